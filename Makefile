@@ -1,0 +1,62 @@
+# Every target does its own set-up: a virtual environment in .venv, filled once from the package registry.
+# `make PYTHON=/path/to/python3.12 test` picks another interpreter.
+
+SHELL := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+.ONESHELL:
+.DEFAULT_GOAL := help
+MAKEFLAGS += --no-print-directory
+
+ifeq ($(origin PYTHON), undefined)
+PYTHON := $(shell for python in python3 python3.13 python3.12 python3.11; do \
+	$$python -c 'import sys; sys.exit(sys.version_info < (3, 11))' >/dev/null 2>&1 && echo $$python && break; done)
+endif
+
+VENV := .venv
+BIN := $(VENV)/bin
+PIP := $(BIN)/python -m pip -qq --disable-pip-version-check --no-input
+WORKERS ?= 2
+
+.PHONY: help demo test check format bench clean
+
+help:
+	@sed -n 's/^## //p' $(MAKEFILE_LIST)
+
+## make demo     track, push, clone and pull a real data set in a temporary folder
+demo: $(VENV)/.installed-demo
+	@PATH="$(CURDIR)/$(BIN):$$PATH" bash examples/demo.sh
+
+## make test     every test, against a real S3 server (ARGS=... goes to pytest)
+test: $(VENV)/.installed-dev
+	@$(BIN)/python -m pytest -n $(WORKERS) --dist worksteal $(ARGS)
+
+## make check    format, lint, types, architecture, docs: what CI runs before the tests
+check: $(VENV)/.installed-dev
+	@$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/python -m pytest --quiet tests/test_architecture.py tests/test_docs.py
+
+## make format   put the code into its format and mend what lint can
+format: $(VENV)/.installed-dev
+	@$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+## make bench    the table of the README, measured here (ARGS=... goes to benchmarks/run.py)
+bench: $(VENV)/.installed-dev
+	@$(BIN)/python benchmarks/run.py $(ARGS)
+
+## make clean    remove what the other targets made
+clean:
+	@rm -rf $(VENV) .mypy_cache .pytest_cache .ruff_cache .hypothesis build dist
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+$(BIN)/python:
+	@if [ -z "$(PYTHON)" ]; then echo "error: dvlite needs Python 3.11 or later; none was found (make PYTHON=/path/to/python3)" >&2; exit 1; fi
+	$(PYTHON) -m venv $(VENV)
+
+# A stamp is newer than pyproject.toml: installed. The interpreter is order-only, for its link keeps the date of its target.
+$(VENV)/.installed-%: pyproject.toml | $(BIN)/python
+	@echo "installing dvlite and its $* extra into $(VENV)" >&2
+	$(PIP) install -e '.[$*]'
+	touch $@

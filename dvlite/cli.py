@@ -1,0 +1,724 @@
+"""The whole command line: verbs, flags, help, and the one place where an error becomes an exit code. Owns the package click.
+
+A verb's module is loaded when the verb runs, so that `--help` costs click and the standard library only. Does no work itself, words
+no result (`text`) and writes to no stream but through `render`; help, version and completion scripts go through click.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
+
+import click
+from click.shell_completion import CompletionItem, ShellComplete, get_completion_class, shell_complete
+
+from dvlite import __version__
+from dvlite.errors import DvliteError, NotARepository, Untrusted, UsageError
+
+if TYPE_CHECKING:
+    from dvlite.render import Output, TerminalProgress
+    from dvlite.repo import Repo, Scope
+    from dvlite.results import Result
+
+R = TypeVar("R")
+EXIT_INTERRUPTED, EXIT_PIPE = 130, 141
+MOVE_CODES = (3, 10, 11, 12, 13)
+CODES = {
+    0: "ok",
+    1: "failed",
+    2: "usage",
+    3: "partly done",
+    10: "not a repository",
+    11: "busy",
+    12: "data missing",
+    13: "data corrupt",
+    130: "interrupted",
+}
+SECTIONS = {
+    "Start": ("init", "clone", "remote"),
+    "Work": ("add", "status", "diff", "checkout", "mv", "rm"),
+    "Share": ("push", "pull", "fetch"),
+    "Inspect": ("ls", "get"),
+    "Maintain": ("cache", "config", "doctor", "completion"),
+}
+MEANT = {"commit": "add", "track": "add", "import": "get", "download": "pull", "upload": "push", "switch": "checkout"}
+COMPLETE = "_DVLITE_COMPLETE"
+
+
+# --- the frame: common flags, help, one run -------------------------------------------------------------------------------------
+
+
+class PathText(click.ParamType[str]):
+    """A path as typed; the shell completes it."""
+
+    name = "path"
+
+    def shell_complete(self, ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:
+        """Lets the shell offer its own files."""
+        return [CompletionItem(incomplete, type="file")]
+
+
+def _keep(ctx: click.Context, param: click.Parameter, value: Any) -> None:
+    """Keeps a common flag for the run, wherever it stood."""
+    flags: dict[str, Any] = ctx.ensure_object(dict)
+    if value and param.name == "start_in":
+        flags["start_in"] = os.path.join(flags.get("start_in", ""), value)
+    elif value:
+        flags[str(param.name)] = value
+
+
+def _common(*names: str, **settings: Any) -> click.Option:
+    return click.Option(names, expose_value=False, callback=_keep, **settings)
+
+
+COMMON: tuple[click.Parameter, ...] = (
+    _common("-q", "--quiet", is_flag=True, help="Print results and errors only."),
+    _common("-v", "--verbose", count=True, help="Print more."),
+    _common("--json", is_flag=True, help="Print the result as JSON."),
+    _common("--no-progress", is_flag=True, help="Print no progress."),
+    _common("--color", type=click.Choice(["auto", "always", "never"]), help="When to use colours."),
+    _common("-C", "start_in", metavar="DIR", type=PathText(), help="Start in this folder."),
+)
+
+
+class Verb(click.Command):
+    """A command that takes the common flags, and whose help ends in an example and its exit codes."""
+
+    def __init__(self, *args: Any, example: str = "", codes: tuple[int, ...] = (), **settings: Any) -> None:
+        super().__init__(*args, **settings)
+        self.params += COMMON
+        self.example, self.codes = example, codes
+
+    def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """Writes the verb's own options; the common ones, told by `dvlite --help`, in one line."""
+        own = [p for p in self.get_params(ctx) if p not in COMMON and isinstance(p, click.Option)]
+        records = [record for param in own if (record := param.get_help_record(ctx)) is not None]
+        if records:
+            with formatter.section("Options"):
+                formatter.write_dl(records)
+        formatter.write("\nAlso: -q, -v, --json, --no-progress, --color WHEN, -C DIR (see dvlite --help)\n")
+
+    def format_epilog(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """Writes the example and the exit codes."""
+        with formatter.section("Example"):
+            for line in self.example.splitlines():
+                formatter.write(f"  {line}\n")
+        codes = sorted({0, 1, 2, 130, *self.codes})
+        formatter.write_paragraph()
+        formatter.write_text("Exit codes: " + ", ".join(f"{code} {CODES[code]}" for code in codes))
+
+
+class Verbs(click.Group):
+    """A group of verbs that takes the common flags and knows what was meant by a wrong verb."""
+
+    command_class = Verb
+    group_class = type  # groups below are of this class too
+
+    def __init__(self, *args: Any, **settings: Any) -> None:
+        super().__init__(*args, **{"no_args_is_help": False, "invoke_without_command": True, **settings})
+        self.params += COMMON
+
+    def invoke(self, ctx: click.Context) -> Any:
+        """Prints the help where a verb is missing."""
+        if not ctx._protected_args and not ctx.args:  # noqa: SLF001  # click's own name for the verb that comes next
+            click.echo(ctx.get_help(), err=True)
+            return 2
+        return super().invoke(ctx)
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        """Finds the verb, or says which one was meant."""
+        wrong = args[0]
+        if wrong in self.commands or ctx.resilient_parsing:
+            return super().resolve_command(ctx, args)
+        import difflib  # 2 ms that only a wrong verb pays
+
+        close = difflib.get_close_matches(wrong, self.commands, n=1, cutoff=0.5)
+        meant = MEANT.get(wrong, close[0] if close else "")
+        first = f"did you mean: {ctx.command_path} {meant}\n" if meant in self.commands else ""
+        raise UsageError(
+            f"'{ctx.command_path} {wrong}' is not a command", hint=f"{first}all commands: {ctx.command_path} --help"
+        )
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """Writes the verbs by what they are for."""
+        sections = SECTIONS if ctx.parent is None else {"Commands": tuple(self.commands)}
+        for title, names in sections.items():
+            with formatter.section(title):
+                formatter.write_dl([(name, self.commands[name].get_short_help_str(70)) for name in names])
+
+
+@dataclass(slots=True)
+class Session:
+    """One run of one verb: the outside world as the verb may see it."""
+
+    output: Output
+    progress: TerminalProgress
+    environ: Mapping[str, str]
+    flags: Mapping[str, Any]
+    opened: Repo | None = None
+    trusted: set[str] = field(default_factory=set)
+
+    def repo(self, start: str = ".") -> Repo:
+        """Opens the repository around the current folder."""
+        from pathlib import Path
+
+        from dvlite.repo import open_repo
+
+        waiting: dict[str, Any] = {"wait": False} if self.flags.get("no_wait") else {}
+        self.opened = open_repo(Path(start), self.environ, **waiting)
+        return self.opened
+
+    def stage(self) -> bool:
+        """Says whether git is handed what is written: neither `--no-stage` nor `core.autostage: false`."""
+        return not self.flags.get("no_stage") and (self.opened is None or self.opened.config.autostage)
+
+    def trusting(self, work: Callable[[Session], R]) -> R:
+        """Does the work; asks once, on a terminal, for each place that the user has not approved yet."""
+        while True:
+            try:
+                return work(self)
+            except Untrusted as error:
+                self.progress.finish()
+                place = getattr(error, "place", None)
+                if place is None or place in self.trusted or not self._approves(place):
+                    raise
+                self.trusted.add(place)
+                from dvlite.commands.remote import remote_trust
+
+                remote_trust(self.environ, place)
+
+    def _approves(self, place: str) -> bool:
+        if self.output.settings.json or not (sys.stdin.isatty() and sys.stderr.isatty()):
+            return False
+        sent = "Send it your requests and credentials?" if "://" in place else "Read and write your data there?"
+        self.output.ask(f"{place} (from .dvlite/config.yaml) is a place you have not used before. {sent} [y/N]")
+        return sys.stdin.readline().strip().lower() in {"y", "yes"}
+
+
+def _run(work: Callable[[Session], R], *, found: Callable[[R], bool] = lambda _: False, words: str = "text") -> int:
+    """Runs a verb, prints what it returns, and returns the exit code; `found`: the result is a finding (exit code 1)."""
+    flags: dict[str, Any] = click.get_current_context().ensure_object(dict)
+    output = _output(flags)
+    with _inside(flags.get("start_in", "")):
+        with output.progress() as progress:
+            session = Session(output, progress, os.environ, flags)
+            result = session.trusting(work)
+        root = None if session.opened is None else str(session.opened.root)
+        problem = output.result(result, root=root, words=words)
+    if problem is not None:
+        raise problem
+    return int(found(result))
+
+
+def _output(flags: Mapping[str, Any]) -> Output:
+    from dvlite.render import Output, Settings
+
+    settings = Settings(
+        quiet=flags.get("quiet", False),
+        verbose=flags.get("verbose", 0),
+        json=flags.get("json", False),
+        progress=not flags.get("no_progress", False),
+        color=flags.get("color", "auto"),
+    )
+    return Output(settings, os.environ, sys.stdout, sys.stderr)
+
+
+def _inside(directory: str) -> contextlib.AbstractContextManager[None]:
+    if not directory:
+        return contextlib.nullcontext()
+    if not os.path.isdir(directory):
+        raise UsageError(f"'{directory}' is not a folder", hint="-C takes the folder to start in")
+    return contextlib.chdir(directory)
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Runs the command line and returns the exit code; raises nothing."""
+    arguments = list(sys.argv[1:] if argv is None else argv)
+    flags: dict[str, Any] = {}
+    try:
+        code = _invoke(arguments, flags)
+        sys.stdout.flush()
+    except BrokenPipeError:  # whoever read standard output has seen enough
+        _forget_stdout()
+        return EXIT_PIPE
+    except (KeyboardInterrupt, click.Abort):
+        _output(flags).plain("interrupted; the same command again goes on from here")
+        return EXIT_INTERRUPTED
+    except click.ClickException as error:
+        return _output({"json": "--json" in arguments, **flags}).failure(_in_our_words(error))
+    except Exception as error:  # the one place: every error becomes a message and an exit code
+        return _output({"json": "--json" in arguments, **flags}).failure(error)
+    return code
+
+
+def entry() -> NoReturn:
+    """Is what the `dvlite` program calls."""
+    sys.exit(main())
+
+
+def _invoke(arguments: list[str], flags: dict[str, Any]) -> int:
+    instruction = os.environ.get(COMPLETE)
+    if instruction:
+        return shell_complete(app, {}, "dvlite", COMPLETE, instruction)
+    try:
+        with app.make_context("dvlite", arguments, obj=flags) as ctx:
+            return int(app.invoke(ctx) or 0)
+    except click.exceptions.Exit as leaving:  # --help, --version
+        return leaving.exit_code
+
+
+def _in_our_words(error: click.ClickException) -> UsageError:
+    ctx = getattr(error, "ctx", None)
+    message = " ".join(error.format_message().split()).rstrip(".")
+    return UsageError(message[:1].lower() + message[1:], hint=f"{ctx.command_path if ctx else 'dvlite'} --help")
+
+
+def _forget_stdout() -> None:
+    """Points standard output nowhere, so that Python does not complain about it on the way out."""
+    with contextlib.suppress(OSError, ValueError):
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
+# --- options that several verbs have --------------------------------------------------------------------------------------------
+
+PATHS = click.argument("paths", nargs=-1, metavar="[PATH]...", type=PathText())
+NO_STAGE = click.option(
+    "--no-stage", is_flag=True, expose_value=False, callback=_keep, help="Leave staging in git to me."
+)
+NO_WAIT = click.option(
+    "--no-wait", is_flag=True, expose_value=False, callback=_keep, help="Fail (11) if another dvlite is at work here."
+)
+REMOTE = click.option("-r", "--remote", metavar="NAME", help="The remote; else the default one.")
+REVISION = click.option("--rev", "revision", metavar="R", help="As of this commit, tag or branch.")
+JOBS = click.option("-j", "--jobs", metavar="N", type=click.IntRange(1, 512), help="Transfers at a time.")
+DRY_RUN = click.option("-n", "--dry-run", is_flag=True, help="Say what would be done, do nothing.")
+FORCE = click.option("-f", "--force", is_flag=True, help="Overwrite changed files; the cache keeps what they were.")
+EXIT_CODE = click.option("--exit-code", is_flag=True, help="Exit with 1 if anything is found.")
+
+
+def scoped(function: Callable[..., int]) -> Callable[..., int]:
+    """Adds the options of push, fetch and pull."""
+    options = (
+        PATHS,
+        REMOTE,
+        REVISION,
+        click.option("--all-branches", is_flag=True, help="As of every branch."),
+        click.option("--all-tags", is_flag=True, help="As of every tag."),
+        click.option("--all-commits", is_flag=True, help="As of every commit."),
+        JOBS,
+        DRY_RUN,
+        NO_WAIT,
+    )
+    for option in reversed(options):
+        function = option(function)
+    return function
+
+
+def _scope(revision: str | None = None, **every: bool) -> Scope:
+    from dvlite.repo import Scope
+
+    if sum((revision is not None, *every.values())) > 1:
+        raise UsageError(
+            "--rev, --all-branches, --all-tags and --all-commits exclude each other", hint="give one of them"
+        )
+    return Scope(revision=revision, **every)
+
+
+def _move(
+    verb: Callable[..., R],
+    *,
+    paths: tuple[str, ...],
+    revision: str | None,
+    all_branches: bool,
+    all_tags: bool,
+    all_commits: bool,
+    **flags: Any,  # remote, jobs, dry_run, and force of pull
+) -> int:
+    scope = _scope(revision, all_branches=all_branches, all_tags=all_tags, all_commits=all_commits)
+    return _run(lambda s: verb(s.repo(), paths, scope=scope, progress=s.progress, **flags))
+
+
+# --- start ----------------------------------------------------------------------------------------------------------------------
+
+
+@click.group(cls=Verbs, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+@click.version_option(__version__, "-V", "--version", message="dvlite %(version)s")
+def app() -> None:
+    """Versions data and models next to code: git, and a folder or bucket for the data."""
+
+
+@app.command(example="dvlite init --hooks", codes=(10,))
+@click.option("--hooks", is_flag=True, help="Install git hooks and the merge driver too.")
+@NO_STAGE
+def init(*, hooks: bool) -> int:
+    """Start using dvlite in this git work tree."""
+    from pathlib import Path
+
+    from dvlite.commands.init import init as verb
+
+    return _run(lambda s: verb(Path(), s.environ, stage=s.stage(), hooks=hooks, progress=s.progress))
+
+
+@app.command(example="dvlite clone git@example.com:acme/birds", codes=(3, 10, 12, 13))
+@click.argument("url", metavar="URL")
+@click.argument("directory", metavar="[DIR]", required=False, type=PathText())
+@click.option("--no-data", is_flag=True, help="Leave the data for later (dvlite pull).")
+@JOBS
+def clone(url: str, directory: str | None, *, no_data: bool, jobs: int | None) -> int:
+    """Clone a git repository and pull its data."""
+    from pathlib import Path
+
+    from dvlite.commands.clone import clone as verb
+
+    def work(session: Session) -> Result:
+        where = None if directory is None else Path(directory)
+        cloned = verb(url, where, session.environ, progress=session.progress)
+        if no_data or not cloned.has_dvlite:
+            return cloned
+        try:
+            pulled = session.trusting(lambda s: _pull_all(s, cloned.directory, jobs))
+        except DvliteError:
+            session.output.warning(f"cloned into {cloned.directory}, without its data; to go on, there: dvlite pull")
+            raise
+        return replace(cloned, pull=pulled)
+
+    return _run(work)
+
+
+def _pull_all(session: Session, directory: str, jobs: int | None) -> Any:
+    from dvlite.commands.pull import pull as verb
+
+    scope = _scope()
+    repo = session.repo(directory)
+    return verb(repo, (), remote=None, scope=scope, jobs=jobs, dry_run=False, force=False, progress=session.progress)
+
+
+@app.group()
+def remote() -> None:
+    """Manage where the data is pushed to."""
+
+
+@remote.command("add", example="dvlite remote add s3://acme-data/birds -o region=eu-west-1", codes=(10,))
+@click.argument("words", nargs=-1, required=True, metavar="[NAME] URL")
+@click.option("-d", "--default", is_flag=True, help="Make it the default remote.")
+@click.option("-o", "--option", "options", multiple=True, metavar="KEY=VALUE", help="A setting of the store.")
+@click.option("--local", is_flag=True, help="In the file that git ignores (for secrets).")
+@NO_STAGE
+def remote_add(words: tuple[str, ...], *, default: bool, options: tuple[str, ...], local: bool) -> int:
+    """Add a remote: a folder or s3://bucket/prefix. NAME is `origin` if left out."""
+    from dvlite.commands.remote import remote_add as verb
+
+    if len(words) > 2:
+        raise UsageError(f"expected [NAME] URL, got {len(words)} words", hint="dvlite remote add --help")
+    pairs = dict(_pair(option) for option in options)
+    name = words[0] if len(words) == 2 else "origin"
+    return _run(
+        lambda s: verb(
+            s.repo(), name, words[-1], options=pairs, default=default, local=local, stage=s.stage(), progress=s.progress
+        )
+    )
+
+
+def _pair(option: str) -> tuple[str, str]:
+    key, equals, value = option.partition("=")
+    if not key or not equals:
+        raise UsageError(f"'{option}' is not KEY=VALUE", hint="for example -o region=eu-west-1")
+    return key, value
+
+
+@remote.command("list", example="dvlite remote list -v", codes=(10,))
+def remote_list() -> int:
+    """List the remotes."""
+    from dvlite.commands.remote import remote_list as verb
+
+    return _run(lambda s: verb(s.repo(), progress=s.progress))
+
+
+@remote.command("remove", example="dvlite remote remove old", codes=(10,))
+@click.argument("name", metavar="NAME")
+@NO_STAGE
+def remote_remove(name: str) -> int:
+    """Forget a remote; its data stays where it is."""
+    from dvlite.commands.remote import remote_remove as verb
+
+    return _run(lambda s: verb(s.repo(), name, stage=s.stage(), progress=s.progress))
+
+
+@remote.command("default", example="dvlite remote default backup", codes=(10,))
+@click.argument("name", metavar="NAME")
+@NO_STAGE
+def remote_default(name: str) -> int:
+    """Choose the remote that push and pull use."""
+    from dvlite.commands.remote import remote_default as verb
+
+    return _run(lambda s: verb(s.repo(), name, stage=s.stage(), progress=s.progress))
+
+
+@remote.command("trust", example="dvlite remote trust https://minio.example.com")
+@click.argument("place", metavar="PLACE")
+def remote_trust(place: str) -> int:
+    """Approve a host or folder that a committed config names, for this user."""
+    from dvlite.commands.remote import remote_trust as verb
+
+    return _run(lambda s: verb(s.environ, place))
+
+
+@remote.command("test", example="dvlite remote test origin", codes=(10,))
+@click.argument("name", metavar="[NAME]", required=False)
+def remote_test(name: str | None) -> int:
+    """Try what a remote must be able to do, and time it."""
+    from dvlite.commands.remote import remote_test as verb
+
+    return _run(lambda s: verb(s.repo(), name, progress=s.progress))
+
+
+# --- work -----------------------------------------------------------------------------------------------------------------------
+
+
+@app.command(
+    example="dvlite add data/images\ndvlite add -u          # every tracked path that changed", codes=(3, 10, 11)
+)
+@click.argument("paths", nargs=-1, metavar="PATH...", type=PathText())
+@click.option("-u", "--update", is_flag=True, help="Every tracked path that changed.")
+@NO_STAGE
+@NO_WAIT
+def add(paths: tuple[str, ...], *, update: bool) -> int:
+    """Track files and folders, or take in their changes."""
+    from dvlite.commands.add import add as verb
+
+    if not paths and not update:
+        raise UsageError("no path is given", hint="dvlite add PATH..., or dvlite add -u for what changed")
+    return _run(lambda s: verb(s.repo(), paths, update=update, stage=s.stage(), progress=s.progress))
+
+
+@app.command(example="dvlite rm --cached data/images", codes=(10, 11, 12))
+@click.argument("paths", nargs=-1, required=True, metavar="PATH...", type=PathText())
+@click.option("--cached", is_flag=True, help="Keep the data in the workspace.")
+@NO_STAGE
+@NO_WAIT
+def rm(paths: tuple[str, ...], *, cached: bool) -> int:
+    """Stop tracking paths and remove their data from the workspace."""
+    from dvlite.commands.rm import rm as verb
+
+    return _run(lambda s: verb(s.repo(), paths, cached=cached, stage=s.stage(), progress=s.progress))
+
+
+@app.command(example="dvlite mv data/images data/birds", codes=(10, 11))
+@click.argument("source", metavar="SOURCE", type=PathText())
+@click.argument("target", metavar="TARGET", type=PathText())
+@NO_STAGE
+@NO_WAIT
+def mv(source: str, target: str) -> int:
+    """Move or rename a tracked path."""
+    from dvlite.commands.mv import mv as verb
+
+    return _run(lambda s: verb(s.repo(), source, target, stage=s.stage(), progress=s.progress))
+
+
+@app.command(example="dvlite status --remote --exit-code", codes=(3, 10, 13))
+@PATHS
+@click.option("--remote", "check_remote", is_flag=True, help="Also ask the remote what it has.")
+@click.option("-r", "remote", metavar="NAME", help="Ask this remote.")
+@EXIT_CODE
+def status(paths: tuple[str, ...], *, check_remote: bool, remote: str | None, exit_code: bool) -> int:
+    """Show what is not added, committed, cached or pushed."""
+    from dvlite.commands.status import status as verb
+
+    asks = check_remote or remote is not None
+    return _run(
+        lambda s: verb(s.repo(), paths, remote=remote, check_remote=asks, progress=s.progress),
+        found=lambda result: exit_code and not result.clean,
+    )
+
+
+class DiffVerb(Verb):
+    """`diff`, which tells revisions from paths by `--`."""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        """Keeps what follows `--` apart, which click would throw together."""
+        at = args.index("--") if "--" in args else len(args)
+        ctx.meta["dvlite.after"] = None if at == len(args) else tuple(args[at + 1 :])
+        return super().parse_args(ctx, args[:at])
+
+
+@app.command(cls=DiffVerb, example="dvlite diff main..HEAD --stat -- data/images", codes=(10, 12, 13))
+@click.argument("words", nargs=-1, metavar="[A | A B | A..B | A...B] [-- PATH...]", type=PathText())
+@click.option("--stat", is_flag=True, help="One line for each tracked path.")
+@EXIT_CODE
+@click.option("--driver", is_flag=True, hidden=True, help="Be git's external diff program.")
+def diff(words: tuple[str, ...], *, stat: bool, exit_code: bool, driver: bool) -> int:
+    """Show which files differ between revisions, or from the workspace."""
+    from dvlite.commands.diff import diff as verb
+    from dvlite.commands.diff import driver as verb_of_git
+
+    after: tuple[str, ...] | None = click.get_current_context().meta["dvlite.after"]
+    if driver:
+        sides = (*words, *(after or ()))
+        return _run(lambda s: verb_of_git(s.repo(), sides, progress=s.progress))
+
+    def work(session: Session) -> Any:
+        revisions, paths = (words, after) if after is not None else _split_revisions(words)
+        if len(revisions) > 2:
+            raise UsageError(f"at most two revisions can be compared, not {len(revisions)}", hint="dvlite diff --help")
+        return verb(session.repo(), revisions, paths, progress=session.progress)
+
+    return _run(
+        work,
+        found=lambda result: exit_code and bool(result.paths),
+        words="stat" if stat else "text",
+    )
+
+
+def _split_revisions(words: tuple[str, ...]) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """Splits as git does without `--`: revisions first; the first word that names something on disk begins the paths."""
+    at = next(
+        (i for i, word in enumerate(words) if os.path.lexists(word) or os.path.lexists(f"{word}.dvlite")), len(words)
+    )
+    return words[:at], words[at:]
+
+
+@app.command(example="dvlite checkout data/images/val", codes=(3, 10, 11, 12, 13))
+@PATHS
+@REVISION
+@FORCE
+@NO_WAIT
+def checkout(paths: tuple[str, ...], *, revision: str | None, force: bool) -> int:
+    """Make the workspace what the pointers say."""
+    from dvlite.commands.checkout import checkout as verb
+
+    return _run(lambda s: verb(s.repo(), paths, revision=revision, force=force, progress=s.progress))
+
+
+# --- share ----------------------------------------------------------------------------------------------------------------------
+
+
+@app.command(example="dvlite push\ndvlite push -r backup --all-branches", codes=MOVE_CODES)
+@scoped
+def push(**flags: Any) -> int:
+    """Upload data to a remote."""
+    from dvlite.commands.push import push as verb
+
+    return _move(verb, **flags)
+
+
+@app.command(example="dvlite pull data/images/val", codes=MOVE_CODES)
+@scoped
+@FORCE
+def pull(**flags: Any) -> int:
+    """Download data and put it into the workspace."""
+    from dvlite.commands.pull import pull as verb
+
+    return _move(verb, **flags)
+
+
+@app.command(example="dvlite fetch --all-tags", codes=MOVE_CODES)
+@scoped
+def fetch(**flags: Any) -> int:
+    """Download data into the cache only."""
+    from dvlite.commands.fetch import fetch as verb
+
+    return _move(verb, **flags)
+
+
+# --- inspect --------------------------------------------------------------------------------------------------------------------
+
+
+@app.command(example="dvlite ls -l HEAD~1:data/images", codes=(10, 12, 13))
+@click.argument("target", metavar="[REV:][PATH]", required=False, type=PathText())
+@click.option("-l", "long", is_flag=True, help="With sizes, ids and links.")
+@click.option("-R", "recursive", is_flag=True, help="Everything below, too.")
+def ls(target: str | None, *, long: bool, recursive: bool) -> int:
+    """List what is tracked."""
+    from dvlite.commands.ls import ls as verb
+
+    return _run(lambda s: verb(s.repo(), target, long=long, recursive=recursive, progress=s.progress))
+
+
+@app.command(example="dvlite get git@example.com:acme/birds model.pt --rev v1.2 -o model.pt", codes=(12, 13))
+@click.argument("source", metavar="REPO_OR_PATH", type=PathText())
+@click.argument("path", metavar="PATH")
+@REVISION
+@click.option("-o", "--output", metavar="OUT", type=PathText(), help="Where to write it; - is standard output.")
+@JOBS
+def get(source: str, path: str, *, revision: str | None, output: str | None, jobs: int | None) -> int:
+    """Copy data out of any repository, without a clone."""
+    from dvlite.commands.get import get as verb
+
+    flags: dict[str, Any] = click.get_current_context().ensure_object(dict)
+    if output == "-" and flags.get("json"):
+        raise UsageError("-o - and --json both want standard output", hint="give -o a file")
+    where = sys.stdout.buffer if output == "-" else output
+    return _run(
+        lambda s: verb(source, path, revision=revision, output=where, environ=s.environ, jobs=jobs, progress=s.progress)
+    )
+
+
+# --- maintain -------------------------------------------------------------------------------------------------------------------
+
+
+@app.group()
+def cache() -> None:
+    """Look after the cache in this clone."""
+
+
+@cache.command("prune", example="dvlite cache prune --pushed -n", codes=(3, 10, 11, 13))
+@click.option("--pushed", is_flag=True, help="What the remote provably has.")
+@REMOTE
+@DRY_RUN
+@NO_WAIT
+def cache_prune(*, pushed: bool, remote: str | None, dry_run: bool) -> int:
+    """Free disk space by dropping what a remote provably has."""
+    from dvlite.commands.cache import cache_prune as verb
+
+    if not pushed:
+        raise UsageError("say what to prune", hint="dvlite cache prune --pushed  drops what the remote provably has")
+    return _run(lambda s: verb(s.repo(), remote=remote, dry_run=dry_run, progress=s.progress))
+
+
+@app.command(example="dvlite config --user cache.dir /bigdisk/dvlite", codes=(10,))
+@click.argument("key", metavar="[KEY]", required=False)
+@click.argument("value", metavar="[VALUE]", required=False)
+@click.option("--unset", is_flag=True, help="Remove KEY.")
+@click.option("--local", "place", flag_value="local", help="The file of this clone that git ignores.")
+@click.option("--user", "place", flag_value="user", help="Your own file, for all repositories.")
+@click.option("--system", "place", flag_value="system", help="The file of this machine.")
+@NO_STAGE
+def config(key: str | None, value: str | None, *, unset: bool, place: str | None) -> int:
+    """Show or change settings."""
+    from dvlite.commands.config import config as verb
+
+    return _run(lambda s: verb(s.repo(), key, value, unset=unset, place=place, stage=s.stage(), progress=s.progress))
+
+
+@app.command(example="dvlite doctor")
+def doctor() -> int:
+    """Check this installation and this repository."""
+    from dvlite.commands.doctor import doctor as verb
+
+    def work(session: Session) -> Result:
+        try:
+            repo = session.repo()
+        except NotARepository:
+            repo = None
+        return verb(repo, session.environ, progress=session.progress)
+
+    return _run(work)
+
+
+@app.command(example='eval "$(dvlite completion bash)"      # in ~/.bashrc')
+@click.argument("shell", type=click.Choice(["bash", "zsh", "fish"]))
+def completion(shell: str) -> int:
+    """Print the script that completes dvlite's commands in a shell."""
+    kind = get_completion_class(shell)
+    if kind is None:
+        raise UsageError(f"'{shell}' has no completion", hint="bash, zsh or fish")
+    click.echo(
+        ShellComplete.source(kind(app, {}, "dvlite", COMPLETE))
+    )  # not bash's own: that starts bash to ask its version
+    return 0

@@ -1,0 +1,325 @@
+"""`dvlite add`: takes files and folders into the cache and writes their pointers; the user's files stay as they are."""
+
+from __future__ import annotations
+
+import glob
+import os
+import shutil
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+from dvlite import files
+from dvlite.errors import DvliteError, ObjectCorrupt, ObjectMissing, UsageError
+from dvlite.files import quote
+from dvlite.formats import manifest, pointer
+from dvlite.formats.manifest import EMPTY_DIR, Entries
+from dvlite.formats.pointer import SUFFIX, Pointer
+from dvlite.oid import DIGEST_BYTES, Digest
+from dvlite.progress import Progress
+from dvlite.repo import Repo, why_untrackable
+from dvlite.results import AddedPath, AddResult, Counts
+from dvlite.store.cache import Writer
+from dvlite.store.pack import KIND_MANIFEST
+from dvlite.stores import open_cache
+from dvlite.workspace import sparse
+from dvlite.workspace.identify import Snapshot
+from dvlite.workspace.portable import portable_warnings
+from dvlite.workspace.scan import Scan
+from dvlite.workspace.storing import Storing
+from dvlite.workspace.tracked import NO_VERSION, Workspace, entries_of
+
+_MANY_FILES = 1000
+
+
+@dataclass(slots=True)
+class _Target:
+    """One path to be tracked; `inside` are the parts of a tracked directory that were named (none: all of it)."""
+
+    path: str
+    known: Pointer | None
+    inside: list[str] = field(default_factory=list)
+
+
+def add(repo: Repo, paths: Sequence[str], *, update: bool = False, stage: bool = True, progress: Progress) -> AddResult:
+    """Tracks the paths given, or with `update` every tracked path that changed.
+
+    Nothing is written if any path cannot be added. Content that is in the cache already is not stored again. Raises UsageError for what
+    cannot be tracked, FileChanged for a file that is being written, NoSpace before anything is stored.
+    """
+    started = time.monotonic()
+    with repo.lock(waiting=lambda: progress.warn("waiting for another dvlite command here")):
+        tracked = {item.path: item.pointer for item in repo.tracked()}
+        targets, skipped = _targets(repo, tracked, paths, update=update)
+        cache = open_cache(repo)
+        work = Workspace(repo, cache, progress)
+        adder = _Adder(work, progress)
+        with cache.writer() as writer:
+            added = [made for target in targets if (made := adder.one(target, writer, update=update)) is not None]
+            writer.commit()
+        written = adder.write_pointers()
+        staged = repo.stage(written, enabled=stage)
+        return AddResult(
+            paths=tuple(added),
+            skipped=tuple(skipped),
+            staged=staged,
+            unstaged=() if staged else tuple(written),
+            cache_grew_bytes=writer.stored_bytes,
+            cache_free_bytes=shutil.disk_usage(cache.folder).free,
+            shares_blocks=adder.shares_blocks,
+            has_remote=bool(repo.config.remote_names()),
+            suggest_folder=_suggestion(targets),
+            elapsed_seconds=time.monotonic() - started,
+            warnings=tuple(adder.warnings),
+        )
+
+
+def _targets(
+    repo: Repo, tracked: dict[str, Pointer], arguments: Sequence[str], *, update: bool
+) -> tuple[list[_Target], list[str]]:
+    """Returns what is to be added, each path once, and the pointers that were among the arguments."""
+    targets: dict[str, _Target] = {}
+    skipped: list[str] = []
+    if update:
+        for path, known in tracked.items():
+            targets[path] = _Target(path, known)
+    for argument in arguments:
+        for name in _expand(repo, argument):
+            path = repo.relative(name)
+            if path.endswith(SUFFIX):
+                skipped.append(path)
+                continue
+            outer = _tracked_above(path, tracked)
+            if outer is None:
+                targets[path] = _Target(path, None)
+            elif outer == path:
+                targets[path] = _Target(path, tracked[path])
+            elif outer not in targets:
+                targets[outer] = _Target(outer, tracked[outer], [path[len(outer) + 1 :]])
+            elif targets[outer].inside:
+                targets[outer].inside.append(path[len(outer) + 1 :])
+    _refuse_untrackable(repo, [target for target in targets.values() if target.known is None], tracked)
+    return list(targets.values()), skipped
+
+
+def _expand(repo: Repo, argument: str) -> list[str]:
+    """Returns the paths of an argument; a pattern that the shell left alone is expanded here."""
+    if os.path.lexists(repo.cwd / argument) or not sparse.is_glob(argument):
+        return [argument]
+    found = sorted(glob.glob(argument, root_dir=repo.cwd, recursive=True, include_hidden=False))
+    if not found:
+        raise UsageError(f"nothing matches {quote(argument)}", hint="look at the names with ls")
+    return found
+
+
+def _tracked_above(path: str, tracked: dict[str, Pointer]) -> str | None:
+    while path:
+        if path in tracked:
+            return path
+        path = path.rpartition("/")[0]
+    return None
+
+
+def _refuse_untrackable(repo: Repo, targets: Sequence[_Target], tracked: dict[str, Pointer]) -> None:
+    paths = {target.path for target in targets}
+    for target in targets:
+        shown = repo.display(target.path) if target.path else "."
+        reason = why_untrackable(target.path)
+        if reason is not None:
+            raise UsageError(
+                f"cannot track {quote(shown)}: {reason}", hint="name files or folders inside the repository"
+            )
+        if not os.path.lexists(repo.root / target.path):
+            raise UsageError(
+                f"cannot find {quote(shown)}", hint="check the name; a path is relative to the current folder"
+            )
+        below = next((path for path in tracked if path.startswith(target.path + "/")), None)
+        if below is not None:
+            raise UsageError(
+                f"cannot track {quote(shown)}: {quote(repo.display(below))} inside it is tracked on its own",
+                hint=f"dvlite rm --cached {repo.display(below)}   and add the folder again",
+            )
+        above = _tracked_above(target.path.rpartition("/")[0], dict.fromkeys(paths))  # type: ignore[arg-type]  # only its keys matter
+        if above is not None:
+            raise UsageError(
+                f"cannot track {quote(shown)}: it is inside {quote(repo.display(above))}, which is given too"
+            )
+    in_git = repo.git.tracked_under([target.path for target in targets]) if targets else []
+    if in_git:
+        shown = repo.display(in_git[0])
+        raise UsageError(
+            f"cannot track {quote(shown)}: git tracks it already"
+            + (f" (and {len(in_git) - 1} more)" if len(in_git) > 1 else ""),
+            hint=f"git rm -r --cached {shown}   then add it again; the file stays",
+        )
+
+
+def _suggestion(targets: Sequence[_Target]) -> str | None:
+    """Returns the folder to track instead of very many single files."""
+    fresh = [target for target in targets if target.known is None]
+    if len(fresh) <= _MANY_FILES:
+        return None
+    folder = os.path.commonpath([target.path for target in fresh])
+    return folder or None
+
+
+class _Adder:
+    """Adds paths one after the other; pointers are written once everything is in the cache."""
+
+    def __init__(self, work: Workspace, progress: Progress) -> None:
+        self._work, self._progress = work, progress
+        self._pointers: list[tuple[str, Pointer, Pointer | None]] = []
+        self._remember: list[tuple[str, Pointer, Snapshot, bool]] = []
+        self._nodes: dict[Digest, bytes] = {}  # of the listings made now, which the cache shows only after the commit
+        self.shares_blocks = False
+        self.warnings: list[str] = []
+
+    def one(self, target: _Target, writer: Writer, *, update: bool) -> AddedPath | None:
+        """Takes one path into the cache; returns None for a tracked path that is not here (`-u`: nothing to update)."""
+        work, path, known = self._work, target.path, target.known
+        found = work.scan(path)
+        if found is None:
+            if update or known is None:
+                return None
+            raise UsageError(
+                f"cannot find {quote(work.repo.display(path))}",
+                hint=f"dvlite rm {work.repo.display(path)}   or restore it: dvlite checkout",
+            )
+        if known is not None and not target.inside and self._is_as_before(path, known, found):
+            kind = known.kind
+            return None if update else _unchanged(path, known, kind)
+        reader = Storing(work.cache, writer, (work.repo.root / path).parent, work.repo.display(path))
+        before = writer.stored_bytes
+        snapshot = work.identify(path, found, reader, must_have=work.cache.has_file)
+        self.shares_blocks |= reader.shares_blocks
+        made = self._pointer(target, snapshot, writer)
+        self._pointers.append((path, made, known))
+        self._remember.append((path, made, snapshot, not target.inside))
+        self._warn(path, known, snapshot)
+        if known is not None and made.same_version(known):
+            return None if update else _unchanged(path, known, known.kind)
+        added = self._added(target, made, snapshot, writer.stored_bytes - before)
+        self._nodes.clear()
+        return added
+
+    def _is_as_before(self, path: str, known: Pointer, found: Scan) -> bool:
+        """Says whether the stat index proves the path unchanged and the cache has all of it."""
+        work = self._work
+        if work.vouched(path, found) != known.digest:
+            return False
+        if known.kind == "file":
+            executable = found.flags[0] == manifest.FILE | manifest.EXECUTABLE
+            return executable == known.executable and work.cache.has_file(known.digest, known.size_bytes)
+        try:
+            entries = entries_of(known, work.cache)
+        except (ObjectMissing, ObjectCorrupt):
+            return False
+        return all(
+            flags == EMPTY_DIR or work.cache.has_file(entries.digest(i), entries.sizes[i])
+            for i, flags in enumerate(entries.flags)
+        )
+
+    def _pointer(self, target: _Target, snapshot: Snapshot, writer: Writer) -> Pointer:
+        known = target.known
+        meta = known.meta if known is not None else ""
+        if snapshot.scan.paths == [b""]:
+            executable = bool(snapshot.scan.flags[0] & manifest.EXECUTABLE)
+            return Pointer("file", snapshot.digest(0), snapshot.scan.sizes[0], executable=executable, meta=meta)
+        entries = self._entries(target, snapshot)
+        try:
+            manifest.check_paths(entries.paths)
+        except DvliteError as error:
+            raise UsageError(
+                f"cannot track {quote(self._work.repo.display(target.path))}: {error.message}",
+                hint="rename it, move it away, or name it in .dvliteignore",
+            ) from None
+        tree = manifest.build(entries)
+        for digest, data in tree.nodes:
+            if writer.put(KIND_MANIFEST, digest, data):
+                self._nodes[digest] = data
+        return Pointer("directory", tree.root, tree.size_bytes, tree.files, meta=meta)
+
+    def _entries(self, target: _Target, snapshot: Snapshot) -> Entries:
+        """Returns the new listing: what is on disk, and of a directory that is here in part what is not here."""
+        chooses = sparse.selector(target.inside) if target.inside else self._work.selector(target.path)
+        if chooses is None or target.known is None or target.known.kind != "directory":
+            return snapshot.entries()
+        here = snapshot.entries()
+        base = entries_of(target.known, self._work.cache)
+        if not target.inside:  # sparse: whatever is on disk counts, what is absent and was never here stays
+            present = set(here.paths)
+            rows = [base[i] for i, path in enumerate(base.paths) if not chooses(path) and path not in present]
+            rows += [here[i] for i in range(len(here))]
+        else:
+            rows = [base[i] for i, path in enumerate(base.paths) if not chooses(path)]
+            rows += [here[i] for i, path in enumerate(here.paths) if chooses(path)]
+        return manifest.from_entries(sorted(rows, key=lambda row: row.path))
+
+    def _warn(self, path: str, known: Pointer | None, snapshot: Snapshot) -> None:
+        if known is None or snapshot.read_files:
+            prefix = b"" if snapshot.scan.paths == [b""] else os.fsencode(path) + b"/"
+            names = [os.fsencode(path)] if not prefix else snapshot.scan.paths
+            self.warnings.extend(portable_warnings(names))
+
+    def _added(self, target: _Target, made: Pointer, snapshot: Snapshot, stored_bytes: int) -> AddedPath:
+        known = target.known
+        duplicates = 0
+        if known is None and made.kind == "directory":
+            width, digests = DIGEST_BYTES, bytes(snapshot.digests)
+            content = [i for i, flags in enumerate(snapshot.scan.flags) if flags != EMPTY_DIR]
+            duplicates = len(content) - len({digests[i * width : (i + 1) * width] for i in content})
+        return AddedPath(
+            path=target.path,
+            kind="directory" if made.kind == "directory" else "file",
+            oid=made.oid,
+            size_bytes=made.size_bytes,
+            files=made.files,
+            created=known is None,
+            counts=self._counts(known, made),
+            duplicates=duplicates,
+            left_out=dict(snapshot.scan.left_out),
+            stored_bytes=stored_bytes,
+        )
+
+    def _counts(self, known: Pointer | None, made: Pointer) -> Counts:
+        if known is None:
+            return Counts(added=made.files, delta_bytes=made.size_bytes)
+        delta = made.size_bytes - known.size_bytes
+        if known.kind != made.kind or made.kind == "file":
+            return Counts(modified=1, delta_bytes=delta)
+        added = removed = modified = 0
+        try:
+            for old, new in manifest.compare(known.digest, made.digest, self._read_node):
+                added += old is None
+                removed += new is None
+                modified += old is not None and new is not None
+        except (ObjectMissing, ObjectCorrupt):
+            return Counts(modified=1, delta_bytes=delta)
+        return Counts(added=added, removed=removed, modified=modified, delta_bytes=delta)
+
+    def _read_node(self, digest: Digest) -> bytes:
+        return self._nodes.get(digest) or self._work.cache.read_node(digest)
+
+    def write_pointers(self) -> list[str]:
+        """Writes pointers, ignore files and stat indexes; returns the files that git should have. Unchanged ones are not touched."""
+        work, repo = self._work, self._work.repo
+        written: list[str] = []
+        for path, made, known in self._pointers:
+            if known is None or not made.same_version(known) or made.size_bytes != known.size_bytes:
+                files.write_atomic(repo.root / (path + SUFFIX), pointer.dump(made))
+                written.append(path + SUFFIX)
+        written += repo.ensure_ignored([path for path, _, known in self._pointers if known is None])
+        for path, made, snapshot, whole in self._remember:
+            work.remember(path, made.digest if whole else NO_VERSION, snapshot.scan, snapshot.digests, snapshot.racy)
+        return written
+
+
+def _unchanged(path: str, known: Pointer, kind: str) -> AddedPath:
+    return AddedPath(
+        path=path,
+        kind="directory" if kind == "directory" else "file",
+        oid=known.oid,
+        size_bytes=known.size_bytes,
+        files=known.files,
+        unchanged=True,
+    )

@@ -1,0 +1,95 @@
+"""`dvlite checkout`: makes the workspace what the pointers say, from the cache alone."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+
+from dvlite.errors import DvliteError, ObjectCorrupt, ObjectMissing
+from dvlite.files import quote, write_atomic
+from dvlite.formats import pointer as pointers
+from dvlite.formats.manifest import EMPTY_DIR
+from dvlite.formats.pointer import SUFFIX
+from dvlite.progress import Progress
+from dvlite.repo import Repo
+from dvlite.results import CheckedOutPath, CheckoutResult
+from dvlite.stores import open_cache
+from dvlite.workspace.identify import HashOnly
+from dvlite.workspace.restore import How, remove_tree, restore
+from dvlite.workspace.select import select
+from dvlite.workspace.tracked import Workspace
+
+
+def checkout(
+    repo: Repo, paths: Sequence[str], *, revision: str | None = None, force: bool = False, progress: Progress
+) -> CheckoutResult:
+    """Writes the tracked paths given (all without any; parts of directories too) as their pointers, or those of a revision, say.
+
+    Local bytes that are not in the cache are kept and listed; with `force` they are stored first. With a revision the pointers on disk
+    are rewritten too, as `git checkout REV -- PATH` would. Raises ObjectCorrupt after doing what could be done.
+    """
+    started = time.monotonic()
+    with repo.lock(waiting=lambda: progress.warn("waiting for another dvlite command here")):
+        work = Workspace(repo, open_cache(repo), progress)
+        how = How(force=force, jobs=2, link="hardlink" in repo.config.links)
+        wanted = repo.tracked() if revision is None else repo.tracked_at(revision)
+        chosen = select(repo, wanted, paths, inside=True)
+        done: list[CheckedOutPath] = []
+        damaged: DvliteError | None = None
+        for item, patterns in chosen:
+            if revision is not None and not patterns:
+                _write_pointer(repo, item.path, item.pointer)
+            try:
+                made = restore(work, item.path, item.pointer, patterns, how)
+            except ObjectMissing:
+                done.append(CheckedOutPath(path=item.path, missing=(item.path,)))
+                continue
+            except ObjectCorrupt as error:
+                damaged = damaged or error
+                continue
+            done.append(made.result)
+            damaged = damaged or (made.damaged[0][1] if made.damaged else None)
+        if not paths and revision is None:
+            done.extend(_remove_untracked(work, {item.path for item in wanted}))
+        if damaged is not None:
+            raise damaged
+        return CheckoutResult(
+            paths=tuple(done),
+            revision=revision,
+            elapsed_seconds=time.monotonic() - started,
+            link="hardlink" if how.link else "",
+        )
+
+
+def _write_pointer(repo: Repo, path: str, wanted: pointers.Pointer) -> None:
+    target = repo.root / (path + SUFFIX)
+    data = pointers.dump(wanted)
+    if not target.is_file() or target.read_bytes() != data:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        write_atomic(target, data)
+        repo.ensure_ignored([path])
+
+
+def _remove_untracked(work: Workspace, tracked: set[str]) -> list[CheckedOutPath]:
+    """Removes paths that were tracked here and whose pointer is gone, if all their bytes are in the cache."""
+    done = []
+    for path in list(work.known_paths()):
+        if path in tracked or any(path.startswith(f"{other}/") or other.startswith(f"{path}/") for other in tracked):
+            continue
+        found = work.scan(path)
+        if found is not None:
+            have = work.identify(path, found, HashOnly())
+            cached = all(
+                flags == EMPTY_DIR or work.cache.has_file(have.digest(i), have.scan.sizes[i])
+                for i, flags in enumerate(have.scan.flags)
+            )
+            if not cached or work.repo.git.tracked_under([path]):
+                if not cached:
+                    work.progress.warn(
+                        f"{quote(work.repo.display(path))} is not tracked any more; it is left alone, for it holds data that is not in the cache"
+                    )
+                continue
+            remove_tree(work, path, have)
+            done.append(CheckedOutPath(path=path, removed=len(have.scan)))
+        work.forget(path)
+    return done

@@ -1,0 +1,44 @@
+"""`clone`: git clone, and what a clone needs before its data can be pulled. The pull itself is `pull`, put after it by the command line."""
+
+from __future__ import annotations
+
+import os
+import re
+import time
+from collections.abc import Mapping
+from pathlib import Path
+
+from dvlite.errors import UsageError
+from dvlite.files import quote
+from dvlite.git import clone_into
+from dvlite.progress import Progress
+from dvlite.repo import open_repo
+from dvlite.results import CloneResult
+
+
+def clone(url: str, directory: Path | None, environ: Mapping[str, str], *, progress: Progress) -> CloneResult:
+    """Clones a git repository into `directory` (else a folder named like it) and sets up dvlite's settings of the clone.
+
+    git shows its own progress and may ask for credentials. A failure leaves nothing behind, as git does.
+    """
+    began = time.monotonic()
+    target = Path(os.path.abspath(directory if directory is not None else folder_name(url)))
+    clone_into(url, target, environ)
+    repo = open_repo(target, environ, must_be_initialised=False)
+    if repo.is_initialised:
+        repo.prepare_clone()
+    return CloneResult(
+        url=url, directory=str(target), has_dvlite=repo.is_initialised, elapsed_seconds=time.monotonic() - began
+    )
+
+
+def folder_name(url: str) -> str:
+    """Returns the folder that git would clone a URL into: its last part, without `.git`."""
+    name = (
+        re.split(r"[/:]", re.sub(r"(/+|/\.git/*)$", "", url.rstrip("/")))[-1]
+        .removesuffix(".git")
+        .removesuffix(".bundle")
+    )
+    if name in ("", ".", "..") or name.startswith("-"):
+        raise UsageError(f"cannot tell from {quote(url)} what to call the folder", hint="dvlite clone URL DIR")
+    return name

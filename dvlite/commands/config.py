@@ -1,0 +1,73 @@
+"""`config`: shows and changes settings, layer by layer."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from dvlite.errors import UsageError
+from dvlite.files import quote
+from dvlite.formats.config import COMMITTED, DEFAULTS, Setting, Value, from_text, is_known, is_secret, nearest
+from dvlite.progress import Progress
+from dvlite.repo import Repo
+from dvlite.results import ConfigResult, ConfigValue
+
+_HIDDEN = "(set, not shown)"
+
+
+def config(
+    repo: Repo,
+    key: str | None,
+    value: str | None,
+    *,
+    unset: bool = False,
+    place: str | None = None,
+    stage: bool = True,
+    progress: Progress,
+) -> ConfigResult:
+    """Lists the settings in force, or shows, sets or removes one; `place` is a layer, for changes the committed one if None.
+
+    Raises UsageError for a key that there is not, and for a value or layer that the key cannot have.
+    """
+    if key is None:
+        return ConfigResult(action="list", values=_listed(repo, place))
+    if not is_known(key):
+        raise UsageError(f"there is no setting {quote(key)}", hint=nearest(key))
+    if value is None and not unset:
+        shown = [found for found in _listed(repo, place) if found.key == key]
+        if not shown:
+            raise UsageError(f"{quote(key)} is not set", hint=f"dvlite config {key} VALUE")
+        return ConfigResult(action="get", values=tuple(shown))
+    if unset and value is not None:
+        raise UsageError("--unset takes no value", hint=f"dvlite config --unset {key}")
+    layer = place or COMMITTED
+    if unset and key not in repo.read_layer(layer):
+        raise UsageError(f"{quote(key)} is not set in the {layer} config", hint="see where it is: dvlite config")
+    changed = None if value is None else from_text(key, value, layer)
+    with repo.lock():
+        path = repo.change_config(layer, {key: changed})
+        staged = (
+            repo.stage([path.relative_to(repo.root).as_posix()], enabled=None if stage else False)
+            if layer == COMMITTED
+            else ()
+        )
+    shown = [] if changed is None else [ConfigValue(key=key, value=_shown(key, changed), source=str(path))]
+    return ConfigResult(action="unset" if unset else "set", values=tuple(shown), config_path=str(path), staged=staged)
+
+
+def _listed(repo: Repo, place: str | None) -> tuple[ConfigValue, ...]:
+    settings: Mapping[str, Setting] = repo.config.settings if place is None else repo.read_layer(place)
+    found = {
+        key: ConfigValue(key=key, value=_shown(key, setting.value), source=setting.source)
+        for key, setting in settings.items()
+    }
+    if place is None:
+        found = {
+            key: ConfigValue(key=key, value=_shown(key, value), source="default") for key, value in DEFAULTS.items()
+        } | found
+    return tuple(found[key] for key in sorted(found))
+
+
+def _shown(key: str, value: Value) -> str | int | bool | list[str]:
+    if key.startswith("remotes.") and is_secret(key.rpartition(".")[2]):
+        return _HIDDEN
+    return list(value) if isinstance(value, tuple) else str(value) if isinstance(value, float) else value

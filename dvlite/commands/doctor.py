@@ -1,0 +1,224 @@
+"""`doctor`: what is installed, what works on this disk, and what is wrong in this repository, each with its fix. Changes nothing."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import platform
+import shutil
+import stat
+from collections.abc import Callable, Iterator, Mapping
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+
+from dvlite import __version__
+from dvlite.errors import DvliteError
+from dvlite.files import file_system, printable, quote, share_blocks, size_text, temporary_name
+from dvlite.formats import store_config
+from dvlite.formats.config import LOCAL, is_secret
+from dvlite.git import program, program_version
+from dvlite.layers import LOCAL_FILE
+from dvlite.progress import Progress
+from dvlite.repo import Repo
+from dvlite.results import DoctorLine, DoctorResult
+from dvlite.store.remote import ObjectAbsent, RetryBudget, open_store
+
+_PACKAGES = (
+    "blake3",
+    "click",
+    "fsspec",
+    "pathspec",
+    "pyfastcdc",
+    "pyyaml",
+    "reflink-copy",
+    "rich",
+    "s3fs",
+    "xxhash",
+    "zstandard",
+)
+_OLDEST_GIT = (2, 31)  # ls-files --deduplicate
+_PATIENCE_SECONDS = 3.0
+
+
+def doctor(repo: Repo | None, environ: Mapping[str, str], *, progress: Progress) -> DoctorResult:
+    """Looks at the installation and, if there is one, at the repository: a request to each remote that is trusted, and no write but
+    of temporary files.
+    """
+    lines = [*_versions(environ)]
+    if repo is None:
+        lines.append(
+            DoctorLine(topic="repository", text="no dvlite repository here: only the installation was checked")
+        )
+    else:
+        for check in (_git, _links, _cache, _pointers, _settings):
+            progress.start(f"checking {check.__name__.strip('_')}")
+            lines += check(repo)
+        progress.start("asking the remotes")
+        lines += _remotes(repo)
+    progress.finish()
+    return DoctorResult(ok=all(line.level != "problem" for line in lines), lines=tuple(lines))
+
+
+def _versions(environ: Mapping[str, str]) -> Iterator[DoctorLine]:
+    system = f"{platform.system()} {platform.release()} {platform.machine()}"
+    yield DoctorLine(topic="versions", text=f"dvlite {__version__}, Python {platform.python_version()}, {system}")
+    found, missing = [], []
+    for name in _PACKAGES:
+        try:
+            found.append(f"{name} {version(name)}")
+        except PackageNotFoundError:
+            missing.append(name)
+    yield DoctorLine(topic="versions", text=", ".join(found))
+    if missing:
+        text = f"not installed: {', '.join(missing)}"
+        yield DoctorLine(topic="versions", text=text, level="problem", fix="install dvlite again")
+    try:
+        git = program_version(environ)
+    except DvliteError as error:
+        yield DoctorLine(topic="versions", text=error.message, level="problem", fix=error.hint)
+        return
+    line = f"git {'.'.join(map(str, git))} ({printable(program(environ))})"
+    if git < _OLDEST_GIT:
+        yield DoctorLine(topic="versions", text=f"{line} is too old", level="problem", fix="install git 2.31 or newer")
+    else:
+        yield DoctorLine(topic="versions", text=line)
+
+
+def _git(repo: Repo) -> Iterator[DoctorLine]:
+    yield DoctorLine(
+        topic="git", text=f"{printable(str(repo.root))} on {file_system(repo.root) or 'an unknown file system'}"
+    )
+    if repo.git.config_get("core.autocrlf") == "true":
+        text = "core.autocrlf is true: git would change the line ends of pointers"
+        yield DoctorLine(topic="git", text=text, level="problem", fix="git config core.autocrlf input")
+    if (repo.git_dir / "index.lock").exists():
+        text = "git's index is locked: git is running here, or was killed"
+        yield DoctorLine(
+            topic="git", text=text, level="warning", fix=f"if none is running: rm {repo.git_dir / 'index.lock'}"
+        )
+    if not repo.git.config_get("diff.dvlite.command"):
+        text = "git diff shows pointers as text in this clone"
+        yield DoctorLine(topic="git", text=text, level="warning", fix="dvlite init")
+
+
+def _links(repo: Repo) -> Iterator[DoctorLine]:
+    """Tries, from a file in the cache's folder to the work tree, each way in which a checkout can put a file there."""
+    folder = _existing(repo.cache_dir)
+    source, works = folder / temporary_name(), []
+    try:
+        source.write_bytes(b"dvlite doctor\n")
+        for name, link in _LINKS.items():
+            target = repo.root / temporary_name()
+            try:
+                if link(source, target):
+                    works.append(name)
+            finally:
+                target.unlink(missing_ok=True)
+    except OSError as error:
+        text = f"cannot write to {quote(str(error.filename or folder))}: {error.strerror}"
+        yield DoctorLine(topic="links", text=text, level="problem", fix="check who owns the folder")
+        return
+    finally:
+        with contextlib.suppress(OSError):
+            source.unlink(missing_ok=True)
+    yield DoctorLine(topic="links", text=f"from cache to work tree: {', '.join([*works, 'copy'])}")
+    if "reflink" not in works:
+        text = f"files cannot share blocks ({file_system(folder) or 'this file system'}): checked out files take their space twice"
+        yield DoctorLine(topic="links", text=text, fix="a disk with xfs or btrfs (Linux) or apfs (macOS)")
+
+
+def _reflink(source: Path, target: Path) -> bool:
+    with source.open("rb") as origin, target.open("wb") as copy:
+        return share_blocks(origin.fileno(), copy.fileno())
+
+
+def _hardlink(source: Path, target: Path) -> bool:
+    return _done(lambda: os.link(source, target))
+
+
+def _symlink(source: Path, target: Path) -> bool:
+    return _done(lambda: os.symlink(source, target))
+
+
+def _done(call: Callable[[], None]) -> bool:
+    try:
+        call()
+    except OSError:
+        return False
+    return True
+
+
+_LINKS: Mapping[str, Callable[[Path, Path], bool]] = {"reflink": _reflink, "hardlink": _hardlink, "symlink": _symlink}
+
+
+def _cache(repo: Repo) -> Iterator[DoctorLine]:
+    folder = repo.cache_dir
+    free = size_text(shutil.disk_usage(_existing(folder)).free)
+    if not folder.exists():
+        yield DoctorLine(topic="cache", text=f"{printable(str(folder))}: not made yet, {free} free")
+        return
+    yield DoctorLine(topic="cache", text=f"{printable(str(folder))}: {size_text(_size_bytes(folder))}, {free} free")
+    if folder.stat().st_mode & stat.S_IWOTH:
+        text = f"every user of this machine can write to {quote(str(folder))}"
+        yield DoctorLine(topic="cache", text=text, level="problem", fix=f"chmod o-w {printable(str(folder))}")
+
+
+def _pointers(repo: Repo) -> Iterator[DoctorLine]:
+    try:
+        tracked = repo.tracked()
+    except DvliteError as error:
+        yield DoctorLine(topic="pointers", text=error.message, level="problem", fix=error.hint)
+        return
+    size = size_text(sum(item.pointer.size_bytes for item in tracked))
+    yield DoctorLine(topic="pointers", text=f"{len(tracked)} tracked path{'s' * (len(tracked) != 1)}, {size}")
+    known = set(repo.git.tracked_under([item.path for item in tracked]))
+    for path in sorted(known):
+        text = f"git tracks {quote(repo.display(path))}, which dvlite tracks too"
+        yield DoctorLine(
+            topic="pointers", text=text, level="problem", fix=f"git rm -r --cached {printable(repo.display(path))}"
+        )
+
+
+def _settings(repo: Repo) -> Iterator[DoctorLine]:
+    secret = any(key.startswith("remotes.") and is_secret(key.rpartition(".")[2]) for key in repo.read_layer(LOCAL))
+    path = repo.root / LOCAL_FILE
+    if secret and path.stat().st_mode & 0o077:
+        text = f"'{LOCAL_FILE}' holds secrets and other users can read it"
+        yield DoctorLine(topic="config", text=text, level="problem", fix=f"chmod 600 {LOCAL_FILE}")
+
+
+def _remotes(repo: Repo) -> Iterator[DoctorLine]:
+    names = repo.config.remote_names()
+    if not names:
+        yield DoctorLine(topic="remotes", text="none is configured", fix="dvlite remote add s3://BUCKET/PREFIX")
+    for name in names:
+        try:
+            remote = repo.remote(name)
+            budget = RetryBudget(seconds=_PATIENCE_SECONDS, unreached_seconds=_PATIENCE_SECONDS)
+            store = open_store(remote.location, remote.options, budget=budget, connections=1)
+            try:
+                text = "has data" if store.get(store_config.NAME) else "has an empty config"
+            except ObjectAbsent:
+                text = "empty"
+            finally:
+                store.close()
+            yield DoctorLine(topic="remotes", text=f"{name} = {printable(remote.location.text)}: reachable, {text}")
+        except DvliteError as error:
+            yield DoctorLine(topic="remotes", text=f"{name}: {error.message}", level="problem", fix=error.hint)
+
+
+def _existing(folder: Path) -> Path:
+    """Returns the folder or, where it is not made yet, what it will be made in."""
+    while not folder.is_dir():
+        folder = folder.parent
+    return folder
+
+
+def _size_bytes(folder: Path) -> int:
+    """Returns what a folder takes on disk (holes take nothing)."""
+    total = 0
+    for parent, _, names in os.walk(folder):
+        for name in names:
+            with contextlib.suppress(OSError):
+                total += os.lstat(os.path.join(parent, name)).st_blocks * 512
+    return total

@@ -1,0 +1,49 @@
+"""`dvlite fetch`: brings data from a remote into the cache; the workspace is not touched."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+
+from dvlite.progress import Progress
+from dvlite.repo import WORKSPACE, Repo, Scope
+from dvlite.results import FetchResult
+from dvlite.store.catalog import Catalog
+from dvlite.stores import open_cache, open_remote
+from dvlite.workspace.fetching import missing_error, parts_of
+from dvlite.workspace.obtain import obtain
+
+
+def fetch(
+    repo: Repo,
+    paths: Sequence[str],
+    *,
+    remote: str | None = None,
+    scope: Scope = WORKSPACE,
+    jobs: int | None = None,
+    dry_run: bool = False,
+    progress: Progress,
+) -> FetchResult:
+    """Downloads what the cache lacks of the pointers on disk, or of the revisions in `scope`; parts of directories too.
+
+    Raises ObjectMissing naming paths if a fresh look at the remote has no copy; what it has is fetched first.
+    """
+    started = time.monotonic()
+    cache = open_cache(repo)
+    name, opened = open_remote(repo, cache, remote, jobs)
+    with opened:
+        parts = parts_of(repo, cache, paths, scope, progress)
+        catalog = Catalog(opened).look()
+        got = obtain(catalog, cache, parts, progress, dry_run=dry_run)
+        if got.missing:
+            raise missing_error(got.missing, opened.store.label)
+        return FetchResult(
+            remote=name,
+            paths=got.paths,
+            files=got.files,
+            objects=opened.traffic.objects_read,
+            downloaded_bytes=opened.traffic.bytes_read,
+            size_bytes=got.size_bytes,
+            dry_run=dry_run,
+            elapsed_seconds=time.monotonic() - started,
+        )

@@ -1,0 +1,59 @@
+"""`init`: makes a git work tree ready for dvlite. Safe to repeat; completes what is missing and leaves the rest alone."""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Mapping
+from pathlib import Path
+
+from dvlite import ignore, layers
+from dvlite.errors import UsageError
+from dvlite.files import write_atomic
+from dvlite.formats.config import COMMITTED
+from dvlite.progress import Progress
+from dvlite.repo import Repo, open_repo
+from dvlite.results import InitResult
+
+_CONFIG_HEAD = (
+    b"# dvlite's settings for everyone who works on this project. Your own: dvlite config --user, or --local\n"
+)
+_GITIGNORE = [b"/config.local.yaml"]
+_GITATTRIBUTES = [b"*.dvlite merge=dvlite diff=dvlite", b"dvlite.lock merge=dvlite linguist-generated"]
+
+
+def init(
+    start: Path, environ: Mapping[str, str], *, stage: bool = True, hooks: bool = False, progress: Progress
+) -> InitResult:
+    """Sets up the work tree around `start`: settings, ignore files, attributes, and git's settings of this clone.
+
+    Raises NotARepository outside a git work tree.
+    """
+    if hooks:
+        raise UsageError("hooks cannot be installed by this version", hint="dvlite init")
+    repo = open_repo(start, environ, must_be_initialised=False)
+    with repo.lock():
+        existed = repo.is_initialised
+        created = _write_files(repo)
+        repo.prepare_clone()
+        staged = repo.stage(created, enabled=None if stage else False)
+    return InitResult(root=str(repo.root), existed=existed, created=tuple(created), staged=staged)
+
+
+def _write_files(repo: Repo) -> list[str]:
+    """Writes or completes the files that git should have; returns those that changed."""
+    created = []
+    config = repo.root / layers.COMMITTED_FILE
+    if not repo.is_initialised:
+        config.parent.mkdir(exist_ok=True)
+        write_atomic(config, _CONFIG_HEAD)
+    if repo.config.project is None:
+        repo.change_config(COMMITTED, {"project": secrets.token_hex(16)})
+        created.append(layers.COMMITTED_FILE)
+    if ignore.add_lines(config.parent / ".gitignore", _GITIGNORE):
+        created.append(f"{layers.FOLDER}/.gitignore")
+    if not (repo.root / ignore.FILE_NAME).exists():
+        write_atomic(repo.root / ignore.FILE_NAME, ignore.TEMPLATE.encode())
+        created.append(ignore.FILE_NAME)
+    if ignore.add_lines(repo.root / ".gitattributes", _GITATTRIBUTES):
+        created.append(".gitattributes")
+    return created

@@ -1,0 +1,130 @@
+"""`dvlite pull`: fetches, then makes the workspace what the pointers say."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable, Sequence
+
+from dvlite.errors import DvliteError, ObjectCorrupt, ObjectMissing
+from dvlite.formats import manifest
+from dvlite.oid import Digest
+from dvlite.progress import Progress
+from dvlite.repo import WORKSPACE, Repo, Scope
+from dvlite.results import CheckedOutPath, CheckoutResult, FetchResult, PullResult
+from dvlite.store.cache import Cache
+from dvlite.store.catalog import Catalog
+from dvlite.stores import open_cache, open_remote
+from dvlite.workspace.fetching import missing_error, parts_of
+from dvlite.workspace.obtain import Obtained, Part, obtain
+from dvlite.workspace.restore import How, restore
+from dvlite.workspace.tracked import Workspace
+
+
+def pull(
+    repo: Repo,
+    paths: Sequence[str],
+    *,
+    remote: str | None = None,
+    scope: Scope = WORKSPACE,
+    jobs: int | None = None,
+    dry_run: bool = False,
+    force: bool = False,
+    progress: Progress,
+) -> PullResult:
+    """Downloads what the cache lacks and writes it; local edits are kept and listed unless `force`.
+
+    With revisions in `scope` only the cache is filled. Objects that turn out damaged in the cache are set aside and fetched again once.
+    Raises ObjectMissing, after doing the rest, if a fresh look at the remote has no copy.
+    """
+    started = time.monotonic()
+    cache = open_cache(repo)
+    name, opened = open_remote(repo, cache, remote, jobs)
+    with opened, repo.lock(waiting=lambda: progress.warn("waiting for another dvlite command here")):
+        parts = parts_of(repo, cache, paths, scope, progress)
+        catalog = Catalog(opened).look()
+        got = _obtain(catalog, cache, parts, progress, dry_run=dry_run)
+        checkout = None
+        if scope.is_workspace and not dry_run:
+            work = Workspace(repo, cache, progress)
+            how = How(force=force, jobs=2, link="hardlink" in repo.config.links)
+            checkout = _restore(work, catalog, parts, how, set(got.missing))
+        if got.missing:
+            raise missing_error(got.missing, opened.store.label)
+        traffic = opened.traffic
+    elapsed = time.monotonic() - started
+    fetched = FetchResult(
+        remote=name,
+        paths=got.paths,
+        files=got.files,
+        objects=traffic.objects_read,
+        downloaded_bytes=traffic.bytes_read,
+        size_bytes=got.size_bytes,
+        dry_run=dry_run,
+        elapsed_seconds=elapsed,
+    )
+    return PullResult(fetch=fetched, checkout=checkout, elapsed_seconds=elapsed)
+
+
+def _obtain(catalog: Catalog, cache: Cache, parts: Sequence[Part], progress: Progress, *, dry_run: bool) -> Obtained:
+    """Fetches; a listing that is damaged in the cache is set aside and fetched again."""
+    try:
+        return obtain(catalog, cache, parts, progress, dry_run=dry_run)
+    except ObjectCorrupt:
+        for part in parts:
+            if part.pointer.kind == "directory":
+                _set_aside_damaged_nodes(cache, part.pointer.digest)
+        return obtain(catalog, cache, parts, progress, dry_run=dry_run)
+
+
+def _set_aside_damaged_nodes(cache: Cache, root: Digest) -> None:
+    queue = [root]
+    while queue:
+        digest = queue.pop()
+        try:
+            node = manifest.decode(cache.read_node(digest), digest)
+        except ObjectCorrupt:
+            cache.discard(digest)
+        except ObjectMissing:
+            continue
+        else:
+            if isinstance(node, manifest.Branch):
+                queue.extend(node.digests)
+
+
+def _restore(work: Workspace, catalog: Catalog, parts: Sequence[Part], how: How, missing: set[str]) -> CheckoutResult:
+    """Writes every part; what is damaged in the cache is fetched again, once."""
+    started = time.monotonic()
+    done: dict[str, CheckedOutPath] = {}
+    for part in parts:
+        if part.path in missing and part.pointer.kind == "directory" and not work.cache.has_node(part.pointer.digest):
+            continue
+        made = restore(work, part.path, part.pointer, part.patterns, how)
+        if made.damaged:
+            _fetch_again(work, catalog, part, (digest for digest, _ in made.damaged))
+            first = made.result
+            made = restore(work, part.path, part.pointer, part.patterns, how)
+            if made.damaged:
+                raise made.damaged[0][1]
+            done[part.path] = CheckedOutPath(
+                path=part.path,
+                written=first.written + made.result.written,
+                removed=first.removed,
+                kept=first.kept,
+                extra=made.result.extra,
+                written_bytes=first.written_bytes,
+                conflicts=made.result.conflicts,
+                missing=made.result.missing,
+            )
+        else:
+            done[part.path] = made.result
+    return CheckoutResult(paths=tuple(done.values()), elapsed_seconds=time.monotonic() - started)
+
+
+def _fetch_again(work: Workspace, catalog: Catalog, part: Part, damaged: Iterable[Digest]) -> None:
+    for digest in damaged:
+        work.cache.discard(digest)
+        work.progress.warn(f"object blake3:{digest.hex()} was damaged in the cache; fetching a good copy")
+    got = obtain(catalog, work.cache, [part], work.progress)
+    if got.missing:
+        error: DvliteError = missing_error(got.missing, catalog.remote.store.label)
+        raise error

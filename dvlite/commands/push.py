@@ -1,0 +1,148 @@
+"""`dvlite push`: makes versions complete on a remote; success means that they are there and were looked at twice."""
+
+from __future__ import annotations
+
+import datetime as dt
+import time
+from collections.abc import Callable, Sequence
+
+from dvlite.errors import FormatError
+from dvlite.formats.pointer import Pointer
+from dvlite.oid import FILE, MANIFEST, Digest, digest_bytes, parse_oid
+from dvlite.progress import Progress
+from dvlite.repo import WORKSPACE, Repo, Scope, Tracked
+from dvlite.repo import Version as Named
+from dvlite.results import MovedPath, PushResult
+from dvlite.store import upload
+from dvlite.store.cache import Cache
+from dvlite.store.catalog import Catalog, Remote
+from dvlite.store.upload import Signer, Version
+from dvlite.stores import open_cache, open_remote
+from dvlite.workspace.obtain import file_in
+from dvlite.workspace.select import select
+
+_EARLIER = 3  # versions of a path that are looked at for content the remote may have
+
+
+def push(
+    repo: Repo,
+    paths: Sequence[str],
+    *,
+    remote: str | None = None,
+    scope: Scope = WORKSPACE,
+    jobs: int | None = None,
+    dry_run: bool = False,
+    progress: Progress,
+) -> PushResult:
+    """Uploads what the remote lacks of the pointers on disk, or of the revisions in `scope`.
+
+    Raises ObjectMissing, with nothing published, if something is neither in the cache nor on the remote.
+    """
+    started = time.monotonic()
+    cache = open_cache(repo)
+    name, opened = open_remote(repo, cache, remote, jobs)
+    with opened:
+        named = _named(repo, paths, scope, progress)
+        versions = [
+            Version(item.path, _kind(item.pointer), item.pointer.digest, item.pointer.size_bytes, item.commit)
+            for item in named
+        ]
+        earlier = _earlier(repo, opened, named)
+        catalog = Catalog(opened).look()
+        made = upload.plan(catalog, cache, versions, _bases(earlier))
+        upload.refuse_missing(made, catalog)
+        if dry_run:
+            files, size_bytes = made.files, made.size_bytes
+        else:
+            signer = Signer(repo.config.project or "", repo.git.config_get("user.email") or "", _now())
+            done = upload.run(
+                catalog, cache, versions, _bases(earlier), _chunk_bases(cache, earlier), signer, progress, made
+            )
+            files, size_bytes = done.files, done.size_bytes
+            _note_latest(opened, named)
+        present = {(version.path, version.digest) for version in made.present}
+        traffic = opened.traffic
+    return PushResult(
+        remote=name,
+        paths=tuple(_moved(item, scope, present, dry_run=dry_run) for item in named),
+        files=files,
+        objects=traffic.objects_written,
+        uploaded_bytes=traffic.bytes_written,
+        size_bytes=size_bytes,
+        dry_run=dry_run,
+        elapsed_seconds=time.monotonic() - started,
+    )
+
+
+def _named(repo: Repo, paths: Sequence[str], scope: Scope, progress: Progress) -> list[Named]:
+    if scope.is_workspace:
+        head = repo.git.head() or ""
+        found: list[Tracked] = repo.tracked()
+        return [Named(item.path, item.pointer, head) for item, _ in select(repo, found, paths, inside=False)]
+    return [item for item, _ in select(repo, repo.reachable(scope, progress=progress), paths, inside=False)]
+
+
+def _kind(found: Pointer) -> str:
+    return MANIFEST if found.kind == "directory" else FILE
+
+
+def _earlier(repo: Repo, remote: Remote, named: Sequence[Named]) -> dict[str, list[Pointer]]:
+    """Returns, for each path, versions that the remote may have: what was pushed last from here, and those in git's history."""
+    histories = repo.histories({item.path for item in named}, _EARLIER)
+    for item in named:
+        latest = _latest(remote, item.path)
+        if latest is not None and all(latest.digest != known.digest for known in histories[item.path]):
+            histories[item.path].insert(0, latest)
+    return histories
+
+
+def _latest(remote: Remote, path: str) -> Pointer | None:
+    data = remote.kept("latest", _path_key(path))
+    try:
+        kind, digest = parse_oid((data or b"").decode("ascii", "replace"))
+    except FormatError:
+        return None
+    return Pointer("directory" if kind == MANIFEST else "file", digest, 0)
+
+
+def _note_latest(remote: Remote, named: Sequence[Named]) -> None:
+    for item in named:
+        remote.keep("latest", _path_key(item.path), item.pointer.oid.encode())
+
+
+def _path_key(path: str) -> str:
+    return digest_bytes(path.encode("utf-8", "surrogateescape")).hex()[:32]
+
+
+def _bases(earlier: dict[str, list[Pointer]]) -> dict[str, list[tuple[str, Digest]]]:
+    return {path: [(_kind(known), known.digest) for known in found] for path, found in earlier.items()}
+
+
+def _chunk_bases(cache: Cache, earlier: dict[str, list[Pointer]]) -> Callable[[str], Sequence[Digest]]:
+    """Returns which earlier contents a large file had, by its path."""
+
+    def bases(path: str) -> Sequence[Digest]:
+        for tracked, versions in earlier.items():
+            if path == tracked or path.startswith(tracked + "/"):
+                inner = path[len(tracked) + 1 :].encode("utf-8", "surrogateescape")
+                found = [file_in(cache, version, inner) for version in versions]
+                return list(dict.fromkeys(digest for digest in found if digest is not None))
+        return ()
+
+    return bases
+
+
+def _moved(item: Named, scope: Scope, present: set[tuple[str, Digest]], *, dry_run: bool) -> MovedPath:
+    there = (item.path, item.pointer.digest) in present
+    return MovedPath(
+        path=item.path,
+        oid=item.pointer.oid,
+        files=item.pointer.files,
+        size_bytes=item.pointer.size_bytes,
+        state="present" if there else "planned" if dry_run else "pushed",
+        revision=None if scope.is_workspace else item.commit,
+    )
+
+
+def _now() -> str:
+    return dt.datetime.now(dt.UTC).strftime("%Y-%m-%dT%H:%M:%SZ")

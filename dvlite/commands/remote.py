@@ -1,0 +1,327 @@
+"""`remote add`, `list`, `remove`, `default`, `trust` and `test`: where data is pushed to.
+
+`remote add` is consent to the place that it names; a place that only a committed file names needs `remote trust`.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import secrets
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Literal
+
+from dvlite import layers
+from dvlite.errors import DvliteError, NotARepository, RemoteError, UsageError
+from dvlite.files import quote
+from dvlite.formats import store_config
+from dvlite.formats.config import (
+    COMMITTED,
+    LOCAL,
+    USER,
+    RemoteConfig,
+    Value,
+    check,
+    check_remote_name,
+    is_dangerous,
+    is_secret,
+)
+from dvlite.progress import Progress
+from dvlite.remotes import RemoteSettings, configured, is_approved, normal_place, place_of, resolve, untrusted_place
+from dvlite.repo import Repo, open_repo
+from dvlite.results import (
+    RemoteAddResult,
+    RemoteChangeResult,
+    RemoteCheck,
+    RemoteListResult,
+    RemoteRow,
+    RemoteTestResult,
+    RemoteTrustResult,
+)
+from dvlite.store.location import Location, check_options, parse_url
+from dvlite.store.remote import ObjectAbsent, ObjectStore, RetryBudget, open_store
+
+_PROBE_BYTES = 4 << 20
+_PROBE_SECONDS = 5.0  # a remote that does not answer is no reason to wait: the settings are written either way
+
+
+def remote_add(
+    repo: Repo,
+    name: str,
+    url: str,
+    *,
+    options: Mapping[str, str],
+    default: bool = False,
+    local: bool = False,
+    stage: bool = True,
+    progress: Progress,
+) -> RemoteAddResult:
+    """Configures a remote, approves its place for this user, and looks whether something answers there.
+
+    A folder is kept relative to the repository if it was given so. The first remote is the default one. Raises UsageError, with nothing
+    written, for a name that is taken, a URL or option that cannot be used, and secrets without `local`.
+    """
+    layer = LOCAL if local else COMMITTED
+    check_remote_name(name)
+    if f"remotes.{name}.url" in repo.read_layer(layer):
+        raise UsageError(f"there is a remote {quote(name)} already", hint=f"dvlite remote remove {name}")
+    location = parse_url(url, repo.cwd)
+    check_options(location.scheme, options)
+    inside = _inside_work_tree(repo, location)
+    changes: dict[str, Value | None] = {f"remotes.{name}.url": _stored_url(repo, url, location)}
+    for option, value in sorted(options.items()):
+        if is_dangerous(option) and not local:
+            raise UsageError(
+                f"option {quote(option)} is not allowed in a committed file: it is a credential or chooses one",
+                hint="keep it in a file that git ignores: dvlite remote add --local with the same words",
+            )
+        changes[f"remotes.{name}.{option}"] = check(f"remotes.{name}.{option}", value, layer)
+    if default or (repo.config.default_remote is None and not repo.config.remote_names()):
+        changes["core.remote"] = name
+    with repo.lock():
+        path = repo.change_config(layer, changes)
+        warnings = (*inside, *_consent(repo, name))
+        staged = _stage(repo, path, enabled=stage)
+    row = _row(repo, configured(repo.config, name))
+    return _looked_at(repo, RemoteAddResult(remote=row, config_path=str(path), staged=staged, warnings=warnings))
+
+
+def remote_list(repo: Repo, *, progress: Progress) -> RemoteListResult:
+    """Returns every configured remote, sorted by name; makes no request."""
+    return RemoteListResult(
+        remotes=tuple(_row(repo, configured(repo.config, name)) for name in repo.config.remote_names())
+    )
+
+
+def remote_remove(repo: Repo, name: str, *, stage: bool = True, progress: Progress) -> RemoteChangeResult:
+    """Takes a remote out of every config file that this user may change for the repository; its data stays where it is."""
+    configured(repo.config, name)
+    paths = []
+    with repo.lock():
+        for layer in (COMMITTED, LOCAL, USER):
+            said = repo.read_layer(layer)
+            changes: dict[str, Value | None] = {}
+            if any(key.startswith(f"remotes.{name}.") for key in said):
+                changes[f"remotes.{name}"] = None
+            if "core.remote" in said and said["core.remote"].value == name:
+                changes["core.remote"] = None
+            if changes:
+                paths.append(repo.change_config(layer, changes))
+        staged = tuple(file for path in paths for file in _stage(repo, path, enabled=stage))
+    where = str(paths[0]) if paths else ""
+    return RemoteChangeResult(
+        action="removed", name=name, default=repo.config.default_remote, config_path=where, staged=staged
+    )
+
+
+def remote_default(repo: Repo, name: str, *, stage: bool = True, progress: Progress) -> RemoteChangeResult:
+    """Makes a remote the default one, in the file that configures it."""
+    remote = configured(repo.config, name)
+    layer = remote.url.layer if remote.url.layer in (COMMITTED, LOCAL) else LOCAL
+    with repo.lock():
+        path = repo.change_config(layer, {"core.remote": name})
+        staged = _stage(repo, path, enabled=stage)
+    return RemoteChangeResult(
+        action="default", name=name, default=repo.config.default_remote, config_path=str(path), staged=staged
+    )
+
+
+def remote_trust(environ: Mapping[str, str], place: str) -> RemoteTrustResult:
+    """Approves a place (a host, a folder, or the name of a remote here) in the user's own config, for every repository."""
+    base = Path.cwd()
+    wanted = _place_of_remote(place, environ) or normal_place(place, base)
+    config = layers.load(None, environ)
+    path = layers.file_of(USER, None, environ)
+    already = is_approved(config, wanted, base)
+    if not already:
+        said = layers.read(USER, None, environ).get("trust")
+        before = said.value if said is not None and isinstance(said.value, tuple) else ()
+        layers.change(USER, {"trust": (*before, wanted)}, None, environ)
+    return RemoteTrustResult(place=wanted, already=already, config_path=str(path))
+
+
+def remote_test(repo: Repo, name: str | None, *, progress: Progress) -> RemoteTestResult:
+    """Writes to a remote, reads back, lists, creates twice and removes, and times each; stops at the first that fails."""
+    remote = repo.remote(name)
+    object_name = f"test/{secrets.token_hex(16)}"
+    data = secrets.token_bytes(_PROBE_BYTES)
+    checks: list[RemoteCheck] = []
+    progress.start(f"testing {remote.name}")
+    store = _open(remote, repo.config.retry_seconds)
+    try:
+        for words, step in _steps(store, object_name, data):
+            checks.append(_timed(words, step))
+            if not checks[-1].ok:
+                break
+    finally:
+        with contextlib.suppress(DvliteError):
+            store.delete([object_name])
+        store.close()
+        progress.finish()
+    seconds = {check.name: check.elapsed_seconds for check in checks if check.ok}
+    return RemoteTestResult(
+        name=remote.name,
+        url=remote.location.text,
+        ok=all(check.ok for check in checks),
+        checks=tuple(checks),
+        upload_bytes_per_second=len(data) / seconds["write"] if "write" in seconds else None,
+        download_bytes_per_second=len(data) / seconds["read back"] if "read back" in seconds else None,
+    )
+
+
+def _steps(store: ObjectStore, name: str, data: bytes) -> list[tuple[str, Callable[[], str | None]]]:
+    """Returns what is tried in order; each step returns what is wrong, or None."""
+    other = data[::-1]
+
+    def write() -> str | None:
+        return None if store.put(name, data) else "the store says that it did not take the object"
+
+    def read() -> str | None:
+        return None if store.get(name) == data else "what came back is not what was written"
+
+    def read_part() -> str | None:
+        return (
+            None
+            if store.get(name, start=1000, end=3000) == data[1000:3000]
+            else "a part that was asked for is not that part"
+        )
+
+    def list_fresh() -> str | None:
+        found = {entry.name: entry.size_bytes for entry in store.list("test/").entries}
+        return (
+            None
+            if found.get(name) == len(data)
+            else "a new object is missing from the listing: pushes are not safe on this store"
+        )
+
+    def create_once() -> str | None:
+        created = store.put(name, other, only_if_absent=True)
+        return "an object that existed was created again" if created or store.get(name) != data else None
+
+    def remove() -> str | None:
+        store.delete([name])
+        return (
+            "a removed object is still listed"
+            if any(entry.name == name for entry in store.list("test/").entries)
+            else None
+        )
+
+    steps = [("write", write), ("read back", read), ("read a part", read_part), ("list fresh", list_fresh)]
+    return [*steps, ("create only once", create_once), ("remove", remove)]
+
+
+def _timed(words: str, step: Callable[[], str | None]) -> RemoteCheck:
+    began = time.monotonic()
+    try:
+        problem = step()
+    except DvliteError as error:
+        problem = error.message
+    return RemoteCheck(name=words, ok=problem is None, elapsed_seconds=time.monotonic() - began, detail=problem or "")
+
+
+def _looked_at(repo: Repo, added: RemoteAddResult) -> RemoteAddResult:
+    """Returns the result with what answers at the remote: one request to read, and two that write a test object and remove it."""
+    remote = repo.remote(added.remote.name)
+    store = _open(remote, min(_PROBE_SECONDS, repo.config.retry_seconds))
+    began = time.monotonic()
+    try:
+        try:
+            store.get(store_config.NAME)
+            state: Literal["empty", "existing"] = "existing"
+        except ObjectAbsent:
+            state = "empty"
+        latency_seconds = time.monotonic() - began
+        found = replace(added, state=state, latency_seconds=latency_seconds, region=remote.options.get("region"))
+        problem = _write_problem(store, remote.location)
+        return replace(found, writable=problem is None, problem=problem)
+    except DvliteError as error:
+        return replace(added, state="unreachable", problem=error.message)
+    finally:
+        store.close()
+
+
+def _write_problem(store: ObjectStore, location: Location) -> str | None:
+    """Returns why nothing can be written to a store, or None. A folder is not written to: the first push makes it."""
+    if location.folder is not None:
+        folder = location.folder if location.folder.exists() else location.folder.parent
+        return None if os.access(folder, os.W_OK | os.X_OK) else f"{quote(str(folder))} is not writable for you"
+    name = f"test/{secrets.token_hex(16)}"
+    try:
+        store.put(name, b"dvlite remote add\n")
+        store.delete([name])
+    except RemoteError as error:
+        return error.message
+    return None
+
+
+def _stored_url(repo: Repo, url: str, location: Location) -> str:
+    """Returns how a URL is kept: a relative folder relative to the root, so that every clone finds its own."""
+    if location.folder is None or os.path.isabs(url) or "://" in url:
+        return location.text
+    relative = os.path.relpath(location.folder, repo.root)
+    return relative if relative.startswith("..") else f"./{relative}"
+
+
+def _inside_work_tree(repo: Repo, location: Location) -> tuple[str, ...]:
+    """Returns a warning for a folder where git would see the data; raises UsageError where it would be mixed with other files."""
+    folder = location.folder
+    if folder is None or not folder.is_relative_to(repo.root):
+        return ()
+    if folder == repo.root or folder.is_relative_to(repo.git_dir) or folder.is_relative_to(repo.root / layers.FOLDER):
+        raise UsageError(
+            f"{quote(str(folder))} cannot be a remote: it has other files", hint="give a folder of its own"
+        )
+    return (f"{quote(repo.display(repo.relative(folder)))} is in the work tree: keep git from adding it (.gitignore)",)
+
+
+def _consent(repo: Repo, name: str) -> tuple[str, ...]:
+    """Approves the place of a remote that this user just added."""
+    place = untrusted_place(repo.config, configured(repo.config, name), repo.root)
+    if place is None:
+        return ()
+    said = repo.read_layer(USER).get("trust")
+    before = said.value if said is not None and isinstance(said.value, tuple) else ()
+    try:
+        repo.change_config(USER, {"trust": (*before, place)})
+    except DvliteError as error:
+        return (f"your approval of {place} could not be kept: {error.message}",)
+    return ()
+
+
+def _place_of_remote(name: str, environ: Mapping[str, str]) -> str | None:
+    """Returns the place of a configured remote of that name, if there is a repository here and it has one."""
+    try:
+        repo = open_repo(Path.cwd(), environ)
+    except NotARepository:
+        return None
+    remote = repo.config.remote(name)
+    return None if remote is None else place_of(*resolve(remote, repo.root), repo.root)
+
+
+def _row(repo: Repo, remote: RemoteConfig) -> RemoteRow:
+    return RemoteRow(
+        name=remote.name,
+        url=str(remote.url.value),
+        default=remote.name == repo.config.default_remote,
+        trusted=untrusted_place(repo.config, remote, repo.root) is None,
+        source=remote.url.source,
+        options={option: str(setting.value) for option, setting in remote.options.items() if not is_secret(option)},
+    )
+
+
+def _stage(repo: Repo, path: Path, *, enabled: bool) -> tuple[str, ...]:
+    """Stages a config file if it is the committed one."""
+    committed = repo.root / layers.COMMITTED_FILE
+    return repo.stage([layers.COMMITTED_FILE], enabled=None if enabled else False) if path == committed else ()
+
+
+def _open(remote: RemoteSettings, seconds: float) -> ObjectStore:
+    return open_store(
+        remote.location,
+        remote.options,
+        budget=RetryBudget(seconds=seconds, unreached_seconds=min(seconds, 10.0)),
+        connections=1,
+    )

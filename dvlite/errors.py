@@ -1,0 +1,74 @@
+"""Every error a user can meet: a message, a hint that says what to do, and the exit code (docs/reference/exit-codes.md).
+
+Raised where the path or the object is known, caught once, in `cli`. Messages are lower case, name their subject in single quotes and
+end without a full stop.
+"""
+
+from __future__ import annotations
+
+
+class DvliteError(Exception):
+    """An operation failed; `hint` says what the user can do about it."""
+
+    exit_code = 1
+
+    def __init__(self, message: str, *, hint: str | None = None) -> None:
+        super().__init__(message)
+        self.message = message
+        self.hint = hint
+
+
+class UsageError(DvliteError):
+    """The command line, a path or a value given by the user cannot be used."""
+
+    exit_code = 2
+
+
+class PartlyDone(DvliteError):
+    """Some of the work could not be done or checked; what could be done was."""
+
+    exit_code = 3
+
+
+class NotARepository(DvliteError):
+    """There is no git work tree here, or dvlite was not initialised in it."""
+
+    exit_code = 10
+
+
+class Busy(DvliteError):
+    """Another dvlite process holds the lock and `--no-wait` was given."""
+
+    exit_code = 11
+
+
+class ObjectMissing(DvliteError):
+    """Content that a pointer names is nowhere to be found."""
+
+    exit_code = 12
+
+
+class ObjectCorrupt(DvliteError):
+    """Stored bytes are not the bytes that their name promises."""
+
+    exit_code = 13
+
+
+class FormatError(DvliteError):
+    """A file is not in the format that it should be in, or its content is refused."""
+
+
+class RemoteError(DvliteError):
+    """A remote store could not be reached, or refused."""
+
+
+class Untrusted(RemoteError):
+    """A committed config names a place that this user has not approved."""
+
+
+class NoSpace(DvliteError):
+    """A disk has less free space than the operation needs."""
+
+
+class FileChanged(DvliteError):
+    """A file changed while it was being read."""

@@ -1,0 +1,249 @@
+"""Durable and careful use of the file system: atomic writes, copies that share blocks, locks, free space, safe names.
+
+Knows nothing of stores or repositories.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import os
+import shutil
+import stat
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+from dvlite.errors import Busy, DvliteError, NoSpace
+
+TEMP_PREFIX = ".dvl-"
+_LOCAL_FILE_SYSTEMS = {"ext2", "ext3", "ext4", "xfs", "btrfs", "tmpfs", "overlay", "zfs", "f2fs"}
+_UNITS = ("B", "KiB", "MiB", "GiB", "TiB", "PiB")
+_FICLONE = 0x40049409
+_RACY_LOCAL_NS = 20_000_000
+_RACY_OTHER_NS = 2_000_000_000
+_C_ESCAPES = {"\n": "\\n", "\r": "\\r", "\t": "\\t", "\\": "\\\\", "'": "\\'"}
+
+
+def sync_path(path: Path) -> None:
+    """Makes a file or directory durable; an error is final (a second fsync would lie: PostgreSQL's fsyncgate)."""
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def temporary_name() -> str:
+    """Returns a short name no other process uses, that no data file is likely to have."""
+    return TEMP_PREFIX + os.urandom(8).hex()
+
+
+def write_atomic(path: Path, data: bytes, *, mode: int = 0o666, sync: bool = True) -> None:
+    """Replaces or creates a file so that its name only ever shows all of the old or all of the new bytes."""
+    temporary = path.parent / temporary_name()
+    try:
+        descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, mode)
+        try:
+            write_all(descriptor, data)
+            if sync:
+                os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
+        os.replace(temporary, path)
+    except OSError as error:
+        with contextlib.suppress(OSError):
+            os.unlink(temporary)
+        raise os_error(error, "write", path) from error
+    if sync:
+        sync_path(path.parent)
+
+
+def write_all(descriptor: int, data: bytes | bytearray | memoryview) -> None:
+    """Writes every byte, however many calls the kernel takes for it."""
+    view = memoryview(data)
+    while view.nbytes:
+        view = view[os.write(descriptor, view) :]
+
+
+def os_error(error: OSError, verb: str, path: Path | str) -> DvliteError:
+    """Returns the user's form of an operating system error."""
+    reason = error.strerror or str(error)
+    if error.errno in (errno.ENOSPC, errno.EDQUOT):
+        return NoSpace(f"cannot {verb} {quote(str(path))}: {reason}", hint="free some space and run the command again")
+    return DvliteError(f"cannot {verb} {quote(str(path))}: {reason}")
+
+
+def quote(name: str) -> str:
+    """Returns a name in single quotes with control, bidirectional and undecodable characters escaped, safe to print."""
+    return f"'{printable(name)}'"
+
+
+def printable(name: str) -> str:
+    """Returns a name as text that no terminal can misread; plain names are returned as they are."""
+    if name.isprintable() and "'" not in name and "\\" not in name:
+        return name
+    return "".join(_escape(character) for character in name)
+
+
+def _escape(character: str) -> str:
+    if character in _C_ESCAPES:
+        return _C_ESCAPES[character]
+    if character.isprintable():
+        return character
+    code = ord(character)
+    if 0xDC80 <= code <= 0xDCFF:  # an undecodable byte, as os.fsdecode keeps it
+        return f"\\x{code - 0xDC00:02x}"
+    return f"\\x{code:02x}" if code < 0x100 else f"\\u{code:04x}" if code < 0x10000 else f"\\U{code:08x}"
+
+
+@contextlib.contextmanager
+def lock(
+    path: Path, *, shared: bool = False, wait: bool = True, waiting: Callable[[], None] | None = None
+) -> Iterator[None]:
+    """Holds a kernel lock on `path` (created, never removed); it dies with the process, so none is ever stale.
+
+    `waiting` is called once if another process holds it. Raises Busy when `wait` is false.
+    """
+    import fcntl  # Unix only: kept out of the top level so that the package imports anywhere
+
+    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
+    try:
+        operation = fcntl.LOCK_SH if shared else fcntl.LOCK_EX
+        try:
+            fcntl.flock(descriptor, operation | fcntl.LOCK_NB)
+        except BlockingIOError:
+            if not wait:
+                raise Busy(
+                    "another dvlite command is running here", hint="wait for it, or leave out --no-wait"
+                ) from None
+            if waiting is not None:
+                waiting()
+            fcntl.flock(descriptor, operation)
+        yield
+    finally:
+        os.close(descriptor)
+
+
+def share_blocks(source: int, target: int) -> bool:
+    """Makes one open file share the blocks of another (Linux FICLONE: btrfs, xfs); returns False where the file system cannot."""
+    try:
+        import fcntl  # Unix only
+
+        fcntl.ioctl(target, _FICLONE, source)
+    except (ImportError, OSError):
+        return False
+    return True
+
+
+def copy_range(source: int, target: int, size_bytes: int, advance: Callable[[int], None] | None = None) -> None:
+    """Copies the first `size_bytes` of one open file to another inside the kernel, keeping holes; stops early at end of file."""
+    offset = 0
+    while offset < size_bytes:
+        start, end = _next_data(source, offset, size_bytes)
+        if start >= size_bytes:
+            break
+        offset = start
+        while offset < end:
+            copied = _copy_piece(source, target, offset, min(end - offset, 1 << 26))
+            if not copied:
+                return
+            offset += copied
+            if advance is not None:
+                advance(copied)
+    os.ftruncate(target, size_bytes)
+
+
+def _next_data(descriptor: int, offset: int, end: int) -> tuple[int, int]:
+    """Returns the next run of bytes that is not a hole."""
+    if not hasattr(os, "SEEK_DATA"):
+        return offset, end
+    try:
+        start = os.lseek(descriptor, offset, os.SEEK_DATA)
+        return start, min(end, os.lseek(descriptor, start, os.SEEK_HOLE))
+    except OSError as error:
+        if error.errno == errno.ENXIO:  # only a hole is left
+            return end, end
+        return offset, end
+
+
+def _copy_piece(source: int, target: int, offset: int, count: int) -> int:
+    if hasattr(os, "copy_file_range"):
+        try:
+            return os.copy_file_range(source, target, count, offset, offset)
+        except OSError as error:
+            if error.errno not in (errno.EXDEV, errno.EINVAL, errno.ENOSYS, errno.EOPNOTSUPP, errno.EPERM):
+                raise
+    data = os.pread(source, min(count, 1 << 20), offset)
+    written = 0
+    while written < len(data):
+        written += os.pwrite(target, data[written:], offset + written)
+    return len(data)
+
+
+def require_space(folder: Path, needed_bytes: int, purpose: str, *, hint: str | None = None) -> None:
+    """Raises NoSpace, before anything is written, if `folder`'s disk has less than `needed_bytes` free."""
+    free = shutil.disk_usage(folder).free
+    if needed_bytes > free:
+        raise NoSpace(
+            f"{purpose} needs {size_text(needed_bytes)}, {size_text(free)} is free on the disk of {quote(str(folder))}; nothing was written",
+            hint=hint or "free some space and run the command again",
+        )
+
+
+def size_text(size_bytes: int) -> str:
+    """Returns a size for people, in binary units: `54.0 GiB`."""
+    if size_bytes < 1024:
+        return f"{size_bytes} B"
+    value, unit = float(size_bytes), 0
+    while value >= 1024 and unit < len(_UNITS) - 1:
+        value, unit = value / 1024, unit + 1
+    return f"{value:.1f} {_UNITS[unit]}"
+
+
+def racy_window_ns(path: Path) -> int:
+    """Returns for how long after a change a file's times may not tell it from a later change, in nanoseconds."""
+    if sys.platform == "darwin":
+        return _RACY_LOCAL_NS
+    return _RACY_LOCAL_NS if file_system(path) in _LOCAL_FILE_SYSTEMS else _RACY_OTHER_NS
+
+
+def file_system(path: Path) -> str:
+    """Returns the type of the file system that holds `path`, as the kernel names it, or an empty string."""
+    with contextlib.suppress(OSError):
+        device = os.stat(path).st_dev
+        wanted = f"{os.major(device)}:{os.minor(device)}"
+        with open("/proc/self/mountinfo", encoding="utf-8", errors="surrogateescape") as lines:
+            for line in lines:
+                fields = line.split(" ")
+                if fields[2] == wanted:
+                    return fields[fields.index("-") + 1]
+        mount_type = _btrfs_type(path)
+        return mount_type
+    return ""
+
+
+def _btrfs_type(path: Path) -> str:
+    """btrfs gives each subvolume a device number of its own, absent from mountinfo: look for the longest mount point instead."""
+    real = os.path.realpath(path)
+    best, kind = "", ""
+    with open("/proc/self/mountinfo", encoding="utf-8", errors="surrogateescape") as lines:
+        for line in lines:
+            fields = line.split(" ")
+            point = fields[4]
+            if (real == point or real.startswith(point.rstrip("/") + "/")) and len(point) >= len(best):
+                best, kind = point, fields[fields.index("-") + 1]
+    return kind
+
+
+def wait_out(change_ns: int, window_ns: int) -> None:
+    """Sleeps until `change_ns` is more than the racy window ago; a time in the future is not waited for."""
+    left = change_ns + window_ns - time.time_ns()
+    if 0 < left <= window_ns + 1_000_000:
+        time.sleep(left / 1e9)
+
+
+def is_regular(mode: int) -> bool:
+    """Says whether a stat mode is that of an ordinary file."""
+    return stat.S_ISREG(mode)

@@ -1,0 +1,397 @@
+"""Configuration files: strict YAML <-> settings, and which layer may say what (docs/reference/config.md).
+
+Layers, later ones win: system, user, committed (`.dvlite/config.yaml`), local (`.dvlite/config.local.yaml`), environment. Every setting
+remembers its layer, because a committed file comes from strangers: it may never hold secrets, folders of this machine or consent.
+Reads no file and no environment; does not know what a remote's options mean beyond which of them are dangerous.
+"""
+
+from __future__ import annotations
+
+import difflib
+import re
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+
+from dvlite.errors import FormatError, UsageError
+from dvlite.files import quote
+from dvlite.formats import strict_yaml
+from dvlite.formats.strict_yaml import Tree
+
+Value = str | int | float | bool | tuple[str, ...]
+
+SYSTEM, USER, COMMITTED, LOCAL, ENVIRONMENT = "system", "user", "committed", "local", "environment"
+DEFAULTS: Mapping[str, Value] = {
+    "core.autostage": True,
+    "cache.pack_below": 65536,
+    "cache.link": ("reflink", "copy"),
+    "transfer.retry_seconds": 30,
+}
+ENVIRONMENT_KEYS = {
+    "DVLITE_CACHE_DIR": "cache.dir",
+    "DVLITE_TRUST": "trust",
+    "DVLITE_JOBS": "transfer.jobs",
+    "DVLITE_RETRY_SECONDS": "transfer.retry_seconds",
+}
+_NOT_COMMITTED = {
+    "cache.dir": "it is a folder of one machine",
+    "cache.shared": "it opens the cache to other users of a machine",
+    "cache.link": "each user decides how files are linked to the cache",
+    "trust": "consent is each user's own",
+}
+_ONLY_COMMITTED = ("project",)
+_CONSENT_LAYERS = (SYSTEM, USER, ENVIRONMENT)
+_NAME = re.compile(r"[A-Za-z][A-Za-z0-9_-]{0,63}")
+_OPTION = re.compile(r"[a-z][a-z0-9_]{0,63}")
+# Secrets, where secrets are, and what weakens the connection: never from a file that others wrote. By shape, so that it holds for
+# options that a store will only take later.
+_SECRET = re.compile(r"secret|token|passw|credential|access_key|account_key|connection_string|(^|_)(key|sas)($|_)")
+_UNSAFE = re.compile(r"verify|ssl|ca_bundle|cert|proxy|header|_file$|_filename$|_path$|command|process|role|anon$")
+_SIZE = re.compile(r"([0-9]{1,15}) ?(|B|KiB|MiB|GiB|kB|KB|MB|GB)", re.IGNORECASE)
+_UNITS = {"": 1, "b": 1, "kib": 1 << 10, "mib": 1 << 20, "gib": 1 << 30, "kb": 10**3, "mb": 10**6, "gb": 10**9}
+_LARGEST_SIZE = 1 << 30
+_LINKS = ("reflink", "hardlink", "symlink", "copy")
+
+
+@dataclass(frozen=True, slots=True)
+class Setting:
+    """One value, the layer that gave it, and the place to look at (`.dvlite/config.yaml:7`, or a variable's name)."""
+
+    value: Value
+    layer: str
+    source: str
+
+
+@dataclass(frozen=True, slots=True)
+class RemoteConfig:
+    """A remote as configured; `options` are without the URL."""
+
+    name: str
+    url: Setting
+    options: Mapping[str, Setting]
+
+    @property
+    def committed(self) -> bool:
+        """Says whether a committed file chose where requests go, wholly or in part."""
+        return any(setting.layer == COMMITTED for setting in (self.url, *self.options.values()))
+
+
+@dataclass(frozen=True, slots=True)
+class Config:
+    """All layers as one; keys are dotted (`remotes.origin.url`)."""
+
+    settings: Mapping[str, Setting]
+
+    @property
+    def project(self) -> str | None:
+        """The random id that `init` gave this project: 32 hex digits."""
+        return self._text("project")
+
+    @property
+    def autostage(self) -> bool:
+        return bool(self.get("core.autostage"))
+
+    @property
+    def default_remote(self) -> str | None:
+        """The name in `core.remote`; without one, the only remote there is."""
+        names = self.remote_names()
+        return self._text("core.remote") or (names[0] if len(names) == 1 else None)
+
+    @property
+    def cache_dir(self) -> str | None:
+        return self._text("cache.dir")
+
+    @property
+    def cache_is_shared(self) -> bool:
+        return self.get("cache.shared") == "group"
+
+    @property
+    def pack_below_bytes(self) -> int:
+        value = self.get("cache.pack_below")
+        return value if isinstance(value, int) else 65536
+
+    @property
+    def links(self) -> tuple[str, ...]:
+        value = self.get("cache.link")
+        return value if isinstance(value, tuple) else ("reflink", "copy")
+
+    @property
+    def jobs(self) -> int | None:
+        value = self.get("transfer.jobs")
+        return value if isinstance(value, int) else None
+
+    @property
+    def retry_seconds(self) -> float:
+        value = self.get("transfer.retry_seconds")
+        return float(value) if isinstance(value, int | float) else 30.0
+
+    @property
+    def trust(self) -> tuple[str, ...]:
+        """The places that this user approved."""
+        value = self.get("trust")
+        return value if isinstance(value, tuple) else ()
+
+    def get(self, key: str) -> Value | None:
+        """Returns the value in force for a key: set somewhere, or the default."""
+        setting = self.settings.get(key)
+        return DEFAULTS.get(key) if setting is None else setting.value
+
+    def remote_names(self) -> list[str]:
+        """Returns the configured remotes, sorted."""
+        return sorted(
+            {key.split(".")[1] for key in self.settings if key.startswith("remotes.") and key.endswith(".url")}
+        )
+
+    def remote(self, name: str) -> RemoteConfig | None:
+        """Returns one configured remote, or None."""
+        start = f"remotes.{name}."
+        url = self.settings.get(start + "url")
+        if url is None:
+            return None
+        options = {key.removeprefix(start): setting for key, setting in self.settings.items() if key.startswith(start)}
+        del options["url"]
+        return RemoteConfig(name, url, options)
+
+    def _text(self, key: str) -> str | None:
+        value = self.get(key)
+        return value if isinstance(value, str) else None
+
+
+def parse(data: bytes, where: str, layer: str) -> dict[str, Setting]:
+    """Reads one config file into dotted keys; raises FormatError naming the line that is wrong or not allowed in this layer."""
+    document = strict_yaml.load(data, where)
+    settings = {}
+    for path, value in _leaves(document.value, ()):
+        line = document.lines.get(path, 1)
+        key = ".".join(path)
+        try:
+            if any("." in part for part in path):
+                raise UsageError(
+                    f"{quote(key)} is written with a dot", hint="put the second word below the first one, indented"
+                )
+            settings[key] = Setting(check(key, value, layer), layer, f"{where}:{line}")
+        except UsageError as error:
+            raise FormatError(
+                f"{where}:{line}: {error.message}", hint=error.hint or f"correct line {line} of {where}"
+            ) from None
+    return settings
+
+
+def from_environment(environ: Mapping[str, str]) -> dict[str, Setting]:
+    """Returns the settings that DVLITE_ variables make; raises UsageError naming a variable that cannot be used."""
+    settings = {}
+    for variable, key in ENVIRONMENT_KEYS.items():
+        if text := environ.get(variable, ""):
+            try:
+                settings[key] = Setting(from_text(key, text, ENVIRONMENT), ENVIRONMENT, variable)
+            except UsageError as error:
+                raise UsageError(f"{variable}: {error.message}", hint=f"unset {variable}, or correct it") from None
+    return settings
+
+
+def merge(layers: Iterable[Mapping[str, Setting]]) -> Config:
+    """Puts layers, first to last, on top of each other; `trust` adds up. A remote's URL drops the options that lower layers gave it."""
+    merged: dict[str, Setting] = {}
+    for layer in layers:
+        for key in layer:
+            if key.startswith("remotes.") and key.endswith(".url") and key in merged:
+                # Options belong to the place they were written for: a stranger's URL must not inherit the user's credentials.
+                start = key.removesuffix("url")
+                merged = {other: setting for other, setting in merged.items() if not other.startswith(start)}
+        for key, setting in layer.items():
+            before = merged.get(key)
+            if (
+                key == "trust"
+                and before is not None
+                and isinstance(before.value, tuple)
+                and isinstance(setting.value, tuple)
+            ):
+                merged[key] = Setting((*before.value, *setting.value), setting.layer, setting.source)
+            else:
+                merged[key] = setting
+    return Config(merged)
+
+
+def edit(data: bytes, key: str, value: Value | None, where: str) -> bytes:
+    """Returns the file with one key set, or removed if None; comments and other lines stay."""
+    tree: Tree = [*value] if isinstance(value, tuple) else value
+    return strict_yaml.edit(data, tuple(key.split(".")), tree, where)
+
+
+def from_text(key: str, text: str, layer: str) -> Value:
+    """Returns the value that words on a command line mean; raises UsageError as `check` does."""
+    if key == "trust":
+        return check(key, [*text.replace(",", " ").split()], layer)
+    meaning = strict_yaml.scalar(text)
+    return check(key, meaning if _VALUES.get(key) in (_boolean, _jobs, _seconds) else text, layer)
+
+
+def check(key: str, value: Tree, layer: str) -> Value:
+    """Returns a value in its proper type; raises UsageError if the key is unknown, or may not stand in this layer, or the value is wrong."""
+    if key.startswith("remotes."):
+        return _check_remote(key, value, layer)
+    if key.startswith("hooks.") and key.count(".") == 1:
+        return _scalar_text(key, value)
+    if key not in _VALUES:
+        raise UsageError(f"there is no setting {quote(key)}", hint=nearest(key))
+    if layer == COMMITTED and key in _NOT_COMMITTED:
+        raise UsageError(
+            f"{quote(key)} is not allowed in a committed file: {_NOT_COMMITTED[key]}",
+            hint=f"dvlite config --user {key} VALUE",
+        )
+    if key == "trust" and layer not in _CONSENT_LAYERS:
+        raise UsageError("'trust' is only allowed in the user's own config", hint="dvlite remote trust URL")
+    if key in _ONLY_COMMITTED and layer != COMMITTED:
+        raise UsageError(f"{quote(key)} is only allowed in .dvlite/config.yaml", hint="it is made by dvlite init")
+    return _VALUES[key](key, value)
+
+
+def is_known(key: str) -> bool:
+    """Says whether there is such a setting; remotes and hooks have any."""
+    return (
+        key in _VALUES
+        or (key.startswith("remotes.") and key.count(".") == 2)
+        or (key.startswith("hooks.") and key.count(".") == 1)
+    )
+
+
+def is_dangerous(option: str) -> bool:
+    """Says whether a remote's option is a secret, points at one, or weakens the connection: it may not stand in a committed file."""
+    return is_secret(option) or _UNSAFE.search(option) is not None
+
+
+def is_secret(option: str) -> bool:
+    """Says whether a remote's option must never be shown."""
+    return _SECRET.search(option) is not None
+
+
+def nearest(key: str) -> str:
+    """Returns a hint that names the setting most like `key`."""
+    known = [*_VALUES, "remotes.NAME.url", "remotes.NAME.OPTION", "hooks.NAME"]
+    close = difflib.get_close_matches(key, known, n=1, cutoff=0.5)
+    return f"did you mean '{close[0]}'?" if close else "the settings are: " + ", ".join(known)
+
+
+def check_remote_name(name: str) -> str:
+    """Returns the name of a remote if it may be one; raises UsageError."""
+    if _NAME.fullmatch(name) is None:
+        raise UsageError(
+            f"{quote(name)} cannot be the name of a remote", hint="use letters, digits, '-' and '_', a letter first"
+        )
+    return name
+
+
+def _leaves(tree: Mapping[str, Tree], path: tuple[str, ...]) -> Iterable[tuple[tuple[str, ...], Tree]]:
+    for key, value in tree.items():
+        if isinstance(value, dict) and value and len(path) < 3:
+            yield from _leaves(value, (*path, key))
+        elif value is not None and value != {}:
+            yield (*path, key), value
+
+
+def _check_remote(key: str, value: Tree, layer: str) -> str:
+    words = key.split(".")
+    if len(words) != 3:
+        raise UsageError(
+            f"there is no setting {quote(key)}", hint="a remote is written as remotes.NAME.url and remotes.NAME.OPTION"
+        )
+    _, name, option = words
+    check_remote_name(name)
+    if _OPTION.fullmatch(option) is None:
+        raise UsageError(
+            f"{quote(option)} cannot be an option of a remote", hint="options look like region or endpoint_url"
+        )
+    if layer == COMMITTED and is_dangerous(option):
+        raise UsageError(
+            f"option {quote(option)} of remote {quote(name)} is not allowed in a committed file: it is a credential or chooses one",
+            hint=f"keep it to yourself: dvlite config --local {key} VALUE",
+        )
+    return _scalar_text(key, value)
+
+
+def _scalar_text(key: str, value: Tree) -> str:
+    if isinstance(value, bool):
+        return str(value).lower()
+    if isinstance(value, str | int | float):
+        text = str(value)
+        if text and text.isprintable():
+            return text
+    raise UsageError(f"{quote(key)} must be one line of text")
+
+
+def _boolean(key: str, value: Tree) -> bool:
+    if isinstance(value, bool):
+        return value
+    raise UsageError(f"{quote(key)} must be true or false")
+
+
+def _text(key: str, value: Tree) -> str:
+    if isinstance(value, str) and value and value.isprintable():
+        return value
+    raise UsageError(f"{quote(key)} must be one line of text")
+
+
+def _remote_name(key: str, value: Tree) -> str:
+    return check_remote_name(_text(key, value))
+
+
+def _project(key: str, value: Tree) -> str:
+    if isinstance(value, str) and re.fullmatch("[0-9a-f]{32}", value):
+        return value
+    raise UsageError(
+        f"{quote(key)} must be 32 hex digits",
+        hint="restore the line from git, or run dvlite init in a repository without it",
+    )
+
+
+def _shared(key: str, value: Tree) -> str:
+    if value == "group":
+        return "group"
+    raise UsageError(f"{quote(key)} must be group, or absent")
+
+
+def _size(key: str, value: Tree) -> int:
+    match = _SIZE.fullmatch(str(value)) if not isinstance(value, bool) else None
+    size = int(match[1]) * _UNITS[match[2].lower()] if match else _LARGEST_SIZE + 1
+    if size <= _LARGEST_SIZE:
+        return size
+    raise UsageError(f"{quote(key)} must be a size up to 1GiB, for example 64KiB")
+
+
+def _links(key: str, value: Tree) -> tuple[str, ...]:
+    words = value.replace(",", " ").split() if isinstance(value, str) else value
+    if isinstance(words, list) and words and all(word in _LINKS for word in words):
+        return tuple(str(word) for word in words)
+    raise UsageError(f"{quote(key)} must be some of {', '.join(_LINKS)}, the one to try first in front")
+
+
+def _jobs(key: str, value: Tree) -> int:
+    if isinstance(value, int) and not isinstance(value, bool) and 1 <= value <= 256:
+        return value
+    raise UsageError(f"{quote(key)} must be a number from 1 to 256")
+
+
+def _seconds(key: str, value: Tree) -> float:
+    if isinstance(value, int | float) and not isinstance(value, bool) and 0 <= value <= 86400:
+        return value
+    raise UsageError(f"{quote(key)} must be a number of seconds from 0 to 86400")
+
+
+def _places(key: str, value: Tree) -> tuple[str, ...]:
+    places = [value] if isinstance(value, str) else value
+    if isinstance(places, list) and all(isinstance(place, str) and place.isprintable() for place in places):
+        return tuple(str(place) for place in places)
+    raise UsageError(f"{quote(key)} must be a list of URLs and folders")
+
+
+_VALUES: Mapping[str, Callable[[str, Tree], Value]] = {
+    "project": _project,
+    "core.autostage": _boolean,
+    "core.remote": _remote_name,
+    "cache.dir": _text,
+    "cache.shared": _shared,
+    "cache.pack_below": _size,
+    "cache.link": _links,
+    "transfer.jobs": _jobs,
+    "transfer.retry_seconds": _seconds,
+    "trust": _places,
+}

@@ -1,0 +1,430 @@
+"""The listing of a tracked directory: a tree of nodes, each named by the hash of its bytes (docs/reference/formats/manifest.md).
+
+Entries are sorted by the bytes of their path and cut into nodes where the hash of a path says so (content-defined, after Dolt's prolly
+trees and lakeFS's ranges), so the same directory always has the same name, an edit rewrites one node per level and a comparison never
+reads equal nodes. Columns rather than rows: a node of a million-entry listing decodes at memory speed.
+"""
+
+from __future__ import annotations
+
+import re
+import struct
+import sys
+import unicodedata
+from array import array
+from bisect import bisect_left
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from itertools import islice
+from operator import lt
+
+from dvlite.errors import FormatError, ObjectCorrupt
+from dvlite.files import quote
+from dvlite.oid import DIGEST_BYTES, Digest, digest_manifest, short, split_hash
+
+MAGIC = b"DVLM"
+VERSION = 1
+FILE, SYMLINK, EMPTY_DIR = 0, 1, 2  # the kind, in the low bits of an entry's flags
+KIND_MASK = 0x0F
+EXECUTABLE = 0x10
+NODE_LIMIT_BYTES = 16 * 1024 * 1024
+MIN_ENTRIES, MAX_ENTRIES, SPLIT = 128, 2048, 384
+MAX_LEVEL = 8
+MAX_PATH_BYTES, MAX_NAME_BYTES, MAX_DEPTH = 4096, 255, 255
+NO_DIGEST = bytes(DIGEST_BYTES)  # of an empty directory
+_HEADER = struct.Struct("<4sBBHII")  # magic, version, level, 0, entries, bytes of paths
+_LEGAL_FLAGS = frozenset({FILE, FILE | EXECUTABLE, SYMLINK, EMPTY_DIR})
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """One file, symlink or empty directory. A symlink's digest and size are those of its target text."""
+
+    path: bytes  # relative to the tracked directory
+    flags: int
+    size_bytes: int
+    digest: Digest
+
+    @property
+    def kind(self) -> int:
+        return self.flags & KIND_MASK
+
+
+@dataclass(frozen=True, slots=True)
+class Entries:
+    """A run of entries in path order, one column per field; column i of each describes entry i."""
+
+    paths: list[bytes]
+    flags: bytes
+    sizes: array[int]  # 'Q', bytes
+    digests: bytes  # 32 bytes each
+
+    def __len__(self) -> int:
+        return len(self.paths)
+
+    def __getitem__(self, i: int) -> Entry:
+        return Entry(self.paths[i], self.flags[i], self.sizes[i], self.digest(i))
+
+    def digest(self, i: int) -> Digest:
+        return Digest(self.digests[i * DIGEST_BYTES : (i + 1) * DIGEST_BYTES])
+
+    def find(self, path: bytes) -> Entry | None:
+        """Returns the entry of exactly this path; binary search."""
+        i = bisect_left(self.paths, path)
+        return self[i] if i < len(self.paths) and self.paths[i] == path else None
+
+
+@dataclass(frozen=True, slots=True)
+class Branch:
+    """A node above the leaves: per child its digest, the totals below it, and the last path it holds."""
+
+    level: int
+    digests: tuple[Digest, ...]
+    files: array[int]
+    sizes: array[int]
+    last_paths: list[bytes]
+
+
+@dataclass(frozen=True, slots=True)
+class Tree:
+    """A built listing: its root, its totals, and every node as `(digest, canonical bytes)`, leaves first."""
+
+    root: Digest
+    size_bytes: int
+    files: int
+    nodes: tuple[tuple[Digest, bytes], ...]
+
+
+ReadNode = Callable[[Digest], bytes]  # returns the verified bytes of a node
+
+
+def from_entries(entries: Iterable[Entry]) -> Entries:
+    """Returns the columns of entries given in path order."""
+    rows = list(entries)
+    sizes = array("Q", (row.size_bytes for row in rows))
+    digests = b"".join(row.digest for row in rows)
+    return Entries([row.path for row in rows], bytes(row.flags for row in rows), sizes, digests)
+
+
+def build(entries: Entries) -> Tree:
+    """Cuts sorted entries into nodes, level by level, until one node is left."""
+    nodes: list[tuple[Digest, bytes]] = []
+    digests: list[Digest] = []
+    files, sizes, last_paths = array("Q"), array("Q"), []
+    for start, stop in _cuts(entries.paths, 0):
+        data = encode_leaf(entries, start, stop)
+        digests.append(digest_manifest(data))
+        nodes.append((digests[-1], data))
+        files.append(stop - start - entries.flags.count(EMPTY_DIR, start, stop))
+        sizes.append(sum(entries.sizes[start:stop]))
+        last_paths.append(entries.paths[stop - 1] if stop else b"")
+    level = 0
+    while len(digests) > 1:
+        level += 1
+        digests, files, sizes, last_paths = _build_level(level, digests, files, sizes, last_paths, nodes)
+    return Tree(digests[0], sizes[0], files[0], tuple(nodes))
+
+
+def _build_level(
+    level: int,
+    digests: list[Digest],
+    files: array[int],
+    sizes: array[int],
+    last_paths: list[bytes],
+    nodes: list[tuple[Digest, bytes]],
+) -> tuple[list[Digest], array[int], array[int], list[bytes]]:
+    up_digests: list[Digest] = []
+    up_files, up_sizes = array("Q"), array("Q")
+    up_paths: list[bytes] = []
+    for start, stop in _cuts(last_paths, level):
+        branch = Branch(level, tuple(digests[start:stop]), files[start:stop], sizes[start:stop], last_paths[start:stop])
+        data = encode_branch(branch)
+        up_digests.append(digest_manifest(data))
+        nodes.append((up_digests[-1], data))
+        up_files.append(sum(branch.files))
+        up_sizes.append(sum(branch.sizes))
+        up_paths.append(last_paths[stop - 1])
+    return up_digests, up_files, up_sizes, up_paths
+
+
+def _cuts(paths: Sequence[bytes], level: int) -> Iterator[tuple[int, int]]:
+    """Yields `(start, stop)` of each node; one empty node for an empty listing."""
+    start = 0
+    count = len(paths)
+    while count - start > MIN_ENTRIES:
+        latest = min(start + MAX_ENTRIES, count)
+        stop = latest
+        for i in range(start + MIN_ENTRIES - 1, latest):
+            if split_hash(paths[i], level) % SPLIT == 0:
+                stop = i + 1
+                break
+        yield start, stop
+        start = stop
+    if start < count or not count:
+        yield start, count
+
+
+def encode_leaf(entries: Entries, start: int, stop: int) -> bytes:
+    """Returns the canonical bytes of the leaf that holds entries `start` to `stop`."""
+    paths = b"\0".join(entries.paths[start:stop])
+    header = _HEADER.pack(MAGIC, VERSION, 0, 0, stop - start, len(paths))
+    digests = entries.digests[start * DIGEST_BYTES : stop * DIGEST_BYTES]
+    return b"".join((header, entries.flags[start:stop], _little(entries.sizes[start:stop]), digests, paths))
+
+
+def encode_branch(branch: Branch) -> bytes:
+    """Returns the canonical bytes of a node above the leaves."""
+    paths = b"\0".join(branch.last_paths)
+    header = _HEADER.pack(MAGIC, VERSION, branch.level, 0, len(branch.digests), len(paths))
+    return b"".join((header, _little(branch.files), _little(branch.sizes), b"".join(branch.digests), paths))
+
+
+def decode(data: bytes, digest: Digest) -> Entries | Branch:
+    """Reads one node and checks everything that can be checked about it alone; `digest` is for errors.
+
+    Raises ObjectCorrupt if it is not well formed and FormatError if it holds a path that is refused.
+    """
+    if len(data) < _HEADER.size or len(data) > NODE_LIMIT_BYTES:
+        raise _corrupt(digest, "its length is impossible")
+    magic, version, level, zero, count, paths_bytes = _HEADER.unpack_from(data)
+    if magic != MAGIC or zero:
+        raise _corrupt(digest, "it is not a listing")
+    if version != VERSION:
+        raise FormatError(f"listing {short(digest)} has version {version}, which is not known", hint="upgrade dvlite")
+    row_bytes = 8 + 8 + DIGEST_BYTES if level else 1 + 8 + DIGEST_BYTES
+    if level > MAX_LEVEL or count > MAX_ENTRIES or len(data) != _HEADER.size + count * row_bytes + paths_bytes:
+        raise _corrupt(digest, "its lengths do not add up")
+    paths = data[len(data) - paths_bytes :].split(b"\0") if paths_bytes else []
+    if len(paths) != count:
+        raise _corrupt(digest, "its count of paths is wrong")
+    check_paths(paths)
+    if not all(map(lt, paths, islice(paths, 1, None))):
+        raise _corrupt(digest, "its paths are not in order")
+    return _decode_branch(data, digest, level, paths) if level else _decode_leaf(data, digest, paths)
+
+
+def _decode_leaf(data: bytes, digest: Digest, paths: list[bytes]) -> Entries:
+    count = len(paths)
+    flags = data[_HEADER.size : _HEADER.size + count]
+    if not _LEGAL_FLAGS.issuperset(flags):
+        raise _corrupt(digest, "an entry has a kind that is not known")
+    at = _HEADER.size + count
+    sizes = _array(data[at : at + 8 * count])
+    at += 8 * count
+    return Entries(paths, flags, sizes, data[at : at + DIGEST_BYTES * count])
+
+
+def _decode_branch(data: bytes, digest: Digest, level: int, paths: list[bytes]) -> Branch:
+    count = len(paths)
+    if count < 1:
+        raise _corrupt(digest, "a branch has no children")
+    at = _HEADER.size
+    files, sizes = _array(data[at : at + 8 * count]), _array(data[at + 8 * count : at + 16 * count])
+    at += 16 * count
+    digests = tuple(Digest(data[at + i * DIGEST_BYTES : at + (i + 1) * DIGEST_BYTES]) for i in range(count))
+    return Branch(level, digests, files, sizes, paths)
+
+
+def leaves(root: Digest, read: ReadNode) -> Iterator[Entries]:
+    """Yields the leaves of a listing in path order, each checked to follow the one before."""
+    last = b""
+    stack: list[tuple[Digest, int]] = [(root, MAX_LEVEL + 1)]
+    while stack:
+        digest, below = stack.pop()
+        node = decode(read(digest), digest)
+        if isinstance(node, Branch):
+            if node.level >= below:
+                raise _corrupt(digest, "its level is wrong")
+            stack.extend((child, node.level) for child in reversed(node.digests))
+            continue
+        if node.paths:
+            if last and node.paths[0] <= last:
+                raise _corrupt(digest, "its paths are not in order")
+            last = node.paths[-1]
+        yield node
+
+
+def load(root: Digest, read: ReadNode) -> Entries:
+    """Returns the whole listing; also refuses a path that is both a file and a folder."""
+    parts = list(leaves(root, read))
+    if len(parts) == 1:
+        whole = parts[0]
+    else:
+        sizes = array("Q")
+        for part in parts:
+            sizes.extend(part.sizes)
+        paths = [path for part in parts for path in part.paths]
+        whole = Entries(paths, b"".join(part.flags for part in parts), sizes, b"".join(part.digests for part in parts))
+    _refuse_files_used_as_folders(whole.paths)
+    return whole
+
+
+def node_names(root: Digest, read: ReadNode) -> set[Digest]:
+    """Returns the digests of all nodes of a listing; reads the branches only."""
+    names = {root}
+    level = [root]
+    while level:
+        nodes = [decode(read(digest), digest) for digest in level]
+        branches = [node for node in nodes if isinstance(node, Branch)]
+        names.update(child for branch in branches for child in branch.digests)
+        level = [child for branch in branches if branch.level > 1 for child in branch.digests]
+    return names
+
+
+def find(root: Digest, path: bytes, read: ReadNode) -> Entry | None:
+    """Returns the entry of exactly this path, reading one node per level."""
+    node = decode(read(root), root)
+    while isinstance(node, Branch):
+        i = bisect_left(node.last_paths, path)
+        if i == len(node.last_paths):
+            return None
+        node = decode(read(node.digests[i]), node.digests[i])
+    return node.find(path)
+
+
+def compare(old: Digest | None, new: Digest | None, read: ReadNode) -> Iterator[tuple[Entry | None, Entry | None]]:
+    """Yields `(old entry, new entry)` of every path that differs, in path order; nodes that both have are never read.
+
+    A node's bytes hold whole paths, so a node found in both listings stands for the same entries in both.
+    """
+    left, right = _only(old, new, read), _only(new, old, read)
+    a, b = next(left, None), next(right, None)
+    while a is not None or b is not None:
+        if b is None or (a is not None and a.path < b.path):
+            yield a, None
+            a = next(left, None)
+        elif a is None or b.path < a.path:
+            yield None, b
+            b = next(right, None)
+        else:
+            if (a.flags, a.size_bytes, a.digest) != (b.flags, b.size_bytes, b.digest):
+                yield a, b
+            a, b = next(left, None), next(right, None)
+
+
+def _only(mine: Digest | None, theirs: Digest | None, read: ReadNode) -> Iterator[Entry]:
+    """Yields the entries of `mine` that are in leaves which `theirs` does not have."""
+    for digest in _leaf_digests_only_in(mine, theirs, read):
+        node = decode(read(digest), digest)
+        if isinstance(node, Branch):
+            raise _corrupt(digest, "its level is wrong")
+        for i in range(len(node)):
+            yield node[i]
+
+
+def _leaf_digests_only_in(mine: Digest | None, theirs: Digest | None, read: ReadNode) -> list[Digest]:
+    here = [] if mine is None else [mine]
+    there = [] if theirs is None else [theirs]
+    level_here, level_there = _level(mine, read), _level(theirs, read)
+    while True:
+        if level_here == level_there:
+            common = set(here).intersection(there)
+            here = [digest for digest in here if digest not in common]
+            there = [digest for digest in there if digest not in common]
+            if not level_here or not here:
+                return here
+        if level_there >= level_here:
+            there = [child for digest in there for child in _children(digest, read)]
+            level_there -= 1
+        if level_here > level_there:
+            here = [child for digest in here for child in _children(digest, read)]
+            level_here -= 1
+
+
+def _level(digest: Digest | None, read: ReadNode) -> int:
+    if digest is None:
+        return 0
+    node = decode(read(digest), digest)
+    return node.level if isinstance(node, Branch) else 0
+
+
+def _children(digest: Digest, read: ReadNode) -> tuple[Digest, ...]:
+    node = decode(read(digest), digest)
+    if not isinstance(node, Branch):
+        raise _corrupt(digest, "its level is wrong")
+    return node.digests
+
+
+# --- which paths are legal in data (DESIGN 9.11) ---
+
+_EMPTY_OR_DOTS = re.compile(rb"(?:^|[\0/])\.{0,2}(?=[\0/]|$)")
+_LONG_NAME = re.compile(rb"[^\0/]{%d}" % (MAX_NAME_BYTES + 1))
+_SUSPECT = re.compile(rb"(?:^|[\0/])((?:\.|[gG][iI]|[dD][vV]|\xe2|\xef)[^\0/]*)")
+_MAY_BE_RESERVED = (b"/.", b"\0.", b"~", b"\xe2", b"\xef")  # a plain search for these is 20x faster than _SUSPECT
+_MAY_BE_EMPTY = (b"//", b"\0\0", b"\0/", b"/\0", b"/.", b"\0.")
+_IGNORED_BY_HFS = dict.fromkeys([*range(0x200C, 0x2010), *range(0x202A, 0x202F), *range(0x206A, 0x2070), 0xFEFF])
+_SHORT_NAME = re.compile(r"(git|gi[0-9a-f]{4}|dvlite|dv[0-9a-f]{4})~[0-9]+")
+
+
+def check_paths(paths: Sequence[bytes]) -> None:
+    """Raises FormatError for a path that no listing may hold: not relative, `..`, too long, or named like `.git` or `.dvlite`."""
+    if not paths:
+        return
+    joined = b"\0%b\0" % b"\0".join(paths)
+    if any(part in joined for part in _MAY_BE_EMPTY):
+        _refuse_if(_EMPTY_OR_DOTS.search(joined[1:-1]), joined[1:-1], "it has an empty, '.' or '..' part")
+    if max(map(len, paths)) > MAX_NAME_BYTES:
+        _refuse_if(_LONG_NAME.search(joined), joined, f"a name in it is longer than {MAX_NAME_BYTES} bytes")
+        for path in paths:
+            if len(path) > MAX_PATH_BYTES or path.count(b"/") > MAX_DEPTH:
+                raise _refused(path, f"it is longer than {MAX_PATH_BYTES} bytes or more than {MAX_DEPTH} folders deep")
+    if any(part in joined for part in _MAY_BE_RESERVED):
+        for match in _SUSPECT.finditer(joined):
+            if is_reserved(match[1]):
+                _refuse_if(match, joined, "a name in it could be taken for '.git' or '.dvlite'")
+
+
+def is_reserved(name: bytes) -> bool:
+    """Says whether some file system could take this name for `.git` or `.dvlite` (HFS+ and NTFS rules)."""
+    text = unicodedata.normalize("NFC", name.decode("utf-8", "surrogateescape").translate(_IGNORED_BY_HFS)).casefold()
+    text = text.partition(":")[0].rstrip(". ")
+    return text in (".git", ".dvlite") or _SHORT_NAME.fullmatch(text) is not None
+
+
+def _refuse_if(match: re.Match[bytes] | None, joined: bytes, reason: str) -> None:
+    if match is None:
+        return
+    first = joined.rfind(b"\0", 0, match.start() + 1) + 1
+    last = joined.find(b"\0", max(match.end() - 1, first))
+    raise _refused(joined[first : len(joined) if last < 0 else last], reason)
+
+
+def _refuse_files_used_as_folders(paths: list[bytes]) -> None:
+    """Checks that no path is also the folder of another; `paths` must be sorted."""
+    folders = {path[: path.rfind(b"/")] for path in paths if b"/" in path}
+    while folders:
+        for folder in folders:
+            i = bisect_left(paths, folder)
+            if i < len(paths) and paths[i] == folder:
+                raise _refused(folder, "it is both a file and a folder")
+        folders = {folder[: folder.rfind(b"/")] for folder in folders if b"/" in folder}
+
+
+def _refused(path: bytes, reason: str) -> FormatError:
+    name = path[:200].decode("utf-8", "surrogateescape")
+    return FormatError(
+        f"refused path {quote(name)} in a listing: {reason}",
+        hint="this version of the directory cannot be used; nothing was written",
+    )
+
+
+def _corrupt(digest: Digest, reason: str) -> ObjectCorrupt:
+    return ObjectCorrupt(
+        f"listing {digest.hex()} is damaged: {reason}",
+        hint="fetch it again with dvlite pull, or push it from a healthy clone",
+    )
+
+
+def _little(column: array[int]) -> bytes:
+    if sys.byteorder == "big":
+        column = column[:]
+        column.byteswap()
+    return column.tobytes()
+
+
+def _array(data: bytes) -> array[int]:
+    column = array("Q")
+    column.frombytes(data)
+    if sys.byteorder == "big":
+        column.byteswap()
+    return column

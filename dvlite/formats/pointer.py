@@ -1,0 +1,171 @@
+"""The pointer file `X.dvlite`: what git keeps in place of the data at `X` (docs/reference/formats/pointer.md).
+
+A strict line format of at most 64 KiB, so that no YAML parser ever reads a stranger's pointer. What follows `meta:` belongs to the
+user: it is kept byte for byte and never interpreted.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+
+from dvlite.errors import FormatError
+from dvlite.files import quote
+from dvlite.oid import FILE, MANIFEST, Digest, Oid, format_oid, parse_oid
+
+SUFFIX = ".dvlite"
+VERSION = 1
+LIMIT_BYTES = 64 * 1024
+MAX_SIZE = 2**63 - 1
+_NUMBER = re.compile(r"0|[1-9][0-9]{0,18}")
+_LINE = re.compile(r"([a-z]+): ([!-~]+)")
+_CONFLICT = (b"<<<<<<<", b"=======", b">>>>>>>", b"|||||||")
+_FIELDS = {
+    "file": ("dvlite", "kind", "oid", "size"),
+    "directory": ("dvlite", "kind", "oid", "size", "files"),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Pointer:
+    """One version of a tracked path. `files` counts files and symlinks; `meta` is the user's text from `meta:` to the end."""
+
+    kind: str  # "file" or "directory"
+    digest: Digest
+    size_bytes: int
+    files: int = 1
+    executable: bool = False
+    meta: str = ""
+
+    @property
+    def oid(self) -> Oid:
+        return format_oid(MANIFEST if self.kind == "directory" else FILE, self.digest)
+
+    def same_version(self, other: Pointer | None) -> bool:
+        """Says whether both name the same content, mode included, whatever the user wrote under `meta`."""
+        return other is not None and (self.kind, self.digest, self.executable) == (
+            other.kind,
+            other.digest,
+            other.executable,
+        )
+
+
+def dump(pointer: Pointer) -> bytes:
+    """Returns the canonical bytes of a pointer file."""
+    lines = [f"dvlite: {VERSION}", f"kind: {pointer.kind}", f"oid: {pointer.oid}", f"size: {pointer.size_bytes}"]
+    if pointer.kind == "directory":
+        lines.append(f"files: {pointer.files}")
+    elif pointer.executable:
+        lines.append("executable: true")
+    text = "\n".join(lines) + "\n" + pointer.meta
+    return text.encode("utf-8", "surrogateescape")
+
+
+def parse(data: bytes, where: str) -> Pointer:
+    """Reads a pointer file; `where` is its path, for errors. Raises FormatError naming the line that is wrong."""
+    if len(data) > LIMIT_BYTES:
+        raise _wrong(where, 1, f"a pointer file has at most {LIMIT_BYTES} bytes, this one has {len(data)}")
+    values, meta = _fields(data, where)
+    if values.get("dvlite", (1, ""))[1] != str(VERSION):
+        raise _unknown_version(where, values)
+    line, kind = values.get("kind", (1, ""))
+    if kind not in _FIELDS:
+        raise _wrong(where, line, "'kind' must be file or directory")
+    return _build(kind, values, meta, where)
+
+
+def _fields(data: bytes, where: str) -> tuple[dict[str, tuple[int, str]], str]:
+    """Splits the head into `name -> (line number, value)` and returns the user's part as it is."""
+    values: dict[str, tuple[int, str]] = {}
+    position = number = 0
+    while position < len(data):
+        number += 1
+        end = data.find(b"\n", position)
+        line = data[position : len(data) if end < 0 else end]
+        if line.startswith(_CONFLICT):
+            raise _wrong(
+                where,
+                number,
+                "there is an unresolved merge conflict",
+                hint=f"choose a side, for example: git checkout --theirs -- {where}",
+            )
+        if line == b"meta:" or line.startswith(b"meta: "):
+            return values, _meta(data[position:], where, number)
+        match = _LINE.fullmatch(_ascii(line, where, number))
+        if match is None or end < 0:
+            raise _wrong(
+                where, number, f"expected 'name: value', found {quote(line[:40].decode('utf-8', 'surrogateescape'))}"
+            )
+        if match[1] in values:
+            raise _wrong(where, number, f"'{match[1]}' is given twice")
+        values[match[1]] = (number, match[2])
+        position = end + 1
+    return values, ""
+
+
+def _ascii(line: bytes, where: str, number: int) -> str:
+    if line.startswith(b"\xef\xbb\xbf"):
+        raise _wrong(where, number, "it starts with a byte order mark")
+    if line.endswith(b"\r"):
+        raise _wrong(
+            where, number, "lines must end in LF, not CR LF", hint="set 'core.autocrlf' to false for this repository"
+        )
+    try:
+        return line.decode("ascii")
+    except UnicodeDecodeError:
+        raise _wrong(where, number, "it is not a pointer file") from None
+
+
+def _meta(data: bytes, where: str, number: int) -> str:
+    for offset, line in enumerate(data.split(b"\n")[1:], 1):
+        if line and not line.startswith((b" ", b"#")):
+            raise _wrong(where, number + offset, "lines below 'meta:' must be indented")
+    try:
+        return data.decode("utf-8")
+    except UnicodeDecodeError:
+        raise _wrong(where, number, "'meta' is not UTF-8 text") from None
+
+
+def _build(kind: str, values: dict[str, tuple[int, str]], meta: str, where: str) -> Pointer:
+    required = _FIELDS[kind]
+    for name in required:
+        if name not in values:
+            raise _wrong(where, 1, f"'{name}' is missing")
+    for name, (line, _) in values.items():
+        if name not in required and not (kind == "file" and name == "executable"):
+            raise _wrong(
+                where,
+                line,
+                f"'{name}' is not known in a pointer to a {kind}",
+                hint="a newer dvlite may have written it",
+            )
+    line, text = values["oid"]
+    try:
+        oid_kind, digest = parse_oid(text)
+    except FormatError as error:
+        raise _wrong(where, line, error.message) from None
+    if oid_kind != (MANIFEST if kind == "directory" else FILE):
+        raise _wrong(where, line, f"a {kind} cannot have an oid of kind '{oid_kind}'")
+    if values.get("executable", (0, "true"))[1] != "true":
+        raise _wrong(where, values["executable"][0], "'executable' must be true, or absent")
+    files = _number("files", values, where) if kind == "directory" else 1
+    return Pointer(kind, digest, _number("size", values, where), files, "executable" in values, meta)
+
+
+def _number(name: str, values: dict[str, tuple[int, str]], where: str) -> int:
+    line, text = values[name]
+    if _NUMBER.fullmatch(text) is None or int(text) > MAX_SIZE:
+        raise _wrong(where, line, f"'{name}' must be a whole number from 0 to 2^63 - 1")
+    return int(text)
+
+
+def _unknown_version(where: str, values: dict[str, tuple[int, str]]) -> FormatError:
+    line, text = values["dvlite"]
+    return _wrong(
+        where, line, f"version {quote(text)} of the format is not known", hint="a newer dvlite wrote it: upgrade dvlite"
+    )
+
+
+def _wrong(where: str, line: int, reason: str, *, hint: str | None = None) -> FormatError:
+    hint = hint or "restore it from git, for example: git checkout HEAD -- " + quote(where)
+    return FormatError(f"cannot read {quote(where)} line {line}: {reason}", hint=hint)

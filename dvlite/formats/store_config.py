@@ -1,0 +1,58 @@
+"""The `config` object of a remote: which version and chunker it has, and what a client must know to write there.
+
+It holds nothing random, so that two clients that create it at once write the same bytes (docs/reference/formats/store-config.md).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from dvlite.errors import FormatError
+from dvlite.formats import strict_json
+
+NAME = "config"
+VERSION = 1
+KNOWN_FEATURES: frozenset[str] = frozenset()
+CHUNKER = "fastcdc-2020"
+
+
+@dataclass(frozen=True, slots=True)
+class StoreConfig:
+    """Chunk sizes are in bytes; `features` a client does not know forbid it to write."""
+
+    min_bytes: int
+    average_bytes: int
+    max_bytes: int
+    features: tuple[str, ...] = ()
+
+    @property
+    def unknown_features(self) -> tuple[str, ...]:
+        return tuple(feature for feature in self.features if feature not in KNOWN_FEATURES)
+
+
+DEFAULT = StoreConfig(8 * 1024, 32 * 1024, 128 * 1024)
+
+
+def dump(config: StoreConfig) -> bytes:
+    """Returns the canonical bytes."""
+    chunker = {"name": CHUNKER, "min": config.min_bytes, "average": config.average_bytes, "max": config.max_bytes}
+    return strict_json.dump({"dvlite_store": VERSION, "chunker": chunker, "features": list(config.features)})
+
+
+def parse(data: bytes, where: str) -> StoreConfig:
+    """Reads a remote's config; raises FormatError for a version or chunker that this client does not know."""
+    body = strict_json.parse(data, where, limit_bytes=64 * 1024)
+    if body.get("dvlite_store") != VERSION:
+        raise FormatError(
+            f"cannot use {where}: version {str(body.get('dvlite_store'))[:20]} of the store is not known",
+            hint="upgrade dvlite; nothing was written",
+        )
+    chunker, features = body.get("chunker"), body.get("features")
+    if not isinstance(chunker, dict) or chunker.get("name") != CHUNKER:
+        raise FormatError(f"cannot use {where}: its chunker is not known", hint="upgrade dvlite")
+    sizes = [size for key in ("min", "average", "max") if isinstance(size := chunker.get(key), int)]
+    if len(sizes) != 3 or not 256 <= sizes[0] <= sizes[1] <= sizes[2] <= 16 * 1024 * 1024:
+        raise FormatError(f"cannot use {where}: its chunk sizes are impossible")
+    if not isinstance(features, list) or not all(isinstance(feature, str) for feature in features):
+        raise FormatError(f"cannot use {where}: 'features' is not a list of names")
+    return StoreConfig(sizes[0], sizes[1], sizes[2], tuple(features))

@@ -1,0 +1,138 @@
+"""What is left out: names of data that dvlite ignores (`.dvliteignore`), and tracked paths that git has to ignore (`.gitignore`).
+
+Owns the package pathspec, loaded only if the user's file has patterns. Knows no repository: paths and folders are given.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from dvlite.errors import DvliteError, FormatError
+from dvlite.files import os_error, quote, write_atomic
+
+FILE_NAME = ".dvliteignore"
+BUILT_IN = frozenset({b".DS_Store", b"Thumbs.db", b"desktop.ini", b"__pycache__", b".ipynb_checkpoints"})
+TEMPLATE = """\
+# Files that dvlite leaves out, in the syntax of .gitignore, relative to this folder. Always left out:
+# .DS_Store, Thumbs.db, desktop.ini, __pycache__, .ipynb_checkpoints (take one back in with a line like !.DS_Store)
+"""
+_LIMIT_BYTES = 1 << 20
+_SPECIAL = re.compile(rb"[\\*?\[]")
+
+
+@dataclass(frozen=True, slots=True)
+class Ignore:
+    """The rules of one repository: only the `.dvliteignore` at its root counts.
+
+    `names` are base names left out wherever and whatever they are: a scanner tests membership inline, a set look-up per file.
+    Only if `has_patterns` must it also ask `match`.
+    """
+
+    names: frozenset[bytes] = BUILT_IN
+    _matches: Callable[[str], bool] | None = None
+
+    @property
+    def has_patterns(self) -> bool:
+        """Says whether `match` knows more than `names`."""
+        return self._matches is not None
+
+    def match(self, path: str | bytes, *, is_dir: bool) -> bool:
+        """Says whether a path relative to the repository is left out; a folder that is takes all in it along."""
+        raw = os.fsencode(path)
+        if raw.rpartition(b"/")[2] in self.names:
+            return True
+        return self._matches is not None and self._matches(os.fsdecode(raw) + "/" * is_dir)
+
+
+def load(root: Path) -> Ignore:
+    """Reads the rules of the repository at `root`; raises FormatError naming a line that is no pattern."""
+    try:
+        with (root / FILE_NAME).open("rb") as file:
+            data = file.read(_LIMIT_BYTES + 1)
+    except FileNotFoundError:
+        return Ignore()
+    except OSError as error:
+        raise os_error(error, "read", root / FILE_NAME) from error
+    if len(data) > _LIMIT_BYTES:
+        raise FormatError(
+            f"cannot read '{FILE_NAME}': it has more than {_LIMIT_BYTES} bytes", hint="use fewer, wider patterns"
+        )
+    lines = data.decode("utf-8", "surrogateescape").splitlines()
+    if not any(line.strip() and not line.startswith("#") for line in lines):
+        return Ignore()
+    return _compile(lines)
+
+
+def _compile(lines: list[str]) -> Ignore:
+    from pathspec import GitIgnoreSpec  # 30 ms: only for repositories that need it
+
+    takes_back = any(
+        line.startswith("!") for line in lines
+    )  # then the order of all rules decides, and no name is certain
+    built_in = [name.decode() for name in sorted(BUILT_IN)] if takes_back else []
+    try:
+        spec = GitIgnoreSpec.from_lines([*built_in, *lines], backend="simple")
+    except ValueError as error:
+        raise FormatError(f"cannot read '{FILE_NAME}': {error}", hint="the syntax is that of .gitignore") from None
+    return Ignore(frozenset() if takes_back else BUILT_IN, spec.match_file)
+
+
+def pattern(path: str) -> bytes:
+    r"""Returns the line of a `.gitignore` that ignores this path, relative to the file's folder, and no other.
+
+    `*`, `?`, `[`, `\` and trailing spaces are escaped. git drops a carriage return at the end of a line, so that one stands in brackets;
+    a newline cannot be written at all: a control character stands in, the one case where a path of another name could match.
+    """
+    line = _SPECIAL.sub(rb"\\\g<0>", os.fsencode(path)).replace(b"\n", b"[[:cntrl:]]")
+    stripped = line.rstrip(b" ")
+    line = stripped + b"\\ " * (len(line) - len(stripped))
+    return b"/" + (line[:-1] + b"[\r]" if line.endswith(b"\r") else line)
+
+
+def add_patterns(ignore_file: Path, paths: list[str]) -> bool:
+    """Adds the patterns of paths that the file does not have; the user's lines stay as they are. Says whether it changed."""
+    return add_lines(ignore_file, sorted({pattern(path) for path in paths}))
+
+
+def add_lines(path: Path, lines: list[bytes]) -> bool:
+    """Appends those of `lines` that a file does not have, making it if need be. Says whether it changed."""
+    data = _read(path)
+    present = set(data.split(b"\n"))
+    missing = [line for line in lines if line not in present]
+    if not missing:
+        return False
+    end = b"" if data.endswith(b"\n") or not data else b"\n"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    write_atomic(path, data + end + b"".join(line + b"\n" for line in missing))
+    return True
+
+
+def remove_patterns(ignore_file: Path, paths: list[str]) -> bool:
+    """Takes the patterns of paths out again, and the file with its last line. Says whether anything changed."""
+    data = _read(ignore_file)
+    unwanted = {pattern(path) for path in paths}
+    kept = b"\n".join(line for line in data.split(b"\n") if line not in unwanted)
+    if kept == data:
+        return False
+    if kept:
+        write_atomic(ignore_file, kept)
+    else:
+        ignore_file.unlink()
+    return True
+
+
+def _read(ignore_file: Path) -> bytes:
+    if ignore_file.is_symlink():  # git does not follow one either
+        raise DvliteError(
+            f"cannot change {quote(str(ignore_file))}: it is a symbolic link", hint="replace it by a file"
+        )
+    try:
+        return ignore_file.read_bytes()
+    except FileNotFoundError:
+        return b""
+    except OSError as error:
+        raise os_error(error, "read", ignore_file) from error

@@ -1,0 +1,114 @@
+"""Names of content. The only module that hashes.
+
+Identity is BLAKE3-256: plain for the bytes of a file or chunk (so `b3sum` checks it), with a derive-key context for every other kind,
+so that one kind can never be read as another. XXH3 is for signatures and split points only: it is not collision-resistant.
+Inside the store an object is known by its 32 raw bytes (`Digest`); in text by its oid (`blake3:<64 hex>`).
+"""
+
+from __future__ import annotations
+
+import mmap
+import os
+import re
+from typing import NewType
+
+from blake3 import blake3
+from xxhash import xxh3_64, xxh3_64_intdigest
+
+from dvlite.errors import FormatError
+
+Oid = NewType("Oid", str)
+Digest = NewType("Digest", bytes)
+
+DIGEST_BYTES = 32
+EMPTY_FILE: Digest
+FILE, MANIFEST, RUN = "blake3", "manifest", "run"
+_CONTEXTS = {
+    MANIFEST: "dvlite 2026-11 manifest v1",
+    RUN: "dvlite 2026-11 run record v1",
+}
+_OID = re.compile(r"(blake3|manifest|run):([0-9a-f]{64})")
+_MMAP_FROM = 1 << 20  # below this, one read is faster than a mapping
+
+Buffer = bytes | bytearray | memoryview
+
+
+def digest_bytes(data: Buffer) -> Digest:
+    """Returns the BLAKE3-256 of the bytes of a file, chunk, pack or index object."""
+    return Digest(blake3(data).digest())
+
+
+EMPTY_FILE = digest_bytes(b"")
+
+
+def digest_manifest(node: Buffer) -> Digest:
+    """Returns the name of one manifest node, from its canonical bytes."""
+    return Digest(blake3(node, derive_key_context=_CONTEXTS[MANIFEST]).digest())
+
+
+def digest_run(record: Buffer) -> Digest:
+    """Returns the name of one run record, from its canonical bytes."""
+    return Digest(blake3(record, derive_key_context=_CONTEXTS[RUN]).digest())
+
+
+def digest_file(descriptor: int, size_bytes: int) -> Digest:
+    """Returns the BLAKE3-256 of an open file, read from its start; large files are mapped and hashed by all cores."""
+    if size_bytes < _MMAP_FROM:
+        return digest_bytes(os.pread(descriptor, size_bytes + 1, 0))
+    with mmap.mmap(descriptor, 0, prot=mmap.PROT_READ) as view:
+        return Digest(blake3(view, max_threads=blake3.AUTO).digest())
+
+
+class FileHasher:
+    """Hashes a file that arrives in pieces."""
+
+    __slots__ = ("_state",)
+
+    def __init__(self) -> None:
+        self._state = blake3()
+
+    def update(self, data: Buffer) -> None:
+        self._state.update(data)
+
+    def digest(self) -> Digest:
+        return Digest(self._state.digest())
+
+
+class Signature:
+    """An XXH3 over many small tuples: says 'nothing changed', never 'this is the content'."""
+
+    __slots__ = ("_state",)
+
+    def __init__(self, data: Buffer = b"") -> None:
+        self._state = xxh3_64(bytes(data))
+
+    def update(self, data: Buffer) -> None:
+        self._state.update(data)
+
+    def value(self) -> int:
+        return self._state.intdigest()
+
+
+def split_hash(key: bytes, level: int) -> int:
+    """Returns the XXH3-64 that decides where a manifest node of `level` is cut after `key`."""
+    return xxh3_64_intdigest(key, level)
+
+
+def format_oid(kind: str, digest: bytes) -> Oid:
+    """Returns the text of an oid, for example `blake3:af13...`."""
+    return Oid(f"{kind}:{digest.hex()}")
+
+
+def parse_oid(text: str) -> tuple[str, Digest]:
+    """Returns the kind and digest of an oid; raises FormatError unless it is exactly one."""
+    match = _OID.fullmatch(text)
+    if match is None:
+        raise FormatError(
+            f"'{text[:80]}' is not an object id", hint="an object id is blake3:<64 hex> or manifest:<64 hex>"
+        )
+    return match[1], Digest(bytes.fromhex(match[2]))
+
+
+def short(digest: bytes) -> str:
+    """Returns the 8 hex digits that people see."""
+    return digest[:4].hex()

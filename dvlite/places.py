@@ -1,0 +1,70 @@
+"""Where the git work tree around a folder is, found without starting git (every command needs it, and a process costs milliseconds).
+
+Follows git's own rules: looks upwards, understands the `.git` files of submodules and worktrees, stops at GIT_CEILING_DIRECTORIES.
+Reads two tiny files at most; knows nothing of what the repository holds.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from dvlite.errors import NotARepository
+from dvlite.files import quote
+
+_GITFILE_LIMIT = 64 * 1024
+
+
+@dataclass(frozen=True, slots=True)
+class GitPlaces:
+    """Where a work tree and its git data are; `common_dir` is shared by the worktrees of a repository."""
+
+    root: Path
+    git_dir: Path
+    common_dir: Path
+
+
+def find(start: Path, environ: Mapping[str, str]) -> GitPlaces:
+    """Returns the git work tree that holds `start`, its symbolic links resolved.
+
+    Raises NotARepository where there is none, in a bare repository and inside a git directory.
+    """
+    folder = Path(os.path.realpath(start))
+    ceilings = {
+        Path(os.path.realpath(entry)) for entry in environ.get("GIT_CEILING_DIRECTORIES", "").split(os.pathsep) if entry
+    }
+    for candidate in (folder, *folder.parents):
+        if candidate in ceilings and candidate != folder:
+            break
+        dot_git = candidate / ".git"
+        if dot_git.is_file():
+            return _places(candidate, _follow_gitfile(dot_git))
+        if (dot_git / "HEAD").exists():
+            return _places(candidate, Path(os.path.realpath(dot_git)))
+        if (candidate / "HEAD").is_file() and (candidate / "objects").is_dir() and (candidate / "refs").is_dir():
+            raise NotARepository(
+                f"{quote(str(candidate))} is a git directory without a work tree", hint="run dvlite in a clone of it"
+            )
+    raise NotARepository(f"{quote(str(folder))} is not in a git repository", hint="git init && dvlite init")
+
+
+def _follow_gitfile(dot_git: Path) -> Path:
+    """Reads the `.git` file that stands in for the directory in submodules and worktrees."""
+    with dot_git.open("rb") as file:
+        data = file.read(_GITFILE_LIMIT)
+    target = dot_git.parent / os.fsdecode(data.removeprefix(b"gitdir: ").rstrip(b"\r\n").replace(b"\0", b"?"))
+    if not data.startswith(b"gitdir: ") or not (target / "HEAD").exists():
+        raise NotARepository(
+            f"{quote(str(dot_git))} does not lead to a git directory", hint="git worktree repair, or clone again"
+        )
+    return Path(os.path.realpath(target))
+
+
+def _places(root: Path, git_dir: Path) -> GitPlaces:
+    try:
+        common = os.fsdecode((git_dir / "commondir").read_bytes().rstrip(b"\r\n"))
+    except FileNotFoundError:
+        return GitPlaces(root, git_dir, git_dir)
+    return GitPlaces(root, git_dir, Path(os.path.realpath(git_dir / common)))

@@ -1,0 +1,427 @@
+"""What a remote holds, by a fresh look at it: which packs can be relied on, and where each object lies.
+
+Listings are never remembered; the immutable objects that they name (indexes, condemned lists, pack footers, small meta packs) are kept in
+the cache's `remote/` folder, so a look costs a few round trips. Knows the layout of a remote; the bytes of files go through upload and
+download.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import re
+import threading
+from collections.abc import Callable, Iterable, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import Self, TypeVar
+
+from dvlite import files
+from dvlite.errors import DvliteError, FormatError, ObjectCorrupt, ObjectMissing
+from dvlite.formats import condemned, recipe, root, store_config
+from dvlite.formats.recipe import Recipe
+from dvlite.formats.store_config import StoreConfig
+from dvlite.oid import Digest, digest_bytes, format_oid
+from dvlite.store import index, pack
+from dvlite.store.cache import Cache
+from dvlite.store.index import Index, Location
+from dvlite.store.pack import KIND_FILE, KIND_RECIPE, Pack, Record
+from dvlite.store.remote import Entry, ObjectAbsent, ObjectStore
+
+T = TypeVar("T")
+_NAMED = re.compile(r"(packs|index|condemned)/([0-9a-f]{64})")
+_MANY = 4000  # objects in a listing from which it is asked for in 16 parts at once
+WHOLE_BELOW_BYTES = 1024 * 1024  # a meta pack smaller than this is fetched and kept whole
+GAP_BYTES = 64 * 1024  # two ranges closer than this are fetched as one
+
+
+@dataclass(slots=True)
+class Traffic:
+    """What a command moved; counted in one place."""
+
+    objects_written: int = 0
+    bytes_written: int = 0
+    objects_read: int = 0
+    bytes_read: int = 0
+
+
+class Remote:
+    """A store with a pool of connections and a place in the cache for what is known of it. A context manager."""
+
+    def __init__(self, store: ObjectStore, cache: Cache, key: str, *, jobs: int) -> None:
+        self.store = store
+        self.cache = cache
+        self.jobs = jobs
+        self.folder = cache.folder / "remote" / key
+        self.traffic = Traffic()
+        self._lock = threading.Lock()
+        self._pool = ThreadPoolExecutor(jobs)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, failure: type[BaseException] | None, *_: object) -> None:
+        if failure is not None:
+            self.store.close()  # wakes whoever waits for a retry
+        self._pool.shutdown(cancel_futures=True)
+        self.store.close()
+
+    def submit(self, work: Callable[[], T]) -> Future[T]:
+        return self._pool.submit(work)
+
+    def each(self, work: Callable[[str], T], names: Sequence[str]) -> list[T]:
+        """Runs requests at the same time; raises the first error after all ended."""
+        futures = [self._pool.submit(work, name) for name in names]
+        return [future.result() for future in futures]
+
+    def get(self, name: str, *, start: int | None = None, end: int | None = None) -> bytes:
+        data = self.store.get(name, start=start, end=end)
+        with self._lock:
+            self.traffic.objects_read += 1
+            self.traffic.bytes_read += len(data)
+        return data
+
+    def put(self, name: str, data: bytes | bytearray) -> None:
+        self.store.put(name, data)
+        with self._lock:
+            self.traffic.objects_written += 1
+            self.traffic.bytes_written += len(data)
+
+    def keep(self, kind: str, name: str, data: bytes) -> None:
+        """Remembers an immutable object; losing it costs one request."""
+        folder = self.folder / kind
+        self.cache.make_folder(folder)
+        with contextlib.suppress(DvliteError):
+            files.write_atomic(folder / name, data, mode=0o444, sync=False)
+
+    def kept(self, kind: str, name: str) -> bytes | None:
+        try:
+            return (self.folder / kind / name).read_bytes()
+        except OSError:
+            return None
+
+    def kept_names(self, kind: str) -> set[str]:
+        try:
+            return set(os.listdir(self.folder / kind))
+        except OSError:
+            return set()
+
+    def forget(self, kind: str, names: set[str]) -> None:
+        """Forgets kept objects, and with them those that no longer matter."""
+        for name in self.kept_names(kind) & names:
+            with contextlib.suppress(OSError):
+                os.unlink(self.folder / kind / name)
+
+
+class Catalog:
+    """One look at a remote. `packs` maps the packs that stand there to their size in bytes."""
+
+    def __init__(self, remote: Remote) -> None:
+        self.remote = remote
+        self.config: StoreConfig | None = None
+        self.packs: dict[Digest, int] = {}
+        self.condemned: frozenset[Digest] = frozenset()
+        self.purged: frozenset[Digest] = frozenset()
+        self.condemned_names: frozenset[str] = frozenset()
+        self._index_entries: tuple[Entry, ...] = ()
+        self._indexes: dict[str, Index] | None = None
+        self._footers: dict[Digest, list[Record]] = {}
+        self._recipes: dict[Digest, tuple[Recipe, Digest] | None] = {}  # and the pack that the recipe lies in
+
+    # --- looking ---
+
+    def look(self) -> Self:
+        """Lists the remote anew: config, condemned/, index/ and packs/ at the same time. Indexes are read when first needed."""
+        remote = self.remote
+        config = remote.submit(self._read_config)
+        packs = remote.submit(lambda: self._list_packs("packs/"))
+        indexes = remote.submit(lambda: remote.store.list("index/").entries)
+        self.look_at_condemned()
+        self.config = config.result()
+        self.packs = {Digest(bytes.fromhex(entry.name[6:])): entry.size_bytes for entry in packs.result()}
+        self._index_entries = tuple(entry for entry in indexes.result() if _is_named(entry.name))
+        self._indexes = None
+        self._recipes.clear()
+        return self
+
+    def look_at_condemned(self) -> frozenset[Digest]:
+        """Lists condemned/ anew and returns the packs that were not condemned at the last look."""
+        names = [entry.name for entry in self.remote.store.list(condemned.FOLDER).entries if _is_named(entry.name)]
+        before = self.condemned
+        entries = self.remote.each(self._read_condemned, names)
+        self.condemned = frozenset(name for entry in entries for name in entry.packs)
+        self.purged = frozenset(digest for entry in entries for digest in entry.purged)
+        self.condemned_names = frozenset(names)
+        return self.condemned - before
+
+    def require_writable(self) -> StoreConfig:
+        """Returns the config, writing it if the remote is empty; raises FormatError for a feature this client does not know."""
+        if self.config is None:
+            self.remote.put(store_config.NAME, store_config.dump(store_config.DEFAULT))
+            self.config = store_config.DEFAULT
+        unknown = self.config.unknown_features
+        if unknown:
+            raise FormatError(
+                f"cannot write to {self.remote.store.label}: it uses {', '.join(map(files.quote, unknown))}, which this dvlite does not know",
+                hint="upgrade dvlite; nothing was written",
+            )
+        return self.config
+
+    def _read_config(self) -> StoreConfig | None:
+        try:
+            return store_config.parse(self.remote.get(store_config.NAME), self.remote.store.label)
+        except ObjectAbsent:
+            return None
+
+    def _list_packs(self, prefix: str) -> list[Entry]:
+        """Lists the packs, in 16 parts at once if there were many last time."""
+        count = int.from_bytes(self.remote.kept("size", "packs") or b"", "big")
+        if count < _MANY:
+            found = list(self.remote.store.list(prefix).entries)
+        else:
+            with ThreadPoolExecutor(min(16, max(2, self.remote.jobs))) as pool:
+                parts = pool.map(lambda digit: self.remote.store.list(prefix + digit).entries, "0123456789abcdef")
+                found = [entry for part in parts for entry in part]
+        if (count >= _MANY) != (len(found) >= _MANY):
+            self.remote.keep("size", "packs", len(found).to_bytes(8, "big"))
+        return [entry for entry in found if _is_named(entry.name)]
+
+    def _read_condemned(self, name: str) -> condemned.Condemned:
+        short = name[len(condemned.FOLDER) :]
+        data = self.remote.kept("condemned", short)
+        if data is None or digest_bytes(data).hex() != short:
+            data = self.remote.get(name)
+            if digest_bytes(data).hex() != short:
+                raise ObjectCorrupt(
+                    f"object {name} on {self.remote.store.label} is damaged: its bytes are not the ones that its name promises"
+                )
+            self.remote.keep("condemned", short, data)
+        return condemned.parse(data, f"{name} on {self.remote.store.label}")
+
+    # --- finding ---
+
+    def usable(self, name: Digest) -> bool:
+        """Says whether a pack stands there and is not condemned."""
+        return name in self.packs and name not in self.condemned
+
+    def locations(self, digest: Digest, kinds: tuple[int, ...], *, condemned_too: bool = False) -> list[Location]:
+        """Returns where an object lies in packs that can be relied on (or that at least still stand)."""
+        found = []
+        for segment in self.indexes().values():
+            for place in segment.find(digest, kinds):
+                if self.usable(place.pack) or (condemned_too and place.pack in self.packs):
+                    found.append(place)
+        return found
+
+    def indexes(self) -> dict[str, Index]:
+        """Returns the index objects of the last look, fetching those not seen before."""
+        if self._indexes is None:
+            loaded = zip(
+                self._index_entries,
+                self.remote.each(self.read_index, [entry.name for entry in self._index_entries]),
+                strict=True,
+            )
+            self._indexes = {entry.name: segment for entry, segment in loaded if segment is not None}
+            stale = self.remote.kept_names("index") - {entry.name[6:] for entry in self._index_entries}
+            for name in stale:
+                with contextlib.suppress(OSError):
+                    os.unlink(self.remote.folder / "index" / name)
+        return self._indexes
+
+    def index_sizes(self) -> dict[str, int]:
+        """Returns the size in bytes of each index object of the last look."""
+        return {entry.name: entry.size_bytes for entry in self._index_entries}
+
+    def read_index(self, name: str) -> Index | None:
+        """Returns one index object, or None if it is gone."""
+        short = name[len("index/") :]
+        data = self.remote.kept("index", short)
+        if data is None or digest_bytes(data).hex() != short:
+            try:
+                data = self.remote.get(name)
+            except ObjectAbsent:  # merged since it was listed: its rows are in an object that a new look finds
+                return None
+            try:
+                index.verify_name(data, short)
+            except ObjectCorrupt as error:
+                raise ObjectCorrupt(f"{error.message} (on {self.remote.store.label})", hint=error.hint) from None
+            self.remote.keep("index", short, data)
+        return Index(data, name)
+
+    # --- recipes and footers ---
+
+    def recipes(self, digests: Iterable[Digest]) -> dict[Digest, Recipe]:
+        """Returns the recipes of large files that can be relied on: every pack they need stands. Batched."""
+        digests = list(dict.fromkeys(digests))
+        wanted = [digest for digest in digests if digest not in self._recipes]
+        places = {digest: self.locations(digest, (KIND_RECIPE,)) for digest in wanted}
+        bytes_of = self.read_meta([place for found in places.values() for place in found])
+        for digest, found in places.items():
+            self._recipes[digest] = None
+            for place in found:
+                made = recipe.parse(bytes_of[place], digest)
+                if all(self.usable(name) for name in made.packs):
+                    self._recipes[digest] = (made, place.pack)
+                    break
+        return {digest: known[0] for digest in digests if (known := self._recipes[digest]) is not None}
+
+    def recipe_pack(self, digest: Digest) -> Digest:
+        """Returns the pack that holds a recipe which `recipes` returned."""
+        known = self._recipes[digest]
+        assert known is not None
+        return known[1]
+
+    def footers(self, names: Iterable[Digest]) -> dict[Digest, list[Record]]:
+        """Returns the records of packs; a footer that was never seen costs one ranged request, all at the same time."""
+        names = list(dict.fromkeys(names))
+        unknown = [name.hex() for name in names if name not in self._footers]
+        for name, records in zip(
+            unknown, self.remote.each(lambda text: self.footer(Digest(bytes.fromhex(text))), unknown), strict=True
+        ):
+            self._footers[Digest(bytes.fromhex(name))] = records
+        return {name: self._footers[name] for name in names}
+
+    def keep_footer(self, name: Digest, records: list[Record]) -> None:
+        self.remote.keep("footers", name.hex(), pack.encode_footer(records))
+        self._footers[name] = records
+
+    def unfinished_packs(self) -> list[Digest]:
+        """Returns packs of chunks that an interrupted push left here without a recipe, and that still stand."""
+        names = [Digest(bytes.fromhex(name)) for name in self.remote.kept_names("unfinished")]
+        return [name for name in names if self.usable(name)]
+
+    def footer(self, name: Digest) -> list[Record]:
+        """Returns the records of one pack; one request, or two for a long footer, if it was never seen."""
+        text = name.hex()
+        size = self.packs.get(name)
+        if size is None:
+            raise ObjectMissing(
+                f"pack {text} is not on {self.remote.store.label}", hint="push again from a clone that has the data"
+            )
+        data = self.remote.kept("footers", text)
+        if data is not None:
+            with contextlib.suppress(ObjectCorrupt):
+                return pack.decode_footer(data, name, size)
+        guess = min(size, max(4096, size // 256))
+        tail = self.remote.get(f"packs/{text}", start=size - guess, end=size)
+        try:
+            length = pack.footer_length(tail, name)
+            if length > len(tail):
+                tail = self.remote.get(f"packs/{text}", start=max(0, size - length), end=size)
+            records = pack.decode_footer(tail[-length:], name, size)
+        except ObjectCorrupt:  # rebuilt from the records themselves
+            records = pack.open_whole(self.remote.get(f"packs/{text}"), name)
+        self.remote.keep("footers", text, pack.encode_footer(records))
+        return records
+
+    # --- reading small things ---
+
+    def read_meta(self, places: Sequence[Location]) -> dict[Location, bytes]:
+        """Returns the verified bytes of listing nodes and recipes; small packs are fetched and kept whole, others in ranges."""
+        groups: dict[Digest, list[Location]] = {}
+        for place in dict.fromkeys(places):
+            groups.setdefault(place.pack, []).append(place)
+        found: dict[Location, bytes] = {}
+        for part in self.remote.each(
+            lambda text: self._read_meta(groups[Digest(bytes.fromhex(text))]), [name.hex() for name in groups]
+        ):
+            found.update(part)
+        return found
+
+    def _read_meta(self, places: list[Location]) -> dict[Location, bytes]:
+        name = places[0].pack
+        size = self.packs[name]
+        data = self.remote.kept("meta", name.hex())
+        if data is None and (
+            size < WHOLE_BELOW_BYTES or sum(place.record.stored_length for place in places) * 4 > size
+        ):
+            data = self.remote.get(f"packs/{name.hex()}")
+            if size < WHOLE_BELOW_BYTES:
+                self.remote.keep("meta", name.hex(), data)
+        if data is not None:
+            with contextlib.suppress(ObjectCorrupt):
+                return {place: _unpack(place, data, 0) for place in places}
+            with contextlib.suppress(OSError):  # kept bytes went bad: the remote has the last word
+                os.unlink(self.remote.folder / "meta" / name.hex())
+        found = {}
+        for start, end, group in ranges(places):
+            data = self.remote.get(f"packs/{name.hex()}", start=start, end=end)
+            found.update({place: _unpack(place, data, start) for place in group})
+        return found
+
+    # --- what is complete ---
+
+    def complete(self, kind: str, digest: Digest) -> frozenset[Digest] | None:
+        """Returns the packs that a version relies on if they are known from before and all can be relied on now.
+
+        Which packs hold a version never changes; whether they stand is known from the last look.
+        """
+        data = self.remote.kept("complete", f"{kind}-{digest.hex()}")
+        if data is None or len(data) % 32 or digest_bytes(data[32:]) != data[:32]:
+            return None
+        names = frozenset(Digest(data[at : at + 32]) for at in range(32, len(data), 32))
+        return names if all(self.usable(name) for name in names) else None
+
+    def keep_complete(self, kind: str, digest: Digest, names: Iterable[Digest]) -> None:
+        body = b"".join(sorted(names))
+        self.remote.keep("complete", f"{kind}-{digest.hex()}", digest_bytes(body) + body)
+
+    def roots(self, kind: str, digest: Digest) -> list[tuple[Entry, float]]:
+        """Returns the roots of one version, each with its age in seconds by the store's clock; one listing."""
+        listing = self.remote.store.list(root.prefix(kind, digest))
+        return [
+            (entry, listing.now - entry.modified)
+            for entry in listing.entries
+            if root.parse_name(entry.name) is not None
+        ]
+
+    def missing(self, digest: Digest, kind: str) -> ObjectMissing:
+        """Returns the error for an object that a fresh look did not find."""
+        return ObjectMissing(
+            f"object {format_oid(kind, digest)} is not on {self.remote.store.label}",
+            hint="push it from a clone that has it",
+        )
+
+
+def ranges(
+    places: Sequence[Location], *, limit_bytes: int = pack.TARGET_BYTES
+) -> list[tuple[int, int, list[Location]]]:
+    """Groups records of one pack into `(start, end, records)` ranges to ask for, joining those that lie close together."""
+    grouped: list[tuple[int, int, list[Location]]] = []
+    for place in sorted(places, key=lambda place: place.record.offset):
+        start, end = place.record.offset, place.record.offset + place.record.stored_length
+        if grouped and start - grouped[-1][1] <= GAP_BYTES and end - grouped[-1][0] <= limit_bytes:
+            first, last, group = grouped[-1]
+            group.append(place)
+            grouped[-1] = (first, max(last, end), group)
+        else:
+            grouped.append((start, end, [place]))
+    return grouped
+
+
+def _unpack(place: Location, data: bytes, start: int) -> bytes:
+    offset = place.record.offset - start
+    return pack.unpack(place.record, memoryview(data)[offset : offset + place.record.stored_length])
+
+
+def unpack_range(place: Location, data: bytes, start: int) -> tuple[memoryview, bytes]:
+    """Returns a record's stored bytes and its verified content, from a range of its pack that begins at `start`."""
+    offset = place.record.offset - start
+    stored = memoryview(data)[offset : offset + place.record.stored_length]
+    return stored, pack.unpack(place.record, stored)
+
+
+def whole_pack(data: bytes, name: Digest) -> Pack:
+    """Returns a downloaded pack after checking every record in it against its oid."""
+    records = pack.open_whole(data, name)
+    view = memoryview(data)
+    for record in records:
+        pack.unpack(record, view[record.offset : record.offset + record.stored_length])
+    return Pack(name, pack.check_header(view, name), data, records)
+
+
+FILE_KINDS = (KIND_FILE, KIND_RECIPE)
+
+
+def _is_named(name: str) -> bool:
+    return _NAMED.fullmatch(name) is not None

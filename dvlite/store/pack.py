@@ -1,0 +1,249 @@
+"""Packs: write-once containers of records (docs/reference/formats/pack.md).
+
+A pack is a header with 16 random bytes, self-describing records, a footer table and the footer's length; its name is the BLAKE3 of all of
+it, so no name is ever used twice. The footer can be rebuilt by reading the records. Owns zstandard. Knows no files and no stores.
+"""
+
+from __future__ import annotations
+
+import struct
+import threading
+from collections.abc import Iterator
+from typing import NamedTuple
+
+import zstandard
+
+from dvlite.errors import ObjectCorrupt
+from dvlite.oid import FILE, MANIFEST, RUN, Buffer, Digest, digest_bytes, digest_manifest, digest_run
+
+META, FILES, CHUNKS = 1, 2, 3  # classes: what a pack may hold
+KIND_FILE, KIND_CHUNK, KIND_MANIFEST, KIND_RECIPE, KIND_LOG, KIND_RUN = 1, 2, 3, 4, 5, 6
+RAW, ZSTD = 0, 1  # codecs; 2 is kept for zstd against a base object
+TARGET_BYTES = 32 * 1024 * 1024
+MAX_RECORD_BYTES = 16 * 1024 * 1024  # raw length of one record
+MAX_PACK_BYTES = 80 * 1024 * 1024
+NONCE_BYTES = 16
+
+_MAGIC, _RECORD_MAGIC, _END_MAGIC = b"DVLPACK1", b"DVr1", b"DVLPEND1"
+_HEADER = struct.Struct("<8sB7x16s")  # magic, class, nonce
+_RECORD = struct.Struct("<4sBBHII32s")  # magic, kind, codec, 0, raw length, stored length, oid
+_ROW = struct.Struct("<BBHIII32s")  # kind, codec, 0, offset, raw length, stored length, oid
+_TRAILER = struct.Struct("<16sII8s")  # checksum of the table, rows, length of table + trailer, magic
+HEADER_BYTES, RECORD_BYTES, ROW_BYTES, TRAILER_BYTES = _HEADER.size, _RECORD.size, _ROW.size, _TRAILER.size
+
+_KINDS = frozenset(range(KIND_FILE, KIND_RUN + 1))
+_OID_KIND = {KIND_MANIFEST: MANIFEST, KIND_RUN: RUN}
+_codecs = threading.local()
+
+
+class Record(NamedTuple):
+    """Where one object lies in a pack; `offset` is that of its stored bytes. Lengths in bytes."""
+
+    kind: int
+    codec: int
+    offset: int
+    raw_length: int
+    stored_length: int
+    digest: Digest
+
+
+class Pack(NamedTuple):
+    """A finished pack: its name, its bytes, and its records in order."""
+
+    name: Digest
+    pack_class: int
+    data: bytes | bytearray
+    records: list[Record]
+
+
+class PackWriter:
+    """Builds one pack in memory; `nonce` is 16 fresh random bytes."""
+
+    __slots__ = ("_data", "_records", "pack_class")
+
+    def __init__(self, pack_class: int, nonce: bytes) -> None:
+        self.pack_class = pack_class
+        self._data = bytearray(_HEADER.pack(_MAGIC, pack_class, nonce))
+        self._records: list[Record] = []
+
+    def __len__(self) -> int:
+        return len(self._records)
+
+    @property
+    def size_bytes(self) -> int:
+        return len(self._data) + len(self._records) * ROW_BYTES + TRAILER_BYTES
+
+    def add(self, kind: int, digest: Digest, raw: bytes) -> Record:
+        """Adds an object, compressed if that makes it smaller."""
+        codec, stored = compress(raw)
+        return self.add_stored(Record(kind, codec, 0, len(raw), len(stored), digest), stored)
+
+    def add_stored(self, record: Record, stored: Buffer) -> Record:
+        """Adds a record as another pack stored it, without compressing it again."""
+        data = self._data
+        data += _RECORD.pack(
+            _RECORD_MAGIC, record.kind, record.codec, 0, record.raw_length, record.stored_length, record.digest
+        )
+        placed = Record(record.kind, record.codec, len(data), record.raw_length, record.stored_length, record.digest)
+        data += stored
+        self._records.append(placed)
+        return placed
+
+    def finish(self) -> Pack:
+        """Appends the footer and returns the pack; the writer must not be used after it."""
+        self._data += encode_footer(self._records)
+        return Pack(digest_bytes(self._data), self.pack_class, self._data, self._records)
+
+
+def encode_footer(records: list[Record]) -> bytes:
+    """Returns the footer: the table of records, its checksum, its length."""
+    pack = _ROW.pack
+    table = b"".join([pack(r.kind, r.codec, 0, r.offset, r.raw_length, r.stored_length, r.digest) for r in records])
+    return table + _TRAILER.pack(digest_bytes(table)[:16], len(records), len(table) + TRAILER_BYTES, _END_MAGIC)
+
+
+def footer_length(tail: Buffer, name: Digest) -> int:
+    """Returns the length of the footer, from the last bytes of a pack (at least TRAILER_BYTES of them)."""
+    if len(tail) < TRAILER_BYTES:
+        raise _corrupt(name, "it is cut short")
+    _, rows, length, magic = _TRAILER.unpack_from(tail, len(tail) - TRAILER_BYTES)
+    if magic != _END_MAGIC or length != rows * ROW_BYTES + TRAILER_BYTES:
+        raise _corrupt(name, "its end is not that of a pack")
+    return int(length)
+
+
+def decode_footer(footer: Buffer, name: Digest, pack_size: int) -> list[Record]:
+    """Reads a footer of exactly its length; raises ObjectCorrupt unless every record lies inside the pack."""
+    if footer_length(footer, name) != len(footer):
+        raise _corrupt(name, "its footer has the wrong length")
+    table = bytes(footer[: len(footer) - TRAILER_BYTES])
+    checksum = _TRAILER.unpack_from(footer, len(footer) - TRAILER_BYTES)[0]
+    if digest_bytes(table)[:16] != checksum:
+        raise _corrupt(name, "its footer's checksum is wrong")
+    records = []
+    free, limit = HEADER_BYTES, pack_size - len(footer)
+    for kind, codec, _, offset, raw_length, stored_length, digest in _ROW.iter_unpack(table):
+        if (
+            offset < free + RECORD_BYTES
+            or offset + stored_length > limit
+            or not _plausible(kind, codec, raw_length, stored_length)
+        ):
+            raise _corrupt(name, "its footer points outside of it")
+        free = offset + stored_length
+        records.append(Record(kind, codec, offset, raw_length, stored_length, digest))
+    return records
+
+
+def scan(data: Buffer, name: Digest) -> list[Record]:
+    """Rebuilds the table by reading the records themselves; stops where they stop making sense."""
+    view = memoryview(data)
+    check_header(view, name)
+    records = []
+    position = HEADER_BYTES
+    while position + RECORD_BYTES <= len(view):
+        magic, kind, codec, _, raw_length, stored_length, digest = _RECORD.unpack_from(view, position)
+        end = position + RECORD_BYTES + stored_length
+        if magic != _RECORD_MAGIC or end > len(view) or not _plausible(kind, codec, raw_length, stored_length):
+            break
+        records.append(Record(kind, codec, position + RECORD_BYTES, raw_length, stored_length, digest))
+        position = end
+    return records
+
+
+def check_header(data: Buffer, name: Digest) -> int:
+    """Returns the class of a pack, from its first bytes."""
+    if len(data) < HEADER_BYTES:
+        raise _corrupt(name, "it is cut short")
+    magic, pack_class, _ = _HEADER.unpack_from(data)
+    if magic != _MAGIC or pack_class not in (META, FILES, CHUNKS):
+        raise _corrupt(name, "it is not a pack")
+    return int(pack_class)
+
+
+def open_whole(data: Buffer, name: Digest) -> list[Record]:
+    """Returns the records of a whole pack in memory; a damaged footer is rebuilt by reading the records."""
+    view = memoryview(data)
+    check_header(view, name)
+    try:
+        length = footer_length(view[-TRAILER_BYTES:], name)
+        return decode_footer(view[len(view) - length :], name, len(view))
+    except ObjectCorrupt:
+        records = scan(view, name)
+        if not records:
+            raise
+        return records
+
+
+def _plausible(kind: int, codec: int, raw_length: int, stored_length: int) -> bool:
+    if kind not in _KINDS or codec not in (RAW, ZSTD) or raw_length > MAX_RECORD_BYTES:
+        return False
+    return stored_length == raw_length if codec == RAW else 0 < stored_length < raw_length
+
+
+def compress(raw: bytes) -> tuple[int, bytes]:
+    """Returns the codec and the stored form, whichever is smaller; what was compressed has been read back (restic#4523)."""
+    compressor, decompressor = _thread_codecs()
+    stored = compressor.compress(raw)
+    if len(stored) >= len(raw) or decompressor.decompress(stored, max_output_size=len(raw)) != raw:
+        return RAW, raw
+    return ZSTD, stored
+
+
+def unpack(record: Record, stored: Buffer) -> bytes:
+    """Returns an object's bytes from its stored form; raises ObjectCorrupt unless they are what the record's oid names.
+
+    A recipe is not named by its own bytes: formats.recipe checks it.
+    """
+    raw = _decode(record, stored)
+    if record.kind != KIND_RECIPE and _digest(record.kind, raw) != record.digest:
+        raise corrupt_object(record, "its bytes are not the ones that its name promises")
+    return raw
+
+
+def _decode(record: Record, stored: Buffer) -> bytes:
+    if len(stored) != record.stored_length:
+        raise corrupt_object(record, "it is cut short")
+    if record.codec == RAW:
+        return bytes(stored)
+    try:
+        frame = zstandard.get_frame_parameters(stored)
+        # checked before any allocation: a frame may declare an exabyte
+        if frame.content_size != record.raw_length or frame.dict_id or record.raw_length > MAX_RECORD_BYTES:
+            raise corrupt_object(record, "its compressed form declares another length")
+        raw = _thread_codecs()[1].decompress(stored, max_output_size=record.raw_length, allow_extra_data=False)
+    except zstandard.ZstdError:
+        raise corrupt_object(record, "it cannot be decompressed") from None
+    return bytes(raw)
+
+
+def _digest(kind: int, raw: bytes) -> Digest:
+    if kind == KIND_MANIFEST:
+        return digest_manifest(raw)
+    return digest_run(raw) if kind == KIND_RUN else digest_bytes(raw)
+
+
+def _thread_codecs() -> tuple[zstandard.ZstdCompressor, zstandard.ZstdDecompressor]:
+    """zstandard's objects must not be used by two threads at once."""
+    pair = getattr(_codecs, "pair", None)
+    if pair is None:
+        pair = _codecs.pair = (zstandard.ZstdCompressor(level=1, write_content_size=True), zstandard.ZstdDecompressor())
+    return pair
+
+
+def in_order(records: list[Record]) -> Iterator[tuple[int, Record]]:
+    """Yields `(number, record)`, the number that recipes use."""
+    yield from enumerate(records)
+
+
+def corrupt_object(record: Record, reason: str) -> ObjectCorrupt:
+    """Returns the error for an object whose stored bytes are wrong."""
+    name = f"{_OID_KIND.get(record.kind, FILE)}:{record.digest.hex()}"
+    return ObjectCorrupt(
+        f"object {name} is damaged: {reason}", hint="dvlite pull fetches a good copy if a remote has one"
+    )
+
+
+def _corrupt(name: Digest, reason: str) -> ObjectCorrupt:
+    return ObjectCorrupt(
+        f"pack {name.hex()} is damaged: {reason}", hint="dvlite pull fetches a good copy if a remote has one"
+    )

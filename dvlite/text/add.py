@@ -1,0 +1,57 @@
+"""The words of `add`."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from dvlite.files import printable, size_text
+from dvlite.results import AddedPath, AddResult
+from dvlite.text.counts import amount_text, counts_text, growth_text
+from dvlite.text.show import Show, count, duration_text
+
+LISTED = 10  # more tracked paths than this are summed up
+
+
+def text(result: AddResult, show: Show) -> Iterator[str]:
+    """Yields what people read."""
+    if show.quiet:
+        return
+    changed = [path for path in result.paths if not path.unchanged]
+    took = duration_text(result.elapsed_seconds)
+    if len(changed) > LISTED and not show.verbose:
+        files, size_bytes = sum(path.files for path in changed), sum(path.size_bytes for path in changed)
+        yield f"Added {count(len(changed), 'path')}: {amount_text(files, size_bytes)}. {took}"
+    else:
+        for position, path in enumerate(changed):
+            last = position == len(changed) - 1
+            yield f"Added {show.path(path.path)}: {_what(path)}." + (f" {took}" if last else "")
+    if not changed:
+        same = [path.path for path in result.paths]
+        yield f"Nothing to add: {show.paths(same)} unchanged. {took}" if same else "Nothing to add: nothing changed."
+        return
+    if any(path.created for path in changed):
+        shared = " (files share blocks with the workspace)" if result.shares_blocks else ""
+        yield f"cache +{size_text(result.cache_grew_bytes)}{shared}, {size_text(result.cache_free_bytes)} free"
+    if result.suggest_folder is not None:
+        yield f"{count(len(changed))} single files: a folder is tracked as one, dvlite add {show.path(result.suggest_folder)}"
+    yield from show.staged(result.staged, result.unstaged)
+    if any(path.created for path in changed):
+        yield from show.next_step(
+            "git commit; dvlite push" if result.has_remote else "git commit; dvlite remote add s3://BUCKET/PREFIX"
+        )
+    else:
+        yield from show.next_step("git commit; dvlite push")
+
+
+def _what(path: AddedPath) -> str:
+    notes = []
+    if path.duplicates:
+        notes.append(count(path.duplicates, "duplicate"))
+    if path.left_out:
+        names = ", ".join(f"{count(number)} {printable(name)}" for name, number in sorted(path.left_out.items()))
+        notes.append(f"left out: {names}")
+    aside = f" ({'; '.join(notes)})" if notes else ""
+    if path.created or path.kind == "file":
+        return (size_text(path.size_bytes) if path.kind == "file" else amount_text(path.files, path.size_bytes)) + aside
+    growth = growth_text(path.counts)
+    return counts_text(path.counts) + " files" + (f", {growth}" if growth else "") + aside

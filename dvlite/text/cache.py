@@ -1,0 +1,22 @@
+"""The words of `cache prune`."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from dvlite.files import printable, size_text
+from dvlite.results import CachePruneResult
+from dvlite.text.show import Show, count
+
+
+def text(result: CachePruneResult, show: Show) -> Iterator[str]:
+    """Yields what people read."""
+    if show.quiet and not result.dry_run:
+        return
+    verb = "Would free" if result.dry_run else "Freed"
+    yield f"{verb} {size_text(result.freed_bytes)}: {count(result.objects, 'object')} that {printable(result.remote)} has."
+    if result.kept_objects:
+        yield f"Kept {size_text(result.kept_bytes)} that it does not have."
+        yield from show.next_step("dvlite push --all-commits")
+    elif result.dry_run and result.objects:
+        yield from show.next_step("dvlite cache prune --pushed")

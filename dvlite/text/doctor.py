@@ -1,0 +1,35 @@
+"""The words of `doctor`: facts by topic, problems with their fix."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from dvlite.errors import DvliteError
+from dvlite.results import DoctorResult
+from dvlite.text.show import Show, count
+
+_COLORS = {"ok": "green", "warning": "yellow", "problem": "red"}
+
+
+def text(result: DoctorResult, show: Show) -> Iterator[str]:
+    """Yields what people read."""
+    lines = [line for line in result.lines if not show.quiet or line.level != "ok"]
+    width = max((len(line.topic) for line in lines), default=0)
+    topic = ""
+    for line in lines:
+        first = line.topic if line.topic != topic else ""
+        topic = line.topic
+        mark = "" if line.level == "ok" else show.style(_COLORS[line.level], line.level + ": ")
+        yield f"{first:{width}}  {mark}{line.text}"
+        if line.fix is not None:
+            yield f"{'':{width}}  {show.style('cyan', 'fix:')} {line.fix}"
+    if result.ok and not show.quiet:
+        yield "No problem found."
+
+
+def problem(result: DoctorResult, show: Show) -> DvliteError | None:
+    """Returns how many problems there are."""
+    if result.ok:
+        return None
+    found = sum(line.level == "problem" for line in result.lines)
+    return DvliteError(f"{count(found, 'problem')} found", hint="each is listed with its fix")

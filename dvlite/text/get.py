@@ -1,0 +1,20 @@
+"""The words of `get`; nothing when the data itself went to standard output."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from dvlite.files import printable
+from dvlite.results import GetResult
+from dvlite.text.counts import amount_text
+from dvlite.text.show import Show, duration_text
+
+
+def text(result: GetResult, show: Show) -> Iterator[str]:
+    """Yields what people read."""
+    if show.quiet or result.output == "-":
+        return
+    at = f" at {result.revision[:8]}" if result.revision else ""
+    what = amount_text(result.files, result.size_bytes)
+    took = duration_text(result.elapsed_seconds)
+    yield f"Got {printable(result.output)}: {what}, {printable(result.path)} of {printable(result.source)}{at}. {took}"

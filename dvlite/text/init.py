@@ -1,0 +1,22 @@
+"""The words of `init`."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from dvlite.files import printable
+from dvlite.results import InitResult
+from dvlite.text.show import Show
+
+
+def text(result: InitResult, show: Show) -> Iterator[str]:
+    """Yields what people read."""
+    if show.quiet:
+        return
+    verb = "Already initialised" if result.existed and not result.created else "Initialised"
+    facts = ([f"Hooks: {', '.join(result.hooks)}."] if result.hooks else []) + [
+        "Merge driver: on."
+    ] * result.merge_driver
+    yield f"{verb} {printable(result.root)}" + (f"  {' '.join(facts)}" if facts else "")
+    yield from show.staged(result.staged, () if result.staged else result.created)
+    yield from show.next_step("dvlite add PATH")

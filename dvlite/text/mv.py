@@ -1,0 +1,17 @@
+"""The words of `mv`."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from dvlite.results import MvResult
+from dvlite.text.show import Show
+
+
+def text(result: MvResult, show: Show) -> Iterator[str]:
+    """Yields what people read."""
+    if show.quiet:
+        return
+    yield f"Moved {show.path(result.source)} -> {show.path(result.target)}"
+    yield from show.staged(result.staged, result.unstaged)
+    yield from show.next_step("git commit")

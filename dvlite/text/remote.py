@@ -1,0 +1,122 @@
+"""The words of `remote add`, `list`, `remove`, `default`, `trust` and `test`."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from dvlite.errors import DvliteError, RemoteError
+from dvlite.files import printable, size_text
+from dvlite.results import (
+    RemoteAddResult,
+    RemoteChangeResult,
+    RemoteListResult,
+    RemoteRow,
+    RemoteTestResult,
+    RemoteTrustResult,
+)
+from dvlite.text.show import Show, table
+
+RemoteResult = RemoteAddResult | RemoteListResult | RemoteChangeResult | RemoteTrustResult | RemoteTestResult
+
+
+def text(result: RemoteResult, show: Show) -> Iterator[str]:
+    """Yields what people read."""
+    if isinstance(result, RemoteListResult):
+        yield from _list(result, show)
+    elif isinstance(result, RemoteTestResult):
+        yield from _test(result, show)
+    elif not show.quiet:
+        if isinstance(result, RemoteAddResult):
+            yield from _add(result, show)
+        elif isinstance(result, RemoteChangeResult):
+            yield from _change(result, show)
+        else:
+            yield f"{'Already trusted' if result.already else 'Trusted'}: {printable(result.place)}"
+            if result.config_path and not result.already:
+                yield f"written to {printable(result.config_path)}"
+
+
+def problem(result: RemoteResult, show: Show) -> DvliteError | None:
+    """Returns the first thing that a tested remote cannot do."""
+    if not isinstance(result, RemoteTestResult) or result.ok:
+        return None
+    failed = next((check for check in result.checks if not check.ok), None)
+    what = f"{failed.name}: {failed.detail}" if failed and failed.detail else failed.name if failed else "not usable"
+    return RemoteError(
+        f"remote '{printable(result.name)}' failed its test: {what}",
+        hint="dvlite doctor  shows this machine's side of it",
+    )
+
+
+def _add(result: RemoteAddResult, show: Show) -> Iterator[str]:
+    facts = []
+    if result.state == "unreachable":
+        facts.append(f"unreachable ({result.problem})" if result.problem else "unreachable")
+    elif result.state != "unchecked":
+        facts += ["reachable", "empty" if result.state == "empty" else "has data"]
+    if result.writable is not None:
+        facts.append("writable" if result.writable else "read-only")
+    if result.region:
+        facts.append(f"region {result.region}")
+    if result.latency_seconds is not None:
+        facts.append(f"{result.latency_seconds * 1000:.0f} ms")
+    if result.state != "unreachable" and result.problem:
+        facts.append(result.problem)
+    yield _named(result.remote) + (": " + ", ".join(facts) if facts else "")
+    yield from show.staged(result.staged)
+    name = "" if result.remote.default else f" -r {printable(result.remote.name)}"
+    if result.state == "unreachable":
+        yield from show.next_step(f"dvlite remote test {printable(result.remote.name)}")
+    else:
+        yield from show.next_step(f"git commit; dvlite push{name}")
+
+
+def _list(result: RemoteListResult, show: Show) -> Iterator[str]:
+    if not result.remotes:
+        if not show.quiet:
+            yield "No remote is configured."
+            yield from show.next_step("dvlite remote add s3://BUCKET/PREFIX")
+        return
+    for remote in result.remotes:
+        yield _named(remote) + (
+            "" if remote.trusted else "  not trusted: dvlite remote trust " + printable(remote.name)
+        )
+        if show.verbose:
+            for key, value in sorted(remote.options.items()):
+                yield f"  {printable(key)} = {printable(value)}"
+            if remote.source:
+                yield f"  from {printable(remote.source)}"
+
+
+def _change(result: RemoteChangeResult, show: Show) -> Iterator[str]:
+    name = printable(result.name)
+    default = printable(result.default) if result.default else None
+    if result.action == "default":
+        yield f"Default remote: {name}"
+    else:
+        yield f"Removed remote {name} (its data is untouched)" + (f"; default is now {default}" if default else "")
+    yield from show.staged(result.staged)
+
+
+def _test(result: RemoteTestResult, show: Show) -> Iterator[str]:
+    yield f"{printable(result.name)} = {printable(result.url)}"
+    yield from table(
+        (
+            (
+                show.style("green", "ok    ") if check.ok else show.style("red", "failed"),
+                check.name,
+                f"{check.elapsed_seconds * 1000:.0f} ms",
+                check.detail,
+            )
+            for check in result.checks
+        ),
+        indent="  ",
+    )
+    rates = (("up", result.upload_bytes_per_second), ("down", result.download_bytes_per_second))
+    known = [f"{size_text(round(rate))}/s {way}" for way, rate in rates if rate is not None]
+    if known:
+        yield "  " + ", ".join(known)
+
+
+def _named(remote: RemoteRow) -> str:
+    return f"{printable(remote.name)} = {printable(remote.url)}" + (" (default)" if remote.default else "")

@@ -1,0 +1,21 @@
+"""The words of `rm`."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from dvlite.results import RmResult
+from dvlite.text.show import Show
+
+
+def text(result: RmResult, show: Show) -> Iterator[str]:
+    """Yields what people read."""
+    if show.quiet:
+        return
+    if not result.paths:
+        yield "Nothing to remove."
+        return
+    how = "No longer tracked, data left in place" if result.kept else "Removed"
+    yield f"{how}: {show.paths(result.paths)}"
+    yield from show.staged(result.staged, result.unstaged)
+    yield from show.next_step("git commit")

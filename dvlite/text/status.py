@@ -1,0 +1,71 @@
+"""The words of `status`: parts, each with the command that settles it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+from dvlite.files import printable
+from dvlite.results import AbsentPath, ChangedPath, StatusResult
+from dvlite.text.counts import amount_text, counts_text, growth_text
+from dvlite.text.show import Show, count, table
+
+WIDTH = 33  # of a heading, so that the commands stand below each other
+
+
+def text(result: StatusResult, show: Show) -> Iterator[str]:
+    """Yields what people read."""
+    remote = printable(result.remote or "the remote")
+    if result.changed:
+        first = show.path(result.changed[0].path)
+        yield _heading("Data changed, not added", f"dvlite add -u, or undo: dvlite checkout {first}", show)
+        yield from table((_changed(path, show) for path in result.changed), indent="  ")
+    if result.missing:
+        yield _heading("Not in the workspace", "dvlite checkout", show)
+        yield from _absent(result.missing, show)
+    if result.uncommitted:
+        yield _heading("Not committed", "git commit", show)
+        yield from table(((show.path(pointer.path), pointer.state) for pointer in result.uncommitted), indent="  ")
+    if result.not_in_cache:
+        yield _heading("Not in the cache", "dvlite fetch", show)
+        yield from _absent(result.not_in_cache, show)
+    if result.not_pushed:
+        yield _heading(f"Not on {remote}", "dvlite push", show)
+        yield from _absent(result.not_pushed, show)
+    if show.quiet:
+        return
+    if not result.tracked and result.clean:
+        yield "Nothing is tracked yet."
+        yield from show.next_step("dvlite add PATH")
+    elif result.clean:
+        pushed = f", complete on {remote}" if result.not_pushed is not None else ""
+        yield f"Clean: {count(result.tracked, 'tracked path')}{pushed}."
+
+
+def _heading(title: str, command: str, show: Show) -> str:
+    return show.bold(title) + " " * max(2, WIDTH - len(title)) + show.style("dim", f"({command})")
+
+
+def _changed(path: ChangedPath, show: Show) -> tuple[str, ...]:
+    if path.kind == "file":
+        return (show.path(path.path), "changed", growth_text(path.counts), "")
+    names = [change.path.removeprefix(path.path + "/") for change in path.examples]
+    return (
+        show.path(path.path),
+        counts_text(path.counts, wide=True) + " files",
+        growth_text(path.counts),
+        ", ".join(map(printable, names[:2])) if show.verbose else "",
+    )
+
+
+def _absent(paths: Sequence[AbsentPath], show: Show) -> Iterator[str]:
+    yield from table(
+        (
+            (
+                show.path(path.path),
+                amount_text(path.files, path.size_bytes),
+                "" if path.whole or path.example is None else f"for example {show.path(path.example)}",
+            )
+            for path in paths
+        ),
+        indent="  ",
+    )

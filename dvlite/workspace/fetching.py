@@ -1,0 +1,40 @@
+"""Chooses what `fetch` and `pull` bring: which versions, which parts of them, and what may be reused."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from dvlite.errors import ObjectMissing
+from dvlite.files import quote
+from dvlite.progress import Progress
+from dvlite.repo import Repo, Scope, Version
+from dvlite.store.cache import Cache
+from dvlite.workspace.obtain import Part
+from dvlite.workspace.select import select
+
+_EARLIER = 3
+
+
+def parts_of(repo: Repo, cache: Cache, paths: Sequence[str], scope: Scope, progress: Progress) -> list[Part]:
+    """Returns the versions that the arguments stand for, each with earlier versions whose content may be in the cache."""
+    if scope.is_workspace:
+        versions = [Version(item.path, item.pointer, "") for item in repo.tracked()]
+    else:
+        versions = repo.reachable(scope, progress=progress)
+    chosen = select(repo, versions, paths, inside=True)
+    histories = repo.histories({item.path for item, _ in chosen}, _EARLIER) if cache.folder.exists() else {}
+    parts = []
+    for item, patterns in chosen:
+        bases = tuple(known for known in histories.get(item.path, ()) if known.digest != item.pointer.digest)
+        parts.append(Part(item.path, item.pointer, patterns, bases, item.commit))
+    return parts
+
+
+def missing_error(missing: Mapping[str, Sequence[str]], label: str) -> ObjectMissing:
+    """Returns the error that names what a fresh look at a remote did not find."""
+    names = [name for found in missing.values() for name in found]
+    more = f" and {len(names) - 1} more" if len(names) > 1 else ""
+    return ObjectMissing(
+        f"cannot fetch {', '.join(quote(path) for path in list(missing)[:3])}: {quote(names[0])}{more} is not on {label}",
+        hint="push it from a clone that has it, or fetch from another remote: dvlite pull -r NAME",
+    )

@@ -1,0 +1,559 @@
+"""Makes what is on disk equal a version: first a plan (pure data), then the writes.
+
+Bytes that are not in the cache are never overwritten or removed. Every write goes through the descriptor of an opened folder, follows no
+symlink and appears under its final name complete. A tree that does not exist yet is built under a temporary name and renamed once.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shutil
+import stat
+from array import array
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Self
+
+from dvlite import files
+from dvlite.errors import DvliteError, FormatError, ObjectCorrupt, ObjectMissing
+from dvlite.files import TEMP_PREFIX, os_error, quote, temporary_name, wait_out
+from dvlite.formats.manifest import EMPTY_DIR, EXECUTABLE, KIND_MASK, SYMLINK, Entries
+from dvlite.oid import DIGEST_BYTES, Digest
+from dvlite.progress import Progress
+from dvlite.store.cache import Cache, open_verified
+from dvlite.store.pack import KIND_FILE, unpack
+from dvlite.workspace.identify import IsCached, Snapshot, symlink_problem
+from dvlite.workspace.scan import Scan
+
+_DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
+_CREATE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What would be done to one tracked path. Numbers are positions in `want` or in the snapshot `have`."""
+
+    write: list[int] = field(default_factory=list)  # of want: content to be written
+    chmod: list[int] = field(default_factory=list)  # of want: only the executable bit differs
+    keep: list[tuple[int, int]] = field(default_factory=list)  # (of want, of have): equal already
+    replace: dict[int, int] = field(default_factory=dict)  # of want -> of have: the file that `write` replaces
+    remove: list[int] = field(default_factory=list)  # of have
+    conflicts: list[int] = field(default_factory=list)  # of have: in the way, and not in the cache
+    extra: list[int] = field(default_factory=list)  # of have: local files that are not in the way
+
+    def bytes_to_write(self, want: Entries) -> int:
+        return sum(want.sizes[i] for i in self.write)
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What was done: the state of the disk afterwards, and the objects that could not be used."""
+
+    scan: Scan
+    digests: bytearray
+    racy: bytearray
+    damaged: list[tuple[Digest, DvliteError]]
+    blocked: list[bytes]  # paths that could not be written because a local file is in the way
+
+
+def plan(want: Entries, have: Snapshot | None, is_cached: IsCached, *, force: bool = False) -> Plan:
+    """Compares a version with what is on disk. `force` treats every local byte as safe: the caller has stored them."""
+    if have is None:
+        return Plan(write=list(range(len(want))))
+    made = Plan()
+    i = j = 0
+    want_count, have_count = len(want), len(have.scan)
+    want_paths, have_paths = want.paths, have.scan.paths
+    while i < want_count or j < have_count:
+        if j >= have_count or (i < want_count and want_paths[i] < have_paths[j]):
+            made.write.append(i)
+            i += 1
+        elif i >= want_count or have_paths[j] < want_paths[i]:
+            _only_here(made, have, j, is_cached, force=force)
+            j += 1
+        else:
+            _both(made, want, have, i, j, is_cached, force=force)
+            i += 1
+            j += 1
+    return made
+
+
+def _only_here(made: Plan, have: Snapshot, j: int, is_cached: IsCached, *, force: bool) -> None:
+    if have.scan.flags[j] == EMPTY_DIR or force or is_cached(have.digest(j), have.scan.sizes[j]):
+        made.remove.append(j)
+    else:
+        made.extra.append(j)
+
+
+def _both(made: Plan, want: Entries, have: Snapshot, i: int, j: int, is_cached: IsCached, *, force: bool) -> None:
+    wanted, found = want.flags[i], have.scan.flags[j]
+    at = slice(i * DIGEST_BYTES, (i + 1) * DIGEST_BYTES)
+    if (wanted & KIND_MASK) == (found & KIND_MASK) and want.digests[at] == have.digests[
+        j * DIGEST_BYTES : (j + 1) * DIGEST_BYTES
+    ]:
+        if wanted == found:
+            made.keep.append((i, j))
+        else:
+            made.chmod.append(i)
+    elif found == EMPTY_DIR or force or is_cached(have.digest(j), have.scan.sizes[j]):
+        made.write.append(i)
+        made.replace[i] = j
+    else:
+        made.conflicts.append(j)
+
+
+def apply(
+    made: Plan,
+    want: Entries,
+    have: Snapshot | None,
+    target: Path,
+    cache: Cache,
+    *,
+    jobs: int,
+    progress: Progress,
+    link: bool = False,
+) -> Outcome:
+    """Carries out a plan at `target`. `link` makes large files read-only hard links into the cache.
+
+    Objects that are damaged or missing are listed in the outcome, not raised: everything else is still done.
+    """
+    writer = _Writer(want, cache, target, progress, link=link)
+    single = want.paths == [b""]
+    if have is None:
+        _clear_leftovers(target.parent)
+        if single:
+            writer.single_file()
+        else:
+            writer.fresh_tree(made.write, jobs)
+    elif single:
+        writer.update_single(made, have)
+    else:
+        writer.update_tree(made, have, jobs)
+    return writer.outcome(made, have)
+
+
+class _Writer:
+    """Writes one tracked path; `scan` grows into the state of the disk, entry by entry of `want`."""
+
+    def __init__(self, want: Entries, cache: Cache, target: Path, progress: Progress, *, link: bool) -> None:
+        count = len(want)
+        self._want, self._cache, self._target = want, cache, target
+        self._progress, self._link = progress, link
+        zeros = array("q", bytes(8 * count))
+        self._scan = Scan(
+            want.paths, bytearray(want.flags), array("q", want.sizes), zeros[:], zeros[:], array("Q", bytes(8 * count))
+        )
+        self._racy = bytearray(count)
+        self._failed: dict[int, DvliteError] = {}
+        self._blocked: set[int] = set()
+        self._window = files.racy_window_ns(_existing(target.parent))
+        cache.segments()  # read once, before threads share it
+
+    # --- a path that is not there yet ---
+
+    def fresh_tree(self, write: Sequence[int], jobs: int) -> None:
+        """Builds the whole directory beside its place, then renames it once: nobody sees it half done."""
+        self._target.parent.mkdir(parents=True, exist_ok=True)
+        temporary = self._target.parent / temporary_name()
+        try:
+            os.mkdir(temporary)
+            with _Folders(temporary) as folders:
+                self._write_all(write, folders, jobs, fresh=True)
+            if len(self._scan):
+                wait_out(max(self._scan.ctimes), self._window)
+            os.rename(temporary, self._target)
+        except OSError as error:
+            shutil.rmtree(temporary, ignore_errors=True)
+            raise os_error(error, "write", self._target) from error
+        except BaseException:
+            shutil.rmtree(temporary, ignore_errors=True)
+            raise
+
+    def single_file(self) -> None:
+        """Writes a tracked file that is not there."""
+        self._target.parent.mkdir(parents=True, exist_ok=True)
+        with _Folders(self._target.parent) as folders:
+            self._write(0, folders.top, os.fsencode(self._target.name), fresh=False)
+
+    # --- a path that is there ---
+
+    def update_single(self, made: Plan, have: Snapshot) -> None:
+        """Replaces or completes a tracked file."""
+        with _Folders(self._target.parent) as folders:
+            name = os.fsencode(self._target.name)
+            for i in made.write:
+                if _unchanged(folders.top, name, have.scan, made.replace.get(i)):
+                    self._write(i, folders.top, name, fresh=False)
+                else:
+                    self._blocked.add(i)
+            for i in made.chmod:
+                self._chmod(i, folders.top, name)
+
+    def update_tree(self, made: Plan, have: Snapshot, jobs: int) -> None:
+        """Brings an existing directory up to date in place."""
+        with _Folders(self._target) as folders:
+            _clear_leftovers(self._target)
+            self._remove(made, have, folders)
+            self._write_all(made.write, folders, jobs, fresh=False, made=made, have=have)
+            for i in made.chmod:
+                folder, name = folders.split(self._want.paths[i])
+                self._chmod(i, folder, name)
+
+    def _remove(self, made: Plan, have: Snapshot, folders: _Folders) -> None:
+        """Removes files, then the folders that this leaves empty unless the version has them."""
+        emptied: set[bytes] = set()
+        for j in made.remove:
+            path = have.scan.paths[j]
+            folder, name = folders.split(path)
+            if have.scan.flags[j] == EMPTY_DIR:
+                emptied.add(path)
+            elif _unchanged(folder, name, have.scan, j):
+                os.unlink(name, dir_fd=folder)
+            if b"/" in path:
+                emptied.add(path[: path.rfind(b"/")])
+        while emptied:
+            path = max(emptied, key=len)
+            emptied.discard(path)
+            folder, name = folders.split(path)
+            with contextlib.suppress(OSError):  # not empty: something else lives there
+                folders.forget(path)
+                os.rmdir(name, dir_fd=folder)
+                if b"/" in path:
+                    emptied.add(path[: path.rfind(b"/")])
+
+    # --- writing ---
+
+    def _write_all(
+        self,
+        write: Sequence[int],
+        folders: _Folders,
+        jobs: int,
+        *,
+        fresh: bool,
+        made: Plan | None = None,
+        have: Snapshot | None = None,
+    ) -> None:
+        want = self._want
+        ordinary = [i for i in write if want.flags[i] != SYMLINK]
+        links = [i for i in write if want.flags[i] == SYMLINK]  # last: nothing is ever written through one
+        self._progress.start("writing files", total_bytes=sum(want.sizes[i] for i in write), total_files=len(write))
+
+        def work(part: Sequence[int], mine: _Folders) -> None:
+            for i in part:
+                try:
+                    folder, name = mine.split(want.paths[i], create=True)
+                except (FileExistsError, NotADirectoryError):
+                    self._blocked.add(i)
+                    continue
+                if (
+                    made is not None
+                    and have is not None
+                    and not _unchanged(folder, name, have.scan, made.replace.get(i))
+                ):
+                    self._blocked.add(i)
+                    continue
+                self._write(i, folder, name, fresh=fresh)
+
+        workers = max(1, min(jobs, len(ordinary) // 500))
+        if workers == 1:
+            work(ordinary, folders)
+        else:
+            with ThreadPoolExecutor(workers) as pool, contextlib.ExitStack() as stack:
+                parts = [
+                    ordinary[len(ordinary) * k // workers : len(ordinary) * (k + 1) // workers] for k in range(workers)
+                ]
+                mine = [stack.enter_context(_Folders(folders.path)) for _ in parts]
+                for done in [pool.submit(work, part, own) for part, own in zip(parts, mine, strict=True)]:
+                    done.result()
+        work(links, folders)
+        self._progress.finish()
+
+    def _write(self, i: int, folder: int, name: bytes, *, fresh: bool) -> None:
+        """Writes entry i of the version as `name`, complete or not at all; a damaged object is noted, not raised."""
+        want = self._want
+        flags = want.flags[i]
+        try:
+            if flags == EMPTY_DIR:
+                self._empty_folder(folder, name)
+                return
+            if flags == SYMLINK:
+                status = self._symlink(i, folder, name)
+            elif want.sizes[i] <= self._cache.pack_below_bytes or self._cache.has_packed(want.digest(i), (KIND_FILE,)):
+                status = self._small(i, folder, name, fresh=fresh)
+            else:
+                status = self._large(i, folder, name, fresh=fresh)
+        except (ObjectCorrupt, ObjectMissing, FormatError) as error:
+            self._failed[i] = error
+            return
+        except (FileExistsError, IsADirectoryError, NotADirectoryError):
+            self._blocked.add(i)
+            return
+        except OSError as error:
+            raise os_error(error, "write", self._target / os.fsdecode(want.paths[i])) from error
+        self._record(i, status, racy=not fresh)
+        self._progress.advance(size_bytes=want.sizes[i], files=1)
+
+    def _empty_folder(self, folder: int, name: bytes) -> None:
+        try:
+            os.mkdir(name, dir_fd=folder)
+        except FileExistsError:
+            if not stat.S_ISDIR(os.lstat(name, dir_fd=folder).st_mode):
+                raise
+
+    def _small(self, i: int, folder: int, name: bytes, *, fresh: bool) -> os.stat_result:
+        want = self._want
+        raw = self._read_small(i)
+        if len(raw) != want.sizes[i]:
+            raise ObjectCorrupt(
+                f"{quote(os.fsdecode(want.paths[i]))} has {len(raw)} bytes, its listing says {want.sizes[i]}"
+            )
+        mode = 0o777 if want.flags[i] & EXECUTABLE else 0o666
+        temporary = name if fresh else temporary_name().encode()
+        descriptor = os.open(temporary, _CREATE, mode, dir_fd=folder)
+        try:
+            if raw and os.write(descriptor, raw) != len(raw):
+                os.lseek(descriptor, 0, os.SEEK_SET)
+                files.write_all(descriptor, raw)
+            if not fresh:
+                _publish(temporary, name, folder)
+            return os.fstat(descriptor)
+        except BaseException:
+            with contextlib.suppress(OSError):
+                os.unlink(temporary, dir_fd=folder)
+            raise
+        finally:
+            os.close(descriptor)
+
+    def _read_small(self, i: int) -> bytes:
+        digest = self._want.digest(i)
+        places = self._cache.locations(digest, (KIND_FILE,))
+        if len(places) == 1:
+            return unpack(places[0].record, self._cache.stored(places[0]))
+        return self._cache.read_file(digest, self._want.sizes[i])
+
+    def _large(self, i: int, folder: int, name: bytes, *, fresh: bool) -> os.stat_result:
+        want = self._want
+        source = self._cache.large_path(want.digest(i))
+        temporary = name if fresh else temporary_name().encode()
+        with open_verified(source, want.digest(i), want.sizes[i]) as opened:
+            try:
+                if self._link and not want.flags[i] & EXECUTABLE:
+                    os.link(source, temporary, dst_dir_fd=folder)
+                    status = None
+                else:
+                    status = self._copy(i, opened, temporary, folder)
+                if not fresh:
+                    _publish(temporary, name, folder)
+                return os.stat(name, dir_fd=folder, follow_symlinks=False) if status is None or not fresh else status
+            except BaseException:
+                with contextlib.suppress(OSError):
+                    os.unlink(temporary, dir_fd=folder)
+                raise
+
+    def _copy(self, i: int, source: int, temporary: bytes, folder: int) -> os.stat_result:
+        want = self._want
+        descriptor = os.open(
+            temporary,
+            os.O_RDWR | (_CREATE & ~os.O_WRONLY),
+            0o777 if want.flags[i] & EXECUTABLE else 0o666,
+            dir_fd=folder,
+        )
+        try:
+            if not files.share_blocks(source, descriptor):
+                files.copy_range(source, descriptor, want.sizes[i])
+            return os.fstat(descriptor)
+        finally:
+            os.close(descriptor)
+
+    def _symlink(self, i: int, folder: int, name: bytes) -> os.stat_result:
+        want = self._want
+        target = self._read_small(i)
+        problem = symlink_problem(want.paths[i], target)
+        if problem is not None:
+            raise FormatError(
+                f"refused the symbolic link {quote(os.fsdecode(want.paths[i]))}: it {problem}",
+                hint="this version cannot be used",
+            )
+        temporary = temporary_name().encode()
+        os.symlink(target, temporary, dir_fd=folder)
+        try:
+            _publish(temporary, name, folder)
+        except BaseException:
+            with contextlib.suppress(OSError):
+                os.unlink(temporary, dir_fd=folder)
+            raise
+        return os.stat(name, dir_fd=folder, follow_symlinks=False)
+
+    def _chmod(self, i: int, folder: int, name: bytes) -> None:
+        """Sets or clears the executable bits, where the file may be read, of a file whose content is right."""
+        try:
+            descriptor = os.open(name, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=folder)
+        except OSError as error:
+            raise os_error(error, "change", self._target / os.fsdecode(self._want.paths[i])) from error
+        try:
+            mode = stat.S_IMODE(os.fstat(descriptor).st_mode) & 0o777
+            executable = bool(self._want.flags[i] & EXECUTABLE)
+            os.fchmod(descriptor, mode | ((mode & 0o444) >> 2) if executable else mode & ~0o111)
+            self._record(i, os.fstat(descriptor), racy=True)
+        finally:
+            os.close(descriptor)
+
+    def _record(self, i: int, status: os.stat_result, *, racy: bool) -> None:
+        scan = self._scan
+        scan.sizes[i] = status.st_size
+        scan.mtimes[i] = status.st_mtime_ns
+        scan.ctimes[i] = status.st_ctime_ns
+        scan.inodes[i] = status.st_ino
+        self._racy[i] = racy
+
+    # --- afterwards ---
+
+    def outcome(self, made: Plan, have: Snapshot | None) -> Outcome:
+        """Returns the state of the disk: what was wanted and is there, and what was there and was kept."""
+        scan, want = self._scan, self._want
+        digests = bytearray(want.digests)
+        if have is not None:
+            for i, j in made.keep:
+                scan.mtimes[i], scan.ctimes[i], scan.inodes[i] = (
+                    have.scan.mtimes[j],
+                    have.scan.ctimes[j],
+                    have.scan.inodes[j],
+                )
+                self._racy[i] = have.racy[j]
+        absent = set(self._failed) | self._blocked
+        local = [] if have is None else sorted([*made.conflicts, *made.extra])
+        missing = {want.paths[i] for i in absent}
+        done = set(made.write) | set(made.chmod) | {i for i, _ in made.keep}
+        if absent or local or len(done) != len(want):
+            kept = [i for i in range(len(want)) if i in done and i not in absent]
+            scan, digests, self._racy = _merge(scan, digests, self._racy, kept, have, local)
+        damaged = [(want.digest(i), error) for i, error in sorted(self._failed.items())]
+        return Outcome(scan, digests, self._racy, damaged, sorted(missing - {want.paths[i] for i in self._failed}))
+
+
+def _merge(
+    scan: Scan, digests: bytearray, racy: bytearray, kept: list[int], have: Snapshot | None, local: list[int]
+) -> tuple[Scan, bytearray, bytearray]:
+    """Builds the state of the disk from two sources, in path order."""
+    rows: list[tuple[bytes, Scan, int, bytes, int]] = [
+        (scan.paths[i], scan, i, bytes(digests[i * DIGEST_BYTES : (i + 1) * DIGEST_BYTES]), racy[i]) for i in kept
+    ]
+    if have is not None:
+        rows.extend((have.scan.paths[j], have.scan, j, have.digest(j), have.racy[j]) for j in local)
+    rows.sort(key=lambda row: row[0])
+    merged = Scan()
+    for path, source, i, _, _ in rows:
+        merged.paths.append(path)
+        merged.flags.append(source.flags[i])
+        merged.sizes.append(source.sizes[i])
+        merged.mtimes.append(source.mtimes[i])
+        merged.ctimes.append(source.ctimes[i])
+        merged.inodes.append(source.inodes[i])
+    return merged, bytearray(b"".join(row[3] for row in rows)), bytearray(row[4] for row in rows)
+
+
+class _Folders:
+    """Descriptors of the folders below one real folder, opened without following symlinks; a few kept open."""
+
+    _KEEP = 8
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.top = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        self._open: dict[bytes, int] = {}
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for descriptor in (*self._open.values(), self.top):
+            os.close(descriptor)
+
+    def split(self, path: bytes, *, create: bool = False) -> tuple[int, bytes]:
+        """Returns the descriptor of a path's folder, and its last name."""
+        cut = path.rfind(b"/")
+        return (self.top, path) if cut < 0 else (self._folder(path[:cut], create=create), path[cut + 1 :])
+
+    def forget(self, path: bytes) -> None:
+        """Closes a folder that is about to be removed."""
+        for name in [name for name in self._open if name == path or name.startswith(path + b"/")]:
+            os.close(self._open.pop(name))
+
+    def _folder(self, path: bytes, *, create: bool) -> int:
+        found = self._open.get(path)
+        if found is not None:
+            return found
+        parent, name = self.split(path, create=create)
+        try:
+            descriptor = os.open(name, _DIRECTORY, dir_fd=parent)
+        except FileNotFoundError:
+            if not create:
+                raise
+            with contextlib.suppress(FileExistsError):  # another thread may have made it
+                os.mkdir(name, dir_fd=parent)
+            descriptor = os.open(name, _DIRECTORY, dir_fd=parent)
+        if len(self._open) >= self._KEEP:
+            for old in [key for key in self._open if not path.startswith(key + b"/")][:4]:
+                os.close(self._open.pop(old))
+        self._open[path] = descriptor
+        return descriptor
+
+
+def _publish(temporary: bytes, name: bytes, folder: int) -> None:
+    """Gives a complete file its name; an empty folder in its place gives way."""
+    try:
+        os.rename(temporary, name, src_dir_fd=folder, dst_dir_fd=folder)
+    except IsADirectoryError:
+        os.rmdir(name, dir_fd=folder)
+        os.rename(temporary, name, src_dir_fd=folder, dst_dir_fd=folder)
+
+
+def _unchanged(folder: int, name: bytes, scan: Scan, j: int | None) -> bool:
+    """Says whether what stands at a name is still what the plan was made for (nothing, if j is None)."""
+    try:
+        now = os.stat(name, dir_fd=folder, follow_symlinks=False)
+    except FileNotFoundError:
+        return True
+    if j is None:
+        return stat.S_ISDIR(now.st_mode)  # the write itself decides
+    if scan.flags[j] == EMPTY_DIR:
+        return stat.S_ISDIR(now.st_mode)
+    return (now.st_size, now.st_mtime_ns, now.st_ctime_ns, now.st_ino) == (
+        scan.sizes[j],
+        scan.mtimes[j],
+        scan.ctimes[j],
+        scan.inodes[j],
+    )
+
+
+def _clear_leftovers(folder: Path) -> None:
+    """Removes temporary files of killed runs; the caller holds the workspace lock, so they are nobody's."""
+    with contextlib.suppress(OSError):
+        for entry in list(os.scandir(folder)):
+            if entry.name.startswith(TEMP_PREFIX) and len(entry.name) == len(TEMP_PREFIX) + 16:
+                if entry.is_dir(follow_symlinks=False):
+                    shutil.rmtree(entry.path, ignore_errors=True)
+                else:
+                    os.unlink(entry.path)
+
+
+def _existing(path: Path) -> Path:
+    while not path.exists():
+        path = path.parent
+    return path
+
+
+def selected(entries: Entries, wanted: Callable[[bytes], bool]) -> Entries:
+    """Returns the entries whose path is wanted."""
+    chosen = [i for i, path in enumerate(entries.paths) if wanted(path)]
+    digests = b"".join(entries.digest(i) for i in chosen)
+    sizes = array("Q", (entries.sizes[i] for i in chosen))
+    return Entries([entries.paths[i] for i in chosen], bytes(entries.flags[i] for i in chosen), sizes, digests)
+
+
+def paths_of(plan_part: Sequence[int], snapshot: Snapshot) -> Iterator[bytes]:
+    """Yields the paths of entries of a snapshot."""
+    return (snapshot.scan.paths[j] for j in plan_part)

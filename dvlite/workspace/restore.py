@@ -1,0 +1,255 @@
+"""Makes one tracked path on disk equal its pointer; what `checkout` and `pull` do to each path."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from dvlite import files
+from dvlite.errors import DvliteError, ObjectMissing, UsageError
+from dvlite.formats import manifest, pointer
+from dvlite.formats.manifest import EMPTY_DIR, Entries
+from dvlite.formats.pointer import SUFFIX, Pointer
+from dvlite.oid import Digest, format_oid
+from dvlite.results import CheckedOutPath
+from dvlite.store.pack import KIND_MANIFEST
+from dvlite.workspace import materialise, sparse
+from dvlite.workspace.identify import HashOnly, Snapshot, identify
+from dvlite.workspace.materialise import Outcome, Plan
+from dvlite.workspace.scan import Scan
+from dvlite.workspace.storing import Storing, can_share_blocks
+from dvlite.workspace.tracked import NO_VERSION, Workspace
+
+_EXAMPLES = 1000  # paths named in a result
+
+
+@dataclass(frozen=True, slots=True)
+class Restored:
+    """What was done to one path; `damaged` are objects whose stored bytes were wrong."""
+
+    result: CheckedOutPath
+    damaged: tuple[tuple[Digest, DvliteError], ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class How:
+    """How to restore: `force` overwrites local edits after storing them; `jobs` writers at a time; `link` hard-links large files."""
+
+    force: bool = False
+    jobs: int = 2
+    link: bool = False
+
+
+def restore(work: Workspace, path: str, wanted: Pointer, patterns: Sequence[str], how: How) -> Restored:
+    """Brings the workspace to a version, or the part of it that `patterns` name. Raises ObjectMissing if its listing is not cached."""
+    found = work.scan(path)
+    if found is not None and (found.paths == [b""]) != (wanted.kind == "file"):
+        return _replace_kind(work, path, wanted, patterns, how)
+    patterns = _settle_patterns(work, path, patterns, absent=found is None)
+    if found is not None and not patterns and not how.force and _is_already(work, path, wanted, found):
+        return Restored(CheckedOutPath(path=path, kept=len(found)))
+    whole = work.wanted(wanted)
+    chooses = sparse.selector(patterns) if patterns else work.selector(path)
+    want = whole if chooses is None else materialise.selected(whole, chooses)
+    _refuse_unmatched(path, patterns, want)
+    have = None if found is None else work.identify(path, found, HashOnly())
+    outside = None
+    if have is not None and chooses is not None:
+        have, outside = _split(have, chooses)
+    made = materialise.plan(want, have, work.cache.has_file, force=how.force)
+    absent = _absent(work, want, made)
+    _require_space(work, path, want, made)
+    saved = _save(work, path, have, made) if how.force and have is not None else ()
+    outcome = materialise.apply(
+        made, want, have, work.location(path), work.cache, jobs=how.jobs, progress=work.progress, link=how.link
+    )
+    _remember(work, path, wanted, outcome, made, complete=not absent and outside is None)
+    return Restored(_result(path, want, have, made, outcome, absent, saved), tuple(outcome.damaged))
+
+
+def _is_already(work: Workspace, path: str, wanted: Pointer, found: Scan) -> bool:
+    if work.vouched(path, found) != wanted.digest:
+        return False
+    return wanted.kind == "directory" or (found.flags[0] == manifest.FILE | manifest.EXECUTABLE) == wanted.executable
+
+
+def _settle_patterns(work: Workspace, path: str, patterns: Sequence[str], *, absent: bool) -> tuple[str, ...]:
+    """Keeps the sparse patterns of the path true: a part of an absent directory makes it sparse, all of it makes it whole again."""
+    if patterns and (absent or path in work.sparse):
+        work.set_sparse(path, (*(() if absent else work.sparse.get(path, ())), *patterns))
+    elif not patterns:
+        work.set_sparse(path, ())
+    return tuple(patterns)
+
+
+def _refuse_unmatched(path: str, patterns: Sequence[str], want: Entries) -> None:
+    for pattern in patterns:
+        chooses = sparse.selector([pattern])
+        if not any(map(chooses, want.paths)):
+            raise UsageError(
+                f"nothing in {files.quote(path)} is named {files.quote(pattern)}",
+                hint=f"see what is there: dvlite ls -R {path}",
+            )
+
+
+def _split(have: Snapshot, chooses: sparse.Selects) -> tuple[Snapshot, Snapshot | None]:
+    """Divides what is on disk into the part that is restored and the rest."""
+    inside = [i for i, path in enumerate(have.scan.paths) if chooses(path)]
+    if len(inside) == len(have.scan):
+        return have, None
+    outside = sorted(set(range(len(have.scan))) - set(inside))
+    return _part(have, inside), _part(have, outside)
+
+
+def _part(have: Snapshot, chosen: Sequence[int]) -> Snapshot:
+    scan = Scan()
+    for i in chosen:
+        scan.paths.append(have.scan.paths[i])
+        scan.flags.append(have.scan.flags[i])
+        scan.sizes.append(have.scan.sizes[i])
+        scan.mtimes.append(have.scan.mtimes[i])
+        scan.ctimes.append(have.scan.ctimes[i])
+        scan.inodes.append(have.scan.inodes[i])
+    digests = bytearray(b"".join(have.digest(i) for i in chosen))
+    return Snapshot(scan, digests, bytearray(have.racy[i] for i in chosen), have.read_files)
+
+
+def _absent(work: Workspace, want: Entries, made: Plan) -> list[int]:
+    """Takes out of the plan what is not in the cache, and returns it."""
+    has = work.cache.has_file
+    absent = [i for i in made.write if want.flags[i] != EMPTY_DIR and not has(want.digest(i), want.sizes[i])]
+    if absent:
+        gone = set(absent)
+        made.write[:] = [i for i in made.write if i not in gone]
+    return absent
+
+
+def _require_space(work: Workspace, path: str, want: Entries, made: Plan) -> None:
+    limit = work.cache.pack_below_bytes
+    small = large = 0
+    for i in made.write:
+        if want.sizes[i] <= limit:
+            small += want.sizes[i]
+        else:
+            large += want.sizes[i]
+    folder = _existing(work.location(path).parent)
+    if large and can_share_blocks(folder, work.cache.folder):
+        large = 0
+    files.require_space(folder, small + large, work.repo.display(path))
+
+
+def _save(work: Workspace, path: str, have: Snapshot, made: Plan) -> tuple[str, ...]:
+    """Stores what `--force` is about to overwrite, as a version of its own with a pointer in git's directory."""
+    endangered = sorted({*made.replace.values(), *made.remove})
+    lost = [
+        j
+        for j in endangered
+        if have.scan.flags[j] != EMPTY_DIR and not work.cache.has_file(have.digest(j), have.scan.sizes[j])
+    ]
+    if not lost:
+        return ()
+    with work.cache.writer() as writer:
+        part = _part(have, lost)
+        reader = Storing(work.cache, writer, _existing(work.location(path).parent), f"keeping local changes of {path}")
+        kept = identify(work.location(path), work.repo.display(path), part.scan, None, reader, work.progress)
+        tree = manifest.build(kept.entries()) if have.scan.paths != [b""] else None
+        for digest, data in tree.nodes if tree else ():
+            writer.put(KIND_MANIFEST, digest, data)
+        writer.commit()
+    if tree is None:
+        saved = Pointer("file", kept.digest(0), kept.scan.sizes[0])
+    else:
+        saved = Pointer("directory", tree.root, tree.size_bytes, tree.files)
+    folder = work.repo.state_dir / "saved"
+    folder.mkdir(parents=True, exist_ok=True)
+    target = folder / f"{path.replace('/', '_')[-150:]}-{saved.digest.hex()[:8]}{SUFFIX}"
+    files.write_atomic(target, pointer.dump(saved))
+    work.progress.warn(
+        f"local changes of {files.quote(path)} are kept as {target.name}; to get them back: dvlite get {target} -o FOLDER"
+    )
+    return tuple(_shown(path, part.scan.paths[i]) for i in range(min(len(lost), _EXAMPLES)))
+
+
+def _replace_kind(work: Workspace, path: str, wanted: Pointer, patterns: Sequence[str], how: How) -> Restored:
+    """Handles a file where a directory belongs, and the other way round: removed only if all of it is in the cache."""
+    found = work.scan(path)
+    assert found is not None
+    have = work.identify(path, found, HashOnly())
+    safe = all(
+        flags == EMPTY_DIR or work.cache.has_file(have.digest(i), have.scan.sizes[i])
+        for i, flags in enumerate(have.scan.flags)
+    )
+    if not safe and not how.force:
+        return Restored(CheckedOutPath(path=path, conflicts=(path,)))
+    if not safe:
+        _save(work, path, have, Plan(remove=list(range(len(have.scan)))))
+    remove_tree(work, path, have)
+    return restore(work, path, wanted, patterns, how)
+
+
+def remove_tree(work: Workspace, path: str, have: Snapshot) -> bool:
+    """Removes the files of a snapshot, and the folders that this empties; returns whether nothing was left."""
+    target = work.location(path)
+    if have.scan.paths == [b""]:
+        os.unlink(target)
+        return True
+    empty = manifest.from_entries([])
+    made = Plan(remove=list(range(len(have.scan))))
+    materialise.apply(made, empty, have, target, work.cache, jobs=1, progress=work.progress)
+    try:
+        os.rmdir(target)
+    except OSError:
+        return False
+    return True
+
+
+def _remember(work: Workspace, path: str, wanted: Pointer, outcome: Outcome, made: Plan, *, complete: bool) -> None:
+    if not complete:  # a part: the next look puts old and new rows together
+        return
+    exact = not made.conflicts and not made.extra and not outcome.damaged and not outcome.blocked
+    work.remember(path, wanted.digest if exact else NO_VERSION, outcome.scan, outcome.digests, outcome.racy)
+
+
+def _result(
+    path: str,
+    want: Entries,
+    have: Snapshot | None,
+    made: Plan,
+    outcome: Outcome,
+    absent: Sequence[int],
+    saved: tuple[str, ...],
+) -> CheckedOutPath:
+    conflicts = [] if have is None else [have.scan.paths[j] for j in made.conflicts]
+    conflicts += outcome.blocked
+    written = len(made.write) - len(outcome.damaged) - len(outcome.blocked)
+    return CheckedOutPath(
+        path=path,
+        written=written + len(made.chmod),
+        removed=len(made.remove),
+        kept=len(made.keep),
+        extra=len(made.extra),
+        written_bytes=made.bytes_to_write(want),
+        conflicts=tuple(_shown(path, inner) for inner in conflicts[:_EXAMPLES]),
+        saved=saved,
+        missing=tuple(_shown(path, want.paths[i]) for i in absent[:_EXAMPLES]),
+    )
+
+
+def missing_listing(path: str, wanted: Pointer) -> ObjectMissing:
+    """Returns the error for a directory whose listing is not in the cache."""
+    return ObjectMissing(
+        f"cannot check out {files.quote(path)}: {format_oid('manifest', wanted.digest)[:17]} is not in the cache",
+        hint=f"dvlite pull {path}",
+    )
+
+
+def _shown(path: str, inner: bytes) -> str:
+    return f"{path}/{os.fsdecode(inner)}" if inner else path
+
+
+def _existing(path: Path) -> Path:
+    while not path.exists():
+        path = path.parent
+    return path

@@ -1,0 +1,161 @@
+"""Reads what lies on disk at a tracked path, without opening a file: names, kinds, sizes and times, in path order, as columns."""
+
+from __future__ import annotations
+
+import os
+import stat
+from array import array
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from dvlite.errors import DvliteError, UsageError
+from dvlite.files import TEMP_PREFIX, os_error, quote
+from dvlite.formats.manifest import EMPTY_DIR, EXECUTABLE, FILE, SYMLINK
+from dvlite.oid import Signature
+from dvlite.progress import Progress
+
+IgnoreRule = Callable[[bytes, bool], bool]  # (path relative to the tracked directory, is a folder) -> leave out?
+_TEMPORARY = TEMP_PREFIX.encode()
+_EXECUTE = stat.S_IXUSR
+_SPECIAL = {stat.S_IFIFO: "a FIFO", stat.S_IFSOCK: "a socket", stat.S_IFBLK: "a device", stat.S_IFCHR: "a device"}
+
+
+@dataclass(slots=True)
+class Scan:
+    """Column i of each list is entry i; entries are in path order. A tracked file has one entry, whose path is empty. Times in ns."""
+
+    paths: list[bytes] = field(default_factory=list)
+    flags: bytearray = field(default_factory=bytearray)  # as in formats.manifest
+    sizes: array[int] = field(default_factory=lambda: array("q"))
+    mtimes: array[int] = field(default_factory=lambda: array("q"))
+    ctimes: array[int] = field(default_factory=lambda: array("q"))
+    inodes: array[int] = field(default_factory=lambda: array("Q"))
+    left_out: Counter[str] = field(default_factory=Counter)
+
+    def __len__(self) -> int:
+        return len(self.paths)
+
+    def append(self, path: bytes, flags: int, status: os.stat_result) -> None:
+        self.paths.append(path)
+        self.flags.append(flags)
+        self.sizes.append(0 if flags == EMPTY_DIR else status.st_size)
+        self.mtimes.append(status.st_mtime_ns)
+        self.ctimes.append(status.st_ctime_ns)
+        self.inodes.append(status.st_ino)
+
+    def replace(self, i: int, flags: int, status: os.stat_result) -> None:
+        """Records what a file turned out to be when it was opened."""
+        self.flags[i] = flags
+        self.sizes[i] = status.st_size
+        self.mtimes[i] = status.st_mtime_ns
+        self.ctimes[i] = status.st_ctime_ns
+        self.inodes[i] = status.st_ino
+
+    def signature(self) -> int:
+        """Returns a hash of all columns: equal for two scans means that no file was touched in between. An empty folder's times do not count."""
+        signature = Signature(b"\0".join(self.paths))
+        signature.update(bytes(self.flags))
+        mtimes, ctimes, inodes = self.mtimes, self.ctimes, self.inodes
+        if EMPTY_DIR in self.flags:
+            mtimes, ctimes, inodes = mtimes[:], ctimes[:], inodes[:]
+            for i, flags in enumerate(self.flags):
+                if flags == EMPTY_DIR:
+                    mtimes[i] = ctimes[i] = inodes[i] = 0
+        for column in (self.sizes, mtimes, ctimes, inodes):
+            signature.update(column.tobytes())
+        return signature.value()
+
+
+def scan(path: Path, shown: str, ignore: IgnoreRule, names: frozenset[bytes], progress: Progress) -> Scan | None:
+    """Returns what is at `path`, or None for nothing. `names` are ignored wherever they stand (a fast form of `ignore`).
+
+    Raises UsageError for a FIFO, socket, device or symlink in the place of a file, and for an unreadable folder.
+    """
+    found = Scan()
+    try:
+        status = os.lstat(path)
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+    if stat.S_ISDIR(status.st_mode):
+        _Walk(os.fsencode(path), shown, ignore, names, found, progress).folder(b"", 0)
+    elif stat.S_ISREG(status.st_mode):
+        found.append(b"", _file_flags(status.st_mode), status)
+    elif stat.S_ISLNK(status.st_mode):
+        raise UsageError(
+            f"cannot track {quote(shown)}: it is a symbolic link", hint="track the file or folder that it points to"
+        )
+    else:
+        raise special_file(shown, status.st_mode)
+    return found
+
+
+def special_file(shown: str, mode: int) -> DvliteError:
+    """Returns the error for what is neither a file, a folder nor a symlink."""
+    return UsageError(
+        f"cannot track {quote(shown)}: it is {_SPECIAL.get(stat.S_IFMT(mode), 'not a file')}",
+        hint="move it away, or name it in .dvliteignore",
+    )
+
+
+class _Walk:
+    """One walk over one tracked directory."""
+
+    __slots__ = ("_found", "_ignore", "_names", "_progress", "_root", "_shown")
+
+    def __init__(
+        self, root: bytes, shown: str, ignore: IgnoreRule, names: frozenset[bytes], found: Scan, progress: Progress
+    ) -> None:
+        self._root, self._shown = root, shown
+        self._ignore, self._names = ignore, names
+        self._found, self._progress = found, progress
+
+    def folder(self, prefix: bytes, depth: int) -> bool:
+        """Appends everything below one folder; returns False if there was nothing that counts."""
+        found = self._found
+        before = len(found.paths)
+        try:
+            with os.scandir(self._root + b"/" + prefix) as listing:
+                entries = [(e.name + b"/" if e.is_dir(follow_symlinks=False) else e.name, e) for e in listing]
+        except OSError as error:
+            raise os_error(error, "read", self._name(prefix)) from error
+        entries.sort()  # names are unique, so this is the order of whole paths
+        add = found.append
+        for key, entry in entries:
+            name = entry.name
+            if name in self._names or name.startswith(_TEMPORARY) or self._ignore(prefix + name, key is not name):
+                if not name.startswith(_TEMPORARY):
+                    found.left_out[os.fsdecode(name)] += 1
+                continue
+            try:
+                status = entry.stat(follow_symlinks=False)
+            except FileNotFoundError:
+                continue
+            mode = status.st_mode
+            if stat.S_ISREG(mode):
+                add(prefix + name, FILE | EXECUTABLE if mode & _EXECUTE else FILE, status)
+            elif stat.S_ISDIR(mode):
+                if depth >= 255:
+                    raise UsageError(
+                        f"cannot track {quote(self._name(prefix + name))}: it is more than 255 folders deep"
+                    )
+                if not self.folder(prefix + name + b"/", depth + 1):
+                    add(prefix + name, EMPTY_DIR, status)
+            elif stat.S_ISLNK(mode):
+                add(prefix + name, SYMLINK, status)
+            else:
+                raise special_file(self._name(prefix + name), mode)
+        return len(found.paths) > before
+
+    def _name(self, path: bytes) -> str:
+        return f"{self._shown}/{os.fsdecode(path)}".rstrip("/")
+
+
+def _file_flags(mode: int) -> int:
+    return FILE | EXECUTABLE if mode & _EXECUTE else FILE
+
+
+def flags_of(status: os.stat_result) -> int:
+    """Returns the flags that an opened regular file has in a listing."""
+    return _file_flags(status.st_mode)

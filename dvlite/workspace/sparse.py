@@ -1,0 +1,66 @@
+"""Which part of a tracked directory this worktree has: patterns, kept beside the stat index.
+
+A directory without patterns is here as a whole. A pattern names a path inside the directory (and all below it), or is a glob in which
+`*` stays inside one folder and `**` does not.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+from collections.abc import Callable, Iterable, Mapping
+from pathlib import Path
+
+from dvlite import files
+
+Selects = Callable[[bytes], bool]
+_FILE = "sparse.json"
+_GLOB = re.compile(r"[*?\[]")
+
+
+def load(state: Path) -> dict[str, tuple[str, ...]]:
+    """Returns the patterns of each tracked directory that is here in part."""
+    try:
+        found = json.loads((state / _FILE).read_text(encoding="utf-8", errors="surrogateescape"))
+    except (OSError, ValueError):
+        return {}
+    return {str(path): tuple(map(str, patterns)) for path, patterns in found.items()} if isinstance(found, dict) else {}
+
+
+def store(state: Path, patterns: Mapping[str, Iterable[str]]) -> None:
+    """Replaces all patterns; durable, for they cannot be made again."""
+    state.mkdir(parents=True, exist_ok=True)
+    text = json.dumps({path: sorted(set(found)) for path, found in sorted(patterns.items()) if found}, indent=1)
+    files.write_atomic(state / _FILE, text.encode("utf-8", "surrogateescape"))
+
+
+def is_glob(text: str) -> bool:
+    """Says whether a pattern is more than a path."""
+    return _GLOB.search(text) is not None
+
+
+def selector(patterns: Iterable[str]) -> Selects:
+    """Returns a test for paths relative to the tracked directory."""
+    compiled = re.compile(b"|".join(_expression(pattern) for pattern in patterns), re.DOTALL)
+    return lambda path: compiled.fullmatch(path) is not None
+
+
+def _expression(pattern: str) -> bytes:
+    below = rb"(?:/.*)?"
+    if not is_glob(pattern):
+        return re.escape(os.fsencode(pattern)) + below
+    parts = re.split(r"(\*\*/|\*\*|\*|\?|\[[^\]]*\])", pattern)
+    translated = [_GLOBS.get(part) or _set(part) or re.escape(os.fsencode(part)) for part in parts if part]
+    return b"".join(translated) + below
+
+
+def _set(part: str) -> bytes | None:
+    if len(part) < 3 or part[0] != "[":
+        return None
+    inner = part[1:-1]
+    inner = "^/" + inner[1:] if inner[0] in "!^" else inner
+    return b"[" + os.fsencode(inner.replace("\\", "\\\\")) + b"]"
+
+
+_GLOBS = {"**/": rb"(?:.*/)?", "**": rb".*", "*": rb"[^/]*", "?": rb"[^/]"}

@@ -1,0 +1,120 @@
+"""The stat index: what each tracked path looked like when its content was last known (docs/reference/formats/stat-index.md).
+
+It makes commands fast and never changes an answer: deleting it costs one reading of the files. One file per tracked path, replaced
+atomically. A row is only trusted if the file's last change lay more than the racy window before it was read: a later change then
+cannot have left the same times (git's racy-git rule, applied to the moment of reading).
+"""
+
+from __future__ import annotations
+
+import contextlib
+import mmap
+import struct
+import sys
+from array import array
+from dataclasses import dataclass
+from pathlib import Path
+
+from dvlite import files
+from dvlite.oid import DIGEST_BYTES, Digest, Signature
+from dvlite.workspace.scan import Scan
+
+MAGIC = b"DVLS"
+VERSION = 1
+_HEADER = struct.Struct("<4sBBHIIQ32s")  # magic, version, byte order, 0, rows, racy rows, signature, root
+_CHECK = struct.Struct("<Q")
+_ORDER = 1 if sys.byteorder == "little" else 2  # it never leaves the machine
+
+
+@dataclass(frozen=True, slots=True)
+class Rows:
+    """The rows of a stat index; `racy[i]` says that row i must be read again."""
+
+    scan: Scan
+    digests: bytes  # 32 bytes per row
+    racy: bytes
+
+    def digest(self, i: int) -> Digest:
+        return Digest(self.digests[i * DIGEST_BYTES : (i + 1) * DIGEST_BYTES])
+
+
+@dataclass(frozen=True, slots=True)
+class StatIndex:
+    """The head of a stat index: `root` is the version (a digest) that the rows amount to; `signature` is that of their scan."""
+
+    path: Path
+    root: Digest
+    signature: int
+    rows: int
+    racy_rows: int
+
+    def vouches_for(self, scan: Scan) -> bool:
+        """Says whether a scan proves that nothing changed since, so that the content is still `root`."""
+        return not self.racy_rows and self.rows == len(scan) and self.signature == scan.signature()
+
+    def load(self) -> Rows | None:
+        """Returns the rows, or None if the file is damaged or gone."""
+        with contextlib.suppress(OSError, ValueError, struct.error), open(self.path, "rb") as file:
+            data = mmap.mmap(file.fileno(), 0, prot=mmap.PROT_READ)
+            with data, memoryview(data) as view:
+                return _decode(view)
+        return None
+
+
+def open_index(path: Path) -> StatIndex | None:
+    """Reads the head only; returns None for an absent, damaged or foreign file."""
+    try:
+        with open(path, "rb") as file:
+            head = file.read(_HEADER.size + _CHECK.size)
+        magic, version, order, _, rows, racy, signature, root = _HEADER.unpack_from(head)
+        (check,) = _CHECK.unpack_from(head, _HEADER.size)
+    except (OSError, struct.error):
+        return None
+    if (magic, version, order) != (MAGIC, VERSION, _ORDER) or Signature(head[: _HEADER.size]).value() != check:
+        return None
+    return StatIndex(path, root, signature, rows, racy)
+
+
+def write(path: Path, root: Digest, scan: Scan, digests: bytes | bytearray, racy: bytes | bytearray) -> None:
+    """Replaces the stat index of one tracked path. Not synced: a lost one is made again."""
+    header = _HEADER.pack(MAGIC, VERSION, _ORDER, 0, len(scan), len(scan) - racy.count(0), scan.signature(), root)
+    paths = b"\0".join(scan.paths)
+    columns = [
+        bytes(scan.flags),
+        bytes(racy),
+        *(c.tobytes() for c in (scan.sizes, scan.mtimes, scan.ctimes, scan.inodes)),
+        bytes(digests),
+        paths,
+    ]
+    signature = Signature()
+    for column in columns:
+        signature.update(column)
+    parts = [header, _CHECK.pack(Signature(header).value()), *columns, _CHECK.pack(signature.value())]
+    path.parent.mkdir(parents=True, exist_ok=True)
+    files.write_atomic(path, b"".join(parts), sync=False)
+
+
+def _decode(view: memoryview) -> Rows | None:
+    rows = _HEADER.unpack_from(view)[4]
+    at = _HEADER.size + _CHECK.size
+    signature = Signature()
+    signature.update(view[at : len(view) - _CHECK.size])
+    if (
+        len(view) < at + rows * (2 + 32 + DIGEST_BYTES) + _CHECK.size
+        or _CHECK.unpack_from(view, len(view) - _CHECK.size)[0] != signature.value()
+    ):
+        return None
+
+    def take(width: int) -> memoryview:
+        nonlocal at
+        piece = view[at : at + rows * width]
+        at += rows * width
+        return piece
+
+    flags, racy = bytearray(take(1)), bytes(take(1))
+    sizes, mtimes, ctimes, inodes = array("q"), array("q"), array("q"), array("Q")
+    for column in (sizes, mtimes, ctimes, inodes):
+        column.frombytes(take(8))
+    digests = bytes(take(DIGEST_BYTES))
+    paths = bytes(view[at : len(view) - _CHECK.size]).split(b"\0") if rows else []
+    return Rows(Scan(paths, flags, sizes, mtimes, ctimes, inodes), digests, racy) if len(paths) == rows else None

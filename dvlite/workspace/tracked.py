@@ -1,0 +1,117 @@
+"""The workspace of one repository: looks at tracked paths and remembers what was seen.
+
+Joins scan, stat index and sparse patterns; knows where each tracked path is on disk and nothing of remotes.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+
+from dvlite import ignore
+from dvlite.formats import manifest
+from dvlite.formats.manifest import EXECUTABLE, FILE, Entries
+from dvlite.formats.pointer import Pointer
+from dvlite.oid import Digest, digest_bytes
+from dvlite.progress import Progress
+from dvlite.repo import Repo
+from dvlite.store.cache import Cache
+from dvlite.workspace import sparse, statindex
+from dvlite.workspace.identify import IsCached, Reader, Snapshot, identify
+from dvlite.workspace.scan import Scan, scan
+
+NO_VERSION = Digest(bytes(32))  # in a stat index: what is on disk is no version that is known
+
+
+class Workspace:
+    """Looks at the tracked paths of a repository."""
+
+    def __init__(self, repo: Repo, cache: Cache, progress: Progress) -> None:
+        self.repo = repo
+        self.cache = cache
+        self.progress = progress
+        self.sparse = sparse.load(repo.state_dir)
+        self._ignore = ignore.load(repo.root)
+
+    def location(self, path: str) -> Path:
+        return self.repo.root / path
+
+    def scan(self, path: str) -> Scan | None:
+        """Returns what is on disk at a tracked path, or None for nothing."""
+        prefix = os.fsencode(path) + b"/"
+        rules = self._ignore
+        matches = (lambda inner, folder: rules.match(prefix + inner, is_dir=folder)) if rules.has_patterns else _nothing
+        return scan(self.location(path), self.repo.display(path), matches, rules.names, self.progress)
+
+    def vouched(self, path: str, found: Scan) -> Digest | None:
+        """Returns the version that a scan provably is, by the stat index alone."""
+        index = statindex.open_index(self._index_path(path))
+        if index is None or index.root == NO_VERSION or not index.vouches_for(found):
+            return None
+        return index.root
+
+    def identify(self, path: str, found: Scan, reader: Reader, *, must_have: IsCached | None = None) -> Snapshot:
+        """Returns the content of every entry of a scan; `must_have` makes files be read again whose bytes it does not have."""
+        index = statindex.open_index(self._index_path(path))
+        known = None if index is None else index.load()
+        return identify(
+            self.location(path), self.repo.display(path), found, known, reader, self.progress, must_have=must_have
+        )
+
+    def remember(
+        self, path: str, root: Digest, found: Scan, digests: bytes | bytearray, racy: bytes | bytearray
+    ) -> None:
+        """Writes the stat index of a tracked path; `root` is the version that all rows amount to, or NO_VERSION."""
+        target = self._index_path(path)
+        statindex.write(target, root, found, digests, racy)
+        name = target.with_suffix(".path")
+        if not name.exists():
+            name.write_bytes(os.fsencode(path))
+
+    def forget(self, path: str) -> None:
+        """Drops the stat index and the sparse patterns of a path that is not tracked any more."""
+        for file in (self._index_path(path), self._index_path(path).with_suffix(".path")):
+            with contextlib.suppress(FileNotFoundError):
+                file.unlink()
+        self.set_sparse(path, ())
+
+    def known_paths(self) -> Iterator[str]:
+        """Yields every path that was tracked in this worktree when it was last looked at."""
+        folder = self.repo.state_dir / "index"
+        if folder.is_dir():
+            for file in sorted(folder.glob("*.path")):
+                yield os.fsdecode(file.read_bytes())
+
+    def set_sparse(self, path: str, patterns: Iterable[str]) -> None:
+        """Records which part of a directory is here; no pattern means all of it."""
+        chosen = tuple(patterns)
+        if self.sparse.get(path, ()) == chosen:
+            return
+        self.sparse[path] = chosen
+        sparse.store(self.repo.state_dir, self.sparse)
+
+    def selector(self, path: str) -> sparse.Selects | None:
+        """Returns which entries of a directory belong here, or None for all."""
+        patterns = self.sparse.get(path)
+        return sparse.selector(patterns) if patterns else None
+
+    def wanted(self, pointer: Pointer) -> Entries:
+        """Returns the entries that a pointer stands for; a file is one entry without a path. Raises ObjectMissing."""
+        return entries_of(pointer, self.cache)
+
+    def _index_path(self, path: str) -> Path:
+        return self.repo.state_dir / "index" / digest_bytes(os.fsencode(path)).hex()[:32]
+
+
+def entries_of(pointer: Pointer, cache: Cache) -> Entries:
+    """Returns the entries that a pointer stands for; a file is one entry without a path. Raises ObjectMissing, ObjectCorrupt."""
+    if pointer.kind == "directory":
+        return manifest.load(pointer.digest, cache.read_node)
+    flags = FILE | EXECUTABLE if pointer.executable else FILE
+    return manifest.from_entries([manifest.Entry(b"", flags, pointer.size_bytes, pointer.digest)])
+
+
+def _nothing(_path: bytes, _folder: bool) -> bool:  # noqa: FBT001  # the shape of an ignore rule
+    return False

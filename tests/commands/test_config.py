@@ -1,0 +1,72 @@
+import os
+import subprocess
+
+import pytest
+
+from dvlite import layers
+from dvlite.commands.config import config
+from dvlite.commands.init import init
+from dvlite.errors import UsageError
+from dvlite.progress import NullProgress
+from dvlite.repo import open_repo
+
+QUIET = NullProgress()
+
+
+@pytest.fixture
+def work(git_repo):
+    init(git_repo, os.environ, progress=QUIET)
+    return git_repo
+
+
+def call(work, key=None, value=None, **options):
+    return config(open_repo(work, os.environ), key, value, progress=QUIET, **options)
+
+
+def test_a_committed_setting_is_staged(work):
+    subprocess.run(["git", "commit", "--quiet", "-m", "Init"], cwd=work, check=True)
+    result = call(work, "transfer.jobs", "8")
+    assert (result.action, result.staged, result.values[0].value) == ("set", (".dvlite/config.yaml",), 8)
+    assert call(work, "transfer.jobs").values[0].value == 8
+    assert call(work, "transfer.jobs").values[0].source.startswith(".dvlite/config.yaml:")
+    assert call(work, "transfer.jobs", unset=True).action == "unset"
+    with pytest.raises(UsageError, match="is not set"):
+        call(work, "transfer.jobs")
+
+
+def test_each_place_has_its_file(work):
+    call(work, "cache.dir", "/big", place="user")
+    call(work, "cache.link", "hardlink,copy", place="local")
+    assert layers.own_file(layers.USER, os.environ).read_text() == "cache:\n  dir: /big\n"
+    assert call(work, "cache.link").values[0].value == ["hardlink", "copy"]
+    assert [value.key for value in call(work, place="local").values] == ["cache.link"]
+
+
+def test_the_list_has_every_setting_with_its_source_and_no_secret(work):
+    call(work, "remotes.o.url", "s3://bucket", place="local")
+    call(work, "remotes.o.secret_access_key", "hidden", place="local")
+    values = {value.key: value for value in call(work).values}
+    assert values["core.autostage"].source == "default"
+    assert values["remotes.o.url"].value == "s3://bucket"
+    assert "hidden" not in str(values)
+    assert "hidden" not in str(call(work, "remotes.o.secret_access_key"))
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "options", "words"),
+    [
+        ("core.autostge", None, {}, "there is no setting"),
+        ("core.autostge", "true", {}, "there is no setting"),
+        ("core.autostage", "maybe", {}, "must be true or false"),
+        ("cache.dir", "/x", {}, "not allowed in a committed file"),
+        ("project", "0" * 32, {"place": "user"}, "only allowed in .dvlite/config.yaml"),
+        ("trust", "https://x", {"place": "local"}, "only allowed in the user's own"),
+        ("core.remote", None, {"unset": True}, "is not set in the committed config"),
+        ("core.remote", "x", {"unset": True}, "--unset takes no value"),
+    ],
+)
+def test_what_cannot_be_set_changes_nothing(work, key, value, options, words):
+    before = (work / ".dvlite" / "config.yaml").read_bytes()
+    with pytest.raises(UsageError, match=words):
+        call(work, key, value, **options)
+    assert (work / ".dvlite" / "config.yaml").read_bytes() == before

@@ -1,0 +1,225 @@
+import os
+import socket
+import stat
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from dvlite import layers
+from dvlite.commands import remote
+from dvlite.commands.init import init
+from dvlite.errors import Untrusted, UsageError
+from dvlite.formats import store_config
+from dvlite.progress import NullProgress
+from dvlite.repo import open_repo
+
+QUIET = NullProgress()
+
+
+@pytest.fixture
+def work(git_repo, monkeypatch):
+    init(git_repo, os.environ, progress=QUIET)
+    monkeypatch.chdir(git_repo)
+    return git_repo
+
+
+def opened(folder=None):
+    return open_repo(folder or Path(), os.environ)
+
+
+def added(name="origin", url="../store", *, options=None, **flags):
+    return remote.remote_add(opened(), name, url, options=options or {}, progress=QUIET, **flags)
+
+
+def committed(work):
+    return (work / ".dvlite" / "config.yaml").read_text()
+
+
+def user_config():
+    return layers.own_file(layers.USER, os.environ)
+
+
+def test_the_first_remote_is_the_default_and_staged(work):
+    result = added()
+    assert (result.state, result.writable, result.problem) == ("empty", True, None)
+    assert (result.remote.default, result.remote.trusted, result.staged) == (True, True, (".dvlite/config.yaml",))
+    assert not added("backup", "../backup").remote.default
+    assert added("third", "../third", default=True).remote.default
+    rows = remote.remote_list(opened(), progress=QUIET).remotes
+    assert [(row.name, row.url, row.default) for row in rows] == [
+        ("backup", "../backup", False),
+        ("origin", "../store", False),
+        ("third", "../third", True),
+    ]
+
+
+def test_a_relative_folder_is_relative_to_each_clone(work, tmp_path):
+    (work / "sub").mkdir()
+    repo = opened(work / "sub")
+    remote.remote_add(repo, "origin", "../../store", options={}, progress=QUIET)
+    assert "url: ../store\n" in committed(work)
+    subprocess.run(["git", "commit", "--quiet", "-m", "Remote"], check=True)
+    (tmp_path / "else").mkdir()
+    subprocess.run(["git", "clone", "--quiet", str(work), str(tmp_path / "else" / "copy")], check=True)
+    with pytest.raises(Untrusted) as caught:
+        opened(tmp_path / "else" / "copy").remote()
+    assert caught.value.place == str(tmp_path / "else" / "store")
+
+
+def test_adding_is_consent_kept_with_the_user(work):
+    result = added(url="s3://bucket/x", options={"endpoint_url": "http://127.0.0.1:1"})
+    assert (result.state, result.remote.trusted) == ("unreachable", True)
+    assert "127.0.0.1" in result.problem
+    assert "http://127.0.0.1:1" in user_config().read_text()
+    assert stat.S_IMODE(user_config().stat().st_mode) == 0o600
+    assert "trust" not in committed(work)
+    user_config().unlink()
+    with pytest.raises(Untrusted):
+        opened().remote()
+
+
+def test_an_existing_store_is_recognised(work, tmp_path):
+    (tmp_path / "store").mkdir()
+    (tmp_path / "store" / "config").write_bytes(store_config.dump(store_config.DEFAULT))
+    assert added().state == "existing"
+
+
+def test_a_folder_whose_parent_is_missing_is_unreachable(work):
+    assert added(url="/nonexistent/deep/store").state == "unreachable"
+
+
+def test_secrets_go_only_into_the_local_file(work):
+    before = committed(work)
+    secrets = {"access_key_id": "AK", "secret_access_key": "SK", "endpoint_url": "http://127.0.0.1:1"}
+    with pytest.raises(UsageError, match="not allowed in a committed file") as caught:
+        added(url="s3://bucket", options=secrets)
+    assert "--local" in caught.value.hint
+    assert committed(work) == before
+    result = added(url="s3://bucket", options=secrets, local=True)
+    assert committed(work) == before
+    assert result.staged == ()
+    assert result.remote.options == {"endpoint_url": "http://127.0.0.1:1"}
+    assert opened().remote().options["secret_access_key"] == "SK"
+
+
+@pytest.mark.parametrize(
+    ("name", "url", "options", "words"),
+    [
+        ("a b", "s3://bucket", {}, "cannot be the name"),
+        ("origin", "ftp://x", {}, "not a kind of remote"),
+        ("origin", "s3://bucket", {"colour": "red"}, "not an option"),
+        ("origin", "s3://bucket", {"region": "evil.com/"}, "not a region"),
+        ("origin", "simplecache::s3://b", {}, "chained"),
+        ("origin", ".", {}, "has other files"),
+        ("origin", ".git/store", {}, "has other files"),
+    ],
+)
+def test_what_cannot_be_a_remote_writes_nothing(work, name, url, options, words):
+    before = committed(work)
+    with pytest.raises(UsageError, match=words):
+        added(name, url, options=options)
+    assert committed(work) == before
+    assert not user_config().exists()
+
+
+def test_a_name_is_given_once(work):
+    added()
+    with pytest.raises(UsageError, match="there is a remote 'origin' already"):
+        added(url="../other")
+
+
+def test_a_folder_in_the_work_tree_is_warned_of(work):
+    assert "keep git from adding it" in added(url="store").warnings[0]
+
+
+def test_removing_takes_the_remote_out_of_all_files(work):
+    added(options=None)
+    added("backup", "../backup")
+    added(url="../store2", local=True)
+    result = remote.remote_remove(opened(), "origin", progress=QUIET)
+    assert (result.default, result.staged) == ("backup", (".dvlite/config.yaml",))
+    assert opened().config.remote_names() == ["backup"]
+    assert "origin" not in committed(work)
+    with pytest.raises(UsageError, match="there is no remote 'origin'"):
+        remote.remote_remove(opened(), "origin", progress=QUIET)
+
+
+def test_the_default_changes(work):
+    added()
+    added("backup", "../backup")
+    assert remote.remote_default(opened(), "backup", progress=QUIET).default == "backup"
+    assert opened().remote().name == "backup"
+    with pytest.raises(UsageError, match="there is no remote 'none'"):
+        remote.remote_default(opened(), "none", progress=QUIET)
+
+
+@pytest.mark.parametrize(
+    ("given", "place"),
+    [("https://Minio.Example.com/", "https://minio.example.com"), ("https://x.example:443", "https://x.example"),
+     ("/srv/store/", "/srv/store"), ("s3://bucket/x/", "s3://bucket/x")],
+)  # fmt: skip
+def test_trust_is_kept_once_in_one_spelling(work, given, place):
+    first = remote.remote_trust(os.environ, given)
+    assert (first.place, first.already, first.config_path) == (place, False, str(user_config()))
+    assert remote.remote_trust(os.environ, place).already
+    assert user_config().read_text().count(place) == 1
+
+
+def test_a_remote_can_be_trusted_by_its_name(work):
+    added(url="s3://bucket", options={"endpoint_url": "http://127.0.0.1:1"})
+    user_config().unlink()
+    assert not remote.remote_list(opened(), progress=QUIET).remotes[0].trusted
+    assert remote.remote_trust(os.environ, "origin").place == "http://127.0.0.1:1"
+    assert opened().remote().name == "origin"
+
+
+def test_nothing_is_sent_before_trust(work):
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        server.settimeout(0.3)
+        endpoint = f"http://127.0.0.1:{server.getsockname()[1]}"
+        (work / ".dvlite" / "config.yaml").write_text(
+            f"project: {'0' * 32}\nremotes:\n  origin:\n    url: s3://bucket\n    endpoint_url: {endpoint}\n"
+        )
+        with pytest.raises(Untrusted):
+            remote.remote_test(opened(), None, progress=QUIET)
+        remote.remote_list(opened(), progress=QUIET)
+        with pytest.raises(TimeoutError):
+            server.accept()
+
+
+def test_a_folder_passes_the_test_and_is_left_as_it_was(work, tmp_path):
+    added()
+    result = remote.remote_test(opened(), None, progress=QUIET)
+    assert result.ok
+    assert [check.name for check in result.checks] == [
+        "write",
+        "read back",
+        "read a part",
+        "list fresh",
+        "create only once",
+        "remove",
+    ]
+    assert result.upload_bytes_per_second > 0
+    assert [path for path in (tmp_path / "store").rglob("*") if path.is_file()] == []
+
+
+def test_a_store_that_cannot_be_written_fails_the_test(work):
+    added(url="/nonexistent/deep/store")
+    result = remote.remote_test(opened(), None, progress=QUIET)
+    assert not result.ok
+    assert [check.ok for check in result.checks] == [False]
+    assert "/nonexistent" in result.checks[0].detail
+
+
+def test_a_bucket_passes_the_test(work, weed, s3_url):
+    result = added(url=s3_url, options={"endpoint_url": weed.endpoint_url})
+    assert (result.state, result.writable, result.problem) == ("empty", True, None)
+    tested = remote.remote_test(opened(), None, progress=QUIET)
+    assert tested.ok, tested.checks
+
+
+def test_a_missing_bucket_is_said_when_it_is_added(work, weed, s3_url):
+    result = added(url="s3://no-such-bucket-here/x", options={"endpoint_url": weed.endpoint_url})
+    assert result.state == "unreachable" or not result.writable
+    assert "no-such-bucket-here" in result.problem

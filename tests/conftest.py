@@ -1,0 +1,185 @@
+"""What every test gets: a home, a git and an environment of its own, no network, and the fixtures to run dvlite.
+
+No test can read or write the user's configuration, and none can reach a host other than this machine.
+"""
+
+import contextlib
+import io
+import os
+import subprocess
+import sys
+import uuid
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Protocol
+
+import pytest
+from hypothesis import settings
+
+import tests.guard.sitecustomize  # noqa: F401  (refuses the network in this process)
+
+GUARD = Path(__file__).parent / "guard"
+DROPPED_PREFIXES = ("AWS_", "DVLITE_", "GIT_", "XDG_")
+DROPPED = {
+    *("CI", "CLICOLOR", "CLICOLOR_FORCE", "COLUMNS", "FORCE_COLOR", "LINES", "NO_COLOR", "PAGER", "EDITOR", "VISUAL"),
+    *("ALL_PROXY", "FTP_PROXY", "HTTPS_PROXY", "HTTP_PROXY", "NO_PROXY"),
+}
+GIT_CONFIG = """\
+[user]
+	name = Test User
+	email = test@example.com
+[init]
+	defaultBranch = main
+[commit]
+	gpgSign = false
+[gc]
+	auto = 0
+[maintenance]
+	auto = false
+[advice]
+	detachedHead = false
+"""
+
+# Examples take as long as the machine makes them; in CI they are the same each time, so that a red build is about the change.
+settings.register_profile("dvlite", deadline=None, derandomize="CI" in os.environ)
+settings.load_profile("dvlite")
+
+
+def pytest_configure() -> None:
+    """Forgets whatever of the user's environment could change a result, for servers that outlive one test too."""
+    for name in list(os.environ):
+        if name.startswith(DROPPED_PREFIXES) or name.upper() in DROPPED:
+            del os.environ[name]
+
+
+class Runner(Protocol):
+    """Runs the dvlite command line; with `check`, fails the test if the exit code is not 0."""
+
+    def __call__(
+        self,
+        *args: str | Path,
+        cwd: Path | None = None,
+        env: Mapping[str, str] | None = None,
+        input: str | bytes | None = None,  # noqa: A002  (as subprocess.run calls it)
+        check: bool = False,
+    ) -> subprocess.CompletedProcess[str]: ...
+
+
+@pytest.fixture(autouse=True)
+def isolated(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Returns this test's own home folder; git and every Python that the test starts are set up to stay inside."""
+    home = tmp_path_factory.mktemp("home")
+    git_config = home / "gitconfig"
+    git_config.write_text(GIT_CONFIG)
+    path = f"{GUARD}{os.pathsep}{os.environ['PYTHONPATH']}" if os.environ.get("PYTHONPATH") else str(GUARD)
+    own = {
+        "HOME": home,
+        "XDG_CONFIG_HOME": home / ".config",
+        "XDG_CACHE_HOME": home / ".cache",
+        "XDG_DATA_HOME": home / ".local" / "share",
+        "GIT_CONFIG_GLOBAL": git_config,
+        "GIT_CONFIG_SYSTEM": os.devnull,
+        "GIT_TERMINAL_PROMPT": "0",
+        "GIT_CEILING_DIRECTORIES": tmp_path_factory.getbasetemp(),
+        "AWS_EC2_METADATA_DISABLED": "true",  # else a client without credentials asks a host that is not here
+        "PYTHONPATH": path,
+        "TZ": "UTC",
+    }
+    for name, value in own.items():
+        monkeypatch.setenv(name, str(value))
+    return home
+
+
+@pytest.fixture
+def git_repo(tmp_path: Path) -> Path:
+    """Returns a fresh git work tree with one empty commit, in `tmp_path / "repo"`."""
+    repo = tmp_path / "repo"
+    subprocess.run(["git", "init", "--quiet", str(repo)], check=True)
+    subprocess.run(["git", "commit", "--quiet", "--allow-empty", "-m", "Start"], cwd=repo, check=True)
+    return repo
+
+
+@pytest.fixture
+def run_cli() -> Runner:
+    """Returns a runner that starts dvlite as a user would, in a process of its own."""
+
+    def run(*args, cwd=None, env=None, input=None, check=False):  # noqa: A002
+        command = [sys.executable, "-m", "dvlite", *map(str, args)]
+        done = subprocess.run(
+            command,
+            cwd=cwd,
+            env={**os.environ, **(env or {})},
+            input=input.encode() if isinstance(input, str) else input or b"",
+            capture_output=True,
+            timeout=120,
+        )
+        return finished(command, done.returncode, done.stdout, done.stderr, check=check)
+
+    return run
+
+
+@pytest.fixture
+def invoke(monkeypatch: pytest.MonkeyPatch) -> Runner:
+    """Returns a runner that calls dvlite in this process: the results of `run_cli` without the start of a process."""
+
+    def run(*args, cwd=None, env=None, input=None, check=False):  # noqa: A002
+        from dvlite.cli import main
+
+        data = input.encode() if isinstance(input, str) else input or b""
+        stdin, stdout, stderr = (text_stream(data), text_stream(), text_stream())
+        with monkeypatch.context() as patch:
+            if cwd is not None:
+                patch.chdir(cwd)
+            for name, value in (env or {}).items():
+                patch.setenv(name, value)
+            patch.setattr(sys, "stdin", stdin)
+            with contextlib.redirect_stdout(stdout), contextlib.redirect_stderr(stderr):
+                try:
+                    code = main([*map(str, args)])
+                except SystemExit as leaving:
+                    code = leaving.code
+            for stream in (stdout, stderr):
+                stream.flush()
+        return finished(
+            ["dvlite", *map(str, args)], code or 0, stdout.buffer.getvalue(), stderr.buffer.getvalue(), check=check
+        )
+
+    return run
+
+
+def text_stream(data: bytes = b"") -> io.TextIOWrapper:
+    """Returns a text stream over bytes in memory, as standard streams are over files."""
+    return io.TextIOWrapper(io.BytesIO(data), encoding="utf-8", errors="surrogateescape", newline="\n")
+
+
+def finished(command: list[str], code: int, stdout: bytes, stderr: bytes, *, check: bool):
+    """Returns the finished process with its outputs as text; a name that is not UTF-8 keeps its bytes as surrogates."""
+    out, err = (data.decode("utf-8", "surrogateescape") for data in (stdout, stderr))
+    if check and code != 0:
+        words = " ".join(command[command.index("dvlite") :])
+        pytest.fail(f"`{words}` left with {code}\n--- stdout\n{out}--- stderr\n{err}", pytrace=False)
+    return subprocess.CompletedProcess(command, code, out, err)
+
+
+@pytest.fixture(scope="session")
+def weed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[object]:
+    """Yields a running SeaweedFS: `endpoint_url`, `access_key_id`, `secret_access_key`, `bucket`. One for each test process."""
+    from tests.store.weed import running_weed
+
+    with running_weed(tmp_path_factory.mktemp("weed")) as server:
+        yield server
+
+
+@pytest.fixture
+def s3_prefix() -> str:
+    """Returns a prefix in the bucket that no other test uses."""
+    return f"test-{uuid.uuid4().hex[:12]}"
+
+
+@pytest.fixture
+def s3_url(weed, s3_prefix: str, monkeypatch: pytest.MonkeyPatch) -> str:
+    """Returns an empty `s3://` URL of this test's own; the credentials are in the environment, the endpoint is `weed.endpoint_url`."""
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", weed.access_key_id)
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", weed.secret_access_key)
+    monkeypatch.setenv("AWS_DEFAULT_REGION", "us-east-1")
+    return f"s3://{weed.bucket}/{s3_prefix}"

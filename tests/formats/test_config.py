@@ -1,0 +1,284 @@
+import re
+import subprocess
+import sys
+import time
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from dvlite.errors import FormatError, UsageError
+from dvlite.formats import config, strict_yaml
+from dvlite.formats.config import COMMITTED, ENVIRONMENT, LOCAL, SYSTEM, USER, merge, parse
+from dvlite.formats.strict_yaml import _read_plain_blocks, _read_yaml, dump, edit, load
+
+PROJECT = "0123456789abcdef" * 2
+FULL = f"""\
+# the team's
+project: {PROJECT}
+core:
+  remote: origin   # ours
+remotes:
+  origin:
+    url: s3://acme-data/birds
+    region: eu-west-1
+  backup:
+    url: ../store
+cache:
+  pack_below: 64KiB
+transfer:
+  retry_seconds: 5
+"""
+
+# --- strict YAML
+
+
+def test_the_plain_form_is_read_without_yaml_and_means_the_same():
+    code = "import sys; from dvlite.formats import config; config.parse(sys.stdin.buffer.read(), 'x', 'committed'); assert 'yaml' not in sys.modules"
+    subprocess.run([sys.executable, "-c", code], input=FULL.encode(), check=True)
+    assert _read_plain_blocks(FULL) == _read_yaml(FULL, "x")
+
+
+LINES = st.lists(
+    st.builds(
+        lambda depth, body: "  " * depth + body,
+        st.integers(0, 3),
+        st.sampled_from(
+            ["a:", "b:", "a: 1", "b: x", "c: ~", "d: 1:30", "e: NO", "f: -5", "g: 1e3", "h: 'q'", 'i: "q r"', "- x", "- 2", "-", "# c",
+             "", "j: a # c", "k: a#b", "l: [1]", "m: a:", "n: @x", "o: 0o17", "p: 1.", "q: a, b", "r:x", "? s", "t: |", " u: 1", "v: ..."]
+        ),
+    ),
+    max_size=8,
+)  # fmt: skip
+
+
+@given(LINES)
+def test_what_the_short_reader_takes_yaml_reads_the_same(lines):
+    text = "\n".join(lines)
+    plain = _read_plain_blocks(text)
+    if plain is not None:
+        assert plain == _read_yaml(text, "x")
+
+
+KEYS = st.from_regex(re.compile(r"[a-z][a-z_-]{0,6}"), fullmatch=True)
+SCALARS = st.one_of(
+    st.text(
+        st.characters(exclude_categories=["Cs", "Cc", "Co", "Cn"], exclude_characters="\u2028\u2029\ufeff"), max_size=12
+    ),
+    st.sampled_from(
+        [
+            "NO",
+            "null",
+            "~",
+            "1:30",
+            "0o17",
+            "1e3",
+            "-",
+            "#",
+            "a: b",
+            "true",
+            "12",
+            "1_000",
+            "=",
+            "<<",
+            "a,b",
+            "2024-01-01",
+        ]
+    ),
+    st.integers(-(10**17), 10**17),
+    st.booleans(),
+    st.floats(-1e9, 1e9, allow_nan=False).map(lambda number: round(number, 3)),
+)
+TREES = st.recursive(
+    SCALARS,
+    lambda inner: st.one_of(st.dictionaries(KEYS, inner, min_size=1, max_size=3), st.lists(inner, max_size=3)),
+    max_leaves=8,
+)
+DOCUMENTS = st.dictionaries(KEYS, TREES, max_size=4)
+
+
+@given(DOCUMENTS)
+def test_what_is_written_reads_back_the_same(value):
+    assert load(dump(value), "x").value == value
+
+
+@given(DOCUMENTS, st.lists(KEYS, min_size=1, max_size=3), st.one_of(st.none(), SCALARS.filter(lambda v: v is not None)))
+def test_an_edit_changes_what_was_asked_and_nothing_else(value, path, new):
+    before = load(dump(value), "x").value
+    after = load(edit(dump(value), tuple(path), new, "x"), "x").value
+    assert after == strict_yaml._with(before, tuple(path), new)
+
+
+def test_an_edit_keeps_comments_and_other_lines():
+    text = edit(FULL.encode(), ("core", "remote"), "backup", "x")
+    text = edit(text, ("remotes", "origin", "endpoint_url"), "https://x.example", "x")
+    text = edit(text, ("remotes", "backup"), None, "x")
+    text = edit(text, ("transfer", "retry_seconds"), None, "x")
+    text = edit(text, ("core", "autostage"), False, "x").decode()
+    assert text == (
+        FULL.replace("remote: origin   # ours", "remote: backup   # ours\n  autostage: false")
+        .replace("    region: eu-west-1\n", "    region: eu-west-1\n    endpoint_url: https://x.example\n")
+        .replace("  backup:\n    url: ../store\n", "")
+        .replace("transfer:\n  retry_seconds: 5\n", "")
+    )
+
+
+@pytest.mark.parametrize(
+    "text", ["NO", "off", "yes", "1:30", "0o17", "0x1f", "1_000", "2024-01-01", "1" * 5000, "1e999", ".inf", "<<", "="]
+)
+def test_words_that_yaml_would_turn_into_something_else_stay_text(text):
+    assert load(f"a: {text}\nb: [x]\n".encode(), "x").value["a"] == text
+    assert load(f"a: {text}\n".encode(), "x").value["a"] == text
+
+
+@pytest.mark.parametrize(
+    ("data", "reason"),
+    [
+        (b"a: &x 1\nb: *x\n", "anchors"),
+        (b"a: [x]\nb: *x\n", "aliases|undefined"),
+        (b"a: !!python/object/apply:os.system [id]\n", "tags"),
+        (b"a: !x 1\n", "tags"),
+        (b"a: 1\na: 2\n", "'a' is given twice"),
+        (b"a: {b: 1, b: 2}\n", "'b' is given twice"),
+        (b"a: 1\n---\nb: 2\n", "second document"),
+        (b"- a\n- b\n", "not a mapping"),
+        (b"[" * 100_000, "nested deeper|expected"),
+        (b"a: " + b"{a: " * 100_000, "nested deeper|expected"),
+        (b"a: " + b"x" * (1 << 20), "more than"),
+        (b"a: \xff\n", "UTF-8"),
+        (b"a: b: c\n", "not allowed here"),
+        (b"a: \x07\n", "special characters|unacceptable"),
+        (b"<<<<<<< HEAD\na: 1\n", "."),
+        (b"? {a: 1}\n: 2\n", "a key must be plain text"),
+    ],
+    ids=range(16),
+)
+def test_a_trap_is_one_clear_error_naming_a_line(data, reason):
+    began = time.monotonic()
+    with pytest.raises(FormatError, match=rf"cannot read 'x' line \d+: .*({reason})") as caught:
+        load(data, "x")
+    assert "\n" not in caught.value.message
+    assert time.monotonic() - began < 5
+
+
+def test_an_empty_file_says_nothing():
+    assert load(b"", "x").value == load(b"# only this\n", "x").value == load(b"---\n", "x").value == {}
+
+
+# --- settings
+
+
+def test_settings_have_their_types_and_know_their_line():
+    made = merge([parse(FULL.encode(), ".dvlite/config.yaml", COMMITTED)])
+    assert made.project == PROJECT
+    assert made.pack_below_bytes == 65536
+    assert made.retry_seconds == 5
+    assert made.default_remote == "origin"
+    assert made.remote_names() == ["backup", "origin"]
+    assert made.remote("origin").url.value == "s3://acme-data/birds"
+    assert made.settings["remotes.origin.region"].source == ".dvlite/config.yaml:8"
+    assert made.remote("none") is None
+
+
+def test_the_defaults_hold_where_nothing_is_said():
+    made = merge([])
+    assert (made.autostage, made.pack_below_bytes, made.links, made.retry_seconds) == (
+        True,
+        65536,
+        ("reflink", "copy"),
+        30,
+    )
+    assert (made.project, made.default_remote, made.cache_dir, made.jobs, made.trust) == (None, None, None, None, ())
+
+
+def test_later_layers_win_and_trust_adds_up():
+    layers = [
+        parse(b"transfer: {jobs: 1}\ntrust: [https://a.example]\n", "s", SYSTEM),
+        parse(b"transfer: {jobs: 2}\ntrust:\n  - https://b.example\n", "u", USER),
+        parse(b"transfer: {jobs: 3}\n", "c", COMMITTED),
+        parse(b"transfer: {jobs: 4}\n", "l", LOCAL),
+    ]
+    assert merge(layers).jobs == 4
+    assert (
+        merge([*layers, config.from_environment({"DVLITE_JOBS": "5", "DVLITE_TRUST": "/data, https://c.example"})]).jobs
+        == 5
+    )
+    assert merge(layers).trust == ("https://a.example", "https://b.example")
+
+
+def test_a_new_url_does_not_inherit_the_options_of_the_old_one():
+    mine = parse(b"remotes: {origin: {url: 's3://mine', secret_access_key: s}}\n", "u", USER)
+    theirs = parse(b"remotes: {origin: {url: 's3://theirs'}}\n", "c", COMMITTED)
+    more = parse(b"remotes: {origin: {region: eu-west-1}}\n", "l", LOCAL)
+    remote = merge([mine, theirs, more]).remote("origin")
+    assert {name: setting.value for name, setting in remote.options.items()} == {"region": "eu-west-1"}
+    assert remote.committed
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("core: {autostge: true}", "c.yaml:1: there is no setting 'core.autostge'"),
+        ("cache:\n  dir: /x\n", "c.yaml:2: 'cache.dir' is not allowed in a committed file"),
+        ("cache: {link: symlink}", "'cache.link' is not allowed"),
+        ("cache: {shared: group}", "'cache.shared' is not allowed"),
+        ("trust: [https://x]", "'trust' is not allowed"),
+        ("remotes: {o: {url: s3://b, secret_access_key: x}}", "'secret_access_key' of remote 'o' is not allowed"),
+        ("remotes: {o: {url: s3://b, verify: false}}", "'verify' of remote 'o' is not allowed"),
+        ("remotes: {o: {url: s3://b, ca_bundle: /x}}", "'ca_bundle' of remote 'o' is not allowed"),
+        ("remotes: {o: {url: s3://b, key_filename: /x}}", "'key_filename' of remote 'o' is not allowed"),
+        ("remotes: {o: {url: sftp://b, password: x}}", "'password' of remote 'o' is not allowed"),
+        ("remotes: {'a b': {url: x}}", "cannot be the name of a remote"),
+        ("remotes: {o: x}", "there is no setting 'remotes.o'"),
+        ("remotes: {o: {url: [a]}}", "must be one line of text"),
+        ("core.remote: x", "written with a dot"),
+        ("core: {autostage: maybe}", "must be true or false"),
+        ("core: 1", "there is no setting 'core'"),
+        ("project: abc", "must be 32 hex digits"),
+        ("transfer: {jobs: 0}", "must be a number from 1 to 256"),
+        ("transfer: {jobs: true}", "must be a number from 1 to 256"),
+        ("transfer: {retry_seconds: -1}", "must be a number of seconds"),
+        ("cache: {pack_below: 1TiB}", "must be a size"),
+    ],
+)
+def test_what_a_committed_file_may_not_say_is_an_error_naming_the_line(text, words):
+    with pytest.raises(FormatError, match=re.escape(words)) as caught:
+        parse(text.encode(), "c.yaml", COMMITTED)
+    assert caught.value.message.startswith("c.yaml:")
+    assert caught.value.hint
+
+
+def test_an_unknown_key_names_the_nearest_and_a_secret_names_local():
+    with pytest.raises(FormatError) as caught:
+        parse(b"core: {autostge: true}", "c", COMMITTED)
+    assert "core.autostage" in caught.value.hint
+    with pytest.raises(FormatError) as caught:
+        parse(b"remotes: {o: {session_token: x}}", "c", COMMITTED)
+    assert "--local" in caught.value.hint
+
+
+@pytest.mark.parametrize("layer", [COMMITTED, LOCAL])
+def test_consent_cannot_come_with_a_clone(layer):
+    with pytest.raises(FormatError, match="'trust'"):
+        parse(b"trust: [https://x.example]", "c", layer)
+
+
+def test_an_endpoint_and_a_profile_may_be_committed():
+    assert (
+        len(parse(b"remotes: {o: {url: s3://b, endpoint_url: 'https://x.example', profile: p}}", "c", COMMITTED)) == 3
+    )
+
+
+@pytest.mark.parametrize(
+    ("text", "size"), [("65536", 65536), ("64KiB", 65536), ("64 kib", 65536), ("1MB", 10**6), ("0", 0)]
+)
+def test_sizes(text, size):
+    assert config.from_text("cache.pack_below", text, USER) == size
+
+
+def test_environment_values_that_cannot_be_used_name_the_variable():
+    with pytest.raises(UsageError, match=r"DVLITE_JOBS: 'transfer\.jobs' must be"):
+        config.from_environment({"DVLITE_JOBS": "many"})
+    found = config.from_environment({"DVLITE_CACHE_DIR": "123", "DVLITE_RETRY_SECONDS": "0.5", "DVLITE_JOBS": ""})
+    assert {key: setting.value for key, setting in found.items()} == {"cache.dir": "123", "transfer.retry_seconds": 0.5}
+    assert found["cache.dir"].layer == ENVIRONMENT

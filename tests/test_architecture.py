@@ -1,0 +1,471 @@
+"""The shape of the code (docs/explanation/architecture.md), as tests: what may import what, and who owns which package.
+
+Each rule is a function from a package folder to findings, so that the last tests can break every rule in a small package
+of their own and see it found.
+"""
+
+import ast
+import itertools
+import os
+import re
+import subprocess
+import sys
+import tomllib
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from graphlib import CycleError, TopologicalSorter
+from pathlib import Path
+
+import pytest
+
+PROJECT = Path(__file__).parent.parent
+PACKAGE = PROJECT / "dvlite"
+
+# Bottom up. A module imports only from rows above its own here; within a package (store, formats, ...) modules may import each other.
+LAYERS = (
+    ("errors",),
+    ("oid", "files", "progress"),
+    ("places",),
+    ("git",),
+    ("formats", "ignore"),
+    ("layers",),
+    ("results",),
+    ("store",),
+    ("remotes",),
+    ("repo",),
+    ("stores",),
+    ("workspace",),
+    ("pipeline", "lineage"),
+    ("commands",),
+    ("text",),
+    ("render",),
+    ("cli",),
+    ("__main__",),
+)
+RANKS = {name: rank for rank, names in enumerate(LAYERS) for name in names}
+
+# A module, or all of a package. `subprocess` and `importlib` are not third-party, but dangerous enough to have owners.
+OWNERS = {
+    "blake3": ("oid",),
+    "click": ("cli",),
+    "fsspec": ("store.remote",),
+    "importlib": ("cli", "render"),
+    "pathspec": ("ignore",),
+    "pyfastcdc": ("store.chunking",),
+    "reflink_copy": ("files",),
+    "rich": ("render",),
+    "s3fs": ("store.remote",),
+    "botocore": ("store.remote",),  # the errors that s3fs lets through
+    "subprocess": ("git",),
+    "xxhash": ("oid",),
+    "yaml": ("formats",),
+    "zstandard": ("store.pack",),
+}
+DISTRIBUTIONS = {
+    "pyyaml": "yaml",
+    "reflink-copy": "reflink_copy",
+}  # where the name to install is not the name to import
+LATE_IMPORTS = ("cli", "render", "store.remote")  # what they need differs from command to command, and is slow to load
+UNIX_ONLY = {"fcntl", "grp", "pwd", "resource", "termios", "tty"}  # never at the top: the package imports anywhere
+ENVIRONMENT = ("cli", "repo", "git")  # the rest is handed what it needs (git hands the user's environment on to git)
+
+MOST_LINES = 400
+LONG = {  # module: why it is longer than MOST_LINES
+    "results": "data only, one small dataclass for each verb: read as a table",
+}
+
+VAGUE = {
+    "base",
+    "common",
+    "core",
+    "data",
+    "handle",
+    "handler",
+    "helper",
+    "helpers",
+    "info",
+    "lib",
+    "manager",
+    "managers",
+}
+VAGUE |= {"misc", "shared", "tools", "util", "utils"}
+
+# STYLE: below the verbs, things are put, got and scanned. `get` is a verb of the command line too; `config` makes a noun.
+ORDINARY_NAMES = {"get"}
+
+
+@dataclass(frozen=True, slots=True)
+class Module:
+    """One file of the package: `store.pack`, and what it holds."""
+
+    name: str
+    source: str
+    tree: ast.Module
+
+    @property
+    def package(self) -> str:
+        return self.name.split(".")[0]
+
+
+@dataclass(frozen=True, slots=True)
+class Import:
+    """One imported name: `dvlite.store.pack` or `rich.table`; `late` inside a function."""
+
+    name: str
+    late: bool
+    line: int
+
+
+def modules(package: Path) -> list[Module]:
+    """Returns every module but the `__init__` files, in a stable order."""
+    found = []
+    for path in sorted(package.rglob("*.py")):
+        if path.name != "__init__.py":
+            source = path.read_text(encoding="utf-8")
+            name = ".".join(path.relative_to(package).with_suffix("").parts)
+            found.append(Module(name, source, ast.parse(source)))
+    return found
+
+
+def imports(module: Module) -> Iterator[Import]:
+    """Yields what a module imports anywhere, TYPE_CHECKING blocks and functions included."""
+    late_nodes = {
+        id(node)
+        for function in ast.walk(module.tree)
+        if isinstance(function, ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda)
+        for node in ast.walk(function)
+    }
+    for node in ast.walk(module.tree):
+        late = id(node) in late_nodes
+        if isinstance(node, ast.Import):
+            yield from (Import(alias.name, late, node.lineno) for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            source = absolute(module, node)
+            yield from (Import(f"{source}.{alias.name}", late, node.lineno) for alias in node.names)
+
+
+def absolute(module: Module, node: ast.ImportFrom) -> str:
+    """Returns the full name of what a `from` names, relative or not."""
+    if not node.level:
+        return node.module or ""
+    here = ["dvlite", *module.name.split(".")][: -node.level]
+    return ".".join([*here, *([node.module] if node.module else [])])
+
+
+def own(found: Import, names: set[str]) -> str | None:
+    """Returns the module of this package that an import means, without `dvlite.`; None for others and for the package root."""
+    parts = found.name.split(".")
+    if parts[0] != "dvlite":
+        return None
+    for length in range(len(parts), 1, -1):
+        name = ".".join(parts[1:length])
+        if name in names:
+            return name
+    return parts[1] if len(parts) > 1 and parts[1] in RANKS else None
+
+
+def within(name: str, places: tuple[str, ...]) -> bool:
+    """Says whether a module is one of the places, or inside one that is a package."""
+    return any(name == place or name.startswith(f"{place}.") for place in places)
+
+
+def edges(package: Path) -> Iterator[tuple[Module, str, int]]:
+    """Yields every import of one module of the package by another."""
+    found = modules(package)
+    names = {module.name for module in found}
+    for module in found:
+        for imported in imports(module):
+            target = own(imported, names)
+            if target is not None and target != module.name:
+                yield module, target, imported.line
+
+
+def unplaced_modules(package: Path) -> list[str]:
+    return [
+        f"{module.name} has no layer: give it one in LAYERS"
+        for module in modules(package)
+        if module.package not in RANKS
+    ]
+
+
+def imports_that_point_up(package: Path) -> list[str]:
+    findings = []
+    for module, target, line in edges(package):
+        top = target.split(".")[0]
+        if top == module.package or module.package not in RANKS:
+            continue
+        if RANKS.get(top, len(LAYERS)) >= RANKS[module.package]:
+            findings.append(f"{module.name}:{line} must not import {target}: it is not below")
+    return list(dict.fromkeys(findings))  # one for each line, however many names it imports
+
+
+def import_cycles(package: Path) -> list[str]:
+    graph: dict[str, set[str]] = {}
+    for module, target, _ in edges(package):
+        graph.setdefault(module.name, set()).add(target)
+    try:
+        TopologicalSorter(graph).prepare()
+    except CycleError as error:
+        return [" -> ".join(error.args[1])]
+    return []
+
+
+def imports_of_the_package_root(package: Path) -> list[str]:
+    """The root may name nothing of its modules: else every import of the package would be part of a cycle."""
+    root = Module("__init__", "", ast.parse((package / "__init__.py").read_text(encoding="utf-8")))
+    return [
+        f"__init__:{found.line} imports {found.name}" for found in imports(root) if found.name.startswith("dvlite.")
+    ]
+
+
+def packages_without_their_owner(package: Path) -> list[str]:
+    findings = []
+    for module in modules(package):
+        for found in imports(module):
+            top = found.name.split(".")[0]
+            if top in OWNERS and not within(module.name, OWNERS[top]):
+                if not found.name.startswith(("importlib.metadata", "importlib.resources")):
+                    findings.append(f"{module.name}:{found.line} imports {top}: only {', '.join(OWNERS[top])} may")
+            elif top not in OWNERS and top != "dvlite" and top not in sys.stdlib_module_names:
+                findings.append(f"{module.name}:{found.line} imports {top}, which has no owner: give it one in OWNERS")
+    return findings
+
+
+def late_imports(package: Path) -> list[str]:
+    findings = []
+    for module in modules(package):
+        for found in imports(module):
+            top = found.name.split(".")[0]
+            if found.late and not (
+                within(module.name, LATE_IMPORTS)
+                or top in UNIX_ONLY
+                or (top in OWNERS and top not in sys.stdlib_module_names and within(module.name, OWNERS[top]))
+            ):
+                findings.append(f"{module.name}:{found.line} imports {found.name} inside a function")
+            if not found.late and top in UNIX_ONLY:
+                findings.append(f"{module.name}:{found.line} imports {top} at the top: only Unix has it")
+    return findings
+
+
+def functions_of(module: Module) -> set[str]:
+    return {node.name for node in module.tree.body if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)}
+
+
+def verbs(package: Path) -> set[str]:
+    """Returns the modules in commands/: each is a verb."""
+    return {module.name.split(".")[1] for module in modules(package) if module.package == "commands"}
+
+
+def verbs_not_defined_once(package: Path) -> list[str]:
+    """`commands/add.py` defines `add`, `commands/remote.py` `remote` or `remote_add`...; nothing else in commands or below does."""
+    findings = []
+    known = verbs(package)
+    for module in modules(package):
+        defined = functions_of(module)
+        if module.package == "commands":
+            verb = module.name.split(".")[1].rstrip("_")
+            if not any(name.rstrip("_") == verb or name.startswith(f"{verb}_") for name in defined):
+                findings.append(f"{module.name} does not define {verb}")
+            others = (known & defined) - {verb, module.name.split(".")[1]}
+        elif RANKS.get(module.package, len(LAYERS)) < RANKS["commands"]:
+            others = (known - ORDINARY_NAMES) & defined
+        else:
+            others = set()
+        findings += [
+            f"{module.name} defines {name}, which is the verb of commands/{name}.py" for name in sorted(others)
+        ]
+    return findings
+
+
+def verbs_that_import_verbs(package: Path) -> list[str]:
+    return [
+        f"{module.name}:{line} imports {target}: what both need belongs below"
+        for module, target, line in edges(package)
+        if module.package == "commands" and target.startswith("commands")
+    ]
+
+
+def missing_docstrings(package: Path) -> list[str]:
+    return [
+        f"{module.name} does not say what it owns" for module in modules(package) if not ast.get_docstring(module.tree)
+    ]
+
+
+def filled_init_files(package: Path) -> list[str]:
+    inits = [path for path in package.rglob("__init__.py") if path.parent != package]
+    return [f"{path.relative_to(package)} is not empty" for path in inits if path.read_text(encoding="utf-8").strip()]
+
+
+def long_modules(package: Path) -> list[str]:
+    counts = {module.name: module.source.count("\n") for module in modules(package)}
+    long = [
+        f"{name} has {count} lines: split it, or give the reason in LONG"
+        for name, count in counts.items()
+        if count > MOST_LINES
+    ]
+    stale = [f"{name} is in LONG and needs not be" for name in LONG if counts.get(name, 0) <= MOST_LINES]
+    return [finding for finding in long if finding.split()[0] not in LONG] + stale
+
+
+def vague_names(package: Path) -> list[str]:
+    paths = itertools.chain(package.rglob("*.py"), (path for path in package.rglob("*") if path.is_dir()))
+    return [
+        f"{path.relative_to(package)} says nothing of what it owns" for path in paths if path.stem.strip("_") in VAGUE
+    ]
+
+
+def hidden_imports(package: Path) -> list[str]:
+    """Imports by name escape every other rule here."""
+    return [
+        f"{module.name}:{node.lineno} imports by name"
+        for module in modules(package)
+        if not within(module.name, OWNERS["importlib"])
+        for node in ast.walk(module.tree)
+        if getattr(node, "id", getattr(node, "attr", None)) in {"__import__", "import_module"}
+    ]
+
+
+def readers_of_the_environment(package: Path) -> list[str]:
+    return [
+        f"{module.name}:{node.lineno} reads the environment: let cli or repo hand it over"
+        for module in modules(package)
+        if not within(module.name, ENVIRONMENT)
+        for node in ast.walk(module.tree)
+        if isinstance(node, ast.Attribute) and node.attr in {"environ", "environb", "getenv"}
+    ]
+
+
+Rule = Callable[[Path], list[str]]
+RULES: list[Rule] = [
+    unplaced_modules,
+    imports_that_point_up,
+    import_cycles,
+    imports_of_the_package_root,
+    packages_without_their_owner,
+    late_imports,
+    verbs_not_defined_once,
+    verbs_that_import_verbs,
+    missing_docstrings,
+    filled_init_files,
+    long_modules,
+    vague_names,
+    hidden_imports,
+    readers_of_the_environment,
+]
+
+
+@pytest.mark.parametrize("rule", RULES, ids=lambda rule: rule.__name__)
+def test_the_package_keeps_the_rule(rule):
+    findings = rule(PACKAGE)
+    assert not findings, "\n".join(findings)
+
+
+def test_every_dependency_has_an_owner_and_every_owner_is_needed():
+    project = tomllib.loads((PROJECT / "pyproject.toml").read_text())["project"]
+    names = {re.split(r"[<>=~! ]", line, maxsplit=1)[0].lower() for line in project["dependencies"]}
+    imported = {DISTRIBUTIONS.get(name, name) for name in names}
+    assert imported == {name for name in OWNERS if name not in sys.stdlib_module_names} - {
+        "botocore"
+    }  # it comes with s3fs
+
+
+def test_the_command_line_loads_only_click_and_the_standard_library():
+    if not (PACKAGE / "cli.py").exists():
+        pytest.skip("dvlite/cli.py does not exist yet")
+    code = (
+        "import sys; before = set(sys.modules); import dvlite.cli; print(*sorted(set(sys.modules) - before), sep='\\n')"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True, env=dict(os.environ)
+    )
+    loaded = done.stdout.split()
+    foreign = {name.split(".")[0] for name in loaded} - set(sys.stdlib_module_names) - {"click", "dvlite"}
+    assert not foreign
+    assert not [name for name in loaded if name.startswith(("dvlite.commands.", "dvlite.store.", "dvlite.text."))]
+
+
+# What follows breaks every rule, in a package of its own: a rule that finds nothing is no rule.
+
+SOUND = {
+    "__init__.py": '"""A package."""\n__version__ = "1"\n',
+    "errors.py": '"""Errors."""\n',
+    "oid.py": '"""Names."""\nfrom blake3 import blake3\nfrom dvlite.errors import X\n',
+    "files.py": '"""Files."""\ndef lock():\n    import fcntl\n    import reflink_copy\n',
+    "store/__init__.py": "",
+    "store/index.py": '"""Index."""\nimport dvlite.oid\n',
+    "store/pack.py": '"""Packs."""\nfrom dvlite.store import index\nfrom dvlite.oid import Oid\n',
+    "store/remote.py": '"""Remote."""\ndef connect():\n    import s3fs\n    from dvlite.store import pack\n',
+    "repo.py": '"""Repo."""\nimport os\nfrom dvlite import __version__\nfrom dvlite.store.pack import Pack\nHOME = os.environ\n',
+    "commands/__init__.py": "",
+    "commands/add.py": '"""Add."""\nfrom dvlite.repo import Repo\ndef add(repo):\n    pass\n',
+    "commands/remote.py": '"""Remotes."""\ndef remote_add(repo):\n    pass\n',
+    "cli.py": '"""Command line."""\nimport click\ndef main():\n    from dvlite.commands.add import add\n',
+}
+BREAKS: list[tuple[Rule, str, str]] = [
+    (unplaced_modules, "stray.py", '"""Stray."""\n'),
+    (imports_that_point_up, "oid.py", '"""x"""\nfrom dvlite.store.pack import Pack\n'),
+    (imports_that_point_up, "oid.py", '"""x"""\nfrom dvlite import store\n'),
+    (imports_that_point_up, "oid.py", '"""x"""\nfrom . import repo\n'),
+    (imports_that_point_up, "store/index.py", '"""x"""\nfrom ..repo import Repo\n'),
+    (imports_that_point_up, "store/index.py", '"""x"""\ndef f():\n    import dvlite.repo\n'),
+    (imports_that_point_up, "oid.py", '"""x"""\nimport dvlite.files\n'),
+    (imports_that_point_up, "results.py", '"""x"""\nfrom dvlite.store import pack\n'),
+    (
+        imports_that_point_up,
+        "errors.py",
+        '"""x"""\nfrom typing import TYPE_CHECKING\nif TYPE_CHECKING:\n    import dvlite.oid\n',
+    ),
+    (import_cycles, "store/index.py", '"""x"""\nfrom dvlite.store import pack\n'),
+    (import_cycles, "store/index.py", '"""x"""\ndef f():\n    from dvlite.store.pack import Pack\n'),
+    (imports_of_the_package_root, "__init__.py", '"""x"""\nfrom dvlite.repo import Repo\n'),
+    (packages_without_their_owner, "repo.py", '"""x"""\nimport click\n'),
+    (packages_without_their_owner, "store/index.py", '"""x"""\ndef f():\n    from fsspec.core import x\n'),
+    (packages_without_their_owner, "repo.py", '"""x"""\nimport numpy\n'),
+    (packages_without_their_owner, "commands/add.py", '"""x"""\nfrom subprocess import run\ndef add():\n    pass\n'),
+    (late_imports, "repo.py", '"""x"""\ndef f():\n    import json\n'),
+    (late_imports, "store/index.py", '"""x"""\nclass C:\n    def f(self):\n        from dvlite.oid import x\n'),
+    (late_imports, "files.py", '"""x"""\nimport fcntl\n'),
+    (verbs_not_defined_once, "repo.py", '"""x"""\ndef add():\n    pass\n'),
+    (verbs_not_defined_once, "commands/remote.py", '"""x"""\ndef remote():\n    pass\ndef add():\n    pass\n'),
+    (verbs_not_defined_once, "commands/push.py", '"""x"""\ndef send():\n    pass\n'),
+    (
+        verbs_that_import_verbs,
+        "commands/remote.py",
+        '"""x"""\nfrom dvlite.commands.add import add\ndef remote():\n    pass\n',
+    ),
+    (missing_docstrings, "repo.py", "import os\n"),
+    (filled_init_files, "store/__init__.py", "from dvlite.store.pack import Pack\n"),
+    (long_modules, "repo.py", '"""x"""\n' + "x = 1\n" * MOST_LINES),
+    (vague_names, "store/utils.py", '"""x"""\n'),
+    (vague_names, "helpers/x.py", '"""x"""\n'),
+    (hidden_imports, "repo.py", '"""x"""\n__import__("rich")\n'),
+    (hidden_imports, "repo.py", '"""x"""\nimport importlib\nimportlib.import_module("rich")\n'),
+    (readers_of_the_environment, "oid.py", '"""x"""\nimport os\nX = os.environ["X"]\n'),
+]
+
+
+def write_package(folder: Path, files: dict[str, str]) -> Path:
+    for name, source in files.items():
+        path = folder / "dvlite" / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(source)
+    return folder / "dvlite"
+
+
+@pytest.mark.parametrize("rule", RULES, ids=lambda rule: rule.__name__)
+def test_a_sound_package_breaks_no_rule(rule, tmp_path, monkeypatch):
+    monkeypatch.setattr(sys.modules[__name__], "LONG", {})
+    assert rule(write_package(tmp_path, SOUND)) == []
+
+
+@pytest.mark.parametrize(
+    ("rule", "name", "source"), BREAKS, ids=[f"{rule.__name__}-{name}-{n}" for n, (rule, name, _) in enumerate(BREAKS)]
+)
+def test_each_break_is_found(rule, name, source, tmp_path, monkeypatch):
+    monkeypatch.setattr(sys.modules[__name__], "LONG", {})
+    findings = rule(write_package(tmp_path, {**SOUND, name: source}))
+    assert len(findings) == 1
+
+
+def test_every_rule_is_broken_once():
+    assert {rule for rule, _, _ in BREAKS} == set(RULES)

@@ -1,0 +1,291 @@
+"""The documentation is true: links resolve, tables equal the code, and what the tutorial shows is what happens.
+
+A block marked `console` in the pages of EXECUTED is run: lines that start with `$ ` are commands (`> ` continues one), the lines after
+them what they print, on either stream. Blocks of one page run in order in one shell, in an empty folder. If any output is shown, all of
+it is, with `...` for what varies: inside a line for any text, alone on a line for any lines. `[exit 1]` at the end of the output is the
+exit code, where it is not 0. A command without output shown may print anything. Runs of spaces compare as one.
+"""
+
+import os
+import re
+import subprocess
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from dvlite import errors
+
+PROJECT = Path(__file__).parent.parent
+DOCS = PROJECT / "docs"
+PACKAGE = PROJECT / "dvlite"
+PAGES = sorted([*DOCS.rglob("*.md"), PROJECT / "README.md", PROJECT / "CHANGELOG.md"])
+EXECUTED = [DOCS / "tutorial.md", *sorted((DOCS / "how-to").glob("*.md")), PROJECT / "README.md"]
+TEXT_SUFFIXES = {".md", ".py", ".sh", ".toml", ".yaml", ".yml", ".txt", ".json", ""}
+
+WITHOUT_CLASS = {0, 4, 5, 70, 130}  # exit codes that no error class stands for: success, pipelines, bugs, interrupts
+STORE_FORMATS = ("pack", "index")  # modules of the store that own an on-disk format
+NO_FORMATS = ("strict_json", "strict_yaml")  # modules of formats/ that read a notation for the others
+
+
+def named(path: Path) -> str:
+    return path.relative_to(PROJECT).as_posix()
+
+
+def without_code(text: str) -> str:
+    return re.sub(r"`[^`\n]*`", "", re.sub(r"^```.*?^```", "", text, flags=re.MULTILINE | re.DOTALL))
+
+
+def anchors(path: Path) -> set[str]:
+    """Returns the anchors of a page's headings, made as GitHub makes them."""
+    text = re.sub(r"^```.*?^```", "", path.read_text(encoding="utf-8"), flags=re.MULTILINE | re.DOTALL)
+    headings = re.findall(r"^#+ +(.+?) *$", text, flags=re.MULTILINE)
+    return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
+
+
+@pytest.mark.parametrize("page", PAGES, ids=named)
+def test_internal_links_resolve(page):
+    for target in re.findall(r"\]\(([^)\s]+)\)", without_code(page.read_text(encoding="utf-8"))):
+        if re.match(r"[a-z]+:", target):
+            continue
+        name, _, anchor = target.partition("#")
+        path = (page.parent / name).resolve() if name else page
+        assert path.is_relative_to(PROJECT), f"{target} leaves the project"
+        assert path.exists(), f"{target} does not exist"
+        assert not anchor or anchor in anchors(path), f"{target}: no such heading"
+
+
+def test_every_page_can_be_reached_from_the_readme():
+    seen, waiting = set(), [PROJECT / "README.md", DOCS / "README.md"]
+    while waiting:
+        page = waiting.pop()
+        if page in seen or page.suffix != ".md":
+            continue
+        seen.add(page)
+        for target in re.findall(r"\]\(([^)\s#]+)", without_code(page.read_text(encoding="utf-8"))):
+            if not re.match(r"[a-z]+:", target) and (page.parent / target).is_file():
+                waiting.append((page.parent / target).resolve())
+    assert not {named(page) for page in PAGES} - {named(page) for page in seen}
+
+
+def error_classes() -> dict[str, int]:
+    classes = [
+        value for value in vars(errors).values() if isinstance(value, type) and issubclass(value, errors.DvliteError)
+    ]
+    return {cls.__name__: cls.exit_code for cls in classes}
+
+
+def test_exit_codes_in_the_docs_are_those_of_the_errors():
+    text = (DOCS / "reference" / "exit-codes.md").read_text(encoding="utf-8")
+    rows = re.findall(r"^\| (\d+) \|[^|]*\|([^|]*)\|$", text, flags=re.MULTILINE)
+    documented = {name: int(code) for code, names in rows for name in re.findall(r"`(\w+)`", names)}
+    assert documented == error_classes()
+    assert {int(code) for code, _ in rows} == {*error_classes().values(), *WITHOUT_CLASS}
+
+
+def commands() -> Iterator[str]:
+    """Yields every command line without its arguments: `dvlite add`, `dvlite remote add`."""
+    click = pytest.importorskip("click")
+    from dvlite import cli
+
+    groups = [value for value in vars(cli).values() if isinstance(value, click.Group)]
+    root = max(groups, key=lambda group: len(group.list_commands(click.Context(group))))
+
+    def walk(group, words: str) -> Iterator[str]:
+        context = click.Context(group)
+        for name in group.list_commands(context):
+            command = group.get_command(context, name)
+            if command is None or command.hidden:
+                continue
+            if isinstance(command, click.Group):
+                yield from walk(command, f"{words} {name}")
+            else:
+                yield f"{words} {name}"
+
+    yield from walk(root, "dvlite")
+
+
+@pytest.mark.skipif(not (PACKAGE / "cli.py").exists(), reason="dvlite/cli.py does not exist yet")
+def test_every_command_is_in_the_reference():
+    text = (DOCS / "reference" / "cli.md").read_text(encoding="utf-8")
+    headings = [line.replace("`", "") for line in re.findall(r"^#+ +(.+?) *$", text, flags=re.MULTILINE)]
+    missing = [name for name in commands() if not any(line == name or line.startswith(f"{name} ") for line in headings)]
+    assert not missing, f"docs/reference/cli.md has no heading for {', '.join(missing)}"
+
+
+def formats() -> list[str]:
+    modules = [
+        path.stem for path in sorted((PACKAGE / "formats").glob("*.py")) if path.stem not in ("__init__", *NO_FORMATS)
+    ]
+    return modules + [name for name in STORE_FORMATS if (PACKAGE / "store" / f"{name}.py").exists()]
+
+
+@pytest.mark.parametrize("name", formats())
+def test_every_format_has_its_page(name):
+    assert (DOCS / "reference" / "formats" / f"{name.replace('_', '-')}.md").exists()
+
+
+def test_every_page_that_the_code_names_exists():
+    for path in [*PACKAGE.rglob("*.py"), *(PROJECT / "benchmarks").rglob("*.py")]:
+        for name in re.findall(r"\bdocs/[\w/-]+\.md", path.read_text(encoding="utf-8")):
+            assert (PROJECT / name).exists(), f"{named(path)} names {name}"
+
+
+def test_no_page_or_source_names_a_machine():
+    forbidden = [f"/{name}/" for name in ("work", "root")] + ["pypi" + ".org", "python" + "hosted"]
+    findings = []
+    for folder in ("", ".ci", "benchmarks", "docs", "dvlite", "examples", "tests"):
+        paths = (PROJECT / folder).rglob("*") if folder else PROJECT.iterdir()
+        for path in paths:
+            if path.is_file() and path.suffix in TEXT_SUFFIXES and "__pycache__" not in path.parts:
+                text = path.read_text(encoding="utf-8", errors="replace")
+                findings += [f"{named(path)} names {word}" for word in forbidden if word in text]
+    assert not findings, "\n".join(findings)
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """One command of a page, with the output that is shown for it."""
+
+    line: int
+    command: str
+    shown: tuple[str, ...]
+    exit_code: int
+
+
+def steps(text: str) -> list[Step]:
+    """Returns the commands of every `console` block of a page."""
+    found, inside, command, shown, at = [], False, None, [], 0
+
+    def finish():
+        if command is not None:
+            code = re.fullmatch(r"(.*?)\s*\[exit (\d+)\]", shown[-1]) if shown else None
+            lines = [*shown[:-1], *([code[1]] if code[1] else [])] if code else shown
+            found.append(Step(at, command, tuple(lines), int(code[2]) if code else 0))
+
+    for number, line in enumerate(text.splitlines(), 1):
+        if line.startswith("```"):
+            finish()
+            inside, command, shown = line.strip() == "```console", None, []
+        elif not inside or (line.startswith("# ") and command is None):
+            continue
+        elif line.startswith("$ "):
+            finish()
+            command, shown, at = line[2:], [], number
+        elif line.startswith("> ") and not shown and command is not None:
+            command += f"\n{line[2:]}"
+        else:
+            shown.append(line)
+    return found
+
+
+def pattern(shown: tuple[str, ...]) -> re.Pattern[str]:
+    """Returns what the output has to match: `...` stands for any text in a line, or alone for any lines."""
+    parts = []
+    for line in shown:
+        if line.strip() == "...":
+            parts.append(r"(?:.*\n)*?")
+        else:
+            pieces = [r"[ \t]+".join(map(re.escape, re.split(r"[ \t]+", piece))) for piece in line.strip().split("...")]
+            parts.append(r"[ \t]*" + r".*".join(pieces) + r"[ \t]*\n")
+    return re.compile("".join(parts))
+
+
+def execute(text: str, folder: Path) -> list[str]:
+    """Runs a page's commands in one shell and returns where what happened is not what is shown."""
+    wanted = steps(text)
+    mark = "dvlite-docs-step-ended"
+    script = "".join(f"{step.command}\nprintf '\\n{mark} %d\\n' \"$?\"\n" for step in wanted)
+    bins = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+    done = subprocess.run(
+        ["bash", "--norc"],
+        input=script,
+        cwd=folder,
+        env={**os.environ, "PATH": bins},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        encoding="utf-8",
+        errors="replace",
+        timeout=120,
+    )
+    ended = re.split(rf"^{mark} (\d+)\n", done.stdout, flags=re.MULTILINE)
+    findings = []
+    for number, step in enumerate(wanted):
+        if 2 * number + 1 >= len(ended):
+            return [*findings, f"line {step.line}: the shell ended before `{step.command}` did"]
+        output, code = ended[2 * number].removesuffix("\n"), int(ended[2 * number + 1])
+        output = output if output.endswith("\n") or not output else f"{output}\n"
+        if code != step.exit_code:
+            findings.append(
+                f"line {step.line}: `{step.command}` left with {code}, not {step.exit_code}, and printed:\n{output}"
+            )
+        elif step.shown and not pattern(step.shown).fullmatch(output):
+            shown = "\n".join(step.shown)
+            findings.append(f"line {step.line}: `{step.command}` is shown to print:\n{shown}\nit printed:\n{output}")
+    return findings
+
+
+@pytest.mark.parametrize("page", EXECUTED, ids=named)
+def test_what_the_page_shows_is_what_happens(page, tmp_path):
+    text = page.read_text(encoding="utf-8")
+    if not steps(text):
+        pytest.skip("no console blocks in this page")
+    if not (PACKAGE / "cli.py").exists():
+        pytest.skip("dvlite/cli.py does not exist yet")
+    findings = execute(text, tmp_path)
+    assert not findings, "\n".join(findings)
+
+
+TRUE_PAGE = """\
+# A page
+```console
+$ mkdir birds && cd birds
+$ printf 'one\\ntwo   files\\n3.14 s\\n' > out; cat out
+one
+two files
+... s
+$ cat out
+one
+...
+$ pwd | sed 's|.*/||'
+birds
+$ cat nothing
+cat: ...nothing...
+[exit 1]
+$ printf 'no newline'
+no newline
+$ printf '%s\\n' a \\
+> b
+a
+b
+```
+```sh
+$ exit 9
+```
+"""
+
+
+def test_a_true_page_has_no_findings(tmp_path):
+    assert execute(TRUE_PAGE, tmp_path) == []
+
+
+@pytest.mark.parametrize(
+    ("right", "wrong"),
+    [
+        ("... s\n", "... min\n"),
+        ("one\n...\n", "two\n...\n"),
+        ("one\n...\n", "one\n"),
+        ("\nbirds\n", "\ngulls\n"),
+        ("[exit 1]\n", ""),
+        ("[exit 1]", "[exit 2]"),
+        ("$ cat out", "$ exit 0\n$ cat out"),
+    ],
+)
+def test_a_page_that_is_not_true_is_found_out(right, wrong, tmp_path):
+    changed = (
+        TRUE_PAGE.replace(right, wrong, 1) if right in TRUE_PAGE else TRUE_PAGE.replace("\nbirds\n", "\ngulls\n", 1)
+    )
+    assert changed != TRUE_PAGE
+    assert execute(changed, tmp_path)
