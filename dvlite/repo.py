@@ -17,9 +17,9 @@ from dvlite.errors import DvliteError, FormatError, NotARepository, UsageError
 from dvlite.files import quote
 from dvlite.formats import pointer
 from dvlite.formats.config import Config, Setting, Value
-from dvlite.formats.manifest import is_reserved
 from dvlite.formats.pointer import SUFFIX, Pointer
 from dvlite.git import Git
+from dvlite.paths import is_reserved
 from dvlite.progress import NullProgress, Progress
 from dvlite.remotes import RemoteSettings
 

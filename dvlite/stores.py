@@ -6,7 +6,7 @@ from pathlib import Path
 
 from dvlite.repo import Repo
 from dvlite.store.cache import Cache
-from dvlite.store.catalog import Remote
+from dvlite.store.connection import Remote
 from dvlite.store.remote import RetryBudget, open_store
 
 DEFAULT_JOBS = 8

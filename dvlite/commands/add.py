@@ -16,6 +16,7 @@ from dvlite.formats import manifest, pointer
 from dvlite.formats.manifest import EMPTY_DIR, Entries
 from dvlite.formats.pointer import SUFFIX, Pointer
 from dvlite.oid import DIGEST_BYTES, Digest
+from dvlite.paths import check_paths
 from dvlite.progress import Progress
 from dvlite.repo import Repo, why_untrackable
 from dvlite.results import AddedPath, AddResult, Counts
@@ -227,7 +228,7 @@ class _Adder:
             return Pointer("file", snapshot.digest(0), snapshot.scan.sizes[0], executable=executable, meta=meta)
         entries = self._entries(target, snapshot)
         try:
-            manifest.check_paths(entries.paths)
+            check_paths(entries.paths)
         except DvliteError as error:
             raise UsageError(
                 f"cannot track {quote(self._work.repo.display(target.path))}: {error.message}",

@@ -15,8 +15,10 @@ from dvlite.repo import Version as Named
 from dvlite.results import MovedPath, PushResult
 from dvlite.store import upload
 from dvlite.store.cache import Cache
-from dvlite.store.catalog import Catalog, Remote
-from dvlite.store.upload import Signer, Version
+from dvlite.store.catalog import Catalog
+from dvlite.store.connection import Remote
+from dvlite.store.upload import Signer
+from dvlite.store.uploading import Version, plan, refuse_missing
 from dvlite.stores import open_cache, open_remote
 from dvlite.workspace.obtain import file_in
 from dvlite.workspace.select import select
@@ -49,8 +51,8 @@ def push(
         ]
         earlier = _earlier(repo, opened, named)
         catalog = Catalog(opened).look()
-        made = upload.plan(catalog, cache, versions, _bases(earlier))
-        upload.refuse_missing(made, catalog)
+        made = plan(catalog, cache, versions, _bases(earlier))
+        refuse_missing(made, catalog)
         if dry_run:
             files, size_bytes = made.files, made.size_bytes
         else:

@@ -15,10 +15,9 @@ from dvlite.oid import MANIFEST, format_oid
 from dvlite.progress import Progress
 from dvlite.repo import Repo, Tracked
 from dvlite.results import AbsentPath, ChangedPath, Counts, FileChange, StatusResult, UncommittedPointer
-from dvlite.store import upload
 from dvlite.store.cache import Cache
 from dvlite.store.catalog import Catalog
-from dvlite.store.upload import Version
+from dvlite.store.uploading import Version, plan
 from dvlite.stores import open_cache, open_remote
 from dvlite.workspace.identify import HashOnly, Snapshot
 from dvlite.workspace.scan import Scan
@@ -240,7 +239,7 @@ def _not_pushed(
             wanted = item.pointer
             kind = MANIFEST if wanted.kind == "directory" else FILE_OID
             version = Version(item.path, kind, wanted.digest, wanted.size_bytes)
-            made = upload.plan(catalog, cache, [version], {})
+            made = plan(catalog, cache, [version], {})
             lost = [path for found in made.missing.values() for path in found]
             if made.uploads or lost or made.rescue or not catalog.roots(kind, wanted.digest):
                 absent.append(

@@ -11,7 +11,6 @@ import contextlib
 import mmap
 import os
 from collections import OrderedDict
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Self
 
@@ -20,6 +19,7 @@ from dvlite.errors import FileChanged, ObjectCorrupt, ObjectMissing
 from dvlite.oid import Digest, digest_bytes, digest_file
 from dvlite.store import index, pack
 from dvlite.store.index import Index, Location
+from dvlite.store.large import missing_object, open_verified
 from dvlite.store.pack import KIND_FILE, KIND_MANIFEST, Pack
 
 PACK_BELOW_BYTES = 64 * 1024
@@ -102,7 +102,7 @@ class Cache:
                 return pack.unpack(place.record, self.stored(place))
             except ObjectCorrupt as error:
                 damaged = error
-        raise damaged or _missing(digest, kinds)
+        raise damaged or missing_object(digest, kinds)
 
     def read_node(self, digest: Digest) -> bytes:
         """Returns the verified bytes of a listing's node."""
@@ -376,33 +376,6 @@ def _class_of(kind: int) -> int:
     return pack.FILES if kind == KIND_FILE else pack.META
 
 
-@contextlib.contextmanager
-def open_verified(path: Path, digest: Digest, size_bytes: int) -> Iterator[int]:
-    """Opens a large file of the cache and yields its descriptor after hashing it; raises ObjectMissing or ObjectCorrupt."""
-    with open_large(path, digest) as descriptor:
-        if os.fstat(descriptor).st_size != size_bytes or digest_file(descriptor, size_bytes) != digest:
-            raise ObjectCorrupt(
-                f"object blake3:{digest.hex()} is damaged: its bytes are not the ones that its name promises",
-                hint=_REPAIR,
-            )
-        yield descriptor
-
-
-@contextlib.contextmanager
-def open_large(path: Path, digest: Digest) -> Iterator[int]:
-    """Opens a large file of the cache whose bytes the caller will check itself; raises ObjectMissing."""
-    try:
-        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
-    except FileNotFoundError:
-        raise _missing(digest, (KIND_FILE,)) from None
-    except OSError as error:
-        raise files.os_error(error, "read", path) from error
-    try:
-        yield descriptor
-    finally:
-        os.close(descriptor)
-
-
 def _mapped_index(descriptor: int, name: str) -> Index:
     mapped = mmap.mmap(descriptor, 0, prot=mmap.PROT_READ)
     view = memoryview(mapped)
@@ -422,8 +395,3 @@ def _names(folder: Path) -> list[str]:
         )
     except FileNotFoundError:
         return []
-
-
-def _missing(digest: Digest, kinds: tuple[int, ...]) -> ObjectMissing:
-    kind = "manifest" if KIND_MANIFEST in kinds else "blake3"
-    return ObjectMissing(f"object {kind}:{digest.hex()} is not in the cache", hint="fetch it with dvlite pull")

@@ -10,107 +10,26 @@ from __future__ import annotations
 import contextlib
 import os
 import re
-import threading
-from collections.abc import Callable, Iterable, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass
-from typing import Self, TypeVar
+from collections.abc import Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import Self
 
 from dvlite import files
-from dvlite.errors import DvliteError, FormatError, ObjectCorrupt, ObjectMissing
+from dvlite.errors import FormatError, ObjectCorrupt, ObjectMissing
 from dvlite.formats import condemned, recipe, root, store_config
 from dvlite.formats.recipe import Recipe
 from dvlite.formats.store_config import StoreConfig
 from dvlite.oid import Digest, digest_bytes, format_oid
 from dvlite.store import index, pack
-from dvlite.store.cache import Cache
+from dvlite.store.connection import Remote
 from dvlite.store.index import Index, Location
 from dvlite.store.pack import KIND_FILE, KIND_RECIPE, Pack, Record
-from dvlite.store.remote import Entry, ObjectAbsent, ObjectStore
+from dvlite.store.remote import Entry, ObjectAbsent
 
-T = TypeVar("T")
 _NAMED = re.compile(r"(packs|index|condemned)/([0-9a-f]{64})")
 _MANY = 4000  # objects in a listing from which it is asked for in 16 parts at once
 WHOLE_BELOW_BYTES = 1024 * 1024  # a meta pack smaller than this is fetched and kept whole
 GAP_BYTES = 64 * 1024  # two ranges closer than this are fetched as one
-
-
-@dataclass(slots=True)
-class Traffic:
-    """What a command moved; counted in one place."""
-
-    objects_written: int = 0
-    bytes_written: int = 0
-    objects_read: int = 0
-    bytes_read: int = 0
-
-
-class Remote:
-    """A store with a pool of connections and a place in the cache for what is known of it. A context manager."""
-
-    def __init__(self, store: ObjectStore, cache: Cache, key: str, *, jobs: int) -> None:
-        self.store = store
-        self.cache = cache
-        self.jobs = jobs
-        self.folder = cache.folder / "remote" / key
-        self.traffic = Traffic()
-        self._lock = threading.Lock()
-        self._pool = ThreadPoolExecutor(jobs)
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, failure: type[BaseException] | None, *_: object) -> None:
-        if failure is not None:
-            self.store.close()  # wakes whoever waits for a retry
-        self._pool.shutdown(cancel_futures=True)
-        self.store.close()
-
-    def submit(self, work: Callable[[], T]) -> Future[T]:
-        return self._pool.submit(work)
-
-    def each(self, work: Callable[[str], T], names: Sequence[str]) -> list[T]:
-        """Runs requests at the same time; raises the first error after all ended."""
-        futures = [self._pool.submit(work, name) for name in names]
-        return [future.result() for future in futures]
-
-    def get(self, name: str, *, start: int | None = None, end: int | None = None) -> bytes:
-        data = self.store.get(name, start=start, end=end)
-        with self._lock:
-            self.traffic.objects_read += 1
-            self.traffic.bytes_read += len(data)
-        return data
-
-    def put(self, name: str, data: bytes | bytearray) -> None:
-        self.store.put(name, data)
-        with self._lock:
-            self.traffic.objects_written += 1
-            self.traffic.bytes_written += len(data)
-
-    def keep(self, kind: str, name: str, data: bytes) -> None:
-        """Remembers an immutable object; losing it costs one request."""
-        folder = self.folder / kind
-        self.cache.make_folder(folder)
-        with contextlib.suppress(DvliteError):
-            files.write_atomic(folder / name, data, mode=0o444, sync=False)
-
-    def kept(self, kind: str, name: str) -> bytes | None:
-        try:
-            return (self.folder / kind / name).read_bytes()
-        except OSError:
-            return None
-
-    def kept_names(self, kind: str) -> set[str]:
-        try:
-            return set(os.listdir(self.folder / kind))
-        except OSError:
-            return set()
-
-    def forget(self, kind: str, names: set[str]) -> None:
-        """Forgets kept objects, and with them those that no longer matter."""
-        for name in self.kept_names(kind) & names:
-            with contextlib.suppress(OSError):
-                os.unlink(self.folder / kind / name)
 
 
 class Catalog:

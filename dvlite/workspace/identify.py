@@ -15,9 +15,9 @@ from typing import Protocol
 from dvlite import files
 from dvlite.errors import FileChanged, UsageError
 from dvlite.files import os_error, quote, wait_out
-from dvlite.formats import manifest
 from dvlite.formats.manifest import EMPTY_DIR, KIND_MASK, SYMLINK, Entries
 from dvlite.oid import DIGEST_BYTES, Digest, digest_bytes, digest_file
+from dvlite.paths import is_reserved
 from dvlite.progress import Progress
 from dvlite.workspace.scan import Scan, flags_of, special_file
 from dvlite.workspace.statindex import Rows
@@ -235,7 +235,7 @@ def symlink_problem(path: bytes, target: bytes) -> str | None:
     if leading > depth or b".." in parts[leading:]:
         return f"leaves the tracked directory, {quote(os.fsdecode(target))}"
     for part in parts[leading:]:
-        if manifest.is_reserved(part):
+        if is_reserved(part):
             return f"points to {quote(os.fsdecode(target))}"
     return None
 

@@ -11,41 +11,27 @@ import os
 import shutil
 import stat
 from array import array
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Self
 
 from dvlite import files
 from dvlite.errors import DvliteError, FormatError, ObjectCorrupt, ObjectMissing
-from dvlite.files import TEMP_PREFIX, os_error, quote, temporary_name, wait_out
-from dvlite.formats.manifest import EMPTY_DIR, EXECUTABLE, KIND_MASK, SYMLINK, Entries
+from dvlite.files import os_error, quote, temporary_name, wait_out
+from dvlite.formats.manifest import EMPTY_DIR, EXECUTABLE, SYMLINK, Entries
 from dvlite.oid import DIGEST_BYTES, Digest
 from dvlite.progress import Progress
-from dvlite.store.cache import Cache, open_verified
+from dvlite.store.cache import Cache
+from dvlite.store.large import open_verified
 from dvlite.store.pack import KIND_FILE, unpack
-from dvlite.workspace.identify import IsCached, Snapshot, symlink_problem
+from dvlite.workspace.folders import Folders, clear_leftovers, publish, unchanged
+from dvlite.workspace.identify import Snapshot, symlink_problem
+from dvlite.workspace.planning import Plan
 from dvlite.workspace.scan import Scan
 
 _DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 _CREATE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
-
-
-@dataclass(frozen=True, slots=True)
-class Plan:
-    """What would be done to one tracked path. Numbers are positions in `want` or in the snapshot `have`."""
-
-    write: list[int] = field(default_factory=list)  # of want: content to be written
-    chmod: list[int] = field(default_factory=list)  # of want: only the executable bit differs
-    keep: list[tuple[int, int]] = field(default_factory=list)  # (of want, of have): equal already
-    replace: dict[int, int] = field(default_factory=dict)  # of want -> of have: the file that `write` replaces
-    remove: list[int] = field(default_factory=list)  # of have
-    conflicts: list[int] = field(default_factory=list)  # of have: in the way, and not in the cache
-    extra: list[int] = field(default_factory=list)  # of have: local files that are not in the way
-
-    def bytes_to_write(self, want: Entries) -> int:
-        return sum(want.sizes[i] for i in self.write)
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,52 +43,6 @@ class Outcome:
     racy: bytearray
     damaged: list[tuple[Digest, DvliteError]]
     blocked: list[bytes]  # paths that could not be written because a local file is in the way
-
-
-def plan(want: Entries, have: Snapshot | None, is_cached: IsCached, *, force: bool = False) -> Plan:
-    """Compares a version with what is on disk. `force` treats every local byte as safe: the caller has stored them."""
-    if have is None:
-        return Plan(write=list(range(len(want))))
-    made = Plan()
-    i = j = 0
-    want_count, have_count = len(want), len(have.scan)
-    want_paths, have_paths = want.paths, have.scan.paths
-    while i < want_count or j < have_count:
-        if j >= have_count or (i < want_count and want_paths[i] < have_paths[j]):
-            made.write.append(i)
-            i += 1
-        elif i >= want_count or have_paths[j] < want_paths[i]:
-            _only_here(made, have, j, is_cached, force=force)
-            j += 1
-        else:
-            _both(made, want, have, i, j, is_cached, force=force)
-            i += 1
-            j += 1
-    return made
-
-
-def _only_here(made: Plan, have: Snapshot, j: int, is_cached: IsCached, *, force: bool) -> None:
-    if have.scan.flags[j] == EMPTY_DIR or force or is_cached(have.digest(j), have.scan.sizes[j]):
-        made.remove.append(j)
-    else:
-        made.extra.append(j)
-
-
-def _both(made: Plan, want: Entries, have: Snapshot, i: int, j: int, is_cached: IsCached, *, force: bool) -> None:
-    wanted, found = want.flags[i], have.scan.flags[j]
-    at = slice(i * DIGEST_BYTES, (i + 1) * DIGEST_BYTES)
-    if (wanted & KIND_MASK) == (found & KIND_MASK) and want.digests[at] == have.digests[
-        j * DIGEST_BYTES : (j + 1) * DIGEST_BYTES
-    ]:
-        if wanted == found:
-            made.keep.append((i, j))
-        else:
-            made.chmod.append(i)
-    elif found == EMPTY_DIR or force or is_cached(have.digest(j), have.scan.sizes[j]):
-        made.write.append(i)
-        made.replace[i] = j
-    else:
-        made.conflicts.append(j)
 
 
 def apply(
@@ -123,7 +63,7 @@ def apply(
     writer = _Writer(want, cache, target, progress, link=link)
     single = want.paths == [b""]
     if have is None:
-        _clear_leftovers(target.parent)
+        clear_leftovers(target.parent)
         if single:
             writer.single_file()
         else:
@@ -160,7 +100,7 @@ class _Writer:
         temporary = self._target.parent / temporary_name()
         try:
             os.mkdir(temporary)
-            with _Folders(temporary) as folders:
+            with Folders(temporary) as folders:
                 self._write_all(write, folders, jobs, fresh=True)
             if len(self._scan):
                 wait_out(max(self._scan.ctimes), self._window)
@@ -175,17 +115,17 @@ class _Writer:
     def single_file(self) -> None:
         """Writes a tracked file that is not there."""
         self._target.parent.mkdir(parents=True, exist_ok=True)
-        with _Folders(self._target.parent) as folders:
+        with Folders(self._target.parent) as folders:
             self._write(0, folders.top, os.fsencode(self._target.name), fresh=False)
 
     # --- a path that is there ---
 
     def update_single(self, made: Plan, have: Snapshot) -> None:
         """Replaces or completes a tracked file."""
-        with _Folders(self._target.parent) as folders:
+        with Folders(self._target.parent) as folders:
             name = os.fsencode(self._target.name)
             for i in made.write:
-                if _unchanged(folders.top, name, have.scan, made.replace.get(i)):
+                if unchanged(folders.top, name, have.scan, made.replace.get(i)):
                     self._write(i, folders.top, name, fresh=False)
                 else:
                     self._blocked.add(i)
@@ -194,15 +134,15 @@ class _Writer:
 
     def update_tree(self, made: Plan, have: Snapshot, jobs: int) -> None:
         """Brings an existing directory up to date in place."""
-        with _Folders(self._target) as folders:
-            _clear_leftovers(self._target)
+        with Folders(self._target) as folders:
+            clear_leftovers(self._target)
             self._remove(made, have, folders)
             self._write_all(made.write, folders, jobs, fresh=False, made=made, have=have)
             for i in made.chmod:
                 folder, name = folders.split(self._want.paths[i])
                 self._chmod(i, folder, name)
 
-    def _remove(self, made: Plan, have: Snapshot, folders: _Folders) -> None:
+    def _remove(self, made: Plan, have: Snapshot, folders: Folders) -> None:
         """Removes files, then the folders that this leaves empty unless the version has them."""
         emptied: set[bytes] = set()
         for j in made.remove:
@@ -210,7 +150,7 @@ class _Writer:
             folder, name = folders.split(path)
             if have.scan.flags[j] == EMPTY_DIR:
                 emptied.add(path)
-            elif _unchanged(folder, name, have.scan, j):
+            elif unchanged(folder, name, have.scan, j):
                 os.unlink(name, dir_fd=folder)
             if b"/" in path:
                 emptied.add(path[: path.rfind(b"/")])
@@ -229,7 +169,7 @@ class _Writer:
     def _write_all(
         self,
         write: Sequence[int],
-        folders: _Folders,
+        folders: Folders,
         jobs: int,
         *,
         fresh: bool,
@@ -241,7 +181,7 @@ class _Writer:
         links = [i for i in write if want.flags[i] == SYMLINK]  # last: nothing is ever written through one
         self._progress.start("writing files", total_bytes=sum(want.sizes[i] for i in write), total_files=len(write))
 
-        def work(part: Sequence[int], mine: _Folders) -> None:
+        def work(part: Sequence[int], mine: Folders) -> None:
             for i in part:
                 try:
                     folder, name = mine.split(want.paths[i], create=True)
@@ -251,7 +191,7 @@ class _Writer:
                 if (
                     made is not None
                     and have is not None
-                    and not _unchanged(folder, name, have.scan, made.replace.get(i))
+                    and not unchanged(folder, name, have.scan, made.replace.get(i))
                 ):
                     self._blocked.add(i)
                     continue
@@ -265,7 +205,7 @@ class _Writer:
                 parts = [
                     ordinary[len(ordinary) * k // workers : len(ordinary) * (k + 1) // workers] for k in range(workers)
                 ]
-                mine = [stack.enter_context(_Folders(folders.path)) for _ in parts]
+                mine = [stack.enter_context(Folders(folders.path)) for _ in parts]
                 for done in [pool.submit(work, part, own) for part, own in zip(parts, mine, strict=True)]:
                     done.result()
         work(links, folders)
@@ -318,7 +258,7 @@ class _Writer:
                 os.lseek(descriptor, 0, os.SEEK_SET)
                 files.write_all(descriptor, raw)
             if not fresh:
-                _publish(temporary, name, folder)
+                publish(temporary, name, folder)
             return os.fstat(descriptor)
         except BaseException:
             with contextlib.suppress(OSError):
@@ -346,7 +286,7 @@ class _Writer:
                 else:
                     status = self._copy(i, opened, temporary, folder)
                 if not fresh:
-                    _publish(temporary, name, folder)
+                    publish(temporary, name, folder)
                 return os.stat(name, dir_fd=folder, follow_symlinks=False) if status is None or not fresh else status
             except BaseException:
                 with contextlib.suppress(OSError):
@@ -380,7 +320,7 @@ class _Writer:
         temporary = temporary_name().encode()
         os.symlink(target, temporary, dir_fd=folder)
         try:
-            _publish(temporary, name, folder)
+            publish(temporary, name, folder)
         except BaseException:
             with contextlib.suppress(OSError):
                 os.unlink(temporary, dir_fd=folder)
@@ -455,105 +395,7 @@ def _merge(
     return merged, bytearray(b"".join(row[3] for row in rows)), bytearray(row[4] for row in rows)
 
 
-class _Folders:
-    """Descriptors of the folders below one real folder, opened without following symlinks; a few kept open."""
-
-    _KEEP = 8
-
-    def __init__(self, path: Path) -> None:
-        self.path = path
-        self.top = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-        self._open: dict[bytes, int] = {}
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        for descriptor in (*self._open.values(), self.top):
-            os.close(descriptor)
-
-    def split(self, path: bytes, *, create: bool = False) -> tuple[int, bytes]:
-        """Returns the descriptor of a path's folder, and its last name."""
-        cut = path.rfind(b"/")
-        return (self.top, path) if cut < 0 else (self._folder(path[:cut], create=create), path[cut + 1 :])
-
-    def forget(self, path: bytes) -> None:
-        """Closes a folder that is about to be removed."""
-        for name in [name for name in self._open if name == path or name.startswith(path + b"/")]:
-            os.close(self._open.pop(name))
-
-    def _folder(self, path: bytes, *, create: bool) -> int:
-        found = self._open.get(path)
-        if found is not None:
-            return found
-        parent, name = self.split(path, create=create)
-        try:
-            descriptor = os.open(name, _DIRECTORY, dir_fd=parent)
-        except FileNotFoundError:
-            if not create:
-                raise
-            with contextlib.suppress(FileExistsError):  # another thread may have made it
-                os.mkdir(name, dir_fd=parent)
-            descriptor = os.open(name, _DIRECTORY, dir_fd=parent)
-        if len(self._open) >= self._KEEP:
-            for old in [key for key in self._open if not path.startswith(key + b"/")][:4]:
-                os.close(self._open.pop(old))
-        self._open[path] = descriptor
-        return descriptor
-
-
-def _publish(temporary: bytes, name: bytes, folder: int) -> None:
-    """Gives a complete file its name; an empty folder in its place gives way."""
-    try:
-        os.rename(temporary, name, src_dir_fd=folder, dst_dir_fd=folder)
-    except IsADirectoryError:
-        os.rmdir(name, dir_fd=folder)
-        os.rename(temporary, name, src_dir_fd=folder, dst_dir_fd=folder)
-
-
-def _unchanged(folder: int, name: bytes, scan: Scan, j: int | None) -> bool:
-    """Says whether what stands at a name is still what the plan was made for (nothing, if j is None)."""
-    try:
-        now = os.stat(name, dir_fd=folder, follow_symlinks=False)
-    except FileNotFoundError:
-        return True
-    if j is None:
-        return stat.S_ISDIR(now.st_mode)  # the write itself decides
-    if scan.flags[j] == EMPTY_DIR:
-        return stat.S_ISDIR(now.st_mode)
-    return (now.st_size, now.st_mtime_ns, now.st_ctime_ns, now.st_ino) == (
-        scan.sizes[j],
-        scan.mtimes[j],
-        scan.ctimes[j],
-        scan.inodes[j],
-    )
-
-
-def _clear_leftovers(folder: Path) -> None:
-    """Removes temporary files of killed runs; the caller holds the workspace lock, so they are nobody's."""
-    with contextlib.suppress(OSError):
-        for entry in list(os.scandir(folder)):
-            if entry.name.startswith(TEMP_PREFIX) and len(entry.name) == len(TEMP_PREFIX) + 16:
-                if entry.is_dir(follow_symlinks=False):
-                    shutil.rmtree(entry.path, ignore_errors=True)
-                else:
-                    os.unlink(entry.path)
-
-
 def _existing(path: Path) -> Path:
     while not path.exists():
         path = path.parent
     return path
-
-
-def selected(entries: Entries, wanted: Callable[[bytes], bool]) -> Entries:
-    """Returns the entries whose path is wanted."""
-    chosen = [i for i, path in enumerate(entries.paths) if wanted(path)]
-    digests = b"".join(entries.digest(i) for i in chosen)
-    sizes = array("Q", (entries.sizes[i] for i in chosen))
-    return Entries([entries.paths[i] for i in chosen], bytes(entries.flags[i] for i in chosen), sizes, digests)
-
-
-def paths_of(plan_part: Sequence[int], snapshot: Snapshot) -> Iterator[bytes]:
-    """Yields the paths of entries of a snapshot."""
-    return (snapshot.scan.paths[j] for j in plan_part)

@@ -17,7 +17,8 @@ from dvlite.results import CheckedOutPath
 from dvlite.store.pack import KIND_MANIFEST
 from dvlite.workspace import materialise, sparse
 from dvlite.workspace.identify import HashOnly, Snapshot, identify
-from dvlite.workspace.materialise import Outcome, Plan
+from dvlite.workspace.materialise import Outcome
+from dvlite.workspace.planning import Plan, plan, selected
 from dvlite.workspace.scan import Scan
 from dvlite.workspace.storing import Storing, can_share_blocks
 from dvlite.workspace.tracked import NO_VERSION, Workspace
@@ -52,13 +53,13 @@ def restore(work: Workspace, path: str, wanted: Pointer, patterns: Sequence[str]
         return Restored(CheckedOutPath(path=path, kept=len(found)))
     whole = work.wanted(wanted)
     chooses = sparse.selector(patterns) if patterns else work.selector(path)
-    want = whole if chooses is None else materialise.selected(whole, chooses)
+    want = whole if chooses is None else selected(whole, chooses)
     _refuse_unmatched(path, patterns, want)
     have = None if found is None else work.identify(path, found, HashOnly())
     outside = None
     if have is not None and chooses is not None:
         have, outside = _split(have, chooses)
-    made = materialise.plan(want, have, work.cache.has_file, force=how.force)
+    made = plan(want, have, work.cache.has_file, force=how.force)
     absent = _absent(work, want, made)
     _require_space(work, path, want, made)
     saved = _save(work, path, have, made) if how.force and have is not None else ()

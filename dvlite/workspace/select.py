@@ -25,7 +25,8 @@ def select(
     """
     if not arguments:
         return [(item, ()) for item in tracked]
-    chosen: dict[int, tuple[str, ...] | None] = {}  # position -> patterns; None: the whole
+    whole: set[int] = set()
+    parts: dict[int, list[str]] = {}
     for argument in arguments:
         matched = _matches(repo, tracked, argument)
         if not matched:
@@ -33,17 +34,19 @@ def select(
                 f"{quote(argument)} is not tracked by dvlite", hint=f"dvlite add {argument}   or see what is: dvlite ls"
             )
         for position, pattern in matched:
-            already: tuple[str, ...] | None = chosen.get(position, ())
-            if pattern is None or already is None:
-                chosen[position] = None
-            elif not inside:
+            if pattern is None:
+                whole.add(position)
+            elif inside:
+                parts.setdefault(position, []).append(pattern)
+            else:
                 raise UsageError(
-                    f"{quote(argument)} is inside the tracked path {quote(tracked[position].path)}: whole tracked paths are needed here",
+                    f"{quote(argument)} is inside {quote(tracked[position].path)}: only whole tracked paths can be given here",
                     hint=f"give {tracked[position].path}",
                 )
-            else:
-                chosen[position] = (*already, pattern)
-    return [(tracked[position], patterns or ()) for position, patterns in sorted(chosen.items())]
+    return [
+        (tracked[position], () if position in whole else tuple(parts[position]))
+        for position in sorted(whole | parts.keys())
+    ]
 
 
 def _matches(repo: Repo, tracked: Sequence[P], argument: str) -> list[tuple[int, str | None]]:

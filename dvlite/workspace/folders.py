@@ -1,0 +1,101 @@
+"""Writes into folders through their descriptors, without following symlinks; knows names, not versions."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shutil
+import stat
+from pathlib import Path
+from typing import Self
+
+from dvlite.files import TEMP_PREFIX
+from dvlite.formats.manifest import EMPTY_DIR
+from dvlite.workspace.scan import Scan
+
+_DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
+
+
+class Folders:
+    """Descriptors of the folders below one real folder, opened without following symlinks; a few kept open."""
+
+    _KEEP = 8
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.top = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        self._open: dict[bytes, int] = {}
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for descriptor in (*self._open.values(), self.top):
+            os.close(descriptor)
+
+    def split(self, path: bytes, *, create: bool = False) -> tuple[int, bytes]:
+        """Returns the descriptor of a path's folder, and its last name."""
+        cut = path.rfind(b"/")
+        return (self.top, path) if cut < 0 else (self._folder(path[:cut], create=create), path[cut + 1 :])
+
+    def forget(self, path: bytes) -> None:
+        """Closes a folder that is about to be removed."""
+        for name in [name for name in self._open if name == path or name.startswith(path + b"/")]:
+            os.close(self._open.pop(name))
+
+    def _folder(self, path: bytes, *, create: bool) -> int:
+        found = self._open.get(path)
+        if found is not None:
+            return found
+        parent, name = self.split(path, create=create)
+        try:
+            descriptor = os.open(name, _DIRECTORY, dir_fd=parent)
+        except FileNotFoundError:
+            if not create:
+                raise
+            with contextlib.suppress(FileExistsError):  # another thread may have made it
+                os.mkdir(name, dir_fd=parent)
+            descriptor = os.open(name, _DIRECTORY, dir_fd=parent)
+        if len(self._open) >= self._KEEP:
+            for old in [key for key in self._open if not path.startswith(key + b"/")][:4]:
+                os.close(self._open.pop(old))
+        self._open[path] = descriptor
+        return descriptor
+
+
+def publish(temporary: bytes, name: bytes, folder: int) -> None:
+    """Gives a complete file its name; an empty folder in its place gives way."""
+    try:
+        os.rename(temporary, name, src_dir_fd=folder, dst_dir_fd=folder)
+    except IsADirectoryError:
+        os.rmdir(name, dir_fd=folder)
+        os.rename(temporary, name, src_dir_fd=folder, dst_dir_fd=folder)
+
+
+def unchanged(folder: int, name: bytes, scan: Scan, j: int | None) -> bool:
+    """Says whether what stands at a name is still what the plan was made for (nothing, if j is None)."""
+    try:
+        now = os.stat(name, dir_fd=folder, follow_symlinks=False)
+    except FileNotFoundError:
+        return True
+    if j is None:
+        return stat.S_ISDIR(now.st_mode)  # the write itself decides
+    if scan.flags[j] == EMPTY_DIR:
+        return stat.S_ISDIR(now.st_mode)
+    return (now.st_size, now.st_mtime_ns, now.st_ctime_ns, now.st_ino) == (
+        scan.sizes[j],
+        scan.mtimes[j],
+        scan.ctimes[j],
+        scan.inodes[j],
+    )
+
+
+def clear_leftovers(folder: Path) -> None:
+    """Removes temporary files of killed runs; the caller holds the workspace lock, so they are nobody's."""
+    with contextlib.suppress(OSError):
+        for entry in list(os.scandir(folder)):
+            if entry.name.startswith(TEMP_PREFIX) and len(entry.name) == len(TEMP_PREFIX) + 16:
+                if entry.is_dir(follow_symlinks=False):
+                    shutil.rmtree(entry.path, ignore_errors=True)
+                else:
+                    os.unlink(entry.path)
