@@ -642,11 +642,11 @@ def ls(target: str | None, *, long: bool, recursive: bool) -> int:
 
 @app.command(example="dvlite get git@example.com:acme/birds model.pt --rev v1.2 -o model.pt", codes=(12, 13))
 @click.argument("source", metavar="REPO_OR_PATH", type=PathText())
-@click.argument("path", metavar="PATH")
+@click.argument("path", metavar="[PATH]", required=False)
 @REVISION
 @click.option("-o", "--output", metavar="OUT", type=PathText(), help="Where to write it; - is standard output.")
 @JOBS
-def get(source: str, path: str, *, revision: str | None, output: str | None, jobs: int | None) -> int:
+def get(source: str, path: str | None, *, revision: str | None, output: str | None, jobs: int | None) -> int:
     """Copy data out of any repository, without a clone."""
     from dvlite.commands.get import get as verb
 

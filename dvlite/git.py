@@ -7,6 +7,7 @@ of the work tree, with `/`, undecodable bytes as `os.fsdecode` keeps them. Knows
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
 import shutil
@@ -102,6 +103,48 @@ def clone_into(url: str, target: Path, environ: Mapping[str, str], *, quiet: boo
     env = {name: value for name, value in environ.items() if name not in _REDIRECTS and name != _INDEX}
     if subprocess.run(arguments, env=env, stdout=subprocess.DEVNULL, check=False).returncode:
         raise DvliteError(f"git could not clone {quote(without_credentials(url))}", hint="git's own message is above")
+
+
+def clone_briefly(url: str, target: Path, environ: Mapping[str, str], revision: str | None, *, limit_bytes: int) -> str:
+    """Clones as little of a repository as its server allows, checks nothing out, and returns the commit that `revision` names.
+
+    One commit if it is a branch, a tag or nothing (the default branch), else the history; files above `limit_bytes` stay away for
+    good: git will not go and fetch them when they are asked for. Raises UsageError if there is no such revision.
+    """
+    lean = [] if os.path.isdir(url) else ["--depth=1"]  # git ignores them for a folder, and says so
+    partial = [] if os.path.isdir(url) else [f"--filter=blob:limit={limit_bytes + 1}"]
+    whole = revision is not None
+    if revision is not None:
+        whole = _clone_without_checkout(url, target, environ, [*lean, *partial, f"--branch={revision}"], tell=False)
+    if whole:
+        shutil.rmtree(target, ignore_errors=True)
+    if (whole or revision is None) and _clone_without_checkout(
+        url, target, environ, partial if whole else [*lean, *partial], tell=True
+    ):
+        raise DvliteError(f"git could not clone {quote(without_credentials(url))}", hint="git's own message is above")
+    git = Git(GitPlaces(target, target / ".git", target / ".git"), environ)
+    for key in ("remote.origin.promisor", "remote.origin.partialclonefilter", "extensions.partialClone"):
+        git.run("config", "--local", "--unset-all", key, check=False)
+    for name in (revision, f"origin/{revision}") if whole else ("HEAD",):
+        with contextlib.suppress(UsageError):
+            return git.resolve(str(name))
+    where = quote(without_credentials(url))
+    if revision is None:
+        raise UsageError(f"{where} has no commit", hint="commit something there first")
+    raise UsageError(
+        f"{where} has no commit {quote(revision)}", hint=f"see what it has: git ls-remote {printable(url)}"
+    )
+
+
+def _clone_without_checkout(
+    url: str, target: Path, environ: Mapping[str, str], options: Sequence[str], *, tell: bool
+) -> bool:
+    """Returns whether git failed; `tell` lets its messages through."""
+    env = {name: value for name, value in environ.items() if name not in _REDIRECTS and name != _INDEX}
+    arguments = ["clone", "--quiet", "--no-checkout", "--template=", *options, "--", url, str(target)]
+    command = [program(environ, not_in=Path.cwd()), *arguments]
+    stderr = None if tell else subprocess.DEVNULL
+    return subprocess.run(command, env=env, stdout=subprocess.DEVNULL, stderr=stderr, check=False).returncode != 0
 
 
 def without_credentials(url: str) -> str:

@@ -33,7 +33,7 @@ LAYERS = (
     ("store",),
     ("remotes",),
     ("repo",),
-    ("stores",),
+    ("connect", "stores"),
     ("workspace",),
     ("pipeline", "lineage"),
     ("commands",),
@@ -65,7 +65,12 @@ OWNERS = {
 DISTRIBUTIONS = {
     "pyyaml": "yaml",
 }  # where the name to install is not the name to import
-LATE_IMPORTS = ("cli", "render", "store.remote")  # what they need differs from command to command, and is slow to load
+LATE_IMPORTS = (
+    "cli",
+    "render",
+    "store.remote",
+    "commands.status",
+)  # what they need differs from call to call, and is slow to load
 UNIX_ONLY = {"fcntl", "grp", "pwd", "resource", "termios", "tty"}  # never at the top: the package imports anywhere
 ENVIRONMENT = ("cli", "repo", "git")  # the rest is handed what it needs (git hands the user's environment on to git)
 
@@ -397,7 +402,8 @@ SOUND = {
     "store/__init__.py": "",
     "store/index.py": '"""Index."""\nimport dvlite.oid\n',
     "store/pack.py": '"""Packs."""\nfrom dvlite.store import index\nfrom dvlite.oid import Oid\n',
-    "store/remote.py": '"""Remote."""\ndef connect():\n    import s3fs\n    from dvlite.store import pack\n',
+    "store/bucket.py": '"""Bucket."""\nimport s3fs\n',
+    "store/remote.py": '"""Remote."""\ndef connect():\n    from dvlite.store import bucket, pack\n',
     "repo.py": '"""Repo."""\nimport os\nfrom dvlite import __version__\nfrom dvlite.store.pack import Pack\nHOME = os.environ\n',
     "commands/__init__.py": "",
     "commands/add.py": '"""Add."""\nfrom dvlite.repo import Repo\ndef add(repo):\n    pass\n',

@@ -15,7 +15,7 @@ from dvlite.files import quote
 from dvlite.formats import manifest, pointer
 from dvlite.formats.manifest import EMPTY_DIR, Entries
 from dvlite.formats.pointer import SUFFIX, Pointer
-from dvlite.oid import DIGEST_BYTES, Digest
+from dvlite.oid import Digest
 from dvlite.paths import check_paths
 from dvlite.progress import Progress
 from dvlite.repo import Repo, why_untrackable
@@ -199,7 +199,7 @@ class _Adder:
         self._warn(path, known, snapshot)
         if known is not None and made.same_version(known):
             return None if update else _unchanged(path, known, known.kind)
-        added = self._added(target, made, snapshot, writer.stored_bytes - before)
+        added = self._added(target, made, snapshot, reader, writer.stored_bytes - before)
         self._nodes.clear()
         return added
 
@@ -262,13 +262,10 @@ class _Adder:
             names = [os.fsencode(path)] if not prefix else snapshot.scan.paths
             self.warnings.extend(portable_warnings(names))
 
-    def _added(self, target: _Target, made: Pointer, snapshot: Snapshot, stored_bytes: int) -> AddedPath:
+    def _added(
+        self, target: _Target, made: Pointer, snapshot: Snapshot, reader: Storing, stored_bytes: int
+    ) -> AddedPath:
         known = target.known
-        duplicates = 0
-        if known is None and made.kind == "directory":
-            width, digests = DIGEST_BYTES, bytes(snapshot.digests)
-            content = [i for i, flags in enumerate(snapshot.scan.flags) if flags != EMPTY_DIR]
-            duplicates = len(content) - len({digests[i * width : (i + 1) * width] for i in content})
         return AddedPath(
             path=target.path,
             kind="directory" if made.kind == "directory" else "file",
@@ -277,7 +274,7 @@ class _Adder:
             files=made.files,
             created=known is None,
             counts=self._counts(known, made),
-            duplicates=duplicates,
+            duplicates=reader.duplicates if known is None else 0,
             left_out=dict(snapshot.scan.left_out),
             stored_bytes=stored_bytes,
         )

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Iterable, Sequence
 
+from dvlite.connect import open_remote
 from dvlite.errors import DvliteError, ObjectCorrupt, ObjectMissing
 from dvlite.formats import manifest
 from dvlite.oid import Digest
@@ -13,7 +14,7 @@ from dvlite.repo import WORKSPACE, Repo, Scope
 from dvlite.results import CheckedOutPath, CheckoutResult, FetchResult, PullResult
 from dvlite.store.cache import Cache
 from dvlite.store.catalog import Catalog
-from dvlite.stores import open_cache, open_remote
+from dvlite.stores import open_cache
 from dvlite.workspace.fetching import missing_error, parts_of
 from dvlite.workspace.obtain import Obtained, Part, obtain
 from dvlite.workspace.restore import How, restore

@@ -6,6 +6,7 @@ import datetime as dt
 import time
 from collections.abc import Callable, Sequence
 
+from dvlite.connect import open_remote
 from dvlite.errors import FormatError
 from dvlite.formats.pointer import Pointer
 from dvlite.oid import FILE, MANIFEST, Digest, digest_bytes, parse_oid
@@ -19,7 +20,7 @@ from dvlite.store.catalog import Catalog
 from dvlite.store.connection import Remote
 from dvlite.store.upload import Signer
 from dvlite.store.uploading import Version, plan, refuse_missing
-from dvlite.stores import open_cache, open_remote
+from dvlite.stores import open_cache
 from dvlite.workspace.obtain import file_in
 from dvlite.workspace.select import select
 

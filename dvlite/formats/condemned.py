@@ -36,10 +36,7 @@ def dump(entry: Condemned) -> bytes:
 def parse(data: bytes, where: str) -> Condemned:
     """Reads an entry; raises FormatError for anything unexpected: what cannot be read must stop a writer."""
     body = strict_json.parse(data, where, limit_bytes=64 * 1024 * 1024)
-    if body.get("dvlite_condemned") != VERSION:
-        raise FormatError(
-            f"cannot read {where}: version {str(body.get('dvlite_condemned'))[:20]} is not known", hint="upgrade dvlite"
-        )
+    strict_json.require_version(body.get("dvlite_condemned"), VERSION, f"cannot read {where}")
     nonce = body.get("nonce")
     if len(body) != 4 or not isinstance(nonce, str) or _NONCE.fullmatch(nonce) is None:
         raise FormatError(f"cannot read {where}: fields are missing or of the wrong type")

@@ -28,6 +28,7 @@ EXECUTABLE = 0x10
 NODE_LIMIT_BYTES = 16 * 1024 * 1024
 MIN_ENTRIES, MAX_ENTRIES, SPLIT = 128, 2048, 384
 MAX_LEVEL = 8
+MAX_SIZE = 2**63 - 1  # bytes of one file
 NO_DIGEST = bytes(DIGEST_BYTES)  # of an empty directory
 _HEADER = struct.Struct("<4sBBHII")  # magic, version, level, 0, entries, bytes of paths
 _LEGAL_FLAGS = frozenset({FILE, FILE | EXECUTABLE, SYMLINK, EMPTY_DIR})
@@ -207,6 +208,8 @@ def _decode_leaf(data: bytes, digest: Digest, paths: list[bytes]) -> Entries:
         raise _corrupt(digest, "an entry has a kind that is not known")
     at = _HEADER.size + count
     sizes = _array(data[at : at + 8 * count])
+    if count and max(sizes) > MAX_SIZE:
+        raise _corrupt(digest, "an entry has an impossible size")
     at += 8 * count
     return Entries(paths, flags, sizes, data[at : at + DIGEST_BYTES * count])
 
@@ -223,16 +226,23 @@ def _decode_branch(data: bytes, digest: Digest, level: int, paths: list[bytes]) 
 
 
 def leaves(root: Digest, read: ReadNode) -> Iterator[Entries]:
-    """Yields the leaves of a listing in path order, each checked to follow the one before."""
+    """Yields the leaves of a listing in path order, each checked to follow the one before.
+
+    Every node must end where its parent says: so no node can stand in a listing twice, and a few bytes cannot list a billion entries.
+    """
     last = b""
-    stack: list[tuple[Digest, int]] = [(root, MAX_LEVEL + 1)]
+    stack: list[tuple[Digest, int, bytes | None]] = [(root, MAX_LEVEL + 1, None)]
     while stack:
-        digest, below = stack.pop()
+        digest, below, end = stack.pop()
         node = decode(read(digest), digest)
+        paths = node.last_paths if isinstance(node, Branch) else node.paths
+        if end is not None and (not paths or paths[-1] != end):
+            raise _corrupt(digest, "it does not end where the node above says")
         if isinstance(node, Branch):
             if node.level >= below:
                 raise _corrupt(digest, "its level is wrong")
-            stack.extend((child, node.level) for child in reversed(node.digests))
+            children = zip(node.digests, node.last_paths, strict=True)
+            stack.extend((child, node.level, path) for child, path in reversed(list(children)))
             continue
         if node.paths:
             if last and node.paths[0] <= last:
@@ -263,8 +273,9 @@ def node_names(root: Digest, read: ReadNode) -> set[Digest]:
     while level:
         nodes = [decode(read(digest), digest) for digest in level]
         branches = [node for node in nodes if isinstance(node, Branch)]
+        below = {child for branch in branches if branch.level > 1 for child in branch.digests}
+        level = list(below - names)  # a hostile listing may name a node many times
         names.update(child for branch in branches for child in branch.digests)
-        level = [child for branch in branches if branch.level > 1 for child in branch.digests]
     return names
 
 
@@ -321,10 +332,10 @@ def _leaf_digests_only_in(mine: Digest | None, theirs: Digest | None, read: Read
             if not level_here or not here:
                 return here
         if level_there >= level_here:
-            there = [child for digest in there for child in _children(digest, read)]
+            there = _below(there, read)
             level_there -= 1
         if level_here > level_there:
-            here = [child for digest in here for child in _children(digest, read)]
+            here = _below(here, read)
             level_here -= 1
 
 
@@ -333,6 +344,11 @@ def _level(digest: Digest | None, read: ReadNode) -> int:
         return 0
     node = decode(read(digest), digest)
     return node.level if isinstance(node, Branch) else 0
+
+
+def _below(digests: Sequence[Digest], read: ReadNode) -> list[Digest]:
+    """Returns the children of nodes in order, each once: a hostile listing may name one many times."""
+    return list(dict.fromkeys(child for digest in digests for child in _children(digest, read)))
 
 
 def _children(digest: Digest, read: ReadNode) -> tuple[Digest, ...]:

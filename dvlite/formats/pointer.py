@@ -66,7 +66,9 @@ def parse(data: bytes, where: str) -> Pointer:
     if len(data) > LIMIT_BYTES:
         raise _wrong(where, 1, f"a pointer file has at most {LIMIT_BYTES} bytes, this one has {len(data)}")
     values, meta = _fields(data, where)
-    if values.get("dvlite", (1, ""))[1] != str(VERSION):
+    if "dvlite" not in values:
+        raise _wrong(where, 1, "it is not a pointer file: 'dvlite' is missing")
+    if values["dvlite"][1] != str(VERSION):
         raise _unknown_version(where, values)
     line, kind = values.get("kind", (1, ""))
     if kind not in _FIELDS:

@@ -10,6 +10,7 @@ import struct
 from dataclasses import dataclass
 
 from dvlite.errors import FormatError, ObjectCorrupt
+from dvlite.formats.store_config import LEAST_BYTES
 from dvlite.oid import DIGEST_BYTES, Digest, digest_bytes, short
 
 MAGIC = b"DVLR"
@@ -82,6 +83,8 @@ def parse(data: bytes, digest: Digest) -> Recipe:
     for pack, _, count, repeat, length in rows:
         if pack >= packs or not count or not repeat or length < count * repeat or length % repeat:
             raise _corrupt(digest, "a term is impossible")
+    if sum(row[2] * row[3] for row in rows) > size_bytes // LEAST_BYTES + 1:
+        raise _corrupt(digest, "it has impossibly many chunks")
     if sum(row[4] for row in rows) != size_bytes:
         raise _corrupt(digest, "its terms do not add up to the file's size")
     return Recipe(digest, size_bytes, tuple(Term(names[row[0]], *row[1:]) for row in rows))

@@ -70,13 +70,10 @@ def dump(root: Root) -> bytes:
 def parse(data: bytes, where: str) -> Root:
     """Reads a root's body; raises FormatError for anything unexpected, so that gc never guesses."""
     body = strict_json.parse(data, where, limit_bytes=64 * 1024)
-    if body.get("dvlite_root") != VERSION:
-        raise FormatError(
-            f"cannot read {where}: version {str(body.get('dvlite_root'))[:20]} is not known", hint="upgrade dvlite"
-        )
+    strict_json.require_version(body.get("dvlite_root"), VERSION, f"cannot read {where}")
     texts = [body.get(key) for key in ("path", "project", "commit", "user", "time")]
     size = body.get("size")
-    if len(body) != 7 or not all(isinstance(text, str) for text in texts) or not isinstance(size, int) or size < 0:
+    if len(body) != 7 or not all(isinstance(text, str) for text in texts) or type(size) is not int or size < 0:
         raise FormatError(f"cannot read {where}: fields are missing or of the wrong type")
     path, project, commit, user, time = map(str, texts)
     if not _HEX.fullmatch(project) or not _HEX.fullmatch(commit):

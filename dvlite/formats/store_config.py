@@ -14,6 +14,7 @@ NAME = "config"
 VERSION = 1
 KNOWN_FEATURES: frozenset[str] = frozenset()
 CHUNKER = "fastcdc-2020"
+LEAST_BYTES = 256  # no chunk but a file's last may be smaller: recipes are bounded by it
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,16 +43,12 @@ def dump(config: StoreConfig) -> bytes:
 def parse(data: bytes, where: str) -> StoreConfig:
     """Reads a remote's config; raises FormatError for a version or chunker that this client does not know."""
     body = strict_json.parse(data, where, limit_bytes=64 * 1024)
-    if body.get("dvlite_store") != VERSION:
-        raise FormatError(
-            f"cannot use {where}: version {str(body.get('dvlite_store'))[:20]} of the store is not known",
-            hint="upgrade dvlite; nothing was written",
-        )
+    strict_json.require_version(body.get("dvlite_store"), VERSION, f"cannot use {where}")
     chunker, features = body.get("chunker"), body.get("features")
     if not isinstance(chunker, dict) or chunker.get("name") != CHUNKER:
         raise FormatError(f"cannot use {where}: its chunker is not known", hint="upgrade dvlite")
     sizes = [size for key in ("min", "average", "max") if isinstance(size := chunker.get(key), int)]
-    if len(sizes) != 3 or not 256 <= sizes[0] <= sizes[1] <= sizes[2] <= 16 * 1024 * 1024:
+    if len(sizes) != 3 or not LEAST_BYTES <= sizes[0] <= sizes[1] <= sizes[2] <= 16 * 1024 * 1024:
         raise FormatError(f"cannot use {where}: its chunk sizes are impossible")
     if not isinstance(features, list) or not all(isinstance(feature, str) for feature in features):
         raise FormatError(f"cannot use {where}: 'features' is not a list of names")

@@ -33,6 +33,14 @@ def parse(data: bytes, where: str, *, limit_bytes: int = LIMIT_BYTES) -> dict[st
     return value
 
 
+def require_version(found: object, known: int, failure: str) -> None:
+    """Raises FormatError, which begins with `failure`, unless a version is exactly the one that is known (`true` is not 1)."""
+    if type(found) is not int or found != known:
+        raise FormatError(
+            f"{failure}: version {str(found)[:20]} is not known", hint="upgrade dvlite; nothing was written"
+        )
+
+
 def _too_deep(data: bytes) -> bool:
     """Bounds the nesting before the parser recurses; brackets inside strings only make it stricter."""
     depth = deepest = 0

@@ -23,6 +23,8 @@ from dvlite.store.large import missing_object, open_verified
 from dvlite.store.pack import KIND_FILE, KIND_MANIFEST, Pack
 
 PACK_BELOW_BYTES = 64 * 1024
+_FILE_KINDS = (KIND_FILE,)
+_INDEX_ROWS = 250_000  # rows of an index object: bounds the memory of an add of millions of files
 _MAX_MAPS = 16  # packs mapped at a time: a map holds a file descriptor
 _FOLDERS = ("files", "packs", "index", "partial", "tmp", "quarantine", "remote")
 _REPAIR = "dvlite pull fetches a good copy if a remote has one"
@@ -36,6 +38,9 @@ class Cache:
         self.pack_below_bytes = pack_below_bytes
         self.group = group
         self._segments: dict[str, Index] | None = None
+        self._files = f"{folder}/files/"
+        self._shards: set[str] | None = None  # folders of large files: most look-ups end here, without a system call
+        self.just_verified: set[Digest] = set()  # large files that this process hashed as it stored them
         self._maps: OrderedDict[Digest, mmap.mmap] = OrderedDict()
 
     def create(self) -> None:
@@ -66,19 +71,30 @@ class Cache:
     def refresh(self) -> None:
         """Forgets what is known, so that what other processes added is seen."""
         self._segments = None
+        self._shards = None
 
     def locations(self, digest: Digest, kinds: tuple[int, ...]) -> list[Location]:
         """Returns where an object lies in packs; empty if nowhere."""
         return [place for segment in self.segments().values() for place in segment.find(digest, kinds)]
 
     def has_packed(self, digest: Digest, kinds: tuple[int, ...]) -> bool:
-        return any(next(segment.find(digest, kinds), None) is not None for segment in self.segments().values())
+        for segment in self.segments().values():  # noqa: SIM110  # runs once per file: no generator
+            if segment.has(digest, kinds):
+                return True
+        return False
 
     def has_file(self, digest: Digest, size_bytes: int) -> bool:
         """Says whether a file's bytes are here; the size says where to look first."""
         if size_bytes <= self.pack_below_bytes:
-            return self.has_packed(digest, (KIND_FILE,)) or self.large_path(digest).exists()
-        return self.large_path(digest).exists() or self.has_packed(digest, (KIND_FILE,))
+            return self.has_packed(digest, _FILE_KINDS) or self.has_large(digest)
+        return self.has_large(digest) or self.has_packed(digest, _FILE_KINDS)
+
+    def has_large(self, digest: Digest) -> bool:
+        """Says whether a file is here as a whole, outside of packs."""
+        text = digest.hex()
+        if self._shards is None:
+            self._shards = set(_listed(self.folder / "files"))
+        return text[:2] in self._shards and os.path.exists(f"{self._files}{text[:2]}/{text}")
 
     def has_node(self, digest: Digest) -> bool:
         return self.has_packed(digest, (KIND_MANIFEST,))
@@ -87,6 +103,11 @@ class Cache:
         """Returns where a file too large for packs is, or would be."""
         text = digest.hex()
         return self.folder / "files" / text[:2] / text
+
+    def added_large(self, shard: str) -> None:
+        """Takes note of a folder of large files that may be new."""
+        if self._shards is not None:
+            self._shards.add(shard)
 
     def partial_path(self, digest: Digest) -> Path:
         """Returns where an unfinished download of a large file grows."""
@@ -311,6 +332,7 @@ class Writer:
             files.sync_path(temporary)
         os.chmod(temporary, 0o444)
         os.rename(temporary, target)
+        self.cache.added_large(target.parent.name)
         self._folders.add(target.parent)
         self.stored_bytes += size_bytes
 
@@ -331,13 +353,19 @@ class Writer:
         if self._folders:
             files.sync_path(self.cache.folder / "files")
         self._folders.clear()
-        if self._rows:
-            files.sync_path(self.cache.folder / "packs")
-            self.cache.segments()
-            self.cache.write_index(self._rows)
-            self._rows = []
-            self._new.clear()
-            self.cache.merge_indexes()
+        self._publish()
+        self.cache.merge_indexes()
+
+    def _publish(self) -> None:
+        """Indexes the finished packs; what is in open ones is still only known to this session."""
+        if not self._rows:
+            return
+        files.sync_path(self.cache.folder / "packs")
+        self.cache.segments()
+        self.cache.write_index(self._rows)
+        for place in self._rows:
+            self._new.discard((place.record.kind, place.record.digest))
+        self._rows = []
 
     def _writer(self, kind: int) -> pack.PackWriter:
         pack_class = _class_of(kind)
@@ -354,6 +382,8 @@ class Writer:
         whole = self._open.pop(pack_class).finish()
         self._write_pack(whole)
         self._rows.extend(index.rows_of(whole))
+        if len(self._rows) >= _INDEX_ROWS:
+            self._publish()
 
     def _write_pack(self, whole: Pack) -> None:
         temporary = self.temporary()
@@ -389,9 +419,11 @@ def _times(status: os.stat_result) -> tuple[int, int, int, int]:
 
 def _names(folder: Path) -> list[str]:
     """Returns the names in a folder of the cache that are names of objects."""
+    return sorted(name for name in _listed(folder) if len(name) == 64 and not set(name) - set("0123456789abcdef"))
+
+
+def _listed(folder: Path) -> list[str]:
     try:
-        return sorted(
-            name for name in os.listdir(folder) if len(name) == 64 and not set(name) - set("0123456789abcdef")
-        )
+        return os.listdir(folder)
     except FileNotFoundError:
         return []

@@ -10,7 +10,7 @@ from __future__ import annotations
 import contextlib
 import os
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Self
 
@@ -122,6 +122,17 @@ class Catalog:
     def usable(self, name: Digest) -> bool:
         """Says whether a pack stands there and is not condemned."""
         return name in self.packs and name not in self.condemned
+
+    @contextlib.contextmanager
+    def counting_condemned(self) -> Iterator[None]:
+        """Within it, condemned packs that still stand count as usable: to copy what only they have."""
+        condemned, self.condemned = self.condemned, frozenset()
+        self._recipes.clear()
+        try:
+            yield
+        finally:
+            self.condemned = condemned
+            self._recipes.clear()
 
     def locations(self, digest: Digest, kinds: tuple[int, ...], *, condemned_too: bool = False) -> list[Location]:
         """Returns where an object lies in packs that can be relied on (or that at least still stand)."""

@@ -141,7 +141,8 @@ def run(
             )
         moved = _bring(catalog, cache, made, progress)
         if not made.absent and not moved:
-            break
+            progress.finish()
+            return []
         before = len(left)
         left = [need for need in left if not cache.has_file(need.digest, need.size_bytes)]
         if not left or (attempt and len(left) == before):
@@ -151,14 +152,13 @@ def run(
     return [need for need in left if not cache.has_file(need.digest, need.size_bytes)]
 
 
-def rescue(catalog: Catalog, cache: Cache, places: Sequence[Location], progress: Progress) -> None:
+def rescue(
+    catalog: Catalog, cache: Cache, nodes: Sequence[Digest], contents: Sequence[Need], progress: Progress
+) -> None:
     """Copies objects into the cache from condemned packs while these still stand, so that a push can publish them anew."""
-    condemned, catalog.condemned = catalog.condemned, frozenset()
-    try:
-        needs = [Need(place.record.digest, place.record.raw_length, "") for place in places]
-        _bring(catalog, cache, plan(catalog, cache, needs), progress)
-    finally:
-        catalog.condemned = condemned
+    with catalog.counting_condemned():
+        fetch_nodes(catalog, cache, nodes)
+        _bring(catalog, cache, plan(catalog, cache, contents), progress)
 
 
 def _bring(catalog: Catalog, cache: Cache, made: Plan, progress: Progress) -> bool:

@@ -6,7 +6,10 @@ One row per file, manifest node and recipe, never per chunk; derivable from pack
 from __future__ import annotations
 
 import struct
-from collections.abc import Iterable, Iterator, Sequence
+import sys
+from array import array
+from bisect import bisect_left
+from collections.abc import Collection, Iterator, Sequence
 from typing import NamedTuple
 
 from dvlite.errors import FormatError, ObjectCorrupt
@@ -20,7 +23,7 @@ MERGE_ABOVE = 16  # index objects ...
 MERGE_BELOW_BYTES = 4 * 1024 * 1024  # ... smaller than this are merged into one
 _HEADER = struct.Struct("<4sB3xII16s")  # magic, version, packs, rows, nonce
 _ROW = struct.Struct("<32sBBHIIII")  # oid, kind, codec, 0, pack number, offset, raw length, stored length
-_DICT_FROM = 64  # after this many look-ups a hash table pays for itself
+_FAN_OUT_FROM = 1000  # look-ups after which a table of prefixes (50 ms) pays for itself
 
 
 class Location(NamedTuple):
@@ -31,9 +34,9 @@ class Location(NamedTuple):
 
 
 class Index:
-    """One index object, read from bytes or a memory map; look-ups are by binary search, then by hash table when many."""
+    """One index object, read from bytes or a memory map; look-ups are by binary search."""
 
-    __slots__ = ("_data", "_first", "_lookups", "_table", "packs", "rows", "size_bytes")
+    __slots__ = ("_data", "_fan_out", "_first", "_lookups", "packs", "rows", "size_bytes")
 
     def __init__(self, data: Buffer, where: str) -> None:
         if len(data) < _HEADER.size or len(data) > MAX_BYTES:
@@ -52,7 +55,7 @@ class Index:
             Digest(bytes(data[at : at + DIGEST_BYTES])) for at in range(_HEADER.size, self._first, DIGEST_BYTES)
         )
         self.size_bytes = len(data)
-        self._table: dict[bytes, int] | None = None
+        self._fan_out: array[int] | None = None
         self._lookups = 0
 
     def find(self, digest: bytes, kinds: Sequence[int]) -> Iterator[Location]:
@@ -66,6 +69,19 @@ class Index:
                 yield location
             i += 1
 
+    def has(self, digest: bytes, kinds: Sequence[int]) -> bool:
+        """Says whether `find` would yield something, without building it."""
+        i = self._position(digest)
+        data, width = self._data, _ROW.size
+        while i < self.rows:
+            at = self._first + i * width
+            if data[at : at + DIGEST_BYTES] != digest:
+                return False
+            if data[at + DIGEST_BYTES] in kinds:
+                return True
+            i += 1
+        return False
+
     def __iter__(self) -> Iterator[Location]:
         for i in range(self.rows):
             yield self._row(i)
@@ -77,16 +93,15 @@ class Index:
         return Location(self.packs[pack], Record(kind, codec, offset, raw, stored, digest))
 
     def _position(self, digest: bytes) -> int:
+        """Returns the first row whose oid is not below `digest`; binary search between two entries of the fan-out."""
         self._lookups += 1
-        if self._table is None:
-            if self._lookups < _DICT_FROM or self._lookups < self.rows >> 6:
-                return self._search(digest)
-            self._table = self._hash_table()
-        return self._table.get(digest, self.rows)
-
-    def _search(self, digest: bytes) -> int:
+        if self._fan_out is None and self._lookups > _FAN_OUT_FROM:
+            self._fan_out = self._count_prefixes()
         data, first, width = self._data, self._first, _ROW.size
         low, high = 0, self.rows
+        if self._fan_out is not None:
+            prefix = digest[0] << 8 | digest[1]
+            low, high = self._fan_out[prefix], self._fan_out[prefix + 1]
         while low < high:
             middle = (low + high) // 2
             at = first + middle * width
@@ -96,25 +111,31 @@ class Index:
                 high = middle
         return low
 
-    def _hash_table(self) -> dict[bytes, int]:
-        data, width = self._data, _ROW.size
-        table: dict[bytes, int] = {}
-        for i in range(self.rows - 1, -1, -1):  # downwards: the first of equal rows stays
-            at = self._first + i * width
-            table[bytes(data[at : at + DIGEST_BYTES])] = i
-        return table
+    def _count_prefixes(self) -> array[int]:
+        """Returns, for each value of an oid's first two bytes, the first row that has it or a larger one; 256 KiB, not a hash table's 170 B a row."""
+        view, width = memoryview(self._data), _ROW.size
+        prefixes = array("H")
+        both = bytearray(2 * self.rows)
+        both[0::2] = view[self._first + 1 :: width]
+        both[1::2] = view[self._first :: width]
+        prefixes.frombytes(both)
+        if sys.byteorder == "big":
+            prefixes.byteswap()
+        return array("I", [bisect_left(prefixes, value) for value in range(1 << 16)] + [self.rows])
 
 
-def encode(locations: Iterable[Location], nonce: bytes) -> bytes:
-    """Returns an index object of these rows, sorted, each once; `nonce` is 16 random bytes, so no name is used twice."""
-    rows = sorted({(place.record.digest, place.record.kind, place.pack): place for place in locations}.items())
-    packs = sorted({place.pack for _, place in rows})
+def encode(locations: Collection[Location], nonce: bytes) -> bytes:
+    """Returns an index object of these rows, sorted by their bytes, each once; `nonce` is 16 random bytes, so no name is used twice."""
+    packs = sorted({place.pack for place in locations})
     number = {pack: i for i, pack in enumerate(packs)}
-    parts = [_HEADER.pack(MAGIC, VERSION, len(packs), len(rows), nonce), *packs]
-    for _, (pack, record) in rows:
-        place = (number[pack], record.offset, record.raw_length, record.stored_length)
-        parts.append(_ROW.pack(record.digest, record.kind, record.codec, 0, *place))
-    return b"".join(parts)
+    pack_row = _ROW.pack
+    rows = sorted(
+        {
+            pack_row(r.digest, r.kind, r.codec, 0, number[pack], r.offset, r.raw_length, r.stored_length)
+            for pack, r in locations
+        }
+    )
+    return b"".join([_HEADER.pack(MAGIC, VERSION, len(packs), len(rows), nonce), *packs, *rows])
 
 
 def rows_of(pack: Pack) -> list[Location]:

@@ -157,6 +157,7 @@ class Partial:
                 hint="push it again from a clone that has it",
             )
         self._writer.adopt_file(self._path, self._digest, self._size)
+        self._writer.cache.just_verified.add(self._digest)
 
     # --- bookkeeping ---
 

@@ -174,6 +174,7 @@ class Sender:
         self._drafts = [draft for draft in self._drafts if not draft.ready]
         for draft in ready:
             made = draft.recipe()
+            self.packs.update(made.packs)
             data = recipe.dump(made)
             record = Record(KIND_RECIPE, pack.RAW, 0, len(data), len(data), made.digest)
             writer = self._writer(pack.META)

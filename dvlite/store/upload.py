@@ -10,16 +10,18 @@ import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from dvlite.errors import RemoteError
+from dvlite.errors import FormatError, RemoteError
 from dvlite.formats import root
 from dvlite.oid import Digest, digest_bytes
 from dvlite.progress import Progress
-from dvlite.store import download, index
+from dvlite.store import download, index, uploading
 from dvlite.store.cache import Cache
 from dvlite.store.catalog import Catalog
 from dvlite.store.connection import Remote
+from dvlite.store.download import Need
 from dvlite.store.sending import Sender
-from dvlite.store.uploading import Bases, Plan, Version, plan, refuse_missing
+from dvlite.store.remote import ObjectAbsent
+from dvlite.store.uploading import Bases, Plan, Version, refuse_missing
 
 _ROOT_YOUNG_SECONDS = 7 * 24 * 3600
 _ROUNDS = 5  # times that a gc may get in the way before the push gives up
@@ -62,9 +64,10 @@ def run(
     for _ in range(_ROUNDS):
         made = first or plan(catalog, cache, versions, bases)
         first = None
-        if made.rescue:
-            download.rescue(catalog, cache, made.rescue, progress)
-            made = plan(catalog, cache, versions, bases)
+        if made.rescue or made.rescue_nodes:
+            contents = [Need(digest, size, "") for digest, size in made.rescue]
+            download.rescue(catalog, cache, made.rescue_nodes, contents, progress)
+            made = plan(catalog, cache, versions, bases, may_rescue=False)
         refuse_missing(made, catalog)
         files += made.files
         size_bytes += made.size_bytes
@@ -85,6 +88,18 @@ def run(
         f"cannot push to {catalog.remote.store.label}: gc there kept deleting what this push relied on",
         hint="run dvlite push again; nothing was lost",
     )
+
+
+def plan(
+    catalog: Catalog, cache: Cache, versions: Sequence[Version], bases: Bases, *, may_rescue: bool = True
+) -> Plan:
+    """Compares versions with the last look at the remote; looks again while gc deletes what that look listed."""
+    for _ in range(_ROUNDS):
+        try:
+            return uploading.plan(catalog, cache, versions, bases, may_rescue=may_rescue)
+        except ObjectAbsent:
+            catalog.look()
+    return uploading.plan(catalog, cache, versions, bases, may_rescue=may_rescue)
 
 
 def _publish(catalog: Catalog, versions: Sequence[Version], signer: Signer) -> None:
@@ -108,7 +123,10 @@ def _publish(catalog: Catalog, versions: Sequence[Version], signer: Signer) -> N
 
 
 def _is_ours(remote: Remote, name: str, project: str) -> bool:
-    return root.parse(remote.get(name), name).project == project
+    try:
+        return root.parse(remote.get(name), name).project == project
+    except (FormatError, ObjectAbsent):  # not ours if nobody can read it; or gone since it was listed
+        return False
 
 
 def merge_indexes(catalog: Catalog, written: Sequence[tuple[str, int]]) -> None:

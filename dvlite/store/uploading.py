@@ -12,7 +12,6 @@ from dvlite.formats.manifest import EMPTY_DIR, Branch, Entries
 from dvlite.oid import DIGEST_BYTES, MANIFEST, Digest
 from dvlite.store.cache import Cache
 from dvlite.store.catalog import Catalog
-from dvlite.store.index import Location
 from dvlite.store.pack import KIND_FILE, KIND_MANIFEST, KIND_RECIPE
 
 
@@ -37,7 +36,8 @@ class Plan:
     large: list[tuple[Digest, int, str]] = field(default_factory=list)  # digest, size, path
     nodes: list[Digest] = field(default_factory=list)
     missing: dict[str, list[str]] = field(default_factory=dict)  # tracked path -> files that are nowhere
-    rescue: list[Location] = field(default_factory=list)  # only in a condemned pack that still stands
+    rescue: list[tuple[Digest, int]] = field(default_factory=list)  # contents only in condemned packs, with their size
+    rescue_nodes: list[Digest] = field(default_factory=list)  # listings of which that is true
     relies: dict[tuple[str, Digest], set[Digest]] = field(default_factory=dict)  # version -> packs found on the remote
     files: int = 0
     size_bytes: int = 0  # of the files to upload
@@ -50,10 +50,16 @@ class Plan:
 Bases = Mapping[str, Sequence[tuple[str, Digest]]]  # tracked path -> (kind, digest) of earlier versions, newest first
 
 
-def plan(catalog: Catalog, cache: Cache, versions: Sequence[Version], bases: Bases) -> Plan:
-    """Compares versions with a fresh look at the remote. Reads listings from the cache only where they are new."""
+def plan(
+    catalog: Catalog, cache: Cache, versions: Sequence[Version], bases: Bases, *, may_rescue: bool = True
+) -> Plan:
+    """Compares versions with a fresh look at the remote. Reads listings only where they are new, from the cache if it has them.
+
+    What only condemned packs have is to be rescued, or, unless `may_rescue`, missing. Raises ObjectAbsent if gc deleted something that
+    was just listed.
+    """
     made = Plan()
-    planner = _Planner(catalog, cache, made)
+    planner = _Planner(catalog, cache, made, may_rescue=may_rescue)
     for version in versions:
         planner.version(version, bases.get(version.path, ()))
     planner.settle_large()
@@ -61,8 +67,9 @@ def plan(catalog: Catalog, cache: Cache, versions: Sequence[Version], bases: Bas
 
 
 class _Planner:
-    def __init__(self, catalog: Catalog, cache: Cache, made: Plan) -> None:
+    def __init__(self, catalog: Catalog, cache: Cache, made: Plan, *, may_rescue: bool) -> None:
         self._catalog, self._cache, self._made = catalog, cache, made
+        self._may_rescue = may_rescue
         self._seen: dict[Digest, Digest | None] = {}  # object -> the pack that has it, or None if it is to be uploaded
         self._large: dict[
             Digest, tuple[int, str, list[set[Digest]], str]
@@ -97,21 +104,35 @@ class _Planner:
         return set(), set()
 
     def _tree(self, version: Version, skip: set[Digest], relies: set[Digest]) -> None:
-        queue = [version.digest]
+        queue, walked = [version.digest], set(skip)
         while queue:
             digest = queue.pop()
-            if digest in skip:
+            if digest in walked:
                 continue
-            try:
-                node = manifest.decode(self._cache.read_node(digest), digest)
-            except ObjectMissing:
+            walked.add(digest)
+            data = self._node(digest)
+            if data is None:
                 self._made.missing.setdefault(version.path, []).append(version.path)
                 return
+            node = manifest.decode(data, digest)
             self._object(digest, KIND_MANIFEST, relies)
             if isinstance(node, Branch):
                 queue.extend(reversed(node.digests))
             else:
                 self._leaf(node, version, relies)
+
+    def _node(self, digest: Digest) -> bytes | None:
+        """Returns a node from the cache, else from the remote; None if neither has it."""
+        try:
+            return self._cache.read_node(digest)
+        except ObjectMissing:
+            places = self._catalog.locations(digest, (KIND_MANIFEST,), condemned_too=self._may_rescue)
+        if not places:
+            return None
+        place = next((place for place in places if self._catalog.usable(place.pack)), places[0])
+        if not self._catalog.usable(place.pack):
+            self._made.rescue_nodes.append(digest)
+        return self._catalog.read_meta([place])[place]
 
     def _leaf(self, node: Entries, version: Version, relies: set[Digest]) -> None:
         seen = self._seen
@@ -143,7 +164,7 @@ class _Planner:
                 self._made.files += 1
                 self._made.size_bytes += size_bytes
             else:
-                self._nowhere(digest, path, tracked)
+                self._nowhere(digest, size_bytes, path, tracked)
 
     def _object(self, digest: Digest, kind: int, relies: set[Digest]) -> None:
         places = self._catalog.locations(digest, (kind,))
@@ -157,11 +178,10 @@ class _Planner:
         self._seen[digest] = name
         relies.add(name)
 
-    def _nowhere(self, digest: Digest, path: str, tracked: str) -> None:
+    def _nowhere(self, digest: Digest, size_bytes: int, path: str, tracked: str) -> None:
         """Notes a file that is not in the cache: taken from a condemned pack while one stands, else missing."""
-        standing = self._catalog.locations(digest, (KIND_FILE, KIND_RECIPE), condemned_too=True)
-        if standing:
-            self._made.rescue.extend(standing[:1])
+        if self._may_rescue and self._catalog.locations(digest, (KIND_FILE, KIND_RECIPE), condemned_too=True):
+            self._made.rescue.append((digest, size_bytes))
         else:
             self._made.missing.setdefault(tracked, []).append(path)
 
@@ -180,7 +200,7 @@ class _Planner:
                 made.files += 1
                 made.size_bytes += size_bytes
             else:
-                self._nowhere(digest, path, tracked)
+                self._nowhere(digest, size_bytes, path, tracked)
 
 
 def refuse_missing(made: Plan, catalog: Catalog) -> None:

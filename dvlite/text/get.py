@@ -17,4 +17,5 @@ def text(result: GetResult, show: Show) -> Iterator[str]:
     at = f" at {result.revision[:8]}" if result.revision else ""
     what = amount_text(result.files, result.size_bytes)
     took = duration_text(result.elapsed_seconds)
-    yield f"Got {printable(result.output)}: {what}, {printable(result.path)} of {printable(result.source)}{at}. {took}"
+    origin = f"{printable(result.path)} of {printable(result.source)}" if result.path else printable(result.source)
+    yield f"Got {printable(result.output)}: {what}, {origin}{at}. {took}"

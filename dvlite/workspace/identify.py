@@ -95,8 +95,8 @@ def identify(
     """
     count = len(scan)
     digests, racy = bytearray(count * DIGEST_BYTES), bytearray(count)
-    unknown = list(_unknown(scan, known, digests, must_have))
-    sizes = [scan.sizes[i] for i in unknown]
+    unknown = array("Q", _unknown(scan, known, digests, must_have))
+    sizes = array("q", (scan.sizes[i] for i in unknown))
     total = sum(sizes)
     reader.expect(sizes)
     progress.start(f"reading {shown}", total_bytes=total, total_files=len(unknown))

@@ -23,7 +23,7 @@ from dvlite.formats.manifest import EMPTY_DIR, EXECUTABLE, SYMLINK, Entries
 from dvlite.oid import DIGEST_BYTES, Digest
 from dvlite.progress import Progress
 from dvlite.store.cache import Cache
-from dvlite.store.large import open_verified
+from dvlite.store.large import open_large, open_verified
 from dvlite.store.pack import KIND_FILE, unpack
 from dvlite.workspace.folders import Folders, clear_leftovers, publish, unchanged
 from dvlite.workspace.identify import Snapshot, symlink_problem
@@ -278,7 +278,10 @@ class _Writer:
         want = self._want
         source = self._cache.large_path(want.digest(i))
         temporary = name if fresh else temporary_name().encode()
-        with open_verified(source, want.digest(i), want.sizes[i]) as opened:
+        opener = open_large(source, want.digest(i))
+        if want.digest(i) not in self._cache.just_verified:
+            opener = open_verified(source, want.digest(i), want.sizes[i])
+        with opener as opened:
             try:
                 if self._link and not want.flags[i] & EXECUTABLE:
                     os.link(source, temporary, dst_dir_fd=folder)

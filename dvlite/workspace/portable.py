@@ -5,6 +5,9 @@ from __future__ import annotations
 import contextlib
 import os
 import re
+from array import array
+from itertools import islice
+from operator import ne
 
 from dvlite.files import quote
 
@@ -34,20 +37,27 @@ def portable_warnings(paths: list[bytes]) -> list[str]:
                 )
             ]
             warnings.append(f"{quote(os.fsdecode(name))} {reason}")
-    folded: dict[bytes, bytes] = {}
-    if len({path.lower() for path in paths}) != len(paths):
-        for path in paths:
-            other = folded.setdefault(path.lower(), path)
-            if other is not path:
-                warnings.append(
-                    f"{quote(os.fsdecode(other))} and {quote(os.fsdecode(path))} differ only in case: macOS and Windows cannot hold both"
-                )
-                break
+    if joined != joined.lower() and (pair := _differ_in_case(paths)):
+        one, other = (quote(os.fsdecode(path)) for path in pair)
+        warnings.append(f"{one} and {other} differ only in case: macOS and Windows cannot hold both")
     with contextlib.suppress(UnicodeDecodeError):
         joined.decode("utf-8")
         return warnings
     broken = next(path for path in paths if _undecodable(path))
     return [*warnings, f"{quote(os.fsdecode(broken))} is not UTF-8: macOS and Windows cannot hold it"]
+
+
+def _differ_in_case(paths: list[bytes]) -> tuple[bytes, bytes] | None:
+    """Returns two paths that are one on a system that ignores case; hashes first, for a million paths."""
+    hashes = sorted(array("q", (hash(path.lower()) for path in paths)))
+    if all(map(ne, hashes, islice(hashes, 1, None))):
+        return None
+    seen: dict[bytes, bytes] = {}
+    for path in paths:
+        other = seen.setdefault(path.lower(), path)
+        if other is not path:
+            return other, path
+    return None
 
 
 def _undecodable(path: bytes) -> bool:

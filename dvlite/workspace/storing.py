@@ -19,10 +19,11 @@ class Storing:
         self._cache, self._writer = cache, writer
         self._near, self._shown = near, shown
         self.shares_blocks = False
+        self.duplicates = 0  # small files whose content the cache had already
 
     def small(self, raw: bytes) -> Digest:
         digest = digest_bytes(raw)
-        self._writer.put(KIND_FILE, digest, raw)
+        self.duplicates += not self._writer.put(KIND_FILE, digest, raw)
         return digest
 
     def large(self, descriptor: int, status: os.stat_result, name: str) -> Digest:

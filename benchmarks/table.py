@@ -1,0 +1,182 @@
+"""The rows that are measured, their goals, and the Markdown and JSON made of the samples. Pure: no files, programs or clocks.
+
+The columns are tools; `dvlite` is the first. A tool without a sample prints as `-`: nothing is guessed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from statistics import median
+from typing import Any
+
+DVLITE, DVC, S5CMD, RESTIC, GIT_LFS, CP, CP_SYNC = "dvlite", "dvc", "s5cmd", "restic", "git-lfs", "cp -r", "cp + sync"
+COLUMNS = (DVLITE, DVC, S5CMD, RESTIC, GIT_LFS, CP, CP_SYNC)
+SECONDS, BYTES = "s", "bytes"
+MIB = float(1 << 20)
+MB = 1e6
+SCHEMA = "dvlite.benchmarks/1"
+
+Samples = Mapping[str, Mapping[str, Sequence[float]]]  # row key -> tool -> what each round measured
+
+
+@dataclass(frozen=True, slots=True)
+class Goal:
+    """dvlite is at most `limit`, or at most `limit` times what a peer takes."""
+
+    limit: float
+    peer: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One line of the table. `key` is `GROUP-STEP`."""
+
+    key: str
+    title: str
+    unit: str
+    goals: tuple[Goal, ...]
+
+
+def faster(times: float, peer: str) -> Goal:
+    """Returns the goal to be so many times as fast as a peer."""
+    return Goal(1 / times, peer)
+
+
+ROWS = (
+    Row("small-add", "small files: add", SECONDS, (Goal(0.8, CP), faster(8, DVC))),
+    Row("small-status", "small files: status, clean", SECONDS, (Goal(0.20), faster(5, DVC))),
+    Row("small-push", "small files: push", SECONDS, (Goal(0.8, RESTIC), faster(10, DVC))),
+    Row("small-again", "small files: push, nothing new", SECONDS, (Goal(0.7),)),
+    Row("small-checkout", "small files: checkout, warm cache", SECONDS, (Goal(0.8, CP), faster(8, DVC))),
+    Row("small-pull", "small files: pull, cold", SECONDS, (Goal(1.0, RESTIC), faster(12, DVC))),
+    Row("large-add", "large file: add", SECONDS, (Goal(1.3, CP_SYNC),)),
+    Row("large-push", "large file: push", SECONDS, (Goal(1.1, S5CMD),)),
+    Row("large-pull", "large file: pull, cold", SECONDS, (Goal(1.2, S5CMD),)),
+    Row("large-insertion", "large file: 1 KB inserted in the middle, upload", BYTES, (Goal(MIB),)),
+    Row("large-colleague", "large file: 1 KB inserted, a colleague's download", BYTES, (Goal(MIB),)),
+    Row("csv-total", "versions of a CSV: remote total", BYTES, (Goal(32 * MIB),)),
+    Row("start-help", "--help, above bare Python", SECONDS, (Goal(0.05),)),
+    Row("start-status", "status in a small repository, above bare Python", SECONDS, (Goal(0.10),)),
+    Row("million-add", "a million files: add", SECONDS, (Goal(60.0),)),
+    Row("million-status", "a million files: status", SECONDS, (Goal(4.0),)),
+    Row("million-memory", "a million files: peak memory", BYTES, (Goal(500 * MB),)),
+)
+
+
+def with_reflinks(rows: Sequence[Row]) -> tuple[Row, ...]:
+    """Returns the rows with the stricter goals of a disk that can share blocks: adding a large file takes half of the time."""
+    return tuple(
+        Row(row.key, row.title, row.unit, (Goal(0.65, CP_SYNC),)) if row.key == "large-add" else row for row in rows
+    )
+
+
+def medians(samples: Samples, row: Row) -> dict[str, float]:
+    """Returns the median of every tool that measured the row."""
+    return {tool: median(taken) for tool, taken in samples.get(row.key, {}).items() if taken}
+
+
+def verdict(row: Row, middle: Mapping[str, float]) -> str:
+    """Says `yes` or `no`, and `?` where a peer that decides is absent."""
+    ours = middle.get(DVLITE)
+    if ours is None:
+        return "?"
+    answers = [_met(goal, ours, middle) for goal in row.goals]
+    if False in answers:
+        return "no"
+    return "?" if None in answers else "yes"
+
+
+def _met(goal: Goal, ours: float, middle: Mapping[str, float]) -> bool | None:
+    if goal.peer is None:
+        return ours <= goal.limit
+    return ours <= goal.limit * middle[goal.peer] if goal.peer in middle else None
+
+
+def goal_text(row: Row) -> str:
+    """Returns the goals of a row for people."""
+    return ", ".join(_goal_text(goal, row.unit) for goal in row.goals)
+
+
+def _goal_text(goal: Goal, unit: str) -> str:
+    if goal.peer is None:
+        return f"<= {goal.limit:g} s" if unit == SECONDS else f"<= {quantity(goal.limit, unit)}"
+    if goal.limit < 0.5:
+        return f"{1 / goal.limit:.3g}x faster than {goal.peer}"
+    return f"<= {goal.peer}" if goal.limit == 1 else f"<= {goal.limit:.3g} x {goal.peer}"
+
+
+def quantity(value: float, unit: str) -> str:
+    """Returns a measured value with its unit, in three digits."""
+    if unit == SECONDS:
+        return f"{value:.1f} s" if value >= 9.95 else f"{value:.2f} s" if value >= 0.995 else f"{value:.3f} s"
+    for name, size in (("GiB", 1 << 30), ("MiB", 1 << 20), ("KiB", 1 << 10)):
+        if value >= size:
+            return f"{value / size:.3g} {name}" if value < 1000 * size else f"{value / size:.0f} {name}"
+    return f"{value:.0f} B"
+
+
+def markdown(samples: Samples, rows: Sequence[Row]) -> str:
+    """Returns the table: medians, and in brackets how many times dvlite's figure a peer's is. Rows nobody measured are left out."""
+    measured = [row for row in rows if medians(samples, row)]
+    tools = [tool for tool in COLUMNS if any(tool in medians(samples, row) for row in measured)]
+    lines = [["step", *tools, "goal of dvlite", "met"]]
+    for row in measured:
+        middle = medians(samples, row)
+        lines.append([row.title, *(_cell(row, middle, tool) for tool in tools), goal_text(row), verdict(row, middle)])
+    return _pipes(lines)
+
+
+def _cell(row: Row, middle: Mapping[str, float], tool: str) -> str:
+    if tool not in middle:
+        return "-"
+    text = quantity(middle[tool], row.unit)
+    ours = middle.get(DVLITE, 0.0)
+    return text if tool == DVLITE or ours <= 0 else f"{text} ({_times(middle[tool] / ours)})"
+
+
+def _times(ratio: float) -> str:
+    return f"{ratio:,.0f}x" if ratio >= 9.95 else f"{ratio:.1f}x" if ratio >= 0.95 else f"{ratio:.2g}x"
+
+
+def stored_markdown(stored: Mapping[str, Mapping[str, tuple[int, int]]]) -> str:
+    """Returns the table of what stood on the remote: group -> tool -> (objects, bytes)."""
+    tools = [tool for tool in COLUMNS if any(tool in by_tool for by_tool in stored.values())]
+    lines = [["on the remote", *tools]]
+    for group, by_tool in stored.items():
+        found = [by_tool.get(tool) for tool in tools]
+        lines.append([group, *("-" if at is None else f"{at[0]:,} objects, {quantity(at[1], BYTES)}" for at in found)])
+    return _pipes(lines)
+
+
+def _pipes(lines: Sequence[Sequence[str]]) -> str:
+    head, *body = ("| " + " | ".join(line) + " |" for line in lines)
+    return "\n".join([head, "|" + "---|" * len(lines[0]), *body])
+
+
+def as_json(
+    samples: Samples,
+    rows: Sequence[Row],
+    stored: Mapping[str, Mapping[str, tuple[int, int]]],
+    conditions: Mapping[str, Any],
+) -> dict[str, Any]:
+    """Returns everything that was measured, for a file."""
+    found = []
+    for row in rows:
+        middle = medians(samples, row)
+        found.append(
+            {
+                "key": row.key,
+                "title": row.title,
+                "unit": row.unit,
+                "goal": goal_text(row),
+                "met": verdict(row, middle),
+                "medians": middle,
+                "samples": {tool: list(taken) for tool, taken in samples.get(row.key, {}).items()},
+            }
+        )
+    on_remote = {
+        group: {tool: {"objects": at[0], "bytes": at[1]} for tool, at in by_tool.items()}
+        for group, by_tool in stored.items()
+    }
+    return {"schema": SCHEMA, "conditions": dict(conditions), "rows": found, "remote": on_remote}

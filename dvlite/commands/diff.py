@@ -1,0 +1,313 @@
+"""`dvlite diff`: which files differ between two versions of the tracked paths; also what `git diff` shows of a pointer."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Literal
+
+from dvlite import layers
+from dvlite.errors import DvliteError, ObjectMissing, UsageError
+from dvlite.files import quote
+from dvlite.formats import manifest, pointer
+from dvlite.formats.manifest import EXECUTABLE, FILE, Entries, Entry
+from dvlite.formats.pointer import SUFFIX, Pointer
+from dvlite.oid import Digest
+from dvlite.progress import Progress
+from dvlite.repo import Repo, Tracked
+from dvlite.results import Counts, DiffResult, FileChange, PathDiff
+from dvlite.store.cache import Cache
+from dvlite.stores import open_cache
+from dvlite.workspace import sparse
+from dvlite.workspace.changes import Pair, changes, counts_of
+from dvlite.workspace.identify import HashOnly, Snapshot
+from dvlite.workspace.listings import with_listings
+from dvlite.workspace.select import select
+from dvlite.workspace.tracked import Workspace, entries_of
+
+_NOTHING = "/dev/null"  # how git writes a side that does not exist
+_NO_COUNTS = Counts()
+
+
+@dataclass(frozen=True, slots=True)
+class _Sides:
+    """What is compared: the versions on each side by tracked path, and listings that only the workspace has."""
+
+    old: Mapping[str, Pointer]
+    new: Mapping[str, Pointer]
+    nodes: Mapping[Digest, bytes]
+
+
+def diff(repo: Repo, revisions: Sequence[str], paths: Sequence[str], *, progress: Progress) -> DiffResult:
+    """Compares the workspace with the pointers on disk, with one revision, or two revisions with each other (`A B`, `A..B`).
+
+    `A...B` compares B with what it and A come from. Paths may be inside tracked directories. Equal parts of listings are never read;
+    a listing that the cache lacks is fetched alone. Raises ObjectMissing if there is none to be had.
+    """
+    cache = open_cache(repo)
+    old_name, new_name = _names(repo, revisions)
+    old = _versions(repo, old_name)
+    new = _versions(repo, new_name)
+    union = {item.path: item for item in (*old, *new)}
+    chosen = [
+        (item.path, inside) for item, inside in select(repo, sorted(union.values(), key=_path), paths, inside=True)
+    ]
+    wanted = {path for path, _ in chosen}
+    old_versions = {item.path: item.pointer for item in old if item.path in wanted}
+    new_versions = {item.path: item.pointer for item in new if item.path in wanted}
+    nodes: dict[Digest, bytes] = {}
+    if new_name is None:
+        new_versions = _from_workspace(Workspace(repo, cache, progress), new_versions, nodes)
+    sides = _Sides(old_versions, new_versions, nodes)
+    moved = {} if paths else _moved(sides)
+    found = [_renamed(old_path, path, sides.new[path]) for path, old_path in moved.items()]
+    for path, inside in chosen:
+        if path not in moved and path not in moved.values():
+            found += _compare(repo, cache, path, inside, sides, progress)
+    return DiffResult(
+        old=old_name or "pointers", new=new_name or "workspace", paths=tuple(sorted(found, key=lambda each: each.path))
+    )
+
+
+def _names(repo: Repo, revisions: Sequence[str]) -> tuple[str | None, str | None]:
+    """Returns the two revisions; None stands for the pointers on disk as the old side, for the workspace as the new one."""
+    if len(revisions) == 2:
+        return revisions[0], revisions[1]
+    if not revisions:
+        return None, None
+    text = revisions[0]
+    if "..." in text:
+        left, _, right = text.partition("...")
+        left, right = left or "HEAD", right or "HEAD"
+        common = repo.git.merge_base(repo.git.resolve(left), repo.git.resolve(right))
+        if common is None:
+            raise UsageError(
+                f"{quote(left)} and {quote(right)} have no common commit", hint=f"dvlite diff {left} {right}"
+            )
+        return common, right
+    if ".." in text:
+        left, _, right = text.partition("..")
+        return left or "HEAD", right or "HEAD"
+    return text, None
+
+
+def _versions(repo: Repo, revision: str | None) -> list[Tracked]:
+    return repo.tracked() if revision is None else repo.tracked_at(revision)
+
+
+def _path(item: Tracked) -> str:
+    return item.path
+
+
+# --- the workspace as a side ---
+
+
+def _from_workspace(work: Workspace, pointers: Mapping[str, Pointer], nodes: dict[Digest, bytes]) -> dict[str, Pointer]:
+    """Returns the versions that are on disk; listings made for them go into `nodes`. A path without data has none."""
+    found: dict[str, Pointer] = {}
+    for path, known in pointers.items():
+        scan = work.scan(path)
+        if scan is None:
+            continue
+        if known.kind == "directory" and work.vouched(path, scan) == known.digest:
+            found[path] = known
+            continue
+        have = work.identify(path, scan, HashOnly())
+        if have.scan.paths == [b""]:
+            executable = bool(have.scan.flags[0] & EXECUTABLE)
+            found[path] = Pointer("file", have.digest(0), have.scan.sizes[0], executable=executable)
+        else:
+            tree = manifest.build(_whole(work, path, known, have))
+            nodes.update(tree.nodes)
+            found[path] = Pointer("directory", tree.root, tree.size_bytes, tree.files)
+    return found
+
+
+def _whole(work: Workspace, path: str, known: Pointer, have: Snapshot) -> Entries:
+    """Returns what is on disk, and of a directory that is here in part what is not here by choice."""
+    here = have.entries()
+    chooses = work.selector(path)
+    if chooses is None or known.kind != "directory":
+        return here
+    needed = partial(entries_of, known, work.cache)
+    base = with_listings(work.repo, work.cache, path, [known], needed, work.progress)
+    present = set(here.paths)
+    rows = [base[i] for i, name in enumerate(base.paths) if not chooses(name) and name not in present]
+    return manifest.from_entries(sorted([*rows, *(here[i] for i in range(len(here)))], key=lambda row: row.path))
+
+
+# --- comparing ---
+
+
+def _moved(sides: _Sides) -> dict[str, str]:
+    """Returns tracked paths that only have another name now, new -> old."""
+    gone = {path: known for path, known in sides.old.items() if path not in sides.new}
+    found: dict[str, str] = {}
+    for path, known in sides.new.items():
+        if path not in sides.old and known.size_bytes:
+            old_path = next((old for old, other in gone.items() if known.same_version(other)), None)
+            if old_path is not None:
+                del gone[old_path]
+                found[path] = old_path
+    return found
+
+
+def _renamed(old_path: str, path: str, known: Pointer) -> PathDiff:
+    change = FileChange(
+        change="renamed",
+        path=path,
+        old_path=old_path,
+        kind=known.kind,
+        old_size_bytes=known.size_bytes,
+        size_bytes=known.size_bytes,
+        old_oid=known.oid,
+        oid=known.oid,
+    )
+    return PathDiff(
+        path=path,
+        kind=_kind(known),
+        counts=Counts(renamed=known.files),
+        old_oid=known.oid,
+        oid=known.oid,
+        old_size_bytes=known.size_bytes,
+        size_bytes=known.size_bytes,
+        files=(change,),
+    )
+
+
+def _compare(
+    repo: Repo, cache: Cache, path: str, inside: tuple[str, ...], sides: _Sides, progress: Progress
+) -> list[PathDiff]:
+    """Returns how one tracked path differs, nothing if it does not."""
+    old, new = sides.old.get(path), sides.new.get(path)
+    if old is not None and old.same_version(new):
+        return []
+    read = partial(_read, sides.nodes, cache)
+    needed = [known for known in (old, new) if known is not None and known.digest not in sides.nodes]
+    pairs = with_listings(repo, cache, path, needed, partial(_pairs, old, new, read), progress)
+    if inside:
+        chooses = sparse.selector(inside)
+        pairs = [pair for pair in pairs if chooses((pair[0] or pair[1] or _NONE).path)]
+    files = changes(path, pairs)
+    if not files:
+        return []
+    return [_path_diff(path, old, new, counts_of(files), files, sizes=not inside)]
+
+
+_NONE = Entry(b"", FILE, 0, Digest(b""))
+
+
+def _read(nodes: Mapping[Digest, bytes], cache: Cache, digest: Digest) -> bytes:
+    data = nodes.get(digest)
+    return cache.read_node(digest) if data is None else data
+
+
+def _pairs(old: Pointer | None, new: Pointer | None, read: Callable[[Digest], bytes]) -> list[Pair]:
+    """Returns `(old entry, new entry)` of all that differs; the entry of a tracked file has no path."""
+    roots = [known.digest if known is not None and known.kind == "directory" else None for known in (old, new)]
+    found: list[Pair] = list(manifest.compare(roots[0], roots[1], read)) if any(roots) else []
+    before, after = _file(old), _file(new)
+    if before is not None or after is not None:
+        found.insert(0, (before, after))
+    return found
+
+
+def _file(known: Pointer | None) -> Entry | None:
+    if known is None or known.kind != "file":
+        return None
+    return Entry(b"", FILE | EXECUTABLE if known.executable else FILE, known.size_bytes, known.digest)
+
+
+def _path_diff(
+    path: str,
+    old: Pointer | None,
+    new: Pointer | None,
+    counts: Counts,
+    files: Sequence[FileChange],
+    *,
+    sizes: bool = True,
+    incomplete: str | None = None,
+) -> PathDiff:
+    return PathDiff(
+        path=path,
+        kind=_kind(new or old),
+        counts=counts,
+        old_oid=None if old is None else old.oid,
+        oid=None if new is None else new.oid,
+        old_size_bytes=old.size_bytes if old is not None and sizes else None,
+        size_bytes=new.size_bytes if new is not None and sizes else None,
+        files=tuple(files),
+        incomplete=incomplete,
+    )
+
+
+def _kind(known: Pointer | None) -> Literal["file", "directory"]:
+    return "directory" if known is not None and known.kind == "directory" else "file"
+
+
+# --- as git's external diff program ---
+
+
+def driver(repo: Repo, sides: Sequence[str], *, progress: Progress) -> DiffResult:
+    """Compares two pointers as git hands them over (git(1), GIT_EXTERNAL_DIFF): from the cache alone, and whatever they hold.
+
+    `sides` are path, old file, old hex, old mode, new file, new hex, new mode, for a rename also the new path and git's words; the path
+    alone for an unmerged file. What cannot be read or listed is said, never raised: git would give up the whole `git diff`.
+    """
+    if len(sides) not in (1, 7, 9):
+        raise UsageError("--driver is called by git, with 1, 7 or 9 words", hint="dvlite diff [A | A B] [-- PATH]")
+    name = sides[7] if len(sides) == 9 else sides[0]
+    path = name.removesuffix(SUFFIX)
+    if len(sides) == 1:
+        unmerged = "the pointer has a merge conflict; choose a side: git checkout --ours, or --theirs"
+        return DiffResult(
+            old="", new="", paths=(PathDiff(path=path, kind="file", counts=_NO_COUNTS, incomplete=unmerged),)
+        )
+    old, new = sides[2][:8], sides[5][:8]
+    try:
+        before, after = (_side(repo, file, name) for file in (sides[1], sides[4]))
+        found = _told(repo, path, before, after)
+    except DvliteError as error:
+        found = PathDiff(path=path, kind="file", counts=_NO_COUNTS, incomplete=error.message)
+    if len(sides) == 9 and not found.files and found.incomplete is None:
+        moved = FileChange(change="renamed", path=path, old_path=sides[0].removesuffix(SUFFIX), kind=found.kind)
+        found = _with_files(found, moved)
+    return DiffResult(old=old, new=new, paths=(found,))
+
+
+def _with_files(found: PathDiff, *files: FileChange) -> PathDiff:
+    return PathDiff(
+        path=found.path,
+        kind=found.kind,
+        counts=counts_of(files),
+        old_oid=found.old_oid,
+        oid=found.oid,
+        old_size_bytes=found.old_size_bytes,
+        size_bytes=found.size_bytes,
+        files=files,
+    )
+
+
+def _side(repo: Repo, file: str, name: str) -> Pointer | None:
+    """Reads one side: a temporary file of git's, or the file in the work tree; both come from strangers."""
+    if file == _NOTHING:
+        return None
+    data = layers.read_regular(Path(repo.cwd / file), name, pointer.LIMIT_BYTES + 1)
+    return None if data is None else pointer.parse(data, name)
+
+
+def _told(repo: Repo, path: str, old: Pointer | None, new: Pointer | None) -> PathDiff:
+    """Returns how two pointers differ, file by file if the cache has their listings."""
+    if old is not None and old.same_version(new):
+        only = None if new is None or old.meta == new.meta else "only 'meta' differs, see git diff --no-ext-diff"
+        return _path_diff(path, old, new, _NO_COUNTS, (), incomplete=only)
+    cache = open_cache(repo)
+    try:
+        files = changes(path, _pairs(old, new, cache.read_node))
+    except ObjectMissing:
+        hint = f"a listing is not in the cache: dvlite fetch {path}"
+        delta = (new.size_bytes if new else 0) - (old.size_bytes if old else 0)
+        return _path_diff(path, old, new, Counts(delta_bytes=delta), (), incomplete=hint)
+    return _path_diff(path, old, new, counts_of(files), files)

@@ -1,0 +1,319 @@
+"""`dvlite get`: copies data out of a repository, near or far, without a clone or a checkout."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import re
+import sys
+import tempfile
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import BinaryIO
+
+from dvlite import layers
+from dvlite.connect import open_remote
+from dvlite.errors import DvliteError, NotARepository, ObjectCorrupt, ObjectMissing, UsageError
+from dvlite.files import quote, write_atomic
+from dvlite.formats import manifest, pointer
+from dvlite.formats.manifest import EMPTY_DIR, SYMLINK, Entries, Entry
+from dvlite.formats.pointer import SUFFIX
+from dvlite.git import Git, clone_briefly
+from dvlite.oid import FILE as FILE_OID
+from dvlite.oid import format_oid
+from dvlite.places import GitPlaces
+from dvlite.progress import Progress
+from dvlite.repo import Repo, Tracked, open_repo
+from dvlite.results import GetResult
+from dvlite.store.cache import Cache
+from dvlite.store.catalog import Catalog
+from dvlite.store.location import parse_url
+from dvlite.stores import open_cache, plain_cache
+from dvlite.workspace import export, sparse
+from dvlite.workspace.fetching import missing_error
+from dvlite.workspace.obtain import Part, obtain
+from dvlite.workspace.tracked import entries_of
+
+_CONFIG_LIMIT_BYTES = pointer.LIMIT_BYTES
+_MOST_LINKS = 40  # followed from a symlink to a file, as the kernel does
+_GLOB = re.compile(r"([*?\[])")
+
+
+@dataclass(frozen=True, slots=True)
+class _Source:
+    """An opened repository, what it tracks, and what of it is meant. `commit` is empty for the pointers on disk."""
+
+    repo: Repo
+    cache: Cache
+    tracked: Sequence[Tracked]
+    path: str  # relative to the root
+    commit: str = ""
+    far: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class _Wanted:
+    """What is written: its entries (one without a path for a file), and its oid if it has one."""
+
+    entries: Entries
+    oid: str
+
+
+def get(
+    source: str,
+    path: str | None = None,
+    *,
+    revision: str | None = None,
+    output: str | BinaryIO | None = None,
+    environ: Mapping[str, str],
+    jobs: int | None = None,
+    progress: Progress,
+) -> GetResult:
+    """Copies `path` (a tracked path, a folder above some, a file or folder inside one) out of a git URL or a local repository.
+
+    Without `path`, `source` is a pointer file. Of a URL the default branch counts, of a local repository the pointers on disk. Nothing
+    that exists is overwritten; a stream gets the bytes of one file after they were verified. Raises Untrusted, ObjectMissing and
+    ObjectCorrupt.
+    """
+    started = time.monotonic()
+    where, stream = (output, None) if output is None or isinstance(output, str) else (None, output)
+    with _opened(source, path, revision, environ, progress) as opened:
+        target = _target(where, opened.path) if stream is None else None
+        if target is not None:
+            export.refuse_existing(target)
+        wanted = _bring(opened, jobs, progress)
+        damaged = _write(wanted, opened.cache, target, stream, progress)
+        if damaged:
+            for digest, _ in damaged:
+                opened.cache.discard(digest)
+            try:
+                wanted = _bring(opened, jobs, progress)
+            except (ObjectMissing, UsageError):  # there is no other copy
+                raise damaged[0][1] from None
+            damaged = _write(wanted, opened.cache, target, stream, progress)
+        if damaged:
+            raise damaged[0][1]
+    return GetResult(
+        source=source,
+        path=opened.path if path is not None else "",
+        revision=opened.commit,
+        output="-" if target is None else os.path.relpath(target) if where is None else str(target),
+        oid=wanted.oid,
+        files=len(wanted.entries) - wanted.entries.flags.count(EMPTY_DIR),
+        size_bytes=sum(wanted.entries.sizes),
+        elapsed_seconds=time.monotonic() - started,
+    )
+
+
+def _target(output: str | None, path: str) -> Path:
+    """Returns what is written: `output`, or the name of what is got in the folder that it names (the current one without it)."""
+    name = path.rpartition("/")[2]
+    folder = output is None or output.endswith("/") or os.path.isdir(output)
+    if folder and not name:
+        raise UsageError("the whole repository needs a name", hint="give it one: -o NAME")
+    return Path(os.path.normpath(os.path.join(output or ".", name) if folder else str(output))).absolute()
+
+
+def _write(
+    wanted: _Wanted, cache: Cache, target: Path | None, stream: BinaryIO | None, progress: Progress
+) -> export.Damaged:
+    if target is not None:
+        return export.to_path(wanted.entries, cache, target, progress)
+    assert stream is not None
+    if wanted.entries.paths != [b""]:
+        raise UsageError(
+            "only a single file can go to standard output, this is a folder", hint="give it a name: -o OUT"
+        )
+    return export.to_stream(wanted.entries[0], cache, stream.write)
+
+
+# --- opening ---
+
+
+@contextlib.contextmanager
+def _opened(
+    source: str, path: str | None, revision: str | None, environ: Mapping[str, str], progress: Progress
+) -> Iterator[_Source]:
+    """Opens what `source` names; a far repository is cloned as briefly as its server allows, and gone afterwards."""
+    if os.path.isfile(source) and source.endswith(SUFFIX):
+        if path is not None or revision is not None:
+            raise UsageError("a pointer file is a version already", hint=f"dvlite get {source} -o OUT")
+        yield _pointer_file(source, environ)
+        return
+    if path is None:
+        raise UsageError("say which path of it to get", hint=f"dvlite get {source} PATH   (what is there: dvlite ls)")
+    if os.path.isdir(source) and not _is_bare(Path(source)):
+        yield _near(Path(source), path, revision, environ)
+        return
+    if not os.path.exists(source) and "://" not in source and ":" not in source:
+        raise UsageError(f"cannot find {quote(source)}", hint="give a git URL, or the folder of a repository")
+    with tempfile.TemporaryDirectory(prefix="dvlite-") as folder:
+        progress.start(f"reading {source}")
+        found = _far(source, path, revision, Path(folder) / "clone", environ)
+        progress.finish()
+        yield found
+
+
+def _pointer_file(source: str, environ: Mapping[str, str]) -> _Source:
+    """Opens the repository that a pointer file lies in; for one that dvlite saved, that of the current folder."""
+    data = layers.read_regular(Path(source), source, pointer.LIMIT_BYTES + 1)
+    known = pointer.parse(data or b"", source)
+    try:
+        repo = open_repo(Path(source).parent, environ)
+    except NotARepository:
+        repo = open_repo(Path(), environ)
+    name = os.path.basename(source).removesuffix(SUFFIX)
+    return _Source(repo, open_cache(repo), [Tracked(name, known)], name)
+
+
+def _near(folder: Path, path: str, revision: str | None, environ: Mapping[str, str]) -> _Source:
+    repo = open_repo(folder, environ)
+    commit = "" if revision is None else repo.git.resolve(revision)
+    tracked = repo.tracked_at(commit) if commit else repo.tracked()
+    return _Source(repo, open_cache(repo), tracked, repo.relative(path), commit)
+
+
+def _far(url: str, path: str, revision: str | None, target: Path, environ: Mapping[str, str]) -> _Source:
+    """Reads config and pointers of a commit, nothing else; its config is that of a stranger, as in any clone."""
+    commit = clone_briefly(url, target, environ, revision, limit_bytes=pointer.LIMIT_BYTES)
+    git = Git(GitPlaces(target, target / ".git", target / ".git"), environ)
+    config = git.read_file(commit, layers.COMMITTED_FILE, limit_bytes=_CONFIG_LIMIT_BYTES)
+    if config is None:
+        raise NotARepository(
+            f"{quote(url)} does not use dvlite at {commit[:8]}", hint="choose a revision that does: --rev R"
+        )
+    (target / layers.FOLDER).mkdir()
+    write_atomic(target / layers.COMMITTED_FILE, config, sync=False)
+    repo = open_repo(target, environ)
+    return _Source(
+        repo, _own_cache(repo, environ, target), repo.tracked_at(commit), repo.relative(path), commit, far=True
+    )
+
+
+def _own_cache(repo: Repo, environ: Mapping[str, str], temporary: Path) -> Cache:
+    """Returns the user's cache for what belongs to no clone: `cache.dir` if it is set, else in this platform's place for caches."""
+    chosen = repo.config.cache_dir
+    if chosen is not None:
+        if repo.config.settings["cache.dir"].source != "DVLITE_CACHE_DIR":
+            return open_cache(repo)
+        return plain_cache(Path(os.path.abspath(os.path.expanduser(chosen))))
+    home, xdg = environ.get("HOME", ""), environ.get("XDG_CACHE_HOME", "")
+    if os.path.isabs(xdg):
+        return plain_cache(Path(xdg) / "dvlite")
+    if os.path.isabs(home):
+        return plain_cache(Path(home) / ("Library/Caches" if sys.platform == "darwin" else ".cache") / "dvlite")
+    return plain_cache(temporary / "cache")
+
+
+def _is_bare(folder: Path) -> bool:
+    return not (folder / ".git").exists() and (folder / "HEAD").is_file() and (folder / "objects").is_dir()
+
+
+# --- choosing and fetching ---
+
+
+def _bring(opened: _Source, jobs: int | None, progress: Progress) -> _Wanted:
+    """Returns what is meant by the path, with all of its bytes in the cache."""
+    found: list[tuple[Tracked, str]] = []
+    for item in opened.tracked:
+        if opened.path == item.path or not opened.path or item.path.startswith(opened.path + "/"):
+            found.append((item, ""))
+        elif opened.path.startswith(item.path + "/"):
+            found.append((item, opened.path[len(item.path) + 1 :]))
+    if not found:
+        raise UsageError(
+            f"{quote(opened.path)} is not tracked by dvlite there", hint="see what is: dvlite ls, in a clone"
+        )
+    if len(found) == 1 and found[0][0].path == opened.path:
+        item = found[0][0]
+        _fetch(opened, [Part(item.path, item.pointer, commit=opened.commit)], jobs, progress)
+        return _Wanted(entries_of(item.pointer, opened.cache), item.pointer.oid)
+    if found[0][1]:
+        return _inside(opened, *found[0], jobs, progress)
+    _fetch(opened, [Part(item.path, item.pointer, commit=opened.commit) for item, _ in found], jobs, progress)
+    above = len(opened.path) + 1 if opened.path else 0
+    rows: list[Entry] = []
+    for item, _ in found:
+        name = os.fsencode(item.path[above:])
+        entries = entries_of(item.pointer, opened.cache)
+        rows += [_moved(entries[i], name + b"/" + path if path else name) for i, path in enumerate(entries.paths)]
+    return _Wanted(manifest.from_entries(sorted(rows, key=lambda row: row.path)), "")
+
+
+def _inside(opened: _Source, item: Tracked, inner: str, jobs: int | None, progress: Progress) -> _Wanted:
+    """Returns a file or folder of a tracked directory; a symlink stands for the file that it leads to."""
+    for _ in range(_MOST_LINKS if item.pointer.kind == "directory" else 0):
+        part = Part(item.path, item.pointer, (_GLOB.sub(r"[\1]", inner),), commit=opened.commit)
+        _fetch(opened, [part], jobs, progress)
+        entries = entries_of(item.pointer, opened.cache)
+        name = os.fsencode(inner)
+        entry = entries.find(name)
+        if entry is None:
+            start = name + b"/"
+            rows = [
+                _moved(entries[i], path[len(start) :]) for i, path in enumerate(entries.paths) if path.startswith(start)
+            ]
+            if not rows:
+                break
+            return _Wanted(manifest.from_entries(rows), "")
+        if entry.kind == EMPTY_DIR:
+            return _Wanted(manifest.from_entries([]), "")
+        if entry.kind != SYMLINK:
+            return _Wanted(manifest.from_entries([_moved(entry, b"")]), format_oid(FILE_OID, entry.digest))
+        link = os.fsdecode(opened.cache.read_file(entry.digest, entry.size_bytes))
+        inner = os.path.normpath(os.path.join(os.path.dirname(inner), link))
+    raise UsageError(
+        f"nothing in {quote(item.path)} is named {quote(inner)}", hint="see what is there: dvlite ls -R, in a clone"
+    )
+
+
+def _moved(entry: Entry, path: bytes) -> Entry:
+    return Entry(path, entry.flags, entry.size_bytes, entry.digest)
+
+
+def _fetch(opened: _Source, parts: Sequence[Part], jobs: int | None, progress: Progress) -> None:
+    """Brings what the cache lacks; makes no request if that is nothing."""
+    if all(_is_cached(opened.cache, part) for part in parts):
+        return
+    repo = opened.repo
+    if not repo.config.remote_names():
+        raise ObjectMissing(
+            f"cannot get {quote(parts[0].path)}: it is not in the cache, and no remote is configured there",
+            hint="dvlite remote add URL, in that repository, and dvlite push",
+        )
+    if opened.far:
+        _refuse_relative_folder(repo)
+    _, remote = open_remote(repo, opened.cache, None, jobs)
+    with remote:
+        got = obtain(Catalog(remote).look(), opened.cache, parts, progress)
+        if got.missing:
+            raise missing_error(got.missing, remote.store.label)
+
+
+def _is_cached(cache: Cache, part: Part) -> bool:
+    try:
+        entries = entries_of(part.pointer, cache)
+    except (ObjectMissing, ObjectCorrupt):
+        return False
+    chooses = sparse.selector(part.patterns) if part.patterns else None
+    return all(
+        flags == EMPTY_DIR
+        or (chooses is not None and not chooses(entries.paths[i]))
+        or cache.has_file(entries.digest(i), entries.sizes[i])
+        for i, flags in enumerate(entries.flags)
+    )
+
+
+def _refuse_relative_folder(repo: Repo) -> None:
+    """A folder relative to the work tree is nowhere, seen from a clone that is about to vanish."""
+    remote = repo.config.remote(repo.config.default_remote or "")
+    if remote is None:
+        return
+    text = str(remote.url.value)
+    if parse_url(text, Path("/a")) != parse_url(text, Path("/b")):
+        raise DvliteError(
+            f"the remote {quote(remote.name)} is {quote(text)}, relative to a clone: it cannot be reached by the repository's URL",
+            hint="clone the repository beside that folder: dvlite clone URL",
+        )

@@ -1,0 +1,172 @@
+"""`dvlite ls`: what is tracked, and what is inside tracked directories. Needs listings, no data."""
+
+from __future__ import annotations
+
+import os
+import posixpath
+from collections.abc import Iterator, Sequence
+from functools import partial
+from typing import Literal
+
+from dvlite.errors import ObjectCorrupt, ObjectMissing, UsageError
+from dvlite.files import quote
+from dvlite.formats import manifest
+from dvlite.formats.manifest import EMPTY_DIR, EXECUTABLE, FILE, MAX_LEVEL, SYMLINK, Branch, Entries, Entry
+from dvlite.formats.pointer import SUFFIX, Pointer
+from dvlite.oid import FILE as FILE_OID
+from dvlite.oid import Digest, format_oid
+from dvlite.progress import Progress
+from dvlite.repo import Repo, Tracked
+from dvlite.results import LsEntry, LsResult
+from dvlite.store.cache import Cache
+from dvlite.stores import open_cache
+from dvlite.workspace.listings import with_listings
+
+_KINDS: dict[int, Literal["file", "symlink", "empty-dir"]] = {FILE: "file", SYMLINK: "symlink", EMPTY_DIR: "empty-dir"}
+_SYMLINK_LIMIT_BYTES = 4096
+
+
+def ls(
+    repo: Repo, target: str | None = None, *, long: bool = False, recursive: bool = False, progress: Progress
+) -> LsResult:
+    """Lists the tracked paths at or below `[REV:]PATH` (the current folder without one), or what is inside a tracked directory.
+
+    The path is relative to the current folder at a revision too. One level of a tracked directory, everything below with `recursive`.
+    `long` adds symlink targets and what is cached. Raises UsageError for a path that is not tracked, ObjectMissing for a listing that
+    is neither in the cache nor on the default remote.
+    """
+    revision, path = _split(repo, target or "")
+    tracked = repo.tracked() if revision is None else repo.tracked_at(revision)
+    cache = open_cache(repo)
+    found: list[LsEntry] = []
+    for item, inner in _chosen(repo, tracked, path, named=bool(target)):
+        lister = _Lister(cache, item, long=long)
+        if not inner and (item.pointer.kind == "file" or (inner is None and not recursive)):
+            found.append(lister.whole())
+            continue
+        prefix = os.fsencode(inner or "")
+        work = partial(lister.inside, prefix, recursive=recursive)
+        entries = with_listings(repo, cache, item.path, [item.pointer], work, progress)
+        if not entries and prefix:
+            raise UsageError(
+                f"nothing in {quote(repo.display(item.path))} is named {quote(os.fsdecode(prefix))}",
+                hint=f"see what is there: dvlite ls -R {repo.display(item.path)}",
+            )
+        found.extend(entries)
+    return LsResult(revision=revision, target=path, long=long, entries=tuple(found))
+
+
+def _split(repo: Repo, target: str) -> tuple[str | None, str]:
+    """Returns the revision and the path, relative to the root; a colon in the name of something that is there is no separator."""
+    revision, colon, path = target.partition(":")
+    there = any(os.path.lexists(repo.cwd / name) for name in (target, target + SUFFIX)) if target else True
+    if not colon or there:
+        return None, repo.relative(target or ".")
+    repo.git.resolve(revision)
+    return revision, repo.relative(path or ".")
+
+
+def _chosen(repo: Repo, tracked: Sequence[Tracked], path: str, *, named: bool) -> Iterator[tuple[Tracked, str | None]]:
+    """Yields tracked paths, with what is meant inside of them: None for the path itself, '' for its first level."""
+    if path.endswith(SUFFIX) and any(item.path == path[: -len(SUFFIX)] for item in tracked):
+        path = path[: -len(SUFFIX)]
+    count = 0
+    for item in tracked:
+        if item.path == path:
+            yield item, ""
+        elif not path or item.path.startswith(path + "/"):
+            yield item, None
+        elif path.startswith(item.path + "/"):
+            yield item, path[len(item.path) + 1 :]
+        else:
+            continue
+        count += 1
+    if not count and named and path:
+        raise UsageError(
+            f"{quote(repo.display(path))} is not tracked by dvlite", hint="see what is: dvlite ls, from the top folder"
+        )
+
+
+class _Lister:
+    """Lists one version of one tracked path."""
+
+    def __init__(self, cache: Cache, item: Tracked, *, long: bool) -> None:
+        self._cache, self._path, self._pointer = cache, item.path, item.pointer
+        self._long = long
+
+    def whole(self) -> LsEntry:
+        """Returns the tracked path itself, from its pointer alone."""
+        known: Pointer = self._pointer
+        folder = known.kind == "directory"
+        return LsEntry(
+            path=self._path,
+            kind="directory" if folder else "file",
+            size_bytes=known.size_bytes,
+            files=known.files,
+            executable=known.executable,
+            oid=known.oid,
+            in_cache=None if folder or not self._long else self._cache.has_file(known.digest, known.size_bytes),
+        )
+
+    def inside(self, prefix: bytes, *, recursive: bool) -> list[LsEntry]:
+        """Returns the file of exactly this path, or what is in the folder of this path; '' is the tracked directory."""
+        return [] if self._pointer.kind == "file" else list(self._inside(prefix, recursive=recursive))
+
+    def _inside(self, prefix: bytes, *, recursive: bool) -> Iterator[LsEntry]:
+        start = prefix + b"/" if prefix else b""
+        folder: tuple[bytes, int, int] | None = None  # the subfolder being summed up: name, files, size
+        for leaf in _leaves(self._pointer.digest, MAX_LEVEL + 1, prefix, self._cache):
+            for i, path in enumerate(leaf.paths):
+                if path != prefix and not path.startswith(start):
+                    continue
+                name, slash, _ = path[len(start) :].partition(b"/")
+                if folder is not None and (not slash or name != folder[0]):
+                    yield self._folder(start, folder)
+                    folder = None
+                if recursive or path == prefix or not slash:
+                    yield self._entry(leaf[i])
+                else:
+                    _, files, size = folder or (name, 0, 0)
+                    folder = (name, files + (leaf.flags[i] != EMPTY_DIR), size + leaf.sizes[i])
+        if folder is not None:
+            yield self._folder(start, folder)
+
+    def _folder(self, start: bytes, found: tuple[bytes, int, int]) -> LsEntry:
+        name, files, size = found
+        path = posixpath.join(self._path, os.fsdecode(start + name))
+        return LsEntry(path=path, kind="directory", size_bytes=size, files=files)
+
+    def _entry(self, entry: Entry) -> LsEntry:
+        empty = entry.kind == EMPTY_DIR
+        return LsEntry(
+            path=posixpath.join(self._path, os.fsdecode(entry.path)),
+            kind=_KINDS[entry.kind],
+            size_bytes=None if empty else entry.size_bytes,
+            executable=bool(entry.flags & EXECUTABLE),
+            oid=None if empty else format_oid(FILE_OID, entry.digest),
+            target=self._target(entry) if self._long and entry.kind == SYMLINK else None,
+            in_cache=self._cache.has_file(entry.digest, entry.size_bytes) if self._long and not empty else None,
+        )
+
+    def _target(self, entry: Entry) -> str | None:
+        if entry.size_bytes > _SYMLINK_LIMIT_BYTES:
+            return None
+        try:
+            return os.fsdecode(self._cache.read_file(entry.digest, entry.size_bytes))
+        except ObjectMissing:
+            return None
+
+
+def _leaves(root: Digest, below: int, prefix: bytes, cache: Cache) -> Iterator[Entries]:
+    """Yields the leaves that can hold `prefix` or something below it, in path order; reads no other. Levels fall from `below`."""
+    node = manifest.decode(cache.read_node(root), root)
+    if not isinstance(node, Branch):
+        yield node
+        return
+    if node.level >= below:
+        raise ObjectCorrupt(f"listing {root.hex()} is damaged: its level is wrong", hint="push it from a healthy clone")
+    for digest, last in zip(node.digests, node.last_paths, strict=True):
+        if last >= prefix:
+            yield from _leaves(digest, node.level, prefix, cache)
+        if prefix and last >= prefix + b"0":  # the byte after '/': nothing below the prefix follows
+            return

@@ -1,0 +1,162 @@
+"""`dvlite mv`: moves a tracked path with its data, its pointer and what is known of it."""
+
+from __future__ import annotations
+
+import errno
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from dvlite import files
+from dvlite.errors import DvliteError, UsageError
+from dvlite.files import quote
+from dvlite.formats.pointer import SUFFIX
+from dvlite.progress import Progress
+from dvlite.repo import Repo, why_untrackable
+from dvlite.results import MvResult
+from dvlite.stores import open_cache
+from dvlite.workspace.emptied import remove_empty_folders
+from dvlite.workspace.identify import HashOnly, Snapshot
+from dvlite.workspace.select import select
+from dvlite.workspace.tracked import NO_VERSION, Workspace
+
+
+@dataclass(frozen=True, slots=True)
+class _Move:
+    """From where to where; `pointer` are the bytes of the pointer file, the user's part included."""
+
+    source: str
+    target: str
+    pointer: bytes
+
+
+def mv(repo: Repo, source: str, target: str, *, stage: bool = True, progress: Progress) -> MvResult:
+    """Moves a tracked path to a new name, or into a folder that exists.
+
+    The new pointer is written first and the old one goes last, so whatever a killed run leaves, running it again completes it and
+    `checkout` makes whole. Raises UsageError, with nothing done, for a target that exists or cannot be tracked.
+    """
+    with repo.lock(waiting=lambda: progress.warn("waiting for another dvlite command here")):
+        work = Workspace(repo, open_cache(repo), progress)
+        move = _settle(repo, source, target)
+        (repo.root / move.target).parent.mkdir(parents=True, exist_ok=True)
+        written = repo.ensure_ignored([move.target])
+        files.write_atomic(repo.root / (move.target + SUFFIX), move.pointer)
+        _move_data(work, move)
+        written += repo.forget_ignored([move.source])
+        work.forget(move.source)
+        os.unlink(repo.root / (move.source + SUFFIX))
+        remove_empty_folders(repo.root, repo.cwd, move.source)
+        changed = [move.source + SUFFIX, move.target + SUFFIX, *dict.fromkeys(written)]
+        staged = repo.stage(changed, enabled=stage)
+        return MvResult(
+            source=move.source, target=move.target, staged=staged, unstaged=() if staged else tuple(changed)
+        )
+
+
+def _settle(repo: Repo, source: str, target: str) -> _Move:
+    """Returns the move that is meant, after all that could forbid it was looked at."""
+    tracked = repo.tracked()
+    chosen = [item.path for item, _ in select(repo, tracked, [source], inside=False)]
+    path = repo.relative(source).removesuffix(SUFFIX)
+    if path not in chosen:
+        raise UsageError(
+            f"{quote(source)} is not a tracked path, it has {len(chosen)} below it",
+            hint=f"move them one by one, for example: dvlite mv {repo.display(chosen[0])} TARGET",
+        )
+    data = (repo.root / (path + SUFFIX)).read_bytes()
+    wanted = repo.relative(target)
+    if wanted.endswith(SUFFIX) and source.endswith(SUFFIX):
+        wanted = wanted.removesuffix(SUFFIX)
+    name = path.rpartition("/")[2]
+    into = f"{wanted}/{name}" if wanted else name
+    for place in (wanted, into):
+        if place != path and _was_interrupted(repo, path, place, data):
+            return _Move(path, place, data)
+    if not wanted or os.path.isdir(repo.root / wanted):
+        wanted = into
+    elif target.endswith("/"):
+        raise UsageError(f"cannot move to {quote(target)}: there is no such folder", hint=f"mkdir -p {target}")
+    _refuse(repo, path, wanted, [item.path for item in tracked])
+    return _Move(path, wanted, data)
+
+
+def _was_interrupted(repo: Repo, source: str, target: str, data: bytes) -> bool:
+    """Says whether a killed run of this very move left the target's pointer, which git has never seen, and not both data."""
+    found = repo.root / (target + SUFFIX)
+    return (
+        bool(target)
+        and found.is_file()
+        and not found.is_symlink()
+        and found.read_bytes() == data
+        and not (os.path.lexists(repo.root / source) and os.path.lexists(repo.root / target))
+        and not repo.git.tracked_under([target + SUFFIX])
+    )
+
+
+def _refuse(repo: Repo, source: str, target: str, tracked: Sequence[str]) -> None:
+    shown = quote(repo.display(target))
+    reason = why_untrackable(target)
+    if reason is not None:
+        raise UsageError(f"cannot move to {shown}: {reason}", hint="choose another name")
+    above = next((path for path in tracked if target.startswith(path + "/")), None)
+    if above == source:
+        raise UsageError(f"cannot move {quote(repo.display(source))} into itself", hint="choose another target")
+    if above is not None:
+        raise UsageError(
+            f"cannot move to {shown}: it is inside {quote(repo.display(above))}, which is tracked",
+            hint=f"to make it part of that: dvlite rm --cached {repo.display(source)}, move it with mv, dvlite add {repo.display(above)}",
+        )
+    for path in (target, target + SUFFIX):
+        if os.path.lexists(repo.root / path):
+            raise UsageError(
+                f"cannot move to {shown}: {quote(repo.display(path))} exists", hint="choose another name, or remove it"
+            )
+    in_git = repo.git.tracked_under([target, target + SUFFIX])
+    if in_git:
+        raise UsageError(
+            f"cannot move to {shown}: git tracks {quote(repo.display(in_git[0]))}",
+            hint=f"git rm -r --cached {repo.display(in_git[0])}",
+        )
+    if repo.git.ignored([target + SUFFIX]):
+        raise UsageError(
+            f"cannot move to {shown}: git ignores {quote(repo.display(target + SUFFIX))}",
+            hint=f"see which rule does: git check-ignore -v {repo.display(target + SUFFIX)}",
+        )
+
+
+def _move_data(work: Workspace, move: _Move) -> None:
+    """Renames the data, if it is here, and carries over what is known of it."""
+    patterns = work.sparse.get(move.source, ())
+    if patterns:
+        work.set_sparse(move.target, patterns)
+    found = work.scan(move.source)
+    if found is None:
+        return
+    version = work.vouched(move.source, found) or NO_VERSION
+    have = work.identify(move.source, found, HashOnly())
+    try:
+        os.rename(work.location(move.source), work.location(move.target))
+    except OSError as error:
+        if error.errno == errno.EXDEV:
+            raise DvliteError(
+                f"cannot move {quote(move.source)}: {quote(move.target)} is on another disk",
+                hint=f"run: mv {move.source} {move.target}; then dvlite add {move.target} and dvlite rm {move.source}",
+            ) from None
+        raise files.os_error(error, "move", work.location(move.source)) from error
+    if have.scan.paths == [b""]:
+        have.racy[0] |= not _look_again(work, move.target, have)
+    work.remember(move.target, version, have.scan, have.digests, have.racy)
+
+
+def _look_again(work: Workspace, target: str, have: Snapshot) -> bool:
+    """Takes over the change time that renaming gave a file; returns False if it may have changed meanwhile."""
+    path = work.location(target)
+    changed = os.lstat(path).st_ctime_ns
+    files.wait_out(changed, files.racy_window_ns(path.parent))
+    now = os.lstat(path)
+    before = (have.scan.sizes[0], have.scan.mtimes[0], have.scan.inodes[0])
+    if (now.st_size, now.st_mtime_ns, now.st_ino) != before or now.st_ctime_ns != changed:
+        return False
+    have.scan.replace(0, have.scan.flags[0], now)
+    return True

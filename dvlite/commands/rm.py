@@ -1,0 +1,101 @@
+"""`dvlite rm`: stops tracking paths; their data goes too unless it is to stay, and only if all of it is in the cache."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from collections.abc import Sequence
+
+from dvlite import files
+from dvlite.errors import DvliteError
+from dvlite.files import quote
+from dvlite.formats import pointer
+from dvlite.formats.manifest import EMPTY_DIR
+from dvlite.formats.pointer import SUFFIX
+from dvlite.progress import Progress
+from dvlite.repo import Repo, Tracked
+from dvlite.results import RmResult
+from dvlite.stores import open_cache
+from dvlite.workspace.emptied import remove_empty_folders
+from dvlite.workspace.identify import HashOnly, Snapshot
+from dvlite.workspace.restore import remove_tree
+from dvlite.workspace.select import select
+from dvlite.workspace.tracked import Workspace
+
+_NAMED = 3
+
+
+def rm(repo: Repo, paths: Sequence[str], *, cached: bool = False, stage: bool = True, progress: Progress) -> RmResult:
+    """Stops tracking the tracked paths given (a folder stands for all below it); with `cached` their data stays.
+
+    Data goes first, its pointer after it: a run that was killed is completed by running it again, or undone by `checkout`. Raises
+    DvliteError, with nothing done, if any byte that would go is not in the cache.
+    """
+    with repo.lock(waiting=lambda: progress.warn("waiting for another dvlite command here")):
+        chosen = [item for item, _ in select(repo, repo.tracked(), paths, inside=False)]
+        work = Workspace(repo, open_cache(repo), progress)
+        found = {} if cached else _look(work, chosen)
+        warnings = [] if cached else _keep_uncommitted(repo, chosen)
+        for path, have in found.items():
+            if not remove_tree(work, path, have) and os.path.lexists(repo.root / path):
+                warnings.append(
+                    f"{quote(repo.display(path))} still has files that dvlite leaves out, or that came just now"
+                )
+        written = repo.forget_ignored([item.path for item in chosen])
+        for item in chosen:
+            work.forget(item.path)
+            with contextlib.suppress(FileNotFoundError):
+                os.unlink(repo.root / (item.path + SUFFIX))
+            remove_empty_folders(repo.root, repo.cwd, item.path)
+        changed = [*(item.path + SUFFIX for item in chosen), *written]
+        staged = repo.stage(changed, enabled=stage)
+        return RmResult(
+            paths=tuple(item.path for item in chosen),
+            kept=cached,
+            staged=staged,
+            unstaged=() if staged else tuple(changed),
+            warnings=tuple(warnings),
+        )
+
+
+def _look(work: Workspace, chosen: Sequence[Tracked]) -> dict[str, Snapshot]:
+    """Returns what is on disk of each path; raises DvliteError naming files that the cache does not have."""
+    found: dict[str, Snapshot] = {}
+    lost: list[str] = []
+    for item in chosen:
+        scan = work.scan(item.path)
+        if scan is None:
+            continue
+        have = found[item.path] = work.identify(item.path, scan, HashOnly())
+        for i, flags in enumerate(have.scan.flags):
+            if flags != EMPTY_DIR and not work.cache.has_file(have.digest(i), have.scan.sizes[i]):
+                inner = os.fsdecode(have.scan.paths[i])
+                lost.append(work.repo.display(f"{item.path}/{inner}" if inner else item.path))
+    if lost:
+        more = f" and {len(lost) - _NAMED} more" if len(lost) > _NAMED else ""
+        raise DvliteError(
+            f"cannot remove {', '.join(map(quote, lost[:_NAMED]))}{more}: not in the cache, so it would be lost; nothing was done",
+            hint="to keep it in the cache: dvlite add -u     to keep it in the workspace: dvlite rm --cached",
+        )
+    return found
+
+
+def _keep_uncommitted(repo: Repo, chosen: Sequence[Tracked]) -> list[str]:
+    """Keeps pointers that no commit names, so that their data can still be got; says how."""
+    head = repo.git.head()
+    committed = repo.git.pointer_blobs(head) if head is not None else {}
+    warnings = []
+    for item in chosen:
+        blob = committed.get(item.path + SUFFIX)
+        if blob is not None:
+            known = pointer.parse(repo.git.read_blobs([blob], limit_bytes=pointer.LIMIT_BYTES)[blob], item.path)
+            if known.same_version(item.pointer):
+                continue
+        folder = repo.state_dir / "saved"
+        folder.mkdir(parents=True, exist_ok=True)
+        target = folder / f"{item.path.replace('/', '_')[-150:]}-{item.pointer.digest.hex()[:8]}{SUFFIX}"
+        files.write_atomic(target, pointer.dump(item.pointer))
+        warnings.append(
+            f"this version of {quote(repo.display(item.path))} was never committed; to get it back: dvlite get {target} -o PATH"
+        )
+    return warnings

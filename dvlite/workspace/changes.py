@@ -1,0 +1,103 @@
+"""From pairs of entries that differ to the changes that people read: added, removed, modified, renamed. Pure."""
+
+from __future__ import annotations
+
+import os
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
+
+from dvlite.formats.manifest import EMPTY_DIR, EXECUTABLE, FILE, SYMLINK, Entry
+from dvlite.oid import FILE as FILE_OID
+from dvlite.oid import Digest, format_oid
+from dvlite.results import Counts, FileChange
+
+Pair = tuple[Entry | None, Entry | None]  # (old, new); None where the path is not
+_KINDS = {FILE: "file", SYMLINK: "symlink", EMPTY_DIR: "empty-dir"}
+
+
+def changes(path: str, pairs: Sequence[Pair]) -> tuple[FileChange, ...]:
+    """Returns the changes inside a tracked path, in the order of the pairs. Equal content that went and came is a rename."""
+    origins = _origins(pairs)
+    used = {origin.path for origin in origins.values()}
+    found = []
+    for old, new in pairs:
+        if new is None:
+            if old is not None and old.path not in used:
+                found.append(_change("removed", path, old, None))
+        elif old is not None:
+            found.append(_change("modified", path, old, new))
+        elif new.path in origins:
+            found.append(_change("renamed", path, origins[new.path], new))
+        else:
+            found.append(_change("added", path, None, new))
+    return tuple(found)
+
+
+def counts_of(found: Iterable[FileChange]) -> Counts:
+    """Counts changes, and by how many bytes the whole grew."""
+    kinds: defaultdict[str, int] = defaultdict(int)
+    delta = 0
+    for change in found:
+        kinds[change.change] += 1
+        delta += (change.size_bytes or 0) - (change.old_size_bytes or 0)
+    return Counts(
+        added=kinds["added"],
+        removed=kinds["removed"],
+        modified=kinds["modified"],
+        renamed=kinds["renamed"],
+        delta_bytes=delta,
+    )
+
+
+def _origins(pairs: Sequence[Pair]) -> dict[bytes, Entry]:
+    """Returns where renamed files came from, by their new path: same bytes, first of all under the same last name."""
+    gone: defaultdict[tuple[int, Digest], list[Entry]] = defaultdict(list)
+    for old, new in reversed(pairs):
+        if old is not None and new is None and old.size_bytes:  # empty files are all alike
+            gone[old.kind, old.digest].append(old)
+    came = [new for old, new in pairs if old is None and new is not None and (new.kind, new.digest) in gone]
+    named = {(old.kind, old.digest, _name(old)): old for left in gone.values() for old in left}
+    origins: dict[bytes, Entry] = {}
+    used: set[bytes] = set()
+    for new in came:
+        match = named.pop((new.kind, new.digest, _name(new)), None)
+        if match is not None:
+            origins[new.path] = match
+            used.add(match.path)
+    for new in came:
+        left = gone[new.kind, new.digest]
+        while new.path not in origins and left:
+            match = left.pop()
+            if match.path not in used:
+                origins[new.path] = match
+    return origins
+
+
+def _name(entry: Entry) -> bytes:
+    return entry.path.rpartition(b"/")[2]
+
+
+def _change(change: str, path: str, old: Entry | None, new: Entry | None) -> FileChange:
+    now = new or old
+    assert now is not None
+    renamed = change == "renamed" and old is not None
+    return FileChange(
+        change=change,  # type: ignore[arg-type]  # one of the four, as written above
+        path=_inside(path, now),
+        old_path=_inside(path, old) if renamed and old is not None else None,
+        kind=_KINDS[now.kind],
+        old_kind=_KINDS[old.kind] if old is not None and new is not None and old.kind != new.kind else None,
+        old_size_bytes=None if old is None else old.size_bytes,
+        size_bytes=None if new is None else new.size_bytes,
+        old_oid=_oid(old),
+        oid=_oid(new),
+        executable_changed=old is not None and new is not None and bool((old.flags ^ new.flags) & EXECUTABLE),
+    )
+
+
+def _inside(path: str, entry: Entry) -> str:
+    return f"{path}/{os.fsdecode(entry.path)}" if entry.path else path
+
+
+def _oid(entry: Entry | None) -> str | None:
+    return None if entry is None or entry.kind == EMPTY_DIR else format_oid(FILE_OID, entry.digest)

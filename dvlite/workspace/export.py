@@ -1,0 +1,94 @@
+"""Writes versions to places that are no workspace: a file or folder that does not exist yet, or a stream. Nothing is overwritten."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+from dvlite import files
+from dvlite.errors import DvliteError, ObjectCorrupt, UsageError
+from dvlite.files import TEMP_PREFIX, quote
+from dvlite.formats.manifest import SYMLINK, Entries, Entry
+from dvlite.oid import Digest, digest_bytes
+from dvlite.progress import Progress
+from dvlite.store.cache import Cache
+from dvlite.store.large import open_verified
+from dvlite.store.pack import KIND_FILE
+from dvlite.workspace.identify import symlink_problem
+from dvlite.workspace.materialise import apply
+from dvlite.workspace.planning import plan
+
+Damaged = list[tuple[Digest, DvliteError]]
+_PIECE_BYTES = 1 << 20
+
+
+def to_path(want: Entries, cache: Cache, target: Path, progress: Progress) -> Damaged:
+    """Writes entries (a single one without a path is a file) as `target`; returns the objects that are damaged in the cache.
+
+    If there are any, nothing was written. The target appears complete, by one rename. Raises UsageError if it exists, or for a symlink
+    that leaves what was asked for.
+    """
+    refuse_existing(target)
+    _refuse_leaving_links(want, cache)
+    files.require_space(target.parent, sum(want.sizes), quote(str(target)))
+    # Beside the target, under a name of its own: a killed run's leftovers are found by the next one, and by nobody else.
+    around = target.parent / f"{TEMP_PREFIX}get-{digest_bytes(os.fsencode(target.name)).hex()[:16]}"
+    shutil.rmtree(around, ignore_errors=True)
+    try:
+        os.mkdir(around)
+        made = plan(want, None, cache.has_file)
+        outcome = apply(made, want, None, around / target.name, cache, jobs=2, progress=progress)
+        if not outcome.damaged:
+            _publish(around / target.name, target)
+        return outcome.damaged
+    except OSError as error:
+        raise files.os_error(error, "write", target) from error
+    finally:
+        shutil.rmtree(around, ignore_errors=True)
+
+
+def to_stream(entry: Entry, cache: Cache, write: Callable[[bytes], object]) -> Damaged:
+    """Writes a file's bytes, verified before the first goes out; returns the object if it is damaged, with nothing written."""
+    try:
+        if cache.has_packed(entry.digest, (KIND_FILE,)):
+            write(cache.read_file(entry.digest, entry.size_bytes))
+            return []
+        with open_verified(cache.large_path(entry.digest), entry.digest, entry.size_bytes) as descriptor:
+            for offset in range(0, entry.size_bytes, _PIECE_BYTES):
+                write(os.pread(descriptor, _PIECE_BYTES, offset))
+    except ObjectCorrupt as error:
+        return [(entry.digest, error)]
+    return []
+
+
+def refuse_existing(target: Path) -> None:
+    """Raises UsageError if something is at `target`, or if its folder is not there."""
+    if os.path.lexists(target):
+        raise UsageError(f"{quote(str(target))} exists, and nothing is overwritten", hint="choose another name: -o OUT")
+    if not target.parent.is_dir():
+        raise UsageError(f"there is no folder {quote(str(target.parent))}", hint=f"mkdir -p {target.parent}")
+
+
+def _refuse_leaving_links(want: Entries, cache: Cache) -> None:
+    for i, flags in enumerate(want.flags):
+        if flags == SYMLINK:
+            with contextlib.suppress(ObjectCorrupt):  # found again, and told, when it is written
+                problem = symlink_problem(want.paths[i], cache.read_file(want.digest(i), want.sizes[i]))
+                if problem is not None:
+                    raise UsageError(
+                        f"cannot get the symbolic link {quote(os.fsdecode(want.paths[i]))} on its own: it {problem}",
+                        hint="get the folder that holds both the link and what it points to",
+                    )
+
+
+def _publish(made: Path, target: Path) -> None:
+    """Gives what was made its name; for a file the kernel refuses a name that was taken meanwhile, if it can."""
+    if not made.is_dir():
+        with contextlib.suppress(PermissionError, NotImplementedError):  # a file system without hard links
+            os.link(made, target, follow_symlinks=False)
+            return
+    refuse_existing(target)
+    os.rename(made, target)

@@ -1,0 +1,192 @@
+"""A gc for tests: the protocol of DESIGN section 5 without its ages and policies, free to condemn any pack at any moment."""
+
+from __future__ import annotations
+
+import os
+
+from dvlite.formats import condemned, manifest, recipe, root
+from dvlite.formats.condemned import Condemned
+from dvlite.formats.recipe import Recipe, Term
+from dvlite.oid import FILE, Digest, digest_bytes
+from dvlite.store import index, pack
+from dvlite.store.index import Index, Location
+from dvlite.store.objects import ObjectStore
+from dvlite.store.pack import KIND_CHUNK, KIND_FILE, KIND_MANIFEST, KIND_RECIPE, PackWriter, Record
+
+Wanted = set[tuple[int, Digest]]
+
+
+class Collector:
+    """Works on a store directly, as a client of its own would."""
+
+    def __init__(self, store: ObjectStore) -> None:
+        self.store = store
+
+    def collect(self, *, everything: bool, delete: bool = True) -> None:
+        """Condemns packs (all, or those without an object that a root needs), copies what is needed, deletes."""
+        chosen = self.packs() if everything else self.packs() - self._packs_of(self.needed())
+        self.condemn(chosen)
+        self.rescue()
+        if delete:
+            self.delete()
+
+    def packs(self) -> set[Digest]:
+        return {Digest(bytes.fromhex(entry.name[6:])) for entry in self.store.list("packs/").entries}
+
+    def condemn(self, packs: set[Digest]) -> None:
+        if packs:
+            data = condemned.dump(Condemned(os.urandom(16).hex(), tuple(sorted(packs))))
+            self.store.put(f"condemned/{digest_bytes(data).hex()}", data)
+
+    def condemned(self) -> set[Digest]:
+        names = [entry.name for entry in self.store.list("condemned/").entries]
+        return {name for entry in names for name in condemned.parse(self.store.get(entry), entry).packs}
+
+    def forget_roots(self) -> None:
+        """Drops every root, as gc does for versions that nobody refers to any more."""
+        self.store.delete([entry.name for entry in self.store.list("roots/").entries])
+
+    def indexes(self) -> dict[str, Index]:
+        return {
+            entry.name: Index(self.store.get(entry.name), entry.name) for entry in self.store.list("index/").entries
+        }
+
+    def rescue(self) -> None:
+        """Copies what roots need and no uncondemned pack has; repeated until nothing is missing."""
+        while True:
+            needed = self.needed()
+            missing = self._missing(needed)
+            if not missing:
+                return
+            self._copy(missing)
+
+    def delete(self) -> None:
+        """Replaces index objects that name condemned packs, deletes exactly those, then the packs."""
+        gone = self.condemned()
+        found = {name: segment for name, segment in self.indexes().items() if gone.intersection(segment.packs)}
+        for segment in found.values():
+            kept = [place for place in segment if place.pack not in gone]
+            if kept:
+                self._put_index(kept)
+        self.store.delete(sorted(found))
+        self.store.delete([f"packs/{name.hex()}" for name in sorted(gone & self.packs())])
+
+    def needed(self) -> Wanted:
+        """Walks all roots: listing nodes, small files, recipes."""
+        wanted: Wanted = set()
+        for entry in self.store.list("roots/").entries:
+            name = root.parse_name(entry.name)
+            if name is None:
+                continue
+            if name.kind == FILE:
+                wanted.add(self._kind_of(name.digest))
+            else:
+                self._walk(name.digest, wanted)
+        return wanted
+
+    def _walk(self, digest: Digest, wanted: Wanted) -> None:
+        wanted.add((KIND_MANIFEST, digest))
+        try:
+            node = manifest.decode(self.read(KIND_MANIFEST, digest), digest)
+        except KeyError:  # a root whose push died, or has not seen yet that its content went
+            return
+        if isinstance(node, manifest.Branch):
+            for child in node.digests:
+                self._walk(child, wanted)
+        else:
+            wanted.update(self._kind_of(node.digest(i)) for i in range(len(node)))
+
+    def _kind_of(self, digest: Digest) -> tuple[int, Digest]:
+        kinds = {place.record.kind for place in self.places(digest)}
+        return (KIND_RECIPE if KIND_RECIPE in kinds and KIND_FILE not in kinds else KIND_FILE), digest
+
+    def places(self, digest: Digest) -> list[Location]:
+        standing = self.packs()
+        return [
+            place
+            for segment in self.indexes().values()
+            for place in segment.find(digest, (KIND_FILE, KIND_MANIFEST, KIND_RECIPE))
+            if place.pack in standing
+        ]
+
+    def read(self, kind: int, digest: Digest) -> bytes:
+        place = next((place for place in self.places(digest) if place.record.kind == kind), None)
+        if place is None:
+            raise KeyError(digest)
+        return pack.unpack(place.record, self._stored(place))
+
+    def _stored(self, place: Location) -> bytes:
+        start = place.record.offset
+        return self.store.get(f"packs/{place.pack.hex()}", start=start, end=start + place.record.stored_length)
+
+    def _packs_of(self, needed: Wanted) -> set[Digest]:
+        used: set[Digest] = set()
+        for kind, digest in needed:
+            for place in self.places(digest):
+                if place.record.kind == kind:
+                    used.add(place.pack)
+                    if kind == KIND_RECIPE:
+                        used.update(recipe.parse(pack.unpack(place.record, self._stored(place)), digest).packs)
+        return used
+
+    def _missing(self, needed: Wanted) -> Wanted:
+        """Returns what is in no uncondemned pack, but still in some pack that stands."""
+        gone, standing = self.condemned(), self.packs()
+        missing: Wanted = set()
+        for kind, digest in needed:
+            usable = readable = False
+            for place in self.places(digest):
+                if place.record.kind != kind:
+                    continue
+                parts = {place.pack}
+                if kind == KIND_RECIPE:
+                    parts.update(recipe.parse(pack.unpack(place.record, self._stored(place)), digest).packs)
+                readable |= parts <= standing
+                usable |= parts <= standing - gone
+            if readable and not usable:
+                missing.add((kind, digest))
+        return missing
+
+    def _copy(self, missing: Wanted) -> None:
+        rows: list[Location] = []
+        writers = {kind: PackWriter(kind, os.urandom(16)) for kind in (pack.META, pack.FILES)}
+        for kind, digest in sorted(missing):
+            if kind == KIND_RECIPE:
+                made = self._copy_chunks(digest)
+                data = recipe.dump(made)
+                record = Record(KIND_RECIPE, pack.RAW, 0, len(data), len(data), digest)
+                writers[pack.META].add_stored(record, data)
+            else:
+                place = next(place for place in self.places(digest) if place.record.kind == kind)
+                writer = writers[pack.FILES if kind == KIND_FILE else pack.META]
+                writer.add_stored(place.record, self._stored(place))
+        for writer in writers.values():
+            if len(writer):
+                whole = writer.finish()
+                self.store.put(f"packs/{whole.name.hex()}", whole.data)
+                rows += index.rows_of(whole)
+        self._put_index(rows)
+
+    def _copy_chunks(self, digest: Digest) -> Recipe:
+        """Copies the chunks of a file into a new pack and returns the new recipe."""
+        standing = self.packs()
+        for place in self.places(digest):
+            old = recipe.parse(pack.unpack(place.record, self._stored(place)), digest)
+            if set(old.packs) <= standing:
+                break
+        writer = PackWriter(pack.CHUNKS, os.urandom(16))
+        for term in old.terms:
+            data = self.store.get(f"packs/{term.pack.hex()}")
+            run = pack.open_whole(data, term.pack)[term.first : term.first + term.count]
+            for _ in range(term.repeat):
+                for record in run:
+                    assert record.kind == KIND_CHUNK
+                    writer.add_stored(record, data[record.offset : record.offset + record.stored_length])
+        count = len(writer)
+        whole = writer.finish()
+        self.store.put(f"packs/{whole.name.hex()}", whole.data)
+        return Recipe(digest, old.size_bytes, (Term(whole.name, 0, count, 1, old.size_bytes),) if count else ())
+
+    def _put_index(self, rows: list[Location]) -> None:
+        data = index.encode(rows, os.urandom(16))
+        self.store.put(f"index/{digest_bytes(data).hex()}", data)

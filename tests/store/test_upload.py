@@ -1,0 +1,461 @@
+"""Push: what it sends, what it never sends twice, and what it survives: interruptions, lost answers, and a gc at any moment."""
+
+import itertools
+
+import pytest
+
+from dvlite.errors import FormatError, ObjectCorrupt, ObjectMissing, RemoteError
+from dvlite.formats import root, store_config, strict_json
+from dvlite.oid import digest_bytes
+from dvlite.store import index, pack
+from dvlite.store.catalog import Catalog
+from dvlite.store.index import Index
+from tests.store.collector import Collector
+from tests.store.memory import MemoryStore, RecordingStore
+from tests.store.world import SIGNER, HookStore, Interrupted, World, noise
+
+SMALL = {f"d{i % 7}/{i:04d}": noise(100 + i % 50, i) for i in range(300)}
+LARGE = noise(60_000, 1)
+EDITED = LARGE[:30_000] + b"inserted" + LARGE[30_000:]
+
+
+@pytest.fixture
+def store():
+    return RecordingStore(MemoryStore())
+
+
+@pytest.fixture
+def world(tmp_path, store):
+    made = World(tmp_path, store)
+    yield made
+    made.close()
+
+
+def assert_complete(world, name, version, content):
+    """A colleague with nothing gets every byte."""
+    colleague = world.site(name)
+    assert colleague.fetch(version) == []
+    assert colleague.content(version) == content
+
+
+def test_a_colleague_gets_what_was_pushed(world):
+    here = world.site("here")
+    for path, content in (("small", SMALL), ("large", LARGE), ("tiny", b"x"), ("empty", b""), ("none", {})):
+        version = here.add(path, content)
+        here.push(version)
+        assert_complete(world, f"colleague-{path}", version, content)
+
+
+def test_many_small_files_make_a_handful_of_objects(world, store):
+    here = world.site("here")
+    here.push(here.add("small", SMALL))
+    assert store.count("put") == 4  # files, listings, index, root
+
+
+def test_second_push_looks_and_uploads_nothing(world, store):
+    here = world.site("here")
+    version = here.add("small", SMALL)
+    here.push(version)
+    store.forget()
+    here.push(version)
+    assert store.count("put") == store.count("delete") == 0
+    assert store.count("list") == 5  # packs, index, condemned, roots of the version, condemned again
+    assert store.count("get") <= 1  # config
+
+
+def test_a_second_clone_pushes_nothing_but_its_own_root(world, store):
+    here, there = world.site("here"), world.site("there")
+    here.push(here.add("data", SMALL | {"big": LARGE}))
+    version = there.add("data", SMALL | {"big": LARGE})
+    store.forget()
+    there.push(version)
+    assert store.count("put") == 0  # the root is of the same project and young
+
+
+def test_an_old_root_is_renewed(world, store):
+    here = world.site("here")
+    version = here.add("data", SMALL)
+    here.push(version)
+    memory = store.store
+    for name in memory.modified:
+        memory.modified[name] -= 8 * 24 * 3600
+    store.forget()
+    here.push(version)
+    assert [name.split("/")[0] for operation, name in store.calls if operation == "put"] == ["roots"]
+
+
+def test_another_project_s_root_does_not_stand_for_ours(world, store):
+    here = world.site("here")
+    version = here.add("data", SMALL)
+    body = root.Root("data", 1, "cd" * 16, "", "them", "2026-11-22T14:02:00Z")
+    store.put(root.name(version.kind, version.digest, bytes(16)), root.dump(body))
+    here.push(version)
+    assert len(store.list(root.prefix(version.kind, version.digest)).entries) == 2
+
+
+def test_a_root_that_cannot_be_read_does_not_stand_for_ours(world, store):
+    here = world.site("here")
+    version = here.add("data", SMALL)
+    store.put(root.name(version.kind, version.digest, bytes(16)), b"junk")
+    here.push(version)
+    assert len(store.list(root.prefix(version.kind, version.digest)).entries) == 2
+
+
+def test_the_root_is_written_after_everything_else(world, store):
+    here = world.site("here")
+    here.push(here.add("data", SMALL | {"big": LARGE}))
+    kinds = [name.partition("/")[0] for operation, name in store.calls if operation == "put"]
+    assert kinds == sorted(kinds, key=["config", "packs", "index", "roots"].index)
+    last_root = max(i for i, (operation, name) in enumerate(store.calls) if operation == "put")
+    assert ("list", "condemned/") in store.calls[last_root:]
+
+
+def test_an_edit_uploads_what_changed(world, store):
+    here = world.site("here")
+    here.push(here.add("data", SMALL))
+    store.forget()
+    version = here.add("data", SMALL | {"d3/0003": b"edited"})
+    here.push(version)
+    assert store.sent_bytes < 12_000  # one file, one leaf and the branch above it
+    assert_complete(world, "colleague", version, SMALL | {"d3/0003": b"edited"})
+
+
+def test_an_insertion_in_a_large_file_uploads_the_chunks_around_it(world, store):
+    here = world.site("here")
+    here.push(here.add("big", LARGE))
+    store.forget()
+    version = here.add("big", EDITED)
+    here.push(version)
+    assert store.sent_bytes < 12_000
+    assert_complete(world, "colleague", version, EDITED)
+
+
+def test_equal_content_is_stored_once(world, store):
+    here = world.site("here")
+    version = here.add("data", {"a": LARGE, "b": LARGE, "c": LARGE, "d": b"x", "e": b"x"})
+    here.push(version)
+    assert store.sent_bytes < 70_000
+    assert_complete(world, "colleague", version, {"a": LARGE, "b": LARGE, "c": LARGE, "d": b"x", "e": b"x"})
+
+
+def test_a_file_of_one_repeated_byte_is_a_few_terms(world, store):
+    here = world.site("here")
+    version = here.add("zeros", bytes(3_000_000))
+    here.push(version)
+    assert store.sent_bytes < 20_000
+    assert_complete(world, "colleague", version, bytes(3_000_000))
+
+
+def test_data_that_is_nowhere_is_named_and_nothing_is_published(world, store):
+    here = world.site("here")
+    version = here.add("data", {"a": b"kept", "b": LARGE})
+    here.cache.large_path(digest_bytes(LARGE)).unlink()
+    with pytest.raises(ObjectMissing, match="'data/b' is neither in the cache nor on memory") as caught:
+        here.push(version)
+    assert caught.value.exit_code == 12
+    assert store.list("packs/").entries == store.list("roots/").entries == ()
+
+
+def test_data_that_only_the_remote_has_is_complete(world):
+    """A clone that never pulled can push: whatever its cache lacks, listings too, is on the remote already."""
+    here, there = world.site("here"), world.site("there")
+    version = here.add("data", SMALL | {"big": LARGE})
+    here.push(version)
+    there.push(version)
+
+
+@pytest.mark.parametrize("content", [{"a": LARGE}, {"a": b"small"}], ids=["large", "small"])
+def test_damage_in_the_cache_is_not_pushed(world, store, content):
+    here = world.site("here")
+    version = here.add("data", content)
+    large = here.cache.large_path(digest_bytes(LARGE))
+    damaged = large if large.exists() else next(
+        path for path in (here.cache.folder / "packs").iterdir() if path.read_bytes()[8] == pack.FILES
+    )
+    data = bytearray(damaged.read_bytes())
+    data[60 if damaged != large else 5000] ^= 1
+    data[82] ^= 1
+    damaged.chmod(0o644)
+    damaged.write_bytes(data)
+    with pytest.raises(ObjectCorrupt, match=digest_bytes(content["a"]).hex()):
+        here.push(version)
+    assert store.list("roots/").entries == ()
+
+
+def test_a_remote_with_features_of_the_future_is_not_written(world, store):
+    here = world.site("here")
+    store.put("config", store_config.dump(store_config.StoreConfig(256, 1024, 4096, ("zstd-base",))))
+    store.forget()
+    with pytest.raises(FormatError, match="'zstd-base', which this dvlite does not know"):
+        here.push(here.add("data", b"x"))
+    assert store.count("put") == 0
+
+
+def test_a_remote_of_a_later_version_is_not_written(world, store):
+    config = strict_json.parse(store_config.dump(store_config.DEFAULT), "x") | {"dvlite_store": 2}
+    store.put("config", strict_json.dump(config))
+    store.forget()
+    here = world.site("here")
+    with pytest.raises(FormatError, match="version 2 is not known"):
+        here.push(here.add("data", b"x"))
+    assert store.count("put") == 0
+
+
+def test_two_clients_that_create_a_remote_at_once_agree(tmp_path):
+    store = MemoryStore()
+    World(tmp_path, store)
+    store.delete(["config"])
+    one, two = World(tmp_path, store), None
+    store.delete(["config"])
+    here, two = one.site("a"), one.site("b")
+    here.push(here.add("x", b"1"))
+    two.push(two.add("x", b"2"))
+    assert store.objects["config"] == store_config.dump(store_config.DEFAULT)
+    one.close()
+
+
+# --- interruption ---
+
+
+def test_a_push_that_dies_at_any_request_is_completed_by_the_next(tmp_path):
+    content = SMALL | {"big": LARGE}
+    for at in itertools.count(1):
+        store = MemoryStore()
+        world = World(tmp_path / str(at), store)
+
+        def die():
+            raise Interrupted
+
+        hook = HookStore(store, at, die)
+        here = world.site("here", store=hook)
+        version = here.add("data", content)
+        try:
+            here.push(version)
+        except Interrupted:
+            here.push(version)
+        assert_complete(world, "colleague", version, content)
+        world.close()
+        if not hook.happened:
+            break
+    assert at > 10
+
+
+@pytest.fixture
+def small_packs(monkeypatch):
+    monkeypatch.setattr(pack, "TARGET_BYTES", 8_000)
+
+
+def test_an_interrupted_push_of_a_large_file_continues(world, store, small_packs):
+    """Chunks in packs that arrived are found again, though no recipe and no index names them."""
+    big = noise(300_000, 5)
+
+    def die():
+        raise Interrupted
+
+    here = world.site("here", store=HookStore(store, 30, die, lambda operation, name: operation == "put"))
+    version = here.add("big", big)
+    with pytest.raises(Interrupted):
+        here.push(version)
+    sent = store.sent_bytes
+    assert sent > 150_000
+    store.forget()
+    here.push(version)
+    assert store.sent_bytes < 300_000 - sent + 60_000
+    assert_complete(world, "colleague", version, big)
+
+
+def test_an_interrupted_push_of_small_files_continues(world, store, small_packs):
+    content = {f"{i:04d}": noise(800, i) for i in range(300)}
+
+    def die():
+        raise Interrupted
+
+    here = world.site("here", store=HookStore(store, 25, die, lambda operation, name: operation == "put"))
+    version = here.add("data", content)
+    with pytest.raises(Interrupted):
+        here.push(version)
+    assert len(store.list("index/").entries) >= 2  # every eight packs
+    sent = store.sent_bytes
+    store.forget()
+    here.push(version)
+    assert store.sent_bytes < 300 * 800 - sent + 110_000
+    assert_complete(world, "colleague", version, content)
+
+
+# --- merging index objects ---
+
+
+def test_many_small_index_objects_become_one(world, store):
+    here = world.site("here")
+    contents = {f"p{i}": {"f": noise(200, i)} for i in range(20)}
+    versions = {path: here.add(path, content) for path, content in contents.items()}
+    for version in versions.values():
+        here.push(version)
+    assert len(store.list("index/").entries) <= index.MERGE_ABOVE
+    assert store.count("delete", "index/") >= index.MERGE_ABOVE
+    for path, version in versions.items():
+        assert_complete(world, f"colleague-{path}", version, contents[path])
+
+
+def test_a_merge_that_dies_before_it_deletes_loses_nothing(world, store):
+    def die():
+        raise Interrupted
+
+    here = world.site("here", store=HookStore(store, 1, die, lambda operation, name: operation == "delete"))
+    contents = {f"p{i}": {"f": noise(200, i)} for i in range(20)}
+    versions = {path: here.add(path, content) for path, content in contents.items()}
+    for version in versions.values():
+        try:
+            here.push(version)
+        except Interrupted:
+            here.push(version)
+    for path, version in versions.items():
+        assert_complete(world, f"colleague-{path}", version, contents[path])
+
+
+def test_merging_keeps_every_row(world, store):
+    here = world.site("here")
+    before: set = set()
+    for i in range(index.MERGE_ABOVE + 1):
+        here.push(here.add(f"p{i}", {"f": noise(200, i)}))
+        rows = {
+            (place.record.digest, place.pack)
+            for entry in store.list("index/").entries
+            for place in Index(store.get(entry.name), entry.name)
+        }
+        assert before <= rows
+        before = rows
+    assert len(store.list("index/").entries) <= 2
+
+
+# --- a gc at any moment ---
+
+
+def scenario_fresh(world, hook):
+    here = world.site("here", store=hook)
+    return here, here.add("data", SMALL | {"big": LARGE}), SMALL | {"big": LARGE}
+
+
+def scenario_shared(world, hook):
+    """Content that is on the remote already, of a version that nobody refers to any more: any gc may take it away."""
+    there = world.site("there")
+    content = dict(itertools.islice(SMALL.items(), 40)) | {"big": LARGE}
+    there.push(there.add("data", content))
+    Collector(world.store).forget_roots()
+    here = world.site("here", store=hook)
+    return here, here.add("data", content | {"new": b"new"}), content | {"new": b"new"}
+
+
+def scenario_shared_not_cached(world, hook):
+    """As above, but the pusher's cache lacks it: only the remote has it."""
+    there = world.site("there")
+    content = dict(itertools.islice(SMALL.items(), 40)) | {"big": LARGE}
+    version = there.add("data", content)
+    there.push(version)
+    Collector(world.store).forget_roots()
+    return world.site("here", store=hook), version, content
+
+
+def scenario_chunks(world, hook):
+    """A new version of a large file that reuses chunks of the one before."""
+    here = world.site("here", store=hook)
+    quiet = here.remote.store
+    here.remote.store = world.store
+    here.push(here.add("big", LARGE))
+    here.remote.store = quiet
+    Collector(world.store).forget_roots()
+    return here, here.add("big", EDITED), EDITED
+
+
+SCENARIOS = [scenario_fresh, scenario_shared, scenario_shared_not_cached, scenario_chunks]
+
+
+@pytest.mark.parametrize("delete", [True, False], ids=["and deletes", "and dies"])
+@pytest.mark.parametrize("everything", [True, False], ids=["condemns all", "condemns garbage"])
+@pytest.mark.parametrize("scenario", SCENARIOS)
+def test_a_gc_at_any_moment_of_a_push_loses_nothing_that_was_reported(tmp_path, scenario, everything, delete):
+    reported = 0
+    for at in itertools.count(1):
+        store = MemoryStore()
+        world = World(tmp_path / str(at), store)
+        collector = Collector(store)
+        hook = HookStore(store, at, lambda: collector.collect(everything=everything, delete=delete))
+        here, version, content = scenario(world, hook)
+        try:
+            here.push(version)
+        except (ObjectMissing, RemoteError):
+            assert scenario is scenario_shared_not_cached, "what the cache has can always be pushed"
+        else:
+            reported += 1
+            assert_complete(world, "colleague", version, content)
+            collector.collect(everything=False)
+            assert_complete(world, "colleague-after-gc", version, content)
+        world.close()
+        if not hook.happened:
+            break
+    assert at > 4
+    assert reported > at // 2
+
+
+def test_a_gc_that_condemns_at_every_look_stops_the_push(world, store):
+    """No success is reported while what the push relies on keeps being condemned."""
+    collector = Collector(store.store)
+
+    class Hostile(RecordingStore):
+        def list(self, prefix):
+            if prefix == "condemned/":
+                collector.condemn(collector.packs())
+            return super().list(prefix)
+
+    here = world.site("here", store=Hostile(store.store))
+    with pytest.raises(RemoteError, match="gc there kept deleting"):
+        here.push(here.add("data", SMALL))
+
+
+def test_what_only_a_condemned_pack_has_is_copied_while_it_stands(world, store):
+    here, there = world.site("here"), world.site("there")
+    version = here.add("data", {"a": b"small", "b": LARGE})
+    here.push(version)
+    collector = Collector(store.store)
+    collector.condemn(collector.packs())
+    there.push(version)
+    collector.collect(everything=False)
+    assert collector.packs() - collector.condemned()
+    assert_complete(world, "colleague", version, {"a": b"small", "b": LARGE})
+
+
+def test_what_a_condemned_pack_had_and_lost_is_missing(world, store):
+    """The pack goes between the look and the copy: the push must not report success."""
+    here = world.site("here")
+    version = here.add("data", {"a": b"small", "b": LARGE})
+    here.push(version)
+    collector = Collector(store.store)
+    collector.condemn(collector.packs())
+    collector.forget_roots()
+    hook = HookStore(store.store, 1, collector.delete, lambda operation, name: operation == "get" and "packs/" in name)
+    there = world.site("there", store=hook)
+    with pytest.raises(ObjectMissing):
+        there.push(version)
+    assert store.list("roots/").entries == ()
+
+
+def test_an_index_of_a_pack_that_is_not_there_is_not_relied_on(world, store):
+    here, there = world.site("here"), world.site("there")
+    version = here.add("data", SMALL)
+    here.push(version)
+    store.delete([entry.name for entry in store.list("packs/").entries])
+    there.add("data", SMALL)
+    there.push(version)
+    assert_complete(world, "colleague", version, SMALL)
+
+
+def test_one_failed_upload_fails_the_push(world, store):
+    def refuse():
+        raise RemoteError("cannot write 'packs/x': denied")
+
+    here = world.site("here", store=HookStore(store, 1, refuse, lambda operation, name: operation == "put" and "packs/" in name))
+    version = here.add("data", SMALL | {"big": LARGE})
+    with pytest.raises(RemoteError, match="denied"):
+        here.push(version)
+    assert store.list("roots/").entries == ()
+    assert SIGNER.project

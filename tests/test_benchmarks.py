@@ -1,0 +1,126 @@
+"""The parts of the benchmarks that do not measure: the data is the same everywhere, and the table says what was measured."""
+
+import hashlib
+from pathlib import Path
+
+import pytest
+
+from benchmarks import data, table
+from benchmarks.table import CP, DVC, DVLITE, RESTIC, Goal, Row
+
+ROW = Row("small-push", "small files: push", table.SECONDS, (Goal(0.8, RESTIC), table.faster(10, DVC)))
+
+
+def digest(folder: Path) -> str:
+    content = hashlib.sha256()
+    for path in sorted(path for path in folder.rglob("*") if path.is_file()):
+        content.update(f"{path.relative_to(folder)}\0".encode() + path.read_bytes())
+    return content.hexdigest()
+
+
+def test_the_same_tree_is_written_every_time(tmp_path):
+    for name in ("first", "second"):
+        data.write_tree(tmp_path / name, files=30, folders=3, least_bytes=10, most_bytes=90)
+    assert digest(tmp_path / "first") == digest(tmp_path / "second")
+
+
+def test_a_tree_has_the_files_folders_and_sizes_asked_for(tmp_path):
+    data.write_tree(tmp_path / "tree", files=30, folders=3, least_bytes=10, most_bytes=90)
+    files = [path for path in tmp_path.rglob("*") if path.is_file()]
+    assert len(files) == 30
+    assert len({path.parent for path in files}) == 3
+    assert all(10 <= path.stat().st_size <= 90 for path in files)
+
+
+@pytest.mark.parametrize("size_bytes", [0, 1, data.MIB, 2 * data.MIB + 7])
+def test_an_insertion_moves_the_second_half_and_changes_nothing_else(tmp_path, size_bytes):
+    data.write_random(tmp_path / "before", size_bytes)
+    data.write_inserted(tmp_path / "before", tmp_path / "after", extra_bytes=1_000)
+    before, after = ((tmp_path / name).read_bytes() for name in ("before", "after"))
+    middle = size_bytes // 2
+    assert len(after) == size_bytes + 1_000
+    assert after[:middle] == before[:middle]
+    assert after[middle + 1_000 :] == before[middle:]
+
+
+def test_the_versions_of_the_table_are_the_same_every_time():
+    assert list(data.csv_versions(2_000, 3)) == list(data.csv_versions(2_000, 3))
+
+
+def test_a_version_of_the_table_keeps_nearly_all_rows():
+    first, second = (set(version.split(b"\n")) for version in data.csv_versions(20_000, 2))
+    assert 500 + 250 <= len(second - first) <= 500 + 300
+    assert 200 + 250 <= len(first - second) <= 200 + 300
+
+
+def test_a_tool_without_a_sample_is_a_dash():
+    text = table.markdown({ROW.key: {DVLITE: [1.0], RESTIC: [2.0]}, "small-add": {CP: [1.0]}}, table.ROWS)
+    cells = [line.split(" | ") for line in text.splitlines()]
+    assert cells[0] == ["| step", "dvlite", "restic", "cp -r", "goal of dvlite", "met |"]
+    assert cells[2][1:4] == ["-", "-", "1.00 s"]
+    assert cells[3][1:4] == ["1.00 s", "2.00 s (2.0x)", "-"]
+
+
+def test_rows_that_nobody_measured_are_left_out():
+    assert table.markdown({ROW.key: {DVLITE: [1.0]}}, table.ROWS).count("\n") == 2
+
+
+def test_the_median_counts_and_not_the_mean():
+    assert table.medians({ROW.key: {DVLITE: [1.0, 9.0, 1.5]}}, ROW) == {DVLITE: 1.5}
+
+
+@pytest.mark.parametrize(
+    ("taken", "expected"),
+    [
+        ({DVLITE: 0.8, RESTIC: 1.0, DVC: 8.0}, "yes"),
+        ({DVLITE: 0.81, RESTIC: 1.0, DVC: 80.0}, "no"),
+        ({DVLITE: 0.8, RESTIC: 1.0, DVC: 7.9}, "no"),
+        ({DVLITE: 0.8, RESTIC: 1.0}, "?"),
+        ({DVLITE: 0.81, RESTIC: 1.0}, "no"),
+        ({RESTIC: 1.0, DVC: 8.0}, "?"),
+    ],
+)
+def test_a_goal_is_met_only_if_every_peer_says_so(taken, expected):
+    assert table.verdict(ROW, taken) == expected
+
+
+def test_a_goal_without_a_peer_is_a_limit():
+    row = Row("small-again", "", table.SECONDS, (Goal(0.7),))
+    assert [table.verdict(row, {DVLITE: seconds}) for seconds in (0.7, 0.71)] == ["yes", "no"]
+
+
+def test_sharing_blocks_makes_the_goal_of_large_files_stricter():
+    goals = {row.key: row.goals for row in table.with_reflinks(table.ROWS)}
+    assert goals.pop("large-add") == (Goal(0.65, table.CP_SYNC),)
+    assert goals == {row.key: row.goals for row in table.ROWS if row.key != "large-add"}
+
+
+def test_goals_read_as_sentences():
+    assert table.goal_text(ROW) == "<= 0.8 x restic, 10x faster than dvc"
+    assert {row.key: table.goal_text(row) for row in table.ROWS}["large-insertion"] == "<= 1 MiB"
+    assert {row.key: table.goal_text(row) for row in table.ROWS}["small-status"] == "<= 0.2 s, 5x faster than dvc"
+
+
+@pytest.mark.parametrize(
+    ("value", "unit", "text"),
+    [
+        (0.0413, table.SECONDS, "0.041 s"),
+        (0.999, table.SECONDS, "1.00 s"),
+        (12.34, table.SECONDS, "12.3 s"),
+        (900, table.BYTES, "900 B"),
+        (86_425, table.BYTES, "84.4 KiB"),
+        (1 << 30, table.BYTES, "1 GiB"),
+        (1023 << 20, table.BYTES, "1023 MiB"),
+    ],
+)
+def test_quantities_have_three_digits(value, unit, text):
+    assert table.quantity(value, unit) == text
+
+
+def test_json_keeps_every_sample():
+    samples = {ROW.key: {DVLITE: [1.0, 3.0, 2.0], RESTIC: [4.0, 4.0, 4.0]}}
+    content = table.as_json(samples, [ROW], {"small": {DVLITE: (5, 100)}}, {"cpus": 2})
+    assert content["schema"] == "dvlite.benchmarks/1"
+    assert content["rows"][0]["samples"] == samples[ROW.key]
+    assert content["rows"][0]["medians"] == {DVLITE: 2.0, RESTIC: 4.0}
+    assert content["remote"] == {"small": {DVLITE: {"objects": 5, "bytes": 100}}}
