@@ -69,7 +69,14 @@ class Repo:
     """An open repository; made by `open_repo`."""
 
     def __init__(
-        self, found: places.GitPlaces, cwd: Path, environ: Mapping[str, str], git: Git, config: Config
+        self,
+        found: places.GitPlaces,
+        cwd: Path,
+        environ: Mapping[str, str],
+        git: Git,
+        config: Config,
+        *,
+        wait: bool = True,
     ) -> None:
         self.root = found.root
         self.git_dir = found.git_dir
@@ -78,6 +85,7 @@ class Repo:
         self.git = git
         self.config = config
         self._environ = environ
+        self._wait = wait
 
     @property
     def state_dir(self) -> Path:
@@ -107,10 +115,12 @@ class Repo:
         """
         return remotes.settings(self.config, name, self.root)
 
-    def lock(self, *, wait: bool = True, waiting: Callable[[], None] | None = None) -> AbstractContextManager[None]:
-        """Holds this worktree's lock, exclusively: for whatever writes the work tree."""
+    def lock(
+        self, *, wait: bool | None = None, waiting: Callable[[], None] | None = None
+    ) -> AbstractContextManager[None]:
+        """Holds this worktree's lock, exclusively: for whatever writes the work tree. Raises Busy if it must not `wait`."""
         self.state_dir.mkdir(parents=True, exist_ok=True)
-        return files.lock(self.state_dir / "lock", wait=wait, waiting=waiting)
+        return files.lock(self.state_dir / "lock", wait=self._wait if wait is None else wait, waiting=waiting)
 
     # -- paths
 
@@ -292,7 +302,7 @@ class Repo:
         return path
 
 
-def open_repo(start: Path, environ: Mapping[str, str], *, must_be_initialised: bool = True) -> Repo:
+def open_repo(start: Path, environ: Mapping[str, str], *, must_be_initialised: bool = True, wait: bool = True) -> Repo:
     """Opens the repository that holds the folder `start`, which becomes its current folder.
 
     Raises NotARepository outside a git work tree, in one of another user, and where `dvlite init` was not run.
@@ -302,7 +312,7 @@ def open_repo(start: Path, environ: Mapping[str, str], *, must_be_initialised: b
     git = Git(found, environ)
     if _owner(found.git_dir) not in _own_ids(environ):
         git.check_ownership()  # git knows which strangers this user trusts
-    repo = Repo(found, cwd, environ, git, layers.load(found.root, environ, git))
+    repo = Repo(found, cwd, environ, git, layers.load(found.root, environ, git), wait=wait)
     if must_be_initialised and not repo.is_initialised:
         raise NotARepository(f"dvlite is not initialised in {quote(str(found.root))}", hint="dvlite init")
     return repo

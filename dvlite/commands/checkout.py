@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Sequence
 
+from dvlite import ignore
 from dvlite.errors import DvliteError, ObjectCorrupt, ObjectMissing
 from dvlite.files import quote, write_atomic
 from dvlite.formats import pointer as pointers
@@ -34,11 +35,14 @@ def checkout(
         how = How(force=force, jobs=2, link="hardlink" in repo.config.links)
         wanted = repo.tracked() if revision is None else repo.tracked_at(revision)
         chosen = select(repo, wanted, paths, inside=True)
+        # git mv and git pull bring pointers whose data no .gitignore names yet
+        ignore.add_patterns(repo.common_dir / "info" / "exclude", [item.path for item, _ in chosen])
         done: list[CheckedOutPath] = []
+        pointers_written: list[str] = []
         damaged: DvliteError | None = None
         for item, patterns in chosen:
             if revision is not None and not patterns:
-                _write_pointer(repo, item.path, item.pointer)
+                pointers_written += _write_pointer(repo, item.path, item.pointer)
             try:
                 made = restore(work, item.path, item.pointer, patterns, how)
             except ObjectMissing:
@@ -51,6 +55,7 @@ def checkout(
             damaged = damaged or (made.damaged[0][1] if made.damaged else None)
         if not paths and revision is None:
             done.extend(_remove_untracked(work, {item.path for item in wanted}))
+        repo.stage(pointers_written)
         if damaged is not None:
             raise damaged
         return CheckoutResult(
@@ -61,13 +66,15 @@ def checkout(
         )
 
 
-def _write_pointer(repo: Repo, path: str, wanted: pointers.Pointer) -> None:
+def _write_pointer(repo: Repo, path: str, wanted: pointers.Pointer) -> list[str]:
+    """Makes the pointer on disk that of another revision; returns the files that git should have."""
     target = repo.root / (path + SUFFIX)
     data = pointers.dump(wanted)
-    if not target.is_file() or target.read_bytes() != data:
-        target.parent.mkdir(parents=True, exist_ok=True)
-        write_atomic(target, data)
-        repo.ensure_ignored([path])
+    if target.is_file() and target.read_bytes() == data:
+        return []
+    target.parent.mkdir(parents=True, exist_ok=True)
+    write_atomic(target, data)
+    return [path + SUFFIX, *repo.ensure_ignored([path])]
 
 
 def _remove_untracked(work: Workspace, tracked: set[str]) -> list[CheckedOutPath]:

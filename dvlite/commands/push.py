@@ -18,8 +18,8 @@ from dvlite.store import upload
 from dvlite.store.cache import Cache
 from dvlite.store.catalog import Catalog
 from dvlite.store.connection import Remote
-from dvlite.store.upload import Signer
-from dvlite.store.uploading import Version, plan, refuse_missing
+from dvlite.store.upload import Signer, plan
+from dvlite.store.uploading import Version, refuse_missing
 from dvlite.stores import open_cache
 from dvlite.workspace.obtain import file_in
 from dvlite.workspace.select import select

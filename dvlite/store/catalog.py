@@ -41,6 +41,7 @@ class Catalog:
         self.packs: dict[Digest, int] = {}
         self.condemned: frozenset[Digest] = frozenset()
         self.purged: frozenset[Digest] = frozenset()
+        self.distrusted: set[Digest] = set()  # packs that this process found damaged
         self.condemned_names: frozenset[str] = frozenset()
         self._index_entries: tuple[Entry, ...] = ()
         self._indexes: dict[str, Index] | None = None
@@ -120,8 +121,8 @@ class Catalog:
     # --- finding ---
 
     def usable(self, name: Digest) -> bool:
-        """Says whether a pack stands there and is not condemned."""
-        return name in self.packs and name not in self.condemned
+        """Says whether a pack stands there, is not condemned and was not found damaged."""
+        return name in self.packs and name not in self.condemned and name not in self.distrusted
 
     @contextlib.contextmanager
     def counting_condemned(self) -> Iterator[None]:

@@ -127,29 +127,37 @@ def run(
 ) -> list[Need]:
     """Brings files into the cache; returns those that a fresh look at the remote did not find. Repeatable; continues what was interrupted."""
     left = list(needs)
+    damaged: ObjectCorrupt | None = None
     for attempt in range(_ROUNDS):
         made = first or plan(catalog, cache, left)
         first = None
+        if made.absent and damaged is not None:
+            raise damaged  # there was no other copy
         if attempt == 0:
-            files.require_space(
-                cache.folder, made.size_bytes, "fetching", hint="free some space, or fetch a part: dvlite fetch PATH"
-            )
-            progress.start(
-                f"fetching from {catalog.remote.store.label}",
-                total_bytes=made.size_bytes,
-                total_files=len(made.small) + len(made.large),
-            )
-        moved = _bring(catalog, cache, made, progress)
-        if not made.absent and not moved:
-            progress.finish()
-            return []
+            _start(catalog, cache, made, progress)
+        try:
+            gone = _bring(catalog, cache, made, progress)
+        except ObjectCorrupt as error:
+            damaged, gone = error, True
+        if not made.absent and not gone:
+            left = []
+            break
         before = len(left)
         left = [need for need in left if not cache.has_file(need.digest, need.size_bytes)]
-        if not left or (attempt and len(left) == before):
+        if not left or (attempt and len(left) == before and damaged is None):
             break
         catalog.look()
     progress.finish()
-    return [need for need in left if not cache.has_file(need.digest, need.size_bytes)]
+    if left and damaged is not None:
+        raise damaged
+    return left
+
+
+def _start(catalog: Catalog, cache: Cache, made: Plan, progress: Progress) -> None:
+    hint = "free some space, or fetch a part: dvlite fetch PATH"
+    files.require_space(cache.folder, made.size_bytes, "fetching", hint=hint)
+    label = f"fetching from {catalog.remote.store.label}"
+    progress.start(label, total_bytes=made.size_bytes, total_files=len(made.small) + len(made.large))
 
 
 def rescue(
@@ -196,11 +204,9 @@ def _whole_job(
 ) -> Callable[[], Callable[[], None]]:
     def download() -> Callable[[], None]:
         data = catalog.remote.get(f"packs/{name.hex()}")
+        if digest_bytes(data) != name:  # some byte is wrong: take what is right, record by record
+            return _keep(catalog, writer, name, group, data, 0, progress)
         whole = whole_pack(data, name)
-        if digest_bytes(data) != name:
-            raise ObjectCorrupt(
-                f"pack {name.hex()} on {catalog.remote.store.label} is damaged: its bytes are not the ones that its name promises"
-            )
 
         def store() -> None:
             writer.put_pack(whole)
@@ -218,16 +224,38 @@ def _range_job(
 
     def download() -> Callable[[], None]:
         data = catalog.remote.get(f"packs/{name.hex()}", start=start, end=end)
-        found = [(place.record, unpack_range(place, data, start)[0]) for place in group]
-
-        def store() -> None:
-            for record, stored in found:
-                writer.put_stored(record, stored)
-                progress.advance(size_bytes=record.raw_length, files=1)
-
-        return store
+        return _keep(catalog, writer, name, group, data, start, progress)
 
     return download
+
+
+def _keep(
+    catalog: Catalog,
+    writer: Writer,
+    name: Digest,
+    group: list[Location],
+    data: bytes,
+    start: int,
+    progress: Progress,
+) -> Callable[[], None]:
+    """Verifies the records that are needed; what is right is kept even if others are damaged."""
+    found: list[tuple[pack.Record, memoryview]] = []
+    damaged: ObjectCorrupt | None = None
+    for place in group:
+        try:
+            found.append((place.record, unpack_range(place, data, start)[0]))
+        except ObjectCorrupt as error:
+            damaged = damaged or error
+            catalog.distrusted.add(name)
+
+    def store() -> None:
+        for record, stored in found:
+            writer.put_stored(record, stored)
+            progress.advance(size_bytes=record.raw_length, files=1)
+        if damaged is not None:
+            raise damaged
+
+    return store
 
 
 def _in_flight(catalog: Catalog, jobs: Sequence[Callable[[], Callable[[], None]]]) -> bool:
@@ -318,23 +346,31 @@ def _pack_job(
     """Returns the download of what one pack holds of some files: all of it in one request if it is mostly needed, else ranges."""
 
     def download() -> Callable[[], None]:
-        size = catalog.packs[name]
-        if sum(partial.needed_bytes(name) for partial in group) >= _WHOLE_FRACTION * size:
-            data = catalog.remote.get(f"packs/{name.hex()}")
-            records = pack.open_whole(data, name)
-            catalog.keep_footer(name, records)
-            for partial in group:
-                partial.write(name, records, data, 0, progress)
-            return _nothing
-        records = catalog.footer(name)
-        numbers = sorted({number for partial in group for number in partial.numbers(name, records)})
-        for start, end, _ in ranges([Location(name, records[number]) for number in numbers]):
-            data = catalog.remote.get(f"packs/{name.hex()}", start=start, end=end)
-            for partial in group:
-                partial.write(name, records, data, start, progress)
+        try:
+            _fill(catalog, name, group, progress)
+        except ObjectCorrupt:
+            catalog.distrusted.add(name)
+            raise
         return _nothing
 
     return download
+
+
+def _fill(catalog: Catalog, name: Digest, group: list[Partial], progress: Progress) -> None:
+    size = catalog.packs[name]
+    if sum(partial.needed_bytes(name) for partial in group) >= _WHOLE_FRACTION * size:
+        data = catalog.remote.get(f"packs/{name.hex()}")
+        records = pack.open_whole(data, name)
+        catalog.keep_footer(name, records)
+        for partial in group:
+            partial.write(name, records, data, 0, progress)
+        return
+    records = catalog.footer(name)
+    numbers = sorted({number for partial in group for number in partial.numbers(name, records)})
+    for start, end, _ in ranges([Location(name, records[number]) for number in numbers]):
+        data = catalog.remote.get(f"packs/{name.hex()}", start=start, end=end)
+        for partial in group:
+            partial.write(name, records, data, start, progress)
 
 
 def _nothing() -> None:

@@ -29,7 +29,7 @@ _MANY_TERMS = 4096
 
 
 class Sender:
-    """Uploads what a plan names. `packs` are those it wrote and was acknowledged for."""
+    """Uploads what a plan names. `packs` are those that what it sent lies in: written now, or relied on for their chunks."""
 
     def __init__(self, catalog: Catalog, cache: Cache, progress: Progress) -> None:
         self._catalog, self._cache, self._progress = catalog, cache, progress

@@ -19,8 +19,8 @@ from dvlite.store.cache import Cache
 from dvlite.store.catalog import Catalog
 from dvlite.store.connection import Remote
 from dvlite.store.download import Need
-from dvlite.store.sending import Sender
 from dvlite.store.remote import ObjectAbsent
+from dvlite.store.sending import Sender
 from dvlite.store.uploading import Bases, Plan, Version, refuse_missing
 
 _ROOT_YOUNG_SECONDS = 7 * 24 * 3600
@@ -90,9 +90,7 @@ def run(
     )
 
 
-def plan(
-    catalog: Catalog, cache: Cache, versions: Sequence[Version], bases: Bases, *, may_rescue: bool = True
-) -> Plan:
+def plan(catalog: Catalog, cache: Cache, versions: Sequence[Version], bases: Bases, *, may_rescue: bool = True) -> Plan:
     """Compares versions with the last look at the remote; looks again while gc deletes what that look listed."""
     for _ in range(_ROUNDS):
         try:

@@ -50,9 +50,7 @@ class Plan:
 Bases = Mapping[str, Sequence[tuple[str, Digest]]]  # tracked path -> (kind, digest) of earlier versions, newest first
 
 
-def plan(
-    catalog: Catalog, cache: Cache, versions: Sequence[Version], bases: Bases, *, may_rescue: bool = True
-) -> Plan:
+def plan(catalog: Catalog, cache: Cache, versions: Sequence[Version], bases: Bases, *, may_rescue: bool = True) -> Plan:
     """Compares versions with a fresh look at the remote. Reads listings only where they are new, from the cache if it has them.
 
     What only condemned packs have is to be rescued, or, unless `may_rescue`, missing. Raises ObjectAbsent if gc deleted something that

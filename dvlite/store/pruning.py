@@ -1,0 +1,107 @@
+"""Takes objects out of a cache that are safe elsewhere: large files one by one, packs of small files only as a whole.
+
+Says what would go, then removes it; the caller decides what is safe and holds the cache's lock alone. Listings are never touched.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from dvlite import files
+from dvlite.errors import ObjectCorrupt, ObjectMissing
+from dvlite.oid import Digest
+from dvlite.store import pack
+from dvlite.store.cache import Cache
+from dvlite.store.pack import KIND_FILE, Record
+
+IsSafe = Callable[[Digest], bool]  # does another store have this file for certain?
+
+
+@dataclass(frozen=True, slots=True)
+class Pruning:
+    """What can go, as paths in the cache with their size in bytes, and what stays."""
+
+    large: tuple[tuple[Path, int], ...]
+    packs: tuple[tuple[Digest, int], ...]
+    kept_objects: int
+    kept_bytes: int
+
+    @property
+    def freed_bytes(self) -> int:
+        return sum(size for _, size in (*self.large, *self.packs))
+
+
+def contents(cache: Cache) -> tuple[dict[Digest, Path], dict[Digest, list[Record]]]:
+    """Returns the large files of a cache, and the records of its packs of small files; packs without an index are read."""
+    large = {
+        Digest(bytes.fromhex(path.name)): path for path in _objects(cache.folder / "files", depth=1) if path.is_file()
+    }
+    records: dict[Digest, list[Record]] = {}
+    for segment in cache.segments().values():
+        for place in segment:
+            records.setdefault(place.pack, []).append(place.record)
+    packs = {}
+    for path in _objects(cache.folder / "packs", depth=0):
+        name = Digest(bytes.fromhex(path.name))
+        found = records.get(name)
+        if found is None:
+            with contextlib.suppress(ObjectCorrupt, ObjectMissing):
+                found = pack.open_whole(memoryview(cache.map_pack(name)), name)
+        if found and all(record.kind == KIND_FILE for record in found):
+            packs[name] = found
+    return large, packs
+
+
+def plan(cache: Cache, is_safe: IsSafe) -> Pruning:
+    """Divides the files of a cache into those that can go and those that stay."""
+    large, packs = contents(cache)
+    gone_files, gone_packs, kept = [], [], []
+    for digest, path in large.items():
+        size = _freed(path)
+        if is_safe(digest):
+            gone_files.append((path, size))
+        else:
+            kept.append(size)
+    for name, records in packs.items():
+        size = _freed(cache.folder / "packs" / name.hex())
+        if all(is_safe(record.digest) for record in records):
+            gone_packs.append((name, size))
+        else:
+            kept.append(size)
+    return Pruning(tuple(gone_files), tuple(gone_packs), len(kept), sum(kept))
+
+
+def remove(cache: Cache, made: Pruning) -> None:
+    """Removes what a plan says; index rows go before their packs, so that nobody is led to a pack that is gone."""
+    doomed = {name for name, _ in made.packs}
+    for name, segment in list(cache.segments().items()):
+        if doomed.isdisjoint(segment.packs):
+            continue
+        cache.write_index([place for place in segment if place.pack not in doomed])
+        os.unlink(cache.folder / "index" / name)
+    if doomed:
+        files.sync_path(cache.folder / "index")
+    cache.refresh()
+    for path in (*(path for path, _ in made.large), *(cache.folder / "packs" / name.hex() for name in doomed)):
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink(path)
+    cache.refresh()
+
+
+def _objects(folder: Path, *, depth: int) -> Iterator[Path]:
+    with contextlib.suppress(FileNotFoundError):
+        for entry in sorted(os.scandir(folder), key=lambda entry: entry.name):
+            if depth and entry.is_dir(follow_symlinks=False):
+                yield from _objects(Path(entry.path), depth=depth - 1)
+            elif not depth and len(entry.name) == 64 and not set(entry.name) - set("0123456789abcdef"):
+                yield Path(entry.path)
+
+
+def _freed(path: Path) -> int:
+    """Returns what removing a file frees: nothing if the workspace has a hard link to it."""
+    status = os.lstat(path)
+    return status.st_size if status.st_nlink == 1 else 0
