@@ -124,3 +124,8 @@ def test_json_keeps_every_sample():
     assert content["rows"][0]["samples"] == samples[ROW.key]
     assert content["rows"][0]["medians"] == {DVLITE: 2.0, RESTIC: 4.0}
     assert content["remote"] == {"small": {DVLITE: {"objects": 5, "bytes": 100}}}
+
+
+def test_a_row_without_a_goal_is_not_judged():
+    row = Row("large-colleague", "", table.BYTES, ())
+    assert (table.goal_text(row), table.verdict(row, {DVLITE: 1.0})) == ("", "")

@@ -20,8 +20,8 @@ from dvlite.paths import check_paths
 from dvlite.progress import Progress
 from dvlite.repo import Repo, why_untrackable
 from dvlite.results import AddedPath, AddResult, Counts
-from dvlite.store.cache import Writer
 from dvlite.store.pack import KIND_MANIFEST
+from dvlite.store.writing import Writer
 from dvlite.stores import open_cache
 from dvlite.workspace import sparse
 from dvlite.workspace.identify import Snapshot
@@ -55,7 +55,7 @@ def add(repo: Repo, paths: Sequence[str], *, update: bool = False, stage: bool =
         cache = open_cache(repo)
         work = Workspace(repo, cache, progress)
         adder = _Adder(work, progress)
-        with cache.writer() as writer:
+        with Writer(cache) as writer:
             added = [made for target in targets if (made := adder.one(target, writer, update=update)) is not None]
             writer.commit()
         written = adder.write_pointers()

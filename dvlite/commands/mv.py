@@ -28,6 +28,7 @@ class _Move:
     source: str
     target: str
     pointer: bytes
+    resumed: bool = False
 
 
 def mv(repo: Repo, source: str, target: str, *, stage: bool = True, progress: Progress) -> MvResult:
@@ -47,11 +48,17 @@ def mv(repo: Repo, source: str, target: str, *, stage: bool = True, progress: Pr
         work.forget(move.source)
         os.unlink(repo.root / (move.source + SUFFIX))
         remove_empty_folders(repo.root, repo.cwd, move.source)
+        if move.resumed:  # the killed run may have changed them, and not got to stage them
+            written += [file for file in map(_ignore_file, (move.source, move.target)) if (repo.root / file).is_file()]
         changed = [move.source + SUFFIX, move.target + SUFFIX, *dict.fromkeys(written)]
         staged = repo.stage(changed, enabled=stage)
         return MvResult(
             source=move.source, target=move.target, staged=staged, unstaged=() if staged else tuple(changed)
         )
+
+
+def _ignore_file(path: str) -> str:
+    return f"{path.rpartition('/')[0]}/.gitignore".lstrip("/")
 
 
 def _settle(repo: Repo, source: str, target: str) -> _Move:
@@ -72,7 +79,7 @@ def _settle(repo: Repo, source: str, target: str) -> _Move:
     into = f"{wanted}/{name}" if wanted else name
     for place in (wanted, into):
         if place != path and _was_interrupted(repo, path, place, data):
-            return _Move(path, place, data)
+            return _Move(path, place, data, resumed=True)
     if not wanted or os.path.isdir(repo.root / wanted):
         wanted = into
     elif target.endswith("/"):

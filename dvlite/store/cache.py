@@ -12,26 +12,24 @@ import mmap
 import os
 from collections import OrderedDict
 from pathlib import Path
-from typing import Self
 
 from dvlite import files
-from dvlite.errors import FileChanged, ObjectCorrupt, ObjectMissing
-from dvlite.oid import Digest, digest_bytes, digest_file
+from dvlite.errors import Busy, DvliteError, ObjectCorrupt, ObjectMissing
+from dvlite.oid import Digest, digest_bytes
 from dvlite.store import index, pack
 from dvlite.store.index import Index, Location
 from dvlite.store.large import missing_object, open_verified
-from dvlite.store.pack import KIND_FILE, KIND_MANIFEST, Pack
+from dvlite.store.pack import KIND_FILE, KIND_MANIFEST
 
 PACK_BELOW_BYTES = 64 * 1024
 _FILE_KINDS = (KIND_FILE,)
-_INDEX_ROWS = 250_000  # rows of an index object: bounds the memory of an add of millions of files
 _MAX_MAPS = 16  # packs mapped at a time: a map holds a file descriptor
 _FOLDERS = ("files", "packs", "index", "partial", "tmp", "quarantine", "remote")
 _REPAIR = "dvlite pull fetches a good copy if a remote has one"
 
 
 class Cache:
-    """Reads objects; verified, from any thread that does not write. Use `writer()` to add."""
+    """Reads objects; verified, from any thread that does not write. `writing.Writer` adds."""
 
     def __init__(self, folder: Path, *, pack_below_bytes: int = PACK_BELOW_BYTES, group: bool = False) -> None:
         self.folder = folder
@@ -56,16 +54,13 @@ class Cache:
         if self.group:
             os.chmod(path, 0o2775)  # noqa: S103  # the user asked for a cache that the group writes
 
-    def writer(self) -> Writer:
-        """Returns a session that adds objects; a context manager."""
-        return Writer(self)
-
     # --- finding ---
 
     def segments(self) -> dict[str, Index]:
         """Returns the index objects by name, read once."""
         if self._segments is None:
             self._segments = self._read_segments()
+            self._adopt_orphans()
         return self._segments
 
     def refresh(self) -> None:
@@ -176,7 +171,6 @@ class Cache:
     def _read_segments(self) -> dict[str, Index]:
         folder = self.folder / "index"
         segments: dict[str, Index] = {}
-        damaged = False
         for name in _names(folder):
             try:
                 with open(folder / name, "rb") as file, mmap.mmap(file.fileno(), 0, prot=mmap.PROT_READ) as mapped:
@@ -188,17 +182,29 @@ class Cache:
                 segments[name] = Index(data, name)
             except FileNotFoundError:  # merged by another process: its rows are in a newer one
                 return self._read_segments()
-            except (ObjectCorrupt, ValueError):
+            except (ObjectCorrupt, ValueError):  # its rows are read from the packs again
                 self.set_aside(folder / name)
-                damaged = True
-        if damaged:  # everything in an index can be read from the packs again
-            segments = self._adopt(segments)
         return segments
 
-    def _adopt(self, segments: dict[str, Index]) -> dict[str, Index]:
-        with self.writer() as session:
-            session.adopt_packs({name for segment in segments.values() for name in segment.packs})
-        return self._segments or segments
+    def _adopt_orphans(self) -> None:
+        """Indexes packs that no index names: a killed process or a damaged index left them. Everything in an index is in the packs too."""
+        indexed = {name.hex() for segment in self.segments().values() for name in segment.packs}
+        orphans = [name for name in _names(self.folder / "packs") if name not in indexed]
+        if not orphans:
+            return
+        # whoever writes now will index its own packs; on a read-only disk there is nothing to be done
+        with contextlib.suppress(Busy, OSError, DvliteError), files.lock(self.folder / "lock", wait=False):
+            rows: list[Location] = []
+            for name in orphans:
+                try:
+                    rows.extend(self._rows_of(Digest(bytes.fromhex(name))))
+                except (ObjectCorrupt, ObjectMissing):
+                    self.set_aside(self.folder / "packs" / name)
+            self.write_index(rows)
+
+    def _rows_of(self, name: Digest) -> list[Location]:
+        records = pack.open_whole(memoryview(self.map_pack(name)), name)
+        return [Location(name, record) for record in records if record.kind != pack.KIND_CHUNK]
 
     def set_aside(self, path: Path) -> None:
         """Moves a damaged object out of the way; repair never deletes."""
@@ -217,6 +223,8 @@ class Cache:
             kept = [place for place in segment if place.record.digest != digest or place.record.kind not in kinds]
             self.write_index(kept)
             os.unlink(self.folder / "index" / name)
+            for emptied in set(segment.packs) - {place.pack for place in kept}:
+                self.set_aside(self.folder / "packs" / emptied.hex())
         self.refresh()
 
     def write_index(self, locations: list[Location]) -> None:
@@ -241,180 +249,11 @@ class Cache:
             self.segments().pop(name, None)
 
 
-class Writer:
-    """Adds objects; they are durable and visible once `commit` returns. Leaving the context without it keeps only finished packs.
-
-    A process killed in between loses nothing that was there: packs without an index are adopted by the next writer.
-    """
-
-    def __init__(self, cache: Cache) -> None:
-        self.cache = cache
-        self._open: dict[int, pack.PackWriter] = {}
-        self._rows: list[Location] = []
-        self._new: set[tuple[int, Digest]] = set()
-        self._folders: set[Path] = set()
-        self.stored_bytes = 0  # what this session added to the disk
-        self._stack = contextlib.ExitStack()
-
-    def __enter__(self) -> Self:
-        self.cache.create()
-        self._stack.enter_context(files.lock(self.cache.folder / "lock", shared=True))
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._stack.close()
-
-    def adopt_packs(self, known: set[Digest]) -> None:
-        """Indexes packs that a killed process left without an index."""
-        for name in _names(self.cache.folder / "packs"):
-            digest = Digest(bytes.fromhex(name))
-            if digest in known:
-                continue
-            with contextlib.suppress(ObjectCorrupt, ObjectMissing):
-                mapped = self.cache.map_pack(digest)
-                records = pack.open_whole(memoryview(mapped), digest)
-                self._rows.extend(Location(digest, record) for record in records if record.kind != pack.KIND_CHUNK)
-        self.commit()
-
-    def put(self, kind: int, digest: Digest, raw: bytes) -> bool:
-        """Adds a small file or a node; returns False if the cache has it already."""
-        if (kind, digest) in self._new or self.cache.has_packed(digest, (kind,)):
-            return False
-        self._new.add((kind, digest))
-        self._writer(kind).add(kind, digest, raw)
-        self._ship_if_full(kind)
-        return True
-
-    def put_stored(self, record: pack.Record, stored: bytes | memoryview) -> None:
-        """Adds a verified record as another pack stored it."""
-        if (record.kind, record.digest) in self._new or self.cache.has_packed(record.digest, (record.kind,)):
-            return
-        self._new.add((record.kind, record.digest))
-        self._writer(record.kind).add_stored(record, stored)
-        self._ship_if_full(record.kind)
-
-    def put_pack(self, whole: Pack) -> None:
-        """Adds a pack that came from a remote and whose records were verified."""
-        self._write_pack(whole)
-        self._rows.extend(index.rows_of(whole))
-
-    def put_large(self, source: int, name: str) -> Digest:
-        """Adds a large file: shares its blocks or copies it, then hashes the copy. Raises FileChanged if it changed meanwhile."""
-        before = os.fstat(source)
-        temporary = self.temporary()
-        try:
-            with open(temporary, "w+b", buffering=0) as copy:
-                if not files.share_blocks(source, copy.fileno()):
-                    files.copy_range(source, copy.fileno(), before.st_size)
-                after = os.fstat(source)
-                if _times(before) != _times(after) or os.fstat(copy.fileno()).st_size != before.st_size:
-                    raise FileChanged(
-                        f"cannot add {files.quote(name)}: it changed while it was read",
-                        hint="run dvlite add again when nothing writes to it",
-                    )
-                digest = digest_file(copy.fileno(), before.st_size)
-            self.adopt_file(temporary, digest, before.st_size)
-        except OSError as error:
-            raise files.os_error(error, "store", name) from error
-        finally:
-            temporary.unlink(missing_ok=True)
-        return digest
-
-    def adopt_file(self, temporary: Path, digest: Digest, size_bytes: int, *, sync: bool = True) -> None:
-        """Moves a verified file on the cache's disk to its place; drops it if the place is taken."""
-        target = self.cache.large_path(digest)
-        with contextlib.suppress(FileNotFoundError):
-            if target.stat().st_size == size_bytes:
-                temporary.unlink()
-                return
-        self.cache.make_folder(target.parent)
-        if sync:
-            files.sync_path(temporary)
-        os.chmod(temporary, 0o444)
-        os.rename(temporary, target)
-        self.cache.added_large(target.parent.name)
-        self._folders.add(target.parent)
-        self.stored_bytes += size_bytes
-
-    def temporary(self) -> Path:
-        """Returns the path of a new temporary file on the cache's disk."""
-        return self.cache.folder / "tmp" / files.temporary_name()
-
-    def flush(self) -> None:
-        """Finishes the open packs."""
-        for pack_class in list(self._open):
-            self._finish(pack_class)
-
-    def commit(self) -> None:
-        """Makes everything added so far durable and visible."""
-        self.flush()
-        for folder in self._folders:
-            files.sync_path(folder)
-        if self._folders:
-            files.sync_path(self.cache.folder / "files")
-        self._folders.clear()
-        self._publish()
-        self.cache.merge_indexes()
-
-    def _publish(self) -> None:
-        """Indexes the finished packs; what is in open ones is still only known to this session."""
-        if not self._rows:
-            return
-        files.sync_path(self.cache.folder / "packs")
-        self.cache.segments()
-        self.cache.write_index(self._rows)
-        for place in self._rows:
-            self._new.discard((place.record.kind, place.record.digest))
-        self._rows = []
-
-    def _writer(self, kind: int) -> pack.PackWriter:
-        pack_class = _class_of(kind)
-        writer = self._open.get(pack_class)
-        if writer is None:
-            writer = self._open[pack_class] = pack.PackWriter(pack_class, os.urandom(pack.NONCE_BYTES))
-        return writer
-
-    def _ship_if_full(self, kind: int) -> None:
-        if self._open[_class_of(kind)].size_bytes >= pack.TARGET_BYTES:
-            self._finish(_class_of(kind))
-
-    def _finish(self, pack_class: int) -> None:
-        whole = self._open.pop(pack_class).finish()
-        self._write_pack(whole)
-        self._rows.extend(index.rows_of(whole))
-        if len(self._rows) >= _INDEX_ROWS:
-            self._publish()
-
-    def _write_pack(self, whole: Pack) -> None:
-        temporary = self.temporary()
-        target = self.cache.folder / "packs" / whole.name.hex()
-        try:
-            descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o444)
-            try:
-                files.write_all(descriptor, whole.data)
-                os.fsync(descriptor)
-            finally:
-                os.close(descriptor)
-            os.rename(temporary, target)
-        except OSError as error:
-            temporary.unlink(missing_ok=True)
-            raise files.os_error(error, "write", target) from error
-        self.stored_bytes += len(whole.data)
-
-
-def _class_of(kind: int) -> int:
-    return pack.FILES if kind == KIND_FILE else pack.META
-
-
 def _mapped_index(descriptor: int, name: str) -> Index:
     mapped = mmap.mmap(descriptor, 0, prot=mmap.PROT_READ)
     view = memoryview(mapped)
     index.verify_name(view, name)
     return Index(view, name)
-
-
-def _times(status: os.stat_result) -> tuple[int, int, int, int]:
-    return status.st_size, status.st_mtime_ns, status.st_ctime_ns, status.st_ino
 
 
 def _names(folder: Path) -> list[str]:

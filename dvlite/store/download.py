@@ -20,12 +20,13 @@ from dvlite.formats.store_config import DEFAULT
 from dvlite.oid import MANIFEST, Digest, digest_bytes
 from dvlite.progress import Progress
 from dvlite.store import chunking, pack
-from dvlite.store.cache import Cache, Writer
+from dvlite.store.cache import Cache
 from dvlite.store.catalog import Catalog, ranges, unpack_range, whole_pack
 from dvlite.store.index import Location
 from dvlite.store.pack import KIND_FILE, KIND_MANIFEST, KIND_RECIPE
 from dvlite.store.partial import Partial
 from dvlite.store.remote import ObjectAbsent
+from dvlite.store.writing import Writer
 
 _ROUNDS = 4  # fresh looks while gc moves things about
 _OPEN_FILES = 24  # partial files at a time: a process may be limited to 64 descriptors
@@ -65,7 +66,7 @@ def fetch_nodes(catalog: Catalog, cache: Cache, roots: Iterable[Digest]) -> list
 
 def _fetch_tree(catalog: Catalog, cache: Cache, root: Digest) -> None:
     level = [root]
-    with cache.writer() as writer:
+    with Writer(cache) as writer:
         while level:
             absent = [digest for digest in level if not cache.has_node(digest)]
             fetched = _fetch_level(catalog, absent) if absent else {}
@@ -171,7 +172,7 @@ def rescue(
 
 def _bring(catalog: Catalog, cache: Cache, made: Plan, progress: Progress) -> bool:
     """Carries out a plan; returns whether an object was gone, so that a new look may help."""
-    with cache.writer() as writer:
+    with Writer(cache) as writer:
         try:
             gone = _bring_small(catalog, writer, made.small, progress)
         finally:

@@ -23,6 +23,7 @@ MERGE_ABOVE = 16  # index objects ...
 MERGE_BELOW_BYTES = 4 * 1024 * 1024  # ... smaller than this are merged into one
 _HEADER = struct.Struct("<4sB3xII16s")  # magic, version, packs, rows, nonce
 _ROW = struct.Struct("<32sBBHIIII")  # oid, kind, codec, 0, pack number, offset, raw length, stored length
+_LARGE_ROWS = 1 << 17
 _FAN_OUT_FROM = 1000  # look-ups after which a table of prefixes (50 ms) pays for itself
 
 
@@ -100,7 +101,7 @@ class Index:
         data, first, width = self._data, self._first, _ROW.size
         low, high = 0, self.rows
         if self._fan_out is not None:
-            prefix = digest[0] << 8 | digest[1]
+            prefix = digest[0] if len(self._fan_out) == 257 else digest[0] << 8 | digest[1]
             low, high = self._fan_out[prefix], self._fan_out[prefix + 1]
         while low < high:
             middle = (low + high) // 2
@@ -112,16 +113,21 @@ class Index:
         return low
 
     def _count_prefixes(self) -> array[int]:
-        """Returns, for each value of an oid's first two bytes, the first row that has it or a larger one; 256 KiB, not a hash table's 170 B a row."""
+        """Returns, for each value of an oid's first byte (first two in a large index), the first row that has it or a larger one.
+
+        At most 256 KiB, where a hash table would take 170 bytes a row.
+        """
         view, width = memoryview(self._data), _ROW.size
-        prefixes = array("H")
-        both = bytearray(2 * self.rows)
-        both[0::2] = view[self._first + 1 :: width]
-        both[1::2] = view[self._first :: width]
+        high = view[self._first :: width]
+        if self.rows < _LARGE_ROWS:
+            column = high.tobytes()
+            return array("I", [*(bisect_left(column, value) for value in range(1 << 8)), self.rows])
+        prefixes, both = array("H"), bytearray(2 * self.rows)
+        both[0::2], both[1::2] = view[self._first + 1 :: width], high
         prefixes.frombytes(both)
         if sys.byteorder == "big":
             prefixes.byteswap()
-        return array("I", [bisect_left(prefixes, value) for value in range(1 << 16)] + [self.rows])
+        return array("I", [*(bisect_left(prefixes, value) for value in range(1 << 16)), self.rows])
 
 
 def encode(locations: Collection[Location], nonce: bytes) -> bytes:

@@ -16,8 +16,8 @@ from dvlite.formats.recipe import Recipe, Term
 from dvlite.oid import Digest, digest_bytes, digest_file, format_oid
 from dvlite.progress import Progress
 from dvlite.store import pack
-from dvlite.store.cache import Writer
 from dvlite.store.pack import Record
+from dvlite.store.writing import Writer
 
 _MOST_CHUNKS = 4_000_000  # beyond it (about 128 GiB) a table of chunks would take too much memory: they are downloaded
 

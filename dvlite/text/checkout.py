@@ -9,26 +9,41 @@ from dvlite.files import size_text
 from dvlite.results import CheckoutResult
 from dvlite.text.show import Show, count, duration_text
 
+LISTED = 10  # more tracked paths than this are summed up
+
 
 def text(result: CheckoutResult, show: Show) -> Iterator[str]:
     """Yields what people read."""
     if show.quiet:
         return
     changed = [path for path in result.paths if path.written or path.removed]
-    for path in changed:
-        parts = []
-        if path.written:
-            parts.append(f"{count(path.written, 'file')} written, {size_text(path.written_bytes)}")
-        if path.removed:
-            parts.append(f"{count(path.removed, 'file')} removed")
-        yield f"Checked out {show.path(path.path)}: {', '.join(parts)}"
+    took = duration_text(result.elapsed_seconds)
+    if len(changed) > LISTED and not show.verbose:
+        written, removed = sum(path.written for path in changed), sum(path.removed for path in changed)
+        what = _what(written, removed, sum(path.written_bytes for path in changed))
+        yield f"Checked out {count(len(changed), 'path')}: {what}. {took}"
+    else:
+        for position, path in enumerate(changed):
+            last = f" {took}" if position == len(changed) - 1 else ""
+            yield f"Checked out {show.path(path.path)}: {_what(path.written, path.removed, path.written_bytes)}.{last}"
     if not changed and problem(result, show) is None:
         yield f"Nothing to check out: {count(len(result.paths), 'tracked path')} as it should be."
-    elif changed:
-        yield f"{duration_text(result.elapsed_seconds)}"
+    extra = [path for path in result.paths if path.extra]
+    if extra:
+        names = show.paths([path.path for path in extra])
+        yield f"{count(sum(path.extra for path in extra), 'file')} of yours left alone in {names} (dvlite status)"
     for path in result.paths:
         if path.saved:
             yield f"{count(len(path.saved), 'file')} overwritten in {show.path(path.path)}; the bytes before are in the cache"
+
+
+def _what(written: int, removed: int, size_bytes: int) -> str:
+    parts = []
+    if written:
+        parts.append(f"{count(written, 'file')} written, {size_text(size_bytes)}")
+    if removed:
+        parts.append(f"{count(removed, 'file')} removed")
+    return ", ".join(parts)
 
 
 def problem(result: CheckoutResult, show: Show) -> DvliteError | None:

@@ -13,36 +13,24 @@ import stat
 from array import array
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
 from pathlib import Path
 
 from dvlite import files
 from dvlite.errors import DvliteError, FormatError, ObjectCorrupt, ObjectMissing
 from dvlite.files import os_error, quote, temporary_name, wait_out
 from dvlite.formats.manifest import EMPTY_DIR, EXECUTABLE, SYMLINK, Entries
-from dvlite.oid import DIGEST_BYTES, Digest
 from dvlite.progress import Progress
 from dvlite.store.cache import Cache
 from dvlite.store.large import open_large, open_verified
 from dvlite.store.pack import KIND_FILE, unpack
 from dvlite.workspace.folders import Folders, clear_leftovers, publish, unchanged
 from dvlite.workspace.identify import Snapshot, symlink_problem
+from dvlite.workspace.outcome import Outcome, merge
 from dvlite.workspace.planning import Plan
 from dvlite.workspace.scan import Scan
 
 _DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 _CREATE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
-
-
-@dataclass(frozen=True, slots=True)
-class Outcome:
-    """What was done: the state of the disk afterwards, and the objects that could not be used."""
-
-    scan: Scan
-    digests: bytearray
-    racy: bytearray
-    damaged: list[tuple[Digest, DvliteError]]
-    blocked: list[bytes]  # paths that could not be written because a local file is in the way
 
 
 def apply(
@@ -372,30 +360,9 @@ class _Writer:
         done = set(made.write) | set(made.chmod) | {i for i, _ in made.keep}
         if absent or local or len(done) != len(want):
             kept = [i for i in range(len(want)) if i in done and i not in absent]
-            scan, digests, self._racy = _merge(scan, digests, self._racy, kept, have, local)
+            scan, digests, self._racy = merge(scan, digests, self._racy, kept, have, local)
         damaged = [(want.digest(i), error) for i, error in sorted(self._failed.items())]
         return Outcome(scan, digests, self._racy, damaged, sorted(missing - {want.paths[i] for i in self._failed}))
-
-
-def _merge(
-    scan: Scan, digests: bytearray, racy: bytearray, kept: list[int], have: Snapshot | None, local: list[int]
-) -> tuple[Scan, bytearray, bytearray]:
-    """Builds the state of the disk from two sources, in path order."""
-    rows: list[tuple[bytes, Scan, int, bytes, int]] = [
-        (scan.paths[i], scan, i, bytes(digests[i * DIGEST_BYTES : (i + 1) * DIGEST_BYTES]), racy[i]) for i in kept
-    ]
-    if have is not None:
-        rows.extend((have.scan.paths[j], have.scan, j, have.digest(j), have.racy[j]) for j in local)
-    rows.sort(key=lambda row: row[0])
-    merged = Scan()
-    for path, source, i, _, _ in rows:
-        merged.paths.append(path)
-        merged.flags.append(source.flags[i])
-        merged.sizes.append(source.sizes[i])
-        merged.mtimes.append(source.mtimes[i])
-        merged.ctimes.append(source.ctimes[i])
-        merged.inodes.append(source.inodes[i])
-    return merged, bytearray(b"".join(row[3] for row in rows)), bytearray(row[4] for row in rows)
 
 
 def _existing(path: Path) -> Path:

@@ -15,9 +15,10 @@ from dvlite.formats.pointer import SUFFIX, Pointer
 from dvlite.oid import Digest, format_oid
 from dvlite.results import CheckedOutPath
 from dvlite.store.pack import KIND_MANIFEST
+from dvlite.store.writing import Writer
 from dvlite.workspace import materialise, sparse
 from dvlite.workspace.identify import HashOnly, Snapshot, identify
-from dvlite.workspace.materialise import Outcome
+from dvlite.workspace.outcome import Outcome
 from dvlite.workspace.planning import Plan, plan, selected
 from dvlite.workspace.scan import Scan
 from dvlite.workspace.storing import Storing, can_share_blocks
@@ -151,7 +152,7 @@ def _save(work: Workspace, path: str, have: Snapshot, made: Plan) -> tuple[str, 
     ]
     if not lost:
         return ()
-    with work.cache.writer() as writer:
+    with Writer(work.cache) as writer:
         part = _part(have, lost)
         reader = Storing(work.cache, writer, _existing(work.location(path).parent), f"keeping local changes of {path}")
         kept = identify(work.location(path), work.repo.display(path), part.scan, None, reader, work.progress)

@@ -8,8 +8,9 @@ from pathlib import Path
 
 from dvlite import files
 from dvlite.oid import Digest, digest_bytes
-from dvlite.store.cache import Cache, Writer
+from dvlite.store.cache import Cache
 from dvlite.store.pack import KIND_FILE
+from dvlite.store.writing import Writer
 
 
 class Storing:

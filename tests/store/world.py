@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from dvlite.formats import manifest, store_config
+from dvlite.store.writing import Writer
 from dvlite.formats.manifest import FILE, Entry
 from dvlite.formats.store_config import StoreConfig
 from dvlite.oid import FILE as FILE_OID
@@ -46,7 +47,7 @@ class Site:
 
     def add(self, path: str, content: dict[str, bytes] | bytes) -> Version:
         """Stores a file, or a directory given as path -> bytes, in the cache."""
-        with self.cache.writer() as writer:
+        with Writer(self.cache) as writer:
             if isinstance(content, bytes):
                 made = Version(path, FILE_OID, self._store(writer, content), len(content))
             else:

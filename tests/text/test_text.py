@@ -243,8 +243,7 @@ def test_checkout():
         paths=(CheckedOutPath(path="d", written=2, removed=1, written_bytes=MIB, saved=("d/x",)),), elapsed_seconds=2
     )
     assert said(result) == [
-        "Checked out d: 2 files written, 1.0 MiB, 1 file removed",
-        "2.0 s",
+        "Checked out d: 2 files written, 1.0 MiB, 1 file removed. 2.0 s",
         "1 file overwritten in d; the bytes before are in the cache",
     ]
     assert problem(result) is None

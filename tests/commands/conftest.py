@@ -1,0 +1,36 @@
+"""Repositories for the tests of verbs."""
+
+import pytest
+
+from tests.commands.project import Project
+
+
+@pytest.fixture
+def project(git_repo, invoke):
+    """Returns a repository in which dvlite is initialised and committed."""
+    made = Project(git_repo, invoke)
+    made.dvlite("init")
+    made.commit("Use dvlite")
+    return made
+
+
+@pytest.fixture
+def shared(project, tmp_path):
+    """Returns the repository with an empty folder remote, outside of it."""
+    project.dvlite("remote", "add", tmp_path / "store")
+    project.commit("Add a remote")
+    return project
+
+
+@pytest.fixture
+def colleague(invoke, tmp_path):
+    """Returns a maker of clones, by git alone: nothing is pulled."""
+
+    def clone(project, name="colleague"):
+        project.git("clone", "-q", str(project.root), str(tmp_path / name))
+        made = Project(tmp_path / name, invoke)
+        url = made.root / ".git" / "dvlite"
+        assert not url.exists()
+        return made
+
+    return clone

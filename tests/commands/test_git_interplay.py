@@ -1,0 +1,98 @@
+"""What people do with git alone: `git mv`, `git rm` and switching branches; `checkout` and `status` follow."""
+
+import pytest
+
+from tests.commands.project import fill, tree
+
+
+@pytest.fixture
+def filled(project):
+    fill(project)
+    project.write("model.pt", b"m" * 100_000)
+    project.dvlite("add", "data", "model.pt")
+    project.commit("Add data")
+    return project
+
+
+def test_git_mv_of_a_pointer_moves_the_data(filled):
+    before = tree(filled.root / "data")
+    filled.git("mv", "data.dvlite", "moved.dvlite")
+    assert [row["path"] for row in filled.json("status")["missing"]] == ["moved"]
+    filled.dvlite("checkout")
+    assert tree(filled.root / "moved") == before
+    assert not filled.has("data")
+    filled.git("commit", "-qm", "Move")
+    assert filled.is_clean()  # git ignores the data in its new place
+
+
+def test_git_mv_of_a_folder_of_pointers(filled):
+    fill(filled, "in/data")
+    filled.dvlite("add", "in/data")
+    filled.commit()
+    filled.git("mv", "in", "out")
+    filled.dvlite("checkout")
+    filled.commit()
+    assert filled.is_clean()
+    assert not filled.has("in")
+    assert filled.read("out/data/sub/b.txt") == b"beta"
+
+
+def test_git_rm_of_a_pointer_removes_the_data(filled):
+    filled.git("rm", "-q", "data.dvlite")
+    assert filled.tracked() == ["model.pt"]
+    filled.dvlite("checkout")
+    assert not filled.has("data")
+    assert filled.has("model.pt")
+    filled.git("commit", "-qm", "Remove")
+    assert filled.is_clean()
+    filled.git("checkout", "-q", "HEAD~1")
+    filled.dvlite("checkout")
+    assert filled.read("data/sub/b.txt") == b"beta"
+
+
+@pytest.mark.parametrize("how", [("rm", "-q", "data.dvlite"), ("mv", "data.dvlite", "moved.dvlite")])
+def test_data_that_is_only_here_is_left_alone(filled, how):
+    filled.write("data/new.txt", "only here")
+    filled.git(*how)
+    done = filled.dvlite("checkout")
+    assert "holds data that is not in the cache" in done.stderr
+    assert filled.read("data/new.txt") == b"only here"
+    filled.dvlite("add", "data")
+    filled.dvlite("rm", "data")
+    assert not filled.has("data")
+
+
+def test_branches_bring_and_take_their_data(filled):
+    filled.git("checkout", "-qb", "other")
+    filled.write("data/a.txt", "other's")
+    fill(filled, "only/other")
+    filled.dvlite("add", "data", "only/other")
+    filled.dvlite("rm", "model.pt")
+    filled.commit("Other")
+    for _ in range(2):
+        filled.git("checkout", "-q", "main")
+        assert not filled.json("status")["clean"]
+        filled.dvlite("checkout")
+        assert filled.is_clean()
+        assert filled.read("data/a.txt") == b"alpha"
+        assert filled.has("model.pt")
+        assert not filled.has("only/other")
+        filled.git("checkout", "-q", "other")
+        filled.dvlite("checkout")
+        assert filled.is_clean()
+        assert filled.read("data/a.txt") == b"other's"
+        assert filled.has("only/other/link")
+        assert not filled.has("model.pt")
+
+
+def test_a_path_that_becomes_a_folder_of_paths(filled):
+    """On one branch `data` is tracked, on the other `data/sub` is."""
+    filled.git("checkout", "-qb", "split")
+    filled.dvlite("rm", "--cached", "data")
+    filled.dvlite("add", "data/sub")
+    filled.git("add", "-A")
+    filled.git("commit", "-qm", "Split")
+    filled.git("checkout", "-q", "main")
+    filled.dvlite("checkout")
+    assert filled.read("data/sub/b.txt") == b"beta"
+    assert filled.read("data/a.txt") == b"alpha"

@@ -1,0 +1,202 @@
+"""A look at a remote: always fresh, and never believing what it finds there."""
+
+import os
+
+import pytest
+
+from dvlite.errors import FormatError, ObjectCorrupt, ObjectMissing
+from dvlite.formats import condemned
+from dvlite.formats.condemned import Condemned
+from dvlite.oid import Digest, digest_bytes
+from dvlite.store import index, pack
+from dvlite.store.catalog import Catalog, ranges
+from dvlite.store.index import Location
+from dvlite.store.pack import KIND_FILE, PackWriter, Record
+from tests.store.collector import Collector
+from tests.store.memory import MemoryStore, RecordingStore
+from tests.store.world import World, noise
+
+CONTENT = {f"{i:03d}": noise(300, i) for i in range(50)}
+A = digest_bytes(CONTENT["000"])
+
+
+@pytest.fixture
+def store():
+    return RecordingStore(MemoryStore())
+
+
+@pytest.fixture
+def world(tmp_path, store):
+    made = World(tmp_path, store)
+    yield made
+    made.close()
+
+
+@pytest.fixture
+def site(world):
+    made = world.site("here")
+    made.push(made.add("data", CONTENT))
+    return made
+
+
+def look(site) -> Catalog:
+    return Catalog(site.remote).look()
+
+
+def test_a_look_lists_everything_and_reads_what_it_has_seen_before_from_disk(site, store):
+    look(site).indexes()
+    store.forget()
+    catalog = look(site)
+    assert catalog.locations(A, (KIND_FILE,))
+    assert sorted(store.calls) == [("get", "config"), ("list", "condemned/"), ("list", "index/"), ("list", "packs/")]
+
+
+def test_what_others_did_since_is_seen(site, world):
+    catalog = look(site)
+    other = world.site("other")
+    other.push(other.add("more", {"x": b"new"}))
+    assert not catalog.locations(digest_bytes(b"new"), (KIND_FILE,))
+    assert catalog.look().locations(digest_bytes(b"new"), (KIND_FILE,))
+
+
+def test_a_condemned_pack_does_not_count(site, store):
+    Collector(store).condemn(Collector(store).packs())
+    catalog = look(site)
+    assert catalog.locations(A, (KIND_FILE,)) == []
+    assert catalog.locations(A, (KIND_FILE,), condemned_too=True)
+
+
+def test_a_second_look_says_what_was_condemned_meanwhile(site, store):
+    catalog = look(site)
+    assert catalog.look_at_condemned() == frozenset()
+    packs = Collector(store).packs()
+    Collector(store).condemn(packs)
+    assert catalog.look_at_condemned() == packs
+    assert catalog.look_at_condemned() == frozenset()
+
+
+def test_36_an_index_that_names_an_absent_pack_is_harmless(site, store):
+    lie = Location(Digest(b"\xee" * 32), Record(KIND_FILE, 0, 100, 5, 5, digest_bytes(b"hello")))
+    data = index.encode([lie], bytes(16))
+    store.put(f"index/{digest_bytes(data).hex()}", data)
+    assert look(site).locations(digest_bytes(b"hello"), (KIND_FILE,)) == []
+
+
+def test_38_a_condemned_list_that_names_everything_is_believed(site, store):
+    everything = condemned.dump(Condemned("00" * 16, tuple(Collector(store).packs()), (A,)))
+    store.put(f"condemned/{digest_bytes(everything).hex()}", everything)
+    catalog = look(site)
+    assert catalog.purged == {A}
+    assert not any(catalog.usable(name) for name in catalog.packs)
+
+
+@pytest.mark.parametrize("data", [b"", b"junk", b"{}"])
+def test_39_a_condemned_list_that_cannot_be_read_stops_the_look(site, store, data):
+    store.put(f"condemned/{digest_bytes(data).hex()}", data)
+    with pytest.raises(FormatError, match="condemned/"):
+        look(site)
+
+
+@pytest.mark.parametrize("prefix", ["index", "condemned"])
+def test_an_object_whose_bytes_are_not_its_name_s_is_refused(site, store, prefix):
+    store.put(f"{prefix}/{'ab' * 32}", b"junk")
+    with pytest.raises(ObjectCorrupt, match=f"{'ab' * 32}.* damaged"):
+        look(site).indexes()
+
+
+@pytest.mark.parametrize("name", ["packs/x", f"packs/{'AB' * 32}".lower()[:-1], f"packs/{'ab' * 32}/x", "index/readme", "index/00"])
+def test_40_foreign_keys_are_passed_over(site, store, name):
+    store.put(name, b"")
+    assert look(site).locations(A, (KIND_FILE,))
+
+
+def test_what_is_kept_of_a_remote_may_be_lost_or_damaged(site):
+    catalog = look(site)
+    catalog.indexes()
+    for path in [path for path in site.remote.folder.rglob("*") if path.is_file()]:
+        path.chmod(0o644)
+        path.write_bytes(path.read_bytes()[:-1] + b"\0")
+    assert look(site).locations(A, (KIND_FILE,))
+    for path in [path for path in site.remote.folder.rglob("*") if path.is_file()]:
+        path.unlink()
+    assert look(site).locations(A, (KIND_FILE,))
+    version = site.versions["data"][0]
+    site.push(version)
+    assert site.fetch(version) == []
+
+
+def test_complete_means_that_every_pack_still_counts(site, store):
+    version = site.versions["data"][0]
+    assert look(site).complete(version.kind, version.digest)
+    Collector(store).condemn({next(iter(Collector(store).packs()))})
+    assert look(site).complete(version.kind, version.digest) is None
+
+
+# --- footers ---
+
+
+def chunk_pack(store, count: int = 300) -> pack.Pack:
+    writer = PackWriter(pack.CHUNKS, os.urandom(16))
+    for i in range(count):
+        writer.add(pack.KIND_CHUNK, digest_bytes(noise(300, i)), noise(300, i))
+    whole = writer.finish()
+    store.put(f"packs/{whole.name.hex()}", whole.data)
+    return whole
+
+
+def test_a_footer_costs_two_requests_at_most_and_none_the_second_time(site, store):
+    whole = chunk_pack(store)
+    store.forget()
+    catalog = look(site)
+    assert catalog.footers([whole.name]) == {whole.name: whole.records}
+    assert 1 <= store.count("get", "packs/") <= 2
+    assert store.received_bytes < 0.4 * len(whole.data)
+    store.forget()
+    assert look(site).footers([whole.name]) == {whole.name: whole.records}
+    assert store.count("get", "packs/") == 0
+
+
+def test_a_damaged_footer_is_rebuilt_from_the_pack(site, store):
+    whole = chunk_pack(store)
+    for at in (1, 20, 40, 5000):
+        damaged = bytearray(whole.data)
+        damaged[-at] ^= 1
+        store.put(f"packs/{whole.name.hex()}", damaged)
+        for path in site.remote.folder.glob("footers/*"):
+            path.unlink()
+        assert look(site).footer(whole.name)[: len(whole.records)] == whole.records
+
+
+def test_the_footer_of_an_absent_pack_is_missing_by_name(site):
+    with pytest.raises(ObjectMissing, match="ee" * 32):
+        look(site).footer(Digest(b"\xee" * 32))
+
+
+# --- ranges ---
+
+
+def at(offset: int, length: int) -> Location:
+    return Location(A, Record(KIND_FILE, 0, offset, length, length, A))
+
+
+def test_ranges_join_what_is_close_and_keep_what_is_far_apart():
+    places = [at(5_000_000, 10), at(100, 50), at(200, 50), at(40_000, 10)]
+    assert [(start, end, len(group)) for start, end, group in ranges(places)] == [(100, 40_010, 3), (5_000_000, 5_000_010, 1)]
+
+
+def test_ranges_are_bounded():
+    places = [at(i * 1000, 1000) for i in range(100)]
+    found = ranges(places, limit_bytes=10_000)
+    assert max(end - start for start, end, _ in found) <= 10_000
+    assert sum(len(group) for *_, group in found) == 100
+
+
+def test_a_remote_with_many_packs_is_listed_in_parts(site, store, monkeypatch):
+    from dvlite.store import catalog as module
+
+    monkeypatch.setattr(module, "_MANY", 2)
+    first = look(site)
+    store.forget()
+    second = look(site)
+    assert second.packs == first.packs
+    assert store.count("list", "packs/") == 16

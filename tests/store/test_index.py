@@ -1,0 +1,130 @@
+"""Index objects: exact bytes, exact look-ups, and rows that cannot lead astray."""
+
+import random
+import struct
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from dvlite.errors import DvliteError, FormatError, ObjectCorrupt
+from dvlite.oid import Digest, digest_bytes
+from dvlite.store import index, pack
+from dvlite.store.index import Index, Location
+from dvlite.store.pack import KIND_CHUNK, KIND_FILE, KIND_MANIFEST, KIND_RECIPE, PackWriter, Record
+
+GOLDEN = Path(__file__).parent.parent / "golden"
+PACK_A, PACK_B = Digest(b"\xaa" * 32), Digest(b"\xbb" * 32)
+
+
+def place(content: bytes, pack_name: Digest = PACK_A, kind: int = KIND_FILE, offset: int = 80) -> Location:
+    return Location(pack_name, Record(kind, 0, offset, len(content), len(content), digest_bytes(content)))
+
+
+ROWS = [place(b"a"), place(b"bb", PACK_B, KIND_MANIFEST, 100), place(b"ccc", PACK_B, KIND_RECIPE), place(b"a", PACK_B)]
+
+
+def test_an_index_has_exactly_these_bytes():
+    golden = (GOLDEN / "index.bin").read_bytes()
+    assert index.encode(ROWS, bytes(range(16))) == golden
+    read = Index(golden, "x")
+    assert sorted(read) == sorted(ROWS)
+    assert read.packs == (PACK_A, PACK_B)
+
+
+places = st.builds(
+    place, st.binary(max_size=2), st.sampled_from([PACK_A, PACK_B]), st.sampled_from([KIND_FILE, KIND_MANIFEST, KIND_RECIPE])
+)
+
+
+@given(st.lists(places, max_size=30))
+def test_every_row_is_found_and_no_other(rows):
+    read = Index(index.encode(rows, bytes(16)), "x")
+    for content in (b"", b"a", b"\0", b"zz", *(bytes([i]) for i in range(40))):
+        digest = digest_bytes(content)
+        for kinds in ((KIND_FILE,), (KIND_MANIFEST, KIND_RECIPE)):
+            expected = {row for row in rows if row.record.digest == digest and row.record.kind in kinds}
+            assert set(read.find(digest, kinds)) == expected
+
+
+def test_few_and_many_look_ups_give_the_same():
+    contents = [str(i).encode() for i in range(3000)]
+    read = Index(index.encode([place(content) for content in contents], bytes(16)), "x")
+    draw = random.Random(1)
+    for content in draw.choices([*contents, b"absent", b"not there"], k=500):
+        found = [location.record.digest for location in read.find(digest_bytes(content), (KIND_FILE,))]
+        assert found == ([digest_bytes(content)] if content in contents else [])
+
+
+def test_rows_do_not_depend_on_order_or_repetition():
+    assert index.encode(ROWS, bytes(16)) == index.encode([*reversed(ROWS), ROWS[0]], bytes(16))
+
+
+def test_two_index_objects_of_the_same_rows_have_two_names():
+    assert digest_bytes(index.encode(ROWS, bytes(16))) != digest_bytes(index.encode(ROWS, b"x" * 16))
+
+
+def test_chunks_have_no_rows():
+    writer = PackWriter(pack.CHUNKS, bytes(16))
+    writer.add(KIND_CHUNK, digest_bytes(b"a"), b"a")
+    assert index.rows_of(writer.finish()) == []
+
+
+def test_every_flipped_byte_is_seen_by_its_name():
+    data = index.encode(ROWS, bytes(16))
+    name = digest_bytes(data).hex()
+    index.verify_name(data, name)
+    for at in range(len(data)):
+        damaged = bytearray(data)
+        damaged[at] ^= 4
+        with pytest.raises(ObjectCorrupt, match=f"index {name} is damaged"):
+            index.verify_name(damaged, name)
+
+
+def forged(packs=1, rows=1, magic=b"DVLI", version=1, row=None, extra=b"") -> bytes:
+    digest = digest_bytes(b"a")
+    row = row or (digest, KIND_FILE, 0, 0, 0, 80, 1, 1)
+    header = struct.pack("<4sB3xII16s", magic, version, packs, rows, bytes(16))
+    return header + bytes(32) + struct.pack("<32sBBHIIII", *row) + extra
+
+
+@pytest.mark.parametrize(
+    ("data", "kind"),
+    [
+        (forged(magic=b"DVLX"), ObjectCorrupt),
+        (forged(version=9), FormatError),
+        (forged(packs=2**32 - 1), ObjectCorrupt),
+        (forged(rows=2**32 - 1), ObjectCorrupt),
+        (forged(rows=0), ObjectCorrupt),
+        (forged(extra=b"x"), ObjectCorrupt),
+        (b"", ObjectCorrupt),
+        (b"DVLI", ObjectCorrupt),
+    ],
+)
+def test_34_an_index_that_lies_about_its_lengths_is_refused(data, kind):
+    with pytest.raises(kind):
+        Index(data, "x")
+
+
+@pytest.mark.parametrize(
+    "row",
+    [
+        (digest_bytes(b"a"), KIND_FILE, 0, 0, 7, 80, 1, 1),
+        (digest_bytes(b"a"), KIND_FILE, 0, 0, 0, 80, 2**32 - 1, 1),
+        (digest_bytes(b"a"), KIND_FILE, 0, 0, 0, 80, 1, 2**31),
+    ],
+    ids=["pack number", "raw length", "stored length"],
+)
+def test_34_a_row_that_points_nowhere_is_refused_when_it_is_used(row):
+    with pytest.raises(ObjectCorrupt):
+        list(Index(forged(row=row), "x").find(digest_bytes(b"a"), (KIND_FILE,)))
+
+
+@given(st.binary(max_size=200), st.integers(0, 120))
+def test_any_bytes_are_an_index_or_an_error_of_ours(data, keep):
+    for candidate in (data, forged()[:keep] + data):
+        try:
+            list(Index(candidate, "x"))
+        except DvliteError as error:
+            assert "\n" not in error.message

@@ -1,0 +1,210 @@
+"""The worked examples in docs/reference/formats/ are what the code writes and reads.
+
+A page shows bytes in a block marked `hex NAME` (hex digits, `#` begins a remark) or `text NAME`. Each test reads one, parses it with
+the code, compares what it says, and writes the same again: so neither a page nor a format can change without the other.
+"""
+
+import dataclasses
+import re
+import sys
+from array import array
+from pathlib import Path
+
+import pytest
+
+from dvlite.formats import condemned, config, manifest, pointer, recipe, root, store_config
+from dvlite.formats.manifest import EMPTY_DIR, EXECUTABLE, FILE, SYMLINK, Entry
+from dvlite.oid import digest_bytes, digest_manifest, format_oid
+from dvlite.store import index, pack
+from dvlite.store.pack import CHUNKS, FILES, KIND_CHUNK, KIND_FILE, RAW, PackWriter, Record
+from dvlite.workspace import sparse, statindex
+from dvlite.workspace.scan import Scan
+
+PAGES = Path(__file__).parent.parent / "docs" / "reference" / "formats"
+WITHOUT_EXAMPLE = {"README.md", "remote.md"}  # an overview, and a layout of what other pages show
+BLOCK = re.compile(r"^```(hex|text|yaml) ([\w-]+)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+
+TARGET, SCRIPT, SONG = b"wren.txt", b"#!/bin/sh\n", b"wren\n"
+DIRECTORY = [
+    Entry(b"empty", EMPTY_DIR, 0, manifest.NO_DIGEST),
+    Entry(b"link", SYMLINK, len(TARGET), digest_bytes(TARGET)),
+    Entry(b"run.sh", FILE | EXECUTABLE, len(SCRIPT), digest_bytes(SCRIPT)),
+    Entry(b"wren.txt", FILE, len(SONG), digest_bytes(SONG)),
+]
+
+
+def examples() -> dict[str, tuple[str, bytes]]:
+    """Returns the page and the bytes of every named block."""
+    found = {}
+    for page in sorted(PAGES.glob("*.md")):
+        for kind, name, body in BLOCK.findall(page.read_text(encoding="utf-8")):
+            assert name not in found, f"{name} is shown twice"
+            lines = [line.partition("#")[0] for line in body.splitlines()]
+            found[name] = (page.name, bytes.fromhex("".join(lines)) if kind == "hex" else body.encode())
+    return found
+
+
+EXAMPLES = examples()
+
+
+def shown(name: str) -> bytes:
+    return EXAMPLES[name][1]
+
+
+def page_of(name: str) -> str:
+    return (PAGES / EXAMPLES[name][0]).read_text(encoding="utf-8")
+
+
+def files_pack() -> pack.Pack:
+    """Returns the pack of the examples; the sixteen random bytes are counted up."""
+    writer = PackWriter(FILES, bytes(range(16)))
+    for raw in (TARGET, SCRIPT, SONG):
+        writer.add(KIND_FILE, digest_bytes(raw), raw)
+    return writer.finish()
+
+
+def chunks_pack() -> pack.Pack:
+    writer = PackWriter(CHUNKS, bytes(range(32, 48)))
+    for raw in (b"a" * 300, b"b" * 500):
+        writer.add_stored(Record(KIND_CHUNK, RAW, 0, len(raw), len(raw), digest_bytes(raw)), raw)
+    return writer.finish()
+
+
+def test_every_format_page_has_a_worked_example():
+    with_example = {page for page, _ in EXAMPLES.values()}
+    assert {page.name for page in PAGES.glob("*.md")} - WITHOUT_EXAMPLE == with_example
+
+
+def test_every_example_is_tested():
+    source = Path(__file__).read_text(encoding="utf-8")
+    assert not [name for name in EXAMPLES if f'shown("{name}")' not in source]
+
+
+def test_a_pointer_to_a_directory():
+    tree = manifest.build(manifest.from_entries(DIRECTORY))
+    found = pointer.parse(shown("pointer-directory"), "x")
+    assert found == pointer.Pointer("directory", tree.root, tree.size_bytes, tree.files)
+    assert pointer.dump(found) == shown("pointer-directory")
+
+
+def test_a_pointer_to_a_file():
+    found = pointer.parse(shown("pointer-file"), "x")
+    assert (found.digest, found.size_bytes, found.executable) == (digest_bytes(SCRIPT), len(SCRIPT), True)
+    assert found.meta == "meta:\n  source: https://example.com/run.sh\n"
+    assert pointer.dump(found) == shown("pointer-file")
+
+
+def test_a_leaf_of_a_manifest():
+    data = shown("manifest-leaf")
+    leaf = manifest.decode(data, digest_manifest(data))
+    assert [leaf[i] for i in range(len(leaf))] == DIRECTORY
+    assert manifest.encode_leaf(leaf, 0, len(leaf)) == data
+    assert format_oid("manifest", digest_manifest(data)) in page_of("manifest-leaf")
+
+
+def test_a_branch_of_a_manifest():
+    names = [f"{i:04d}.jpg".encode() for i in range(1000)]
+    entries = manifest.from_entries([Entry(name, FILE, 1000, digest_bytes(name)) for name in names])
+    data = shown("manifest-branch")
+    branch = manifest.decode(data, digest_manifest(data))
+    assert branch.last_paths == [b"0771.jpg", b"0999.jpg"]
+    assert manifest.encode_branch(branch) == data
+    assert manifest.build(entries).nodes[-1] == (digest_manifest(data), data)
+    assert format_oid("manifest", digest_manifest(data)) in page_of("manifest-branch")
+
+
+def test_a_recipe():
+    whole = b"a" * 300 + b"b" * 1500
+    found = recipe.parse(shown("recipe"), digest_bytes(whole))
+    name = chunks_pack().name
+    assert found.size_bytes == len(whole)
+    assert found.terms == (recipe.Term(name, 0, 2, 1, 800), recipe.Term(name, 1, 1, 2, 1000))
+    assert recipe.dump(found) == shown("recipe")
+
+
+def test_a_pack():
+    data, name = shown("pack"), digest_bytes(shown("pack"))
+    assert name.hex() in page_of("pack")
+    records = pack.open_whole(data, name)
+    stored = [data[record.offset : record.offset + record.stored_length] for record in records]
+    assert [pack.unpack(record, raw) for record, raw in zip(records, stored, strict=True)] == [TARGET, SCRIPT, SONG]
+    assert pack.scan(data, name) == records  # what the table says is what the records say
+    assert bytes(files_pack().data) == data
+
+
+def test_the_lengths_in_the_page_of_packs():
+    assert (pack.HEADER_BYTES, pack.RECORD_BYTES, pack.ROW_BYTES, pack.TRAILER_BYTES) == (32, 48, 48, 32)
+
+
+def test_an_index():
+    data = shown("index")
+    assert digest_bytes(data).hex() in page_of("index")
+    found = list(index.Index(data, "x"))
+    assert sorted(found) == sorted(index.rows_of(files_pack()))
+    assert index.encode(found, bytes(range(16, 32))) == data
+
+
+def test_a_root():
+    found = root.parse(shown("root"), "x")
+    assert root.dump(found) == shown("root")
+    names = re.findall(r"roots/manifest-[0-9a-f]{64}-[0-9a-f]{32}", page_of("root"))
+    tree = manifest.build(manifest.from_entries(DIRECTORY))
+    assert names == [root.name("manifest", tree.root, bytes(range(48, 64)))]
+    assert found.size_bytes == tree.size_bytes
+
+
+def test_a_condemned_list():
+    found = condemned.parse(shown("condemned"), "x")
+    assert found.packs == (files_pack().name,)
+    assert condemned.dump(found) == shown("condemned")
+    assert digest_bytes(shown("condemned")).hex() in page_of("condemned")
+
+
+def test_the_config_of_a_store():
+    assert store_config.parse(shown("store-config"), "x") == store_config.DEFAULT
+    assert store_config.dump(store_config.DEFAULT) == shown("store-config")
+
+
+def test_a_complete_note():
+    data = shown("complete-note")
+    assert data[:32] == digest_bytes(data[32:])
+    assert [data[32:64], data[64:]] == sorted([chunks_pack().name, files_pack().name])
+
+
+@pytest.mark.skipif(sys.byteorder != "little", reason="a stat index has the byte order of its machine")
+def test_a_stat_index(tmp_path):
+    page = tmp_path / "shown"
+    page.write_bytes(shown("stat-index"))
+    head = statindex.open_index(page)
+    assert head is not None
+    rows = head.load()
+    assert rows is not None
+    assert (head.root, head.rows, head.racy_rows) == (digest_bytes(SONG), 1, 0)
+    times = (array("q", [1763820000000000001]), array("q", [1763820000000000002]))
+    scan = Scan([b""], bytearray([FILE]), array("q", [len(SONG)]), *times, array("Q", [4711]))
+    assert rows.scan == dataclasses.replace(scan, left_out=rows.scan.left_out)
+    assert head.vouches_for(scan)
+    statindex.write(tmp_path / "written", head.root, rows.scan, rows.digests, rows.racy)
+    assert (tmp_path / "written").read_bytes() == shown("stat-index")
+
+
+def test_sparse_patterns(tmp_path):
+    (tmp_path / "sparse.json").write_bytes(shown("sparse"))
+    found = sparse.load(tmp_path)
+    assert found == {"data/images": ("**/000.jpg", "gull", "wren")}
+    chooses = sparse.selector(found["data/images"])
+    paths = [b"gull/005.jpg", b"heron/000.jpg", b"heron/001.jpg", b"wren/new/1.jpg", b"gulls/1.jpg"]
+    assert [chooses(path) for path in paths] == [True, True, False, True, False]
+    sparse.store(tmp_path / "written", found)
+    assert (tmp_path / "written" / "sparse.json").read_bytes() == shown("sparse").rstrip(b"\n")
+
+
+def test_a_config_file():
+    settings = config.merge([config.parse(shown("config"), "config.yaml", config.COMMITTED)])
+    assert settings.project == "00112233445566778899aabbccddeeff"
+    assert (settings.default_remote, settings.remote_names()) == ("origin", ["lab", "origin"])
+    lab = settings.remote("lab")
+    assert lab is not None
+    assert lab.options["endpoint_url"].value == "https://minio.example.com"
+    kept = config.edit(shown("config"), "core.remote", "lab", "config.yaml")
+    assert kept == shown("config").replace(b"remote: origin", b"remote: lab")  # the comment and the other lines stay
