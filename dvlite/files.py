@@ -18,6 +18,8 @@ from pathlib import Path
 from dvlite.errors import Busy, DvliteError, NoSpace
 
 TEMP_PREFIX = ".dvl-"
+NO_FOLLOW = getattr(os, "O_NOFOLLOW", 0)  # where a system has no such flag the module must still load
+FOLDER_ONLY = getattr(os, "O_DIRECTORY", 0)
 _LOCAL_FILE_SYSTEMS = {"ext2", "ext3", "ext4", "xfs", "btrfs", "tmpfs", "overlay", "zfs", "f2fs"}
 _UNITS = ("B", "KiB", "MiB", "GiB", "TiB", "PiB")
 _FICLONE = 0x40049409

@@ -7,7 +7,6 @@ of the work tree, with `/`, undecodable bytes as `os.fsdecode` keeps them. Knows
 
 from __future__ import annotations
 
-import contextlib
 import os
 import re
 import shutil
@@ -39,16 +38,8 @@ _INDEX = "GIT_INDEX_FILE"
 _REDIRECTS = frozenset(
     f"GIT_{name}"
     for name in (
-        *(
-            "DIR",
-            "WORK_TREE",
-            "COMMON_DIR",
-            "OBJECT_DIRECTORY",
-            "ALTERNATE_OBJECT_DIRECTORIES",
-            "NAMESPACE",
-            "CONFIG",
-            "PREFIX",
-        ),
+        *("DIR", "WORK_TREE", "COMMON_DIR", "OBJECT_DIRECTORY", "ALTERNATE_OBJECT_DIRECTORIES"),
+        *("NAMESPACE", "CONFIG", "PREFIX"),
         *("GRAFT_FILE", "SHALLOW_FILE", "REPLACE_REF_BASE", "IMPLICIT_WORK_TREE", "INTERNAL_SUPER_PREFIX"),
         *("LITERAL_PATHSPECS", "GLOB_PATHSPECS", "NOGLOB_PATHSPECS", "ICASE_PATHSPECS"),
     )
@@ -100,51 +91,26 @@ def program_version(environ: Mapping[str, str]) -> tuple[int, ...]:
 def clone_into(url: str, target: Path, environ: Mapping[str, str], *, quiet: bool = False) -> None:
     """Clones a repository; git may ask for credentials on the terminal and shows its own progress on standard error."""
     arguments = [program(environ, not_in=Path.cwd()), "clone", *(["--quiet"] if quiet else []), "--", url, str(target)]
-    env = {name: value for name, value in environ.items() if name not in _REDIRECTS and name != _INDEX}
-    if subprocess.run(arguments, env=env, stdout=subprocess.DEVNULL, check=False).returncode:
+    if subprocess.run(arguments, env=_outside(environ), stdout=subprocess.DEVNULL, check=False).returncode:
         raise DvliteError(f"git could not clone {quote(without_credentials(url))}", hint="git's own message is above")
 
 
-def clone_briefly(url: str, target: Path, environ: Mapping[str, str], revision: str | None, *, limit_bytes: int) -> str:
-    """Clones as little of a repository as its server allows, checks nothing out, and returns the commit that `revision` names.
-
-    One commit if it is a branch, a tag or nothing (the default branch), else the history; files above `limit_bytes` stay away for
-    good: git will not go and fetch them when they are asked for. Raises UsageError if there is no such revision.
-    """
-    lean = [] if os.path.isdir(url) else ["--depth=1"]  # git ignores them for a folder, and says so
-    partial = [] if os.path.isdir(url) else [f"--filter=blob:limit={limit_bytes + 1}"]
-    whole = revision is not None
-    if revision is not None:
-        whole = _clone_without_checkout(url, target, environ, [*lean, *partial, f"--branch={revision}"], tell=False)
-    if whole:
-        shutil.rmtree(target, ignore_errors=True)
-    if (whole or revision is None) and _clone_without_checkout(
-        url, target, environ, partial if whole else [*lean, *partial], tell=True
-    ):
-        raise DvliteError(f"git could not clone {quote(without_credentials(url))}", hint="git's own message is above")
-    git = Git(GitPlaces(target, target / ".git", target / ".git"), environ)
-    for key in ("remote.origin.promisor", "remote.origin.partialclonefilter", "extensions.partialClone"):
-        git.run("config", "--local", "--unset-all", key, check=False)
-    for name in (revision, f"origin/{revision}") if whole else ("HEAD",):
-        with contextlib.suppress(UsageError):
-            return git.resolve(str(name))
-    where = quote(without_credentials(url))
-    if revision is None:
-        raise UsageError(f"{where} has no commit", hint="commit something there first")
-    raise UsageError(
-        f"{where} has no commit {quote(revision)}", hint=f"see what it has: git ls-remote {printable(url)}"
-    )
-
-
-def _clone_without_checkout(
-    url: str, target: Path, environ: Mapping[str, str], options: Sequence[str], *, tell: bool
-) -> bool:
-    """Returns whether git failed; `tell` lets its messages through."""
-    env = {name: value for name, value in environ.items() if name not in _REDIRECTS and name != _INDEX}
+def clone_silently(url: str, target: Path, environ: Mapping[str, str], options: Sequence[str]) -> None:
+    """Clones a repository with nothing checked out and no hooks; git may ask for credentials. Raises DvliteError with its reason."""
     arguments = ["clone", "--quiet", "--no-checkout", "--template=", *options, "--", url, str(target)]
     command = [program(environ, not_in=Path.cwd()), *arguments]
-    stderr = None if tell else subprocess.DEVNULL
-    return subprocess.run(command, env=env, stdout=subprocess.DEVNULL, stderr=stderr, check=False).returncode != 0
+    done = subprocess.run(
+        command, env=_outside(environ) | {"LC_ALL": "C"}, capture_output=True, stdin=subprocess.DEVNULL, check=False
+    )
+    if done.returncode:
+        reason = without_credentials(_failed(arguments, done.stderr).message)
+        raise DvliteError(
+            f"cannot read {quote(without_credentials(url))}: {reason}", hint="give a URL that git clone takes"
+        )
+
+
+def _outside(environ: Mapping[str, str]) -> dict[str, str]:
+    return {name: value for name, value in environ.items() if name not in _REDIRECTS and name != _INDEX}
 
 
 def without_credentials(url: str) -> str:

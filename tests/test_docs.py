@@ -11,18 +11,24 @@ import re
 import subprocess
 import sys
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, fields, is_dataclass
 from pathlib import Path
 
 import pytest
 
-from dvlite import errors
+from dvlite import errors, results
+from dvlite.formats import config
 
 PROJECT = Path(__file__).parent.parent
 DOCS = PROJECT / "docs"
 PACKAGE = PROJECT / "dvlite"
 PAGES = sorted([*DOCS.rglob("*.md"), PROJECT / "README.md", PROJECT / "CHANGELOG.md"])
-EXECUTED = [DOCS / "tutorial.md", *sorted((DOCS / "how-to").glob("*.md")), PROJECT / "README.md"]
+EXECUTED = [
+    DOCS / "tutorial.md",
+    *sorted((DOCS / "how-to").glob("*.md")),
+    DOCS / "reference" / "json.md",
+    PROJECT / "README.md",
+]
 TEXT_SUFFIXES = {".md", ".py", ".sh", ".toml", ".yaml", ".yml", ".txt", ".json", ""}
 
 WITHOUT_CLASS = {0, 4, 5, 70, 130}  # exit codes that no error class stands for: success, pipelines, bugs, interrupts
@@ -78,22 +84,21 @@ def error_classes() -> dict[str, int]:
 
 
 def test_exit_codes_in_the_docs_are_those_of_the_errors():
-    text = (DOCS / "reference" / "exit-codes.md").read_text(encoding="utf-8")
+    text = sections(DOCS / "reference" / "exit-codes.md")["Exit codes"]
     rows = re.findall(r"^\| (\d+) \|[^|]*\|([^|]*)\|$", text, flags=re.MULTILINE)
     documented = {name: int(code) for code, names in rows for name in re.findall(r"`(\w+)`", names)}
     assert documented == error_classes()
     assert {int(code) for code, _ in rows} == {*error_classes().values(), *WITHOUT_CLASS}
 
 
-def commands() -> Iterator[str]:
-    """Yields every command line without its arguments: `dvlite add`, `dvlite remote add`."""
+def commands() -> Iterator[tuple[str, set[str]]]:
+    """Yields every command line without its arguments, `dvlite remote add`, with the flags that it does not share with all others."""
     click = pytest.importorskip("click")
     from dvlite import cli
 
-    groups = [value for value in vars(cli).values() if isinstance(value, click.Group)]
-    root = max(groups, key=lambda group: len(group.list_commands(click.Context(group))))
+    common = {flag for option in cli.COMMON for flag in option.opts} | {"--help", "-h"}
 
-    def walk(group, words: str) -> Iterator[str]:
+    def walk(group, words: str) -> Iterator[tuple[str, set[str]]]:
         context = click.Context(group)
         for name in group.list_commands(context):
             command = group.get_command(context, name)
@@ -101,18 +106,50 @@ def commands() -> Iterator[str]:
                 continue
             if isinstance(command, click.Group):
                 yield from walk(command, f"{words} {name}")
-            else:
-                yield f"{words} {name}"
+                continue
+            options = [option for option in command.params if isinstance(option, click.Option) and not option.hidden]
+            yield f"{words} {name}", {flag for option in options for flag in option.opts} - common
 
-    yield from walk(root, "dvlite")
+    yield from walk(cli.app, "dvlite")
 
 
-@pytest.mark.skipif(not (PACKAGE / "cli.py").exists(), reason="dvlite/cli.py does not exist yet")
-def test_every_command_is_in_the_reference():
-    text = (DOCS / "reference" / "cli.md").read_text(encoding="utf-8")
-    headings = [line.replace("`", "") for line in re.findall(r"^#+ +(.+?) *$", text, flags=re.MULTILINE)]
-    missing = [name for name in commands() if not any(line == name or line.startswith(f"{name} ") for line in headings)]
-    assert not missing, f"docs/reference/cli.md has no heading for {', '.join(missing)}"
+def sections(page: Path) -> dict[str, str]:
+    """Returns the text below each heading of a page, by the heading without backticks."""
+    parts = re.split(r"^#+ +(.+?) *$", page.read_text(encoding="utf-8"), flags=re.MULTILINE)
+    return {parts[i].replace("`", ""): parts[i + 1] for i in range(1, len(parts), 2)}
+
+
+def table_rows(text: str) -> list[str]:
+    """Returns the first cell of every row of the tables in a text."""
+    return re.findall(r"^\| (.+?) \|", text, flags=re.MULTILINE)
+
+
+def test_every_command_and_flag_is_in_the_reference_and_no_other():
+    found = sections(DOCS / "reference" / "cli.md")
+    documented = {
+        name: {flag for cell in table_rows(text) for flag in re.findall(r"(?<![\w-])--?[a-zA-Z][\w-]*", cell)}
+        for name, text in found.items()
+        if name.startswith("dvlite ")
+    }
+    assert documented == dict(commands())
+
+
+def test_every_field_of_every_result_is_in_the_reference_and_no_other():
+    found = sections(DOCS / "reference" / "json.md")
+    classes = [value for value in vars(results).values() if isinstance(value, type) and is_dataclass(value)]
+    for cls in classes:
+        heading = getattr(cls, "schema", cls.__name__)
+        assert heading in found, f"docs/reference/json.md has no heading for {heading}"
+        documented = [cell.strip("`") for cell in table_rows(found[heading]) if cell.startswith("`")]
+        assert documented == [field.name for field in fields(cls)], heading
+
+
+def test_every_setting_and_variable_is_in_the_reference():
+    text = (DOCS / "reference" / "config.md").read_text(encoding="utf-8")
+    keys = {cell.strip("`") for cell in table_rows(sections(DOCS / "reference" / "config.md")["Keys"]) if "`" in cell}
+    patterns = {"remotes.NAME.url", "remotes.NAME.OPTION", "hooks.NAME"}
+    assert keys == {*config._VALUES, *patterns}
+    assert not [name for name in config.ENVIRONMENT_KEYS if f"| `{name}` |" not in text]
 
 
 def formats() -> list[str]:

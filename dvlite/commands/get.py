@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import re
+import shutil
 import sys
 import tempfile
 import time
@@ -20,7 +21,7 @@ from dvlite.files import quote, write_atomic
 from dvlite.formats import manifest, pointer
 from dvlite.formats.manifest import EMPTY_DIR, SYMLINK, Entries, Entry
 from dvlite.formats.pointer import SUFFIX
-from dvlite.git import Git, clone_briefly
+from dvlite.git import Git, clone_silently, without_credentials
 from dvlite.oid import FILE as FILE_OID
 from dvlite.oid import format_oid
 from dvlite.places import GitPlaces
@@ -29,7 +30,7 @@ from dvlite.repo import Repo, Tracked, open_repo
 from dvlite.results import GetResult
 from dvlite.store.cache import Cache
 from dvlite.store.catalog import Catalog
-from dvlite.store.location import parse_url
+from dvlite.store.location import FOLDER, parse_url
 from dvlite.stores import open_cache, plain_cache
 from dvlite.workspace import export, sparse
 from dvlite.workspace.fetching import missing_error
@@ -177,8 +178,7 @@ def _near(folder: Path, path: str, revision: str | None, environ: Mapping[str, s
 
 def _far(url: str, path: str, revision: str | None, target: Path, environ: Mapping[str, str]) -> _Source:
     """Reads config and pointers of a commit, nothing else; its config is that of a stranger, as in any clone."""
-    commit = clone_briefly(url, target, environ, revision, limit_bytes=pointer.LIMIT_BYTES)
-    git = Git(GitPlaces(target, target / ".git", target / ".git"), environ)
+    git, commit = _clone_briefly(url, target, environ, revision)
     config = git.read_file(commit, layers.COMMITTED_FILE, limit_bytes=_CONFIG_LIMIT_BYTES)
     if config is None:
         raise NotARepository(
@@ -189,6 +189,35 @@ def _far(url: str, path: str, revision: str | None, target: Path, environ: Mappi
     repo = open_repo(target, environ)
     return _Source(
         repo, _own_cache(repo, environ, target), repo.tracked_at(commit), repo.relative(path), commit, far=True
+    )
+
+
+def _clone_briefly(url: str, target: Path, environ: Mapping[str, str], revision: str | None) -> tuple[Git, str]:
+    """Clones as little as the server allows and returns the commit that is meant: one commit for a branch, a tag or nothing.
+
+    For any other revision it is the history. Files too large for a pointer stay away for good: git is told not to fetch them later.
+    """
+    near = os.path.isdir(url)  # git ignores such options for a folder, and says so
+    small = [] if near else [f"--filter=blob:limit={pointer.LIMIT_BYTES + 1}"]
+    one = small if near else [*small, "--depth=1"]
+    names = ["HEAD"]
+    try:
+        clone_silently(url, target, environ, one if revision is None else [*one, f"--branch={revision}"])
+    except DvliteError:
+        if revision is None:
+            raise
+        names = [revision, f"origin/{revision}"]
+        shutil.rmtree(target, ignore_errors=True)
+        clone_silently(url, target, environ, small)
+    git = Git(GitPlaces(target, target / ".git", target / ".git"), environ)
+    for key in ("remote.origin.promisor", "remote.origin.partialclonefilter", "extensions.partialClone"):
+        git.run("config", "--local", "--unset-all", key, check=False)
+    for name in names:
+        with contextlib.suppress(UsageError):
+            return git, git.resolve(name)
+    which = "" if revision is None else f" {quote(revision)}"
+    raise UsageError(
+        f"{quote(without_credentials(url))} has no commit{which}", hint="see what it has: git ls-remote URL"
     )
 
 
@@ -312,7 +341,7 @@ def _refuse_relative_folder(repo: Repo) -> None:
     if remote is None:
         return
     text = str(remote.url.value)
-    if parse_url(text, Path("/a")) != parse_url(text, Path("/b")):
+    if parse_url(text, repo.root).scheme == FOLDER and "://" not in text and not text.startswith(("/", "~")):
         raise DvliteError(
             f"the remote {quote(remote.name)} is {quote(text)}, relative to a clone: it cannot be reached by the repository's URL",
             hint="clone the repository beside that folder: dvlite clone URL",

@@ -263,17 +263,16 @@ class Catalog:
         name = places[0].pack
         size = self.packs[name]
         data = self.remote.kept("meta", name.hex())
+        if data is not None and digest_bytes(data) != name:  # went bad on our disk: the remote has the last word
+            data = None
         if data is None and (
             size < WHOLE_BELOW_BYTES or sum(place.record.stored_length for place in places) * 4 > size
         ):
             data = self.remote.get(f"packs/{name.hex()}")
-            if size < WHOLE_BELOW_BYTES:
+            if size < WHOLE_BELOW_BYTES and digest_bytes(data) == name:
                 self.remote.keep("meta", name.hex(), data)
         if data is not None:
-            with contextlib.suppress(ObjectCorrupt):
-                return {place: _unpack(place, data, 0) for place in places}
-            with contextlib.suppress(OSError):  # kept bytes went bad: the remote has the last word
-                os.unlink(self.remote.folder / "meta" / name.hex())
+            return {place: _unpack(place, data, 0) for place in places}
         found = {}
         for start, end, group in ranges(places):
             data = self.remote.get(f"packs/{name.hex()}", start=start, end=end)

@@ -9,11 +9,11 @@ import stat
 from pathlib import Path
 from typing import Self
 
-from dvlite.files import TEMP_PREFIX
+from dvlite.files import FOLDER_ONLY, NO_FOLLOW, TEMP_PREFIX
 from dvlite.formats.manifest import EMPTY_DIR
 from dvlite.workspace.scan import Scan
 
-_DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
+_DIRECTORY = os.O_RDONLY | FOLDER_ONLY | NO_FOLLOW
 
 
 class Folders:
@@ -23,7 +23,7 @@ class Folders:
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        self.top = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        self.top = os.open(path, os.O_RDONLY | FOLDER_ONLY)
         self._open: dict[bytes, int] = {}
 
     def __enter__(self) -> Self:

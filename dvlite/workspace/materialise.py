@@ -29,8 +29,7 @@ from dvlite.workspace.outcome import Outcome, merge
 from dvlite.workspace.planning import Plan
 from dvlite.workspace.scan import Scan
 
-_DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
-_CREATE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
+_CREATE = os.O_CREAT | os.O_EXCL | files.NO_FOLLOW
 
 
 def apply(
@@ -240,7 +239,7 @@ class _Writer:
             )
         mode = 0o777 if want.flags[i] & EXECUTABLE else 0o666
         temporary = name if fresh else temporary_name().encode()
-        descriptor = os.open(temporary, _CREATE, mode, dir_fd=folder)
+        descriptor = os.open(temporary, os.O_WRONLY | _CREATE, mode, dir_fd=folder)
         try:
             if raw and os.write(descriptor, raw) != len(raw):
                 os.lseek(descriptor, 0, os.SEEK_SET)
@@ -288,7 +287,7 @@ class _Writer:
         want = self._want
         descriptor = os.open(
             temporary,
-            os.O_RDWR | (_CREATE & ~os.O_WRONLY),
+            os.O_RDWR | _CREATE,
             0o777 if want.flags[i] & EXECUTABLE else 0o666,
             dir_fd=folder,
         )
@@ -321,7 +320,7 @@ class _Writer:
     def _chmod(self, i: int, folder: int, name: bytes) -> None:
         """Sets or clears the executable bits, where the file may be read, of a file whose content is right."""
         try:
-            descriptor = os.open(name, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=folder)
+            descriptor = os.open(name, os.O_RDONLY | files.NO_FOLLOW, dir_fd=folder)
         except OSError as error:
             raise os_error(error, "change", self._target / os.fsdecode(self._want.paths[i])) from error
         try:

@@ -60,7 +60,7 @@ def _set(part: str) -> bytes | None:
         return None
     inner = part[1:-1]
     inner = "^/" + inner[1:] if inner[0] in "!^" else inner
-    return b"[" + os.fsencode(inner.replace("\\", "\\\\")) + b"]"
+    return b"[" + os.fsencode(inner.replace("\\", "\\\\").replace("[", "\\[")) + b"]"
 
 
 _GLOBS = {"**/": rb"(?:.*/)?", "**": rb".*", "*": rb"[^/]*", "?": rb"[^/]"}

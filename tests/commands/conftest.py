@@ -23,14 +23,12 @@ def shared(project, tmp_path):
 
 
 @pytest.fixture
-def colleague(invoke, tmp_path):
-    """Returns a maker of clones, by git alone: nothing is pulled."""
+def colleague(invoke, tmp_path, monkeypatch):
+    """Returns a maker of clones of a user who approved nothing yet; by git alone, nothing is pulled."""
 
     def clone(project, name="colleague"):
+        monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / f"config-of-{name}"))
         project.git("clone", "-q", str(project.root), str(tmp_path / name))
-        made = Project(tmp_path / name, invoke)
-        url = made.root / ".git" / "dvlite"
-        assert not url.exists()
-        return made
+        return Project(tmp_path / name, invoke)
 
     return clone

@@ -19,7 +19,7 @@ class Project:
         return done
 
     def json(self, *args, code=0, cwd="."):
-        return json.loads(self.dvlite(*args, "--json", code=code, cwd=cwd).stdout)
+        return json.loads(self.dvlite("--json", *args, code=code, cwd=cwd).stdout)
 
     def git(self, *args):
         return subprocess.run(["git", *args], cwd=self.root, check=True, capture_output=True, text=True).stdout

@@ -41,18 +41,19 @@ def edit(project):
     project.write("model.pt", b"n" * 100_000)
 
 
-EDITS = ["~ data/a.txt", "+ data/new.txt", "~ data/run.sh", "data/big.bin > data/sub/big.bin", "- data/sub/deep/c.bin"]
+EDITS = ["~ data/a.txt", "+ data/new.txt", "~ data/run.sh", "data/big.bin > data/sub/big.bin"]
+EDITS += ["+ data/sub/deep", "- data/sub/deep/c.bin"]  # an empty folder is something, too
 
 
 def test_edits_against_the_pointers_on_disk(filled):
     assert filled.dvlite("diff", "--exit-code").stdout == ""
     edit(filled)
-    assert changed(filled, "--exit-code", code=1) == [*EDITS[:4], EDITS[4], "~ model.pt"]
+    assert changed(filled, "--exit-code", code=1) == [*EDITS, "~ model.pt"]
     (data, model) = filled.json("diff")["paths"]
-    assert data["counts"] == {"added": 1, "removed": 1, "modified": 2, "renamed": 1, "delta_bytes": 3 + 8 - 10}
+    assert data["counts"] == {"added": 2, "removed": 1, "modified": 2, "renamed": 1, "delta_bytes": 3 + 8 - 10}
     assert [change["executable_changed"] for change in data["files"]].count(True) == 1
     assert model["old_size_bytes"] == model["size_bytes"] == 100_000
-    assert "+1  -1  ~2" in filled.dvlite("diff", "--stat").stdout
+    assert "+2  -1  ~2" in filled.dvlite("diff", "--stat").stdout
     filled.dvlite("add", "-u")
     assert changed(filled) == []
 
@@ -102,7 +103,7 @@ def test_paths_that_came_and_went_or_changed_their_kind(filled):
 def test_paths_narrow_it_down(filled):
     edit(filled)
     assert changed(filled, "--", "model.pt") == ["~ model.pt"]
-    assert changed(filled, "--", "data/sub") == ["+ data/sub/big.bin", "- data/sub/deep/c.bin"]
+    assert changed(filled, "--", "data/sub") == ["+ data/sub/big.bin", "+ data/sub/deep", "- data/sub/deep/c.bin"]
     assert changed(filled, "HEAD", "--", "data/*.txt") == ["~ data/a.txt", "+ data/new.txt"]
     assert "not tracked" in filled.dvlite("diff", "--", "nothing", code=2).stderr
 
@@ -185,7 +186,7 @@ def test_git_diff_of_a_pointer_lists_files(filled):
     edit(filled)
     filled.dvlite("add", "-u", "--no-stage")
     shown = filled.git("diff")
-    for words in ("data  +1 -1 ~2", "~ a.txt", "+ new.txt", "big.bin -> sub/big.bin", "model.pt"):
+    for words in ("data  +2 -1 ~2 1 renamed", "~ a.txt", "+ new.txt", "big.bin -> sub/big.bin", "model.pt"):
         assert words in shown
     filled.git("add", "-u")
     assert "+ new.txt" in filled.git("diff", "--cached")
@@ -219,4 +220,5 @@ def test_git_diff_of_a_conflict_says_so(filled):
         filled.commit(branch)
     with pytest.raises(Exception, match="merge"):
         filled.git("merge", "-q", "one")
-    assert "merge conflict" in filled.git("diff")
+    assert "<<<<<<<" in filled.git("diff")  # git asks no driver here
+    assert "merge conflict" in filled.dvlite("diff", "--driver", "data.dvlite").stdout

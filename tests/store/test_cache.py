@@ -254,10 +254,10 @@ def test_a_symlink_in_the_place_of_a_large_file_is_not_followed(cache, tmp_path)
 def test_memory_does_not_grow_with_the_size_of_a_file(tmp_path):
     """A file of 256 MiB is stored and read with less than 100 MB."""
     code = """
-import sys, resource
+import sys
 from pathlib import Path
 from dvlite.store.cache import Cache
-from dvlite.store.large import open_verified
+from dvlite.store.writing import Writer
 folder = Path(sys.argv[1])
 with open(folder / "big", "wb") as file:
     for i in range(256):

@@ -1,0 +1,80 @@
+"""Repositories for acceptance tests: real git, the real command line, a folder or a bucket as the remote."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import subprocess
+from dataclasses import dataclass
+from pathlib import Path
+
+from tests.conftest import Runner
+
+
+def git(folder: Path, *args: str) -> str:
+    """Runs git in a folder and returns what it printed; fails the test if git fails."""
+    done = subprocess.run(["git", *args], cwd=folder, capture_output=True, text=True, errors="surrogateescape")
+    assert done.returncode == 0, f"git {' '.join(args)}: {done.stderr}"
+    return done.stdout
+
+
+@dataclass
+class Clone:
+    """A git work tree in which dvlite commands run."""
+
+    path: Path
+    run: Runner
+
+    def dv(self, *args: str | Path, **options):
+        """Runs dvlite and fails the test unless it leaves with 0."""
+        return self.run(*args, cwd=self.path, check=True, **options)
+
+    def fails(self, code: int, *args: str | Path, **options) -> str:
+        """Runs dvlite, which must leave with `code` and one line (and hints) on stderr; returns that line."""
+        done = self.run(*args, cwd=self.path, **options)
+        assert done.returncode == code, f"left with {done.returncode}\n{done.stdout}\n{done.stderr}"
+        lines = [line for line in done.stderr.splitlines() if not line.startswith(("hint: ", "warning: "))]
+        assert len(lines) == 1, done.stderr
+        assert lines[0].startswith("error: "), done.stderr
+        assert "Traceback" not in done.stderr
+        return lines[0]
+
+    def json(self, *args: str | Path, **options) -> dict:
+        return json.loads(self.dv(*args, "--json", **options).stdout)
+
+    def commit(self, message: str = "Change") -> None:
+        git(self.path, "add", "-A")
+        git(self.path, "commit", "-qm", message)
+
+    def clone(self, target: Path) -> Clone:
+        """Returns a colleague's clone, made by git alone."""
+        git(self.path.parent, "clone", "-q", str(self.path), str(target))
+        return Clone(target, self.run)
+
+    def is_clean(self) -> bool:
+        return self.run("status", "--exit-code", cwd=self.path).returncode == 0
+
+    @property
+    def cache(self) -> Path:
+        return self.path / ".git" / "dvlite" / "cache"
+
+    def forget_cache(self) -> None:
+        """Removes the cache and all that is derived, as a fresh machine would."""
+        shutil.rmtree(self.path / ".git" / "dvlite")
+
+
+def start(path: Path, run: Runner, url: str | None = None, *options: str) -> Clone:
+    """Returns a repository in which dvlite is initialised, committed, with `origin` at `url`."""
+    path.mkdir(parents=True, exist_ok=True)
+    git(path, "init", "-q")
+    made = Clone(path, run)
+    made.dv("init")
+    if url is not None:
+        made.dv("remote", "add", url, *options)
+    made.commit("Start")
+    return made
+
+
+def objects(store: Path) -> dict[str, Path]:
+    """Returns the objects of a folder remote by name."""
+    return {path.relative_to(store).as_posix(): path for path in sorted(store.rglob("*")) if path.is_file()}

@@ -1,0 +1,156 @@
+"""`cache prune --pushed` frees what the remote provably has, and nothing else."""
+
+import os
+import shutil
+
+import pytest
+
+from tests.commands.project import fill, tree
+
+
+@pytest.fixture
+def pushed(shared):
+    fill(shared)
+    shared.write("model.pt", os.urandom(200_000))
+    shared.dvlite("add", "data", "model.pt")
+    shared.commit("Add data")
+    shared.dvlite("push")
+    return shared
+
+
+def prune(project, *args, code=0):
+    return project.json("cache", "prune", "--pushed", *args, code=code)
+
+
+def stored(project):
+    """Returns the sizes of what a prune may remove: large files and packs."""
+    return {
+        path.name: path.stat().st_size
+        for part in ("files", "packs")
+        for path in (project.cache / part).rglob("*")
+        if path.is_file()
+    }
+
+
+def assert_comes_back(project):
+    for path in ("data", "model.pt"):
+        before = project.root / path
+        keep = tree(before) if before.is_dir() else before.read_bytes()
+        shutil.rmtree(before) if before.is_dir() else before.unlink()
+        project.dvlite("pull")
+        assert (tree(before) if before.is_dir() else before.read_bytes()) == keep
+
+
+def test_what_was_pushed_goes_and_comes_back(pushed):
+    before = stored(pushed)
+    planned = prune(pushed, "-n")
+    assert stored(pushed) == before
+    result = prune(pushed)
+    after = stored(pushed)
+    assert result["freed_bytes"] == planned["freed_bytes"] == sum(before.values()) - sum(after.values())
+    assert result["freed_bytes"] > 500_000
+    assert (result["objects"], result["kept_objects"]) == (3, 0)
+    assert pushed.dvlite("ls", "-R", "data").stdout  # listings stay
+    assert prune(pushed)["objects"] == 0
+    assert_comes_back(pushed)
+
+
+def test_what_was_not_pushed_stays(pushed):
+    pushed.write("data/new.bin", os.urandom(150_000))
+    pushed.write("data/new.txt", "new")
+    pushed.dvlite("add", "-u")
+    result = prune(pushed)
+    assert result["kept_objects"] == 2
+    pushed.commit()
+    pushed.dvlite("push")
+    assert prune(pushed)["kept_objects"] == 0
+    assert_comes_back(pushed)
+
+
+def test_a_version_only_in_an_old_commit_stays_if_it_was_not_pushed(shared):
+    shared.write("model.pt", os.urandom(200_000))
+    shared.dvlite("add", "model.pt")
+    shared.commit("First, never pushed")
+    shared.write("model.pt", os.urandom(200_000))
+    shared.dvlite("add", "-u")
+    shared.commit("Second")
+    shared.dvlite("push")
+    result = prune(shared)
+    assert (result["objects"], result["kept_objects"]) == (1, 1)
+    shared.git("checkout", "-q", "HEAD~1")
+    (shared.root / "model.pt").unlink()
+    shared.dvlite("checkout")
+    assert len(shared.read("model.pt")) == 200_000
+
+
+@pytest.mark.parametrize("gone", ["packs", "index", "roots"])
+def test_a_remote_that_lost_something_proves_nothing(pushed, tmp_path, gone):
+    before = stored(pushed)
+    for file in (tmp_path / "store" / gone).iterdir():
+        file.unlink()
+    assert prune(pushed)["objects"] == 0
+    assert stored(pushed) == before
+
+
+def test_one_pack_lost_keeps_what_was_in_it(pushed, tmp_path):
+    largest = max((tmp_path / "store/packs").iterdir(), key=lambda file: file.stat().st_size)
+    largest.unlink()
+    prune(pushed)
+    names = {int(size) for size in stored(pushed).values()}
+    assert {200_000, 300_000} & names
+
+
+def test_a_pack_that_was_cut_short_proves_nothing_of_its_end(pushed, tmp_path):
+    before = stored(pushed)
+    for file in (tmp_path / "store/packs").iterdir():
+        file.chmod(0o644)
+        os.truncate(file, 50)
+    prune(pushed)
+    packs = {name for name in before if (pushed.cache / "packs" / name).exists()}
+    assert {name for name in before if before[name] < 100_000} == packs
+
+
+def test_roots_of_another_project_are_no_promise_to_this_one(pushed, invoke, tmp_path):
+    """The same content, kept by another project only: that one may drop it any day."""
+    for file in (tmp_path / "store/roots").iterdir():
+        text = file.read_text()
+        project = text.partition('"project":"')[2].partition('"')[0]
+        file.chmod(0o644)
+        file.write_text(text.replace(project, "0" * len(project)))
+    shutil.rmtree(pushed.cache / "remote")
+    assert prune(pushed)["objects"] == 0
+
+
+def test_a_killed_prune_is_completed_by_the_next(pushed, monkeypatch):
+    from dvlite.store import pruning
+
+    def kill(*_):
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(pruning.Cache, "refresh", lambda _: None)
+        patch.setattr(pruning.files, "sync_path", kill)
+        pushed.dvlite("cache", "prune", "--pushed", code=130)
+    assert prune(pushed)["objects"] == 3
+    assert_comes_back(pushed)
+
+
+def test_a_shared_cache_keeps_what_this_project_does_not_know(pushed, tmp_path, invoke):
+    folder = tmp_path / "cache"
+    pushed.dvlite("config", "--user", "cache.dir", folder)
+    pushed.dvlite("add", "data", "model.pt")
+    pushed.write("other", os.urandom(180_000))
+    pushed.dvlite("add", "other")
+    pushed.commit()
+    pushed.dvlite("push")
+    pushed.git("reset", "-q", "--hard", "HEAD~1")  # now nothing here knows it
+    pushed.dvlite("checkout")
+    result = prune(pushed)
+    assert result["kept_objects"] >= 1
+    assert 180_000 in [path.stat().st_size for path in (folder / "files").rglob("*") if path.is_file()]
+
+
+def test_without_a_remote_or_a_cache(project, tmp_path):
+    assert "no remote" in project.dvlite("cache", "prune", "--pushed", code=2).stderr
+    project.dvlite("remote", "add", tmp_path / "store")
+    assert prune(project)["objects"] == 0

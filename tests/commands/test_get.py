@@ -1,0 +1,240 @@
+"""`get` copies data out of any repository; it trusts what a clone would, and overwrites nothing."""
+
+import os
+import shutil
+
+import pytest
+
+from dvlite.commands import get as module
+from dvlite.commands.get import get
+from dvlite.errors import ObjectCorrupt
+from dvlite.progress import NullProgress
+from tests.commands.project import Project, fill, tree
+
+
+@pytest.fixture
+def pushed(shared):
+    """A repository with two commits of data, all pushed, and a bare one beside it."""
+    fill(shared, "in/data")
+    shared.write("model.pt", b"m" * 100_000)
+    shared.dvlite("add", "in/data", "model.pt")
+    shared.commit("First")
+    shared.git("tag", "v1")
+    shared.write("model.pt", b"n" * 100_000)
+    shared.write("in/data/later.txt", "later")
+    shared.dvlite("add", "-u")
+    shared.commit("Second")
+    shared.dvlite("push", "--all-commits")
+    shared.git("clone", "-q", "--bare", ".", str(shared.root.parent / "bare.git"))
+    return shared
+
+
+@pytest.fixture
+def outside(tmp_path, invoke):
+    """A folder that is no repository."""
+    (tmp_path / "outside").mkdir()
+    return Project(tmp_path / "outside", invoke)
+
+
+@pytest.fixture(params=["folder", "bare folder", "file url"])
+def source(request, pushed):
+    bare = pushed.root.parent / "bare.git"
+    return {"folder": str(pushed.root), "bare folder": str(bare), "file url": bare.as_uri()}[request.param]
+
+
+def test_a_tracked_path_a_folder_above_and_what_is_inside(source, pushed, outside):
+    outside.dvlite("get", source, "model.pt")
+    assert outside.read("model.pt") == b"n" * 100_000
+    outside.dvlite("get", source, "in/data", "-o", "here")
+    assert tree(outside.root / "here") == tree(pushed.root / "in/data")
+    result = outside.json("get", source, "in/data/sub/b.txt", "-o", "b")
+    assert outside.read("b") == b"beta"
+    assert (result["files"], result["size_bytes"]) == (1, 4)
+    outside.dvlite("get", source, "in/data/sub")
+    assert tree(outside.root / "sub") == tree(pushed.root / "in/data/sub")
+    outside.dvlite("get", source, "in")
+    assert tree(outside.root / "in/data") == tree(pushed.root / "in/data")
+    outside.dvlite("get", source, "in/data/run.sh")
+    assert os.access(outside.root / "run.sh", os.X_OK)
+    outside.dvlite("get", source, "in/data/link", "-o", "followed")
+    assert outside.read("followed") == b"beta"
+    outside.dvlite("get", source, "in/data/empty")
+    assert tree(outside.root / "empty") == {}
+    assert [name for name in os.listdir(outside.root) if name.startswith(".")] == []
+
+
+@pytest.mark.parametrize("revision", ["v1", "HEAD~1", "commit", "short", "side"])
+def test_any_revision(source, pushed, outside, revision):
+    commit = pushed.git("rev-parse", "v1").strip()
+    pushed.git("branch", "-f", "side", "v1")
+    pushed.git("push", "-q", str(pushed.root.parent / "bare.git"), "side")
+    name = {"commit": commit, "short": commit[:9]}.get(revision, revision)
+    result = outside.json("get", source, "model.pt", "--rev", name)
+    assert outside.read("model.pt") == b"m" * 100_000
+    assert result["revision"] == commit
+    assert "nothing in 'in/data'" in outside.dvlite("get", source, "in/data/later.txt", "--rev", name, code=2).stderr
+
+
+def test_large_files_of_git_stay_away(pushed, outside, monkeypatch):
+    pushed.write("code.bin", os.urandom(1_000_000))
+    pushed.commit("A large file in git")
+    bare = pushed.root.parent / "bare.git"
+    pushed.git("push", "-q", str(bare), "main")
+    pushed.git("-C", str(bare), "config", "uploadpack.allowFilter", "true")
+    sizes = []
+    run = module.Git.resolve
+
+    def resolve(git, revision):
+        sizes.append(sum(file.stat().st_size for file in (git.root / ".git/objects").rglob("*") if file.is_file()))
+        return run(git, revision)
+
+    monkeypatch.setattr(module.Git, "resolve", resolve)
+    outside.dvlite("get", bare.as_uri(), "model.pt")
+    outside.dvlite("get", bare.as_uri(), "model.pt", "--rev", "HEAD~1", "-o", "old")
+    assert max(sizes) < 100_000
+    assert outside.read("old") == outside.read("model.pt")
+
+
+def test_standard_output_gets_one_verified_file(source, outside):
+    assert outside.dvlite("get", source, "in/data/sub/b.txt", "-o", "-").stdout == "beta"
+    assert outside.dvlite("get", source, "model.pt", "-o", "-").stdout == "n" * 100_000
+    assert "single file" in outside.dvlite("get", source, "in/data", "-o", "-", code=2).stderr
+
+
+def test_nothing_is_overwritten(pushed, outside):
+    outside.write("model.pt", "mine")
+    outside.write("folder/data", "mine")
+    for target in ([], ["-o", "model.pt"], ["-o", "."]):
+        assert "nothing is overwritten" in outside.dvlite("get", pushed.root, "model.pt", *target, code=2).stderr
+    assert "nothing is overwritten" in outside.dvlite("get", pushed.root, "in/data", "-o", "folder", code=2).stderr
+    assert "no folder" in outside.dvlite("get", pushed.root, "model.pt", "-o", "no/such", code=2).stderr
+    assert outside.read("model.pt") == outside.read("folder/data") == b"mine"
+    outside.dvlite("get", pushed.root, "model.pt", "-o", "folder/")
+    assert outside.has("folder/model.pt")
+
+
+def test_the_pointers_on_disk_count_in_a_folder(pushed, outside):
+    pushed.write("model.pt", "not committed")
+    pushed.dvlite("add", "-u")
+    outside.dvlite("get", pushed.root, "model.pt")
+    assert outside.read("model.pt") == b"not committed"
+    outside.dvlite("get", pushed.root / "in", "data/a.txt")  # relative to the folder that is given
+    assert outside.read("a.txt") == b"alpha"
+
+
+def test_a_pointer_file_is_enough(pushed, outside):
+    outside.dvlite("get", pushed.root / "model.pt.dvlite", "-o", "copy")
+    assert outside.read("copy") == b"n" * 100_000
+    assert "version already" in outside.dvlite("get", pushed.root / "model.pt.dvlite", "x", code=2).stderr
+
+
+def test_what_checkout_force_saved_comes_back(pushed):
+    pushed.write("in/data/a.txt", "edited")
+    done = pushed.dvlite("checkout", "--force", "in/data")
+    pointer = done.stderr.partition("dvlite get ")[2].split()[0]
+    pushed.dvlite("get", pointer, "-o", "saved")
+    assert tree(pushed.root / "saved") == {"a.txt": (b"edited", False)}
+
+
+def test_wrong_sources_and_paths(pushed, outside):
+    assert "cannot find 'nowhere'" in outside.dvlite("get", "nowhere", "x", code=2).stderr
+    assert "not in a git repository" in outside.dvlite("get", ".", "x", code=10).stderr
+    assert "say which path" in outside.dvlite("get", pushed.root, code=2).stderr
+    bare = pushed.root.parent / "bare.git"
+    assert "not tracked" in outside.dvlite("get", bare, "x", code=2).stderr
+    assert "no commit 'nope'" in outside.dvlite("get", bare, "model.pt", "--rev", "nope", code=2).stderr
+    start = pushed.git("rev-list", "--max-parents=0", "HEAD").strip()
+    assert "does not use dvlite" in outside.dvlite("get", bare, "model.pt", "--rev", start, code=10).stderr
+    assert "cannot read 'file:///no/such/repo'" in outside.dvlite("get", "file:///no/such/repo", "x", code=1).stderr
+    assert os.listdir(outside.root) == []
+
+
+def test_a_strangers_remote_is_not_used_before_it_is_trusted(pushed, outside, tmp_path, monkeypatch):
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "config-of-another"))
+    bare = pushed.root.parent / "bare.git"
+    done = outside.dvlite("get", bare.as_uri(), "model.pt", code=1)
+    assert f"dvlite remote trust {tmp_path / 'store'}" in done.stderr
+    outside.dvlite("remote", "trust", tmp_path / "store")
+    outside.dvlite("get", bare.as_uri(), "model.pt")
+    shutil.rmtree(tmp_path / "store")
+    outside.dvlite("get", bare.as_uri(), "model.pt", "-o", "again")  # from the user's own cache
+    assert outside.read("again") == b"n" * 100_000
+
+
+def test_a_remote_relative_to_a_clone_cannot_be_reached_by_url(project, outside):
+    project.dvlite("remote", "add", "../store")
+    project.write("x", "x")
+    project.dvlite("add", "x")
+    project.commit()
+    project.dvlite("push")
+    done = outside.dvlite("get", project.root.as_uri(), "x", code=1)
+    assert "relative to a clone" in done.stderr
+
+
+def test_missing_data_is_12(pushed, outside, tmp_path):
+    bare = pushed.root.parent / "bare.git"
+    for pack in (tmp_path / "store/packs").iterdir():
+        pack.unlink()
+    assert "not on" in outside.dvlite("get", bare, "model.pt", code=12).stderr
+    assert os.listdir(outside.root) == []
+    pushed.dvlite("remote", "remove", "origin")
+    shutil.rmtree(pushed.cache)
+    assert "no remote is configured" in outside.dvlite("get", pushed.root, "model.pt", code=12).stderr
+
+
+def flip(path):
+    data = bytearray(path.read_bytes())
+    data[len(data) // 2] ^= 1
+    path.chmod(0o644)
+    path.write_bytes(data)
+
+
+def test_a_damaged_cache_heals_or_fails_with_13(pushed, outside, tmp_path):
+    large = max((pushed.cache / "files").rglob("*/*"), key=lambda path: path.stat().st_size)
+    flip(large)
+    outside.dvlite("get", pushed.root, "in/data/big.bin")
+    assert outside.read("big.bin") == pushed.read("in/data/big.bin")
+    flip(large)
+    assert outside.dvlite("get", pushed.root, "in/data/big.bin", "-o", "-", code=0).stdout
+    flip(large)
+    shutil.rmtree(tmp_path / "store")
+    assert "is damaged" in outside.dvlite("get", pushed.root, "in/data/big.bin", "-o", "x", code=13).stderr
+    assert not outside.has("x")
+
+
+def test_a_stream_gets_nothing_of_a_damaged_file(pushed, tmp_path):
+    shutil.rmtree(tmp_path / "store")
+    flip(max((pushed.cache / "files").rglob("*/*"), key=lambda path: path.stat().st_size))
+    with open(tmp_path / "out", "wb") as stream, pytest.raises(ObjectCorrupt):
+        get(str(pushed.root), "in/data/big.bin", output=stream, environ=os.environ, progress=NullProgress())
+    assert (tmp_path / "out").read_bytes() == b""
+
+
+def test_a_link_that_leaves_what_is_asked_for_is_refused(project, outside):
+    project.write("data/x", "x")
+    project.write("data/sub/y", "y")
+    (project.root / "data/sub/up").symlink_to("../x")
+    project.dvlite("add", "data")
+    assert "symbolic link 'up'" in outside.dvlite("get", project.root, "data/sub", code=2).stderr
+    outside.dvlite("get", project.root, "data/sub/up")
+    assert outside.read("up") == b"x"
+
+
+def test_names_that_look_like_patterns(project, outside):
+    project.write("data/a[1]*.txt", "odd")
+    project.write("data/a1.txt", "plain")
+    project.dvlite("add", "data")
+    outside.dvlite("get", project.root, "data/a[1]*.txt", "-o", "odd")
+    assert outside.read("odd") == b"odd"
+
+
+def test_from_a_bucket(project, outside, weed, s3_url):
+    project.dvlite("remote", "add", s3_url, "-o", f"endpoint_url={weed.endpoint_url}")
+    before = fill(project)
+    project.dvlite("add", "data")
+    project.commit()
+    project.dvlite("push")
+    outside.dvlite("get", project.root.as_uri(), "data/sub/b.txt")
+    assert outside.read("b.txt") == b"beta"
+    outside.dvlite("get", project.root.as_uri(), "data")
+    assert tree(outside.root / "data") == before
