@@ -9,8 +9,7 @@ import contextlib
 import shutil
 import sys
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
-from functools import partial
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from statistics import median
 from typing import Any
@@ -94,40 +93,63 @@ def small(ground: Ground, found: Found, turn: int) -> None:
 
 
 def large(ground: Ground, found: Found, turn: int) -> None:
-    """One large file: add, push, pull, then the edit, for who makes it and for a colleague."""
-    keys = ("large-add", "large-push", "large-pull", "large-insertion", "large-colleague")
-    needed = {"large-add": keys, "large-push": keys[1:], "large-pull": ("large-pull", "large-colleague")}
-    needed["large-insertion"] = ("large-insertion", "large-colleague")
-    inserted = ground.folder / "data" / "inserted"
-    steps: list[tuple[str, Step]] = [
-        ("large-add", seconds_of("add")),
-        ("large-push", seconds_of("push")),
-        ("large-pull", seconds_of("pull")),
-        ("large-insertion", partial(_insertion, ground.meter, inserted)),
-        ("large-colleague", partial(_colleague, ground.meter)),
+    """One large file: add, push, pull."""
+    keys = ("large-add", "large-push", "large-pull")
+    needed = {"large-add": keys, "large-push": keys[1:]}
+    steps = [
+        (key, seconds_of(method))
+        for key, method in zip(keys, ("add", "push", "pull"), strict=True)
+        if ground.wants(*needed.get(key, (key,)))
     ]
-    wanted = [(key, step) for key, step in steps if ground.wants(*needed.get(key, (key,)))]
-    climb(ground, found, turn, "large", ground.folder / "data" / "large", wanted)
-    shutil.rmtree(ground.folder / f"large-{turn}")  # few files: removing them slows nobody
-    ground.remove_remote(f"large-{turn}/")
+    climb(ground, found, turn, "large", ground.folder / "data" / "large", steps)
+    _clear(ground, f"large-{turn}")
 
 
-def _insertion(meter: Meter, inserted: Path, tool: Any, site: Site) -> float | None:
-    if not hasattr(tool, "replace"):
-        return None
-    tool.replace(site, inserted)
-    tool.go_through(site, meter.url)
-    meter.reset()
-    tool.push(site)
-    return meter.sent_bytes
+def edit(ground: Ground, found: Found, turn: int) -> None:
+    """An insertion into the large file: what is sent, and what a colleague who has the first version receives.
+
+    All of it goes through the meter, so that nobody's notes about the remote are lost by a change of address; bytes do not scatter, so
+    once is enough.
+    """
+    if turn:
+        return
+    meter, inserted = ground.meter, ground.folder / "data" / "inserted"
+
+    def upload(tool: Any, site: Site) -> float | None:
+        if not hasattr(tool, "replace"):
+            return None
+        tool.push(site)
+        if hasattr(tool, "pull_again"):
+            tool.pull(site)
+        tool.replace(site, inserted)
+        meter.reset()
+        tool.push(site)
+        return meter.sent_bytes
+
+    def download(tool: Any, site: Site) -> float | None:
+        if not hasattr(tool, "pull_again"):
+            return None
+        meter.reset()
+        tool.pull_again(site)
+        return meter.received_bytes
+
+    steps: list[tuple[str, Step]] = [("edit-add", seconds_of("add")), ("edit-upload", upload)]
+    if ground.wants("edit-download"):
+        steps.append(("edit-download", download))
+    metered = replace(ground, endpoint_url=meter.url, programs=_keepers(ground.programs))
+    climb(metered, found, turn, "edit", ground.folder / "data" / "large", steps)
+    _clear(ground, f"edit-{turn}")
 
 
-def _colleague(meter: Meter, tool: Any, site: Site) -> float | None:
-    if not hasattr(tool, "pull_again"):
-        return None
-    meter.reset()
-    tool.pull_again(site)
-    return meter.received_bytes
+def _keepers(programs: Mapping[str, Path]) -> dict[str, Path]:
+    """Returns the tools that have a remote."""
+    return {tool.name: programs[tool.name] for tool in TOOLS if hasattr(tool, "push") and tool.name in programs}
+
+
+def _clear(ground: Ground, place: str) -> None:
+    """Makes room for the next round; the files are few, so removing them slows nobody."""
+    shutil.rmtree(ground.folder / place)
+    ground.remove_remote(f"{place}/")
 
 
 def csv(ground: Ground, found: Found, turn: int) -> None:
@@ -155,7 +177,7 @@ def start(ground: Ground, found: Found, turn: int) -> None:
             continue
         site = ground.site(tool, "start", turn, source)
         program = ground.programs[tool.name]
-        commands = {"bare": [_interpreter(program), "-c", "pass"]}
+        commands: dict[str, list[str | Path]] = {"bare": [_interpreter(program), "-c", "pass"]}
         commands |= {"start-help": [program, "--help"], "start-status": [program, "status"]}
         try:
             tool.start(site)
@@ -238,6 +260,7 @@ def _failed(found: Found, key: str, tool: str, error: StepFailed) -> None:
 GROUPS: Mapping[str, Callable[[Ground, Found, int], None]] = {
     "small": small,
     "large": large,
+    "edit": edit,
     "csv": csv,
     "start": start,
     "million": million,

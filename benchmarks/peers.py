@@ -74,7 +74,8 @@ class Site:
 class Tool(Protocol):
     """What every tool can do: be got ready with the data in place, and measure some of `add`, `status`, `push`, ... (see rows.py)."""
 
-    name: str
+    @property
+    def name(self) -> str: ...
 
     def start(self, site: Site) -> None: ...
 
@@ -117,11 +118,6 @@ class Dvlite:
     def replace(self, site: Site, source: Path) -> None:
         site.put(source)
         self.add(site)
-
-    def go_through(self, site: Site, url: str) -> None:
-        for repo in filter(Path.exists, (site.repo, site.clone)):
-            site.run(site.programs[self.name], "remote", "trust", url, cwd=repo)
-            site.run(site.programs[self.name], "config", "--local", "remotes.origin.endpoint_url", url, cwd=repo)
 
     def pull_again(self, site: Site) -> Sample:
         site.run("git", "pull", "--quiet", cwd=site.clone)
@@ -171,10 +167,6 @@ class Dvc:
         site.put(source)
         self.add(site)
 
-    def go_through(self, site: Site, url: str) -> None:
-        for repo in filter(Path.exists, (site.repo, site.clone)):
-            site.run(site.programs[self.name], "remote", "modify", "--local", "origin", "endpointurl", url, cwd=repo)
-
     def pull_again(self, site: Site) -> Sample:
         site.run("git", "pull", "--quiet", cwd=site.clone)
         return site.measure(site.programs[self.name], "pull", cwd=site.clone)
@@ -208,9 +200,6 @@ class S5cmd:
     def replace(self, site: Site, source: Path) -> None:
         site.put(source)
 
-    def go_through(self, site: Site, url: str) -> None:
-        site.endpoint_url = url
-
 
 @dataclass(frozen=True, slots=True)
 class Restic:
@@ -235,9 +224,6 @@ class Restic:
 
     def replace(self, site: Site, source: Path) -> None:
         site.put(source)
-
-    def go_through(self, site: Site, url: str) -> None:
-        site.endpoint_url = url
 
     @staticmethod
     def _env(site: Site, cache: str) -> dict[str, str]:

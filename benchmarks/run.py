@@ -129,10 +129,11 @@ def _make_data(folder: Path, sizes: data.Sizes, groups: Sequence[str]) -> None:
     print("making the data", file=sys.stderr, flush=True)
     folder.mkdir()
     if "small" in groups:
-        count = {"files": sizes.small_files, "folders": sizes.small_folders}
-        data.write_tree(folder / "small", **count, least_bytes=8_000, most_bytes=12_000)
-    if "large" in groups:
+        files, folders = sizes.small_files, sizes.small_folders
+        data.write_tree(folder / "small", files=files, folders=folders, least_bytes=8_000, most_bytes=12_000)
+    if "large" in groups or "edit" in groups:
         data.write_random(folder / "large", sizes.large_bytes)
+    if "edit" in groups:
         data.write_inserted(folder / "large", folder / "inserted", extra_bytes=1_000)
     if "csv" in groups:
         for number, content in enumerate(data.csv_versions(sizes.csv_rows, sizes.csv_versions)):
@@ -140,8 +141,8 @@ def _make_data(folder: Path, sizes: data.Sizes, groups: Sequence[str]) -> None:
     if "start" in groups:
         data.write_random(folder / "one", 10_000)
     if "million" in groups:
-        count = {"files": sizes.million_files, "folders": sizes.million_folders}
-        data.write_tree(folder / "million", **count, least_bytes=1_000, most_bytes=1_000)
+        files, folders = sizes.million_files, sizes.million_folders
+        data.write_tree(folder / "million", files=files, folders=folders, least_bytes=1_000, most_bytes=1_000)
 
 
 def _environment(folder: Path, weed: Weed, beside: Path | None) -> dict[str, str]:
@@ -251,9 +252,10 @@ def _print(found: Found, rows: Sequence[table.Row], conditions: dict[str, Any]) 
     if found.stored:
         print(f"\n{table.stored_markdown(found.stored)}")
     said = ", ".join(f"{name} ({version})" for name, version in conditions["versions"].items())
+    rounds = f"Medians of {conditions['rounds']} rounds" if conditions["rounds"] > 1 else "One round"
     size = ", a tenth of the data or less: the goals mean little" if conditions["quick"] else ""
     print(
-        f"\nMedians of {conditions['rounds']} rounds{size}; in brackets: how many times dvlite's figure."
+        f"\n{rounds}{size}; in brackets: how many times dvlite's figure."
         f" {conditions['cpus']} cores, {conditions['system']}, {conditions['file_system']}, Python {conditions['python']},"
         f" SeaweedFS on loopback. {said}."
     )

@@ -53,8 +53,8 @@ ROWS = (
     Row("large-add", "large file: add", SECONDS, (Goal(1.3, CP_SYNC),)),
     Row("large-push", "large file: push", SECONDS, (Goal(1.1, S5CMD),)),
     Row("large-pull", "large file: pull, cold", SECONDS, (Goal(1.2, S5CMD),)),
-    Row("large-insertion", "large file: 1 KB inserted in the middle, upload", BYTES, (Goal(MIB),)),
-    Row("large-colleague", "large file: 1 KB inserted, a colleague's download", BYTES, ()),
+    Row("edit-upload", "large file: 1 KB inserted in the middle, upload", BYTES, (Goal(MIB),)),
+    Row("edit-download", "large file: 1 KB inserted, a colleague's download", BYTES, ()),
     Row("csv-total", "versions of a CSV: remote total", BYTES, (Goal(32 * MIB),)),
     Row("start-help", "--help, above bare Python", SECONDS, (Goal(0.05),)),
     Row("start-status", "status in a small repository, above bare Python", SECONDS, (Goal(0.10),)),
@@ -147,7 +147,15 @@ def stored_markdown(stored: Mapping[str, Mapping[str, tuple[int, int]]]) -> str:
     lines = [["on the remote", *tools]]
     for group, by_tool in stored.items():
         found = [by_tool.get(tool) for tool in tools]
-        lines.append([group, *("-" if at is None else f"{at[0]:,} objects, {quantity(at[1], BYTES)}" for at in found)])
+        lines.append(
+            [
+                group,
+                *(
+                    "-" if at is None else f"{at[0]:,} object{'s' * (at[0] != 1)}, {quantity(at[1], BYTES)}"
+                    for at in found
+                ),
+            ]
+        )
     return _pipes(lines)
 
 

@@ -22,7 +22,7 @@ from dvlite.errors import DvliteError, NotARepository, Untrusted, UsageError
 if TYPE_CHECKING:
     from dvlite.render import Output, TerminalProgress
     from dvlite.repo import Repo, Scope
-    from dvlite.results import Result
+    from dvlite.results.all import Result
 
 R = TypeVar("R")
 EXIT_INTERRUPTED, EXIT_PIPE = 130, 141

@@ -26,7 +26,7 @@ from dvlite.remotes import RemoteSettings
 _DIFF_KEY = "diff.dvlite.command"
 # git shows nothing at all if the program it is told to call is missing: where dvlite is not on PATH, the pointers themselves are shown.
 _DIFF_COMMAND = (
-    'f() { if command -v dvlite >/dev/null; then dvlite diff --driver "$@"; else diff -u "$2" "$5" || true; fi; }; f'
+    'f() { if command -v dvlite >/dev/null; then dvlite diff --driver -- "$@"; else diff -u "$2" "$5" || true; fi; }; f'
 )
 _OWN_NAMES = ("dvlite.yaml", "dvlite.lock")
 
@@ -266,6 +266,10 @@ class Repo:
         Returns the `.gitignore` files that changed. Doing it again changes nothing.
         """
         return self._edit_ignore_files(paths, ignore.add_patterns)
+
+    def exclude(self, paths: Sequence[str]) -> None:
+        """Makes git ignore tracked paths in this clone alone: `git mv` and `git pull` bring pointers that no .gitignore knows."""
+        ignore.add_patterns(self.common_dir / "info" / "exclude", list(paths))
 
     def forget_ignored(self, paths: Sequence[str]) -> list[str]:
         """Takes the lines of `ensure_ignored` out again; returns the `.gitignore` files that changed or went."""

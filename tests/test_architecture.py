@@ -77,7 +77,6 @@ ENVIRONMENT = ("cli", "repo", "git")  # the rest is handed what it needs (git ha
 MOST_LINES = 400
 LONG = {  # module: why it is longer than MOST_LINES
     "cli": "declarations of the whole click surface: one short function for each verb",
-    "results": "data only, one small dataclass for each verb: read as a table",
 }
 
 VAGUE = {

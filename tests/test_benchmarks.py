@@ -97,7 +97,7 @@ def test_sharing_blocks_makes_the_goal_of_large_files_stricter():
 
 def test_goals_read_as_sentences():
     assert table.goal_text(ROW) == "<= 0.8 x restic, 10x faster than dvc"
-    assert {row.key: table.goal_text(row) for row in table.ROWS}["large-insertion"] == "<= 1 MiB"
+    assert {row.key: table.goal_text(row) for row in table.ROWS}["edit-upload"] == "<= 1 MiB"
     assert {row.key: table.goal_text(row) for row in table.ROWS}["small-status"] == "<= 0.2 s, 5x faster than dvc"
 
 
@@ -127,5 +127,5 @@ def test_json_keeps_every_sample():
 
 
 def test_a_row_without_a_goal_is_not_judged():
-    row = Row("large-colleague", "", table.BYTES, ())
+    row = Row("edit-download", "", table.BYTES, ())
     assert (table.goal_text(row), table.verdict(row, {DVLITE: 1.0})) == ("", "")

@@ -14,26 +14,11 @@ import pytest
 
 from dvlite import cli
 from dvlite.errors import DvliteError, ObjectCorrupt, Untrusted
-from dvlite.results import (
-    AddResult,
-    CheckedOutPath,
-    CheckoutResult,
-    CloneResult,
-    Counts,
-    DiffResult,
-    FetchResult,
-    GetResult,
-    LsEntry,
-    LsResult,
-    MovedPath,
-    PathDiff,
-    PullResult,
-    PushResult,
-    RemoteAddResult,
-    RemoteRow,
-    RemoteTrustResult,
-    StatusResult,
-)
+from dvlite.results.looks import Counts, DiffResult, PathDiff, StatusResult
+from dvlite.results.moves import CheckedOutPath, CheckoutResult, FetchResult, MovedPath, PullResult, PushResult
+from dvlite.results.setup import CloneResult, RemoteAddResult, RemoteRow, RemoteTrustResult
+from dvlite.results.stored import GetResult, LsEntry, LsResult
+from dvlite.results.tracking import AddResult
 
 CLEAN = StatusResult(clean=True, tracked=3)
 DIRTY = StatusResult(clean=False, tracked=3)
@@ -373,7 +358,8 @@ def test_a_closed_pipe_ends_quietly(project, tmp_path):
     script = tmp_path / "run.py"
     script.write_text(
         "import sys, types\n"
-        "from dvlite.results import LsEntry, LsResult\n"
+        "from dvlite.results.all import LsResult\n"
+from dvlite.results.stored import LsEntry
         "fake = types.ModuleType('dvlite.commands.ls')\n"
         "fake.ls = lambda *a, **o: LsResult(entries=tuple(LsEntry(path=f'f{i}', kind='file') for i in range(100000)))\n"
         "sys.modules['dvlite.commands.ls'] = fake\n"

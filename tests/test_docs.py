@@ -16,8 +16,9 @@ from pathlib import Path
 
 import pytest
 
-from dvlite import errors, results
+from dvlite import errors
 from dvlite.formats import config
+from dvlite.results import all as results
 
 PROJECT = Path(__file__).parent.parent
 DOCS = PROJECT / "docs"

@@ -18,20 +18,13 @@ from typing import ClassVar
 
 import pytest
 
-from dvlite import results
 from dvlite.errors import DvliteError
 from dvlite.render import Output, Settings, TerminalProgress, to_json, wants_color
-from dvlite.results import (
-    AbsentPath,
-    CheckedOutPath,
-    CheckoutResult,
-    CloneResult,
-    FetchResult,
-    LsEntry,
-    LsResult,
-    PullResult,
-    StatusResult,
-)
+from dvlite.results import all as results
+from dvlite.results.looks import AbsentPath, StatusResult
+from dvlite.results.moves import CheckedOutPath, CheckoutResult, FetchResult, PullResult
+from dvlite.results.setup import CloneResult
+from dvlite.results.stored import LsEntry, LsResult
 
 HOSTILE = "a\x1b[31m\n'\u202e\udcff.txt"
 

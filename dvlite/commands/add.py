@@ -19,7 +19,8 @@ from dvlite.oid import Digest
 from dvlite.paths import check_paths
 from dvlite.progress import Progress
 from dvlite.repo import Repo, why_untrackable
-from dvlite.results import AddedPath, AddResult, Counts
+from dvlite.results.looks import Counts
+from dvlite.results.tracking import AddedPath, AddResult
 from dvlite.store.pack import KIND_MANIFEST
 from dvlite.store.writing import Writer
 from dvlite.stores import open_cache

@@ -17,7 +17,7 @@ from dvlite.formats.pointer import SUFFIX, Pointer
 from dvlite.oid import FILE, MANIFEST, Digest
 from dvlite.progress import Progress
 from dvlite.repo import Repo, Scope
-from dvlite.results import CachePruneResult
+from dvlite.results.stored import CachePruneResult
 from dvlite.store import pruning
 from dvlite.store.cache import Cache
 from dvlite.store.catalog import Catalog

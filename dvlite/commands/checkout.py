@@ -5,20 +5,18 @@ from __future__ import annotations
 import time
 from collections.abc import Sequence
 
-from dvlite import ignore
 from dvlite.errors import DvliteError, ObjectCorrupt, ObjectMissing
-from dvlite.files import quote, write_atomic
+from dvlite.files import write_atomic
 from dvlite.formats import pointer as pointers
-from dvlite.formats.manifest import EMPTY_DIR
 from dvlite.formats.pointer import SUFFIX
 from dvlite.progress import Progress
 from dvlite.repo import Repo
-from dvlite.results import CheckedOutPath, CheckoutResult
+from dvlite.results.moves import CheckedOutPath, CheckoutResult
 from dvlite.stores import open_cache
-from dvlite.workspace.identify import HashOnly
-from dvlite.workspace.restore import How, remove_tree, restore
+from dvlite.workspace.restore import How, restore
 from dvlite.workspace.select import select
 from dvlite.workspace.tracked import Workspace
+from dvlite.workspace.untracked import remove_untracked
 
 
 def checkout(
@@ -32,11 +30,10 @@ def checkout(
     started = time.monotonic()
     with repo.lock(waiting=lambda: progress.warn("waiting for another dvlite command here")):
         work = Workspace(repo, open_cache(repo), progress)
-        how = How(force=force, jobs=2, link="hardlink" in repo.config.links)
+        how = How(force=force, link="hardlink" in repo.config.links, keep_sparse=not paths)
         wanted = repo.tracked() if revision is None else repo.tracked_at(revision)
         chosen = select(repo, wanted, paths, inside=True)
-        # git mv and git pull bring pointers whose data no .gitignore names yet
-        ignore.add_patterns(repo.common_dir / "info" / "exclude", [item.path for item, _ in chosen])
+        repo.exclude([item.path for item, _ in chosen])
         done: list[CheckedOutPath] = []
         pointers_written: list[str] = []
         damaged: DvliteError | None = None
@@ -54,7 +51,7 @@ def checkout(
             done.append(made.result)
             damaged = damaged or (made.damaged[0][1] if made.damaged else None)
         if not paths and revision is None:
-            done.extend(_remove_untracked(work, {item.path for item in wanted}))
+            done.extend(remove_untracked(work, {item.path for item in wanted}))
         repo.stage(pointers_written)
         if damaged is not None:
             raise damaged
@@ -75,28 +72,3 @@ def _write_pointer(repo: Repo, path: str, wanted: pointers.Pointer) -> list[str]
     target.parent.mkdir(parents=True, exist_ok=True)
     write_atomic(target, data)
     return [path + SUFFIX, *repo.ensure_ignored([path])]
-
-
-def _remove_untracked(work: Workspace, tracked: set[str]) -> list[CheckedOutPath]:
-    """Removes paths that were tracked here and whose pointer is gone, if all their bytes are in the cache."""
-    done = []
-    for path in list(work.known_paths()):
-        if path in tracked or any(path.startswith(f"{other}/") or other.startswith(f"{path}/") for other in tracked):
-            continue
-        found = work.scan(path)
-        if found is not None:
-            have = work.identify(path, found, HashOnly())
-            cached = all(
-                flags == EMPTY_DIR or work.cache.has_file(have.digest(i), have.scan.sizes[i])
-                for i, flags in enumerate(have.scan.flags)
-            )
-            if not cached or work.repo.git.tracked_under([path]):
-                if not cached:
-                    work.progress.warn(
-                        f"{quote(work.repo.display(path))} is not tracked any more; it is left alone, for it holds data that is not in the cache"
-                    )
-                continue
-            remove_tree(work, path, have)
-            done.append(CheckedOutPath(path=path, removed=len(have.scan)))
-        work.forget(path)
-    return done

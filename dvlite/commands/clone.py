@@ -13,7 +13,7 @@ from dvlite.files import quote
 from dvlite.git import clone_into
 from dvlite.progress import Progress
 from dvlite.repo import open_repo
-from dvlite.results import CloneResult
+from dvlite.results.setup import CloneResult
 
 
 def clone(url: str, directory: Path | None, environ: Mapping[str, str], *, progress: Progress) -> CloneResult:

@@ -9,7 +9,7 @@ from dvlite.files import quote
 from dvlite.formats.config import COMMITTED, DEFAULTS, Setting, Value, from_text, is_known, is_secret, nearest
 from dvlite.progress import Progress
 from dvlite.repo import Repo
-from dvlite.results import ConfigResult, ConfigValue
+from dvlite.results.setup import ConfigResult, ConfigValue
 
 _HIDDEN = "(set, not shown)"
 

@@ -17,7 +17,7 @@ from dvlite.formats.pointer import SUFFIX, Pointer
 from dvlite.oid import Digest
 from dvlite.progress import Progress
 from dvlite.repo import Repo, Tracked
-from dvlite.results import Counts, DiffResult, FileChange, PathDiff
+from dvlite.results.looks import Counts, DiffResult, FileChange, PathDiff
 from dvlite.store.cache import Cache
 from dvlite.stores import open_cache
 from dvlite.workspace import sparse

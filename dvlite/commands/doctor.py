@@ -20,7 +20,7 @@ from dvlite.git import program, program_version
 from dvlite.layers import LOCAL_FILE
 from dvlite.progress import Progress
 from dvlite.repo import Repo
-from dvlite.results import DoctorLine, DoctorResult
+from dvlite.results.setup import DoctorLine, DoctorResult
 from dvlite.store.remote import ObjectAbsent, RetryBudget, open_store
 
 _PACKAGES = (

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from dvlite.connect import open_remote
 from dvlite.progress import Progress
 from dvlite.repo import WORKSPACE, Repo, Scope
-from dvlite.results import FetchResult
+from dvlite.results.moves import FetchResult
 from dvlite.store.catalog import Catalog
 from dvlite.stores import open_cache
 from dvlite.workspace.fetching import missing_error, parts_of

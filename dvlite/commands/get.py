@@ -27,7 +27,7 @@ from dvlite.oid import format_oid
 from dvlite.places import GitPlaces
 from dvlite.progress import Progress
 from dvlite.repo import Repo, Tracked, open_repo
-from dvlite.results import GetResult
+from dvlite.results.stored import GetResult
 from dvlite.store.cache import Cache
 from dvlite.store.catalog import Catalog
 from dvlite.store.location import FOLDER, parse_url

@@ -12,7 +12,7 @@ from dvlite.files import write_atomic
 from dvlite.formats.config import COMMITTED
 from dvlite.progress import Progress
 from dvlite.repo import Repo, open_repo
-from dvlite.results import InitResult
+from dvlite.results.setup import InitResult
 
 _CONFIG_HEAD = (
     b"# dvlite's settings for everyone who works on this project. Your own: dvlite config --user, or --local\n"

@@ -17,7 +17,7 @@ from dvlite.oid import FILE as FILE_OID
 from dvlite.oid import Digest, format_oid
 from dvlite.progress import Progress
 from dvlite.repo import Repo, Tracked
-from dvlite.results import LsEntry, LsResult
+from dvlite.results.stored import LsEntry, LsResult
 from dvlite.store.cache import Cache
 from dvlite.stores import open_cache
 from dvlite.workspace.listings import with_listings

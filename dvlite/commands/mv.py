@@ -13,7 +13,7 @@ from dvlite.files import quote
 from dvlite.formats.pointer import SUFFIX
 from dvlite.progress import Progress
 from dvlite.repo import Repo, why_untrackable
-from dvlite.results import MvResult
+from dvlite.results.tracking import MvResult
 from dvlite.stores import open_cache
 from dvlite.workspace.emptied import remove_empty_folders
 from dvlite.workspace.identify import HashOnly, Snapshot

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 
 from dvlite.connect import open_remote
 from dvlite.errors import DvliteError, ObjectCorrupt, ObjectMissing
@@ -11,7 +12,7 @@ from dvlite.formats import manifest
 from dvlite.oid import Digest
 from dvlite.progress import Progress
 from dvlite.repo import WORKSPACE, Repo, Scope
-from dvlite.results import CheckedOutPath, CheckoutResult, FetchResult, PullResult
+from dvlite.results.moves import CheckedOutPath, CheckoutResult, FetchResult, PullResult
 from dvlite.store.cache import Cache
 from dvlite.store.catalog import Catalog
 from dvlite.stores import open_cache
@@ -19,6 +20,7 @@ from dvlite.workspace.fetching import missing_error, parts_of
 from dvlite.workspace.obtain import Obtained, Part, obtain
 from dvlite.workspace.restore import How, restore
 from dvlite.workspace.tracked import Workspace
+from dvlite.workspace.untracked import remove_untracked
 
 
 def pull(
@@ -47,8 +49,12 @@ def pull(
         checkout = None
         if scope.is_workspace and not dry_run:
             work = Workspace(repo, cache, progress)
-            how = How(force=force, jobs=2, link="hardlink" in repo.config.links)
+            repo.exclude([part.path for part in parts])
+            how = How(force=force, link="hardlink" in repo.config.links, keep_sparse=not paths)
             checkout = _restore(work, catalog, parts, how, set(got.missing))
+            if not paths:
+                gone = remove_untracked(work, {part.path for part in parts})
+                checkout = replace(checkout, paths=(*checkout.paths, *gone))
         if got.missing:
             raise missing_error(got.missing, opened.store.label)
         traffic = opened.traffic

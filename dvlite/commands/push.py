@@ -13,7 +13,7 @@ from dvlite.oid import FILE, MANIFEST, Digest, digest_bytes, parse_oid
 from dvlite.progress import Progress
 from dvlite.repo import WORKSPACE, Repo, Scope, Tracked
 from dvlite.repo import Version as Named
-from dvlite.results import MovedPath, PushResult
+from dvlite.results.moves import MovedPath, PushResult
 from dvlite.store import upload
 from dvlite.store.cache import Cache
 from dvlite.store.catalog import Catalog

@@ -32,7 +32,7 @@ from dvlite.formats.config import (
 from dvlite.progress import Progress
 from dvlite.remotes import RemoteSettings, configured, is_approved, normal_place, place_of, resolve, untrusted_place
 from dvlite.repo import Repo, open_repo
-from dvlite.results import (
+from dvlite.results.setup import (
     RemoteAddResult,
     RemoteChangeResult,
     RemoteCheck,

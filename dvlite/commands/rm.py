@@ -14,7 +14,7 @@ from dvlite.formats.manifest import EMPTY_DIR
 from dvlite.formats.pointer import SUFFIX
 from dvlite.progress import Progress
 from dvlite.repo import Repo, Tracked
-from dvlite.results import RmResult
+from dvlite.results.tracking import RmResult
 from dvlite.stores import open_cache
 from dvlite.workspace.emptied import remove_empty_folders
 from dvlite.workspace.identify import HashOnly, Snapshot

@@ -13,7 +13,7 @@ from dvlite.oid import FILE as FILE_OID
 from dvlite.oid import format_oid
 from dvlite.progress import Progress
 from dvlite.repo import Repo, Tracked
-from dvlite.results import AbsentPath, ChangedPath, Counts, FileChange, StatusResult, UncommittedPointer
+from dvlite.results.looks import AbsentPath, ChangedPath, Counts, FileChange, StatusResult, UncommittedPointer
 from dvlite.stores import open_cache
 from dvlite.workspace.identify import HashOnly, Snapshot
 from dvlite.workspace.scan import Scan

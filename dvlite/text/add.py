@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from dvlite.files import printable, size_text
-from dvlite.results import AddedPath, AddResult
+from dvlite.results.tracking import AddedPath, AddResult
 from dvlite.text.counts import amount_text, counts_text, growth_text
 from dvlite.text.show import Show, count, duration_text
 
@@ -25,6 +25,9 @@ def text(result: AddResult, show: Show) -> Iterator[str]:
         for position, path in enumerate(changed):
             last = position == len(changed) - 1
             yield f"Added {show.path(path.path)}: {_what(path)}." + (f" {took}" if last else "")
+    if not changed and result.cache_grew_bytes:
+        yield f"Nothing changed; {size_text(result.cache_grew_bytes)} that the cache had lost went back into it. {took}"
+        return
     if not changed:
         same = [path.path for path in result.paths]
         yield f"Nothing to add: {show.paths(same)} unchanged. {took}" if same else "Nothing to add: nothing changed."

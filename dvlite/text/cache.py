@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from dvlite.files import printable, size_text
-from dvlite.results import CachePruneResult
+from dvlite.results.stored import CachePruneResult
 from dvlite.text.show import Show, count
 
 

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 from dvlite.errors import DvliteError, ObjectMissing, PartlyDone
 from dvlite.files import size_text
-from dvlite.results import CheckoutResult
+from dvlite.results.moves import CheckoutResult
 from dvlite.text.show import Show, count, duration_text
 
 LISTED = 10  # more tracked paths than this are summed up

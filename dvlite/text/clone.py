@@ -7,7 +7,7 @@ from dataclasses import replace
 
 from dvlite.errors import DvliteError
 from dvlite.files import printable
-from dvlite.results import CloneResult
+from dvlite.results.setup import CloneResult
 from dvlite.text import pull
 from dvlite.text.show import Show, duration_text
 

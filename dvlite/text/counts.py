@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dvlite.files import size_text
-from dvlite.results import Counts
+from dvlite.results.looks import Counts
 from dvlite.text.show import count, delta_text
 
 

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from pathlib import PurePosixPath
 
 from dvlite.files import printable, size_text
-from dvlite.results import DiffResult, FileChange, PathDiff
+from dvlite.results.looks import DiffResult, FileChange, PathDiff
 from dvlite.text.counts import counts_text
 from dvlite.text.show import Show, count, delta_text, table
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from dvlite.errors import DvliteError
-from dvlite.results import DoctorResult
+from dvlite.results.setup import DoctorResult
 from dvlite.text.show import Show, count
 
 _COLORS = {"ok": "green", "warning": "yellow", "problem": "red"}

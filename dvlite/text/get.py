@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from dvlite.files import printable
-from dvlite.results import GetResult
+from dvlite.results.stored import GetResult
 from dvlite.text.counts import amount_text
 from dvlite.text.show import Show, duration_text
 

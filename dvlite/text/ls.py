@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from dvlite.files import printable, size_text
-from dvlite.results import LsEntry, LsResult
+from dvlite.results.stored import LsEntry, LsResult
 from dvlite.text.show import Show, count, short_oid
 
 _MARKS = {"directory": "/", "empty-dir": "/", "symlink": "@", "file": ""}

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 from dvlite.errors import DvliteError, ObjectMissing, PartlyDone
-from dvlite.results import MovedPath
+from dvlite.results.moves import MovedPath
 from dvlite.text.counts import amount_text
 from dvlite.text.show import NAMED, Show, count
 

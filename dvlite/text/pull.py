@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 from dvlite.errors import DvliteError
 from dvlite.files import printable, size_text
-from dvlite.results import PullResult
+from dvlite.results.moves import PullResult
 from dvlite.text import checkout, fetch, moved
 from dvlite.text.show import Show, count, duration_text
 

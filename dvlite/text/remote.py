@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 from dvlite.errors import DvliteError, RemoteError
 from dvlite.files import printable, size_text
-from dvlite.results import (
+from dvlite.results.setup import (
     RemoteAddResult,
     RemoteChangeResult,
     RemoteListResult,

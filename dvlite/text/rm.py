@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from dvlite.results import RmResult
+from dvlite.results.tracking import RmResult
 from dvlite.text.show import Show
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 from dvlite.files import printable
-from dvlite.results import AbsentPath, ChangedPath, StatusResult
+from dvlite.results.looks import AbsentPath, ChangedPath, StatusResult
 from dvlite.text.counts import amount_text, counts_text, growth_text
 from dvlite.text.show import Show, count, table
 
@@ -19,14 +19,20 @@ def text(result: StatusResult, show: Show) -> Iterator[str]:
         first = show.path(result.changed[0].path)
         yield _heading("Data changed, not added", f"dvlite add -u, or undo: dvlite checkout {first}", show)
         yield from table((_changed(path, show) for path in result.changed), indent="  ")
-    if result.missing:
+    uncached = {path.path for path in result.not_in_cache}
+    missing = [path for path in result.missing if path.path not in uncached]
+    if missing:
         yield _heading("Not in the workspace", "dvlite checkout", show)
-        yield from _absent(result.missing, show)
+        yield from _absent(missing, show)
     if result.uncommitted:
         yield _heading("Not committed", "git commit", show)
         yield from table(((show.path(pointer.path), pointer.state) for pointer in result.uncommitted), indent="  ")
     if result.not_in_cache:
-        yield _heading("Not in the cache", "dvlite fetch", show)
+        # what is in the workspace and unchanged can go back into the cache from there
+        hint = (
+            "dvlite pull" if result.missing or result.changed else "dvlite pull, or from the workspace: dvlite add -u"
+        )
+        yield _heading("Not in the cache", hint, show)
         yield from _absent(result.not_in_cache, show)
     if result.not_pushed:
         yield _heading(f"Not on {remote}", "dvlite push", show)

@@ -9,7 +9,7 @@ from collections.abc import Iterable, Sequence
 from dvlite.formats.manifest import EMPTY_DIR, EXECUTABLE, FILE, SYMLINK, Entry
 from dvlite.oid import FILE as FILE_OID
 from dvlite.oid import Digest, format_oid
-from dvlite.results import Counts, FileChange
+from dvlite.results.looks import Counts, FileChange
 
 Pair = tuple[Entry | None, Entry | None]  # (old, new); None where the path is not
 _KINDS = {FILE: "file", SYMLINK: "symlink", EMPTY_DIR: "empty-dir"}

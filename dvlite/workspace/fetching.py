@@ -9,6 +9,7 @@ from dvlite.files import quote
 from dvlite.progress import Progress
 from dvlite.repo import Repo, Scope, Version
 from dvlite.store.cache import Cache
+from dvlite.workspace import sparse
 from dvlite.workspace.obtain import Part
 from dvlite.workspace.select import select
 
@@ -22,6 +23,9 @@ def parts_of(repo: Repo, cache: Cache, paths: Sequence[str], scope: Scope, progr
     else:
         versions = repo.reachable(scope, progress=progress)
     chosen = select(repo, versions, paths, inside=True)
+    if not paths and scope.is_workspace:  # of what is here in part, that part
+        parts_here = sparse.load(repo.state_dir)
+        chosen = [(item, parts_here.get(item.path, ())) for item, _ in chosen]
     histories = repo.histories({item.path for item, _ in chosen}, _EARLIER) if cache.folder.exists() else {}
     parts = []
     for item, patterns in chosen:

@@ -182,6 +182,9 @@ class _Writer:
                 ):
                     self._blocked.add(i)
                     continue
+                if made is not None and want.flags[i] == EMPTY_DIR and i in made.replace:
+                    with contextlib.suppress(FileNotFoundError):  # a file that is in the cache gives way to the folder
+                        os.unlink(name, dir_fd=folder)
                 self._write(i, folder, name, fresh=fresh)
 
         workers = max(1, min(jobs, len(ordinary) // 500))

@@ -12,7 +12,7 @@ from dvlite.formats.manifest import EMPTY_DIR
 from dvlite.formats.pointer import Pointer
 from dvlite.oid import Digest
 from dvlite.progress import Progress
-from dvlite.results import MovedPath
+from dvlite.results.moves import MovedPath
 from dvlite.store import download
 from dvlite.store.cache import Cache
 from dvlite.store.catalog import Catalog

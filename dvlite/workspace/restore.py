@@ -13,10 +13,11 @@ from dvlite.formats import manifest, pointer
 from dvlite.formats.manifest import EMPTY_DIR, Entries
 from dvlite.formats.pointer import SUFFIX, Pointer
 from dvlite.oid import Digest, format_oid
-from dvlite.results import CheckedOutPath
+from dvlite.results.moves import CheckedOutPath
 from dvlite.store.pack import KIND_MANIFEST
 from dvlite.store.writing import Writer
 from dvlite.workspace import materialise, sparse
+from dvlite.workspace.folders import Folders, unchanged
 from dvlite.workspace.identify import HashOnly, Snapshot, identify
 from dvlite.workspace.outcome import Outcome
 from dvlite.workspace.planning import Plan, plan, selected
@@ -37,11 +38,15 @@ class Restored:
 
 @dataclass(frozen=True, slots=True)
 class How:
-    """How to restore: `force` overwrites local edits after storing them; `jobs` writers at a time; `link` hard-links large files."""
+    """How to restore: `force` overwrites local edits after storing them; `jobs` writers at a time; `link` hard-links large files.
+
+    `keep_sparse`: of a directory that is here in part, no patterns mean that part, not all of it.
+    """
 
     force: bool = False
     jobs: int = 2
     link: bool = False
+    keep_sparse: bool = False
 
 
 def restore(work: Workspace, path: str, wanted: Pointer, patterns: Sequence[str], how: How) -> Restored:
@@ -49,11 +54,13 @@ def restore(work: Workspace, path: str, wanted: Pointer, patterns: Sequence[str]
     found = work.scan(path)
     if found is not None and (found.paths == [b""]) != (wanted.kind == "file"):
         return _replace_kind(work, path, wanted, patterns, how)
-    patterns = _settle_patterns(work, path, patterns, absent=found is None)
-    if found is not None and not patterns and not how.force and _is_already(work, path, wanted, found):
+    here = tuple(work.sparse.get(path, ()))
+    asked = tuple(patterns) or (here if how.keep_sparse else ())
+    if found is not None and asked == here and not how.force and _is_already(work, path, wanted, found):
         return Restored(CheckedOutPath(path=path, kept=len(found)))
+    _settle_patterns(work, path, asked, absent=found is None)
     whole = work.wanted(wanted)
-    chooses = sparse.selector(patterns) if patterns else work.selector(path)
+    chooses = sparse.selector(asked) if asked else None
     want = whole if chooses is None else selected(whole, chooses)
     _refuse_unmatched(path, patterns, want)
     have = None if found is None else work.identify(path, found, HashOnly())
@@ -77,13 +84,14 @@ def _is_already(work: Workspace, path: str, wanted: Pointer, found: Scan) -> boo
     return wanted.kind == "directory" or (found.flags[0] == manifest.FILE | manifest.EXECUTABLE) == wanted.executable
 
 
-def _settle_patterns(work: Workspace, path: str, patterns: Sequence[str], *, absent: bool) -> tuple[str, ...]:
+def _settle_patterns(work: Workspace, path: str, asked: tuple[str, ...], *, absent: bool) -> None:
     """Keeps the sparse patterns of the path true: a part of an absent directory makes it sparse, all of it makes it whole again."""
-    if patterns and (absent or path in work.sparse):
-        work.set_sparse(path, (*(() if absent else work.sparse.get(path, ())), *patterns))
-    elif not patterns:
+    if not asked:
         work.set_sparse(path, ())
-    return tuple(patterns)
+    elif absent:
+        work.set_sparse(path, asked)
+    elif work.sparse.get(path):
+        work.set_sparse(path, dict.fromkeys([*work.sparse[path], *asked]))
 
 
 def _refuse_unmatched(path: str, patterns: Sequence[str], want: Entries) -> None:
@@ -195,7 +203,10 @@ def remove_tree(work: Workspace, path: str, have: Snapshot) -> bool:
     """Removes the files of a snapshot, and the folders that this empties; returns whether nothing was left."""
     target = work.location(path)
     if have.scan.paths == [b""]:
-        os.unlink(target)
+        with Folders(target.parent) as folders:
+            if not unchanged(folders.top, os.fsencode(target.name), have.scan, 0):
+                return False
+            os.unlink(os.fsencode(target.name), dir_fd=folders.top)
         return True
     empty = manifest.from_entries([])
     made = Plan(remove=list(range(len(have.scan))))
@@ -209,6 +220,7 @@ def remove_tree(work: Workspace, path: str, have: Snapshot) -> bool:
 
 def _remember(work: Workspace, path: str, wanted: Pointer, outcome: Outcome, made: Plan, *, complete: bool) -> None:
     if not complete:  # a part: the next look puts old and new rows together
+        work.note_path(path)
         return
     exact = not made.conflicts and not made.extra and not outcome.damaged and not outcome.blocked
     work.remember(path, wanted.digest if exact else NO_VERSION, outcome.scan, outcome.digests, outcome.racy)

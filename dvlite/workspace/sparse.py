@@ -48,11 +48,12 @@ def selector(patterns: Iterable[str]) -> Selects:
 
 def _expression(pattern: str) -> bytes:
     below = rb"(?:/.*)?"
+    literal = re.escape(os.fsencode(pattern)) + below
     if not is_glob(pattern):
-        return re.escape(os.fsencode(pattern)) + below
+        return literal
     parts = re.split(r"(\*\*/|\*\*|\*|\?|\[[^\]]*\])", pattern)
     translated = [_GLOBS.get(part) or _set(part) or re.escape(os.fsencode(part)) for part in parts if part]
-    return b"".join(translated) + below
+    return literal + b"|" + b"".join(translated) + below  # a file may really be named `a[1].txt`
 
 
 def _set(part: str) -> bytes | None:

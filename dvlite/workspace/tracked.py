@@ -66,8 +66,13 @@ class Workspace:
         """Writes the stat index of a tracked path; `root` is the version that all rows amount to, or NO_VERSION."""
         target = self._index_path(path)
         statindex.write(target, root, found, digests, racy)
-        name = target.with_suffix(".path")
+        self.note_path(path)
+
+    def note_path(self, path: str) -> None:
+        """Remembers that a path is tracked in this worktree, for the time when its pointer is gone."""
+        name = self._index_path(path).with_suffix(".path")
         if not name.exists():
+            name.parent.mkdir(parents=True, exist_ok=True)
             name.write_bytes(os.fsencode(path))
 
     def forget(self, path: str) -> None:

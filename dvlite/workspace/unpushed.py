@@ -8,7 +8,7 @@ from dvlite.connect import open_remote
 from dvlite.files import quote
 from dvlite.oid import FILE, MANIFEST
 from dvlite.repo import Repo, Tracked
-from dvlite.results import AbsentPath
+from dvlite.results.looks import AbsentPath
 from dvlite.store.cache import Cache
 from dvlite.store.catalog import Catalog
 from dvlite.store.uploading import Version, plan

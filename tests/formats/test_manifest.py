@@ -12,7 +12,17 @@ from hypothesis import strategies as st
 
 from dvlite.errors import DvliteError, FormatError, ObjectCorrupt
 from dvlite.formats import manifest
-from dvlite.formats.manifest import EMPTY_DIR, EXECUTABLE, FILE, MAX_ENTRIES, MIN_ENTRIES, NO_DIGEST, SYMLINK, Branch, Entry
+from dvlite.formats.manifest import (
+    EMPTY_DIR,
+    EXECUTABLE,
+    FILE,
+    MAX_ENTRIES,
+    MIN_ENTRIES,
+    NO_DIGEST,
+    SYMLINK,
+    Branch,
+    Entry,
+)
 from dvlite.oid import Digest, digest_bytes, digest_manifest
 
 GOLDEN = Path(__file__).parent.parent / "golden"

@@ -8,7 +8,6 @@ from dvlite.errors import FormatError, ObjectCorrupt, ObjectMissing, RemoteError
 from dvlite.formats import root, store_config, strict_json
 from dvlite.oid import digest_bytes
 from dvlite.store import index, pack
-from dvlite.store.catalog import Catalog
 from dvlite.store.index import Index
 from tests.store.collector import Collector
 from tests.store.memory import MemoryStore, RecordingStore

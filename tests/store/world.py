@@ -10,7 +10,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from dvlite.formats import manifest, store_config
-from dvlite.store.writing import Writer
 from dvlite.formats.manifest import FILE, Entry
 from dvlite.formats.store_config import StoreConfig
 from dvlite.oid import FILE as FILE_OID
@@ -25,6 +24,7 @@ from dvlite.store.objects import Buffer, Listing, ObjectStore
 from dvlite.store.pack import KIND_FILE, KIND_MANIFEST
 from dvlite.store.upload import Signer
 from dvlite.store.uploading import Version
+from dvlite.store.writing import Writer
 
 PACK_BELOW = 1024  # files above it are large: chunked on the remote, whole in the cache
 CHUNKS = StoreConfig(256, 1024, 4096)

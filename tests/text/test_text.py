@@ -5,32 +5,24 @@ from importlib import import_module
 import pytest
 
 from dvlite.errors import ObjectMissing, PartlyDone, RemoteError
-from dvlite.results import (
+from dvlite.results.looks import (
     AbsentPath,
-    AddedPath,
-    AddResult,
-    CachePruneResult,
     ChangedPath,
-    CheckedOutPath,
-    CheckoutResult,
+    Counts,
+    DiffResult,
+    FileChange,
+    PathDiff,
+    StatusResult,
+    UncommittedPointer,
+)
+from dvlite.results.moves import CheckedOutPath, CheckoutResult, FetchResult, MovedPath, PullResult, PushResult
+from dvlite.results.setup import (
     CloneResult,
     ConfigResult,
     ConfigValue,
-    Counts,
-    DiffResult,
     DoctorLine,
     DoctorResult,
-    FetchResult,
-    FileChange,
-    GetResult,
     InitResult,
-    LsEntry,
-    LsResult,
-    MovedPath,
-    MvResult,
-    PathDiff,
-    PullResult,
-    PushResult,
     RemoteAddResult,
     RemoteChangeResult,
     RemoteCheck,
@@ -38,10 +30,9 @@ from dvlite.results import (
     RemoteRow,
     RemoteTestResult,
     RemoteTrustResult,
-    RmResult,
-    StatusResult,
-    UncommittedPointer,
 )
+from dvlite.results.stored import CachePruneResult, GetResult, LsEntry, LsResult
+from dvlite.results.tracking import AddedPath, AddResult, MvResult, RmResult
 from dvlite.text.show import Show, count, delta_text, duration_text, table
 
 GIB, MIB = 1 << 30, 1 << 20
@@ -181,7 +172,7 @@ def test_status_has_parts_each_with_the_command_that_settles_it():
         "  x  1 file, 5 B",
         "Not committed                    (git commit)",
         "  x.dvlite  untracked",
-        "Not in the cache                 (dvlite fetch)",
+        "Not in the cache                 (dvlite pull)",
         "  data/b  2 files, 1.0 MiB  for example data/b/1",
         "Not on origin                    (dvlite push)",
         "  x  1 file, 5 B",

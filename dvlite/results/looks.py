@@ -1,0 +1,107 @@
+"""What the verbs that compare return: status, diff. See `results.all`."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar, Literal
+
+from dvlite.results.kinds import ChangeKind, Kind
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Counts:
+    """How many files differ, and by how many bytes the whole grew."""
+
+    added: int = 0
+    removed: int = 0
+    modified: int = 0
+    renamed: int = 0
+    delta_bytes: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FileChange:
+    """One file that differs; `path` is relative to the repository."""
+
+    change: ChangeKind
+    path: str
+    old_path: str | None = None  # renamed from
+    kind: str = "file"  # file, symlink or empty-dir, as it is now
+    old_kind: str | None = None  # only if it changed
+    old_size_bytes: int | None = None
+    size_bytes: int | None = None
+    old_oid: str | None = None
+    oid: str | None = None
+    executable_changed: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ChangedPath:
+    """A tracked path whose data in the workspace is not what its pointer says."""
+
+    path: str
+    kind: Kind
+    counts: Counts
+    examples: tuple[FileChange, ...] = ()  # a few
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AbsentPath:
+    """A tracked path with data that is not where it should be."""
+
+    path: str
+    kind: Kind
+    files: int = 0
+    size_bytes: int = 0
+    whole: bool = True  # False: part of it is there
+    example: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class UncommittedPointer:
+    """A pointer that git's last commit does not have like this."""
+
+    path: str  # of the pointer
+    state: Literal["untracked", "modified", "staged", "deleted"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StatusResult:
+    """What differs between workspace, git, cache and (if asked) a remote; an empty part is settled."""
+
+    schema: ClassVar[str] = "dvlite.status/1"
+    clean: bool
+    tracked: int = 0
+    changed: tuple[ChangedPath, ...] = ()  # dvlite add -u
+    uncommitted: tuple[UncommittedPointer, ...] = ()  # git commit
+    missing: tuple[AbsentPath, ...] = ()  # not in the workspace: dvlite checkout
+    not_in_cache: tuple[AbsentPath, ...] = ()  # dvlite fetch
+    not_pushed: tuple[AbsentPath, ...] | None = None  # dvlite push; None: not looked at
+    remote: str | None = None
+    warnings: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PathDiff:
+    """How one tracked path differs between two sides; a side is None where the path is not tracked."""
+
+    path: str
+    kind: Kind
+    counts: Counts
+    old_oid: str | None = None
+    oid: str | None = None
+    old_size_bytes: int | None = None
+    size_bytes: int | None = None
+    files: tuple[FileChange, ...] = ()
+    incomplete: str | None = None  # why the files could not be listed
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DiffResult:
+    """Tracked paths that differ between two sides (`workspace` or a revision as given)."""
+
+    schema: ClassVar[str] = "dvlite.diff/1"
+    old: str
+    new: str
+    paths: tuple[PathDiff, ...] = ()
+    warnings: tuple[str, ...] = ()

@@ -1,0 +1,35 @@
+"""Removes the data of paths that were tracked here and whose pointer is gone."""
+
+from __future__ import annotations
+
+from dvlite.files import quote
+from dvlite.formats.manifest import EMPTY_DIR
+from dvlite.results.moves import CheckedOutPath
+from dvlite.workspace.identify import HashOnly
+from dvlite.workspace.restore import remove_tree
+from dvlite.workspace.tracked import Workspace
+
+
+def remove_untracked(work: Workspace, tracked: set[str]) -> list[CheckedOutPath]:
+    """Removes paths that were tracked here and whose pointer is gone, if all their bytes are in the cache."""
+    done = []
+    for path in list(work.known_paths()):
+        if path in tracked or any(path.startswith(f"{other}/") or other.startswith(f"{path}/") for other in tracked):
+            continue
+        found = work.scan(path)
+        if found is not None:
+            have = work.identify(path, found, HashOnly())
+            cached = all(
+                flags == EMPTY_DIR or work.cache.has_file(have.digest(i), have.scan.sizes[i])
+                for i, flags in enumerate(have.scan.flags)
+            )
+            if not cached or work.repo.git.tracked_under([path]):
+                if not cached:
+                    work.progress.warn(
+                        f"{quote(work.repo.display(path))} is not tracked any more; it is left alone, for it holds data that is not in the cache"
+                    )
+                continue
+            remove_tree(work, path, have)
+            done.append(CheckedOutPath(path=path, removed=len(have.scan)))
+        work.forget(path)
+    return done
