@@ -358,8 +358,7 @@ def test_a_closed_pipe_ends_quietly(project, tmp_path):
     script = tmp_path / "run.py"
     script.write_text(
         "import sys, types\n"
-        "from dvlite.results.all import LsResult\n"
-from dvlite.results.stored import LsEntry
+        "from dvlite.results.stored import LsEntry, LsResult\n"
         "fake = types.ModuleType('dvlite.commands.ls')\n"
         "fake.ls = lambda *a, **o: LsResult(entries=tuple(LsEntry(path=f'f{i}', kind='file') for i in range(100000)))\n"
         "sys.modules['dvlite.commands.ls'] = fake\n"
