@@ -8,6 +8,7 @@ from __future__ import annotations
 import contextlib
 import errno
 import os
+import re
 import shutil
 import stat
 import sys
@@ -18,6 +19,7 @@ from pathlib import Path
 from dvlite.errors import Busy, DvliteError, NoSpace
 
 TEMP_PREFIX = ".dvl-"
+_TEMPORARY = re.compile(rb"\.dvl-[0-9a-f]{16}")
 NO_FOLLOW = getattr(os, "O_NOFOLLOW", 0)  # where a system has no such flag the module must still load
 FOLDER_ONLY = getattr(os, "O_DIRECTORY", 0)
 _LOCAL_FILE_SYSTEMS = {"ext2", "ext3", "ext4", "xfs", "btrfs", "tmpfs", "overlay", "zfs", "f2fs"}
@@ -40,6 +42,11 @@ def sync_path(path: Path) -> None:
 def temporary_name() -> str:
     """Returns a short name no other process uses, that no data file is likely to have."""
     return TEMP_PREFIX + os.urandom(8).hex()
+
+
+def is_temporary_name(name: bytes) -> bool:
+    """Says whether a name is one that `temporary_name` makes, and so what a killed run may have left."""
+    return _TEMPORARY.fullmatch(name) is not None
 
 
 def write_atomic(path: Path, data: bytes, *, mode: int = 0o666, sync: bool = True) -> None:

@@ -180,6 +180,7 @@ class _Adder:
         """Takes one path into the cache; returns None for a tracked path that is not here (`-u`: nothing to update)."""
         work, path, known = self._work, target.path, target.known
         found = work.scan(path)
+        work.clear_leftovers(path, found)
         if found is None:
             if update or known is None:
                 return None

@@ -14,6 +14,7 @@ from dvlite.oid import Digest
 
 FOLDER = "condemned/"
 VERSION = 1
+MAX_BYTES = 64 * 1024 * 1024
 _HEX32 = re.compile(r"[0-9a-f]{64}")
 _NONCE = re.compile(r"[0-9a-f]{32}")
 
@@ -35,7 +36,7 @@ def dump(entry: Condemned) -> bytes:
 
 def parse(data: bytes, where: str) -> Condemned:
     """Reads an entry; raises FormatError for anything unexpected: what cannot be read must stop a writer."""
-    body = strict_json.parse(data, where, limit_bytes=64 * 1024 * 1024)
+    body = strict_json.parse(data, where, limit_bytes=MAX_BYTES)
     strict_json.require_version(body.get("dvlite_condemned"), VERSION, f"cannot read {where}")
     nonce = body.get("nonce")
     if len(body) != 4 or not isinstance(nonce, str) or _NONCE.fullmatch(nonce) is None:

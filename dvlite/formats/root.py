@@ -14,6 +14,7 @@ from dvlite.oid import FILE, MANIFEST, Digest
 
 FOLDER = "roots/"
 VERSION = 1
+MAX_BYTES = 64 * 1024
 _NAME = re.compile(r"roots/(blake3|manifest)-([0-9a-f]{64})-([0-9a-f]{32})")
 _HEX = re.compile(r"[0-9a-f]*")
 
@@ -69,7 +70,7 @@ def dump(root: Root) -> bytes:
 
 def parse(data: bytes, where: str) -> Root:
     """Reads a root's body; raises FormatError for anything unexpected, so that gc never guesses."""
-    body = strict_json.parse(data, where, limit_bytes=64 * 1024)
+    body = strict_json.parse(data, where, limit_bytes=MAX_BYTES)
     strict_json.require_version(body.get("dvlite_root"), VERSION, f"cannot read {where}")
     texts = [body.get(key) for key in ("path", "project", "commit", "user", "time")]
     size = body.get("size")

@@ -27,6 +27,7 @@ from dvlite.store.pack import KIND_FILE, KIND_RECIPE, Pack, Record
 from dvlite.store.remote import Entry, ObjectAbsent
 
 _NAMED = re.compile(r"(packs|index|condemned)/([0-9a-f]{64})")
+_MAX_CONFIG_BYTES = 64 * 1024
 _MANY = 4000  # objects in a listing from which it is asked for in 16 parts at once
 WHOLE_BELOW_BYTES = 1024 * 1024  # a meta pack smaller than this is fetched and kept whole
 GAP_BYTES = 64 * 1024  # two ranges closer than this are fetched as one
@@ -58,7 +59,11 @@ class Catalog:
         indexes = remote.submit(lambda: remote.store.list("index/").entries)
         self.look_at_condemned()
         self.config = config.result()
-        self.packs = {Digest(bytes.fromhex(entry.name[6:])): entry.size_bytes for entry in packs.result()}
+        self.packs = {
+            Digest(bytes.fromhex(entry.name[6:])): entry.size_bytes
+            for entry in packs.result()
+            if entry.size_bytes <= pack.MAX_PACK_BYTES  # nothing of ours is larger: never read a stranger's terabyte
+        }
         self._index_entries = tuple(entry for entry in indexes.result() if _is_named(entry.name))
         self._indexes = None
         self._recipes.clear()
@@ -89,7 +94,9 @@ class Catalog:
 
     def _read_config(self) -> StoreConfig | None:
         try:
-            return store_config.parse(self.remote.get(store_config.NAME), self.remote.store.label)
+            return store_config.parse(
+                self.remote.get(store_config.NAME, end=_MAX_CONFIG_BYTES), self.remote.store.label
+            )
         except ObjectAbsent:
             return None
 
@@ -110,7 +117,7 @@ class Catalog:
         short = name[len(condemned.FOLDER) :]
         data = self.remote.kept("condemned", short)
         if data is None or digest_bytes(data).hex() != short:
-            data = self.remote.get(name)
+            data = self.remote.get(name, end=condemned.MAX_BYTES + 1)
             if digest_bytes(data).hex() != short:
                 raise ObjectCorrupt(
                     f"object {name} on {self.remote.store.label} is damaged: its bytes are not the ones that its name promises"
@@ -169,7 +176,7 @@ class Catalog:
         data = self.remote.kept("index", short)
         if data is None or digest_bytes(data).hex() != short:
             try:
-                data = self.remote.get(name)
+                data = self.remote.get(name, end=index.MAX_BYTES + 1)
             except ObjectAbsent:  # merged since it was listed: its rows are in an object that a new look finds
                 return None
             try:
@@ -241,9 +248,13 @@ class Catalog:
                 tail = self.remote.get(f"packs/{text}", start=max(0, size - length), end=size)
             records = pack.decode_footer(tail[-length:], name, size)
         except ObjectCorrupt:  # rebuilt from the records themselves
-            records = pack.open_whole(self.remote.get(f"packs/{text}"), name)
+            records = pack.open_whole(self.pack_bytes(name), name)
         self.remote.keep("footers", text, pack.encode_footer(records))
         return records
+
+    def pack_bytes(self, name: Digest) -> bytes:
+        """Returns a whole pack, unverified, and no more of it than its listed size; one request."""
+        return self.remote.get(f"packs/{name.hex()}", end=self.packs[name])
 
     # --- reading small things ---
 
@@ -268,7 +279,7 @@ class Catalog:
         if data is None and (
             size < WHOLE_BELOW_BYTES or sum(place.record.stored_length for place in places) * 4 > size
         ):
-            data = self.remote.get(f"packs/{name.hex()}")
+            data = self.pack_bytes(name)
             if size < WHOLE_BELOW_BYTES and digest_bytes(data) == name:
                 self.remote.keep("meta", name.hex(), data)
         if data is not None:

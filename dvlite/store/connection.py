@@ -85,7 +85,7 @@ class Remote:
 
     def kept_names(self, kind: str) -> set[str]:
         try:
-            return set(os.listdir(self.folder / kind))
+            return {name for name in os.listdir(self.folder / kind) if not name.startswith(files.TEMP_PREFIX)}
         except OSError:
             return set()
 

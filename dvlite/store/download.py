@@ -204,7 +204,7 @@ def _whole_job(
     catalog: Catalog, writer: Writer, name: Digest, group: list[Location], progress: Progress
 ) -> Callable[[], Callable[[], None]]:
     def download() -> Callable[[], None]:
-        data = catalog.remote.get(f"packs/{name.hex()}")
+        data = catalog.pack_bytes(name)
         if digest_bytes(data) != name:  # some byte is wrong: take what is right, record by record
             return _keep(catalog, writer, name, group, data, 0, progress)
         whole = whole_pack(data, name)
@@ -360,7 +360,7 @@ def _pack_job(
 def _fill(catalog: Catalog, name: Digest, group: list[Partial], progress: Progress) -> None:
     size = catalog.packs[name]
     if sum(partial.needed_bytes(name) for partial in group) >= _WHOLE_FRACTION * size:
-        data = catalog.remote.get(f"packs/{name.hex()}")
+        data = catalog.pack_bytes(name)
         records = pack.open_whole(data, name)
         catalog.keep_footer(name, records)
         for partial in group:

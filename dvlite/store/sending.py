@@ -77,7 +77,10 @@ class Sender:
             if kind == KIND_FILE:
                 self._progress.advance(size_bytes=place.record.raw_length, files=1)
             return
-        raise damaged or ObjectMissing(
+        if damaged is not None:
+            self._cache.discard(digest, (kind,))  # so that adding it again stores it again
+            raise damaged
+        raise ObjectMissing(
             f"object {format_oid('blake3', digest)} vanished from the cache", hint="run dvlite push again"
         )
 
@@ -108,6 +111,7 @@ class Sender:
                 draft.add(*place, len(chunk))
                 self._progress.advance(size_bytes=len(chunk))
         if whole.digest() != digest:
+            self._cache.discard(digest)
             raise ObjectCorrupt(
                 f"object {format_oid('blake3', digest)} ('{path}') is damaged in the cache: its bytes are not the ones that its name promises",
                 hint="dvlite add the file again, or dvlite pull a good copy",

@@ -122,7 +122,7 @@ def _publish(catalog: Catalog, versions: Sequence[Version], signer: Signer) -> N
 
 def _is_ours(remote: Remote, name: str, project: str) -> bool:
     try:
-        return root.parse(remote.get(name), name).project == project
+        return root.parse(remote.get(name, end=root.MAX_BYTES + 1), name).project == project
     except (FormatError, ObjectAbsent):  # not ours if nobody can read it; or gone since it was listed
         return False
 

@@ -9,7 +9,7 @@ import stat
 from pathlib import Path
 from typing import Self
 
-from dvlite.files import FOLDER_ONLY, NO_FOLLOW, TEMP_PREFIX
+from dvlite.files import FOLDER_ONLY, NO_FOLLOW, is_temporary_name
 from dvlite.formats.manifest import EMPTY_DIR
 from dvlite.workspace.scan import Scan
 
@@ -94,7 +94,7 @@ def clear_leftovers(folder: Path) -> None:
     """Removes temporary files of killed runs; the caller holds the workspace lock, so they are nobody's."""
     with contextlib.suppress(OSError):
         for entry in list(os.scandir(folder)):
-            if entry.name.startswith(TEMP_PREFIX) and len(entry.name) == len(TEMP_PREFIX) + 16:
+            if is_temporary_name(os.fsencode(entry.name)):
                 if entry.is_dir(follow_symlinks=False):
                     shutil.rmtree(entry.path, ignore_errors=True)
                 else:

@@ -33,6 +33,9 @@ IsCached = Callable[[Digest, int], bool]  # (digest, size in bytes) -> are these
 class Reader(Protocol):
     """Takes the content of a file that is not known yet and returns its digest; may store it on the way."""
 
+    doing: str
+    """What people are told is going on: `adding`."""
+
     def small(self, raw: bytes) -> Digest:
         """Takes a small file, or the target of a symlink."""
 
@@ -48,6 +51,8 @@ class Reader(Protocol):
 
 class HashOnly:
     """A reader that stores nothing."""
+
+    doing = "reading"
 
     def small(self, raw: bytes) -> Digest:
         return digest_bytes(raw)
@@ -99,7 +104,7 @@ def identify(
     sizes = array("q", (scan.sizes[i] for i in unknown))
     total = sum(sizes)
     reader.expect(sizes)
-    progress.start(f"reading {shown}", total_bytes=total, total_files=len(unknown))
+    progress.start(f"{reader.doing} {shown}", total_bytes=total, total_files=len(unknown))
     window = files.racy_window_ns(root.parent) if unknown else 0
     work = _Work(os.fsencode(root), shown, scan, reader, window)
     for i in unknown:

@@ -23,7 +23,7 @@ from dvlite.progress import Progress
 from dvlite.store.cache import Cache
 from dvlite.store.large import open_large, open_verified
 from dvlite.store.pack import KIND_FILE, unpack
-from dvlite.workspace.folders import Folders, clear_leftovers, publish, unchanged
+from dvlite.workspace.folders import Folders, publish, unchanged
 from dvlite.workspace.identify import Snapshot, symlink_problem
 from dvlite.workspace.outcome import Outcome, merge
 from dvlite.workspace.planning import Plan
@@ -50,7 +50,6 @@ def apply(
     writer = _Writer(want, cache, target, progress, link=link)
     single = want.paths == [b""]
     if have is None:
-        clear_leftovers(target.parent)
         if single:
             writer.single_file()
         else:
@@ -122,7 +121,6 @@ class _Writer:
     def update_tree(self, made: Plan, have: Snapshot, jobs: int) -> None:
         """Brings an existing directory up to date in place."""
         with Folders(self._target) as folders:
-            clear_leftovers(self._target)
             self._remove(made, have, folders)
             self._write_all(made.write, folders, jobs, fresh=False, made=made, have=have)
             for i in made.chmod:

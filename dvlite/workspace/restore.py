@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from dvlite import files
-from dvlite.errors import DvliteError, ObjectMissing, UsageError
+from dvlite.errors import DvliteError, FileChanged, ObjectMissing, UsageError
 from dvlite.formats import manifest, pointer
 from dvlite.formats.manifest import EMPTY_DIR, Entries
 from dvlite.formats.pointer import SUFFIX, Pointer
@@ -52,6 +52,7 @@ class How:
 def restore(work: Workspace, path: str, wanted: Pointer, patterns: Sequence[str], how: How) -> Restored:
     """Brings the workspace to a version, or the part of it that `patterns` name. Raises ObjectMissing if its listing is not cached."""
     found = work.scan(path)
+    work.clear_leftovers(path, found)
     if found is not None and (found.paths == [b""]) != (wanted.kind == "file"):
         return _replace_kind(work, path, wanted, patterns, how)
     here = tuple(work.sparse.get(path, ()))
@@ -160,22 +161,27 @@ def _save(work: Workspace, path: str, have: Snapshot, made: Plan) -> tuple[str, 
     ]
     if not lost:
         return ()
-    with Writer(work.cache) as writer:
-        part = _part(have, lost)
-        reader = Storing(work.cache, writer, _existing(work.location(path).parent), f"keeping local changes of {path}")
-        kept = identify(work.location(path), work.repo.display(path), part.scan, None, reader, work.progress)
-        tree = manifest.build(kept.entries()) if have.scan.paths != [b""] else None
-        for digest, data in tree.nodes if tree else ():
-            writer.put(KIND_MANIFEST, digest, data)
-        writer.commit()
+    part = _part(have, lost)
+    tree = manifest.build(part.entries()) if have.scan.paths != [b""] else None
     if tree is None:
-        saved = Pointer("file", kept.digest(0), kept.scan.sizes[0])
+        saved = Pointer("file", part.digest(0), part.scan.sizes[0])
     else:
         saved = Pointer("directory", tree.root, tree.size_bytes, tree.files)
     folder = work.repo.state_dir / "saved"
     folder.mkdir(parents=True, exist_ok=True)
     target = folder / f"{path.replace('/', '_')[-150:]}-{saved.digest.hex()[:8]}{SUFFIX}"
-    files.write_atomic(target, pointer.dump(saved))
+    files.write_atomic(target, pointer.dump(saved))  # first: once the cache has the bytes, nothing else would name them
+    with Writer(work.cache) as writer:
+        reader = Storing(work.cache, writer, _existing(work.location(path).parent), f"keeping local changes of {path}")
+        kept = identify(work.location(path), work.repo.display(path), part.scan, None, reader, work.progress)
+        for digest, data in tree.nodes if tree else ():
+            writer.put(KIND_MANIFEST, digest, data)
+        writer.commit()
+    if kept.digests != part.digests:
+        raise FileChanged(
+            f"cannot check out {files.quote(path)}: it changed while it was read",
+            hint="run the command again when nothing writes to it",
+        )
     work.progress.warn(
         f"local changes of {files.quote(path)} are kept as {target.name}; to get them back: dvlite get {target} -o FOLDER"
     )

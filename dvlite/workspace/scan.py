@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from dvlite.errors import DvliteError, UsageError
-from dvlite.files import TEMP_PREFIX, os_error, quote
+from dvlite.files import TEMP_PREFIX, is_temporary_name, os_error, quote
 from dvlite.formats.manifest import EMPTY_DIR, EXECUTABLE, FILE, SYMLINK
 from dvlite.oid import Signature
 from dvlite.progress import Progress
@@ -33,6 +33,7 @@ class Scan:
     ctimes: array[int] = field(default_factory=lambda: array("q"))
     inodes: array[int] = field(default_factory=lambda: array("Q"))
     left_out: Counter[str] = field(default_factory=Counter)
+    leftovers: list[bytes] = field(default_factory=list)  # temporary files of killed runs; no entries
 
     def __len__(self) -> int:
         return len(self.paths)
@@ -124,9 +125,11 @@ class _Walk:
         add = found.append
         for key, entry in entries:
             name = entry.name
-            if name in self._names or name.startswith(_TEMPORARY) or self._ignore(prefix + name, key is not name):
-                if not name.startswith(_TEMPORARY):
-                    found.left_out[os.fsdecode(name)] += 1
+            if name in self._names or self._ignore(prefix + name, key is not name):
+                found.left_out[os.fsdecode(name)] += 1
+                continue
+            if name.startswith(_TEMPORARY) and is_temporary_name(name):
+                found.leftovers.append(prefix + name)
                 continue
             try:
                 status = entry.stat(follow_symlinks=False)

@@ -16,6 +16,8 @@ from dvlite.store.writing import Writer
 class Storing:
     """A reader that puts what it reads into the cache. `near` is a folder on the workspace's disk."""
 
+    doing = "adding"
+
     def __init__(self, cache: Cache, writer: Writer, near: Path, shown: str) -> None:
         self._cache, self._writer = cache, writer
         self._near, self._shown = near, shown

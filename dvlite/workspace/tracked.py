@@ -18,7 +18,7 @@ from dvlite.oid import Digest, digest_bytes
 from dvlite.progress import Progress
 from dvlite.repo import Repo
 from dvlite.store.cache import Cache
-from dvlite.workspace import sparse, statindex
+from dvlite.workspace import folders, sparse, statindex
 from dvlite.workspace.identify import IsCached, Reader, Snapshot, identify
 from dvlite.workspace.scan import Scan, scan
 
@@ -44,6 +44,17 @@ class Workspace:
         rules = self._ignore
         matches = (lambda inner, folder: rules.match(prefix + inner, is_dir=folder)) if rules.has_patterns else _nothing
         return scan(self.location(path), self.repo.display(path), matches, rules.names, self.progress)
+
+    def clear_leftovers(self, path: str, found: Scan | None) -> None:
+        """Removes temporary files that killed runs left in or beside a tracked path; for whoever holds the workspace lock."""
+        place = self.location(path)
+        folders.clear_leftovers(place.parent)
+        if found is not None and found.leftovers:
+            with folders.Folders(place) as opened:
+                for inner in found.leftovers:
+                    folder, name = opened.split(inner)
+                    with contextlib.suppress(OSError):
+                        os.unlink(name, dir_fd=folder)
 
     def vouched(self, path: str, found: Scan) -> Digest | None:
         """Returns the version that a scan provably is, by the stat index alone."""
