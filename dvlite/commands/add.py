@@ -29,7 +29,7 @@ from dvlite.workspace.identify import Snapshot
 from dvlite.workspace.portable import portable_warnings
 from dvlite.workspace.scan import Scan
 from dvlite.workspace.storing import Storing
-from dvlite.workspace.tracked import NO_VERSION, Workspace, entries_of
+from dvlite.workspace.tracked import NO_VERSION, Workspace, entries_of, set_aside_damaged_nodes
 
 _MANY_FILES = 1000
 
@@ -215,7 +215,10 @@ class _Adder:
             return executable == known.executable and work.cache.has_file(known.digest, known.size_bytes)
         try:
             entries = entries_of(known, work.cache)
-        except (ObjectMissing, ObjectCorrupt):
+        except ObjectMissing:
+            return False
+        except ObjectCorrupt:
+            set_aside_damaged_nodes(work.cache, known.digest)  # the listing that is made now is stored anew
             return False
         return all(
             flags == EMPTY_DIR or work.cache.has_file(entries.digest(i), entries.sizes[i])

@@ -7,8 +7,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import replace
 
 from dvlite.connect import open_remote
-from dvlite.errors import DvliteError, ObjectCorrupt, ObjectMissing
-from dvlite.formats import manifest
+from dvlite.errors import DvliteError, ObjectCorrupt
 from dvlite.oid import Digest
 from dvlite.progress import Progress
 from dvlite.repo import WORKSPACE, Repo, Scope
@@ -19,7 +18,7 @@ from dvlite.stores import open_cache
 from dvlite.workspace.fetching import missing_error, parts_of
 from dvlite.workspace.obtain import Obtained, Part, obtain
 from dvlite.workspace.restore import How, restore
-from dvlite.workspace.tracked import Workspace
+from dvlite.workspace.tracked import Workspace, set_aside_damaged_nodes
 from dvlite.workspace.untracked import remove_untracked
 
 
@@ -77,25 +76,10 @@ def _obtain(catalog: Catalog, cache: Cache, parts: Sequence[Part], progress: Pro
     try:
         return obtain(catalog, cache, parts, progress, dry_run=dry_run)
     except ObjectCorrupt:
-        for part in parts:
-            if part.pointer.kind == "directory":
-                _set_aside_damaged_nodes(cache, part.pointer.digest)
+        listings = [part.pointer.digest for part in parts if part.pointer.kind == "directory"]
+        if not sum(set_aside_damaged_nodes(cache, digest) for digest in listings):
+            raise  # it is the remote that is damaged
         return obtain(catalog, cache, parts, progress, dry_run=dry_run)
-
-
-def _set_aside_damaged_nodes(cache: Cache, root: Digest) -> None:
-    queue = [root]
-    while queue:
-        digest = queue.pop()
-        try:
-            node = manifest.decode(cache.read_node(digest), digest)
-        except ObjectCorrupt:
-            cache.discard(digest)
-        except ObjectMissing:
-            continue
-        else:
-            if isinstance(node, manifest.Branch):
-                queue.extend(node.digests)
 
 
 def _restore(work: Workspace, catalog: Catalog, parts: Sequence[Part], how: How, missing: set[str]) -> CheckoutResult:

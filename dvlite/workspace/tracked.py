@@ -11,13 +11,15 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from dvlite import ignore
+from dvlite.errors import ObjectCorrupt, ObjectMissing
 from dvlite.formats import manifest
-from dvlite.formats.manifest import EXECUTABLE, FILE, Entries
+from dvlite.formats.manifest import EXECUTABLE, FILE, Branch, Entries
 from dvlite.formats.pointer import Pointer
 from dvlite.oid import Digest, digest_bytes
 from dvlite.progress import Progress
 from dvlite.repo import Repo
 from dvlite.store.cache import Cache
+from dvlite.store.pack import KIND_MANIFEST
 from dvlite.workspace import folders, sparse, statindex
 from dvlite.workspace.identify import IsCached, Reader, Snapshot, identify
 from dvlite.workspace.scan import Scan, scan
@@ -131,3 +133,22 @@ def entries_of(pointer: Pointer, cache: Cache) -> Entries:
 
 def _nothing(_path: bytes, _folder: bool) -> bool:  # noqa: FBT001  # the shape of an ignore rule
     return False
+
+
+def set_aside_damaged_nodes(cache: Cache, root: Digest) -> int:
+    """Makes the cache forget the damaged nodes of a listing, so that good ones can be stored; returns how many there were."""
+    queue, seen, damaged = [root], {root}, 0
+    while queue:
+        digest = queue.pop()
+        try:
+            node = manifest.decode(cache.read_node(digest), digest)
+        except ObjectCorrupt:
+            cache.discard(digest, (KIND_MANIFEST,))
+            damaged += 1
+        except ObjectMissing:
+            continue
+        else:
+            children = node.digests if isinstance(node, Branch) else ()
+            queue.extend(child for child in children if child not in seen)
+            seen.update(children)
+    return damaged
