@@ -353,8 +353,8 @@ def app() -> None:
     """Versions data and models next to code: git, and a folder or bucket for the data."""
 
 
-@app.command(example="dvlite init --hooks", codes=(10,))
-@click.option("--hooks", is_flag=True, help="Install git hooks and the merge driver too.")
+@app.command(example="dvlite init", codes=(10,))
+@click.option("--hooks", is_flag=True, hidden=True, help="Install git hooks and the merge driver too.")
 @NO_STAGE
 def init(*, hooks: bool) -> int:
     """Start using dvlite in this git work tree."""

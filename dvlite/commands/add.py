@@ -27,9 +27,9 @@ from dvlite.stores import open_cache
 from dvlite.workspace import sparse
 from dvlite.workspace.identify import Snapshot
 from dvlite.workspace.portable import portable_warnings
-from dvlite.workspace.scan import Scan
+from dvlite.workspace.scan import Scan, selected_scan
 from dvlite.workspace.storing import Storing
-from dvlite.workspace.tracked import NO_VERSION, Workspace, entries_of, set_aside_damaged_nodes
+from dvlite.workspace.tracked import Workspace, entries_of, set_aside_damaged_nodes
 
 _MANY_FILES = 1000
 
@@ -88,7 +88,7 @@ def _targets(
     for argument in arguments:
         for name in _expand(repo, argument):
             path = repo.relative(name)
-            if path.endswith(SUFFIX):
+            if path.endswith(SUFFIX) and os.path.isfile(repo.root / path):
                 skipped.append(path)
                 continue
             outer = _tracked_above(path, tracked)
@@ -188,9 +188,16 @@ class _Adder:
                 f"cannot find {quote(work.repo.display(path))}",
                 hint=f"dvlite rm {work.repo.display(path)}   or restore it: dvlite checkout",
             )
+        if known is not None and update and work.vouched(path, found) not in (None, known.digest):
+            self.warnings.append(
+                f"{quote(work.repo.display(path))} is an earlier version, untouched; it is left as it is (dvlite checkout {path} brings the present one)"
+            )
+            return None
         if known is not None and not target.inside and self._is_as_before(path, known, found):
             kind = known.kind
             return None if update else _unchanged(path, known, kind)
+        if target.inside:  # nothing else is read, so that no bytes are stored which no version names
+            found = selected_scan(found, sparse.selector(target.inside))
         reader = Storing(work.cache, writer, (work.repo.root / path).parent, work.repo.display(path))
         before = writer.stored_bytes
         snapshot = work.identify(path, found, reader, must_have=work.cache.has_file)
@@ -252,13 +259,9 @@ class _Adder:
             return snapshot.entries()
         here = snapshot.entries()
         base = entries_of(target.known, self._work.cache)
-        if not target.inside:  # sparse: whatever is on disk counts, what is absent and was never here stays
-            present = set(here.paths)
-            rows = [base[i] for i, path in enumerate(base.paths) if not chooses(path) and path not in present]
-            rows += [here[i] for i in range(len(here))]
-        else:
-            rows = [base[i] for i, path in enumerate(base.paths) if not chooses(path)]
-            rows += [here[i] for i, path in enumerate(here.paths) if chooses(path)]
+        present = set(here.paths)  # sparse: whatever is on disk counts, what is absent and was never here stays
+        rows = [base[i] for i, path in enumerate(base.paths) if not chooses(path) and path not in present]
+        rows += [here[i] for i in range(len(here))]
         return manifest.from_entries(sorted(rows, key=lambda row: row.path))
 
     def _warn(self, path: str, known: Pointer | None, snapshot: Snapshot) -> None:
@@ -313,7 +316,9 @@ class _Adder:
                 written.append(path + SUFFIX)
         written += repo.ensure_ignored([path for path, _, known in self._pointers if known is None])
         for path, made, snapshot, whole in self._remember:
-            work.remember(path, made.digest if whole else NO_VERSION, snapshot.scan, snapshot.digests, snapshot.racy)
+            work.note_version(path, made.oid, whole=whole)
+            if whole:
+                work.remember(path, made.digest, snapshot.scan, snapshot.digests, snapshot.racy)
         return written
 
 

@@ -30,7 +30,6 @@ _PACKAGES = (
     "pathspec",
     "pyfastcdc",
     "pyyaml",
-    "reflink-copy",
     "rich",
     "s3fs",
     "xxhash",

@@ -11,6 +11,7 @@ from dvlite import files
 from dvlite.errors import DvliteError, UsageError
 from dvlite.files import quote
 from dvlite.formats.pointer import SUFFIX
+from dvlite.oid import Oid
 from dvlite.progress import Progress
 from dvlite.repo import Repo, why_untrackable
 from dvlite.results.tracking import MvResult
@@ -153,6 +154,8 @@ def _move_data(work: Workspace, move: _Move) -> None:
         raise files.os_error(error, "move", work.location(move.source)) from error
     if have.scan.paths == [b""]:
         have.racy[0] |= not _look_again(work, move.target, have)
+    for known in reversed(work.versions_here(move.source)):
+        work.note_version(move.target, Oid(known), whole=False)
     work.remember(move.target, version, have.scan, have.digests, have.racy)
 
 

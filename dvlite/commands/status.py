@@ -75,13 +75,16 @@ class _Look:
             self._check_root_in_cache()
             return
         entries = self._entries()
+        if found is not None and self._is_untouched_earlier(found):
+            self.missing = self._absent()
+            return
         if found is None:
             if entries is None or len(entries) or wanted.kind == "directory":
                 self.missing = self._absent()
             return
         if entries is not None:
             self._compare(entries, work.identify(self._path, found, HashOnly()))
-        elif work.vouched(self._path, found) is None:  # else it is an earlier version, untouched: nothing of the user's
+        else:
             self._without_listing(found)
 
     def _vouched(self, found: Scan) -> bool:
@@ -91,6 +94,11 @@ class _Look:
         if self._pointer.kind == "file":
             return found.paths == [b""] and bool(found.flags[0] & EXECUTABLE) == self._pointer.executable
         return found.paths != [b""]
+
+    def _is_untouched_earlier(self, found: Scan) -> bool:
+        """Says whether what is here is another version, as it was checked out: the pointer moved on, the user did nothing."""
+        known = self._work.vouched(self._path, found)
+        return known is not None and known != self._pointer.digest
 
     def _check_root_in_cache(self) -> None:
         """Looks for the listing, or the file, alone: a cheap sign that the cache was emptied."""

@@ -158,6 +158,10 @@ class Cache:
             self._maps.move_to_end(name)
         return mapped
 
+    def forget_map(self, name: Digest) -> None:
+        """Lets go of a pack whose file was replaced by a good one."""
+        self._maps.pop(name, None)
+
     def _open_map(self, name: Digest) -> mmap.mmap:
         path = self.folder / "packs" / name.hex()
         try:

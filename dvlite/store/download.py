@@ -17,7 +17,7 @@ from dvlite.formats import manifest
 from dvlite.formats.manifest import Branch
 from dvlite.formats.recipe import Recipe
 from dvlite.formats.store_config import DEFAULT
-from dvlite.oid import MANIFEST, Digest, digest_bytes
+from dvlite.oid import FILE, MANIFEST, Digest, digest_bytes, format_oid
 from dvlite.progress import Progress
 from dvlite.store import chunking, pack
 from dvlite.store.cache import Cache
@@ -110,6 +110,7 @@ def plan(catalog: Catalog, cache: Cache, needs: Sequence[Need]) -> Plan:
         made.size_bytes += need.size_bytes
         places = catalog.locations(need.digest, (KIND_FILE,))
         if places:
+            _require_size(need, places[0].record.raw_length)
             made.small.append(places[0])
         else:
             with_recipe.append(need)
@@ -119,8 +120,18 @@ def plan(catalog: Catalog, cache: Cache, needs: Sequence[Need]) -> Plan:
         if found is None:
             made.absent.append(need)
         else:
+            _require_size(need, found.size_bytes)
             made.large.append((need, found))
     return made
+
+
+def _require_size(need: Need, size_bytes: int) -> None:
+    """Raises ObjectCorrupt if what a remote has of a name is not as long as the pointer or listing says."""
+    if need.size_bytes != size_bytes:
+        raise ObjectCorrupt(
+            f"object {format_oid(FILE, need.digest)} has {size_bytes} bytes, but {files.quote(need.path)} is said to have {need.size_bytes}",
+            hint="restore the pointer from git",
+        )
 
 
 def run(

@@ -185,6 +185,7 @@ class Writer:
             finally:
                 os.close(descriptor)
             os.rename(temporary, target)
+            self.cache.forget_map(whole.name)
         except OSError as error:
             temporary.unlink(missing_ok=True)
             raise files.os_error(error, "write", target) from error

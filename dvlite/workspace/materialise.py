@@ -19,6 +19,8 @@ from dvlite import files
 from dvlite.errors import DvliteError, FormatError, ObjectCorrupt, ObjectMissing
 from dvlite.files import os_error, quote, temporary_name, wait_out
 from dvlite.formats.manifest import EMPTY_DIR, EXECUTABLE, SYMLINK, Entries
+from dvlite.oid import FILE as FILE_OID
+from dvlite.oid import format_oid
 from dvlite.progress import Progress
 from dvlite.store.cache import Cache
 from dvlite.store.large import open_large, open_verified
@@ -234,10 +236,7 @@ class _Writer:
     def _small(self, i: int, folder: int, name: bytes, *, fresh: bool) -> os.stat_result:
         want = self._want
         raw = self._read_small(i)
-        if len(raw) != want.sizes[i]:
-            raise ObjectCorrupt(
-                f"{quote(os.fsdecode(want.paths[i]))} has {len(raw)} bytes, its listing says {want.sizes[i]}"
-            )
+        _require_size(len(raw), want, i)
         mode = 0o777 if want.flags[i] & EXECUTABLE else 0o666
         temporary = name if fresh else temporary_name().encode()
         descriptor = os.open(temporary, os.O_WRONLY | _CREATE, mode, dir_fd=folder)
@@ -270,6 +269,7 @@ class _Writer:
         if want.digest(i) not in self._cache.just_verified:
             opener = open_verified(source, want.digest(i), want.sizes[i])
         with opener as opened:
+            _require_size(os.fstat(opened).st_size, want, i)
             try:
                 if self._link and not want.flags[i] & EXECUTABLE:
                     os.link(source, temporary, dst_dir_fd=folder)
@@ -369,3 +369,12 @@ def _existing(path: Path) -> Path:
     while not path.exists():
         path = path.parent
     return path
+
+
+def _require_size(size_bytes: int, want: Entries, i: int) -> None:
+    """Raises ObjectCorrupt if an object, sound in itself, has not the size that its listing or pointer says."""
+    if size_bytes != want.sizes[i]:
+        name = f"object {format_oid(FILE_OID, want.digest(i))}"
+        raise ObjectCorrupt(
+            f"{name} has {size_bytes} bytes, its pointer says {want.sizes[i]}", hint="restore the pointer from git"
+        )

@@ -82,6 +82,7 @@ def _fetch_listings(catalog: Catalog, cache: Cache, parts: Sequence[Part], missi
 def _needs(cache: Cache, part: Part) -> list[Need]:
     """Returns the files of a part that the cache lacks."""
     entries = entries_of(part.pointer, cache)
+    sparse.require_matches(part.path, part.patterns, entries.paths)
     chooses = sparse.selector(part.patterns) if part.patterns else None
     needs = []
     for i, flags in enumerate(entries.flags):

@@ -32,11 +32,6 @@ def merge(
         rows.extend((have.scan.paths[j], have.scan, j, have.digest(j), have.racy[j]) for j in local)
     rows.sort(key=lambda row: row[0])
     merged = Scan()
-    for path, source, i, _, _ in rows:
-        merged.paths.append(path)
-        merged.flags.append(source.flags[i])
-        merged.sizes.append(source.sizes[i])
-        merged.mtimes.append(source.mtimes[i])
-        merged.ctimes.append(source.ctimes[i])
-        merged.inodes.append(source.inodes[i])
+    for _, source, i, _, _ in rows:
+        merged.copy_from(source, i)
     return merged, bytearray(b"".join(row[3] for row in rows)), bytearray(row[4] for row in rows)

@@ -7,8 +7,9 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from dvlite.formats.manifest import EMPTY_DIR, KIND_MASK, Entries
-from dvlite.oid import DIGEST_BYTES
-from dvlite.workspace.identify import IsCached, Snapshot
+from dvlite.workspace.identify import Snapshot
+
+IsSafe = Callable[[int], bool]  # may entry j of what is on disk be overwritten or removed?
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,8 +28,8 @@ class Plan:
         return sum(want.sizes[i] for i in self.write)
 
 
-def plan(want: Entries, have: Snapshot | None, is_cached: IsCached, *, force: bool = False) -> Plan:
-    """Compares a version with what is on disk. `force` treats every local byte as safe: the caller has stored them."""
+def plan(want: Entries, have: Snapshot | None, is_safe: IsSafe) -> Plan:
+    """Compares a version with what is on disk; only what `is_safe` says is overwritten or removed."""
     if have is None:
         return Plan(write=list(range(len(want))))
     made = Plan()
@@ -40,33 +41,23 @@ def plan(want: Entries, have: Snapshot | None, is_cached: IsCached, *, force: bo
             made.write.append(i)
             i += 1
         elif i >= want_count or have_paths[j] < want_paths[i]:
-            _only_here(made, have, j, is_cached, force=force)
+            (made.remove if have.scan.flags[j] == EMPTY_DIR or is_safe(j) else made.extra).append(j)
             j += 1
         else:
-            _both(made, want, have, i, j, is_cached, force=force)
+            _both(made, want, have, i, j, is_safe)
             i += 1
             j += 1
     return made
 
 
-def _only_here(made: Plan, have: Snapshot, j: int, is_cached: IsCached, *, force: bool) -> None:
-    if have.scan.flags[j] == EMPTY_DIR or force or is_cached(have.digest(j), have.scan.sizes[j]):
-        made.remove.append(j)
-    else:
-        made.extra.append(j)
-
-
-def _both(made: Plan, want: Entries, have: Snapshot, i: int, j: int, is_cached: IsCached, *, force: bool) -> None:
+def _both(made: Plan, want: Entries, have: Snapshot, i: int, j: int, is_safe: IsSafe) -> None:
     wanted, found = want.flags[i], have.scan.flags[j]
-    at = slice(i * DIGEST_BYTES, (i + 1) * DIGEST_BYTES)
-    if (wanted & KIND_MASK) == (found & KIND_MASK) and want.digests[at] == have.digests[
-        j * DIGEST_BYTES : (j + 1) * DIGEST_BYTES
-    ]:
+    if (wanted & KIND_MASK) == (found & KIND_MASK) and want.digest(i) == have.digest(j):
         if wanted == found:
             made.keep.append((i, j))
         else:
             made.chmod.append(i)
-    elif found == EMPTY_DIR or force or is_cached(have.digest(j), have.scan.sizes[j]):
+    elif found == EMPTY_DIR or is_safe(j):
         made.write.append(i)
         made.replace[i] = j
     else:

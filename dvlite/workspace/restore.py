@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from dvlite import files
-from dvlite.errors import DvliteError, FileChanged, ObjectMissing, UsageError
+from dvlite.errors import DvliteError, FileChanged, ObjectMissing
 from dvlite.formats import manifest, pointer
 from dvlite.formats.manifest import EMPTY_DIR, Entries
 from dvlite.formats.pointer import SUFFIX, Pointer
@@ -17,6 +17,7 @@ from dvlite.results.moves import CheckedOutPath
 from dvlite.store.pack import KIND_MANIFEST
 from dvlite.store.writing import Writer
 from dvlite.workspace import materialise, sparse
+from dvlite.workspace.earlier import Earlier, is_earlier_version
 from dvlite.workspace.folders import Folders, unchanged
 from dvlite.workspace.identify import HashOnly, Snapshot, identify
 from dvlite.workspace.outcome import Outcome
@@ -63,12 +64,13 @@ def restore(work: Workspace, path: str, wanted: Pointer, patterns: Sequence[str]
     whole = work.wanted(wanted)
     chooses = sparse.selector(asked) if asked else None
     want = whole if chooses is None else selected(whole, chooses)
-    _refuse_unmatched(path, patterns, want)
+    sparse.require_matches(path, patterns, want.paths)
     have = None if found is None else work.identify(path, found, HashOnly())
     outside = None
     if have is not None and chooses is not None:
         have, outside = _split(have, chooses)
-    made = plan(want, have, work.cache.has_file, force=how.force)
+    is_safe = _anything if how.force or have is None else Earlier(work, path, have)
+    made = plan(want, have, is_safe)
     absent = _absent(work, want, made)
     _require_space(work, path, want, made)
     saved = _save(work, path, have, made) if how.force and have is not None else ()
@@ -95,16 +97,6 @@ def _settle_patterns(work: Workspace, path: str, asked: tuple[str, ...], *, abse
         work.set_sparse(path, dict.fromkeys([*work.sparse[path], *asked]))
 
 
-def _refuse_unmatched(path: str, patterns: Sequence[str], want: Entries) -> None:
-    for pattern in patterns:
-        chooses = sparse.selector([pattern])
-        if not any(map(chooses, want.paths)):
-            raise UsageError(
-                f"nothing in {files.quote(path)} is named {files.quote(pattern)}",
-                hint=f"see what is there: dvlite ls -R {path}",
-            )
-
-
 def _split(have: Snapshot, chooses: sparse.Selects) -> tuple[Snapshot, Snapshot | None]:
     """Divides what is on disk into the part that is restored and the rest."""
     inside = [i for i, path in enumerate(have.scan.paths) if chooses(path)]
@@ -117,12 +109,7 @@ def _split(have: Snapshot, chooses: sparse.Selects) -> tuple[Snapshot, Snapshot 
 def _part(have: Snapshot, chosen: Sequence[int]) -> Snapshot:
     scan = Scan()
     for i in chosen:
-        scan.paths.append(have.scan.paths[i])
-        scan.flags.append(have.scan.flags[i])
-        scan.sizes.append(have.scan.sizes[i])
-        scan.mtimes.append(have.scan.mtimes[i])
-        scan.ctimes.append(have.scan.ctimes[i])
-        scan.inodes.append(have.scan.inodes[i])
+        scan.copy_from(have.scan, i)
     digests = bytearray(b"".join(have.digest(i) for i in chosen))
     return Snapshot(scan, digests, bytearray(have.racy[i] for i in chosen), have.read_files)
 
@@ -193,10 +180,7 @@ def _replace_kind(work: Workspace, path: str, wanted: Pointer, patterns: Sequenc
     found = work.scan(path)
     assert found is not None
     have = work.identify(path, found, HashOnly())
-    safe = all(
-        flags == EMPTY_DIR or work.cache.has_file(have.digest(i), have.scan.sizes[i])
-        for i, flags in enumerate(have.scan.flags)
-    )
+    safe = is_earlier_version(work, path, have)
     if not safe and not how.force:
         return Restored(CheckedOutPath(path=path, conflicts=(path,)))
     if not safe:
@@ -225,11 +209,14 @@ def remove_tree(work: Workspace, path: str, have: Snapshot) -> bool:
 
 
 def _remember(work: Workspace, path: str, wanted: Pointer, outcome: Outcome, made: Plan, *, complete: bool) -> None:
-    if not complete:  # a part: the next look puts old and new rows together
-        work.note_path(path)
-        return
     exact = not made.conflicts and not made.extra and not outcome.damaged and not outcome.blocked
-    work.remember(path, wanted.digest if exact else NO_VERSION, outcome.scan, outcome.digests, outcome.racy)
+    work.note_version(path, wanted.oid, whole=complete and exact)
+    if complete:  # of a part, the next look puts old and new rows together
+        work.remember(path, wanted.digest if exact else NO_VERSION, outcome.scan, outcome.digests, outcome.racy)
+
+
+def _anything(_: int) -> bool:
+    return True
 
 
 def _result(

@@ -46,6 +46,15 @@ class Scan:
         self.ctimes.append(status.st_ctime_ns)
         self.inodes.append(status.st_ino)
 
+    def copy_from(self, other: Scan, i: int) -> None:
+        """Appends entry i of another scan."""
+        self.paths.append(other.paths[i])
+        self.flags.append(other.flags[i])
+        self.sizes.append(other.sizes[i])
+        self.mtimes.append(other.mtimes[i])
+        self.ctimes.append(other.ctimes[i])
+        self.inodes.append(other.inodes[i])
+
     def replace(self, i: int, flags: int, status: os.stat_result) -> None:
         """Records what a file turned out to be when it was opened."""
         self.flags[i] = flags
@@ -90,6 +99,15 @@ def scan(path: Path, shown: str, ignore: IgnoreRule, names: frozenset[bytes], pr
     else:
         raise special_file(shown, status.st_mode)
     return found
+
+
+def selected_scan(found: Scan, chooses: Callable[[bytes], bool]) -> Scan:
+    """Returns the entries of a scan whose path is chosen."""
+    part = Scan()
+    for i, path in enumerate(found.paths):
+        if chooses(path):
+            part.copy_from(found, i)
+    return part
 
 
 def special_file(shown: str, mode: int) -> DvliteError:

@@ -9,10 +9,11 @@ from __future__ import annotations
 import json
 import os
 import re
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 
 from dvlite import files
+from dvlite.errors import UsageError
 
 Selects = Callable[[bytes], bool]
 _FILE = "sparse.json"
@@ -44,6 +45,16 @@ def selector(patterns: Iterable[str]) -> Selects:
     """Returns a test for paths relative to the tracked directory."""
     compiled = re.compile(b"|".join(_expression(pattern) for pattern in patterns), re.DOTALL)
     return lambda path: compiled.fullmatch(path) is not None
+
+
+def require_matches(tracked: str, patterns: Iterable[str], paths: Sequence[bytes]) -> None:
+    """Raises UsageError for a pattern that chooses nothing among the paths of a directory."""
+    for pattern in patterns:
+        if not any(map(selector([pattern]), paths)):
+            raise UsageError(
+                f"nothing in {files.quote(tracked)} is named {files.quote(pattern)}",
+                hint=f"see what is there: dvlite ls -R {tracked}",
+            )
 
 
 def _expression(pattern: str) -> bytes:

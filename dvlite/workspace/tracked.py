@@ -10,12 +10,12 @@ import os
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
-from dvlite import ignore
+from dvlite import files, ignore
 from dvlite.errors import ObjectCorrupt, ObjectMissing
 from dvlite.formats import manifest
 from dvlite.formats.manifest import EXECUTABLE, FILE, Branch, Entries
 from dvlite.formats.pointer import Pointer
-from dvlite.oid import Digest, digest_bytes
+from dvlite.oid import Digest, Oid, digest_bytes
 from dvlite.progress import Progress
 from dvlite.repo import Repo
 from dvlite.store.cache import Cache
@@ -24,6 +24,8 @@ from dvlite.workspace import folders, sparse, statindex
 from dvlite.workspace.identify import IsCached, Reader, Snapshot, identify
 from dvlite.workspace.scan import Scan, scan
 
+_NOTE = ".path"  # beside the stat index: the versions that were here, a line each, then the path
+_VERSIONS = 4
 NO_VERSION = Digest(bytes(32))  # in a stat index: what is on disk is no version that is known
 
 
@@ -77,20 +79,30 @@ class Workspace:
         self, path: str, root: Digest, found: Scan, digests: bytes | bytearray, racy: bytes | bytearray
     ) -> None:
         """Writes the stat index of a tracked path; `root` is the version that all rows amount to, or NO_VERSION."""
-        target = self._index_path(path)
-        statindex.write(target, root, found, digests, racy)
-        self.note_path(path)
+        statindex.write(self._index_path(path), root, found, digests, racy)
 
-    def note_path(self, path: str) -> None:
-        """Remembers that a path is tracked in this worktree, for the time when its pointer is gone."""
-        name = self._index_path(path).with_suffix(".path")
-        if not name.exists():
+    def note_version(self, path: str, version: Oid, *, whole: bool) -> None:
+        """Remembers which version is here; if not as a whole, those that were here before may be here too."""
+        versions = [version, *(() if whole else (old for old in self.versions_here(path) if old != version))]
+        text = b"".join(os.fsencode(f"{known}\n") for known in versions[:_VERSIONS]) + os.fsencode(path)
+        name = self._index_path(path).with_suffix(_NOTE)
+        if not name.exists() or name.read_bytes() != text:
             name.parent.mkdir(parents=True, exist_ok=True)
-            name.write_bytes(os.fsencode(path))
+            files.write_atomic(name, text, sync=False)
+
+    def versions_here(self, path: str) -> list[str]:
+        """Returns the oids of versions of which something may be in this worktree, newest first."""
+        try:
+            data = self._index_path(path).with_suffix(_NOTE).read_bytes()
+        except OSError:
+            return []
+        return [
+            os.fsdecode(line) for line in data.split(b"\n")[:_VERSIONS] if line.startswith((b"blake3:", b"manifest:"))
+        ]
 
     def forget(self, path: str) -> None:
         """Drops the stat index and the sparse patterns of a path that is not tracked any more."""
-        for file in (self._index_path(path), self._index_path(path).with_suffix(".path")):
+        for file in (self._index_path(path), self._index_path(path).with_suffix(_NOTE)):
             with contextlib.suppress(FileNotFoundError):
                 file.unlink()
         self.set_sparse(path, ())
@@ -99,8 +111,11 @@ class Workspace:
         """Yields every path that was tracked in this worktree when it was last looked at."""
         folder = self.repo.state_dir / "index"
         if folder.is_dir():
-            for file in sorted(folder.glob("*.path")):
-                yield os.fsdecode(file.read_bytes())
+            for file in sorted(folder.glob(f"*{_NOTE}")):
+                lines = file.read_bytes().split(b"\n")
+                while lines and lines[0].startswith((b"blake3:", b"manifest:")):
+                    del lines[0]
+                yield os.fsdecode(b"\n".join(lines))
 
     def set_sparse(self, path: str, patterns: Iterable[str]) -> None:
         """Records which part of a directory is here; no pattern means all of it."""

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from dvlite.files import quote
-from dvlite.formats.manifest import EMPTY_DIR
 from dvlite.results.moves import CheckedOutPath
+from dvlite.workspace.earlier import is_earlier_version
 from dvlite.workspace.identify import HashOnly
 from dvlite.workspace.restore import remove_tree
 from dvlite.workspace.tracked import Workspace
@@ -19,14 +19,11 @@ def remove_untracked(work: Workspace, tracked: set[str]) -> list[CheckedOutPath]
         found = work.scan(path)
         if found is not None:
             have = work.identify(path, found, HashOnly())
-            cached = all(
-                flags == EMPTY_DIR or work.cache.has_file(have.digest(i), have.scan.sizes[i])
-                for i, flags in enumerate(have.scan.flags)
-            )
+            cached = is_earlier_version(work, path, have)
             if not cached or work.repo.git.tracked_under([path]):
                 if not cached:
                     work.progress.warn(
-                        f"{quote(work.repo.display(path))} is not tracked any more; it is left alone, for it holds data that is not in the cache"
+                        f"{quote(work.repo.display(path))} is not tracked any more; it is left alone, for it holds data that no version of it has"
                     )
                 continue
             remove_tree(work, path, have)

@@ -55,7 +55,7 @@ def test_data_that_is_only_here_is_left_alone(filled, how):
     filled.write("data/new.txt", "only here")
     filled.git(*how)
     done = filled.dvlite("checkout")
-    assert "holds data that is not in the cache" in done.stderr
+    assert "holds data that no version of it has" in done.stderr
     assert filled.read("data/new.txt") == b"only here"
     filled.dvlite("add", "data")
     filled.dvlite("rm", "data")
