@@ -171,7 +171,8 @@ def test_data_that_is_nowhere_fails_the_push_by_name(world, tmp_path):
     here.dv("push")
 
 
-def test_data_that_a_remote_lost_is_missing_by_name_and_the_rest_is_pulled(world, tmp_path):
+def test_data_that_a_remote_lost_is_missing_by_name_and_the_rest_comes_when_asked_for(world, tmp_path):
+    """A new tree with gaps would look like one from which somebody deleted files: it is only written on demand."""
     here, store = world
     there = colleague(here, tmp_path / "there", store)
     biggest = max((path for name, path in objects(store).items() if name.startswith("packs/")), key=lambda p: p.stat().st_size)
@@ -179,6 +180,9 @@ def test_data_that_a_remote_lost_is_missing_by_name_and_the_rest_is_pulled(world
     done = there.run("pull", cwd=there.path)
     assert done.returncode == 12
     assert "data/large" in done.stderr or "model.bin" in done.stderr
+    assert_nothing_wrong(contents(there), contents(here))
+    assert not (there.path / "data" / "d0" / "0").exists()
+    assert there.run("pull", "--force", cwd=there.path).returncode == 12
     assert_nothing_wrong(contents(there), contents(here))
     assert (there.path / "data" / "d0" / "0").exists()
 

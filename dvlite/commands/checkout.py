@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import time
 from collections.abc import Sequence
 
@@ -13,7 +14,7 @@ from dvlite.progress import Progress
 from dvlite.repo import Repo
 from dvlite.results.moves import CheckedOutPath, CheckoutResult
 from dvlite.stores import open_cache
-from dvlite.workspace.restore import How, restore
+from dvlite.workspace.restore import How, crew_for, restore
 from dvlite.workspace.select import select
 from dvlite.workspace.tracked import Workspace
 from dvlite.workspace.untracked import remove_untracked
@@ -28,15 +29,17 @@ def checkout(
     are rewritten too, as `git checkout REV -- PATH` would. Raises ObjectCorrupt after doing what could be done.
     """
     started = time.monotonic()
-    with repo.lock(waiting=lambda: progress.warn("waiting for another dvlite command here")):
+    with contextlib.ExitStack() as stack:
+        stack.enter_context(repo.lock(waiting=lambda: progress.warn("waiting for another dvlite command here")))
         work = Workspace(repo, open_cache(repo), progress)
-        how = How(force=force, link="hardlink" in repo.config.links, keep_sparse=not paths)
         wanted = repo.tracked() if revision is None else repo.tracked_at(revision)
         chosen = select(repo, wanted, paths, inside=True)
         repo.exclude([item.path for item, _ in chosen])
         done: list[CheckedOutPath] = []
         pointers_written: list[str] = []
         damaged: DvliteError | None = None
+        crew = stack.enter_context(crew_for(work, ((item.path, item.pointer) for item, _ in chosen)))
+        how = How(force=force, link="hardlink" in repo.config.links, keep_sparse=not paths, crew=crew)
         for item, patterns in chosen:
             if revision is not None and not patterns:
                 pointers_written += _write_pointer(repo, item.path, item.pointer)

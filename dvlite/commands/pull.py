@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import time
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
@@ -17,7 +18,7 @@ from dvlite.store.catalog import Catalog
 from dvlite.stores import open_cache
 from dvlite.workspace.fetching import missing_error, parts_of
 from dvlite.workspace.obtain import Obtained, Part, obtain
-from dvlite.workspace.restore import How, restore
+from dvlite.workspace.restore import How, crew_for, restore
 from dvlite.workspace.tracked import Workspace, set_aside_damaged_nodes
 from dvlite.workspace.untracked import remove_untracked
 
@@ -41,15 +42,18 @@ def pull(
     started = time.monotonic()
     cache = open_cache(repo)
     name, opened = open_remote(repo, cache, remote, jobs)
-    with opened, repo.lock(waiting=lambda: progress.warn("waiting for another dvlite command here")):
+    with opened, contextlib.ExitStack() as stack:
+        stack.enter_context(repo.lock(waiting=lambda: progress.warn("waiting for another dvlite command here")))
         parts = parts_of(repo, cache, paths, scope, progress)
+        work = Workspace(repo, cache, progress)
+        writes = scope.is_workspace and not dry_run
+        crew = stack.enter_context(crew_for(work, ((part.path, part.pointer) for part in parts if writes)))
         catalog = Catalog(opened).look()
         got = _obtain(catalog, cache, parts, progress, dry_run=dry_run)
         checkout = None
-        if scope.is_workspace and not dry_run:
-            work = Workspace(repo, cache, progress)
+        if writes:
             repo.exclude([part.path for part in parts])
-            how = How(force=force, link="hardlink" in repo.config.links, keep_sparse=not paths)
+            how = How(force=force, link="hardlink" in repo.config.links, keep_sparse=not paths, crew=crew)
             checkout = _restore(work, catalog, parts, how, set(got.missing))
             if not paths:
                 gone = remove_untracked(work, {part.path for part in parts})

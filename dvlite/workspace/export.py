@@ -15,7 +15,7 @@ from dvlite.formats.manifest import SYMLINK, Entries, Entry
 from dvlite.oid import Digest, digest_bytes
 from dvlite.progress import Progress
 from dvlite.store.cache import Cache
-from dvlite.store.large import open_verified
+from dvlite.store.large import missing_object, open_verified
 from dvlite.store.pack import KIND_FILE
 from dvlite.workspace.identify import symlink_problem
 from dvlite.workspace.materialise import apply
@@ -40,7 +40,9 @@ def to_path(want: Entries, cache: Cache, target: Path, progress: Progress) -> Da
     try:
         os.mkdir(around)
         made = plan(want, None, lambda _: False)
-        outcome = apply(made, want, None, around / target.name, cache, jobs=2, progress=progress)
+        outcome = apply(made, want, None, around / target.name, cache, progress=progress)
+        if outcome.missing:
+            raise missing_object(want.digest(outcome.missing[0]), (KIND_FILE,))
         if not outcome.damaged:
             _publish(around / target.name, target)
         return outcome.damaged

@@ -6,6 +6,7 @@ import contextlib
 import os
 import shutil
 import stat
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Self
 
@@ -61,6 +62,30 @@ class Folders:
                 os.close(self._open.pop(old))
         self._open[path] = descriptor
         return descriptor
+
+
+def remove_entries(folders: Folders, scan: Scan, chosen: Sequence[int]) -> None:
+    """Removes entries of a scan that are still what they were, then the folders that this leaves empty."""
+    emptied: set[bytes] = set()
+    for j in chosen:
+        path = scan.paths[j]
+        folder, name = folders.split(path)
+        if scan.flags[j] == EMPTY_DIR:
+            emptied.add(path)
+        elif unchanged(folder, name, scan, j):
+            with contextlib.suppress(FileNotFoundError):
+                os.unlink(name, dir_fd=folder)
+        if b"/" in path:
+            emptied.add(path[: path.rfind(b"/")])
+    while emptied:
+        path = max(emptied, key=len)
+        emptied.discard(path)
+        folder, name = folders.split(path)
+        with contextlib.suppress(OSError):  # not empty: something else lives there
+            folders.forget(path)
+            os.rmdir(name, dir_fd=folder)
+            if b"/" in path:
+                emptied.add(path[: path.rfind(b"/")])
 
 
 def publish(temporary: bytes, name: bytes, folder: int) -> None:

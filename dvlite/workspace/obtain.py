@@ -48,6 +48,7 @@ def obtain(
     """Fetches listings, then the files in them that the cache lacks. In a dry run listings are fetched, files are counted."""
     missing: dict[str, list[str]] = {}
     _fetch_listings(catalog, cache, parts, missing)
+    _require_matches(cache, [part for part in parts if part.patterns and part.path not in missing])
     needs: list[Need] = []
     owners: dict[Digest, str] = {}
     counts: dict[int, tuple[int, int]] = {}
@@ -79,10 +80,18 @@ def _fetch_listings(catalog: Catalog, cache: Cache, parts: Sequence[Part], missi
                 missing.setdefault(part.path, []).append(part.path)
 
 
+def _require_matches(cache: Cache, parts: Sequence[Part]) -> None:
+    """Raises UsageError for a pattern that chooses nothing in any of the versions asked for."""
+    paths: dict[str, list[bytes]] = {}
+    for part in parts:
+        paths.setdefault(part.path, []).extend(entries_of(part.pointer, cache).paths)
+    for part in parts:
+        sparse.require_matches(part.path, part.patterns, paths[part.path])
+
+
 def _needs(cache: Cache, part: Part) -> list[Need]:
     """Returns the files of a part that the cache lacks."""
     entries = entries_of(part.pointer, cache)
-    sparse.require_matches(part.path, part.patterns, entries.paths)
     chooses = sparse.selector(part.patterns) if part.patterns else None
     needs = []
     for i, flags in enumerate(entries.flags):

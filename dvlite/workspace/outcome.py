@@ -18,7 +18,11 @@ class Outcome:
     digests: bytearray
     racy: bytearray
     damaged: list[tuple[Digest, DvliteError]]
+    missing: list[int]  # of what was wanted: not in the cache
     blocked: list[bytes]  # paths that could not be written because a local file is in the way
+    abandoned: (
+        bool  # a fresh tree that could not be made whole: nothing was written, for its gaps would look like deletions
+    )
 
 
 def merge(

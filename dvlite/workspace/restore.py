@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -17,6 +18,7 @@ from dvlite.results.moves import CheckedOutPath
 from dvlite.store.pack import KIND_MANIFEST
 from dvlite.store.writing import Writer
 from dvlite.workspace import materialise, sparse
+from dvlite.workspace.crew import Crew, Help
 from dvlite.workspace.earlier import Earlier, is_earlier_version
 from dvlite.workspace.folders import Folders, unchanged
 from dvlite.workspace.identify import HashOnly, Snapshot, identify
@@ -25,6 +27,7 @@ from dvlite.workspace.planning import Plan, plan, selected
 from dvlite.workspace.scan import Scan
 from dvlite.workspace.storing import Storing, can_share_blocks
 from dvlite.workspace.tracked import NO_VERSION, Workspace
+from dvlite.workspace.writer import SHARE_FROM
 
 _EXAMPLES = 1000  # paths named in a result
 
@@ -39,15 +42,15 @@ class Restored:
 
 @dataclass(frozen=True, slots=True)
 class How:
-    """How to restore: `force` overwrites local edits after storing them; `jobs` writers at a time; `link` hard-links large files.
+    """How to restore: `force` overwrites local edits after storing them; `link` hard-links large files; `crew` helps with fresh trees.
 
     `keep_sparse`: of a directory that is here in part, no patterns mean that part, not all of it.
     """
 
     force: bool = False
-    jobs: int = 2
     link: bool = False
     keep_sparse: bool = False
+    crew: Crew | None = None
 
 
 def restore(work: Workspace, path: str, wanted: Pointer, patterns: Sequence[str], how: How) -> Restored:
@@ -71,14 +74,24 @@ def restore(work: Workspace, path: str, wanted: Pointer, patterns: Sequence[str]
         have, outside = _split(have, chooses)
     is_safe = _anything if how.force or have is None else Earlier(work, path, have)
     made = plan(want, have, is_safe)
-    absent = _absent(work, want, made)
     _require_space(work, path, want, made)
     saved = _save(work, path, have, made) if how.force and have is not None else ()
-    outcome = materialise.apply(
-        made, want, have, work.location(path), work.cache, jobs=how.jobs, progress=work.progress, link=how.link
-    )
-    _remember(work, path, wanted, outcome, made, complete=not absent and outside is None)
-    return Restored(_result(path, want, have, made, outcome, absent, saved), tuple(outcome.damaged))
+    help_ = Help(how.link, how.force, None if how.link else how.crew, (wanted.digest, asked))
+    outcome = materialise.apply(made, want, have, work.location(path), work.cache, progress=work.progress, help_=help_)
+    if not outcome.abandoned:
+        _remember(work, path, wanted, outcome, made, whole=outside is None)
+    return Restored(_result(path, want, have, made, outcome, saved), tuple(outcome.damaged))
+
+
+@contextlib.contextmanager
+def crew_for(work: Workspace, versions: Iterable[tuple[str, Pointer]]) -> Iterator[Crew | None]:
+    """Forks a second process if a large directory is about to be written anew. To be called while there are no threads."""
+    large = [path for path, wanted in versions if wanted.kind == "directory" and wanted.files >= SHARE_FROM]
+    if not any(not os.path.lexists(work.location(path)) for path in large):
+        yield None
+        return
+    with Crew(materialise.write_part) as crew:
+        yield crew
 
 
 def _is_already(work: Workspace, path: str, wanted: Pointer, found: Scan) -> bool:
@@ -114,16 +127,6 @@ def _part(have: Snapshot, chosen: Sequence[int]) -> Snapshot:
     return Snapshot(scan, digests, bytearray(have.racy[i] for i in chosen), have.read_files)
 
 
-def _absent(work: Workspace, want: Entries, made: Plan) -> list[int]:
-    """Takes out of the plan what is not in the cache, and returns it."""
-    has = work.cache.has_file
-    absent = [i for i in made.write if want.flags[i] != EMPTY_DIR and not has(want.digest(i), want.sizes[i])]
-    if absent:
-        gone = set(absent)
-        made.write[:] = [i for i in made.write if i not in gone]
-    return absent
-
-
 def _require_space(work: Workspace, path: str, want: Entries, made: Plan) -> None:
     limit = work.cache.pack_below_bytes
     small = large = 0
@@ -140,12 +143,9 @@ def _require_space(work: Workspace, path: str, want: Entries, made: Plan) -> Non
 
 def _save(work: Workspace, path: str, have: Snapshot, made: Plan) -> tuple[str, ...]:
     """Stores what `--force` is about to overwrite, as a version of its own with a pointer in git's directory."""
+    earlier = Earlier(work, path, have)
     endangered = sorted({*made.replace.values(), *made.remove})
-    lost = [
-        j
-        for j in endangered
-        if have.scan.flags[j] != EMPTY_DIR and not work.cache.has_file(have.digest(j), have.scan.sizes[j])
-    ]
+    lost = [j for j in endangered if have.scan.flags[j] != EMPTY_DIR and not earlier(j)]
     if not lost:
         return ()
     part = _part(have, lost)
@@ -200,7 +200,7 @@ def remove_tree(work: Workspace, path: str, have: Snapshot) -> bool:
         return True
     empty = manifest.from_entries([])
     made = Plan(remove=list(range(len(have.scan))))
-    materialise.apply(made, empty, have, target, work.cache, jobs=1, progress=work.progress)
+    materialise.apply(made, empty, have, target, work.cache, progress=work.progress)
     try:
         os.rmdir(target)
     except OSError:
@@ -208,8 +208,9 @@ def remove_tree(work: Workspace, path: str, have: Snapshot) -> bool:
     return True
 
 
-def _remember(work: Workspace, path: str, wanted: Pointer, outcome: Outcome, made: Plan, *, complete: bool) -> None:
-    exact = not made.conflicts and not made.extra and not outcome.damaged and not outcome.blocked
+def _remember(work: Workspace, path: str, wanted: Pointer, outcome: Outcome, made: Plan, *, whole: bool) -> None:
+    complete = whole and not outcome.missing
+    exact = not (made.conflicts or made.extra or outcome.damaged or outcome.blocked)
     work.note_version(path, wanted.oid, whole=complete and exact)
     if complete:  # of a part, the next look puts old and new rows together
         work.remember(path, wanted.digest if exact else NO_VERSION, outcome.scan, outcome.digests, outcome.racy)
@@ -220,27 +221,21 @@ def _anything(_: int) -> bool:
 
 
 def _result(
-    path: str,
-    want: Entries,
-    have: Snapshot | None,
-    made: Plan,
-    outcome: Outcome,
-    absent: Sequence[int],
-    saved: tuple[str, ...],
+    path: str, want: Entries, have: Snapshot | None, made: Plan, outcome: Outcome, saved: tuple[str, ...]
 ) -> CheckedOutPath:
     conflicts = [] if have is None else [have.scan.paths[j] for j in made.conflicts]
     conflicts += outcome.blocked
-    written = len(made.write) - len(outcome.damaged) - len(outcome.blocked)
+    unwritten = len(outcome.damaged) + len(outcome.missing) + len(outcome.blocked)
     return CheckedOutPath(
         path=path,
-        written=written + len(made.chmod),
+        written=0 if outcome.abandoned else len(made.write) - unwritten + len(made.chmod),
         removed=len(made.remove),
         kept=len(made.keep),
         extra=len(made.extra),
-        written_bytes=made.bytes_to_write(want),
+        written_bytes=0 if outcome.abandoned else made.bytes_to_write(want),
         conflicts=tuple(_shown(path, inner) for inner in conflicts[:_EXAMPLES]),
         saved=saved,
-        missing=tuple(_shown(path, want.paths[i]) for i in absent[:_EXAMPLES]),
+        missing=tuple(_shown(path, want.paths[i]) for i in outcome.missing[:_EXAMPLES]),
     )
 
 

@@ -1,0 +1,75 @@
+"""Parts of directories: what patterns choose, and that they are remembered."""
+
+import os
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from dvlite.errors import UsageError
+from dvlite.workspace import sparse
+
+PATHS = [b"a", b"a/b", b"a/b/c.txt", b"a/bc", b"ab", b"img/1.jpg", b"img/2.png", b"img/deep/3.jpg", b"x[1]", b"x1", b"new\nline/f", b"\xff"]
+
+
+def chosen(*patterns):
+    return [path for path in PATHS if sparse.selector(patterns)(path)]
+
+
+@pytest.mark.parametrize(
+    ("patterns", "expected"),
+    [
+        (["a"], [b"a", b"a/b", b"a/b/c.txt", b"a/bc"]),
+        (["a/b"], [b"a/b", b"a/b/c.txt"]),
+        (["img/*.jpg"], [b"img/1.jpg"]),
+        (["img/**/*.jpg"], [b"img/1.jpg", b"img/deep/3.jpg"]),
+        (["**/*.jpg"], [b"img/1.jpg", b"img/deep/3.jpg"]),
+        (["img/[12].*"], [b"img/1.jpg", b"img/2.png"]),
+        (["img/[!1].*"], [b"img/2.png"]),
+        (["img/?.png"], [b"img/2.png"]),
+        (["x[1]"], [b"x[1]", b"x1"]),
+        (["new\nline"], [b"new\nline/f"]),
+        (["\udcff"], [b"\xff"]),
+        (["a/b", "img/2.png"], [b"a/b", b"a/b/c.txt", b"img/2.png"]),
+        (["*"], PATHS),
+        (["nothing"], []),
+        (["a.b"], []),
+        (["(a|b)"], []),
+    ],
+)
+def test_a_pattern_chooses(patterns, expected):
+    assert chosen(*patterns) == expected
+
+
+@given(st.text(st.characters(exclude_characters="\0", exclude_categories=["Cs"]), min_size=1, max_size=12))
+def test_any_text_is_a_pattern(text):
+    sparse.selector([text])(b"a/b")
+
+
+@given(st.text(st.characters(exclude_characters="\0*?[", exclude_categories=["Cs"]), min_size=1, max_size=12))
+def test_a_plain_path_chooses_itself(text):
+    assert sparse.selector([text])(os.fsencode(text))
+
+
+def test_patterns_are_remembered(tmp_path):
+    assert sparse.load(tmp_path / "state") == {}
+    patterns = {"data": ["b", "a", "a"], "other": ["*.jpg", "\udcff"], "whole": []}
+    sparse.store(tmp_path / "state", patterns)
+    assert sparse.load(tmp_path / "state") == {"data": ("a", "b"), "other": ("*.jpg", "\udcff")}
+
+
+@pytest.mark.parametrize("data", ["", "[]", "{", "null", "\udcff"])
+def test_a_damaged_file_of_patterns_does_not_crash(tmp_path, data):
+    (tmp_path / "sparse.json").write_bytes(data.encode("utf-8", "surrogateescape"))
+    try:
+        assert sparse.load(tmp_path) == {}
+    except Exception as error:
+        from dvlite.errors import DvliteError
+
+        assert isinstance(error, DvliteError)
+
+
+def test_a_pattern_that_chooses_nothing_is_refused_by_name():
+    sparse.require_matches("data", ["a", "img/*.jpg"], PATHS)
+    with pytest.raises(UsageError, match="nothing in 'data' is named 'nope'"):
+        sparse.require_matches("data", ["a", "nope"], PATHS)
