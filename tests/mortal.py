@@ -12,7 +12,25 @@ import os
 import signal
 import sys
 
-NAMES = ["chmod", "copy_file_range", "fchmod", "fdatasync", "fsync", "ftruncate", "link", "mkdir", "pwrite", "remove", "rename", "replace", "rmdir", "symlink", "truncate", "unlink", "write"]
+NAMES = [
+    "chmod",
+    "copy_file_range",
+    "fchmod",
+    "fdatasync",
+    "fsync",
+    "ftruncate",
+    "link",
+    "mkdir",
+    "pwrite",
+    "remove",
+    "rename",
+    "replace",
+    "rmdir",
+    "symlink",
+    "truncate",
+    "unlink",
+    "write",
+]
 
 
 class Counter:

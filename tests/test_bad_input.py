@@ -1,9 +1,12 @@
 """Bad input: one line that says what failed, a hint that says what to do, the documented exit code, and nothing written."""
 
+import contextlib
 import os
 import re
 import shutil
+import socket
 import subprocess
+import threading
 import time
 from array import array
 from pathlib import Path
@@ -172,7 +175,9 @@ def test_a_malformed_pointer_is_refused_in_one_line(here, name, verb):
     assert said.isprintable()
 
 
-@pytest.mark.parametrize("name", [".git", ".GIT", ".gitattributes", ".dvlite", "git~1", ".g\u200cit", "dvlite.yaml", "x.dvlite"])
+@pytest.mark.parametrize(
+    "name", [".git", ".GIT", ".gitattributes", ".dvlite", "git~1", ".g\u200cit", "dvlite.yaml", "x.dvlite"]
+)
 def test_7_to_10_a_pointer_beside_a_reserved_name_is_refused(here, name):
     good = dump(Pointer("file", Digest(bytes(32)), 1))
     (here.path / "sub").mkdir()
@@ -232,7 +237,10 @@ def publish(store: Path, rows: list[tuple[bytes, int, bytes]]) -> Pointer:
     data = manifest.encode_leaf(entries, 0, len(rows))
     digest = digest_manifest(data)
     places = []
-    for pack_class, kind, objects_ in ((pack.META, pack.KIND_MANIFEST, {digest: data}), (pack.FILES, pack.KIND_FILE, contents)):
+    for pack_class, kind, objects_ in (
+        (pack.META, pack.KIND_MANIFEST, {digest: data}),
+        (pack.FILES, pack.KIND_FILE, contents),
+    ):
         writer = pack.PackWriter(pack_class, os.urandom(16))
         for name, raw in objects_.items():
             writer.add(kind, name, raw)
@@ -303,8 +311,6 @@ def test_30_no_mode_but_the_executable_bit_is_ever_set(here):
 
 def test_12_a_folder_swapped_for_a_link_during_checkout_is_not_followed(here, tmp_path):
     """A racing process swaps a folder for a link while files are written; nothing lands outside."""
-    import threading
-
     outside = tmp_path / "outside"
     outside.mkdir()
     for number in range(60):
@@ -328,10 +334,8 @@ def test_12_a_folder_swapped_for_a_link_during_checkout_is_not_followed(here, tm
     try:
         for _ in range(25):
             for number in range(0, 60, 2):
-                try:
+                with contextlib.suppress(OSError):
                     os.unlink(sub / str(number))
-                except OSError:
-                    pass
             done = here.run("checkout", "--force", cwd=here.path)
             assert "Traceback" not in done.stderr
             assert os.listdir(outside) == []
@@ -380,8 +384,6 @@ def in_s3(tmp_path, run_cli, weed, s3_url):
 
 
 def test_an_unreachable_endpoint_says_how_long_it_was_tried(in_s3):
-    import socket
-
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
         endpoint = f"http://127.0.0.1:{taken.getsockname()[1]}"
@@ -419,7 +421,9 @@ def tiny_disk(tmp_path):
     """A disk of 8 MiB."""
     folder = tmp_path / "tiny"
     folder.mkdir()
-    made = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=8m", "dvlite-test", folder], capture_output=True, text=True)
+    made = subprocess.run(
+        ["mount", "-t", "tmpfs", "-o", "size=8m", "dvlite-test", folder], capture_output=True, text=True
+    )
     if made.returncode:
         pytest.skip(f"cannot mount a small disk here: {made.stderr.strip()}")
     yield folder

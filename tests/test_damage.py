@@ -41,7 +41,9 @@ def contents(clone: Clone) -> dict:
 
 def offsets(size: int) -> list[int]:
     """Positions in the header, in records, in the middle and in the footer of an object."""
-    return sorted({at % size for at in (0, 10, 25, 45, 64, 90, size // 4, size // 2, size - 90, size - 30, size - 14, size - 1)})
+    return sorted(
+        {at % size for at in (0, 10, 25, 45, 64, 90, size // 4, size // 2, size - 90, size - 30, size - 14, size - 1)}
+    )
 
 
 def flip(path: Path, at: int) -> bytes:
@@ -136,7 +138,9 @@ def test_damage_in_the_cache_is_never_pushed_and_adding_again_heals_it(world, tm
     flip(large, 60_000)
     said = here.fails(13, "push", "-r", "second")
     assert large.name in said
-    assert not objects(tmp_path / "second") or not any(name.startswith("roots/") for name in objects(tmp_path / "second"))
+    assert not objects(tmp_path / "second") or not any(
+        name.startswith("roots/") for name in objects(tmp_path / "second")
+    )
     here.dv("add", "data", "model.bin")
     here.dv("push", "-r", "second")
     there = here.clone(tmp_path / "there")
@@ -175,7 +179,9 @@ def test_data_that_a_remote_lost_is_missing_by_name_and_the_rest_comes_when_aske
     """A new tree with gaps would look like one from which somebody deleted files: it is only written on demand."""
     here, store = world
     there = colleague(here, tmp_path / "there", store)
-    biggest = max((path for name, path in objects(store).items() if name.startswith("packs/")), key=lambda p: p.stat().st_size)
+    biggest = max(
+        (path for name, path in objects(store).items() if name.startswith("packs/")), key=lambda p: p.stat().st_size
+    )
     biggest.unlink()
     done = there.run("pull", cwd=there.path)
     assert done.returncode == 12

@@ -210,7 +210,14 @@ def test_what_cannot_be_read_is_refused_by_name_with_nothing_half_done(tmp_path,
     home.mkdir()
     home.chmod(0o777)
     done = subprocess.run(
-        [*(["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups"] if os.geteuid() == 0 else []), sys.executable, "-m", "dvlite", "add", "data"],
+        [
+            *(["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups"] if os.geteuid() == 0 else []),
+            sys.executable,
+            "-m",
+            "dvlite",
+            "add",
+            "data",
+        ],
         cwd=here.path,
         capture_output=True,
         text=True,

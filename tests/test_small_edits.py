@@ -63,8 +63,7 @@ def insertion(tmp_path, run_cli, size: int) -> tuple[int, int]:
     here = start(tmp_path / "here", run_cli, str(tmp_path / "store"))
     block = 1 << 20
     with open(here.path / "model.bin", "wb") as file:
-        for number in range(size // block):
-            file.write(noise(block, number))
+        file.writelines(noise(block, number) for number in range(size // block))
     here.dv("add", "model.bin")
     here.commit("old")
     here.dv("push")

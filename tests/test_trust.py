@@ -8,7 +8,11 @@ import pytest
 from tests.clones import Clone, git, start
 from tests.trees import put
 
-SECRETS = {"AWS_ACCESS_KEY_ID": "AKIDPLANTED", "AWS_SECRET_ACCESS_KEY": "PLANTEDSECRET", "AWS_DEFAULT_REGION": "us-east-1"}
+SECRETS = {
+    "AWS_ACCESS_KEY_ID": "AKIDPLANTED",
+    "AWS_SECRET_ACCESS_KEY": "PLANTEDSECRET",
+    "AWS_DEFAULT_REGION": "us-east-1",
+}
 
 
 class Ear:

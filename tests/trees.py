@@ -7,7 +7,19 @@ import random
 import stat
 from pathlib import Path
 
-SCRIPTS = ["naïve.txt", "日本語.csv", "Ελληνικά", "русский", "العربية", "עברית", "हिन्दी", "ไทย", "한국어", "🙂🎉", "e\u0301 and \u00e9"]
+SCRIPTS = [
+    "naïve.txt",
+    "日本語.csv",
+    "Ελληνικά",
+    "русский",
+    "العربية",
+    "עברית",
+    "हिन्दी",
+    "ไทย",
+    "한국어",
+    "🙂🎉",
+    "e\u0301 and \u00e9",
+]
 AWKWARD = [
     b"new\nline",
     b"carriage\rreturn",

@@ -52,18 +52,19 @@ class Pack(NamedTuple):
 
     name: Digest
     pack_class: int
-    data: bytes | bytearray
+    data: bytes
     records: list[Record]
 
 
 class PackWriter:
-    """Builds one pack in memory; `nonce` is 16 fresh random bytes."""
+    """Builds one pack in memory; `nonce` is 16 fresh random bytes. Parts are joined once, at the end: a growing buffer is copied often."""
 
-    __slots__ = ("_data", "_records", "pack_class")
+    __slots__ = ("_length", "_parts", "_records", "pack_class")
 
     def __init__(self, pack_class: int, nonce: bytes) -> None:
         self.pack_class = pack_class
-        self._data = bytearray(_HEADER.pack(_MAGIC, pack_class, nonce))
+        self._parts: list[Buffer] = [_HEADER.pack(_MAGIC, pack_class, nonce)]
+        self._length = HEADER_BYTES
         self._records: list[Record] = []
 
     def __len__(self) -> int:
@@ -71,7 +72,7 @@ class PackWriter:
 
     @property
     def size_bytes(self) -> int:
-        return len(self._data) + len(self._records) * ROW_BYTES + TRAILER_BYTES
+        return self._length + len(self._records) * ROW_BYTES + TRAILER_BYTES
 
     def add(self, kind: int, digest: Digest, raw: bytes) -> Record:
         """Adds an object, compressed if that makes it smaller."""
@@ -79,20 +80,20 @@ class PackWriter:
         return self.add_stored(Record(kind, codec, 0, len(raw), len(stored), digest), stored)
 
     def add_stored(self, record: Record, stored: Buffer) -> Record:
-        """Adds a record as another pack stored it, without compressing it again."""
-        data = self._data
-        data += _RECORD.pack(
-            _RECORD_MAGIC, record.kind, record.codec, 0, record.raw_length, record.stored_length, record.digest
-        )
-        placed = Record(record.kind, record.codec, len(data), record.raw_length, record.stored_length, record.digest)
-        data += stored
+        """Adds a record as another pack stored it, without compressing it again. `stored` must not change until `finish`."""
+        kind, codec, _, raw_length, stored_length, digest = record
+        offset = self._length + RECORD_BYTES
+        self._parts += (_RECORD.pack(_RECORD_MAGIC, kind, codec, 0, raw_length, stored_length, digest), stored)
+        self._length = offset + stored_length
+        placed = Record(kind, codec, offset, raw_length, stored_length, digest)
         self._records.append(placed)
         return placed
 
     def finish(self) -> Pack:
-        """Appends the footer and returns the pack; the writer must not be used after it."""
-        self._data += encode_footer(self._records)
-        return Pack(digest_bytes(self._data), self.pack_class, self._data, self._records)
+        """Returns the pack; the writer must not be used after it."""
+        data = b"".join([*self._parts, encode_footer(self._records)])
+        self._parts.clear()
+        return Pack(digest_bytes(data), self.pack_class, data, self._records)
 
 
 def encode_footer(records: list[Record]) -> bytes:
@@ -194,29 +195,33 @@ def unpack(record: Record, stored: Buffer) -> bytes:
 
     A recipe is not named by its own bytes: formats.recipe checks it.
     """
+    return bytes(unpack_view(record, stored))
+
+
+def unpack_view(record: Record, stored: Buffer) -> Buffer:
+    """Does as `unpack`, but returns `stored` itself where nothing is compressed: no copy."""
     raw = _decode(record, stored)
     if record.kind != KIND_RECIPE and _digest(record.kind, raw) != record.digest:
         raise corrupt_object(record, "its bytes are not the ones that its name promises")
     return raw
 
 
-def _decode(record: Record, stored: Buffer) -> bytes:
+def _decode(record: Record, stored: Buffer) -> Buffer:
     if len(stored) != record.stored_length:
         raise corrupt_object(record, "it is cut short")
     if record.codec == RAW:
-        return bytes(stored)
+        return stored
     try:
         frame = zstandard.get_frame_parameters(stored)
         # checked before any allocation: a frame may declare an exabyte
         if frame.content_size != record.raw_length or frame.dict_id or record.raw_length > MAX_RECORD_BYTES:
             raise corrupt_object(record, "its compressed form declares another length")
-        raw = _thread_codecs()[1].decompress(stored, max_output_size=record.raw_length, allow_extra_data=False)
+        return _thread_codecs()[1].decompress(stored, max_output_size=record.raw_length, allow_extra_data=False)
     except zstandard.ZstdError:
         raise corrupt_object(record, "it cannot be decompressed") from None
-    return bytes(raw)
 
 
-def _digest(kind: int, raw: bytes) -> Digest:
+def _digest(kind: int, raw: Buffer) -> Digest:
     if kind == KIND_MANIFEST:
         return digest_manifest(raw)
     return digest_run(raw) if kind == KIND_RUN else digest_bytes(raw)

@@ -13,12 +13,13 @@ from pathlib import Path
 from dvlite.errors import ObjectCorrupt
 from dvlite.files import os_error
 from dvlite.formats.recipe import Recipe, Term
-from dvlite.oid import Digest, digest_bytes, digest_file, format_oid
+from dvlite.oid import Buffer, Digest, digest_bytes, digest_file, format_oid
 from dvlite.progress import Progress
 from dvlite.store import pack
 from dvlite.store.pack import Record
 from dvlite.store.writing import Writer
 
+_RUN_CHUNKS = 256  # written in one call; the kernel takes at most 1,024
 _MOST_CHUNKS = 4_000_000  # beyond it (about 128 GiB) a table of chunks would take too much memory: they are downloaded
 
 
@@ -130,33 +131,59 @@ class Partial:
             yield from (term.first + k for k in range(term.count) if not self._has_all(position, term, k))
 
     def write(self, name: Digest, records: list[Record], data: bytes, start: int, progress: Progress) -> None:
-        """Writes the chunks that a range of a pack, from `start`, holds; each is verified first."""
+        """Writes the chunks that a range of a pack, from `start`, holds; each is verified first. Neighbours are written in one call."""
         view = memoryview(data)
         for position in self._by_pack[name]:
             term = self.recipe.terms[position]
             offset = self._offsets[position]
             period = term.length_bytes // term.repeat
             self._check(term, records)
+            run: list[Buffer] = []
+            run_offset = run_length = 0
             for k in range(term.count):
                 record = records[term.first + k]
                 begin = record.offset - start
-                if begin >= 0 and begin + record.stored_length <= len(view) and not self._has_all(position, term, k):
-                    chunk = pack.unpack(record, view[begin : begin + record.stored_length])
+                inside = begin >= 0 and begin + record.stored_length <= len(view)
+                if inside and not self._has_all(position, term, k):
+                    if len(run) >= _RUN_CHUNKS or (run and run_offset + run_length != offset):
+                        self._write_run(run, run_offset, run_length, period, term.repeat)
+                        run, run_length = [], 0
+                    if not run:
+                        run_offset = offset
+                    run.append(pack.unpack_view(record, view[begin : begin + record.stored_length]))
+                    run_length += record.raw_length
                     for turn in range(term.repeat):
-                        self._pwrite(chunk, offset + turn * period)
                         self._mark_number(position, k + turn * term.count)
-                    progress.advance(size_bytes=len(chunk) * term.repeat)
+                    progress.advance(size_bytes=record.raw_length * term.repeat)
                 offset += record.raw_length
+            if run:
+                self._write_run(run, run_offset, run_length, period, term.repeat)
+
+    def _write_run(self, run: list[Buffer], offset: int, length: int, period: int, repeat: int) -> None:
+        if not self.resumed and all(not chunk[0] and not bytes(chunk).strip(b"\0") for chunk in run):  # leave a hole
+            return
+        try:
+            for turn in range(repeat):
+                written = os.pwritev(self._file, run, offset + turn * period)
+                if written != length:  # a short write: the rest piece by piece
+                    joined = b"".join(run)
+                    while written < length:
+                        written += os.pwrite(self._file, joined[written:], offset + turn * period + written)
+        except OSError as error:
+            raise os_error(error, "write", self._path) from error
 
     def finish(self, label: str) -> None:
         """Checks the whole file and gives it its place in the cache."""
-        if digest_file(self._file, self._size) != self._digest:
+        synced = self._writer.sync_soon(self._file)  # the disk works while we hash
+        right = digest_file(self._file, self._size) == self._digest
+        synced.result()
+        if not right:
             os.unlink(self._path)
             raise ObjectCorrupt(
                 f"object {format_oid('blake3', self._digest)} on {label} is damaged: its chunks do not make the file that its name promises",
                 hint="push it again from a clone that has it",
             )
-        self._writer.adopt_file(self._path, self._digest, self._size)
+        self._writer.adopt_file(self._path, self._digest, self._size, sync=False)
         self._writer.cache.just_verified.add(self._digest)
 
     # --- bookkeeping ---

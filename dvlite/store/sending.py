@@ -9,6 +9,7 @@ import os
 from array import array
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
+from typing import NamedTuple
 
 from dvlite.errors import ObjectCorrupt, ObjectMissing
 from dvlite.formats import recipe
@@ -37,8 +38,8 @@ class Sender:
         self._config = catalog.require_writable()
         self._open: dict[int, PackWriter] = {}
         self._slots: dict[int, _Slot] = {}
-        self._flying: list[Future[None]] = []
-        self._rows: list[Location] = []
+        self._flying: list[_Flight] = []
+        self._rows: list[Location] = []  # of packs that arrived and are in no index yet
         self._drafts: list[_Draft] = []
         self._since_index = 0
         self.packs: set[Digest] = set()
@@ -53,7 +54,7 @@ class Sender:
         known = _KnownChunks(self._catalog)
         for digest, size_bytes, path in made.large:
             self._large(digest, size_bytes, path, known, chunk_bases(path))
-        self._checkpoint(made.nodes)
+        self._finish(made.nodes)
         self._remote.forget("unfinished", {name.hex() for name in self.packs})
         self._progress.finish()
 
@@ -149,12 +150,20 @@ class Sender:
         if slot is not None:
             slot.pack = finished.name
         while len(self._flying) >= self._remote.jobs:
-            self._flying.pop(0).result()
+            self._arrive()
         name = f"packs/{finished.name.hex()}"
-        self._flying.append(self._remote.submit(lambda: self._remote.put(name, finished.data)))
-        self._rows.extend(index.rows_of(finished))
-        self._since_index += 1
+        sent = self._remote.submit(lambda: self._remote.put(name, finished.data))
+        self._flying.append(_Flight(sent, index.rows_of(finished), slot))
         self._shipped(finished)
+
+    def _arrive(self) -> None:
+        """Waits for the oldest pack on its way; only now may an index or a recipe name it."""
+        sent, rows, slot = self._flying.pop(0)
+        sent.result()
+        self._rows.extend(rows)
+        self._since_index += 1
+        if slot is not None:
+            slot.arrived = True
 
     def _shipped(self, finished: pack.Pack) -> None:
         self.packs.add(finished.name)
@@ -165,51 +174,66 @@ class Sender:
         elif finished.pack_class == pack.META and len(finished.data) < 1 << 20:
             self._remote.keep("meta", finished.name.hex(), bytes(finished.data))
 
-    def _checkpoint(self, nodes: Sequence[Digest] | None = None) -> None:
-        """Waits for the packs on their way, then publishes recipes that are ready and an index of all that arrived.
+    def _checkpoint(self) -> None:
+        """Publishes what arrived so far, while other packs are on their way: recipes whose chunks are there, and an index."""
+        self._add_recipes()
+        self._ship(pack.META)
+        self._put_index()
 
-        With `nodes` it is the last one: everything is shipped, the listings with the recipes.
-        """
-        if nodes is not None:
-            for pack_class in [pack_class for pack_class in self._open if pack_class != pack.META]:
-                self._ship(pack_class)
-        self._land()
+    def _finish(self, nodes: Sequence[Digest]) -> None:
+        """Ships everything, the listings with the last recipes, and waits until all of it arrived and is indexed."""
+        for pack_class in [pack_class for pack_class in self._open if pack_class != pack.META]:
+            self._ship(pack_class)
+        while self._flying:
+            self._arrive()
+        self._add_recipes()
+        for digest in nodes:
+            self._copy(digest, KIND_MANIFEST)
+        self._ship(pack.META)
+        while self._flying:
+            self._arrive()
+        self._put_index()
+
+    def _add_recipes(self) -> None:
         ready = [draft for draft in self._drafts if draft.ready]
         self._drafts = [draft for draft in self._drafts if not draft.ready]
         for draft in ready:
             made = draft.recipe()
             self.packs.update(made.packs)
             data = recipe.dump(made)
-            record = Record(KIND_RECIPE, pack.RAW, 0, len(data), len(data), made.digest)
             writer = self._writer(pack.META)
-            writer.add_stored(record, data)
+            writer.add_stored(Record(KIND_RECIPE, pack.RAW, 0, len(data), len(data), made.digest), data)
             if writer.size_bytes >= pack.TARGET_BYTES:
                 self._ship(pack.META)
-        for digest in nodes or ():
-            self._copy(digest, KIND_MANIFEST)
-        self._ship(pack.META)
-        self._land()
-        if self._rows:
-            data = index.encode(self._rows, os.urandom(16))
-            name = digest_bytes(data).hex()
-            self._remote.put(f"index/{name}", data)
-            self._remote.keep("index", name, data)
-            self.written_indexes.append((f"index/{name}", len(data)))
-            self._rows = []
-        self._since_index = 0
 
-    def _land(self) -> None:
-        while self._flying:
-            self._flying.pop(0).result()
+    def _put_index(self) -> None:
+        self._since_index = 0
+        if not self._rows:
+            return
+        data = index.encode(self._rows, os.urandom(16))
+        name = digest_bytes(data).hex()
+        self._remote.put(f"index/{name}", data)
+        self._remote.keep("index", name, data)
+        self.written_indexes.append((f"index/{name}", len(data)))
+        self._rows = []
+
+
+class _Flight(NamedTuple):
+    """A pack on its way: the request, the rows that will index it, the slot that its chunks were promised in."""
+
+    sent: Future[None]
+    rows: list[Location]
+    slot: _Slot | None
 
 
 class _Slot:
-    """A pack that has no name before it is finished."""
+    """A pack that has no name before it is finished, and may not be named before it arrived."""
 
-    __slots__ = ("pack",)
+    __slots__ = ("arrived", "pack")
 
     def __init__(self, name: Digest | None = None) -> None:
         self.pack = name
+        self.arrived = name is not None
 
 
 class _Draft:
@@ -224,7 +248,7 @@ class _Draft:
 
     @property
     def ready(self) -> bool:
-        return all(slot.pack is not None for slot, _ in self._terms)
+        return all(slot.arrived for slot, _ in self._terms)
 
     @property
     def fragmented(self) -> bool:

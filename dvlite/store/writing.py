@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import Self
 
@@ -34,6 +35,7 @@ class Writer:
         self._sound: set[Digest] = set()  # large files whose copy in the cache was verified or made in this session
         self.stored_bytes = 0  # what this session added to the disk
         self._stack = contextlib.ExitStack()
+        self._syncing = ThreadPoolExecutor(1)
 
     def __enter__(self) -> Self:
         self.cache.create()
@@ -45,6 +47,11 @@ class Writer:
 
     def __exit__(self, *_: object) -> None:
         self._stack.close()
+        self._syncing.shutdown()
+
+    def sync_soon(self, descriptor: int) -> Future[None]:
+        """Starts to make an open file durable in the background; its result must be waited for before the file gets a name."""
+        return self._syncing.submit(os.fsync, descriptor)
 
     def _clear_temporary(self) -> None:
         """Removes what killed processes left; nobody else writes at this moment, so it is nobody's."""
@@ -89,8 +96,10 @@ class Writer:
                         f"cannot add {files.quote(name)}: it changed while it was read",
                         hint="run dvlite add again when nothing writes to it",
                     )
+                synced = self.sync_soon(copy.fileno())
                 digest = digest_file(copy.fileno(), before.st_size)
-            self.adopt_file(temporary, digest, before.st_size)
+                synced.result()
+            self.adopt_file(temporary, digest, before.st_size, sync=False)
         except OSError as error:
             raise files.os_error(error, "store", name) from error
         finally:

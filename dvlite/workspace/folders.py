@@ -92,8 +92,11 @@ def publish(temporary: bytes, name: bytes, folder: int) -> None:
     """Gives a complete file its name; an empty folder in its place gives way."""
     try:
         os.rename(temporary, name, src_dir_fd=folder, dst_dir_fd=folder)
-    except IsADirectoryError:
-        os.rmdir(name, dir_fd=folder)
+    except IsADirectoryError as blocked:
+        try:
+            os.rmdir(name, dir_fd=folder)
+        except OSError:  # something of the user's is in it
+            raise blocked from None
         os.rename(temporary, name, src_dir_fd=folder, dst_dir_fd=folder)
 
 

@@ -19,11 +19,11 @@ from dvlite.errors import DvliteError, FormatError, ObjectCorrupt, ObjectMissing
 from dvlite.files import os_error, quote, temporary_name, wait_out
 from dvlite.formats.manifest import EMPTY_DIR, EXECUTABLE, SYMLINK, Entries
 from dvlite.oid import FILE as FILE_OID
-from dvlite.oid import format_oid
+from dvlite.oid import Buffer, format_oid
 from dvlite.progress import Progress
 from dvlite.store.cache import Cache
 from dvlite.store.large import open_large, open_verified
-from dvlite.store.pack import KIND_FILE, unpack
+from dvlite.store.pack import KIND_FILE, unpack_view
 from dvlite.workspace.crew import Help, Job, Report
 from dvlite.workspace.folders import Folders, publish, remove_entries, unchanged
 from dvlite.workspace.identify import Snapshot, symlink_problem
@@ -244,11 +244,11 @@ class TreeWriter:
         finally:
             os.close(descriptor)
 
-    def _read_small(self, i: int) -> bytes:
+    def _read_small(self, i: int) -> Buffer:
         digest = self._want.digest(i)
         places = self._cache.locations(digest, (KIND_FILE,))
         if len(places) == 1:
-            return unpack(places[0].record, self._cache.stored(places[0]))
+            return unpack_view(places[0].record, self._cache.stored(places[0]))
         return self._cache.read_file(digest, self._want.sizes[i])
 
     def _large(self, i: int, folder: int, name: bytes, *, fresh: bool) -> os.stat_result:
@@ -291,7 +291,7 @@ class TreeWriter:
 
     def _symlink(self, i: int, folder: int, name: bytes) -> os.stat_result:
         want = self._want
-        target = self._read_small(i)
+        target = bytes(self._read_small(i))
         problem = symlink_problem(want.paths[i], target)
         if problem is not None:
             raise FormatError(

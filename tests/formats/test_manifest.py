@@ -1,5 +1,6 @@
 """Listings: the same directory has the same name, comparing is exact and lazy, and hostile listings are refused whole."""
 
+import contextlib
 import random
 import struct
 import time
@@ -82,7 +83,9 @@ def test_nodes_keep_their_bounds():
     assert 5 < len(leaves) < 25
 
 
-names = st.binary(min_size=1, max_size=6).filter(lambda name: b"/" not in name and b"\0" not in name and name not in (b".", b".."))
+names = st.binary(min_size=1, max_size=6).filter(
+    lambda name: b"/" not in name and b"\0" not in name and name not in (b".", b"..")
+)
 flags = st.sampled_from([FILE, FILE | EXECUTABLE, SYMLINK, EMPTY_DIR])
 directories = st.dictionaries(names, st.tuples(flags, st.binary(max_size=3)), max_size=30)
 
@@ -122,7 +125,7 @@ START = {f"{i * 331 % 10**6:06d}".encode(): b"x" for i in range(3000)}
 @given(st.integers(0, 2**32), st.integers(0, 60))
 def test_the_name_of_a_directory_does_not_depend_on_its_history(seed, edits):
     target = edited(START, seed, edits)
-    back = {path: content for path, content in reversed(list(target.items()))}
+    back = dict(reversed(list(target.items())))
     assert listing(target)[0] == listing(back)[0]
     detour = edited(target, seed + 1, 10) | target
     for path in set(detour) - set(target):
@@ -146,9 +149,7 @@ def test_comparing_finds_what_brute_force_finds(seed, edits):
 
 @given(directories, directories)
 def test_comparing_small_listings_finds_what_brute_force_finds(one, two):
-    sides = [
-        {path: entry(path, content, kind) for path, (kind, content) in side.items()} for side in (one, two)
-    ]
+    sides = [{path: entry(path, content, kind) for path, (kind, content) in side.items()} for side in (one, two)]
     built = [build(sorted(side.values(), key=lambda e: e.path)) for side in sides]
     read = (built[0][1] | built[1][1]).__getitem__
     expected = [
@@ -307,7 +308,8 @@ def test_any_bytes_are_a_node_or_an_error_of_ours(data):
     try:
         manifest.decode(data, Digest(bytes(32)))
     except DvliteError as error:
-        assert "\n" not in error.message
+        if "\n" in error.message:
+            pytest.fail(error.message)
 
 
 def branch_bytes(level: int, children: list[Digest], last: list[bytes]) -> bytes:
@@ -348,10 +350,8 @@ def test_31_a_billion_entries_in_a_few_kilobytes_are_refused_at_once(leaf):
         lambda: list(manifest.compare(other[0].root, root, read)),
     ):
         reads = 0
-        try:
+        with contextlib.suppress(ObjectCorrupt):
             walk()
-        except ObjectCorrupt:
-            pass
     assert time.monotonic() - started < 2
 
 

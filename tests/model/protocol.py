@@ -141,7 +141,9 @@ class _Model:
                 continue
             if client.kind == "forget":
                 roots = frozenset(root for root in state.roots if root.name != "r0")
-                yield state.with_client(place, client._replace(step="ended"), roots=roots, promised=state.promised - {"r0"})
+                yield state.with_client(
+                    place, client._replace(step="ended"), roots=roots, promised=state.promised - {"r0"}
+                )
                 continue
             if state.crashes < self._crashes:
                 yield from self._die(state, place, client)
@@ -224,7 +226,9 @@ class _Model:
 
     def _condemn(self, state: State, place: int, me: Client) -> Iterator[State]:
         for number, names in state.condemned:  # finish what another gc began
-            yield state.with_client(place, Client("gc", number, "roots", NOTHING, names, 10 * me.number + 10, me.relied))
+            yield state.with_client(
+                place, Client("gc", number, "roots", NOTHING, names, 10 * me.number + 10, me.relied)
+            )
         names = sorted(pack.name for pack in state.packs)
         for size in range(1, len(names) + 1):
             for chosen in map(frozenset, combinations(names, size)):
@@ -249,7 +253,9 @@ class _Model:
         packs = frozenset(pack for pack in state.packs if pack.name != name)
         me = me._replace(work=me.work - {name})
         yield state.with_client(place, me, packs=packs)
-        if state.crashes < self._crashes and packs != state.packs:  # timed out and repeated: the first is still on its way
+        if (
+            state.crashes < self._crashes and packs != state.packs
+        ):  # timed out and repeated: the first is still on its way
             late = state.late | {Late("delete", name)}
             yield state.with_client(place, me, packs=packs, late=late, crashes=state.crashes + 1)
 

@@ -7,7 +7,10 @@ from tests.model.protocol import RULES, Pack
 
 A, B, AB = frozenset("a"), frozenset("b"), frozenset("ab")
 SITUATIONS = {
-    "a push that relies on a pack, a gc, a root that is dropped": (([A], 1, [Pack("X", A)], [Pack("r0", A)]), {"forget": True}),
+    "a push that relies on a pack, a gc, a root that is dropped": (
+        ([A], 1, [Pack("X", A)], [Pack("r0", A)]),
+        {"forget": True},
+    ),
     "two pushes and a gc": (([A, A], 1, [Pack("Xa", A)], []), {}),
     "a pack of which half is needed": (([B], 1, [Pack("X", AB)], [Pack("r0", A)]), {"forget": True}),
     "two gcs and two copies": (([], 2, [Pack("X", A), Pack("Y", A)], [Pack("r0", A)]), {}),

@@ -104,7 +104,9 @@ def test_an_object_whose_bytes_are_not_its_name_s_is_refused(site, store, prefix
         look(site).indexes()
 
 
-@pytest.mark.parametrize("name", ["packs/x", f"packs/{'AB' * 32}".lower()[:-1], f"packs/{'ab' * 32}/x", "index/readme", "index/00"])
+@pytest.mark.parametrize(
+    "name", ["packs/x", f"packs/{'AB' * 32}".lower()[:-1], f"packs/{'ab' * 32}/x", "index/readme", "index/00"]
+)
 def test_40_foreign_keys_are_passed_over(site, store, name):
     store.put(name, b"")
     assert look(site).locations(A, (KIND_FILE,))
@@ -181,7 +183,10 @@ def at(offset: int, length: int) -> Location:
 
 def test_ranges_join_what_is_close_and_keep_what_is_far_apart():
     places = [at(5_000_000, 10), at(100, 50), at(200, 50), at(40_000, 10)]
-    assert [(start, end, len(group)) for start, end, group in ranges(places)] == [(100, 40_010, 3), (5_000_000, 5_000_010, 1)]
+    assert [(start, end, len(group)) for start, end, group in ranges(places)] == [
+        (100, 40_010, 3),
+        (5_000_000, 5_000_010, 1),
+    ]
 
 
 def test_ranges_are_bounded():

@@ -59,7 +59,9 @@ def test_an_insertion_changes_the_chunks_around_it_alone(at, inserted):
     for content in (data, data[:at] + inserted + data[at:]):
         with tempfile.TemporaryFile() as file:
             os.pwrite(file.fileno(), content, 0)
-            sets.append({digest_bytes(chunk): len(chunk) for chunk in chunking.chunks(file.fileno(), len(content), CHUNKS)})
+            sets.append(
+                {digest_bytes(chunk): len(chunk) for chunk in chunking.chunks(file.fileno(), len(content), CHUNKS)}
+            )
     assert sum(length for digest, length in sets[1].items() if digest not in sets[0]) < 12 * CHUNKS.max_bytes // 2
 
 

@@ -34,7 +34,8 @@ def term(whole, first, count, repeat=1):
 
 TERMS = (term(TWO, 3, 5), term(ONE, 0, 20), term(TWO, 0, 2, 3), term(ONE, 7, 1, 4), term(TWO, 3, 5))
 CONTENT = b"".join(
-    b"".join((PIECES[:20] if t.pack == ONE.name else PIECES[20:])[t.first : t.first + t.count]) * t.repeat for t in TERMS
+    b"".join((PIECES[:20] if t.pack == ONE.name else PIECES[20:])[t.first : t.first + t.count]) * t.repeat
+    for t in TERMS
 )
 DIGEST = digest_bytes(CONTENT)
 RECIPE = Recipe(DIGEST, len(CONTENT), TERMS)

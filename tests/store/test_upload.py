@@ -169,8 +169,10 @@ def test_damage_in_the_cache_is_not_pushed(world, store, content):
     here = world.site("here")
     version = here.add("data", content)
     large = here.cache.large_path(digest_bytes(LARGE))
-    damaged = large if large.exists() else next(
-        path for path in (here.cache.folder / "packs").iterdir() if path.read_bytes()[8] == pack.FILES
+    damaged = (
+        large
+        if large.exists()
+        else next(path for path in (here.cache.folder / "packs").iterdir() if path.read_bytes()[8] == pack.FILES)
     )
     data = bytearray(damaged.read_bytes())
     data[60 if damaged != large else 5000] ^= 1
@@ -252,7 +254,7 @@ def test_an_interrupted_push_of_a_large_file_continues(world, store, small_packs
     def die():
         raise Interrupted
 
-    here = world.site("here", store=HookStore(store, 30, die, lambda operation, name: operation == "put"))
+    here = world.site("here", store=HookStore(store, 30, die, lambda operation, _: operation == "put"))
     version = here.add("big", big)
     with pytest.raises(Interrupted):
         here.push(version)
@@ -270,7 +272,7 @@ def test_an_interrupted_push_of_small_files_continues(world, store, small_packs)
     def die():
         raise Interrupted
 
-    here = world.site("here", store=HookStore(store, 25, die, lambda operation, name: operation == "put"))
+    here = world.site("here", store=HookStore(store, 25, die, lambda operation, _: operation == "put"))
     version = here.add("data", content)
     with pytest.raises(Interrupted):
         here.push(version)
@@ -300,7 +302,7 @@ def test_a_merge_that_dies_before_it_deletes_loses_nothing(world, store):
     def die():
         raise Interrupted
 
-    here = world.site("here", store=HookStore(store, 1, die, lambda operation, name: operation == "delete"))
+    here = world.site("here", store=HookStore(store, 1, die, lambda operation, _: operation == "delete"))
     contents = {f"p{i}": {"f": noise(200, i)} for i in range(20)}
     versions = {path: here.add(path, content) for path, content in contents.items()}
     for version in versions.values():
@@ -378,7 +380,7 @@ def test_a_gc_at_any_moment_of_a_push_loses_nothing_that_was_reported(tmp_path, 
         store = MemoryStore()
         world = World(tmp_path / str(at), store)
         collector = Collector(store)
-        hook = HookStore(store, at, lambda: collector.collect(everything=everything, delete=delete))
+        hook = HookStore(store, at, lambda gc=collector: gc.collect(everything=everything, delete=delete))
         here, version, content = scenario(world, hook)
         try:
             here.push(version)
@@ -452,7 +454,9 @@ def test_one_failed_upload_fails_the_push(world, store):
     def refuse():
         raise RemoteError("cannot write 'packs/x': denied")
 
-    here = world.site("here", store=HookStore(store, 1, refuse, lambda operation, name: operation == "put" and "packs/" in name))
+    here = world.site(
+        "here", store=HookStore(store, 1, refuse, lambda operation, name: operation == "put" and "packs/" in name)
+    )
     version = here.add("data", SMALL | {"big": LARGE})
     with pytest.raises(RemoteError, match="denied"):
         here.push(version)

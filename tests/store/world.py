@@ -78,12 +78,12 @@ class Site:
     def push(self, *versions: Version) -> upload.Done:
         """Pushes by the protocol, with what this site pushed before as earlier versions."""
         bases = {
-            version.path: [(known.kind, known.digest) for known in self.versions.get(version.path, ()) if known != version]
+            version.path: [
+                (known.kind, known.digest) for known in self.versions.get(version.path, ()) if known != version
+            ]
             for version in versions
         }
-        return upload.run(
-            Catalog(self.remote).look(), self.cache, versions, bases, self._chunk_bases, SIGNER, QUIET
-        )
+        return upload.run(Catalog(self.remote).look(), self.cache, versions, bases, self._chunk_bases, SIGNER, QUIET)
 
     def _chunk_bases(self, path: str) -> Sequence[Digest]:
         return [known.digest for known in self.versions.get(path, ()) if known.kind == FILE_OID]
@@ -98,7 +98,9 @@ class Site:
             if problems:
                 raise problems[0]
             entries = manifest.load(version.digest, self.cache.read_node)
-            needs = [Need(entries.digest(i), entries.sizes[i], os.fsdecode(entries.paths[i])) for i in range(len(entries))]
+            needs = [
+                Need(entries.digest(i), entries.sizes[i], os.fsdecode(entries.paths[i])) for i in range(len(entries))
+            ]
         return download.run(catalog, self.cache, needs, QUIET)
 
     def content(self, version: Version) -> dict[str, bytes] | bytes:
@@ -145,7 +147,7 @@ class HookStore:
         store: ObjectStore,
         at: int,
         action: Callable[[], None],
-        matches: Callable[[str, str], bool] = lambda operation, name: True,
+        matches: Callable[[str, str], bool] = lambda _operation, _name: True,
     ) -> None:
         self.label, self.store = store.label, store
         self._at, self._action, self._matches = at, action, matches

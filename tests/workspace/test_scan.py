@@ -15,7 +15,7 @@ from dvlite.workspace.scan import scan
 from tests.trees import make_everything, put
 
 
-def look(path, matches=lambda inner, folder: False, names=ignore.BUILT_IN):
+def look(path, matches=lambda _inner, _folder: False, names=ignore.BUILT_IN):
     return scan(path, "data", matches, names, NullProgress())
 
 
@@ -150,7 +150,7 @@ def test_the_signature_notices_every_touch(tmp_path):
     first = changed(lambda: os.utime(tmp_path / "data" / "b", (1, 1)))
     first = changed(lambda: (tmp_path / "data" / "b").chmod(0o755))
     first = changed(lambda: os.rename(tmp_path / "data" / "b", tmp_path / "data" / "d"))
-    first = changed(lambda: (tmp_path / "data" / "empty").rmdir())
+    first = changed((tmp_path / "data" / "empty").rmdir)
     changed(lambda: put(tmp_path / "data" / "new", b""))
 
 

@@ -15,7 +15,7 @@ ROOT = Digest(bytes(range(32)))
 
 
 def look(folder):
-    return scan(folder, "data", lambda inner, is_folder: False, frozenset(), NullProgress())
+    return scan(folder, "data", lambda _inner, _is_folder: False, frozenset(), NullProgress())
 
 
 def made(tmp_path, names=("a", "b", "sub/c"), racy=None):
