@@ -163,6 +163,7 @@ class Session:
     flags: Mapping[str, Any]
     opened: Repo | None = None
     trusted: set[str] = field(default_factory=set)
+    declined: set[str] = field(default_factory=set)
 
     def repo(self, start: str = ".") -> Repo:
         """Opens the repository around the current folder."""
@@ -186,7 +187,9 @@ class Session:
             except Untrusted as error:
                 self.progress.finish()
                 place = getattr(error, "place", None)
-                if place is None or place in self.trusted or not self._approves(place):
+                if place is None or place in self.trusted or place in self.declined or not self._approves(place):
+                    if place is not None:
+                        self.declined.add(place)
                     raise
                 self.trusted.add(place)
                 from dvlite.commands.remote import remote_trust
@@ -241,6 +244,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Runs the command line and returns the exit code; raises nothing."""
     arguments = list(sys.argv[1:] if argv is None else argv)
     flags: dict[str, Any] = {}
+    if sys.stdout is None or sys.stderr is None:  # closed by the caller (`dvlite status >&-`)
+        nowhere = open(os.devnull, "w", encoding="utf-8")  # noqa: SIM115  # for the rest of the process
+        sys.stdout, sys.stderr = sys.stdout or nowhere, sys.stderr or nowhere
     try:
         code = _invoke(arguments, flags)
         sys.stdout.flush()
@@ -296,7 +302,7 @@ NO_WAIT = click.option(
 )
 REMOTE = click.option("-r", "--remote", metavar="NAME", help="The remote; else the default one.")
 REVISION = click.option("--rev", "revision", metavar="R", help="As of this commit, tag or branch.")
-JOBS = click.option("-j", "--jobs", metavar="N", type=click.IntRange(1, 512), help="Transfers at a time.")
+JOBS = click.option("-j", "--jobs", metavar="N", type=click.IntRange(1, 256), help="Transfers at a time.")
 DRY_RUN = click.option("-n", "--dry-run", is_flag=True, help="Say what would be done, do nothing.")
 FORCE = click.option("-f", "--force", is_flag=True, help="Overwrite changed files; the cache keeps what they were.")
 EXIT_CODE = click.option("--exit-code", is_flag=True, help="Exit with 1 if anything is found.")
@@ -396,6 +402,11 @@ def _pull_all(session: Session, directory: str, jobs: int | None) -> Any:
 
     scope = _scope()
     repo = session.repo(directory)
+    if not repo.config.remote_names():
+        session.output.warning(
+            f"no remote is configured in {directory}; there: dvlite remote add URL, then dvlite pull"
+        )
+        return None
     return verb(repo, (), remote=None, scope=scope, jobs=jobs, dry_run=False, force=False, progress=session.progress)
 
 

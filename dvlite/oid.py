@@ -7,9 +7,9 @@ Inside the store an object is known by its 32 raw bytes (`Digest`); in text by i
 
 from __future__ import annotations
 
-import mmap
 import os
 import re
+from collections.abc import Callable
 from typing import NewType
 
 from blake3 import blake3
@@ -28,7 +28,7 @@ _CONTEXTS = {
     RUN: "dvlite 2026-11 run record v1",
 }
 _OID = re.compile(r"(blake3|manifest|run):([0-9a-f]{64})")
-_MMAP_FROM = 1 << 20  # below this, one read is faster than a mapping
+_PIECE_BYTES = 4 << 20
 
 Buffer = bytes | bytearray | memoryview
 
@@ -51,12 +51,23 @@ def digest_run(record: Buffer) -> Digest:
     return Digest(blake3(record, derive_key_context=_CONTEXTS[RUN]).digest())
 
 
-def digest_file(descriptor: int, size_bytes: int) -> Digest:
-    """Returns the BLAKE3-256 of an open file, read from its start; large files are mapped and hashed by all cores."""
-    if size_bytes < _MMAP_FROM:
+def digest_file(descriptor: int, size_bytes: int, advance: Callable[[int], None] | None = None) -> Digest:
+    """Returns the BLAKE3-256 of an open file, read from its start, by all cores; `advance` is told of each piece, in bytes.
+
+    Read, not mapped: a mapping dies of SIGBUS if another program truncates the file, and fills the holes of a sparse file on tmpfs.
+    """
+    if size_bytes < _PIECE_BYTES:
         return digest_bytes(os.pread(descriptor, size_bytes + 1, 0))
-    with mmap.mmap(descriptor, 0, prot=mmap.PROT_READ) as view:
-        return Digest(blake3(view, max_threads=blake3.AUTO).digest())
+    state = blake3(max_threads=blake3.AUTO)
+    buffer = bytearray(_PIECE_BYTES)
+    view = memoryview(buffer)
+    offset = 0
+    while count := os.preadv(descriptor, [buffer], offset):
+        state.update(view[:count])
+        offset += count
+        if advance is not None:
+            advance(count)
+    return Digest(state.digest())
 
 
 class FileHasher:

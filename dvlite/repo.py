@@ -85,7 +85,7 @@ class Repo:
         self.git = git
         self.config = config
         self._environ = environ
-        self._wait = wait
+        self.waits = wait  # for locks; False: Busy instead
 
     @property
     def state_dir(self) -> Path:
@@ -120,7 +120,7 @@ class Repo:
     ) -> AbstractContextManager[None]:
         """Holds this worktree's lock, exclusively: for whatever writes the work tree. Raises Busy if it must not `wait`."""
         self.state_dir.mkdir(parents=True, exist_ok=True)
-        return files.lock(self.state_dir / "lock", wait=self._wait if wait is None else wait, waiting=waiting)
+        return files.lock(self.state_dir / "lock", wait=self.waits if wait is None else wait, waiting=waiting)
 
     # -- paths
 

@@ -387,7 +387,9 @@ def test_an_unreachable_endpoint_says_how_long_it_was_tried(in_s3):
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
         endpoint = f"http://127.0.0.1:{taken.getsockname()[1]}"
-        here = in_s3(endpoint=endpoint)
+        here = in_s3()
+        here.dv("config", "remotes.origin.endpoint_url", endpoint)
+        here.dv("remote", "trust", endpoint)
         started = time.monotonic()
         said = refused(here, 1, "push")
         assert time.monotonic() - started < 30

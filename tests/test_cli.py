@@ -274,7 +274,14 @@ def test_remote_add_names_the_remote_origin_if_not_told(project, invoke, stand_i
     assert call.args[1:] == ("backup", "/data")
 
 
+def _with_remote(project):
+    """Makes a remote known, as every repository has that is worth pulling."""
+    with (Path(project) / ".dvlite" / "config.yaml").open("a") as file:
+        file.write("remotes:\n  origin:\n    url: ../store\n")
+
+
 def test_clone_pulls_unless_told_not_to(project, invoke, stand_in):
+    _with_remote(project)
     stand_in("clone", CloneResult(url="u", directory=str(project)))
     call = stand_in("pull", PULLED)
     invoke("clone", "u", "--no-data", check=True)
@@ -284,7 +291,14 @@ def test_clone_pulls_unless_told_not_to(project, invoke, stand_in):
     assert json.loads(done.stdout)["pull"]["schema"] == "dvlite.pull/1"
 
 
+def test_a_clone_without_a_remote_is_no_failure(project, invoke, stand_in):
+    stand_in("clone", CloneResult(url="u", directory=str(project)))
+    done = invoke("clone", "u", check=True)
+    assert "no remote is configured" in done.stderr
+
+
 def test_a_clone_whose_pull_fails_says_what_is_there(project, invoke, stand_in):
+    _with_remote(project)
     stand_in("clone", CloneResult(url="u", directory=str(project)))
     stand_in("pull", DvliteError("no remote is configured"))
     done = invoke("clone", "u")

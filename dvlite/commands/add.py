@@ -13,7 +13,7 @@ from dvlite import files
 from dvlite.errors import DvliteError, ObjectCorrupt, ObjectMissing, UsageError
 from dvlite.files import quote
 from dvlite.formats import manifest, pointer
-from dvlite.formats.manifest import EMPTY_DIR, Entries
+from dvlite.formats.manifest import EMPTY_DIR, SYMLINK, Entries
 from dvlite.formats.pointer import SUFFIX, Pointer
 from dvlite.oid import Digest
 from dvlite.paths import check_paths
@@ -146,6 +146,7 @@ def _refuse_untrackable(repo: Repo, targets: Sequence[_Target], tracked: dict[st
             raise UsageError(
                 f"cannot track {quote(shown)}: it is inside {quote(repo.display(above))}, which is given too"
             )
+    _refuse_ignored_pointers(repo, targets)
     in_git = repo.git.tracked_under([target.path for target in targets]) if targets else []
     if in_git:
         shown = repo.display(in_git[0])
@@ -154,6 +155,24 @@ def _refuse_untrackable(repo: Repo, targets: Sequence[_Target], tracked: dict[st
             + (f" (and {len(in_git) - 1} more)" if len(in_git) > 1 else ""),
             hint=f"git rm -r --cached {shown}   then add it again; the file stays",
         )
+
+
+def _refuse_ignored_pointers(repo: Repo, targets: Sequence[_Target]) -> None:
+    """Stops where git would never see the pointer: the data would look tracked and be in no commit."""
+    ignored = repo.git.ignored([target.path + SUFFIX for target in targets]) if targets else set()
+    if not ignored:
+        return
+    pointer_file = min(ignored)
+    folder = pointer_file.rpartition("/")[0].partition("/")[0]
+    change = (
+        f"replace {folder}/ by the lines {folder}/* and !{folder}/**/*{SUFFIX} and !{folder}/**/.gitignore"
+        if folder
+        else f"add the line !*{SUFFIX}"
+    )
+    raise UsageError(
+        f"cannot track {quote(repo.display(pointer_file[: -len(SUFFIX)]))}: git ignores its pointer {quote(repo.display(pointer_file))}",
+        hint=f"in .gitignore, {change}     which rule it is: git check-ignore -v {pointer_file}",
+    )
 
 
 def _suggestion(targets: Sequence[_Target]) -> str | None:
@@ -198,6 +217,11 @@ class _Adder:
             return None if update else _unchanged(path, known, kind)
         if target.inside:  # nothing else is read, so that no bytes are stored which no version names
             found = selected_scan(found, sparse.selector(target.inside))
+        if found.paths == [b""] and found.flags[0] == SYMLINK:
+            raise UsageError(
+                f"cannot track {quote(work.repo.display(path))}: it is a symbolic link",
+                hint="track the file or folder that it points to",
+            )
         reader = Storing(work.cache, writer, (work.repo.root / path).parent, work.repo.display(path))
         before = writer.stored_bytes
         snapshot = work.identify(path, found, reader, must_have=work.cache.has_file)

@@ -15,6 +15,7 @@ from dvlite.repo import Repo
 from dvlite.results.moves import CheckedOutPath, CheckoutResult
 from dvlite.stores import open_cache
 from dvlite.workspace.restore import How, crew_for, restore
+from dvlite.workspace.saved import keep_uncommitted
 from dvlite.workspace.select import select
 from dvlite.workspace.tracked import Workspace
 from dvlite.workspace.untracked import remove_untracked
@@ -40,6 +41,15 @@ def checkout(
         damaged: DvliteError | None = None
         crew = stack.enter_context(crew_for(work, ((item.path, item.pointer) for item, _ in chosen)))
         how = How(force=force, link="hardlink" in repo.config.links, keep_sparse=not paths, crew=crew)
+        if revision is not None:
+            now = {item.path: item for item in repo.tracked()}
+            leaving = [
+                now[i.path]
+                for i, part in chosen
+                if not part and i.path in now and not i.pointer.same_version(now[i.path].pointer)
+            ]
+            for warning in keep_uncommitted(repo, leaving):
+                progress.warn(warning)
         for item, patterns in chosen:
             if revision is not None and not patterns:
                 pointers_written += _write_pointer(repo, item.path, item.pointer)

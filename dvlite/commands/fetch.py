@@ -34,6 +34,7 @@ def fetch(
     name, opened = open_remote(repo, cache, remote, jobs)
     with opened:
         parts = parts_of(repo, cache, paths, scope, progress)
+        progress.start(f"looking at {opened.store.label}")
         catalog = Catalog(opened).look()
         got = obtain(catalog, cache, parts, progress, dry_run=dry_run)
         if got.missing:

@@ -48,6 +48,7 @@ def pull(
         work = Workspace(repo, cache, progress)
         writes = scope.is_workspace and not dry_run
         crew = stack.enter_context(crew_for(work, ((part.path, part.pointer) for part in parts if writes)))
+        progress.start(f"looking at {opened.store.label}")
         catalog = Catalog(opened).look()
         got = _obtain(catalog, cache, parts, progress, dry_run=dry_run)
         checkout = None

@@ -5,9 +5,11 @@ from __future__ import annotations
 import datetime as dt
 import time
 from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
 
 from dvlite.connect import open_remote
-from dvlite.errors import FormatError
+from dvlite.errors import FormatError, RemoteError
+from dvlite.files import lock, quote
 from dvlite.formats.pointer import Pointer
 from dvlite.oid import FILE, MANIFEST, Digest, digest_bytes, parse_oid
 from dvlite.progress import Progress
@@ -44,14 +46,16 @@ def push(
     started = time.monotonic()
     cache = open_cache(repo)
     name, opened = open_remote(repo, cache, remote, jobs)
-    with opened:
+    with opened, _one_push_at_a_time(repo, opened, progress):
         named = _named(repo, paths, scope, progress)
         versions = [
             Version(item.path, _kind(item.pointer), item.pointer.digest, item.pointer.size_bytes, item.commit)
             for item in named
         ]
         earlier = _earlier(repo, opened, named)
+        progress.start(f"looking at {opened.store.label}")
         catalog = Catalog(opened).look()
+        _refuse_emptied(catalog, name)
         made = plan(catalog, cache, versions, _bases(earlier))
         refuse_missing(made, catalog)
         if dry_run:
@@ -75,6 +79,22 @@ def push(
         dry_run=dry_run,
         elapsed_seconds=time.monotonic() - started,
     )
+
+
+def _one_push_at_a_time(repo: Repo, remote: Remote, progress: Progress) -> AbstractContextManager[None]:
+    """Two pushes from one clone would upload the same data twice; the second waits and finds it there."""
+    remote.cache.make_folder(remote.folder)
+    waiting = lambda: progress.warn("waiting for another dvlite push from here")  # noqa: E731
+    return lock(remote.folder / "lock", wait=repo.waits, waiting=waiting)
+
+
+def _refuse_emptied(catalog: Catalog, name: str) -> None:
+    """Stops before a store that had data and is empty now: most likely its disk is not mounted, and success would be a lie."""
+    if catalog.config is None and not catalog.packs and catalog.remote.kept_names("complete"):
+        raise RemoteError(
+            f"remote {quote(name)} ({catalog.remote.store.label}) is empty, though this clone has pushed to it",
+            hint=f"is its disk mounted? If it was emptied on purpose: dvlite remote remove {name}; then dvlite remote add it again",
+        )
 
 
 def _named(repo: Repo, paths: Sequence[str], scope: Scope, progress: Progress) -> list[Named]:

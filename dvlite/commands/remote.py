@@ -8,6 +8,7 @@ from __future__ import annotations
 import contextlib
 import os
 import secrets
+import shutil
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import replace
@@ -132,6 +133,10 @@ def remote_default(repo: Repo, name: str, *, stage: bool = True, progress: Progr
 def remote_trust(environ: Mapping[str, str], place: str) -> RemoteTrustResult:
     """Approves a place (a host, a folder, or the name of a remote here) in the user's own config, for every repository."""
     base = Path.cwd()
+    if not any(mark in place for mark in "/:.~") and _place_of_remote(place, environ) is None:
+        raise UsageError(
+            f"{quote(place)} is no remote here, and no place", hint="name a URL or a folder with a slash: ./folder"
+        )
     wanted = _place_of_remote(place, environ) or normal_place(place, base)
     config = layers.load(None, environ)
     path = layers.file_of(USER, None, environ)
@@ -233,6 +238,8 @@ def _looked_at(repo: Repo, added: RemoteAddResult) -> RemoteAddResult:
             state: Literal["empty", "existing"] = "existing"
         except ObjectAbsent:
             state = "empty"
+            with contextlib.suppress(OSError):  # what this clone knew of a store that is new again
+                shutil.rmtree(repo.cache_dir / "remote" / remote.key)
         latency_seconds = time.monotonic() - began
         found = replace(added, state=state, latency_seconds=latency_seconds, region=remote.options.get("region"))
         problem = _write_problem(store, remote.location)

@@ -6,10 +6,8 @@ import contextlib
 import os
 from collections.abc import Sequence
 
-from dvlite import files
 from dvlite.errors import DvliteError
 from dvlite.files import quote
-from dvlite.formats import pointer
 from dvlite.formats.manifest import EMPTY_DIR
 from dvlite.formats.pointer import SUFFIX
 from dvlite.progress import Progress
@@ -19,6 +17,7 @@ from dvlite.stores import open_cache
 from dvlite.workspace.emptied import remove_empty_folders
 from dvlite.workspace.identify import HashOnly, Snapshot
 from dvlite.workspace.restore import remove_tree
+from dvlite.workspace.saved import keep_uncommitted
 from dvlite.workspace.select import select
 from dvlite.workspace.tracked import Workspace
 
@@ -35,7 +34,7 @@ def rm(repo: Repo, paths: Sequence[str], *, cached: bool = False, stage: bool = 
         chosen = [item for item, _ in select(repo, repo.tracked(), paths, inside=False)]
         work = Workspace(repo, open_cache(repo), progress)
         found = {} if cached else _look(work, chosen)
-        warnings = [] if cached else _keep_uncommitted(repo, chosen)
+        warnings = [] if cached else keep_uncommitted(repo, chosen)
         for path, have in found.items():
             if not remove_tree(work, path, have) and os.path.lexists(repo.root / path):
                 warnings.append(
@@ -78,24 +77,3 @@ def _look(work: Workspace, chosen: Sequence[Tracked]) -> dict[str, Snapshot]:
             hint="to keep it in the cache: dvlite add -u     to keep it in the workspace: dvlite rm --cached",
         )
     return found
-
-
-def _keep_uncommitted(repo: Repo, chosen: Sequence[Tracked]) -> list[str]:
-    """Keeps pointers that no commit names, so that their data can still be got; says how."""
-    head = repo.git.head()
-    committed = repo.git.pointer_blobs(head) if head is not None else {}
-    warnings = []
-    for item in chosen:
-        blob = committed.get(item.path + SUFFIX)
-        if blob is not None:
-            known = pointer.parse(repo.git.read_blobs([blob], limit_bytes=pointer.LIMIT_BYTES)[blob], item.path)
-            if known.same_version(item.pointer):
-                continue
-        folder = repo.state_dir / "saved"
-        folder.mkdir(parents=True, exist_ok=True)
-        target = folder / f"{item.path.replace('/', '_')[-150:]}-{item.pointer.digest.hex()[:8]}{SUFFIX}"
-        files.write_atomic(target, pointer.dump(item.pointer))
-        warnings.append(
-            f"this version of {quote(repo.display(item.path))} was never committed; to get it back: dvlite get {target} -o PATH"
-        )
-    return warnings

@@ -6,7 +6,7 @@ import contextlib
 import os
 from collections.abc import Iterator, Sequence
 
-from dvlite.errors import Busy, ObjectCorrupt, ObjectMissing
+from dvlite.errors import DvliteError, ObjectCorrupt, ObjectMissing
 from dvlite.formats.manifest import EMPTY_DIR, EXECUTABLE, FILE, KIND_MASK, SYMLINK, Entries
 from dvlite.formats.pointer import SUFFIX
 from dvlite.oid import FILE as FILE_OID
@@ -196,7 +196,7 @@ class _Look:
         if not have.read_files and not exact:
             return
         work = self._work
-        with contextlib.suppress(Busy, OSError), work.repo.lock(wait=False):
+        with contextlib.suppress(DvliteError, OSError), work.repo.lock(wait=False):
             root = self._pointer.digest if exact else NO_VERSION
             work.remember(self._path, root, have.scan, have.digests, have.racy)
 

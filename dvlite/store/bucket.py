@@ -146,7 +146,7 @@ class BucketStore:
         with self._lock:
             files, client = self._files, self._client
             self._files = self._client = None
-        if client is not None:
+        if client is not None and files is not None:
             sync(files.loop, client.close)
 
     def _call(self, operation: Callable[[Any], Awaitable[T]], name: str | None = None) -> T:

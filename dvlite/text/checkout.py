@@ -9,6 +9,7 @@ from dvlite.files import size_text
 from dvlite.results.moves import CheckoutResult
 from dvlite.text.show import Show, count, duration_text
 
+FEW = 3  # files that are named one by one in a hint
 LISTED = 10  # more tracked paths than this are summed up
 
 
@@ -53,7 +54,8 @@ def problem(result: CheckoutResult, show: Show) -> DvliteError | None:
         return ObjectMissing(f"not in the cache: {show.paths(missing)}", hint="dvlite pull")
     kept = [name for path in result.paths for name in path.conflicts]
     if kept:
-        where = " ".join(show.path(path.path) for path in result.paths if path.conflicts)
+        whole = [path.path for path in result.paths if path.conflicts]
+        where = " ".join(show.path(path) for path in (kept if len(kept) <= FEW else whole))
         return PartlyDone(
             f"{count(len(kept), 'file')} changed here and not overwritten: {show.paths(kept)}",
             hint=f"to keep the changes: dvlite add {where}\nto give them up: dvlite checkout --force {where}",

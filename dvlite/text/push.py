@@ -28,7 +28,7 @@ def problem(result: PushResult, show: Show) -> DvliteError | None:
 
 
 def _pushed(result: PushResult, remote: str, show: Show) -> Iterator[str]:
-    done = moved.in_state(result.paths, "pushed")
+    done = moved.in_state(result.paths, "pushed") if result.objects else []
     took = duration_text(result.elapsed_seconds)
     if done:
         size = size_text(result.uploaded_bytes)

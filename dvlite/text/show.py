@@ -15,6 +15,9 @@ _CODES = {"bold": "1", "dim": "2", "red": "31", "green": "32", "yellow": "33", "
 NAMED = 3  # so many names stand in a sentence; the rest are counted
 
 
+_SHOWN = 8  # files named in a line
+
+
 @dataclass(frozen=True, slots=True)
 class Show:
     """What one stream shows. `here` is the current folder relative to the repository (`.`: its root, None: no repository)."""
@@ -46,9 +49,13 @@ class Show:
         if self.quiet:
             return
         if staged:
-            yield "staged in git: " + " ".join(self.path(path) for path in staged)
+            yield "staged in git: " + self._some(staged)
         if unstaged:
-            yield "not staged: git add " + " ".join(self.path(path) for path in unstaged)
+            yield "not staged: git add " + self._some(unstaged)
+
+    def _some(self, paths: Sequence[str]) -> str:
+        more = f" and {len(paths) - _SHOWN:,} more" if len(paths) > _SHOWN else ""
+        return " ".join(self.path(path) for path in paths[:_SHOWN]) + more
 
     def next_step(self, text: str) -> Iterable[str]:
         """Yields the command that usually follows."""

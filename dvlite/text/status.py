@@ -16,8 +16,10 @@ def text(result: StatusResult, show: Show) -> Iterator[str]:
     """Yields what people read."""
     remote = printable(result.remote or "the remote")
     if result.changed:
-        first = show.path(result.changed[0].path)
-        yield _heading("Data changed, not added", f"dvlite add -u, or undo: dvlite checkout {first}", show)
+        first = result.changed[0]
+        force = "--force " if first.counts.added or first.counts.modified else ""
+        undo = f"dvlite checkout {force}{show.path(first.path)}"
+        yield _heading("Data changed, not added", f"dvlite add -u, or undo: {undo}", show)
         yield from table((_changed(path, show) for path in result.changed), indent="  ")
     uncached = {path.path for path in result.not_in_cache}
     missing = [path for path in result.missing if path.path not in uncached]

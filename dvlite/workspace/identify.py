@@ -205,7 +205,9 @@ class _Work:
     def _symlink(self, i: int, path: bytes) -> Digest:
         target = os.readlink(path)
         problem = symlink_problem(self._scan.paths[i], target)
-        if problem is not None:
+        if (
+            problem is not None and self._scan.paths[i]
+        ):  # one in the place of a tracked file is a change, wherever it points
             raise UsageError(
                 f"cannot track {quote(self._name(i))}: the symbolic link {problem}",
                 hint="links inside a tracked directory must be relative and stay inside it: '..' only at the start; replace it or name it in .dvliteignore",

@@ -105,6 +105,11 @@ def _settle_patterns(work: Workspace, path: str, asked: tuple[str, ...], *, abse
     if not asked:
         work.set_sparse(path, ())
     elif absent:
+        if work.sparse.get(path) != asked:
+            shown = files.quote(work.repo.display(path))
+            work.progress.warn(
+                f"only a part of {shown} is here from now on; all of it: dvlite pull {work.repo.display(path)}"
+            )
         work.set_sparse(path, asked)
     elif work.sparse.get(path):
         work.set_sparse(path, dict.fromkeys([*work.sparse[path], *asked]))
@@ -228,7 +233,7 @@ def _result(
     unwritten = len(outcome.damaged) + len(outcome.missing) + len(outcome.blocked)
     return CheckedOutPath(
         path=path,
-        written=0 if outcome.abandoned else len(made.write) - unwritten + len(made.chmod),
+        written=0 if outcome.abandoned else _count_files(want, made.write) - unwritten + len(made.chmod),
         removed=len(made.remove),
         kept=len(made.keep),
         extra=len(made.extra),
@@ -237,6 +242,10 @@ def _result(
         saved=saved,
         missing=tuple(_shown(path, want.paths[i]) for i in outcome.missing[:_EXAMPLES]),
     )
+
+
+def _count_files(want: Entries, chosen: Sequence[int]) -> int:
+    return sum(want.flags[i] != EMPTY_DIR for i in chosen)
 
 
 def missing_listing(path: str, wanted: Pointer) -> ObjectMissing:

@@ -93,9 +93,7 @@ def scan(path: Path, shown: str, ignore: IgnoreRule, names: frozenset[bytes], pr
     elif stat.S_ISREG(status.st_mode):
         found.append(b"", _file_flags(status.st_mode), status)
     elif stat.S_ISLNK(status.st_mode):
-        raise UsageError(
-            f"cannot track {quote(shown)}: it is a symbolic link", hint="track the file or folder that it points to"
-        )
+        found.append(b"", SYMLINK, status)
     else:
         raise special_file(shown, status.st_mode)
     return found

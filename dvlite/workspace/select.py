@@ -6,7 +6,7 @@ import os
 from collections.abc import Sequence
 from typing import TypeVar
 
-from dvlite.errors import UsageError
+from dvlite.errors import DvliteError, UsageError
 from dvlite.files import quote
 from dvlite.formats.pointer import SUFFIX
 from dvlite.repo import Repo, Tracked, Version
@@ -30,9 +30,7 @@ def select(
     for argument in arguments:
         matched = _matches(repo, tracked, argument)
         if not matched:
-            raise UsageError(
-                f"{quote(argument)} is not tracked by dvlite", hint=f"dvlite add {argument}   or see what is: dvlite ls"
-            )
+            raise UsageError(f"{quote(argument)} is not tracked by dvlite", hint=_meant(repo, argument))
         for position, pattern in matched:
             if pattern is None:
                 whole.add(position)
@@ -47,6 +45,19 @@ def select(
         (tracked[position], () if position in whole else tuple(parts[position]))
         for position in sorted(whole | parts.keys())
     ]
+
+
+def _meant(repo: Repo, argument: str) -> str:
+    """Guesses what was meant by a word that is no tracked path: git takes remotes and revisions in that place."""
+    if argument in repo.config.remote_names():
+        return f"the remote is given with -r: -r {argument}"
+    if os.path.lexists(repo.cwd / argument):
+        return f"dvlite add {argument}   or see what is tracked: dvlite ls"
+    try:
+        repo.git.resolve(argument)
+    except DvliteError:
+        return "see what is tracked: dvlite ls"
+    return f"a revision is given with --rev: --rev {argument}"
 
 
 def _matches(repo: Repo, tracked: Sequence[P], argument: str) -> list[tuple[int, str | None]]:

@@ -11,7 +11,7 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from dvlite import files, ignore
-from dvlite.errors import ObjectCorrupt, ObjectMissing
+from dvlite.errors import DvliteError, ObjectCorrupt, ObjectMissing
 from dvlite.formats import manifest
 from dvlite.formats.manifest import EXECUTABLE, FILE, Branch, Entries
 from dvlite.formats.pointer import Pointer
@@ -79,7 +79,8 @@ class Workspace:
         self, path: str, root: Digest, found: Scan, digests: bytes | bytearray, racy: bytes | bytearray
     ) -> None:
         """Writes the stat index of a tracked path; `root` is the version that all rows amount to, or NO_VERSION."""
-        statindex.write(self._index_path(path), root, found, digests, racy)
+        with contextlib.suppress(DvliteError):  # a full or read-only disk: the next look is slower, not wrong
+            statindex.write(self._index_path(path), root, found, digests, racy)
 
     def note_version(self, path: str, version: Oid, *, whole: bool) -> None:
         """Remembers which version is here; if not as a whole, those that were here before may be here too."""
@@ -87,8 +88,9 @@ class Workspace:
         text = b"".join(os.fsencode(f"{known}\n") for known in versions[:_VERSIONS]) + os.fsencode(path)
         name = self._index_path(path).with_suffix(_NOTE)
         if not name.exists() or name.read_bytes() != text:
-            name.parent.mkdir(parents=True, exist_ok=True)
-            files.write_atomic(name, text, sync=False)
+            with contextlib.suppress(DvliteError, OSError):
+                name.parent.mkdir(parents=True, exist_ok=True)
+                files.write_atomic(name, text, sync=False)
 
     def versions_here(self, path: str) -> list[str]:
         """Returns the oids of versions of which something may be in this worktree, newest first."""

@@ -349,6 +349,12 @@ class TreeWriter:
 
     # --- afterwards ---
 
+    def _named(self, i: int, error: DvliteError) -> DvliteError:
+        """Returns an error about an object as one about the file that it is."""
+        inner = os.fsdecode(self._want.paths[i])
+        name = f"{self._target.name}/{inner}" if inner else self._target.name
+        return type(error)(f"cannot write {quote(name)}: {error.message}", hint=error.hint)
+
     def outcome(self, made: Plan, have: Snapshot | None) -> Outcome:
         """Returns the state of the disk: what was wanted and is there, and what was there and was kept."""
         scan, want = self._scan, self._want
@@ -368,7 +374,9 @@ class TreeWriter:
             kept = [i for i in range(len(want)) if i in done and i not in absent]
             scan, digests, self._racy = merge(scan, digests, self._racy, kept, have, local)
         lost = [i for i, error in sorted(self._failed.items()) if isinstance(error, ObjectMissing)]
-        damaged = [(want.digest(i), error) for i, error in sorted(self._failed.items()) if i not in lost]
+        damaged = [
+            (want.digest(i), self._named(i, error)) for i, error in sorted(self._failed.items()) if i not in lost
+        ]
         blocked = sorted(want.paths[i] for i in self._blocked)
         return Outcome(scan, digests, self._racy, damaged, lost, blocked, self._abandoned)
 

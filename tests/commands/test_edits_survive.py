@@ -62,3 +62,49 @@ def test_an_untouched_earlier_version_is_no_change_and_add_u_leaves_the_pointer(
     done = tracked.dvlite("add", "-u")
     assert "earlier version" in done.stderr
     assert (tracked.root / "data.dvlite").read_bytes() == pointer
+
+
+def test_a_link_in_the_place_of_data_is_a_change_that_force_undoes(project):
+    project.write("t.csv", "1,2")
+    project.dvlite("add", "t.csv")
+    project.commit("data")
+    (project.root / "t.csv").unlink()
+    (project.root / "t.csv").symlink_to("/etc/hostname")
+    assert "t.csv" in project.dvlite("status").stdout
+    project.dvlite("checkout", code=3)
+    assert (project.root / "t.csv").is_symlink()
+    project.dvlite("checkout", "--force")
+    assert project.read("t.csv") == b"1,2"
+    project.dvlite("add", "t.csv")
+    (project.root / "other").symlink_to("t.csv")
+    assert "symbolic link" in project.dvlite("add", "other", code=2).stderr
+
+
+def test_a_path_whose_pointer_git_would_ignore_is_refused_with_the_lines_to_write(project):
+    project.write(".gitignore", "data/\n")
+    project.write("data/raw/x", "1")
+    done = project.dvlite("add", "data/raw", code=2)
+    assert "git ignores its pointer" in done.stderr
+    assert "data/*" in done.stderr
+    assert not project.has("data/raw.dvlite")
+
+
+def test_a_version_that_was_never_committed_is_kept_when_another_revision_comes(tracked):
+    (tracked.root / "data" / "a").write_text("second, staged only")
+    tracked.dvlite("add", "data")
+    done = tracked.dvlite("checkout", "--rev", "HEAD")
+    assert "was never committed" in done.stderr
+    (saved,) = (tracked.root / ".git" / "dvlite" / "saved").iterdir()
+    tracked.dvlite("get", str(saved), "-o", "back")
+    assert tracked.read("back/a") == b"second, staged only"
+
+
+def test_a_store_that_is_suddenly_empty_is_not_filled_again(tracked):
+    store = tracked.root.parent / "store"
+    tracked.dvlite("remote", "add", str(store))
+    tracked.dvlite("push")
+    store.rename(store.parent / "unmounted")
+    assert "is empty, though" in tracked.dvlite("push", code=1).stderr
+    assert not (store / "packs").exists()
+    (store.parent / "unmounted").rename(store)
+    tracked.dvlite("push")

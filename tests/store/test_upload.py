@@ -329,6 +329,19 @@ def test_merging_keeps_every_row(world, store):
     assert len(store.list("index/").entries) <= 2
 
 
+def test_a_merge_leaves_large_index_objects_alone(world, store, monkeypatch):
+    monkeypatch.setattr(index, "MERGE_BELOW_BYTES", 1000)
+    here = world.site("here")
+    version = here.add("many", SMALL)
+    here.push(version)
+    (large,) = (entry.name for entry in store.list("index/").entries)
+    for i in range(index.MERGE_ABOVE + 2):
+        here.push(here.add(f"p{i}", {"f": noise(200, i)}))
+    assert store.count("delete", "index/") > index.MERGE_ABOVE
+    assert large in [entry.name for entry in store.list("index/").entries]
+    assert_complete(world, "colleague", version, SMALL)
+
+
 # --- a gc at any moment ---
 
 

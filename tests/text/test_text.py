@@ -165,7 +165,7 @@ def test_status_has_parts_each_with_the_command_that_settles_it():
         remote="origin",
     )
     assert said(result) == [
-        "Data changed, not added          (dvlite add -u, or undo: dvlite checkout data/images)",
+        "Data changed, not added          (dvlite add -u, or undo: dvlite checkout --force data/images)",
         "  data/images  +1,204  -3  ~0 files  +161.0 MiB",
         "  model.pt     changed",
         "Not in the workspace             (dvlite checkout)",

@@ -111,10 +111,10 @@ def test_54_a_fifo_is_refused_unopened(tmp_path):
         look(tmp_path / "data" / "pipe")
 
 
-def test_a_tracked_path_cannot_be_a_link(tmp_path):
+def test_a_link_in_the_place_of_a_tracked_path_is_one_entry(tmp_path):
     (tmp_path / "link").symlink_to("x")
-    with pytest.raises(UsageError, match="it is a symbolic link"):
-        look(tmp_path / "link")
+    found = look(tmp_path / "link")
+    assert (found.paths, list(found.flags)) == ([b""], [SYMLINK])
 
 
 def test_19_folders_too_deep_are_refused_without_a_recursion_error(tmp_path):

@@ -1,0 +1,32 @@
+"""Keeps pointers of versions that would otherwise be named nowhere, in git's directory, so that their data can still be got."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from dvlite import files
+from dvlite.files import quote
+from dvlite.formats import pointer
+from dvlite.formats.pointer import SUFFIX
+from dvlite.repo import Repo, Tracked
+
+
+def keep_uncommitted(repo: Repo, chosen: Sequence[Tracked]) -> list[str]:
+    """Keeps pointers that no commit names, so that their data can still be got; says how."""
+    head = repo.git.head()
+    committed = repo.git.pointer_blobs(head) if head is not None else {}
+    warnings = []
+    for item in chosen:
+        blob = committed.get(item.path + SUFFIX)
+        if blob is not None:
+            known = pointer.parse(repo.git.read_blobs([blob], limit_bytes=pointer.LIMIT_BYTES)[blob], item.path)
+            if known.same_version(item.pointer):
+                continue
+        folder = repo.state_dir / "saved"
+        folder.mkdir(parents=True, exist_ok=True)
+        target = folder / f"{item.path.replace('/', '_')[-150:]}-{item.pointer.digest.hex()[:8]}{SUFFIX}"
+        files.write_atomic(target, pointer.dump(item.pointer))
+        warnings.append(
+            f"this version of {quote(repo.display(item.path))} was never committed; to get it back: dvlite get {target} -o PATH"
+        )
+    return warnings
