@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+import os
+from pathlib import Path
+
+from dvlite.errors import UsageError
+from dvlite.files import quote
 from dvlite.repo import Repo
 from dvlite.store.cache import Cache
 from dvlite.store.connection import Remote
@@ -10,12 +15,24 @@ from dvlite.store.remote import RetryBudget, open_store
 DEFAULT_JOBS = 8
 
 
+def refuse_overlap(folder: Path, cache: Path, name: str) -> None:
+    """Raises UsageError for a remote that is the cache, holds it or lies in it: pruning one would empty the other."""
+    one, other = Path(os.path.realpath(folder)), Path(os.path.realpath(cache))
+    if one == other or one in other.parents or other in one.parents:
+        raise UsageError(
+            f"remote {quote(name)} and the cache share the folder {quote(str(one))}",
+            hint="a remote is a second copy: give it a folder of its own",
+        )
+
+
 def open_remote(repo: Repo, cache: Cache, name: str | None, jobs: int | None) -> tuple[str, Remote]:
     """Returns the name of a remote that the user trusts and the remote itself, a context manager; makes no request.
 
     Raises UsageError without such a remote, Untrusted for a place that was not approved.
     """
     settings = repo.remote(name)
+    if settings.location.folder is not None:
+        refuse_overlap(settings.location.folder, repo.cache_dir, settings.name)
     connections = jobs or repo.config.jobs or DEFAULT_JOBS
     store = open_store(
         settings.location, settings.options, budget=RetryBudget(repo.config.retry_seconds), connections=connections

@@ -245,6 +245,10 @@ class Git:
         """Returns the best common ancestor of two commits, or None for unrelated histories."""
         return self.run("merge-base", one, other, check=False).decode().strip() or None
 
+    def is_in_history(self, path: str) -> bool:
+        """Says whether any commit of any ref has a file of this name."""
+        return bool(self.run("rev-list", "-n", "1", "--all", "--", f":(top,literal){path}").strip())
+
     def commits_of(self, refs: str) -> list[str]:
         """Returns the commits that the refs under a prefix (`refs/heads`, `refs/tags`) lead to, without repeats."""
         lines = self.run(

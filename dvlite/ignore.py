@@ -67,9 +67,18 @@ def load(root: Path) -> Ignore:
     return _compile(lines)
 
 
+_MOST_STARS = 4
+
+
 def _compile(lines: list[str]) -> Ignore:
     from pathspec import GitIgnoreSpec  # 30 ms: only for repositories that need it
 
+    for line in lines:
+        if any(part.count("*") > _MOST_STARS for part in line.split("/")):
+            raise FormatError(
+                f"cannot use '{FILE_NAME}': {quote(line[:60])} has more than {_MOST_STARS} '*' in one name, which takes for ever to match",
+                hint="write a simpler pattern",
+            )
     takes_back = any(
         line.startswith("!") for line in lines
     )  # then the order of all rules decides, and no name is certain

@@ -6,7 +6,7 @@ import glob
 import os
 import shutil
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
 from dvlite import files
@@ -130,6 +130,15 @@ def _refuse_untrackable(repo: Repo, targets: Sequence[_Target], tracked: dict[st
         if reason is not None:
             raise UsageError(
                 f"cannot track {quote(shown)}: {reason}", hint="name files or folders inside the repository"
+            )
+        if os.path.lexists(repo.root / (target.path + SUFFIX)):
+            raise UsageError(
+                f"cannot track {quote(shown)}: {quote(repo.display(target.path + SUFFIX))} exists and is no pointer of it",
+                hint="move that file away",
+            )
+        if repo.cache_dir.is_relative_to(repo.root / target.path):
+            raise UsageError(
+                f"cannot track {quote(shown)}: the cache is in it", hint="dvlite config --user cache.dir /elsewhere"
             )
         if not os.path.lexists(repo.root / target.path):
             raise UsageError(
@@ -286,6 +295,8 @@ class _Adder:
         present = set(here.paths)  # sparse: whatever is on disk counts, what is absent and was never here stays
         rows = [base[i] for i, path in enumerate(base.paths) if not chooses(path) and path not in present]
         rows += [here[i] for i in range(len(here))]
+        folders = {above for path in present for above in _folders_above(path)}
+        rows = [row for row in rows if row.path in present or not _is_replaced(row.path, present, folders)]
         return manifest.from_entries(sorted(rows, key=lambda row: row.path))
 
     def _warn(self, path: str, known: Pointer | None, snapshot: Snapshot) -> None:
@@ -344,6 +355,17 @@ class _Adder:
             if whole:
                 work.remember(path, made.digest, snapshot.scan, snapshot.digests, snapshot.racy)
         return written
+
+
+def _folders_above(path: bytes) -> Iterator[bytes]:
+    while b"/" in path:
+        path = path[: path.rfind(b"/")]
+        yield path
+
+
+def _is_replaced(path: bytes, present: set[bytes], folders: set[bytes]) -> bool:
+    """Says whether what is on disk now has a folder where this file was, or a file where its folder was."""
+    return path in folders or any(above in present for above in _folders_above(path))
 
 
 def _unchanged(path: str, known: Pointer, kind: str) -> AddedPath:

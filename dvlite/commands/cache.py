@@ -125,7 +125,9 @@ def _there(catalog: Catalog, wanted: Iterable[Digest]) -> set[Digest]:
             found.add(digest)
         elif _located(catalog, digest, KIND_RECIPE):
             with_recipe.append(digest)
-    return found | set(catalog.recipes(with_recipe))
+    recipes = catalog.recipes(with_recipe)
+    sound = catalog.sound_packs(name for made in recipes.values() for name in made.packs)
+    return found | {digest for digest, made in recipes.items() if sound.issuperset(made.packs)}
 
 
 def _located(catalog: Catalog, digest: Digest, kind: int) -> bool:

@@ -51,6 +51,7 @@ def checkout(
             for warning in keep_uncommitted(repo, leaving):
                 progress.warn(warning)
         for item, patterns in chosen:
+            work.require_real_folder(item.path)
             if revision is not None and not patterns:
                 pointers_written += _write_pointer(repo, item.path, item.pointer)
             try:

@@ -6,6 +6,7 @@ import errno
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 from dvlite import files
 from dvlite.errors import DvliteError, UsageError
@@ -97,9 +98,16 @@ def _was_interrupted(repo: Repo, source: str, target: str, data: bytes) -> bool:
         and found.is_file()
         and not found.is_symlink()
         and found.read_bytes() == data
-        and not (os.path.lexists(repo.root / source) and os.path.lexists(repo.root / target))
+        and not _are_two(repo.root / source, repo.root / target)
         and not repo.git.tracked_under([target + SUFFIX])
     )
+
+
+def _are_two(source: Path, target: Path) -> bool:
+    """Says whether both names have data of their own; a killed move may leave one file under both."""
+    if not (os.path.lexists(source) and os.path.lexists(target)):
+        return False
+    return source.is_dir() or not os.path.samestat(os.lstat(source), os.lstat(target))
 
 
 def _refuse(repo: Repo, source: str, target: str, tracked: Sequence[str]) -> None:
@@ -144,7 +152,11 @@ def _move_data(work: Workspace, move: _Move) -> None:
     version = work.vouched(move.source, found) or NO_VERSION
     have = work.identify(move.source, found, HashOnly())
     try:
-        os.rename(work.location(move.source), work.location(move.target))
+        _rename_to_free_name(work.location(move.source), work.location(move.target))
+    except FileExistsError as error:
+        raise DvliteError(
+            f"cannot move to {quote(move.target)}: something appeared there", hint="choose another name"
+        ) from error
     except OSError as error:
         if error.errno == errno.EXDEV:
             raise DvliteError(
@@ -157,6 +169,16 @@ def _move_data(work: Workspace, move: _Move) -> None:
     for known in reversed(work.versions_here(move.source)):
         work.note_version(move.target, Oid(known), whole=False)
     work.remember(move.target, version, have.scan, have.digests, have.racy)
+
+
+def _rename_to_free_name(source: Path, target: Path) -> None:
+    """Renames without ever replacing a file; a folder replaces at most an empty folder."""
+    if source.is_dir():
+        os.rename(source, target)
+        return
+    if not os.path.lexists(target) or _are_two(source, target):
+        os.link(source, target, follow_symlinks=False)
+    os.unlink(source)
 
 
 def _look_again(work: Workspace, target: str, have: Snapshot) -> bool:

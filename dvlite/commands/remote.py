@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Literal
 
 from dvlite import layers
+from dvlite.connect import refuse_overlap
 from dvlite.errors import DvliteError, NotARepository, RemoteError, UsageError
 from dvlite.files import quote
 from dvlite.formats import store_config
@@ -72,6 +73,8 @@ def remote_add(
     location = parse_url(url, repo.cwd)
     check_options(location.scheme, options)
     inside = _inside_work_tree(repo, location)
+    if location.folder is not None:
+        refuse_overlap(location.folder, repo.cache_dir, name)
     changes: dict[str, Value | None] = {f"remotes.{name}.url": _stored_url(repo, url, location)}
     for option, value in sorted(options.items()):
         if is_dangerous(option) and not local:

@@ -67,7 +67,7 @@ def _look(work: Workspace, chosen: Sequence[Tracked]) -> dict[str, Snapshot]:
             continue
         have = found[item.path] = work.identify(item.path, scan, HashOnly())
         for i, flags in enumerate(have.scan.flags):
-            if flags != EMPTY_DIR and not work.cache.has_file(have.digest(i), have.scan.sizes[i]):
+            if flags != EMPTY_DIR and not work.cache.is_sound(have.digest(i), have.scan.sizes[i]):
                 inner = os.fsdecode(have.scan.paths[i])
                 lost.append(work.repo.display(f"{item.path}/{inner}" if inner else item.path))
     if lost:

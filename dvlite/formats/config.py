@@ -48,7 +48,7 @@ _SECRET = re.compile(r"secret|token|passw|credential|access_key|account_key|conn
 _UNSAFE = re.compile(r"verify|ssl|ca_bundle|cert|proxy|header|_file$|_filename$|_path$|command|process|role|anon$")
 _SIZE = re.compile(r"([0-9]{1,15}) ?(|B|KiB|MiB|GiB|kB|KB|MB|GB)", re.IGNORECASE)
 _UNITS = {"": 1, "b": 1, "kib": 1 << 10, "mib": 1 << 20, "gib": 1 << 30, "kb": 10**3, "mb": 10**6, "gb": 10**9}
-_LARGEST_SIZE = 1 << 30
+_LARGEST_SIZE = 16 << 20  # of a record in a pack
 _LINKS = ("reflink", "hardlink", "symlink", "copy")
 
 
@@ -354,7 +354,7 @@ def _size(key: str, value: Tree) -> int:
     size = int(match[1]) * _UNITS[match[2].lower()] if match else _LARGEST_SIZE + 1
     if size <= _LARGEST_SIZE:
         return size
-    raise UsageError(f"{quote(key)} must be a size up to 1GiB, for example 64KiB")
+    raise UsageError(f"{quote(key)} must be a size up to 16MiB, for example 64KiB")
 
 
 def _links(key: str, value: Tree) -> tuple[str, ...]:

@@ -105,7 +105,8 @@ def from_entries(entries: Iterable[Entry]) -> Entries:
 
 
 def build(entries: Entries) -> Tree:
-    """Cuts sorted entries into nodes, level by level, until one node is left."""
+    """Cuts sorted entries into nodes, level by level, until one node is left; refuses what `load` would refuse."""
+    refuse_files_used_as_folders(entries.paths)
     nodes: list[tuple[Digest, bytes]] = []
     digests: list[Digest] = []
     files, sizes, last_paths = array("Q"), array("Q"), []

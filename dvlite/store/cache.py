@@ -81,15 +81,31 @@ class Cache:
     def has_file(self, digest: Digest, size_bytes: int) -> bool:
         """Says whether a file's bytes are here; the size says where to look first."""
         if size_bytes <= self.pack_below_bytes:
-            return self.has_packed(digest, _FILE_KINDS) or self.has_large(digest)
-        return self.has_large(digest) or self.has_packed(digest, _FILE_KINDS)
+            return self.has_packed(digest, _FILE_KINDS) or self.has_large(digest, size_bytes)
+        return self.has_large(digest, size_bytes) or self.has_packed(digest, _FILE_KINDS)
 
-    def has_large(self, digest: Digest) -> bool:
+    def has_large(self, digest: Digest, size_bytes: int | None = None) -> bool:
         """Says whether a file is here as a whole, outside of packs."""
         text = digest.hex()
         if self._shards is None:
             self._shards = set(_listed(self.folder / "files"))
-        return text[:2] in self._shards and os.path.exists(f"{self._files}{text[:2]}/{text}")
+        if text[:2] not in self._shards:
+            return False
+        try:
+            size = os.stat(f"{self._files}{text[:2]}/{text}").st_size
+        except OSError:
+            return False
+        return size_bytes is None or size == size_bytes
+
+    def is_sound(self, digest: Digest, size_bytes: int) -> bool:
+        """Says whether a file's bytes are here and right, by reading them: asked before another copy of them is removed."""
+        try:
+            if self.has_packed(digest, _FILE_KINDS):
+                return len(self.read(digest, _FILE_KINDS)) == size_bytes
+            with open_verified(self.large_path(digest), digest, size_bytes):
+                return True
+        except (ObjectMissing, ObjectCorrupt):
+            return False
 
     def has_node(self, digest: Digest) -> bool:
         return self.has_packed(digest, (KIND_MANIFEST,))
@@ -188,7 +204,8 @@ class Cache:
                 return self._read_segments()
             except (ObjectCorrupt, ValueError):  # its rows are read from the packs again
                 self.set_aside(folder / name)
-        return segments
+        standing = set(_names(self.folder / "packs"))
+        return {name: _of_standing_packs(segment, standing) for name, segment in segments.items()}
 
     def _adopt_orphans(self) -> None:
         """Indexes packs that no index names: a killed process or a damaged index left them. Everything in an index is in the packs too."""
@@ -258,6 +275,14 @@ def _mapped_index(descriptor: int, name: str) -> Index:
     view = memoryview(mapped)
     index.verify_name(view, name)
     return Index(view, name)
+
+
+def _of_standing_packs(segment: Index, standing: set[str]) -> Index:
+    """Returns an index without the rows of packs that are gone, which nobody can read."""
+    if all(name.hex() in standing for name in segment.packs):
+        return segment
+    kept = [place for place in segment if place.pack.hex() in standing]
+    return Index(index.encode(kept, bytes(16)), "of standing packs")
 
 
 def _names(folder: Path) -> list[str]:

@@ -147,7 +147,8 @@ class Catalog:
         found = []
         for segment in self.indexes().values():
             for place in segment.find(digest, kinds):
-                if self.usable(place.pack) or (condemned_too and place.pack in self.packs):
+                stands = self.usable(place.pack) or (condemned_too and place.pack in self.packs)
+                if stands and place.record.offset + place.record.stored_length <= self.packs[place.pack]:
                     found.append(place)
         return found
 
@@ -198,10 +199,21 @@ class Catalog:
             self._recipes[digest] = None
             for place in found:
                 made = recipe.parse(bytes_of[place], digest)
-                if all(self.usable(name) for name in made.packs):
+                if all(self.usable(name) and self._is_as_long_as_known(name) for name in made.packs):
                     self._recipes[digest] = (made, place.pack)
                     break
         return {digest: known[0] for digest in digests if (known := self._recipes[digest]) is not None}
+
+    def _is_as_long_as_known(self, name: Digest) -> bool:
+        """Says whether a pack of chunks still has the length that its kept footer tells; True if none is kept."""
+        data = self.remote.kept("footers", name.hex())
+        if data is None:
+            return True
+        try:
+            records = pack.decode_footer(data, name, pack.MAX_PACK_BYTES)
+        except ObjectCorrupt:
+            return True
+        return not records or records[-1].offset + records[-1].stored_length + len(data) == self.packs[name]
 
     def recipe_pack(self, digest: Digest) -> Digest:
         """Returns the pack that holds a recipe which `recipes` returned."""
@@ -240,13 +252,8 @@ class Catalog:
         if data is not None:
             with contextlib.suppress(ObjectCorrupt):
                 return pack.decode_footer(data, name, size)
-        guess = min(size, max(4096, size // 256))
-        tail = self.remote.get(f"packs/{text}", start=size - guess, end=size)
         try:
-            length = pack.footer_length(tail, name)
-            if length > len(tail):
-                tail = self.remote.get(f"packs/{text}", start=max(0, size - length), end=size)
-            records = pack.decode_footer(tail[-length:], name, size)
+            records = self._read_footer(name, size)
         except ObjectCorrupt:  # rebuilt from the records themselves
             records = pack.open_whole(self.pack_bytes(name), name)
         self.remote.keep("footers", text, pack.encode_footer(records))
@@ -255,6 +262,15 @@ class Catalog:
     def pack_bytes(self, name: Digest) -> bytes:
         """Returns a whole pack, unverified, and no more of it than its listed size; one request."""
         return self.remote.get(f"packs/{name.hex()}", end=self.packs[name])
+
+    def _read_footer(self, name: Digest, size: int) -> list[Record]:
+        text = name.hex()
+        guess = min(size, max(4096, size // 256))
+        tail = self.remote.get(f"packs/{text}", start=size - guess, end=size)
+        length = pack.footer_length(tail, name)
+        if length > len(tail):
+            tail = self.remote.get(f"packs/{text}", start=max(0, size - length), end=size)
+        return pack.decode_footer(tail[-length:], name, size)
 
     # --- reading small things ---
 
@@ -295,17 +311,40 @@ class Catalog:
     def complete(self, kind: str, digest: Digest) -> frozenset[Digest] | None:
         """Returns the packs that a version relies on if they are known from before and all can be relied on now.
 
-        Which packs hold a version never changes; whether they stand is known from the last look.
+        Which packs hold a version never changes; whether they stand, whole and indexed, is known from the last look.
         """
         data = self.remote.kept("complete", f"{kind}-{digest.hex()}")
-        if data is None or len(data) % 32 or digest_bytes(data[32:]) != data[:32]:
+        if data is None or len(data) % 40 != 32 or digest_bytes(data[32:]) != data[:32]:
             return None
-        names = frozenset(Digest(data[at : at + 32]) for at in range(32, len(data), 32))
-        return names if all(self.usable(name) for name in names) else None
+        sizes = {
+            Digest(data[at : at + 32]): int.from_bytes(data[at + 32 : at + 40], "big")
+            for at in range(32, len(data), 40)
+        }
+        indexed = {name for segment in self.indexes().values() for name in segment.packs}
+        whole = all(self.usable(name) and name in indexed and self.packs[name] == size for name, size in sizes.items())
+        return frozenset(sizes) if whole else None
 
     def keep_complete(self, kind: str, digest: Digest, names: Iterable[Digest]) -> None:
-        body = b"".join(sorted(names))
+        body = b"".join(name + self.packs[name].to_bytes(8, "big") for name in sorted(names))
         self.remote.keep("complete", f"{kind}-{digest.hex()}", digest_bytes(body) + body)
+
+    def sound_packs(self, names: Iterable[Digest]) -> set[Digest]:
+        """Returns those packs whose end, read now, is that of a whole pack of the listed size; one request each."""
+        wanted = [name.hex() for name in dict.fromkeys(names)]
+        return {
+            Digest(bytes.fromhex(name))
+            for name, sound in zip(wanted, self.remote.each(self._is_sound, wanted), strict=True)
+            if sound
+        }
+
+    def _is_sound(self, text: str) -> bool:
+        name = Digest(bytes.fromhex(text))
+        try:
+            records = self._read_footer(name, self.packs[name])
+        except (KeyError, ObjectCorrupt, ObjectAbsent):
+            return False
+        last = max(record.offset + record.stored_length for record in records) if records else 0
+        return bool(records) and last + len(pack.encode_footer(records)) == self.packs[name]
 
     def roots(self, kind: str, digest: Digest) -> list[tuple[Entry, float]]:
         """Returns the roots of one version, each with its age in seconds by the store's clock; one listing."""

@@ -9,7 +9,7 @@ import struct
 import sys
 from array import array
 from bisect import bisect_left
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from typing import NamedTuple
 
 from dvlite.errors import FormatError, ObjectCorrupt
@@ -130,9 +130,12 @@ class Index:
         return array("I", [*(bisect_left(prefixes, value) for value in range(1 << 16)), self.rows])
 
 
-def encode(locations: Collection[Location], nonce: bytes) -> bytes:
-    """Returns an index object of these rows, sorted by their bytes, each once; `nonce` is 16 random bytes, so no name is used twice."""
-    packs = sorted({place.pack for place in locations})
+def encode(locations: Collection[Location], nonce: bytes, *, also: Iterable[Digest] = ()) -> bytes:
+    """Returns an index object of these rows, sorted by their bytes, each once; `nonce` is 16 random bytes, so no name is used twice.
+
+    `also` are packs without rows, those of chunks: that an index names a pack says that its push got that far.
+    """
+    packs = sorted({place.pack for place in locations}.union(also))
     number = {pack: i for i, pack in enumerate(packs)}
     pack_row = _ROW.pack
     rows = sorted(

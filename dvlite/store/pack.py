@@ -82,6 +82,8 @@ class PackWriter:
     def add_stored(self, record: Record, stored: Buffer) -> Record:
         """Adds a record as another pack stored it, without compressing it again. `stored` must not change until `finish`."""
         kind, codec, _, raw_length, stored_length, digest = record
+        if raw_length > MAX_RECORD_BYTES:
+            raise ValueError(f"a record of {raw_length} bytes does not belong in a pack")
         offset = self._length + RECORD_BYTES
         self._parts += (_RECORD.pack(_RECORD_MAGIC, kind, codec, 0, raw_length, stored_length, digest), stored)
         self._length = offset + stored_length

@@ -40,6 +40,7 @@ class Sender:
         self._slots: dict[int, _Slot] = {}
         self._flying: list[_Flight] = []
         self._rows: list[Location] = []  # of packs that arrived and are in no index yet
+        self._chunk_packs: set[Digest] = set()  # that arrived and are named by no index yet
         self._drafts: list[_Draft] = []
         self._since_index = 0
         self.packs: set[Digest] = set()
@@ -164,6 +165,8 @@ class Sender:
         self._since_index += 1
         if slot is not None:
             slot.arrived = True
+            assert slot.pack is not None
+            self._chunk_packs.add(slot.pack)
 
     def _shipped(self, finished: pack.Pack) -> None:
         self.packs.add(finished.name)
@@ -210,7 +213,8 @@ class Sender:
         self._since_index = 0
         if not self._rows:
             return
-        data = index.encode(self._rows, os.urandom(16))
+        data = index.encode(self._rows, os.urandom(16), also=self._chunk_packs)
+        self._chunk_packs.clear()
         name = digest_bytes(data).hex()
         self._remote.put(f"index/{name}", data)
         self._remote.keep("index", name, data)

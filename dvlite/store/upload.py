@@ -136,7 +136,8 @@ def merge_indexes(catalog: Catalog, written: Sequence[tuple[str, int]]) -> None:
     remote = catalog.remote
     segments = {name: segment for name in small if (segment := catalog.read_index(name)) is not None}
     rows = [place for segment in segments.values() for place in segment]
-    data = index.encode(rows, os.urandom(16))
+    named = {name for segment in segments.values() for name in segment.packs}
+    data = index.encode(rows, os.urandom(16), also=named)
     remote.put(f"index/{digest_bytes(data).hex()}", data)
     remote.keep("index", digest_bytes(data).hex(), data)
     remote.store.delete(sorted(segments))

@@ -6,7 +6,8 @@ import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
-from dvlite.errors import ObjectCorrupt, ObjectMissing
+from dvlite.errors import FormatError, ObjectCorrupt, ObjectMissing
+from dvlite.files import quote
 from dvlite.formats import manifest
 from dvlite.formats.manifest import EMPTY_DIR, Branch, Entries
 from dvlite.oid import DIGEST_BYTES, MANIFEST, Digest
@@ -75,6 +76,8 @@ class _Planner:
 
     def version(self, version: Version, bases: Sequence[tuple[str, Digest]]) -> None:
         catalog, made = self._catalog, self._made
+        if version.kind != MANIFEST:
+            _refuse_wrong_size(self._cache, version)
         complete = catalog.complete(version.kind, version.digest)
         key = (version.kind, version.digest)
         if complete is not None:
@@ -199,6 +202,22 @@ class _Planner:
                 made.size_bytes += size_bytes
             else:
                 self._nowhere(digest, size_bytes, path, tracked)
+
+
+def _refuse_wrong_size(cache: Cache, version: Version) -> None:
+    """Raises FormatError for a pointer to a file whose size is not that of the file: nobody could pull it."""
+    places = cache.locations(version.digest, (KIND_FILE,))
+    if places:
+        size = places[0].record.raw_length
+    elif cache.has_large(version.digest):
+        size = cache.large_path(version.digest).stat().st_size
+    else:
+        return
+    if size != version.size_bytes:
+        raise FormatError(
+            f"the pointer of {quote(version.path)} says {version.size_bytes} bytes, its content has {size}",
+            hint="restore the pointer from git, or dvlite add the file again",
+        )
 
 
 def refuse_missing(made: Plan, catalog: Catalog) -> None:

@@ -62,8 +62,15 @@ class Writer:
 
     def put(self, kind: int, digest: Digest, raw: bytes) -> bool:
         """Adds a small file or a node; returns False if the cache has it already."""
-        if (kind, digest) in self._new or self.cache.has_packed(digest, (kind,)):
+        if (kind, digest) in self._new:
             return False
+        if self.cache.has_packed(digest, (kind,)):
+            try:
+                self.cache.read(digest, (kind,))
+            except (ObjectCorrupt, ObjectMissing):  # the good bytes are in our hands
+                self.cache.discard(digest, (kind,))
+            else:
+                return False
         self._new.add((kind, digest))
         self._writer(kind).add(kind, digest, raw)
         self._ship_if_full(kind)

@@ -22,12 +22,13 @@ _LENGTH = struct.Struct("<Q")
 
 @dataclass(frozen=True, slots=True)
 class Job:
-    """Entries `start` to `stop` of the version `root` (hex), of those that `patterns` choose, into `folder`."""
+    """Entries `start` to `stop` of the version `root` (hex), of those that `patterns` choose, into `folder` of `work_tree`."""
 
     cache: str
     pack_below_bytes: int
     root: str
     patterns: tuple[str, ...]
+    work_tree: str
     folder: str
     start: int
     stop: int
@@ -99,8 +100,10 @@ class Crew:
         try:
             signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent decides
             while (data := _receive(jobs)) is not None:
-                cache, below, root, patterns, folder, start, stop = json.loads(data.decode("utf-8", "surrogateescape"))
-                report = self._work(Job(cache, below, root, tuple(patterns), folder, start, stop))
+                cache, below, root, patterns, tree, folder, start, stop = json.loads(
+                    data.decode("utf-8", "surrogateescape")
+                )
+                report = self._work(Job(cache, below, root, tuple(patterns), tree, folder, start, stop))
                 columns = (report.mtimes, report.ctimes, report.inodes, array("Q", report.unwritten))
                 _send(reports, b"".join(column.tobytes() for column in columns))
         finally:
@@ -111,12 +114,10 @@ class Crew:
 class Help:
     """How a version may be written: `link` makes large files read-only hard links into the cache; `crew` is a second process.
 
-    `accept_gaps` keeps a fresh tree in which files are missing; else it is given up, for its gaps would look like deletions.
     For its sake `version` says what is written: the digest of its listing, and the patterns of the part.
     """
 
     link: bool = False
-    accept_gaps: bool = False
     crew: Crew | None = None
     version: tuple[Digest, tuple[str, ...]] | None = None
 

@@ -26,12 +26,11 @@ class Earlier:
     def __call__(self, j: int) -> bool:
         have = self._have
         digest = have.digest(j)
-        if not self._work.cache.has_file(digest, have.scan.sizes[j]):
-            return False
         if self._versions is None:
             self._versions = [found for known in self._pointers() if (found := self._entries(known)) is not None]
         path = have.scan.paths[j]
-        return any((entry := version.find(path)) is not None and entry.digest == digest for version in self._versions)
+        known = any((entry := version.find(path)) is not None and entry.digest == digest for version in self._versions)
+        return known and self._work.cache.is_sound(digest, have.scan.sizes[j])
 
     def _pointers(self) -> list[Pointer]:
         found = []

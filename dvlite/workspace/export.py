@@ -40,7 +40,7 @@ def to_path(want: Entries, cache: Cache, target: Path, progress: Progress) -> Da
     try:
         os.mkdir(around)
         made = plan(want, None, lambda _: False)
-        outcome = apply(made, want, None, around / target.name, cache, progress=progress)
+        outcome = apply(made, want, None, around, os.fsencode(target.name), cache, progress=progress)
         if outcome.missing:
             raise missing_object(want.digest(outcome.missing[0]), (KIND_FILE,))
         if not outcome.damaged:

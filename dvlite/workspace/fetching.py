@@ -40,5 +40,5 @@ def missing_error(missing: Mapping[str, Sequence[str]], label: str) -> ObjectMis
     more = f" and {len(names) - 1} more" if len(names) > 1 else ""
     return ObjectMissing(
         f"cannot fetch {', '.join(quote(path) for path in list(missing)[:3])}: {quote(names[0])}{more} is not on {label}",
-        hint="push it from a clone that has it, or fetch from another remote: dvlite pull -r NAME; to have the rest: dvlite pull --force",
+        hint="push it from a clone that has it, or fetch from another remote: dvlite pull -r NAME; to have a part: dvlite pull PATH",
     )

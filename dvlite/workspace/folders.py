@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import shutil
 import stat
@@ -18,13 +19,16 @@ _DIRECTORY = os.O_RDONLY | FOLDER_ONLY | NO_FOLLOW
 
 
 class Folders:
-    """Descriptors of the folders below one real folder, opened without following symlinks; a few kept open."""
+    """Descriptors of the folders below `inner`, which is inside `root`; a few kept open.
+
+    No symbolic link is followed on the way from `root` down, `inner` included: whoever swaps a folder for a link is refused, not followed.
+    """
 
     _KEEP = 8
 
-    def __init__(self, path: Path) -> None:
-        self.path = path
-        self.top = os.open(path, os.O_RDONLY | FOLDER_ONLY)
+    def __init__(self, root: Path, inner: bytes = b"", *, create: bool = False) -> None:
+        self.root, self.inner = root, inner
+        self.top = _walk(root, inner, create=create)
         self._open: dict[bytes, int] = {}
 
     def __enter__(self) -> Self:
@@ -58,10 +62,26 @@ class Folders:
                 os.mkdir(name, dir_fd=parent)
             descriptor = os.open(name, _DIRECTORY, dir_fd=parent)
         if len(self._open) >= self._KEEP:
-            for old in [key for key in self._open if not path.startswith(key + b"/")][:4]:
+            for old in list(self._open)[:4]:  # what is above is not needed once this is open
                 os.close(self._open.pop(old))
         self._open[path] = descriptor
         return descriptor
+
+
+def _walk(root: Path, inner: bytes, *, create: bool) -> int:
+    descriptor = os.open(root, os.O_RDONLY | FOLDER_ONLY)
+    try:
+        for name in inner.split(b"/") if inner else ():
+            if create:
+                with contextlib.suppress(FileExistsError):
+                    os.mkdir(name, dir_fd=descriptor)
+            below = os.open(name, _DIRECTORY, dir_fd=descriptor)
+            os.close(descriptor)
+            descriptor = below
+    except OSError:
+        os.close(descriptor)
+        raise
+    return descriptor
 
 
 def remove_entries(folders: Folders, scan: Scan, chosen: Sequence[int]) -> None:
@@ -98,6 +118,27 @@ def publish(temporary: bytes, name: bytes, folder: int) -> None:
         except OSError:  # something of the user's is in it
             raise blocked from None
         os.rename(temporary, name, src_dir_fd=folder, dst_dir_fd=folder)
+
+
+def place_new(temporary: bytes, name: bytes, folder: int) -> None:
+    """Gives a complete file a name that must be free; raises FileExistsError for whatever appeared there meanwhile."""
+    try:
+        os.link(temporary, name, src_dir_fd=folder, dst_dir_fd=folder, follow_symlinks=False)
+    except FileExistsError:
+        if not stat.S_ISDIR(os.stat(name, dir_fd=folder, follow_symlinks=False).st_mode):
+            raise
+        publish(temporary, name, folder)  # an empty folder gives way
+    except OSError as error:
+        if error.errno not in (errno.EPERM, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK):
+            raise
+        try:
+            os.stat(name, dir_fd=folder, follow_symlinks=False)
+        except FileNotFoundError:
+            publish(temporary, name, folder)  # a file system without hard links
+        else:
+            raise FileExistsError(name) from None
+    else:
+        os.unlink(temporary, dir_fd=folder)
 
 
 def unchanged(folder: int, name: bytes, scan: Scan, j: int | None) -> bool:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-from dvlite import files
 from dvlite.formats import manifest
 from dvlite.formats.manifest import Entries
 from dvlite.oid import Digest
@@ -19,25 +18,23 @@ from dvlite.workspace.outcome import Outcome
 from dvlite.workspace.planning import Plan, selected
 from dvlite.workspace.writer import TreeWriter
 
-_SHARE_FROM = 4000  # entries of a fresh tree from which a second process is worth its while
-_CREATE = os.O_CREAT | os.O_EXCL | files.NO_FOLLOW
-
 
 def apply(
     made: Plan,
     want: Entries,
     have: Snapshot | None,
-    target: Path,
+    root: Path,
+    path: bytes,
     cache: Cache,
     *,
     progress: Progress,
     help_: Help | None = None,
 ) -> Outcome:
-    """Carries out a plan at `target`.
+    """Carries out a plan at `path` inside `root`.
 
     Objects that are damaged or missing are listed in the outcome, not raised: everything else is still done.
     """
-    writer = TreeWriter(want, cache, target, progress, help_ or Help())
+    writer = TreeWriter(want, cache, root, path, progress, help_ or Help())
     single = want.paths == [b""]
     if have is None:
         if single:
@@ -57,7 +54,7 @@ def write_part(job: Job) -> Report:
     want = manifest.load(Digest(bytes.fromhex(job.root)), cache.read_node)
     if job.patterns:
         want = selected(want, sparse.selector(job.patterns))
-    writer = TreeWriter(want, cache, Path(job.folder), NullProgress(), Help())
-    with Folders(Path(job.folder)) as folders:
+    writer = TreeWriter(want, cache, Path(job.work_tree), os.fsencode(job.folder), NullProgress(), Help())
+    with Folders(Path(job.work_tree), os.fsencode(job.folder)) as folders:
         unwritten = writer.write_quietly(range(job.start, job.stop), folders)
     return writer.report(job, unwritten)

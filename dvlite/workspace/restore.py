@@ -20,10 +20,11 @@ from dvlite.store.writing import Writer
 from dvlite.workspace import materialise, sparse
 from dvlite.workspace.crew import Crew, Help
 from dvlite.workspace.earlier import Earlier, is_earlier_version
-from dvlite.workspace.folders import Folders, unchanged
+from dvlite.workspace.folders import Folders, remove_entries, unchanged
 from dvlite.workspace.identify import HashOnly, Snapshot, identify
 from dvlite.workspace.outcome import Outcome
 from dvlite.workspace.planning import Plan, plan, selected
+from dvlite.workspace.saved import saved_name
 from dvlite.workspace.scan import Scan
 from dvlite.workspace.storing import Storing, can_share_blocks
 from dvlite.workspace.tracked import NO_VERSION, Workspace
@@ -74,10 +75,15 @@ def restore(work: Workspace, path: str, wanted: Pointer, patterns: Sequence[str]
         have, outside = _split(have, chooses)
     is_safe = _anything if how.force or have is None else Earlier(work, path, have)
     made = plan(want, have, is_safe)
+    lost = _lost(work, want, made) if have is not None else []
+    if lost:
+        return Restored(CheckedOutPath(path=path, missing=tuple(_shown(path, want.paths[i]) for i in lost[:_EXAMPLES])))
     _require_space(work, path, want, made)
     saved = _save(work, path, have, made) if how.force and have is not None else ()
-    help_ = Help(how.link, how.force, None if how.link else how.crew, (wanted.digest, asked))
-    outcome = materialise.apply(made, want, have, work.location(path), work.cache, progress=work.progress, help_=help_)
+    help_ = Help(how.link, None if how.link else how.crew, (wanted.digest, asked))
+    outcome = materialise.apply(
+        made, want, have, work.repo.root, os.fsencode(path), work.cache, progress=work.progress, help_=help_
+    )
     if not outcome.abandoned:
         _remember(work, path, wanted, outcome, made, whole=outside is None)
     return Restored(_result(path, want, have, made, outcome, saved), tuple(outcome.damaged))
@@ -132,6 +138,12 @@ def _part(have: Snapshot, chosen: Sequence[int]) -> Snapshot:
     return Snapshot(scan, digests, bytearray(have.racy[i] for i in chosen), have.read_files)
 
 
+def _lost(work: Workspace, want: Entries, made: Plan) -> list[int]:
+    """Returns what an existing directory would need and the cache lacks: then nothing is done, for gaps look like deletions."""
+    has = work.cache.has_file
+    return [i for i in made.write if want.flags[i] != EMPTY_DIR and not has(want.digest(i), want.sizes[i])]
+
+
 def _require_space(work: Workspace, path: str, want: Entries, made: Plan) -> None:
     limit = work.cache.pack_below_bytes
     small = large = 0
@@ -161,7 +173,7 @@ def _save(work: Workspace, path: str, have: Snapshot, made: Plan) -> tuple[str, 
         saved = Pointer("directory", tree.root, tree.size_bytes, tree.files)
     folder = work.repo.state_dir / "saved"
     folder.mkdir(parents=True, exist_ok=True)
-    target = folder / f"{path.replace('/', '_')[-150:]}-{saved.digest.hex()[:8]}{SUFFIX}"
+    target = folder / f"{saved_name(path)}-{saved.digest.hex()[:8]}{SUFFIX}"
     files.write_atomic(target, pointer.dump(saved))  # first: once the cache has the bytes, nothing else would name them
     with Writer(work.cache) as writer:
         reader = Storing(work.cache, writer, _existing(work.location(path).parent), f"keeping local changes of {path}")
@@ -184,6 +196,7 @@ def _replace_kind(work: Workspace, path: str, wanted: Pointer, patterns: Sequenc
     """Handles a file where a directory belongs, and the other way round: removed only if all of it is in the cache."""
     found = work.scan(path)
     assert found is not None
+    work.wanted(wanted)  # before anything is removed: its listing must be here
     have = work.identify(path, found, HashOnly())
     safe = is_earlier_version(work, path, have)
     if not safe and not how.force:
@@ -196,20 +209,19 @@ def _replace_kind(work: Workspace, path: str, wanted: Pointer, patterns: Sequenc
 
 def remove_tree(work: Workspace, path: str, have: Snapshot) -> bool:
     """Removes the files of a snapshot, and the folders that this empties; returns whether nothing was left."""
-    target = work.location(path)
-    if have.scan.paths == [b""]:
-        with Folders(target.parent) as folders:
-            if not unchanged(folders.top, os.fsencode(target.name), have.scan, 0):
+    above, _, name = os.fsencode(path).rpartition(b"/")
+    with Folders(work.repo.root, above) as folders:
+        if have.scan.paths == [b""]:
+            if not unchanged(folders.top, name, have.scan, 0):
                 return False
-            os.unlink(os.fsencode(target.name), dir_fd=folders.top)
-        return True
-    empty = manifest.from_entries([])
-    made = Plan(remove=list(range(len(have.scan))))
-    materialise.apply(made, empty, have, target, work.cache, progress=work.progress)
-    try:
-        os.rmdir(target)
-    except OSError:
-        return False
+            os.unlink(name, dir_fd=folders.top)
+            return True
+        with Folders(work.repo.root, os.fsencode(path)) as inside:
+            remove_entries(inside, have.scan, range(len(have.scan)))
+        try:
+            os.rmdir(name, dir_fd=folders.top)
+        except OSError:
+            return False
     return True
 
 

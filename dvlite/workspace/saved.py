@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 
 from dvlite import files
@@ -9,6 +10,14 @@ from dvlite.files import quote
 from dvlite.formats import pointer
 from dvlite.formats.pointer import SUFFIX
 from dvlite.repo import Repo, Tracked
+
+_LONGEST = 180  # bytes
+
+
+def saved_name(path: str) -> str:
+    """Returns what a saved pointer's file is called after: the path, short enough for any file system."""
+    name = os.fsencode(path.replace("/", "_"))
+    return path.replace("/", "_") if len(name) <= _LONGEST else f"{os.fsdecode(name[:_LONGEST]).rstrip(chr(0xFFFD))}~"
 
 
 def keep_uncommitted(repo: Repo, chosen: Sequence[Tracked]) -> list[str]:
@@ -24,7 +33,7 @@ def keep_uncommitted(repo: Repo, chosen: Sequence[Tracked]) -> list[str]:
                 continue
         folder = repo.state_dir / "saved"
         folder.mkdir(parents=True, exist_ok=True)
-        target = folder / f"{item.path.replace('/', '_')[-150:]}-{item.pointer.digest.hex()[:8]}{SUFFIX}"
+        target = folder / f"{saved_name(item.path)}-{item.pointer.digest.hex()[:8]}{SUFFIX}"
         files.write_atomic(target, pointer.dump(item.pointer))
         warnings.append(
             f"this version of {quote(repo.display(item.path))} was never committed; to get it back: dvlite get {target} -o PATH"

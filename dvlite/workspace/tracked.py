@@ -11,7 +11,7 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from dvlite import files, ignore
-from dvlite.errors import DvliteError, ObjectCorrupt, ObjectMissing
+from dvlite.errors import DvliteError, ObjectCorrupt, ObjectMissing, UsageError
 from dvlite.formats import manifest
 from dvlite.formats.manifest import EXECUTABLE, FILE, Branch, Entries
 from dvlite.formats.pointer import Pointer
@@ -42,8 +42,26 @@ class Workspace:
     def location(self, path: str) -> Path:
         return self.repo.root / path
 
+    def is_behind_link(self, path: str) -> bool:
+        """Says whether a folder above a path is a symbolic link: what is there is not the repository's."""
+        above = path.rpartition("/")[0]
+        while above:
+            if (self.repo.root / above).is_symlink():
+                return True
+            above = above.rpartition("/")[0]
+        return False
+
+    def require_real_folder(self, path: str) -> None:
+        """Raises UsageError for a path behind a symbolic link; writes check again, through descriptors."""
+        if self.is_behind_link(path):
+            raise UsageError(
+                f"cannot use {files.quote(self.repo.display(path))}: a folder above it is a symbolic link",
+                hint="replace the link by a folder, or remove the pointer",
+            )
+
     def scan(self, path: str) -> Scan | None:
         """Returns what is on disk at a tracked path, or None for nothing."""
+        self.require_real_folder(path)
         prefix = os.fsencode(path) + b"/"
         rules = self._ignore
         matches = (lambda inner, folder: rules.match(prefix + inner, is_dir=folder)) if rules.has_patterns else _nothing
@@ -117,7 +135,9 @@ class Workspace:
                 lines = file.read_bytes().split(b"\n")
                 while lines and lines[0].startswith((b"blake3:", b"manifest:")):
                     del lines[0]
-                yield os.fsdecode(b"\n".join(lines))
+                path = os.fsdecode(b"\n".join(lines))
+                if path and self._index_path(path).name == file.stem:
+                    yield path
 
     def set_sparse(self, path: str, patterns: Iterable[str]) -> None:
         """Records which part of a directory is here; no pattern means all of it."""

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import os
+
 from dvlite.files import quote
+from dvlite.formats.pointer import SUFFIX
 from dvlite.results.moves import CheckedOutPath
 from dvlite.workspace.earlier import is_earlier_version
 from dvlite.workspace.identify import HashOnly
@@ -16,10 +19,17 @@ def remove_untracked(work: Workspace, tracked: set[str]) -> list[CheckedOutPath]
     for path in list(work.known_paths()):
         if path in tracked or any(path.startswith(f"{other}/") or other.startswith(f"{path}/") for other in tracked):
             continue
+        if work.is_behind_link(path) or os.path.lexists(work.location(path + SUFFIX)):
+            continue  # not ours to judge: the place is elsewhere, or the pointer is there and could not be used
         found = work.scan(path)
         if found is not None:
             have = work.identify(path, found, HashOnly())
             cached = is_earlier_version(work, path, have)
+            if cached and not work.repo.git.is_in_history(path + SUFFIX):
+                work.progress.warn(
+                    f"{quote(work.repo.display(path))} is not tracked any more; it is left alone, for no commit has it"
+                )
+                continue
             if not cached or work.repo.git.tracked_under([path]):
                 if not cached:
                     work.progress.warn(

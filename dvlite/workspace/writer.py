@@ -25,7 +25,7 @@ from dvlite.store.cache import Cache
 from dvlite.store.large import open_large, open_verified
 from dvlite.store.pack import KIND_FILE, unpack_view
 from dvlite.workspace.crew import Help, Job, Report
-from dvlite.workspace.folders import Folders, publish, remove_entries, unchanged
+from dvlite.workspace.folders import Folders, place_new, publish, remove_entries, unchanged
 from dvlite.workspace.identify import Snapshot, symlink_problem
 from dvlite.workspace.outcome import Outcome, merge
 from dvlite.workspace.planning import Plan
@@ -38,15 +38,18 @@ _CREATE = os.O_CREAT | os.O_EXCL | files.NO_FOLLOW
 class TreeWriter:
     """Writes one tracked path; `scan` grows into the state of the disk, entry by entry of `want`."""
 
-    def __init__(self, want: Entries, cache: Cache, target: Path, progress: Progress, help_: Help) -> None:
+    def __init__(self, want: Entries, cache: Cache, root: Path, path: bytes, progress: Progress, help_: Help) -> None:
         count = len(want)
-        self._want, self._cache, self._target = want, cache, target
+        self._want, self._cache = want, cache
+        self._root, self._path, self._target = root, path, root / os.fsdecode(path)
+        self._above, _, self._name = path.rpartition(b"/")
         self._progress, self._link = progress, help_.link
         self._crew, self._version = help_.crew, help_.version
         self._theirs: tuple[int, int] | None = None  # the entries that the second process writes
-        self._building = target
+        self._building = path  # the folder that grows: the path itself, or one beside it
         self._abandoned = False
-        self._accept_gaps = help_.accept_gaps
+        self._have: Snapshot | None = None  # what is replaced, of an existing path
+        self._replaces: dict[int, int] = {}
         zeros = array("q", bytes(8 * count))
         self._scan = Scan(
             want.paths, bytearray(want.flags), array("q", want.sizes), zeros[:], zeros[:], array("Q", bytes(8 * count))
@@ -54,66 +57,63 @@ class TreeWriter:
         self._racy = bytearray(count)
         self._failed: dict[int, DvliteError] = {}
         self._blocked: set[int] = set()
-        self._window = files.racy_window_ns(_existing(target.parent))
+        self._window = files.racy_window_ns(_existing(self._target.parent))
         cache.segments()  # read once, before threads share it
 
     # --- a path that is not there yet ---
 
     def fresh_tree(self, write: Sequence[int]) -> None:
         """Builds the whole directory beside its place, then renames it once: nobody sees it half done."""
-        self._target.parent.mkdir(parents=True, exist_ok=True)
-        temporary = self._target.parent / temporary_name()
-        try:
-            os.mkdir(temporary)
-            self._building = temporary
-            with Folders(temporary) as folders:
-                self._write_all(write, folders, fresh=True)
-            if (self._failed or self._blocked) and not self._accept_gaps:
-                self._abandoned = True
-                shutil.rmtree(temporary)
-                return
-            if len(self._scan):
-                wait_out(max(self._scan.ctimes), self._window)
-            os.rename(temporary, self._target)
-        except OSError as error:
-            shutil.rmtree(temporary, ignore_errors=True)
-            raise os_error(error, "write", self._target) from error
-        except BaseException:
-            shutil.rmtree(temporary, ignore_errors=True)
-            raise
+        with Folders(self._root, self._above, create=True) as above:
+            temporary = temporary_name().encode()
+            try:
+                os.mkdir(temporary, dir_fd=above.top)
+                self._building = self._above + b"/" + temporary if self._above else temporary
+                with Folders(self._root, self._building) as folders:
+                    self._write_all(write, folders, fresh=True)
+                if self._failed or self._blocked:
+                    self._abandoned = True
+                    shutil.rmtree(temporary, dir_fd=above.top)
+                    return
+                if len(self._scan):
+                    wait_out(max(self._scan.ctimes), self._window)
+                os.rename(temporary, self._name, src_dir_fd=above.top, dst_dir_fd=above.top)
+            except OSError as error:
+                shutil.rmtree(temporary, ignore_errors=True, dir_fd=above.top)
+                raise os_error(error, "write", self._target) from error
+            except BaseException:
+                shutil.rmtree(temporary, ignore_errors=True, dir_fd=above.top)
+                raise
 
     def single_file(self) -> None:
         """Writes a tracked file that is not there."""
-        self._target.parent.mkdir(parents=True, exist_ok=True)
-        with Folders(self._target.parent) as folders:
-            self._write(0, folders.top, os.fsencode(self._target.name), fresh=False)
+        with Folders(self._root, self._above, create=True) as above:
+            self._write(0, above.top, self._name, fresh=False)
 
     # --- a path that is there ---
 
     def update_single(self, made: Plan, have: Snapshot) -> None:
         """Replaces or completes a tracked file."""
-        with Folders(self._target.parent) as folders:
-            name = os.fsencode(self._target.name)
+        self._have, self._replaces = have, made.replace
+        with Folders(self._root, self._above) as above:
             for i in made.write:
-                if unchanged(folders.top, name, have.scan, made.replace.get(i)):
-                    self._write(i, folders.top, name, fresh=False)
-                else:
-                    self._blocked.add(i)
+                self._write(i, above.top, self._name, fresh=False)
             for i in made.chmod:
-                self._chmod(i, folders.top, name)
+                self._chmod(i, above.top, self._name)
 
     def update_tree(self, made: Plan, have: Snapshot) -> None:
         """Brings an existing directory up to date in place."""
-        with Folders(self._target) as folders:
+        self._have, self._replaces = have, made.replace
+        with Folders(self._root, self._path) as folders:
             remove_entries(folders, have.scan, made.remove)
-            self._write_all(made.write, folders, fresh=False, made=made, have=have)
+            self._write_all(made.write, folders, fresh=False)
             for i in made.chmod:
                 folder, name = folders.split(self._want.paths[i])
                 self._chmod(i, folder, name)
 
     # --- a second process ---
 
-    def _share(self, ordinary: list[int], folders: Folders) -> list[int]:
+    def _share(self, ordinary: list[int]) -> list[int]:
         """Gives half of a large fresh tree to the second process; returns what is left to do here."""
         crew, version = self._crew, self._version
         if crew is None or version is None or not crew.ready or len(ordinary) < SHARE_FROM:
@@ -127,7 +127,15 @@ class TreeWriter:
         root, patterns = version
         self._theirs = (middle, len(self._want))
         crew.start(
-            Job(str(cache.folder), cache.pack_below_bytes, root.hex(), patterns, str(folders.path), *self._theirs)
+            Job(
+                str(cache.folder),
+                cache.pack_below_bytes,
+                root.hex(),
+                patterns,
+                str(self._root),
+                os.fsdecode(self._building),
+                *self._theirs,
+            )
         )
         return [i for i in ordinary if i < middle]
 
@@ -146,22 +154,14 @@ class TreeWriter:
             report.inodes,
         )
         self._progress.advance(size_bytes=sum(scan.sizes[start:stop]), files=stop - start - len(report.unwritten))
-        with Folders(self._building) as folders:
+        with Folders(self._root, self._building) as folders:
             for number in report.unwritten:
                 folder, name = folders.split(self._want.paths[start + number], create=True)
                 self._write(start + number, folder, name, fresh=True)
 
     # --- writing ---
 
-    def _write_all(
-        self,
-        write: Sequence[int],
-        folders: Folders,
-        *,
-        fresh: bool,
-        made: Plan | None = None,
-        have: Snapshot | None = None,
-    ) -> None:
+    def _write_all(self, write: Sequence[int], folders: Folders, *, fresh: bool) -> None:
         want = self._want
         ordinary = [i for i in write if want.flags[i] != SYMLINK]
         links = [i for i in write if want.flags[i] == SYMLINK]  # last: nothing is ever written through one
@@ -174,19 +174,12 @@ class TreeWriter:
                 except (FileExistsError, NotADirectoryError):
                     self._blocked.add(i)
                     continue
-                if (
-                    made is not None
-                    and have is not None
-                    and not unchanged(folder, name, have.scan, made.replace.get(i))
-                ):
-                    self._blocked.add(i)
-                    continue
-                if made is not None and want.flags[i] == EMPTY_DIR and i in made.replace:
+                if want.flags[i] == EMPTY_DIR and i in self._replaces:
                     with contextlib.suppress(FileNotFoundError):  # a file that is in the cache gives way to the folder
                         os.unlink(name, dir_fd=folder)
                 self._write(i, folder, name, fresh=fresh)
 
-        work(self._share(ordinary, folders) if fresh else ordinary, folders)
+        work(self._share(ordinary) if fresh else ordinary, folders)
         self._collect()
         work(links, folders)
         self._progress.finish()
@@ -216,6 +209,16 @@ class TreeWriter:
         self._record(i, status, racy=not fresh)
         self._progress.advance(size_bytes=want.sizes[i], files=1)
 
+    def _publish(self, i: int, temporary: bytes, name: bytes, folder: int) -> None:
+        """Gives a complete file its name, if what stands there is still what was planned for; a user's edit of this moment stays."""
+        j = self._replaces.get(i)
+        if j is None or self._have is None:
+            place_new(temporary, name, folder)
+        elif unchanged(folder, name, self._have.scan, j):
+            publish(temporary, name, folder)
+        else:
+            raise FileExistsError(name)
+
     def _empty_folder(self, folder: int, name: bytes) -> None:
         try:
             os.mkdir(name, dir_fd=folder)
@@ -235,7 +238,7 @@ class TreeWriter:
                 os.lseek(descriptor, 0, os.SEEK_SET)
                 files.write_all(descriptor, raw)
             if not fresh:
-                publish(temporary, name, folder)
+                self._publish(i, temporary, name, folder)
             return os.fstat(descriptor)
         except BaseException:
             with contextlib.suppress(OSError):
@@ -267,7 +270,7 @@ class TreeWriter:
                 else:
                     status = self._copy(i, opened, temporary, folder)
                 if not fresh:
-                    publish(temporary, name, folder)
+                    self._publish(i, temporary, name, folder)
                 return os.stat(name, dir_fd=folder, follow_symlinks=False) if status is None or not fresh else status
             except BaseException:
                 with contextlib.suppress(OSError):
@@ -301,7 +304,7 @@ class TreeWriter:
         temporary = temporary_name().encode()
         os.symlink(target, temporary, dir_fd=folder)
         try:
-            publish(temporary, name, folder)
+            self._publish(i, temporary, name, folder)
         except BaseException:
             with contextlib.suppress(OSError):
                 os.unlink(temporary, dir_fd=folder)
