@@ -23,14 +23,14 @@ from dvlite.oid import Digest, digest_bytes, format_oid
 from dvlite.store import index, pack
 from dvlite.store.connection import Remote
 from dvlite.store.index import Index, Location
-from dvlite.store.pack import KIND_FILE, KIND_RECIPE, Pack, Record
+from dvlite.store.pack import KIND_RECIPE, Record
+from dvlite.store.ranges import ranges, unpack_at
 from dvlite.store.remote import Entry, ObjectAbsent
 
 _NAMED = re.compile(r"(packs|index|condemned)/([0-9a-f]{64})")
 _MAX_CONFIG_BYTES = 64 * 1024
 _MANY = 4000  # objects in a listing from which it is asked for in 16 parts at once
 WHOLE_BELOW_BYTES = 1024 * 1024  # a meta pack smaller than this is fetched and kept whole
-GAP_BYTES = 64 * 1024  # two ranges closer than this are fetched as one
 
 
 class Catalog:
@@ -299,11 +299,11 @@ class Catalog:
             if size < WHOLE_BELOW_BYTES and digest_bytes(data) == name:
                 self.remote.keep("meta", name.hex(), data)
         if data is not None:
-            return {place: _unpack(place, data, 0) for place in places}
+            return {place: unpack_at(place, data, 0) for place in places}
         found = {}
         for start, end, group in ranges(places):
             data = self.remote.get(f"packs/{name.hex()}", start=start, end=end)
-            found.update({place: _unpack(place, data, start) for place in group})
+            found.update({place: unpack_at(place, data, start) for place in group})
         return found
 
     # --- what is complete ---
@@ -361,46 +361,6 @@ class Catalog:
             f"object {format_oid(kind, digest)} is not on {self.remote.store.label}",
             hint="push it from a clone that has it",
         )
-
-
-def ranges(
-    places: Sequence[Location], *, limit_bytes: int = pack.TARGET_BYTES
-) -> list[tuple[int, int, list[Location]]]:
-    """Groups records of one pack into `(start, end, records)` ranges to ask for, joining those that lie close together."""
-    grouped: list[tuple[int, int, list[Location]]] = []
-    for place in sorted(places, key=lambda place: place.record.offset):
-        start, end = place.record.offset, place.record.offset + place.record.stored_length
-        if grouped and start - grouped[-1][1] <= GAP_BYTES and end - grouped[-1][0] <= limit_bytes:
-            first, last, group = grouped[-1]
-            group.append(place)
-            grouped[-1] = (first, max(last, end), group)
-        else:
-            grouped.append((start, end, [place]))
-    return grouped
-
-
-def _unpack(place: Location, data: bytes, start: int) -> bytes:
-    offset = place.record.offset - start
-    return pack.unpack(place.record, memoryview(data)[offset : offset + place.record.stored_length])
-
-
-def unpack_range(place: Location, data: bytes, start: int) -> tuple[memoryview, bytes]:
-    """Returns a record's stored bytes and its verified content, from a range of its pack that begins at `start`."""
-    offset = place.record.offset - start
-    stored = memoryview(data)[offset : offset + place.record.stored_length]
-    return stored, pack.unpack(place.record, stored)
-
-
-def whole_pack(data: bytes, name: Digest) -> Pack:
-    """Returns a downloaded pack after checking every record in it against its oid."""
-    records = pack.open_whole(data, name)
-    view = memoryview(data)
-    for record in records:
-        pack.unpack(record, view[record.offset : record.offset + record.stored_length])
-    return Pack(name, pack.check_header(view, name), data, records)
-
-
-FILE_KINDS = (KIND_FILE, KIND_RECIPE)
 
 
 def _is_named(name: str) -> bool:

@@ -21,10 +21,11 @@ from dvlite.oid import FILE, MANIFEST, Digest, digest_bytes, format_oid
 from dvlite.progress import Progress
 from dvlite.store import chunking, pack
 from dvlite.store.cache import Cache
-from dvlite.store.catalog import Catalog, ranges, unpack_range, whole_pack
+from dvlite.store.catalog import Catalog
 from dvlite.store.index import Location
 from dvlite.store.pack import KIND_FILE, KIND_MANIFEST, KIND_RECIPE
 from dvlite.store.partial import Partial
+from dvlite.store.ranges import ranges, unpack_range, whole_pack
 from dvlite.store.remote import ObjectAbsent
 from dvlite.store.writing import Writer
 

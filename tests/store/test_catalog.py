@@ -9,9 +9,10 @@ from dvlite.formats import condemned
 from dvlite.formats.condemned import Condemned
 from dvlite.oid import Digest, digest_bytes
 from dvlite.store import index, pack
-from dvlite.store.catalog import Catalog, ranges
+from dvlite.store.catalog import Catalog
 from dvlite.store.index import Location
 from dvlite.store.pack import KIND_FILE, PackWriter, Record
+from dvlite.store.ranges import ranges
 from tests.store.collector import Collector
 from tests.store.memory import MemoryStore, RecordingStore
 from tests.store.world import World, noise
