@@ -168,7 +168,8 @@ def test_the_config_of_a_store():
 def test_a_complete_note():
     data = shown("complete-note")
     assert data[:32] == digest_bytes(data[32:])
-    assert [data[32:64], data[64:]] == sorted([chunks_pack().name, files_pack().name])
+    packs = sorted((made.name, len(made.data)) for made in (chunks_pack(), files_pack()))
+    assert data[32:] == b"".join(name + size.to_bytes(8, "big") for name, size in packs)
 
 
 @pytest.mark.skipif(sys.byteorder != "little", reason="a stat index has the byte order of its machine")
