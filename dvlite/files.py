@@ -218,6 +218,13 @@ def racy_window_ns(path: Path) -> int:
     return _RACY_LOCAL_NS if file_system(path) in _LOCAL_FILE_SYSTEMS else _RACY_OTHER_NS
 
 
+def existing_folder(path: Path) -> Path:
+    """Returns a folder, or the nearest one above it that exists."""
+    while not path.exists():
+        path = path.parent
+    return path
+
+
 def file_system(path: Path) -> str:
     """Returns the type of the file system that holds `path`, as the kernel names it, or an empty string."""
     with contextlib.suppress(OSError):

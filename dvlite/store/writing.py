@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import Self
@@ -89,14 +90,15 @@ class Writer:
         self._write_pack(whole)
         self._rows.extend(index.rows_of(whole))
 
-    def put_large(self, source: int, name: str) -> Digest:
+    def put_large(self, source: int, name: str, advance: Callable[[int], None] | None = None) -> Digest:
         """Adds a large file: shares its blocks or copies it, then hashes the copy. Raises FileChanged if it changed meanwhile."""
         before = os.fstat(source)
         temporary = self.temporary()
         try:
             with open(temporary, "w+b", buffering=0) as copy:
-                if not files.share_blocks(source, copy.fileno()):
-                    files.copy_range(source, copy.fileno(), before.st_size)
+                shares = files.share_blocks(source, copy.fileno())
+                if not shares:
+                    files.copy_range(source, copy.fileno(), before.st_size, advance)
                 after = os.fstat(source)
                 if _times(before) != _times(after) or os.fstat(copy.fileno()).st_size != before.st_size:
                     raise FileChanged(
@@ -104,7 +106,7 @@ class Writer:
                         hint="run dvlite add again when nothing writes to it",
                     )
                 synced = self.sync_soon(copy.fileno())
-                digest = digest_file(copy.fileno(), before.st_size)
+                digest = digest_file(copy.fileno(), before.st_size, advance if shares else None)
                 synced.result()
             self.adopt_file(temporary, digest, before.st_size, sync=False)
         except OSError as error:

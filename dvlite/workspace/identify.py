@@ -30,6 +30,9 @@ SMALL_BYTES = 1 << 20  # read in one piece below this
 IsCached = Callable[[Digest, int], bool]  # (digest, size in bytes) -> are these bytes in the cache?
 
 
+Advance = Callable[[int], None]  # told of bytes that are done
+
+
 class Reader(Protocol):
     """Takes the content of a file that is not known yet and returns its digest; may store it on the way."""
 
@@ -39,8 +42,8 @@ class Reader(Protocol):
     def small(self, raw: bytes) -> Digest:
         """Takes a small file, or the target of a symlink."""
 
-    def large(self, descriptor: int, status: os.stat_result, name: str) -> Digest:
-        """Takes an open large file."""
+    def large(self, descriptor: int, status: os.stat_result, name: str, advance: Advance) -> Digest:
+        """Takes an open large file; tells `advance` of its bytes as they are done."""
 
     def limit_bytes(self) -> int:
         """Returns up to which size a file is small."""
@@ -57,8 +60,8 @@ class HashOnly:
     def small(self, raw: bytes) -> Digest:
         return digest_bytes(raw)
 
-    def large(self, descriptor: int, status: os.stat_result, name: str) -> Digest:
-        return digest_file(descriptor, status.st_size)
+    def large(self, descriptor: int, status: os.stat_result, name: str, advance: Advance) -> Digest:
+        return digest_file(descriptor, status.st_size, advance)
 
     def limit_bytes(self) -> int:
         return SMALL_BYTES
@@ -106,11 +109,14 @@ def identify(
     reader.expect(sizes)
     progress.start(f"{reader.doing} {shown}", total_bytes=total, total_files=len(unknown))
     window = files.racy_window_ns(root.parent) if unknown else 0
-    work = _Work(os.fsencode(root), shown, scan, reader, window)
+    work = _Work(os.fsencode(root), shown, scan, reader, window, lambda size: progress.advance(size_bytes=size))
+    limit = reader.limit_bytes()
     for i in unknown:
         digest, racy[i] = work.read(i)
         digests[i * DIGEST_BYTES : (i + 1) * DIGEST_BYTES] = digest
-        progress.advance(size_bytes=scan.sizes[i], files=1)
+        progress.advance(
+            size_bytes=scan.sizes[i] if scan.sizes[i] <= limit else 0, files=1
+        )  # large ones told on the way
     progress.finish()
     return Snapshot(scan, digests, racy, len(unknown))
 
@@ -145,11 +151,11 @@ def _unknown(scan: Scan, known: Rows | None, digests: bytearray, must_have: IsCa
 class _Work:
     """Reads the files of one tracked path."""
 
-    __slots__ = ("_limit", "_reader", "_root", "_scan", "_shown", "_window")
+    __slots__ = ("_advance", "_limit", "_reader", "_root", "_scan", "_shown", "_window")
 
-    def __init__(self, root: bytes, shown: str, scan: Scan, reader: Reader, window_ns: int) -> None:
+    def __init__(self, root: bytes, shown: str, scan: Scan, reader: Reader, window_ns: int, advance: Advance) -> None:
         self._root, self._shown, self._scan = root, shown, scan
-        self._reader, self._window = reader, window_ns
+        self._reader, self._window, self._advance = reader, window_ns, advance
         self._limit = reader.limit_bytes()
 
     def read(self, i: int) -> tuple[Digest, int]:
@@ -192,7 +198,7 @@ class _Work:
                     return None
                 digest = self._reader.small(raw)
             else:
-                digest = self._reader.large(descriptor, before, self._name(i))
+                digest = self._reader.large(descriptor, before, self._name(i), self._advance)
                 after = os.fstat(descriptor)
                 if _changed(before, after):
                     self._scan.replace(i, flags_of(after), after)

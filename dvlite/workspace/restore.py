@@ -6,7 +6,6 @@ import contextlib
 import os
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 from dvlite import files
 from dvlite.errors import DvliteError, FileChanged, ObjectMissing
@@ -152,7 +151,7 @@ def _require_space(work: Workspace, path: str, want: Entries, made: Plan) -> Non
             small += want.sizes[i]
         else:
             large += want.sizes[i]
-    folder = _existing(work.location(path).parent)
+    folder = files.existing_folder(work.location(path).parent)
     if large and can_share_blocks(folder, work.cache.folder):
         large = 0
     files.require_space(folder, small + large, work.repo.display(path))
@@ -176,7 +175,9 @@ def _save(work: Workspace, path: str, have: Snapshot, made: Plan) -> tuple[str, 
     target = folder / f"{saved_name(path)}-{saved.digest.hex()[:8]}{SUFFIX}"
     files.write_atomic(target, pointer.dump(saved))  # first: once the cache has the bytes, nothing else would name them
     with Writer(work.cache) as writer:
-        reader = Storing(work.cache, writer, _existing(work.location(path).parent), f"keeping local changes of {path}")
+        reader = Storing(
+            work.cache, writer, files.existing_folder(work.location(path).parent), f"keeping local changes of {path}"
+        )
         kept = identify(work.location(path), work.repo.display(path), part.scan, None, reader, work.progress)
         for digest, data in tree.nodes if tree else ():
             writer.put(KIND_MANIFEST, digest, data)
@@ -270,9 +271,3 @@ def missing_listing(path: str, wanted: Pointer) -> ObjectMissing:
 
 def _shown(path: str, inner: bytes) -> str:
     return f"{path}/{os.fsdecode(inner)}" if inner else path
-
-
-def _existing(path: Path) -> Path:
-    while not path.exists():
-        path = path.parent
-    return path

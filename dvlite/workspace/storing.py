@@ -11,6 +11,7 @@ from dvlite.oid import Digest, digest_bytes
 from dvlite.store.cache import Cache
 from dvlite.store.pack import KIND_FILE
 from dvlite.store.writing import Writer
+from dvlite.workspace.identify import Advance
 
 
 class Storing:
@@ -29,8 +30,8 @@ class Storing:
         self.duplicates += not self._writer.put(KIND_FILE, digest, raw)
         return digest
 
-    def large(self, descriptor: int, status: os.stat_result, name: str) -> Digest:
-        return self._writer.put_large(descriptor, name)
+    def large(self, descriptor: int, status: os.stat_result, name: str, advance: Advance) -> Digest:
+        return self._writer.put_large(descriptor, name, advance)
 
     def limit_bytes(self) -> int:
         return self._cache.pack_below_bytes

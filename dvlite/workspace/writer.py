@@ -57,8 +57,7 @@ class TreeWriter:
         self._racy = bytearray(count)
         self._failed: dict[int, DvliteError] = {}
         self._blocked: set[int] = set()
-        self._window = files.racy_window_ns(_existing(self._target.parent))
-        cache.segments()  # read once, before threads share it
+        self._window = files.racy_window_ns(files.existing_folder(self._target.parent))
 
     # --- a path that is not there yet ---
 
@@ -188,6 +187,7 @@ class TreeWriter:
         """Writes entry i of the version as `name`, complete or not at all; a damaged object is noted, not raised."""
         want = self._want
         flags = want.flags[i]
+        told = False  # of its bytes, as they were written
         try:
             if flags == EMPTY_DIR:
                 self._empty_folder(folder, name)
@@ -197,7 +197,7 @@ class TreeWriter:
             elif want.sizes[i] <= self._cache.pack_below_bytes or self._cache.has_packed(want.digest(i), (KIND_FILE,)):
                 status = self._small(i, folder, name, fresh=fresh)
             else:
-                status = self._large(i, folder, name, fresh=fresh)
+                status, told = self._large(i, folder, name, fresh=fresh), True
         except (ObjectCorrupt, ObjectMissing, FormatError) as error:
             self._failed[i] = error
             return
@@ -207,7 +207,10 @@ class TreeWriter:
         except OSError as error:
             raise os_error(error, "write", self._target / os.fsdecode(want.paths[i])) from error
         self._record(i, status, racy=not fresh)
-        self._progress.advance(size_bytes=want.sizes[i], files=1)
+        self._progress.advance(size_bytes=0 if told else want.sizes[i], files=1)
+
+    def _advance(self, size_bytes: int) -> None:
+        self._progress.advance(size_bytes=size_bytes)
 
     def _publish(self, i: int, temporary: bytes, name: bytes, folder: int) -> None:
         """Gives a complete file its name, if what stands there is still what was planned for; a user's edit of this moment stays."""
@@ -287,7 +290,7 @@ class TreeWriter:
         )
         try:
             if not files.share_blocks(source, descriptor):
-                files.copy_range(source, descriptor, want.sizes[i])
+                files.copy_range(source, descriptor, want.sizes[i], self._advance)
             return os.fstat(descriptor)
         finally:
             os.close(descriptor)
@@ -382,12 +385,6 @@ class TreeWriter:
         ]
         blocked = sorted(want.paths[i] for i in self._blocked)
         return Outcome(scan, digests, self._racy, damaged, lost, blocked, self._abandoned)
-
-
-def _existing(path: Path) -> Path:
-    while not path.exists():
-        path = path.parent
-    return path
 
 
 def _require_size(size_bytes: int, want: Entries, i: int) -> None:

@@ -27,9 +27,9 @@ class Counting(HashOnly):
         self.meanwhile()
         return super().small(raw)
 
-    def large(self, descriptor, status, name):
+    def large(self, descriptor, status, name, advance):
         self.read.append(name)
-        digest = super().large(descriptor, status, name)
+        digest = super().large(descriptor, status, name, advance)
         self.meanwhile()
         return digest
 
@@ -178,8 +178,8 @@ def test_a_large_file_that_changes_once_while_it_is_read_is_read_again(folder):
     reader = Counting()
     taken = reader.large
 
-    def large(descriptor, status, name):
-        digest = taken(descriptor, status, name)
+    def large(descriptor, status, name, advance):
+        digest = taken(descriptor, status, name, advance)
         edit()
         return digest
 

@@ -33,7 +33,9 @@ def test_small_and_large_files_are_stored(cache, near):
         reader = Storing(cache, writer, near, "data")
         assert reader.small(b"small") == digest_bytes(b"small")
         with (near / "large").open("rb") as file:
-            assert reader.large(file.fileno(), os.fstat(file.fileno()), "large") == digest_bytes(noise(50_000, 1))
+            assert reader.large(file.fileno(), os.fstat(file.fileno()), "large", lambda _: None) == digest_bytes(
+                noise(50_000, 1)
+            )
         writer.commit()
     assert cache.has_file(digest_bytes(b"small"), 5)
     assert cache.has_file(digest_bytes(noise(50_000, 1)), 50_000)
