@@ -18,6 +18,7 @@ from dvlite.store.index import Location
 from dvlite.store.large import open_verified
 from dvlite.store.pack import KIND_FILE, Pack
 
+_PACKS_ON_THEIR_WAY = 2
 _INDEX_ROWS = 250_000  # rows of an index object: bounds the memory of an add of millions of files
 
 
@@ -37,6 +38,7 @@ class Writer:
         self.stored_bytes = 0  # what this session added to the disk
         self._stack = contextlib.ExitStack()
         self._syncing = ThreadPoolExecutor(1)
+        self._packs_on_their_way: list[Future[None]] = []
 
     def __enter__(self) -> Self:
         self.cache.create()
@@ -165,6 +167,8 @@ class Writer:
 
     def _publish(self) -> None:
         """Indexes the finished packs; what is in open ones is still only known to this session."""
+        while self._packs_on_their_way:
+            self._packs_on_their_way.pop(0).result()
         if not self._rows:
             return
         files.sync_path(self.cache.folder / "packs")
@@ -193,6 +197,13 @@ class Writer:
             self._publish()
 
     def _write_pack(self, whole: Pack) -> None:
+        """Writes and syncs a pack in the background, while the next one is filled; at most a few wait in memory."""
+        while len(self._packs_on_their_way) >= _PACKS_ON_THEIR_WAY:
+            self._packs_on_their_way.pop(0).result()
+        self._packs_on_their_way.append(self._syncing.submit(self._store_pack, whole))
+        self.stored_bytes += len(whole.data)
+
+    def _store_pack(self, whole: Pack) -> None:
         temporary = self.temporary()
         target = self.cache.folder / "packs" / whole.name.hex()
         try:
@@ -207,7 +218,6 @@ class Writer:
         except OSError as error:
             temporary.unlink(missing_ok=True)
             raise files.os_error(error, "write", target) from error
-        self.stored_bytes += len(whole.data)
 
 
 def _class_of(kind: int) -> int:
