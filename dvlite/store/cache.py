@@ -248,13 +248,13 @@ class Cache:
                 self.set_aside(self.folder / "packs" / emptied.hex())
         self.refresh()
 
-    def write_index(self, locations: list[Location]) -> None:
-        """Stores index rows durably; does nothing for none."""
+    def write_index(self, locations: list[Location], *, sync: bool = True) -> None:
+        """Stores index rows, durably unless told otherwise; does nothing for none."""
         if not locations:
             return
         data = index.encode(locations, os.urandom(16))
         name = digest_bytes(data).hex()
-        files.write_atomic(self.folder / "index" / name, data, mode=0o444)
+        files.write_atomic(self.folder / "index" / name, data, mode=0o444, sync=sync)
         if self._segments is not None:
             self._segments[name] = Index(data, name)
 

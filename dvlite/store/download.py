@@ -67,7 +67,7 @@ def fetch_nodes(catalog: Catalog, cache: Cache, roots: Iterable[Digest]) -> list
 
 def _fetch_tree(catalog: Catalog, cache: Cache, root: Digest) -> None:
     level = [root]
-    with Writer(cache) as writer:
+    with Writer(cache, durable=False) as writer:
         while level:
             absent = [digest for digest in level if not cache.has_node(digest)]
             fetched = _fetch_level(catalog, absent) if absent else {}
@@ -184,7 +184,7 @@ def rescue(
 
 def _bring(catalog: Catalog, cache: Cache, made: Plan, progress: Progress) -> bool:
     """Carries out a plan; returns whether an object was gone, so that a new look may help."""
-    with Writer(cache) as writer:
+    with Writer(cache, durable=False) as writer:
         try:
             gone = _bring_small(catalog, writer, made.small, progress)
         finally:

@@ -25,11 +25,14 @@ _INDEX_ROWS = 250_000  # rows of an index object: bounds the memory of an add of
 class Writer:
     """Adds objects; they are durable and visible once `commit` returns. Leaving the context without it keeps only finished packs.
 
+    What comes from a remote need not be `durable`: it is still there, and what a power cut tore is found when it is read, and fetched again.
     A process killed in between loses nothing that was there: the cache indexes packs that have no index.
     """
 
-    def __init__(self, cache: Cache) -> None:
+    def __init__(self, cache: Cache, *, durable: bool = True) -> None:
         self.cache = cache
+        self._durable = durable
+        self._relied: set[Digest] = set()  # packs that hold what was to be added: perhaps pulled, and not synced then
         self._open: dict[int, pack.PackWriter] = {}
         self._rows: list[Location] = []
         self._new: set[tuple[int, Digest]] = set()
@@ -54,7 +57,7 @@ class Writer:
 
     def sync_soon(self, descriptor: int) -> Future[None]:
         """Starts to make an open file durable in the background; its result must be waited for before the file gets a name."""
-        return self._syncing.submit(os.fsync, descriptor)
+        return self._syncing.submit(os.fsync if self._durable else _nothing, descriptor)
 
     def _clear_temporary(self) -> None:
         """Removes what killed processes left; nobody else writes at this moment, so it is nobody's."""
@@ -73,6 +76,7 @@ class Writer:
             except (ObjectCorrupt, ObjectMissing):  # the good bytes are in our hands
                 self.cache.discard(digest, (kind,))
             else:
+                self._relied.update(place.pack for place in self.cache.locations(digest, (kind,)))
                 return False
         self._new.add((kind, digest))
         self._writer(kind).add(kind, digest, raw)
@@ -123,9 +127,11 @@ class Writer:
         if digest in self._sound or self._is_sound(target, digest, size_bytes):
             self._sound.add(digest)
             temporary.unlink()
+            if self._durable:
+                files.sync_path(target)
             return
         self.cache.make_folder(target.parent)
-        if sync:
+        if sync and self._durable:
             files.sync_path(temporary)
         os.chmod(temporary, 0o444)
         os.rename(temporary, target)
@@ -157,11 +163,15 @@ class Writer:
     def commit(self) -> None:
         """Makes everything added so far durable and visible."""
         self.flush()
-        for folder in self._folders:
-            files.sync_path(folder)
-        if self._folders:
-            files.sync_path(self.cache.folder / "files")
+        if self._durable:
+            for folder in self._folders:
+                files.sync_path(folder)
+            if self._folders:
+                files.sync_path(self.cache.folder / "files")
+            for name in self._relied:
+                files.sync_path(self.cache.folder / "packs" / name.hex())
         self._folders.clear()
+        self._relied.clear()
         self._publish()
         self.cache.merge_indexes()
 
@@ -171,9 +181,10 @@ class Writer:
             self._packs_on_their_way.pop(0).result()
         if not self._rows:
             return
-        files.sync_path(self.cache.folder / "packs")
+        if self._durable:
+            files.sync_path(self.cache.folder / "packs")
         self.cache.segments()
-        self.cache.write_index(self._rows)
+        self.cache.write_index(self._rows, sync=self._durable)
         for place in self._rows:
             self._new.discard((place.record.kind, place.record.digest))
         self._rows = []
@@ -210,7 +221,8 @@ class Writer:
             descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o444)
             try:
                 files.write_all(descriptor, whole.data)
-                os.fsync(descriptor)
+                if self._durable:
+                    os.fsync(descriptor)
             finally:
                 os.close(descriptor)
             os.rename(temporary, target)
@@ -218,6 +230,10 @@ class Writer:
         except OSError as error:
             temporary.unlink(missing_ok=True)
             raise files.os_error(error, "write", target) from error
+
+
+def _nothing(_: int) -> None:
+    return
 
 
 def _class_of(kind: int) -> int:
