@@ -49,13 +49,14 @@ def is_temporary_name(name: bytes) -> bool:
     return _TEMPORARY.fullmatch(name) is not None
 
 
-def write_atomic(path: Path, data: bytes, *, mode: int = 0o666, sync: bool = True) -> None:
-    """Replaces or creates a file so that its name only ever shows all of the old or all of the new bytes."""
+def write_atomic(path: Path, *parts: bytes | bytearray | memoryview, mode: int = 0o666, sync: bool = True) -> None:
+    """Replaces or creates a file of these parts so that its name only ever shows all of the old or all of the new bytes."""
     temporary = path.parent / temporary_name()
     try:
         descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, mode)
         try:
-            write_all(descriptor, data)
+            for part in parts:
+                write_all(descriptor, part)
             if sync:
                 os.fsync(descriptor)
         finally:
@@ -71,7 +72,7 @@ def write_atomic(path: Path, data: bytes, *, mode: int = 0o666, sync: bool = Tru
 
 def write_all(descriptor: int, data: bytes | bytearray | memoryview) -> None:
     """Writes every byte, however many calls the kernel takes for it."""
-    view = memoryview(data)
+    view = memoryview(data).cast("B")
     while view.nbytes:
         view = view[os.write(descriptor, view) :]
 

@@ -18,7 +18,7 @@ from dvlite.store.index import Location
 from dvlite.store.large import open_verified
 from dvlite.store.pack import KIND_FILE, Pack
 
-_PACKS_ON_THEIR_WAY = 2
+_PACKS_ON_THEIR_WAY = 1
 _INDEX_ROWS = 250_000  # rows of an index object: bounds the memory of an add of millions of files
 
 
@@ -208,7 +208,7 @@ class Writer:
             self._publish()
 
     def _write_pack(self, whole: Pack) -> None:
-        """Writes and syncs a pack in the background, while the next one is filled; at most a few wait in memory."""
+        """Writes and syncs a pack in the background, while the next one is filled; one waits at most: memory."""
         while len(self._packs_on_their_way) >= _PACKS_ON_THEIR_WAY:
             self._packs_on_their_way.pop(0).result()
         self._packs_on_their_way.append(self._syncing.submit(self._store_pack, whole))

@@ -79,19 +79,14 @@ def write(path: Path, root: Digest, scan: Scan, digests: bytes | bytearray, racy
     """Replaces the stat index of one tracked path. Not synced: a lost one is made again."""
     header = _HEADER.pack(MAGIC, VERSION, _ORDER, 0, len(scan), len(scan) - racy.count(0), scan.signature(), root)
     paths = b"\0".join(scan.paths)
-    columns = [
-        bytes(scan.flags),
-        bytes(racy),
-        *(c.tobytes() for c in (scan.sizes, scan.mtimes, scan.ctimes, scan.inodes)),
-        bytes(digests),
-        paths,
-    ]
+    stats = (scan.sizes, scan.mtimes, scan.ctimes, scan.inodes)
+    columns = [memoryview(c) for c in (scan.flags, racy, *stats, digests, paths)]  # written as they are: no copies
     signature = Signature()
     for column in columns:
         signature.update(column)
-    parts = [header, _CHECK.pack(Signature(header).value()), *columns, _CHECK.pack(signature.value())]
     path.parent.mkdir(parents=True, exist_ok=True)
-    files.write_atomic(path, b"".join(parts), sync=False)
+    head = header + _CHECK.pack(Signature(header).value())
+    files.write_atomic(path, head, *columns, _CHECK.pack(signature.value()), sync=False)
 
 
 def _decode(view: memoryview) -> Rows | None:
