@@ -10,7 +10,6 @@ import errno
 import os
 import re
 import shutil
-import stat
 import sys
 import time
 from collections.abc import Callable, Iterator
@@ -259,8 +258,3 @@ def wait_out(change_ns: int, window_ns: int) -> None:
     left = change_ns + window_ns - time.time_ns()
     if 0 < left <= window_ns + 1_000_000:
         time.sleep(left / 1e9)
-
-
-def is_regular(mode: int) -> bool:
-    """Says whether a stat mode is that of an ordinary file."""
-    return stat.S_ISREG(mode)

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 from dvlite.errors import FormatError
 from dvlite.formats import strict_json
-from dvlite.oid import FILE, MANIFEST, Digest
+from dvlite.oid import Digest
 
 FOLDER = "roots/"
 VERSION = 1
@@ -80,6 +80,3 @@ def parse(data: bytes, where: str) -> Root:
     if not _HEX.fullmatch(project) or not _HEX.fullmatch(commit):
         raise FormatError(f"cannot read {where}: 'project' or 'commit' is not hexadecimal")
     return Root(path, size, project, commit, user, time)
-
-
-KINDS = (FILE, MANIFEST)

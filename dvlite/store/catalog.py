@@ -46,6 +46,7 @@ class Catalog:
         self.condemned_names: frozenset[str] = frozenset()
         self._index_entries: tuple[Entry, ...] = ()
         self._indexes: dict[str, Index] | None = None
+        self._indexed: set[Digest] | None = None
         self._footers: dict[Digest, list[Record]] = {}
         self._recipes: dict[Digest, tuple[Recipe, Digest] | None] = {}  # and the pack that the recipe lies in
 
@@ -65,7 +66,7 @@ class Catalog:
             if entry.size_bytes <= pack.MAX_PACK_BYTES  # nothing of ours is larger: never read a stranger's terabyte
         }
         self._index_entries = tuple(entry for entry in indexes.result() if _is_named(entry.name))
-        self._indexes = None
+        self._indexes = self._indexed = None
         self._recipes.clear()
         return self
 
@@ -320,9 +321,15 @@ class Catalog:
             Digest(data[at : at + 32]): int.from_bytes(data[at + 32 : at + 40], "big")
             for at in range(32, len(data), 40)
         }
-        indexed = {name for segment in self.indexes().values() for name in segment.packs}
+        indexed = self._indexed_packs()
         whole = all(self.usable(name) and name in indexed and self.packs[name] == size for name, size in sizes.items())
         return frozenset(sizes) if whole else None
+
+    def _indexed_packs(self) -> set[Digest]:
+        """Returns the packs that an index of the last look names; made once per look, for a push may ask for many versions."""
+        if self._indexed is None:
+            self._indexed = {name for segment in self.indexes().values() for name in segment.packs}
+        return self._indexed
 
     def keep_complete(self, kind: str, digest: Digest, names: Iterable[Digest]) -> None:
         body = b"".join(name + self.packs[name].to_bytes(8, "big") for name in sorted(names))

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import struct
 import threading
-from collections.abc import Iterator
 from typing import NamedTuple
 
 import zstandard
@@ -235,11 +234,6 @@ def _thread_codecs() -> tuple[zstandard.ZstdCompressor, zstandard.ZstdDecompress
     if pair is None:
         pair = _codecs.pair = (zstandard.ZstdCompressor(level=1, write_content_size=True), zstandard.ZstdDecompressor())
     return pair
-
-
-def in_order(records: list[Record]) -> Iterator[tuple[int, Record]]:
-    """Yields `(number, record)`, the number that recipes use."""
-    yield from enumerate(records)
 
 
 def corrupt_object(record: Record, reason: str) -> ObjectCorrupt:

@@ -8,11 +8,11 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 from dvlite import files
-from dvlite.errors import DvliteError, FileChanged, ObjectMissing
+from dvlite.errors import DvliteError, FileChanged
 from dvlite.formats import manifest, pointer
 from dvlite.formats.manifest import EMPTY_DIR, Entries
 from dvlite.formats.pointer import SUFFIX, Pointer
-from dvlite.oid import Digest, format_oid
+from dvlite.oid import Digest
 from dvlite.results.moves import CheckedOutPath
 from dvlite.store.pack import KIND_MANIFEST
 from dvlite.store.writing import Writer
@@ -259,14 +259,6 @@ def _result(
 
 def _count_files(want: Entries, chosen: Sequence[int]) -> int:
     return sum(want.flags[i] != EMPTY_DIR for i in chosen)
-
-
-def missing_listing(path: str, wanted: Pointer) -> ObjectMissing:
-    """Returns the error for a directory whose listing is not in the cache."""
-    return ObjectMissing(
-        f"cannot check out {files.quote(path)}: {format_oid('manifest', wanted.digest)[:17]} is not in the cache",
-        hint=f"dvlite pull {path}",
-    )
 
 
 def _shown(path: str, inner: bytes) -> str:

@@ -7,6 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from dvlite.errors import UsageError
+from dvlite.formats.config import is_dangerous
 from dvlite.store import location
 from dvlite.store.location import CONSENT_OPTIONS, SECRET_OPTIONS, Location, check_options, host_of, parse_url
 
@@ -209,3 +210,6 @@ def test_every_option_has_its_class():
     assert known == public | SECRET_OPTIONS | CONSENT_OPTIONS
     assert not public & (SECRET_OPTIONS | CONSENT_OPTIONS)
     assert not SECRET_OPTIONS & CONSENT_OPTIONS
+    assert all(
+        map(is_dangerous, SECRET_OPTIONS)
+    )  # what a committed file may not hold is told by name, in formats.config
