@@ -1,7 +1,7 @@
-"""The whole command line: verbs, flags, help, and the one place where an error becomes an exit code. Owns the package click.
+"""The whole command line: the verbs of versioning, and the one place where an error becomes an exit code.
 
-A verb's module is loaded when the verb runs, so that `--help` costs click and the standard library only. Does no work itself, words
-no result (`text`) and writes to no stream but through `render`; help, version and completion scripts go through click.
+A verb's module is loaded when the verb runs, so that `--help` costs click and the standard library only. The verbs of pipelines and
+lineage are declared in `cli_pipeline`, what all share in `frame`.
 """
 
 from __future__ import annotations
@@ -9,235 +9,45 @@ from __future__ import annotations
 import contextlib
 import os
 import sys
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any, NoReturn
 
 import click
-from click.shell_completion import CompletionItem, ShellComplete, get_completion_class, shell_complete
+from click.shell_completion import ShellComplete, get_completion_class, shell_complete
 
-from dvlite import __version__
-from dvlite.errors import DvliteError, NotARepository, Untrusted, UsageError
+from dvlite import __version__, cli_lineage, cli_pipeline
+from dvlite.errors import DvliteError, NotARepository, UsageError
+from dvlite.frame import (
+    DRY_RUN,
+    EXIT_CODE,
+    FORCE,
+    JOBS,
+    NO_STAGE,
+    NO_WAIT,
+    PATHS,
+    REMOTE,
+    REVISION,
+    PathText,
+    R,
+    Session,
+    Verb,
+    Verbs,
+    output_of,
+    run,
+    scope_of,
+    scoped,
+)
 
 if TYPE_CHECKING:
-    from dvlite.render import Output, TerminalProgress
-    from dvlite.repo import Repo, Scope
     from dvlite.results.all import Result
 
-R = TypeVar("R")
 EXIT_INTERRUPTED, EXIT_PIPE = 130, 141
 MOVE_CODES = (3, 10, 11, 12, 13)
-CODES = {
-    0: "ok",
-    1: "failed",
-    2: "usage",
-    3: "partly done",
-    10: "not a repository",
-    11: "busy",
-    12: "data missing",
-    13: "data corrupt",
-    130: "interrupted",
-}
-SECTIONS = {
-    "Start": ("init", "clone", "remote"),
-    "Work": ("add", "status", "diff", "checkout", "mv", "rm"),
-    "Share": ("push", "pull", "fetch"),
-    "Inspect": ("ls", "get"),
-    "Maintain": ("cache", "config", "doctor", "completion"),
-}
-MEANT = {"commit": "add", "track": "add", "import": "get", "download": "pull", "upload": "push", "switch": "checkout"}
 COMPLETE = "_DVLITE_COMPLETE"
 
 
-# --- the frame: common flags, help, one run -------------------------------------------------------------------------------------
-
-
-class PathText(click.ParamType[str]):
-    """A path as typed; the shell completes it."""
-
-    name = "path"
-
-    def shell_complete(self, ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:
-        """Lets the shell offer its own files."""
-        return [CompletionItem(incomplete, type="file")]
-
-
-def _keep(ctx: click.Context, param: click.Parameter, value: Any) -> None:
-    """Keeps a common flag for the run, wherever it stood."""
-    flags: dict[str, Any] = ctx.ensure_object(dict)
-    if value and param.name == "start_in":
-        flags["start_in"] = os.path.join(flags.get("start_in", ""), value)
-    elif value:
-        flags[str(param.name)] = value
-
-
-def _common(*names: str, **settings: Any) -> click.Option:
-    return click.Option(names, expose_value=False, callback=_keep, **settings)
-
-
-COMMON: tuple[click.Parameter, ...] = (
-    _common("-q", "--quiet", is_flag=True, help="Print results and errors only."),
-    _common("-v", "--verbose", count=True, help="Print more."),
-    _common("--json", is_flag=True, help="Print the result as JSON."),
-    _common("--no-progress", is_flag=True, help="Print no progress."),
-    _common("--color", type=click.Choice(["auto", "always", "never"]), help="When to use colours."),
-    _common("-C", "start_in", metavar="DIR", type=PathText(), help="Start in this folder."),
-)
-
-
-class Verb(click.Command):
-    """A command that takes the common flags, and whose help ends in an example and its exit codes."""
-
-    def __init__(self, *args: Any, example: str = "", codes: tuple[int, ...] = (), **settings: Any) -> None:
-        super().__init__(*args, **settings)
-        self.params += COMMON
-        self.example, self.codes = example, codes
-
-    def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        """Writes the verb's own options; the common ones, told by `dvlite --help`, in one line."""
-        own = [p for p in self.get_params(ctx) if p not in COMMON and isinstance(p, click.Option)]
-        records = [record for param in own if (record := param.get_help_record(ctx)) is not None]
-        if records:
-            with formatter.section("Options"):
-                formatter.write_dl(records)
-        formatter.write("\nAlso: -q, -v, --json, --no-progress, --color WHEN, -C DIR (see dvlite --help)\n")
-
-    def format_epilog(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        """Writes the example and the exit codes."""
-        with formatter.section("Example"):
-            for line in self.example.splitlines():
-                formatter.write(f"  {line}\n")
-        codes = sorted({0, 1, 2, 130, *self.codes})
-        formatter.write_paragraph()
-        formatter.write_text("Exit codes: " + ", ".join(f"{code} {CODES[code]}" for code in codes))
-
-
-class Verbs(click.Group):
-    """A group of verbs that takes the common flags and knows what was meant by a wrong verb."""
-
-    command_class = Verb
-    group_class = type  # groups below are of this class too
-
-    def __init__(self, *args: Any, **settings: Any) -> None:
-        super().__init__(*args, **{"no_args_is_help": False, "invoke_without_command": True, **settings})
-        self.params += COMMON
-
-    def invoke(self, ctx: click.Context) -> Any:
-        """Prints the help where a verb is missing."""
-        if not ctx._protected_args and not ctx.args:  # noqa: SLF001  # click's own name for the verb that comes next
-            click.echo(ctx.get_help(), err=True)
-            return 2
-        return super().invoke(ctx)
-
-    def resolve_command(
-        self, ctx: click.Context, args: list[str]
-    ) -> tuple[str | None, click.Command | None, list[str]]:
-        """Finds the verb, or says which one was meant."""
-        wrong = args[0]
-        if wrong in self.commands or ctx.resilient_parsing:
-            return super().resolve_command(ctx, args)
-        import difflib  # 2 ms that only a wrong verb pays
-
-        close = difflib.get_close_matches(wrong, self.commands, n=1, cutoff=0.5)
-        meant = MEANT.get(wrong, close[0] if close else "")
-        first = f"did you mean: {ctx.command_path} {meant}\n" if meant in self.commands else ""
-        raise UsageError(
-            f"'{ctx.command_path} {wrong}' is not a command", hint=f"{first}all commands: {ctx.command_path} --help"
-        )
-
-    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        """Writes the verbs by what they are for."""
-        sections = SECTIONS if ctx.parent is None else {"Commands": tuple(self.commands)}
-        for title, names in sections.items():
-            with formatter.section(title):
-                formatter.write_dl([(name, self.commands[name].get_short_help_str(70)) for name in names])
-
-
-@dataclass(slots=True)
-class Session:
-    """One run of one verb: the outside world as the verb may see it."""
-
-    output: Output
-    progress: TerminalProgress
-    environ: Mapping[str, str]
-    flags: Mapping[str, Any]
-    opened: Repo | None = None
-    trusted: set[str] = field(default_factory=set)
-    declined: set[str] = field(default_factory=set)
-
-    def repo(self, start: str = ".") -> Repo:
-        """Opens the repository around the current folder."""
-        from pathlib import Path
-
-        from dvlite.repo import open_repo
-
-        waiting: dict[str, Any] = {"wait": False} if self.flags.get("no_wait") else {}
-        self.opened = open_repo(Path(start), self.environ, **waiting)
-        return self.opened
-
-    def stage(self) -> bool:
-        """Says whether git is handed what is written: neither `--no-stage` nor `core.autostage: false`."""
-        return not self.flags.get("no_stage") and (self.opened is None or self.opened.config.autostage)
-
-    def trusting(self, work: Callable[[Session], R]) -> R:
-        """Does the work; asks once, on a terminal, for each place that the user has not approved yet."""
-        while True:
-            try:
-                return work(self)
-            except Untrusted as error:
-                self.progress.finish()
-                place = getattr(error, "place", None)
-                if place is None or place in self.trusted or place in self.declined or not self._approves(place):
-                    if place is not None:
-                        self.declined.add(place)
-                    raise
-                self.trusted.add(place)
-                from dvlite.commands.remote import remote_trust
-
-                remote_trust(self.environ, place)
-
-    def _approves(self, place: str) -> bool:
-        if self.output.settings.json or not (sys.stdin.isatty() and sys.stderr.isatty()):
-            return False
-        sent = "Send it your requests and credentials?" if "://" in place else "Read and write your data there?"
-        self.output.ask(f"{place} (from .dvlite/config.yaml) is a place you have not used before. {sent} [y/N]")
-        return sys.stdin.readline().strip().lower() in {"y", "yes"}
-
-
-def _run(work: Callable[[Session], R], *, found: Callable[[R], bool] = lambda _: False, words: str = "text") -> int:
-    """Runs a verb, prints what it returns, and returns the exit code; `found`: the result is a finding (exit code 1)."""
-    flags: dict[str, Any] = click.get_current_context().ensure_object(dict)
-    output = _output(flags)
-    with _inside(flags.get("start_in", "")):
-        with output.progress() as progress:
-            session = Session(output, progress, os.environ, flags)
-            result = session.trusting(work)
-        root = None if session.opened is None else str(session.opened.root)
-        problem = output.result(result, root=root, words=words)
-    if problem is not None:
-        raise problem
-    return int(found(result))
-
-
-def _output(flags: Mapping[str, Any]) -> Output:
-    from dvlite.render import Output, Settings
-
-    settings = Settings(
-        quiet=flags.get("quiet", False),
-        verbose=flags.get("verbose", 0),
-        json=flags.get("json", False),
-        progress=not flags.get("no_progress", False),
-        color=flags.get("color", "auto"),
-    )
-    return Output(settings, os.environ, sys.stdout, sys.stderr)
-
-
-def _inside(directory: str) -> contextlib.AbstractContextManager[None]:
-    if not directory:
-        return contextlib.nullcontext()
-    if not os.path.isdir(directory):
-        raise UsageError(f"'{directory}' is not a folder", hint="-C takes the folder to start in")
-    return contextlib.chdir(directory)
+# --- one run of the program ---
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -254,12 +64,12 @@ def main(argv: Sequence[str] | None = None) -> int:
         _forget_stdout()
         return EXIT_PIPE
     except (KeyboardInterrupt, click.Abort):
-        _output(flags).plain("interrupted; the same command again goes on from here")
+        output_of(flags).plain("interrupted; the same command again goes on from here")
         return EXIT_INTERRUPTED
     except click.ClickException as error:
-        return _output({"json": "--json" in arguments, **flags}).failure(_in_our_words(error))
+        return output_of({"json": "--json" in arguments, **flags}).failure(_in_our_words(error))
     except Exception as error:  # the one place: every error becomes a message and an exit code
-        return _output({"json": "--json" in arguments, **flags}).failure(error)
+        return output_of({"json": "--json" in arguments, **flags}).failure(error)
     return code
 
 
@@ -291,51 +101,6 @@ def _forget_stdout() -> None:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
-# --- options that several verbs have --------------------------------------------------------------------------------------------
-
-PATHS = click.argument("paths", nargs=-1, metavar="[PATH]...", type=PathText())
-NO_STAGE = click.option(
-    "--no-stage", is_flag=True, expose_value=False, callback=_keep, help="Leave staging in git to me."
-)
-NO_WAIT = click.option(
-    "--no-wait", is_flag=True, expose_value=False, callback=_keep, help="Fail (11) if another dvlite is at work here."
-)
-REMOTE = click.option("-r", "--remote", metavar="NAME", help="The remote; else the default one.")
-REVISION = click.option("--rev", "revision", metavar="R", help="As of this commit, tag or branch.")
-JOBS = click.option("-j", "--jobs", metavar="N", type=click.IntRange(1, 256), help="Transfers at a time.")
-DRY_RUN = click.option("-n", "--dry-run", is_flag=True, help="Say what would be done, do nothing.")
-FORCE = click.option("-f", "--force", is_flag=True, help="Overwrite changed files; the cache keeps what they were.")
-EXIT_CODE = click.option("--exit-code", is_flag=True, help="Exit with 1 if anything is found.")
-
-
-def scoped(function: Callable[..., int]) -> Callable[..., int]:
-    """Adds the options of push, fetch and pull."""
-    options = (
-        PATHS,
-        REMOTE,
-        REVISION,
-        click.option("--all-branches", is_flag=True, help="As of every branch."),
-        click.option("--all-tags", is_flag=True, help="As of every tag."),
-        click.option("--all-commits", is_flag=True, help="As of every commit."),
-        JOBS,
-        DRY_RUN,
-        NO_WAIT,
-    )
-    for option in reversed(options):
-        function = option(function)
-    return function
-
-
-def _scope(revision: str | None = None, **every: bool) -> Scope:
-    from dvlite.repo import Scope
-
-    if sum((revision is not None, *every.values())) > 1:
-        raise UsageError(
-            "--rev, --all-branches, --all-tags and --all-commits exclude each other", hint="give one of them"
-        )
-    return Scope(revision=revision, **every)
-
-
 def _move(
     verb: Callable[..., R],
     *,
@@ -346,8 +111,8 @@ def _move(
     all_commits: bool,
     **flags: Any,  # remote, jobs, dry_run, and force of pull
 ) -> int:
-    scope = _scope(revision, all_branches=all_branches, all_tags=all_tags, all_commits=all_commits)
-    return _run(lambda s: verb(s.repo(), paths, scope=scope, progress=s.progress, **flags))
+    scope = scope_of(revision, all_branches=all_branches, all_tags=all_tags, all_commits=all_commits)
+    return run(lambda s: verb(s.repo(), paths, scope=scope, progress=s.progress, **flags))
 
 
 # --- start ----------------------------------------------------------------------------------------------------------------------
@@ -368,7 +133,7 @@ def init(*, hooks: bool) -> int:
 
     from dvlite.commands.init import init as verb
 
-    return _run(lambda s: verb(Path(), s.environ, stage=s.stage(), hooks=hooks, progress=s.progress))
+    return run(lambda s: verb(Path(), s.environ, stage=s.stage(), hooks=hooks, progress=s.progress))
 
 
 @app.command(example="dvlite clone git@example.com:acme/birds", codes=(3, 10, 12, 13))
@@ -394,13 +159,13 @@ def clone(url: str, directory: str | None, *, no_data: bool, jobs: int | None) -
             raise
         return replace(cloned, pull=pulled)
 
-    return _run(work)
+    return run(work)
 
 
 def _pull_all(session: Session, directory: str, jobs: int | None) -> Any:
     from dvlite.commands.pull import pull as verb
 
-    scope = _scope()
+    scope = scope_of()
     repo = session.repo(directory)
     if not repo.config.remote_names():
         session.output.warning(
@@ -429,7 +194,7 @@ def remote_add(words: tuple[str, ...], *, default: bool, options: tuple[str, ...
         raise UsageError(f"expected [NAME] URL, got {len(words)} words", hint="dvlite remote add --help")
     pairs = dict(_pair(option) for option in options)
     name = words[0] if len(words) == 2 else "origin"
-    return _run(
+    return run(
         lambda s: verb(
             s.repo(), name, words[-1], options=pairs, default=default, local=local, stage=s.stage(), progress=s.progress
         )
@@ -448,7 +213,7 @@ def remote_list() -> int:
     """List the remotes."""
     from dvlite.commands.remote import remote_list as verb
 
-    return _run(lambda s: verb(s.repo(), progress=s.progress))
+    return run(lambda s: verb(s.repo(), progress=s.progress))
 
 
 @remote.command("remove", example="dvlite remote remove old", codes=(10,))
@@ -458,7 +223,7 @@ def remote_remove(name: str) -> int:
     """Forget a remote; its data stays where it is."""
     from dvlite.commands.remote import remote_remove as verb
 
-    return _run(lambda s: verb(s.repo(), name, stage=s.stage(), progress=s.progress))
+    return run(lambda s: verb(s.repo(), name, stage=s.stage(), progress=s.progress))
 
 
 @remote.command("default", example="dvlite remote default backup", codes=(10,))
@@ -468,7 +233,7 @@ def remote_default(name: str) -> int:
     """Choose the remote that push and pull use."""
     from dvlite.commands.remote import remote_default as verb
 
-    return _run(lambda s: verb(s.repo(), name, stage=s.stage(), progress=s.progress))
+    return run(lambda s: verb(s.repo(), name, stage=s.stage(), progress=s.progress))
 
 
 @remote.command("trust", example="dvlite remote trust https://minio.example.com")
@@ -477,7 +242,7 @@ def remote_trust(place: str) -> int:
     """Approve a host or folder that a committed config names, for this user."""
     from dvlite.commands.remote import remote_trust as verb
 
-    return _run(lambda s: verb(s.environ, place))
+    return run(lambda s: verb(s.environ, place))
 
 
 @remote.command("test", example="dvlite remote test origin", codes=(10,))
@@ -486,7 +251,7 @@ def remote_test(name: str | None) -> int:
     """Try what a remote must be able to do, and time it."""
     from dvlite.commands.remote import remote_test as verb
 
-    return _run(lambda s: verb(s.repo(), name, progress=s.progress))
+    return run(lambda s: verb(s.repo(), name, progress=s.progress))
 
 
 # --- work -----------------------------------------------------------------------------------------------------------------------
@@ -505,7 +270,7 @@ def add(paths: tuple[str, ...], *, update: bool) -> int:
 
     if not paths and not update:
         raise UsageError("no path is given", hint="dvlite add PATH..., or dvlite add -u for what changed")
-    return _run(lambda s: verb(s.repo(), paths, update=update, stage=s.stage(), progress=s.progress))
+    return run(lambda s: verb(s.repo(), paths, update=update, stage=s.stage(), progress=s.progress))
 
 
 @app.command(example="dvlite rm --cached data/images", codes=(10, 11, 12))
@@ -517,7 +282,7 @@ def rm(paths: tuple[str, ...], *, cached: bool) -> int:
     """Stop tracking paths and remove their data from the workspace."""
     from dvlite.commands.rm import rm as verb
 
-    return _run(lambda s: verb(s.repo(), paths, cached=cached, stage=s.stage(), progress=s.progress))
+    return run(lambda s: verb(s.repo(), paths, cached=cached, stage=s.stage(), progress=s.progress))
 
 
 @app.command(example="dvlite mv data/images data/birds", codes=(10, 11))
@@ -529,7 +294,7 @@ def mv(source: str, target: str) -> int:
     """Move or rename a tracked path."""
     from dvlite.commands.mv import mv as verb
 
-    return _run(lambda s: verb(s.repo(), source, target, stage=s.stage(), progress=s.progress))
+    return run(lambda s: verb(s.repo(), source, target, stage=s.stage(), progress=s.progress))
 
 
 @app.command(example="dvlite status --remote --exit-code", codes=(3, 10, 13))
@@ -542,7 +307,7 @@ def status(paths: tuple[str, ...], *, check_remote: bool, remote: str | None, ex
     from dvlite.commands.status import status as verb
 
     asks = check_remote or remote is not None
-    return _run(
+    return run(
         lambda s: verb(s.repo(), paths, remote=remote, check_remote=asks, progress=s.progress),
         found=lambda result: exit_code and not result.clean,
     )
@@ -571,7 +336,7 @@ def diff(words: tuple[str, ...], *, stat: bool, exit_code: bool, driver: bool) -
     after: tuple[str, ...] | None = click.get_current_context().meta["dvlite.after"]
     if driver:
         sides = (*words, *(after or ()))
-        return _run(lambda s: verb_of_git(s.repo(), sides, progress=s.progress))
+        return run(lambda s: verb_of_git(s.repo(), sides, progress=s.progress))
 
     def work(session: Session) -> Any:
         revisions, paths = (words, after) if after is not None else _split_revisions(words)
@@ -579,7 +344,7 @@ def diff(words: tuple[str, ...], *, stat: bool, exit_code: bool, driver: bool) -
             raise UsageError(f"at most two revisions can be compared, not {len(revisions)}", hint="dvlite diff --help")
         return verb(session.repo(), revisions, paths, progress=session.progress)
 
-    return _run(
+    return run(
         work,
         found=lambda result: exit_code and bool(result.paths),
         words="stat" if stat else "text",
@@ -603,7 +368,7 @@ def checkout(paths: tuple[str, ...], *, revision: str | None, force: bool) -> in
     """Make the workspace what the pointers say."""
     from dvlite.commands.checkout import checkout as verb
 
-    return _run(lambda s: verb(s.repo(), paths, revision=revision, force=force, progress=s.progress))
+    return run(lambda s: verb(s.repo(), paths, revision=revision, force=force, progress=s.progress))
 
 
 # --- share ----------------------------------------------------------------------------------------------------------------------
@@ -648,7 +413,7 @@ def ls(target: str | None, *, long: bool, recursive: bool) -> int:
     """List what is tracked."""
     from dvlite.commands.ls import ls as verb
 
-    return _run(lambda s: verb(s.repo(), target, long=long, recursive=recursive, progress=s.progress))
+    return run(lambda s: verb(s.repo(), target, long=long, recursive=recursive, progress=s.progress))
 
 
 @app.command(example="dvlite get git@example.com:acme/birds model.pt --rev v1.2 -o model.pt", codes=(12, 13))
@@ -665,7 +430,7 @@ def get(source: str, path: str | None, *, revision: str | None, output: str | No
     if output == "-" and flags.get("json"):
         raise UsageError("-o - and --json both want standard output", hint="give -o a file")
     where = sys.stdout.buffer if output == "-" else output
-    return _run(
+    return run(
         lambda s: verb(source, path, revision=revision, output=where, environ=s.environ, jobs=jobs, progress=s.progress)
     )
 
@@ -689,7 +454,7 @@ def cache_prune(*, pushed: bool, remote: str | None, dry_run: bool) -> int:
 
     if not pushed:
         raise UsageError("say what to prune", hint="dvlite cache prune --pushed  drops what the remote provably has")
-    return _run(lambda s: verb(s.repo(), remote=remote, dry_run=dry_run, progress=s.progress))
+    return run(lambda s: verb(s.repo(), remote=remote, dry_run=dry_run, progress=s.progress))
 
 
 @app.command(example="dvlite config --user cache.dir /bigdisk/dvlite", codes=(10,))
@@ -704,7 +469,7 @@ def config(key: str | None, value: str | None, *, unset: bool, place: str | None
     """Show or change settings."""
     from dvlite.commands.config import config as verb
 
-    return _run(lambda s: verb(s.repo(), key, value, unset=unset, place=place, stage=s.stage(), progress=s.progress))
+    return run(lambda s: verb(s.repo(), key, value, unset=unset, place=place, stage=s.stage(), progress=s.progress))
 
 
 @app.command(example="dvlite doctor")
@@ -719,7 +484,7 @@ def doctor() -> int:
             repo = None
         return verb(repo, session.environ, progress=session.progress)
 
-    return _run(work)
+    return run(work)
 
 
 @app.command(example='eval "$(dvlite completion bash)"      # in ~/.bashrc')
@@ -733,3 +498,7 @@ def completion(shell: str) -> int:
         ShellComplete.source(kind(app, {}, "dvlite", COMPLETE))
     )  # not bash's own: that starts bash to ask its version
     return 0
+
+
+for _verb in (*cli_pipeline.VERBS, *cli_lineage.VERBS):
+    app.add_command(_verb)

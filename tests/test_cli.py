@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from dvlite import cli
+from dvlite import cli, frame
 from dvlite.errors import DvliteError, ObjectCorrupt, Untrusted
 from dvlite.results.looks import Counts, DiffResult, PathDiff, StatusResult
 from dvlite.results.moves import CheckedOutPath, CheckoutResult, FetchResult, MovedPath, PullResult, PushResult
@@ -97,7 +97,7 @@ def test_help_of_a_verb_ends_with_an_example_and_the_exit_codes(verb, invoke):
 def test_help_lists_every_verb_in_a_section(invoke):
     out = invoke("--help", check=True).stdout
     listed = [line.split()[0] for line in out.splitlines() if line.startswith("  ") and line[2:3].isalpha()]
-    assert set(cli.app.commands) == {name for names in cli.SECTIONS.values() for name in names}
+    assert set(cli.app.commands) == {name for names in frame.SECTIONS.values() for name in names}
     assert set(cli.app.commands) <= set(listed)
     assert len(out.splitlines()) < 50
 
@@ -475,7 +475,7 @@ def test_a_place_that_stays_untrusted_is_not_asked_for_twice(project, stand_in, 
     stand_in("remote", RemoteTrustResult(place=Asked.place), "remote_trust")
     stand_in("push", Asked("not approved"))
     questions = []
-    monkeypatch.setattr(cli.Session, "_approves", lambda _self, place: not questions.append(place))
+    monkeypatch.setattr(frame.Session, "_approves", lambda _self, place: not questions.append(place))
     assert cli.main(["push"]) == 1
     assert questions == [Asked.place]
 

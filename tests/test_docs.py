@@ -95,9 +95,9 @@ def test_exit_codes_in_the_docs_are_those_of_the_errors():
 def commands() -> Iterator[tuple[str, set[str]]]:
     """Yields every command line without its arguments, `dvlite remote add`, with the flags that it does not share with all others."""
     click = pytest.importorskip("click")
-    from dvlite import cli
+    from dvlite import cli, frame
 
-    common = {flag for option in cli.COMMON for flag in option.opts} | {"--help", "-h"}
+    common = {flag for option in frame.COMMON for flag in option.opts} | {"--help", "-h"}
 
     def walk(group, words: str) -> Iterator[tuple[str, set[str]]]:
         context = click.Context(group)

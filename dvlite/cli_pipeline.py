@@ -1,0 +1,7 @@
+"""The verbs of pipelines on the command line: one short function for each. See `cli`."""
+
+from __future__ import annotations
+
+import click
+
+VERBS: list[click.Command] = []
