@@ -1,0 +1,313 @@
+"""The lockfile `dvlite.lock`: what each stage ran with and made; the pointer of its cached outputs (docs/reference/formats/lockfile.md).
+
+A strict block form of one line per path or value, in stage order, that any YAML reader understands and that merges line by line. Paths
+are relative to the lockfile's folder and may begin with `../`. Read without a YAML parser: every command reads it.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from json import JSONDecodeError, dumps, loads
+
+from dvlite.errors import FormatError
+from dvlite.files import quote
+from dvlite.formats.pointer import MAX_SIZE, Pointer
+from dvlite.formats.strict_yaml import Tree
+from dvlite.oid import MANIFEST, RUN, Oid, parse_oid
+
+FILE_NAME = "dvlite.lock"
+VERSION = 1
+LIMIT_BYTES = 64 << 20
+HEADER = "# Written by dvlite repro: what each stage ran with and made. Commit it; do not edit it.\n"
+_MAX_LINE = 1 << 20
+_CONFLICT = ("<<<<<<<", "=======", ">>>>>>>", "|||||||")
+_PLAIN = re.compile(r"[A-Za-z0-9_./][A-Za-z0-9_./@+=-]*")
+_WORDS = frozenset(("true", "false", "null", "yes", "no", "on", "off", "y", "n"))
+_STAGE = re.compile(r"  ([A-Za-z0-9_-]{1,100}):")
+_FIELD = re.compile(r"    ([a-z]+):(?: (.+))?")
+_ITEM = re.compile(r'      ([A-Za-z0-9_./][A-Za-z0-9_./@+=-]*|"(?:[^"\\]|\\.)*"): (.+)')
+_FOUND = re.compile(
+    r"\{oid: ((?:blake3|manifest):[0-9a-f]{64}), size: (0|[1-9][0-9]{0,18})(?:, files: (0|[1-9][0-9]{0,18}))?"
+    r"((?:, (?:executable: true|cache: false|push: false))*)\}"
+)
+_SCALARS = ("key", "run", "cmd", "wdir")
+_SECTIONS = ("deps", "params", "env", "capture", "outs")
+_KEY = re.compile(r"[0-9a-f]{64}")
+
+
+@dataclass(frozen=True, slots=True)
+class Locked:
+    """A dependency or an output as it was. `cache` False: git keeps it; `push` False: it stays in the clone that made it."""
+
+    path: str
+    oid: Oid
+    size_bytes: int
+    files: int = 1
+    executable: bool = False
+    cache: bool = True
+    push: bool = True
+
+    def pointer(self) -> Pointer:
+        """Returns the same version as a pointer would say it."""
+        kind, digest = parse_oid(self.oid)
+        if kind == MANIFEST:
+            return Pointer("directory", digest, self.size_bytes, self.files)
+        return Pointer("file", digest, self.size_bytes, executable=self.executable)
+
+
+@dataclass(frozen=True, slots=True)
+class LockedStage:
+    """What a stage last ran with and made. `params` is `file:dotted.key` -> value; `run` is the run that made the outputs."""
+
+    name: str
+    key: str
+    cmd: str
+    run: Oid | None = None
+    wdir: str = "."
+    deps: tuple[Locked, ...] = ()
+    params: Mapping[str, Tree] = field(default_factory=dict)
+    env: Mapping[str, str] = field(default_factory=dict)
+    capture: Mapping[str, str] = field(default_factory=dict)
+    outs: tuple[Locked, ...] = ()
+    line: int = 0  # where it begins, from 1
+
+
+@dataclass(frozen=True, slots=True)
+class Lockfile:
+    """The stages of one lockfile, in its order."""
+
+    stages: tuple[LockedStage, ...] = ()
+
+    def stage(self, name: str) -> LockedStage | None:
+        return next((stage for stage in self.stages if stage.name == name), None)
+
+
+def dump(lock: Lockfile) -> bytes:
+    """Returns the canonical bytes; the same stages give the same bytes."""
+    lines = [HEADER, f"dvlite: {VERSION}\n", "stages:\n"]
+    for stage in lock.stages:
+        lines += _stage_lines(stage)
+    return "".join(lines).encode("utf-8", "surrogateescape")
+
+
+def parse(data: bytes, where: str) -> Lockfile:
+    """Reads a lockfile; `where` is its path, for errors. Raises FormatError naming the line that is wrong."""
+    if len(data) > LIMIT_BYTES:
+        raise _wrong(where, 1, f"a lockfile has at most {LIMIT_BYTES} bytes, this one has {len(data)}")
+    return _Reader(data.decode("utf-8", "surrogateescape"), where).read()
+
+
+def _stage_lines(stage: LockedStage) -> Iterator[str]:
+    yield f"  {stage.name}:\n    key: {stage.key}\n"
+    if stage.run is not None:
+        yield f"    run: {stage.run}\n"
+    yield f"    cmd: {_json(stage.cmd)}\n"
+    if stage.wdir != ".":
+        yield f"    wdir: {_json(stage.wdir)}\n"
+    yield from _section("deps", ((item.path, _locked(item)) for item in sorted(stage.deps, key=_path)))
+    for name, values in (("params", stage.params), ("env", stage.env), ("capture", stage.capture)):
+        yield from _section(name, ((key, _json(value)) for key, value in sorted(values.items())))
+    yield from _section("outs", ((item.path, _locked(item)) for item in sorted(stage.outs, key=_path)))
+
+
+def _path(item: Locked) -> str:
+    return item.path
+
+
+def _section(name: str, rows: Iterable[tuple[str, str]]) -> Iterator[str]:
+    written = [f"      {_name(key)}: {value}\n" for key, value in rows]
+    if written:
+        yield f"    {name}:\n"
+        yield from written
+
+
+def _locked(item: Locked) -> str:
+    more = f", files: {item.files}" if item.oid.startswith(MANIFEST) else ""
+    more += ", executable: true" * item.executable + ", cache: false" * (not item.cache)
+    return f"{{oid: {item.oid}, size: {item.size_bytes}{more}{', push: false' * (not item.push)}}}"
+
+
+def _name(text: str) -> str:
+    """Returns a key as it is where every YAML reader takes it for the same text, else quoted."""
+    plain = _PLAIN.fullmatch(text) and text.lower() not in _WORDS and not text[0].isdigit() and text[0] != "."
+    return text if plain else _json(text)
+
+
+def _json(value: Tree) -> str:
+    return dumps(value, ensure_ascii=False, sort_keys=True, allow_nan=False).translate(_BREAKS)
+
+
+# JSON leaves these as they are in a string, but they end a line for YAML readers.
+_BREAKS = {code: f"\\u{code:04x}" for code in (0x7F, *range(0x80, 0xA0), 0x2028, 0x2029, 0xFEFF)}
+
+
+class _Reader:
+    """Reads one lockfile line by line."""
+
+    def __init__(self, text: str, where: str) -> None:
+        self._lines = text.split("\n")
+        self._where = where
+        self._stages: list[LockedStage] = []
+        self._names: set[str] = set()
+
+    def read(self) -> Lockfile:
+        head = [(n, line) for n, line in enumerate(self._lines[:200], 1) if line.strip() and not line.startswith("#")][
+            :2
+        ]
+        for number, line in head:
+            self._refuse_conflict(line, number)
+        texts = [line for _, line in head]
+        if not texts:
+            return Lockfile()
+        if texts[0] != f"dvlite: {VERSION}":
+            known = texts[0].startswith("dvlite: ")
+            raise (
+                self._wrong(head[0][0], f"version {quote(texts[0][8:28])} of the format is not known")
+                if known
+                else (self._wrong(head[0][0], "it is not a lockfile: it does not begin with 'dvlite: 1'"))
+            )
+        if len(texts) < 2:
+            return Lockfile()
+        if texts[1] not in ("stages:", "stages: {}"):
+            raise self._wrong(head[1][0], "expected 'stages:'")
+        self._body(head[1][0])
+        return Lockfile(tuple(self._stages))
+
+    def _body(self, number: int) -> None:
+        name, begun = "", 0
+        fields: dict[str, object] = {}
+        section: dict[str, object] | list[Locked] | None = None
+        keys: set[str] = set()
+        for number, line in enumerate(self._lines[number:], number + 1):  # noqa: PLR1704, B020  # goes on where the head ended
+            if line.startswith("      "):
+                if section is None:
+                    raise self._wrong(number, f"unexpected {quote(line[:40])}")
+                self._item(line, number, section, keys)
+            elif line.startswith("    "):
+                section, keys = self._field(line, number, fields if name else None), set()
+            elif match := _STAGE.fullmatch(line):
+                self._finish(name, begun, fields)
+                name, begun, fields, section = match[1], number, {}, None
+            elif line and not line.startswith("#"):
+                self._refuse_conflict(line, number)
+                raise self._wrong(number, f"unexpected {quote(line[:40])}")
+        self._finish(name, begun, fields)
+
+    def _field(
+        self, line: str, number: int, fields: dict[str, object] | None
+    ) -> dict[str, object] | list[Locked] | None:
+        match = _FIELD.fullmatch(line)
+        if match is None or fields is None or match[1] not in _SCALARS + _SECTIONS or match[1] in fields:
+            self._refuse_conflict(line.strip(), number)
+            raise self._wrong(number, f"unexpected {quote(line[:40])}")
+        name, value = match[1], match[2]
+        if name in _SECTIONS:
+            if value is not None:
+                raise self._wrong(number, f"unexpected {quote(line[:40])}")
+            section: dict[str, object] | list[Locked] = [] if name in ("deps", "outs") else {}
+            fields[name] = section
+            return section
+        fields[name] = self._scalar(name, value or "", number)
+        return None
+
+    def _scalar(self, name: str, value: str, number: int) -> str:
+        if name == "key" and _KEY.fullmatch(value):
+            return value
+        if name == "run":
+            try:
+                if parse_oid(value)[0] == RUN:
+                    return value
+            except FormatError:
+                pass
+        if name in ("cmd", "wdir"):
+            text = self._value(value, number)
+            if isinstance(text, str):
+                return text
+        raise self._wrong(number, f"'{name}' is malformed")
+
+    def _item(self, line: str, number: int, section: dict[str, object] | list[Locked], keys: set[str]) -> None:
+        match = _ITEM.fullmatch(line)
+        if match is None or len(line) > _MAX_LINE:
+            self._refuse_conflict(line.strip(), number)
+            raise self._wrong(number, f"expected 'name: value', found {quote(line.strip()[:40])}")
+        key = match[1]
+        if key.startswith('"'):
+            key = str(self._value(key, number))
+        if key in keys:
+            raise self._wrong(number, f"{quote(key)} is given twice")
+        keys.add(key)
+        if isinstance(section, list):
+            section.append(self._locked(key, match[2], number))
+        else:
+            section[key] = self._value(match[2], number)
+
+    def _locked(self, path: str, text: str, number: int) -> Locked:
+        found = _FOUND.fullmatch(text)
+        if found is None:
+            raise self._wrong(number, f"what stands after {quote(path)} is malformed")
+        why = why_not_a_path(path)
+        if why is not None:
+            raise self._wrong(number, f"{quote(path)} {why}")
+        oid, size, files, flags = Oid(found[1]), int(found[2]), found[3], found[4]
+        is_directory = oid.startswith(MANIFEST)
+        if size > MAX_SIZE or (files is None) == is_directory or (is_directory and "executable" in flags):
+            raise self._wrong(number, f"what stands after {quote(path)} is malformed")
+        return Locked(
+            path, oid, size, int(files or 1), "executable" in flags, "cache" not in flags, "push" not in flags
+        )
+
+    def _finish(self, name: str, line: int, fields: dict[str, object]) -> None:
+        if not name:
+            return
+        if name in self._names:
+            raise self._wrong(line, f"the stage '{name}' is given twice")
+        for required in ("key", "cmd"):
+            if required not in fields:
+                raise self._wrong(line, f"'{required}' of the stage '{name}' is missing")
+        for mapping in ("env", "capture"):
+            if not all(isinstance(value, str) for value in dict(fields.get(mapping, {})).values()):  # type: ignore[call-overload]
+                raise self._wrong(line, f"'{mapping}' of the stage '{name}' must hold text")
+        self._names.add(name)
+        parts = {key: tuple(value) if isinstance(value, list) else value for key, value in fields.items()}
+        self._stages.append(LockedStage(name=name, line=line, **parts))  # type: ignore[arg-type]  # each was checked when it was read
+
+    def _value(self, text: str, number: int) -> Tree:
+        if text.count("[") + text.count("{") > 1000:
+            raise self._wrong(number, "a value is nested too deeply")
+        try:
+            value: Tree = loads(text, parse_constant=_refuse)
+        except (JSONDecodeError, ValueError, RecursionError):
+            raise self._wrong(number, f"{quote(text[:40])} is not a value") from None
+        return value
+
+    def _refuse_conflict(self, line: str, number: int) -> None:
+        if line.startswith(_CONFLICT):
+            name = quote(self._where)
+            hint = f"choose a side, then run what is out of date: git checkout --theirs -- {name} && dvlite repro"
+            raise self._wrong(number, "there is an unresolved merge conflict", hint=hint)
+
+    def _wrong(self, number: int, reason: str, *, hint: str | None = None) -> FormatError:
+        return _wrong(self._where, number, reason, hint=hint)
+
+
+def _refuse(text: str) -> Tree:
+    raise ValueError(f"the number {text} is not accepted")
+
+
+def why_not_a_path(path: str) -> str | None:
+    """Returns why a text is no path relative to the lockfile's folder, or None; `../` is fine at the start."""
+    parts = path.split("/")
+    while parts and parts[0] == "..":
+        del parts[0]
+    if not path or "\0" in path or path.startswith("/") or not parts or any(part in ("", ".", "..") for part in parts):
+        return "is not a plain relative path"
+    return None
+
+
+def _wrong(where: str, line: int, reason: str, *, hint: str | None = None) -> FormatError:
+    hint = (
+        hint or f"restore it from git, or make it anew: git checkout HEAD -- {quote(where)}, or rm it and dvlite repro"
+    )
+    return FormatError(f"cannot read {quote(where)} line {line}: {reason}", hint=hint)
