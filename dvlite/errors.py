@@ -30,6 +30,12 @@ class PartlyDone(DvliteError):
     exit_code = 3
 
 
+class StageFailed(DvliteError):
+    """The command of a stage failed, or did not make what it should."""
+
+    exit_code = 4
+
+
 class NotARepository(DvliteError):
     """There is no git work tree here, or dvlite was not initialised in it."""
 

@@ -110,10 +110,11 @@ def _escape(character: str) -> str:
 @contextlib.contextmanager
 def lock(
     path: Path, *, shared: bool = False, wait: bool = True, waiting: Callable[[], None] | None = None
-) -> Iterator[None]:
+) -> Iterator[int]:
     """Holds a kernel lock on `path` (created, never removed); it dies with the process, so none is ever stale.
 
-    `waiting` is called once if another process holds it. Raises Busy when `wait` is false.
+    `waiting` is called once if another process holds it. Raises Busy when `wait` is false. Yields the descriptor: a child process that
+    inherits it holds the lock too if this process is killed, but not once it leaves here.
     """
     import fcntl  # Unix only: kept out of the top level so that the package imports anywhere
 
@@ -130,8 +131,9 @@ def lock(
             if waiting is not None:
                 waiting()
             fcntl.flock(descriptor, operation)
-        yield
+        yield descriptor
     finally:
+        fcntl.flock(descriptor, fcntl.LOCK_UN)
         os.close(descriptor)
 
 

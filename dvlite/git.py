@@ -2,7 +2,7 @@
 
 The only module that starts a process to talk to git. Each operation is one run of git with `-z` input and output, no hooks, no
 prompts and no file system monitor, so that a repository from a stranger cannot make it run anything. Paths are relative to the root
-of the work tree, with `/`, undecodable bytes as `os.fsdecode` keeps them. Knows nothing of pointers but their suffix.
+of the work tree, with `/`, undecodable bytes as `os.fsdecode` keeps them. Knows nothing of pointers and lockfiles but their names.
 """
 
 from __future__ import annotations
@@ -12,23 +12,21 @@ import re
 import shutil
 import subprocess
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
+from dvlite import git_output
 from dvlite.errors import DvliteError, FormatError, NotARepository, UsageError
 from dvlite.files import printable, quote
+from dvlite.git_output import Change, Commit, FileStatus, is_lockfile, is_pointer
 from dvlite.places import GitPlaces
 
-POINTERS = "*.dvlite"  # as a git pathspec it matches in every folder
+# As git pathspecs, these match in every folder.
+_LOCKFILES = ("dvlite.lock", "*/dvlite.lock")
+_PIPELINE_FILES = ("dvlite.yaml", "*/dvlite.yaml")
+POINTERS = ("*.dvlite", *_LOCKFILES)
 OWN_FILES = (
-    POINTERS,
-    ".dvlite",
-    ".dvliteignore",
-    ".gitattributes",
-    ".gitignore",
-    "**/.gitignore",
-    "dvlite.yaml",
-    "dvlite.lock",
+    *(*POINTERS, *_PIPELINE_FILES),
+    *(".dvlite", ".dvliteignore", ".gitattributes", ".gitignore", "**/.gitignore"),
 )
 _SAFE = ("-c", "core.fsmonitor=", "-c", "core.hooksPath=/dev/null", "-c", "log.showSignature=false")
 _LITERAL = ":(literal)"  # what follows is a name, never a pattern
@@ -44,28 +42,8 @@ _REDIRECTS = frozenset(
         *("LITERAL_PATHSPECS", "GLOB_PATHSPECS", "NOGLOB_PATHSPECS", "ICASE_PATHSPECS"),
     )
 )
-_REGULAR = ("100644", "100755")
 _ASK_AT_ONCE = 128  # their names fit into any pipe, so that git and we never wait for each other
 _COMMIT = re.compile(r"[0-9a-f]{40}([0-9a-f]{24})?")
-
-
-@dataclass(frozen=True, slots=True)
-class PointerChange:
-    """A pointer file as one commit left it; `blob` is None where the commit removed it, `old_path` is set where it was renamed."""
-
-    commit: str
-    path: str
-    blob: str | None
-    old_path: str | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class FileStatus:
-    """How a file differs between commit, index and work tree, in git's letters (`.` equal, `?` untracked, `U` unmerged)."""
-
-    path: str
-    staged: str
-    unstaged: str
 
 
 def program(environ: Mapping[str, str], *, not_in: Path | None = None) -> str:
@@ -103,7 +81,7 @@ def clone_silently(url: str, target: Path, environ: Mapping[str, str], options: 
         command, env=_outside(environ) | {"LC_ALL": "C"}, capture_output=True, stdin=subprocess.DEVNULL, check=False
     )
     if done.returncode:
-        reason = without_credentials(_failed(arguments, done.stderr).message)
+        reason = without_credentials(git_output.failed(arguments, done.stderr).message)
         raise DvliteError(
             f"cannot read {quote(without_credentials(url))}: {reason}", hint="give a URL that git clone takes"
         )
@@ -136,7 +114,7 @@ class Git:
         """Runs git once and returns its output; with `check`, a failure raises DvliteError with git's first line."""
         done = subprocess.run(self._command(arguments), env=self._env, input=stdin, capture_output=True, check=False)
         if check and done.returncode:
-            raise _failed(arguments, done.stderr)
+            raise git_output.failed(arguments, done.stderr)
         return done.stdout
 
     def _start(self, arguments: Sequence[str], stdin: int) -> subprocess.Popen[bytes]:
@@ -157,21 +135,23 @@ class Git:
                 error.message, hint=f"if you trust its owner: git config --global --add safe.directory {self.root}"
             ) from None
 
-    # -- pointer files
+    # -- pointers: pointer files, and lockfiles, which are the pointers of outputs
 
-    def pointer_files(self) -> list[str]:
-        """Returns the pointer files that git tracks or would track, sorted; some may be gone from the work tree."""
-        listed = self.run("ls-files", "--cached", "--others", "--exclude-standard", "-z", "--", POINTERS)
-        return sorted({path for path in _split(listed) if _is_pointer(path)})
+    def tracking_files(self) -> list[str]:
+        """Returns the pointer files, lockfiles and pipeline files that git tracks or would track, sorted; some may be gone."""
+        wanted = (*POINTERS, *_PIPELINE_FILES)
+        listed = self.run("ls-files", "--cached", "--others", "--exclude-standard", "-z", "--", *wanted)
+        found = set(git_output.split(listed))
+        return sorted(path for path in found if is_pointer(path) or git_output.is_pipeline_file(path))
 
     def pointer_blobs(self, commit: str) -> dict[str, str]:
-        """Returns the pointer files of a commit and their blobs, sorted by path."""
+        """Returns the pointer files and lockfiles of a commit and their blobs, sorted by path."""
         found = {}
-        for row in _split(self.run("ls-tree", "-r", "-z", "--full-tree", commit)):
+        for row in git_output.split(self.run("ls-tree", "-r", "-z", "--full-tree", commit)):
             head, _, path = row.partition("\t")
-            if _is_pointer(path):
+            if is_pointer(path):
                 mode, _, blob = head.split(" ")
-                if mode not in _REGULAR:
+                if mode not in git_output.REGULAR:
                     raise FormatError(
                         f"{quote(path)} at {commit[:8]} is not an ordinary file", hint="a pointer cannot be a link"
                     )
@@ -180,44 +160,56 @@ class Git:
 
     def read_blobs(self, blobs: Iterable[str], *, limit_bytes: int) -> dict[str, bytes]:
         """Returns the content of many blobs, with one run of git; raises FormatError for one above the limit, before reading it."""
-        wanted = sorted(set(blobs))
-        found: dict[str, bytes] = {}
+        return dict(self.each_blob(dict.fromkeys(blobs, limit_bytes)))
+
+    def each_blob(self, limits: Mapping[str, int]) -> Iterator[tuple[str, bytes]]:
+        """Yields `(blob, content)` of many blobs, each with its own limit in bytes, in the order given: memory holds a few at a time."""
+        wanted = list(limits)
         process = self._start(("cat-file", "--batch"), subprocess.PIPE) if wanted else None
         if process is None or process.stdin is None:
-            return found
+            return
         with process:
             try:
                 for at in range(0, len(wanted), _ASK_AT_ONCE):
                     batch = wanted[at : at + _ASK_AT_ONCE]
                     process.stdin.write("".join(f"{blob}\n" for blob in batch).encode())
                     process.stdin.flush()
-                    found |= {blob: _next_blob(process, blob, limit_bytes) for blob in batch}
+                    for blob in batch:
+                        yield blob, git_output.next_blob(process.stdout, blob, limits[blob])
             finally:
                 process.kill()
-        return found
 
     def read_file(self, commit: str, path: str, *, limit_bytes: int) -> bytes | None:
         """Returns one file of a commit, or None if the commit does not have it."""
-        for row in _split(self.run("ls-tree", "-z", "--full-tree", commit, "--", path)):
+        for row in git_output.split(self.run("ls-tree", "-z", "--full-tree", commit, "--", path)):
             mode, kind, blob = row.partition("\t")[0].split(" ")
-            if kind == "blob" and mode in _REGULAR:
+            if kind == "blob" and mode in git_output.REGULAR:
                 return self.read_blobs([blob], limit_bytes=limit_bytes)[blob]
         return None
 
-    def pointer_changes(
-        self, *revisions: str, every: bool = False, limit: int | None = None
-    ) -> Iterator[PointerChange]:
-        """Yields how pointer files came to be, newest commit first; stop whenever enough was seen.
+    def pointer_changes(self, *revisions: str, every: bool = False, limit: int | None = None) -> Iterator[Change]:
+        """Yields how pointer files and lockfiles came to be, newest commit first; stop whenever enough was seen.
 
         With `every`, no version is left out: all sides of all merges are looked at, and `revisions` may hold `--all`.
         """
         options = ["--full-history", "-m"] if every else []
         options += [f"--max-count={limit}"] if limit is not None else []
-        arguments = ["log", "--raw", "-z", "-M", "--no-abbrev", "--format=%x02%H", *options, *revisions, "--", POINTERS]
+        return (change for change in self._changes(["-M", *options, *revisions], POINTERS) if is_pointer(change.path))
+
+    def lockfile_changes(self, *revisions: str) -> Iterator[Change]:
+        """Yields every version of every lockfile in the history of `revisions` (`--all`: of all refs), newest commit first.
+
+        A merge is looked at from each of its sides, so that a version may come twice; stop whenever enough was seen.
+        """
+        options = ["--no-renames", "--full-history", "-m", *revisions]
+        return (change for change in self._changes(options, _LOCKFILES) if is_lockfile(change.path))
+
+    def _changes(self, options: Sequence[str], files: Sequence[str]) -> Iterator[Change]:
+        arguments = ["log", "--raw", "-z", "--no-abbrev", "--format=%x02%H", *options, "--", *files]
         process = self._start(arguments, subprocess.DEVNULL)
         with process:
             try:
-                yield from _parse_log(_fields(process))
+                yield from git_output.changes(git_output.fields(process.stdout))
                 if process.wait():
                     raise DvliteError(
                         "git could not list the history of the pointer files", hint="see what it says: git fsck"
@@ -240,6 +232,14 @@ class Git:
     def head(self) -> str | None:
         """Returns the current commit, or None before the first one."""
         return self.run("rev-parse", "--verify", "--quiet", "HEAD^{commit}", check=False).decode().strip() or None
+
+    def read_commits(self, commits: Iterable[str]) -> dict[str, Commit]:
+        """Returns subject, author and time of commits, with one run of git; those that are not here are left out."""
+        wanted = list(dict.fromkeys(commits))
+        if not wanted:
+            return {}
+        options = ("--ignore-missing", "--no-walk=unsorted", "--stdin", "-z", "--format=%H%x00%at%x00%an%x00%s")
+        return git_output.commits(self.run("log", *options, stdin="".join(f"{one}\n" for one in wanted).encode()))
 
     def merge_base(self, one: str, other: str) -> str | None:
         """Returns the best common ancestor of two commits, or None for unrelated histories."""
@@ -267,25 +267,29 @@ class Git:
         if not paths:
             return []
         if len(paths) <= 100:
-            return _split(
+            return git_output.split(
                 self.run("ls-files", "--cached", "--deduplicate", "-z", "--", *(_LITERAL + path for path in paths))
             )
         wanted = set(paths)  # too many for a command line: one listing, looked up here
-        listed = _split(self.run("ls-files", "--cached", "--deduplicate", "-z"))
-        return [path for path in listed if path in wanted or any(parent in wanted for parent in _parents(path))]
+        listed = git_output.split(self.run("ls-files", "--cached", "--deduplicate", "-z"))
+        return [
+            path for path in listed if path in wanted or any(parent in wanted for parent in git_output.parents(path))
+        ]
 
     def ignored(self, paths: Sequence[str]) -> set[str]:
         """Returns those of `paths` that git ignores (tracked files never are)."""
         if not paths:
             return set()
-        return set(_split(self.run("check-ignore", "-z", "--stdin", stdin=_join(paths), check=False)))
+        return set(
+            git_output.split(self.run("check-ignore", "-z", "--stdin", stdin=git_output.join(paths), check=False))
+        )
 
     def stage(self, paths: Sequence[str]) -> None:
         """Stages files as they are in the work tree; raises DvliteError naming one that git ignores."""
         if not paths:
             return
         try:
-            self.run("add", *_PATHS_ON_STDIN, stdin=_join(paths, _LITERAL))
+            self.run("add", *_PATHS_ON_STDIN, stdin=git_output.join(paths, _LITERAL))
         except DvliteError:
             ignored = sorted(self.ignored(paths))
             if not ignored:
@@ -303,13 +307,16 @@ class Git:
                 "--force",
                 "--ignore-unmatch",
                 *_PATHS_ON_STDIN,
-                stdin=_join(paths, _LITERAL),
+                stdin=git_output.join(paths, _LITERAL),
             )
 
     def status(self) -> list[FileStatus]:
         """Returns pointers, ignore files and dvlite's own files that are not as in the last commit, sorted by path."""
         output = self.run("status", "--porcelain=v2", "-z", "--untracked-files=all", "--no-renames", "--", *OWN_FILES)
-        return sorted((_file_status(row) for row in _split(output) if row[0] in "1u?"), key=lambda status: status.path)
+        return sorted(
+            (git_output.file_status(row) for row in git_output.split(output) if row[0] in "1u?"),
+            key=lambda status: status.path,
+        )
 
     # -- settings
 
@@ -325,76 +332,3 @@ class Git:
     def config_set(self, key: str, value: str) -> None:
         """Sets a setting of this repository, never committed."""
         self.run("config", "--local", key, value)
-
-
-def _failed(arguments: Sequence[str], stderr: bytes) -> DvliteError:
-    lines = stderr.decode("utf-8", "replace").strip().splitlines()
-    first = next((line for line in lines if not line.startswith(("warning:", "hint:"))), "it gave no reason")
-    reason = first.removeprefix("fatal: ").removeprefix("error: ").rstrip(".")
-    hint = "another git command is running here, or one was killed: see git status" if "index.lock" in reason else None
-    return DvliteError(f"git {arguments[0]} failed: {printable(reason)}", hint=hint)
-
-
-def _split(output: bytes) -> list[str]:
-    return [os.fsdecode(field) for field in output.split(b"\0") if field]
-
-
-def _join(paths: Sequence[str], magic: str = "") -> bytes:
-    return b"".join(os.fsencode(magic + path) + b"\0" for path in paths)
-
-
-def _parents(path: str) -> Iterator[str]:
-    position = path.find("/")
-    while position >= 0:
-        yield path[:position]
-        position = path.find("/", position + 1)
-
-
-def _is_pointer(path: str) -> bool:
-    return path.endswith(POINTERS[1:]) and not path.endswith("/" + POINTERS[1:]) and path != POINTERS[1:]
-
-
-def _next_blob(process: subprocess.Popen[bytes], blob: str, limit_bytes: int) -> bytes:
-    output = process.stdout
-    words = output.readline().split() if output is not None else []
-    if output is None or len(words) != 3 or words[1] != b"blob":
-        raise DvliteError(f"git does not have the object {blob[:8]}", hint="git fetch, or git fsck")
-    size = int(words[2])
-    if size > limit_bytes:
-        raise FormatError(f"a pointer file has at most {limit_bytes} bytes, git object {blob[:8]} has {size}")
-    return output.read(size + 1)[:-1]
-
-
-def _fields(process: subprocess.Popen[bytes]) -> Iterator[str]:
-    """Yields the NUL-separated fields of a running git's output as they arrive."""
-    rest = b""
-    while process.stdout is not None and (piece := os.read(process.stdout.fileno(), 1 << 16)):
-        *whole, rest = (rest + piece).split(b"\0")
-        yield from (os.fsdecode(field) for field in whole)
-    if rest:
-        yield os.fsdecode(rest)
-
-
-def _parse_log(fields: Iterator[str]) -> Iterator[PointerChange]:
-    """Reads `git log --raw -z`: a commit per field that starts with 0x02, then `:modes blobs status`, path, and for renames a path."""
-    commit = ""
-    for field in fields:
-        text = field.lstrip("\n")
-        if text.startswith("\x02"):
-            commit = text[1:].strip()
-        elif text.startswith(":"):
-            _, mode, _, blob, status = text.split(" ")
-            path = next(fields)
-            old_path, path = (path, next(fields)) if status[0] in "RC" else (None, path)
-            if _is_pointer(path):
-                yield PointerChange(
-                    commit, path, blob if mode in _REGULAR else None, old_path if status[0] == "R" else None
-                )
-
-
-def _file_status(row: str) -> FileStatus:
-    if row[0] == "?":
-        return FileStatus(row[2:], "?", "?")
-    skipped = 10 if row[0] == "u" else 8  # the fields before the path, see git-status(1)
-    words = row.split(" ", skipped)
-    return FileStatus(words[skipped], "U" if row[0] == "u" else words[1][0], "U" if row[0] == "u" else words[1][1])

@@ -23,6 +23,7 @@ Digest = NewType("Digest", bytes)
 DIGEST_BYTES = 32
 EMPTY_FILE: Digest
 FILE, MANIFEST, RUN = "blake3", "manifest", "run"
+_STAGE_KEY_CONTEXT = "dvlite 2026-11 stage key v1"
 _CONTEXTS = {
     MANIFEST: "dvlite 2026-11 manifest v1",
     RUN: "dvlite 2026-11 run record v1",
@@ -49,6 +50,11 @@ def digest_manifest(node: Buffer) -> Digest:
 def digest_run(record: Buffer) -> Digest:
     """Returns the name of one run record, from its canonical bytes."""
     return Digest(blake3(record, derive_key_context=_CONTEXTS[RUN]).digest())
+
+
+def digest_stage_key(facts: Buffer) -> str:
+    """Returns the 64 hex digits of a stage key, from the canonical bytes of all that decides what the stage makes."""
+    return blake3(facts, derive_key_context=_STAGE_KEY_CONTEXT).hexdigest()
 
 
 def digest_file(descriptor: int, size_bytes: int, advance: Callable[[int], None] | None = None) -> Digest:

@@ -21,6 +21,9 @@ class Progress(Protocol):
     def warn(self, message: str) -> None:
         """Tells the user of something that did not stop the operation."""
 
+    def tell(self, line: str) -> None:
+        """Shows a line of what is going on: what begins, and what a stage's command prints."""
+
 
 class NullProgress:
     """Says nothing."""
@@ -37,6 +40,9 @@ class NullProgress:
     def warn(self, message: str) -> None:
         return
 
+    def tell(self, line: str) -> None:
+        return
+
 
 @dataclass(slots=True)
 class RecordingProgress:
@@ -44,6 +50,7 @@ class RecordingProgress:
 
     phases: list[str] = field(default_factory=list)
     warnings: list[str] = field(default_factory=list)
+    lines: list[str] = field(default_factory=list)
     size_bytes: int = 0
     files: int = 0
 
@@ -59,3 +66,6 @@ class RecordingProgress:
 
     def warn(self, message: str) -> None:
         self.warnings.append(message)
+
+    def tell(self, line: str) -> None:
+        self.lines.append(line)

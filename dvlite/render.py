@@ -34,6 +34,9 @@ EXIT_BUG = 70
 _BUG_HINT = (
     "please report it with the output of: dvlite doctor\nto see where it happened, run the command again with -v"
 )
+_ESCAPES = re.compile(
+    r"\x1b(?:(\[[0-9;:]*m)|\[[0-?]*[ -/]*[@-~]|\][^\x1b]*(?:\x1b\\)?|.|$)"
+)  # the first group: colours
 _UNDECODABLE = re.compile("[\udc80-\udcff]")
 
 
@@ -189,6 +192,14 @@ def _one_line(message: str) -> str:
     return message if message.isprintable() else "".join(c if c.isprintable() else printable(c) for c in message)
 
 
+def _safe_line(line: str) -> str:
+    """Returns a line of another program as a terminal may show it: colours stay, what moves the cursor or worse does not."""
+    if line.isprintable():
+        return line
+    kept = "".join(c if c.isprintable() or c in "\t\x1b" else printable(c) for c in line)
+    return _ESCAPES.sub(lambda match: match[0] if match[1] else "", kept)
+
+
 def _here(root: str) -> str:
     here = os.path.relpath(os.path.realpath(os.curdir), os.path.realpath(root))
     return posixpath.normpath(here.replace(os.sep, "/"))
@@ -265,6 +276,15 @@ class TerminalProgress:
         with self._lock:
             self._erase()
             self._warn(message)
+
+    def tell(self, line: str) -> None:
+        if self._silent:
+            return
+        with self._lock:
+            self._erase()
+            self._said = self._clock()
+            self._stream.write(_safe_line(line) + "\n")
+            self._stream.flush()
 
     def tick(self) -> None:
         """Draws what is due now."""

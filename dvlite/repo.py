@@ -1,7 +1,7 @@
 """A git work tree that uses dvlite: where its parts are, what it tracks, and which revisions refer to what.
 
-The one definition of "tracked" and "referenced". Holds no store and no data; looks at git, pointers and config only. Paths inside are
-relative to the root of the work tree, with `/`; undecodable bytes are kept as `os.fsdecode` keeps them.
+Holds no store and no data; looks at git, pointers, lockfiles and config only (what they name: `tracking`). Paths inside are relative to the
+root of the work tree, with `/`; undecodable bytes are kept as `os.fsdecode` keeps them.
 """
 
 from __future__ import annotations
@@ -9,60 +9,28 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
 from pathlib import Path
 
 from dvlite import files, ignore, layers, places, remotes
-from dvlite.errors import DvliteError, FormatError, NotARepository, UsageError
+from dvlite.errors import DvliteError, NotARepository, UsageError
 from dvlite.files import quote
-from dvlite.formats import pointer
 from dvlite.formats.config import Config, Setting, Value
-from dvlite.formats.pointer import SUFFIX, Pointer
+from dvlite.formats.pointer import Pointer
 from dvlite.git import Git
-from dvlite.paths import is_reserved
-from dvlite.progress import NullProgress, Progress
+from dvlite.git_output import is_lockfile, is_pipeline_file
+from dvlite.naming import Tracked, Unusable, Version, overlap, why_untrackable
+from dvlite.progress import Progress
 from dvlite.remotes import RemoteSettings
+from dvlite.tracking import WORKSPACE, Scope, Tracking
+
+# What callers know from here is defined below this module.
+__all__ = ["WORKSPACE", "Repo", "Scope", "Tracked", "Unusable", "Version", "open_repo", "overlap", "why_untrackable"]
 
 _DIFF_KEY = "diff.dvlite.command"
 # git shows nothing at all if the program it is told to call is missing: where dvlite is not on PATH, the pointers themselves are shown.
 _DIFF_COMMAND = (
     'f() { if command -v dvlite >/dev/null; then dvlite diff --driver -- "$@"; else diff -u "$2" "$5" || true; fi; }; f'
 )
-_OWN_NAMES = ("dvlite.yaml", "dvlite.lock")
-
-
-@dataclass(frozen=True, slots=True)
-class Tracked:
-    """A tracked path and its pointer."""
-
-    path: str
-    pointer: Pointer
-
-
-@dataclass(frozen=True, slots=True)
-class Version:
-    """A version of a tracked path, and a commit that names it."""
-
-    path: str
-    pointer: Pointer
-    commit: str
-
-
-@dataclass(frozen=True, slots=True)
-class Scope:
-    """Which revisions a command is about: one, all of a kind, or (as made by default) the pointers on disk."""
-
-    revision: str | None = None
-    all_branches: bool = False
-    all_tags: bool = False
-    all_commits: bool = False
-
-    @property
-    def is_workspace(self) -> bool:
-        return self == Scope()
-
-
-WORKSPACE = Scope()
 
 
 class Repo:
@@ -85,6 +53,7 @@ class Repo:
         self.git = git
         self.config = config
         self._environ = environ
+        self._tracking = Tracking(git, found.root, self.display)
         self.waits = wait  # for locks; False: Busy instead
 
     @property
@@ -117,7 +86,7 @@ class Repo:
 
     def lock(
         self, *, wait: bool | None = None, waiting: Callable[[], None] | None = None
-    ) -> AbstractContextManager[None]:
+    ) -> AbstractContextManager[int]:
         """Holds this worktree's lock, exclusively: for whatever writes the work tree. Raises Busy if it must not `wait`."""
         self.state_dir.mkdir(parents=True, exist_ok=True)
         return files.lock(self.state_dir / "lock", wait=self.waits if wait is None else wait, waiting=waiting)
@@ -155,96 +124,53 @@ class Repo:
 
     # -- what is tracked
 
-    def tracked(self) -> list[Tracked]:
-        """Returns the tracked paths of the work tree, sorted; raises FormatError for a pointer that cannot be used."""
-        found = []
-        real_folders: dict[str, bool] = {}
-        for name in self.git.pointer_files():
-            folder = os.path.dirname(self.root / name)
-            if folder not in real_folders:
-                real_folders[folder] = os.path.realpath(folder) == folder
-            if not real_folders[folder]:  # git's index has it, the work tree has a link there: to git, it is deleted
-                continue
-            data = layers.read_regular(self.root / name, self.display(name), pointer.LIMIT_BYTES + 1)
-            if data is not None:
-                found.append(Tracked(_tracked_path(name), pointer.parse(data, self.display(name))))
-        return _without_overlap(found)
+    def tracked(self, broken: list[DvliteError] | None = None) -> list[Tracked]:
+        """Returns the tracked paths of the work tree, cached outputs of stages included, sorted.
+
+        Raises Unusable for a pointer or lockfile that cannot be used; with a list, those go there and the rest is returned. What overlaps
+        is refused likewise.
+        """
+        return self._tracking.tracked(broken)
+
+    def pipeline_files(self, *, as_seen: bool = False) -> list[str]:
+        """Returns the pipeline files `dvlite.yaml` that git tracks or would track; with `as_seen`, as of the last look at what is tracked."""
+        return [name for name in self._tracking.files(as_seen=as_seen) if is_pipeline_file(name)]
+
+    def lockfiles(self, *, as_seen: bool = False) -> list[str]:
+        """Returns the lockfiles that git tracks or would track, likewise."""
+        return [name for name in self._tracking.files(as_seen=as_seen) if is_lockfile(name)]
+
+    def lockfiles_at(self, revision: str) -> dict[str, bytes]:
+        """Returns the lockfiles of a revision and their content; raises UsageError if there is no such revision."""
+        return self._tracking.lockfiles_at(self.git.resolve(revision))
 
     def tracked_at(self, revision: str) -> list[Tracked]:
         """Returns the tracked paths of a revision, sorted; raises UsageError if there is no such revision."""
-        commit = self.git.resolve(revision)
-        blobs = self.git.pointer_blobs(commit)
-        contents = self.git.read_blobs(blobs.values(), limit_bytes=pointer.LIMIT_BYTES)
-        return _without_overlap(
-            [
-                Tracked(_tracked_path(name), pointer.parse(contents[blob], f"{commit[:8]}:{name}"))
-                for name, blob in blobs.items()
-            ]
-        )
+        return self._tracking.tracked_at(self.git.resolve(revision))
 
     def history(self, path: str, limit: int) -> list[Pointer]:
         """Returns the committed versions of a tracked path, newest first, at most `limit`; renames are followed."""
         return self.histories([path], limit)[path]
 
-    def histories(self, paths: Iterable[str], limit: int) -> dict[str, list[Pointer]]:
-        """Returns the committed versions of many tracked paths with one look at git; what is no pointer is passed over."""
-        blobs: dict[str, list[str]] = {path: [] for path in paths}
-        if not blobs or (head := self.git.head()) is None:
-            return {path: [] for path in blobs}
-        names = {path + SUFFIX: path for path in blobs}  # what each was called at the commit being looked at
-        for change in self.git.pointer_changes(head):
-            path = names.get(change.path)
-            if path is None:
-                continue
-            if change.blob is not None and change.blob not in blobs[path]:
-                blobs[path].append(change.blob)
-            if change.old_path is not None or len(blobs[path]) >= limit:
-                del names[change.path]
-            if change.old_path is not None and len(blobs[path]) < limit:
-                names[change.old_path] = path
-            if not names:
-                break
-        known = self._readable({blob: path for path, found in blobs.items() for blob in found}, NullProgress())
-        return {path: [known[blob] for blob in found if blob in known] for path, found in blobs.items()}
+    def histories(
+        self, paths: Iterable[str], limit: int, *, lockfiles: Mapping[str, str] | None = None
+    ) -> dict[str, list[Pointer]]:
+        """Returns the committed versions of many tracked paths with one look at git; what is no pointer is passed over.
+
+        `lockfiles` says which lockfile names a path ("": it has a pointer of its own): that spares looking in all of them.
+        """
+        return self._tracking.histories(paths, limit, lockfiles or {})
+
+    def is_committed(self, path: str) -> bool:
+        """Says whether any commit of any ref names data at this path."""
+        return self._tracking.is_committed(path)
 
     def reachable(self, scope: Scope, *, progress: Progress | None = None) -> list[Version]:
         """Returns each version that the revisions name, once, with a path and a commit of it; those of HEAD if it names none.
 
         A pointer that cannot be read stops a single revision; in many, it names no data that could be had, and is warned of.
         """
-        if scope.revision is not None:
-            commit = self.git.resolve(scope.revision)
-            return _unique(Version(tracked.path, tracked.pointer, commit) for tracked in self.tracked_at(commit))
-        named = self._pointers_of_all() if scope.all_commits else self._pointers_of_refs(scope)
-        known = self._readable(
-            {blob: f"{commit[:8]}:{name}" for commit, name, blob in named}, progress or NullProgress()
-        )
-        return _unique(
-            Version(_tracked_path(name), known[blob], commit) for commit, name, blob in named if blob in known
-        )
-
-    def _pointers_of_all(self) -> list[tuple[str, str, str]]:
-        """Returns (commit, pointer file, blob) for every version in every commit of every ref and HEAD."""
-        revisions = ["--all"] if self.git.head() is None else ["--all", "HEAD"]
-        changes = self.git.pointer_changes(*revisions, every=True)
-        return [(change.commit, change.path, change.blob) for change in changes if change.blob is not None]
-
-    def _pointers_of_refs(self, scope: Scope) -> list[tuple[str, str, str]]:
-        commits = dict.fromkeys(self.git.commits_of("refs/heads") if scope.all_branches else ())
-        commits |= dict.fromkeys(self.git.commits_of("refs/tags") if scope.all_tags else ())
-        if not scope.all_branches and not scope.all_tags and (head := self.git.head()) is not None:
-            commits[head] = None
-        return [(commit, name, blob) for commit in commits for name, blob in self.git.pointer_blobs(commit).items()]
-
-    def _readable(self, blobs: Mapping[str, str], progress: Progress) -> dict[str, Pointer]:
-        """Reads the pointers among blobs, given with where they stand; warns of the others."""
-        found = {}
-        for blob, data in self.git.read_blobs(blobs, limit_bytes=pointer.LIMIT_BYTES).items():
-            try:
-                found[blob] = pointer.parse(data, blobs[blob])
-            except FormatError as error:
-                progress.warn(error.message)
-        return found
+        return self._tracking.reachable(scope, progress)
 
     # -- changes
 
@@ -293,7 +219,7 @@ class Repo:
         """Sets what git keeps in this clone only: how `git diff` shows pointers, and `info/exclude` for all tracked paths."""
         if self.git.config_get(_DIFF_KEY) != _DIFF_COMMAND:
             self.git.config_set(_DIFF_KEY, _DIFF_COMMAND)
-        ignore.add_patterns(self.common_dir / "info" / "exclude", [tracked.path for tracked in self.tracked()])
+        self.exclude([tracked.path for tracked in self.tracked(broken=[])])
 
     def read_layer(self, layer: str) -> Mapping[str, Setting]:
         """Returns what one layer's config file says."""
@@ -320,61 +246,6 @@ def open_repo(start: Path, environ: Mapping[str, str], *, must_be_initialised: b
     if must_be_initialised and not repo.is_initialised:
         raise NotARepository(f"dvlite is not initialised in {quote(str(found.root))}", hint="dvlite init")
     return repo
-
-
-def why_untrackable(path: str) -> str | None:
-    """Returns the rule that keeps a path from being tracked, or None."""
-    parts = path.split("/")
-    last = parts[-1].casefold()
-    if (
-        any(is_reserved(os.fsencode(part)) for part in parts)
-        or last.startswith((".git", ".dvlite"))
-        or last in _OWN_NAMES
-    ):
-        return "git and dvlite use that name themselves"
-    if last.endswith(SUFFIX):
-        return "it has the name of a pointer"
-    if any(part in ("", ".", "..") for part in parts):
-        return "it is not a plain path"
-    return None
-
-
-def overlap(paths: Iterable[str]) -> tuple[str, str] | None:
-    """Returns two paths of which one lies inside the other, or None."""
-    outer: list[str] | None = None
-    for parts in sorted(path.split("/") for path in paths):
-        if outer is not None and parts[: len(outer)] == outer:
-            return "/".join(outer), "/".join(parts)
-        outer = parts
-    return None
-
-
-def _tracked_path(name: str) -> str:
-    path = name.removesuffix(SUFFIX)
-    reason = why_untrackable(path)
-    if reason is not None:
-        raise FormatError(
-            f"refused {quote(name)}: {quote(path)} cannot be tracked, {reason}", hint=f"git rm --cached {quote(name)}"
-        )
-    return path
-
-
-def _without_overlap(tracked: list[Tracked]) -> list[Tracked]:
-    pair = overlap(item.path for item in tracked)
-    if pair is not None:
-        outer, inner = pair
-        raise FormatError(
-            f"refused {quote(inner + SUFFIX)}: {quote(inner)} is inside {quote(outer)}, which is tracked too",
-            hint=f"keep one of the two: git rm --cached {quote(inner + SUFFIX)}",
-        )
-    return sorted(tracked, key=lambda item: item.path)
-
-
-def _unique(versions: Iterable[Version]) -> list[Version]:
-    found: dict[tuple[str, bytes, bool], Version] = {}
-    for version in versions:
-        found.setdefault((version.pointer.kind, version.pointer.digest, version.pointer.executable), version)
-    return list(found.values())
 
 
 def _is_within(path: str, folder: str) -> bool:

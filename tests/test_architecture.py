@@ -25,10 +25,11 @@ PACKAGE = PROJECT / "dvlite"
 LAYERS = (
     ("errors",),
     ("oid", "files", "progress"),
-    ("paths", "places"),
+    ("paths", "places", "git_output"),
     ("git",),
     ("formats", "ignore"),
-    ("layers",),
+    ("layers", "naming"),
+    ("tracking",),
     ("results",),
     ("store",),
     ("remotes",),
@@ -75,6 +76,7 @@ LATE_IMPORTS = (
     "cli_pipeline",
     "frame",
     "render",
+    "formats.parameters",
     "store.remote",
     "commands.status",
 )  # what they need differs from call to call, and is slow to load

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from dvlite.formats import condemned, config, manifest, pointer, recipe, root, store_config
+from dvlite.formats import condemned, config, lockfile, manifest, pointer, recipe, root, store_config
 from dvlite.formats.manifest import EMPTY_DIR, EXECUTABLE, FILE, SYMLINK, Entry
 from dvlite.oid import digest_bytes, digest_manifest, format_oid
 from dvlite.store import index, pack
@@ -92,6 +92,20 @@ def test_a_pointer_to_a_file():
     assert (found.digest, found.size_bytes, found.executable) == (digest_bytes(SCRIPT), len(SCRIPT), True)
     assert found.meta == "meta:\n  source: https://example.com/run.sh\n"
     assert pointer.dump(found) == shown("pointer-file")
+
+
+def test_a_lockfile():
+    tree = manifest.build(manifest.from_entries(DIRECTORY))
+    song = format_oid("blake3", digest_bytes(SONG))
+    found = lockfile.parse(shown("lockfile"), "x")
+    (stage,) = found.stages
+    assert (stage.name, stage.line, stage.cmd) == ("sing", 4, "python sing.py | tee log.txt")
+    assert stage.deps == (lockfile.Locked("../wren.txt", song, len(SONG)),)
+    assert stage.params == {"params.yaml:loudness": 0.5}
+    kept, made = stage.outs
+    assert kept == lockfile.Locked("log.txt", song, len(SONG), cache=False)
+    assert made.pointer() == pointer.Pointer("directory", tree.root, tree.size_bytes, tree.files)
+    assert lockfile.dump(found) == shown("lockfile")
 
 
 def test_a_leaf_of_a_manifest():

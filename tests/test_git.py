@@ -5,7 +5,8 @@ from pathlib import Path
 import pytest
 
 from dvlite.errors import DvliteError, FormatError, NotARepository, UsageError
-from dvlite.git import FileStatus, Git, PointerChange, clone_into, program, without_credentials
+from dvlite.git import Git, clone_into, program, without_credentials
+from dvlite.git_output import Change, FileStatus
 from dvlite.places import find
 
 
@@ -106,7 +107,7 @@ def test_neither_hooks_nor_a_file_system_monitor_run(git_repo, tmp_path):
     (tmp_path / "post-index-change").symlink_to(hook)
     repo = opened(git_repo)
     (git_repo / "x.dvlite").write_text("x")
-    repo.pointer_files()
+    repo.tracking_files()
     repo.stage(["x.dvlite"])
     repo.status()
     assert not (tmp_path / "PWNED").exists()
@@ -154,7 +155,7 @@ def test_pointer_files_are_those_git_tracks_or_would(git_repo):
     (git_repo / "out").mkdir()
     (git_repo / "out" / "x.dvlite").write_text("6")
     (git_repo / ".gitignore").write_text("/out\n")
-    assert opened(git_repo).pointer_files() == ["data/a b.dvlite", "gone.dvlite", "nëw\n.dvlite"]
+    assert opened(git_repo).tracking_files() == ["data/a b.dvlite", "gone.dvlite", "nëw\n.dvlite"]
 
 
 def test_the_pointers_of_a_commit_are_read_with_their_content(git_repo):
@@ -228,7 +229,7 @@ def test_every_version_on_every_side_of_a_merge_is_found(git_repo):
 
 def test_reading_changes_may_stop_early(git_repo):
     commit(git_repo, {"a.dvlite": "1"})
-    assert isinstance(next(opened(git_repo).pointer_changes("HEAD")), PointerChange)
+    assert isinstance(next(opened(git_repo).pointer_changes("HEAD")), Change)
 
 
 # --- revisions

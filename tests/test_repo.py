@@ -14,7 +14,7 @@ from dvlite.formats import pointer
 from dvlite.formats.pointer import Pointer
 from dvlite.oid import digest_bytes
 from dvlite.progress import NullProgress, RecordingProgress
-from dvlite.repo import Repo, Scope, Tracked, open_repo, overlap, why_untrackable
+from dvlite.repo import Repo, Scope, Tracked, Unusable, open_repo, overlap, why_untrackable
 
 
 def git(folder: Path, *arguments: str) -> str:
@@ -233,6 +233,44 @@ def test_overlapping_tracked_paths_are_refused(work):
         opened(work).tracked()
     assert overlap(["a-b", "a", "b", "a b"]) is None
     assert overlap(["a/b", "a-b", "a"]) == ("a", "a/b")
+
+
+def test_what_cannot_be_used_can_be_set_aside_with_its_file(work):
+    put(work, **{"good": "1", "sub/broken": "2", "data": "3", "data/in/side": "4"})
+    (work / "sub" / "broken.dvlite").write_text("nonsense\n")
+    (work / "dvlite.lock").write_text("nonsense\n")
+    broken: list[DvliteError] = []
+    assert [item.path for item in opened(work).tracked(broken)] == ["data", "good"]
+    assert [error.file for error in broken] == ["dvlite.lock", "sub/broken.dvlite", "data/in/side.dvlite"]
+    assert all(isinstance(error, Unusable) and error.hint for error in broken)
+    with pytest.raises(Unusable, match=r"'dvlite.lock' line 1"):
+        opened(work).tracked()
+
+
+def test_a_file_that_only_looks_like_a_lockfile_is_none(work):
+    for name in ("my-dvlite.lock", "dvlite.lock.txt", "sub/dvlite.lock.d/x"):
+        (work / name).parent.mkdir(parents=True, exist_ok=True)
+        (work / name).write_text("nonsense\n")
+    (work / "other").mkdir()
+    (work / "other" / "dvlite.lock").mkdir()
+    (work / "other" / "dvlite.lock" / "x").write_text("nonsense\n")
+    commit(work)
+    repo = opened(work)
+    assert (repo.tracked(), repo.tracked_at("HEAD"), repo.lockfiles()) == ([], [], [])
+    assert list(repo.git.lockfile_changes("--all")) == []
+
+
+def test_one_run_of_git_lists_all_that_is_tracked(work, monkeypatch):
+    put(work, a="1")
+    (work / "dvlite.yaml").write_text("stages: {}\n")
+    (work / "dvlite.lock").write_bytes(b"dvlite: 1\n")
+    repo = opened(work)
+    runs = []
+    original = subprocess.run
+    monkeypatch.setattr(subprocess, "run", lambda *args, **kwargs: runs.append(args) or original(*args, **kwargs))
+    repo.tracked()
+    assert (repo.pipeline_files(as_seen=True), repo.lockfiles(as_seen=True)) == (["dvlite.yaml"], ["dvlite.lock"])
+    assert len(runs) == 1
 
 
 @pytest.mark.parametrize("path", [".git/config", ".GIT/x", "a/.git", ".gitattributes", "sub/.gitmodules", ".dvlite/x", ".Dvliteignore",

@@ -18,7 +18,7 @@ from dvlite.formats.pointer import SUFFIX, Pointer
 from dvlite.oid import Digest
 from dvlite.paths import check_paths
 from dvlite.progress import Progress
-from dvlite.repo import Repo, why_untrackable
+from dvlite.repo import Repo, Tracked
 from dvlite.results.looks import Counts
 from dvlite.results.tracking import AddedPath, AddResult
 from dvlite.store.pack import KIND_MANIFEST
@@ -28,7 +28,9 @@ from dvlite.workspace import sparse
 from dvlite.workspace.identify import Snapshot
 from dvlite.workspace.portable import portable_warnings
 from dvlite.workspace.scan import Scan, selected_scan
+from dvlite.workspace.select import warning_of
 from dvlite.workspace.storing import Storing
+from dvlite.workspace.trackable import is_output, refuse_broken, refuse_untrackable, tracked_above
 from dvlite.workspace.tracked import Workspace, entries_of, set_aside_damaged_nodes
 
 _MANY_FILES = 1000
@@ -51,11 +53,16 @@ def add(repo: Repo, paths: Sequence[str], *, update: bool = False, stage: bool =
     """
     started = time.monotonic()
     with repo.lock(waiting=lambda: progress.warn("waiting for another dvlite command here")):
-        tracked = {item.path: item.pointer for item in repo.tracked()}
+        broken: list[DvliteError] = []
+        tracked = {item.path: item for item in repo.tracked(broken)}
         targets, skipped = _targets(repo, tracked, paths, update=update)
+        fresh = [target.path for target in targets if target.known is None]
+        refuse_broken(broken, fresh)
+        refuse_untrackable(repo, fresh, tracked)
         cache = open_cache(repo)
         work = Workspace(repo, cache, progress)
         adder = _Adder(work, progress)
+        adder.warnings += [warning_of(error) for error in broken]
         with Writer(cache) as writer:
             added = [made for target in targets if (made := adder.one(target, writer, update=update)) is not None]
             writer.commit()
@@ -77,30 +84,30 @@ def add(repo: Repo, paths: Sequence[str], *, update: bool = False, stage: bool =
 
 
 def _targets(
-    repo: Repo, tracked: dict[str, Pointer], arguments: Sequence[str], *, update: bool
+    repo: Repo, tracked: dict[str, Tracked], arguments: Sequence[str], *, update: bool
 ) -> tuple[list[_Target], list[str]]:
     """Returns what is to be added, each path once, and the pointers that were among the arguments."""
     targets: dict[str, _Target] = {}
     skipped: list[str] = []
     if update:
-        for path, known in tracked.items():
-            targets[path] = _Target(path, known)
+        targets = {path: _Target(path, item.pointer) for path, item in tracked.items() if not item.lockfile}
     for argument in arguments:
         for name in _expand(repo, argument):
             path = repo.relative(name)
             if path.endswith(SUFFIX) and os.path.isfile(repo.root / path):
                 skipped.append(path)
                 continue
-            outer = _tracked_above(path, tracked)
+            outer = tracked_above(path, tracked)
             if outer is None:
                 targets[path] = _Target(path, None)
+            elif tracked[outer].lockfile:
+                raise is_output(repo, path, tracked[outer])
             elif outer == path:
-                targets[path] = _Target(path, tracked[path])
+                targets[path] = _Target(path, tracked[path].pointer)
             elif outer not in targets:
-                targets[outer] = _Target(outer, tracked[outer], [path[len(outer) + 1 :]])
+                targets[outer] = _Target(outer, tracked[outer].pointer, [path[len(outer) + 1 :]])
             elif targets[outer].inside:
                 targets[outer].inside.append(path[len(outer) + 1 :])
-    _refuse_untrackable(repo, [target for target in targets.values() if target.known is None], tracked)
     return list(targets.values()), skipped
 
 
@@ -112,76 +119,6 @@ def _expand(repo: Repo, argument: str) -> list[str]:
     if not found:
         raise UsageError(f"nothing matches {quote(argument)}", hint="look at the names with ls")
     return found
-
-
-def _tracked_above(path: str, tracked: dict[str, Pointer]) -> str | None:
-    while path:
-        if path in tracked:
-            return path
-        path = path.rpartition("/")[0]
-    return None
-
-
-def _refuse_untrackable(repo: Repo, targets: Sequence[_Target], tracked: dict[str, Pointer]) -> None:
-    paths = {target.path for target in targets}
-    for target in targets:
-        shown = repo.display(target.path) if target.path else "."
-        reason = why_untrackable(target.path)
-        if reason is not None:
-            raise UsageError(
-                f"cannot track {quote(shown)}: {reason}", hint="name files or folders inside the repository"
-            )
-        if os.path.lexists(repo.root / (target.path + SUFFIX)):
-            raise UsageError(
-                f"cannot track {quote(shown)}: {quote(repo.display(target.path + SUFFIX))} exists and is no pointer of it",
-                hint="move that file away",
-            )
-        if repo.cache_dir.is_relative_to(repo.root / target.path):
-            raise UsageError(
-                f"cannot track {quote(shown)}: the cache is in it", hint="dvlite config --user cache.dir /elsewhere"
-            )
-        if not os.path.lexists(repo.root / target.path):
-            raise UsageError(
-                f"cannot find {quote(shown)}", hint="check the name; a path is relative to the current folder"
-            )
-        below = next((path for path in tracked if path.startswith(target.path + "/")), None)
-        if below is not None:
-            raise UsageError(
-                f"cannot track {quote(shown)}: {quote(repo.display(below))} inside it is tracked on its own",
-                hint=f"dvlite rm --cached {repo.display(below)}   and add the folder again",
-            )
-        above = _tracked_above(target.path.rpartition("/")[0], dict.fromkeys(paths))  # type: ignore[arg-type]  # only its keys matter
-        if above is not None:
-            raise UsageError(
-                f"cannot track {quote(shown)}: it is inside {quote(repo.display(above))}, which is given too"
-            )
-    _refuse_ignored_pointers(repo, targets)
-    in_git = repo.git.tracked_under([target.path for target in targets]) if targets else []
-    if in_git:
-        shown = repo.display(in_git[0])
-        raise UsageError(
-            f"cannot track {quote(shown)}: git tracks it already"
-            + (f" (and {len(in_git) - 1} more)" if len(in_git) > 1 else ""),
-            hint=f"git rm -r --cached {shown}   then add it again; the file stays",
-        )
-
-
-def _refuse_ignored_pointers(repo: Repo, targets: Sequence[_Target]) -> None:
-    """Stops where git would never see the pointer: the data would look tracked and be in no commit."""
-    ignored = repo.git.ignored([target.path + SUFFIX for target in targets]) if targets else set()
-    if not ignored:
-        return
-    pointer_file = min(ignored)
-    folder = pointer_file.rpartition("/")[0].partition("/")[0]
-    change = (
-        f"replace {folder}/ by the lines {folder}/* and !{folder}/**/*{SUFFIX} and !{folder}/**/.gitignore"
-        if folder
-        else f"add the line !*{SUFFIX}"
-    )
-    raise UsageError(
-        f"cannot track {quote(repo.display(pointer_file[: -len(SUFFIX)]))}: git ignores its pointer {quote(repo.display(pointer_file))}",
-        hint=f"in .gitignore, {change}     which rule it is: git check-ignore -v {pointer_file}",
-    )
 
 
 def _suggestion(targets: Sequence[_Target]) -> str | None:

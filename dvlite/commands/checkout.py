@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import time
 from collections.abc import Sequence
+from dataclasses import replace
 
 from dvlite.errors import DvliteError, ObjectCorrupt, ObjectMissing
 from dvlite.files import write_atomic
@@ -16,7 +17,7 @@ from dvlite.results.moves import CheckedOutPath, CheckoutResult
 from dvlite.stores import open_cache
 from dvlite.workspace.restore import How, crew_for, restore
 from dvlite.workspace.saved import keep_uncommitted
-from dvlite.workspace.select import select
+from dvlite.workspace.select import select, usable
 from dvlite.workspace.tracked import Workspace
 from dvlite.workspace.untracked import remove_untracked
 
@@ -27,22 +28,28 @@ def checkout(
     """Writes the tracked paths given (all without any; parts of directories too) as their pointers, or those of a revision, say.
 
     Local bytes that are not in the cache are kept and listed; with `force` they are stored first. With a revision the pointers on disk
-    are rewritten too, as `git checkout REV -- PATH` would. Raises ObjectCorrupt after doing what could be done.
+    are rewritten too, as `git checkout REV -- PATH` would; lockfiles are not, for they say what stages made. A pointer or lockfile that
+    cannot be used is warned of, and nothing is removed then. Raises ObjectCorrupt after doing what could be done.
     """
     started = time.monotonic()
     with contextlib.ExitStack() as stack:
         stack.enter_context(repo.lock(waiting=lambda: progress.warn("waiting for another dvlite command here")))
         work = Workspace(repo, open_cache(repo), progress)
-        wanted = repo.tracked() if revision is None else repo.tracked_at(revision)
+        broken: list[str] = []
+        wanted = usable(repo, paths, broken.append) if revision is None else repo.tracked_at(revision)
+        for warning in broken:
+            progress.warn(warning)
         chosen = select(repo, wanted, paths, inside=True)
         repo.exclude([item.path for item, _ in chosen])
         done: list[CheckedOutPath] = []
         pointers_written: list[str] = []
+        outputs: list[str] = []  # on disk, named by lockfiles: what overlaps them gets no pointer
         damaged: DvliteError | None = None
         crew = stack.enter_context(crew_for(work, ((item.path, item.pointer) for item, _ in chosen)))
         how = How(force=force, link="hardlink" in repo.config.links, keep_sparse=not paths, crew=crew)
         if revision is not None:
-            now = {item.path: item for item in repo.tracked()}
+            now = {item.path: item for item in repo.tracked(broken=[])}
+            outputs = [path for path, item in now.items() if item.lockfile]
             leaving = [
                 now[i.path]
                 for i, part in chosen
@@ -52,19 +59,21 @@ def checkout(
                 progress.warn(warning)
         for item, patterns in chosen:
             work.require_real_folder(item.path)
-            if revision is not None and not patterns:
+            if revision is not None and not patterns and not item.lockfile and not _meets(item.path, outputs):
                 pointers_written += _write_pointer(repo, item.path, item.pointer)
             try:
                 made = restore(work, item.path, item.pointer, patterns, how)
             except ObjectMissing:
-                done.append(CheckedOutPath(path=item.path, missing=(item.path,)))
+                if item.push or paths:
+                    done.append(CheckedOutPath(path=item.path, missing=(item.path,)))
                 continue
             except ObjectCorrupt as error:
                 damaged = damaged or error
                 continue
-            done.append(made.result)
+            # an output that stays in the clone that made it is not missed in others
+            done.append(made.result if item.push or paths else replace(made.result, missing=()))
             damaged = damaged or (made.damaged[0][1] if made.damaged else None)
-        if not paths and revision is None:
+        if not paths and revision is None and not broken:
             done.extend(remove_untracked(work, {item.path for item in wanted}))
         repo.stage(pointers_written)
         if damaged is not None:
@@ -75,6 +84,11 @@ def checkout(
             elapsed_seconds=time.monotonic() - started,
             link="hardlink" if how.link else "",
         )
+
+
+def _meets(path: str, outputs: Sequence[str]) -> bool:
+    """Says whether a path is an output, inside one, or above one."""
+    return any(path == output or path.startswith(output + "/") or output.startswith(path + "/") for output in outputs)
 
 
 def _write_pointer(repo: Repo, path: str, wanted: pointers.Pointer) -> list[str]:

@@ -24,7 +24,7 @@ from dvlite.workspace import sparse
 from dvlite.workspace.changes import Pair, changes, counts_of
 from dvlite.workspace.identify import HashOnly, Snapshot
 from dvlite.workspace.listings import with_listings
-from dvlite.workspace.select import select
+from dvlite.workspace.select import select, usable
 from dvlite.workspace.tracked import Workspace, entries_of
 
 _NOTHING = "/dev/null"  # how git writes a side that does not exist
@@ -48,8 +48,9 @@ def diff(repo: Repo, revisions: Sequence[str], paths: Sequence[str], *, progress
     """
     cache = open_cache(repo)
     old_name, new_name = _names(repo, revisions)
-    old = _versions(repo, old_name)
-    new = _versions(repo, new_name)
+    on_disk = [] if None not in {old_name, new_name} else usable(repo, paths, progress.warn)
+    old = on_disk if old_name is None else repo.tracked_at(old_name)
+    new = on_disk if new_name is None else repo.tracked_at(new_name)
     union = {item.path: item for item in (*old, *new)}
     chosen = [
         (item.path, inside) for item, inside in select(repo, sorted(union.values(), key=_path), paths, inside=True)
@@ -91,10 +92,6 @@ def _names(repo: Repo, revisions: Sequence[str]) -> tuple[str | None, str | None
         left, _, right = text.partition("..")
         return left or "HEAD", right or "HEAD"
     return text, None
-
-
-def _versions(repo: Repo, revision: str | None) -> list[Tracked]:
-    return repo.tracked() if revision is None else repo.tracked_at(revision)
 
 
 def _path(item: Tracked) -> str:

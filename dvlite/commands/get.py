@@ -22,6 +22,7 @@ from dvlite.formats import manifest, pointer
 from dvlite.formats.manifest import EMPTY_DIR, SYMLINK, Entries, Entry
 from dvlite.formats.pointer import SUFFIX
 from dvlite.git import Git, clone_silently, without_credentials
+from dvlite.git_output import is_lockfile
 from dvlite.oid import FILE as FILE_OID
 from dvlite.oid import format_oid
 from dvlite.places import GitPlaces
@@ -195,7 +196,8 @@ def _far(url: str, path: str, revision: str | None, target: Path, environ: Mappi
 def _clone_briefly(url: str, target: Path, environ: Mapping[str, str], revision: str | None) -> tuple[Git, str]:
     """Clones as little as the server allows and returns the commit that is meant: one commit for a branch, a tag or nothing.
 
-    For any other revision it is the history. Files too large for a pointer stay away for good: git is told not to fetch them later.
+    For any other revision it is the history. Files too large for a pointer stay away for good: git is told not to fetch them later. Only a
+    lockfile may be larger: git fetches it as soon as it is asked for its size.
     """
     near = os.path.isdir(url)  # git ignores such options for a folder, and says so
     small = [] if near else [f"--filter=blob:limit={pointer.LIMIT_BYTES + 1}"]
@@ -210,15 +212,24 @@ def _clone_briefly(url: str, target: Path, environ: Mapping[str, str], revision:
         shutil.rmtree(target, ignore_errors=True)
         clone_silently(url, target, environ, small)
     git = Git(GitPlaces(target, target / ".git", target / ".git"), environ)
+    commit = next(filter(None, (_resolved(git, name) for name in names)), None)
+    if commit is not None:
+        lockfiles = [blob for name, blob in git.pointer_blobs(commit).items() if is_lockfile(name)]
+        git.run("cat-file", "--batch-check", stdin="".join(f"{blob}\n" for blob in lockfiles).encode(), check=False)
     for key in ("remote.origin.promisor", "remote.origin.partialclonefilter", "extensions.partialClone"):
         git.run("config", "--local", "--unset-all", key, check=False)
-    for name in names:
-        with contextlib.suppress(UsageError):
-            return git, git.resolve(name)
+    if commit is not None:
+        return git, commit
     which = "" if revision is None else f" {quote(revision)}"
     raise UsageError(
         f"{quote(without_credentials(url))} has no commit{which}", hint="see what it has: git ls-remote URL"
     )
+
+
+def _resolved(git: Git, name: str) -> str | None:
+    with contextlib.suppress(UsageError):
+        return git.resolve(name)
+    return None
 
 
 def _own_cache(repo: Repo, environ: Mapping[str, str], temporary: Path) -> Cache:

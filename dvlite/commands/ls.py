@@ -21,6 +21,7 @@ from dvlite.results.stored import LsEntry, LsResult
 from dvlite.store.cache import Cache
 from dvlite.stores import open_cache
 from dvlite.workspace.listings import with_listings
+from dvlite.workspace.select import usable
 
 _KINDS: dict[int, Literal["file", "symlink", "empty-dir"]] = {FILE: "file", SYMLINK: "symlink", EMPTY_DIR: "empty-dir"}
 _SYMLINK_LIMIT_BYTES = 4096
@@ -36,7 +37,7 @@ def ls(
     is neither in the cache nor on the default remote.
     """
     revision, path = _split(repo, target or "")
-    tracked = repo.tracked() if revision is None else repo.tracked_at(revision)
+    tracked = usable(repo, [target or "."], progress.warn) if revision is None else repo.tracked_at(revision)
     cache = open_cache(repo)
     found: list[LsEntry] = []
     for item, inner in _chosen(repo, tracked, path, named=bool(target)):
@@ -91,7 +92,7 @@ class _Lister:
     """Lists one version of one tracked path."""
 
     def __init__(self, cache: Cache, item: Tracked, *, long: bool) -> None:
-        self._cache, self._path, self._pointer = cache, item.path, item.pointer
+        self._cache, self._path, self._pointer, self._stage = cache, item.path, item.pointer, item.stage or None
         self._long = long
 
     def whole(self) -> LsEntry:
@@ -106,6 +107,7 @@ class _Lister:
             executable=known.executable,
             oid=known.oid,
             in_cache=None if folder or not self._long else self._cache.has_file(known.digest, known.size_bytes),
+            stage=self._stage,
         )
 
     def inside(self, prefix: bytes, *, recursive: bool) -> list[LsEntry]:
@@ -134,7 +136,7 @@ class _Lister:
     def _folder(self, start: bytes, found: tuple[bytes, int, int]) -> LsEntry:
         name, files, size = found
         path = posixpath.join(self._path, os.fsdecode(start + name))
-        return LsEntry(path=path, kind="directory", size_bytes=size, files=files)
+        return LsEntry(path=path, kind="directory", size_bytes=size, files=files, stage=self._stage)
 
     def _entry(self, entry: Entry) -> LsEntry:
         empty = entry.kind == EMPTY_DIR
@@ -146,6 +148,7 @@ class _Lister:
             oid=None if empty else format_oid(FILE_OID, entry.digest),
             target=self._target(entry) if self._long and entry.kind == SYMLINK else None,
             in_cache=self._cache.has_file(entry.digest, entry.size_bytes) if self._long and not empty else None,
+            stage=self._stage,
         )
 
     def _target(self, entry: Entry) -> str | None:

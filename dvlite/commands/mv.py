@@ -14,12 +14,12 @@ from dvlite.files import quote
 from dvlite.formats.pointer import SUFFIX
 from dvlite.oid import Oid
 from dvlite.progress import Progress
-from dvlite.repo import Repo, why_untrackable
+from dvlite.repo import Repo, Tracked, why_untrackable
 from dvlite.results.tracking import MvResult
 from dvlite.stores import open_cache
 from dvlite.workspace.emptied import remove_empty_folders
 from dvlite.workspace.identify import HashOnly, Snapshot
-from dvlite.workspace.select import select
+from dvlite.workspace.select import refuse_outputs, select, usable
 from dvlite.workspace.tracked import NO_VERSION, Workspace
 
 
@@ -41,7 +41,7 @@ def mv(repo: Repo, source: str, target: str, *, stage: bool = True, progress: Pr
     """
     with repo.lock(waiting=lambda: progress.warn("waiting for another dvlite command here")):
         work = Workspace(repo, open_cache(repo), progress)
-        move = _settle(repo, source, target)
+        move = _settle(repo, usable(repo, [source], progress.warn, whole=True), source, target)
         (repo.root / move.target).parent.mkdir(parents=True, exist_ok=True)
         written = repo.ensure_ignored([move.target])
         files.write_atomic(repo.root / (move.target + SUFFIX), move.pointer)
@@ -63,10 +63,11 @@ def _ignore_file(path: str) -> str:
     return f"{path.rpartition('/')[0]}/.gitignore".lstrip("/")
 
 
-def _settle(repo: Repo, source: str, target: str) -> _Move:
+def _settle(repo: Repo, tracked: Sequence[Tracked], source: str, target: str) -> _Move:
     """Returns the move that is meant, after all that could forbid it was looked at."""
-    tracked = repo.tracked()
-    chosen = [item.path for item, _ in select(repo, tracked, [source], inside=False)]
+    items = [item for item, _ in select(repo, tracked, [source], inside=False)]
+    refuse_outputs(repo, items, "rename")
+    chosen = [item.path for item in items]
     path = repo.relative(source).removesuffix(SUFFIX)
     if path not in chosen:
         raise UsageError(
@@ -86,6 +87,12 @@ def _settle(repo: Repo, source: str, target: str) -> _Move:
         wanted = into
     elif target.endswith("/"):
         raise UsageError(f"cannot move to {quote(target)}: there is no such folder", hint=f"mkdir -p {target}")
+    inside = next((item for item in tracked if item.lockfile and wanted.startswith(item.path + "/")), None)
+    if inside is not None:
+        raise UsageError(
+            f"cannot move to {quote(repo.display(wanted))}: it is inside {quote(repo.display(inside.path))}, an output of the stage {inside.stage}",
+            hint="choose another target",
+        )
     _refuse(repo, path, wanted, [item.path for item in tracked])
     return _Move(path, wanted, data)
 

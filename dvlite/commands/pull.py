@@ -57,7 +57,7 @@ def pull(
             how = How(force=force, link="hardlink" in repo.config.links, keep_sparse=not paths, crew=crew)
             checkout = _restore(work, catalog, parts, how, set(got.missing))
             if not paths:
-                gone = remove_untracked(work, {part.path for part in parts})
+                gone = remove_untracked(work, {item.path for item in repo.tracked()})
                 checkout = replace(checkout, paths=(*checkout.paths, *gone))
         if got.missing:
             raise missing_error(got.missing, opened.store.label)

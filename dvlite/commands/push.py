@@ -11,9 +11,10 @@ from dvlite.connect import open_remote
 from dvlite.errors import FormatError, RemoteError
 from dvlite.files import lock, quote
 from dvlite.formats.pointer import Pointer
+from dvlite.naming import version_of
 from dvlite.oid import FILE, MANIFEST, Digest, digest_bytes, parse_oid
 from dvlite.progress import Progress
-from dvlite.repo import WORKSPACE, Repo, Scope, Tracked
+from dvlite.repo import WORKSPACE, Repo, Scope
 from dvlite.repo import Version as Named
 from dvlite.results.moves import MovedPath, PushResult
 from dvlite.store import upload
@@ -24,7 +25,7 @@ from dvlite.store.upload import Signer, plan
 from dvlite.store.uploading import Version, refuse_missing
 from dvlite.stores import open_cache
 from dvlite.workspace.obtain import file_in
-from dvlite.workspace.select import select
+from dvlite.workspace.select import select, travelling, usable
 
 _EARLIER = 3  # versions of a path that are looked at for content the remote may have
 
@@ -81,7 +82,7 @@ def push(
     )
 
 
-def _one_push_at_a_time(repo: Repo, remote: Remote, progress: Progress) -> AbstractContextManager[None]:
+def _one_push_at_a_time(repo: Repo, remote: Remote, progress: Progress) -> AbstractContextManager[int]:
     """Two pushes from one clone would upload the same data twice; the second waits and finds it there."""
     remote.cache.make_folder(remote.folder)
     waiting = lambda: progress.warn("waiting for another dvlite push from here")  # noqa: E731
@@ -100,9 +101,10 @@ def _refuse_emptied(catalog: Catalog, name: str) -> None:
 def _named(repo: Repo, paths: Sequence[str], scope: Scope, progress: Progress) -> list[Named]:
     if scope.is_workspace:
         head = repo.git.head() or ""
-        found: list[Tracked] = repo.tracked()
-        return [Named(item.path, item.pointer, head) for item, _ in select(repo, found, paths, inside=False)]
-    return [item for item, _ in select(repo, repo.reachable(scope, progress=progress), paths, inside=False)]
+        found = [version_of(item, head) for item in usable(repo, paths, progress.warn, whole=True)]
+    else:
+        found = repo.reachable(scope, progress=progress)
+    return [item for item, _ in travelling(select(repo, found, paths, inside=False), paths)]
 
 
 def _kind(found: Pointer) -> str:
@@ -111,7 +113,8 @@ def _kind(found: Pointer) -> str:
 
 def _earlier(repo: Repo, remote: Remote, named: Sequence[Named]) -> dict[str, list[Pointer]]:
     """Returns, for each path, versions that the remote may have: what was pushed last from here, and those in git's history."""
-    histories = repo.histories({item.path for item in named}, _EARLIER)
+    named_by = {item.path: item.lockfile for item in named}
+    histories = repo.histories(named_by, _EARLIER, lockfiles=named_by)
     for item in named:
         latest = _latest(remote, item.path)
         if latest is not None and all(latest.digest != known.digest for known in histories[item.path]):

@@ -18,7 +18,7 @@ from dvlite.workspace.emptied import remove_empty_folders
 from dvlite.workspace.identify import HashOnly, Snapshot
 from dvlite.workspace.restore import remove_tree
 from dvlite.workspace.saved import keep_uncommitted
-from dvlite.workspace.select import select
+from dvlite.workspace.select import refuse_outputs, select, usable
 from dvlite.workspace.tracked import Workspace
 
 _NAMED = 3
@@ -31,7 +31,8 @@ def rm(repo: Repo, paths: Sequence[str], *, cached: bool = False, stage: bool = 
     DvliteError, with nothing done, if any byte that would go is not in the cache.
     """
     with repo.lock(waiting=lambda: progress.warn("waiting for another dvlite command here")):
-        chosen = [item for item, _ in select(repo, repo.tracked(), paths, inside=False)]
+        chosen = [item for item, _ in select(repo, usable(repo, paths, progress.warn, whole=True), paths, inside=False)]
+        refuse_outputs(repo, chosen, "remove")
         work = Workspace(repo, open_cache(repo), progress)
         found = {} if cached else _look(work, chosen)
         warnings = [] if cached else keep_uncommitted(repo, chosen)

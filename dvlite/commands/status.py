@@ -9,6 +9,7 @@ from collections.abc import Iterator, Sequence
 from dvlite.errors import DvliteError, ObjectCorrupt, ObjectMissing
 from dvlite.formats.manifest import EMPTY_DIR, EXECUTABLE, FILE, KIND_MASK, SYMLINK, Entries
 from dvlite.formats.pointer import SUFFIX
+from dvlite.git_output import is_pipeline_file, is_pointer
 from dvlite.oid import FILE as FILE_OID
 from dvlite.oid import format_oid
 from dvlite.progress import Progress
@@ -17,7 +18,7 @@ from dvlite.results.looks import AbsentPath, ChangedPath, Counts, FileChange, St
 from dvlite.stores import open_cache
 from dvlite.workspace.identify import HashOnly, Snapshot
 from dvlite.workspace.scan import Scan
-from dvlite.workspace.select import select
+from dvlite.workspace.select import select, usable
 from dvlite.workspace.sparse import Selects
 from dvlite.workspace.tracked import NO_VERSION, Workspace
 
@@ -33,29 +34,35 @@ def status(
     Files are read only if their times say that they may have changed. With `check_remote` one fresh look at the remote is taken.
     """
     work = Workspace(repo, open_cache(repo), progress)
-    tracked = repo.tracked()
+    warnings: list[str] = []
+    tracked = usable(repo, paths, warnings.append)
     chosen = [item for item, _ in select(repo, tracked, paths, inside=False)]
     looks = [_Look(work, item) for item in chosen]
     for look in looks:
         look.run()
+    looks = [look for look in looks if not look.stays_elsewhere]
     not_pushed, name = None, None
     if check_remote:
         from dvlite.workspace.unpushed import look_at_remote  # 30 ms of modules that a plain status does not need
 
         name, not_pushed = look_at_remote(repo, work.cache, chosen, remote)
-    changed = tuple(look.changed for look in looks if look.changed is not None)
+    differing = [look.changed for look in looks if look.changed is not None]
+    changed = tuple(path for path in differing if path.stage is None)
+    outputs_changed = tuple(path for path in differing if path.stage is not None)
     missing = tuple(look.missing for look in looks if look.missing is not None)
     not_in_cache = tuple(look.not_in_cache for look in looks if look.not_in_cache is not None)
-    uncommitted = tuple(_uncommitted(repo, {item.path for item in chosen} if paths else None))
+    uncommitted = tuple(_uncommitted(repo, _files_of(chosen) if paths else None))
     return StatusResult(
-        clean=not (changed or missing or not_in_cache or uncommitted or not_pushed),
+        clean=not (changed or outputs_changed or missing or not_in_cache or uncommitted or not_pushed or warnings),
         tracked=len(tracked),
         changed=changed,
+        outputs_changed=outputs_changed,
         uncommitted=uncommitted,
         missing=missing,
         not_in_cache=not_in_cache,
         not_pushed=not_pushed,
         remote=name,
+        warnings=tuple(warnings),
     )
 
 
@@ -63,10 +70,16 @@ class _Look:
     """One look at one tracked path."""
 
     def __init__(self, work: Workspace, item: Tracked) -> None:
-        self._work, self._path, self._pointer = work, item.path, item.pointer
+        self._work, self._path, self._pointer, self._stage = work, item.path, item.pointer, item.stage or None
         self.changed: ChangedPath | None = None
         self.missing: AbsentPath | None = None
         self.not_in_cache: AbsentPath | None = None
+        self._pushed = item.push
+
+    @property
+    def stays_elsewhere(self) -> bool:
+        """Says whether it is an output that its pipeline keeps in the clone that made it, and that is not this one."""
+        return not self._pushed and self.missing is not None and self.not_in_cache is not None
 
     def run(self) -> None:
         work, wanted = self._work, self._pointer
@@ -118,6 +131,7 @@ class _Look:
             kind="directory" if wanted.kind == "directory" else "file",
             files=wanted.files,
             size_bytes=wanted.size_bytes,
+            stage=self._stage,
         )
 
     def _entries(self) -> Entries | None:
@@ -148,15 +162,15 @@ class _Look:
                 size_bytes=sum(entries.sizes[i] for i in gone),
                 whole=len(gone) == len(entries),
                 example=self._shown(entries.paths[gone[0]]),
+                stage=self._stage,
             )
         return entries
 
     def _without_listing(self, found: Scan) -> None:
         """Says no more than the totals: the listing to compare with is not here."""
         size = sum(found.sizes)
-        self.changed = ChangedPath(
-            path=self._path, kind="directory", counts=Counts(modified=1, delta_bytes=size - self._pointer.size_bytes)
-        )
+        counts = Counts(modified=1, delta_bytes=size - self._pointer.size_bytes)
+        self.changed = ChangedPath(path=self._path, kind="directory", counts=counts, stage=self._stage)
 
     def _compare(self, entries: Entries, have: Snapshot) -> None:
         changes = list(_changes(entries, have, self._work.selector(self._path)))
@@ -173,6 +187,7 @@ class _Look:
             kind="file" if self._pointer.kind == "file" else "directory",
             counts=Counts(added=added, removed=removed, modified=len(changes) - added - removed, delta_bytes=delta),
             examples=tuple(self._example(entries, have, old, new) for old, new in changes[:_EXAMPLES]),
+            stage=self._stage,
         )
 
     def _example(self, entries: Entries, have: Snapshot, old: int | None, new: int | None) -> FileChange:
@@ -219,9 +234,17 @@ def _changes(entries: Entries, have: Snapshot, selects: Selects | None) -> Itera
             i, j = i + 1, j + 1
 
 
+def _files_of(chosen: Sequence[Tracked]) -> set[str]:
+    """Returns the files that name tracked paths, and the pipeline files of those that are outputs."""
+    lockfiles = {item.lockfile for item in chosen if item.lockfile}
+    pipelines = {file.removesuffix("lock") + "yaml" for file in lockfiles}
+    return lockfiles | pipelines | {item.path + SUFFIX for item in chosen if not item.lockfile}
+
+
 def _uncommitted(repo: Repo, only: set[str] | None) -> Iterator[UncommittedPointer]:
     for found in repo.git.status():
-        if not found.path.endswith(SUFFIX) or (only is not None and found.path[: -len(SUFFIX)] not in only):
+        ours = is_pointer(found.path) or is_pipeline_file(found.path)
+        if not ours or (only is not None and found.path not in only):
             continue
         if found.staged == "?":
             yield UncommittedPointer(path=found.path, state="untracked")

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 
 from dvlite.errors import FormatError, UsageError
 from dvlite.files import quote
-from dvlite.formats import strict_yaml
+from dvlite.formats import strict_yaml, yaml_edit
 from dvlite.formats.strict_yaml import Tree
 
 Value = str | int | float | bool | tuple[str, ...]
@@ -214,7 +214,7 @@ def merge(layers: Iterable[Mapping[str, Setting]]) -> Config:
 def edit(data: bytes, key: str, value: Value | None, where: str) -> bytes:
     """Returns the file with one key set, or removed if None; comments and other lines stay."""
     tree: Tree = [*value] if isinstance(value, tuple) else value
-    return strict_yaml.edit(data, tuple(key.split(".")), tree, where)
+    return yaml_edit.edit(data, tuple(key.split(".")), tree, where)
 
 
 def from_text(key: str, text: str, layer: str) -> Value:

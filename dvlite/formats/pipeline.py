@@ -5,11 +5,41 @@ Paths are relative to the stage's folder (`wdir`, itself relative to the file's 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import difflib
+import os
+import posixpath
+import re
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Literal
 
+from dvlite.errors import FormatError
+from dvlite.files import quote
+from dvlite.formats import strict_yaml
+from dvlite.formats.strict_yaml import Path, Tree
+from dvlite.paths import MAX_PATH_BYTES, is_reserved
+
 FILE_NAME = "dvlite.yaml"
+PARAMS_FILE = "params.yaml"  # where a plain parameter is
+STAGE_NAME = re.compile(r"[A-Za-z0-9_-]{1,100}")
+MAX_STAGES = 10_000
+# What may stand in each kind of mapping; pipeline_schema.json says the same to editors.
+STAGE_KEYS = ("cmd", "deps", "params", "outs", "metrics", "env", "capture", "wdir", "desc", "always", "frozen")
+OUT_KEYS = ("path", "cache", "persist", "push")
+METRIC_KEYS = (*OUT_KEYS, "better")
+CAPTURE_KEYS = ("env", "cmd")
+DIRECTIONS = ("higher", "lower")
+VALUE_SUFFIXES = (".yaml", ".yml", ".json", ".toml")  # of files that parameters and metrics are read from
+_VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,255}")
+_MAY_BE_RESERVED = re.compile(r"(?:^|/)\.|~|[^ -~]")  # all others need no closer look
+_PACKAGE = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9._-]{0,98}[A-Za-z0-9])?")
+_HINTS = {
+    "cmd": "for example  cmd: python src/train.py",
+    "list": "for example  [src/train.py, data/raw]",
+    "mapping": "for example  {OMP_NUM_THREADS: 1}",
+    "text": "put it in quotes if it is text",
+    "path": "paths are relative to the folder that the stage runs in, and stay inside the repository",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,4 +112,240 @@ class PipelineFile:
 
 def parse(data: bytes, where: str) -> PipelineFile:
     """Reads a pipeline file; `where` is its path, for errors. Raises FormatError naming file and line, for an unknown key with the nearest."""
-    raise NotImplementedError
+    document = strict_yaml.load(data, where)
+    return _Reader(document.lines, where).file(document.value)
+
+
+def shown_value(value: Tree) -> str | None:
+    """Returns the text that a variable gets for a scalar (`1`, `true`), None for what is no scalar."""
+    if isinstance(value, bool):
+        return str(value).lower()
+    return str(value) if isinstance(value, str | int | float) else None
+
+
+class _Reader:
+    """Reads one document; `path` is always where in it something stands."""
+
+    def __init__(self, lines: Mapping[Path, int], where: str) -> None:
+        self._lines, self._where = lines, where
+
+    def file(self, tree: dict[str, Tree]) -> PipelineFile:
+        self._check_keys(tree, (), ("stages",), "a pipeline file")
+        stages = self._mapping(tree.get("stages"), ("stages",))
+        if len(stages) > MAX_STAGES:
+            raise self._wrong(("stages",), f"it has {len(stages)} stages, more than {MAX_STAGES}")
+        return PipelineFile(tuple(self._stage(name, ("stages", name), stages[name]) for name in stages))
+
+    def _stage(self, name: str, at: Path, value: Tree) -> StageSpec:
+        if STAGE_NAME.fullmatch(name) is None:
+            hint = "use letters, digits, '_' and '-', at most 100"
+            raise self._wrong(at, f"{quote(name[:120])} cannot be the name of a stage", hint)
+        if not isinstance(value, dict):
+            raise self._wrong(at, f"the stage {quote(name)} is not a mapping", _HINTS["cmd"])
+        self._check_keys(value, at, STAGE_KEYS, "a stage")
+        return StageSpec(
+            name=name,
+            line=self._line(at),
+            cmd=self._cmd(name, value.get("cmd"), (*at, "cmd")),
+            cmd_line=self._line((*at, "cmd")),
+            wdir=self._path(value["wdir"], (*at, "wdir")) if value.get("wdir") is not None else ".",
+            deps=tuple(
+                Dep(self._path(item, place), self._line(place)) for place, item in self._list(value, at, "deps")
+            ),
+            outs=self._outs(value, at),
+            params=tuple(
+                found for place, item in self._list(value, at, "params") for found in self._params(item, place)
+            ),
+            env=self._env(self._mapping(value.get("env"), (*at, "env")), (*at, "env")),
+            capture=tuple(self._capture(item, place) for place, item in self._list(value, at, "capture")),
+            desc="" if value.get("desc") is None else self._text(value["desc"], (*at, "desc")).strip(),
+            always=self._flag(value, at, "always", default=False),
+            frozen=self._flag(value, at, "frozen", default=False),
+        )
+
+    def _cmd(self, name: str, value: Tree, at: Path) -> str:
+        if isinstance(value, list):
+            script = "\n".join(self._text(line, (*at, str(number))) for number, line in enumerate(value))
+        else:
+            script = "" if value is None else self._text(value, at)
+        if not script.strip():
+            raise self._wrong(at, f"the stage {quote(name)} has no cmd", _HINTS["cmd"])
+        if "\0" in script:
+            raise self._wrong(at, "a NUL character is not allowed in a cmd", "take it out")
+        return script.rstrip("\n")
+
+    def _outs(self, value: dict[str, Tree], at: Path) -> tuple[Out, ...]:
+        outs = [self._out(item, place, OUT_KEYS) for place, item in self._list(value, at, "outs")]
+        outs += [self._out(item, place, METRIC_KEYS) for place, item in self._list(value, at, "metrics")]
+        seen: set[str] = set()
+        for out in outs:
+            if out.path in seen:
+                raise self._wrong_at(out.line, f"the output {quote(out.path)} is given twice", "take one of them out")
+            seen.add(out.path)
+        return tuple(outs)
+
+    def _out(self, item: Tree, at: Path, known: Sequence[str]) -> Out:
+        metric, line = known is METRIC_KEYS, self._line(at)
+        kind = "a metric" if metric else "an output"
+        entry = item if isinstance(item, dict) else {"path": item}
+        self._check_keys(entry, at, known, kind)
+        if "path" not in entry:
+            raise self._wrong(at, f"{kind} without a path", "for example  {path: model.pt, cache: false}")
+        path = self._path(entry["path"], at)
+        if path == "." or path.endswith("/..") or path == "..":
+            raise self._wrong(at, f"{quote(path)} cannot be {kind}", "name a file or folder that the stage makes")
+        if metric:
+            self._check_suffix(path, at)
+        flags = {key: self._flag(entry, at, key, default=key != "persist") for key in ("cache", "persist", "push")}
+        return Out(path, line, **flags, metric=metric, better=self._better(entry.get("better"), (*at, "better")))
+
+    def _better(self, value: Tree, at: Path) -> dict[str, str]:
+        found = {}
+        for key, direction in self._mapping(value, at).items():
+            if direction not in DIRECTIONS:
+                raise self._wrong((*at, key), f"the better {quote(key)} is 'higher' or 'lower', not {_said(direction)}")
+            found[key] = str(direction)
+        return found
+
+    def _params(self, item: Tree, at: Path) -> Iterator[Param]:
+        if not isinstance(item, dict):
+            yield Param(PARAMS_FILE, (self._key(item, at),), self._line(at))
+            return
+        for file, keys in item.items():
+            inner = (*at, file)
+            path = self._path(file, inner)
+            self._check_suffix(path, inner)
+            if isinstance(keys, list) and not keys:
+                raise self._wrong(inner, f"no keys of {quote(file)} are named", f"for the whole file:  {{{file}: }}")
+            listed = [] if keys is None else keys if isinstance(keys, list) else [keys]
+            yield Param(path, tuple(self._key(key, inner) for key in listed), self._line(inner))
+
+    def _key(self, value: Tree, at: Path) -> str:
+        key = self._text(value, at)
+        if not key or not key.isprintable() or len(key) > 1000:
+            raise self._wrong(at, f"{quote(key[:60])} cannot be the name of a parameter", "for example  net.depth")
+        return key
+
+    def _env(self, values: dict[str, Tree], at: Path) -> dict[str, str]:
+        found = {}
+        for name, value in values.items():
+            self._check_variable(name, (*at, name))
+            text = shown_value(value)
+            if text is None or "\0" in text:
+                hint = f"a variable that is only to be recorded:  capture: [{{env: {name}}}]" if value is None else None
+                raise self._wrong((*at, name), f"the value of {name} must be text or a number", hint)
+            found[name] = text
+        return found
+
+    def _capture(self, item: Tree, at: Path) -> Capture:
+        line = self._line(at)
+        if not isinstance(item, dict):
+            name = self._text(item, at)
+            if _PACKAGE.fullmatch(name) is None:
+                hint = "to record what a command prints:  {cmd: nvcc --version}"
+                raise self._wrong(at, f"{quote(name[:60])} cannot be the name of a package", hint)
+            return Capture("package", name, line)
+        self._check_keys(item, at, CAPTURE_KEYS, "a capture")
+        if len(item) != 1:
+            raise self._wrong(at, "a capture is one of a package, env and cmd", "for example  {env: HOSTNAME}")
+        kind, value = next(iter(item.items()))
+        text = self._text(value, (*at, kind))
+        if kind == "env":
+            self._check_variable(text, (*at, kind))
+            return Capture("env", text, line)
+        if not text.strip() or "\0" in text:
+            raise self._wrong((*at, kind), "the command is empty", "for example  {cmd: nvcc --version}")
+        return Capture("command", text.strip(), line)
+
+    # -- the parts
+
+    def _path(self, value: Tree, at: Path) -> str:
+        """Returns a path or pattern in its plain form (`./a//b/` is `a/b`)."""
+        text = self._text(value, at)
+        reason = why_not_a_path(text)
+        if reason is not None:
+            raise self._wrong(at, f"{quote(text[:200])} cannot be used: {reason}", _HINTS["path"])
+        return posixpath.normpath(text)
+
+    def _check_suffix(self, path: str, at: Path) -> None:
+        if not path.lower().endswith(VALUE_SUFFIXES):
+            raise self._wrong(
+                at, f"{quote(path)} is not YAML, JSON or TOML", f"it must end in {', '.join(VALUE_SUFFIXES)}"
+            )
+
+    def _check_variable(self, name: str, at: Path) -> None:
+        if _VARIABLE.fullmatch(name) is None:
+            hint = "use letters, digits and '_', no digit first"
+            raise self._wrong(at, f"{quote(name[:60])} cannot be the name of a variable", hint)
+
+    def _check_keys(self, tree: Mapping[str, Tree], at: Path, known: Sequence[str], kind: str) -> None:
+        for key in tree:
+            if key not in known:
+                close = difflib.get_close_matches(key[:60], known, n=1, cutoff=0.5)
+                meant = f"; did you mean '{close[0]}'?" if close else ""
+                hint = f"the keys of {kind}: {', '.join(known)}"
+                raise self._wrong((*at, key), f"{quote(key[:60])} is not known in {kind}{meant}", hint)
+
+    def _list(self, tree: dict[str, Tree], at: Path, key: str) -> Iterator[tuple[Path, Tree]]:
+        """Yields the items of a list with where they stand."""
+        value = tree.get(key)
+        if value is not None and not isinstance(value, list):
+            raise self._wrong((*at, key), f"'{key}' must be a list, not {_said(value)}", _HINTS["list"])
+        for number, item in enumerate(value or ()):
+            yield (*at, key, str(number)), item
+
+    def _mapping(self, value: Tree, at: Path) -> dict[str, Tree]:
+        if value is not None and not isinstance(value, dict):
+            raise self._wrong(at, f"'{at[-1]}' must be a mapping, not {_said(value)}", _HINTS["mapping"])
+        return value or {}
+
+    def _text(self, value: Tree, at: Path) -> str:
+        if not isinstance(value, str):
+            raise self._wrong(at, f"expected text, found {_said(value)}", _HINTS["text"])
+        return value
+
+    def _flag(self, tree: Mapping[str, Tree], at: Path, key: str, *, default: bool) -> bool:
+        value = tree.get(key, default)
+        if not isinstance(value, bool):
+            raise self._wrong((*at, key), f"'{key}' must be true or false, not {_said(value)}")
+        return value
+
+    def _line(self, at: Path) -> int:
+        """Returns the line of the innermost part of a path that has one."""
+        while at and at not in self._lines:
+            at = at[:-1]
+        return self._lines[at] if at else 1
+
+    def _wrong(self, at: Path, reason: str, hint: str | None = None) -> FormatError:
+        return self._wrong_at(self._line(at), reason, hint)
+
+    def _wrong_at(self, line: int, reason: str, hint: str | None = None) -> FormatError:
+        return FormatError(
+            f"cannot read {quote(self._where)} line {line}: {reason}", hint=hint or f"correct line {line}"
+        )
+
+
+def why_not_a_path(text: str) -> str | None:
+    """Returns why a text is no path or pattern of a stage, or None; whether it stays in the repository, the file alone cannot say."""
+    if not text.strip():
+        return "it is empty"
+    if "\0" in text:
+        return "it has a NUL character"
+    if text.startswith("/"):
+        return "it is absolute"
+    if text.startswith("~"):
+        return "'~' is not expanded"
+    if len(os.fsencode(text)) > MAX_PATH_BYTES:
+        return f"it is longer than {MAX_PATH_BYTES} bytes"
+    if _MAY_BE_RESERVED.search(text) and any(is_reserved(os.fsencode(part)) for part in text.split("/")):
+        return "a name in it could be taken for '.git' or '.dvlite'"
+    return None
+
+
+def _said(value: Tree) -> str:
+    """Returns what was found in place of something else, as its author would know it."""
+    if isinstance(value, dict):
+        return "a mapping"
+    if isinstance(value, list):
+        return "a list"
+    return "nothing" if value is None else quote((shown_value(value) or "")[:60])

@@ -6,12 +6,34 @@ so that nothing ever conflicts. Paths are relative to the repository. Never hold
 
 from __future__ import annotations
 
+import datetime as dt
+import math
+import os
+import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field
-from typing import Literal
+from dataclasses import MISSING, dataclass, field, fields
+from typing import Any, Literal, get_args
 
+from dvlite.errors import FormatError
+from dvlite.formats import strict_json
+from dvlite.formats.strict_fields import (
+    Check,
+    an_object,
+    each,
+    filled,
+    mapping,
+    matching,
+    number,
+    one_of,
+    or_none,
+    scalar,
+    table,
+    text,
+    truth,
+)
 from dvlite.formats.strict_yaml import Scalar, Tree
-from dvlite.oid import Oid
+from dvlite.oid import FILE, MANIFEST, RUN, Oid, digest_run, format_oid
+from dvlite.paths import check_paths
 
 RUN_SCHEMA, NOTE_SCHEMA = "dvlite.run/1", "dvlite.note/1"
 MAX_BYTES = 4 << 20
@@ -108,11 +130,205 @@ class Note:
     project: str = ""
 
 
+def new_id(now_ns: int, random: bytes) -> str:
+    """Returns a UUIDv7 (RFC 9562): ids sort by time, to a quarter of a microsecond. `random` is at least 8 bytes."""
+    milliseconds, rest = divmod(now_ns, 1_000_000)
+    value = (milliseconds & (1 << 48) - 1) << 80 | 7 << 76 | (rest * 4096 // 1_000_000) << 64
+    value |= 2 << 62 | int.from_bytes(random[:8], "big") >> 2
+    digits = f"{value:032x}"
+    return f"{digits[:8]}-{digits[8:12]}-{digits[12:16]}-{digits[16:20]}-{digits[20:]}"
+
+
+def time_text(now_ns: int) -> str:
+    """Returns a time as records hold it: `2026-11-22T14:02:00.000Z`."""
+    moment = dt.datetime.fromtimestamp(now_ns // 1_000_000_000, dt.UTC)
+    return f"{moment:%Y-%m-%dT%H:%M:%S}.{now_ns // 1_000_000 % 1000:03d}Z"
+
+
+def name(data: bytes) -> Oid:
+    """Returns the name of a record, from its bytes."""
+    return format_oid(RUN, digest_run(data))
+
+
 def dump(record: Run | Note) -> bytes:
-    """Returns the canonical bytes (one line of JSON and a newline); their `digest_run` is the record's name."""
-    raise NotImplementedError
+    """Returns the canonical bytes (one line of JSON and a newline); their `digest_run` is the record's name.
+
+    Fields that say nothing are left out. Numbers that JSON does not have (NaN, infinities) or that not every reader can hold become
+    text. Raises FormatError for what `parse` would refuse: nothing invalid is ever written.
+    """
+    schema = RUN_SCHEMA if isinstance(record, Run) else NOTE_SCHEMA
+    data = strict_json.dump({"schema": schema, **_body(record)})
+    parse(data, f"the record of '{record.stage}'" if isinstance(record, Run) else "the note")
+    return data
 
 
 def parse(data: bytes, where: str) -> Run | Note:
     """Reads a record, from anyone; raises FormatError for anything that is not one. Unknown fields of a known schema are passed over."""
-    raise NotImplementedError
+    if len(data) > MAX_BYTES:
+        raise FormatError(
+            f"cannot use {where}: it has {len(data)} bytes, at most {MAX_BYTES} are accepted",
+            hint="a stage with very many dependencies or outputs should name the folder that they lie in",
+        )
+    body = strict_json.parse(data, where, limit_bytes=MAX_BYTES, floats=True, depth=_MAX_DEPTH)
+    if data.find(b"\n") != len(data) - 1:
+        raise FormatError(f"cannot read {where}: it is not one line")
+    schema = body.get("schema")
+    if schema not in (RUN_SCHEMA, NOTE_SCHEMA):
+        raise FormatError(
+            f"cannot read {where}: its schema {str(schema)[:40]!r} is not known",
+            hint="a newer dvlite may know it: upgrade",
+        )
+    try:
+        if b"\\ud" in data or b"\\uD" in data:
+            strict_json.require_whole_characters(body, where)
+        return Run(**filled(body, _RUN)) if schema == RUN_SCHEMA else _note(body)
+    except ValueError as error:
+        raise FormatError(f"cannot read {where}: {error}") from None
+
+
+_MAX_DEPTH = 60  # parameters may be as deep as YAML allows, 50
+_MOST = (1 << 63) - 1
+_MANY = 10**18  # whole numbers from here on are written as text
+_UUID = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-7[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}")
+_TIME = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}\.[0-9]{3}Z")
+_TAG = re.compile(r"[^\s!,\x00-\x1f\x7f][^\s,\x00-\x1f\x7f]{0,99}")
+
+
+def _body(record: Any) -> dict[str, Any]:
+    """Returns the fields that differ from their defaults."""
+    found = {}
+    for item in fields(record):
+        value = getattr(record, item.name)
+        default = item.default_factory() if item.default_factory is not MISSING else item.default
+        if value != default or type(value) is not type(default):
+            found[item.name] = _plain(value)
+    return found
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, (Input, Output, Code)):
+        return _body(value)
+    if isinstance(value, Mapping):
+        return {key: _plain(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_plain(item) for item in value]
+    if isinstance(value, float) and not math.isfinite(value):
+        return str(value)
+    return str(value) if type(value) is int and abs(value) >= _MANY else value
+
+
+def _oid(*kinds: str) -> Check:
+    return matching(re.compile(f"(?:{'|'.join(kinds)}):[0-9a-f]{{64}}"), f"an id of the kind {' or '.join(kinds)}")
+
+
+def _path(value: Any) -> Any:
+    if not isinstance(value, str) or not 0 < len(value) <= 4096 or "\0" in value:
+        raise ValueError("is not a path")
+    if any(part in {"", ".", ".."} for part in value.split("/")):
+        raise ValueError("is not a plain path relative to the repository")
+    return value
+
+
+def _written_path(value: Any) -> Any:
+    """Outputs are written when a run is taken from the run cache: the rules of all data hold."""
+    try:
+        check_paths([os.fsencode(_path(value))])
+    except FormatError as error:
+        raise ValueError(f"is refused: {error.message}") from None
+    return value
+
+
+def _folder(value: Any) -> Any:
+    if not isinstance(value, str) or not 0 < len(value) <= 4096 or "\0" in value or value.startswith("/"):
+        raise ValueError("is not a relative folder")
+    return value
+
+
+def _time(value: Any) -> Any:
+    if value == "":
+        return value
+    try:
+        if not isinstance(value, str) or _TIME.fullmatch(value) is None:
+            raise ValueError(value)
+        dt.datetime.fromisoformat(value)
+    except ValueError:
+        raise ValueError("is not a time like 2026-11-22T14:02:00.000Z") from None
+    return value
+
+
+def _note(body: Mapping[str, Any]) -> Note:
+    found = filled(body, _NOTE)
+    if found["op"] in {"tag", "untag"}:
+        _tag(found["value"])
+    elif found["op"] == "commit":
+        _commit(found["value"])
+    return Note(**found)
+
+
+_hex64 = matching(re.compile(r"[0-9a-f]{64}"), "64 hex digits")
+_commit = matching(re.compile(r"[0-9a-f]{40}|[0-9a-f]{64}"), "a commit")
+_tag = matching(_TAG, "a tag: no spaces or commas, no '!' at its start, at most 100 characters")
+_uuid = matching(_UUID, "a UUID of version 7")
+_size = number(0, _MOST, int)
+_seconds = number(0, 10**12, int, float)
+_line = text(4096)
+_words = text(MAX_BYTES)
+_data = _oid(FILE, MANIFEST)
+
+_INPUT = table(Input, path=_path, oid=_data, size_bytes=_size, files=_size)
+_OUTPUT = table(
+    Output,
+    path=_written_path,
+    oid=_data,
+    size_bytes=_size,
+    files=_size,
+    executable=truth,
+    role=one_of("out", "metric"),
+    cached=truth,
+    sha256=or_none(_hex64),
+)
+_CODE = table(Code, repo=or_none(_line), commit=or_none(_commit), dirty=each(_path), diff=or_none(_oid(FILE)))
+_RUN = table(
+    Run,
+    id=_uuid,
+    invocation=_uuid,
+    key=_hex64,
+    stage=matching(re.compile(r"[^/\x00-\x1f\x7f]{1,200}"), "the name of a stage"),
+    file=_path,
+    status=one_of(*get_args(Status)),
+    cmd=_words,
+    wdir=_folder,
+    of=or_none(_oid(RUN)),
+    taint=each(_path),
+    exit_code=or_none(number(-(1 << 31), 1 << 32, int)),
+    signal=or_none(number(0, 1 << 16, int)),
+    log=or_none(_oid(FILE)),
+    code=an_object(Code, _CODE),
+    params=mapping(lambda value: value),
+    env=mapping(_words),
+    capture=mapping(_words),
+    environment=mapping(scalar),
+    inputs=each(an_object(Input, _INPUT)),
+    outputs=each(an_object(Output, _OUTPUT)),
+    metrics=mapping(scalar),
+    start=_time,
+    end=_time,
+    seconds=_seconds,
+    cpu_seconds=or_none(_seconds),
+    max_rss_bytes=or_none(_size),
+    user=_line,
+    host=_line,
+    ci=or_none(_line),
+    project=matching(re.compile(r"(?:[0-9a-f]{32})?"), "32 hex digits"),
+    dvlite=_line,
+)
+_NOTE = table(
+    Note,
+    id=_uuid,
+    run=_oid(RUN),
+    op=one_of("tag", "untag", "note", "commit"),
+    value=text(65536),
+    time=_time,
+    user=_line,
+    project=matching(re.compile(r"(?:[0-9a-f]{32})?"), "32 hex digits"),
+)

@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 import json
+import math
+import re
 from typing import Any
 
 from dvlite.errors import FormatError
 
 LIMIT_BYTES = 4 * 1024 * 1024
 _MAX_DEPTH = 16
+_NO_BRACKETS = bytes(byte for byte in range(256) if byte not in b"[]{}")
+# Matches at every quote, also one that nothing closes: else hostile bytes would be searched again from each quote in them.
+_STRING = re.compile(rb'"[^"\\]*+(?:\\(?:.|\Z)[^"\\]*+)*+(?:"|\Z)', re.DOTALL)
 
 
 def dump(value: object) -> bytes:
@@ -16,21 +21,38 @@ def dump(value: object) -> bytes:
     return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=True, allow_nan=False).encode() + b"\n"
 
 
-def parse(data: bytes, where: str, *, limit_bytes: int = LIMIT_BYTES) -> dict[str, Any]:
-    """Reads one JSON object; raises FormatError with `where` for anything that a careless parser would let through."""
+def parse(
+    data: bytes, where: str, *, limit_bytes: int = LIMIT_BYTES, floats: bool = False, depth: int = _MAX_DEPTH
+) -> dict[str, Any]:
+    """Reads one JSON object; raises FormatError with `where` for anything that a careless parser would let through.
+
+    Numbers are whole, or with `floats` also finite fractions.
+    """
     if len(data) > limit_bytes:
         raise FormatError(f"cannot read {where}: it has {len(data)} bytes, at most {limit_bytes} are accepted")
-    if _too_deep(data):
+    if _deeper(data, depth):
         raise FormatError(f"cannot read {where}: it is nested too deeply")
     try:
         value = json.loads(
-            data.decode("utf-8"), object_pairs_hook=_once, parse_constant=_refuse, parse_float=_refuse, parse_int=_whole
+            data.decode("utf-8"),
+            object_pairs_hook=_once,
+            parse_constant=_refuse,
+            parse_float=_fraction if floats else _refuse,
+            parse_int=_whole,
         )
     except (ValueError, RecursionError) as error:
         raise FormatError(f"cannot read {where}: {str(error)[:120] or 'not JSON'}") from None
     if not isinstance(value, dict):
         raise FormatError(f"cannot read {where}: not a JSON object")
     return value
+
+
+def require_whole_characters(value: object, where: str) -> None:
+    """Raises FormatError for half of a surrogate pair anywhere; those that stand for bytes that are not UTF-8 (`os.fsdecode`) pass."""
+    try:
+        json.dumps(value, ensure_ascii=False).encode("utf-8", "surrogateescape")
+    except UnicodeEncodeError:
+        raise FormatError(f"cannot read {where}: it holds half a character") from None
 
 
 def require_version(found: object, known: int, failure: str) -> None:
@@ -41,16 +63,18 @@ def require_version(found: object, known: int, failure: str) -> None:
         )
 
 
-def _too_deep(data: bytes) -> bool:
-    """Bounds the nesting before the parser recurses; brackets inside strings only make it stricter."""
+def _deeper(data: bytes, most: int) -> bool:
+    """Says whether the nesting, counted before the parser recurses, is deeper than `most`; brackets inside strings do not count."""
+    if data.count(b"[") + data.count(b"{") <= most:
+        return False
     depth = deepest = 0
-    for byte in data if data.count(b"[") + data.count(b"{") > _MAX_DEPTH else b"":
+    for byte in _STRING.sub(b"", data).translate(None, _NO_BRACKETS):
         if byte in b"[{":
             depth += 1
             deepest = max(deepest, depth)
-        elif byte in b"]}":
+        else:
             depth -= 1
-    return deepest > _MAX_DEPTH
+    return deepest > most
 
 
 def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
@@ -62,6 +86,13 @@ def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 
 def _refuse(text: str) -> Any:
     raise ValueError(f"the number {text[:40]} is not accepted")
+
+
+def _fraction(text: str) -> float:
+    value = float(text)
+    if len(text) > 40 or not math.isfinite(value):
+        _refuse(text)
+    return value
 
 
 def _whole(text: str) -> int:

@@ -3,6 +3,7 @@
 At most 1 MiB and 50 levels; no anchors, aliases, tags, duplicate keys or second documents. `true`, `false`, `null` and plain decimal
 numbers are what they look like; everything else (`NO`, `1:30`, `0o17`, dates) is text. The plain block form that dvlite itself writes
 is read by a few lines here, because importing yaml takes 12 ms of every command; anything beyond it goes to yaml (a test compares the two).
+Changing a document in place is the business of `yaml_edit`.
 """
 
 from __future__ import annotations
@@ -26,9 +27,20 @@ Path = tuple[str, ...]
 LIMIT_BYTES = 1 << 20
 MAX_DEPTH = 50
 _WORDS: dict[str, Scalar] = {"true": True, "false": False, "null": None, "~": None, "": None}
+_CONFLICT = re.compile(r"^<<<<<<< ", re.MULTILINE)
+_LONG_LINE = 4096  # beyond it these expressions need too much memory
+_OTHER_BREAKS = "\r\x85\u2028\u2029"  # ends of lines to yaml
 _INTEGER = re.compile(r"-?(0|[1-9][0-9]{0,17})")
 _FLOAT = re.compile(r"-?[0-9]+(\.[0-9]*)?([eE][-+]?[0-9]{1,4})?")
-_PLAIN = r"[A-Za-z0-9/._~](?:[A-Za-z0-9/._~+=@%,:-]*[A-Za-z0-9/._~+=@%-])?|-[0-9][0-9.]*"
+_CONTROL = re.compile("[^\t\n\r -~\x85\xa0-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
+_MAX_VALUES = 200_000  # bounds the memory that a small hostile file can take
+_WORD = (
+    r"[A-Za-z0-9/._~](?:[A-Za-z0-9/._~+=@%,:-]*[A-Za-z0-9/._~+=@%-])?|-[0-9][0-9.]*"  # means the same in a flow list
+)
+_PLAIN = (
+    rf"(?:{_WORD}|[A-Za-z0-9/._](?:[!-~]*[!-9;-~])?(?: +(?!#)[!-~]*[!-9;-~])*)"  # a whole line: `python a.py | tee log`
+)
+_WORDS_IN_FLOW = rf"(?:{_WORD})(?: (?:{_WORD}))*"
 _QUOTED = r'"[ !#-\[\]-~]*"'
 _BLANK = re.compile(r"[ ]*(?:#.*)?")
 _ENTRY = re.compile(rf"((?:  )*)([A-Za-z_][A-Za-z0-9_-]*):(?: +({_PLAIN}|{_QUOTED}))?((?: +#.*)?) *")
@@ -37,7 +49,7 @@ _ITEM = re.compile(rf"((?:  )*)- ({_PLAIN}|{_QUOTED})(?: +#.*)? *")
 
 @dataclass(frozen=True, slots=True)
 class Document:
-    """The mapping in a file; `lines` says on which line (from 1) the key of each path of keys stands."""
+    """The mapping in a file; `lines` says on which line (from 1) the key of each path of keys stands, or the item of a list (`"0"`)."""
 
     value: dict[str, Tree]
     lines: Mapping[Path, int]
@@ -51,38 +63,46 @@ def load(data: bytes, where: str) -> Document:
         text = data.decode("utf-8").removeprefix("\ufeff")
     except UnicodeDecodeError as error:
         raise _wrong(where, data[: error.start].count(b"\n") + 1, "it is not UTF-8 text") from None
+    if control := _CONTROL.search(text):
+        line = text.count("\n", 0, control.start()) + 1
+        raise _wrong(where, line, f"the control character {quote(control[0])} is not allowed")
     plain = _read_plain_blocks(text)
     return plain if plain is not None else _read_yaml(text, where)
 
 
 def dump(value: Mapping[str, Tree]) -> bytes:
     """Returns the tidy block form, keys in the order given; reading it back gives the same values."""
-    return "".join(_dump_lines(value, "")).encode()
+    return "".join(block_lines(value, "")).encode()
 
 
-def edit(data: bytes, path: Path, value: Tree, where: str) -> bytes:
-    """Returns the document with the value at `path` set, or removed if None; other lines and comments stay as they are.
+def block_lines(value: Mapping[str, Tree], indent: str) -> Iterator[str]:
+    """Yields the lines of the block form of a mapping, each with its end."""
+    for key, child in value.items():
+        if isinstance(child, dict) and child:
+            yield f"{indent}{_text(key)}:\n"
+            yield from block_lines(child, indent + "  ")
+        elif isinstance(child, list) and child:
+            yield f"{indent}{_text(key)}:\n"
+            yield from (f"{indent}  - {line_value(item)}\n" for item in child)
+        else:
+            yield f"{indent}{_text(key)}: {line_value(child)}\n"
 
-    A document beyond the plain block form is written anew, keeping only the comments at its top.
-    """
-    document = load(data, where)
-    tree = _with(document.value, path, value)
-    text = data.decode("utf-8")
-    if _read_plain_blocks(text) is None:
-        top = [
-            line
-            for line in text.splitlines(keepends=True)[: min(document.lines.values(), default=1) - 1]
-            if line.startswith("#")
-        ]
-        return "".join(top).encode() + dump(tree)
-    lines = text.split("\n")
-    if path in document.lines:
-        _replace(lines, document, path, value)
-    elif value is not None:
-        _insert(lines, document, path, value)
-    edited = ("\n".join(lines).rstrip("\n") + "\n").encode()
-    # The edit is textual; if it says anything else than was asked for, tidiness gives way.
-    return edited if load(edited, where).value == tree else dump(tree)
+
+def line_value(value: Tree) -> str:
+    """Returns a value as it can stand alone to the end of a line, at the end of which nothing has to be quoted."""
+    plain = isinstance(value, str) and re.fullmatch(_PLAIN, value) and scalar(value) == value
+    return str(value) if plain else flow(value)
+
+
+def flow(value: Tree) -> str:
+    """Returns a value as it can stand anywhere in a line, also inside a list."""
+    if isinstance(value, dict):
+        return "{" + ", ".join(f"{_text(key)}: {flow(child)}" for key, child in value.items()) + "}"
+    if isinstance(value, list):
+        return "[" + ", ".join(map(flow, value)) + "]"
+    if isinstance(value, str):
+        return _text(value)
+    return "null" if value is None else str(value).lower() if isinstance(value, bool) else repr(value)
 
 
 def scalar(text: str) -> Scalar:
@@ -102,12 +122,18 @@ def _read_plain_blocks(text: str) -> Document | None:
     lines: dict[Path, int] = {}
     stack: list[tuple[str, dict[str, Tree]]] = [("", root)]  # the open mappings, with the key that each one is under
     pending: list[Tree] | None = None  # the list of a key that had no value, until it turns out to be a mapping
+    above: Path = ()  # the key that `pending` is under
+    if any(mark in text for mark in _OTHER_BREAKS):
+        return None
     for number, line in enumerate(text.split("\n"), 1):
+        if len(line) > _LONG_LINE:
+            return None
         if _BLANK.fullmatch(line):
             continue
         if item := _ITEM.fullmatch(line):
             if pending is None or len(item[1]) != 2 * len(stack):
                 return None
+            lines[*above, str(len(pending))] = number
             pending.append(_plain_value(item[2]))
             continue
         entry = _ENTRY.fullmatch(line)
@@ -128,7 +154,8 @@ def _read_plain_blocks(text: str) -> Document | None:
         mapping = stack[-1][1]
         if key in mapping:
             return None
-        lines[(*(name for name, _ in stack[1:]), key)] = number
+        above = (*(name for name, _ in stack[1:]), key)
+        lines[above] = number
         pending = None if entry[3] else []
         mapping[key] = _plain_value(entry[3]) if entry[3] else pending
     return Document(root, lines) if pending != [] else None
@@ -143,7 +170,7 @@ def _read_yaml(text: str, where: str) -> Document:
 
     lines: dict[Path, int] = {}
     try:
-        events = yaml.parse(text, Loader=yaml.SafeLoader)
+        events = parse_events(text)
         next(events)  # the stream
         if isinstance(next(events), yaml.StreamEndEvent):
             return Document({}, lines)
@@ -152,15 +179,28 @@ def _read_yaml(text: str, where: str) -> Document:
         if not isinstance(after := next(events), yaml.StreamEndEvent):
             raise _wrong(where, _line(after), "a second document begins here")
     except yaml.MarkedYAMLError as error:
+        if conflict := _CONFLICT.search(text):
+            line = text.count("\n", 0, conflict.start()) + 1
+            raise _wrong(where, line, "there is an unresolved merge conflict") from None
         mark = error.problem_mark or error.context_mark
         raise _wrong(where, mark.line + 1 if mark else 1, error.problem or "it is not YAML") from None
     except yaml.YAMLError as error:
         raise _wrong(where, 1, str(error).splitlines()[0]) from None
     if value is None:
-        return Document({}, lines)
+        return Document({}, {})
     if not isinstance(value, dict):
         raise _wrong(where, 1, "it is not a mapping of keys to values")
     return Document(value, lines)
+
+
+def parse_events(text: str) -> Iterator[yaml.Event]:
+    """Yields what a text is made of, lazily; the caller bounds the depth. libyaml is 17x faster, and as good at saying what is wrong."""
+    import yaml
+
+    # Only its events: composing with libyaml recurses in C, and 100,000 open brackets end the process.
+    loader = yaml.CSafeLoader if yaml.__with_libyaml__ else yaml.SafeLoader
+    events: Iterator[yaml.Event] = yaml.parse(text, Loader=loader)
+    return events
 
 
 def _build(events: Iterator[yaml.Event], event: yaml.Event, path: Path, lines: dict[Path, int], where: str) -> Tree:
@@ -175,12 +215,14 @@ def _build(events: Iterator[yaml.Event], event: yaml.Event, path: Path, lines: d
     if event.tag is not None:  # type: ignore[attr-defined]
         raise _wrong(where, line, "tags (!) are not allowed", hint="leave the tag out, or quote the value")
     if isinstance(event, yaml.ScalarEvent):
-        return scalar(event.value) if event.style is None else event.value
+        _refuse_surrogates(event.value, line, where)
+        return event.value if event.style else scalar(event.value)
     if len(path) >= MAX_DEPTH:
         raise _wrong(where, line, f"it is nested deeper than {MAX_DEPTH} levels")
     if isinstance(event, yaml.SequenceStartEvent):
         values: list[Tree] = []
         while not isinstance(event := next(events), yaml.SequenceEndEvent):
+            _note(lines, (*path, str(len(values))), _line(event), where)
             values.append(_build(events, event, (*path, str(len(values))), lines, where))
         return values
     mapping: dict[str, Tree] = {}
@@ -189,43 +231,33 @@ def _build(events: Iterator[yaml.Event], event: yaml.Event, path: Path, lines: d
         if not isinstance(event, yaml.ScalarEvent) or event.anchor is not None or event.tag is not None:
             raise _wrong(where, key_line, "a key must be plain text")
         key = event.value
+        _refuse_surrogates(key, key_line, where)
         if key in mapping:
             raise _wrong(where, key_line, f"{quote(key)} is given twice")
-        lines[*path, key] = key_line
+        _note(lines, (*path, key), key_line, where)
         mapping[key] = _build(events, next(events), (*path, key), lines, where)
     return mapping
+
+
+def _refuse_surrogates(text: str, line: int, where: str) -> None:
+    """Half of a surrogate pair is no text: nothing could print or store it. libyaml refuses it by itself."""
+    if not text.isascii() and (half := re.search("[\ud800-\udfff]", text)):
+        raise _wrong(where, line, f"the character \\u{ord(half[0]):04x} is not allowed")
+
+
+def _note(lines: dict[Path, int], path: Path, line: int, where: str) -> None:
+    lines[path] = line
+    if len(lines) > _MAX_VALUES:
+        raise _wrong(where, line, f"it has more than {_MAX_VALUES} values")
 
 
 def _line(event: yaml.Event) -> int:
     return event.start_mark.line + 1 if event.start_mark is not None else 1
 
 
-def _dump_lines(value: Mapping[str, Tree], indent: str) -> Iterator[str]:
-    for key, child in value.items():
-        if isinstance(child, dict) and child:
-            yield f"{indent}{_text(key)}:\n"
-            yield from _dump_lines(child, indent + "  ")
-        elif isinstance(child, list) and child:
-            yield f"{indent}{_text(key)}:\n"
-            yield from (f"{indent}  - {_flow(item)}\n" for item in child)
-        else:
-            yield f"{indent}{_text(key)}: {_flow(child)}\n"
-
-
-def _flow(value: Tree) -> str:
-    """Returns a value on one line."""
-    if isinstance(value, dict):
-        return "{" + ", ".join(f"{_text(key)}: {_flow(child)}" for key, child in value.items()) + "}"
-    if isinstance(value, list):
-        return "[" + ", ".join(map(_flow, value)) + "]"
-    if isinstance(value, str):
-        return _text(value)
-    return "null" if value is None else str(value).lower() if isinstance(value, bool) else repr(value)
-
-
 def _text(value: str) -> str:
     """Returns text as it is where that reads back as the same text, else quoted."""
-    if re.fullmatch(_PLAIN, value) and scalar(value) == value and "," not in value:
+    if re.fullmatch(_WORDS_IN_FLOW, value) and scalar(value) == value and "," not in value:
         return value
     inner = "".join(_quoted_character(character) for character in value)
     return f'"{inner}"'
@@ -238,64 +270,6 @@ def _quoted_character(character: str) -> str:
         return character
     code = ord(character)
     return f"\\x{code:02x}" if code < 0x100 else f"\\u{code:04x}" if code < 0x10000 else f"\\U{code:08x}"
-
-
-def _with(tree: dict[str, Tree], path: Path, value: Tree) -> dict[str, Tree]:
-    """Returns a copy of the tree with one value set or, if None, removed; a mapping that became empty goes too."""
-    key, *rest = path
-    child = tree.get(key)
-    if rest:
-        inner = _with(child if isinstance(child, dict) else {}, tuple(rest), value)
-        value = inner or None
-    if value is None:
-        return {name: old for name, old in tree.items() if name != key}
-    return {**tree, key: value}
-
-
-def _replace(lines: list[str], document: Document, path: Path, value: Tree) -> None:
-    """Writes `path` anew where it stands; if it is to go, a mapping that holds nothing else goes with it."""
-    while value is None and len(path) > 1 and not any(_is_sibling(other, path) for other in document.lines):
-        path = path[:-1]
-    first = document.lines[path] - 1
-    entry = _ENTRY.fullmatch(lines[first])
-    comment = entry[4] if entry is not None else ""
-    new = [] if value is None else _block(path[-1:], value, len(path) - 1)
-    lines[first : _end(lines, first)] = [line + comment if index == 0 else line for index, line in enumerate(new)]
-
-
-def _is_sibling(one: Path, other: Path) -> bool:
-    return len(one) == len(other) and one[:-1] == other[:-1] and one != other
-
-
-def _insert(lines: list[str], document: Document, path: Path, value: Tree) -> None:
-    """Writes `path` below the deepest mapping of it that stands in the lines; at the end where there is none."""
-    depth = next((size for size in range(len(path) - 1, 0, -1) if path[:size] in document.lines), 0)
-    if depth:
-        position = _end(lines, document.lines[path[:depth]] - 1)
-    else:
-        position = next((index + 1 for index in range(len(lines) - 1, -1, -1) if lines[index]), 0)
-    lines[position:position] = _block(path[depth:], value, depth)
-
-
-def _block(path: Path, value: Tree, depth: int) -> list[str]:
-    tree: dict[str, Tree] = {path[-1]: value}
-    for key in reversed(path[:-1]):
-        tree = {key: tree}
-    return "".join(_dump_lines(tree, "  " * depth)).splitlines()
-
-
-def _end(lines: list[str], first: int) -> int:
-    """Returns the index after the block that the key on line `first` opens, comments after it left out."""
-    indent = len(lines[first]) - len(lines[first].lstrip())
-    end = first + 1
-    for index in range(first + 1, len(lines)):
-        line = lines[index]
-        if _BLANK.fullmatch(line):
-            continue
-        if len(line) - len(line.lstrip()) <= indent:
-            break
-        end = index + 1
-    return end
 
 
 def _wrong(where: str, line: int, reason: str, *, hint: str | None = None) -> FormatError:

@@ -43,6 +43,7 @@ class ChangedPath:
     kind: Kind
     counts: Counts
     examples: tuple[FileChange, ...] = ()  # a few
+    stage: str | None = None  # of an output
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -55,13 +56,14 @@ class AbsentPath:
     size_bytes: int = 0
     whole: bool = True  # False: part of it is there
     example: str | None = None
+    stage: str | None = None  # of an output
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class UncommittedPointer:
-    """A pointer that git's last commit does not have like this."""
+    """A pointer file, lockfile or pipeline file that git's last commit does not have like this."""
 
-    path: str  # of the pointer
+    path: str  # of the file
     state: Literal["untracked", "modified", "staged", "deleted"]
 
 
@@ -73,6 +75,7 @@ class StatusResult:
     clean: bool
     tracked: int = 0
     changed: tuple[ChangedPath, ...] = ()  # dvlite add -u
+    outputs_changed: tuple[ChangedPath, ...] = ()  # not as their stage made them: dvlite repro, or dvlite checkout
     uncommitted: tuple[UncommittedPointer, ...] = ()  # git commit
     missing: tuple[AbsentPath, ...] = ()  # not in the workspace: dvlite checkout
     not_in_cache: tuple[AbsentPath, ...] = ()  # dvlite fetch

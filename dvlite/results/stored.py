@@ -18,6 +18,7 @@ class LsEntry:
     oid: str | None = None
     target: str | None = None  # of a symlink
     in_cache: bool | None = None
+    stage: str | None = None  # whose output it is, or is inside of
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

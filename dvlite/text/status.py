@@ -17,10 +17,13 @@ def text(result: StatusResult, show: Show) -> Iterator[str]:
     remote = printable(result.remote or "the remote")
     if result.changed:
         first = result.changed[0]
-        force = "--force " if first.counts.added or first.counts.modified else ""
-        undo = f"dvlite checkout {force}{show.path(first.path)}"
+        undo = f"dvlite checkout {_force(first)}{show.path(first.path)}"
         yield _heading("Data changed, not added", f"dvlite add -u, or undo: {undo}", show)
         yield from table((_changed(path, show) for path in result.changed), indent="  ")
+    if result.outputs_changed:
+        undo = f"dvlite checkout {_force(result.outputs_changed[0])}{show.path(result.outputs_changed[0].path)}"
+        yield _heading("Outputs changed, not by their stage", f"dvlite repro, or undo: {undo}", show)
+        yield from table((_changed(path, show) for path in result.outputs_changed), indent="  ")
     uncached = {path.path for path in result.not_in_cache}
     missing = [path for path in result.missing if path.path not in uncached]
     if missing:
@@ -31,9 +34,8 @@ def text(result: StatusResult, show: Show) -> Iterator[str]:
         yield from table(((show.path(pointer.path), pointer.state) for pointer in result.uncommitted), indent="  ")
     if result.not_in_cache:
         # what is in the workspace and unchanged can go back into the cache from there
-        hint = (
-            "dvlite pull" if result.missing or result.changed else "dvlite pull, or from the workspace: dvlite add -u"
-        )
+        here = not (result.missing or result.changed or any(path.stage for path in result.not_in_cache))
+        hint = "dvlite pull, or from the workspace: dvlite add -u" if here else "dvlite pull"
         yield _heading("Not in the cache", hint, show)
         yield from _absent(result.not_in_cache, show)
     if result.not_pushed:
@@ -47,6 +49,10 @@ def text(result: StatusResult, show: Show) -> Iterator[str]:
     elif result.clean:
         pushed = f", complete on {remote}" if result.not_pushed is not None else ""
         yield f"Clean: {count(result.tracked, 'tracked path')}{pushed}."
+
+
+def _force(path: ChangedPath) -> str:
+    return "--force " if path.counts.added or path.counts.modified else ""
 
 
 def _heading(title: str, command: str, show: Show) -> str:

@@ -6,27 +6,32 @@ from collections.abc import Mapping, Sequence
 
 from dvlite.errors import ObjectMissing
 from dvlite.files import quote
+from dvlite.naming import version_of
 from dvlite.progress import Progress
-from dvlite.repo import Repo, Scope, Version
+from dvlite.repo import Repo, Scope
 from dvlite.store.cache import Cache
 from dvlite.workspace import sparse
 from dvlite.workspace.obtain import Part
-from dvlite.workspace.select import select
+from dvlite.workspace.select import select, travelling, usable
 
 _EARLIER = 3
 
 
 def parts_of(repo: Repo, cache: Cache, paths: Sequence[str], scope: Scope, progress: Progress) -> list[Part]:
-    """Returns the versions that the arguments stand for, each with earlier versions whose content may be in the cache."""
+    """Returns the versions that the arguments stand for, each with earlier versions whose content may be in the cache.
+
+    An output that its pipeline keeps in one clone is left out; raises UsageError if it alone was asked for.
+    """
     if scope.is_workspace:
-        versions = [Version(item.path, item.pointer, "") for item in repo.tracked()]
+        versions = [version_of(item, "") for item in usable(repo, paths, progress.warn, whole=True)]
     else:
         versions = repo.reachable(scope, progress=progress)
-    chosen = select(repo, versions, paths, inside=True)
+    chosen = travelling(select(repo, versions, paths, inside=True), paths)
     if not paths and scope.is_workspace:  # of what is here in part, that part
         parts_here = sparse.load(repo.state_dir)
         chosen = [(item, parts_here.get(item.path, ())) for item, _ in chosen]
-    histories = repo.histories({item.path for item, _ in chosen}, _EARLIER) if cache.folder.exists() else {}
+    named_by = {item.path: item.lockfile for item, _ in chosen}
+    histories = repo.histories(named_by, _EARLIER, lockfiles=named_by) if cache.folder.exists() else {}
     parts = []
     for item, patterns in chosen:
         bases = tuple(known for known in histories.get(item.path, ()) if known.digest != item.pointer.digest)

@@ -96,8 +96,11 @@ def identify(
     progress: Progress,
     *,
     must_have: IsCached | None = None,
+    patient: bool = True,
 ) -> Snapshot:
     """Returns the content of every entry of a scan; files whose stat index row is trusted are not opened.
+
+    A file that changed this very moment is waited for, so that its row can be trusted later; not `patient`: read at once, and again later.
 
     Raises FileChanged for a file that keeps changing, UsageError for a symlink that leaves the tracked directory.
     """
@@ -110,6 +113,7 @@ def identify(
     progress.start(f"{reader.doing} {shown}", total_bytes=total, total_files=len(unknown))
     window = files.racy_window_ns(root.parent) if unknown else 0
     work = _Work(os.fsencode(root), shown, scan, reader, window, lambda size: progress.advance(size_bytes=size))
+    work.is_patient = patient
     limit = reader.limit_bytes()
     for i in unknown:
         digest, racy[i] = work.read(i)
@@ -151,12 +155,13 @@ def _unknown(scan: Scan, known: Rows | None, digests: bytearray, must_have: IsCa
 class _Work:
     """Reads the files of one tracked path."""
 
-    __slots__ = ("_advance", "_limit", "_reader", "_root", "_scan", "_shown", "_window")
+    __slots__ = ("_advance", "_limit", "_reader", "_root", "_scan", "_shown", "_window", "is_patient")
 
     def __init__(self, root: bytes, shown: str, scan: Scan, reader: Reader, window_ns: int, advance: Advance) -> None:
         self._root, self._shown, self._scan = root, shown, scan
         self._reader, self._window, self._advance = reader, window_ns, advance
         self._limit = reader.limit_bytes()
+        self.is_patient = True
 
     def read(self, i: int) -> tuple[Digest, int]:
         """Returns the digest of entry i and whether it is racy; brings the scan up to date with what was read."""
@@ -167,7 +172,8 @@ class _Work:
             if flags == SYMLINK:
                 return self._symlink(i, path), self._racy(i)
             for _ in range(_TRIES):
-                wait_out(scan.ctimes[i], self._window)
+                if self.is_patient:
+                    wait_out(scan.ctimes[i], self._window)
                 digest = self._file(i, path)
                 if digest is not None:
                     return digest

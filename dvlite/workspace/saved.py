@@ -21,11 +21,11 @@ def saved_name(path: str) -> str:
 
 
 def keep_uncommitted(repo: Repo, chosen: Sequence[Tracked]) -> list[str]:
-    """Keeps pointers that no commit names, so that their data can still be got; says how."""
+    """Keeps pointers that no commit names, so that their data can still be got; says how. Those of outputs stay in their lockfile."""
     head = repo.git.head()
     committed = repo.git.pointer_blobs(head) if head is not None else {}
     warnings = []
-    for item in chosen:
+    for item in (item for item in chosen if not item.lockfile):
         blob = committed.get(item.path + SUFFIX)
         if blob is not None:
             known = pointer.parse(repo.git.read_blobs([blob], limit_bytes=pointer.LIMIT_BYTES)[blob], item.path)

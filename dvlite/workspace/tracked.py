@@ -85,12 +85,24 @@ class Workspace:
             return None
         return index.root
 
-    def identify(self, path: str, found: Scan, reader: Reader, *, must_have: IsCached | None = None) -> Snapshot:
-        """Returns the content of every entry of a scan; `must_have` makes files be read again whose bytes it does not have."""
+    def identify(
+        self, path: str, found: Scan, reader: Reader, *, must_have: IsCached | None = None, patient: bool = True
+    ) -> Snapshot:
+        """Returns the content of every entry of a scan; `must_have` makes files be read again whose bytes it does not have.
+
+        Not `patient`: a file that changed this very moment is not waited for, but read again at the next look.
+        """
         index = statindex.open_index(self._index_path(path))
         known = None if index is None else index.load()
         return identify(
-            self.location(path), self.repo.display(path), found, known, reader, self.progress, must_have=must_have
+            self.location(path),
+            self.repo.display(path),
+            found,
+            known,
+            reader,
+            self.progress,
+            must_have=must_have,
+            patient=patient,
         )
 
     def remember(

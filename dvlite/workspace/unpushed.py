@@ -17,12 +17,12 @@ from dvlite.store.uploading import Version, plan
 def look_at_remote(
     repo: Repo, cache: Cache, chosen: Sequence[Tracked], remote: str | None
 ) -> tuple[str, tuple[AbsentPath, ...]]:
-    """Returns the remote's name and what it lacks; a path that is lost everywhere is among it."""
+    """Returns the remote's name and what it lacks; a path that is lost everywhere is among it, one that is never pushed is not."""
     name, opened = open_remote(repo, cache, remote, None)
     with opened:
         catalog = Catalog(opened).look()
         absent = []
-        for item in chosen:
+        for item in (item for item in chosen if item.push):
             wanted = item.pointer
             kind = MANIFEST if wanted.kind == "directory" else FILE
             version = Version(item.path, kind, wanted.digest, wanted.size_bytes)
@@ -37,6 +37,7 @@ def look_at_remote(
                         size_bytes=made.size_bytes,
                         whole=made.files + len(lost) >= wanted.files,
                         example=f"{quote(lost[0])} is neither here nor there" if lost else None,
+                        stage=item.stage or None,
                     )
                 )
     return name, tuple(absent)

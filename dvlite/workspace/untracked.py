@@ -1,4 +1,4 @@
-"""Removes the data of paths that were tracked here and whose pointer is gone."""
+"""Removes the data of paths that were tracked here and that no pointer or lockfile names any more."""
 
 from __future__ import annotations
 
@@ -14,7 +14,10 @@ from dvlite.workspace.tracked import Workspace
 
 
 def remove_untracked(work: Workspace, tracked: set[str]) -> list[CheckedOutPath]:
-    """Removes paths that were tracked here and whose pointer is gone, if all their bytes are in the cache."""
+    """Removes paths that were tracked here and that nothing names any more, if all their bytes are in the cache.
+
+    `tracked` is everything that is named now: to be asked only where every pointer and lockfile could be read.
+    """
     done = []
     for path in list(work.known_paths()):
         if path in tracked or any(path.startswith(f"{other}/") or other.startswith(f"{path}/") for other in tracked):
@@ -25,7 +28,7 @@ def remove_untracked(work: Workspace, tracked: set[str]) -> list[CheckedOutPath]
         if found is not None:
             have = work.identify(path, found, HashOnly())
             cached = is_earlier_version(work, path, have)
-            if cached and not work.repo.git.is_in_history(path + SUFFIX):
+            if cached and not work.repo.is_committed(path):
                 work.progress.warn(
                     f"{quote(work.repo.display(path))} is not tracked any more; it is left alone, for no commit has it"
                 )

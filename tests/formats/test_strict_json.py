@@ -56,6 +56,30 @@ def test_hostile_json_is_refused_in_one_line(name):
     assert time.monotonic() - started < 1
 
 
+def test_brackets_in_strings_neither_hide_nor_make_depth():
+    hidden = b'{"a":' + b'["]",' * 20 + b"1" + b"]" * 20 + b"}"
+    with pytest.raises(FormatError, match="nested too deeply"):
+        strict_json.parse(hidden, "x")
+    assert strict_json.parse(b'{"a":"\\"' + b"[" * 100 + b'"}', "x") == {"a": '"' + "[" * 100}
+    with pytest.raises(FormatError, match="nested too deeply"):
+        strict_json.parse(b'{"a\\' + b'"{' * 100_000, "x")
+
+
+def test_fractions_are_read_where_they_are_asked_for():
+    value = {"a": 0.1, "b": 1e-300, "c": 3, "d": [2.0]}
+    assert strict_json.parse(strict_json.dump(value), "x", floats=True) == value
+    for number in (b"1e999", b"-1e999", b"NaN", b"Infinity", b"0." + b"1" * 50):
+        with pytest.raises(FormatError, match="is not accepted"):
+            strict_json.parse(b'{"a":' + number + b"}", "x", floats=True)
+
+
+def test_the_depth_is_bounded_as_asked():
+    value = {"a": [[[1]]]}
+    assert strict_json.parse(strict_json.dump(value), "x", depth=4) == value
+    with pytest.raises(FormatError, match="nested too deeply"):
+        strict_json.parse(strict_json.dump(value), "x", depth=3)
+
+
 def test_a_10_mb_scalar_is_refused_unread():
     with pytest.raises(FormatError, match="at most"):
         strict_json.parse(b'{"a":"' + b"x" * 10_000_000 + b'"}', "x")

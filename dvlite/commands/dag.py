@@ -1,0 +1,46 @@
+"""`dvlite dag`: the stages, and which needs which. Reads pipeline files only."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from dvlite.errors import UsageError
+from dvlite.pipeline import graph as graphs
+from dvlite.pipeline.stages import load
+from dvlite.pipeline.targets import choose
+from dvlite.progress import Progress
+from dvlite.repo import Repo
+from dvlite.results.pipeline import DagResult, DagStage
+
+
+def dag(repo: Repo, targets: Sequence[str], *, downstream: bool = False, progress: Progress) -> DagResult:
+    """Returns the stages that the targets stand for and all before them (with `downstream` all after them), in order.
+
+    Raises FormatError for cycles and outputs that overlap; a pipeline file that cannot be read is warned of if others can.
+    """
+    loaded = load(repo, repo.pipeline_files())
+    if loaded.broken and not loaded.stages:
+        raise loaded.broken[0]
+    if not loaded.stages:
+        raise UsageError(
+            "there is no pipeline here", hint="dvlite stage add NAME -d DEP -o OUT -- COMMAND, or write dvlite.yaml"
+        )
+    graph = graphs.build(loaded.stages)
+    chosen = choose(repo, graph, targets, downstream=downstream)
+    shown = {stage.address for stage in chosen.stages}
+    stages = tuple(
+        DagStage(
+            stage=stage.address,
+            after=tuple(other for other in graph.before[stage.address] if other in shown),
+            deps=tuple(dep.path for dep in stage.deps),
+            outs=tuple(out.path for out in stage.outs),
+            desc=stage.spec.desc,
+            frozen=stage.spec.frozen,
+        )
+        for stage in chosen.stages
+    )
+    return DagResult(
+        stages=stages,
+        targets=tuple(targets),
+        warnings=tuple(error.message for error in loaded.broken),
+    )

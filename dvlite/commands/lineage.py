@@ -1,0 +1,293 @@
+"""`dvlite lineage`: what made something, what was made of it, which runs' outputs have some value, what differs upstream of two things."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+
+from dvlite.errors import DvliteError
+from dvlite.formats import manifest
+from dvlite.lineage.asking import asked_for
+from dvlite.lineage.difference import difference
+from dvlite.lineage.graph import Graph, Thing, down, makers_of, outputs_of, up
+from dvlite.lineage.history import described
+from dvlite.lineage.opening import World, opened
+from dvlite.lineage.report import report, run_name, unread_warnings
+from dvlite.lineage.sources import Sources
+from dvlite.lineage.subject import Subject, short_name, subject_of
+from dvlite.oid import MANIFEST, Oid, format_oid, parse_oid
+from dvlite.progress import Progress
+from dvlite.repo import Repo
+from dvlite.results.lineage import (
+    LineageCommit,
+    LineageDiffResult,
+    LineageFindResult,
+    LineageFound,
+    LineageGraph,
+    LineageResult,
+    LineageSide,
+    LineageSubject,
+)
+from dvlite.results.looks import Counts, FileChange
+
+_FILES_KEPT = 1000  # changes of files that a result names; all are counted
+
+
+def lineage(
+    repo: Repo | None,
+    text: str,
+    *,
+    upwards: bool = True,
+    downwards: bool = False,
+    depth: int | None = None,
+    remote: str | None = None,
+    environ: Mapping[str, str],
+    progress: Progress,
+) -> LineageResult:
+    """Tells what made something (up), and what was made of it (down).
+
+    Without a remote nothing is fetched. Raises DvliteError if no run and no pointer knows the content, UsageError for words that mean
+    nothing here.
+    """
+    with opened(repo, remote, environ, progress) as world:
+        sources = Sources(world)
+        subject = subject_of(text, world, sources)
+        sources.add_listing(subject.nodes)
+        starts = _starts(subject, world, sources)
+        above = _walk_up(subject, starts[:1], world, sources, depth) if upwards else None
+        below = _walk_down(subject, starts, world, sources, depth) if downwards else None
+        return LineageResult(
+            subject=_told(subject, world, sources),
+            up=above,
+            down=below,
+            depth=depth,
+            remote=None if world.remote is None else world.label,
+            runs_searched=world.count_runs(),
+            warnings=tuple(unread_warnings(sources, world)),
+        )
+
+
+def lineage_find(
+    repo: Repo | None,
+    asked: Sequence[str],
+    *,
+    limit: int | None = None,
+    remote: str | None = None,
+    environ: Mapping[str, str],
+    progress: Progress,
+) -> LineageFindResult:
+    """Lists what runs left that have all of the values asked (`lr=0.01`, `metric.acc>0.9`, `tag=prod`), newest first.
+
+    Keys are `param.NAME`, `metric.NAME`, `env.NAME`, a bare NAME (a parameter, else a metric), `tag`, `stage`, `status`, `commit` and
+    `path` (of the output; * and ? stand for anything). Raises UsageError for a word that asks nothing.
+    """
+    with opened(repo, remote, environ, progress) as world:
+        sources = Sources(world)
+        wanted = asked_for(asked, world.index)
+        more = None if limit is None else limit + 1
+        rows = world.index.find(replace(wanted.filters, limit=more if not wanted.paths else None))
+        found: list[LineageFound] = []
+        values = {space: world.index.values([row.oid for row in rows], space) for space, _ in wanted.keys}
+        runs = 0
+        for row in rows:
+            record = sources.run(row.oid)
+            outputs = [] if record is None else [thing for thing in outputs_of(record) if wanted.names(thing.path)]
+            if limit is not None and runs == limit and outputs:
+                runs += 1
+                break
+            runs += bool(outputs)
+            shown = wanted.values_of(row.oid, values)
+            commit = sources.commit_of_run(row.oid) or row.code
+            found += [
+                LineageFound(
+                    path=thing.path,
+                    oid=thing.oid,
+                    size_bytes=thing.size_bytes,
+                    files=thing.files,
+                    run=row.oid,
+                    name=run_name(row.stage, row.oid),
+                    status=row.status,
+                    start=row.start,
+                    commit=None if commit is None else LineageCommit(commit=commit),
+                    values=shown,
+                )
+                for thing in outputs
+            ]
+        known = described(None if repo is None else repo.git, [one.commit.commit for one in found if one.commit])
+        return LineageFindResult(
+            asked=tuple(asked),
+            found=tuple(one if one.commit is None else replace(one, commit=known[one.commit.commit]) for one in found),
+            more=limit is not None and runs > limit,
+            runs=world.count_runs(),
+            remote=None if world.remote is None else world.label,
+        )
+
+
+def lineage_diff(
+    repo: Repo | None,
+    old: str,
+    new: str,
+    *,
+    remote: str | None = None,
+    environ: Mapping[str, str],
+    progress: Progress,
+) -> LineageDiffResult:
+    """Tells what differs upstream of two artefacts or runs; data files where both listings can be read."""
+    with opened(repo, remote, environ, progress) as world:
+        sources = Sources(world)
+        sides = []
+        for text in (old, new):
+            subject = subject_of(text, world, sources)
+            sources.add_listing(subject.nodes)
+            starts = _starts(subject, world, sources)
+            sides.append((subject, _walk_up(subject, starts[:1], world, sources, None)))
+        (before, one), (after, other) = sides
+        found = difference(one, other, lambda path, a, b: _compared(path, Oid(a), Oid(b), world, sources))
+        return LineageDiffResult(
+            old=_side(before, one),
+            new=_side(after, other),
+            data=found.data,
+            code=found.code,
+            stages=found.stages,
+            params=found.params,
+            environment=found.environment,
+            metrics=found.metrics,
+            same=found.same,
+            remote=None if world.remote is None else world.label,
+            warnings=tuple(unread_warnings(sources, world)),
+        )
+
+
+# --- where a walk begins ---
+
+
+def _starts(subject: Subject, world: World, sources: Sources) -> list[Thing]:
+    """Returns the content that is meant; what only a directory knows gets its path there, for each such path.
+
+    Raises DvliteError if nobody knows it.
+    """
+    if subject.is_run:
+        record = sources.run(subject.oid)
+        assert record is not None
+        return list(outputs_of(record))
+    thing = subject.thing()
+    if sources.makers(thing.oid):
+        return [thing]
+    if thing.path and (sources.holders(thing) or sources.origin(thing, None)[0] != "unknown"):
+        return [thing]
+    called = sources.named(thing.oid)
+    if called is not None:
+        return [called]
+    inside = sources.listings.anywhere(thing.oid)
+    if inside:
+        return sorted(inside, key=lambda found: not any(makers_of(each, sources) for each in sources.holders(found)))
+    if sources.users(thing.oid):
+        return [thing]
+    raise _unknown(subject, world)
+
+
+def _unknown(subject: Subject, world: World) -> DvliteError:
+    runs = world.count_runs()
+    hint = "records come with dvlite pull; a remote is asked with --remote NAME_OR_URL"
+    if world.remote is not None:
+        hint = "it may have been made outside of the pipeline, or its run was not pushed: dvlite push"
+    what = "this content" if subject.oid.startswith(MANIFEST) else "these bytes"
+    searched = f"{runs:,} {'run' if runs == 1 else 'runs'} searched"
+    where = "on" if world.remote is not None else "known in"
+    return DvliteError(f"no run {where} {world.label} made {what} ({short_name(subject.oid)}, {searched})", hint=hint)
+
+
+def _told(subject: Subject, world: World, sources: Sources) -> LineageSubject:
+    if subject.is_run:
+        return LineageSubject(text=subject.text, kind="run", oid=subject.oid)
+    return LineageSubject(
+        text=subject.text,
+        kind="directory" if subject.oid.startswith(MANIFEST) else "file",
+        oid=subject.oid,
+        path=subject.path or None,
+        size_bytes=subject.size_bytes,
+        files=subject.files,
+        sha256=_sha256(subject.oid, sources),
+    )
+
+
+def _sha256(oid: Oid, sources: Sources) -> str | None:
+    """Returns the SHA-256 of a file as a run recorded it: the same bytes have the same."""
+    for name, _ in sources.makers(oid):
+        record = sources.run(name)
+        for item in record.outputs if record is not None else ():
+            if item.oid == oid and item.sha256 is not None:
+                return item.sha256
+    return None
+
+
+# --- walking ---
+
+
+def _walk_up(
+    subject: Subject, starts: Sequence[Thing], world: World, sources: Sources, depth: int | None
+) -> LineageGraph:
+    if subject.is_run:
+        record = sources.run(subject.oid)
+        assert record is not None
+        graph = up((), sources, sources, run=(subject.oid, record), first=sources.first, depth=depth)
+        return report(graph, world, sources, run=subject.oid)
+    return report(up(starts, sources, sources, first=sources.first, depth=depth), world, sources)
+
+
+def _walk_down(
+    subject: Subject, starts: Sequence[Thing], world: World, sources: Sources, depth: int | None
+) -> LineageGraph:
+    found: Graph = down(starts, sources, sources, first=sources.first, depth=depth)
+    return report(found, world, sources)
+
+
+# --- comparing ---
+
+
+def _side(subject: Subject, graph: LineageGraph) -> LineageSide:
+    run = graph.runs[0] if graph.runs else None
+    return LineageSide(
+        text=subject.text,
+        oid=subject.oid,
+        path=subject.path or None,
+        run=None if run is None else run.run,
+        name=None if run is None else run.name,
+        commit=None if run is None else run.commit,
+    )
+
+
+def _compared(
+    path: str, old: Oid, new: Oid, world: World, sources: Sources
+) -> tuple[Counts, tuple[FileChange, ...]] | None:
+    """Compares two versions of a directory, if both listings can be read."""
+    if not old.startswith(MANIFEST) or not new.startswith(MANIFEST):
+        return None
+    if not sources.listings.can_read([old, new]):
+        return None
+    counts = {"added": 0, "removed": 0, "modified": 0}
+    delta = 0
+    files: list[FileChange] = []
+    try:
+        for one, other in manifest.compare(parse_oid(old)[1], parse_oid(new)[1], sources.read_node):
+            change = "added" if one is None else "removed" if other is None else "modified"
+            counts[change] += 1
+            delta += (other.size_bytes if other is not None else 0) - (one.size_bytes if one is not None else 0)
+            entry = other or one
+            if len(files) < _FILES_KEPT and entry is not None:
+                files.append(_file_change(change, f"{path}/{os.fsdecode(entry.path)}", one, other))
+    except DvliteError:
+        return None
+    return Counts(**counts, delta_bytes=delta), tuple(files)
+
+
+def _file_change(change: str, path: str, one: manifest.Entry | None, other: manifest.Entry | None) -> FileChange:
+    return FileChange(
+        change=change,  # type: ignore[arg-type]  # one of the three words above
+        path=path,
+        old_size_bytes=None if one is None else one.size_bytes,
+        size_bytes=None if other is None else other.size_bytes,
+        old_oid=None if one is None else format_oid("blake3", one.digest),
+        oid=None if other is None else format_oid("blake3", other.digest),
+    )

@@ -1,0 +1,255 @@
+"""`dvlite log`: the versions of a tracked path, of an output or of a file inside a tracked directory, with commit, run and metrics."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import posixpath
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+from dvlite.errors import FormatError, ObjectMissing, UsageError
+from dvlite.files import quote
+from dvlite.formats import lockfile, manifest, pointer
+from dvlite.formats.manifest import EMPTY_DIR
+from dvlite.formats.pointer import SUFFIX
+from dvlite.git_output import Change, is_lockfile
+from dvlite.lineage.here import open_records
+from dvlite.lineage.history import described
+from dvlite.lineage.index import Index, open_index
+from dvlite.lineage.report import run_name
+from dvlite.oid import FILE, MANIFEST, Oid, format_oid, parse_oid
+from dvlite.progress import Progress
+from dvlite.repo import Repo
+from dvlite.results.lineage import LogResult, LogVersion
+from dvlite.store.cache import Cache
+from dvlite.stores import open_cache
+from dvlite.workspace.listings import with_listings
+
+_STAGES = re.compile(rb"^(?=  [A-Za-z0-9_-]{1,100}:$)", re.MULTILINE)
+_HEAD = f"dvlite: {lockfile.VERSION}\nstages:\n".encode()
+
+
+@dataclass(frozen=True, slots=True)
+class _Version:
+    """A path as one commit left it; `oid` None: removed, or a listing that cannot be read (`unread`)."""
+
+    commit: str
+    path: str
+    oid: Oid | None
+    size_bytes: int | None = None
+    files: int | None = None
+    run: Oid | None = None
+    unread: bool = False
+
+
+def log(
+    repo: Repo, path: str, *, revision: str | None = None, limit: int | None = None, progress: Progress
+) -> LogResult:
+    """Returns the committed versions of a path up to a revision (HEAD), newest first, at most `limit`; renames are followed.
+
+    A file or folder inside a tracked directory has a version where its own content changed. Raises UsageError for a path that was
+    never tracked, and for a revision that there is not.
+    """
+    start = repo.git.head() if revision is None else repo.git.resolve(revision)
+    name = repo.relative(path).removesuffix(SUFFIX)
+    versions = [] if start is None else _versions(repo, start, name)
+    whole: str | None = name
+    if not versions:
+        whole = _tracked_above(repo, start, name)
+        versions = [] if start is None or whole is None else _versions(repo, start, whole)
+        if not versions and not any(item.path == name for item in repo.tracked(broken=[])):
+            raise UsageError(
+                f"{quote(repo.display(name))} was never tracked by dvlite",
+                hint="see what is: dvlite ls; for code: git log",
+            )
+    warnings: list[str] = []
+    if whole is not None and whole != name:
+        versions = _inside(repo, versions, whole, name[len(whole) + 1 :], warnings, progress)
+    more = limit is not None and len(versions) > limit
+    shown = versions[:limit]
+    newest = next((version.oid for version in versions if version.oid is not None), None)
+    is_directory = newest is not None and newest.startswith(MANIFEST)
+    return LogResult(
+        path=name,
+        kind="directory" if is_directory else "file",
+        versions=tuple(_described(repo, shown, progress)),
+        more=more,
+        warnings=tuple(warnings),
+    )
+
+
+# --- the versions that git has ---
+
+
+def _versions(repo: Repo, start: str, path: str) -> list[_Version]:
+    """Returns the versions of a path that pointers or lockfiles name, newest first; each with the commit that brought it."""
+    walk = _Walk(path)
+    changes = [change for change in repo.git.pointer_changes(start) if walk.takes(change)]
+    limits = {
+        change.blob: lockfile.LIMIT_BYTES if is_lockfile(change.path) else pointer.LIMIT_BYTES
+        for change in changes
+        if change.blob is not None
+    }
+    contents = dict(repo.git.each_blob(limits))
+    found: list[tuple[str, _Version]] = []
+    for change, called in zip(changes, walk.names, strict=True):
+        data = None if change.blob is None else contents[change.blob]
+        with contextlib.suppress(FormatError):  # whoever checks that commit out is told
+            found.append((change.path, _read(change, called, data)))
+    naming = {file for file, version in found if version.oid is not None}
+    brought = {version.commit for _, version in found if version.oid is not None}
+    kept = [
+        version
+        for file, version in found
+        if file in naming and (version.oid is not None or version.commit not in brought)
+    ]
+    return list(_changed(_without_absent(kept)))
+
+
+class _Walk:
+    """Chooses, from the newest change on, those that may name a path; follows it where its pointer was renamed."""
+
+    def __init__(self, path: str) -> None:
+        self._called = path
+        self.names: list[str] = []  # what the path was called, for each change that was taken
+
+    def takes(self, change: Change) -> bool:
+        if not is_lockfile(change.path) and change.path != self._called + SUFFIX:
+            return False
+        self.names.append(self._called)
+        if change.old_path is not None and not is_lockfile(change.path):
+            self._called = change.old_path.removesuffix(SUFFIX)
+        return True
+
+
+def _read(change: Change, called: str, data: bytes | None) -> _Version:
+    if not is_lockfile(change.path):
+        if data is None:
+            return _Version(change.commit, called, None)
+        known = pointer.parse(data, change.path)
+        return _Version(change.commit, called, known.oid, known.size_bytes, known.files)
+    folder = change.path.rpartition("/")[0]
+    written = posixpath.relpath(called, folder or ".")
+    for stage in _stages_with(written, data or b"", change.path):
+        for out in stage.outs:
+            if out.path == written:
+                return _Version(change.commit, called, out.oid, out.size_bytes, out.files, stage.run)
+    return _Version(change.commit, called, None)
+
+
+def _stages_with(path: str, data: bytes, where: str) -> Iterator[lockfile.LockedStage]:
+    """Yields the stages of a lockfile that may name a path; the others, mostly all, are not parsed."""
+    name = os.fsencode(path.rpartition("/")[2])
+    asked = name if name.isascii() and b'"' not in name and b"\\" not in name else b'"'  # what JSON writes otherwise
+    for block in _STAGES.split(data)[1:]:
+        if asked in block:
+            yield from lockfile.parse(_HEAD + block, where).stages
+
+
+def _without_absent(found: Sequence[_Version]) -> list[_Version]:
+    """Leaves out what is older than the first version: lockfiles from before it was an output."""
+    named = [i for i, version in enumerate(found) if version.oid is not None]
+    return list(found[: named[-1] + 1]) if named else []
+
+
+def _changed(found: Sequence[_Version]) -> Iterator[_Version]:
+    """Yields, of versions in a row that are the same, the oldest: the commit that brought it."""
+    for i, version in enumerate(found):
+        older = found[i + 1] if i + 1 < len(found) else None
+        if older is None or (older.oid, older.path) != (version.oid, version.path) or older.unread:
+            yield version
+
+
+# --- inside a tracked directory ---
+
+
+def _tracked_above(repo: Repo, start: str | None, path: str) -> str | None:
+    """Returns the tracked directory that a path lies in: now, else the nearest folder that git's history has a pointer of."""
+    for item in repo.tracked(broken=[]) if start is None else repo.tracked_at(start):
+        if path.startswith(item.path + "/"):
+            return item.path
+    folder = path.rpartition("/")[0]
+    while folder:
+        if repo.is_committed(folder):
+            return folder
+        folder = folder.rpartition("/")[0]
+    return None
+
+
+def _inside(
+    repo: Repo, versions: Sequence[_Version], whole: str, inner: str, warnings: list[str], progress: Progress
+) -> list[_Version]:
+    """Returns the versions of what is at a path inside a directory, from the listings of the directory's versions."""
+    cache = open_cache(repo)
+    found = [_at(cache, repo, version, inner, progress) for version in versions]
+    unread = sum(version.unread for version in found)
+    if unread:
+        warnings.append(
+            f"the listings of {unread:,} versions of {quote(whole)} cannot be read: what they held is not shown"
+        )
+    kept = _without_absent([version for version in found if not version.unread])
+    if not kept and not unread:
+        raise UsageError(
+            f"no version of {quote(whole)} has {quote(inner)}",
+            hint=f"see what is there: dvlite ls -R {repo.display(whole)}",
+        )
+    return list(_changed(kept))
+
+
+def _at(cache: Cache, repo: Repo, version: _Version, inner: str, progress: Progress) -> _Version:
+    path = f"{version.path}/{inner}"
+    if version.oid is None or not version.oid.startswith(MANIFEST):
+        return _Version(version.commit, path, None, run=version.run)
+    digest = parse_oid(version.oid)[1]
+    known = pointer.Pointer("directory", digest, 0)
+
+    def look() -> _Version:
+        entry = manifest.find(digest, os.fsencode(inner), cache.read_node)
+        if entry is not None and entry.kind != EMPTY_DIR:
+            return _Version(version.commit, path, format_oid(FILE, entry.digest), entry.size_bytes, 1, version.run)
+        start = os.fsencode(inner) + b"/"
+        rows = [
+            manifest.Entry(name[len(start) :], leaf.flags[i], leaf.sizes[i], leaf.digest(i))
+            for leaf in manifest.leaves(digest, cache.read_node)
+            for i, name in enumerate(leaf.paths)
+            if name.startswith(start)
+        ]
+        if not rows:
+            return _Version(version.commit, path, None)
+        tree = manifest.build(manifest.from_entries(rows))
+        oid = format_oid(MANIFEST, tree.root)
+        return _Version(version.commit, path, oid, tree.size_bytes, tree.files, version.run)
+
+    try:
+        return with_listings(repo, cache, version.path, [known], look, progress)
+    except ObjectMissing:
+        return _Version(version.commit, path, None, unread=True)
+
+
+# --- the words of git and of the runs ---
+
+
+def _described(repo: Repo, versions: Sequence[_Version], progress: Progress) -> Iterator[LogVersion]:
+    commits = described(repo.git, [version.commit for version in versions])
+    with open_index(open_records(repo, progress)) as index:
+        for version in versions:
+            record = None if version.run is None else index.run(version.run)
+            yield LogVersion(
+                commit=commits[version.commit],
+                path=version.path,
+                oid=version.oid,
+                size_bytes=version.size_bytes,
+                files=version.files if version.oid is not None and version.oid.startswith(MANIFEST) else None,
+                run=version.run,
+                run_name=_name(index, version.run),
+                metrics={} if record is None else record.metrics,
+            )
+
+
+def _name(index: Index, run: Oid | None) -> str | None:
+    row = None if run is None else index.row(run)
+    if run is None:
+        return None
+    return run_name(row.stage if row is not None else "run", run)

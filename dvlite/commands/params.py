@@ -1,0 +1,71 @@
+"""`dvlite params diff`: the parameters that stages declare, on two sides."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+
+from dvlite.errors import DvliteError
+from dvlite.formats.parameters import ABSENT, find, flatten
+from dvlite.formats.strict_yaml import Tree
+from dvlite.pipeline.sides import Side, chosen, two_sides
+from dvlite.pipeline.stages import Stage
+from dvlite.progress import Progress
+from dvlite.repo import Repo
+from dvlite.results.pipeline_files import ParamDifference, ParamsDiffResult
+
+Declared = Mapping[str, set[str] | None]  # keys by file; None: all of it
+
+
+def params_diff(repo: Repo, revisions: Sequence[str], paths: Sequence[str], *, progress: Progress) -> ParamsDiffResult:
+    """Compares parameters of a revision (HEAD if none is given) with another one or the work tree; equal ones are returned too.
+
+    A parameter counts if a stage declares it on either side. Raises UsageError for a revision or path that there is not.
+    """
+    old, new = two_sides(repo, revisions)
+    loaded = [side.load() for side in (old, new)]
+    problems: list[DvliteError] = [error for found in loaded for error in found.broken]
+    declared = _declared(stage for found in loaded for stage in found.stages)
+    rows: list[ParamDifference] = []
+    for file in sorted(chosen(repo, paths, sorted(declared), "file of parameters")):
+        try:
+            before, after = (_values(side, file, declared[file]) for side in (old, new))
+        except DvliteError as error:
+            problems.append(error)
+            continue
+        rows += [_difference(file, key, before, after) for key in dict.fromkeys([*after, *before])]
+    warnings = tuple(dict.fromkeys(error.message for error in problems))
+    return ParamsDiffResult(old=old.name, new=new.name, params=tuple(rows), unread=len(warnings), warnings=warnings)
+
+
+def _declared(stages: Iterable[Stage]) -> Declared:
+    declared: dict[str, set[str] | None] = {}
+    for stage in stages:
+        for place in stage.params:
+            known = declared.setdefault(place.path, set())
+            declared[place.path] = {*known, *place.spec.keys} if known is not None and place.spec.keys else None
+    return declared
+
+
+def _values(side: Side, file: str, keys: set[str] | None) -> dict[str, Tree]:
+    """Returns the declared values of one file by dotted key, those of a mapping each for itself."""
+    tree = side.values(file)
+    if keys is None:
+        return flatten(tree)
+    found: dict[str, Tree] = {}
+    for key in sorted(keys):
+        value = find(tree, key)
+        if isinstance(value, dict) and value:
+            found |= {f"{key}.{inner}": each for inner, each in flatten(value).items()}
+        elif value is not ABSENT:
+            found[key] = value
+    return found
+
+
+def _difference(file: str, key: str, before: Mapping[str, Tree], after: Mapping[str, Tree]) -> ParamDifference:
+    old, new = before.get(key), after.get(key)
+    if key not in before:
+        return ParamDifference(file=file, key=key, state="added", new=new)
+    if key not in after:
+        return ParamDifference(file=file, key=key, state="removed", old=old)
+    # by repr: 1, 1.0 and true are equal in Python, and not the same parameter
+    return ParamDifference(file=file, key=key, state="equal" if repr(old) == repr(new) else "changed", old=old, new=new)

@@ -1,0 +1,240 @@
+"""`dvlite repro`: runs the stages that are out of date, or says which those are and why."""
+
+from __future__ import annotations
+
+import contextlib
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+
+from dvlite import layers
+from dvlite.errors import DvliteError, UsageError
+from dvlite.files import lock, quote, write_atomic
+from dvlite.formats import parameters
+from dvlite.lineage.here import open_records
+from dvlite.pipeline import graph as graphs
+from dvlite.pipeline.contents import Contents
+from dvlite.pipeline.execute import Execution, How, Tools
+from dvlite.pipeline.fetching import Fetcher
+from dvlite.pipeline.graph import Graph
+from dvlite.pipeline.ledger import Ledger
+from dvlite.pipeline.locks import Locks
+from dvlite.pipeline.outlook import Evaluator, Outlook, explained, survey
+from dvlite.pipeline.outputs import Outputs
+from dvlite.pipeline.params import Params
+from dvlite.pipeline.processes import interruptible
+from dvlite.pipeline.programs import require_command
+from dvlite.pipeline.recording import Author, Recorder, author
+from dvlite.pipeline.reuse import Reuse
+from dvlite.pipeline.stages import load
+from dvlite.pipeline.surroundings import Surroundings
+from dvlite.pipeline.targets import Chosen, choose, params_file, unknown_files
+from dvlite.progress import Progress
+from dvlite.repo import Repo
+from dvlite.results.pipeline import ParamSet, ReproResult, StageRun
+from dvlite.stores import open_cache
+from dvlite.workspace.tracked import Workspace
+
+_LIMIT_BYTES = 4 << 20
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """How to go about it: the flags of the command line, by their names there."""
+
+    jobs: int = 1
+    dry_run: bool = False
+    explain: bool = False
+    force: bool = False
+    single: bool = False
+    downstream: bool = False
+    keep_going: bool = False
+    pull: bool = False
+    run_cache: bool = True
+
+
+def repro(
+    repo: Repo,
+    targets: Sequence[str],
+    options: Options,
+    *,
+    settings: Sequence[tuple[str, str]] = (),
+    environ: Mapping[str, str],
+    host: str = "",
+    version: str = "",
+    stage: bool = True,
+    progress: Progress,
+) -> ReproResult:
+    """Brings the stages that the targets stand for (all without any) up to date; `settings` are values for files of parameters.
+
+    Raises FormatError, with file and line, before anything runs, for a pipeline that cannot be run as it is written. A failed or tainted
+    stage is in the result. Raises KeyboardInterrupt after the commands were stopped and everything is in order.
+    """
+    started = time.monotonic()
+    if options.dry_run and settings:
+        raise UsageError("-S writes a file of parameters, and -n writes nothing", hint="leave out one of them")
+    if options.single and options.downstream:
+        raise UsageError("--single and --downstream exclude each other", hint="give one of them")
+    with contextlib.ExitStack() as stack:
+        held = -1
+        if not options.dry_run:
+            held = stack.enter_context(_one_at_a_time(repo, progress))
+        run = _Run(repo, targets, options, environ, progress)
+        if options.dry_run:
+            return replace(run.look(), elapsed_seconds=time.monotonic() - started)
+        made_by = author(repo, environ, host, version)
+        params_set = run.write_params(settings)
+        result = run.go(made_by, held, stack)
+        staged = repo.stage(result.unstaged, enabled=stage)
+        return replace(
+            result,
+            params_set=params_set,
+            staged=staged,
+            unstaged=() if staged else result.unstaged,
+            elapsed_seconds=time.monotonic() - started,
+        )
+
+
+def _one_at_a_time(repo: Repo, progress: Progress) -> contextlib.AbstractContextManager[int]:
+    """Holds the lock of pipeline runs here; the commands inherit it, so that one left behind by a killed run is waited for."""
+    repo.state_dir.mkdir(parents=True, exist_ok=True)
+    message = "waiting for another dvlite repro here, or for a command that a killed one left running"
+    return lock(repo.state_dir / "repro.lock", wait=repo.waits, waiting=lambda: progress.warn(message))
+
+
+class _Run:
+    """One invocation: what it is about, and the parts it works with."""
+
+    def __init__(
+        self, repo: Repo, targets: Sequence[str], options: Options, environ: Mapping[str, str], progress: Progress
+    ) -> None:
+        self._repo, self._options, self._environ, self._progress = repo, options, environ, progress
+        loaded = load(repo, repo.pipeline_files())
+        if loaded.broken and not (targets and loaded.stages):
+            raise loaded.broken[0]
+        self._warnings = [error.message for error in loaded.broken]
+        if not loaded.stages:
+            raise UsageError(
+                "there is no pipeline here", hint="dvlite stage add NAME -d DEP -o OUT -- COMMAND, or write dvlite.yaml"
+            )
+        self._graph: Graph = graphs.build(loaded.stages)
+        self._chosen: Chosen = choose(repo, self._graph, targets, single=options.single, downstream=options.downstream)
+        broken: list[DvliteError] = []
+        self._work = Workspace(repo, open_cache(repo), progress)
+        self._contents = Contents(self._work, repo.tracked(broken))
+        self._warnings += [error.message for error in broken if error.message not in self._warnings]
+        self._params = Params(repo)
+        self._surroundings = Surroundings(repo, environ, progress, dry=options.dry_run)
+        self._surroundings.expect(self._chosen.stages)
+
+    @property
+    def _forced(self) -> frozenset[str]:
+        return self._chosen.named if self._options.force else frozenset()
+
+    def write_params(self, settings: Sequence[tuple[str, str]]) -> tuple[ParamSet, ...]:
+        """Writes the values of `-S`; none is written unless all can be."""
+        changed: dict[str, bytes] = {}
+        done = []
+        for word, text in settings:
+            file, key = params_file(self._repo, self._chosen.stages, word)
+            data = changed.get(file) or layers.read_regular(self._repo.root / file, file, _LIMIT_BYTES + 1)
+            if data is None:
+                raise UsageError(
+                    f"there is no {quote(file)} for {quote(word)}",
+                    hint=f"make it, or name another: -S FILE:{key}=VALUE",
+                )
+            old = parameters.find(parameters.load(data, file), key)
+            value = parameters.value_of(text)
+            changed[file] = parameters.changed(data, file, key, value)
+            done.append(ParamSet(file=file, name=key, old=None if old is parameters.ABSENT else old, new=value))
+        for file, data in changed.items():
+            write_atomic(self._repo.root / file, data)
+        return tuple(done)
+
+    def look(self) -> ReproResult:
+        """Says what would run."""
+        locks = Locks(self._repo, self._graph.stages)
+        outlooks = self._survey(self._evaluator(locks))
+        return ReproResult(
+            stages=tuple(self._told(outlook) for outlook in outlooks),
+            dry_run=True,
+            explain=self._options.explain,
+            warnings=tuple(self._warnings),
+        )
+
+    def go(self, made_by: Author, held: int, stack: contextlib.ExitStack) -> ReproResult:
+        """Runs what is out of date and writes it down."""
+        repo, options, progress = self._repo, self._options, self._progress
+        records = open_records(repo, progress)
+        fetcher = stack.enter_context(Fetcher(repo, self._work.cache, progress)) if options.pull else None
+        if fetcher is not None:
+            fetcher.records(records)
+        locks = Locks(repo, self._graph.stages)
+        evaluator = self._evaluator(locks)
+        outlooks = self._survey(evaluator)
+        self._require_commands(outlooks)
+        recorder = Recorder(repo, self._work.cache, made_by, [out.path for s in self._graph.stages for out in s.outs])
+        ledger = stack.enter_context(Ledger(repo, records, locks, evaluator))
+        outputs = Outputs(self._work, self._contents, ledger.is_recorded)
+        outputs.clear_leftovers()
+        reuse = Reuse(repo, evaluator, outputs, recorder, ledger, fetcher, run_cache=options.run_cache)
+        tools = Tools(repo, self._work, self._graph, evaluator, outputs, self._surroundings, recorder, ledger, reuse)
+        how = How(jobs=options.jobs, force=self._forced, keep_going=options.keep_going)
+        execution = Execution(tools, how, progress, held)
+        try:
+            with interruptible():
+                done = execution.run(self._chosen.stages, sum(outlook.runs for outlook in outlooks))
+        finally:
+            changed = ledger.finish()
+        if execution.error is not None:
+            raise execution.error
+        return self._result(done, outlooks, changed, ledger)
+
+    def _result(
+        self, done: Sequence[StageRun], outlooks: Sequence[Outlook], changed: tuple[str, ...], ledger: Ledger
+    ) -> ReproResult:
+        ran = {each.stage for each in done if each.state in ("ok", "cached")}
+        kept_by_git = [
+            out.path for s in self._chosen.stages if s.address in ran for out in s.outs if not out.spec.cache
+        ]
+        kept_by_git = [path for path in kept_by_git if (self._repo.root / path).exists()]
+        ignored = self._repo.git.ignored(kept_by_git)
+        for_git = [*changed, *sorted(ledger.ignored), *(path for path in kept_by_git if path not in ignored)]
+        stages = [self._explained(each, outlook) for each, outlook in zip(done, outlooks, strict=True)]
+        return ReproResult(
+            stages=tuple(stages),
+            lockfiles=changed,
+            unstaged=tuple(for_git),
+            untracked=unknown_files(
+                self._repo, self._chosen.stages, [dep.path for s in self._chosen.stages for dep in s.deps]
+            )
+            if ran
+            else (),
+            explain=self._options.explain,
+            warnings=tuple(self._warnings),
+        )
+
+    def _explained(self, run: StageRun, outlook: Outlook) -> StageRun:
+        if not self._options.explain:
+            return run
+        found = run.reasons or outlook.reasons
+        return replace(run, reasons=tuple(explained(reason, self._work.cache) for reason in found))
+
+    def _told(self, outlook: Outlook) -> StageRun:
+        state = {"stale": "would run", "after": "may run", "frozen": "frozen"}.get(outlook.state, "up to date")
+        found = tuple(explained(reason, self._work.cache) for reason in outlook.reasons)
+        return StageRun(stage=outlook.stage.address, state=state, reasons=found)  # type: ignore[arg-type]  # the values are literals
+
+    def _evaluator(self, locks: Locks) -> Evaluator:
+        return Evaluator(self._contents, self._params, self._surroundings, locks.current)
+
+    def _survey(self, evaluator: Evaluator) -> list[Outlook]:
+        chosen = [each.address for each in self._chosen.stages]
+        return survey(self._graph, evaluator, chosen, force=self._forced)
+
+    def _require_commands(self, outlooks: Sequence[Outlook]) -> None:
+        made = [out.path for each in self._graph.stages for out in each.outs]
+        for outlook in outlooks:
+            if outlook.runs:
+                environ = self._surroundings.environ_of(outlook.stage)
+                require_command(outlook.stage, self._repo.root, environ, made)

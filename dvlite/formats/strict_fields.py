@@ -1,0 +1,137 @@
+"""Checks of the fields of JSON objects from anyone, declared as a table: for the formats that have many of them.
+
+A check returns the value as it is kept, or raises ValueError with the rest of the sentence "'field' ...". Knows no format.
+"""
+# ruff: noqa: TRY004  # every check raises ValueError, whatever is wrong, so that one place words it
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import MISSING, fields
+from typing import Any
+
+Check = Callable[[Any], Any]
+Table = Mapping[str, tuple[Check, bool]]  # a field's check, and whether the field has to be there
+
+
+def filled(body: Mapping[str, Any], checks: Table) -> dict[str, Any]:
+    """Returns the known fields of a mapping, checked; those that are absent are left to their defaults."""
+    found = {}
+    for key, (check, required) in checks.items():
+        value = body.get(key, MISSING)
+        if value is not MISSING:
+            try:
+                found[key] = check(value)
+            except ValueError as error:
+                raise ValueError(f"'{key}' {error}") from None
+        elif required:
+            raise ValueError(f"'{key}' is missing")
+    return found
+
+
+def table(cls: type, **checks: Check) -> Table:
+    """Returns the checks of a dataclass, each with whether the field has to be there."""
+    needed = {item.name: item.default is MISSING and item.default_factory is MISSING for item in fields(cls)}
+    return {key: (checks[key], required) for key, required in needed.items()}
+
+
+def text(most: int) -> Check:
+    """Accepts a text of at most so many characters."""
+
+    def check(value: Any) -> Any:
+        if not isinstance(value, str) or len(value) > most:
+            raise ValueError(f"is not a text of at most {most} characters")
+        return value
+
+    return check
+
+
+def matching(pattern: re.Pattern[str], what: str) -> Check:
+    """Accepts a text of this pattern; `what` says it in words."""
+
+    def check(value: Any) -> Any:
+        if not isinstance(value, str) or pattern.fullmatch(value) is None:
+            raise ValueError(f"is not {what}")
+        return value
+
+    return check
+
+
+def one_of(*values: str) -> Check:
+    """Accepts one of these texts."""
+
+    def check(value: Any) -> Any:
+        if value not in values:
+            raise ValueError(f"is not one of {', '.join(values)}")
+        return value
+
+    return check
+
+
+def number(least: int, most: int, *kinds: type) -> Check:
+    """Accepts a number of one of these types (a truth value is none) in a range."""
+
+    def check(value: Any) -> Any:
+        if type(value) not in kinds or not least <= value <= most:
+            raise ValueError("is not a number that it can be")
+        return value
+
+    return check
+
+
+def truth(value: Any) -> Any:
+    """Accepts true or false."""
+    if value is not True and value is not False:
+        raise ValueError("is not true or false")
+    return value
+
+
+def or_none(check: Check) -> Check:
+    """Accepts null, or what another check says."""
+    return lambda value: None if value is None else check(value)
+
+
+def each(check: Check) -> Check:
+    """Accepts a list, kept as a tuple of what another check says of each item."""
+
+    def check_all(value: Any) -> Any:
+        if not isinstance(value, list):
+            raise ValueError("is not a list")
+        return tuple([check(item) for item in value])
+
+    return check_all
+
+
+def mapping(check: Check) -> Check:
+    """Accepts an object with any keys; another check looks at each value."""
+
+    def check_all(value: Any) -> Any:
+        if not isinstance(value, dict):
+            raise ValueError("is not a mapping")
+        for item in value.values():
+            check(item)
+        return value
+
+    return check_all
+
+
+def an_object(cls: Callable[..., Any], checks: Table) -> Check:
+    """Accepts an object with known fields, kept as what `cls` makes of them."""
+
+    def check(value: Any) -> Any:
+        if not isinstance(value, dict):
+            raise ValueError("is not an object")
+        try:
+            return cls(**filled(value, checks))
+        except ValueError as error:
+            raise ValueError(f"is wrong: {error}") from None
+
+    return check
+
+
+def scalar(value: Any) -> Any:
+    """Accepts no list and no object."""
+    if isinstance(value, (list, dict)):
+        raise ValueError("holds more than a number or a text")
+    return value

@@ -1,0 +1,170 @@
+"""Run records to and from a remote: batches `runs/<project>/<64 hex>`, write-once and merged when they are many.
+
+Safe without locks: records are only added, a batch's name is never used twice, and whoever merges deletes exactly the batches whose
+records its acknowledged PUT holds. So the union of all records on the remote never shrinks, whoever pushes at the same time and
+wherever a push dies. What cannot be read is named, and neither merged nor deleted. Knows no data: logs and outputs are pushed by others.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from functools import partial
+
+from dvlite.errors import FormatError, ObjectCorrupt, RemoteError
+from dvlite.lineage.index import open_index
+from dvlite.lineage.records import Records, hex_of, nonces
+from dvlite.oid import Digest, Oid, digest_run
+from dvlite.store import batch
+from dvlite.store.connection import Remote
+from dvlite.store.objects import Entry, ObjectAbsent
+
+SMALL_BYTES = 4 << 20  # stored
+MOST_SMALL = 16
+_SMALL_RAW_BYTES = (
+    16 << 20
+)  # well below the size at which a writer begins another batch: what was merged once is not merged again
+_MOST_LOOKS = 8
+_ONE_BY_ONE = 1000  # so many records are looked up each for itself; of more, everything is read
+_NAME = re.compile(r"runs/[0-9a-f]{32}/([0-9a-f]{64})")
+
+
+@dataclass(frozen=True, slots=True)
+class Look:
+    """What a remote lacks of a project's records: those in `unsent`; `listed` are its batches that are here too (name -> stored bytes)."""
+
+    listed: dict[str, int]
+    unsent: tuple[Oid, ...]
+
+
+def receive(remote: Remote, records: Records, project: str | None) -> int:
+    """Fetches the batches of a project (None: of all) that are not here; returns how many records are new here. One LIST, and a GET each."""
+    before = records.batches()
+    listed = _fetched(remote, records, project)
+    if records.batches() == before:
+        return 0
+    with open_index(records) as index:
+        new = index.only_in(listed.keys() - before)
+        merged = index.redundant(listed)
+    if merged:
+        records.drop_batches(merged)
+    return new
+
+
+def look(remote: Remote, records: Records, project: str) -> Look:
+    """Fetches what is not here, and compares."""
+    listed = _fetched(remote, records, project)
+    with open_index(records) as index:
+        return Look(listed, tuple(index.not_in(listed, project)))
+
+
+def send(remote: Remote, records: Records, project: str, found: Look | None = None) -> tuple[Oid, ...]:
+    """Uploads what the remote lacks as one batch (several, if they are very many), and merges batches if they are many.
+
+    `found` is what `look` returned, if the caller had to upload the logs of these runs first. Returns the records that were sent.
+    """
+    found = found or look(remote, records, project)
+    listed = dict(found.listed)
+    for made in batch.encode(_bytes_of(records, found.unsent), nonces()):
+        _publish(remote, records, project, made)
+        listed[made.name] = len(made.data)
+    _merge(remote, records, project, listed)
+    if found.unsent:
+        records.drop_loose([hex_of(oid) for oid in found.unsent])
+    return found.unsent
+
+
+def _publish(remote: Remote, records: Records, project: str, made: batch.Batch) -> None:
+    remote.put(f"{batch.FOLDER}{project}/{made.name}", made.data)
+    records.adopt(made.name, made.data)
+
+
+def _bytes_of(records: Records, wanted: Sequence[Oid]) -> Iterator[bytes]:
+    if len(wanted) > _ONE_BY_ONE:
+        chosen = frozenset(wanted)
+        yield from (data for oid, data in records if oid in chosen)
+    elif wanted:
+        with open_index(records) as index:
+            yield from (data for oid in wanted if (data := index.read_bytes(oid)) is not None)
+
+
+def _fetched(remote: Remote, records: Records, project: str | None) -> dict[str, int]:
+    """Fetches the batches that are not here; returns those of a fresh listing that are now, with their stored bytes."""
+    prefix = batch.FOLDER if project is None else f"{batch.FOLDER}{project}/"
+    unusable: set[str] = set()
+    for _ in range(_MOST_LOOKS):
+        listing = {
+            match[1]: entry for entry in remote.store.list(prefix).entries if (match := _NAME.fullmatch(entry.name))
+        }
+        here = records.batches()
+        wanted = [name for name in listing if name not in here and name not in unusable]
+        if wanted:
+            records.progress.start("fetching run records", total_bytes=sum(listing[name].size_bytes for name in wanted))
+        kept = remote.each(partial(_fetch, remote, records, listing, unusable), wanted)
+        records.progress.finish()
+        if all(kept):
+            here = records.batches()
+            return {name: entry.size_bytes for name, entry in listing.items() if name in here}
+    raise RemoteError(
+        f"the run records on {remote.store.label} changed each time that they were listed", hint="run the command again"
+    )
+
+
+def _fetch(remote: Remote, records: Records, listing: dict[str, Entry], unusable: set[str], name: str) -> bool:
+    """Fetches one batch; returns False if it is gone: its records are in one that a new listing shows."""
+    entry = listing[name]
+    where = f"{entry.name} on {remote.store.label}"
+    try:
+        if entry.size_bytes > batch.MAX_BYTES:
+            raise ObjectCorrupt(f"{where} is larger than a batch of run records may be")
+        data = remote.get(entry.name, end=batch.MAX_BYTES + 1)
+        if batch.name_of(data) != name:
+            raise ObjectCorrupt(f"{where} is damaged: its bytes are not the ones that its name promises")
+        for _ in batch.decode(data, where):
+            pass
+    except ObjectAbsent:
+        return False
+    except (ObjectCorrupt, FormatError) as error:
+        unusable.add(name)
+        records.progress.warn(f"{error.message}; the run records in it are left out")
+        return True
+    records.adopt(name, data)
+    records.progress.advance(size_bytes=len(data))
+    return True
+
+
+def _merge(remote: Remote, records: Records, project: str, listed: dict[str, int]) -> None:
+    """Makes one batch of many small ones, then deletes exactly those."""
+    small = sorted(name for name, size in listed.items() if size < SMALL_BYTES)
+    if len(small) > MOST_SMALL:
+        small = [name for name in small if _is_small(records, name)]
+    if len(small) <= MOST_SMALL:
+        return
+    records.progress.start("merging run records")
+    covered: list[str] = []
+    for done in list(batch.encode(_union(records, small, covered), nonces())):
+        _publish(remote, records, project, done)
+    remote.store.delete([f"{batch.FOLDER}{project}/{name}" for name in covered])
+    records.drop_batches(covered)
+    records.progress.finish()
+
+
+def _is_small(records: Records, name: str) -> bool:
+    data = records.read_batch(name)
+    return data is not None and batch.raw_size(data, name[:8]) < _SMALL_RAW_BYTES
+
+
+def _union(records: Records, names: Sequence[str], covered: list[str]) -> Iterator[bytes]:
+    """Yields every record of some batches once, those included that this dvlite does not know; `covered` gets the batches read whole."""
+    seen: set[Digest] = set()
+    for name in names:
+        data = records.read_batch(name)
+        if data is None:
+            continue
+        for line in list(batch.decode(data, f"run batch {name[:8]}")):
+            digest = digest_run(line.data)
+            if digest not in seen:
+                seen.add(digest)
+                yield line.data
+        covered.append(name)

@@ -1,0 +1,123 @@
+"""What git's history says of runs and versions: the commit that first named each. One walk answers for all that is asked together."""
+
+from __future__ import annotations
+
+import datetime as dt
+import os
+import re
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+from dvlite.errors import FormatError
+from dvlite.formats import lockfile, pointer
+from dvlite.formats.pointer import SUFFIX, Pointer
+from dvlite.git import Git
+from dvlite.git_output import is_lockfile
+from dvlite.layers import read_regular
+from dvlite.oid import Oid
+from dvlite.repo import Repo
+from dvlite.results.lineage import LineageCommit
+
+_ASK_AT_ONCE = 500  # paths in one command line
+_RUN = re.compile(rb"^    run: (run:[0-9a-f]{64})$", re.MULTILINE)
+
+
+@dataclass(frozen=True, slots=True)
+class Named:
+    """A version of a tracked path as a pointer file named it, and the commit that was the first to."""
+
+    path: str
+    pointer: Pointer
+    commit: str
+
+
+class History:
+    """Every version that the pointer files of any commit name, and every run that the lockfiles name, each with its first commit."""
+
+    def __init__(self, repo: Repo) -> None:
+        self._repo = repo
+        self._found: dict[tuple[str, str], str] | None = None
+        self._runs: dict[Oid, str] | None = None
+        self._versions: list[Named] | None = None
+
+    def commit_of_run(self, run: Oid) -> str | None:
+        """Returns the first commit whose lockfile names a run."""
+        if self._runs is None:
+            self._runs = {}
+            commits = {blob: commit for (blob, name), commit in self._changes().items() if is_lockfile(name)}
+            for blob, data in self._repo.git.each_blob(dict.fromkeys(commits, lockfile.LIMIT_BYTES)):
+                for found in _RUN.findall(data):  # from the newest on: what stays is the first commit
+                    self._runs[Oid(found.decode())] = commits[blob]
+        return self._runs.get(run)
+
+    def version(self, oid: Oid) -> Named | None:
+        """Returns the first version of a pointer file that names this content."""
+        return next((named for named in reversed(self.versions()) if named.pointer.oid == oid), None)
+
+    def versions(self) -> list[Named]:
+        """Returns all content that pointer files ever named, newest first, once for each path."""
+        if self._versions is None:
+            names: dict[str, list[str]] = {}
+            for blob, name in self._changes():
+                if not is_lockfile(name):
+                    names.setdefault(blob, []).append(name)
+            self._versions = []
+            for blob, data in self._repo.git.each_blob(dict.fromkeys(names, pointer.LIMIT_BYTES)):
+                try:
+                    found = pointer.parse(data, names[blob][0])
+                except FormatError:  # whoever checks that commit out is told
+                    continue
+                for name in names[blob]:
+                    commit = self._changes()[blob, name]
+                    self._versions.append(Named(name.removesuffix(SUFFIX), found, commit))
+        return self._versions
+
+    def _changes(self) -> dict[tuple[str, str], str]:
+        """Returns each version of a pointer file or lockfile (blob and name), newest first, with the first commit that has it."""
+        if self._found is None:
+            self._found = {}
+            revisions = ["--all"] if self._repo.git.head() is None else ["--all", "HEAD"]
+            for change in self._repo.git.pointer_changes(*revisions, every=True):
+                if change.blob is not None:
+                    self._found[change.blob, change.path] = change.commit
+        return self._found
+
+
+def locked_now(repo: Repo) -> set[Oid]:
+    """Returns the runs that the lockfiles on disk name."""
+    found: set[Oid] = set()
+    for name in repo.lockfiles():
+        data = read_regular(repo.root / name, name, lockfile.LIMIT_BYTES) or b""
+        found.update(Oid(run.decode()) for run in _RUN.findall(data))
+    return found
+
+
+def described(git: Git | None, commits: Iterable[str]) -> dict[str, LineageCommit]:
+    """Returns commits as people know them; of those that git here does not have, the id is all there is."""
+    wanted = list(dict.fromkeys(commits))
+    known = {} if git is None else git.read_commits(wanted)
+    return {
+        name: LineageCommit(
+            commit=name, subject=known[name].subject, author=known[name].author, time=time_text(known[name].time)
+        )
+        if name in known
+        else LineageCommit(commit=name)
+        for name in wanted
+    }
+
+
+def time_text(seconds: int) -> str:
+    """Returns a time as results hold it: `2026-11-22T14:02:00Z`."""
+    return dt.datetime.fromtimestamp(seconds, dt.UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+def in_git(git: Git, commit: str, paths: Sequence[str]) -> set[str]:
+    """Returns those of `paths` that a commit has; none if the commit is not here."""
+    if not paths or not git.read_commits([commit]):
+        return set()
+    found: set[str] = set()
+    for at in range(0, len(paths), _ASK_AT_ONCE):
+        asked = paths[at : at + _ASK_AT_ONCE]
+        listed = git.run("ls-tree", "-z", "--name-only", "--full-tree", commit, "--", *asked)
+        found.update(os.fsdecode(name) for name in listed.split(b"\0") if name)
+    return found & set(paths)

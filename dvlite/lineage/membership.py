@@ -1,0 +1,205 @@
+"""Which directory versions hold some content, and what of a directory version runs know: answers from listings, node by node.
+
+Listings are read through a function that is given, and brought through another one where they are not at hand; what cannot be had is
+counted in `unread`, so that nobody takes "not found" for "not there". Knows no cache and no remote.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Container, Iterable, Iterator, Sequence
+from typing import Protocol
+
+from dvlite.errors import DvliteError, ObjectMissing
+from dvlite.formats import manifest
+from dvlite.formats.manifest import EMPTY_DIR, Branch, Entries, Entry, ReadNode, Tree
+from dvlite.lineage.graph import Thing
+from dvlite.oid import DIGEST_BYTES, FILE, MANIFEST, Digest, Oid, format_oid, parse_oid
+
+Bring = Callable[[Sequence[Digest]], None]  # makes the listings of these names readable, as far as they can be had
+
+
+class Known(Protocol):
+    """What runs and pointers know, as far as it is asked here; `sources.Sources` answers it."""
+
+    def directories(self) -> Iterable[Thing]:
+        """Returns the directories that runs or pointers name, once for each path, the likeliest first."""
+
+    def contents(self) -> Container[bytes]:
+        """Returns the digests of all files that runs began with or left."""
+
+    def paths(self, oid: Oid, *, made: bool) -> Container[str]:
+        """Returns under which paths runs began with this content, or with `made` left it."""
+
+
+class Membership:
+    """Answers for the directory versions that are known."""
+
+    def __init__(self, known: Known, read: ReadNode, *, bring: Bring | None = None) -> None:
+        self._known, self._read, self._bring = known, read, bring
+        self._paths: dict[str, dict[Oid, Thing]] | None = None
+        self._asked: set[Oid] = set()  # listings that were brought, or could not be
+        self._answers: dict[tuple[Oid, str], Oid | None] = {}
+        self.unread: set[Oid] = set()
+
+    def holders(self, thing: Thing) -> list[Thing]:
+        """Returns the known directories that have this content at this path."""
+        found = []
+        for folder in _folders_above(thing.path):
+            inner = thing.path[len(folder) + 1 :]
+            candidates = list(self._by_path().get(folder, {}).values())
+            self._have([known.oid for known in candidates])
+            found += [known for known in candidates if self._at(known.oid, inner, thing.oid) == thing.oid]
+        return found
+
+    def parts(self, thing: Thing, *, made: bool) -> list[Thing]:
+        """Returns what runs began with, or left, that lies in this directory as it is there."""
+        if not thing.oid.startswith(MANIFEST) or not thing.path:
+            return []
+        self._have([thing.oid])
+        found = list(self._folders_in(thing, made=made))
+        try:
+            found += self._files_in(thing, made=made)
+        except DvliteError:
+            self.unread.add(thing.oid)
+        return found
+
+    def _files_in(self, thing: Thing, *, made: bool) -> Iterator[Thing]:
+        contents = self._known.contents()
+        for leaf in manifest.leaves(parse_oid(thing.oid)[1], self._read):
+            for i, inner in enumerate(leaf.paths):
+                digest = leaf.digest(i)
+                if digest in contents and leaf.flags[i] != EMPTY_DIR:
+                    oid, path = format_oid(FILE, digest), f"{thing.path}/{os.fsdecode(inner)}"
+                    if path in self._known.paths(oid, made=made):
+                        yield Thing(oid, path, leaf.sizes[i])
+
+    def _folders_in(self, thing: Thing, *, made: bool) -> Iterator[Thing]:
+        start = thing.path + "/"
+        for path, versions in self._by_path().items():
+            for oid, part in versions.items() if path.startswith(start) else ():
+                if path in self._known.paths(oid, made=made) and self._at(thing.oid, path[len(start) :], oid) == oid:
+                    yield part
+
+    def entry(self, thing: Thing, inner: str) -> Thing | None:
+        """Returns the file or folder at a path inside a directory, or None for nothing; raises ObjectMissing without its listing."""
+        self._have([thing.oid])
+        root, path = parse_oid(thing.oid)[1], f"{thing.path}/{inner}"
+        found = manifest.find(root, os.fsencode(inner), self._read)
+        if found is not None and found.kind != EMPTY_DIR:
+            return Thing(format_oid(FILE, found.digest), path, found.size_bytes)
+        tree = self._folder(root, os.fsencode(inner))
+        return None if tree is None else Thing(format_oid(MANIFEST, tree.root), path, tree.size_bytes, tree.files)
+
+    def anywhere(self, oid: Oid) -> list[Thing]:
+        """Returns what known directories call this content, whatever its path: `data/images/a.jpg`, once for each path."""
+        kind, digest = parse_oid(oid)
+        if kind != FILE:
+            return []
+        known = [thing for things in self._by_path().values() for thing in things.values()]
+        self._have([thing.oid for thing in known])
+        found: dict[str, Thing] = {}
+        seen: dict[Digest, tuple[Entry, ...]] = {}
+        for thing in known:
+            for entry in self._entries_with(thing, digest, seen):
+                path = f"{thing.path}/{os.fsdecode(entry.path)}"
+                found.setdefault(path, Thing(oid, path, entry.size_bytes))
+        return list(found.values())
+
+    def can_read(self, oids: Sequence[Oid]) -> bool:
+        """Says whether listings can be read, having brought them if need be."""
+        self._have(oids)
+        return not self.unread.intersection(oids)
+
+    def _by_path(self) -> dict[str, dict[Oid, Thing]]:
+        if self._paths is None:
+            self._paths = {}
+            for thing in self._known.directories():
+                self._paths.setdefault(thing.path, {}).setdefault(thing.oid, thing)
+        return self._paths
+
+    def _have(self, oids: Iterable[Oid]) -> None:
+        """Brings listings that are not readable, all of them in one go, once."""
+        wanted = [oid for oid in dict.fromkeys(oids) if oid not in self._asked and oid.startswith(MANIFEST)]
+        self._asked.update(wanted)
+        missing = [oid for oid in wanted if not self._is_readable(oid)]
+        if missing and self._bring is not None:
+            self._bring([parse_oid(oid)[1] for oid in missing])
+            missing = [oid for oid in missing if not self._is_readable(oid)]
+        self.unread.update(missing)
+
+    def _is_readable(self, oid: Oid) -> bool:
+        """Says whether all nodes of a listing that the look-ups here need are there: the branches, and so most likely the rest."""
+        try:
+            node = manifest.decode(self._read(parse_oid(oid)[1]), parse_oid(oid)[1])
+            if isinstance(node, Branch):
+                self._read(node.digests[0])
+        except DvliteError:
+            return False
+        return True
+
+    def _at(self, root: Oid, inner: str, wanted: Oid) -> Oid | None:
+        """Returns what a listing has at a path: a file's oid, or that of a folder's own listing if such a one is wanted."""
+        key = (root, f"{wanted.partition(':')[0]}:{inner}")
+        if key not in self._answers:
+            try:
+                self._answers[key] = self._look(parse_oid(root)[1], os.fsencode(inner), wanted)
+            except DvliteError:  # a part of it is missing, or a stranger's listing is malformed
+                self.unread.add(root)
+                self._answers[key] = None
+        return self._answers[key]
+
+    def _look(self, root: Digest, inner: bytes, wanted: Oid) -> Oid | None:
+        if wanted.startswith(MANIFEST):
+            tree = self._folder(root, inner)
+            return None if tree is None else format_oid(MANIFEST, tree.root)
+        entry = manifest.find(root, inner, self._read)
+        return None if entry is None or entry.kind == EMPTY_DIR else format_oid(FILE, entry.digest)
+
+    def _folder(self, root: Digest, inner: bytes) -> Tree | None:
+        """Returns a folder inside a listing as a directory of its own."""
+        start = inner + b"/"
+        rows = [
+            Entry(path[len(start) :], leaf.flags[i], leaf.sizes[i], leaf.digest(i))
+            for leaf in manifest.leaves(root, self._read)
+            for i, path in enumerate(leaf.paths)
+            if path.startswith(start)
+        ]
+        return manifest.build(manifest.from_entries(rows)) if rows else None
+
+    def _entries_with(self, thing: Thing, digest: Digest, seen: dict[Digest, tuple[Entry, ...]]) -> Iterator[Entry]:
+        """Yields the entries of a listing that have this content; a node that many versions share is read once."""
+        waiting, visited = [parse_oid(thing.oid)[1]], set()
+        while waiting:
+            name = waiting.pop()
+            if name in visited:
+                continue
+            visited.add(name)
+            try:
+                if name not in seen:
+                    node = manifest.decode(self._read(name), name)
+                    if isinstance(node, Branch):
+                        waiting.extend(node.digests)
+                        continue
+                    seen[name] = tuple(_with(node, digest))
+            except ObjectMissing:
+                self.unread.add(thing.oid)
+                continue
+            except DvliteError:
+                continue
+            yield from seen[name]
+
+
+def _with(leaf: Entries, digest: Digest) -> Iterator[Entry]:
+    at = leaf.digests.find(digest)
+    while at >= 0:
+        if at % DIGEST_BYTES == 0 and leaf.flags[at // DIGEST_BYTES] != EMPTY_DIR:
+            yield leaf[at // DIGEST_BYTES]
+        at = leaf.digests.find(digest, at + 1)
+
+
+def _folders_above(path: str) -> Iterator[str]:
+    """Yields the folders above a path, the nearest first."""
+    while "/" in path:
+        path = path.rpartition("/")[0]
+        yield path

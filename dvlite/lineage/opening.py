@@ -1,0 +1,172 @@
+"""Opens what questions about lineage are asked of: the records of this clone, or those of a remote, with or without a clone around.
+
+Without a clone, records and listings are kept in the user's own cache, so that a second question costs one listing. A URL that the user
+typed is consent to go there; a name of a configured remote follows the rules of trust.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import sys
+import tempfile
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+
+from dvlite import layers, remotes
+from dvlite.connect import DEFAULT_JOBS, open_remote
+from dvlite.errors import DvliteError, FormatError, NotARepository, ObjectCorrupt, UsageError
+from dvlite.files import os_error
+from dvlite.formats.config import Config
+from dvlite.lineage.exchange import receive
+from dvlite.lineage.here import open_records
+from dvlite.lineage.index import Index, open_index
+from dvlite.lineage.records import Records
+from dvlite.lineage.search import Filters
+from dvlite.oid import Digest, digest_bytes
+from dvlite.progress import Progress
+from dvlite.repo import Repo
+from dvlite.store import download
+from dvlite.store.cache import Cache
+from dvlite.store.catalog import Catalog
+from dvlite.store.connection import Remote
+from dvlite.store.location import Location, parse_url
+from dvlite.store.remote import RetryBudget, open_store
+from dvlite.stores import open_cache, plain_cache
+
+_RECORDS = "runs"  # in the user's cache: a folder of records for each remote
+
+
+class World:
+    """What one question is asked of. `repo` is the clone whose history counts, `remote` where records and listings come from, if any."""
+
+    def __init__(
+        self, repo: Repo | None, index: Index, cache: Cache, remote: Remote | None, label: str, progress: Progress
+    ) -> None:
+        self.repo, self.index, self.cache, self.remote = repo, index, cache, remote
+        self.label, self.progress = label, progress
+        self._catalog: Catalog | None = None
+
+    @property
+    def catalog(self) -> Catalog | None:
+        """What the remote holds, looked at once, when it is needed."""
+        if self._catalog is None and self.remote is not None:
+            self._catalog = Catalog(self.remote).look()
+        return self._catalog
+
+    def count_runs(self) -> int:
+        """Returns how many runs are known here."""
+        return len(self.index.find(Filters()))
+
+    def bring(self, listings: list[Digest]) -> None:
+        """Fetches listings from the remote; those that it does not have stay away."""
+        if self.catalog is not None:
+            self.cache.create()
+            self.progress.start(f"reading listings on {self.label}")
+            for name in listings:
+                with contextlib.suppress(
+                    ObjectCorrupt, FormatError
+                ):  # a stranger's: it holds nothing that could be said
+                    download.fetch_nodes(self.catalog, self.cache, [name])
+            self.progress.finish()
+
+
+@contextlib.contextmanager
+def opened(repo: Repo | None, remote: str | None, environ: Mapping[str, str], progress: Progress) -> Iterator[World]:
+    """Opens the records of the clone, or of a remote given by name or URL; the latter works without a clone.
+
+    Raises NotARepository without either, UsageError for a remote that there is not, Untrusted for one that was not approved.
+    """
+    if remote is None:
+        if repo is None:
+            raise NotARepository(
+                "this is not a clone that uses dvlite, and no remote is given",
+                hint="ask a remote: --remote s3://BUCKET/PREFIX   or   --remote /a/folder",
+            )
+        records = open_records(repo, progress)
+        with open_index(records) as index:
+            yield World(repo, index, open_cache(repo), None, "this clone", progress)
+        return
+    name = None if repo is None else _configured(repo, remote)
+    if repo is not None and name is not None:
+        _, connection = open_remote(repo, open_cache(repo), name, None)
+        with connection:
+            records = open_records(repo, progress)
+            yield from _received(repo, connection, records, repo.config.project, progress)
+        return
+    location = parse_url(remote, Path.cwd())
+    with _users_cache(environ) as cache, _connected(location, cache, environ) as connection:
+        records = Records(cache.folder / _RECORDS / connection.folder.name, progress)
+        yield from _received(None, connection, records, None, progress)
+
+
+def _received(
+    repo: Repo | None, connection: Remote, records: Records, project: str | None, progress: Progress
+) -> Iterator[World]:
+    label = connection.store.label
+    progress.start(f"reading the runs on {label}")
+    receive(connection, records, project)
+    progress.finish()
+    with open_index(records) as index:
+        world = World(repo, index, connection.cache, connection, label, progress)
+        if not world.count_runs() and world.catalog is not None and world.catalog.config is None:
+            raise UsageError(
+                f"there is no dvlite remote at {label}", hint="see which one the data is on: dvlite remote list"
+            )
+        yield world
+
+
+def _configured(repo: Repo, text: str) -> str | None:
+    """Returns the name of the remote that a name or URL means here; None for a place that is not configured."""
+    names = repo.config.remote_names()
+    if text in names:
+        return text
+    if not _is_place(text):
+        remotes.configured(repo.config, text)  # says which names there are
+    location = parse_url(text, repo.cwd)
+    return _with_location(repo.config, location, repo.root)
+
+
+def _is_place(text: str) -> bool:
+    return "/" in text or ":" in text or os.path.isdir(text)
+
+
+def _with_location(config: Config, location: Location, root: Path) -> str | None:
+    for name in config.remote_names():
+        with contextlib.suppress(DvliteError):
+            if remotes.resolve(remotes.configured(config, name), root)[0].text == location.text:
+                return name
+    return None
+
+
+@contextlib.contextmanager
+def _connected(location: Location, cache: Cache, environ: Mapping[str, str]) -> Iterator[Remote]:
+    """Opens a place; the options are those that the user's own config has for it."""
+    config = layers.load(None, environ)
+    name = _with_location(config, location, Path("/"))
+    options = {} if name is None else remotes.resolve(remotes.configured(config, name), Path("/"))[1]
+    key = digest_bytes(f"{location.text}\n{options.get('endpoint_url', '')}".encode()).hex()[:32]
+    jobs = config.jobs or DEFAULT_JOBS
+    store = open_store(location, options, budget=RetryBudget(config.retry_seconds), connections=jobs)
+    with Remote(store, cache, key, jobs=jobs) as connection:
+        yield connection
+
+
+@contextlib.contextmanager
+def _users_cache(environ: Mapping[str, str]) -> Iterator[Cache]:
+    """Yields the user's cache for what belongs to no clone, in this platform's place; a temporary one where there is none."""
+    home, xdg = environ.get("HOME", ""), environ.get("XDG_CACHE_HOME", "")
+    folder = Path(home) / ("Library/Caches" if sys.platform == "darwin" else ".cache") if os.path.isabs(home) else None
+    folder = Path(xdg) if os.path.isabs(xdg) else folder
+    if folder is not None:
+        with contextlib.suppress(OSError):
+            (folder / "dvlite").mkdir(parents=True, exist_ok=True)
+            if os.access(folder / "dvlite", os.W_OK):
+                yield plain_cache(folder / "dvlite")
+                return
+    try:
+        temporary = tempfile.TemporaryDirectory(prefix="dvlite-")
+    except OSError as error:
+        raise os_error(error, "make a folder in", tempfile.gettempdir()) from error
+    with temporary as made:
+        yield plain_cache(Path(made))

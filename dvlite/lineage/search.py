@@ -1,0 +1,162 @@
+"""Which runs are looked for: filters as people give them, and the SQL that finds the runs. Pure: runs no query.
+
+Numbers of records sort by time (see `rows`), so the newest runs that match are found from the end, without sorting.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from dvlite.errors import UsageError
+from dvlite.files import quote
+from dvlite.lineage.rows import number_at, stored_text, stored_value
+
+FEW = 5000  # matches of one condition that are looked up rather than met on the way through the newest runs
+_CONDITION = re.compile(r"([^=<>!]+)(>=|<=|!=|==|=|>|<)(.*)", re.DOTALL)
+_RUNS_WITH = "SELECT kv.run FROM kv WHERE kv.name IN"
+_HIGHEST = 9e999  # above every number; all texts sort after it
+
+
+@dataclass(frozen=True, slots=True)
+class Condition:
+    """What a value has to be. `space` is `param`, `metric` or `env`; `operator` one of = != < <= > >=."""
+
+    space: str
+    key: str
+    operator: str
+    value: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Filters:
+    """What runs have to be, all of it. Tags with `!` must be absent; `commit` is the start of one; times are unix milliseconds.
+
+    `stage` is a name, or `folder:name` for that of one pipeline file.
+    """
+
+    stage: str | None = None
+    statuses: Sequence[str] = ()
+    tags: Sequence[str] = ()
+    conditions: Sequence[Condition] = ()
+    since_ms: int | None = None
+    until_ms: int | None = None
+    commit: str | None = None
+    limit: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """A piece of SQL with its arguments."""
+
+    sql: str
+    arguments: tuple[Any, ...] = ()
+
+
+def condition(space: str, text: str) -> Condition:
+    """Reads `lr=0.01`, `acc>0.9`; raises UsageError for anything else."""
+    match = _CONDITION.fullmatch(text)
+    if match is None or not match[1].strip():
+        raise UsageError(
+            f"{quote(text)} compares nothing", hint=f"for example --{space} lr=0.01   or   --{space} 'acc>=0.9'"
+        )
+    operator = "=" if match[2] == "==" else match[2]
+    found = Condition(space, match[1].strip(), operator, match[3].strip())
+    if operator not in {"=", "!="} and _number(found.value) is None:
+        raise UsageError(f"{quote(text)} compares with something that is no number", hint="use = or != for texts")
+    return found
+
+
+def stage_parts(stage: str) -> list[Part]:
+    """Returns what the runs of a stage have in common."""
+    folder, _, name = stage.rpartition(":")
+    parts = [Part("run.stage = ?", (name,))]
+    if folder:
+        parts.append(Part("run.file = ?", (stored_text(f"{folder}/dvlite.yaml"),)))
+    return parts
+
+
+def parts(filters: Filters, keys: Callable[[str, str], list[int]], count: Callable[[Part, int], int]) -> list[Part]:
+    """Returns what has to be true of a row of `run`; `keys` are the numbers of a key as people write it, `count` counts rows up to a bound."""
+    found = [] if filters.stage is None else stage_parts(filters.stage)
+    if filters.statuses:
+        found.append(Part(f"run.status IN ({marks(filters.statuses)})", tuple(filters.statuses)))
+    if filters.since_ms is not None:
+        found.append(Part("run.id >= ?", (number_at(filters.since_ms),)))
+    if filters.until_ms is not None:
+        found.append(Part("run.id < ?", (number_at(filters.until_ms),)))
+    if filters.commit is not None:
+        found.append(_commit(filters.commit))
+    found += [_tag(tag) for tag in filters.tags]
+    for wanted in filters.conditions:
+        matching = _matching(wanted, keys(wanted.space, wanted.key))
+        if count(matching, FEW + 1) <= FEW:
+            found.append(Part(f"run.id IN ({matching.sql})", matching.arguments))
+        else:
+            found.append(Part(f"EXISTS ({matching.sql} AND kv.run = run.id)", matching.arguments))
+    return found
+
+
+def joined(wanted: Sequence[Part]) -> tuple[str, tuple[Any, ...]]:
+    """Returns the WHERE of a query and its arguments."""
+    if not wanted:
+        return "", ()
+    return "WHERE " + " AND ".join(part.sql for part in wanted), tuple(v for part in wanted for v in part.arguments)
+
+
+def marks(values: Sequence[Any]) -> str:
+    """Returns the places of so many arguments in a query."""
+    return ",".join("?" * len(values))
+
+
+def prefix_bounds(digits: str) -> tuple[bytes, bytes]:
+    """Returns the least and the greatest 32 bytes whose hex digits start so."""
+    return bytes.fromhex(digits.ljust(64, "0")), bytes.fromhex(digits.ljust(64, "f"))
+
+
+def _matching(wanted: Condition, keys: list[int]) -> Part:
+    names = ",".join(map(str, keys)) or "NULL"
+    if wanted.operator in {"=", "!="}:
+        same = _same(wanted.value)
+        negation = "NOT " if wanted.operator == "!=" else ""
+        return Part(f"{_RUNS_WITH} ({names}) AND kv.v {negation}IN ({marks(same)})", same)
+    bound = _number(wanted.value)
+    low = "kv.v <= ?" if wanted.operator.startswith(">") else "kv.v >= ?"
+    other = _HIGHEST if wanted.operator.startswith(">") else -_HIGHEST
+    return Part(f"{_RUNS_WITH} ({names}) AND kv.v {wanted.operator} ? AND {low}", (bound, other))
+
+
+def _same(text: str) -> tuple[Any, ...]:
+    """Returns what a value may be that people write so: the number, the word `true`, or the text."""
+    value = _number(text)
+    words = [text] if text in {"true", "false", "null"} else []
+    return (*([] if value is None else [value]), *words, stored_value(text))
+
+
+def _number(text: str) -> float | None:
+    try:
+        value = float(text)
+    except ValueError:
+        return None
+    return None if value != value else value  # noqa: PLR0124  # nothing compares with NaN
+
+
+def _tag(tag: str) -> Part:
+    name = tag.removeprefix("!")
+    sql = (
+        "SELECT record.id FROM note JOIN record ON record.digest = note.run WHERE note.op = 'tag' AND note.value = ? AND NOT EXISTS"
+        " (SELECT 1 FROM note later WHERE later.run = note.run AND later.op = 'untag' AND later.value = note.value"
+        " AND (later.time, later.id) > (note.time, note.id))"
+    )
+    return Part(f"run.id {'NOT ' if tag.startswith('!') else ''}IN ({sql})", (stored_text(name),))
+
+
+def _commit(digits: str) -> Part:
+    low, high = digits, digits + "g"  # past every hex digit
+    sql = (
+        "SELECT id FROM run WHERE code >= ? AND code < ? UNION SELECT record.id FROM note JOIN record ON record.digest = note.run"
+        " WHERE note.op = 'commit' AND note.value >= ? AND note.value < ?"
+    )
+    return Part(f"run.id IN ({sql})", (low, high, low, high))

@@ -1,0 +1,281 @@
+"""What a path of the workspace holds now: dependencies and outputs of stages, hashed, each once.
+
+Where data is not here, what its pointer or lockfile says takes its place, so that a clone without data can tell what is out of date.
+Reads files and writes the stat index; stores nothing.
+"""
+
+from __future__ import annotations
+
+import glob
+import os
+import posixpath
+import stat
+from collections.abc import Iterable
+from pathlib import Path
+
+from dvlite.errors import FileChanged, UsageError
+from dvlite.files import os_error, quote
+from dvlite.formats import manifest
+from dvlite.formats.lockfile import Locked
+from dvlite.formats.manifest import EMPTY_DIR, EXECUTABLE, SYMLINK, Entries
+from dvlite.formats.pointer import Pointer
+from dvlite.oid import FILE, MANIFEST, digest_bytes, format_oid
+from dvlite.repo import Tracked
+from dvlite.workspace import sparse
+from dvlite.workspace.identify import HashOnly
+from dvlite.workspace.listings import with_listings
+from dvlite.workspace.scan import Scan, selected_scan
+from dvlite.workspace.tracked import NO_VERSION, Workspace, entries_of
+
+_SMALL_BYTES = 1 << 20
+_TRIES = 3
+
+
+class Contents:
+    """Looks at paths of one workspace; remembers what it saw until it is told to forget."""
+
+    def __init__(self, work: Workspace, tracked: Iterable[Tracked], *, fetches: bool = True) -> None:
+        self._work = work
+        self._tracked: dict[str, Pointer] = {item.path: item.pointer for item in tracked}
+        self._fetches = fetches  # listings that the cache lacks, from the default remote
+        self._seen: dict[str, Locked | None] = {}
+        self._visible: dict[str, frozenset[bytes]] = {}
+
+    def note_output(self, path: str, found: Locked) -> None:
+        """Records what an output is, as the stage that made it left it."""
+        self._tracked[path] = found.pointer()
+        self.forget([path])
+
+    def forget(self, paths: Iterable[str]) -> None:
+        """Looks again at these paths, and at what is inside or around them, when asked next."""
+        gone = set(paths)
+        for seen in list(self._seen):
+            if any(
+                seen == path or seen.startswith(path + "/") or path.startswith(seen + "/") or not seen for path in gone
+            ):
+                del self._seen[seen]
+
+    def has(self, path: str) -> bool:
+        """Says whether something is on disk."""
+        return os.path.lexists(self._work.repo.root / path)
+
+    def here(self, path: str) -> Locked | None:
+        """Returns what is on disk, or None for nothing."""
+        if path not in self._seen:
+            self._seen[path] = self._look(path)
+        return self._seen[path]
+
+    def expected(self, path: str) -> Locked | None:
+        """Returns what is on disk or, where nothing is, what a pointer or lockfile says belongs there; None if nobody knows."""
+        found = self.here(path)
+        return found if found is not None else self._said(path)
+
+    def tracked(self, path: str) -> Locked | None:
+        """Returns what a pointer or lockfile says of exactly this path, whatever is on disk."""
+        known = self._tracked.get(path)
+        return None if known is None else as_output(path, known)
+
+    def matches(self, pattern: str) -> list[str]:
+        """Returns the paths that a dependency stands for, sorted; a pattern counts files and folders, `**` files only."""
+        if not sparse.is_glob(pattern) or self.has(pattern):
+            return [pattern]
+        root = self._work.repo.root
+        deep = "**" in pattern
+        found = {
+            path
+            for path in glob.iglob(pattern, root_dir=root, recursive=True, include_hidden=False)
+            if not (deep and (root / path).is_dir()) and posixpath.basename(path) not in _LEFT_OUT
+        }
+        chosen = sparse.selector([pattern])
+        absent = [path for path in self._tracked if not self.has(path)]
+        found.update(path for path in absent if chosen(os.fsencode(path)))
+        for path in absent:
+            if pattern.startswith(path + "/") and self._tracked[path].kind == "directory":
+                inner = (f"{path}/{os.fsdecode(name)}" for name in self._listing(path).paths)
+                found.update(name for name in inner if chosen(os.fsencode(name)))
+        return sorted(path for path in found if not path.endswith((".dvlite", "/dvlite.lock")))
+
+    # -- on disk
+
+    def _look(self, path: str) -> Locked | None:
+        location = self._work.repo.root / path
+        try:
+            status = os.lstat(location)
+            if stat.S_ISLNK(status.st_mode) and path not in self._tracked:
+                return self._linked(path, location)
+        except (FileNotFoundError, NotADirectoryError):
+            return None
+        except OSError as error:
+            raise os_error(error, "read", path) from error
+        if stat.S_ISREG(status.st_mode) and status.st_size <= _SMALL_BYTES:
+            return _small(path, location)
+        found = self._work.scan(path)
+        if found is None:
+            return None
+        if found.paths != [b""]:
+            found = self._counted(path, found)
+        return self._identified(path, found)
+
+    def _linked(self, path: str, location: Path) -> Locked | None:
+        """A link to a file stands for the file; one to a folder would need a place of its own."""
+        if not location.exists():
+            return None
+        if not location.is_file():
+            raise UsageError(
+                f"cannot depend on {quote(path)}: it is a symbolic link to a folder",
+                hint="name the folder itself, or dvlite add it",
+            )
+        return _small(path, location)
+
+    def _identified(self, path: str, found: Scan) -> Locked:
+        work = self._work
+        vouched = work.vouched(path, found)
+        if found.paths == [b""]:
+            if found.flags[0] == SYMLINK:
+                raise UsageError(f"cannot use {quote(path)}: it is a symbolic link", hint="replace it by the file")
+            executable = bool(found.flags[0] & EXECUTABLE)
+            if vouched is not None:
+                return Locked(path, format_oid(FILE, vouched), found.sizes[0], executable=executable)
+            have = work.identify(path, found, HashOnly())
+            work.remember(path, have.digest(0), have.scan, have.digests, have.racy)
+            return Locked(path, format_oid(FILE, have.digest(0)), have.scan.sizes[0], executable=executable)
+        known = self._tracked.get(path)
+        if vouched is not None and known is not None and vouched == known.digest:
+            return Locked(path, known.oid, known.size_bytes, known.files)
+        if path in work.sparse:
+            raise UsageError(
+                f"only a part of {quote(path)} is here, and it was changed",
+                hint=f"dvlite pull {path}   brings all of it",
+            )
+        if vouched is not None:
+            return Locked(path, format_oid(MANIFEST, vouched), _size(found), _files(found))
+        have = work.identify(path, found, HashOnly())
+        tree = manifest.build(have.entries())
+        if have.read_files or known is None:
+            work.remember(path, tree.root if known is None else NO_VERSION, have.scan, have.digests, have.racy)
+        return Locked(path, format_oid(MANIFEST, tree.root), tree.size_bytes, tree.files)
+
+    def _counted(self, path: str, found: Scan) -> Scan:
+        """Leaves out what git ignores, in a folder that is git's; tracked data in it counts."""
+        if self._is_data(path):
+            return found
+        if path not in self._visible:
+            arguments = (
+                "ls-files",
+                "--cached",
+                "--others",
+                "--exclude-standard",
+                "-z",
+                "--",
+                f":(literal){path}" if path else ".",
+            )
+            prefix = len(os.fsencode(path)) + 1 if path else 0
+            self._visible[path] = frozenset(
+                name[prefix:] for name in self._work.repo.git.run(*arguments).split(b"\0") if name
+            )
+        visible = self._visible[path]
+        start = f"{path}/" if path else ""
+        inside = [os.fsencode(data[len(start) :]) for data in self._tracked if data.startswith(start)]
+        folders = tuple(name + b"/" for name in inside)
+        data = frozenset(inside)
+        return selected_scan(
+            found, lambda name: (name in visible or name in data or name.startswith(folders)) and not _is_own(name)
+        )
+
+    def _is_data(self, path: str) -> bool:
+        place = path
+        while place:
+            if place in self._tracked:
+                return True
+            place = posixpath.dirname(place)
+        return False
+
+    # -- as pointers and lockfiles have it
+
+    def _said(self, path: str) -> Locked | None:
+        if path in self._tracked:
+            return self.tracked(path)
+        outer = posixpath.dirname(path)
+        while outer and outer not in self._tracked:
+            outer = posixpath.dirname(outer)
+        if not outer or self._tracked[outer].kind != "directory" or self.has(outer):
+            return None
+        inner = os.fsencode(path[len(outer) + 1 :])
+        entries = self._listing(outer)
+        entry = entries.find(inner)
+        if entry is not None:
+            return Locked(
+                path, format_oid(FILE, entry.digest), entry.size_bytes, executable=bool(entry.flags & EXECUTABLE)
+            )
+        rows = [i for i, name in enumerate(entries.paths) if name.startswith(inner + b"/")]
+        if not rows:
+            return None
+        part = [
+            manifest.Entry(entries.paths[i][len(inner) + 1 :], entries.flags[i], entries.sizes[i], entries.digest(i))
+            for i in rows
+        ]
+        tree = manifest.build(manifest.from_entries(part))
+        return Locked(path, format_oid(MANIFEST, tree.root), tree.size_bytes, tree.files)
+
+    def _listing(self, path: str) -> Entries:
+        pointer, work = self._tracked[path], self._work
+        if not self._fetches:
+            return entries_of(pointer, work.cache)
+        return with_listings(
+            work.repo, work.cache, path, [pointer], lambda: entries_of(pointer, work.cache), work.progress
+        )
+
+
+_LEFT_OUT = frozenset((".DS_Store", "Thumbs.db", "desktop.ini", "__pycache__", ".ipynb_checkpoints"))
+
+
+def _is_own(name: bytes) -> bool:
+    """Pointers and lockfiles say what data is; counted too, they would make everything change twice."""
+    return name.endswith((b".dvlite", b"/dvlite.lock")) or name == b"dvlite.lock"
+
+
+def _small(path: str, location: Path) -> Locked:
+    """Reads a small file as a whole; raises FileChanged for one that is being written."""
+    for _ in range(_TRIES):
+        try:
+            with open(location, "rb", opener=_open_without_waiting) as file:
+                before = os.fstat(file.fileno())
+                data = file.read()
+                after = os.fstat(file.fileno())
+        except OSError as error:
+            raise os_error(error, "read", path) from error
+        if len(data) == before.st_size and _times(before) == _times(after):
+            executable = bool(before.st_mode & stat.S_IXUSR)
+            return Locked(path, format_oid(FILE, digest_bytes(data)), len(data), executable=executable)
+    raise FileChanged(
+        f"cannot read {quote(path)}: it changed while it was read",
+        hint="run the command again when nothing writes to it",
+    )
+
+
+def _open_without_waiting(path: str, flags: int) -> int:
+    return os.open(path, flags | getattr(os, "O_NONBLOCK", 0))
+
+
+def _times(status: os.stat_result) -> tuple[int, int, int]:
+    return status.st_size, status.st_mtime_ns, status.st_ctime_ns
+
+
+def _size(found: Scan) -> int:
+    return sum(size for size, flags in zip(found.sizes, found.flags, strict=True) if flags != EMPTY_DIR)
+
+
+def _files(found: Scan) -> int:
+    return sum(flags != EMPTY_DIR for flags in found.flags)
+
+
+def same_data(one: Locked | None, other: Locked | None) -> bool:
+    """Says whether both are the same content, mode included, wherever they are."""
+    if one is None or other is None:
+        return one is other
+    return (one.oid, one.executable) == (other.oid, other.executable)
+
+
+def as_output(path: str, pointer: Pointer) -> Locked:
+    """Returns a version as a lockfile has it."""
+    return Locked(path, pointer.oid, pointer.size_bytes, pointer.files, executable=pointer.executable)

@@ -1,0 +1,312 @@
+"""Runs what is out of date: settles one stage after another in the order of the graph, several commands at a time.
+
+One thread: commands are processes, everything else is done between their ends. A stage is up to date, or its outputs are restored from an
+earlier run, or its command runs; what became of each is returned as data. Holds the workspace lock only while it moves outputs.
+"""
+
+from __future__ import annotations
+
+import posixpath
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from dvlite.errors import DvliteError, ObjectMissing
+from dvlite.files import quote
+from dvlite.formats.lockfile import Locked, LockedStage
+from dvlite.formats.record import Run, Status
+from dvlite.oid import FILE, format_oid
+from dvlite.pipeline import reasons
+from dvlite.pipeline.graph import Graph
+from dvlite.pipeline.ledger import Ledger
+from dvlite.pipeline.outlook import Evaluator, Outlook
+from dvlite.pipeline.outputs import Aside, Outputs, store_file
+from dvlite.pipeline.processes import Ended, Interrupted, Processes, Script
+from dvlite.pipeline.recording import Attempt, Recorder, metrics_of
+from dvlite.pipeline.reuse import Reuse, shown
+from dvlite.pipeline.stages import OutPlace, Stage
+from dvlite.pipeline.surroundings import Surroundings
+from dvlite.progress import Progress
+from dvlite.repo import Repo
+from dvlite.results.pipeline import StageRun
+from dvlite.workspace import sparse
+from dvlite.workspace.tracked import Workspace
+
+_TAIL_LINES = 10
+_DONE = ("up to date", "frozen", "ok", "cached", "restored")
+
+
+@dataclass(frozen=True, slots=True)
+class How:
+    """How to run: at most `jobs` commands at a time; `force` these stages; after a failure, `keep_going` with what does not need it."""
+
+    jobs: int = 1
+    force: frozenset[str] = frozenset()
+    keep_going: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Tools:
+    """What a run works with."""
+
+    repo: Repo
+    work: Workspace
+    graph: Graph
+    evaluator: Evaluator
+    outputs: Outputs
+    surroundings: Surroundings
+    recorder: Recorder
+    ledger: Ledger
+    reuse: Reuse
+
+
+@dataclass(slots=True)
+class _Open:
+    """A command that runs."""
+
+    attempt: Attempt
+    outlook: Outlook
+    asides: list[Aside]
+    log: Path
+
+
+class Execution:
+    """One `repro`: call `run` once."""
+
+    def __init__(self, tools: Tools, how: How, progress: Progress, lock: int) -> None:
+        self._tools, self._how, self._progress = tools, how, progress
+        self._repo, self._outputs, self._ledger = tools.repo, tools.outputs, tools.ledger
+        self._processes = Processes(self._told, (lock,))
+        self._open: dict[str, _Open] = {}
+        self._done: dict[str, StageRun] = {}
+        self._failed = False
+        self._total = self._begun = 0
+        self.error: DvliteError | None = None  # the first that stopped a stage before its command began
+
+    def run(self, chosen: Sequence[Stage], expected: int) -> tuple[StageRun, ...]:
+        """Settles the stages given, in order; `expected` is how many will probably run. Raises KeyboardInterrupt once all is in order again."""
+        self._total = expected
+        waiting = {stage.address: stage for stage in chosen}
+        try:
+            while waiting or self._open:
+                self._settle_what_can_be(waiting)
+                for ended in self._processes.wait():
+                    self._finish(ended)
+                if self._ledger.is_due:
+                    self._ledger.write()
+                if not self._open and waiting and not self._can_go_on(waiting):
+                    break
+        except (KeyboardInterrupt, Interrupted):
+            self._cancel()
+            raise KeyboardInterrupt from None
+        except BaseException:
+            self._cancel()
+            raise
+        for address in waiting:
+            self._done[address] = StageRun(stage=address, state="not run")
+        return tuple(self._done[stage.address] for stage in chosen)
+
+    def _settle_what_can_be(self, waiting: dict[str, Stage]) -> None:
+        for address, stage in list(waiting.items()):
+            needed = [other for other in self._tools.graph.before[address] if other in waiting or other in self._open]
+            if needed or len(self._open) >= self._how.jobs:
+                continue
+            if self._failed and not self._how.keep_going:
+                return
+            del waiting[address]
+            before = [self._done[other] for other in self._tools.graph.before[address] if other in self._done]
+            if any(other.state not in _DONE for other in before):
+                self._done[address] = StageRun(stage=address, state="not run")
+                continue
+            try:
+                self._settle(stage)
+            except DvliteError as error:  # what runs already goes on to its end
+                self._failed = True
+                self.error = self.error or error
+                self._done[address] = StageRun(stage=address, state="failed", problem=error.message)
+
+    def _can_go_on(self, waiting: Mapping[str, Stage]) -> bool:
+        return not self._failed or self._how.keep_going
+
+    # -- one stage
+
+    def _settle(self, stage: Stage) -> None:
+        outlook = self._tools.evaluator.look(stage, force=stage.address in self._how.force)
+        if not outlook.runs:
+            self._done[stage.address] = self._tools.reuse.up_to_date(outlook)
+            return
+        restored = self._tools.reuse.instead(outlook) if stage.address not in self._how.force else None
+        if restored is not None:
+            self._done[stage.address] = restored
+            return
+        self._start(outlook)
+
+    # -- a run
+
+    def _start(self, outlook: Outlook) -> None:
+        tools, stage = self._tools, outlook.stage
+        assert outlook.facts is not None
+        self._require_dependencies(outlook)
+        locked = () if outlook.locked is None else outlook.locked.outs
+        with self._repo.lock():
+            self._ledger.ignore([out.path for out in stage.outs if out.spec.cache and not sparse.is_glob(out.path)])
+            asides = self._outputs.set_aside(stage, [replace(out, path=stage.placed(out.path)) for out in locked])
+        attempt = Attempt(stage, outlook.facts, outlook.key, time.time_ns())
+        log = self._outputs.logs() / f"{stage.name}-{attempt.started_ns}"
+        environ = {
+            "PYTHONUNBUFFERED": "1",
+            **tools.surroundings.environ_of(stage),
+            "DVLITE_STAGE": stage.address,
+            "DVLITE_KEY": outlook.key,
+        }
+        folder = tools.repo.root / stage.wdir
+        self._begun += 1
+        of = f" ({self._begun} of {max(self._total, self._begun)})" if self._total > 1 else ""
+        self._progress.tell(f"running {stage.address}{of}: {_one_line(stage.spec.cmd)}")
+        self._open[stage.address] = _Open(attempt, outlook, asides, log)
+        try:
+            self._processes.start(Script(stage.address, stage.spec.cmd, folder, environ, log))
+        except OSError as error:
+            del self._open[stage.address]
+            with self._repo.lock():
+                self._outputs.put_back(stage, asides)
+            raise stage.wrong(
+                stage.spec.cmd_line, f"cannot start {stage.address} in {quote(stage.spec.wdir)}: {error.strerror}"
+            ) from error
+
+    def _require_dependencies(self, outlook: Outlook) -> None:
+        """Makes sure that what the command reads is here, from the cache or with `--pull` from the remote."""
+        stage, contents = outlook.stage, self._tools.evaluator.contents
+        assert outlook.facts is not None
+        for dep in outlook.facts.deps:
+            path = stage.placed(dep.path)
+            if not contents.has(path) and not self._tools.reuse.obtain([self._whole(path, dep)]):
+                line = stage.spec.line
+                raise ObjectMissing(
+                    f"cannot run {stage.address} ({stage.file} line {line}): its dependency {quote(path)} is not here",
+                    hint=f"dvlite pull {path}, or dvlite repro --pull",
+                )
+
+    def _whole(self, path: str, dep: Locked) -> Locked:
+        """Returns the tracked path that holds a dependency: what is restored is always a whole one."""
+        place = path
+        while place:
+            said = self._tools.evaluator.contents.tracked(place)
+            if said is not None:
+                return said
+            place = posixpath.dirname(place)
+        return replace(dep, path=path)
+
+    def _told(self, address: str, line: str) -> None:
+        self._progress.tell(f"{address} | {line}" if self._how.jobs > 1 else line)
+
+    def _finish(self, ended: Ended) -> None:
+        opened = self._open.pop(ended.name)
+        stage = opened.attempt.stage
+        if ended.exit_code == 0:
+            try:
+                with self._repo.lock():
+                    made = self._outputs.collect(stage)
+            except DvliteError as error:
+                self._fail(opened, ended, "failed", error.message)
+            else:
+                self._succeed(opened, ended, made)
+        else:
+            how = f"exit {ended.exit_code}" if ended.exit_code is not None else f"killed by signal {ended.signal}"
+            self._fail(opened, ended, "failed", how)
+        opened.log.unlink(missing_ok=True)
+
+    def _succeed(self, opened: _Open, ended: Ended, made: list[tuple[OutPlace, Locked]]) -> None:
+        tools, stage = self._tools, opened.attempt.stage
+        taint = self._taint(opened)
+        versions = [item for _, item in made]
+        metrics, problems = metrics_of(tools.repo, stage, [item.path for out, item in made if out.spec.metric])
+        for problem in problems:
+            self._progress.warn(f"{stage.address}: {problem}; no metrics are recorded from it")
+        status: Status = "tainted" if taint else "ok"
+        run = replace(self._record(opened, ended, status), taint=tuple(taint))
+        oid = self._ledger.record(tools.recorder.with_outputs(run, made, metrics))
+        compared = self._ledger.metrics(stage, opened.outlook.locked, metrics)
+        self._outputs.discard(opened.asides)
+        if taint:
+            self._failed = True
+            self._ledger.ignore([version.path for version in versions if version.cache])
+        else:
+            self._ledger.lock_in(opened.outlook, versions, oid)
+        self._done[stage.address] = StageRun(
+            stage=stage.address,
+            state="tainted" if taint else "ok",
+            seconds=ended.seconds,
+            reasons=opened.outlook.reasons,
+            outputs=shown(versions),
+            metrics=compared,
+            run=oid,
+            tainted_by=tuple(taint),
+        )
+
+    def _fail(self, opened: _Open, ended: Ended, status: Status, problem: str) -> None:
+        stage = opened.attempt.stage
+        self._failed = True
+        run = self._record(opened, ended, status)
+        oid = self._ledger.record(run)
+        with self._repo.lock():
+            kept = self._outputs.put_back(stage, opened.asides)
+        self._done[stage.address] = StageRun(
+            stage=stage.address,
+            state="canceled" if status == "canceled" else "failed",
+            seconds=ended.seconds,
+            reasons=opened.outlook.reasons,
+            run=oid,
+            problem=problem,
+            exit_code=ended.exit_code,
+            log=run.log,
+            log_tail=_tail(opened.log),
+            kept=kept,
+        )
+
+    def _record(self, opened: _Open, ended: Ended, status: Status) -> Run:
+        tools = self._tools
+        log = format_oid(FILE, store_file(tools.work, opened.log)) if opened.log.stat().st_size else None
+        environment = tools.surroundings.describe(opened.attempt.stage)
+        return tools.recorder.ended(opened.attempt, status, ended, environment=environment, log=log)
+
+    def _taint(self, opened: _Open) -> list[str]:
+        """Returns what the stage depends on and is not as it was when the command began."""
+        stage, before = opened.attempt.stage, opened.attempt.facts
+        contents, params = self._tools.evaluator.contents, self._tools.evaluator.params
+        contents.forget([stage.placed(dep.path) for dep in before.deps])
+        params.forget()
+        try:
+            after = self._tools.evaluator.facts(stage, opened.outlook.locked, captures=before.capture)
+        except DvliteError as error:
+            return [error.message]
+        entry = LockedStage(
+            stage.name,
+            "",
+            before.cmd,
+            deps=before.deps,
+            params=before.params,
+            env=before.env,
+            capture=before.capture,
+            wdir=before.wdir,
+        )
+        changed = [reason for reason in reasons.of_facts(entry, after) if reason.kind.startswith(("dep-", "param-"))]
+        return [stage.placed(reason.name) if reason.kind.startswith("dep-") else reason.name for reason in changed]
+
+    def _cancel(self) -> None:
+        """Stops what runs, puts its outputs back and records it; what was done is written down."""
+        ended = self._processes.stop()
+        for each in ended:
+            self._fail(self._open.pop(each.name), each, "canceled", "stopped")
+        self._ledger.write()
+
+
+def _tail(log: Path) -> tuple[str, ...]:
+    data = log.read_bytes()[-8192:]
+    return tuple(data.decode("utf-8", "replace").replace("\r", "\n").splitlines()[-_TAIL_LINES:])
+
+
+def _one_line(script: str) -> str:
+    first, _, rest = script.strip().partition("\n")
+    return f"{first} ..." if rest else first

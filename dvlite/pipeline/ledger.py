@@ -1,0 +1,134 @@
+"""What a run writes down: run records, entries of lockfiles, and what git is to ignore. Nothing of how stages run."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import Self
+
+from dvlite.formats.lockfile import Locked, LockedStage
+from dvlite.formats.record import Run
+from dvlite.lineage.index import Index, open_index
+from dvlite.lineage.records import Records
+from dvlite.oid import Oid
+from dvlite.pipeline.locks import Locks
+from dvlite.pipeline.outlook import Evaluator, Outlook
+from dvlite.pipeline.stages import Stage
+from dvlite.repo import Repo
+from dvlite.results.pipeline import MetricChange
+from dvlite.workspace import sparse
+
+
+class Ledger:
+    """Takes down what became of stages, and knows what became of them before; a context manager, for it keeps the index of runs open."""
+
+    def __init__(self, repo: Repo, records: Records, locks: Locks, evaluator: Evaluator) -> None:
+        self.records = records
+        self._repo, self._locks, self._evaluator = repo, locks, evaluator
+        self.ignored: set[str] = set()  # .gitignore files that changed
+        self._index: Index | None = None
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._index is not None:
+            self._index.close()
+
+    @property
+    def index(self) -> Index:
+        """The index of all runs that were recorded before this one began."""
+        if self._index is None:
+            self._index = open_index(self.records)
+        return self._index
+
+    def is_recorded(self, version: Oid) -> bool:
+        """Says whether a run made this version."""
+        return bool(self.index.makers(version))
+
+    def record(self, run: Run) -> Oid:
+        """Stores a run record; durable after the next `write`."""
+        return self.records.put(run, durable=False)
+
+    def lock_in(self, outlook: Outlook, versions: Sequence[Locked], run: Oid) -> None:
+        """Enters what a stage ran with and made."""
+        stage, facts = outlook.stage, outlook.facts
+        assert facts is not None
+        outs = [replace(version, path=stage.local(version.path)) for version in versions]
+        entry = LockedStage(
+            name=stage.name,
+            key=outlook.key,
+            cmd=facts.cmd,
+            run=run,
+            wdir=facts.wdir,
+            deps=facts.deps,
+            params=facts.params,
+            env=facts.env,
+            capture=facts.capture,
+            outs=tuple(sorted(outs, key=lambda out: out.path)),
+        )
+        self._put(stage, entry)
+
+    def refresh(self, stage: Stage, locked: LockedStage, outs: tuple[Locked, ...]) -> None:
+        """Enters what the pipeline file says now of outputs that did not change."""
+        self._put(stage, replace(locked, outs=outs))
+
+    def _put(self, stage: Stage, entry: LockedStage) -> None:
+        self._locks.put(stage, entry)
+        known = self._locks.current[stage.lockfile].stage(stage.name)
+        assert known is not None
+        self._evaluator.locked[stage.lockfile, stage.name] = known
+        self.ignore([stage.placed(out.path) for out in known.outs if out.cache])
+
+    def ignore(self, paths: Sequence[str]) -> None:
+        """Cached outputs are ignored by git as tracked data is."""
+        self.ignored.update(self._repo.ensure_ignored(paths))
+
+    @property
+    def is_due(self) -> bool:
+        return self._locks.is_due
+
+    def write(self) -> None:
+        """Writes records and lockfiles; a record is durable before a lockfile names it."""
+        self.records.sync()
+        self._locks.write()
+
+    def finish(self) -> tuple[str, ...]:
+        """Makes everything durable; returns the lockfiles that changed."""
+        self.records.sync()
+        return self._locks.finish()
+
+    def metrics(
+        self, stage: Stage, locked: LockedStage | None, metrics: Mapping[str, object]
+    ) -> tuple[MetricChange, ...]:
+        """Returns the metrics of a stage beside those of the run that the lockfile named before."""
+        named = locked.run if locked is not None and metrics else None
+        before = self.records.read(named) if named is not None else None
+        old = before.metrics if isinstance(before, Run) else {}
+        better = {
+            f"{stage.local(out.path)}:{name}": direction
+            for out in stage.outs
+            for name, direction in out.spec.better.items()
+        }
+        return tuple(
+            MetricChange(
+                name=name, value=value, old=old.get(name), better=_is_better(better.get(name), old.get(name), value)
+            )
+            for name, value in metrics.items()
+        )
+
+
+def with_flags(stage: Stage, out: Locked) -> Locked:
+    """Returns a locked output with what the pipeline file says of it now."""
+    path = stage.placed(out.path)
+    for place in stage.outs:
+        if place.path == path or (sparse.is_glob(place.path) and sparse.selector([place.path])(os.fsencode(path))):
+            return replace(out, cache=place.spec.cache, push=place.spec.push)
+    return out
+
+
+def _is_better(direction: str | None, old: object, new: object) -> bool | None:
+    if direction is None or not isinstance(old, (int, float)) or not isinstance(new, (int, float)) or old == new:
+        return None
+    return (new > old) == (direction == "higher")

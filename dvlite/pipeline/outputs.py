@@ -1,0 +1,263 @@
+"""The outputs of a stage around a run: set aside before it, taken into the cache after it, put back if it fails, or restored instead of it.
+
+Bytes that are nowhere else are stored before anything takes their place. What a failed command left behind is kept aside, never in the
+place of what was there.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import os
+import shutil
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from dvlite import files
+from dvlite.errors import DvliteError, FormatError, UsageError
+from dvlite.files import quote
+from dvlite.formats import manifest, pointer
+from dvlite.formats.lockfile import Locked
+from dvlite.formats.manifest import EMPTY_DIR, EXECUTABLE, SYMLINK
+from dvlite.formats.pointer import SUFFIX, Pointer
+from dvlite.oid import Digest, Oid, digest_bytes
+from dvlite.paths import check_paths
+from dvlite.pipeline.contents import Contents, same_data
+from dvlite.pipeline.stages import OutPlace, Stage
+from dvlite.store.pack import KIND_FILE, KIND_MANIFEST
+from dvlite.store.writing import Writer
+from dvlite.workspace.identify import Snapshot
+from dvlite.workspace.restore import How, restore
+from dvlite.workspace.saved import saved_name
+from dvlite.workspace.storing import Storing
+from dvlite.workspace.tracked import Workspace, entries_of
+
+
+@dataclass(frozen=True, slots=True)
+class Aside:
+    """An output that was moved away while its stage runs; `place` None: it was removed, the cache has it."""
+
+    path: str
+    place: Path | None
+    version: Locked
+
+
+class Outputs:
+    """Moves the outputs of stages in one workspace. Callers hold the workspace lock."""
+
+    def __init__(self, work: Workspace, contents: Contents, is_recorded: Callable[[Oid], bool]) -> None:
+        self._work, self._contents = work, contents
+        self._is_recorded = is_recorded  # does a run record name this version?
+        self._folder = work.repo.state_dir / "repro"
+
+    # -- before a run
+
+    def set_aside(self, stage: Stage, locked: Sequence[Locked]) -> list[Aside]:
+        """Moves the outputs away, so that the command starts without them; `persist` ones stay, but are in the cache too."""
+        moved: list[Aside] = []
+        known = {out.path: out for out in locked}
+        for out in stage.outs:
+            for path in self._contents.matches(out.path):
+                found = self._contents.here(path)
+                if found is None:
+                    os.makedirs((self._work.repo.root / path).parent, exist_ok=True)
+                    continue
+                version = self._keep(path, found, known.get(path))
+                if not out.spec.persist:
+                    moved.append(self._move(stage, path, version, len(moved)))
+        self._contents.forget([aside.path for aside in moved])
+        return moved
+
+    def _keep(self, path: str, found: Locked, known: Locked | None) -> Locked:
+        """Makes sure that the cache has what is here, and something names it."""
+        if same_data(found, known) and self.is_cached(found):
+            return found
+        taken = self.take(path)
+        if not same_data(taken, known) and not self._is_recorded(taken.oid):
+            folder = self._work.repo.state_dir / "saved"
+            folder.mkdir(parents=True, exist_ok=True)
+            version = taken.pointer()
+            target = folder / f"{saved_name(path)}-{version.digest.hex()[:8]}{SUFFIX}"
+            files.write_atomic(target, pointer.dump(version))
+            self._work.progress.warn(
+                f"{quote(path)} was not what its stage had made; it is kept: dvlite get {target} -o PATH"
+            )
+        return taken
+
+    def _move(self, stage: Stage, path: str, version: Locked, number: int) -> Aside:
+        source = self._work.repo.root / path
+        folder = self._folder / "aside"
+        folder.mkdir(parents=True, exist_ok=True)
+        place = folder / f"{stage.name}-{number}-{files.temporary_name()}"
+        try:
+            os.rename(source, place)
+        except OSError as error:
+            if error.errno != errno.EXDEV:
+                raise files.os_error(error, "move away", path) from error
+            _remove(source)
+            return Aside(path, None, version)
+        return Aside(path, place, version)
+
+    # -- after a run
+
+    def collect(self, stage: Stage) -> list[tuple[OutPlace, Locked]]:
+        """Takes every output into the cache. Raises FormatError, with file and line, for one that the command did not make."""
+        found = []
+        self._contents.forget([out.path for out in stage.outs])
+        for out in stage.outs:
+            paths = self._contents.matches(out.path)
+            if not paths or not all(map(self._contents.has, paths)):
+                raise stage.wrong(
+                    out.line,
+                    f"{stage.address} ended well but did not make its output {quote(out.path)}",
+                    hint="correct the name of the output, or the command",
+                )
+            for path in paths:
+                taken = self.take(path)
+                found.append((out, replace(taken, cache=out.spec.cache, push=out.spec.push)))
+        return found
+
+    def take(self, path: str) -> Locked:
+        """Puts what is at a path into the cache, durably, and remembers it in the stat index."""
+        work = self._work
+        shown = quote(work.repo.display(path))
+        scan = work.scan(path)
+        if scan is None:
+            raise FormatError(f"{shown} is gone", hint="run the command again when nothing else writes to it")
+        if scan.paths == [b""] and scan.flags[0] == SYMLINK:
+            raise UsageError(f"cannot keep the output {shown}: it is a symbolic link", hint="write a file or a folder")
+        with Writer(work.cache) as writer:
+            reader = Storing(
+                work.cache, writer, files.existing_folder(work.location(path).parent), work.repo.display(path)
+            )
+            have = work.identify(path, scan, reader, must_have=work.cache.has_file, patient=False)
+            version = _stored(have, writer, shown)
+            writer.commit()
+        work.remember(path, version.digest, have.scan, have.digests, have.racy)
+        work.note_version(path, version.oid, whole=True)
+        found = Locked(path, version.oid, version.size_bytes, version.files, executable=version.executable)
+        self._contents.note_output(path, found)
+        return found
+
+    def discard(self, asides: Iterable[Aside]) -> None:
+        """Lets go of what was moved away; the cache has it."""
+        for aside in asides:
+            if aside.place is not None:
+                _remove(aside.place)
+
+    # -- instead of the outputs of a run that failed
+
+    def put_back(self, stage: Stage, asides: Sequence[Aside]) -> str | None:
+        """Restores what was moved away; returns the folder that keeps what the command had written, if it had."""
+        kept = self._keep_partial(stage)
+        for aside in asides:
+            target = self._work.repo.root / aside.path
+            os.makedirs(target.parent, exist_ok=True)
+            if aside.place is not None:
+                with contextlib.suppress(OSError):
+                    os.rename(aside.place, target)
+                    continue
+            restore(self._work, aside.path, aside.version.pointer(), (), How())
+        self._contents.forget([out.path for out in stage.outs])
+        return kept
+
+    def _keep_partial(self, stage: Stage) -> str | None:
+        """Moves what a failed command wrote into a folder of its stage; that of the failure before goes."""
+        folder = self._folder / "failed" / saved_name(stage.address.replace(":", "_"))
+        self._contents.forget([out.path for out in stage.outs])
+        written = [
+            path
+            for out in stage.outs
+            if not out.spec.persist
+            for path in self._contents.matches(out.path)
+            if self._contents.has(path)
+        ]
+        if not written:
+            return None
+        _remove(folder)
+        for path in written:
+            target = folder / path
+            target.parent.mkdir(parents=True, exist_ok=True)
+            shutil.move(self._work.repo.root / path, target)
+        root = self._work.repo.root
+        return folder.relative_to(root).as_posix() if folder.is_relative_to(root) else os.fspath(folder)
+
+    # -- instead of a run
+
+    def is_cached(self, version: Locked) -> bool:
+        """Says whether the cache has all of a version."""
+        cache, wanted = self._work.cache, version.pointer()
+        if wanted.kind == "file":
+            return cache.has_file(wanted.digest, wanted.size_bytes)
+        try:
+            entries = entries_of(wanted, cache)
+        except DvliteError:
+            return False
+        return all(
+            flags == EMPTY_DIR or cache.has_file(entries.digest(i), entries.sizes[i])
+            for i, flags in enumerate(entries.flags)
+        )
+
+    def restore(self, versions: Iterable[Locked]) -> bool:
+        """Brings outputs from the cache into the workspace, keeping what they replace; returns False if some bytes are damaged or gone."""
+        for version in versions:
+            if same_data(self._contents.here(version.path), version):
+                continue
+            os.makedirs((self._work.repo.root / version.path).parent, exist_ok=True)
+            made = restore(self._work, version.path, version.pointer(), (), How(force=True))
+            if made.damaged or made.result.missing or made.result.conflicts:
+                return False
+            self._contents.note_output(version.path, version)
+        return True
+
+    def clear_leftovers(self) -> None:
+        """Removes what killed runs left: outputs that were aside are in the cache."""
+        _remove(self._folder / "aside")
+        _remove(self._folder / "logs")
+
+    def logs(self) -> Path:
+        """Returns the folder for the logs of what runs now."""
+        folder = self._folder / "logs"
+        folder.mkdir(parents=True, exist_ok=True)
+        return folder
+
+
+def store_file(work: Workspace, path: Path) -> Digest:
+    """Puts a file of ours (a log) into the cache, durably, and returns its digest."""
+    with Writer(work.cache) as writer:
+        if path.stat().st_size <= work.cache.pack_below_bytes:
+            raw = path.read_bytes()
+            digest = digest_bytes(raw)
+            writer.put(KIND_FILE, digest, raw)
+        else:
+            with path.open("rb") as file:
+                digest = writer.put_large(file.fileno(), path.name)
+        writer.commit()
+    return digest
+
+
+def _stored(have: Snapshot, writer: Writer, shown: str) -> Pointer:
+    """Stores the listing of a directory and returns the version that a snapshot is."""
+    if have.scan.paths == [b""]:
+        executable = bool(have.scan.flags[0] & EXECUTABLE)
+        return Pointer("file", have.digest(0), have.scan.sizes[0], executable=executable)
+    entries = have.entries()
+    try:
+        check_paths(entries.paths)
+    except DvliteError as error:
+        raise UsageError(
+            f"cannot keep the output {shown}: {error.message}", hint="write files with other names"
+        ) from None
+    tree = manifest.build(entries)
+    for digest, data in tree.nodes:
+        writer.put(KIND_MANIFEST, digest, data)
+    return Pointer("directory", tree.root, tree.size_bytes, tree.files)
+
+
+def _remove(path: Path) -> None:
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path, ignore_errors=True)
+    else:
+        with contextlib.suppress(FileNotFoundError):
+            path.unlink()

@@ -1,0 +1,68 @@
+"""The parameters of stages, as their files have them now."""
+
+from __future__ import annotations
+
+from dvlite import layers
+from dvlite.files import quote
+from dvlite.formats import parameters
+from dvlite.formats.strict_yaml import Tree
+from dvlite.pipeline.stages import ParamPlace, Stage
+from dvlite.repo import Repo
+
+LIMIT_BYTES = 1 << 20
+
+
+class Params:
+    """Reads files of parameters, each once."""
+
+    def __init__(self, repo: Repo) -> None:
+        self._repo = repo
+        self._files: dict[str, Tree] = {}
+
+    def forget(self) -> None:
+        """Reads the files again when asked next."""
+        self._files.clear()
+
+    def values(self, stage: Stage, *, pending: bool = False) -> dict[str, Tree]:
+        """Returns `file:dotted.key` -> value of a stage, a mapping flattened; with `pending`, files that are still to be made are left out.
+
+        Raises FormatError, with file and line of the pipeline, for a file or key that is not there.
+        """
+        found: dict[str, Tree] = {}
+        for place in stage.params:
+            tree = self._tree(stage, place, pending=pending)
+            if tree is None:
+                continue
+            for key in place.spec.keys:
+                value = parameters.find(tree, key)
+                if value is parameters.ABSENT:
+                    raise stage.wrong(
+                        place.line,
+                        f"the parameter {quote(key)} is not in {quote(place.path)}",
+                        hint=f"add it to {place.path}, or correct its name",
+                    )
+                found |= _named(f"{place.name}:{key}", value)
+            if not place.spec.keys:
+                flat = parameters.flatten(tree) if isinstance(tree, dict) else {"": tree}
+                found |= {f"{place.name}:{key}": value for key, value in flat.items()}
+        return found
+
+    def _tree(self, stage: Stage, place: ParamPlace, *, pending: bool) -> Tree:
+        if place.path not in self._files:
+            data = layers.read_regular(self._repo.root / place.path, place.path, LIMIT_BYTES + 1)
+            if data is None:
+                if pending:
+                    return None
+                raise stage.wrong(
+                    place.line,
+                    f"the file of parameters {quote(place.path)} does not exist",
+                    hint="make it, or correct its name",
+                )
+            self._files[place.path] = parameters.load(data, place.path)
+        return self._files[place.path]
+
+
+def _named(name: str, value: Tree) -> dict[str, Tree]:
+    if isinstance(value, dict) and value:
+        return {f"{name}.{inner}": each for inner, each in parameters.flatten(value).items()}
+    return {name: value}

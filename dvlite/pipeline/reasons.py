@@ -1,0 +1,53 @@
+"""Why a stage is out of date, as data: what it ran with compared with what it would run with. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+
+from dvlite.formats.lockfile import Locked, LockedStage
+from dvlite.formats.strict_yaml import Tree
+from dvlite.pipeline.contents import same_data
+from dvlite.pipeline.key import Facts
+from dvlite.results.pipeline import Reason
+
+
+def of_facts(locked: LockedStage, facts: Facts) -> Iterator[Reason]:
+    """Yields what differs between a stage's lockfile entry and what it would run with now."""
+    if locked.cmd != facts.cmd:
+        yield Reason(kind="cmd-changed", name="cmd", old=locked.cmd, new=facts.cmd)
+    if locked.wdir != facts.wdir:
+        yield Reason(kind="wdir-changed", name="wdir", old=locked.wdir, new=facts.wdir)
+    yield from _paths("dep", locked.deps, facts.deps)
+    yield from _values("param", locked.params, facts.params)
+    yield from _values("env", locked.env, facts.env)
+    yield from _values("capture", locked.capture, facts.capture)
+
+
+def of_outputs(locked: Iterable[Locked], found: Mapping[str, Locked | None]) -> Iterator[Reason]:
+    """Yields the outputs that are on disk and not what the lockfile says."""
+    for out in locked:
+        here = found.get(out.path)
+        if here is not None and not same_data(here, out):
+            yield Reason(kind="output-changed", name=out.path, old=out.oid, new=here.oid)
+
+
+def _paths(what: str, old: Iterable[Locked], new: Iterable[Locked]) -> Iterator[Reason]:
+    before, after = ({item.path: item for item in items} for items in (old, new))
+    for path in sorted(before.keys() | after.keys()):
+        one, other = before.get(path), after.get(path)
+        if one is None and other is not None:
+            yield Reason(kind=f"{what}-added", name=path, new=other.oid)
+        elif other is None and one is not None:
+            yield Reason(kind=f"{what}-removed", name=path, old=one.oid)
+        elif one is not None and other is not None and one.oid != other.oid:
+            yield Reason(kind=f"{what}-changed", name=path, old=one.oid, new=other.oid)
+
+
+def _values(what: str, old: Mapping[str, Tree], new: Mapping[str, Tree]) -> Iterator[Reason]:
+    for name in sorted(old.keys() | new.keys()):
+        if name not in old:
+            yield Reason(kind=f"{what}-added", name=name, new=new[name])
+        elif name not in new:
+            yield Reason(kind=f"{what}-removed", name=name, old=old[name])
+        elif old[name] != new[name] or type(old[name]) is not type(new[name]):
+            yield Reason(kind=f"{what}-changed", name=name, old=old[name], new=new[name])

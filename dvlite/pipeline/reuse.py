@@ -1,0 +1,156 @@
+"""Spares a stage its run: outputs that are absent or edited are restored, and those of an earlier run with the same key are taken.
+
+The run cache is the run records: any run that ended well with this key, here or (with `--pull`) on the remote.
+"""
+
+from __future__ import annotations
+
+import os
+import posixpath
+import time
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import replace
+
+from dvlite.errors import ObjectMissing
+from dvlite.files import quote
+from dvlite.formats.lockfile import Locked, LockedStage
+from dvlite.formats.record import Output, Run
+from dvlite.oid import Oid
+from dvlite.pipeline.contents import same_data
+from dvlite.pipeline.fetching import Fetcher
+from dvlite.pipeline.ledger import Ledger, with_flags
+from dvlite.pipeline.outlook import Evaluator, Outlook
+from dvlite.pipeline.outputs import Outputs
+from dvlite.pipeline.recording import Attempt, Recorder
+from dvlite.pipeline.stages import Stage
+from dvlite.repo import Repo
+from dvlite.results.pipeline import RunState, StageOutput, StageRun
+from dvlite.workspace import sparse
+
+
+class Reuse:
+    """Restores outputs, from the cache or through the fetcher."""
+
+    def __init__(
+        self,
+        repo: Repo,
+        evaluator: Evaluator,
+        outputs: Outputs,
+        recorder: Recorder,
+        ledger: Ledger,
+        fetcher: Fetcher | None,
+        *,
+        run_cache: bool,
+    ) -> None:
+        self._repo, self._evaluator, self._outputs = repo, evaluator, outputs
+        self._recorder, self._ledger, self._fetcher = recorder, ledger, fetcher
+        self._run_cache = run_cache
+
+    def up_to_date(self, outlook: Outlook) -> StageRun:
+        """Brings absent outputs back, and the lockfile up to what the pipeline file says of outputs that did not change."""
+        stage, locked = outlook.stage, outlook.locked
+        state: RunState = "frozen" if outlook.state == "frozen" else "up to date"
+        if outlook.absent:
+            if not self.obtain(outlook.absent):
+                path = outlook.absent[0].path
+                if outlook.state == "frozen":
+                    return StageRun(stage=stage.address, state=state)
+                raise ObjectMissing(
+                    f"{stage.address} is up to date, but its output {quote(path)} is neither here nor in the cache",
+                    hint=f"dvlite pull {path}, or dvlite repro --pull; to make it again: dvlite repro --force {stage.address}",
+                )
+            state = "restored" if state == "up to date" else state
+        if locked is not None and state != "frozen":
+            self._refresh(stage, locked)
+        return StageRun(stage=stage.address, state=state)
+
+    def _refresh(self, stage: Stage, locked: LockedStage) -> None:
+        outs = tuple(with_flags(stage, out) for out in locked.outs)
+        if outs == locked.outs:
+            return
+        with self._repo.lock():
+            for out in outs:
+                if self._evaluator.contents.has(stage.placed(out.path)):
+                    self._outputs.take(stage.placed(out.path))
+        self._ledger.refresh(stage, locked, outs)
+
+    # -- instead of a run
+
+    def instead(self, outlook: Outlook) -> StageRun | None:
+        """Takes the outputs of an earlier run with the same key, here or, with `--pull`, on the remote."""
+        stage, locked = outlook.stage, outlook.locked
+        if stage.spec.always or any(out.spec.persist for out in stage.outs):
+            return None
+        if locked is not None and locked.key == outlook.key and {r.kind for r in outlook.reasons} <= {"output-changed"}:
+            versions = [replace(out, path=stage.placed(out.path)) for out in locked.outs]
+            if self.obtain(versions):
+                return StageRun(stage=stage.address, state="restored", reasons=outlook.reasons)
+        if not self._run_cache:
+            return None
+        for oid, run in self._earlier(outlook.key):
+            versions = [_placed(stage, run, output) for output in run.outputs]
+            if self._fits(stage, versions) and self.obtain(versions):
+                return self._cached(outlook, oid, run, versions)
+        return None
+
+    def _earlier(self, key: str) -> Iterator[tuple[Oid, Run]]:
+        index = self._ledger.index
+        for oid in index.ok_runs(key):
+            run = index.run(oid)
+            if run is not None and run.outputs:
+                yield oid, run
+
+    def _fits(self, stage: Stage, versions: Sequence[Locked]) -> bool:
+        """Says whether an earlier run made all that the stage declares; its key is the same, but records may come from anyone."""
+        declared = [out.path for out in stage.outs]
+        if not declared:
+            return False
+        chosen = sparse.selector(declared)
+        made = [version.path for version in versions]
+        return all(chosen(os.fsencode(path)) for path in made) and all(
+            sparse.is_glob(path) or path in made for path in declared
+        )
+
+    def obtain(self, versions: Sequence[Locked]) -> bool:
+        """Puts versions into the workspace, from the cache or the remote; returns False if some are nowhere."""
+        here = self._evaluator.contents.here
+        absent = [
+            version
+            for version in versions
+            if not same_data(here(version.path), version) and not self._outputs.is_cached(version)
+        ]
+        if absent and (self._fetcher is None or not self._fetcher.bring(absent)):
+            return False
+        with self._repo.lock():
+            return self._outputs.restore(versions)
+
+    def _cached(self, outlook: Outlook, oid: Oid, run: Run, versions: Sequence[Locked]) -> StageRun:
+        stage, facts = outlook.stage, outlook.facts
+        assert facts is not None
+        attempt = Attempt(stage, facts, outlook.key, time.time_ns())
+        made = self._ledger.record(self._recorder.cached(attempt, oid, run, versions))
+        metrics = self._ledger.metrics(stage, outlook.locked, run.metrics)
+        self._ledger.lock_in(outlook, versions, oid)
+        return StageRun(
+            stage=stage.address,
+            state="cached",
+            reasons=outlook.reasons,
+            outputs=shown(versions),
+            metrics=metrics,
+            run=made,
+            of=oid,
+        )
+
+
+def _placed(stage: Stage, run: Run, output: Output) -> Locked:
+    """Returns an output of an earlier run where this stage has it: the pipeline may have moved since."""
+    local = posixpath.relpath(output.path, posixpath.dirname(run.file) or ".")
+    found = Locked(local, output.oid, output.size_bytes, output.files, executable=output.executable)
+    return replace(with_flags(stage, found), path=stage.placed(local))
+
+
+def shown(versions: Iterable[Locked]) -> tuple[StageOutput, ...]:
+    """Returns outputs as results have them."""
+    return tuple(
+        StageOutput(path=each.path, oid=each.oid, size_bytes=each.size_bytes, files=each.files) for each in versions
+    )

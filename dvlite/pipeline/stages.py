@@ -1,0 +1,160 @@
+"""The stages of a repository: what the pipeline files say, with paths relative to the repository.
+
+Loads every `dvlite.yaml`; a broken one is set aside with its error, so that it breaks only what depends on it. Expands no pattern, looks at
+no data.
+"""
+
+from __future__ import annotations
+
+import posixpath
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from dvlite import layers
+from dvlite.errors import DvliteError, FormatError
+from dvlite.files import quote
+from dvlite.formats import lockfile, pipeline
+from dvlite.formats.pipeline import Capture, Out, Param, StageSpec
+from dvlite.repo import Repo, why_untrackable
+
+LIMIT_BYTES = 1 << 20
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """A path or pattern of a stage, relative to the repository, and the line that it stands on."""
+
+    path: str
+    line: int
+
+
+@dataclass(frozen=True, slots=True)
+class OutPlace(Place):
+    """An output: where it is, and what the file says of it."""
+
+    spec: Out
+
+
+@dataclass(frozen=True, slots=True)
+class ParamPlace(Place):
+    """Parameters: `path` is their file; `name` what it is called in the lockfile (relative to the pipeline file's folder)."""
+
+    spec: Param
+    name: str
+
+
+@dataclass(frozen=True, slots=True)
+class Stage:
+    """One stage of the repository. `address` is `train`, or `sub/dir:train` in a pipeline file below the root."""
+
+    address: str
+    file: str
+    spec: StageSpec
+    deps: tuple[Place, ...]
+    outs: tuple[OutPlace, ...]
+    params: tuple[ParamPlace, ...]
+
+    @property
+    def name(self) -> str:
+        return self.spec.name
+
+    @property
+    def folder(self) -> str:
+        """The pipeline file's folder; '' is the root."""
+        return posixpath.dirname(self.file)
+
+    @property
+    def wdir(self) -> str:
+        """The folder that the command runs in; '' is the root."""
+        found = posixpath.normpath(posixpath.join(self.folder, self.spec.wdir))
+        return "" if found == "." else found
+
+    @property
+    def lockfile(self) -> str:
+        return posixpath.join(self.folder, lockfile.FILE_NAME)
+
+    @property
+    def captures(self) -> tuple[Capture, ...]:
+        return self.spec.capture
+
+    def local(self, path: str) -> str:
+        """Returns a path of the repository relative to the pipeline file's folder, as lockfile and key have it."""
+        return posixpath.relpath(path, self.folder) if self.folder else path
+
+    def placed(self, path: str) -> str:
+        """Returns a path of the lockfile relative to the repository."""
+        return posixpath.normpath(posixpath.join(self.folder, path))
+
+    def wrong(self, line: int, reason: str, *, hint: str | None = None) -> FormatError:
+        """Returns the error for something that the pipeline file says on a line."""
+        return FormatError(f"cannot use {quote(self.file)} line {line}: {reason}", hint=hint or "correct the line")
+
+
+@dataclass(frozen=True, slots=True)
+class Loaded:
+    """All stages that could be read, in the order of their files, and the errors of files that could not."""
+
+    stages: tuple[Stage, ...]
+    broken: tuple[DvliteError, ...]
+
+
+def load(repo: Repo, files: Sequence[str]) -> Loaded:
+    """Reads the pipeline files given."""
+    stages: list[Stage] = []
+    broken: list[DvliteError] = []
+    for file in files:
+        shown = repo.display(file)
+        try:
+            data = layers.read_regular(repo.root / file, shown, LIMIT_BYTES + 1)
+            if data is not None:
+                stages += bind(file, pipeline.parse(data, shown).stages)
+        except DvliteError as error:
+            broken.append(error)
+    return Loaded(tuple(stages), tuple(broken))
+
+
+def bind(file: str, specs: Sequence[StageSpec]) -> list[Stage]:
+    """Returns the stages of one pipeline file, its paths relative to the repository. Raises FormatError for one that leaves it."""
+    return [_Binder(file, spec).stage() for spec in specs]
+
+
+class _Binder:
+    def __init__(self, file: str, spec: StageSpec) -> None:
+        self._file, self._spec = file, spec
+        self._folder = posixpath.dirname(file)
+
+    def stage(self) -> Stage:
+        spec = self._spec
+        if spec.wdir != ".":
+            self._path(spec.wdir, spec.line, within=self._folder, whole=True)
+        wdir = posixpath.normpath(posixpath.join(self._folder, spec.wdir))
+        outs = tuple(self._out(out, wdir) for out in spec.outs)
+        deps = tuple(Place(self._path(dep.path, dep.line, within=wdir, whole=True), dep.line) for dep in spec.deps)
+        params = tuple(self._param(param, wdir) for param in spec.params)
+        address = f"{self._folder}:{spec.name}" if self._folder else spec.name
+        return Stage(address, self._file, spec, deps, outs, params)
+
+    def _out(self, out: Out, wdir: str) -> OutPlace:
+        path = self._path(out.path, out.line, within=wdir)
+        reason = why_untrackable(path)
+        if reason is not None:
+            raise self._wrong(out.line, f"{quote(out.path)} cannot be an output: {reason}")
+        return OutPlace(path, out.line, out)
+
+    def _param(self, param: Param, wdir: str) -> ParamPlace:
+        path = self._path(param.file, param.line, within=wdir)
+        return ParamPlace(path, param.line, param, posixpath.relpath(path, self._folder or "."))
+
+    def _path(self, text: str, line: int, *, within: str, whole: bool = False) -> str:
+        """Returns a path relative to the repository; raises FormatError if it is outside. `whole`: it may be all of it."""
+        path = posixpath.normpath(posixpath.join(within, text))
+        if path == ".." or path.startswith(("../", "/")):
+            raise self._wrong(
+                line, f"{quote(text)} is outside the repository", hint="keep the data inside, or link to it"
+            )
+        if path == "." and not whole:
+            raise self._wrong(line, f"{quote(text)} is the whole repository", hint="name a file or folder in it")
+        return "" if path == "." else path
+
+    def _wrong(self, line: int, reason: str, *, hint: str | None = None) -> FormatError:
+        return FormatError(f"cannot use {quote(self._file)} line {line}: {reason}", hint=hint or "correct the line")

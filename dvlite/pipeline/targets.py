@@ -1,0 +1,112 @@
+"""Which stages the words that a user gave stand for, and which file of parameters `-S` means. Pure but for paths."""
+
+from __future__ import annotations
+
+import difflib
+import posixpath
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+from dvlite.errors import UsageError
+from dvlite.files import quote
+from dvlite.formats import lockfile, pipeline
+from dvlite.pipeline.graph import Graph
+from dvlite.pipeline.stages import Stage
+from dvlite.repo import Repo
+
+DEFAULT_PARAMS = "params.yaml"
+_MOST_NAMED = 500  # what fits into a command line
+
+
+@dataclass(frozen=True, slots=True)
+class Chosen:
+    """The stages of a command, in order, and those among them that were named."""
+
+    stages: tuple[Stage, ...]
+    named: frozenset[str]
+
+
+def choose(repo: Repo, graph: Graph, words: Sequence[str], *, single: bool = False, downstream: bool = False) -> Chosen:
+    """Returns the stages that words stand for, with all before them; `single`: without; `downstream`: with all after them instead.
+
+    A word is a stage, an output or something in it, a pipeline file, or a folder (all stages of pipeline files below). No words: all stages.
+    """
+    if not words:
+        return Chosen(graph.stages, frozenset(stage.address for stage in graph.stages))
+    named = {address for word in words for address in _meant(repo, graph, word)}
+    wanted = named if single else graph.downstream(named) if downstream else graph.upstream(named)
+    return Chosen(tuple(stage for stage in graph.stages if stage.address in wanted), frozenset(named))
+
+
+def _meant(repo: Repo, graph: Graph, word: str) -> list[str]:
+    by_address = {stage.address for stage in graph.stages}
+    folder, colon, name = word.rpartition(":")
+    if colon:
+        folder = posixpath.dirname(folder) if posixpath.basename(folder) == pipeline.FILE_NAME else folder
+        path = repo.relative(folder or ".")
+        word = f"{path}:{name}" if path else name
+        if word in by_address:
+            return [word]
+        raise _unknown(word, by_address)
+    here = repo.relative(".")
+    for address in ((f"{here}:{word}",) if here else ()) + (word,):
+        if address in by_address:
+            return [address]
+    same = [stage.address for stage in graph.stages if stage.name == word]
+    if len(same) == 1:
+        return same
+    if same:
+        raise UsageError(f"{quote(word)} is a stage of several pipeline files", hint=f"one of: {', '.join(same)}")
+    path = repo.relative(word)
+    found = [stage.address for stage in graph.stages if path in (stage.file, stage.lockfile)]
+    found = found or [stage.address for stage in graph.stages if any(_holds(out.path, path) for out in stage.outs)]
+    found = found or [stage.address for stage in graph.stages if not path or stage.file.startswith(path + "/")]
+    if not found:
+        raise _unknown(word, by_address)
+    return found
+
+
+def _holds(out: str, path: str) -> bool:
+    return path == out or path.startswith(out + "/")
+
+
+def _unknown(word: str, known: Iterable[str]) -> UsageError:
+    close = difflib.get_close_matches(word, sorted(known), n=1, cutoff=0.5)
+    hint = f"did you mean {close[0]}?   all stages: dvlite stage list" if close else "all stages: dvlite stage list"
+    return UsageError(f"{quote(word)} is neither a stage nor an output of one", hint=hint)
+
+
+def params_file(repo: Repo, stages: Sequence[Stage], word: str) -> tuple[str, str]:
+    """Returns the file (relative to the repository) and the dotted key that `FILE:KEY`, or a key that stages declare, means."""
+    file, colon, key = word.rpartition(":")
+    if colon:
+        return repo.relative(file), key
+    files = [
+        place.path
+        for stage in stages
+        for place in stage.params
+        if any(_related(word, declared) for declared in place.spec.keys)
+    ]
+    files = files or [place.path for stage in stages for place in stage.params if not place.spec.keys]
+    unique = list(dict.fromkeys(files))
+    if len(unique) > 1:
+        raise UsageError(
+            f"{quote(word)} is a parameter in several files",
+            hint=f"one of: {', '.join(f'-S {name}:{word}=...' for name in unique)}",
+        )
+    return (unique[0] if unique else repo.relative(DEFAULT_PARAMS)), word
+
+
+def _related(word: str, declared: str) -> bool:
+    return word == declared or word.startswith(declared + ".") or declared.startswith(word + ".")
+
+
+def unknown_files(repo: Repo, stages: Iterable[Stage], paths: Iterable[str]) -> tuple[str, ...]:
+    """Returns what of a pipeline git does not have and would not ignore: a commit without it could not be reproduced."""
+    wanted = {stage.file for stage in stages} | {place.path for stage in stages for place in stage.params} | set(paths)
+    wanted = {path for path in wanted if path and posixpath.basename(path) != lockfile.FILE_NAME}
+    if not wanted:
+        return ()
+    named = [f":(literal){path}" for path in sorted(wanted)[:_MOST_NAMED]]
+    listed = repo.git.run("ls-files", "--others", "--exclude-standard", "-z", "--", *named)
+    return tuple(sorted(name.decode("utf-8", "surrogateescape") for name in listed.split(b"\0") if name))

@@ -1,0 +1,84 @@
+"""The words of `dag`: a tree for the terminal, and the languages of two drawing programs."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from dvlite.files import printable
+from dvlite.results.pipeline import DagResult, DagStage
+from dvlite.text.show import Show
+
+
+def text(result: DagResult, show: Show) -> Iterator[str]:
+    """Yields a tree: below each stage what it is made from; what was shown in full before is marked."""
+    stages = {stage.stage: stage for stage in result.stages}
+    needed = {other for stage in result.stages for other in stage.after}
+    seen: set[str] = set()
+    for stage in reversed(result.stages):
+        if stage.stage not in needed:
+            yield from _tree(stage, stages, seen, show)
+
+
+def _tree(top: DagStage, stages: dict[str, DagStage], seen: set[str], show: Show) -> Iterator[str]:
+    stack: list[tuple[DagStage | str, str, str]] = [
+        (top, "", "")
+    ]  # stage or finished words, how its line begins, how those below do
+    while stack:
+        here, first, rest = stack.pop()
+        if isinstance(here, str):
+            yield first + here
+            continue
+        again = here.stage in seen and bool(here.deps)
+        yield first + _words(here, show) + ("  (as above)" if again else "")
+        if again:
+            continue
+        seen.add(here.stage)
+        children: list[DagStage | str] = [stages[other] for other in here.after]
+        made = {path for other in here.after for path in stages[other].outs}
+        sources = [show.path(dep) for dep in here.deps if not any(_touches(dep, path) for path in made)]
+        if sources:
+            children.append(show.style("dim", ", ".join(sources)))
+        for number, child in reversed(list(enumerate(children))):
+            is_last = number == len(children) - 1
+            stack.append((child, rest + ("└── " if is_last else "├── "), rest + ("    " if is_last else "│   ")))
+
+
+def _words(stage: DagStage, show: Show) -> str:
+    outs = ", ".join(show.path(path) for path in stage.outs)
+    frozen = "  (frozen)" if stage.frozen else ""
+    return f"{show.bold(printable(stage.stage))}{f'  -> {outs}' if outs else ''}{frozen}"
+
+
+def _touches(one: str, other: str) -> bool:
+    return one == other or one.startswith(other + "/") or other.startswith(one + "/")
+
+
+def mermaid(result: DagResult, _: Show) -> Iterator[str]:
+    """Yields a flowchart that Markdown pages show (mermaid.js.org)."""
+    names = {stage.stage: f"s{number}" for number, stage in enumerate(result.stages)}
+    yield "flowchart TD"
+    for stage in result.stages:
+        yield f'    {names[stage.stage]}["{_quoted(stage.stage, _MERMAID)}"]'
+    for stage in result.stages:
+        for other in stage.after:
+            yield f"    {names[other]} --> {names[stage.stage]}"
+
+
+def dot(result: DagResult, _: Show) -> Iterator[str]:
+    """Yields the graph for Graphviz."""
+    yield "digraph pipeline {"
+    yield "    node [shape=box];"
+    for stage in result.stages:
+        yield f'    "{_quoted(stage.stage, _DOT)}";'
+    for stage in result.stages:
+        for other in stage.after:
+            yield f'    "{_quoted(other, _DOT)}" -> "{_quoted(stage.stage, _DOT)}";'
+    yield "}"
+
+
+_MERMAID = {'"': "#quot;", "<": "#lt;", ">": "#gt;", "#": "#35;"}
+_DOT = {'"': '\\"', "\\": "\\\\"}
+
+
+def _quoted(name: str, escapes: dict[str, str]) -> str:
+    return "".join(escapes.get(character, character) for character in printable(name))

@@ -1,0 +1,366 @@
+"""The words of `lineage`, `lineage find` and `lineage diff`. Records may come from strangers: names and values print quoted."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+from dvlite.files import printable, size_text
+from dvlite.lineage import drawing
+from dvlite.lineage.drawing import amount, commit_text, key_of, named, scalar, short_values
+from dvlite.results.lineage import (
+    LineageArtefact,
+    LineageContentChange,
+    LineageDiffResult,
+    LineageFindResult,
+    LineageGraph,
+    LineageLink,
+    LineageResult,
+    LineageRun,
+    LineageSide,
+    LineageValueChange,
+)
+from dvlite.text.counts import counts_text
+from dvlite.text.show import Show, count, short_oid, table
+
+_WIDTH = 8  # of the word before a fact
+_CHAIN = 12  # runs in one line; the tree shows more
+_NAMED = 3
+_FILES = 5
+
+
+def text(result: LineageResult | LineageFindResult | LineageDiffResult, show: Show) -> Iterator[str]:
+    """Yields what people read."""
+    if isinstance(result, LineageFindResult):
+        yield from _found(result, show)
+    elif isinstance(result, LineageDiffResult):
+        yield from _difference(result, show)
+    else:
+        yield _subject(result, show)
+        if result.up is not None:
+            yield from _Upstream(result, result.up, show).lines()
+        if result.down is not None:
+            yield from _downstream(result, result.down, show)
+
+
+def tree(result: LineageResult, show: Show) -> Iterator[str]:
+    """Yields the whole walk as trees, without the summary."""
+    yield _subject(result, show)
+    if result.up is not None:
+        yield from drawing.tree(result.up, down=False)
+    if result.down is not None:
+        yield from _downstream(result, result.down, show)
+
+
+def mermaid(result: LineageResult, show: Show) -> Iterator[str]:
+    """Yields a Mermaid diagram."""
+    yield from drawing.mermaid([graph for graph in (result.up, result.down) if graph is not None])
+
+
+def dot(result: LineageResult, show: Show) -> Iterator[str]:
+    """Yields a Graphviz diagram."""
+    yield from drawing.dot([graph for graph in (result.up, result.down) if graph is not None])
+
+
+def _subject(result: LineageResult, show: Show) -> str:
+    subject = result.subject
+    parts = [printable(subject.text)]
+    if subject.size_bytes is not None:
+        parts.append(amount(subject.size_bytes, subject.files or 0, subject.oid))
+    parts.append(f"{subject.oid.partition(':')[0]}:{short_oid(subject.oid)}")
+    if subject.sha256 is not None:
+        parts.append(f"sha256:{subject.sha256[:8]}")
+    return show.bold(parts[0]) + "".join(f"  {part}" for part in parts[1:])
+
+
+# --- up ---
+
+
+class _Upstream:
+    """Tells what something was made of: the run, a line for each kind of fact, and a tree where lines cannot tell it."""
+
+    def __init__(self, result: LineageResult, graph: LineageGraph, show: Show) -> None:
+        self._result, self._graph, self._show = result, graph, show
+        self._artefacts = {key_of(found): found for found in graph.artefacts}
+        self._runs = {run.run: run for run in graph.runs}
+        self._branches = False
+
+    def lines(self) -> Iterator[str]:
+        if self._graph.run is not None:
+            yield from self._about(self._runs[self._graph.run], None)
+        elif len(self._graph.starts) != 1:
+            yield from drawing.tree(self._graph, down=False)
+            return
+        else:
+            yield from self._made(self._artefacts[key_of(self._graph.starts[0])])
+        if self._branches:
+            yield ""
+            yield from drawing.tree(self._graph, down=False)
+
+    def _made(self, found: LineageArtefact) -> Iterator[str]:
+        """Tells of an artefact: who made it, or where else it is from; through the directory that holds it if there is one."""
+        if found.made_by and found.made_by[0] in self._runs:
+            yield from self._about(self._runs[found.made_by[0]], found)
+        elif found.held_by:
+            holder = self._artefact(found.held_by[0])
+            more = len(found.held_by) - 1
+            others = f" (and {count(more, 'other version')} of it)" if more else ""
+            inner = found.path.removeprefix(holder.path + "/")
+            yield f"in {named(holder.path, holder.oid)} as {printable(inner)}{others}"
+            yield from self._made(holder)
+        elif found.parts:
+            yield f"put together of {count(len(found.parts), 'thing')} that runs made"
+            self._branches = True
+        elif found.cut_runs:
+            yield _cut(found.cut_runs)
+        else:
+            yield _source(found)
+
+    def _about(self, run: LineageRun, found: LineageArtefact | None) -> Iterator[str]:
+        made = "ran"
+        if found is not None:
+            output = next((link for link in run.outputs if link.oid == found.oid), None)
+            made = (
+                f"made as {printable(output.path)} by {printable(run.name)}"
+                if output
+                else f"made by {printable(run.name)}"
+            )
+        between = " on " if "@" in run.user else "@"  # of a person's address, or of the name of an account
+        who = between.join(printable(part) for part in (run.user, run.host) if part)
+        yield f"{made} on {_minute(run.start)}{f', {who}' if who else ''}, status {_status(run)}"
+        if found is not None and len(found.made_by) > 1:
+            names = [self._name(oid) for oid in found.made_by[1:]]
+            yield f"also made by {count(len(names), 'other run')}: {self._some(names)}"
+        if found is None:
+            yield from _facts("made", [named(link.path, link.oid) for link in run.outputs] or ["nothing"])
+        yield from _facts("data", [self._chain(link) for link in run.inputs if not self._is_code(link)])
+        yield from _facts("code", [_code(run)] if run.code_commit or run.commit else [])
+        yield from _facts("params", [short_values(run.params)] if run.params else [])
+        environment = _environment(run, verbose=self._show.verbose > 0)
+        yield from _facts("env", [environment] if environment else [])
+        yield from _facts("result", [short_values(run.metrics)] if run.metrics else [])
+
+    def _chain(self, link: LineageLink) -> str:
+        """Returns where an input is from, back to its source as long as there is one way back."""
+        parts: list[str] = []
+        for _ in range(_CHAIN):
+            found = self._artefact(link)
+            parts.append(named(link.path, link.oid))
+            if found.held_by and not found.made_by:
+                link = found.held_by[0]
+                parts[-1] += " in"
+                continue
+            if not found.made_by or found.made_by[0] not in self._runs:
+                self._branches |= bool(found.parts)
+                return _joined(parts) + _end(found, link)
+            run = self._runs[found.made_by[0]]
+            parts.append(printable(run.name) + (f" ({_status(run)})" if run.status != "ok" else ""))
+            data = [each for each in run.inputs if not self._is_code(each)]
+            if len(data) != 1:
+                self._branches |= len(data) > 1
+                return _joined(parts) + (f" <- {count(len(data), 'input')}, see below" if data else "")
+            link = data[0]
+        self._branches = True
+        return _joined(parts) + " <- ... see below"
+
+    def _artefact(self, link: LineageLink) -> LineageArtefact:
+        found = self._artefacts.get(key_of(link))
+        return found or LineageArtefact(oid=link.oid, path=link.path, size_bytes=link.size_bytes, files=link.files)
+
+    def _is_code(self, link: LineageLink) -> bool:
+        return self._artefact(link).origin == "code"
+
+    def _name(self, oid: str) -> str:
+        return printable(self._runs[oid].name) if oid in self._runs else f"run:{short_oid(oid)}"
+
+    def _some(self, names: Sequence[str]) -> str:
+        shown = names if self._show.verbose else names[:_NAMED]
+        return ", ".join(shown) + (f", {len(names) - len(shown):,} more" if len(shown) < len(names) else "")
+
+
+def _joined(parts: Sequence[str]) -> str:
+    return " <- ".join(parts).replace(" in <- ", " in ")
+
+
+def _end(found: LineageArtefact, link: LineageLink) -> str:
+    """Returns what is said of the last thing in a chain."""
+    facts = [
+        f"{link.files:,} {'file' if link.files == 1 else 'files'}"
+        if link.oid.startswith("manifest:")
+        else size_text(link.size_bytes)
+    ]
+    if found.commit is not None:
+        facts.append(f"commit {commit_text(found.commit)}")
+    elif found.origin == "data":
+        facts.append("not committed")
+    text = f" ({', '.join(facts)})"
+    if found.cut_runs:
+        return f"{text} <- {_cut(found.cut_runs)}"
+    if found.parts:
+        return f"{text} <- {count(len(found.parts), 'thing')} inside, see below"
+    return text if found.origin in ("data", "code") else f"{text} <- unknown (not recorded)"
+
+
+def _cut(runs: int) -> str:
+    return f"... {runs:,} more, --depth"
+
+
+def _source(found: LineageArtefact) -> str:
+    if found.commit is not None:
+        by = f" by {printable(found.commit.author)}" if found.commit.author else ""
+        when = f", {_minute(found.commit.time)}" if found.commit.time else ""
+        word = "source data: added" if found.origin == "data" else "kept by git:"
+        return f"{word} in commit {commit_text(found.commit)}{by}{when}"
+    if found.origin == "data":
+        return "source data: no commit names it yet"
+    return "kept by git" if found.origin == "code" else "unknown (not recorded)"
+
+
+def _code(run: LineageRun) -> str:
+    """Returns the commit whose lockfile names the run; where none does, the one that it started from, and what differed from that."""
+    repo = f"{printable(run.repo)} " if run.repo else ""
+    kept = f" (kept, {short_oid(run.diff)})" if run.diff else ""
+    edits = f" + edits to {_paths(run.dirty)}{kept}" if run.dirty or run.diff else ""
+    if run.commit is None:
+        return f"{repo}{printable((run.code_commit or '')[:7])}{edits}"
+    text = f"{repo}{commit_text(run.commit)}"
+    if edits and run.code_commit:
+        return f"{text}, run at {printable(run.code_commit[:7])}{edits}"
+    return text
+
+
+def _paths(paths: Sequence[str]) -> str:
+    more = f", {len(paths) - _NAMED:,} more" if len(paths) > _NAMED else ""
+    return (", ".join(printable(path) for path in paths[:_NAMED]) or "files") + more
+
+
+def _status(run: LineageRun) -> str:
+    text = printable(run.status)
+    if run.of is not None:
+        text += f" (of run:{short_oid(run.of)[:6]})"
+    return text + (f" ({_paths(run.taint)} changed while it ran)" if run.taint else "")
+
+
+def _environment(run: LineageRun, *, verbose: bool) -> str:
+    found = dict(run.environment)
+    parts = [f"Python {scalar(found.pop('python'))}"] if "python" in found else []
+    for key, value in run.capture.items():
+        kind, _, name = key.partition(" ")
+        first_line = value.strip().splitlines()[-1:] or [""]
+        if kind == "env" and name:
+            parts.append(f"{printable(name)}={printable(value)}")
+        elif kind == "command" and name:
+            parts.append(f"{printable(name)}: {printable(first_line[0][:60])}")
+        else:
+            parts.append(f"{printable(key)} {printable(value)}")
+    for key in ("gpu", "image", *(sorted(found) if verbose else ())):
+        if found.get(key) not in (None, ""):
+            value = found.pop(key)
+            parts.append(scalar(value) if key in ("gpu", "image") else f"{printable(key)} {scalar(value)}")
+    return ", ".join(parts)
+
+
+def _facts(word: str, facts: Sequence[str]) -> Iterator[str]:
+    for number, fact in enumerate(facts):
+        yield f"  {(word if not number else '').ljust(_WIDTH)}{fact}"
+
+
+def _minute(time: str) -> str:
+    """Returns `2026-11-22 14:02 UTC`."""
+    return f"{printable(time[:10])} {printable(time[11:16])} UTC" if len(time) >= 16 else "an unknown date"
+
+
+# --- down ---
+
+
+def _downstream(result: LineageResult, graph: LineageGraph, show: Show) -> Iterator[str]:
+    made = {key_of(link) for run in graph.runs for link in run.outputs} - {key_of(link) for link in graph.starts}
+    hidden = sum(found.cut_runs for found in graph.artefacts)
+    if not graph.runs and not hidden:
+        yield f"nothing was made of it ({count(result.runs_searched, 'run')} searched)"
+        return
+    yield from drawing.tree(graph, down=True)
+    if not show.quiet:
+        more = f", {hidden:,} more runs with a larger --depth" if hidden else ""
+        yield f"made of it: {count(len(made), 'artefact')} by {count(len(graph.runs), 'run')}{more}"
+
+
+# --- find ---
+
+
+def _found(result: LineageFindResult, show: Show) -> Iterator[str]:
+    if not result.found:
+        if not show.quiet:
+            yield f"nothing found in {count(result.runs, 'run')}"
+        return
+    asked = list(dict.fromkeys(key for found in result.found for key in found.values))
+    head = ("PATH", "OID", "RUN", "WHEN", "STATUS", "COMMIT", *(printable(key) for key in asked))
+    rows = [
+        (
+            show.path(found.path),
+            short_oid(found.oid),
+            printable(found.name),
+            _minute(found.start),
+            printable(found.status),
+            printable(found.commit.commit[:7]) if found.commit is not None else "",
+            *(scalar(found.values[key]) if key in found.values else "" for key in asked),
+        )
+        for found in result.found
+    ]
+    yield from table([head, *rows])
+    if result.more and not show.quiet:
+        yield "... older runs: -n"
+
+
+# --- diff ---
+
+
+def _difference(result: LineageDiffResult, show: Show) -> Iterator[str]:
+    yield f"{_side(result.old)}  ->  {_side(result.new)}"
+    rows = [("data", *row) for change in result.data for row in _content(change, show)]
+    rows += [("code", *row) for change in result.code for row in _content(change, show)]
+    if result.old.commit is not None and result.new.commit is not None and result.old.commit != result.new.commit:
+        rows.insert(
+            len(rows) - len(result.code),
+            ("commit", "", f"{commit_text(result.old.commit)} -> {commit_text(result.new.commit)}"),
+        )
+    for word, changes in (
+        ("stage", result.stages),
+        ("param", result.params),
+        ("env", result.environment),
+        ("metric", result.metrics),
+    ):
+        rows += [(word, *row) for row in _values(changes)]
+    if rows:
+        yield from table(rows)
+    if result.same:
+        yield f"same: {', '.join(result.same)}"
+
+
+def _side(side: LineageSide) -> str:
+    made = f" by {printable(side.name)}" if side.name and side.oid.partition(":")[0] != "run" else ""
+    oid = "" if side.oid.startswith("run:") else f" {short_oid(side.oid)}"
+    return f"{printable(side.name if side.oid.startswith('run:') and side.name else side.text)}{oid}{made}"
+
+
+def _content(change: LineageContentChange, show: Show) -> Iterator[tuple[str, str]]:
+    old = short_oid(change.old_oid) if change.old_oid else "(none)"
+    new = short_oid(change.oid) if change.oid else "(none)"
+    amounts = f"   {counts_text(change.counts, wide=True)} files" if change.counts is not None else ""
+    yield printable(change.path), f"{old} -> {new}{amounts}"
+    marks = {"added": "+", "removed": "-", "modified": "~"}
+    shown = change.files if show.verbose else change.files[:_FILES]
+    for file in shown:
+        yield "", f"  {marks.get(file.change, '~')} {printable(file.path)}"
+    if change.counts is not None:
+        left = change.counts.added + change.counts.removed + change.counts.modified - len(shown)
+        if left > 0:
+            yield "", f"  {left:,} more"
+
+
+def _values(changes: Sequence[LineageValueChange]) -> Iterator[tuple[str, str]]:
+    keys = [change.key for change in changes]
+    for change in changes:
+        key = change.key if keys.count(change.key) == 1 else f"{change.stage} {change.key}"
+        old = "(none)" if change.old is None else scalar(change.old)
+        new = "(none)" if change.new is None else scalar(change.new)
+        yield printable(key), f"{old} -> {new}"

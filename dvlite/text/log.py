@@ -1,0 +1,45 @@
+"""The words of `log`: a line for each version of a path, newest first."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from dvlite.files import printable, size_text
+from dvlite.lineage.drawing import short_values
+from dvlite.results.lineage import LogResult, LogVersion
+from dvlite.text.show import Show, short_oid, table
+
+_COMMIT = 7  # hex digits, as git shows them
+
+
+def text(result: LogResult, show: Show) -> Iterator[str]:
+    """Yields what people read."""
+    if not result.versions:
+        if not show.quiet:
+            yield f"no commit names {show.path(result.path)} yet"
+        return
+    rows = [_row(version, result.path, show) for version in result.versions]
+    head = ("DATE", "COMMIT", "SIZE", "FILES", "OID", "RUN", "RESULT", "SUBJECT", "AUTHOR")
+    used = [i for i in range(len(head)) if any(row[i] for row in rows)]
+    yield from table([[row[i] for i in used] for row in (head, *rows)])
+    if result.more and not show.quiet:
+        yield "... older versions: -n"
+
+
+def _row(version: LogVersion, path: str, show: Show) -> tuple[str, ...]:
+    commit = version.commit
+    subject = printable(commit.subject or "")
+    if version.path != path:
+        subject += f" (as {show.path(version.path)})"
+    gone = version.oid is None
+    return (
+        printable((commit.time or "")[:16].replace("T", " ")),
+        printable(commit.commit[:_COMMIT]),
+        "" if version.size_bytes is None else size_text(version.size_bytes),
+        "" if version.files is None else f"{version.files:,}",
+        "removed" if gone else short_oid(version.oid or ""),
+        printable(version.run_name or ""),
+        short_values(version.metrics),
+        subject,
+        printable(commit.author or ""),
+    )

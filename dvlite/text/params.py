@@ -1,0 +1,48 @@
+"""The words of `params diff`."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+from dvlite.errors import DvliteError, PartlyDone
+from dvlite.files import printable
+from dvlite.results.pipeline_files import ParamDifference, ParamsDiffResult
+from dvlite.text.show import Show, count, table
+from dvlite.text.values import pair_text, value_text
+
+
+def text(result: ParamsDiffResult, show: Show) -> Iterator[str]:
+    """Yields the parameters that differ."""
+    yield from _rows(result, show, [row for row in result.params if row.state != "equal"])
+
+
+def every(result: ParamsDiffResult, show: Show) -> Iterator[str]:
+    """Yields all parameters, those that are equal too."""
+    yield from _rows(result, show, result.params)
+
+
+def problem(result: ParamsDiffResult, show: Show) -> DvliteError | None:
+    """Returns how many files could not be read."""
+    if not result.unread:
+        return None
+    return PartlyDone(f"{count(result.unread, 'file')} could not be read", hint="see the warnings above")
+
+
+def _rows(result: ParamsDiffResult, show: Show, rows: Sequence[ParamDifference]) -> Iterator[str]:
+    yield from table(_row(row, show) for row in rows)
+    if not rows and not result.unread and not show.quiet:
+        sides = f"between {printable(result.old)} and {printable(result.new)}"
+        declared = f"{count(len(result.params), 'parameter')} the same" if result.params else "no stage declares one"
+        yield f"No parameter differs {sides}: {declared}."
+
+
+def _row(row: ParamDifference, show: Show) -> tuple[str, ...]:
+    return (show.path(row.file), printable(row.key), _values(row))
+
+
+def _values(row: ParamDifference) -> str:
+    if row.state == "added":
+        return f"{value_text(row.new)}  (new)"
+    if row.state == "removed":
+        return f"{value_text(row.old)}  (gone)"
+    return value_text(row.new) if row.state == "equal" else " -> ".join(pair_text(row.old, row.new))

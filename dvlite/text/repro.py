@@ -1,0 +1,227 @@
+"""The words of `repro`: a line for each stage, then what it came to."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+from dvlite.errors import DvliteError, PartlyDone, StageFailed
+from dvlite.files import printable, quote, size_text
+from dvlite.results.pipeline import MetricChange, Reason, ReproResult, StageOutput, StageRun
+from dvlite.text.counts import counts_text
+from dvlite.text.show import Show, count, duration_text, short_oid, table
+
+_COLORS = {
+    "ok": "green",
+    "cached": "green",
+    "restored": "green",
+    "failed": "red",
+    "tainted": "yellow",
+    "would run": "yellow",
+}
+_MOST = 4  # metrics, outputs or reasons in a line
+_LONGEST = 40
+
+
+def text(result: ReproResult, show: Show) -> Iterator[str]:
+    """Yields what people read."""
+    for each in result.params_set:
+        yield f"{printable(each.file)}: {printable(each.name)} {_value(each.old)} -> {_value(each.new)}"
+    if result.explain:
+        yield from _explained(result, show)
+    else:
+        rows = [_row(each, result, show) for each in result.stages]
+        yield from _colored(table([row for row in rows if row]), result, show)
+    if show.quiet:
+        return
+    yield _summary(result)
+    yield from show.staged(result.staged, result.unstaged)
+    if result.lockfiles and problem(result, show) is None:
+        names = " ".join(show.path(path) for path in result.untracked[:6])
+        add = f"git add {names} && " if names else ""
+        commit = "git commit" if result.staged or not result.unstaged else "git add, git commit"
+        yield from show.next_step(f"{add}{commit}")
+
+
+def problem(result: ReproResult, show: Show) -> DvliteError | None:
+    """Returns what stopped the run."""
+    failed = [each for each in result.stages if each.state == "failed"]
+    if failed:
+        return _failure(failed, show)
+    tainted = [each for each in result.stages if each.state == "tainted"]
+    if tainted:
+        first = tainted[0]
+        return PartlyDone(
+            f"{', '.join(map(quote, first.tainted_by[:3]))} changed while {first.stage} ran: nobody knows which version made its outputs,"
+            " so the lockfile does not name them",
+            hint=f"run it again: dvlite repro {first.stage}",
+        )
+    return None
+
+
+def _failure(failed: Sequence[StageRun], show: Show) -> DvliteError:
+    first = failed[0]
+    others = f"; {', '.join(each.stage for each in failed[1:])} failed too" if failed[1:] else ""
+    hints = []
+    if first.run:
+        name = f"{first.stage.rpartition(':')[2]}-{short_oid(first.run)[:6]}"
+        hints.append(f"its output: dvlite runs show {name} --log")
+    if first.kept:
+        hints.append(f"its outputs are as they were before; what the command had written is in {printable(first.kept)}")
+    elif first.run:
+        hints.append("its outputs are as they were before")
+    if show.quiet:  # else it was shown as it came
+        hints += [printable(line) for line in first.log_tail]
+    return StageFailed(f"{first.stage} failed: {first.problem}{others}", hint="\n".join(hints) or None)
+
+
+def _row(run: StageRun, result: ReproResult, show: Show) -> tuple[str, ...]:
+    if run.state in ("up to date", "frozen") and show.quiet:
+        return ()
+    took = duration_text(run.seconds) if run.state in ("ok", "failed", "tainted", "canceled") else ""
+    if result.dry_run:
+        return (run.stage, run.state, "", _reasons(run.reasons))
+    parts = [_params(run.reasons), _outputs(run.outputs, show), _metrics(run.metrics)]
+    if run.state == "cached" and run.of:
+        parts.append(f"from {run.stage.rpartition(':')[2]}-{short_oid(run.of)[:6]}")
+    if run.state == "tainted":
+        parts = [f"{', '.join(map(printable, run.tainted_by[:2]))} changed while it ran"]
+    if run.state == "failed":
+        parts = [run.problem or ""]
+    return (run.stage, run.state, took, "  ".join(part for part in parts if part))
+
+
+def _colored(lines: Any, result: ReproResult, show: Show) -> Iterator[str]:
+    shown = [each for each in result.stages if not (each.state in ("up to date", "frozen") and show.quiet)]
+    for line, each in zip(lines, shown, strict=True):
+        color = _COLORS.get(each.state)
+        yield line.replace(f"  {each.state}", f"  {show.style(color, each.state)}", 1) if color else line
+
+
+def _summary(result: ReproResult) -> str:
+    words = {
+        "ok": "ran",
+        "cached": "from the run cache",
+        "restored": "restored",
+        "up to date": "up to date",
+        "frozen": "frozen",
+        "failed": "failed",
+        "tainted": "tainted",
+        "canceled": "canceled",
+        "not run": "not run",
+        "would run": "would run",
+        "may run": "may run after them",
+    }
+    counts = [(sum(each.state == state for each in result.stages), word) for state, word in words.items()]
+    text = ", ".join(f"{number:,} {word}" for number, word in counts if number)
+    if result.stages and all(each.state in ("up to date", "frozen") for each in result.stages):
+        text = f"Everything is up to date: {count(len(result.stages), 'stage')}"
+    changed = f" {', '.join(printable(file) for file in result.lockfiles)} updated." if result.lockfiles else ""
+    return f"{text}.{changed}"
+
+
+def _params(reasons: Sequence[Reason]) -> str:
+    changed = [
+        f"{_short(each.name)} {_value(each.old)} -> {_value(each.new)}"
+        for each in reasons
+        if each.kind == "param-changed"
+    ]
+    return _some(changed)
+
+
+def _outputs(outputs: Sequence[StageOutput], show: Show) -> str:
+    return _some(
+        [
+            f"{show.path(each.path)}  {count(each.files, 'file') + ', ' if each.oid.startswith('manifest') else ''}{size_text(each.size_bytes)}"
+            for each in outputs
+        ],
+        most=2,
+    )
+
+
+def _metrics(metrics: Sequence[MetricChange]) -> str:
+    return _some([f"{_short(each.name)}={_value(each.value)}{_growth(each)}" for each in metrics])
+
+
+def _growth(metric: MetricChange) -> str:
+    old, new = metric.old, metric.value
+    numbers = all(isinstance(each, (int, float)) and not isinstance(each, bool) for each in (old, new))
+    if old is None or old == new:
+        return ""
+    if not numbers:
+        return f" (was {_value(old)})"
+    mark = {True: ", better", False: ", worse", None: ""}[metric.better]
+    return f" ({new - old:+.4g}{mark})"
+
+
+def _some(parts: Sequence[str], *, most: int = _MOST) -> str:
+    more = f"  {len(parts) - most} more" if len(parts) > most else ""
+    return "  ".join(parts[:most]) + more
+
+
+def _explained(result: ReproResult, show: Show) -> Iterator[str]:
+    for each in result.stages:
+        took = f"  {duration_text(each.seconds)}" if each.seconds else ""
+        yield f"{show.bold(each.stage)}  {each.state}{took}"
+        for reason in each.reasons:
+            yield f"  {reason_text(reason, show)}"
+
+
+def _reasons(reasons: Sequence[Reason]) -> str:
+    plain = Show()
+    shown = [reason_text(each, plain) for each in reasons[:2]]
+    more = f"; {len(reasons) - 2} more reasons (--explain)" if len(reasons) > 2 else ""
+    return "; ".join(shown) + more
+
+
+def reason_text(reason: Reason, show: Show) -> str:
+    """Returns why a stage is out of date, in a few words."""
+    what, _, how = reason.kind.rpartition("-")
+    name = printable(reason.name)
+    if reason.kind in _FIXED:
+        return _FIXED[reason.kind]
+    if what == "output":
+        return f"output {show.path(reason.name)} {_CHANGES.get(how, how)}"
+    if what == "dep":
+        versions = f" {short_oid(str(reason.old))} -> {short_oid(str(reason.new))}" if how == "changed" else ""
+        counts = f" ({counts_text(reason.counts)} files)" if reason.counts is not None else ""
+        return f"{show.path(reason.name)} {how}{versions}{counts}"
+    if what in ("param", "env", "capture"):
+        told = {"param": "", "env": "variable ", "capture": "captured "}[what]
+        values = {
+            "changed": f"{_value(reason.old)} -> {_value(reason.new)}",
+            "added": f"added ({_value(reason.new)})",
+            "removed": f"removed (was {_value(reason.old)})",
+        }
+        return f"{told}{name} {values[how]}"
+    if reason.kind in ("cmd-changed", "wdir-changed"):
+        return f"{what} changed: {_value(reason.old)} -> {_value(reason.new)}"
+    return f"{what} {how}"
+
+
+_FIXED = {
+    "never-run": "never run",
+    "forced": "forced",
+    "always": "runs always",
+    "upstream": "a stage before it runs",
+    "definition-changed": "its outputs are declared in another way",
+}
+_CHANGES = {
+    "changed": "is not what the stage made",
+    "added": "is new in the pipeline file",
+    "removed": "is no output any more",
+}
+
+
+def _short(name: str) -> str:
+    """Returns a parameter or metric without its file."""
+    return printable(name.rpartition(":")[2] or name)
+
+
+def _value(value: Any) -> str:
+    if isinstance(value, float):
+        return f"{value:.6g}"
+    if isinstance(value, bool) or value is None:
+        return {True: "true", False: "false", None: "-"}[value]
+    text = printable(" ".join(str(value).split()))
+    return text if len(text) <= _LONGEST else f"{text[: _LONGEST - 3]}..."

@@ -1,0 +1,255 @@
+"""Lockfiles: exact bytes, exact round trips, one line that says what is wrong with everything else."""
+
+import time
+import tracemalloc
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import yaml
+from hypothesis import given
+from hypothesis import strategies as st
+
+from dvlite.errors import FormatError
+from dvlite.formats import lockfile
+from dvlite.formats.lockfile import Locked, LockedStage, Lockfile
+from dvlite.formats.pointer import Pointer
+from dvlite.oid import Digest
+
+GOLDEN = Path(__file__).parent.parent / "golden" / "lockfile.lock"
+DIGEST = Digest(bytes(range(32)))
+FILE, TREE, RUN = f"blake3:{DIGEST.hex()}", f"manifest:{DIGEST.hex()}", f"run:{DIGEST.hex()}"
+KEY = "ab" * 32
+WHOLE = Lockfile(
+    (
+        LockedStage(
+            name="prepare",
+            key=KEY,
+            cmd="python src/prepare.py",
+            deps=(Locked("../raw data", TREE, 2**63 - 1, files=384211), Locked("src/prepare.py", FILE, 120)),
+            outs=(Locked("tiles", TREE, 5, files=0),),
+        ),
+        LockedStage(
+            name="train-2",
+            key="0" * 64,
+            run=RUN,
+            cmd='set -x\npython src/train.py | tee "ü.log"',
+            wdir="sub/dir",
+            deps=(Locked("tiles", TREE, 5, files=0),),
+            params={"params.yaml:lr": 0.001, "params.yaml:net": {"depth": [1, 2, None, True], "name": "yes"}, "seed": 7},
+            env={"OMP_NUM_THREADS": "1"},
+            capture={"numpy": "1.26.4", "nvcc --version": "Cuda 12\n"},
+            outs=(
+                Locked("1.bin", FILE, 1),
+                Locked("model.pt", FILE, 97, executable=True),
+                Locked("report.json", FILE, 2, cache=False),
+                Locked("state", TREE, 3, files=2, push=False),
+                Locked("yes", FILE, 0, executable=True, cache=False, push=False),
+            ),
+        ),
+    )
+)  # fmt: skip
+OUT = f"{{oid: {FILE}, size: 3}}"
+
+
+def text(*, key=KEY, cmd='"x"', more="", outs=""):
+    return (
+        f"dvlite: 1\nstages:\n  train:\n    key: {key}\n    cmd: {cmd}\n{more}{outs and '    outs:' + chr(10) + outs}"
+    )
+
+
+def without_lines(lock):
+    return Lockfile(tuple(replace(stage, line=0) for stage in lock.stages))
+
+
+def test_a_lockfile_has_exactly_these_bytes():
+    golden = GOLDEN.read_bytes()
+    assert lockfile.dump(WHOLE) == golden
+    found = lockfile.parse(golden, "dvlite.lock")
+    assert without_lines(found) == WHOLE
+    assert [golden.splitlines()[stage.line - 1] for stage in found.stages] == [b"  prepare:", b"  train-2:"]
+
+
+def test_yaml_readers_see_the_same(tmp_path):
+    read = yaml.safe_load(lockfile.dump(WHOLE))
+    assert (read["dvlite"], list(read["stages"])) == (1, ["prepare", "train-2"])
+    train = read["stages"]["train-2"]
+    stage = WHOLE.stages[1]
+    assert train["cmd"] == stage.cmd
+    assert (train["params"], train["env"], train["capture"]) == (stage.params, stage.env, stage.capture)
+    assert list(train["outs"]) == [out.path for out in stage.outs]
+    assert train["outs"]["state"] == {"oid": TREE, "size": 3, "files": 2, "push": False}
+
+
+def test_the_pointer_of_an_output_is_the_version_that_a_pointer_file_would_name():
+    assert [out.pointer() for out in WHOLE.stages[1].outs[1:4:2]] == [
+        Pointer("file", DIGEST, 97, executable=True),
+        Pointer("directory", DIGEST, 3, files=2),
+    ]
+
+
+names = st.from_regex(r"[A-Za-z0-9_-]{1,12}", fullmatch=True)
+words = st.text(st.characters(exclude_categories=["Cs"]), max_size=12)
+parts = st.text(st.characters(exclude_characters="/\0", exclude_categories=["Cs"]), min_size=1, max_size=8).filter(
+    lambda part: part not in (".", "..")
+)
+paths = st.builds(
+    lambda up, inner: "../" * up + "/".join(inner), st.integers(0, 2), st.lists(parts, min_size=1, max_size=3)
+)
+trees = st.recursive(
+    st.none() | st.booleans() | st.integers(-(2**60), 2**60) | st.floats(allow_nan=False, allow_infinity=False) | words,
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(words, inner, max_size=3),
+    max_leaves=6,
+)
+digests = st.binary(min_size=32, max_size=32).map(bytes.hex)
+sizes = st.integers(0, 2**63 - 1)
+items = st.builds(
+    lambda path, digest, size, folder, files, flags: Locked(
+        path,
+        f"{'manifest' if folder else 'blake3'}:{digest}",
+        size,
+        files if folder else 1,
+        flags[0] and not folder,
+        *flags[1:],
+    ),
+    paths,
+    digests,
+    sizes,
+    st.booleans(),
+    sizes,
+    st.tuples(st.booleans(), st.booleans(), st.booleans()),
+)
+sections = st.lists(items, max_size=4, unique_by=lambda item: item.path).map(
+    lambda found: tuple(sorted(found, key=lambda item: item.path))
+)
+texts = st.dictionaries(words, words, max_size=3)
+stages = st.builds(
+    LockedStage,
+    name=names,
+    key=digests,
+    cmd=words,
+    run=st.none() | digests.map(lambda digest: f"run:{digest}"),
+    wdir=st.just(".") | paths,
+    deps=sections,
+    params=st.dictionaries(words, trees, max_size=3),
+    env=texts,
+    capture=texts,
+    outs=sections,
+)
+locks = st.lists(stages, max_size=3, unique_by=lambda stage: stage.name).map(lambda found: Lockfile(tuple(found)))
+
+
+@given(locks)
+def test_a_lockfile_reads_back_as_it_was(made):
+    data = lockfile.dump(made)
+    found = lockfile.parse(data, "dvlite.lock")
+    assert without_lines(found) == made
+    assert lockfile.dump(found) == data
+
+
+@given(locks)
+def test_every_line_but_the_first_is_of_one_stage_path_or_value(made):
+    rows = sum(
+        3 + (stage.run is not None) + (stage.wdir != ".") + sum(len(part) + 1 for part in parts_of(stage) if part)
+        for stage in made.stages
+    )
+    assert len(lockfile.dump(made).split(b"\n")) == 3 + rows + 1
+
+
+def parts_of(stage):
+    return stage.deps, stage.params, stage.env, stage.capture, stage.outs
+
+
+@given(st.binary(max_size=200), st.integers(0, 400), st.integers(0, 40))
+def test_damage_is_refused_or_read_but_never_a_crash(noise, at, gone):
+    good = lockfile.dump(WHOLE)
+    refused = None
+    try:
+        lockfile.parse(good[:at] + noise + good[at + gone :], "dvlite.lock")
+    except FormatError as error:
+        refused = error
+    assert refused is None or (refused.hint and "\n" not in refused.message)
+
+
+def test_an_empty_lockfile_has_no_stages():
+    for empty in (b"", b"# nothing\n", b"dvlite: 1\n", b"dvlite: 1\nstages:\n", b"dvlite: 1\nstages: {}\n"):
+        assert lockfile.parse(empty, "x") == Lockfile()
+
+
+@pytest.mark.parametrize(
+    ("line", "reason", "data"),
+    [
+        (1, "it is not a lockfile", "stages:\n"),
+        (1, "version '2' of the format is not known", "dvlite: 2\n"),
+        (2, "expected 'stages:'", "dvlite: 1\noutputs:\n"),
+        (1, "unresolved merge conflict", "<<<<<<< HEAD\n"),
+        (4, "unresolved merge conflict", "dvlite: 1\nstages:\n  a:\n=======\n"),
+        (3, "'key' of the stage 'train' is missing", 'dvlite: 1\nstages:\n  train:\n    cmd: "x"\n'),
+        (3, "'cmd' of the stage 'train' is missing", f"dvlite: 1\nstages:\n  train:\n    key: {KEY}\n"),
+        (4, "'key' is malformed", text(key="short")),
+        (5, "'cmd' is malformed", text(cmd="1")),
+        (5, "is not a value", text(cmd="python")),
+        (6, "'run' is malformed", text(more=f"    run: {FILE}\n")),
+        (6, "unexpected", text(more="    owner: me\n")),
+        (6, "unexpected", text(more=f"    key: {KEY}\n")),
+        (6, "the stage 'train' is given twice", text(more=text()[18:])),
+        (7, "'NaN' is not a value", text(more="    params:\n      lr: NaN\n")),
+        (8, "'lr' is given twice", text(more="    params:\n      lr: 1\n      lr: 2\n")),
+        (3, "'env' of the stage 'train' must hold text", text(more="    env:\n      A: 1\n")),
+        (7, "'/etc/passwd' is not a plain relative path", text(outs=f"      /etc/passwd: {OUT}\n")),
+        (7, "'a/../../b' is not a plain relative path", text(outs=f'      "a/../../b": {OUT}\n')),
+        (7, "'..' is not a plain relative path", text(outs=f"      ..: {OUT}\n")),
+        (7, "is not a plain relative path", text(outs=f'      "a\\u0000b": {OUT}\n')),
+        (8, "'a' is given twice", text(outs=f"      a: {OUT}\n      a: {OUT}\n")),
+        (7, "what stands after 'a' is malformed", text(outs=f"      a: {{oid: {TREE}, size: 3}}\n")),
+        (7, "what stands after 'a' is malformed", text(outs=f"      a: {{oid: {FILE}, size: 3, files: 3}}\n")),
+        (7, "what stands after 'a' is malformed", text(outs=f"      a: {{oid: {FILE}, size: {2**63}}}\n")),
+        (7, "what stands after 'a' is malformed", text(outs=f"      a: {{oid: {FILE}, size: 3, cache: no}}\n")),
+        (7, "what stands after 'a' is malformed", text(outs=f"      a: {{oid: {TREE}, size: 3, files: 1, executable: true}}\n")),
+        (7, "nested too deeply", text(more=f"    params:\n      a: {'[' * 2000}\n")),
+    ],
+)  # fmt: skip
+def test_what_is_wrong_is_said_with_its_line(line, reason, data):
+    with pytest.raises(FormatError) as caught:
+        lockfile.parse(data.encode(), "sub/dvlite.lock")
+    message = caught.value.message
+    assert message.startswith(f"cannot read 'sub/dvlite.lock' line {line}: ")
+    assert reason in message
+    assert caught.value.hint
+
+
+def test_a_lockfile_above_the_limit_is_refused_before_it_is_read():
+    with pytest.raises(FormatError, match="at most"):
+        lockfile.parse(b" " * (lockfile.LIMIT_BYTES + 1), "x")
+
+
+def test_an_entry_that_is_equal_leaves_its_bytes_when_another_changes():
+    other = replace(WHOLE.stages[0], cmd="other")
+    old, new = (lockfile.dump(Lockfile((first, WHOLE.stages[1]))).splitlines() for first in (WHOLE.stages[0], other))
+    assert sum(before != after for before, after in zip(old, new, strict=True)) == 1
+
+
+def test_a_thousand_stages_are_read_in_a_moment_and_little_memory():
+    made = [
+        LockedStage(
+            name=f"stage-{n}",
+            key=KEY,
+            cmd="python run.py",
+            deps=tuple(Locked(f"in/{n}/{k}", FILE, 3) for k in range(5)),
+            params={"lr": 0.1},
+            outs=tuple(Locked(f"out/{n}/{k}", FILE, 3) for k in range(2)),
+        )
+        for n in range(1000)
+    ]
+    data = lockfile.dump(Lockfile(tuple(made)))
+    took = []
+    for _ in range(3):
+        began = time.perf_counter()
+        assert len(lockfile.parse(data, "x").stages) == 1000
+        took.append(time.perf_counter() - began)
+    assert min(took) < 0.5
+    tracemalloc.start()
+    lockfile.parse(data, "x")
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 15 * len(data)

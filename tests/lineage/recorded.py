@@ -1,0 +1,73 @@
+"""Run records and notes that differ by number, for the tests of where they are kept and how they are found."""
+
+import hashlib
+import random
+
+from dvlite.formats import record
+from dvlite.formats.record import Code, Input, Note, Output, Run
+from dvlite.oid import Oid
+
+PROJECT = "ab" * 16
+START_NS = 1_795_356_120 * 10**9  # 2026-11-22T14:02:00Z
+MINUTE_NS = 60 * 10**9
+
+
+def oid(word, kind="blake3"):
+    """Returns an id that is always the same for a word."""
+    return Oid(f"{kind}:{hashlib.sha256(str(word).encode()).hexdigest()}")
+
+
+def key(word):
+    return hashlib.sha256(f"key {word}".encode()).hexdigest()
+
+
+def run(number=0, **fields):
+    """Returns run number N of `train`, made N minutes after the start."""
+    at = START_NS + number * MINUTE_NS
+    random_bytes = random.Random(number).randbytes(8)
+    made = {
+        "id": record.new_id(at, random_bytes),
+        "invocation": record.new_id(START_NS, random_bytes),
+        "key": key(number),
+        "stage": "train",
+        "file": "dvlite.yaml",
+        "status": "ok",
+        "cmd": "python src/train.py",
+        "code": Code(commit=hashlib.sha1(b"%d" % number).hexdigest()),
+        "params": {"params.yaml:lr": 0.01, "params.yaml:seed": number},
+        "metrics": {"metrics.json:acc": round(number / 100, 4)},
+        "environment": {"python": "3.11.9"},
+        "inputs": (Input(path="data/tiles", oid=oid("tiles", "manifest"), size_bytes=5000, files=7),),
+        "outputs": (
+            Output(path="model.pt", oid=oid(f"model {number}"), size_bytes=9000, sha256=oid(f"sha {number}")[7:]),
+        ),
+        "start": record.time_text(at),
+        "end": record.time_text(at + MINUTE_NS // 2),
+        "seconds": 30.0,
+        "user": "you@example.com",
+        "host": "gpu-3",
+        "project": PROJECT,
+    }
+    return Run(**{**made, **fields})
+
+
+def note(of, op, value, *, minute=0, **fields):
+    """Returns a note of a run (a Run, or the name of one)."""
+    at = START_NS + minute * MINUTE_NS
+    words = f"{of} {op} {value} {minute}".encode()
+    return Note(
+        **{
+            "id": record.new_id(at, hashlib.sha256(words).digest()),
+            "run": record.name(record.dump(of)) if isinstance(of, Run) else of,
+            "op": op,
+            "value": value,
+            "time": record.time_text(at),
+            "user": "you@example.com",
+            "project": PROJECT,
+            **fields,
+        }
+    )
+
+
+def name(found):
+    return record.name(record.dump(found))
