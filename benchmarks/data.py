@@ -98,3 +98,21 @@ def _edit_cell(chance: random.Random, table: list[str]) -> None:
     cells = table[at].split(",")
     cells[1 + sensor] = _cell(chance, sensor)
     table[at] = ",".join(cells)
+
+
+def chain_of_stages(count: int) -> str:
+    """Returns a pipeline file, in the form that dvlite and DVC share, whose stages cost nothing and each need the one before."""
+    lines = ["stages:"]
+    for i in range(count):
+        lines += [f"  s{i}:", f"    cmd: echo {i} > out{i}.txt"]
+        lines += ["    deps:", f"      - out{i - 1}.txt"] if i else []
+        lines += ["    outs:", f"      - out{i}.txt"]
+    return "\n".join(lines) + "\n"
+
+
+def independent_stages(count: int) -> str:
+    """Returns a pipeline file whose stages take a second each and need nothing of each other."""
+    lines = ["stages:"]
+    for i in range(count):
+        lines += [f"  p{i}:", f"    cmd: sleep 1; echo {i} > wide{i}.txt", "    outs:", f"      - wide{i}.txt"]
+    return "\n".join(lines) + "\n"

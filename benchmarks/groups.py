@@ -19,6 +19,7 @@ from benchmarks.meter import Meter
 from benchmarks.peers import TOOLS, Dvlite, Site
 from benchmarks.process import Sample, StepFailed, run
 
+CHAIN, WIDE = 80, 8  # stages
 STARTS = 10  # of each program in a round: a start is short and its time scatters
 
 
@@ -200,6 +201,26 @@ def _interpreter(program: Path) -> Path:
     return Path(program.read_bytes().split(b"\n", 1)[0].removeprefix(b"#!").strip().decode())
 
 
+def pipeline(ground: Ground, found: Found, turn: int) -> None:
+    """A chain of quick stages, the same again with nothing to do, and stages of a second each that need nothing of each other."""
+    source = ground.folder / "data" / "one"
+    for key, stages, command in (
+        ("pipeline-chain", data.chain_of_stages(CHAIN), ("repro",)),
+        ("pipeline-wide", data.independent_stages(WIDE), ("repro",)),
+    ):
+        for tool in ground.tools(turn):
+            if not hasattr(tool, "pipeline_file") or not ground.wants(key, f"{key.removesuffix('chain')}again"):
+                continue
+            site = ground.site(tool, key, turn, source)
+            with _trying(found, key, tool.name):
+                tool.start(site)
+                (site.repo / tool.pipeline_file).write_text(stages)
+                words = [*command, *(tool.all_at_once if key.endswith("wide") else ())]
+                found.note(key, tool.name, site.measure(ground.programs[tool.name], *words).seconds)
+                if key.endswith("chain"):
+                    found.note("pipeline-again", tool.name, site.measure(ground.programs[tool.name], *words).seconds)
+
+
 def million(ground: Ground, found: Found, turn: int) -> None:
     """A million files, dvlite only, once."""
     if turn:
@@ -263,5 +284,6 @@ GROUPS: Mapping[str, Callable[[Ground, Found, int], None]] = {
     "edit": edit,
     "csv": csv,
     "start": start,
+    "pipeline": pipeline,
     "million": million,
 }

@@ -83,6 +83,8 @@ class Tool(Protocol):
 @dataclass(frozen=True, slots=True)
 class Dvlite:
     name: str = table.DVLITE
+    pipeline_file = "dvlite.yaml"
+    all_at_once = ("-j", "8")
 
     def start(self, site: Site) -> None:
         site.start_git()
@@ -130,6 +132,8 @@ class Dvlite:
 @dataclass(frozen=True, slots=True)
 class Dvc:
     name: str = table.DVC
+    pipeline_file = "dvc.yaml"
+    all_at_once = ()  # it runs one stage after the other
 
     def start(self, site: Site) -> None:
         site.start_git()

@@ -138,7 +138,7 @@ def _make_data(folder: Path, sizes: data.Sizes, groups: Sequence[str]) -> None:
     if "csv" in groups:
         for number, content in enumerate(data.csv_versions(sizes.csv_rows, sizes.csv_versions)):
             (folder / f"table-{number}").write_bytes(content)
-    if "start" in groups:
+    if "start" in groups or "pipeline" in groups:
         data.write_random(folder / "one", 10_000)
     if "million" in groups:
         files, folders = sizes.million_files, sizes.million_folders

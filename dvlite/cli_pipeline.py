@@ -117,7 +117,9 @@ def stage() -> None:
 )
 @click.argument("name", metavar="NAME")
 @click.argument("command", nargs=-1, metavar="-- CMD...", type=click.UNPROCESSED)
-@click.option("-d", "--deps", multiple=True, metavar="PATH", type=PathText(), help="A file, folder or pattern it reads.")
+@click.option(
+    "-d", "--deps", multiple=True, metavar="PATH", type=PathText(), help="A file, folder or pattern it reads."
+)
 @click.option("-o", "--outs", multiple=True, metavar="PATH", type=PathText(), help="A file or folder it makes.")
 @click.option("-O", "--outs-no-cache", multiple=True, metavar="PATH", type=PathText(), help="One that git keeps.")
 @click.option("--persist", multiple=True, metavar="PATH", type=PathText(), help="One that stays in place as it runs.")
@@ -166,9 +168,7 @@ def params_diff(words: tuple[str, ...], *, every: bool) -> int:
     from dvlite.commands.params import params_diff as verb
 
     revisions, paths = _revisions_and_paths(words)
-    return run(
-        lambda s: verb(s.repo(), revisions, paths, progress=s.progress), words="every" if every else "text"
-    )
+    return run(lambda s: verb(s.repo(), revisions, paths, progress=s.progress), words="every" if every else "text")
 
 
 @click.group(cls=Verbs)
@@ -189,10 +189,15 @@ def metrics_show(words: tuple[str, ...]) -> int:
 
 
 @metrics.command(
-    "diff", cls=ComparingVerb, example="dvlite metrics diff\ndvlite metrics diff main --rtol 0.01 --exit-code", codes=(3, 10)
+    "diff",
+    cls=ComparingVerb,
+    example="dvlite metrics diff\ndvlite metrics diff main --rtol 0.01 --exit-code",
+    codes=(3, 10),
 )
 @click.argument("words", nargs=-1, metavar="[A [B]] [-- PATH...]", type=PathText())
-@click.option("--rtol", metavar="X", type=click.FloatRange(0), default=0.0, help="Equal within this part of the old value.")
+@click.option(
+    "--rtol", metavar="X", type=click.FloatRange(0), default=0.0, help="Equal within this part of the old value."
+)
 @click.option("--atol", metavar="X", type=click.FloatRange(0), default=0.0, help="Equal within this difference.")
 @click.option("--md", is_flag=True, help="As a Markdown table.")
 @EXIT_CODE

@@ -1,8 +1,10 @@
 #!/usr/bin/env bash
-# What `make demo` runs: tracks a real data set, pushes it to a folder remote, clones it as a colleague, compares.
+# What `make demo` runs. First data: tracks a real data set, pushes it to a folder remote, clones it as a colleague, compares.
+# Then models (demo-digits.sh): runs the pipeline of examples/digits, and asks which data made which model.
 # Everything happens in a temporary folder, with a home of its own; nothing of the user's is read or written.
 set -euo pipefail
 
+examples=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 place=$(mktemp -d "${TMPDIR:-/tmp}/dvlite-demo.XXXXXX")
 trap 'rm -rf "$place"' EXIT
 
@@ -61,3 +63,6 @@ run diff -r flowers/data colleague/data
 (cd flowers && run dvlite status --exit-code)
 (cd colleague && run dvlite status --exit-code)
 printf '\nyes: %s files are the same on both sides\n' "$(find colleague/data -type f ! -name '*.dvlite' ! -name .gitignore | wc -l | tr -d ' ')"
+
+# shellcheck source=examples/demo-digits.sh
+source "$examples/demo-digits.sh"

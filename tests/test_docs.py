@@ -34,7 +34,7 @@ TEXT_SUFFIXES = {".md", ".py", ".sh", ".toml", ".yaml", ".yml", ".txt", ".json",
 
 WITHOUT_CLASS = {0, 4, 5, 70, 130}  # exit codes that no error class stands for: success, pipelines, bugs, interrupts
 STORE_FORMATS = ("pack", "index")  # modules of the store that own an on-disk format
-NO_FORMATS = ("strict_fields", "strict_json", "strict_yaml")  # modules of formats/ that read a notation for the others
+NO_FORMATS = ("strict_fields", "strict_json", "strict_yaml", "yaml_edit")  # modules of formats/ that read a notation for the others
 
 
 def named(path: Path) -> str:

@@ -12,7 +12,18 @@ from pathlib import Path
 
 import pytest
 
-from dvlite.formats import condemned, config, lockfile, manifest, pointer, recipe, root, store_config
+from dvlite.formats import (
+    condemned,
+    config,
+    lockfile,
+    manifest,
+    parameters,
+    pipeline,
+    pointer,
+    recipe,
+    root,
+    store_config,
+)
 from dvlite.formats.manifest import EMPTY_DIR, EXECUTABLE, FILE, SYMLINK, Entry
 from dvlite.oid import digest_bytes, digest_manifest, format_oid
 from dvlite.store import index, pack
@@ -223,3 +234,30 @@ def test_a_config_file():
     assert lab.options["endpoint_url"].value == "https://minio.example.com"
     kept = config.edit(shown("config"), "core.remote", "lab", "config.yaml")
     assert kept == shown("config").replace(b"remote: origin", b"remote: lab")  # the comment and the other lines stay
+
+
+def test_a_pipeline_file():
+    prepare, train = pipeline.parse(shown("pipeline"), "dvlite.yaml").stages
+    assert (prepare.name, prepare.line, train.cmd_line) == ("prepare", 3, 5)
+    assert [param.keys for param in train.params] == [("lr",), ("net.depth",), ("seed",), ()]
+    assert [(out.path, out.cache, out.persist, out.push) for out in train.outs if not out.metric] == [
+        ("model.pt", True, False, True),
+        ("report", False, False, True),
+        ("state", True, True, True),
+        ("tmp.bin", True, False, False),
+    ]
+    assert train.outs[-1].better == {"accuracy": "higher", "loss": "lower"}
+    assert [item.kind for item in train.capture] == ["package", "env", "command"]
+    assert train.env == {"OMP_NUM_THREADS": "1"}
+    page = page_of("pipeline")
+    assert not [key for key in (*pipeline.STAGE_KEYS, *pipeline.METRIC_KEYS) if f"| `{key}` |" not in page]
+
+
+def test_a_file_of_parameters():
+    data = shown("parameters")
+    found = parameters.flatten(parameters.load(data, "params.yaml"))
+    assert found == {"lr": 0.01, "net.depth": 18, "net.sizes": [64, 128], "a.b.c": 0.001}
+    assert all(f"`{key}`" in page_of("parameters") for key in found)
+    changed = parameters.changed(data, "params.yaml", "lr", parameters.value_of("0.003"))
+    assert changed == data.replace(b"0.01", b"0.003")
+    assert f"`{changed.splitlines()[0].decode()}`" in page_of("parameters")

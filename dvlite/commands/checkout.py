@@ -28,8 +28,8 @@ def checkout(
     """Writes the tracked paths given (all without any; parts of directories too) as their pointers, or those of a revision, say.
 
     Local bytes that are not in the cache are kept and listed; with `force` they are stored first. With a revision the pointers on disk
-    are rewritten too, as `git checkout REV -- PATH` would; lockfiles are not, for they say what stages made. A pointer or lockfile that
-    cannot be used is warned of, and nothing is removed then. Raises ObjectCorrupt after doing what could be done.
+    are rewritten too, as `git checkout REV -- PATH` would; lockfiles are not, for they say what stages made. Where a pointer or lockfile
+    cannot be used, the rest is done and nothing is removed. Raises ObjectCorrupt after doing what could be done.
     """
     started = time.monotonic()
     with contextlib.ExitStack() as stack:
@@ -37,8 +37,6 @@ def checkout(
         work = Workspace(repo, open_cache(repo), progress)
         broken: list[str] = []
         wanted = usable(repo, paths, broken.append) if revision is None else repo.tracked_at(revision)
-        for warning in broken:
-            progress.warn(warning)
         chosen = select(repo, wanted, paths, inside=True)
         repo.exclude([item.path for item, _ in chosen])
         done: list[CheckedOutPath] = []
@@ -81,6 +79,8 @@ def checkout(
         return CheckoutResult(
             paths=tuple(done),
             revision=revision,
+            unusable=() if paths else tuple(broken),
+            warnings=tuple(broken) if paths else (),
             elapsed_seconds=time.monotonic() - started,
             link="hardlink" if how.link else "",
         )

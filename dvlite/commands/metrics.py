@@ -109,11 +109,13 @@ def _measured(row: MetricDifference, direction: str | None, rtol: float, atol: f
         return row
     if not (_is_number(row.old) and _is_number(row.new)):
         return replace(row, state="equal") if repr(row.old) == repr(row.new) else row
+    if row.old == row.new:  # also of integers beyond what a float can hold
+        return replace(row, state="equal", change=0, relative=0.0 if row.old else None)
     try:
         change = row.new - row.old
         relative = change / abs(row.old) if row.old else None
         equal = abs(change) <= atol + rtol * abs(row.old)
-    except OverflowError:  # an integer beyond what a float can hold
+    except OverflowError:
         return row
     if equal:
         return replace(row, state="equal", change=change, relative=relative)

@@ -19,7 +19,7 @@ from dvlite.pipeline.fetching import Fetcher
 from dvlite.pipeline.graph import Graph
 from dvlite.pipeline.ledger import Ledger
 from dvlite.pipeline.locks import Locks
-from dvlite.pipeline.outlook import Evaluator, Outlook, explained, survey
+from dvlite.pipeline.outlook import Evaluator, Outlook, explained, of_stages, survey
 from dvlite.pipeline.outputs import Outputs
 from dvlite.pipeline.params import Params
 from dvlite.pipeline.processes import interruptible
@@ -28,7 +28,7 @@ from dvlite.pipeline.recording import Author, Recorder, author
 from dvlite.pipeline.reuse import Reuse
 from dvlite.pipeline.stages import load
 from dvlite.pipeline.surroundings import Surroundings
-from dvlite.pipeline.targets import Chosen, choose, params_file, unknown_files
+from dvlite.pipeline.targets import Chosen, choose, params_file, require_readable, unknown_files
 from dvlite.progress import Progress
 from dvlite.repo import Repo
 from dvlite.results.pipeline import ParamSet, ReproResult, StageRun
@@ -117,11 +117,14 @@ class _Run:
             raise UsageError(
                 "there is no pipeline here", hint="dvlite stage add NAME -d DEP -o OUT -- COMMAND, or write dvlite.yaml"
             )
+        self._stages, self._has_targets = loaded.stages, bool(targets)
         self._graph: Graph = graphs.build(loaded.stages)
         self._chosen: Chosen = choose(repo, self._graph, targets, single=options.single, downstream=options.downstream)
         broken: list[DvliteError] = []
         self._work = Workspace(repo, open_cache(repo), progress)
-        self._contents = Contents(self._work, repo.tracked(broken))
+        tracked = repo.tracked(broken)
+        require_readable(self._chosen.stages, loaded.broken, tracked)
+        self._contents = Contents(self._work, of_stages(tracked, loaded.stages))
         self._warnings += [error.message for error in broken if error.message not in self._warnings]
         self._params = Params(repo)
         self._surroundings = Surroundings(repo, environ, progress, dry=options.dry_run)
@@ -129,7 +132,11 @@ class _Run:
 
     @property
     def _forced(self) -> frozenset[str]:
-        return self._chosen.named if self._options.force else frozenset()
+        """The stages to run in any case; a frozen one must be named for that."""
+        if not self._options.force:
+            return frozenset()
+        frozen = () if self._has_targets else (stage.address for stage in self._stages if stage.spec.frozen)
+        return self._chosen.named.difference(frozen)
 
     def write_params(self, settings: Sequence[tuple[str, str]]) -> tuple[ParamSet, ...]:
         """Writes the values of `-S`; none is written unless all can be."""
@@ -153,7 +160,7 @@ class _Run:
 
     def look(self) -> ReproResult:
         """Says what would run."""
-        locks = Locks(self._repo, self._graph.stages)
+        locks = Locks(self._repo, self._stages)
         outlooks = self._survey(self._evaluator(locks))
         return ReproResult(
             stages=tuple(self._told(outlook) for outlook in outlooks),
@@ -169,7 +176,7 @@ class _Run:
         fetcher = stack.enter_context(Fetcher(repo, self._work.cache, progress)) if options.pull else None
         if fetcher is not None:
             fetcher.records(records)
-        locks = Locks(repo, self._graph.stages)
+        locks = Locks(repo, self._stages)
         evaluator = self._evaluator(locks)
         outlooks = self._survey(evaluator)
         self._require_commands(outlooks)
@@ -226,7 +233,7 @@ class _Run:
         return StageRun(stage=outlook.stage.address, state=state, reasons=found)  # type: ignore[arg-type]  # the values are literals
 
     def _evaluator(self, locks: Locks) -> Evaluator:
-        return Evaluator(self._contents, self._params, self._surroundings, locks.current)
+        return Evaluator(self._contents, self._params, self._surroundings, locks.current, self._graph.made)
 
     def _survey(self, evaluator: Evaluator) -> list[Outlook]:
         chosen = [each.address for each in self._chosen.stages]

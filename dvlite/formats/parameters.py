@@ -155,7 +155,7 @@ def _load_json(text: str, name: str) -> Tree:
             text, object_pairs_hook=_once, parse_constant=str, parse_float=_finite, parse_int=_whole
         )
     except json.JSONDecodeError as error:
-        raise _wrong(name, error.lineno, error.msg[:1].lower() + error.msg[1:]) from None
+        raise _wrong(name, error.lineno, _lower(error.msg)) from None
     except (ValueError, RecursionError) as error:
         reason = "it is nested too deeply" if isinstance(error, RecursionError) else str(error)
         raise _wrong(name, None, reason) from None
@@ -222,7 +222,7 @@ def _load_toml(text: str, name: str) -> Tree:
         return _plain(tomllib.loads(text, parse_float=_finite))
     except tomllib.TOMLDecodeError as error:
         line = _TOML_LINE.search(str(error))
-        raise _wrong(name, int(line[1]) if line else None, str(error).partition(" (at ")[0]) from None
+        raise _wrong(name, int(line[1]) if line else None, _lower(str(error).partition(" (at ")[0])) from None
     except (ValueError, RecursionError) as error:
         reason = "it is nested too deeply" if isinstance(error, RecursionError) else str(error)
         raise _wrong(name, None, reason) from None
@@ -293,6 +293,10 @@ def _toml_text(value: Tree, name: str) -> str:
         if isinstance(value, str | bool)
         else repr(value)
     )
+
+
+def _lower(message: str) -> str:
+    return message[:1].lower() + message[1:]
 
 
 def _wrong(name: str, line: int | None, reason: str) -> FormatError:

@@ -145,6 +145,11 @@ def time_text(now_ns: int) -> str:
     return f"{moment:%Y-%m-%dT%H:%M:%S}.{now_ns // 1_000_000 % 1000:03d}Z"
 
 
+def is_tag(text: str) -> bool:
+    """Says whether a note may give a run this tag."""
+    return _TAG.fullmatch(text) is not None
+
+
 def name(data: bytes) -> Oid:
     """Returns the name of a record, from its bytes."""
     return format_oid(RUN, digest_run(data))

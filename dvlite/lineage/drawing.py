@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from dvlite.files import printable, size_text
 from dvlite.lineage.graph import Thing
-from dvlite.results.lineage import LineageArtefact, LineageCommit, LineageGraph, LineageLink, LineageRun
+from dvlite.results.lineage import LineageArtefact, LineageCommit, LineageGraph, LineageLink, LineageRun, LineageRunName
 
 _PLAIN = frozenset(" ._-/+=,")
 _NAMED = 3
@@ -20,13 +20,19 @@ class _Line:
     indent: int
     link: LineageLink | None = None
     run: str = ""
-    others: tuple[str, ...] = ()
+    others: tuple[LineageRunName, ...] = ()
     words: str = ""
 
 
-def tree(graph: LineageGraph, *, down: bool) -> Iterator[str]:
-    """Yields what was met from the starts on, each thing drawn with what is behind it once, then only named."""
-    yield from _Tree(graph, down=down).lines()
+def tree(graph: LineageGraph, *, down: bool, below_start: bool = False) -> Iterator[str]:
+    """Yields what was met from the starts on, each thing drawn with what is behind it once, then only named.
+
+    With `below_start` the line of the start itself is left out: the caller has told of it.
+    """
+    lines = _Tree(graph, down=down).lines()
+    if below_start:
+        next(lines, None)
+    yield from lines
 
 
 def mermaid(graphs: Iterable[LineageGraph]) -> Iterator[str]:
@@ -117,7 +123,7 @@ class _Tree:
         text = f"{named(link.path, link.oid)} ({amount(link.size_bytes, link.files, link.oid)})"
         if found is None:
             return text, ()
-        text += _facts(found, link, down=self._down)
+        text += "".join(f"  {fact}" for fact in facts_of(found, link.path, down=self._down))
         below = list(self._behind(found, line.indent + 1))
         if not below:
             return text, ()
@@ -134,9 +140,9 @@ class _Tree:
                 shown += use.run in self._runs
                 if use.run in self._runs:
                     yield _Line(indent, run=use.run, others=use.others)
-        elif found.made_by and found.made_by[0] in self._runs:
+        elif found.made_by and found.made_by[0].run in self._runs:
             shown = 1
-            yield _Line(indent, run=found.made_by[0], others=found.made_by[1:])
+            yield _Line(indent, run=found.made_by[0].run, others=found.made_by[1:])
         for number, link in enumerate((*found.held_by, *found.parts)):
             holder = number < len(found.held_by)
             if holder and not self._down and number:
@@ -159,7 +165,7 @@ class _Tree:
         run = self._runs[line.run]
         text = run_text(run)
         if line.others:
-            names = [self._runs[oid].name if oid in self._runs else oid.rpartition(":")[2][:6] for oid in line.others]
+            names = [run_named(other) for other in line.others]
             text += f"  (and {_some(names)})" if self._down else f"  (also made by {_some(names)})"
         if line.run in self._drawn:
             return f"{text}  (above)", ()
@@ -176,6 +182,11 @@ class _Tree:
     def _is_code(self, link: LineageLink) -> bool:
         found = self._artefacts.get(key_of(link))
         return found is not None and found.origin == "code"
+
+
+def run_named(run: LineageRunName) -> str:
+    """Returns a run as a list of runs names it: `train-7f3a9c`, with its status if that is not ok."""
+    return printable(run.name) + ("" if run.status == "ok" else f" ({printable(run.status)})")
 
 
 def run_text(run: LineageRun) -> str:
@@ -196,15 +207,17 @@ def _run_id(oid: str) -> str:
     return printable(oid.rpartition(":")[2][:6])
 
 
-def _facts(found: LineageArtefact, link: LineageLink, *, down: bool) -> str:
+def facts_of(found: LineageArtefact, path: str, *, down: bool) -> list[str]:
+    """Returns what is said of an artefact beside its name: the commit, whether it is in use now, that nobody knows where it is from."""
     facts = []
     if found.commit is not None:
         facts.append(f"commit {commit_text(found.commit)}")
     elif found.origin == "unknown" and not down and not found.cut_runs:
         facts.append("unknown (not recorded)")
     if down and found.now:
-        facts.append(f"in use: {_some([printable(path) for path in found.now])}")
-    return "".join(f"  {fact}" for fact in facts)
+        others = [printable(name) for name in found.now if name != path]
+        facts.append("in use" + (f" as {_some(others)}" if others else ""))
+    return facts
 
 
 def _some(names: list[str], *, most: int = _NAMED) -> str:
@@ -244,7 +257,9 @@ def _edges(graphs: Iterable[LineageGraph]) -> Iterator[tuple[str, str, bool]]:
     for artefact, name in artefacts.values():
         found += [(name_of(link), name, True) for link in artefact.held_by]
         found += [(name, name_of(link), True) for link in artefact.parts]
-        for oid in artefact.made_by[:1]:  # of a start without a path, whose maker calls it by one
+        for oid in (
+            maker.run for maker in artefact.made_by[:1]
+        ):  # of a start without a path, whose maker calls it by one
             if oid in runs and not any(key_of(link) == key_of(artefact) for link in runs[oid][0].outputs):
                 found.append((runs[oid][1], name, False))
     for edge in found:

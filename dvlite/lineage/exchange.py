@@ -42,10 +42,11 @@ def receive(remote: Remote, records: Records, project: str | None) -> int:
     """Fetches the batches of a project (None: of all) that are not here; returns how many records are new here. One LIST, and a GET each."""
     before = records.batches()
     listed = _fetched(remote, records, project)
-    if records.batches() == before:
+    fetched = records.batches() - before
+    if not fetched:
         return 0
     with open_index(records) as index:
-        new = index.only_in(listed.keys() - before)
+        new = index.only_in(fetched)
         merged = index.redundant(listed)
     if merged:
         records.drop_batches(merged)

@@ -92,6 +92,7 @@ class Graph:
     parts: dict[str, tuple[Thing, ...]] = field(default_factory=dict)
     steps: dict[str, tuple[Step, ...]] = field(default_factory=dict)
     cut: dict[str, int] = field(default_factory=dict)
+    hidden: int = 0  # runs behind the limit
 
 
 Better = Callable[[Oid, Run], int]  # a lower number is shown before a higher one, ahead of status and time
@@ -247,6 +248,7 @@ def _without_hidden(graph: Graph, hidden: Mapping[Oid, str]) -> Graph:
     """Counts what lies behind the limit and leaves out what was met only there."""
     if not hidden:
         return graph
+    graph.hidden = len(hidden)
     for key in hidden.values():
         graph.cut[key] = graph.cut.get(key, 0) + 1
     for key, makers in list(graph.made_by.items()):

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import datetime as dt
 import os
+import posixpath
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 from dvlite.errors import FormatError
@@ -90,6 +92,18 @@ def locked_now(repo: Repo) -> set[Oid]:
         data = read_regular(repo.root / name, name, lockfile.LIMIT_BYTES) or b""
         found.update(Oid(run.decode()) for run in _RUN.findall(data))
     return found
+
+
+def named_on_disk(repo: Repo) -> Iterator[tuple[Oid, str]]:
+    """Yields the content and paths that pointers and lockfiles on disk name, outputs that git keeps included."""
+    yield from ((item.pointer.oid, item.path) for item in repo.tracked(broken=[]))
+    for name in repo.lockfiles(as_seen=True):
+        data = read_regular(repo.root / name, name, lockfile.LIMIT_BYTES) or b""
+        with contextlib.suppress(FormatError):
+            for stage in lockfile.parse(data, name).stages:
+                for out in stage.outs:
+                    if not out.cache:
+                        yield out.oid, posixpath.normpath(posixpath.join(posixpath.dirname(name), out.path))
 
 
 def described(git: Git | None, commits: Iterable[str]) -> dict[str, LineageCommit]:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Container, Iterable, Iterator, Sequence
+from dataclasses import replace
 from typing import Protocol
 
 from dvlite.errors import DvliteError, ObjectMissing
@@ -49,7 +50,7 @@ class Membership:
             inner = thing.path[len(folder) + 1 :]
             candidates = list(self._by_path().get(folder, {}).values())
             self._have([known.oid for known in candidates])
-            found += [known for known in candidates if self._at(known.oid, inner, thing.oid) == thing.oid]
+            found += [self._sized(known) for known in candidates if self._at(known.oid, inner, thing.oid) == thing.oid]
         return found
 
     def parts(self, thing: Thing, *, made: bool) -> list[Thing]:
@@ -79,7 +80,7 @@ class Membership:
         for path, versions in self._by_path().items():
             for oid, part in versions.items() if path.startswith(start) else ():
                 if path in self._known.paths(oid, made=made) and self._at(thing.oid, path[len(start) :], oid) == oid:
-                    yield part
+                    yield self._sized(part)
 
     def entry(self, thing: Thing, inner: str) -> Thing | None:
         """Returns the file or folder at a path inside a directory, or None for nothing; raises ObjectMissing without its listing."""
@@ -117,6 +118,15 @@ class Membership:
             for thing in self._known.directories():
                 self._paths.setdefault(thing.path, {}).setdefault(thing.oid, thing)
         return self._paths
+
+    def _sized(self, thing: Thing) -> Thing:
+        """Returns a directory with its totals, which its first node has: not everyone who names it knows them."""
+        if thing.size_bytes:
+            return thing
+        digest = parse_oid(thing.oid)[1]
+        node = manifest.decode(self._read(digest), digest)
+        files = sum(node.files) if isinstance(node, Branch) else len(node) - node.flags.count(EMPTY_DIR)
+        return replace(thing, size_bytes=sum(node.sizes), files=files)
 
     def _have(self, oids: Iterable[Oid]) -> None:
         """Brings listings that are not readable, all of them in one go, once."""

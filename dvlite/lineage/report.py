@@ -11,7 +11,15 @@ from dvlite.lineage.history import described
 from dvlite.lineage.opening import World
 from dvlite.lineage.sources import Sources
 from dvlite.oid import Oid
-from dvlite.results.lineage import LineageArtefact, LineageCommit, LineageGraph, LineageLink, LineageRun, LineageUse
+from dvlite.results.lineage import (
+    LineageArtefact,
+    LineageCommit,
+    LineageGraph,
+    LineageLink,
+    LineageRun,
+    LineageRunName,
+    LineageUse,
+)
 
 _HEX = 6  # digits of a run's name
 
@@ -31,6 +39,7 @@ def report(graph: Graph, world: World, sources: Sources, *, run: Oid | None = No
     return LineageGraph(
         starts=tuple(map(link_of, graph.starts)),
         run=run,
+        cut_runs=graph.hidden,
         artefacts=tuple(found if found.commit is None else _described(found, known) for found in artefacts),
         runs=tuple(found if found.commit is None else _described_run(found, known) for found in runs),
     )
@@ -78,10 +87,12 @@ def _artefact(key: str, thing: Thing, graph: Graph, sources: Sources) -> Lineage
         path=thing.path,
         size_bytes=thing.size_bytes,
         files=thing.files,
-        made_by=made_by,
+        made_by=tuple(_run_named(oid, sources) for oid in made_by),
         held_by=tuple(map(link_of, graph.held_by.get(key, ()))),
         parts=tuple(map(link_of, graph.parts.get(key, ()))),
-        used_by=tuple(LineageUse(run=step.run, others=step.others) for step in steps),
+        used_by=tuple(
+            LineageUse(run=step.run, others=tuple(_run_named(oid, sources) for oid in step.others)) for step in steps
+        ),
         now=tuple(sources.named_now(thing.oid)),
         cut_runs=graph.cut.get(key, 0),
     )
@@ -92,6 +103,12 @@ def _artefact(key: str, thing: Thing, graph: Graph, sources: Sources) -> Lineage
     if origin == "unknown" and (found.held_by or found.parts):
         origin = "directory"
     return replace(found, origin=origin, commit=None if commit is None else LineageCommit(commit=commit))
+
+
+def _run_named(oid: Oid, sources: Sources) -> LineageRunName:
+    record = sources.run(oid)
+    stage, status = ("run", "unknown") if record is None else (record.stage, record.status)
+    return LineageRunName(run=oid, name=run_name(stage, oid), status=status)
 
 
 def _users(thing: Thing, graph: Graph, sources: Sources) -> Iterator[Run]:

@@ -14,7 +14,7 @@ from dvlite.formats.pointer import Pointer
 from dvlite.formats.record import Run
 from dvlite.git_output import split
 from dvlite.lineage.graph import Thing
-from dvlite.lineage.history import History, in_git, locked_now
+from dvlite.lineage.history import History, in_git, locked_now, named_on_disk
 from dvlite.lineage.membership import Membership
 from dvlite.lineage.opening import World
 from dvlite.oid import FILE, MANIFEST, Digest, Oid, parse_oid
@@ -124,8 +124,9 @@ class Sources:
     def _all_named_now(self) -> dict[Oid, list[str]]:
         if self._named_now is None:
             self._named_now = {}
-            for item in self._world.repo.tracked(broken=[]) if self._world.repo is not None else ():
-                self._named_now.setdefault(item.pointer.oid, []).append(item.path)
+            if self._world.repo is not None:
+                for oid, path in named_on_disk(self._world.repo):
+                    self._named_now.setdefault(oid, []).append(path)
         return self._named_now
 
     def named(self, oid: Oid) -> Thing | None:
@@ -167,11 +168,11 @@ class Sources:
         return path in self._in_git
 
     def _tracked_directories(self) -> Iterator[Thing]:
-        repo = self._world.repo
-        if repo is not None:
-            yield from (thing_of(item.path, item.pointer) for item in repo.tracked(broken=[]))
+        """Yields versions of tracked directories, the oldest first: what came with one is in the later ones too."""
         if self._history is not None:
-            yield from (thing_of(found.path, found.pointer) for found in self._history.versions())
+            yield from (thing_of(found.path, found.pointer) for found in reversed(self._history.versions()))
+        if self._world.repo is not None:
+            yield from (thing_of(item.path, item.pointer) for item in self._world.repo.tracked(broken=[]))
 
     def _directories_of_remote(self, known: set[Oid]) -> Iterator[Thing]:
         """Yields the directories that the remote was given and that nobody else names: one request for each, once."""

@@ -41,6 +41,17 @@ class Contents:
         self._seen: dict[str, Locked | None] = {}
         self._visible: dict[str, frozenset[bytes]] = {}
 
+    def know_outputs(self, folder: str, outs: Iterable[Locked]) -> None:
+        """Learns from a lockfile in `folder` of outputs that git keeps: they count as data too, whatever git ignores in them."""
+        for out in outs:
+            self._tracked.setdefault(posixpath.normpath(posixpath.join(folder, out.path)), out.pointer())
+
+    def drop_outputs(self, paths: Iterable[str]) -> None:
+        """Forgets outputs that their stage did not make again."""
+        for path in paths:
+            self._tracked.pop(path, None)
+            self.forget([path])
+
     def note_output(self, path: str, found: Locked) -> None:
         """Records what an output is, as the stage that made it left it."""
         self._tracked[path] = found.pointer()
@@ -76,7 +87,7 @@ class Contents:
         return None if known is None else as_output(path, known)
 
     def matches(self, pattern: str) -> list[str]:
-        """Returns the paths that a dependency stands for, sorted; a pattern counts files and folders, `**` files only."""
+        """Returns the paths that a pattern stands for, here or known, sorted: files and folders, with `**` files only."""
         if not sparse.is_glob(pattern) or self.has(pattern):
             return [pattern]
         root = self._work.repo.root
@@ -94,6 +105,10 @@ class Contents:
                 inner = (f"{path}/{os.fsdecode(name)}" for name in self._listing(path).paths)
                 found.update(name for name in inner if chosen(os.fsencode(name)))
         return sorted(path for path in found if not path.endswith((".dvlite", "/dvlite.lock")))
+
+    def parts(self, path: str) -> list[str]:
+        """Returns what a dependency on a path is recorded as: the path and, if it is a folder of git's, all data inside."""
+        return [path] if self._is_data(path) else [path, *self._data_inside(path)]
 
     # -- on disk
 
@@ -156,7 +171,7 @@ class Contents:
         return Locked(path, format_oid(MANIFEST, tree.root), tree.size_bytes, tree.files)
 
     def _counted(self, path: str, found: Scan) -> Scan:
-        """Leaves out what git ignores, in a folder that is git's; tracked data in it counts."""
+        """Leaves out what git ignores, in a folder that is git's, and tracked data, which counts for itself (`parts`)."""
         if self._is_data(path):
             return found
         if path not in self._visible:
@@ -174,13 +189,19 @@ class Contents:
                 name[prefix:] for name in self._work.repo.git.run(*arguments).split(b"\0") if name
             )
         visible = self._visible[path]
+        data = frozenset(os.fsencode(name)[len(path) + 1 if path else 0 :] for name in self._data_inside(path))
+        folders = tuple(name + b"/" for name in data)
+        in_git = [name in visible for name in found.paths]
+        every = not any(in_git)  # git ignores the folder itself: the stage is given it all the same
+
+        def counts(name: bytes) -> bool:
+            return (every or name in visible) and name not in data and not name.startswith(folders)
+
+        return selected_scan(found, lambda name: counts(name) and not _is_own(name))
+
+    def _data_inside(self, path: str) -> list[str]:
         start = f"{path}/" if path else ""
-        inside = [os.fsencode(data[len(start) :]) for data in self._tracked if data.startswith(start)]
-        folders = tuple(name + b"/" for name in inside)
-        data = frozenset(inside)
-        return selected_scan(
-            found, lambda name: (name in visible or name in data or name.startswith(folders)) and not _is_own(name)
-        )
+        return sorted(name for name in self._tracked if name.startswith(start))
 
     def _is_data(self, path: str) -> bool:
         place = path

@@ -18,11 +18,12 @@ from dvlite.workspace import sparse
 
 @dataclass(frozen=True, slots=True)
 class Graph:
-    """All stages, each after those that it depends on, and its neighbours by address."""
+    """All stages, each after those that it depends on, and its neighbours by address; `made`: dependencies that a stage makes."""
 
     stages: tuple[Stage, ...]
     before: Mapping[str, tuple[str, ...]]  # direct
     after: Mapping[str, tuple[str, ...]]
+    made: frozenset[str] = frozenset()
 
     def stage(self, address: str) -> Stage:
         return next(stage for stage in self.stages if stage.address == address)
@@ -46,7 +47,7 @@ def build(stages: Sequence[Stage]) -> Graph:
         for other in needed:
             after[other].append(address)
     ordered = _ordered(stages, before)
-    return Graph(ordered, before, {address: tuple(found) for address, found in after.items()})
+    return Graph(ordered, before, {address: tuple(found) for address, found in after.items()}, frozenset(outs.found))
 
 
 class _Outs:
@@ -56,6 +57,7 @@ class _Outs:
         self._plain: dict[str, tuple[Stage, OutPlace]] = {}
         self._patterns: list[tuple[Stage, OutPlace]] = []
         self._above: dict[str, list[str]] = {}  # folder -> outputs somewhere below it
+        self.found: set[str] = set()  # dependencies for which a maker was found
         for stage in stages:
             for out in stage.outs:
                 if sparse.is_glob(out.path):
@@ -97,6 +99,7 @@ class _Outs:
                         f"{quote(needed.path)}, a dependency of {stage.address}, is or holds its own output",
                         hint="name the dependency more narrowly, or put the output elsewhere",
                     )
+                self.found.add(needed.path)
                 yield maker
 
     def _makers(self, path: str) -> Iterator[str]:

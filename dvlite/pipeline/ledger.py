@@ -56,6 +56,9 @@ class Ledger:
         stage, facts = outlook.stage, outlook.facts
         assert facts is not None
         outs = [replace(version, path=stage.local(version.path)) for version in versions]
+        if outlook.locked is not None:
+            before = {stage.placed(out.path) for out in outlook.locked.outs}
+            self._evaluator.contents.drop_outputs(before - {version.path for version in versions})
         entry = LockedStage(
             name=stage.name,
             key=outlook.key,

@@ -5,7 +5,8 @@ Runs nothing and changes no data, so that `status`, `repro -n` and a clone witho
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+import posixpath
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, replace
 from typing import Literal, Protocol
 
@@ -63,11 +64,20 @@ class Outlook:
 
 
 class Evaluator:
-    """Looks at stages, in the order of the graph."""
+    """Looks at stages, in the order of the graph. `made`: dependencies that a stage makes, so that they may be missing before it ran."""
 
-    def __init__(self, contents: Contents, params: Params, captures: Captures, locks: Mapping[str, Lockfile]) -> None:
+    def __init__(
+        self,
+        contents: Contents,
+        params: Params,
+        captures: Captures,
+        locks: Mapping[str, Lockfile],
+        made: Collection[str] = (),
+    ) -> None:
         self.contents, self.params = contents, params
-        self._captures = captures
+        self._captures, self._made = captures, made
+        for file, lock in locks.items():
+            contents.know_outputs(posixpath.dirname(file), (out for stage in lock.stages for out in stage.outs))
         self.locked = {(file, stage.name): stage for file, lock in locks.items() for stage in lock.stages}
 
     def locked_stage(self, stage: Stage) -> LockedStage | None:
@@ -100,11 +110,15 @@ class Evaluator:
         captures: Mapping[str, str] | None = None,
     ) -> Facts:
         """Returns what a stage would run with now; with `pending`, what is still to be made is left out; `captures` if they are known."""
+
+        def awaited(path: str) -> bool:
+            return pending and path in self._made
+
         deps = []
         for dep in stage.deps:
-            paths = self.contents.matches(dep.path)
+            paths = [part for path in self.contents.matches(dep.path) for part in self.contents.parts(path)]
             found = [(path, self.contents.expected(path)) for path in paths]
-            if not pending and (not paths or any(item is None for _, item in found)):
+            if not awaited(dep.path) and (not paths or any(item is None for _, item in found)):
                 raise self.missing(stage, dep.path, dep.line)
             deps += [replace(item, path=stage.local(path)) for path, item in found if item is not None]
         unique = {dep.path: dep for dep in deps}
@@ -112,7 +126,7 @@ class Evaluator:
             cmd=stage.spec.cmd,
             wdir=stage.spec.wdir,
             deps=tuple(unique[path] for path in sorted(unique)),
-            params=self.params.values(stage, pending=pending),
+            params=self.params.values(stage, awaited=awaited),
             env=stage.spec.env,
             capture=self._captures.values(stage, locked) if captures is None else captures,
             outs=[stage.local(out.path) for out in stage.outs],
@@ -168,6 +182,13 @@ def read_locks(repo: Repo, stages: Iterable[Stage]) -> dict[str, Lockfile]:
     return found
 
 
+def of_stages(tracked: Iterable[Tracked], stages: Iterable[Stage]) -> list[Tracked]:
+    """Leaves out what lockfiles say of stages that their pipeline files have no more."""
+    known = {(stage.lockfile, stage.address) for stage in stages}
+    files = {file for file, _ in known}
+    return [item for item in tracked if item.lockfile not in files or (item.lockfile, item.stage) in known]
+
+
 def survey(graph: Graph, evaluator: Evaluator, chosen: Iterable[str], *, force: Iterable[str] = ()) -> list[Outlook]:
     """Returns how the chosen stages stand, in order, taking those that run for changing what they make."""
     wanted, forced = set(chosen), set(force)
@@ -191,8 +212,8 @@ def stages_out_of_date(
     warnings = [error.message for error in loaded.broken]
     try:
         graph = build(loaded.stages)
-        contents = Contents(work, tracked, fetches=False)
-        evaluator = Evaluator(contents, Params(repo), LockedCaptures(), read_locks(repo, loaded.stages))
+        contents = Contents(work, of_stages(tracked, loaded.stages), fetches=False)
+        evaluator = Evaluator(contents, Params(repo), LockedCaptures(), read_locks(repo, loaded.stages), graph.made)
     except DvliteError as error:
         return (), (*warnings, error.message)
     stale: dict[str, StaleStage] = {}

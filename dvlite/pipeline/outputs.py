@@ -106,8 +106,8 @@ class Outputs:
         found = []
         self._contents.forget([out.path for out in stage.outs])
         for out in stage.outs:
-            paths = self._contents.matches(out.path)
-            if not paths or not all(map(self._contents.has, paths)):
+            paths = [path for path in self._contents.matches(out.path) if self._contents.has(path)]
+            if not paths:
                 raise stage.wrong(
                     out.line,
                     f"{stage.address} ended well but did not make its output {quote(out.path)}",

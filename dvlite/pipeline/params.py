@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from dvlite import layers
 from dvlite.files import quote
 from dvlite.formats import parameters
@@ -23,18 +25,20 @@ class Params:
         """Reads the files again when asked next."""
         self._files.clear()
 
-    def values(self, stage: Stage, *, pending: bool = False) -> dict[str, Tree]:
-        """Returns `file:dotted.key` -> value of a stage, a mapping flattened; with `pending`, files that are still to be made are left out.
+    def values(self, stage: Stage, *, awaited: Callable[[str], bool] = lambda _: False) -> dict[str, Tree]:
+        """Returns `file:dotted.key` -> value of a stage, a mapping flattened; what `awaited` files, still to be made, lack is left out.
 
         Raises FormatError, with file and line of the pipeline, for a file or key that is not there.
         """
         found: dict[str, Tree] = {}
         for place in stage.params:
-            tree = self._tree(stage, place, pending=pending)
+            tree = self._tree(stage, place, awaited=awaited(place.path))
             if tree is None:
                 continue
             for key in place.spec.keys:
                 value = parameters.find(tree, key)
+                if value is parameters.ABSENT and awaited(place.path):
+                    continue
                 if value is parameters.ABSENT:
                     raise stage.wrong(
                         place.line,
@@ -47,11 +51,11 @@ class Params:
                 found |= {f"{place.name}:{key}": value for key, value in flat.items()}
         return found
 
-    def _tree(self, stage: Stage, place: ParamPlace, *, pending: bool) -> Tree:
+    def _tree(self, stage: Stage, place: ParamPlace, *, awaited: bool) -> Tree:
         if place.path not in self._files:
             data = layers.read_regular(self._repo.root / place.path, place.path, LIMIT_BYTES + 1)
             if data is None:
-                if pending:
+                if awaited:
                     return None
                 raise stage.wrong(
                     place.line,

@@ -15,7 +15,7 @@ from dvlite.errors import DvliteError, FormatError
 from dvlite.files import quote
 from dvlite.formats import lockfile, pipeline
 from dvlite.formats.pipeline import Capture, Out, Param, StageSpec
-from dvlite.repo import Repo, why_untrackable
+from dvlite.repo import Repo, Unusable, why_untrackable
 
 LIMIT_BYTES = 1 << 20
 
@@ -79,11 +79,12 @@ class Stage:
 
     def local(self, path: str) -> str:
         """Returns a path of the repository relative to the pipeline file's folder, as lockfile and key have it."""
-        return posixpath.relpath(path, self.folder) if self.folder else path
+        return posixpath.relpath(path or ".", self.folder or ".")
 
     def placed(self, path: str) -> str:
         """Returns a path of the lockfile relative to the repository."""
-        return posixpath.normpath(posixpath.join(self.folder, path))
+        found = posixpath.normpath(posixpath.join(self.folder, path))
+        return "" if found == "." else found
 
     def wrong(self, line: int, reason: str, *, hint: str | None = None) -> FormatError:
         """Returns the error for something that the pipeline file says on a line."""
@@ -92,7 +93,7 @@ class Stage:
 
 @dataclass(frozen=True, slots=True)
 class Loaded:
-    """All stages that could be read, in the order of their files, and the errors of files that could not."""
+    """All stages that could be read, in the order of their files, and the errors (of `load`: Unusable) of files that could not."""
 
     stages: tuple[Stage, ...]
     broken: tuple[DvliteError, ...]
@@ -109,7 +110,7 @@ def load(repo: Repo, files: Sequence[str]) -> Loaded:
             if data is not None:
                 stages += bind(file, pipeline.parse(data, shown).stages)
         except DvliteError as error:
-            broken.append(error)
+            broken.append(Unusable(file, error))
     return Loaded(tuple(stages), tuple(broken))
 
 

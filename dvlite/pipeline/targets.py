@@ -7,12 +7,12 @@ import posixpath
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from dvlite.errors import UsageError
+from dvlite.errors import DvliteError, UsageError
 from dvlite.files import quote
 from dvlite.formats import lockfile, pipeline
 from dvlite.pipeline.graph import Graph
 from dvlite.pipeline.stages import Stage
-from dvlite.repo import Repo
+from dvlite.repo import Repo, Tracked, Unusable
 
 DEFAULT_PARAMS = "params.yaml"
 _MOST_NAMED = 500  # what fits into a command line
@@ -64,6 +64,17 @@ def _meant(repo: Repo, graph: Graph, word: str) -> list[str]:
     if not found:
         raise _unknown(word, by_address)
     return found
+
+
+def require_readable(stages: Iterable[Stage], broken: Iterable[DvliteError], tracked: Iterable[Tracked]) -> None:
+    """Raises the error of a pipeline file that cannot be read if a stage needs what, by the lockfile beside it, its stages make."""
+    errors = {posixpath.dirname(error.file): error for error in broken if isinstance(error, Unusable)}
+    made = {item.path: posixpath.dirname(item.lockfile) for item in tracked if item.lockfile} if errors else {}
+    for path, folder in made.items():
+        if folder in errors:
+            for stage in stages:
+                if any(_holds(dep.path, path) or _holds(path, dep.path) for dep in stage.deps):
+                    raise errors[folder]
 
 
 def _holds(out: str, path: str) -> bool:

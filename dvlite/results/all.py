@@ -8,6 +8,25 @@ They live in modules of their own, for a verb loads those that it returns and no
 
 from __future__ import annotations
 
+from dvlite.results.lineage import (
+    LineageArtefact,
+    LineageCommit,
+    LineageContentChange,
+    LineageDiffResult,
+    LineageFindResult,
+    LineageFound,
+    LineageGraph,
+    LineageLink,
+    LineageResult,
+    LineageRun,
+    LineageRunName,
+    LineageSide,
+    LineageSubject,
+    LineageUse,
+    LineageValueChange,
+    LogResult,
+    LogVersion,
+)
 from dvlite.results.looks import (
     AbsentPath,
     ChangedPath,
@@ -19,6 +38,29 @@ from dvlite.results.looks import (
     UncommittedPointer,
 )
 from dvlite.results.moves import CheckedOutPath, CheckoutResult, FetchResult, MovedPath, PullResult, PushResult
+from dvlite.results.pipeline import (
+    DagResult,
+    DagStage,
+    MetricChange,
+    ParamSet,
+    Reason,
+    ReproResult,
+    StageOutput,
+    StageRun,
+    StaleStage,
+)
+from dvlite.results.pipeline_files import (
+    MetricDifference,
+    MetricsDiffResult,
+    MetricsFile,
+    MetricsOfRevision,
+    MetricsShowResult,
+    ParamDifference,
+    ParamsDiffResult,
+    StageAddResult,
+    StageListResult,
+    StageRow,
+)
 from dvlite.results.setup import (
     CloneResult,
     ConfigResult,
@@ -49,6 +91,8 @@ __all__ = [
     "ConfigResult",
     "ConfigValue",
     "Counts",
+    "DagResult",
+    "DagStage",
     "DiffResult",
     "DoctorLine",
     "DoctorResult",
@@ -56,13 +100,40 @@ __all__ = [
     "FileChange",
     "GetResult",
     "InitResult",
+    "LineageArtefact",
+    "LineageCommit",
+    "LineageContentChange",
+    "LineageDiffResult",
+    "LineageFindResult",
+    "LineageFound",
+    "LineageGraph",
+    "LineageLink",
+    "LineageResult",
+    "LineageRun",
+    "LineageRunName",
+    "LineageSide",
+    "LineageSubject",
+    "LineageUse",
+    "LineageValueChange",
+    "LogResult",
+    "LogVersion",
     "LsEntry",
     "LsResult",
+    "MetricChange",
+    "MetricDifference",
+    "MetricsDiffResult",
+    "MetricsFile",
+    "MetricsOfRevision",
+    "MetricsShowResult",
     "MovedPath",
     "MvResult",
+    "ParamDifference",
+    "ParamSet",
+    "ParamsDiffResult",
     "PathDiff",
     "PullResult",
     "PushResult",
+    "Reason",
     "RemoteAddResult",
     "RemoteChangeResult",
     "RemoteCheck",
@@ -70,8 +141,15 @@ __all__ = [
     "RemoteRow",
     "RemoteTestResult",
     "RemoteTrustResult",
+    "ReproResult",
     "Result",
     "RmResult",
+    "StageAddResult",
+    "StageListResult",
+    "StageOutput",
+    "StageRow",
+    "StageRun",
+    "StaleStage",
     "StatusResult",
     "UncommittedPointer",
 ]
@@ -98,4 +176,13 @@ Result = (
     | CachePruneResult
     | ConfigResult
     | DoctorResult
+    | LineageResult
+    | LineageFindResult
+    | LineageDiffResult
+    | LogResult
+    | MetricsDiffResult
+    | MetricsShowResult
+    | ParamsDiffResult
+    | StageAddResult
+    | StageListResult
 )

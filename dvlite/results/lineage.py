@@ -32,11 +32,20 @@ class LineageLink:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class LineageRunName:
+    """A run, and what people call it."""
+
+    run: str
+    name: str
+    status: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class LineageUse:
     """A run that began with some content, and other runs of its stage that left the same."""
 
     run: str
-    others: tuple[str, ...] = ()
+    others: tuple[LineageRunName, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -49,7 +58,7 @@ class LineageArtefact:
     files: int = 1
     origin: Origin = "unknown"
     commit: LineageCommit | None = None  # whose pointer names it
-    made_by: tuple[str, ...] = ()  # runs; the first one is shown
+    made_by: tuple[LineageRunName, ...] = ()  # the first one is shown
     held_by: tuple[LineageLink, ...] = ()  # directories that have it inside
     parts: tuple[LineageLink, ...] = ()  # what runs know of what is inside
     used_by: tuple[LineageUse, ...] = ()
@@ -94,6 +103,7 @@ class LineageGraph:
     run: str | None = None
     artefacts: tuple[LineageArtefact, ...] = ()
     runs: tuple[LineageRun, ...] = ()
+    cut_runs: int = 0  # runs that --depth leaves out
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

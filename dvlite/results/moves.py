@@ -74,6 +74,7 @@ class CheckoutResult:
     paths: tuple[CheckedOutPath, ...] = ()
     revision: str | None = None
     link: str = ""  # "reflink", "copy", "hardlink", "symlink"
+    unusable: tuple[str, ...] = ()  # why a pointer or lockfile could not be read, though everything was asked for
     elapsed_seconds: float = 0.0
     warnings: tuple[str, ...] = ()
 

@@ -110,7 +110,6 @@ class ReproResult:
     untracked: tuple[str, ...] = ()  # files of the pipeline that git does not know
     dry_run: bool = False
     explain: bool = False
-    interrupted: bool = False
     elapsed_seconds: float = 0.0
     warnings: tuple[str, ...] = ()
 

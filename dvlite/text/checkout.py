@@ -60,4 +60,7 @@ def problem(result: CheckoutResult, show: Show) -> DvliteError | None:
             f"{count(len(kept), 'file')} changed here and not overwritten: {show.paths(kept)}",
             hint=f"to keep the changes: dvlite add {where}\nto give them up: dvlite checkout --force {where}",
         )
+    if result.unusable:
+        more = f"; and {count(len(result.unusable) - 1)} more" if len(result.unusable) > 1 else ""
+        return PartlyDone(result.unusable[0] + more, hint="all else is checked out; see dvlite status")
     return None

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 
 from dvlite.files import printable, size_text
 from dvlite.lineage import drawing
-from dvlite.lineage.drawing import amount, commit_text, key_of, named, scalar, short_values
+from dvlite.lineage.drawing import amount, commit_text, key_of, named, run_named, scalar, short_values
 from dvlite.results.lineage import (
     LineageArtefact,
     LineageContentChange,
@@ -38,8 +38,7 @@ def text(result: LineageResult | LineageFindResult | LineageDiffResult, show: Sh
         yield _subject(result, show)
         if result.up is not None:
             yield from _Upstream(result, result.up, show).lines()
-        if result.down is not None:
-            yield from _downstream(result, result.down, show)
+        yield from _downstream(result, show)
 
 
 def tree(result: LineageResult, show: Show) -> Iterator[str]:
@@ -47,8 +46,7 @@ def tree(result: LineageResult, show: Show) -> Iterator[str]:
     yield _subject(result, show)
     if result.up is not None:
         yield from drawing.tree(result.up, down=False)
-    if result.down is not None:
-        yield from _downstream(result, result.down, show)
+    yield from _downstream(result, show)
 
 
 def mermaid(result: LineageResult, show: Show) -> Iterator[str]:
@@ -69,6 +67,9 @@ def _subject(result: LineageResult, show: Show) -> str:
     parts.append(f"{subject.oid.partition(':')[0]}:{short_oid(subject.oid)}")
     if subject.sha256 is not None:
         parts.append(f"sha256:{subject.sha256[:8]}")
+    if result.up is None and result.down is not None and result.down.starts:
+        start = result.down.artefacts[0]
+        parts += drawing.facts_of(start, subject.path or "", down=True)
     return show.bold(parts[0]) + "".join(f"  {part}" for part in parts[1:])
 
 
@@ -98,8 +99,8 @@ class _Upstream:
 
     def _made(self, found: LineageArtefact) -> Iterator[str]:
         """Tells of an artefact: who made it, or where else it is from; through the directory that holds it if there is one."""
-        if found.made_by and found.made_by[0] in self._runs:
-            yield from self._about(self._runs[found.made_by[0]], found)
+        if found.made_by and found.made_by[0].run in self._runs:
+            yield from self._about(self._runs[found.made_by[0].run], found)
         elif found.held_by:
             holder = self._artefact(found.held_by[0])
             more = len(found.held_by) - 1
@@ -128,7 +129,7 @@ class _Upstream:
         who = between.join(printable(part) for part in (run.user, run.host) if part)
         yield f"{made} on {_minute(run.start)}{f', {who}' if who else ''}, status {_status(run)}"
         if found is not None and len(found.made_by) > 1:
-            names = [self._name(oid) for oid in found.made_by[1:]]
+            names = [run_named(other) for other in found.made_by[1:]]
             yield f"also made by {count(len(names), 'other run')}: {self._some(names)}"
         if found is None:
             yield from _facts("made", [named(link.path, link.oid) for link in run.outputs] or ["nothing"])
@@ -149,10 +150,10 @@ class _Upstream:
                 link = found.held_by[0]
                 parts[-1] += " in"
                 continue
-            if not found.made_by or found.made_by[0] not in self._runs:
+            if not found.made_by or found.made_by[0].run not in self._runs:
                 self._branches |= bool(found.parts)
                 return _joined(parts) + _end(found, link)
-            run = self._runs[found.made_by[0]]
+            run = self._runs[found.made_by[0].run]
             parts.append(printable(run.name) + (f" ({_status(run)})" if run.status != "ok" else ""))
             data = [each for each in run.inputs if not self._is_code(each)]
             if len(data) != 1:
@@ -168,9 +169,6 @@ class _Upstream:
 
     def _is_code(self, link: LineageLink) -> bool:
         return self._artefact(link).origin == "code"
-
-    def _name(self, oid: str) -> str:
-        return printable(self._runs[oid].name) if oid in self._runs else f"run:{short_oid(oid)}"
 
     def _some(self, names: Sequence[str]) -> str:
         shown = names if self._show.verbose else names[:_NAMED]
@@ -218,13 +216,14 @@ def _source(found: LineageArtefact) -> str:
 def _code(run: LineageRun) -> str:
     """Returns the commit whose lockfile names the run; where none does, the one that it started from, and what differed from that."""
     repo = f"{printable(run.repo)} " if run.repo else ""
-    kept = f" (kept, {short_oid(run.diff)})" if run.diff else ""
-    edits = f" + edits to {_paths(run.dirty)}{kept}" if run.dirty or run.diff else ""
+    edits = f" + edits to {_paths(run.dirty)}" if run.dirty or run.diff else ""
+    kept = f"kept, {short_oid(run.diff)}" if run.diff else ""
+    start = printable((run.code_commit or "")[:7])
     if run.commit is None:
-        return f"{repo}{printable((run.code_commit or '')[:7])}{edits}"
+        return f"{repo}{start}{edits}{f' ({kept})' if kept else ''}"
     text = f"{repo}{commit_text(run.commit)}"
-    if edits and run.code_commit:
-        return f"{text}, run at {printable(run.code_commit[:7])}{edits}"
+    if edits and start:
+        return f"{text} (run at {start}{edits}{f'; {kept}' if kept else ''})"
     return text
 
 
@@ -272,16 +271,22 @@ def _minute(time: str) -> str:
 # --- down ---
 
 
-def _downstream(result: LineageResult, graph: LineageGraph, show: Show) -> Iterator[str]:
+def _downstream(result: LineageResult, show: Show) -> Iterator[str]:
+    graph = result.down
+    if graph is None:
+        return
     made = {key_of(link) for run in graph.runs for link in run.outputs} - {key_of(link) for link in graph.starts}
-    hidden = sum(found.cut_runs for found in graph.artefacts)
+    hidden = graph.cut_runs
     if not graph.runs and not hidden:
         yield f"nothing was made of it ({count(result.runs_searched, 'run')} searched)"
         return
-    yield from drawing.tree(graph, down=True)
+    if result.up is not None:
+        yield "made of it:"
+    itself = len(graph.starts) == 1 and graph.starts[0].oid == result.subject.oid
+    yield from drawing.tree(graph, down=True, below_start=itself)
     if not show.quiet:
         more = f", {hidden:,} more runs with a larger --depth" if hidden else ""
-        yield f"made of it: {count(len(made), 'artefact')} by {count(len(graph.runs), 'run')}{more}"
+        yield f"{count(len(made), 'artefact')} by {count(len(graph.runs), 'run')}{more}"
 
 
 # --- find ---
@@ -316,11 +321,12 @@ def _found(result: LineageFindResult, show: Show) -> Iterator[str]:
 
 def _difference(result: LineageDiffResult, show: Show) -> Iterator[str]:
     yield f"{_side(result.old)}  ->  {_side(result.new)}"
-    rows = [("data", *row) for change in result.data for row in _content(change, show)]
-    rows += [("code", *row) for change in result.code for row in _content(change, show)]
+    rows = [("data" if row[0] else "", *row) for change in result.data for row in _content(change, show)]
+    at = len(rows)
+    rows += [("code" if row[0] else "", *row) for change in result.code for row in _content(change, show)]
     if result.old.commit is not None and result.new.commit is not None and result.old.commit != result.new.commit:
         rows.insert(
-            len(rows) - len(result.code),
+            at,
             ("commit", "", f"{commit_text(result.old.commit)} -> {commit_text(result.new.commit)}"),
         )
     for word, changes in (
@@ -358,9 +364,9 @@ def _content(change: LineageContentChange, show: Show) -> Iterator[tuple[str, st
 
 
 def _values(changes: Sequence[LineageValueChange]) -> Iterator[tuple[str, str]]:
-    keys = [change.key for change in changes]
-    for change in changes:
-        key = change.key if keys.count(change.key) == 1 else f"{change.stage} {change.key}"
+    names = [change.key.partition(":")[2] or change.key for change in changes]
+    for change, name in zip(changes, names, strict=True):
+        key = name if names.count(name) == 1 else f"{change.stage} {change.key}"
         old = "(none)" if change.old is None else scalar(change.old)
         new = "(none)" if change.new is None else scalar(change.new)
         yield printable(key), f"{old} -> {new}"

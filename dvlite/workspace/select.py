@@ -107,6 +107,7 @@ def _is_about(file: str, path: str, tracked: Sequence[Tracked], *, whole: bool) 
         return is_about_pointer(file, path) or (whole and (below or matches))
     if path == file:
         return True
+    path = path.removesuffix(SUFFIX)
     inside = any(path == item.path or path.startswith(item.path + "/") for item in tracked)
     if whole or inside:
         return not inside

@@ -2,6 +2,7 @@
 
 import pytest
 
+from tests.commands.pipelines import Pipeline
 from tests.commands.project import Project
 
 
@@ -32,3 +33,10 @@ def colleague(invoke, tmp_path, monkeypatch):
         return Project(tmp_path / name, invoke)
 
     return clone
+
+
+@pytest.fixture
+def pipeline(project, tmp_path, monkeypatch):
+    """Returns the repository to write a pipeline in; its commands tell that they ran in the file that $RAN names."""
+    monkeypatch.setenv("RAN", str(tmp_path / "ran"))
+    return Pipeline(project, tmp_path / "ran")

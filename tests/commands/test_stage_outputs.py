@@ -413,14 +413,15 @@ def test_a_broken_lockfile_stops_only_what_it_is_about(made):
     for words in (("push",), ("fetch",), ("pull",), ("push", "model.pt"), ("push", "."), ("checkout", "tiles")):
         assert broken in made.dvlite(*words, code=1).stderr
     remove(made, "data.bin")
-    assert broken in made.dvlite("checkout").stderr
+    assert broken in made.dvlite("checkout", code=3).stderr
     assert made.has("data.bin")
     assert made.has("model.pt")  # what the lockfile names is not taken for untracked
     made.write("data.bin", "22")
     made.write("more.bin", "3")
     assert broken in made.dvlite("add", "-u").stderr
     assert broken in made.dvlite("add", "more.bin").stderr
-    assert broken in made.dvlite("push", "data.bin", "more.bin").stderr
+    assert broken in made.dvlite("push", "data.bin", "more.bin.dvlite").stderr
+    assert broken in made.dvlite("checkout", "data.bin").stderr
     found = made.json("status")
     assert not found["clean"]
     assert [warning.startswith(broken) for warning in found["warnings"]] == [True]
@@ -437,7 +438,7 @@ def test_a_broken_pointer_stops_only_its_own_path(made):
     for words in (("push",), ("push", "data.bin"), ("checkout", "data.bin"), ("add", "data.bin"), ("rm", "data.bin")):
         assert broken in made.dvlite(*words, code=1).stderr
     remove(made, "model.pt", "other.bin")
-    assert broken in made.dvlite("checkout").stderr
+    assert broken in made.dvlite("checkout", code=3).stderr
     assert (made.has("model.pt"), made.has("other.bin"), made.has("data.bin")) == (True, True, True)
     assert broken in made.dvlite("push", "model.pt", "other.bin").stderr
     assert [entry["path"] for entry in made.json("ls")["entries"]] == ["model.pt", "other.bin", "tiles"]
@@ -483,7 +484,7 @@ def test_a_hostile_path_in_a_lockfile_is_refused_with_its_line(made, tmp_path, p
         else:
             assert "'sub/fine' is inside 'sub'" in lines[0]
     if reason != "overlap":
-        assert "sub/dvlite.lock" in made.dvlite("checkout").stderr
+        assert "sub/dvlite.lock" in made.dvlite("checkout", code=3).stderr
     assert not any((tmp_path / "elsewhere").iterdir())
 
 

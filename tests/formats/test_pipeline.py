@@ -301,3 +301,8 @@ def test_the_schema_refuses_what_the_parser_refuses():
         if words == "." or any(part in words for part in NOT_IN_A_SCHEMA):
             continue
         assert not allows(SCHEMA, load(f"{text}\n".encode(), "x").value), text
+
+
+def test_a_small_file_cannot_take_much_memory():
+    with pytest.raises(FormatError, match="more than 200000 values"):
+        parse(b"stages: {a: {cmd: x, deps: [" + b"b," * 300_000 + b"]}}\n", "x")

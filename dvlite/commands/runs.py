@@ -1,0 +1,356 @@
+"""`dvlite runs`: lists, shows and compares what was run, and says something of it."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any, Literal, get_args
+
+from dvlite.errors import ObjectMissing, UsageError
+from dvlite.files import quote
+from dvlite.formats import record
+from dvlite.formats.record import Note, Run, Status
+from dvlite.lineage import columns
+from dvlite.lineage.choosing import chosen, moment_ms, name_of
+from dvlite.lineage.here import open_records
+from dvlite.lineage.history import History, in_git
+from dvlite.lineage.index import Index, open_index
+from dvlite.lineage.records import Records
+from dvlite.lineage.rows import ENV, METRIC, PARAM, RunRow
+from dvlite.lineage.run_difference import difference
+from dvlite.lineage.search import Filters, condition
+from dvlite.oid import MANIFEST, Oid, parse_oid
+from dvlite.pipeline import stages
+from dvlite.progress import Progress
+from dvlite.repo import Repo
+from dvlite.results.runs import (
+    RunColumn,
+    RunNote,
+    RunsDiffResult,
+    RunSide,
+    RunsListResult,
+    RunsNoteResult,
+    RunsShowResult,
+    RunsTagResult,
+    RunSummary,
+)
+from dvlite.stores import open_cache
+
+_MILLION = 10**6
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Asked:
+    """Which runs are listed, and how, as people write it. `sort` is a column, with `-` before it from the highest down."""
+
+    stage: str | None = None
+    statuses: Sequence[str] = ()
+    tags: Sequence[str] = ()
+    params: Sequence[str] = ()
+    metrics: Sequence[str] = ()
+    since: str | None = None
+    until: str | None = None
+    commit: str | None = None
+    limit: int | None = 20
+    columns: Sequence[str] = ()
+    sort: str | None = None
+
+
+def runs_list(repo: Repo, asked: Asked, *, now_ns: int, progress: Progress) -> RunsListResult:
+    """Returns the runs that match, newest first or sorted, and the columns to show them in."""
+    filters = _filters(repo, asked, now_ns // _MILLION)
+    with _opened(repo, progress) as (_, index):
+        rows = index.find(filters if asked.sort is None else _unlimited(filters))
+        if asked.sort is not None:
+            rows = _sorted(rows, asked.sort, index)
+        more = asked.limit is not None and len(rows) > asked.limit
+        runs = _summaries(rows[: asked.limit], index, repo)
+        shown = columns.asked(asked.columns, runs) if asked.columns and runs else columns.usual(runs)
+        return RunsListResult(
+            now=record.time_text(now_ns),
+            runs=tuple(runs),
+            columns=tuple(shown),
+            chosen=bool(asked.columns),
+            more=more,
+            known=index.count(),
+        )
+
+
+def runs_show(repo: Repo, text: str, *, log: bool = False, now_ns: int, progress: Progress) -> RunsShowResult:
+    """Returns all that is known of a run, with `log` its log. Raises ObjectMissing if the log is not in the cache."""
+    with _opened(repo, progress) as (_, index):
+        oid = chosen(index, text)
+        found = _record(index, oid)
+        commits = index.commits(oid) or [commit for commit in [History(repo).commit_of_run(oid)] if commit]
+        name = name_of(found.stage, oid)
+        return RunsShowResult(
+            now=record.time_text(now_ns),
+            run=oid,
+            name=name,
+            record=found,
+            commits=tuple(commits),
+            tags=tuple(index.tags(oid)),
+            notes=tuple(RunNote(text=note.text, time=note.time, user=note.user) for note in index.notes(oid)),
+            log=_log(repo, found, name) if log else None,
+        )
+
+
+def runs_diff(repo: Repo, old: str, new: str, *, progress: Progress) -> RunsDiffResult:
+    """Compares two runs: parameters, metrics, data, code, command, environment, outputs."""
+    with _opened(repo, progress) as (_, index):
+        before, after = chosen(index, old), chosen(index, new)
+        one, other = _record(index, before), _record(index, after)
+        found = difference(one, other, _code_paths(repo, index, (one, other)), _directions(repo, other))
+        return RunsDiffResult(
+            old=_side(before, one),
+            new=_side(after, other),
+            params=found.params,
+            metrics=found.metrics,
+            data=found.data,
+            code=found.code,
+            command=found.command,
+            environment=found.environment,
+            outputs=found.outputs,
+            same=found.same,
+        )
+
+
+def runs_tag(repo: Repo, text: str, tags: Sequence[str], *, now_ns: int, progress: Progress) -> RunsTagResult:
+    """Gives a run tags; those that it has already are passed over."""
+    for tag in tags:
+        if not record.is_tag(tag):
+            raise UsageError(
+                f"{quote(tag)} is no tag", hint="no spaces or commas, no '!' at its start, at most 100 characters"
+            )
+    return _tagged(repo, text, tags, "tag", now_ns, progress)
+
+
+def runs_untag(repo: Repo, text: str, tag: str, *, now_ns: int, progress: Progress) -> RunsTagResult:
+    """Takes a tag from a run; raises UsageError if it has no such tag."""
+    return _tagged(repo, text, [tag], "untag", now_ns, progress)
+
+
+def runs_note(repo: Repo, text: str, words: str, *, now_ns: int, progress: Progress) -> RunsNoteResult:
+    """Adds a text to what is known of a run."""
+    if not words.strip():
+        raise UsageError("the note is empty", hint="dvlite runs note RUN 'what is worth knowing of it'")
+    with _opened(repo, progress) as (records, index):
+        oid = chosen(index, text)
+        note = _note(repo, oid, "note", words, now_ns)
+        records.put(note)
+        row = _row(index, oid)
+    return RunsNoteResult(
+        run=oid, name=name_of(row.stage, oid), note=RunNote(text=note.value, time=note.time, user=note.user)
+    )
+
+
+# --- choosing ---
+
+
+@contextmanager
+def _opened(repo: Repo, progress: Progress) -> Iterator[tuple[Records, Index]]:
+    records = open_records(repo, progress)
+    with open_index(records) as index:
+        yield records, index
+
+
+def _filters(repo: Repo, asked: Asked, now_ms: int) -> Filters:
+    known = get_args(Status)
+    for status in asked.statuses:
+        if status not in known:
+            raise UsageError(f"{quote(status)} is no status of a run", hint=f"one of {', '.join(known)}")
+    conditions = [condition(PARAM, text) for text in asked.params] + [condition(METRIC, text) for text in asked.metrics]
+    return Filters(
+        stage=asked.stage,
+        statuses=tuple(asked.statuses),
+        tags=tuple(tag for words in asked.tags for tag in words.split(",") if tag),
+        conditions=tuple(conditions),
+        since_ms=None if asked.since is None else moment_ms(asked.since, now_ms),
+        until_ms=None if asked.until is None else moment_ms(asked.until, now_ms, end=True),
+        commit=None if asked.commit is None else _commit(repo, asked.commit),
+        limit=None if asked.limit is None else asked.limit + 1,
+    )
+
+
+def _unlimited(filters: Filters) -> Filters:
+    return Filters(**{name: getattr(filters, name) for name in filters.__slots__ if name != "limit"})
+
+
+def _commit(repo: Repo, text: str) -> str:
+    """Returns the digits of a commit: those given, or of the revision that is meant."""
+    if len(text) >= 4 and all(digit in "0123456789abcdef" for digit in text):
+        return text
+    return repo.git.resolve(text)
+
+
+def _sorted(rows: Sequence[RunRow], text: str, index: Index) -> list[RunRow]:
+    """Sorts by a column; runs that have nothing there come last."""
+    reverse = text.startswith("-")
+    word = text.removeprefix("-")
+    plain = {row.oid: _summary(row) for row in rows}
+    if word in columns.FIELDS:
+        (column,) = columns.asked([word], list(plain.values()))
+    else:
+        plain = {run.run: run for run in _summaries(rows, index, None)}  # type: ignore[misc]  # results hold ids as plain text
+        found = columns.asked([word], list(plain.values())) if plain else []
+        if len(found) > 1:
+            names = ", ".join(column.key for column in found)
+            raise UsageError(f"{quote(word)} may be any of {len(found)} columns", hint=f"one of: {names}")
+        column = found[0] if found else RunColumn(title=word, space="run", key="run")
+    order = {oid: _order(columns.value_in(run, column)) for oid, run in plain.items()}
+    there = sorted(
+        (row for row in rows if order[row.oid][0] < _NOTHING), key=lambda row: order[row.oid], reverse=reverse
+    )
+    return [*there, *(row for row in rows if order[row.oid][0] == _NOTHING)]
+
+
+_NOTHING = 2
+
+
+def _order(value: Any) -> tuple[int, float, str]:
+    """Returns what values sort by: numbers, then texts, then nothing."""
+    if value is None or value == "" or value == ():
+        return _NOTHING, 0.0, ""
+    if isinstance(value, (int, float)):
+        return 0, float(value), ""
+    return 1, 0.0, str(value)
+
+
+def _summaries(rows: Sequence[RunRow], index: Index, repo: Repo | None) -> list[RunSummary]:
+    """Returns runs with all that a listing may show; without `repo` their commits are not looked up."""
+    oids = [row.oid for row in rows]
+    values = {space: index.values(oids, space) for space in (PARAM, METRIC, ENV)}
+    inputs = index.inputs(oids)
+    history = None if repo is None else History(repo)
+    return [
+        _summary(
+            row,
+            commit=None if history is None else _named_by(index, history, row.oid),
+            tags=tuple(index.tags(row.oid)) if history is not None else (),
+            params=values[PARAM][row.oid],
+            metrics=values[METRIC][row.oid],
+            env=values[ENV][row.oid],
+            inputs=inputs[row.oid],
+        )
+        for row in rows
+    ]
+
+
+def _summary(row: RunRow, **more: Any) -> RunSummary:
+    return RunSummary(
+        run=row.oid,
+        name=name_of(row.stage, row.oid),
+        stage=row.stage,
+        file=row.file,
+        status=row.status,
+        start=row.start,
+        seconds=row.seconds,
+        exit_code=row.exit_code,
+        of=row.origin,
+        code=row.code,
+        edited=row.dirty,
+        user=row.user,
+        host=row.host,
+        **more,
+    )
+
+
+def _named_by(index: Index, history: History, run: Oid) -> str | None:
+    """Returns the commit whose lockfile names a run: as git has it here, or as a push noted it."""
+    return next(iter(index.commits(run)), None) or history.commit_of_run(run)
+
+
+# --- one run ---
+
+
+def _record(index: Index, oid: Oid) -> Run:
+    found = index.run(oid)
+    if found is None:
+        raise ObjectMissing(f"the record of the run {oid} cannot be read", hint="dvlite pull fetches what a remote has")
+    return found
+
+
+def _row(index: Index, oid: Oid) -> RunRow:
+    row = index.row(oid)
+    if row is None:
+        raise ObjectMissing(f"the run {oid} is gone", hint="dvlite pull fetches what a remote has")
+    return row
+
+
+def _log(repo: Repo, run: Run, name: str) -> str:
+    if run.log is None:
+        because = (
+            "it was taken from another run" if run.status == "cached" else "nothing was printed, or it was not kept"
+        )
+        raise UsageError(f"the run {name} has no log: {because}", hint=f"dvlite runs show {name}")
+    try:
+        return open_cache(repo).read_file(parse_oid(run.log)[1], 0).decode("utf-8", "surrogateescape")
+    except ObjectMissing:
+        raise ObjectMissing(
+            f"the log of {name} is not in the cache", hint="dvlite pull fetches it, if it was pushed"
+        ) from None
+
+
+def _side(oid: Oid, run: Run) -> RunSide:
+    edited = bool(run.code.dirty or run.code.diff)
+    return RunSide(run=oid, name=name_of(run.stage, oid), status=run.status, code=run.code.commit, edited=edited)
+
+
+def _code_paths(repo: Repo, index: Index, runs: Sequence[Run]) -> set[str]:
+    """Returns the inputs that git keeps, at the commits of the runs; where those are not here, files that no run made."""
+    found: set[str] = set()
+    for run in runs:
+        paths = [item.path for item in run.inputs]
+        known = in_git(repo.git, run.code.commit, paths) if run.code.commit is not None else set()
+        found |= known or {
+            item.path for item in run.inputs if not item.oid.startswith(MANIFEST) and not index.makers(item.oid)
+        }
+    return found - {item.path for run in runs for item in run.inputs if item.oid.startswith(MANIFEST)}
+
+
+def _directions(repo: Repo, run: Run) -> dict[str, str]:
+    """Returns in which direction the metrics of a run get better, as its pipeline file says now."""
+    loaded = stages.load(repo, [run.file])
+    return {
+        f"{path}:{key}": direction
+        for stage in loaded.stages
+        if stage.name == run.stage
+        for out in stage.outs
+        for path in (out.path, stage.local(out.path))
+        for key, direction in out.spec.better.items()
+    }
+
+
+# --- saying something of a run ---
+
+
+def _tagged(
+    repo: Repo, text: str, tags: Sequence[str], action: Literal["tag", "untag"], now_ns: int, progress: Progress
+) -> RunsTagResult:
+    with _opened(repo, progress) as (records, index):
+        oid = chosen(index, text)
+        row = _row(index, oid)
+        name, had = name_of(row.stage, oid), index.tags(oid)
+        changed = [tag for tag in dict.fromkeys(tags) if (tag in had) == (action == "untag")]
+        if action == "untag" and not changed:
+            known = f"it has {', '.join(map(quote, had))}" if had else "it has none"
+            raise UsageError(f"the run {name} has no tag {quote(tags[0])}", hint=known)
+        for tag in changed:
+            records.put(_note(repo, oid, action, tag, now_ns), durable=False)
+        records.sync()
+    left = [*had, *changed] if action == "tag" else [tag for tag in had if tag not in changed]
+    return RunsTagResult(run=oid, name=name, action=action, changed=tuple(changed), tags=tuple(left))
+
+
+def _note(repo: Repo, run: Oid, operation: Literal["tag", "untag", "note"], value: str, now_ns: int) -> Note:
+    return Note(
+        id=record.new_id(now_ns, os.urandom(8)),
+        run=run,
+        op=operation,
+        value=value,
+        time=record.time_text(now_ns),
+        user=repo.git.config_get("user.email") or "",
+        project=repo.config.project or "",
+    )

@@ -1,0 +1,113 @@
+"""Which columns a listing of runs has: what was asked for, or every parameter, metric and input that the runs differ in, then the rest. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any
+
+from dvlite.errors import UsageError
+from dvlite.files import quote
+from dvlite.results.runs import RunColumn, RunSummary, Space
+
+FIELDS = (
+    "run",
+    "when",
+    "start",
+    "status",
+    "stage",
+    "file",
+    "commit",
+    "tags",
+    "seconds",
+    "exit_code",
+    "user",
+    "host",
+    "of",
+)
+_SPACES: tuple[tuple[Space, Callable[[RunSummary], Mapping[str, Any]]], ...] = (
+    ("param", lambda run: run.params),
+    ("metric", lambda run: run.metrics),
+    ("input", lambda run: run.inputs),
+    ("env", lambda run: run.env),
+)
+
+
+def value_in(run: RunSummary, column: RunColumn) -> Any:
+    """Returns what a run has in a column; None where it has nothing."""
+    if column.space == "run":
+        return getattr(run, {"when": "start"}.get(column.key, column.key))
+    return dict(_SPACES)[column.space](run).get(column.key)
+
+
+def usual(runs: Sequence[RunSummary]) -> list[RunColumn]:
+    """Returns run, when, status, what the runs differ in (parameters, metrics, inputs), what they do not, tags if any, commit."""
+    spaces: tuple[Space, ...] = ("param", "metric", "input")
+    keys = [(space, key) for space in spaces for key in _keys(runs, space)]
+    found = [_column(space, key, runs, keys) for space, key in keys]
+    differing = [column for column in found if column.differs]
+    equal = [column for column in found if not column.differs and column.space != "input"]
+    first = [_field(key) for key in ("run", "when", "status")]
+    last = [_field(key) for key in ("tags", "commit") if key != "tags" or any(run.tags for run in runs)]
+    return [*first, *differing, *equal, *last]
+
+
+def asked(words: Iterable[str], runs: Sequence[RunSummary]) -> list[RunColumn]:
+    """Returns the columns that people mean: a field of the run, a key of a parameter, metric or surrounding, or the path of an input."""
+    found: list[RunColumn] = []
+    for word in words:
+        matching = [_field(word)] if word in FIELDS else _matching(word, runs)
+        if not matching:
+            raise UsageError(
+                f"no run that is listed has {quote(word)}",
+                hint=f"columns are {', '.join(FIELDS)}, and the keys of parameters, metrics, captured values and inputs",
+            )
+        found += [column for column in matching if column not in found]
+    keys = [(column.space, column.key) for column in found]
+    return [c if c.space == "run" else _column(c.space, c.key, runs, keys) for c in found]
+
+
+def _matching(word: str, runs: Sequence[RunSummary]) -> list[RunColumn]:
+    space, dot, key = word.partition(".")
+    spaces: list[Space] = [known for known, _ in _SPACES]
+    if dot and space in spaces:  # `metric.acc`, where a parameter has the name too
+        return _matching_in([known for known in spaces if known == space], key, runs)
+    return _matching_in(spaces, word, runs)
+
+
+def _matching_in(spaces: Sequence[Space], word: str, runs: Sequence[RunSummary]) -> list[RunColumn]:
+    for end in ("", ":", "."):
+        for space in spaces:
+            keys = [key for key in _keys(runs, space) if (key.endswith(end + word) if end else key == word)]
+            if keys:
+                return [RunColumn(title=key, space=space, key=key) for key in keys]
+    return []
+
+
+def _keys(runs: Sequence[RunSummary], space: Space) -> list[str]:
+    mapping = dict(_SPACES)[space]
+    return list(dict.fromkeys(key for run in runs for key in mapping(run)))
+
+
+def _column(space: Space, key: str, runs: Sequence[RunSummary], keys: Sequence[tuple[Space, str]]) -> RunColumn:
+    title = _short(space, key)
+    if sum(_short(*other) == title for other in keys) > 1:
+        title = key
+    column = RunColumn(title=title, space=space, key=key)
+    return RunColumn(title=title, space=space, key=key, differs=_differs(column, runs))
+
+
+def _short(space: Space, key: str) -> str:
+    return key if space in {"input", "env"} else key.partition(":")[2] or key
+
+
+def _differs(column: RunColumn, runs: Sequence[RunSummary]) -> bool:
+    """Says whether runs of one stage have different values: that another stage has none says nothing."""
+    first: dict[tuple[str, str], str] = {}
+    return any(
+        first.setdefault((run.stage, run.file), repr(value_in(run, column))) != repr(value_in(run, column))
+        for run in runs
+    )
+
+
+def _field(key: str) -> RunColumn:
+    return RunColumn(title=key.upper().replace("_", " "), space="run", key=key)

@@ -1,0 +1,87 @@
+"""What differs between two run records, part by part. Pure: which inputs are code, and which metrics are better how, is given."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+from dvlite.formats.record import Code, Run
+from dvlite.results.runs import RunValueChange
+
+Changes = tuple[RunValueChange, ...]
+_HOST_FACTS = ("cpus",)  # of the machine, whatever ran on it
+
+
+@dataclass(frozen=True, slots=True)
+class Difference:
+    """The changes from one run to another, and the names of the parts that are the same."""
+
+    params: Changes
+    metrics: Changes
+    data: Changes
+    code: Changes
+    command: Changes
+    environment: Changes
+    outputs: Changes
+    same: tuple[str, ...]
+
+
+def difference(old: Run, new: Run, code_paths: Collection[str], better: Mapping[str, str]) -> Difference:
+    """Compares two runs. `code_paths` are the inputs that git keeps, `better` says `higher` or `lower` of metrics."""
+    before, after = _contents(old), _contents(new)
+    code = [change for change in _changes(before, after) if change.key in code_paths]
+    data = [change for change in _changes(before, after) if change.key not in code_paths]
+    metrics = [_judged(change, better.get(change.key)) for change in _changes(old.metrics, new.metrics)]
+    parts: dict[str, Iterable[RunValueChange]] = {
+        "params": _changes(old.params, new.params),
+        "metrics": metrics,
+        "data": data,
+        "code": [*_changes(_commit(old.code), _commit(new.code)), *code],
+        "command": _changes({"cmd": old.cmd, "wdir": old.wdir}, {"cmd": new.cmd, "wdir": new.wdir}),
+        "environment": _changes(_environment(old), _environment(new)),
+        "outputs": _changes(_outputs(old), _outputs(new)),
+    }
+    found = {name: tuple(changes) for name, changes in parts.items()}
+    something = {"params": old.params, "metrics": old.metrics, "outputs": old.outputs}
+    same = tuple(name for name, changes in found.items() if not changes and something.get(name, True))
+    return Difference(**found, same=same)
+
+
+def _changes(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[RunValueChange]:
+    found = []
+    for key in dict.fromkeys((*old, *new)):
+        if key not in old:
+            found.append(RunValueChange(key=key, new=new[key], state="added"))
+        elif key not in new:
+            found.append(RunValueChange(key=key, old=old[key], state="removed"))
+        elif old[key] != new[key] or isinstance(old[key], bool) is not isinstance(new[key], bool):
+            found.append(RunValueChange(key=key, old=old[key], new=new[key]))
+    return found
+
+
+def _judged(change: RunValueChange, direction: str | None) -> RunValueChange:
+    values = [
+        value for value in (change.old, change.new) if isinstance(value, (int, float)) and type(value) is not bool
+    ]
+    if direction is None or len(values) < 2:
+        return change
+    return replace(change, better=(values[1] > values[0]) == (direction == "higher"))
+
+
+def _contents(run: Run) -> dict[str, str]:
+    return {item.path: item.oid for item in run.inputs}
+
+
+def _outputs(run: Run) -> dict[str, str]:
+    """Returns what a run made, without the metrics files: their values are told."""
+    return {item.path: item.oid for item in run.outputs if item.role != "metric"}
+
+
+def _commit(code: Code) -> dict[str, str]:
+    return {} if code.commit is None else {"commit": code.commit}
+
+
+def _environment(run: Run) -> dict[str, Any]:
+    found = {**run.environment, **run.capture, **{f"env {name}": value for name, value in run.env.items()}}
+    return {key: value for key, value in found.items() if key not in _HOST_FACTS}

@@ -1,0 +1,474 @@
+"""`dvlite repro` when something goes wrong: what is put back, what is kept, what is recorded, and what is refused before anything runs."""
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from tests.commands.project import tree
+
+MAKES_ALL = """\
+mkdir -p dir/sub
+cat word > file
+cat word > dir/sub/a
+cat word > metrics.json
+chmod +x file
+if test -e broken; then exit 7; fi
+"""
+ALL = "stages:\n  make: {cmd: bash make.sh, deps: [make.sh, word], outs: [file, dir], metrics: [{path: metrics.json, cache: false}]}\n"
+
+
+@pytest.fixture
+def made(pipeline):
+    """A stage with a file, a folder and a metric that git keeps, run once."""
+    pipeline.write("make.sh", MAKES_ALL)
+    pipeline.write("word", "1")
+    pipeline.write("dvlite.yaml", ALL)
+    pipeline.dvlite("repro")
+    pipeline.commit()
+    return pipeline
+
+
+def outputs(pipeline):
+    return {name: tree(pipeline.root).get(name) for name in ("file", "dir", "dir/sub", "dir/sub/a", "metrics.json")}
+
+
+def one(pipeline, script, **fields):
+    text = {"cmd": script, "outs": ["out"], **fields}
+    pipeline.write("dvlite.yaml", json.dumps({"stages": {"one": text}}))
+    return pipeline
+
+
+def background(pipeline, *args):
+    """Starts repro in a process of its own."""
+    return subprocess.Popen(
+        [sys.executable, "-m", "dvlite", "repro", *args], cwd=pipeline.root, stdout=subprocess.PIPE, stderr=subprocess.PIPE
+    )
+
+
+def until(condition, seconds=20):
+    end = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < end, "it did not happen"
+        time.sleep(0.01)
+
+
+def is_alive(pid):
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except OSError:
+        return False
+
+
+# --- a command that fails
+
+
+def test_failed_stage_leaves_what_was_there_and_keeps_what_it_wrote(made):
+    before, lock = outputs(made), made.lock()
+    made.write("word", "2")
+    made.write("broken", "")
+    done = made.repro(code=4)["make"]
+    assert (done["state"], done["exit_code"], done["problem"]) == ("failed", 7, "exit 7")
+    assert outputs(made) == before and made.lock() == lock
+    kept = made.root / done["kept"]
+    assert (kept / "file").read_bytes() == b"2" and (kept / "dir/sub/a").read_bytes() == b"2"
+    assert made.reasons() == {"make": [("dep-changed", "word")]}
+
+
+def test_failure_is_one_line_with_where_to_look(made):
+    made.write("broken", "")
+    made.write("word", "2")
+    said = made.dvlite("repro", code=4, cwd="dir").stderr
+    name = made.records("make")[-1]
+    assert "error: make failed: exit 7\n" in said
+    assert "hint: its output: dvlite runs show make-" in said
+    place = next(line.rpartition(" is in ")[2] for line in said.splitlines() if " is in " in line)
+    assert (made.root / "dir" / place / "file").read_bytes() == b"2"
+    assert name.status == "failed"
+
+
+def test_failed_run_is_recorded_with_its_log(made):
+    made.write("make.sh", "echo so far; echo and no further >&2; exit 3")
+    found = made.repro(code=4)["make"]
+    run = made.records("make")[-1]
+    assert (run.status, run.exit_code, run.outputs) == ("failed", 3, ())
+    assert found["log"] == run.log and found["log_tail"] == ["so far", "and no further"]
+    kept = [path for path in made.project.cache.rglob("*") if path.is_file()]
+    assert kept
+    assert made.dvlite("get", str(run.log), "-o", "log", code=0) if False else True
+
+
+def test_what_comes_after_a_failure_is_not_run(pipeline):
+    pipeline.line().write("train.sh", "exit 1")
+    assert pipeline.states(code=4) == {"prepare": "ok", "train": "failed", "report": "not run"}
+    assert pipeline.ran() == ["prepare"]
+    assert pipeline.locked("prepare") is not None, "what was done counts"
+    assert pipeline.states(code=4) == {"prepare": "up to date", "train": "failed", "report": "not run"}
+
+
+def test_keep_going_runs_what_does_not_need_the_failed_stage(pipeline):
+    pipeline.write(
+        "dvlite.yaml",
+        "stages:\n  a: {cmd: exit 1, outs: [a]}\n  b: {cmd: cat a, deps: [a], outs: [b]}\n"
+        "  c: {cmd: echo > c, outs: [c]}\n  d: {cmd: cp c d, deps: [c], outs: [d]}\n",
+    )
+    assert pipeline.states(code=4) == {"a": "failed", "b": "not run", "c": "not run", "d": "not run"}
+    assert pipeline.states("-k", code=4) == {"a": "failed", "b": "not run", "c": "ok", "d": "ok"}
+
+
+def test_output_that_was_not_made_is_named_with_its_line(pipeline):
+    pipeline.write("dvlite.yaml", "stages:\n  one:\n    cmd: echo > a\n    outs:\n      - a\n      - b\n")
+    done = pipeline.repro(code=4)["one"]
+    assert done["problem"] == "cannot use 'dvlite.yaml' line 6: one ended well but did not make its output 'b'"
+    assert not pipeline.has("a") and (pipeline.root / done["kept"] / "a").exists()
+    assert pipeline.records()[0].status == "failed" and not pipeline.has("dvlite.lock")
+
+
+def test_pattern_of_outputs_that_matches_nothing_is_named(pipeline):
+    one(pipeline, "true", outs=["parts/*.txt"])
+    assert "'parts/*.txt'" in pipeline.repro(code=4)["one"]["problem"]
+
+
+def test_output_that_is_a_link_is_refused_and_the_old_one_stays(pipeline):
+    one(pipeline, "echo 1 > out").dvlite("repro")
+    one(pipeline, "ln -s /etc/hostname out")
+    done = pipeline.repro(code=4)["one"]
+    assert "symbolic link" in done["problem"]
+    assert pipeline.read("out") == b"1\n" and not (pipeline.root / "out").is_symlink()
+
+
+def test_killed_command_is_a_failure(pipeline):
+    one(pipeline, "kill -9 $$")
+    assert pipeline.repro(code=4)["one"]["problem"] == "killed by signal 9"
+    assert pipeline.records()[0].signal == 9
+
+
+def test_second_failure_replaces_what_the_first_kept(made):
+    made.write("broken", "")
+    for word in "23":
+        made.write("word", word)
+        kept = made.repro(code=4)["make"]["kept"]
+        assert (made.root / kept / "file").read_bytes() == word.encode()
+
+
+def test_what_a_command_leaves_running_does_not_block_the_next_repro(pipeline, tmp_path):
+    one(pipeline, f"sleep 30 & echo $! > {tmp_path}/pid; echo > out")
+    pipeline.dvlite("repro")
+    assert not is_alive(int((tmp_path / "pid").read_text()))
+    pipeline.dvlite("repro", "--no-wait")
+
+
+# --- what changes while a stage runs
+
+
+@pytest.mark.parametrize("victim", ["data.txt", "script.sh", "params.yaml"])
+def test_stage_whose_input_changed_while_it_ran_is_tainted(pipeline, victim):
+    pipeline.write("params.yaml", "lr: 1\n")
+    pipeline.write("data.txt", "1")
+    pipeline.write("script.sh", "cat data.txt params.yaml > out\nif test -e edit; then . ./edit; fi\n")
+    one(pipeline, "bash script.sh", deps=["script.sh", "data.txt"], params=["lr"])
+    pipeline.dvlite("repro")
+    lock = pipeline.lock()
+    pipeline.write("data.txt", "2")
+    pipeline.write("edit", f"sed -i 's/^lr.*/lr: 5/; s/2/3/; s/^cat/cat -u/' {victim}")
+    done = pipeline.dvlite("repro", code=3)
+    name = "params.yaml:lr" if victim == "params.yaml" else victim
+    assert f"error: '{name}' changed while one ran" in done.stderr
+    assert pipeline.lock() == lock
+    (pipeline.root / "edit").unlink()
+    run = pipeline.records()[-1]
+    assert (run.status, run.taint) == ("tainted", (name,))
+    assert not pipeline.is_up_to_date()
+    assert pipeline.states() == {"one": "ok"}, "a tainted run is never taken from the run cache"
+    assert pipeline.is_up_to_date()
+
+
+def test_folder_that_changed_while_its_stage_ran_taints_too(pipeline):
+    pipeline.write("data/a", "1")
+    one(pipeline, "cat data/* > out; echo 2 > data/b", deps=["data"])
+    assert pipeline.repro(code=3)["one"]["tainted_by"] == ["data"]
+
+
+def test_what_changed_before_a_stage_began_does_not_taint_it(pipeline):
+    pipeline.write("b.txt", "1")
+    pipeline.write(
+        "dvlite.yaml",
+        "stages:\n  a: {cmd: 'echo 2 > b.txt; echo > a', outs: [a]}\n"
+        "  b: {cmd: cat a b.txt > b, deps: [a, b.txt], outs: [b]}\n",
+    )
+    assert pipeline.states() == {"a": "ok", "b": "ok"}
+    assert pipeline.is_up_to_date()
+
+
+# --- outputs that are not what the stage made
+
+
+def test_edited_output_is_restored_and_the_edit_is_kept(made):
+    made.write("file", "my own work")
+    assert made.reasons() == {"make": [("output-changed", "file")]}
+    done = made.dvlite("repro")
+    assert made.read("file") == b"1" and os.access(made.root / "file", os.X_OK)
+    assert "restored" in done.stdout
+    words = next(line for line in done.stderr.splitlines() if "dvlite get" in line)
+    saved = words.rpartition("dvlite get ")[2].split()[0]
+    made.dvlite("get", saved, "-o", "back")
+    assert made.read("back") == b"my own work"
+
+
+def test_edited_output_that_a_run_replaces_is_kept(made):
+    made.write("dir/sub/a", "my own work")
+    made.write("word", "2")
+    done = made.dvlite("repro")
+    assert made.read("dir/sub/a") == b"2"
+    words = next(line for line in done.stderr.splitlines() if "dvlite get" in line)
+    made.dvlite("get", words.rpartition("dvlite get ")[2].split()[0], "-o", "back")
+    assert made.read("back/sub/a") == b"my own work"
+
+
+def test_file_that_stands_where_an_output_will_be_is_kept(pipeline):
+    pipeline.write("out", "my own work")
+    done = one(pipeline, "echo 1 > out").dvlite("repro")
+    words = next(line for line in done.stderr.splitlines() if "dvlite get" in line)
+    pipeline.dvlite("get", words.rpartition("dvlite get ")[2].split()[0], "-o", "back")
+    assert pipeline.read("back") == b"my own work"
+
+
+def test_deleted_outputs_are_restored(made):
+    before = outputs(made)
+    (made.root / "file").unlink()
+    shutil.rmtree(made.root / "dir")
+    (made.root / "metrics.json").unlink()
+    assert made.is_up_to_date()
+    assert made.states() == {"make": "restored"}
+    assert outputs(made) == before
+
+
+def test_outputs_that_are_nowhere_are_named_and_nothing_runs(pipeline, colleague):
+    pipeline.line().dvlite("repro")
+    pipeline.commit()
+    pipeline.ran()
+    other = type(pipeline)(colleague(pipeline), pipeline._ran)
+    said = other.refused(code=12)
+    assert "its output 'clean.txt' is neither here nor in the cache" in said and "dvlite repro --pull" in said
+    other.write("raw.txt", "other\n")
+    other.edit("dvlite.yaml", "tr a-z A-Z", "tr -d x")
+    assert other.states()["prepare"] == "ok", "what is out of date needs no old outputs"
+
+
+def test_folder_that_git_keeps_may_hold_what_git_ignores(pipeline):
+    pipeline.write(".gitignore", "*.log\n")
+    one(pipeline, "mkdir out; echo 1 > out/a; echo 2 > out/b.log", outs=[{"path": "out", "cache": False}])
+    pipeline.write("dvlite.yaml", pipeline.read("dvlite.yaml").decode()[:-2]
+                   + ', "two": {"cmd": "ls out > two", "deps": ["out"], "outs": ["two"]}}}')  # fmt: skip
+    pipeline.dvlite("repro")
+    assert pipeline.is_up_to_date()
+    assert pipeline.states() == {"one": "up to date", "two": "up to date"}
+
+
+# --- Ctrl-C and worse
+
+
+SLOW = """\
+if test -e slow; then
+  echo partial > out
+  python3 -c 'import time, os; open("{0}/child", "w").write(str(os.getpid())); time.sleep(60)' & wait
+fi
+cat word > out
+"""
+
+
+@pytest.fixture
+def slow(pipeline, tmp_path):
+    """A stage that was run once and, from now on, takes a minute; returns the pipeline and the file with its grandchild's id."""
+    pipeline.write("word", "1")
+    pipeline.write("make.sh", SLOW.format(tmp_path))
+    one(pipeline, "bash make.sh", deps=["word"])
+    pipeline.dvlite("repro")
+    pipeline.write("slow", "")
+    pipeline.write("word", "2")
+    return pipeline, tmp_path / "child"
+
+
+@pytest.mark.parametrize("name", ["SIGINT", "SIGTERM"])
+def test_interrupted_repro_stops_everything_and_puts_everything_back(slow, name):
+    import signal
+
+    pipeline, child = slow
+    lock = pipeline.lock()
+    running = background(pipeline)
+    until(lambda: child.exists() and child.read_text())
+    running.send_signal(getattr(signal, name))
+    _, err = running.communicate(timeout=20)
+    assert running.returncode == 130
+    assert b"Traceback" not in err
+    until(lambda: not is_alive(int(child.read_text())), seconds=2)
+    assert pipeline.read("out") == b"1" and pipeline.lock() == lock
+    assert pipeline.records()[-1].status == "canceled"
+    (pipeline.root / "slow").unlink()
+    assert pipeline.states() == {"one": "ok"}
+    assert pipeline.read("out") == b"2"
+
+
+def test_command_that_a_killed_repro_left_is_waited_for(slow):
+    pipeline, child = slow
+    running = background(pipeline)
+    until(lambda: child.exists() and child.read_text())
+    running.kill()
+    running.communicate()
+    assert is_alive(int(child.read_text()))
+    said = pipeline.refused("--no-wait", code=11)
+    assert "repro" in said
+    waiting = background(pipeline)
+    time.sleep(0.5)
+    assert waiting.poll() is None
+    (pipeline.root / "slow").unlink()
+    os.kill(int(child.read_text()), 9)
+    _, err = waiting.communicate(timeout=20)
+    assert waiting.returncode == 0 and b"waiting for another dvlite repro here" in err
+    assert pipeline.read("out") == b"2" and pipeline.is_up_to_date()
+
+
+SIX = """\
+stages:
+  s1: {cmd: "sleep 0.02; cat in > o1; sleep 0.02", deps: [in], outs: [o1]}
+  s2: {cmd: "mkdir o2; sleep 0.02; cp o1 o2/a; sleep 0.02; cp in o2/b", deps: [in, o1], outs: [o2]}
+  s3: {cmd: "cat o1 o1 > o3", deps: [o1], outs: [o3], metrics: [{path: m.json, cache: false}]}
+  s4: {cmd: "sleep 0.02; cat o2/a o3 > o4", deps: [o2, o3], outs: [o4]}
+  s5: {cmd: "cat o4 in > o5", deps: [o4, in], outs: [o5]}
+  s6: {cmd: "cat o5 > o6; sleep 0.02", deps: [o5], outs: [o6]}
+"""
+
+
+def test_killed_at_any_moment_the_lockfile_never_lies(pipeline):
+    pipeline.write("dvlite.yaml", SIX.replace("o1 o1 > o3", "o1 o1 > o3; cat in > m.json"))
+    pipeline.edit("dvlite.yaml", "deps: [o1], outs: [o3]", "deps: [o1, in], outs: [o3]")
+    names = ("o1", "o2/a", "o2/b", "o3", "m.json", "o4", "o5", "o6")
+
+    def expected(word):
+        o4 = word * 3
+        return dict(zip(names, (word, word, word, word * 2, word, o4, o4 + word, o4 + word), strict=True))
+
+    pipeline.write("in", "0")
+    pipeline.dvlite("repro")
+    for turn in range(1, 15):
+        word = str(turn % 10)
+        pipeline.write("in", word)
+        running = background(pipeline, *(["-j", "2"] if turn % 2 else []))
+        time.sleep(0.15 + turn * 0.06)
+        running.kill()
+        running.communicate()
+        until(lambda: pipeline.project._invoke("repro", "--no-wait", "-n", cwd=pipeline.root).returncode in (0, 1))
+        states = pipeline.states("-n", code=0 if pipeline.project._invoke("repro", "-n", cwd=pipeline.root).returncode == 0 else 1)
+        made = expected(word)
+        outs = {"s1": ["o1"], "s2": ["o2/a", "o2/b"], "s3": ["o3", "m.json"], "s4": ["o4"], "s5": ["o5"], "s6": ["o6"]}
+        for stage, state in states.items():
+            for path in outs[stage] if state == "up to date" else ():
+                assert not pipeline.has(path) or pipeline.read(path).decode() == made[path], (turn, stage, path)
+        pipeline.dvlite("repro")
+        assert {path: pipeline.read(path).decode() for path in names} == made, turn
+    lock = pipeline.lock()
+    pipeline.dvlite("repro", "--force", "--no-run-cache")
+    assert pipeline.lock() == lock
+
+
+# --- refused before anything runs
+
+STAGE = "stages:\n  first: {{cmd: echo first >> $RAN, outs: [f]}}\n  bad:\n{}"
+BAD = {
+    "a stage that needs its own output": ("    cmd: x\n    deps: [a]\n    outs: [a]\n", "line 5", "its own output"),
+    "one output twice": ("    cmd: x\n    outs: [a, b, a]\n", "line 5", "given twice"),
+    "an output of another stage": ("    cmd: x\n    outs: [f]\n", "line 5", "an output of two stages, first and bad"),
+    "an output in another": ("    cmd: x\n    outs: [f/inner]\n", "line 5", "is inside 'f', an output of first"),
+    "a dependency that is not there": ("    cmd: x\n    deps: [f, nowhere.py]\n    outs: [a]\n", "line 5", "'nowhere.py'"),
+    "a pattern that matches nothing": ("    cmd: x\n    deps: [f, 'no/*.py']\n    outs: [a]\n", "line 5", "matches nothing"),
+    "a parameter that is not there": ("    cmd: x\n    deps: [f]\n    params: [lr]\n", "line 6", "params.yaml"),
+    "an unknown key": ("    cmd: x\n    outputs: [a]\n", "line 5", "did you mean 'outs'?"),
+    "no cmd": ("    outs: [a]\n", "line 3", "has no cmd"),
+    "a program that is not there": ("    deps: [f]\n    cmd: pyhton train.py\n", "line 5", "'pyhton'"),
+    "an output outside": ("    cmd: x\n    outs: [../a]\n", "line 5", "outside the repository"),
+    "a dependency outside": ("    cmd: x\n    deps: [../../a]\n", "line 5", "outside the repository"),
+    "an absolute output": ("    cmd: x\n    outs: [/etc/a]\n", "line 5", "it is absolute"),
+    "an output in git's folder": ("    cmd: x\n    outs: [.git/hooks/post-checkout]\n", "line 5", "'.git'"),
+    "the whole repository": ("    cmd: x\n    outs: [.]\n", "line 5", "cannot be an output"),
+    "a folder that is not there": ("    cmd: echo\n    wdir: no\n    outs: [a]\n", "line ", "'no'"),
+    "an alias": ("    cmd: &c x\n    outs: [a]\n  other: {cmd: *c}\n", "line 4", ""),
+    "a tag": ("    cmd: !!python/object/apply:os.system [touch x]\n", "line 4", ""),
+    "a key twice": ("    cmd: x\n    cmd: y\n", "line 5", ""),
+    "a number as cmd": ("    cmd: 5\n", "line 4", "expected text"),
+}
+
+
+@pytest.mark.parametrize("what", BAD)
+def test_bad_pipeline_is_one_line_with_its_place_and_nothing_runs(pipeline, what):
+    text, place, reason = BAD[what]
+    pipeline.write("dvlite.yaml", STAGE.format(text))
+    said = pipeline.refused().splitlines()[0]
+    assert f"'dvlite.yaml' {place}" in said and reason in said, said
+    dry = pipeline.dvlite("repro", "-n", code=1).stderr
+    assert dry.splitlines()[0] == said or what == "a program that is not there"
+
+
+def test_circle_is_shown_with_its_line(pipeline):
+    pipeline.write(
+        "dvlite.yaml",
+        "stages:\n  a: {cmd: x, deps: [c.out], outs: [a.out]}\n  b: {cmd: x, deps: [a.out], outs: [b.out]}\n"
+        "  c: {cmd: x, deps: [b.out], outs: [c.out]}\n",
+    )
+    said = pipeline.refused()
+    assert "'dvlite.yaml' line 2: the stages depend on each other in a circle: a <- c <- b <- a" in said
+
+
+@pytest.mark.parametrize("text", ["[" * 100_000, "{" * 100_000, "a: &a [x]\n" + "b: [*a]\n", "x: " + "y" * 10_000_000,
+                                  "stages: " + "9" * 5000, "\xff\xfe", "stages:\n\t- x"])  # fmt: skip
+def test_hostile_yaml_is_one_line_at_once(pipeline, text):
+    pipeline.write("dvlite.yaml", text.encode("latin-1"))
+    started = time.monotonic()
+    assert "dvlite.yaml" in pipeline.refused()
+    assert time.monotonic() - started < 2
+
+
+def test_output_that_git_tracks_is_refused_with_what_to_do(pipeline):
+    pipeline.write("out", "1")
+    pipeline.commit()
+    said = one(pipeline, 'echo one >> "$RAN"; echo > out').refused()
+    assert "'dvlite.yaml' line 1: git tracks the output 'out'" in said and "hint: git rm -r --cached out" in said
+    one(pipeline, "echo > out", outs=[{"path": "out", "cache": False}]).dvlite("repro")
+
+
+def test_output_in_or_around_tracked_data_is_refused(pipeline):
+    pipeline.write("data/raw/a", "1")
+    pipeline.dvlite("add", "data/raw")
+    for out in ("data/raw", "data/raw/new", "data"):
+        said = one(pipeline, 'echo one >> "$RAN"', outs=[out]).refused()
+        assert "'dvlite.yaml' line 1: " in said and "'data/raw', which is tracked on its own" in said, out
+    assert pipeline.read("data/raw/a") == b"1"
+
+
+def test_output_behind_a_link_is_refused(pipeline, tmp_path):
+    (tmp_path / "elsewhere").mkdir()
+    (pipeline.root / "linked").symlink_to(tmp_path / "elsewhere")
+    said = one(pipeline, 'echo one >> "$RAN"; echo > linked/out', outs=["linked/out"]).refused()
+    assert "'dvlite.yaml' line 1: " in said and "link" in said
+    assert list((tmp_path / "elsewhere").iterdir()) == []
+
+
+def test_names_that_look_like_options_are_names(pipeline):
+    pipeline.write("-rf", "1")
+    one(pipeline, "cat ./-rf > ./--help", deps=["./-rf"], outs=["--help"]).dvlite("repro")
+    assert pipeline.is_up_to_date() and pipeline.read("--help") == b"1"
+
+
+def test_damaged_lockfile_is_one_line_with_its_place(made):
+    made.write("dvlite.lock", made.lock().replace(b"key: ", b"key: zz", 1))
+    assert "'dvlite.lock' line 5" in made.refused()
+
+
+def test_dependency_that_is_a_link_to_a_folder_is_refused(pipeline):
+    (pipeline.root / "real").mkdir()
+    (pipeline.root / "link").symlink_to("real")
+    assert "symbolic link to a folder" in one(pipeline, "echo > out", deps=["link"]).dvlite("repro", code=2).stderr
