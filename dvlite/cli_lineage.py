@@ -2,17 +2,124 @@
 
 from __future__ import annotations
 
+import time
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from dvlite.errors import NotARepository
+from dvlite.errors import NotARepository, UsageError
 from dvlite.frame import REVISION, PathText, Session, Verb, Verbs, run
 
 if TYPE_CHECKING:
     from dvlite.repo import Repo
 
 VERBS: list[click.Command] = []
+
+
+# --- runs -----------------------------------------------------------------------------------------------------------------------
+
+RUN = click.argument("name", metavar="RUN")
+
+
+class RunsVerbs(Verbs):
+    """`runs`, whose first form needs no name: `dvlite runs --stage train` is `dvlite runs list --stage train`."""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        """Puts `list` where the name of a verb is missing."""
+        at = 0
+        while at < len(args) and args[at] in ("-q", "--quiet", "-v", "--verbose", "--json", "--no-progress", "-C", "--color"):
+            at += 2 if args[at] in ("-C", "--color") else 1
+        first = args[at] if at < len(args) else ""
+        if not first or (first.startswith("-") and first not in ("-h", "--help")):
+            args = [*args[:at], "list", *args[at:]]
+        return super().parse_args(ctx, args)
+
+
+@click.group(cls=RunsVerbs)
+def runs() -> None:
+    """List, compare and tag what was run; failed runs too."""
+
+
+@runs.command("list", example="dvlite runs --stage train --metric 'acc>0.9' --sort -acc\ndvlite runs --csv > runs.csv", codes=(10,))
+@click.option("-s", "--stage", metavar="S", help="Of this stage: train, or sub/dir:train.")
+@click.option("-t", "--tag", "tags", metavar="T", multiple=True, help="That have this tag, or with !T have not.")
+@click.option("--status", "statuses", metavar="STATUS", multiple=True, help="ok, failed, cached, tainted or canceled.")
+@click.option("-p", "--param", "params", metavar="K=V", multiple=True, help="With this parameter: lr=0.01, 'lr<0.1'.")
+@click.option("-m", "--metric", "metrics", metavar="K>V", multiple=True, help="With this metric: 'acc>0.9'.")
+@click.option("--since", metavar="DATE", help="Not older: 2026-11-22, '2026-11-22 14:02', 3d.")
+@click.option("--until", metavar="DATE", help="Not newer.")
+@click.option("--commit", metavar="C", help="Of this commit: checked out, or its lockfile names them.")
+@click.option("-n", "--limit", metavar="N", type=click.IntRange(min=1), default=20, help="At most so many (20).")
+@click.option("--all", "everything", is_flag=True, help="All of them.")
+@click.option("--columns", metavar="A,B", help="Show these columns: run, status, lr, acc, data/images ...")
+@click.option("--sort", metavar="COL", help="Sort by this column; -COL from the highest down.")
+@click.option("--csv", "words", flag_value="csv", help="Print CSV, with exact values.")
+@click.option("--md", "words", flag_value="markdown", help="Print a Markdown table.")
+def runs_list(
+    *, limit: int, everything: bool, columns: str | None, words: str | None, **asked: Any
+) -> int:  # asked: stage, tags, statuses, params, metrics, since, until, commit, sort
+    """List runs, the newest first; columns are what they differ in."""
+    from dvlite.commands.runs import Asked
+    from dvlite.commands.runs import runs_list as verb
+
+    chosen = tuple(word for word in (columns or "").split(",") if word)
+    if columns is not None and not chosen:
+        raise UsageError("--columns names no column", hint="for example --columns run,lr,acc,commit")
+    wanted = Asked(limit=None if everything else limit, columns=chosen, **asked)
+    return run(lambda s: verb(s.repo(), wanted, now_ns=time.time_ns(), progress=s.progress), words=words or "text")
+
+
+@runs.command("show", example="dvlite runs show last\ndvlite runs show train-7f3a9c --log", codes=(10, 12))
+@RUN
+@click.option("--log", is_flag=True, help="Print the log of the run.")
+def runs_show(name: str, *, log: bool) -> int:
+    """Show all that is known of a run: train-7f3a9c, digits of it, last, last:STAGE."""
+    from dvlite.commands.runs import runs_show as verb
+
+    return run(lambda s: verb(s.repo(), name, log=log, now_ns=time.time_ns(), progress=s.progress))
+
+
+@runs.command("diff", example="dvlite runs diff train-5d20e1 last:train", codes=(10, 12))
+@click.argument("old", metavar="A")
+@click.argument("new", metavar="B")
+def runs_diff(old: str, new: str) -> int:
+    """Show what differs between two runs: parameters, metrics, data, code, environment."""
+    from dvlite.commands.runs import runs_diff as verb
+
+    return run(lambda s: verb(s.repo(), old, new, progress=s.progress))
+
+
+@runs.command("tag", example="dvlite runs tag last:train best candidate", codes=(10,))
+@RUN
+@click.argument("tags", metavar="TAG...", nargs=-1, required=True)
+def runs_tag(name: str, tags: tuple[str, ...]) -> int:
+    """Give a run tags."""
+    from dvlite.commands.runs import runs_tag as verb
+
+    return run(lambda s: verb(s.repo(), name, tags, now_ns=time.time_ns(), progress=s.progress))
+
+
+@runs.command("untag", example="dvlite runs untag train-7f3a9c candidate", codes=(10,))
+@RUN
+@click.argument("tag", metavar="TAG")
+def runs_untag(name: str, tag: str) -> int:
+    """Take a tag from a run."""
+    from dvlite.commands.runs import runs_untag as verb
+
+    return run(lambda s: verb(s.repo(), name, tag, now_ns=time.time_ns(), progress=s.progress))
+
+
+@runs.command("note", example="dvlite runs note train-7f3a9c 'trained on the cleaned labels'", codes=(10,))
+@RUN
+@click.argument("words", metavar="TEXT")
+def runs_note(name: str, words: str) -> int:
+    """Note something of a run."""
+    from dvlite.commands.runs import runs_note as verb
+
+    return run(lambda s: verb(s.repo(), name, words, now_ns=time.time_ns(), progress=s.progress))
+
+
+VERBS.append(runs)
 
 
 # --- lineage and log ------------------------------------------------------------------------------------------------------------

@@ -25,7 +25,7 @@ DOCS = PROJECT / "docs"
 PACKAGE = PROJECT / "dvlite"
 PAGES = sorted([*DOCS.rglob("*.md"), PROJECT / "README.md", PROJECT / "CHANGELOG.md"])
 EXECUTED = [
-    DOCS / "tutorial.md",
+    *sorted(DOCS.glob("tutorial*.md")),
     *sorted((DOCS / "how-to").glob("*.md")),
     DOCS / "reference" / "json.md",
     PROJECT / "README.md",

@@ -6,6 +6,7 @@ import time
 from collections.abc import Sequence
 
 from dvlite.connect import open_remote
+from dvlite.lineage import sharing
 from dvlite.progress import Progress
 from dvlite.repo import WORKSPACE, Repo, Scope
 from dvlite.results.moves import FetchResult
@@ -37,6 +38,7 @@ def fetch(
         progress.start(f"looking at {opened.store.label}")
         catalog = Catalog(opened).look()
         got = obtain(catalog, cache, parts, progress, dry_run=dry_run)
+        records = 0 if dry_run else sharing.receive(repo, opened, progress)
         if got.missing:
             raise missing_error(got.missing, opened.store.label)
         return FetchResult(
@@ -46,6 +48,7 @@ def fetch(
             objects=opened.traffic.objects_read,
             downloaded_bytes=opened.traffic.bytes_read,
             size_bytes=got.size_bytes,
+            records=records,
             dry_run=dry_run,
             elapsed_seconds=time.monotonic() - started,
         )

@@ -9,6 +9,7 @@ from dataclasses import replace
 
 from dvlite.connect import open_remote
 from dvlite.errors import DvliteError, ObjectCorrupt
+from dvlite.lineage import sharing
 from dvlite.oid import Digest
 from dvlite.progress import Progress
 from dvlite.repo import WORKSPACE, Repo, Scope
@@ -51,6 +52,7 @@ def pull(
         progress.start(f"looking at {opened.store.label}")
         catalog = Catalog(opened).look()
         got = _obtain(catalog, cache, parts, progress, dry_run=dry_run)
+        records = 0 if dry_run else sharing.receive(repo, opened, progress)
         checkout = None
         if writes:
             repo.exclude([part.path for part in parts])
@@ -70,6 +72,7 @@ def pull(
         objects=traffic.objects_read,
         downloaded_bytes=traffic.bytes_read,
         size_bytes=got.size_bytes,
+        records=records,
         dry_run=dry_run,
         elapsed_seconds=elapsed,
     )

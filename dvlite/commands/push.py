@@ -11,6 +11,7 @@ from dvlite.connect import open_remote
 from dvlite.errors import FormatError, RemoteError
 from dvlite.files import lock, quote
 from dvlite.formats.pointer import Pointer
+from dvlite.lineage import sharing
 from dvlite.naming import version_of
 from dvlite.oid import FILE, MANIFEST, Digest, digest_bytes, parse_oid
 from dvlite.progress import Progress
@@ -57,17 +58,20 @@ def push(
         progress.start(f"looking at {opened.store.label}")
         catalog = Catalog(opened).look()
         _refuse_emptied(catalog, name)
-        made = plan(catalog, cache, versions, _bases(earlier))
+        user = repo.git.config_get("user.email") or ""
+        runs = None if dry_run else sharing.outgoing(repo, opened, cache, user, progress)
+        logs = runs.contents if runs is not None else ()
+        made = plan(catalog, cache, versions, _bases(earlier), also=logs)
         refuse_missing(made, catalog)
         if dry_run:
             files, size_bytes = made.files, made.size_bytes
         else:
-            signer = Signer(repo.config.project or "", repo.git.config_get("user.email") or "", _now())
-            done = upload.run(
-                catalog, cache, versions, _bases(earlier), _chunk_bases(cache, earlier), signer, progress, made
-            )
+            signer = Signer(repo.config.project or "", user, _now())
+            bases, chunk_bases = _bases(earlier), _chunk_bases(cache, earlier)
+            done = upload.run(catalog, cache, versions, bases, chunk_bases, signer, progress, made, also=logs)
             files, size_bytes = done.files, done.size_bytes
             _note_latest(opened, named)
+        sent = sharing.send(opened, runs) if runs is not None else 0
         present = {(version.path, version.digest) for version in made.present}
         traffic = opened.traffic
     return PushResult(
@@ -77,6 +81,7 @@ def push(
         objects=traffic.objects_written,
         uploaded_bytes=traffic.bytes_written,
         size_bytes=size_bytes,
+        records=sent,
         dry_run=dry_run,
         elapsed_seconds=time.monotonic() - started,
     )

@@ -74,7 +74,7 @@ def runs_list(repo: Repo, asked: Asked, *, now_ns: int, progress: Progress) -> R
             columns=tuple(shown),
             chosen=bool(asked.columns),
             more=more,
-            known=index.count(),
+            known=index.count_runs(),
         )
 
 
@@ -211,7 +211,7 @@ _NOTHING = 2
 
 def _order(value: Any) -> tuple[int, float, str]:
     """Returns what values sort by: numbers, then texts, then nothing."""
-    if value is None or value == "" or value == ():
+    if value in (None, "", ()):
         return _NOTHING, 0.0, ""
     if isinstance(value, (int, float)):
         return 0, float(value), ""

@@ -191,7 +191,8 @@ def run_named(run: LineageRunName) -> str:
 
 def run_text(run: LineageRun) -> str:
     """Returns a run in a line of a tree."""
-    parts = [printable(run.name), run.status if run.of is None else f"{run.status} (of {_run_id(run.of)})"]
+    status = printable(run.status)
+    parts = [printable(run.name), status if run.of is None else f"{status} (of {_run_id(run.of)})"]
     if run.taint:
         parts[-1] += f" ({_some([printable(path) for path in run.taint])} changed while it ran)"
     if run.commit is not None:

@@ -133,6 +133,10 @@ class Index:
         """Returns how many records (runs and notes) are here."""
         return int(self._rows("SELECT count(*) FROM record")[0][0])
 
+    def count_runs(self) -> int:
+        """Returns how many runs are here."""
+        return int(self._rows("SELECT count(*) FROM run")[0][0])
+
     def not_in(self, batches: Iterable[str], project: str) -> list[Oid]:
         """Returns the records of a project that none of these batches has, oldest first."""
         with self._lock:

@@ -60,11 +60,11 @@ class Contents:
     def forget(self, paths: Iterable[str]) -> None:
         """Looks again at these paths, and at what is inside or around them, when asked next."""
         gone = set(paths)
-        for seen in list(self._seen):
-            if any(
-                seen == path or seen.startswith(path + "/") or path.startswith(seen + "/") or not seen for path in gone
-            ):
-                del self._seen[seen]
+        above = {path[:end] for path in gone for end, letter in enumerate(path) if letter == "/"}
+        below = tuple(f"{path}/" if path else "" for path in gone)
+        for known in (self._seen, self._visible):
+            for path in [path for path in known if path in gone or path in above or not path or path.startswith(below)]:
+                del known[path]
 
     def has(self, path: str) -> bool:
         """Says whether something is on disk."""

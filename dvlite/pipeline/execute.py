@@ -7,9 +7,10 @@ earlier run, or its command runs; what became of each is returned as data. Holds
 from __future__ import annotations
 
 import posixpath
+import signal
 import time
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from dvlite.errors import DvliteError, ObjectMissing
@@ -22,7 +23,7 @@ from dvlite.pipeline.graph import Graph
 from dvlite.pipeline.ledger import Ledger
 from dvlite.pipeline.outlook import Evaluator, Outlook
 from dvlite.pipeline.outputs import Aside, Outputs, store_file
-from dvlite.pipeline.processes import Ended, Interrupted, Processes, Script
+from dvlite.pipeline.processes import Ended, Interrupted, Processes, Script, uninterruptible
 from dvlite.pipeline.recording import Attempt, Recorder, metrics_of
 from dvlite.pipeline.reuse import Reuse, shown
 from dvlite.pipeline.stages import OutPlace, Stage
@@ -63,12 +64,14 @@ class Tools:
 
 @dataclass(slots=True)
 class _Open:
-    """A command that runs."""
+    """A command that runs, or is about to; `asides` are its old outputs."""
 
     attempt: Attempt
     outlook: Outlook
-    asides: list[Aside]
     log: Path
+    asides: list[Aside] = field(default_factory=list)
+    began: bool = False
+    ended: Ended | None = None
 
 
 class Execution:
@@ -132,6 +135,8 @@ class Execution:
     # -- one stage
 
     def _settle(self, stage: Stage) -> None:
+        if self._begun:  # hours may have passed since it was looked at
+            self._look_again(dep.path for dep in stage.deps)
         outlook = self._tools.evaluator.look(stage, force=stage.address in self._how.force)
         if not outlook.runs:
             self._done[stage.address] = self._tools.reuse.up_to_date(outlook)
@@ -148,29 +153,42 @@ class Execution:
         tools, stage = self._tools, outlook.stage
         assert outlook.facts is not None
         self._require_dependencies(outlook)
-        locked = () if outlook.locked is None else outlook.locked.outs
-        with self._repo.lock():
-            self._ledger.ignore([out.path for out in stage.outs if out.spec.cache and not sparse.is_glob(out.path)])
-            asides = self._outputs.set_aside(stage, [replace(out, path=stage.placed(out.path)) for out in locked])
         attempt = Attempt(stage, outlook.facts, outlook.key, time.time_ns())
         log = self._outputs.logs() / f"{stage.name}-{attempt.started_ns}"
+        opened = self._open[stage.address] = _Open(attempt, outlook, log)
+        try:
+            self._set_aside(opened)
+            self._launch(opened)
+        except DvliteError:
+            del self._open[stage.address]
+            with self._repo.lock():
+                self._outputs.put_back(opened.asides)
+            raise
+
+    def _set_aside(self, opened: _Open) -> None:
+        stage, locked = opened.attempt.stage, opened.outlook.locked
+        known = () if locked is None else locked.outs
+        with self._repo.lock():
+            self._ledger.ignore([out.path for out in stage.outs if out.spec.cache and not sparse.is_glob(out.path)])
+            before = [replace(out, path=stage.placed(out.path)) for out in known]
+            self._outputs.set_aside(stage, before, opened.asides)
+
+    def _launch(self, opened: _Open) -> None:
+        tools, stage = self._tools, opened.attempt.stage
         environ = {
             "PYTHONUNBUFFERED": "1",
             **tools.surroundings.environ_of(stage),
             "DVLITE_STAGE": stage.address,
-            "DVLITE_KEY": outlook.key,
+            "DVLITE_KEY": opened.attempt.key,
         }
         folder = tools.repo.root / stage.wdir
         self._begun += 1
         of = f" ({self._begun} of {max(self._total, self._begun)})" if self._total > 1 else ""
         self._progress.tell(f"running {stage.address}{of}: {_one_line(stage.spec.cmd)}")
-        self._open[stage.address] = _Open(attempt, outlook, asides, log)
+        opened.began = True
         try:
-            self._processes.start(Script(stage.address, stage.spec.cmd, folder, environ, log))
+            self._processes.start(Script(stage.address, stage.spec.cmd, folder, environ, opened.log))
         except OSError as error:
-            del self._open[stage.address]
-            with self._repo.lock():
-                self._outputs.put_back(stage, asides)
             raise stage.wrong(
                 stage.spec.cmd_line, f"cannot start {stage.address} in {quote(stage.spec.wdir)}: {error.strerror}"
             ) from error
@@ -202,7 +220,8 @@ class Execution:
         self._progress.tell(f"{address} | {line}" if self._how.jobs > 1 else line)
 
     def _finish(self, ended: Ended) -> None:
-        opened = self._open.pop(ended.name)
+        opened = self._open[ended.name]
+        opened.ended = ended
         stage = opened.attempt.stage
         if ended.exit_code == 0:
             try:
@@ -226,7 +245,9 @@ class Execution:
             self._progress.warn(f"{stage.address}: {problem}; no metrics are recorded from it")
         status: Status = "tainted" if taint else "ok"
         run = replace(self._record(opened, ended, status), taint=tuple(taint))
-        oid = self._ledger.record(tools.recorder.with_outputs(run, made, metrics))
+        run = tools.recorder.with_outputs(run, made, metrics)
+        del self._open[stage.address]  # from here on, an interruption leaves the new outputs
+        oid = self._ledger.record(run)
         compared = self._ledger.metrics(stage, opened.outlook.locked, metrics)
         self._outputs.discard(opened.asides)
         if taint:
@@ -251,7 +272,9 @@ class Execution:
         run = self._record(opened, ended, status)
         oid = self._ledger.record(run)
         with self._repo.lock():
-            kept = self._outputs.put_back(stage, opened.asides)
+            kept = self._outputs.keep_partial(stage)
+            self._outputs.put_back(opened.asides)
+        del self._open[stage.address]
         self._done[stage.address] = StageRun(
             stage=stage.address,
             state="canceled" if status == "canceled" else "failed",
@@ -274,9 +297,7 @@ class Execution:
     def _taint(self, opened: _Open) -> list[str]:
         """Returns what the stage depends on and is not as it was when the command began."""
         stage, before = opened.attempt.stage, opened.attempt.facts
-        contents, params = self._tools.evaluator.contents, self._tools.evaluator.params
-        contents.forget([stage.placed(dep.path) for dep in before.deps])
-        params.forget()
+        self._look_again(stage.placed(dep.path) for dep in before.deps)
         try:
             after = self._tools.evaluator.facts(stage, opened.outlook.locked, captures=before.capture)
         except DvliteError as error:
@@ -294,12 +315,23 @@ class Execution:
         changed = [reason for reason in reasons.of_facts(entry, after) if reason.kind.startswith(("dep-", "param-"))]
         return [stage.placed(reason.name) if reason.kind.startswith("dep-") else reason.name for reason in changed]
 
+    def _look_again(self, patterns: Iterable[str]) -> None:
+        contents = self._tools.evaluator.contents
+        contents.forget(path for pattern in patterns for path in contents.matches(pattern))
+        self._tools.evaluator.params.forget()
+
     def _cancel(self) -> None:
         """Stops what runs, puts its outputs back and records it; what was done is written down."""
-        ended = self._processes.stop()
-        for each in ended:
-            self._fail(self._open.pop(each.name), each, "canceled", "stopped")
-        self._ledger.write()
+        stopped = {each.name: each for each in self._processes.stop()}
+        with uninterruptible():
+            for address, opened in list(self._open.items()):
+                if opened.began:
+                    ended = stopped.get(address) or opened.ended or Ended(address, None, signal.SIGINT, 0.0, 0.0, 0)
+                    self._fail(opened, ended, "canceled", "stopped")
+                else:
+                    with self._repo.lock():
+                        self._outputs.put_back(opened.asides)
+            self._ledger.write()
 
 
 def _tail(log: Path) -> tuple[str, ...]:

@@ -36,10 +36,10 @@ from dvlite.workspace.tracked import Workspace, entries_of
 
 @dataclass(frozen=True, slots=True)
 class Aside:
-    """An output that was moved away while its stage runs; `place` None: it was removed, the cache has it."""
+    """An output that was moved away while its stage runs; nothing at `place`: it was removed, the cache has it."""
 
     path: str
-    place: Path | None
+    place: Path
     version: Locked
 
 
@@ -53,9 +53,11 @@ class Outputs:
 
     # -- before a run
 
-    def set_aside(self, stage: Stage, locked: Sequence[Locked]) -> list[Aside]:
-        """Moves the outputs away, so that the command starts without them; `persist` ones stay, but are in the cache too."""
-        moved: list[Aside] = []
+    def set_aside(self, stage: Stage, locked: Sequence[Locked], moved: list[Aside]) -> None:
+        """Moves the outputs away, so that the command starts without them; `persist` ones stay, but are in the cache too.
+
+        What is moved is entered in `moved` just before: whatever happens in between, `put_back` undoes it.
+        """
         known = {out.path: out for out in locked}
         for out in stage.outs:
             for path in self._contents.matches(out.path):
@@ -65,9 +67,8 @@ class Outputs:
                     continue
                 version = self._keep(path, found, known.get(path))
                 if not out.spec.persist:
-                    moved.append(self._move(stage, path, version, len(moved)))
+                    self._move(stage, path, version, moved)
         self._contents.forget([aside.path for aside in moved])
-        return moved
 
     def _keep(self, path: str, found: Locked, known: Locked | None) -> Locked:
         """Makes sure that the cache has what is here, and something names it."""
@@ -85,19 +86,18 @@ class Outputs:
             )
         return taken
 
-    def _move(self, stage: Stage, path: str, version: Locked, number: int) -> Aside:
+    def _move(self, stage: Stage, path: str, version: Locked, moved: list[Aside]) -> None:
         source = self._work.repo.root / path
         folder = self._folder / "aside"
         folder.mkdir(parents=True, exist_ok=True)
-        place = folder / f"{stage.name}-{number}-{files.temporary_name()}"
+        place = folder / f"{stage.name}-{len(moved)}-{files.temporary_name()}"
+        moved.append(Aside(path, place, version))
         try:
             os.rename(source, place)
         except OSError as error:
             if error.errno != errno.EXDEV:
                 raise files.os_error(error, "move away", path) from error
             _remove(source)
-            return Aside(path, None, version)
-        return Aside(path, place, version)
 
     # -- after a run
 
@@ -143,26 +143,24 @@ class Outputs:
     def discard(self, asides: Iterable[Aside]) -> None:
         """Lets go of what was moved away; the cache has it."""
         for aside in asides:
-            if aside.place is not None:
-                _remove(aside.place)
+            _remove(aside.place)
 
     # -- instead of the outputs of a run that failed
 
-    def put_back(self, stage: Stage, asides: Sequence[Aside]) -> str | None:
-        """Restores what was moved away; returns the folder that keeps what the command had written, if it had."""
-        kept = self._keep_partial(stage)
+    def put_back(self, asides: Sequence[Aside]) -> None:
+        """Restores what was moved away, where nothing else is."""
         for aside in asides:
             target = self._work.repo.root / aside.path
+            if os.path.lexists(target):
+                continue
             os.makedirs(target.parent, exist_ok=True)
-            if aside.place is not None:
-                with contextlib.suppress(OSError):
-                    os.rename(aside.place, target)
-                    continue
+            with contextlib.suppress(OSError):
+                os.rename(aside.place, target)
+                continue
             restore(self._work, aside.path, aside.version.pointer(), (), How())
-        self._contents.forget([out.path for out in stage.outs])
-        return kept
+        self._contents.forget([aside.path for aside in asides])
 
-    def _keep_partial(self, stage: Stage) -> str | None:
+    def keep_partial(self, stage: Stage) -> str | None:
         """Moves what a failed command wrote into a folder of its stage; that of the failure before goes."""
         folder = self._folder / "failed" / saved_name(stage.address.replace(":", "_"))
         self._contents.forget([out.path for out in stage.outs])

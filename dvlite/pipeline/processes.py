@@ -17,7 +17,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import FrameType
-from typing import IO
+from typing import IO, Any
 
 Told = Callable[[str, str], None]  # (name of the process, a line that it printed, without its end)
 
@@ -76,17 +76,22 @@ class Processes:
 
     def start(self, script: Script) -> None:
         """Starts a script. Raises OSError if there is no shell."""
-        process = subprocess.Popen(
-            shell_command(script.text, script.environ),
-            cwd=script.folder,
-            env=dict(script.environ),
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            start_new_session=True,
-            pass_fds=self._keep_open,
-        )
-        running = _Running(script, process, open(script.log, "wb"))  # noqa: SIM115  # closed when it ends
+        log = open(script.log, "wb")  # noqa: SIM115  # closed when it ends
+        try:
+            process = subprocess.Popen(
+                shell_command(script.text, script.environ),
+                cwd=script.folder,
+                env=dict(script.environ),
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,
+                pass_fds=self._keep_open,
+            )
+        except OSError:
+            log.close()
+            raise
+        running = _Running(script, process, log)
         self._running[script.name] = running
         assert process.stdout is not None
         os.set_blocking(process.stdout.fileno(), False)
@@ -224,6 +229,22 @@ def interruptible() -> Iterator[None]:
         for number in before:
             signal.signal(number, raise_it)
     except ValueError:  # not the main thread: whoever runs us there looks after signals
+        before = {}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+@contextlib.contextmanager
+def uninterruptible() -> Iterator[None]:
+    """Makes signals that would end the program wait for nobody: they are ignored while what was stopped is put in order."""
+    before: dict[int, Any] = {}
+    try:
+        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+            before[number] = signal.signal(number, signal.SIG_IGN)
+    except ValueError:  # not the main thread
         before = {}
     try:
         yield

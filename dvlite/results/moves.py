@@ -30,6 +30,7 @@ class PushResult:
     objects: int = 0  # written to the remote
     uploaded_bytes: int = 0
     size_bytes: int = 0  # of the files uploaded, before dedup and compression
+    records: int = 0  # run records, tags and notes that were uploaded
     dry_run: bool = False
     elapsed_seconds: float = 0.0
     warnings: tuple[str, ...] = ()
@@ -46,6 +47,7 @@ class FetchResult:
     objects: int = 0  # requests answered with data
     downloaded_bytes: int = 0
     size_bytes: int = 0  # of the files that were missing
+    records: int = 0  # run records, tags and notes that are new here
     dry_run: bool = False
     elapsed_seconds: float = 0.0
     warnings: tuple[str, ...] = ()

@@ -56,7 +56,7 @@ class RunsListResult:
     columns: tuple[RunColumn, ...] = ()
     chosen: bool = False  # the columns were asked for: all are shown
     more: bool = False
-    known: int = 0  # runs and notes that are here
+    known: int = 0  # runs that are here, whether they match or not
     warnings: tuple[str, ...] = ()
 
 

@@ -54,6 +54,8 @@ def run(
     signer: Signer,
     progress: Progress,
     first: Plan | None = None,
+    *,
+    also: Sequence[tuple[Digest, int]] = (),
 ) -> Done:
     """Pushes versions; returns only when all of them are complete on the remote and the second look found nothing in the way.
 
@@ -62,12 +64,12 @@ def run(
     """
     files = size_bytes = 0
     for _ in range(_ROUNDS):
-        made = first or plan(catalog, cache, versions, bases)
+        made = first or plan(catalog, cache, versions, bases, also=also)
         first = None
         if made.rescue or made.rescue_nodes:
             contents = [Need(digest, size, "") for digest, size in made.rescue]
             download.rescue(catalog, cache, made.rescue_nodes, contents, progress)
-            made = plan(catalog, cache, versions, bases, may_rescue=False)
+            made = plan(catalog, cache, versions, bases, also=also, may_rescue=False)
         refuse_missing(made, catalog)
         files += made.files
         size_bytes += made.size_bytes
@@ -90,14 +92,22 @@ def run(
     )
 
 
-def plan(catalog: Catalog, cache: Cache, versions: Sequence[Version], bases: Bases, *, may_rescue: bool = True) -> Plan:
+def plan(
+    catalog: Catalog,
+    cache: Cache,
+    versions: Sequence[Version],
+    bases: Bases,
+    *,
+    also: Sequence[tuple[Digest, int]] = (),
+    may_rescue: bool = True,
+) -> Plan:
     """Compares versions with the last look at the remote; looks again while gc deletes what that look listed."""
     for _ in range(_ROUNDS):
         try:
-            return uploading.plan(catalog, cache, versions, bases, may_rescue=may_rescue)
+            return uploading.plan(catalog, cache, versions, bases, also=also, may_rescue=may_rescue)
         except ObjectAbsent:
             catalog.look()
-    return uploading.plan(catalog, cache, versions, bases, may_rescue=may_rescue)
+    return uploading.plan(catalog, cache, versions, bases, also=also, may_rescue=may_rescue)
 
 
 def _publish(catalog: Catalog, versions: Sequence[Version], signer: Signer) -> None:

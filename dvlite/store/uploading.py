@@ -51,16 +51,27 @@ class Plan:
 Bases = Mapping[str, Sequence[tuple[str, Digest]]]  # tracked path -> (kind, digest) of earlier versions, newest first
 
 
-def plan(catalog: Catalog, cache: Cache, versions: Sequence[Version], bases: Bases, *, may_rescue: bool = True) -> Plan:
+def plan(
+    catalog: Catalog,
+    cache: Cache,
+    versions: Sequence[Version],
+    bases: Bases,
+    *,
+    also: Sequence[tuple[Digest, int]] = (),
+    may_rescue: bool = True,
+) -> Plan:
     """Compares versions with a fresh look at the remote. Reads listings only where they are new, from the cache if it has them.
 
-    What only condemned packs have is to be rescued, or, unless `may_rescue`, missing. Raises ObjectAbsent if gc deleted something that
-    was just listed.
+    `also` are files without a version (digest, size), the logs of runs: sent if they are here and not there, never missed. What only
+    condemned packs have is to be rescued, or, unless `may_rescue`, missing. Raises ObjectAbsent if gc deleted something that was just
+    listed.
     """
     made = Plan()
     planner = _Planner(catalog, cache, made, may_rescue=may_rescue)
     for version in versions:
         planner.version(version, bases.get(version.path, ()))
+    for digest, size_bytes in also:
+        planner.unnamed(digest, size_bytes)
     planner.settle_large()
     return made
 
@@ -92,6 +103,11 @@ class _Planner:
         else:
             self._file(version.digest, version.size_bytes, version.path, version.path, relies)
         made.incomplete.append(version)
+
+    def unnamed(self, digest: Digest, size_bytes: int) -> None:
+        """Plans a file that no version names; what is not in the cache is left out."""
+        if digest not in self._seen and self._cache.has_file(digest, size_bytes):
+            self._file(digest, size_bytes, "", "", set())
 
     def _base(self, bases: Sequence[tuple[str, Digest]]) -> tuple[set[Digest], set[Digest]]:
         """Returns the nodes of an earlier version that is complete on the remote, and its packs."""

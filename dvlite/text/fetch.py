@@ -21,13 +21,18 @@ def text(result: FetchResult, show: Show) -> Iterator[str]:
         took = duration_text(result.elapsed_seconds)
         if done:
             what = f"{count(result.files, 'file')}, {size_text(result.downloaded_bytes)} downloaded"
-            yield f"Fetched {moved.named(done, show)} from {remote}: {what}. {took}"
+            yield f"Fetched {moved.named(done, show)} from {remote}: {what}{records_text(result)}. {took}"
             yield from show.next_step("dvlite checkout")
         elif problem(result, show) is None:
-            yield f"Nothing to fetch: {count(len(result.paths), 'tracked path')} in the cache. {took}"
+            yield f"Nothing to fetch: {count(len(result.paths), 'tracked path')} in the cache{records_text(result)}. {took}"
 
 
 def problem(result: FetchResult, show: Show) -> DvliteError | None:
     """Returns what was not fetched."""
     where = f"neither on {printable(result.remote)} nor in the cache"
     return moved.undone(result.paths, where, "fetch", "ask who added it to run: dvlite push", show)
+
+
+def records_text(result: FetchResult) -> str:
+    """Returns how many run records came along, if any did."""
+    return f", {count(result.records, 'run record')}" if result.records else ""

@@ -25,9 +25,9 @@ def text(result: PullResult, show: Show) -> Iterator[str]:
         written, removed = sum(path.written for path in changed), sum(path.removed for path in changed)
         gone = f", {count(removed)} removed" if removed else ""
         size = size_text(result.fetch.downloaded_bytes)
-        yield f"Pulled {names}: {count(written, 'file')} written{gone}, {size} downloaded. {took}"
+        yield f"Pulled {names}: {count(written, 'file')} written{gone}, {size} downloaded{fetch.records_text(result.fetch)}. {took}"
     elif problem(result, show) is None:
-        yield f"Nothing to pull: {count(len(result.fetch.paths), 'tracked path')} up to date with {printable(result.fetch.remote)}. {took}"
+        yield f"Nothing to pull: {count(len(result.fetch.paths), 'tracked path')} up to date with {printable(result.fetch.remote)}{fetch.records_text(result.fetch)}. {took}"
 
 
 def problem(result: PullResult, show: Show) -> DvliteError | None:

@@ -67,12 +67,16 @@ def _failure(failed: Sequence[StageRun], show: Show) -> DvliteError:
         name = f"{first.stage.rpartition(':')[2]}-{short_oid(first.run)[:6]}"
         hints.append(f"its output: dvlite runs show {name} --log")
     if first.kept:
-        hints.append(f"its outputs are as they were before; what the command had written is in {printable(first.kept)}")
+        hints.append(f"its outputs are as they were before; what the command had written is in {_place(first.kept, show)}")
     elif first.run:
         hints.append("its outputs are as they were before")
     if show.quiet:  # else it was shown as it came
         hints += [printable(line) for line in first.log_tail]
     return StageFailed(f"{first.stage} failed: {first.problem}{others}", hint="\n".join(hints) or None)
+
+
+def _place(folder: str, show: Show) -> str:
+    return printable(folder) if folder.startswith("/") else show.path(folder)
 
 
 def _row(run: StageRun, result: ReproResult, show: Show) -> tuple[str, ...]:

@@ -71,7 +71,7 @@ def test_up_draws_runs_and_what_they_were_given():
     assert lines(tree(graph, down=False)) == [
         "model (1000 B)",
         "  train-123456  tainted (code.py changed while it ran)  acc=0.5  (also made by again-123456 (cached))",
-        '    data (1000 B)  commit "More gulls"',
+        '    data (1000 B)  commit 0d9e8f7 "More gulls"',
         "    found (1000 B)  unknown (not recorded)",
         "    code: code.py",
     ]

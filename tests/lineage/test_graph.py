@@ -158,10 +158,9 @@ def test_every_hidden_run_is_counted_once_and_every_cut_is_told():
 class Listings:
     """A directory version `d/@1` that holds `d/a@1` and `d/b@1`; `d/@2` that holds `d/a@1` and `d/b@2`."""
 
-    held = {"d/@1": ("d/a@1", "d/b@1"), "d/@2": ("d/a@1", "d/b@2")}
-
     def __init__(self, parts):
         self._parts = parts
+        self.held = {"d/@1": ("d/a@1", "d/b@1"), "d/@2": ("d/a@1", "d/b@2")}
 
     def holders(self, found):
         return [thing(name) for name, items in self.held.items() if any(thing(item) == found for item in items)]

@@ -45,7 +45,10 @@ def main() -> None:
     write(
         "timings.json",
         {
-            "latency_us": {"median": round(float(np.median(single)), 1), "p95": round(float(np.percentile(single, 95)), 1)},
+            "latency_us": {
+                "median": round(float(np.median(single)), 1),
+                "p95": round(float(np.percentile(single, 95)), 1),
+            },
             "predictions_per_second": round(per_second),
         },
     )

@@ -1,0 +1,246 @@
+"""The words of `runs show`, `diff`, `tag`, `untag` and `note`; `runs list` is told by `run_table`. Records may come from strangers."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+from dvlite.files import printable, size_text
+from dvlite.formats.record import Input, Output
+from dvlite.results.runs import (
+    RunsDiffResult,
+    RunSide,
+    RunsListResult,
+    RunsNoteResult,
+    RunsShowResult,
+    RunsTagResult,
+    RunValueChange,
+)
+from dvlite.text import run_table
+from dvlite.text.run_table import ago_text, when_text
+from dvlite.text.show import Show, count, duration_text, short_oid, table
+from dvlite.text.values import change_text, pair_text, value_text
+
+RunsResult = RunsListResult | RunsShowResult | RunsDiffResult | RunsTagResult | RunsNoteResult
+_LABEL = 13  # width of the words at the start of a line
+_COLOURS = re.compile(r"\x1b\[[0-9;]*m")
+_NONE = "-"
+
+csv = run_table.csv_lines
+markdown = run_table.markdown
+
+
+def text(result: RunsResult, show: Show) -> Iterator[str]:
+    """Yields what people read."""
+    if isinstance(result, RunsListResult):
+        yield from run_table.text(result, show)
+    elif isinstance(result, RunsShowResult):
+        yield from _log(result.log, show) if result.log is not None else _show(result, show)
+    elif isinstance(result, RunsDiffResult):
+        yield from _diff(result, show)
+    elif not show.quiet:
+        yield from _said(result, show)
+
+
+# --- show ---
+
+
+def _show(result: RunsShowResult, show: Show) -> Iterator[str]:
+    run = result.record
+    head = [show.bold(printable(result.name)), run_table.status_text(run.status, show)]
+    head.append(f"{ago_text(run.start, result.now)} ({when_text(run.start)}, {duration_text(run.seconds)})")
+    if run.user or run.host:
+        head.append(f"by {printable('@'.join(part for part in (run.user.partition('@')[0], run.host) if part))}")
+    yield "  ".join(head)
+    yield from _facts("run", [result.run])
+    yield from _facts("stage", [f"{printable(run.stage)} of {show.path(run.file)}", *_odd_folder(run.wdir)])
+    yield from _facts("command", [printable(line) for line in run.cmd.splitlines()])
+    yield from _facts("ended", list(_ended(result)))
+    yield from _facts("commit", [commit[:7] for commit in result.commits])
+    yield from _facts("code", list(_code(result, show)))
+    yield from _facts("tags", [" ".join(map(printable, result.tags))] if result.tags else [])
+    yield from _facts("notes", [_noted(note.text, note.time, note.user) for note in result.notes])
+    yield from _facts("params", list(_pairs(run.params)))
+    yield from _facts("metrics", list(_pairs(run.metrics)))
+    yield from _facts("inputs", list(_inputs(run.inputs, show)))
+    yield from _facts("outputs", list(_outputs(run.outputs, show)))
+    yield from _facts("environment", list(_pairs({**run.environment, **run.capture})))
+    yield from _facts("set", [f"{printable(name)}={printable(value)}" for name, value in run.env.items()])
+    yield from _facts("used", list(_used(result)))
+    yield from _facts("log", [f"dvlite runs show {printable(result.name)} --log"] if run.log else [])
+    yield from _facts("job", [printable(run.ci)] if run.ci else [])
+
+
+def _facts(label: str, lines: Sequence[str]) -> Iterator[str]:
+    """Yields the facts of one kind, the label before the first."""
+    for number, line in enumerate(lines):
+        yield f"{'' if number else label:<{_LABEL}}{line}".rstrip()
+
+
+def _odd_folder(wdir: str) -> list[str]:
+    return [] if wdir == "." else [f"in the folder {printable(wdir)}"]
+
+
+def _ended(result: RunsShowResult) -> Iterator[str]:
+    run = result.record
+    if run.status == "cached" and run.of is not None:
+        yield f"nothing ran: outputs are those of {printable(run.stage)}-{run.of[4:10]}"
+    elif run.signal is not None:
+        yield f"by signal {run.signal}"
+    elif run.exit_code:
+        yield f"with exit code {run.exit_code}"
+    for path in run.taint:
+        yield f"{printable(path)} changed while it ran: its outputs may be of either version"
+
+
+def _code(result: RunsShowResult, show: Show) -> Iterator[str]:
+    code = result.record.code
+    if code.commit is None:
+        yield "no commit yet"
+        return
+    where = f"{printable(code.repo)} " if code.repo else ""
+    edits = ""
+    if code.dirty or code.diff:
+        kept = f" (kept, {short_oid(code.diff)})" if code.diff else " (not kept)"
+        edits = f" + edits to {show.paths(code.dirty)}{kept}" if code.dirty else f" + edits{kept}"
+    yield f"{where}{code.commit[:7]}{edits}"
+
+
+def _noted(words: str, at: str, user: str) -> str:
+    return f"{printable(words)}  ({when_text(at)}{f', {printable(user)}' if user else ''})"
+
+
+def _pairs(values: Mapping[str, Any]) -> Iterator[str]:
+    yield from table((printable(key), value_text(value)) for key, value in values.items()) if values else ()
+
+
+def _inputs(inputs: Sequence[Input], show: Show) -> Iterator[str]:
+    rows = [(show.path(item.path), short_oid(item.oid), _amount(item)) for item in inputs]
+    yield from table(rows) if rows else ()
+
+
+def _outputs(outputs: Sequence[Output], show: Show) -> Iterator[str]:
+    rows = [
+        (
+            show.path(item.path),
+            short_oid(item.oid),
+            _amount(item),
+            f"sha256 {item.sha256[:8]}" if item.sha256 else "",
+            "metrics" if item.role == "metric" else "" if item.cached else "kept by git",
+        )
+        for item in outputs
+    ]
+    yield from table(rows) if rows else ()
+
+
+def _amount(item: Input | Output) -> str:
+    files = f"{count(item.files, 'file')}, " if item.oid.startswith("manifest") else ""
+    return files + size_text(item.size_bytes)
+
+
+def _used(result: RunsShowResult) -> Iterator[str]:
+    run = result.record
+    parts = [] if run.cpu_seconds is None else [f"{duration_text(run.cpu_seconds)} of processor time"]
+    parts += [] if run.max_rss_bytes is None else [f"{size_text(run.max_rss_bytes)} of memory"]
+    if parts:
+        yield ", ".join(parts)
+
+
+def _log(log: str, show: Show) -> Iterator[str]:
+    """Yields a log as a terminal would have left it; nothing in it can do anything to this one but colour it."""
+    for line in log.split("\n")[:-1] if log.endswith("\n") else log.split("\n"):
+        last = line.removesuffix("\r").rpartition("\r")[2].replace("\t", "    ")
+        pieces = [_plain(piece) for piece in _COLOURS.split(last)]
+        colours = [*_COLOURS.findall(last), ""] if show.color else [""] * len(pieces)
+        shown = "".join(piece + colour for piece, colour in zip(pieces, colours, strict=True))
+        yield shown + ("\x1b[0m" if any(colours) else "")
+
+
+def _plain(text: str) -> str:
+    return "".join(character if character.isprintable() else printable(character) for character in text)
+
+
+# --- diff ---
+
+
+def _diff(result: RunsDiffResult, show: Show) -> Iterator[str]:
+    if result.old.status != result.new.status:
+        yield f"{_side(result.old)} -> {_side(result.new)}"
+    rows: list[tuple[str, str, str]] = []
+    for label, changes in (
+        ("param", result.params),
+        ("metric", result.metrics),
+        ("data", result.data),
+        ("code", result.code),
+        ("command", result.command),
+        ("env", result.environment),
+        ("output", result.outputs),
+    ):
+        rows += [_row(label, change, result, show) for change in changes]
+    yield from table(rows) if rows else ()
+    if result.same:
+        width = max((len(row[0]) for row in rows), default=4)
+        yield f"{'same':<{width}}  {', '.join(result.same)}"
+
+
+def _side(side: RunSide) -> str:
+    return f"{printable(side.name)} {side.status}"
+
+
+def _row(label: str, change: RunValueChange, result: RunsDiffResult, show: Show) -> tuple[str, str, str]:
+    old, new = _values(label, change)
+    if label == "code" and change.key == "commit":
+        old += "+edits" * result.old.edited
+        new += "+edits" * result.new.edited
+    key = show.path(change.key) if label in {"data", "output"} else _short(change.key)
+    verdict = f"  {_verdict(change, show)}" if label == "metric" else ""
+    return label, key, f"{old} -> {new}{verdict}"
+
+
+def _values(label: str, change: RunValueChange) -> tuple[str, str]:
+    if label in {"data", "code", "output"}:
+        size = 7 if change.key == "commit" else 8
+        old, new = (_NONE if value is None else value.rpartition(":")[2][:size] for value in (change.old, change.new))
+        return old, new
+    if change.state == "changed":
+        return pair_text(change.old, change.new)
+    return (_NONE, value_text(change.new)) if change.state == "added" else (value_text(change.old), _NONE)
+
+
+def _short(key: str) -> str:
+    return printable(key.partition(":")[2] or key)
+
+
+def _verdict(change: RunValueChange, show: Show) -> str:
+    numbers = [v for v in (change.old, change.new) if isinstance(v, (int, float)) and not isinstance(v, bool)]
+    by = change_text(numbers[1] - numbers[0]) if len(numbers) == 2 else ""
+    if change.better is None:
+        return by
+    word = show.style("green", "better") if change.better else show.style("red", "worse")
+    return f"{by}  {word}" if by else word
+
+
+# --- said of a run ---
+
+
+def _said(result: RunsTagResult | RunsNoteResult, show: Show) -> Iterator[str]:
+    name = printable(result.name)
+    if isinstance(result, RunsNoteResult):
+        yield f"Noted of {name}: {printable(result.note.text)}"
+    elif not result.changed:
+        yield f"{name} has {'this tag' if len(result.tags) == 1 else 'these tags'} already: {_tags(result.tags)}"
+        return
+    else:
+        verb = "Tagged" if result.action == "tag" else "Untagged"
+        left = (
+            f" (now: {_tags(result.tags)})"
+            if len(result.tags) > len(result.changed) or result.action == "untag"
+            else ""
+        )
+        yield f"{verb} {name}: {_tags(result.changed)}{left if result.tags else ''}"
+    yield from show.next_step("dvlite push")
+
+
+def _tags(tags: Sequence[str]) -> str:
+    return " ".join(map(printable, tags))

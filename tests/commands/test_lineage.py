@@ -1,0 +1,318 @@
+"""`lineage`: what made something, and what was made of it; in a clone, in another one, and with nothing but the remote."""
+
+import json
+import os
+import re
+import shutil
+from dataclasses import replace
+
+import pytest
+
+from dvlite.connect import open_remote
+from dvlite.formats.record import Note
+from dvlite.lineage.exchange import send
+from dvlite.lineage.here import open_records
+from dvlite.lineage.history import History
+from dvlite.progress import NullProgress
+from dvlite.repo import open_repo
+from dvlite.stores import open_cache
+from tests.lineage.synthetic import oid, run
+
+PIPELINE = """\
+stages:
+  prepare:
+    cmd: mkdir -p data/tiles; for f in data/images/*; do head -c 90 "$f" > "data/tiles/$(basename "$f")"; done
+    deps: [data/images]
+    outs: [data/tiles]
+  train:
+    cmd: sh src/train.sh
+    deps: [src/train.sh, data/tiles]
+    params: [lr]
+    outs: [model.pt]
+    metrics: [{path: metrics.json, cache: false}]
+"""
+TRAIN = """\
+cat data/tiles/* > model.pt
+grep lr params.yaml >> model.pt
+echo "{\\"acc\\": $(grep -c . model.pt)}" > metrics.json
+"""
+
+
+@pytest.fixture
+def trained(shared, tmp_path):
+    """Returns a repository with three commits of different data and parameters; `tmp_path/model-N` are copies of the models."""
+    shared.git("remote", "add", "origin", "https://me:secret@example.com/birds.git")
+    for name in ("one", "two"):
+        shared.write(f"data/images/{name}.jpg", name * 50)
+    shared.write("src/train.sh", TRAIN)
+    shared.write("dvlite.yaml", PIPELINE)
+    shared.dvlite("add", "data/images")
+    for number, lr in ((1, "0.01"), (2, "0.003"), (3, "0.003")):
+        shared.write("params.yaml", f"lr: {lr}\n")
+        if number == 3:
+            shared.write("data/images/three.jpg", "three" * 50)
+            (shared.root / "data/images/one.jpg").unlink()
+            shared.dvlite("add", "-u")
+        shared.commit(f"Inputs {number}")
+        shared.dvlite("repro")
+        shared.commit(f"Model {number}")
+        shutil.copy(shared.root / "model.pt", tmp_path / f"model-{number}")
+    return shared
+
+
+def commit_of(project, subject):
+    return project.git("log", "--all", "--format=%H", "--grep", subject).strip()
+
+
+def pushed(project):
+    """Pushes data and records, with the notes of which commit names which run."""
+    project.dvlite("push", "--all-commits")
+    repo = open_repo(project.root, os.environ)
+    records = open_records(repo, NullProgress())
+    history = History(repo)
+    for number, (name, _) in enumerate([pair for pair in records if b'"dvlite.run/1"' in pair[1]]):
+        commit = history.commit_of_run(name)
+        if commit is not None:
+            note = f"01999999-9999-7000-8000-{number:012x}"
+            records.put(
+                Note(
+                    id=note,
+                    run=name,
+                    op="commit",
+                    value=commit,
+                    time="2026-11-22T00:00:00.000Z",
+                    project=repo.config.project,
+                )
+            )
+    _, remote = open_remote(repo, open_cache(repo), None, None)
+    with remote:
+        send(remote, records, repo.config.project)
+
+
+def images(project, revision):
+    return re.search(r"manifest:[0-9a-f]{64}", project.git("show", f"{revision}:data/images.dvlite"))[0]
+
+
+def facts(found):
+    """Returns what the issue asks of a model: its data, the commit, the parameters."""
+    graph = found["up"]
+    runs = {run["stage"]: run for run in graph["runs"]}
+    source = next(item for item in graph["artefacts"] if item["origin"] == "data")
+    return source["oid"], runs["train"]["commit"]["commit"], runs["train"]["params"]["params.yaml:lr"]
+
+
+def wanted(project, number):
+    lr = {1: 0.01, 2: 0.003, 3: 0.003}[number]
+    return images(project, commit_of(project, f"Model {number}")), commit_of(project, f"Model {number}"), lr
+
+
+@pytest.mark.parametrize("number", [1, 2, 3])
+def test_a_model_that_was_copied_and_renamed_tells_its_data_commit_and_parameters(trained, tmp_path, number):
+    found = trained.json("lineage", tmp_path / f"model-{number}")
+    assert facts(found) == wanted(trained, number)
+
+
+def test_the_words_are_those_of_the_session(trained, tmp_path):
+    lines = trained.dvlite("lineage", tmp_path / "model-2").stdout.splitlines()
+    name = re.search(r"train-[0-9a-f]{6}", lines[1])[0]
+    source = images(trained, "HEAD~2")[9:17]
+    assert re.fullmatch(rf"{tmp_path}/model-2  \d+ B  blake3:[0-9a-f]{{8}}  sha256:[0-9a-f]{{8}}", lines[0])
+    assert re.fullmatch(
+        rf"made as model.pt by {name} on \d{{4}}-\d\d-\d\d \d\d:\d\d UTC, test@example.com on \S+, status ok", lines[1]
+    )
+    added = commit_of(trained, "Inputs 1")[:7]
+    assert re.fullmatch(
+        rf'  data    data/tiles [0-9a-f]{{8}} <- prepare-[0-9a-f]{{6}} <- data/images {source} \(2 files, commit {added} "Inputs 1"\)',
+        lines[2],
+    )
+    assert lines[3].startswith(f'  code    https://example.com/birds.git {commit_of(trained, "Model 2")[:7]} "Model 2"')
+    assert lines[4] == "  params  lr=0.003"
+    assert lines[5].startswith("  env     Python 3.")
+    assert lines[6].startswith("  result  acc=")
+    assert "secret" not in "".join(lines)
+
+
+def test_down_prints_exactly_what_was_made_of_a_version(trained, tmp_path):
+    models = {number: trained.json("lineage", tmp_path / f"model-{number}")["subject"]["oid"] for number in (1, 2, 3)}
+
+    def made_of(what):
+        runs = trained.json("lineage", "--down", what)["down"]["runs"]
+        return {link["oid"] for run in runs for link in run["outputs"] if link["path"] == "model.pt"}
+
+    assert made_of("data/images") == {models[3]}
+    assert made_of(f"{commit_of(trained, 'Model 1')}:data/images") == {models[1], models[2]}
+    assert made_of("data/images/three.jpg") == {models[3]}
+    assert made_of("data/images/two.jpg") == set(models.values())  # in both versions
+    assert made_of("model.pt") == set()
+    text = trained.dvlite("lineage", "--down", "data/images").stdout
+    assert text.count("model.pt") == 1
+    assert "model.pt " + models[3][7:15] in text
+    assert "in use" in text.splitlines()[-3]
+
+
+def test_the_same_in_a_clone_and_with_nothing_but_the_remote(trained, tmp_path, invoke):
+    pushed(trained)
+    empty = tmp_path / "empty"
+    empty.mkdir()
+    for number in (1, 2, 3):
+        done = invoke("--json", "lineage", tmp_path / f"model-{number}", "--remote", tmp_path / "store", cwd=empty)
+        assert done.returncode == 0, done.stderr
+        assert facts(json.loads(done.stdout)) == wanted(trained, number)
+    assert os.listdir(empty) == []
+    done = invoke("--json", "lineage", "--down", images(trained, "HEAD"), "--remote", "../store", cwd=empty, check=True)
+    stages = {run["stage"] for run in json.loads(done.stdout)["down"]["runs"]}
+    assert stages == {"prepare", "train"}
+    file = trained.root / "data/images/three.jpg"  # found through the listing, read from the remote
+    done = invoke("lineage", file, "--remote", tmp_path / "store", cwd=empty, check=True)
+    assert f"in data/images {images(trained, 'HEAD')[9:17]} as three.jpg" in done.stdout
+    assert "source data: added in commit" in done.stdout
+
+
+def test_a_configured_remote_is_asked_by_name(trained, tmp_path):
+    pushed(trained)
+    shutil.rmtree(trained.root / ".git" / "dvlite" / "runs")
+    assert "0 runs searched" in trained.dvlite("lineage", tmp_path / "model-1", code=1).stderr
+    assert facts(trained.json("lineage", tmp_path / "model-1", "--remote", "origin")) == wanted(trained, 1)
+    assert "there is no remote 'backup'" in trained.dvlite("lineage", "model.pt", "--remote", "backup", code=2).stderr
+
+
+def test_bytes_that_nobody_made_are_an_error(trained, tmp_path, invoke):
+    other = tmp_path / "other.pt"
+    other.write_text("these bytes came from elsewhere")
+    done = trained.dvlite("lineage", other, code=1)
+    assert re.search(
+        r"error: no run known in this clone made these bytes \(blake3:[0-9a-f]{8}, 5 runs searched\)", done.stderr
+    )
+    pushed(trained)
+    done = invoke("lineage", other, "--remote", tmp_path / "store", cwd=tmp_path)
+    assert done.returncode == 1
+    assert f"no run on '{tmp_path}/store' made these bytes" in done.stderr
+    assert invoke("lineage", other, cwd=tmp_path).returncode == 10
+    assert invoke("lineage", other, "--remote", tmp_path / "nothing", cwd=tmp_path).returncode == 2
+
+
+def test_source_data_says_which_commit_added_it(trained):
+    done = trained.dvlite("lineage", "data/images")
+    commit = commit_of(trained, "Inputs 3")[:7]
+    assert f'source data: added in commit {commit} "Inputs 3" by Test User' in done.stdout
+    trained.write("fresh.bin", "fresh")
+    trained.dvlite("add", "fresh.bin")
+    assert "source data: no commit names it yet" in trained.dvlite("lineage", "fresh.bin").stdout
+    assert "kept by git" in trained.dvlite("lineage", "src/train.sh").stdout
+
+
+def test_every_way_to_name_a_thing_means_the_same(trained, tmp_path):
+    found = trained.json("lineage", "model.pt")
+    content, sha256 = found["subject"]["oid"], found["subject"]["sha256"]
+    name = found["up"]["runs"][0]["name"]
+    (trained.root / "model.pt").unlink()
+    for word in ("model.pt", "HEAD:model.pt", content, content[7:15], f"sha256:{sha256}", sha256, tmp_path / "model-3"):
+        again = trained.json("lineage", word)
+        assert (again["subject"]["oid"], again["up"]["runs"][0]["name"]) == (content, name), word
+    by_run = trained.json("lineage", name)
+    assert by_run["subject"]["kind"] == "run"
+    assert content in {link["oid"] for link in by_run["up"]["runs"][0]["outputs"]}
+    assert trained.json("lineage", by_run["subject"]["oid"]) | {"subject": None} == by_run | {"subject": None}
+    inside = trained.json("lineage", "HEAD:data/tiles/two.jpg")
+    assert inside["subject"]["oid"] == trained.json("lineage", "data/tiles/two.jpg")["subject"]["oid"]
+    assert "run" in {item["origin"] for item in inside["up"]["artefacts"]}
+    for word in ("nothing", "deadbeef", "train-000000", "HEAD:nothing", "no-such:model.pt", "run:" + "0" * 64):
+        assert "Traceback" not in trained.dvlite("lineage", word, code=2).stderr
+
+
+def test_a_folder_on_disk_is_hashed_as_add_would(trained, tmp_path):
+    shutil.copytree(trained.root / "data" / "tiles", tmp_path / "somewhere")
+    (tmp_path / "somewhere" / ".DS_Store").write_text("left out")
+    done = trained.dvlite("lineage", tmp_path / "somewhere")
+    assert "made as data/tiles by prepare-" in done.stdout
+    (tmp_path / "current").symlink_to(tmp_path / "somewhere")
+    assert "made as data/tiles by prepare-" in trained.dvlite("lineage", tmp_path / "current").stdout
+
+
+def test_cached_and_tainted_runs_are_told_from_others(trained):
+    trained.write("dvlite.lock", "")
+    (trained.root / "dvlite.lock").unlink()
+    trained.dvlite("repro")
+    text = trained.dvlite("lineage", "model.pt").stdout
+    assert re.search(r"also made by 1 other run: train-[0-9a-f]{6}", text)
+    assert "cached" in text
+    trained.write("src/train.sh", TRAIN + "echo new >> model.pt; echo '#' >> src/train.sh\n")
+    trained.dvlite("repro", code=3)
+    assert "status tainted (src/train.sh changed while it ran)" in trained.dvlite("lineage", "model.pt").stdout
+
+
+def test_diff_names_what_differs_and_what_does_not(trained, tmp_path):
+    text = trained.dvlite("lineage", "diff", tmp_path / "model-1", tmp_path / "model-2").stdout
+    assert re.search(r"^param +lr +0.01 -> 0.003$", text, re.MULTILINE)
+    assert text.splitlines()[-1].startswith("same: data, code, stages, environment")
+    found = trained.json("lineage", "diff", tmp_path / "model-2", "model.pt")
+    (change,) = found["data"]
+    assert (change["path"], change["counts"]["added"], change["counts"]["removed"]) == ("data/images", 1, 1)
+    assert [(file["change"], file["path"]) for file in change["files"]] == [
+        ("removed", "data/images/one.jpg"),
+        ("added", "data/images/three.jpg"),
+    ]
+    assert found["params"] == []
+    same = trained.json("lineage", "diff", "model.pt", "model.pt")
+    assert same["same"] == ["data", "code", "stages", "params", "environment", "metrics"]
+    trained.write("src/train.sh", TRAIN + "echo new >> model.pt\n")
+    trained.dvlite("repro")
+    assert [change["path"] for change in trained.json("lineage", "diff", "HEAD:model.pt", "model.pt")["code"]] == [
+        "src/train.sh"
+    ]
+
+
+def test_find_lists_outputs_by_values(trained):
+    rows = trained.json("lineage", "find", "lr=0.003", "path=model.pt")["found"]
+    assert [row["commit"]["subject"] for row in rows] == ["Model 3", "Model 2"]
+    assert {row["values"]["lr"] for row in rows} == {0.003}
+    assert trained.json("lineage", "find", "param.lr=0.01", "path=*.pt")["found"][0]["commit"]["subject"] == "Model 1"
+    assert len(trained.json("lineage", "find", "acc>=0", "stage=train", "path=model.pt")["found"]) == 3
+    assert trained.json("lineage", "find", "metric.acc<0")["found"] == []
+    limited = trained.json("lineage", "find", "status=ok", "-n", "2")
+    assert (len({row["run"] for row in limited["found"]}), limited["more"]) == (2, True)
+    assert "is not a status" in trained.dvlite("lineage", "find", "status=fine", code=2).stderr
+    assert "compares nothing" in trained.dvlite("lineage", "find", "lr", code=2).stderr
+
+
+def test_flags_may_stand_anywhere_and_forms_print_what_they_should(trained):
+    assert trained.dvlite("lineage", "--depth", "1", "model.pt").stdout.startswith("model.pt  ")
+    assert json.loads(trained.dvlite("--json", "lineage", "model.pt").stdout)["schema"] == "dvlite.lineage/1"
+    assert json.loads(trained.dvlite("lineage", "model.pt", "--format", "json").stdout)["schema"] == "dvlite.lineage/1"
+    assert trained.dvlite("lineage", "-C", "data", "../model.pt", "--format", "mermaid").stdout.startswith(
+        "flowchart LR\n"
+    )
+    assert trained.dvlite("lineage", "show", "model.pt", "--format", "dot").stdout.startswith("digraph")
+    assert "... 1 more, --depth" in trained.dvlite("lineage", "model.pt", "--depth", "1").stdout
+    assert "find" in trained.dvlite("lineage", "--help").stdout
+
+
+def test_what_nobody_recorded_is_unknown(project):
+    records = open_records(open_repo(project.root, os.environ), NullProgress())
+    records.put(run("train", "data/@1", "model.pt@1", number=1))
+    text = project.dvlite("lineage", oid("model.pt@1")).stdout
+    assert re.search(r"  data    data [0-9a-f]{8} \(3 files\) <- unknown \(not recorded\)", text)
+
+
+def test_names_from_strangers_print_quoted(project):
+    records = open_records(open_repo(project.root, os.environ), NullProgress())
+    hostile = run("train", "data/@1", "model.pt@1", number=1, user="eve\x1b[31m", params={"p.yaml:a\x1bb": "\x1b[2J"})
+    hostile = replace(hostile, inputs=(replace(hostile.inputs[0], path="da\x1b[31mta"),))
+    records.put(hostile)
+    for extra in ((), ("--format", "tree"), ("--format", "dot"), ("--format", "mermaid"), ("--both",)):
+        assert "\x1b" not in project.dvlite("lineage", oid("model.pt@1"), *extra).stdout
+    assert "\x1b" not in project.dvlite("lineage", "find", "stage=train").stdout
+
+
+def test_two_runs_of_which_a_lockfile_names_one(project):
+    records = open_records(open_repo(project.root, os.environ), NullProgress())
+    old = records.put(run("train", "d@1", "model.pt@1", number=1))
+    records.put(run("train", "d@2", "model.pt@1", number=2))
+    assert project.json("lineage", oid("model.pt@1"))["up"]["runs"][0]["params"] == {}
+    lock = f'dvlite: 1\nstages:\n  train:\n    key: {"0" * 64}\n    run: {old}\n    cmd: "x"\n    outs:\n      model.pt: {{oid: {oid("model.pt@1")}, size: 1000}}\n'
+    project.write("dvlite.lock", lock)
+    project.commit("Choose the old one")
+    found = project.json("lineage", "model.pt")
+    assert found["up"]["runs"][0]["run"] == old
+    assert found["up"]["runs"][0]["commit"]["subject"] == "Choose the old one"
+    assert len(found["up"]["artefacts"][0]["made_by"]) == 2
