@@ -60,7 +60,7 @@ def repro(targets: tuple[str, ...], *, settings: tuple[str, ...], no_run_cache: 
             stage=s.stage(),
             progress=s.progress,
         ),
-        found=lambda result: any(each.state in ("would run", "may run") for each in result.stages),
+        found=lambda result: any(each.state in ("would run", "may run", "would restore") for each in result.stages),
     )
 
 

@@ -13,6 +13,7 @@ from dvlite.files import lock, quote, write_atomic
 from dvlite.formats import parameters
 from dvlite.lineage.here import open_records
 from dvlite.pipeline import graph as graphs
+from dvlite.pipeline.claims import require_free
 from dvlite.pipeline.contents import Contents
 from dvlite.pipeline.execute import Execution, How, Tools
 from dvlite.pipeline.fetching import Fetcher
@@ -23,7 +24,7 @@ from dvlite.pipeline.outlook import Evaluator, Outlook, explained, of_stages, su
 from dvlite.pipeline.outputs import Outputs
 from dvlite.pipeline.params import Params
 from dvlite.pipeline.processes import interruptible
-from dvlite.pipeline.programs import require_command
+from dvlite.pipeline.programs import require_command, require_folder
 from dvlite.pipeline.recording import Author, Recorder, author
 from dvlite.pipeline.reuse import Reuse
 from dvlite.pipeline.stages import load
@@ -124,6 +125,7 @@ class _Run:
         self._work = Workspace(repo, open_cache(repo), progress)
         tracked = repo.tracked(broken)
         require_readable(self._chosen.stages, loaded.broken, tracked)
+        require_free(self._work, self._chosen.stages, tracked)
         self._contents = Contents(self._work, of_stages(tracked, loaded.stages))
         self._warnings += [error.message for error in broken if error.message not in self._warnings]
         self._params = Params(repo)
@@ -187,6 +189,8 @@ class _Run:
         reuse = Reuse(repo, evaluator, outputs, recorder, ledger, fetcher, run_cache=options.run_cache)
         tools = Tools(repo, self._work, self._graph, evaluator, outputs, self._surroundings, recorder, ledger, reuse)
         how = How(jobs=options.jobs, force=self._forced, keep_going=options.keep_going)
+        for outlook in outlooks:
+            reuse.require(outlook)
         execution = Execution(tools, how, progress, held)
         try:
             with interruptible():
@@ -228,7 +232,9 @@ class _Run:
         return replace(run, reasons=tuple(explained(reason, self._work.cache) for reason in found))
 
     def _told(self, outlook: Outlook) -> StageRun:
-        state = {"stale": "would run", "after": "may run", "frozen": "frozen"}.get(outlook.state, "up to date")
+        state = {"stale": "would run", "after": "may run", "edited": "would restore", "frozen": "frozen"}.get(
+            outlook.state, "up to date"
+        )
         found = tuple(explained(reason, self._work.cache) for reason in outlook.reasons)
         return StageRun(stage=outlook.stage.address, state=state, reasons=found)  # type: ignore[arg-type]  # the values are literals
 
@@ -243,5 +249,6 @@ class _Run:
         made = [out.path for each in self._graph.stages for out in each.outs]
         for outlook in outlooks:
             if outlook.runs:
+                require_folder(outlook.stage, self._repo.root, made)
                 environ = self._surroundings.environ_of(outlook.stage)
                 require_command(outlook.stage, self._repo.root, environ, made)

@@ -187,22 +187,24 @@ def _commit(repo: Repo, text: str) -> str:
 
 def _sorted(rows: Sequence[RunRow], text: str, index: Index) -> list[RunRow]:
     """Sorts by a column; runs that have nothing there come last."""
-    reverse = text.startswith("-")
     word = text.removeprefix("-")
-    plain = {row.oid: _summary(row) for row in rows}
     if word in columns.FIELDS:
-        (column,) = columns.asked([word], list(plain.values()))
+        column = RunColumn(title=word, space="run", key=word)
+        values = {row.oid: columns.value_in(_summary(row), column) for row in rows}
     else:
-        plain = {run.run: run for run in _summaries(rows, index, None)}  # type: ignore[misc]  # results hold ids as plain text
-        found = columns.asked([word], list(plain.values())) if plain else []
-        if len(found) > 1:
-            names = ", ".join(column.key for column in found)
-            raise UsageError(f"{quote(word)} may be any of {len(found)} columns", hint=f"one of: {names}")
-        column = found[0] if found else RunColumn(title=word, space="run", key="run")
-    order = {oid: _order(columns.value_in(run, column)) for oid, run in plain.items()}
-    there = sorted(
-        (row for row in rows if order[row.oid][0] < _NOTHING), key=lambda row: order[row.oid], reverse=reverse
-    )
+        spaces: tuple[Literal["param", "metric", "env"], ...] = ("param", "metric", "env")
+        found = columns.meant(word, {space: index.keys(space) for space in spaces})
+        if len(found) != 1:
+            names = (
+                f"it may be {', '.join(key for _, key in found)}" if found else f"or one of {', '.join(columns.FIELDS)}"
+            )
+            raise UsageError(
+                f"{quote(word)} is no column to sort by", hint=f"give the key of a parameter or metric; {names}"
+            )
+        values = index.values_of_all(*found[0])
+    order = {row.oid: _order(values.get(row.oid)) for row in rows}
+    there = [row for row in rows if order[row.oid][0] != _NOTHING]
+    there.sort(key=lambda row: order[row.oid], reverse=text.startswith("-"))
     return [*there, *(row for row in rows if order[row.oid][0] == _NOTHING)]
 
 
@@ -218,17 +220,17 @@ def _order(value: Any) -> tuple[int, float, str]:
     return 1, 0.0, str(value)
 
 
-def _summaries(rows: Sequence[RunRow], index: Index, repo: Repo | None) -> list[RunSummary]:
-    """Returns runs with all that a listing may show; without `repo` their commits are not looked up."""
+def _summaries(rows: Sequence[RunRow], index: Index, repo: Repo) -> list[RunSummary]:
+    """Returns runs with all that a listing may show."""
     oids = [row.oid for row in rows]
     values = {space: index.values(oids, space) for space in (PARAM, METRIC, ENV)}
     inputs = index.inputs(oids)
-    history = None if repo is None else History(repo)
+    history = History(repo)
     return [
         _summary(
             row,
-            commit=None if history is None else _named_by(index, history, row.oid),
-            tags=tuple(index.tags(row.oid)) if history is not None else (),
+            commit=_named_by(index, history, row.oid),
+            tags=tuple(index.tags(row.oid)),
             params=values[PARAM][row.oid],
             metrics=values[METRIC][row.oid],
             env=values[ENV][row.oid],

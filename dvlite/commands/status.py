@@ -14,7 +14,15 @@ from dvlite.oid import FILE as FILE_OID
 from dvlite.oid import format_oid
 from dvlite.progress import Progress
 from dvlite.repo import Repo, Tracked
-from dvlite.results.looks import AbsentPath, ChangedPath, Counts, FileChange, StatusResult, UncommittedPointer
+from dvlite.results.looks import (
+    AbsentPath,
+    ChangedPath,
+    Counts,
+    FileChange,
+    StaleStage,
+    StatusResult,
+    UncommittedPointer,
+)
 from dvlite.stores import open_cache
 from dvlite.workspace.identify import HashOnly, Snapshot
 from dvlite.workspace.scan import Scan
@@ -52,11 +60,20 @@ def status(
     missing = tuple(look.missing for look in looks if look.missing is not None)
     not_in_cache = tuple(look.not_in_cache for look in looks if look.not_in_cache is not None)
     uncommitted = tuple(_uncommitted(repo, _files_of(chosen) if paths else None))
+    stale: tuple[StaleStage, ...] = ()
+    if not paths and repo.pipeline_files(as_seen=True):
+        from dvlite.pipeline.outlook import stages_out_of_date  # only where there is a pipeline
+
+        stale, problems = stages_out_of_date(repo, work, tracked)
+        warnings += [problem for problem in problems if problem not in warnings]
     return StatusResult(
-        clean=not (changed or outputs_changed or missing or not_in_cache or uncommitted or not_pushed or warnings),
+        clean=not (
+            changed or outputs_changed or missing or not_in_cache or uncommitted or not_pushed or stale or warnings
+        ),
         tracked=len(tracked),
         changed=changed,
         outputs_changed=outputs_changed,
+        stale=stale,
         uncommitted=uncommitted,
         missing=missing,
         not_in_cache=not_in_cache,

@@ -66,21 +66,22 @@ def asked(words: Iterable[str], runs: Sequence[RunSummary]) -> list[RunColumn]:
     return [c if c.space == "run" else _column(c.space, c.key, runs, keys) for c in found]
 
 
-def _matching(word: str, runs: Sequence[RunSummary]) -> list[RunColumn]:
-    space, dot, key = word.partition(".")
-    spaces: list[Space] = [known for known, _ in _SPACES]
-    if dot and space in spaces:  # `metric.acc`, where a parameter has the name too
-        return _matching_in([known for known in spaces if known == space], key, runs)
-    return _matching_in(spaces, word, runs)
-
-
-def _matching_in(spaces: Sequence[Space], word: str, runs: Sequence[RunSummary]) -> list[RunColumn]:
+def meant(word: str, keys: Mapping[Space, Sequence[str]]) -> list[tuple[Space, str]]:
+    """Returns the keys that a word may stand for: all of one, what follows its file, or its last words; `metric.acc` of that space only."""
+    space, dot, rest = word.partition(".")
+    spaces = {known: found for known, found in keys.items() if dot and known == space}
     for end in ("", ":", "."):
-        for space in spaces:
-            keys = [key for key in _keys(runs, space) if (key.endswith(end + word) if end else key == word)]
-            if keys:
-                return [RunColumn(title=key, space=space, key=key) for key in keys]
+        for known, found in (spaces or keys).items():
+            wanted = rest if spaces else word
+            matching = [key for key in found if (key.endswith(end + wanted) if end else key == wanted)]
+            if matching:
+                return [(known, key) for key in matching]
     return []
+
+
+def _matching(word: str, runs: Sequence[RunSummary]) -> list[RunColumn]:
+    keys = {space: _keys(runs, space) for space, _ in _SPACES}
+    return [RunColumn(title=key, space=space, key=key) for space, key in meant(word, keys)]
 
 
 def _keys(runs: Sequence[RunSummary], space: Space) -> list[str]:

@@ -113,6 +113,15 @@ class Index:
                 found[_run_oid(digest)][loaded_text(key)] = loaded_value(value)
         return found
 
+    def keys(self, space: str) -> list[str]:
+        """Returns every key that any run has in `param`, `metric` or `env`."""
+        return [loaded_text(k) for (k,) in self._rows("SELECT k FROM name WHERE ns = ? ORDER BY id", space)]
+
+    def values_of_all(self, space: str, key: str) -> dict[Oid, Any]:
+        """Returns the value of one key in every run that has it."""
+        sql = "SELECT record.digest, kv.v FROM name JOIN kv ON kv.name = name.id JOIN record ON record.id = kv.run WHERE ns = ? AND k = ?"
+        return {_run_oid(run): loaded_value(v) for run, v in self._rows(sql, space, rows.stored_text(key))}
+
     def inputs(self, runs: Sequence[Oid]) -> dict[Oid, dict[str, Oid]]:
         """Returns the path and content of each input of runs."""
         found: dict[Oid, dict[str, Oid]] = {oid: {} for oid in runs}

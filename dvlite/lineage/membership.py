@@ -57,7 +57,8 @@ class Membership:
         """Returns what runs began with, or left, that lies in this directory as it is there."""
         if not thing.oid.startswith(MANIFEST) or not thing.path:
             return []
-        self._have([thing.oid])
+        if not self.can_read([thing.oid]):
+            return []
         found = list(self._folders_in(thing, made=made))
         try:
             found += self._files_in(thing, made=made)
@@ -66,11 +67,13 @@ class Membership:
         return found
 
     def _files_in(self, thing: Thing, *, made: bool) -> Iterator[Thing]:
-        contents = self._known.contents()
-        for leaf in manifest.leaves(parse_oid(thing.oid)[1], self._read):
+        contents: Container[bytes] | None = None
+        for number, leaf in enumerate(manifest.leaves(parse_oid(thing.oid)[1], self._read)):
+            if number == 1:  # too many to ask for each: one pass over all that is known takes 0.4 s for 100,000 runs
+                contents = self._known.contents()
             for i, inner in enumerate(leaf.paths):
                 digest = leaf.digest(i)
-                if digest in contents and leaf.flags[i] != EMPTY_DIR:
+                if (contents is None or digest in contents) and leaf.flags[i] != EMPTY_DIR:
                     oid, path = format_oid(FILE, digest), f"{thing.path}/{os.fsdecode(inner)}"
                     if path in self._known.paths(oid, made=made):
                         yield Thing(oid, path, leaf.sizes[i])

@@ -22,7 +22,6 @@ from dvlite.lineage.exchange import receive
 from dvlite.lineage.here import open_records
 from dvlite.lineage.index import Index, open_index
 from dvlite.lineage.records import Records
-from dvlite.lineage.search import Filters
 from dvlite.oid import Digest, digest_bytes
 from dvlite.progress import Progress
 from dvlite.repo import Repo
@@ -56,7 +55,7 @@ class World:
 
     def count_runs(self) -> int:
         """Returns how many runs are known here."""
-        return len(self.index.find(Filters()))
+        return self.index.count_runs()
 
     def bring(self, listings: list[Digest]) -> None:
         """Fetches listings from the remote; those that it does not have stay away."""

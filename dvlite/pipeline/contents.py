@@ -39,6 +39,7 @@ class Contents:
         self._tracked: dict[str, Pointer] = {item.path: item.pointer for item in tracked}
         self._fetches = fetches  # listings that the cache lacks, from the default remote
         self._seen: dict[str, Locked | None] = {}
+        self._assumed: dict[str, Locked] = {}
         self._visible: dict[str, frozenset[bytes]] = {}
 
     def know_outputs(self, folder: str, outs: Iterable[Locked]) -> None:
@@ -54,8 +55,13 @@ class Contents:
 
     def note_output(self, path: str, found: Locked) -> None:
         """Records what an output is, as the stage that made it left it."""
+        self._assumed.pop(path, None)
         self._tracked[path] = found.pointer()
         self.forget([path])
+
+    def assume(self, path: str, found: Locked) -> None:
+        """Lets `expected` return this until it is known better: what is here is going to be replaced by it."""
+        self._assumed[path] = found
 
     def forget(self, paths: Iterable[str]) -> None:
         """Looks again at these paths, and at what is inside or around them, when asked next."""
@@ -78,6 +84,8 @@ class Contents:
 
     def expected(self, path: str) -> Locked | None:
         """Returns what is on disk or, where nothing is, what a pointer or lockfile says belongs there; None if nobody knows."""
+        if path in self._assumed:
+            return self._assumed[path]
         found = self.here(path)
         return found if found is not None else self._said(path)
 

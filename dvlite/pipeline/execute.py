@@ -138,7 +138,7 @@ class Execution:
         if self._begun:  # hours may have passed since it was looked at
             self._look_again(dep.path for dep in stage.deps)
         outlook = self._tools.evaluator.look(stage, force=stage.address in self._how.force)
-        if not outlook.runs:
+        if outlook.state in ("up to date", "frozen"):
             self._done[stage.address] = self._tools.reuse.up_to_date(outlook)
             return
         restored = self._tools.reuse.instead(outlook) if stage.address not in self._how.force else None
@@ -150,7 +150,7 @@ class Execution:
     # -- a run
 
     def _start(self, outlook: Outlook) -> None:
-        tools, stage = self._tools, outlook.stage
+        stage = outlook.stage
         assert outlook.facts is not None
         self._require_dependencies(outlook)
         attempt = Attempt(stage, outlook.facts, outlook.key, time.time_ns())
@@ -161,7 +161,7 @@ class Execution:
             self._launch(opened)
         except DvliteError:
             del self._open[stage.address]
-            with self._repo.lock():
+            with self._repo.lock(wait=True):
                 self._outputs.put_back(opened.asides)
             raise
 
@@ -225,7 +225,7 @@ class Execution:
         stage = opened.attempt.stage
         if ended.exit_code == 0:
             try:
-                with self._repo.lock():
+                with self._repo.lock(wait=True):
                     made = self._outputs.collect(stage)
             except DvliteError as error:
                 self._fail(opened, ended, "failed", error.message)
@@ -271,7 +271,7 @@ class Execution:
         self._failed = True
         run = self._record(opened, ended, status)
         oid = self._ledger.record(run)
-        with self._repo.lock():
+        with self._repo.lock(wait=True):
             kept = self._outputs.keep_partial(stage)
             self._outputs.put_back(opened.asides)
         del self._open[stage.address]
@@ -329,7 +329,7 @@ class Execution:
                     ended = stopped.get(address) or opened.ended or Ended(address, None, signal.SIGINT, 0.0, 0.0, 0)
                     self._fail(opened, ended, "canceled", "stopped")
                 else:
-                    with self._repo.lock():
+                    with self._repo.lock(wait=True):
                         self._outputs.put_back(opened.asides)
             self._ledger.write()
 

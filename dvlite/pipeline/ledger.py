@@ -78,11 +78,15 @@ class Ledger:
         self._put(stage, replace(locked, outs=outs))
 
     def _put(self, stage: Stage, entry: LockedStage) -> None:
+        before = self._evaluator.locked_stage(stage)
         self._locks.put(stage, entry)
         known = self._locks.current[stage.lockfile].stage(stage.name)
         assert known is not None
         self._evaluator.locked[stage.lockfile, stage.name] = known
         self.ignore([stage.placed(out.path) for out in known.outs if out.cache])
+        cached_before = {out.path for out in before.outs if out.cache} if before is not None else set()
+        freed = [stage.placed(out.path) for out in known.outs if not out.cache and out.path in cached_before]
+        self.ignored.update(self._repo.forget_ignored(freed))
 
     def ignore(self, paths: Sequence[str]) -> None:
         """Cached outputs are ignored by git as tracked data is."""

@@ -23,13 +23,13 @@ from dvlite.pipeline.key import Facts
 from dvlite.pipeline.params import Params
 from dvlite.pipeline.stages import Stage, load
 from dvlite.repo import Repo, Tracked
-from dvlite.results.pipeline import Reason, StaleStage
+from dvlite.results.looks import Reason, StaleStage
 from dvlite.store.cache import Cache
 from dvlite.workspace import sparse
 from dvlite.workspace.changes import changes, counts_of
 from dvlite.workspace.tracked import Workspace
 
-State = Literal["up to date", "stale", "after", "frozen"]
+State = Literal["up to date", "edited", "stale", "after", "frozen"]
 
 
 class Captures(Protocol):
@@ -48,7 +48,10 @@ class LockedCaptures:
 
 @dataclass(frozen=True, slots=True)
 class Outlook:
-    """How one stage stands. `absent` are outputs of an up-to-date stage that are not on disk; `facts` None: it waits for others."""
+    """How one stage stands. `edited`: only its outputs are not what it made; `after`: only a stage before it is out of date.
+
+    `absent` are outputs of an up-to-date stage that are not on disk; `facts` None: it waits for others.
+    """
 
     stage: Stage
     state: State
@@ -98,7 +101,8 @@ class Evaluator:
         if not found and locked is not None and key != locked.key:
             found = [Reason(kind="definition-changed", name="outs")]
         if found:
-            return Outlook(stage, "stale", locked, tuple(found), facts, key)
+            edited = locked is not None and key == locked.key and {each.kind for each in found} == {"output-changed"}
+            return Outlook(stage, "edited" if edited else "stale", locked, tuple(found), facts, key)
         return Outlook(stage, "up to date", locked, (), facts, key, self._absent(stage, locked))
 
     def facts(
@@ -167,6 +171,13 @@ class Evaluator:
             if chosen is None or not chosen(path.encode("utf-8", "surrogateescape")):
                 yield Reason(kind="output-removed", name=path)
 
+    def assume_restored(self, outlook: Outlook) -> None:
+        """Takes edited outputs for what the lockfile says, when what comes after is looked at: a run begins by restoring them."""
+        if outlook.state == "edited" and outlook.locked is not None:
+            for out in outlook.locked.outs:
+                path = outlook.stage.placed(out.path)
+                self.contents.assume(path, replace(out, path=path))
+
     def _absent(self, stage: Stage, locked: LockedStage | None) -> tuple[Locked, ...]:
         outs = () if locked is None else locked.outs
         placed = (replace(out, path=stage.placed(out.path)) for out in outs)
@@ -200,6 +211,7 @@ def survey(graph: Graph, evaluator: Evaluator, chosen: Iterable[str], *, force: 
             outlook = evaluator.look(stage, pending=pending, force=stage.address in forced)
             if outlook.runs:
                 running.add(stage.address)
+            evaluator.assume_restored(outlook)
             found.append(outlook)
     return found
 
@@ -225,10 +237,11 @@ def stages_out_of_date(
             warnings.append(error.message)
             stale[stage.address] = StaleStage(stage=stage.address, state="unknown")
             continue
+        evaluator.assume_restored(outlook)
         if outlook.runs:
             stale[stage.address] = StaleStage(
                 stage=stage.address,
-                state=outlook.state,
+                state="after" if outlook.state == "after" else "stale",
                 reasons=tuple(explained(r, work.cache) for r in outlook.reasons),
             )
     return tuple(stale.values()), tuple(warnings)

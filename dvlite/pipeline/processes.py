@@ -242,8 +242,8 @@ def uninterruptible() -> Iterator[None]:
     """Makes signals that would end the program wait for nobody: they are ignored while what was stopped is put in order."""
     before: dict[int, Any] = {}
     try:
-        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-            before[number] = signal.signal(number, signal.SIG_IGN)
+        for each in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+            before[each] = signal.signal(each, signal.SIG_IGN)
     except ValueError:  # not the main thread
         before = {}
     try:

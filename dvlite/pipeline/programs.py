@@ -21,6 +21,16 @@ typeset ulimit umask unalias unset until wait while case function { ( [[ !
 _BUILT_IN = frozenset(_WORDS.split())
 
 
+def require_folder(stage: Stage, root: Path, made: Iterable[str]) -> None:
+    """Raises FormatError if the folder that a stage runs in is not there; `made` are outputs still to come."""
+    if not (root / stage.wdir).is_dir() and not _is_made(stage.wdir, made):
+        raise stage.wrong(
+            stage.spec.line,
+            f"the folder {quote(stage.spec.wdir)} that {stage.address} runs in does not exist",
+            hint="make it, or correct its wdir",
+        )
+
+
 def require_command(stage: Stage, root: Path, environ: Mapping[str, str], made: Iterable[str]) -> None:
     """Raises FormatError if the first word of a script is plainly a program that does not exist; `made` are outputs still to come."""
     words = stage.spec.cmd.split(None, 8)
@@ -29,7 +39,7 @@ def require_command(stage: Stage, root: Path, environ: Mapping[str, str], made: 
         return
     if "/" in word:
         path = os.path.normpath(os.path.join(stage.wdir, word))
-        found = os.path.lexists(root / path) or any(path == each or path.startswith(each + "/") for each in made)
+        found = os.path.lexists(root / path) or _is_made(path, made)
     else:
         found = shutil.which(word, path=environ.get("PATH")) is not None
     if not found:
@@ -38,3 +48,7 @@ def require_command(stage: Stage, root: Path, environ: Mapping[str, str], made: 
             f"the command {quote(word)} of {stage.address} is not found",
             hint="install it, or correct its name; nothing was run",
         )
+
+
+def _is_made(path: str, made: Iterable[str]) -> bool:
+    return any(path == each or path.startswith(each + "/") for each in made)

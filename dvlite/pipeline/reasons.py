@@ -8,7 +8,7 @@ from dvlite.formats.lockfile import Locked, LockedStage
 from dvlite.formats.strict_yaml import Tree
 from dvlite.pipeline.contents import same_data
 from dvlite.pipeline.key import Facts
-from dvlite.results.pipeline import Reason
+from dvlite.results.looks import Reason
 
 
 def of_facts(locked: LockedStage, facts: Facts) -> Iterator[Reason]:

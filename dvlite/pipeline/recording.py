@@ -43,7 +43,7 @@ class Author:
 
 def author(repo: Repo, environ: Mapping[str, str], host: str, version: str) -> Author:
     """Returns what the records of this invocation have in common."""
-    user = repo.git.config_get("user.email") or environ.get("USER", "")
+    user = environ.get("GIT_AUTHOR_EMAIL") or repo.git.config_get("user.email") or environ.get("USER", "")
     return Author(new_id(), user, host, _ci_job(environ), repo.config.project or "", version)
 
 

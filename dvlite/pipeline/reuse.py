@@ -46,19 +46,22 @@ class Reuse:
         self._recorder, self._ledger, self._fetcher = recorder, ledger, fetcher
         self._run_cache = run_cache
 
+    def require(self, outlook: Outlook) -> None:
+        """Raises ObjectMissing for outputs of an up-to-date stage that are neither here nor in the cache, before anything runs."""
+        if self._fetcher is None and outlook.state == "up to date":
+            for version in outlook.absent:
+                if not self._outputs.is_cached(version):
+                    raise _nowhere(outlook.stage, version.path)
+
     def up_to_date(self, outlook: Outlook) -> StageRun:
         """Brings absent outputs back, and the lockfile up to what the pipeline file says of outputs that did not change."""
         stage, locked = outlook.stage, outlook.locked
         state: RunState = "frozen" if outlook.state == "frozen" else "up to date"
         if outlook.absent:
             if not self.obtain(outlook.absent):
-                path = outlook.absent[0].path
                 if outlook.state == "frozen":
                     return StageRun(stage=stage.address, state=state)
-                raise ObjectMissing(
-                    f"{stage.address} is up to date, but its output {quote(path)} is neither here nor in the cache",
-                    hint=f"dvlite pull {path}, or dvlite repro --pull; to make it again: dvlite repro --force {stage.address}",
-                )
+                raise _nowhere(stage, outlook.absent[0].path)
             state = "restored" if state == "up to date" else state
         if locked is not None and state != "frozen":
             self._refresh(stage, locked)
@@ -81,7 +84,7 @@ class Reuse:
         stage, locked = outlook.stage, outlook.locked
         if stage.spec.always or any(out.spec.persist for out in stage.outs):
             return None
-        if locked is not None and locked.key == outlook.key and {r.kind for r in outlook.reasons} <= {"output-changed"}:
+        if locked is not None and outlook.state == "edited":
             versions = [replace(out, path=stage.placed(out.path)) for out in locked.outs]
             if self.obtain(versions):
                 return StageRun(stage=stage.address, state="restored", reasons=outlook.reasons)
@@ -140,6 +143,13 @@ class Reuse:
             run=made,
             of=oid,
         )
+
+
+def _nowhere(stage: Stage, path: str) -> ObjectMissing:
+    return ObjectMissing(
+        f"{stage.address} is up to date, but its output {quote(path)} is neither here nor in the cache",
+        hint=f"dvlite pull {path}, or dvlite repro --pull; to make it again: dvlite repro --force {stage.address}",
+    )
 
 
 def _placed(stage: Stage, run: Run, output: Output) -> Locked:

@@ -34,6 +34,8 @@ from dvlite.results.looks import (
     DiffResult,
     FileChange,
     PathDiff,
+    Reason,
+    StaleStage,
     StatusResult,
     UncommittedPointer,
 )
@@ -43,11 +45,9 @@ from dvlite.results.pipeline import (
     DagStage,
     MetricChange,
     ParamSet,
-    Reason,
     ReproResult,
     StageOutput,
     StageRun,
-    StaleStage,
 )
 from dvlite.results.pipeline_files import (
     MetricDifference,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import ClassVar, Literal
+from typing import Any, ClassVar, Literal
 
 from dvlite.results.kinds import ChangeKind, Kind
 
@@ -68,6 +68,30 @@ class UncommittedPointer:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Reason:
+    """Why a stage is out of date.
+
+    `kind` is `never-run`, `forced`, `always`, `upstream`, `output-changed`, `output-missing`, `output-added`, or one of `cmd`, `wdir`,
+    `dep`, `param`, `env`, `capture` with `-changed`, `-added` or `-removed`. `old` and `new` are object ids or values; `name` the path or key.
+    """
+
+    kind: str
+    name: str = ""
+    old: Any = None
+    new: Any = None
+    counts: Counts | None = None  # of a directory, if both versions can be listed
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StaleStage:
+    """A stage that `repro` would run; `after`: only because one before it would."""
+
+    stage: str
+    state: Literal["stale", "after", "unknown"]
+    reasons: tuple[Reason, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class StatusResult:
     """What differs between workspace, git, cache and (if asked) a remote; an empty part is settled."""
 
@@ -77,6 +101,7 @@ class StatusResult:
     changed: tuple[ChangedPath, ...] = ()  # dvlite add -u
     outputs_changed: tuple[ChangedPath, ...] = ()  # not as their stage made them: dvlite repro, or dvlite checkout
     uncommitted: tuple[UncommittedPointer, ...] = ()  # git commit
+    stale: tuple[StaleStage, ...] = ()  # dvlite repro
     missing: tuple[AbsentPath, ...] = ()  # not in the workspace: dvlite checkout
     not_in_cache: tuple[AbsentPath, ...] = ()  # dvlite fetch
     not_pushed: tuple[AbsentPath, ...] | None = None  # dvlite push; None: not looked at

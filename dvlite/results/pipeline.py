@@ -5,9 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any, ClassVar, Literal
 
-from dvlite.results.looks import Counts
+from dvlite.results.looks import Reason
 
-StageState = Literal["up to date", "stale", "after", "frozen", "unknown"]
 RunState = Literal[
     "up to date",
     "ok",
@@ -20,31 +19,8 @@ RunState = Literal[
     "frozen",
     "would run",
     "may run",
+    "would restore",
 ]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Reason:
-    """Why a stage is out of date.
-
-    `kind` is `never-run`, `forced`, `always`, `upstream`, `output-changed`, `output-missing`, `output-added`, or one of `cmd`, `wdir`,
-    `dep`, `param`, `env`, `capture` with `-changed`, `-added` or `-removed`. `old` and `new` are object ids or values; `name` the path or key.
-    """
-
-    kind: str
-    name: str = ""
-    old: Any = None
-    new: Any = None
-    counts: Counts | None = None  # of a directory, if both versions can be listed
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class StaleStage:
-    """A stage that `repro` would run; `after`: only because one before it would."""
-
-    stage: str
-    state: StageState
-    reasons: tuple[Reason, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -7,9 +7,11 @@ from typing import Any
 
 from dvlite.errors import DvliteError, PartlyDone, StageFailed
 from dvlite.files import printable, quote, size_text
-from dvlite.results.pipeline import MetricChange, Reason, ReproResult, StageOutput, StageRun
-from dvlite.text.counts import counts_text
+from dvlite.results.looks import Reason
+from dvlite.results.pipeline import MetricChange, ReproResult, StageOutput, StageRun
+from dvlite.text.reasons import reason_text, short_name
 from dvlite.text.show import Show, count, duration_text, short_oid, table
+from dvlite.text.values import value_text
 
 _COLORS = {
     "ok": "green",
@@ -18,15 +20,15 @@ _COLORS = {
     "failed": "red",
     "tainted": "yellow",
     "would run": "yellow",
+    "would restore": "yellow",
 }
 _MOST = 4  # metrics, outputs or reasons in a line
-_LONGEST = 40
 
 
 def text(result: ReproResult, show: Show) -> Iterator[str]:
     """Yields what people read."""
     for each in result.params_set:
-        yield f"{printable(each.file)}: {printable(each.name)} {_value(each.old)} -> {_value(each.new)}"
+        yield f"{printable(each.file)}: {printable(each.name)} {value_text(each.old)} -> {value_text(each.new)}"
     if result.explain:
         yield from _explained(result, show)
     else:
@@ -67,7 +69,9 @@ def _failure(failed: Sequence[StageRun], show: Show) -> DvliteError:
         name = f"{first.stage.rpartition(':')[2]}-{short_oid(first.run)[:6]}"
         hints.append(f"its output: dvlite runs show {name} --log")
     if first.kept:
-        hints.append(f"its outputs are as they were before; what the command had written is in {_place(first.kept, show)}")
+        hints.append(
+            f"its outputs are as they were before; what the command had written is in {_place(first.kept, show)}"
+        )
     elif first.run:
         hints.append("its outputs are as they were before")
     if show.quiet:  # else it was shown as it came
@@ -114,6 +118,7 @@ def _summary(result: ReproResult) -> str:
         "canceled": "canceled",
         "not run": "not run",
         "would run": "would run",
+        "would restore": "would be restored",
         "may run": "may run after them",
     }
     counts = [(sum(each.state == state for each in result.stages), word) for state, word in words.items()]
@@ -126,7 +131,7 @@ def _summary(result: ReproResult) -> str:
 
 def _params(reasons: Sequence[Reason]) -> str:
     changed = [
-        f"{_short(each.name)} {_value(each.old)} -> {_value(each.new)}"
+        f"{short_name(each.name)} {value_text(each.old)} -> {value_text(each.new)}"
         for each in reasons
         if each.kind == "param-changed"
     ]
@@ -144,7 +149,7 @@ def _outputs(outputs: Sequence[StageOutput], show: Show) -> str:
 
 
 def _metrics(metrics: Sequence[MetricChange]) -> str:
-    return _some([f"{_short(each.name)}={_value(each.value)}{_growth(each)}" for each in metrics])
+    return _some([f"{short_name(each.name)}={value_text(each.value)}{_growth(each)}" for each in metrics])
 
 
 def _growth(metric: MetricChange) -> str:
@@ -153,7 +158,7 @@ def _growth(metric: MetricChange) -> str:
     if old is None or old == new:
         return ""
     if not numbers:
-        return f" (was {_value(old)})"
+        return f" (was {value_text(old)})"
     mark = {True: ", better", False: ", worse", None: ""}[metric.better]
     return f" ({new - old:+.4g}{mark})"
 
@@ -176,56 +181,3 @@ def _reasons(reasons: Sequence[Reason]) -> str:
     shown = [reason_text(each, plain) for each in reasons[:2]]
     more = f"; {len(reasons) - 2} more reasons (--explain)" if len(reasons) > 2 else ""
     return "; ".join(shown) + more
-
-
-def reason_text(reason: Reason, show: Show) -> str:
-    """Returns why a stage is out of date, in a few words."""
-    what, _, how = reason.kind.rpartition("-")
-    name = printable(reason.name)
-    if reason.kind in _FIXED:
-        return _FIXED[reason.kind]
-    if what == "output":
-        return f"output {show.path(reason.name)} {_CHANGES.get(how, how)}"
-    if what == "dep":
-        versions = f" {short_oid(str(reason.old))} -> {short_oid(str(reason.new))}" if how == "changed" else ""
-        counts = f" ({counts_text(reason.counts)} files)" if reason.counts is not None else ""
-        return f"{show.path(reason.name)} {how}{versions}{counts}"
-    if what in ("param", "env", "capture"):
-        told = {"param": "", "env": "variable ", "capture": "captured "}[what]
-        values = {
-            "changed": f"{_value(reason.old)} -> {_value(reason.new)}",
-            "added": f"added ({_value(reason.new)})",
-            "removed": f"removed (was {_value(reason.old)})",
-        }
-        return f"{told}{name} {values[how]}"
-    if reason.kind in ("cmd-changed", "wdir-changed"):
-        return f"{what} changed: {_value(reason.old)} -> {_value(reason.new)}"
-    return f"{what} {how}"
-
-
-_FIXED = {
-    "never-run": "never run",
-    "forced": "forced",
-    "always": "runs always",
-    "upstream": "a stage before it runs",
-    "definition-changed": "its outputs are declared in another way",
-}
-_CHANGES = {
-    "changed": "is not what the stage made",
-    "added": "is new in the pipeline file",
-    "removed": "is no output any more",
-}
-
-
-def _short(name: str) -> str:
-    """Returns a parameter or metric without its file."""
-    return printable(name.rpartition(":")[2] or name)
-
-
-def _value(value: Any) -> str:
-    if isinstance(value, float):
-        return f"{value:.6g}"
-    if isinstance(value, bool) or value is None:
-        return {True: "true", False: "false", None: "-"}[value]
-    text = printable(" ".join(str(value).split()))
-    return text if len(text) <= _LONGEST else f"{text[: _LONGEST - 3]}..."

@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 from dvlite.files import printable
-from dvlite.results.looks import AbsentPath, ChangedPath, StatusResult
+from dvlite.results.looks import AbsentPath, ChangedPath, StaleStage, StatusResult
 from dvlite.text.counts import amount_text, counts_text, growth_text
+from dvlite.text.reasons import reason_text
 from dvlite.text.show import Show, count, table
 
 WIDTH = 33  # of a heading, so that the commands stand below each other
@@ -24,6 +25,9 @@ def text(result: StatusResult, show: Show) -> Iterator[str]:
         undo = f"dvlite checkout {_force(result.outputs_changed[0])}{show.path(result.outputs_changed[0].path)}"
         yield _heading("Outputs changed, not by their stage", f"dvlite repro, or undo: {undo}", show)
         yield from table((_changed(path, show) for path in result.outputs_changed), indent="  ")
+    if result.stale:
+        yield _heading("Stages out of date", "dvlite repro", show)
+        yield from _stale(result.stale, show)
     uncached = {path.path for path in result.not_in_cache}
     missing = [path for path in result.missing if path.path not in uncached]
     if missing:
@@ -49,6 +53,18 @@ def text(result: StatusResult, show: Show) -> Iterator[str]:
     elif result.clean:
         pushed = f", complete on {remote}" if result.not_pushed is not None else ""
         yield f"Clean: {count(result.tracked, 'tracked path')}{pushed}."
+
+
+def _stale(stages: Sequence[StaleStage], show: Show) -> Iterator[str]:
+    own = [stage for stage in stages if stage.state != "after"]
+    after = len(stages) - len(own)
+    for stage in own:
+        told = "; ".join(reason_text(reason, show) for reason in stage.reasons[:2])
+        more = f"; {len(stage.reasons) - 2} more" if len(stage.reasons) > 2 else ""
+        behind = f";  {after} after it" if after and len(own) == 1 else ""
+        yield f"  {printable(stage.stage)}: {told or 'cannot be checked'}{more}{behind}"
+    if after and len(own) != 1:
+        yield f"  {after} after them"
 
 
 def _force(path: ChangedPath) -> str:

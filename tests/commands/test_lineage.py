@@ -8,14 +8,9 @@ from dataclasses import replace
 
 import pytest
 
-from dvlite.connect import open_remote
-from dvlite.formats.record import Note
-from dvlite.lineage.exchange import send
 from dvlite.lineage.here import open_records
-from dvlite.lineage.history import History
 from dvlite.progress import NullProgress
 from dvlite.repo import open_repo
-from dvlite.stores import open_cache
 from tests.lineage.synthetic import oid, run
 
 PIPELINE = """\
@@ -65,28 +60,8 @@ def commit_of(project, subject):
 
 
 def pushed(project):
-    """Pushes data and records, with the notes of which commit names which run."""
+    """Pushes the data of all commits, and the records."""
     project.dvlite("push", "--all-commits")
-    repo = open_repo(project.root, os.environ)
-    records = open_records(repo, NullProgress())
-    history = History(repo)
-    for number, (name, _) in enumerate([pair for pair in records if b'"dvlite.run/1"' in pair[1]]):
-        commit = history.commit_of_run(name)
-        if commit is not None:
-            note = f"01999999-9999-7000-8000-{number:012x}"
-            records.put(
-                Note(
-                    id=note,
-                    run=name,
-                    op="commit",
-                    value=commit,
-                    time="2026-11-22T00:00:00.000Z",
-                    project=repo.config.project,
-                )
-            )
-    _, remote = open_remote(repo, open_cache(repo), None, None)
-    with remote:
-        send(remote, records, repo.config.project)
 
 
 def images(project, revision):

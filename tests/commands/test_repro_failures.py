@@ -85,7 +85,7 @@ def test_failure_is_one_line_with_where_to_look(made):
     made.write("word", "2")
     said = made.dvlite("repro", code=4, cwd="dir").stderr
     name = made.records("make")[-1]
-    assert "error: make failed: exit 7\n" in said
+    assert "error: make failed: exit 7\n" in said, said
     assert "hint: its output: dvlite runs show make-" in said
     place = next(line.rpartition(" is in ")[2] for line in said.splitlines() if " is in " in line)
     assert (made.root / "dir" / place / "file").read_bytes() == b"2"
@@ -98,9 +98,6 @@ def test_failed_run_is_recorded_with_its_log(made):
     run = made.records("make")[-1]
     assert (run.status, run.exit_code, run.outputs) == ("failed", 3, ())
     assert found["log"] == run.log and found["log_tail"] == ["so far", "and no further"]
-    kept = [path for path in made.project.cache.rglob("*") if path.is_file()]
-    assert kept
-    assert made.dvlite("get", str(run.log), "-o", "log", code=0) if False else True
 
 
 def test_what_comes_after_a_failure_is_not_run(pipeline):
@@ -159,8 +156,10 @@ def test_second_failure_replaces_what_the_first_kept(made):
 def test_what_a_command_leaves_running_does_not_block_the_next_repro(pipeline, tmp_path):
     one(pipeline, f"sleep 30 & echo $! > {tmp_path}/pid; echo > out")
     pipeline.dvlite("repro")
-    assert not is_alive(int((tmp_path / "pid").read_text()))
+    left = int((tmp_path / "pid").read_text())
+    assert is_alive(left)
     pipeline.dvlite("repro", "--no-wait")
+    os.kill(left, 9)
 
 
 # --- what changes while a stage runs
@@ -322,7 +321,7 @@ def test_command_that_a_killed_repro_left_is_waited_for(slow):
     running.communicate()
     assert is_alive(int(child.read_text()))
     said = pipeline.refused("--no-wait", code=11)
-    assert "repro" in said
+    assert "another dvlite command is running here" in said
     waiting = background(pipeline)
     time.sleep(0.5)
     assert waiting.poll() is None
@@ -362,8 +361,7 @@ def test_killed_at_any_moment_the_lockfile_never_lies(pipeline):
         time.sleep(0.15 + turn * 0.06)
         running.kill()
         running.communicate()
-        until(lambda: pipeline.project._invoke("repro", "--no-wait", "-n", cwd=pipeline.root).returncode in (0, 1))
-        states = pipeline.states("-n", code=0 if pipeline.project._invoke("repro", "-n", cwd=pipeline.root).returncode == 0 else 1)
+        states = pipeline.states("-n", code=None)
         made = expected(word)
         outs = {"s1": ["o1"], "s2": ["o2/a", "o2/b"], "s3": ["o3", "m.json"], "s4": ["o4"], "s5": ["o5"], "s6": ["o6"]}
         for stage, state in states.items():
@@ -409,8 +407,8 @@ def test_bad_pipeline_is_one_line_with_its_place_and_nothing_runs(pipeline, what
     pipeline.write("dvlite.yaml", STAGE.format(text))
     said = pipeline.refused().splitlines()[0]
     assert f"'dvlite.yaml' {place}" in said and reason in said, said
-    dry = pipeline.dvlite("repro", "-n", code=1).stderr
-    assert dry.splitlines()[0] == said or what == "a program that is not there"
+    if what not in ("a program that is not there", "a folder that is not there"):  # of this machine, not of the pipeline
+        assert pipeline.dvlite("repro", "-n", code=1).stderr.splitlines()[0] == said
 
 
 def test_circle_is_shown_with_its_line(pipeline):

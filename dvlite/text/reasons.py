@@ -1,0 +1,53 @@
+"""Why a stage is out of date, in a few words."""
+
+from __future__ import annotations
+
+from dvlite.files import printable
+from dvlite.results.looks import Reason
+from dvlite.text.counts import counts_text
+from dvlite.text.show import Show, short_oid
+from dvlite.text.values import value_text
+
+
+def reason_text(reason: Reason, show: Show) -> str:
+    """Returns why a stage is out of date, in a few words."""
+    what, _, how = reason.kind.rpartition("-")
+    name = short_name(reason.name) if what == "param" else printable(reason.name)
+    if reason.kind in _FIXED:
+        return _FIXED[reason.kind]
+    if what == "output":
+        return f"output {show.path(reason.name)} {_CHANGES.get(how, how)}"
+    if what == "dep":
+        versions = f" {short_oid(str(reason.old))} -> {short_oid(str(reason.new))}" if how == "changed" else ""
+        counts = f" ({counts_text(reason.counts)} files)" if reason.counts is not None else ""
+        return f"{show.path(reason.name)} {how}{versions}{counts}"
+    if what in ("param", "env", "capture"):
+        told = {"param": "", "env": "variable ", "capture": "captured "}[what]
+        values = {
+            "changed": f"{value_text(reason.old)} -> {value_text(reason.new)}",
+            "added": f"added ({value_text(reason.new)})",
+            "removed": f"removed (was {value_text(reason.old)})",
+        }
+        return f"{told}{name} {values[how]}"
+    if reason.kind in ("cmd-changed", "wdir-changed"):
+        return f"{what} changed: {value_text(reason.old)} -> {value_text(reason.new)}"
+    return f"{what} {how}"
+
+
+_FIXED = {
+    "never-run": "never run",
+    "forced": "forced",
+    "always": "runs always",
+    "upstream": "a stage before it runs",
+    "definition-changed": "its outputs are declared in another way",
+}
+_CHANGES = {
+    "changed": "is not what the stage made",
+    "added": "is new in the pipeline file",
+    "removed": "is no output any more",
+}
+
+
+def short_name(name: str) -> str:
+    """Returns a parameter or metric without its file."""
+    return printable(name.rpartition(":")[2] or name)

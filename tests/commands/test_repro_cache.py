@@ -1,0 +1,194 @@
+"""`dvlite repro` and what ran before: outputs of earlier runs are taken, here and from a remote; the flags of outputs."""
+
+import json
+import shutil
+
+import pytest
+
+ONE = """\
+stages:
+  one:
+    cmd: cat params.yaml > out; echo one >> $RAN
+    params: [lr]
+    outs: [out]
+"""
+
+
+@pytest.fixture
+def one(pipeline):
+    """A stage that was run with lr 1 and with lr 2."""
+    pipeline.write("dvlite.yaml", ONE)
+    for value in "12":
+        pipeline.write("params.yaml", f"lr: {value}\n")
+        pipeline.dvlite("repro")
+    pipeline.commit()
+    pipeline.ran()
+    return pipeline
+
+
+def flagged(pipeline, flags):
+    pipeline.write("dvlite.yaml", ONE.replace("[out]", f"[{{path: out, {flags}}}]"))
+
+
+# --- earlier runs
+
+
+def test_parameter_that_goes_back_brings_the_outputs_back_and_runs_nothing(one):
+    first = one.records()[0]
+    one.write("params.yaml", "lr: 1\n")
+    done = one.dvlite("repro")
+    assert one.ran() == [] and one.read("out") == b"lr: 1\n"
+    name = json.loads(one.dvlite("--json", "repro", "-n").stdout)["stages"][0]["state"]
+    assert name == "up to date"
+    assert "one  cached" in done.stdout and "1 from the run cache" in done.stdout
+    made = one.records()[-1]
+    assert made.status == "cached" and one.locked("one").run == made.of
+    assert one.records()[0] == first
+
+
+def test_lockfile_that_comes_back_from_the_run_cache_is_the_same(one):
+    before = one.lock()
+    one.write("params.yaml", "lr: 1\n")
+    one.dvlite("repro")
+    one.write("params.yaml", "lr: 2\n")
+    assert one.repro()["one"]["state"] == "cached"
+    assert one.lock() == before
+    (one.root / "dvlite.lock").unlink()
+    assert one.repro()["one"]["state"] == "cached"
+    assert one.lock() == before and one.ran() == []
+
+
+def test_no_run_cache_runs(one):
+    one.write("params.yaml", "lr: 1\n")
+    assert one.states("--no-run-cache") == {"one": "ok"}
+    assert one.ran() == ["one"]
+
+
+def test_force_runs_although_the_run_is_known(one):
+    assert one.states("--force") == {"one": "ok"} and one.ran() == ["one"]
+
+
+def test_failed_run_is_never_taken(pipeline):
+    pipeline.write("dvlite.yaml", "stages: {one: {cmd: 'echo > out; test -e good', outs: [out]}}")
+    assert pipeline.states(code=4) == {"one": "failed"}
+    assert pipeline.states(code=4) == {"one": "failed"}
+    pipeline.write("good", "")
+    assert pipeline.states() == {"one": "ok"}
+
+
+def test_run_whose_outputs_are_gone_is_run_again(one):
+    shutil.rmtree(one.project.cache)
+    one.write("params.yaml", "lr: 1\n")
+    assert one.states() == {"one": "ok"} and one.ran() == ["one"]
+
+
+def test_pipeline_that_moves_keeps_its_runs(one):
+    (one.root / "sub").mkdir()
+    for name in ("dvlite.yaml", "params.yaml"):
+        one.git("mv", name, f"sub/{name}")
+    assert one.states() == {"sub:one": "cached"}
+    assert one.read("sub/out") == b"lr: 2\n" and one.ran() == []
+
+
+# --- flags
+
+
+@pytest.mark.parametrize("flags", ["push: false", "cache: false"])
+def test_flag_changes_the_lockfile_and_runs_nothing(one, flags):
+    flagged(one, flags)
+    assert one.is_up_to_date()
+    assert one.states() == {"one": "up to date"}
+    assert one.ran() == [] and flags in one.lock().decode()
+    assert one.is_up_to_date()
+    one.write("dvlite.yaml", ONE)
+    one.dvlite("repro")
+    assert flags not in one.lock().decode() and one.ran() == []
+
+
+def test_output_that_git_is_to_keep_is_not_ignored_any_more(one):
+    flagged(one, "cache: false")
+    one.dvlite("repro")
+    assert one.project._invoke("repro", "-n", cwd=one.root).returncode == 0
+    one.git("add", "out")
+    assert "out" in one.git("diff", "--cached", "--name-only").split()
+
+
+def test_output_that_git_keeps_is_staged_and_restored(pipeline):
+    pipeline.write("params.yaml", "lr: 1\n")
+    flagged(pipeline, "cache: false")
+    assert "out" in pipeline.json("repro")["staged"]
+    assert not pipeline.has(".gitignore") or "out" not in pipeline.read(".gitignore").decode()
+    (pipeline.root / "out").unlink()
+    assert pipeline.states() == {"one": "restored"}
+    assert pipeline.read("out") == b"lr: 1\n"
+
+
+def test_output_that_persists_is_there_when_the_command_starts(pipeline):
+    pipeline.write("a", "1")
+    pipeline.write(
+        "dvlite.yaml", "stages: {one: {cmd: cat a >> out, deps: [a], outs: [{path: out, persist: true}]}}"
+    )
+    pipeline.dvlite("repro")
+    pipeline.write("a", "2")
+    pipeline.dvlite("repro")
+    assert pipeline.read("out") == b"12"
+    pipeline.write("a", "1")
+    assert pipeline.states() == {"one": "ok"}, "what it makes depends on what was there: no earlier run stands for it"
+    assert pipeline.read("out") == b"121"
+    assert pipeline.is_up_to_date()
+
+
+def test_other_outputs_are_gone_when_the_command_starts(pipeline):
+    pipeline.write("dvlite.yaml", "stages: {one: {cmd: test ! -e out && echo > out, outs: [out]}}")
+    assert pipeline.states() == {"one": "ok"}
+    assert pipeline.states("--force") == {"one": "ok"}
+
+
+# --- a remote
+
+
+@pytest.fixture
+def pushed(shared, pipeline):
+    pipeline.line().dvlite("repro")
+    pipeline.commit("Run")
+    pipeline.dvlite("push")
+    pipeline.ran()
+    return pipeline
+
+
+@pytest.fixture
+def other(pushed, colleague, tmp_path):
+    made = type(pushed)(colleague(pushed.project), pushed._ran)
+    made.dvlite("remote", "trust", tmp_path / "store")
+    return made
+
+
+def test_colleague_without_the_lockfile_takes_every_output_from_the_remote(pushed, other):
+    before = other.lock()
+    (other.root / "dvlite.lock").unlink()
+    assert other.states("--pull") == {"prepare": "cached", "train": "cached", "report": "cached"}
+    assert other.ran() == [] and other.lock() == before
+    assert {run.status for run in other.records()} == {"ok", "cached"}
+    assert other.read("model.pt") == pushed.read("model.pt")
+
+
+def test_colleague_brings_only_what_is_needed(other):
+    other.edit("params.yaml", "1", "2")
+    other.refused(code=12)
+    assert other.states("--pull") == {"prepare": "restored", "train": "ok", "report": "ok"}
+    assert other.ran() == ["train", "report"]
+    other.edit("params.yaml", "2", "1")
+    assert other.states("--pull") == {"prepare": "up to date", "train": "cached", "report": "cached"}
+
+
+def test_output_that_is_not_pushed_is_made_again_elsewhere(pushed, colleague, tmp_path):
+    pushed.edit("dvlite.yaml", "outs: [clean.txt]", "outs: [{path: clean.txt, push: false}]")
+    pushed.write("raw.txt", "other data\n")
+    pushed.dvlite("repro")
+    pushed.commit()
+    pushed.dvlite("push")
+    pushed.ran()
+    other = type(pushed)(colleague(pushed.project), pushed._ran)
+    other.dvlite("remote", "trust", tmp_path / "store")
+    (other.root / "dvlite.lock").unlink()
+    assert other.states("--pull") == {"prepare": "ok", "train": "cached", "report": "cached"}
