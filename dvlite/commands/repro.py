@@ -27,7 +27,7 @@ from dvlite.pipeline.processes import interruptible
 from dvlite.pipeline.programs import require_command, require_folder
 from dvlite.pipeline.recording import Author, Recorder, author
 from dvlite.pipeline.reuse import Reuse
-from dvlite.pipeline.stages import load
+from dvlite.pipeline.stages import Stage, load
 from dvlite.pipeline.surroundings import Surroundings
 from dvlite.pipeline.targets import Chosen, choose, params_file, require_readable, unknown_files
 from dvlite.progress import Progress
@@ -124,6 +124,7 @@ class _Run:
         broken: list[DvliteError] = []
         self._work = Workspace(repo, open_cache(repo), progress)
         tracked = repo.tracked(broken)
+        self._added = {item.path: item.pointer.oid for item in tracked if not item.stage}
         require_readable(self._chosen.stages, loaded.broken, tracked)
         require_free(self._work, self._chosen.stages, tracked)
         self._contents = Contents(self._work, of_stages(tracked, loaded.stages))
@@ -210,6 +211,10 @@ class _Run:
         ]
         kept_by_git = [path for path in kept_by_git if (self._repo.root / path).exists()]
         ignored = self._repo.git.ignored(kept_by_git)
+        self._warnings += [
+            f"{quote(path)} was used as it is on disk, which no pointer names: dvlite add {self._repo.display(path)}"
+            for path in self._not_added([each.stage for each in outlooks if each.stage.address in ran])
+        ]
         for_git = [*changed, *sorted(ledger.ignored), *(path for path in kept_by_git if path not in ignored)]
         stages = [self._explained(each, outlook) for each, outlook in zip(done, outlooks, strict=True)]
         return ReproResult(
@@ -224,6 +229,16 @@ class _Run:
             explain=self._options.explain,
             warnings=tuple(self._warnings),
         )
+
+    def _not_added(self, stages: Sequence[Stage]) -> list[str]:
+        """Returns the tracked data that stages used and that was changed since it was added: nobody else could get it."""
+        used = {path for each in stages for dep in each.deps for path in self._contents.matches(dep.path)}
+        changed = []
+        for path in sorted(used & self._added.keys()):
+            here = self._contents.here(path)
+            if here is not None and here.oid != self._added[path]:
+                changed.append(path)
+        return changed
 
     def _explained(self, run: StageRun, outlook: Outlook) -> StageRun:
         if not self._options.explain:

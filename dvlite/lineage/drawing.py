@@ -125,9 +125,7 @@ class _Tree:
             return text, ()
         text += "".join(f"  {fact}" for fact in facts_of(found, link.path, down=self._down))
         below = list(self._behind(found, line.indent + 1))
-        if not below:
-            return text, ()
-        if key_of(link) in self._drawn:
+        if key_of(link) in self._drawn and (below or self._down):
             return f"{text}  (above)", ()
         self._drawn.add(key_of(link))
         return text, below

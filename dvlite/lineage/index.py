@@ -11,13 +11,11 @@ import os
 import re
 import sqlite3
 import threading
-import time
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, Self
 
 from dvlite import files
-from dvlite.errors import Busy
 from dvlite.formats.record import Run
 from dvlite.lineage import indexing, rows, search
 from dvlite.lineage.records import Records
@@ -27,7 +25,6 @@ from dvlite.oid import FILE, MANIFEST, RUN, Oid, digest_run, format_oid, parse_o
 
 NAME = "index.sqlite"
 _BUSY_SECONDS = 10.0  # for another process to end its transaction
-_PATIENCE_SECONDS = 2.0  # for another process to bring the index up to date; what is there is used after it
 _MOST_MARKS = 500  # arguments of one query
 _DAMAGE = {sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_ERROR}
 _UUID = re.compile(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}")
@@ -274,7 +271,7 @@ def open_index(records: Records) -> Index:
             connection = _connected(records.folder / NAME)
         if connection is not None and indexing.is_current(connection, records):
             return Index(records, connection)
-        with _updating(records.folder, wait=connection is None) as alone:
+        with indexing.updating(records.folder, wait=connection is None) as alone:
             if not alone and connection is not None:
                 return Index(records, connection)
             if connection is not None:
@@ -349,7 +346,7 @@ def _rebuilt(records: Records) -> sqlite3.Connection:
 def _renewed(records: Records) -> sqlite3.Connection:
     """Replaces a damaged index; makes one in memory where that cannot be."""
     try:
-        with _updating(records.folder, wait=True):
+        with indexing.updating(records.folder, wait=True):
             return _rebuilt(records)
     except (OSError, sqlite3.DatabaseError):
         return _in_memory(records)
@@ -370,25 +367,6 @@ def _fill(connection: sqlite3.Connection, records: Records) -> None:
         connection.execute(statement)
     connection.execute(f"PRAGMA user_version = {rows.VERSION}")
     connection.execute("COMMIT")
-
-
-@contextlib.contextmanager
-def _updating(folder: Path, *, wait: bool) -> Iterator[bool]:
-    """Holds the right to write the index; without `wait`, yields False if another process keeps it for long."""
-    path = folder / "index.lock"
-    until = time.monotonic() + _PATIENCE_SECONDS
-    with contextlib.ExitStack() as held:
-        while True:
-            try:
-                held.enter_context(files.lock(path, wait=wait))
-            except Busy:
-                if time.monotonic() < until:
-                    time.sleep(0.02)
-                    continue
-                yield False
-            else:
-                yield True
-            return
 
 
 def _is_damage(error: sqlite3.DatabaseError) -> bool:

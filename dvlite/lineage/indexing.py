@@ -6,11 +6,15 @@ the index itself. Knows no file of the database.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import contextlib
+import time
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, Protocol
 
-from dvlite.errors import FormatError
+from dvlite import files
+from dvlite.errors import Busy, FormatError
 from dvlite.formats import record
 from dvlite.formats.record import Note, Run
 from dvlite.lineage import rows
@@ -20,6 +24,7 @@ from dvlite.oid import digest_run
 from dvlite.store.batch import Line
 
 _MOST_LOOKS = 3
+_PATIENCE_SECONDS = 2.0  # for another process to bring the index up to date; what is there is used after it
 _MOST_KEPT = 200_000  # numbers remembered while rows are made: 20 MB
 
 
@@ -29,6 +34,25 @@ class Connection(Protocol):
     def execute(self, sql: str, parameters: Any = ..., /) -> Any: ...
 
     def executemany(self, sql: str, parameters: Iterable[Any], /) -> Any: ...
+
+
+@contextlib.contextmanager
+def updating(folder: Path, *, wait: bool) -> Iterator[bool]:
+    """Holds the right to write the index; without `wait`, yields False if another process keeps it for long."""
+    path = folder / "index.lock"
+    until = time.monotonic() + _PATIENCE_SECONDS
+    with contextlib.ExitStack() as held:
+        while True:
+            try:
+                held.enter_context(files.lock(path, wait=wait))
+            except Busy:
+                if time.monotonic() < until:
+                    time.sleep(0.02)
+                    continue
+                yield False
+            else:
+                yield True
+            return
 
 
 def is_current(connection: Connection, records: Records) -> bool:

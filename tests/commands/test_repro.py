@@ -76,8 +76,8 @@ def test_reasons_hold_old_and_new_values(line):
     line.edit("params.yaml", "1", "0.5")
     why = line.repro("-n", code=1)["train"]["reasons"]
     assert why == [{"kind": "param-changed", "name": "params.yaml:lr", "old": 1, "new": 0.5, "counts": None}]
-    assert "params.yaml:lr 1 -> 0.5" in line.dvlite("repro", "-n", "--explain", code=1).stdout
-    assert "params.yaml:lr 1 -> 0.5" in line.dvlite("repro", "--explain").stdout
+    assert "  lr 1 -> 0.5\n" in line.dvlite("repro", "-n", "--explain", code=1).stdout
+    assert "  lr 1 -> 0.5\n" in line.dvlite("repro", "--explain").stdout
 
 
 def test_type_of_a_parameter_counts(line):

@@ -14,9 +14,8 @@ from dvlite import files
 from dvlite.errors import UsageError
 from dvlite.formats import record
 from dvlite.formats.record import Code, Input, Output
-from dvlite.lineage import index as module
+from dvlite.lineage import indexing, rows, search
 from dvlite.lineage import records as records_module
-from dvlite.lineage import rows, search
 from dvlite.lineage.index import NAME, open_index
 from dvlite.lineage.records import Records
 from dvlite.lineage.search import Filters, condition
@@ -444,7 +443,7 @@ def test_no_folder_is_made_by_asking(records):
 
 
 def test_who_cannot_write_the_index_now_uses_what_is_there(records, monkeypatch):
-    monkeypatch.setattr(module, "_PATIENCE_SECONDS", 0.1)
+    monkeypatch.setattr(indexing, "_PATIENCE_SECONDS", 0.1)
     filled(records, run(1)).close()
     records.put(run(2))
     with files.lock(records.folder / "index.lock"):

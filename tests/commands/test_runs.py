@@ -1,0 +1,570 @@
+"""`dvlite runs`: what was run is listed, shown, compared and tagged, as people read it and as JSON, CSV and Markdown."""
+
+import csv
+import dataclasses
+import io
+import os
+import time
+
+import pytest
+
+from dvlite.formats import record
+from dvlite.formats.record import Code, Input, Output
+from dvlite.lineage.records import Records
+from dvlite.oid import FILE, digest_bytes, format_oid
+from dvlite.repo import open_repo
+from dvlite.results.runs import RunColumn
+from dvlite.store.pack import KIND_FILE
+from dvlite.store.writing import Writer
+from dvlite.stores import open_cache
+from dvlite.text.run_table import ago_text, fitting
+from tests.lineage import recorded
+from tests.lineage.recorded import MINUTE_NS, name, oid
+
+LOG = b"epoch 1\repoch 2\n\x1b[31mred\x1b[0m \x1b]0;title\x07\n"
+
+
+class Runs:
+    """Records in a project, made so many minutes ago."""
+
+    def __init__(self, project):
+        self.project = project
+        self.records = Records(project.root / ".git" / "dvlite" / "runs")
+        self.now_ns = time.time_ns()
+
+    def put(self, number, *, minutes=None, **fields):
+        at = self.now_ns - (minutes if minutes is not None else 100 - number) * MINUTE_NS
+        made = recorded.run(
+            number,
+            **{
+                "id": record.new_id(at, bytes([number] * 8)),
+                "start": record.time_text(at),
+                "end": record.time_text(at + MINUTE_NS // 2),
+                **fields,
+            },
+        )
+        self.records.put(made)
+        return made
+
+    def listed(self, *args):
+        return [run["run"] for run in self.project.json("runs", *args)["runs"]]
+
+
+@pytest.fixture
+def runs(project):
+    return Runs(project)
+
+
+def short(run):
+    return f"{run.stage}-{name(run)[4:10]}"
+
+
+def values(**params):
+    return {f"params.yaml:{key}": value for key, value in params.items()}
+
+
+def accuracy(value):
+    return {"metrics.json:acc": value}
+
+
+def lines(done):
+    return done.stdout.splitlines()
+
+
+# --- list ---
+
+
+def test_without_runs_it_says_so_and_what_to_do(project):
+    assert lines(project.dvlite("runs")) == ["There are no runs yet.", "next: dvlite repro"]
+    assert not (project.root / ".git" / "dvlite" / "runs").exists()
+    assert project.json("runs")["runs"] == []
+
+
+def test_a_listing_shows_what_runs_differ_in(runs):
+    commit = runs.project.git("rev-parse", "HEAD").strip()
+    old = runs.put(1, minutes=18, params=values(lr=0.01, epochs=20), metrics=accuracy(0.912), code=Code(commit=commit))
+    new = runs.put(
+        2,
+        minutes=2,
+        params=values(lr=0.003, epochs=20),
+        metrics=accuracy(0.931),
+        code=Code(commit=commit, dirty=("params.yaml",)),
+    )
+    assert [line.split() for line in lines(runs.project.dvlite("runs"))] == [
+        ["RUN", "WHEN", "STATUS", "lr", "acc", "epochs", "COMMIT"],
+        [short(new), "2m", "ago", "ok", "0.003", "0.931", "20", f"{commit[:7]}+edits"],
+        [short(old), "18m", "ago", "ok", "0.01", "0.912", "20", commit[:7]],
+    ]
+
+
+def test_inputs_that_differ_are_columns(runs):
+    for number, version in enumerate(("one", "two")):
+        inputs = (
+            Input(path="data/images", oid=oid(version, "manifest"), size_bytes=1),
+            Input(path="src/train.py", oid=oid("same"), size_bytes=1),
+        )
+        runs.put(number, inputs=inputs)
+    head, *rows = lines(runs.project.dvlite("runs"))
+    assert "data/images" in head
+    assert "src/train.py" not in head
+    assert oid("two", "manifest")[9:17] in rows[0]
+
+
+def test_failed_runs_are_listed_and_another_stage_makes_no_difference(runs):
+    runs.put(1, stage="prepare", params={}, metrics={})
+    failed = runs.put(2, status="failed", exit_code=3, params=values(lr=1), metrics={})
+    head, first, second = lines(runs.project.dvlite("runs"))
+    assert first.split()[:1] == [short(failed)]
+    assert "failed" in first
+    assert head.split() == ["RUN", "WHEN", "STATUS", "lr", "COMMIT"]
+    assert second.split()[-2] == "-"
+    (found,) = runs.project.json("runs", "--status", "failed")["runs"]
+    assert (found["exit_code"], found["status"]) == (3, "failed")
+
+
+def test_the_commit_is_the_one_that_a_note_names(runs):
+    one = runs.put(1, code=Code(commit="ab" * 20, dirty=("a",)))
+    runs.records.put(recorded.note(one, "commit", "cd" * 20))
+    assert lines(runs.project.dvlite("runs"))[1].endswith("  cdcdcdc")
+    (found,) = runs.project.json("runs")["runs"]
+    assert (found["commit"], found["code"], found["edited"]) == ("cd" * 20, "ab" * 20, True)
+
+
+def test_at_most_twenty_are_listed_and_more_if_asked(runs):
+    made = [runs.put(number) for number in range(23)]
+    newest = [name(one) for one in reversed(made)]
+    assert runs.listed() == newest[:20]
+    assert runs.listed("-n", "2") == newest[:2]
+    assert runs.listed("--all") == newest
+    shown = lines(runs.project.dvlite("runs", "-n", "3"))
+    assert len(shown) == 5
+    assert shown[-1] == "3 of more that match (-n N, --all)"
+    assert len(lines(runs.project.dvlite("runs", "-q", "-n", "3"))) == 4
+    assert len(lines(runs.project.dvlite("runs", "-n", "23"))) == 24
+
+
+@pytest.mark.parametrize("words", [["runs"], ["runs", "list"], ["--json", "runs"], ["runs", "-v", "--all"]])
+def test_list_is_what_runs_does_alone(runs, words):
+    runs.put(1)
+    assert name(runs.put(2))[4:10] in runs.project.dvlite(*words).stdout
+
+
+def test_filters(runs):
+    head = runs.project.git("rev-parse", "HEAD").strip()
+    a = runs.put(1, minutes=200, params=values(lr=0.1), metrics=accuracy(0.5))
+    b = runs.put(2, minutes=30, params=values(lr=0.01), metrics=accuracy(0.95), status="tainted")
+    c = runs.put(3, minutes=5, stage="evaluate", params=values(lr=0.01), metrics=accuracy(0.9), code=Code(commit=head))
+    runs.project.dvlite("runs", "tag", short(a), "good", "old")
+    runs.project.dvlite("runs", "tag", short(b), "good")
+    for words, found in (
+        (["--stage", "train"], [b, a]),
+        (["-s", "evaluate"], [c]),
+        (["--status", "ok"], [c, a]),
+        (["--status", "ok", "--status", "tainted"], [c, b, a]),
+        (["--param", "lr=0.01"], [c, b]),
+        (["-p", "lr<0.1", "-m", "acc>0.9"], [b]),
+        (["--metric", "acc>=0.9"], [c, b]),
+        (["--tag", "good"], [b, a]),
+        (["--tag", "good,!old"], [b]),
+        (["--tag", "good", "--tag", "!old"], [b]),
+        (["--since", "1h"], [c, b]),
+        (["--until", "1h"], [a]),
+        (["--since", "2020-01-01", "--until", "2099-01-01"], [c, b, a]),
+        (["--commit", "HEAD"], [c]),
+        (["--commit", head[:8]], [c]),
+        (["--metric", "acc>5"], []),
+    ):
+        assert runs.listed(*words) == [name(one) for one in found], words
+    assert lines(runs.project.dvlite("runs", "--metric", "acc>5"))[0] == "No run matches; 3 runs are known."
+
+
+def test_an_until_of_a_day_includes_it(runs):
+    today = time.strftime("%Y-%m-%d")
+    one = runs.put(1, minutes=0)
+    assert runs.listed("--until", today) == [name(one)]
+    assert runs.listed("--since", today) == [name(one)]
+
+
+def test_sorting_comes_before_cutting_and_nothing_comes_last(runs):
+    made = [runs.put(number, metrics=accuracy(value)) for number, value in enumerate((0.2, 0.9, "none", 0.5))]
+    without = runs.put(9, metrics={})
+    by_value = [made[0], made[3], made[1], made[2]]
+    assert runs.listed("--sort", "acc") == [name(one) for one in (*by_value, without)]
+    assert runs.listed("--sort", "-acc", "-n", "2") == [name(made[2]), name(made[1])]
+    assert runs.listed("--sort", "metric.acc", "-n", "1") == [name(made[0])]
+    assert runs.listed("--sort", "start", "-n", "1") == [name(made[0])]
+
+
+def test_columns_are_chosen(runs):
+    runs.put(1, params=values(lr=0.01), capture={"torch": "2.9.0"})
+    done = runs.project.dvlite("runs", "--columns", "run,torch,data/tiles,lr,stage,seconds")
+    head, row = (line.split() for line in lines(done))
+    assert head == ["RUN", "torch", "data/tiles", "lr", "STAGE", "SECONDS"]
+    assert row[1:] == ["2.9.0", oid("tiles", "manifest")[9:17], "0.01", "train", "30", "s"]
+
+
+def test_a_key_of_two_files_keeps_its_file(runs):
+    runs.put(1, params={"a.yaml:lr": 1, "b.yaml:lr": 2}, metrics={"m.json:lr": 3, "m.json:acc": 1})
+    head = lines(runs.project.dvlite("runs"))[0].split()
+    assert head[3:-1] == ["a.yaml:lr", "b.yaml:lr", "m.json:lr", "acc"]
+    head = lines(runs.project.dvlite("runs", "--columns", "lr"))[0].split()
+    assert head == ["a.yaml:lr", "b.yaml:lr"] or head == ["lr"]
+
+
+def test_csv_is_exact(runs):
+    one = runs.put(
+        1, params=values(lr=0.1 + 0.2, words='a "b", c', flag=True, layers=[1, 2]), code=Code(commit="ab" * 20)
+    )
+    runs.project.dvlite("runs", "tag", "last", "x", "y")
+    done = runs.project.dvlite("runs", "--csv")
+    (row,) = csv.DictReader(io.StringIO(done.stdout))
+    assert row["run"] == short(one)
+    assert row["when"] == one.start
+    assert float(row["lr"]) == 0.1 + 0.2
+    assert row["words"] == 'a "b", c'
+    assert (row["flag"], row["layers"]) == ("true", "[1, 2]")
+    assert (row["tags"], row["commit"]) == ("x y", "ab" * 20)
+
+
+def test_markdown_is_a_table(runs):
+    one = runs.put(1, params=values(cut="a|b"))
+    head, rule, row = lines(runs.project.dvlite("runs", "--md", "--columns", "run,when,cut"))
+    assert head == "| RUN | WHEN | cut |"
+    assert rule == "|---|---|---|"
+    assert row == f"| {short(one)} | {one.start} | a\\|b |"
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["--status", "done"], "'done' is no status of a run"),
+        (["--param", "lr"], "'lr' compares nothing"),
+        (["--metric", "acc>high"], "compares with something that is no number"),
+        (["--since", "yesterday"], "'yesterday' is no date"),
+        (["--until", "2026-13-01"], "'2026-13-01' is no date"),
+        (["--commit", "nothing"], "'nothing' is not a commit"),
+        (["--sort", "nothing"], "'nothing' is no column to sort by"),
+        (["--columns", "nothing"], "no run that is listed has 'nothing'"),
+        (["--columns", ","], "--columns names no column"),
+        (["-n", "0"], "'-n'"),
+    ],
+)
+def test_words_that_mean_nothing_are_refused(runs, words, said):
+    runs.put(1)
+    assert said in runs.project.dvlite("runs", *words, code=2).stderr
+
+
+def test_columns_are_dropped_to_fit_equal_ones_first():
+    def column(title, space, *, differs=True):
+        return RunColumn(title=title, space=space, key=title, differs=differs)
+
+    columns = [
+        column("run", "run"),
+        column("p1", "param"),
+        column("p2", "param"),
+        column("p3", "param"),
+        column("acc", "metric"),
+        column("in", "input"),
+        column("same", "param", differs=False),
+        column("same2", "metric", differs=False),
+        column("commit", "run"),
+    ]
+    rows = [["x" * 8] * len(columns)]
+    everything = list(range(9))
+    assert fitting(columns, rows, 0) == everything
+    assert fitting(columns, rows, 88) == everything
+    assert fitting(columns, rows, 87) == [0, 1, 2, 3, 4, 5, 7, 8]
+    assert fitting(columns, rows, 60) == [0, 1, 2, 3, 4, 8][:6]
+    assert fitting(columns, rows, 50) == [0, 1, 2, 4, 8]
+    assert fitting(columns, rows, 40) == [0, 1, 4, 8]
+    assert fitting(columns, rows, 5) == [0, 8]
+
+
+@pytest.mark.parametrize(
+    ("seconds", "said"),
+    [
+        (0, "0s ago"),
+        (59, "59s ago"),
+        (60, "1m ago"),
+        (89 * 60, "89m ago"),
+        (90 * 60, "1h ago"),
+        (47 * 3600, "47h ago"),
+        (48 * 3600, "2d ago"),
+        (59 * 86400, "59d ago"),
+        (61 * 86400, "2026-09-22"),
+        (-3600, "2026-11-22"),
+    ],
+)
+def test_times_are_told_relative(seconds, said):
+    now_ns = recorded.START_NS
+    assert ago_text(record.time_text(now_ns - seconds * 10**9), record.time_text(now_ns)) == said
+    assert ago_text("", record.time_text(now_ns)) == "-"
+
+
+# --- show ---
+
+
+def keep(project, data):
+    cache = open_cache(open_repo(project.root, os.environ))
+    cache.create()
+    with Writer(cache) as writer:
+        writer.put(KIND_FILE, digest_bytes(data), data)
+        writer.commit()
+    return format_oid(FILE, digest_bytes(data))
+
+
+def test_everything_in_a_record_is_shown(runs):
+    one = runs.put(
+        1,
+        minutes=3,
+        file="sub/dvlite.yaml",
+        wdir="src",
+        status="tainted",
+        taint=("src/a.py",),
+        cmd="first\nsecond",
+        exit_code=0,
+        log=oid("log"),
+        code=Code(repo="git@example.com:acme/birds", commit="ab" * 20, dirty=("params.yaml",), diff=oid("diff")),
+        env={"OMP_NUM_THREADS": "1"},
+        capture={"torch": "2.9.0"},
+        cpu_seconds=61.0,
+        max_rss_bytes=3 << 20,
+        ci="https://ci.example.com/1",
+        outputs=(
+            Output(path="model.pt", oid=oid("model"), size_bytes=1024, sha256="77" * 32),
+            Output(path="metrics.json", oid=oid("m"), size_bytes=9, role="metric", cached=False),
+        ),
+    )
+    runs.project.dvlite("runs", "tag", "last", "best")
+    runs.project.dvlite("runs", "note", "last", "cleaned labels")
+    done = runs.project.dvlite("runs", "show", short(one))
+    shown = " ".join(done.stdout.split())
+    for words in (
+        f"{short(one)} tainted 3m ago (",
+        "UTC, 30 s) by you@gpu-3",
+        f"run {name(one)}",
+        "stage train of sub/dvlite.yaml in the folder src",
+        "command first second",
+        "src/a.py changed while it ran",
+        "code git@example.com:acme/birds abababa + edits to params.yaml (kept, ",
+        "tags best",
+        "notes cleaned labels (",
+        "test@example.com)",
+        "params params.yaml:lr 0.01 params.yaml:seed 1",
+        "metrics metrics.json:acc 0.01",
+        f"inputs data/tiles {oid('tiles', 'manifest')[9:17]} 7 files, 4.9 KiB",
+        f"outputs model.pt {oid('model')[7:15]} 1.0 KiB sha256 77777777",
+        "9 B metrics",
+        "environment python 3.11.9 torch 2.9.0",
+        "set OMP_NUM_THREADS=1",
+        "used 1m01s of processor time, 3.0 MiB of memory",
+        f"log dvlite runs show {short(one)} --log",
+        "job https://ci.example.com/1",
+    ):
+        assert words in shown, words
+
+
+def test_a_record_is_whole_in_json(runs):
+    one = runs.put(1)
+    found = runs.project.json("runs", "show", "last")
+    assert found["schema"] == "dvlite.runs-show/1"
+    assert found["run"] == name(one)
+    assert found["record"]["params"] == dict(one.params)
+    assert found["record"]["inputs"][0]["oid"] == one.inputs[0].oid
+    assert found["record"].keys() == {field.name for field in dataclasses.fields(one)}
+
+
+def test_a_failed_run_says_how_it_ended_and_a_cached_one_of_what(runs):
+    failed = runs.put(1, status="failed", exit_code=7)
+    assert "ended        with exit code 7" in lines(runs.project.dvlite("runs", "show", short(failed)))
+    killed = runs.put(2, status="failed", signal=9)
+    assert "ended        by signal 9" in lines(runs.project.dvlite("runs", "show", short(killed)))
+    cached = runs.put(3, status="cached", of=name(failed))
+    assert f"outputs are those of {short(failed)}" in runs.project.dvlite("runs", "show", short(cached)).stdout
+
+
+def test_the_log_is_printed_and_can_do_nothing_to_the_terminal(runs):
+    one = runs.put(1, log=keep(runs.project, LOG))
+    assert lines(runs.project.dvlite("runs", "show", "last", "--log")) == ["epoch 2", "red \\x1b]0;title\\x07"]
+    done = runs.project.dvlite("--color", "always", "runs", "show", short(one), "--log")
+    assert lines(done)[1].startswith("\x1b[31mred\x1b[0m \\x1b]0;title\\x07")
+    assert runs.project.json("runs", "show", "last", "--log")["log"] == LOG.decode()
+
+
+def test_a_log_that_is_not_here_can_be_pulled_and_none_is_said(runs):
+    runs.put(1, log=oid("elsewhere"))
+    done = runs.project.dvlite("runs", "show", "last", "--log", code=12)
+    assert "the log of train-" in done.stderr
+    assert "dvlite pull" in done.stderr
+    runs.put(2)
+    assert "has no log" in runs.project.dvlite("runs", "show", "last", "--log", code=2).stderr
+
+
+def test_a_run_is_named_in_many_ways(runs):
+    one, other = runs.put(1, stage="prepare"), runs.put(2)
+    for text, meant in (
+        (short(one), one),
+        (name(one), one),
+        (name(one)[4:12], one),
+        (one.id, one),
+        ("last", other),
+        ("last:prepare", one),
+        ("last:train", other),
+    ):
+        assert runs.project.json("runs", "show", text)["run"] == name(meant)
+    for text in ("train-ffffff", "nothing", "last:nothing", "last:"):
+        runs.project.dvlite("runs", "show", text, code=2)
+
+
+def test_an_ambiguous_name_lists_who_is_meant(runs):
+    made, number = [], 0
+    while len({name(one)[4:8] for one in made}) == len(made):
+        made.append(runs.put(number % 256, minutes=number, params=values(number=number)))
+        number += 1
+    digits = name(made[-1])[4:8]
+    both = [one for one in made if name(one)[4:8] == digits]
+    done = runs.project.dvlite("runs", "show", digits, code=2)
+    assert f"'{digits}' may be any of 2 runs" in done.stderr
+    for one in both:
+        assert f"train-{name(one)[4:16]} (ok, " in done.stderr
+
+
+# --- diff ---
+
+
+def test_runs_are_compared_part_by_part(runs):
+    project = runs.project
+    project.write("src/train.py", "1")
+    project.write("params.yaml", "lr: 1\n")
+    project.write(
+        "dvlite.yaml",
+        "stages:\n  train:\n    cmd: python src/train.py\n    deps: [src/train.py]\n"
+        "    metrics:\n      - path: metrics.json\n        cache: false\n        better: {acc: higher, loss: lower}\n",
+    )
+    project.commit("One")
+    first = project.git("rev-parse", "HEAD").strip()
+    project.write("src/train.py", "2")
+    project.commit("Two")
+    second = project.git("rev-parse", "HEAD").strip()
+
+    def made(number, version, commit, **fields):
+        inputs = (
+            Input(path="src/train.py", oid=oid(f"code {version}"), size_bytes=1),
+            Input(path="data/tiles", oid=oid(f"tiles {version}", "manifest"), size_bytes=1),
+        )
+        return runs.put(number, inputs=inputs, code=Code(commit=commit), **fields)
+
+    old = made(
+        1,
+        "one",
+        first,
+        params=values(lr=0.01, gone=1),
+        metrics={"metrics.json:acc": 0.912, "metrics.json:loss": 1.0, "metrics.json:other": 1},
+        capture={"torch": "2.8.0"},
+    )
+    new = made(
+        2,
+        "two",
+        second,
+        params=values(lr=0.003, new="x"),
+        metrics={"metrics.json:acc": 0.931, "metrics.json:loss": 2.0, "metrics.json:other": 2},
+        capture={"torch": "2.9.0"},
+        status="tainted",
+        cmd="python src/train.py --fast",
+    )
+    done = project.dvlite("runs", "diff", short(old), short(new))
+    assert [" ".join(line.split()) for line in lines(done)] == [
+        f"{short(old)} ok -> {short(new)} tainted",
+        "param lr 0.01 -> 0.003",
+        "param gone 1 -> -",
+        "param new - -> x",
+        "metric acc 0.912 -> 0.931 +0.019 better",
+        "metric loss 1 -> 2 +1 worse",
+        "metric other 1 -> 2 +1",
+        f"data data/tiles {oid('tiles one', 'manifest')[9:17]} -> {oid('tiles two', 'manifest')[9:17]}",
+        f"code commit {first[:7]} -> {second[:7]}",
+        f"code src/train.py {oid('code one')[7:15]} -> {oid('code two')[7:15]}",
+        "command cmd python src/train.py -> python src/train.py --fast",
+        "env torch 2.8.0 -> 2.9.0",
+        f"output model.pt {oid('model 1')[7:15]} -> {oid('model 2')[7:15]}",
+    ]
+    found = project.json("runs", "diff", short(old), short(new))
+    assert found["metrics"][0] == {
+        "key": "metrics.json:acc",
+        "old": 0.912,
+        "new": 0.931,
+        "state": "changed",
+        "better": True,
+    }
+    assert found["same"] == []
+
+
+def test_what_is_the_same_is_said(runs):
+    old = runs.put(1, params=values(lr=0.01), metrics=accuracy(0.912), code=Code(commit="ab" * 20), outputs=())
+    new = runs.put(
+        2,
+        params=values(lr=0.003),
+        metrics=accuracy(0.912),
+        code=Code(commit="ab" * 20, dirty=("params.yaml",)),
+        outputs=(),
+    )
+    assert lines(runs.project.dvlite("runs", "diff", short(old), short(new))) == [
+        "param  lr  0.01 -> 0.003",
+        "same   metrics, data, code, command, environment",
+    ]
+    assert lines(runs.project.dvlite("runs", "diff", short(old), "last")) == lines(
+        runs.project.dvlite("runs", "diff", short(old), short(new))
+    )
+    assert lines(runs.project.dvlite("runs", "diff", "last", "last")) == [
+        "same  params, metrics, data, code, command, environment"
+    ]
+
+
+# --- tag, untag, note ---
+
+
+def test_tags_come_and_go_and_travel_as_records(runs):
+    one = runs.put(1)
+    project = runs.project
+    done = project.dvlite("runs", "tag", short(one), "best", "good", "best")
+    assert lines(done) == [f"Tagged {short(one)}: best good", "next: dvlite push"]
+    assert project.json("runs", "tag", "last", "best")["changed"] == []
+    assert project.json("runs")["runs"][0]["tags"] == ["best", "good"]
+    assert lines(project.dvlite("runs", "untag", "last", "best"))[0] == f"Untagged {short(one)}: best (now: good)"
+    assert project.json("runs", "show", "last")["tags"] == ["good"]
+    assert project.json("runs", "tag", "last", "best")["tags"] == ["good", "best"]
+    done = project.dvlite("runs", "untag", "last", "never", code=2)
+    assert "has no tag 'never'" in done.stderr
+    notes = [record.parse(data, "x") for _, data in runs.records]
+    made = [found for found in notes if isinstance(found, record.Note)]
+    assert sorted(found.op for found in made) == ["tag", "tag", "tag", "untag"]
+    assert {found.user for found in made} == {"test@example.com"}
+    assert {found.project for found in made} == {open_repo(project.root, os.environ).config.project}
+
+
+@pytest.mark.parametrize("tag", ["a b", "!a", "", "a,b", "x" * 101, "a\n"])
+def test_what_is_no_tag_is_refused_and_nothing_is_written(runs, tag):
+    runs.put(1)
+    assert "is no tag" in runs.project.dvlite("runs", "tag", "last", "fine", "--", tag, code=2).stderr
+    assert runs.project.json("runs", "show", "last")["tags"] == []
+
+
+def test_a_note_is_kept_with_who_and_when(runs):
+    runs.put(1)
+    found = runs.project.json("runs", "note", "last", "cleaned labels")
+    assert found["note"]["text"] == "cleaned labels"
+    assert found["note"]["user"] == "test@example.com"
+    assert runs.project.json("runs", "show", "last")["notes"] == [found["note"]]
+    assert "is empty" in runs.project.dvlite("runs", "note", "last", "  ", code=2).stderr
+
+
+def test_hostile_words_of_strangers_do_nothing_to_the_terminal(runs):
+    runs.put(1, params={"p:\x1b[2Jlr": "\x1b]0;x\x07", "p:b": 1}, user="\x1b[31mme", cmd="a\x1b[2J")
+    runs.put(2, params={"p:\x1b[2Jlr": "x"})
+    for words in (
+        ["runs"],
+        ["runs", "show", "train-" + runs.listed()[1][4:]],
+        ["runs", "diff", *runs.listed()],
+        ["runs", "--md"],
+    ):
+        assert "\x1b" not in runs.project.dvlite(*words).stdout
