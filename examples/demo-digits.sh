@@ -19,6 +19,11 @@ expect() { # every text given is in what the last command printed
 expect_not() {
   for text in "$@"; do if grep -qF -- "$text" "$place/shown"; then fail "'$text' is in what is shown above"; fi; done
 }
+expect_lines() { # so many lines have the text
+  local found
+  found=$(grep -cF -- "$2" "$place/shown" || true)
+  ((found == $1)) || fail "'$2' is in $found lines of what is shown above, not in $1"
+}
 sha256() { python -c 'import hashlib, sys; print(hashlib.sha256(open(sys.argv[1], "rb").read()).hexdigest()[:8])' "$1"; }
 run_of_train() { sed -n '/^  train:/,/^  [a-z]/s/^    run: run:\(......\).*/train-\1/p' dvlite.lock; }
 
@@ -63,6 +68,8 @@ expect "Everything is up to date"
 
 say "more data: what would run, and why?"
 run python make_data.py 3
+tell dvlite status
+expect "data/raw" "Stages out of date"
 tell -1 dvlite repro --dry-run --explain
 expect "data/raw changed"
 run dvlite add -u
@@ -92,7 +99,7 @@ expect_lineage() { # asks of all three where it is called; the rest of the words
   for number in 0 1 2; do
     tell dvlite lineage "$place/server/${names[number]}" "$@"
     expect "sha256:${models[number]}" "made as model.joblib by ${runs[number]}" "data/raw ${data[number]}" \
-      "${commits[number]}" "${kinds[number]}" "scikit-learn"
+      "code    ${commits[number]}" "${kinds[number]}" "scikit-learn"
   done
 }
 expect_lineage
@@ -105,10 +112,12 @@ say "the other way: which models came from the first version of the data?"
 tell dvlite lineage --down "${commits[0]}:data/raw"
 expect "${data[0]}" "${runs[0]}" "${runs[1]}"
 expect_not "${runs[2]}"
+expect_lines 2 model.joblib
 say "and from the second?"
 tell dvlite lineage --down data/raw
 expect "${data[2]}" "${runs[2]}"
 expect_not "${runs[0]}" "${runs[1]}"
+expect_lines 1 model.joblib
 
 say "a colleague asks the same, in a clone"
 cd "$place"

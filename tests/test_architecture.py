@@ -345,13 +345,17 @@ def hidden_imports(package: Path) -> list[str]:
 
 
 def readers_of_the_environment(package: Path) -> list[str]:
-    return [
-        f"{module.name}:{node.lineno} reads the environment: let cli or repo hand it over"
-        for module in modules(package)
-        if not within(module.name, ENVIRONMENT)
-        for node in ast.walk(module.tree)
-        if isinstance(node, ast.Attribute) and node.attr in {"environ", "environb", "getenv"}
-    ]
+    names = {"environ", "environb", "getenv"}
+    findings = []
+    for module in modules(package):
+        if within(module.name, ENVIRONMENT):
+            continue
+        for node in ast.walk(module.tree):
+            reads = isinstance(node, ast.Attribute) and node.attr in names and ast.unparse(node.value) == "os"
+            takes = isinstance(node, ast.ImportFrom) and node.module == "os" and names & {a.name for a in node.names}
+            if reads or takes:
+                findings.append(f"{module.name}:{node.lineno} reads the environment: let cli or repo hand it over")
+    return findings
 
 
 Rule = Callable[[Path], list[str]]
@@ -463,6 +467,7 @@ BREAKS: list[tuple[Rule, str, str]] = [
     (hidden_imports, "repo.py", '"""x"""\n__import__("rich")\n'),
     (hidden_imports, "repo.py", '"""x"""\nimport importlib\nimportlib.import_module("rich")\n'),
     (readers_of_the_environment, "oid.py", '"""x"""\nimport os\nX = os.environ["X"]\n'),
+    (readers_of_the_environment, "oid.py", '"""x"""\nfrom os import getenv\n'),
 ]
 
 

@@ -7,9 +7,11 @@ import select
 import subprocess
 import sys
 import types
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import click
 import pytest
 
 from dvlite import cli, frame
@@ -65,8 +67,15 @@ def stand_in(monkeypatch: pytest.MonkeyPatch):
     return put
 
 
-VERBS = ["dvlite", *(f"dvlite {name}" for name in cli.app.commands if name not in ("remote", "cache"))]
-VERBS += [f"dvlite remote {name}" for name in cli.app.commands["remote"].commands] + ["dvlite cache prune"]
+def verbs_of(group: click.Group, words: str) -> Iterator[str]:
+    for name, command in group.commands.items():
+        if isinstance(command, click.Group):
+            yield from verbs_of(command, f"{words} {name}")
+        else:
+            yield f"{words} {name}"
+
+
+VERBS = ["dvlite", *verbs_of(cli.app, "dvlite")]
 
 
 def test_loading_the_command_line_loads_no_verb_and_nothing_slow():
@@ -99,7 +108,7 @@ def test_help_lists_every_verb_in_a_section(invoke):
     listed = [line.split()[0] for line in out.splitlines() if line.startswith("  ") and line[2:3].isalpha()]
     assert set(cli.app.commands) == {name for names in frame.SECTIONS.values() for name in names}
     assert set(cli.app.commands) <= set(listed)
-    assert len(out.splitlines()) < 50
+    assert len(out.splitlines()) < 60
 
 
 def test_version_is_one_line(invoke):

@@ -21,12 +21,13 @@ from dvlite.formats import (
     pipeline,
     pointer,
     recipe,
+    record,
     root,
     store_config,
 )
 from dvlite.formats.manifest import EMPTY_DIR, EXECUTABLE, FILE, SYMLINK, Entry
 from dvlite.oid import digest_bytes, digest_manifest, format_oid
-from dvlite.store import index, pack
+from dvlite.store import batch, index, pack
 from dvlite.store.pack import CHUNKS, FILES, KIND_CHUNK, KIND_FILE, RAW, PackWriter, Record
 from dvlite.workspace import sparse, statindex
 from dvlite.workspace.scan import Scan
@@ -261,3 +262,26 @@ def test_a_file_of_parameters():
     changed = parameters.changed(data, "params.yaml", "lr", parameters.value_of("0.003"))
     assert changed == data.replace(b"0.01", b"0.003")
     assert f"`{changed.splitlines()[0].decode()}`" in page_of("parameters")
+
+
+def test_a_run_record():
+    found = record.parse(shown("run-record"), "x")
+    assert isinstance(found, record.Run)
+    assert record.dump(found) == shown("run-record")
+    assert f"`{record.name(shown('run-record'))}`" in page_of("run-record")
+    keys = {field.name for kind in (record.Run, record.Note) for field in dataclasses.fields(kind)}
+    assert not [key for key in keys if f"`{key}`" not in page_of("run-record")]
+
+
+def test_a_note():
+    found = record.parse(shown("note-record"), "x")
+    assert (found.op, found.value, found.time) == ("tag", "best", "2026-11-22T14:20:00.000Z")
+    assert record.dump(found) == shown("note-record")
+    assert f"`{record.name(shown('note-record'))}`" in page_of("note-record")
+
+
+def test_a_run_batch():
+    assert [line.data for line in batch.decode(shown("run-batch"), "x")] == [shown("note-record")]
+    assert f"`{batch.name_of(shown('run-batch'))}`" in page_of("run-batch")
+    (made,) = batch.encode([shown("note-record")], iter([bytes(range(16))]))
+    assert [line.data for line in batch.decode(made.data, "x")] == [shown("note-record")]  # zstd may find shorter bytes

@@ -339,8 +339,8 @@ def _tagged(
         if action == "untag" and not changed:
             known = f"it has {', '.join(map(quote, had))}" if had else "it has none"
             raise UsageError(f"the run {name} has no tag {quote(tags[0])}", hint=known)
-        for tag in changed:
-            records.put(_note(repo, oid, action, tag, now_ns), durable=False)
+        for number, tag in enumerate(changed):  # a microsecond apart: the order in which they were given
+            records.put(_note(repo, oid, action, tag, now_ns + number * 1000), durable=False)
         records.sync()
     left = [*had, *changed] if action == "tag" else [tag for tag in had if tag not in changed]
     return RunsTagResult(run=oid, name=name, action=action, changed=tuple(changed), tags=tuple(left))

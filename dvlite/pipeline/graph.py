@@ -7,13 +7,17 @@ from __future__ import annotations
 
 import os
 import posixpath
+import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from fnmatch import fnmatchcase
 
 from dvlite.errors import DvliteError
 from dvlite.files import quote
 from dvlite.pipeline.stages import OutPlace, Stage
 from dvlite.workspace import sparse
+
+_TOKEN = re.compile(r"\[[^\]]+\]|.", re.DOTALL)  # of a pattern: a set, a wildcard, a letter
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,7 +90,7 @@ class _Outs:
                 if matches(os.fsencode(path)) or _starts_inside(out.path, path):
                     raise _twice(stage, out, other, path)
             for other, pattern in self._patterns[:number]:
-                if pattern.path == out.path:
+                if _may_meet(pattern.path, out.path):
                     raise _twice(stage, out, other)
 
     def makers(self, stage: Stage) -> Iterator[str]:
@@ -109,7 +113,7 @@ class _Outs:
             fixed = _fixed(path)
             inside = [above for above in (fixed, *_folders_above(fixed)) if above in self._plain]
             yield from (self._plain[above][0].address for above in inside)
-            yield from (maker.address for maker, out in self._patterns if out.path == path)
+            yield from (maker.address for maker, out in self._patterns if _may_meet(out.path, path))
             return
         for place in (path, *_folders_above(path)):
             if place in self._plain:
@@ -146,6 +150,48 @@ def _starts_inside(pattern: str, path: str) -> bool:
     """Says whether a pattern can only match inside a path."""
     fixed = _fixed(pattern)
     return bool(path) and (fixed == path or fixed.startswith(path + "/"))
+
+
+def _may_meet(one: str, other: str) -> bool:
+    """Says whether two patterns can match the same path, or one a path inside what the other matches."""
+    left, right = one.split("/"), other.split("/")
+    queue, seen = [(0, 0)], {(0, 0)}
+    while queue:
+        i, j = queue.pop()
+        if i == len(left) or j == len(right):
+            return True
+        if "**" in left[i] or "**" in right[j]:
+            following = {(i + 1, j), (i, j + 1)}
+        else:
+            following = {(i + 1, j + 1)} if _may_be_equal(left[i], right[j]) else set()
+        queue += following - seen
+        seen |= following
+    return False
+
+
+def _may_be_equal(one: str, other: str) -> bool:
+    """Says whether two patterns of a single name can match the same name."""
+    left, right = _TOKEN.findall(one), _TOKEN.findall(other)
+    queue, seen = [(0, 0)], {(0, 0)}
+    while queue:
+        i, j = queue.pop()
+        here, there = "".join(left[i : i + 1]), "".join(right[j : j + 1])
+        if not here and not there:
+            return True
+        if here == "*" or there == "*":  # it matches nothing more, or one letter of the other
+            following = {(i + 1, j), (i, j + 1)} if here and there else {(i + bool(here), j + bool(there))}
+        else:
+            following = {(i + 1, j + 1)} if here and there and _share(here, there) else set()
+        queue += following - seen
+        seen |= following
+    return False
+
+
+def _share(one: str, other: str) -> bool:
+    """Says whether two letters, `?` or sets have a letter in common; of sets, only ASCII is looked at."""
+    letters = [each for each in (one, other) if len(each) == 1 and each != "?"] or map(chr, range(32, 127))
+    tests = [each.replace("[^", "[!") for each in (one, other)]
+    return any(all(letter == test or fnmatchcase(letter, test) for test in tests) for letter in letters)
 
 
 def _folders_above(path: str) -> Iterator[str]:

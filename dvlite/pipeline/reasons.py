@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable, Iterator, Mapping
 
 from dvlite.formats.lockfile import Locked, LockedStage
@@ -49,5 +50,12 @@ def _values(what: str, old: Mapping[str, Tree], new: Mapping[str, Tree]) -> Iter
             yield Reason(kind=f"{what}-added", name=name, new=new[name])
         elif name not in new:
             yield Reason(kind=f"{what}-removed", name=name, old=old[name])
-        elif old[name] != new[name] or type(old[name]) is not type(new[name]):
+        elif not _is_same(old[name], new[name]):
             yield Reason(kind=f"{what}-changed", name=name, old=old[name], new=new[name])
+
+
+def _is_same(one: Tree, other: Tree) -> bool:
+    """Says whether two values are the same to a stage key, for which 1, 1.0 and true are three."""
+    if isinstance(one, list | dict):
+        return json.dumps(one, sort_keys=True) == json.dumps(other, sort_keys=True)
+    return type(one) is type(other) and one == other

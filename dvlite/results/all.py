@@ -61,6 +61,18 @@ from dvlite.results.pipeline_files import (
     StageListResult,
     StageRow,
 )
+from dvlite.results.runs import (
+    RunColumn,
+    RunNote,
+    RunsDiffResult,
+    RunSide,
+    RunsListResult,
+    RunsNoteResult,
+    RunsShowResult,
+    RunsTagResult,
+    RunSummary,
+    RunValueChange,
+)
 from dvlite.results.setup import (
     CloneResult,
     ConfigResult,
@@ -144,6 +156,16 @@ __all__ = [
     "ReproResult",
     "Result",
     "RmResult",
+    "RunColumn",
+    "RunNote",
+    "RunSide",
+    "RunSummary",
+    "RunValueChange",
+    "RunsDiffResult",
+    "RunsListResult",
+    "RunsNoteResult",
+    "RunsShowResult",
+    "RunsTagResult",
     "StageAddResult",
     "StageListResult",
     "StageOutput",
@@ -185,4 +207,9 @@ Result = (
     | ParamsDiffResult
     | StageAddResult
     | StageListResult
+    | RunsListResult
+    | RunsShowResult
+    | RunsDiffResult
+    | RunsTagResult
+    | RunsNoteResult
 )

@@ -85,6 +85,9 @@ def wanted(project, number):
 def test_a_model_that_was_copied_and_renamed_tells_its_data_commit_and_parameters(trained, tmp_path, number):
     found = trained.json("lineage", tmp_path / f"model-{number}")
     assert facts(found) == wanted(trained, number)
+    prepared = next(run for run in found["up"]["runs"] if run["stage"] == "prepare")
+    first = "Model 3" if number == 3 else "Model 1"  # the first commit whose lockfile names that run, not a later one
+    assert prepared["commit"]["subject"] == first
 
 
 def test_the_words_are_those_of_the_session(trained, tmp_path):
