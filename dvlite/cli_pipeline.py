@@ -112,7 +112,7 @@ def stage() -> None:
 
 @stage.command(
     "add",
-    example="dvlite stage add train -d src/train.py -d data/tiles -p lr,epochs -o model.pt -M metrics.json -- python src/train.py",
+    example="dvlite stage add train -d train.py -d data -p lr -o model.pt -M metrics.json -- python train.py",
     codes=(10, 11),
 )
 @click.argument("name", metavar="NAME")

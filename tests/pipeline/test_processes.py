@@ -99,7 +99,7 @@ def test_what_a_script_leaves_running_is_not_waited_for(shell, tmp_path):
 
 
 def test_resources_are_measured(shell):
-    ended = shell.run(f"{sys.executable} -c 'x = bytes(80_000_000); sum(range(3_000_000))'")
+    ended = shell.run(f"{sys.executable} -c 'x = b\"x\" * 80_000_000; sum(range(3_000_000))'")
     assert ended.max_rss_bytes > 80_000_000
     assert 0 < ended.cpu_seconds <= ended.seconds * 4
 
@@ -173,9 +173,3 @@ def test_output_of_a_program_is_its_text_or_nothing_if_it_fails(tmp_path):
     assert output_of(["sh", "-c", "echo a; echo b >&2"], tmp_path, os.environ) == "a\nb"
     assert output_of(["sh", "-c", "echo a; exit 1"], tmp_path, os.environ) is None
     assert output_of(["no-such-program"], tmp_path, os.environ) is None
-
-
-def test_startup_files_of_the_shell_change_nothing(shell, tmp_path):
-    (tmp_path / "rc").write_text("echo from rc")
-    shell.run("echo hello", BASH_ENV=str(tmp_path / "rc"), ENV=str(tmp_path / "rc"))
-    assert shell.said == ["hello"]

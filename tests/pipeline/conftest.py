@@ -1,0 +1,55 @@
+"""A repository for the tests of the pipeline, and what works in it."""
+
+import os
+from dataclasses import dataclass
+
+import pytest
+
+from dvlite.pipeline.contents import Contents
+from dvlite.pipeline.outputs import Outputs
+from dvlite.progress import NullProgress
+from dvlite.repo import open_repo
+from dvlite.stores import open_cache
+from dvlite.workspace.tracked import Workspace
+from tests.pipeline.stages_of import stages_of
+
+
+@dataclass
+class Place:
+    """A work tree with its cache."""
+
+    work: Workspace
+    contents: Contents
+    outputs: Outputs
+
+    @property
+    def repo(self):
+        return self.work.repo
+
+    @property
+    def root(self):
+        return self.work.repo.root
+
+    def write(self, path, text, *, executable=False):
+        target = self.root / path
+        target.parent.mkdir(parents=True, exist_ok=True)
+        target.write_text(text)
+        target.chmod(0o755 if executable else 0o644)
+        return target
+
+    def stage(self, text, file="dvlite.yaml"):
+        (made,) = stages_of(text, file)
+        return made
+
+    def take(self, path):
+        return self.outputs.take(path)
+
+
+@pytest.fixture
+def place(git_repo, invoke):
+    """Returns an initialised repository, looked at from its root."""
+    assert invoke("init", cwd=git_repo).returncode == 0
+    repo = open_repo(git_repo, os.environ)
+    work = Workspace(repo, open_cache(repo), NullProgress())
+    contents = Contents(work, [])
+    return Place(work, contents, Outputs(work, contents))
