@@ -244,13 +244,13 @@ class _Run:
         if not self._options.explain:
             return run
         found = run.reasons or outlook.reasons
-        return replace(run, reasons=tuple(explained(reason, self._work.cache) for reason in found))
+        return replace(run, reasons=tuple(explained(reason, self._contents.read_node) for reason in found))
 
     def _told(self, outlook: Outlook) -> StageRun:
         state = {"stale": "would run", "after": "may run", "edited": "would restore", "frozen": "frozen"}.get(
             outlook.state, "up to date"
         )
-        found = tuple(explained(reason, self._work.cache) for reason in outlook.reasons)
+        found = tuple(explained(reason, self._contents.read_node) for reason in outlook.reasons)
         return StageRun(stage=outlook.stage.address, state=state, reasons=found)  # type: ignore[arg-type]  # the values are literals
 
     def _evaluator(self, locks: Locks) -> Evaluator:

@@ -43,12 +43,14 @@ Status = Literal["ok", "failed", "cached", "tainted", "canceled"]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Input:
-    """A dependency as it was before the command ran."""
+    """A dependency as it was before the command ran; of one inside a tracked directory also that directory (`inside`) and its version."""
 
     path: str
     oid: Oid
     size_bytes: int
     files: int = 1
+    inside: str | None = None
+    inside_oid: Oid | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -280,7 +282,9 @@ _line = text(4096)
 _words = text(MAX_BYTES)
 _data = _oid(FILE, MANIFEST)
 
-_INPUT = table(Input, path=_path, oid=_data, size_bytes=_size, files=_size)
+_INPUT = table(
+    Input, path=_path, oid=_data, size_bytes=_size, files=_size, inside=or_none(_path), inside_oid=or_none(_data)
+)
 _OUTPUT = table(
     Output,
     path=_written_path,

@@ -105,7 +105,7 @@ def not_in(connection: Connection, batches: Iterable[str], project: str) -> list
     _list(connection, batches)
     sql = (
         "SELECT digest FROM record WHERE project = ? AND NOT EXISTS"
-        " (SELECT 1 FROM place WHERE place.record = record.id AND source IN listed) ORDER BY id"
+        " (SELECT 1 FROM place WHERE place.record = record.id AND +source IN listed) ORDER BY id"  # +: not a probe for each batch
     )
     return [digest for (digest,) in connection.execute(sql, (project,))]
 
@@ -126,7 +126,7 @@ def redundant(connection: Connection, batches: Iterable[str]) -> list[str]:
     sql = (
         "SELECT name FROM source WHERE name != '' AND NOT unread AND id NOT IN listed AND NOT EXISTS"
         " (SELECT 1 FROM place WHERE place.source = source.id AND NOT EXISTS"
-        " (SELECT 1 FROM place other WHERE other.record = place.record AND other.source IN listed))"
+        " (SELECT 1 FROM place other WHERE other.record = place.record AND +other.source IN listed))"
     )
     return [name for (name,) in connection.execute(sql)]
 

@@ -19,7 +19,7 @@ from dvlite.formats import manifest
 from dvlite.formats.lockfile import Locked
 from dvlite.formats.manifest import EMPTY_DIR, EXECUTABLE, SYMLINK, Entries
 from dvlite.formats.pointer import Pointer
-from dvlite.oid import FILE, MANIFEST, digest_bytes, format_oid
+from dvlite.oid import FILE, MANIFEST, Digest, digest_bytes, format_oid
 from dvlite.repo import Tracked
 from dvlite.workspace import sparse
 from dvlite.workspace.identify import HashOnly
@@ -39,6 +39,7 @@ class Contents:
         self._tracked: dict[str, Pointer] = {item.path: item.pointer for item in tracked}
         self._fetches = fetches  # listings that the cache lacks, from the default remote
         self._seen: dict[str, Locked | None] = {}
+        self._nodes: dict[Digest, bytes] = {}  # of listings of changed data, which the cache does not have
         self._assumed: dict[str, Locked] = {}
         self._visible: dict[str, frozenset[bytes]] = {}
 
@@ -94,6 +95,17 @@ class Contents:
         known = self._tracked.get(path)
         return None if known is None else as_output(path, known)
 
+    def read_node(self, digest: Digest) -> bytes:
+        """Returns a node of a listing, from the cache or as it was made of what is here. Raises ObjectMissing."""
+        return self._nodes[digest] if digest in self._nodes else self._work.cache.read_node(digest)
+
+    def holder(self, path: str) -> str | None:
+        """Returns the tracked path or output that a path lies inside, or None."""
+        place = posixpath.dirname(path)
+        while place and place not in self._tracked:
+            place = posixpath.dirname(place)
+        return place or None
+
     def matches(self, pattern: str) -> list[str]:
         """Returns the paths that a pattern stands for, here or known, sorted: files and folders, with `**` files only."""
         if not sparse.is_glob(pattern) or self.has(pattern):
@@ -103,7 +115,9 @@ class Contents:
         found = {
             path
             for path in glob.iglob(pattern, root_dir=root, recursive=True, include_hidden=False)
-            if not (deep and (root / path).is_dir()) and posixpath.basename(path) not in _LEFT_OUT
+            if not path.endswith("/")  # for `data/**` also `data/`, even if there is none
+            and not (deep and (root / path).is_dir())
+            and _LEFT_OUT.isdisjoint(path.split("/"))
         }
         chosen = sparse.selector([pattern])
         absent = [path for path in self._tracked if not self.has(path)]
@@ -174,6 +188,8 @@ class Contents:
             return Locked(path, format_oid(MANIFEST, vouched), _size(found), _files(found))
         have = work.identify(path, found, HashOnly())
         tree = manifest.build(have.entries())
+        if known is not None:
+            self._nodes |= tree.nodes
         if have.read_files or known is None:
             work.remember(path, tree.root if known is None else NO_VERSION, have.scan, have.digests, have.racy)
         return Locked(path, format_oid(MANIFEST, tree.root), tree.size_bytes, tree.files)

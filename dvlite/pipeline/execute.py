@@ -24,7 +24,7 @@ from dvlite.pipeline.ledger import Ledger
 from dvlite.pipeline.outlook import Evaluator, Outlook
 from dvlite.pipeline.outputs import Aside, Outputs, store_file
 from dvlite.pipeline.processes import Ended, Interrupted, Processes, Script, uninterruptible
-from dvlite.pipeline.recording import Attempt, Recorder, metrics_of
+from dvlite.pipeline.recording import Attempt, Recorder, begun, metrics_of
 from dvlite.pipeline.reuse import Reuse, shown
 from dvlite.pipeline.stages import OutPlace, Stage
 from dvlite.pipeline.surroundings import Surroundings
@@ -153,7 +153,7 @@ class Execution:
         stage = outlook.stage
         assert outlook.facts is not None
         self._require_dependencies(outlook)
-        attempt = Attempt(stage, outlook.facts, outlook.key, time.time_ns())
+        attempt = begun(stage, outlook.facts, outlook.key, self._tools.evaluator.contents, time.time_ns())
         log = self._outputs.logs() / f"{stage.name}-{attempt.started_ns}"
         opened = self._open[stage.address] = _Open(attempt, outlook, log)
         try:
@@ -260,7 +260,7 @@ class Execution:
             state="tainted" if taint else "ok",
             seconds=ended.seconds,
             reasons=opened.outlook.reasons,
-            outputs=shown(versions),
+            outputs=shown(stage, versions),
             metrics=compared,
             run=oid,
             tainted_by=tuple(taint),

@@ -8,6 +8,7 @@ from dataclasses import replace
 from typing import Self
 
 from dvlite.formats.lockfile import Locked, LockedStage
+from dvlite.formats.pipeline import Out
 from dvlite.formats.record import Run
 from dvlite.lineage.index import Index, open_index
 from dvlite.lineage.records import Records
@@ -128,11 +129,16 @@ class Ledger:
 
 def with_flags(stage: Stage, out: Locked) -> Locked:
     """Returns a locked output with what the pipeline file says of it now."""
-    path = stage.placed(out.path)
+    declared = declared_at(stage, stage.placed(out.path))
+    return out if declared is None else replace(out, cache=declared.cache, push=declared.push)
+
+
+def declared_at(stage: Stage, path: str) -> Out | None:
+    """Returns the output of a stage that stands for a path of the repository."""
     for place in stage.outs:
         if place.path == path or (sparse.is_glob(place.path) and sparse.selector([place.path])(os.fsencode(path))):
-            return replace(out, cache=place.spec.cache, push=place.spec.push)
-    return out
+            return place.spec
+    return None
 
 
 def _is_better(direction: str | None, old: object, new: object) -> bool | None:

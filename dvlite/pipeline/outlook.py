@@ -6,7 +6,7 @@ Runs nothing and changes no data, so that `status`, `repro -n` and a clone witho
 from __future__ import annotations
 
 import posixpath
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass, replace
 from typing import Literal, Protocol
 
@@ -15,20 +15,20 @@ from dvlite.errors import DvliteError, ObjectCorrupt, ObjectMissing
 from dvlite.files import quote
 from dvlite.formats import lockfile, manifest
 from dvlite.formats.lockfile import Locked, LockedStage, Lockfile
-from dvlite.oid import MANIFEST, parse_oid
+from dvlite.oid import MANIFEST, Digest, parse_oid
 from dvlite.pipeline import reasons
 from dvlite.pipeline.contents import Contents
 from dvlite.pipeline.graph import Graph, build
 from dvlite.pipeline.key import Facts
 from dvlite.pipeline.params import Params
-from dvlite.pipeline.stages import Stage, load
+from dvlite.pipeline.stages import Stage, captured_name, load
 from dvlite.repo import Repo, Tracked
 from dvlite.results.looks import Reason, StaleStage
-from dvlite.store.cache import Cache
 from dvlite.workspace import sparse
 from dvlite.workspace.changes import changes, counts_of
 from dvlite.workspace.tracked import Workspace
 
+NOT_LOOKED_AT = "not looked at"  # of a captured value that is new, where no program may be started
 State = Literal["up to date", "edited", "stale", "after", "frozen"]
 
 
@@ -43,7 +43,8 @@ class LockedCaptures:
     """Takes all captured values from the lockfile: for whoever may start no program."""
 
     def values(self, stage: Stage, locked: LockedStage | None) -> Mapping[str, str]:
-        return {} if locked is None else locked.capture
+        known = {} if locked is None else locked.capture
+        return {name: known.get(name, NOT_LOOKED_AT) for name in map(captured_name, stage.captures)}
 
 
 @dataclass(frozen=True, slots=True)
@@ -242,20 +243,20 @@ def stages_out_of_date(
             stale[stage.address] = StaleStage(
                 stage=stage.address,
                 state="after" if outlook.state == "after" else "stale",
-                reasons=tuple(explained(r, work.cache) for r in outlook.reasons),
+                reasons=tuple(explained(r, contents.read_node) for r in outlook.reasons),
             )
     return tuple(stale.values()), tuple(warnings)
 
 
-def explained(reason: Reason, cache: Cache) -> Reason:
-    """Adds to a directory that changed how many of its files did, if the cache can list both versions."""
+def explained(reason: Reason, read: Callable[[Digest], bytes]) -> Reason:
+    """Adds to a directory that changed how many of its files did, if both versions can be listed."""
     if reason.kind not in ("dep-changed", "output-changed"):
         return reason
     (kind, old), (other, new) = parse_oid(str(reason.old)), parse_oid(str(reason.new))
     if kind != MANIFEST or other != MANIFEST:
         return reason
     try:
-        pairs = list(manifest.compare(old, new, cache.read_node))
+        pairs = list(manifest.compare(old, new, read))
     except (ObjectMissing, ObjectCorrupt):
         return reason
     return replace(reason, counts=counts_of(changes(reason.name, pairs)))

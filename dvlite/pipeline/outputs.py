@@ -114,12 +114,12 @@ class Outputs:
                     hint="correct the name of the output, or the command",
                 )
             for path in paths:
-                taken = self.take(path)
+                taken = self.take(path, tracked=out.spec.cache)
                 found.append((out, replace(taken, cache=out.spec.cache, push=out.spec.push)))
         return found
 
-    def take(self, path: str) -> Locked:
-        """Puts what is at a path into the cache, durably, and remembers it in the stat index."""
+    def take(self, path: str, *, tracked: bool = True) -> Locked:
+        """Puts what is at a path into the cache, durably; not `tracked`: git keeps it, and nothing else is remembered of it."""
         work = self._work
         shown = quote(work.repo.display(path))
         scan = work.scan(path)
@@ -134,8 +134,11 @@ class Outputs:
             have = work.identify(path, scan, reader, must_have=work.cache.has_file, patient=False)
             version = _stored(have, writer, shown)
             writer.commit()
-        work.remember(path, version.digest, have.scan, have.digests, have.racy)
-        work.note_version(path, version.oid, whole=True)
+        if tracked:
+            work.remember(path, version.digest, have.scan, have.digests, have.racy)
+            work.note_version(path, version.oid, whole=True)
+        else:
+            work.forget(path)
         found = Locked(path, version.oid, version.size_bytes, version.files, executable=version.executable)
         self._contents.note_output(path, found)
         return found
@@ -206,6 +209,8 @@ class Outputs:
             made = restore(self._work, version.path, version.pointer(), (), How(force=True))
             if made.damaged or made.result.missing or made.result.conflicts:
                 return False
+            if not version.cache:  # git's again
+                self._work.forget(version.path)
             self._contents.note_output(version.path, version)
         return True
 

@@ -15,6 +15,7 @@ from dvlite.formats.record import Code, Input, Output, Run, Status
 from dvlite.formats.strict_yaml import Scalar
 from dvlite.git import without_credentials
 from dvlite.oid import FILE, Oid, digest_bytes, format_oid
+from dvlite.pipeline.contents import Contents
 from dvlite.pipeline.key import Facts
 from dvlite.pipeline.processes import Ended
 from dvlite.pipeline.stages import OutPlace, Stage
@@ -26,6 +27,9 @@ from dvlite.store.writing import Writer
 _DIFF_LIMIT_BYTES = 4 << 20
 _CODE_AGE_SECONDS = 2.0  # git is not asked again sooner: two processes for each of many quick stages
 _MOST_METRICS = 1000
+# What dvlite itself writes: the record says by other means what data there was.
+_OWN = ("**/dvlite.lock", "**/*.dvlite", "**/.gitignore", ".dvlite/**", ".dvliteignore", ".gitattributes")
+_NOT_CODE = tuple(f":(exclude,top,glob){name}" for name in _OWN)
 _CI_JOBS = (("CI_JOB_URL",), ("BUILD_URL",), ("GITHUB_SERVER_URL", "GITHUB_REPOSITORY", "GITHUB_RUN_ID"))
 
 
@@ -60,6 +64,27 @@ class Attempt:
     facts: Facts
     key: str
     started_ns: int
+    inputs: tuple[Input, ...]
+
+
+def begun(stage: Stage, facts: Facts, key: str, contents: Contents, started_ns: int) -> Attempt:
+    """Returns what is known of a run as it begins; of an input in a tracked directory also which version of it that is."""
+    inputs = []
+    for dep in facts.deps:
+        path = stage.placed(dep.path)
+        outer = contents.holder(path)
+        holds = contents.expected(outer) if outer is not None else None
+        inputs.append(
+            Input(
+                path=path,
+                oid=dep.oid,
+                size_bytes=dep.size_bytes,
+                files=dep.files,
+                inside=outer if holds is not None else None,
+                inside_oid=holds.oid if holds is not None else None,
+            )
+        )
+    return Attempt(stage, facts, key, started_ns, tuple(inputs))
 
 
 class Recorder:
@@ -121,10 +146,7 @@ class Recorder:
             env=facts.env,
             capture=facts.capture,
             environment=environment,
-            inputs=tuple(
-                Input(path=stage.placed(dep.path), oid=dep.oid, size_bytes=dep.size_bytes, files=dep.files)
-                for dep in facts.deps
-            ),
+            inputs=attempt.inputs,
             start=record.time_text(attempt.started_ns),
             end=record.time_text(time.time_ns()),
             user=who.user,
@@ -143,7 +165,7 @@ class Recorder:
         dirty: tuple[str, ...] = ()
         diff: Oid | None = None
         if commit is not None:
-            paths = ("--", ":(top)", ":(exclude,top,glob)**/dvlite.lock", *self._excluded)
+            paths = ("--", ":(top)", *_NOT_CODE, *self._excluded)
             names = git.run("diff", "--no-ext-diff", "--no-textconv", "--name-only", "-z", "HEAD", *paths)
             dirty = tuple(os.fsdecode(name) for name in names.split(b"\0") if name)
             if dirty:

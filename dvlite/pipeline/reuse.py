@@ -18,10 +18,10 @@ from dvlite.formats.record import Output, Run
 from dvlite.oid import Oid
 from dvlite.pipeline.contents import same_data
 from dvlite.pipeline.fetching import Fetcher
-from dvlite.pipeline.ledger import Ledger, with_flags
+from dvlite.pipeline.ledger import Ledger, declared_at, with_flags
 from dvlite.pipeline.outlook import Evaluator, Outlook
 from dvlite.pipeline.outputs import Outputs
-from dvlite.pipeline.recording import Attempt, Recorder
+from dvlite.pipeline.recording import Recorder, begun
 from dvlite.pipeline.stages import Stage
 from dvlite.repo import Repo
 from dvlite.results.pipeline import RunState, StageOutput, StageRun
@@ -74,7 +74,7 @@ class Reuse:
         with self._repo.lock():
             for out in outs:
                 if self._evaluator.contents.has(stage.placed(out.path)):
-                    self._outputs.take(stage.placed(out.path))
+                    self._outputs.take(stage.placed(out.path), tracked=out.cache)
         self._ledger.refresh(stage, locked, outs)
 
     # -- instead of a run
@@ -130,7 +130,7 @@ class Reuse:
     def _cached(self, outlook: Outlook, oid: Oid, run: Run, versions: Sequence[Locked]) -> StageRun:
         stage, facts = outlook.stage, outlook.facts
         assert facts is not None
-        attempt = Attempt(stage, facts, outlook.key, time.time_ns())
+        attempt = begun(stage, facts, outlook.key, self._evaluator.contents, time.time_ns())
         made = self._ledger.record(self._recorder.cached(attempt, oid, run, versions))
         metrics = self._ledger.metrics(stage, outlook.locked, run.metrics)
         self._ledger.lock_in(outlook, versions, oid)
@@ -138,7 +138,7 @@ class Reuse:
             stage=stage.address,
             state="cached",
             reasons=outlook.reasons,
-            outputs=shown(versions),
+            outputs=shown(stage, versions),
             metrics=metrics,
             run=made,
             of=oid,
@@ -159,8 +159,12 @@ def _placed(stage: Stage, run: Run, output: Output) -> Locked:
     return replace(with_flags(stage, found), path=stage.placed(local))
 
 
-def shown(versions: Iterable[Locked]) -> tuple[StageOutput, ...]:
+def shown(stage: Stage, versions: Iterable[Locked]) -> tuple[StageOutput, ...]:
     """Returns outputs as results have them."""
-    return tuple(
-        StageOutput(path=each.path, oid=each.oid, size_bytes=each.size_bytes, files=each.files) for each in versions
-    )
+    found = []
+    for each in versions:
+        declared = declared_at(stage, each.path)
+        metric = declared is not None and declared.metric
+        output = StageOutput(path=each.path, oid=each.oid, size_bytes=each.size_bytes, files=each.files, metric=metric)
+        found.append(output)
+    return tuple(found)

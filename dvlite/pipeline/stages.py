@@ -114,6 +114,11 @@ def load(repo: Repo, files: Sequence[str]) -> Loaded:
     return Loaded(tuple(stages), tuple(broken))
 
 
+def captured_name(capture: Capture) -> str:
+    """Returns what a captured value is called in lockfile, key and record: `torch`, `env NAME`, `command nvcc --version`."""
+    return capture.name if capture.kind == "package" else f"{capture.kind} {capture.name}"
+
+
 def bind(file: str, specs: Sequence[StageSpec]) -> list[Stage]:
     """Returns the stages of one pipeline file, its paths relative to the repository. Raises FormatError for one that leaves it."""
     return [_Binder(file, spec).stage() for spec in specs]

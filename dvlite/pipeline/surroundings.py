@@ -20,8 +20,9 @@ from dvlite.formats.lockfile import LockedStage
 from dvlite.formats.pipeline import Capture
 from dvlite.formats.strict_yaml import Scalar
 from dvlite.oid import FILE, digest_bytes, format_oid
+from dvlite.pipeline.outlook import NOT_LOOKED_AT
 from dvlite.pipeline.processes import output_of, shell_command
-from dvlite.pipeline.stages import Stage
+from dvlite.pipeline.stages import Stage, captured_name
 from dvlite.progress import Progress
 from dvlite.repo import Repo
 
@@ -65,15 +66,17 @@ class Surroundings:
         """Returns what a stage asks to be recorded; in a dry run, what would need a command is as the lockfile has it."""
         found: dict[str, str] = {}
         for each in stage.captures:
-            name = each.name if each.kind == "package" else f"{each.kind} {each.name}"
+            name = captured_name(each)
             if each.kind == "env":
                 found[name] = self.environ_of(stage).get(each.name, NOT_SET)
             elif each.kind == "package":
                 found[name] = self._package(stage, each)
+                if self._dry and found[name] == NOT_INSTALLED and locked is not None and name in locked.capture:
+                    found[name] = locked.capture[name]  # a job that only checks need not install everything
             elif not self._dry:
                 found[name] = self._command(stage, each)
-            elif locked is not None and name in locked.capture:
-                found[name] = locked.capture[name]
+            else:
+                found[name] = NOT_LOOKED_AT if locked is None else locked.capture.get(name, NOT_LOOKED_AT)
         return found
 
     def describe(self, stage: Stage) -> dict[str, Scalar]:

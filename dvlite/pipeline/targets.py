@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import os
 import posixpath
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -13,6 +14,7 @@ from dvlite.formats import lockfile, pipeline
 from dvlite.pipeline.graph import Graph
 from dvlite.pipeline.stages import Stage
 from dvlite.repo import Repo, Tracked, Unusable
+from dvlite.workspace import sparse
 
 DEFAULT_PARAMS = "params.yaml"
 _MOST_NAMED = 500  # what fits into a command line
@@ -59,7 +61,7 @@ def _meant(repo: Repo, graph: Graph, word: str) -> list[str]:
         raise UsageError(f"{quote(word)} is a stage of several pipeline files", hint=f"one of: {', '.join(same)}")
     path = repo.relative(word)
     found = [stage.address for stage in graph.stages if path in (stage.file, stage.lockfile)]
-    found = found or [stage.address for stage in graph.stages if any(_holds(out.path, path) for out in stage.outs)]
+    found = found or [stage.address for stage in graph.stages if any(_makes(out.path, path) for out in stage.outs)]
     found = found or [stage.address for stage in graph.stages if not path or stage.file.startswith(path + "/")]
     if not found:
         raise _unknown(word, by_address)
@@ -75,6 +77,10 @@ def require_readable(stages: Iterable[Stage], broken: Iterable[DvliteError], tra
             for stage in stages:
                 if any(_holds(dep.path, path) or _holds(path, dep.path) for dep in stage.deps):
                     raise errors[folder]
+
+
+def _makes(out: str, path: str) -> bool:
+    return _holds(out, path) or (sparse.is_glob(out) and sparse.selector([out])(os.fsencode(path)))
 
 
 def _holds(out: str, path: str) -> bool:
@@ -103,7 +109,7 @@ def params_file(repo: Repo, stages: Sequence[Stage], word: str) -> tuple[str, st
     if len(unique) > 1:
         raise UsageError(
             f"{quote(word)} is a parameter in several files",
-            hint=f"one of: {', '.join(f'-S {name}:{word}=...' for name in unique)}",
+            hint=f"one of: {', '.join(f'-S {repo.display(name)}:{word}=...' for name in unique)}",
         )
     return (unique[0] if unique else repo.relative(DEFAULT_PARAMS)), word
 

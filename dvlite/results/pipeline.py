@@ -31,6 +31,7 @@ class StageOutput:
     oid: str
     size_bytes: int
     files: int = 1
+    metric: bool = False  # a file of metrics
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

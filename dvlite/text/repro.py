@@ -11,7 +11,7 @@ from dvlite.results.looks import Reason
 from dvlite.results.pipeline import MetricChange, ReproResult, StageOutput, StageRun
 from dvlite.text.reasons import reason_text, short_name
 from dvlite.text.show import Show, count, duration_text, short_oid, table
-from dvlite.text.values import value_text
+from dvlite.text.values import change_text, value_text
 
 _COLORS = {
     "ok": "green",
@@ -75,7 +75,7 @@ def _failure(failed: Sequence[StageRun], show: Show) -> DvliteError:
     elif first.run:
         hints.append("its outputs are as they were before")
     if show.quiet:  # else it was shown as it came
-        hints += [printable(line) for line in first.log_tail]
+        hints += [f"| {printable(line)}" for line in first.log_tail]
     return StageFailed(f"{first.stage} failed: {first.problem}{others}", hint="\n".join(hints) or None)
 
 
@@ -139,13 +139,13 @@ def _params(reasons: Sequence[Reason]) -> str:
 
 
 def _outputs(outputs: Sequence[StageOutput], show: Show) -> str:
-    return _some(
-        [
-            f"{show.path(each.path)}  {count(each.files, 'file') + ', ' if each.oid.startswith('manifest') else ''}{size_text(each.size_bytes)}"
-            for each in outputs
-        ],
-        most=2,
-    )
+    plain = [each for each in outputs if not each.metric]
+    return _some([f"{show.path(each.path)} {_amount(each)}" for each in plain], most=2)
+
+
+def _amount(output: StageOutput) -> str:
+    files = f"{count(output.files, 'file')}, " if output.oid.startswith("manifest") else ""
+    return f"({files}{size_text(output.size_bytes)})"
 
 
 def _metrics(metrics: Sequence[MetricChange]) -> str:
@@ -160,7 +160,7 @@ def _growth(metric: MetricChange) -> str:
     if not numbers:
         return f" (was {value_text(old)})"
     mark = {True: ", better", False: ", worse", None: ""}[metric.better]
-    return f" ({new - old:+.4g}{mark})"
+    return f" ({change_text(new - old)}{mark})"
 
 
 def _some(parts: Sequence[str], *, most: int = _MOST) -> str:

@@ -37,7 +37,8 @@ def test_second_run_does_nothing_and_changes_no_file(line):
     before = line.lock()
     done = line.dvlite("repro")
     assert "Everything is up to date: 3 stages" in done.stdout
-    assert line.ran() == [] and line.lock() == before
+    assert line.ran() == []
+    assert line.lock() == before
     assert line.project.is_clean()
 
 
@@ -48,7 +49,8 @@ def test_dry_run_says_that_all_would_run_and_runs_nothing(pipeline):
         "train": [("never-run", ""), ("upstream", "")],
         "report": [("never-run", ""), ("upstream", "")],
     }
-    assert pipeline.ran() == [] and not pipeline.has("dvlite.lock")
+    assert pipeline.ran() == []
+    assert not pipeline.has("dvlite.lock")
 
 
 @pytest.mark.parametrize(
@@ -105,7 +107,8 @@ def test_captured_package_is_that_of_the_python_that_the_stage_finds(pipeline):
     pipeline.write("dvlite.yaml", LETTERS + "    capture: [click, not-a-package]\n")
     pipeline.dvlite("repro")
     captured = pipeline.locked("one").capture
-    assert set(captured) == {"click", "not-a-package"} and captured["not-a-package"] == "not installed"
+    assert set(captured) == {"click", "not-a-package"}
+    assert captured["not-a-package"] == "not installed"
 
 
 def test_output_that_comes_out_equal_leaves_what_needs_it_up_to_date(line):
@@ -125,7 +128,9 @@ def test_everything_is_said_of_a_clone_without_data(line, colleague):
     other.edit("params.yaml", "2", "1")
     other.write("train.sh", "exit 1")
     assert other.reasons() == {"train": [("dep-changed", "train.sh")], "report": [("upstream", "")]}
-    assert other.ran() == [] and not other.has("model.pt") and not other.has("clean.txt")
+    assert other.ran() == []
+    assert not other.has("model.pt")
+    assert not other.has("clean.txt")
 
 
 def test_folder_that_holds_tracked_data_is_known_in_a_clone_without_it(pipeline, colleague):
@@ -215,7 +220,8 @@ def test_target_is_a_stage_an_output_or_something_in_one_with_what_is_before_it(
 
 def test_unknown_target_is_answered_with_the_nearest(line):
     said = line.refused("trian", code=2)
-    assert "'trian' is neither a stage nor an output of one" in said and "did you mean train?" in said
+    assert "'trian' is neither a stage nor an output of one" in said
+    assert "did you mean train?" in said
 
 
 def test_force_runs_the_targets_and_leaves_the_lockfile_as_it_was(line):
@@ -245,7 +251,8 @@ def test_stage_that_runs_always_runs_always(pipeline):
     before = pipeline.lock()
     assert pipeline.reasons() == {"one": [("always", "")]}
     assert pipeline.states() == {"one": "ok"}
-    assert pipeline.ran() == ["one", "one"] and pipeline.lock() == before
+    assert pipeline.ran() == ["one", "one"]
+    assert pipeline.lock() == before
 
 
 # --- several files
@@ -288,7 +295,8 @@ def test_broken_file_breaks_only_what_depends_on_it(folders):
     said = folders.refused()
     assert "models/big/dvlite.yaml' line 4: 'dep' is not known in a stage; did you mean 'deps'?" in said
     done = folders.dvlite("repro", "data:get")
-    assert "models/big/dvlite.yaml" in done.stderr and "warning: " in done.stderr
+    assert "models/big/dvlite.yaml" in done.stderr
+    assert "warning: " in done.stderr
     assert folders.states("data:get") == {"data:get": "up to date"}
     folders.refused("end")
 
@@ -319,7 +327,8 @@ def test_removed_stage_leaves_the_lockfile(line):
     text = line.read("dvlite.yaml").decode()
     line.write("dvlite.yaml", text[: text.index("  report:")])
     assert line.states() == {"prepare": "up to date", "train": "up to date"}
-    assert line.locked("report") is None and line.locked("train") is not None
+    assert line.locked("report") is None
+    assert line.locked("train") is not None
 
 
 def test_lockfile_names_the_run_that_made_the_outputs(line):
@@ -329,7 +338,8 @@ def test_lockfile_names_the_run_that_made_the_outputs(line):
     assert line.locked("train").key == run.key
     assert {each.path: each.oid for each in line.locked("train").outs} == {out.path: out.oid for out in run.outputs}
     assert (run.status, run.stage, run.file) == ("ok", "train", "dvlite.yaml")
-    assert run.params == {"params.yaml:lr": 1} and run.metrics == {"metrics.json:acc": 0.1}
+    assert run.params == {"params.yaml:lr": 1}
+    assert run.metrics == {"metrics.json:acc": 0.1}
     assert run.code.commit == line.git("rev-parse", "HEAD~").strip()
 
 

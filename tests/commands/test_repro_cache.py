@@ -37,12 +37,15 @@ def test_parameter_that_goes_back_brings_the_outputs_back_and_runs_nothing(one):
     first = one.records()[0]
     one.write("params.yaml", "lr: 1\n")
     done = one.dvlite("repro")
-    assert one.ran() == [] and one.read("out") == b"lr: 1\n"
+    assert one.ran() == []
+    assert one.read("out") == b"lr: 1\n"
     name = json.loads(one.dvlite("--json", "repro", "-n").stdout)["stages"][0]["state"]
     assert name == "up to date"
-    assert "one  cached" in done.stdout and "1 from the run cache" in done.stdout
+    assert "one  cached" in done.stdout
+    assert "1 from the run cache" in done.stdout
     made = one.records()[-1]
-    assert made.status == "cached" and one.locked("one").run == made.of
+    assert made.status == "cached"
+    assert one.locked("one").run == made.of
     assert one.records()[0] == first
 
 
@@ -55,7 +58,8 @@ def test_lockfile_that_comes_back_from_the_run_cache_is_the_same(one):
     assert one.lock() == before
     (one.root / "dvlite.lock").unlink()
     assert one.repro()["one"]["state"] == "cached"
-    assert one.lock() == before and one.ran() == []
+    assert one.lock() == before
+    assert one.ran() == []
 
 
 def test_no_run_cache_runs(one):
@@ -65,7 +69,8 @@ def test_no_run_cache_runs(one):
 
 
 def test_force_runs_although_the_run_is_known(one):
-    assert one.states("--force") == {"one": "ok"} and one.ran() == ["one"]
+    assert one.states("--force") == {"one": "ok"}
+    assert one.ran() == ["one"]
 
 
 def test_failed_run_is_never_taken(pipeline):
@@ -79,7 +84,8 @@ def test_failed_run_is_never_taken(pipeline):
 def test_run_whose_outputs_are_gone_is_run_again(one):
     shutil.rmtree(one.project.cache)
     one.write("params.yaml", "lr: 1\n")
-    assert one.states() == {"one": "ok"} and one.ran() == ["one"]
+    assert one.states() == {"one": "ok"}
+    assert one.ran() == ["one"]
 
 
 def test_pipeline_that_moves_keeps_its_runs(one):
@@ -87,7 +93,8 @@ def test_pipeline_that_moves_keeps_its_runs(one):
     for name in ("dvlite.yaml", "params.yaml"):
         one.git("mv", name, f"sub/{name}")
     assert one.states() == {"sub:one": "cached"}
-    assert one.read("sub/out") == b"lr: 2\n" and one.ran() == []
+    assert one.read("sub/out") == b"lr: 2\n"
+    assert one.ran() == []
 
 
 # --- flags
@@ -98,11 +105,13 @@ def test_flag_changes_the_lockfile_and_runs_nothing(one, flags):
     flagged(one, flags)
     assert one.is_up_to_date()
     assert one.states() == {"one": "up to date"}
-    assert one.ran() == [] and flags in one.lock().decode()
+    assert one.ran() == []
+    assert flags in one.lock().decode()
     assert one.is_up_to_date()
     one.write("dvlite.yaml", ONE)
     one.dvlite("repro")
-    assert flags not in one.lock().decode() and one.ran() == []
+    assert flags not in one.lock().decode()
+    assert one.ran() == []
 
 
 def test_output_that_git_is_to_keep_is_not_ignored_any_more(one):
@@ -125,9 +134,7 @@ def test_output_that_git_keeps_is_staged_and_restored(pipeline):
 
 def test_output_that_persists_is_there_when_the_command_starts(pipeline):
     pipeline.write("a", "1")
-    pipeline.write(
-        "dvlite.yaml", "stages: {one: {cmd: cat a >> out, deps: [a], outs: [{path: out, persist: true}]}}"
-    )
+    pipeline.write("dvlite.yaml", "stages: {one: {cmd: cat a >> out, deps: [a], outs: [{path: out, persist: true}]}}")
     pipeline.dvlite("repro")
     pipeline.write("a", "2")
     pipeline.dvlite("repro")
@@ -167,7 +174,8 @@ def test_colleague_without_the_lockfile_takes_every_output_from_the_remote(pushe
     before = other.lock()
     (other.root / "dvlite.lock").unlink()
     assert other.states("--pull") == {"prepare": "cached", "train": "cached", "report": "cached"}
-    assert other.ran() == [] and other.lock() == before
+    assert other.ran() == []
+    assert other.lock() == before
     assert {run.status for run in other.records()} == {"ok", "cached"}
     assert other.read("model.pt") == pushed.read("model.pt")
 

@@ -47,7 +47,10 @@ def one(pipeline, script, **fields):
 def background(pipeline, *args):
     """Starts repro in a process of its own."""
     return subprocess.Popen(
-        [sys.executable, "-m", "dvlite", "repro", *args], cwd=pipeline.root, stdout=subprocess.PIPE, stderr=subprocess.PIPE
+        [sys.executable, "-m", "dvlite", "repro", *args],
+        cwd=pipeline.root,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
     )
 
 
@@ -74,9 +77,11 @@ def test_failed_stage_leaves_what_was_there_and_keeps_what_it_wrote(made):
     made.write("broken", "")
     done = made.repro(code=4)["make"]
     assert (done["state"], done["exit_code"], done["problem"]) == ("failed", 7, "exit 7")
-    assert outputs(made) == before and made.lock() == lock
+    assert outputs(made) == before
+    assert made.lock() == lock
     kept = made.root / done["kept"]
-    assert (kept / "file").read_bytes() == b"2" and (kept / "dir/sub/a").read_bytes() == b"2"
+    assert (kept / "file").read_bytes() == b"2"
+    assert (kept / "dir/sub/a").read_bytes() == b"2"
     assert made.reasons() == {"make": [("dep-changed", "word")]}
 
 
@@ -97,7 +102,8 @@ def test_failed_run_is_recorded_with_its_log(made):
     found = made.repro(code=4)["make"]
     run = made.records("make")[-1]
     assert (run.status, run.exit_code, run.outputs) == ("failed", 3, ())
-    assert found["log"] == run.log and found["log_tail"] == ["so far", "and no further"]
+    assert found["log"] == run.log
+    assert found["log_tail"] == ["so far", "and no further"]
 
 
 def test_what_comes_after_a_failure_is_not_run(pipeline):
@@ -122,8 +128,10 @@ def test_output_that_was_not_made_is_named_with_its_line(pipeline):
     pipeline.write("dvlite.yaml", "stages:\n  one:\n    cmd: echo > a\n    outs:\n      - a\n      - b\n")
     done = pipeline.repro(code=4)["one"]
     assert done["problem"] == "cannot use 'dvlite.yaml' line 6: one ended well but did not make its output 'b'"
-    assert not pipeline.has("a") and (pipeline.root / done["kept"] / "a").exists()
-    assert pipeline.records()[0].status == "failed" and not pipeline.has("dvlite.lock")
+    assert not pipeline.has("a")
+    assert (pipeline.root / done["kept"] / "a").exists()
+    assert pipeline.records()[0].status == "failed"
+    assert not pipeline.has("dvlite.lock")
 
 
 def test_pattern_of_outputs_that_matches_nothing_is_named(pipeline):
@@ -136,7 +144,8 @@ def test_output_that_is_a_link_is_refused_and_the_old_one_stays(pipeline):
     one(pipeline, "ln -s /etc/hostname out")
     done = pipeline.repro(code=4)["one"]
     assert "symbolic link" in done["problem"]
-    assert pipeline.read("out") == b"1\n" and not (pipeline.root / "out").is_symlink()
+    assert pipeline.read("out") == b"1\n"
+    assert not (pipeline.root / "out").is_symlink()
 
 
 def test_killed_command_is_a_failure(pipeline):
@@ -211,7 +220,8 @@ def test_edited_output_is_restored_and_the_edit_is_kept(made):
     made.write("file", "my own work")
     assert made.reasons() == {"make": [("output-changed", "file")]}
     done = made.dvlite("repro")
-    assert made.read("file") == b"1" and os.access(made.root / "file", os.X_OK)
+    assert made.read("file") == b"1"
+    assert os.access(made.root / "file", os.X_OK)
     assert "restored" in done.stdout
     words = next(line for line in done.stderr.splitlines() if "dvlite get" in line)
     saved = words.rpartition("dvlite get ")[2].split()[0]
@@ -253,7 +263,8 @@ def test_outputs_that_are_nowhere_are_named_and_nothing_runs(pipeline, colleague
     pipeline.ran()
     other = type(pipeline)(colleague(pipeline), pipeline._ran)
     said = other.refused(code=12)
-    assert "its output 'clean.txt' is neither here nor in the cache" in said and "dvlite repro --pull" in said
+    assert "its output 'clean.txt' is neither here nor in the cache" in said
+    assert "dvlite repro --pull" in said
     other.write("raw.txt", "other\n")
     other.edit("dvlite.yaml", "tr a-z A-Z", "tr -d x")
     assert other.states()["prepare"] == "ok", "what is out of date needs no old outputs"
@@ -306,7 +317,8 @@ def test_interrupted_repro_stops_everything_and_puts_everything_back(slow, name)
     assert running.returncode == 130
     assert b"Traceback" not in err
     until(lambda: not is_alive(int(child.read_text())), seconds=2)
-    assert pipeline.read("out") == b"1" and pipeline.lock() == lock
+    assert pipeline.read("out") == b"1"
+    assert pipeline.lock() == lock
     assert pipeline.records()[-1].status == "canceled"
     (pipeline.root / "slow").unlink()
     assert pipeline.states() == {"one": "ok"}
@@ -328,8 +340,10 @@ def test_command_that_a_killed_repro_left_is_waited_for(slow):
     (pipeline.root / "slow").unlink()
     os.kill(int(child.read_text()), 9)
     _, err = waiting.communicate(timeout=20)
-    assert waiting.returncode == 0 and b"waiting for another dvlite repro here" in err
-    assert pipeline.read("out") == b"2" and pipeline.is_up_to_date()
+    assert waiting.returncode == 0
+    assert b"waiting for another dvlite repro here" in err
+    assert pipeline.read("out") == b"2"
+    assert pipeline.is_up_to_date()
 
 
 SIX = """\
@@ -382,8 +396,16 @@ BAD = {
     "one output twice": ("    cmd: x\n    outs: [a, b, a]\n", "line 5", "given twice"),
     "an output of another stage": ("    cmd: x\n    outs: [f]\n", "line 5", "an output of two stages, first and bad"),
     "an output in another": ("    cmd: x\n    outs: [f/inner]\n", "line 5", "is inside 'f', an output of first"),
-    "a dependency that is not there": ("    cmd: x\n    deps: [f, nowhere.py]\n    outs: [a]\n", "line 5", "'nowhere.py'"),
-    "a pattern that matches nothing": ("    cmd: x\n    deps: [f, 'no/*.py']\n    outs: [a]\n", "line 5", "matches nothing"),
+    "a dependency that is not there": (
+        "    cmd: x\n    deps: [f, nowhere.py]\n    outs: [a]\n",
+        "line 5",
+        "'nowhere.py'",
+    ),
+    "a pattern that matches nothing": (
+        "    cmd: x\n    deps: [f, 'no/*.py']\n    outs: [a]\n",
+        "line 5",
+        "matches nothing",
+    ),
     "a parameter that is not there": ("    cmd: x\n    deps: [f]\n    params: [lr]\n", "line 6", "params.yaml"),
     "an unknown key": ("    cmd: x\n    outputs: [a]\n", "line 5", "did you mean 'outs'?"),
     "no cmd": ("    outs: [a]\n", "line 3", "has no cmd"),
@@ -407,7 +429,10 @@ def test_bad_pipeline_is_one_line_with_its_place_and_nothing_runs(pipeline, what
     pipeline.write("dvlite.yaml", STAGE.format(text))
     said = pipeline.refused().splitlines()[0]
     assert f"'dvlite.yaml' {place}" in said and reason in said, said
-    if what not in ("a program that is not there", "a folder that is not there"):  # of this machine, not of the pipeline
+    if what not in (
+        "a program that is not there",
+        "a folder that is not there",
+    ):  # of this machine, not of the pipeline
         assert pipeline.dvlite("repro", "-n", code=1).stderr.splitlines()[0] == said
 
 
@@ -434,7 +459,8 @@ def test_output_that_git_tracks_is_refused_with_what_to_do(pipeline):
     pipeline.write("out", "1")
     pipeline.commit()
     said = one(pipeline, 'echo one >> "$RAN"; echo > out').refused()
-    assert "'dvlite.yaml' line 1: git tracks the output 'out'" in said and "hint: git rm -r --cached out" in said
+    assert "'dvlite.yaml' line 1: git tracks the output 'out'" in said
+    assert "hint: git rm -r --cached out" in said
     one(pipeline, "echo > out", outs=[{"path": "out", "cache": False}]).dvlite("repro")
 
 
@@ -451,14 +477,16 @@ def test_output_behind_a_link_is_refused(pipeline, tmp_path):
     (tmp_path / "elsewhere").mkdir()
     (pipeline.root / "linked").symlink_to(tmp_path / "elsewhere")
     said = one(pipeline, 'echo one >> "$RAN"; echo > linked/out', outs=["linked/out"]).refused()
-    assert "'dvlite.yaml' line 1: " in said and "link" in said
+    assert "'dvlite.yaml' line 1: " in said
+    assert "link" in said
     assert list((tmp_path / "elsewhere").iterdir()) == []
 
 
 def test_names_that_look_like_options_are_names(pipeline):
     pipeline.write("-rf", "1")
     one(pipeline, "cat ./-rf > ./--help", deps=["./-rf"], outs=["--help"]).dvlite("repro")
-    assert pipeline.is_up_to_date() and pipeline.read("--help") == b"1"
+    assert pipeline.is_up_to_date()
+    assert pipeline.read("--help") == b"1"
 
 
 def test_damaged_lockfile_is_one_line_with_its_place(made):

@@ -23,7 +23,11 @@ def meeting(pipeline, tmp_path):
 
 def test_independent_stages_run_at_the_same_time(meeting):
     done = meeting.dvlite("repro", "-j", "2")
-    assert [line.split()[:2] for line in done.stdout.splitlines()[:3]] == [["left", "ok"], ["right", "ok"], ["join", "ok"]]
+    assert [line.split()[:2] for line in done.stdout.splitlines()[:3]] == [
+        ["left", "ok"],
+        ["right", "ok"],
+        ["join", "ok"],
+    ]
     assert "left | left side\n" in done.stderr
     assert meeting.is_up_to_date()
 
@@ -31,8 +35,8 @@ def test_independent_stages_run_at_the_same_time(meeting):
 def test_one_job_runs_one_stage_at_a_time_in_order(pipeline, tmp_path):
     pipeline.write(
         "dvlite.yaml",
-        f"stages:\n  a: {{cmd: 'echo a >> $RAN; sleep 0.1; echo A >> $RAN; echo > a', outs: [a]}}\n"
-        f"  b: {{cmd: 'echo b >> $RAN; echo > b', outs: [b]}}\n",
+        "stages:\n  a: {cmd: 'echo a >> $RAN; sleep 0.1; echo A >> $RAN; echo > a', outs: [a]}\n"
+        "  b: {cmd: 'echo b >> $RAN; echo > b', outs: [b]}\n",
     )
     pipeline.dvlite("repro")
     assert pipeline.ran() == ["a", "A", "b"]
@@ -55,7 +59,8 @@ def test_failure_lets_what_runs_finish_and_starts_nothing_more(meeting, tmp_path
     meeting.edit("dvlite.yaml", "echo left side; echo > l", "exit 1")
     meeting.edit("dvlite.yaml", "; echo > r", "; sleep 0.2; echo > r")
     assert meeting.states("-j", "2", code=4) == {"left": "failed", "right": "ok", "join": "not run"}
-    assert meeting.locked("right") is not None and meeting.locked("left") is None
+    assert meeting.locked("right") is not None
+    assert meeting.locked("left") is None
     assert not (tmp_path / "join").exists()
 
 
@@ -64,7 +69,8 @@ def test_stages_of_one_name_in_two_folders_run_side_by_side(pipeline):
         pipeline.write(f"{folder}/dvlite.yaml", "stages: {fit: {cmd: pwd; sleep 0.05; pwd > out, outs: [out]}}")
     assert pipeline.states("-j", "2") == {"a:fit": "ok", "b:fit": "ok"}
     assert pipeline.states("-j", "2", "--force") == {"a:fit": "ok", "b:fit": "ok"}
-    assert pipeline.read("a/out").endswith(b"/a\n") and pipeline.read("b/out").endswith(b"/b\n")
+    assert pipeline.read("a/out").endswith(b"/a\n")
+    assert pipeline.read("b/out").endswith(b"/b\n")
 
 
 def test_line_without_an_end_and_a_progress_bar_are_shown_line_by_line(pipeline):

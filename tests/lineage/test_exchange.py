@@ -205,6 +205,19 @@ def test_large_batches_are_not_merged_again(store, clone, monkeypatch):
     assert len(batches(store)) == exchange.MOST_SMALL + 4
 
 
+def test_a_merge_deletes_only_what_it_merged(store, clone, monkeypatch):
+    monkeypatch.setattr(exchange, "_SMALL_RAW_BYTES", 20_000)
+    mine = clone("mine")
+    large = run(500, params={f"a:{i}": "x" * 50 for i in range(500)})
+    expected = set(mine.put(large))
+    mine.send()
+    (kept,) = batches(store)
+    expected |= pushed_often(mine, exchange.MOST_SMALL + 1)
+    assert len(batches(store)) == 2
+    assert kept in batches(store)
+    assert on_remote(store) == mine.names() == expected
+
+
 def test_a_merge_keeps_records_that_this_dvlite_does_not_know(store, clone):
     strange = record.dump(run(1)).replace(b"dvlite.run/1", b"dvlite.run/7")
     (made,) = batch.encode([strange], records_module.nonces())

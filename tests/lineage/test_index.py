@@ -317,6 +317,21 @@ def test_the_index_follows_the_folder(records):
         assert [index.run(row.oid) is not None for row in index.find(Filters())] == [True] * 3
 
 
+def test_records_folded_while_they_are_being_read_are_not_missed(records, monkeypatch):
+    for number in range(5):
+        records.put(run(number))
+    real = Records.read_loose
+
+    def folding(self, name):
+        monkeypatch.setattr(Records, "read_loose", real)
+        records.fold()
+        return real(self, name)
+
+    monkeypatch.setattr(Records, "read_loose", folding)
+    with open_index(records) as index:
+        assert len(index.find(Filters())) == 5
+
+
 def test_what_is_gone_from_the_folder_is_gone_from_the_index(records):
     kept, lost = run(1), run(2)
     filled(records, kept, lost, note(lost, "tag", "best")).close()
@@ -409,9 +424,12 @@ def test_a_journal_left_of_the_old_index_is_not_applied_to_the_new_one(records):
     assert journal
     path.unlink()
     (records.folder / f"{NAME}-journal").write_bytes(journal)
-    with open_index(records) as index:
-        assert [row.oid for row in index.find(Filters())] == [name(run(1))]
     old.close()
+    later = [run(number) for number in range(2, 60)]
+    with filled(records, *later) as index:
+        assert {row.oid for row in index.find(Filters())} == {name(one) for one in (run(1), *later)}
+    with open_index(records) as index:
+        assert index.count() == 59
 
 
 def test_on_a_disk_that_cannot_be_written_the_index_is_in_memory(records):

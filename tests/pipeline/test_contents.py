@@ -19,7 +19,9 @@ def test_file_is_its_bytes_and_its_mode(place):
     place.write("tool", "hello", executable=True)
     a, tool = place.contents.here("a"), place.contents.here("tool")
     assert (a.oid, a.size_bytes, a.files, a.executable) == (oid("hello"), 5, 1, False)
-    assert tool.executable and not same_data(a, tool) and same_data(a, replace(a, path="b"))
+    assert tool.executable
+    assert not same_data(a, tool)
+    assert same_data(a, replace(a, path="b"))
 
 
 @pytest.mark.parametrize("size", [1 << 20, (1 << 20) + 1])
@@ -34,7 +36,8 @@ def test_nothing_is_none(place):
     assert place.contents.here("file/inner") is None
     (place.root / "dangling").symlink_to("nowhere")
     assert place.contents.here("dangling") is None
-    assert same_data(None, None) and not same_data(None, place.contents.here("file"))
+    assert same_data(None, None)
+    assert not same_data(None, place.contents.here("file"))
 
 
 def test_what_was_seen_is_remembered_until_it_is_forgotten(place):
@@ -108,7 +111,8 @@ def test_output_counts_whatever_git_ignores_in_it(place):
     place.write(".gitignore", "*.log\n")
     place.write("out/x.log", "1")
     made = place.take("out")
-    assert made.files == 1 and same_data(place.contents.here("out"), made)
+    assert made.files == 1
+    assert same_data(place.contents.here("out"), made)
     again = Contents(place.work, [])
     again.know_outputs("", [replace(made, cache=False)])
     assert same_data(again.here("out"), made)
@@ -136,7 +140,8 @@ def test_output_that_was_dropped_is_not_expected(place):
     place.take("out")
     (place.root / "out").unlink()
     place.contents.drop_outputs(["out"])
-    assert place.contents.expected("out") is None and place.contents.matches("o*") == []
+    assert place.contents.expected("out") is None
+    assert place.contents.matches("o*") == []
 
 
 def test_pattern_matches_files_and_folders_and_deep_ones_files_only(place):

@@ -107,7 +107,9 @@ def test_stage_cannot_need_its_own_output():
 
 
 def test_circle_is_named_from_stage_to_stage():
-    said = wrong("a: {cmd: x, deps: [c], outs: [a]}\nb: {cmd: x, deps: [a], outs: [b]}\nc: {cmd: x, deps: [b], outs: [c]}")
+    said = wrong(
+        "a: {cmd: x, deps: [c], outs: [a]}\nb: {cmd: x, deps: [a], outs: [b]}\nc: {cmd: x, deps: [b], outs: [c]}"
+    )
     assert said == "cannot use 'dvlite.yaml' line 2: the stages depend on each other in a circle: a <- c <- b <- a"
 
 

@@ -40,7 +40,8 @@ def test_run_that_made_the_same_again_changes_nothing(place, stages):
     before = (place.root / "dvlite.lock").read_bytes()
     locks = Locks(place.repo, stages)
     locks.put(stages[0], entry("b", run="d"))
-    assert locks.finish() == () and (place.root / "dvlite.lock").read_bytes() == before
+    assert locks.finish() == ()
+    assert (place.root / "dvlite.lock").read_bytes() == before
     for changed in (entry("b", key="2", run="d"), entry("b", out="cd", run="d")):
         locks = Locks(place.repo, stages)
         locks.put(stages[0], changed)
@@ -85,7 +86,8 @@ def test_each_folder_has_its_own(place):
     locks = Locks(place.repo, stages)
     locks.put(stages[2], entry("a"))
     assert locks.finish() == ("sub/dvlite.lock",)
-    assert written(place, "sub/dvlite.lock") == ["a"] and not (place.root / "dvlite.lock").exists()
+    assert written(place, "sub/dvlite.lock") == ["a"]
+    assert not (place.root / "dvlite.lock").exists()
 
 
 def test_a_thousand_stages_are_entered_quickly(place):

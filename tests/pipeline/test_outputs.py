@@ -6,6 +6,10 @@ import shutil
 import pytest
 
 from dvlite.errors import FormatError, UsageError
+from dvlite.pipeline.outputs import Outputs
+from dvlite.progress import NullProgress
+from dvlite.stores import open_cache
+from dvlite.workspace.tracked import Workspace
 from tests.commands.project import tree
 
 MAKE = "make: {cmd: x, outs: [file, dir, {path: state, persist: true}]}"
@@ -86,7 +90,8 @@ def test_edited_output_is_in_the_cache_before_it_is_moved(made):
     place.contents.forget(["file"])
     moved = []
     place.outputs.set_aside(stage, versions, moved)
-    assert moved[0].version.size_bytes == 6 and place.outputs.is_cached(moved[0].version)
+    assert moved[0].version.size_bytes == 6
+    assert place.outputs.is_cached(moved[0].version)
     assert [path.name[:5] for path in (place.repo.state_dir / "saved").iterdir()] == ["file-"]
 
 
@@ -141,7 +146,10 @@ def test_restore_says_no_when_bytes_are_gone(made):
     shutil.rmtree(place.work.cache.folder)
     (place.root / "file").unlink()
     place.contents.forget(["file"])
-    assert not place.outputs.is_cached(versions[0])
+    fresh = Workspace(place.repo, open_cache(place.repo), NullProgress())
+    outputs = Outputs(fresh, place.contents, lambda _oid: False)
+    assert not outputs.is_cached(versions[0])
+    assert not outputs.restore(versions[:1])
 
 
 def test_name_that_no_data_may_have_is_refused(place):

@@ -87,7 +87,8 @@ def test_scripts_run_at_the_same_time(shell):
     first = [each.name for each in shell.processes.wait()]
     while len(shell.processes):
         first += [each.name for each in shell.processes.wait()]
-    assert first[0] == "b" and sorted(first) == ["a", "b"]
+    assert first[0] == "b"
+    assert sorted(first) == ["a", "b"]
 
 
 def test_what_a_script_leaves_running_is_not_waited_for(shell, tmp_path):
@@ -108,12 +109,14 @@ def test_log_has_a_limit(shell, tmp_path, monkeypatch):
     monkeypatch.setattr(processes, "LOG_LIMIT_BYTES", 10)
     shell.run("printf 12345; sleep 0.1; printf 6789012345; sleep 0.1; printf more")
     text = (tmp_path / "one.log").read_bytes()
-    assert text.startswith(b"1234567890\n[dvlite: the log ends here") and text.count(b"dvlite") == 1
+    assert text.startswith(b"1234567890\n[dvlite: the log ends here")
+    assert text.count(b"dvlite") == 1
 
 
 def test_line_without_an_end_takes_no_memory(shell):
     shell.run("head -c 1000000 /dev/zero | tr '\\0' x")
-    assert sum(map(len, shell.said)) == 1_000_000 and len(shell.said) > 5
+    assert sum(map(len, shell.said)) == 1_000_000
+    assert len(shell.said) > 5
 
 
 def test_stop_ends_grandchildren_too(shell, tmp_path):
@@ -123,7 +126,8 @@ def test_stop_ends_grandchildren_too(shell, tmp_path):
     (ended,) = shell.processes.stop()
     assert ended.signal == signal.SIGINT or ended.exit_code
     time.sleep(0.05)
-    assert not is_alive(child) and time.monotonic() - started < 4
+    assert not is_alive(child)
+    assert time.monotonic() - started < 4
     assert shell.processes.stop() == []
 
 
@@ -132,7 +136,8 @@ def test_stop_is_patient_with_a_script_that_cleans_up(shell, tmp_path):
     while not (tmp_path / "ready").exists():
         time.sleep(0.01)
     (ended,) = shell.processes.stop()
-    assert ended.exit_code == 5 and (tmp_path / "done").exists()
+    assert ended.exit_code == 5
+    assert (tmp_path / "done").exists()
 
 
 def test_stop_ends_what_does_not_listen(shell, tmp_path, monkeypatch):
