@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 import click
 from click.shell_completion import ShellComplete, get_completion_class, shell_complete
 
-from dvlite import __version__, cli_lineage, cli_pipeline
+from dvlite import __version__, cli_ci, cli_lineage, cli_pipeline
 from dvlite.errors import DvliteError, NotARepository, UsageError
 from dvlite.frame import (
     DRY_RUN,
@@ -500,5 +500,5 @@ def completion(shell: str) -> int:
     return 0
 
 
-for _verb in (*cli_pipeline.VERBS, *cli_lineage.VERBS):
+for _verb in (*cli_pipeline.VERBS, *cli_lineage.VERBS, *cli_ci.VERBS):
     app.add_command(_verb)

@@ -41,6 +41,7 @@ SECTIONS = {
     "Share": ("push", "pull", "fetch"),
     "Pipeline": ("stage", "repro", "dag", "params", "metrics"),
     "Lineage": ("runs", "lineage", "log"),
+    "Check": ("verify", "install", "resolve"),
     "Inspect": ("ls", "get"),
     "Maintain": ("cache", "config", "doctor", "completion"),
 }

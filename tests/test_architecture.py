@@ -38,11 +38,12 @@ LAYERS = (
     ("workspace",),
     ("lineage",),
     ("pipeline",),
+    ("verify",),
     ("commands",),
     ("text",),
     ("render",),
     ("frame",),
-    ("cli_lineage", "cli_pipeline"),
+    ("cli_ci", "cli_lineage", "cli_pipeline"),
     ("cli",),
     ("__main__",),
 )
@@ -51,7 +52,7 @@ RANKS = {name: rank for rank, names in enumerate(LAYERS) for name in names}
 # A module, or all of a package. `subprocess` and `importlib` are not third-party, but dangerous enough to have owners.
 OWNERS = {
     "blake3": ("oid",),
-    "click": ("cli", "cli_lineage", "cli_pipeline", "frame"),
+    "click": ("cli", "cli_ci", "cli_lineage", "cli_pipeline", "frame"),
     "aiobotocore": ("store.bucket",),
     "aiohttp": ("store.bucket_errors",),
     "fsspec": ("store.bucket", "store.experimental"),
@@ -72,6 +73,7 @@ DISTRIBUTIONS = {
 }  # where the name to install is not the name to import
 LATE_IMPORTS = (
     "cli",
+    "cli_ci",
     "cli_lineage",
     "cli_pipeline",
     "frame",

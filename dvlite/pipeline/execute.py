@@ -136,7 +136,7 @@ class Execution:
 
     def _settle(self, stage: Stage) -> None:
         if self._begun:  # hours may have passed since it was looked at
-            self._look_again(dep.path for dep in stage.deps)
+            self._look_again(place.path for place in (*stage.deps, *stage.outs))
         outlook = self._tools.evaluator.look(stage, force=stage.address in self._how.force)
         if outlook.state in ("up to date", "frozen"):
             self._done[stage.address] = self._tools.reuse.up_to_date(outlook)

@@ -61,6 +61,7 @@ class Outputs:
         known = {out.path: out for out in locked}
         for out in stage.outs:
             for path in self._contents.matches(out.path):
+                self._contents.forget([path])  # it may have been edited since the plan was made
                 found = self._contents.here(path)
                 if found is None:
                     os.makedirs((self._work.repo.root / path).parent, exist_ok=True)
@@ -68,6 +69,8 @@ class Outputs:
                 version = self._keep(path, found, known.get(path))
                 if not out.spec.persist:
                     self._move(stage, path, version, moved)
+                elif "hardlink" in self._work.repo.config.links:
+                    self._separate(stage, path, version)
         self._contents.forget([aside.path for aside in moved])
 
     def _keep(self, path: str, found: Locked, known: Locked | None) -> Locked:
@@ -98,6 +101,13 @@ class Outputs:
             if error.errno != errno.EXDEV:
                 raise files.os_error(error, "move away", path) from error
             _remove(source)
+
+    def _separate(self, stage: Stage, path: str, version: Locked) -> None:
+        """Replaces what may share its bytes with the cache by a copy: the command may write into an output that persists."""
+        moved: list[Aside] = []
+        self._move(stage, path, version, moved)
+        restore(self._work, path, version.pointer(), (), How())
+        self.discard(moved)
 
     # -- after a run
 

@@ -135,7 +135,7 @@ class _Binder:
             self._path(spec.wdir, spec.line, within=self._folder, whole=True)
         wdir = posixpath.normpath(posixpath.join(self._folder, spec.wdir))
         outs = tuple(self._out(out, wdir) for out in spec.outs)
-        deps = tuple(Place(self._path(dep.path, dep.line, within=wdir, whole=True), dep.line) for dep in spec.deps)
+        deps = tuple(Place(self._path(dep.path, dep.line, within=wdir), dep.line) for dep in spec.deps)
         params = tuple(self._param(param, wdir) for param in spec.params)
         address = f"{self._folder}:{spec.name}" if self._folder else spec.name
         return Stage(address, self._file, spec, deps, outs, params)

@@ -145,6 +145,27 @@ def test_output_that_persists_is_there_when_the_command_starts(pipeline):
     assert pipeline.is_up_to_date()
 
 
+def test_output_that_persists_does_not_write_into_the_cache(pipeline):
+    pipeline.dvlite("config", "--user", "cache.link", "hardlink")
+    pipeline.write("in", "1")
+    text = "stages: {one: {cmd: chmod -R +w state; cat in >> state/log, deps: [in], outs: [{path: state, persist: true}]}}"
+    pipeline.write("dvlite.yaml", text)
+    pipeline.write("state/log", "x" * 200_000)
+    pipeline.dvlite("repro")
+    first = pipeline.lock()
+    pipeline.commit()
+    shutil.rmtree(pipeline.root / "state")
+    pipeline.dvlite("checkout")
+    assert (pipeline.root / "state/log").stat().st_nlink > 1
+    pipeline.write("in", "2")
+    pipeline.dvlite("repro")
+    assert pipeline.read("state/log").endswith(b"x12")
+    pipeline.write("dvlite.lock", first)
+    shutil.rmtree(pipeline.root / "state")
+    pipeline.dvlite("checkout")
+    assert pipeline.read("state/log").endswith(b"x1")
+
+
 def test_other_outputs_are_gone_when_the_command_starts(pipeline):
     pipeline.write("dvlite.yaml", "stages: {one: {cmd: test ! -e out && echo > out, outs: [out]}}")
     assert pipeline.states() == {"one": "ok"}

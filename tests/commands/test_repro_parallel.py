@@ -76,3 +76,22 @@ def test_stages_of_one_name_in_two_folders_run_side_by_side(pipeline):
 def test_line_without_an_end_and_a_progress_bar_are_shown_line_by_line(pipeline):
     pipeline.write("dvlite.yaml", "stages: {one: {cmd: 'printf \"10%%\\r20%%\\rdone\"; echo > out', outs: [out]}}")
     assert "10%\n20%\ndone\n" in pipeline.dvlite("repro").stderr
+
+
+def test_second_repro_waits_for_the_first_and_finds_everything_done(pipeline, run_cli):
+    from concurrent.futures import ThreadPoolExecutor
+
+    pipeline.write("dvlite.yaml", "stages: {one: {cmd: 'echo one >> $RAN; sleep 0.5; echo > out', outs: [out]}}")
+    with ThreadPoolExecutor(2) as both:
+        done = list(both.map(lambda _: run_cli("repro", cwd=pipeline.root), range(2)))
+    assert [each.returncode for each in done] == [0, 0]
+    assert pipeline.ran() == ["one"]
+    assert sum("waiting for another dvlite repro here" in each.stderr for each in done) == 1
+
+
+def test_data_can_be_added_while_a_stage_runs(pipeline, tmp_path):
+    pipeline.write("data", "1")
+    add = f"cd {pipeline.root} && python3 -m dvlite add -q --no-wait data"
+    pipeline.write("dvlite.yaml", f"stages: {{one: {{cmd: '{add}; echo > out', outs: [out]}}}}")
+    assert pipeline.states() == {"one": "ok"}
+    assert pipeline.has("data.dvlite")

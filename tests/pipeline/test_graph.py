@@ -41,7 +41,6 @@ def test_stages_keep_the_order_of_the_file_unless_one_needs_another():
         ("data/*.csv", "data/*.csv"),
         ("data/a*", "data/*.csv"),
         ("data/**/*.csv", "data/x*"),
-        (".", "data"),
         ("data/part[1]", "data/part[1]"),
     ],
 )

@@ -42,6 +42,7 @@ def test_path_in_the_lockfile_leads_back(file, path):
         ("a: {cmd: x, outs: [../../o]}", "'../../o' is outside the repository"),
         ("a: {cmd: x, wdir: ../..}", "'../..' is outside the repository"),
         ("a: {cmd: x, params: [{../../p.yaml: [k]}]}", "'../../p.yaml' is outside the repository"),
+        ("a: {cmd: x, deps: [..]}", "'..' is the whole repository"),
         ("a: {cmd: x, outs: [o.dvlite]}", "cannot be an output"),
         ("a: {cmd: x, outs: [dvlite.lock]}", "cannot be an output"),
     ],
