@@ -149,10 +149,10 @@ class Verbs(click.Group):
         """Writes the verbs by what they are for."""
         sections = SECTIONS if ctx.parent is None else {"Commands": tuple(self.commands)}
         for title, names in sections.items():
-            with formatter.section(title):
-                formatter.write_dl(
-                    [(name, self.commands[name].get_short_help_str(70)) for name in names if name in self.commands]
-                )
+            rows = [(name, self.commands[name].get_short_help_str(70)) for name in names if name in self.commands]
+            if rows:
+                with formatter.section(title):
+                    formatter.write_dl(rows)
 
 
 @dataclass(slots=True)

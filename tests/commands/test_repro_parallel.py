@@ -1,5 +1,7 @@
 """`dvlite repro -j`: what may run at the same time does, and nothing else."""
 
+import sys
+
 import pytest
 
 MEET = """\
@@ -91,7 +93,7 @@ def test_second_repro_waits_for_the_first_and_finds_everything_done(pipeline, ru
 
 def test_data_can_be_added_while_a_stage_runs(pipeline, tmp_path):
     pipeline.write("data", "1")
-    add = f"cd {pipeline.root} && python3 -m dvlite add -q --no-wait data"
+    add = f"cd {pipeline.root} && {sys.executable} -m dvlite add -q --no-wait data"
     pipeline.write("dvlite.yaml", f"stages: {{one: {{cmd: '{add}; echo > out', outs: [out]}}}}")
     assert pipeline.states() == {"one": "ok"}
     assert pipeline.has("data.dvlite")
