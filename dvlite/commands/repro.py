@@ -85,7 +85,12 @@ def repro(
             return replace(run.look(), elapsed_seconds=time.monotonic() - started)
         made_by = author(repo, environ, host, version)
         params_set = run.write_params(settings)
-        result = run.go(made_by, held, stack)
+        try:
+            result = run.go(made_by, held, stack)
+        except DvliteError:
+            for each in params_set:  # what was written must be said, though nothing ran
+                progress.warn(f"{quote(each.file)} was changed: {each.name} is {each.new!r} now")
+            raise
         staged = repo.stage(result.unstaged, enabled=stage)
         return replace(
             result,

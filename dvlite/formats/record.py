@@ -121,15 +121,21 @@ class Run:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Note:
-    """Something said of a run. `commit`: this commit's lockfile names the run; `tag` and `untag` take effect in order of time."""
+    """Something said of a run. `tag` and `untag` take effect in order of time. `commit`: this commit's lockfile names the run; `source`:
+    this commit's pointers were the first to name `content`, which the run began with. `subject`, `author` and `written` are the commit's.
+    """
 
     id: str  # UUIDv7
     run: Oid
-    op: Literal["tag", "untag", "note", "commit"]
+    op: Literal["tag", "untag", "note", "commit", "source"]
     value: str  # the tag, the text, or the commit
     time: str
     user: str = ""
     project: str = ""
+    content: Oid | None = None
+    subject: str = ""
+    author: str = ""
+    written: str = ""  # when the commit was
 
 
 def new_id(now_ns: int, random: bytes) -> str:
@@ -267,8 +273,10 @@ def _note(body: Mapping[str, Any]) -> Note:
     found = filled(body, _NOTE)
     if found["op"] in {"tag", "untag"}:
         _tag(found["value"])
-    elif found["op"] == "commit":
+    elif found["op"] in {"commit", "source"}:
         _commit(found["value"])
+    if found["op"] == "source" and found.get("content") is None:
+        raise ValueError("'content' is missing")
     return Note(**found)
 
 
@@ -335,9 +343,13 @@ _NOTE = table(
     Note,
     id=_uuid,
     run=_oid(RUN),
-    op=one_of("tag", "untag", "note", "commit"),
+    op=one_of("tag", "untag", "note", "commit", "source"),
     value=text(65536),
     time=_time,
     user=_line,
     project=matching(re.compile(r"(?:[0-9a-f]{32})?"), "32 hex digits"),
+    content=or_none(_data),
+    subject=_line,
+    author=_line,
+    written=_time,
 )

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 from dvlite.formats.record import Run
 from dvlite.oid import Oid
@@ -18,14 +18,17 @@ TELLING_BYTES = 64
 _RANKS = {"ok": 0, "cached": 1, "tainted": 2, "failed": 3, "canceled": 3}
 
 
-@dataclass(frozen=True, slots=True)
-class Thing:
-    """Content, and what somebody called it; without a path, it is the bytes wherever they are."""
+class Thing(NamedTuple):  # a walk makes hundreds of thousands of them
+    """Content, and what somebody called it; without a path, it is the bytes wherever they are.
+
+    `inside` is the directory (path and version) that held it for the run that began with it, as that run recorded it.
+    """
 
     oid: Oid
     path: str = ""
     size_bytes: int = 0
     files: int = 1
+    inside: tuple[str, Oid] | None = None
 
     @property
     def key(self) -> str:
@@ -33,21 +36,35 @@ class Thing:
         return self.oid if self.size_bytes >= TELLING_BYTES or not self.path else f"{self.oid} {self.path}"
 
 
+class Ran(NamedTuple):
+    """What a walk needs of a run: its stage, what it began with (left out where it is not needed) and what it left."""
+
+    stage: str
+    file: str
+    status: str
+    start: str
+    inputs: tuple[Thing, ...]
+    outputs: tuple[Thing, ...]
+
+
+Ends = Mapping[Oid, Sequence[tuple[Oid, str]]]  # content -> runs, each with the path of the content there
+
+
 class Lookup(Protocol):
-    """What is asked of the records; `index.Index` answers it."""
+    """What is asked of the records, of many things at a time; `sources.Sources` answers it."""
 
-    def makers(self, oid: Oid) -> Sequence[tuple[Oid, str]]:
-        """Returns the runs that left this content, each with the path of it there."""
+    def makers(self, oids: Sequence[Oid]) -> Ends:
+        """Returns the runs that left these contents."""
 
-    def users(self, oid: Oid) -> Sequence[tuple[Oid, str]]:
-        """Returns the runs that began with this content, each with the path of it there."""
+    def users(self, oids: Sequence[Oid]) -> Ends:
+        """Returns the runs that began with these contents."""
 
-    def run(self, oid: Oid) -> Run | None:
-        """Returns a run's record, or None for a run that is not known."""
+    def runs(self, oids: Sequence[Oid], *, inputs: bool) -> Mapping[Oid, Ran]:
+        """Returns runs, of those that are known; without `inputs`, only what they left."""
 
 
 class Inside(Protocol):
-    """What is asked of the listings of directories; `membership.Membership` answers it."""
+    """What is asked of directories; `sources.Sources` answers it."""
 
     def holders(self, thing: Thing) -> Sequence[Thing]:
         """Returns the directories that runs or pointers name and that have this content at this path, the likeliest first."""
@@ -86,7 +103,7 @@ class Graph:
 
     starts: tuple[Thing, ...]
     things: dict[str, Thing] = field(default_factory=dict)
-    runs: dict[Oid, Run] = field(default_factory=dict)
+    runs: dict[Oid, Ran] = field(default_factory=dict)
     made_by: dict[str, tuple[Oid, ...]] = field(default_factory=dict)
     held_by: dict[str, tuple[Thing, ...]] = field(default_factory=dict)
     parts: dict[str, tuple[Thing, ...]] = field(default_factory=dict)
@@ -95,7 +112,8 @@ class Graph:
     hidden: int = 0  # runs behind the limit
 
 
-Better = Callable[[Oid, Run], int]  # a lower number is shown before a higher one, ahead of status and time
+Better = Callable[[Oid], int]  # a lower number is shown before a higher one, ahead of status and time
+_Waiting = list[tuple[Thing, str]]  # things to be looked at, each with the thing at the limit that it lies behind
 
 
 def up(
@@ -103,51 +121,64 @@ def up(
     look: Lookup,
     inside: Inside,
     *,
-    run: tuple[Oid, Run] | None = None,
+    run: tuple[Oid, Ran] | None = None,
     first: Better | None = None,
     depth: int | None = None,
 ) -> Graph:
     """Returns what content was made of, back to what no run made; at most `depth` runs deep. It may begin with what a `run` began with."""
     graph = Graph(tuple(start))
     hidden: dict[Oid, str] = {}  # runs behind the limit, and the thing at it
-    queue = deque((thing, 0, "") for thing in graph.starts)
+    level: _Waiting = [(thing, "") for thing in graph.starts]
+    following: _Waiting = []
+    distance = 0
     if run is not None:
         graph.runs[run[0]] = run[1]
-        queue.extend((thing, 1, "") for thing in inputs_of(run[1]))
-    while queue:
-        thing, distance, behind = queue.popleft()
-        key = thing.key
-        if key in graph.things:
-            continue
-        graph.things[key] = thing
-        makers = makers_of(thing, look, first)
-        if not makers:
-            queue.extendleft((other, distance, behind) for other in _around(thing, graph, look, inside, first))
-            continue
-        graph.made_by[key] = tuple(oid for oid, _ in makers)
-        oid, record = makers[0]
-        if oid in graph.runs or oid in hidden:
-            continue
-        if behind or (depth is not None and distance >= depth):
-            behind = behind or key
-            hidden[oid] = behind
-        else:
-            graph.runs[oid] = record
-        queue.extend((made_of, distance + 1, behind) for made_of in inputs_of(record))
+        following = [(thing, "") for thing in run[1].inputs]
+    while level or following:
+        while level:
+            unmet = _unmet(level, graph)
+            makers = makers_of([thing for thing, _ in unmet], look, first)
+            level = []  # what holds a thing, or lies inside it, is as far away as the thing
+            for thing, behind in unmet:
+                made_by = makers[thing.key]
+                if not made_by:
+                    level += [(other, behind) for other in _around(thing, graph, look, inside)]
+                    continue
+                graph.made_by[thing.key] = tuple(oid for oid, _ in made_by)
+                oid, ran = made_by[0]
+                if oid in graph.runs or oid in hidden:
+                    continue
+                if behind or (depth is not None and distance >= depth):
+                    behind = hidden[oid] = behind or thing.key
+                else:
+                    graph.runs[oid] = ran
+                following += [(made_of, behind) for made_of in ran.inputs]
+        level, following, distance = following, [], distance + 1
     return _without_hidden(graph, hidden)
 
 
-def _around(thing: Thing, graph: Graph, look: Lookup, inside: Inside, first: Better | None) -> tuple[Thing, ...]:
+def _unmet(level: _Waiting, graph: Graph) -> _Waiting:
+    """Returns the things that were not met before, and notes that they are now."""
+    found: _Waiting = []
+    for thing, behind in level:
+        if thing.key not in graph.things:
+            graph.things[thing.key] = thing
+            found.append((thing, behind))
+    return found
+
+
+def _around(thing: Thing, graph: Graph, look: Lookup, inside: Inside) -> tuple[Thing, ...]:
     """Returns where to look for the makers of what no run left as it is: the directory that holds it, or what it was put together of."""
     held = tuple(inside.holders(thing))
     if held:
-        likely = next((other for other in held if makers_of(other, look, first)), held[0])
+        made = look.makers([other.oid for other in held])
+        likely = next((other for other in held if made.get(other.oid)), held[0])
         graph.held_by[thing.key] = (likely, *(other for other in held if other is not likely))
         return (likely,)
     parts = tuple(inside.parts(thing, made=True))
     if parts:
         graph.parts[thing.key] = parts
-    return parts[::-1]
+    return parts
 
 
 _WHOLE, _PART, _HOLDER = range(3)
@@ -163,85 +194,107 @@ def down(
     graph = Graph(tuple(start))
     hidden: dict[Oid, str] = {}
     visited: set[tuple[str, int]] = set()
-    queue = deque((thing, _WHOLE, 0, "") for thing in graph.starts)
+    known: dict[Oid, Ran] = {}
+    level: _Waiting = [(thing, "") for thing in graph.starts]
+    distance = 0
+    while level:
+        unmet = _with_around(level, graph, inside, visited)
+        ends = look.users(list(dict.fromkeys(thing.oid for thing, _ in unmet)))
+        names = dict.fromkeys(run for found in ends.values() for run, _ in found if run not in known)
+        known |= look.runs(list(names), inputs=False)
+        level = []
+        for thing, behind in unmet:
+            users = _known(thing, ends.get(thing.oid, ()), known)
+            if len(users) > 1:
+                users.sort(key=lambda pair: (pair[1].start, pair[0]))
+            if users:
+                graph.steps[thing.key] = tuple(_steps(users, first))
+            if behind or (depth is not None and distance >= depth):
+                behind = behind or thing.key
+            for oid, ran in users:
+                if oid in graph.runs or oid in hidden:
+                    continue
+                if behind:
+                    hidden[oid] = behind
+                else:
+                    graph.runs[oid] = ran
+                level += [(made, behind) for made in ran.outputs]
+        distance += 1
+    return _without_hidden(graph, hidden)
+
+
+def _with_around(level: _Waiting, graph: Graph, inside: Inside, visited: set[tuple[str, int]]) -> _Waiting:
+    """Returns what was not met before of these things, of the directories that hold them and of what lies in them; notes all of it."""
+    unmet: _Waiting = []
+    queue = deque((thing, _WHOLE, behind) for thing, behind in level)
     while queue:
-        thing, role, distance, behind = queue.popleft()
+        thing, role, behind = queue.popleft()
         key = thing.key
         if (key, role) in visited or (key, _WHOLE) in visited:
             continue
         visited.add((key, role))
         if role != _PART and (held := tuple(inside.holders(thing))):
             graph.held_by[key] = held
-            queue.extendleft((other, _HOLDER, distance, behind) for other in reversed(held))
+            queue.extendleft((other, _HOLDER, behind) for other in reversed(held))
         if role == _WHOLE and (parts := tuple(inside.parts(thing, made=False))):
             graph.parts[key] = parts
-            queue.extendleft((other, _PART, distance, behind) for other in reversed(parts))
-        if key in graph.things:
-            continue
-        graph.things[key] = thing
-        users = _users_of(thing, look)
-        if users:
-            graph.steps[key] = tuple(_steps(users, first))
-        if behind or (depth is not None and distance >= depth):
-            behind = behind or key
-        for oid, record in users:
-            if oid in graph.runs or oid in hidden:
-                continue
-            if behind:
-                hidden[oid] = behind
-            else:
-                graph.runs[oid] = record
-            queue.extend((made, _WHOLE, distance + 1, behind) for made in outputs_of(record))
-    return _without_hidden(graph, hidden)
+            queue.extendleft((other, _PART, behind) for other in reversed(parts))
+        if key not in graph.things:
+            graph.things[key] = thing
+            unmet.append((thing, behind))
+    return unmet
 
 
-def inputs_of(record: Run) -> Iterator[Thing]:
-    """Yields what a run began with."""
-    for item in record.inputs:
-        yield Thing(item.oid, item.path, item.size_bytes, item.files)
+def ran_of(record: Run) -> Ran:
+    """Returns what walks need of a record."""
+    return Ran(
+        record.stage,
+        record.file,
+        record.status,
+        record.start,
+        tuple(
+            Thing(item.oid, item.path, item.size_bytes, item.files, _inside(item.inside, item.inside_oid))
+            for item in record.inputs
+        ),
+        tuple(Thing(item.oid, item.path, item.size_bytes, item.files) for item in record.outputs),
+    )
 
 
-def outputs_of(record: Run) -> Iterator[Thing]:
-    """Yields what a run left."""
-    for item in record.outputs:
-        yield Thing(item.oid, item.path, item.size_bytes, item.files)
+def _inside(path: str | None, oid: Oid | None) -> tuple[str, Oid] | None:
+    return None if path is None or oid is None else (path, oid)
 
 
-def makers_of(thing: Thing, look: Lookup, first: Better | None = None) -> list[tuple[Oid, Run]]:
-    """Returns the runs that left this content, the one to be shown first."""
-    return _sorted(_known(thing, look.makers(thing.oid), look), first)
+def makers_of(things: Sequence[Thing], look: Lookup, first: Better | None = None) -> dict[str, list[tuple[Oid, Ran]]]:
+    """Returns the runs that left each of these contents, by key, the one to be shown first."""
+    ends = look.makers(list(dict.fromkeys(thing.oid for thing in things)))
+    runs = look.runs(list(dict.fromkeys(run for found in ends.values() for run, _ in found)), inputs=True)
+    return {thing.key: _sorted(_known(thing, ends.get(thing.oid, ()), runs), first) for thing in things}
 
 
-def _users_of(thing: Thing, look: Lookup) -> list[tuple[Oid, Run]]:
-    found = _known(thing, look.users(thing.oid), look)
-    return sorted(found, key=lambda pair: (pair[1].start, pair[0])) if len(found) > 1 else found
-
-
-def _known(thing: Thing, ends: Iterable[tuple[Oid, str]], look: Lookup) -> list[tuple[Oid, Run]]:
-    """Returns the records of runs that had this content where it counts as the same."""
+def _known(thing: Thing, ends: Iterable[tuple[Oid, str]], runs: Mapping[Oid, Ran]) -> list[tuple[Oid, Ran]]:
+    """Returns the runs that had this content where it counts as the same."""
     telling = thing.size_bytes >= TELLING_BYTES or not thing.path
     names = dict.fromkeys(oid for oid, path in ends if telling or path == thing.path)
-    return [(oid, record) for oid in names if (record := look.run(oid)) is not None]
+    return [(oid, runs[oid]) for oid in names if oid in runs]
 
 
-def _sorted(found: list[tuple[Oid, Run]], first: Better | None) -> list[tuple[Oid, Run]]:
+def _sorted(found: list[tuple[Oid, Ran]], first: Better | None) -> list[tuple[Oid, Ran]]:
     """Returns runs the best first: what the caller prefers, then ok before cached, then the newest."""
     if len(found) < 2:
         return found
     found.sort(key=lambda pair: (pair[1].start, pair[0]), reverse=True)
-    found.sort(key=lambda pair: (first(*pair) if first is not None else 0, _RANKS.get(pair[1].status, 3)))
+    found.sort(key=lambda pair: (first(pair[0]) if first is not None else 0, _RANKS.get(pair[1].status, 3)))
     return found
 
 
-def _steps(users: Sequence[tuple[Oid, Run]], first: Better | None) -> Iterator[Step]:
+def _steps(users: Sequence[tuple[Oid, Ran]], first: Better | None) -> Iterator[Step]:
     """Groups runs of a stage that left the same, in order of time."""
-    groups: dict[tuple[object, ...], list[tuple[Oid, Run]]] = {}
-    for oid, record in users:
-        same = (record.file, record.stage, tuple((item.path, item.oid) for item in record.outputs))
-        groups.setdefault(same, []).append((oid, record))
+    groups: dict[tuple[object, ...], list[tuple[Oid, Ran]]] = {}
+    for oid, ran in users:
+        groups.setdefault((ran.file, ran.stage, ran.outputs), []).append((oid, ran))
     for group in groups.values():
-        ordered = _sorted(list(group), first)
-        yield Step(ordered[0][0], tuple(outputs_of(ordered[0][1])), tuple(oid for oid, _ in ordered[1:]))
+        ordered = _sorted(group, first)
+        yield Step(ordered[0][0], ordered[0][1].outputs, tuple(oid for oid, _ in ordered[1:]))
 
 
 def _without_hidden(graph: Graph, hidden: Mapping[Oid, str]) -> Graph:
@@ -277,7 +330,7 @@ def _without_hidden(graph: Graph, hidden: Mapping[Oid, str]) -> Graph:
 def _shown(graph: Graph) -> set[str]:
     """Returns the things that the runs within the limit name, and what led to them."""
     waiting = [thing.key for thing in graph.starts]
-    waiting += [thing.key for record in graph.runs.values() for thing in (*inputs_of(record), *outputs_of(record))]
+    waiting += [thing.key for ran in graph.runs.values() for thing in (*ran.inputs, *ran.outputs)]
     shown: set[str] = set()
     while waiting:
         key = waiting.pop()

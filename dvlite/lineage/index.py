@@ -20,7 +20,7 @@ from dvlite.formats.record import Run
 from dvlite.lineage import indexing, rows, search
 from dvlite.lineage.records import Records
 from dvlite.lineage.rows import INPUT, OUTPUT, NoteRow, RunRow, digest_of, loaded_text, loaded_value
-from dvlite.lineage.search import Filters, Part, prefix_bounds
+from dvlite.lineage.search import Filters, Order, Part, prefix_bounds
 from dvlite.oid import FILE, MANIFEST, RUN, Oid, digest_run, format_oid, parse_oid
 
 NAME = "index.sqlite"
@@ -101,6 +101,15 @@ class Index:
         limit = "" if filters.limit is None else f" LIMIT {int(filters.limit)}"
         return self._run_rows(f"{where} ORDER BY run.id DESC{limit}", *arguments)
 
+    def find_sorted(self, filters: Filters, order: Order) -> list[RunRow]:
+        """Returns the runs that match as they follow one another by a value; those that have none come last."""
+        wanted = search.parts(filters, self._keys, self._count)
+        found: list[RunRow] = []
+        for part in search.sorted_parts(wanted, order, self._keys):
+            left = -1 if filters.limit is None else filters.limit - len(found)
+            found += self._run_rows(f"{part.sql} LIMIT ?", *part.arguments, left)
+        return found
+
     def values(self, runs: Sequence[Oid], space: str) -> dict[Oid, dict[str, Any]]:
         """Returns the parameters (`param`), metrics or surroundings (`env`) of runs, by key; those of many are read in one pass."""
         found: dict[Oid, dict[str, Any]] = {oid: {} for oid in runs}
@@ -114,20 +123,15 @@ class Index:
         """Returns every key that any run has in `param`, `metric` or `env`."""
         return [loaded_text(k) for (k,) in self._rows("SELECT k FROM name WHERE ns = ? ORDER BY id", space)]
 
-    def values_of_all(self, space: str, key: str) -> dict[Oid, Any]:
-        """Returns the value of one key in every run that has it."""
-        sql = "SELECT record.digest, kv.v FROM name JOIN kv ON kv.name = name.id JOIN record ON record.id = kv.run WHERE ns = ? AND k = ?"
-        return {_run_oid(run): loaded_value(v) for run, v in self._rows(sql, space, rows.stored_text(key))}
-
-    def inputs(self, runs: Sequence[Oid]) -> dict[Oid, dict[str, Oid]]:
-        """Returns the path and content of each input of runs."""
+    def inputs(self, runs: Sequence[Oid], kind: int = INPUT) -> dict[Oid, dict[str, Oid]]:
+        """Returns the path and content of each input of runs; with HOLDER, of the directories that inputs lay in."""
         found: dict[Oid, dict[str, Oid]] = {oid: {} for oid in runs}
         sql = (
             "SELECT record.digest, path.path, obj.digest, obj.directory FROM io JOIN record ON record.id = io.run"
-            " JOIN path ON path.id = io.path JOIN obj ON obj.id = io.obj WHERE io.output = 0 AND io.run IN"
+            " JOIN path ON path.id = io.path JOIN obj ON obj.id = io.obj WHERE io.output = ? AND io.run IN"
         )
         for marks, part in self._numbers(runs):
-            for digest, path, content, directory in self._rows(f"{sql} ({marks})", *part):
+            for digest, path, content, directory in self._rows(f"{sql} ({marks})", kind, *part):
                 found[_run_oid(digest)][loaded_text(path)] = _oid(content, directory)
         return found
 
@@ -199,11 +203,11 @@ class Index:
         sql = "SELECT DISTINCT obj.digest, obj.directory FROM sha JOIN obj ON obj.id = sha.obj WHERE sha.sha BETWEEN ? AND ?"
         return [_oid(*row) for row in self._rows(sql, *prefix_bounds(digits))]
 
-    def directories(self) -> list[Oid]:
-        """Returns every directory that a run read or wrote."""
-        return [_oid(*row) for row in self._rows("SELECT digest, directory FROM obj WHERE directory ORDER BY id")]
-
     # --- how it is asked ---
+
+    def select(self, sql: str, *arguments: Any) -> list[Any]:
+        """Returns the rows of a query of whoever knows the tables: `lookups`."""
+        return self._rows(sql, *arguments)
 
     def _ends(self, oid: Oid, output: int, where: str) -> list[tuple[Oid, str]]:
         kind, digest = parse_oid(oid)

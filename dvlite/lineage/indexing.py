@@ -230,7 +230,8 @@ class _Writer:
         for item in rows.contents(found):
             content = self._number("obj", (item.digest, item.directory), "digest, directory")
             path = self._number("path", (item.path,), "path")
-            self._later("INSERT OR IGNORE INTO io VALUES(?,?,?,?)", (number, item.output, path, content))
+            row = (number, item.output, path, content, item.size_bytes, item.files)
+            self._later("INSERT OR IGNORE INTO io VALUES(?,?,?,?,?,?)", row)
             if item.sha256 is not None:
                 self._later("INSERT OR IGNORE INTO sha VALUES(?,?)", (item.sha256, content))
         for space, key, value in rows.values(found):
@@ -238,7 +239,7 @@ class _Writer:
             self._later("INSERT OR IGNORE INTO kv VALUES(?,?,?)", (name, number, value))
 
     def _add_note(self, number: int, found: Note) -> None:
-        self._later("INSERT INTO note VALUES(?,?,?,?,?,?)", (number, *rows.note_row(found)))
+        self._later("INSERT INTO note VALUES(?,?,?,?,?,?,?,?,?,?)", (number, *rows.note_row(found)))
 
     def _later(self, sql: str, row: tuple[Any, ...]) -> None:
         self._pending.setdefault(sql, []).append(row)

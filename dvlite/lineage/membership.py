@@ -7,7 +7,7 @@ counted in `unread`, so that nobody takes "not found" for "not there". Knows no 
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Container, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
 from typing import Protocol
 
@@ -17,20 +17,15 @@ from dvlite.formats.manifest import EMPTY_DIR, Branch, Entries, Entry, ReadNode,
 from dvlite.lineage.graph import Thing
 from dvlite.oid import DIGEST_BYTES, FILE, MANIFEST, Digest, Oid, format_oid, parse_oid
 
+_FEW = 100  # things that are looked for one by one, each in a node of the listing for each level
 Bring = Callable[[Sequence[Digest]], None]  # makes the listings of these names readable, as far as they can be had
 
 
 class Known(Protocol):
-    """What runs and pointers know, as far as it is asked here; `sources.Sources` answers it."""
+    """What is known of directories, as far as it is asked here; `sources.Sources` answers it."""
 
     def directories(self) -> Iterable[Thing]:
-        """Returns the directories that runs or pointers name, once for each path, the likeliest first."""
-
-    def contents(self) -> Container[bytes]:
-        """Returns the digests of all files that runs began with or left."""
-
-    def paths(self, oid: Oid, *, made: bool) -> Container[str]:
-        """Returns under which paths runs began with this content, or with `made` left it."""
+        """Returns the directory versions that have a listing somewhere, once for each path, the likeliest first."""
 
 
 class Membership:
@@ -53,37 +48,36 @@ class Membership:
             found += [self._sized(known) for known in candidates if self._at(known.oid, inner, thing.oid) == thing.oid]
         return found
 
-    def parts(self, thing: Thing, *, made: bool) -> list[Thing]:
-        """Returns what runs began with, or left, that lies in this directory as it is there."""
-        if not thing.oid.startswith(MANIFEST) or not thing.path:
+    def parts(self, thing: Thing, among: Sequence[Thing]) -> list[Thing]:
+        """Returns those of `among` that lie in this directory as they are."""
+        start = thing.path + "/"
+        wanted = [part for part in among if part.path.startswith(start)]
+        if not wanted or not self.can_read([thing.oid]):
             return []
-        if not self.can_read([thing.oid]):
-            return []
-        found = list(self._folders_in(thing, made=made))
+        if len(wanted) <= _FEW:
+            return [part for part in wanted if self._at(thing.oid, part.path[len(start) :], part.oid) == part.oid]
+        return self._many(thing, wanted)
+
+    def _many(self, thing: Thing, wanted: Sequence[Thing]) -> list[Thing]:
+        """Returns the same from one pass over the listing; of folders, one after the other."""
+        names = {(os.fsencode(part.path[len(thing.path) + 1 :]), part.oid) for part in wanted}
+        paths, found = {path for path, _ in names}, set()
         try:
-            found += self._files_in(thing, made=made)
+            for leaf in manifest.leaves(parse_oid(thing.oid)[1], self._read):
+                found.update(
+                    (path, format_oid(FILE, leaf.digest(i)))
+                    for i, path in enumerate(leaf.paths)
+                    if path in paths and leaf.flags[i] != EMPTY_DIR
+                )
         except DvliteError:
             self.unread.add(thing.oid)
-        return found
-
-    def _files_in(self, thing: Thing, *, made: bool) -> Iterator[Thing]:
-        contents: Container[bytes] | None = None
-        for number, leaf in enumerate(manifest.leaves(parse_oid(thing.oid)[1], self._read)):
-            if number == 1:  # too many to ask for each: one pass over all that is known takes 0.4 s for 100,000 runs
-                contents = self._known.contents()
-            for i, inner in enumerate(leaf.paths):
-                digest = leaf.digest(i)
-                if (contents is None or digest in contents) and leaf.flags[i] != EMPTY_DIR:
-                    oid, path = format_oid(FILE, digest), f"{thing.path}/{os.fsdecode(inner)}"
-                    if path in self._known.paths(oid, made=made):
-                        yield Thing(oid, path, leaf.sizes[i])
-
-    def _folders_in(self, thing: Thing, *, made: bool) -> Iterator[Thing]:
-        start = thing.path + "/"
-        for path, versions in self._by_path().items():
-            for oid, part in versions.items() if path.startswith(start) else ():
-                if path in self._known.paths(oid, made=made) and self._at(thing.oid, path[len(start) :], oid) == oid:
-                    yield self._sized(part)
+        inner = len(thing.path) + 1
+        return [
+            part
+            for part in wanted
+            if (os.fsencode(part.path[inner:]), part.oid) in found
+            or (part.oid.startswith(MANIFEST) and self._at(thing.oid, part.path[inner:], part.oid) == part.oid)
+        ]
 
     def entry(self, thing: Thing, inner: str) -> Thing | None:
         """Returns the file or folder at a path inside a directory, or None for nothing; raises ObjectMissing without its listing."""

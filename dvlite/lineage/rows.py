@@ -13,8 +13,8 @@ from typing import Any, NamedTuple
 from dvlite.formats.record import Note, Run
 from dvlite.oid import MANIFEST, RUN, Oid, format_oid
 
-VERSION = 1  # of the tables: an index of another version is made anew
-INPUT, OUTPUT = 0, 1
+VERSION = 2  # of the tables: an index of another version is made anew
+INPUT, OUTPUT, HOLDER = 0, 1, 2  # a holder is a directory that had an input inside when the run began
 LOOSE = 0  # the source that stands for the loose files
 PARAM, METRIC, ENV = "param", "metric", "env"
 _BITS = 15  # below the milliseconds in a record's number
@@ -27,11 +27,11 @@ CREATE TABLE run(id INTEGER PRIMARY KEY, uuid TEXT, key BLOB, stage TEXT, file T
   code TEXT, dirty INT, origin BLOB, user TEXT, host TEXT);
 CREATE TABLE obj(id INTEGER PRIMARY KEY, digest BLOB NOT NULL, directory INT NOT NULL, UNIQUE(digest, directory));
 CREATE TABLE path(id INTEGER PRIMARY KEY, path NOT NULL UNIQUE);
-CREATE TABLE io(run INT, output INT, path INT, obj INT, PRIMARY KEY(run, output, path)) WITHOUT ROWID;
+CREATE TABLE io(run INT, output INT, path INT, obj INT, size INT, files INT, PRIMARY KEY(run, output, path)) WITHOUT ROWID;
 CREATE TABLE sha(sha BLOB, obj INT, PRIMARY KEY(sha, obj)) WITHOUT ROWID;
 CREATE TABLE name(id INTEGER PRIMARY KEY, ns TEXT NOT NULL, k NOT NULL, UNIQUE(ns, k));
 CREATE TABLE kv(name INT, run INT, v, PRIMARY KEY(name, run)) WITHOUT ROWID;
-CREATE TABLE note(id INTEGER PRIMARY KEY, run BLOB, op TEXT, value, time TEXT, user TEXT);
+CREATE TABLE note(id INTEGER PRIMARY KEY, run BLOB, op TEXT, value, time TEXT, user TEXT, content TEXT, subject, author, written TEXT);
 INSERT INTO source VALUES(0, '', 0);
 """
 INDEXES = """
@@ -47,6 +47,7 @@ CREATE INDEX io_obj ON io(obj, output, run, path);
 CREATE INDEX kv_v ON kv(name, v, run);
 CREATE INDEX note_run ON note(run, op, value);
 CREATE INDEX note_value ON note(op, value, run);
+CREATE INDEX note_content ON note(content) WHERE content IS NOT NULL;
 """
 
 
@@ -79,13 +80,15 @@ class NoteRow:
 
 
 class Content(NamedTuple):
-    """An object that a run read or wrote: as rows have it, before they are numbered."""
+    """An object that a run read or wrote: as rows have it, before they are numbered. A holder's size is not known."""
 
     output: int
     path: str | bytes
     digest: bytes
     directory: int
     sha256: bytes | None
+    size_bytes: int
+    files: int
 
 
 def number(uuid: str) -> int:
@@ -146,16 +149,23 @@ def loaded_run(row: Sequence[Any]) -> RunRow:
 
 def note_row(found: Note) -> tuple[Any, ...]:
     """Returns the columns of `note`, but for its number."""
-    return digest_of(found.run), found.op, stored_text(found.value), found.time, stored_text(found.user)
+    said = (digest_of(found.run), found.op, stored_text(found.value), found.time, stored_text(found.user))
+    return *said, found.content, stored_text(found.subject), stored_text(found.author), found.written
 
 
 def contents(found: Run) -> Iterator[Content]:
-    """Yields what a run read and wrote."""
+    """Yields what a run read and wrote, and the directories that held what it read."""
     for item in found.inputs:
-        yield Content(INPUT, stored_text(item.path), digest_of(item.oid), item.oid.startswith(MANIFEST), None)
+        yield _content(INPUT, item.path, item.oid, None, item.size_bytes, item.files)
+        if item.inside is not None and item.inside_oid is not None:
+            yield _content(HOLDER, item.inside, item.inside_oid, None, 0, 0)
     for made in found.outputs:
-        sha256 = None if made.sha256 is None else bytes.fromhex(made.sha256)
-        yield Content(OUTPUT, stored_text(made.path), digest_of(made.oid), made.oid.startswith(MANIFEST), sha256)
+        yield _content(OUTPUT, made.path, made.oid, made.sha256, made.size_bytes, made.files)
+
+
+def _content(output: int, path: str, oid: Oid, sha256: str | None, size_bytes: int, files: int) -> Content:
+    digits = None if sha256 is None else bytes.fromhex(sha256)
+    return Content(output, stored_text(path), digest_of(oid), oid.startswith(MANIFEST), digits, size_bytes, files)
 
 
 def values(found: Run) -> Iterator[tuple[str, str | bytes, Any]]:

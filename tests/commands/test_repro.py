@@ -414,6 +414,11 @@ def test_setting_several_parameters_writes_all_or_none(line):
     assert line.read("conf.toml") == b"seed = 2\n"
 
 
+def test_parameter_that_was_written_is_said_though_nothing_could_run(line):
+    line.edit("dvlite.yaml", "[train.sh, clean.txt]", "[train.sh, clean.txt, nowhere]")
+    assert "warning: 'params.yaml' was changed: lr is 5 now" in line.refused("-S", "lr=5")
+
+
 def test_setting_excludes_a_dry_run(line):
     line.refused("-n", "-S", "lr=5", code=2)
     line.refused("-S", "lr", code=2)

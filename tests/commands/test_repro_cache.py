@@ -148,7 +148,9 @@ def test_output_that_persists_is_there_when_the_command_starts(pipeline):
 def test_output_that_persists_does_not_write_into_the_cache(pipeline):
     pipeline.dvlite("config", "--user", "cache.link", "hardlink")
     pipeline.write("in", "1")
-    text = "stages: {one: {cmd: chmod -R +w state; cat in >> state/log, deps: [in], outs: [{path: state, persist: true}]}}"
+    text = (
+        "stages: {one: {cmd: chmod -R +w state; cat in >> state/log, deps: [in], outs: [{path: state, persist: true}]}}"
+    )
     pipeline.write("dvlite.yaml", text)
     pipeline.write("state/log", "x" * 200_000)
     pipeline.dvlite("repro")
