@@ -69,14 +69,15 @@ def runs_list(
     return run(lambda s: verb(s.repo(), wanted, now_ns=time.time_ns(), progress=s.progress), words=words or "text")
 
 
-@runs.command("show", example="dvlite runs show last\ndvlite runs show train-7f3a9c --log", codes=(10, 12))
+@runs.command("show", example="dvlite runs show last\ndvlite runs show train-7f3a9c --log", codes=(10, 12, 13))
 @RUN
 @click.option("--log", is_flag=True, help="Print the log of the run.")
-def runs_show(name: str, *, log: bool) -> int:
+@click.option("--diff", is_flag=True, help="Print the edits that it ran with, as git diff.")
+def runs_show(name: str, *, log: bool, diff: bool) -> int:
     """Show all that is known of a run: train-7f3a9c, digits of it, last, last:STAGE."""
     from dvlite.commands.runs import runs_show as verb
 
-    return run(lambda s: verb(s.repo(), name, log=log, now_ns=time.time_ns(), progress=s.progress))
+    return run(lambda s: verb(s.repo(), name, log=log, diff=diff, now_ns=time.time_ns(), progress=s.progress))
 
 
 @runs.command("diff", example="dvlite runs diff train-5d20e1 last:train", codes=(10, 12))

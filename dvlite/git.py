@@ -13,6 +13,7 @@ import shutil
 import subprocess
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import Self
 
 from dvlite import git_output
 from dvlite.errors import DvliteError, FormatError, NotARepository, UsageError
@@ -179,6 +180,10 @@ class Git:
             finally:
                 process.kill()
 
+    def blob_reader(self) -> BlobReader:
+        """Returns a reader for blobs that are asked for one after another; a context manager."""
+        return BlobReader(self._start(("cat-file", "--batch"), subprocess.PIPE))
+
     def read_file(self, commit: str, path: str, *, limit_bytes: int) -> bytes | None:
         """Returns one file of a commit, or None if the commit does not have it."""
         for row in git_output.split(self.run("ls-tree", "-z", "--full-tree", commit, "--", path)):
@@ -310,6 +315,16 @@ class Git:
                 stdin=git_output.join(paths, _LITERAL),
             )
 
+    def unmerged(self) -> dict[str, dict[int, str]]:
+        """Returns the pointer files and lockfiles with a merge conflict: the blobs of their stages (1 ancestor, 2 ours, 3 theirs) that are there."""
+        found: dict[str, dict[int, str]] = {}
+        for row in git_output.split(self.run("ls-files", "--unmerged", "-z", "--", *POINTERS)):
+            head, _, path = row.partition("\t")
+            mode, blob, stage = head.split(" ")
+            if is_pointer(path) and mode in git_output.REGULAR:
+                found.setdefault(path, {})[int(stage)] = blob
+        return found
+
     def status(self) -> list[FileStatus]:
         """Returns pointers, ignore files and dvlite's own files that are not as in the last commit, sorted by path."""
         output = self.run("status", "--porcelain=v2", "-z", "--untracked-files=all", "--no-renames", "--", *OWN_FILES)
@@ -332,3 +347,24 @@ class Git:
     def config_set(self, key: str, value: str) -> None:
         """Sets a setting of this repository, never committed."""
         self.run("config", "--local", key, value)
+
+
+class BlobReader:
+    """Reads blobs from one running git: no process for each. A context manager."""
+
+    def __init__(self, process: subprocess.Popen[bytes]) -> None:
+        self._process = process
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._process.kill()
+        self._process.__exit__(None, None, None)
+
+    def read(self, blob: str, limit_bytes: int) -> bytes:
+        """Returns the content of a blob; raises FormatError for one above the limit, after which the reader is of no more use."""
+        assert self._process.stdin is not None
+        self._process.stdin.write(f"{blob}\n".encode())
+        self._process.stdin.flush()
+        return git_output.next_blob(self._process.stdout, blob, limit_bytes)

@@ -57,6 +57,11 @@ def load(root: Path) -> Ignore:
         return Ignore()
     except OSError as error:
         raise os_error(error, "read", root / FILE_NAME) from error
+    return parse(data)
+
+
+def parse(data: bytes) -> Ignore:
+    """Returns the rules that a `.dvliteignore` states; raises as `load`."""
     if len(data) > _LIMIT_BYTES:
         raise FormatError(
             f"cannot read '{FILE_NAME}': it has more than {_LIMIT_BYTES} bytes", hint="use fewer, wider patterns"

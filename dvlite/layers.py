@@ -96,6 +96,16 @@ def own_file(layer: str, environ: Mapping[str, str]) -> Path | None:
     return Path(home) / ("Library/Application Support" if mac else ".config") / "dvlite" / "config.yaml"
 
 
+def own_cache_folder(environ: Mapping[str, str]) -> Path | None:
+    """Returns the user's folder for what can be made again and belongs to no clone, in this platform's place; None without a home."""
+    home, xdg = environ.get("HOME", ""), environ.get("XDG_CACHE_HOME", "")
+    if os.path.isabs(xdg):
+        return Path(xdg) / "dvlite"
+    if not os.path.isabs(home):
+        return None
+    return Path(home) / ("Library/Caches" if sys.platform == "darwin" else ".cache") / "dvlite"
+
+
 def read_regular(path: Path, where: str, limit_bytes: int) -> bytes | None:
     """Reads the first bytes of an ordinary file that may come from a stranger; None if it is not there.
 

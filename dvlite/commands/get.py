@@ -6,7 +6,6 @@ import contextlib
 import os
 import re
 import shutil
-import sys
 import tempfile
 import time
 from collections.abc import Iterator, Mapping, Sequence
@@ -239,12 +238,7 @@ def _own_cache(repo: Repo, environ: Mapping[str, str], temporary: Path) -> Cache
         if repo.config.settings["cache.dir"].source != "DVLITE_CACHE_DIR":
             return open_cache(repo)
         return plain_cache(Path(os.path.abspath(os.path.expanduser(chosen))))
-    home, xdg = environ.get("HOME", ""), environ.get("XDG_CACHE_HOME", "")
-    if os.path.isabs(xdg):
-        return plain_cache(Path(xdg) / "dvlite")
-    if os.path.isabs(home):
-        return plain_cache(Path(home) / ("Library/Caches" if sys.platform == "darwin" else ".cache") / "dvlite")
-    return plain_cache(temporary / "cache")
+    return plain_cache(layers.own_cache_folder(environ) or temporary / "cache")
 
 
 def _is_bare(folder: Path) -> bool:

@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 
 from dvlite.errors import DvliteError
 from dvlite.formats import manifest
 from dvlite.lineage.asking import asked_for
 from dvlite.lineage.difference import difference
-from dvlite.lineage.graph import Graph, Thing, down, makers_of, outputs_of, up
+from dvlite.lineage.graph import Ran, Thing, down, makers_of, ran_of, up, users_of
 from dvlite.lineage.history import described
 from dvlite.lineage.opening import World, opened
 from dvlite.lineage.report import report, run_name, unread_warnings
+from dvlite.lineage.rows import METRIC
 from dvlite.lineage.sources import Sources
 from dvlite.lineage.subject import Subject, short_name, subject_of
 from dvlite.oid import MANIFEST, Oid, format_oid, parse_oid
@@ -25,6 +26,7 @@ from dvlite.results.lineage import (
     LineageFindResult,
     LineageFound,
     LineageGraph,
+    LineageMeasure,
     LineageResult,
     LineageSide,
     LineageSubject,
@@ -56,11 +58,12 @@ def lineage(
         sources.add_listing(subject.nodes)
         starts = _starts(subject, world, sources)
         above = _walk_up(subject, starts[:1], world, sources, depth) if upwards else None
-        below = _walk_down(subject, starts, world, sources, depth) if downwards else None
+        below = _walk_down(starts, world, sources, depth) if downwards else None
         return LineageResult(
             subject=_told(subject, world, sources),
             up=above,
             down=below,
+            measured=tuple(_measured(starts, world, sources)) if above is not None and above.runs else (),
             depth=depth,
             remote=None if world.remote is None else world.label,
             runs_searched=world.count_runs(),
@@ -90,9 +93,10 @@ def lineage_find(
         found: list[LineageFound] = []
         values = {space: world.index.values([row.oid for row in rows], space) for space, _ in wanted.keys}
         runs = 0
+        ran = sources.runs([row.oid for row in rows], inputs=False)
+        sources.commits_of_runs(ran)
         for row in rows:
-            record = sources.run(row.oid)
-            outputs = [] if record is None else [thing for thing in outputs_of(record) if wanted.names(thing.path)]
+            outputs = [thing for thing in ran[row.oid].outputs if wanted.names(thing.path)]
             if limit is not None and runs == limit and outputs:
                 runs += 1
                 break
@@ -114,7 +118,8 @@ def lineage_find(
                 )
                 for thing in outputs
             ]
-        known = described(None if repo is None else repo.git, [one.commit.commit for one in found if one.commit])
+        commits = [one.commit.commit for one in found if one.commit]
+        known = described(None if world.repo is None else world.repo.git, commits, sources.lookups.described)
         return LineageFindResult(
             asked=tuple(asked),
             found=tuple(one if one.commit is None else replace(one, commit=known[one.commit.commit]) for one in found),
@@ -168,23 +173,28 @@ def _starts(subject: Subject, world: World, sources: Sources) -> list[Thing]:
     Raises DvliteError if nobody knows it.
     """
     if subject.is_run:
-        record = sources.run(subject.oid)
-        assert record is not None
-        return list(outputs_of(record))
+        return list(_ran(subject, sources).outputs)
     thing = subject.thing()
-    if sources.makers(thing.oid):
+    if sources.makers([thing.oid]):
         return [thing]
-    if thing.path and (sources.holders(thing) or sources.origin(thing, None)[0] != "unknown"):
+    if thing.path and (sources.source(thing, None).origin != "unknown" or sources.holders(thing, every=False)):
         return [thing]
     called = sources.named(thing.oid)
     if called is not None:
         return [called]
     inside = sources.listings.anywhere(thing.oid)
     if inside:
-        return sorted(inside, key=lambda found: not any(makers_of(each, sources) for each in sources.holders(found)))
-    if sources.users(thing.oid):
+        made = {found: makers_of(sources.holders(found, every=False), sources) for found in inside}
+        return sorted(inside, key=lambda found: not any(made[found].values()))
+    if sources.users([thing.oid]):
         return [thing]
     raise _unknown(subject, world)
+
+
+def _ran(subject: Subject, sources: Sources) -> Ran:
+    record = sources.record(subject.oid)
+    assert record is not None
+    return ran_of(record)
 
 
 def _unknown(subject: Subject, world: World) -> DvliteError:
@@ -214,8 +224,8 @@ def _told(subject: Subject, world: World, sources: Sources) -> LineageSubject:
 
 def _sha256(oid: Oid, sources: Sources) -> str | None:
     """Returns the SHA-256 of a file as a run recorded it: the same bytes have the same."""
-    for name, _ in sources.makers(oid):
-        record = sources.run(name)
+    for name, _ in sources.makers([oid]).get(oid, ()):
+        record = sources.record(name)
         for item in record.outputs if record is not None else ():
             if item.oid == oid and item.sha256 is not None:
                 return item.sha256
@@ -229,18 +239,31 @@ def _walk_up(
     subject: Subject, starts: Sequence[Thing], world: World, sources: Sources, depth: int | None
 ) -> LineageGraph:
     if subject.is_run:
-        record = sources.run(subject.oid)
-        assert record is not None
-        graph = up((), sources, sources, run=(subject.oid, record), first=sources.first, depth=depth)
+        run = (subject.oid, _ran(subject, sources))
+        graph = up((), sources, sources, run=run, first=sources.first, depth=depth)
         return report(graph, world, sources, run=subject.oid)
     return report(up(starts, sources, sources, first=sources.first, depth=depth), world, sources)
 
 
-def _walk_down(
-    subject: Subject, starts: Sequence[Thing], world: World, sources: Sources, depth: int | None
-) -> LineageGraph:
-    found: Graph = down(starts, sources, sources, first=sources.first, depth=depth)
-    return report(found, world, sources)
+def _walk_down(starts: Sequence[Thing], world: World, sources: Sources, depth: int | None) -> LineageGraph:
+    return report(down(starts, sources, sources, first=sources.first, depth=depth), world, sources)
+
+
+def _measured(starts: Sequence[Thing], world: World, sources: Sources) -> Iterable[LineageMeasure]:
+    """Yields the metrics of runs that began with this, as evaluation does: of each stage, of the run that is to be shown first."""
+    stages = users_of(starts, sources, sources.first)
+    first = [runs[0][0] for runs in stages]
+    metrics = world.index.values(first, METRIC)
+    for runs in stages:
+        oid, ran = runs[0]
+        if metrics[oid]:
+            yield LineageMeasure(
+                run=oid,
+                name=run_name(ran.stage, oid),
+                status=ran.status,
+                metrics=metrics[oid],
+                others=len(runs) - 1,
+            )
 
 
 # --- comparing ---

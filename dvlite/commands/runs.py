@@ -12,21 +12,22 @@ from dvlite.errors import ObjectMissing, UsageError
 from dvlite.files import quote
 from dvlite.formats import record
 from dvlite.formats.record import Note, Run, Status
-from dvlite.lineage import columns
+from dvlite.lineage import columns, search
 from dvlite.lineage.choosing import chosen, moment_ms, name_of
 from dvlite.lineage.here import open_records
 from dvlite.lineage.history import History, in_git
 from dvlite.lineage.index import Index, open_index
+from dvlite.lineage.kept import kept_text
 from dvlite.lineage.records import Records
 from dvlite.lineage.rows import ENV, METRIC, PARAM, RunRow
 from dvlite.lineage.run_difference import difference
-from dvlite.lineage.search import Filters, condition
-from dvlite.oid import MANIFEST, Oid, parse_oid
+from dvlite.lineage.search import Filters, Order, condition
+from dvlite.lineage.source_data import source_data
+from dvlite.oid import MANIFEST, Oid
 from dvlite.pipeline import stages
 from dvlite.progress import Progress
 from dvlite.repo import Repo
 from dvlite.results.runs import (
-    RunColumn,
     RunNote,
     RunsDiffResult,
     RunSide,
@@ -36,7 +37,6 @@ from dvlite.results.runs import (
     RunsTagResult,
     RunSummary,
 )
-from dvlite.stores import open_cache
 
 _MILLION = 10**6
 
@@ -62,9 +62,7 @@ def runs_list(repo: Repo, asked: Asked, *, now_ns: int, progress: Progress) -> R
     """Returns the runs that match, newest first or sorted, and the columns to show them in."""
     filters = _filters(repo, asked, now_ns // _MILLION)
     with _opened(repo, progress) as (_, index):
-        rows = index.find(filters if asked.sort is None else _unlimited(filters))
-        if asked.sort is not None:
-            rows = _sorted(rows, asked.sort, index)
+        rows = index.find(filters) if asked.sort is None else index.find_sorted(filters, _order(asked.sort, index))
         more = asked.limit is not None and len(rows) > asked.limit
         runs = _summaries(rows[: asked.limit], index, repo)
         shown = columns.asked(asked.columns, runs) if asked.columns and runs else columns.usual(runs)
@@ -78,8 +76,15 @@ def runs_list(repo: Repo, asked: Asked, *, now_ns: int, progress: Progress) -> R
         )
 
 
-def runs_show(repo: Repo, text: str, *, log: bool = False, now_ns: int, progress: Progress) -> RunsShowResult:
-    """Returns all that is known of a run, with `log` its log. Raises ObjectMissing if the log is not in the cache."""
+def runs_show(
+    repo: Repo, text: str, *, log: bool = False, diff: bool = False, now_ns: int, progress: Progress
+) -> RunsShowResult:
+    """Returns all that is known of a run, with `log` its log, with `diff` the edits that it ran with; these are fetched if need be.
+
+    Raises UsageError if the run has none, ObjectMissing if it is neither here nor on the default remote.
+    """
+    if log and diff:
+        raise UsageError("--log and --diff cannot be given together", hint="give one of them")
     with _opened(repo, progress) as (_, index):
         oid = chosen(index, text)
         found = _record(index, oid)
@@ -93,7 +98,8 @@ def runs_show(repo: Repo, text: str, *, log: bool = False, now_ns: int, progress
             commits=tuple(commits),
             tags=tuple(index.tags(oid)),
             notes=tuple(RunNote(text=note.text, time=note.time, user=note.user) for note in index.notes(oid)),
-            log=_log(repo, found, name) if log else None,
+            log=_log(repo, found, name, progress) if log else None,
+            diff=_edits(repo, found, name, progress) if diff else None,
         )
 
 
@@ -174,10 +180,6 @@ def _filters(repo: Repo, asked: Asked, now_ms: int) -> Filters:
     )
 
 
-def _unlimited(filters: Filters) -> Filters:
-    return Filters(**{name: getattr(filters, name) for name in filters.__slots__ if name != "limit"})
-
-
 def _commit(repo: Repo, text: str) -> str:
     """Returns the digits of a commit: those given, or of the revision that is meant."""
     if len(text) >= 4 and all(digit in "0123456789abcdef" for digit in text):
@@ -185,46 +187,26 @@ def _commit(repo: Repo, text: str) -> str:
     return repo.git.resolve(text)
 
 
-def _sorted(rows: Sequence[RunRow], text: str, index: Index) -> list[RunRow]:
-    """Sorts by a column; runs that have nothing there come last."""
+def _order(text: str, index: Index) -> Order:
+    """Returns what a word means to sort by; with `-` before it, from the highest down."""
     word = text.removeprefix("-")
-    if word in columns.FIELDS:
-        column = RunColumn(title=word, space="run", key=word)
-        values = {row.oid: columns.value_in(_summary(row), column) for row in rows}
-    else:
-        spaces: tuple[Literal["param", "metric", "env"], ...] = ("param", "metric", "env")
-        found = columns.meant(word, {space: index.keys(space) for space in spaces})
-        if len(found) != 1:
-            names = (
-                f"it may be {', '.join(key for _, key in found)}" if found else f"or one of {', '.join(columns.FIELDS)}"
-            )
-            raise UsageError(
-                f"{quote(word)} is no column to sort by", hint=f"give the key of a parameter or metric; {names}"
-            )
-        values = index.values_of_all(*found[0])
-    order = {row.oid: _order(values.get(row.oid)) for row in rows}
-    there = [row for row in rows if order[row.oid][0] != _NOTHING]
-    there.sort(key=lambda row: order[row.oid], reverse=text.startswith("-"))
-    return [*there, *(row for row in rows if order[row.oid][0] == _NOTHING)]
-
-
-_NOTHING = 2
-
-
-def _order(value: Any) -> tuple[int, float, str]:
-    """Returns what values sort by: numbers, then texts, then nothing."""
-    if value in (None, "", ()):
-        return _NOTHING, 0.0, ""
-    if isinstance(value, (int, float)):
-        return 0, float(value), ""
-    return 1, 0.0, str(value)
+    if word in search.COLUMNS:
+        return Order("run", word, word != text)
+    spaces: tuple[Literal["param", "metric", "env"], ...] = ("param", "metric", "env")
+    found = columns.meant(word, {space: index.keys(space) for space in spaces})
+    if len(found) != 1:
+        others = f"it may be {', '.join(key for _, key in found)}" if found else f"or one of {', '.join(search.COLUMNS)}"
+        raise UsageError(
+            f"{quote(word)} is no column to sort by", hint=f"give the key of a parameter or metric; {others}"
+        )
+    return Order(*found[0], word != text)
 
 
 def _summaries(rows: Sequence[RunRow], index: Index, repo: Repo) -> list[RunSummary]:
     """Returns runs with all that a listing may show."""
     oids = [row.oid for row in rows]
     values = {space: index.values(oids, space) for space in (PARAM, METRIC, ENV)}
-    inputs = index.inputs(oids)
+    inputs, sources = index.inputs(oids), source_data(repo, index, oids)
     history = History(repo)
     return [
         _summary(
@@ -235,6 +217,7 @@ def _summaries(rows: Sequence[RunRow], index: Index, repo: Repo) -> list[RunSumm
             metrics=values[METRIC][row.oid],
             env=values[ENV][row.oid],
             inputs=inputs[row.oid],
+            sources=sources[row.oid],
         )
         for row in rows
     ]
@@ -281,18 +264,24 @@ def _row(index: Index, oid: Oid) -> RunRow:
     return row
 
 
-def _log(repo: Repo, run: Run, name: str) -> str:
+def _log(repo: Repo, run: Run, name: str, progress: Progress) -> str:
     if run.log is None:
         because = (
             "it was taken from another run" if run.status == "cached" else "nothing was printed, or it was not kept"
         )
         raise UsageError(f"the run {name} has no log: {because}", hint=f"dvlite runs show {name}")
-    try:
-        return open_cache(repo).read_file(parse_oid(run.log)[1], 0).decode("utf-8", "surrogateescape")
-    except ObjectMissing:
-        raise ObjectMissing(
-            f"the log of {name} is not in the cache", hint="dvlite pull fetches it, if it was pushed"
-        ) from None
+    return kept_text(repo, run.log, f"the log of {name}", _by(run), progress)
+
+
+def _edits(repo: Repo, run: Run, name: str, progress: Progress) -> str:
+    if run.code.diff is None:
+        because = "too long to be kept" if run.code.dirty else "none: it ran as the commit is"
+        raise UsageError(f"the edits that {name} ran with are {because}", hint=f"dvlite runs show {name}")
+    return kept_text(repo, run.code.diff, f"the diff of {name}", _by(run), progress)
+
+
+def _by(run: Run) -> str:
+    return "@".join(part for part in (run.user.partition("@")[0], run.host) if part)
 
 
 def _side(oid: Oid, run: Run) -> RunSide:

@@ -14,10 +14,9 @@ from dataclasses import dataclass
 
 from dvlite.errors import FormatError, UsageError
 from dvlite.files import quote
-from dvlite.formats import strict_yaml, yaml_edit
+from dvlite.formats import setting_values, strict_yaml, yaml_edit
+from dvlite.formats.setting_values import Check, Value
 from dvlite.formats.strict_yaml import Tree
-
-Value = str | int | float | bool | tuple[str, ...]
 
 SYSTEM, USER, COMMITTED, LOCAL, ENVIRONMENT = "system", "user", "committed", "local", "environment"
 DEFAULTS: Mapping[str, Value] = {
@@ -25,6 +24,12 @@ DEFAULTS: Mapping[str, Value] = {
     "cache.pack_below": 65536,
     "cache.link": ("reflink", "copy"),
     "transfer.retry_seconds": 30,
+    "hooks.pre_commit": "note",
+    "hooks.pre_push": "on",
+    "hooks.follow": "on",
+    "hooks.large_file": 10 << 20,
+    "hooks.fetch_limit": 100 << 20,
+    "hooks.push_limit": 1 << 30,
 }
 ENVIRONMENT_KEYS = {
     "DVLITE_CACHE_DIR": "cache.dir",
@@ -46,10 +51,8 @@ _OPTION = re.compile(r"[a-z][a-z0-9_]{0,63}")
 # options that a store will only take later.
 _SECRET = re.compile(r"secret|token|passw|credential|access_key|account_key|connection_string|(^|_)(key|sas)($|_)")
 _UNSAFE = re.compile(r"verify|ssl|ca_bundle|cert|proxy|header|_file$|_filename$|_path$|command|process|role|anon$")
-_SIZE = re.compile(r"([0-9]{1,15}) ?(|B|KiB|MiB|GiB|kB|KB|MB|GB)", re.IGNORECASE)
-_UNITS = {"": 1, "b": 1, "kib": 1 << 10, "mib": 1 << 20, "gib": 1 << 30, "kb": 10**3, "mb": 10**6, "gb": 10**9}
-_LARGEST_SIZE = 16 << 20  # of a record in a pack
-_LINKS = ("reflink", "hardlink", "symlink", "copy")
+_LARGEST_RECORD = 16 << 20  # in a pack
+_LARGEST_LIMIT = 1 << 60
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,6 +132,11 @@ class Config:
         """The places that this user approved."""
         value = self.get("trust")
         return value if isinstance(value, tuple) else ()
+
+    def limit_bytes(self, key: str) -> int:
+        """Returns the size that a setting like `hooks.push_limit` allows."""
+        value = self.get(key)
+        return value if isinstance(value, int) else 0
 
     def get(self, key: str) -> Value | None:
         """Returns the value in force for a key: set somewhere, or the default."""
@@ -222,15 +230,17 @@ def from_text(key: str, text: str, layer: str) -> Value:
     if key == "trust":
         return check(key, [*text.replace(",", " ").split()], layer)
     meaning = strict_yaml.scalar(text)
-    return check(key, meaning if _VALUES.get(key) in (_boolean, _jobs, _seconds) else text, layer)
+    return check(
+        key,
+        meaning if _VALUES.get(key) in (setting_values.boolean, setting_values.jobs, setting_values.seconds) else text,
+        layer,
+    )
 
 
 def check(key: str, value: Tree, layer: str) -> Value:
     """Returns a value in its proper type; raises UsageError if the key is unknown, or may not stand in this layer, or the value is wrong."""
     if key.startswith("remotes."):
         return _check_remote(key, value, layer)
-    if key.startswith("hooks.") and key.count(".") == 1:
-        return _scalar_text(key, value)
     if key not in _VALUES:
         raise UsageError(f"there is no setting {quote(key)}", hint=nearest(key))
     if layer == COMMITTED and key in _NOT_COMMITTED:
@@ -246,12 +256,8 @@ def check(key: str, value: Tree, layer: str) -> Value:
 
 
 def is_known(key: str) -> bool:
-    """Says whether there is such a setting; remotes and hooks have any."""
-    return (
-        key in _VALUES
-        or (key.startswith("remotes.") and key.count(".") == 2)
-        or (key.startswith("hooks.") and key.count(".") == 1)
-    )
+    """Says whether there is such a setting; remotes have any."""
+    return key in _VALUES or (key.startswith("remotes.") and key.count(".") == 2)
 
 
 def is_dangerous(option: str) -> bool:
@@ -266,7 +272,7 @@ def is_secret(option: str) -> bool:
 
 def nearest(key: str) -> str:
     """Returns a hint that names the setting most like `key`."""
-    known = [*_VALUES, "remotes.NAME.url", "remotes.NAME.OPTION", "hooks.NAME"]
+    known = [*_VALUES, "remotes.NAME.url", "remotes.NAME.OPTION"]
     close = difflib.get_close_matches(key, known, n=1, cutoff=0.5)
     return f"did you mean '{close[0]}'?" if close else "the settings are: " + ", ".join(known)
 
@@ -305,93 +311,29 @@ def _check_remote(key: str, value: Tree, layer: str) -> str:
             f"option {quote(option)} of remote {quote(name)} is not allowed in a committed file: it is a credential or chooses one",
             hint=f"keep it to yourself: dvlite config --local {key} VALUE",
         )
-    return _scalar_text(key, value)
-
-
-def _scalar_text(key: str, value: Tree) -> str:
-    if isinstance(value, bool):
-        return str(value).lower()
-    if isinstance(value, str | int | float):
-        text = str(value)
-        if text and text.isprintable():
-            return text
-    raise UsageError(f"{quote(key)} must be one line of text")
-
-
-def _boolean(key: str, value: Tree) -> bool:
-    if isinstance(value, bool):
-        return value
-    raise UsageError(f"{quote(key)} must be true or false")
-
-
-def _text(key: str, value: Tree) -> str:
-    if isinstance(value, str) and value and value.isprintable():
-        return value
-    raise UsageError(f"{quote(key)} must be one line of text")
+    return setting_values.scalar_text(key, value)
 
 
 def _remote_name(key: str, value: Tree) -> str:
-    return check_remote_name(_text(key, value))
+    return check_remote_name(setting_values.text(key, value))
 
 
-def _project(key: str, value: Tree) -> str:
-    if isinstance(value, str) and re.fullmatch("[0-9a-f]{32}", value):
-        return value
-    raise UsageError(
-        f"{quote(key)} must be 32 hex digits",
-        hint="restore the line from git, or run dvlite init in a repository without it",
-    )
-
-
-def _shared(key: str, value: Tree) -> str:
-    if value == "group":
-        return "group"
-    raise UsageError(f"{quote(key)} must be group, or absent")
-
-
-def _size(key: str, value: Tree) -> int:
-    match = _SIZE.fullmatch(str(value)) if not isinstance(value, bool) else None
-    size = int(match[1]) * _UNITS[match[2].lower()] if match else _LARGEST_SIZE + 1
-    if size <= _LARGEST_SIZE:
-        return size
-    raise UsageError(f"{quote(key)} must be a size up to 16MiB, for example 64KiB")
-
-
-def _links(key: str, value: Tree) -> tuple[str, ...]:
-    words = value.replace(",", " ").split() if isinstance(value, str) else value
-    if isinstance(words, list) and words and all(word in _LINKS for word in words):
-        return tuple(str(word) for word in words)
-    raise UsageError(f"{quote(key)} must be some of {', '.join(_LINKS)}, the one to try first in front")
-
-
-def _jobs(key: str, value: Tree) -> int:
-    if isinstance(value, int) and not isinstance(value, bool) and 1 <= value <= 256:
-        return value
-    raise UsageError(f"{quote(key)} must be a number from 1 to 256")
-
-
-def _seconds(key: str, value: Tree) -> float:
-    if isinstance(value, int | float) and not isinstance(value, bool) and 0 <= value <= 86400:
-        return value
-    raise UsageError(f"{quote(key)} must be a number of seconds from 0 to 86400")
-
-
-def _places(key: str, value: Tree) -> tuple[str, ...]:
-    places = [value] if isinstance(value, str) else value
-    if isinstance(places, list) and all(isinstance(place, str) and place.isprintable() for place in places):
-        return tuple(str(place) for place in places)
-    raise UsageError(f"{quote(key)} must be a list of URLs and folders")
-
-
-_VALUES: Mapping[str, Callable[[str, Tree], Value]] = {
-    "project": _project,
-    "core.autostage": _boolean,
+_limit = setting_values.size_up_to(_LARGEST_LIMIT, "a size, for example 10MiB")
+_VALUES: Mapping[str, Check] = {
+    "project": setting_values.project,
+    "core.autostage": setting_values.boolean,
     "core.remote": _remote_name,
-    "cache.dir": _text,
-    "cache.shared": _shared,
-    "cache.pack_below": _size,
-    "cache.link": _links,
-    "transfer.jobs": _jobs,
-    "transfer.retry_seconds": _seconds,
-    "trust": _places,
+    "cache.dir": setting_values.text,
+    "cache.shared": setting_values.shared,
+    "cache.pack_below": setting_values.size_up_to(_LARGEST_RECORD, "a size up to 16MiB, for example 64KiB"),
+    "cache.link": setting_values.links,
+    "transfer.jobs": setting_values.jobs,
+    "transfer.retry_seconds": setting_values.seconds,
+    "trust": setting_values.places,
+    "hooks.pre_commit": setting_values.one_of("note", "block", "off"),
+    "hooks.pre_push": setting_values.one_of("on", "off"),
+    "hooks.follow": setting_values.one_of("on", "off"),
+    "hooks.large_file": _limit,
+    "hooks.fetch_limit": _limit,
+    "hooks.push_limit": _limit,
 }

@@ -7,7 +7,7 @@ are relative to the lockfile's folder and may begin with `../`. Read without a Y
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from json import JSONDecodeError, dumps, loads
 
@@ -89,7 +89,17 @@ def dump(lock: Lockfile) -> bytes:
     lines = [HEADER, f"dvlite: {VERSION}\n", "stages:\n"]
     for stage in lock.stages:
         lines += _stage_lines(stage)
-    return "".join(lines).encode("utf-8", "surrogateescape")
+    return encoded("".join(lines))
+
+
+def stage_text(stage: LockedStage) -> str:
+    """Returns the lines of one stage as `dump` writes them; equal for equal stages."""
+    return "".join(_stage_lines(stage))
+
+
+def encoded(text: str) -> bytes:
+    """Returns a text as it stands in a lockfile."""
+    return text.encode("utf-8", "surrogateescape")
 
 
 def parse(data: bytes, where: str) -> Lockfile:
@@ -97,6 +107,26 @@ def parse(data: bytes, where: str) -> Lockfile:
     if len(data) > LIMIT_BYTES:
         raise _wrong(where, 1, f"a lockfile has at most {LIMIT_BYTES} bytes, this one has {len(data)}")
     return _Reader(data.decode("utf-8", "surrogateescape"), where).read()
+
+
+def line_of(lines: Sequence[str], stage: LockedStage, field_name: str, item: str | None = None) -> int:
+    """Returns the line (from 1) of a stage's field, or of an item in it; what is not there is where it would be.
+
+    `lines` are those of the file that the stage was read from: `data.decode("utf-8", "surrogateescape").split("\\n")`.
+    """
+    best, inside = stage.line, False
+    for number in range(stage.line + 1, len(lines) + 1):
+        line = lines[number - 1]
+        if line.startswith("      "):
+            match = _ITEM.fullmatch(line) if inside else None
+            if match is not None and item in (match[1], loads(match[1]) if match[1].startswith('"') else None):
+                return number
+        elif line.startswith("    "):
+            inside = line[4:].startswith(f"{field_name}:")
+            best = number if inside else best
+        elif line and not line.startswith("#"):
+            break
+    return best
 
 
 def _stage_lines(stage: LockedStage) -> Iterator[str]:
@@ -285,7 +315,7 @@ class _Reader:
     def _refuse_conflict(self, line: str, number: int) -> None:
         if line.startswith(_CONFLICT):
             name = quote(self._where)
-            hint = f"choose a side, then run what is out of date: git checkout --theirs -- {name} && dvlite repro"
+            hint = f"choose a side, then run what is out of date: dvlite resolve {name} --ours|--theirs, dvlite repro"
             raise self._wrong(number, "there is an unresolved merge conflict", hint=hint)
 
     def _wrong(self, number: int, reason: str, *, hint: str | None = None) -> FormatError:

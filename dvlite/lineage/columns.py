@@ -1,8 +1,9 @@
-"""Which columns a listing of runs has: what was asked for, or every parameter, metric and input that the runs differ in, then the rest. Pure."""
+"""Which columns a listing of runs has: what was asked for, or what runs are compared by. Pure."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 from dvlite.errors import UsageError
@@ -24,10 +25,11 @@ FIELDS = (
     "host",
     "of",
 )
+ALL = "all"
 _SPACES: tuple[tuple[Space, Callable[[RunSummary], Mapping[str, Any]]], ...] = (
     ("param", lambda run: run.params),
     ("metric", lambda run: run.metrics),
-    ("input", lambda run: run.inputs),
+    ("input", lambda run: {**run.sources, **run.inputs}),
     ("env", lambda run: run.env),
 )
 
@@ -40,26 +42,32 @@ def value_in(run: RunSummary, column: RunColumn) -> Any:
 
 
 def usual(runs: Sequence[RunSummary]) -> list[RunColumn]:
-    """Returns run, when, status, what the runs differ in (parameters, metrics, inputs), what they do not, tags if any, commit."""
-    spaces: tuple[Space, ...] = ("param", "metric", "input")
-    keys = [(space, key) for space in spaces for key in _keys(runs, space)]
-    found = [_column(space, key, runs, keys) for space, key in keys]
-    differing = [column for column in found if column.differs]
-    equal = [column for column in found if not column.differs and column.space != "input"]
+    """Returns run, when, status, parameters, metrics, source data, tags if any, commit; `differs` says what is worth its room.
+
+    Where no stage ran twice there is nothing to compare, and everything counts as differing.
+    """
+    stages = [(run.stage, run.file) for run in runs]
+    alone = len(set(stages)) == len(stages)
+    sources = {path for run in runs for path in run.sources}
+    found = [
+        replace(column, differs=column.differs or alone)
+        for column in _values(runs, ("param", "metric", "input"))
+        if column.space != "input" or column.key in sources
+    ]
     first = [_field(key) for key in ("run", "when", "status")]
     last = [_field(key) for key in ("tags", "commit") if key != "tags" or any(run.tags for run in runs)]
-    return [*first, *differing, *equal, *last]
+    return [*first, *found, *last]
 
 
 def asked(words: Iterable[str], runs: Sequence[RunSummary]) -> list[RunColumn]:
-    """Returns the columns that people mean: a field of the run, a key of a parameter, metric or surrounding, or the path of an input."""
+    """Returns the columns that people mean: a field of the run, a key of a parameter, metric or surrounding, the path of an input; `all`."""
     found: list[RunColumn] = []
     for word in words:
-        matching = [_field(word)] if word in FIELDS else _matching(word, runs)
+        matching = [_field(word)] if word in FIELDS else _all(runs) if word == ALL else _matching(word, runs)
         if not matching:
             raise UsageError(
                 f"no run that is listed has {quote(word)}",
-                hint=f"columns are {', '.join(FIELDS)}, and the keys of parameters, metrics, captured values and inputs",
+                hint=f"columns are {ALL}, {', '.join(FIELDS)}, and the keys of parameters, metrics, captured values and inputs",
             )
         found += [column for column in matching if column not in found]
     keys = [(column.space, column.key) for column in found]
@@ -77,6 +85,18 @@ def meant(word: str, keys: Mapping[Space, Sequence[str]]) -> list[tuple[Space, s
             if matching:
                 return [(known, key) for key in matching]
     return []
+
+
+def _all(runs: Sequence[RunSummary]) -> list[RunColumn]:
+    """Returns what runs have beside their surroundings."""
+    first, last = ("run", "when", "status"), ("tags", "seconds", "user", "host", "commit")
+    values = _values(runs, ("param", "metric", "input"))
+    return [*map(_field, first), *values, *map(_field, last)]
+
+
+def _values(runs: Sequence[RunSummary], spaces: Sequence[Space]) -> list[RunColumn]:
+    keys = [(space, key) for space in spaces for key in _keys(runs, space)]
+    return [_column(space, key, runs, keys) for space, key in keys]
 
 
 def _matching(word: str, runs: Sequence[RunSummary]) -> list[RunColumn]:

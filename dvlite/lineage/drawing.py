@@ -11,6 +11,7 @@ from dvlite.results.lineage import LineageArtefact, LineageCommit, LineageGraph,
 
 _PLAIN = frozenset(" ._-/+=,")
 _NAMED = 3
+_METRICS = 4  # in a line
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,11 +83,13 @@ def scalar(value: object) -> str:
     return printable(str(value))
 
 
-def short_values(values: Mapping[str, object]) -> str:
-    """Returns `lr=0.003 epochs=20`; the file of a key is left out where the key alone says which is meant."""
+def short_values(values: Mapping[str, object], *, most: int | None = None) -> str:
+    """Returns `lr=0.003 epochs=20`, at most so many; the file of a key is left out where the key alone says which is meant."""
     keys = [key.partition(":")[2] or key for key in values]
     shown = (key if keys.count(key) == 1 else whole for key, whole in zip(keys, values, strict=True))
-    return " ".join(f"{printable(key)}={scalar(value)}" for key, value in zip(shown, values.values(), strict=True))
+    texts = [f"{printable(key)}={scalar(value)}" for key, value in zip(shown, values.values(), strict=True)]
+    more = [] if most is None or len(texts) <= most else [f"{len(texts) - most} more"]
+    return " ".join([*texts[:most], *more])
 
 
 def key_of(link: LineageLink | LineageArtefact) -> str:
@@ -161,11 +164,12 @@ class _Tree:
 
     def _run(self, line: _Line) -> tuple[str, Iterable[_Line]]:
         run = self._runs[line.run]
-        text = run_text(run)
+        above = line.run in self._drawn
+        text = run_text(run, metrics=not above)
         if line.others:
             names = [run_named(other) for other in line.others]
             text += f"  (and {_some(names)})" if self._down else f"  (also made by {_some(names)})"
-        if line.run in self._drawn:
+        if above:
             return f"{text}  (above)", ()
         self._drawn.add(line.run)
         indent = line.indent + 1
@@ -187,8 +191,8 @@ def run_named(run: LineageRunName) -> str:
     return printable(run.name) + ("" if run.status == "ok" else f" ({printable(run.status)})")
 
 
-def run_text(run: LineageRun) -> str:
-    """Returns a run in a line of a tree."""
+def run_text(run: LineageRun, *, metrics: bool = True) -> str:
+    """Returns a run in a line of a tree, with some of its metrics."""
     status = printable(run.status)
     parts = [printable(run.name), status if run.of is None else f"{status} (of {_run_id(run.of)})"]
     if run.taint:
@@ -197,8 +201,8 @@ def run_text(run: LineageRun) -> str:
         parts.append(f"commit {commit_text(run.commit)}")
     elif run.code_commit is not None:
         parts.append(f"{printable(run.code_commit[:7])}{'+edits' if run.dirty else ''}")
-    if run.metrics:
-        parts.append(short_values(run.metrics))
+    if run.metrics and metrics:
+        parts.append(short_values(run.metrics, most=_METRICS))
     return "  ".join(parts)
 
 
@@ -211,12 +215,19 @@ def facts_of(found: LineageArtefact, path: str, *, down: bool) -> list[str]:
     facts = []
     if found.commit is not None:
         facts.append(f"commit {commit_text(found.commit)}")
+    elif found.origin == "stage" and not down:
+        facts.append(unrecorded(found))
     elif found.origin == "unknown" and not down and not found.cut_runs:
         facts.append("unknown (not recorded)")
     if down and found.now:
         others = [printable(name) for name in found.now if name != path]
         facts.append("in use" + (f" as {_some(others)}" if others else ""))
     return facts
+
+
+def unrecorded(found: LineageArtefact) -> str:
+    """Returns what is said of an output whose run nobody here knows."""
+    return f"made by {printable(found.stage)} ({printable(found.lockfile)}), its record is not here: dvlite pull"
 
 
 def _some(names: list[str], *, most: int = _NAMED) -> str:

@@ -66,8 +66,11 @@ class Lookup(Protocol):
 class Inside(Protocol):
     """What is asked of directories; `sources.Sources` answers it."""
 
-    def holders(self, thing: Thing) -> Sequence[Thing]:
-        """Returns the directories that runs or pointers name and that have this content at this path, the likeliest first."""
+    def holders(self, thing: Thing, *, every: bool) -> Sequence[Thing]:
+        """Returns the directories that runs or pointers name and that have this content at this path, the likeliest first.
+
+        Not `every`: some are enough.
+        """
 
     def parts(self, thing: Thing, *, made: bool) -> Sequence[Thing]:
         """Returns content that lies in this directory and that runs began with, or with `made` left."""
@@ -76,7 +79,7 @@ class Inside(Protocol):
 class Nowhere:
     """Knows no listing."""
 
-    def holders(self, thing: Thing) -> Sequence[Thing]:
+    def holders(self, thing: Thing, *, every: bool) -> Sequence[Thing]:
         return ()
 
     def parts(self, thing: Thing, *, made: bool) -> Sequence[Thing]:
@@ -148,11 +151,12 @@ def up(
                 oid, ran = made_by[0]
                 if oid in graph.runs or oid in hidden:
                     continue
-                if behind or (depth is not None and distance >= depth):
-                    behind = hidden[oid] = behind or thing.key
+                limit = behind or (thing.key if depth is not None and distance >= depth else "")
+                if limit:
+                    hidden[oid] = limit
                 else:
                     graph.runs[oid] = ran
-                following += [(made_of, behind) for made_of in ran.inputs]
+                following += [(made_of, limit) for made_of in ran.inputs]
         level, following, distance = following, [], distance + 1
     return _without_hidden(graph, hidden)
 
@@ -169,7 +173,7 @@ def _unmet(level: _Waiting, graph: Graph) -> _Waiting:
 
 def _around(thing: Thing, graph: Graph, look: Lookup, inside: Inside) -> tuple[Thing, ...]:
     """Returns where to look for the makers of what no run left as it is: the directory that holds it, or what it was put together of."""
-    held = tuple(inside.holders(thing))
+    held = tuple(inside.holders(thing, every=False))
     if held:
         made = look.makers([other.oid for other in held])
         likely = next((other for other in held if made.get(other.oid)), held[0])
@@ -209,16 +213,15 @@ def down(
                 users.sort(key=lambda pair: (pair[1].start, pair[0]))
             if users:
                 graph.steps[thing.key] = tuple(_steps(users, first))
-            if behind or (depth is not None and distance >= depth):
-                behind = behind or thing.key
+            limit = behind or (thing.key if depth is not None and distance >= depth else "")
             for oid, ran in users:
                 if oid in graph.runs or oid in hidden:
                     continue
-                if behind:
-                    hidden[oid] = behind
+                if limit:
+                    hidden[oid] = limit
                 else:
                     graph.runs[oid] = ran
-                level += [(made, behind) for made in ran.outputs]
+                level += [(made, limit) for made in ran.outputs]
         distance += 1
     return _without_hidden(graph, hidden)
 
@@ -233,7 +236,7 @@ def _with_around(level: _Waiting, graph: Graph, inside: Inside, visited: set[tup
         if (key, role) in visited or (key, _WHOLE) in visited:
             continue
         visited.add((key, role))
-        if role != _PART and (held := tuple(inside.holders(thing))):
+        if role != _PART and (held := tuple(inside.holders(thing, every=True))):
             graph.held_by[key] = held
             queue.extendleft((other, _HOLDER, behind) for other in reversed(held))
         if role == _WHOLE and (parts := tuple(inside.parts(thing, made=False))):
@@ -269,6 +272,18 @@ def makers_of(things: Sequence[Thing], look: Lookup, first: Better | None = None
     ends = look.makers(list(dict.fromkeys(thing.oid for thing in things)))
     runs = look.runs(list(dict.fromkeys(run for found in ends.values() for run, _ in found)), inputs=True)
     return {thing.key: _sorted(_known(thing, ends.get(thing.oid, ()), runs), first) for thing in things}
+
+
+def users_of(things: Sequence[Thing], look: Lookup, first: Better | None = None) -> list[list[tuple[Oid, Ran]]]:
+    """Returns the runs that began with any of these contents and were not stopped, by stage, those to be shown first in front."""
+    ends = look.users(list(dict.fromkeys(thing.oid for thing in things)))
+    runs = look.runs(list(dict.fromkeys(run for found in ends.values() for run, _ in found)), inputs=False)
+    stages: dict[tuple[str, str], dict[Oid, Ran]] = {}
+    for thing in things:
+        for oid, ran in _known(thing, ends.get(thing.oid, ()), runs):
+            if _RANKS.get(ran.status, 3) < 3:
+                stages.setdefault((ran.file, ran.stage), {})[oid] = ran
+    return [_sorted(list(found.items()), first) for found in stages.values()]
 
 
 def _known(thing: Thing, ends: Iterable[tuple[Oid, str]], runs: Mapping[Oid, Ran]) -> list[tuple[Oid, Ran]]:

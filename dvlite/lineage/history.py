@@ -7,7 +7,7 @@ import datetime as dt
 import os
 import posixpath
 import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from dvlite.errors import FormatError
@@ -16,6 +16,7 @@ from dvlite.formats.pointer import SUFFIX, Pointer
 from dvlite.git import Git
 from dvlite.git_output import is_lockfile
 from dvlite.layers import read_regular
+from dvlite.naming import Tracked
 from dvlite.oid import Oid
 from dvlite.repo import Repo
 from dvlite.results.lineage import LineageCommit
@@ -41,6 +42,7 @@ class History:
         self._found: dict[tuple[str, str], str] | None = None
         self._runs: dict[Oid, str] | None = None
         self._versions: list[Named] | None = None
+        self._first: dict[tuple[Oid, str | None], Named] | None = None
 
     def commit_of_run(self, run: Oid) -> str | None:
         """Returns the first commit whose lockfile names a run."""
@@ -52,9 +54,13 @@ class History:
                     self._runs[Oid(found.decode())] = commits[blob]
         return self._runs.get(run)
 
-    def version(self, oid: Oid) -> Named | None:
-        """Returns the first version of a pointer file that names this content."""
-        return next((named for named in reversed(self.versions()) if named.pointer.oid == oid), None)
+    def version(self, oid: Oid, path: str | None = None) -> Named | None:
+        """Returns the first version of a pointer file that names this content; with `path`, of the one beside it."""
+        if self._first is None:
+            self._first = {}
+            for named in self.versions():  # from the newest on: what stays is the first
+                self._first[named.pointer.oid, None] = self._first[named.pointer.oid, named.path] = named
+        return self._first.get((oid, path))
 
     def versions(self) -> list[Named]:
         """Returns all content that pointer files ever named, newest first, once for each path."""
@@ -94,30 +100,34 @@ def locked_now(repo: Repo) -> set[Oid]:
     return found
 
 
-def named_on_disk(repo: Repo) -> Iterator[tuple[Oid, str]]:
-    """Yields the content and paths that pointers and lockfiles on disk name, outputs that git keeps included."""
-    yield from ((item.pointer.oid, item.path) for item in repo.tracked(broken=[]))
+def named_on_disk(repo: Repo) -> Iterator[tuple[Oid, Tracked]]:
+    """Yields the content that pointers and lockfiles on disk name, and where; outputs that git keeps included."""
+    yield from ((item.pointer.oid, item) for item in repo.tracked(broken=[]))
     for name in repo.lockfiles(as_seen=True):
         data = read_regular(repo.root / name, name, lockfile.LIMIT_BYTES) or b""
+        folder = posixpath.dirname(name)
         with contextlib.suppress(FormatError):
             for stage in lockfile.parse(data, name).stages:
+                address = f"{folder}:{stage.name}" if folder else stage.name
                 for out in stage.outs:
                     if not out.cache:
-                        yield out.oid, posixpath.normpath(posixpath.join(posixpath.dirname(name), out.path))
+                        path = posixpath.normpath(posixpath.join(folder, out.path))
+                        yield out.oid, Tracked(path, out.pointer(), name, address)
 
 
-def described(git: Git | None, commits: Iterable[str]) -> dict[str, LineageCommit]:
-    """Returns commits as people know them; of those that git here does not have, the id is all there is."""
+Noted = Callable[[Iterable[str]], Mapping[str, tuple[str, str, str]]]  # commits -> subject, author and time, as notes have them
+
+
+def described(git: Git | None, commits: Iterable[str], noted: Noted | None = None) -> dict[str, LineageCommit]:
+    """Returns commits as people know them: by git here, else by what was noted of them; of the rest, the id is all there is."""
     wanted = list(dict.fromkeys(commits))
-    known = {} if git is None else git.read_commits(wanted)
-    return {
-        name: LineageCommit(
-            commit=name, subject=known[name].subject, author=known[name].author, time=time_text(known[name].time)
-        )
-        if name in known
-        else LineageCommit(commit=name)
-        for name in wanted
-    }
+    found = {name: LineageCommit(commit=name) for name in wanted}
+    for name, one in ({} if git is None else git.read_commits(wanted)).items():
+        found[name] = LineageCommit(commit=name, subject=one.subject, author=one.author, time=time_text(one.time))
+    rest = [name for name in wanted if found[name].subject is None]
+    for name, (subject, author, time) in ({} if noted is None or not rest else noted(rest)).items():
+        found[name] = LineageCommit(commit=name, subject=subject, author=author or None, time=time or None)
+    return found
 
 
 def time_text(seconds: int) -> str:

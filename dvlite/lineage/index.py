@@ -105,7 +105,7 @@ class Index:
         """Returns the runs that match as they follow one another by a value; those that have none come last."""
         wanted = search.parts(filters, self._keys, self._count)
         found: list[RunRow] = []
-        for part in search.sorted_parts(wanted, order, self._keys):
+        for part in search.sorted_parts(wanted, order):
             left = -1 if filters.limit is None else filters.limit - len(found)
             found += self._run_rows(f"{part.sql} LIMIT ?", *part.arguments, left)
         return found

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import replace
 from typing import Protocol
 
 from dvlite.errors import DvliteError, ObjectMissing
@@ -38,15 +37,22 @@ class Membership:
         self._answers: dict[tuple[Oid, str], Oid | None] = {}
         self.unread: set[Oid] = set()
 
-    def holders(self, thing: Thing) -> list[Thing]:
-        """Returns the known directories that have this content at this path."""
-        found = []
-        for folder in _folders_above(thing.path):
-            inner = thing.path[len(folder) + 1 :]
-            candidates = list(self._by_path().get(folder, {}).values())
-            self._have([known.oid for known in candidates])
-            found += [self._sized(known) for known in candidates if self._at(known.oid, inner, thing.oid) == thing.oid]
-        return found
+    def holders(self, thing: Thing, *, every: bool = True) -> list[Thing]:
+        """Returns the known directories that have this content at this path; not `every`: those at hand will do, if there are any."""
+        candidates = [
+            (known, thing.path[len(folder) + 1 :])
+            for folder in _folders_above(thing.path)
+            for known in self._by_path().get(folder, {}).values()
+        ]
+        if not every:
+            at_hand = self._holding(thing.oid, [found for found in candidates if self._is_readable(found[0].oid)])
+            if at_hand:
+                return at_hand
+        self._have([known.oid for known, _ in candidates])
+        return self._holding(thing.oid, candidates)
+
+    def _holding(self, oid: Oid, candidates: Sequence[tuple[Thing, str]]) -> list[Thing]:
+        return [self._sized(known) for known, inner in candidates if self._at(known.oid, inner, oid) == oid]
 
     def parts(self, thing: Thing, among: Sequence[Thing]) -> list[Thing]:
         """Returns those of `among` that lie in this directory as they are."""
@@ -61,7 +67,8 @@ class Membership:
     def _many(self, thing: Thing, wanted: Sequence[Thing]) -> list[Thing]:
         """Returns the same from one pass over the listing; of folders, one after the other."""
         names = {(os.fsencode(part.path[len(thing.path) + 1 :]), part.oid) for part in wanted}
-        paths, found = {path for path, _ in names}, set()
+        paths = {path for path, _ in names}
+        found: set[tuple[bytes, str]] = set()
         try:
             for leaf in manifest.leaves(parse_oid(thing.oid)[1], self._read):
                 found.update(
@@ -123,7 +130,7 @@ class Membership:
         digest = parse_oid(thing.oid)[1]
         node = manifest.decode(self._read(digest), digest)
         files = sum(node.files) if isinstance(node, Branch) else len(node) - node.flags.count(EMPTY_DIR)
-        return replace(thing, size_bytes=sum(node.sizes), files=files)
+        return thing._replace(size_bytes=sum(node.sizes), files=files)
 
     def _have(self, oids: Iterable[Oid]) -> None:
         """Brings listings that are not readable, all of them in one go, once."""

@@ -8,14 +8,13 @@ from __future__ import annotations
 
 import contextlib
 import os
-import sys
 import tempfile
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from dvlite import layers, remotes
 from dvlite.connect import DEFAULT_JOBS, open_remote
-from dvlite.errors import DvliteError, FormatError, NotARepository, ObjectCorrupt, UsageError
+from dvlite.errors import DvliteError, FormatError, NotARepository, ObjectCorrupt, RemoteError, UsageError
 from dvlite.files import os_error
 from dvlite.formats.config import Config
 from dvlite.lineage.exchange import receive
@@ -45,6 +44,14 @@ class World:
         self.repo, self.index, self.cache, self.remote = repo, index, cache, remote
         self.label, self.progress = label, progress
         self._catalog: Catalog | None = None
+        self._nearest: Catalog | None = None
+        self._looked = False  # for the default remote
+        self.unreachable = ""  # why nothing could be brought
+        self._opened = contextlib.ExitStack()
+
+    def close(self) -> None:
+        """Closes what was opened on the way."""
+        self._opened.close()
 
     @property
     def catalog(self) -> Catalog | None:
@@ -58,16 +65,35 @@ class World:
         return self.index.count_runs()
 
     def bring(self, listings: list[Digest]) -> None:
-        """Fetches listings from the remote; those that it does not have stay away."""
-        if self.catalog is not None:
-            self.cache.create()
-            self.progress.start(f"reading listings on {self.label}")
+        """Fetches listings from the remote, in a clone from the default one if it is trusted; those that cannot be had stay away."""
+        catalog = self.catalog if self.remote is not None else self._default()
+        if catalog is None:
+            return
+        self.cache.create()
+        self.progress.start(f"reading listings on {catalog.remote.store.label}")
+        try:
             for name in listings:
-                with contextlib.suppress(
-                    ObjectCorrupt, FormatError
-                ):  # a stranger's: it holds nothing that could be said
-                    download.fetch_nodes(self.catalog, self.cache, [name])
+                with contextlib.suppress(ObjectCorrupt, FormatError):  # a stranger's: it holds nothing that could be said
+                    download.fetch_nodes(catalog, self.cache, [name])
+        except RemoteError as error:
+            if self.remote is not None:
+                raise
+            self.unreachable = error.message
+        finally:
             self.progress.finish()
+
+    def _default(self) -> Catalog | None:
+        """Returns what the clone's default remote holds; None if there is none that is trusted and answers."""
+        if not self._looked and self.repo is not None:
+            self._looked = True
+            try:
+                _, remote = open_remote(self.repo, self.cache, None, None)
+                self.progress.start(f"reading listings on {remote.store.label}")
+                self._nearest = Catalog(self._opened.enter_context(remote)).look()
+            except DvliteError as error:
+                self.unreachable = error.message
+            self.progress.finish()
+        return self._nearest
 
 
 @contextlib.contextmanager
@@ -84,7 +110,9 @@ def opened(repo: Repo | None, remote: str | None, environ: Mapping[str, str], pr
             )
         records = open_records(repo, progress)
         with open_index(records) as index:
-            yield World(repo, index, open_cache(repo), None, "this clone", progress)
+            world = World(repo, index, open_cache(repo), None, "this clone", progress)
+            with contextlib.closing(world):
+                yield world
         return
     name = None if repo is None else _configured(repo, remote)
     if repo is not None and name is not None:
@@ -154,14 +182,12 @@ def _connected(location: Location, cache: Cache, environ: Mapping[str, str]) -> 
 @contextlib.contextmanager
 def _users_cache(environ: Mapping[str, str]) -> Iterator[Cache]:
     """Yields the user's cache for what belongs to no clone, in this platform's place; a temporary one where there is none."""
-    home, xdg = environ.get("HOME", ""), environ.get("XDG_CACHE_HOME", "")
-    folder = Path(home) / ("Library/Caches" if sys.platform == "darwin" else ".cache") if os.path.isabs(home) else None
-    folder = Path(xdg) if os.path.isabs(xdg) else folder
+    folder = layers.own_cache_folder(environ)
     if folder is not None:
         with contextlib.suppress(OSError):
-            (folder / "dvlite").mkdir(parents=True, exist_ok=True)
-            if os.access(folder / "dvlite", os.W_OK):
-                yield plain_cache(folder / "dvlite")
+            folder.mkdir(parents=True, exist_ok=True)
+            if os.access(folder, os.W_OK):
+                yield plain_cache(folder)
                 return
     try:
         temporary = tempfile.TemporaryDirectory(prefix="dvlite-")

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Container, Iterable, Mapping
 from dataclasses import replace
 
 from dvlite.formats.record import Run
-from dvlite.lineage.graph import Graph, Thing, inputs_of, outputs_of
+from dvlite.lineage.graph import Graph, Thing, ran_of
 from dvlite.lineage.history import described
 from dvlite.lineage.opening import World
 from dvlite.lineage.sources import Sources
@@ -31,11 +31,13 @@ def run_name(stage: str, oid: str) -> str:
 
 def report(graph: Graph, world: World, sources: Sources, *, run: Oid | None = None) -> LineageGraph:
     """Returns a walk as a result; `run` is the one that it began with, if it did not begin with content."""
-    artefacts = [_artefact(key, thing, graph, sources) for key, thing in graph.things.items()]
-    runs = [reported_run(oid, record, sources) for oid, record in graph.runs.items()]
+    sources.commits_of_runs(graph.runs)
+    artefacts = _artefacts(graph, sources)
+    records = ((oid, sources.record(oid)) for oid in graph.runs)
+    runs = [reported_run(oid, record, sources) for oid, record in records if record is not None]
     commits = [found.commit.commit for found in artefacts if found.commit is not None]
     commits += [found.commit.commit for found in runs if found.commit is not None]
-    known = described(None if world.repo is None else world.repo.git, commits)
+    known = described(None if world.repo is None else world.repo.git, commits, sources.lookups.described)
     return LineageGraph(
         starts=tuple(map(link_of, graph.starts)),
         run=run,
@@ -47,7 +49,7 @@ def report(graph: Graph, world: World, sources: Sources, *, run: Oid | None = No
 
 def reported_run(oid: Oid, record: Run, sources: Sources) -> LineageRun:
     """Returns a run as a result, its commit not described yet."""
-    commit = sources.commit_of_run(oid)
+    commit, ran = sources.commit_of_run(oid), ran_of(record)
     return LineageRun(
         run=oid,
         name=run_name(record.stage, oid),
@@ -70,8 +72,8 @@ def reported_run(oid: Oid, record: Run, sources: Sources) -> LineageRun:
         environment=record.environment,
         capture=record.capture,
         metrics=record.metrics,
-        inputs=tuple(map(link_of, inputs_of(record))),
-        outputs=tuple(map(link_of, outputs_of(record))),
+        inputs=tuple(map(link_of, ran.inputs)),
+        outputs=tuple(map(link_of, ran.outputs)),
     )
 
 
@@ -80,43 +82,60 @@ def link_of(thing: Thing) -> LineageLink:
     return LineageLink(oid=thing.oid, path=thing.path, size_bytes=thing.size_bytes, files=thing.files)
 
 
-def _artefact(key: str, thing: Thing, graph: Graph, sources: Sources) -> LineageArtefact:
+def _artefacts(graph: Graph, sources: Sources) -> list[LineageArtefact]:
+    """Returns what is said of everything that was met."""
+    oids = list(dict.fromkeys(thing.oid for thing in graph.things.values()))
+    made = {oid for oid, ends in sources.makers(oids).items() if ends}
+    unmade = [oid for oid in oids if oid not in made]
+    users = {oid: ends[0][0] for oid, ends in sources.users(unmade).items() if ends}
+    others = [oid for found in graph.made_by.values() for oid in found]
+    others += [oid for steps in graph.steps.values() for step in steps for oid in step.others]
+    names = _run_names(others, sources)
+    return [_artefact(key, thing, graph, sources, made, users, names) for key, thing in graph.things.items()]
+
+
+def _artefact(
+    key: str,
+    thing: Thing,
+    graph: Graph,
+    sources: Sources,
+    made: Container[Oid],
+    users: Mapping[Oid, Oid],
+    names: Mapping[Oid, LineageRunName],
+) -> LineageArtefact:
     made_by, steps = graph.made_by.get(key, ()), graph.steps.get(key, ())
     found = LineageArtefact(
         oid=thing.oid,
         path=thing.path,
         size_bytes=thing.size_bytes,
         files=thing.files,
-        made_by=tuple(_run_named(oid, sources) for oid in made_by),
+        made_by=tuple(names[oid] for oid in made_by),
         held_by=tuple(map(link_of, graph.held_by.get(key, ()))),
         parts=tuple(map(link_of, graph.parts.get(key, ()))),
-        used_by=tuple(
-            LineageUse(run=step.run, others=tuple(_run_named(oid, sources) for oid in step.others)) for step in steps
-        ),
+        used_by=tuple(LineageUse(run=step.run, others=tuple(names[oid] for oid in step.others)) for step in steps),
         now=tuple(sources.named_now(thing.oid)),
         cut_runs=graph.cut.get(key, 0),
     )
-    if made_by or sources.makers(thing.oid):
+    if made_by or thing.oid in made:
         return replace(found, origin="run")
-    user = next(_users(thing, graph, sources), None)
-    origin, commit = sources.origin(thing, user)
-    if origin == "unknown" and (found.held_by or found.parts):
-        origin = "directory"
-    return replace(found, origin=origin, commit=None if commit is None else LineageCommit(commit=commit))
+    if found.held_by:
+        return replace(found, origin="directory")
+    known = sources.source(thing, users.get(thing.oid))
+    if known.origin == "unknown" and found.parts:
+        return replace(found, origin="directory")
+    commit = None if known.commit is None else LineageCommit(commit=known.commit)
+    return replace(found, origin=known.origin, commit=commit, stage=known.stage, lockfile=known.lockfile)
 
 
-def _run_named(oid: Oid, sources: Sources) -> LineageRunName:
-    record = sources.run(oid)
-    stage, status = ("run", "unknown") if record is None else (record.stage, record.status)
-    return LineageRunName(run=oid, name=run_name(stage, oid), status=status)
-
-
-def _users(thing: Thing, graph: Graph, sources: Sources) -> Iterator[Run]:
-    """Yields runs that began with a thing: where it was code tells whether it is."""
-    for oid, _ in sources.users(thing.oid):
-        record = graph.runs.get(oid) or sources.run(oid)
-        if record is not None:
-            yield record
+def _run_names(oids: Iterable[Oid], sources: Sources) -> dict[Oid, LineageRunName]:
+    wanted = list(dict.fromkeys(oids))
+    known = sources.runs(wanted, inputs=False)
+    return {
+        oid: LineageRunName(run=oid, name=run_name(known[oid].stage, oid), status=known[oid].status)
+        if oid in known
+        else LineageRunName(run=oid, name=run_name("run", oid), status="unknown")
+        for oid in wanted
+    }
 
 
 def _described(found: LineageArtefact, known: dict[str, LineageCommit]) -> LineageArtefact:
@@ -132,5 +151,5 @@ def unread_warnings(sources: Sources, world: World) -> Iterable[str]:
     count = len(sources.listings.unread)
     if count:
         listings = "the listing of 1 directory" if count == 1 else f"the listings of {count:,} directories"
-        where = "" if world.remote is not None else "; dvlite lineage --remote NAME reads them there"
-        yield f"{listings} could not be read, what is inside was not looked at{where}"
+        why = f" ({world.unreachable})" if world.unreachable else ""
+        yield f"{listings} could not be read{why}: something that lies inside may be missing here"

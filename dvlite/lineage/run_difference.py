@@ -1,13 +1,19 @@
-"""What differs between two run records, part by part. Pure: which inputs are code, and which metrics are better how, is given."""
+"""What differs between two run records, part by part. Pure: which inputs are code, and which metrics are better how, is given.
+
+Code is the same if the inputs that git keeps are, and no other file was edited: another commit says nothing of what a run used.
+"""
 
 from __future__ import annotations
 
+import posixpath
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
-from dvlite.formats.record import Code, Run
-from dvlite.results.runs import RunValueChange
+from dvlite.formats.pointer import SUFFIX
+from dvlite.formats.record import Run
+from dvlite.git_output import parents
+from dvlite.results.runs import EDITS, RunValueChange
 
 Changes = tuple[RunValueChange, ...]
 _HOST_FACTS = ("cpus",)  # of the machine, whatever ran on it
@@ -37,7 +43,7 @@ def difference(old: Run, new: Run, code_paths: Collection[str], better: Mapping[
         "params": _changes(old.params, new.params),
         "metrics": metrics,
         "data": data,
-        "code": [*_changes(_commit(old.code), _commit(new.code)), *code],
+        "code": [*_changes(_edits(old), _edits(new)), *code],
         "command": _changes({"cmd": old.cmd, "wdir": old.wdir}, {"cmd": new.cmd, "wdir": new.wdir}),
         "environment": _changes(_environment(old), _environment(new)),
         "outputs": _changes(_outputs(old), _outputs(new)),
@@ -78,8 +84,17 @@ def _outputs(run: Run) -> dict[str, str]:
     return {item.path: item.oid for item in run.outputs if item.role != "metric"}
 
 
-def _commit(code: Code) -> dict[str, str]:
-    return {} if code.commit is None else {"commit": code.commit}
+def _edits(run: Run) -> dict[str, Any]:
+    """Returns what was edited beside what the record has of its own: inputs, parameters, the command."""
+    told = {item.path for item in run.inputs} | {item.path for item in run.outputs} | {run.file}
+    folder = posixpath.dirname(run.file)
+    told |= {posixpath.normpath(posixpath.join(folder, key.partition(":")[0])) for key in run.params}
+    paths = [
+        path
+        for path in run.code.dirty
+        if path not in told and not path.endswith(SUFFIX) and not any(parent in told for parent in parents(path))
+    ]
+    return {EDITS: {"paths": paths, "diff": run.code.diff}} if paths else {}
 
 
 def _environment(run: Run) -> dict[str, Any]:

@@ -17,6 +17,13 @@ from dvlite.lineage.rows import number_at, stored_text, stored_value
 FEW = 5000  # matches of one condition that are looked up rather than met on the way through the newest runs
 _CONDITION = re.compile(r"([^=<>!]+)(>=|<=|!=|==|=|>|<)(.*)", re.DOTALL)
 _RUNS_WITH = "SELECT kv.run FROM kv WHERE kv.name IN"
+COLUMNS = {
+    "run": "record.digest",
+    "when": "run.start",
+    "commit": "run.code",
+    "of": "run.origin",
+    **{name: f"run.{name}" for name in ("start", "status", "stage", "file", "seconds", "exit_code", "user", "host")},
+}  # what runs can be sorted by, beside values
 _HIGHEST = 9e999  # above every number; all texts sort after it
 
 
@@ -45,6 +52,15 @@ class Filters:
     until_ms: int | None = None
     commit: str | None = None
     limit: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Order:
+    """What runs are sorted by: a column of theirs (`run`), or the whole key of a `param`, `metric` or `env`."""
+
+    space: str
+    key: str
+    descending: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,6 +113,26 @@ def parts(filters: Filters, keys: Callable[[str, str], list[int]], count: Callab
         else:
             found.append(Part(f"EXISTS ({matching.sql} AND kv.run = run.id)", matching.arguments))
     return found
+
+
+def sorted_parts(wanted: Sequence[Part], order: Order) -> list[Part]:
+    """Returns the ends of two queries: the runs that have something to sort by, in order, then the newest first those that have not."""
+    way = "DESC" if order.descending else "ASC"
+    if order.space == "run":
+        value = COLUMNS[order.key]
+        there, absent = Part(f"{value} IS NOT NULL AND {value} != ''"), Part(f"ifnull({value}, '') = ''")
+        first, join = joined([there, *wanted]), Part("")
+    else:
+        value = "kv.v"
+        name = "kv.name = (SELECT id FROM name WHERE ns = ? AND k = ?) AND kv.v != 'null'"
+        join = Part(f"JOIN kv ON kv.run = run.id AND {name}", (order.space, stored_text(order.key)))
+        absent = Part(f"NOT EXISTS (SELECT 1 FROM kv WHERE kv.run = run.id AND {name})", join.arguments)
+        first = joined(wanted)
+    rest = joined([absent, *wanted])
+    return [
+        Part(f"{join.sql} {first[0]} ORDER BY {value} {way}, run.id DESC", (*join.arguments, *first[1])),
+        Part(f"{rest[0]} ORDER BY run.id DESC", rest[1]),
+    ]
 
 
 def joined(wanted: Sequence[Part]) -> tuple[str, tuple[Any, ...]]:

@@ -1,6 +1,7 @@
 """What a push takes along: run records, the commits that name them, their logs and kept diffs; and what a pull brings of them.
 
-A note says which commit's lockfile names a run, so that somebody without the git repository can be told.
+Notes say which commit's lockfile names a run, and which commit brought the data that it began with, so that somebody without the git
+repository can be told.
 """
 
 from __future__ import annotations
@@ -9,14 +10,16 @@ import itertools
 import os
 import re
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 from dvlite.formats import lockfile, record
 from dvlite.formats.record import Note
 from dvlite.lineage import exchange
 from dvlite.lineage.here import open_records
-from dvlite.lineage.index import open_index
+from dvlite.lineage.history import History
+from dvlite.lineage.index import Index, open_index
+from dvlite.lineage.lookups import Lookups
 from dvlite.lineage.records import Records
 from dvlite.oid import Digest, Oid, parse_oid
 from dvlite.progress import Progress
@@ -26,6 +29,7 @@ from dvlite.store.connection import Remote
 from dvlite.store.pack import KIND_FILE
 
 _AT_ONCE = 20  # versions of lockfiles that are read together
+_MOST_LETTERS = 1000  # of a commit's subject and author
 _RUN = re.compile(rb"^    run: (run:[0-9a-f]{64})$", re.MULTILINE)
 
 Content = tuple[Digest, int]  # an object and its size in bytes
@@ -76,12 +80,40 @@ def _note_commits(repo: Repo, records: Records, user: str, project: str) -> None
                 break
             first |= new  # from the newest on: what stays is the first commit
         known = {run for run in first if index.row(run) is not None}
+        brought = list(_brought(repo, known, index)) if known else []
+    named: list[tuple[Oid, str, Oid | None]] = [(run, first[run], None) for run in sorted(known)]
+    commits = repo.git.read_commits(commit for _, commit, _ in (*named, *brought))
     now = record.time_text(time.time_ns())
-    for run in sorted(known):
-        made = record.new_id(time.time_ns(), os.urandom(10))
-        note = Note(id=made, run=run, op="commit", value=first[run], time=now, user=user, project=project)
+    for run, name, content in (*named, *brought):
+        commit = commits.get(name)
+        note = Note(
+            id=record.new_id(time.time_ns(), os.urandom(10)),
+            run=run,
+            op="commit" if content is None else "source",
+            value=name,
+            time=now,
+            user=user,
+            project=project,
+            content=content,
+            subject="" if commit is None else commit.subject[:_MOST_LETTERS],
+            author="" if commit is None else commit.author[:_MOST_LETTERS],
+            written="" if commit is None else record.time_text(commit.time * 10**9),
+        )
         records.put(note, durable=False)
     records.sync()
+
+
+def _brought(repo: Repo, runs: Iterable[Oid], index: Index) -> Iterator[tuple[Oid, str, Oid]]:
+    """Yields the tracked data that these runs began with and that no note names yet, each with one run and the commit that was first to name it."""
+    history, lookups = History(repo), Lookups(index)
+    seen: set[Oid] = set()
+    for run, ran in lookups.runs(sorted(runs), inputs=True).items():
+        for thing in ran.inputs:
+            content = thing.oid if thing.inside is None else thing.inside[1]
+            named = None if content in seen else history.version(content)
+            if named is not None and lookups.source(content) is None:
+                yield run, named.commit, content
+            seen.add(content)
 
 
 def _named_runs(repo: Repo) -> Iterator[list[tuple[Oid, str]]]:

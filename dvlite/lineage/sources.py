@@ -6,21 +6,34 @@ Answers walks (`graph.Lookup`), listings (`membership.Known`) and what is to be 
 from __future__ import annotations
 
 import posixpath
-from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 
-from dvlite.errors import DvliteError, FormatError
+from dvlite.errors import DvliteError
 from dvlite.formats import root
 from dvlite.formats.pointer import Pointer
 from dvlite.formats.record import Run
 from dvlite.git_output import split
-from dvlite.lineage.graph import Thing
+from dvlite.lineage.graph import TELLING_BYTES, Ends, Ran, Thing
 from dvlite.lineage.history import History, in_git, locked_now, named_on_disk
+from dvlite.lineage.lookups import Lookups
 from dvlite.lineage.membership import Membership
 from dvlite.lineage.opening import World
+from dvlite.naming import Tracked
 from dvlite.oid import FILE, MANIFEST, Digest, Oid, parse_oid
 from dvlite.results.lineage import Origin
 
 _KEPT = "roots"  # what is remembered of a remote's roots
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """Where content is from that no run here left: the first commit that names it, or the stage of a lockfile that names it."""
+
+    origin: Origin
+    commit: str | None = None
+    stage: str = ""
+    lockfile: str = ""
 
 
 class Sources:
@@ -28,31 +41,35 @@ class Sources:
 
     def __init__(self, world: World) -> None:
         self._world = world
+        self.lookups = Lookups(world.index)
         self._nodes: dict[bytes, bytes] = {}
         self._history = None if world.repo is None else History(world.repo)
         self._records: dict[Oid, Run | None] = {}
-        self._paths: dict[tuple[Oid, bool], frozenset[str]] = {}
         self._roots: dict[Oid, root.Root | None] = {}
         self._in_git: frozenset[str] | None = None
-        self._contents: frozenset[bytes] | None = None
-        self._named_now: dict[Oid, list[str]] | None = None
+        self._named_now: dict[Oid, list[Tracked]] | None = None
         self._locked_now: set[Oid] | None = None
+        self._commits: dict[Oid, str | None] = {}
         self.listings = Membership(self, self.read_node, bring=lambda names: world.bring(list(names)))
 
     # --- graph.Lookup ---
 
-    def makers(self, oid: Oid) -> Sequence[tuple[Oid, str]]:
-        return self._world.index.makers(oid)
+    def makers(self, oids: Sequence[Oid]) -> Ends:
+        return self.lookups.makers(oids)
 
-    def users(self, oid: Oid) -> Sequence[tuple[Oid, str]]:
-        return self._world.index.users(oid)
+    def users(self, oids: Sequence[Oid]) -> Ends:
+        return self.lookups.users(oids)
 
-    def run(self, oid: Oid) -> Run | None:
+    def runs(self, oids: Sequence[Oid], *, inputs: bool) -> Mapping[Oid, Ran]:
+        return self.lookups.runs(oids, inputs=inputs)
+
+    def record(self, oid: Oid) -> Run | None:
+        """Returns a run's whole record, or None for a run that is not known."""
         if oid not in self._records:
             self._records[oid] = self._world.index.run(oid)
         return self._records[oid]
 
-    def first(self, oid: Oid, _record: Run) -> int:
+    def first(self, oid: Oid) -> int:
         """Ranks runs that made the same: the one that a lockfile names here, then one that some commit's lockfile names."""
         if self._locked_now is None:
             self._locked_now = set() if self._world.repo is None else locked_now(self._world.repo)
@@ -60,81 +77,101 @@ class Sources:
 
     # --- graph.Inside ---
 
-    def holders(self, thing: Thing) -> Sequence[Thing]:
-        return () if "/" not in thing.path or self._is_in_git(thing.path) else self.listings.holders(thing)
+    def holders(self, thing: Thing, *, every: bool) -> Sequence[Thing]:
+        if thing.inside is not None and not every:
+            return (self._sized(*thing.inside),)
+        if "/" not in thing.path or self._is_in_git(thing.path):
+            return ()
+        return self.listings.holders(thing, every=every)
 
     def parts(self, thing: Thing, *, made: bool) -> Sequence[Thing]:
-        if made and (self._version(thing.oid) is not None or self._is_in_git(thing.path)):
+        if not thing.oid.startswith(MANIFEST) or not thing.path:
+            return ()
+        if made and (self._named(thing) is not None or self._is_in_git(thing.path)):
             return ()  # what has a pointer was not put together by runs
-        return self.listings.parts(thing, made=made)
+        among = self.lookups.below(thing.path, made=made)
+        recorded = [] if made or not among else self.lookups.parts(thing)
+        rest = [part for part in among if part not in recorded]
+        return [*recorded, *self.listings.parts(thing, rest)]
+
+    def _sized(self, path: str, oid: Oid) -> Thing:
+        """Returns a directory with its totals: those who name it as the holder of something do not say them."""
+        known = None if self._history is None else self._history.version(oid)
+        if known is not None:
+            return Thing(oid, path, known.pointer.size_bytes, known.pointer.files)
+        now = self._named_on_disk(oid)
+        if now is not None:
+            return Thing(oid, path, now.pointer.size_bytes, now.pointer.files)
+        amount = self.lookups.amount(oid)
+        if amount is not None:
+            return Thing(oid, path, *amount)
+        body = None if self._world.repo is not None else self._root(oid)
+        return Thing(oid, path, 0 if body is None else body.size_bytes)
 
     # --- membership.Known ---
 
     def directories(self) -> Iterable[Thing]:
-        yield from (thing for thing in self._tracked_directories() if thing.oid.startswith(MANIFEST))
-        known = set()
-        for oid in self._world.index.directories():
-            known.add(oid)
-            for path in self.paths(oid, made=True) | self.paths(oid, made=False):
-                yield Thing(oid, path)
-        yield from self._directories_of_remote(known)
-
-    def contents(self) -> Container[bytes]:
-        if self._contents is None:
-            found = (parse_oid(oid) for oid in self._world.index.objects(""))
-            self._contents = frozenset(digest for kind, digest in found if kind == FILE)
-        return self._contents
-
-    def paths(self, oid: Oid, *, made: bool) -> frozenset[str]:
-        key = (oid, made)
-        if key not in self._paths:
-            ends = self.makers(oid) if made else self.users(oid)
-            self._paths[key] = frozenset(path for _, path in ends)
-        return self._paths[key]
+        tracked = [thing for thing in self._tracked_directories() if thing.oid.startswith(MANIFEST)]
+        known = self.lookups.directories()
+        yield from (*tracked, *known, *self._directories_of_remote({thing.oid for thing in known}))
 
     # --- what is said of things ---
 
     def commit_of_run(self, oid: Oid) -> str | None:
         """Returns the commit whose lockfile names a run: by git's history here, else by the notes that came with the records."""
-        commit = None if self._history is None else self._history.commit_of_run(oid)
-        return commit or next(iter(self._world.index.commits(oid)), None)
+        self.commits_of_runs([oid])
+        return self._commits[oid]
 
-    def origin(self, thing: Thing, user: Run | None) -> tuple[Origin, str | None]:
-        """Returns where content is from that no run left, and the commit that first names it; `user` is a run that began with it."""
-        pointer, commit = self._version(thing.oid) or (None, None)
-        if pointer is not None:
-            return "data", commit
+    def commits_of_runs(self, oids: Iterable[Oid]) -> None:
+        """Looks up the commits of many runs together, for `commit_of_run`."""
+        new = [oid for oid in oids if oid not in self._commits]
+        for oid in new:
+            self._commits[oid] = None if self._history is None else self._history.commit_of_run(oid)
+        noted = self.lookups.commits([oid for oid in new if self._commits[oid] is None])
+        self._commits.update(noted)
+
+    def source(self, thing: Thing, user: Oid | None) -> Source:
+        """Returns where content is from that no run left; `user` is a run that began with it."""
+        named = self._named(thing)
+        if named is not None:
+            return named
+        noted = self.lookups.source(thing.oid)
+        if noted is not None:
+            return Source("data", noted)
+        row = None if user is None else self._world.index.row(user)
+        code = None if row is None else row.code
         if self._world.repo is None:
-            found = self._root(thing.oid)
-            if found is not None:
-                return "data", found.commit or None
-        code = None if user is None else user.code.commit
-        if self._world.repo is None:  # nothing to look it up in: a file, used at a commit, that was not pushed as data
-            return ("code" if code is not None and thing.oid.startswith(FILE) else "unknown"), None
-        if self._is_in_git(thing.path):
-            return "code", None
-        if code is not None and in_git(self._world.repo.git, code, [thing.path]):
-            return "code", None
-        return "unknown", None
+            body = self._root(thing.oid)
+            if body is not None:
+                return Source("data", body.commit or None)
+            # Nothing to look it up in: a file, used at a commit, that was not pushed as data.
+            return Source("code" if code is not None and thing.oid.startswith(FILE) else "unknown")
+        if self._is_in_git(thing.path) or (code is not None and in_git(self._world.repo.git, code, [thing.path])):
+            return Source("code")
+        return Source("unknown")
 
     def named_now(self, oid: Oid) -> list[str]:
         """Returns the paths at which pointers and lockfiles on disk name this content."""
-        return self._all_named_now().get(oid, [])
+        return [item.path for item in self._all_named_now().get(oid, ())]
 
-    def _all_named_now(self) -> dict[Oid, list[str]]:
+    def _named_on_disk(self, oid: Oid) -> Tracked | None:
+        return next(iter(self._all_named_now().get(oid, ())), None)
+
+    def _all_named_now(self) -> dict[Oid, list[Tracked]]:
         if self._named_now is None:
             self._named_now = {}
             if self._world.repo is not None:
-                for oid, path in named_on_disk(self._world.repo):
-                    self._named_now.setdefault(oid, []).append(path)
+                for oid, item in named_on_disk(self._world.repo):
+                    self._named_now.setdefault(oid, []).append(item)
         return self._named_now
 
     def named(self, oid: Oid) -> Thing | None:
-        """Returns what pointers call this content."""
+        """Returns what pointers and lockfiles call this content."""
         found = None if self._history is None else self._history.version(oid)
         if found is not None:
             return thing_of(found.path, found.pointer)
-        return next((Thing(oid, path) for path in self.named_now(oid)), None)
+        now = self._named_on_disk(oid)
+        return None if now is None else thing_of(now.path, now.pointer)
 
     def add_listing(self, nodes: Mapping[bytes, bytes]) -> None:
         """Makes a listing readable that was made here, of a folder on disk."""
@@ -151,13 +188,16 @@ class Sources:
         oids = [*(found.pointer.oid for found in versions), *self._all_named_now()]
         return [oid for oid in dict.fromkeys(oids) if oid.partition(":")[2].startswith(digits)]
 
-    def _version(self, oid: Oid) -> tuple[Pointer | str, str | None] | None:
-        """Returns that a pointer names this content, and the first commit that does."""
-        found = None if self._history is None else self._history.version(oid)
+    def _named(self, thing: Thing) -> Source | None:
+        """Returns the first commit whose pointers name this content, or what names it on disk; few bytes only under the same path."""
+        telling = thing.size_bytes >= TELLING_BYTES or not thing.path
+        found = None if self._history is None else self._history.version(thing.oid, None if telling else thing.path)
         if found is not None:
-            return found.pointer, found.commit
-        now = self.named_now(oid)
-        return (now[0], None) if now else None
+            return Source("data", found.commit)
+        for item in self._all_named_now().get(thing.oid, ()):
+            if telling or item.path == thing.path:
+                return Source("stage" if item.lockfile else "data", None, item.stage, item.lockfile)
+        return None
 
     def _is_in_git(self, path: str) -> bool:
         """Says whether git has a file here now, or files below it: then it is code, whatever else holds the same bytes."""
@@ -199,7 +239,7 @@ class Sources:
             entries = catalog.roots(*parse_oid(oid))
             bodies = remote.each(self._read_root, [entry.name for entry, _ in entries])
             found = [body for body in bodies if body is not None]
-            self._roots[oid] = min(found, key=lambda body: body.time) if found else None
+            self._roots[oid] = min(found, key=lambda body: (not body.commit, body.time)) if found else None
         return self._roots[oid]
 
     def _read_root(self, name: str) -> root.Root | None:
@@ -212,7 +252,7 @@ class Sources:
                 data = remote.get(name, end=root.MAX_BYTES + 1)
                 remote.keep(_KEPT, short, data)
             return root.parse(data, f"{name} on {self._world.label}")
-        except (DvliteError, FormatError):  # a stranger's, or gone since it was listed
+        except DvliteError:  # a stranger's, or gone since it was listed
             return None
 
 

@@ -114,21 +114,16 @@ def _by_oid(text: str, oid: Oid, world: World, sources: Sources) -> Subject:
         if world.index.run(oid) is None:
             raise UsageError(f"there is no run {oid[:12]} in {world.label}", hint="see which there are: dvlite runs")
         return Subject(text, oid)
-    return _with_size(Subject(text, oid), world, sources)
+    return _with_size(Subject(text, oid), sources)
 
 
-def _with_size(subject: Subject, world: World, sources: Sources) -> Subject:
+def _with_size(subject: Subject, sources: Sources) -> Subject:
     """Fills in how large content is, and what the repository calls it, from whoever names it."""
     thing = sources.named(subject.oid)
     if thing is not None:
         return replace(subject, path=thing.path, size_bytes=thing.size_bytes, files=thing.files)
-    for ends, made in ((world.index.makers(subject.oid), True), (world.index.users(subject.oid), False)):
-        record = world.index.run(ends[0][0]) if ends else None
-        if record is not None:
-            items = record.outputs if made else record.inputs
-            item = next(item for item in items if item.oid == subject.oid)
-            return replace(subject, size_bytes=item.size_bytes, files=item.files)
-    return subject
+    amount = sources.lookups.amount(subject.oid)
+    return subject if amount is None else replace(subject, size_bytes=amount[0], files=amount[1])
 
 
 def _by_id(text: str, world: World, sources: Sources) -> Subject | None:

@@ -10,7 +10,8 @@ import glob
 import os
 import posixpath
 import stat
-from collections.abc import Iterable
+from bisect import bisect_left
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
 from dvlite.errors import FileChanged, UsageError
@@ -34,13 +35,21 @@ _TRIES = 3
 class Contents:
     """Looks at paths of one workspace; remembers what it saw until it is told to forget."""
 
-    def __init__(self, work: Workspace, tracked: Iterable[Tracked], *, fetches: bool = True) -> None:
+    def __init__(
+        self,
+        work: Workspace,
+        tracked: Iterable[Tracked],
+        *,
+        fetches: bool = True,
+        in_git: Callable[[str], Iterable[bytes]] | None = None,
+    ) -> None:
         self._work = work
         self._tracked: dict[str, Pointer] = {item.path: item.pointer for item in tracked}
         self._fetches = fetches  # listings that the cache lacks, from the default remote
         self._seen: dict[str, Locked | None] = {}
         self._nodes: dict[Digest, bytes] = {}  # of listings of changed data, which the cache does not have
         self._assumed: dict[str, Locked] = {}
+        self._in_git = in_git or self._names_in_git  # the files below a folder that git has or would take
         self._visible: dict[str, frozenset[bytes]] = {}
 
     def know_outputs(self, folder: str, outs: Iterable[Locked]) -> None:
@@ -199,19 +208,8 @@ class Contents:
         if self._is_data(path):
             return found
         if path not in self._visible:
-            arguments = (
-                "ls-files",
-                "--cached",
-                "--others",
-                "--exclude-standard",
-                "-z",
-                "--",
-                f":(literal){path}" if path else ".",
-            )
             prefix = len(os.fsencode(path)) + 1 if path else 0
-            self._visible[path] = frozenset(
-                name[prefix:] for name in self._work.repo.git.run(*arguments).split(b"\0") if name
-            )
+            self._visible[path] = frozenset(name[prefix:] for name in self._in_git(path) if name)
         visible = self._visible[path]
         data = frozenset(os.fsencode(name)[len(path) + 1 if path else 0 :] for name in self._data_inside(path))
         folders = tuple(name + b"/" for name in data)
@@ -222,6 +220,12 @@ class Contents:
             return (every or name in visible) and name not in data and not name.startswith(folders)
 
         return selected_scan(found, lambda name: counts(name) and not _is_own(name))
+
+    def _names_in_git(self, path: str) -> Iterable[bytes]:
+        """Returns what git has, or would take, of a folder."""
+        wanted = f":(literal){path}" if path else "."
+        arguments = ("ls-files", "--cached", "--others", "--exclude-standard", "-z", "--", wanted)
+        return self._work.repo.git.run(*arguments).split(b"\0")
 
     def _data_inside(self, path: str) -> list[str]:
         start = f"{path}/" if path else ""
@@ -245,22 +249,7 @@ class Contents:
             outer = posixpath.dirname(outer)
         if not outer or self._tracked[outer].kind != "directory" or self.has(outer):
             return None
-        inner = os.fsencode(path[len(outer) + 1 :])
-        entries = self._listing(outer)
-        entry = entries.find(inner)
-        if entry is not None:
-            return Locked(
-                path, format_oid(FILE, entry.digest), entry.size_bytes, executable=bool(entry.flags & EXECUTABLE)
-            )
-        rows = [i for i, name in enumerate(entries.paths) if name.startswith(inner + b"/")]
-        if not rows:
-            return None
-        part = [
-            manifest.Entry(entries.paths[i][len(inner) + 1 :], entries.flags[i], entries.sizes[i], entries.digest(i))
-            for i in rows
-        ]
-        tree = manifest.build(manifest.from_entries(part))
-        return Locked(path, format_oid(MANIFEST, tree.root), tree.size_bytes, tree.files)
+        return part_of(self._listing(outer), path, os.fsencode(path[len(outer) + 1 :]))
 
     def _listing(self, path: str) -> Entries:
         pointer, work = self._tracked[path], self._work
@@ -312,6 +301,26 @@ def _size(found: Scan) -> int:
 
 def _files(found: Scan) -> int:
     return sum(flags != EMPTY_DIR for flags in found.flags)
+
+
+def part_of(entries: Entries, path: str, inner: bytes) -> Locked | None:
+    """Returns the file or folder `inner` of a listing as what stands at `path`, or None if the listing has no such thing."""
+    entry = entries.find(inner)
+    if entry is not None:
+        executable = bool(entry.flags & EXECUTABLE)
+        return Locked(path, format_oid(FILE, entry.digest), entry.size_bytes, executable=executable)
+    start = inner + b"/"
+    first = bisect_left(entries.paths, start)
+    part = []
+    for i in range(first, len(entries)):
+        if not entries.paths[i].startswith(start):
+            break
+        name = entries.paths[i][len(start) :]
+        part.append(manifest.Entry(name, entries.flags[i], entries.sizes[i], entries.digest(i)))
+    if not part:
+        return None
+    tree = manifest.build(manifest.from_entries(part))
+    return Locked(path, format_oid(MANIFEST, tree.root), tree.size_bytes, tree.files)
 
 
 def same_data(one: Locked | None, other: Locked | None) -> bool:

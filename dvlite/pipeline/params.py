@@ -15,10 +15,10 @@ LIMIT_BYTES = 1 << 20
 
 
 class Params:
-    """Reads files of parameters, each once."""
+    """Reads files of parameters, each once; with `read` (path -> bytes, None for nothing) from elsewhere than the work tree."""
 
-    def __init__(self, repo: Repo) -> None:
-        self._repo = repo
+    def __init__(self, repo: Repo, read: Callable[[str], bytes | None] | None = None) -> None:
+        self._read = read or (lambda path: layers.read_regular(repo.root / path, path, LIMIT_BYTES + 1))
         self._files: dict[str, Tree] = {}
 
     def forget(self) -> None:
@@ -53,7 +53,7 @@ class Params:
 
     def _tree(self, stage: Stage, place: ParamPlace, *, awaited: bool) -> Tree:
         if place.path not in self._files:
-            data = layers.read_regular(self._repo.root / place.path, place.path, LIMIT_BYTES + 1)
+            data = self._read(place.path)
             if data is None:
                 if awaited:
                     return None

@@ -8,7 +8,7 @@ from typing import Any, ClassVar, Literal
 
 from dvlite.results.looks import Counts, FileChange
 
-Origin = Literal["run", "data", "code", "directory", "unknown"]
+Origin = Literal["run", "stage", "data", "code", "directory", "unknown"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -50,7 +50,7 @@ class LineageUse:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LineageArtefact:
-    """One piece of content in a walk; `origin` says where it is from: a run, tracked data, git, a directory around it, or nobody knows."""
+    """One piece of content in a walk; `origin` says where it is from: a run, a stage whose run is not known, tracked data, git, a directory, or nobody knows."""
 
     oid: str
     path: str
@@ -58,6 +58,8 @@ class LineageArtefact:
     files: int = 1
     origin: Origin = "unknown"
     commit: LineageCommit | None = None  # whose pointer names it
+    stage: str = ""  # of the lockfile that names it, where no run is known
+    lockfile: str = ""
     made_by: tuple[LineageRunName, ...] = ()  # the first one is shown
     held_by: tuple[LineageLink, ...] = ()  # directories that have it inside
     parts: tuple[LineageLink, ...] = ()  # what runs know of what is inside
@@ -107,6 +109,17 @@ class LineageGraph:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class LineageMeasure:
+    """Metrics of a run that began with what was asked about; `others` counts later and earlier runs of the same stage."""
+
+    run: str
+    name: str
+    status: str
+    metrics: Mapping[str, Any]
+    others: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class LineageSubject:
     """What was asked about; `sha256` of a file if it is known."""
 
@@ -127,6 +140,7 @@ class LineageResult:
     subject: LineageSubject
     up: LineageGraph | None = None
     down: LineageGraph | None = None
+    measured: tuple[LineageMeasure, ...] = ()  # with `up`: by runs that began with it, one of each stage
     depth: int | None = None
     remote: str | None = None
     runs_searched: int = 0

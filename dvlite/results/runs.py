@@ -8,6 +8,7 @@ from typing import Any, ClassVar, Literal
 
 from dvlite.formats.record import Run
 
+EDITS = "edits"  # the key of a change in what was edited beside what a run declares
 Space = Literal["run", "param", "metric", "env", "input"]
 
 
@@ -18,7 +19,7 @@ class RunColumn:
     title: str
     space: Space
     key: str
-    differs: bool = True  # between the runs listed
+    differs: bool = True  # between runs of one stage in the listing; a column in which none do is left out unless asked for
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -42,13 +43,14 @@ class RunSummary:
     metrics: Mapping[str, Any] = field(default_factory=dict)
     env: Mapping[str, Any] = field(default_factory=dict)
     inputs: Mapping[str, str] = field(default_factory=dict)
+    sources: Mapping[str, str] = field(default_factory=dict)  # data that no run made: of its own, and of the runs before it
     user: str = ""
     host: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RunsListResult:
-    """Runs, and the columns in which they are shown; `more`: there are others that match."""
+    """Runs, and the columns that a listing has; `more`: there are others that match."""
 
     schema: ClassVar[str] = "dvlite.runs-list/1"
     now: str  # what `2m ago` is relative to
@@ -71,7 +73,7 @@ class RunNote:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RunsShowResult:
-    """All that is known of a run; `log` is the text of its log, if that was asked for."""
+    """All that is known of a run; `log` is the text of its log, `diff` that of its edits, if they were asked for."""
 
     schema: ClassVar[str] = "dvlite.runs-show/1"
     now: str
@@ -82,6 +84,7 @@ class RunsShowResult:
     tags: tuple[str, ...] = ()
     notes: tuple[RunNote, ...] = ()
     log: str | None = None
+    diff: str | None = None
     warnings: tuple[str, ...] = ()
 
 
@@ -117,7 +120,7 @@ class RunsDiffResult:
     params: tuple[RunValueChange, ...] = ()
     metrics: tuple[RunValueChange, ...] = ()
     data: tuple[RunValueChange, ...] = ()
-    code: tuple[RunValueChange, ...] = ()  # also the key `commit`
+    code: tuple[RunValueChange, ...] = ()  # inputs that git keeps; EDITS: `paths` and the kept `diff` of files changed beside them
     command: tuple[RunValueChange, ...] = ()
     environment: tuple[RunValueChange, ...] = ()
     outputs: tuple[RunValueChange, ...] = ()

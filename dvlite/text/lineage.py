@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 
 from dvlite.files import printable, size_text
 from dvlite.lineage import drawing
-from dvlite.lineage.drawing import amount, commit_text, key_of, named, run_named, scalar, short_values
+from dvlite.lineage.drawing import amount, commit_text, key_of, named, run_named, scalar, short_values, unrecorded
 from dvlite.results.lineage import (
     LineageArtefact,
     LineageContentChange,
@@ -138,7 +138,18 @@ class _Upstream:
         yield from _facts("params", [short_values(run.params)] if run.params else [])
         environment = _environment(run, verbose=self._show.verbose > 0)
         yield from _facts("env", [environment] if environment else [])
-        yield from _facts("result", [short_values(run.metrics)] if run.metrics else [])
+        yield from _facts("result", list(self._results(run)))
+
+    def _results(self, run: LineageRun) -> Iterator[str]:
+        """Yields the metrics of the run; where it has none, those of runs that began with what it left, as evaluation does."""
+        if run.metrics:
+            yield short_values(run.metrics)
+        if run.metrics and not self._show.verbose:
+            return
+        for measure in self._result.measured:
+            others = f", and {count(measure.others, 'other run')}" if measure.others else ""
+            status = "" if measure.status == "ok" else f" {printable(measure.status)}"
+            yield f"{short_values(measure.metrics)} ({printable(measure.name)}{status}{others})"
 
     def _chain(self, link: LineageLink) -> str:
         """Returns where an input is from, back to its source as long as there is one way back."""
@@ -195,6 +206,8 @@ def _end(found: LineageArtefact, link: LineageLink) -> str:
         return f"{text} <- {_cut(found.cut_runs)}"
     if found.parts:
         return f"{text} <- {count(len(found.parts), 'thing')} inside, see below"
+    if found.origin == "stage":
+        return f"{text} <- {unrecorded(found)}"
     return text if found.origin in ("data", "code") else f"{text} <- unknown (not recorded)"
 
 
@@ -210,6 +223,8 @@ def _source(found: LineageArtefact) -> str:
         return f"{word} in commit {commit_text(found.commit)}{by}{when}"
     if found.origin == "data":
         return "source data: no commit names it yet"
+    if found.origin == "stage":
+        return unrecorded(found)
     return "kept by git" if found.origin == "code" else "unknown (not recorded)"
 
 

@@ -18,8 +18,8 @@ from dvlite.text.values import value_text
 
 _COLOURS = {"ok": "green", "cached": "cyan", "failed": "red", "tainted": "yellow", "canceled": "yellow"}
 _NONE = "-"
-_NAMED = 8
-_FIRST = {"param": 2, "metric": 2}  # so many of them stay longest
+_FIRST = {"param": 2, "metric": 2, "input": 1}  # so many of them come before the others of any kind
+_WIDTH = 100  # where there is no terminal
 
 
 def text(result: RunsListResult, show: Show) -> Iterator[str]:
@@ -31,16 +31,16 @@ def text(result: RunsListResult, show: Show) -> Iterator[str]:
             )
             yield from show.next_step("dvlite runs --all" if result.known else "dvlite repro")
         return
-    rows = [[_cell(run, column, result.now) for column in result.columns] for run in result.runs]
-    titles = [printable(column.title) for column in result.columns]
-    kept = range(len(titles)) if result.chosen else fitting(result.columns, [titles, *rows], _width())
-    yield from _table(result, titles, rows, kept, show)
+    shown = result.columns if result.chosen else worth_showing(result.columns)
+    rows = [[_cell(run, column, result.now) for column in shown] for run in result.runs]
+    titles = [printable(column.title) for column in shown]
+    kept = range(len(shown)) if result.chosen else fitting(shown, [titles, *rows], _width())
+    yield from _table(result, [shown[i] for i in kept], [[row[i] for i in kept] for row in [titles, *rows]], show)
     if show.quiet:
         return
-    left_out = [titles[i] for i in range(len(titles)) if i not in kept]
-    if left_out:
-        more = f" and {len(left_out) - _NAMED} more" if len(left_out) > _NAMED else ""
-        yield show.style("dim", f"not shown, for want of room: {', '.join(left_out[:_NAMED])}{more} (--columns)")
+    if len(kept) < len(shown):
+        more = count(len(shown) - len(kept), "more column")
+        yield show.style("dim", f"{more}: --columns all or names")
     if result.more:
         yield show.style("dim", f"{len(result.runs)} of more that match (-n N, --all)")
 
@@ -56,32 +56,35 @@ def csv_lines(result: RunsListResult, show: Show) -> Iterator[str]:
 
 def markdown(result: RunsListResult, show: Show) -> Iterator[str]:
     """Yields a table for a pull request."""
-    yield _markdown_row([printable(column.title) for column in result.columns])
-    yield "|" + "---|" * len(result.columns)
+    shown = result.columns if result.chosen else worth_showing(result.columns)
+    yield _markdown_row([printable(column.title) for column in shown])
+    yield "|" + "---|" * len(shown)
     for run in result.runs:
-        yield _markdown_row([_cell(run, column, None) for column in result.columns])
+        yield _markdown_row([_cell(run, column, None) for column in shown])
+
+
+def worth_showing(columns: Sequence[RunColumn]) -> list[RunColumn]:
+    """Returns the columns that tell runs apart."""
+    return [column for column in columns if column.differs or column.space == "run"]
 
 
 def fitting(columns: Sequence[RunColumn], rows: Sequence[Sequence[str]], width: int) -> list[int]:
-    """Returns the columns that fit a width (0: all).
-
-    Those in which all runs are equal go first, then inputs, then all but the first parameters and metrics.
-    """
-    widths = [max(len(row[i]) for row in rows) for i in range(len(columns))]
-    kept = list(range(len(columns)))
+    """Returns which columns fit a width: those of the run, then the first input, two parameters and two metrics, then what has room."""
+    widths = [max(len(row[i]) for row in rows) + 2 for i in range(len(columns))]
+    kept = {i for i, column in enumerate(columns) if column.space == "run"}
+    room = width + 2 - sum(widths[i] for i in kept)
     seen = dict.fromkeys(_FIRST, 0)
-    worth = {}
-    for i in kept:
-        column = columns[i]
-        if column.space in _FIRST:
-            seen[column.space] += 1
-        is_first = column.space in _FIRST and seen[column.space] <= _FIRST[column.space]
-        worth[i] = (column.differs, is_first, column.space in _FIRST, column.space == "metric", -i)
-    for i in sorted((i for i in kept if columns[i].space != "run"), key=lambda i: worth[i]):
-        if not width or sum(widths[j] + 2 for j in kept) - 2 <= width:
-            break
-        kept.remove(i)
-    return kept
+    order = []
+    for i, column in enumerate(columns):
+        if i not in kept:
+            seen[column.space] = seen.get(column.space, 0) + 1
+            is_first = seen[column.space] <= _FIRST.get(column.space, 0)
+            order.append((not is_first, is_first and column.space != "input", i))
+    for _, _, i in sorted(order):
+        if widths[i] <= room:
+            room -= widths[i]
+            kept.add(i)
+    return sorted(kept)
 
 
 def status_text(status: str, show: Show) -> str:
@@ -110,21 +113,21 @@ def when_text(at: str) -> str:
 
 
 def _width() -> int:
-    """Returns the width of the terminal that standard output is; 0 if it is none."""
-    return shutil.get_terminal_size((0, 0)).columns
+    return shutil.get_terminal_size((_WIDTH, 0)).columns
 
 
 def _table(
-    result: RunsListResult, titles: Sequence[str], rows: Sequence[Sequence[str]], kept: Sequence[int], show: Show
+    result: RunsListResult, columns: Sequence[RunColumn], rows: Sequence[Sequence[str]], show: Show
 ) -> Iterator[str]:
-    widths = {i: max(len(row[i]) for row in [titles, *rows]) for i in kept}
-    yield show.style("dim", "  ".join(titles[i].ljust(widths[i]) for i in kept).rstrip())
-    for run, row in zip(result.runs, rows, strict=True):
-        cells = []
-        for i in kept:
-            cell = row[i].ljust(widths[i]) if i != kept[-1] else row[i]
-            is_status = result.columns[i].space == "run" and result.columns[i].key == "status"
-            cells.append(show.style(_COLOURS.get(run.status, "bold"), cell) if is_status else cell)
+    """Yields the titles, the first of the rows, and a line for each run."""
+    widths = [max(map(len, cells)) for cells in zip(*rows, strict=True)]
+    yield show.style("dim", "  ".join(map(str.ljust, rows[0], widths)).rstrip())
+    for run, row in zip(result.runs, rows[1:], strict=True):
+        cells = [cell.ljust(width) for cell, width in zip(row, widths, strict=True)]
+        cells[-1] = row[-1]
+        for i, column in enumerate(columns):
+            if (column.space, column.key) == ("run", "status"):
+                cells[i] = show.style(_COLOURS.get(run.status, "bold"), cells[i])
         yield "  ".join(cells).rstrip()
 
 

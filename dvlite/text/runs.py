@@ -9,6 +9,7 @@ from typing import Any
 from dvlite.files import printable, size_text
 from dvlite.formats.record import Input, Output
 from dvlite.results.runs import (
+    EDITS,
     RunsDiffResult,
     RunSide,
     RunsListResult,
@@ -25,6 +26,7 @@ from dvlite.text.values import change_text, pair_text, value_text
 RunsResult = RunsListResult | RunsShowResult | RunsDiffResult | RunsTagResult | RunsNoteResult
 _LABEL = 13  # width of the words at the start of a line
 _COLOURS = re.compile(r"\x1b\[[0-9;]*m")
+_EDITS = {"+": "green", "-": "red", "@": "cyan"}
 _NONE = "-"
 
 csv = run_table.csv_lines
@@ -36,7 +38,10 @@ def text(result: RunsResult, show: Show) -> Iterator[str]:
     if isinstance(result, RunsListResult):
         yield from run_table.text(result, show)
     elif isinstance(result, RunsShowResult):
-        yield from _log(result.log, show) if result.log is not None else _show(result, show)
+        if result.diff is not None:
+            yield from _edits(result.diff, show)
+        else:
+            yield from _log(result.log, show) if result.log is not None else _show(result, show)
     elif isinstance(result, RunsDiffResult):
         yield from _diff(result, show)
     elif not show.quiet:
@@ -59,6 +64,7 @@ def _show(result: RunsShowResult, show: Show) -> Iterator[str]:
     yield from _facts("ended", list(_ended(result)))
     yield from _facts("commit", [commit[:7] for commit in result.commits])
     yield from _facts("code", list(_code(result, show)))
+    yield from _facts("edits", [f"dvlite runs show {printable(result.name)} --diff"] if run.code.diff else [])
     yield from _facts("tags", [" ".join(map(printable, result.tags))] if result.tags else [])
     yield from _facts("notes", [_noted(note.text, note.time, note.user) for note in result.notes])
     yield from _facts("params", list(_pairs(run.params)))
@@ -157,6 +163,16 @@ def _log(log: str, show: Show) -> Iterator[str]:
         yield shown + ("\x1b[0m" if any(colours) else "")
 
 
+def _edits(diff: str, show: Show) -> Iterator[str]:
+    """Yields a diff as git prints it; what could do something to the terminal is written out, so `--json` has it exact."""
+    for line in diff.removesuffix("\n").split("\n"):
+        end = "\r" if line.endswith("\r") else ""  # a line of a file with Windows line ends
+        shown = "\t".join(_plain(piece) for piece in line.removesuffix("\r").split("\t")) + end
+        colour = _EDITS.get(line[:1])
+        is_file = line.startswith(("+++ ", "--- "))
+        yield show.style(colour, shown) if colour and not is_file else shown
+
+
 def _plain(text: str) -> str:
     return "".join(character if character.isprintable() else printable(character) for character in text)
 
@@ -177,35 +193,48 @@ def _diff(result: RunsDiffResult, show: Show) -> Iterator[str]:
         ("env", result.environment),
         ("output", result.outputs),
     ):
-        rows += [_row(label, change, result, show) for change in changes]
+        rows += [_row(label, change, show) for change in changes]
     yield from table(rows) if rows else ()
-    if result.same:
-        width = max((len(row[0]) for row in rows), default=4)
-        yield f"{'same':<{width}}  {', '.join(result.same)}"
+    ends = {"commit": _commits(result), "same": ", ".join(result.same)}
+    width = max((len(label) for label in [*(row[0] for row in rows), *(label for label in ends if ends[label])]), default=0)
+    yield from (f"{label:<{width}}  {said}" for label, said in ends.items() if said)
+
+
+def _commits(result: RunsDiffResult) -> str:
+    """Returns from which commit to which, if they differ: which of the code counts is told beside it."""
+    if result.old.code == result.new.code:
+        return ""
+    sides = (result.old, result.new)
+    return " -> ".join(_NONE if side.code is None else side.code[:7] + "+edits" * side.edited for side in sides)
 
 
 def _side(side: RunSide) -> str:
     return f"{printable(side.name)} {side.status}"
 
 
-def _row(label: str, change: RunValueChange, result: RunsDiffResult, show: Show) -> tuple[str, str, str]:
-    old, new = _values(label, change)
-    if label == "code" and change.key == "commit":
-        old += "+edits" * result.old.edited
-        new += "+edits" * result.new.edited
+def _row(label: str, change: RunValueChange, show: Show) -> tuple[str, str, str]:
+    old, new = _values(label, change, show)
     key = show.path(change.key) if label in {"data", "output"} else _short(change.key)
     verdict = f"  {_verdict(change, show)}" if label == "metric" else ""
     return label, key, f"{old} -> {new}{verdict}"
 
 
-def _values(label: str, change: RunValueChange) -> tuple[str, str]:
+def _values(label: str, change: RunValueChange, show: Show) -> tuple[str, str]:
+    if label == "code" and change.key == EDITS:
+        return _edited(change.old, show), _edited(change.new, show)
     if label in {"data", "code", "output"}:
-        size = 7 if change.key == "commit" else 8
-        old, new = (_NONE if value is None else value.rpartition(":")[2][:size] for value in (change.old, change.new))
+        old, new = (_NONE if value is None else short_oid(value) for value in (change.old, change.new))
         return old, new
     if change.state == "changed":
         return pair_text(change.old, change.new)
     return (_NONE, value_text(change.new)) if change.state == "added" else (value_text(change.old), _NONE)
+
+
+def _edited(found: Any, show: Show) -> str:
+    """Returns which files were edited, and of which kept diff that is."""
+    if found is None:
+        return _NONE
+    return show.paths(found["paths"]) + (f" ({short_oid(found['diff'])})" if found["diff"] else "")
 
 
 def _short(key: str) -> str:

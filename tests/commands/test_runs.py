@@ -91,10 +91,14 @@ def test_a_listing_shows_what_runs_differ_in(runs):
         code=Code(commit=commit, dirty=("params.yaml",)),
     )
     assert [line.split() for line in lines(runs.project.dvlite("runs"))] == [
-        ["RUN", "WHEN", "STATUS", "lr", "acc", "epochs", "COMMIT"],
-        [short(new), "2m", "ago", "ok", "0.003", "0.931", "20", f"{commit[:7]}+edits"],
-        [short(old), "18m", "ago", "ok", "0.01", "0.912", "20", commit[:7]],
+        ["RUN", "WHEN", "STATUS", "lr", "acc", "COMMIT"],
+        [short(new), "2m", "ago", "ok", "0.003", "0.931", f"{commit[:7]}+edits"],
+        [short(old), "18m", "ago", "ok", "0.01", "0.912", commit[:7]],
     ]
+    head, *_ = lines(runs.project.dvlite("runs", "--columns", "run,epochs,lr"))
+    assert head.split() == ["RUN", "epochs", "lr"]
+    head, *_ = lines(runs.project.dvlite("runs", "--columns", "all"))
+    assert {"lr", "epochs", "acc", "data/tiles", "SECONDS", "COMMIT"} <= set(head.split())
 
 
 def test_inputs_that_differ_are_columns(runs):
@@ -116,8 +120,8 @@ def test_failed_runs_are_listed_and_another_stage_makes_no_difference(runs):
     head, first, second = lines(runs.project.dvlite("runs"))
     assert first.split()[:1] == [short(failed)]
     assert "failed" in first
-    assert head.split() == ["RUN", "WHEN", "STATUS", "lr", "COMMIT"]
-    assert second.split()[-2] == "-"
+    assert head.split() == ["RUN", "WHEN", "STATUS", "lr", "data/tiles", "COMMIT"]
+    assert second.split()[-3:-1] == ["-", oid("tiles", "manifest")[9:17]]
     (found,) = runs.project.json("runs", "--status", "failed")["runs"]
     assert (found["exit_code"], found["status"]) == (3, "failed")
 
@@ -206,7 +210,7 @@ def test_columns_are_chosen(runs):
 def test_a_key_of_two_files_keeps_its_file(runs):
     runs.put(1, params={"a.yaml:lr": 1, "b.yaml:lr": 2}, metrics={"m.json:lr": 3, "m.json:acc": 1})
     head = lines(runs.project.dvlite("runs"))[0].split()
-    assert head[3:-1] == ["a.yaml:lr", "b.yaml:lr", "acc", "m.json:lr"]
+    assert head[3:-1] == ["a.yaml:lr", "b.yaml:lr", "acc", "m.json:lr", "data/tiles"]
     head = lines(runs.project.dvlite("runs", "--columns", "lr"))[0].split()
     assert head == ["a.yaml:lr", "b.yaml:lr"]
 
@@ -254,30 +258,108 @@ def test_words_that_mean_nothing_are_refused(runs, words, said):
     assert said in runs.project.dvlite("runs", *words, code=2).stderr
 
 
-def test_columns_are_dropped_to_fit_equal_ones_first():
-    def column(title, space, *, differs=True):
-        return RunColumn(title=title, space=space, key=title, differs=differs)
+def test_what_does_not_fit_is_counted(runs, monkeypatch):
+    for number in range(2):
+        params = values(**{f"a_long_name_{letter}": number for letter in "abcdef"})
+        runs.put(number, minutes=10, params=params, metrics=accuracy(number / 10))
+    for width, shown, more in ((None, 3, "3 more columns"), ("110", 4, "2 more columns"), ("122", 5, "1 more column")):
+        if width is not None:
+            monkeypatch.setenv("COLUMNS", width)
+        head, *rows, last = lines(runs.project.dvlite("runs"))
+        assert head.count("a_long_name") == shown
+        assert "acc" in head
+        assert max(map(len, [head, *rows])) <= int(width or 100)
+        assert last == f"{more}: --columns all or names"
+        assert last not in lines(runs.project.dvlite("runs", "-q"))
+    monkeypatch.setenv("COLUMNS", "200")
+    assert not lines(runs.project.dvlite("runs"))[-1].endswith("names")
+    monkeypatch.setenv("COLUMNS", "10")
+    assert lines(runs.project.dvlite("runs"))[0].split() == ["RUN", "WHEN", "STATUS", "COMMIT"]
 
-    columns = [
-        column("run", "run"),
-        column("p1", "param"),
-        column("p2", "param"),
-        column("p3", "param"),
-        column("acc", "metric"),
-        column("in", "input"),
-        column("same", "param", differs=False),
-        column("same2", "metric", differs=False),
-        column("commit", "run"),
-    ]
+
+def test_what_fits_is_chosen_by_what_it_tells():
+    def column(title, space):
+        return RunColumn(title=title, space=space, key=title)
+
+    spaces = ("run", "param", "param", "param", "metric", "metric", "metric", "input", "input", "run")
+    columns = [column(str(i), space) for i, space in enumerate(spaces)]
     rows = [["x" * 8] * len(columns)]
-    everything = list(range(9))
-    assert fitting(columns, rows, 0) == everything
-    assert fitting(columns, rows, 88) == everything
-    assert fitting(columns, rows, 87) == [0, 1, 2, 3, 4, 5, 7, 8]
-    assert fitting(columns, rows, 60) == [0, 1, 2, 3, 4, 8][:6]
-    assert fitting(columns, rows, 50) == [0, 1, 2, 4, 8]
-    assert fitting(columns, rows, 40) == [0, 1, 4, 8]
-    assert fitting(columns, rows, 5) == [0, 8]
+    assert fitting(columns, rows, 98) == list(range(10))
+    assert fitting(columns, rows, 88) == [0, 1, 2, 3, 4, 5, 6, 7, 9]
+    assert fitting(columns, rows, 68) == [0, 1, 2, 4, 5, 7, 9]
+    assert fitting(columns, rows, 38) == [0, 1, 7, 9]
+    assert fitting(columns, rows, 5) == [0, 9]
+    wide = [["x" * (50 if i == 1 else 8) for i in range(10)]]
+    assert fitting(columns, wide, 58) == [0, 2, 4, 5, 7, 9]
+
+
+# --- the data that runs go back to ---
+
+
+def reads(path, version, *, inside=None):
+    kind = "manifest" if inside is None else "blake3"
+    holder = {} if inside is None else {"inside": inside[0], "inside_oid": oid(inside[1], "manifest")}
+    return Input(path=path, oid=oid(version, kind), size_bytes=1000, **holder)
+
+
+def leaves(path, version, kind="manifest"):
+    return Output(path=path, oid=oid(version, kind), size_bytes=1000, files=2)
+
+
+def test_the_data_that_runs_go_back_to_is_a_column(runs):
+    for number, version in enumerate(("one", "two")):
+        prepared = leaves("tiles", f"tiles {version}")
+        runs.put(4 * number, stage="prepare", inputs=(reads("images", version),), outputs=(prepared,))
+        made = (leaves("model.pt", f"model {version}", "blake3"),)
+        part = reads("tiles/a.bin", f"a {version}", inside=("tiles", f"tiles {version}"))
+        runs.put(4 * number + 1, inputs=(part,), outputs=made)
+        runs.put(4 * number + 2, stage="evaluate", inputs=(Input(path="model.pt", oid=made[0].oid, size_bytes=1000),))
+    found = runs.project.json("runs")["runs"]
+    assert [run["sources"] for run in found] == [{"images": oid(version, "manifest")} for version in ["two"] * 3 + ["one"] * 3]
+    for words in ([], ["--stage", "train"], ["--stage", "evaluate"], ["--columns", "run,images"]):
+        head, *rows = lines(runs.project.dvlite("runs", *words))
+        assert "images" in head.split()
+        assert "tiles" not in head
+        assert [oid("two", "manifest")[9:17] in row for row in rows] == [True] * (len(rows) // 2) + [False] * (len(rows) // 2)
+    assert "tiles/a.bin" in lines(runs.project.dvlite("runs", "--stage", "train", "--columns", "all"))[0]
+
+
+def test_code_is_no_data_and_a_tracked_file_is(runs):
+    project = runs.project
+    project.write("table.csv", "a,b\n")
+    project.dvlite("add", "table.csv")
+    project.write("lib/a.py", "1")
+    project.commit()
+    for number in range(2):
+        inputs = (
+            reads("lib", f"lib {number}"),
+            Input(path="table.csv", oid=oid(f"table {number}"), size_bytes=1),
+            Input(path="elsewhere.py", oid=oid(f"code {number}"), size_bytes=1),
+        )
+        runs.put(number, inputs=inputs)
+    assert lines(project.dvlite("runs"))[0].split() == ["RUN", "WHEN", "STATUS", "seed", "acc", "table.csv", "COMMIT"]
+
+
+def test_nothing_is_said_of_data_that_is_in_doubt(runs):
+    """Two versions of the data gave the same tiles: which of them a model goes back to, its record does not say."""
+    for number, version in enumerate(("one", "two")):
+        runs.put(number, stage="prepare", inputs=(reads("images", version),), outputs=(leaves("tiles", "same"),))
+    runs.put(3, inputs=(reads("tiles", "same"),))
+    assert runs.project.json("runs", "--stage", "train")["runs"][0]["sources"] == {}
+
+
+def test_a_stage_that_reads_what_it_left_is_followed_to_its_beginning(runs):
+    for number in range(12):
+        before = reads("state", f"state {number - 1}") if number else reads("images", "one")
+        runs.put(number, inputs=(before,), outputs=(leaves("state", f"state {number}"),))
+    found = runs.project.json("runs")["runs"]
+    assert {tuple(run["sources"].items()) for run in found} == {(("images", oid("one", "manifest")),)}
+
+
+def test_records_that_go_round_in_a_circle_are_listed(runs):
+    runs.put(1, inputs=(reads("a", "a"), reads("data", "one")), outputs=(leaves("b", "b"),))
+    runs.put(2, inputs=(reads("b", "b"),), outputs=(leaves("a", "a"),))
+    assert [len(run["inputs"]) for run in runs.project.json("runs")["runs"]] == [1, 2]
 
 
 @pytest.mark.parametrize(
@@ -391,13 +473,90 @@ def test_the_log_is_printed_and_can_do_nothing_to_the_terminal(runs):
     assert runs.project.json("runs", "show", "last", "--log")["log"] == LOG.decode()
 
 
-def test_a_log_that_is_not_here_can_be_pulled_and_none_is_said(runs):
-    runs.put(1, log=oid("elsewhere"))
-    done = runs.project.dvlite("runs", "show", "last", "--log", code=12)
-    assert "the log of train-" in done.stderr
-    assert "dvlite pull" in done.stderr
+EDITS = b"diff --git a/a.txt b/a.txt\n--- a/a.txt\n+++ b/a.txt\n@@ -1 +1 @@\n-\told\r\n+\tnew\x1b[2J\r\n"
+
+
+def test_the_kept_diff_is_printed_and_can_do_nothing_to_the_terminal(runs):
+    code = Code(commit="ab" * 20, dirty=("a.txt",), diff=keep(runs.project, EDITS))
+    one = runs.put(1, code=code)
+    shown = runs.project.dvlite("runs", "show", "last", "--diff").stdout
+    assert shown.encode() == EDITS.replace(b"\x1b", b"\\x1b")
+    coloured = runs.project.dvlite("--color", "always", "runs", "show", "last", "--diff").stdout.split("\n")
+    assert coloured[1] == "--- a/a.txt"
+    assert coloured[3] == "\x1b[36m@@ -1 +1 @@\x1b[0m"
+    assert coloured[4].startswith("\x1b[31m-\told")
+    assert runs.project.json("runs", "show", "last", "--diff")["diff"] == EDITS.decode()
+    assert f"edits        dvlite runs show {short(one)} --diff" in lines(runs.project.dvlite("runs", "show", "last"))
+    assert "together" in runs.project.dvlite("runs", "show", "last", "--diff", "--log", code=2).stderr
+
+
+@pytest.mark.parametrize(("dirty", "said"), [((), "ran as the commit is"), (("a",), "too long to be kept")])
+def test_that_no_diff_was_kept_is_said(runs, dirty, said):
+    runs.put(1, code=Code(commit="ab" * 20, dirty=dirty))
+    assert said in runs.project.dvlite("runs", "show", "last", "--diff", code=2).stderr
+
+
+def test_that_there_is_no_log_is_said(runs):
     runs.put(2)
     assert "has no log" in runs.project.dvlite("runs", "show", "last", "--log", code=2).stderr
+
+
+def test_a_log_that_is_nowhere_says_who_has_it(runs, tmp_path):
+    runs.put(1, log=oid("elsewhere"))
+    said = runs.project.dvlite("runs", "show", "last", "--log", code=12).stderr
+    assert "the log of train-" in said
+    assert "is not in the cache, and no remote is configured" in said
+    assert "dvlite remote add" in said
+    runs.project.dvlite("remote", "add", tmp_path / "store")
+    said = runs.project.dvlite("runs", "show", "last", "--log", code=12).stderr
+    assert "is not in the cache and not on origin" in said
+    assert "dvlite push where it ran (you@gpu-3) takes it along" in said
+
+
+@pytest.fixture
+def pushed(shared, colleague, pipeline):
+    """Returns the clone in which a stage ran with edits, and one of a colleague, who pulled."""
+    shared.write("dvlite.yaml", "stages:\n  train: {cmd: 'cat notes.txt; echo trained', deps: [notes.txt], always: true}\n")
+    shared.write("notes.txt", "one\n")
+    shared.commit("Pipeline")
+    shared.write("notes.txt", "two\n")
+    shared.dvlite("repro")
+    shared.commit("Ran")
+    shared.dvlite("push")
+    return shared, colleague(shared)
+
+
+@pytest.mark.parametrize(("flag", "said"), [("--log", "two\ntrained\n"), ("--diff", "-one\n+two\n")])
+def test_a_colleagues_log_and_diff_are_fetched_when_they_are_asked_for(pushed, tmp_path, flag, said):
+    _, theirs = pushed
+    theirs.dvlite("remote", "trust", tmp_path / "store")
+    theirs.dvlite("pull")
+    assert theirs.dvlite("runs", "show", "last", flag).stdout.endswith(said)
+    (tmp_path / "store").rename(tmp_path / "away")
+    assert theirs.dvlite("runs", "show", "last", flag).stdout.endswith(said)
+
+
+def test_nothing_is_fetched_from_a_remote_that_is_not_trusted(pushed, tmp_path, monkeypatch):
+    mine, theirs = pushed
+    theirs.dvlite("remote", "trust", tmp_path / "store")
+    theirs.dvlite("pull")
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "another user"))
+    said = theirs.dvlite("runs", "show", "last", "--log", code=1).stderr
+    assert "which this user has not approved; nothing was sent" in said
+    assert "dvlite remote trust" in said
+
+
+def test_a_large_log_is_fetched_too(shared, colleague, tmp_path):
+    shared.write("dvlite.yaml", "stages:\n  train: {cmd: 'seq 300000', always: true}\n")
+    shared.dvlite("config", "cache.pack-below", "64KiB")
+    shared.commit("Pipeline")
+    shared.dvlite("repro", "-q")
+    shared.commit("Ran")
+    shared.dvlite("push")
+    theirs = colleague(shared)
+    theirs.dvlite("remote", "trust", tmp_path / "store")
+    theirs.dvlite("pull")
+    assert lines(theirs.dvlite("runs", "show", "last", "--log"))[-1] == "300000"
 
 
 def test_a_run_is_named_in_many_ways(runs):
@@ -482,11 +641,11 @@ def test_runs_are_compared_part_by_part(runs):
         "metric loss 1 -> 2 +1 worse",
         "metric other 1 -> 2 +1",
         f"data data/tiles {oid('tiles one', 'manifest')[9:17]} -> {oid('tiles two', 'manifest')[9:17]}",
-        f"code commit {first[:7]} -> {second[:7]}",
         f"code src/train.py {oid('code one')[7:15]} -> {oid('code two')[7:15]}",
         "command cmd python src/train.py -> python src/train.py --fast",
         "env torch 2.8.0 -> 2.9.0",
         f"output model.pt {oid('model 1')[7:15]} -> {oid('model 2')[7:15]}",
+        f"commit {first[:7]} -> {second[:7]}",
     ]
     found = project.json("runs", "diff", short(old), short(new))
     assert found["metrics"][0] == {
@@ -518,6 +677,30 @@ def test_what_is_the_same_is_said(runs):
     assert lines(runs.project.dvlite("runs", "diff", "last", "last")) == [
         "same  params, metrics, data, code, command, environment"
     ]
+
+
+def test_another_commit_alone_does_not_make_other_code(runs):
+    """What a stage declares is compared; of other files it matters only whether they were edited."""
+
+    def made(number, commit, **code):
+        return runs.put(number, params=values(lr=number), code=Code(commit=commit * 20, **code), outputs=(), metrics={})
+
+    clean = made(1, "1a")
+    edited = made(2, "5d", dirty=("params.yaml", "data/tiles.dvlite", "dvlite.yaml"), diff=oid("params"))
+    other = made(3, "5d", dirty=("params.yaml", "src/lib.py"), diff=oid("other"))
+    assert lines(runs.project.dvlite("runs", "diff", short(clean), short(edited))) == [
+        "param   lr  1 -> 2",
+        "commit  1a1a1a1 -> 5d5d5d5+edits",
+        "same    data, code, command, environment",
+    ]
+    assert lines(runs.project.dvlite("runs", "diff", short(edited), short(other))) == [
+        "param  lr     2 -> 3",
+        f"code   edits  - -> src/lib.py ({oid('other')[7:15]})",
+        "same   data, command, environment",
+    ]
+    (found,) = runs.project.json("runs", "diff", short(edited), short(other))["code"]
+    assert (found["key"], found["state"]) == ("edits", "added")
+    assert found["new"] == {"paths": ["src/lib.py"], "diff": oid("other")}
 
 
 # --- tag, untag, note ---

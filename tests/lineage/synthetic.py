@@ -3,6 +3,7 @@
 import hashlib
 
 from dvlite.formats.record import Code, Input, Output, Run
+from dvlite.lineage.graph import ran_of
 from dvlite.oid import Oid
 
 PROJECT = "0" * 32
@@ -52,19 +53,20 @@ class Memory:
     """A lookup over runs given by name."""
 
     def __init__(self, **runs):
-        self.runs = {oid(name, "run"): record for name, record in runs.items()}
+        self.records = {oid(name, "run"): record for name, record in runs.items()}
         self.made, self.used = {}, {}
-        for name, record in self.runs.items():
+        for name, record in self.records.items():
             for item in record.outputs:
                 self.made.setdefault(item.oid, []).append((name, item.path))
             for item in record.inputs:
                 self.used.setdefault(item.oid, []).append((name, item.path))
 
-    def makers(self, found):
-        return self.made.get(found, [])
+    def makers(self, oids):
+        return {found: self.made[found] for found in oids if found in self.made}
 
-    def users(self, found):
-        return self.used.get(found, [])
+    def users(self, oids):
+        return {found: self.used[found] for found in oids if found in self.used}
 
-    def run(self, name):
-        return self.runs.get(name)
+    def runs(self, names, *, inputs):
+        found = {name: ran_of(self.records[name]) for name in names if name in self.records}
+        return found if inputs else {name: ran._replace(inputs=()) for name, ran in found.items()}

@@ -78,7 +78,7 @@ def test_of_several_makers_the_preferred_then_the_newest_ok_run_is_shown():
     names = [oid(name, "run") for name in "abcd"]
     makers = walk_up(Memory(**runs), "m@1").made_by[oid("m@1")]
     assert makers == (names[1], names[0], names[2], names[3])
-    preferred = walk_up(Memory(**runs), "m@1", first=lambda name, _: 0 if name == names[2] else 1)
+    preferred = walk_up(Memory(**runs), "m@1", first=lambda name: 0 if name == names[2] else 1)
     assert preferred.made_by[oid("m@1")][0] == names[2]
     assert list(preferred.runs) == [names[2]]
     assert oid("d@3") in preferred.things
@@ -162,7 +162,7 @@ class Listings:
         self._parts = parts
         self.held = {"d/@1": ("d/a@1", "d/b@1"), "d/@2": ("d/a@1", "d/b@2")}
 
-    def holders(self, found):
+    def holders(self, found, *, every):
         return [thing(name) for name, items in self.held.items() if any(thing(item) == found for item in items)]
 
     def parts(self, found, *, made):

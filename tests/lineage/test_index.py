@@ -157,7 +157,6 @@ def test_content_is_found_by_digits_by_sha256_and_by_being_a_directory(records):
         assert index.objects("0" * 8) == []
         assert index.by_sha256(oid("sha 1")[7:]) == [model]
         assert index.by_sha256(oid("sha 1")[7:16]) == [model]
-        assert index.directories() == [oid("tiles", "manifest")]
 
 
 def test_tags_take_effect_in_order_of_time_and_notes_and_commits_add_up(records):

@@ -19,7 +19,7 @@ class World:
     """Directory versions, what runs know, and the nodes that can be read or brought."""
 
     def __init__(self):
-        self.nodes, self.far, self.known, self.uses, self.brought = {}, {}, [], {}, []
+        self.nodes, self.far, self.known, self.brought = {}, {}, [], []
 
     def directory(self, path, files, *, far=False):
         """Adds a version of a directory, given as inner path -> text."""
@@ -30,17 +30,8 @@ class World:
         self.known.append(thing)
         return thing
 
-    def use(self, oid, path):
-        self.uses.setdefault(oid, set()).add(path)
-
     def directories(self):
         return self.known
-
-    def contents(self):
-        return {bytes.fromhex(oid[7:]) for oid in self.uses if oid.startswith(FILE_OID)}
-
-    def paths(self, oid, *, made):
-        return set() if made else self.uses.get(oid, set())
 
     def read(self, digest):
         if digest not in self.nodes:
@@ -90,14 +81,18 @@ def test_parts_are_what_runs_used_of_a_directory_and_no_more(world):
     whole = world.directory("data", {"val/a": "a", "val/b": "b", "c": "c"})
     folder = world.directory("data/val", {"a": "a", "b": "b"})
     other = world.directory("data/val", {"a": "x"})
-    world.use(file("c"), "data/c")
-    world.use(file("a"), "elsewhere/a")
-    world.use(file("zzz"), "data/c")
-    world.use(folder.oid, "data/val")
-    world.use(other.oid, "data/val")
-    assert world.listings().parts(whole, made=False) == [folder, Thing(file("c"), "data/c", 1000)]
-    assert world.listings().parts(whole, made=True) == []
-    assert world.listings().parts(Thing(file("c"), "data/c", 1000), made=False) == []
+    among = [
+        folder,
+        other,
+        Thing(file("c"), "data/c", 1000),
+        Thing(file("a"), "elsewhere/a", 1000),
+        Thing(file("zzz"), "data/c", 1000),
+    ]
+    found = [folder, Thing(file("c"), "data/c", 1000)]
+    assert world.listings().parts(whole, among) == found
+    many = [Thing(file("zzz"), f"data/{i}", 1000) for i in range(1000)]
+    assert world.listings().parts(whole, [*many, *among]) == found
+    assert world.listings().parts(whole, []) == []
 
 
 def test_bytes_without_a_path_are_found_in_every_directory(world):
@@ -138,4 +133,4 @@ def test_a_malformed_listing_of_a_stranger_stops_nothing(world):
     listings = world.listings()
     assert listings.holders(Thing(file("a"), "data/a", 1000)) == [good]
     assert listings.anywhere(file("b"))[0].path == "data/b"
-    assert listings.parts(bad, made=False) == []
+    assert listings.parts(bad, [Thing(file("a"), "data/a", 1000)]) == []

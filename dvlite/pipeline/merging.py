@@ -1,0 +1,192 @@
+"""Merges of the files that git cannot: lockfiles per stage, and pointers with the listings that they name (`workspace.merging`).
+
+Reads listings from the cache, those that are missing from the remote; never any data. Knows no index of git and writes no file in the
+work tree.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Literal
+
+from dvlite.errors import FormatError
+from dvlite.files import quote
+from dvlite.formats import lockfile, pointer
+from dvlite.formats.lockfile import Lockfile
+from dvlite.formats.pointer import SUFFIX, Pointer
+from dvlite.git_output import is_lockfile
+from dvlite.oid import Digest
+from dvlite.progress import Progress
+from dvlite.repo import Repo
+from dvlite.results.merging import MergeConflict
+from dvlite.store.pack import KIND_MANIFEST
+from dvlite.store.writing import Writer
+from dvlite.stores import open_cache
+from dvlite.workspace import merging
+from dvlite.workspace.listings import with_listings
+from dvlite.workspace.markers import marked
+from dvlite.workspace.merging import Choice
+
+MARKER_SIZE = 7
+
+
+@dataclass(frozen=True, slots=True)
+class Sides:
+    """The three versions of a file; without `base`, both sides added it."""
+
+    base: bytes | None
+    ours: bytes
+    theirs: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class MergedFile:
+    """What a file becomes: with markers unless `settled`. `conflicts` are all that both sides changed, settled by the choice or not."""
+
+    text: bytes
+    kind: Literal["file", "directory", "lockfile"]
+    settled: bool = True
+    conflicts: tuple[MergeConflict, ...] = ()
+    taken: int = 0
+
+
+def tracked_name(name: str) -> str:
+    """Returns how people call what a file is for: the tracked path of a pointer, or the lockfile itself."""
+    return name if is_lockfile(name) else name.removesuffix(SUFFIX)
+
+
+def merge_file(
+    repo: Repo, name: str, sides: Sides, choice: Choice, *, marker_size: int = MARKER_SIZE, progress: Progress
+) -> MergedFile:
+    """Merges a pointer or lockfile called `name`; new listings are durable in the cache when it returns.
+
+    A side that was chosen is taken whole if the others are no such file. Raises FormatError for a side that must be read and cannot be, and
+    ObjectMissing if a listing is neither in the cache nor on the remote.
+    """
+    try:
+        if is_lockfile(name):
+            return merge_lockfiles(sides, name, choice, marker_size=marker_size)
+        return _merge_pointers(repo, name, sides, choice, marker_size, progress)
+    except FormatError:
+        if choice not in ("ours", "theirs"):
+            raise
+    chosen = sides.ours if choice == "ours" else sides.theirs
+    where = _of(name, choice)
+    if is_lockfile(name):
+        lockfile.parse(chosen, where)
+        kind: Literal["file", "directory", "lockfile"] = "lockfile"
+    else:
+        kind = _kind(pointer.parse(chosen, where))
+    return MergedFile(chosen, kind, conflicts=(MergeConflict(path=tracked_name(name), reason="changed on both sides"),))
+
+
+def _of(name: str, side: str) -> str:
+    return f"{name} ({side})"
+
+
+def _kind(known: Pointer) -> Literal["file", "directory"]:
+    return "directory" if known.kind == "directory" else "file"
+
+
+# --- pointers ---
+
+
+def _merge_pointers(
+    repo: Repo, name: str, sides: Sides, choice: Choice, marker_size: int, progress: Progress
+) -> MergedFile:
+    path = tracked_name(name)
+    base = pointer.parse(sides.base, _of(name, "common ancestor")) if sides.base else None
+    ours, theirs = pointer.parse(sides.ours, _of(name, "ours")), pointer.parse(sides.theirs, _of(name, "theirs"))
+    cache = open_cache(repo)
+    needed = [known for known in (base, ours, theirs) if known is not None and known.kind == "directory"]
+
+    def work() -> merging.Merged:
+        return merging.merge(base, ours, theirs, cache.read_node, choice=choice)
+
+    found = with_listings(repo, cache, path, needed, work, progress)
+    conflicts = tuple(_conflict(path, each) for each in found.conflicts)
+    if found.pointer is None:
+        text = marked(sides.ours, sides.theirs, size=marker_size)
+        return MergedFile(text, _kind(ours), settled=False, conflicts=conflicts)
+    data = pointer.dump(found.pointer)
+    if len(data) > pointer.LIMIT_BYTES:
+        raise FormatError(f"cannot merge {quote(path)}: 'meta' would be too long", hint="choose a side: --ours or --theirs")
+    _store(repo, found.nodes)
+    return MergedFile(data, _kind(found.pointer), conflicts=conflicts, taken=found.taken)
+
+
+def _conflict(path: str, found: merging.Conflict) -> MergeConflict:
+    inside = os.fsdecode(found.path)
+    return MergeConflict(path=f"{path}/{inside}" if inside else path, reason=found.reason)
+
+
+def _store(repo: Repo, nodes: tuple[tuple[Digest, bytes], ...]) -> None:
+    if not nodes:
+        return
+    with Writer(open_cache(repo)) as writer:
+        for digest, data in nodes:
+            writer.put(KIND_MANIFEST, digest, data)
+        writer.commit()
+
+
+# --- lockfiles ---
+
+
+def merge_lockfiles(sides: Sides, name: str, choice: Choice, *, marker_size: int = MARKER_SIZE) -> MergedFile:
+    """Merges two lockfiles per stage, in the order of ours, new stages of theirs after the stage that they follow there.
+
+    `union` settles nothing: a stage has one entry. Raises FormatError for a side that is no lockfile.
+    """
+    base = _texts(lockfile.parse(sides.base or b"", _of(name, "common ancestor")))
+    ours = _texts(lockfile.parse(sides.ours, _of(name, "ours")))
+    theirs = _texts(lockfile.parse(sides.theirs, _of(name, "theirs")))
+    blocks = [lockfile.dump(Lockfile())]
+    conflicts: list[MergeConflict] = []
+    settled, taken = True, 0
+    for stage in _order(list(ours), list(theirs)):
+        before, mine, their = base.get(stage, ""), ours.get(stage, ""), theirs.get(stage, "")
+        text: str | None = mine
+        if mine == before:
+            text = their
+        elif their not in (mine, before):
+            conflicts.append(MergeConflict(stage=stage, reason=_reason(before, mine, their)))
+            text = {"ours": mine, "theirs": their, "base": before}.get(choice)
+        taken += text == their != mine
+        settled &= text is not None
+        left, right = lockfile.encoded(mine), lockfile.encoded(their)
+        blocks.append(_whole(left, right, marker_size) if text is None else lockfile.encoded(text))
+    return MergedFile(b"".join(blocks), "lockfile", settled, tuple(conflicts), taken)
+
+
+def _texts(lock: Lockfile) -> Mapping[str, str]:
+    return {stage.name: lockfile.stage_text(stage) for stage in lock.stages}
+
+
+def _order(ours: list[str], theirs: list[str]) -> list[str]:
+    """Returns all stages: those of ours, each that only theirs has right after the one that is before it there."""
+    known = set(ours)
+    following: dict[str, list[str]] = {}
+    before = ""
+    for stage in theirs:
+        if stage in known:
+            before = stage
+        else:
+            following.setdefault(before, []).append(stage)
+    return [*following.get("", ()), *(each for stage in ours for each in (stage, *following.get(stage, ())))]
+
+
+def _reason(base: str, ours: str, theirs: str) -> str:
+    if not ours:
+        return "removed by ours"
+    if not theirs:
+        return "removed by theirs"
+    return "changed on both sides" if base else "added on both sides"
+
+
+def _whole(ours: bytes, theirs: bytes, size: int) -> bytes:
+    """Returns both entries of a stage, each whole: half an entry tells nothing."""
+    return b"".join(
+        (b"<" * size, b" ours\n", ours, b"=" * size, b"\n", theirs, b">" * size, b" theirs\n"),
+    )

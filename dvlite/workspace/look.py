@@ -1,0 +1,198 @@
+"""One look at one tracked path: how what is on disk differs from its pointer, and what the cache lacks of it. Changes nothing but the stat index."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from collections.abc import Iterator
+
+from dvlite.errors import DvliteError, ObjectCorrupt, ObjectMissing
+from dvlite.formats.manifest import EMPTY_DIR, EXECUTABLE, FILE, KIND_MASK, SYMLINK, Entries
+from dvlite.naming import Tracked
+from dvlite.oid import FILE as FILE_OID
+from dvlite.oid import format_oid
+from dvlite.results.looks import AbsentPath, ChangedPath, Counts, FileChange
+from dvlite.workspace.identify import HashOnly, Reader, Snapshot
+from dvlite.workspace.scan import Scan
+from dvlite.workspace.sparse import Selects
+from dvlite.workspace.tracked import NO_VERSION, Workspace
+
+_EXAMPLES = 5
+_KINDS = {FILE: "file", SYMLINK: "symlink", EMPTY_DIR: "empty-dir"}
+
+
+class Look:
+    """One look at one tracked path; `run` takes it.
+
+    `is_earlier`: another version is here, as it was checked out. `is_counted` is False where something changed, and the listing that would
+    say what is not in the cache.
+    """
+
+    def __init__(self, work: Workspace, item: Tracked, reader: Reader | None = None) -> None:
+        self._work, self._path, self._pointer, self._stage = work, item.path, item.pointer, item.stage or None
+        self._reader = reader or HashOnly()
+        self.changed: ChangedPath | None = None
+        self.missing: AbsentPath | None = None
+        self.not_in_cache: AbsentPath | None = None
+        self.is_earlier = False
+        self.is_counted = True
+        self._pushed = item.push
+
+    @property
+    def stays_elsewhere(self) -> bool:
+        """Says whether it is an output that its pipeline keeps in the clone that made it, and that is not this one."""
+        return not self._pushed and self.missing is not None and self.not_in_cache is not None
+
+    def run(self) -> None:
+        work, wanted = self._work, self._pointer
+        found = work.scan(self._path)
+        if found is not None and self._vouched(found):
+            self._check_root_in_cache()
+            return
+        entries = self._entries()
+        if found is not None and self._is_untouched_earlier(found):
+            self.missing = self._absent()
+            self.is_earlier = True
+            return
+        if found is None:
+            if entries is None or len(entries) or wanted.kind == "directory":
+                self.missing = self._absent()
+            return
+        if entries is not None:
+            self._compare(entries, work.identify(self._path, found, self._reader))
+        else:
+            self._without_listing(found)
+
+    def _vouched(self, found: Scan) -> bool:
+        """Says whether the stat index proves that the path is what its pointer says."""
+        if self._work.vouched(self._path, found) != self._pointer.digest:
+            return False
+        if self._pointer.kind == "file":
+            return found.paths == [b""] and bool(found.flags[0] & EXECUTABLE) == self._pointer.executable
+        return found.paths != [b""]
+
+    def _is_untouched_earlier(self, found: Scan) -> bool:
+        """Says whether what is here is another version, as it was checked out: the pointer moved on, the user did nothing."""
+        known = self._work.vouched(self._path, found)
+        return known is not None and known != self._pointer.digest
+
+    def _check_root_in_cache(self) -> None:
+        """Looks for the listing, or the file, alone: a cheap sign that the cache was emptied."""
+        cache, wanted = self._work.cache, self._pointer
+        there = (
+            cache.has_node(wanted.digest)
+            if wanted.kind == "directory"
+            else cache.has_file(wanted.digest, wanted.size_bytes)
+        )
+        if not there:
+            self.not_in_cache = self._absent()
+
+    def _absent(self) -> AbsentPath:
+        wanted = self._pointer
+        return AbsentPath(
+            path=self._path,
+            kind="directory" if wanted.kind == "directory" else "file",
+            files=wanted.files,
+            size_bytes=wanted.size_bytes,
+            stage=self._stage,
+        )
+
+    def _entries(self) -> Entries | None:
+        """Returns what the pointer stands for; None, and a note, if its listing is not in the cache."""
+        try:
+            entries = self._work.wanted(self._pointer)
+        except (ObjectMissing, ObjectCorrupt):
+            self.not_in_cache = self._absent()
+            return None
+        cache = self._work.cache
+        if self._pointer.kind == "file":
+            if not cache.has_file(self._pointer.digest, self._pointer.size_bytes):
+                self.not_in_cache = self._absent()
+            return entries
+        selects = self._work.selector(self._path)
+        gone = [
+            i
+            for i, flags in enumerate(entries.flags)
+            if flags != EMPTY_DIR
+            and (selects is None or selects(entries.paths[i]))
+            and not cache.has_file(entries.digest(i), entries.sizes[i])
+        ]
+        if gone:
+            self.not_in_cache = AbsentPath(
+                path=self._path,
+                kind="directory",
+                files=len(gone),
+                size_bytes=sum(entries.sizes[i] for i in gone),
+                whole=len(gone) == len(entries),
+                example=self._shown(entries.paths[gone[0]]),
+                stage=self._stage,
+            )
+        return entries
+
+    def _without_listing(self, found: Scan) -> None:
+        """Says no more than the totals: the listing to compare with is not here."""
+        self.is_counted = False
+        size = sum(found.sizes)
+        counts = Counts(modified=1, delta_bytes=size - self._pointer.size_bytes)
+        self.changed = ChangedPath(path=self._path, kind="directory", counts=counts, stage=self._stage)
+
+    def _compare(self, entries: Entries, have: Snapshot) -> None:
+        changes = list(_changes(entries, have, self._work.selector(self._path)))
+        if not changes:
+            self._remember(have, exact=True)
+            return
+        self._remember(have, exact=False)
+        added = sum(old is None for old, _ in changes)
+        removed = sum(new is None for _, new in changes)
+        delta = sum(have.scan.sizes[new] for _, new in changes if new is not None)
+        delta -= sum(entries.sizes[old] for old, _ in changes if old is not None)
+        self.changed = ChangedPath(
+            path=self._path,
+            kind="file" if self._pointer.kind == "file" else "directory",
+            counts=Counts(added=added, removed=removed, modified=len(changes) - added - removed, delta_bytes=delta),
+            examples=tuple(self._example(entries, have, old, new) for old, new in changes[:_EXAMPLES]),
+            stage=self._stage,
+        )
+
+    def _example(self, entries: Entries, have: Snapshot, old: int | None, new: int | None) -> FileChange:
+        inner = entries.paths[old] if old is not None else have.scan.paths[new or 0]
+        flags = have.scan.flags[new] if new is not None else entries.flags[old or 0]
+        return FileChange(
+            change="added" if old is None else "removed" if new is None else "modified",
+            path=self._shown(inner),
+            kind=_KINDS[flags & KIND_MASK],
+            old_size_bytes=None if old is None else entries.sizes[old],
+            size_bytes=None if new is None else have.scan.sizes[new],
+            old_oid=None if old is None else format_oid(FILE_OID, entries.digest(old)),
+            oid=None if new is None else format_oid(FILE_OID, have.digest(new)),
+        )
+
+    def _shown(self, inner: bytes) -> str:
+        return f"{self._path}/{os.fsdecode(inner)}" if inner else self._path
+
+    def _remember(self, have: Snapshot, *, exact: bool) -> None:
+        """Spares the next look the reading; readers never wait, so only if nobody else is writing, and not on read-only disks."""
+        if not have.read_files and not exact:
+            return
+        work = self._work
+        with contextlib.suppress(DvliteError, OSError), work.repo.lock(wait=False):
+            root = self._pointer.digest if exact else NO_VERSION
+            work.remember(self._path, root, have.scan, have.digests, have.racy)
+
+
+def _changes(entries: Entries, have: Snapshot, selects: Selects | None) -> Iterator[tuple[int | None, int | None]]:
+    """Yields `(position in the pointer's version, position on disk)` of what differs."""
+    i = j = 0
+    paths, found = entries.paths, have.scan.paths
+    while i < len(paths) or j < len(found):
+        if j >= len(found) or (i < len(paths) and paths[i] < found[j]):
+            if selects is None or selects(paths[i]):  # what was never checked out here is not missing
+                yield i, None
+            i += 1
+        elif i >= len(paths) or found[j] < paths[i]:
+            yield None, j
+            j += 1
+        else:
+            if entries.flags[i] != have.scan.flags[j] or entries.digest(i) != have.digest(j):
+                yield i, j
+            i, j = i + 1, j + 1

@@ -1,0 +1,29 @@
+"""Conflict markers, as git and people who merge by hand know them."""
+
+from __future__ import annotations
+
+_SIZE = 7
+
+
+def marked(ours: bytes, theirs: bytes, *, size: int = _SIZE) -> bytes:
+    """Returns both texts as one: the lines at the start and the end that are equal once, markers around what differs."""
+    left, right = _lines(ours), _lines(theirs)
+    start = _common(left, right)
+    stop = _common(left[start:][::-1], right[start:][::-1])
+    head, tail = left[:start], left[len(left) - stop :]
+    between = [*left[start : len(left) - stop], b"=" * size + b"\n", *right[start : len(right) - stop]]
+    return b"".join([*head, b"<" * size + b" ours\n", *between, b">" * size + b" theirs\n", *tail])
+
+
+def _lines(text: bytes) -> list[bytes]:
+    """Splits a text; a last line without an end gets one, for a marker may follow."""
+    return [line + b"\n" for line in text.removesuffix(b"\n").split(b"\n")] if text else []
+
+
+def _common(left: list[bytes], right: list[bytes]) -> int:
+    count = 0
+    for one, other in zip(left, right, strict=False):
+        if one != other:
+            break
+        count += 1
+    return count

@@ -1,0 +1,293 @@
+"""Three-way merges of pointers, down to the files of the directories that they name (docs/how-to/merge.md).
+
+Pure: nodes of listings are read through a function and new ones are returned, and no data is looked at. What did not change since the
+common ancestor is not compared; the merged listing is that of `ours` with the changes of `theirs`.
+"""
+
+from __future__ import annotations
+
+import os
+from bisect import bisect_left
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
+from typing import Literal
+
+from dvlite.errors import FormatError
+from dvlite.formats import manifest
+from dvlite.formats.manifest import EMPTY_DIR, EXECUTABLE, FILE, MAX_SIZE, Entries, Entry, ReadNode
+from dvlite.formats.pointer import Pointer
+from dvlite.oid import DIGEST_BYTES, Digest
+from dvlite.paths import MAX_NAME_BYTES, check_paths
+
+# What is done about a conflict: nothing, one side is taken, both are kept, or (between ancestors, as git does) neither.
+Choice = Literal["", "ours", "theirs", "union", "base"]
+Reason = Literal[
+    "changed on both sides", "added on both sides", "removed by ours", "removed by theirs", "file and folder", "meta"
+]
+
+
+@dataclass(frozen=True, slots=True)
+class Conflict:
+    """What both sides changed. `path` is inside the tracked directory; empty for a tracked file, the whole, or its `meta`."""
+
+    path: bytes
+    reason: Reason
+
+
+@dataclass(frozen=True, slots=True)
+class Merged:
+    """A merged pointer, and the nodes to store before it is written; the pointer is None if conflicts are left, for want of a choice."""
+
+    pointer: Pointer | None
+    conflicts: tuple[Conflict, ...] = ()
+    nodes: tuple[tuple[Digest, bytes], ...] = ()
+    taken: int = 0  # files (and what else a listing names) that became as theirs has them
+
+
+def merge(base: Pointer | None, ours: Pointer, theirs: Pointer, read: ReadNode, *, choice: Choice = "") -> Merged:
+    """Returns ours with what changed from base to theirs; `choice` settles what changed in both.
+
+    Without a base, everything was added on both sides. `union` cannot settle two versions of one file. Raises ObjectMissing for a listing
+    that cannot be read, and FormatError for one that is refused.
+    """
+    found = _merge_versions(base, ours, theirs, read, choice)
+    before = base.meta if base is not None else ""
+    if theirs.meta in (ours.meta, before):
+        meta: str | None = ours.meta
+    elif ours.meta == before:
+        meta = theirs.meta
+    else:
+        meta = _choose_meta(before, ours.meta, theirs.meta, choice)
+        found = replace(found, conflicts=(*found.conflicts, Conflict(b"", "meta")))
+    if found.pointer is None or meta is None:
+        return Merged(None, found.conflicts)
+    return replace(found, pointer=replace(found.pointer, meta=meta))
+
+
+def _choose_meta(base: str, ours: str, theirs: str, choice: Choice) -> str | None:
+    """Returns the user's part, or None. With `union`, theirs follows as comments: nobody can say what both mean together."""
+    if choice == "union" and ours and theirs:
+        quoted = "".join(f"# {line}\n" for line in theirs.rstrip("\n").split("\n"))
+        return f"{ours.rstrip()}\n# theirs:\n{quoted}"
+    if choice == "union":
+        return ours or theirs
+    return {"ours": ours, "theirs": theirs, "base": base}.get(choice)
+
+
+def _merge_versions(base: Pointer | None, ours: Pointer, theirs: Pointer, read: ReadNode, choice: Choice) -> Merged:
+    if ours.same_version(theirs) or (base is not None and base.same_version(theirs)):
+        return Merged(ours)
+    if base is not None and base.same_version(ours):
+        return Merged(theirs, taken=1)
+    if ours.kind == theirs.kind == "directory":
+        return _DirectoryMerge(base, ours, theirs, read, choice).result()
+    if ours.kind == theirs.kind and (base is None or base.kind == ours.kind):
+        entry = _merge_entry(None if base is None else _entry_of(base), _entry_of(ours), _entry_of(theirs))
+        if entry is not None:
+            executable = bool(entry.flags & EXECUTABLE)
+            return Merged(Pointer("file", entry.digest, entry.size_bytes, executable=executable), taken=1)
+    chosen = {"ours": ours, "theirs": theirs, "base": base}.get(choice)
+    reason: Reason = "added on both sides" if base is None else "changed on both sides"
+    if ours.kind != theirs.kind:
+        reason = "file and folder"
+    return Merged(chosen, (Conflict(b"", reason),), taken=int(chosen is theirs))
+
+
+def _entry_of(pointer: Pointer) -> Entry:
+    return Entry(b"", FILE | (EXECUTABLE if pointer.executable else 0), pointer.size_bytes, pointer.digest)
+
+
+def _merge_entry(base: Entry | None, ours: Entry | None, theirs: Entry | None) -> Entry | None:
+    """Returns a file whose content changed on one side and whose x bit on the other; None for a conflict."""
+    if base is None or ours is None or theirs is None or not base.kind == ours.kind == theirs.kind == FILE:
+        return None
+    content = {entry.digest: entry for entry in (ours, theirs) if entry.digest != base.digest}
+    flags = {entry.flags for entry in (ours, theirs) if entry.flags != base.flags} or {base.flags}
+    if len(content) > 1:
+        return None
+    source = next(iter(content.values()), base)
+    return Entry(ours.path, flags.pop(), source.size_bytes, source.digest)
+
+
+class _DirectoryMerge:
+    """One merge of two listings: `edits` are what has to be done to that of ours, None to take an entry out of it."""
+
+    def __init__(
+        self, base: Pointer | None, ours: Pointer, theirs: Pointer, read: ReadNode, choice: Choice
+    ) -> None:
+        self._read, self._choice = read, choice
+        self._edits: dict[bytes, Entry | None] = {}
+        self._beside: list[Entry] = []  # theirs', to be kept under another name
+        self._renamed: dict[bytes, bytes] = {}
+        self._conflicts: dict[bytes, Reason] = {}
+        self._mine = manifest.load(ours.digest, read)
+        self._take_changes(base.digest if base is not None and base.kind == "directory" else None, ours, theirs)
+        self._part_files_from_folders()
+        for entry in self._beside:
+            self._keep_beside(entry)
+
+    def result(self) -> Merged:
+        conflicts = tuple(Conflict(path, why) for path, why in sorted(self._conflicts.items()))
+        if conflicts and not self._choice:
+            return Merged(None, conflicts)
+        check_paths([path for path, entry in self._edits.items() if entry is not None])
+        entries = edited(self._mine, self._edits)
+        if sum(entries.sizes) > MAX_SIZE:
+            raise FormatError("the merged directory has an impossible size", hint="one of the two listings is not sound")
+        tree = manifest.build(entries)
+        pointer = Pointer("directory", tree.root, tree.size_bytes, tree.files)
+        return Merged(pointer, conflicts, tree.nodes, taken=len(self._edits))
+
+    def _take_changes(self, base: Digest | None, ours: Pointer, theirs: Pointer) -> None:
+        pairs = {_path(*pair): pair for pair in manifest.compare(base, theirs.digest, self._read)}
+        compared = manifest.compare(base, ours.digest, self._read)
+        mine = {path: new for old, new in compared if (path := _path(old, new)) in pairs}
+        for path, (before, their) in pairs.items():
+            if path not in mine:
+                self._edits[path] = their
+            elif mine[path] != their:
+                self._settle(path, before, mine[path], their)
+
+    def _settle(self, path: bytes, base: Entry | None, ours: Entry | None, theirs: Entry | None) -> None:
+        """Takes in an entry that both sides changed, each in another way."""
+        entry = _merge_entry(base, ours, theirs)
+        if entry is not None:
+            self._edits[path] = entry
+            return
+        self._conflicts[path] = _reason(base, ours, theirs)
+        if self._choice == "theirs" or (self._choice == "union" and ours is None):
+            self._edits[path] = theirs
+        elif self._choice == "base":
+            self._edits[path] = base
+        elif self._choice == "union" and theirs is not None:
+            self._beside.append(theirs)
+
+    # -- a file on one side, a folder of that name on the other
+
+    def _part_files_from_folders(self) -> None:
+        clear: set[bytes] = set()
+        for path, entry in list(self._edits.items()):
+            if entry is None or self._edits.get(path) is None:
+                continue
+            for folder in _folders(path):
+                if folder not in clear and not self._make_room(folder, path):
+                    break
+                clear.add(folder)
+            else:
+                self._replace_folder(path, entry)
+
+    def _make_room(self, folder: bytes, path: bytes) -> bool:
+        """Lets theirs' entry `path` stand below `folder`; says whether it can. Where that is an empty directory, it is one no more."""
+        there = self._entry(folder)
+        if there is None:
+            return True
+        if there.kind != EMPTY_DIR:
+            self._conflicts[folder] = "file and folder"
+        if there.kind == EMPTY_DIR or self._choice == "theirs":
+            self._edits[folder] = None
+            return True
+        entry = self._edits.pop(path)
+        if self._choice == "union" and entry is not None:
+            new = self._other_name(folder) + path[len(folder) :]
+            self._edits[new] = replace(entry, path=new)
+        return False
+
+    def _replace_folder(self, path: bytes, entry: Entry) -> None:
+        """Lets theirs' entry stand where ours may have a folder."""
+        below = list(self._below(path))
+        if not below:
+            return
+        if entry.kind != EMPTY_DIR:
+            self._conflicts[path] = "file and folder"
+            if self._choice == "theirs":
+                self._edits |= dict.fromkeys(below)
+                return
+            if self._choice == "union":
+                self._beside.append(entry)
+        del self._edits[path]  # a folder with something in it is no empty directory
+
+    def _keep_beside(self, entry: Entry) -> None:
+        new = self._other_name(entry.path)
+        self._edits[new] = replace(entry, path=new)
+
+    def _other_name(self, path: bytes) -> bytes:
+        """Returns `a.theirs.jpg` for `a.jpg`, the same each time: with a number if something has that name."""
+        number = 1
+        while path not in self._renamed:
+            name = named_theirs(path, number)
+            if self._entry(name) is None and next(self._below(name), None) is None:
+                self._renamed[path] = name
+            number += 1
+        return self._renamed[path]
+
+    # -- what ours has, with the edits so far
+
+    def _entry(self, path: bytes) -> Entry | None:
+        return self._edits[path] if path in self._edits else self._mine.find(path)
+
+    def _below(self, folder: bytes) -> Iterator[bytes]:
+        """Yields what ours has below a folder and keeps."""
+        paths = self._mine.paths
+        start = folder + b"/"
+        i = bisect_left(paths, start)
+        while i < len(paths) and paths[i].startswith(start):
+            if paths[i] not in self._edits or self._edits[paths[i]] is not None:
+                yield paths[i]
+            i += 1
+
+
+def _reason(base: Entry | None, ours: Entry | None, theirs: Entry | None) -> Reason:
+    if ours is None:
+        return "removed by ours"
+    if theirs is None:
+        return "removed by theirs"
+    return "added on both sides" if base is None else "changed on both sides"
+
+
+def _path(old: Entry | None, new: Entry | None) -> bytes:
+    known = old or new
+    return known.path if known is not None else b""
+
+
+def _folders(path: bytes) -> Iterator[bytes]:
+    """Yields the folders above a path, outermost first."""
+    at = path.find(b"/")
+    while at >= 0:
+        yield path[:at]
+        at = path.find(b"/", at + 1)
+
+
+def named_theirs(path: bytes, number: int) -> bytes:
+    """Returns the name under which theirs is kept beside ours; the ending stays, so that programs still know what it is."""
+    folder, slash, name = path.rpartition(b"/")
+    stem, ending = os.path.splitext(name)
+    if len(ending) > MAX_NAME_BYTES // 2:
+        stem, ending = name, b""
+    mark = b".theirs" + (b"%d" % number if number > 1 else b"") + ending
+    return folder + slash + stem[: MAX_NAME_BYTES - len(mark)] + mark
+
+
+def edited(entries: Entries, edits: Mapping[bytes, Entry | None]) -> Entries:
+    """Returns a listing with entries replaced, added, and (None) taken out; costs copies of its columns, not of its rows."""
+    paths: list[bytes] = []
+    flags, digests, sizes = bytearray(), bytearray(), entries.sizes[:0]
+
+    def keep(start: int, stop: int) -> None:
+        paths.extend(entries.paths[start:stop])
+        flags.extend(entries.flags[start:stop])
+        sizes.extend(entries.sizes[start:stop])
+        digests.extend(entries.digests[start * DIGEST_BYTES : stop * DIGEST_BYTES])
+
+    at = 0
+    for path in sorted(edits):
+        found = bisect_left(entries.paths, path, at)
+        keep(at, found)
+        at = found + (entries.paths[found : found + 1] == [path])
+        entry = edits[path]
+        if entry is not None:
+            paths.append(path)
+            flags.append(entry.flags)
+            sizes.append(entry.size_bytes)
+            digests.extend(entry.digest)
+    keep(at, len(entries))
+    return Entries(paths, bytes(flags), sizes, bytes(digests))
