@@ -25,16 +25,20 @@ def refuse_overlap(folder: Path, cache: Path, name: str) -> None:
         )
 
 
-def open_remote(repo: Repo, cache: Cache, name: str | None, jobs: int | None) -> tuple[str, Remote]:
+def open_remote(
+    repo: Repo, cache: Cache, name: str | None, jobs: int | None, *, patience_seconds: float | None = None
+) -> tuple[str, Remote]:
     """Returns the name of a remote that the user trusts and the remote itself, a context manager; makes no request.
 
+    A store that stops answering is given `patience_seconds`, or what the settings say.
     Raises UsageError without such a remote, Untrusted for a place that was not approved.
     """
     settings = repo.remote(name)
     if settings.location.folder is not None:
         refuse_overlap(settings.location.folder, repo.cache_dir, settings.name)
     connections = jobs or repo.config.jobs or DEFAULT_JOBS
-    store = open_store(
-        settings.location, settings.options, budget=RetryBudget(repo.config.retry_seconds), connections=connections
-    )
+    budget = RetryBudget(repo.config.retry_seconds)
+    if patience_seconds is not None:
+        budget = RetryBudget(patience_seconds, patience_seconds)
+    store = open_store(settings.location, settings.options, budget=budget, connections=connections)
     return settings.name, Remote(store, cache, settings.key, jobs=connections)

@@ -108,7 +108,7 @@ class Git:
         self._env = {name: value for name, value in environ.items() if name not in _REDIRECTS}
         self._env |= {"LC_ALL": "C", "GIT_TERMINAL_PROMPT": "0", "GIT_OPTIONAL_LOCKS": "0"}
         index = self._env.get(_INDEX)  # `git commit PATH` gives its hooks an index of their own, in the git directory
-        if index is not None and not (places.root / index).is_relative_to(places.git_dir):
+        if index is not None and not Path(os.path.realpath(places.root / index)).is_relative_to(places.git_dir):
             del self._env[_INDEX]
 
     def run(self, *arguments: str, stdin: bytes = b"", check: bool = True) -> bytes:
@@ -200,6 +200,11 @@ class Git:
         options = ["--full-history", "-m"] if every else []
         options += [f"--max-count={limit}"] if limit is not None else []
         return (change for change in self._changes(["-M", *options, *revisions], POINTERS) if is_pointer(change.path))
+
+    def named_by(self, *revisions: str) -> Iterator[Change]:
+        """Yields what each commit made of pointer files and lockfiles that none of its parents had, newest commit first."""
+        options = ["--no-renames", "--full-history", "-c", "--ignore-missing", *revisions]
+        return (change for change in self._changes(options, POINTERS) if is_pointer(change.path))
 
     def lockfile_changes(self, *revisions: str) -> Iterator[Change]:
         """Yields every version of every lockfile in the history of `revisions` (`--all`: of all refs), newest commit first.

@@ -18,12 +18,29 @@ _LOCKFILE, _PIPELINE_FILE = "dvlite.lock", "dvlite.yaml"
 
 
 class Change(NamedTuple):
-    """A pointer file or lockfile as one commit left it; `blob` is None where the commit removed it, `old_path` is set where it was renamed."""
+    """A pointer file or lockfile as one commit left it; `blob` is None where the commit removed it, `old_path` is set where it was renamed.
+
+    `before` are the blobs that the parents of the commit have there.
+    """
 
     commit: str
     path: str
     blob: str | None
     old_path: str | None = None
+    before: tuple[str, ...] = ()
+
+
+class Difference(NamedTuple):
+    """A file that two trees have not alike; a blob is None on a side without an ordinary file of that name."""
+
+    path: str
+    mode: str
+    old: str | None
+    new: str | None
+
+    @property
+    def is_ordinary(self) -> bool:
+        return self.mode in REGULAR
 
 
 class Commit(NamedTuple):
@@ -117,11 +134,23 @@ def changes(found: Iterator[str]) -> Iterator[Change]:
         text = field.lstrip("\n")
         if text.startswith("\x02"):
             commit = text[1:].strip()
-        elif text.startswith(":"):
-            _, mode, _, blob, status = text.split(" ")
+        elif text.startswith(":"):  # of a merge, a colon for each parent, with its mode and its blob
+            words = text.lstrip(":").split(" ")
+            sides = len(text) - len(text.lstrip(":"))
+            mode, blob, status = words[sides], words[2 * sides + 1], words[-1]
             path = next(found)
             old_path, path = (path, next(found)) if status[0] in "RC" else (None, path)
-            yield Change(commit, path, blob if mode in REGULAR else None, old_path if status[0] == "R" else None)
+            old_path = old_path if status[0] == "R" else None
+            before = tuple(old for old in words[sides + 1 : 2 * sides + 1] if old.strip("0"))
+            yield Change(commit, path, blob if mode in REGULAR else None, old_path, before)
+
+
+def differences(output: bytes) -> Iterator[Difference]:
+    """Reads `--raw -z --no-abbrev --no-renames` of diff and diff-tree."""
+    rows = iter(split(output))
+    for head in rows:
+        old_mode, mode, old, new, _ = head.lstrip(":").split(" ")
+        yield Difference(next(rows), mode, old if old_mode in REGULAR else None, new if mode in REGULAR else None)
 
 
 def commits(output: bytes) -> dict[str, Commit]:

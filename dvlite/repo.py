@@ -26,11 +26,24 @@ from dvlite.tracking import WORKSPACE, Scope, Tracking
 # What callers know from here is defined below this module.
 __all__ = ["WORKSPACE", "Repo", "Scope", "Tracked", "Unusable", "Version", "open_repo", "overlap", "why_untrackable"]
 
-_DIFF_KEY = "diff.dvlite.command"
 # git shows nothing at all if the program it is told to call is missing: where dvlite is not on PATH, the pointers themselves are shown.
 _DIFF_COMMAND = (
     'f() { if command -v dvlite >/dev/null; then dvlite diff --driver -- "$@"; else diff -u "$2" "$5" || true; fi; }; f'
 )
+# Codes above 1 mean that dvlite wrote nothing, as where it is not on PATH: then git merges by lines, and marks what both sides changed.
+_MERGE_COMMAND = (
+    'f() { if command -v dvlite >/dev/null; then dvlite merge-driver%s -- "$@"; code=$?; [ $code -gt 1 ] || return $code; fi;'
+    ' git merge-file -L ours -L base -L theirs --marker-size="$4" "$2" "$1" "$3" || return 1; }; f %%O %%A %%B %%L %%P'
+)
+CLONE_SETTINGS = {  # what `prepare_clone` sets in git's config of a clone
+    "diff.dvlite.command": _DIFF_COMMAND,
+    # The commands come first: git refuses to merge at all with a driver that has a name and no command.
+    "merge.dvlite-ancestor.driver": _MERGE_COMMAND % " --ancestor",
+    "merge.dvlite-ancestor.name": "dvlite: one common ancestor out of several",
+    "merge.dvlite.driver": _MERGE_COMMAND % "",
+    "merge.dvlite.recursive": "dvlite-ancestor",
+    "merge.dvlite.name": "dvlite: pointers by file, lockfiles by stage",
+}
 
 
 class Repo:
@@ -172,6 +185,10 @@ class Repo:
         """
         return self._tracking.reachable(scope, progress)
 
+    def introduced(self, revisions: Iterable[str], *, progress: Progress) -> list[Version]:
+        """Returns each version that commits name and none of their parents does, once; `revisions` are as `git rev-list` takes them."""
+        return self._tracking.introduced(revisions, progress)
+
     # -- changes
 
     def stage(self, paths: Sequence[str], *, enabled: bool | None = None) -> tuple[str, ...]:
@@ -216,9 +233,10 @@ class Repo:
         return changed
 
     def prepare_clone(self) -> None:
-        """Sets what git keeps in this clone only: how `git diff` shows pointers, and `info/exclude` for all tracked paths."""
-        if self.git.config_get(_DIFF_KEY) != _DIFF_COMMAND:
-            self.git.config_set(_DIFF_KEY, _DIFF_COMMAND)
+        """Sets what git keeps in this clone only: how it shows and merges pointers, and `info/exclude` for all tracked paths."""
+        for key, value in CLONE_SETTINGS.items():
+            if self.git.config_get(key) != value:
+                self.git.config_set(key, value)
         self.exclude([tracked.path for tracked in self.tracked(broken=[])])
 
     def read_layer(self, layer: str) -> Mapping[str, Setting]:

@@ -174,6 +174,23 @@ class Tracking:
         read = self._read(shown, lambda error: warn(error.message))
         return _unique(naming.version_of(item, commits[pair]) for pair, items in read for item in items)
 
+    def introduced(self, revisions: Iterable[str], progress: Progress) -> list[Version]:
+        """Returns each version that commits name and none of their parents does, once, newest first.
+
+        `revisions` are as `git rev-list` takes them. What cannot be read names no data that could be had, and is warned of.
+        """
+        new: dict[tuple[str, str], str] = {}
+        before: dict[tuple[str, str], str] = {}
+        for change in self._git.named_by(*revisions):
+            if change.blob is not None:
+                new.setdefault((change.blob, change.path), change.commit)
+            if is_lockfile(change.path):
+                before |= {(blob, change.path): f"{change.path} before {change.commit[:8]}" for blob in change.before}
+        shown = {pair: where for pair, where in before.items() if pair not in new}  # first: what they name is not new
+        shown |= {pair: f"{commit[:8]}:{pair[1]}" for pair, commit in new.items()}
+        read = self._read(shown, lambda error: progress.warn(error.message))
+        return _unique(naming.version_of(item, new[pair]) for pair, items in read if pair in new for item in items)
+
     def _pointers_of_all(self) -> Iterator[tuple[str, str, str]]:
         """Yields (commit, file, blob) for every version in every commit of every ref and HEAD."""
         revisions = ["--all"] if self._git.head() is None else ["--all", "HEAD"]

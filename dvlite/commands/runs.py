@@ -195,10 +195,11 @@ def _order(text: str, index: Index) -> Order:
     spaces: tuple[Literal["param", "metric", "env"], ...] = ("param", "metric", "env")
     found = columns.meant(word, {space: index.keys(space) for space in spaces})
     if len(found) != 1:
-        others = f"it may be {', '.join(key for _, key in found)}" if found else f"or one of {', '.join(search.COLUMNS)}"
-        raise UsageError(
-            f"{quote(word)} is no column to sort by", hint=f"give the key of a parameter or metric; {others}"
+        meant = [f"it may be {', '.join(key for _, key in found)}"] if found else []
+        hint = "; ".join(
+            ["give the key of a parameter or metric", *(meant or [f"or one of {', '.join(search.COLUMNS)}"])]
         )
+        raise UsageError(f"{quote(word)} is no column to sort by", hint=hint)
     return Order(*found[0], word != text)
 
 

@@ -9,14 +9,16 @@ from __future__ import annotations
 
 import difflib
 import re
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 from dvlite.errors import FormatError, UsageError
 from dvlite.files import quote
 from dvlite.formats import setting_values, strict_yaml, yaml_edit
-from dvlite.formats.setting_values import Check, Value
+from dvlite.formats.setting_values import Check
 from dvlite.formats.strict_yaml import Tree
+
+Value = setting_values.Value
 
 SYSTEM, USER, COMMITTED, LOCAL, ENVIRONMENT = "system", "user", "committed", "local", "environment"
 DEFAULTS: Mapping[str, Value] = {

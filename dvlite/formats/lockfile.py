@@ -314,8 +314,7 @@ class _Reader:
 
     def _refuse_conflict(self, line: str, number: int) -> None:
         if line.startswith(_CONFLICT):
-            name = quote(self._where)
-            hint = f"choose a side, then run what is out of date: dvlite resolve {name} --ours|--theirs, dvlite repro"
+            hint = f"dvlite resolve {self._where} --ours|--theirs\nthen run what is out of date: dvlite repro"
             raise self._wrong(number, "there is an unresolved merge conflict", hint=hint)
 
     def _wrong(self, number: int, reason: str, *, hint: str | None = None) -> FormatError:

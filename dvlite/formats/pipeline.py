@@ -15,7 +15,8 @@ from typing import Literal
 
 from dvlite.errors import FormatError
 from dvlite.files import quote
-from dvlite.formats import strict_yaml
+from dvlite.formats import comparator, strict_yaml
+from dvlite.formats.comparator import Comparator
 from dvlite.formats.strict_yaml import Path, Tree
 from dvlite.paths import MAX_PATH_BYTES, is_reserved
 
@@ -25,7 +26,7 @@ STAGE_NAME = re.compile(r"[A-Za-z0-9_-]{1,100}")
 MAX_STAGES = 10_000
 # What may stand in each kind of mapping; pipeline_schema.json says the same to editors.
 STAGE_KEYS = ("cmd", "deps", "params", "outs", "metrics", "env", "capture", "wdir", "desc", "always", "frozen")
-OUT_KEYS = ("path", "cache", "persist", "push")
+OUT_KEYS = ("path", "cache", "persist", "push", "compare")
 METRIC_KEYS = (*OUT_KEYS, "better")
 CAPTURE_KEYS = ("env", "cmd")
 DIRECTIONS = ("higher", "lower")
@@ -54,7 +55,8 @@ class Dep:
 class Out:
     """An output. `cache` False: git keeps it; `persist`: it stays while the command runs; `push` False: it stays in this clone.
 
-    `better` says of keys of a metrics file in which direction they improve: `higher` or `lower`.
+    `better` says of keys of a metrics file in which direction they improve: `higher` or `lower`; `compare`, by pattern, when what
+    `verify --rerun` makes is as good as what was recorded.
     """
 
     path: str
@@ -64,6 +66,7 @@ class Out:
     push: bool = True
     metric: bool = False
     better: Mapping[str, str] = field(default_factory=dict)
+    compare: Mapping[str, Comparator] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -197,7 +200,9 @@ class _Reader:
         if metric:
             self._check_suffix(path, at)
         flags = {key: self._flag(entry, at, key, default=key != "persist") for key in ("cache", "persist", "push")}
-        return Out(path, line, **flags, metric=metric, better=self._better(entry.get("better"), (*at, "better")))
+        compare = comparator.read(entry.get("compare"), (*at, "compare"), self._line, self._wrong)
+        better = self._better(entry.get("better"), (*at, "better"))
+        return Out(path, line, **flags, metric=metric, better=better, compare=compare)
 
     def _better(self, value: Tree, at: Path) -> dict[str, str]:
         found = {}

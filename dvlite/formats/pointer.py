@@ -89,7 +89,7 @@ def _fields(data: bytes, where: str) -> tuple[dict[str, tuple[int, str]], str]:
                 where,
                 number,
                 "there is an unresolved merge conflict",
-                hint=f"dvlite resolve {quote(where)} --ours|--theirs|--union",
+                hint=f"dvlite resolve {where} --ours|--theirs|--union",
             )
         if line == b"meta:" or line.startswith(b"meta: "):
             return values, _meta(data[position:], where, number)

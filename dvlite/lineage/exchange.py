@@ -8,14 +8,14 @@ wherever a push dies. What cannot be read is named, and neither merged nor delet
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 
 from dvlite.errors import FormatError, ObjectCorrupt, RemoteError
 from dvlite.lineage.index import open_index
 from dvlite.lineage.records import Records, hex_of, nonces
-from dvlite.oid import Digest, Oid, digest_run
+from dvlite.oid import Oid
 from dvlite.store import batch
 from dvlite.store.connection import Remote
 from dvlite.store.objects import Entry, ObjectAbsent
@@ -47,9 +47,7 @@ def receive(remote: Remote, records: Records, project: str | None) -> int:
         return 0
     with open_index(records) as index:
         new = index.only_in(fetched)
-        merged = index.redundant(listed)
-    if merged:
-        records.drop_batches(merged)
+    _tidy(remote, records, project, listed)
     return new
 
 
@@ -70,10 +68,32 @@ def send(remote: Remote, records: Records, project: str, found: Look | None = No
     for made in batch.encode(_bytes_of(records, found.unsent), nonces()):
         _publish(remote, records, project, made)
         listed[made.name] = len(made.data)
-    _merge(remote, records, project, listed)
+    changed = _merge(remote, records, project, listed) or bool(found.unsent)
     if found.unsent:
         records.drop_loose([hex_of(oid) for oid in found.unsent])
+    if changed or records.batches() - listed.keys():
+        _tidy(remote, records, project, listed)
     return found.unsent
+
+
+def _tidy(remote: Remote, records: Records, project: str | None, listed: Collection[str]) -> None:
+    """Drops the batches all of whose records the remote's have, but for those that another remote has; merges others that are small.
+
+    What a remote has under its name stays: else it would be fetched again each time.
+    """
+    place = _place(remote, project)
+    records.note_listed(place, listed)
+    if records.batches() <= set(listed):
+        return
+    with open_index(records) as index:
+        merged = set(index.redundant(listed)) - records.listed(but=place)
+    if merged:
+        records.drop_batches(merged)
+    records.merge_small()
+
+
+def _place(remote: Remote, project: str | None) -> str:
+    return f"{remote.folder.name}-{project or 'all'}"
 
 
 def _publish(remote: Remote, records: Records, project: str, made: batch.Batch) -> None:
@@ -106,7 +126,9 @@ def _fetched(remote: Remote, records: Records, project: str | None) -> dict[str,
         records.progress.finish()
         if all(kept):
             here = records.batches()
-            return {name: entry.size_bytes for name, entry in listing.items() if name in here}
+            found = {name: entry.size_bytes for name, entry in listing.items() if name in here}
+            records.note_listed(_place(remote, project), found)
+            return found
     raise RemoteError(
         f"the run records on {remote.store.label} changed each time that they were listed", hint="run the command again"
     )
@@ -135,37 +157,26 @@ def _fetch(remote: Remote, records: Records, listing: dict[str, Entry], unusable
     return True
 
 
-def _merge(remote: Remote, records: Records, project: str, listed: dict[str, int]) -> None:
-    """Makes one batch of many small ones, then deletes exactly those."""
+def _merge(remote: Remote, records: Records, project: str, listed: dict[str, int]) -> bool:
+    """Makes one batch of many small ones, then deletes exactly those; `listed` follows. Returns whether there was something to merge."""
     small = sorted(name for name, size in listed.items() if size < SMALL_BYTES)
     if len(small) > MOST_SMALL:
         small = [name for name in small if _is_small(records, name)]
     if len(small) <= MOST_SMALL:
-        return
+        return False
     records.progress.start("merging run records")
     covered: list[str] = []
-    for done in list(batch.encode(_union(records, small, covered), nonces())):
+    for done in list(batch.encode(records.union(small, covered), nonces())):
         _publish(remote, records, project, done)
+        listed[done.name] = len(done.data)
     remote.store.delete([f"{batch.FOLDER}{project}/{name}" for name in covered])
     records.drop_batches(covered)
+    for name in covered:
+        del listed[name]
     records.progress.finish()
+    return True
 
 
 def _is_small(records: Records, name: str) -> bool:
     data = records.read_batch(name)
     return data is not None and batch.raw_size(data, name[:8]) < _SMALL_RAW_BYTES
-
-
-def _union(records: Records, names: Sequence[str], covered: list[str]) -> Iterator[bytes]:
-    """Yields every record of some batches once, those included that this dvlite does not know; `covered` gets the batches read whole."""
-    seen: set[Digest] = set()
-    for name in names:
-        data = records.read_batch(name)
-        if data is None:
-            continue
-        for line in list(batch.decode(data, f"run batch {name[:8]}")):
-            digest = digest_run(line.data)
-            if digest not in seen:
-                seen.add(digest)
-                yield line.data
-        covered.append(name)

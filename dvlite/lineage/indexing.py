@@ -72,7 +72,7 @@ def update(connection: Connection, records: Records) -> None:
 
 
 def _update(connection: Connection, records: Records) -> bool:
-    """Returns False if loose records went while they were read: they are in a batch that was not there yet."""
+    """Returns False if records went while they were read: they are in a batch that was not there yet."""
     loose, batches = records.loose(), records.batches()
     known_loose, known = _indexed_loose(connection), _sources(connection)
     new_batches = sorted(batches - known.keys())
@@ -81,7 +81,7 @@ def _update(connection: Connection, records: Records) -> bool:
     writer = _Writer(connection, records)
     for name in new_batches:
         writer.add_source(name, records.lines(name))
-    moved = False
+    moved = bool(new_batches) and not records.batches().issuperset(new_batches)
     for name in sorted(loose - known_loose):
         data = records.read_loose(name)
         if data is None:

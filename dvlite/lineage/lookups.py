@@ -36,12 +36,12 @@ class Lookups:
     # --- graph.Lookup ---
 
     def makers(self, oids: Sequence[Oid]) -> Ends:
-        """Returns, for each of these that runs left, those runs (ok, cached, tainted), newest first, and what they called it."""
+        """Returns, for each of these that runs left, those runs (ok, cached, tainted), and what they called it."""
         sql = "SELECT io.obj, io.run, io.path FROM io JOIN run ON run.id = io.run WHERE io.output = {} AND status IN {} AND io.obj IN"
         return self._ends(sql.format(OUTPUT, _LEFT_SOMETHING), oids)
 
     def users(self, oids: Sequence[Oid]) -> Ends:
-        """Returns, for each of these that runs began with, those runs, newest first, and what they called it."""
+        """Returns, for each of these that runs began with, those runs, and what they called it."""
         return self._ends(f"SELECT obj, run, path FROM io WHERE output = {INPUT} AND obj IN", oids)  # noqa: S608  # numbers of ours
 
     def runs(self, oids: Sequence[Oid], *, inputs: bool) -> Mapping[Oid, Ran]:
@@ -50,19 +50,20 @@ class Lookups:
         ends: dict[int, tuple[list[Thing], list[Thing]]] = {number: ([], []) for number in wanted}
         which = "" if inputs else f"output = {OUTPUT} AND "
         rows = self._by_number(f"SELECT run, output, path, obj, size, files FROM io WHERE {which}run IN", wanted)  # noqa: S608
-        objects, paths = self._objects_named(row[3] for row in rows), self._paths_named(row[2] for row in rows)
+        objects, paths = self._objects_named({row[3] for row in rows}), self._paths_named({row[2] for row in rows})
         for run, output, path, content, size_bytes, files in rows:
             if output != HOLDER:
                 ends[run][output].append(Thing(objects[content], paths[path], size_bytes, files))
         for run, output, path, content, _, _ in rows:
             if output == HOLDER:
                 ends[run] = (_within(ends[run][INPUT], paths[path], objects[content]), ends[run][OUTPUT])
-        return {
-            self._runs[number]: Ran(loaded_text(stage), loaded_text(file), status, start, *map(tuple, ends[number]))
-            for number, stage, file, status, start in self._by_number(
-                "SELECT id, stage, file, status, start FROM run WHERE id IN", wanted
-            )
-        }
+        sql = "SELECT id, stage, file, status, start FROM run WHERE id IN"
+        found = {}
+        for number, stage, file, status, start in self._by_number(sql, wanted):
+            before, after = ends[number]
+            ran = Ran(loaded_text(stage), loaded_text(file), status, start, tuple(before), tuple(after))
+            found[self._runs[number]] = ran
+        return found
 
     # --- directories ---
 
@@ -126,15 +127,14 @@ class Lookups:
 
     def _ends(self, sql: str, oids: Sequence[Oid]) -> Ends:
         rows = self._by_number(sql, self._numbers_of_objects(oids))
-        rows.sort(key=lambda row: row[1], reverse=True)
-        runs, paths = self._runs_named(row[1] for row in rows), self._paths_named(row[2] for row in rows)
-        found: dict[Oid, list[tuple[Oid, str]]] = {}
+        runs, paths = self._runs_named({row[1] for row in rows}), self._paths_named({row[2] for row in rows})
+        found: dict[int, list[tuple[Oid, str]]] = {}
         for content, run, path in rows:
-            found.setdefault(self._objects[content], []).append((runs[run], paths[path]))
-        return found
+            found.setdefault(content, []).append((runs[run], paths[path]))
+        return {self._objects[content]: ends for content, ends in found.items()}
 
     def _things(self, rows: Sequence[Row]) -> list[Thing]:
-        objects, paths = self._objects_named(row[1] for row in rows), self._paths_named(row[0] for row in rows)
+        objects, paths = self._objects_named({row[1] for row in rows}), self._paths_named({row[0] for row in rows})
         return [Thing(objects[content], paths[path], size, files) for path, content, size, files in rows]
 
     def _numbers_of_objects(self, oids: Iterable[Oid]) -> list[int]:
@@ -151,9 +151,9 @@ class Lookups:
             self._run_numbers[oid] = number
         return [number for oid in oids if (number := self._run_numbers.get(oid)) is not None]
 
-    def _objects_named(self, numbers: Iterable[int]) -> Mapping[int, Oid]:
-        new = [number for number in dict.fromkeys(numbers) if number not in self._objects]
-        for row in self._by_number("SELECT id, digest, directory FROM obj WHERE id IN", new):
+    def _objects_named(self, numbers: set[int]) -> Mapping[int, Oid]:
+        new = numbers.difference(self._objects)
+        for row in self._by_number("SELECT id, digest, directory FROM obj WHERE id IN", sorted(new)):
             self._note_object(*row)
         return self._objects
 
@@ -161,16 +161,16 @@ class Lookups:
         self._objects[number] = oid = format_oid(MANIFEST if directory else FILE, digest)
         self._object_numbers[oid] = number
 
-    def _runs_named(self, numbers: Iterable[int]) -> Mapping[int, Oid]:
-        new = [number for number in dict.fromkeys(numbers) if number not in self._runs]
-        for number, digest in self._by_number("SELECT id, digest FROM record WHERE id IN", new):
+    def _runs_named(self, numbers: set[int]) -> Mapping[int, Oid]:
+        new = numbers.difference(self._runs)
+        for number, digest in self._by_number("SELECT id, digest FROM record WHERE id IN", sorted(new)):
             self._runs[number] = oid = format_oid(RUN, digest)
             self._run_numbers[oid] = number
         return self._runs
 
-    def _paths_named(self, numbers: Iterable[int]) -> Mapping[int, str]:
-        new = [number for number in dict.fromkeys(numbers) if number not in self._paths]
-        for number, path in self._by_number("SELECT id, path FROM path WHERE id IN", new):
+    def _paths_named(self, numbers: set[int]) -> Mapping[int, str]:
+        new = numbers.difference(self._paths)
+        for number, path in self._by_number("SELECT id, path FROM path WHERE id IN", sorted(new)):
             self._paths[number] = loaded_text(path)
         return self._paths
 

@@ -1,8 +1,9 @@
 """The run records of a clone: loose files while they are few, batches when there are many (docs/reference/formats/run-batch.md).
 
-Layout: `new/<64 hex>` one record each, named by its digest; `batches/<64 hex>`; `damaged/` what was set aside; `lock`. Records are
-write-once: whatever is not damaged is never changed, and a record leaves one place only when it is durable in another. Knows no
-remote and no query: `exchange` and `index` do.
+Layout: `new/<64 hex>` one record each, named by its digest; `batches/<64 hex>`; `listed/` which batches a remote had; `damaged/` what was
+set aside; `lock`. Records are write-once: whatever is not damaged is never changed, and a record leaves one place only when it is durable
+in another. Batches that no remote has under their names are merged when they are many; those that one has stay, so that what is here is
+known by a listing. Knows no remote and no query: `exchange` and `index` do.
 """
 
 from __future__ import annotations
@@ -10,19 +11,21 @@ from __future__ import annotations
 import contextlib
 import os
 import re
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from pathlib import Path
 
 from dvlite import files
 from dvlite.errors import Busy, DvliteError, FormatError, ObjectCorrupt
 from dvlite.formats import record
 from dvlite.formats.record import Note, Run
-from dvlite.oid import RUN, Oid, digest_run, format_oid, parse_oid
+from dvlite.oid import RUN, Digest, Oid, digest_run, format_oid, parse_oid
 from dvlite.progress import NullProgress, Progress
 from dvlite.store import batch
 from dvlite.store.batch import Line
 
 MOST_LOOSE = 256
+MOST_SMALL = 64  # batches made here that may be below SMALL_BYTES
+SMALL_BYTES = 1 << 20  # stored
 _HEX64 = re.compile(r"[0-9a-f]{64}")
 
 
@@ -32,7 +35,7 @@ class Records:
     def __init__(self, folder: Path, progress: Progress | None = None) -> None:
         self.folder = folder
         self.progress = progress or NullProgress()
-        self._loose, self._batches = folder / "new", folder / "batches"
+        self._loose, self._batches, self._listed = folder / "new", folder / "batches", folder / "listed"
         self._unsynced: list[Path] = []
 
     # --- writing ---
@@ -68,6 +71,7 @@ class Records:
             for made in batch.encode(found.values(), nonces()):
                 self.adopt(made.name, made.data)
             self._unlink_loose(found)
+            self._merge_small()
 
     def adopt(self, name: str, data: bytes) -> None:
         """Keeps a batch, made here or fetched; its name has been checked. Durable; idempotent."""
@@ -82,9 +86,29 @@ class Records:
     def drop_batches(self, names: Collection[str]) -> None:
         """Removes batches whose records other batches in the folder have."""
         with contextlib.suppress(Busy), self._locked(wait=False):
-            for name in names:
-                with contextlib.suppress(OSError):
-                    os.unlink(self._batches / name)
+            self._unlink_batches(names)
+
+    def merge_small(self) -> None:
+        """Merges batches that no remote has into one, if they are small and many. Left to another process at it."""
+        if len(self._small()) > MOST_SMALL:
+            with contextlib.suppress(Busy), self._locked(wait=False):
+                self._merge_small()
+
+    def note_listed(self, remote: str, names: Collection[str]) -> None:
+        """Remembers which batches a remote has; `remote` is a word of letters, digits and `-`."""
+        data = "".join(f"{name}\n" for name in sorted(names)).encode()
+        if self.folder.is_dir() and (self._read(self._listed / remote, batch.MAX_BYTES) or b"") != data:
+            self._listed.mkdir(exist_ok=True)
+            files.write_atomic(self._listed / remote, data, sync=False)
+
+    def listed(self, *, but: str = "") -> set[str]:
+        """Returns the batches that remotes had when they were last listed, one of them (`but`) left out."""
+        try:
+            remotes = os.listdir(self._listed)
+        except FileNotFoundError:
+            return set()
+        texts = (self._read(self._listed / remote, batch.MAX_BYTES) for remote in remotes if remote != but)
+        return {name for text in texts for name in (text or b"").decode("ascii", "replace").split()}
 
     # --- reading ---
 
@@ -107,8 +131,7 @@ class Records:
         data = self.read_loose(name)
         if data is not None:
             return data
-        lines = (line.data for other in sorted(self.batches()) for line in self.lines(other))
-        return next((line for line in lines if digest_run(line).hex() == name), None)
+        return next((line for line in self._each_line() if digest_run(line).hex() == name), None)
 
     def parsed(self, data: bytes) -> Run | Note | None:
         """Returns what the bytes of a record say; None, with a warning, for those that this dvlite does not know."""
@@ -126,12 +149,11 @@ class Records:
             if data is not None:
                 seen.add(bytes.fromhex(name))
                 yield format_oid(RUN, bytes.fromhex(name)), data
-        for name in sorted(self.batches()):
-            for line in self.lines(name):
-                digest = digest_run(line.data)
-                if digest not in seen:
-                    seen.add(digest)
-                    yield format_oid(RUN, digest), line.data
+        for line in self._each_line():
+            digest = digest_run(line)
+            if digest not in seen:
+                seen.add(digest)
+                yield format_oid(RUN, digest), line
 
     def read_loose(self, name: str) -> bytes | None:
         """Returns the bytes of a loose record, verified; None if there is none such, or it is damaged: then it is set aside."""
@@ -170,7 +192,55 @@ class Records:
         except (OSError, ObjectCorrupt):
             return None
 
+    def union(self, names: Iterable[str], covered: list[str]) -> Iterator[bytes]:
+        """Yields every record of some batches once, those included that this dvlite does not know; `covered` gets the batches read whole."""
+        seen: set[Digest] = set()
+        for name in names:
+            data = self.read_batch(name)
+            try:
+                lines = [] if data is None else list(batch.decode(data, f"run batch {name[:8]}"))
+            except (ObjectCorrupt, FormatError):  # whoever asks for its lines is told
+                continue
+            for line in lines:
+                digest = digest_run(line.data)
+                if digest not in seen:
+                    seen.add(digest)
+                    yield line.data
+            if lines:
+                covered.append(name)
+
     # --- the folder ---
+
+    def _each_line(self) -> Iterator[bytes]:
+        """Yields the records of all batches; of those that are merged meanwhile, those of the new one."""
+        read: set[str] = set()
+        while new := self.batches() - read:
+            for name in sorted(new):
+                yield from (line.data for line in self.lines(name))
+            read |= new
+
+    def _small(self) -> list[str]:
+        """Returns the small batches that no remote is known to have."""
+        found = []
+        for name in self.batches() - self.listed():
+            with contextlib.suppress(FileNotFoundError):
+                if (self._batches / name).stat().st_size < SMALL_BYTES:
+                    found.append(name)
+        return sorted(found)
+
+    def _merge_small(self) -> None:
+        """The one that is made is durable before the first of the others goes."""
+        small = self._small()
+        if len(small) > MOST_SMALL:
+            covered: list[str] = []
+            for made in list(batch.encode(self.union(small, covered), nonces())):
+                self.adopt(made.name, made.data)
+            self._unlink_batches(covered)
+
+    def _unlink_batches(self, names: Collection[str]) -> None:
+        for name in names:
+            with contextlib.suppress(OSError):
+                os.unlink(self._batches / name)
 
     def _make(self, folder: Path) -> None:
         if not folder.is_dir():

@@ -86,6 +86,7 @@ def _artefacts(graph: Graph, sources: Sources) -> list[LineageArtefact]:
     """Returns what is said of everything that was met."""
     oids = list(dict.fromkeys(thing.oid for thing in graph.things.values()))
     made = {oid for oid, ends in sources.makers(oids).items() if ends}
+    made.update(thing.oid for ran in graph.runs.values() for thing in ran.outputs)  # of failed runs too
     unmade = [oid for oid in oids if oid not in made]
     users = {oid: ends[0][0] for oid, ends in sources.users(unmade).items() if ends}
     others = [oid for found in graph.made_by.values() for oid in found]

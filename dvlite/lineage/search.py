@@ -126,7 +126,7 @@ def sorted_parts(wanted: Sequence[Part], order: Order) -> list[Part]:
         value = "kv.v"
         name = "kv.name = (SELECT id FROM name WHERE ns = ? AND k = ?) AND kv.v != 'null'"
         join = Part(f"JOIN kv ON kv.run = run.id AND {name}", (order.space, stored_text(order.key)))
-        absent = Part(f"NOT EXISTS (SELECT 1 FROM kv WHERE kv.run = run.id AND {name})", join.arguments)
+        absent = Part(f"NOT EXISTS (SELECT 1 FROM kv WHERE kv.run = run.id AND {name})", join.arguments)  # noqa: S608  # no words of anybody
         first = joined(wanted)
     rest = joined([absent, *wanted])
     return [

@@ -67,7 +67,10 @@ class _Walk:
             ends = self.ends.get(run, {})
             behind: dict[str, Oid | None] = {}
             for maker in (maker for makers in self.befores.get(run, ()) for maker in makers):
-                for path, oid in found.get(maker, {}).items():  # nothing of one that is further on: strangers' records may go round
+                known = found.get(
+                    maker, {}
+                )  # nothing of one that comes later: records of strangers may go round in a circle
+                for path, oid in known.items():
                     behind[path] = oid if behind.get(path, oid) == oid else None
             found[run] = {**ends, **{path: oid for path, oid in behind.items() if path not in ends}}
         return found

@@ -126,7 +126,7 @@ class Contents:
             for path in glob.iglob(pattern, root_dir=root, recursive=True, include_hidden=False)
             if not path.endswith("/")  # for `data/**` also `data/`, even if there is none
             and not (deep and (root / path).is_dir())
-            and _LEFT_OUT.isdisjoint(path.split("/"))
+            and LEFT_OUT.isdisjoint(path.split("/"))
         }
         chosen = sparse.selector([pattern])
         absent = [path for path in self._tracked if not self.has(path)]
@@ -219,7 +219,7 @@ class Contents:
         def counts(name: bytes) -> bool:
             return (every or name in visible) and name not in data and not name.startswith(folders)
 
-        return selected_scan(found, lambda name: counts(name) and not _is_own(name))
+        return selected_scan(found, lambda name: counts(name) and not is_own(name))
 
     def _names_in_git(self, path: str) -> Iterable[bytes]:
         """Returns what git has, or would take, of a folder."""
@@ -260,10 +260,10 @@ class Contents:
         )
 
 
-_LEFT_OUT = frozenset((".DS_Store", "Thumbs.db", "desktop.ini", "__pycache__", ".ipynb_checkpoints"))
+LEFT_OUT = frozenset((".DS_Store", "Thumbs.db", "desktop.ini", "__pycache__", ".ipynb_checkpoints"))
 
 
-def _is_own(name: bytes) -> bool:
+def is_own(name: bytes) -> bool:
     """Pointers and lockfiles say what data is; counted too, they would make everything change twice."""
     return name.endswith((b".dvlite", b"/dvlite.lock")) or name == b"dvlite.lock"
 

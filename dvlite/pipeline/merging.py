@@ -20,7 +20,7 @@ from dvlite.git_output import is_lockfile
 from dvlite.oid import Digest
 from dvlite.progress import Progress
 from dvlite.repo import Repo
-from dvlite.results.merging import MergeConflict
+from dvlite.results.merging import Kind, MergeConflict
 from dvlite.store.pack import KIND_MANIFEST
 from dvlite.store.writing import Writer
 from dvlite.stores import open_cache
@@ -46,7 +46,7 @@ class MergedFile:
     """What a file becomes: with markers unless `settled`. `conflicts` are all that both sides changed, settled by the choice or not."""
 
     text: bytes
-    kind: Literal["file", "directory", "lockfile"]
+    kind: Kind
     settled: bool = True
     conflicts: tuple[MergeConflict, ...] = ()
     taken: int = 0
@@ -76,7 +76,7 @@ def merge_file(
     where = _of(name, choice)
     if is_lockfile(name):
         lockfile.parse(chosen, where)
-        kind: Literal["file", "directory", "lockfile"] = "lockfile"
+        kind: Kind = "lockfile"
     else:
         kind = _kind(pointer.parse(chosen, where))
     return MergedFile(chosen, kind, conflicts=(MergeConflict(path=tracked_name(name), reason="changed on both sides"),))
@@ -112,7 +112,9 @@ def _merge_pointers(
         return MergedFile(text, _kind(ours), settled=False, conflicts=conflicts)
     data = pointer.dump(found.pointer)
     if len(data) > pointer.LIMIT_BYTES:
-        raise FormatError(f"cannot merge {quote(path)}: 'meta' would be too long", hint="choose a side: --ours or --theirs")
+        raise FormatError(
+            f"cannot merge {quote(path)}: 'meta' would be too long", hint="choose a side: --ours or --theirs"
+        )
     _store(repo, found.nodes)
     return MergedFile(data, _kind(found.pointer), conflicts=conflicts, taken=found.taken)
 

@@ -155,22 +155,10 @@ class Evaluator:
         for reason in reasons.of_facts(locked, facts):
             if not (pending and reason.kind == "dep-removed"):
                 yield reason
-        yield from self._declared(stage, locked)
+        yield from undeclared(stage, locked)
         if not pending:
             outs = [replace(out, path=stage.placed(out.path)) for out in locked.outs]
             yield from reasons.of_outputs(outs, {out.path: self.contents.here(out.path) for out in outs})
-
-    def _declared(self, stage: Stage, locked: LockedStage) -> Iterable[Reason]:
-        """Yields outputs that the pipeline file and the lockfile do not share."""
-        declared = [stage.local(out.path) for out in stage.outs]
-        known = {out.path for out in locked.outs}
-        chosen = sparse.selector(declared) if declared else None
-        for path in declared:
-            if not sparse.is_glob(path) and path not in known:
-                yield Reason(kind="output-added", name=path)
-        for path in sorted(known):
-            if chosen is None or not chosen(path.encode("utf-8", "surrogateescape")):
-                yield Reason(kind="output-removed", name=path)
 
     def assume_restored(self, outlook: Outlook) -> None:
         """Takes edited outputs for what the lockfile says, when what comes after is looked at: a run begins by restoring them."""
@@ -183,6 +171,19 @@ class Evaluator:
         outs = () if locked is None else locked.outs
         placed = (replace(out, path=stage.placed(out.path)) for out in outs)
         return tuple(out for out in placed if not self.contents.has(out.path))
+
+
+def undeclared(stage: Stage, locked: LockedStage) -> Iterable[Reason]:
+    """Yields outputs that the pipeline file and the lockfile do not share."""
+    declared = [stage.local(out.path) for out in stage.outs]
+    known = {out.path for out in locked.outs}
+    chosen = sparse.selector(declared) if declared else None
+    for path in declared:
+        if not sparse.is_glob(path) and path not in known:
+            yield Reason(kind="output-added", name=path)
+    for path in sorted(known):
+        if chosen is None or not chosen(path.encode("utf-8", "surrogateescape")):
+            yield Reason(kind="output-removed", name=path)
 
 
 def read_locks(repo: Repo, stages: Iterable[Stage]) -> dict[str, Lockfile]:

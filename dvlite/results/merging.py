@@ -5,6 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar, Literal
 
+Kind = Literal["file", "directory", "lockfile"]
+Operation = (
+    Literal["merge", "rebase", "cherry-pick", "revert"] | None
+)  # what git is doing; None: a stash is applied, or nothing is known
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MergeConflict:
@@ -32,7 +37,7 @@ class ResolvedPath:
     """What became of one file in conflict. `conflicts` are settled if `resolved`, else waiting for a choice."""
 
     path: str  # the tracked path, or the lockfile
-    kind: Literal["file", "directory", "lockfile"]
+    kind: Kind
     resolved: bool
     removed: bool = False  # as one side had removed it
     taken: int = 0  # files or stages that are now as theirs has them
@@ -46,7 +51,7 @@ class ResolveResult:
 
     schema: ClassVar[str] = "dvlite.resolve/1"
     choice: Literal["ours", "theirs", "union"] | None = None
-    operation: Literal["merge", "rebase", "cherry-pick", "revert"] | None = None  # None: a stash, or another
+    operation: Operation = None
     ours: str = ""  # the commit of each side, 8 hex digits and subject; "" if git does not say
     theirs: str = ""
     paths: tuple[ResolvedPath, ...] = ()

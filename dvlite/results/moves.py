@@ -14,7 +14,7 @@ class MovedPath:
     oid: str
     files: int = 0
     size_bytes: int = 0
-    state: Literal["pushed", "fetched", "present", "planned", "missing", "failed"] = "present"
+    state: Literal["pushed", "fetched", "present", "planned", "missing", "lost", "failed"] = "present"
     revision: str | None = None  # the commit that names it, when revisions were asked for
     problem: str | None = None
 

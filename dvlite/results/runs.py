@@ -19,7 +19,7 @@ class RunColumn:
     title: str
     space: Space
     key: str
-    differs: bool = True  # between runs of one stage in the listing; a column in which none do is left out unless asked for
+    differs: bool = True  # between runs of one stage; a column that does not is left out unless asked for
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -43,7 +43,7 @@ class RunSummary:
     metrics: Mapping[str, Any] = field(default_factory=dict)
     env: Mapping[str, Any] = field(default_factory=dict)
     inputs: Mapping[str, str] = field(default_factory=dict)
-    sources: Mapping[str, str] = field(default_factory=dict)  # data that no run made: of its own, and of the runs before it
+    sources: Mapping[str, str] = field(default_factory=dict)  # data that no run made, also of the runs before it
     user: str = ""
     host: str = ""
 
@@ -120,7 +120,7 @@ class RunsDiffResult:
     params: tuple[RunValueChange, ...] = ()
     metrics: tuple[RunValueChange, ...] = ()
     data: tuple[RunValueChange, ...] = ()
-    code: tuple[RunValueChange, ...] = ()  # inputs that git keeps; EDITS: `paths` and the kept `diff` of files changed beside them
+    code: tuple[RunValueChange, ...] = ()  # inputs that git keeps; EDITS: `paths` and kept `diff`
     command: tuple[RunValueChange, ...] = ()
     environment: tuple[RunValueChange, ...] = ()
     outputs: tuple[RunValueChange, ...] = ()

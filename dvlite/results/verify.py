@@ -35,6 +35,8 @@ class Finding:
     old: Any = None
     new: Any = None
     fix: str | None = None
+    commit: str | None = None  # in which it is like this; None: in the work tree
+    also: int = 0  # commits of the range after it that have the same finding
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -46,6 +48,7 @@ class Unchecked:
     file: str | None = None
     line: int = 1
     stage: str | None = None
+    commit: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -194,9 +194,10 @@ def _diff(result: RunsDiffResult, show: Show) -> Iterator[str]:
         ("output", result.outputs),
     ):
         rows += [_row(label, change, show) for change in changes]
-    yield from table(rows) if rows else ()
     ends = {"commit": _commits(result), "same": ", ".join(result.same)}
-    width = max((len(label) for label in [*(row[0] for row in rows), *(label for label in ends if ends[label])]), default=0)
+    labels = [*(row[0] for row in rows), *(label for label, said in ends.items() if said)]
+    width = max(map(len, labels), default=0)
+    yield from table((label.ljust(width), *cells) for label, *cells in rows) if rows else ()
     yield from (f"{label:<{width}}  {said}" for label, said in ends.items() if said)
 
 

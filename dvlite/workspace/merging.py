@@ -112,9 +112,7 @@ def _merge_entry(base: Entry | None, ours: Entry | None, theirs: Entry | None) -
 class _DirectoryMerge:
     """One merge of two listings: `edits` are what has to be done to that of ours, None to take an entry out of it."""
 
-    def __init__(
-        self, base: Pointer | None, ours: Pointer, theirs: Pointer, read: ReadNode, choice: Choice
-    ) -> None:
+    def __init__(self, base: Pointer | None, ours: Pointer, theirs: Pointer, read: ReadNode, choice: Choice) -> None:
         self._read, self._choice = read, choice
         self._edits: dict[bytes, Entry | None] = {}
         self._beside: list[Entry] = []  # theirs', to be kept under another name
@@ -133,7 +131,9 @@ class _DirectoryMerge:
         check_paths([path for path, entry in self._edits.items() if entry is not None])
         entries = edited(self._mine, self._edits)
         if sum(entries.sizes) > MAX_SIZE:
-            raise FormatError("the merged directory has an impossible size", hint="one of the two listings is not sound")
+            raise FormatError(
+                "the merged directory has an impossible size", hint="one of the two listings is not sound"
+            )
         tree = manifest.build(entries)
         pointer = Pointer("directory", tree.root, tree.size_bytes, tree.files)
         return Merged(pointer, conflicts, tree.nodes, taken=len(self._edits))
@@ -182,7 +182,7 @@ class _DirectoryMerge:
         if there is None:
             return True
         if there.kind != EMPTY_DIR:
-            self._conflicts[folder] = "file and folder"
+            self._conflicts.setdefault(folder, "file and folder")
         if there.kind == EMPTY_DIR or self._choice == "theirs":
             self._edits[folder] = None
             return True
@@ -198,7 +198,7 @@ class _DirectoryMerge:
         if not below:
             return
         if entry.kind != EMPTY_DIR:
-            self._conflicts[path] = "file and folder"
+            self._conflicts.setdefault(path, "file and folder")
             if self._choice == "theirs":
                 self._edits |= dict.fromkeys(below)
                 return

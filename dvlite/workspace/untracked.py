@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Collection
 
 from dvlite.files import quote
 from dvlite.formats.pointer import SUFFIX
@@ -13,13 +14,17 @@ from dvlite.workspace.restore import remove_tree
 from dvlite.workspace.tracked import Workspace
 
 
-def remove_untracked(work: Workspace, tracked: set[str]) -> list[CheckedOutPath]:
-    """Removes paths that were tracked here and that nothing names any more, if all their bytes are in the cache.
+def remove_untracked(
+    work: Workspace, tracked: set[str], *, only: Collection[str] | None = None
+) -> list[CheckedOutPath]:
+    """Removes paths that were tracked here and that nothing names any more, if all their bytes are in the cache; with `only`, of those.
 
     `tracked` is everything that is named now: to be asked only where every pointer and lockfile could be read.
     """
     done = []
     for path in list(work.known_paths()):
+        if only is not None and path not in only:
+            continue
         if path in tracked or any(path.startswith(f"{other}/") or other.startswith(f"{path}/") for other in tracked):
             continue
         if work.is_behind_link(path) or os.path.lexists(work.location(path + SUFFIX)):

@@ -197,6 +197,12 @@ def test_sorting_comes_before_cutting_and_nothing_comes_last(runs):
     assert runs.listed("--sort", "-acc", "-n", "2") == [name(made[2]), name(made[1])]
     assert runs.listed("--sort", "metric.acc", "-n", "1") == [name(made[0])]
     assert runs.listed("--sort", "start", "-n", "1") == [name(made[0])]
+    long = runs.put(10, seconds=99.0, status="failed", exit_code=7, stage="evaluate", metrics=accuracy(0.7))
+    assert runs.listed("--sort", "-seconds", "-n", "2") == [name(long), name(without)]
+    assert runs.listed("--sort", "exit_code", "-n", "2") == [name(long), name(without)]
+    assert runs.listed("--sort", "status", "-n", "1") == [name(long)]
+    assert runs.listed("--sort", "-acc", "--stage", "evaluate") == [name(long)]
+    assert runs.listed("--sort", "-acc", "-m", "acc>0.6", "-m", "acc<0.8") == [name(long)]
 
 
 def test_columns_are_chosen(runs):
@@ -248,6 +254,7 @@ def test_markdown_is_a_table(runs):
         (["--until", "2026-13-01"], "'2026-13-01' is no date"),
         (["--commit", "nothing"], "'nothing' is not a commit"),
         (["--sort", "nothing"], "'nothing' is no column to sort by"),
+        (["--sort", "tags"], "'tags' is no column to sort by"),
         (["--columns", "nothing"], "no run that is listed has 'nothing'"),
         (["--columns", ","], "--columns names no column"),
         (["-n", "0"], "'-n'"),
@@ -315,12 +322,14 @@ def test_the_data_that_runs_go_back_to_is_a_column(runs):
         runs.put(4 * number + 1, inputs=(part,), outputs=made)
         runs.put(4 * number + 2, stage="evaluate", inputs=(Input(path="model.pt", oid=made[0].oid, size_bytes=1000),))
     found = runs.project.json("runs")["runs"]
-    assert [run["sources"] for run in found] == [{"images": oid(version, "manifest")} for version in ["two"] * 3 + ["one"] * 3]
+    new, old = ({"images": oid(version, "manifest")} for version in ("two", "one"))
+    assert [run["sources"] for run in found] == [new, new, new, old, old, old]
     for words in ([], ["--stage", "train"], ["--stage", "evaluate"], ["--columns", "run,images"]):
         head, *rows = lines(runs.project.dvlite("runs", *words))
         assert "images" in head.split()
         assert "tiles" not in head
-        assert [oid("two", "manifest")[9:17] in row for row in rows] == [True] * (len(rows) // 2) + [False] * (len(rows) // 2)
+        half = len(rows) // 2
+        assert [new["images"][9:17] in row for row in rows] == [True] * half + [False] * half
     assert "tiles/a.bin" in lines(runs.project.dvlite("runs", "--stage", "train", "--columns", "all"))[0]
 
 
@@ -516,7 +525,8 @@ def test_a_log_that_is_nowhere_says_who_has_it(runs, tmp_path):
 @pytest.fixture
 def pushed(shared, colleague, pipeline):
     """Returns the clone in which a stage ran with edits, and one of a colleague, who pulled."""
-    shared.write("dvlite.yaml", "stages:\n  train: {cmd: 'cat notes.txt; echo trained', deps: [notes.txt], always: true}\n")
+    train = "{cmd: 'cat notes.txt; echo trained', deps: [notes.txt], always: true}"
+    shared.write("dvlite.yaml", f"stages:\n  train: {train}\n")
     shared.write("notes.txt", "one\n")
     shared.commit("Pipeline")
     shared.write("notes.txt", "two\n")
@@ -537,7 +547,7 @@ def test_a_colleagues_log_and_diff_are_fetched_when_they_are_asked_for(pushed, t
 
 
 def test_nothing_is_fetched_from_a_remote_that_is_not_trusted(pushed, tmp_path, monkeypatch):
-    mine, theirs = pushed
+    _, theirs = pushed
     theirs.dvlite("remote", "trust", tmp_path / "store")
     theirs.dvlite("pull")
     monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "another user"))
@@ -548,7 +558,7 @@ def test_nothing_is_fetched_from_a_remote_that_is_not_trusted(pushed, tmp_path, 
 
 def test_a_large_log_is_fetched_too(shared, colleague, tmp_path):
     shared.write("dvlite.yaml", "stages:\n  train: {cmd: 'seq 300000', always: true}\n")
-    shared.dvlite("config", "cache.pack-below", "64KiB")
+    shared.dvlite("config", "cache.pack_below", "64KiB")
     shared.commit("Pipeline")
     shared.dvlite("repro", "-q")
     shared.commit("Ran")

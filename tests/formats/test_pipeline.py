@@ -8,7 +8,8 @@ from importlib.resources import files
 import pytest
 
 from dvlite.errors import FormatError
-from dvlite.formats import pipeline
+from dvlite.formats import comparator, pipeline
+from dvlite.formats.comparator import Comparator
 from dvlite.formats.pipeline import Capture, Dep, Out, Param, StageSpec, parse
 
 FULL = """\
@@ -77,6 +78,33 @@ def test_flow_and_block_style_say_the_same():
     assert [dep.path for dep in other.deps] == ["x.py", "d"]
 
 
+def test_an_output_says_how_its_versions_are_compared():
+    outs = stage(
+        "outs:\n"
+        "  - {path: a.json, compare: json}\n"
+        "  - {path: b.json, compare: {type: json, rtol: 0.01, atol: 1e-8, ignore: [time.seconds, '*.latency']}}\n"
+        "  - path: folder\n"
+        "    compare:\n"
+        "      '*.npy': {type: npy, rtol: 1}\n"
+        "      '*.csv': {type: csv, key: id, ignore: [seconds]}\n"
+        "      log.txt: {type: text, ignore: ['in [0-9.]+ s']}\n"
+        "  - {path: c, compare: {type: command, run: python compare.py}}\n"
+        "  - {path: d, compare: }\n"
+        "cmd: x"
+    ).outs
+    assert [dict(out.compare) for out in outs] == [
+        {"**": Comparator("json", 4)},
+        {"**": Comparator("json", 5, rtol=0.01, atol=1e-8, ignore=("time.seconds", "*.latency"))},
+        {
+            "*.npy": Comparator("npy", 8, rtol=1.0),
+            "*.csv": Comparator("csv", 9, key="id", ignore=("seconds",)),
+            "log.txt": Comparator("text", 10, ignore=("in [0-9.]+ s",)),
+        },
+        {"**": Comparator("command", 11, run="python compare.py")},
+        {},
+    ]
+
+
 def test_a_list_of_commands_is_one_script_and_a_block_keeps_its_lines():
     assert stage("cmd:\n  - python a.py\n  - python b.py").cmd == "python a.py\npython b.py"
     assert stage("cmd: |\n  for i in 1 2; do\n    echo $i\n  done\n").cmd == "for i in 1 2; do\n  echo $i\ndone"
@@ -127,6 +155,16 @@ WRONG = [
     ("stages:\n  a:\n    cmd: x\n    outs: [{path: b, cache: NO}]", 4, "'cache' must be true or false, not 'NO'"),
     ("stages:\n  a:\n    cmd: x\n    metrics: [m.csv]", 4, "'m.csv' is not YAML, JSON or TOML"),
     ("stages:\n  a:\n    cmd: x\n    metrics:\n      - path: m.json\n        better: {x: more}", 6, "the better 'x' is 'higher' or 'lower', not 'more'"),
+    ("stages:\n  a:\n    cmd: x\n    outs:\n      - path: b\n        compare: jsn", 6, "'jsn' is no way to compare; known: json, csv, npy, text"),
+    ("stages:\n  a:\n    cmd: x\n    outs:\n      - path: b\n        compare: command", 6, "'command' is no way to compare"),
+    ("stages:\n  a:\n    cmd: x\n    outs:\n      - path: b\n        compare: {type: command}", 6, "has no 'run'"),
+    ("stages:\n  a:\n    cmd: x\n    outs:\n      - path: b\n        compare: {'*.json': {rtol: 1}}", 6, "'compare' has no type"),
+    ("stages:\n  a:\n    cmd: x\n    outs:\n      - path: b\n        compare: {}", 6, "names no files"),
+    ("stages:\n  a:\n    cmd: x\n    outs:\n      - path: b\n        compare: {type: npy, ignore: [x]}", 6, "'ignore' is not known in a comparison as npy"),
+    ("stages:\n  a:\n    cmd: x\n    outs:\n      - path: b\n        compare: {type: json, rtol: x}", 6, "'rtol' must be a number"),
+    ("stages:\n  a:\n    cmd: x\n    outs:\n      - path: b\n        compare: {type: json, atol: -1}", 6, "'atol' must be a number of at least 0"),
+    ("stages:\n  a:\n    cmd: x\n    outs:\n      - path: b\n        compare: {type: json, ignore: x}", 6, "'ignore' must be a list"),
+    ("stages:\n  a:\n    cmd: x\n    outs:\n      - path: b\n        compare: {type: text, ignore: ['(']}", 6, "'(' is not a regular expression"),
     ("stages:\n  a:\n    cmd: x\n    params:\n      - {p.ini: [x]}", 5, "'p.ini' is not YAML, JSON or TOML"),
     ("stages:\n  a:\n    cmd: x\n    params:\n      - {p.json: []}", 5, "no keys of 'p.json' are named"),
     ("stages:\n  a:\n    cmd: x\n    params:\n      - lr\n      - {p.json: [1]}", 6, "expected text, found '1'"),
@@ -216,6 +254,10 @@ def test_the_schema_knows_the_keys_that_the_parser_knows():
     assert tuple(parts["out"]["properties"]) == pipeline.OUT_KEYS
     assert tuple(parts["metric"]["properties"]) == pipeline.METRIC_KEYS
     assert tuple(parts["capture"]["properties"]) == pipeline.CAPTURE_KEYS
+    comparators = parts["comparator"]["oneOf"]
+    assert tuple(comparators[0]["enum"]) == comparator.WORDS
+    said = {part["properties"]["type"]["enum"][0]: tuple(part["properties"])[1:] for part in comparators[1:]}
+    assert said == comparator.KEYS
     assert parts["metric"]["properties"]["better"]["additionalProperties"] == {"enum": list(pipeline.DIRECTIONS)}
     assert all(
         part["additionalProperties"] is False
@@ -278,6 +320,9 @@ def test_the_schema_accepts_what_the_parser_accepts():
 
     assert allows(SCHEMA, load(FULL.encode(), "x").value)
     assert allows(SCHEMA, {"stages": {"a": {"cmd": ["x", "y"], "params": [{"a.yaml": "k"}], "deps": None}}})
+    outs = [{"path": "a", "compare": "csv"}, {"path": "b", "compare": {"type": "json", "rtol": 0.1}}]
+    outs += [{"path": "c", "compare": {"*.json": "json", "*.npy": {"type": "npy"}}}, {"path": "d", "compare": None}]
+    assert allows(SCHEMA, {"stages": {"a": {"cmd": "x", "outs": outs}}})
 
 
 NOT_IN_A_SCHEMA = (
@@ -291,6 +336,8 @@ NOT_IN_A_SCHEMA = (
     "tags",
     "it is empty",
     "conflict",
+    "at least 0",
+    "regular expression",
 )
 
 

@@ -198,6 +198,78 @@ def test_many_small_batches_are_merged_into_one(store, clone):
         assert index.count() == len(made)
 
 
+def names_on(store):
+    return {stored.rpartition("/")[2] for stored in batches(store)}
+
+
+def test_what_a_remote_has_under_its_name_is_never_fetched_again(store, clone, monkeypatch):
+    """However many batches there are here, and whatever is merged here."""
+    monkeypatch.setattr(records_module, "MOST_SMALL", 2)
+    mine, yours = clone("mine"), clone("yours")
+    made = pushed_often(mine, 6)
+    yours.receive()
+    for number in range(5):
+        made |= set(yours.put(run(100 + number)))
+        yours.records.fold()
+    assert len(yours.records.batches()) <= 6 + 2
+    store.forget()
+    assert yours.receive() == 0
+    assert mine.send() == ()
+    assert store.count("get") == 0
+    assert len(yours.send()) == 5
+    assert store.count("get") == 0
+    assert on_remote(store) == made == yours.names()
+    assert yours.records.batches() == names_on(store)
+
+
+def test_what_was_merged_here_unawares_is_fetched_once(store, clone, monkeypatch):
+    """As after a push that died before it noted what the remote has."""
+    monkeypatch.setattr(records_module, "MOST_SMALL", 2)
+    mine = clone("mine")
+    made = pushed_often(mine, 4)
+    for path in (mine.records.folder / "listed").iterdir():
+        path.unlink()
+    mine.records.merge_small()
+    assert len(mine.records.batches()) == 1
+    store.forget()
+    assert mine.send() == ()
+    assert store.count("get") == 4
+    store.forget()
+    assert mine.send() == ()
+    assert mine.receive() == 0
+    assert store.count("get") == 0
+    assert mine.records.batches() == names_on(store)
+    assert mine.names() == made
+
+
+def test_batches_that_a_colleague_merged_go_with_the_next_push(store, clone):
+    mine, yours = clone("mine"), clone("yours")
+    made = pushed_often(mine, exchange.MOST_SMALL)
+    made |= set(yours.put(run(100)))
+    yours.send()
+    assert len(batches(store)) == 1
+    made |= set(mine.put(run(101)))
+    mine.send()
+    assert mine.records.batches() == names_on(store)
+    assert mine.names() == made
+
+
+def test_two_remotes_take_turns_without_fetching_anything_again(store, clone):
+    mine, second = clone("mine"), RecordingStore(MemoryStore())
+    other = Remote(second, mine.remote.cache, "second", jobs=2)
+    made = set()
+    for number in range(exchange.MOST_SMALL * 2):
+        made |= set(mine.put(run(number)))
+        mine.send()
+        exchange.send(other, mine.records, PROJECT)
+    exchange.receive(other, mine.records, PROJECT)
+    mine.receive()
+    assert (store.count("get"), second.count("get")) == (0, 0)
+    assert on_remote(store) == on_remote(second) == mine.names() == made
+    assert mine.records.batches() == names_on(store) | names_on(second)
+    other.__exit__(None)
+
+
 def test_large_batches_are_not_merged_again(store, clone, monkeypatch):
     monkeypatch.setattr(exchange, "_SMALL_RAW_BYTES", 500)
     mine = clone("mine")

@@ -5,13 +5,16 @@ import subprocess
 import sys
 import threading
 import zlib
+from functools import partial
 
 import pytest
 
 from dvlite.errors import DvliteError, FormatError
 from dvlite.formats import record
 from dvlite.lineage import records as module
+from dvlite.lineage.index import open_index
 from dvlite.lineage.records import Records
+from dvlite.lineage.search import Filters
 from dvlite.progress import RecordingProgress
 from dvlite.store import batch
 from tests.lineage import recorded
@@ -159,6 +162,126 @@ def test_writers_and_folds_at_the_same_time_lose_nothing(records, monkeypatch):
     for thread in threads:
         thread.join()
     assert len(everything(records)) == 75
+
+
+def folded(records, times, *, first=0):
+    """Puts and folds so many records, each into a batch of its own."""
+    made = {}
+    for number in range(first, first + times):
+        made[records.put(run(number))] = run(number)
+        records.fold()
+    return made
+
+
+def test_many_small_batches_that_were_made_here_become_one(records):
+    made = folded(records, module.MOST_SMALL)
+    assert len(records.batches()) == module.MOST_SMALL
+    made |= folded(records, 1, first=1000)
+    assert len(records.batches()) == 1
+    assert everything(records) == made
+
+
+def test_large_batches_are_left_alone(records, monkeypatch):
+    monkeypatch.setattr(module, "MOST_SMALL", 3)
+    monkeypatch.setattr(module, "SMALL_BYTES", 2000)
+    large = run(500, params={f"a:{i}": f"{i * i:x}" for i in range(1000)})
+    records.put(large)
+    records.fold()
+    (kept,) = records.batches()
+    made = folded(records, 4)
+    assert len(records.batches()) == 2
+    assert kept in records.batches()
+    assert everything(records) == made | {name(large): large}
+
+
+def test_batches_that_a_remote_has_stay(records, monkeypatch):
+    monkeypatch.setattr(module, "MOST_SMALL", 3)
+    made = folded(records, 3)
+    first = records.batches()
+    records.note_listed("one-all", sorted(first)[:2])
+    records.note_listed("two-all", sorted(first)[2:])
+    made |= folded(records, 3, first=10)
+    assert len(records.batches()) == 6
+    made |= folded(records, 1, first=20)
+    assert len(records.batches()) == 4
+    assert first < records.batches()
+    assert everything(records) == made
+
+
+def test_what_cannot_be_read_is_not_merged(records, monkeypatch):
+    monkeypatch.setattr(module, "MOST_SMALL", 3)
+    import zstandard
+
+    made = folded(records, 2)
+    newer = zstandard.compress(b'{"dvlite_runs":2}\n')
+    records.adopt(batch.name_of(newer), newer)
+    strange = record.dump(run(50)).replace(b"dvlite.run/1", b"dvlite.run/7")
+    (unknown,) = batch.encode([strange], module.nonces())
+    records.adopt(unknown.name, unknown.data)
+    made |= folded(records, 1, first=10)
+    assert len(records.batches()) == 2
+    assert batch.name_of(newer) in records.batches()
+    found = dict(records)
+    assert found.pop(record.name(strange)) == strange
+    assert found.keys() == made.keys()
+
+
+def adopted(records, numbers):
+    """Adopts a batch for each of these runs."""
+    for number in numbers:
+        (one,) = batch.encode([record.dump(run(number))], module.nonces())
+        records.adopt(one.name, one.data)
+    return {name(run(number)) for number in numbers}
+
+
+@pytest.mark.parametrize("at", range(1, 7))
+def test_a_merge_of_batches_may_die_at_any_moment(records, monkeypatch, at):
+    """Before each of its system calls that change the folder, everything is there."""
+    monkeypatch.setattr(module, "MOST_SMALL", 4)
+    made = adopted(records, range(5))
+    calls = 0
+
+    def dying(*args, real):
+        nonlocal calls
+        calls += 1
+        assert everything(Records(records.folder)).keys() == made
+        if calls == at:
+            raise KeyboardInterrupt
+        return real(*args)
+
+    with monkeypatch.context() as patch:
+        for operation in ("replace", "unlink"):
+            patch.setattr(os, operation, partial(dying, real=getattr(os, operation)))
+        with pytest.raises(KeyboardInterrupt):
+            records.merge_small()
+    assert everything(Records(records.folder)).keys() == made
+    made |= adopted(records, range(100, 105))
+    records.merge_small()
+    assert len(records.batches()) == 1
+    assert everything(records).keys() == made
+
+
+def test_a_reader_sees_every_record_while_another_process_merges(records):
+    made = adopted(records, range(module.MOST_SMALL + 30))
+    code = "import sys; from pathlib import Path; from dvlite.lineage.records import Records; Records(Path(sys.argv[1])).merge_small()"
+    merging = subprocess.Popen([sys.executable, "-c", code, str(records.folder)])
+    while merging.poll() is None:
+        assert {oid for oid, _ in Records(records.folder)} == made
+    assert merging.returncode == 0
+    assert len(records.batches()) == 1
+
+
+def test_the_index_follows_a_merge(records, monkeypatch):
+    monkeypatch.setattr(module, "MOST_SMALL", 4)
+    made = adopted(records, range(5))
+    with open_index(records) as before:
+        records.merge_small()
+        with open_index(records) as after:
+            for index in (before, after):
+                assert {row.oid for row in index.find(Filters())} == made
+                assert all(index.run(oid) is not None for oid in made)
+            assert after.count() == 5
+    assert records.progress.warnings == []
 
 
 def test_a_damaged_loose_file_is_named_set_aside_and_never_fatal(records):

@@ -1,0 +1,239 @@
+"""The pre-commit hook: looks at what a commit holds before git makes it. Reads data only where its times say that it changed."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+
+from dvlite import git_differences, naming
+from dvlite.errors import DvliteError, FormatError
+from dvlite.files import printable, quote, size_text
+from dvlite.formats import lockfile, pointer
+from dvlite.git_output import Difference, is_lockfile, is_pipeline_file, is_pointer
+from dvlite.naming import Tracked
+from dvlite.progress import Progress
+from dvlite.repo import Repo
+from dvlite.results.hooks import Blocked, HookResult
+from dvlite.results.looks import ChangedPath, Counts
+from dvlite.stores import open_cache
+from dvlite.workspace import underway
+from dvlite.workspace.identify import HashOnly
+from dvlite.workspace.look import Look
+from dvlite.workspace.tracked import Workspace
+
+_NAMED = 3
+_MOST_FILES = 100_000  # in tracked paths that are looked at for a note: a second of scanning, or less
+_MOST_BYTES = 256 << 20  # read for a note
+_SKIP = "to skip this check: git commit --no-verify"
+_MARKERS = (b"<<<<<<< ", b">>>>>>> ")
+
+
+@dataclass(slots=True)
+class _Found:
+    blocked: list[Blocked] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+
+
+class _TooMuch(DvliteError):
+    """A note is not worth so much reading."""
+
+
+class _Brief(HashOnly):
+    """A reader that gives up before it reads much."""
+
+    def expect(self, sizes: Sequence[int]) -> None:
+        if sum(sizes) > _MOST_BYTES:
+            raise _TooMuch("much changed")
+
+
+def hook_commit(repo: Repo, *, progress: Progress) -> HookResult:
+    """Checks the files that the commit changes: pointers and lockfiles against the disk, others against `hooks.large_file`.
+
+    What a merge or a cherry-pick brings was not made here, and is not checked. Data that changed and is not in the commit makes a note, or
+    blocks if `hooks.pre_commit` is `block`.
+    """
+    mode = repo.config.get("hooks.pre_commit")
+    if mode == "off":
+        return HookResult(hook="pre-commit")
+    found = _Found()
+    staged = [file for file in _made_here(repo) if file.mode.strip("0")]
+    work = Workspace(repo, open_cache(repo), progress)
+    items = _named(repo, [file for file in staged if is_pointer(file.path)], found)
+    for item in items:
+        _compare(work, item, found)
+    _refuse_markers(repo, [file for file in staged if is_pipeline_file(file.path)], found)
+    _refuse_large(repo, [file for file in staged if file.is_ordinary and not is_pointer(file.path)], found)
+    changed = _changed_outside(work, {item.path for item in items}, thorough=mode == "block")
+    if changed and mode == "block":
+        message = f"{_listed(repo, changed)} changed and is not in this commit"
+        found.blocked.append(Blocked(message=message, fixes=("to include it: dvlite add -u", _SKIP)))
+    elif changed:
+        how = "to include it: dvlite add -u && git commit --amend --no-edit"
+        found.notes.append(f"{_listed(repo, changed)} changed and is not in this commit; {how}")
+    return HookResult(hook="pre-commit", blocked=tuple(found.blocked), notes=tuple(found.notes), changed=tuple(changed))
+
+
+def _made_here(repo: Repo) -> list[Difference]:
+    """Returns what the commit changes, without what it takes from a commit that is being merged or picked."""
+    staged = git_differences.staged(repo.git)
+    for commit in underway.others(repo.git_dir):
+        other = {file.path for file in git_differences.staged(repo.git, commit)}
+        staged = [file for file in staged if file.path in other]
+    return staged
+
+
+# -- pointers and lockfiles
+
+
+def _named(repo: Repo, files: Sequence[Difference], found: _Found) -> list[Tracked]:
+    """Returns what the staged pointers and lockfiles name anew; blocks for those that cannot be read."""
+    blobs = {blob: lockfile.LIMIT_BYTES for file in files for blob in (file.old, file.new) if blob is not None}
+    try:
+        contents = dict(repo.git.each_blob(blobs))
+    except FormatError as error:
+        found.blocked.append(_refused(error))
+        return []
+    items: list[Tracked] = []
+    for file in files:
+        try:
+            items += _read(repo, file, contents)
+        except FormatError as error:
+            found.blocked.append(_refused(error))
+    return items
+
+
+def _read(repo: Repo, file: Difference, contents: dict[str, bytes]) -> list[Tracked]:
+    shown = repo.display(file.path)
+    if file.new is None:
+        raise FormatError(f"refused {quote(shown)}: it is not an ordinary file", hint="a pointer cannot be a link")
+    data = contents[file.new]
+    if not is_lockfile(file.path):
+        if len(data) > pointer.LIMIT_BYTES:
+            raise FormatError(f"refused {quote(shown)}: it is too long for a pointer", hint="restore it from git")
+        return [naming.read_pointer(file.path, data, shown)]
+    known = set(_outputs_before(file, contents))
+    return [item for item in naming.read_lockfile(file.path, data, shown) if (item.path, item.pointer.oid) not in known]
+
+
+def _outputs_before(file: Difference, contents: dict[str, bytes]) -> Iterator[tuple[str, str]]:
+    if file.old is not None:
+        try:
+            for item in naming.read_lockfile(file.path, contents[file.old], file.path):
+                yield item.path, item.pointer.oid
+        except FormatError:
+            return  # then all of the new one is new
+
+
+def _refused(error: DvliteError) -> Blocked:
+    return Blocked(message=error.message, fixes=tuple((error.hint or "").splitlines()))
+
+
+def _refuse_markers(repo: Repo, files: Sequence[Difference], found: _Found) -> None:
+    contents = repo.git.read_blobs([file.new for file in files if file.new], limit_bytes=lockfile.LIMIT_BYTES)
+    for file in files:
+        lines = contents.get(file.new or "", b"").split(b"\n")
+        number = next((number for number, line in enumerate(lines, 1) if line.startswith(_MARKERS)), None)
+        if number is not None:
+            message = f"{repo.display(file.path)}:{number}: there is an unresolved merge conflict"
+            found.blocked.append(Blocked(message=message, fixes=("edit the file, then git add it again",)))
+
+
+def _compare(work: Workspace, item: Tracked, found: _Found) -> None:
+    """Compares what is on disk with what the commit says of it; what is not on disk at all cannot disagree."""
+    repo = work.repo
+    look = Look(work, item)
+    look.run()
+    path = repo.display(item.path)
+    file = repo.display(item.lockfile or item.path + pointer.SUFFIX)
+    restore = f"dvlite checkout {shlex.quote(path)}"
+    if look.is_earlier and underway.is_replaying(repo.git_dir):
+        found.notes.append(f"{path} is still as before the merge; to have what it is now: {restore}")
+    elif look.changed is not None and not look.is_counted:
+        found.notes.append(
+            f"{path} cannot be compared with {file}: its listing is not here; dvlite fetch {shlex.quote(path)}"
+        )
+    elif look.changed is not None or look.is_earlier:
+        what = "another version" if look.changed is None else _difference(look.changed)
+        subject = f"{file} in this commit" if not item.lockfile else f"{path} in {file} of this commit"
+        stage = f"dvlite repro {shlex.quote(item.stage)}"
+        add = f"to commit what is on disk: {stage if item.lockfile else f'dvlite add {shlex.quote(path)}'}"
+        message = f"{subject} is not what is on disk ({what})"
+        found.blocked.append(Blocked(message=message, fixes=(add, f"to restore it: {restore}", _SKIP)))
+
+
+def _difference(changed: ChangedPath) -> str:
+    """Returns what differs in a few words: `+1,204 -3 files`, `-1 file: oops.jpg`."""
+    if changed.kind == "file":
+        return "its content differs"
+    counts = changed.counts
+    parts = [("+", counts.added), ("-", counts.removed), ("~", counts.modified)]
+    total = sum(number for _, number in parts)
+    words = " ".join(f"{sign}{number:,}" for sign, number in parts if number) + (" file" if total == 1 else " files")
+    return words + (
+        f": {printable(changed.examples[0].path.removeprefix(changed.path + '/'))}"
+        if total == 1 and changed.examples
+        else ""
+    )
+
+
+# -- large files
+
+
+def _refuse_large(repo: Repo, files: Sequence[Difference], found: _Found) -> None:
+    limit = repo.config.limit_bytes("hooks.large_file")
+    if not limit or not files:
+        return
+    sizes = git_differences.blob_sizes(repo.git, (file.new for file in files if file.new is not None))
+    large = [(file.path, sizes[file.new]) for file in files if file.new is not None and sizes.get(file.new, 0) > limit]
+    if not large:
+        return
+    large.sort(key=lambda row: -row[1])
+    shown = ", ".join(f"{quote(repo.display(path))} ({size_text(size)})" for path, size in large[:_NAMED])
+    more = f" and {len(large) - _NAMED} more" if len(large) > _NAMED else ""
+    names = " ".join(shlex.quote(repo.display(path)) for path, _ in large[:_NAMED])
+    fixes = (
+        f"to track {'them' if len(large) > 1 else 'it'} with dvlite: git rm --cached {names} && dvlite add {names}",
+        "to allow larger files: dvlite config hooks.large_file SIZE",
+        _SKIP,
+    )
+    message = f"{shown}{more}: larger than {size_text(limit)}, and git would keep {'them' if len(large) > 1 else 'it'} for ever"
+    found.blocked.append(Blocked(message=message, fixes=fixes))
+
+
+# -- what is not in the commit
+
+
+def _changed_outside(work: Workspace, committed: set[str], *, thorough: bool) -> list[ChangedPath]:
+    """Returns tracked data that changed and is not in the commit; unless `thorough`, only where that is found out soon."""
+    items = [item for item in work.repo.tracked(broken=[]) if not item.lockfile and item.path not in committed]
+    if not thorough and sum(item.pointer.files for item in items) > _MOST_FILES:
+        return []
+    return [changed for item in items if (changed := _change(work, item, thorough=thorough)) is not None]
+
+
+def _change(work: Workspace, item: Tracked, *, thorough: bool) -> ChangedPath | None:
+    look = Look(work, item, None if thorough else _Brief())
+    try:
+        look.run()
+    except _TooMuch:
+        return ChangedPath(path=item.path, kind=item.pointer.kind, counts=Counts())
+    except DvliteError:
+        return None  # a FIFO in it, a folder that cannot be read: for `dvlite status` to tell
+    return look.changed
+
+
+def _listed(repo: Repo, changed: Sequence[ChangedPath]) -> str:
+    return ", ".join(_with_counts(repo, changed[:_NAMED])) + (
+        f" and {len(changed) - _NAMED} more" if len(changed) > _NAMED else ""
+    )
+
+
+def _with_counts(repo: Repo, changed: Iterable[ChangedPath]) -> Iterator[str]:
+    for one in changed:
+        counts = one.counts
+        parts = [
+            f"{sign}{n:,}" for sign, n in zip("+-~", (counts.added, counts.removed, counts.modified), strict=True) if n
+        ]
+        shown = printable(repo.display(one.path))
+        yield f"{shown} ({' '.join(parts)})" if parts and one.kind == "directory" else shown

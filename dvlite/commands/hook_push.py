@@ -1,0 +1,105 @@
+"""The pre-push hook: the data of exactly the commits that git is about to push goes first, or git does not push."""
+
+from __future__ import annotations
+
+import re
+import time
+from collections.abc import Mapping, Sequence
+
+from dvlite.errors import DvliteError, ObjectMissing
+from dvlite.files import size_text
+from dvlite.progress import Progress
+from dvlite.pushing import OverLimit, Terms, publish
+from dvlite.repo import Repo, Version
+from dvlite.results.hooks import Blocked, HookResult
+
+LOST = "if it is lost for ever: DVLITE_ALLOW_MISSING=1 git push"
+_SKIP = "to push the commits without their data: DVLITE_HOOKS=0 git push"
+_REMOTE = re.compile(r"[A-Za-z0-9_][\w./-]*")  # what may stand in a pattern for refs
+_COMMIT = re.compile(r"[0-9a-f]{40}([0-9a-f]{24})?")
+
+
+def hook_push(
+    repo: Repo, words: Sequence[str], lines: Sequence[str], *, allow_missing: bool = False, progress: Progress
+) -> HookResult:
+    """Pushes what the commits name anew that git's remote does not have, up to `hooks.push_limit`; blocks if it cannot.
+
+    `words` are the name and URL of git's remote, `lines` its refs as githooks(5) says. Commits without new data cost no request.
+    """
+    started = time.monotonic()
+    revisions = revisions_of(words, lines)
+    if repo.config.get("hooks.pre_push") == "off" or not revisions:
+        return HookResult(hook="pre-push")
+    named = [version for version in repo.introduced(revisions, progress=progress) if version.push]
+    if not named:
+        return HookResult(hook="pre-push")
+    terms = Terms(allow_missing=allow_missing, limit_bytes=repo.config.limit_bytes("hooks.push_limit"), by_commit=True)
+    blocked = _without_remote(repo)
+    pushed = None
+    try:
+        if blocked is None:
+            pushed = publish(repo, named, terms, progress=progress)
+    except OverLimit as error:
+        blocked = _over_limit(repo, named, error)
+    except ObjectMissing as error:
+        fixes = (*(error.hint or "").splitlines(), LOST)
+        blocked = Blocked(message=error.message, fixes=fixes)
+    except DvliteError as error:
+        blocked = Blocked(message=error.message, fixes=(*(error.hint or "").splitlines(), _SKIP))
+    counted = repo.git.run("rev-list", "--count", "--ignore-missing", *revisions, check=False).strip()
+    return HookResult(
+        hook="pre-push",
+        blocked=() if blocked is None else (blocked,),
+        notes=() if pushed is None else pushed.warnings,
+        push=pushed,
+        commits=int(counted or b"0"),
+        elapsed_seconds=time.monotonic() - started,
+    )
+
+
+def lines_of(environ: Mapping[str, str]) -> list[str]:
+    """Returns what git's standard input said, from the variables that the program pre-commit sets in its place."""
+    new, old = environ.get("PRE_COMMIT_TO_REF", ""), environ.get("PRE_COMMIT_FROM_REF", "")
+    branch = environ.get("PRE_COMMIT_LOCAL_BRANCH", "")
+    if not new and not branch:
+        return []
+    return [f"{branch or 'HEAD'} {new or branch} {environ.get('PRE_COMMIT_REMOTE_BRANCH') or 'HEAD'} {old or '0'}"]
+
+
+def revisions_of(words: Sequence[str], lines: Sequence[str]) -> list[str]:
+    """Returns the commits that git is about to push and its remote does not have, as arguments of `git rev-list`; none for nothing."""
+    new: list[str] = []
+    known: list[str] = []
+    for line in lines:
+        fields = line.split(" ")
+        if len(fields) == 4 and fields[1].strip("0") and not fields[1].startswith("-"):  # all zeros: to be deleted
+            new.append(fields[1])
+            if _COMMIT.fullmatch(fields[3]) and fields[3].strip("0"):
+                known.append(f"^{fields[3]}")
+    if not new:
+        return []
+    name = words[0] if words else ""
+    tracking = ["--not", f"--remotes={name}"] if _REMOTE.fullmatch(name) else []
+    return [*dict.fromkeys([*new, *known]), *tracking]
+
+
+def _without_remote(repo: Repo) -> Blocked | None:
+    if repo.config.remote_names():
+        return None
+    if not repo.is_initialised:
+        message = "these commits name data, and the branch that is checked out does not say where it is to be pushed"
+        return Blocked(message=message, fixes=("check out a branch that uses dvlite and push again", _SKIP))
+    message = "these commits name data, and there is no dvlite remote to push it to"
+    return Blocked(message=message, fixes=("dvlite remote add s3://BUCKET/PREFIX   or a folder", _SKIP))
+
+
+def _over_limit(repo: Repo, named: Sequence[Version], error: OverLimit) -> Blocked:
+    """Names the command that pushes it: what is not what is on disk now takes all commits."""
+    now = {(item.path, item.pointer.oid) for item in repo.tracked(broken=[])}
+    elsewhere = any((version.path, version.pointer.oid) not in now for version in named if version.path in error.paths)
+    command = "dvlite push --all-commits && git push" if elsewhere else "dvlite push && git push"
+    limit = size_text(repo.config.limit_bytes("hooks.push_limit"))
+    return Blocked(
+        message=f"{error.message} (hooks.push_limit)",
+        fixes=(command, f"to allow more than {limit}: dvlite config hooks.push_limit SIZE", _SKIP),
+    )

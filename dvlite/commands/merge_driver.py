@@ -1,0 +1,59 @@
+"""`dvlite merge-driver`: what git calls to merge a pointer or lockfile that both sides changed (gitattributes(5), merge drivers).
+
+Leaves git a merged file, or one with conflict markers; whatever the sides hold, one of the two. Runs nothing from the repository.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from dvlite.errors import DvliteError, UsageError
+from dvlite.files import quote, write_atomic
+from dvlite.formats import lockfile
+from dvlite.layers import read_regular
+from dvlite.pipeline.merging import MARKER_SIZE, MergedFile, Sides, merge_file, tracked_name
+from dvlite.progress import Progress
+from dvlite.repo import open_repo
+from dvlite.results.merging import MergeDriverResult
+from dvlite.workspace.markers import marked
+
+_MOST_MARKS = 100
+
+
+def merge_driver(
+    start: Path, environ: Mapping[str, str], words: Sequence[str], *, ancestor: bool = False, progress: Progress
+) -> MergeDriverResult:
+    """Merges the files that git names: ancestor, ours (which becomes the result), theirs, length of markers, path.
+
+    With `ancestor`, git makes one common ancestor out of several: what is in conflict stays as it was before both. Raises UsageError, with
+    nothing written, for anything that git does not send.
+    """
+    if len(words) != 5:
+        raise UsageError("merge-driver is called by git, with 5 words", hint="dvlite resolve PATH")
+    size = int(words[3]) if words[3].isascii() and words[3].isdigit() and words[3] != "0" else MARKER_SIZE
+    name = words[4]
+    base, ours, theirs = (_read(start / file, name) for file in words[:3])
+    sides = Sides(base or None, ours, theirs)
+    size = min(size, _MOST_MARKS)
+    try:
+        repo = open_repo(start, environ)
+        merged = merge_file(repo, name, sides, "base" if ancestor else "", marker_size=size, progress=progress)
+    except DvliteError as error:
+        write_atomic(start / words[1], marked(ours, theirs, size=size), sync=False)
+        return MergeDriverResult(path=tracked_name(name), merged=False, problem=error.message, hint=error.hint)
+    write_atomic(start / words[1], merged.text, sync=False)
+    return _result(name, merged)
+
+
+def _result(name: str, merged: MergedFile) -> MergeDriverResult:
+    conflicts = () if merged.settled else merged.conflicts
+    return MergeDriverResult(path=tracked_name(name), merged=merged.settled, conflicts=conflicts)
+
+
+def _read(path: Path, name: str) -> bytes:
+    """Reads one of git's temporary files; raises UsageError for what is too large to be a pointer or lockfile."""
+    data = read_regular(path, name, lockfile.LIMIT_BYTES + 1)
+    if data is None or len(data) > lockfile.LIMIT_BYTES:
+        raise UsageError(f"cannot merge {quote(name)}: it is too large for a pointer or lockfile, or not there")
+    return data

@@ -1,0 +1,185 @@
+"""`dvlite resolve`: settles merge conflicts in pointers and lockfiles, from the stages of git's index: with or without the merge driver."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from dvlite.errors import UsageError
+from dvlite.files import quote, write_atomic
+from dvlite.formats import lockfile
+from dvlite.formats.pointer import SUFFIX
+from dvlite.git_output import is_lockfile
+from dvlite.pipeline.merging import MergedFile, Sides, merge_file, tracked_name
+from dvlite.progress import Progress
+from dvlite.repo import Repo
+from dvlite.results.merging import Kind, MergeConflict, Operation, ResolvedPath, ResolveResult
+from dvlite.workspace.merging import Choice
+
+_BASE, _OURS, _THEIRS = 1, 2, 3  # the stages of git's index
+_HEADS: tuple[tuple[Operation, str], ...] = (
+    ("merge", "MERGE_HEAD"),
+    ("rebase", "REBASE_HEAD"),
+    ("cherry-pick", "CHERRY_PICK_HEAD"),
+    ("revert", "REVERT_HEAD^"),
+)
+
+
+@dataclass(frozen=True, slots=True)
+class _Outcome:
+    """What is to become of one file: `text` None means that it goes, unless nothing is settled."""
+
+    name: str
+    told: ResolvedPath
+    text: bytes | None = None
+
+
+def resolve(
+    repo: Repo, arguments: Sequence[str], choice: Choice, *, stage: bool = True, progress: Progress
+) -> ResolveResult:
+    """Merges the pointers and lockfiles that git could not, settles what both sides changed as `choice` says, and stages them.
+
+    Without a choice only what needs none is settled, and the rest is listed. Everything is merged before anything is written. Checks nothing
+    out. Raises UsageError for a path without a conflict, ObjectMissing if a listing cannot be had.
+    """
+    with repo.lock(waiting=lambda: progress.warn("waiting for another dvlite command here")):
+        chosen = _chosen(repo, repo.git.unmerged(), arguments)
+        contents = _contents(repo, chosen)
+        outcomes = [_outcome(repo, name, contents[name], choice, progress) for name in chosen]
+        done = [each for each in outcomes if each.told.resolved]
+        for each in done:
+            _write(repo, each)
+        names = [each.name for each in done]
+        staged = repo.stage(names, enabled=None if stage else False)
+    operation, ours, theirs = _who(repo)
+    return ResolveResult(
+        choice=choice if choice in ("ours", "theirs", "union") else None,
+        operation=operation,
+        ours=ours,
+        theirs=theirs,
+        paths=tuple(each.told for each in outcomes),
+        has_remote=bool(repo.config.remote_names()),
+        staged=staged,
+        unstaged=() if staged else tuple(names),
+    )
+
+
+def _chosen(
+    repo: Repo, unmerged: Mapping[str, Mapping[int, str]], arguments: Sequence[str]
+) -> dict[str, Mapping[int, str]]:
+    """Returns the stages of the files that were asked for: as tracked paths, pointers, lockfiles, or folders above; of all without any."""
+    found: dict[str, Mapping[int, str]] = {} if arguments else dict(unmerged)
+    for argument in arguments:
+        path = repo.relative(argument)
+        matched = [
+            name for name in unmerged if path in ("", name) or (path + SUFFIX == name) or name.startswith(path + "/")
+        ]
+        if not matched:
+            inside = next((tracked_name(name) for name in unmerged if path.startswith(tracked_name(name) + "/")), None)
+            hint = "git status; to have a conflict back that was settled: git checkout -m -- FILE"
+            if inside is not None:
+                hint = f"the whole tracked path is settled at once: dvlite resolve {quote(repo.display(inside))}"
+            raise UsageError(f"{quote(argument)} has no merge conflict", hint=hint)
+        found |= {name: unmerged[name] for name in matched}
+    return {name: found[name] for name in sorted(found)}
+
+
+def _contents(repo: Repo, chosen: Mapping[str, Mapping[int, str]]) -> dict[str, dict[int, bytes]]:
+    blobs = repo.git.read_blobs(
+        {blob for stages in chosen.values() for blob in stages.values()}, limit_bytes=lockfile.LIMIT_BYTES
+    )
+    return {name: {stage: blobs[blob] for stage, blob in stages.items()} for name, stages in chosen.items()}
+
+
+def _outcome(repo: Repo, name: str, stages: Mapping[int, bytes], choice: Choice, progress: Progress) -> _Outcome:
+    path = tracked_name(name)
+    if _OURS not in stages or _THEIRS not in stages:
+        return _one_sided(name, stages, choice)
+    merged = merge_file(repo, name, Sides(stages.get(_BASE), stages[_OURS], stages[_THEIRS]), choice, progress=progress)
+    told = ResolvedPath(
+        path=path,
+        kind=merged.kind,
+        resolved=merged.settled,
+        taken=merged.taken,
+        conflicts=merged.conflicts,
+        can_union=_can_union(path, merged),
+    )
+    if choice == "union" and not merged.settled:
+        raise _no_union(repo, path, merged)
+    return _Outcome(name, told, merged.text)
+
+
+def _can_union(path: str, merged: MergedFile) -> bool:
+    """Says whether both versions can be kept: of files of a directory and of `meta`, not of a single file and not of a stage."""
+    return all(each.reason == "meta" or each.path not in (None, path) for each in merged.conflicts)
+
+
+def _no_union(repo: Repo, path: str, merged: MergedFile) -> UsageError:
+    what = "a stage has one entry" if merged.kind == "lockfile" else "it is one file, or not a directory on both sides"
+    shown = quote(repo.display(path))
+    return UsageError(f"cannot keep both sides of {shown}: {what}", hint=f"dvlite resolve {shown} --ours|--theirs")
+
+
+def _one_sided(name: str, stages: Mapping[int, bytes], choice: Choice) -> _Outcome:
+    """Settles what one side removed and the other changed; git calls no merge driver for that."""
+    here = _OURS if _OURS in stages else _THEIRS
+    gone = here not in stages  # both sides removed it, or renamed it, each to another name
+    wanted = {"ours": _OURS, "theirs": _THEIRS, "union": here}.get(choice)
+    text = None if gone or wanted is None else stages.get(wanted)
+    path = tracked_name(name)
+    removed = "removed by theirs" if here == _OURS else "removed by ours"
+    told = ResolvedPath(
+        path=path,
+        kind=_kind(name, stages.get(here, b"")),
+        resolved=gone or wanted is not None,
+        removed=text is None and (gone or wanted is not None),
+        taken=int(wanted == _THEIRS),
+        conflicts=() if gone else (MergeConflict(path=path, reason=removed),),
+        can_union=True,
+    )
+    return _Outcome(name, told, text)
+
+
+def _kind(name: str, data: bytes) -> Kind:
+    if is_lockfile(name):
+        return "lockfile"
+    return "directory" if b"\nkind: directory\n" in data else "file"
+
+
+def _write(repo: Repo, outcome: _Outcome) -> None:
+    target = repo.root / outcome.name
+    if outcome.text is None:
+        target.unlink(missing_ok=True)
+        return
+    target.parent.mkdir(parents=True, exist_ok=True)
+    if os.path.realpath(target.parent) != str(target.parent):
+        raise UsageError(
+            f"cannot write {quote(repo.display(outcome.name))}: it is behind a symbolic link",
+            hint="replace the link by a folder",
+        )
+    write_atomic(target, outcome.text)
+
+
+def _who(repo: Repo) -> tuple[Operation, str, str]:
+    """Returns what git is in the middle of, and the commits that are ours and theirs in it."""
+    operation, theirs = _operation(repo)
+    head = repo.git.head()
+    known = repo.git.read_commits([commit for commit in (head, theirs) if commit is not None])
+    ours_text, theirs_text = (
+        f"{commit[:8]} {known[commit].subject}" if commit is not None and commit in known else ""
+        for commit in (head, theirs)
+    )
+    return operation, ours_text, theirs_text
+
+
+def _operation(repo: Repo) -> tuple[Operation, str | None]:
+    """Returns what git is doing and the commit that is theirs. A rebase with merges has MERGE_HEAD too, and REBASE_HEAD outlives a rebase."""
+    rebasing = any((repo.git_dir / name).is_dir() for name in ("rebase-merge", "rebase-apply"))
+    for operation, theirs in _HEADS:
+        if operation == "rebase" and not rebasing:
+            continue
+        with contextlib.suppress(UsageError):
+            return ("rebase" if rebasing else operation), repo.git.resolve(theirs)
+    return None, None

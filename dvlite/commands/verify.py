@@ -1,0 +1,226 @@
+"""`dvlite verify`: does what is committed fit together, and can everybody have it. Reads no data, starts nothing, changes nothing."""
+
+from __future__ import annotations
+
+import posixpath
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+
+from dvlite.errors import UsageError
+from dvlite.files import quote
+from dvlite.formats.pointer import SUFFIX
+from dvlite.oid import Oid
+from dvlite.pipeline.stages import Stage
+from dvlite.progress import Progress
+from dvlite.repo import Repo
+from dvlite.results.verify import Finding, StageCheck, Unchecked, VerifyResult
+from dvlite.stores import open_cache
+from dvlite.verify import commits, completeness, deep
+from dvlite.verify.checking import Checked, check
+from dvlite.verify.completeness import Place, Wanted
+from dvlite.verify.fetching import NotFetched, Source
+from dvlite.verify.reading import Lock, Memo, Named, read
+from dvlite.verify.sides import Blobs, Side, Tree, WorkTree, files_at
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Asked:
+    """What is to be verified. Neither `revision` nor `commits` (`A..B`): the work tree. `remote` None: the default one."""
+
+    paths: tuple[str, ...] = ()
+    revision: str | None = None
+    commits: str | None = None
+    check_remote: bool = False
+    remote: str | None = None
+    deep: bool = False
+    offline: bool = False
+
+
+def verify(repo: Repo, asked: Asked = Asked(), *, progress: Progress) -> VerifyResult:  # noqa: B008  # frozen
+    """Compares pointers, lockfiles, pipeline files, parameters and git's files with each other, and with the records of runs.
+
+    What is not here and is needed (run records, listings) is fetched from the remote, unless `offline`; with `check_remote` one fresh
+    look says whether all data is there, with `deep` every byte of it is read. Raises UsageError for a revision, remote or path that
+    there is not.
+    """
+    started = time.monotonic()
+    _require_sense(asked)
+    cache = open_cache(repo)
+    with Source(repo, cache, asked.remote, progress, offline=asked.offline) as source, Blobs(repo.git) as blobs:
+        looking = _Looking(repo, source, asked, progress)
+        if asked.commits is not None:
+            looking.range(commits.listed(repo.git, asked.commits), blobs)
+        elif asked.revision is not None:
+            commit = repo.git.resolve(asked.revision)
+            looking.one(Tree(files_at(repo.git, commit), blobs, commit=commit))
+        else:
+            looking.one(WorkTree(repo, blobs, cache, progress))
+        looking.require_all_named()
+        if asked.check_remote:
+            looking.at_remote()
+        found = looking.together
+        return VerifyResult(
+            revision=asked.revision or asked.commits,
+            commits=looking.count,
+            findings=tuple(sorted(found.findings, key=_place) if asked.commits is None else found.findings),
+            unchecked=tuple(found.unchecked),
+            stages=looking.stages,
+            tracked=looking.tracked,
+            remote=source.name if asked.check_remote else None,
+            deep=asked.deep,
+            fetched=tuple(source.fetched),
+            fetched_bytes=source.fetched_bytes,
+            elapsed_seconds=time.monotonic() - started,
+        )
+
+
+def _require_sense(asked: Asked) -> None:
+    if asked.revision is not None and asked.commits is not None:
+        raise UsageError("--rev and --range exclude each other", hint="give one of them")
+    if asked.check_remote and asked.offline:
+        raise UsageError("--remote and --offline exclude each other", hint="without --remote, nothing has to be fetched")
+    if asked.deep and not asked.check_remote:
+        raise UsageError("--deep reads the bytes on a remote", hint="dvlite verify --remote --deep")
+
+
+def _place(each: Finding) -> tuple[str, int]:
+    return each.file, each.line
+
+
+@dataclass(slots=True)
+class _Looking:
+    """One run: takes in one commit after another, or the work tree."""
+
+    repo: Repo
+    source: Source
+    asked: Asked
+    progress: Progress
+    together: commits.Together = field(default_factory=commits.Together)
+    stages: tuple[StageCheck, ...] = ()
+    tracked: int = 0
+    count: int = 1
+    _memo: Memo = field(default_factory=Memo)
+    _wanted: dict[tuple[str, bytes], Wanted] = field(default_factory=dict)
+    _runs: dict[Oid, Place] = field(default_factory=dict)
+    _named: set[str] = field(default_factory=set)  # words that stood for something
+
+    def one(self, side: Side) -> Named:
+        """Verifies one side."""
+        named, checked = self._checked(side)
+        self.together.add(checked.findings, checked.unchecked)
+        return named
+
+    def range(self, found: Sequence[str], blobs: Blobs) -> None:
+        """Verifies commits, oldest first; one that changes nothing that matters is as the one before."""
+        self.count = len(found)
+        self.progress.start("verifying commits", total_files=len(found))
+        matters: Callable[[str], bool] | None = None
+        before = Checked()
+        for commit, step in commits.steps(self.repo.git, list(found)):
+            if matters is None or any(map(matters, step.changed or ())):
+                named, before = self._checked(Tree(step.files, blobs, commit=commit))
+                matters = commits.watched(named)
+            self.together.add(before.findings, before.unchecked)
+            self.progress.advance(files=1)
+        self.progress.finish()
+
+    def _checked(self, side: Side) -> tuple[Named, Checked]:
+        named = read(side, self._memo)
+        words = _Words(self.repo, self.asked.paths, self._named)
+        checked = check(self.repo, side, named, self.source, words.chooses)
+        if self.asked.paths:
+            checked.findings = [each for each in checked.findings if words.is_about(each, named)]
+        self.stages = checked.stages
+        self.tracked = sum(words.holds(item.path) for item in named.pointers) + sum(
+            words.holds(item.path, item.stage) for lock in named.locks.values() for item in lock.outputs
+        )
+        if self.asked.check_remote:
+            self._collect(side, named, checked, words)
+        return named, checked
+
+    def _collect(self, side: Side, named: Named, checked: Checked, words: _Words) -> None:
+        """Notes what the remote has to have."""
+        for item in named.pointers:
+            if words.holds(item.path):
+                place = Place(item.path + SUFFIX, lambda: 3, commit=side.commit)
+                self._wanted.setdefault((item.path, item.pointer.digest), Wanted(item.path, item.pointer, place))
+        for stage in named.stages:
+            entry, lock = checked.believed.get(stage.address), named.locks.get(stage.lockfile)
+            if entry is None or lock is None or not words.chooses(stage):
+                continue
+            written = lock.by_name[entry.name]
+            for out in entry.outs:
+                if out.cache and out.push:
+                    path = stage.placed(out.path)
+                    place = Place(lock.file, _line(lock, written, "outs", out.path), stage.address, side.commit)
+                    wanted = Wanted(path, out.pointer(), place)
+                    self._wanted.setdefault((path, wanted.pointer.digest), wanted)
+            if entry.run is not None and checked.runs.get(entry.run) is not None:
+                place = Place(lock.file, _line(lock, written, "run", None), stage.address, side.commit)
+                self._runs.setdefault(entry.run, place)
+
+    def require_all_named(self) -> None:
+        """Raises UsageError for a word that stood for nothing: a pass would be a lie."""
+        for word in self.asked.paths:
+            if self.count and word not in self._named:
+                raise UsageError(
+                    f"{quote(word)} is neither tracked nor a stage",
+                    hint="see what there is: dvlite ls, dvlite stage list",
+                )
+
+    def at_remote(self) -> None:
+        """Looks at the remote, and with `deep` reads it."""
+        found = completeness.look(self.source, list(self._wanted.values()), self._runs)
+        self._add(found.findings)
+        if self.asked.deep and found.complete:
+            self._add(tuple(deep.read_all(self.source, found.complete, self.progress)))
+
+    def _add(self, found: Sequence[Finding | Unchecked]) -> None:
+        self.together.findings += [each for each in found if isinstance(each, Finding)]
+        self.together.unchecked += [each for each in found if isinstance(each, Unchecked)]
+
+
+class _Words:
+    """What the paths and stages that a user gave stand for; nothing given: everything. `named` collects the words that do."""
+
+    def __init__(self, repo: Repo, words: Sequence[str], named: set[str]) -> None:
+        self._paths = {word: repo.relative(word) for word in words}
+        self._named = named
+
+    def chooses(self, stage: Stage) -> bool:
+        """Says whether a stage is asked for: by its address, its files, an output, or a folder."""
+        if not self._paths:
+            return True
+        own = [stage.file, stage.lockfile, *(out.path for out in stage.outs)]
+        return self._any(lambda word, path: word in (stage.address, stage.name) or any(_meets(path, each) for each in own))
+
+    def holds(self, path: str, stage: str = "") -> bool:
+        """Says whether a tracked path is asked for."""
+        if not self._paths:
+            return True
+        return self._any(
+            lambda word, asked: (bool(stage) and word in (stage, stage.rpartition(":")[2]))
+            or _meets(asked, path)
+            or asked == path + SUFFIX
+        )
+
+    def is_about(self, each: Finding, named: Named) -> bool:
+        """Says whether a finding has to do with what is asked for."""
+        if each.stage is not None:
+            stage = next((stage for stage in named.stages if stage.address == each.stage), None)
+            if stage is not None:
+                return self.chooses(stage)
+        return self._any(lambda word, path: word == each.stage or path == each.file or _meets(path, each.path or each.file))
+
+    def _any(self, stands_for: Callable[[str, str], bool]) -> bool:
+        found = [word for word, path in self._paths.items() if stands_for(word, path)]
+        self._named.update(found)
+        return bool(found)
+
+
+def _meets(asked: str, path: str) -> bool:
+    return not asked or path == asked or path.startswith(asked + "/") or asked.startswith(path + "/")
+
+
+def _line(lock: Lock, entry: object, name: str, item: str | None) -> Callable[[], int]:
+    return lambda: lock.line(entry, name, item)  # type: ignore[arg-type]

@@ -1,0 +1,47 @@
+"""What `install` and the hooks return. See `results.all`."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar, Literal
+
+from dvlite.results.looks import ChangedPath
+from dvlite.results.moves import CheckedOutPath, PushResult
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class InstallResult:
+    """Which git hooks call dvlite now, or did until now."""
+
+    schema: ClassVar[str] = "dvlite.install/1"
+    action: Literal["installed", "uninstalled"]
+    folder: str  # absolute
+    hooks: tuple[str, ...] = ()
+    chained: tuple[str, ...] = ()  # those of which an older one runs first, or, uninstalled, was put back
+    merge_driver: bool = False
+    warnings: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Blocked:
+    """Why a hook stops git, and what settles it, a way in each line."""
+
+    message: str
+    fixes: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HookResult:
+    """What a hook has to say to git's user: why it stops git, notes, and what it did."""
+
+    schema: ClassVar[str] = "dvlite.hook/1"
+    hook: str
+    blocked: tuple[Blocked, ...] = ()
+    notes: tuple[str, ...] = ()
+    changed: tuple[ChangedPath, ...] = ()  # pre-commit: tracked data that changed and is not in the commit
+    followed: tuple[CheckedOutPath, ...] = ()  # post-checkout, post-merge, post-rewrite
+    downloaded_bytes: int = 0
+    push: PushResult | None = None  # pre-push
+    commits: int = 0  # pre-push: that the remote did not have
+    elapsed_seconds: float = 0.0
+    warnings: tuple[str, ...] = ()

@@ -1,0 +1,52 @@
+"""The words of the hooks: on standard error, each line after `dvlite:`, for they stand among git's own."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from dvlite.files import printable, size_text
+from dvlite.results.hooks import HookResult
+from dvlite.results.moves import PushResult
+from dvlite.text.show import Show, count, duration_text
+
+
+def text(result: HookResult, show: Show) -> Iterator[str]:
+    """Yields what people read."""
+    for line in _lines(result, show):
+        yield f"dvlite: {line}"
+
+
+def _lines(result: HookResult, show: Show) -> Iterator[str]:
+    if not show.quiet:
+        for note in result.notes:
+            yield f"note: {note}"
+        yield from _followed(result, show)
+        if result.push is not None:
+            yield from _pushed(result.push, result.commits)
+    for blocked in result.blocked:
+        yield f"{show.style('red', 'blocked:')} {blocked.message}"
+        yield from blocked.fixes
+
+
+def _followed(result: HookResult, show: Show) -> Iterator[str]:
+    paths = [path for path in result.followed if path.written or path.removed]
+    if not paths:
+        return
+    written, removed = sum(path.written for path in paths), sum(path.removed for path in paths)
+    parts = []
+    if written:
+        parts.append(f"{count(written, 'file')} written, {size_text(sum(path.written_bytes for path in paths))}")
+    if removed:
+        parts.append(f"{count(removed, 'file')} removed")
+    names = show.paths([path.path for path in paths])
+    brought = f", {size_text(result.downloaded_bytes)} downloaded" if result.downloaded_bytes else ""
+    yield f"checked out {names}: {', '.join(parts)}{brought}. {duration_text(result.elapsed_seconds)}"
+
+
+def _pushed(pushed: PushResult, commits: int) -> Iterator[str]:
+    remote = printable(pushed.remote)
+    if pushed.files:
+        what = f"{count(pushed.files, 'file')}, {size_text(pushed.uploaded_bytes)} in {count(pushed.objects, 'object')}"
+        yield f"pushed {what} to {remote}. {duration_text(pushed.elapsed_seconds)}"
+    else:
+        yield f"data of {count(commits, 'new commit')} is complete on {remote}"

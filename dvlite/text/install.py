@@ -1,0 +1,26 @@
+"""The words of `install`."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from dvlite.files import printable
+from dvlite.results.hooks import InstallResult
+from dvlite.text.show import Show
+
+
+def text(result: InstallResult, show: Show) -> Iterator[str]:
+    """Yields what people read."""
+    if show.quiet:
+        return
+    chained = ", ".join(result.chained)
+    if result.action == "uninstalled":
+        yield f"Removed hooks: {', '.join(result.hooks)}. Merge driver: off." if result.hooks else "Merge driver: off."
+        if chained:
+            yield f"as before: {chained}"
+        return
+    yield f"Hooks: {', '.join(result.hooks)}. Merge driver: {'on' if result.merge_driver else 'off'}."
+    if chained:
+        yield f"your own hooks run first: {chained}"
+    if show.verbose:
+        yield f"in {printable(result.folder)}"

@@ -1,0 +1,89 @@
+"""The words of `resolve`."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from dvlite.errors import DvliteError
+from dvlite.files import printable, quote
+from dvlite.results.merging import ResolvedPath, ResolveResult
+from dvlite.text.conflicts import names, rows, word
+from dvlite.text.show import Show, count
+
+_NAMED = 3  # paths in the command that follows; without any it is for all
+_THEIRS = {
+    "merge": "the commit being merged",
+    "rebase": "your commit that is being replayed",
+    "cherry-pick": "the commit being picked",
+    "revert": "before the commit being reverted",
+    None: "what is being applied, for example a stash",
+}
+_CONTINUE = {"merge": "git commit", None: "git commit"}
+
+
+def text(result: ResolveResult, show: Show) -> Iterator[str]:
+    """Yields what people read."""
+    if not result.paths:
+        yield "No pointer and no lockfile has a merge conflict"
+        return
+    for path in result.paths:
+        yield from _resolved(path, result, show) if path.resolved else _waiting(path, show)
+    if show.quiet:
+        return
+    if any(path.conflicts for path in result.paths):
+        yield from _who(result)
+    yield from show.staged(result.staged, result.unstaged)
+    if all(path.resolved for path in result.paths):
+        yield from show.next_step("; ".join(_next(result, show)))
+
+
+def problem(result: ResolveResult, show: Show) -> DvliteError | None:
+    """Returns what still waits for a choice."""
+    waiting = [path for path in result.paths if not path.resolved]
+    if not waiting:
+        return None
+    first = waiting[0]
+    named = quote(show.path(first.path)) if len(waiting) == 1 else f"{count(len(waiting))} paths"
+    choices = "--ours|--theirs" + "|--union" * all(path.can_union for path in waiting)
+    target = word(show.path(first.path)) if len(waiting) == 1 else "PATH"
+    return DvliteError(f"choose what becomes of {named}", hint=f"dvlite resolve {target} {choices}")
+
+
+def _resolved(path: ResolvedPath, result: ResolveResult, show: Show) -> Iterator[str]:
+    name = show.bold(show.path(path.path))
+    if path.removed:
+        yield f"Resolved {name}: removed"
+        return
+    noun = {"lockfile": "stage", "directory": "file"}.get(path.kind)
+    whole = noun is None or any(each.path == path.path and each.reason != "meta" for each in path.conflicts)
+    if whole:
+        yield f"Resolved {name}: {'as theirs has it' if path.taken else 'as ours has it'}"
+        return
+    from_theirs = f"{count(path.taken, str(noun))} from theirs"
+    how = {"ours": "; ours kept", "theirs": ", theirs taken", "union": "; both kept", None: ""}[result.choice]
+    settled = f"{how} where both changed: {names(path.path, path.conflicts, show)}" if path.conflicts else ""
+    yield f"Resolved {name}: {from_theirs}{settled}"
+
+
+def _waiting(path: ResolvedPath, show: Show) -> Iterator[str]:
+    yield f"{show.bold(show.path(path.path))}  {count(len(path.conflicts), 'conflict')}"
+    yield from rows(path.path, path.conflicts, show)
+
+
+def _who(result: ResolveResult) -> Iterator[str]:
+    base = "what your branch is rebased onto" if result.operation == "rebase" else "where you are"
+    ours, theirs = printable(result.ours), printable(result.theirs)
+    yield f"ours:   {ours}  ({base})" if ours else f"ours:   {base}"
+    yield f"theirs: {theirs}  ({_THEIRS[result.operation]})" if theirs else f"theirs: {_THEIRS[result.operation]}"
+
+
+def _next(result: ResolveResult, show: Show) -> Iterator[str]:
+    """Yields what follows: the work tree first, then git."""
+    pointers = [path for path in result.paths if path.kind != "lockfile"]
+    if pointers:
+        verb = "pull" if result.has_remote and any(path.taken for path in pointers) else "checkout"
+        targets = [word(show.path(path.path)) for path in pointers] if len(pointers) <= _NAMED else []
+        yield " ".join((f"dvlite {verb}", *targets))
+    if any(path.kind == "lockfile" for path in result.paths):
+        yield "dvlite repro"
+    yield _CONTINUE.get(result.operation, f"git {result.operation} --continue")

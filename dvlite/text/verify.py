@@ -1,0 +1,70 @@
+"""The words of `verify`: a line for each finding, as compilers have them, then what it came to."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+from dvlite.errors import DvliteError, PartlyDone
+from dvlite.files import printable, size_text
+from dvlite.results.verify import Finding, Unchecked, VerifyResult
+from dvlite.text.show import Show, count, duration_text
+
+_MOST_FIXES = 2
+
+
+def text(result: VerifyResult, show: Show) -> Iterator[str]:
+    """Yields what people read."""
+    for each in result.findings:
+        also = f" (and in {count(each.also, 'commit')} after it)" if each.also else ""
+        yield f"{show.bold(place_text(each, show) + ':')} {each.message}{also}"
+    for one in result.unchecked:
+        where = f"{show.bold(place_text(one, show) + ':')} " if one.file is not None else ""
+        yield f"{where}{show.style('yellow', 'not checked:')} {printable(one.what)}: {printable(one.why)}"
+    if not show.quiet:
+        yield _summary(result, show)
+        if show.verbose and result.fetched:
+            yield f"fetched: {', '.join(map(printable, result.fetched))} ({size_text(result.fetched_bytes)})"
+
+
+def problem(result: VerifyResult, show: Show) -> DvliteError | None:
+    """Returns that something could not be checked, where nothing was found: a finding is the exit code of the verb."""
+    if result.findings or not result.unchecked:
+        return None
+    first = result.unchecked[0]
+    more = f"; {count(len(result.unchecked) - 1)} more" if len(result.unchecked) > 1 else ""
+    return PartlyDone(
+        f"could not check {printable(first.what)}{more}",
+        hint="run records and listings come from the remote: dvlite pull, or verify without --offline",
+    )
+
+
+def place_text(each: Finding | Unchecked, show: Show) -> str:
+    """Returns `dvlite.lock:41`, or `1a2b3c4:dvlite.lock:41` for a commit."""
+    file = each.file or ""
+    named = f"{each.commit[:7]}:{printable(file)}" if each.commit is not None else show.path(file)
+    return f"{named}:{each.line}"
+
+
+def _summary(result: VerifyResult, show: Show) -> str:
+    looked = f"{count(len(result.stages), 'stage')} and {count(result.tracked, 'tracked path')}"
+    if result.revision is not None and ".." in result.revision:
+        looked = f"{count(result.commits, 'commit')}, in the last {looked}"
+    took = duration_text(result.elapsed_seconds)
+    remote = "" if result.remote is None else f", {'every byte' if result.deep else 'complete'} on {printable(result.remote)}"
+    if result.findings:
+        fix = _fixes(result.findings)
+        said = f"{count(len(result.findings), 'finding')} in {looked}, {took}"
+        return f"{show.style('red', said)}{f'     fix: {fix}' if fix else ''}"
+    if result.unchecked:
+        return f"Nothing found in {looked}, but not all could be checked. {took}"
+    return f"{show.style('green', 'Verified')}: {looked}{remote}. {took}"
+
+
+def _fixes(findings: Sequence[Finding]) -> str:
+    """Returns the commands that settle all findings, if they are few."""
+    found: dict[str, None] = {}
+    for each in findings:
+        if each.fix is not None:
+            found["dvlite repro" if len(findings) > 1 and each.fix.startswith("dvlite repro") else each.fix] = None
+    order = sorted(found, key=lambda fix: fix.startswith("dvlite push"))  # what is made is pushed after it
+    return " && ".join(order) if len(order) <= _MOST_FIXES else f"{order[0]} ... (--json has one for each finding)"

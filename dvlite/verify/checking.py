@@ -1,0 +1,262 @@
+"""One side checked from end to end: what names data, the entries of lockfiles, what stages ran with; no data, nothing started.
+
+Each thing that is wrong is one finding: what can be believed in spite of it is what the next check is handed.
+"""
+
+from __future__ import annotations
+
+import posixpath
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+
+from dvlite.formats import lockfile, parameters, pipeline
+from dvlite.formats.lockfile import LockedStage
+from dvlite.formats.pointer import SUFFIX
+from dvlite.formats.record import Run
+from dvlite.naming import Tracked, address
+from dvlite.oid import Oid
+from dvlite.pipeline.params import Params
+from dvlite.pipeline.stages import Stage
+from dvlite.repo import Repo
+from dvlite.results.verify import Finding, StageCheck, Unchecked
+from dvlite.verify.fetching import Source
+from dvlite.verify.freshness import Freshness
+from dvlite.verify.holdings import Holdings
+from dvlite.verify.integrity import Examined, Examiner
+from dvlite.verify.kinds import some
+from dvlite.verify.reading import Lock, Named
+from dvlite.verify.sides import Side
+
+Chooses = Callable[[Stage], bool]
+
+
+@dataclass(slots=True)
+class Checked:
+    """What was found of one side; `believed` are the entries that can be compared, by stage."""
+
+    findings: list[Finding] = field(default_factory=list)
+    unchecked: list[Unchecked] = field(default_factory=list)
+    stages: tuple[StageCheck, ...] = ()
+    believed: dict[str, LockedStage] = field(default_factory=dict)
+    runs: dict[Oid, Run | None] = field(default_factory=dict)
+
+    def add(self, found: Iterable[Finding | Unchecked]) -> None:
+        for each in found:
+            if isinstance(each, Finding):
+                self.findings.append(each)
+            else:
+                self.unchecked.append(each)
+
+
+def check(repo: Repo, side: Side, named: Named, source: Source, chooses: Chooses) -> Checked:
+    """Checks what one side names; stages that are not chosen are only looked at for what others need of them."""
+    return _Check(repo, side, named, source, chooses).run()
+
+
+class _Check:
+    def __init__(self, repo: Repo, side: Side, named: Named, source: Source, chooses: Chooses) -> None:
+        self._repo, self._side, self._named, self._source, self._chooses = repo, side, named, source, chooses
+        self._made = Checked(list(named.findings))
+        self._by_lockfile: dict[str, list[Stage]] = {}
+        for stage in named.stages:
+            self._by_lockfile.setdefault(stage.lockfile, []).append(stage)
+
+    def run(self) -> Checked:
+        made = self._made
+        made.add(self._entries())
+        made.runs = self._source.runs(entry.run for _, entry in self._known() if entry.run is not None)
+        examiners = {file: self._examiner(lock) for file, lock in self._named.locks.items()}
+        examined = {stage.address: self._examined(stage, entry, examiners) for stage, entry in self._known()}
+        made.believed = {name: each.believed for name, each in examined.items()}
+        fresh = self._freshness()
+        for stage, entry in self._known():
+            if not self._chooses(stage):
+                continue
+            lock, examiner, found = self._named.locks[stage.lockfile], examiners[stage.lockfile], examined[stage.address]
+            if found.doubtful:
+                settled = examiner.doubtful if stage.spec.frozen else None
+                told = settled(entry, stage.address) if settled else fresh.settle(stage, entry, lock, examiner)
+                made.findings.append(told)
+            else:
+                made.add([found.finding] if found.finding is not None else [])
+                made.add(() if stage.spec.frozen else fresh.compare(stage, found.believed, lock))
+            made.add(fresh.outputs_in_git(stage, found.believed, lock))
+        made.add(self._records(examiners))
+        made.stages = tuple(self._stage_checks())
+        return made
+
+    def _known(self) -> Iterator[tuple[Stage, LockedStage]]:
+        """Yields the stages that have an entry."""
+        for stage in self._named.stages:
+            lock = self._named.locks.get(stage.lockfile)
+            entry = None if lock is None else lock.by_name.get(stage.name)
+            if entry is not None:
+                yield stage, entry
+
+    # -- stages and entries
+
+    def _entries(self) -> Iterator[Finding]:
+        for file, found in self._by_lockfile.items():
+            missing = [stage for stage in found if not stage.spec.frozen]
+            lock = self._named.locks.get(file)
+            if lock is not None:
+                yield from (self._not_locked(stage) for stage in missing if stage.name not in lock.by_name)
+            elif missing and file not in self._named.broken:
+                yield self._no_lockfile(file, missing)
+        for file, lock in self._named.locks.items():
+            own = posixpath.join(posixpath.dirname(file), pipeline.FILE_NAME)
+            if own in self._named.broken or not lock.content.stages:
+                continue
+            if own not in self._named.pipelines:
+                yield self._no_pipeline(lock, own)
+                continue
+            names = {stage.name for stage in self._by_lockfile.get(file, ())}
+            yield from (self._unknown(lock, entry, own) for entry in lock.content.stages if entry.name not in names)
+
+    def _not_locked(self, stage: Stage) -> Finding:
+        return Finding(
+            kind="stage-not-locked",
+            message=f"{stage.address} has no entry in {stage.lockfile}: it was never run, or its entry was removed",
+            file=stage.file,
+            line=stage.spec.line,
+            stage=stage.address,
+            fix=f"dvlite repro {stage.address}",
+            commit=self._side.commit,
+        )
+
+    def _no_lockfile(self, file: str, found: Sequence[Stage]) -> Finding:
+        names = some([stage.name for stage in found])
+        return Finding(
+            kind="lockfile-missing",
+            message=f"{file} is missing: nothing is known of {names}",
+            file=found[0].file,
+            line=found[0].spec.line,
+            path=file,
+            fix="dvlite repro",
+            commit=self._side.commit,
+        )
+
+    def _no_pipeline(self, lock: Lock, own: str) -> Finding:
+        entry = lock.content.stages[0]
+        names = some([each.name for each in lock.content.stages])
+        return Finding(
+            kind="pipeline-missing",
+            message=f"{lock.file} has entries of {names}, and there is no {own}",
+            file=lock.file,
+            line=entry.line,
+            path=own,
+            fix=f"git rm {lock.file}",
+            commit=self._side.commit,
+        )
+
+    def _unknown(self, lock: Lock, entry: LockedStage, own: str) -> Finding:
+        return Finding(
+            kind="stage-unknown",
+            message=f"{entry.name} has an entry, and {own} has no such stage",
+            file=lock.file,
+            line=entry.line,
+            stage=address(lock.file, entry.name),
+            fix="dvlite repro",
+            commit=self._side.commit,
+        )
+
+    # -- the entries themselves
+
+    def _examiner(self, lock: Lock) -> Examiner:
+        return Examiner(lock, posixpath.dirname(lock.file), self._side.commit)
+
+    def _examined(self, stage: Stage, entry: LockedStage, examiners: Mapping[str, Examiner]) -> Examined:
+        run = None if entry.run is None else self._made.runs[entry.run]
+        declared = [stage.local(out.path) for out in stage.outs]
+        return examiners[stage.lockfile].examine(entry, stage.address, declared, run)
+
+    def _records(self, examiners: Mapping[str, Examiner]) -> Iterator[Finding | Unchecked]:
+        lost = [
+            (stage, entry)
+            for stage, entry in self._known()
+            if self._chooses(stage) and (entry.run is None or self._made.runs[entry.run] is None)
+        ]
+        why = self._source.why_no_records
+        for stage, entry in lost:
+            if entry.run is None or not why:
+                yield examiners[stage.lockfile].missing(entry, stage.address)
+        unknown = [(stage, entry) for stage, entry in lost if entry.run is not None] if why else []
+        if unknown:
+            stage, entry = unknown[0]
+            yield Unchecked(
+                what=f"the runs of {some([each.address for each, _ in unknown])}",
+                why=f"their records are not here: {why}",
+                file=stage.lockfile,
+                line=self._named.locks[stage.lockfile].line(entry, "run"),
+                stage=stage.address if len(unknown) == 1 else None,
+                commit=self._side.commit,
+            )
+            self._unrecorded = frozenset(each.address for each, _ in unknown)
+
+    _unrecorded: frozenset[str] = frozenset()
+
+    # -- what stages ran with
+
+    def _freshness(self) -> Freshness:
+        data, kept = self._data()
+        source, side = self._source, self._side
+        holdings = Holdings(side.looks(data), side.names, data, kept, source.listing)
+        wanted = [dep.path for stage in self._named.stages if self._chooses(stage) for dep in stage.deps]
+        source.prefetch(listing for path in wanted for listing in holdings.directories(path))
+
+        def read(path: str) -> bytes | None:
+            if not holdings.is_data(path):
+                return side.read(path, parameters.LIMIT_BYTES)
+            found = holdings.expected(path)
+            return None if found is None else source.small_file(path, found.pointer())
+
+        return Freshness(holdings, Params(self._repo, read), self._unknown_paths(), side.commit)
+
+    def _data(self) -> tuple[list[Tracked], list[str]]:
+        """Returns pointers and outputs as they can be believed, and the outputs that git keeps."""
+        found = {item.path: item for item in self._named.pointers}
+        kept = []
+        for file, lock in self._named.locks.items():
+            folder = posixpath.dirname(file)
+            for entry in lock.content.stages:
+                called = address(file, entry.name)
+                for out in self._made.believed.get(called, entry).outs:
+                    path = posixpath.normpath(posixpath.join(folder, out.path))
+                    found.setdefault(path, Tracked(path, out.pointer(), file, called, out.push))
+                    if not out.cache:
+                        kept.append(path)
+        return list(found.values()), kept
+
+    def _unknown_paths(self) -> list[str]:
+        """Returns the paths of which nothing is known because a file is broken, or a stage has no entry that names them."""
+        found = []
+        for file in self._named.broken:
+            if posixpath.basename(file) not in (lockfile.FILE_NAME, pipeline.FILE_NAME) and file.endswith(SUFFIX):
+                found.append(file.removesuffix(SUFFIX))
+        for stage in self._named.stages:
+            entry = self._made.believed.get(stage.address)
+            known = set() if entry is None else {stage.placed(out.path) for out in entry.outs}
+            found += [out.path for out in stage.outs if entry is None or out.path not in known]
+        return found
+
+    # -- what came of it
+
+    def _stage_checks(self) -> Iterator[StageCheck]:
+        wrong = {each.stage for each in self._made.findings}
+        unsure = {each.stage for each in self._made.unchecked} | self._unrecorded
+        missing = {each.path for each in self._made.findings if each.kind == "lockfile-missing"} | self._named.broken
+        before = {} if self._named.graph is None else self._named.graph.before
+        for stage in self._named.stages:
+            if not self._chooses(stage):
+                continue
+            name = stage.address
+            bad = name in wrong or stage.lockfile in missing
+            yield StageCheck(
+                stage=name,
+                verdict="finding" if bad else "unchecked" if name in unsure else "ok",
+                file=stage.file,
+                line=stage.spec.line,
+                after=before.get(name, ()),
+            )
+
+

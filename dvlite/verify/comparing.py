@@ -1,0 +1,56 @@
+"""Whether two versions of a file are equivalent by the comparator that the pipeline file declares for it.
+
+`command` is run by whoever knows where: it is handed in. A file that cannot be read in its format is not equivalent.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+from dvlite.formats.comparator import EVERY, Comparator
+from dvlite.verify import lines
+from dvlite.verify.arrays import compare_arrays
+from dvlite.verify.comparison import Comparison, Tolerance, Unreadable, clipped
+from dvlite.verify.tables import compare_tables
+from dvlite.verify.values import compare_values
+from dvlite.workspace import sparse
+
+RunCommand = Callable[[str, Path, Path], Comparison]  # (script, recorded version, new version)
+_TAKES_ARGUMENTS = re.compile(r"\$\{?[12@*]")
+
+
+def comparator_for(declared: Mapping[str, Comparator], inner: str, name: str) -> Comparator | None:
+    """Returns the first comparator whose pattern fits a file of an output; `inner` is its path in the folder, '' for a plain file.
+
+    As in .gitignore, a pattern without a slash fits in every folder.
+    """
+    path = os.fsencode(inner or name)
+    for pattern, found in declared.items():
+        if pattern == EVERY or sparse.selector([pattern if "/" in pattern else f"**/{pattern}"])(path):
+            return found
+    return None
+
+
+def compare_files(old: Path, new: Path, name: str, how: Comparator, run: RunCommand) -> Comparison:
+    """Compares two versions of the file `name` as declared."""
+    tolerance = Tolerance(how.rtol, how.atol)
+    try:
+        if how.kind == "json":
+            return compare_values(old, new, name, tolerance, how.ignore)
+        if how.kind == "csv":
+            return compare_tables(old, new, name, tolerance, how.ignore, how.key)
+        if how.kind == "npy":
+            return compare_arrays(old, new, tolerance)
+        if how.kind == "text":
+            return lines.compare_text(old, new, how.ignore)
+        return run(script_of(how), old, new)
+    except Unreadable as error:
+        return Comparison(equivalent=False, lines=(clipped(str(error)), *lines.compare_bytes(old, new).lines))
+
+
+def script_of(how: Comparator) -> str:
+    """Returns the script of a comparison by command; the two versions are $1 and $2, and are added where it names neither."""
+    return how.run if _TAKES_ARGUMENTS.search(how.run) else f'{how.run} "$1" "$2"'

@@ -1,0 +1,165 @@
+"""What belongs at a path, data or not: as pointers, lockfiles and listings of directories say it, else as git has the file.
+
+The same questions that `pipeline.contents` answers from the disk, answered without any data.
+"""
+
+from __future__ import annotations
+
+import fnmatch
+import os
+import re
+from collections.abc import Callable, Iterable, Mapping, Sequence
+
+from dvlite.formats.lockfile import Locked
+from dvlite.formats.manifest import Entries
+from dvlite.formats.pointer import SUFFIX, Pointer
+from dvlite.naming import Tracked
+from dvlite.pipeline.contents import LEFT_OUT, as_output, part_of
+from dvlite.verify.sides import Look, above, below
+from dvlite.workspace import sparse
+
+_TOKEN = re.compile(r"\*+|\?|\[!?\]?[^\]]*\]|.", re.DOTALL)
+_OWN = (".dvlite", "/dvlite.lock")
+
+
+class Holdings:
+    """Knows all data of one side: `data` are pointers and outputs, `kept` the outputs among them that git keeps."""
+
+    def __init__(
+        self,
+        look: Look,
+        names: Sequence[str],
+        data: Sequence[Tracked],
+        kept: Iterable[str],
+        listing: Callable[[str, Pointer], Entries],
+    ) -> None:
+        self._look, self._names, self._listing = look, names, listing
+        self._data: Mapping[str, Pointer] = {item.path: item.pointer for item in data}
+        self._items = {item.path: item for item in data}
+        self._sorted = sorted(self._data)
+        self._kept = frozenset(kept)
+        self._found: dict[str, Locked | None] = {}
+        self._places: list[str] | None = None
+
+    def expected(self, path: str) -> Locked | None:
+        """Returns what belongs at a path, None if nobody knows. Raises NotFetched for a listing that is not here."""
+        known = self._data.get(path)
+        if known is not None:
+            return as_output(path, known)
+        if path not in self._found:
+            holder = self.holder(path)
+            if holder is None or holder in self._kept:
+                self._found[path] = self._look(path)
+            elif self._data[holder].kind != "directory":
+                self._found[path] = None
+            else:
+                entries = self._listing(holder, self._data[holder])
+                self._found[path] = part_of(entries, path, os.fsencode(path[len(holder) + 1 :]))
+        return self._found[path]
+
+    def in_git(self, path: str) -> Locked | None:
+        """Returns what git has at a path, or the disk, whatever pointers say."""
+        return self._look(path)
+
+    def pointer(self, path: str) -> Pointer | None:
+        return self._data.get(path)
+
+    def named_by(self, path: str) -> str:
+        """Returns the pointer file of data, or the stage that made it; '' for what is no data."""
+        item = self._items.get(path)
+        return "" if item is None else item.stage or path + SUFFIX
+
+    def is_data(self, path: str) -> bool:
+        """Says whether content is known from pointers and lockfiles alone: git does not have it."""
+        place = path if path in self._data else self.holder(path)
+        return place is not None and place not in self._kept
+
+    def directories(self, path: str) -> list[Pointer]:
+        """Returns the directories whose listings it takes to tell what a path or pattern is."""
+        if path in self._data:
+            return []
+        if sparse.is_glob(path):
+            found = [each for each in self._data if _may_go_into(path, each)]
+        else:
+            holder = self.holder(path)
+            found = [] if holder is None else [holder]
+        return [self._data[each] for each in found if self._data[each].kind == "directory" and each not in self._kept]
+
+    def holder(self, path: str) -> str | None:
+        """Returns the data that a path lies inside."""
+        return next((folder for folder in above(path) if folder in self._data), None)
+
+    def parts(self, path: str) -> list[str]:
+        """Returns what a dependency on a path is recorded as: the path and, if it is a folder of git's, all data inside."""
+        if path in self._data or self.holder(path) is not None:
+            return [path]
+        return [path, *below(self._sorted, path)]
+
+    def matches(self, pattern: str, also: Iterable[str]) -> list[str]:
+        """Returns the paths that a pattern stands for, sorted; `also` are paths it stood for that may be on disk though git ignores them."""
+        if not sparse.is_glob(pattern) or pattern in self._data or self._is_file(pattern):
+            return [pattern]
+        matches = expression(pattern).fullmatch
+        deep = "**" in pattern
+        found = {name for name in self._names if matches(name)}
+        found.update(path for path in self._data if matches(path) and not (deep and self._is_folder(path)))
+        if not deep:
+            found.update(place for place in self._folders() if matches(place))
+        for path, known in self._data.items():
+            if known.kind == "directory" and path not in self._kept and _may_go_into(pattern, path):
+                inner = [f"{path}/{os.fsdecode(name)}" for name in self._listing(path, known).paths]
+                found.update(name for name in inner if matches(name))
+                folders = {folder for name in inner for folder in above(name)} if not deep else ()
+                found.update(folder for folder in folders if matches(folder))
+        found.update(path for path in also if matches(path) and self.holder(path) is None and self._look(path))
+        return sorted(path for path in found if not path.endswith(_OWN) and LEFT_OUT.isdisjoint(path.split("/")))
+
+    def _is_file(self, path: str) -> bool:
+        return bool(below(self._names, path)) or path in self._folders() or path in self._names
+
+    def _is_folder(self, path: str) -> bool:
+        return self._data[path].kind == "directory"
+
+    def _folders(self) -> list[str]:
+        if self._places is None:
+            self._places = sorted({folder for name in (*self._names, *self._data) for folder in above(name)})
+        return self._places
+
+
+def expression(pattern: str) -> re.Pattern[str]:
+    """Returns what a pattern matches as `glob` does: names that begin with a dot only where the pattern says the dot, `**` any folders."""
+    parts = pattern.split("/")
+    pieces = []
+    for number, part in enumerate(parts):
+        last = number == len(parts) - 1
+        if part == "**":
+            pieces.append(r"(?:[^./][^/]*/)*" + (r"[^./][^/]*" if last else ""))
+            continue
+        hidden = r"(?!\.)" if sparse.is_glob(part) and not part.startswith(".") else ""
+        pieces.append(hidden + "".join(map(_piece, _TOKEN.findall(part))) + ("" if last else "/"))
+    return re.compile("".join(pieces), re.DOTALL)
+
+
+def _piece(token: str) -> str:
+    """Returns what a token of a name matches: a star, a question mark, a set, or a letter."""
+    if token[0] == "*":
+        return "[^/]*"
+    if token == "?":
+        return "[^/]"
+    if len(token) > 2:
+        inner = token[1:-1].replace("\\", "\\\\").replace("[", "\\[")
+        return f"(?!/)[{'^' + inner[1:] if inner[0] in '!' else inner.replace('^', chr(92) + '^', 1)}]"
+    return re.escape(token)
+
+
+def _may_go_into(pattern: str, folder: str) -> bool:
+    """Says whether a pattern can match something inside a folder."""
+    parts, outer = pattern.split("/"), folder.split("/")
+    for number, part in enumerate(outer):
+        if number >= len(parts):
+            return False
+        if parts[number] == "**":
+            return True
+        if not fnmatch.fnmatchcase(part, parts[number]):
+            return False
+    return len(parts) > len(outer)

@@ -1,0 +1,76 @@
+"""The kinds of findings, and the words for values in their messages (docs/reference/verify.md lists them; a test compares). Pure."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from dvlite.files import printable
+
+KINDS = {
+    # what names data
+    "pointer-malformed": "a pointer cannot be read",
+    "lockfile-malformed": "a lockfile cannot be read",
+    "pipeline-malformed": "a pipeline file cannot be read, or its stages contradict each other",
+    "merge-conflict": "a pointer, lockfile or pipeline file has conflict markers",
+    "overlap": "two pointers or outputs are for the same path, or one lies inside the other",
+    "size-mismatch": "two places name the same content with different sizes or counts",
+    # pipeline file and lockfile
+    "lockfile-missing": "there is a pipeline file with stages, and no lockfile",
+    "pipeline-missing": "there is a lockfile with stages, and no pipeline file",
+    "stage-not-locked": "a stage has no entry in the lockfile",
+    "stage-unknown": "the lockfile has an entry of a stage that there is not",
+    # what a stage ran with, and what is here
+    "cmd-changed": "the command is another",
+    "wdir-changed": "the command runs in another folder",
+    "dep-changed": "a dependency has other content",
+    "dep-added": "the stage did not run with this dependency",
+    "dep-removed": "the stage ran with a dependency that it does not have any more",
+    "dep-missing": "a dependency is neither in git nor data nor made by a stage",
+    "param-changed": "a parameter has another value",
+    "param-added": "the stage did not run with this parameter",
+    "param-removed": "the stage ran with a parameter that it does not have any more",
+    "param-missing": "a parameter is not in its file, or the file cannot be read",
+    "env-changed": "a variable that the stage sets has another value",
+    "env-added": "the stage ran without this variable",
+    "env-removed": "the stage ran with a variable that it does not set any more",
+    "capture-added": "the stage ran without recording this value",
+    "capture-removed": "the stage ran recording a value that it does not record any more",
+    # what it made
+    "output-added": "an output that the stage did not make is declared",
+    "output-removed": "the stage made an output that is not declared any more",
+    "output-redeclared": "outputs are declared in another way: as a pattern, or kept elsewhere",
+    "output-changed": "an output that git keeps is not what the stage made",
+    "output-missing": "an output that git should keep is not there",
+    # the lockfile itself
+    "key-mismatch": "an entry of the lockfile was edited: its key is not that of what it says",
+    "record-mismatch": "an entry of the lockfile is not what the run that it names did",
+    "record-missing": "the run that an entry names has no record, here or on the remote",
+    # the remote
+    "not-on-remote": "data or the record of a run is not on the remote",
+    "remote-corrupt": "bytes on the remote are not what their name promises",
+}
+
+_LONGEST = 60
+
+
+def value_text(value: Any) -> str:
+    """Returns a value for a message: text as it is, all else as JSON."""
+    text = printable(value if isinstance(value, str) else json.dumps(value, ensure_ascii=False, sort_keys=True))
+    return text if len(text) <= _LONGEST else f"{text[: _LONGEST - 3]}..."
+
+
+def short_oid(oid: str) -> str:
+    """Returns the 8 hex digits of an object id that people see."""
+    return oid.rpartition(":")[2][:8]
+
+
+def run_name(stage: str, oid: str) -> str:
+    """Returns what a run is called: `train-7f3a9c`."""
+    return f"{stage.rpartition(':')[2]}-{short_oid(oid)[:6]}"
+
+
+def some(names: list[str], most: int = 3) -> str:
+    """Returns the first few names and how many more there are."""
+    more = [f"{len(names) - most:,} more"] if len(names) > most else []
+    return ", ".join([*map(printable, names[:most]), *more])

@@ -1,0 +1,207 @@
+"""Reads what names data on one side: pointers, lockfiles, pipeline files. What cannot be read is a finding, and the rest is still checked."""
+
+from __future__ import annotations
+
+import posixpath
+import re
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, TypeVar
+
+from dvlite import naming
+from dvlite.errors import DvliteError
+from dvlite.files import quote
+from dvlite.formats import lockfile, pipeline, pointer
+from dvlite.formats.lockfile import LockedStage, Lockfile
+from dvlite.formats.pointer import SUFFIX
+from dvlite.git_output import is_lockfile, is_pipeline_file, is_pointer
+from dvlite.naming import Tracked, Unusable
+from dvlite.pipeline import stages
+from dvlite.pipeline.graph import Graph, build
+from dvlite.pipeline.stages import Stage
+from dvlite.results.verify import Finding
+from dvlite.verify.sides import Side
+
+T = TypeVar("T")
+_CONFLICT = "there is an unresolved merge conflict"
+_LINE = re.compile(r" line (\d+): (.*)", re.DOTALL)
+
+
+class Lock:
+    """One lockfile, and where in it things stand."""
+
+    def __init__(self, file: str, data: bytes) -> None:
+        self.file = file
+        self._data = data
+        self.content: Lockfile = lockfile.parse(data, file)
+        self.outputs: Sequence[Tracked] = naming.read_lockfile(file, data, file)  # the cached ones
+        self.by_name = {entry.name: entry for entry in self.content.stages}
+        self._lines: Sequence[str] | None = None
+
+    def line(self, entry: LockedStage, name: str, item: str | None = None) -> int:
+        """Returns the line of a field of an entry, or of an item in it."""
+        if self._lines is None:
+            self._lines = self._data.decode("utf-8", "surrogateescape").split("\n")
+        return lockfile.line_of(self._lines, entry, name, item)
+
+
+@dataclass(frozen=True, slots=True)
+class Named:
+    """What one side names. `pointers` have a file of their own; `broken` are files that cannot be read."""
+
+    pointers: tuple[Tracked, ...]
+    locks: Mapping[str, Lock]
+    stages: tuple[Stage, ...]
+    pipelines: frozenset[str]  # pipeline files that can be read
+    broken: frozenset[str]
+    graph: Graph | None
+    findings: tuple[Finding, ...]
+
+    @property
+    def tracked(self) -> int:
+        """How many paths are tracked, cached outputs included."""
+        return len(self.pointers) + sum(len(lock.outputs) for lock in self.locks.values())
+
+
+@dataclass(slots=True)
+class Memo:
+    """What files said, by path and blob: of many commits, each version of a file is read once in a row."""
+
+    _known: dict[str, tuple[str, Any]] = field(default_factory=dict)
+
+    def parsed(self, side: Side, path: str, parse: Callable[[], T]) -> T:
+        """Returns what `parse` returns, or raises what it raises; remembered if the side can tell versions apart."""
+        blob = side.blob(path)
+        known = self._known.get(path)
+        if blob is None or known is None or known[0] != blob:
+            known = (blob or "", parse())
+            if blob is not None:
+                self._known[path] = known
+        found: T = known[1]
+        return found
+
+
+def read(side: Side, memo: Memo) -> Named:
+    """Reads everything that names data."""
+    return _Reader(side, memo).named()
+
+
+def finding_of(error: DvliteError, kind: str, what: str, file: str, commit: str | None) -> Finding:
+    """Returns the finding that a file which cannot be used is; the line is taken from the message."""
+    rest = error.message.partition(quote(file))[2]
+    match = _LINE.match(rest)
+    line, reason = (int(match[1]), match[2]) if match else (1, rest.removeprefix(": ") or error.message)
+    conflict = reason == _CONFLICT
+    return Finding(
+        kind="merge-conflict" if conflict else kind,
+        message=f"{what} has an unresolved merge conflict" if conflict else f"{what} cannot be used: {reason}",
+        file=file,
+        line=line,
+        commit=commit,
+        fix=f"dvlite resolve {quote_word(file)}" if conflict else earlier_version(file, commit),
+    )
+
+
+def earlier_version(file: str, commit: str | None) -> str:
+    """Returns the command that restores a file."""
+    return f"git checkout {f'{commit[:8]}~1' if commit else 'HEAD'} -- {quote_word(file)}"
+
+
+def quote_word(text: str) -> str:
+    """Returns a path as a shell takes it."""
+    return text if re.fullmatch(r"[\w@%+=:,./-]+", text) else quote(text)
+
+
+class _Reader:
+    def __init__(self, side: Side, memo: Memo) -> None:
+        self._side, self._memo = side, memo
+        self._findings: list[Finding] = []
+        self._broken: set[str] = set()
+        self._locks: dict[str, Lock] = {}
+
+    def named(self) -> Named:
+        names = [name for name in self._side.names if is_pointer(name) or is_pipeline_file(name)]
+        pointers = [item for name in names if not is_pipeline_file(name) for item in self._named_by(name)]
+        found: list[Stage] = []
+        pipelines: set[str] = set()
+        for name in filter(is_pipeline_file, names):
+            read = self._try(name, "pipeline-malformed", "the pipeline file", lambda name=name: self._stages(name))  # type: ignore[misc]
+            if read is not None:
+                found += read
+                pipelines.add(name)
+        graph = None
+        try:
+            graph = build(found)
+        except DvliteError as error:
+            self._refuse_graph(error, pipelines)
+        self._refuse_overlaps(pointers)
+        return Named(
+            tuple(pointers),
+            self._locks,
+            tuple(graph.stages if graph is not None else found),
+            frozenset(pipelines),
+            frozenset(self._broken),
+            graph,
+            tuple(self._findings),
+        )
+
+    def _named_by(self, name: str) -> Iterator[Tracked]:
+        if is_lockfile(name):
+            lock = self._try(name, "lockfile-malformed", "the lockfile", lambda: self._lock(name))
+            if lock is not None:
+                self._locks[name] = lock
+            return
+        found = self._try(name, "pointer-malformed", "the pointer", lambda: self._pointer(name))
+        if found is not None:
+            yield found
+
+    def _pointer(self, name: str) -> Tracked | None:
+        data = self._side.read(name, pointer.LIMIT_BYTES)
+        return None if data is None else naming.read_pointer(name, data, name)
+
+    def _lock(self, name: str) -> Lock | None:
+        data = self._side.read(name, lockfile.LIMIT_BYTES)
+        return None if data is None else Lock(name, data)
+
+    def _stages(self, name: str) -> list[Stage] | None:
+        data = self._side.read(name, stages.LIMIT_BYTES)
+        return None if data is None else stages.bind(name, pipeline.parse(data, name).stages)
+
+    def _try(self, name: str, kind: str, what: str, parse: Callable[[], T | None]) -> T | None:
+        try:
+            return self._memo.parsed(self._side, name, parse)
+        except DvliteError as error:
+            self._broken.add(name)
+            self._findings.append(finding_of(error, kind, what, name, self._side.commit))
+            return None
+
+    def _refuse_graph(self, error: DvliteError, pipelines: set[str]) -> None:
+        file = next((name for name in sorted(pipelines) if f"cannot use {quote(name)} line " in error.message), "")
+        what = "the pipeline file"
+        self._findings.append(finding_of(error, "pipeline-malformed", what, file or "dvlite.yaml", self._side.commit))
+
+    def _refuse_overlaps(self, pointers: list[Tracked]) -> None:
+        outputs = [item for lock in self._locks.values() for item in lock.outputs]
+
+        def refuse(error: Unusable) -> None:
+            reason = error.message.partition(": ")[2]
+            file, line = error.file, 1
+            item = next((item for item in outputs if item.lockfile == file and quote(item.path) in reason), None)
+            if item is not None:
+                entry = self._locks[file].by_name[item.stage.rpartition(":")[2]]
+                local = posixpath.relpath(item.path, posixpath.dirname(file) or ".")
+                line = self._locks[file].line(entry, "outs", local)
+            path = item.path if item is not None else file.removesuffix(SUFFIX)
+            self._findings.append(
+                Finding(
+                    kind="overlap",
+                    message=reason,
+                    file=file,
+                    line=line,
+                    path=path,
+                    commit=self._side.commit,
+                    fix=f"git rm --cached {quote_word(file)}" if item is None else f"edit {quote_word(file)}",
+                )
+            )
+
+        naming.without_overlap([*pointers, *outputs], refuse)

@@ -1,0 +1,224 @@
+"""The scripts in git's hooks folder that call `dvlite hook`: which folder that is, putting them there, taking them away again.
+
+A hook that was there before is kept beside ours and runs first. Knows what the scripts do with dvlite's answer, not what dvlite does.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shlex
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from dvlite.errors import DvliteError, UsageError
+from dvlite.files import os_error, quote, write_atomic
+from dvlite.repo import Repo
+
+HOOKS = ("pre-commit", "pre-push", "post-checkout", "post-merge", "post-rewrite")
+KEPT = ".before-dvlite"  # after the name of a hook that was there before
+_MARK = b'# Made by "dvlite install"'
+_WITH_INPUT = ("pre-push", "post-rewrite")  # git tells them more on standard input
+_LIMIT_BYTES = 64 * 1024
+
+_HEAD = """\
+#!/bin/sh
+# Made by "dvlite install"; "dvlite install --uninstall" puts back what was here before. Off: DVLITE_HOOKS=0
+before="${{0%/*}}/{name}{kept}"  # a hook that was here before runs first
+"""
+_CHAIN = """\
+if [ -x "$before" ]; then "$before" "$@" || exit $?; fi
+"""
+_CHAIN_WITH_INPUT = """\
+input=$(cat)
+input() { [ -z "$input" ] || printf '%s\\n' "$input"; }
+if [ -x "$before" ]; then input 2>/dev/null | "$before" "$@" || exit $?; fi
+"""
+_SWITCH = """\
+case "${DVLITE_HOOKS:-}" in 0 | off | no | false) exit 0 ;; esac
+"""
+_ONLY_WITH_DVLITE = """\
+[ -f .dvlite/config.yaml ] || exit 0
+"""
+# An entry of PATH that is not absolute could lead into the repository, whose programs hooks never run.
+_FIND = """\
+program=$(command -v dvlite)
+case "$program" in
+/*) ;;
+*) program={program} ;;
+esac
+if [ ! -x "$program" ]; then
+{missing}fi
+"""
+_CALL = 'exec "$program" hook {name} "$@"\n'
+_CALL_WITH_INPUT = 'input | "$program" hook {name} "$@"\n'
+_MISSING = {
+    "pre-commit": '  echo "dvlite: note: this commit was not checked: the program dvlite is not on PATH" >&2\n  exit 0\n',
+    "pre-push": (
+        '  echo "dvlite: blocked: whether the data of these commits is pushed cannot be told: the program dvlite is not on PATH" >&2\n'
+        '  echo "dvlite: install dvlite, or push without its data: DVLITE_HOOKS=0 git push" >&2\n  exit 1\n'
+    ),
+}
+_LET_PASS = "  exit 0\n"  # whoever has no dvlite is not told at each step
+
+
+@dataclass(slots=True)
+class Installed:
+    """What was done in a hooks folder: the hooks that call dvlite now, those that run before them, and what could not be done."""
+
+    folder: Path
+    hooks: list[str] = field(default_factory=list)
+    chained: list[str] = field(default_factory=list)
+    warnings: list[str] = field(default_factory=list)
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """The folder that git takes hooks from. `shared`: others may get them with the repository."""
+
+    folder: Path
+    shared: bool = False
+
+
+def hooks_place(repo: Repo, *, force: bool = False) -> Place:
+    """Returns where git takes hooks from: the folder that all worktrees share, or that of `core.hooksPath`.
+
+    Raises UsageError, unless `force`, for a folder outside the repository: other repositories take their hooks from there too.
+    """
+    chosen = _chosen_folder(repo)
+    folder = repo.common_dir / "hooks" if chosen is None else repo.root / chosen
+    real = Path(os.path.realpath(folder))
+    if real.is_relative_to(repo.common_dir) or real.is_relative_to(repo.git_dir):
+        return Place(folder)
+    if real.is_relative_to(repo.root):
+        return Place(folder, shared=True)
+    if not force:
+        why = "core.hooksPath" if chosen is not None else "a symbolic link"
+        raise UsageError(
+            f"hooks of this repository are in {quote(str(folder))} ({why}), outside of it, where other repositories have theirs",
+            hint="to install them there all the same (in repositories without dvlite they do nothing): dvlite install --force\n"
+            'or call dvlite from your own hooks, for example: dvlite hook pre-push "$@"',
+        )
+    return Place(folder)
+
+
+def install_hooks(repo: Repo, place: Place, *, force: bool = False) -> Installed:
+    """Writes the scripts; what stands in their place is renamed and runs first. Doing it again changes nothing.
+
+    Raises UsageError, unless `force`, before it would rename a hook that git tracks.
+    """
+    done = Installed(place.folder)
+    foreign = [name for name in HOOKS if _is_foreign(place.folder / name)]
+    _refuse_two(place.folder, foreign)
+    tracked = repo.git.tracked_under([_within(repo, place.folder / name) for name in foreign]) if place.shared else []
+    if tracked and not force:
+        raise UsageError(
+            f"{quote(tracked[0])} is a hook that git tracks; dvlite does not rename it",
+            hint='call dvlite from it: dvlite hook NAME "$@", or rename it all the same: dvlite install --force',
+        )
+    program = "''" if place.shared else shlex.quote(_program())  # nobody else has our folders
+    with _told(place.folder):
+        place.folder.mkdir(parents=True, exist_ok=True)
+        for name in HOOKS:
+            path = place.folder / name
+            if _is_ours(path.with_name(f"{name}.legacy")):
+                done.hooks.append(name)  # of pre-commit, which calls what it found
+                continue
+            if name in foreign:
+                os.rename(path, path.with_name(name + KEPT))
+            text = script(name, program).encode()
+            if not _is_ours(path) or path.read_bytes() != text:
+                write_atomic(path, text, mode=0o777)
+            done.hooks.append(name)
+            if os.path.lexists(path.with_name(name + KEPT)):
+                done.chained.append(name)
+    if place.shared:
+        where = quote(_within(repo, place.folder))
+        done.warnings.append(
+            f"hooks of this repository are in the work tree: commit {where} for all, or have git ignore it"
+        )
+    return done
+
+
+def uninstall_hooks(place: Place) -> Installed:
+    """Removes the scripts and puts back, as they were, the hooks that were there before; `hooks` are those that were removed."""
+    done = Installed(place.folder)
+    with _told(place.folder):
+        for name in HOOKS:
+            path, kept = place.folder / name, place.folder / (name + KEPT)
+            if _is_ours(path):
+                if os.path.lexists(kept):
+                    os.replace(kept, path)
+                    done.chained.append(name)
+                else:
+                    os.unlink(path)
+                done.hooks.append(name)
+            elif os.path.lexists(kept):
+                done.warnings.append(
+                    f"{quote(str(path))} is not dvlite's any more; the hook that was there before is still {quote(kept.name)}"
+                )
+            if _is_ours(place.folder / f"{name}.legacy"):
+                os.unlink(place.folder / f"{name}.legacy")
+                done.hooks.append(name)
+    return done
+
+
+def script(name: str, program: str) -> str:
+    """Returns the script of a hook; `program`, quoted for the shell, is tried where dvlite is not on PATH."""
+    with_input = name in _WITH_INPUT
+    parts = [_HEAD.format(name=name, kept=KEPT), _CHAIN_WITH_INPUT if with_input else _CHAIN, _SWITCH]
+    if name != "pre-push":  # a branch with data may be pushed from one without
+        parts.append(_ONLY_WITH_DVLITE)
+    parts.append(_FIND.format(program=program, missing=_MISSING.get(name, _LET_PASS)))
+    parts.append((_CALL_WITH_INPUT if with_input else _CALL).format(name=name))
+    return "".join(parts)
+
+
+def _chosen_folder(repo: Repo) -> str | None:
+    """Returns the folder in `core.hooksPath`; what dvlite itself gives every git that it runs does not count."""
+    listed = repo.git.run("config", "-z", "--show-scope", "--type=path", "--get-all", "core.hooksPath", check=False)
+    words = [os.fsdecode(word) for word in listed.split(b"\0")]
+    found = [value for scope, value in zip(words[::2], words[1::2], strict=False) if scope != "command"]
+    return found[-1] if found and found[-1] else None
+
+
+def _program() -> str:
+    """Returns the program that is running, as a path."""
+    beside = Path(sys.executable).parent / "dvlite"
+    started = Path(sys.argv[0])
+    return str(beside if beside.is_file() or started.name != "dvlite" else Path(os.path.abspath(started)))
+
+
+def _within(repo: Repo, path: Path) -> str:
+    return Path(os.path.realpath(path.parent), path.name).relative_to(repo.root).as_posix()
+
+
+def _is_ours(path: Path) -> bool:
+    try:
+        with path.open("rb") as file:
+            return _MARK in file.read(_LIMIT_BYTES)
+    except OSError:
+        return False
+
+
+def _is_foreign(path: Path) -> bool:
+    return os.path.lexists(path) and not _is_ours(path) and not _is_ours(path.with_name(f"{path.name}.legacy"))
+
+
+def _refuse_two(folder: Path, foreign: list[str]) -> None:
+    for name in foreign:
+        if os.path.lexists(folder / (name + KEPT)):
+            raise DvliteError(
+                f"there are two hooks to run before dvlite's: {quote(name)} and {quote(name + KEPT)} in {quote(str(folder))}",
+                hint=f"put both into one file {quote(name)} and remove the other, then run dvlite install again",
+            )
+
+
+@contextlib.contextmanager
+def _told(folder: Path) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise os_error(error, "write hooks to", folder) from error

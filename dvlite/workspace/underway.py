@@ -1,0 +1,63 @@
+"""What git is in the middle of here: a merge, a rebase, a cherry-pick. Looks at the files that git keeps for it; starts no process."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+_REBASES = ("rebase-merge", "rebase-apply")
+_COMMIT = re.compile(r"[0-9a-f]{40}([0-9a-f]{24})?")
+_LIMIT_BYTES = 64 * 1024
+
+
+def others(git_dir: Path) -> list[str]:
+    """Returns the commits that are being merged or picked: what they bring was not made here."""
+    return [commit for name in ("MERGE_HEAD", "CHERRY_PICK_HEAD") for commit in _commits(git_dir / name)]
+
+
+def is_replaying(git_dir: Path) -> bool:
+    """Says whether git moves pointers on its own now: merges, picks, reverts or rebases."""
+    return is_rebasing(git_dir) or any(
+        (git_dir / name).exists() for name in ("MERGE_HEAD", "CHERRY_PICK_HEAD", "REVERT_HEAD")
+    )
+
+
+def is_rebasing(git_dir: Path) -> bool:
+    """Says whether a rebase is under way."""
+    return any((git_dir / name).is_dir() for name in _REBASES)
+
+
+def has_steps_left(git_dir: Path) -> bool:
+    """Says whether a rebase has commits to replay yet; without any, it ends with the checkout that it begins with."""
+    for name, todo in zip(_REBASES, ("git-rebase-todo", "next"), strict=True):
+        if (git_dir / name).is_dir():
+            lines = _read(git_dir / name / todo).splitlines()
+            return any(line.strip() and not line.startswith(("#", "noop")) for line in lines)
+    return False
+
+
+def before_rebase(git_dir: Path) -> str | None:
+    """Returns the commit that was checked out before the rebase that is under way, or was just done."""
+    for name in (*(f"{folder}/orig-head" for folder in _REBASES), "ORIG_HEAD"):
+        found = _commits(git_dir / name)
+        if found:
+            return found[0]
+    return None
+
+
+def before_merge(git_dir: Path) -> str | None:
+    """Returns the commit that was checked out before the last merge."""
+    found = _commits(git_dir / "ORIG_HEAD")
+    return found[0] if found else None
+
+
+def _commits(path: Path) -> list[str]:
+    return [line for line in _read(path).split() if _COMMIT.fullmatch(line)]
+
+
+def _read(path: Path) -> str:
+    try:
+        with path.open("rb") as file:
+            return file.read(_LIMIT_BYTES).decode("ascii", "replace")
+    except OSError:
+        return ""

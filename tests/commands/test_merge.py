@@ -1,0 +1,580 @@
+"""`git merge`, `rebase`, `cherry-pick` and `stash pop` of pointers and lockfiles: real git, which calls the real driver; and `resolve`."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from dvlite.formats import lockfile
+from dvlite.repo import CLONE_SETTINGS
+from tests.commands.project import Project, tree
+
+
+@pytest.fixture
+def path_with_dvlite(monkeypatch):
+    """Puts the dvlite under test where git's shell finds it."""
+    monkeypatch.setenv("PATH", f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}")
+
+
+class Merging(Project):
+    """A project that merges: `try_git` may fail, and returns what git said."""
+
+    def try_git(self, *args):
+        done = subprocess.run(["git", *args], cwd=self.root, capture_output=True, text=True, stdin=subprocess.DEVNULL)
+        return done.returncode, done.stdout + done.stderr
+
+    def branch(self, name, edits, start="main", message=None):
+        """Makes a branch with edits of `data` (None: removed), and goes back."""
+        self.git("checkout", "-q", "-B", name, start)
+        self.dvlite("checkout", "--force")
+        self.edit(edits)
+        self.git("commit", "-qm", message or f"Edit {name}")
+        self.git("checkout", "-q", "main")
+        self.dvlite("checkout")
+
+    def edit(self, edits):
+        for path, content in edits.items():
+            (self.root / "data" / path).unlink(missing_ok=True)
+            if content is not None:
+                self.write(f"data/{path}", content)
+        self.dvlite("add", "data")
+
+    def main(self, edits, message="Edit main"):
+        self.edit(edits)
+        self.git("commit", "-qm", message)
+
+    def files(self):
+        """Returns what `data` has once the workspace follows."""
+        self.dvlite("checkout")
+        return {name: found[0].decode() for name, found in tree(self.root / "data").items() if found}
+
+
+BASE = {"a": "1", "b": "1", "c": "1"}
+
+
+@pytest.fixture
+def started(project, path_with_dvlite):
+    made = Merging(project.root, project._invoke)
+    for name, content in BASE.items():
+        made.write(f"data/{name}", content)
+    made.dvlite("add", "data")
+    made.commit("Add data")
+    return made
+
+
+def test_init_and_clone_set_the_driver(started, tmp_path):
+    for key, value in CLONE_SETTINGS.items():
+        assert started.git("config", key).strip() == value
+    started.dvlite("clone", started.root, tmp_path / "clone")
+    done = subprocess.run(["git", "config", "merge.dvlite.driver"], cwd=tmp_path / "clone", capture_output=True, text=True)
+    assert done.stdout.strip() == CLONE_SETTINGS["merge.dvlite.driver"]
+
+
+def test_git_merge_merges_different_files(started):
+    started.branch("other", {"b": "other", "new-other": "o", "c": None})
+    started.main({"a": "main", "new-main": "m"})
+    started.git("merge", "-q", "other")
+    assert started.files() == {"a": "main", "b": "other", "new-other": "o", "new-main": "m"}
+    assert started.is_clean()
+
+
+def test_the_same_file_changed_twice_is_a_conflict_that_is_named_and_settled_with_one_command(started):
+    started.branch("other", {"b": "other", "new": "o"})
+    started.main({"b": "main", "a": "main"})
+    code, said = started.try_git("merge", "other")
+    assert code == 1
+    assert "error: cannot merge 'data': changed on both sides: b\nhint: dvlite resolve data --ours|--theirs|--union" in said
+    assert b"<<<<<<< ours\noid: " in started.read("data.dvlite")
+    started.dvlite("resolve", "data", "--theirs")
+    started.git("commit", "-qm", "Merge")
+    assert started.files() == {"a": "main", "b": "other", "c": "1", "new": "o"}
+    assert started.is_clean()
+
+
+@pytest.mark.parametrize(
+    ("choice", "expected"),
+    [
+        ("--ours", {"b.txt": "main", "gone": None}),
+        ("--theirs", {"b.txt": "other", "gone": "other"}),
+        ("--union", {"b.txt": "main", "b.theirs.txt": "other", "gone": "other"}),
+    ],
+)
+@pytest.mark.parametrize("driver", [True, False])
+def test_resolve_settles_what_both_changed_and_keeps_the_rest_of_both(started, choice, expected, driver):
+    started.main({"b.txt": "1", "gone": "1"})
+    started.branch("other", {"b.txt": "other", "gone": "other", "new": "o"})
+    started.main({"b.txt": "main", "gone": None, "a": "main"})
+    if not driver:
+        started.git("config", "--remove-section", "merge.dvlite")
+    assert started.try_git("merge", "other")[0] == 1
+    listed = started.json("resolve", code=1)
+    assert [(each["path"], each["reason"]) for each in listed["paths"][0]["conflicts"]] == [
+        ("data/b.txt", "changed on both sides"),
+        ("data/gone", "removed by ours"),
+    ]
+    assert (listed["operation"], listed["ours"][9:], listed["theirs"][9:]) == ("merge", "Edit main", "Edit other")
+    told = started.json("resolve", "data.dvlite", choice)
+    assert told["staged"] == ["data.dvlite"]
+    started.git("commit", "-qm", "Merge")
+    both = {"a": "main", "b": "1", "c": "1", "new": "o"} | expected
+    assert started.files() == {name: content for name, content in both.items() if content is not None}
+
+
+def test_without_the_driver_resolve_needs_no_choice_for_different_files(started):
+    started.branch("other", {"b": "other"})
+    started.main({"a": "main"})
+    started.git("config", "--remove-section", "merge.dvlite")
+    assert started.try_git("merge", "other")[0] == 1
+    said = started.dvlite("resolve").stdout
+    assert said.startswith("Resolved data: 1 file from theirs\n")
+    assert "next: dvlite checkout data; git commit" in said
+    assert started.files() == {"a": "main", "b": "other", "c": "1"}
+
+
+def test_where_dvlite_is_not_on_the_path_git_marks_the_lines(started, tmp_path, monkeypatch):
+    started.branch("other", {"b": "other"})
+    started.main({"a": "main"})
+    bins = tmp_path / "bin"
+    bins.mkdir()
+    for name in ("git", "sh"):
+        (bins / name).symlink_to(Path(subprocess.run(["which", name], capture_output=True, text=True).stdout.strip()).resolve())
+    with monkeypatch.context() as patch:
+        patch.setenv("PATH", str(bins))
+        code, said = started.try_git("merge", "other")
+    assert code == 1
+    assert "CONFLICT (content): Merge conflict in data.dvlite" in said
+    assert b"<<<<<<< ours\n" in started.read("data.dvlite")
+    started.dvlite("resolve", "data")
+    assert started.files() == {"a": "main", "b": "other", "c": "1"}
+
+
+def test_a_dvlite_that_breaks_down_leaves_it_to_git(started, tmp_path, monkeypatch):
+    started.branch("other", {"b": "other"})
+    started.main({"a": "main"})
+    broken = tmp_path / "bin" / "dvlite"
+    broken.parent.mkdir()
+    for code in (2, 70):
+        broken.write_text(f"#!/bin/sh\nexit {code}\n")
+        broken.chmod(0o755)
+        with monkeypatch.context() as patch:
+            patch.setenv("PATH", f"{broken.parent}{os.pathsep}{os.environ['PATH']}")
+            assert started.try_git("merge", "other")[0] == 1
+        assert b"<<<<<<< ours\n" in started.read("data.dvlite")
+        started.git("merge", "--abort")
+
+
+def test_rebase_swaps_the_sides_and_resolve_says_whose_is_whose(started):
+    started.branch("mine", {"b": "mine", "new": "m"}, message="Mine")
+    started.main({"b": "main"}, message="Upstream")
+    started.git("checkout", "-q", "mine")
+    assert started.try_git("rebase", "main")[0] == 1
+    done = started.dvlite("resolve", "data", code=1)
+    assert "Upstream  (what your branch is rebased onto)" in done.stdout
+    assert "Mine  (your commit that is being replayed)" in done.stdout
+    assert "git rebase --continue" in started.dvlite("resolve", "data", "--theirs").stdout
+    started.git("-c", "core.editor=true", "rebase", "--continue")
+    assert started.files() == {"a": "1", "b": "mine", "c": "1", "new": "m"}
+    assert started.is_clean()
+
+
+def test_rebase_of_many_commits_needs_no_hand(started):
+    started.git("checkout", "-qb", "mine")
+    for number in range(3):
+        started.main({f"mine-{number}": "m"})
+    started.git("checkout", "-q", "main")
+    started.dvlite("checkout")
+    started.main({"a": "main"})
+    started.git("checkout", "-q", "mine")
+    started.git("rebase", "-q", "main")
+    assert started.files() == {"a": "main", "b": "1", "c": "1", "mine-0": "m", "mine-1": "m", "mine-2": "m"}
+
+
+def test_cherry_pick_and_revert_take_one_change(started):
+    started.branch("other", {"b": "other"})
+    started.main({"a": "main"})
+    started.git("cherry-pick", "other")
+    assert started.files() == {"a": "main", "b": "other", "c": "1"}
+    started.git("revert", "--no-edit", "HEAD~1")
+    assert started.files() == {"a": "1", "b": "other", "c": "1"}
+    started.main({"b": "again"})
+    assert started.try_git("revert", "--no-edit", "HEAD~2")[0] == 1
+    told = started.json("resolve", "--ours")
+    assert (told["operation"], told["theirs"][9:]) == ("revert", "Edit main")
+    started.git("revert", "--abort")
+    assert started.try_git("cherry-pick", "other")[0] == 1
+    assert started.json("resolve", code=1)["operation"] == "cherry-pick"
+
+
+def test_stash_pop_merges_too(started):
+    started.edit({"b": "stashed"})
+    started.git("stash")
+    started.dvlite("checkout", "--force")
+    started.main({"a": "main"})
+    started.git("stash", "pop")
+    assert started.files() == {"a": "main", "b": "stashed", "c": "1"}
+    started.git("commit", "-qam", "Stashed")
+    started.edit({"b": "stashed again"})
+    started.git("stash")
+    started.dvlite("checkout", "--force")
+    started.main({"b": "main"})
+    assert started.try_git("stash", "pop")[0] == 1
+    said = started.dvlite("resolve", "data", "--theirs").stdout
+    assert "theirs: what is being applied, for example a stash" in said
+    assert started.files()["b"] == "stashed again"
+
+
+def test_criss_cross_merges_have_an_ancestor_made_by_file(started):
+    """Both sides merged each other: git makes one ancestor of two, in which what was in conflict is as it was before."""
+    started.branch("other", {"b": "other", "o": "o"})
+    started.main({"b": "main", "m": "m"})
+    started.git("branch", "old")
+    assert started.try_git("merge", "other")[0] == 1
+    started.dvlite("resolve", "data", "--ours")
+    started.git("commit", "-qm", "Merge other")
+    started.git("checkout", "-q", "other")
+    assert started.try_git("merge", "old")[0] == 1
+    started.dvlite("resolve", "data", "--ours")
+    started.git("commit", "-qm", "Merge old")
+    assert started.files()["b"] == "other"
+    started.main({"o": "o2"})
+    started.git("checkout", "-q", "main")
+    code, said = started.try_git("merge", "other")
+    assert code == 1
+    assert "cannot merge 'data': changed on both sides: b\n" in said
+    started.dvlite("resolve", "data", "--theirs")
+    assert started.files() == {"a": "1", "b": "other", "c": "1", "m": "m", "o": "o2"}
+
+
+def test_the_merge_needs_no_data_and_the_listing_is_fetched_alone(started, tmp_path, colleague):
+    """A clone without any data merges two branches; what it has then are listings."""
+    started.dvlite("remote", "add", tmp_path / "store")
+    started.commit("Add a remote")
+    started.branch("other", {"b": "other"})
+    started.main({"a": "main"})
+    started.dvlite("push", "--all-branches")
+    clone = colleague(started)
+    clone = Merging(clone.root, clone._invoke)
+    clone.dvlite("init")
+    clone.git("branch", "-q", "other", "origin/other")
+    code, said = clone.try_git("merge", "other")
+    assert code == 1
+    assert "hint: dvlite remote trust " in said
+    assert "hint: then: dvlite resolve data\n" in said
+    assert b"<<<<<<<" in clone.read("data.dvlite")
+    clone.dvlite("remote", "trust", tmp_path / "store")
+    clone.git("merge", "--abort")
+    code, said = clone.try_git("merge", "other")
+    assert code == 0, said
+    assert not list((clone.cache / "files").glob("*/*"))
+    assert {each["kind"] for each in clone.json("ls", "data", "-l")["entries"]} == {"file"}
+    clone.dvlite("pull")
+    assert clone.files() == {"a": "main", "b": "other", "c": "1"}
+
+
+def test_what_was_merged_without_its_data_can_be_pushed(started, tmp_path, colleague):
+    started.dvlite("remote", "add", tmp_path / "store")
+    started.commit("Add a remote")
+    started.branch("other", {"b": "other"})
+    started.dvlite("push", "--all-branches")
+    clone = colleague(started)
+    clone = Merging(clone.root, clone._invoke)
+    clone.dvlite("remote", "trust", tmp_path / "store")
+    clone.dvlite("init")
+    clone.dvlite("pull")
+    clone.git("branch", "-q", "other", "origin/other")
+    clone.main({"a": "main"})
+    clone.git("merge", "-q", "other")
+    clone.dvlite("push")
+    started.git("pull", "-q", str(clone.root))
+    started.dvlite("pull")
+    assert started.files() == {"a": "main", "b": "other", "c": "1"}
+
+
+def test_a_listing_that_is_nowhere_is_a_conflict_that_says_so(started):
+    started.branch("other", {"b": "other"})
+    started.main({"a": "main"})
+    for pack in (started.cache / "packs").iterdir():
+        pack.unlink()
+    code, said = started.try_git("merge", "other")
+    assert code == 1
+    assert "cannot merge 'data': cannot list 'data': object manifest:" in said
+    assert "no remote is configured" in said
+    started.dvlite("resolve", "data", "--ours", code=12)
+    assert b"<<<<<<<" in started.read("data.dvlite")
+
+
+def test_a_pointer_that_one_side_removed(started):
+    started.branch("other", {"b": "other"})
+    started.dvlite("rm", "data")
+    started.git("commit", "-qm", "Remove")
+    for choice, there in (("--ours", False), ("--theirs", True), ("--union", True)):
+        assert started.try_git("merge", "other")[0] == 1
+        assert started.json("resolve", code=1)["paths"][0]["conflicts"][0]["reason"] == "removed by ours"
+        told = started.json("resolve", "data", choice)
+        assert told["paths"][0]["removed"] is not there
+        assert started.has("data.dvlite") is there
+        assert started.git("ls-files", "-u") == ""
+        started.git("merge", "--abort") if choice != "--ours" else started.git("reset", "-q", "--hard")
+
+
+def test_a_tracked_file_and_its_meta(started):
+    started.write("model.pt", "1")
+    started.dvlite("add", "model.pt")
+    started.commit("Add a model")
+    started.git("checkout", "-qb", "noted")
+    started.write("model.pt.dvlite", started.read("model.pt.dvlite") + b"meta:\n  from: ann\n")
+    started.commit("Note")
+    started.git("checkout", "-qb", "other", "main")
+    started.write("model.pt", "other")
+    started.dvlite("add", "model.pt")
+    started.commit("Other")
+    started.git("checkout", "-q", "main")
+    started.dvlite("checkout")
+    started.write("model.pt", "main")
+    started.dvlite("add", "model.pt")
+    started.commit("Main")
+    started.git("merge", "-q", "noted")
+    assert started.read("model.pt.dvlite").endswith(b"meta:\n  from: ann\n")
+    assert started.try_git("merge", "other")[0] == 1
+    done = started.dvlite("resolve", "model.pt", "--union", code=2)
+    assert "cannot keep both sides of 'model.pt'" in done.stderr
+    assert "Resolved model.pt: as theirs has it" in started.dvlite("resolve", "model.pt", "--theirs").stdout
+    assert started.read("model.pt.dvlite").endswith(b"meta:\n  from: ann\n")
+    started.dvlite("checkout")
+    assert started.read("model.pt") == b"other"
+
+
+@pytest.mark.parametrize(
+    "text",
+    [b"", b"\0\xff" * 50, b"dvlite: 1\n", b"<<<<<<< x\n", b"dvlite: 1\nkind: directory\noid: manifest:" + b"0" * 64 + b"\nsize: 1\nfiles: 1\n"],
+)
+@pytest.mark.parametrize("name", ["data.dvlite", "dvlite.lock"])
+def test_hostile_sides_are_a_conflict_and_ours_can_be_kept(started, text, name):
+    if name == "dvlite.lock":
+        started.write(name, lockfile.HEADER + "dvlite: 1\nstages:\n")
+        started.commit("A lockfile")
+    started.git("checkout", "-qb", "hostile")
+    started.write(name, text)
+    started.commit("Hostile")
+    started.git("checkout", "-q", "main")
+    if name == "data.dvlite":
+        started.main({"a": "main"})
+    else:
+        started.write(name, f"dvlite: 1\nstages:\n  s:\n    key: {'0' * 64}\n    cmd: \"x\"\n")
+        started.commit("Main")
+    ours = started.read(name)
+    code, said = started.try_git("merge", "hostile")
+    assert "Traceback" not in said
+    assert "unexpected" not in said
+    if name == "dvlite.lock" and text in (b"", b"dvlite: 1\n"):
+        return  # a lockfile without stages
+    assert code == 1
+    started.dvlite("resolve", name, code=None)
+    if b"manifest" in text and name == "data.dvlite":  # well formed, and its listing may yet be had
+        started.dvlite("resolve", name, "--ours", code=12)
+        return
+    started.dvlite("resolve", name, "--ours")
+    assert started.read(name) == ours
+    assert started.git("ls-files", "-u") == ""
+
+
+def test_what_git_never_says_to_a_driver_is_refused_and_nothing_is_written(started):
+    before = started.git("status", "--porcelain")
+    for words in ((), ("a",), ("x", "y", "z", "7", "data.dvlite")):
+        started.dvlite("merge-driver", *words, code=2)
+    assert started.git("status", "--porcelain") == before
+
+
+def test_resolve_without_a_conflict_says_so(started):
+    assert "No pointer and no lockfile has a merge conflict" in started.dvlite("resolve").stdout
+    assert "'data' has no merge conflict" in started.dvlite("resolve", "data", "--ours", code=2).stderr
+
+
+def test_resolve_leaves_staging_to_who_wants_it(started):
+    started.branch("other", {"b": "other"})
+    started.main({"b": "main"})
+    started.try_git("merge", "other")
+    done = started.dvlite("resolve", "--no-stage", "--ours")
+    assert "not staged: git add data.dvlite" in done.stdout
+    assert started.git("ls-files", "-u") != ""
+    assert b"<<<<<<<" not in started.read("data.dvlite")
+
+
+def test_commands_name_resolve_where_a_pointer_is_in_conflict(started):
+    started.branch("other", {"b": "other"})
+    started.main({"b": "main"})
+    started.try_git("merge", "other")
+    assert "dvlite resolve data.dvlite --ours|--theirs|--union" in started.dvlite("checkout", "data", code=1).stderr
+
+
+def test_resolve_does_not_write_behind_a_link(started, tmp_path):
+    started.write("in/data/a", "1")
+    started.dvlite("add", "in/data")
+    started.commit("Add")
+    started.git("checkout", "-qb", "other")
+    started.write("in/data/a", "other")
+    started.dvlite("add", "in/data")
+    started.commit("Other")
+    started.git("checkout", "-q", "main")
+    started.dvlite("checkout")
+    started.write("in/data/a", "main")
+    started.dvlite("add", "in/data")
+    started.commit("Main")
+    started.try_git("merge", "other")
+    (started.root / "in").rename(tmp_path / "elsewhere")
+    before = (tmp_path / "elsewhere" / "data.dvlite").read_bytes()
+    (started.root / "in").symlink_to(tmp_path / "elsewhere")
+    assert "behind a symbolic link" in started.dvlite("resolve", "--ours", code=2).stderr
+    assert (tmp_path / "elsewhere" / "data.dvlite").read_bytes() == before
+
+
+# --- lockfiles
+
+
+TWO = """\
+stages:
+  left:
+    cmd: cat l.txt > left.out
+    deps: [l.txt]
+    outs: [left.out]
+  right:
+    cmd: cat r.txt > right.out
+    deps: [r.txt]
+    outs: [right.out]
+  both:
+    cmd: cat left.out right.out > both.out
+    deps: [left.out, right.out]
+    outs: [both.out]
+"""
+
+
+@pytest.fixture
+def stages(pipeline, path_with_dvlite):
+    made = Merging(pipeline.root, pipeline.project._invoke)
+    made.write("dvlite.yaml", TWO.partition("  both")[0])
+    made.write("l.txt", "1")
+    made.write("r.txt", "1")
+    made.dvlite("repro")
+    made.commit("Run")
+    return made
+
+
+def rerun(project, name, content, branch=None):
+    if branch is not None:
+        project.git("checkout", "-q", "-B", branch, "main")
+        project.dvlite("checkout")
+    project.write(name, content)
+    project.dvlite("repro")
+    project.commit(f"Rerun with {name} {content}")
+    if branch is not None:
+        project.git("checkout", "-q", "main")
+        project.dvlite("checkout")
+
+
+@pytest.mark.parametrize("driver", [True, False])
+def test_each_branch_ran_another_stage(stages, driver):
+    rerun(stages, "r.txt", "other", "other")
+    rerun(stages, "l.txt", "main")
+    if not driver:
+        stages.git("config", "--remove-section", "merge.dvlite")
+    stages.git("merge", "-q", "other")
+    stages.dvlite("checkout")
+    stages.dvlite("repro", "-n")
+    assert (stages.read("left.out"), stages.read("right.out")) == (b"main", b"other")
+    assert stages.is_clean()
+
+
+def test_a_stage_below_both_is_found_out_of_date(stages):
+    stages.write("dvlite.yaml", TWO)
+    stages.dvlite("repro")
+    stages.commit("A stage below both")
+    stages.git("checkout", "-q", "-b", "other")
+    stages.write("r.txt", "other")
+    stages.dvlite("repro", "right")
+    stages.commit("Other")
+    stages.git("checkout", "-q", "main")
+    stages.dvlite("checkout")
+    stages.write("l.txt", "main")
+    stages.dvlite("repro", "left")
+    stages.commit("Main")
+    stages.git("merge", "-q", "other")
+    stages.dvlite("checkout")
+    found = {each["stage"]: each["state"] for each in stages.json("repro", "-n", code=1)["stages"]}
+    assert found["left"] == found["right"] == "up to date"
+    assert found["both"] != "up to date"
+    stages.dvlite("repro")
+    assert stages.read("both.out") == b"mainother"
+
+
+def test_a_stage_that_both_ran_is_a_conflict_around_its_entry(stages):
+    rerun(stages, "l.txt", "other", "other")
+    rerun(stages, "l.txt", "main")
+    code, said = stages.try_git("merge", "other")
+    assert code == 1
+    assert "cannot merge 'dvlite.lock': changed on both sides: stage left" in said
+    assert "hint: dvlite resolve dvlite.lock --ours|--theirs\n" in said
+    text = stages.read("dvlite.lock").decode()
+    assert text.count("<<<<<<< ours\n  left:\n") == text.count("=======\n  left:\n") == 1
+    assert text.index(">>>>>>> theirs\n") < text.index("  right:\n")
+    done = stages.dvlite("repro", code=1)
+    assert "dvlite resolve dvlite.lock --ours|--theirs" in done.stderr
+    assert "a stage has one entry" in stages.dvlite("resolve", "dvlite.lock", "--union", code=2).stderr
+    done = stages.dvlite("resolve", "dvlite.lock", "--theirs")
+    assert "Resolved dvlite.lock: 1 stage from theirs, theirs taken where both changed: stage left" in done.stdout
+    assert "next: dvlite repro; git commit" in done.stdout
+    stages.write("l.txt", "main and other")
+    stages.dvlite("repro")
+    assert stages.read("left.out") == b"main and other"
+
+
+def test_stages_that_both_sides_added(stages):
+    stages.git("checkout", "-qb", "other")
+    stages.write("dvlite.yaml", stages.read("dvlite.yaml") + b"  third:\n    cmd: echo 3 > third.out\n    outs: [third.out]\n")
+    stages.dvlite("repro")
+    stages.commit("Third")
+    stages.git("checkout", "-q", "main")
+    stages.dvlite("checkout")
+    rerun(stages, "l.txt", "main")
+    stages.git("merge", "-q", "other")
+    stages.dvlite("checkout")
+    names = [stage.name for stage in lockfile.parse(stages.read("dvlite.lock"), "").stages]
+    assert sorted(names) == ["left", "right", "third"]
+    stages.dvlite("repro", "-n")
+
+
+# --- the size of the issue, made smaller
+
+
+def test_branches_that_add_many_files_and_run_other_stages_merge_without_data_or_a_hand(stages, tmp_path):
+    """5,000 files; each branch adds 200, changes others and runs another stage; no remote, and no data in the cache."""
+    for number in range(5000):
+        stages.write(f"data/{number % 50:02d}/{number:05d}", f"{number}")
+    stages.dvlite("add", "data")
+    stages.commit("Add data")
+    for branch, first, source in (("other", 0, "r.txt"), (None, 1, "l.txt")):
+        if branch:
+            stages.git("checkout", "-qb", branch)
+        for number in range(first, 400, 2):
+            stages.write(f"data/{number % 50:02d}/{number:05d}", f"changed by {branch}")
+            stages.write(f"data/new/{branch}-{number}", f"new {number}")
+        stages.dvlite("add", "data")
+        rerun(stages, source, f"{branch}")
+        if branch:
+            stages.git("checkout", "-q", "main")
+            stages.dvlite("checkout")
+    elsewhere = tmp_path / "elsewhere"
+    kept = stages.cache / "files"
+    if kept.exists():
+        kept.rename(elsewhere)
+    stages.git("merge", "-q", "other")
+    if elsewhere.exists():
+        elsewhere.rename(kept)
+    stages.dvlite("checkout")
+    stages.dvlite("repro", "-n")
+    assert stages.json("status")["clean"]
+    found = tree(stages.root / "data")
+    assert sum(value is not None for value in found.values()) == 5400
+    assert found["00/00000"][0] == b"changed by other"
+    assert found["01/00001"][0] == b"changed by None"
