@@ -125,7 +125,7 @@ def app() -> None:
 
 
 @app.command(example="dvlite init", codes=(10,))
-@click.option("--hooks", is_flag=True, hidden=True, help="Install git hooks and the merge driver too.")
+@click.option("--hooks", is_flag=True, help="Install git hooks too.")
 @NO_STAGE
 def init(*, hooks: bool) -> int:
     """Start using dvlite in this git work tree."""
@@ -140,8 +140,9 @@ def init(*, hooks: bool) -> int:
 @click.argument("url", metavar="URL")
 @click.argument("directory", metavar="[DIR]", required=False, type=PathText())
 @click.option("--no-data", is_flag=True, help="Leave the data for later (dvlite pull).")
+@click.option("--no-hooks", is_flag=True, help="Install no git hooks (dvlite install).")
 @JOBS
-def clone(url: str, directory: str | None, *, no_data: bool, jobs: int | None) -> int:
+def clone(url: str, directory: str | None, *, no_data: bool, no_hooks: bool, jobs: int | None) -> int:
     """Clone a git repository and pull its data."""
     from pathlib import Path
 
@@ -149,7 +150,7 @@ def clone(url: str, directory: str | None, *, no_data: bool, jobs: int | None) -
 
     def work(session: Session) -> Result:
         where = None if directory is None else Path(directory)
-        cloned = verb(url, where, session.environ, progress=session.progress)
+        cloned = verb(url, where, session.environ, hooks=not no_hooks, progress=session.progress)
         if no_data or not cloned.has_dvlite:
             return cloned
         try:
@@ -376,6 +377,7 @@ def checkout(paths: tuple[str, ...], *, revision: str | None, force: bool) -> in
 
 @app.command(example="dvlite push\ndvlite push -r backup --all-branches", codes=MOVE_CODES)
 @scoped
+@click.option("--allow-missing", is_flag=True, help="Leave out versions whose data is lost, and warn.")
 def push(**flags: Any) -> int:
     """Upload data to a remote."""
     from dvlite.commands.push import push as verb

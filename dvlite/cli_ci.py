@@ -2,16 +2,109 @@
 
 from __future__ import annotations
 
+import sys
+from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 import click
 
-from dvlite.frame import NO_STAGE, NO_WAIT, PATHS, Verb, run
+from dvlite.errors import DvliteError, NotARepository, UsageError
+from dvlite.frame import NO_STAGE, NO_WAIT, PATHS, REVISION, Session, Verb, output_of, run
 
 if TYPE_CHECKING:
+    from dvlite.results.hooks import HookResult
     from dvlite.workspace.merging import Choice
 
 VERBS: list[click.Command] = []
+
+
+# --- hooks ----------------------------------------------------------------------------------------------------------------------
+
+
+@click.command("install", cls=Verb, example="dvlite install", codes=(10, 11))
+@click.option("--uninstall", is_flag=True, help="Take them away; hooks that were there before come back.")
+@click.option("-f", "--force", is_flag=True, help="Also into a folder that other repositories use too.")
+@NO_WAIT
+def install(*, uninstall: bool, force: bool) -> int:
+    """Install the git hooks and the merge driver in this clone."""
+    from dvlite.commands.install import install as verb
+
+    return run(lambda s: verb(s.repo(), uninstall=uninstall, force=force, progress=s.progress))
+
+
+@click.command(
+    "hook",
+    cls=Verb,
+    hidden=True,
+    example='dvlite hook pre-push "$@"',
+    context_settings={"ignore_unknown_options": True},
+)
+@click.argument("name", type=click.Choice(["pre-commit", "pre-push", "post-checkout", "post-merge", "post-rewrite"]))
+@click.argument("words", nargs=-1, type=click.UNPROCESSED)
+def hook(name: str, words: tuple[str, ...]) -> int:
+    """Be a hook of git. What goes wrong after git has done its work never fails it."""
+    try:
+        return run(lambda s: _hook(s, name, words), found=lambda result: bool(result.blocked), aside=True)
+    except Exception as error:
+        if name.startswith("pre-"):
+            raise
+        output_of(click.get_current_context().ensure_object(dict)).failure(error)
+        return 0
+
+
+def _hook(session: Session, name: str, words: tuple[str, ...]) -> HookResult:
+    from dvlite.results.hooks import Blocked, HookResult
+
+    if session.environ.get("DVLITE_HOOKS", "").lower() in {"0", "off", "no", "false"}:
+        return HookResult(hook=name)
+    try:
+        return _called(session, name, words)
+    except NotARepository:
+        return HookResult(hook=name)
+    except DvliteError as error:
+        if not name.startswith("pre-"):
+            return HookResult(hook=name, notes=(error.message,))
+        fixes = (*(error.hint or "").splitlines(), "to switch the hooks off for once: DVLITE_HOOKS=0")
+        return HookResult(hook=name, blocked=(Blocked(message=error.message, fixes=fixes),))
+
+
+def _called(session: Session, name: str, words: tuple[str, ...]) -> HookResult:
+    from pathlib import Path
+
+    from dvlite.repo import open_repo
+
+    environ = session.environ
+    start = Path(environ.get("GIT_PREFIX") or ".")  # where the user is: hooks start at the root
+    repo = session.opened = open_repo(start if start.is_dir() else Path(), environ, must_be_initialised=False)
+    if name == "pre-push":  # a branch with data may be pushed from one without
+        from dvlite.commands.hook_push import hook_push, lines_of
+
+        lines = lines_of(environ) or ([] if sys.stdin is None or sys.stdin.isatty() else sys.stdin.read().splitlines())
+        to = words or (environ.get("PRE_COMMIT_REMOTE_NAME", ""), environ.get("PRE_COMMIT_REMOTE_URL", ""))
+        allow = environ.get("DVLITE_ALLOW_MISSING", "").lower() in {"1", "on", "yes", "true"}
+        return hook_push(repo, to, lines, allow_missing=allow, progress=session.progress)
+    if not repo.is_initialised:
+        raise NotARepository("nothing to do")
+    if name == "pre-commit":
+        from dvlite.commands.hook_commit import hook_commit
+
+        return hook_commit(repo, progress=session.progress)
+    from dvlite.commands.hook_follow import hook_follow
+
+    return hook_follow(repo, name, words or _words_of_pre_commit(name, environ), progress=session.progress)
+
+
+def _words_of_pre_commit(name: str, environ: Mapping[str, str]) -> tuple[str, ...]:
+    """Returns what git gave the hook, from the variables that the program pre-commit sets in its place."""
+    variables = {
+        "post-checkout": ("PRE_COMMIT_FROM_REF", "PRE_COMMIT_TO_REF", "PRE_COMMIT_CHECKOUT_TYPE"),
+        "post-merge": ("PRE_COMMIT_IS_SQUASH_MERGE",),
+        "post-rewrite": ("PRE_COMMIT_REWRITE_COMMAND",),
+    }
+    return tuple(environ.get(variable, "") for variable in variables[name])
+
+
+VERBS += [install, hook]
 
 
 # --- merges ---------------------------------------------------------------------------------------------------------------------
@@ -49,3 +142,69 @@ def merge_driver(words: tuple[str, ...], *, ancestor: bool) -> int:
 
 
 VERBS += [resolve, merge_driver]
+
+
+# --- verify ---------------------------------------------------------------------------------------------------------------------
+
+
+@click.command(
+    "verify",
+    cls=Verb,
+    example="dvlite verify\ndvlite verify --remote\ndvlite verify --range main..HEAD\ndvlite verify --rerun train",
+    codes=(3, 4, 10),
+)
+@PATHS
+@REVISION
+@click.option("--range", "commits", metavar="A..B", help="Each of these commits.")
+@click.option("--remote", "check_remote", is_flag=True, help="Also: is all data on the remote.")
+@click.option("-r", "remote", metavar="NAME", help="Ask this remote.")
+@click.option("--deep", is_flag=True, help="With --remote: read every byte there.")
+@click.option("--offline", is_flag=True, help="Fetch nothing; what then cannot be checked is told (3).")
+@click.option("--rerun", is_flag=True, help="Also run the stages again in a clean clone and compare what they make.")
+@click.option("--from-data", is_flag=True, help="With --rerun: all from the source data on; so it is anyway.")
+@click.option("--stage-inputs", is_flag=True, help="With --rerun: give each stage the inputs of the lockfile.")
+@click.option("--twice", is_flag=True, help="With --rerun: run each stage twice.")
+@click.option("--keep", is_flag=True, help="With --rerun: leave the clone there.")
+def verify(
+    paths: tuple[str, ...],
+    *,
+    revision: str | None,
+    commits: str | None,
+    check_remote: bool,
+    remote: str | None,
+    deep: bool,
+    offline: bool,
+    rerun: bool,
+    from_data: bool,
+    **flags: bool,
+) -> int:
+    """Check that lockfiles, pointers, parameters and code agree; needs no data."""
+    from dvlite.commands.verify import Asked, verify_again
+    from dvlite.commands.verify import verify as verb
+    from dvlite.verify.rerun import How
+
+    asked = Asked(
+        paths=paths,
+        revision=revision,
+        commits=commits,
+        check_remote=check_remote,
+        remote=remote,
+        deep=deep,
+        offline=offline,
+    )
+    if not rerun:
+        if from_data or any(flags.values()):
+            raise UsageError(
+                "--from-data, --stage-inputs, --twice and --keep belong to --rerun", hint="dvlite verify --rerun"
+            )
+        return run(lambda s: verb(s.repo(), asked, progress=s.progress), found=lambda result: bool(result.findings))
+    if from_data and flags["stage_inputs"]:
+        raise UsageError("--from-data and --stage-inputs exclude each other", hint="give one of them")
+    how = How(remote=remote, offline=offline, **flags)
+    return run(
+        lambda s: verify_again(s.repo(), asked, how, environ=s.environ, progress=s.progress),
+        found=lambda result: bool(result.findings) or any(each.verdict == "different" for each in result.stages),
+    )
+
+
+VERBS.append(verify)

@@ -141,13 +141,23 @@ class LineageVerbs(Verbs):
         return super().parse_args(ctx, args)
 
 
-@click.group(cls=LineageVerbs)
+@click.group(cls=LineageVerbs, options_metavar="", subcommand_metavar="X | diff A B | find KEY=VALUE...")
 def lineage() -> None:
-    """Show what made something, or what was made of it: dvlite lineage X."""
+    """Show what made something, or what was made of it: dvlite lineage X.
+
+    \b
+      dvlite lineage model.pt               what made it: data, code, parameters, environment
+      dvlite lineage --down data/images     what was made of it
+      dvlite lineage /srv/current.pt --remote s3://acme-data/birds
+
+    X is a path, REV:PATH, any file or folder on disk, an object id or 8 digits of one, a sha256, or a run.
+    All flags: dvlite lineage show --help
+    """
 
 
 @lineage.command(
     "show",
+    short_help="What made X, or with --down what was made of it; the word show may be left out.",
     example="dvlite lineage model.pt\ndvlite lineage --down data/images\ndvlite lineage /srv/current.pt --remote s3://acme-data/birds",
     codes=(10,),
 )
@@ -161,7 +171,11 @@ def lineage() -> None:
 )
 @ANY_REMOTE
 def lineage_show(subject: str, *, way: str | None, depth: int | None, form: str | None, remote: str | None) -> int:
-    """X is a path, REV:PATH, any file or folder on disk, an object id or 8 digits of one, a sha256, or a run."""
+    """Show what made X, or with --down what was made of it.
+
+    X is a path, REV:PATH, any file or folder on disk, an object id or 8 digits of one, a sha256, or a run.
+    The word show may be left out.
+    """
     from dvlite.commands.lineage import lineage as verb
 
     flags: dict[str, Any] = click.get_current_context().ensure_object(dict)
@@ -182,7 +196,7 @@ def lineage_show(subject: str, *, way: str | None, depth: int | None, form: str 
     )
 
 
-@lineage.command("find", example="dvlite lineage find lr=0.01 'acc>0.9' path=model.pt", codes=(10,))
+@lineage.command("find", short_help="What runs left, by parameter, metric, tag, stage or status.", example="dvlite lineage find lr=0.01 'acc>0.9' path=model.pt", codes=(10,))
 @click.argument("asked", metavar="KEY=VALUE...", nargs=-1, required=True)
 @click.option("-n", "--number", "limit", metavar="N", type=click.IntRange(min=1), help="At most so many runs.")
 @ANY_REMOTE
@@ -195,7 +209,7 @@ def lineage_find(asked: tuple[str, ...], *, limit: int | None, remote: str | Non
     )
 
 
-@lineage.command("diff", example="dvlite lineage diff HEAD~1:model.pt model.pt", codes=(10,))
+@lineage.command("diff", short_help="What differs upstream of A and B.", example="dvlite lineage diff HEAD~1:model.pt model.pt", codes=(10,))
 @click.argument("old", metavar="A", type=PathText())
 @click.argument("new", metavar="B", type=PathText())
 @ANY_REMOTE

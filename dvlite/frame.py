@@ -206,16 +206,25 @@ class Session:
         return sys.stdin.readline().strip().lower() in {"y", "yes"}
 
 
-def run(work: Callable[[Session], R], *, found: Callable[[R], bool] = lambda _: False, words: str = "text") -> int:
-    """Runs a verb, prints what it returns, and returns the exit code; `found`: the result is a finding (exit code 1)."""
+def run(
+    work: Callable[[Session], R],
+    *,
+    found: Callable[[R], bool] = lambda _: False,
+    words: str = "text",
+    aside: bool = False,
+) -> int:
+    """Runs a verb, prints what it returns, and returns the exit code; `found`: the result is a finding (exit code 1).
+
+    `aside`: it is called by another program, git, and speaks on standard error.
+    """
     flags: dict[str, Any] = click.get_current_context().ensure_object(dict)
     output = output_of(flags)
     with _inside(flags.get("start_in", "")):
-        with output.progress() as progress:
+        with output.progress(aside=aside) as progress:
             session = Session(output, progress, os.environ, flags)
             result = session.trusting(work)
         root = None if session.opened is None else str(session.opened.root)
-        problem = output.result(result, root=root, words=words)
+        problem = output.result(result, root=root, words=words, aside=aside)
     if problem is not None:
         raise problem
     return int(found(result))

@@ -61,21 +61,31 @@ class Output:
         self._animates = _is_terminal(stderr) and environ.get("TERM") != "dumb"
         self._warned: set[str] = set()
 
-    def progress(self) -> TerminalProgress:
-        """Returns the progress display of this run; a context manager, gone from the screen when it closes."""
-        wanted = self.settings.progress and not self.settings.quiet
-        return TerminalProgress(self._stderr, self.warning, animate=self._animates, silent=not wanted)
+    def progress(self, *, aside: bool = False) -> TerminalProgress:
+        """Returns the progress display of this run; a context manager, gone from the screen when it closes.
 
-    def result(self, result: Any, *, root: str | None = None, words: str = "text") -> DvliteError | None:
-        """Prints a result and its warnings; returns what is left undone, as the error that the run should end with."""
+        `aside`: the run speaks among another program's lines, and its warnings are notes.
+        """
+        wanted = self.settings.progress and not self.settings.quiet
+        warn = self.note if aside else self.warning
+        return TerminalProgress(self._stderr, warn, animate=self._animates, silent=not wanted)
+
+    def result(
+        self, result: Any, *, root: str | None = None, words: str = "text", aside: bool = False
+    ) -> DvliteError | None:
+        """Prints a result and its warnings; returns what is left undone, as the error that the run should end with.
+
+        `aside`: its words go to standard error, for another program speaks on standard output.
+        """
         for warning in _warnings(result):
-            self.warning(warning)
+            (self.note if aside else self.warning)(warning)
         module = importlib.import_module(f"dvlite.text.{_verb(result)}")
-        show = self._show(self._stdout, root)
+        stream = self._stderr if aside else self._stdout
+        show = self._show(stream, root)
         if self.settings.json:
             self._stdout.write(to_json(result) + "\n")
         else:
-            self._stdout.writelines(line + "\n" for line in getattr(module, words)(result, show))
+            stream.writelines(line + "\n" for line in getattr(module, words)(result, show))
         self._stdout.flush()
         problem: DvliteError | None = module.problem(result, show) if hasattr(module, "problem") else None
         return problem
@@ -85,6 +95,10 @@ class Output:
         if message not in self._warned:
             self._warned.add(message)
             self._note("warning", "yellow", message)
+
+    def note(self, message: str) -> None:
+        """Prints what would be a warning, were it not among the lines of another program."""
+        self._stderr.write(f"dvlite: note: {_one_line(message)}\n")
 
     def failure(self, error: Exception) -> int:
         """Prints what a run failed with, and returns the exit code; what nobody foresaw is a bug."""

@@ -82,6 +82,8 @@ LATE_IMPORTS = (
     "formats.parameters",
     "store.remote",
     "commands.status",
+    "commands.hook_follow",
+    "commands.hook_push",
 )  # what they need differs from call to call, and is slow to load
 UNIX_ONLY = {"fcntl", "grp", "pwd", "resource", "termios", "tty"}  # never at the top: the package imports anywhere
 ENVIRONMENT = (

@@ -8,15 +8,18 @@ import time
 from collections.abc import Mapping
 from pathlib import Path
 
-from dvlite.errors import UsageError
+from dvlite.errors import DvliteError, UsageError
 from dvlite.files import quote
 from dvlite.git import clone_into
 from dvlite.progress import Progress
 from dvlite.repo import open_repo
 from dvlite.results.setup import CloneResult
+from dvlite.workspace.hook_scripts import Installed, hooks_place, install_hooks
 
 
-def clone(url: str, directory: Path | None, environ: Mapping[str, str], *, progress: Progress) -> CloneResult:
+def clone(
+    url: str, directory: Path | None, environ: Mapping[str, str], *, hooks: bool = True, progress: Progress
+) -> CloneResult:
     """Clones a git repository into `directory` (else a folder named like it) and sets up dvlite's settings of the clone.
 
     git shows its own progress and may ask for credentials. A failure leaves nothing behind, as git does.
@@ -25,10 +28,21 @@ def clone(url: str, directory: Path | None, environ: Mapping[str, str], *, progr
     target = Path(os.path.abspath(directory if directory is not None else folder_name(url)))
     clone_into(url, target, environ)
     repo = open_repo(target, environ, must_be_initialised=False)
+    done: Installed | None = None
+    warnings = []
     if repo.is_initialised:
         repo.prepare_clone()
+        try:
+            done = install_hooks(repo, hooks_place(repo)) if hooks else None
+        except DvliteError as error:
+            warnings.append(f"no hooks were installed: {error.message} (dvlite install says what can be done)")
     return CloneResult(
-        url=url, directory=str(target), has_dvlite=repo.is_initialised, elapsed_seconds=time.monotonic() - began
+        url=url,
+        directory=str(target),
+        hooks=() if done is None else tuple(done.hooks),
+        has_dvlite=repo.is_initialised,
+        elapsed_seconds=time.monotonic() - began,
+        warnings=(*warnings, *(() if done is None else done.warnings)),
     )
 
 

@@ -25,7 +25,7 @@ from dvlite.workspace.tracked import Workspace
 _NAMED = 3
 _MOST_FILES = 100_000  # in tracked paths that are looked at for a note: a second of scanning, or less
 _MOST_BYTES = 256 << 20  # read for a note
-_SKIP = "to skip this check: git commit --no-verify"
+_SKIP = "to skip: git commit --no-verify"
 _MARKERS = (b"<<<<<<< ", b">>>>>>> ")
 
 
@@ -217,7 +217,8 @@ def _change(work: Workspace, item: Tracked, *, thorough: bool) -> ChangedPath | 
     try:
         look.run()
     except _TooMuch:
-        return ChangedPath(path=item.path, kind=item.pointer.kind, counts=Counts())
+        is_folder = item.pointer.kind == "directory"
+        return ChangedPath(path=item.path, kind="directory" if is_folder else "file", counts=Counts())
     except DvliteError:
         return None  # a FIFO in it, a folder that cannot be read: for `dvlite status` to tell
     return look.changed

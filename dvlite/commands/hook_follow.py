@@ -1,66 +1,38 @@
-"""The hooks post-checkout, post-merge and post-rewrite: the workspace follows the pointers that git has just changed.
+"""`dvlite hook post-checkout|post-merge|post-rewrite`: the workspace follows the pointers that git has just changed.
 
-Only tracked paths whose pointer differs, never over edits, from the cache; what is missing there is downloaded if it is little. What goes
-wrong makes a note: git has done its work, and `dvlite checkout` or `dvlite pull` can do ours later.
+What goes wrong makes a note: git has done its work, and `dvlite checkout` or `dvlite pull` can do ours later.
 """
 
 from __future__ import annotations
 
-import os
-import shlex
 import time
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Sequence
 
-from dvlite import git_differences, naming
-from dvlite.connect import open_remote
-from dvlite.errors import DvliteError, FormatError
-from dvlite.files import printable, size_text
-from dvlite.formats import lockfile
-from dvlite.formats.manifest import EMPTY_DIR
-from dvlite.formats.pointer import Pointer
-from dvlite.git_output import Difference, is_lockfile
-from dvlite.naming import Tracked
+from dvlite import git_differences
+from dvlite.errors import DvliteError
 from dvlite.progress import Progress
 from dvlite.repo import Repo
 from dvlite.results.hooks import HookResult
-from dvlite.results.moves import CheckedOutPath
-from dvlite.store.catalog import Catalog
-from dvlite.stores import open_cache
 from dvlite.workspace import underway
-from dvlite.workspace.obtain import Part, obtain
-from dvlite.workspace.restore import How, crew_for, restore
-from dvlite.workspace.tracked import Workspace
-from dvlite.workspace.untracked import remove_untracked
-
-_NAMED = 3
-_PATIENCE_SECONDS = 3.0  # for a remote that does not answer: git's user waits for something else
-
-
-@dataclass(slots=True)
-class _Done:
-    followed: list[CheckedOutPath] = field(default_factory=list)
-    notes: list[str] = field(default_factory=list)
-    absent: list[str] = field(default_factory=list)  # paths of which something is not in the cache
-    reason: str = ""  # why that was not downloaded
-    downloaded_bytes: int = 0
 
 
 def hook_follow(repo: Repo, hook: str, words: Sequence[str], *, progress: Progress) -> HookResult:
     """Brings the workspace to the pointers that git has checked out; `words` are those that git gives the hook.
 
-    A path that was tracked before and is not here stays away. Raises nothing that a user can cause: it becomes a note.
+    Raises nothing that a user can cause: it becomes a note. Where no pointer changed it costs one run of git.
     """
     started = time.monotonic()
-    done = _Done()
     try:
         sides = _sides(repo, hook, words) if repo.config.get("hooks.follow") != "off" else None
         moved = [] if sides is None else git_differences.pointers(repo.git, *sides)
-        if moved:
-            with repo.lock(wait=False):
-                _follow(repo, moved, done, progress)
+        if not moved:
+            return HookResult(hook=hook)
+        from dvlite.workspace.following import follow  # 50 ms of modules that most checkouts do not need
+
+        with repo.lock(wait=False):
+            done = follow(repo, moved, progress)
     except DvliteError as error:
-        done.notes.append(f"the workspace did not follow: {error.message}; then: dvlite checkout")
+        return HookResult(hook=hook, notes=(f"the workspace did not follow: {error.message}; then: dvlite checkout",))
     return HookResult(
         hook=hook,
         notes=tuple(done.notes),
@@ -78,159 +50,9 @@ def _sides(repo: Repo, hook: str, words: Sequence[str]) -> tuple[str | None, str
             return None  # single files, a new branch, or a step of a rebase
         return before if before.strip("0") else None, after
     if hook == "post-merge":
-        squashed = words[:1] == ["1"]
-        before = repo.git.head() if squashed else underway.before_merge(repo.git_dir)
-        return (before, None) if before is not None else None
-    if words[:1] != ["rebase"]:
+        head = repo.git.head() if tuple(words[:1]) == ("1",) else underway.before_merge(repo.git_dir)  # 1: squashed
+        return None if head is None else (head, None)
+    if tuple(words[:1]) != ("rebase",):
         return None  # an amended commit: what is on disk is as it was
-    before = underway.before_rebase(repo.git_dir)
-    return (before, "HEAD") if before is not None else None
-
-
-def _follow(repo: Repo, moved: Sequence[Difference], done: _Done, progress: Progress) -> None:
-    broken: list[DvliteError] = []
-    tracked = {item.path: item for item in repo.tracked(broken)}
-    before = _named_before(repo, moved)
-    after = {item.path for item in tracked.values() if (item.lockfile or f"{item.path}.dvlite") in _files(moved)}
-    work = Workspace(repo, open_cache(repo), progress)
-    chosen = [tracked[path] for path in sorted(after) if _is_to_follow(work, tracked[path], before)]
-    repo.exclude([item.path for item in chosen])
-    found = [(item.push, _part(work, item, before.get(item.path, []))) for item in chosen]
-    parts = [part for push, part in found if push or not _missing_bytes(work, part)]  # others stay where they were made
-    _fetch(repo, work, parts, done, progress)
-    with crew_for(work, ((part.path, part.pointer) for part in parts)) as crew:
-        how = How(link="hardlink" in repo.config.links, keep_sparse=True, crew=crew)
-        for part in parts:
-            _restore(work, part, how, done)
-    if not broken:
-        done.followed += remove_untracked(work, set(tracked), only=before.keys() - tracked.keys())
-    _tell(repo, done)
-
-
-def _files(moved: Sequence[Difference]) -> set[str]:
-    return {file.path for file in moved}
-
-
-def _named_before(repo: Repo, moved: Sequence[Difference]) -> Mapping[str, list[Pointer]]:
-    """Returns what the files that changed named before; what cannot be read named nothing."""
-    contents = dict(repo.git.each_blob({file.old: lockfile.LIMIT_BYTES for file in moved if file.old is not None}))
-    found: dict[str, list[Pointer]] = {}
-    for file in moved:
-        if file.old is not None:
-            try:
-                read = naming.read_lockfile if is_lockfile(file.path) else _read_pointer
-                for item in read(file.path, contents[file.old], file.path):
-                    found.setdefault(item.path, []).append(item.pointer)
-            except FormatError:
-                continue
-    return found
-
-
-def _read_pointer(name: str, data: bytes, where: str) -> list[Tracked]:
-    return [naming.read_pointer(name, data, where)]
-
-
-def _is_to_follow(work: Workspace, item: Tracked, before: Mapping[str, list[Pointer]]) -> bool:
-    """Says whether a path is new or moved on; what was tracked before and is not here was left away on purpose."""
-    if item.path not in before:
-        return True
-    moved = not any(item.pointer.same_version(known) for known in before[item.path])
-    return moved and os.path.lexists(work.location(item.path))
-
-
-def _part(work: Workspace, item: Tracked, before: Sequence[Pointer]) -> Part:
-    return Part(item.path, item.pointer, tuple(work.sparse.get(item.path, ())), tuple(before))
-
-
-# -- downloads
-
-
-def _fetch(repo: Repo, work: Workspace, parts: Sequence[Part], done: _Done, progress: Progress) -> None:
-    """Downloads what the cache lacks, if it is within `hooks.fetch_limit`; a remote that cannot be had makes a note."""
-    missing = [(part, _missing_bytes(work, part)) for part in parts]
-    wanted = [part for part, size in missing if size != 0]
-    limit = repo.config.limit_bytes("hooks.fetch_limit")
-    known = sum(size or 0 for _, size in missing)
-    if not wanted or not limit or not repo.config.remote_names():
-        return
-    if known > limit:
-        done.reason = _too_large(known, limit)
-        return
-    try:
-        _, opened = open_remote(repo, work.cache, None, None, patience_seconds=_PATIENCE_SECONDS)
-        with opened:
-            progress.start(f"looking at {opened.store.label}")
-            catalog = Catalog(opened).look()
-            planned = obtain(catalog, work.cache, wanted, progress, dry_run=True).paths
-            size_bytes = sum(one.size_bytes for one in planned)
-            there = [part for part, one in zip(wanted, planned, strict=True) if one.state == "planned"]
-            if size_bytes > limit:
-                done.reason = _too_large(size_bytes, limit)
-            elif there:
-                obtain(catalog, work.cache, there, progress)
-            done.downloaded_bytes = opened.traffic.bytes_read
-    except DvliteError as error:
-        done.reason = error.message
-    finally:
-        progress.finish()
-
-
-def _too_large(size_bytes: int, limit_bytes: int) -> str:
-    return f"{size_text(size_bytes)} is more than hooks.fetch_limit, {size_text(limit_bytes)}"
-
-
-def _missing_bytes(work: Workspace, part: Part) -> int | None:
-    """Returns how much of a version the cache lacks, or None if its listing is not here either."""
-    try:
-        entries = work.wanted(part.pointer)
-    except DvliteError:
-        return None
-    chooses = work.selector(part.path)
-    has = work.cache.has_file
-    return sum(
-        max(entries.sizes[i], 1)
-        for i, flags in enumerate(entries.flags)
-        if flags != EMPTY_DIR
-        and (chooses is None or chooses(entries.paths[i]))
-        and not has(entries.digest(i), entries.sizes[i])
-    )
-
-
-# -- the workspace
-
-
-def _restore(work: Workspace, part: Part, how: How, done: _Done) -> None:
-    if _missing_bytes(work, part) != 0:
-        done.absent.append(part.path)
-        return
-    try:
-        made = restore(work, part.path, part.pointer, (), how)
-    except DvliteError as error:
-        done.notes.append(f"{error.message}; then: dvlite pull {_quoted(work.repo, [part.path])}")
-        return
-    done.followed.append(made.result)
-    if made.damaged or made.result.missing:
-        done.absent.append(part.path)
-
-
-def _tell(repo: Repo, done: _Done) -> None:
-    if done.absent:
-        command = "dvlite pull" if len(done.absent) > _NAMED else f"dvlite pull {_quoted(repo, done.absent)}"
-        why = f" ({done.reason})" if done.reason else ""
-        done.notes.append(f"{_listed(repo, done.absent)}: not in the cache{why}; to bring it: {command}")
-    kept = [path.path for path in done.followed if path.conflicts]
-    if kept:
-        files = sum(len(path.conflicts) for path in done.followed)
-        one = "1 file" if files == 1 else f"{files:,} files"
-        done.notes.append(
-            f"{one} changed here and kept in {_listed(repo, kept)}; to give the changes up: dvlite checkout -f {_quoted(repo, kept)}"
-        )
-
-
-def _listed(repo: Repo, paths: Sequence[str]) -> str:
-    more = f" and {len(paths) - _NAMED} more" if len(paths) > _NAMED else ""
-    return ", ".join(printable(repo.display(path)) for path in paths[:_NAMED]) + more
-
-
-def _quoted(repo: Repo, paths: Sequence[str]) -> str:
-    return " ".join(shlex.quote(repo.display(path)) for path in paths[:_NAMED])
+    tip = underway.before_rebase(repo.git_dir)
+    return None if tip is None else (tip, "HEAD")

@@ -5,15 +5,18 @@ from __future__ import annotations
 import re
 import time
 from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
 
 from dvlite.errors import DvliteError, ObjectMissing
 from dvlite.files import size_text
 from dvlite.progress import Progress
-from dvlite.pushing import OverLimit, Terms, publish
 from dvlite.repo import Repo, Version
 from dvlite.results.hooks import Blocked, HookResult
 
-LOST = "if it is lost for ever: DVLITE_ALLOW_MISSING=1 git push"
+if TYPE_CHECKING:
+    from dvlite.results.moves import PushResult
+
+_LOST = "if it is lost for ever: DVLITE_ALLOW_MISSING=1 git push"
 _SKIP = "to push the commits without their data: DVLITE_HOOKS=0 git push"
 _REMOTE = re.compile(r"[A-Za-z0-9_][\w./-]*")  # what may stand in a pattern for refs
 _COMMIT = re.compile(r"[0-9a-f]{40}([0-9a-f]{24})?")
@@ -33,28 +36,34 @@ def hook_push(
     named = [version for version in repo.introduced(revisions, progress=progress) if version.push]
     if not named:
         return HookResult(hook="pre-push")
-    terms = Terms(allow_missing=allow_missing, limit_bytes=repo.config.limit_bytes("hooks.push_limit"), by_commit=True)
     blocked = _without_remote(repo)
     pushed = None
-    try:
-        if blocked is None:
-            pushed = publish(repo, named, terms, progress=progress)
-    except OverLimit as error:
-        blocked = _over_limit(repo, named, error)
-    except ObjectMissing as error:
-        fixes = (*(error.hint or "").splitlines(), LOST)
-        blocked = Blocked(message=error.message, fixes=fixes)
-    except DvliteError as error:
-        blocked = Blocked(message=error.message, fixes=(*(error.hint or "").splitlines(), _SKIP))
+    if blocked is None:
+        pushed, blocked = _publish(repo, named, allow_missing=allow_missing, progress=progress)
     counted = repo.git.run("rev-list", "--count", "--ignore-missing", *revisions, check=False).strip()
     return HookResult(
         hook="pre-push",
         blocked=() if blocked is None else (blocked,),
-        notes=() if pushed is None else pushed.warnings,
         push=pushed,
         commits=int(counted or b"0"),
         elapsed_seconds=time.monotonic() - started,
     )
+
+
+def _publish(
+    repo: Repo, named: Sequence[Version], *, allow_missing: bool, progress: Progress
+) -> tuple[PushResult | None, Blocked | None]:
+    from dvlite.pushing import OverLimit, Terms, publish  # 60 ms of modules that commits without data do not need
+
+    terms = Terms(allow_missing=allow_missing, limit_bytes=repo.config.limit_bytes("hooks.push_limit"), by_commit=True)
+    try:
+        return publish(repo, named, terms, progress=progress), None
+    except OverLimit as error:
+        return None, _over_limit(repo, named, error, error.paths)
+    except ObjectMissing as error:
+        return None, Blocked(message=error.message, fixes=(*(error.hint or "").splitlines(), _LOST))
+    except DvliteError as error:
+        return None, Blocked(message=error.message, fixes=(*(error.hint or "").splitlines(), _SKIP))
 
 
 def lines_of(environ: Mapping[str, str]) -> list[str]:
@@ -93,10 +102,10 @@ def _without_remote(repo: Repo) -> Blocked | None:
     return Blocked(message=message, fixes=("dvlite remote add s3://BUCKET/PREFIX   or a folder", _SKIP))
 
 
-def _over_limit(repo: Repo, named: Sequence[Version], error: OverLimit) -> Blocked:
+def _over_limit(repo: Repo, named: Sequence[Version], error: DvliteError, paths: Sequence[str]) -> Blocked:
     """Names the command that pushes it: what is not what is on disk now takes all commits."""
     now = {(item.path, item.pointer.oid) for item in repo.tracked(broken=[])}
-    elsewhere = any((version.path, version.pointer.oid) not in now for version in named if version.path in error.paths)
+    elsewhere = any((version.path, version.pointer.oid) not in now for version in named if version.path in paths)
     command = "dvlite push --all-commits && git push" if elsewhere else "dvlite push && git push"
     limit = size_text(repo.config.limit_bytes("hooks.push_limit"))
     return Blocked(

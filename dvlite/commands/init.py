@@ -7,12 +7,12 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from dvlite import ignore, layers
-from dvlite.errors import UsageError
 from dvlite.files import write_atomic
 from dvlite.formats.config import COMMITTED
 from dvlite.progress import Progress
 from dvlite.repo import Repo, open_repo
 from dvlite.results.setup import InitResult
+from dvlite.workspace.hook_scripts import hooks_place, install_hooks
 
 _CONFIG_HEAD = (
     b"# dvlite's settings for everyone who works on this project. Your own: dvlite config --user, or --local\n"
@@ -26,17 +26,25 @@ def init(
 ) -> InitResult:
     """Sets up the work tree around `start`: settings, ignore files, attributes, and git's settings of this clone.
 
-    Raises NotARepository outside a git work tree.
+    Raises NotARepository outside a git work tree, UsageError where `hooks` cannot be installed.
     """
-    if hooks:
-        raise UsageError("hooks cannot be installed by this version", hint="dvlite init")
     repo = open_repo(start, environ, must_be_initialised=False)
+    place = hooks_place(repo) if hooks else None  # first: what stands against hooks is told before anything is written
     with repo.lock():
         existed = repo.is_initialised
         created = _write_files(repo)
+        done = None if place is None else install_hooks(repo, place)
         repo.prepare_clone()
         staged = repo.stage(created, enabled=None if stage else False)
-    return InitResult(root=str(repo.root), existed=existed, created=tuple(created), staged=staged)
+    return InitResult(
+        root=str(repo.root),
+        existed=existed,
+        created=tuple(created),
+        staged=staged,
+        hooks=() if done is None else tuple(done.hooks),
+        merge_driver=True,
+        warnings=() if done is None else tuple(done.warnings),
+    )
 
 
 def _write_files(repo: Repo) -> list[str]:

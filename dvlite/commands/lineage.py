@@ -63,7 +63,7 @@ def lineage(
             subject=_told(subject, world, sources),
             up=above,
             down=below,
-            measured=tuple(_measured(starts, world, sources)) if above is not None and above.runs else (),
+            measured=tuple(_measured(starts, above, world, sources)),
             depth=depth,
             remote=None if world.remote is None else world.label,
             runs_searched=world.count_runs(),
@@ -146,9 +146,12 @@ def lineage_diff(
             subject = subject_of(text, world, sources)
             sources.add_listing(subject.nodes)
             starts = _starts(subject, world, sources)
-            sides.append((subject, _walk_up(subject, starts[:1], world, sources, None)))
-        (before, one), (after, other) = sides
-        found = difference(one, other, lambda path, a, b: _compared(path, Oid(a), Oid(b), world, sources))
+            graph = _walk_up(subject, starts[:1], world, sources, None)
+            sides.append((subject, graph, tuple(_measured(starts, graph, world, sources))))
+        (before, one, left), (after, other, right) = sides
+        found = difference(
+            one, other, lambda path, a, b: _compared(path, Oid(a), Oid(b), sources), measured=(left, right)
+        )
         return LineageDiffResult(
             old=_side(before, one),
             new=_side(after, other),
@@ -249,8 +252,12 @@ def _walk_down(starts: Sequence[Thing], world: World, sources: Sources, depth: i
     return report(down(starts, sources, sources, first=sources.first, depth=depth), world, sources)
 
 
-def _measured(starts: Sequence[Thing], world: World, sources: Sources) -> Iterable[LineageMeasure]:
+def _measured(
+    starts: Sequence[Thing], above: LineageGraph | None, world: World, sources: Sources
+) -> Iterable[LineageMeasure]:
     """Yields the metrics of runs that began with this, as evaluation does: of each stage, of the run that is to be shown first."""
+    if above is None or not above.runs:
+        return
     stages = users_of(starts, sources, sources.first)
     first = [runs[0][0] for runs in stages]
     metrics = world.index.values(first, METRIC)
@@ -260,6 +267,8 @@ def _measured(starts: Sequence[Thing], world: World, sources: Sources) -> Iterab
             yield LineageMeasure(
                 run=oid,
                 name=run_name(ran.stage, oid),
+                stage=ran.stage,
+                file=ran.file,
                 status=ran.status,
                 metrics=metrics[oid],
                 others=len(runs) - 1,
@@ -281,9 +290,7 @@ def _side(subject: Subject, graph: LineageGraph) -> LineageSide:
     )
 
 
-def _compared(
-    path: str, old: Oid, new: Oid, world: World, sources: Sources
-) -> tuple[Counts, tuple[FileChange, ...]] | None:
+def _compared(path: str, old: Oid, new: Oid, sources: Sources) -> tuple[Counts, tuple[FileChange, ...]] | None:
     """Compares two versions of a directory, if both listings can be read."""
     if not old.startswith(MANIFEST) or not new.startswith(MANIFEST):
         return None

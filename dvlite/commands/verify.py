@@ -1,11 +1,13 @@
-"""`dvlite verify`: does what is committed fit together, and can everybody have it. Reads no data, starts nothing, changes nothing."""
+"""`dvlite verify`: does what is committed fit together, and can everybody have it. Reads no data, starts nothing, changes nothing.
+
+`verify_again` also runs the stages, in a clean clone of their own.
+"""
 
 from __future__ import annotations
 
-import posixpath
 import time
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 
 from dvlite.errors import UsageError
 from dvlite.files import quote
@@ -19,9 +21,11 @@ from dvlite.stores import open_cache
 from dvlite.verify import commits, completeness, deep
 from dvlite.verify.checking import Checked, check
 from dvlite.verify.completeness import Place, Wanted
-from dvlite.verify.fetching import NotFetched, Source
+from dvlite.verify.fetching import Source
 from dvlite.verify.reading import Lock, Memo, Named, read
+from dvlite.verify.rerun import How, run_again
 from dvlite.verify.sides import Blobs, Side, Tree, WorkTree, files_at
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Asked:
@@ -36,7 +40,7 @@ class Asked:
     offline: bool = False
 
 
-def verify(repo: Repo, asked: Asked = Asked(), *, progress: Progress) -> VerifyResult:  # noqa: B008  # frozen
+def verify(repo: Repo, asked: Asked, *, progress: Progress) -> VerifyResult:
     """Compares pointers, lockfiles, pipeline files, parameters and git's files with each other, and with the records of runs.
 
     What is not here and is needed (run records, listings) is fetched from the remote, unless `offline`; with `check_remote` one fresh
@@ -62,7 +66,7 @@ def verify(repo: Repo, asked: Asked = Asked(), *, progress: Progress) -> VerifyR
         return VerifyResult(
             revision=asked.revision or asked.commits,
             commits=looking.count,
-            findings=tuple(sorted(found.findings, key=_place) if asked.commits is None else found.findings),
+            findings=tuple(sorted(found.findings, key=_place)),
             unchecked=tuple(found.unchecked),
             stages=looking.stages,
             tracked=looking.tracked,
@@ -74,17 +78,43 @@ def verify(repo: Repo, asked: Asked = Asked(), *, progress: Progress) -> VerifyR
         )
 
 
+def verify_again(
+    repo: Repo, asked: Asked, how: How, *, environ: Mapping[str, str], progress: Progress
+) -> VerifyResult:
+    """Verifies a commit (the last one if none is named), and runs its stages again in a clean clone of it.
+
+    `asked.paths` name the stages. Raises UsageError, FormatError and Untrusted before anything runs; a stage that fails is in the result.
+    """
+    started = time.monotonic()
+    if asked.commits is not None:
+        raise UsageError("--rerun and --range exclude each other", hint="name one commit: --rev R")
+    revision = asked.revision or "HEAD"
+    found = verify(repo, replace(asked, revision=revision), progress=progress)
+    again = run_again(repo, asked.paths, how, revision=revision, environ=environ, progress=progress)
+    ran = {each.stage for each in again.stages}
+    return replace(
+        found,
+        rerun=True,
+        stages=(*again.stages, *(each for each in found.stages if each.stage not in ran and not asked.paths)),
+        warnings=(*found.warnings, *again.warnings),
+        kept=again.folder,
+        elapsed_seconds=time.monotonic() - started,
+    )
+
+
 def _require_sense(asked: Asked) -> None:
     if asked.revision is not None and asked.commits is not None:
         raise UsageError("--rev and --range exclude each other", hint="give one of them")
     if asked.check_remote and asked.offline:
-        raise UsageError("--remote and --offline exclude each other", hint="without --remote, nothing has to be fetched")
+        raise UsageError(
+            "--remote and --offline exclude each other", hint="without --remote, nothing has to be fetched"
+        )
     if asked.deep and not asked.check_remote:
         raise UsageError("--deep reads the bytes on a remote", hint="dvlite verify --remote --deep")
 
 
 def _place(each: Finding) -> tuple[str, int]:
-    return each.file, each.line
+    return ("", 0) if each.commit is not None else (each.file, each.line)  # of commits: as they come
 
 
 @dataclass(slots=True)
@@ -192,16 +222,20 @@ class _Words:
         if not self._paths:
             return True
         own = [stage.file, stage.lockfile, *(out.path for out in stage.outs)]
-        return self._any(lambda word, path: word in (stage.address, stage.name) or any(_meets(path, each) for each in own))
+        return self._any(
+            lambda word, path: word in (stage.address, stage.name) or any(_meets(path, each) for each in own)
+        )
 
     def holds(self, path: str, stage: str = "") -> bool:
         """Says whether a tracked path is asked for."""
         if not self._paths:
             return True
         return self._any(
-            lambda word, asked: (bool(stage) and word in (stage, stage.rpartition(":")[2]))
-            or _meets(asked, path)
-            or asked == path + SUFFIX
+            lambda word, asked: (
+                (bool(stage) and word in (stage, stage.rpartition(":")[2]))
+                or _meets(asked, path)
+                or asked == path + SUFFIX
+            )
         )
 
     def is_about(self, each: Finding, named: Named) -> bool:
@@ -210,7 +244,9 @@ class _Words:
             stage = next((stage for stage in named.stages if stage.address == each.stage), None)
             if stage is not None:
                 return self.chooses(stage)
-        return self._any(lambda word, path: word == each.stage or path == each.file or _meets(path, each.path or each.file))
+        return self._any(
+            lambda word, path: word == each.stage or path == each.file or _meets(path, each.path or each.file)
+        )
 
     def _any(self, stands_for: Callable[[str, str], bool]) -> bool:
         found = [word for word, path in self._paths.items() if stands_for(word, path)]

@@ -110,9 +110,9 @@ def parse(data: bytes, where: str) -> Lockfile:
 
 
 def line_of(lines: Sequence[str], stage: LockedStage, field_name: str, item: str | None = None) -> int:
-    """Returns the line (from 1) of a stage's field, or of an item in it; what is not there is where it would be.
+    r"""Returns the line (from 1) of a stage's field, or of an item in it; what is not there is where it would be.
 
-    `lines` are those of the file that the stage was read from: `data.decode("utf-8", "surrogateescape").split("\\n")`.
+    `lines` are those of the file that the stage was read from: `data.decode("utf-8", "surrogateescape").split("\n")`.
     """
     best, inside = stage.line, False
     for number in range(stage.line + 1, len(lines) + 1):

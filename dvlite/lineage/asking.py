@@ -57,7 +57,7 @@ def asked_for(words: Sequence[str], index: Finds) -> Asked:
     """Reads what is asked; raises UsageError for a word that asks nothing that is known."""
     asked = Asked(Filters())
     for word in words:
-        condition = search.condition(PARAM, word)
+        condition = _condition(word)
         space, dot, key = condition.key.partition(".")
         if condition.key in _WORDS:
             asked = _with_word(asked, condition)
@@ -66,6 +66,15 @@ def asked_for(words: Sequence[str], index: Finds) -> Asked:
         else:
             asked = _with_value(asked, _bare(condition, index))
     return asked
+
+
+def _condition(word: str) -> Condition:
+    try:
+        return search.condition(PARAM, word)
+    except UsageError as error:
+        raise UsageError(
+            error.message, hint="for example lr=0.01 'acc>0.9' tag=best stage=train path=model.pt"
+        ) from None
 
 
 def _bare(condition: Condition, index: Finds) -> Condition:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,6 +11,7 @@ from dvlite.results.lineage import (
     LineageContentChange,
     LineageGraph,
     LineageLink,
+    LineageMeasure,
     LineageRun,
     LineageValueChange,
 )
@@ -35,8 +36,13 @@ class Difference:
     same: tuple[str, ...]
 
 
-def difference(old: LineageGraph, new: LineageGraph, compare: Compare) -> Difference:
-    """Compares everything upstream of two things, stage by stage; sources of data by path."""
+Measures = Sequence[LineageMeasure]
+
+
+def difference(
+    old: LineageGraph, new: LineageGraph, compare: Compare, measured: tuple[Measures, Measures] = ((), ())
+) -> Difference:
+    """Compares everything upstream of two things, stage by stage; sources of data by path. Metrics also as they were `measured` later."""
     before, after = _by_stage(old), _by_stage(new)
     data = _contents(_sources(old, "data"), _sources(new, "data"), compare)
     code = _contents(_sources(old, "code"), _sources(new, "code"), compare)
@@ -45,10 +51,12 @@ def difference(old: LineageGraph, new: LineageGraph, compare: Compare) -> Differ
     left, right = {stage: before[stage] for stage in both}, {stage: after[stage] for stage in both}
     params = _values(left, right, lambda run: run.params)
     environment = _values(left, right, _environment)
-    metrics = _values(left, right, lambda run: run.metrics)
+    results = _metrics(before, measured[0]), _metrics(after, measured[1])
+    both = [stage for stage in results[0] if stage in results[1]]
+    metrics = _changes(*({stage: side[stage] for stage in both} for side in results))
     parts = (("data", data), ("code", code), ("stages", stages), ("params", params), ("environment", environment))
     same = [name for name, changes in parts if not changes]
-    if not metrics and any(run.metrics for run in (*before.values(), *after.values())):
+    if not metrics and any(values for side in results for values in side.values()):
         same.append("metrics")
     return Difference(data, code, stages, params, environment, metrics, tuple(same))
 
@@ -57,9 +65,17 @@ def _by_stage(graph: LineageGraph) -> dict[str, LineageRun]:
     """Returns the runs upstream by the address of their stage; of several, the nearest."""
     found: dict[str, LineageRun] = {}
     for run in graph.runs:
-        folder = run.file.rpartition("/")[0]
-        found.setdefault(f"{folder}:{run.stage}" if folder else run.stage, run)
+        found.setdefault(_address(run), run)
     return found
+
+
+def _address(run: LineageRun | LineageMeasure) -> str:
+    folder = run.file.rpartition("/")[0]
+    return f"{folder}:{run.stage}" if folder else run.stage
+
+
+def _metrics(runs: Mapping[str, LineageRun], measured: Measures) -> dict[str, Mapping[str, Any]]:
+    return {stage: run.metrics for stage, run in runs.items()} | {_address(run): run.metrics for run in measured}
 
 
 def _sources(graph: LineageGraph, kind: str) -> dict[str, LineageLink]:
@@ -107,10 +123,18 @@ def _contents(
 def _values(
     old: Mapping[str, LineageRun], new: Mapping[str, LineageRun], of: Callable[[LineageRun], Mapping[str, Any]]
 ) -> tuple[LineageValueChange, ...]:
+    return _changes(
+        {stage: of(run) for stage, run in old.items()},
+        {stage: of(run) for stage, run in new.items()},
+    )
+
+
+def _changes(
+    old: Mapping[str, Mapping[str, Any]], new: Mapping[str, Mapping[str, Any]]
+) -> tuple[LineageValueChange, ...]:
     changes: dict[tuple[str, Any, Any], LineageValueChange] = {}
     for stage in sorted({*old, *new}):
-        one = of(old[stage]) if stage in old else {}
-        other = of(new[stage]) if stage in new else {}
+        one, other = old.get(stage, {}), new.get(stage, {})
         for key in sorted({*one, *other}):
             before, after = one.get(key), other.get(key)
             if before != after or type(before) is not type(after):

@@ -115,7 +115,8 @@ def named_on_disk(repo: Repo) -> Iterator[tuple[Oid, Tracked]]:
                         yield out.oid, Tracked(path, out.pointer(), name, address)
 
 
-Noted = Callable[[Iterable[str]], Mapping[str, tuple[str, str, str]]]  # commits -> subject, author and time, as notes have them
+# commits -> subject, author and time, as notes have them
+Noted = Callable[[Iterable[str]], Mapping[str, tuple[str, str, str]]]
 
 
 def described(git: Git | None, commits: Iterable[str], noted: Noted | None = None) -> dict[str, LineageCommit]:

@@ -81,7 +81,8 @@ class Lookups:
         key = (folder, made)
         if key not in self._below:
             paths = [number for number, _ in self._select(*_paths_below(folder))]
-            sql = f"SELECT DISTINCT path, obj, size, files FROM io WHERE output = {OUTPUT if made else INPUT} AND path IN"  # noqa: S608
+            output = OUTPUT if made else INPUT
+            sql = f"SELECT DISTINCT path, obj, size, files FROM io WHERE output = {output} AND path IN"  # noqa: S608
             self._below[key] = self._things(self._by_number(sql, paths))
         return self._below[key]
 

@@ -15,7 +15,7 @@ from pathlib import Path
 from dvlite import layers, remotes
 from dvlite.connect import DEFAULT_JOBS, open_remote
 from dvlite.errors import DvliteError, FormatError, NotARepository, ObjectCorrupt, RemoteError, UsageError
-from dvlite.files import os_error
+from dvlite.files import os_error, quote
 from dvlite.formats.config import Config
 from dvlite.lineage.exchange import receive
 from dvlite.lineage.here import open_records
@@ -73,7 +73,7 @@ class World:
         self.progress.start(f"reading listings on {catalog.remote.store.label}")
         try:
             for name in listings:
-                with contextlib.suppress(ObjectCorrupt, FormatError):  # a stranger's: it holds nothing that could be said
+                with contextlib.suppress(ObjectCorrupt, FormatError):  # a stranger's: nothing could be said of it
                     download.fetch_nodes(catalog, self.cache, [name])
         except RemoteError as error:
             if self.remote is not None:
@@ -121,6 +121,11 @@ def opened(repo: Repo | None, remote: str | None, environ: Mapping[str, str], pr
             records = open_records(repo, progress)
             yield from _received(repo, connection, records, repo.config.project, progress)
         return
+    if not _is_place(remote):
+        raise UsageError(
+            f"there is no folder {quote(remote)}, and names of remotes mean something in a clone only",
+            hint="give its URL: --remote s3://BUCKET/PREFIX   or   --remote /a/folder",
+        )
     location = parse_url(remote, Path.cwd())
     with _users_cache(environ) as cache, _connected(location, cache, environ) as connection:
         records = Records(cache.folder / _RECORDS / connection.folder.name, progress)

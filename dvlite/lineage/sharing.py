@@ -21,13 +21,16 @@ from dvlite.lineage.history import History
 from dvlite.lineage.index import Index, open_index
 from dvlite.lineage.lookups import Lookups
 from dvlite.lineage.records import Records
-from dvlite.oid import Digest, Oid, parse_oid
+from dvlite.oid import MANIFEST, Digest, Oid, parse_oid
 from dvlite.progress import Progress
 from dvlite.repo import Repo
 from dvlite.store.cache import Cache
 from dvlite.store.connection import Remote
 from dvlite.store.pack import KIND_FILE
 
+_SMALL_BYTES = (
+    1 << 20
+)  # outputs that git keeps go along up to this size: who takes the run from the cache has no commit with them yet
 _AT_ONCE = 20  # versions of lockfiles that are read together
 _MOST_LETTERS = 1000  # of a commit's subject and author
 _RUN = re.compile(rb"^    run: (run:[0-9a-f]{64})$", re.MULTILINE)
@@ -133,8 +136,11 @@ def _contents(records: Records, found: exchange.Look, cache: Cache) -> Iterator[
     with open_index(records) as index:
         for oid in found.unsent:
             run = index.run(oid)
-            for named in () if run is None else (run.log, run.code.diff):
-                content = None if named is None else _in_cache(cache, named)
+            if run is None:
+                continue
+            kept_by_git = [out.oid for out in run.outputs if not out.cached and out.size_bytes <= _SMALL_BYTES]
+            for named in (run.log, run.code.diff, *kept_by_git):
+                content = None if named is None or named.startswith(MANIFEST) else _in_cache(cache, named)
                 if content is not None:
                     yield content
 

@@ -96,6 +96,8 @@ class Contents:
         """Returns what is on disk or, where nothing is, what a pointer or lockfile says belongs there; None if nobody knows."""
         if path in self._assumed:
             return self._assumed[path]
+        if self.holder(path) in self._assumed:  # what it holds is restored with it
+            return self._said(path)
         found = self.here(path)
         return found if found is not None else self._said(path)
 
@@ -247,7 +249,9 @@ class Contents:
         outer = posixpath.dirname(path)
         while outer and outer not in self._tracked:
             outer = posixpath.dirname(outer)
-        if not outer or self._tracked[outer].kind != "directory" or self.has(outer):
+        if not outer or self._tracked[outer].kind != "directory":
+            return None
+        if self.has(outer) and outer not in self._assumed:
             return None
         return part_of(self._listing(outer), path, os.fsencode(path[len(outer) + 1 :]))
 

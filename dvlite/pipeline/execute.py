@@ -287,6 +287,8 @@ class Execution:
             log_tail=_tail(opened.log),
             kept=kept,
         )
+        if status == "canceled" and kept is not None:
+            self._progress.tell(f"what {stage.address} had written is in {kept}")
 
     def _record(self, opened: _Open, ended: Ended, status: Status) -> Run:
         tools = self._tools
@@ -326,6 +328,7 @@ class Execution:
         with uninterruptible():
             for address, opened in list(self._open.items()):
                 if opened.began:
+                    self._progress.tell(f"stopped {address}; its outputs are as they were before")
                     ended = stopped.get(address) or opened.ended or Ended(address, None, signal.SIGINT, 0.0, 0.0, 0)
                     self._fail(opened, ended, "canceled", "stopped")
                 else:

@@ -20,10 +20,11 @@ from dvlite.workspace.obtain import Part, obtain
 
 
 class Fetcher:
-    """The default remote while a repro runs; a context manager. Connects when it is first asked for something."""
+    """A remote (the default one without a name) while stages run; a context manager. Connects when it is first asked for something."""
 
-    def __init__(self, repo: Repo, cache: Cache, progress: Progress) -> None:
+    def __init__(self, repo: Repo, cache: Cache, progress: Progress, *, remote: str | None = None) -> None:
         self._repo, self._cache, self._progress = repo, cache, progress
+        self._name = remote
         self._stack = contextlib.ExitStack()
         self._remote: Remote | None = None
         self._catalog: Catalog | None = None
@@ -53,6 +54,6 @@ class Fetcher:
 
     def _opened(self) -> Remote:
         if self._remote is None:
-            _, opened = open_remote(self._repo, self._cache, None, None)
+            _, opened = open_remote(self._repo, self._cache, self._name, None)
             self._remote = self._stack.enter_context(opened)
         return self._remote

@@ -78,7 +78,7 @@ class Outputs:
         if same_data(found, known) and self.is_cached(found):
             return found
         taken = self.take(path)
-        if not same_data(taken, known) and not self._is_recorded(taken.oid):
+        if not same_data(taken, known) and not self._is_recorded(taken.oid) and not self._is_committed(path):
             folder = self._work.repo.state_dir / "saved"
             folder.mkdir(parents=True, exist_ok=True)
             version = taken.pointer()
@@ -88,6 +88,11 @@ class Outputs:
                 f"{quote(path)} was not what its stage had made; it is kept: dvlite get {target} -o PATH"
             )
         return taken
+
+    def _is_committed(self, path: str) -> bool:
+        """Says whether git has exactly these bytes in its last commit."""
+        git = self._work.repo.git
+        return bool(git.tracked_under([path])) and not git.run("status", "--porcelain", "-z", "--", f":(literal){path}")
 
     def _move(self, stage: Stage, path: str, version: Locked, moved: list[Aside]) -> None:
         source = self._work.repo.root / path
@@ -216,6 +221,8 @@ class Outputs:
             if same_data(self._contents.here(version.path), version):
                 continue
             os.makedirs((self._work.repo.root / version.path).parent, exist_ok=True)
+            if not version.cache and self._is_committed(version.path):
+                _remove(self._work.repo.root / version.path)
             made = restore(self._work, version.path, version.pointer(), (), How(force=True))
             if made.damaged or made.result.missing or made.result.conflicts:
                 return False

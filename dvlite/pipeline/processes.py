@@ -27,6 +27,7 @@ _POLL_SECONDS = 0.05
 _AFTER_EXIT_SECONDS = (
     0.2  # for what is still in the pipe when the command has ended and something that it left behind holds it open
 )
+_REDRAW_SECONDS = 1.0
 _GRACE_SECONDS = 5.0
 _PROBE_SECONDS = 30
 
@@ -184,7 +185,7 @@ class Processes:
 class _Running:
     """One process, and what it has printed of a line so far."""
 
-    __slots__ = ("_begun", "_room", "closed", "ended", "exited", "log", "process", "script", "started")
+    __slots__ = ("_begun", "_room", "_shown", "closed", "ended", "exited", "log", "process", "script", "started")
 
     def __init__(self, script: Script, process: subprocess.Popen[bytes], log: IO[bytes]) -> None:
         self.script, self.process, self.log = script, process, log
@@ -194,6 +195,7 @@ class _Running:
         self.ended: Ended | None = None
         self._begun = b""
         self._room = LOG_LIMIT_BYTES
+        self._shown = float("-inf")  # when a state of a line that redraws itself was shown last
 
     def write(self, data: bytes) -> None:
         """Writes to the log, up to its limit."""
@@ -204,17 +206,28 @@ class _Running:
         self._room -= len(data)
 
     def lines(self, data: bytes) -> Iterator[str]:
-        """Yields the whole lines so far; a progress bar that redraws itself with carriage returns is a line for each state."""
-        *whole, self._begun = (self._begun + data).replace(b"\r\n", b"\n").replace(b"\r", b"\n").split(b"\n")
-        if len(self._begun) > _PIECE_BYTES:
-            whole.append(self._begun)
-            self._begun = b""
-        yield from (line.decode("utf-8", "replace") for line in whole)
+        """Yields the whole lines so far; of one that redraws itself with carriage returns (a progress bar) the last state, and one a second."""
+        *whole, rest = (self._begun + data).replace(b"\r\n", b"\n").split(b"\n")
+        yield from (_state(line) for line in whole)
+        if b"\r" in rest:
+            if time.monotonic() - self._shown >= _REDRAW_SECONDS and _state(rest):
+                self._shown = time.monotonic()
+                yield _state(rest)
+            rest = rest[rest.rstrip(b"\r").rfind(b"\r") + 1 :]
+        if len(rest) > _PIECE_BYTES:
+            yield _state(rest)
+            rest = b""
+        self._begun = rest
 
     def last_line(self) -> Iterator[str]:
-        if self._begun:
-            yield self._begun.decode("utf-8", "replace")
-            self._begun = b""
+        if _state(self._begun):
+            yield _state(self._begun)
+        self._begun = b""
+
+
+def _state(line: bytes) -> str:
+    """Returns what a terminal would show of a line at last."""
+    return next((each for each in reversed(line.split(b"\r")) if each), b"").decode("utf-8", "replace")
 
 
 @contextlib.contextmanager

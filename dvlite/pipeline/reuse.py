@@ -142,6 +142,7 @@ class Reuse:
             metrics=metrics,
             run=made,
             of=oid,
+            of_stage=run.stage,
         )
 
 

@@ -43,6 +43,8 @@ def choose(repo: Repo, graph: Graph, words: Sequence[str], *, single: bool = Fal
 def _meant(repo: Repo, graph: Graph, word: str) -> list[str]:
     by_address = {stage.address for stage in graph.stages}
     folder, colon, name = word.rpartition(":")
+    if word in by_address and (colon or not repo.relative(".")):
+        return [word]
     if colon:
         folder = posixpath.dirname(folder) if posixpath.basename(folder) == pipeline.FILE_NAME else folder
         path = repo.relative(folder or ".")

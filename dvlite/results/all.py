@@ -8,6 +8,7 @@ They live in modules of their own, for a verb loads those that it returns and no
 
 from __future__ import annotations
 
+from dvlite.results.hooks import Blocked, HookResult, InstallResult
 from dvlite.results.lineage import (
     LineageArtefact,
     LineageCommit,
@@ -39,6 +40,7 @@ from dvlite.results.looks import (
     StatusResult,
     UncommittedPointer,
 )
+from dvlite.results.merging import MergeConflict, ResolvedPath, ResolveResult
 from dvlite.results.moves import CheckedOutPath, CheckoutResult, FetchResult, MovedPath, PullResult, PushResult
 from dvlite.results.pipeline import (
     DagResult,
@@ -95,6 +97,7 @@ __all__ = [
     "AbsentPath",
     "AddResult",
     "AddedPath",
+    "Blocked",
     "CachePruneResult",
     "ChangedPath",
     "CheckedOutPath",
@@ -111,7 +114,9 @@ __all__ = [
     "FetchResult",
     "FileChange",
     "GetResult",
+    "HookResult",
     "InitResult",
+    "InstallResult",
     "LineageArtefact",
     "LineageCommit",
     "LineageContentChange",
@@ -131,6 +136,7 @@ __all__ = [
     "LogVersion",
     "LsEntry",
     "LsResult",
+    "MergeConflict",
     "MetricChange",
     "MetricDifference",
     "MetricsDiffResult",
@@ -154,6 +160,8 @@ __all__ = [
     "RemoteTestResult",
     "RemoteTrustResult",
     "ReproResult",
+    "ResolveResult",
+    "ResolvedPath",
     "Result",
     "RmResult",
     "RunColumn",
@@ -212,4 +220,7 @@ Result = (
     | RunsDiffResult
     | RunsTagResult
     | RunsNoteResult
+    | ResolveResult
+    | InstallResult
+    | HookResult
 )

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import ClassVar, Literal
+from typing import TYPE_CHECKING, ClassVar, Literal
 
-from dvlite.results.looks import ChangedPath
-from dvlite.results.moves import CheckedOutPath, PushResult
+if TYPE_CHECKING:  # most hooks have nothing to tell: making these classes takes 10 ms
+    from dvlite.results.looks import ChangedPath
+    from dvlite.results.moves import CheckedOutPath, PushResult
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -13,7 +13,7 @@ Origin = Literal["run", "stage", "data", "code", "directory", "unknown"]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LineageCommit:
-    """A commit; all but its id is null where no git history is at hand."""
+    """A commit; without git at hand all but its id is what a push noted of it, else null."""
 
     commit: str
     subject: str | None = None
@@ -110,10 +110,12 @@ class LineageGraph:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LineageMeasure:
-    """Metrics of a run that began with what was asked about; `others` counts later and earlier runs of the same stage."""
+    """Metrics of a run that began with what was asked about; `others` counts the other runs of its stage that did."""
 
     run: str
     name: str
+    stage: str
+    file: str
     status: str
     metrics: Mapping[str, Any]
     others: int = 0

@@ -56,6 +56,7 @@ class StageRun:
     metrics: tuple[MetricChange, ...] = ()
     run: str | None = None  # oid of the record
     of: str | None = None  # cached: the run whose outputs were taken
+    of_stage: str | None = None  # the stage of that run, as it was called then
     problem: str | None = None
     exit_code: int | None = None
     log: str | None = None

@@ -85,6 +85,8 @@ class StageCheck:
     problem: str | None = None  # why it failed or could not be checked
     log_tail: tuple[str, ...] = ()
     after: tuple[str, ...] = ()  # the stages that it needs
+    varies_with: str | None = None  # of one that gives two results: what settles them, for example `the number of threads`
+    runs: int = 0  # how often its command was run
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -105,6 +107,7 @@ class VerifyResult:
     fetched_bytes: int = 0
     elapsed_seconds: float = 0.0
     warnings: tuple[str, ...] = ()
+    kept: str | None = None  # the folder of the clean clone, if it was to stay
 
     @property
     def passed(self) -> bool:

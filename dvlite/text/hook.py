@@ -9,6 +9,8 @@ from dvlite.results.hooks import HookResult
 from dvlite.results.moves import PushResult
 from dvlite.text.show import Show, count, duration_text
 
+_WIDTH = 140
+
 
 def text(result: HookResult, show: Show) -> Iterator[str]:
     """Yields what people read."""
@@ -25,7 +27,8 @@ def _lines(result: HookResult, show: Show) -> Iterator[str]:
             yield from _pushed(result.push, result.commits)
     for blocked in result.blocked:
         yield f"{show.style('red', 'blocked:')} {blocked.message}"
-        yield from blocked.fixes
+        together = "    ".join(blocked.fixes)
+        yield from [together] if len(together) <= _WIDTH else blocked.fixes
 
 
 def _followed(result: HookResult, show: Show) -> Iterator[str]:
@@ -48,5 +51,7 @@ def _pushed(pushed: PushResult, commits: int) -> Iterator[str]:
     if pushed.files:
         what = f"{count(pushed.files, 'file')}, {size_text(pushed.uploaded_bytes)} in {count(pushed.objects, 'object')}"
         yield f"pushed {what} to {remote}. {duration_text(pushed.elapsed_seconds)}"
+    elif any(path.state == "lost" for path in pushed.paths):
+        yield f"all other data of {count(commits, 'new commit')} is complete on {remote}"
     else:
         yield f"data of {count(commits, 'new commit')} is complete on {remote}"

@@ -14,9 +14,7 @@ def text(result: InitResult, show: Show) -> Iterator[str]:
     if show.quiet:
         return
     verb = "Already initialised" if result.existed and not result.created else "Initialised"
-    facts = ([f"Hooks: {', '.join(result.hooks)}."] if result.hooks else []) + [
-        "Merge driver: on."
-    ] * result.merge_driver
-    yield f"{verb} {printable(result.root)}" + (f"  {' '.join(facts)}" if facts else "")
+    facts = f"  Hooks: {', '.join(result.hooks)}. Merge driver: on." if result.hooks else ""
+    yield f"{verb} {printable(result.root)}{facts}"
     yield from show.staged(result.staged, () if result.staged else result.created)
     yield from show.next_step("dvlite add PATH")

@@ -28,7 +28,8 @@ _MOST = 4  # metrics, outputs or reasons in a line
 def text(result: ReproResult, show: Show) -> Iterator[str]:
     """Yields what people read."""
     for each in result.params_set:
-        yield f"{printable(each.file)}: {printable(each.name)} {value_text(each.old)} -> {value_text(each.new)}"
+        if each.old != each.new:
+            yield f"{printable(each.file)}: {printable(each.name)} {value_text(each.old)} -> {value_text(each.new)}"
     if result.explain:
         yield from _explained(result, show)
     else:
@@ -91,7 +92,7 @@ def _row(run: StageRun, result: ReproResult, show: Show) -> tuple[str, ...]:
         return (run.stage, run.state, "", _reasons(run.reasons))
     parts = [_params(run.reasons), _outputs(run.outputs, show), _metrics(run.metrics)]
     if run.state == "cached" and run.of:
-        parts.append(f"from {run.stage.rpartition(':')[2]}-{short_oid(run.of)[:6]}")
+        parts.append(f"from {run.of_stage}-{short_oid(run.of)[:6]}")
     if run.state == "tainted":
         parts = [f"{', '.join(map(printable, run.tainted_by[:2]))} changed while it ran"]
     if run.state == "failed":

@@ -7,6 +7,7 @@ from collections.abc import Iterator, Sequence
 from dvlite.errors import DvliteError, PartlyDone
 from dvlite.files import printable, size_text
 from dvlite.results.verify import Finding, Unchecked, VerifyResult
+from dvlite.text.reproduced import is_different, stage_lines, stage_problem, summary_line
 from dvlite.text.show import Show, count, duration_text
 
 _MOST_FIXES = 2
@@ -20,16 +21,24 @@ def text(result: VerifyResult, show: Show) -> Iterator[str]:
     for one in result.unchecked:
         where = f"{show.bold(place_text(one, show) + ':')} " if one.file is not None else ""
         yield f"{where}{show.style('yellow', 'not checked:')} {printable(one.what)}: {printable(one.why)}"
+    if result.rerun:
+        yield from stage_lines(result, show)
+    if result.kept is not None:
+        yield f"the clean clone is kept: {printable(result.kept)}"
     if not show.quiet:
-        yield _summary(result, show)
+        if result.rerun:
+            yield summary_line(result, show)
+        if not result.rerun or result.findings or result.unchecked:
+            yield _summary(result, show)
         if show.verbose and result.fetched:
             yield f"fetched: {', '.join(map(printable, result.fetched))} ({size_text(result.fetched_bytes)})"
 
 
 def problem(result: VerifyResult, show: Show) -> DvliteError | None:
     """Returns that something could not be checked, where nothing was found: a finding is the exit code of the verb."""
-    if result.findings or not result.unchecked:
-        return None
+    stopped = stage_problem(result) if result.rerun else None
+    if stopped is not None or result.findings or not result.unchecked or is_different(result):
+        return stopped
     first = result.unchecked[0]
     more = f"; {count(len(result.unchecked) - 1)} more" if len(result.unchecked) > 1 else ""
     return PartlyDone(
@@ -50,7 +59,11 @@ def _summary(result: VerifyResult, show: Show) -> str:
     if result.revision is not None and ".." in result.revision:
         looked = f"{count(result.commits, 'commit')}, in the last {looked}"
     took = duration_text(result.elapsed_seconds)
-    remote = "" if result.remote is None else f", {'every byte' if result.deep else 'complete'} on {printable(result.remote)}"
+    remote = (
+        ""
+        if result.remote is None
+        else f", {'every byte' if result.deep else 'complete'} on {printable(result.remote)}"
+    )
     if result.findings:
         fix = _fixes(result.findings)
         said = f"{count(len(result.findings), 'finding')} in {looked}, {took}"

@@ -110,8 +110,8 @@ class Bench:
                 place = self.repo.root / path
                 place.parent.mkdir(parents=True, exist_ok=True)
                 if path in locked and path not in self.kept and not locked[path].cache and self.contents.has(path):
-                    kept = self.clone.aside / "kept" / str(len(self.kept))
-                    kept.parent.mkdir(exist_ok=True)
+                    kept = self.clone.aside / "kept" / str(len(self.kept)) / place.name
+                    kept.parent.mkdir(parents=True)
                     os.rename(place, kept)
                     self.kept[path] = kept
                 self.remove(path)

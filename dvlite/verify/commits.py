@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable, Hashable, Iterator
 from dataclasses import dataclass, field, replace
 
@@ -41,7 +42,7 @@ def steps(git: Git, commits: list[str]) -> Iterator[tuple[str, Steps]]:
         return
     here = Steps(files_at(git, commits[0]))
     yield commits[0], here
-    pairs = "".join(f"{new} {old}\n" for old, new in zip(commits, commits[1:], strict=False))
+    pairs = "".join(f"{new} {old}\n" for old, new in itertools.pairwise(commits))
     options = ("--stdin", "-r", "-z", "--raw", "--no-renames", "--no-abbrev", "--always")
     fields = iter(split(git.run("diff-tree", *options, stdin=pairs.encode())) if pairs else [])
     waiting = list(reversed(commits[1:]))

@@ -83,8 +83,7 @@ def number_text(value: float) -> str:
 
 
 def size_of_difference(old: float, new: float) -> str:
-    """Returns the words for how far two numbers are apart: `by 0.3%`, `by 2e-05`."""
-    if not old or math.isinf(old) or math.isnan(old) or math.isnan(new) or math.isinf(new):
+    """Returns the words for how far two numbers are apart: ` (+13.1%)`; nothing where that says nothing."""
+    if not old or any(math.isinf(each) or math.isnan(each) for each in (old, new)):
         return ""
-    share = abs(new - old) / abs(old)
-    return f" ({share:.2g} of it)" if share < 0.001 else f" ({(new - old) / abs(old):+.2%})"
+    return f" ({(new - old) / abs(old) * 100:+.3g}%)"

@@ -36,12 +36,14 @@ class _Pack:
     reason: str = ""
 
 
-def read_all(source: Source, complete: Mapping[Wanted, frozenset[Digest]], progress: Progress) -> Iterator[Finding | Unchecked]:
+def read_all(
+    source: Source, complete: Mapping[Wanted, frozenset[Digest]], progress: Progress
+) -> Iterator[Finding | Unchecked]:
     """Yields what is damaged of versions that are complete by their listings; a pack is told of once, with the first path that needs it."""
     catalog = source.catalog()
     users: dict[Digest, list[Wanted]] = {}
-    for wanted, packs in complete.items():
-        for name in packs:
+    for wanted, names in complete.items():
+        for name in names:
             users.setdefault(name, []).append(wanted)
     large = _large_files(source, catalog, complete)
     recipes = catalog.recipes(large)
@@ -113,7 +115,9 @@ def _told(
         found = packs.get(name)
     except ObjectAbsent:
         told.add(name)
-        yield corrupt(f"{_paths(users)}: bytes that were listed on {source.name} are gone", users[0].place, users[0].path)
+        yield corrupt(
+            f"{_paths(users)}: bytes that were listed on {source.name} are gone", users[0].place, users[0].path
+        )
         return
     except DvliteError as error:
         told.add(name)
@@ -150,7 +154,9 @@ def _file(
             for record in found.records[term.first : term.first + term.count]:
                 hasher.update(pack.unpack_view(record, view[record.offset : record.offset + record.stored_length]))
     if hasher.digest() != recipe.digest:
-        yield corrupt(f"the chunks of {printable(path)} on {source.name} do not make the file", wanted.place, wanted.path)
+        yield corrupt(
+            f"the chunks of {printable(path)} on {source.name} do not make the file", wanted.place, wanted.path
+        )
 
 
 def _records(source: Source, catalog: Catalog) -> Iterator[Finding]:
@@ -167,7 +173,11 @@ def _large_files(source: Source, catalog: Catalog, complete: Iterable[Wanted]) -
     found: dict[Digest, tuple[str, Wanted]] = {}
     for wanted in complete:
         for path, digest in _contents(source, wanted):
-            if digest not in found and not catalog.locations(digest, (KIND_FILE,)) and catalog.locations(digest, (KIND_RECIPE,)):
+            if (
+                digest not in found
+                and not catalog.locations(digest, (KIND_FILE,))
+                and catalog.locations(digest, (KIND_RECIPE,))
+            ):
                 found[digest] = (path, wanted)
     return found
 

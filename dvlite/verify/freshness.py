@@ -12,6 +12,7 @@ from dataclasses import replace
 from dvlite.errors import DvliteError
 from dvlite.formats.lockfile import Locked, LockedStage
 from dvlite.formats.pointer import SUFFIX
+from dvlite.formats.strict_yaml import Tree
 from dvlite.pipeline import reasons
 from dvlite.pipeline.contents import same_data
 from dvlite.pipeline.key import Facts
@@ -99,9 +100,7 @@ class Freshness:
 
     def unchecked(self, what: str, error: DvliteError, file: str, line: int, stage: Stage) -> Unchecked:
         """Returns that something could not be checked."""
-        return Unchecked(
-            what=what, why=error.message, file=file, line=line, stage=stage.address, commit=self._commit
-        )
+        return Unchecked(what=what, why=error.message, file=file, line=line, stage=stage.address, commit=self._commit)
 
     @property
     def parts(self) -> tuple[Holdings, Params, str | None]:
@@ -171,9 +170,9 @@ class _Look:
             self._wrong("dep-missing", f"the dependency {value_text(place.path)} {what}", place.line, path=place.path)
         )
 
-    def _values(self, place: ParamPlace) -> Mapping[str, object]:
-        found: dict[str, object] = {}
-        keys = [(key,) for key in place.spec.keys] or [()]
+    def _values(self, place: ParamPlace) -> Mapping[str, Tree]:
+        found: dict[str, Tree] = {}
+        keys: list[tuple[str, ...]] = [(key,) for key in place.spec.keys] or [()]
         for one in keys:
             single = replace(self._stage, params=(replace(place, spec=replace(place.spec, keys=one)),))
             try:
@@ -184,9 +183,7 @@ class _Look:
                     continue
                 if isinstance(error, NotFetched):
                     what = f"the parameters in {place.path}"
-                    self._told.append(
-                        self._owner.unchecked(what, error, self._stage.file, place.line, self._stage)
-                    )
+                    self._told.append(self._owner.unchecked(what, error, self._stage.file, place.line, self._stage))
                 else:
                     reason = error.message.partition(": ")[2] or error.message
                     self._told.append(self._wrong("param-missing", reason, place.line, path=place.path))
@@ -232,7 +229,9 @@ class _Look:
             if how == "added":
                 line = next((out.line for out in stage.outs if stage.local(out.path) == name), stage.spec.line)
                 return self._out_of_date(reason, f"its output {value_text(name)} was never made", "outs", line)
-            return self._out_of_date(reason, f"it made {value_text(name)}, which is not declared as its output", "outs", None)
+            return self._out_of_date(
+                reason, f"it made {value_text(name)}, which is not declared as its output", "outs", None
+            )
         shown = {"cmd": "its command", "wdir": "the folder that it runs in"}[what]
         return self._out_of_date(reason, f"{shown} is {new!r}, locked with {old!r}", what, None)
 
@@ -305,7 +304,15 @@ class _Look:
             now = with_flags(stage, out)
             if (now.cache, now.push) != (out.cache, out.push):
                 line = self._lock.line(self._written, "outs", out.path)
-                how = "kept by git" if not now.cache else "kept in the cache" if now.cache != out.cache else "pushed" if now.push else "not pushed"
+                how = (
+                    "kept by git"
+                    if not now.cache
+                    else "kept in the cache"
+                    if now.cache != out.cache
+                    else "pushed"
+                    if now.push
+                    else "not pushed"
+                )
                 told = f"its output {value_text(out.path)} is to be {how}, the lockfile has it otherwise"
                 yield self._wrong("output-redeclared", told, line, path=out.path, file=self._lock.file)
                 return
@@ -323,7 +330,9 @@ class _Look:
             line=line,
             stage=stage.address,
             path=path,
-            fix=f"dvlite repro {stage.address}" if kind == "output-redeclared" else f"correct line {line} of {stage.file}",
+            fix=f"dvlite repro {stage.address}"
+            if kind == "output-redeclared"
+            else f"correct line {line} of {stage.file}",
             commit=self._commit,
         )
 

@@ -140,16 +140,16 @@ def expression(pattern: str) -> re.Pattern[str]:
     return re.compile("".join(pieces), re.DOTALL)
 
 
-def _piece(token: str) -> str:
-    """Returns what a token of a name matches: a star, a question mark, a set, or a letter."""
-    if token[0] == "*":
+def _piece(piece: str) -> str:
+    """Returns what a piece of a name matches: a star, a question mark, a set, or a letter."""
+    if piece[0] == "*":
         return "[^/]*"
-    if token == "?":
+    if piece == "?":
         return "[^/]"
-    if len(token) > 2:
-        inner = token[1:-1].replace("\\", "\\\\").replace("[", "\\[")
-        return f"(?!/)[{'^' + inner[1:] if inner[0] in '!' else inner.replace('^', chr(92) + '^', 1)}]"
-    return re.escape(token)
+    if len(piece) > 2:
+        inner = piece[1:-1].replace("\\", "\\\\").replace("[", "\\[")
+        return f"(?!/)[{'^' + inner[1:] if inner[0] == '!' else inner.replace('^', chr(92) + '^', 1)}]"
+    return re.escape(piece)
 
 
 def _may_go_into(pattern: str, folder: str) -> bool:

@@ -18,7 +18,13 @@ from dvlite.verify.kinds import run_name, short_oid, value_text
 from dvlite.verify.reading import Lock, earlier_version
 
 _MANY = 10**18  # whole numbers from here on are text in records
-_SAYS = {"deps": "the dependency ", "params": "the parameter ", "env": "the variable ", "capture": "", "outs": "the output "}
+_SAYS = {
+    "deps": "the dependency ",
+    "params": "the parameter ",
+    "env": "the variable ",
+    "capture": "",
+    "outs": "the output ",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,7 +108,9 @@ class Examiner:
         if entry.run is None:
             message = f"the entry of {address} names no run"
         else:
-            message = f"{address}: the run that it names, {run_name(address, entry.run)}, has no record here or on the remote"
+            message = (
+                f"{address}: the run that it names, {run_name(address, entry.run)}, has no record here or on the remote"
+            )
         return self._finding(entry, address, "record-missing", message, self._lock.line(entry, "run"), old=entry.run)
 
     def _wrong_run(self, entry: LockedStage, address: str, what: str) -> Finding:
@@ -176,9 +184,7 @@ def as_run(entry: LockedStage, run: Run) -> LockedStage:
     """Returns an entry with what its run did; flags of outputs are those of the lockfile, which follow the pipeline file."""
     folder = posixpath.dirname(run.file) or "."
     flags = {out.path: out for out in entry.outs}
-    deps = [
-        Locked(posixpath.relpath(each.path, folder), each.oid, each.size_bytes, each.files) for each in run.inputs
-    ]
+    deps = [Locked(posixpath.relpath(each.path, folder), each.oid, each.size_bytes, each.files) for each in run.inputs]
     outs = []
     for each in run.outputs:
         path = posixpath.relpath(each.path, folder)
@@ -189,7 +195,10 @@ def as_run(entry: LockedStage, run: Run) -> LockedStage:
         cmd=run.cmd,
         wdir=run.wdir,
         deps=tuple(deps),
-        params={name: entry.params[name] if _same(entry.params.get(name), value) else value for name, value in run.params.items()},
+        params={
+            name: entry.params[name] if _same(entry.params.get(name), value) else value
+            for name, value in run.params.items()
+        },
         env=run.env,
         capture=run.capture,
         outs=tuple(outs),

@@ -30,10 +30,10 @@ def compare_text(old: Path, new: Path, ignore: Sequence[str] = ()) -> Comparison
         return Comparison(equivalent=True)
     number, one, other = first
     if one is None:
-        return Comparison(equivalent=False, lines=(clipped(f"{differing:,} more lines: {other}"),))
+        return Comparison(equivalent=False, lines=(clipped(f"{_lines_text(differing)} more: {other}"),))
     if other is None:
-        return Comparison(equivalent=False, lines=(clipped(f"{differing:,} lines fewer, from line {number}: {one}"),))
-    more = f"; {differing - 1:,} more lines differ" if differing > 1 else ""
+        return Comparison(equivalent=False, lines=(clipped(f"{_lines_text(differing)} fewer, from line {number}: {one}"),))
+    more = f" of {differing:,}" if differing > 1 else ""
     at = max(_common(one, other) - _BEFORE, 0)
     lines = (f"line {number} is the first that differs{more}", f"- {_from(one, at)}", f"+ {_from(other, at)}")
     return Comparison(equivalent=False, lines=tuple(map(clipped, lines)))
@@ -85,6 +85,10 @@ def _lines(path: Path, cuts: Sequence[re.Pattern[str]]) -> Iterator[tuple[int, s
             if left or not text:
                 yield number, left
             number += piece.endswith(b"\n")
+
+
+def _lines_text(number: int) -> str:
+    return f"{number:,} {'line' if number == 1 else 'lines'}"
 
 
 def _first_difference(one: bytes, other: bytes) -> int:

@@ -7,18 +7,19 @@ from __future__ import annotations
 
 import contextlib
 import os
+import shutil
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 from dvlite.errors import DvliteError, ObjectMissing
-from dvlite.files import printable, size_text
+from dvlite.files import size_text
 from dvlite.formats import manifest
 from dvlite.formats.comparator import Comparator
 from dvlite.formats.lockfile import Locked
 from dvlite.formats.manifest import EMPTY_DIR, EXECUTABLE, FILE, SYMLINK, Entry
 from dvlite.oid import FILE as FILE_OID
-from dvlite.oid import format_oid, parse_oid
+from dvlite.oid import digest_bytes, format_oid, parse_oid
 from dvlite.pipeline.contents import same_data
 from dvlite.pipeline.fetching import Fetcher
 from dvlite.pipeline.stages import Stage
@@ -27,7 +28,6 @@ from dvlite.verify.bench import Bench, Made, declared_out
 from dvlite.verify.comparing import comparator_for, compare_files
 from dvlite.verify.comparison import MOST_LINES, Comparison, clipped
 from dvlite.verify.differences import differences
-from dvlite.workspace.identify import HashOnly
 
 _SHOWN_FILES = 4  # of a folder, with their first difference
 _COMMAND_MISSING = (126, 127)  # how a shell says that a program cannot be started
@@ -51,7 +51,7 @@ class _Folders:
 class Judge:
     """Compares outputs of one clone with the lockfile."""
 
-    def __init__(self, bench: Bench, fetcher: Fetcher) -> None:
+    def __init__(self, bench: Bench, fetcher: Fetcher | None) -> None:
         self._bench, self._fetcher = bench, fetcher
         self._recorded = bench.clone.aside / "recorded"
 
@@ -113,6 +113,10 @@ class Judge:
 
     def _compare(self, stage: Stage, old: Path, new: Path, name: str, how: Comparator) -> Comparison:
         def run(script: str, one: Path, other: Path) -> Comparison:
+            if one.is_relative_to(
+                self._bench.work.cache.folder
+            ):  # not for strangers to write into, and without its name
+                one = Path(shutil.copy(one, self._folder() / name.rpartition("/")[2]))
             ended, tail = self._bench.script(stage, script, (one, other))
             if ended.exit_code in _COMMAND_MISSING:
                 raise Unavailable(f"the comparison cannot be started: {clipped(tail[-1] if tail else how.run)}")
@@ -143,7 +147,8 @@ class Judge:
 
     def _folders(self, stage: Stage, path: str, pairs: Pairs, compare: Mapping[str, Comparator]) -> _Folders:
         changed: list[str] = []
-        new, gone = [], []
+        new: list[str] = []
+        gone: list[str] = []
         equivalent = 0
         for one, other in pairs:
             if one is None or other is None:
@@ -207,11 +212,11 @@ class Judge:
                 inner = os.fsencode(location.relative_to(folder))
                 if location.is_symlink():
                     target = os.fsencode(os.readlink(location))
-                    found[inner] = Entry(inner, SYMLINK, len(target), HashOnly().small(target))
+                    found[inner] = Entry(inner, SYMLINK, len(target), digest_bytes(target))
                 else:
                     status = location.stat()
                     flags = FILE | EXECUTABLE if status.st_mode & 0o100 else FILE
-                    found[inner] = Entry(inner, flags, status.st_size, HashOnly().small(location.read_bytes()))
+                    found[inner] = Entry(inner, flags, status.st_size, digest_bytes(location.read_bytes()))
         return found
 
     # -- the recorded version
@@ -225,8 +230,7 @@ class Judge:
             raise Unavailable("the recorded version is neither in the cache nor on the remote")
         if cache.has_large(digest, version.size_bytes):
             return cache.large_path(digest)
-        self._recorded.mkdir(exist_ok=True)
-        place = self._recorded / path.rpartition("/")[2]
+        place = self._folder() / (inner or path).rpartition("/")[2]
         try:
             place.write_bytes(cache.read_file(digest, version.size_bytes))
         except DvliteError as error:
@@ -235,9 +239,13 @@ class Judge:
 
     def _fetched(self, version: Locked) -> bool:
         try:
-            return self._fetcher.bring([version])
+            return self._fetcher is not None and self._fetcher.bring([version])
         except DvliteError:
             return False
+
+    def _folder(self) -> Path:
+        self._recorded.mkdir(exist_ok=True)
+        return self._recorded
 
     def _clear(self) -> None:
         if self._recorded.is_dir():

@@ -46,7 +46,9 @@ Look = Callable[[str], Locked | None]
 class Side(Protocol):
     """One version of all files."""
 
-    commit: str | None
+    @property
+    def commit(self) -> str | None:
+        """The commit, None for the work tree."""
 
     @property
     def names(self) -> Sequence[str]:

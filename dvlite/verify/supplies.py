@@ -30,11 +30,11 @@ _WILDCARD = re.compile(r"[*?\[]")
 class Supplies:
     """What stages need and no stage that runs makes. `original` knows the remote, `bench` is where it goes."""
 
-    def __init__(self, original: Repo, bench: Bench, fetcher: Fetcher, progress: Progress) -> None:
+    def __init__(self, original: Repo, bench: Bench, fetcher: Fetcher | None, progress: Progress) -> None:
         self._original, self._bench, self._fetcher, self._progress = original, bench, fetcher, progress
         self._outputs = Outputs(bench.work, bench.contents, lambda _: False)
         self._placed: dict[str, Locked] = {}
-        self._why_not = ""  # nothing could be fetched
+        self._why_not = "" if fetcher is not None else ", and nothing is fetched"
         self._known: dict[str, tuple[Locked, str]] = {
             item.path: (as_output(item.path, item.pointer), item.stage) for item in bench.tracked
         }
@@ -84,7 +84,7 @@ class Supplies:
     def fetch(self, versions: Iterable[Locked]) -> None:
         """Brings into the cache what it lacks, as far as that can be had. Raises Untrusted."""
         absent = list({each.oid: each for each in versions if not self._outputs.is_cached(each)}.values())
-        if not absent:
+        if not absent or self._fetcher is None:
             return
         try:
             self._fetcher.bring(absent)

@@ -42,6 +42,10 @@ case "${DVLITE_HOOKS:-}" in 0 | off | no | false) exit 0 ;; esac
 _ONLY_WITH_DVLITE = """\
 [ -f .dvlite/config.yaml ] || exit 0
 """
+_NOTHING_TO_DO = {  # told apart here: starting dvlite takes 50 ms
+    "post-checkout": '[ "$3" = 1 ] && [ "$1" != "$2" ] || exit 0 # single files, or a new branch\n',
+    "post-rewrite": '[ "$1" = rebase ] || exit 0 # an amended commit\n',
+}
 # An entry of PATH that is not absolute could lead into the repository, whose programs hooks never run.
 _FIND = """\
 program=$(command -v dvlite)
@@ -61,7 +65,7 @@ _MISSING = {
         '  echo "dvlite: install dvlite, or push without its data: DVLITE_HOOKS=0 git push" >&2\n  exit 1\n'
     ),
 }
-_LET_PASS = "  exit 0\n"  # whoever has no dvlite is not told at each step
+_SILENTLY = "  exit 0\n"  # whoever has no dvlite is not told at each step
 
 
 @dataclass(slots=True)
@@ -171,7 +175,8 @@ def script(name: str, program: str) -> str:
     parts = [_HEAD.format(name=name, kept=KEPT), _CHAIN_WITH_INPUT if with_input else _CHAIN, _SWITCH]
     if name != "pre-push":  # a branch with data may be pushed from one without
         parts.append(_ONLY_WITH_DVLITE)
-    parts.append(_FIND.format(program=program, missing=_MISSING.get(name, _LET_PASS)))
+    parts.append(_NOTHING_TO_DO.get(name, ""))
+    parts.append(_FIND.format(program=program, missing=_MISSING.get(name, _SILENTLY)))
     parts.append((_CALL_WITH_INPUT if with_input else _CALL).format(name=name))
     return "".join(parts)
 

@@ -68,7 +68,9 @@ def test_init_and_clone_set_the_driver(started, tmp_path):
     for key, value in CLONE_SETTINGS.items():
         assert started.git("config", key).strip() == value
     started.dvlite("clone", started.root, tmp_path / "clone")
-    done = subprocess.run(["git", "config", "merge.dvlite.driver"], cwd=tmp_path / "clone", capture_output=True, text=True)
+    done = subprocess.run(
+        ["git", "config", "merge.dvlite.driver"], cwd=tmp_path / "clone", capture_output=True, text=True
+    )
     assert done.stdout.strip() == CLONE_SETTINGS["merge.dvlite.driver"]
 
 
@@ -85,7 +87,10 @@ def test_the_same_file_changed_twice_is_a_conflict_that_is_named_and_settled_wit
     started.main({"b": "main", "a": "main"})
     code, said = started.try_git("merge", "other")
     assert code == 1
-    assert "error: cannot merge 'data': changed on both sides: b\nhint: dvlite resolve data --ours|--theirs|--union" in said
+    assert (
+        "error: cannot merge 'data': changed on both sides: b\nhint: dvlite resolve data --ours|--theirs|--union"
+        in said
+    )
     assert b"<<<<<<< ours\noid: " in started.read("data.dvlite")
     started.dvlite("resolve", "data", "--theirs")
     started.git("commit", "-qm", "Merge")
@@ -139,7 +144,9 @@ def test_where_dvlite_is_not_on_the_path_git_marks_the_lines(started, tmp_path, 
     bins = tmp_path / "bin"
     bins.mkdir()
     for name in ("git", "sh"):
-        (bins / name).symlink_to(Path(subprocess.run(["which", name], capture_output=True, text=True).stdout.strip()).resolve())
+        (bins / name).symlink_to(
+            Path(subprocess.run(["which", name], capture_output=True, text=True).stdout.strip()).resolve()
+        )
     with monkeypatch.context() as patch:
         patch.setenv("PATH", str(bins))
         code, said = started.try_git("merge", "other")
@@ -251,6 +258,7 @@ def test_the_merge_needs_no_data_and_the_listing_is_fetched_alone(started, tmp_p
     """A clone without any data merges two branches; what it has then are listings."""
     started.dvlite("remote", "add", tmp_path / "store")
     started.commit("Add a remote")
+    started.dvlite("push")
     started.branch("other", {"b": "other"})
     started.main({"a": "main"})
     started.dvlite("push", "--all-branches")
@@ -348,7 +356,13 @@ def test_a_tracked_file_and_its_meta(started):
 
 @pytest.mark.parametrize(
     "text",
-    [b"", b"\0\xff" * 50, b"dvlite: 1\n", b"<<<<<<< x\n", b"dvlite: 1\nkind: directory\noid: manifest:" + b"0" * 64 + b"\nsize: 1\nfiles: 1\n"],
+    [
+        b"",
+        b"\0\xff" * 50,
+        b"dvlite: 1\n",
+        b"<<<<<<< x\n",
+        b"dvlite: 1\nkind: directory\noid: manifest:" + b"0" * 64 + b"\nsize: 1\nfiles: 1\n",
+    ],
 )
 @pytest.mark.parametrize("name", ["data.dvlite", "dvlite.lock"])
 def test_hostile_sides_are_a_conflict_and_ours_can_be_kept(started, text, name):
@@ -362,7 +376,7 @@ def test_hostile_sides_are_a_conflict_and_ours_can_be_kept(started, text, name):
     if name == "data.dvlite":
         started.main({"a": "main"})
     else:
-        started.write(name, f"dvlite: 1\nstages:\n  s:\n    key: {'0' * 64}\n    cmd: \"x\"\n")
+        started.write(name, f'dvlite: 1\nstages:\n  s:\n    key: {"0" * 64}\n    cmd: "x"\n')
         started.commit("Main")
     ours = started.read(name)
     code, said = started.try_git("merge", "hostile")
@@ -531,7 +545,9 @@ def test_a_stage_that_both_ran_is_a_conflict_around_its_entry(stages):
 
 def test_stages_that_both_sides_added(stages):
     stages.git("checkout", "-qb", "other")
-    stages.write("dvlite.yaml", stages.read("dvlite.yaml") + b"  third:\n    cmd: echo 3 > third.out\n    outs: [third.out]\n")
+    stages.write(
+        "dvlite.yaml", stages.read("dvlite.yaml") + b"  third:\n    cmd: echo 3 > third.out\n    outs: [third.out]\n"
+    )
     stages.dvlite("repro")
     stages.commit("Third")
     stages.git("checkout", "-q", "main")

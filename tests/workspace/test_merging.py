@@ -99,7 +99,12 @@ def test_what_one_side_changed_is_taken(name):
     assert Listings().merge(base, theirs, ours) == (rows(expected), ())
 
 
-BOTH, ADDED, OURS_GONE, THEIRS_GONE = "changed on both sides", "added on both sides", "removed by ours", "removed by theirs"
+BOTH, ADDED, OURS_GONE, THEIRS_GONE = (
+    "changed on both sides",
+    "added on both sides",
+    "removed by ours",
+    "removed by theirs",
+)
 CLASH = "file and folder"
 CONFLICTS = {  # base, ours, theirs, conflicts, with ours, with theirs, with both
     "changed twice": (
@@ -108,7 +113,12 @@ CONFLICTS = {  # base, ours, theirs, conflicts, with ours, with theirs, with bot
         {A: b"3", b"y": b"y"},
         {A: b"2", b"a.theirs.jpg": b"3", b"y": b"y"},
     ),
-    "added twice": (*({}, {b"f": b"2"}, {b"f": b"3"}, {b"f": ADDED}), {b"f": b"2"}, {b"f": b"3"}, {b"f": b"2", b"f.theirs": b"3"}),
+    "added twice": (
+        *({}, {b"f": b"2"}, {b"f": b"3"}, {b"f": ADDED}),
+        {b"f": b"2"},
+        {b"f": b"3"},
+        {b"f": b"2", b"f.theirs": b"3"},
+    ),
     "changed here, removed there": (*({A: b"1"}, {A: b"2"}, {}, {A: THEIRS_GONE}), {A: b"2"}, {}, {A: b"2"}),
     "removed here, changed there": (*({A: b"1"}, {}, {A: b"2"}, {A: OURS_GONE}), {}, {A: b"2"}, {A: b"2"}),
     "link here, file there": (
@@ -142,7 +152,12 @@ CONFLICTS = {  # base, ours, theirs, conflicts, with ours, with theirs, with bot
         {A + b"/x": b"x", b"a.theirs.jpg": b"2"},
     ),
     "the other name is taken": (
-        *({A: b"1", b"a.theirs.jpg": b"t"}, {A: b"2", b"a.theirs.jpg": b"t"}, {A: b"3", b"a.theirs.jpg": b"t"}, {A: BOTH}),
+        *(
+            {A: b"1", b"a.theirs.jpg": b"t"},
+            {A: b"2", b"a.theirs.jpg": b"t"},
+            {A: b"3", b"a.theirs.jpg": b"t"},
+            {A: BOTH},
+        ),
         {A: b"2", b"a.theirs.jpg": b"t"},
         {A: b"3", b"a.theirs.jpg": b"t"},
         {A: b"2", b"a.theirs.jpg": b"t", b"a.theirs2.jpg": b"3"},
@@ -199,7 +214,7 @@ def model(base, ours, theirs):
     base, ours, theirs = rows(base), rows(ours), rows(theirs)
     for path in base.keys() | ours.keys() | theirs.keys():
         b, o, t = base.get(path), ours.get(path), theirs.get(path)
-        if o == t or t == b:
+        if t in (o, b):
             value = o
         elif o == b:
             value = t
@@ -297,7 +312,7 @@ def test_a_directory_that_became_a_file_is_taken_if_only_one_side_changed_it():
 
 
 def test_meta_is_merged_as_a_whole():
-    one, two, three = ("meta:\n  who: %s\n" % who for who in ("ann", "bob", "eve"))
+    one, two, three = (f"meta:\n  who: {who}\n" for who in ("ann", "bob", "eve"))
     assert merged(file(b"1"), file(b"2"), file(b"1", meta=one)).pointer == file(b"2", meta=one)
     assert merged(file(b"1", meta=one), file(b"2", meta=two), file(b"1", meta=one)).pointer.meta == two
     assert merged(file(b"1", meta=one), file(b"1", meta=one), file(b"2")).pointer == file(b"2")

@@ -1,0 +1,127 @@
+"""The words of `verify --rerun`: a line or more for each stage that was run again, and what it came to."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+from dvlite.errors import DvliteError, PartlyDone, StageFailed
+from dvlite.files import printable
+from dvlite.results.verify import OutputVerdict, StageCheck, VerifyResult
+from dvlite.text.show import Show, count, duration_text
+from dvlite.text.values import value_text
+
+_COLORS = {"identical": "green", "equivalent": "green", "different": "red", "failed": "red"}
+_ORDER = ("identical", "equivalent", "different", "failed", "inconclusive", "not checked")
+_MOST_LINES = 3  # of the difference of one output
+_MOST_OUTPUTS = 5
+_MOST_DRIFT = 4
+
+
+def stage_lines(result: VerifyResult, show: Show) -> Iterator[str]:
+    """Yields what came of each stage."""
+    stages = _ran(result)
+    names = max((len(each.stage) for each in stages), default=0)
+    verdicts = max((len(each.verdict) for each in stages if each.verdict != "not checked"), default=0)
+    for each in stages:
+        if each.verdict == "not checked":
+            yield f"{each.stage.ljust(names)}  not checked: {printable(each.problem or '')}"
+            continue
+        first, *more = [*_told(each, show)] or [""]
+        verdict = show.style(_COLORS.get(each.verdict, "yellow"), each.verdict)
+        yield f"{each.stage.ljust(names)}  {verdict}{' ' * (verdicts - len(each.verdict))}  {first}".rstrip()
+        yield from (f"{' ' * (names + verdicts + 4)}{line}" for line in more)
+
+
+def summary_line(result: VerifyResult, show: Show) -> str:
+    """Returns what it came to, in a line."""
+    stages = _ran(result)
+    counts = [(sum(each.verdict == word for each in stages), word) for word in _ORDER]
+    said = ", ".join(f"{number:,} {word}" for number, word in counts if number)
+    took = duration_text(result.elapsed_seconds)
+    wrong = [each.stage for each in stages if each.verdict == "different"]
+    if wrong:
+        named = f"{show.paths(wrong)} {'does' if len(wrong) == 1 else 'do'} not reproduce"
+        return f"{show.style('red', named)}. {said}, {took}"
+    if any(each.verdict not in ("identical", "equivalent") for each in stages):
+        return f"Not all could be reproduced. {said}, {took}"
+    if not stages:
+        return f"There is no stage to run. {took}"
+    return f"{show.style('green', 'Reproduced')}: {said}. {took}"
+
+
+def stage_problem(result: VerifyResult) -> DvliteError | None:
+    """Returns what kept stages from being compared; None if all were, or one is different: that is the exit code of the verb."""
+    stages = _ran(result)
+    failed = [each for each in stages if each.verdict == "failed"]
+    if failed:
+        first, *others = failed
+        also = f"; {', '.join(each.stage for each in others)} failed too" if others else ""
+        tail = "\n".join(f"| {printable(line)}" for line in first.log_tail)
+        return StageFailed(
+            f"{first.stage} failed in a clean clone: {printable(first.problem or '')}{also}", hint=tail or None
+        )
+    if result.findings or is_different(result):
+        return None
+    open_ = [each for each in stages if each.verdict not in ("identical", "equivalent", "ok")]
+    if not open_:
+        return None
+    more = f"; {count(len(open_) - 1)} more" if len(open_) > 1 else ""
+    return PartlyDone(
+        f"could not check {open_[0].stage}: {printable(open_[0].problem or 'an output cannot be compared')}{more}",
+        hint="a stage that could not be compared is not reproduced; dvlite pull brings data that a remote has",
+    )
+
+
+def is_different(result: VerifyResult) -> bool:
+    """Says whether a stage does not reproduce."""
+    return any(each.verdict == "different" for each in result.stages)
+
+
+def _ran(result: VerifyResult) -> Sequence[StageCheck]:
+    return [each for each in result.stages if each.verdict in _ORDER]
+
+
+def _told(check: StageCheck, show: Show) -> Iterator[str]:
+    if check.problem is not None:
+        yield printable(check.problem)
+    bad = [each for each in check.outputs if each.verdict not in ("identical", "equivalent")]
+    for output in bad if show.verbose else bad[:_MOST_OUTPUTS]:
+        yield from _difference(output, show)
+    if len(bad) > _MOST_OUTPUTS and not show.verbose:
+        yield f"{count(len(bad) - _MOST_OUTPUTS)} more outputs differ (-v)"
+    same = [f"{show.path(each.path)} (by {each.comparator})" for each in check.outputs if each.verdict == "equivalent"]
+    if same:
+        yield f"other bytes, but equivalent: {', '.join(same[:_MOST_OUTPUTS])}"
+    yield from _why(check)
+
+
+def _difference(output: OutputVerdict, show: Show) -> Iterator[str]:
+    path = show.path(output.path)
+    if not output.detail:
+        words = {"missing": "was not made", "extra": "is not in the lockfile"}
+        yield f"{path} {words.get(output.verdict, 'differs')}"
+        return
+    first, *more = output.detail
+    yield f"{path}: {first}"
+    shown = more if show.verbose else more[: _MOST_LINES - 1]
+    yield from (f"  {line}" for line in shown)
+    if len(more) > len(shown):
+        yield f"  {count(len(more) - len(shown), 'line')} more (-v)"
+
+
+def _why(check: StageCheck) -> Iterator[str]:
+    if check.varies_with is not None:
+        yield f"varies with {check.varies_with}: held still, it gives the same twice"
+    elif check.culprit and check.repeats is False:
+        yield "random in itself: the same inputs gave two results here"
+    elif check.culprit and check.repeats:
+        yield "gives the same each time here: it is the machine or what is installed, not chance"
+    if check.drift:
+        changes = [f"{printable(name)} {_side(old)} -> {_side(new)}" for name, (old, new) in check.drift.items()]
+        more = f", {len(changes) - _MOST_DRIFT} more" if len(changes) > _MOST_DRIFT else ""
+        yield f"environment: {', '.join(changes[:_MOST_DRIFT])}{more}"
+
+
+def _side(value: object) -> str:
+    text = "none" if value is None else value_text(value)
+    return text if len(text) <= 40 else f"{text[:40]}..."

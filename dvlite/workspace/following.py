@@ -1,0 +1,196 @@
+"""Makes the workspace follow pointers that git changed: only those tracked paths, never over edits, from the cache.
+
+What is not in the cache is downloaded if it is little (`hooks.fetch_limit`). A path that was tracked before and is not here stays away.
+"""
+
+from __future__ import annotations
+
+import os
+import shlex
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+from dvlite import naming
+from dvlite.connect import open_remote
+from dvlite.errors import DvliteError, FormatError
+from dvlite.files import printable, size_text
+from dvlite.formats import lockfile
+from dvlite.formats.manifest import EMPTY_DIR
+from dvlite.formats.pointer import SUFFIX, Pointer
+from dvlite.git_output import Difference, is_lockfile
+from dvlite.naming import Tracked
+from dvlite.progress import Progress
+from dvlite.repo import Repo
+from dvlite.results.moves import CheckedOutPath
+from dvlite.store.catalog import Catalog
+from dvlite.stores import open_cache
+from dvlite.workspace.obtain import Part, obtain
+from dvlite.workspace.restore import How, crew_for, restore
+from dvlite.workspace.tracked import Workspace
+from dvlite.workspace.untracked import remove_untracked
+
+_NAMED = 3
+_PATIENCE_SECONDS = 3.0  # for a remote that does not answer: git's user waits for something else
+
+
+@dataclass(slots=True)
+class Followed:
+    """What was done, and what is to be told of the rest."""
+
+    followed: list[CheckedOutPath] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+    absent: list[str] = field(default_factory=list)  # paths of which something is not in the cache
+    reason: str = ""  # why that was not downloaded
+    downloaded_bytes: int = 0
+
+
+def follow(repo: Repo, moved: Sequence[Difference], progress: Progress) -> Followed:
+    """Brings what the pointers and lockfiles in `moved` name to where they are now; for whoever holds the workspace lock."""
+    done = Followed()
+    broken: list[DvliteError] = []
+    tracked = {item.path: item for item in repo.tracked(broken)}
+    before = _named_before(repo, moved)
+    after = {item.path for item in tracked.values() if (item.lockfile or item.path + SUFFIX) in _files(moved)}
+    work = Workspace(repo, open_cache(repo), progress)
+    chosen = [tracked[path] for path in sorted(after) if _is_to_follow(work, tracked[path], before)]
+    repo.exclude([item.path for item in chosen])
+    found = [(item.push, _part(work, item, before.get(item.path, []))) for item in chosen]
+    parts = [part for push, part in found if push or not _missing_bytes(work, part)]  # others stay where they were made
+    _fetch(repo, work, parts, done, progress)
+    with crew_for(work, ((part.path, part.pointer) for part in parts)) as crew:
+        how = How(link="hardlink" in repo.config.links, keep_sparse=True, crew=crew)
+        for part in parts:
+            _restore(work, part, how, done)
+    if not broken:
+        done.followed += remove_untracked(work, set(tracked), only=before.keys() - tracked.keys())
+    _tell(repo, done)
+    return done
+
+
+def _files(moved: Sequence[Difference]) -> set[str]:
+    return {file.path for file in moved}
+
+
+def _named_before(repo: Repo, moved: Sequence[Difference]) -> Mapping[str, list[Pointer]]:
+    """Returns what the files that changed named before; what cannot be read named nothing."""
+    contents = dict(repo.git.each_blob({file.old: lockfile.LIMIT_BYTES for file in moved if file.old is not None}))
+    found: dict[str, list[Pointer]] = {}
+    for file in moved:
+        if file.old is not None:
+            try:
+                read = naming.read_lockfile if is_lockfile(file.path) else _read_pointer
+                for item in read(file.path, contents[file.old], file.path):
+                    found.setdefault(item.path, []).append(item.pointer)
+            except FormatError:
+                continue
+    return found
+
+
+def _read_pointer(name: str, data: bytes, where: str) -> list[Tracked]:
+    return [naming.read_pointer(name, data, where)]
+
+
+def _is_to_follow(work: Workspace, item: Tracked, before: Mapping[str, list[Pointer]]) -> bool:
+    """Says whether a path is new or moved on; what was tracked before and is not here was left away on purpose."""
+    if item.path not in before:
+        return True
+    moved = not any(item.pointer.same_version(known) for known in before[item.path])
+    return moved and os.path.lexists(work.location(item.path))
+
+
+def _part(work: Workspace, item: Tracked, before: Sequence[Pointer]) -> Part:
+    return Part(item.path, item.pointer, tuple(work.sparse.get(item.path, ())), tuple(before))
+
+
+# -- downloads
+
+
+def _fetch(repo: Repo, work: Workspace, parts: Sequence[Part], done: Followed, progress: Progress) -> None:
+    """Downloads what the cache lacks, if it is within `hooks.fetch_limit`; a remote that cannot be had makes a note."""
+    missing = [(part, _missing_bytes(work, part)) for part in parts]
+    wanted = [part for part, size in missing if size != 0]
+    limit = repo.config.limit_bytes("hooks.fetch_limit")
+    known = sum(size or 0 for _, size in missing)
+    if not wanted or not limit or not repo.config.remote_names():
+        return
+    if known > limit:
+        done.reason = _too_large(known, limit)
+        return
+    try:
+        _, opened = open_remote(repo, work.cache, None, None, patience_seconds=_PATIENCE_SECONDS)
+        with opened:
+            progress.start(f"looking at {opened.store.label}")
+            catalog = Catalog(opened).look()
+            planned = obtain(catalog, work.cache, wanted, progress, dry_run=True).paths
+            size_bytes = sum(one.size_bytes for one in planned)
+            there = [part for part, one in zip(wanted, planned, strict=True) if one.state == "planned"]
+            if size_bytes > limit:
+                done.reason = _too_large(size_bytes, limit)
+            elif there:
+                obtain(catalog, work.cache, there, progress)
+            done.downloaded_bytes = opened.traffic.bytes_read
+    except DvliteError as error:
+        done.reason = error.message
+    finally:
+        progress.finish()
+
+
+def _too_large(size_bytes: int, limit_bytes: int) -> str:
+    return f"{size_text(size_bytes)} is more than hooks.fetch_limit, {size_text(limit_bytes)}"
+
+
+def _missing_bytes(work: Workspace, part: Part) -> int | None:
+    """Returns how much of a version the cache lacks, or None if its listing is not here either."""
+    try:
+        entries = work.wanted(part.pointer)
+    except DvliteError:
+        return None
+    chooses = work.selector(part.path)
+    has = work.cache.has_file
+    return sum(
+        max(entries.sizes[i], 1)
+        for i, flags in enumerate(entries.flags)
+        if flags != EMPTY_DIR
+        and (chooses is None or chooses(entries.paths[i]))
+        and not has(entries.digest(i), entries.sizes[i])
+    )
+
+
+# -- the workspace
+
+
+def _restore(work: Workspace, part: Part, how: How, done: Followed) -> None:
+    if _missing_bytes(work, part) != 0:
+        done.absent.append(part.path)
+        return
+    try:
+        made = restore(work, part.path, part.pointer, (), how)
+    except DvliteError as error:
+        done.notes.append(f"{error.message}; then: dvlite pull {_quoted(work.repo, [part.path])}")
+        return
+    done.followed.append(made.result)
+    if made.damaged or made.result.missing:
+        done.absent.append(part.path)
+
+
+def _tell(repo: Repo, done: Followed) -> None:
+    if done.absent:
+        command = "dvlite pull" if len(done.absent) > _NAMED else f"dvlite pull {_quoted(repo, done.absent)}"
+        why = f" ({done.reason})" if done.reason else ""
+        done.notes.append(f"{_listed(repo, done.absent)}: not in the cache{why}; to bring it: {command}")
+    kept = [path.path for path in done.followed if path.conflicts]
+    if kept:
+        files = sum(len(path.conflicts) for path in done.followed)
+        one = "1 file" if files == 1 else f"{files:,} files"
+        done.notes.append(
+            f"{one} changed here and kept in {_listed(repo, kept)}; to give the changes up: dvlite checkout -f {_quoted(repo, kept)}"
+        )
+
+
+def _listed(repo: Repo, paths: Sequence[str]) -> str:
+    more = f" and {len(paths) - _NAMED} more" if len(paths) > _NAMED else ""
+    return ", ".join(printable(repo.display(path)) for path in paths[:_NAMED]) + more
+
+
+def _quoted(repo: Repo, paths: Sequence[str]) -> str:
+    return " ".join(shlex.quote(repo.display(path)) for path in paths[:_NAMED])
