@@ -189,7 +189,7 @@ class _Run:
         outlooks = self._survey(evaluator)
         self._require_commands(outlooks)
         recorder = Recorder(repo, self._work.cache, made_by, [out.path for s in self._graph.stages for out in s.outs])
-        ledger = stack.enter_context(Ledger(repo, records, locks, evaluator))
+        ledger = stack.enter_context(Ledger(repo, records, locks, evaluator, progress))
         outputs = Outputs(self._work, self._contents, ledger.is_recorded)
         outputs.clear_leftovers()
         reuse = Reuse(repo, evaluator, outputs, recorder, ledger, fetcher, run_cache=options.run_cache)

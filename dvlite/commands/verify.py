@@ -78,9 +78,7 @@ def verify(repo: Repo, asked: Asked, *, progress: Progress) -> VerifyResult:
         )
 
 
-def verify_again(
-    repo: Repo, asked: Asked, how: How, *, environ: Mapping[str, str], progress: Progress
-) -> VerifyResult:
+def verify_again(repo: Repo, asked: Asked, how: How, *, environ: Mapping[str, str], progress: Progress) -> VerifyResult:
     """Verifies a commit (the last one if none is named), and runs its stages again in a clean clone of it.
 
     `asked.paths` name the stages. Raises UsageError, FormatError and Untrusted before anything runs; a stage that fails is in the result.

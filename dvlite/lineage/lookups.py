@@ -121,7 +121,7 @@ class Lookups:
         sql = "SELECT subject, author, written FROM note WHERE op IN ('commit', 'source') AND value = ? AND subject != '' LIMIT 1"
         for commit in dict.fromkeys(commits):
             for subject, author, written in self._select(sql, commit):
-                found[commit] = (loaded_text(subject), loaded_text(author), written)
+                found[commit] = (loaded_text(subject), loaded_text(author), written.replace(".000", ""))
         return found
 
     # --- rows ---

@@ -274,6 +274,8 @@ class Execution:
         with self._repo.lock(wait=True):
             kept = self._outputs.keep_partial(stage)
             self._outputs.put_back(opened.asides)
+            known = {stage.placed(out.path) for out in opened.outlook.locked.outs} if opened.outlook.locked else set()
+            self._ledger.forget([out.path for out in stage.outs if out.path not in known and not self._has(out.path)])
         del self._open[stage.address]
         self._done[stage.address] = StageRun(
             stage=stage.address,
@@ -289,6 +291,9 @@ class Execution:
         )
         if status == "canceled" and kept is not None:
             self._progress.tell(f"what {stage.address} had written is in {kept}")
+
+    def _has(self, path: str) -> bool:
+        return sparse.is_glob(path) or self._tools.evaluator.contents.has(path)
 
     def _record(self, opened: _Open, ended: Ended, status: Status) -> Run:
         tools = self._tools

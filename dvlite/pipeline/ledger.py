@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import os
+import posixpath
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Self
 
+from dvlite.files import quote
 from dvlite.formats.lockfile import Locked, LockedStage
 from dvlite.formats.pipeline import Out
 from dvlite.formats.record import Run
@@ -16,6 +18,7 @@ from dvlite.oid import Oid
 from dvlite.pipeline.locks import Locks
 from dvlite.pipeline.outlook import Evaluator, Outlook
 from dvlite.pipeline.stages import Stage
+from dvlite.progress import Progress
 from dvlite.repo import Repo
 from dvlite.results.pipeline import MetricChange
 from dvlite.workspace import sparse
@@ -24,8 +27,9 @@ from dvlite.workspace import sparse
 class Ledger:
     """Takes down what became of stages, and knows what became of them before; a context manager, for it keeps the index of runs open."""
 
-    def __init__(self, repo: Repo, records: Records, locks: Locks, evaluator: Evaluator) -> None:
+    def __init__(self, repo: Repo, records: Records, locks: Locks, evaluator: Evaluator, progress: Progress) -> None:
         self.records = records
+        self._progress = progress
         self._repo, self._locks, self._evaluator = repo, locks, evaluator
         self.ignored: set[str] = set()  # .gitignore files that changed
         self._index: Index | None = None
@@ -86,8 +90,31 @@ class Ledger:
         self._evaluator.locked[stage.lockfile, stage.name] = known
         self.ignore([stage.placed(out.path) for out in known.outs if out.cache])
         cached_before = {out.path for out in before.outs if out.cache} if before is not None else set()
-        freed = [stage.placed(out.path) for out in known.outs if not out.cache and out.path in cached_before]
-        self.ignored.update(self._repo.forget_ignored(freed))
+        freed = cached_before - {out.path for out in known.outs if out.cache}
+        if freed:
+            self._free(stage, freed - self._outputs_elsewhere(stage), {out.path for out in known.outs})
+
+    def _free(self, stage: Stage, freed: set[str], outs: set[str]) -> None:
+        """Lets git see what was a cached output; says so of what is no output any more."""
+        for path in sorted(freed - outs):
+            if (self._repo.root / stage.placed(path)).exists():
+                self._progress.warn(
+                    f"{quote(stage.placed(path))} is no output of {stage.address} any more; it is left as it is, and git sees it now"
+                )
+        self.forget([stage.placed(path) for path in freed])
+
+    def _outputs_elsewhere(self, stage: Stage) -> set[str]:
+        """Returns the outputs of all other stages, relative to this one's pipeline file."""
+        return {
+            stage.local(posixpath.normpath(posixpath.join(posixpath.dirname(file), out.path)))
+            for (file, name), entry in self._evaluator.locked.items()
+            if (file, name) != (stage.lockfile, stage.name)
+            for out in entry.outs
+        }
+
+    def forget(self, paths: Sequence[str]) -> None:
+        """Lets git see paths again that are no cached outputs."""
+        self.ignored.update(self._repo.forget_ignored(paths))
 
     def ignore(self, paths: Sequence[str]) -> None:
         """Cached outputs are ignored by git as tracked data is."""

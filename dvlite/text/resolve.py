@@ -59,10 +59,11 @@ def _resolved(path: ResolvedPath, result: ResolveResult, show: Show) -> Iterator
     if whole:
         yield f"Resolved {name}: {'as theirs has it' if path.taken else 'as ours has it'}"
         return
-    from_theirs = f"{count(path.taken, str(noun))} from theirs"
-    how = {"ours": "; ours kept", "theirs": ", theirs taken", "union": "; both kept", None: ""}[result.choice]
-    settled = f"{how} where both changed: {names(path.path, path.conflicts, show)}" if path.conflicts else ""
-    yield f"Resolved {name}: {from_theirs}{settled}"
+    parts = [f"{count(path.taken, str(noun))} from theirs"] if path.taken or not path.conflicts else []
+    if path.conflicts:
+        how = {"ours": "ours kept", "theirs": "theirs taken", "union": "both kept"}[str(result.choice)]
+        parts.append(f"{how} where both changed: {names(path.path, path.conflicts, show)}")
+    yield f"Resolved {name}: {'; '.join(parts)}"
 
 
 def _waiting(path: ResolvedPath, show: Show) -> Iterator[str]:

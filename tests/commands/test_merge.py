@@ -536,7 +536,7 @@ def test_a_stage_that_both_ran_is_a_conflict_around_its_entry(stages):
     assert "dvlite resolve dvlite.lock --ours|--theirs" in done.stderr
     assert "a stage has one entry" in stages.dvlite("resolve", "dvlite.lock", "--union", code=2).stderr
     done = stages.dvlite("resolve", "dvlite.lock", "--theirs")
-    assert "Resolved dvlite.lock: 1 stage from theirs, theirs taken where both changed: stage left" in done.stdout
+    assert "Resolved dvlite.lock: 1 stage from theirs; theirs taken where both changed: stage left" in done.stdout
     assert "next: dvlite repro; git commit" in done.stdout
     stages.write("l.txt", "main and other")
     stages.dvlite("repro")

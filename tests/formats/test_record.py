@@ -225,12 +225,24 @@ def test_what_is_no_record_is_refused(data):
         ("tag", "a,b"),
         ("tag", "x" * 101),
         ("commit", "HEAD"),
+        ("source", "HEAD"),
+        ("source", "cd" * 20),  # of what?
         ("rename", "x"),
     ],
 )
 def test_a_hostile_note_is_refused(op, value):
     with pytest.raises(FormatError):
         record.dump(dataclasses.replace(NOTE, op=op, value=value))
+
+
+def test_a_note_says_what_a_commit_is_to_who_has_no_git():
+    said = {"subject": "More gulls", "author": "Ada", "written": "2026-11-22T14:02:00.000Z"}
+    content = RUN.inputs[0].oid
+    note = dataclasses.replace(NOTE, op="source", value="cd" * 20, content=content, **said)
+    assert record.parse(record.dump(note), "x") == note
+    for wrong in ({"content": Oid("run:" + "0" * 64)}, {"subject": "x" * 5000}, {"written": "yesterday"}):
+        with pytest.raises(FormatError):
+            record.dump(dataclasses.replace(note, **wrong))
 
 
 def test_a_record_too_large_is_not_written_and_says_what_to_do():

@@ -117,6 +117,15 @@ def test_listings_that_are_not_here_are_brought_once_and_together(world):
     assert not listings.unread
 
 
+def test_where_some_holders_are_enough_nothing_is_brought_if_one_is_at_hand(world):
+    here = world.directory("data", {"a": "a", "b": "b"})
+    far = world.directory("data", {"a": "a"}, far=True)
+    thing = Thing(file("a"), "data/a", 1000)
+    assert world.listings().holders(thing, every=False) == [here]
+    assert not world.brought
+    assert world.listings().holders(thing) == [here, far]
+
+
 def test_listings_that_cannot_be_had_are_counted_not_taken_for_empty(world):
     world.directory("data", {"a": "a"}, far=True)
     here = world.directory("data", {"a": "a", "b": "b"})
