@@ -19,7 +19,7 @@ from dvlite.repo import Repo
 from dvlite.results.verify import Finding, StageCheck, Unchecked, VerifyResult
 from dvlite.stores import open_cache
 from dvlite.verify import commits, completeness, deep
-from dvlite.verify.checking import Checked, check
+from dvlite.verify.checking import Checked, Earlier, check
 from dvlite.verify.completeness import Place, Wanted
 from dvlite.verify.fetching import Source
 from dvlite.verify.reading import Lock, Memo, Named, read
@@ -128,6 +128,7 @@ class _Looking:
     tracked: int = 0
     count: int = 1
     _memo: Memo = field(default_factory=Memo)
+    _earlier: Earlier = field(default_factory=Earlier)
     _wanted: dict[tuple[str, bytes], Wanted] = field(default_factory=dict)
     _runs: dict[Oid, Place] = field(default_factory=dict)
     _named: set[str] = field(default_factory=set)  # words that stood for something
@@ -155,7 +156,7 @@ class _Looking:
     def _checked(self, side: Side) -> tuple[Named, Checked]:
         named = read(side, self._memo)
         words = _Words(self.repo, self.asked.paths, self._named)
-        checked = check(self.repo, side, named, self.source, words.chooses)
+        checked = check(self.repo, side, named, self.source, words.chooses, self._earlier)
         if self.asked.paths:
             checked.findings = [each for each in checked.findings if words.is_about(each, named)]
         self.stages = checked.stages

@@ -177,6 +177,8 @@ def undeclared(stage: Stage, locked: LockedStage) -> Iterable[Reason]:
     """Yields outputs that the pipeline file and the lockfile do not share."""
     declared = [stage.local(out.path) for out in stage.outs]
     known = {out.path for out in locked.outs}
+    if known == set(declared):
+        return
     chosen = sparse.selector(declared) if declared else None
     for path in declared:
         if not sparse.is_glob(path) and path not in known:

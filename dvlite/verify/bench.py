@@ -205,8 +205,10 @@ class Bench:
         self._told_changes.update(edited)
         return fresh, edited
 
-    def tidy(self) -> None:
-        """Brings back what git has, and removes what no stage declares: the next stage is to find nothing that it does not ask for."""
+    def tidy(self, ran: Iterable[Stage]) -> None:
+        """Removes what stages made, declared or not, and brings back what git has: the next is to find nothing that it does not ask for."""
+        for stage in ran:
+            self.clear_outputs(stage)
         self.repo.git.run("checkout", "--quiet", "--force", "HEAD", "--", ".")
         for path in self._known:
             self.remove(path)

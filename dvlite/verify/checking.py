@@ -48,14 +48,25 @@ class Checked:
                 self.unchecked.append(each)
 
 
-def check(repo: Repo, side: Side, named: Named, source: Source, chooses: Chooses) -> Checked:
+@dataclass(slots=True)
+class Earlier:
+    """What was found sound at the commit before; entries that are equal are not examined again."""
+
+    runs: dict[Oid, Run | None] = field(default_factory=dict)
+    examined: dict[str, tuple[LockedStage, list[str], Run | None]] = field(default_factory=dict)
+
+
+def check(repo: Repo, side: Side, named: Named, source: Source, chooses: Chooses, earlier: Earlier) -> Checked:
     """Checks what one side names; stages that are not chosen are only looked at for what others need of them."""
-    return _Check(repo, side, named, source, chooses).run()
+    return _Check(repo, side, named, source, chooses, earlier).run()
 
 
 class _Check:
-    def __init__(self, repo: Repo, side: Side, named: Named, source: Source, chooses: Chooses) -> None:
-        self._repo, self._side, self._named, self._source, self._chooses = repo, side, named, source, chooses
+    def __init__(
+        self, repo: Repo, side: Side, named: Named, source: Source, chooses: Chooses, earlier: Earlier
+    ) -> None:
+        self._repo, self._side, self._named, self._source = repo, side, named, source
+        self._chooses, self._earlier = chooses, earlier
         self._made = Checked(list(named.findings))
         self._by_lockfile: dict[str, list[Stage]] = {}
         for stage in named.stages:
@@ -64,7 +75,9 @@ class _Check:
     def run(self) -> Checked:
         made = self._made
         made.add(self._entries())
-        made.runs = self._source.runs(entry.run for _, entry in self._known() if entry.run is not None)
+        wanted = {entry.run: self._earlier.runs.get(entry.run) for _, entry in self._known() if entry.run is not None}
+        made.runs = wanted | self._source.runs(oid for oid, run in wanted.items() if run is None)
+        self._earlier.runs = made.runs
         examiners = {file: self._examiner(lock) for file, lock in self._named.locks.items()}
         examined = {stage.address: self._examined(stage, entry, examiners) for stage, entry in self._known()}
         made.believed = {name: each.believed for name, each in examined.items()}
@@ -173,7 +186,12 @@ class _Check:
     def _examined(self, stage: Stage, entry: LockedStage, examiners: Mapping[str, Examiner]) -> Examined:
         run = None if entry.run is None else self._made.runs[entry.run]
         declared = [stage.local(out.path) for out in stage.outs]
-        return examiners[stage.lockfile].examine(entry, stage.address, declared, run)
+        if self._earlier.examined.get(stage.address) == (entry, declared, run):
+            return Examined(entry)
+        found = examiners[stage.lockfile].examine(entry, stage.address, declared, run)
+        if found.finding is None and not found.doubtful:
+            self._earlier.examined[stage.address] = (entry, declared, run)
+        return found
 
     def _records(self, examiners: Mapping[str, Examiner]) -> Iterator[Finding | Unchecked]:
         lost = [

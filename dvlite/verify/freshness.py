@@ -316,7 +316,10 @@ class _Look:
                 told = f"its output {value_text(out.path)} is to be {how}, the lockfile has it otherwise"
                 yield self._wrong("output-redeclared", told, line, path=out.path, file=self._lock.file)
                 return
-        if facts.key() != entry.key and not self._skipped and not self._lost:
+        is_plain = {out.path for out in entry.outs} == set(
+            facts.outs
+        )  # then the key is that of the entry, which was examined
+        if not is_plain and facts.key() != entry.key and not self._skipped and not self._lost:
             told = f"the outputs of {stage.address} are declared in another way than it ran with"
             line = stage.outs[0].line if stage.outs else stage.spec.line
             yield self._wrong("output-redeclared", told, line, path=None)

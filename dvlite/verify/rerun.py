@@ -110,6 +110,7 @@ class _Session:
         self._records = open_records(repo, progress)
         self._asked_remote = False
         self._running: set[str] = set()
+        self._ran: list[Stage] = []
         self._good: set[str] = set()  # stages whose outputs here may be given to others
         self._place = ""  # `2 of 3`
         self.warnings: list[str] = []
@@ -177,7 +178,7 @@ class _Session:
         if problem is not None:
             return problem
         if self._how.stage_inputs:
-            self._bench.tidy()
+            self._bench.tidy(self._ran[-1:])
             self._supplies.clear(versions)
         return self._supplies.place(versions)
 
@@ -185,6 +186,7 @@ class _Session:
         found_reasons = reasons.of_facts(locked, facts)  # what was captured of the environment is told as drift
         changed = [each.name for each in found_reasons if not each.kind.startswith("capture-")]
         began = time.monotonic()
+        self._ran.append(stage)
         first = self._made(stage, facts, {}, "")
         if first.failure is not None:
             check = StageCheck(stage=stage.address, verdict="failed", problem=first.failure, log_tail=first.log_tail)

@@ -97,7 +97,6 @@ def test_named_stages_are_run_with_those_before_them(pipeline):
     assert pipeline.ran() == ["prepare", "train"]
     pipeline.dvlite("verify", "--rerun", "--stage-inputs", "train")
     assert pipeline.ran() == ["train"]
-    assert "neither a stage nor" in pipeline.dvlite("verify", "--rerun", "model", code=2).stderr or True
 
 
 def test_a_pipeline_in_a_subfolder_with_wdir_reproduces(verified):
@@ -105,8 +104,10 @@ def test_a_pipeline_in_a_subfolder_with_wdir_reproduces(verified):
         "sub/dvlite.yaml", "stages:\n  a:\n    cmd: cat ../../in.txt > o.txt\n    wdir: deep\n    deps: [../../in.txt]\n    outs: [o.txt]\n"
     )  # fmt: skip
     verified.pipeline.write("sub/deep/keep", "")
-    verified.stages("  b: {cmd: cp sub/deep/o.txt p.txt, deps: [sub/deep/o.txt], outs: [{path: p.txt, cache: false}]}\n")
-    assert verified.verdicts() == {"sub/deep:a" if False else "sub:a": "identical", "b": "identical"}
+    verified.stages(
+        "  b: {cmd: cp sub/deep/o.txt p.txt, deps: [sub/deep/o.txt], outs: [{path: p.txt, cache: false}]}\n"
+    )
+    assert verified.verdicts() == {"sub:a": "identical", "b": "identical"}
 
 
 # --- what does not
@@ -148,13 +149,11 @@ def test_with_the_inputs_of_the_lockfile_all_culprits_are_found_at_once(verified
 
 @pytest.mark.skipif(os.cpu_count() == 1, reason="threads are no factor on one core")
 def test_threads_and_the_order_of_hashes_are_told_from_chance(verified):
-    words = ", ".join(f"'{letter}'" for letter in "abcdefghijklmnop")
     verified.stages(
         "  threads: {cmd: 'echo ${OMP_NUM_THREADS:-$RANDOM} > t', outs: [t]}\n"
         "  hashes: {cmd: '" + sys.executable + ' -c "print(*set(map(str, range(99))))" > h\', outs: [h]}\n'
         "  still: {cmd: 'echo $OMP_NUM_THREADS$RANDOM > s', outs: [s], env: {OMP_NUM_THREADS: 1, PYTHONHASHSEED: 0}}\n"
     )
-    assert words
     found = verified.again(code=1)
     assert {name: each["varies_with"] for name, each in found.items()} == {
         "threads": "the number of threads",
@@ -162,7 +161,9 @@ def test_threads_and_the_order_of_hashes_are_told_from_chance(verified):
         "still": None,
     }
     assert not any(each["repeats"] for each in found.values())
-    assert "varies with the number of threads" in verified.pipeline.dvlite("verify", "--rerun", "threads", code=1).stdout
+    assert (
+        "varies with the number of threads" in verified.pipeline.dvlite("verify", "--rerun", "threads", code=1).stdout
+    )
 
 
 def test_what_gives_the_same_here_but_not_there_shows_what_differs_in_the_environment(verified, monkeypatch):
@@ -232,8 +233,8 @@ def test_what_the_lockfile_does_not_have_is_a_finding_and_not_run(pipeline):
     assert [(each["stage"], each["verdict"]) for each in found["stages"]] == [
         ("prepare", "identical"),
         ("train", "inconclusive"),
-        ("report", "not checked"),
-    ] or [each["verdict"] for each in found["stages"]] == ["identical", "inconclusive", "inconclusive"]
+        ("report", "inconclusive"),
+    ]
     assert found["findings"]
 
 
@@ -295,7 +296,7 @@ def test_files_of_a_folder_are_compared_by_pattern(verified, monkeypatch):
     monkeypatch.setenv("NOISE", "1.0")
     text = (
         "  a:\n"
-        "    cmd: mkdir -p d/sub; echo {\\\"a\\\":$NOISE} > d/sub/m.json; echo took $NOISE s > d/log; echo $MORE > d/rest\n"
+        '    cmd: mkdir -p d/sub; echo {\\"a\\":$NOISE} > d/sub/m.json; echo took $NOISE s > d/log; echo $MORE > d/rest\n'
         "    outs:\n      - path: d\n        compare: {'*.json': {type: json, rtol: 0.1}, log: {type: text, ignore: ['took .*']}}\n"
     )
     monkeypatch.setenv("MORE", "")
@@ -328,7 +329,7 @@ def test_a_mode_that_changed_is_a_difference(verified, monkeypatch):
 # --- twice
 
 
-def test_twice_runs_every_stage_twice(verified, monkeypatch):
+def test_twice_runs_every_stage_twice(verified):
     verified.stages("  a: {cmd: 'echo a >> \"$RAN\"; cp in.txt o', deps: [in.txt], outs: [o]}\n")
     found = verified.again("--twice")["a"]
     assert (found["verdict"], found["repeats"], found["runs"]) == ("identical", True, 2)
@@ -503,17 +504,16 @@ def test_what_a_stage_made_read_only_is_removed_too(verified):
     assert verified.verdicts() == {"a": "identical"}
 
 
-def test_an_interruption_stops_the_command_and_leaves_nothing(verified, temporary, tmp_path):
+def test_an_interruption_stops_the_command_and_leaves_nothing(verified, monkeypatch, temporary, tmp_path):
     started = tmp_path / "started"
-    monkey = {**os.environ, "STARTED": str(started), "WAIT": "0"}
-    os.environ["STARTED"], os.environ["WAIT"] = str(started), "0"
-    try:
-        verified.stages("  a: {cmd: 'echo $$ > $STARTED; sleep $WAIT; echo x > o', outs: [o]}\n")
-    finally:
-        del os.environ["STARTED"], os.environ["WAIT"]
+    monkeypatch.setenv("STARTED", str(started))
+    monkeypatch.setenv("WAIT", "0")
+    verified.stages("  a: {cmd: 'echo $$ > $STARTED; sleep $WAIT; echo x > o', outs: [o]}\n")
     started.unlink()
     command = [sys.executable, "-m", "dvlite", "verify", "--rerun"]
-    process = subprocess.Popen(command, cwd=verified.pipeline.root, env={**monkey, "WAIT": "60"}, stderr=subprocess.PIPE)
+    process = subprocess.Popen(
+        command, cwd=verified.pipeline.root, env={**os.environ, "WAIT": "60"}, stderr=subprocess.PIPE
+    )
     deadline = time.monotonic() + 30
     while not (started.exists() and started.read_text().strip()):
         assert time.monotonic() < deadline
