@@ -327,9 +327,10 @@ class DiffVerb(Verb):
 @app.command(cls=DiffVerb, example="dvlite diff main..HEAD --stat -- data/images", codes=(10, 12, 13))
 @click.argument("words", nargs=-1, metavar="[A | A B | A..B | A...B] [-- PATH...]", type=PathText())
 @click.option("--stat", is_flag=True, help="One line for each tracked path.")
+@click.option("--md", "markdown", is_flag=True, help="As Markdown, for a comment on a pull request.")
 @EXIT_CODE
 @click.option("--driver", is_flag=True, hidden=True, help="Be git's external diff program.")
-def diff(words: tuple[str, ...], *, stat: bool, exit_code: bool, driver: bool) -> int:
+def diff(words: tuple[str, ...], *, stat: bool, markdown: bool, exit_code: bool, driver: bool) -> int:
     """Show which files differ between revisions, or from the workspace."""
     from dvlite.commands.diff import diff as verb
     from dvlite.commands.diff import driver as verb_of_git
@@ -345,10 +346,15 @@ def diff(words: tuple[str, ...], *, stat: bool, exit_code: bool, driver: bool) -
             raise UsageError(f"at most two revisions can be compared, not {len(revisions)}", hint="dvlite diff --help")
         return verb(session.repo(), revisions, paths, progress=session.progress)
 
+    def in_markdown(result: Any, _: Any) -> list[str]:
+        from dvlite.reports.diff_markdown import diff_markdown
+
+        return diff_markdown(result).splitlines()
+
     return run(
         work,
         found=lambda result: exit_code and bool(result.paths),
-        words="stat" if stat else "text",
+        words=in_markdown if markdown else "stat" if stat else "text",
     )
 
 

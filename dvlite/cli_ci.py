@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING
 
 import click
 
 from dvlite.errors import DvliteError, NotARepository, UsageError
-from dvlite.frame import NO_STAGE, NO_WAIT, PATHS, REVISION, Session, Verb, output_of, run
+from dvlite.frame import NO_STAGE, NO_WAIT, PATHS, REVISION, PathText, Session, Verb, output_of, run
 
 if TYPE_CHECKING:
+    from dvlite.reports.delivery import Wanted
     from dvlite.results.hooks import HookResult
+    from dvlite.results.verify import VerifyResult
     from dvlite.workspace.merging import Choice
 
 VERBS: list[click.Command] = []
@@ -150,7 +152,7 @@ VERBS += [resolve, merge_driver]
 @click.command(
     "verify",
     cls=Verb,
-    example="dvlite verify\ndvlite verify --remote\ndvlite verify --range main..HEAD\ndvlite verify --rerun train",
+    example="dvlite verify\ndvlite verify --remote\ndvlite verify --range main..HEAD\ndvlite verify --rerun train --html report.html",
     codes=(3, 4, 10),
 )
 @PATHS
@@ -165,6 +167,23 @@ VERBS += [resolve, merge_driver]
 @click.option("--stage-inputs", is_flag=True, help="With --rerun: give each stage the inputs of the lockfile.")
 @click.option("--twice", is_flag=True, help="With --rerun: run each stage twice.")
 @click.option("--keep", is_flag=True, help="With --rerun: leave the clone there.")
+@click.option("--junit", metavar="FILE", type=PathText(), help="Also write a JUnit report.")
+@click.option("--html", metavar="FILE", type=PathText(), help="Also write a page with the pipeline coloured by verdict.")
+@click.option(
+    "--md",
+    "markdown",
+    metavar="[FILE]",
+    type=PathText(),
+    is_flag=False,
+    flag_value="",
+    help="Write Markdown: to FILE, into the job summary of GitHub Actions, or here.",
+)
+@click.option("--summary", envvar="GITHUB_STEP_SUMMARY", hidden=True, help="The file of the job summary.")
+@click.option(
+    "--annotations/--no-annotations",
+    envvar="GITHUB_ACTIONS",
+    help="Mark files and lines for GitHub; so it is in its Actions.",
+)
 def verify(
     paths: tuple[str, ...],
     *,
@@ -176,11 +195,17 @@ def verify(
     offline: bool,
     rerun: bool,
     from_data: bool,
+    junit: str | None,
+    html: str | None,
+    markdown: str | None,
+    summary: str | None,
+    annotations: bool,
     **flags: bool,
 ) -> int:
     """Check that lockfiles, pointers, parameters and code agree; needs no data."""
     from dvlite.commands.verify import Asked, verify_again
     from dvlite.commands.verify import verify as verb
+    from dvlite.reports.delivery import Wanted
     from dvlite.verify.rerun import How
 
     asked = Asked(
@@ -192,18 +217,40 @@ def verify(
         deep=deep,
         offline=offline,
     )
+    wanted = Wanted(junit=junit, html=html, markdown=markdown, summary=summary, annotations=annotations)
     if not rerun:
         if from_data or any(flags.values()):
             raise UsageError(
                 "--from-data, --stage-inputs, --twice and --keep belong to --rerun", hint="dvlite verify --rerun"
             )
-        return run(lambda s: verb(s.repo(), asked, progress=s.progress), found=lambda result: bool(result.findings))
+        return _reported(wanted, lambda s: verb(s.repo(), asked, progress=s.progress))
     if from_data and flags["stage_inputs"]:
         raise UsageError("--from-data and --stage-inputs exclude each other", hint="give one of them")
     how = How(remote=remote, offline=offline, **flags)
+    return _reported(
+        wanted, lambda s: verify_again(s.repo(), asked, how, environ=s.environ, progress=s.progress)
+    )
+
+
+def _reported(wanted: Wanted, work: Callable[[Session], VerifyResult]) -> int:
+    """Runs `verify` and writes the reports of what it returns, whatever it found."""
+    from dvlite.reports.delivery import deliver, require_places
+    from dvlite.reports.markdown import markdown
+
+    def verified(session: Session) -> VerifyResult:
+        if wanted.prints_markdown and session.flags.get("json"):
+            raise UsageError("--md and --json both write to standard output", hint="give a file: --md FILE")
+        require_places(wanted)
+        result = work(session)
+        session.progress.finish()
+        for line in deliver(result, wanted):
+            session.output.plain(line)
+        return result
+
     return run(
-        lambda s: verify_again(s.repo(), asked, how, environ=s.environ, progress=s.progress),
+        verified,
         found=lambda result: bool(result.findings) or any(each.verdict == "different" for each in result.stages),
+        words=(lambda result, _: markdown(result).splitlines()) if wanted.prints_markdown else "text",
     )
 
 

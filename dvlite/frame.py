@@ -19,7 +19,7 @@ from click.shell_completion import CompletionItem
 from dvlite.errors import Untrusted, UsageError
 
 if TYPE_CHECKING:
-    from dvlite.render import Output, TerminalProgress
+    from dvlite.render import Output, TerminalProgress, Words
     from dvlite.repo import Repo, Scope
 
 R = TypeVar("R")
@@ -210,7 +210,7 @@ def run(
     work: Callable[[Session], R],
     *,
     found: Callable[[R], bool] = lambda _: False,
-    words: str = "text",
+    words: str | Words = "text",
     aside: bool = False,
 ) -> int:
     """Runs a verb, prints what it returns, and returns the exit code; `found`: the result is a finding (exit code 1).

@@ -197,7 +197,7 @@ class Git:
 
         With `every`, no version is left out: all sides of all merges are looked at, and `revisions` may hold `--all`.
         """
-        options = ["--full-history", "-m"] if every else []
+        options = ["--full-history", "-m"] if every else ["-c"]  # of a merge, what neither side had
         options += [f"--max-count={limit}"] if limit is not None else []
         return (change for change in self._changes(["-M", *options, *revisions], POINTERS) if is_pointer(change.path))
 

@@ -14,7 +14,7 @@ import re
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self, TextIO
@@ -38,6 +38,7 @@ _ESCAPES = re.compile(
     r"\x1b(?:(\[[0-9;:]*m)|\[[0-?]*[ -/]*[@-~]|\][^\x1b]*(?:\x1b\\)?|.|$)"
 )  # the first group: colours
 _UNDECODABLE = re.compile("[\udc80-\udcff]")
+Words = Callable[[Any, Show], Iterable[str]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,10 +72,11 @@ class Output:
         return TerminalProgress(self._stderr, warn, animate=self._animates, silent=not wanted)
 
     def result(
-        self, result: Any, *, root: str | None = None, words: str = "text", aside: bool = False
+        self, result: Any, *, root: str | None = None, words: str | Words = "text", aside: bool = False
     ) -> DvliteError | None:
         """Prints a result and its warnings; returns what is left undone, as the error that the run should end with.
 
+        `words`: the function that words it, or the name of that of its text module.
         `aside`: its words go to standard error, for another program speaks on standard output.
         """
         for warning in _warnings(result):
@@ -85,7 +87,8 @@ class Output:
         if self.settings.json:
             self._stdout.write(to_json(result) + "\n")
         else:
-            stream.writelines(line + "\n" for line in getattr(module, words)(result, show))
+            worded: Words = words if callable(words) else getattr(module, words)
+            stream.writelines(line + "\n" for line in worded(result, show))
         self._stdout.flush()
         problem: DvliteError | None = module.problem(result, show) if hasattr(module, "problem") else None
         return problem

@@ -42,6 +42,7 @@ LAYERS = (
     ("pushing",),
     ("commands",),
     ("text",),
+    ("reports",),
     ("render",),
     ("frame",),
     ("cli_ci", "cli_lineage", "cli_pipeline"),

@@ -60,11 +60,15 @@ def hook_commit(repo: Repo, *, progress: Progress) -> HookResult:
     staged = [file for file in _made_here(repo) if file.mode.strip("0")]
     work = Workspace(repo, open_cache(repo), progress)
     items = _named(repo, [file for file in staged if is_pointer(file.path)], found)
+    tracked = repo.tracked(broken=[])
+    now = {item.path: item for item in tracked}
     for item in items:
-        _compare(work, item, found)
+        _compare(work, item, now.get(item.path), found)
     _refuse_markers(repo, [file for file in staged if is_pipeline_file(file.path)], found)
     _refuse_large(repo, [file for file in staged if file.is_ordinary and not is_pointer(file.path)], found)
-    changed = _changed_outside(work, {item.path for item in items}, thorough=mode == "block")
+    staged_paths = {item.path for item in items}
+    outside = [item for item in tracked if not item.lockfile and item.path not in staged_paths]
+    changed = _changed_outside(work, outside, thorough=mode == "block")
     if changed and mode == "block":
         message = f"{_listed(repo, changed)} changed and is not in this commit"
         found.blocked.append(Blocked(message=message, fixes=("to include it: dvlite add -u", _SKIP)))
@@ -139,8 +143,11 @@ def _refuse_markers(repo: Repo, files: Sequence[Difference], found: _Found) -> N
             found.blocked.append(Blocked(message=message, fixes=("edit the file, then git add it again",)))
 
 
-def _compare(work: Workspace, item: Tracked, found: _Found) -> None:
-    """Compares what is on disk with what the commit says of it; what is not on disk at all cannot disagree."""
+def _compare(work: Workspace, item: Tracked, now: Tracked | None, found: _Found) -> None:
+    """Compares what is on disk with what the commit says of it; what is not on disk at all cannot disagree.
+
+    `now` is what the pointer or lockfile in the work tree says, which may be newer than the staged one.
+    """
     repo = work.repo
     look = Look(work, item)
     look.run()
@@ -156,10 +163,19 @@ def _compare(work: Workspace, item: Tracked, found: _Found) -> None:
     elif look.changed is not None or look.is_earlier:
         what = "another version" if look.changed is None else _difference(look.changed)
         subject = f"{file} in this commit" if not item.lockfile else f"{path} in {file} of this commit"
-        stage = f"dvlite repro {shlex.quote(item.stage)}"
-        add = f"to commit what is on disk: {stage if item.lockfile else f'dvlite add {shlex.quote(path)}'}"
+        if now is not None and not now.pointer.same_version(item.pointer) and _is_as(work, now):
+            add, what = f"git add {shlex.quote(file)}", "the one on disk is, and is not staged"
+        else:
+            add = f"dvlite repro {shlex.quote(item.stage)}" if item.lockfile else f"dvlite add {shlex.quote(path)}"
         message = f"{subject} is not what is on disk ({what})"
-        found.blocked.append(Blocked(message=message, fixes=(add, f"to restore it: {restore}", _SKIP)))
+        fixes = (f"to commit what is on disk: {add}", f"to restore it: {restore}", _SKIP)
+        found.blocked.append(Blocked(message=message, fixes=fixes))
+
+
+def _is_as(work: Workspace, item: Tracked) -> bool:
+    look = Look(work, item)
+    look.run()
+    return look.changed is None and look.missing is None
 
 
 def _difference(changed: ChangedPath) -> str:
@@ -204,9 +220,8 @@ def _refuse_large(repo: Repo, files: Sequence[Difference], found: _Found) -> Non
 # -- what is not in the commit
 
 
-def _changed_outside(work: Workspace, committed: set[str], *, thorough: bool) -> list[ChangedPath]:
-    """Returns tracked data that changed and is not in the commit; unless `thorough`, only where that is found out soon."""
-    items = [item for item in work.repo.tracked(broken=[]) if not item.lockfile and item.path not in committed]
+def _changed_outside(work: Workspace, items: Sequence[Tracked], *, thorough: bool) -> list[ChangedPath]:
+    """Returns tracked data that is not as its pointer says; unless `thorough`, only where that is found out soon."""
     if not thorough and sum(item.pointer.files for item in items) > _MOST_FILES:
         return []
     return [changed for item in items if (changed := _change(work, item, thorough=thorough)) is not None]

@@ -7,13 +7,15 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 
 from dvlite.errors import DvliteError
+from dvlite.files import quote
 from dvlite.formats import manifest
 from dvlite.lineage.asking import asked_for
+from dvlite.lineage.choosing import name_of
 from dvlite.lineage.difference import difference
 from dvlite.lineage.graph import Ran, Thing, down, makers_of, ran_of, up, users_of
 from dvlite.lineage.history import described
 from dvlite.lineage.opening import World, opened
-from dvlite.lineage.report import report, run_name, unread_warnings
+from dvlite.lineage.report import report, warnings_of
 from dvlite.lineage.rows import METRIC
 from dvlite.lineage.sources import Sources
 from dvlite.lineage.subject import Subject, short_name, subject_of
@@ -67,7 +69,7 @@ def lineage(
             depth=depth,
             remote=None if world.remote is None else world.label,
             runs_searched=world.count_runs(),
-            warnings=tuple(unread_warnings(sources, world)),
+            warnings=tuple(warnings_of((above, below), sources, world)),
         )
 
 
@@ -110,7 +112,7 @@ def lineage_find(
                     size_bytes=thing.size_bytes,
                     files=thing.files,
                     run=row.oid,
-                    name=run_name(row.stage, row.oid),
+                    name=name_of(row.stage, row.oid),
                     status=row.status,
                     start=row.start,
                     commit=None if commit is None else LineageCommit(commit=commit),
@@ -163,7 +165,7 @@ def lineage_diff(
             metrics=found.metrics,
             same=found.same,
             remote=None if world.remote is None else world.label,
-            warnings=tuple(unread_warnings(sources, world)),
+            warnings=tuple(warnings_of((one, other), sources, world)),
         )
 
 
@@ -191,7 +193,7 @@ def _starts(subject: Subject, world: World, sources: Sources) -> list[Thing]:
         return sorted(inside, key=lambda found: not any(made[found].values()))
     if sources.users([thing.oid]):
         return [thing]
-    raise _unknown(subject, world)
+    raise _unknown(subject, world, sources)
 
 
 def _ran(subject: Subject, sources: Sources) -> Ran:
@@ -200,11 +202,13 @@ def _ran(subject: Subject, sources: Sources) -> Ran:
     return ran_of(record)
 
 
-def _unknown(subject: Subject, world: World) -> DvliteError:
+def _unknown(subject: Subject, world: World, sources: Sources) -> DvliteError:
     runs = world.count_runs()
     hint = "records come with dvlite pull; a remote is asked with --remote NAME_OR_URL"
     if world.remote is not None:
         hint = "it may have been made outside of the pipeline, or its run was not pushed: dvlite push"
+    if sources.is_tracked_now(subject.path):
+        hint = f"it was changed since it was tracked; what was tracked: dvlite lineage HEAD:{quote(subject.path)}"
     what = "this content" if subject.oid.startswith(MANIFEST) else "these bytes"
     searched = f"{runs:,} {'run' if runs == 1 else 'runs'} searched"
     where = "on" if world.remote is not None else "known in"
@@ -266,7 +270,7 @@ def _measured(
         if metrics[oid]:
             yield LineageMeasure(
                 run=oid,
-                name=run_name(ran.stage, oid),
+                name=name_of(ran.stage, oid),
                 stage=ran.stage,
                 file=ran.file,
                 status=ran.status,

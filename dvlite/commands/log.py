@@ -15,10 +15,10 @@ from dvlite.formats import lockfile, manifest, pointer
 from dvlite.formats.manifest import EMPTY_DIR
 from dvlite.formats.pointer import SUFFIX
 from dvlite.git_output import Change, is_lockfile
+from dvlite.lineage.choosing import name_of
 from dvlite.lineage.here import open_records
 from dvlite.lineage.history import described
 from dvlite.lineage.index import Index, open_index
-from dvlite.lineage.report import run_name
 from dvlite.oid import FILE, MANIFEST, Oid, format_oid, parse_oid
 from dvlite.progress import Progress
 from dvlite.repo import Repo
@@ -252,4 +252,4 @@ def _name(index: Index, run: Oid | None) -> str | None:
     row = None if run is None else index.row(run)
     if run is None:
         return None
-    return run_name(row.stage if row is not None else "run", run)
+    return name_of(row.stage if row is not None else "run", run)

@@ -143,18 +143,21 @@ class _Looking:
         """Verifies commits, oldest first; one that changes nothing that matters is as the one before."""
         self.count = len(found)
         self.progress.start("verifying commits", total_files=len(found))
-        matters: Callable[[str], bool] | None = None
-        before = Checked()
+        named, before, watch = None, Checked(), None
         for commit, step in commits.steps(self.repo.git, list(found)):
-            if matters is None or any(map(matters, step.changed or ())):
-                named, before = self._checked(Tree(step.files, blobs, commit=commit))
-                matters = commits.watched(named)
+            side = Tree(step.files, blobs, commit=commit)
+            self._earlier.only = None if watch is None else watch.stages(step.changed or ())
+            if named is None or self._earlier.only is None:
+                named, before = self._checked(side)
+                watch = commits.Watch(named)
+            elif self._earlier.only:
+                named, before = self._checked(side, named)
             self.together.add(before.findings, before.unchecked)
             self.progress.advance(files=1)
         self.progress.finish()
 
-    def _checked(self, side: Side) -> tuple[Named, Checked]:
-        named = read(side, self._memo)
+    def _checked(self, side: Side, known: Named | None = None) -> tuple[Named, Checked]:
+        named = known or read(side, self._memo)
         words = _Words(self.repo, self.asked.paths, self._named)
         checked = check(self.repo, side, named, self.source, words.chooses, self._earlier)
         if self.asked.paths:
@@ -163,7 +166,7 @@ class _Looking:
         self.tracked = sum(words.holds(item.path) for item in named.pointers) + sum(
             words.holds(item.path, item.stage) for lock in named.locks.values() for item in lock.outputs
         )
-        if self.asked.check_remote:
+        if self.asked.check_remote and known is None:
             self._collect(side, named, checked, words)
         return named, checked
 

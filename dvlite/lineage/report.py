@@ -5,12 +5,15 @@ from __future__ import annotations
 from collections.abc import Container, Iterable, Mapping
 from dataclasses import replace
 
+from dvlite.files import quote
 from dvlite.formats.record import Run
+from dvlite.lineage.choosing import name_of
 from dvlite.lineage.graph import Graph, Thing, ran_of
 from dvlite.lineage.history import described
 from dvlite.lineage.opening import World
 from dvlite.lineage.sources import Sources
 from dvlite.oid import Oid
+from dvlite.repo import Repo
 from dvlite.results.lineage import (
     LineageArtefact,
     LineageCommit,
@@ -20,13 +23,6 @@ from dvlite.results.lineage import (
     LineageRunName,
     LineageUse,
 )
-
-_HEX = 6  # digits of a run's name
-
-
-def run_name(stage: str, oid: str) -> str:
-    """Returns what people call a run: `train-7f3a9c`."""
-    return f"{stage}-{oid.rpartition(':')[2][:_HEX]}"
 
 
 def report(graph: Graph, world: World, sources: Sources, *, run: Oid | None = None) -> LineageGraph:
@@ -52,7 +48,7 @@ def reported_run(oid: Oid, record: Run, sources: Sources) -> LineageRun:
     commit, ran = sources.commit_of_run(oid), ran_of(record)
     return LineageRun(
         run=oid,
-        name=run_name(record.stage, oid),
+        name=name_of(record.stage, oid),
         stage=record.stage,
         file=record.file,
         status=record.status,
@@ -132,9 +128,9 @@ def _run_names(oids: Iterable[Oid], sources: Sources) -> dict[Oid, LineageRunNam
     wanted = list(dict.fromkeys(oids))
     known = sources.runs(wanted, inputs=False)
     return {
-        oid: LineageRunName(run=oid, name=run_name(known[oid].stage, oid), status=known[oid].status)
+        oid: LineageRunName(run=oid, name=name_of(known[oid].stage, oid), status=known[oid].status)
         if oid in known
-        else LineageRunName(run=oid, name=run_name("run", oid), status="unknown")
+        else LineageRunName(run=oid, name=name_of("run", oid), status="unknown")
         for oid in wanted
     }
 
@@ -147,8 +143,22 @@ def _described_run(found: LineageRun, known: dict[str, LineageCommit]) -> Lineag
     return found if found.commit is None else replace(found, commit=known[found.commit.commit])
 
 
-def unread_warnings(sources: Sources, world: World) -> Iterable[str]:
-    """Yields what the answer may lack, because listings could not be read."""
+def _unkept(paths: Iterable[str], repo: Repo) -> list[str]:
+    """Returns those of `paths` that are files of the work tree that git should have, for nothing else has them."""
+    here = [path for path in paths if path and (repo.root / path).is_file()]
+    ignored = repo.git.ignored(here)
+    return [path for path in here if path not in ignored]
+
+
+def warnings_of(graphs: Iterable[LineageGraph | None], sources: Sources, world: World) -> Iterable[str]:
+    """Yields what the answer lacks, or may lack because listings could not be read."""
+    found = (artefact for graph in graphs if graph is not None for artefact in graph.artefacts)
+    unkept = (
+        [] if world.repo is None else _unkept({one.path: None for one in found if one.origin == "unknown"}, world.repo)
+    )
+    if unkept:
+        more = f" and {len(unkept) - 1:,} more" if len(unkept) > 1 else ""
+        yield f"git does not have {quote(unkept[0])}{more}: only the hash of what was used is known; git add keeps it"
     count = len(sources.listings.unread)
     if count:
         listings = "the listing of 1 directory" if count == 1 else f"the listings of {count:,} directories"

@@ -154,6 +154,10 @@ class Sources:
         """Returns the paths at which pointers and lockfiles on disk name this content."""
         return [item.path for item in self._all_named_now().get(oid, ())]
 
+    def is_tracked_now(self, path: str) -> bool:
+        """Says whether a pointer or lockfile on disk names a path, whatever it holds."""
+        return any(item.path == path for items in self._all_named_now().values() for item in items)
+
     def _named_on_disk(self, oid: Oid) -> Tracked | None:
         return next(iter(self._all_named_now().get(oid, ())), None)
 

@@ -17,8 +17,10 @@ from dvlite.files import quote
 from dvlite.formats import lockfile, manifest
 from dvlite.formats.manifest import SYMLINK
 from dvlite.formats.pointer import SUFFIX
+from dvlite.lineage.choosing import chosen
 from dvlite.lineage.graph import Thing
 from dvlite.lineage.opening import World
+from dvlite.lineage.search import Filters
 from dvlite.lineage.sources import Sources, thing_of
 from dvlite.naming import Tracked
 from dvlite.oid import FILE, MANIFEST, RUN, Oid, digest_bytes, format_oid, parse_oid
@@ -65,10 +67,10 @@ def subject_of(text: str, world: World, sources: Sources) -> Subject:
     if found is None and world.repo is not None:
         found = _at_revision(text, world.repo, sources) or _tracked(text, world.repo, sources)
     if found is None:
-        raise UsageError(
-            f"{quote(text)} is no file, tracked path, object id or run that is known here",
-            hint="a path, REV:PATH, blake3:<64 hex>, 8 or more digits of one, sha256:<64 hex>, or a run (dvlite runs)",
-        )
+        hint = "a path, REV:PATH, blake3:<64 hex>, 8 or more digits of one, sha256:<64 hex>, or a run (dvlite runs)"
+        if world.index.find(Filters(stage=text, limit=1)):
+            hint = f"it is a stage; its newest run: dvlite lineage last:{text}"
+        raise UsageError(f"{quote(text)} is no file, tracked path, object id or run that is known here", hint=hint)
     return found
 
 
@@ -79,6 +81,8 @@ def _on_disk(text: str, world: World) -> Subject:
     path = os.path.realpath(text)
     repo = world.repo
     inside = None if repo is None else _inside(repo, text)
+    if repo is not None and os.path.isdir(path):
+        _refuse_many(text, inside or "", path, repo)
     if repo is not None and inside:
         work = Workspace(repo, world.cache, world.progress)
         found = work.scan(inside)
@@ -88,6 +92,21 @@ def _on_disk(text: str, world: World) -> Subject:
     if raw is None:
         raise UsageError(f"{quote(text)} is gone", hint="give a path that exists")
     return _hashed(text, inside or "", identify(Path(path), text, raw, None, HashOnly(), world.progress))
+
+
+def _refuse_many(text: str, inside: str, path: str, repo: Repo) -> None:
+    """Raises UsageError for a folder that is not one thing: it holds the repository, or tracked paths."""
+    if repo.root.is_relative_to(path):
+        raise UsageError(f"{quote(text)} holds the whole repository", hint="ask of something in it: dvlite ls")
+    if not inside:
+        return
+    held = [item.path for item in repo.tracked(broken=[]) if item.path.startswith(inside + "/")]
+    if held:
+        more = f" and {len(held) - 1} more" if len(held) > 1 else ""
+        raise UsageError(
+            f"{quote(text)} is not tracked as a whole, it holds {quote(repo.display(held[0]))}{more}",
+            hint=f"ask of one of them: dvlite lineage {quote(repo.display(held[0]))}",
+        )
 
 
 def _inside(repo: Repo, text: str) -> str | None:
@@ -163,11 +182,9 @@ def _only(text: str, found: Sequence[Oid], world: World, sources: Sources) -> Su
 
 
 def _by_run(text: str, world: World) -> Subject | None:
-    found = world.index.named(text) if _RUN.fullmatch(text) else []
-    if len(found) > 1:
-        names = ", ".join(oid[: len(RUN) + 13] for oid in found[:_NAMED])
-        raise UsageError(f"{quote(text)} may mean {len(found)} runs: {names}", hint="give more digits: run:<hex>")
-    return Subject(text, found[0]) if found else None
+    if text == "last" or text.startswith("last:") or (_RUN.fullmatch(text) and world.index.named(text)):
+        return Subject(text, chosen(world.index, text))
+    return None
 
 
 # --- what git names ---

@@ -92,6 +92,7 @@ from dvlite.results.setup import (
 )
 from dvlite.results.stored import CachePruneResult, GetResult, LsEntry, LsResult
 from dvlite.results.tracking import AddedPath, AddResult, MvResult, RmResult
+from dvlite.results.verify import Finding, OutputVerdict, StageCheck, Unchecked, VerifyResult
 
 __all__ = [
     "AbsentPath",
@@ -113,6 +114,7 @@ __all__ = [
     "DoctorResult",
     "FetchResult",
     "FileChange",
+    "Finding",
     "GetResult",
     "HookResult",
     "InitResult",
@@ -145,6 +147,7 @@ __all__ = [
     "MetricsShowResult",
     "MovedPath",
     "MvResult",
+    "OutputVerdict",
     "ParamDifference",
     "ParamSet",
     "ParamsDiffResult",
@@ -175,13 +178,16 @@ __all__ = [
     "RunsShowResult",
     "RunsTagResult",
     "StageAddResult",
+    "StageCheck",
     "StageListResult",
     "StageOutput",
     "StageRow",
     "StageRun",
     "StaleStage",
     "StatusResult",
+    "Unchecked",
     "UncommittedPointer",
+    "VerifyResult",
 ]
 
 Result = (
@@ -223,4 +229,5 @@ Result = (
     | ResolveResult
     | InstallResult
     | HookResult
+    | VerifyResult
 )

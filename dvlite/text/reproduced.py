@@ -92,7 +92,7 @@ def _told(check: StageCheck, show: Show) -> Iterator[str]:
     same = [f"{show.path(each.path)} (by {each.comparator})" for each in check.outputs if each.verdict == "equivalent"]
     if same:
         yield f"other bytes, but equivalent: {', '.join(same[:_MOST_OUTPUTS])}"
-    yield from _why(check)
+    yield from why_lines(check)
 
 
 def _difference(output: OutputVerdict, show: Show) -> Iterator[str]:
@@ -109,7 +109,8 @@ def _difference(output: OutputVerdict, show: Show) -> Iterator[str]:
         yield f"  {count(len(more) - len(shown), 'line')} more (-v)"
 
 
-def _why(check: StageCheck) -> Iterator[str]:
+def why_lines(check: StageCheck) -> Iterator[str]:
+    """Yields why a stage does not give the same, as far as that was found out."""
     if check.varies_with is not None:
         yield f"varies with {check.varies_with}: held still, it gives the same twice"
     elif check.culprit and check.repeats is False:

@@ -6,6 +6,7 @@ Format: https://numpy.org/doc/stable/reference/generated/numpy.lib.format.html
 from __future__ import annotations
 
 import ast
+import lzma
 import math
 import re
 import struct
@@ -50,6 +51,11 @@ _LETTERS = {
     "c8": "f",
     "c16": "d",
 }
+# What zipfile and struct raise for bytes that are no archive, or cut short.
+_DAMAGE = (
+    *(zipfile.BadZipFile, zlib.error, lzma.LZMAError, struct.error),
+    *(EOFError, OSError, ValueError, RuntimeError, LookupError, OverflowError),
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,8 +86,8 @@ def compare_arrays(old: Path, new: Path, tolerance: Tolerance) -> Comparison:
             findings = Findings()
             _compare(one, other, "", tolerance, findings)
             return findings.comparison(what="numbers")
-    except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, RuntimeError, struct.error) as error:
-        raise Unreadable(f"it is no archive of arrays: {error}") from None
+    except _DAMAGE as error:
+        raise Unreadable(f"it cannot be read as arrays: {error}") from None
 
 
 def _compare_archives(old: Path, new: Path, tolerance: Tolerance) -> Comparison:

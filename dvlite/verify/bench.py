@@ -13,6 +13,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from dvlite.errors import DvliteError
 from dvlite.formats.lockfile import Locked, LockedStage
 from dvlite.pipeline import graph as graphs
 from dvlite.pipeline.contents import Contents
@@ -43,11 +44,13 @@ class Made:
     ended: Ended
     log_tail: tuple[str, ...]
     outputs: Mapping[str, Locked]
+    problem: str | None = None  # why its outputs cannot be read
 
     @property
     def failure(self) -> str | None:
+        """Returns why nothing of it counts, or None."""
         if self.ended.exit_code == 0:
-            return None
+            return self.problem
         signal = self.ended.signal
         return f"killed by signal {signal}" if signal is not None else f"exit {self.ended.exit_code}"
 
@@ -142,7 +145,10 @@ class Bench:
         ended = self._ended(script)
         tail = _tail(script.log)
         script.log.unlink()
-        return Made(ended, tail, self._outputs(stage) if ended.exit_code == 0 else {})
+        try:
+            return Made(ended, tail, self._outputs(stage) if ended.exit_code == 0 else {})
+        except DvliteError as error:
+            return Made(ended, tail, {}, error.message)
 
     def script(self, stage: Stage, text: str, arguments: Sequence[Path]) -> tuple[Ended, tuple[str, ...]]:
         """Runs another script where a stage runs, with arguments `$1` ...; returns how it ended and the end of its output."""

@@ -50,10 +50,15 @@ class Checked:
 
 @dataclass(slots=True)
 class Earlier:
-    """What was found sound at the commit before; entries that are equal are not examined again."""
+    """What was found at the commit before: entries that are equal are not examined again, nor stages of which nothing changed.
+
+    `only`: the stages that something may have changed of; None: all.
+    """
 
     runs: dict[Oid, Run | None] = field(default_factory=dict)
     examined: dict[str, tuple[LockedStage, list[str], Run | None]] = field(default_factory=dict)
+    told: dict[str, list[Finding | Unchecked]] = field(default_factory=dict)
+    only: set[str] | None = None
 
 
 def check(repo: Repo, side: Side, named: Named, source: Source, chooses: Chooses, earlier: Earlier) -> Checked:
@@ -83,25 +88,30 @@ class _Check:
         made.believed = {name: each.believed for name, each in examined.items()}
         fresh = self._freshness()
         for stage, entry in self._known():
-            if not self._chooses(stage):
-                continue
-            lock, examiner, found = (
-                self._named.locks[stage.lockfile],
-                examiners[stage.lockfile],
-                examined[stage.address],
-            )
-            if found.doubtful:
-                settled = examiner.doubtful if stage.spec.frozen else None
-                told = settled(entry, stage.address) if settled else fresh.settle(stage, entry, lock, examiner)
-                made.findings.append(told)
-            else:
-                made.add([found.finding] if found.finding is not None else [])
-                compared = self._named.graph is not None and not stage.spec.frozen
-                made.add(fresh.compare(stage, found.believed, lock) if compared else ())
-            made.add(fresh.outputs_in_git(stage, found.believed, lock))
+            if self._chooses(stage):
+                if self._earlier.only is None or stage.address in self._earlier.only:
+                    self._earlier.told[stage.address] = list(
+                        self._told(stage, entry, examiners[stage.lockfile], examined[stage.address], fresh)
+                    )
+                made.add(self._earlier.told[stage.address])
         made.add(self._records(examiners))
         made.stages = tuple(self._stage_checks())
         return made
+
+    def _told(
+        self, stage: Stage, entry: LockedStage, examiner: Examiner, found: Examined, fresh: Freshness
+    ) -> Iterator[Finding | Unchecked]:
+        """Yields what is wrong with one stage."""
+        lock = self._named.locks[stage.lockfile]
+        if found.doubtful:
+            is_frozen = stage.spec.frozen
+            yield examiner.doubtful(entry, stage.address) if is_frozen else fresh.settle(stage, entry, lock, examiner)
+        else:
+            if found.finding is not None:
+                yield found.finding
+            if self._named.graph is not None and not stage.spec.frozen:
+                yield from fresh.compare(stage, found.believed, lock)
+        yield from fresh.outputs_in_git(stage, found.believed, lock)
 
     def _known(self) -> Iterator[tuple[Stage, LockedStage]]:
         """Yields the stages that have an entry."""

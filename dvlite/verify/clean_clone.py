@@ -21,7 +21,10 @@ from dvlite.repo import Repo, open_repo
 # Set by git for its hooks: they would lead the commands of stages out of the clone.
 _LEADING_OUT = frozenset(
     f"GIT_{name}"
-    for name in ("DIR", "WORK_TREE", "INDEX_FILE", "COMMON_DIR", "OBJECT_DIRECTORY", "NAMESPACE", "PREFIX")
+    for name in (
+        *("DIR", "WORK_TREE", "INDEX_FILE", "COMMON_DIR", "NAMESPACE", "PREFIX"),
+        *("OBJECT_DIRECTORY", "ALTERNATE_OBJECT_DIRECTORIES", "QUARANTINE_PATH"),
+    )
 )
 
 

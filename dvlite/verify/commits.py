@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable, Hashable, Iterator
+from collections.abc import Callable, Hashable, Iterable, Iterator
 from dataclasses import dataclass, field, replace
 
 from dvlite import ignore
@@ -67,22 +67,29 @@ def steps(git: Git, commits: list[str]) -> Iterator[tuple[str, Steps]]:
         yield waiting.pop(), here
 
 
-def watched(named: Named) -> Callable[[str], bool]:
-    """Returns whether a change of a path can make a difference to what is found."""
-    places = [place.path for stage in named.stages for place in (*stage.deps, *stage.params)]
-    outs = [out.path for stage in named.stages for out in stage.outs if not out.spec.cache]
-    plain = {path for path in (*places, *outs) if not sparse.is_glob(path)}
-    globs = [expression(path).fullmatch for path in {*places, *outs} if sparse.is_glob(path)]
+class Watch:
+    """Which stages a change of a file can make a difference to."""
 
-    def matters(path: str) -> bool:
-        if is_pointer(path) or is_pipeline_file(path) or path == ignore.FILE_NAME or path in plain:
-            return True
-        folders = list(above(path))
-        return any(folder in plain for folder in folders) or any(
-            matches(place) for matches in globs for place in (path, *folders)
-        )
+    def __init__(self, named: Named) -> None:
+        self._plain: dict[str, set[str]] = {}
+        self._globs: list[tuple[Callable[[str], object], str]] = []
+        for stage in named.stages:
+            kept = [out.path for out in stage.outs if not out.spec.cache]
+            for path in (*(place.path for place in (*stage.deps, *stage.params)), *kept):
+                if sparse.is_glob(path):
+                    self._globs.append((expression(path).fullmatch, stage.address))
+                self._plain.setdefault(path, set()).add(stage.address)
 
-    return matters
+    def stages(self, changed: Iterable[str]) -> set[str] | None:
+        """Returns the addresses of stages; None if a file changed that says what the stages and the data are."""
+        found: set[str] = set()
+        for path in changed:
+            if is_pointer(path) or is_pipeline_file(path) or path == ignore.FILE_NAME:
+                return None
+            places = [path, *above(path)]
+            found.update(address for place in places for address in self._plain.get(place, ()))
+            found.update(address for matches, address in self._globs if any(map(matches, places)))
+        return found
 
 
 @dataclass(slots=True)

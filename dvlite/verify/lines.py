@@ -32,7 +32,9 @@ def compare_text(old: Path, new: Path, ignore: Sequence[str] = ()) -> Comparison
     if one is None:
         return Comparison(equivalent=False, lines=(clipped(f"{_lines_text(differing)} more: {other}"),))
     if other is None:
-        return Comparison(equivalent=False, lines=(clipped(f"{_lines_text(differing)} fewer, from line {number}: {one}"),))
+        return Comparison(
+            equivalent=False, lines=(clipped(f"{_lines_text(differing)} fewer, from line {number}: {one}"),)
+        )
     more = f" of {differing:,}" if differing > 1 else ""
     at = max(_common(one, other) - _BEFORE, 0)
     lines = (f"line {number} is the first that differs{more}", f"- {_from(one, at)}", f"+ {_from(other, at)}")

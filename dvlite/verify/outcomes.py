@@ -12,7 +12,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from dvlite.errors import DvliteError, ObjectMissing
+from dvlite.errors import DvliteError, ObjectCorrupt, ObjectMissing
 from dvlite.files import size_text
 from dvlite.formats import manifest
 from dvlite.formats.comparator import Comparator
@@ -201,6 +201,8 @@ class Judge:
             except ObjectMissing:
                 if attempt or not self._fetched(old):
                     break
+            except ObjectCorrupt as error:
+                raise Unavailable(f"the recorded version cannot be read: {error.message}") from None
         raise Unavailable("the recorded version is neither in the cache nor on the remote")
 
     def _entries(self, folder: Path) -> dict[bytes, Entry]:

@@ -2,6 +2,7 @@
 
 import pytest
 
+from tests.commands.hooked import Hooked, use_program
 from tests.commands.pipelines import Pipeline
 from tests.commands.project import Project
 
@@ -40,3 +41,27 @@ def pipeline(project, tmp_path, monkeypatch):
     """Returns the repository to write a pipeline in; its commands tell that they ran in the file that $RAN names."""
     monkeypatch.setenv("RAN", str(tmp_path / "ran"))
     return Pipeline(project, tmp_path / "ran")
+
+
+@pytest.fixture
+def hooked(git_repo, invoke, monkeypatch):
+    """Returns a repository with dvlite and its hooks, committed, without a remote."""
+    use_program(monkeypatch)
+    made = Hooked(git_repo, invoke)
+    made.dvlite("init", "--hooks")
+    made.commit("Use dvlite")
+    return made
+
+
+@pytest.fixture
+def team(hooked, tmp_path):
+    """Returns it with three files in `data`, a folder remote, and a bare git repository as `origin`; all pushed."""
+    for name in ("one", "two", "three"):
+        hooked.write(f"data/{name}.txt", name)
+    hooked.dvlite("add", "data")
+    hooked.dvlite("remote", "add", tmp_path / "store")
+    hooked.commit("Track data")
+    hooked.git("init", "-q", "--bare", str(tmp_path / "bare.git"))
+    hooked.git("remote", "add", "origin", str(tmp_path / "bare.git"))
+    hooked.does("push", "-q", "-u", "origin", "main")
+    return hooked

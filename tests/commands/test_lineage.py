@@ -250,7 +250,10 @@ def test_find_lists_outputs_by_values(trained):
     limited = trained.json("lineage", "find", "status=ok", "-n", "2")
     assert (len({row["run"] for row in limited["found"]}), limited["more"]) == (2, True)
     assert "is not a status" in trained.dvlite("lineage", "find", "status=fine", code=2).stderr
-    assert "compares nothing" in trained.dvlite("lineage", "find", "lr", code=2).stderr
+    nothing = trained.dvlite("lineage", "find", "lr", code=2).stderr
+    assert "compares nothing" in nothing
+    assert "lr=0.01 'acc>0.9'" in nothing
+    assert "--param" not in nothing
 
 
 def test_flags_may_stand_anywhere_and_forms_print_what_they_should(trained):
@@ -294,3 +297,50 @@ def test_two_runs_of_which_a_lockfile_names_one(project):
     assert found["up"]["runs"][0]["run"] == old
     assert found["up"]["runs"][0]["commit"]["subject"] == "Choose the old one"
     assert len(found["up"]["artefacts"][0]["made_by"]) == 2
+
+
+def test_the_last_run_and_a_stage_are_understood(trained):
+    last = trained.json("runs", "show", "last:train")["run"]["run"]
+    assert trained.json("lineage", "last:train")["subject"]["oid"] == last
+    assert trained.json("lineage", "last")["subject"]["kind"] == "run"
+    assert "dvlite lineage last:train" in trained.dvlite("lineage", "train", code=2).stderr
+    assert "no run of 'nobody' yet" in trained.dvlite("lineage", "last:nobody", code=2).stderr
+
+
+def test_a_folder_of_several_things_is_refused_before_it_is_read(trained):
+    done = trained.dvlite("lineage", "data", code=2)
+    assert "'data' is not tracked as a whole, it holds 'data/images' and 1 more" in done.stderr
+    assert "dvlite lineage 'data/images'" in done.stderr
+    for word in (".", "..", "/"):
+        assert "holds the whole repository" in trained.dvlite("lineage", word, code=2).stderr
+
+
+def test_a_changed_output_says_what_was_tracked(trained):
+    trained.write("model.pt", "edited by hand, and long enough to be told from other bytes of the kind")
+    done = trained.dvlite("lineage", "model.pt", code=1)
+    assert "it was changed since it was tracked; what was tracked: dvlite lineage HEAD:'model.pt'" in done.stderr
+    assert "made as model.pt by train-" in trained.dvlite("lineage", "HEAD:model.pt").stdout
+
+
+def test_scripts_that_git_does_not_have_are_warned_of(project):
+    project.write("src/train.sh", TRAIN)
+    project.write("data/tiles/one", "one" * 50)
+    project.dvlite("add", "data/tiles")
+    project.write("params.yaml", "lr: 1\n")
+    project.write(
+        "dvlite.yaml", "stages:\n  train: {cmd: sh src/train.sh, deps: [src/train.sh, data/tiles], outs: [model.pt]}\n"
+    )
+    project.dvlite("repro")
+    done = project.dvlite("lineage", "model.pt")
+    assert "src/train.sh" in done.stdout
+    assert "unknown (not recorded)" in done.stdout
+    assert "warning: git does not have 'src/train.sh': only the hash of what was used is known; git add" in done.stderr
+    project.commit("Add the script")
+    done = project.dvlite("lineage", "model.pt")
+    assert (done.stderr, "unknown" in done.stdout) == ("", False)
+
+
+def test_outside_of_a_clone_a_name_is_no_remote(tmp_path, invoke):
+    done = invoke("lineage", tmp_path / "x", "--remote", "origin", cwd=tmp_path)
+    assert done.returncode == 2
+    assert "names of remotes mean something in a clone only" in done.stderr

@@ -188,7 +188,7 @@ def test_drift_alone_is_no_failure(verified, monkeypatch):
 def test_outputs_that_are_missing_and_files_that_are_extra_are_told(verified, monkeypatch):
     monkeypatch.setenv("SECOND", "yes")
     cmd = '"mkdir d; echo a > d/a; if [ $SECOND = yes ]; then echo o > o; else echo b > d/b; echo u > undeclared; touch x.tmp; fi"'
-    verified.stages(f"  a: {{cmd: {cmd}, outs: [d, 'o*']}}\n", **{"__gitignore": "*.tmp\n/d\n/o\n"})
+    verified.stages(f"  a: {{cmd: {cmd}, outs: [d, 'o*']}}\n", __gitignore="*.tmp\n/d\n/o\n")
     monkeypatch.setenv("SECOND", "no")
     found = verified.again(code=1)["a"]
     assert (found["verdict"], outputs(found)) == ("different", {"d": "extra", "o": "missing", "undeclared": "extra"})
@@ -224,6 +224,15 @@ def test_a_stage_that_fails_leaves_with_4(verified, monkeypatch):
     assert (found["a"]["verdict"], found["a"]["problem"], found["a"]["log_tail"]) == ("failed", "exit 7", ["working"])
     assert found["b"]["verdict"] == "not checked"
     assert "a failed in a clean clone: exit 7" in verified.pipeline.dvlite("verify", "--rerun", code=4).stderr
+
+
+def test_an_output_that_cannot_be_taken_fails_its_stage_alone(verified, monkeypatch):
+    monkeypatch.setenv("HOW", "cp")
+    verified.stages("  a: {cmd: $HOW in.txt o, deps: [in.txt], outs: [o]}\n  b: {cmd: cp in.txt p, outs: [p]}\n")
+    monkeypatch.setenv("HOW", "ln -s")
+    found = verified.again(code=4)
+    assert {name: each["verdict"] for name, each in found.items()} == {"a": "failed", "b": "identical"}
+    assert "symbolic link" in found["a"]["problem"]
 
 
 def test_what_the_lockfile_does_not_have_is_a_finding_and_not_run(pipeline):

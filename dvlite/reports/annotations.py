@@ -1,0 +1,87 @@
+"""Annotations of GitHub Actions: lines of output that it shows beside the file and line that they name. Pure.
+
+Escaped as GitHub's own toolkit does (actions/toolkit, packages/core/src/command.ts). It shows ten errors and ten warnings of a step and
+drops the rest without a word: so the tenth counts the rest.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+from dvlite.reports.wording import legal, outcome_of, output_sentence, stage_sentences
+from dvlite.results.verify import Finding, StageCheck, Unchecked, VerifyResult
+from dvlite.text.show import count
+
+MOST = 10  # of a level in a step
+_LONGEST = 2000  # letters of a message
+_LONGEST_TITLE = 200  # GitHub refuses more than 255
+
+
+@dataclass(frozen=True, slots=True)
+class Notice:
+    """What one annotation says, before it is escaped."""
+
+    level: Literal["error", "warning"]
+    title: str
+    message: str
+    file: str | None = None
+    line: int = 1
+
+
+def annotations(result: VerifyResult) -> Iterator[str]:
+    """Yields the lines, at most ten of each level."""
+    found = list(_notices(result))
+    for level in ("error", "warning"):
+        yield from map(_command, _capped([each for each in found if each.level == level]))
+
+
+def _capped(notices: Sequence[Notice]) -> Sequence[Notice]:
+    if len(notices) <= MOST:
+        return notices
+    shown, rest = notices[: MOST - 1], notices[MOST - 1 :]
+    files = len({each.file for each in rest})
+    said = f"{count(len(rest))} more in {count(files, 'file')}; all are in the log and the job summary of this step"
+    return (*shown, Notice(rest[0].level, f"{count(len(rest))} more", said))
+
+
+def _notices(result: VerifyResult) -> Iterator[Notice]:
+    yield from map(_of_finding, result.findings)
+    for check in result.stages:
+        if check.verdict in ("different", "failed", "inconclusive"):
+            yield _of_stage(check)
+    yield from map(_of_unchecked, result.unchecked)
+
+
+def _of_finding(each: Finding) -> Notice:
+    where = "" if each.commit is None else f"in {each.commit[:7]}: "
+    also = f" (and in {count(each.also, 'commit')} after it)" if each.also else ""
+    fix = "" if each.fix is None else f"\nfix: {each.fix}"
+    return Notice("error", f"dvlite: {each.kind}", f"{where}{each.message}{also}{fix}", each.file, each.line)
+
+
+def _of_stage(check: StageCheck) -> Notice:
+    bad = [each for each in check.outputs if outcome_of(each.verdict) != "passed"]
+    told = [f"{each.path}: {each.detail[0] if each.detail else output_sentence(each)}" for each in bad]
+    message = "\n".join([*stage_sentences(check), *told]) or check.verdict
+    level: Literal["error", "warning"] = "warning" if check.verdict == "inconclusive" else "error"
+    return Notice(level, f"dvlite: {check.stage} {check.verdict}", message, check.file or None, check.line)
+
+
+def _of_unchecked(each: Unchecked) -> Notice:
+    return Notice("warning", "dvlite: not checked", f"{each.what}: {each.why}", each.file, each.line)
+
+
+def _command(each: Notice) -> str:
+    title = f"title={_property(each.title[:_LONGEST_TITLE])}"
+    place = f"file={_property(each.file)},line={each.line}," if each.file else ""
+    return f"::{each.level} {place}{title}::{_message(each.message[:_LONGEST])}"
+
+
+def _message(text: str) -> str:
+    return legal(text.replace("\r", "\n"), lines=True).replace("%", "%25").replace("\n", "%0A")
+
+
+def _property(text: str) -> str:
+    return legal(text).replace("%", "%25").replace(":", "%3A").replace(",", "%2C")

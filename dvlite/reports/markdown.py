@@ -1,0 +1,92 @@
+"""A verification as Markdown, for a job summary or a comment on a pull request. Pure.
+
+The first line is a marker that nobody sees: by it a program finds its earlier comment and updates that, where it would add another.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+from dvlite.reports.markup import COMMENT, Document, block, code, opening, plain
+from dvlite.reports.wording import headline, looked_at, outcome, outcome_of, output_sentence, stage_sentences
+from dvlite.results.verify import OutputVerdict, StageCheck, VerifyResult
+from dvlite.text.show import Show, duration_text
+from dvlite.text.verify import place_text
+
+MARKER = "<!-- dvlite verify -->"
+_SIGNS = {"passed": "✅", "failed": "❌", "unsure": "⚠️"}
+_FINDINGS_SHARE = 0.5  # of the limit: the stages are seen too
+_STAGES_SHARE = 0.8
+_MOST_OUTPUTS = 3  # named in the row of a stage
+
+
+def markdown(result: VerifyResult, *, limit_bytes: int = COMMENT) -> str:
+    """Returns the document, within the limit."""
+    document = Document(limit_bytes)
+    document.add(MARKER, f"### {_SIGNS[outcome(result)]} dvlite verify: {plain(headline(result))}", "")
+    document.add(plain(looked_at(result)))
+    if result.findings:
+        document.table(
+            ("where", "finding", "what", "fix"),
+            (
+                (
+                    code(place_text(each, Show())),
+                    each.kind,
+                    plain(f"{each.message}{f' (and in {each.also:,} commits after it)' if each.also else ''}"),
+                    code(each.fix or ""),
+                )
+                for each in result.findings
+            ),
+            share=_FINDINGS_SHARE,
+            noun="finding",
+        )
+    if result.unchecked:
+        rows = ((plain(each.what), plain(each.why)) for each in result.unchecked)
+        document.table(("not checked", "why"), rows, share=_STAGES_SHARE, noun="line")
+    if result.stages:
+        _stages(document, result.stages)
+    for check in result.stages:
+        _differences(document, check)
+    return document.text()
+
+
+def _stages(document: Document, stages: Sequence[StageCheck]) -> None:
+    order = sorted(stages, key=lambda each: outcome_of(each.verdict) == "passed")  # what is wrong first, else as they run
+    document.table(
+        ("", "stage", "verdict", "time", "notes"),
+        (
+            (
+                _SIGNS[outcome_of(each.verdict)],
+                code(each.stage),
+                each.verdict,
+                "" if each.seconds is None else duration_text(each.seconds),
+                "<br>".join(_notes(each)),
+            )
+            for each in order
+        ),
+        share=_STAGES_SHARE,
+        noun="stage",
+    )
+
+
+def _notes(check: StageCheck) -> Iterator[str]:
+    yield from map(plain, stage_sentences(check))
+    told = [each for each in check.outputs if each.verdict != "identical"]
+    yield from (f"{code(each.path)} {plain(_first(each))}" for each in told[:_MOST_OUTPUTS])
+    if len(told) > _MOST_OUTPUTS:
+        yield f"{len(told) - _MOST_OUTPUTS:,} more outputs"
+
+
+def _first(output: OutputVerdict) -> str:
+    return output.detail[0] if output.detail else output_sentence(output)
+
+
+def _differences(document: Document, check: StageCheck) -> None:
+    """Adds what is too long for the table, folded: how outputs differ, and the end of the log of a stage that failed."""
+    parts = [(each.path, each.detail) for each in check.outputs if len(each.detail) > 1]
+    if check.log_tail:
+        parts.append((f"the end of the log of {check.stage}", check.log_tail))
+    for title, lines in parts:
+        folded = (opening(title), block(lines), "", "</details>", "")
+        if document.fits(*folded):
+            document.add(*folded)

@@ -1,0 +1,203 @@
+"""A verification as one page of HTML: the pipeline coloured by verdict, findings, stages, outputs and how they differ. Pure.
+
+Self-contained, for it is opened from a mail or an archive of a job: no script, no link to another host, and a policy that forbids both,
+whatever a name in it says.
+"""
+
+from __future__ import annotations
+
+import html
+from collections.abc import Iterable, Iterator, Sequence
+
+from dvlite import __version__
+from dvlite.files import size_text
+from dvlite.reports.layout import HEIGHT, WIDTH, Plan, curve, plan
+from dvlite.reports.wording import headline, legal, looked_at, outcome, outcome_of, output_sentence, stage_sentences
+from dvlite.results.verify import OutputVerdict, StageCheck, VerifyResult
+from dvlite.text.show import Show, count, duration_text, short_oid
+from dvlite.text.verify import place_text
+
+_LONGEST_NAME = 24  # letters that fit into a box
+_MOST_ROWS = 2000
+_SIGNS = {"passed": "✓", "failed": "✗", "unsure": "?"}
+_STYLE = """
+:root { color-scheme: light dark; --back: #fff; --text: #1f2328; --dim: #59636e; --line: #d1d9e0; --soft: #f6f8fa;
+  --passed: #1a7f37; --passed-soft: #dafbe1; --failed: #cf222e; --failed-soft: #ffebe9; --unsure: #8a5a00; --unsure-soft: #fff4ce; }
+@media (prefers-color-scheme: dark) { :root { --back: #0d1117; --text: #e6edf3; --dim: #9198a1; --line: #3d444d; --soft: #161b22;
+  --passed: #3fb950; --passed-soft: #12261e; --failed: #f85149; --failed-soft: #2d1417; --unsure: #d29922; --unsure-soft: #2a2111; } }
+* { box-sizing: border-box }
+body { margin: 0 auto; max-width: 1200px; padding: 24px; background: var(--back); color: var(--text); font: 15px/1.5 system-ui, sans-serif }
+h1 { font-size: 24px; margin: 0 } h2 { font-size: 18px; margin: 32px 0 8px }
+p { margin: 4px 0 } .dim, small { color: var(--dim) } a { color: inherit }
+code, pre { font: 13px/1.45 ui-monospace, Menlo, Consolas, monospace; overflow-wrap: anywhere }
+pre { background: var(--soft); border: 1px solid var(--line); border-radius: 6px; padding: 10px; margin: 6px 0; white-space: pre-wrap }
+.wide { overflow-x: auto } table { border-collapse: collapse; width: 100% }
+th, td { text-align: left; vertical-align: top; padding: 6px 12px 6px 0; border-bottom: 1px solid var(--line) }
+th { color: var(--dim); font-weight: 500 }
+.word { white-space: nowrap; font-weight: 600 }
+.passed { color: var(--passed) } .failed { color: var(--failed) } .unsure { color: var(--unsure) }
+header { border-left: 6px solid; padding-left: 16px }
+header.passed { border-color: var(--passed) } header.failed { border-color: var(--failed) } header.unsure { border-color: var(--unsure) }
+header p { color: var(--text) }
+svg { display: block; font: 13px system-ui, sans-serif }
+svg rect { fill: var(--soft); stroke: var(--line); stroke-width: 1.5 }
+svg .passed rect { fill: var(--passed-soft); stroke: var(--passed) } svg .failed rect { fill: var(--failed-soft); stroke: var(--failed) }
+svg .unsure rect { fill: var(--unsure-soft); stroke: var(--unsure) }
+svg text { fill: var(--text) } svg .note { fill: var(--dim); font-size: 12px }
+svg path { fill: none; stroke: var(--dim); stroke-width: 1.5 } svg marker path { fill: var(--dim); stroke: none }
+"""
+
+
+def page(result: VerifyResult) -> str:
+    """Returns the document."""
+    return "\n".join(_lines(result)) + "\n"
+
+
+def _text(text: str) -> str:
+    return html.escape(legal(text))
+
+
+def _lines(result: VerifyResult) -> Iterator[str]:
+    ended = outcome(result)
+    title = _text(headline(result))
+    yield '<!doctype html>\n<html lang="en">\n<head>\n<meta charset="utf-8">'
+    yield (
+        '<meta http-equiv="Content-Security-Policy" content="default-src \'none\'; style-src \'unsafe-inline\'; '
+        "base-uri 'none'; form-action 'none'\">"
+    )
+    yield '<meta name="viewport" content="width=device-width, initial-scale=1">'
+    yield f"<title>dvlite verify: {title}</title>\n<style>{_STYLE}</style>\n</head>\n<body>"
+    yield f'<header class="{ended}"><h1>{_SIGNS[ended]} {title[:1].upper()}{title[1:]}</h1>'
+    yield f"<p>{_text(looked_at(result))}</p></header>\n<main>"
+    if result.stages:
+        yield "<h2>Pipeline</h2>"
+        yield from _drawing(result.stages)
+    yield from _findings(result)
+    yield from _unchecked(result)
+    for number, check in enumerate(result.stages):
+        if check.verdict not in ("ok", "finding", "unchecked"):
+            yield from _stage(number, check)
+    yield from (f"<p>warning: {_text(each)}</p>" for each in result.warnings)
+    yield f"</main>\n<footer><p><small>dvlite {_text(__version__)}</small></p></footer>\n</body>\n</html>"
+
+
+# --- the pipeline
+
+
+def _drawing(stages: Sequence[StageCheck]) -> Iterator[str]:
+    drawn: Plan = plan({each.stage: each.after for each in stages})
+    yield (
+        f'<div class="wide"><svg role="img" aria-label="the stages and their verdicts" width="{drawn.width}" '
+        f'height="{drawn.height}" viewBox="0 0 {drawn.width} {drawn.height}">'
+    )
+    yield (
+        '<defs><marker id="tip" viewBox="0 0 8 8" refX="2" refY="4" markerWidth="8" markerHeight="8" orient="auto" '
+        'markerUnits="userSpaceOnUse"><path d="M0,0 L8,4 L0,8 z"/></marker></defs>'
+    )
+    for before, name in drawn.arrows:
+        yield f'<path d="{curve(drawn.boxes[before], drawn.boxes[name])}" marker-end="url(#tip)"/>'
+    for number, each in enumerate(stages):
+        box, ended = drawn.boxes[each.stage], outcome_of(each.verdict)
+        note = each.verdict if each.seconds is None else f"{each.verdict}, {duration_text(each.seconds)}"
+        yield (
+            f'<a href="#stage-{number}"><g class="{ended}" transform="translate({box.x},{box.y})">'
+            f"<title>{_text(each.stage)}: {_text(note)}</title>"
+            f'<rect width="{WIDTH}" height="{HEIGHT}" rx="6"/>'
+            f'<text x="10" y="19">{_text(_clipped(each.stage))}</text>'
+            f'<text class="note" x="10" y="37">{_SIGNS[ended]} {_text(note)}</text></g></a>'
+        )
+    yield "</svg></div>"
+
+
+def _clipped(name: str) -> str:
+    return name if len(name) <= _LONGEST_NAME else f"{name[: _LONGEST_NAME - 1]}…"
+
+
+# --- tables
+
+
+def _table(heads: Sequence[str], rows: Iterable[Sequence[str]], *, ids: Sequence[str] = ()) -> Iterator[str]:
+    yield '<div class="wide"><table><thead><tr>' + "".join(f"<th>{head}</th>" for head in heads) + "</tr></thead><tbody>"
+    left_out = 0
+    for number, cells in enumerate(rows):
+        if number >= _MOST_ROWS:
+            left_out += 1
+            continue
+        named = f' id="{ids[number]}"' if ids else ""
+        yield f"<tr{named}>" + "".join(f"<td>{cell}</td>" for cell in cells) + "</tr>"
+    yield "</tbody></table></div>"
+    if left_out:
+        yield f"<p>{count(left_out)} more are not shown; dvlite verify --json has all.</p>"
+
+
+def _code(text: str) -> str:
+    return f"<code>{_text(text)}</code>" if text else ""
+
+
+def _word(verdict: str) -> str:
+    ended = outcome_of(verdict)
+    return f'<span class="word {ended}">{_SIGNS[ended]} {_text(verdict)}</span>'
+
+
+def _findings(result: VerifyResult) -> Iterator[str]:
+    plain = [(number, each) for number, each in enumerate(result.stages)]
+    checked = [(number, each) for number, each in plain if each.verdict in ("ok", "finding", "unchecked")]
+    if result.findings:
+        yield "<h2>Findings</h2>"
+        yield from _table(
+            ("where", "finding", "what", "fix"),
+            (
+                (
+                    _code(place_text(each, Show())),
+                    f'<span class="word failed">{_text(each.kind)}</span>',
+                    _text(f"{each.message}{f' (and in {each.also:,} commits after it)' if each.also else ''}"),
+                    _code(each.fix or ""),
+                )
+                for each in result.findings
+            ),
+        )
+    if checked:
+        yield "<h2>Stages, without running them</h2>"
+        rows = ((_code(each.stage), _word(each.verdict), _code(f"{each.file}:{each.line}")) for _, each in checked)
+        yield from _table(("stage", "verdict", "declared at"), rows, ids=[f"stage-{number}" for number, _ in checked])
+
+
+def _unchecked(result: VerifyResult) -> Iterator[str]:
+    if result.unchecked:
+        yield "<h2>Not checked</h2>"
+        yield from _table(("what", "why"), ((_text(each.what), _text(each.why)) for each in result.unchecked))
+
+
+# --- stages that were run again
+
+
+def _stage(number: int, check: StageCheck) -> Iterator[str]:
+    took = "" if check.seconds is None else f" <small>{duration_text(check.seconds)}</small>"
+    yield f'<section id="stage-{number}"><h2>{_text(check.stage)} {_word(check.verdict)}{took}</h2>'
+    yield from (f"<p>{_text(each)}</p>" for each in stage_sentences(check))
+    if check.outputs:
+        heads = ("output", "verdict", "", "in the lockfile", "here")
+        yield from _table(heads, map(_output, check.outputs))
+    for output in check.outputs:
+        if len(output.detail) > 1:
+            lines = "\n".join(output.detail)
+            yield f"<p>{_code(output.path)}</p><pre>{html.escape(legal(lines, lines=True))}</pre>"
+    if check.log_tail:
+        lines = "\n".join(check.log_tail)
+        yield f"<p>The end of its log</p><pre>{html.escape(legal(lines, lines=True))}</pre>"
+    yield "</section>"
+
+
+def _output(each: OutputVerdict) -> tuple[str, ...]:
+    return (
+        _code(each.path),
+        _word(each.verdict),
+        _text(each.detail[0] if each.detail else output_sentence(each)),
+        _version(each.old_oid, each.old_size_bytes),
+        _version(each.new_oid, each.size_bytes),
+    )
+
+
+def _version(oid: str | None, size_bytes: int | None) -> str:
+    parts = [_code(short_oid(oid))] if oid else []
+    return " ".join([*parts, *([] if size_bytes is None else [size_text(size_bytes)])])

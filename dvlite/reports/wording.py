@@ -1,0 +1,91 @@
+"""What every report says of a verification, whatever its format: how it ended, the headline, the sentences of a stage. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Literal
+
+from dvlite.files import printable, size_text
+from dvlite.results.verify import OutputVerdict, StageCheck, VerifyResult
+from dvlite.text.reproduced import why_lines
+from dvlite.text.show import count, duration_text
+
+Outcome = Literal["passed", "failed", "unsure"]
+OUTCOMES: dict[str, Outcome] = {  # of stages and outputs; what is not here is unsure
+    "ok": "passed",
+    "identical": "passed",
+    "equivalent": "passed",
+    "finding": "failed",
+    "different": "failed",
+    "failed": "failed",
+    "missing": "failed",
+    "extra": "failed",
+}
+_NAMED = 3
+
+
+def outcome_of(verdict: str) -> Outcome:
+    """Returns how a verdict counts: what could not be compared is never a pass."""
+    return OUTCOMES.get(verdict, "unsure")
+
+
+def outcome(result: VerifyResult) -> Outcome:
+    """Returns how a verification ended."""
+    if result.findings or any(outcome_of(each.verdict) == "failed" for each in result.stages):
+        return "failed"
+    return "passed" if result.passed else "unsure"
+
+
+def headline(result: VerifyResult) -> str:
+    """Returns what it came to: `2 findings, train does not reproduce`."""
+    said = [count(len(result.findings), "finding")] if result.findings else []
+    for verdict, one, more in (("different", "does not reproduce", "do not reproduce"), ("failed", "failed", "failed")):
+        names = [printable(each.stage) for each in result.stages if each.verdict == verdict]
+        if names:
+            others = f" and {count(len(names) - _NAMED)} more" if len(names) > _NAMED else ""
+            said.append(f"{', '.join(names[:_NAMED])}{others} {one if len(names) == 1 else more}")
+    open_ = len(result.unchecked) + sum(each.verdict in ("inconclusive", "not checked") for each in result.stages)
+    if open_:
+        said.append(f"{count(open_)} could not be checked")
+    if said:
+        return ", ".join(said)
+    return "every stage gives the same again" if result.rerun else "nothing found"
+
+
+def looked_at(result: VerifyResult) -> str:
+    """Returns what was verified, of which revision, and how long it took."""
+    parts = [f"{count(len(result.stages), 'stage')} and {count(result.tracked, 'tracked path')}"]
+    parts.append("of the work tree" if result.revision is None else f"of {printable(result.revision)}")
+    if result.commits != 1:
+        parts.append(f"({count(result.commits, 'commit')})")
+    if result.remote is not None:
+        parts.append(f"and {'every byte' if result.deep else 'what is'} on {printable(result.remote)}")
+    if result.fetched:
+        parts.append(f"({size_text(result.fetched_bytes)} fetched)")
+    return f"{' '.join(parts)}, {duration_text(result.elapsed_seconds)}"
+
+
+def stage_sentences(check: StageCheck) -> Iterator[str]:
+    """Yields why a stage has its verdict, as far as its outputs do not tell."""
+    if check.problem is not None:
+        yield printable(check.problem)
+    yield from why_lines(check)
+
+
+def output_sentence(output: OutputVerdict) -> str:
+    """Returns how an output compares, in a few words; `detail` has the lines."""
+    if output.verdict == "missing":
+        return "was not made"
+    if output.verdict == "extra":
+        return "is not in the lockfile"
+    if output.verdict == "equivalent":
+        return f"other bytes, but equivalent by {output.comparator}"
+    if output.verdict == "identical":
+        return "the same bytes"
+    return "differs" if output.verdict == "different" else "could not be compared"
+
+
+def legal(text: str, *, lines: bool = False) -> str:
+    """Returns text in which every character can be shown and stored; with `lines`, line ends and tabs stay."""
+    kept = "\n\t" if lines else ""
+    return "".join(each if each.isprintable() or each in kept else printable(each) for each in text)

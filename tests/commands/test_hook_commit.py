@@ -1,0 +1,283 @@
+"""The pre-commit hook: what a commit holds is looked at before git makes it, and nothing else."""
+
+import os
+
+import pytest
+
+from tests.commands.hooked import said
+
+MANY = 11 << 20
+
+
+@pytest.fixture
+def filled(hooked):
+    """Returns the repository with a directory and a file that are tracked and committed."""
+    for name in ("one", "two", "three"):
+        hooked.write(f"data/{name}.txt", name)
+    hooked.write("model.pt", b"m" * 1000)
+    hooked.dvlite("add", "data", "model.pt")
+    hooked.commit("Track data")
+    return hooked
+
+
+def changed_pointer(project, path="data/four.txt"):
+    project.write(path, "four")
+    project.dvlite("add", "-u")
+
+
+def test_a_pointer_that_is_not_what_is_on_disk_is_blocked(filled):
+    changed_pointer(filled)
+    (filled.root / "data" / "one.txt").unlink()
+    before = filled.head
+    assert said(filled.refuses("commit", "-qm", "four")) == [
+        "blocked: data.dvlite in this commit is not what is on disk (-1 file: one.txt)",
+        "to commit what is on disk: dvlite add data    to restore it: dvlite checkout data    to skip: git commit --no-verify",
+    ]
+    assert filled.head == before
+    filled.dvlite("checkout", "data")
+    assert said(filled.does("commit", "-qm", "four")) == []
+
+
+@pytest.mark.parametrize("settle", [("add", "-u"), ("add", "data")])
+def test_adding_what_is_on_disk_settles_it(filled, settle):
+    changed_pointer(filled)
+    filled.write("data/one.txt", "edited")
+    filled.write("data/five.txt", "five")
+    assert "(+1 ~1 files)" in filled.refuses("commit", "-qm", "four")
+    filled.dvlite(*settle)
+    assert said(filled.does("commit", "-qm", "four")) == []
+
+
+def test_a_tracked_file_is_compared_too(filled):
+    filled.write("model.pt", b"n" * 1000)
+    filled.dvlite("add", "model.pt")
+    filled.write("model.pt", b"o" * 1000)
+    lines = said(filled.refuses("commit", "-qm", "x"))
+    assert lines[0] == "blocked: model.pt.dvlite in this commit is not what is on disk (its content differs)"
+    assert "dvlite add model.pt" in lines[1]
+    filled.does("commit", "--no-verify", "-qm", "x")
+
+
+def test_an_older_pointer_is_not_what_is_on_disk(filled):
+    changed_pointer(filled)
+    filled.commit("four")
+    filled.git("checkout", "HEAD~1", "--", "data.dvlite")
+    assert "(another version)" in filled.refuses("commit", "-qm", "back")
+    filled.dvlite("checkout")
+    filled.does("commit", "-qm", "back")
+
+
+def test_data_that_is_not_here_cannot_disagree(filled, colleague):
+    changed_pointer(filled)
+    filled.git("rm", "-q", "--cached", "model.pt.dvlite")
+    (filled.root / "model.pt.dvlite").unlink()
+    os.rename(filled.root / "data", filled.root / ".git" / "away")
+    assert said(filled.does("commit", "-qm", "four")) == []
+
+
+def test_data_outside_of_the_commit_makes_one_line(filled):
+    filled.write("notes.txt", "n")
+    filled.git("add", "notes.txt")
+    filled.write("data/four.txt", "four")
+    (filled.root / "data" / "one.txt").unlink()
+    filled.write("model.pt", b"other")
+    assert said(filled.does("commit", "-qm", "Notes")) == [
+        "note: data (+1 -1), model.pt changed and is not in this commit; "
+        "to include it: dvlite add -u && git commit --amend --no-edit"
+    ]
+    filled.dvlite("add", "-u")
+    assert said(filled.does("commit", "-q", "--amend", "--no-edit")) == []
+    assert filled.is_clean()
+
+
+def test_it_may_block_for_that_or_be_switched_off(filled):
+    filled.write("data/four.txt", "four")
+    filled.write("notes.txt", "n")
+    filled.git("add", "notes.txt")
+    filled.dvlite("config", "--local", "hooks.pre_commit", "block")
+    assert "blocked: data (+1) changed and is not in this commit" in filled.refuses("commit", "-qm", "Notes")
+    filled.does("commit", "-qm", "Notes", DVLITE_HOOKS="0")
+    filled.dvlite("config", "--local", "hooks.pre_commit", "off")
+    filled.write("large", b"\0" * MANY)
+    filled.git("add", "large")
+    assert filled.does("commit", "-qm", "Large") == ""
+
+
+def test_commit_a_and_commit_path_and_amend_are_looked_at_as_git_will_make_them(filled):
+    changed_pointer(filled)
+    (filled.root / "data" / "one.txt").unlink()
+    filled.write("notes.txt", "n")
+    filled.git("add", "notes.txt")
+    assert "note: data (-1)" in filled.does(
+        "commit", "-qm", "Notes", "notes.txt"
+    )  # the pointer is staged, and not in it
+    assert "blocked: data.dvlite" in filled.refuses("commit", "-qm", "Data", "data.dvlite")
+    assert "blocked: data.dvlite" in filled.refuses("commit", "-qam", "All")
+    assert "blocked: data.dvlite" in filled.refuses("commit", "-q", "--amend", "--no-edit")
+    filled.dvlite("checkout")
+    filled.does("commit", "-q", "--amend", "--no-edit")
+    assert filled.is_clean()
+
+
+def test_of_a_pointer_staged_before_the_last_add_the_staged_one_counts(filled):
+    changed_pointer(filled)
+    filled.write("data/five.txt", "five")
+    filled.dvlite("add", "-u", "--no-stage")
+    lines = said(filled.refuses("commit", "-qm", "four"))
+    assert lines[0].endswith("is not what is on disk (the one on disk is, and is not staged)")
+    assert "to commit what is on disk: git add data.dvlite" in lines[1]
+    filled.git("add", "data.dvlite")
+    filled.does("commit", "-qm", "five")
+
+
+def test_a_first_commit_is_looked_at(tmp_path, invoke, monkeypatch):
+    from tests.commands.hooked import Hooked, use_program
+
+    use_program(monkeypatch)
+    (tmp_path / "new").mkdir()
+    made = Hooked(tmp_path / "new", invoke)
+    made.git("init", "-q")
+    made.dvlite("init", "--hooks")
+    made.write("data/one.txt", "one")
+    made.dvlite("add", "data")
+    made.write("data/two.txt", "two")
+    assert "+1 file: two.txt" in made.refuses("commit", "-qm", "First")
+
+
+# -- large files
+
+
+def test_a_large_file_is_blocked_with_the_command_that_tracks_it(filled):
+    filled.write("it's big", b"\0" * (60 << 20))
+    filled.git("add", ".")
+    lines = said(filled.refuses("commit", "-qm", "Big"))
+    assert "(60.0 MiB): larger than 10.0 MiB" in lines[0]
+    command = lines[1].removeprefix("to track it with dvlite: ")
+    git, dvlite = command.split(" && ")
+    assert git.startswith("git rm --cached ")
+    assert dvlite.startswith("dvlite add ")
+    assert os.system(f"cd {filled.root} && {command} >/dev/null") == 0  # noqa: S605  # as the user would paste it
+    assert said(filled.does("commit", "-qm", "Big")) == []
+    assert "it's big" in filled.tracked()
+
+
+def test_the_limit_can_be_changed_or_taken_away(filled):
+    filled.write("large", b"\0" * MANY)
+    filled.git("add", "large")
+    filled.dvlite("config", "--user", "hooks.large_file", "11 MiB")
+    filled.does("commit", "-qm", "Large")
+    filled.dvlite("config", "--user", "hooks.large_file", "1KiB")
+    filled.write("large", b"\1" * 2000)
+    assert "1.0 KiB" in filled.refuses("commit", "-qam", "Larger")
+    filled.dvlite("config", "--user", "hooks.large_file", "0")
+    filled.does("commit", "-qam", "Larger")
+
+
+def test_what_a_merge_brings_was_not_made_here(filled):
+    filled.git("checkout", "-q", "-b", "other")
+    filled.write("large", b"\0" * MANY)
+    filled.write("notes.txt", "theirs")
+    filled.write("data/four.txt", "four")
+    filled.dvlite("add", "-u")
+    filled.git("add", "-A")
+    filled.git("commit", "-qm", "Theirs", "--no-verify")
+    filled.git("checkout", "-q", "main")
+    filled.dvlite("checkout")
+    filled.write("notes.txt", "ours")
+    filled.save("Ours")
+    filled.refuses("merge", "-q", "other")
+    filled.write("notes.txt", "both")
+    filled.git("add", "notes.txt")
+    assert not [line for line in said(filled.does("commit", "-qm", "Merged")) if line.startswith("blocked")]
+    filled.dvlite("checkout")
+    assert filled.is_clean()
+    assert filled.has("data/four.txt")
+
+
+# -- what cannot be read
+
+
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [
+        ("data.dvlite", "dvlite: 1\nkind: nothing\n"),
+        ("data.dvlite", "<<<<<<< ours\ndvlite: 1\n=======\ndvlite: 1\n>>>>>>> theirs\n"),
+        ("dvlite.lock", "stages: [\n"),
+        ("dvlite.yaml", "stages:\n<<<<<<< ours\n  a: {cmd: a}\n=======\n>>>>>>> theirs\n"),
+        ("sub/other.dvlite", "x" * 100_000),
+    ],
+)
+def test_what_cannot_be_read_is_blocked(filled, name, text):
+    filled.write(name, text)
+    filled.git("add", "-f", name)
+    lines = said(filled.refuses("commit", "-qm", "Broken"))
+    assert lines[0].startswith("blocked: ")
+    if "<<<" in text:
+        assert "unresolved merge conflict" in lines[0]
+
+
+def test_a_pointer_that_is_a_link_is_blocked(filled):
+    (filled.root / "other.dvlite").symlink_to("data.dvlite")
+    filled.git("add", "other.dvlite")
+    assert "not an ordinary file" in filled.refuses("commit", "-qm", "Link")
+
+
+def test_a_config_that_cannot_be_read_stops_the_commit_and_can_be_passed_by(filled):
+    filled.write(".dvlite/config.yaml", "nonsense: 1\n")
+    lines = said(filled.refuses("commit", "-qam", "Config"))
+    assert "nonsense" in lines[0]
+    filled.does("commit", "-qam", "Config", DVLITE_HOOKS="0")
+
+
+# -- outputs of stages
+
+
+def test_a_lockfile_entry_that_is_not_what_is_on_disk_is_blocked(hooked):
+    hooked.write("in.txt", "1\n")
+    hooked.write("dvlite.yaml", "stages:\n  copy: {cmd: cat in.txt > out.txt, deps: [in.txt], outs: [out.txt]}\n")
+    hooked.dvlite("repro")
+    hooked.git("add", "-A")
+    hooked.does("commit", "-qm", "Pipeline")
+    hooked.write("in.txt", "2\n")
+    hooked.dvlite("repro")
+    hooked.write("out.txt", "by hand\n")
+    hooked.git("add", "-A")
+    lines = said(hooked.refuses("commit", "-qm", "Again"))
+    assert lines[0] == "blocked: out.txt in dvlite.lock of this commit is not what is on disk (its content differs)"
+    assert "dvlite repro copy" in lines[1]
+    hooked.dvlite("checkout", "-f", "out.txt")
+    hooked.does("commit", "-qm", "Again")
+    hooked.write("out.txt", "by hand\n")  # that entry is not of the next commit
+    hooked.write("note.txt", "n")
+    hooked.git("add", "note.txt")
+    hooked.does("commit", "-qm", "Note")
+
+
+# -- how it is called
+
+
+def test_names_of_files_as_pre_commit_gives_them_change_nothing(filled):
+    filled.write("large", b"\0" * MANY)
+    filled.git("add", "large")
+    done = filled.dvlite("hook", "pre-commit", "large", "notes.txt", code=1)
+    assert done.stdout == ""
+    assert "blocked: 'large'" in done.stderr
+    found = filled.json("hook", "pre-commit", code=1)
+    assert found["schema"] == "dvlite.hook/1"
+    assert "large" in found["blocked"][0]["message"]
+
+
+def test_paths_are_as_the_user_would_write_them_where_he_stands(filled):
+    changed_pointer(filled)
+    filled.write("data/one.txt", "edited")
+    (filled.root / "sub").mkdir()
+    assert "dvlite checkout ../data" in filled.refuses("commit", "-qm", "x", cwd="sub")
+
+
+def test_outside_of_a_repository_with_dvlite_it_is_silent(tmp_path, invoke, monkeypatch, filled):
+    filled.git("checkout", "-q", "--orphan", "pages")
+    filled.git("rm", "-rqf", ".")
+    filled.write("large", b"\0" * MANY)
+    filled.git("add", "large")
+    assert filled.does("commit", "-qm", "Pages") == ""
+    assert invoke("hook", "pre-commit", cwd=tmp_path).returncode == 0

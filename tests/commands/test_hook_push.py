@@ -1,0 +1,232 @@
+"""The pre-push hook: the data of exactly the commits that git pushes goes first, or git does not push."""
+
+import shutil
+
+import pytest
+
+from tests.clones import objects
+from tests.commands.hooked import Hooked, said
+
+
+@pytest.fixture
+def store(tmp_path):
+    """Returns the folder remote of `team`."""
+    return tmp_path / "store"
+
+
+def roots(store):
+    return {name.split("/")[1].rsplit("-", 1)[0] for name in objects(store) if name.startswith("roots/")}
+
+
+def version(project, text):
+    """Commits another version of the data and returns its oid."""
+    project.write("data/new.txt", text)
+    project.save(text)
+    return project.json("ls")["entries"][0]["oid"].replace("manifest:", "manifest-")
+
+
+def refs(project):
+    return project.git("ls-remote", "origin")
+
+
+def test_it_uploads_exactly_what_the_new_commits_name_and_says_so(team, store):
+    before = roots(store)
+    first, second = version(team, "first"), version(team, "second")
+    team.write("data/new.txt", "never committed")
+    team.dvlite("add", "-u")
+    lines = said(team.does("push"))
+    assert len(lines) == 1
+    assert lines[0].startswith("pushed 2 files, ")
+    assert " objects to origin. " in lines[0]
+    assert roots(store) - before == {first, second}
+
+
+def test_data_that_was_pushed_before_is_complete(team):
+    version(team, "first")
+    team.dvlite("push")
+    assert said(team.does("push")) == ["data of 1 new commit is complete on origin"]
+
+
+def test_commits_without_data_and_deleted_branches_cost_nothing(team, store):
+    shutil.rmtree(store)  # nobody asks there
+    team.write("code.py", "1")
+    team.save()
+    assert said(team.does("push")) == []
+    assert said(team.does("push", "origin", "HEAD:refs/heads/other")) == []
+    assert said(team.does("push", "origin", ":other")) == []
+
+
+def test_branches_tags_and_forced_pushes(team, store):
+    team.git("checkout", "-q", "-b", "topic")
+    oid = version(team, "topic")
+    team.git("tag", "-a", "v1", "-m", "v1")
+    assert said(team.does("push", "-q", "origin", "v1"))[0].startswith("pushed 1 file")
+    assert oid in roots(store)
+    assert said(team.does("push", "-q", "origin", "topic")) == ["data of 1 new commit is complete on origin"]
+    team.git("reset", "-q", "--hard", "main")
+    team.dvlite("checkout")
+    oid = version(team, "another")
+    team.refuses("push", "-q", "origin", "topic")
+    assert oid in roots(store)  # git asks its hook first, and finds out then that it may not push
+    assert said(team.does("push", "-q", "--force", "origin", "topic")) == ["data of 1 new commit is complete on origin"]
+
+
+def test_a_remote_state_that_is_not_known_here_is_looked_past(team, tmp_path, invoke):
+    team.git("clone", "-q", str(tmp_path / "bare.git"), str(tmp_path / "other"))
+    other = Hooked(tmp_path / "other", invoke)
+    other.write("x", "x")
+    other.git("add", "x")
+    other.git("commit", "-qm", "x")
+    other.git("push", "-q")
+    version(team, "first")
+    assert "pushed 1 file" in team.does("push", "-q", "--force")
+
+
+def test_a_merge_pushes_what_it_made_itself(team, store):
+    team.git("checkout", "-q", "-b", "theirs")
+    team.write("data/theirs.txt", "theirs")
+    team.save("theirs")
+    team.does("push", "-q", "origin", "theirs")
+    team.does("checkout", "-q", "main")
+    team.write("data/ours.txt", "ours")
+    team.save("ours")
+    team.does("push", "-q")
+    before = roots(store)
+    team.does("merge", "-q", "theirs")
+    assert team.listing() == ["one.txt", "ours.txt", "theirs.txt", "three.txt", "two.txt"]
+    team.does("push", "-q")
+    assert len(roots(store) - before) == 1
+
+
+# -- refusals
+
+
+def test_data_that_is_nowhere_stops_the_push_and_is_named(team, store):
+    version(team, "first")
+    before, published = refs(team), objects(store)
+    shutil.rmtree(team.cache)
+    lines = said(team.refuses("push"))
+    assert lines[0].startswith("blocked: cannot push 'data': ")
+    assert "neither in the cache nor on" in lines[0]
+    assert lines[-1] == "if it is lost for ever: DVLITE_ALLOW_MISSING=1 git push"
+    assert refs(team) == before
+    assert objects(store) == published
+
+
+def test_lost_history_is_left_out_and_the_rest_is_pushed(team, store):
+    lost = version(team, "lost")
+    shutil.rmtree(team.cache)
+    team.dvlite("fetch", code=12)
+    team.dvlite("add", "data")  # what is on disk is not lost
+    team.write("data/new.txt", "kept")
+    team.dvlite("add", "data")
+    team.write("model.pt", "model")
+    team.dvlite("add", "model.pt")
+    (team.root / "data" / "one.txt").unlink()
+    kept = version(team, "newest")
+    team.dvlite("cache", "prune", "--pushed", code=None)
+    team.git("commit", "--allow-empty", "-qm", "empty")
+    shutil.rmtree(team.cache)
+    for name in ("data", "model.pt"):
+        team.dvlite("add", name)
+    assert "blocked" in team.refuses("push")
+    lines = said(team.does("push", DVLITE_ALLOW_MISSING="1"))
+    assert any("is left out" in line for line in lines)
+    assert any(line.startswith("pushed ") for line in lines)
+    assert kept in roots(store)
+    assert lost not in roots(store)
+
+
+def test_push_allow_missing_does_the_same_by_hand(team, store):
+    first = version(team, "first")
+    shutil.rmtree(team.cache)
+    (team.root / "data" / "new.txt").write_text("second")
+    (team.root / "data.dvlite").unlink()
+    team.dvlite("add", "data")
+    second = version(team, "second")
+    team.dvlite("push", "--all-commits", code=12)
+    assert second not in roots(store)
+    done = team.dvlite("--json", "push", "--all-commits", "--allow-missing")
+    assert "warning: 'data' at " in done.stderr
+    assert second in roots(store)
+    assert first not in roots(store)
+    assert '"state":"lost"' in done.stdout
+
+
+def test_above_the_limit_it_names_the_command_that_pushes(team, store):
+    team.dvlite("config", "--local", "hooks.push_limit", "10KiB")
+    team.write("data/new.txt", b"\0" * 20_000)
+    team.save()
+    before = refs(team)
+    lines = said(team.refuses("push"))
+    assert lines[0].startswith("blocked: 19.5 KiB are to be uploaded to origin, more than 10.0 KiB")
+    assert lines[1].startswith("dvlite push && git push")
+    assert refs(team) == before
+    version(team, "small")  # the large version is only in history now
+    lines = said(team.refuses("push"))
+    assert lines[1].startswith("dvlite push --all-commits && git push")
+    team.dvlite("push", "--all-commits")
+    assert said(team.does("push")) == ["data of 2 new commits is complete on origin"]
+
+
+def test_without_a_remote_commits_with_data_are_stopped(hooked, tmp_path):
+    hooked.git("init", "-q", "--bare", str(tmp_path / "bare.git"))
+    hooked.git("remote", "add", "origin", str(tmp_path / "bare.git"))
+    assert said(hooked.does("push", "-q", "origin", "main")) == []
+    hooked.write("data", "data")
+    hooked.dvlite("add", "data")
+    hooked.git("commit", "-qm", "Data")
+    lines = said(hooked.refuses("push", "-q", "origin", "main"))
+    assert "no dvlite remote" in lines[0]
+    assert "dvlite remote add" in lines[1]
+    hooked.dvlite("config", "--local", "hooks.pre_push", "off")
+    hooked.does("push", "-q", "origin", "main")
+
+
+def test_a_branch_with_data_cannot_be_slipped_past_from_one_without(team):
+    version(team, "first")
+    team.git("checkout", "-q", "--orphan", "pages")
+    team.git("rm", "-rqf", ".")
+    team.git("commit", "-qm", "Pages", "--allow-empty")
+    assert said(team.does("push", "-q", "origin", "pages")) == []
+    assert "check out a branch that uses dvlite" in team.refuses("push", "-q", "origin", "main")
+
+
+def test_a_place_that_was_not_approved_is_not_used(team, colleague, tmp_path):
+    clone = Hooked(colleague(team).root, team._invoke)
+    clone.git("remote", "set-url", "origin", str(tmp_path / "bare.git"))
+    clone.dvlite("install")
+    clone.write("data/one.txt", "mine")
+    clone.dvlite("add", "data")
+    clone.does("commit", "-qm", "mine")
+    lines = said(clone.refuses("push"))
+    assert "has not approved" in lines[0]
+    assert f"dvlite remote trust {tmp_path / 'store'}" in lines[1]
+
+
+# -- how it is called
+
+
+def test_variables_of_pre_commit_stand_in_for_standard_input(team):
+    old = team.head
+    version(team, "first")
+    env = {
+        "PRE_COMMIT_FROM_REF": old,
+        "PRE_COMMIT_TO_REF": team.head,
+        "PRE_COMMIT_REMOTE_NAME": "origin",
+        "PRE_COMMIT_REMOTE_URL": "x",
+    }
+    done = team._invoke("hook", "pre-push", cwd=team.root, env=env)
+    assert done.returncode == 0
+    assert done.stdout == ""
+    assert said(done.stderr)[0].startswith("pushed 1 file")
+    version(team, "second")
+    env = {"PRE_COMMIT_LOCAL_BRANCH": "refs/heads/main", "PRE_COMMIT_REMOTE_NAME": "origin"}
+    assert "pushed 1 file" in team._invoke("hook", "pre-push", cwd=team.root, env=env).stderr
+
+
+def test_hostile_words_are_no_options(team):
+    line = f"refs/heads/main --output=x refs/heads/main {'0' * 40}\n"
+    done = team._invoke("hook", "pre-push", "--all", "--upload-pack=x", cwd=team.root, input=line)
+    assert done.returncode == 0
+    assert not team.has("x")
