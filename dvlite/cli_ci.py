@@ -168,7 +168,7 @@ VERBS += [resolve, merge_driver]
 @click.option("--twice", is_flag=True, help="With --rerun: run each stage twice.")
 @click.option("--keep", is_flag=True, help="With --rerun: leave the clone there.")
 @click.option("--junit", metavar="FILE", type=PathText(), help="Also write a JUnit report.")
-@click.option("--html", metavar="FILE", type=PathText(), help="Also write a page with the pipeline coloured by verdict.")
+@click.option("--html", metavar="FILE", type=PathText(), help="Also write a page to look at.")
 @click.option(
     "--md",
     "markdown",
@@ -227,9 +227,7 @@ def verify(
     if from_data and flags["stage_inputs"]:
         raise UsageError("--from-data and --stage-inputs exclude each other", hint="give one of them")
     how = How(remote=remote, offline=offline, **flags)
-    return _reported(
-        wanted, lambda s: verify_again(s.repo(), asked, how, environ=s.environ, progress=s.progress)
-    )
+    return _reported(wanted, lambda s: verify_again(s.repo(), asked, how, environ=s.environ, progress=s.progress))
 
 
 def _reported(wanted: Wanted, work: Callable[[Session], VerifyResult]) -> int:

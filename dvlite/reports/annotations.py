@@ -30,7 +30,7 @@ class Notice:
     line: int = 1
 
 
-def annotations(result: VerifyResult) -> Iterator[str]:
+def annotate(result: VerifyResult) -> Iterator[str]:
     """Yields the lines, at most ten of each level."""
     found = list(_notices(result))
     for level in ("error", "warning"):

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from dvlite.errors import UsageError
 from dvlite.files import os_error, quote, write_atomic
-from dvlite.reports.annotations import annotations
+from dvlite.reports.annotations import annotate
 from dvlite.reports.junit import junit
 from dvlite.reports.markdown import markdown
 from dvlite.reports.markup import SUMMARY
@@ -69,7 +69,7 @@ def deliver(result: VerifyResult, wanted: Wanted) -> Iterator[str]:
         elif wanted.summary:
             _append(wanted.summary, result)
     if wanted.annotations:
-        yield from annotations(result)
+        yield from annotate(result)
 
 
 def _append(name: str, result: VerifyResult) -> None:

@@ -29,6 +29,7 @@ def diff_markdown(result: DiffResult, *, limit_bytes: int = COMMENT) -> str:
         share=_TABLE_SHARE,
         noun="path",
     )
+    document.add("")
     for each in result.paths:
         _files(document, each)
     return document.text()

@@ -38,11 +38,12 @@ class Case:
 def junit(result: VerifyResult) -> bytes:
     """Returns the document."""
     cases = list(_cases(result))
-    root = ET.Element("testsuites", name="dvlite verify", **_totals(cases), time=f"{result.elapsed_seconds:.3f}")
+    took = {"time": f"{result.elapsed_seconds:.3f}"}
+    root = ET.Element("testsuites", {"name": "dvlite verify", **_totals(cases), **took})
     for name, group in itertools.groupby(sorted(cases, key=lambda case: case.suite), key=lambda case: case.suite):
         own = list(group)
         seconds = sum(case.seconds for case in own)
-        suite = ET.SubElement(root, "testsuite", name=legal(name), **_totals(own), time=f"{seconds:.3f}")
+        suite = ET.SubElement(root, "testsuite", {"name": legal(name), **_totals(own), "time": f"{seconds:.3f}"})
         properties = ET.SubElement(suite, "properties")
         for key, value in (("revision", result.revision or "work tree"), ("remote", result.remote)):
             if value is not None:

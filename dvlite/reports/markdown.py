@@ -45,28 +45,24 @@ def markdown(result: VerifyResult, *, limit_bytes: int = COMMENT) -> str:
         document.table(("not checked", "why"), rows, share=_STAGES_SHARE, noun="line")
     if result.stages:
         _stages(document, result.stages)
+    document.add("")
     for check in result.stages:
         _differences(document, check)
     return document.text()
 
 
 def _stages(document: Document, stages: Sequence[StageCheck]) -> None:
-    order = sorted(stages, key=lambda each: outcome_of(each.verdict) == "passed")  # what is wrong first, else as they run
-    document.table(
-        ("", "stage", "verdict", "time", "notes"),
-        (
-            (
-                _SIGNS[outcome_of(each.verdict)],
-                code(each.stage),
-                each.verdict,
-                "" if each.seconds is None else duration_text(each.seconds),
-                "<br>".join(_notes(each)),
-            )
-            for each in order
-        ),
-        share=_STAGES_SHARE,
-        noun="stage",
-    )
+    order = sorted(stages, key=lambda each: outcome_of(each.verdict) == "passed")  # what is wrong comes first
+    ran = any(each.seconds is not None or each.outputs for each in stages)
+    heads = ("", "stage", "verdict", *(("time", "notes") if ran else ("declared at",)))
+    document.table(heads, (_row(each, ran=ran) for each in order), share=_STAGES_SHARE, noun="stage")
+
+
+def _row(check: StageCheck, *, ran: bool) -> tuple[str, ...]:
+    cells = (_SIGNS[outcome_of(check.verdict)], code(check.stage), check.verdict)
+    if not ran:
+        return (*cells, code(f"{check.file}:{check.line}") if check.file else "")
+    return (*cells, "" if check.seconds is None else duration_text(check.seconds), "<br>".join(_notes(check)))
 
 
 def _notes(check: StageCheck) -> Iterator[str]:

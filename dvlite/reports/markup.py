@@ -47,6 +47,7 @@ def opening(title: str) -> str:
 
 
 def row(cells: Sequence[str]) -> str:
+    """Returns a row of a table."""
     return f"| {' | '.join(cells)} |"
 
 
@@ -77,9 +78,8 @@ class Document:
                 left_out += 1
             else:
                 self.add(line)
-        self.add("")
         if left_out:
-            self.add(f"{count(left_out)} more {noun}{'' if left_out == 1 else 's'} did not fit here.", "")
+            self.add("", f"{count(left_out)} more {noun}{'' if left_out == 1 else 's'} did not fit here.")
 
     def text(self) -> str:
         return "\n".join(self._lines).rstrip("\n") + "\n"

@@ -20,6 +20,7 @@ from dvlite.text.verify import place_text
 _LONGEST_NAME = 24  # letters that fit into a box
 _MOST_ROWS = 2000
 _SIGNS = {"passed": "✓", "failed": "✗", "unsure": "?"}
+_POLICY = "default-src 'none'; style-src 'unsafe-inline'; base-uri 'none'; form-action 'none'"
 _STYLE = """
 :root { color-scheme: light dark; --back: #fff; --text: #1f2328; --dim: #59636e; --line: #d1d9e0; --soft: #f6f8fa;
   --passed: #1a7f37; --passed-soft: #dafbe1; --failed: #cf222e; --failed-soft: #ffebe9; --unsure: #8a5a00; --unsure-soft: #fff4ce; }
@@ -61,13 +62,10 @@ def _lines(result: VerifyResult) -> Iterator[str]:
     ended = outcome(result)
     title = _text(headline(result))
     yield '<!doctype html>\n<html lang="en">\n<head>\n<meta charset="utf-8">'
-    yield (
-        '<meta http-equiv="Content-Security-Policy" content="default-src \'none\'; style-src \'unsafe-inline\'; '
-        "base-uri 'none'; form-action 'none'\">"
-    )
+    yield f'<meta http-equiv="Content-Security-Policy" content="{_POLICY}">'
     yield '<meta name="viewport" content="width=device-width, initial-scale=1">'
     yield f"<title>dvlite verify: {title}</title>\n<style>{_STYLE}</style>\n</head>\n<body>"
-    yield f'<header class="{ended}"><h1>{_SIGNS[ended]} {title[:1].upper()}{title[1:]}</h1>'
+    yield f'<header class="{ended}"><h1>{_SIGNS[ended]} {title}</h1>'
     yield f"<p>{_text(looked_at(result))}</p></header>\n<main>"
     if result.stages:
         yield "<h2>Pipeline</h2>"
@@ -117,7 +115,8 @@ def _clipped(name: str) -> str:
 
 
 def _table(heads: Sequence[str], rows: Iterable[Sequence[str]], *, ids: Sequence[str] = ()) -> Iterator[str]:
-    yield '<div class="wide"><table><thead><tr>' + "".join(f"<th>{head}</th>" for head in heads) + "</tr></thead><tbody>"
+    named_columns = "".join(f"<th>{head}</th>" for head in heads)
+    yield f'<div class="wide"><table><thead><tr>{named_columns}</tr></thead><tbody>'
     left_out = 0
     for number, cells in enumerate(rows):
         if number >= _MOST_ROWS:

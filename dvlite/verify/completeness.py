@@ -150,7 +150,7 @@ def _lacking(source: Source, each: Wanted, made: Plan, remote: str) -> str:
         return f"{printable(each.path)} is not on {remote}"
     missing = set(names)
     inner = []
-    entries = source.listing(each.path, each.pointer)
+    entries = source.entries(each.path, each.pointer)
     for i, flags in enumerate(entries.flags):
         name = f"{each.path}/{os.fsdecode(entries.paths[i])}"
         if flags != EMPTY_DIR and (name in missing or entries.digest(i) in gone):

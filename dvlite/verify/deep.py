@@ -183,11 +183,11 @@ def _large_files(source: Source, catalog: Catalog, complete: Iterable[Wanted]) -
 
 
 def _contents(source: Source, wanted: Wanted) -> Iterator[tuple[str, Digest]]:
-    for path, entries in source.each_listing([(wanted.path, wanted.pointer)]):
-        for i, flags in enumerate(entries.flags):
-            if flags != EMPTY_DIR:
-                inner = os.fsdecode(entries.paths[i])
-                yield f"{path}/{inner}" if inner else path, entries.digest(i)
+    entries = source.entries(wanted.path, wanted.pointer)
+    for i, flags in enumerate(entries.flags):
+        if flags != EMPTY_DIR:
+            inner = os.fsdecode(entries.paths[i])
+            yield f"{wanted.path}/{inner}" if inner else wanted.path, entries.digest(i)
 
 
 def _names(source: Source, users: Sequence[Wanted], damaged: Mapping[Digest, str]) -> Iterator[str]:

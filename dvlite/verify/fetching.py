@@ -6,7 +6,7 @@ Offline, without a remote that the user trusts, or when it cannot be reached, it
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from types import TracebackType
 from typing import Self
 
@@ -181,7 +181,11 @@ class Source:
         except DvliteError as error:
             raise NotFetched(f"the content of {path} is not here: {error.message}") from error
 
-    def each_listing(self, found: Iterable[tuple[str, Pointer]]) -> Iterator[tuple[str, Entries]]:
-        """Yields the entries of versions; a file is one entry without a path."""
-        for path, pointer in found:
-            yield path, entries_of(pointer, self.cache) if pointer.kind == "file" else self.listing(path, pointer)
+    def entries(self, path: str, pointer: Pointer) -> Entries:
+        """Returns the entries of a version, not remembered: it may be large; a file is one entry without a path."""
+        if pointer.kind == "directory":
+            self.prefetch([pointer])
+        try:
+            return entries_of(pointer, self.cache)
+        except ObjectMissing as error:
+            raise NotFetched(f"the listing of {path} is not here") from error

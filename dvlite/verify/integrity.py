@@ -160,10 +160,10 @@ def differ(entry: LockedStage, run: Run) -> Iterator[Difference]:
         yield Difference("cmd", None, entry.cmd, was.cmd)
     if entry.wdir != was.wdir:
         yield Difference("wdir", None, entry.wdir, was.wdir)
-    yield from _items("deps", _content(entry.deps), _content(was.deps))
+    yield from _items("deps", *({dep.path: _content(dep)[:3] for dep in deps} for deps in (entry.deps, was.deps)))
     for name in ("params", "env", "capture"):
         yield from _items(name, _recorded(getattr(entry, name)), _recorded(getattr(was, name)))
-    yield from _items("outs", _content(entry.outs), _content(was.outs))
+    yield from _items("outs", *({out.path: _content(out) for out in outs} for outs in (entry.outs, was.outs)))
 
 
 def differ_from_facts(entry: LockedStage, facts: Facts) -> list[Difference]:
@@ -205,8 +205,8 @@ def as_run(entry: LockedStage, run: Run) -> LockedStage:
     )
 
 
-def _content(items: Sequence[Locked]) -> dict[str, tuple[Any, ...]]:
-    return {item.path: (item.oid, item.size_bytes, item.files, item.executable) for item in items}
+def _content(item: Locked) -> tuple[Any, ...]:
+    return item.oid, item.size_bytes, item.files, item.executable  # of dependencies, records do not have the mode
 
 
 def _items(name: str, said: Mapping[str, Any], was: Mapping[str, Any]) -> list[Difference]:
@@ -242,4 +242,7 @@ def _pair(found: Difference) -> tuple[str, str]:
     said, was = (short_oid(value[0]) if value else "" for value in (found.said, found.was))
     if said != was:
         return said, was
-    return f"{found.said[1]} bytes", f"{found.was[1]} bytes"
+    if found.said[1:3] != found.was[1:3]:
+        at, unit = (1, "bytes") if found.said[1] != found.was[1] else (2, "files")
+        return f"{found.said[at]} {unit}", f"{found.was[at]} {unit}"
+    return ("executable", "it not executable") if found.said[3] else ("not executable", "it executable")

@@ -7,7 +7,6 @@ inputs that the lockfile names. Nothing of the original is written but its cache
 from __future__ import annotations
 
 import contextlib
-import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
@@ -185,7 +184,6 @@ class _Session:
     def _run(self, stage: Stage, locked: LockedStage, facts: Facts) -> StageCheck:
         found_reasons = reasons.of_facts(locked, facts)  # what was captured of the environment is told as drift
         changed = [each.name for each in found_reasons if not each.kind.startswith("capture-")]
-        began = time.monotonic()
         self._ran.append(stage)
         first = self._made(stage, facts, {}, "")
         if first.failure is not None:
@@ -215,7 +213,7 @@ class _Session:
         return StageCheck(
             stage=stage.address,
             verdict=verdict,
-            seconds=time.monotonic() - began,
+            seconds=first.ended.seconds,
             outputs=verdicts,
             culprit=culprit,
             repeats=None if found is None else found.repeats,

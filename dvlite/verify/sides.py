@@ -80,6 +80,8 @@ class WorkTree:
                 continue
             head, _, path = row.partition("\t")
             tag, mode, blob, _ = head.split(" ")
+            if mode == _SUBMODULE:  # whether it was fetched or not, its files are not of this repository
+                continue
             found.add(path)
             if tag == "S":
                 self._absent[path] = GitFile(mode, blob)

@@ -300,7 +300,7 @@ def test_two_runs_of_which_a_lockfile_names_one(project):
 
 
 def test_the_last_run_and_a_stage_are_understood(trained):
-    last = trained.json("runs", "show", "last:train")["run"]["run"]
+    last = trained.json("runs", "show", "last:train")["run"]
     assert trained.json("lineage", "last:train")["subject"]["oid"] == last
     assert trained.json("lineage", "last")["subject"]["kind"] == "run"
     assert "dvlite lineage last:train" in trained.dvlite("lineage", "train", code=2).stderr

@@ -151,7 +151,7 @@ def test_a_fresh_clone_without_data_is_verified_in_seconds(clone):
     assert {each["verdict"] for each in found["stages"]} == {"ok"}
     assert len(found["stages"]) == 6
     assert not clone.has("data/raw"), "no data was fetched"
-    assert [text.split(" ", 1)[-1] for text in found["fetched"]][0] == "run records"
+    assert next(text.split(" ", 1)[-1] for text in found["fetched"]) == "run records"
     again = clone.json("verify")
     assert again["fetched"] == [], "what was fetched once is here"
 
@@ -439,7 +439,13 @@ def removed_metrics(clone):
 
 # what is done, and what is found: its kind, the file, what stands on the line, what the message names
 TAMPERED = [
-    (old_lockfile, "param-changed", "dvlite.lock", "params.yaml:prepare.a", "params.yaml prepare.a is 2, locked with 1"),
+    (
+        old_lockfile,
+        "param-changed",
+        "dvlite.lock",
+        "params.yaml:prepare.a",
+        "params.yaml prepare.a is 2, locked with 1",
+    ),
     (edited_param, "param-changed", "dvlite.lock", "params.yaml:lr", "params.yaml lr is 0.001, locked with 0.003"),
     (edited_toml_param, "param-changed", "dvlite.lock", "conf/net.toml:depth", "is 4, locked with 3"),
     (param_in_a_whole_file, "param-changed", "dvlite.lock", "deep.er", "[1, 3], locked with [1, 2]"),
@@ -465,7 +471,7 @@ TAMPERED = [
     (output_edited_in_the_entry, "record-mismatch", "dvlite.lock", "model.bin", "model.bin is 00000000"),
     (directory_edited_in_the_entry, "record-mismatch", "dvlite.lock", "data/prepared", "data/prepared is 00000000"),
     (output_dropped_from_the_entry, "record-mismatch", "dvlite.lock", "    outs:", "weights.bin is left out"),
-    (size_edited_in_the_entry, "record-mismatch", "dvlite.lock", "weights.bin", "weights.bin is 77 bytes"),
+    (size_edited_in_the_entry, "record-mismatch", "dvlite.lock", "weights.bin", "weights.bin is 77 bytes,"),
     (swapped_outputs, "record-mismatch", "dvlite.lock", "model.bin", "model.bin"),
     (edited_key, "key-mismatch", "dvlite.lock", "key: 00000000", "00000000"),
     (edited_run, "record-missing", "dvlite.lock", "run: run:00000000", "train-000000"),
@@ -528,7 +534,10 @@ def test_an_edited_output_is_found_without_the_record_of_its_run(clone):
     clone.git("config", "dvlite.test", "1")
     output_edited_in_the_entry(clone)
     found = findings(clone, "--offline")
-    assert {(each["kind"], each["stage"]) for each in found} == {("dep-changed", "evaluate"), ("dep-changed", "sub:sum")}
+    assert {(each["kind"], each["stage"]) for each in found} == {
+        ("dep-changed", "evaluate"),
+        ("dep-changed", "sub:sum"),
+    }
 
 
 # --- the remote

@@ -1,0 +1,36 @@
+#!/usr/bin/env bash
+# Verifies the commit of a CI job: in GitLab, Jenkins or anywhere else with bash and Python 3.11. Run it in the clone; all arguments go to
+# `dvlite verify`, for example:  examples/ci/verify.sh --remote      examples/ci/verify.sh --range origin/main..HEAD
+#
+#   DVLITE_INSTALL    what pip installs where dvlite is not on PATH: a release (dvlite==1.0), a git URL, a folder
+#   DVLITE_REPORTS    the folder of verify.xml (JUnit), verify.html and verify.md; else `reports`
+#   DVLITE_CACHE_DIR  a folder that the service keeps between jobs; only --rerun needs data
+#   DVLITE_TRUST      the endpoint or folder of the remote, if the committed config names one: a job has no user who could approve it
+set -euo pipefail
+reports=${DVLITE_REPORTS:-reports}
+
+if ! command -v dvlite >/dev/null; then
+  if [ -z "${DVLITE_INSTALL:-}" ]; then
+    echo "error: dvlite is not on PATH; set DVLITE_INSTALL to what pip is to install" >&2
+    exit 2
+  fi
+  own=$(mktemp -d) # an environment of its own: the Python that the stages use is left alone
+  trap 'rm -rf "$own"' EXIT
+  python3 -m venv "$own/venv"
+  "$own/venv/bin/pip" install --quiet --disable-pip-version-check "$DVLITE_INSTALL"
+  mkdir "$own/bin"
+  ln -s "$own/venv/bin/dvlite" "$own/bin/dvlite"
+  PATH=$own/bin:$PATH
+fi
+
+rm -f "$reports"/verify.xml "$reports"/verify.html "$reports"/verify.md # never those of an earlier job
+code=0
+dvlite verify --junit "$reports/verify.xml" --html "$reports/verify.html" --md "$reports/verify.md" "$@" || code=$?
+case $code in
+  0) echo "verified; reports: $reports" ;;
+  1) echo "something is not as it must be; reports: $reports" ;;
+  3) echo "something could not be checked, which is not a pass; reports: $reports" ;;
+  4) echo "a stage failed; reports: $reports" ;;
+  *) echo "dvlite verify left with $code" ;;
+esac
+exit "$code"
