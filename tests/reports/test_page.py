@@ -1,0 +1,164 @@
+"""The HTML report: well formed, nothing that runs, nothing from elsewhere, the pipeline drawn in layers.
+
+Looked at by hand in Chromium too; the last test does that where a headless browser is found.
+"""
+
+import html.parser
+import re
+import shutil
+import subprocess
+
+import pytest
+
+from dvlite.reports.layout import HEIGHT, WIDTH, plan
+from dvlite.reports.page import page
+from tests.reports.samples import HOSTILE, hostile, many, rerun
+
+VOID = {"meta", "rect", "path"}  # path and rect close themselves
+
+
+class Reader(html.parser.HTMLParser):
+    """Collects tags, attributes and text; fails where a tag is closed that is not open."""
+
+    def __init__(self):
+        super().__init__()
+        self.open, self.tags, self.attributes, self.text = [], [], [], []
+
+    def handle_starttag(self, tag, attrs):
+        self.tags.append(tag)
+        self.attributes += attrs
+        if tag not in VOID:
+            self.open.append(tag)
+
+    def handle_startendtag(self, tag, attrs):
+        self.tags.append(tag)
+        self.attributes += attrs
+
+    def handle_endtag(self, tag):
+        assert self.open.pop() == tag
+
+    def handle_data(self, data):
+        self.text.append(data)
+
+
+def read(text):
+    reader = Reader()
+    reader.feed(text)
+    reader.close()
+    assert not reader.open
+    return reader
+
+
+@pytest.mark.parametrize("result", [rerun(), hostile(), many(3)], ids=["rerun", "hostile", "many"])
+def test_nothing_in_it_runs_or_comes_from_elsewhere(result):
+    reader = read(page(result))
+    assert not {"script", "img", "iframe", "object", "embed", "link", "form", "b", "base"} & set(reader.tags)
+    assert not [name for name, _ in reader.attributes if name.startswith("on") or name in {"src", "style", "srcset"}]
+    links = [value for name, value in reader.attributes if name in {"href", "xlink:href"}]
+    assert all(re.fullmatch(r"#stage-\d+", link) for link in links)
+    assert "url(http" not in page(result)
+    assert "@import" not in page(result)
+
+
+def test_a_policy_forbids_scripts_and_other_hosts():
+    policy = next(value for _, value in read(page(rerun())).attributes if value and "default-src" in value)
+    assert policy.startswith("default-src 'none'; style-src 'unsafe-inline'")
+
+
+@pytest.mark.parametrize("result", [rerun(), hostile(), many(3)], ids=["rerun", "hostile", "many"])
+def test_every_box_leads_to_its_stage(result):
+    reader = read(page(result))
+    ids = [value for name, value in reader.attributes if name == "id" and value != "tip"]
+    assert {value for name, value in reader.attributes if name == "href"} == {f"#{each}" for each in ids}
+    assert len(ids) == len(set(ids)) == len(result.stages)
+
+
+def test_boxes_have_the_colour_of_their_verdict():
+    text = page(rerun())
+    found = re.findall(r'<g class="(\w+)" [^>]*><title>([^:]+(?::sum)?):', text)
+    assert found == [
+        ("passed", "prepare"),
+        ("failed", "train"),
+        ("failed", "sub:sum"),
+        ("unsure", "evaluate"),
+        ("unsure", "other"),
+    ]
+
+
+def test_it_shows_light_and_dark():
+    assert "prefers-color-scheme: dark" in page(rerun())
+
+
+def test_what_differs_is_shown():
+    text = " ".join(read(page(rerun())).text)
+    for words in (
+        "byte 3 is the first that differs",
+        "- 00",
+        "+ 01",
+        "was not made",
+        "is not in the lockfile",
+        "needs train",
+    ):
+        assert words in text
+
+
+def test_long_tables_are_cut_with_a_word():
+    assert "1,000 more are not shown" in page(many(3000))
+
+
+def boxes_overlap(drawn):
+    boxes = list(drawn.boxes.values())
+    return any(
+        abs(one.x - other.x) < WIDTH and abs(one.y - other.y) < HEIGHT
+        for at, one in enumerate(boxes)
+        for other in boxes[:at]
+    )
+
+
+def test_a_stage_stands_right_of_all_that_it_needs():
+    needs = {"d": ("b", "c", "gone"), "a": (), "b": ("a",), "c": ("b",), "e": (), "f": ("a", "e")}
+    drawn = plan(needs)
+    assert set(drawn.boxes) == set(needs)
+    assert all(drawn.boxes[before].x + WIDTH < drawn.boxes[after].x for before, after in drawn.arrows)
+    assert len(drawn.arrows) == 6
+    assert not boxes_overlap(drawn)
+    assert all(box.x + WIDTH <= drawn.width and box.y + HEIGHT <= drawn.height for box in drawn.boxes.values())
+
+
+def test_a_circle_is_drawn_too():
+    assert set(plan({"a": ("b",), "b": ("a",)}).boxes) == {"a", "b"}
+
+
+def test_a_wide_pipeline_is_placed_in_an_instant():
+    needs = (
+        {"start": ()} | {f"s{at}": ("start",) for at in range(3000)} | {"end": tuple(f"s{at}" for at in range(3000))}
+    )
+    assert not plan(needs).boxes.keys() - needs.keys()
+
+
+BROWSER = shutil.which("chromium-headless-shell") or shutil.which("chromium") or shutil.which("google-chrome")
+
+
+@pytest.mark.skipif(BROWSER is None, reason="no headless browser is installed: the page is parsed, not looked at")
+def test_a_browser_shows_it_and_runs_nothing(tmp_path, monkeypatch):
+    monkeypatch.delenv("PYTHONPATH", raising=False)
+    (tmp_path / "report.html").write_text(page(hostile()), encoding="utf-8")
+    flags = (
+        "--headless",
+        "--no-sandbox",
+        "--disable-gpu",
+        "--virtual-time-budget=2000",
+        f"--user-data-dir={tmp_path / 'profile'}",
+    )
+    done = subprocess.run(
+        [BROWSER, *flags, "--dump-dom", (tmp_path / "report.html").as_uri()],
+        capture_output=True,
+        timeout=90,
+        check=True,
+    )
+    shown = done.stdout.decode()
+    assert "</html>" in shown
+    assert "<script" not in shown
+    assert "<img" not in shown
+    assert shown.count("<rect ") == len(HOSTILE)
+    assert "&lt;script&gt;alert(1)&lt;/script&gt;" in shown
