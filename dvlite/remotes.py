@@ -46,7 +46,7 @@ def settings(config: Config, name: str | None, root: Path) -> RemoteSettings:
     Raises UsageError if it is not configured or wrongly so, and PlaceUntrusted with the exact command that approves it.
     """
     remote = configured(config, name)
-    location, options = resolve(remote, root)
+    location, options = located(remote, root)
     place = untrusted_place(config, remote, root)
     if place is not None:
         raise PlaceUntrusted(
@@ -78,7 +78,7 @@ def configured(config: Config, name: str | None) -> RemoteConfig:
     return remote
 
 
-def resolve(remote: RemoteConfig, root: Path) -> tuple[Location, dict[str, str]]:
+def located(remote: RemoteConfig, root: Path) -> tuple[Location, dict[str, str]]:
     """Returns where a remote is and its options; raises UsageError naming the file and line of a wrong one."""
     options = {name: str(setting.value) for name, setting in remote.options.items()}
     try:
@@ -93,7 +93,7 @@ def resolve(remote: RemoteConfig, root: Path) -> tuple[Location, dict[str, str]]
 
 def untrusted_place(config: Config, remote: RemoteConfig, root: Path) -> str | None:
     """Returns the place of a remote that a committed file chose and the user did not approve, or None."""
-    location, options = resolve(remote, root)
+    location, options = located(remote, root)
     if not remote.committed:
         return None
     place = place_of(location, options, root)

@@ -69,6 +69,8 @@ def stand_in(monkeypatch: pytest.MonkeyPatch):
 
 def verbs_of(group: click.Group, words: str) -> Iterator[str]:
     for name, command in group.commands.items():
+        if command.hidden:
+            continue
         if isinstance(command, click.Group):
             yield from verbs_of(command, f"{words} {name}")
         else:
@@ -107,9 +109,10 @@ def test_help_of_a_verb_ends_with_an_example_and_the_exit_codes(verb, invoke):
 def test_help_lists_every_verb_in_a_section(invoke):
     out = invoke("--help", check=True).stdout
     listed = [line.split()[0] for line in out.splitlines() if line.startswith("  ") and line[2:3].isalpha()]
-    assert set(cli.app.commands) == {name for names in frame.SECTIONS.values() for name in names}
-    assert set(cli.app.commands) <= set(listed)
-    assert len(out.splitlines()) < 60
+    shown = {name for name, command in cli.app.commands.items() if not command.hidden}
+    assert shown == {name for names in frame.SECTIONS.values() for name in names}
+    assert shown <= set(listed)
+    assert len(out.splitlines()) < 70
 
 
 def test_version_is_one_line(invoke):
@@ -259,8 +262,8 @@ def test_moving_verbs_take_a_scope(project, invoke, stand_in, verb):
     invoke(verb, "a", "b", "-r", "backup", "--rev", "v1", "-j", "4", "-n", check=True)
     assert call.args[1] == ("a", "b")
     assert call.options.pop("progress") is not None
-    force = {"force": False} if verb == "pull" else {}
-    assert call.options == {"remote": "backup", "scope": Scope(revision="v1"), "jobs": 4, "dry_run": True, **force}
+    own = {"pull": {"force": False}, "push": {"allow_missing": False}}.get(verb, {})
+    assert call.options == {"remote": "backup", "scope": Scope(revision="v1"), "jobs": 4, "dry_run": True, **own}
     invoke(verb, "--all-tags", check=True)
     assert call.options["scope"] == Scope(all_tags=True)
     assert invoke(verb, "--all-tags", "--rev", "v1").returncode == 2

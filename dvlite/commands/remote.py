@@ -32,7 +32,7 @@ from dvlite.formats.config import (
     is_secret,
 )
 from dvlite.progress import Progress
-from dvlite.remotes import RemoteSettings, configured, is_approved, normal_place, place_of, resolve, untrusted_place
+from dvlite.remotes import RemoteSettings, configured, is_approved, located, normal_place, place_of, untrusted_place
 from dvlite.repo import Repo, open_repo
 from dvlite.results.setup import (
     RemoteAddResult,
@@ -308,7 +308,7 @@ def _place_of_remote(name: str, environ: Mapping[str, str]) -> str | None:
     except NotARepository:
         return None
     remote = repo.config.remote(name)
-    return None if remote is None else place_of(*resolve(remote, repo.root), repo.root)
+    return None if remote is None else place_of(*located(remote, repo.root), repo.root)
 
 
 def _row(repo: Repo, remote: RemoteConfig) -> RemoteRow:

@@ -166,7 +166,7 @@ def _is_place(text: str) -> bool:
 def _with_location(config: Config, location: Location, root: Path) -> str | None:
     for name in config.remote_names():
         with contextlib.suppress(DvliteError):
-            if remotes.resolve(remotes.configured(config, name), root)[0].text == location.text:
+            if remotes.located(remotes.configured(config, name), root)[0].text == location.text:
                 return name
     return None
 
@@ -176,7 +176,7 @@ def _connected(location: Location, cache: Cache, environ: Mapping[str, str]) -> 
     """Opens a place; the options are those that the user's own config has for it."""
     config = layers.load(None, environ)
     name = _with_location(config, location, Path("/"))
-    options = {} if name is None else remotes.resolve(remotes.configured(config, name), Path("/"))[1]
+    options = {} if name is None else remotes.located(remotes.configured(config, name), Path("/"))[1]
     key = digest_bytes(f"{location.text}\n{options.get('endpoint_url', '')}".encode()).hex()[:32]
     jobs = config.jobs or DEFAULT_JOBS
     store = open_store(location, options, budget=RetryBudget(config.retry_seconds), connections=jobs)

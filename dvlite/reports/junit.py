@@ -7,6 +7,7 @@ run because one before it does not reproduce is skipped: that one fails already.
 from __future__ import annotations
 
 import itertools
+from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from xml.etree import ElementTree as ET  # only written with here, never read
@@ -74,8 +75,14 @@ def _write(suite: ET.Element, case: Case) -> None:
 
 def _cases(result: VerifyResult) -> Iterator[Case]:
     stages = {check.stage for check in result.stages}
+    found: dict[str | None, list[Finding]] = defaultdict(list)
+    doubts: dict[str | None, list[str]] = defaultdict(list)
+    for each in result.findings:
+        found[each.stage].append(each)
+    for one in result.unchecked:
+        doubts[one.stage].append(f"{one.what}: {one.why}")
     for check in result.stages:
-        yield _of_stage(check, result)
+        yield _of_stage(check, found[check.stage], doubts[check.stage])
         for output in check.outputs:
             yield _of_output(check, output)
     others = [each for each in result.findings if each.stage not in stages]
@@ -104,15 +111,13 @@ def _told(each: Finding) -> str:
     return f"{place_text(each, Show())}: {each.message}{fix}"
 
 
-def _of_stage(check: StageCheck, result: VerifyResult) -> Case:
-    found = [each for each in result.findings if each.stage == check.stage]
-    open_ = [f"{each.what}: {each.why}" for each in result.unchecked if each.stage == check.stage]
-    told = [*map(_told, found), *stage_sentences(check), *open_]
+def _of_stage(check: StageCheck, found: Sequence[Finding], doubts: Sequence[str]) -> Case:
+    told = [*map(_told, found), *stage_sentences(check), *doubts]
     told += [f"{each.path}: {output_sentence(each)}" for each in check.outputs if outcome_of(each.verdict) != "passed"]
     ended: str | None = {"passed": None, "failed": "failure", "unsure": "error"}[outcome_of(check.verdict)]
     if check.verdict == "not checked":
         ended = "skipped"
-    ended = "failure" if found else "error" if open_ and ended is None else ended
+    ended = "failure" if found else "error" if doubts and ended is None else ended
     message = found[0].message if found else (told or [check.verdict])[0]
     return Case(
         suite=check.file or "dvlite.yaml",

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import TYPE_CHECKING
 
 from dvlite.files import printable, size_text
-from dvlite.results.hooks import HookResult
-from dvlite.results.moves import PushResult
 from dvlite.text.show import Show, count, duration_text
+
+if TYPE_CHECKING:
+    from dvlite.results.hooks import HookResult
+    from dvlite.results.moves import PushResult
 
 _WIDTH = 140
 

@@ -76,8 +76,9 @@ def test_stages_of_one_name_in_two_folders_run_side_by_side(pipeline):
 
 
 def test_progress_bar_is_shown_now_and_then_and_its_end_in_any_case(pipeline):
-    bar = "for i in 1 2 3 4 5 6 7 8 9; do printf \"\\r$i 0%%\"; sleep 0.01; done; printf \"\\rdone\""
-    pipeline.write("dvlite.yaml", f"stages: {{one: {{cmd: '{bar}; echo > out', outs: [out]}}}}")
+    bar = 'for i in 1 2 3 4 5 6 7 8 9; do printf "\\r$i 0%%"; sleep 0.01; done; printf "\\rdone"'
+    pipeline.write("bar.sh", f"{bar}; echo > out")
+    pipeline.write("dvlite.yaml", "stages: {one: {cmd: bash bar.sh, outs: [out]}}")
     shown = pipeline.dvlite("repro").stderr.splitlines()[1:]
     assert shown[-1] == "done"
     assert len(shown) < 5
