@@ -83,6 +83,7 @@ LATE_IMPORTS = (
     "formats.parameters",
     "store.remote",
     "commands.status",
+    "commands.hook_commit",
     "commands.hook_follow",
     "commands.hook_push",
 )  # what they need differs from call to call, and is slow to load

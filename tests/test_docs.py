@@ -93,14 +93,12 @@ def test_exit_codes_in_the_docs_are_those_of_the_errors():
     assert {int(code) for code, _ in rows} == {*error_classes().values(), *WITHOUT_CLASS}
 
 
-def commands() -> Iterator[tuple[str, set[str]]]:
-    """Yields every command line without its arguments, `dvlite remote add`, with the flags that it does not share with all others."""
+def verbs() -> Iterator[tuple[str, object]]:
+    """Yields every command line without its arguments, `dvlite remote add`, with click's command for it."""
     click = pytest.importorskip("click")
-    from dvlite import cli, frame
+    from dvlite import cli
 
-    common = {flag for option in frame.COMMON for flag in option.opts} | {"--help", "-h"}
-
-    def walk(group, words: str) -> Iterator[tuple[str, set[str]]]:
+    def walk(group, words: str) -> Iterator[tuple[str, object]]:
         context = click.Context(group)
         for name in group.list_commands(context):
             command = group.get_command(context, name)
@@ -109,10 +107,27 @@ def commands() -> Iterator[tuple[str, set[str]]]:
             if isinstance(command, click.Group):
                 yield from walk(command, f"{words} {name}")
                 continue
-            options = [option for option in command.params if isinstance(option, click.Option) and not option.hidden]
-            yield f"{words} {name}", {flag for option in options for flag in option.opts} - common
+            yield f"{words} {name}", command
 
     yield from walk(cli.app, "dvlite")
+
+
+def commands() -> Iterator[tuple[str, set[str]]]:
+    """Yields every command line with the flags that it does not share with all others."""
+    click = pytest.importorskip("click")
+    from dvlite import frame
+
+    common = {flag for option in frame.COMMON for flag in option.opts} | {"--help", "-h"}
+    for words, command in verbs():
+        options = [option for option in command.params if isinstance(option, click.Option) and not option.hidden]
+        yield words, {flag for option in options for flag in option.opts} - common
+
+
+def test_exit_codes_of_each_command_in_the_docs_are_those_of_its_help():
+    text = sections(DOCS / "reference" / "exit-codes.md")["Codes of each command"]
+    rows = re.findall(r"^\| `(dvlite [^`]+)` \| ([\d, ]*)\|$", text, flags=re.MULTILINE)
+    documented = {name: [int(code) for code in re.findall(r"\d+", codes)] for name, codes in rows}
+    assert documented == {words: sorted(command.codes) for words, command in verbs()}
 
 
 def sections(page: Path) -> dict[str, str]:

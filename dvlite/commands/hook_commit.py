@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import shlex
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
-from dvlite import git_differences, naming
+from dvlite import git_differences, layers, naming
 from dvlite.errors import DvliteError, FormatError
 from dvlite.files import printable, quote, size_text
 from dvlite.formats import lockfile, pointer
@@ -15,12 +16,13 @@ from dvlite.naming import Tracked
 from dvlite.progress import Progress
 from dvlite.repo import Repo
 from dvlite.results.hooks import Blocked, HookResult
-from dvlite.results.looks import ChangedPath, Counts
 from dvlite.stores import open_cache
 from dvlite.workspace import underway
 from dvlite.workspace.identify import HashOnly
-from dvlite.workspace.look import Look
 from dvlite.workspace.tracked import Workspace
+
+if TYPE_CHECKING:
+    from dvlite.results.looks import ChangedPath
 
 _NAMED = 3
 _MOST_FILES = 100_000  # in tracked paths that are looked at for a note: a second of scanning, or less
@@ -29,10 +31,12 @@ _SKIP = "to skip: git commit --no-verify"
 _MARKERS = (b"<<<<<<< ", b">>>>>>> ")
 
 
-@dataclass(slots=True)
 class _Found:
-    blocked: list[Blocked] = field(default_factory=list)
-    notes: list[str] = field(default_factory=list)
+    """What is to be told."""
+
+    def __init__(self) -> None:
+        self.blocked: list[Blocked] = []
+        self.notes: list[str] = []
 
 
 class _TooMuch(DvliteError):
@@ -60,15 +64,11 @@ def hook_commit(repo: Repo, *, progress: Progress) -> HookResult:
     staged = [file for file in _made_here(repo) if file.mode.strip("0")]
     work = Workspace(repo, open_cache(repo), progress)
     items = _named(repo, [file for file in staged if is_pointer(file.path)], found)
-    tracked = repo.tracked(broken=[])
-    now = {item.path: item for item in tracked}
     for item in items:
-        _compare(work, item, now.get(item.path), found)
+        _compare(work, item, found)
     _refuse_markers(repo, [file for file in staged if is_pipeline_file(file.path)], found)
     _refuse_large(repo, [file for file in staged if file.is_ordinary and not is_pointer(file.path)], found)
-    staged_paths = {item.path for item in items}
-    outside = [item for item in tracked if not item.lockfile and item.path not in staged_paths]
-    changed = _changed_outside(work, outside, thorough=mode == "block")
+    changed = _changed_outside(work, {item.path for item in items}, thorough=mode == "block")
     if changed and mode == "block":
         message = f"{_listed(repo, changed)} changed and is not in this commit"
         found.blocked.append(Blocked(message=message, fixes=("to include it: dvlite add -u", _SKIP)))
@@ -143,11 +143,10 @@ def _refuse_markers(repo: Repo, files: Sequence[Difference], found: _Found) -> N
             found.blocked.append(Blocked(message=message, fixes=("edit the file, then git add it again",)))
 
 
-def _compare(work: Workspace, item: Tracked, now: Tracked | None, found: _Found) -> None:
-    """Compares what is on disk with what the commit says of it; what is not on disk at all cannot disagree.
+def _compare(work: Workspace, item: Tracked, found: _Found) -> None:
+    """Compares what is on disk with what the commit says of it; what is not on disk at all cannot disagree."""
+    from dvlite.workspace.look import Look  # 8 ms that a commit without data does not need
 
-    `now` is what the pointer or lockfile in the work tree says, which may be newer than the staged one.
-    """
     repo = work.repo
     look = Look(work, item)
     look.run()
@@ -163,6 +162,7 @@ def _compare(work: Workspace, item: Tracked, now: Tracked | None, found: _Found)
     elif look.changed is not None or look.is_earlier:
         what = "another version" if look.changed is None else _difference(look.changed)
         subject = f"{file} in this commit" if not item.lockfile else f"{path} in {file} of this commit"
+        now = None if item.lockfile else _on_disk(repo, item.path)
         if now is not None and not now.pointer.same_version(item.pointer) and _is_as(work, now):
             add, what = f"git add {shlex.quote(file)}", "the one on disk is, and is not staged"
         else:
@@ -172,10 +172,19 @@ def _compare(work: Workspace, item: Tracked, now: Tracked | None, found: _Found)
         found.blocked.append(Blocked(message=message, fixes=fixes))
 
 
+def _on_disk(repo: Repo, path: str) -> Tracked | None:
+    """Returns what the pointer in the work tree says, which may be newer than the staged one; None if it says nothing."""
+    name = path + pointer.SUFFIX
+    try:
+        data = layers.read_regular(repo.root / name, name, pointer.LIMIT_BYTES + 1)
+        return None if data is None else naming.read_pointer(name, data, name)
+    except DvliteError:
+        return None
+
+
 def _is_as(work: Workspace, item: Tracked) -> bool:
-    look = Look(work, item)
-    look.run()
-    return look.changed is None and look.missing is None
+    found = work.scan(item.path)
+    return found is not None and work.is_vouched(item.path, found, item.pointer)
 
 
 def _difference(changed: ChangedPath) -> str:
@@ -220,22 +229,33 @@ def _refuse_large(repo: Repo, files: Sequence[Difference], found: _Found) -> Non
 # -- what is not in the commit
 
 
-def _changed_outside(work: Workspace, items: Sequence[Tracked], *, thorough: bool) -> list[ChangedPath]:
-    """Returns tracked data that is not as its pointer says; unless `thorough`, only where that is found out soon."""
+def _changed_outside(work: Workspace, committed: set[str], *, thorough: bool) -> list[ChangedPath]:
+    """Returns tracked data that changed and is not in the commit; unless `thorough`, only where that is found out soon.
+
+    Takes the tracked paths from the stat index: a run of git less, and what was never here did not change.
+    """
+    known = (path for path in work.known_paths() if path not in committed)
+    items = [item for path in known if (item := _on_disk(work.repo, path)) is not None]
     if not thorough and sum(item.pointer.files for item in items) > _MOST_FILES:
         return []
-    return [changed for item in items if (changed := _change(work, item, thorough=thorough)) is not None]
+    found = []
+    for item in items:
+        with contextlib.suppress(DvliteError):  # a FIFO in it, a folder that cannot be read: for `dvlite status` to tell
+            if not _is_as(work, item) and (changed := _change(work, item, thorough=thorough)) is not None:
+                found.append(changed)
+    return found
 
 
 def _change(work: Workspace, item: Tracked, *, thorough: bool) -> ChangedPath | None:
+    from dvlite.results.looks import ChangedPath, Counts
+    from dvlite.workspace.look import Look  # as above
+
     look = Look(work, item, None if thorough else _Brief())
     try:
         look.run()
     except _TooMuch:
         is_folder = item.pointer.kind == "directory"
         return ChangedPath(path=item.path, kind="directory" if is_folder else "file", counts=Counts())
-    except DvliteError:
-        return None  # a FIFO in it, a folder that cannot be read: for `dvlite status` to tell
     return look.changed
 
 

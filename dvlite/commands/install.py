@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dvlite.progress import Progress
 from dvlite.repo import CLONE_SETTINGS, Repo
-from dvlite.results.hooks import InstallResult
+from dvlite.results.setup import InstallResult
 from dvlite.workspace.hook_scripts import hooks_place, install_hooks, uninstall_hooks
 
 

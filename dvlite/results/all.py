@@ -8,7 +8,7 @@ They live in modules of their own, for a verb loads those that it returns and no
 
 from __future__ import annotations
 
-from dvlite.results.hooks import Blocked, HookResult, InstallResult
+from dvlite.results.hooks import Blocked, HookResult
 from dvlite.results.lineage import (
     LineageArtefact,
     LineageCommit,
@@ -82,6 +82,7 @@ from dvlite.results.setup import (
     DoctorLine,
     DoctorResult,
     InitResult,
+    InstallResult,
     RemoteAddResult,
     RemoteChangeResult,
     RemoteCheck,

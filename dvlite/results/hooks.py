@@ -1,26 +1,13 @@
-"""What `install` and the hooks return. See `results.all`."""
+"""What the hooks return. See `results.all`."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, ClassVar, Literal
+from typing import TYPE_CHECKING, ClassVar
 
 if TYPE_CHECKING:  # most hooks have nothing to tell: making these classes takes 10 ms
     from dvlite.results.looks import ChangedPath
     from dvlite.results.moves import CheckedOutPath, PushResult
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class InstallResult:
-    """Which git hooks call dvlite now, or did until now."""
-
-    schema: ClassVar[str] = "dvlite.install/1"
-    action: Literal["installed", "uninstalled"]
-    folder: str  # absolute
-    hooks: tuple[str, ...] = ()
-    chained: tuple[str, ...] = ()  # those of which an older one runs first, or, uninstalled, was put back
-    merge_driver: bool = False
-    warnings: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -1,4 +1,4 @@
-"""What the verbs that set things up return: init, clone, remote, config, doctor. See `results.all`."""
+"""What the verbs that set things up return: init, clone, install, remote, config, doctor. See `results.all`."""
 
 from __future__ import annotations
 
@@ -33,6 +33,19 @@ class CloneResult:
     has_dvlite: bool = True  # False: the repository does not use dvlite, nothing to pull
     pull: PullResult | None = None
     elapsed_seconds: float = 0.0
+    warnings: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class InstallResult:
+    """Which git hooks call dvlite now, or did until now."""
+
+    schema: ClassVar[str] = "dvlite.install/1"
+    action: Literal["installed", "uninstalled"]
+    folder: str  # absolute
+    hooks: tuple[str, ...] = ()
+    chained: tuple[str, ...] = ()  # those of which an older one runs first, or, uninstalled, was put back
+    merge_driver: bool = False
     warnings: tuple[str, ...] = ()
 
 

@@ -85,7 +85,9 @@ class StageCheck:
     problem: str | None = None  # why it failed or could not be checked
     log_tail: tuple[str, ...] = ()
     after: tuple[str, ...] = ()  # the stages that it needs
-    varies_with: str | None = None  # of one that gives two results: what settles them, for example `the number of threads`
+    varies_with: str | None = (
+        None  # of one that gives two results: what settles them, for example `the number of threads`
+    )
     runs: int = 0  # how often its command was run
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from dvlite.files import printable
-from dvlite.results.hooks import InstallResult
+from dvlite.results.setup import InstallResult
 from dvlite.text.show import Show
 
 

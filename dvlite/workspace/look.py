@@ -7,7 +7,7 @@ import os
 from collections.abc import Iterator
 
 from dvlite.errors import DvliteError, ObjectCorrupt, ObjectMissing
-from dvlite.formats.manifest import EMPTY_DIR, EXECUTABLE, FILE, KIND_MASK, SYMLINK, Entries
+from dvlite.formats.manifest import EMPTY_DIR, FILE, KIND_MASK, SYMLINK, Entries
 from dvlite.naming import Tracked
 from dvlite.oid import FILE as FILE_OID
 from dvlite.oid import format_oid
@@ -46,7 +46,7 @@ class Look:
     def run(self) -> None:
         work, wanted = self._work, self._pointer
         found = work.scan(self._path)
-        if found is not None and self._vouched(found):
+        if found is not None and work.is_vouched(self._path, found, wanted):
             self._check_root_in_cache()
             return
         entries = self._entries()
@@ -62,14 +62,6 @@ class Look:
             self._compare(entries, work.identify(self._path, found, self._reader))
         else:
             self._without_listing(found)
-
-    def _vouched(self, found: Scan) -> bool:
-        """Says whether the stat index proves that the path is what its pointer says."""
-        if self._work.vouched(self._path, found) != self._pointer.digest:
-            return False
-        if self._pointer.kind == "file":
-            return found.paths == [b""] and bool(found.flags[0] & EXECUTABLE) == self._pointer.executable
-        return found.paths != [b""]
 
     def _is_untouched_earlier(self, found: Scan) -> bool:
         """Says whether what is here is another version, as it was checked out: the pointer moved on, the user did nothing."""

@@ -85,6 +85,14 @@ class Workspace:
             return None
         return index.root
 
+    def is_vouched(self, path: str, found: Scan, wanted: Pointer) -> bool:
+        """Says whether the stat index proves that a scan is what a pointer says."""
+        if self.vouched(path, found) != wanted.digest:
+            return False
+        if wanted.kind == "file":
+            return found.paths == [b""] and bool(found.flags[0] & EXECUTABLE) == wanted.executable
+        return found.paths != [b""]
+
     def identify(
         self, path: str, found: Scan, reader: Reader, *, must_have: IsCached | None = None, patient: bool = True
     ) -> Snapshot:

@@ -91,7 +91,9 @@ def test_hostile_names_leave_it_well_formed_and_are_told_apart():
     document = junit(hostile())
     root = ET.fromstring(document)
     assert not re.search(r"[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]", document.decode())
-    assert len({(case.get("classname"), case.get("name")) for case in root.iter("testcase")}) == len(list(root.iter("testcase")))
+    assert len({(case.get("classname"), case.get("name")) for case in root.iter("testcase")}) == len(
+        list(root.iter("testcase"))
+    )
     assert not [element.tag for element in root.iter() if element.tag in {"script", "img", "b"}]
     assert len([each for each in root.iter("testcase") if each.find("failure") is not None]) >= 2 * len(HOSTILE)
 
