@@ -19,7 +19,7 @@ from hypothesis import settings
 import tests.guard.sitecustomize  # noqa: F401  (refuses the network in this process)
 
 GUARD = Path(__file__).parent / "guard"
-DROPPED_PREFIXES = ("AWS_", "DVLITE_", "GIT_", "XDG_")
+DROPPED_PREFIXES = ("AWS_", "CI_", "DVLITE_", "GITHUB_", "GIT_", "XDG_")
 DROPPED = {
     *("CI", "CLICOLOR", "CLICOLOR_FORCE", "COLUMNS", "FORCE_COLOR", "LINES", "NO_COLOR", "PAGER", "EDITOR", "VISUAL"),
     *("ALL_PROXY", "FTP_PROXY", "HTTPS_PROXY", "HTTP_PROXY", "NO_PROXY"),

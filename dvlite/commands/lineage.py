@@ -3,20 +3,22 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
+from typing import Any
 
 from dvlite.errors import DvliteError
 from dvlite.files import quote
 from dvlite.formats import manifest
 from dvlite.lineage.asking import asked_for
-from dvlite.lineage.choosing import name_of
+from dvlite.lineage.choosing import name_of, stage_meant
 from dvlite.lineage.difference import difference
 from dvlite.lineage.graph import Ran, Thing, down, makers_of, ran_of, up, users_of
 from dvlite.lineage.history import described
+from dvlite.lineage.inherited import params_before
 from dvlite.lineage.opening import World, opened
 from dvlite.lineage.report import report, warnings_of
-from dvlite.lineage.rows import METRIC
+from dvlite.lineage.rows import METRIC, PARAM
 from dvlite.lineage.sources import Sources
 from dvlite.lineage.subject import Subject, short_name, subject_of
 from dvlite.oid import MANIFEST, Oid, format_oid, parse_oid
@@ -69,7 +71,7 @@ def lineage(
             depth=depth,
             remote=None if world.remote is None else world.label,
             runs_searched=world.count_runs(),
-            warnings=tuple(warnings_of((above, below), sources, world)),
+            warnings=(*warnings_of((above, below), sources, world), *_about_parameters(subject, below, world)),
         )
 
 
@@ -90,10 +92,14 @@ def lineage_find(
     with opened(repo, remote, environ, progress) as world:
         sources = Sources(world)
         wanted = asked_for(asked, world.index)
+        if wanted.filters.stage is not None and world.count_runs():
+            wanted = replace(
+                wanted, filters=replace(wanted.filters, stage=stage_meant(world.index, wanted.filters.stage))
+            )
         more = None if limit is None else limit + 1
         rows = world.index.find(replace(wanted.filters, limit=more if not wanted.paths else None))
         found: list[LineageFound] = []
-        values = {space: world.index.values([row.oid for row in rows], space) for space, _ in wanted.keys}
+        values = _values(world, [row.oid for row in rows], {space for space, _ in wanted.keys})
         runs = 0
         ran = sources.runs([row.oid for row in rows], inputs=False)
         sources.commits_of_runs(ran)
@@ -129,6 +135,15 @@ def lineage_find(
             runs=world.count_runs(),
             remote=None if world.remote is None else world.label,
         )
+
+
+def _values(world: World, runs: Sequence[Oid], spaces: Collection[str]) -> dict[str, dict[Oid, dict[str, Any]]]:
+    """Returns what runs have in each space; parameters of the runs before them too."""
+    found = {space: world.index.values(runs, space) for space in spaces}
+    if PARAM in found:
+        before = params_before(world.index, runs)
+        found[PARAM] = {run: {**before[run], **values} for run, values in found[PARAM].items()}
+    return found
 
 
 def lineage_diff(
@@ -167,6 +182,15 @@ def lineage_diff(
             remote=None if world.remote is None else world.label,
             warnings=tuple(warnings_of((one, other), sources, world)),
         )
+
+
+def _about_parameters(subject: Subject, below: LineageGraph | None, world: World) -> Iterator[str]:
+    """Yields a word of caution for a file of parameters: runs recorded its values, not its bytes."""
+    start = f"{subject.path}:"
+    keys = [key for key in world.index.keys(PARAM) if key.startswith(start)] if subject.path and below else []
+    if keys:
+        example = quote(keys[0].removeprefix(start))
+        yield f"parameters of {quote(subject.path)} are recorded by value: dvlite lineage find {example}=VALUE finds what was made with one"
 
 
 # --- where a walk begins ---

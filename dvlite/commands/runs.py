@@ -5,18 +5,19 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal, get_args
 
-from dvlite.errors import ObjectMissing, UsageError
+from dvlite.errors import DvliteError, ObjectMissing, UsageError
 from dvlite.files import quote
-from dvlite.formats import record
+from dvlite.formats import lockfile, record
 from dvlite.formats.record import Note, Run, Status
 from dvlite.lineage import columns, search
-from dvlite.lineage.choosing import chosen, moment_ms, name_of
+from dvlite.lineage.choosing import address_of, chosen, meant_hint, moment_ms, name_of, stage_meant
 from dvlite.lineage.here import open_records
 from dvlite.lineage.history import History, in_git
 from dvlite.lineage.index import Index, open_index
+from dvlite.lineage.inherited import params_before
 from dvlite.lineage.kept import kept_text
 from dvlite.lineage.records import Records
 from dvlite.lineage.rows import ENV, METRIC, PARAM, RunRow
@@ -36,6 +37,7 @@ from dvlite.results.runs import (
     RunsShowResult,
     RunsTagResult,
     RunSummary,
+    Space,
 )
 
 _MILLION = 10**6
@@ -62,6 +64,11 @@ def runs_list(repo: Repo, asked: Asked, *, now_ns: int, progress: Progress) -> R
     """Returns the runs that match, newest first or sorted, and the columns to show them in."""
     filters = _filters(repo, asked, now_ns // _MILLION)
     with _opened(repo, progress) as (_, index):
+        known = index.count_runs()
+        if known:
+            _require_keys(index, filters)
+        if known and asked.stage is not None:
+            filters = replace(filters, stage=stage_meant(index, asked.stage))
         rows = index.find(filters) if asked.sort is None else index.find_sorted(filters, _order(asked.sort, index))
         more = asked.limit is not None and len(rows) > asked.limit
         runs = _summaries(rows[: asked.limit], index, repo)
@@ -72,7 +79,8 @@ def runs_list(repo: Repo, asked: Asked, *, now_ns: int, progress: Progress) -> R
             columns=tuple(shown),
             chosen=bool(asked.columns),
             more=more,
-            known=index.count_runs(),
+            known=known,
+            named=0 if known else _named_by_lockfiles(repo),
         )
 
 
@@ -180,6 +188,29 @@ def _filters(repo: Repo, asked: Asked, now_ms: int) -> Filters:
     )
 
 
+def _require_keys(index: Index, filters: Filters) -> None:
+    """Raises UsageError for a parameter or metric that no run has."""
+    words: dict[str, tuple[Space, str]] = {PARAM: ("param", "parameter"), METRIC: ("metric", "metric")}
+    for wanted in filters.conditions:
+        space, noun = words[wanted.space]
+        known = index.keys(space)
+        if not columns.meant(wanted.key, {space: known}):
+            hint = meant_hint(wanted.key, [key.partition(":")[2] or key for key in known], f"{noun}s")
+            raise UsageError(f"no run has a {noun} {quote(wanted.key)}", hint=hint)
+
+
+def _named_by_lockfiles(repo: Repo) -> int:
+    """Returns how many runs the lockfiles name; of one that cannot be read, none."""
+    found: set[Oid] = set()
+    for path in repo.lockfiles():
+        try:
+            stages_there = lockfile.parse((repo.root / path).read_bytes(), path).stages
+        except (OSError, DvliteError):
+            continue
+        found.update(stage.run for stage in stages_there if stage.run is not None)
+    return len(found)
+
+
 def _commit(repo: Repo, text: str) -> str:
     """Returns the digits of a commit: those given, or of the revision that is meant."""
     if len(text) >= 4 and all(digit in "0123456789abcdef" for digit in text):
@@ -207,14 +238,19 @@ def _summaries(rows: Sequence[RunRow], index: Index, repo: Repo) -> list[RunSumm
     """Returns runs with all that a listing may show."""
     oids = [row.oid for row in rows]
     values = {space: index.values(oids, space) for space in (PARAM, METRIC, ENV)}
+    before = params_before(index, oids)
     inputs, sources = index.inputs(oids), source_data(repo, index, oids)
+    names = {(row.stage, row.file) for row in rows}
+    several = {stage for stage, _ in names if sum(other == stage for other, _ in names) > 1}
     history = History(repo)
     return [
         _summary(
             row,
+            name=name_of(address_of(row.file, row.stage) if row.stage in several else row.stage, row.oid),
             commit=_named_by(index, history, row.oid),
             tags=tuple(index.tags(row.oid)),
             params=values[PARAM][row.oid],
+            upstream_params=before[row.oid],
             metrics=values[METRIC][row.oid],
             env=values[ENV][row.oid],
             inputs=inputs[row.oid],
@@ -227,7 +263,6 @@ def _summaries(rows: Sequence[RunRow], index: Index, repo: Repo) -> list[RunSumm
 def _summary(row: RunRow, **more: Any) -> RunSummary:
     return RunSummary(
         run=row.oid,
-        name=name_of(row.stage, row.oid),
         stage=row.stage,
         file=row.file,
         status=row.status,

@@ -39,7 +39,7 @@ class Asked:
         return not self.paths or any(path == wanted or fnmatch.fnmatchcase(path, wanted) for wanted in self.paths)
 
     def values_of(self, run: Oid, values: Mapping[str, Mapping[Oid, Mapping[str, Any]]]) -> dict[str, Any]:
-        """Returns a run's own values of the keys that were asked."""
+        """Returns a run's values of the keys that were asked."""
         found: dict[str, Any] = {}
         for space, key in self.keys:
             known = values.get(space, {}).get(run, {})

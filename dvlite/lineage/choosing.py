@@ -1,9 +1,12 @@
-"""What people mean by the words they choose runs with: a run's name, `last`, a date. Knows no command line."""
+"""What people mean by the words they choose runs with: a run's name, a tag, `last`, a stage, a date. Knows no command line."""
 
 from __future__ import annotations
 
 import datetime as dt
+import difflib
+import posixpath
 import re
+from collections.abc import Iterable
 
 from dvlite.errors import DvliteError, UsageError
 from dvlite.files import quote
@@ -11,6 +14,7 @@ from dvlite.lineage.index import Index
 from dvlite.lineage.search import Filters
 from dvlite.oid import Oid
 
+_FILE = "dvlite.yaml"
 _HEX = 6  # digits of a run's name
 _MOST_NAMED = 5
 _AGO = re.compile(r"([0-9]{1,6})\s*(m|min|h|d|w)")
@@ -23,24 +27,62 @@ def name_of(stage: str, run: str) -> str:
     return f"{stage}-{run.rpartition(':')[2][:_HEX]}"
 
 
+def address_of(file: str, stage: str) -> str:
+    """Returns what people call a stage: `train`, or `ml:train` for that of a pipeline file in a folder."""
+    folder = posixpath.dirname(file)
+    return f"{folder}:{stage}" if folder else stage
+
+
+def stage_meant(index: Index, word: str) -> str:
+    """Returns the stage that is meant, as filters take it: the one at the root, or the only one of that name.
+
+    Raises UsageError if no run is of it, or if stages of several pipeline files ran.
+    """
+    folder, colon, name = word.rpartition(":")
+    files = index.files_of(name)
+    if colon and f"{folder}/{_FILE}".removeprefix("/") in files:
+        return word
+    if colon or not files:
+        stages = [address_of(file, name) for file in files] or index.stages()
+        raise UsageError(f"there is no run of {quote(word)}", hint=meant_hint(word, stages, "stages that ran"))
+    if len(files) > 1 and _FILE not in files:
+        addresses = ", ".join(address_of(file, name) for file in files)
+        raise UsageError(f"{quote(word)} is a stage of several pipeline files", hint=f"one of: {addresses}")
+    return word if len(files) == 1 else f":{word}"
+
+
+def meant_hint(word: str, known: Iterable[str], what: str) -> str:
+    """Returns a hint for a word that is none of those that are known."""
+    names = list(known)
+    close = difflib.get_close_matches(word, names, n=1, cutoff=0.5)
+    if close:
+        return f"did you mean {close[0]}?"
+    more = f" and {len(names) - _MOST_NAMED} more" if len(names) > _MOST_NAMED else ""
+    return f"{what}: {', '.join(names[:_MOST_NAMED])}{more}" if names else f"there are no {what} yet"
+
+
 def chosen(index: Index, text: str) -> Oid:
-    """Returns the run that is meant: by name, digits, id, `last` or `last:STAGE`. Raises UsageError for none, or for several."""
+    """Returns the run that is meant: by name, digits, id, tag, `last` or `last:STAGE`. Raises UsageError for none, or for several."""
     last, colon, stage = text.partition(":")
     if last == "last" and (not colon or stage):
-        rows = index.find(Filters(stage=stage or None, limit=1))
+        rows = index.find(Filters(stage=stage_meant(index, stage) if stage else None, limit=1))
         if not rows:
-            raise UsageError(f"there is no run{f' of {quote(stage)}' if stage else ''} yet", hint="dvlite repro")
+            raise UsageError("there is no run yet", hint="dvlite repro")
         return rows[0].oid
-    found = index.named(text)
+    named = index.named(text)
+    found = named or index.tagged(text)
     if not found:
         raise UsageError(
             f"{quote(text)} is no run that is known here",
-            hint="a run is written train-7f3a9c, 7f3a9c or last (dvlite runs lists them; dvlite pull fetches those of others)",
+            hint="a run is written train-7f3a9c, 7f3a9c, last or by its tag (dvlite runs lists them; dvlite pull fetches those of others)",
         )
     if len(found) > 1:
         rest = f" and {len(found) - _MOST_NAMED} more" if len(found) > _MOST_NAMED else ""
         names = ", ".join(_distinct(index, oid) for oid in found[:_MOST_NAMED])
-        raise UsageError(f"{quote(text)} may be any of {len(found)} runs", hint=f"give more digits: {names}{rest}")
+        raise UsageError(
+            f"{quote(text)} may be any of {len(found)} runs",
+            hint=f"{'give more digits' if named else 'one of'}: {names}{rest}",
+        )
     return found[0]
 
 

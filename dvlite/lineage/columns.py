@@ -27,7 +27,7 @@ FIELDS = (
 )
 ALL = "all"
 _SPACES: tuple[tuple[Space, Callable[[RunSummary], Mapping[str, Any]]], ...] = (
-    ("param", lambda run: run.params),
+    ("param", lambda run: {**run.upstream_params, **run.params}),
     ("metric", lambda run: run.metrics),
     ("input", lambda run: {**run.sources, **run.inputs}),
     ("env", lambda run: run.env),

@@ -123,6 +123,19 @@ class Index:
         """Returns every key that any run has in `param`, `metric` or `env`."""
         return [loaded_text(k) for (k,) in self._rows("SELECT k FROM name WHERE ns = ? ORDER BY id", space)]
 
+    def stages(self) -> list[str]:
+        """Returns the names of all stages that ran."""
+        return [loaded_text(stage) for (stage,) in self._rows("SELECT DISTINCT stage FROM run ORDER BY stage")]
+
+    def files_of(self, stage: str) -> list[str]:
+        """Returns the pipeline files whose stage of this name ran, sorted."""
+        found = self._rows("SELECT DISTINCT file FROM run WHERE stage = ?", rows.stored_text(stage))
+        return sorted(loaded_text(file) for (file,) in found)
+
+    def tagged(self, tag: str) -> list[Oid]:
+        """Returns the runs that have a tag now, newest first."""
+        return [row.oid for row in self.find(Filters(tags=(tag,)))]
+
     def inputs(self, runs: Sequence[Oid], kind: int = INPUT) -> dict[Oid, dict[str, Oid]]:
         """Returns the path and content of each input of runs; with HOLDER, of the directories that inputs lay in."""
         found: dict[Oid, dict[str, Oid]] = {oid: {} for oid in runs}

@@ -12,11 +12,13 @@ from typing import Any
 
 from dvlite.errors import UsageError
 from dvlite.files import quote
-from dvlite.lineage.rows import number_at, stored_text, stored_value
+from dvlite.lineage.inherited import runs_behind
+from dvlite.lineage.rows import PARAM, number_at, stored_text, stored_value
 
 FEW = 5000  # matches of one condition that are looked up rather than met on the way through the newest runs
 _CONDITION = re.compile(r"([^=<>!]+)(>=|<=|!=|==|=|>|<)(.*)", re.DOTALL)
 _RUNS_WITH = "SELECT kv.run FROM kv WHERE kv.name IN"
+_RUNS_AND_NAMES_WITH = _RUNS_WITH.replace("kv.run", "kv.run, kv.name", 1)
 COLUMNS = {
     "run": "record.digest",
     "when": "run.start",
@@ -29,7 +31,10 @@ _HIGHEST = 9e999  # above every number; all texts sort after it
 
 @dataclass(frozen=True, slots=True)
 class Condition:
-    """What a value has to be. `space` is `param`, `metric` or `env`; `operator` one of = != < <= > >=."""
+    """What a value has to be. `space` is `param`, `metric` or `env`; `operator` one of = != < <= > >=.
+
+    A run has also the parameters of the runs before it (see `inherited`).
+    """
 
     space: str
     key: str
@@ -41,7 +46,7 @@ class Condition:
 class Filters:
     """What runs have to be, all of it. Tags with `!` must be absent; `commit` is the start of one; times are unix milliseconds.
 
-    `stage` is a name, or `folder:name` for that of one pipeline file.
+    `stage` is a name, or `folder:name` for that of one pipeline file; `:name` for that of the one at the root.
     """
 
     stage: str | None = None
@@ -87,10 +92,10 @@ def condition(space: str, text: str) -> Condition:
 
 def stage_parts(stage: str) -> list[Part]:
     """Returns what the runs of a stage have in common."""
-    folder, _, name = stage.rpartition(":")
-    parts = [Part("run.stage = ?", (name,))]
-    if folder:
-        parts.append(Part("run.file = ?", (stored_text(f"{folder}/dvlite.yaml"),)))
+    folder, colon, name = stage.rpartition(":")
+    parts = [Part("run.stage = ?", (stored_text(name),))]
+    if colon:
+        parts.append(Part("run.file = ?", (stored_text(f"{folder}/dvlite.yaml".removeprefix("/")),)))
     return parts
 
 
@@ -109,9 +114,10 @@ def parts(filters: Filters, keys: Callable[[str, str], list[int]], count: Callab
     for wanted in filters.conditions:
         matching = _matching(wanted, keys(wanted.space, wanted.key))
         if count(matching, FEW + 1) <= FEW:
-            found.append(Part(f"run.id IN ({matching.sql})", matching.arguments))
+            own = Part(f"run.id IN ({matching.sql})", matching.arguments)
         else:
-            found.append(Part(f"EXISTS ({matching.sql} AND kv.run = run.id)", matching.arguments))
+            own = Part(f"EXISTS ({matching.sql} AND kv.run = run.id)", matching.arguments)
+        found.append(_or_behind(own, matching) if wanted.space == PARAM else own)
     return found
 
 
@@ -150,6 +156,12 @@ def marks(values: Sequence[Any]) -> str:
 def prefix_bounds(digits: str) -> tuple[bytes, bytes]:
     """Returns the least and the greatest 32 bytes whose hex digits start so."""
     return bytes.fromhex(digits.ljust(64, "0")), bytes.fromhex(digits.ljust(64, "f"))
+
+
+def _or_behind(own: Part, matching: Part) -> Part:
+    """Returns what is true of runs that have it themselves (looked at first: the newest do most often), or that come after those."""
+    behind = runs_behind(matching.sql.replace(_RUNS_WITH, _RUNS_AND_NAMES_WITH, 1))
+    return Part(f"({own.sql} OR run.id IN ({behind}))", (*own.arguments, *matching.arguments))
 
 
 def _matching(wanted: Condition, keys: list[int]) -> Part:

@@ -31,6 +31,7 @@ from dvlite.workspace.tracked import Workspace
 
 _OID = re.compile(r"(blake3|manifest|run):[0-9a-f]{64}")
 _SHA256 = re.compile(r"(?:sha256:)?([0-9a-f]{64})")
+_SHA256_PREFIX = re.compile(r"sha256:([0-9a-f]{8,63})")
 _PREFIX = re.compile(r"(?:(?:blake3|manifest):)?([0-9a-f]{8,63})")
 _RUN = re.compile(r"(?:run:[0-9a-f]{4,64}|.+-[0-9a-f]{4,64})")
 _NAMED = 4
@@ -67,7 +68,9 @@ def subject_of(text: str, world: World, sources: Sources) -> Subject:
     if found is None and world.repo is not None:
         found = _at_revision(text, world.repo, sources) or _tracked(text, world.repo, sources)
     if found is None:
-        hint = "a path, REV:PATH, blake3:<64 hex>, 8 or more digits of one, sha256:<64 hex>, or a run (dvlite runs)"
+        hint = (
+            "a path, REV:PATH, blake3:<64 hex>, 8 or more digits of one, sha256:<8 to 64 hex>, or a run (dvlite runs)"
+        )
         if world.index.find(Filters(stage=text, limit=1)):
             hint = f"it is a stage; its newest run: dvlite lineage last:{text}"
         raise UsageError(f"{quote(text)} is no file, tracked path, object id or run that is known here", hint=hint)
@@ -153,10 +156,11 @@ def _by_id(text: str, world: World, sources: Sources) -> Subject | None:
         found = [] if lower.startswith("sha256:") else _starting(digits, world, sources)
         found += world.index.by_sha256(digits)
         if not found:
-            raise DvliteError(
-                f"no run in {world.label} made content with the sha256 {digits[:8]} ({world.count_runs():,} runs searched)",
-                hint="give the file itself, or its blake3: what was not recorded with a sha256 is found by it",
-            )
+            raise _no_sha256(digits, world)
+    elif (short := _SHA256_PREFIX.fullmatch(lower)) is not None:
+        found = world.index.by_sha256(short[1])
+        if not found:
+            raise _no_sha256(short[1], world)
     elif start is not None:
         found = _starting(start[1], world, sources)
     else:
@@ -165,6 +169,14 @@ def _by_id(text: str, world: World, sources: Sources) -> Subject | None:
     if kind in (FILE, MANIFEST):
         found = [oid for oid in found if oid.startswith(kind)]
     return _only(text, list(dict.fromkeys(found)), world, sources)
+
+
+def _no_sha256(digits: str, world: World) -> DvliteError:
+    runs = f"{world.count_runs():,} {'run' if world.count_runs() == 1 else 'runs'} searched"
+    return DvliteError(
+        f"no run in {world.label} made content with the sha256 {digits[:8]} ({runs})",
+        hint="give the file itself, or its blake3: what was not recorded with a sha256 is found by it",
+    )
 
 
 def _starting(digits: str, world: World, sources: Sources) -> list[Oid]:

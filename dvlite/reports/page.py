@@ -101,7 +101,7 @@ def _drawing(stages: Sequence[StageCheck]) -> Iterator[str]:
             f'<a href="#stage-{number}"><g class="{ended}" transform="translate({box.x},{box.y})">'
             f"<title>{_text(each.stage)}: {_text(note)}</title>"
             f'<rect width="{WIDTH}" height="{HEIGHT}" rx="6"/>'
-            f'<text x="10" y="19">{_text(_clipped(each.stage))}</text>'
+            f'<text x="10" y="19">{_text(_clipped(legal(each.stage)))}</text>'
             f'<text class="note" x="10" y="37">{_SIGNS[ended]} {_text(note)}</text></g></a>'
         )
     yield "</svg></div>"

@@ -151,7 +151,7 @@ class LineageResult:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LineageFound:
-    """An output of a run that has what was asked for; `values` are the run's own values of what was asked."""
+    """An output of a run that has what was asked for; `values` are the run's values of what was asked, parameters of the runs before it too."""
 
     path: str
     oid: str

@@ -27,7 +27,7 @@ class RunSummary:
     """One run of a listing. `commit` is the one whose lockfile names the run, `code` the one that was checked out, `edited` with edits."""
 
     run: str
-    name: str
+    name: str  # with the folder of its pipeline file where stages of one name are listed
     stage: str
     file: str
     status: str
@@ -40,6 +40,7 @@ class RunSummary:
     edited: bool = False
     tags: tuple[str, ...] = ()
     params: Mapping[str, Any] = field(default_factory=dict)
+    upstream_params: Mapping[str, Any] = field(default_factory=dict)  # of the runs before it, that it has not itself
     metrics: Mapping[str, Any] = field(default_factory=dict)
     env: Mapping[str, Any] = field(default_factory=dict)
     inputs: Mapping[str, str] = field(default_factory=dict)
@@ -59,6 +60,7 @@ class RunsListResult:
     chosen: bool = False  # the columns were asked for: all are shown
     more: bool = False
     known: int = 0  # runs that are here, whether they match or not
+    named: int = 0  # where none is here: those that lockfiles name
     warnings: tuple[str, ...] = ()
 
 

@@ -25,6 +25,8 @@ from dvlite.text.show import Show, count, short_oid, table
 _WIDTH = 8  # of the word before a fact
 _CHAIN = 12  # runs in one line; the tree shows more
 _NAMED = 3
+_PARAMS = 6  # runs whose parameters are told
+_LINE = 100  # what is longer takes several
 _FILES = 5
 
 
@@ -135,10 +137,21 @@ class _Upstream:
             yield from _facts("made", [named(link.path, link.oid) for link in run.outputs] or ["nothing"])
         yield from _facts("data", [self._chain(link) for link in run.inputs if not self._is_code(link)])
         yield from _facts("code", [_code(run)] if run.code_commit or run.commit else [])
-        yield from _facts("params", [short_values(run.params)] if run.params else [])
+        yield from _facts("params", list(self._params(run)))
         environment = _environment(run, verbose=self._show.verbose > 0)
         yield from _facts("env", [environment] if environment else [])
         yield from _facts("result", list(self._results(run)))
+
+    def _params(self, run: LineageRun) -> Iterator[str]:
+        """Yields the parameters of the run and of those before it; where these have some, each with the name of its run."""
+        found = [each for each in (run, *self._runs.values()) if each.params and (each is run or each.run != run.run)]
+        if found == [run]:
+            yield short_values(run.params)
+            return
+        shown = found if self._show.verbose else found[:_PARAMS]
+        told = [f"{short_values(each.params)} ({printable(each.name)})" for each in shown]
+        told += [f"{len(found) - len(shown):,} more with -v"] if len(shown) < len(found) else []
+        yield from ["  ".join(told)] if sum(map(len, told)) <= _LINE else told
 
     def _results(self, run: LineageRun) -> Iterator[str]:
         """Yields the metrics of the run; where it has none, those of runs that began with what it left, as evaluation does."""

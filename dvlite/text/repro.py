@@ -180,5 +180,5 @@ def _explained(result: ReproResult, show: Show) -> Iterator[str]:
 def _reasons(reasons: Sequence[Reason]) -> str:
     plain = Show()
     shown = [reason_text(each, plain) for each in reasons[:2]]
-    more = f"; {len(reasons) - 2} more reasons (--explain)" if len(reasons) > 2 else ""
+    more = f"; {count(len(reasons) - 2, 'more reason')} (--explain)" if len(reasons) > 2 else ""
     return "; ".join(shown) + more

@@ -26,10 +26,7 @@ def text(result: RunsListResult, show: Show) -> Iterator[str]:
     """Yields what people read."""
     if not result.runs:
         if not show.quiet:
-            yield (
-                f"No run matches; {count(result.known, 'run')} are known." if result.known else "There are no runs yet."
-            )
-            yield from show.next_step("dvlite runs --all" if result.known else "dvlite repro")
+            yield from _nothing(result, show)
         return
     shown = result.columns if result.chosen else worth_showing(result.columns)
     rows = [[_cell(run, column, result.now) for column in shown] for run in result.runs]
@@ -42,7 +39,21 @@ def text(result: RunsListResult, show: Show) -> Iterator[str]:
         more = count(len(shown) - len(kept), "more column")
         yield show.style("dim", f"{more}: --columns all or names")
     if result.more:
-        yield show.style("dim", f"{len(result.runs)} of more that match (-n N, --all)")
+        yield show.style("dim", f"the first {count(len(result.runs), 'run')}; more match (-n N, --all)")
+
+
+def _nothing(result: RunsListResult, show: Show) -> Iterator[str]:
+    """Says why nothing is listed, and what to do."""
+    if result.known:
+        yield f"No run matches; {count(result.known, 'run')} {'is' if result.known == 1 else 'are'} known."
+        yield from show.next_step("dvlite runs --all")
+    elif result.named:
+        records = "its record comes" if result.named == 1 else "their records come"
+        yield f"No run records are here; lockfiles name {count(result.named, 'run')}: {records} with dvlite pull."
+        yield from show.next_step("dvlite pull")
+    else:
+        yield "There are no runs yet."
+        yield from show.next_step("dvlite repro")
 
 
 def csv_lines(result: RunsListResult, show: Show) -> Iterator[str]:

@@ -99,6 +99,27 @@ def test_a_merge_pushes_what_it_made_itself(team, store):
     assert len(roots(store) - before) == 1
 
 
+def test_of_a_lockfile_only_the_outputs_that_a_commit_changed_are_pushed(team, store):
+    stage = "  {0}: {{cmd: cat {0}.in > {0}.out, deps: [{0}.in], outs: [{0}.out]}}\n"
+    team.write("dvlite.yaml", "stages:\n" + stage.format("a") + stage.format("b"))
+    team.write("a.in", "a")
+    team.write("b.in", "b")
+    team.dvlite("repro")
+    team.git("add", "-A")
+    team.does("commit", "-qm", "Pipeline")
+    assert said(team.does("push"))[0].startswith("pushed ")
+    before = roots(store)
+    team.write("a.in", "another a")
+    team.dvlite("repro")
+    team.git("add", "-A")
+    team.does("commit", "-qm", "Again")
+    team.does("push")
+    assert len(roots(store) - before) == 1
+    team.write("notes", "x")
+    team.save()
+    assert said(team.does("push")) == []
+
+
 # -- refusals
 
 

@@ -283,3 +283,28 @@ def test_environment_values_that_cannot_be_used_name_the_variable():
     found = config.from_environment({"DVLITE_CACHE_DIR": "123", "DVLITE_RETRY_SECONDS": "0.5", "DVLITE_JOBS": ""})
     assert {key: setting.value for key, setting in found.items()} == {"cache.dir": "123", "transfer.retry_seconds": 0.5}
     assert found["cache.dir"].layer == ENVIRONMENT
+
+
+@pytest.mark.parametrize(
+    ("key", "text", "value"),
+    [
+        ("hooks.pre_commit", "block", "block"),
+        ("hooks.pre_commit", "off", "off"),
+        ("hooks.follow", "false", "off"),
+        ("hooks.pre_push", "true", "on"),
+        ("hooks.large_file", "10MiB", 10 << 20),
+        ("hooks.fetch_limit", "0", 0),
+        ("hooks.push_limit", "2 TB", 2 * 10**12),
+    ],
+)
+def test_settings_of_hooks_have_types(key, text, value):
+    word = key.removeprefix("hooks.")
+    assert config.parse(f"hooks:\n  {word}: {text}\n".encode(), "x", config.COMMITTED)[key].value == value
+
+
+@pytest.mark.parametrize(
+    "line", ["pre_commit: loud", "pre_push: note", "large_file: -1", "push_limit: much", "other: x"]
+)
+def test_wrong_settings_of_hooks_are_refused(line):
+    with pytest.raises(FormatError, match=line.split(":")[0]):
+        config.parse(f"hooks:\n  {line}\n".encode(), "x", config.COMMITTED)
