@@ -27,7 +27,16 @@ class RunsVerbs(Verbs):
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
         """Puts `list` where the name of a verb is missing."""
         at = 0
-        while at < len(args) and args[at] in ("-q", "--quiet", "-v", "--verbose", "--json", "--no-progress", "-C", "--color"):
+        while at < len(args) and args[at] in (
+            "-q",
+            "--quiet",
+            "-v",
+            "--verbose",
+            "--json",
+            "--no-progress",
+            "-C",
+            "--color",
+        ):
             at += 2 if args[at] in ("-C", "--color") else 1
         first = args[at] if at < len(args) else ""
         if not first or (first.startswith("-") and first not in ("-h", "--help")):
@@ -40,7 +49,11 @@ def runs() -> None:
     """List, compare and tag what was run; failed runs too."""
 
 
-@runs.command("list", example="dvlite runs --stage train --metric 'acc>0.9' --sort -acc\ndvlite runs --csv > runs.csv", codes=(10,))
+@runs.command(
+    "list",
+    example="dvlite runs --stage train --metric 'acc>0.9' --sort -acc\ndvlite runs --csv > runs.csv",
+    codes=(10,),
+)
 @click.option("-s", "--stage", metavar="S", help="Of this stage: train, or sub/dir:train.")
 @click.option("-t", "--tag", "tags", metavar="T", multiple=True, help="That have this tag, or with !T have not.")
 @click.option("--status", "statuses", metavar="STATUS", multiple=True, help="ok, failed, cached, tainted or canceled.")
@@ -152,7 +165,7 @@ def lineage() -> None:
 
     X is a path, REV:PATH, any file or folder on disk, an object id or 8 digits of one, a sha256, or a run.
     All flags: dvlite lineage show --help
-    """
+    """  # noqa: D301  # \b is what click calls "as it is"
 
 
 @lineage.command(
@@ -196,7 +209,12 @@ def lineage_show(subject: str, *, way: str | None, depth: int | None, form: str 
     )
 
 
-@lineage.command("find", short_help="What runs left, by parameter, metric, tag, stage or status.", example="dvlite lineage find lr=0.01 'acc>0.9' path=model.pt", codes=(10,))
+@lineage.command(
+    "find",
+    short_help="What runs left, by parameter, metric, tag, stage or status.",
+    example="dvlite lineage find lr=0.01 'acc>0.9' path=model.pt",
+    codes=(10,),
+)
 @click.argument("asked", metavar="KEY=VALUE...", nargs=-1, required=True)
 @click.option("-n", "--number", "limit", metavar="N", type=click.IntRange(min=1), help="At most so many runs.")
 @ANY_REMOTE
@@ -209,7 +227,12 @@ def lineage_find(asked: tuple[str, ...], *, limit: int | None, remote: str | Non
     )
 
 
-@lineage.command("diff", short_help="What differs upstream of A and B.", example="dvlite lineage diff HEAD~1:model.pt model.pt", codes=(10,))
+@lineage.command(
+    "diff",
+    short_help="What differs upstream of A and B.",
+    example="dvlite lineage diff HEAD~1:model.pt model.pt",
+    codes=(10,),
+)
 @click.argument("old", metavar="A", type=PathText())
 @click.argument("new", metavar="B", type=PathText())
 @ANY_REMOTE

@@ -93,8 +93,9 @@ def _outside(environ: Mapping[str, str]) -> dict[str, str]:
 
 
 def without_credentials(url: str) -> str:
-    """Returns a git URL without the user name and password that it may carry."""
-    return re.sub(r"(?<=://)[^/@]*@", "", url)
+    """Returns a git URL, or a text with one, without the user name, password and tokens that it may carry."""
+    bare = re.sub(r"(?<=://)[^/?#\s]*@", "", url)
+    return re.sub(r"(?<=://)[^\s']*@[^\s']*", "...", re.sub(r"(://[^\s?#']*)[?#][^\s']*", r"\1", bare))
 
 
 class Git:

@@ -15,6 +15,7 @@ from dvlite.progress import Progress
 from dvlite.repo import Repo
 from dvlite.results.moves import CheckedOutPath, CheckoutResult
 from dvlite.stores import open_cache
+from dvlite.workspace.making import spared
 from dvlite.workspace.restore import How, crew_for, restore
 from dvlite.workspace.saved import keep_uncommitted
 from dvlite.workspace.select import select, usable
@@ -37,7 +38,8 @@ def checkout(
         work = Workspace(repo, open_cache(repo), progress)
         broken: list[str] = []
         wanted = usable(repo, paths, broken.append) if revision is None else repo.tracked_at(revision)
-        chosen = select(repo, wanted, paths, inside=True)
+        is_made = spared(repo, progress.warn)
+        chosen = [(item, part) for item, part in select(repo, wanted, paths, inside=True) if not is_made(item.path)]
         repo.exclude([item.path for item, _ in chosen])
         done: list[CheckedOutPath] = []
         pointers_written: list[str] = []

@@ -240,7 +240,9 @@ def _changed_outside(work: Workspace, committed: set[str], *, thorough: bool) ->
         return []
     found = []
     for item in items:
-        with contextlib.suppress(DvliteError):  # a FIFO in it, a folder that cannot be read: for `dvlite status` to tell
+        with contextlib.suppress(
+            DvliteError
+        ):  # a FIFO in it, a folder that cannot be read: for `dvlite status` to tell
             if not _is_as(work, item) and (changed := _change(work, item, thorough=thorough)) is not None:
                 found.append(changed)
     return found

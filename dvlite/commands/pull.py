@@ -18,6 +18,7 @@ from dvlite.store.cache import Cache
 from dvlite.store.catalog import Catalog
 from dvlite.stores import open_cache
 from dvlite.workspace.fetching import missing_error, parts_of
+from dvlite.workspace.making import spared
 from dvlite.workspace.obtain import Obtained, Part, obtain
 from dvlite.workspace.restore import How, crew_for, restore
 from dvlite.workspace.tracked import Workspace, set_aside_damaged_nodes
@@ -57,7 +58,9 @@ def pull(
         if writes:
             repo.exclude([part.path for part in parts])
             how = How(force=force, link="hardlink" in repo.config.links, keep_sparse=not paths, crew=crew)
-            checkout = _restore(work, catalog, parts, how, set(got.missing))
+            is_made = spared(repo, progress.warn)
+            present = [part for part in parts if not is_made(part.path)]
+            checkout = _restore(work, catalog, present, how, set(got.missing))
             if not paths:
                 gone = remove_untracked(work, {item.path for item in repo.tracked()})
                 checkout = replace(checkout, paths=(*checkout.paths, *gone))

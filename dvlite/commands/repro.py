@@ -34,6 +34,7 @@ from dvlite.progress import Progress
 from dvlite.repo import Repo
 from dvlite.results.pipeline import ParamSet, ReproResult, StageRun
 from dvlite.stores import open_cache
+from dvlite.workspace import making
 from dvlite.workspace.tracked import Workspace
 
 _LIMIT_BYTES = 4 << 20
@@ -105,7 +106,7 @@ def _one_at_a_time(repo: Repo, progress: Progress) -> contextlib.AbstractContext
     """Holds the lock of pipeline runs here; the commands inherit it, so that one left behind by a killed run is waited for."""
     repo.state_dir.mkdir(parents=True, exist_ok=True)
     message = "waiting for another dvlite repro here, or for a command that a killed one left running"
-    return lock(repo.state_dir / "repro.lock", wait=repo.waits, waiting=lambda: progress.warn(message))
+    return lock(repo.state_dir / making.LOCK, wait=repo.waits, waiting=lambda: progress.warn(message))
 
 
 class _Run:
@@ -192,7 +193,9 @@ class _Run:
         ledger = stack.enter_context(Ledger(repo, records, locks, evaluator, progress))
         outputs = Outputs(self._work, self._contents, ledger.is_recorded)
         outputs.clear_leftovers()
-        reuse = Reuse(repo, evaluator, outputs, recorder, ledger, fetcher, run_cache=options.run_cache)
+        reuse = Reuse(
+            repo, evaluator, outputs, recorder, ledger, fetcher, progress, run_cache=options.run_cache
+        )
         tools = Tools(repo, self._work, self._graph, evaluator, outputs, self._surroundings, recorder, ledger, reuse)
         how = How(jobs=options.jobs, force=self._forced, keep_going=options.keep_going)
         for outlook in outlooks:

@@ -85,7 +85,8 @@ class Lockfile:
 
 
 def dump(lock: Lockfile) -> bytes:
-    """Returns the canonical bytes; the same stages give the same bytes."""
+    """Returns the canonical bytes; the same stages give the same bytes. Raises FormatError for what is given twice: `parse` would."""
+    _require_once([stage.name for stage in lock.stages])
     lines = [HEADER, f"dvlite: {VERSION}\n", "stages:\n"]
     for stage in lock.stages:
         lines += _stage_lines(stage)
@@ -129,6 +130,15 @@ def line_of(lines: Sequence[str], stage: LockedStage, field_name: str, item: str
     return best
 
 
+def _require_once(names: Sequence[str]) -> None:
+    if len(set(names)) < len(names):
+        twice = next(name for place, name in enumerate(names) if name in names[:place])
+        raise FormatError(
+            f"cannot write the lockfile: {quote(twice)} would be in it twice",
+            hint="see that no two outputs or dependencies of a stage are the same path",
+        )
+
+
 def _stage_lines(stage: LockedStage) -> Iterator[str]:
     yield f"  {stage.name}:\n    key: {stage.key}\n"
     if stage.run is not None:
@@ -147,7 +157,9 @@ def _path(item: Locked) -> str:
 
 
 def _section(name: str, rows: Iterable[tuple[str, str]]) -> Iterator[str]:
-    written = [f"      {_name(key)}: {value}\n" for key, value in rows]
+    items = list(rows)
+    _require_once([key for key, _ in items])
+    written = [f"      {_name(key)}: {value}\n" for key, value in items]
     if written:
         yield f"    {name}:\n"
         yield from written

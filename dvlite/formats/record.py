@@ -158,6 +158,11 @@ def is_tag(text: str) -> bool:
     return _TAG.fullmatch(text) is not None
 
 
+def held(values: Mapping[str, Tree]) -> dict[str, Tree]:
+    """Returns parameters as a record holds them: numbers that not every reader can hold are text."""
+    return {key: _plain(value) for key, value in values.items()}
+
+
 def name(data: bytes) -> Oid:
     """Returns the name of a record, from its bytes."""
     return format_oid(RUN, digest_run(data))

@@ -25,6 +25,7 @@ from dvlite.store.batch import Line
 
 _MOST_LOOKS = 3
 _PATIENCE_SECONDS = 2.0  # for another process to bring the index up to date; what is there is used after it
+_MOST_NUMBER = (1 << 63) - 1  # that SQLite holds
 _MOST_KEPT = 200_000  # numbers remembered while rows are made: 20 MB
 
 
@@ -215,14 +216,20 @@ class _Writer:
 
     def _new_record(self, digest: bytes, data: bytes) -> int:
         found = record.parse(data, f"run record {digest.hex()[:8]}")
-        number = rows.number(found.id)
-        while self.connection.execute("SELECT 1 FROM record WHERE id = ?", (number,)).fetchone():
-            number += 1
+        number = self._free(rows.number(found.id), digest)
         self.connection.execute("INSERT INTO record VALUES(?,?,?)", (number, digest, found.project))
         if isinstance(found, Run):
             self._add_run(number, found)
         else:
             self._add_note(number, found)
+        return number
+
+    def _free(self, first: int, digest: bytes) -> int:
+        """Returns a number that no record has: the first, or one soon after it; few looks, however many ids begin alike."""
+        number, spread = first, 1
+        while self.connection.execute("SELECT 1 FROM record WHERE id = ?", (number,)).fetchone():
+            spread = min(2 * spread, _MOST_NUMBER)
+            number = (first + 1 + int.from_bytes(digest[:8], "big") % spread) & _MOST_NUMBER
         return number
 
     def _add_run(self, number: int, found: Run) -> None:

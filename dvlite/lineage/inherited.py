@@ -102,7 +102,7 @@ def runs_behind(matching: str) -> str:
         " SELECT used.run, behind.name FROM behind JOIN io made ON made.run = behind.run AND made.output = 1"
         " JOIN io used ON used.obj = made.obj AND used.output IN (0, 2) AND used.path = made.path AND used.run != made.run"
         f" AND used.run < ifnull((SELECT other.run {later} AND other.run > made.run ORDER BY other.run LIMIT 1), {1 << 62})"
-        f" AND (used.run > made.run OR NOT EXISTS (SELECT 1 {later} AND other.run < made.run))"
+        f" AND used.run > CASE WHEN EXISTS (SELECT 1 {later} AND other.run < made.run) THEN made.run ELSE -1 END"
         " WHERE (SELECT status FROM run WHERE id = made.run) IN ('ok', 'cached', 'tainted')"
         " AND NOT EXISTS (SELECT 1 FROM kv WHERE kv.name = behind.name AND kv.run = used.run)"
         ") SELECT run FROM behind"

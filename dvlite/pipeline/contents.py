@@ -20,7 +20,7 @@ from dvlite.formats import manifest
 from dvlite.formats.lockfile import Locked
 from dvlite.formats.manifest import EMPTY_DIR, EXECUTABLE, SYMLINK, Entries
 from dvlite.formats.pointer import Pointer
-from dvlite.oid import FILE, MANIFEST, Digest, digest_bytes, format_oid
+from dvlite.oid import FILE, MANIFEST, Digest, Signature, digest_bytes, format_oid
 from dvlite.repo import Tracked
 from dvlite.workspace import sparse
 from dvlite.workspace.identify import HashOnly
@@ -138,6 +138,23 @@ class Contents:
                 inner = (f"{path}/{os.fsdecode(name)}" for name in self._listing(path).paths)
                 found.update(name for name in inner if chosen(os.fsencode(name)))
         return sorted(path for path in found if not path.endswith((".dvlite", "/dvlite.lock")))
+
+    def mark(self, path: str) -> tuple[int, ...] | int | None:
+        """Returns what changes when a file, or any file in a folder, is written or replaced, even if its bytes are the same afterwards."""
+        try:
+            status = os.stat(self._work.repo.root / path)
+        except OSError:
+            return None
+        if not stat.S_ISDIR(status.st_mode):
+            return status.st_ino, status.st_size, status.st_mtime_ns
+        found = self._work.scan(path)
+        if found is None or found.paths == [b""]:
+            return None
+        counted = self._counted(path, found)
+        signature = Signature(b"\0".join(counted.paths))
+        for column in (counted.sizes, counted.mtimes, counted.inodes):
+            signature.update(column.tobytes())
+        return signature.value()
 
     def parts(self, path: str) -> list[str]:
         """Returns what a dependency on a path is recorded as: the path and, if it is a folder of git's, all data inside."""

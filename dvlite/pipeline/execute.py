@@ -20,6 +20,7 @@ from dvlite.formats.record import Run, Status
 from dvlite.oid import FILE, format_oid
 from dvlite.pipeline import reasons
 from dvlite.pipeline.graph import Graph
+from dvlite.pipeline.key import Facts
 from dvlite.pipeline.ledger import Ledger
 from dvlite.pipeline.outlook import Evaluator, Outlook
 from dvlite.pipeline.outputs import Aside, Outputs, store_file
@@ -31,7 +32,7 @@ from dvlite.pipeline.surroundings import Surroundings
 from dvlite.progress import Progress
 from dvlite.repo import Repo
 from dvlite.results.pipeline import StageRun
-from dvlite.workspace import sparse
+from dvlite.workspace import making, sparse
 from dvlite.workspace.tracked import Workspace
 
 _TAIL_LINES = 10
@@ -70,6 +71,7 @@ class _Open:
     outlook: Outlook
     log: Path
     asides: list[Aside] = field(default_factory=list)
+    marks: dict[str, object] = field(default_factory=dict)  # of what it depends on, when it began
     began: bool = False
     ended: Ended | None = None
 
@@ -165,10 +167,16 @@ class Execution:
                 self._outputs.put_back(opened.asides)
             raise
 
+    def _say_what_is_made(self) -> None:
+        """Leaves a note for other commands here: what is missing now is on its way."""
+        paths = [out.path for opened in self._open.values() for out in opened.attempt.stage.outs]
+        making.note(self._repo, paths)
+
     def _set_aside(self, opened: _Open) -> None:
         stage, locked = opened.attempt.stage, opened.outlook.locked
         known = () if locked is None else locked.outs
         with self._repo.lock():
+            self._say_what_is_made()
             self._ledger.ignore([out.path for out in stage.outs if out.spec.cache and not sparse.is_glob(out.path)])
             before = [replace(out, path=stage.placed(out.path)) for out in known]
             self._outputs.set_aside(stage, before, opened.asides)
@@ -185,6 +193,7 @@ class Execution:
         self._begun += 1
         of = f" ({self._begun} of {max(self._total, self._begun)})" if self._total > 1 else ""
         self._progress.tell(f"running {stage.address}{of}: {_one_line(stage.spec.cmd)}")
+        opened.marks = self._marks(stage, opened.attempt.facts)
         opened.began = True
         try:
             self._processes.start(Script(stage.address, stage.spec.cmd, folder, environ, opened.log))
@@ -247,6 +256,7 @@ class Execution:
         run = replace(self._record(opened, ended, status), taint=tuple(taint))
         run = tools.recorder.with_outputs(run, made, metrics)
         del self._open[stage.address]  # from here on, an interruption leaves the new outputs
+        self._say_what_is_made()
         oid = self._ledger.record(run)
         compared = self._ledger.metrics(stage, opened.outlook.locked, metrics)
         self._outputs.discard(opened.asides)
@@ -269,14 +279,19 @@ class Execution:
     def _fail(self, opened: _Open, ended: Ended, status: Status, problem: str) -> None:
         stage = opened.attempt.stage
         self._failed = True
-        run = self._record(opened, ended, status)
-        oid = self._ledger.record(run)
         with self._repo.lock(wait=True):
             kept = self._outputs.keep_partial(stage)
             self._outputs.put_back(opened.asides)
             known = {stage.placed(out.path) for out in opened.outlook.locked.outs} if opened.outlook.locked else set()
             self._ledger.forget([out.path for out in stage.outs if out.path not in known and not self._has(out.path)])
         del self._open[stage.address]
+        self._say_what_is_made()
+        run, oid = None, None
+        try:  # last: on a full disk the outputs are in place all the same
+            run = self._record(opened, ended, status)
+            oid = self._ledger.record(run)
+        except (DvliteError, OSError) as error:
+            self._progress.warn(f"the run of {stage.address} could not be recorded: {error}")
         self._done[stage.address] = StageRun(
             stage=stage.address,
             state="canceled" if status == "canceled" else "failed",
@@ -285,7 +300,7 @@ class Execution:
             run=oid,
             problem=problem,
             exit_code=ended.exit_code,
-            log=run.log,
+            log=run.log if run is not None else None,
             log_tail=_tail(opened.log),
             kept=kept,
         )
@@ -320,7 +335,13 @@ class Execution:
             wdir=before.wdir,
         )
         changed = [reason for reason in reasons.of_facts(entry, after) if reason.kind.startswith(("dep-", "param-"))]
-        return [stage.placed(reason.name) if reason.kind.startswith("dep-") else reason.name for reason in changed]
+        named = [stage.placed(reason.name) if reason.kind.startswith("dep-") else reason.name for reason in changed]
+        # Written and put back: nobody knows what the command read.
+        return named or [path for path, mark in self._marks(stage, before).items() if mark != opened.marks.get(path)]
+
+    def _marks(self, stage: Stage, facts: Facts) -> dict[str, object]:
+        paths = [*(stage.placed(dep.path) for dep in facts.deps), *(place.path for place in stage.params)]
+        return {path: self._tools.evaluator.contents.mark(path) for path in paths}
 
     def _look_again(self, patterns: Iterable[str]) -> None:
         contents = self._tools.evaluator.contents

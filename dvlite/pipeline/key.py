@@ -35,7 +35,7 @@ class Facts:
             "v": VERSION,
             "cmd": self.cmd,
             "wdir": self.wdir,
-            "deps": sorted([dep.path, dep.oid] for dep in self.deps),
+            "deps": sorted([dep.path, dep.oid, *(["x"] if dep.executable else [])] for dep in self.deps),
             "params": dict(self.params),
             "env": dict(self.env),
             "capture": dict(self.capture),

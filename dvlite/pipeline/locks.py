@@ -69,8 +69,8 @@ class Locks:
     def _write(self, file: str, *, sync: bool) -> None:
         on_disk = self._load(file)
         if on_disk != self._seen[file]:  # git, or a person, changed it meanwhile
+            self.current[file] = self._merged(file, self._parse(file, on_disk))  # raises before anything is forgotten
             self._seen[file] = on_disk
-            self.current[file] = self._merged(file, self._parse(file, on_disk))
         entries = [entry for entry in self.current[file].stages if entry.name in self._order[file]]
         data = lockfile.dump(Lockfile(tuple(entries)))
         if data != on_disk or sync:

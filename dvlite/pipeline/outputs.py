@@ -10,6 +10,7 @@ import contextlib
 import errno
 import os
 import shutil
+import time
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -32,6 +33,10 @@ from dvlite.workspace.restore import How, restore
 from dvlite.workspace.saved import saved_name
 from dvlite.workspace.storing import Storing
 from dvlite.workspace.tracked import Workspace, entries_of
+
+_FAILURES_KEPT = (
+    5  # of a stage: what somebody else put among the outputs while the command ran must not go at the next failure
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -179,8 +184,9 @@ class Outputs:
         self._contents.forget([aside.path for aside in asides])
 
     def keep_partial(self, stage: Stage) -> str | None:
-        """Moves what a failed command wrote into a folder of its stage; that of the failure before goes."""
-        folder = self._folder / "failed" / saved_name(stage.address.replace(":", "_"))
+        """Moves what a failed command wrote into a folder of its own; those of the last few failures of the stage stay."""
+        above = self._folder / "failed" / saved_name(stage.address.replace(":", "_"))
+        folder = above / f"{time.time_ns()}"
         self._contents.forget([out.path for out in stage.outs])
         written = [
             path
@@ -191,7 +197,8 @@ class Outputs:
         ]
         if not written:
             return None
-        _remove(folder)
+        for old in sorted(above.glob("[0-9]*"))[: -(_FAILURES_KEPT - 1)]:
+            _remove(old)
         for path in written:
             target = folder / path
             target.parent.mkdir(parents=True, exist_ok=True)
@@ -214,6 +221,19 @@ class Outputs:
             flags == EMPTY_DIR or cache.has_file(entries.digest(i), entries.sizes[i])
             for i, flags in enumerate(entries.flags)
         )
+
+    def counted(self, version: Locked) -> Locked:
+        """Returns a version with the size that it has, whatever was said of it. Raises ObjectMissing or ObjectCorrupt."""
+        here = self._contents.here(version.path)
+        if here is not None and same_data(here, version):
+            return replace(version, size_bytes=here.size_bytes, files=here.files)
+        wanted = version.pointer()
+        if wanted.kind == "file":
+            return replace(version, files=1)
+        entries = entries_of(wanted, self._work.cache)
+        counts = [flags != EMPTY_DIR for flags in entries.flags]
+        size = sum(size for size, counted in zip(entries.sizes, counts, strict=True) if counted)
+        return replace(version, size_bytes=size, files=sum(counts))
 
     def restore(self, versions: Iterable[Locked]) -> bool:
         """Brings outputs from the cache into the workspace, keeping what they replace; returns False if some bytes are damaged or gone."""

@@ -11,7 +11,7 @@ from dvlite.formats.strict_yaml import Tree
 from dvlite.pipeline.stages import ParamPlace, Stage
 from dvlite.repo import Repo
 
-LIMIT_BYTES = 1 << 20
+LIMIT_BYTES = parameters.LIMIT_BYTES
 
 
 class Params:

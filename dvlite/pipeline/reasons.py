@@ -40,7 +40,7 @@ def _paths(what: str, old: Iterable[Locked], new: Iterable[Locked]) -> Iterator[
             yield Reason(kind=f"{what}-added", name=path, new=other.oid)
         elif other is None and one is not None:
             yield Reason(kind=f"{what}-removed", name=path, old=one.oid)
-        elif one is not None and other is not None and one.oid != other.oid:
+        elif one is not None and other is not None and (one.oid, one.executable) != (other.oid, other.executable):
             yield Reason(kind=f"{what}-changed", name=path, old=one.oid, new=other.oid)
 
 

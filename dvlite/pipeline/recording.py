@@ -48,7 +48,7 @@ class Author:
 def author(repo: Repo, environ: Mapping[str, str], host: str, version: str) -> Author:
     """Returns what the records of this invocation have in common."""
     user = environ.get("GIT_AUTHOR_EMAIL") or repo.git.config_get("user.email") or environ.get("USER", "")
-    return Author(new_id(), user, host, _ci_job(environ), repo.config.project or "", version)
+    return Author(new_id(), user, host, _ci_url(environ), repo.config.project or "", version)
 
 
 def new_id() -> str:
@@ -230,3 +230,8 @@ def _ci_job(environ: Mapping[str, str]) -> str | None:
             server, repository, run = (environ[name] for name in names)
             return f"{server}/{repository}/actions/runs/{run}"
     return None
+
+
+def _ci_url(environ: Mapping[str, str]) -> str | None:
+    job = _ci_job(environ)
+    return None if job is None else without_credentials(job)

@@ -8,22 +8,25 @@ from __future__ import annotations
 import os
 import posixpath
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import replace
 
-from dvlite.errors import ObjectMissing
+from dvlite.errors import DvliteError, ObjectMissing
 from dvlite.files import quote
+from dvlite.formats import record
 from dvlite.formats.lockfile import Locked, LockedStage
 from dvlite.formats.record import Output, Run
-from dvlite.oid import Oid
+from dvlite.oid import MANIFEST, Oid
 from dvlite.pipeline.contents import same_data
 from dvlite.pipeline.fetching import Fetcher
+from dvlite.pipeline.key import Facts
 from dvlite.pipeline.ledger import Ledger, declared_at, with_flags
 from dvlite.pipeline.outlook import Evaluator, Outlook
 from dvlite.pipeline.outputs import Outputs
 from dvlite.pipeline.recording import Recorder, begun
 from dvlite.pipeline.stages import Stage
-from dvlite.repo import Repo
+from dvlite.progress import Progress
+from dvlite.repo import Repo, why_untrackable
 from dvlite.results.pipeline import RunState, StageOutput, StageRun
 from dvlite.workspace import sparse
 
@@ -39,12 +42,14 @@ class Reuse:
         recorder: Recorder,
         ledger: Ledger,
         fetcher: Fetcher | None,
+        progress: Progress,
         *,
         run_cache: bool,
     ) -> None:
         self._repo, self._evaluator, self._outputs = repo, evaluator, outputs
         self._recorder, self._ledger, self._fetcher = recorder, ledger, fetcher
-        self._run_cache = run_cache
+        self._run_cache, self._progress = run_cache, progress
+        self._warned = False
 
     def require(self, outlook: Outlook) -> None:
         """Raises ObjectMissing for outputs of an up-to-date stage that are neither here nor in the cache, before anything runs."""
@@ -90,40 +95,46 @@ class Reuse:
                 return StageRun(stage=stage.address, state="restored", reasons=outlook.reasons)
         if not self._run_cache:
             return None
-        for oid, run in self._earlier(outlook.key):
-            versions = [_placed(stage, run, output) for output in run.outputs]
-            if self._fits(stage, versions) and self.obtain(versions):
-                return self._cached(outlook, oid, run, versions)
+        for oid in self._ledger.index.ok_runs(outlook.key):
+            try:
+                taken = self._taken(outlook, oid)
+            except DvliteError as error:  # of one candidate: another may do, and the command always does
+                self._warn(outlook.stage, error)
+                continue
+            if taken is not None:
+                return self._cached(outlook, oid, *taken)
         return None
 
-    def _earlier(self, key: str) -> Iterator[tuple[Oid, Run]]:
-        index = self._ledger.index
-        for oid in index.ok_runs(key):
-            run = index.run(oid)
-            if run is not None and run.outputs:
-                yield oid, run
+    def _taken(self, outlook: Outlook, oid: Oid) -> tuple[Run, Sequence[Locked]] | None:
+        """Puts the outputs of an earlier run into the workspace; returns None if it does not fit, or its outputs are nowhere."""
+        run = self._ledger.index.run(oid)
+        if run is None or run.project != (self._repo.config.project or "") or not _began_with(run, outlook):
+            return None
+        versions = [_placed(outlook.stage, run, output) for output in run.outputs]
+        if not _fits(outlook.stage, versions) or not self._bring(versions):
+            return None
+        versions = [self._outputs.counted(version) for version in versions]
+        return (run, versions) if self._restore(versions) else None
 
-    def _fits(self, stage: Stage, versions: Sequence[Locked]) -> bool:
-        """Says whether an earlier run made all that the stage declares; its key is the same, but records may come from anyone."""
-        declared = [out.path for out in stage.outs]
-        if not declared:
-            return False
-        chosen = sparse.selector(declared)
-        made = [version.path for version in versions]
-        return all(chosen(os.fsencode(path)) for path in made) and all(
-            sparse.is_glob(path) or path in made for path in declared
-        )
+    def _warn(self, stage: Stage, error: DvliteError) -> None:
+        if not self._warned:
+            self._progress.warn(f"an earlier run of {stage.address} cannot be used: {error.message}")
+        self._warned = True
 
     def obtain(self, versions: Sequence[Locked]) -> bool:
         """Puts versions into the workspace, from the cache or the remote; returns False if some are nowhere."""
+        return self._bring(versions) and self._restore(versions)
+
+    def _bring(self, versions: Sequence[Locked]) -> bool:
         here = self._evaluator.contents.here
         absent = [
             version
             for version in versions
             if not same_data(here(version.path), version) and not self._outputs.is_cached(version)
         ]
-        if absent and (self._fetcher is None or not self._fetcher.bring(absent)):
-            return False
+        return not absent or (self._fetcher is not None and self._fetcher.bring(absent))
+
+    def _restore(self, versions: Sequence[Locked]) -> bool:
         with self._repo.lock():
             return self._outputs.restore(versions)
 
@@ -151,6 +162,48 @@ def _nowhere(stage: Stage, path: str) -> ObjectMissing:
         f"{stage.address} is up to date, but its output {quote(path)} is neither here nor in the cache",
         hint=f"dvlite pull {path}, or dvlite repro --pull; to make it again: dvlite repro --force {stage.address}",
     )
+
+
+def _began_with(run: Run, outlook: Outlook) -> bool:
+    """Says whether a run began with what the stage would begin with now: its record has the key, but records may come from anyone."""
+    assert outlook.facts is not None
+    folder = posixpath.dirname(run.file) or "."
+    deps = (
+        Locked(posixpath.relpath(item.path, folder), item.oid, item.size_bytes, item.files) for item in run.inputs
+    )
+    said = Facts(
+        cmd=run.cmd,
+        wdir=run.wdir,
+        deps=tuple(deps),
+        params=run.params,
+        env=run.env,
+        capture=run.capture,
+        outs=outlook.facts.outs,
+    )
+    return said.key() == replace(outlook.facts, params=record.held(outlook.facts.params)).key()
+
+
+def _fits(stage: Stage, versions: Sequence[Locked]) -> bool:
+    """Says whether versions are what the stage declares, each once, none inside another."""
+    patterns = [out.path for out in stage.outs if sparse.is_glob(out.path)]
+    plain = {out.path for out in stage.outs} - set(patterns)
+    made = {version.path for version in versions}
+    chosen = sparse.selector(patterns) if patterns else None
+    return (
+        bool(made)
+        and len(made) == len(versions)
+        and plain <= made
+        and not any(_is_inside(path, made) or why_untrackable(path) is not None for path in made)
+        and all(chosen is not None and chosen(os.fsencode(path)) for path in made - plain)
+        and not any(version.executable and version.oid.startswith(MANIFEST) for version in versions)
+    )
+
+
+def _is_inside(path: str, others: Collection[str]) -> bool:
+    while path := posixpath.dirname(path):
+        if path in others or path == "/":
+            return path != "/"
+    return False
 
 
 def _placed(stage: Stage, run: Run, output: Output) -> Locked:

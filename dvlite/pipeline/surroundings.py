@@ -69,6 +69,12 @@ class Surroundings:
             name = captured_name(each)
             if each.kind == "env":
                 found[name] = self.environ_of(stage).get(each.name, NOT_SET)
+            elif (
+                each.kind == "package"
+                and self._dry
+                and any(n == "PATH" or n.startswith("PYTHON") for n in stage.spec.env)
+            ):
+                found[name] = locked.capture.get(name, NOT_INSTALLED) if locked is not None else NOT_INSTALLED
             elif each.kind == "package":
                 found[name] = self._package(stage, each)
                 if self._dry and found[name] == NOT_INSTALLED and locked is not None and name in locked.capture:
@@ -97,7 +103,7 @@ class Surroundings:
 
     def _python(self, stage: Stage) -> tuple[str, str, Mapping[str, str | None]] | None:
         """Asks the Python that the stage's commands find on PATH, which need not be the one that runs dvlite."""
-        environ = self.environ_of(stage)
+        environ = _without_relative(self._environ if self._dry else self.environ_of(stage))
         program = _absolute(
             shutil.which("python", path=environ.get("PATH")) or shutil.which("python3", path=environ.get("PATH"))
         )
@@ -122,7 +128,9 @@ class Surroundings:
                 f"{stage.file} line {capture.line}: {quote(capture.name)} failed; it is recorded as that"
             )
             return FAILED
-        return text[:_MOST_TEXT]
+        if len(text) > _MOST_TEXT:
+            return f"{text[:_MOST_TEXT]} ... {format_oid(FILE, digest_bytes(text.encode('utf-8', 'replace')))}"
+        return text
 
     def _lock_files(self, stage: Stage) -> dict[str, Scalar]:
         """Returns `lock:NAME` -> oid of the files that pin packages, those nearest to the stage first."""
@@ -136,6 +144,12 @@ class Surroundings:
             if place == self._repo.root:
                 break
         return found
+
+
+def _without_relative(environ: Mapping[str, str]) -> dict[str, str]:
+    """Returns variables whose PATH has no entry that depends on the current folder: nothing of a repository is started unasked."""
+    path = os.pathsep.join(entry for entry in environ.get("PATH", os.defpath).split(os.pathsep) if os.path.isabs(entry))
+    return {**environ, "PATH": path}
 
 
 def _absolute(program: str | None) -> str | None:

@@ -24,6 +24,7 @@ from dvlite.repo import Repo
 from dvlite.results.moves import CheckedOutPath
 from dvlite.store.catalog import Catalog
 from dvlite.stores import open_cache
+from dvlite.workspace.making import spared
 from dvlite.workspace.obtain import Part, obtain
 from dvlite.workspace.restore import How, crew_for, restore
 from dvlite.workspace.tracked import Workspace
@@ -52,7 +53,10 @@ def follow(repo: Repo, moved: Sequence[Difference], progress: Progress) -> Follo
     before = _named_before(repo, moved)
     after = {item.path for item in tracked.values() if (item.lockfile or item.path + SUFFIX) in _files(moved)}
     work = Workspace(repo, open_cache(repo), progress)
-    chosen = [tracked[path] for path in sorted(after) if _is_to_follow(work, tracked[path], before)]
+    is_made = spared(repo, progress.warn)
+    chosen = [
+        tracked[path] for path in sorted(after) if _is_to_follow(work, tracked[path], before) and not is_made(path)
+    ]
     repo.exclude([item.path for item in chosen])
     found = [(item.push, _part(work, item, before.get(item.path, []))) for item in chosen]
     parts = [part for push, part in found if push or not _missing_bytes(work, part)]  # others stay where they were made

@@ -82,8 +82,10 @@ def test_data_outside_of_the_commit_makes_one_line(filled):
     (filled.root / "data" / "one.txt").unlink()
     filled.write("model.pt", b"other")
     assert said(filled.does("commit", "-qm", "Notes")) == [
-        "note: data (+1 -1), model.pt changed and is not in this commit; "
-        "to include it: dvlite add -u && git commit --amend --no-edit"
+        (
+            "note: data (+1 -1), model.pt changed and is not in this commit; "
+            "to include it: dvlite add -u && git commit --amend --no-edit"
+        )
     ]
     filled.dvlite("add", "-u")
     assert said(filled.does("commit", "-q", "--amend", "--no-edit")) == []
@@ -156,7 +158,7 @@ def test_a_large_file_is_blocked_with_the_command_that_tracks_it(filled):
     git, dvlite = command.split(" && ")
     assert git.startswith("git rm --cached ")
     assert dvlite.startswith("dvlite add ")
-    assert os.system(f"cd {filled.root} && {command} >/dev/null") == 0  # noqa: S605  # as the user would paste it
+    assert os.system(f"cd {filled.root} && {command} >/dev/null") == 0  # as the user would paste it
     assert said(filled.does("commit", "-qm", "Big")) == []
     assert "it's big" in filled.tracked()
 

@@ -304,7 +304,39 @@ def test_the_last_run_and_a_stage_are_understood(trained):
     assert trained.json("lineage", "last:train")["subject"]["oid"] == last
     assert trained.json("lineage", "last")["subject"]["kind"] == "run"
     assert "dvlite lineage last:train" in trained.dvlite("lineage", "train", code=2).stderr
-    assert "no run of 'nobody' yet" in trained.dvlite("lineage", "last:nobody", code=2).stderr
+    assert "no run of 'nobody'" in trained.dvlite("lineage", "last:nobody", code=2).stderr
+    assert "did you mean train?" in trained.dvlite("lineage", "last:trian", code=2).stderr
+
+
+def test_a_short_sha256_as_it_is_printed_is_understood(trained):
+    printed = re.search(r"sha256:[0-9a-f]{8}", trained.dvlite("lineage", "model.pt").stdout)[0]
+    subject = trained.json("lineage", "model.pt")["subject"]
+    assert trained.json("lineage", printed)["subject"]["oid"] == subject["oid"]
+    assert "sha256 00000000" in trained.dvlite("lineage", "sha256:00000000", code=1).stderr
+
+
+def test_down_of_a_file_of_parameters_says_how_they_are_recorded(trained):
+    said = trained.dvlite("lineage", "--down", "params.yaml").stderr
+    assert "recorded by value" in said
+    assert "dvlite lineage find lr=VALUE" in said
+
+
+def test_parameters_of_the_runs_before_are_told_and_found(trained):
+    evaluate = """\
+  evaluate:
+    cmd: echo '{"accuracy": 0.9}' > eval.json
+    deps: [model.pt]
+    params: [rounds]
+    metrics: [{path: eval.json, cache: false}]
+"""
+    trained.write("dvlite.yaml", PIPELINE + evaluate)
+    trained.write("params.yaml", "lr: 0.003\nrounds: 2\n")
+    trained.dvlite("repro")
+    told = trained.dvlite("lineage", "eval.json").stdout
+    assert re.search(r"^  params  rounds=2 \(evaluate-\w{6}\)  lr=0\.003 \(train-\w{6}\)$", told, re.MULTILINE)
+    (found,) = trained.json("lineage", "find", "lr<0.01", "accuracy>0.5")["found"]
+    assert (found["path"], found["values"]) == ("eval.json", {"lr": 0.003, "accuracy": 0.9})
+    assert trained.json("lineage", "find", "lr=0.01", "accuracy>0.5")["found"] == []
 
 
 def test_a_folder_of_several_things_is_refused_before_it_is_read(trained):

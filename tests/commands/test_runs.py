@@ -134,6 +134,110 @@ def test_the_commit_is_the_one_that_a_note_names(runs):
     assert (found["commit"], found["code"], found["edited"]) == ("cd" * 20, "ab" * 20, True)
 
 
+def in_a_chain(runs, number, rate, accuracy_now):
+    """Puts a run that trains and one that evaluates what it left."""
+    model = oid(f"model of {rate}")
+    outputs = (Output(path="model.pt", oid=model, size_bytes=100),)
+    trained = runs.put(number, params=values(rate=rate, seed=7), metrics={}, outputs=outputs)
+    inputs = (Input(path="model.pt", oid=model, size_bytes=100),)
+    measured = accuracy(accuracy_now)
+    evaluated = runs.put(
+        number + 1, stage="evaluate", params=values(seed=9), metrics=measured, inputs=inputs, outputs=()
+    )
+    return trained, evaluated
+
+
+def test_a_run_has_the_parameters_of_the_runs_before_it(runs):
+    in_a_chain(runs, 1, 0.1, 0.7)
+    trained, evaluated = in_a_chain(runs, 3, 0.01, 0.96)
+    again = in_a_chain(runs, 5, 0.1, 0.8)[1]  # the same bytes as the first
+    assert runs.listed("-p", "rate<0.05", "-m", "acc>0.95") == [name(evaluated)]
+    assert runs.listed("-p", "rate=0.01") == [name(evaluated), name(trained)]
+    assert runs.listed("-p", "seed=7", "-s", "evaluate") == []
+    found = {run["run"]: run for run in runs.project.json("runs")["runs"]}
+    assert found[name(evaluated)]["upstream_params"] == values(rate=0.01)
+    assert found[name(evaluated)]["params"] == values(seed=9)
+    assert found[name(again)]["upstream_params"] == values(rate=0.1)
+    rows = [line.split() for line in lines(runs.project.dvlite("runs", "--columns", "run,rate,acc"))]
+    assert [short(evaluated), "0.01", "0.96"] in rows
+
+
+@pytest.mark.parametrize("first_is_slow", [False, True])
+def test_of_runs_that_left_the_same_bytes_the_newest_before_counts(runs, first_is_slow):
+    model = (Output(path="model.pt", oid=oid("m"), size_bytes=100),)
+    read = (Input(path="model.pt", oid=oid("m"), size_bytes=100),)
+    early = runs.put(1, stage="evaluate", params={}, inputs=read, outputs=()) if first_is_slow else None
+    runs.put(2, params=values(rate=1), outputs=model)
+    middle = runs.put(3, stage="evaluate", params={}, inputs=read, outputs=())
+    runs.put(4, params=values(rate=2), outputs=model)
+    late = runs.put(5, stage="evaluate", params={}, inputs=read, outputs=())
+    before = [name(early)] if early else []  # a clock was wrong: the first one made it
+    assert runs.listed("-s", "evaluate", "-p", "rate=1") == [name(middle), *before]
+    assert runs.listed("-s", "evaluate", "-p", "rate=2") == [name(late)]
+    shown = [run["upstream_params"] for run in runs.project.json("runs", "-s", "evaluate")["runs"]]
+    assert shown == [values(rate=2), values(rate=1), *([values(rate=1)] if early else [])]
+
+
+def test_runs_that_go_round_in_a_circle_end(runs):
+    for number, (one, other) in enumerate((("a", "b"), ("b", "a"))):
+        inputs = (Input(path=one, oid=oid(one), size_bytes=1),)
+        outputs = (Output(path=other, oid=oid(other), size_bytes=1),)
+        runs.put(number, stage=f"make_{other}", params=values(**{one: 1}), inputs=inputs, outputs=outputs)
+    assert [run["upstream_params"] for run in runs.project.json("runs", "-p", "a=1")["runs"]] == [
+        values(a=1),
+        values(b=1),
+    ]
+
+
+def test_a_stage_of_several_pipeline_files_is_refused_or_means_the_one_at_the_root(runs):
+    one = runs.put(1, file="ml/dvlite.yaml")
+    two = runs.put(2, file="report/dvlite.yaml")
+    for words in (("runs", "-s", "train"), ("runs", "show", "last:train"), ("lineage", "find", "stage=train")):
+        said = runs.project.dvlite(*words, code=2).stderr
+        assert "'train' is a stage of several pipeline files" in said
+        assert "one of: ml:train, report:train" in said
+    assert runs.project.json("runs", "show", "last:ml:train")["run"] == name(one)
+    assert runs.listed("-s", "report:train") == [name(two)]
+    assert [line.split()[0] for line in lines(runs.project.dvlite("runs"))[1:]] == [
+        f"report:{short(two)}",
+        f"ml:{short(one)}",
+    ]
+    assert runs.project.json("runs", "show", f"ml:{short(one)}")["run"] == name(one)
+    root = runs.put(3)
+    assert runs.listed("-s", "train") == [name(root)]
+
+
+def test_a_tag_names_a_run_unless_several_have_it(runs):
+    one, two = runs.put(1), runs.put(2)
+    runs.project.dvlite("runs", "tag", short(one), "best")
+    assert runs.project.json("runs", "show", "best")["run"] == name(one)
+    runs.project.dvlite("runs", "tag", short(two), "best")
+    assert "one of: train-" in runs.project.dvlite("runs", "show", "best", code=2).stderr
+
+
+@pytest.mark.parametrize(
+    ("words", "hint"),
+    [
+        (("-s", "trian"), "did you mean train?"),
+        (("-m", "ac>0.9"), "did you mean acc?"),
+        (("-m", "nothing>0.9"), "metrics: acc"),
+        (("-p", "rat=1"), "did you mean rate?"),
+    ],
+)
+def test_words_that_no_run_has_are_refused_with_what_may_be_meant(runs, words, hint):
+    runs.put(1, params=values(rate=1), metrics=accuracy(0.5))
+    assert hint in runs.project.dvlite("runs", *words, code=2).stderr
+
+
+def test_where_only_lockfiles_name_runs_it_says_how_to_get_the_records(project):
+    project.write("dvlite.yaml", "stages:\n  one:\n    cmd: echo 1 > one.txt\n    outs: [one.txt]\n")
+    project.dvlite("repro")
+    os.rename(project.root / ".git/dvlite/runs", project.root / ".git/gone")
+    first, *_ = lines(project.dvlite("runs"))
+    assert first == "No run records are here; lockfiles name 1 run: its record comes with dvlite pull."
+    assert "next: dvlite pull" in project.dvlite("runs").stdout
+
+
 def test_at_most_twenty_are_listed_and_more_if_asked(runs):
     made = [runs.put(number) for number in range(23)]
     newest = [name(one) for one in reversed(made)]
@@ -142,7 +246,7 @@ def test_at_most_twenty_are_listed_and_more_if_asked(runs):
     assert runs.listed("--all") == newest
     shown = lines(runs.project.dvlite("runs", "-n", "3"))
     assert len(shown) == 5
-    assert shown[-1] == "3 of more that match (-n N, --all)"
+    assert shown[-1] == "the first 3 runs; more match (-n N, --all)"
     assert len(lines(runs.project.dvlite("runs", "-q", "-n", "3"))) == 4
     assert len(lines(runs.project.dvlite("runs", "-n", "23"))) == 24
 
