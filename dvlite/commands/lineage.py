@@ -8,7 +8,7 @@ from dataclasses import replace
 from typing import Any
 
 from dvlite.errors import DvliteError
-from dvlite.files import quote
+from dvlite.files import printable, quote
 from dvlite.formats import manifest
 from dvlite.lineage.asking import asked_for
 from dvlite.lineage.choosing import name_of, stage_meant
@@ -189,7 +189,7 @@ def _about_parameters(subject: Subject, below: LineageGraph | None, world: World
     start = f"{subject.path}:"
     keys = [key for key in world.index.keys(PARAM) if key.startswith(start)] if subject.path and below else []
     if keys:
-        example = quote(keys[0].removeprefix(start))
+        example = printable(keys[0].removeprefix(start))
         yield f"parameters of {quote(subject.path)} are recorded by value: dvlite lineage find {example}=VALUE finds what was made with one"
 
 

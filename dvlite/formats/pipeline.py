@@ -31,6 +31,11 @@ METRIC_KEYS = (*OUT_KEYS, "better")
 CAPTURE_KEYS = ("env", "cmd")
 DIRECTIONS = ("higher", "lower")
 VALUE_SUFFIXES = (".yaml", ".yml", ".json", ".toml")  # of files that parameters and metrics are read from
+MAX_PATTERN_CHARACTERS = 1000
+MAX_STARS = 4  # in one part of a pattern between two `/`
+MAX_DEEP = 3  # `**` in a pattern
+_GLOB = re.compile(r"[*?\[]")
+_SET = re.compile(r"\[([^\]]+)\]")
 _VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,255}")
 _MAY_BE_RESERVED = re.compile(r"(?:^|/)\.|~|[^ -~]")  # all others need no closer look
 _PACKAGE = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9._-]{0,98}[A-Za-z0-9])?")
@@ -39,6 +44,7 @@ _HINTS = {
     "list": "for example  [src/train.py, data/raw]",
     "mapping": "for example  {OMP_NUM_THREADS: 1}",
     "text": "put it in quotes if it is text",
+    "pattern": "for example  data/**/*.csv  or  img/[0-9]*.png",
     "path": "paths are relative to the folder that the stage runs in, and stay inside the repository",
 }
 
@@ -153,7 +159,7 @@ class _Reader:
             cmd_line=self._line((*at, "cmd")),
             wdir=self._path(value["wdir"], (*at, "wdir")) if value.get("wdir") is not None else ".",
             deps=tuple(
-                Dep(self._path(item, place), self._line(place)) for place, item in self._list(value, at, "deps")
+                Dep(self._pattern(item, place), self._line(place)) for place, item in self._list(value, at, "deps")
             ),
             outs=self._outs(value, at),
             params=tuple(
@@ -194,7 +200,7 @@ class _Reader:
         self._check_keys(entry, at, known, kind)
         if "path" not in entry:
             raise self._wrong(at, f"{kind} without a path", "for example  {path: model.pt, cache: false}")
-        path = self._path(entry["path"], at)
+        path = self._pattern(entry["path"], at)
         if path == "." or path.endswith("/..") or path == "..":
             raise self._wrong(at, f"{quote(path)} cannot be {kind}", "name a file or folder that the stage makes")
         if metric:
@@ -263,6 +269,13 @@ class _Reader:
         return Capture("command", text.strip(), line)
 
     # -- the parts
+
+    def _pattern(self, value: Tree, at: Path) -> str:
+        path = self._path(value, at)
+        reason = _why_not_a_pattern(path) if _GLOB.search(path) else None
+        if reason is not None:
+            raise self._wrong(at, f"the pattern {quote(path[:200])} cannot be used: {reason}", _HINTS["pattern"])
+        return path
 
     def _path(self, value: Tree, at: Path) -> str:
         """Returns a path or pattern in its plain form (`./a//b/` is `a/b`)."""
@@ -345,6 +358,32 @@ def why_not_a_path(text: str) -> str | None:
     if _MAY_BE_RESERVED.search(text) and any(is_reserved(os.fsencode(part)) for part in text.split("/")):
         return "a name in it could be taken for '.git' or '.dvlite'"
     return None
+
+
+def _why_not_a_pattern(text: str) -> str | None:
+    """Returns why it would take for ever to look for a pattern, or why it means nothing, or None."""
+    if len(text) > MAX_PATTERN_CHARACTERS:
+        return f"it is longer than {MAX_PATTERN_CHARACTERS:,} characters"
+    if any(part.count("*") > MAX_STARS for part in text.split("/")):
+        return f"more than {MAX_STARS} '*' in one name"
+    if text.count("**") > MAX_DEEP:
+        return f"more than {MAX_DEEP} '**'"
+    for found in _SET.finditer(text):
+        letters = os.fsencode(found[1][found[1][0] in "!^" :])
+        if _falls(letters):
+            return f"a range in {quote(found[0][:60])} goes downwards"
+    return None
+
+
+def _falls(letters: bytes) -> bool:
+    """Says whether a range in a set of letters has its ends the wrong way round."""
+    place = 0
+    while place < len(letters):
+        is_range = letters[place + 1 : place + 2] == b"-" and place + 2 < len(letters)
+        if is_range and letters[place] > letters[place + 2]:
+            return True
+        place += 3 if is_range else 1
+    return False
 
 
 def _said(value: Tree) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
@@ -26,6 +27,7 @@ FIELDS = (
     "of",
 )
 ALL = "all"
+MOST = 50  # columns of values, unless they are asked for
 _SPACES: tuple[tuple[Space, Callable[[RunSummary], Mapping[str, Any]]], ...] = (
     ("param", lambda run: {**run.upstream_params, **run.params}),
     ("metric", lambda run: run.metrics),
@@ -44,7 +46,8 @@ def value_in(run: RunSummary, column: RunColumn) -> Any:
 def usual(runs: Sequence[RunSummary]) -> list[RunColumn]:
     """Returns run, when, status, parameters, metrics, source data, tags if any, commit; `differs` says what is worth its room.
 
-    Where no stage ran twice there is nothing to compare, and everything counts as differing.
+    Where no stage ran twice there is nothing to compare, and everything counts as differing. Of very many, those that differ and metrics
+    come before others.
     """
     stages = [(run.stage, run.file) for run in runs]
     alone = len(set(stages)) == len(stages)
@@ -54,6 +57,10 @@ def usual(runs: Sequence[RunSummary]) -> list[RunColumn]:
         for column in _values(runs, ("param", "metric", "input"))
         if column.space != "input" or column.key in sources
     ]
+    if len(found) > MOST:
+        best = sorted(found, key=lambda column: (not column.differs, column.space != "metric"))[:MOST]
+        kept = {(column.space, column.key) for column in best}
+        found = [column for column in found if (column.space, column.key) in kept]
     first = [_field(key) for key in ("run", "when", "status")]
     last = [_field(key) for key in ("tags", "commit") if key != "tags" or any(run.tags for run in runs)]
     return [*first, *found, *last]
@@ -61,7 +68,7 @@ def usual(runs: Sequence[RunSummary]) -> list[RunColumn]:
 
 def asked(words: Iterable[str], runs: Sequence[RunSummary]) -> list[RunColumn]:
     """Returns the columns that people mean: a field of the run, a key of a parameter, metric or surrounding, the path of an input; `all`."""
-    found: list[RunColumn] = []
+    found: dict[tuple[str, str], RunColumn] = {}
     for word in words:
         matching = [_field(word)] if word in FIELDS else _all(runs) if word == ALL else _matching(word, runs)
         if not matching:
@@ -69,9 +76,10 @@ def asked(words: Iterable[str], runs: Sequence[RunSummary]) -> list[RunColumn]:
                 f"no run that is listed has {quote(word)}",
                 hint=f"columns are {ALL}, {', '.join(FIELDS)}, and the keys of parameters, metrics, captured values and inputs",
             )
-        found += [column for column in matching if column not in found]
-    keys = [(column.space, column.key) for column in found]
-    return [c if c.space == "run" else _column(c.space, c.key, runs, keys) for c in found]
+        for column in matching:
+            found.setdefault((column.space, column.key), column)
+    values = {(c.space, c.key): c for c in _titled([c for c in found.values() if c.space != "run"], runs)}
+    return [values.get(place, column) for place, column in found.items()]
 
 
 def meant(word: str, keys: Mapping[Space, Sequence[str]]) -> list[tuple[Space, str]]:
@@ -95,8 +103,8 @@ def _all(runs: Sequence[RunSummary]) -> list[RunColumn]:
 
 
 def _values(runs: Sequence[RunSummary], spaces: Sequence[Space]) -> list[RunColumn]:
-    keys = [(space, key) for space in spaces for key in _keys(runs, space)]
-    return [_column(space, key, runs, keys) for space, key in keys]
+    found = [RunColumn(title=key, space=space, key=key) for space in spaces for key in _keys(runs, space)]
+    return _titled(found, runs)
 
 
 def _matching(word: str, runs: Sequence[RunSummary]) -> list[RunColumn]:
@@ -109,25 +117,37 @@ def _keys(runs: Sequence[RunSummary], space: Space) -> list[str]:
     return list(dict.fromkeys(key for run in runs for key in mapping(run)))
 
 
-def _column(space: Space, key: str, runs: Sequence[RunSummary], keys: Sequence[tuple[Space, str]]) -> RunColumn:
-    title = _short(space, key)
-    if sum(_short(*other) == title for other in keys) > 1:
-        title = key
-    column = RunColumn(title=title, space=space, key=key)
-    return RunColumn(title=title, space=space, key=key, differs=_differs(column, runs))
+def _titled(found: Sequence[RunColumn], runs: Sequence[RunSummary]) -> list[RunColumn]:
+    """Gives columns of values the short titles that no other has, and says in which of them runs differ."""
+    short = Counter(_short(column.space, column.key) for column in found)
+    differing = {space: _differing(space, runs) for space in {column.space for column in found}}
+    return [
+        replace(
+            column,
+            title=title if short[title] == 1 else column.key,
+            differs=column.key in differing[column.space],
+        )
+        for column in found
+        for title in [_short(column.space, column.key)]
+    ]
 
 
 def _short(space: Space, key: str) -> str:
     return key if space in {"input", "env"} else key.partition(":")[2] or key
 
 
-def _differs(column: RunColumn, runs: Sequence[RunSummary]) -> bool:
-    """Says whether runs of one stage have different values: that another stage has none says nothing."""
-    first: dict[tuple[str, str], str] = {}
-    return any(
-        first.setdefault((run.stage, run.file), repr(value_in(run, column))) != repr(value_in(run, column))
-        for run in runs
-    )
+def _differing(space: Space, runs: Sequence[RunSummary]) -> set[str]:
+    """Returns the keys in which runs of one stage have different values: that another stage has none says nothing."""
+    values_of = dict(_SPACES)[space]
+    first: dict[tuple[str, str], Mapping[str, Any]] = {}
+    found: set[str] = set()
+    for run in runs:
+        values = values_of(run)
+        before = first.setdefault((run.stage, run.file), values)
+        if before is not values:
+            keys = before.keys() | values.keys()
+            found.update(key for key in keys if repr(before.get(key)) != repr(values.get(key)))
+    return found
 
 
 def _field(key: str) -> RunColumn:

@@ -32,6 +32,12 @@ def _refuse_links(work: Workspace, stages: Sequence[Stage]) -> None:
                 f"the output {quote(out.path)} is behind a symbolic link",
                 hint="replace the link by a folder, or name another output",
             )
+        if (work.repo.root / out.path).is_symlink():
+            raise stage.wrong(
+                out.line,
+                f"the output {quote(out.path)} is a symbolic link",
+                hint="remove the link, or name another output",
+            )
 
 
 def _refuse_tracked(stages: Sequence[Stage], tracked: set[str]) -> None:

@@ -6,12 +6,13 @@ Reads files and writes the stat index; stores nothing.
 
 from __future__ import annotations
 
-import glob
+import fnmatch
 import os
 import posixpath
+import re
 import stat
 from bisect import bisect_left
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
 from dvlite.errors import FileChanged, UsageError
@@ -20,7 +21,7 @@ from dvlite.formats import manifest
 from dvlite.formats.lockfile import Locked
 from dvlite.formats.manifest import EMPTY_DIR, EXECUTABLE, SYMLINK, Entries
 from dvlite.formats.pointer import Pointer
-from dvlite.oid import FILE, MANIFEST, Digest, Signature, digest_bytes, format_oid
+from dvlite.oid import FILE, MANIFEST, Digest, Signature, digest_bytes, digest_file, format_oid
 from dvlite.repo import Tracked
 from dvlite.workspace import sparse
 from dvlite.workspace.identify import HashOnly
@@ -30,6 +31,7 @@ from dvlite.workspace.tracked import NO_VERSION, Workspace, entries_of
 
 _SMALL_BYTES = 1 << 20
 _TRIES = 3
+_OF_THE_KERNEL = ("/proc/", "/sys/")  # what looks like a file there may wait, or have no end
 
 
 class Contents:
@@ -121,15 +123,8 @@ class Contents:
         """Returns the paths that a pattern stands for, here or known, sorted: files and folders, with `**` files only."""
         if not sparse.is_glob(pattern) or self.has(pattern):
             return [pattern]
-        root = self._work.repo.root
-        deep = "**" in pattern
-        found = {
-            path
-            for path in glob.iglob(pattern, root_dir=root, recursive=True, include_hidden=False)
-            if not path.endswith("/")  # for `data/**` also `data/`, even if there is none
-            and not (deep and (root / path).is_dir())
-            and LEFT_OUT.isdisjoint(path.split("/"))
-        }
+        named = _named(self._work.repo.root, pattern)
+        found = {path for path in named if LEFT_OUT.isdisjoint(path.split("/"))}
         chosen = sparse.selector([pattern])
         absent = [path for path in self._tracked if not self.has(path)]
         found.update(path for path in absent if chosen(os.fsencode(path)))
@@ -173,7 +168,7 @@ class Contents:
         except OSError as error:
             raise os_error(error, "read", path) from error
         if stat.S_ISREG(status.st_mode) and status.st_size <= _SMALL_BYTES:
-            return _small(path, location)
+            return _read(path, location)
         found = self._work.scan(path)
         if found is None:
             return None
@@ -185,12 +180,14 @@ class Contents:
         """A link to a file stands for the file; one to a folder would need a place of its own."""
         if not location.exists():
             return None
-        if not location.is_file():
+        if location.is_dir():
             raise UsageError(
                 f"cannot depend on {quote(path)}: it is a symbolic link to a folder",
                 hint="name the folder itself, or dvlite add it",
             )
-        return _small(path, location)
+        if not location.is_file() or os.path.realpath(location).startswith(_OF_THE_KERNEL):
+            raise _no_file(path)
+        return _read(path, location)
 
     def _identified(self, path: str, found: Scan) -> Locked:
         work = self._work
@@ -289,27 +286,80 @@ def is_own(name: bytes) -> bool:
     return name.endswith((b".dvlite", b"/dvlite.lock")) or name == b"dvlite.lock"
 
 
-def _small(path: str, location: Path) -> Locked:
-    """Reads a small file as a whole; raises FileChanged for one that is being written."""
+def _read(path: str, location: Path) -> Locked:
+    """Hashes a file, a large one in pieces; raises FileChanged for one that is being written."""
     for _ in range(_TRIES):
         try:
-            with open(location, "rb", opener=_open_without_waiting) as file:
+            with open(location, "rb", buffering=0, opener=_open_without_waiting) as file:
                 before = os.fstat(file.fileno())
-                data = file.read()
+                if not stat.S_ISREG(before.st_mode):
+                    raise _no_file(path)
+                digest = _digest(file.fileno(), before.st_size)
                 after = os.fstat(file.fileno())
         except OSError as error:
             raise os_error(error, "read", path) from error
-        if len(data) == before.st_size and _times(before) == _times(after):
+        if digest is not None and _times(before) == _times(after):
             executable = bool(before.st_mode & stat.S_IXUSR)
-            return Locked(path, format_oid(FILE, digest_bytes(data)), len(data), executable=executable)
+            return Locked(path, format_oid(FILE, digest), before.st_size, executable=executable)
     raise FileChanged(
         f"cannot read {quote(path)}: it changed while it was read",
         hint="run the command again when nothing writes to it",
     )
 
 
+def _digest(descriptor: int, size_bytes: int) -> Digest | None:
+    """Returns the digest of an open file, or None for a small one that is not as long as it should be."""
+    if size_bytes > _SMALL_BYTES:
+        return digest_file(descriptor, size_bytes)
+    data = os.pread(descriptor, size_bytes + 1, 0)
+    return digest_bytes(data) if len(data) == size_bytes else None
+
+
 def _open_without_waiting(path: str, flags: int) -> int:
     return os.open(path, flags | getattr(os, "O_NONBLOCK", 0))
+
+
+def _no_file(path: str) -> UsageError:
+    return UsageError(f"cannot depend on {quote(path)}: it is not a regular file", hint="name a file or a folder")
+
+
+def _named(root: Path, pattern: str) -> Iterator[str]:
+    """Yields what a pattern names on disk, some of it twice; follows no link to a folder, for what is behind one may have no end."""
+    segments = pattern.split("/")
+    wanted = [re.compile(fnmatch.translate(segment)).match for segment in segments]
+    deep = "**" in pattern
+    pending, seen = [("", 0)], set[tuple[str, int]]()
+    while pending:
+        place = pending.pop()
+        if place in seen:
+            continue
+        seen.add(place)
+        folder, position = place
+        segment, last = segments[position], position + 1 == len(segments)
+        if segment == "**" and not last:
+            pending.append((folder, position + 1))
+        for name, is_folder in _inside(root / folder, segment):
+            if segment != "**" and name != segment and not wanted[position](name):
+                continue
+            path = f"{folder}/{name}" if folder else name
+            if last and not (deep and os.path.isdir(root / path)):
+                yield path
+            if is_folder and (segment == "**" or not last):
+                pending.append((path, position if segment == "**" else position + 1))
+
+
+def _inside(folder: Path, segment: str) -> Iterator[tuple[str, bool]]:
+    """Yields the names in a folder that a segment could mean, and whether each is a folder, no link; hidden ones only if it is hidden."""
+    try:
+        if not sparse.is_glob(segment):
+            yield segment, stat.S_ISDIR(os.lstat(folder / segment).st_mode)
+            return
+        with os.scandir(folder) as entries:
+            for entry in entries:
+                if segment.startswith(".") or not entry.name.startswith("."):
+                    yield entry.name, entry.is_dir(follow_symlinks=False)
+    except OSError:  # what cannot be looked into has nothing
+        return
 
 
 def _times(status: os.stat_result) -> tuple[int, int, int]:

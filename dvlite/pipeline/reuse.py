@@ -168,9 +168,7 @@ def _began_with(run: Run, outlook: Outlook) -> bool:
     """Says whether a run began with what the stage would begin with now: its record has the key, but records may come from anyone."""
     assert outlook.facts is not None
     folder = posixpath.dirname(run.file) or "."
-    deps = (
-        Locked(posixpath.relpath(item.path, folder), item.oid, item.size_bytes, item.files) for item in run.inputs
-    )
+    deps = (Locked(posixpath.relpath(item.path, folder), item.oid, item.size_bytes, item.files) for item in run.inputs)
     said = Facts(
         cmd=run.cmd,
         wdir=run.wdir,
@@ -201,8 +199,8 @@ def _fits(stage: Stage, versions: Sequence[Locked]) -> bool:
 
 def _is_inside(path: str, others: Collection[str]) -> bool:
     while path := posixpath.dirname(path):
-        if path in others or path == "/":
-            return path != "/"
+        if path in others:
+            return True
     return False
 
 

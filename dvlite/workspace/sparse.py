@@ -43,7 +43,14 @@ def is_glob(text: str) -> bool:
 
 def selector(patterns: Iterable[str]) -> Selects:
     """Returns a test for paths relative to the tracked directory."""
-    compiled = re.compile(b"|".join(_expression(pattern) for pattern in patterns), re.DOTALL)
+    wanted = tuple(patterns)
+    try:
+        compiled = re.compile(b"|".join(map(_expression, wanted)), re.DOTALL)
+    except re.error as error:
+        shown = ", ".join(map(files.quote, wanted))
+        raise UsageError(
+            f"cannot use the pattern {shown}: {error.msg}", hint="a range goes upwards, for example  [a-z]"
+        ) from error
     return lambda path: compiled.fullmatch(path) is not None
 
 
@@ -62,6 +69,7 @@ def _expression(pattern: str) -> bytes:
     literal = re.escape(os.fsencode(pattern)) + below
     if not is_glob(pattern):
         return literal
+    pattern = re.sub(r"(?:(?<![^/])\*\*/)+(?:\*\*(?!/))?", lambda many: "**/" if many[0][-1] == "/" else "**", pattern)
     parts = re.split(r"(\*\*/|\*\*|\*|\?|\[[^\]]*\])", pattern)
     translated = [_GLOBS.get(part) or _set(part) or re.escape(os.fsencode(part)) for part in parts if part]
     return literal + b"|" + b"".join(translated) + below  # a file may really be named `a[1].txt`
@@ -71,8 +79,11 @@ def _set(part: str) -> bytes | None:
     if len(part) < 3 or part[0] != "[":
         return None
     inner = part[1:-1]
-    inner = "^/" + inner[1:] if inner[0] in "!^" else inner
-    return b"[" + os.fsencode(inner.replace("\\", "\\\\").replace("[", "\\[")) + b"]"
+    start = "^/" if inner[0] in "!^" else ""
+    inner = re.sub(r"([\\\[&|~])", r"\\\1", inner[len(start) // 2 :])
+    inner = re.sub(r"^-", r"\\-", inner)
+    inner = re.sub(r"(?<!\\)--", r"-\\-", inner)
+    return b"[" + os.fsencode(start + inner) + b"]"
 
 
 _GLOBS = {"**/": rb"(?:.*/)?", "**": rb".*", "*": rb"[^/]*", "?": rb"[^/]"}

@@ -324,7 +324,7 @@ def test_down_of_a_file_of_parameters_says_how_they_are_recorded(trained):
 def test_parameters_of_the_runs_before_are_told_and_found(trained):
     evaluate = """\
   evaluate:
-    cmd: echo '{"accuracy": 0.9}' > eval.json
+    cmd: echo '{"accuracy":0.9}' > eval.json
     deps: [model.pt]
     params: [rounds]
     metrics: [{path: eval.json, cache: false}]

@@ -1,9 +1,18 @@
 """`dvlite repro` and what ran before: outputs of earlier runs are taken, here and from a remote; the flags of outputs."""
 
+import dataclasses
 import json
+import os
 import shutil
+import time
 
 import pytest
+
+from dvlite.formats import record
+from dvlite.formats.record import Input
+from dvlite.lineage.here import open_records
+from dvlite.progress import NullProgress
+from dvlite.repo import open_repo
 
 ONE = """\
 stages:
@@ -223,3 +232,81 @@ def test_output_that_is_not_pushed_is_made_again_elsewhere(pushed, colleague, tm
     other.dvlite("remote", "trust", tmp_path / "store")
     (other.root / "dvlite.lock").unlink()
     assert other.states("--pull") == {"prepare": "ok", "train": "cached", "report": "cached"}
+
+
+# --- records that may be forged
+
+
+def forged(one, **fields):
+    """Adds a record like that of the run with lr 1, newer than it."""
+    first = one.records()[0]
+    records = open_records(open_repo(one.root, os.environ), NullProgress())
+    records.put(dataclasses.replace(first, id=record.new_id(time.time_ns(), os.urandom(8)), **fields))
+    one.write("params.yaml", "lr: 1\n")
+
+
+def output(one, **fields):
+    return dataclasses.replace(one.records()[0].outputs[0], **fields)
+
+
+def wrong_outputs(one):
+    other = one.records()[1].outputs[0]
+    return {
+        "repeated": (output(one), output(one, oid=other.oid)),
+        "nested": (output(one), output(one, path="out/in")),
+        "more": (output(one), output(one, path="dvlite.yaml")),
+        "inside": (output(one, path="out/in"),),
+        "elsewhere": (output(one, path="other"),),
+        "mode of a folder": (output(one, oid="manifest:" + "0" * 64, executable=True),),
+    }
+
+
+@pytest.mark.parametrize("what", ["repeated", "nested", "more", "inside", "elsewhere", "mode of a folder"])
+def test_record_whose_outputs_are_not_the_declared_ones_is_passed_over(one, what):
+    forged(one, outputs=wrong_outputs(one)[what])
+    assert one.states() == {"one": "cached"}
+    assert one.read("out") == b"lr: 1\n"
+    assert one.is_up_to_date()
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"project": "cd" * 16},
+        {"cmd": "other"},
+        {"wdir": "sub"},
+        {"params": {"params.yaml:lr": 2}},
+        {"params": {"params.yaml:lr": True}},
+        {"env": {"A": "1"}},
+        {"capture": {"numpy": "1"}},
+        {"inputs": (Input(path="in", oid="blake3:" + "0" * 64, size_bytes=1),)},
+    ],
+    ids=str,
+)
+def test_record_that_says_it_began_with_something_else_is_passed_over(one, fields):
+    forged(one, outputs=one.records()[1].outputs, **fields)
+    assert one.states() == {"one": "cached"}
+    assert one.read("out") == b"lr: 1\n"
+
+
+def test_earlier_run_with_a_number_that_records_hold_as_text_is_taken(one):
+    for value in (2**62, 1, 2**62):
+        one.write("params.yaml", f"lr: {value}\n")
+        last = one.states()
+    assert last == {"one": "cached"}
+
+
+def test_size_of_a_folder_is_what_its_listing_says(pipeline):
+    pipeline.write("dvlite.yaml", ONE.replace("cat params.yaml > out", "mkdir -p out; cp params.yaml out"))
+    for value in "12":
+        pipeline.write("params.yaml", f"lr: {value}\n")
+        pipeline.dvlite("repro")
+    pipeline.ran()
+    made = pipeline.records()[0].outputs[0]
+    for _ in range(2):
+        forged(pipeline, outputs=(output(pipeline, size_bytes=made.size_bytes + 7, files=9),))
+    assert pipeline.states() == {"one": "cached"}
+    (out,) = pipeline.locked("one").outs
+    assert (out.size_bytes, out.files) == (made.size_bytes, made.files)
+    assert pipeline.ran() == []
+    assert pipeline.is_up_to_date()

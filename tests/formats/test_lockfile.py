@@ -253,3 +253,13 @@ def test_a_thousand_stages_are_read_in_a_moment_and_little_memory():
     peak = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
     assert peak < 15 * len(data)
+
+
+def test_path_that_would_stand_twice_is_not_written():
+    item = lockfile.Locked("out", "blake3:" + "0" * 64, 1)
+    stage = lockfile.LockedStage("one", "0" * 64, "true", outs=(item, item))
+    with pytest.raises(FormatError, match="'out' would be in it twice"):
+        lockfile.dump(lockfile.Lockfile((stage,)))
+    once = lockfile.LockedStage("one", "0" * 64, "true")
+    with pytest.raises(FormatError, match="'one' would be in it twice"):
+        lockfile.dump(lockfile.Lockfile((once, once)))

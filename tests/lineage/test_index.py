@@ -19,7 +19,7 @@ from dvlite.lineage import records as records_module
 from dvlite.lineage.index import NAME, open_index
 from dvlite.lineage.records import Records
 from dvlite.lineage.search import Filters, condition
-from dvlite.oid import Oid
+from dvlite.oid import Oid, digest_of
 from dvlite.progress import RecordingProgress
 from dvlite.store import batch
 from tests.lineage import recorded
@@ -593,3 +593,20 @@ def test_which_records_batches_have(records):
         assert index.redundant([a]) == []
         assert index.only_in([a, b, c]) == 3
         assert index.only_in([a, b]) == 0
+
+
+def test_records_whose_ids_begin_alike_are_indexed_in_few_looks(records):
+    same = run(1).id
+    for number in range(300):
+        records.put(run(number, id=same), durable=False)
+    looks = []
+    first = sqlite3.connect(":memory:")
+    first.execute("CREATE TABLE record(id INTEGER PRIMARY KEY)")
+    first.set_trace_callback(looks.append)
+    writer = indexing._Writer(first, records)
+    for number in range(300):
+        free = writer._free((1 << 63) - 2, digest_of(oid(number)))
+        first.execute("INSERT INTO record VALUES(?)", (free,))
+    assert len(looks) < 300 * 16
+    with open_index(records) as index:
+        assert index.count_runs() == 300
