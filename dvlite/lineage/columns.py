@@ -68,7 +68,7 @@ def usual(runs: Sequence[RunSummary]) -> list[RunColumn]:
 
 def asked(words: Iterable[str], runs: Sequence[RunSummary]) -> list[RunColumn]:
     """Returns the columns that people mean: a field of the run, a key of a parameter, metric or surrounding, the path of an input; `all`."""
-    found: dict[tuple[str, str], RunColumn] = {}
+    found: dict[tuple[Space, str], RunColumn] = {}
     for word in words:
         matching = [_field(word)] if word in FIELDS else _all(runs) if word == ALL else _matching(word, runs)
         if not matching:

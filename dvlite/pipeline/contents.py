@@ -186,7 +186,7 @@ class Contents:
                 hint="name the folder itself, or dvlite add it",
             )
         if not location.is_file() or os.path.realpath(location).startswith(_OF_THE_KERNEL):
-            raise _no_file(path)
+            raise UsageError(f"cannot depend on {quote(path)}: it is not a regular file", hint="name a file or folder")
         return _read(path, location)
 
     def _identified(self, path: str, found: Scan) -> Locked:
@@ -292,9 +292,7 @@ def _read(path: str, location: Path) -> Locked:
         try:
             with open(location, "rb", buffering=0, opener=_open_without_waiting) as file:
                 before = os.fstat(file.fileno())
-                if not stat.S_ISREG(before.st_mode):
-                    raise _no_file(path)
-                digest = _digest(file.fileno(), before.st_size)
+                digest = _digest(file.fileno(), before.st_size) if stat.S_ISREG(before.st_mode) else None
                 after = os.fstat(file.fileno())
         except OSError as error:
             raise os_error(error, "read", path) from error
@@ -319,10 +317,6 @@ def _open_without_waiting(path: str, flags: int) -> int:
     return os.open(path, flags | getattr(os, "O_NONBLOCK", 0))
 
 
-def _no_file(path: str) -> UsageError:
-    return UsageError(f"cannot depend on {quote(path)}: it is not a regular file", hint="name a file or a folder")
-
-
 def _named(root: Path, pattern: str) -> Iterator[str]:
     """Yields what a pattern names on disk, some of it twice; follows no link to a folder, for what is behind one may have no end."""
     segments = pattern.split("/")
@@ -330,16 +324,15 @@ def _named(root: Path, pattern: str) -> Iterator[str]:
     deep = "**" in pattern
     pending, seen = [("", 0)], set[tuple[str, int]]()
     while pending:
-        place = pending.pop()
+        folder, position = place = pending.pop()
         if place in seen:
             continue
         seen.add(place)
-        folder, position = place
         segment, last = segments[position], position + 1 == len(segments)
         if segment == "**" and not last:
             pending.append((folder, position + 1))
         for name, is_folder in _inside(root / folder, segment):
-            if segment != "**" and name != segment and not wanted[position](name):
+            if segment != "**" and not wanted[position](name):
                 continue
             path = f"{folder}/{name}" if folder else name
             if last and not (deep and os.path.isdir(root / path)):

@@ -98,7 +98,7 @@ class Reuse:
         for oid in self._ledger.index.ok_runs(outlook.key):
             try:
                 taken = self._taken(outlook, oid)
-            except DvliteError as error:  # of one candidate: another may do, and the command always does
+            except (DvliteError, OSError) as error:  # of one candidate: another may do, and the command always does
                 self._warn(outlook.stage, error)
                 continue
             if taken is not None:
@@ -116,9 +116,10 @@ class Reuse:
         versions = [self._outputs.counted(version) for version in versions]
         return (run, versions) if self._restore(versions) else None
 
-    def _warn(self, stage: Stage, error: DvliteError) -> None:
+    def _warn(self, stage: Stage, error: DvliteError | OSError) -> None:
         if not self._warned:
-            self._progress.warn(f"an earlier run of {stage.address} cannot be used: {error.message}")
+            reason = error.message if isinstance(error, DvliteError) else error.strerror
+            self._progress.warn(f"an earlier run of {stage.address} cannot be used: {reason}")
         self._warned = True
 
     def obtain(self, versions: Sequence[Locked]) -> bool:

@@ -144,8 +144,7 @@ class _Upstream:
 
     def _params(self, run: LineageRun) -> Iterator[str]:
         """Yields the parameters of the run and of those before it; where these have some, each with the name of its run."""
-        others = (each for each in self._runs.values() if each is not run)
-        found = [each for each in (run, *others) if each.params]
+        found = [each for each in {run.run: run, **self._runs}.values() if each.params]
         if found == [run]:
             yield short_values(run.params)
             return

@@ -310,3 +310,18 @@ def test_size_of_a_folder_is_what_its_listing_says(pipeline):
     assert (out.size_bytes, out.files) == (made.size_bytes, made.files)
     assert pipeline.ran() == []
     assert pipeline.is_up_to_date()
+
+
+def test_output_that_cannot_be_put_in_place_is_said_once_and_the_next_run_is_tried(pipeline):
+    pipeline.write("dvlite.yaml", ONE.replace("[out]", '["out*"]'))
+    for value in "12":
+        pipeline.write("params.yaml", f"lr: {value}\n")
+        pipeline.dvlite("repro")
+    pipeline.ran()
+    for _ in range(2):
+        forged(pipeline, outputs=(output(pipeline, path="out/in"),))
+    done = pipeline.dvlite("repro")
+    assert "one  cached" in done.stdout
+    assert done.stderr.count("an earlier run of one cannot be used") == 1
+    assert pipeline.read("out") == b"lr: 1\n"
+    assert pipeline.ran() == []

@@ -492,6 +492,17 @@ def test_output_behind_a_link_is_refused(pipeline, tmp_path):
     assert list((tmp_path / "elsewhere").iterdir()) == []
 
 
+@pytest.mark.parametrize("target", ["nowhere", "file", "/etc/hostname"])
+def test_output_that_is_a_link_is_refused_before_the_run(pipeline, target):
+    pipeline.write("file", "precious")
+    (pipeline.root / "out").symlink_to(target)
+    said = one(pipeline, 'echo one >> "$RAN"; echo > out').refused()
+    assert "'dvlite.yaml' line 1: the output 'out' is a symbolic link" in said
+    assert pipeline.read("file") == b"precious"
+    assert (pipeline.root / "out").is_symlink()
+    assert not (pipeline.root / "nowhere").exists()
+
+
 def test_names_that_look_like_options_are_names(pipeline):
     pipeline.write("-rf", "1")
     one(pipeline, "cat ./-rf > ./--help", deps=["./-rf"], outs=["--help"]).dvlite("repro")

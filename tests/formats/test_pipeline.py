@@ -6,11 +6,14 @@ import time
 from importlib.resources import files
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from dvlite.errors import FormatError
 from dvlite.formats import comparator, pipeline
 from dvlite.formats.comparator import Comparator
 from dvlite.formats.pipeline import Capture, Dep, Out, Param, StageSpec, parse
+from dvlite.workspace.sparse import selector
 
 FULL = """\
 stages:
@@ -353,3 +356,39 @@ def test_the_schema_refuses_what_the_parser_refuses():
 def test_a_small_file_cannot_take_much_memory():
     with pytest.raises(FormatError, match="more than 200000 values"):
         parse(b"stages: {a: {cmd: x, deps: [" + b"b," * 300_000 + b"]}}\n", "x")
+
+
+@pytest.mark.parametrize(
+    ("pattern", "reason"),
+    [
+        ("*a*a*a*a*", "more than 4 '*' in one name"),
+        ("**/a/**/b/**/c/**", "more than 3 '**'"),
+        ("a/" * 500 + "b*", "longer than 1,000 characters"),
+        ("[z-a]*", "a range in '[z-a]' goes downwards"),
+        ("[a--b]", "a range in '[a--b]' goes downwards"),
+        ("x/[!é-a]", "goes downwards"),
+    ],
+)
+@pytest.mark.parametrize("key", ["deps", "outs"])
+def test_pattern_that_would_take_for_ever_or_means_nothing_is_refused(key, pattern, reason):
+    with pytest.raises(FormatError) as caught:
+        stage(f"cmd: x\n{key}:\n  - '{pattern}'")
+    assert "cannot read 'dvlite.yaml' line 5: the pattern '" in caught.value.message
+    assert reason in caught.value.message
+
+
+@pytest.mark.parametrize("pattern", ["**/**/**/zzz*", "*a*a*a*", "[a&&b]", "[--a]", "[!]", "[]", "[a-]", "é[à-é]"])
+def test_pattern_that_can_be_looked_for_is_taken(pattern):
+    assert stage(f"cmd: x\ndeps: ['{pattern}']").deps[0].path == pattern
+
+
+@pytest.mark.filterwarnings("error")
+@given(st.text("[]!^-&|~a[]zé\\\\*", max_size=12))
+def test_pattern_that_is_taken_can_be_compiled(text):
+    try:
+        taken = pipeline.parse(
+            json.dumps({"stages": {"s": {"cmd": "x", "deps": [f"p/{text}"]}}}).encode(), "dvlite.yaml"
+        )
+    except FormatError:
+        return
+    selector([taken.stages[0].deps[0].path])

@@ -1,6 +1,8 @@
 """What paths of the workspace hold: hashed where it is here, as pointers say where it is not."""
 
+import glob
 import os
+import tracemalloc
 from dataclasses import replace
 
 import pytest
@@ -153,6 +155,90 @@ def test_pattern_matches_files_and_folders_and_deep_ones_files_only(place):
     assert place.contents.matches("lib/**/*.py") == ["lib/a.py", "lib/sub/c.py"]
     assert place.contents.matches("odd[1].txt") == ["odd[1].txt"]
     assert place.contents.matches("nothing*") == []
+
+
+TREE = (
+    "a.py",
+    "lib/a.py",
+    "lib/sub/c.py",
+    "lib/sub/lib/d.py",
+    "lib/.hidden/e.py",
+    ".conf/f.py",
+    "x/y/z/lib/g.py",
+    "[k]/h.py",
+)
+
+
+@pytest.mark.parametrize(
+    "pattern",
+    [
+        "*",
+        "**",
+        "*.py",
+        "**/*.py",
+        "lib/**",
+        "lib/*/*.py",
+        "**/lib/*.py",
+        "**/lib/**",
+        "**/**/*.py",
+        ".conf/*",
+        ".c*/*",
+        "x/**/lib/*",
+        "lib/.*/*",
+        "[[]k]/*",
+        "[k]/*",
+        "l?b/[!b]*",
+        "**/a.py",
+        "*/sub/**/*",
+        "lib/a.py/*",
+        "none/*",
+        "**b/*",
+        "li**/a.py",
+    ],
+)
+def test_patterns_match_as_those_of_the_standard_library(place, pattern):
+    for path in TREE:
+        place.write(path, "1")
+    (place.root / "lib/link.py").symlink_to("a.py")
+    (place.root / "lib/dangling.py").symlink_to("nowhere")
+    (place.root / "lib/sub/loop.py").symlink_to("loop.py")
+    found = glob.iglob(pattern, root_dir=place.root, recursive=True)
+    deep = "**" in pattern
+    expected = {path for path in found if not path.endswith("/") and not (deep and (place.root / path).is_dir())}
+    assert place.contents.matches(pattern) == sorted(expected - {"dvlite.lock"})
+
+
+def test_links_to_folders_are_not_followed(place):
+    place.write("real/x.py", "1")
+    for name, target in (("here", "."), ("root", "/"), ("real/up", ".."), ("alias", "real")):
+        (place.root / name).symlink_to(target)
+    assert place.contents.matches("**/*.py") == ["real/x.py"]
+    assert place.contents.matches("root/**/nothing*") == []
+    assert place.contents.matches("*/*.py") == ["real/x.py"]
+    assert "alias" in place.contents.matches("a*")  # the link itself
+
+
+def test_link_to_a_large_file_is_hashed_in_pieces(place):
+    size = 100 << 20
+    with open(place.root / "large", "wb") as file:
+        file.truncate(size)
+    (place.root / "link").symlink_to("large")
+    tracemalloc.start()
+    linked = place.contents.here("link")
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 32 << 20
+    assert same_data(linked, place.contents.here("large"))
+
+
+@pytest.mark.parametrize("target", ["pipe", "/dev/zero", "/dev/tty", "/proc/self/status", "/proc/self/mem"])
+def test_link_to_what_is_no_file_is_refused_and_not_waited_for(place, target):
+    os.mkfifo(place.root / "pipe")
+    if target != "pipe" and not os.path.exists(target):
+        pytest.skip(f"no {target} here")
+    (place.root / "link").symlink_to(target)
+    with pytest.raises(UsageError, match="not a regular file"):
+        place.contents.here("link")
 
 
 def test_pointers_and_lockfiles_are_no_part_of_a_folder(place):

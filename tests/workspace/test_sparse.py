@@ -2,6 +2,7 @@
 
 import contextlib
 import os
+import time
 
 import pytest
 from hypothesis import given
@@ -57,12 +58,53 @@ def test_a_pattern_chooses(patterns, expected):
 
 @given(st.text(st.characters(exclude_characters="\0", exclude_categories=["Cs"]), min_size=1, max_size=12))
 def test_any_text_is_a_pattern(text):
-    sparse.selector([text])(b"a/b")
+    with contextlib.suppress(UsageError):  # `[z-a]`
+        sparse.selector([text])(b"a/b")
 
 
 @given(st.text(st.characters(exclude_characters="\0*?[", exclude_categories=["Cs"]), min_size=1, max_size=12))
 def test_a_plain_path_chooses_itself(text):
     assert sparse.selector([text])(os.fsencode(text))
+
+
+@given(st.text("ab/*", max_size=8), st.text("ab/", max_size=8))
+def test_repeated_stars_mean_what_one_means(start, path):
+    for many, one in (("**/**/**/", "**/"), ("**/**", "**")):
+        with_many, with_one = sparse.selector([f"{start}/{many}b"]), sparse.selector([f"{start}/{one}b"])
+        assert with_many(path.encode()) == with_one(path.encode())
+
+
+def test_repeated_stars_take_no_longer_than_one():
+    start = time.monotonic()
+    assert not sparse.selector(["**/" * 30 + "zzz*"])(b"a/" * 500)
+    assert time.monotonic() - start < 1
+
+
+@pytest.mark.filterwarnings("error")
+@pytest.mark.parametrize(
+    ("pattern", "chosen", "others"),
+    [
+        ("[a&&b]", "a&b", "|c"),
+        ("[a||b~~c]", "a|b~c", "&d"),
+        ("[!-a]", "b.", "-a/"),
+        ("[--a]", "-A", "+b"),
+        ("[+--]", "+,-", ".a"),
+        ("[---]", "-", "a"),
+        ("[[a]", "[a", "]b"),
+        (r"[\a]", r"\a", "b"),
+        ("[a-]", "a-", "b"),
+    ],
+)
+def test_sets_hold_letters_and_ranges(pattern, chosen, others):
+    matches = sparse.selector([pattern])
+    assert all(matches(letter.encode()) for letter in chosen)
+    assert not any(matches(letter.encode()) for letter in others)
+
+
+@pytest.mark.parametrize("pattern", ["[z-a]*", "[a--b]"])
+def test_a_range_that_goes_downwards_is_refused(pattern):
+    with pytest.raises(UsageError, match="cannot use the pattern"):
+        sparse.selector([pattern])
 
 
 def test_patterns_are_remembered(tmp_path):
