@@ -119,16 +119,19 @@ VERBS += [install, hook]
     codes=(10, 11, 12, 13),
 )
 @PATHS
-@click.option("--ours", "choice", flag_value="ours", help="Take our version of what both sides changed.")
-@click.option("--theirs", "choice", flag_value="theirs", help="Take their version of it.")
-@click.option("--union", "choice", flag_value="union", help="Keep both: theirs as NAME.theirs.EXT.")
+@click.option("--ours", is_flag=True, help="Take our version of what both sides changed.")
+@click.option("--theirs", is_flag=True, help="Take their version of it.")
+@click.option("--union", is_flag=True, help="Keep both: theirs as NAME.theirs.EXT.")
 @NO_STAGE
 @NO_WAIT
-def resolve(paths: tuple[str, ...], *, choice: Choice | None) -> int:
+def resolve(paths: tuple[str, ...], *, ours: bool, theirs: bool, union: bool) -> int:
     """Settle merge conflicts in pointers and lockfiles."""
     from dvlite.commands.resolve import resolve as verb
 
-    return run(lambda s: verb(s.repo(), paths, choice or "", stage=s.stage(), progress=s.progress))
+    if ours + theirs + union > 1:
+        raise UsageError("--ours, --theirs and --union exclude each other", hint="give one of them")
+    choice: Choice = "ours" if ours else "theirs" if theirs else "union" if union else ""
+    return run(lambda s: verb(s.repo(), paths, choice, stage=s.stage(), progress=s.progress))
 
 
 @click.command("merge-driver", cls=Verb, hidden=True, example="git config merge.dvlite.driver")

@@ -18,7 +18,10 @@ _CONFIG_HEAD = (
     b"# dvlite's settings for everyone who works on this project. Your own: dvlite config --user, or --local\n"
 )
 _GITIGNORE = [b"/config.local.yaml"]
-_GITATTRIBUTES = [b"*.dvlite merge=dvlite diff=dvlite", b"dvlite.lock merge=dvlite linguist-generated"]
+_GITATTRIBUTES = [
+    b"*.dvlite merge=dvlite diff=dvlite text eol=lf",
+    b"dvlite.lock merge=dvlite linguist-generated text eol=lf",
+]
 
 
 def init(

@@ -193,9 +193,7 @@ class _Run:
         ledger = stack.enter_context(Ledger(repo, records, locks, evaluator, progress))
         outputs = Outputs(self._work, self._contents, ledger.is_recorded)
         outputs.clear_leftovers()
-        reuse = Reuse(
-            repo, evaluator, outputs, recorder, ledger, fetcher, progress, run_cache=options.run_cache
-        )
+        reuse = Reuse(repo, evaluator, outputs, recorder, ledger, fetcher, progress, run_cache=options.run_cache)
         tools = Tools(repo, self._work, self._graph, evaluator, outputs, self._surroundings, recorder, ledger, reuse)
         how = How(jobs=options.jobs, force=self._forced, keep_going=options.keep_going)
         for outlook in outlooks:

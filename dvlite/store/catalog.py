@@ -63,7 +63,8 @@ class Catalog:
         self.packs = {
             Digest(bytes.fromhex(entry.name[6:])): entry.size_bytes
             for entry in packs.result()
-            if entry.size_bytes <= pack.MAX_PACK_BYTES  # nothing of ours is larger: never read a stranger's terabyte
+            # Nothing of ours is larger (never read a stranger's terabyte), and what is shorter than an empty pack holds nothing.
+            if pack.HEADER_BYTES + pack.TRAILER_BYTES <= entry.size_bytes <= pack.MAX_PACK_BYTES
         }
         self._index_entries = tuple(entry for entry in indexes.result() if _is_named(entry.name))
         self._indexes = self._indexed = None

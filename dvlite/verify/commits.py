@@ -25,7 +25,12 @@ def listed(git: Git, words: str) -> list[str]:
     if not dots or new.startswith("."):
         raise UsageError(f"'{words}' is no range of commits", hint="give A..B: the commits of B that A does not have")
     first, last = git.resolve(old or "HEAD"), git.resolve(new or "HEAD")
-    return git.run("rev-list", "--reverse", "--topo-order", f"{first}..{last}").decode().split()
+    found = git.run("rev-list", "--reverse", "--topo-order", f"{first}..{last}").decode().split()
+    if not found and first != last:
+        raise UsageError(
+            f"'{words}' has no commits: {last[:8]} is older", hint=f"turn it round: {new or 'HEAD'}..{old or 'HEAD'}"
+        )
+    return found
 
 
 @dataclass(slots=True)

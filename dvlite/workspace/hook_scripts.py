@@ -32,7 +32,7 @@ _CHAIN = """\
 if [ -x "$before" ]; then "$before" "$@" || exit $?; fi
 """
 _CHAIN_WITH_INPUT = """\
-input=$(cat)
+input=$(command -p cat)
 input() { [ -z "$input" ] || printf '%s\\n' "$input"; }
 if [ -x "$before" ]; then input 2>/dev/null | "$before" "$@" || exit $?; fi
 """
@@ -41,6 +41,10 @@ case "${DVLITE_HOOKS:-}" in 0 | off | no | false) exit 0 ;; esac
 """
 _ONLY_WITH_DVLITE = """\
 [ -f .dvlite/config.yaml ] || exit 0
+"""
+# A branch with data may be pushed from one without.
+_ONLY_WHERE_IT_WAS_USED = """\
+[ -f .dvlite/config.yaml ] || [ -d "$(git rev-parse --git-common-dir)/dvlite" ] || exit 0
 """
 _NOTHING_TO_DO = {  # told apart here: starting dvlite takes 50 ms
     "post-checkout": '[ "$3" = 1 ] && [ "$1" != "$2" ] || exit 0 # single files, or a new branch\n',
@@ -173,8 +177,7 @@ def script(name: str, program: str) -> str:
     """Returns the script of a hook; `program`, quoted for the shell, is tried where dvlite is not on PATH."""
     with_input = name in _WITH_INPUT
     parts = [_HEAD.format(name=name, kept=KEPT), _CHAIN_WITH_INPUT if with_input else _CHAIN, _SWITCH]
-    if name != "pre-push":  # a branch with data may be pushed from one without
-        parts.append(_ONLY_WITH_DVLITE)
+    parts.append(_ONLY_WITH_DVLITE if name != "pre-push" else _ONLY_WHERE_IT_WAS_USED)
     parts.append(_NOTHING_TO_DO.get(name, ""))
     parts.append(_FIND.format(program=program, missing=_MISSING.get(name, _SILENTLY)))
     parts.append((_CALL_WITH_INPUT if with_input else _CALL).format(name=name))
