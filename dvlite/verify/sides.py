@@ -74,7 +74,6 @@ class WorkTree:
         self._work = Workspace(repo, cache, progress)
         self._absent: dict[str, GitFile] = {}
         found = set()
-        self._in_git: set[str] = set()
         for row in split(repo.git.run("ls-files", "-z", "-t", "-s", "--cached", "--others", "--exclude-standard")):
             if row.startswith("? "):
                 found.add(row[2:])
@@ -84,7 +83,6 @@ class WorkTree:
             if mode == _SUBMODULE:  # whether it was fetched or not, its files are not of this repository
                 continue
             found.add(path)
-            self._in_git.add(path)
             if tag == "S":
                 self._absent[path] = GitFile(mode, blob)
         self.names: Sequence[str] = sorted(found)
@@ -106,8 +104,6 @@ class WorkTree:
 
         def look(path: str) -> Locked | None:
             found = contents.here(path)
-            if found is not None and not found.oid.startswith(MANIFEST) and path not in self._in_git:
-                return None  # nobody who clones this has it
             return found if found is not None or absent is None else absent(path)
 
         return look
