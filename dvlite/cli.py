@@ -28,12 +28,14 @@ from dvlite.frame import (
     PATHS,
     REMOTE,
     REVISION,
+    ComparingVerb,
     PathText,
     R,
     Session,
-    Verb,
     Verbs,
+    after_dashes,
     output_of,
+    revisions_and_paths,
     run,
     scope_of,
     scoped,
@@ -314,17 +316,7 @@ def status(paths: tuple[str, ...], *, check_remote: bool, remote: str | None, ex
     )
 
 
-class DiffVerb(Verb):
-    """`diff`, which tells revisions from paths by `--`."""
-
-    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
-        """Keeps what follows `--` apart, which click would throw together."""
-        at = args.index("--") if "--" in args else len(args)
-        ctx.meta["dvlite.after"] = None if at == len(args) else tuple(args[at + 1 :])
-        return super().parse_args(ctx, args[:at])
-
-
-@app.command(cls=DiffVerb, example="dvlite diff main..HEAD --stat -- data/images", codes=(10, 12, 13))
+@app.command(cls=ComparingVerb, example="dvlite diff main..HEAD --stat -- data/images", codes=(10, 12, 13))
 @click.argument("words", nargs=-1, metavar="[A | A B | A..B | A...B] [-- PATH...]", type=PathText())
 @click.option("--stat", is_flag=True, help="One line for each tracked path.")
 @click.option("--md", "markdown", is_flag=True, help="As Markdown, for a comment on a pull request.")
@@ -335,13 +327,12 @@ def diff(words: tuple[str, ...], *, stat: bool, markdown: bool, exit_code: bool,
     from dvlite.commands.diff import diff as verb
     from dvlite.commands.diff import driver as verb_of_git
 
-    after: tuple[str, ...] | None = click.get_current_context().meta["dvlite.after"]
     if driver:
-        sides = (*words, *(after or ()))
+        sides = (*words, *(after_dashes() or ()))
         return run(lambda s: verb_of_git(s.repo(), sides, progress=s.progress))
 
     def work(session: Session) -> Any:
-        revisions, paths = (words, after) if after is not None else _split_revisions(words)
+        revisions, paths = revisions_and_paths(words)
         if len(revisions) > 2:
             raise UsageError(f"at most two revisions can be compared, not {len(revisions)}", hint="dvlite diff --help")
         return verb(session.repo(), revisions, paths, progress=session.progress)
@@ -356,14 +347,6 @@ def diff(words: tuple[str, ...], *, stat: bool, markdown: bool, exit_code: bool,
         found=lambda result: exit_code and bool(result.paths),
         words=in_markdown if markdown else "stat" if stat else "text",
     )
-
-
-def _split_revisions(words: tuple[str, ...]) -> tuple[tuple[str, ...], tuple[str, ...]]:
-    """Splits as git does without `--`: revisions first; the first word that names something on disk begins the paths."""
-    at = next(
-        (i for i, word in enumerate(words) if os.path.lexists(word) or os.path.lexists(f"{word}.dvlite")), len(words)
-    )
-    return words[:at], words[at:]
 
 
 @app.command(example="dvlite checkout data/images/val", codes=(3, 10, 11, 12, 13))

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import os
 from typing import Any
 
 import click
 
 from dvlite import __version__
 from dvlite.errors import UsageError
-from dvlite.frame import EXIT_CODE, NO_STAGE, NO_WAIT, PathText, Verb, Verbs, run
+from dvlite.frame import EXIT_CODE, NO_STAGE, NO_WAIT, ComparingVerb, PathText, Verb, Verbs, revisions_and_paths, run
 
 MOST_JOBS = 256
 
@@ -86,25 +85,6 @@ def dag(targets: tuple[str, ...], *, form: str | None, downstream: bool) -> int:
 # --- stage, params, metrics ------------------------------------------------------------------------------------------------------
 
 
-class ComparingVerb(Verb):
-    """A verb that tells revisions from paths by `--`."""
-
-    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
-        """Keeps what follows `--` apart, which click would throw together."""
-        at = args.index("--") if "--" in args else len(args)
-        ctx.meta["dvlite.after"] = None if at == len(args) else tuple(args[at + 1 :])
-        return super().parse_args(ctx, args[:at])
-
-
-def _revisions_and_paths(words: tuple[str, ...]) -> tuple[tuple[str, ...], tuple[str, ...]]:
-    """Splits as git does: revisions first, paths after `--` or from the first word that names something on disk."""
-    after: tuple[str, ...] | None = click.get_current_context().meta["dvlite.after"]
-    if after is not None:
-        return words, after
-    at = next((i for i, word in enumerate(words) if os.path.lexists(word)), len(words))
-    return words[:at], words[at:]
-
-
 @click.group(cls=Verbs)
 def stage() -> None:
     """Write and list the stages of the pipeline."""
@@ -167,8 +147,9 @@ def params_diff(words: tuple[str, ...], *, every: bool) -> int:
     """Show which parameters differ between revisions, or from the workspace."""
     from dvlite.commands.params import params_diff as verb
 
-    revisions, paths = _revisions_and_paths(words)
-    return run(lambda s: verb(s.repo(), revisions, paths, progress=s.progress), words="every" if every else "text")
+    return run(
+        lambda s: verb(s.repo(), *revisions_and_paths(words), progress=s.progress), words="every" if every else "text"
+    )
 
 
 @click.group(cls=Verbs)
@@ -184,8 +165,7 @@ def metrics_show(words: tuple[str, ...]) -> int:
     """Show the metrics of the workspace or of revisions, side by side."""
     from dvlite.commands.metrics import metrics_show as verb
 
-    revisions, paths = _revisions_and_paths(words)
-    return run(lambda s: verb(s.repo(), revisions, paths, progress=s.progress))
+    return run(lambda s: verb(s.repo(), *revisions_and_paths(words), progress=s.progress))
 
 
 @metrics.command(
@@ -205,9 +185,8 @@ def metrics_diff(words: tuple[str, ...], *, rtol: float, atol: float, md: bool, 
     """Show which metrics differ between revisions, or from the workspace."""
     from dvlite.commands.metrics import metrics_diff as verb
 
-    revisions, paths = _revisions_and_paths(words)
     return run(
-        lambda s: verb(s.repo(), revisions, paths, rtol=rtol, atol=atol, progress=s.progress),
+        lambda s: verb(s.repo(), *revisions_and_paths(words), rtol=rtol, atol=atol, progress=s.progress),
         found=lambda result: exit_code and any(row.state != "equal" for row in result.metrics),
         words="markdown" if md else "text",
     )

@@ -112,6 +112,32 @@ class Verb(click.Command):
         formatter.write_text("Exit codes: " + ", ".join(f"{code} {CODES[code]}" for code in codes))
 
 
+class ComparingVerb(Verb):
+    """A verb that tells revisions from paths by `--`."""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        """Keeps what follows `--` apart, which click would throw together."""
+        at = args.index("--") if "--" in args else len(args)
+        ctx.meta["dvlite.after"] = None if at == len(args) else tuple(args[at + 1 :])
+        return super().parse_args(ctx, args[:at])
+
+
+def after_dashes() -> tuple[str, ...] | None:
+    """Returns what followed `--` on the command line of a ComparingVerb, None without it."""
+    after: tuple[str, ...] | None = click.get_current_context().meta["dvlite.after"]
+    return after
+
+
+def revisions_and_paths(words: tuple[str, ...]) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """Splits as git does: revisions first, paths after `--` or from the first word that names something on disk, or its pointer."""
+    after = after_dashes()
+    if after is not None:
+        return words, after
+    there = (os.path.lexists(word) or os.path.lexists(f"{word}.dvlite") for word in words)
+    at = next((i for i, found in enumerate(there) if found), len(words))
+    return words[:at], words[at:]
+
+
 class Verbs(click.Group):
     """A group of verbs that takes the common flags and knows what was meant by a wrong verb."""
 

@@ -15,6 +15,7 @@ from dvlite.formats import root
 from dvlite.formats.manifest import EMPTY_DIR
 from dvlite.formats.pointer import Pointer
 from dvlite.lineage import exchange
+from dvlite.lineage.choosing import name_of
 from dvlite.oid import FILE, MANIFEST, Digest, Oid
 from dvlite.results.verify import Finding, Unchecked
 from dvlite.store.catalog import Catalog
@@ -22,7 +23,7 @@ from dvlite.store.connection import Remote
 from dvlite.store.remote import ObjectAbsent
 from dvlite.store.uploading import Plan, Version, plan
 from dvlite.verify.fetching import NotFetched, Source
-from dvlite.verify.kinds import run_name, some
+from dvlite.verify.kinds import some
 
 _TRIES = 4  # gc may move things between two looks
 
@@ -185,7 +186,7 @@ def _unsent(source: Source, remote: Remote, runs: Mapping[Oid, Place]) -> Iterat
         if oid in unsent:
             by_file.setdefault((place.file, place.commit), []).append(oid)
     for (file, commit), oids in by_file.items():
-        names = [run_name(runs[oid].stage or "run", oid) for oid in oids]
+        names = [name_of((runs[oid].stage or "run").rpartition(":")[2], oid) for oid in oids]
         what = "the record of the run" if len(oids) == 1 else f"the records of {len(oids):,} runs"
         yield Finding(
             kind="not-on-remote",

@@ -146,7 +146,7 @@ def _piece(piece: str) -> str:
         return "[^/]*"
     if piece == "?":
         return "[^/]"
-    if len(piece) > 2:
+    if len(piece) > 2 and piece != "[!]":  # to glob, a set that is not closed is plain text
         inner = piece[1:-1].replace("\\", "\\\\").replace("[", "\\[")
         return f"(?!/)[{'^' + inner[1:] if inner[0] == '!' else inner.replace('^', chr(92) + '^', 1)}]"
     return re.escape(piece)

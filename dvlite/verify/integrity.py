@@ -12,9 +12,10 @@ from typing import Any
 
 from dvlite.formats.lockfile import Locked, LockedStage
 from dvlite.formats.record import Run
+from dvlite.lineage.choosing import name_of
 from dvlite.pipeline.key import Facts
 from dvlite.results.verify import Finding
-from dvlite.verify.kinds import run_name, short_oid, value_text
+from dvlite.verify.kinds import short_oid, value_text
 from dvlite.verify.reading import Lock, earlier_version
 
 _MANY = 10**18  # whole numbers from here on are text in records
@@ -59,7 +60,7 @@ class Examiner:
         if run is None:
             return Examined(entry, doubtful=not fits)
         assert entry.run is not None
-        name = run_name(address, entry.run)
+        name = name_of(entry.name, entry.run)
         if run.status not in ("ok", "cached"):
             return Examined(entry, self._wrong_run(entry, address, f"{name}, which ended as {run.status}"))
         if fits and run.key not in own:
@@ -108,9 +109,7 @@ class Examiner:
         if entry.run is None:
             message = f"the entry of {address} names no run"
         else:
-            message = (
-                f"{address}: the run that it names, {run_name(address, entry.run)}, has no record here or on the remote"
-            )
+            message = f"{address}: the run that it names, {name_of(entry.name, entry.run)}, has no record here or on the remote"
         return self._finding(entry, address, "record-missing", message, self._lock.line(entry, "run"), old=entry.run)
 
     def _wrong_run(self, entry: LockedStage, address: str, what: str) -> Finding:

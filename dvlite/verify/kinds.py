@@ -65,11 +65,6 @@ def short_oid(oid: str) -> str:
     return oid.rpartition(":")[2][:8]
 
 
-def run_name(stage: str, oid: str) -> str:
-    """Returns what a run is called: `train-7f3a9c`."""
-    return f"{stage.rpartition(':')[2]}-{short_oid(oid)[:6]}"
-
-
 def some(names: list[str], most: int = 3) -> str:
     """Returns the first few names and how many more there are."""
     more = [f"{len(names) - most:,} more"] if len(names) > most else []

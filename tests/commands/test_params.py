@@ -133,3 +133,12 @@ def test_what_cannot_be_read_is_named_with_its_side_and_the_rest_is_shown(tuned)
 )
 def test_revisions_that_cannot_be_compared(tuned, words, said):
     assert said in tuned.dvlite("params", "diff", *words, code=2).stderr
+
+
+def test_paths_are_looked_at_from_the_folder_of_the_flag(pipeline, tmp_path, invoke):
+    pipeline.line()
+    pipeline.dvlite("repro")
+    pipeline.commit("line")
+    pipeline.write("params.yaml", "lr: 2\n")
+    done = invoke("-C", str(pipeline.root), "params", "diff", "params.yaml", cwd=tmp_path, check=True)
+    assert "1 -> 2" in done.stdout

@@ -26,7 +26,18 @@ NAMES = [
     "lib2/a.py",
 ]
 PATTERNS = ["*", "*.py", "lib/*", "lib/*.py", "**", "**/*.py", "lib/**", "lib/**/a.py", "l?b/*", "[a-k]*.py", "[!a]*"]
-PATTERNS += ["lib*/*", ".*", "lib/.h/*", "*/deep", "*/*/*.py", "x[[]1].txt", "lib/d**p/*", "[^a]*", "**/deep/**"]
+PATTERNS += [
+    "lib*/*",
+    ".*",
+    "lib/.h/*",
+    "*/deep",
+    "*/*/*.py",
+    "x[[]1].txt",
+    "lib/d**p/*",
+    "[^a]*",
+    "**/deep/**",
+    "*[!]",
+]
 
 
 @pytest.fixture(scope="module")
