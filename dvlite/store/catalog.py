@@ -23,7 +23,7 @@ from dvlite.oid import Digest, digest_bytes, format_oid
 from dvlite.store import index, pack
 from dvlite.store.connection import Remote
 from dvlite.store.index import Index, Location
-from dvlite.store.pack import KIND_RECIPE, Record
+from dvlite.store.pack import KIND_END, KIND_RECIPE, Record
 from dvlite.store.ranges import ranges, unpack_at
 from dvlite.store.remote import Entry, ObjectAbsent
 
@@ -201,21 +201,18 @@ class Catalog:
             self._recipes[digest] = None
             for place in found:
                 made = recipe.parse(bytes_of[place], digest)
-                if all(self.usable(name) and self._is_as_long_as_known(name) for name in made.packs):
+                if all(map(self._is_whole, made.packs)):
                     self._recipes[digest] = (made, place.pack)
                     break
         return {digest: known[0] for digest in digests if (known := self._recipes[digest]) is not None}
 
-    def _is_as_long_as_known(self, name: Digest) -> bool:
-        """Says whether a pack of chunks still has the length that its kept footer tells; True if none is kept."""
-        data = self.remote.kept("footers", name.hex())
-        if data is None:
-            return True
-        try:
-            records = pack.decode_footer(data, name, pack.MAX_PACK_BYTES)
-        except ObjectCorrupt:
-            return True
-        return not records or records[-1].offset + records[-1].stored_length + len(data) == self.packs[name]
+    def _is_whole(self, name: Digest) -> bool:
+        """Says whether a pack of chunks stands and is as long as an index says; True if none says it."""
+        if not self.usable(name):
+            return False
+        ends = (place for segment in self.indexes().values() for place in segment.find(name, (KIND_END,)))
+        end = next(ends, None)
+        return end is None or end.record.offset == self.packs[name]
 
     def recipe_pack(self, digest: Digest) -> Digest:
         """Returns the pack that holds a recipe which `recipes` returned."""
@@ -237,10 +234,10 @@ class Catalog:
         self.remote.keep("footers", name.hex(), pack.encode_footer(records))
         self._footers[name] = records
 
-    def unfinished_packs(self) -> list[Digest]:
-        """Returns packs of chunks that an interrupted push left here without a recipe, and that still stand."""
-        names = [Digest(bytes.fromhex(name)) for name in self.remote.kept_names("unfinished")]
-        return [name for name in names if self.usable(name)]
+    def unfinished_packs(self) -> set[Digest]:
+        """Returns packs of chunks that an interrupted push left here without a recipe, and that stand whole; one request each."""
+        names = (Digest(bytes.fromhex(name)) for name in self.remote.kept_names("unfinished"))
+        return self.sound_packs(name for name in names if self.usable(name))
 
     def footer(self, name: Digest) -> list[Record]:
         """Returns the records of one pack; one request, or two for a long footer, if it was never seen."""

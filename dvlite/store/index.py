@@ -1,6 +1,6 @@
 """Index objects: sorted rows that say in which pack an object lies (docs/reference/formats/index.md).
 
-One row per file, manifest node and recipe, never per chunk; derivable from packs. The same bytes serve on a remote and in the cache.
+One row per file, manifest node, recipe and pack of chunks, never per chunk; derivable from packs. The same bytes serve on a remote and in the cache.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from typing import NamedTuple
 
 from dvlite.errors import FormatError, ObjectCorrupt
 from dvlite.oid import DIGEST_BYTES, Buffer, Digest, digest_bytes
-from dvlite.store.pack import KIND_CHUNK, MAX_RECORD_BYTES, Pack, Record
+from dvlite.store.pack import CHUNKS, KIND_END, MAX_RECORD_BYTES, RAW, Pack, Record
 
 MAGIC = b"DVLI"
 VERSION = 1
@@ -133,7 +133,7 @@ class Index:
 def encode(locations: Collection[Location], nonce: bytes, *, also: Iterable[Digest] = ()) -> bytes:
     """Returns an index object of these rows, sorted by their bytes, each once; `nonce` is 16 random bytes, so no name is used twice.
 
-    `also` are packs without rows, those of chunks: that an index names a pack says that its push got that far.
+    `also` are packs without rows: that an index names a pack says that its push got that far.
     """
     packs = sorted({place.pack for place in locations}.union(also))
     number = {pack: i for i, pack in enumerate(packs)}
@@ -148,8 +148,15 @@ def encode(locations: Collection[Location], nonce: bytes, *, also: Iterable[Dige
 
 
 def rows_of(pack: Pack) -> list[Location]:
-    """Returns the rows that index a pack: none for chunks, which recipes find by number."""
-    return [Location(pack.name, record) for record in pack.records if record.kind != KIND_CHUNK]
+    """Returns the rows that index a pack: of chunks, which recipes find by number, only where the pack ends."""
+    if pack.pack_class == CHUNKS:
+        return [end_of(pack.name, len(pack.data))]
+    return [Location(pack.name, record) for record in pack.records]
+
+
+def end_of(pack: Digest, size_bytes: int) -> Location:
+    """Returns the row that says how long a pack of chunks is."""
+    return Location(pack, Record(KIND_END, RAW, size_bytes, 0, 0, pack))
 
 
 def verify_name(data: Buffer, name: str) -> None:

@@ -17,6 +17,7 @@ from dvlite.oid import FILE, MANIFEST, RUN, Buffer, Digest, digest_bytes, digest
 
 META, FILES, CHUNKS = 1, 2, 3  # classes: what a pack may hold
 KIND_FILE, KIND_CHUNK, KIND_MANIFEST, KIND_RECIPE, KIND_LOG, KIND_RUN = 1, 2, 3, 4, 5, 6
+KIND_END = 0  # of rows in an index only: where a pack ends
 RAW, ZSTD = 0, 1  # codecs; 2 is kept for zstd against a base object
 TARGET_BYTES = 32 * 1024 * 1024
 MAX_RECORD_BYTES = 16 * 1024 * 1024  # raw length of one record

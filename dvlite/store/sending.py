@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import os
 from array import array
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from concurrent.futures import Future
 from typing import NamedTuple
 
@@ -40,7 +40,7 @@ class Sender:
         self._slots: dict[int, _Slot] = {}
         self._flying: list[_Flight] = []
         self._rows: list[Location] = []  # of packs that arrived and are in no index yet
-        self._chunk_packs: set[Digest] = set()  # that arrived and are named by no index yet
+        self._unfinished: set[Digest] = set()  # packs of an interrupted push, in no index yet
         self._drafts: list[_Draft] = []
         self._since_index = 0
         self.packs: set[Digest] = set()
@@ -52,7 +52,8 @@ class Sender:
         self._progress.start(f"pushing {self._remote.store.label}", total_bytes=made.size_bytes, total_files=made.files)
         for digest in made.small:
             self._copy(digest, KIND_FILE)
-        known = _KnownChunks(self._catalog)
+        self._unfinished = self._catalog.unfinished_packs() if made.large else set()
+        known = _KnownChunks(self._catalog, self._unfinished)
         for digest, size_bytes, path in made.large:
             self._large(digest, size_bytes, path, known, chunk_bases(path))
         self._finish(made.nodes)
@@ -165,8 +166,6 @@ class Sender:
         self._since_index += 1
         if slot is not None:
             slot.arrived = True
-            assert slot.pack is not None
-            self._chunk_packs.add(slot.pack)
 
     def _shipped(self, finished: pack.Pack) -> None:
         self.packs.add(finished.name)
@@ -202,6 +201,9 @@ class Sender:
         self._drafts = [draft for draft in self._drafts if not draft.ready]
         for draft in ready:
             made = draft.recipe()
+            taken_up = self._unfinished.intersection(made.packs)
+            self._rows += [index.end_of(name, self._catalog.packs[name]) for name in taken_up]
+            self._unfinished -= taken_up
             self.packs.update(made.packs)
             data = recipe.dump(made)
             writer = self._writer(pack.META)
@@ -213,8 +215,7 @@ class Sender:
         self._since_index = 0
         if not self._rows:
             return
-        data = index.encode(self._rows, os.urandom(16), also=self._chunk_packs)
-        self._chunk_packs.clear()
+        data = index.encode(self._rows, os.urandom(16))
         name = digest_bytes(data).hex()
         self._remote.put(f"index/{name}", data)
         self._remote.keep("index", name, data)
@@ -281,16 +282,17 @@ class _Draft:
 class _KnownChunks:
     """Chunks that the remote has or is about to have: from footers of earlier versions, unfinished pushes, and this push."""
 
-    def __init__(self, catalog: Catalog) -> None:
+    def __init__(self, catalog: Catalog, unfinished: Collection[Digest]) -> None:
         self._catalog = catalog
         self._places: dict[Digest, tuple[_Slot, int]] = {}
         self._learned: set[Digest] = set()
+        self._read(unfinished)
 
     def learn(self, bases: Sequence[Digest]) -> None:
         """Reads the footers of the packs that earlier versions of a file use."""
-        recipes = self._catalog.recipes(bases)
-        names = [name for found in recipes.values() for name in found.packs]
-        names += self._catalog.unfinished_packs()
+        self._read([name for found in self._catalog.recipes(bases).values() for name in found.packs])
+
+    def _read(self, names: Iterable[Digest]) -> None:
         fresh = [name for name in dict.fromkeys(names) if name not in self._learned]
         self._learned.update(fresh)
         for name, records in self._catalog.footers(fresh).items():

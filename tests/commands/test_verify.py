@@ -614,6 +614,24 @@ def test_a_large_file_is_read_through_its_chunks(clone):
     assert (found["kind"], found["message"]) == ("not-on-remote", "big.bin is not on origin")
 
 
+@pytest.mark.parametrize("kept", [0.5, 0.99])
+def test_a_large_file_of_which_a_pack_was_cut_short_is_told_without_reading_it_and_push_mends_it(clone, kept):
+    project = origin(clone)
+    project.write("big.bin", os.urandom(3_000_000))
+    project.dvlite("add", "big.bin")
+    project.commit("Large")
+    project.dvlite("push")
+    clone.git("pull", "-q")
+    path = packs(clone, 3)[0]
+    path.chmod(0o644)
+    os.truncate(path, int(path.stat().st_size * kept))
+    (found,) = findings(clone, "--remote")
+    assert (found["kind"], found["message"]) == ("not-on-remote", "big.bin is not on origin")
+    project.dvlite("push")
+    assert findings(clone, "--remote", code=0) == []
+    clone.dvlite("pull", "big.bin")
+
+
 def test_a_record_that_is_nowhere_is_a_finding(clone):
     shutil.rmtree(clone.root.parent / "store/runs")
     found = clone.json("verify", code=1)

@@ -68,10 +68,13 @@ def test_two_index_objects_of_the_same_rows_have_two_names():
     assert digest_bytes(index.encode(ROWS, bytes(16))) != digest_bytes(index.encode(ROWS, b"x" * 16))
 
 
-def test_chunks_have_no_rows():
+def test_chunks_have_no_rows_and_their_pack_has_one_that_says_where_it_ends():
     writer = PackWriter(pack.CHUNKS, bytes(16))
     writer.add(KIND_CHUNK, digest_bytes(b"a"), b"a")
-    assert index.rows_of(writer.finish()) == []
+    whole = writer.finish()
+    found = Index(index.encode(index.rows_of(whole), bytes(16)), "test")
+    assert list(found) == [index.end_of(whole.name, len(whole.data))]
+    assert found.packs == (whole.name,)
 
 
 def test_every_flipped_byte_is_seen_by_its_name():
