@@ -209,7 +209,6 @@ def verify(
     from dvlite.commands.verify import Asked, verify_again
     from dvlite.commands.verify import verify as verb
     from dvlite.reports.delivery import Wanted
-    from dvlite.verify.rerun import How
 
     asked = Asked(
         paths=paths,
@@ -229,19 +228,18 @@ def verify(
         return _reported(wanted, lambda s: verb(s.repo(), asked, progress=s.progress))
     if from_data and flags["stage_inputs"]:
         raise UsageError("--from-data and --stage-inputs exclude each other", hint="give one of them")
+    from dvlite.verify.rerun import How
+
     how = How(remote=remote, offline=offline, **flags)
     return _reported(wanted, lambda s: verify_again(s.repo(), asked, how, environ=s.environ, progress=s.progress))
 
 
 def _reported(wanted: Wanted, work: Callable[[Session], VerifyResult]) -> int:
     """Runs `verify` and writes the reports of what it returns, whatever it found."""
-    from dvlite.reports.delivery import deliver, require_places
-    from dvlite.reports.markdown import markdown
+    from dvlite.reports.delivery import deliver, printed, require_places
 
     def verified(session: Session) -> VerifyResult:
-        if wanted.prints_markdown and session.flags.get("json"):
-            raise UsageError("--md and --json both write to standard output", hint="give a file: --md FILE")
-        require_places(wanted)
+        require_places(wanted, with_json=bool(session.flags.get("json")))
         result = work(session)
         session.progress.finish()
         for line in deliver(result, wanted):
@@ -251,7 +249,7 @@ def _reported(wanted: Wanted, work: Callable[[Session], VerifyResult]) -> int:
     return run(
         verified,
         found=lambda result: bool(result.findings) or any(each.verdict == "different" for each in result.stages),
-        words=(lambda result, _: markdown(result).splitlines()) if wanted.prints_markdown else "text",
+        words=(lambda result, _: printed(result, wanted)) if wanted.printed else "text",
     )
 
 

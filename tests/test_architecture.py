@@ -86,6 +86,7 @@ LATE_IMPORTS = (
     "commands.hook_commit",
     "commands.hook_follow",
     "commands.hook_push",
+    "commands.verify",
 )  # what they need differs from call to call, and is slow to load
 UNIX_ONLY = {"fcntl", "grp", "pwd", "resource", "termios", "tty"}  # never at the top: the package imports anywhere
 ENVIRONMENT = (

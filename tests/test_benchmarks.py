@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks import data, table
+from benchmarks import data, table, tampering
 from benchmarks.table import CP, DVC, DVLITE, RESTIC, Goal, Row
 
 ROW = Row("small-push", "small files: push", table.SECONDS, (Goal(0.8, RESTIC), table.faster(10, DVC)))
@@ -129,3 +129,51 @@ def test_json_keeps_every_sample():
 def test_a_row_without_a_goal_is_not_judged():
     row = Row("edit-download", "", table.BYTES, ())
     assert (table.goal_text(row), table.verdict(row, {DVLITE: 1.0})) == ("", "")
+
+
+CASE = tampering.Case("a parameter is edited", (r"\blr\b",), "train", str)
+
+
+def said(code, *lines):
+    return tampering.Said(code, lines, 0.1)
+
+
+@pytest.mark.parametrize(
+    ("untouched", "tampered", "names", "fails"),
+    [
+        (said(0, "train: ok"), said(1, "train: ok", "lr is 2"), 2, True),
+        (said(0, "train: ok"), said(0, "train: ok", "train: changed"), 1, False),
+        (said(1, "lr is 2"), said(1, "lr is 2"), 0, False),
+        (said(0), said(0, "all lrs are fine"), 0, False),
+    ],
+)
+def test_only_what_is_not_said_of_the_untouched_clone_counts(untouched, tampered, names, fails):
+    found = tampering.judge(CASE, "status", untouched, tampered)
+    assert (found.names, found.fails) == (names, fails)
+
+
+def test_of_several_commands_the_one_that_names_most_is_told_and_one_that_fails():
+    quiet = tampering.judge(CASE, "status -c", said(0), said(0))
+    naming = tampering.judge(CASE, "status", said(0), said(0, "lr is 2"))
+    failing = tampering.judge(CASE, "repro", said(0), said(255, "train"))
+    assert tampering.best([quiet, naming, failing]) == "`status`: exit 0, names it; `repro`: exit 255, names the stage"
+    assert tampering.best([quiet, quiet]) == "exit 0, says nothing of it"
+
+
+def test_a_tampering_that_changes_nothing_ends_the_program(tmp_path):
+    world = tampering.World("dvlite", tmp_path, tampering.environment(tmp_path, {}))
+    for path, text in {
+        "dvlite.yaml": tampering.PIPELINE,
+        "params.yaml": "rows: 3\nlr: 0.2\n",
+        **tampering.SCRIPTS,
+    }.items():
+        tampering._write(world.clone / path, text)
+    changes = [
+        case for case in tampering.CASES if case.name.startswith(("a parameter", "a script", "a stage", "a dep"))
+    ]
+    assert len(changes) == 4
+    for case in changes:
+        case.tamper(world)
+    for case in changes[:1] + changes[3:]:
+        with pytest.raises(SystemExit, match="nothing of"):
+            case.tamper(world)

@@ -8,6 +8,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING
 
 from dvlite.errors import UsageError
 from dvlite.files import quote
@@ -23,8 +24,10 @@ from dvlite.verify.checking import Checked, Earlier, check
 from dvlite.verify.completeness import Place, Wanted
 from dvlite.verify.fetching import Source
 from dvlite.verify.reading import Lock, Memo, Named, read
-from dvlite.verify.rerun import How, run_again
 from dvlite.verify.sides import Blobs, Side, Tree, WorkTree, files_at
+
+if TYPE_CHECKING:
+    from dvlite.verify.rerun import How
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -83,6 +86,8 @@ def verify_again(repo: Repo, asked: Asked, how: How, *, environ: Mapping[str, st
 
     `asked.paths` name the stages. Raises UsageError, FormatError and Untrusted before anything runs; a stage that fails is in the result.
     """
+    from dvlite.verify.rerun import run_again  # 15 ms that verifying without it does not need
+
     started = time.monotonic()
     if asked.commits is not None:
         raise UsageError("--rerun and --range exclude each other", hint="name one commit: --rev R")

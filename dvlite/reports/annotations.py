@@ -10,7 +10,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from dvlite.reports.wording import legal, outcome_of, output_sentence, stage_sentences
+from dvlite.reports.wording import is_pass, legal, output_sentence, stage_sentences
 from dvlite.results.verify import Finding, StageCheck, Unchecked, VerifyResult
 from dvlite.text.show import count
 
@@ -62,7 +62,7 @@ def _of_finding(each: Finding) -> Notice:
 
 
 def _of_stage(check: StageCheck) -> Notice:
-    bad = [each for each in check.outputs if outcome_of(each.verdict) != "passed"]
+    bad = [each for each in check.outputs if not is_pass(each.verdict)]
     told = [f"{each.path}: {each.detail[0] if each.detail else output_sentence(each)}" for each in bad]
     message = "\n".join([*stage_sentences(check), *told]) or check.verdict
     level: Literal["error", "warning"] = "warning" if check.verdict == "inconclusive" else "error"

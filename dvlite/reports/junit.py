@@ -1,7 +1,8 @@
 """JUnit XML, as Jenkins, GitLab, GitHub and others read it: a suite for each pipeline file, a case for each stage and output. Pure.
 
 What is not as it must be is a failure; what could not be checked is an error, for a skipped case counts as a pass; a stage that was not
-run because one before it does not reproduce is skipped: that one fails already. Findings of no stage are cases of a suite of their own.
+run because one before it does not reproduce is skipped, for that one fails already; so is a frozen one, which was not to be compared.
+Findings of no stage are cases of a suite of their own.
 """
 
 from __future__ import annotations
@@ -12,12 +13,17 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from xml.etree import ElementTree as ET  # only written with here, never read
 
-from dvlite.reports.wording import legal, outcome_of, output_sentence, stage_sentences
+from dvlite.reports.wording import is_pass, legal, outcome_of, output_sentence, stage_sentences
 from dvlite.results.verify import Finding, OutputVerdict, StageCheck, VerifyResult
 from dvlite.text.show import Show, count
 from dvlite.text.verify import place_text
 
 DATA = "tracked data"
+_UNTOLD = {  # of a stage whose own case has no words: those are with something else
+    "finding": "its lockfile or pipeline file cannot be used: see the findings",
+    "unchecked": "something that it needs could not be checked: see the errors",
+}
+_ENDED: dict[str, str | None] = {"passed": None, "failed": "failure", "unsure": "error", "frozen": "skipped"}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -113,12 +119,13 @@ def _told(each: Finding) -> str:
 
 def _of_stage(check: StageCheck, found: Sequence[Finding], doubts: Sequence[str]) -> Case:
     told = [*map(_told, found), *stage_sentences(check), *doubts]
-    told += [f"{each.path}: {output_sentence(each)}" for each in check.outputs if outcome_of(each.verdict) != "passed"]
-    ended: str | None = {"passed": None, "failed": "failure", "unsure": "error"}[outcome_of(check.verdict)]
+    told += [f"{each.path}: {output_sentence(each)}" for each in check.outputs if not is_pass(each.verdict)]
+    ended = _ENDED[outcome_of(check.verdict)]
     if check.verdict == "not checked":
         ended = "skipped"
     ended = "failure" if found else "error" if doubts and ended is None else ended
-    message = found[0].message if found else (told or [check.verdict])[0]
+    if ended is not None and not told:
+        told = [_UNTOLD.get(check.verdict, check.verdict)]
     return Case(
         suite=check.file or "dvlite.yaml",
         name=check.stage,
@@ -127,20 +134,19 @@ def _of_stage(check: StageCheck, found: Sequence[Finding], doubts: Sequence[str]
         seconds=check.seconds or 0.0,
         ended=ended,
         kind=found[0].kind if found else check.verdict,
-        message=message,
+        message=found[0].message if found else told[0] if told else "",
         text="\n".join(told),
         log=check.log_tail,
     )
 
 
 def _of_output(check: StageCheck, output: OutputVerdict) -> Case:
-    ended = {"passed": None, "failed": "failure", "unsure": "error"}[outcome_of(output.verdict)]
     return Case(
         suite=check.file or "dvlite.yaml",
         name=f"{check.stage}: {output.path}",
         file=check.file,
         line=check.line,
-        ended=ended,
+        ended=_ENDED[outcome_of(output.verdict)],
         kind=output.verdict,
         message=output.detail[0] if output.detail else output_sentence(output),
         text="\n".join([f"{output.path} {output_sentence(output)}", *output.detail]),

@@ -8,13 +8,13 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 from dvlite.reports.markup import COMMENT, Document, block, code, opening, plain
-from dvlite.reports.wording import headline, looked_at, outcome, outcome_of, output_sentence, stage_sentences
+from dvlite.reports.wording import headline, is_pass, looked_at, outcome, outcome_of, output_sentence, stage_sentences
 from dvlite.results.verify import OutputVerdict, StageCheck, VerifyResult
 from dvlite.text.show import Show, duration_text
 from dvlite.text.verify import place_text
 
 MARKER = "<!-- dvlite verify -->"
-_SIGNS = {"passed": "✅", "failed": "❌", "unsure": "⚠️"}
+_SIGNS = {"passed": "✅", "failed": "❌", "unsure": "⚠️", "frozen": "❄️"}
 _FINDINGS_SHARE = 0.5  # of the limit: the stages are seen too
 _STAGES_SHARE = 0.8
 _MOST_OUTPUTS = 3  # named in the row of a stage
@@ -52,7 +52,7 @@ def markdown(result: VerifyResult, *, limit_bytes: int = COMMENT) -> str:
 
 
 def _stages(document: Document, stages: Sequence[StageCheck]) -> None:
-    order = sorted(stages, key=lambda each: outcome_of(each.verdict) == "passed")  # what is wrong comes first
+    order = sorted(stages, key=lambda each: is_pass(each.verdict))  # what is wrong comes first
     ran = any(each.seconds is not None or each.outputs for each in stages)
     heads = ("", "stage", "verdict", *(("time", "notes") if ran else ("declared at",)))
     document.table(heads, (_row(each, ran=ran) for each in order), share=_STAGES_SHARE, noun="stage")

@@ -11,21 +11,39 @@ from collections.abc import Iterable, Iterator, Sequence
 
 from dvlite import __version__
 from dvlite.files import size_text
-from dvlite.reports.layout import HEIGHT, WIDTH, Plan, curve, plan
-from dvlite.reports.wording import headline, legal, looked_at, outcome, outcome_of, output_sentence, stage_sentences
+from dvlite.reports.layout import HEIGHT, WIDTH, plan
+from dvlite.reports.wording import (
+    headline,
+    is_pass,
+    legal,
+    looked_at,
+    outcome,
+    outcome_of,
+    output_sentence,
+    stage_sentences,
+)
 from dvlite.results.verify import OutputVerdict, StageCheck, VerifyResult
 from dvlite.text.show import Show, count, duration_text, short_oid
 from dvlite.text.verify import place_text
 
 _LONGEST_NAME = 24  # letters that fit into a box
 _MOST_ROWS = 2000
-_SIGNS = {"passed": "✓", "failed": "✗", "unsure": "?"}
+_SIGNS = {"passed": "✓", "failed": "✗", "unsure": "?", "frozen": "❄"}
+_MEANINGS = {
+    "passed": "as it must be",
+    "failed": "not as it must be",
+    "unsure": "not checked",
+    "frozen": "frozen, not compared",
+}
+_PLAIN = ("ok", "finding", "unchecked", "frozen")  # verdicts of stages that were not run
 _POLICY = "default-src 'none'; style-src 'unsafe-inline'; base-uri 'none'; form-action 'none'"
 _STYLE = """
 :root { color-scheme: light dark; --back: #fff; --text: #1f2328; --dim: #59636e; --line: #d1d9e0; --soft: #f6f8fa;
-  --passed: #1a7f37; --passed-soft: #dafbe1; --failed: #cf222e; --failed-soft: #ffebe9; --unsure: #8a5a00; --unsure-soft: #fff4ce; }
+  --passed: #1a7f37; --passed-soft: #dafbe1; --failed: #cf222e; --failed-soft: #ffebe9; --unsure: #8a5a00; --unsure-soft: #fff4ce;
+  --frozen: #0969da; --frozen-soft: #ddf4ff; }
 @media (prefers-color-scheme: dark) { :root { --back: #0d1117; --text: #e6edf3; --dim: #9198a1; --line: #3d444d; --soft: #161b22;
-  --passed: #3fb950; --passed-soft: #12261e; --failed: #f85149; --failed-soft: #2d1417; --unsure: #d29922; --unsure-soft: #2a2111; } }
+  --passed: #3fb950; --passed-soft: #12261e; --failed: #f85149; --failed-soft: #2d1417; --unsure: #d29922; --unsure-soft: #2a2111;
+  --frozen: #4493f8; --frozen-soft: #121d2f; } }
 * { box-sizing: border-box }
 body { margin: 0 auto; max-width: 1200px; padding: 24px; background: var(--back); color: var(--text); font: 15px/1.5 system-ui, sans-serif }
 h1 { font-size: 24px; margin: 0 } h2 { font-size: 18px; margin: 32px 0 8px }
@@ -33,17 +51,19 @@ p { margin: 4px 0 } .dim, small { color: var(--dim) } a { color: inherit }
 code, pre { font: 13px/1.45 ui-monospace, Menlo, Consolas, monospace; overflow-wrap: anywhere }
 pre { background: var(--soft); border: 1px solid var(--line); border-radius: 6px; padding: 10px; margin: 6px 0; white-space: pre-wrap }
 .wide { overflow-x: auto } table { border-collapse: collapse; width: 100% }
-th, td { text-align: left; vertical-align: top; padding: 6px 12px 6px 0; border-bottom: 1px solid var(--line) }
+th, td { text-align: left; vertical-align: top; padding: 6px 12px 6px 0; min-width: 7em; border-bottom: 1px solid var(--line) }
+td code { display: inline-block; max-width: 45ch; overflow-wrap: break-word }
 th { color: var(--dim); font-weight: 500 }
-.word { white-space: nowrap; font-weight: 600 }
-.passed { color: var(--passed) } .failed { color: var(--failed) } .unsure { color: var(--unsure) }
+.whole, .word { white-space: nowrap } .word { font-weight: 600 }
+.passed { color: var(--passed) } .failed { color: var(--failed) } .unsure { color: var(--unsure) } .frozen { color: var(--frozen) }
+.legend span { margin-right: 16px; display: inline-block }
 header { border-left: 6px solid; padding-left: 16px }
 header.passed { border-color: var(--passed) } header.failed { border-color: var(--failed) } header.unsure { border-color: var(--unsure) }
 header p { color: var(--text) }
 svg { display: block; font: 13px system-ui, sans-serif }
 svg rect { fill: var(--soft); stroke: var(--line); stroke-width: 1.5 }
 svg .passed rect { fill: var(--passed-soft); stroke: var(--passed) } svg .failed rect { fill: var(--failed-soft); stroke: var(--failed) }
-svg .unsure rect { fill: var(--unsure-soft); stroke: var(--unsure) }
+svg .unsure rect { fill: var(--unsure-soft); stroke: var(--unsure) } svg .frozen rect { fill: var(--frozen-soft); stroke: var(--frozen) }
 svg text { fill: var(--text) } svg .note { fill: var(--dim); font-size: 12px }
 svg path { fill: none; stroke: var(--dim); stroke-width: 1.5 } svg marker path { fill: var(--dim); stroke: none }
 """
@@ -72,9 +92,10 @@ def _lines(result: VerifyResult) -> Iterator[str]:
         yield from _drawing(result.stages)
     yield from _findings(result)
     yield from _unchecked(result)
-    for number, check in enumerate(result.stages):
-        if check.verdict not in ("ok", "finding", "unchecked"):
-            yield from _stage(number, check)
+    ran = [(number, check) for number, check in enumerate(result.stages) if check.verdict not in _PLAIN]
+    for number, check in sorted(ran, key=lambda each: is_pass(each[1].verdict)):  # what is wrong comes first
+        yield from _stage(number, check)
+    yield from _not_run(result)
     yield from (f"<p>warning: {_text(each)}</p>" for each in result.warnings)
     yield f"</main>\n<footer><p><small>dvlite {_text(__version__)}</small></p></footer>\n</body>\n</html>"
 
@@ -83,7 +104,7 @@ def _lines(result: VerifyResult) -> Iterator[str]:
 
 
 def _drawing(stages: Sequence[StageCheck]) -> Iterator[str]:
-    drawn: Plan = plan({each.stage: each.after for each in stages})
+    drawn = plan({each.stage: each.after for each in stages})
     yield (
         f'<div class="wide"><svg role="img" aria-label="the stages and their verdicts" width="{drawn.width}" '
         f'height="{drawn.height}" viewBox="0 0 {drawn.width} {drawn.height}">'
@@ -92,8 +113,7 @@ def _drawing(stages: Sequence[StageCheck]) -> Iterator[str]:
         '<defs><marker id="tip" viewBox="0 0 8 8" refX="2" refY="4" markerWidth="8" markerHeight="8" orient="auto" '
         'markerUnits="userSpaceOnUse"><path d="M0,0 L8,4 L0,8 z"/></marker></defs>'
     )
-    for before, name in drawn.arrows:
-        yield f'<path d="{curve(drawn.boxes[before], drawn.boxes[name])}" marker-end="url(#tip)"/>'
+    yield from (f'<path d="{path}" marker-end="url(#tip)"/>' for path in drawn.arrows.values())
     for number, each in enumerate(stages):
         box, ended = drawn.boxes[each.stage], outcome_of(each.verdict)
         note = each.verdict if each.seconds is None else f"{each.verdict}, {duration_text(each.seconds)}"
@@ -105,6 +125,11 @@ def _drawing(stages: Sequence[StageCheck]) -> Iterator[str]:
             f'<text class="note" x="10" y="37">{_SIGNS[ended]} {_text(note)}</text></g></a>'
         )
     yield "</svg></div>"
+    found = {outcome_of(each.verdict) for each in stages}
+    legend = (
+        f'<span class="{ended}">{sign} {_MEANINGS[ended]}</span>' for ended, sign in _SIGNS.items() if ended in found
+    )
+    yield f'<p class="legend">{"".join(legend)}</p>'
 
 
 def _clipped(name: str) -> str:
@@ -139,8 +164,6 @@ def _word(verdict: str) -> str:
 
 
 def _findings(result: VerifyResult) -> Iterator[str]:
-    plain = [(number, each) for number, each in enumerate(result.stages)]
-    checked = [(number, each) for number, each in plain if each.verdict in ("ok", "finding", "unchecked")]
     if result.findings:
         yield "<h2>Findings</h2>"
         yield from _table(
@@ -155,6 +178,10 @@ def _findings(result: VerifyResult) -> Iterator[str]:
                 for each in result.findings
             ),
         )
+
+
+def _not_run(result: VerifyResult) -> Iterator[str]:
+    checked = [(number, each) for number, each in enumerate(result.stages) if each.verdict in _PLAIN]
     if checked:
         yield "<h2>Stages, without running them</h2>"
         rows = ((_code(each.stage), _word(each.verdict), _code(f"{each.file}:{each.line}")) for _, each in checked)
@@ -199,4 +226,5 @@ def _output(each: OutputVerdict) -> tuple[str, ...]:
 
 def _version(oid: str | None, size_bytes: int | None) -> str:
     parts = [_code(short_oid(oid))] if oid else []
-    return " ".join([*parts, *([] if size_bytes is None else [size_text(size_bytes)])])
+    told = " ".join([*parts, *([] if size_bytes is None else [size_text(size_bytes)])])
+    return f'<span class="whole">{told}</span>' if told else ""

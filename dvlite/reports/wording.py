@@ -8,25 +8,33 @@ from typing import Literal
 from dvlite.files import printable, size_text
 from dvlite.results.verify import OutputVerdict, StageCheck, VerifyResult
 from dvlite.text.reproduced import why_lines
-from dvlite.text.show import count, duration_text
+from dvlite.text.show import count, duration_text, one_line
+from dvlite.text.verify import stages_text
 
-Outcome = Literal["passed", "failed", "unsure"]
+Outcome = Literal["passed", "failed", "unsure", "frozen"]
 OUTCOMES: dict[str, Outcome] = {  # of stages and outputs; what is not here is unsure
     "ok": "passed",
     "identical": "passed",
     "equivalent": "passed",
+    "frozen": "frozen",
     "finding": "failed",
     "different": "failed",
     "failed": "failed",
     "missing": "failed",
     "extra": "failed",
 }
+FROZEN = "frozen: not compared with its command, dependencies and parameters"
 _NAMED = 3
 
 
 def outcome_of(verdict: str) -> Outcome:
-    """Returns how a verdict counts: what could not be compared is never a pass."""
+    """Returns how a verdict counts: what could not be compared is never a pass, what was not to be compared is one of its own kind."""
     return OUTCOMES.get(verdict, "unsure")
+
+
+def is_pass(verdict: str) -> bool:
+    """Says whether a verdict leaves nothing to do."""
+    return outcome_of(verdict) in ("passed", "frozen")
 
 
 def outcome(result: VerifyResult) -> Outcome:
@@ -40,7 +48,7 @@ def headline(result: VerifyResult) -> str:
     """Returns what it came to: `2 findings, train does not reproduce`."""
     said = [count(len(result.findings), "finding")] if result.findings else []
     for verdict, one, more in (("different", "does not reproduce", "do not reproduce"), ("failed", "failed", "failed")):
-        names = [printable(each.stage) for each in result.stages if each.verdict == verdict]
+        names = [one_line(each.stage) for each in result.stages if each.verdict == verdict]
         if names:
             others = f" and {count(len(names) - _NAMED)} more" if len(names) > _NAMED else ""
             said.append(f"{', '.join(names[:_NAMED])}{others} {one if len(names) == 1 else more}")
@@ -49,17 +57,20 @@ def headline(result: VerifyResult) -> str:
         said.append(f"{count(open_)} could not be checked")
     if said:
         return ", ".join(said)
-    return "every stage gives the same again" if result.rerun else "nothing found"
+    if not result.rerun:
+        return "nothing found"
+    all_ran = all(each.seconds is not None for each in result.stages)
+    return f"every stage{'' if all_ran else ' that was run'} gives the same again"
 
 
 def looked_at(result: VerifyResult) -> str:
     """Returns what was verified, of which revision, and how long it took."""
-    parts = [f"{count(len(result.stages), 'stage')} and {count(result.tracked, 'tracked path')}"]
-    parts.append("of the work tree" if result.revision is None else f"of {printable(result.revision)}")
+    parts = [f"{stages_text(result)} and {count(result.tracked, 'tracked path')}"]
+    parts.append("of the work tree" if result.revision is None else f"of {one_line(result.revision)}")
     if result.commits != 1:
         parts.append(f"({count(result.commits, 'commit')})")
     if result.remote is not None:
-        parts.append(f"and {'every byte' if result.deep else 'what is'} on {printable(result.remote)}")
+        parts.append(f"and {'every byte' if result.deep else 'what is'} on {one_line(result.remote)}")
     if result.fetched:
         parts.append(f"({size_text(result.fetched_bytes)} fetched)")
     return f"{' '.join(parts)}, {duration_text(result.elapsed_seconds)}"
@@ -67,8 +78,10 @@ def looked_at(result: VerifyResult) -> str:
 
 def stage_sentences(check: StageCheck) -> Iterator[str]:
     """Yields why a stage has its verdict, as far as its outputs do not tell."""
+    if check.verdict == "frozen":
+        yield FROZEN
     if check.problem is not None:
-        yield printable(check.problem)
+        yield one_line(check.problem)
     yield from why_lines(check)
 
 

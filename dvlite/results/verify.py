@@ -10,6 +10,7 @@ StageVerdict = Literal[
     "ok",  # checked without running: nothing found
     "finding",
     "unchecked",
+    "frozen",  # declared so: compared with nothing but what its run did, and nothing found
     "identical",  # run again: every output as the lockfile has it
     "equivalent",
     "different",
@@ -41,7 +42,7 @@ class Finding:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Unchecked:
-    """Something that could not be checked, and why: never a pass."""
+    """Something that could not be checked, and why: never a pass. `hint` says what makes it possible, if that is known."""
 
     what: str
     why: str
@@ -49,6 +50,7 @@ class Unchecked:
     line: int = 1
     stage: str | None = None
     commit: str | None = None
+    hint: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -116,4 +118,4 @@ class VerifyResult:
         return not self.findings and not self.unchecked and all(each.verdict in _PASSES for each in self.stages)
 
 
-_PASSES = ("ok", "identical", "equivalent")
+_PASSES = ("ok", "frozen", "identical", "equivalent")

@@ -5,9 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 from dvlite.errors import DvliteError, PartlyDone, StageFailed
-from dvlite.files import printable
 from dvlite.results.verify import OutputVerdict, StageCheck, VerifyResult
-from dvlite.text.show import Show, count, duration_text
+from dvlite.text.show import Show, count, duration_text, one_line
 from dvlite.text.values import value_text
 
 _COLORS = {"identical": "green", "equivalent": "green", "different": "red", "failed": "red"}
@@ -24,7 +23,7 @@ def stage_lines(result: VerifyResult, show: Show) -> Iterator[str]:
     verdicts = max((len(each.verdict) for each in stages if each.verdict != "not checked"), default=0)
     for each in stages:
         if each.verdict == "not checked":
-            yield f"{each.stage.ljust(names)}  not checked: {printable(each.problem or '')}"
+            yield f"{each.stage.ljust(names)}  not checked: {one_line(each.problem or '')}"
             continue
         first, *more = [*_told(each, show)] or [""]
         verdict = show.style(_COLORS.get(each.verdict, "yellow"), each.verdict)
@@ -56,9 +55,9 @@ def stage_problem(result: VerifyResult) -> DvliteError | None:
     if failed:
         first, *others = failed
         also = f"; {', '.join(each.stage for each in others)} failed too" if others else ""
-        tail = "\n".join(f"| {printable(line)}" for line in first.log_tail)
+        tail = "\n".join(f"| {one_line(line.expandtabs())}" for line in first.log_tail)
         return StageFailed(
-            f"{first.stage} failed in a clean clone: {printable(first.problem or '')}{also}", hint=tail or None
+            f"{first.stage} failed in a clean clone: {one_line(first.problem or '')}{also}", hint=tail or None
         )
     if result.findings or is_different(result):
         return None
@@ -67,7 +66,7 @@ def stage_problem(result: VerifyResult) -> DvliteError | None:
         return None
     more = f"; {count(len(open_) - 1)} more" if len(open_) > 1 else ""
     return PartlyDone(
-        f"could not check {open_[0].stage}: {printable(open_[0].problem or 'an output cannot be compared')}{more}",
+        f"could not check {open_[0].stage}: {one_line(open_[0].problem or 'an output cannot be compared')}{more}",
         hint="a stage that could not be compared is not reproduced; dvlite pull brings data that a remote has",
     )
 
@@ -83,7 +82,7 @@ def _ran(result: VerifyResult) -> Sequence[StageCheck]:
 
 def _told(check: StageCheck, show: Show) -> Iterator[str]:
     if check.problem is not None:
-        yield printable(check.problem)
+        yield one_line(check.problem)
     bad = [each for each in check.outputs if each.verdict not in ("identical", "equivalent")]
     for output in bad if show.verbose else bad[:_MOST_OUTPUTS]:
         yield from _difference(output, show)
@@ -118,7 +117,7 @@ def why_lines(check: StageCheck) -> Iterator[str]:
     elif check.culprit and check.repeats:
         yield "gives the same each time here: it is the machine or what is installed, not chance"
     if check.drift:
-        changes = [f"{printable(name)} {_side(old)} -> {_side(new)}" for name, (old, new) in check.drift.items()]
+        changes = [f"{one_line(name)} {_side(old)} -> {_side(new)}" for name, (old, new) in check.drift.items()]
         more = f", {len(changes) - _MOST_DRIFT} more" if len(changes) > _MOST_DRIFT else ""
         yield f"environment: {', '.join(changes[:_MOST_DRIFT])}{more}"
 

@@ -63,6 +63,11 @@ class Show:
             yield self.style("dim", "next: ") + text
 
 
+def one_line(message: str) -> str:
+    """Returns a message as one line that no terminal can misread. Its quotes stay: the names in it are escaped already."""
+    return message if message.isprintable() else "".join(c if c.isprintable() else printable(c) for c in message)
+
+
 def count(number: int, noun: str = "", plural: str = "") -> str:
     """Returns a number for people, with its noun: `1 file`, `384,211 files`."""
     if not noun:

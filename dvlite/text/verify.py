@@ -8,7 +8,7 @@ from dvlite.errors import DvliteError, PartlyDone
 from dvlite.files import printable, size_text
 from dvlite.results.verify import Finding, Unchecked, VerifyResult
 from dvlite.text.reproduced import is_different, stage_lines, stage_problem, summary_line
-from dvlite.text.show import Show, count, duration_text
+from dvlite.text.show import Show, count, duration_text, one_line
 
 _MOST_FIXES = 2
 
@@ -20,7 +20,7 @@ def text(result: VerifyResult, show: Show) -> Iterator[str]:
         yield f"{show.bold(place_text(each, show) + ':')} {each.message}{also}"
     for one in result.unchecked:
         where = f"{show.bold(place_text(one, show) + ':')} " if one.file is not None else ""
-        yield f"{where}{show.style('yellow', 'not checked:')} {printable(one.what)}: {printable(one.why)}"
+        yield f"{where}{show.style('yellow', 'not checked:')} {one_line(one.what)}: {one_line(one.why)}"
     if result.rerun:
         yield from stage_lines(result, show)
     if result.kept is not None:
@@ -42,8 +42,8 @@ def problem(result: VerifyResult, show: Show) -> DvliteError | None:
     first = result.unchecked[0]
     more = f"; {count(len(result.unchecked) - 1)} more" if len(result.unchecked) > 1 else ""
     return PartlyDone(
-        f"could not check {printable(first.what)}{more}",
-        hint="run records and listings come from the remote: dvlite pull, or verify without --offline",
+        f"could not check {one_line(first.what)}{more}",
+        hint=first.hint or "see above what kept it from being checked",
     )
 
 
@@ -54,8 +54,14 @@ def place_text(each: Finding | Unchecked, show: Show) -> str:
     return f"{named}:{each.line}"
 
 
+def stages_text(result: VerifyResult) -> str:
+    """Returns how many stages were looked at, and how many of them are declared not to be compared: `5 stages (1 frozen)`."""
+    frozen = sum(each.verdict == "frozen" for each in result.stages)
+    return f"{count(len(result.stages), 'stage')}{f' ({count(frozen)} frozen)' if frozen else ''}"
+
+
 def _summary(result: VerifyResult, show: Show) -> str:
-    looked = f"{count(len(result.stages), 'stage')} and {count(result.tracked, 'tracked path')}"
+    looked = f"{stages_text(result)} and {count(result.tracked, 'tracked path')}"
     if result.revision is not None and ".." in result.revision:
         looked = f"{count(result.commits, 'commit')}, in the last {looked}"
     took = duration_text(result.elapsed_seconds)

@@ -19,7 +19,7 @@ from dvlite.pipeline.params import Params
 from dvlite.pipeline.stages import Stage
 from dvlite.repo import Repo
 from dvlite.results.verify import Finding, StageCheck, Unchecked
-from dvlite.verify.fetching import Source
+from dvlite.verify.fetching import HOW_TO_FETCH, Source
 from dvlite.verify.freshness import Freshness
 from dvlite.verify.holdings import Holdings
 from dvlite.verify.integrity import Examined, Examiner
@@ -223,6 +223,7 @@ class _Check:
                 line=self._named.locks[stage.lockfile].line(entry, "run"),
                 stage=stage.address if len(unknown) == 1 else None,
                 commit=self._side.commit,
+                hint=HOW_TO_FETCH,
             )
             self._unrecorded = frozenset(each.address for each, _ in unknown)
 
@@ -233,7 +234,7 @@ class _Check:
     def _freshness(self) -> Freshness:
         data, kept = self._data()
         source, side = self._source, self._side
-        holdings = Holdings(side.looks(data), side.names, data, kept, source.listing)
+        holdings = Holdings(side, data, kept, source.listing)
         wanted = [dep.path for stage in self._named.stages if self._chooses(stage) for dep in stage.deps]
         source.prefetch(listing for path in wanted for listing in holdings.directories(path))
 
@@ -284,9 +285,10 @@ class _Check:
                 continue
             name = stage.address
             bad = name in wrong or stage.lockfile in missing
+            open_ = name in unsure or self._named.graph is None
             yield StageCheck(
                 stage=name,
-                verdict="finding" if bad else "unchecked" if name in unsure or self._named.graph is None else "ok",
+                verdict="finding" if bad else "unchecked" if open_ else "frozen" if stage.spec.frozen else "ok",
                 file=stage.file,
                 line=stage.spec.line,
                 after=before.get(name, ()),

@@ -94,7 +94,9 @@ def corrupt(message: str, place: Place, path: str | None) -> Finding:
 
 
 def _unreachable(source: Source, error: DvliteError) -> Looked:
-    return Looked((Unchecked(what=f"what is on {source.name or 'the remote'}", why=error.message),), {})
+    return Looked(
+        (Unchecked(what=f"what is on {source.name or 'the remote'}", why=error.message, hint=error.hint),), {}
+    )
 
 
 def _look(source: Source, wanted: Sequence[Wanted], runs: Mapping[Oid, Place]) -> Looked:

@@ -121,7 +121,7 @@ def _told(
         return
     except DvliteError as error:
         told.add(name)
-        yield Unchecked(what=f"bytes of {_paths(users)} on {source.name}", why=error.message)
+        yield Unchecked(what=f"bytes of {_paths(users)} on {source.name}", why=error.message, hint=error.hint)
         return
     if not found.reason and not found.damaged:
         return

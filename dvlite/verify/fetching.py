@@ -32,8 +32,14 @@ from dvlite.workspace.tracked import entries_of
 _OFFLINE = "--offline was given"
 
 
+HOW_TO_FETCH = "run records and listings come from the remote: dvlite pull, or verify without --offline"
+
+
 class NotFetched(DvliteError):
     """Something is not here, and could not be fetched."""
+
+    def __init__(self, message: str) -> None:
+        super().__init__(message, hint=HOW_TO_FETCH)
 
 
 class Source:

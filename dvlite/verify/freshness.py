@@ -26,7 +26,7 @@ from dvlite.verify.fetching import NotFetched
 from dvlite.verify.holdings import Holdings
 from dvlite.verify.integrity import Examiner, differ_from_facts
 from dvlite.verify.kinds import short_oid, value_text
-from dvlite.verify.reading import Lock
+from dvlite.verify.reading import Lock, quote_word
 from dvlite.workspace import sparse
 
 Told = Finding | Unchecked
@@ -69,7 +69,8 @@ class Freshness:
             if same_data(found, out):
                 continue
             kind = "output-missing" if found is None else "output-changed"
-            told = "is not there, and git should keep it" if found is None else f"is {short_oid(found.oid)}"
+            gone = "is ignored by git" if self._holdings.is_ignored(path) else "is not there"
+            told = f"{gone}, and git should keep it" if found is None else f"is {short_oid(found.oid)}"
             made = "" if found is None else f", {stage.address} made {short_oid(out.oid)}"
             if found is not None and found.oid == out.oid:
                 told, made = "has another mode", f" than {stage.address} gave it"
@@ -100,7 +101,15 @@ class Freshness:
 
     def unchecked(self, what: str, error: DvliteError, file: str, line: int, stage: Stage) -> Unchecked:
         """Returns that something could not be checked."""
-        return Unchecked(what=what, why=error.message, file=file, line=line, stage=stage.address, commit=self._commit)
+        return Unchecked(
+            what=what,
+            why=error.message,
+            file=file,
+            line=line,
+            stage=stage.address,
+            commit=self._commit,
+            hint=error.hint,
+        )
 
     @property
     def parts(self) -> tuple[Holdings, Params, str | None]:
@@ -150,9 +159,8 @@ class _Look:
 
     def _deps(self, place: Place) -> Iterator[Locked]:
         stage = self._stage
-        also = [stage.placed(dep.path) for dep in self._entry.deps] if sparse.is_glob(place.path) else []
         try:
-            paths = [part for path in self._holdings.matches(place.path, also) for part in self._holdings.parts(path)]
+            paths = [part for path in self._holdings.matches(place.path) for part in self._holdings.parts(path)]
             found = [self._holdings.expected(path) for path in paths]
         except DvliteError as error:
             self._skipped.append(place.path)
@@ -165,10 +173,21 @@ class _Look:
         self._skipped.append(place.path)
         if self._owner.is_unknown(place.path):
             return
+        if self._holdings.is_ignored(place.path):
+            self._told.append(self._ignored("dep-missing", "the dependency", place))
+            return
         what = "matches nothing" if sparse.is_glob(place.path) else "is neither in git nor data, and no stage makes it"
         self._told.append(
             self._wrong("dep-missing", f"the dependency {value_text(place.path)} {what}", place.line, path=place.path)
         )
+
+    def _ignored(self, kind: str, what: str, place: Place | ParamPlace) -> Finding:
+        """Returns the finding for what is here and nowhere else."""
+        told = f"{what} {value_text(place.path)} is here only: git ignores it, and it is not data"
+        fix = (
+            f"dvlite add {quote_word(place.path)}" if kind == "dep-missing" else f"git add -f {quote_word(place.path)}"
+        )
+        return replace(self._wrong(kind, told, place.line, path=place.path), fix=fix)
 
     def _values(self, place: ParamPlace) -> Mapping[str, Tree]:
         found: dict[str, Tree] = {}
@@ -184,6 +203,9 @@ class _Look:
                 if isinstance(error, NotFetched):
                     what = f"the parameters in {place.path}"
                     self._told.append(self._owner.unchecked(what, error, self._stage.file, place.line, self._stage))
+                elif self._holdings.is_ignored(place.path):
+                    self._told.append(self._ignored("param-missing", "the file of parameters", place))
+                    break
                 else:
                     reason = error.message.partition(": ")[2] or error.message
                     self._told.append(self._wrong("param-missing", reason, place.line, path=place.path))
@@ -233,7 +255,7 @@ class _Look:
                 reason, f"it made {value_text(name)}, which is not declared as its output", "outs", None
             )
         shown = {"cmd": "its command", "wdir": "the folder that it runs in"}[what]
-        return self._out_of_date(reason, f"{shown} is {new!r}, locked with {old!r}", what, None)
+        return self._out_of_date(reason, f"{shown} is '{new}', locked with '{old}'", what, None)
 
     def _dep(self, reason: Reason, how: str) -> Finding:
         path = self._stage.placed(reason.name)
@@ -244,7 +266,11 @@ class _Look:
         else:
             told = f"it ran with {value_text(path)}, which is none of its dependencies any more"
         line = next((place.line for place in self._stage.deps if self._stands_for(place.path, path)), None)
-        return self._out_of_date(reason, told, "deps", line)
+        found = self._out_of_date(reason, told, "deps", line)
+        if how != "removed" or not self._holdings.is_ignored(path):
+            return found
+        told = f"{self._stage.address}: it ran with {value_text(path)}, which is here only: git ignores it, and it is not data"
+        return replace(found, message=told, fix=f"dvlite add {quote_word(path)}")
 
     def _by(self, path: str) -> str:
         """Returns who says what a dependency is."""

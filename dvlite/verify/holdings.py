@@ -8,14 +8,17 @@ from __future__ import annotations
 import fnmatch
 import os
 import re
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
 
+from dvlite.errors import UsageError
+from dvlite.files import quote
 from dvlite.formats.lockfile import Locked
 from dvlite.formats.manifest import Entries
 from dvlite.formats.pointer import SUFFIX, Pointer
 from dvlite.naming import Tracked
 from dvlite.pipeline.contents import LEFT_OUT, as_output, part_of
-from dvlite.verify.sides import Look, above, below
+from dvlite.verify.sides import UPDATE, Side, above, below
 from dvlite.workspace import sparse
 
 _TOKEN = re.compile(r"\*+|\?|\[!?\]?[^\]]*\]|.", re.DOTALL)
@@ -27,13 +30,12 @@ class Holdings:
 
     def __init__(
         self,
-        look: Look,
-        names: Sequence[str],
+        side: Side,
         data: Sequence[Tracked],
         kept: Iterable[str],
         listing: Callable[[str, Pointer], Entries],
     ) -> None:
-        self._look, self._names, self._listing = look, names, listing
+        self._side, self._look, self._names, self._listing = side, side.looks(data), side.names, listing
         self._data: Mapping[str, Pointer] = {item.path: item.pointer for item in data}
         self._items = {item.path: item for item in data}
         self._sorted = sorted(self._data)
@@ -47,15 +49,27 @@ class Holdings:
         if known is not None:
             return as_output(path, known)
         if path not in self._found:
-            holder = self.holder(path)
-            if holder is None or holder in self._kept:
-                self._found[path] = self._look(path)
-            elif self._data[holder].kind != "directory":
-                self._found[path] = None
-            else:
-                entries = self._listing(holder, self._data[holder])
-                self._found[path] = part_of(entries, path, os.fsencode(path[len(holder) + 1 :]))
+            self._found[path] = self._find(path)
         return self._found[path]
+
+    def _find(self, path: str) -> Locked | None:
+        holder = self.holder(path)
+        if holder is None or holder in self._kept:
+            return self._look(path) or self._linked(path)
+        if self._data[holder].kind != "directory":
+            return None
+        entries = self._listing(holder, self._data[holder])
+        return part_of(entries, path, os.fsencode(path[len(holder) + 1 :]))
+
+    def _linked(self, path: str) -> Locked | None:
+        """Returns the data that a link leads to."""
+        real = self._side.real(path)
+        found = None if real is None or real == path or not self.is_data(real) else self.expected(real)
+        return None if found is None else replace(found, path=path)
+
+    def is_ignored(self, path: str) -> bool:
+        """Says whether something is there that git was told to leave out."""
+        return self._side.is_ignored(path)
 
     def in_git(self, path: str) -> Locked | None:
         """Returns what git has at a path, or the disk, whatever pointers say."""
@@ -95,13 +109,14 @@ class Holdings:
             return [path]
         return [path, *below(self._sorted, path)]
 
-    def matches(self, pattern: str, also: Iterable[str]) -> list[str]:
-        """Returns the paths that a pattern stands for, sorted; `also` are paths it stood for that may be on disk though git ignores them."""
+    def matches(self, pattern: str) -> list[str]:
+        """Returns the paths that a pattern stands for, sorted. Raises UsageError if it could be one in a submodule that is not here."""
         if not sparse.is_glob(pattern) or pattern in self._data or self._is_file(pattern):
             return [pattern]
         matches = expression(pattern).fullmatch
         deep = "**" in pattern
-        found = {name for name in self._names if matches(name)}
+        names = [*self._names, *self._in_submodules(pattern)]
+        found = {name for name in names if matches(name)}
         found.update(path for path in self._data if matches(path) and not (deep and self._is_folder(path)))
         if not deep:
             found.update(place for place in self._folders() if matches(place))
@@ -111,8 +126,15 @@ class Holdings:
                 found.update(name for name in inner if matches(name))
                 folders = {folder for name in inner for folder in above(name)} if not deep else ()
                 found.update(folder for folder in folders if matches(folder))
-        found.update(path for path in also if matches(path) and self.holder(path) is None and self._look(path))
         return sorted(path for path in found if not path.endswith(_OWN) and LEFT_OUT.isdisjoint(path.split("/")))
+
+    def _in_submodules(self, pattern: str) -> Iterator[str]:
+        for folder, names in self._side.submodules.items():
+            if _may_go_into(pattern, folder):
+                if names is None:
+                    what = f"it may stand for files of the submodule {quote(folder)}, which are not here"
+                    raise UsageError(what, hint=UPDATE)
+                yield from names
 
     def _is_file(self, path: str) -> bool:
         return bool(below(self._names, path)) or path in self._folders() or path in self._names

@@ -13,7 +13,7 @@ KINDS = {
     "lockfile-malformed": "a lockfile cannot be read",
     "pipeline-malformed": "a pipeline file cannot be read, or its stages contradict each other",
     "merge-conflict": "a pointer, lockfile or pipeline file has conflict markers",
-    "overlap": "two pointers or outputs are for the same path, or one lies inside the other",
+    "overlap": "two pointers or outputs are for the same path, or one lies inside the other; or git has the data too",
     "size-mismatch": "two places name the same content with different sizes or counts",
     # pipeline file and lockfile
     "lockfile-missing": "there is a pipeline file with stages, and no lockfile",

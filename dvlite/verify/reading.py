@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import posixpath
 import re
+import shlex
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any, TypeVar
 
-from dvlite import naming
+from dvlite import ignore, naming
 from dvlite.errors import DvliteError
-from dvlite.files import quote
+from dvlite.files import printable, quote
 from dvlite.formats import lockfile, pipeline, pointer
 from dvlite.formats.lockfile import LockedStage, Lockfile
 from dvlite.formats.pointer import SUFFIX
@@ -20,7 +22,8 @@ from dvlite.pipeline import stages
 from dvlite.pipeline.graph import Graph, build
 from dvlite.pipeline.stages import Stage
 from dvlite.results.verify import Finding
-from dvlite.verify.sides import Side
+from dvlite.verify.kinds import value_text
+from dvlite.verify.sides import BLOB_LIMIT_BYTES, Side, left_out
 
 T = TypeVar("T")
 _CONFLICT = "there is an unresolved merge conflict"
@@ -109,7 +112,7 @@ def earlier_version(file: str, commit: str | None) -> str:
 
 def quote_word(text: str) -> str:
     """Returns a path as a shell takes it."""
-    return text if re.fullmatch(r"[\w@%+=:,./-]+", text) else quote(text)
+    return printable(shlex.quote(text))
 
 
 class _Reader:
@@ -118,6 +121,10 @@ class _Reader:
         self._findings: list[Finding] = []
         self._broken: set[str] = set()
         self._locks: dict[str, Lock] = {}
+
+    @cached_property
+    def _rules(self) -> ignore.Ignore:
+        return ignore.parse(self._side.read(ignore.FILE_NAME, BLOB_LIMIT_BYTES) or b"")
 
     def named(self) -> Named:
         names = [name for name in self._side.names if is_pointer(name) or is_pipeline_file(name)]
@@ -181,27 +188,39 @@ class _Reader:
         self._findings.append(finding_of(error, "pipeline-malformed", what, file or "dvlite.yaml", self._side.commit))
 
     def _refuse_overlaps(self, pointers: list[Tracked]) -> None:
-        outputs = [item for lock in self._locks.values() for item in lock.outputs]
+        data = [*pointers, *(item for lock in self._locks.values() for item in lock.outputs)]
+        by_file = {(item.lockfile, quote(item.path)): item for item in data if item.lockfile}
 
         def refuse(error: Unusable) -> None:
             reason = error.message.partition(": ")[2]
-            file, line = error.file, 1
-            item = next((item for item in outputs if item.lockfile == file and quote(item.path) in reason), None)
-            if item is not None:
-                entry = self._locks[file].by_name[item.stage.rpartition(":")[2]]
-                local = posixpath.relpath(item.path, posixpath.dirname(file) or ".")
-                line = self._locks[file].line(entry, "outs", local)
-            path = item.path if item is not None else file.removesuffix(SUFFIX)
-            self._findings.append(
-                Finding(
-                    kind="overlap",
-                    message=reason,
-                    file=file,
-                    line=line,
-                    path=path,
-                    commit=self._side.commit,
-                    fix=f"git rm --cached {quote_word(file)}" if item is None else f"edit {quote_word(file)}",
-                )
-            )
+            item = next((item for (file, name), item in by_file.items() if file == error.file and name in reason), None)
+            fix = f"git rm --cached {quote_word(error.file)}" if item is None else f"edit {quote_word(error.file)}"
+            self._overlap(error.file, item, reason, fix)
 
-        naming.without_overlap([*pointers, *outputs], refuse)
+        naming.without_overlap(data, refuse)
+        for item in data:
+            names = [name for name in self._side.in_git(item.path) if self._is_held_twice(name, item.path)]
+            if names:
+                self._in_git_too(item, names)
+
+    def _is_held_twice(self, name: str, path: str) -> bool:
+        """Says whether a file that git has belongs to data too: `.dvliteignore` may leave it to git."""
+        return not (is_pointer(name) or is_pipeline_file(name) or left_out(name, path, self._rules))
+
+    def _in_git_too(self, item: Tracked, names: Sequence[str]) -> None:
+        file = item.lockfile or item.path + SUFFIX
+        more = f" (and {len(names) - 1:,} more)" if len(names) > 1 else ""
+        where = "" if names[0] == item.path else f" and inside {value_text(item.path)}"
+        told = f"{value_text(names[0])}{more} is in git{where}, which {file} tracks"
+        self._overlap(file, item, told, f"git rm -r --cached {quote_word(names[0] if not more else item.path)}")
+
+    def _overlap(self, file: str, item: Tracked | None, told: str, fix: str) -> None:
+        line = 1
+        if item is not None and item.lockfile:
+            entry = self._locks[file].by_name[item.stage.rpartition(":")[2]]
+            local = posixpath.relpath(item.path, posixpath.dirname(file) or ".")
+            line = self._locks[file].line(entry, "outs", local)
+        path = file.removesuffix(SUFFIX) if item is None else item.path
+        self._findings.append(
+            Finding(kind="overlap", message=told, file=file, line=line, path=path, commit=self._side.commit, fix=fix)
+        )

@@ -9,7 +9,8 @@ from __future__ import annotations
 import os
 import posixpath
 from bisect import bisect_left
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from typing import NamedTuple, Protocol, Self
 
 from dvlite import ignore, layers
@@ -31,6 +32,9 @@ from dvlite.workspace.tracked import Workspace
 BLOB_LIMIT_BYTES = 1 << 30
 _LINK, _SUBMODULE = "120000", "160000"
 _MOST_LINKS = 40
+UPDATE = "git submodule update --init"
+_IN_WORK_TREE = "in a work tree that has it, it can be: dvlite verify, without --rev and --range"
+_LFS = b"version https://git-lfs.github.com/spec/v1\n"
 
 
 class GitFile(NamedTuple):
@@ -54,6 +58,19 @@ class Side(Protocol):
     def names(self) -> Sequence[str]:
         """The files that git has or would take, sorted."""
 
+    @property
+    def submodules(self) -> Mapping[str, Sequence[str] | None]:
+        """The submodules, and the files of each; None where they are not known."""
+
+    def in_git(self, path: str) -> Sequence[str]:
+        """Returns what git has of a path: the file itself, or the files in the folder."""
+
+    def real(self, path: str) -> str | None:
+        """Returns the path that links lead to, None for one outside of the repository."""
+
+    def is_ignored(self, path: str) -> bool:
+        """Says whether something is there that git was told to leave out."""
+
     def blob(self, path: str) -> str | None:
         """Returns what tells two versions of a file apart without reading it, or None if nothing does."""
 
@@ -73,20 +90,36 @@ class WorkTree:
         self._repo, self._blobs = repo, blobs
         self._work = Workspace(repo, cache, progress)
         self._absent: dict[str, GitFile] = {}
+        self._new: set[str] = set()
+        self.submodules: dict[str, Sequence[str] | None] = {}
         found = set()
         for row in split(repo.git.run("ls-files", "-z", "-t", "-s", "--cached", "--others", "--exclude-standard")):
             if row.startswith("? "):
                 found.add(row[2:])
+                self._new.add(row[2:])
                 continue
             head, _, path = row.partition("\t")
             tag, mode, blob, _ = head.split(" ")
             if mode == _SUBMODULE:  # whether it was fetched or not, its files are not of this repository
+                self.submodules[path] = None
                 continue
             found.add(path)
             if tag == "S":
                 self._absent[path] = GitFile(mode, blob)
         self.names: Sequence[str] = sorted(found)
         self._real: dict[str, bool] = {}
+        self._open_submodules()
+
+    def in_git(self, path: str) -> Sequence[str]:
+        return [name for name in at(self.names, path) if name not in self._new]
+
+    def real(self, path: str) -> str | None:
+        root = self._repo.root
+        found = os.path.relpath(os.path.realpath(root / path), root)
+        return None if found.startswith("..") else found
+
+    def is_ignored(self, path: str) -> bool:
+        return not at(self.names, path) and os.path.lexists(self._repo.root / path)
 
     def blob(self, path: str) -> str | None:
         return None
@@ -94,8 +127,8 @@ class WorkTree:
     def read(self, path: str, limit_bytes: int) -> bytes | None:
         if path in self._absent and not os.path.lexists(self._repo.root / path):
             return self._blobs.read(self._absent[path].blob, limit_bytes)
-        if not self._is_real(path):
-            return None  # git's index has it, the work tree has a link there: to git, it is deleted
+        if not at(self.names, path) or not self._is_real(path):
+            return None  # git ignores it; or its index has it and the work tree has a link above: to git, it is deleted
         return layers.read_regular(self._repo.root / path, path, limit_bytes + 1)
 
     def looks(self, data: Sequence[Tracked]) -> Look:
@@ -103,10 +136,30 @@ class WorkTree:
         absent = Tree(self._absent, self._blobs, lambda: None).looks(data) if self._absent else None
 
         def look(path: str) -> Locked | None:
-            found = contents.here(path)
+            submodule = _submodule(path, self.submodules)
+            if submodule is not None:
+                if self.submodules[submodule] is None:
+                    raise _not_here(path, submodule, "which is not here", UPDATE)
+                return contents.here(path)
+            found = contents.here(path) if self._counts(path) else None
             return found if found is not None or absent is None else absent(path)
 
         return look
+
+    def _counts(self, path: str) -> bool:
+        """Says whether everybody gets a file or folder with a clone: what git ignores, nobody does."""
+        if at(self.names, path) and not os.path.islink(self._repo.root / path):
+            return True
+        real = self.real(path)
+        return real is not None and bool(at(self.names, real))
+
+    def _open_submodules(self) -> None:
+        for path in self.submodules:
+            if os.path.lexists(self._repo.root / path / ".git"):
+                inner = self._repo.git.run(
+                    "ls-files", "-z", "--cached", "--recurse-submodules", "--", f":(literal){path}"
+                )
+                self.submodules[path] = split(inner)
 
     def _below(self, folder: str) -> Iterator[bytes]:
         return map(os.fsencode, below(self.names, folder))
@@ -140,6 +193,27 @@ class Tree:
             self._names = sorted(self.files)
         return self._names
 
+    @property
+    def submodules(self) -> Mapping[str, Sequence[str] | None]:
+        return {path: None for path, found in self.files.items() if found.mode == _SUBMODULE}
+
+    def in_git(self, path: str) -> Sequence[str]:
+        return [name for name in at(self.names, path) if self.files[name].mode != _SUBMODULE]
+
+    def real(self, path: str) -> str | None:
+        for _ in range(_MOST_LINKS):
+            link = next((place for place in (path, *above(path)) if self._is_link(place)), None)
+            if link is None:
+                return path
+            target = os.fsdecode(self._blobs.read(self.files[link].blob, 1 << 16))
+            path = posixpath.normpath(posixpath.join(posixpath.dirname(link), target) + path[len(link) :])
+            if posixpath.isabs(path) or path.startswith(".."):
+                return None
+        return None
+
+    def is_ignored(self, path: str) -> bool:
+        return False
+
     def blob(self, path: str) -> str | None:
         found = self.files.get(path)
         return None if found is None else found.blob
@@ -156,25 +230,26 @@ class Tree:
         known = {item.path for item in data}
         rules = ignore.parse(self._rules() or b"")
 
+        submodules = self.submodules
+
         def look(path: str) -> Locked | None:
-            found = self._followed(path)
+            real = self.real(path)
+            if real is None:
+                return None
+            submodule = _submodule(real, submodules)
+            if submodule is not None:
+                raise _not_here(path, submodule, "whose files are not in this commit", _IN_WORK_TREE)
+            found = self.files.get(real)
             if found is not None:
                 return self._file(path, found)
-            return self._folder(path, known, rules)
+            folder = self._folder(real, known, rules)
+            return None if folder is None else replace(folder, path=path)
 
         return look
 
-    def _followed(self, path: str) -> GitFile | None:
-        """Returns the file that a path leads to, through links."""
-        for _ in range(_MOST_LINKS):
-            found = self.files.get(path)
-            if found is None or found.mode in REGULAR:
-                return found
-            if found.mode == _SUBMODULE:
-                raise UsageError(f"{quote(path)} is a submodule: its files are not in this commit")
-            target = os.fsdecode(self._blobs.read(found.blob, 1 << 16))
-            path = posixpath.normpath(posixpath.join(posixpath.dirname(path), target))
-        return None
+    def _is_link(self, path: str) -> bool:
+        found = self.files.get(path)
+        return found is not None and found.mode == _LINK
 
     def _file(self, path: str, found: GitFile) -> Locked:
         digest, size_bytes = self._blobs.digest(found.blob)
@@ -189,7 +264,7 @@ class Tree:
         for name in names:
             found, inner = self.files[name], os.fsencode(name[len(path) + 1 :])
             counts = whole or not (is_own(inner) or _inside(name, data))
-            if found.mode == _SUBMODULE or not counts or _left_out(name, path, rules):
+            if found.mode == _SUBMODULE or not counts or left_out(name, path, rules):
                 continue
             digest, size_bytes = self._blobs.digest(found.blob)
             flags = SYMLINK if found.mode == _LINK else FILE | EXECUTABLE if found.mode == "100755" else FILE
@@ -223,9 +298,11 @@ class Blobs:
             raise
 
     def digest(self, blob: str) -> tuple[Digest, int]:
-        """Returns the BLAKE3 of a blob and its size in bytes."""
+        """Returns the BLAKE3 of a blob and its size in bytes. Raises UsageError for what only stands for content elsewhere."""
         if blob not in self._digests:
             data = self.read(blob, BLOB_LIMIT_BYTES)
+            if data.startswith(_LFS):
+                raise UsageError("it is kept by Git LFS: the commit has a pointer only", hint=_IN_WORK_TREE)
             self._digests[blob] = digest_bytes(data), len(data)
         return self._digests[blob]
 
@@ -245,6 +322,12 @@ def files_at(git: Git, commit: str) -> dict[str, GitFile]:
     return found
 
 
+def at(names: Sequence[str], path: str) -> Sequence[str]:
+    """Returns a file if it is one of sorted names, else those that lie in the folder."""
+    place = bisect_left(names, path)
+    return names[place : place + 1] if names[place : place + 1] == [path] else below(names, path)
+
+
 def below(names: Sequence[str], folder: str) -> Sequence[str]:
     """Returns those of sorted names that lie in a folder or deeper."""
     if not folder:
@@ -258,11 +341,20 @@ def above(path: str) -> Iterator[str]:
         yield path
 
 
-def _inside(path: str, data: Iterable[str]) -> bool:
-    return path in data or any(folder in data for folder in above(path))
-
-
-def _left_out(name: str, folder: str, rules: ignore.Ignore) -> bool:
+def left_out(name: str, folder: str, rules: ignore.Ignore) -> bool:
     """Says whether `.dvliteignore` leaves a file out of a folder, or one of the folders between."""
     parts = [name, *(outer for outer in above(name) if len(outer) > len(folder))]
     return any(rules.match(part, is_dir=part is not name) for part in parts)
+
+
+def _submodule(path: str, submodules: Collection[str]) -> str | None:
+    """Returns the submodule that a path is or lies in."""
+    return next((place for place in (path, *above(path)) if place in submodules), None) if submodules else None
+
+
+def _not_here(path: str, submodule: str, why: str, hint: str) -> UsageError:
+    return UsageError(f"{quote(path)} belongs to the submodule {quote(submodule)}, {why}", hint=hint)
+
+
+def _inside(path: str, data: Iterable[str]) -> bool:
+    return path in data or any(folder in data for folder in above(path))

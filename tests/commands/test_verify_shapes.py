@@ -96,9 +96,75 @@ def test_a_file_that_git_ignores_and_a_stage_ran_with_is_told_of(shared, invoke,
     shared.write("dvlite.yaml", stage('"lib/*"'))
     shared.dvlite("repro")
     shared.commit("Run")
-    assert shared.json("verify")["findings"] == []
     found = shared.json("verify", "--rev", "HEAD", code=1)["findings"]
     assert [(each["kind"], each["path"]) for each in found] == [("dep-removed", "lib/c.log")]
+    (found,) = shared.json("verify", code=1)["findings"]
+    assert (found["kind"], found["path"], found["fix"]) == ("dep-removed", "lib/c.log", "dvlite add lib/c.log")
+    assert found["message"].endswith("which is here only: git ignores it, and it is not data")
+
+
+def test_what_git_ignores_is_not_there_for_anybody_else(shared):
+    shared.write(".gitignore", "*.log\nraw/\nmy.yaml\nreport.txt\n")
+    shared.write("in.log", "c")
+    shared.write("raw/1.csv", "d")
+    shared.write("my.yaml", "a: 1\n")
+    text = stage("in.log, raw, raw/1.csv").replace("outs: [", "outs: [{path: report.txt, cache: false}, ")
+    shared.write("dvlite.yaml", text.replace("cmd: true", "params: [{my.yaml: [a]}]\n    cmd: echo > report.txt"))
+    shared.dvlite("repro")
+    shared.commit("Run")
+    at_head = shared.json("verify", "--rev", "HEAD", code=1)["findings"]
+    here = shared.json("verify", code=1)["findings"]
+    told = [("dep-missing", "in.log"), ("dep-missing", "raw"), ("dep-missing", "raw/1.csv")]
+    told += [("param-missing", "my.yaml"), ("output-missing", "report.txt")]
+    assert sorted((each["kind"], each["path"]) for each in here) == sorted(told)
+    assert sorted((each["kind"], each["path"]) for each in at_head) == sorted(told)
+    assert all("git ignores it" in each["message"] for each in here if each["kind"] != "output-missing")
+    shared.git("add", "-f", "my.yaml", "report.txt")
+    for path in ("in.log", "raw"):
+        shared.dvlite("add", path)
+    shared.commit("Tracked")
+    assert shared.json("verify")["findings"] == []
+    assert shared.json("verify", "--rev", "HEAD")["findings"] == []
+
+
+def test_links_lead_to_data_and_through_folders(verified):
+    data(verified.project)
+    verified.project.write("lib/code.py", "pass\n")
+    os.symlink("lib", verified.project.root / "linked")
+    os.symlink("data/raw/1.csv", verified.project.root / "first.csv")
+    os.symlink("/etc/hostname", verified.project.root / "outside")
+    clone = verified(stage("first.csv, linked/code.py"))
+    clone.write("lib/code.py", "changed\n")
+    assert {each["path"] for each in clone.json("verify", code=1)["findings"]} == {"linked/code.py"}
+
+
+@pytest.mark.parametrize("commits", [True, False])
+def test_a_file_that_is_in_git_and_in_data_too(shared, commits):
+    data(shared)
+    shared.write("one.bin", "1")
+    shared.dvlite("add", "one.bin")
+    shared.write("dvlite.yaml", stage("one.bin", "cp one.bin two.bin", "two.bin"))
+    shared.dvlite("repro")
+    shared.commit("Run")
+    shared.git("add", "-f", "data/raw/1.csv", "data/raw/sub/3.csv", "one.bin", "two.bin")
+    if commits:
+        shared.git("commit", "-qm", "Forced")
+    found = shared.json("verify", *(["--rev", "HEAD"] if commits else []), code=1)["findings"]
+    found.sort(key=lambda each: each["file"])
+    assert [(each["kind"], each["file"], each["path"], each["fix"]) for each in found] == [
+        ("overlap", "data/raw.dvlite", "data/raw", "git rm -r --cached data/raw"),
+        ("overlap", "dvlite.lock", "two.bin", "git rm -r --cached two.bin"),
+        ("overlap", "one.bin.dvlite", "one.bin", "git rm -r --cached one.bin"),
+    ]
+    assert (
+        found[0]["message"] == "data/raw/1.csv (and 1 more) is in git and inside data/raw, which data/raw.dvlite tracks"
+    )
+    shared.write(".dvliteignore", "sub/\n1.csv\n")
+    shared.commit("Left to git")
+    assert "data/raw" not in {each["path"] for each in shared.json("verify", "--rev", "HEAD", code=1)["findings"]}
+    for each in found:
+        shared.git(*each["fix"].split()[1:])
+    assert shared.json("verify")["findings"] == []
 
 
 def test_outputs_that_git_keeps_are_compared_as_files_and_as_folders(verified):
@@ -203,3 +269,37 @@ def test_submodules_are_not_looked_into(verified, tmp_path):
     project.git("-c", "protocol.file.allow=always", "submodule", "add", "-q", str(other.root), "lib/sub")
     project.write("lib/a.py", "pass\n")
     verified(stage("lib"))
+
+
+@pytest.mark.parametrize("deps", ["lib/sub/x.py", '"lib/**/*.py"', "lib/sub"])
+def test_a_dependency_in_a_submodule_is_checked_where_it_is_here_and_else_unchecked(shared, tmp_path, deps):
+    other = Project(tmp_path / "other", shared._invoke)
+    other.root.mkdir()
+    other.git("init", "-q")
+    other.write("x.py", "pass\n")
+    other.commit("Start")
+    shared.git("-c", "protocol.file.allow=always", "submodule", "add", "-q", str(other.root), "lib/sub")
+    shared.write("lib/a.py", "pass\n")
+    shared.write("dvlite.yaml", stage(deps))
+    shared.dvlite("repro")
+    shared.commit("Run")
+    assert shared.json("verify")["findings"] == []
+    unknown = [shared.json("verify", "--rev", "HEAD", code=3)]
+    shared.git("submodule", "deinit", "-f", "-q", "lib/sub")
+    unknown.append(shared.json("verify", code=3))
+    for found in unknown:
+        assert found["findings"] == []
+        assert "submodule 'lib/sub'" in found["unchecked"][0]["why"]
+    shared.git("-c", "protocol.file.allow=always", "submodule", "update", "-q", "--init")
+    shared.write("lib/sub/x.py", "other\n")
+    assert {each["kind"] for each in shared.json("verify", code=1)["findings"]} == {"dep-changed"}
+
+
+def test_a_file_that_git_lfs_keeps_cannot_be_checked_in_a_commit(shared):
+    shared.write("model.bin", "version https://git-lfs.github.com/spec/v1\noid sha256:00\nsize 3\n")
+    shared.write("dvlite.yaml", stage("model.bin"))
+    shared.dvlite("repro")
+    shared.commit("Run")
+    (found,) = shared.json("verify", "--rev", "HEAD", code=3)["unchecked"]
+    assert found["what"] == "the dependency model.bin of one"
+    assert "Git LFS" in found["why"]

@@ -8,11 +8,14 @@ import re
 import shutil
 import subprocess
 import sys
+import textwrap
 from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 import yaml
+
+from dvlite.cli_ci import hook as command
 
 PROJECT = Path(__file__).parent.parent.parent
 ACTION = yaml.safe_load((PROJECT / "action.yml").read_text())
@@ -28,6 +31,7 @@ class Job:
     clone: Path
     code: int = 0
     printed: str = ""
+    path: str = f"{BINS}{os.pathsep}{os.environ['PATH']}"
 
     def file(self, name):
         path = self.folder / name
@@ -48,6 +52,7 @@ class Job:
             self.printed += done.stdout + done.stderr
             outputs[step.get("id")] = dict(line.split("=", 1) for line in self.file("output").splitlines())
             environ |= dict(line.split("=", 1) for line in self.file("env").splitlines())
+            environ["PATH"] = os.pathsep.join([*reversed(self.file("path").splitlines()), self.path])
             self.code = done.returncode
             if self.code:
                 break
@@ -66,7 +71,7 @@ class Job:
             "GITHUB_ACTIONS": "true",
             "GITHUB_ACTION_PATH": str(PROJECT),
             "RUNNER_TEMP": str(self.folder / "temp"),
-            "PATH": f"{BINS}{os.pathsep}{os.environ['PATH']}",
+            "PATH": self.path,
         }
 
 
@@ -152,6 +157,91 @@ def test_a_wrong_argument_fails_without_a_report_of_an_earlier_run(job):
     assert not job.file("summary")
 
 
+def test_inputs_of_several_lines_are_read_to_their_end(job):
+    job.run(pull="sorted.txt\n  count.txt data/raw.txt\n", args="--offline\nsort\n--annotations", rerun="sort\ncount\n")
+    assert job.code == 0, job.printed
+    assert (job.clone / "count.txt").exists()
+    assert "Reproduced: 2 identical" in job.printed
+
+
+@pytest.mark.parametrize("name", ["args", "rerun", "pull", "remote", "version"])
+def test_an_input_is_never_run_as_a_command(job, name):
+    mark = job.folder / "run"
+    job.run(**{name: f"$(touch {mark}) `touch {mark}`; touch {mark} && '"})
+    assert job.code
+    assert not mark.exists()
+
+
+def fake_python(folder, version):
+    """Makes a python3 that says it is of this version, and that makes environments whose pip writes down what it is told to install."""
+    folder.mkdir()
+    pip = f'#!/bin/sh\nshift\necho "$@" > {folder}/installed\n'
+    (folder / "pip").write_text(pip)
+    (folder / "python3").write_text(
+        f'#!/bin/sh\nif [ "$1" = -c ]; then exec {sys.executable} -c "import sys; sys.version_info = {version}; $(echo "$2" | cut -d";" -f2)"; fi\n'
+        f'mkdir -p "$3/bin" && cp {folder}/pip "$3/bin/pip" && ln -s {BINS}/dvlite "$3/bin/dvlite"\n'
+    )
+    for name in ("pip", "python3"):
+        (folder / name).chmod(0o755)
+    return f"{folder}{os.pathsep}/usr/bin{os.pathsep}/bin"
+
+
+@pytest.mark.parametrize(("version", "installed"), [("", str(PROJECT)), ("1.2.3", "dvlite==1.2.3")])
+def test_dvlite_is_installed_apart_and_put_on_the_path_of_later_steps(job, tmp_path, version, installed):
+    job.path = fake_python(tmp_path / "fake", (3, 12))
+    job.run(version=version, remote="true")
+    assert job.code == 0, job.printed
+    assert (tmp_path / "fake/installed").read_text().split()[-1] == installed
+    assert "complete on origin" in job.printed
+
+
+def test_a_python_that_is_too_old_is_told(job, tmp_path):
+    job.path = fake_python(tmp_path / "fake", (3, 10))
+    job.run()
+    assert job.code == 1
+    assert "::error title=dvlite::python3 is older than 3.11: put actions/setup-python before this step" in job.printed
+
+
+def snippets():
+    """Yields the blocks of YAML in the page about CI."""
+    page = (PROJECT / "docs/how-to/ci.md").read_text()
+    for block in re.findall(r"```yaml\n(.*?)```", page, re.DOTALL):
+        yield yaml.safe_load(textwrap.dedent(block))
+
+
+def steps_in(node):
+    """Yields every step of a workflow, or of a part of one."""
+    if isinstance(node, dict) and "uses" in node:
+        yield node
+    for each in node.values() if isinstance(node, dict) else node if isinstance(node, list) else ():
+        yield from steps_in(each)
+
+
+def test_the_page_gives_the_action_only_what_it_takes():
+    steps = [step for snippet in snippets() for step in steps_in(snippet)]
+    ours = [step for step in steps if "dvlite" in step["uses"]]
+    assert len(ours) >= 2
+    for step in ours:
+        assert set(step.get("with", {})) <= set(ACTION["inputs"])
+    page = (PROJECT / "docs/how-to/ci.md").read_text()
+    assert set(re.findall(r"steps\.dvlite\.outputs\.([\w-]+)", page)) <= set(ACTION["outputs"])
+    assert set(
+        re.findall(r"^\| `([\w-]+)` \|", page.partition("| input |")[2].partition("\n\n")[0], re.MULTILINE)
+    ) == set(ACTION["inputs"])
+
+
+def test_the_page_puts_no_text_of_others_into_a_script():
+    scripts = [
+        step["run"]
+        for snippet in snippets()
+        if isinstance(snippet, dict)
+        for step in snippet.get("steps", ())
+        if "run" in step
+    ]
+    assert scripts
+    assert not [script for script in scripts if "${{" in script]
+
+
 def run_recipe(job, *args, path=None):
     environ = job.environ() | {"DVLITE_REPORTS": str(job.folder / "reports")}
     environ = {name: value for name, value in environ.items() if not name.startswith("GITHUB_")}
@@ -186,3 +276,12 @@ def test_the_recipe_says_what_to_set_where_dvlite_is_not_installed(job, tmp_path
     done = run_recipe(job, path=str(tmp_path / "bin"))
     assert done.returncode == 2
     assert "DVLITE_INSTALL" in done.stderr
+
+
+def test_the_hooks_of_the_framework_are_those_of_dvlite_each_at_its_own_moment():
+    hooks = yaml.safe_load((PROJECT / ".pre-commit-hooks.yaml").read_text())
+
+    known = command.params[0].type.choices
+    assert [hook["entry"] for hook in hooks] == [f"dvlite hook {name}" for name in known]
+    assert all(hook["stages"] == [hook["entry"].split()[-1]] for hook in hooks)
+    assert not [hook["id"] for hook in hooks if hook["pass_filenames"] or not hook["always_run"]]

@@ -87,6 +87,21 @@ def test_findings_of_a_stage_are_in_its_case_and_others_have_their_own():
     assert failure.text == "dvlite.lock:7: lr is 1\nfix: dvlite repro"
 
 
+def test_every_case_that_did_not_pass_says_why():
+    unchecked = (Unchecked(what="the runs of one, two", why="--offline was given"),)
+    stages = tuple(
+        StageCheck(stage=name, verdict=verdict) for name, verdict in (("one", "unchecked"), ("two", "finding"))
+    )
+    root = ET.fromstring(junit(VerifyResult(stages=stages, unchecked=unchecked)))
+    ended = [part for case in root.iter("testcase") for part in case]
+    assert [part.get("message") for part in ended] == [
+        "something that it needs could not be checked: see the errors",
+        "its lockfile or pipeline file cannot be used: see the findings",
+        "the runs of one, two: --offline was given",
+    ]
+    assert all(part.text for part in ended)
+
+
 def test_hostile_names_leave_it_well_formed_and_are_told_apart():
     document = junit(hostile())
     root = ET.fromstring(document)

@@ -7,7 +7,7 @@ import pytest
 from dvlite.reports.diff_markdown import diff_markdown
 from dvlite.reports.markdown import markdown
 from dvlite.reports.markup import COMMENT, SUMMARY, code, plain
-from dvlite.results.verify import VerifyResult
+from dvlite.results.verify import StageCheck, VerifyResult
 from tests.reports.samples import HOSTILE, changes, hostile, many, rerun
 
 
@@ -106,6 +106,11 @@ def test_what_is_wrong_is_told_first_and_differences_are_folded():
     [
         (VerifyResult(), "✅", "nothing found"),
         (VerifyResult(rerun=True), "✅", "every stage gives the same again"),
+        (
+            VerifyResult(rerun=True, stages=(StageCheck(stage="labels", verdict="frozen"),)),
+            "✅",
+            "every stage that was run gives the same again",
+        ),
         (many(1), "❌", "1 finding"),
     ],
 )
