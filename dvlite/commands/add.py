@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import glob
 import os
+import shlex
 import shutil
 import time
 from collections.abc import Iterator, Sequence
@@ -25,6 +26,7 @@ from dvlite.store.pack import KIND_MANIFEST
 from dvlite.store.writing import Writer
 from dvlite.stores import open_cache
 from dvlite.workspace import sparse
+from dvlite.workspace.behind import bringing, find_behind, refusal
 from dvlite.workspace.identify import Snapshot
 from dvlite.workspace.portable import portable_warnings
 from dvlite.workspace.scan import Scan, selected_scan
@@ -153,10 +155,7 @@ class _Adder:
                 f"cannot find {quote(work.repo.display(path))}",
                 hint=f"dvlite rm {work.repo.display(path)}   or restore it: dvlite checkout",
             )
-        if known is not None and update and work.vouched(path, found) not in (None, known.digest):
-            self.warnings.append(
-                f"{quote(work.repo.display(path))} is an earlier version, untouched; it is left as it is (dvlite checkout {path} brings the present one)"
-            )
+        if known is not None and self._is_left(target, known, found, update=update):
             return None
         if known is not None and not target.inside and self._is_as_before(path, known, found):
             kind = known.kind
@@ -181,6 +180,23 @@ class _Adder:
         added = self._added(target, made, snapshot, reader, writer.stored_bytes - before)
         self._nodes.clear()
         return added
+
+    def _is_left(self, target: _Target, known: Pointer, found: Scan, *, update: bool) -> bool:
+        """Says, with a warning, whether `-u` leaves another version than the pointer's as it is; raises where adding it would undo a change."""
+        work, path = self._work, target.path
+        is_untouched = update and work.vouched(path, found) not in (None, known.digest)
+        behind = None if is_untouched else find_behind(work, path, known, found, target.inside)
+        if behind is not None and (behind.is_edited or not update):
+            raise refusal(work.repo, path, behind)
+        if not is_untouched and behind is None:
+            return False
+        shown = work.repo.display(path)
+        bring = bringing(work, path, "checkout") if behind is None else behind.bring
+        self.warnings.append(
+            f"{quote(shown)} is an earlier version, untouched; it is left as it is"
+            f" (to have the one of its pointer: {bring}; if no commit has this one, to take it: dvlite add {shlex.quote(shown)})"
+        )
+        return True
 
     def _is_as_before(self, path: str, known: Pointer, found: Scan) -> bool:
         """Says whether the stat index proves the path unchanged and the cache has all of it."""
@@ -287,8 +303,10 @@ class _Adder:
                 files.write_atomic(repo.root / (path + SUFFIX), pointer.dump(made))
                 written.append(path + SUFFIX)
         written += repo.ensure_ignored([path for path, _, known in self._pointers if known is None])
+        before = {path: None if known is None else known.oid for path, _, known in self._pointers}
         for path, made, snapshot, whole in self._remember:
-            work.note_version(path, made.oid, whole=whole)
+            here = work.versions_here(path)
+            work.note_version(path, made.oid, whole=whole, part=bool(here) and here[0] != before[path])
             if whole:
                 work.remember(path, made.digest, snapshot.scan, snapshot.digests, snapshot.racy)
         return written

@@ -18,17 +18,20 @@ from dvlite.repo import Repo
 from dvlite.results.hooks import Blocked, HookResult
 from dvlite.stores import open_cache
 from dvlite.workspace import underway
+from dvlite.workspace.held_twice import held_twice
 from dvlite.workspace.identify import HashOnly
 from dvlite.workspace.tracked import Workspace
 
 if TYPE_CHECKING:
     from dvlite.results.looks import ChangedPath
+    from dvlite.workspace.look import Look
 
 _NAMED = 3
 _MOST_FILES = 100_000  # in tracked paths that are looked at for a note: a second of scanning, or less
 _MOST_BYTES = 256 << 20  # read for a note
 _SKIP = "to skip: git commit --no-verify"
 _MARKERS = (b"<<<<<<< ", b">>>>>>> ")
+_SUBMODULE = "160000"
 
 
 class _Found:
@@ -52,7 +55,7 @@ class _Brief(HashOnly):
 
 
 def hook_commit(repo: Repo, *, progress: Progress) -> HookResult:
-    """Checks the files that the commit changes: pointers and lockfiles against the disk, others against `hooks.large_file`.
+    """Checks the files that the commit changes: pointers and lockfiles against the disk, others against tracked data and `hooks.large_file`.
 
     What a merge or a cherry-pick brings was not made here, and is not checked. Data that changed and is not in the commit makes a note, or
     blocks if `hooks.pre_commit` is `block`.
@@ -67,8 +70,12 @@ def hook_commit(repo: Repo, *, progress: Progress) -> HookResult:
     for item in items:
         _compare(work, item, found)
     _refuse_markers(repo, [file for file in staged if is_pipeline_file(file.path)], found)
-    _refuse_large(repo, [file for file in staged if file.is_ordinary and not is_pointer(file.path)], found)
-    changed = _changed_outside(work, {item.path for item in items}, thorough=mode == "block")
+    others = [file for file in staged if not is_pointer(file.path) and file.mode != _SUBMODULE]
+    known = list(work.known_paths())
+    kept_twice = _refuse_tracked(work, [file.path for file in others], known, found)
+    _refuse_large(repo, [file for file in others if file.is_ordinary and file.path not in kept_twice], found)
+    committed = {item.path for item in items}
+    changed = _changed_outside(work, [path for path in known if path not in committed], thorough=mode == "block")
     if changed and mode == "block":
         message = f"{_listed(repo, changed)} changed and is not in this commit"
         found.blocked.append(Blocked(message=message, fixes=("to include it: dvlite add -u", _SKIP)))
@@ -145,16 +152,17 @@ def _refuse_markers(repo: Repo, files: Sequence[Difference], found: _Found) -> N
 
 def _compare(work: Workspace, item: Tracked, found: _Found) -> None:
     """Compares what is on disk with what the commit says of it; what is not on disk at all cannot disagree."""
-    from dvlite.workspace.look import Look  # 8 ms that a commit without data does not need
+    from dvlite.workspace.behind import bringing  # 8 ms that a commit without data does not need
+    from dvlite.workspace.look import Look
 
     repo = work.repo
     look = Look(work, item)
     look.run()
     path = repo.display(item.path)
     file = repo.display(item.lockfile or item.path + pointer.SUFFIX)
-    restore = f"dvlite checkout {shlex.quote(path)}"
+    restore = bringing(work, item.path, "checkout")
     if look.is_earlier and underway.is_replaying(repo.git_dir):
-        found.notes.append(f"{path} is still as before the merge; to have what it is now: {restore}")
+        found.notes.append(f"{path} on disk is still another version than in this commit; to have that: {restore}")
     elif look.changed is not None and not look.is_counted:
         found.notes.append(
             f"{path} cannot be compared with {file}: its listing is not here; dvlite fetch {shlex.quote(path)}"
@@ -166,10 +174,20 @@ def _compare(work: Workspace, item: Tracked, found: _Found) -> None:
         if now is not None and not now.pointer.same_version(item.pointer) and _is_as(work, now):
             add, what = f"git add {shlex.quote(file)}", "the one on disk is, and is not staged"
         else:
-            add = f"dvlite repro {shlex.quote(item.stage)}" if item.lockfile else f"dvlite add {shlex.quote(path)}"
+            add = f"dvlite repro {shlex.quote(item.stage)}" if item.lockfile else _taking(work, look, item)
         message = f"{subject} is not what is on disk ({what})"
         fixes = (f"to commit what is on disk: {add}", f"to restore it: {restore}", _SKIP)
         found.blocked.append(Blocked(message=message, fixes=fixes))
+
+
+def _taking(work: Workspace, look: Look, item: Tracked) -> str:
+    """Returns the command that makes the pointer say what is on disk; of a version that a commit has, `add` would not."""
+    from dvlite.workspace.behind import back_to, commit_of
+
+    path = work.repo.display(item.path)
+    here = work.versions_here(item.path)
+    commit = commit_of(work.repo, item.path + pointer.SUFFIX, here[0]) if look.is_earlier and here else None
+    return f"dvlite add {shlex.quote(path)}" if commit is None else back_to(commit, path)
 
 
 def _on_disk(repo: Repo, path: str) -> Tracked | None:
@@ -202,6 +220,33 @@ def _difference(changed: ChangedPath) -> str:
     )
 
 
+# -- files that dvlite has
+
+
+def _refuse_tracked(work: Workspace, paths: Sequence[str], known: Sequence[str], found: _Found) -> set[str]:
+    """Blocks for files that are tracked data, or inside of it, and returns them."""
+    refused: set[str] = set()
+    for item, files in held_twice(work, paths, known):
+        found.blocked.append(_kept_twice(work.repo, item, files))
+        refused.update(files)
+    return refused
+
+
+def _kept_twice(repo: Repo, item: Tracked, files: Sequence[str]) -> Blocked:
+    outer = repo.display(item.path)
+    one = len(files) == 1
+    shown = ", ".join(quote(repo.display(path)) for path in files[:_NAMED])
+    shown += f" and {len(files) - _NAMED} more" if len(files) > _NAMED else ""
+    where = "tracked by dvlite" if files[0] == item.path else f"inside {printable(outer)}, which dvlite tracks"
+    message = f"{shown} {'is' if one else 'are'} {where}: git would keep {'it' if one else 'them'} too"
+    names = [repo.display(path) for path in files]
+    take = "git rm --cached " + " ".join(map(shlex.quote, names if len(names) <= _NAMED else ["-r", "-q", outer]))
+    fixes = [f"to leave {'it' if one else 'them'} to dvlite: {take}"]
+    if not item.lockfile:
+        fixes.append(f"to leave {printable(outer)} to git: dvlite rm --cached {shlex.quote(outer)}")
+    return Blocked(message=message, fixes=(*fixes, _SKIP))
+
+
 # -- large files
 
 
@@ -229,12 +274,11 @@ def _refuse_large(repo: Repo, files: Sequence[Difference], found: _Found) -> Non
 # -- what is not in the commit
 
 
-def _changed_outside(work: Workspace, committed: set[str], *, thorough: bool) -> list[ChangedPath]:
+def _changed_outside(work: Workspace, known: Sequence[str], *, thorough: bool) -> list[ChangedPath]:
     """Returns tracked data that changed and is not in the commit; unless `thorough`, only where that is found out soon.
 
-    Takes the tracked paths from the stat index: a run of git less, and what was never here did not change.
+    `known` are paths from the stat index: a run of git less, and what was never here did not change.
     """
-    known = (path for path in work.known_paths() if path not in committed)
     items = [item for path in known if (item := _on_disk(work.repo, path)) is not None]
     if not thorough and sum(item.pointer.files for item in items) > _MOST_FILES:
         return []

@@ -19,18 +19,21 @@ from dvlite.workspace import underway
 def hook_follow(repo: Repo, hook: str, words: Sequence[str], *, progress: Progress) -> HookResult:
     """Brings the workspace to the pointers that git has checked out; `words` are those that git gives the hook.
 
-    Raises nothing that a user can cause: it becomes a note. Where no pointer changed it costs one run of git.
+    Raises nothing that a user can cause: it becomes a note. Where no pointer changed it costs one run of git, and after a rebase a look at what is here.
     """
     started = time.monotonic()
     try:
         sides = _sides(repo, hook, words) if repo.config.get("hooks.follow") != "off" else None
-        moved = [] if sides is None else git_differences.pointers(repo.git, *sides)
-        if not moved:
+        if sides is None:
+            return HookResult(hook=hook)
+        moved = git_differences.pointers(repo.git, *sides)
+        is_rebased = hook == "post-rewrite"
+        if not moved and not is_rebased:
             return HookResult(hook=hook)
         from dvlite.workspace.following import follow  # 50 ms of modules that most checkouts do not need
 
         with repo.lock(wait=False):
-            done = follow(repo, moved, progress)
+            done = follow(repo, moved, progress, left_behind=is_rebased)
     except DvliteError as error:
         return HookResult(hook=hook, notes=(f"the workspace did not follow: {error.message}; then: dvlite checkout",))
     return HookResult(

@@ -7,6 +7,8 @@ from dvlite.repo import CLONE_SETTINGS, Repo
 from dvlite.results.setup import InstallResult
 from dvlite.workspace.hook_scripts import hooks_place, install_hooks, uninstall_hooks
 
+_CALLS = "dvlite merge-driver"  # in every command that any dvlite has set
+
 
 def install(repo: Repo, *, uninstall: bool = False, force: bool = False, progress: Progress) -> InstallResult:
     """Installs hooks and the merge driver, beside hooks that are there already; or takes them away and puts back what was there.
@@ -16,8 +18,7 @@ def install(repo: Repo, *, uninstall: bool = False, force: bool = False, progres
     with repo.lock(waiting=lambda: progress.warn("waiting for another dvlite command here")):
         if uninstall:
             done = uninstall_hooks(hooks_place(repo, force=True))
-            for section in sorted({key.rpartition(".")[0] for key in CLONE_SETTINGS if key.startswith("merge.")}):
-                repo.git.run("config", "--local", "--remove-section", section, check=False)
+            done.warnings += _forget_merge_driver(repo)
         else:
             done = install_hooks(repo, hooks_place(repo, force=force), force=force)
             repo.prepare_clone()
@@ -29,3 +30,21 @@ def install(repo: Repo, *, uninstall: bool = False, force: bool = False, progres
         merge_driver=not uninstall,
         warnings=tuple(done.warnings),
     )
+
+
+def _forget_merge_driver(repo: Repo) -> list[str]:
+    """Takes what dvlite set for its merge driver out of the config of this clone; returns warnings of drivers that are not dvlite's."""
+    warnings = []
+    ours = [key for key in CLONE_SETTINGS if key.startswith("merge.")]
+    # The commands go last: git refuses to merge at all with a driver that has a name and no command.
+    for key in sorted(ours, key=_is_command):
+        value = repo.git.run("config", "--local", "--get-all", key, check=False).decode(errors="replace").strip()
+        if value == CLONE_SETTINGS[key] or (_is_command(key) and _CALLS in value):
+            repo.git.run("config", "--local", "--unset-all", key)
+        elif value and _is_command(key):
+            warnings.append(f"{key} is not what dvlite sets, and stays: git config --unset {key}")
+    return warnings
+
+
+def _is_command(key: str) -> bool:
+    return key.endswith(".driver")

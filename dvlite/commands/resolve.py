@@ -12,7 +12,15 @@ from dvlite.files import quote, write_atomic
 from dvlite.formats import lockfile
 from dvlite.formats.pointer import SUFFIX
 from dvlite.git_output import is_lockfile
-from dvlite.pipeline.merging import MergedFile, Sides, merge_file, tracked_name
+from dvlite.pipeline.merging import (
+    MergedFile,
+    Sides,
+    UnreadableSide,
+    can_union,
+    merge_file,
+    require_sound,
+    tracked_name,
+)
 from dvlite.progress import Progress
 from dvlite.repo import Repo
 from dvlite.results.merging import Kind, MergeConflict, Operation, ResolvedPath, ResolveResult
@@ -96,24 +104,33 @@ def _contents(repo: Repo, chosen: Mapping[str, Mapping[int, str]]) -> dict[str, 
 def _outcome(repo: Repo, name: str, stages: Mapping[int, bytes], choice: Choice, progress: Progress) -> _Outcome:
     path = tracked_name(name)
     if _OURS not in stages or _THEIRS not in stages:
-        return _one_sided(name, stages, choice)
-    merged = merge_file(repo, name, Sides(stages.get(_BASE), stages[_OURS], stages[_THEIRS]), choice, progress=progress)
+        return _one_sided(repo, name, stages, choice)
+    sides = Sides(stages.get(_BASE), stages[_OURS], stages[_THEIRS])
+    try:
+        merged = merge_file(repo, name, sides, choice, progress=progress)
+    except UnreadableSide as error:
+        if choice:
+            raise
+        return _Outcome(name, _unreadable(name, sides, error))
     told = ResolvedPath(
         path=path,
         kind=merged.kind,
         resolved=merged.settled,
         taken=merged.taken,
         conflicts=merged.conflicts,
-        can_union=_can_union(path, merged),
+        can_union=can_union(path, merged.conflicts),
     )
     if choice == "union" and not merged.settled:
         raise _no_union(repo, path, merged)
     return _Outcome(name, told, merged.text)
 
 
-def _can_union(path: str, merged: MergedFile) -> bool:
-    """Says whether both versions can be kept: of files of a directory and of `meta`, not of a single file and not of a stage."""
-    return all(each.reason == "meta" or each.path not in (None, path) for each in merged.conflicts)
+def _unreadable(name: str, sides: Sides, error: UnreadableSide) -> ResolvedPath:
+    """Returns what waits for a choice of the side that can be read."""
+    what = {(): "both sides", ("ours",): "theirs", ("theirs",): "ours"}.get(error.sound, "the common ancestor")
+    conflict = MergeConflict(path=tracked_name(name), reason=f"{what} cannot be read")
+    kind = _kind(name, sides.theirs if error.sound == ("theirs",) else sides.ours)
+    return ResolvedPath(path=tracked_name(name), kind=kind, resolved=False, conflicts=(conflict,))
 
 
 def _no_union(repo: Repo, path: str, merged: MergedFile) -> UsageError:
@@ -122,12 +139,14 @@ def _no_union(repo: Repo, path: str, merged: MergedFile) -> UsageError:
     return UsageError(f"cannot keep both sides of {shown}: {what}", hint=f"dvlite resolve {shown} --ours|--theirs")
 
 
-def _one_sided(name: str, stages: Mapping[int, bytes], choice: Choice) -> _Outcome:
+def _one_sided(repo: Repo, name: str, stages: Mapping[int, bytes], choice: Choice) -> _Outcome:
     """Settles what one side removed and the other changed; git calls no merge driver for that."""
     here = _OURS if _OURS in stages else _THEIRS
     gone = here not in stages  # both sides removed it, or renamed it, each to another name
     wanted = {"ours": _OURS, "theirs": _THEIRS, "union": here}.get(choice)
     text = None if gone or wanted is None else stages.get(wanted)
+    if text is not None:
+        require_sound(repo, name, text, "ours" if here == _OURS else "theirs")
     path = tracked_name(name)
     removed = "removed by theirs" if here == _OURS else "removed by ours"
     told = ResolvedPath(

@@ -7,7 +7,8 @@ work tree.
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+import shlex
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -57,29 +58,78 @@ def tracked_name(name: str) -> str:
     return name if is_lockfile(name) else name.removesuffix(SUFFIX)
 
 
+def can_union(path: str, conflicts: Sequence[MergeConflict]) -> bool:
+    """Says whether both versions can be kept: of files of a directory and of `meta`, not of a single file and not of a stage."""
+    return all(each.reason == "meta" or each.path not in (None, path) for each in conflicts)
+
+
 def merge_file(
     repo: Repo, name: str, sides: Sides, choice: Choice, *, marker_size: int = MARKER_SIZE, progress: Progress
 ) -> MergedFile:
     """Merges a pointer or lockfile called `name`; new listings are durable in the cache when it returns.
 
-    A side that was chosen is taken whole if the others are no such file. Raises FormatError for a side that must be read and cannot be, and
-    ObjectMissing if a listing is neither in the cache nor on the remote.
+    A side that was chosen is taken whole if the others cannot be merged with it. Raises UnreadableSide for one that is no such file, FormatError
+    for a listing that is refused, and ObjectMissing if one is neither in the cache nor on the remote.
     """
     try:
         if is_lockfile(name):
             return merge_lockfiles(sides, name, choice, marker_size=marker_size)
         return _merge_pointers(repo, name, sides, choice, marker_size, progress)
-    except FormatError:
-        if choice not in ("ours", "theirs"):
+    except FormatError as error:
+        sound = [side for side, data in (("ours", sides.ours), ("theirs", sides.theirs)) if _is_sound(name, data)]
+        if choice in sound:
+            return _whole_side(name, sides, choice)
+        if len(sound) == 2 and _is_sound(name, sides.base):
             raise
-    chosen = sides.ours if choice == "ours" else sides.theirs
-    where = _of(name, choice)
-    if is_lockfile(name):
-        lockfile.parse(chosen, where)
-        kind: Kind = "lockfile"
-    else:
-        kind = _kind(pointer.parse(chosen, where))
-    return MergedFile(chosen, kind, conflicts=(MergeConflict(path=tracked_name(name), reason="changed on both sides"),))
+        raise UnreadableSide(error.message, sound, hint=_hint(repo, name, sound)) from None
+
+
+class UnreadableSide(FormatError):
+    """A side of a merge is no pointer or lockfile; `sound` are those that can be taken whole, of ours and theirs."""
+
+    def __init__(self, message: str, sound: Sequence[str], *, hint: str) -> None:
+        super().__init__(message, hint=hint)
+        self.sound = tuple(sound)
+
+
+def require_sound(repo: Repo, name: str, data: bytes, side: str) -> None:
+    """Raises UnreadableSide for the only side that still has a pointer or lockfile, if it is none; the other removed it."""
+    try:
+        lockfile.parse(data, _of(name, side)) if is_lockfile(name) else pointer.parse(data, _of(name, side))
+    except FormatError as error:
+        other = "theirs" if side == "ours" else "ours"
+        raise UnreadableSide(error.message, [other], hint=_hint(repo, name, [other])) from None
+
+
+def _is_sound(name: str, data: bytes | None) -> bool:
+    try:
+        if data:
+            lockfile.parse(data, name) if is_lockfile(name) else pointer.parse(data, name)
+    except FormatError:
+        return False
+    return data != b"" or is_lockfile(name)
+
+
+def _whole_side(name: str, sides: Sides, choice: Choice) -> MergedFile:
+    data = sides.ours if choice == "ours" else sides.theirs
+    kind: Kind = "lockfile" if is_lockfile(name) else _kind(pointer.parse(data, name))
+    conflict = MergeConflict(path=tracked_name(name), reason="changed on both sides")
+    return MergedFile(data, kind, conflicts=(conflict,), taken=int(choice == "theirs"))
+
+
+def _hint(repo: Repo, name: str, sound: Sequence[str]) -> str:
+    """Returns what settles a merge in which only the sides in `sound` can be taken."""
+    if sound:
+        choices = "|".join(f"--{side}" for side in sound)
+        return f"dvlite resolve {shlex.quote(repo.display(tracked_name(name)))} {choices}"
+    return how_to_replace(repo.display(name), is_lockfile=is_lockfile(name))
+
+
+def how_to_replace(shown: str, *, is_lockfile: bool) -> str:
+    """Returns what to do about a pointer or lockfile that is unusable on both sides of a merge."""
+    file = shlex.quote(shown)
+    anew = f", or make it anew: git rm -f {file}; dvlite repro" if is_lockfile else ""
+    return f"take it from a commit where it was sound: git checkout COMMIT -- {file}{anew}"
 
 
 def _of(name: str, side: str) -> str:

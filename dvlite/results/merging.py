@@ -17,7 +17,9 @@ class MergeConflict:
 
     path: str | None = None
     stage: str | None = None  # its name in the lockfile
-    reason: str  # "changed on both sides", "added on both sides", "removed by ours", "removed by theirs", "file and folder", "meta"
+    # "changed on both sides", "added on both sides", "removed by ours", "removed by theirs", "file and folder", "meta"; or of the whole path:
+    # "ours cannot be read", "theirs cannot be read", "both sides cannot be read", "the common ancestor cannot be read"
+    reason: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -35,6 +35,13 @@ def _some(found: Sequence[str], show: Show) -> str:
     return ", ".join([*shown, *more])
 
 
+def choices_of(conflicts: Sequence[MergeConflict], *, can_union: bool) -> list[str]:
+    """Returns the options of `resolve` that settle these conflicts: not a side that cannot be read, and both only where both can be kept."""
+    reasons = {each.reason for each in conflicts}
+    gone = {side for side in ("ours", "theirs") if reasons & {f"{side} cannot be read", "both sides cannot be read"}}
+    return [f"--{side}" for side in ("ours", "theirs") if side not in gone] + ["--union"] * can_union
+
+
 def word(text: str) -> str:
     """Returns a path as a word of a command that people may copy."""
     return text if set(text) <= _PLAIN else quote(text)

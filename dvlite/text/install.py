@@ -15,9 +15,10 @@ def text(result: InstallResult, show: Show) -> Iterator[str]:
         return
     chained = ", ".join(result.chained)
     if result.action == "uninstalled":
-        yield f"Removed hooks: {', '.join(result.hooks)}. Merge driver: off." if result.hooks else "Merge driver: off."
+        yield f"Removed hooks: {', '.join(result.hooks) or 'none were there'}. Merge driver: off."
         if chained:
             yield f"as before: {chained}"
+        yield "git now merges pointers by lines; what it cannot: dvlite resolve"
         return
     yield f"Hooks: {', '.join(result.hooks)}. Merge driver: {'on' if result.merge_driver else 'off'}."
     if chained:

@@ -6,8 +6,9 @@ from collections.abc import Iterator
 
 from dvlite.errors import DvliteError
 from dvlite.files import quote
+from dvlite.pipeline.merging import can_union
 from dvlite.results.merging import MergeDriverResult
-from dvlite.text.conflicts import summary, word
+from dvlite.text.conflicts import choices_of, summary, word
 from dvlite.text.show import Show
 
 
@@ -23,10 +24,8 @@ def problem(result: MergeDriverResult, show: Show) -> DvliteError | None:
     name = quote(show.path(result.path))
     again = f"dvlite resolve {word(show.path(result.path))}"
     if result.problem is not None:
-        hint = f"{result.hint}\nthen: {again}" if result.hint else again
+        hint = "\n".join(filter(None, (result.hint, None if again in (result.hint or "") else f"then: {again}")))
         return DvliteError(f"cannot merge {name}: {result.problem}", hint=hint)
-    is_lockfile = any(each.stage is not None for each in result.conflicts)
-    choices = "--ours|--theirs" if is_lockfile else "--ours|--theirs|--union"
-    return DvliteError(
-        f"cannot merge {name}: {summary(result.path, result.conflicts, show)}", hint=f"{again} {choices}"
-    )
+    choices = choices_of(result.conflicts, can_union=can_union(result.path, result.conflicts))
+    message = f"cannot merge {name}: {summary(result.path, result.conflicts, show)}"
+    return DvliteError(message, hint=f"{again} {'|'.join(choices)}")

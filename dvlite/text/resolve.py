@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 from dvlite.errors import DvliteError
 from dvlite.files import printable, quote
+from dvlite.formats.pointer import SUFFIX
+from dvlite.pipeline.merging import how_to_replace
 from dvlite.results.merging import ResolvedPath, ResolveResult
-from dvlite.text.conflicts import names, rows, word
+from dvlite.text.conflicts import choices_of, names, rows, word
 from dvlite.text.show import Show, count
 
 _NAMED = 3  # paths in the command that follows; without any it is for all
@@ -42,11 +44,22 @@ def problem(result: ResolveResult, show: Show) -> DvliteError | None:
     waiting = [path for path in result.paths if not path.resolved]
     if not waiting:
         return None
-    first = waiting[0]
-    named = quote(show.path(first.path)) if len(waiting) == 1 else f"{count(len(waiting))} paths"
-    choices = "--ours|--theirs" + "|--union" * all(path.can_union for path in waiting)
-    target = word(show.path(first.path)) if len(waiting) == 1 else "PATH"
-    return DvliteError(f"choose what becomes of {named}", hint=f"dvlite resolve {target} {choices}")
+    named = quote(show.path(waiting[0].path)) if len(waiting) == 1 else f"{count(len(waiting))} paths"
+    return DvliteError(f"choose what becomes of {named}", hint="\n".join(_choices(waiting, show)))
+
+
+def _choices(waiting: Sequence[ResolvedPath], show: Show) -> Iterator[str]:
+    """Yields a command for each group of paths with the same choices, and what to do where there is none."""
+    groups: dict[str, list[ResolvedPath]] = {}
+    for path in waiting:
+        groups.setdefault("|".join(choices_of(path.conflicts, can_union=path.can_union)), []).append(path)
+    for choices, paths in groups.items():
+        for path in paths if not choices else ():
+            name = show.path(path.path + ("" if path.kind == "lockfile" else SUFFIX))
+            yield how_to_replace(name, is_lockfile=path.kind == "lockfile")
+        targets = word(show.path(paths[0].path)) if len(paths) == 1 else "PATH"
+        if choices:
+            yield f"dvlite resolve {targets} {choices}"
 
 
 def _resolved(path: ResolvedPath, result: ResolveResult, show: Show) -> Iterator[str]:

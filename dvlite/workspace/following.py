@@ -8,29 +8,36 @@ from __future__ import annotations
 import os
 import shlex
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from dvlite import naming
 from dvlite.connect import open_remote
 from dvlite.errors import DvliteError, FormatError
 from dvlite.files import printable, size_text
-from dvlite.formats import lockfile
+from dvlite.formats import lockfile, manifest
 from dvlite.formats.manifest import EMPTY_DIR
 from dvlite.formats.pointer import SUFFIX, Pointer
 from dvlite.git_output import Difference, is_lockfile
 from dvlite.naming import Tracked
 from dvlite.progress import Progress
+from dvlite.remotes import PlaceUntrusted
 from dvlite.repo import Repo
 from dvlite.results.moves import CheckedOutPath
 from dvlite.store.catalog import Catalog
+from dvlite.store.pack import KIND_MANIFEST
+from dvlite.store.writing import Writer
 from dvlite.stores import open_cache
+from dvlite.workspace.behind import bringing, is_exactly
+from dvlite.workspace.identify import HashOnly
 from dvlite.workspace.making import spared
 from dvlite.workspace.obtain import Part, obtain
 from dvlite.workspace.restore import How, crew_for, restore
+from dvlite.workspace.storing import Storing
 from dvlite.workspace.tracked import Workspace
 from dvlite.workspace.untracked import remove_untracked
 
 _NAMED = 3
+_HISTORY = 20  # committed versions of a path among which the one that is here is looked for
 _PATIENCE_SECONDS = 3.0  # for a remote that does not answer: git's user waits for something else
 
 
@@ -42,24 +49,36 @@ class Followed:
     notes: list[str] = field(default_factory=list)
     absent: list[str] = field(default_factory=list)  # paths of which something is not in the cache
     reason: str = ""  # why that was not downloaded
+    first: str = ""  # a command without which it cannot be
+    nowhere: list[str] = field(default_factory=list)  # paths of which something is not on the remote either
+    remote: str = ""  # where that is
     downloaded_bytes: int = 0
 
 
-def follow(repo: Repo, moved: Sequence[Difference], progress: Progress) -> Followed:
-    """Brings what the pointers and lockfiles in `moved` name to where they are now; for whoever holds the workspace lock."""
+def follow(repo: Repo, moved: Sequence[Difference], progress: Progress, *, left_behind: bool = False) -> Followed:
+    """Brings what the pointers and lockfiles in `moved` name to where they are now; for whoever holds the workspace lock.
+
+    With `left_behind`, also what is here as another commit has it: at a stop of a rebase, the data of that commit may have been checked out.
+    """
     done = Followed()
     broken: list[DvliteError] = []
     tracked = {item.path: item for item in repo.tracked(broken)}
     before = _named_before(repo, moved)
     after = {item.path for item in tracked.values() if (item.lockfile or item.path + SUFFIX) in _files(moved)}
     work = Workspace(repo, open_cache(repo), progress)
+    if left_behind:
+        before |= _left_behind(work, [item for item in tracked.values() if item.path not in after])
+        after |= before.keys() & tracked.keys()
     is_made = spared(repo, progress.warn)
     chosen = [
         tracked[path] for path in sorted(after) if _is_to_follow(work, tracked[path], before) and not is_made(path)
     ]
     repo.exclude([item.path for item in chosen])
-    found = [(item.push, _part(work, item, before.get(item.path, []))) for item in chosen]
-    parts = [part for push, part in found if push or not _missing_bytes(work, part)]  # others stay where they were made
+    parts = []
+    for item in chosen:
+        part = _part(work, item, before.get(item.path, []))
+        if _missing_bytes(work, part) == 0 or (item.push and not _is_here(work, item.path, item.pointer)):
+            parts.append(part)  # what its pipeline does not push stays where it was made
     _fetch(repo, work, parts, done, progress)
     with crew_for(work, ((part.path, part.pointer) for part in parts)) as crew:
         how = How(link="hardlink" in repo.config.links, keep_sparse=True, crew=crew)
@@ -67,7 +86,7 @@ def follow(repo: Repo, moved: Sequence[Difference], progress: Progress) -> Follo
             _restore(work, part, how, done)
     if not broken:
         done.followed += remove_untracked(work, set(tracked), only=before.keys() - tracked.keys())
-    _tell(repo, done)
+    _tell(work, done)
     return done
 
 
@@ -75,7 +94,7 @@ def _files(moved: Sequence[Difference]) -> set[str]:
     return {file.path for file in moved}
 
 
-def _named_before(repo: Repo, moved: Sequence[Difference]) -> Mapping[str, list[Pointer]]:
+def _named_before(repo: Repo, moved: Sequence[Difference]) -> dict[str, list[Pointer]]:
     """Returns what the files that changed named before; what cannot be read named nothing."""
     contents = dict(repo.git.each_blob({file.old: lockfile.LIMIT_BYTES for file in moved if file.old is not None}))
     found: dict[str, list[Pointer]] = {}
@@ -88,6 +107,19 @@ def _named_before(repo: Repo, moved: Sequence[Difference]) -> Mapping[str, list[
             except FormatError:
                 continue
     return found
+
+
+def _left_behind(work: Workspace, items: Sequence[Tracked]) -> dict[str, list[Pointer]]:
+    """Returns the paths of which another version is here than their pointer names, and that version, if a commit has it."""
+    here = {item.path: versions for item in items if (versions := work.versions_here(item.path))}
+    moved = {
+        item.path: item.lockfile for item in items if here.get(item.path, [item.pointer.oid])[0] != item.pointer.oid
+    }
+    if not moved:
+        return {}
+    committed = work.repo.histories(moved, _HISTORY, lockfiles=moved)
+    found = {path: [each for each in known if each.oid == here[path][0]] for path, known in committed.items()}
+    return {path: known for path, known in found.items() if known}
 
 
 def _read_pointer(name: str, data: bytes, where: str) -> list[Tracked]:
@@ -128,11 +160,16 @@ def _fetch(repo: Repo, work: Workspace, parts: Sequence[Part], done: Followed, p
             planned = obtain(catalog, work.cache, wanted, progress, dry_run=True).paths
             size_bytes = sum(one.size_bytes for one in planned)
             there = [part for part, one in zip(wanted, planned, strict=True) if one.state == "planned"]
+            done.nowhere = [one.path for one in planned if one.state != "planned"]
+            done.remote = opened.store.label
             if size_bytes > limit:
                 done.reason = _too_large(size_bytes, limit)
             elif there:
                 obtain(catalog, work.cache, there, progress)
             done.downloaded_bytes = opened.traffic.bytes_read
+    except PlaceUntrusted as error:
+        done.reason = f"this user has not approved {printable(error.place)}"
+        done.first = f"dvlite remote trust {shlex.quote(error.place)}"
     except DvliteError as error:
         done.reason = error.message
     finally:
@@ -168,20 +205,60 @@ def _restore(work: Workspace, part: Part, how: How, done: Followed) -> None:
         done.absent.append(part.path)
         return
     try:
+        _put_back(work, part)
         made = restore(work, part.path, part.pointer, (), how)
     except DvliteError as error:
-        done.notes.append(f"{error.message}; then: dvlite pull {_quoted(work.repo, [part.path])}")
+        done.notes.append(f"{error.message}; then: {bringing(work, part.path, 'pull')}")
         return
     done.followed.append(made.result)
     if made.damaged or made.result.missing:
         done.absent.append(part.path)
 
 
-def _tell(repo: Repo, done: Followed) -> None:
-    if done.absent:
-        command = "dvlite pull" if len(done.absent) > _NAMED else f"dvlite pull {_quoted(repo, done.absent)}"
+def _put_back(work: Workspace, part: Part) -> None:
+    """Puts what is here as it was checked out, and the cache has lost, into the cache, so that it can give way."""
+    here = work.versions_here(part.path)
+    version = next((known for known in part.bases if here and known.oid == here[0]), None)
+    if (
+        version is None
+        or _missing_bytes(work, replace(part, pointer=version)) == 0
+        or not _is_here(work, part.path, version)
+    ):
+        return
+    found = work.scan(part.path)
+    if found is None:
+        return
+    with Writer(work.cache) as writer:
+        reader = Storing(work.cache, writer, work.location(part.path).parent, work.repo.display(part.path))
+        have = work.identify(part.path, found, reader, must_have=work.cache.has_file)
+        for digest, data in manifest.build(have.entries()).nodes if version.kind == "directory" else ():
+            writer.put(KIND_MANIFEST, digest, data)
+        writer.commit()
+
+
+def _is_here(work: Workspace, path: str, version: Pointer) -> bool:
+    found = work.scan(path)
+    return found is not None and is_exactly(work, version, work.identify(path, found, HashOnly()).entries())
+
+
+def _tell(work: Workspace, done: Followed) -> None:
+    repo = work.repo
+    absent = [path for path in done.absent if path not in done.nowhere]
+    if absent:
+        is_plain = len(absent) > _NAMED or any(
+            work.sparse.get(path) for path in absent
+        )  # of a part, a path would bring all
+        command = "dvlite pull" if is_plain else f"dvlite pull {_quoted(repo, absent)}"
+        if done.first:
+            command = f"{done.first} && {command}"
         why = f" ({done.reason})" if done.reason else ""
-        done.notes.append(f"{_listed(repo, done.absent)}: not in the cache{why}; to bring it: {command}")
+        done.notes.append(f"{_listed(repo, absent)}: not in the cache{why}; to bring {_it(absent)}: {command}")
+    nowhere = [path for path in done.absent if path in done.nowhere]
+    if nowhere:
+        where = f"neither in the cache nor on {done.remote}"
+        done.notes.append(
+            f"{_listed(repo, nowhere)}: {where}; push {_it(nowhere)} from a clone that has {_it(nowhere)}"
+        )
     kept = [path.path for path in done.followed if path.conflicts]
     if kept:
         files = sum(len(path.conflicts) for path in done.followed)
@@ -189,6 +266,10 @@ def _tell(repo: Repo, done: Followed) -> None:
         done.notes.append(
             f"{one} changed here and kept in {_listed(repo, kept)}; to give the changes up: dvlite checkout -f {_quoted(repo, kept)}"
         )
+
+
+def _it(paths: Sequence[str]) -> str:
+    return "it" if len(paths) == 1 else "them"
 
 
 def _listed(repo: Repo, paths: Sequence[str]) -> str:

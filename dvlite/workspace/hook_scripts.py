@@ -140,14 +140,24 @@ def install_hooks(repo: Repo, place: Place, *, force: bool = False) -> Installed
             if not _is_ours(path) or path.read_bytes() != text:
                 write_atomic(path, text, mode=0o777)
             done.hooks.append(name)
-            if os.path.lexists(path.with_name(name + KEPT)):
+            kept = path.with_name(name + KEPT)
+            if os.access(kept, os.X_OK):
                 done.chained.append(name)
+            elif os.path.lexists(kept):
+                done.warnings.append(_never_ran(name, kept))
     if place.shared:
         where = quote(_within(repo, place.folder))
         done.warnings.append(
             f"hooks of this repository are in the work tree: commit {where} for all, or have git ignore it"
         )
     return done
+
+
+def _never_ran(name: str, kept: Path) -> str:
+    return (
+        f"the hook {quote(name)} that was here before is not executable: git did not run it, and dvlite's does not either; "
+        f"it is kept as {quote(kept.name)} (to let it run first: chmod +x {shlex.quote(str(kept))})"
+    )
 
 
 def uninstall_hooks(place: Place) -> Installed:

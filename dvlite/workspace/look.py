@@ -8,10 +8,12 @@ from collections.abc import Iterator
 
 from dvlite.errors import DvliteError, ObjectCorrupt, ObjectMissing
 from dvlite.formats.manifest import EMPTY_DIR, FILE, KIND_MASK, SYMLINK, Entries
+from dvlite.formats.pointer import Pointer
 from dvlite.naming import Tracked
 from dvlite.oid import FILE as FILE_OID
-from dvlite.oid import format_oid
+from dvlite.oid import Digest, format_oid
 from dvlite.results.looks import AbsentPath, ChangedPath, Counts, FileChange
+from dvlite.workspace.behind import is_exactly, pointer_of
 from dvlite.workspace.identify import HashOnly, Reader, Snapshot
 from dvlite.workspace.scan import Scan
 from dvlite.workspace.sparse import Selects
@@ -58,15 +60,29 @@ class Look:
             if entries is None or len(entries) or wanted.kind == "directory":
                 self.missing = self._absent()
             return
-        if entries is not None:
-            self._compare(entries, work.identify(self._path, found, self._reader))
-        else:
+        earlier = self._earlier_version()
+        if entries is None and earlier is None:
             self._without_listing(found)
+            return
+        have = work.identify(self._path, found, self._reader)
+        if earlier is not None and is_exactly(work, earlier, have.entries()):
+            self._remember(have, earlier.digest)
+            self.missing = self._absent()
+            self.is_earlier = True
+        elif entries is None:
+            self._without_listing(found)
+        else:
+            self._compare(entries, have)
 
     def _is_untouched_earlier(self, found: Scan) -> bool:
         """Says whether what is here is another version, as it was checked out: the pointer moved on, the user did nothing."""
         known = self._work.vouched(self._path, found)
         return known is not None and known != self._pointer.digest
+
+    def _earlier_version(self) -> Pointer | None:
+        """Returns the version that was checked out here last, if it is another one: its files may be too young for their times to prove it."""
+        here = self._work.versions_here(self._path)
+        return pointer_of(here[0]) if here and here[0] != self._pointer.oid else None
 
     def _check_root_in_cache(self) -> None:
         """Looks for the listing, or the file, alone: a cheap sign that the cache was emptied."""
@@ -131,9 +147,9 @@ class Look:
     def _compare(self, entries: Entries, have: Snapshot) -> None:
         changes = list(_changes(entries, have, self._work.selector(self._path)))
         if not changes:
-            self._remember(have, exact=True)
+            self._remember(have, self._pointer.digest)
             return
-        self._remember(have, exact=False)
+        self._remember(have, NO_VERSION)
         added = sum(old is None for old, _ in changes)
         removed = sum(new is None for _, new in changes)
         delta = sum(have.scan.sizes[new] for _, new in changes if new is not None)
@@ -162,13 +178,12 @@ class Look:
     def _shown(self, inner: bytes) -> str:
         return f"{self._path}/{os.fsdecode(inner)}" if inner else self._path
 
-    def _remember(self, have: Snapshot, *, exact: bool) -> None:
+    def _remember(self, have: Snapshot, root: Digest) -> None:
         """Spares the next look the reading; readers never wait, so only if nobody else is writing, and not on read-only disks."""
-        if not have.read_files and not exact:
+        if not have.read_files and root == NO_VERSION:
             return
         work = self._work
         with contextlib.suppress(DvliteError, OSError), work.repo.lock(wait=False):
-            root = self._pointer.digest if exact else NO_VERSION
             work.remember(self._path, root, have.scan, have.digests, have.racy)
 
 

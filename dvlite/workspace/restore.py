@@ -229,7 +229,7 @@ def remove_tree(work: Workspace, path: str, have: Snapshot) -> bool:
 def _remember(work: Workspace, path: str, wanted: Pointer, outcome: Outcome, made: Plan, *, whole: bool) -> None:
     complete = whole and not outcome.missing
     exact = not (made.conflicts or made.extra or outcome.damaged or outcome.blocked)
-    work.note_version(path, wanted.oid, whole=complete and exact)
+    work.note_version(path, wanted.oid, whole=complete and exact, part=not whole)
     if complete:  # of a part, the next look puts old and new rows together
         work.remember(path, wanted.digest if exact else NO_VERSION, outcome.scan, outcome.digests, outcome.racy)
 

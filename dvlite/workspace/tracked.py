@@ -120,9 +120,14 @@ class Workspace:
         with contextlib.suppress(DvliteError):  # a full or read-only disk: the next look is slower, not wrong
             statindex.write(self._index_path(path), root, found, digests, racy)
 
-    def note_version(self, path: str, version: Oid, *, whole: bool) -> None:
-        """Remembers which version is here; if not as a whole, those that were here before may be here too."""
-        versions = [version, *(() if whole else (old for old in self.versions_here(path) if old != version))]
+    def note_version(self, path: str, version: Oid, *, whole: bool, part: bool = False) -> None:
+        """Remembers which version is here; if not as a whole, those that were here before may be here too.
+
+        With `part` only a part of it came here: the version that the rest is of stays the first.
+        """
+        earlier = [] if whole else [old for old in self.versions_here(path) if old != version]
+        first = 1 if part else 0
+        versions = [*earlier[:first], version, *earlier[first:]]
         text = b"".join(os.fsencode(f"{known}\n") for known in versions[:_VERSIONS]) + os.fsencode(path)
         name = self._index_path(path).with_suffix(_NOTE)
         if not name.exists() or name.read_bytes() != text:

@@ -62,9 +62,17 @@ def test_an_older_pointer_is_not_what_is_on_disk(filled):
     changed_pointer(filled)
     filled.commit("four")
     filled.git("checkout", "HEAD~1", "--", "data.dvlite")
-    assert "(another version)" in filled.refuses("commit", "-qm", "back")
+    lines = said(filled.refuses("commit", "-qm", "back"))
+    assert "(another version)" in lines[0]
+    keep = lines[1].removeprefix("to commit what is on disk: ").partition("    ")[0]
+    assert keep.startswith("dvlite checkout --rev ")  # `dvlite add` would refuse
     filled.dvlite("checkout")
     filled.does("commit", "-qm", "back")
+    filled.git("checkout", "HEAD~1", "--", "data.dvlite")
+    filled.dvlite(*keep.split()[1:])
+    assert filled.git("diff", "--cached", "--name-only") == "data.dvlite\n"
+    assert filled.has("data/four.txt")
+    assert said(filled.does("commit", "-qm", "forth")) == []
 
 
 def test_data_that_is_not_here_cannot_disagree(filled, colleague):
@@ -144,6 +152,89 @@ def test_a_first_commit_is_looked_at(tmp_path, invoke, monkeypatch):
     made.dvlite("add", "data")
     made.write("data/two.txt", "two")
     assert "+1 file: two.txt" in made.refuses("commit", "-qm", "First")
+
+
+# -- files that are in tracked data
+
+
+def test_a_file_that_git_and_dvlite_would_both_keep_is_blocked(filled):
+    filled.write("data/x.csv", "x")
+    filled.git("add", "-f", "data/x.csv")
+    lines = said(filled.refuses("commit", "-qm", "x"))
+    assert lines[-2:] == [
+        "blocked: 'data/x.csv' is inside data, which dvlite tracks: git would keep it too",
+        (
+            "to leave it to dvlite: git rm --cached data/x.csv    to leave data to git: dvlite rm --cached data"
+            "    to skip: git commit --no-verify"
+        ),
+    ]
+    filled.git("rm", "-q", "--cached", "data/x.csv")
+    filled.dvlite("add", "-u")
+    assert said(filled.does("commit", "-qm", "x")) == []
+    assert filled.is_clean()
+
+
+def test_many_files_and_a_tracked_file_itself_are_named_once(filled):
+    for number in range(5):
+        filled.write(f"data/sub/{number}.csv", b"\0" * (11 << 20) if number == 4 else "x")
+    filled.git("add", "-f", "data", "model.pt")
+    blocked = [line for line in said(filled.refuses("commit", "-qm", "x")) if not line.startswith("note")]
+    assert blocked[0] == (
+        "blocked: 'data/one.txt', 'data/sub/0.csv', 'data/sub/1.csv' and 5 more are inside data, which dvlite tracks: git would keep them too"
+    )
+    assert "git rm --cached -r -q data  " in blocked[1]
+    assert blocked[2] == "blocked: 'model.pt' is tracked by dvlite: git would keep it too"
+    assert "git rm --cached model.pt" in blocked[3]
+    assert len(blocked) == 4  # the large one is told of already
+    assert os.system(f"cd {filled.root} && git rm --cached -r -q data && git rm -q --cached model.pt") == 0
+    assert not [line for line in said(filled.does("commit", "--allow-empty", "-qm", "x")) if "blocked" in line]
+
+
+def test_folders_given_to_git_and_what_is_left_out_are_not_blocked(filled):
+    filled.write(".dvliteignore", "data/*.md\nnotes/\n")
+    filled.write("data/readme.md", "about")
+    filled.write("data/notes/one", "about")
+    filled.write("database/one.txt", "beside")
+    filled.git("add", "-f", ".dvliteignore", "data/readme.md", "data/notes/one", "database/one.txt")
+    assert said(filled.does("commit", "-qm", "Read me")) == []
+    filled.dvlite("rm", "--cached", "data")
+    filled.git("add", "data")
+    assert said(filled.does("commit", "-qm", "To git")) == []
+
+
+def test_what_was_so_before_and_what_a_merge_brings_does_not_stop_a_commit(filled):
+    filled.git("checkout", "-q", "-b", "other")
+    filled.write("data/x.csv", "x")
+    filled.git("add", "-f", "data/x.csv")
+    filled.git("commit", "-qm", "x", "--no-verify")
+    filled.write("notes.txt", "n")
+    filled.git("add", "notes.txt")
+    assert "blocked" not in filled.does("commit", "-qm", "Notes")
+    filled.git("checkout", "-q", "main")
+    filled.does("merge", "-q", "--no-ff", "other")
+    filled.write("data/x.csv", "y")
+    filled.git("add", "-f", "data/x.csv")
+    assert "'data/x.csv' is inside data" in filled.refuses("commit", "-qm", "y")
+
+
+@pytest.mark.parametrize("name", ["out", "out 2", "sub/out"])
+@pytest.mark.parametrize("was_here", [True, False])
+def test_a_file_inside_an_output_is_blocked(hooked, name, was_here):
+    hooked.write("sub/.keep", "")
+    make = f'mkdir -p "{name}"; echo 1 > "{name}/o"'
+    hooked.write("dvlite.yaml", f'stages:\n  make:\n    cmd: |-\n      {make}\n    outs: ["{name}"]\n')
+    hooked.dvlite("repro")
+    hooked.git("add", "-A")
+    hooked.does("commit", "-qm", "Pipeline")
+    if not was_here:
+        for file in (hooked.root / ".git" / "dvlite" / "index").iterdir():
+            file.unlink()
+    hooked.git("add", "-f", f"{name}/o")
+    assert f"is inside {name}, which dvlite tracks" in hooked.refuses("commit", "-qm", "o")
+    hooked.git("reset", "-q")
+    hooked.write("dvlite.yaml", hooked.read("dvlite.yaml").replace(b"outs: [", b"deps: [sub/.keep]\n    outs: ["))
+    hooked.git("add", "dvlite.yaml")
+    assert "blocked" not in hooked.does("commit", "-qm", "A file that a stage reads")
 
 
 # -- large files

@@ -209,6 +209,55 @@ def test_a_place_that_was_not_approved_or_does_not_answer_makes_a_note(team, tmp
     assert "dvlite pull data" in lines[0]
 
 
+def test_a_note_says_what_has_to_be_done_first_and_that_works(team, tmp_path, monkeypatch):
+    bob = clone(team, tmp_path)
+    branch(team, "other", "four.txt")
+    bob.does("fetch", "-q")
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "nobody"))
+    line = said(bob.does("checkout", "-q", "other"))[0]
+    assert line.endswith(f"to bring it: dvlite remote trust {tmp_path / 'store'} && dvlite pull data")
+    for command in line.partition("to bring it: ")[2].split(" && "):
+        bob.dvlite(*command.split()[1:])
+    assert bob.is_clean()
+
+
+def test_what_the_remote_does_not_have_either_is_not_to_be_pulled(team, tmp_path):
+    bob = clone(team, tmp_path)
+    branch(team, "other", "four.txt")
+    bob.does("fetch", "-q")
+    shutil.rmtree(tmp_path / "store")
+    (tmp_path / "store").mkdir()
+    lines = said(bob.does("checkout", "-q", "other"))
+    where = f"neither in the cache nor on '{tmp_path / 'store'}'"
+    assert lines == [f"note: data: {where}; push it from a clone that has it"]
+    shutil.rmtree(bob.root / ".git" / "dvlite" / "cache")
+    assert said(bob.does("checkout", "-q", "main")) == []  # its data is still here
+    assert bob.listing() == START
+
+
+def test_data_that_nobody_touched_gives_way_though_the_cache_lost_it(team):
+    """It is no edit: told to give up changes that were none, or to add them, a user would undo the other branch."""
+    team.write("model.pt", "model")
+    team.dvlite("add", "model.pt")
+    team.does("commit", "-qm", "Model")
+    team.does("checkout", "-q", "-b", "other")
+    team.write("model.pt", "other model")
+    (team.root / "data" / "one.txt").unlink()
+    team.save("Other")
+    team.does("push", "-q", "origin", "other", "main")
+    team.does("checkout", "-q", "main")
+    shutil.rmtree(team.cache)
+    lines = said(team.does("checkout", "-q", "other"))
+    assert len(lines) == 1
+    assert lines[0].startswith("checked out data, model.pt: 1 file written")
+    assert team.read("model.pt") == b"other model"
+    assert team.listing() == ["three.txt", "two.txt"]
+    assert team.is_clean()
+    team.dvlite("config", "--local", "hooks.fetch_limit", "0")
+    assert "checked out data, model.pt" in team.does("checkout", "-q", "main")  # it was put back before it went
+    assert team.listing() == START
+
+
 def test_what_was_never_pulled_stays_away_and_what_is_new_comes(team, tmp_path):
     bob = clone(team, tmp_path, pull=False)
     branch(team, "other", "four.txt")
@@ -231,6 +280,20 @@ def test_a_part_of_a_directory_stays_a_part(team, tmp_path):
     bob.does("checkout", "-q", "other")
     assert bob.listing() == ["one.txt"]
     assert bob.read("data/one.txt") == b"one.txt"
+
+
+def test_a_note_about_a_part_does_not_lead_to_all_of_it(team, tmp_path):
+    bob = clone(team, tmp_path, pull=False)
+    bob.dvlite("pull", "data/one.txt")
+    branch(team, "other", "one.txt", "two.txt", "four.txt")
+    bob.does("fetch", "-q")
+    bob.dvlite("config", "--local", "hooks.fetch_limit", "0")
+    lines = said(bob.does("checkout", "-q", "other"))
+    assert lines == ["note: data: not in the cache; to bring it: dvlite pull"]
+    assert "hint: to have what data.dvlite says: dvlite pull\n" in bob.dvlite("add", "data", code=1).stderr
+    bob.dvlite("pull")
+    assert bob.listing() == ["one.txt"]
+    assert bob.is_clean()
 
 
 # -- nothing of this fails git

@@ -64,6 +64,36 @@ def test_install_is_idempotent_and_uninstall_restores_exactly(bare):
     assert bare.json("install", "--uninstall")["hooks"] == []
 
 
+def test_an_old_hook_that_git_did_not_run_does_not_begin_to_run_and_keeps_its_mode(bare, seen):
+    old_hook(bare.hooks, "pre-commit").chmod(0o640)
+    old_hook(bare.hooks, "post-merge").chmod(0o750)
+    before = everything(bare.hooks)
+    done = bare.json("install")
+    assert done["chained"] == ["post-merge"]
+    assert "'pre-commit' that was here before is not executable" in done["warnings"][0]
+    bare.does("commit", "-q", "--allow-empty", "-m", "x")
+    assert not seen.exists()
+    assert bare.json("install", "--uninstall")["chained"] == ["pre-commit", "post-merge"]
+    assert everything(bare.hooks) == before
+
+
+def test_uninstall_takes_only_what_dvlite_set_for_merges(bare):
+    bare.dvlite("install")
+    bare.git("config", "merge.dvlite.note", "mine")
+    bare.git("config", "merge.other.driver", "other %A")
+    said = bare.dvlite("install", "--uninstall").stdout
+    assert "Merge driver: off." in said
+    assert "dvlite resolve" in said
+    found = bare.git("config", "--local", "--get-regexp", "^merge[.]").splitlines()
+    assert found == ["merge.dvlite.note mine", "merge.other.driver other %A"]
+    bare.dvlite("install")
+    bare.git("config", "merge.dvlite.driver", "mine %A")
+    done = bare.dvlite("install", "--uninstall")
+    assert "merge.dvlite.driver is not what dvlite sets, and stays" in done.stderr
+    found = bare.git("config", "--local", "--get-regexp", "^merge[.]").splitlines()
+    assert sorted(found) == ["merge.dvlite.driver mine %A", "merge.dvlite.note mine", "merge.other.driver other %A"]
+
+
 def test_init_and_clone_install_them(git_repo, invoke, tmp_path):
     made = Hooked(git_repo, invoke)
     assert "Hooks: pre-commit, pre-push" in made.dvlite("init", "--hooks").stdout

@@ -444,6 +444,71 @@ def test_resolve_does_not_write_behind_a_link(started, tmp_path):
     assert (tmp_path / "elsewhere" / "data.dvlite").read_bytes() == before
 
 
+@pytest.mark.parametrize("broken", ["ours", "theirs"])
+@pytest.mark.parametrize("driver", [True, False])
+def test_a_side_that_is_no_pointer_leaves_the_other_one(started, broken, driver):
+    if not driver:
+        started.git("config", "--remove-section", "merge.dvlite")
+    sound = {"ours": "theirs", "theirs": "ours"}[broken]
+    for branch in ("ours", "theirs"):
+        started.git("checkout", "-qb", branch, "main")
+        started.dvlite("checkout", "--force")
+        started.edit({"b": branch})
+        if branch == broken:
+            started.write("data.dvlite", started.read("data.dvlite").replace(b"files: ", b"files: many "))
+        started.commit(branch)
+    started.git("checkout", "-q", "ours")
+    code, told = started.try_git("merge", "theirs")
+    assert code == 1
+    if driver:
+        assert f"cannot merge 'data': cannot read 'data.dvlite ({broken})'" in told
+        assert f"hint: dvlite resolve data --{sound}\n" in told
+        assert "hint: then" not in told
+    listed = started.json("resolve", code=1)["paths"]
+    assert [each["reason"] for each in listed[0]["conflicts"]] == [f"{broken} cannot be read"]
+    assert f"hint: dvlite resolve data --{sound}\n" in started.dvlite("resolve", code=1).stderr
+    for choice in (f"--{broken}", "--union"):
+        assert f"hint: dvlite resolve data --{sound}\n" in started.dvlite("resolve", choice, code=1).stderr
+    assert f"Resolved data: as {sound} has it" in started.dvlite("resolve", "data", f"--{sound}").stdout
+    started.git("commit", "-qm", "Merge")
+    assert started.files() == BASE | {"b": sound}
+
+
+def test_where_neither_side_is_a_pointer_an_older_one_is_named(started):
+    for branch in ("ours", "theirs"):
+        started.git("checkout", "-qb", branch, "main")
+        started.write("data.dvlite", f"{branch}\n")
+        started.commit(branch)
+    started.try_git("merge", "ours")
+    for words in ((), ("--ours",)):
+        assert "git checkout COMMIT -- data.dvlite" in started.dvlite("resolve", *words, code=1).stderr
+    started.git("checkout", "main", "--", "data.dvlite")
+    started.git("commit", "-qm", "Merge")
+    assert started.files() == BASE
+
+
+def test_a_broken_pointer_that_the_other_side_removed_is_not_taken(started):
+    started.git("checkout", "-qb", "other")
+    started.write("data.dvlite", "broken\n")
+    started.commit("Broken")
+    started.git("checkout", "-q", "main")
+    started.dvlite("rm", "data")
+    started.git("commit", "-qm", "Remove")
+    started.try_git("merge", "other")
+    assert "dvlite resolve data --ours" in started.dvlite("resolve", "--theirs", code=1).stderr
+    assert "removed" in started.dvlite("resolve", "data", "--ours").stdout
+
+
+def test_the_driver_offers_what_works_for_a_single_file(started):
+    for branch, start in (("other", "main"), ("main", None)):
+        started.git("checkout", "-q", *(["-b", branch] if start else [branch]))
+        started.write("model.pt", branch)
+        started.dvlite("add", "model.pt")
+        started.commit(branch)
+    told = started.try_git("merge", "other")[1]
+    assert "hint: dvlite resolve model.pt --ours|--theirs\n" in told
+
+
 # --- lockfiles
 
 
@@ -541,6 +606,23 @@ def test_a_stage_that_both_ran_is_a_conflict_around_its_entry(stages):
     stages.write("l.txt", "main and other")
     stages.dvlite("repro")
     assert stages.read("left.out") == b"main and other"
+
+
+def test_a_lockfile_that_cannot_be_read_leaves_the_other_one(stages):
+    rerun(stages, "l.txt", "other", "other")
+    rerun(stages, "l.txt", "main")
+    stages.git("checkout", "-q", "other")
+    stages.write("dvlite.lock", stages.read("dvlite.lock") + b"  broken\n")
+    stages.commit("Broken")
+    stages.git("checkout", "-q", "main")
+    code, said = stages.try_git("merge", "other")
+    assert code == 1
+    assert "hint: dvlite resolve dvlite.lock --ours\n" in said
+    assert "hint: dvlite resolve dvlite.lock --ours\n" in stages.dvlite("resolve", code=1).stderr
+    assert "as ours has it" in stages.dvlite("resolve", "dvlite.lock", "--ours").stdout
+    stages.write("l.txt", "main")
+    stages.git("add", "l.txt")
+    stages.dvlite("repro", "-n")
 
 
 def test_stages_that_both_sides_added(stages):
