@@ -9,7 +9,7 @@ import contextlib
 import os
 import shlex
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -136,6 +136,7 @@ def install_hooks(repo: Repo, place: Place, *, force: bool = False) -> Installed
                 continue
             if name in foreign:
                 os.rename(path, path.with_name(name + KEPT))
+                _lead_to(path.with_name(name + KEPT), {hook: hook + KEPT for hook in HOOKS})
             text = script(name, program).encode()
             if not _is_ours(path) or path.read_bytes() != text:
                 write_atomic(path, text, mode=0o777)
@@ -169,6 +170,7 @@ def uninstall_hooks(place: Place) -> Installed:
             if _is_ours(path):
                 if os.path.lexists(kept):
                     os.replace(kept, path)
+                    _lead_to(path, {hook + KEPT: hook for hook in HOOKS})
                     done.chained.append(name)
                 else:
                     os.unlink(path)
@@ -223,6 +225,14 @@ def _is_ours(path: Path) -> bool:
 
 def _is_foreign(path: Path) -> bool:
     return os.path.lexists(path) and not _is_ours(path) and not _is_ours(path.with_name(f"{path.name}.legacy"))
+
+
+def _lead_to(path: Path, names: Mapping[str, str]) -> None:
+    """Lets a hook that is a link to another one lead to where that is now."""
+    target = names.get(os.readlink(path)) if path.is_symlink() else None
+    if target is not None:
+        os.unlink(path)
+        os.symlink(target, path)
 
 
 def _refuse_two(folder: Path, foreign: list[str]) -> None:
