@@ -11,14 +11,15 @@ import shlex
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
-from dvlite.errors import DvliteError, FormatError, ObjectCorrupt, ObjectMissing
+from dvlite.errors import DvliteError, ObjectCorrupt, ObjectMissing
 from dvlite.files import printable, quote
 from dvlite.formats import manifest
-from dvlite.formats.manifest import EMPTY_DIR, Entries, Entry
+from dvlite.formats.manifest import EMPTY_DIR, Entry
 from dvlite.formats.pointer import LIMIT_BYTES, SUFFIX, Pointer
-from dvlite.oid import MANIFEST, Digest, parse_oid
+from dvlite.oid import Digest
 from dvlite.repo import Repo
 from dvlite.workspace import sparse
+from dvlite.workspace.earlier import is_exactly, pointer_of
 from dvlite.workspace.identify import HashOnly
 from dvlite.workspace.scan import Scan
 from dvlite.workspace.tracked import Workspace, entries_of
@@ -77,31 +78,6 @@ def commit_of(repo: Repo, file: str, version: str) -> str | None:
     return listed[-1].decode() if listed else None  # the first one that has it: the others may have taken it out
 
 
-def pointer_of(version: str) -> Pointer | None:
-    """Returns a pointer with an oid, without its size; None for what is no oid of data."""
-    try:
-        kind, digest = parse_oid(version)
-    except FormatError:
-        return None
-    return Pointer("directory" if kind == MANIFEST else "file", digest, 0)
-
-
-def bringing(work: Workspace, path: str, verb: str) -> str:
-    """Returns the command that brings a path; of a directory that is here in part, one without a path, which leaves it so."""
-    return f"dvlite {verb}" if work.sparse.get(path) else f"dvlite {verb} {shlex.quote(work.repo.display(path))}"
-
-
-def is_exactly(work: Workspace, version: Pointer, have: Entries) -> bool:
-    """Says whether all that is on disk is a version; its listing is made anew where the cache does not have it."""
-    if version.kind == "file":
-        return have.paths == [b""] and have.digest(0) == version.digest
-    try:
-        known = entries_of(version, work.cache)
-    except (ObjectMissing, ObjectCorrupt):
-        return manifest.build(have).root == version.digest
-    return (known.paths, known.flags, known.digests) == (have.paths, have.flags, have.digests)
-
-
 def refusal(repo: Repo, path: str, behind: Behind) -> DvliteError:
     """Returns why a path is not added, and how to have both what its pointer says and what the user changed."""
     shown = repo.display(path)
@@ -121,6 +97,11 @@ def refusal(repo: Repo, path: str, behind: Behind) -> DvliteError:
 def back_to(commit: str, shown: str) -> str:
     """Returns the command that makes the pointer what it was in a commit."""
     return f"dvlite checkout --rev {commit} {shlex.quote(shown)}"
+
+
+def bringing(work: Workspace, path: str, verb: str) -> str:
+    """Returns the command that brings a path; of a directory that is here in part, one without a path, which leaves it so."""
+    return f"dvlite {verb}" if work.sparse.get(path) else f"dvlite {verb} {shlex.quote(work.repo.display(path))}"
 
 
 def _listed(undone: Sequence[bytes]) -> str:

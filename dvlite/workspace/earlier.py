@@ -7,6 +7,7 @@ in a part, may have stored them without any version that names them.
 from __future__ import annotations
 
 from dvlite.errors import FormatError, ObjectCorrupt, ObjectMissing
+from dvlite.formats import manifest
 from dvlite.formats.manifest import EMPTY_DIR, Entries
 from dvlite.formats.pointer import Pointer
 from dvlite.oid import MANIFEST, parse_oid
@@ -33,14 +34,8 @@ class Earlier:
         return known and self._work.cache.is_sound(digest, have.scan.sizes[j])
 
     def _pointers(self) -> list[Pointer]:
-        found = []
-        for text in self._work.versions_here(self._path):
-            try:
-                kind, digest = parse_oid(text)
-            except FormatError:
-                continue
-            found.append(Pointer("directory" if kind == MANIFEST else "file", digest, 0))
-        return found or self._work.repo.history(self._path, _HISTORY)
+        found = [pointer_of(text) for text in self._work.versions_here(self._path)]
+        return [known for known in found if known is not None] or self._work.repo.history(self._path, _HISTORY)
 
     def _entries(self, known: Pointer) -> Entries | None:
         try:
@@ -53,3 +48,23 @@ def is_earlier_version(work: Workspace, path: str, have: Snapshot) -> bool:
     """Says whether all of what is on disk belongs to versions that were here, so that nothing is lost with it."""
     earlier = Earlier(work, path, have)
     return all(flags == EMPTY_DIR or earlier(j) for j, flags in enumerate(have.scan.flags))
+
+
+def pointer_of(version: str) -> Pointer | None:
+    """Returns a pointer with an oid, without its size; None for what is no oid of data."""
+    try:
+        kind, digest = parse_oid(version)
+    except FormatError:
+        return None
+    return Pointer("directory" if kind == MANIFEST else "file", digest, 0)
+
+
+def is_exactly(work: Workspace, version: Pointer, have: Entries) -> bool:
+    """Says whether all that is on disk is a version; its listing is made anew where the cache does not have it."""
+    if version.kind == "file":
+        return have.paths == [b""] and have.digest(0) == version.digest
+    try:
+        known = entries_of(version, work.cache)
+    except (ObjectMissing, ObjectCorrupt):
+        return manifest.build(have).root == version.digest
+    return (known.paths, known.flags, known.digests) == (have.paths, have.flags, have.digests)

@@ -8,13 +8,13 @@ from __future__ import annotations
 import os
 import shlex
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 
 from dvlite import naming
 from dvlite.connect import open_remote
 from dvlite.errors import DvliteError, FormatError
 from dvlite.files import printable, size_text
-from dvlite.formats import lockfile, manifest
+from dvlite.formats import lockfile
 from dvlite.formats.manifest import EMPTY_DIR
 from dvlite.formats.pointer import SUFFIX, Pointer
 from dvlite.git_output import Difference, is_lockfile
@@ -24,15 +24,13 @@ from dvlite.remotes import PlaceUntrusted
 from dvlite.repo import Repo
 from dvlite.results.moves import CheckedOutPath
 from dvlite.store.catalog import Catalog
-from dvlite.store.pack import KIND_MANIFEST
-from dvlite.store.writing import Writer
 from dvlite.stores import open_cache
-from dvlite.workspace.behind import bringing, is_exactly
+from dvlite.workspace.behind import bringing
+from dvlite.workspace.earlier import is_exactly
 from dvlite.workspace.identify import HashOnly
 from dvlite.workspace.making import spared
 from dvlite.workspace.obtain import Part, obtain
 from dvlite.workspace.restore import How, crew_for, restore
-from dvlite.workspace.storing import Storing
 from dvlite.workspace.tracked import Workspace
 from dvlite.workspace.untracked import remove_untracked
 
@@ -205,7 +203,6 @@ def _restore(work: Workspace, part: Part, how: How, done: Followed) -> None:
         done.absent.append(part.path)
         return
     try:
-        _put_back(work, part)
         made = restore(work, part.path, part.pointer, (), how)
     except DvliteError as error:
         done.notes.append(f"{error.message}; then: {bringing(work, part.path, 'pull')}")
@@ -213,27 +210,6 @@ def _restore(work: Workspace, part: Part, how: How, done: Followed) -> None:
     done.followed.append(made.result)
     if made.damaged or made.result.missing:
         done.absent.append(part.path)
-
-
-def _put_back(work: Workspace, part: Part) -> None:
-    """Puts what is here as it was checked out, and the cache has lost, into the cache, so that it can give way."""
-    here = work.versions_here(part.path)
-    version = next((known for known in part.bases if here and known.oid == here[0]), None)
-    if (
-        version is None
-        or _missing_bytes(work, replace(part, pointer=version)) == 0
-        or not _is_here(work, part.path, version)
-    ):
-        return
-    found = work.scan(part.path)
-    if found is None:
-        return
-    with Writer(work.cache) as writer:
-        reader = Storing(work.cache, writer, work.location(part.path).parent, work.repo.display(part.path))
-        have = work.identify(part.path, found, reader, must_have=work.cache.has_file)
-        for digest, data in manifest.build(have.entries()).nodes if version.kind == "directory" else ():
-            writer.put(KIND_MANIFEST, digest, data)
-        writer.commit()
 
 
 def _is_here(work: Workspace, path: str, version: Pointer) -> bool:

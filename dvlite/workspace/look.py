@@ -13,7 +13,7 @@ from dvlite.naming import Tracked
 from dvlite.oid import FILE as FILE_OID
 from dvlite.oid import Digest, format_oid
 from dvlite.results.looks import AbsentPath, ChangedPath, Counts, FileChange
-from dvlite.workspace.behind import is_exactly, pointer_of
+from dvlite.workspace.earlier import is_exactly, pointer_of
 from dvlite.workspace.identify import HashOnly, Reader, Snapshot
 from dvlite.workspace.scan import Scan
 from dvlite.workspace.sparse import Selects

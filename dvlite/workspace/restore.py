@@ -18,7 +18,7 @@ from dvlite.store.pack import KIND_MANIFEST
 from dvlite.store.writing import Writer
 from dvlite.workspace import materialise, sparse
 from dvlite.workspace.crew import Crew, Help
-from dvlite.workspace.earlier import Earlier, is_earlier_version
+from dvlite.workspace.earlier import Earlier, is_earlier_version, is_exactly, pointer_of
 from dvlite.workspace.folders import Folders, remove_entries, unchanged
 from dvlite.workspace.identify import HashOnly, Snapshot, identify
 from dvlite.workspace.outcome import Outcome
@@ -74,6 +74,8 @@ def restore(work: Workspace, path: str, wanted: Pointer, patterns: Sequence[str]
         have, outside = _split(have, chooses)
     is_safe = _anything if how.force or have is None else Earlier(work, path, have)
     made = plan(want, have, is_safe)
+    if (made.conflicts or made.extra) and have is not None and outside is None and _put_back(work, path, have):
+        made = plan(want, have, Earlier(work, path, have))
     lost = _lost(work, want, made) if have is not None else []
     if lost:
         return Restored(CheckedOutPath(path=path, missing=tuple(_shown(path, want.paths[i]) for i in lost[:_EXAMPLES])))
@@ -174,23 +176,36 @@ def _save(work: Workspace, path: str, have: Snapshot, made: Plan) -> tuple[str, 
     folder.mkdir(parents=True, exist_ok=True)
     target = folder / f"{saved_name(path)}-{saved.digest.hex()[:8]}{SUFFIX}"
     files.write_atomic(target, pointer.dump(saved))  # first: once the cache has the bytes, nothing else would name them
-    with Writer(work.cache) as writer:
-        reader = Storing(
-            work.cache, writer, files.existing_folder(work.location(path).parent), f"keeping local changes of {path}"
-        )
-        kept = identify(work.location(path), work.repo.display(path), part.scan, None, reader, work.progress)
-        for digest, data in tree.nodes if tree else ():
-            writer.put(KIND_MANIFEST, digest, data)
-        writer.commit()
-    if kept.digests != part.digests:
-        raise FileChanged(
-            f"cannot check out {files.quote(path)}: it changed while it was read",
-            hint="run the command again when nothing writes to it",
-        )
+    _store(work, path, part, tree)
     work.progress.warn(
         f"local changes of {files.quote(path)} are kept as {target.name}; to get them back: dvlite get {target} -o FOLDER"
     )
     return tuple(_shown(path, part.scan.paths[i]) for i in range(min(len(lost), _EXAMPLES)))
+
+
+def _put_back(work: Workspace, path: str, have: Snapshot) -> bool:
+    """Stores what is here as it was checked out, and the cache has lost, so that it can give way; returns whether it was that."""
+    here = work.versions_here(path)
+    version = pointer_of(here[0]) if here else None
+    if version is None or not is_exactly(work, version, have.entries()):
+        return False
+    _store(work, path, have, None if version.kind == "file" else manifest.build(have.entries()))
+    return True
+
+
+def _store(work: Workspace, path: str, have: Snapshot, tree: manifest.Tree | None) -> None:
+    """Stores files, and the listing of a directory. Raises FileChanged."""
+    with Writer(work.cache) as writer:
+        reader = Storing(work.cache, writer, files.existing_folder(work.location(path).parent), f"keeping {path}")
+        kept = identify(work.location(path), work.repo.display(path), have.scan, None, reader, work.progress)
+        for digest, data in tree.nodes if tree else ():
+            writer.put(KIND_MANIFEST, digest, data)
+        writer.commit()
+    if kept.digests != have.digests:
+        raise FileChanged(
+            f"cannot check out {files.quote(path)}: it changed while it was read",
+            hint="run the command again when nothing writes to it",
+        )
 
 
 def _replace_kind(work: Workspace, path: str, wanted: Pointer, patterns: Sequence[str], how: How) -> Restored:

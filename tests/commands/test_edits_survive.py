@@ -1,5 +1,7 @@
 """A user's own work is never taken for an earlier version, whatever the cache happens to hold."""
 
+import shutil
+
 import pytest
 
 
@@ -47,6 +49,25 @@ def test_files_of_the_version_before_make_way(tracked):
     tracked.git("checkout", "-q", "HEAD~1", "--", "data.dvlite")
     tracked.dvlite("checkout")
     assert not (data / "later").exists()
+
+
+def test_files_of_the_version_before_make_way_though_the_cache_lost_them_and_can_be_had_again(tracked):
+    first = {"a": b"a", "b": b"b", "c": b"c"}
+    (tracked.root / "data" / "a").write_text("of version 2")
+    (tracked.root / "data" / "b").unlink()
+    tracked.dvlite("add", "data")
+    tracked.git("commit", "-qam", "version 2")
+    tracked.dvlite("remote", "add", "../store")
+    tracked.dvlite("push", "--all-commits")
+    tracked.git("checkout", "-q", "HEAD~1", "--", "data.dvlite")
+    shutil.rmtree(tracked.cache)
+    tracked.dvlite("pull")
+    assert {path.name: path.read_bytes() for path in (tracked.root / "data").iterdir()} == first
+    shutil.rmtree(tracked.root.parent / "store")
+    tracked.git("checkout", "-q", "HEAD", "--", "data.dvlite")
+    tracked.dvlite("checkout")
+    assert tracked.read("data/a") == b"of version 2"
+    assert not tracked.has("data/b")
 
 
 def test_an_untouched_earlier_version_is_no_change_and_add_u_leaves_the_pointer(tracked):
