@@ -65,8 +65,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     except BrokenPipeError:  # whoever read standard output has seen enough
         _forget_stdout()
         return EXIT_PIPE
-    except (KeyboardInterrupt, click.Abort):
-        output_of(flags).plain("interrupted; the same command again goes on from here")
+    except (KeyboardInterrupt, click.Abort) as stopped:
+        output_of(flags).plain(f"interrupted; {str(stopped) or 'the same command again goes on from here'}")
         return EXIT_INTERRUPTED
     except click.ClickException as error:
         return output_of({"json": "--json" in arguments, **flags}).failure(_in_our_words(error))
@@ -265,15 +265,16 @@ def remote_test(name: str | None) -> int:
 )
 @click.argument("paths", nargs=-1, metavar="PATH...", type=PathText())
 @click.option("-u", "--update", is_flag=True, help="Every tracked path that changed.")
+@click.option("-f", "--force", is_flag=True, help="Also what lacks changes that its pointer has.")
 @NO_STAGE
 @NO_WAIT
-def add(paths: tuple[str, ...], *, update: bool) -> int:
+def add(paths: tuple[str, ...], *, update: bool, force: bool) -> int:
     """Track files and folders, or take in their changes."""
     from dvlite.commands.add import add as verb
 
     if not paths and not update:
         raise UsageError("no path is given", hint="dvlite add PATH..., or dvlite add -u for what changed")
-    return run(lambda s: verb(s.repo(), paths, update=update, stage=s.stage(), progress=s.progress))
+    return run(lambda s: verb(s.repo(), paths, update=update, force=force, stage=s.stage(), progress=s.progress))
 
 
 @app.command(example="dvlite rm --cached data/images", codes=(10, 11, 12))

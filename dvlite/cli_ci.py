@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING
@@ -61,32 +62,42 @@ def _hook(session: Session, name: str, words: tuple[str, ...]) -> HookResult:
         return HookResult(hook=name)
     try:
         return _called(session, name, words)
-    except NotARepository:
-        return HookResult(hook=name)
     except DvliteError as error:
+        closed = isinstance(error, NotARepository)
+        if closed and not _concerns_data(session.environ):
+            return HookResult(hook=name)
+        if closed and name == "pre-commit":
+            return HookResult(hook=name, notes=(f"this commit was not checked: {error.message}",))
         if not name.startswith("pre-"):
             return HookResult(hook=name, notes=(error.message,))
         fixes = (*(error.hint or "").splitlines(), "to switch the hooks off for once: DVLITE_HOOKS=0")
         return HookResult(hook=name, blocked=(Blocked(message=error.message, fixes=fixes),))
 
 
-def _called(session: Session, name: str, words: tuple[str, ...]) -> HookResult:
+def _concerns_data(environ: Mapping[str, str]) -> bool:
+    """Says whether git's repository, which dvlite cannot open, is one that dvlite was used in; as the scripts in git's hooks folder do."""
     from pathlib import Path
 
-    from dvlite.repo import open_repo
+    return Path(".dvlite/config.yaml").is_file() or Path(environ.get("GIT_DIR") or ".git", "dvlite").is_dir()
+
+
+def _called(session: Session, name: str, words: tuple[str, ...]) -> HookResult:
+    from dvlite.repo import open_for_hook
+    from dvlite.results.hooks import HookResult
 
     environ = session.environ
-    start = Path(environ.get("GIT_PREFIX") or ".")  # where the user is: hooks start at the root
-    repo = session.opened = open_repo(start if start.is_dir() else Path(), environ, must_be_initialised=False)
+    repo = session.opened = open_for_hook(environ)
     if name == "pre-push":  # a branch with data may be pushed from one without
         from dvlite.commands.hook_push import hook_push, lines_of
 
-        lines = lines_of(environ) or ([] if sys.stdin is None or sys.stdin.isatty() else sys.stdin.read().splitlines())
+        lines = lines_of(environ)
+        if not lines and sys.stdin is not None and not sys.stdin.isatty():
+            lines = [line for line in os.fsdecode(sys.stdin.buffer.read()).split("\n") if line]
         to = words or (environ.get("PRE_COMMIT_REMOTE_NAME", ""), environ.get("PRE_COMMIT_REMOTE_URL", ""))
         allow = environ.get("DVLITE_ALLOW_MISSING", "").lower() in {"1", "on", "yes", "true"}
         return hook_push(repo, to, lines, allow_missing=allow, progress=session.progress)
     if not repo.is_initialised:
-        raise NotARepository("nothing to do")
+        return HookResult(hook=name)
     if name == "pre-commit":
         from dvlite.commands.hook_commit import hook_commit
 
@@ -143,7 +154,7 @@ def merge_driver(words: tuple[str, ...], *, ancestor: bool) -> int:
 
     from dvlite.commands.merge_driver import merge_driver as verb
 
-    return run(lambda s: verb(Path(), s.environ, words, ancestor=ancestor, progress=s.progress))
+    return run(lambda s: verb(Path(), s.environ, words, ancestor=ancestor, progress=s.progress), aside=True)
 
 
 VERBS += [resolve, merge_driver]
@@ -166,7 +177,7 @@ VERBS += [resolve, merge_driver]
 @click.option("--deep", is_flag=True, help="With --remote: read every byte there.")
 @click.option("--offline", is_flag=True, help="Fetch nothing; what then cannot be checked is told (3).")
 @click.option("--rerun", is_flag=True, help="Also run the stages again in a clean clone and compare what they make.")
-@click.option("--from-data", is_flag=True, help="With --rerun: all from the source data on; so it is anyway.")
+@click.option("--from-data", is_flag=True, help="With --rerun: give each stage what those before it made (default).")
 @click.option("--stage-inputs", is_flag=True, help="With --rerun: give each stage the inputs of the lockfile.")
 @click.option("--twice", is_flag=True, help="With --rerun: run each stage twice.")
 @click.option("--keep", is_flag=True, help="With --rerun: leave the clone there.")
@@ -185,7 +196,7 @@ VERBS += [resolve, merge_driver]
 @click.option(
     "--annotations/--no-annotations",
     envvar="GITHUB_ACTIONS",
-    help="Mark files and lines for GitHub; so it is in its Actions.",
+    help="Mark files and lines for GitHub (default in its Actions).",
 )
 def verify(
     paths: tuple[str, ...],
@@ -205,7 +216,7 @@ def verify(
     annotations: bool,
     **flags: bool,
 ) -> int:
-    """Check that lockfiles, pointers, parameters and code agree; needs no data."""
+    """Check that lockfiles, pointers and code agree; needs no data."""
     from dvlite.commands.verify import Asked, verify_again
     from dvlite.commands.verify import verify as verb
     from dvlite.reports.delivery import Wanted
@@ -225,13 +236,24 @@ def verify(
             raise UsageError(
                 "--from-data, --stage-inputs, --twice and --keep belong to --rerun", hint="dvlite verify --rerun"
             )
-        return _reported(wanted, lambda s: verb(s.repo(), asked, progress=s.progress))
+
+        def work(session: Session) -> VerifyResult:
+            repo = session.repo()
+            if check_remote and _may_ask(session):
+                repo.remote(remote)  # whoever is there is asked whether its place is all right
+            return verb(repo, asked, progress=session.progress)
+
+        return _reported(wanted, work)
     if from_data and flags["stage_inputs"]:
         raise UsageError("--from-data and --stage-inputs exclude each other", hint="give one of them")
     from dvlite.verify.rerun import How
 
     how = How(remote=remote, offline=offline, **flags)
     return _reported(wanted, lambda s: verify_again(s.repo(), asked, how, environ=s.environ, progress=s.progress))
+
+
+def _may_ask(session: Session) -> bool:
+    return not session.flags.get("json") and sys.stdin is not None and sys.stdin.isatty() and sys.stderr.isatty()
 
 
 def _reported(wanted: Wanted, work: Callable[[Session], VerifyResult]) -> int:

@@ -26,6 +26,7 @@ _UNITS = ("B", "KiB", "MiB", "GiB", "TiB", "PiB")
 _FICLONE = 0x40049409
 _RACY_LOCAL_NS = 20_000_000
 _RACY_OTHER_NS = 2_000_000_000
+_PLAIN = frozenset("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_./@+=:,-")
 _C_ESCAPES = {"\n": "\\n", "\r": "\\r", "\t": "\\t", "\\": "\\\\", "'": "\\'"}
 
 
@@ -87,6 +88,11 @@ def os_error(error: OSError, verb: str, path: Path | str) -> DvliteError:
 def quote(name: str) -> str:
     """Returns a name in single quotes with control, bidirectional and undecodable characters escaped, safe to print."""
     return f"'{printable(name)}'"
+
+
+def word(name: str) -> str:
+    """Returns a path as a word of a command that people may copy."""
+    return name if set(name) <= _PLAIN else quote(name)
 
 
 def printable(name: str) -> str:

@@ -29,7 +29,16 @@ OWN_FILES = (
     *(*POINTERS, *_PIPELINE_FILES),
     *(".dvlite", ".dvliteignore", ".gitattributes", ".gitignore", "**/.gitignore"),
 )
-_SAFE = ("-c", "core.fsmonitor=", "-c", "core.hooksPath=/dev/null", "-c", "log.showSignature=false")
+_SAFE = (
+    "-c",
+    "core.fsmonitor=",
+    "-c",
+    "core.hooksPath=/dev/null",
+    "-c",
+    "log.showSignature=false",
+    "-c",
+    "log.showRoot=true",
+)
 _LITERAL = ":(literal)"  # what follows is a name, never a pattern
 _PATHS_ON_STDIN = ("--pathspec-from-file=-", "--pathspec-file-nul")
 _INDEX = "GIT_INDEX_FILE"
@@ -103,13 +112,16 @@ class Git:
 
     __slots__ = ("_env", "_program", "root")
 
-    def __init__(self, places: GitPlaces, environ: Mapping[str, str]) -> None:
+    def __init__(self, places: GitPlaces, environ: Mapping[str, str], *, any_index: bool = False) -> None:
+        """`any_index`: GIT_INDEX_FILE is this repository's, wherever it is, for git itself calls us."""
         self.root = places.root
         self._program = program(environ, not_in=places.root)
         self._env = {name: value for name, value in environ.items() if name not in _REDIRECTS}
         self._env |= {"LC_ALL": "C", "GIT_TERMINAL_PROMPT": "0", "GIT_OPTIONAL_LOCKS": "0"}
+        self._env["GIT_NO_REPLACE_OBJECTS"] = "1"  # what git pushes are the objects themselves
         index = self._env.get(_INDEX)  # `git commit PATH` gives its hooks an index of their own, in the git directory
-        if index is not None and not Path(os.path.realpath(places.root / index)).is_relative_to(places.git_dir):
+        inside = index is None or Path(os.path.realpath(places.root / index)).is_relative_to(places.git_dir)
+        if not inside and not any_index:
             del self._env[_INDEX]
 
     def run(self, *arguments: str, stdin: bytes = b"", check: bool = True) -> bytes:
@@ -165,7 +177,10 @@ class Git:
         return dict(self.each_blob(dict.fromkeys(blobs, limit_bytes)))
 
     def each_blob(self, limits: Mapping[str, int]) -> Iterator[tuple[str, bytes]]:
-        """Yields `(blob, content)` of many blobs, each with its own limit in bytes, in the order given: memory holds a few at a time."""
+        """Yields `(blob, content)` of many blobs, each with its own limit in bytes, in the order given: memory holds a few at a time.
+
+        Raises TooLarge for one above its limit, before it is read.
+        """
         wanted = list(limits)
         process = self._start(("cat-file", "--batch"), subprocess.PIPE) if wanted else None
         if process is None or process.stdin is None:
@@ -323,8 +338,15 @@ class Git:
 
     def unmerged(self) -> dict[str, dict[int, str]]:
         """Returns the pointer files and lockfiles with a merge conflict: the blobs of their stages (1 ancestor, 2 ours, 3 theirs) that are there."""
+        return self._stages("--unmerged")
+
+    def settled(self) -> dict[str, dict[int, str]]:
+        """Returns the same of those whose conflict `git add` ended: git remembers until the next merge or checkout of a branch."""
+        return self._stages("--resolve-undo")
+
+    def _stages(self, which: str) -> dict[str, dict[int, str]]:
         found: dict[str, dict[int, str]] = {}
-        for row in git_output.split(self.run("ls-files", "--unmerged", "-z", "--", *POINTERS)):
+        for row in git_output.split(self.run("ls-files", which, "-z", "--", *POINTERS)):
             head, _, path = row.partition("\t")
             mode, blob, stage = head.split(" ")
             if is_pointer(path) and mode in git_output.REGULAR:

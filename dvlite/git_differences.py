@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Sequence
 
 from dvlite import git_output
 from dvlite.git import POINTERS, Git
 from dvlite.git_output import Difference, is_pointer
 
+_AT_ONCE = 1000  # names on a command line
 _RAW = ("--raw", "-z", "--no-abbrev", "--no-renames")
 
 
@@ -24,8 +25,19 @@ def pointers(git: Git, old: str | None, new: str | None) -> list[Difference]:
     return [found for found in git_output.differences(git.run(*question, "--", *POINTERS)) if is_pointer(found.path)]
 
 
-def blob_sizes(git: Git, blobs: Iterable[str]) -> dict[str, int]:
-    """Returns the sizes of blobs in bytes; those that are not here are left out."""
-    wanted = "".join(f"{blob}\n" for blob in dict.fromkeys(blobs))
-    lines = git.run("cat-file", "--batch-check", stdin=wanted.encode()).decode().splitlines() if wanted else []
-    return {words[0]: int(words[2]) for line in lines if len(words := line.split()) == 3 and words[1] == "blob"}
+def unstaged(git: Git, names: Sequence[str]) -> list[str]:
+    """Returns those files of the work tree that the index does not have as they are."""
+    found = []
+    for start in range(0, len(names), _AT_ONCE):
+        part = names[start : start + _AT_ONCE]
+        pathspecs = [f":(top,literal){name}" for name in part]
+        known = set(git_output.split(git.run("ls-files", "-z", "--full-name", "--cached", "--", *pathspecs)))
+        changed = set(git_output.split(git.run("ls-files", "-z", "--full-name", "--modified", "--", *pathspecs)))
+        found += [name for name in part if name not in known or name in changed]
+    return found
+
+
+def changed_pointers(git: Git) -> list[str]:
+    """Returns the pointer files and lockfiles of the work tree that the index has otherwise; without those that are new, or gone."""
+    names = git_output.split(git.run("ls-files", "-z", "--full-name", "--modified", "--", *POINTERS))
+    return [name for name in dict.fromkeys(names) if is_pointer(name) and (git.root / name).is_file()]

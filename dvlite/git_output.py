@@ -76,6 +76,10 @@ def is_pipeline_file(path: str) -> bool:
     return path == _PIPELINE_FILE or path.endswith("/" + _PIPELINE_FILE)
 
 
+class TooLarge(FormatError):
+    """A blob is above its limit; it was not read."""
+
+
 def failed(arguments: Sequence[str], stderr: bytes) -> DvliteError:
     """Returns the error that git's own words make."""
     lines = stderr.decode("utf-8", "replace").strip().splitlines()
@@ -110,7 +114,7 @@ def next_blob(output: IO[bytes] | None, blob: str, limit_bytes: int) -> bytes:
         raise DvliteError(f"git does not have the object {blob[:8]}", hint="git fetch, or git fsck")
     size = int(words[2])
     if size > limit_bytes:
-        raise FormatError(
+        raise TooLarge(
             f"refused git object {blob[:8]}: such a file has at most {limit_bytes} bytes, it has {size}",
             hint="restore the pointer or lockfile from an earlier commit",
         )

@@ -24,15 +24,28 @@ from dvlite.remotes import RemoteSettings
 from dvlite.tracking import WORKSPACE, Scope, Tracking
 
 # What callers know from here is defined below this module.
-__all__ = ["WORKSPACE", "Repo", "Scope", "Tracked", "Unusable", "Version", "open_repo", "overlap", "why_untrackable"]
+__all__ = [
+    "WORKSPACE",
+    "Repo",
+    "Scope",
+    "Tracked",
+    "Unusable",
+    "Version",
+    "open_for_hook",
+    "open_repo",
+    "overlap",
+    "why_untrackable",
+]
 
+# An entry of PATH that is not absolute could lead into the repository, whose programs are never run: then as if there were no dvlite.
+_IF_ON_PATH = 'case "$(command -v dvlite)" in /*)'
 # git shows nothing at all if the program it is told to call is missing: where dvlite is not on PATH, the pointers themselves are shown.
 _DIFF_COMMAND = (
-    'f() { if command -v dvlite >/dev/null; then dvlite diff --driver -- "$@"; else diff -u "$2" "$5" || true; fi; }; f'
+    f'f() {{ {_IF_ON_PATH} dvlite diff --driver -- "$@" ;; *) command -p diff -u "$2" "$5" || true ;; esac; }}; f'
 )
 # Codes above 1 mean that dvlite wrote nothing, as where it is not on PATH: then git merges by lines, and marks what both sides changed.
 _MERGE_COMMAND = (
-    'f() { if command -v dvlite >/dev/null; then dvlite merge-driver%s -- "$@"; code=$?; [ $code -gt 1 ] || return $code; fi;'
+    f'f() {{ {_IF_ON_PATH} dvlite merge-driver%s -- "$@"; code=$?; [ $code -gt 1 ] || return $code ;; esac;'
     ' git merge-file -L ours -L base -L theirs --marker-size="$4" "$2" "$1" "$3" || return 1; }; f %%O %%A %%B %%L %%P'
 )
 CLONE_SETTINGS = {  # what `prepare_clone` sets in git's config of a clone
@@ -257,7 +270,36 @@ def open_repo(start: Path, environ: Mapping[str, str], *, must_be_initialised: b
     """
     cwd = Path(os.path.realpath(start))
     found = places.find(cwd, environ)
-    git = Git(found, environ)
+    return _opened(found, cwd, environ, Git(found, environ), must_be_initialised=must_be_initialised, wait=wait)
+
+
+def open_for_hook(environ: Mapping[str, str]) -> Repo:
+    """Opens, for a hook, the repository at the current folder: git runs its hooks at the top of the work tree, with the index that it uses.
+
+    The folder that git's user is in becomes the current one. Raises NotARepository where dvlite would look at another repository than git.
+    """
+    found = places.find(Path(), environ)
+    git_dir = environ.get("GIT_DIR")
+    if git_dir and Path(os.path.realpath(git_dir)) != found.git_dir:
+        raise NotARepository(
+            f"git works with {quote(git_dir)}, and dvlite knows only {quote(str(found.git_dir))} here",
+            hint="run git in a work tree that has a .git of its own",
+        )
+    cwd = Path(os.path.realpath(found.root / environ.get("GIT_PREFIX", "")))
+    cwd = cwd if cwd.is_dir() and cwd.is_relative_to(found.root) else found.root
+    git = Git(found, environ, any_index=True)
+    return _opened(found, cwd, environ, git, must_be_initialised=False)
+
+
+def _opened(
+    found: places.GitPlaces,
+    cwd: Path,
+    environ: Mapping[str, str],
+    git: Git,
+    *,
+    must_be_initialised: bool,
+    wait: bool = True,
+) -> Repo:
     if _owner(found.git_dir) not in _own_ids(environ):
         git.check_ownership()  # git knows which strangers this user trusts
     repo = Repo(found, cwd, environ, git, layers.load(found.root, environ, git), wait=wait)

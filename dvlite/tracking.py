@@ -11,8 +11,9 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from dvlite import layers, naming
+from dvlite import git_blobs, layers, naming
 from dvlite.errors import DvliteError, FormatError
+from dvlite.files import quote
 from dvlite.formats import lockfile, pointer
 from dvlite.formats.pointer import SUFFIX, Pointer
 from dvlite.git import Git
@@ -215,7 +216,15 @@ class Tracking:
         for blob, name in wanted:
             names.setdefault(blob, []).append(name)
         seen: dict[str, set[bytes]] = {}
-        for blob, data in self._git.each_blob({blob: max(map(_limit, found)) for blob, found in names.items()}):
+
+        def too_large(blob: str, size: int) -> None:
+            for name in names[blob]:
+                where, limit = quote(wanted[blob, name]), _limit(name)
+                error = FormatError(f"refused {where}: it has {size} bytes, such a file at most {limit}")
+                refuse(Unusable(name, error))
+
+        limits = {blob: max(map(_limit, found)) for blob, found in names.items()}
+        for blob, data in git_blobs.each_within(self._git, limits, too_large):
             for name in names[blob]:
                 part = naming.unseen_stages(data, seen.setdefault(name, set())) if is_lockfile(name) else data
                 try:

@@ -27,7 +27,7 @@ LAYERS = (
     ("oid", "files", "progress"),
     ("paths", "places", "git_output"),
     ("git",),
-    ("formats", "git_differences", "ignore"),
+    ("formats", "git_blobs", "git_differences", "ignore"),
     ("layers", "naming"),
     ("tracking",),
     ("results",),

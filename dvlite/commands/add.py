@@ -10,7 +10,7 @@ import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
-from dvlite import files
+from dvlite import files, git_differences
 from dvlite.errors import DvliteError, ObjectCorrupt, ObjectMissing, UsageError
 from dvlite.files import quote
 from dvlite.formats import manifest, pointer
@@ -47,10 +47,19 @@ class _Target:
     inside: list[str] = field(default_factory=list)
 
 
-def add(repo: Repo, paths: Sequence[str], *, update: bool = False, stage: bool = True, progress: Progress) -> AddResult:
+def add(
+    repo: Repo,
+    paths: Sequence[str],
+    *,
+    update: bool = False,
+    force: bool = False,
+    stage: bool = True,
+    progress: Progress,
+) -> AddResult:
     """Tracks the paths given, or with `update` every tracked path that changed.
 
-    Nothing is written if any path cannot be added. Content that is in the cache already is not stored again. Raises UsageError for what
+    What lacks changes that its pointer has is refused (with `update`, left as it is if nobody touched it), unless `force`. Nothing is
+    written if any path cannot be added. Pointers that are right and not staged are staged. Content that is in the cache already is not stored again. Raises UsageError for what
     cannot be tracked, FileChanged for a file that is being written, NoSpace before anything is stored.
     """
     started = time.monotonic()
@@ -63,12 +72,14 @@ def add(repo: Repo, paths: Sequence[str], *, update: bool = False, stage: bool =
         refuse_untrackable(repo, fresh, tracked)
         cache = open_cache(repo)
         work = Workspace(repo, cache, progress)
-        adder = _Adder(work, progress)
+        adder = _Adder(work, progress, force=force)
         adder.warnings += [warning_of(error) for error in broken]
         with Writer(cache) as writer:
             added = [made for target in targets if (made := adder.one(target, writer, update=update)) is not None]
             writer.commit()
         written = adder.write_pointers()
+        right = [target.path + SUFFIX for target in targets if target.path + SUFFIX not in written]
+        written += git_differences.unstaged(repo.git, [name for name in right if os.path.lexists(repo.root / name)])
         staged = repo.stage(written, enabled=stage)
         return AddResult(
             paths=tuple(added),
@@ -135,8 +146,8 @@ def _suggestion(targets: Sequence[_Target]) -> str | None:
 class _Adder:
     """Adds paths one after the other; pointers are written once everything is in the cache."""
 
-    def __init__(self, work: Workspace, progress: Progress) -> None:
-        self._work, self._progress = work, progress
+    def __init__(self, work: Workspace, progress: Progress, *, force: bool) -> None:
+        self._work, self._progress, self._force = work, progress, force
         self._pointers: list[tuple[str, Pointer, Pointer | None]] = []
         self._remember: list[tuple[str, Pointer, Snapshot, bool]] = []
         self._nodes: dict[Digest, bytes] = {}  # of the listings made now, which the cache shows only after the commit
@@ -155,7 +166,7 @@ class _Adder:
                 f"cannot find {quote(work.repo.display(path))}",
                 hint=f"dvlite rm {work.repo.display(path)}   or restore it: dvlite checkout",
             )
-        if known is not None and self._is_left(target, known, found, update=update):
+        if known is not None and not self._force and self._is_left(target, known, found, update=update):
             return None
         if known is not None and not target.inside and self._is_as_before(path, known, found):
             kind = known.kind
@@ -194,7 +205,7 @@ class _Adder:
         bring = bringing(work, path, "checkout") if behind is None else behind.bring
         self.warnings.append(
             f"{quote(shown)} is an earlier version, untouched; it is left as it is"
-            f" (to have the one of its pointer: {bring}; if no commit has this one, to take it: dvlite add {shlex.quote(shown)})"
+            f" (to have the one of its pointer: {bring}; if no commit has this one, to take it: dvlite add --force {shlex.quote(shown)})"
         )
         return True
 
@@ -306,7 +317,9 @@ class _Adder:
         before = {path: None if known is None else known.oid for path, _, known in self._pointers}
         for path, made, snapshot, whole in self._remember:
             here = work.versions_here(path)
-            work.note_version(path, made.oid, whole=whole, part=bool(here) and here[0] != before[path])
+            work.note_version(
+                path, made.oid, whole=whole, part=bool(here) and here[0] != before[path], before=before[path]
+            )
             if whole:
                 work.remember(path, made.digest, snapshot.scan, snapshot.digests, snapshot.racy)
         return written

@@ -22,6 +22,7 @@ from dvlite.progress import Progress
 from dvlite.repo import Repo
 from dvlite.results.setup import DoctorLine, DoctorResult
 from dvlite.store.remote import ObjectAbsent, RetryBudget, open_store
+from dvlite.workspace.hook_scripts import HOOKS, installed_hooks
 
 _PACKAGES = (
     "blake3",
@@ -49,7 +50,7 @@ def doctor(repo: Repo | None, environ: Mapping[str, str], *, progress: Progress)
             DoctorLine(topic="repository", text="no dvlite repository here: only the installation was checked")
         )
     else:
-        for check in (_git, _links, _cache, _pointers, _settings):
+        for check in (_git, _hooks, _links, _cache, _pointers, _settings):
             progress.start(f"checking {check.__name__.strip('_')}")
             lines += check(repo)
         progress.start("asking the remotes")
@@ -98,6 +99,26 @@ def _git(repo: Repo) -> Iterator[DoctorLine]:
     if not repo.git.config_get("diff.dvlite.command"):
         text = "git diff shows pointers as text in this clone"
         yield DoctorLine(topic="git", text=text, level="warning", fix="dvlite init")
+
+
+def _hooks(repo: Repo) -> Iterator[DoctorLine]:
+    """Says what git does of itself here; that these are missing is no fault, but nobody sees it."""
+    there = installed_hooks(repo)
+    gone = [name for name in HOOKS if name not in there]
+    if not there:
+        yield DoctorLine(topic="hooks", text="none: git knows nothing of the data", fix="dvlite install")
+    elif gone:
+        text = f"{', '.join(there)}; not {', '.join(gone)}"
+        yield DoctorLine(topic="hooks", text=text, level="warning", fix="dvlite install")
+    else:
+        yield DoctorLine(topic="hooks", text=f"all: {', '.join(there)}")
+    if repo.git.config_get("merge.dvlite.driver"):
+        yield DoctorLine(topic="merges", text="merge driver: on")
+    else:
+        text = "merge driver: off, so git merges pointers by lines"
+        yield DoctorLine(
+            topic="merges", text=text, level="warning", fix="dvlite install, or without hooks: dvlite init"
+        )
 
 
 def _links(repo: Repo) -> Iterator[DoctorLine]:

@@ -40,7 +40,7 @@ def fetch(
         got = obtain(catalog, cache, parts, progress, dry_run=dry_run)
         records = 0 if dry_run else sharing.receive(repo, opened, progress)
         if got.missing:
-            raise missing_error(got.missing, opened.store.label)
+            raise missing_error(got.missing, catalog)
         return FetchResult(
             remote=name,
             paths=got.paths,

@@ -321,9 +321,10 @@ def _fetch(opened: _Source, parts: Sequence[Part], jobs: int | None, progress: P
         _refuse_relative_folder(repo)
     _, remote = open_remote(repo, opened.cache, None, jobs)
     with remote:
-        got = obtain(Catalog(remote).look(), opened.cache, parts, progress)
+        catalog = Catalog(remote).look()
+        got = obtain(catalog, opened.cache, parts, progress)
         if got.missing:
-            raise missing_error(got.missing, remote.store.label)
+            raise missing_error(got.missing, catalog)
 
 
 def _is_cached(cache: Cache, part: Part) -> bool:

@@ -7,7 +7,7 @@ import shlex
 from collections.abc import Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING
 
-from dvlite import git_differences, layers, naming
+from dvlite import git_blobs, git_differences, layers, naming
 from dvlite.errors import DvliteError, FormatError
 from dvlite.files import printable, quote, size_text
 from dvlite.formats import lockfile, pointer
@@ -20,6 +20,7 @@ from dvlite.stores import open_cache
 from dvlite.workspace import underway
 from dvlite.workspace.held_twice import held_twice
 from dvlite.workspace.identify import HashOnly
+from dvlite.workspace.markers import marker_line
 from dvlite.workspace.tracked import Workspace
 
 if TYPE_CHECKING:
@@ -30,7 +31,6 @@ _NAMED = 3
 _MOST_FILES = 100_000  # in tracked paths that are looked at for a note: a second of scanning, or less
 _MOST_BYTES = 256 << 20  # read for a note
 _SKIP = "to skip: git commit --no-verify"
-_MARKERS = (b"<<<<<<< ", b">>>>>>> ")
 _SUBMODULE = "160000"
 
 
@@ -64,12 +64,13 @@ def hook_commit(repo: Repo, *, progress: Progress) -> HookResult:
     if mode == "off":
         return HookResult(hook="pre-commit")
     found = _Found()
-    staged = [file for file in _made_here(repo) if file.mode.strip("0")]
+    all_staged = git_differences.staged(repo.git)
+    staged = [file for file in _made_here(repo, all_staged) if file.mode.strip("0")]
     work = Workspace(repo, open_cache(repo), progress)
     items = _named(repo, [file for file in staged if is_pointer(file.path)], found)
     for item in items:
         _compare(work, item, found)
-    _refuse_markers(repo, [file for file in staged if is_pipeline_file(file.path)], found)
+    _refuse_unreadable(repo, [file for file in staged if is_pipeline_file(file.path)], found)
     others = [file for file in staged if not is_pointer(file.path) and file.mode != _SUBMODULE]
     known = list(work.known_paths())
     kept_twice = _refuse_tracked(work, [file.path for file in others], known, found)
@@ -80,14 +81,31 @@ def hook_commit(repo: Repo, *, progress: Progress) -> HookResult:
         message = f"{_listed(repo, changed)} changed and is not in this commit"
         found.blocked.append(Blocked(message=message, fixes=("to include it: dvlite add -u", _SKIP)))
     elif changed:
-        how = "to include it: dvlite add -u && git commit --amend --no-edit"
+        # To amend is right only after a commit: git makes none of nothing, nor of what is blocked.
+        amend = " --amend --no-edit" if all_staged and not found.blocked else ""
+        how = f"to include it: dvlite add -u && git commit{amend}"
         found.notes.append(f"{_listed(repo, changed)} changed and is not in this commit; {how}")
+    _tell_unstaged(repo, committed.union(path.path for path in changed), found, blocks=mode == "block")
     return HookResult(hook="pre-commit", blocked=tuple(found.blocked), notes=tuple(found.notes), changed=tuple(changed))
 
 
-def _made_here(repo: Repo) -> list[Difference]:
+def _tell_unstaged(repo: Repo, told: set[str], found: _Found, *, blocks: bool) -> None:
+    """Tells of pointers that the work tree has otherwise than the commit: its data would be another than the one that is here."""
+    files = git_differences.changed_pointers(repo.git)
+    files = [repo.display(file) for file in files if file.removesuffix(pointer.SUFFIX) not in told]
+    if not files:
+        return
+    more = f" and {len(files) - _NAMED} more" if len(files) > _NAMED else ""
+    message = f"{', '.join(map(printable, files[:_NAMED]))}{more} changed and is not staged"
+    add = f"to include it: git add {' '.join(map(shlex.quote, files[:_NAMED]))}"
+    if blocks:
+        found.blocked.append(Blocked(message=message, fixes=(add, _SKIP)))
+    else:
+        found.notes.append(f"{message}; {add}")
+
+
+def _made_here(repo: Repo, staged: list[Difference]) -> list[Difference]:
     """Returns what the commit changes, without what it takes from a commit that is being merged or picked."""
-    staged = git_differences.staged(repo.git)
     for commit in underway.others(repo.git_dir):
         other = {file.path for file in git_differences.staged(repo.git, commit)}
         staged = [file for file in staged if file.path in other]
@@ -100,11 +118,7 @@ def _made_here(repo: Repo) -> list[Difference]:
 def _named(repo: Repo, files: Sequence[Difference], found: _Found) -> list[Tracked]:
     """Returns what the staged pointers and lockfiles name anew; blocks for those that cannot be read."""
     blobs = {blob: lockfile.LIMIT_BYTES for file in files for blob in (file.old, file.new) if blob is not None}
-    try:
-        contents = dict(repo.git.each_blob(blobs))
-    except FormatError as error:
-        found.blocked.append(_refused(error))
-        return []
+    contents = dict(git_blobs.each_within(repo.git, blobs))
     items: list[Tracked] = []
     for file in files:
         try:
@@ -118,10 +132,12 @@ def _read(repo: Repo, file: Difference, contents: dict[str, bytes]) -> list[Trac
     shown = repo.display(file.path)
     if file.new is None:
         raise FormatError(f"refused {quote(shown)}: it is not an ordinary file", hint="a pointer cannot be a link")
-    data = contents[file.new]
+    data = contents.get(file.new)
+    if data is None or (len(data) > pointer.LIMIT_BYTES and not is_lockfile(file.path)):
+        raise FormatError(
+            f"refused {quote(shown)}: it is too long for a pointer or lockfile", hint="restore it from git"
+        )
     if not is_lockfile(file.path):
-        if len(data) > pointer.LIMIT_BYTES:
-            raise FormatError(f"refused {quote(shown)}: it is too long for a pointer", hint="restore it from git")
         return [naming.read_pointer(file.path, data, shown)]
     known = set(_outputs_before(file, contents))
     return [item for item in naming.read_lockfile(file.path, data, shown) if (item.path, item.pointer.oid) not in known]
@@ -130,7 +146,7 @@ def _read(repo: Repo, file: Difference, contents: dict[str, bytes]) -> list[Trac
 def _outputs_before(file: Difference, contents: dict[str, bytes]) -> Iterator[tuple[str, str]]:
     if file.old is not None:
         try:
-            for item in naming.read_lockfile(file.path, contents[file.old], file.path):
+            for item in naming.read_lockfile(file.path, contents.get(file.old, b""), file.path):
                 yield item.path, item.pointer.oid
         except FormatError:
             return  # then all of the new one is new
@@ -140,11 +156,23 @@ def _refused(error: DvliteError) -> Blocked:
     return Blocked(message=error.message, fixes=tuple((error.hint or "").splitlines()))
 
 
-def _refuse_markers(repo: Repo, files: Sequence[Difference], found: _Found) -> None:
+def _refuse_unreadable(repo: Repo, files: Sequence[Difference], found: _Found) -> None:
+    """Blocks for pipeline files that cannot be read, or are still in conflict."""
+    if not files:
+        return
+    from dvlite.formats import pipeline  # 20 ms that a commit without a pipeline file does not need
+
     contents = repo.git.read_blobs([file.new for file in files if file.new], limit_bytes=lockfile.LIMIT_BYTES)
     for file in files:
-        lines = contents.get(file.new or "", b"").split(b"\n")
-        number = next((number for number, line in enumerate(lines, 1) if line.startswith(_MARKERS)), None)
+        data = contents.get(file.new or "")
+        if data is None:
+            continue
+        number = marker_line(data)
+        try:
+            if number is None:
+                pipeline.parse(data, repo.display(file.path))
+        except FormatError as error:
+            found.blocked.append(_refused(error))
         if number is not None:
             message = f"{repo.display(file.path)}:{number}: there is an unresolved merge conflict"
             found.blocked.append(Blocked(message=message, fixes=("edit the file, then git add it again",)))
@@ -160,7 +188,8 @@ def _compare(work: Workspace, item: Tracked, found: _Found) -> None:
     look.run()
     path = repo.display(item.path)
     file = repo.display(item.lockfile or item.path + pointer.SUFFIX)
-    restore = bringing(work, item.path, "checkout")
+    is_far = look.not_in_cache is not None and repo.config.remote_names()
+    restore = bringing(work, item.path, "pull" if is_far else "checkout")
     if look.is_earlier and underway.is_replaying(repo.git_dir):
         found.notes.append(f"{path} on disk is still another version than in this commit; to have that: {restore}")
     elif look.changed is not None and not look.is_counted:
@@ -254,7 +283,7 @@ def _refuse_large(repo: Repo, files: Sequence[Difference], found: _Found) -> Non
     limit = repo.config.limit_bytes("hooks.large_file")
     if not limit or not files:
         return
-    sizes = git_differences.blob_sizes(repo.git, (file.new for file in files if file.new is not None))
+    sizes = git_blobs.sizes(repo.git, (file.new for file in files if file.new is not None))
     large = [(file.path, sizes[file.new]) for file in files if file.new is not None and sizes.get(file.new, 0) > limit]
     if not large:
         return

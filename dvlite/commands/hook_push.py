@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
 import re
 import time
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
-from dvlite.errors import DvliteError, ObjectMissing
-from dvlite.files import size_text
+from dvlite.errors import DvliteError, FormatError, ObjectMissing
+from dvlite.files import printable, quote, size_text
+from dvlite.formats.config import COMMITTED, parse
+from dvlite.layers import COMMITTED_FILE
 from dvlite.progress import Progress
 from dvlite.repo import Repo, Version
 from dvlite.results.hooks import Blocked, HookResult
@@ -18,6 +21,7 @@ if TYPE_CHECKING:
 
 _LOST = "if it is lost for ever: DVLITE_ALLOW_MISSING=1 git push"
 _SKIP = "to push the commits without their data: DVLITE_HOOKS=0 git push"
+_MOST_CONFIG = 1 << 20  # bytes
 _REMOTE = re.compile(r"[A-Za-z0-9_][\w./-]*")  # what may stand in a pattern for refs
 _COMMIT = re.compile(r"[0-9a-f]{40}([0-9a-f]{24})?")
 
@@ -30,8 +34,8 @@ def hook_push(
     `words` are the name and URL of git's remote, `lines` its refs as githooks(5) says. Commits without new data cost no request.
     """
     started = time.monotonic()
-    revisions = revisions_of(words, lines)
-    if repo.config.get("hooks.pre_push") == "off" or not revisions:
+    revisions = [] if repo.config.get("hooks.pre_push") == "off" else revisions_of(words, lines)
+    if not revisions:
         return HookResult(hook="pre-push")
     named = [version for version in repo.introduced(revisions, progress=progress) if version.push]
     if not named:
@@ -40,10 +44,12 @@ def hook_push(
     pushed = None
     if blocked is None:
         pushed, blocked = _publish(repo, named, allow_missing=allow_missing, progress=progress)
+    notes = [] if blocked is not None else _unnamed_remote(repo, revisions)
     counted = repo.git.run("rev-list", "--count", "--ignore-missing", *revisions, check=False).strip()
     return HookResult(
         hook="pre-push",
         blocked=() if blocked is None else (blocked,),
+        notes=tuple(notes),
         push=pushed,
         commits=int(counted or b"0"),
         elapsed_seconds=time.monotonic() - started,
@@ -76,12 +82,17 @@ def lines_of(environ: Mapping[str, str]) -> list[str]:
 
 
 def revisions_of(words: Sequence[str], lines: Sequence[str]) -> list[str]:
-    """Returns the commits that git is about to push and its remote does not have, as arguments of `git rev-list`; none for nothing."""
+    """Returns the commits that git is about to push and its remote does not have, as arguments of `git rev-list`; none for nothing.
+
+    Raises FormatError for a line that is not as githooks(5) says.
+    """
     new: list[str] = []
     known: list[str] = []
     for line in lines:
-        fields = line.split(" ")
-        if len(fields) == 4 and fields[1].strip("0") and not fields[1].startswith("-"):  # all zeros: to be deleted
+        fields = line.rsplit(" ", 3)  # the first is as the user typed it: HEAD^{/some words}
+        if len(fields) != 4 or fields[1].startswith("-"):
+            raise FormatError(f"cannot read what git says of a ref: {quote(line)}", hint=_SKIP)
+        if fields[1].strip("0"):  # all zeros: to be deleted
             new.append(fields[1])
             if _COMMIT.fullmatch(fields[3]) and fields[3].strip("0"):
                 known.append(f"^{fields[3]}")
@@ -102,6 +113,23 @@ def _without_remote(repo: Repo) -> Blocked | None:
     return Blocked(message=message, fixes=("dvlite remote add s3://BUCKET/PREFIX   or a folder", _SKIP))
 
 
+def _unnamed_remote(repo: Repo, revisions: Sequence[str]) -> list[str]:
+    """Returns a note if none of the commits names the remote that the data went to: whoever clones could not find it."""
+    remote = repo.config.remote(repo.config.default_remote or "")
+    if remote is None or remote.url.layer != COMMITTED:
+        return []
+    for commit in (one for one in revisions if not one.startswith(("^", "--"))):
+        with contextlib.suppress(FormatError):
+            data = repo.git.read_file(commit, COMMITTED_FILE, limit_bytes=_MOST_CONFIG)
+            known = parse(data or b"", COMMITTED_FILE, COMMITTED).get(f"remotes.{remote.name}.url")
+            if known is not None and known.value == remote.url.value:
+                return []
+    how = f"git commit {COMMITTED_FILE}, and push again"
+    return [
+        f"{quote(COMMITTED_FILE)} with remote {printable(remote.name)} is not committed: others cannot find the data; {how}"
+    ]
+
+
 def _over_limit(repo: Repo, named: Sequence[Version], error: DvliteError, paths: Sequence[str]) -> Blocked:
     """Names the command that pushes it: what is not what is on disk now takes all commits."""
     now = {(item.path, item.pointer.oid) for item in repo.tracked(broken=[])}
@@ -110,5 +138,5 @@ def _over_limit(repo: Repo, named: Sequence[Version], error: DvliteError, paths:
     limit = size_text(repo.config.limit_bytes("hooks.push_limit"))
     return Blocked(
         message=f"{error.message} (hooks.push_limit)",
-        fixes=(command, f"to allow more than {limit}: dvlite config hooks.push_limit SIZE", _SKIP),
+        fixes=(command, f"to allow more than {limit}: dvlite config --user hooks.push_limit SIZE", _SKIP),
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import secrets
 from collections.abc import Mapping
 from pathlib import Path
@@ -10,9 +11,9 @@ from dvlite import ignore, layers
 from dvlite.files import write_atomic
 from dvlite.formats.config import COMMITTED
 from dvlite.progress import Progress
-from dvlite.repo import Repo, open_repo
+from dvlite.repo import CLONE_SETTINGS, Repo, open_repo
 from dvlite.results.setup import InitResult
-from dvlite.workspace.hook_scripts import hooks_place, install_hooks
+from dvlite.workspace.hook_scripts import hooks_place, install_hooks, installed_hooks
 
 _CONFIG_HEAD = (
     b"# dvlite's settings for everyone who works on this project. Your own: dvlite config --user, or --local\n"
@@ -37,6 +38,7 @@ def init(
         existed = repo.is_initialised
         created = _write_files(repo)
         done = None if place is None else install_hooks(repo, place)
+        off = {key.partition(".")[0] for key in CLONE_SETTINGS if repo.git.config_get(key) is None}
         repo.prepare_clone()
         staged = repo.stage(created, enabled=None if stage else False)
     return InitResult(
@@ -44,8 +46,10 @@ def init(
         existed=existed,
         created=tuple(created),
         staged=staged,
-        hooks=() if done is None else tuple(done.hooks),
+        hooks=tuple(installed_hooks(repo)),
         merge_driver=True,
+        switched_on=tuple(sorted(off)),
+        missing=sum(not os.path.lexists(repo.root / item.path) for item in repo.tracked(broken=[])),
         warnings=() if done is None else tuple(done.warnings),
     )
 

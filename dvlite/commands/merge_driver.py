@@ -12,10 +12,11 @@ from dvlite.errors import DvliteError, UsageError
 from dvlite.files import quote, write_atomic
 from dvlite.formats import lockfile
 from dvlite.layers import read_regular
-from dvlite.pipeline.merging import MARKER_SIZE, MergedFile, Sides, merge_file, tracked_name
+from dvlite.pipeline.merging import MARKER_SIZE, Sides, merge_file, tracked_name
 from dvlite.progress import Progress
 from dvlite.repo import open_repo
 from dvlite.results.merging import MergeDriverResult
+from dvlite.workspace import underway
 from dvlite.workspace.markers import marked
 
 _MOST_MARKS = 100
@@ -36,19 +37,18 @@ def merge_driver(
     base, ours, theirs = (_read(start / file, name) for file in words[:3])
     sides = Sides(base or None, ours, theirs)
     size = min(size, _MOST_MARKS)
+    rebasing = False
     try:
         repo = open_repo(start, environ)
+        rebasing = underway.is_rebasing(repo.git_dir)
         merged = merge_file(repo, name, sides, "base" if ancestor else "", marker_size=size, progress=progress)
     except DvliteError as error:
         write_atomic(start / words[1], marked(ours, theirs, size=size), sync=False)
-        return MergeDriverResult(path=tracked_name(name), merged=False, problem=error.message, hint=error.hint)
+        path, problem, hint = tracked_name(name), error.message, error.hint
+        return MergeDriverResult(path=path, merged=False, rebasing=rebasing, problem=problem, hint=hint)
     write_atomic(start / words[1], merged.text, sync=False)
-    return _result(name, merged)
-
-
-def _result(name: str, merged: MergedFile) -> MergeDriverResult:
     conflicts = () if merged.settled else merged.conflicts
-    return MergeDriverResult(path=tracked_name(name), merged=merged.settled, conflicts=conflicts)
+    return MergeDriverResult(path=tracked_name(name), merged=merged.settled, conflicts=conflicts, rebasing=rebasing)
 
 
 def _read(path: Path, name: str) -> bytes:

@@ -65,7 +65,7 @@ def pull(
                 gone = remove_untracked(work, {item.path for item in repo.tracked()})
                 checkout = replace(checkout, paths=(*checkout.paths, *gone))
         if got.missing:
-            raise missing_error(got.missing, opened.store.label)
+            raise missing_error(got.missing, catalog)
         traffic = opened.traffic
     elapsed = time.monotonic() - started
     fetched = FetchResult(
@@ -128,5 +128,5 @@ def _fetch_again(work: Workspace, catalog: Catalog, part: Part, damaged: Iterabl
         work.progress.warn(f"object blake3:{digest.hex()} was damaged in the cache; fetching a good copy")
     got = obtain(catalog, work.cache, [part], work.progress)
     if got.missing:
-        error: DvliteError = missing_error(got.missing, catalog.remote.store.label)
+        error: DvliteError = missing_error(got.missing, catalog)
         raise error

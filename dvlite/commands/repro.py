@@ -19,6 +19,7 @@ from dvlite.pipeline.execute import Execution, How, Tools
 from dvlite.pipeline.fetching import Fetcher
 from dvlite.pipeline.graph import Graph
 from dvlite.pipeline.ledger import Ledger
+from dvlite.pipeline.left_behind import assume_followed
 from dvlite.pipeline.locks import Locks
 from dvlite.pipeline.outlook import Evaluator, Outlook, explained, of_stages, survey
 from dvlite.pipeline.outputs import Outputs
@@ -84,6 +85,7 @@ def repro(
         run = _Run(repo, targets, options, environ, progress)
         if options.dry_run:
             return replace(run.look(), elapsed_seconds=time.monotonic() - started)
+        run.require_followed()
         made_by = author(repo, environ, host, version)
         params_set = run.write_params(settings)
         try:
@@ -134,6 +136,7 @@ class _Run:
         require_readable(self._chosen.stages, loaded.broken, tracked)
         require_free(self._work, self._chosen.stages, tracked)
         self._contents = Contents(self._work, of_stages(tracked, loaded.stages))
+        self._behind = assume_followed(self._work, self._contents, self._chosen.stages, tracked)
         self._warnings += [error.message for error in broken if error.message not in self._warnings]
         self._params = Params(repo)
         self._surroundings = Surroundings(repo, environ, progress, dry=options.dry_run)
@@ -146,6 +149,11 @@ class _Run:
             return frozenset()
         frozen = () if self._has_targets else (stage.address for stage in self._stages if stage.spec.frozen)
         return self._chosen.named.difference(frozen)
+
+    def require_followed(self) -> None:
+        """Raises DvliteError for data that did not follow its pointer and cannot do so unasked."""
+        if self._behind:
+            raise self._behind[0]
 
     def write_params(self, settings: Sequence[tuple[str, str]]) -> tuple[ParamSet, ...]:
         """Writes the values of `-S`; none is written unless all can be."""
@@ -175,7 +183,7 @@ class _Run:
             stages=tuple(self._told(outlook) for outlook in outlooks),
             dry_run=True,
             explain=self._options.explain,
-            warnings=tuple(self._warnings),
+            warnings=(*self._warnings, *(error.message for error in self._behind)),
         )
 
     def go(self, made_by: Author, held: int, stack: contextlib.ExitStack) -> ReproResult:
@@ -238,7 +246,10 @@ class _Run:
 
     def _not_added(self, stages: Sequence[Stage]) -> list[str]:
         """Returns the tracked data that stages used and that was changed since it was added: nobody else could get it."""
-        used = {path for each in stages for dep in each.deps for path in self._contents.matches(dep.path)}
+        contents = self._contents
+        named = {path for each in stages for dep in each.deps for path in contents.matches(dep.path)}
+        parts = {part for path in named for part in contents.parts(path)}
+        used = parts.union(holder for path in parts if (holder := contents.holder(path)) is not None)
         changed = []
         for path in sorted(used & self._added.keys()):
             here = self._contents.here(path)

@@ -7,16 +7,19 @@ import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from dvlite import git_differences
 from dvlite.errors import UsageError
-from dvlite.files import quote, write_atomic
+from dvlite.files import quote, word, write_atomic
 from dvlite.formats import lockfile
 from dvlite.formats.pointer import SUFFIX
-from dvlite.git_output import is_lockfile
+from dvlite.git_output import Difference, is_lockfile, is_pointer
+from dvlite.layers import read_regular
 from dvlite.pipeline.merging import (
     MergedFile,
     Sides,
     UnreadableSide,
     can_union,
+    how_to_replace,
     merge_file,
     require_sound,
     tracked_name,
@@ -24,7 +27,11 @@ from dvlite.pipeline.merging import (
 from dvlite.progress import Progress
 from dvlite.repo import Repo
 from dvlite.results.merging import Kind, MergeConflict, Operation, ResolvedPath, ResolveResult
+from dvlite.stores import open_cache
+from dvlite.workspace import underway
+from dvlite.workspace.markers import marker_line
 from dvlite.workspace.merging import Choice
+from dvlite.workspace.tracked import Workspace
 
 _BASE, _OURS, _THEIRS = 1, 2, 3  # the stages of git's index
 _HEADS: tuple[tuple[Operation, str], ...] = (
@@ -50,10 +57,11 @@ def resolve(
     """Merges the pointers and lockfiles that git could not, settles what both sides changed as `choice` says, and stages them.
 
     Without a choice only what needs none is settled, and the rest is listed. Everything is merged before anything is written. Checks nothing
-    out. Raises UsageError for a path without a conflict, ObjectMissing if a listing cannot be had.
+    out. A file that was added with its markers is still in conflict. Raises UsageError for a path without a conflict, ObjectMissing if a
+    listing cannot be had.
     """
     with repo.lock(waiting=lambda: progress.warn("waiting for another dvlite command here")):
-        chosen = _chosen(repo, repo.git.unmerged(), arguments)
+        chosen = _chosen(repo, _in_conflict(repo), arguments)
         contents = _contents(repo, chosen)
         outcomes = [_outcome(repo, name, contents[name], choice, progress) for name in chosen]
         done = [each for each in outcomes if each.told.resolved]
@@ -61,6 +69,7 @@ def resolve(
             _write(repo, each)
         names = [each.name for each in done]
         staged = repo.stage(names, enabled=None if stage else False)
+        is_behind = len(done) == len(outcomes) > 0 and _is_behind(repo, names, progress)
     operation, ours, theirs = _who(repo)
     return ResolveResult(
         choice=choice if choice in ("ours", "theirs", "union") else None,
@@ -69,9 +78,32 @@ def resolve(
         theirs=theirs,
         paths=tuple(each.told for each in outcomes),
         has_remote=bool(repo.config.remote_names()),
+        behind=is_behind,
         staged=staged,
         unstaged=() if staged else tuple(names),
     )
+
+
+def _in_conflict(repo: Repo) -> dict[str, dict[int, str]]:
+    """Returns the stages of the files in conflict, and of those that `git add` took in as they were, with their markers."""
+    added = {name: stages for name, stages in repo.git.settled().items() if _has_markers(repo, name)}
+    return added | repo.git.unmerged()
+
+
+def _has_markers(repo: Repo, name: str) -> bool:
+    data = read_regular(repo.root / name, name, lockfile.LIMIT_BYTES)
+    return data is not None and marker_line(data) is not None
+
+
+def _refuse_lost(repo: Repo, names: Sequence[str]) -> None:
+    """Raises UsageError for a file with conflict markers of which git does not know the sides any more."""
+    for name in names:
+        if _has_markers(repo, name):
+            shown = repo.display(name)
+            hint = how_to_replace(shown, is_lockfile=is_lockfile(name))
+            raise UsageError(
+                f"{quote(shown)} holds conflict markers, and git does not know its sides any more", hint=hint
+            )
 
 
 def _chosen(
@@ -79,14 +111,22 @@ def _chosen(
 ) -> dict[str, Mapping[int, str]]:
     """Returns the stages of the files that were asked for: as tracked paths, pointers, lockfiles, or folders above; of all without any."""
     found: dict[str, Mapping[int, str]] = {} if arguments else dict(unmerged)
+    if not unmerged and not arguments:
+        _refuse_lost(repo, [name for name in repo.git.tracking_files() if is_pointer(name)])
     for argument in arguments:
         path = repo.relative(argument)
         matched = [
             name for name in unmerged if path in ("", name) or (path + SUFFIX == name) or name.startswith(path + "/")
         ]
         if not matched:
+            _refuse_lost(repo, [name for name in (path, path + SUFFIX) if is_pointer(name)])
             inside = next((tracked_name(name) for name in unmerged if path.startswith(tracked_name(name) + "/")), None)
-            hint = "git status; to have a conflict back that was settled: git checkout -m -- FILE"
+            was = [word(repo.display(name)) for name in repo.git.settled() if path in (name, tracked_name(name))]
+            hint = "git status"
+            if was:
+                hint = (
+                    f"to commit it as it is: git add {was[0]}\nto have the conflict back: git checkout -m -- {was[0]}"
+                )
             if inside is not None:
                 hint = f"the whole tracked path is settled at once: dvlite resolve {quote(repo.display(inside))}"
             raise UsageError(f"{quote(argument)} has no merge conflict", hint=hint)
@@ -169,16 +209,36 @@ def _kind(name: str, data: bytes) -> Kind:
 
 def _write(repo: Repo, outcome: _Outcome) -> None:
     target = repo.root / outcome.name
-    if outcome.text is None:
-        target.unlink(missing_ok=True)
-        return
-    target.parent.mkdir(parents=True, exist_ok=True)
     if os.path.realpath(target.parent) != str(target.parent):
         raise UsageError(
             f"cannot write {quote(repo.display(outcome.name))}: it is behind a symbolic link",
             hint="replace the link by a folder",
         )
-    write_atomic(target, outcome.text)
+    if outcome.text is None:
+        target.unlink(missing_ok=True)
+    else:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        write_atomic(target, outcome.text)
+
+
+def _is_behind(repo: Repo, settled: Sequence[str], progress: Progress) -> bool:
+    """Says whether git changed what is tracked, besides the pointers that were settled, and the data did not follow: after a conflict no
+    hook of git runs.
+    """
+    work = Workspace(repo, open_cache(repo), progress)
+    for item in repo.tracked(broken=[]):
+        here = work.versions_here(item.path)
+        if here and here[0] != item.pointer.oid and (item.lockfile or item.path + SUFFIX not in settled):
+            return True
+    before = underway.before_rebase(repo.git_dir) if underway.is_rebasing(repo.git_dir) else None
+    moved = git_differences.pointers(repo.git, before or "HEAD", None)
+    return any(_waits(work, file) for file in moved if file.path not in settled and not is_lockfile(file.path))
+
+
+def _waits(work: Workspace, file: Difference) -> bool:
+    """Says whether the data of a pointer that came or went has yet to do so."""
+    is_here = os.path.lexists(work.location(tracked_name(file.path)))
+    return (file.old is None and not is_here) or (file.new is None and is_here)
 
 
 def _who(repo: Repo) -> tuple[Operation, str, str]:

@@ -46,7 +46,8 @@ def status(
         from dvlite.pipeline.outlook import stages_out_of_date  # only where there is a pipeline
 
         stale, problems = stages_out_of_date(repo, work, tracked)
-        warnings += [problem for problem in problems if problem not in warnings]
+        told = tuple(warnings)  # with their hints
+        warnings += [problem for problem in problems if not any(each.startswith(problem) for each in told)]
     return StatusResult(
         clean=not (
             changed or outputs_changed or missing or not_in_cache or uncommitted or not_pushed or stale or warnings

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from dvlite.errors import UsageError
-from dvlite.files import quote
+from dvlite.files import printable, quote
 from dvlite.formats.pointer import SUFFIX
 from dvlite.oid import Oid
 from dvlite.pipeline.stages import Stage
@@ -23,8 +23,10 @@ from dvlite.verify import commits, completeness, deep
 from dvlite.verify.checking import Checked, Earlier, check
 from dvlite.verify.completeness import Place, Wanted
 from dvlite.verify.fetching import Source
+from dvlite.verify.names import files_at
 from dvlite.verify.reading import Lock, Memo, Named, read
-from dvlite.verify.sides import Blobs, Side, Tree, WorkTree, files_at
+from dvlite.verify.restoring import Restoring
+from dvlite.verify.sides import Blobs, Side, Tree, WorkTree
 
 if TYPE_CHECKING:
     from dvlite.verify.rerun import How
@@ -48,17 +50,18 @@ def verify(repo: Repo, asked: Asked, *, progress: Progress) -> VerifyResult:
 
     What is not here and is needed (run records, listings) is fetched from the remote, unless `offline`; with `check_remote` one fresh
     look says whether all data is there, with `deep` every byte of it is read. Raises UsageError for a revision, remote or path that
-    there is not.
+    there is not, and for commits that a shallow clone does not have.
     """
     started = time.monotonic()
     _require_sense(asked)
+    commit = None
     cache = open_cache(repo)
     with Source(repo, cache, asked.remote, progress, offline=asked.offline) as source, Blobs(repo.git) as blobs:
         looking = _Looking(repo, source, asked, progress)
         if asked.commits is not None:
             looking.range(commits.listed(repo.git, asked.commits), blobs)
         elif asked.revision is not None:
-            commit = repo.git.resolve(asked.revision)
+            commit = commits.named(repo.git, asked.revision)
             looking.one(Tree(files_at(repo.git, commit), blobs, commit=commit))
         else:
             looking.one(WorkTree(repo, blobs, cache, progress))
@@ -68,6 +71,7 @@ def verify(repo: Repo, asked: Asked, *, progress: Progress) -> VerifyResult:
         found = looking.together
         return VerifyResult(
             revision=asked.revision or asked.commits,
+            commit=commit,
             commits=looking.count,
             findings=tuple(sorted(found.findings, key=_place)),
             unchecked=tuple(found.unchecked),
@@ -93,7 +97,10 @@ def verify_again(repo: Repo, asked: Asked, how: How, *, environ: Mapping[str, st
         raise UsageError("--rerun and --range exclude each other", hint="name one commit: --rev R")
     revision = asked.revision or "HEAD"
     found = verify(repo, replace(asked, revision=revision), progress=progress)
-    again = run_again(repo, asked.paths, how, revision=revision, environ=environ, progress=progress)
+    try:
+        again = run_again(repo, asked.paths, how, revision=revision, environ=environ, progress=progress)
+    except KeyboardInterrupt:
+        raise KeyboardInterrupt("nothing of the rerun is kept, and the same command begins anew") from None
     ran = {each.stage for each in again.stages}
     return replace(
         found,
@@ -132,11 +139,15 @@ class _Looking:
     stages: tuple[StageCheck, ...] = ()
     tracked: int = 0
     count: int = 1
+    _restoring: Restoring = field(init=False)
     _memo: Memo = field(default_factory=Memo)
     _earlier: Earlier = field(default_factory=Earlier)
     _wanted: dict[tuple[str, bytes], Wanted] = field(default_factory=dict)
     _runs: dict[Oid, Place] = field(default_factory=dict)
     _named: set[str] = field(default_factory=set)  # words that stood for something
+
+    def __post_init__(self) -> None:
+        self._restoring = Restoring(self.repo.git)
 
     def one(self, side: Side) -> Named:
         """Verifies one side."""
@@ -151,18 +162,22 @@ class _Looking:
         named, before, watch = None, Checked(), None
         for commit, step in commits.steps(self.repo.git, list(found)):
             side = Tree(step.files, blobs, commit=commit)
-            self._earlier.only = None if watch is None else watch.stages(step.changed or ())
+            self._earlier.only = None if watch is None else watch.stages(step.changed)
             if named is None or self._earlier.only is None:
                 named, before = self._checked(side)
-                watch = commits.Watch(named)
+                watch = commits.Watch(named, before.believed, step.files, side)
             elif self._earlier.only:
                 named, before = self._checked(side, named)
-            self.together.add(before.findings, before.unchecked)
+            if self._earlier.only is None or self._earlier.only:
+                self.together.add(before.findings, before.unchecked)
+            else:
+                self.together.repeat()
             self.progress.advance(files=1)
+        self.together.finish()
         self.progress.finish()
 
     def _checked(self, side: Side, known: Named | None = None) -> tuple[Named, Checked]:
-        named = known or read(side, self._memo)
+        named = known or read(side, self._memo, self._restoring)
         words = _Words(self.repo, self.asked.paths, self._named)
         checked = check(self.repo, side, named, self.source, words.chooses, self._earlier)
         if self.asked.paths:
@@ -198,19 +213,24 @@ class _Looking:
 
     def require_all_named(self) -> None:
         """Raises UsageError for a word that stood for nothing: a pass would be a lie."""
+        revision = self.asked.revision or self.asked.commits
+        where, hint = "", "see what there is: dvlite ls, dvlite stage list"
+        if revision is not None:
+            where, hint = f" in {printable(revision)}", f"{hint}\ncommit it first: not the work tree is looked at"
         for word in self.asked.paths:
             if self.count and word not in self._named:
-                raise UsageError(
-                    f"{quote(word)} is neither tracked nor a stage",
-                    hint="see what there is: dvlite ls, dvlite stage list",
-                )
+                raise UsageError(f"{quote(word)} is neither tracked nor a stage{where}", hint=hint)
 
     def at_remote(self) -> None:
         """Looks at the remote, and with `deep` reads it."""
         found = completeness.look(self.source, list(self._wanted.values()), self._runs)
         self._add(found.findings)
         if self.asked.deep and found.complete:
-            self._add(tuple(deep.read_all(self.source, found.complete, self.progress)))
+            told = tuple(deep.read_all(self.source, found.complete, self.progress))
+            again = completeness.look(self.source, list(found.complete), {}) if told else found
+            if told and not again.findings:  # a push sent again what was damaged: that copy counts
+                told = tuple(deep.read_all(self.source, again.complete, self.progress))
+            self._add(told)
 
     def _add(self, found: Sequence[Finding | Unchecked]) -> None:
         self.together.findings += [each for each in found if isinstance(each, Finding)]

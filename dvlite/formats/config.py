@@ -46,6 +46,7 @@ _NOT_COMMITTED = {
     "trust": "consent is each user's own",
 }
 _ONLY_COMMITTED = ("project",)
+_AT_MOST_DEFAULT = ("hooks.fetch_limit", "hooks.push_limit")  # in a committed file; so much may be sent unasked
 _CONSENT_LAYERS = (SYSTEM, USER, ENVIRONMENT)
 _NAME = re.compile(r"[A-Za-z][A-Za-z0-9_-]{0,63}")
 _OPTION = re.compile(r"[a-z][a-z0-9_]{0,63}")
@@ -254,7 +255,21 @@ def check(key: str, value: Tree, layer: str) -> Value:
         raise UsageError("'trust' is only allowed in the user's own config", hint="dvlite remote trust URL")
     if key in _ONLY_COMMITTED and layer != COMMITTED:
         raise UsageError(f"{quote(key)} is only allowed in .dvlite/config.yaml", hint="it is made by dvlite init")
-    return _VALUES[key](key, value)
+    found = _VALUES[key](key, value)
+    if layer == COMMITTED and _weakens(key, found):
+        shown = found if isinstance(value, bool) else value
+        raise UsageError(
+            f"{quote(key)} may not be {shown} in a committed file: it would take a guard away from everyone who merges it",
+            hint=f"keep it to yourself: dvlite config --user {key} {shown}",
+        )
+    return found
+
+
+def _weakens(key: str, value: Value) -> bool:
+    """Says whether a setting lets a hook do less, or send more, than it would without."""
+    if key in _AT_MOST_DEFAULT:
+        return isinstance(value, int) and value > int(str(DEFAULTS[key]))
+    return key.startswith("hooks.") and value in ("off", 0)
 
 
 def is_known(key: str) -> bool:

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from json import JSONDecodeError, dumps, loads
 
 from dvlite.errors import FormatError
-from dvlite.files import quote
+from dvlite.files import quote, word
 from dvlite.formats.pointer import MAX_SIZE, Pointer
 from dvlite.formats.strict_yaml import Tree
 from dvlite.oid import MANIFEST, RUN, Oid, parse_oid
@@ -326,7 +326,7 @@ class _Reader:
 
     def _refuse_conflict(self, line: str, number: int) -> None:
         if line.startswith(_CONFLICT):
-            hint = f"dvlite resolve {self._where} --ours|--theirs\nthen run what is out of date: dvlite repro"
+            hint = f"dvlite resolve {word(self._where)} --ours|--theirs\nthen run what is out of date: dvlite repro"
             raise self._wrong(number, "there is an unresolved merge conflict", hint=hint)
 
     def _wrong(self, number: int, reason: str, *, hint: str | None = None) -> FormatError:

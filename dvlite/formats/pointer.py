@@ -10,7 +10,7 @@ import re
 from dataclasses import dataclass
 
 from dvlite.errors import FormatError
-from dvlite.files import quote
+from dvlite.files import quote, word
 from dvlite.oid import FILE, MANIFEST, Digest, Oid, format_oid, parse_oid
 
 SUFFIX = ".dvlite"
@@ -85,14 +85,9 @@ def _fields(data: bytes, where: str) -> tuple[dict[str, tuple[int, str]], str]:
         end = data.find(b"\n", position)
         line = data[position : len(data) if end < 0 else end]
         if line.startswith(_CONFLICT):
-            raise _wrong(
-                where,
-                number,
-                "there is an unresolved merge conflict",
-                hint=f"dvlite resolve {where} --ours|--theirs|--union",
-            )
+            raise _conflict(where, number, values)
         if line == b"meta:" or line.startswith(b"meta: "):
-            return values, _meta(data[position:], where, number)
+            return values, _meta(data[position:], where, number, values)
         match = _LINE.fullmatch(_ascii(line, where, number))
         if match is None or end < 0:
             raise _wrong(
@@ -103,6 +98,13 @@ def _fields(data: bytes, where: str) -> tuple[dict[str, tuple[int, str]], str]:
         values[match[1]] = (number, match[2])
         position = end + 1
     return values, ""
+
+
+def _conflict(where: str, number: int, values: dict[str, tuple[int, str]]) -> FormatError:
+    """Returns the error for a conflict below these fields; of a file only one version can be kept."""
+    choices = "--ours|--theirs|--union" if values.get("kind", (0, ""))[1] == "directory" else "--ours|--theirs"
+    hint = f"dvlite resolve {word(where.removesuffix(SUFFIX))} {choices}"
+    return _wrong(where, number, "there is an unresolved merge conflict", hint=hint)
 
 
 def _ascii(line: bytes, where: str, number: int) -> str:
@@ -118,8 +120,10 @@ def _ascii(line: bytes, where: str, number: int) -> str:
         raise _wrong(where, number, "it is not a pointer file") from None
 
 
-def _meta(data: bytes, where: str, number: int) -> str:
+def _meta(data: bytes, where: str, number: int, values: dict[str, tuple[int, str]]) -> str:
     for offset, line in enumerate(data.split(b"\n")[1:], 1):
+        if line.startswith(_CONFLICT):
+            raise _conflict(where, number + offset, values)
         if line and not line.startswith((b" ", b"#")):
             raise _wrong(where, number + offset, "lines below 'meta:' must be indented")
     try:

@@ -27,21 +27,26 @@ _SMALL_RAW_BYTES = (
 )  # well below the size at which a writer begins another batch: what was merged once is not merged again
 _MOST_LOOKS = 8
 _ONE_BY_ONE = 1000  # so many records are looked up each for itself; of more, everything is read
+_DAMAGED = "damaged-runs"  # notes in the cache
 _NAME = re.compile(r"runs/[0-9a-f]{32}/([0-9a-f]{64})")
 
 
 @dataclass(frozen=True, slots=True)
 class Look:
-    """What a remote lacks of a project's records: those in `unsent`; `listed` are its batches that are here too (name -> stored bytes)."""
+    """What a remote lacks of a project's records: those in `unsent`; `listed` are its batches that are here too (name -> stored bytes).
+
+    `damaged` are batches there that are not what they are here: their records count as unsent.
+    """
 
     listed: dict[str, int]
     unsent: tuple[Oid, ...]
+    damaged: tuple[str, ...] = ()
 
 
 def receive(remote: Remote, records: Records, project: str | None) -> int:
     """Fetches the batches of a project (None: of all) that are not here; returns how many records are new here. One LIST, and a GET each."""
     before = records.batches()
-    listed = _fetched(remote, records, project)
+    listed, _ = _fetched(remote, records, project)
     fetched = records.batches() - before
     if not fetched:
         return 0
@@ -53,9 +58,9 @@ def receive(remote: Remote, records: Records, project: str | None) -> int:
 
 def look(remote: Remote, records: Records, project: str) -> Look:
     """Fetches what is not here, and compares."""
-    listed = _fetched(remote, records, project)
+    listed, damaged = _fetched(remote, records, project)
     with open_index(records) as index:
-        return Look(listed, tuple(index.not_in(listed, project)))
+        return Look(listed, tuple(index.not_in(listed, project)), damaged)
 
 
 def send(remote: Remote, records: Records, project: str, found: Look | None = None) -> tuple[Oid, ...]:
@@ -68,6 +73,9 @@ def send(remote: Remote, records: Records, project: str, found: Look | None = No
     for made in batch.encode(_bytes_of(records, found.unsent), nonces()):
         _publish(remote, records, project, made)
         listed[made.name] = len(made.data)
+    if found.damaged:  # what they should hold is there now
+        remote.store.delete([f"{batch.FOLDER}{project}/{name}" for name in found.damaged])
+        remote.forget(_DAMAGED, set(found.damaged))
     changed = _merge(remote, records, project, listed) or bool(found.unsent)
     if found.unsent:
         records.drop_loose([hex_of(oid) for oid in found.unsent])
@@ -110,8 +118,13 @@ def _bytes_of(records: Records, wanted: Sequence[Oid]) -> Iterator[bytes]:
             yield from (data for oid in wanted if (data := index.read_bytes(oid)) is not None)
 
 
-def _fetched(remote: Remote, records: Records, project: str | None) -> dict[str, int]:
-    """Fetches the batches that are not here; returns those of a fresh listing that are now, with their stored bytes."""
+def note_damaged(remote: Remote, name: str) -> None:
+    """Notes that the bytes of a batch are not what its name promises, so that the next push replaces it."""
+    remote.keep(_DAMAGED, name, b"")
+
+
+def _fetched(remote: Remote, records: Records, project: str | None) -> tuple[dict[str, int], tuple[str, ...]]:
+    """Fetches the batches that are not here; returns those of a fresh listing that are now, with their stored bytes, and damaged ones."""
     prefix = batch.FOLDER if project is None else f"{batch.FOLDER}{project}/"
     unusable: set[str] = set()
     for _ in range(_MOST_LOOKS):
@@ -127,11 +140,21 @@ def _fetched(remote: Remote, records: Records, project: str | None) -> dict[str,
         if all(kept):
             here = records.batches()
             found = {name: entry.size_bytes for name, entry in listing.items() if name in here}
+            damaged = tuple(name for name, size in found.items() if _is_damaged(remote, records, name, size))
+            for name in damaged:
+                del found[name]
             records.note_listed(_place(remote, project), found)
-            return found
+            return found, damaged
     raise RemoteError(
         f"the run records on {remote.store.label} changed each time that they were listed", hint="run the command again"
     )
+
+
+def _is_damaged(remote: Remote, records: Records, name: str, size_bytes: int) -> bool:
+    """Says whether a batch on the remote was cut, or noted as damaged, and is whole here."""
+    if records.batch_bytes(name) == size_bytes and remote.kept(_DAMAGED, name) is None:
+        return False
+    return records.read_batch(name) is not None
 
 
 def _fetch(remote: Remote, records: Records, listing: dict[str, Entry], unusable: set[str], name: str) -> bool:

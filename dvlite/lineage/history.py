@@ -14,6 +14,7 @@ from dvlite.errors import FormatError
 from dvlite.formats import lockfile, pointer
 from dvlite.formats.pointer import SUFFIX, Pointer
 from dvlite.git import Git
+from dvlite.git_blobs import each_within
 from dvlite.git_output import is_lockfile
 from dvlite.layers import read_regular
 from dvlite.naming import Tracked
@@ -49,7 +50,7 @@ class History:
         if self._runs is None:
             self._runs = {}
             commits = {blob: commit for (blob, name), commit in self._changes().items() if is_lockfile(name)}
-            for blob, data in self._repo.git.each_blob(dict.fromkeys(commits, lockfile.LIMIT_BYTES)):
+            for blob, data in each_within(self._repo.git, dict.fromkeys(commits, lockfile.LIMIT_BYTES)):
                 for found in _RUN.findall(data):  # from the newest on: what stays is the first commit
                     self._runs[Oid(found.decode())] = commits[blob]
         return self._runs.get(run)
@@ -70,7 +71,7 @@ class History:
                 if not is_lockfile(name):
                     names.setdefault(blob, []).append(name)
             self._versions = []
-            for blob, data in self._repo.git.each_blob(dict.fromkeys(names, pointer.LIMIT_BYTES)):
+            for blob, data in each_within(self._repo.git, dict.fromkeys(names, pointer.LIMIT_BYTES)):
                 try:
                     found = pointer.parse(data, names[blob][0])
                 except FormatError:  # whoever checks that commit out is told

@@ -183,6 +183,13 @@ class Records:
             return None
         return data
 
+    def batch_bytes(self, name: str) -> int:
+        """Returns how long a batch is, -1 if it is not here."""
+        try:
+            return (self._batches / name).stat().st_size
+        except OSError:
+            return -1
+
     def read_line(self, name: str, frame: tuple[int, int], start: int, length: int) -> bytes | None:
         """Returns one line of a batch from where `lines` said it lies (offset and length of its frame); None if it cannot be read."""
         try:

@@ -13,6 +13,7 @@ import time
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
+from dvlite import git_blobs
 from dvlite.formats import lockfile, record
 from dvlite.formats.record import Note
 from dvlite.lineage import exchange
@@ -124,7 +125,7 @@ def _named_runs(repo: Repo) -> Iterator[list[tuple[Oid, str]]]:
     changes = repo.git.lockfile_changes("--all", *(["HEAD"] if repo.git.head() is not None else []))
     while chunk := list(itertools.islice(changes, _AT_ONCE)):
         commits = {change.blob: change.commit for change in chunk if change.blob is not None}
-        found = dict(repo.git.each_blob(dict.fromkeys(commits, lockfile.LIMIT_BYTES)))
+        found = dict(git_blobs.each_within(repo.git, dict.fromkeys(commits, lockfile.LIMIT_BYTES)))
         yield [
             (Oid(run.decode()), commit)
             for blob, commit in commits.items()

@@ -6,10 +6,8 @@ Reads files and writes the stat index; stores nothing.
 
 from __future__ import annotations
 
-import fnmatch
 import os
 import posixpath
-import re
 import stat
 from bisect import bisect_left
 from collections.abc import Callable, Iterable, Iterator
@@ -22,6 +20,7 @@ from dvlite.formats.lockfile import Locked
 from dvlite.formats.manifest import EMPTY_DIR, EXECUTABLE, SYMLINK, Entries
 from dvlite.formats.pointer import Pointer
 from dvlite.oid import FILE, MANIFEST, Digest, Signature, digest_bytes, digest_file, format_oid
+from dvlite.pipeline.globbing import expression, may_go_into, names_on_disk
 from dvlite.repo import Tracked
 from dvlite.workspace import sparse
 from dvlite.workspace.identify import HashOnly
@@ -75,6 +74,10 @@ class Contents:
         """Lets `expected` return this until it is known better: what is here is going to be replaced by it."""
         self._assumed[path] = found
 
+    def is_assumed(self, path: str) -> bool:
+        """Says whether what is here, at a path or around it, is going to be replaced."""
+        return path in self._assumed or self.holder(path) in self._assumed
+
     def forget(self, paths: Iterable[str]) -> None:
         """Looks again at these paths, and at what is inside or around them, when asked next."""
         gone = set(paths)
@@ -98,7 +101,7 @@ class Contents:
         """Returns what is on disk or, where nothing is, what a pointer or lockfile says belongs there; None if nobody knows."""
         if path in self._assumed:
             return self._assumed[path]
-        if self.holder(path) in self._assumed:  # what it holds is restored with it
+        if self.is_assumed(path):  # it is restored with what holds it
             return self._said(path)
         found = self.here(path)
         return found if found is not None else self._said(path)
@@ -123,16 +126,28 @@ class Contents:
         """Returns the paths that a pattern stands for, here or known, sorted: files and folders, with `**` files only."""
         if not sparse.is_glob(pattern) or self.has(pattern):
             return [pattern]
-        named = _named(self._work.repo.root, pattern)
-        found = {path for path in named if LEFT_OUT.isdisjoint(path.split("/"))}
-        chosen = sparse.selector([pattern])
-        absent = [path for path in self._tracked if not self.has(path)]
-        found.update(path for path in absent if chosen(os.fsencode(path)))
-        for path in absent:
-            if pattern.startswith(path + "/") and self._tracked[path].kind == "directory":
-                inner = (f"{path}/{os.fsdecode(name)}" for name in self._listing(path).paths)
-                found.update(name for name in inner if chosen(os.fsencode(name)))
+        named = names_on_disk(self._work.repo.root, pattern)
+        found = {
+            path for path in named if LEFT_OUT.isdisjoint(path.split("/")) and self.holder(path) not in self._assumed
+        }
+        for path in self._tracked:
+            if path in self._assumed or not self.has(path):
+                found.update(self._names_of(path, pattern))
         return sorted(path for path in found if not path.endswith((".dvlite", "/dvlite.lock")))
+
+    def _names_of(self, path: str, pattern: str) -> Iterator[str]:
+        """Yields what a pattern stands for of data that is not here: itself, and what its listing has."""
+        matches, deep = expression(pattern).fullmatch, "**" in pattern
+        is_folder = self._tracked[path].kind == "directory"
+        if matches(path) and not (deep and is_folder):
+            yield path
+        if is_folder and may_go_into(pattern, path):
+            inner = [f"{path}/{os.fsdecode(name)}" for name in self._listing(path).paths]
+            yield from filter(matches, inner)
+            folders = {os.path.dirname(name) for name in inner} if not deep else set()
+            while folders:
+                yield from filter(matches, folders)
+                folders = {os.path.dirname(folder) for folder in folders if len(os.path.dirname(folder)) > len(path)}
 
     def mark(self, path: str) -> tuple[int, ...] | int | None:
         """Returns what changes when a file, or any file in a folder, is written or replaced, even if its bytes are the same afterwards."""
@@ -181,10 +196,7 @@ class Contents:
         if not location.exists():
             return None
         if location.is_dir():
-            raise UsageError(
-                f"cannot depend on {quote(path)}: it is a symbolic link to a folder",
-                hint="name the folder itself, or dvlite add it",
-            )
+            raise link_to_folder(path)
         if not location.is_file() or os.path.realpath(location).startswith(_OF_THE_KERNEL):
             raise UsageError(f"cannot depend on {quote(path)}: it is not a regular file", hint="name a file or folder")
         return _read(path, location)
@@ -317,44 +329,6 @@ def _open_without_waiting(path: str, flags: int) -> int:
     return os.open(path, flags | getattr(os, "O_NONBLOCK", 0))
 
 
-def _named(root: Path, pattern: str) -> Iterator[str]:
-    """Yields what a pattern names on disk, some of it twice; follows no link to a folder, for what is behind one may have no end."""
-    segments = pattern.split("/")
-    wanted = [re.compile(fnmatch.translate(segment)).match for segment in segments]
-    deep = "**" in pattern
-    pending, seen = [("", 0)], set[tuple[str, int]]()
-    while pending:
-        folder, position = place = pending.pop()
-        if place in seen:
-            continue
-        seen.add(place)
-        segment, last = segments[position], position + 1 == len(segments)
-        if segment == "**" and not last:
-            pending.append((folder, position + 1))
-        for name, is_folder in _inside(root / folder, segment):
-            if segment != "**" and not wanted[position](name):
-                continue
-            path = f"{folder}/{name}" if folder else name
-            if last and not (deep and os.path.isdir(root / path)):
-                yield path
-            if is_folder and (segment == "**" or not last):
-                pending.append((path, position if segment == "**" else position + 1))
-
-
-def _inside(folder: Path, segment: str) -> Iterator[tuple[str, bool]]:
-    """Yields the names in a folder that a segment could mean, and whether each is a folder, no link; hidden ones only if it is hidden."""
-    try:
-        if not sparse.is_glob(segment):
-            yield segment, stat.S_ISDIR(os.lstat(folder / segment).st_mode)
-            return
-        with os.scandir(folder) as entries:
-            for entry in entries:
-                if segment.startswith(".") or not entry.name.startswith("."):
-                    yield entry.name, entry.is_dir(follow_symlinks=False)
-    except OSError:  # what cannot be looked into has nothing
-        return
-
-
 def _times(status: os.stat_result) -> tuple[int, int, int]:
     return status.st_size, status.st_mtime_ns, status.st_ctime_ns
 
@@ -365,6 +339,14 @@ def _size(found: Scan) -> int:
 
 def _files(found: Scan) -> int:
     return sum(flags != EMPTY_DIR for flags in found.flags)
+
+
+def link_to_folder(path: str) -> UsageError:
+    """Returns the error for a dependency that is a link to a folder."""
+    return UsageError(
+        f"cannot depend on {quote(path)}: it is a symbolic link to a folder",
+        hint="name the folder itself, or dvlite add it",
+    )
 
 
 def part_of(entries: Entries, path: str, inner: bytes) -> Locked | None:

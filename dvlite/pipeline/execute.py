@@ -208,11 +208,19 @@ class Execution:
         assert outlook.facts is not None
         for dep in outlook.facts.deps:
             path = stage.placed(dep.path)
-            if not contents.has(path) and not self._tools.reuse.obtain([self._whole(path, dep)]):
-                line = stage.spec.line
+            is_behind = contents.is_assumed(path)
+            if contents.has(path) and not is_behind:
+                continue
+            whole = self._whole(path, dep)
+            if not self._tools.reuse.obtain([whole]):
+                line, what = stage.spec.line, "is not here as its pointer has it" if is_behind else "is not here"
                 raise ObjectMissing(
-                    f"cannot run {stage.address} ({stage.file} line {line}): its dependency {quote(path)} is not here",
-                    hint=f"dvlite pull {path}, or dvlite repro --pull",
+                    f"cannot run {stage.address} ({stage.file} line {line}): its dependency {quote(path)} {what}",
+                    hint=f"dvlite pull {whole.path}, or dvlite repro --pull",
+                )
+            if is_behind:
+                self._progress.tell(
+                    f"{whole.path} was an earlier version, untouched; checked out as its pointer has it"
                 )
 
     def _whole(self, path: str, dep: Locked) -> Locked:

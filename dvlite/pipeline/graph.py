@@ -61,6 +61,7 @@ class _Outs:
         self._plain: dict[str, tuple[Stage, OutPlace]] = {}
         self._patterns: list[tuple[Stage, OutPlace]] = []
         self._above: dict[str, list[str]] = {}  # folder -> outputs somewhere below it
+        self._by_pattern: dict[str, list[str]] = {}  # a dependency -> the stages that make what it stands for
         self.found: set[str] = set()  # dependencies for which a maker was found
         for stage in stages:
             for out in stage.outs:
@@ -108,12 +109,9 @@ class _Outs:
 
     def _makers(self, path: str) -> Iterator[str]:
         if sparse.is_glob(path) and path not in self._plain:
-            matches = sparse.selector([path])
-            yield from (maker.address for out, (maker, _) in self._plain.items() if matches(os.fsencode(out)))
-            fixed = _fixed(path)
-            inside = [above for above in (fixed, *_folders_above(fixed)) if above in self._plain]
-            yield from (self._plain[above][0].address for above in inside)
-            yield from (maker.address for maker, out in self._patterns if _may_meet(out.path, path))
+            if path not in self._by_pattern:
+                self._by_pattern[path] = list(self._makers_of_pattern(path))
+            yield from self._by_pattern[path]
             return
         for place in (path, *_folders_above(path)):
             if place in self._plain:
@@ -123,6 +121,14 @@ class _Outs:
         for maker, out in self._patterns:
             if sparse.selector([out.path])(os.fsencode(path)) or _starts_inside(out.path, path):
                 yield maker.address
+
+    def _makers_of_pattern(self, path: str) -> Iterator[str]:
+        matches = sparse.selector([path])
+        yield from (maker.address for out, (maker, _) in self._plain.items() if matches(os.fsencode(out)))
+        fixed = _fixed(path)
+        inside = [above for above in (fixed, *_folders_above(fixed)) if above in self._plain]
+        yield from (self._plain[above][0].address for above in inside)
+        yield from (maker.address for maker, out in self._patterns if _may_meet(out.path, path))
 
 
 def _twice(stage: Stage, out: OutPlace, other: Stage, path: str | None = None) -> DvliteError:

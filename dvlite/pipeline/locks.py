@@ -37,7 +37,7 @@ class Locks:
     def put(self, stage: Stage, entry: LockedStage) -> None:
         """Takes in what a stage ran with and made, unless it says the same already; a run that made the same again changes nothing."""
         known = self.current[stage.lockfile].stage(stage.name)
-        if known is not None and known.key == entry.key and known.outs == entry.outs:
+        if known is not None and known.run is not None and _said(known) == _said(entry):
             return
         self._changed.setdefault(stage.lockfile, {})[stage.name] = entry
         self.current[stage.lockfile] = self._merged(stage.lockfile, self.current[stage.lockfile])
@@ -96,3 +96,9 @@ class Locks:
 
     def _parse(self, file: str, data: bytes | None) -> Lockfile:
         return Lockfile() if data is None else lockfile.parse(data, self._repo.display(file))
+
+
+def _said(entry: LockedStage) -> tuple[object, ...]:
+    """Returns what an entry says, but for who ran it; somebody may have edited more of it than the key."""
+    deps = {dep.path: dep.oid for dep in entry.deps}
+    return entry.key, entry.cmd, entry.wdir, deps, entry.params, entry.env, entry.outs

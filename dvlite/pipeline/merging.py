@@ -8,13 +8,13 @@ from __future__ import annotations
 
 import os
 import shlex
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
 from dvlite.errors import FormatError
 from dvlite.files import quote
-from dvlite.formats import lockfile, pointer
+from dvlite.formats import lockfile, manifest, pointer
 from dvlite.formats.lockfile import Lockfile
 from dvlite.formats.pointer import SUFFIX, Pointer
 from dvlite.git_output import is_lockfile
@@ -153,6 +153,9 @@ def _merge_pointers(
     needed = [known for known in (base, ours, theirs) if known is not None and known.kind == "directory"]
 
     def work() -> merging.Merged:
+        if base is not None and _is_other_data(repo, name, base, (ours, theirs), cache.read_node):
+            chosen = {"ours": ours, "theirs": theirs}.get(choice)
+            return merging.Merged(chosen, (merging.Conflict(b"", "other data"),), taken=int(chosen is theirs))
         return merging.merge(base, ours, theirs, cache.read_node, choice=choice)
 
     found = with_listings(repo, cache, path, needed, work, progress)
@@ -167,6 +170,24 @@ def _merge_pointers(
         )
     _store(repo, found.nodes)
     return MergedFile(data, _kind(found.pointer), conflicts=conflicts, taken=found.taken)
+
+
+def _is_other_data(
+    repo: Repo, name: str, base: Pointer, sides: Sequence[Pointer], read: Callable[[Digest], bytes]
+) -> bool:
+    """Says whether git took a pointer for a renamed one because their texts are alike, and the data is another.
+
+    Costs a run of git where less than half of the common ancestor's files are left on a side.
+    """
+    if not all(known.kind == "directory" for known in (base, *sides)):
+        return False
+    lost = [sum(old is not None for old, _ in manifest.compare(base.digest, each.digest, read)) for each in sides]
+    if 2 * max(lost) <= base.files:
+        return False
+    arguments = ("log", "--all", "HEAD", "-m", "--format=%h", "-1", "-S", base.oid, "--", f":(top,literal){name}")
+    return not repo.git.run(
+        *arguments, check=False
+    ).strip()  # in no commit the path had the version that it is said to come from
 
 
 def _conflict(path: str, found: merging.Conflict) -> MergeConflict:

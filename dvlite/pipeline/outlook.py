@@ -20,6 +20,7 @@ from dvlite.pipeline import reasons
 from dvlite.pipeline.contents import Contents
 from dvlite.pipeline.graph import Graph, build
 from dvlite.pipeline.key import Facts
+from dvlite.pipeline.left_behind import assume_followed
 from dvlite.pipeline.params import Params
 from dvlite.pipeline.stages import Stage, captured_name, load
 from dvlite.repo import Repo, Tracked
@@ -228,7 +229,9 @@ def stages_out_of_date(
     warnings = [error.message for error in loaded.broken]
     try:
         graph = build(loaded.stages)
+        tracked = list(tracked)
         contents = Contents(work, of_stages(tracked, loaded.stages), fetches=False)
+        warnings += [error.message for error in assume_followed(work, contents, graph.stages, tracked)]
         evaluator = Evaluator(contents, Params(repo), LockedCaptures(), read_locks(repo, loaded.stages), graph.made)
     except DvliteError as error:
         return (), (*warnings, error.message)

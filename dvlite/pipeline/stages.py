@@ -79,7 +79,7 @@ class Stage:
 
     def local(self, path: str) -> str:
         """Returns a path of the repository relative to the pipeline file's folder, as lockfile and key have it."""
-        return posixpath.relpath(path or ".", self.folder or ".")
+        return posixpath.relpath(path or ".", self.folder) if self.folder else posixpath.normpath(path or ".")
 
     def placed(self, path: str) -> str:
         """Returns a path of the lockfile relative to the repository."""

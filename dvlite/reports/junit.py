@@ -20,7 +20,7 @@ from dvlite.text.verify import place_text
 
 DATA = "tracked data"
 _UNTOLD = {  # of a stage whose own case has no words: those are with something else
-    "finding": "its lockfile or pipeline file cannot be used: see the findings",
+    "finding": "its lockfile, pipeline file or a file of parameters cannot be used: see the findings",
     "unchecked": "something that it needs could not be checked: see the errors",
 }
 _ENDED: dict[str, str | None] = {"passed": None, "failed": "failure", "unsure": "error", "frozen": "skipped"}
@@ -52,7 +52,11 @@ def junit(result: VerifyResult) -> bytes:
         seconds = sum(case.seconds for case in own)
         suite = ET.SubElement(root, "testsuite", {"name": legal(name), **_totals(own), "time": f"{seconds:.3f}"})
         properties = ET.SubElement(suite, "properties")
-        for key, value in (("revision", result.revision or "work tree"), ("remote", result.remote)):
+        for key, value in (
+            ("revision", result.revision or "work tree"),
+            ("commit", result.commit),
+            ("remote", result.remote),
+        ):
             if value is not None:
                 ET.SubElement(properties, "property", name=key, value=legal(value))
         for case in own:

@@ -66,7 +66,7 @@ def headline(result: VerifyResult) -> str:
 def looked_at(result: VerifyResult) -> str:
     """Returns what was verified, of which revision, and how long it took."""
     parts = [f"{stages_text(result)} and {count(result.tracked, 'tracked path')}"]
-    parts.append("of the work tree" if result.revision is None else f"of {one_line(result.revision)}")
+    parts.append(f"of {one_line(revision_text(result))}")
     if result.commits != 1:
         parts.append(f"({count(result.commits, 'commit')})")
     if result.remote is not None:
@@ -74,6 +74,14 @@ def looked_at(result: VerifyResult) -> str:
     if result.fetched:
         parts.append(f"({size_text(result.fetched_bytes)} fetched)")
     return f"{' '.join(parts)}, {duration_text(result.elapsed_seconds)}"
+
+
+def revision_text(result: VerifyResult) -> str:
+    """Returns the revision that was verified, with its commit where it is a name for one: `HEAD (1a2b3c4d)`."""
+    if result.revision is None:
+        return "the work tree"
+    is_id = result.commit is None or result.commit.startswith(result.revision)
+    return result.revision if is_id else f"{result.revision} ({(result.commit or '')[:8]})"
 
 
 def stage_sentences(check: StageCheck) -> Iterator[str]:

@@ -48,7 +48,10 @@ class ChangedPath:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AbsentPath:
-    """A tracked path with data that is not where it should be."""
+    """A tracked path with data that is not where it should be.
+
+    `earlier`: another version is in its place, untouched, and how the right one differs from it; all zero if that cannot be told.
+    """
 
     path: str
     kind: Kind
@@ -57,6 +60,7 @@ class AbsentPath:
     whole: bool = True  # False: part of it is there
     example: str | None = None
     stage: str | None = None  # of an output
+    earlier: Counts | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -30,6 +30,7 @@ class MergeDriverResult:
     path: str  # the tracked path, or the lockfile
     merged: bool
     conflicts: tuple[MergeConflict, ...] = ()
+    rebasing: bool = False  # git's line about that has no end yet
     problem: str | None = None  # why it could not be merged at all
     hint: str | None = None
 
@@ -58,6 +59,7 @@ class ResolveResult:
     theirs: str = ""
     paths: tuple[ResolvedPath, ...] = ()
     has_remote: bool = False
+    behind: bool = False  # other data that git brought is not what is on disk
     staged: tuple[str, ...] = ()
     unstaged: tuple[str, ...] = ()
     warnings: tuple[str, ...] = ()

@@ -17,8 +17,10 @@ class InitResult:
     existed: bool
     created: tuple[str, ...] = ()
     staged: tuple[str, ...] = ()
-    hooks: tuple[str, ...] = ()
+    hooks: tuple[str, ...] = ()  # that call dvlite now
     merge_driver: bool = False
+    switched_on: tuple[str, ...] = ()  # of "diff" and "merge": what git does with pointers in this clone from now on
+    missing: int = 0  # tracked paths without their data here
     warnings: tuple[str, ...] = ()
 
 

@@ -99,6 +99,7 @@ class VerifyResult:
 
     schema: ClassVar[str] = "dvlite.verify/1"
     revision: str | None = None  # None: the work tree
+    commit: str | None = None  # that the revision names; None also for a range
     commits: int = 1  # of a range
     findings: tuple[Finding, ...] = ()
     unchecked: tuple[Unchecked, ...] = ()

@@ -20,7 +20,7 @@ from dvlite.formats import condemned, recipe, root, store_config
 from dvlite.formats.recipe import Recipe
 from dvlite.formats.store_config import StoreConfig
 from dvlite.oid import Digest, digest_bytes, format_oid
-from dvlite.store import index, pack
+from dvlite.store import index, pack, small_objects
 from dvlite.store.connection import Remote
 from dvlite.store.index import Index, Location
 from dvlite.store.pack import KIND_END, KIND_RECIPE, Record
@@ -28,7 +28,6 @@ from dvlite.store.ranges import ranges, unpack_at
 from dvlite.store.remote import Entry, ObjectAbsent
 
 _NAMED = re.compile(r"(packs|index|condemned)/([0-9a-f]{64})")
-_MAX_CONFIG_BYTES = 64 * 1024
 _MANY = 4000  # objects in a listing from which it is asked for in 16 parts at once
 WHOLE_BELOW_BYTES = 1024 * 1024  # a meta pack smaller than this is fetched and kept whole
 
@@ -43,6 +42,9 @@ class Catalog:
         self.condemned: frozenset[Digest] = frozenset()
         self.purged: frozenset[Digest] = frozenset()
         self.distrusted: set[Digest] = set()  # packs that this process found damaged
+        self._wrong: set[Location] = (
+            set()
+        )  # rows of an index that are not where the object is, though another row may be
         self.condemned_names: frozenset[str] = frozenset()
         self._index_entries: tuple[Entry, ...] = ()
         self._indexes: dict[str, Index] | None = None
@@ -55,7 +57,7 @@ class Catalog:
     def look(self) -> Self:
         """Lists the remote anew: config, condemned/, index/ and packs/ at the same time. Indexes are read when first needed."""
         remote = self.remote
-        config = remote.submit(self._read_config)
+        config = remote.submit(lambda: small_objects.config_of(remote))
         packs = remote.submit(lambda: self._list_packs("packs/"))
         indexes = remote.submit(lambda: remote.store.list("index/").entries)
         self.look_at_condemned()
@@ -75,7 +77,7 @@ class Catalog:
         """Lists condemned/ anew and returns the packs that were not condemned at the last look."""
         names = [entry.name for entry in self.remote.store.list(condemned.FOLDER).entries if _is_named(entry.name)]
         before = self.condemned
-        entries = self.remote.each(self._read_condemned, names)
+        entries = self.remote.each(lambda name: small_objects.condemned_list(self.remote, name), names)
         self.condemned = frozenset(name for entry in entries for name in entry.packs)
         self.purged = frozenset(digest for entry in entries for digest in entry.purged)
         self.condemned_names = frozenset(names)
@@ -94,14 +96,6 @@ class Catalog:
             )
         return self.config
 
-    def _read_config(self) -> StoreConfig | None:
-        try:
-            return store_config.parse(
-                self.remote.get(store_config.NAME, end=_MAX_CONFIG_BYTES), self.remote.store.label
-            )
-        except ObjectAbsent:
-            return None
-
     def _list_packs(self, prefix: str) -> list[Entry]:
         """Lists the packs, in 16 parts at once if there were many last time."""
         count = int.from_bytes(self.remote.kept("size", "packs") or b"", "big")
@@ -115,18 +109,6 @@ class Catalog:
             self.remote.keep("size", "packs", len(found).to_bytes(8, "big"))
         return [entry for entry in found if _is_named(entry.name)]
 
-    def _read_condemned(self, name: str) -> condemned.Condemned:
-        short = name[len(condemned.FOLDER) :]
-        data = self.remote.kept("condemned", short)
-        if data is None or digest_bytes(data).hex() != short:
-            data = self.remote.get(name, end=condemned.MAX_BYTES + 1)
-            if digest_bytes(data).hex() != short:
-                raise ObjectCorrupt(
-                    f"object {name} on {self.remote.store.label} is damaged: its bytes are not the ones that its name promises"
-                )
-            self.remote.keep("condemned", short, data)
-        return condemned.parse(data, f"{name} on {self.remote.store.label}")
-
     # --- finding ---
 
     def usable(self, name: Digest) -> bool:
@@ -135,13 +117,15 @@ class Catalog:
 
     @contextlib.contextmanager
     def counting_condemned(self) -> Iterator[None]:
-        """Within it, condemned packs that still stand count as usable: to copy what only they have."""
+        """Within it, condemned and damaged packs that still stand count as usable: to copy what only they have."""
         condemned, self.condemned = self.condemned, frozenset()
+        distrusted, self.distrusted = self.distrusted, set()
         self._recipes.clear()
         try:
             yield
         finally:
             self.condemned = condemned
+            self.distrusted |= distrusted
             self._recipes.clear()
 
     def locations(self, digest: Digest, kinds: tuple[int, ...], *, condemned_too: bool = False) -> list[Location]:
@@ -149,10 +133,22 @@ class Catalog:
         found = []
         for segment in self.indexes().values():
             for place in segment.find(digest, kinds):
-                stands = self.usable(place.pack) or (condemned_too and place.pack in self.packs)
-                if stands and place.record.offset + place.record.stored_length <= self.packs[place.pack]:
+                if not self.usable(place.pack) and not (condemned_too and place.pack in self.packs):
+                    continue
+                if (
+                    place.record.offset + place.record.stored_length <= self.packs[place.pack]
+                    and place not in self._wrong
+                ):
                     found.append(place)
         return found
+
+    def doubt(self, place: Location) -> None:
+        """Notes that an object is not where a row says: the row is wrong if there is another one for the same pack, else the pack is."""
+        others = self.locations(place.record.digest, (place.record.kind,), condemned_too=True)
+        if any(other.pack == place.pack and other != place for other in others):
+            self._wrong.add(place)
+        else:
+            self.distrusted.add(place.pack)
 
     def indexes(self) -> dict[str, Index]:
         """Returns the index objects of the last look, fetching those not seen before."""
@@ -194,25 +190,43 @@ class Catalog:
     def recipes(self, digests: Iterable[Digest]) -> dict[Digest, Recipe]:
         """Returns the recipes of large files that can be relied on: every pack they need stands. Batched."""
         digests = list(dict.fromkeys(digests))
-        wanted = [digest for digest in digests if digest not in self._recipes]
+        wanted = [digest for digest in digests if not self._knows_recipe(digest)]
         places = {digest: self.locations(digest, (KIND_RECIPE,)) for digest in wanted}
         bytes_of = self.read_meta([place for found in places.values() for place in found])
         for digest, found in places.items():
-            self._recipes[digest] = None
-            for place in found:
-                made = recipe.parse(bytes_of[place], digest)
-                if all(map(self._is_whole, made.packs)):
-                    self._recipes[digest] = (made, place.pack)
-                    break
+            self._recipes.pop(digest, None)
+            self._recipes[digest] = self._recipe(digest, [(place, bytes_of[place]) for place in found])
         return {digest: known[0] for digest in digests if (known := self._recipes[digest]) is not None}
 
+    def _recipe(self, digest: Digest, found: Sequence[tuple[Location, bytes]]) -> tuple[Recipe, Digest] | None:
+        """Returns the first recipe that can be relied on; raises ObjectCorrupt if there is none and one is damaged."""
+        damaged: ObjectCorrupt | None = None
+        for place, data in found:
+            try:
+                made = recipe.parse(data, digest)
+            except ObjectCorrupt as error:
+                self.doubt(place)
+                damaged = error
+                continue
+            if all(map(self._is_whole, made.packs)):
+                return made, place.pack
+        if damaged is not None:
+            raise damaged
+        return None
+
+    def _knows_recipe(self, digest: Digest) -> bool:
+        known = self._recipes.get(digest)
+        return digest in self._recipes and (known is None or all(map(self.usable, (*known[0].packs, known[1]))))
+
     def _is_whole(self, name: Digest) -> bool:
-        """Says whether a pack of chunks stands and is as long as an index says; True if none says it."""
+        """Says whether a pack of chunks stands and is as long as some index says; True if none says it."""
         if not self.usable(name):
             return False
-        ends = (place for segment in self.indexes().values() for place in segment.find(name, (KIND_END,)))
-        end = next(ends, None)
-        return end is None or end.record.offset == self.packs[name]
+        rows = (
+            row for segment in self.indexes().values() for row in segment.find(name, (KIND_END,)) if row.pack == name
+        )
+        ends = [row.record.offset for row in rows]
+        return not ends or self.packs[name] in ends
 
     def recipe_pack(self, digest: Digest) -> Digest:
         """Returns the pack that holds a recipe which `recipes` returned."""
@@ -298,12 +312,23 @@ class Catalog:
             if size < WHOLE_BELOW_BYTES and digest_bytes(data) == name:
                 self.remote.keep("meta", name.hex(), data)
         if data is not None:
-            return {place: unpack_at(place, data, 0) for place in places}
+            return {place: self._unpacked(place, data, 0) for place in places}
         found = {}
         for start, end, group in ranges(places):
             data = self.remote.get(f"packs/{name.hex()}", start=start, end=end)
-            found.update({place: unpack_at(place, data, start) for place in group})
+            found.update({place: self._unpacked(place, data, start) for place in group})
         return found
+
+    def _unpacked(self, place: Location, data: bytes, start: int) -> bytes:
+        """Returns an object from where a row says that it is, else from where another one does. Raises ObjectCorrupt."""
+        try:
+            return unpack_at(place, data, start)
+        except ObjectCorrupt:
+            self.doubt(place)
+            others = self.locations(place.record.digest, (place.record.kind,))
+            if not others:
+                raise
+        return self._read_meta(others[:1])[others[0]]
 
     # --- what is complete ---
 

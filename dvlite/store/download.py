@@ -6,6 +6,7 @@ so an interrupted fetch continues. Packs that are mostly needed are fetched whol
 
 from __future__ import annotations
 
+import contextlib
 import os
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, wait
@@ -111,8 +112,9 @@ def plan(catalog: Catalog, cache: Cache, needs: Sequence[Need]) -> Plan:
         made.size_bytes += need.size_bytes
         places = catalog.locations(need.digest, (KIND_FILE,))
         if places:
-            _require_size(need, places[0].record.raw_length)
-            made.small.append(places[0])
+            place = next((place for place in places if place.record.raw_length == need.size_bytes), places[0])
+            _require_size(need, place.record.raw_length)
+            made.small.append(place)
         else:
             with_recipe.append(need)
     recipes = catalog.recipes(need.digest for need in with_recipe if catalog.locations(need.digest, (KIND_RECIPE,)))
@@ -168,7 +170,8 @@ def run(
 
 def _start(catalog: Catalog, cache: Cache, made: Plan, progress: Progress) -> None:
     hint = "free some space, or fetch a part: dvlite fetch PATH"
-    files.require_space(cache.folder, made.size_bytes, "fetching", hint=hint)
+    if made.small or made.large:  # else the cache may not even be there
+        files.require_space(cache.folder, made.size_bytes, "fetching", hint=hint)
     label = f"fetching from {catalog.remote.store.label}"
     progress.start(label, total_bytes=made.size_bytes, total_files=len(made.small) + len(made.large))
 
@@ -177,7 +180,7 @@ def rescue(
     catalog: Catalog, cache: Cache, nodes: Sequence[Digest], contents: Sequence[Need], progress: Progress
 ) -> None:
     """Copies objects into the cache from condemned packs while these still stand, so that a push can publish them anew."""
-    with catalog.counting_condemned():
+    with catalog.counting_condemned(), contextlib.suppress(ObjectCorrupt):  # the new plan says what is nowhere else
         fetch_nodes(catalog, cache, nodes)
         _bring(catalog, cache, plan(catalog, cache, contents), progress)
 
@@ -259,7 +262,7 @@ def _keep(
             found.append((place.record, unpack_range(place, data, start)[0]))
         except ObjectCorrupt as error:
             damaged = damaged or error
-            catalog.distrusted.add(name)
+            catalog.doubt(place)
 
     def store() -> None:
         for record, stored in found:

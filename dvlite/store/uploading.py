@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -10,7 +11,9 @@ from dvlite.errors import FormatError, ObjectCorrupt, ObjectMissing
 from dvlite.files import quote
 from dvlite.formats import manifest
 from dvlite.formats.manifest import EMPTY_DIR, Branch, Entries
+from dvlite.formats.recipe import Recipe
 from dvlite.oid import DIGEST_BYTES, MANIFEST, Digest
+from dvlite.store import damage
 from dvlite.store.cache import Cache
 from dvlite.store.catalog import Catalog
 from dvlite.store.pack import KIND_FILE, KIND_MANIFEST, KIND_RECIPE
@@ -67,6 +70,7 @@ def plan(
     listed.
     """
     made = Plan()
+    damage.heed(catalog)
     planner = _Planner(catalog, cache, made, may_rescue=may_rescue)
     for version in versions:
         planner.version(version, bases.get(version.path, ()))
@@ -205,7 +209,7 @@ class _Planner:
     def settle_large(self) -> None:
         """Looks up the recipes of all large files at once."""
         made = self._made
-        recipes = self._catalog.recipes(self._large)
+        recipes = self._recipes()
         for digest, (size_bytes, path, relies, tracked) in self._large.items():
             found = recipes.get(digest)
             if found is not None:
@@ -218,6 +222,13 @@ class _Planner:
                 made.size_bytes += size_bytes
             else:
                 self._nowhere(digest, size_bytes, path, tracked)
+
+    def _recipes(self) -> dict[Digest, Recipe]:
+        """Looks up the recipes of the large files; to a push, a damaged one is not there."""
+        for _ in self._large if self._may_rescue else ():
+            with contextlib.suppress(ObjectCorrupt):  # the catalog does not rely on it again
+                return self._catalog.recipes(self._large)
+        return self._catalog.recipes(self._large)
 
 
 def _refuse_wrong_size(cache: Cache, version: Version) -> None:

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 from dvlite.files import printable, size_text
 from dvlite.results.tracking import AddedPath, AddResult
-from dvlite.text.counts import amount_text, counts_text, growth_text
+from dvlite.text.counts import amount_text, files_text, growth_text
 from dvlite.text.show import Show, count, duration_text
 
 LISTED = 10  # more tracked paths than this are summed up
@@ -57,4 +57,4 @@ def _what(path: AddedPath) -> str:
     if path.created or path.kind == "file":
         return (size_text(path.size_bytes) if path.kind == "file" else amount_text(path.files, path.size_bytes)) + aside
     growth = growth_text(path.counts)
-    return counts_text(path.counts) + " files" + (f", {growth}" if growth else "") + aside
+    return files_text(path.counts) + (f", {growth}" if growth else "") + aside

@@ -5,13 +5,16 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from itertools import groupby
 
-from dvlite.files import printable, quote
+from dvlite.files import printable
 from dvlite.results.merging import MergeConflict
 from dvlite.text.show import NAMED, Show, count
 
 _SHOWN = 20  # rows of a list
-_PLAIN = frozenset("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_./@+=:,-")
-_REASONS = {"file and folder": "a file on one side, a folder on the other", "meta": "'meta' changed on both sides"}
+_REASONS = {
+    "file and folder": "a file on one side, a folder on the other",
+    "meta": "'meta' changed on both sides",
+    "other data": "its pointer looks like a renamed one to git, and the data is another",
+}
 
 
 def summary(path: str, conflicts: Sequence[MergeConflict], show: Show) -> str:
@@ -40,11 +43,6 @@ def choices_of(conflicts: Sequence[MergeConflict], *, can_union: bool) -> list[s
     reasons = {each.reason for each in conflicts}
     gone = {side for side in ("ours", "theirs") if reasons & {f"{side} cannot be read", "both sides cannot be read"}}
     return [f"--{side}" for side in ("ours", "theirs") if side not in gone] + ["--union"] * can_union
-
-
-def word(text: str) -> str:
-    """Returns a path as a word of a command that people may copy."""
-    return text if set(text) <= _PLAIN else quote(text)
 
 
 def rows(path: str, conflicts: Sequence[MergeConflict], show: Show) -> Iterator[str]:

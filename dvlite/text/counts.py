@@ -16,6 +16,11 @@ def counts_text(counts: Counts, *, wide: bool = False) -> str:
     return ("  " if wide else " ").join(shown)
 
 
+def files_text(counts: Counts) -> str:
+    """Returns `+1,204 -3 files`, or `+1 file`."""
+    return f"{counts_text(counts)} {'file' if counts.added + counts.removed + counts.modified + counts.renamed == 1 else 'files'}"
+
+
 def growth_text(counts: Counts) -> str:
     """Returns by how much the whole grew, or nothing if it did not."""
     return delta_text(counts.delta_bytes) if counts.delta_bytes else ""

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from dvlite.files import printable, size_text
-from dvlite.text.show import Show, count, duration_text
+from dvlite.text.show import Show, count, duration_text, one_line
 
 if TYPE_CHECKING:
     from dvlite.results.hooks import HookResult
@@ -24,14 +24,15 @@ def text(result: HookResult, show: Show) -> Iterator[str]:
 def _lines(result: HookResult, show: Show) -> Iterator[str]:
     if not show.quiet:
         for note in result.notes:
-            yield f"note: {note}"
+            yield f"note: {one_line(note)}"
         yield from _followed(result, show)
         if result.push is not None:
             yield from _pushed(result.push, result.commits)
     for blocked in result.blocked:
-        yield f"{show.style('red', 'blocked:')} {blocked.message}"
-        together = "    ".join(blocked.fixes)
-        yield from [together] if len(together) <= _WIDTH else blocked.fixes
+        yield f"{show.style('red', 'blocked:')} {one_line(blocked.message)}"
+        fixes = [one_line(fix) for fix in blocked.fixes]
+        together = "    ".join(fixes)
+        yield from [together] if len(together) <= _WIDTH else fixes
 
 
 def _followed(result: HookResult, show: Show) -> Iterator[str]:

@@ -8,13 +8,18 @@ from dvlite.files import printable
 from dvlite.results.setup import InitResult
 from dvlite.text.show import Show
 
+_SWITCHES = {"diff": "git diff shows what changed in data", "merge": "git merges pointers by file, lockfiles by stage"}
+
 
 def text(result: InitResult, show: Show) -> Iterator[str]:
     """Yields what people read."""
     if show.quiet:
         return
     verb = "Already initialised" if result.existed and not result.created else "Initialised"
-    facts = f"  Hooks: {', '.join(result.hooks)}. Merge driver: on." if result.hooks else ""
+    hooks = ", ".join(result.hooks) or "none (dvlite install)"
+    facts = f"  Hooks: {hooks}. Merge driver: on." if result.hooks or result.existed else ""
     yield f"{verb} {printable(result.root)}{facts}"
+    if result.existed and result.switched_on:
+        yield f"switched on in this clone: {', '.join(_SWITCHES[one] for one in result.switched_on)}"
     yield from show.staged(result.staged, () if result.staged else result.created)
-    yield from show.next_step("dvlite add PATH")
+    yield from show.next_step("dvlite pull" if result.missing else "dvlite add PATH")

@@ -5,16 +5,17 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from dvlite.errors import DvliteError
-from dvlite.files import quote
+from dvlite.files import quote, word
 from dvlite.pipeline.merging import can_union
 from dvlite.results.merging import MergeDriverResult
-from dvlite.text.conflicts import choices_of, summary, word
+from dvlite.text.conflicts import choices_of, summary
 from dvlite.text.show import Show
 
 
-def text(_result: MergeDriverResult, _show: Show) -> Iterator[str]:
-    """Yields nothing: git says what it merged."""
-    return iter(())
+def text(result: MergeDriverResult, _show: Show) -> Iterator[str]:
+    """Yields an end for git's line `Rebasing (1/2)`, where more is to be told."""
+    if result.rebasing and not result.merged:
+        yield ""
 
 
 def problem(result: MergeDriverResult, show: Show) -> DvliteError | None:

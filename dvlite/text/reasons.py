@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dvlite.files import printable
 from dvlite.results.looks import Reason
-from dvlite.text.counts import counts_text
+from dvlite.text.counts import files_text
 from dvlite.text.show import Show, short_oid
 from dvlite.text.values import value_text
 
@@ -19,7 +19,7 @@ def reason_text(reason: Reason, show: Show) -> str:
         return f"output {show.path(reason.name)} {_CHANGES.get(how, how)}"
     if what == "dep":
         versions = f" {short_oid(str(reason.old))} -> {short_oid(str(reason.new))}" if how == "changed" else ""
-        counts = f" ({counts_text(reason.counts)} files)" if reason.counts is not None else ""
+        counts = f" ({files_text(reason.counts)})" if reason.counts is not None else ""
         return f"{show.path(reason.name)} {how}{versions}{counts}"
     if what in ("param", "env", "capture"):
         told = {"param": "", "env": "variable ", "capture": "captured "}[what]

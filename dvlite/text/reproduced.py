@@ -29,6 +29,7 @@ def stage_lines(result: VerifyResult, show: Show) -> Iterator[str]:
         verdict = show.style(_COLORS.get(each.verdict, "yellow"), each.verdict)
         yield f"{each.stage.ljust(names)}  {verdict}{' ' * (verdicts - len(each.verdict))}  {first}".rstrip()
         yield from (f"{' ' * (names + verdicts + 4)}{line}" for line in more)
+        yield from (f"  | {one_line(line.expandtabs())}" for line in each.log_tail)
 
 
 def summary_line(result: VerifyResult, show: Show) -> str:
@@ -55,9 +56,9 @@ def stage_problem(result: VerifyResult) -> DvliteError | None:
     if failed:
         first, *others = failed
         also = f"; {', '.join(each.stage for each in others)} failed too" if others else ""
-        tail = "\n".join(f"| {one_line(line.expandtabs())}" for line in first.log_tail)
         return StageFailed(
-            f"{first.stage} failed in a clean clone: {one_line(first.problem or '')}{also}", hint=tail or None
+            f"{first.stage} failed in a clean clone: {one_line(first.problem or '')}{also}",
+            hint=f"{'the end of its log is above; ' if first.log_tail else ''}to look at the clone: dvlite verify --rerun --keep {first.stage}",
         )
     if result.findings or is_different(result):
         return None

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 from dvlite.errors import DvliteError
-from dvlite.files import printable, quote
+from dvlite.files import printable, quote, word
 from dvlite.formats.pointer import SUFFIX
 from dvlite.pipeline.merging import how_to_replace
 from dvlite.results.merging import ResolvedPath, ResolveResult
-from dvlite.text.conflicts import choices_of, names, rows, word
+from dvlite.text.conflicts import choices_of, names, rows
 from dvlite.text.show import Show, count
 
 _NAMED = 3  # paths in the command that follows; without any it is for all
@@ -73,9 +73,13 @@ def _resolved(path: ResolvedPath, result: ResolveResult, show: Show) -> Iterator
         yield f"Resolved {name}: {'as theirs has it' if path.taken else 'as ours has it'}"
         return
     parts = [f"{count(path.taken, str(noun))} from theirs"] if path.taken or not path.conflicts else []
-    if path.conflicts:
+    removed = [each for each in path.conflicts if result.choice == "union" and each.reason.startswith("removed by ")]
+    both = [each for each in path.conflicts if each not in removed]
+    if both:
         how = {"ours": "ours kept", "theirs": "theirs taken", "union": "both kept"}[str(result.choice)]
-        parts.append(f"{how} where both changed: {names(path.path, path.conflicts, show)}")
+        parts.append(f"{how} where both changed: {names(path.path, both, show)}")
+    if removed:
+        parts.append(f"kept what one side removed: {names(path.path, removed, show)}")
     yield f"Resolved {name}: {'; '.join(parts)}"
 
 
@@ -94,9 +98,11 @@ def _who(result: ResolveResult) -> Iterator[str]:
 def _next(result: ResolveResult, show: Show) -> Iterator[str]:
     """Yields what follows: the work tree first, then git."""
     pointers = [path for path in result.paths if path.kind != "lockfile"]
-    if pointers:
-        verb = "pull" if result.has_remote and any(path.taken for path in pointers) else "checkout"
-        targets = [word(show.path(path.path)) for path in pointers] if len(pointers) <= _NAMED else []
+    if pointers or result.behind:
+        brings = result.behind or any(path.taken and not path.removed for path in pointers)
+        verb = "pull" if result.has_remote and brings else "checkout"
+        is_all = result.behind or len(pointers) > _NAMED or any(path.removed for path in pointers)
+        targets = [] if is_all else [word(show.path(path.path)) for path in pointers]
         yield " ".join((f"dvlite {verb}", *targets))
     if any(path.kind == "lockfile" for path in result.paths):
         yield "dvlite repro"

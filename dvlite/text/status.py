@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 from dvlite.files import printable
-from dvlite.results.looks import AbsentPath, ChangedPath, StaleStage, StatusResult
+from dvlite.results.looks import AbsentPath, ChangedPath, Counts, StaleStage, StatusResult
 from dvlite.text.counts import amount_text, counts_text, growth_text
 from dvlite.text.reasons import reason_text
 from dvlite.text.show import Show, count, table
@@ -16,6 +16,11 @@ WIDTH = 33  # of a heading, so that the commands stand below each other
 def text(result: StatusResult, show: Show) -> Iterator[str]:
     """Yields what people read."""
     remote = printable(result.remote or "the remote")
+    earlier = [path for path in result.missing if path.earlier is not None]
+    if earlier:
+        gone = {path.path for path in result.not_in_cache}.intersection(path.path for path in earlier)
+        yield _heading("Another version is here", "dvlite pull" if gone else "dvlite checkout", show)
+        yield from table((_earlier(path, show) for path in earlier), indent="  ")
     if result.changed:
         first = result.changed[0]
         undo = f"dvlite checkout {_force(first)}{show.path(first.path)}"
@@ -29,7 +34,7 @@ def text(result: StatusResult, show: Show) -> Iterator[str]:
         yield _heading("Stages out of date", "dvlite repro", show)
         yield from _stale(result.stale, show)
     uncached = {path.path for path in result.not_in_cache}
-    missing = [path for path in result.missing if path.path not in uncached]
+    missing = [path for path in result.missing if path.path not in uncached and path.earlier is None]
     if missing:
         yield _heading("Not in the workspace", "dvlite checkout", show)
         yield from _absent(missing, show)
@@ -85,6 +90,13 @@ def _changed(path: ChangedPath, show: Show) -> tuple[str, ...]:
         growth_text(path.counts),
         ", ".join(map(printable, names[:2])) if show.verbose else "",
     )
+
+
+def _earlier(path: AbsentPath, show: Show) -> tuple[str, ...]:
+    counts = path.earlier
+    if path.kind == "file" or counts is None or counts == Counts():
+        return (show.path(path.path), "", "")
+    return (show.path(path.path), f"{counts_text(counts, wide=True)} files", growth_text(counts))
 
 
 def _absent(paths: Sequence[AbsentPath], show: Show) -> Iterator[str]:

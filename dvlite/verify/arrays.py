@@ -5,7 +5,6 @@ Format: https://numpy.org/doc/stable/reference/generated/numpy.lib.format.html
 
 from __future__ import annotations
 
-import ast
 import lzma
 import math
 import re
@@ -34,6 +33,9 @@ _MAGIC = b"\x93NUMPY"
 _PIECE_BYTES = 1 << 20  # a multiple of the size of every number
 _HEADER_LIMIT_BYTES = 1 << 16
 _DESCR = re.compile(r"([<>=|])([biufc])([0-9]{1,2})")
+# An entry of a header as numpy writes it. It is a Python literal; evaluating one of strangers could print warnings.
+_ENTRY = r"\s*+['\"](\w++)['\"]\s*+:\s*+(?:['\"]([^'\"\\]*+)['\"]|(True|False)|\(([0-9L,\s]*+)\))\s*+(?:,|(?=\}))"  # key: value,
+_HEADER = re.compile(rf"\{{(?:{_ENTRY}){{3}}\s*+\}}\s*+")
 # kind and size of a number -> the letter of `array`; complex numbers are two each, half precision is read by struct
 _LETTERS = {
     "b1": "B",
@@ -93,17 +95,32 @@ def compare_arrays(old: Path, new: Path, tolerance: Tolerance) -> Comparison:
 def _compare_archives(old: Path, new: Path, tolerance: Tolerance) -> Comparison:
     findings = Findings()
     with zipfile.ZipFile(old) as one, zipfile.ZipFile(new) as other:
-        names = dict.fromkeys((*one.namelist(), *other.namelist()))
-        for name in names:
+        before, after = _names(one, "recorded"), _names(other, "new")
+        for name in {**before, **after}:
             array_name = name.removesuffix(".npy")
-            if name not in other.namelist():
+            if name not in after:
                 findings.add(f"{array_name} is gone")
-            elif name not in one.namelist():
+            elif name not in before:
                 findings.add(f"{array_name} is new")
-            else:
+            elif not _is_same(one, other, name):  # of what cannot be read, equal bytes are equal
                 with one.open(name) as left, other.open(name) as right:
                     _compare(left, right, array_name, tolerance, findings)
     return findings.comparison(what="numbers or arrays")
+
+
+def _is_same(old: zipfile.ZipFile, new: zipfile.ZipFile, name: str) -> bool:
+    before, after = old.getinfo(name), new.getinfo(name)
+    if (before.CRC, before.file_size) != (after.CRC, after.file_size):
+        return False
+    with old.open(name) as one, new.open(name) as other:
+        return _ends_alike(one, other)
+
+
+def _names(archive: zipfile.ZipFile, which: str) -> dict[str, None]:
+    names = dict.fromkeys(archive.namelist())
+    if len(names) != len(archive.namelist()):
+        raise Unreadable(f"the {which} version has two arrays of one name")
+    return names
 
 
 def _compare(old: IO[bytes], new: IO[bytes], name: str, tolerance: Tolerance, findings: Findings) -> None:
@@ -116,10 +133,8 @@ def _compare(old: IO[bytes], new: IO[bytes], name: str, tolerance: Tolerance, fi
         return
     if before.fortran != after.fortran:
         raise Unreadable("its numbers are in another order in memory")
-    if before.count == 0:
-        return
     read = _reader(before.descr)
-    found = _Differences(tolerance)
+    found = _Differences(Tolerance() if _kind(before.descr)[0] == "b" else tolerance)
     for at, left, right in _pieces(old, new, before):
         if left != right:
             found.look(at, read(left), read(right))
@@ -131,6 +146,16 @@ def _compare(old: IO[bytes], new: IO[bytes], name: str, tolerance: Tolerance, fi
         of = before.count * (2 if "c" in before.descr else 1)
         words = f"{found.count:,} of {of:,} numbers differ, most at {place}: {old_text} -> {new_text}{size}"
         findings.add(f"{start}largest difference {found.largest:.3g}; {words}", relative(found.old, found.new))
+    if not _ends_alike(old, new):
+        findings.add(f"{start}what follows the array differs")
+
+
+def _ends_alike(old: IO[bytes], new: IO[bytes]) -> bool:
+    """Says whether the rest of both is the same; of a member of an archive, reading to its end also checks its sum."""
+    while True:
+        one, other = old.read(_PIECE_BYTES), new.read(_PIECE_BYTES)
+        if one != other or not one:
+            return one == other
 
 
 class _Differences:
@@ -205,16 +230,27 @@ def _header(file: IO[bytes], which: str) -> _Header:
     (length,) = struct.unpack(form, file.read(struct.calcsize(form)))
     if length > _HEADER_LIMIT_BYTES:
         raise Unreadable(f"the {which} version has a header of {length} bytes")
+    text = file.read(length)
     try:
-        found = ast.literal_eval(file.read(length).decode("utf-8").strip())
-        descr, fortran, shape = found["descr"], found["fortran_order"], found["shape"]
-    except (ValueError, SyntaxError, KeyError, TypeError, RecursionError, MemoryError):
-        raise Unreadable(f"the {which} version has a header that cannot be read") from None
-    if not (isinstance(shape, tuple) and all(type(n) is int and 0 <= n < 1 << 48 for n in shape) and len(shape) <= 64):
+        if len(text) != length or _HEADER.fullmatch(text.decode("ascii")) is None:
+            raise ValueError
+        found = {key: values for key, *values in re.findall(_ENTRY, text.decode("ascii"))}
+        descr, fortran, shape = found["descr"][0], found["fortran_order"][1], _shape(found["shape"][2])
+    except (ValueError, KeyError):
+        raise Unreadable(f"the {which} version has a header that cannot be read, or structures") from None
+    if not (all(n < 1 << 48 for n in shape) and len(shape) <= 64):
         raise Unreadable(f"the {which} version has a shape that cannot be")
-    if not isinstance(descr, str):
-        raise Unreadable("arrays of structures are not read")
-    return _Header(descr, bool(fortran), shape)
+    return _Header(descr, fortran == "True", shape)
+
+
+def _shape(text: str) -> tuple[int, ...]:
+    """Returns the numbers of a tuple, without its brackets; Python 2 wrote an L after them."""
+    *numbers, last = text.replace("L", "").split(",")
+    if last.strip():
+        if not numbers:
+            raise ValueError(text)
+        numbers.append(last)
+    return tuple(map(int, numbers))
 
 
 def _begins(path: Path, data: bytes) -> bool:

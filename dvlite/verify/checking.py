@@ -6,11 +6,13 @@ Each thing that is wrong is one finding: what can be believed in spite of it is 
 from __future__ import annotations
 
 import posixpath
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cache
 
+from dvlite.errors import DvliteError
 from dvlite.formats import lockfile, parameters, pipeline
-from dvlite.formats.lockfile import LockedStage
+from dvlite.formats.lockfile import LockedStage, Lockfile
 from dvlite.formats.pointer import SUFFIX
 from dvlite.formats.record import Run
 from dvlite.naming import Tracked, address
@@ -25,7 +27,8 @@ from dvlite.verify.holdings import Holdings
 from dvlite.verify.integrity import Examined, Examiner
 from dvlite.verify.kinds import some
 from dvlite.verify.reading import Lock, Named
-from dvlite.verify.sides import Side
+from dvlite.verify.restoring import Restoring
+from dvlite.verify.sides import Side, place_of
 
 Chooses = Callable[[Stage], bool]
 
@@ -73,6 +76,8 @@ class _Check:
         self._repo, self._side, self._named, self._source = repo, side, named, source
         self._chooses, self._earlier = chooses, earlier
         self._made = Checked(list(named.findings))
+        self._wrong: set[str] = set()  # stages of which something was found
+        self._known_findings: set[Hashable] | None = None
         self._by_lockfile: dict[str, list[Stage]] = {}
         for stage in named.stages:
             self._by_lockfile.setdefault(stage.lockfile, []).append(stage)
@@ -93,10 +98,23 @@ class _Check:
                     self._earlier.told[stage.address] = list(
                         self._told(stage, entry, examiners[stage.lockfile], examined[stage.address], fresh)
                     )
-                made.add(self._earlier.told[stage.address])
+                self._add(stage, self._earlier.told[stage.address])
         made.add(self._records(examiners))
         made.stages = tuple(self._stage_checks())
         return made
+
+    def _add(self, stage: Stage, found: Sequence[Finding | Unchecked]) -> None:
+        """Takes in what was found of a stage; what is wrong with a file that several stages read is told of once."""
+        if self._known_findings is None:
+            self._known_findings = {(each.file, each.line, each.message) for each in self._made.findings}
+        known = self._known_findings
+        for each in found:
+            what = (each.file, each.line, each.message) if isinstance(each, Finding) else None
+            if what is not None:
+                self._wrong.add(stage.address)
+            if what is None or what not in known:
+                self._made.add([each])
+                known.add(what)
 
     def _told(
         self, stage: Stage, entry: LockedStage, examiner: Examiner, found: Examined, fresh: Freshness
@@ -191,10 +209,26 @@ class _Check:
     # -- the entries themselves
 
     def _examiner(self, lock: Lock) -> Examiner:
-        return Examiner(lock, posixpath.dirname(lock.file), self._side.commit)
+        folder, commit = posixpath.dirname(lock.file), self._side.commit
+        if commit is not None:
+            return Examiner(lock, folder, commit)
+        restoring = Restoring(self._repo.git)
+        parsed = cache(lambda data: _parsed(data, lock.file))
+
+        def restored(is_wanted: Callable[[LockedStage], bool], stage: str) -> str | None:
+            def is_good(data: bytes) -> bool:
+                was = parsed(data).stage(stage)
+                return was is not None and is_wanted(was)
+
+            return restoring.recent(lock.file, is_good)
+
+        return Examiner(lock, folder, commit, restored)
 
     def _examined(self, stage: Stage, entry: LockedStage, examiners: Mapping[str, Examiner]) -> Examined:
         run = None if entry.run is None else self._made.runs[entry.run]
+        known = self._earlier.examined.get(stage.address)
+        if self._earlier.only is not None and known is not None and known[0] is entry:  # no name changed
+            return Examined(entry)
         declared = [stage.local(out.path) for out in stage.outs]
         if self._earlier.examined.get(stage.address) == (entry, declared, run):
             return Examined(entry)
@@ -209,21 +243,21 @@ class _Check:
             for stage, entry in self._known()
             if self._chooses(stage) and (entry.run is None or self._made.runs[entry.run] is None)
         ]
-        why = self._source.why_no_records
+        why = self._source.no_records
         for stage, entry in lost:
-            if entry.run is None or not why:
+            if entry.run is None or why is None:
                 yield examiners[stage.lockfile].missing(entry, stage.address)
-        unknown = [(stage, entry) for stage, entry in lost if entry.run is not None] if why else []
-        if unknown:
+        unknown = [(stage, entry) for stage, entry in lost if entry.run is not None]
+        if unknown and why is not None:
             stage, entry = unknown[0]
             yield Unchecked(
                 what=f"the runs of {some([each.address for each, _ in unknown])}",
-                why=f"their records are not here: {why}",
+                why=f"their records are not here: {why.message}",
                 file=stage.lockfile,
                 line=self._named.locks[stage.lockfile].line(entry, "run"),
                 stage=stage.address if len(unknown) == 1 else None,
                 commit=self._side.commit,
-                hint=HOW_TO_FETCH,
+                hint=why.hint or HOW_TO_FETCH,
             )
             self._unrecorded = frozenset(each.address for each, _ in unknown)
 
@@ -235,13 +269,16 @@ class _Check:
         data, kept = self._data()
         source, side = self._source, self._side
         holdings = Holdings(side, data, kept, source.listing)
-        wanted = [dep.path for stage in self._named.stages if self._chooses(stage) for dep in stage.deps]
+        only = self._earlier.only
+        looked_at = (stage for stage in self._named.stages if only is None or stage.address in only)
+        wanted = dict.fromkeys(dep.path for stage in looked_at if self._chooses(stage) for dep in stage.deps)
         source.prefetch(listing for path in wanted for listing in holdings.directories(path))
 
         def read(path: str) -> bytes | None:
-            if not holdings.is_data(path):
-                return side.read(path, parameters.LIMIT_BYTES)
-            found = holdings.expected(path)
+            place = place_of(side, path)
+            if place is None or not holdings.is_data(place):
+                return None if place is None else side.read(place, parameters.LIMIT_BYTES)
+            found = holdings.expected(place)
             return None if found is None else source.small_file(path, found.pointer())
 
         return Freshness(holdings, Params(self._repo, read), self._unknown_paths(), side.commit)
@@ -276,7 +313,7 @@ class _Check:
     # -- what came of it
 
     def _stage_checks(self) -> Iterator[StageCheck]:
-        wrong = {each.stage for each in self._made.findings}
+        wrong = {each.stage for each in self._made.findings} | self._wrong
         unsure = {each.stage for each in self._made.unchecked} | self._unrecorded
         missing = {each.path for each in self._made.findings if each.kind == "lockfile-missing"} | self._named.broken
         before = {} if self._named.graph is None else self._named.graph.before
@@ -293,3 +330,11 @@ class _Check:
                 line=stage.spec.line,
                 after=before.get(name, ()),
             )
+
+
+def _parsed(data: bytes, file: str) -> Lockfile:
+    """Returns what git has of a lockfile; nothing, if that cannot be read."""
+    try:
+        return lockfile.parse(data, file)
+    except DvliteError:
+        return Lockfile()

@@ -19,7 +19,12 @@ from dvlite.verify.values import compare_values
 from dvlite.workspace import sparse
 
 RunCommand = Callable[[str, Path, Path], Comparison]  # (script, recorded version, new version)
-_TAKES_ARGUMENTS = re.compile(r"\$\{?[12@*]")
+_ARGUMENT = r"\$\{?[12@*]"
+# What a script is made of, to find its arguments: not in a comment nor in single quotes, as the $1 of an awk program is.
+_PARTS = re.compile(
+    rf"\\.|'[^']*'|(?<!\S)#[^\n]*|(?P<takes>{_ARGUMENT}|\"(?:\\.|(?!{_ARGUMENT})[^\"\\])*{_ARGUMENT})|\"(?:\\.|[^\"\\])*\"",
+    re.DOTALL,
+)
 
 
 def comparator_for(declared: Mapping[str, Comparator], inner: str, name: str) -> Comparator | None:
@@ -46,11 +51,19 @@ def compare_files(old: Path, new: Path, name: str, how: Comparator, run: RunComm
             return compare_arrays(old, new, tolerance)
         if how.kind == "text":
             return lines.compare_text(old, new, how.ignore)
-        return run(script_of(how), old, new)
+        found = run(script_of(how), old, new)
+        if found.equivalent or found.lines:
+            return found
+        return Comparison(
+            equivalent=False, lines=("the command says so, without words", *lines.compare_bytes(old, new).lines)
+        )
     except Unreadable as error:
         return Comparison(equivalent=False, lines=(clipped(str(error)), *lines.compare_bytes(old, new).lines))
 
 
 def script_of(how: Comparator) -> str:
     """Returns the script of a comparison by command; the two versions are $1 and $2, and are added where it names neither."""
-    return how.run if _TAKES_ARGUMENTS.search(how.run) else f'{how.run} "$1" "$2"'
+    if any(match["takes"] for match in _PARTS.finditer(how.run)):
+        return how.run
+    script = how.run.rstrip(" \t\r\n;")  # else the recorded version would be run
+    return f'{script} "$1" "$2"'

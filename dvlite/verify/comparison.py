@@ -8,6 +8,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from fractions import Fraction
 
 from dvlite.files import printable
 
@@ -29,7 +30,7 @@ class Comparison:
 
 @dataclass(frozen=True, slots=True)
 class Tolerance:
-    """By how much numbers may differ: `atol + rtol * |old|`."""
+    """By how much numbers may differ: `atol + rtol * |old|`. Whole numbers count in full, however large; booleans are no numbers."""
 
     rtol: float = 0.0
     atol: float = 0.0
@@ -39,9 +40,18 @@ class Tolerance:
             return True
         if old != old or new != new:  # noqa: PLR0124  # not a number: two of them are alike
             return old != old and new != new  # noqa: PLR0124
-        if math.isinf(old) or math.isinf(new):
+        if not (self.rtol or self.atol) or math.inf in (abs(old), abs(new)):
             return False
-        return abs(new - old) <= self.atol + self.rtol * abs(old)
+        try:
+            difference, most = abs(new - old), self.atol + self.rtol * abs(old)
+        except OverflowError:  # whole numbers beyond what a float holds
+            return self._allows_exactly(old, new)
+        if type(old) is not type(new) or math.inf in (difference, most):
+            return self._allows_exactly(old, new)
+        return difference <= most
+
+    def _allows_exactly(self, old: float, new: float) -> bool:
+        return abs(Fraction(new) - Fraction(old)) <= Fraction(self.atol) + Fraction(self.rtol) * abs(Fraction(old))
 
 
 @dataclass(slots=True)
@@ -73,8 +83,10 @@ def clipped(line: str) -> str:
 
 def relative(old: float, new: float) -> float:
     """Returns how large a difference is beside what it was."""
-    difference = abs(new - old)
-    return difference / abs(old) if old and not math.isinf(old) else math.inf
+    try:
+        return abs(new - old) / abs(old) if old and abs(old) != math.inf else math.inf
+    except OverflowError:  # whole numbers beyond what a float holds
+        return math.inf
 
 
 def number_text(value: float) -> str:
@@ -84,6 +96,8 @@ def number_text(value: float) -> str:
 
 def size_of_difference(old: float, new: float) -> str:
     """Returns the words for how far two numbers are apart: ` (+13.1%)`; nothing where that says nothing."""
-    if not old or any(math.isinf(each) or math.isnan(each) for each in (old, new)):
+    try:
+        percent = (new - old) / abs(old) * 100 if old else math.nan
+    except OverflowError:  # whole numbers beyond what a float holds
         return ""
-    return f" ({(new - old) / abs(old) * 100:+.3g}%)"
+    return f" ({percent:+.3g}%)" if percent and math.isfinite(percent) else ""

@@ -9,7 +9,7 @@ import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
-from dvlite.errors import DvliteError, FormatError, ObjectCorrupt, RemoteError, Untrusted
+from dvlite.errors import DvliteError, FormatError, ObjectCorrupt, RemoteError
 from dvlite.files import printable
 from dvlite.formats import root
 from dvlite.formats.manifest import EMPTY_DIR
@@ -20,9 +20,10 @@ from dvlite.oid import FILE, MANIFEST, Digest, Oid
 from dvlite.results.verify import Finding, Unchecked
 from dvlite.store.catalog import Catalog
 from dvlite.store.connection import Remote
+from dvlite.store.emptiness import emptiness, is_empty
 from dvlite.store.remote import ObjectAbsent
 from dvlite.store.uploading import Plan, Version, plan
-from dvlite.verify.fetching import NotFetched, Source
+from dvlite.verify.fetching import Source
 from dvlite.verify.kinds import some
 
 _TRIES = 4  # gc may move things between two looks
@@ -64,7 +65,7 @@ class Looked:
 
 
 def look(source: Source, wanted: Sequence[Wanted], runs: Mapping[Oid, Place]) -> Looked:
-    """Says what of the versions and of the records of runs is not on the remote. Raises UsageError, Untrusted, NotFetched offline."""
+    """Says what of the versions and of the records of runs is not on the remote. Raises UsageError without one, NotFetched offline."""
     for attempt in range(_TRIES):
         try:
             return _look(source, wanted, runs)
@@ -72,9 +73,7 @@ def look(source: Source, wanted: Sequence[Wanted], runs: Mapping[Oid, Place]) ->
             if attempt == _TRIES - 1:
                 return _unreachable(source, error)
             source.catalog().look()
-        except (Untrusted, NotFetched):
-            raise
-        except RemoteError as error:
+        except (RemoteError, FormatError, ObjectCorrupt) as error:  # of its config: nothing else can be understood
             return _unreachable(source, error)
     raise AssertionError("every try returns or raises")
 
@@ -88,7 +87,7 @@ def corrupt(message: str, place: Place, path: str | None) -> Finding:
         line=place.line(),
         stage=place.stage,
         path=path,
-        fix="dvlite push   from a clone that has the data",
+        fix="dvlite verify --remote --deep; dvlite push     in a clone that has the data",
         commit=place.commit,
     )
 
@@ -103,6 +102,8 @@ def _look(source: Source, wanted: Sequence[Wanted], runs: Mapping[Oid, Place]) -
     found: list[Finding | Unchecked] = []
     complete: dict[Wanted, frozenset[Digest]] = {}
     catalog = source.catalog()
+    if (wanted or runs) and is_empty(catalog):
+        raise emptiness(catalog)
     try:
         catalog.indexes()
         promised = _promised(catalog)

@@ -15,10 +15,11 @@ from dvlite.errors import DvliteError, ObjectCorrupt
 from dvlite.files import printable
 from dvlite.formats.manifest import EMPTY_DIR
 from dvlite.formats.recipe import Recipe
+from dvlite.lineage import exchange
 from dvlite.oid import Digest, FileHasher, digest_bytes
 from dvlite.progress import Progress
 from dvlite.results.verify import Finding, Unchecked
-from dvlite.store import batch, pack
+from dvlite.store import batch, damage, pack
 from dvlite.store.catalog import Catalog
 from dvlite.store.pack import KIND_FILE, KIND_RECIPE, Record
 from dvlite.store.remote import ObjectAbsent
@@ -56,7 +57,8 @@ def read_all(
         yield from _told(source, packs, name, users[name], told)
     for digest, (path, wanted) in large.items():
         if digest in recipes:
-            yield from _file(source, packs, recipes[digest], path, wanted, users, told)
+            holder = catalog.recipe_pack(digest)
+            yield from _file(source, packs, recipes[digest], holder, path, wanted, users, told)
     progress.finish()
     yield from _records(source, catalog)
 
@@ -77,6 +79,10 @@ class _Packs:
     def get(self, name: Digest) -> _Pack:
         """Returns a pack. Raises RemoteError."""
         return self._ask(name).result()
+
+    def distrust(self, name: Digest) -> None:
+        """Has the next push from here send again what a pack holds."""
+        damage.note(self._catalog, name)
 
     def _ask(self, name: Digest) -> Future[_Pack]:
         if name in self._here:
@@ -126,6 +132,7 @@ def _told(
     if not found.reason and not found.damaged:
         return
     told.add(name)
+    packs.distrust(name)
     example = next(_names(source, users, found.damaged), None)
     what = f"bytes of {_paths(users)} on {source.name} are damaged"
     told_of = f": {printable(example)}" if example is not None else f" (object packs/{name.hex()[:8]})"
@@ -136,6 +143,7 @@ def _file(
     source: Source,
     packs: _Packs,
     recipe: Recipe,
+    holder: Digest,
     path: str,
     wanted: Wanted,
     users: Mapping[Digest, Sequence[Wanted]],
@@ -154,6 +162,7 @@ def _file(
             for record in found.records[term.first : term.first + term.count]:
                 hasher.update(pack.unpack_view(record, view[record.offset : record.offset + record.stored_length]))
     if hasher.digest() != recipe.digest:
+        packs.distrust(holder)
         yield corrupt(
             f"the chunks of {printable(path)} on {source.name} do not make the file", wanted.place, wanted.path
         )
@@ -164,6 +173,7 @@ def _records(source: Source, catalog: Catalog) -> Iterator[Finding]:
     for entry in catalog.remote.store.list(f"{batch.FOLDER}{source.repo.config.project}/").entries:
         name = entry.name.rpartition("/")[2]
         if batch.name_of(catalog.remote.get(entry.name, end=batch.MAX_BYTES + 1)) != name:
+            exchange.note_damaged(catalog.remote, name)
             message = f"run records on {source.name} are damaged (object {name[:8]})"
             yield corrupt(message, Place(".dvlite/config.yaml", lambda: 1), None)
 

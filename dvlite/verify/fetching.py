@@ -26,6 +26,7 @@ from dvlite.store import download
 from dvlite.store.cache import Cache
 from dvlite.store.catalog import Catalog
 from dvlite.store.connection import Remote
+from dvlite.store.emptiness import emptiness, is_empty
 from dvlite.workspace.obtain import Part, obtain
 from dvlite.workspace.tracked import entries_of
 
@@ -38,8 +39,8 @@ HOW_TO_FETCH = "run records and listings come from the remote: dvlite pull, or v
 class NotFetched(DvliteError):
     """Something is not here, and could not be fetched."""
 
-    def __init__(self, message: str) -> None:
-        super().__init__(message, hint=HOW_TO_FETCH)
+    def __init__(self, message: str, *, hint: str | None = None) -> None:
+        super().__init__(message, hint=hint or HOW_TO_FETCH)
 
 
 class Source:
@@ -48,13 +49,16 @@ class Source:
     def __init__(self, repo: Repo, cache: Cache, name: str | None, progress: Progress, *, offline: bool) -> None:
         self.repo, self.cache, self.progress = repo, cache, progress
         self.records: Records = open_records(repo, progress)
-        self.name = name
+        self.name = name or repo.config.default_remote
         self._offline = offline
         self._stack = contextlib.ExitStack()
         self._remote: Remote | None = None
         self._catalog: Catalog | None = None
         self._index: Index | None = None
-        self._received: str | None = None  # why records could not be fetched; '': they were
+        self._received = False
+        self.no_records: DvliteError | None = (
+            None  # why records that are not here were not fetched, if they were wanted
+        )
         self._failed: DvliteError | None = None
         self._entries: dict[Pointer, Entries] = {}
         self.fetched: dict[str, None] = {}  # in words, in order
@@ -96,42 +100,38 @@ class Source:
     def runs(self, wanted: Iterable[Oid]) -> dict[Oid, Run | None]:
         """Returns the records of runs, None for those that are nowhere; fetches if one is not here.
 
-        Raises NotFetched, with what is here in `found`, if one is not here and the remote could not be asked.
+        If the remote could not be asked, or is empty, `no_records` says it.
         """
         oids = list(dict.fromkeys(wanted))
         found = {oid: self._run(oid) for oid in oids}
         if all(run is not None for run in found.values()):
             return found
-        if self._received is None:
-            self._received = self._receive()
-            found = {oid: self._run(oid) if run is None else run for oid, run in found.items()}
+        if not self._received:
+            self._received = True
+            try:
+                self._receive()
+                found = {oid: self._run(oid) if run is None else run for oid, run in found.items()}
+                if None in found.values() and is_empty(self.catalog()):
+                    raise emptiness(self.catalog())
+            except DvliteError as error:
+                self.progress.finish()
+                self.no_records = error
         return found
-
-    @property
-    def why_no_records(self) -> str:
-        """Says why records that are not here were not fetched; '' if the remote was asked, or nobody wanted to know."""
-        return self._received or ""
 
     def _run(self, oid: Oid) -> Run | None:
         if self._index is None:
             self._index = open_index(self.records)
         return self._index.run(oid)
 
-    def _receive(self) -> str:
-        project = self.repo.config.project
-        try:
-            remote = self.connected()
-            before = remote.traffic.bytes_read
-            self.progress.start(f"fetching run records from {remote.store.label}")
-            self._close_index()  # it is brought up to date by what is fetched
-            count = exchange.receive(remote, self.records, project)
-            self.progress.finish()
-        except DvliteError as error:
-            self.progress.finish()
-            return error.message
+    def _receive(self) -> None:
+        remote = self.connected()
+        before = remote.traffic.bytes_read
+        self.progress.start(f"fetching run records from {remote.store.label}")
+        self._close_index()  # it is brought up to date by what is fetched
+        count = exchange.receive(remote, self.records, self.repo.config.project)
+        self.progress.finish()
         if remote.traffic.bytes_read != before:
             self.fetched[f"{count:,} run record{'s' * (count != 1)}"] = None
-        return ""
 
     def _close_index(self) -> None:
         if self._index is not None:
@@ -150,8 +150,8 @@ class Source:
             try:
                 self._entries[pointer] = entries_of(pointer, self.cache)
             except ObjectMissing as error:
-                why = "" if self._failed is None else f": {self._failed.message}"
-                raise NotFetched(f"the listing of {path} is not here{why}") from error
+                why, hint = ("", None) if self._failed is None else (f": {self._failed.message}", self._failed.hint)
+                raise NotFetched(f"the listing of {path} is not here{why}", hint=hint) from error
         return self._entries[pointer]
 
     def prefetch(self, listings: Iterable[Pointer]) -> None:
@@ -168,6 +168,8 @@ class Source:
             self.cache.create()
             self.progress.start(f"fetching listings from {catalog.remote.store.label}")
             gone = download.fetch_nodes(catalog, self.cache, [each.digest for each in listings])
+            if gone and is_empty(catalog):
+                raise emptiness(catalog)
             self.progress.finish()
         except DvliteError as error:
             self.progress.finish()
@@ -185,7 +187,7 @@ class Source:
             self.fetched[path] = None
             return self.cache.read_file(pointer.digest, pointer.size_bytes)
         except DvliteError as error:
-            raise NotFetched(f"the content of {path} is not here: {error.message}") from error
+            raise NotFetched(f"the content of {path} is not here: {error.message}", hint=error.hint) from error
 
     def entries(self, path: str, pointer: Pointer) -> Entries:
         """Returns the entries of a version, not remembered: it may be large; a file is one entry without a path."""

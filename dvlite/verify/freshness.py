@@ -10,6 +10,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 
 from dvlite.errors import DvliteError
+from dvlite.files import quote
 from dvlite.formats.lockfile import Locked, LockedStage
 from dvlite.formats.pointer import SUFFIX
 from dvlite.formats.strict_yaml import Tree
@@ -25,8 +26,8 @@ from dvlite.results.verify import Finding, Unchecked
 from dvlite.verify.fetching import NotFetched
 from dvlite.verify.holdings import Holdings
 from dvlite.verify.integrity import Examiner, differ_from_facts
-from dvlite.verify.kinds import short_oid, value_text
-from dvlite.verify.reading import Lock, quote_word
+from dvlite.verify.kinds import quote_word, short_oid, value_text
+from dvlite.verify.reading import Lock, correction, place_and_reason
 from dvlite.workspace import sparse
 
 Told = Finding | Unchecked
@@ -189,6 +190,20 @@ class _Look:
         )
         return replace(self._wrong(kind, told, place.line, path=place.path), fix=fix)
 
+    def _unreadable(self, error: DvliteError, place: ParamPlace) -> Finding:
+        """Returns the finding for a file of parameters that is malformed; the same for each stage that reads it."""
+        line, reason = place_and_reason(error, place.path)
+        return Finding(
+            kind="param-missing",
+            message=f"the file of parameters cannot be read: {reason}",
+            file=place.path,
+            line=line or 1,
+            stage=self._stage.address,
+            path=place.path,
+            fix=correction(place.path, line, error.hint),
+            commit=self._commit,
+        )
+
     def _values(self, place: ParamPlace) -> Mapping[str, Tree]:
         found: dict[str, Tree] = {}
         keys: list[tuple[str, ...]] = [(key,) for key in place.spec.keys] or [()]
@@ -205,6 +220,10 @@ class _Look:
                     self._told.append(self._owner.unchecked(what, error, self._stage.file, place.line, self._stage))
                 elif self._holdings.is_ignored(place.path):
                     self._told.append(self._ignored("param-missing", "the file of parameters", place))
+                    break
+                elif error.message.startswith(f"cannot read {quote(place.path)}"):
+                    self._told.append(self._unreadable(error, place))
+                    self._lost[-1] = place
                     break
                 else:
                     reason = error.message.partition(": ")[2] or error.message

@@ -5,9 +5,7 @@ The same questions that `pipeline.contents` answers from the disk, answered with
 
 from __future__ import annotations
 
-import fnmatch
 import os
-import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 
@@ -17,11 +15,13 @@ from dvlite.formats.lockfile import Locked
 from dvlite.formats.manifest import Entries
 from dvlite.formats.pointer import SUFFIX, Pointer
 from dvlite.naming import Tracked
+from dvlite.oid import MANIFEST
 from dvlite.pipeline.contents import LEFT_OUT, as_output, part_of
-from dvlite.verify.sides import UPDATE, Side, above, below
+from dvlite.pipeline.globbing import expression, fixed_part, may_go_into
+from dvlite.verify.names import above, at, below
+from dvlite.verify.sides import UPDATE, Side, linked_folder
 from dvlite.workspace import sparse
 
-_TOKEN = re.compile(r"\*+|\?|\[!?\]?[^\]]*\]|.", re.DOTALL)
 _OWN = (".dvlite", "/dvlite.lock")
 
 
@@ -40,8 +40,11 @@ class Holdings:
         self._items = {item.path: item for item in data}
         self._sorted = sorted(self._data)
         self._kept = frozenset(kept)
+        self._directories = {
+            path: known for path, known in self._data.items() if known.kind == "directory" and path not in self._kept
+        }
         self._found: dict[str, Locked | None] = {}
-        self._places: list[str] | None = None
+        self._matched: dict[str, list[str]] = {}
 
     def expected(self, path: str) -> Locked | None:
         """Returns what belongs at a path, None if nobody knows. Raises NotFetched for a listing that is not here."""
@@ -65,6 +68,8 @@ class Holdings:
         """Returns the data that a link leads to."""
         real = self._side.real(path)
         found = None if real is None or real == path or not self.is_data(real) else self.expected(real)
+        if found is not None and found.oid.startswith(MANIFEST):
+            raise linked_folder(self._side, path)
         return None if found is None else replace(found, path=path)
 
     def is_ignored(self, path: str) -> bool:
@@ -93,11 +98,9 @@ class Holdings:
         if path in self._data:
             return []
         if sparse.is_glob(path):
-            found = [each for each in self._data if _may_go_into(path, each)]
-        else:
-            holder = self.holder(path)
-            found = [] if holder is None else [holder]
-        return [self._data[each] for each in found if self._data[each].kind == "directory" and each not in self._kept]
+            return [known for each, known in self._directories.items() if may_go_into(path, each)]
+        holder = self.holder(path)
+        return [self._directories[holder]] if holder in self._directories else []
 
     def holder(self, path: str) -> str | None:
         """Returns the data that a path lies inside."""
@@ -113,75 +116,42 @@ class Holdings:
         """Returns the paths that a pattern stands for, sorted. Raises UsageError if it could be one in a submodule that is not here."""
         if not sparse.is_glob(pattern) or pattern in self._data or self._is_file(pattern):
             return [pattern]
-        matches = expression(pattern).fullmatch
-        deep = "**" in pattern
-        names = [*self._names, *self._in_submodules(pattern)]
-        found = {name for name in names if matches(name)}
-        found.update(path for path in self._data if matches(path) and not (deep and self._is_folder(path)))
-        if not deep:
-            found.update(place for place in self._folders() if matches(place))
-        for path, known in self._data.items():
-            if known.kind == "directory" and path not in self._kept and _may_go_into(pattern, path):
+        if pattern not in self._matched:
+            found = self._named(pattern)
+            self._matched[pattern] = sorted(
+                path for path in found if not path.endswith(_OWN) and LEFT_OUT.isdisjoint(path.split("/"))
+            )
+        return self._matched[pattern]
+
+    def _named(self, pattern: str) -> set[str]:
+        """Returns what a pattern stands for, dvlite's own files too."""
+        matches, deep, fixed = expression(pattern).fullmatch, "**" in pattern, fixed_part(pattern)
+        names, data = below(self._names, fixed), below(self._sorted, fixed)
+        found = {name for name in (*names, *self._in_submodules(pattern)) if matches(name)}
+        if deep:
+            found = {name for name in found if not self._side.is_linked_folder(name)}
+        else:
+            folders = {folder for name in (*names, *data) for folder in above(name)}
+            found.update(filter(matches, folders))
+        found.update(path for path in data if matches(path) and not (deep and self._is_folder(path)))
+        for path, known in self._directories.items():
+            if may_go_into(pattern, path):
                 inner = [f"{path}/{os.fsdecode(name)}" for name in self._listing(path, known).paths]
                 found.update(name for name in inner if matches(name))
-                folders = {folder for name in inner for folder in above(name)} if not deep else ()
+                folders = {folder for name in inner for folder in above(name)} if not deep else set()
                 found.update(folder for folder in folders if matches(folder))
-        return sorted(path for path in found if not path.endswith(_OWN) and LEFT_OUT.isdisjoint(path.split("/")))
+        return found
 
     def _in_submodules(self, pattern: str) -> Iterator[str]:
         for folder, names in self._side.submodules.items():
-            if _may_go_into(pattern, folder):
+            if may_go_into(pattern, folder):
                 if names is None:
                     what = f"it may stand for files of the submodule {quote(folder)}, which are not here"
                     raise UsageError(what, hint=UPDATE)
                 yield from names
 
     def _is_file(self, path: str) -> bool:
-        return bool(below(self._names, path)) or path in self._folders() or path in self._names
+        return bool(at(self._names, path) or below(self._sorted, path))
 
     def _is_folder(self, path: str) -> bool:
         return self._data[path].kind == "directory"
-
-    def _folders(self) -> list[str]:
-        if self._places is None:
-            self._places = sorted({folder for name in (*self._names, *self._data) for folder in above(name)})
-        return self._places
-
-
-def expression(pattern: str) -> re.Pattern[str]:
-    """Returns what a pattern matches as `glob` does: names that begin with a dot only where the pattern says the dot, `**` any folders."""
-    parts = pattern.split("/")
-    pieces = []
-    for number, part in enumerate(parts):
-        last = number == len(parts) - 1
-        if part == "**":
-            pieces.append(r"(?:[^./][^/]*/)*" + (r"[^./][^/]*" if last else ""))
-            continue
-        hidden = r"(?!\.)" if sparse.is_glob(part) and not part.startswith(".") else ""
-        pieces.append(hidden + "".join(map(_piece, _TOKEN.findall(part))) + ("" if last else "/"))
-    return re.compile("".join(pieces), re.DOTALL)
-
-
-def _piece(piece: str) -> str:
-    """Returns what a piece of a name matches: a star, a question mark, a set, or a letter."""
-    if piece[0] == "*":
-        return "[^/]*"
-    if piece == "?":
-        return "[^/]"
-    if len(piece) > 2 and piece != "[!]":  # to glob, a set that is not closed is plain text
-        inner = piece[1:-1].replace("\\", "\\\\").replace("[", "\\[")
-        return f"(?!/)[{'^' + inner[1:] if inner[0] == '!' else inner.replace('^', chr(92) + '^', 1)}]"
-    return re.escape(piece)
-
-
-def _may_go_into(pattern: str, folder: str) -> bool:
-    """Says whether a pattern can match something inside a folder."""
-    parts, outer = pattern.split("/"), folder.split("/")
-    for number, part in enumerate(outer):
-        if number >= len(parts):
-            return False
-        if parts[number] == "**":
-            return True
-        if not fnmatch.fnmatchcase(part, parts[number]):
-            return False
-    return len(parts) > len(outer)

@@ -6,7 +6,7 @@ An entry that was edited is told of once, here; whoever compares it further is h
 from __future__ import annotations
 
 import posixpath
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -16,7 +16,7 @@ from dvlite.lineage.choosing import name_of
 from dvlite.pipeline.key import Facts
 from dvlite.results.verify import Finding
 from dvlite.verify.kinds import short_oid, value_text
-from dvlite.verify.reading import Lock, earlier_version
+from dvlite.verify.reading import Lock
 
 _MANY = 10**18  # whole numbers from here on are text in records
 _SAYS = {
@@ -47,11 +47,15 @@ class Examined:
     doubtful: bool = False
 
 
+Restored = Callable[[Callable[[LockedStage], bool], str], str | None]
+"""Returns the command that gives up what the work tree has of the lockfile, if the entry of a stage that git has is as wanted."""
+
+
 class Examiner:
     """Looks at the entries of one lockfile."""
 
-    def __init__(self, lock: Lock, folder: str, commit: str | None) -> None:
-        self._lock, self._folder, self._commit = lock, folder, commit
+    def __init__(self, lock: Lock, folder: str, commit: str | None, restored: Restored = lambda *_: None) -> None:
+        self._lock, self._folder, self._commit, self._restored = lock, folder, commit, restored
 
     def examine(self, entry: LockedStage, address: str, declared: Sequence[str], run: Run | None) -> Examined:
         """Compares an entry with itself and with its run; `declared` are the outputs as the pipeline file names them now."""
@@ -105,12 +109,15 @@ class Examiner:
         return self._wrong_key(entry, address, None)
 
     def missing(self, entry: LockedStage, address: str) -> Finding:
-        """Returns the finding for an entry whose run has no record anywhere."""
+        """Returns the finding for an entry whose run has no record anywhere: whoever has it has to push it, unless it was edited here."""
         if entry.run is None:
-            message = f"the entry of {address} names no run"
+            message, fix = f"the entry of {address} names no run", f"dvlite repro --force {address}"
         else:
             message = f"{address}: the run that it names, {name_of(entry.name, entry.run)}, has no record here or on the remote"
-        return self._finding(entry, address, "record-missing", message, self._lock.line(entry, "run"), old=entry.run)
+            fix = "push it from the clone that made it: dvlite push"
+        restored = self._restored(lambda was: was.run not in (None, entry.run) and _is_but_run(was, entry), entry.name)
+        line = self._lock.line(entry, "run")
+        return self._finding(entry, address, "record-missing", message, line, old=entry.run, fix=restored or fix)
 
     def _wrong_run(self, entry: LockedStage, address: str, what: str) -> Finding:
         line = self._lock.line(entry, "run")
@@ -131,6 +138,7 @@ class Examiner:
         *,
         item: Difference | None = None,
         old: Any = None,
+        fix: str | None = None,
     ) -> Finding:
         path = item.item if item is not None and item.field in ("deps", "outs") and item.item is not None else None
         return Finding(
@@ -142,9 +150,19 @@ class Examiner:
             path=None if path is None else posixpath.normpath(posixpath.join(self._folder, path)),
             old=old if item is None else item.said,
             new=None if item is None else item.was,
-            fix=earlier_version(self._lock.file, self._commit),
+            fix=fix
+            or self._restored(lambda was: _differs(was, entry), entry.name)
+            or f"dvlite repro --force {address}",
             commit=self._commit,
         )
+
+
+def _is_but_run(one: LockedStage, other: LockedStage) -> bool:
+    return replace(one, run=None, line=0) == replace(other, run=None, line=0)
+
+
+def _differs(was: LockedStage, entry: LockedStage) -> bool:
+    return replace(was, line=entry.line) != entry
 
 
 def key_of(entry: LockedStage, outs: Sequence[str]) -> str:

@@ -18,14 +18,22 @@ _BEFORE = 30  # letters shown before the first that differs
 
 
 def compare_text(old: Path, new: Path, ignore: Sequence[str] = ()) -> Comparison:
-    """Compares lines; what the expressions match is cut out first, and a line of which that leaves nothing does not count."""
+    """Compares lines; what the expressions match is cut out first, and a line of which that leaves nothing does not count.
+
+    Where that leaves no line of either, there must be as many: all of them are what was expected, but an empty file is not.
+    """
     cuts = [re.compile(expression) for expression in ignore]
     first: tuple[int, str | None, str | None] | None = None
-    differing = 0
+    compared = differing = 0
     for (number, one), (_, other) in zip_longest(_lines(old, cuts), _lines(new, cuts), fillvalue=(0, None)):
+        compared += 1
         if one != other:
             first = first or (number, one, other)
             differing += 1
+    if not compared:
+        counts = [sum(1 for _ in _lines(path, ())) for path in (old, new)]
+        words = (f"{counts[0]:,} -> {_lines_text(counts[1])}, all of them ignored",) if counts[0] != counts[1] else ()
+        return Comparison(not words, words)
     if first is None:
         return Comparison(equivalent=True)
     number, one, other = first
@@ -80,7 +88,10 @@ def _lines(path: Path, cuts: Sequence[re.Pattern[str]]) -> Iterator[tuple[int, s
     number = 1
     with path.open("rb") as file:
         while piece := file.readline(_LINE_BYTES):
-            text = piece.rstrip(b"\r\n").decode("utf-8", "surrogateescape")
+            if piece.endswith(b"\r"):  # the newline may come next
+                piece += file.readline(1)
+            end = 0 if not piece.endswith(b"\n") else 2 if piece.endswith(b"\r\n") else 1
+            text = piece[: len(piece) - end].decode("utf-8", "surrogateescape")
             left = text
             for cut in cuts:
                 left = cut.sub("", left)

@@ -120,6 +120,8 @@ class Judge:
             ended, tail = self._bench.script(stage, script, (one, other))
             if ended.exit_code in _COMMAND_MISSING:
                 raise Unavailable(f"the comparison cannot be started: {clipped(tail[-1] if tail else how.run)}")
+            if ended.exit_code is None:
+                raise Unavailable(f"the comparison was killed by signal {ended.signal}")
             return Comparison(ended.exit_code == 0, tuple(map(clipped, tail)))
 
         return compare_files(old, new, name, how, run)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import posixpath
 import re
-import shlex
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -12,7 +11,7 @@ from typing import Any, TypeVar
 
 from dvlite import ignore, naming
 from dvlite.errors import DvliteError
-from dvlite.files import printable, quote
+from dvlite.files import quote
 from dvlite.formats import lockfile, pipeline, pointer
 from dvlite.formats.lockfile import LockedStage, Lockfile
 from dvlite.formats.pointer import SUFFIX
@@ -22,7 +21,8 @@ from dvlite.pipeline import stages
 from dvlite.pipeline.graph import Graph, build
 from dvlite.pipeline.stages import Stage
 from dvlite.results.verify import Finding
-from dvlite.verify.kinds import value_text
+from dvlite.verify.kinds import quote_word, value_text
+from dvlite.verify.restoring import Restoring
 from dvlite.verify.sides import BLOB_LIMIT_BYTES, Side, left_out
 
 T = TypeVar("T")
@@ -84,40 +84,56 @@ class Memo:
         return found
 
 
-def read(side: Side, memo: Memo) -> Named:
+def read(side: Side, memo: Memo, restoring: Restoring) -> Named:
     """Reads everything that names data."""
-    return _Reader(side, memo).named()
+    return _Reader(side, memo, restoring).named()
 
 
-def finding_of(error: DvliteError, kind: str, what: str, file: str, commit: str | None) -> Finding:
-    """Returns the finding that a file which cannot be used is; the line is taken from the message."""
+def place_and_reason(error: DvliteError, file: str) -> tuple[int | None, str]:
+    """Returns the line of a file that an error names, if it does, and what is wrong there."""
     rest = error.message.partition(quote(file))[2]
     match = _LINE.match(rest)
-    line, reason = (int(match[1]), match[2]) if match else (1, rest.removeprefix(": ") or error.message)
+    return (int(match[1]), match[2]) if match else (None, rest.removeprefix(": ") or error.message)
+
+
+def correction(file: str, line: int | None, hint: str | None = None) -> str:
+    """Returns what to do about a file that only its author can correct; a hint that says no more than that is left out."""
+    where = quote_word(file) if line is None else f"line {line} of {quote_word(file)}"
+    says_more = hint is not None and not hint.startswith("correct ") and not _is_to_restore(hint)
+    return f"correct {where}" + (f" ({hint.replace(chr(10), '; ')})" if hint is not None and says_more else "")
+
+
+def finding_of(
+    error: DvliteError, kind: str, what: str, file: str, commit: str | None, restored: str | None = None
+) -> Finding:
+    """Returns the finding that a file which cannot be used is; `restored` is the command that brings one back that can be."""
+    line, reason = place_and_reason(error, file)
     conflict = reason == _CONFLICT
     return Finding(
         kind="merge-conflict" if conflict else kind,
         message=f"{what} has an unresolved merge conflict" if conflict else f"{what} cannot be used: {reason}",
         file=file,
-        line=line,
+        line=line or 1,
         commit=commit,
-        fix=f"dvlite resolve {quote_word(file)}" if conflict else earlier_version(file, commit),
+        fix=f"dvlite resolve {quote_word(file)}" if conflict else restored or correction(file, line, error.hint),
     )
 
 
-def earlier_version(file: str, commit: str | None) -> str:
-    """Returns the command that restores a file."""
-    return f"git checkout {f'{commit[:8]}~1' if commit else 'HEAD'} -- {quote_word(file)}"
+def _is_well_formed(file: str, data: bytes) -> bool:
+    try:
+        (naming.read_lockfile if is_lockfile(file) else naming.read_pointer)(file, data, file)
+    except DvliteError:
+        return False
+    return True
 
 
-def quote_word(text: str) -> str:
-    """Returns a path as a shell takes it."""
-    return printable(shlex.quote(text))
+def _is_to_restore(hint: str | None) -> bool:
+    return hint is not None and "restore " in hint
 
 
 class _Reader:
-    def __init__(self, side: Side, memo: Memo) -> None:
-        self._side, self._memo = side, memo
+    def __init__(self, side: Side, memo: Memo, restoring: Restoring) -> None:
+        self._side, self._memo, self._restoring = side, memo, restoring
         self._findings: list[Finding] = []
         self._broken: set[str] = set()
         self._locks: dict[str, Lock] = {}
@@ -179,7 +195,10 @@ class _Reader:
             return self._memo.parsed(self._side, name, parse)
         except DvliteError as error:
             self._broken.add(name)
-            self._findings.append(finding_of(error, kind, what, name, self._side.commit))
+            restored = None
+            if not is_pipeline_file(name) and _is_to_restore(error.hint):
+                restored = self._restoring.command(self._side, name, lambda data: _is_well_formed(name, data))
+            self._findings.append(finding_of(error, kind, what, name, self._side.commit, restored))
             return None
 
     def _refuse_graph(self, error: DvliteError, pipelines: set[str]) -> None:

@@ -7,10 +7,10 @@ inputs that the lockfile names. Nothing of the original is written but its cache
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from dvlite.errors import DvliteError
+from dvlite.errors import DvliteError, FormatError, UsageError
 from dvlite.files import quote
 from dvlite.formats.lockfile import Locked, LockedStage
 from dvlite.formats.record import Run
@@ -27,6 +27,7 @@ from dvlite.progress import Progress
 from dvlite.repo import Repo
 from dvlite.results.verify import OutputVerdict, StageCheck, StageVerdict
 from dvlite.stores import open_cache
+from dvlite.verify import commits
 from dvlite.verify.bench import Bench, Made
 from dvlite.verify.clean_clone import changed_files, clean_clone, submodules
 from dvlite.verify.diagnosis import Diagnosis, diagnose, drift
@@ -66,7 +67,7 @@ def run_again(
     Raises UsageError for an unknown stage, FormatError for a pipeline that cannot be run as it is written, Untrusted before anything
     runs, and KeyboardInterrupt once everything is stopped and the clone is gone.
     """
-    commit = repo.git.resolve(revision)
+    commit = commits.named(repo.git, revision)
     warnings = _not_checked(repo, revision)
     cache = open_cache(repo)
     with contextlib.ExitStack() as stack:
@@ -81,12 +82,26 @@ def run_again(
             fetcher = None
             if not how.offline:
                 fetcher = stack.enter_context(Fetcher(repo, cache, progress, remote=how.remote))
-            bench = Bench(clone, cache, progress)
-            session = _Session(repo, bench, fetcher, how, progress)
-            stages = session.run(session.chosen(targets, warnings))
+            with _read_from(commit):
+                bench = Bench(clone, cache, progress)
+                session = _Session(repo, bench, fetcher, how, progress)
+                chosen = session.chosen(targets, warnings)
+            stages = session.run(chosen)
         except Interrupted:
             raise KeyboardInterrupt from None
         return Rerun(commit, stages, (*warnings, *session.warnings), str(clone.repo.root) if how.keep else None)
+
+
+@contextlib.contextmanager
+def _read_from(commit: str) -> Iterator[None]:
+    """Says of errors in files, and of stages that there are not, that it is a commit that has them so."""
+    try:
+        yield
+    except (FormatError, UsageError) as error:
+        hint = f"{error.hint}\n" if error.hint is not None else ""
+        read = f"commit {commit[:8]} is what runs, not the work tree: commit your correction"
+        kind = UsageError if isinstance(error, UsageError) else FormatError
+        raise kind(f"{error.message} (in commit {commit[:8]})", hint=f"{hint}{read}") from None
 
 
 def _not_checked(repo: Repo, revision: str) -> list[str]:
@@ -151,7 +166,11 @@ class _Session:
     def _check(self, stage: Stage) -> StageCheck:
         locked = self._bench.evaluator.locked_stage(stage)
         if locked is None:
-            return _unsettled(stage, "inconclusive", f"the lockfile does not have it: dvlite repro {stage.address}")
+            return _unsettled(
+                stage,
+                "inconclusive",
+                f"the committed lockfile does not have it: dvlite repro {stage.address}, and commit",
+            )
         needed = [other for other in self._bench.graph.before[stage.address] if other in self._running]
         missing = [other for other in needed if other not in self._good]
         if missing:

@@ -8,10 +8,9 @@ from __future__ import annotations
 
 import os
 import posixpath
-from bisect import bisect_left
+import stat
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
-from dataclasses import replace
-from typing import NamedTuple, Protocol, Self
+from typing import Protocol, Self
 
 from dvlite import ignore, layers
 from dvlite.errors import FormatError, UsageError
@@ -23,25 +22,18 @@ from dvlite.git import BlobReader, Git
 from dvlite.git_output import REGULAR, split
 from dvlite.oid import FILE as FILE_OID
 from dvlite.oid import MANIFEST, Digest, digest_bytes, format_oid
-from dvlite.pipeline.contents import Contents, is_own
+from dvlite.pipeline.contents import Contents, is_own, link_to_folder
 from dvlite.progress import Progress
 from dvlite.repo import Repo, Tracked
 from dvlite.store.cache import Cache
-from dvlite.workspace.tracked import Workspace
+from dvlite.verify.names import LINK, SUBMODULE, Files, GitFile, above, at, below, resolved
+from dvlite.workspace.identify import link_that_leaves, symlink_problem
+from dvlite.workspace.tracked import Workspace, behind_link
 
 BLOB_LIMIT_BYTES = 1 << 30
-_LINK, _SUBMODULE = "120000", "160000"
-_MOST_LINKS = 40
 UPDATE = "git submodule update --init"
 _IN_WORK_TREE = "in a work tree that has it, it can be: dvlite verify, without --rev and --range"
 _LFS = b"version https://git-lfs.github.com/spec/v1\n"
-
-
-class GitFile(NamedTuple):
-    """A file as git has it; `blob` is '' for one that it does not have yet."""
-
-    mode: str
-    blob: str
 
 
 Look = Callable[[str], Locked | None]
@@ -67,6 +59,9 @@ class Side(Protocol):
 
     def real(self, path: str) -> str | None:
         """Returns the path that links lead to, None for one outside of the repository."""
+
+    def is_linked_folder(self, path: str) -> bool:
+        """Says whether a path is a link to a folder."""
 
     def is_ignored(self, path: str) -> bool:
         """Says whether something is there that git was told to leave out."""
@@ -100,7 +95,7 @@ class WorkTree:
                 continue
             head, _, path = row.partition("\t")
             tag, mode, blob, _ = head.split(" ")
-            if mode == _SUBMODULE:  # whether it was fetched or not, its files are not of this repository
+            if mode == SUBMODULE:  # whether it was fetched or not, its files are not of this repository
                 self.submodules[path] = None
                 continue
             found.add(path)
@@ -108,32 +103,39 @@ class WorkTree:
                 self._absent[path] = GitFile(mode, blob)
         self.names: Sequence[str] = sorted(found)
         self._real: dict[str, bool] = {}
+        self._targets: dict[str, str | None] = {}
+        self._whole = _Whole(self, repo, self._absent, blobs) if self._absent else None
         self._open_submodules()
 
     def in_git(self, path: str) -> Sequence[str]:
         return [name for name in at(self.names, path) if name not in self._new]
 
     def real(self, path: str) -> str | None:
-        root = self._repo.root
-        found = os.path.relpath(os.path.realpath(root / path), root)
-        return None if found.startswith("..") else found
+        if self._whole is not None:
+            return self._whole.real(path)
+        return resolved(path, self._target)
+
+    def is_linked_folder(self, path: str) -> bool:
+        if self._whole is not None:
+            return self._whole.is_linked_folder(path)
+        return os.path.islink(self._repo.root / path) and os.path.isdir(self._repo.root / path)
 
     def is_ignored(self, path: str) -> bool:
-        return not at(self.names, path) and os.path.lexists(self._repo.root / path)
+        return os.path.lexists(self._repo.root / path) and not self._counts(path) and not at(self.names, path)
 
     def blob(self, path: str) -> str | None:
         return None
 
     def read(self, path: str, limit_bytes: int) -> bytes | None:
         if path in self._absent and not os.path.lexists(self._repo.root / path):
-            return self._blobs.read(self._absent[path].blob, limit_bytes)
+            return _read(self._blobs, path, self._absent[path], limit_bytes)
         if not at(self.names, path) or not self._is_real(path):
             return None  # git ignores it; or its index has it and the work tree has a link above: to git, it is deleted
         return layers.read_regular(self._repo.root / path, path, limit_bytes + 1)
 
     def looks(self, data: Sequence[Tracked]) -> Look:
         contents = Contents(self._work, data, fetches=False, in_git=self._below)
-        absent = Tree(self._absent, self._blobs, lambda: None).looks(data) if self._absent else None
+        whole = None if self._whole is None else self._whole.looks(data)
 
         def look(path: str) -> Locked | None:
             submodule = _submodule(path, self.submodules)
@@ -141,10 +143,23 @@ class WorkTree:
                 if self.submodules[submodule] is None:
                     raise _not_here(path, submodule, "which is not here", UPDATE)
                 return contents.here(path)
-            found = contents.here(path) if self._counts(path) else None
-            return found if found is not None or absent is None else absent(path)
+            if whole is not None:
+                return whole(path)
+            return contents.here(path) if self._counts(path) else None
 
         return look
+
+    def _target(self, path: str) -> str | None:
+        """Returns where a link leads, None for what is no link; one that git ignores leads nowhere: nobody else has it."""
+        place = self._repo.root / path
+        if path not in self._targets:
+            target = os.readlink(place) if place.is_symlink() else None
+            if target is not None and not at(self.names, path):
+                target = "/"
+            elif target is not None and os.path.isabs(target):
+                target = os.path.relpath(target, place.parent)
+            self._targets[path] = target
+        return self._targets[path]
 
     def _counts(self, path: str) -> bool:
         """Says whether everybody gets a file or folder with a clone: what git ignores, nobody does."""
@@ -172,88 +187,79 @@ class WorkTree:
 
 
 class Tree:
-    """The files of a commit. `rules` returns the `.dvliteignore` of the same commit."""
+    """The files of a commit."""
 
-    def __init__(
-        self,
-        files: Mapping[str, GitFile],
-        blobs: Blobs,
-        rules: Callable[[], bytes | None] | None = None,
-        commit: str | None = None,
-    ) -> None:
+    def __init__(self, files: Files, blobs: Blobs, commit: str | None = None) -> None:
         self.commit = commit
-        self.files = files
-        self._blobs = blobs
-        self._rules = rules or (lambda: self.read(ignore.FILE_NAME, BLOB_LIMIT_BYTES))
-        self._names: Sequence[str] | None = None
+        self._files, self._blobs = files, blobs
+        self._targets: dict[str, str] = {}
 
     @property
     def names(self) -> Sequence[str]:
-        if self._names is None:
-            self._names = sorted(self.files)
-        return self._names
+        return self._files.names
 
     @property
     def submodules(self) -> Mapping[str, Sequence[str] | None]:
-        return {path: None for path, found in self.files.items() if found.mode == _SUBMODULE}
+        return self._files.submodules
 
     def in_git(self, path: str) -> Sequence[str]:
-        return [name for name in at(self.names, path) if self.files[name].mode != _SUBMODULE]
+        return [name for name in at(self.names, path) if name not in self._files.submodules]
 
     def real(self, path: str) -> str | None:
-        for _ in range(_MOST_LINKS):
-            link = next((place for place in (path, *above(path)) if self._is_link(place)), None)
-            if link is None:
-                return path
-            target = os.fsdecode(self._blobs.read(self.files[link].blob, 1 << 16))
-            path = posixpath.normpath(posixpath.join(posixpath.dirname(link), target) + path[len(link) :])
-            if posixpath.isabs(path) or path.startswith(".."):
-                return None
-        return None
+        return resolved(path, self._target) if self._files.links else path
+
+    def is_linked_folder(self, path: str) -> bool:
+        real = self.real(path) if path in self._files.links else None
+        return real is not None and bool(below(self.names, real))
 
     def is_ignored(self, path: str) -> bool:
         return False
 
     def blob(self, path: str) -> str | None:
-        found = self.files.get(path)
+        found = self._files.by_name.get(path)
         return None if found is None else found.blob
 
     def read(self, path: str, limit_bytes: int) -> bytes | None:
-        found = self.files.get(path)
-        if found is None or found.mode == _SUBMODULE:
-            return None
-        if found.mode not in REGULAR:
-            raise FormatError(f"refused {quote(path)}: it is a symbolic link", hint="replace it by a file")
-        return self._blobs.read(found.blob, limit_bytes)
+        found = self._files.by_name.get(path)
+        return None if found is None else _read(self._blobs, path, found, limit_bytes)
 
     def looks(self, data: Sequence[Tracked]) -> Look:
         known = {item.path for item in data}
-        rules = ignore.parse(self._rules() or b"")
-
-        submodules = self.submodules
+        rules = ignore.parse(self.read(ignore.FILE_NAME, BLOB_LIMIT_BYTES) or b"")
 
         def look(path: str) -> Locked | None:
             real = self.real(path)
             if real is None:
                 return None
-            submodule = _submodule(real, submodules)
+            submodule = _submodule(real, self._files.submodules)
             if submodule is not None:
                 raise _not_here(path, submodule, "whose files are not in this commit", _IN_WORK_TREE)
-            found = self.files.get(real)
-            if found is not None:
-                return self._file(path, found)
-            folder = self._folder(real, known, rules)
-            return None if folder is None else replace(folder, path=path)
+            if real in self._files.by_name:
+                return self._file(path, real)
+            if path != real and below(self.names, real):
+                raise linked_folder(self, path)
+            return self._folder(path, known, rules)
 
         return look
 
-    def _is_link(self, path: str) -> bool:
-        found = self.files.get(path)
-        return found is not None and found.mode == _LINK
+    def _target(self, path: str) -> str | None:
+        """Returns where a link leads, None for what is no link."""
+        if path not in self._files.links:
+            return None
+        if path not in self._targets:
+            self._targets[path] = os.fsdecode(self._link(path))
+        return self._targets[path]
 
-    def _file(self, path: str, found: GitFile) -> Locked:
-        digest, size_bytes = self._blobs.digest(found.blob)
-        return Locked(path, format_oid(FILE_OID, digest), size_bytes, executable=found.mode == "100755")
+    def _link(self, name: str) -> bytes:
+        return self._blobs.read(self._files.by_name[name].blob, 1 << 16)
+
+    def _file(self, path: str, name: str) -> Locked:
+        digest, size_bytes = self._content(name)
+        executable = self._files.by_name[name].mode == "100755"
+        return Locked(path, format_oid(FILE_OID, digest), size_bytes, executable=executable)
+
+    def _content(self, name: str) -> tuple[Digest, int]:
+        return self._blobs.digest(self._files.by_name[name].blob)
 
     def _folder(self, path: str, data: set[str], rules: ignore.Ignore) -> Locked | None:
         names = below(self.names, path)
@@ -262,15 +268,50 @@ class Tree:
         whole = _inside(path, data)  # of an output that git keeps, everything counts
         chosen: list[Entry] = []
         for name in names:
-            found, inner = self.files[name], os.fsencode(name[len(path) + 1 :])
+            mode, inner = self._files.by_name[name].mode, os.fsencode(name[len(path) + 1 :] if path else name)
             counts = whole or not (is_own(inner) or _inside(name, data))
-            if found.mode == _SUBMODULE or not counts or left_out(name, path, rules):
+            if mode == SUBMODULE or not counts or left_out(name, path, rules):
                 continue
-            digest, size_bytes = self._blobs.digest(found.blob)
-            flags = SYMLINK if found.mode == _LINK else FILE | EXECUTABLE if found.mode == "100755" else FILE
+            if mode == LINK:
+                problem = symlink_problem(inner, self._link(name))
+                if problem is not None:
+                    raise link_that_leaves(name, problem)
+            digest, size_bytes = self._content(name)
+            flags = SYMLINK if mode == LINK else FILE | EXECUTABLE if mode == "100755" else FILE
             chosen.append(Entry(inner, flags, size_bytes, digest))
         made = manifest.build(manifest.from_entries(sorted(chosen, key=lambda entry: entry.path)))
         return Locked(path, format_oid(MANIFEST, made.root), made.size_bytes, made.files)
+
+
+class _Whole(Tree):
+    """A work tree of which git left files out, with these: what is on disk from there, the rest from the index."""
+
+    def __init__(self, work_tree: WorkTree, repo: Repo, absent: Mapping[str, GitFile], blobs: Blobs) -> None:
+        self._root = repo.root
+        here = ((name, self._on_disk(name) or absent.get(name)) for name in work_tree.names)
+        super().__init__(Files({name: file for name, file in here if file is not None}), blobs)
+
+    def read(self, path: str, limit_bytes: int) -> bytes | None:
+        if self.blob(path) == "":
+            return layers.read_regular(self._root / path, path, limit_bytes + 1)
+        return super().read(path, limit_bytes)
+
+    def _on_disk(self, name: str) -> GitFile | None:
+        try:
+            mode = os.lstat(self._root / name).st_mode
+        except (FileNotFoundError, NotADirectoryError):
+            return None
+        kind = LINK if stat.S_ISLNK(mode) else "100755" if mode & stat.S_IXUSR else "100644"
+        return GitFile(kind, "")
+
+    def _link(self, name: str) -> bytes:
+        return os.fsencode(os.readlink(self._root / name)) if self.blob(name) == "" else super()._link(name)
+
+    def _content(self, name: str) -> tuple[Digest, int]:
+        if self.blob(name):
+            return super()._content(name)
+        data = self._link(name) if name in self._files.links else (self._root / name).read_bytes()
+        return digest_bytes(data), len(data)
 
 
 class Blobs:
@@ -312,39 +353,31 @@ class Blobs:
             self._reader = None
 
 
-def files_at(git: Git, commit: str) -> dict[str, GitFile]:
-    """Returns the files of a commit."""
-    found = {}
-    for row in split(git.run("ls-tree", "-r", "-z", "--full-tree", commit)):
-        head, _, path = row.partition("\t")
-        mode, _, blob = head.split(" ")
-        found[path] = GitFile(mode, blob)
-    return found
+def place_of(side: Side, path: str) -> str | None:
+    """Returns where a path is, links to folders above it followed; a link in its own place is not."""
+    folder, name = posixpath.split(path)
+    real = side.real(folder) if folder else ""
+    return None if real is None else posixpath.normpath(posixpath.join(real, name))
 
 
-def at(names: Sequence[str], path: str) -> Sequence[str]:
-    """Returns a file if it is one of sorted names, else those that lie in the folder."""
-    place = bisect_left(names, path)
-    return names[place : place + 1] if names[place : place + 1] == [path] else below(names, path)
-
-
-def below(names: Sequence[str], folder: str) -> Sequence[str]:
-    """Returns those of sorted names that lie in a folder or deeper."""
-    if not folder:
-        return names
-    return names[bisect_left(names, f"{folder}/") : bisect_left(names, f"{folder}0")]  # '0' follows '/'
-
-
-def above(path: str) -> Iterator[str]:
-    """Yields the folders that a path lies in, innermost first."""
-    while path := posixpath.dirname(path):
-        yield path
+def linked_folder(side: Side, path: str) -> UsageError:
+    """Returns the error for a folder that links lead to: repro refuses it, so no entry can say what it is."""
+    return behind_link(quote(path)) if place_of(side, path) == side.real(path) else link_to_folder(path)
 
 
 def left_out(name: str, folder: str, rules: ignore.Ignore) -> bool:
     """Says whether `.dvliteignore` leaves a file out of a folder, or one of the folders between."""
     parts = [name, *(outer for outer in above(name) if len(outer) > len(folder))]
     return any(rules.match(part, is_dir=part is not name) for part in parts)
+
+
+def _read(blobs: Blobs, path: str, found: GitFile, limit_bytes: int) -> bytes | None:
+    """Returns a file that git has, None for a submodule. Raises FormatError for a link."""
+    if found.mode == SUBMODULE:
+        return None
+    if found.mode not in REGULAR:
+        raise FormatError(f"refused {quote(path)}: it is a symbolic link", hint="replace it by a file")
+    return blobs.read(found.blob, limit_bytes)
 
 
 def _submodule(path: str, submodules: Collection[str]) -> str | None:

@@ -29,9 +29,9 @@ _NAMED = 3
 
 @dataclass(frozen=True, slots=True)
 class Behind:
-    """What is on disk lacks changes of its pointer. `commit` has the version that was here; `undone` are the paths inside, () if unknown."""
+    """What is on disk lacks changes of its pointer. `commit` has the version that was here, if one has; `undone` are the paths inside, () if unknown."""
 
-    commit: str
+    commit: str | None
     undone: tuple[bytes, ...]
     is_edited: bool  # the user changed something since
     bring: str  # the command that brings what the pointer names
@@ -47,7 +47,8 @@ def find_behind(work: Workspace, path: str, known: Pointer, found: Scan, inside:
         return None
     commit = commit_of(work.repo, path + SUFFIX, here[0])
     base = pointer_of(here[0])
-    if commit is None or base is None:
+    # What was never committed was added, and its pointer set back to the one before; or git made it: in a merge that was given up, of a stash.
+    if base is None or (commit is None and known.oid in here[1:]):
         return None
     have = work.identify(path, found, HashOnly()).entries()
     is_edited = work.vouched(path, found) != base.digest and not is_exactly(work, base, have)
@@ -56,7 +57,7 @@ def find_behind(work: Workspace, path: str, known: Pointer, found: Scan, inside:
         changed = list(_changes(work, base, known))
     except (ObjectMissing, ObjectCorrupt):
         return Behind(commit, (), is_edited, bringing(work, path, "pull"))
-    has_seen = _is_in_past(work.repo, path, known, commit)
+    has_seen = commit is not None and _is_in_past(work.repo, path, known, commit)
     undone = []
     for inner, old, new in changed:
         there = have.find(inner)
@@ -90,8 +91,14 @@ def refusal(repo: Repo, path: str, behind: Behind) -> DvliteError:
         message = (
             f"cannot add {quote(shown)}: it is as it was before {pointer} changed, and adding it would undo that{what}"
         )
-        hint = f"to have what {pointer} says: {behind.bring}\nto keep what is on disk instead: {back_to(behind.commit, shown)}"
+        hint = f"to have what {pointer} says: {behind.bring}\nto keep what is on disk instead: {keeping(repo, path, behind)}"
     return DvliteError(message, hint=hint)
+
+
+def keeping(repo: Repo, path: str, behind: Behind) -> str:
+    """Returns the command that makes the pointer name what is on disk."""
+    shown = repo.display(path)
+    return back_to(behind.commit, shown) if behind.commit is not None else f"dvlite add --force {shlex.quote(shown)}"
 
 
 def back_to(commit: str, shown: str) -> str:

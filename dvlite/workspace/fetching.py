@@ -10,11 +10,14 @@ from dvlite.naming import version_of
 from dvlite.progress import Progress
 from dvlite.repo import Repo, Scope
 from dvlite.store.cache import Cache
+from dvlite.store.catalog import Catalog
+from dvlite.store.emptiness import emptiness, is_empty
 from dvlite.workspace import sparse
 from dvlite.workspace.obtain import Part
 from dvlite.workspace.select import select, travelling, usable
 
 _EARLIER = 3
+_MOST_NAMED = 3
 
 
 def parts_of(repo: Repo, cache: Cache, paths: Sequence[str], scope: Scope, progress: Progress) -> list[Part]:
@@ -39,11 +42,16 @@ def parts_of(repo: Repo, cache: Cache, paths: Sequence[str], scope: Scope, progr
     return parts
 
 
-def missing_error(missing: Mapping[str, Sequence[str]], label: str) -> ObjectMissing:
+def missing_error(missing: Mapping[str, Sequence[str]], catalog: Catalog) -> ObjectMissing:
     """Returns the error that names what a fresh look at a remote did not find."""
+    more = f" and {len(missing) - _MOST_NAMED} more" if len(missing) > _MOST_NAMED else ""
+    wanted = f"cannot fetch {', '.join(quote(path) for path in list(missing)[:_MOST_NAMED])}{more}"
+    if is_empty(catalog):
+        error = emptiness(catalog)
+        return ObjectMissing(f"{wanted}: {error.message}", hint=error.hint)
     names = [name for found in missing.values() for name in found]
-    more = f" and {len(names) - 1} more" if len(names) > 1 else ""
+    others = f" and {len(names) - 1:,} more are" if len(names) > 1 else " is"
     return ObjectMissing(
-        f"cannot fetch {', '.join(quote(path) for path in list(missing)[:3])}: {quote(names[0])}{more} is not on {label}",
+        f"{wanted}: {quote(names[0])}{others} not on {catalog.remote.store.label}",
         hint="push it from a clone that has it, or fetch from another remote: dvlite pull -r NAME; to have a part: dvlite pull PATH",
     )

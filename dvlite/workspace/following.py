@@ -10,7 +10,7 @@ import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
-from dvlite import naming
+from dvlite import git_blobs, naming
 from dvlite.connect import open_remote
 from dvlite.errors import DvliteError, FormatError
 from dvlite.files import printable, size_text
@@ -18,7 +18,7 @@ from dvlite.formats import lockfile
 from dvlite.formats.manifest import EMPTY_DIR
 from dvlite.formats.pointer import SUFFIX, Pointer
 from dvlite.git_output import Difference, is_lockfile
-from dvlite.naming import Tracked
+from dvlite.naming import Tracked, Unusable
 from dvlite.progress import Progress
 from dvlite.remotes import PlaceUntrusted
 from dvlite.repo import Repo
@@ -84,6 +84,7 @@ def follow(repo: Repo, moved: Sequence[Difference], progress: Progress, *, left_
             _restore(work, part, how, done)
     if not broken:
         done.followed += remove_untracked(work, set(tracked), only=before.keys() - tracked.keys())
+    done.notes += [error.message for error in broken if isinstance(error, Unusable) and error.file in _files(moved)]
     _tell(work, done)
     return done
 
@@ -94,10 +95,11 @@ def _files(moved: Sequence[Difference]) -> set[str]:
 
 def _named_before(repo: Repo, moved: Sequence[Difference]) -> dict[str, list[Pointer]]:
     """Returns what the files that changed named before; what cannot be read named nothing."""
-    contents = dict(repo.git.each_blob({file.old: lockfile.LIMIT_BYTES for file in moved if file.old is not None}))
+    limits = {file.old: lockfile.LIMIT_BYTES for file in moved if file.old is not None}
+    contents = dict(git_blobs.each_within(repo.git, limits))
     found: dict[str, list[Pointer]] = {}
     for file in moved:
-        if file.old is not None:
+        if file.old is not None and file.old in contents:
             try:
                 read = naming.read_lockfile if is_lockfile(file.path) else _read_pointer
                 for item in read(file.path, contents[file.old], file.path):

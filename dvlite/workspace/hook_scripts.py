@@ -1,15 +1,17 @@
 """The scripts in git's hooks folder that call `dvlite hook`: which folder that is, putting them there, taking them away again.
 
-A hook that was there before is kept beside ours and runs first. Knows what the scripts do with dvlite's answer, not what dvlite does.
+A hook that was there before moves to a folder beside git's, as deep and under its own name, for hooks look at how they were called; ours runs it
+first. Knows what the scripts do with dvlite's answer, not what dvlite does.
 """
 
 from __future__ import annotations
 
 import contextlib
 import os
+import posixpath
 import shlex
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -18,15 +20,16 @@ from dvlite.files import os_error, quote, write_atomic
 from dvlite.repo import Repo
 
 HOOKS = ("pre-commit", "pre-push", "post-checkout", "post-merge", "post-rewrite")
-KEPT = ".before-dvlite"  # after the name of a hook that was there before
+KEPT = ".before-dvlite"  # after the name of the hooks folder: where hooks are that were there before; earlier after their own names
 _MARK = b'# Made by "dvlite install"'
+_EARLIER_NAMES = {hook + KEPT: hook for hook in HOOKS}
 _WITH_INPUT = ("pre-push", "post-rewrite")  # git tells them more on standard input
 _LIMIT_BYTES = 64 * 1024
 
 _HEAD = """\
 #!/bin/sh
 # Made by "dvlite install"; "dvlite install --uninstall" puts back what was here before. Off: DVLITE_HOOKS=0
-before="${{0%/*}}/{name}{kept}"  # a hook that was here before runs first
+before="$(CDPATH= cd -- "${{0%/*}}" && pwd -P){kept}/{name}"  # a hook that was here before runs first
 """
 _CHAIN = """\
 if [ -x "$before" ]; then "$before" "$@" || exit $?; fi
@@ -113,41 +116,36 @@ def hooks_place(repo: Repo, *, force: bool = False) -> Place:
 
 
 def install_hooks(repo: Repo, place: Place, *, force: bool = False) -> Installed:
-    """Writes the scripts; what stands in their place is renamed and runs first. Doing it again changes nothing.
+    """Writes the scripts; what stands in their place moves away and runs first. Doing it again changes nothing.
 
-    Raises UsageError, unless `force`, before it would rename a hook that git tracks.
+    Raises UsageError, unless `force`, before it would move a hook of the work tree.
     """
     done = Installed(place.folder)
     foreign = [name for name in HOOKS if _is_foreign(place.folder / name)]
     _refuse_two(place.folder, foreign)
-    tracked = repo.git.tracked_under([_within(repo, place.folder / name) for name in foreign]) if place.shared else []
-    if tracked and not force:
-        raise UsageError(
-            f"{quote(tracked[0])} is a hook that git tracks; dvlite does not rename it",
-            hint='call dvlite from it: dvlite hook NAME "$@", or rename it all the same: dvlite install --force',
-        )
+    if place.shared and foreign and not force:
+        _refuse_in_work_tree(repo, [_within(repo, place.folder / name) for name in foreign])
     program = "''" if place.shared else shlex.quote(_program())  # nobody else has our folders
     with _told(place.folder):
         place.folder.mkdir(parents=True, exist_ok=True)
+        _move_away(place.folder, foreign)
         for name in HOOKS:
             path = place.folder / name
-            if _is_ours(path.with_name(f"{name}.legacy")):
+            if _is_ours(_legacy(path)):
                 done.hooks.append(name)  # of pre-commit, which calls what it found
                 continue
-            if name in foreign:
-                os.rename(path, path.with_name(name + KEPT))
-                _lead_to(path.with_name(name + KEPT), {hook: hook + KEPT for hook in HOOKS})
             text = script(name, program).encode()
             if not _is_ours(path) or path.read_bytes() != text:
                 write_atomic(path, text, mode=0o777)
             done.hooks.append(name)
-            kept = path.with_name(name + KEPT)
+            kept = _kept(place.folder) / name
             if os.access(kept, os.X_OK):
                 done.chained.append(name)
             elif os.path.lexists(kept):
                 done.warnings.append(_never_ran(name, kept))
     if place.shared:
-        where = quote(_within(repo, place.folder))
+        places = [place.folder, *([_kept(place.folder)] if done.chained else [])]
+        where = " and ".join(quote(_within(repo, folder)) for folder in places)
         done.warnings.append(
             f"hooks of this repository are in the work tree: commit {where} for all, or have git ignore it"
         )
@@ -157,8 +155,26 @@ def install_hooks(repo: Repo, place: Place, *, force: bool = False) -> Installed
 def _never_ran(name: str, kept: Path) -> str:
     return (
         f"the hook {quote(name)} that was here before is not executable: git did not run it, and dvlite's does not either; "
-        f"it is kept as {quote(kept.name)} (to let it run first: chmod +x {shlex.quote(str(kept))})"
+        f"it is kept as {quote(f'{kept.parent.name}/{name}')} (to let it run first: chmod +x {shlex.quote(str(kept))})"
     )
+
+
+def installed_hooks(repo: Repo) -> list[str]:
+    """Returns the hooks of git that call dvlite: through its scripts, from the user's own, or through the program pre-commit."""
+    folder = hooks_place(repo, force=True).folder
+    framework = _read(repo.root / ".pre-commit-config.yaml")
+    above = folder.parent if folder.name == "_" else None  # husky's hooks call those in the folder above
+    return [
+        name
+        for name in HOOKS
+        if _calls(folder / name, framework) or (above is not None and b"dvlite hook" in _read(above / name))
+    ]
+
+
+def _calls(path: Path, framework: bytes) -> bool:
+    text = _read(path) if os.access(path, os.X_OK) else b""
+    through_it = b"pre-commit.com" in text and f"dvlite-{path.name}".encode() in framework
+    return _MARK in text or b"dvlite hook" in text or through_it or (bool(text) and _is_ours(_legacy(path)))
 
 
 def uninstall_hooks(place: Place) -> Installed:
@@ -166,22 +182,24 @@ def uninstall_hooks(place: Place) -> Installed:
     done = Installed(place.folder)
     with _told(place.folder):
         for name in HOOKS:
-            path, kept = place.folder / name, place.folder / (name + KEPT)
+            path = place.folder / name
+            kept = next((found for found in _before(place.folder, name) if os.path.lexists(found)), None)
             if _is_ours(path):
-                if os.path.lexists(kept):
+                if kept is not None:
                     os.replace(kept, path)
-                    _lead_to(path, {hook + KEPT: hook for hook in HOOKS})
+                    _lead_to(path, _EARLIER_NAMES)
                     done.chained.append(name)
                 else:
                     os.unlink(path)
                 done.hooks.append(name)
-            elif os.path.lexists(kept):
+            elif kept is not None:
                 done.warnings.append(
-                    f"{quote(str(path))} is not dvlite's any more; the hook that was there before is still {quote(kept.name)}"
+                    f"{quote(str(path))} is not dvlite's any more; the hook that was there before is still {quote(str(kept))}"
                 )
-            if _is_ours(place.folder / f"{name}.legacy"):
-                os.unlink(place.folder / f"{name}.legacy")
+            if _is_ours(_legacy(path)):
+                os.unlink(_legacy(path))
                 done.hooks.append(name)
+        _tidy(place.folder)
     return done
 
 
@@ -216,15 +234,24 @@ def _within(repo: Repo, path: Path) -> str:
 
 
 def _is_ours(path: Path) -> bool:
+    return _MARK in _read(path)
+
+
+def _read(path: Path) -> bytes:
     try:
         with path.open("rb") as file:
-            return _MARK in file.read(_LIMIT_BYTES)
+            return file.read(_LIMIT_BYTES)
     except OSError:
-        return False
+        return b""
+
+
+def _legacy(path: Path) -> Path:
+    """Returns where the program pre-commit keeps the hook that it found, which it calls."""
+    return path.with_name(f"{path.name}.legacy")
 
 
 def _is_foreign(path: Path) -> bool:
-    return os.path.lexists(path) and not _is_ours(path) and not _is_ours(path.with_name(f"{path.name}.legacy"))
+    return os.path.lexists(path) and not _is_ours(path) and not _is_ours(_legacy(path))
 
 
 def _lead_to(path: Path, names: Mapping[str, str]) -> None:
@@ -235,13 +262,84 @@ def _lead_to(path: Path, names: Mapping[str, str]) -> None:
         os.symlink(target, path)
 
 
-def _refuse_two(folder: Path, foreign: list[str]) -> None:
-    for name in foreign:
-        if os.path.lexists(folder / (name + KEPT)):
+# -- hooks that were there before
+
+
+def _kept(folder: Path) -> Path:
+    return Path(os.path.realpath(folder) + KEPT)
+
+
+def _before(folder: Path, name: str) -> tuple[Path, Path]:
+    """Returns where a hook that was there before may be: now, and as an earlier dvlite left it."""
+    return _kept(folder) / name, folder / (name + KEPT)
+
+
+def _move_away(folder: Path, foreign: Sequence[str]) -> None:
+    """Moves hooks to the folder beside this one, with links to all else that is here: a hook may call what lies beside it."""
+    kept = _kept(folder)
+    found = {name: folder / name for name in foreign}
+    found |= {name: path for name in HOOKS if os.path.lexists(path := _before(folder, name)[1])}
+    if found:
+        kept.mkdir(exist_ok=True)
+    for name, path in found.items():
+        os.rename(path, kept / name)
+        _lead_to(kept / name, _EARLIER_NAMES)
+    if kept.is_dir():
+        _drop_links(folder)
+        for entry in sorted(os.listdir(folder)):
+            if entry not in HOOKS and not _is_ours(folder / entry) and not os.path.lexists(kept / entry):
+                os.symlink(_link_to(folder, entry), kept / entry)
+
+
+def _tidy(folder: Path) -> None:
+    """Removes the folder beside this one, unless there is something in it that is not dvlite's."""
+    kept = _kept(folder)
+    if kept.is_dir() and not any(os.path.lexists(kept / name) for name in HOOKS):
+        _drop_links(folder)
+        with contextlib.suppress(OSError):
+            kept.rmdir()
+
+
+def _drop_links(folder: Path) -> None:
+    for entry in os.listdir(_kept(folder)):
+        if _is_link(folder, entry):
+            os.unlink(_kept(folder) / entry)
+
+
+def _is_link(folder: Path, entry: str) -> bool:
+    """Says whether this is a link that `_move_away` made."""
+    path = _kept(folder) / entry
+    return path.is_symlink() and os.readlink(path) == _link_to(folder, entry)
+
+
+def _link_to(folder: Path, entry: str) -> str:
+    return os.path.join("..", os.path.basename(os.path.realpath(folder)), entry)
+
+
+def _refuse_two(folder: Path, foreign: Sequence[str]) -> None:
+    for name in HOOKS:
+        places = [*([folder / name] if name in foreign else []), *_before(folder, name)]
+        there = [path for path in places if os.path.lexists(path)]
+        if len(there) > 1:
             raise DvliteError(
-                f"there are two hooks to run before dvlite's: {quote(name)} and {quote(name + KEPT)} in {quote(str(folder))}",
+                f"there are two hooks to run before dvlite's: {quote(str(there[0]))} and {quote(str(there[1]))}",
                 hint=f"put both into one file {quote(name)} and remove the other, then run dvlite install again",
             )
+
+
+def _refuse_in_work_tree(repo: Repo, hooks: Sequence[str]) -> None:
+    tracked = repo.git.tracked_under(hooks)
+    if tracked:
+        raise UsageError(
+            f"{quote(tracked[0])} is a hook that git tracks; dvlite does not move it",
+            hint='call dvlite from it: dvlite hook NAME "$@", or move it all the same: dvlite install --force',
+        )
+    name = posixpath.basename(hooks[0])
+    raise UsageError(
+        f"{quote(hooks[0])} is a hook that git does not track: what made it, husky for example, would make it again in place of dvlite's",
+        hint=f'call dvlite from your own hook (with husky .husky/{name}), each of {", ".join(HOOKS)} likewise: dvlite hook {name} "$@"\n'
+        "or move what is there all the same: dvlite install --force",
+    )
 
 
 @contextlib.contextmanager

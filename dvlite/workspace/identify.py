@@ -220,10 +220,7 @@ class _Work:
         if (
             problem is not None and self._scan.paths[i]
         ):  # one in the place of a tracked file is a change, wherever it points
-            raise UsageError(
-                f"cannot track {quote(self._name(i))}: the symbolic link {problem}",
-                hint="links inside a tracked directory must be relative and stay inside it: '..' only at the start; replace it or name it in .dvliteignore",
-            )
+            raise link_that_leaves(self._name(i), problem)
         self._scan.sizes[i] = len(target)
         return self._reader.small(target)
 
@@ -237,6 +234,14 @@ class _Work:
     def _name(self, i: int) -> str:
         path = os.fsdecode(self._scan.paths[i])
         return f"{self._shown}/{path}" if path else self._shown
+
+
+def link_that_leaves(name: str, problem: str) -> UsageError:
+    """Returns the error for a link in a directory with what `symlink_problem` said of it."""
+    return UsageError(
+        f"cannot track {quote(name)}: the symbolic link {problem}",
+        hint="links inside a tracked directory must be relative and stay inside it: '..' only at the start; replace it or name it in .dvliteignore",
+    )
 
 
 def symlink_problem(path: bytes, target: bytes) -> str | None:

@@ -5,14 +5,17 @@ from __future__ import annotations
 import contextlib
 import os
 from collections.abc import Iterator
+from dataclasses import replace
 
 from dvlite.errors import DvliteError, ObjectCorrupt, ObjectMissing
+from dvlite.formats import manifest
 from dvlite.formats.manifest import EMPTY_DIR, FILE, KIND_MASK, SYMLINK, Entries
 from dvlite.formats.pointer import Pointer
 from dvlite.naming import Tracked
 from dvlite.oid import FILE as FILE_OID
 from dvlite.oid import Digest, format_oid
 from dvlite.results.looks import AbsentPath, ChangedPath, Counts, FileChange
+from dvlite.workspace.changes import changes, counts_of
 from dvlite.workspace.earlier import is_exactly, pointer_of
 from dvlite.workspace.identify import HashOnly, Reader, Snapshot
 from dvlite.workspace.scan import Scan
@@ -52,9 +55,10 @@ class Look:
             self._check_root_in_cache()
             return
         entries = self._entries()
-        if found is not None and self._is_untouched_earlier(found):
-            self.missing = self._absent()
-            self.is_earlier = True
+        known = None if found is None else work.vouched(self._path, found)
+        if known is not None:  # of another version, as it was checked out: the pointer moved on, the user did nothing
+            kind = "file" if found is not None and found.paths == [b""] else "directory"
+            self._note_earlier(Pointer(kind, known, 0))
             return
         if found is None:
             if entries is None or len(entries) or wanted.kind == "directory":
@@ -67,17 +71,25 @@ class Look:
         have = work.identify(self._path, found, self._reader)
         if earlier is not None and is_exactly(work, earlier, have.entries()):
             self._remember(have, earlier.digest)
-            self.missing = self._absent()
-            self.is_earlier = True
+            self._note_earlier(earlier)
         elif entries is None:
             self._without_listing(found)
         else:
             self._compare(entries, have)
 
-    def _is_untouched_earlier(self, found: Scan) -> bool:
-        """Says whether what is here is another version, as it was checked out: the pointer moved on, the user did nothing."""
-        known = self._work.vouched(self._path, found)
-        return known is not None and known != self._pointer.digest
+    def _note_earlier(self, here: Pointer) -> None:
+        self.is_earlier = True
+        self.missing = replace(self._absent(), earlier=self._to_come(here))
+
+    def _to_come(self, here: Pointer) -> Counts:
+        """Returns how the version of the pointer differs from another one, as far as their listings are in the cache."""
+        if here.kind != "directory" or self._pointer.kind != "directory":
+            return Counts(modified=1)
+        try:
+            pairs = list(manifest.compare(here.digest, self._pointer.digest, self._work.cache.read_node))
+        except (ObjectMissing, ObjectCorrupt):
+            return Counts()
+        return counts_of(changes(self._path, pairs))
 
     def _earlier_version(self) -> Pointer | None:
         """Returns the version that was checked out here last, if it is another one: its files may be too young for their times to prove it."""
@@ -145,20 +157,20 @@ class Look:
         self.changed = ChangedPath(path=self._path, kind="directory", counts=counts, stage=self._stage)
 
     def _compare(self, entries: Entries, have: Snapshot) -> None:
-        changes = list(_changes(entries, have, self._work.selector(self._path)))
-        if not changes:
+        differing = list(_changes(entries, have, self._work.selector(self._path)))
+        if not differing:
             self._remember(have, self._pointer.digest)
             return
         self._remember(have, NO_VERSION)
-        added = sum(old is None for old, _ in changes)
-        removed = sum(new is None for _, new in changes)
-        delta = sum(have.scan.sizes[new] for _, new in changes if new is not None)
-        delta -= sum(entries.sizes[old] for old, _ in changes if old is not None)
+        added = sum(old is None for old, _ in differing)
+        removed = sum(new is None for _, new in differing)
+        delta = sum(have.scan.sizes[new] for _, new in differing if new is not None)
+        delta -= sum(entries.sizes[old] for old, _ in differing if old is not None)
         self.changed = ChangedPath(
             path=self._path,
             kind="file" if self._pointer.kind == "file" else "directory",
-            counts=Counts(added=added, removed=removed, modified=len(changes) - added - removed, delta_bytes=delta),
-            examples=tuple(self._example(entries, have, old, new) for old, new in changes[:_EXAMPLES]),
+            counts=Counts(added=added, removed=removed, modified=len(differing) - added - removed, delta_bytes=delta),
+            examples=tuple(self._example(entries, have, old, new) for old, new in differing[:_EXAMPLES]),
             stage=self._stage,
         )
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 _SIZE = 7
+_MARKERS = (b"<<<<<<< ", b">>>>>>> ")
 
 
 def marked(ours: bytes, theirs: bytes, *, size: int = _SIZE) -> bytes:
@@ -13,6 +14,11 @@ def marked(ours: bytes, theirs: bytes, *, size: int = _SIZE) -> bytes:
     head, tail = left[:start], left[len(left) - stop :]
     between = [*left[start : len(left) - stop], b"=" * size + b"\n", *right[start : len(right) - stop]]
     return b"".join([*head, b"<" * size + b" ours\n", *between, b">" * size + b" theirs\n", *tail])
+
+
+def marker_line(text: bytes) -> int | None:
+    """Returns the number of the first line that is a marker; one made of `=` alone may be the user's."""
+    return next((number for number, line in enumerate(text.split(b"\n"), 1) if line.startswith(_MARKERS)), None)
 
 
 def _lines(text: bytes) -> list[bytes]:

@@ -22,7 +22,13 @@ from dvlite.paths import MAX_NAME_BYTES, check_paths
 # What is done about a conflict: nothing, one side is taken, both are kept, or (between ancestors, as git does) neither.
 Choice = Literal["", "ours", "theirs", "union", "base"]
 Reason = Literal[
-    "changed on both sides", "added on both sides", "removed by ours", "removed by theirs", "file and folder", "meta"
+    "other data",  # of the whole: git took a pointer for a renamed one
+    "changed on both sides",
+    "added on both sides",
+    "removed by ours",
+    "removed by theirs",
+    "file and folder",
+    "meta",
 ]
 
 

@@ -12,7 +12,7 @@ from dvlite.errors import DvliteError, FileChanged
 from dvlite.formats import manifest, pointer
 from dvlite.formats.manifest import EMPTY_DIR, Entries
 from dvlite.formats.pointer import SUFFIX, Pointer
-from dvlite.oid import Digest
+from dvlite.oid import MANIFEST, Digest, format_oid
 from dvlite.results.moves import CheckedOutPath
 from dvlite.store.pack import KIND_MANIFEST
 from dvlite.store.writing import Writer
@@ -244,7 +244,12 @@ def remove_tree(work: Workspace, path: str, have: Snapshot) -> bool:
 def _remember(work: Workspace, path: str, wanted: Pointer, outcome: Outcome, made: Plan, *, whole: bool) -> None:
     complete = whole and not outcome.missing
     exact = not (made.conflicts or made.extra or outcome.damaged or outcome.blocked)
-    work.note_version(path, wanted.oid, whole=complete and exact, part=not whole)
+    if outcome.damaged or outcome.missing:  # what could not be written is not to look like a deletion
+        there = Snapshot(outcome.scan, outcome.digests, outcome.racy, 0).entries()
+        if whole and wanted.kind == "directory":
+            work.note_version(path, format_oid(MANIFEST, manifest.build(there).root), whole=False)
+    else:
+        work.note_version(path, wanted.oid, whole=complete and exact, part=not whole)
     if complete:  # of a part, the next look puts old and new rows together
         work.remember(path, wanted.digest if exact else NO_VERSION, outcome.scan, outcome.digests, outcome.racy)
 

@@ -90,7 +90,7 @@ def refuse_outputs(repo: Repo, chosen: Sequence[Tracked], what: str) -> None:
 
 def warning_of(error: DvliteError) -> str:
     """Returns an error that did not stop a command, in one line."""
-    return error.message if error.hint is None else f"{error.message} ({error.hint})"
+    return error.message if error.hint is None else f"{error.message} ({'; '.join(error.hint.splitlines())})"
 
 
 def is_about_pointer(file: str, path: str) -> bool:

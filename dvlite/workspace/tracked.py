@@ -54,10 +54,7 @@ class Workspace:
     def require_real_folder(self, path: str) -> None:
         """Raises UsageError for a path behind a symbolic link; writes check again, through descriptors."""
         if self.is_behind_link(path):
-            raise UsageError(
-                f"cannot use {files.quote(self.repo.display(path))}: a folder above it is a symbolic link",
-                hint="replace the link by a folder, or remove the pointer",
-            )
+            raise behind_link(files.quote(self.repo.display(path)))
 
     def scan(self, path: str) -> Scan | None:
         """Returns what is on disk at a tracked path, or None for nothing."""
@@ -120,12 +117,16 @@ class Workspace:
         with contextlib.suppress(DvliteError):  # a full or read-only disk: the next look is slower, not wrong
             statindex.write(self._index_path(path), root, found, digests, racy)
 
-    def note_version(self, path: str, version: Oid, *, whole: bool, part: bool = False) -> None:
+    def note_version(
+        self, path: str, version: Oid, *, whole: bool, part: bool = False, before: Oid | None = None
+    ) -> None:
         """Remembers which version is here; if not as a whole, those that were here before may be here too.
 
-        With `part` only a part of it came here: the version that the rest is of stays the first.
+        With `part` only a part of it came here: the version that the rest is of stays the first. `before` is the version that this one was
+        made of.
         """
-        earlier = [] if whole else [old for old in self.versions_here(path) if old != version]
+        made_of = [before] if whole and before is not None else []
+        earlier = [old for old in (made_of if whole else self.versions_here(path)) if old != version]
         first = 1 if part else 0
         versions = [*earlier[:first], version, *earlier[first:]]
         text = b"".join(os.fsencode(f"{known}\n") for known in versions[:_VERSIONS]) + os.fsencode(path)
@@ -191,6 +192,14 @@ def entries_of(pointer: Pointer, cache: Cache) -> Entries:
         return manifest.load(pointer.digest, cache.read_node)
     flags = FILE | EXECUTABLE if pointer.executable else FILE
     return manifest.from_entries([manifest.Entry(b"", flags, pointer.size_bytes, pointer.digest)])
+
+
+def behind_link(shown: str) -> UsageError:
+    """Returns the error for a path, in quotes, of which a folder above is a link."""
+    return UsageError(
+        f"cannot use {shown}: a folder above it is a symbolic link",
+        hint="replace the link by a folder, or remove the pointer",
+    )
 
 
 def _nothing(_path: bytes, _folder: bool) -> bool:  # noqa: FBT001  # the shape of an ignore rule

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shlex
 from collections.abc import Collection
 
 from dvlite.files import quote
@@ -29,22 +30,28 @@ def remove_untracked(
             continue
         if work.is_behind_link(path) or os.path.lexists(work.location(path + SUFFIX)):
             continue  # not ours to judge: the place is elsewhere, or the pointer is there and could not be used
+        shown = work.repo.display(path)
         found = work.scan(path)
         if found is not None:
             have = work.identify(path, found, HashOnly())
             cached = is_earlier_version(work, path, have)
             if cached and not work.repo.is_committed(path):
                 work.progress.warn(
-                    f"{quote(work.repo.display(path))} is not tracked any more; it is left alone, for no commit has it"
+                    f"{quote(shown)} is not tracked any more; it is left alone, for no commit has it ({_settles(shown)})"
                 )
                 continue
             if not cached or work.repo.git.tracked_under([path]):
                 if not cached:
                     work.progress.warn(
-                        f"{quote(work.repo.display(path))} is not tracked any more; it is left alone, for it holds data that no version of it has"
+                        f"{quote(shown)} is not tracked any more; it is left alone, for it holds data that no version of it has ({_settles(shown)})"
                     )
                 continue
             remove_tree(work, path, have)
             done.append(CheckedOutPath(path=path, removed=len(have.scan)))
         work.forget(path)
     return done
+
+
+def _settles(shown: str) -> str:
+    word = shlex.quote(shown)
+    return f"to track it: dvlite add {word}; to be rid of it: rm -r {word}"

@@ -27,10 +27,14 @@ rm -f "$reports"/verify.xml "$reports"/verify.html "$reports"/verify.md # never 
 code=0
 dvlite verify --junit "$reports/verify.xml" --html "$reports/verify.html" --md "$reports/verify.md" "$@" || code=$?
 case $code in
-  0) echo "verified; reports: $reports" ;;
-  1) echo "something is not as it must be; reports: $reports" ;;
-  3) echo "something could not be checked, which is not a pass; reports: $reports" ;;
-  4) echo "a stage failed; reports: $reports" ;;
-  *) echo "dvlite verify left with $code" ;;
+  0) said="verified" ;;
+  1) said="something is not as it must be" ;;
+  3) said="something could not be checked, which is not a pass" ;;
+  4) said="a stage failed" ;;
+  *) said="dvlite verify left with $code" ;;
 esac
+if [ -f "$reports/verify.md" ]; then echo "$said; reports: $reports"; else echo "$said; no reports were written"; fi
+if [ "$code" -eq 2 ] && [ "$(git rev-parse --is-shallow-repository)" = true ]; then
+  echo "the clone is shallow: --range and --rev need the commits that they name (GitHub: fetch-depth: 0, GitLab: GIT_DEPTH: 0)"
+fi
 exit "$code"

@@ -141,15 +141,15 @@ def test_data_that_has_the_change_already_is_added(plain):
     plain.write("data/3", "3")
     plain.write("data/same", "v3")
     plain.write("data/more", "more")
-    assert "Added data: +1 files" in plain.dvlite("add", "data").stdout
+    assert "Added data: +1 file," in plain.dvlite("add", "data").stdout
 
 
 def test_what_no_commit_has_is_the_users_own_and_is_added(plain):
     plain.write("data/mine", "mine")
     plain.dvlite("add", "data")
     plain.git("reset", "-q", "--hard")  # the pointer is gone, the data is not
-    assert "to take it: dvlite add data" in plain.dvlite("add", "-u").stderr
-    assert "Added data: +1 files" in plain.dvlite("add", "data").stdout
+    assert "to take it: dvlite add --force data" in plain.dvlite("add", "-u").stderr
+    assert "Added data: +1 file," in plain.dvlite("add", "data").stdout
 
 
 def test_an_edit_on_a_branch_that_begins_earlier_is_the_users_own(plain):
@@ -282,3 +282,103 @@ def test_data_that_was_left_behind_is_no_change_though_its_files_are_young(plain
     found = plain.json("status")
     assert found["changed"] == []
     assert {each["path"] for each in found["missing"]} == {"data", "model.pt"}
+
+
+def two_sides(project):
+    """Two branches change the directory, and a file of git each in its own way: a merge of them stops."""
+    project.write("code", "0")
+    project.commit("Code")
+    project.git("checkout", "-q", "-b", "theirs")
+    project.write("data/theirs", "t")
+    project.write("code", "theirs")
+    project.dvlite("add", "data")
+    project.commit("Theirs")
+    project.git("checkout", "-q", "-")
+    project.dvlite("checkout")
+    project.write("data/ours", "o")
+    project.write("code", "ours")
+    project.dvlite("add", "data")
+    project.commit("Ours")
+
+
+@pytest.mark.parametrize("how", ["merge", "rebase"])
+def test_data_of_a_merge_that_was_given_up_is_not_taken_for_the_users_own(plain, how):
+    two_sides(plain)
+    plain.refuses(how, "theirs")
+    plain.dvlite("checkout")
+    plain.does(how, "--abort")
+    before = pointers(plain)
+    if plain.has("data/theirs"):
+        plain.write("data/new", "n")
+        plain.dvlite("add", "data", code=1)
+        assert pointers(plain) == before
+        plain.dvlite("add", "--force", "data")
+        assert pointers(plain) != before
+
+
+def test_data_that_was_added_and_stashed_does_not_undo_what_a_pull_brought(plain):
+    plain.git("branch", "theirs")
+    plain.write("data/mine", "m")
+    plain.dvlite("add", "data")
+    plain.does("stash", "-q")
+    plain.git("checkout", "-q", "theirs")
+    plain.dvlite("checkout")
+    plain.write("data/theirs", "t")
+    plain.dvlite("add", "data")
+    plain.commit("Theirs")
+    plain.git("checkout", "-q", "-")
+    plain.dvlite("checkout")
+    plain.does("stash", "pop", "-q")
+    plain.dvlite("checkout")  # mine is here, on top of v3
+    plain.does("stash", "-q")
+    plain.does("merge", "-q", "theirs")  # as git pull does; the data does not follow
+    plain.does("stash", "pop", "-q")
+    assert {"mine", "theirs"} <= set(names(plain, "data"))
+    plain.write("data/more", "x")
+    assert "(theirs)" in plain.dvlite("add", "data", code=1).stderr
+    plain.dvlite("checkout", "data", code=None)
+    plain.dvlite("add", "data")
+    assert {"mine", "theirs", "more"} <= set(names(plain, "data"))
+
+
+def test_an_add_whose_pointer_was_set_back_is_added_again(plain):
+    plain.write("data/mine", "m")
+    plain.dvlite("add", "data")
+    plain.git("checkout", "-q", "HEAD", "--", "data.dvlite")
+    plain.write("data/more", "x")
+    plain.dvlite("add", "data")
+    assert {"mine", "more"} <= set(names(plain, "data"))
+
+
+def test_what_could_not_be_checked_out_is_no_deletion(plain):
+    plain.git("checkout", "-q", "-b", "large")
+    plain.write("data/large", b"x" * 300_000)
+    plain.dvlite("add", "data")
+    plain.commit("Large")
+    plain.git("checkout", "-q", "-")
+    plain.dvlite("checkout")
+    (stored,) = [path for path in (plain.cache / "files").rglob("*") if path.is_file()]
+    stored.chmod(0o644)
+    stored.write_bytes(b"y" + stored.read_bytes()[1:])
+    plain.git("checkout", "-q", "large")
+    plain.dvlite("checkout", code=13)
+    before = pointers(plain)
+    plain.dvlite("add", "-u", code=None)
+    plain.dvlite("add", "data", code=1)
+    assert pointers(plain) == before
+    shown = plain.dvlite("status").stdout
+    assert "Data changed" not in shown
+
+
+def test_a_pointer_that_is_right_and_not_staged_is_staged(plain):
+    plain.write("data/4", "4")
+    plain.dvlite("add", "data")
+    plain.git("reset", "-q")
+    assert plain.json("add", "data")["staged"] == ["data.dvlite"]
+    plain.git("reset", "-q")
+    assert plain.json("add", "-u")["staged"] == ["data.dvlite"]
+    assert plain.json("add", "-u")["staged"] == []
+    plain.write("new.bin", "n")
+    plain.dvlite("add", "new.bin")
+    plain.git("reset", "-q")
+    assert plain.json("add", "new.bin")["staged"] == ["new.bin.dvlite"]

@@ -4,7 +4,7 @@ import os
 
 import pytest
 
-from tests.commands.hooked import said
+from tests.commands.hooked import Hooked, said
 
 MANY = 11 << 20
 
@@ -98,6 +98,40 @@ def test_data_outside_of_the_commit_makes_one_line(filled):
     filled.dvlite("add", "-u")
     assert said(filled.does("commit", "-q", "--amend", "--no-edit")) == []
     assert filled.is_clean()
+
+
+def test_where_no_commit_follows_the_note_does_not_amend_the_last_one(filled):
+    filled.write("data/four.txt", "four")
+    note = "note: data (+1) changed and is not in this commit; to include it: dvlite add -u && git commit"
+    assert said(filled.refuses("commit", "-am", "Four")) == [note]
+    filled.write("dvlite.yaml", "stages: [\n")
+    filled.git("add", "dvlite.yaml")
+    assert note in said(filled.refuses("commit", "-m", "Broken"))
+
+
+def test_after_a_conflict_data_that_is_not_in_the_cache_is_to_be_pulled(team, colleague, tmp_path):
+    team.git("checkout", "-q", "-b", "other")
+    team.write("data/new.txt", "new")
+    team.write("code", "other")
+    team.save()
+    team.git("push", "-q", "origin", "other")
+    team.git("checkout", "-q", "main")
+    clone = colleague(team)
+    clone = Hooked(clone.root, clone._invoke)
+    clone.dvlite("install")
+    clone.dvlite("remote", "trust", tmp_path / "store")
+    clone.dvlite("pull")
+    clone.write("data/mine.txt", "mine")
+    clone.write("code", "main")
+    clone.save()
+    clone.refuses("merge", "origin/other")
+    clone.write("code", "both")
+    clone.git("add", "code")
+    note = "note: data on disk is still another version than in this commit; to have that: dvlite pull data"
+    assert note in said(clone.does("commit", "-qm", "Merge"))
+    clone.dvlite("pull", "data")
+    assert clone.has("data/new.txt")
+    assert clone.is_clean()
 
 
 def test_it_may_block_for_that_or_be_switched_off(filled):
@@ -296,6 +330,8 @@ def test_what_a_merge_brings_was_not_made_here(filled):
         ("data.dvlite", "dvlite: 1\nkind: nothing\n"),
         ("data.dvlite", "<<<<<<< ours\ndvlite: 1\n=======\ndvlite: 1\n>>>>>>> theirs\n"),
         ("dvlite.lock", "stages: [\n"),
+        ("dvlite.yaml", "stages: [\n"),
+        ("sub/dvlite.yaml", "stages:\n  a: {cmd: a, colour: red}\n"),
         ("dvlite.yaml", "stages:\n<<<<<<< ours\n  a: {cmd: a}\n=======\n>>>>>>> theirs\n"),
         ("sub/other.dvlite", "x" * 100_000),
     ],
@@ -307,6 +343,13 @@ def test_what_cannot_be_read_is_blocked(filled, name, text):
     assert lines[0].startswith("blocked: ")
     if "<<<" in text:
         assert "unresolved merge conflict" in lines[0]
+
+
+def test_a_pipeline_file_that_is_not_in_the_commit_stops_nothing(filled):
+    filled.write("dvlite.yaml", "stages: [\n")
+    filled.write("notes.txt", "n")
+    filled.git("add", "notes.txt")
+    assert "blocked" not in filled.does("commit", "-qm", "Notes")
 
 
 def test_a_pointer_that_is_a_link_is_blocked(filled):
@@ -374,3 +417,36 @@ def test_outside_of_a_repository_with_dvlite_it_is_silent(tmp_path, invoke, monk
     filled.git("add", "large")
     assert filled.does("commit", "-qm", "Pages") == ""
     assert invoke("hook", "pre-commit", cwd=tmp_path).returncode == 0
+
+
+def test_names_that_would_change_a_terminal_are_shown_as_text(hooked):
+    name = "x\x1b]0;title\x07"
+    hooked.write(f"{name}/1", "1")
+    hooked.dvlite("add", name)
+    hooked.commit("Track")
+    hooked.write(f"{name}/2", "2")
+    hooked.dvlite("add", name)
+    (hooked.root / name / "1").unlink()
+    hooked.write(f"p{name}/dvlite.yaml", "<<<<<<< x\n")
+    hooked.write(f"L{name}", b"\0" * MANY)
+    hooked.git("add", "-A", "-f", f"p{name}", f"L{name}")
+    shown = hooked.refuses("commit", "-qm", "Blocked")
+    assert "x\\x1b]0;title\\x07" in shown
+    assert shown.count("blocked:") >= 3
+    assert "\x1b" not in shown
+    assert "\x07" not in shown
+
+
+def test_a_pointer_that_is_not_staged_is_told_of(filled):
+    changed_pointer(filled)
+    filled.git("reset", "-q")
+    filled.write("code.py", "1")
+    filled.git("add", "code.py")
+    told = "data.dvlite changed and is not staged; to include it: git add data.dvlite"
+    assert said(filled.does("commit", "-qm", "Code")) == [f"note: {told}"]
+    filled.dvlite("config", "hooks.pre_commit", "block", "--no-stage")
+    filled.write("code.py", "2")
+    filled.git("add", "code.py")
+    assert said(filled.refuses("commit", "-qm", "Code"))[0] == "blocked: data.dvlite changed and is not staged"
+    filled.git("add", "data.dvlite")
+    assert said(filled.does("commit", "-qm", "Code")) == []

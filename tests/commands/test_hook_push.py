@@ -250,5 +250,52 @@ def test_variables_of_pre_commit_stand_in_for_standard_input(team):
 def test_hostile_words_are_no_options(team):
     line = f"refs/heads/main --output=x refs/heads/main {'0' * 40}\n"
     done = team._invoke("hook", "pre-push", "--all", "--upload-pack=x", cwd=team.root, input=line)
-    assert done.returncode == 0
+    assert done.returncode == 1
+    assert "cannot read what git says of a ref" in done.stderr
     assert not team.has("x")
+
+
+def test_refs_that_are_typed_with_spaces_are_read(team, store):
+    before = roots(store)
+    oid = version(team, "first words")
+    assert said(team.does("push", "-q", "origin", "HEAD^{/first words}:refs/heads/typed"))[0].startswith(
+        "pushed 1 file"
+    )
+    assert roots(store) - before == {oid}
+
+
+def test_a_line_that_git_cannot_have_said_blocks(team):
+    done = team._invoke("hook", "pre-push", "origin", "url", cwd=team.root, input="refs/heads/main 12\n")
+    assert done.returncode == 1
+    assert "cannot read what git says of a ref" in done.stderr
+
+
+def test_settings_of_git_that_hide_commits_hide_no_data(team, store, tmp_path):
+    """Root commits without a difference, and commits that others stand in for: git pushes them all the same."""
+    team.git("config", "log.showRoot", "false")
+    before = roots(store)
+    team.git("checkout", "-q", "--orphan", "root")
+    oid = version(team, "root")
+    team.does("push", "-q", "origin", "root")
+    assert oid in roots(store) - before
+    later = version(team, "later")
+    other = team.git("commit-tree", "-p", "HEAD~1", "-m", "other", "HEAD~1^{tree}").strip()
+    team.git("replace", team.head, other)
+    team.does("push", "-q", "origin", "root")
+    assert later in roots(store)
+
+
+def test_a_remote_that_no_pushed_commit_names_is_told(hooked, tmp_path):
+    hooked.git("init", "-q", "--bare", str(tmp_path / "bare.git"))
+    hooked.git("remote", "add", "origin", str(tmp_path / "bare.git"))
+    hooked.write("data/1", "1")
+    hooked.dvlite("add", "data")
+    hooked.commit("Data")
+    hooked.dvlite("remote", "add", tmp_path / "store")
+    lines = said(hooked.does("push", "-q", "-u", "origin", "main"))
+    assert lines[0].startswith("note: '.dvlite/config.yaml' with remote origin is not committed: ")
+    assert lines[1].startswith("pushed 1 file")
+    hooked.commit("Remote")
+    hooked.write("data/2", "2")
+    hooked.save()
+    assert [line[:13] for line in said(hooked.does("push", "-q"))] == ["pushed 1 file"]

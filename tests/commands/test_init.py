@@ -126,3 +126,15 @@ def test_the_folder_of_a_clone_is_named_as_git_does(url, name):
 def test_a_url_without_a_name_needs_a_folder(url):
     with pytest.raises(UsageError, match="what to call the folder"):
         folder_name(url)
+
+
+def test_init_in_a_clone_says_what_it_switched_on_and_whether_data_is_missing(team, tmp_path, invoke):
+    team.git("clone", "-q", str(tmp_path / "bare.git"), str(tmp_path / "clone"))
+    done = invoke("init", cwd=tmp_path / "clone").stdout.splitlines()
+    assert done[0].endswith("clone  Hooks: none (dvlite install). Merge driver: on.")
+    assert done[1].startswith("switched on in this clone: git diff shows ")
+    assert "git merges pointers by file" in done[1]
+    assert done[-1] == "next: dvlite pull"
+    done = invoke("init", cwd=team.root).stdout.splitlines()
+    assert done[0].endswith("Hooks: pre-commit, pre-push, post-checkout, post-merge, post-rewrite. Merge driver: on.")
+    assert done[1:] == ["next: dvlite add PATH"]

@@ -53,14 +53,17 @@ def test_install_is_idempotent_and_uninstall_restores_exactly(bare):
     assert done["merge_driver"] is True
     assert bare.git("config", "merge.dvlite.driver")
     installed = everything(bare.hooks)
-    assert set(installed) == {*HOOKS, "pre-push.before-dvlite", "post-merge.before-dvlite"}
-    assert (bare.hooks / "post-merge.before-dvlite").readlink() == Path("pre-push.before-dvlite"), "not dvlite's own"
+    kept = bare.hooks.with_name("hooks.before-dvlite")
+    assert set(installed) == {*HOOKS}
+    assert set(everything(kept)) == {"pre-push", "post-merge"}
+    assert (kept / "post-merge").readlink() == Path("pre-push")
     bare.dvlite("install")
     assert everything(bare.hooks) == installed
     done = bare.json("install", "--uninstall")
     assert done["action"] == "uninstalled"
     assert done["chained"] == ["pre-push", "post-merge"]
     assert everything(bare.hooks) == before
+    assert not kept.exists()
     assert (bare.hooks / "post-merge").readlink() == Path("pre-push")
     assert "merge.dvlite" not in bare.git("config", "--list")
     assert bare.json("install", "--uninstall")["hooks"] == []
@@ -114,10 +117,10 @@ def test_the_hook_that_was_there_runs_first_with_arguments_and_input_and_may_ref
     team.dvlite("install")
     team.write("data/four.txt", "four")
     assert said(team.save()) == []
-    assert seen.read_text() == "old pre-commit.before-dvlite \n"
+    assert seen.read_text() == "old pre-commit \n"
     seen.unlink()
     assert "refs" in team.refuses("push", OLD_CODE="3")
-    assert seen.read_text().startswith(f"old pre-push.before-dvlite origin {tmp_path / 'bare.git'}\nrefs/heads/main ")
+    assert seen.read_text().startswith(f"old pre-push origin {tmp_path / 'bare.git'}\nrefs/heads/main ")
     assert seen.read_text().count("\n") == 2
     assert said(team.does("push"))[0].startswith("pushed 1 file")
 
@@ -131,9 +134,10 @@ def test_the_older_hook_runs_though_ours_are_switched_off(bare, seen):
     assert seen.exists()
 
 
-def test_two_older_hooks_are_not_guessed_at(bare):
+@pytest.mark.parametrize(("folder", "name"), [("hooks.before-dvlite", "pre-push"), ("hooks", "pre-push.before-dvlite")])
+def test_two_older_hooks_are_not_guessed_at(bare, folder, name):
     old_hook(bare.hooks, "pre-push")
-    old_hook(bare.hooks, "pre-push.before-dvlite")
+    old_hook(bare.hooks.parent / folder, name)
     before = everything(bare.hooks)
     error = bare.dvlite("install", code=1).stderr
     assert "two hooks" in error
@@ -146,7 +150,7 @@ def test_pre_commit_that_was_installed_after_us_keeps_calling_us(bare):
     os.rename(bare.hooks / "pre-commit", bare.hooks / "pre-commit.legacy")
     old_hook(bare.hooks, "pre-commit", '#!/bin/sh\nexec "$(dirname "$0")/pre-commit.legacy"\n')
     assert bare.json("install")["hooks"] == HOOKS
-    assert not (bare.hooks / "pre-commit.before-dvlite").exists()
+    assert not bare.hooks.with_name("hooks.before-dvlite").exists()
     bare.write("x", b"\0" * (11 << 20))
     bare.git("add", "x")
     assert said(bare.refuses("commit", "-qm", "x"))[0].startswith("blocked: 'x'")
@@ -230,7 +234,7 @@ def test_a_folder_of_the_work_tree_is_used_and_said(bare):
     assert "blocked" in bare.refuses("commit", "-qm", "x")
 
 
-def test_a_hook_that_git_tracks_is_not_renamed_without_force(bare):
+def test_a_hook_that_git_tracks_is_not_moved_without_force(bare):
     bare.git("config", "core.hooksPath", ".githooks")
     old_hook(bare.root / ".githooks", "pre-push")
     bare.git("add", ".githooks")

@@ -1,6 +1,7 @@
 """`git merge`, `rebase`, `cherry-pick` and `stash pop` of pointers and lockfiles: real git, which calls the real driver; and `resolve`."""
 
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -322,6 +323,7 @@ def test_a_pointer_that_one_side_removed(started):
         assert started.json("resolve", code=1)["paths"][0]["conflicts"][0]["reason"] == "removed by ours"
         told = started.json("resolve", "data", choice)
         assert told["paths"][0]["removed"] is not there
+        assert not told["behind"]
         assert started.has("data.dvlite") is there
         assert started.git("ls-files", "-u") == ""
         started.git("merge", "--abort") if choice != "--ours" else started.git("reset", "-q", "--hard")
@@ -420,7 +422,7 @@ def test_commands_name_resolve_where_a_pointer_is_in_conflict(started):
     started.branch("other", {"b": "other"})
     started.main({"b": "main"})
     started.try_git("merge", "other")
-    assert "dvlite resolve data.dvlite --ours|--theirs|--union" in started.dvlite("checkout", "data", code=1).stderr
+    assert "dvlite resolve data --ours|--theirs|--union" in started.dvlite("checkout", "data", code=1).stderr
 
 
 def test_resolve_does_not_write_behind_a_link(started, tmp_path):
@@ -507,6 +509,98 @@ def test_the_driver_offers_what_works_for_a_single_file(started):
         started.commit(branch)
     told = started.try_git("merge", "other")[1]
     assert "hint: dvlite resolve model.pt --ours|--theirs\n" in told
+    assert "hint: dvlite resolve model.pt --ours|--theirs\n" in started.dvlite("checkout", "model.pt", code=1).stderr
+
+
+def test_the_way_on_after_a_removal_works(started):
+    started.git("checkout", "-q", "-b", "other")
+    started.dvlite("rm", "data")
+    started.git("commit", "-qm", "Remove")
+    started.git("checkout", "-q", "main")
+    started.dvlite("checkout")
+    started.main({"b": "main"})
+    assert started.try_git("merge", "other")[0] == 1
+    assert started.dvlite("resolve", "data", "--theirs").stdout.endswith("next: dvlite checkout; git commit\n")
+    started.dvlite("checkout")
+    started.git("commit", "-qm", "Merge")
+    assert not started.has("data")
+    assert started.is_clean()
+
+
+def test_union_tells_what_both_changed_from_what_one_side_removed(started):
+    started.branch("other", {"a": "other", "b": None})
+    started.main({"a": "main", "b": "main"})
+    started.try_git("merge", "other")
+    said = started.dvlite("resolve", "data", "--union").stdout
+    assert "both kept where both changed: a; kept what one side removed: b\n" in said
+
+
+def test_in_a_rebase_the_driver_begins_a_line_of_its_own(started):
+    started.branch("other", {"b": "other"})
+    started.main({"b": "main"})
+    code, said = started.try_git("rebase", "other")
+    assert code == 1
+    assert "\nerror: cannot merge 'data'" in said
+    assert "hint: dvlite resolve data" in said
+
+
+# --- added with its markers
+
+
+@pytest.fixture
+def added(started):
+    """Returns it in a merge in which everything was added as it is."""
+    started.branch("other", {"b": "other"})
+    started.main({"b": "main"})
+    assert started.try_git("merge", "other")[0] == 1
+    started.git("add", "-A")
+    return started
+
+
+@pytest.mark.parametrize("words", [["data"], ["data.dvlite"], []])
+def test_what_was_added_with_its_markers_is_still_in_conflict(added, words):
+    assert "1 conflict" in added.dvlite("resolve", *words, code=1).stdout
+    assert "Resolved data: 1 file from theirs; theirs taken" in added.dvlite("resolve", *words, "--theirs").stdout
+    added.git("commit", "-qm", "Merge")
+    assert added.files() == BASE | {"b": "other"}
+    assert added.is_clean()
+
+
+def test_what_was_committed_with_its_markers_can_be_settled_yet(added):
+    added.git("commit", "-qm", "Merge")
+    added.dvlite("resolve", "data", "--ours")
+    added.git("commit", "-qm", "Settle")
+    assert added.files() == BASE | {"b": "main"}
+
+
+def test_what_was_settled_by_hand_stays(added):
+    added.git("checkout", "other", "--", "data.dvlite")
+    before = added.read("data.dvlite")
+    assert "No pointer and no lockfile has a merge conflict" in added.dvlite("resolve", "--ours").stdout
+    told = added.dvlite("resolve", "data", "--ours", code=2).stderr
+    assert added.read("data.dvlite") == before
+    added.git(*told.partition("hint: to have the conflict back: git ")[2].split())
+    added.dvlite("resolve", "data", "--ours")
+    assert added.read("data.dvlite") != before
+
+
+def test_markers_whose_sides_git_forgot_are_told(added):
+    added.git("commit", "-qm", "Merge")
+    added.git("checkout", "-q", "-b", "elsewhere", "other")
+    added.git("checkout", "-q", "main")
+    for words in ((), ("data",), ("data.dvlite",), ("data", "--ours")):
+        told = added.dvlite("resolve", *words, code=2).stderr
+        assert "'data.dvlite' holds conflict markers, and git does not know its sides any more" in told
+        assert "git checkout COMMIT -- data.dvlite" in told
+
+
+def test_a_conflict_in_meta_is_called_one(started):
+    started.write(
+        "data.dvlite", started.read("data.dvlite") + b"meta:\n<<<<<<< ours\n  a: 1\n=======\n>>>>>>> theirs\n"
+    )
+    told = started.dvlite("checkout", "data", code=1).stderr
+    assert "there is an unresolved merge conflict" in told
+    assert "dvlite resolve data --ours|--theirs|--union" in told
 
 
 # --- lockfiles
@@ -602,7 +696,7 @@ def test_a_stage_that_both_ran_is_a_conflict_around_its_entry(stages):
     assert "a stage has one entry" in stages.dvlite("resolve", "dvlite.lock", "--union", code=2).stderr
     done = stages.dvlite("resolve", "dvlite.lock", "--theirs")
     assert "Resolved dvlite.lock: 1 stage from theirs; theirs taken where both changed: stage left" in done.stdout
-    assert "next: dvlite repro; git commit" in done.stdout
+    assert "next: dvlite checkout; dvlite repro; git commit" in done.stdout
     stages.write("l.txt", "main and other")
     stages.dvlite("repro")
     assert stages.read("left.out") == b"main and other"
@@ -676,3 +770,103 @@ def test_branches_that_add_many_files_and_run_other_stages_merge_without_data_or
     assert sum(value is not None for value in found.values()) == 5400
     assert found["00/00000"][0] == b"changed by other"
     assert found["01/00001"][0] == b"changed by None"
+
+
+def test_data_that_came_with_a_lockfile_in_conflict_is_brought_before_the_stages_run(stages):
+    stages.write("raw/1", "1")
+    stages.dvlite("add", "raw")
+    stages.commit("Raw data")
+    stages.git("checkout", "-q", "-b", "other")
+    stages.write("raw/2", "2")
+    stages.dvlite("add", "raw")
+    rerun(stages, "l.txt", "other")
+    stages.git("checkout", "-q", "main")
+    stages.dvlite("checkout")
+    rerun(stages, "l.txt", "main")
+    for command, go_on in (("merge", "git commit"), ("rebase", "git rebase --continue")):
+        stages.try_git(command, "other")
+        stages.write("l.txt", "both")
+        stages.git("add", "l.txt")
+        side = "--ours" if command == "merge" else "--theirs"  # the outputs that are here
+        said = stages.dvlite("resolve", "dvlite.lock", side).stdout
+        assert said.endswith(f"next: dvlite checkout; dvlite repro; {go_on}\n")
+        stages.dvlite("checkout")
+        assert stages.has("raw/2")
+        stages.git("checkout", "-q", "-m", "--", "dvlite.lock")
+        assert stages.dvlite("resolve", "dvlite.lock", side).stdout.endswith(f"next: dvlite repro; {go_on}\n")
+        stages.git(command, "--abort")
+        stages.dvlite("checkout")
+
+
+META = "meta:\n  licence: CC-BY-4.0, see https://example.org/licences/cc-by-4.0\n  contact: Data team of the lab <data@example.org>\n  country: Switzerland\n"
+
+
+def with_meta(project, path):
+    project.dvlite("add", path)
+    pointer = project.root / f"{path}.dvlite"
+    pointer.write_text(pointer.read_text() + META)
+
+
+@pytest.mark.parametrize("shared", [{}, {"a": "1"}])
+def test_data_whose_pointer_only_looks_like_a_renamed_one_is_not_merged(started, shared):
+    """To git, two pointers with the same notes are one that was renamed."""
+    with_meta(started, "data")
+    started.commit("Notes")
+    started.branch("topic", {"a": "2", "d": "4"})
+    started.dvlite("rm", "data")
+    for name, content in {"x": "x", "y": "y", "z": "z", **shared}.items():
+        started.write(f"new/{name}", content)
+    with_meta(started, "new")
+    started.commit("Other data")
+    before = started.read("new.dvlite")
+    code, said = started.try_git("merge", "topic")
+    assert code == 1
+    assert "its pointer looks like a renamed one" in said
+    assert "--union" not in said
+    started.dvlite("resolve", "new", "--ours")
+    assert started.read("new.dvlite") == before
+
+
+def test_a_directory_that_was_moved_merges_with_edits_at_its_old_place(started):
+    started.branch("topic", {"d": "4"})
+    started.dvlite("mv", "data", "moved")
+    started.commit("Move")
+    code, said = started.try_git("merge", "--no-edit", "topic")
+    assert code == 0, said
+    started.dvlite("checkout")
+    assert {name for name, found in tree(started.root / "moved").items() if found} == {"a", "b", "c", "d"}
+
+
+def test_a_directory_of_which_everything_was_replaced_still_merges(started):
+    started.branch("topic", {"d": "4"})
+    started.main({"a": None, "b": None, "c": None, "x": "1", "y": "2"})
+    code, said = started.try_git("merge", "--no-edit", "topic")
+    assert code == 0, said
+    assert started.files() == {"d": "4", "x": "1", "y": "2"}
+
+
+def test_resolve_neither_writes_nor_removes_behind_a_link(started, tmp_path):
+    started.write("sub/d/1", "1")
+    started.dvlite("add", "sub/d")
+    started.commit("Sub")
+    started.git("checkout", "-q", "-b", "topic")
+    started.write("sub/d/5", "5")
+    started.dvlite("add", "sub/d")
+    started.commit("Five")
+    started.git("checkout", "-q", "main")
+    started.git("rm", "-rq", "sub")
+    shutil.rmtree(started.root / "sub", ignore_errors=True)
+    outside = tmp_path / "outside"
+    outside.mkdir()
+    (outside / "d.dvlite").write_text("precious")
+    (started.root / "sub").symlink_to(outside)
+    started.git("add", "sub")
+    started.git("commit", "-qm", "Link")
+    assert started.try_git("merge", "topic")[0] == 1
+    shutil.rmtree(started.root / "sub", ignore_errors=True)
+    (started.root / "sub").unlink(missing_ok=True)
+    (started.root / "sub").symlink_to(outside)
+    for choice in ("--ours", "--theirs"):
+        assert "behind a symbolic link" in started.dvlite("resolve", choice, code=2).stderr
+        assert [path.name for path in outside.iterdir()] == ["d.dvlite"]
+        assert (outside / "d.dvlite").read_text() == "precious"

@@ -529,8 +529,9 @@ def test_an_interruption_stops_the_command_and_leaves_nothing(verified, monkeypa
         time.sleep(0.05)
     shell = int(started.read_text())
     process.send_signal(signal.SIGINT)
-    process.communicate(timeout=30)
+    said = process.communicate(timeout=30)[1].decode()
     assert process.returncode == 130
+    assert said.endswith("interrupted; nothing of the rerun is kept, and the same command begins anew\n")
     with pytest.raises(ProcessLookupError):
         os.kill(shell, 0)
     assert list(temporary.iterdir()) == []
@@ -551,3 +552,40 @@ def test_flags_that_make_no_sense_are_refused(pipeline, args):
     pipeline.line().repro()
     pipeline.commit("Run")
     pipeline.dvlite("verify", *args, code=2)
+
+
+# --- what is said of a commit, of a stop, of a log
+
+
+def test_a_file_that_the_commit_has_wrong_is_said_to_be_that_of_the_commit(verified):
+    verified.stages("  one: {cmd: echo > a, outs: [a]}\n")
+    good = verified.pipeline.read("dvlite.yaml")
+    verified.pipeline.write("dvlite.yaml", good.replace(b"outs", b"out"))
+    verified.pipeline.commit("Wrong")
+    commit = verified.pipeline.git("rev-parse", "HEAD").strip()
+    verified.pipeline.write("dvlite.yaml", good)  # corrected, and not committed
+    said = verified.pipeline.dvlite("verify", "--rerun", code=1).stderr
+    assert f"(in commit {commit[:8]})" in said
+    assert "commit your correction" in said
+    said = verified.pipeline.dvlite("verify", "--rerun", "new", code=2).stderr
+    assert "neither tracked nor a stage in HEAD" in said
+    assert "commit it first" in said
+
+
+def test_the_commit_that_was_run_is_in_the_reports(verified):
+    verified.stages("  one: {cmd: echo > a, outs: [a]}\n").again("--md", "r.md", "--junit", "r.xml")
+    commit = verified.pipeline.git("rev-parse", "HEAD").strip()
+    assert (verified.found["revision"], verified.found["commit"]) == ("HEAD", commit)
+    assert f"of HEAD ({commit[:8]})".encode() in verified.pipeline.read("r.md")
+    assert f'<property name="commit" value="{commit}"'.encode() in verified.pipeline.read("r.xml")
+    assert verified.pipeline.json("verify")["commit"] is None
+
+
+def test_the_end_of_a_log_stands_below_its_stage_and_the_hint_is_one_line(verified):
+    verified.stages("  one: {cmd: 'echo first; echo second; test -z \"$FAIL\"; echo > a', outs: [a]}\n")
+    verified.pipeline.write("dvlite.yaml", verified.pipeline.read("dvlite.yaml").replace(b"echo > a", b"exit 3"))
+    verified.pipeline.commit("It fails")
+    done = verified.pipeline.dvlite("verify", "--rerun", "--no-progress", code=4)
+    assert "  | first\n  | second\n" in done.stdout
+    hints = [line for line in done.stderr.splitlines() if line.startswith("hint: ")]
+    assert hints == ["hint: the end of its log is above; to look at the clone: dvlite verify --rerun --keep one"]

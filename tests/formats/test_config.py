@@ -299,7 +299,36 @@ def test_environment_values_that_cannot_be_used_name_the_variable():
 )
 def test_settings_of_hooks_have_types(key, text, value):
     word = key.removeprefix("hooks.")
-    assert config.parse(f"hooks:\n  {word}: {text}\n".encode(), "x", config.COMMITTED)[key].value == value
+    assert config.parse(f"hooks:\n  {word}: {text}\n".encode(), "x", config.LOCAL)[key].value == value
+
+
+@pytest.mark.parametrize(
+    ("key", "text"),
+    [
+        ("hooks.pre_commit", "off"),
+        ("hooks.pre_push", "false"),
+        ("hooks.follow", "off"),
+        ("hooks.large_file", "0"),
+        ("hooks.fetch_limit", "101MiB"),
+        ("hooks.push_limit", "100TiB"),
+    ],
+)
+def test_a_committed_file_cannot_take_a_guard_away_from_everyone(key, text):
+    line = f"hooks:\n  {key.removeprefix('hooks.')}: {text}\n".encode()
+    with pytest.raises(FormatError, match=f"'{key}' may not be (off|{text}) in a committed file") as caught:
+        config.parse(line, "c.yaml", COMMITTED)
+    assert caught.value.message.startswith("c.yaml:2: ")
+    assert "dvlite config --user hooks." in caught.value.hint
+    for layer in (USER, LOCAL):
+        assert config.parse(line, "c.yaml", layer)
+
+
+@pytest.mark.parametrize(
+    "line",
+    ["pre_commit: block", "pre_push: on", "large_file: 5GiB", "fetch_limit: 0", "push_limit: 0", "push_limit: 1GiB"],
+)
+def test_a_committed_file_may_guard_more_and_may_allow_larger_files(line):
+    assert config.parse(f"hooks:\n  {line}\n".encode(), "c.yaml", COMMITTED)
 
 
 @pytest.mark.parametrize(

@@ -269,6 +269,15 @@ def test_the_recipe_leaves_with_what_verify_leaves_with(job):
     assert "param-changed" in (job.folder / "reports/verify.xml").read_text()
 
 
+def test_the_recipe_points_to_no_reports_that_are_not_there_and_explains_a_shallow_clone(job):
+    done = run_recipe(job, "--range", "HEAD~1..HEAD")
+    assert done.returncode == 2
+    first, last = done.stdout.splitlines()
+    assert first == "dvlite verify left with 2; no reports were written"
+    assert last.startswith("the clone is shallow")
+    assert "git fetch --unshallow" in done.stderr
+
+
 def test_the_recipe_says_what_to_set_where_dvlite_is_not_installed(job, tmp_path):
     (tmp_path / "bin").mkdir()
     for name in ("bash", "git"):

@@ -96,7 +96,7 @@ def test_every_case_that_did_not_pass_says_why():
     ended = [part for case in root.iter("testcase") for part in case]
     assert [part.get("message") for part in ended] == [
         "something that it needs could not be checked: see the errors",
-        "its lockfile or pipeline file cannot be used: see the findings",
+        "its lockfile, pipeline file or a file of parameters cannot be used: see the findings",
         "the runs of one, two: --offline was given",
     ]
     assert all(part.text for part in ended)

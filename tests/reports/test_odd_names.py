@@ -71,6 +71,8 @@ def test_a_message_with_quotes_is_printed_as_it_is():
 def test_the_log_of_a_stage_that_failed_is_shown_as_it_was_written():
     tail = ('  File "a.py", line 1', "KeyError: 'lr'", "C:\\x\ty\x1b[2J")
     check = StageCheck(stage="train", verdict="failed", problem="exit 1", log_tail=tail)
-    hint = problem(VerifyResult(rerun=True, stages=(check,)), Show()).hint
-    assert hint.splitlines() == ['|   File "a.py", line 1', "| KeyError: 'lr'", "| C:\\x    y\\x1b[2J"]
-    assert not re.search(r"[\x00-\x09\x0b-\x1f]", hint)
+    result = VerifyResult(rerun=True, stages=(check,))
+    told = list(text(result, Show()))
+    assert told[1:4] == ['  |   File "a.py", line 1', "  | KeyError: 'lr'", "  | C:\\x    y\\x1b[2J"]
+    assert not re.search(r"[\x00-\x1f]", "".join(told))
+    assert "\n" not in problem(result, Show()).hint

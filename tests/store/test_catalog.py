@@ -8,7 +8,7 @@ from dvlite.errors import FormatError, ObjectCorrupt, ObjectMissing
 from dvlite.formats import condemned
 from dvlite.formats.condemned import Condemned
 from dvlite.oid import Digest, digest_bytes
-from dvlite.store import index, pack
+from dvlite.store import damage, index, pack
 from dvlite.store.catalog import Catalog
 from dvlite.store.index import Location
 from dvlite.store.pack import KIND_FILE, PackWriter, Record
@@ -206,3 +206,46 @@ def test_a_remote_with_many_packs_is_listed_in_parts(site, store, monkeypatch):
     second = look(site)
     assert second.packs == first.packs
     assert store.count("list", "packs/") == 16
+
+
+# --- what indexes say, and what is so
+
+
+def publish(store, places) -> None:
+    data = index.encode(places, os.urandom(16))
+    store.put(f"index/{digest_bytes(data).hex()}", data)
+
+
+def test_a_row_that_is_wrong_gives_way_to_another_one_for_the_same_object(site, store):
+    (place,) = look(site).locations(A, (KIND_FILE,))
+    publish(store, [Location(place.pack, place.record._replace(offset=offset)) for offset in (33, 34, 35)])
+    catalog = look(site)
+    assert len(catalog.locations(A, (KIND_FILE,))) == 4
+    read = catalog.read_meta(catalog.locations(A, (KIND_FILE,)))
+    assert set(read.values()) == {CONTENT["000"]}
+    assert catalog.locations(A, (KIND_FILE,)) == [place]
+    assert catalog.usable(place.pack)
+
+
+def test_a_pack_is_damaged_if_no_row_finds_the_object_in_it(site, store):
+    (place,) = look(site).locations(A, (KIND_FILE,))
+    data = bytearray(store.get(f"packs/{place.pack.hex()}"))
+    data[place.record.offset + 3] ^= 1
+    store.put(f"packs/{place.pack.hex()}", data)
+    publish(store, [Location(place.pack, place.record._replace(offset=33))])
+    catalog = look(site)
+    with pytest.raises(ObjectCorrupt):
+        catalog.read_meta(catalog.locations(A, (KIND_FILE,))[:1])
+    assert not catalog.usable(place.pack)
+
+
+def test_a_note_of_a_damaged_pack_counts_for_plans_until_the_pack_is_gone(site, store):
+    (place,) = look(site).locations(A, (KIND_FILE,))
+    damage.note(look(site), place.pack)
+    catalog = look(site)
+    assert catalog.usable(place.pack)
+    damage.heed(catalog)
+    assert not catalog.usable(place.pack)
+    store.delete([f"packs/{place.pack.hex()}"])
+    damage.heed(look(site))
+    assert site.remote.kept_names("distrusted") == set()

@@ -87,7 +87,12 @@ def test_init():
         "staged in git: a b",
         "next: dvlite add PATH",
     ]
-    assert said(InitResult(root="/w", existed=True))[0] == "Already initialised /w"
+    assert said(InitResult(root="/w", existed=False))[0] == "Initialised /w"
+    assert said(InitResult(root="/w", existed=True, switched_on=("diff",), missing=2)) == [
+        "Already initialised /w  Hooks: none (dvlite install). Merge driver: on.",
+        "switched on in this clone: git diff shows what changed in data",
+        "next: dvlite pull",
+    ]
 
 
 def test_clone():

@@ -12,7 +12,8 @@ from dvlite.formats.manifest import Entry, from_entries
 from dvlite.formats.pointer import Pointer
 from dvlite.naming import Tracked
 from dvlite.oid import digest_bytes
-from dvlite.verify.holdings import Holdings, expression
+from dvlite.pipeline.globbing import expression
+from dvlite.verify.holdings import Holdings
 
 NAMES = [
     "a.py",
@@ -88,6 +89,9 @@ class Names:
 
     def real(self, path):
         return path
+
+    def is_linked_folder(self, path):
+        return False
 
 
 def test_what_is_inside_data_is_known_from_its_listing():

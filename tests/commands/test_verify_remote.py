@@ -1,0 +1,175 @@
+"""`dvlite verify --remote`: what is damaged there is told of, what only looks so is not, and a push from a clone with the data repairs it."""
+
+import os
+
+import pytest
+
+from dvlite.oid import Digest, digest_bytes
+from dvlite.store import index, pack
+from dvlite.store.index import Index, Location
+from dvlite.store.pack import KIND_END, KIND_FILE, KIND_MANIFEST, KIND_RECIPE, Record
+from tests.commands.project import Project
+
+PIPELINE = "stages:\n  one:\n    cmd: cp large.bin out.bin\n    deps: [large.bin, small]\n    outs: [out.bin]\n"
+
+
+@pytest.fixture
+def pushed(shared, tmp_path, monkeypatch):
+    """Returns a project with a large file, small ones and a run, all on its remote, `../store`."""
+    monkeypatch.setenv("DVLITE_TRUST", str(tmp_path / "store"))
+    shared.write("large.bin", os.urandom(3 << 20))
+    for number in range(30):
+        shared.write(f"small/{number}.txt", os.urandom(200))
+    shared.dvlite("add", "large.bin", "small")
+    shared.write("dvlite.yaml", PIPELINE)
+    shared.dvlite("repro")
+    shared.commit("Run")
+    shared.dvlite("push")
+    return shared
+
+
+def clone_of(project, name="clone"):
+    place = project.root.parent / name
+    project.git("clone", "-q", str(project.root), str(place))
+    return Project(place, project._invoke)
+
+
+def store(project):
+    return project.root.parent / "store"
+
+
+def rows(project):
+    """Returns the rows of all indexes on the remote."""
+    return [row for path in (store(project) / "index").iterdir() for row in Index(path.read_bytes(), path.name)]
+
+
+def rewrite(path, data):
+    path.chmod(0o644)
+    path.write_bytes(data)
+
+
+def look(project, *args, code=0):
+    return project.json("verify", "--remote", *args, code=code)
+
+
+def assert_pulls_all(project, name):
+    clone = clone_of(project, name)
+    clone.dvlite("pull")
+    for path in ("large.bin", "out.bin", *(f"small/{number}.txt" for number in range(30))):
+        assert clone.read(path) == project.read(path)
+
+
+@pytest.mark.parametrize("length", [0, 40])
+def test_a_batch_of_run_records_that_was_cut_is_told_of_and_pushed_again(pushed, length):
+    (batch,) = (path for path in (store(pushed) / "runs").rglob("*") if path.is_file())
+    rewrite(batch, batch.read_bytes()[:length])
+    (found,) = look(pushed, code=1)["findings"]
+    assert (found["kind"], found["fix"]) == ("not-on-remote", "dvlite push")
+    assert "record of the run" in found["message"]
+    pushed.dvlite("push")
+    assert look(pushed, "--deep")["findings"] == []
+    done = clone_of(pushed).dvlite("verify", "--remote", "--deep")
+    assert "left out" not in done.stderr
+
+
+def test_a_batch_of_run_records_with_a_wrong_byte_is_told_of_by_deep_and_replaced(pushed):
+    (batch,) = (path for path in (store(pushed) / "runs").rglob("*") if path.is_file())
+    data = bytearray(batch.read_bytes())
+    data[50] ^= 1
+    rewrite(batch, bytes(data))
+    (found,) = look(pushed, "--deep", code=1)["findings"]
+    assert found["kind"] == "remote-corrupt"
+    pushed.dvlite("push")
+    assert look(pushed, "--deep")["findings"] == []
+    assert look(clone_of(pushed), "--deep")["findings"] == []
+
+
+@pytest.mark.parametrize("kind", [KIND_END, KIND_FILE, KIND_MANIFEST, KIND_RECIPE])
+def test_a_damaged_pack_is_sent_again_by_the_next_push(pushed, kind):
+    found = [row for row in rows(pushed) if row.record.kind == kind]
+    assert found
+    for row in found:
+        path = store(pushed) / "packs" / row.pack.hex()
+        data = bytearray(path.read_bytes())
+        data[pack.HEADER_BYTES + 10 if kind == KIND_END else row.record.offset + 10] ^= 1
+        rewrite(path, bytes(data))
+    told = look(pushed, "--deep", code=1)["findings"]
+    assert {each["kind"] for each in told} == {"remote-corrupt"}
+    assert {each["fix"] for each in told} == {
+        "dvlite verify --remote --deep; dvlite push     in a clone that has the data"
+    }
+    assert {each["kind"] for each in look(pushed, code=1)["findings"]} <= {"not-on-remote", "remote-corrupt"}
+    assert "Nothing to push" not in pushed.dvlite("push").stdout
+    assert look(pushed, "--deep")["findings"] == []
+    assert look(clone_of(pushed), "--deep")["findings"] == []
+    assert_pulls_all(pushed, "fresh")
+
+
+def test_what_is_right_in_a_damaged_pack_is_still_pulled_and_pushed(pushed):
+    place = next(row for row in rows(pushed) if row.record.kind == KIND_FILE and row.record.raw_length == 200)
+    path = store(pushed) / "packs" / place.pack.hex()
+    data = bytearray(path.read_bytes())
+    data[place.record.offset + 5] ^= 1
+    rewrite(path, bytes(data))
+    clone = clone_of(pushed)
+    (found,) = look(clone, "--deep", code=1)["findings"]
+    assert found["kind"] == "remote-corrupt"
+    assert place.pack.hex()[:8] in found["message"] or "small/" in found["message"]
+    done = clone.dvlite("push", "small", code=None)
+    assert done.returncode
+    assert "1 more" not in done.stderr
+    assert "neither in the cache nor on" in done.stderr
+    good = next(n for n in range(30) if digest_bytes(pushed.read(f"small/{n}.txt")) != place.record.digest)
+    clone.dvlite("pull", f"small/{good}.txt")
+    assert clone.read(f"small/{good}.txt") == pushed.read(f"small/{good}.txt")
+    pushed.dvlite("push")
+    assert look(pushed)["findings"] == []
+
+
+def publish(project, places):
+    data = index.encode(places, os.urandom(16))
+    (store(project) / "index" / digest_bytes(data).hex()).write_bytes(data)
+
+
+@pytest.mark.parametrize("number", range(3))
+def test_an_index_that_is_wrong_about_where_packs_end_does_no_harm(pushed, number):
+    ends = [row for row in rows(pushed) if row.record.kind == KIND_END]
+    assert ends
+    publish(pushed, [index.end_of(row.pack, row.record.offset - 1 - number) for row in ends])
+    publish(pushed, [Location(Digest(b"\xee" * 32), row.record._replace(offset=9)) for row in ends])
+    assert look(pushed, "--deep")["findings"] == []
+    assert_pulls_all(pushed, "fresh")
+
+
+@pytest.mark.parametrize("number", range(3))
+def test_an_index_with_rows_that_are_wrong_does_no_harm(pushed, number):
+    def wrong(record):
+        return Record(
+            record.kind,
+            record.codec,
+            record.offset + 1,
+            record.raw_length + number,
+            record.stored_length,
+            record.digest,
+        )
+
+    publish(pushed, [Location(row.pack, wrong(row.record)) for row in rows(pushed) if row.record.kind != KIND_END])
+    clone = clone_of(pushed)
+    for project in (pushed, clone):
+        assert look(project, "--deep")["findings"] == []
+    assert_pulls_all(pushed, "fresh")
+    clone.dvlite("pull")
+    clone.write("small/31.txt", "one more")
+    clone.dvlite("add", "small")
+    clone.commit("One more")
+    clone.dvlite("push")
+    assert {each["kind"] for each in look(clone, code=1)["findings"]} == {"dep-changed"}
+
+
+@pytest.mark.parametrize("data", [b"", b"{}", b"junk", b'{"dvlite_store": 99}'])
+def test_a_remote_whose_config_cannot_be_read_is_not_checked(pushed, data):
+    rewrite(store(pushed) / "config", data)
+    (found,) = look(pushed, code=3)["unchecked"]
+    assert "config" in found["why"]
+    assert "JSON" not in found["why"]
+    assert "JSON" not in pushed.dvlite("verify", "--remote", code=3).stdout
