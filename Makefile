@@ -17,7 +17,7 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip -qq --disable-pip-version-check --no-input
 WORKERS ?= 2
 
-.PHONY: help demo test check format bench clean
+.PHONY: help demo test check lint format bench clean
 
 help:
 	@sed -n 's/^## //p' $(MAKEFILE_LIST)
@@ -30,12 +30,15 @@ demo: $(VENV)/.installed-demo
 test: $(VENV)/.installed-dev
 	@$(BIN)/python -m pytest -n $(WORKERS) --dist worksteal $(ARGS)
 
-## make check    format, lint, types, architecture, docs: what CI runs before the tests
-check: $(VENV)/.installed-dev
+## make check    format, lint, types, architecture, docs
+check: lint
+	@$(BIN)/python -m pytest --quiet tests/test_architecture.py tests/test_docs.py
+
+## make lint     format, lint, types: what CI runs before all tests
+lint: $(VENV)/.installed-dev
 	@$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
-	$(BIN)/python -m pytest --quiet tests/test_architecture.py tests/test_docs.py
 
 ## make format   put the code into its format and mend what lint can
 format: $(VENV)/.installed-dev

@@ -73,7 +73,7 @@ def test_what_is_missing_is_named_and_the_rest_is_brought(there, tmp_path):
     packs[-1].unlink()
     done = there.run("fetch", cwd=there.path)
     assert done.returncode == 12
-    assert "is not on" in done.stderr
+    assert "are not on" in done.stderr
     assert list((there.cache / "packs").iterdir())
 
 
