@@ -86,7 +86,10 @@ def refusal(repo: Repo, path: str, behind: Behind) -> DvliteError:
     what = _listed(behind.undone)
     if behind.is_edited:
         message = f"cannot add {quote(shown)}: {pointer} changed since it was checked out, and adding it would undo that{what}"
-        hint = f"{behind.bring}   (keeps the files that you changed; those that you removed come back), then: dvlite add {word}"
+        hint = (
+            f"{behind.bring}   (keeps the files that you changed; those that you removed come back), then: dvlite add {word}"
+            f"\nto take what is on disk all the same: dvlite add --force {word}"
+        )
     else:
         message = (
             f"cannot add {quote(shown)}: it is as it was before {pointer} changed, and adding it would undo that{what}"

@@ -89,6 +89,7 @@ def test_edits_on_top_of_it_are_refused_and_the_hint_leads_to_both(plain, words)
     assert "cannot add 'data': data.dvlite changed since it was checked out" in done.stderr
     assert "(3, same)" in done.stderr
     assert hints(done.stderr)[0].startswith("dvlite checkout data   (keeps the files that you changed")
+    assert hints(done.stderr)[1] == "to take what is on disk all the same: dvlite add --force data"
     assert plain.git("status", "--porcelain") == ""
     kept = plain.dvlite("checkout", "data", code=3)
     assert "1 file changed here and not overwritten: data/1" in kept.stderr
