@@ -9,6 +9,7 @@ import contextlib
 import errno
 import os
 import re
+import shlex
 import shutil
 import sys
 import time
@@ -26,7 +27,6 @@ _UNITS = ("B", "KiB", "MiB", "GiB", "TiB", "PiB")
 _FICLONE = 0x40049409
 _RACY_LOCAL_NS = 20_000_000
 _RACY_OTHER_NS = 2_000_000_000
-_PLAIN = frozenset("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_./@+=:,-")
 _C_ESCAPES = {"\n": "\\n", "\r": "\\r", "\t": "\\t", "\\": "\\\\", "'": "\\'"}
 
 
@@ -91,8 +91,8 @@ def quote(name: str) -> str:
 
 
 def word(name: str) -> str:
-    """Returns a path as a word of a command that people may copy."""
-    return name if set(name) <= _PLAIN else quote(name)
+    """Returns a path as a shell takes it, in a command that people may copy; one that a terminal could misread, as `quote` has it."""
+    return shlex.quote(name) if name.isprintable() else quote(name)
 
 
 def printable(name: str) -> str:

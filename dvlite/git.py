@@ -29,16 +29,8 @@ OWN_FILES = (
     *(*POINTERS, *_PIPELINE_FILES),
     *(".dvlite", ".dvliteignore", ".gitattributes", ".gitignore", "**/.gitignore"),
 )
-_SAFE = (
-    "-c",
-    "core.fsmonitor=",
-    "-c",
-    "core.hooksPath=/dev/null",
-    "-c",
-    "log.showSignature=false",
-    "-c",
-    "log.showRoot=true",
-)
+_SETTINGS = ("core.fsmonitor=", "core.hooksPath=/dev/null", "log.showSignature=false", "log.showRoot=true")
+_SAFE = tuple(word for setting in _SETTINGS for word in ("-c", setting))
 _LITERAL = ":(literal)"  # what follows is a name, never a pattern
 _PATHS_ON_STDIN = ("--pathspec-from-file=-", "--pathspec-file-nul")
 _INDEX = "GIT_INDEX_FILE"

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import glob
 import os
-import shlex
 import shutil
 import time
 from collections.abc import Iterator, Sequence
@@ -12,7 +11,7 @@ from dataclasses import dataclass, field
 
 from dvlite import files, git_differences
 from dvlite.errors import DvliteError, ObjectCorrupt, ObjectMissing, UsageError
-from dvlite.files import quote
+from dvlite.files import quote, word
 from dvlite.formats import manifest, pointer
 from dvlite.formats.manifest import EMPTY_DIR, SYMLINK, Entries
 from dvlite.formats.pointer import SUFFIX, Pointer
@@ -59,8 +58,9 @@ def add(
     """Tracks the paths given, or with `update` every tracked path that changed.
 
     What lacks changes that its pointer has is refused (with `update`, left as it is if nobody touched it), unless `force`. Nothing is
-    written if any path cannot be added. Pointers that are right and not staged are staged. Content that is in the cache already is not stored again. Raises UsageError for what
-    cannot be tracked, FileChanged for a file that is being written, NoSpace before anything is stored.
+    written if any path cannot be added. Pointers that are right and not staged are staged. Content that is in the cache already is not
+    stored again. Raises UsageError for what cannot be tracked, FileChanged for a file that is being written, NoSpace before anything is
+    stored.
     """
     started = time.monotonic()
     with repo.lock(waiting=lambda: progress.warn("waiting for another dvlite command here")):
@@ -205,7 +205,7 @@ class _Adder:
         bring = bringing(work, path, "checkout") if behind is None else behind.bring
         self.warnings.append(
             f"{quote(shown)} is an earlier version, untouched; it is left as it is"
-            f" (to have the one of its pointer: {bring}; if no commit has this one, to take it: dvlite add --force {shlex.quote(shown)})"
+            f" (to have the one of its pointer: {bring}; if no commit has this one, to take it: dvlite add --force {word(shown)})"
         )
         return True
 

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import contextlib
-import shlex
 from collections.abc import Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING
 
 from dvlite import git_blobs, git_differences, layers, naming
 from dvlite.errors import DvliteError, FormatError
-from dvlite.files import printable, quote, size_text
+from dvlite.files import printable, quote, size_text, word
 from dvlite.formats import lockfile, pointer
 from dvlite.git_output import Difference, is_lockfile, is_pipeline_file, is_pointer
 from dvlite.naming import Tracked
@@ -97,7 +96,7 @@ def _tell_unstaged(repo: Repo, told: set[str], found: _Found, *, blocks: bool) -
         return
     more = f" and {len(files) - _NAMED} more" if len(files) > _NAMED else ""
     message = f"{', '.join(map(printable, files[:_NAMED]))}{more} changed and is not staged"
-    add = f"to include it: git add {' '.join(map(shlex.quote, files[:_NAMED]))}"
+    add = f"to include it: git add {' '.join(map(word, files[:_NAMED]))}"
     if blocks:
         found.blocked.append(Blocked(message=message, fixes=(add, _SKIP)))
     else:
@@ -193,17 +192,15 @@ def _compare(work: Workspace, item: Tracked, found: _Found) -> None:
     if look.is_earlier and underway.is_replaying(repo.git_dir):
         found.notes.append(f"{path} on disk is still another version than in this commit; to have that: {restore}")
     elif look.changed is not None and not look.is_counted:
-        found.notes.append(
-            f"{path} cannot be compared with {file}: its listing is not here; dvlite fetch {shlex.quote(path)}"
-        )
+        found.notes.append(f"{path} cannot be compared with {file}: its listing is not here; dvlite fetch {word(path)}")
     elif look.changed is not None or look.is_earlier:
         what = "another version" if look.changed is None else _difference(look.changed)
         subject = f"{file} in this commit" if not item.lockfile else f"{path} in {file} of this commit"
         now = None if item.lockfile else _on_disk(repo, item.path)
         if now is not None and not now.pointer.same_version(item.pointer) and _is_as(work, now):
-            add, what = f"git add {shlex.quote(file)}", "the one on disk is, and is not staged"
+            add, what = f"git add {word(file)}", "the one on disk is, and is not staged"
         else:
-            add = f"dvlite repro {shlex.quote(item.stage)}" if item.lockfile else _taking(work, look, item)
+            add = f"dvlite repro {word(item.stage)}" if item.lockfile else _taking(work, look, item)
         message = f"{subject} is not what is on disk ({what})"
         fixes = (f"to commit what is on disk: {add}", f"to restore it: {restore}", _SKIP)
         found.blocked.append(Blocked(message=message, fixes=fixes))
@@ -216,7 +213,7 @@ def _taking(work: Workspace, look: Look, item: Tracked) -> str:
     path = work.repo.display(item.path)
     here = work.versions_here(item.path)
     commit = commit_of(work.repo, item.path + pointer.SUFFIX, here[0]) if look.is_earlier and here else None
-    return f"dvlite add {shlex.quote(path)}" if commit is None else back_to(commit, path)
+    return f"dvlite add {word(path)}" if commit is None else back_to(commit, path)
 
 
 def _on_disk(repo: Repo, path: str) -> Tracked | None:
@@ -269,10 +266,10 @@ def _kept_twice(repo: Repo, item: Tracked, files: Sequence[str]) -> Blocked:
     where = "tracked by dvlite" if files[0] == item.path else f"inside {printable(outer)}, which dvlite tracks"
     message = f"{shown} {'is' if one else 'are'} {where}: git would keep {'it' if one else 'them'} too"
     names = [repo.display(path) for path in files]
-    take = "git rm --cached " + " ".join(map(shlex.quote, names if len(names) <= _NAMED else ["-r", "-q", outer]))
+    take = "git rm --cached " + " ".join(map(word, names if len(names) <= _NAMED else ["-r", "-q", outer]))
     fixes = [f"to leave {'it' if one else 'them'} to dvlite: {take}"]
     if not item.lockfile:
-        fixes.append(f"to leave {printable(outer)} to git: dvlite rm --cached {shlex.quote(outer)}")
+        fixes.append(f"to leave {printable(outer)} to git: dvlite rm --cached {word(outer)}")
     return Blocked(message=message, fixes=(*fixes, _SKIP))
 
 
@@ -290,7 +287,7 @@ def _refuse_large(repo: Repo, files: Sequence[Difference], found: _Found) -> Non
     large.sort(key=lambda row: -row[1])
     shown = ", ".join(f"{quote(repo.display(path))} ({size_text(size)})" for path, size in large[:_NAMED])
     more = f" and {len(large) - _NAMED} more" if len(large) > _NAMED else ""
-    names = " ".join(shlex.quote(repo.display(path)) for path, _ in large[:_NAMED])
+    names = " ".join(word(repo.display(path)) for path, _ in large[:_NAMED])
     fixes = (
         f"to track {'them' if len(large) > 1 else 'it'} with dvlite: git rm --cached {names} && dvlite add {names}",
         "to allow larger files: dvlite config hooks.large_file SIZE",

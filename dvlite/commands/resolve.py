@@ -227,8 +227,8 @@ def _is_behind(repo: Repo, settled: Sequence[str], progress: Progress) -> bool:
     """
     work = Workspace(repo, open_cache(repo), progress)
     for item in repo.tracked(broken=[]):
-        here = work.versions_here(item.path)
-        if here and here[0] != item.pointer.oid and (item.lockfile or item.path + SUFFIX not in settled):
+        is_settled = not item.lockfile and item.path + SUFFIX in settled
+        if not is_settled and work.other_version(item) is not None:
             return True
     before = underway.before_rebase(repo.git_dir) if underway.is_rebasing(repo.git_dir) else None
     moved = git_differences.pointers(repo.git, before or "HEAD", None)

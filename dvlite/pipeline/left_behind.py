@@ -6,11 +6,10 @@ command needs it; what was edited since is the user's to put together.
 
 from __future__ import annotations
 
-import shlex
 from collections.abc import Iterable
 
 from dvlite.errors import DvliteError
-from dvlite.files import printable, quote
+from dvlite.files import printable, quote, word
 from dvlite.formats.pointer import SUFFIX
 from dvlite.naming import Tracked
 from dvlite.pipeline.contents import Contents, as_output
@@ -28,7 +27,7 @@ def assume_followed(
     Costs reading a small file for each pointer; a run of git and a look at the data only where the two differ.
     """
     pointers = [item for item in tracked if not item.stage]
-    moved = [item for item in pointers if (work.versions_here(item.path) or [item.pointer.oid])[0] != item.pointer.oid]
+    moved = [item for item in pointers if work.other_version(item) is not None]
     used = [place.path for stage in stages for place in (*stage.deps, *stage.params)] if moved else []
     values = [place.path for stage in stages for place in stage.params] if moved else []
     refused = []
@@ -49,7 +48,7 @@ def _refusal(work: Workspace, path: str, behind: Behind) -> DvliteError:
     message = f"cannot run with {quote(shown)}: {printable(shown + SUFFIX)} changed since it was checked out"
     if not behind.is_edited:
         return DvliteError(message, hint=behind.bring)
-    add = f"dvlite add {shlex.quote(shown)}"
+    add = f"dvlite add {word(shown)}"
     return DvliteError(
         f"{message}, and so did its files",
         hint=f"{behind.bring}   (keeps the files that you changed), then: {add}\n"

@@ -7,13 +7,12 @@ work tree.
 from __future__ import annotations
 
 import os
-import shlex
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
 from dvlite.errors import FormatError
-from dvlite.files import quote
+from dvlite.files import quote, word
 from dvlite.formats import lockfile, manifest, pointer
 from dvlite.formats.lockfile import Lockfile
 from dvlite.formats.pointer import SUFFIX, Pointer
@@ -121,13 +120,13 @@ def _hint(repo: Repo, name: str, sound: Sequence[str]) -> str:
     """Returns what settles a merge in which only the sides in `sound` can be taken."""
     if sound:
         choices = "|".join(f"--{side}" for side in sound)
-        return f"dvlite resolve {shlex.quote(repo.display(tracked_name(name)))} {choices}"
+        return f"dvlite resolve {word(repo.display(tracked_name(name)))} {choices}"
     return how_to_replace(repo.display(name), is_lockfile=is_lockfile(name))
 
 
 def how_to_replace(shown: str, *, is_lockfile: bool) -> str:
     """Returns what to do about a pointer or lockfile that is unusable on both sides of a merge."""
-    file = shlex.quote(shown)
+    file = word(shown)
     anew = f", or make it anew: git rm -f {file}; dvlite repro" if is_lockfile else ""
     return f"take it from a commit where it was sound: git checkout COMMIT -- {file}{anew}"
 

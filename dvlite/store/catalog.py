@@ -42,9 +42,7 @@ class Catalog:
         self.condemned: frozenset[Digest] = frozenset()
         self.purged: frozenset[Digest] = frozenset()
         self.distrusted: set[Digest] = set()  # packs that this process found damaged
-        self._wrong: set[Location] = (
-            set()
-        )  # rows of an index that are not where the object is, though another row may be
+        self._wrong: set[Location] = set()  # rows that are not where the object is, while another row may be
         self.condemned_names: frozenset[str] = frozenset()
         self._index_entries: tuple[Entry, ...] = ()
         self._indexes: dict[str, Index] | None = None

@@ -10,7 +10,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 
 from dvlite.errors import DvliteError
-from dvlite.files import quote
+from dvlite.files import quote, word
 from dvlite.formats.lockfile import Locked, LockedStage
 from dvlite.formats.pointer import SUFFIX
 from dvlite.formats.strict_yaml import Tree
@@ -26,7 +26,7 @@ from dvlite.results.verify import Finding, Unchecked
 from dvlite.verify.fetching import NotFetched
 from dvlite.verify.holdings import Holdings
 from dvlite.verify.integrity import Examiner, differ_from_facts
-from dvlite.verify.kinds import quote_word, short_oid, value_text
+from dvlite.verify.kinds import short_oid, value_text
 from dvlite.verify.reading import Lock, correction, place_and_reason
 from dvlite.workspace import sparse
 
@@ -185,9 +185,7 @@ class _Look:
     def _ignored(self, kind: str, what: str, place: Place | ParamPlace) -> Finding:
         """Returns the finding for what is here and nowhere else."""
         told = f"{what} {value_text(place.path)} is here only: git ignores it, and it is not data"
-        fix = (
-            f"dvlite add {quote_word(place.path)}" if kind == "dep-missing" else f"git add -f {quote_word(place.path)}"
-        )
+        fix = f"dvlite add {word(place.path)}" if kind == "dep-missing" else f"git add -f {word(place.path)}"
         return replace(self._wrong(kind, told, place.line, path=place.path), fix=fix)
 
     def _unreadable(self, error: DvliteError, place: ParamPlace) -> Finding:
@@ -289,7 +287,7 @@ class _Look:
         if how != "removed" or not self._holdings.is_ignored(path):
             return found
         told = f"{self._stage.address}: it ran with {value_text(path)}, which is here only: git ignores it, and it is not data"
-        return replace(found, message=told, fix=f"dvlite add {quote_word(path)}")
+        return replace(found, message=told, fix=f"dvlite add {word(path)}")
 
     def _by(self, path: str) -> str:
         """Returns who says what a dependency is."""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import shlex
 from typing import Any
 
 from dvlite.files import printable
@@ -59,11 +58,6 @@ def value_text(value: Any) -> str:
     """Returns a value for a message: text as it is, all else as JSON."""
     text = printable(value if isinstance(value, str) else json.dumps(value, ensure_ascii=False, sort_keys=True))
     return text if len(text) <= _LONGEST else f"{text[: _LONGEST - 3]}..."
-
-
-def quote_word(text: str) -> str:
-    """Returns a path as a shell takes it."""
-    return printable(shlex.quote(text))
 
 
 def short_oid(oid: str) -> str:

@@ -11,7 +11,7 @@ from typing import Any, TypeVar
 
 from dvlite import ignore, naming
 from dvlite.errors import DvliteError
-from dvlite.files import quote
+from dvlite.files import quote, word
 from dvlite.formats import lockfile, pipeline, pointer
 from dvlite.formats.lockfile import LockedStage, Lockfile
 from dvlite.formats.pointer import SUFFIX
@@ -21,7 +21,7 @@ from dvlite.pipeline import stages
 from dvlite.pipeline.graph import Graph, build
 from dvlite.pipeline.stages import Stage
 from dvlite.results.verify import Finding
-from dvlite.verify.kinds import quote_word, value_text
+from dvlite.verify.kinds import value_text
 from dvlite.verify.restoring import Restoring
 from dvlite.verify.sides import BLOB_LIMIT_BYTES, Side, left_out
 
@@ -98,7 +98,7 @@ def place_and_reason(error: DvliteError, file: str) -> tuple[int | None, str]:
 
 def correction(file: str, line: int | None, hint: str | None = None) -> str:
     """Returns what to do about a file that only its author can correct; a hint that says no more than that is left out."""
-    where = quote_word(file) if line is None else f"line {line} of {quote_word(file)}"
+    where = word(file) if line is None else f"line {line} of {word(file)}"
     says_more = hint is not None and not hint.startswith("correct ") and not _is_to_restore(hint)
     return f"correct {where}" + (f" ({hint.replace(chr(10), '; ')})" if hint is not None and says_more else "")
 
@@ -115,7 +115,7 @@ def finding_of(
         file=file,
         line=line or 1,
         commit=commit,
-        fix=f"dvlite resolve {quote_word(file)}" if conflict else restored or correction(file, line, error.hint),
+        fix=f"dvlite resolve {word(file)}" if conflict else restored or correction(file, line, error.hint),
     )
 
 
@@ -213,7 +213,7 @@ class _Reader:
         def refuse(error: Unusable) -> None:
             reason = error.message.partition(": ")[2]
             item = next((item for (file, name), item in by_file.items() if file == error.file and name in reason), None)
-            fix = f"git rm --cached {quote_word(error.file)}" if item is None else f"edit {quote_word(error.file)}"
+            fix = f"git rm --cached {word(error.file)}" if item is None else f"edit {word(error.file)}"
             self._overlap(error.file, item, reason, fix)
 
         naming.without_overlap(data, refuse)
@@ -231,7 +231,7 @@ class _Reader:
         more = f" (and {len(names) - 1:,} more)" if len(names) > 1 else ""
         where = "" if names[0] == item.path else f" and inside {value_text(item.path)}"
         told = f"{value_text(names[0])}{more} is in git{where}, which {file} tracks"
-        self._overlap(file, item, told, f"git rm -r --cached {quote_word(names[0] if not more else item.path)}")
+        self._overlap(file, item, told, f"git rm -r --cached {word(names[0] if not more else item.path)}")
 
     def _overlap(self, file: str, item: Tracked | None, told: str, fix: str) -> None:
         line = 1

@@ -7,9 +7,9 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from dvlite.files import word
 from dvlite.git import Git
 from dvlite.git_output import split
-from dvlite.verify.kinds import quote_word
 from dvlite.verify.sides import Side
 
 LIMIT_BYTES = 64 << 20
@@ -43,16 +43,16 @@ class Restoring:
             self._recent[file] = self._read("HEAD", file), self._read(":0", file)
         committed, staged = self._recent[file]
         if staged is not None and staged != committed and is_good(staged):
-            return f"git checkout -- {quote_word(file)}"
+            return f"git checkout -- {word(file)}"
         if committed is not None and is_good(committed):
-            return f"git checkout HEAD -- {quote_word(file)}"
+            return f"git checkout HEAD -- {word(file)}"
         return None
 
     def _earlier(self, commit: str, file: str, is_good: IsGood) -> str | None:
         options = ("-z", f"--max-count={_MOST_VERSIONS}", "--format=%h")
         found = split(self._git.run("log", *options, commit, "--", f":(literal){file}", check=False))
         good = next((each for each in found if self._is_good(each, file, is_good)), None)
-        return None if good is None else f"git checkout {good} -- {quote_word(file)}"
+        return None if good is None else f"git checkout {good} -- {word(file)}"
 
     def _is_good(self, revision: str, file: str, is_good: IsGood) -> bool:
         data = self._read(revision, file)

@@ -7,12 +7,11 @@ then. Reads listings from the cache, data only where its times say that it chang
 from __future__ import annotations
 
 import os
-import shlex
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 from dvlite.errors import DvliteError, ObjectCorrupt, ObjectMissing
-from dvlite.files import printable, quote
+from dvlite.files import printable, quote, word
 from dvlite.formats import manifest
 from dvlite.formats.manifest import EMPTY_DIR, Entry
 from dvlite.formats.pointer import LIMIT_BYTES, SUFFIX, Pointer
@@ -82,13 +81,13 @@ def commit_of(repo: Repo, file: str, version: str) -> str | None:
 def refusal(repo: Repo, path: str, behind: Behind) -> DvliteError:
     """Returns why a path is not added, and how to have both what its pointer says and what the user changed."""
     shown = repo.display(path)
-    word, pointer = shlex.quote(shown), printable(shown + SUFFIX)
+    again, pointer = word(shown), printable(shown + SUFFIX)
     what = _listed(behind.undone)
     if behind.is_edited:
         message = f"cannot add {quote(shown)}: {pointer} changed since it was checked out, and adding it would undo that{what}"
         hint = (
-            f"{behind.bring}   (keeps the files that you changed; those that you removed come back), then: dvlite add {word}"
-            f"\nto take what is on disk all the same: dvlite add --force {word}"
+            f"{behind.bring}   (keeps the files that you changed; those that you removed come back), then: dvlite add {again}"
+            f"\nto take what is on disk all the same: dvlite add --force {again}"
         )
     else:
         message = (
@@ -101,17 +100,17 @@ def refusal(repo: Repo, path: str, behind: Behind) -> DvliteError:
 def keeping(repo: Repo, path: str, behind: Behind) -> str:
     """Returns the command that makes the pointer name what is on disk."""
     shown = repo.display(path)
-    return back_to(behind.commit, shown) if behind.commit is not None else f"dvlite add --force {shlex.quote(shown)}"
+    return back_to(behind.commit, shown) if behind.commit is not None else f"dvlite add --force {word(shown)}"
 
 
 def back_to(commit: str, shown: str) -> str:
     """Returns the command that makes the pointer what it was in a commit."""
-    return f"dvlite checkout --rev {commit} {shlex.quote(shown)}"
+    return f"dvlite checkout --rev {commit} {word(shown)}"
 
 
 def bringing(work: Workspace, path: str, verb: str) -> str:
     """Returns the command that brings a path; of a directory that is here in part, one without a path, which leaves it so."""
-    return f"dvlite {verb}" if work.sparse.get(path) else f"dvlite {verb} {shlex.quote(work.repo.display(path))}"
+    return f"dvlite {verb}" if work.sparse.get(path) else f"dvlite {verb} {word(work.repo.display(path))}"
 
 
 def _listed(undone: Sequence[bytes]) -> str:

@@ -6,14 +6,13 @@ What is not in the cache is downloaded if it is little (`hooks.fetch_limit`). A 
 from __future__ import annotations
 
 import os
-import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from dvlite import git_blobs, naming
 from dvlite.connect import open_remote
 from dvlite.errors import DvliteError, FormatError
-from dvlite.files import printable, size_text
+from dvlite.files import printable, size_text, word
 from dvlite.formats import lockfile
 from dvlite.formats.manifest import EMPTY_DIR
 from dvlite.formats.pointer import SUFFIX, Pointer
@@ -111,14 +110,12 @@ def _named_before(repo: Repo, moved: Sequence[Difference]) -> dict[str, list[Poi
 
 def _left_behind(work: Workspace, items: Sequence[Tracked]) -> dict[str, list[Pointer]]:
     """Returns the paths of which another version is here than their pointer names, and that version, if a commit has it."""
-    here = {item.path: versions for item in items if (versions := work.versions_here(item.path))}
-    moved = {
-        item.path: item.lockfile for item in items if here.get(item.path, [item.pointer.oid])[0] != item.pointer.oid
-    }
-    if not moved:
+    here = {item.path: other for item in items if (other := work.other_version(item)) is not None}
+    if not here:
         return {}
-    committed = work.repo.histories(moved, _HISTORY, lockfiles=moved)
-    found = {path: [each for each in known if each.oid == here[path][0]] for path, known in committed.items()}
+    lockfiles = {item.path: item.lockfile for item in items if item.path in here}
+    committed = work.repo.histories(lockfiles, _HISTORY, lockfiles=lockfiles)
+    found = {path: [each for each in known if each.oid == here[path]] for path, known in committed.items()}
     return {path: known for path, known in found.items() if known}
 
 
@@ -169,7 +166,7 @@ def _fetch(repo: Repo, work: Workspace, parts: Sequence[Part], done: Followed, p
             done.downloaded_bytes = opened.traffic.bytes_read
     except PlaceUntrusted as error:
         done.reason = f"this user has not approved {printable(error.place)}"
-        done.first = f"dvlite remote trust {shlex.quote(error.place)}"
+        done.first = f"dvlite remote trust {word(error.place)}"
     except DvliteError as error:
         done.reason = error.message
     finally:
@@ -256,4 +253,4 @@ def _listed(repo: Repo, paths: Sequence[str]) -> str:
 
 
 def _quoted(repo: Repo, paths: Sequence[str]) -> str:
-    return " ".join(shlex.quote(repo.display(path)) for path in paths[:_NAMED])
+    return " ".join(word(repo.display(path)) for path in paths[:_NAMED])

@@ -34,7 +34,8 @@ class Look:
     """
 
     def __init__(self, work: Workspace, item: Tracked, reader: Reader | None = None) -> None:
-        self._work, self._path, self._pointer, self._stage = work, item.path, item.pointer, item.stage or None
+        self._work, self._item = work, item
+        self._path, self._pointer, self._stage = item.path, item.pointer, item.stage or None
         self._reader = reader or HashOnly()
         self.changed: ChangedPath | None = None
         self.missing: AbsentPath | None = None
@@ -93,8 +94,8 @@ class Look:
 
     def _earlier_version(self) -> Pointer | None:
         """Returns the version that was checked out here last, if it is another one: its files may be too young for their times to prove it."""
-        here = self._work.versions_here(self._path)
-        return pointer_of(here[0]) if here and here[0] != self._pointer.oid else None
+        other = self._work.other_version(self._item)
+        return None if other is None else pointer_of(other)
 
     def _check_root_in_cache(self) -> None:
         """Looks for the listing, or the file, alone: a cheap sign that the cache was emptied."""

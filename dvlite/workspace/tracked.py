@@ -17,7 +17,7 @@ from dvlite.formats.manifest import EXECUTABLE, FILE, Branch, Entries
 from dvlite.formats.pointer import Pointer
 from dvlite.oid import Digest, Oid, digest_bytes
 from dvlite.progress import Progress
-from dvlite.repo import Repo
+from dvlite.repo import Repo, Tracked
 from dvlite.store.cache import Cache
 from dvlite.store.pack import KIND_MANIFEST
 from dvlite.workspace import folders, sparse, statindex
@@ -145,6 +145,11 @@ class Workspace:
         return [
             os.fsdecode(line) for line in data.split(b"\n")[:_VERSIONS] if line.startswith((b"blake3:", b"manifest:"))
         ]
+
+    def other_version(self, item: Tracked) -> str | None:
+        """Returns the oid of the version that came here last, if that is another one than is named now: git moved on, the data did not."""
+        here = self.versions_here(item.path)
+        return here[0] if here and here[0] != item.pointer.oid else None
 
     def forget(self, path: str) -> None:
         """Drops the stat index and the sparse patterns of a path that is not tracked any more."""

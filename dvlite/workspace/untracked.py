@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import os
-import shlex
 from collections.abc import Collection
 
-from dvlite.files import quote
+from dvlite.files import quote, word
 from dvlite.formats.pointer import SUFFIX
 from dvlite.results.moves import CheckedOutPath
 from dvlite.workspace.earlier import is_earlier_version
@@ -53,5 +52,5 @@ def remove_untracked(
 
 
 def _settles(shown: str) -> str:
-    word = shlex.quote(shown)
-    return f"to track it: dvlite add {word}; to be rid of it: rm -r {word}"
+    again = word(shown)
+    return f"to track it: dvlite add {again}; to be rid of it: rm -r {again}"

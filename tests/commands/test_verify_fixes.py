@@ -1,6 +1,7 @@
 """What `dvlite verify` says to do: a fix that it offers helps and destroys nothing; what cannot be checked is one line, and no pass."""
 
 import shutil
+import subprocess
 
 import pytest
 
@@ -251,3 +252,15 @@ def test_the_help_of_all_verbs_has_the_whole_line_of_verify(project):
     (line,) = [line for line in project.dvlite("--help").stdout.splitlines() if line.split()[:1] == ["verify"]]
     assert line.endswith(".")
     assert not line.endswith("...")
+
+
+@pytest.mark.parametrize("name", ["with blank.txt", "quote's.txt", "café.txt"])
+def test_the_fix_can_be_pasted_into_a_shell_whatever_the_path_is_called(project, name):
+    project.write(name, "1")
+    project.dvlite("add", name)
+    project.commit("Track")
+    pointer = project.read(f"{name}.dvlite")
+    project.write(f"{name}.dvlite", "broken\n")
+    (found,) = project.json("verify", code=1)["findings"]
+    subprocess.run(["sh", "-c", found["fix"]], cwd=project.root, check=True, capture_output=True)
+    assert project.read(f"{name}.dvlite") == pointer
