@@ -26,6 +26,7 @@ Path = tuple[str, ...]
 
 LIMIT_BYTES = 1 << 20
 MAX_DEPTH = 50
+_TOO_DEEP = f"it is nested deeper than {MAX_DEPTH} levels"
 _WORDS: dict[str, Scalar] = {"true": True, "false": False, "null": None, "~": None, "": None}
 _CONFLICT = re.compile(r"^<<<<<<< ", re.MULTILINE)
 _LONG_LINE = 4096  # beyond it these expressions need too much memory
@@ -183,6 +184,8 @@ def _read_yaml(text: str, where: str) -> Document:
             line = text.count("\n", 0, conflict.start()) + 1
             raise _wrong(where, line, "there is an unresolved merge conflict") from None
         mark = error.problem_mark or error.context_mark
+        if deep := _too_deep(text[: mark.index if mark else None]):  # libyaml looks ahead, and has a limit of its own
+            raise _wrong(where, deep, _TOO_DEEP) from None
         raise _wrong(where, mark.line + 1 if mark else 1, error.problem or "it is not YAML") from None
     except yaml.YAMLError as error:
         raise _wrong(where, 1, str(error).splitlines()[0]) from None
@@ -191,6 +194,16 @@ def _read_yaml(text: str, where: str) -> Document:
     if not isinstance(value, dict):
         raise _wrong(where, 1, "it is not a mapping of keys to values")
     return Document(value, lines)
+
+
+def _too_deep(text: str) -> int | None:
+    """Returns the line on which more than MAX_DEPTH brackets are open, None if that is nowhere. For text that is no YAML: quotes do not count."""
+    depth = 0
+    for bracket in re.finditer(r"[\[\]{}]", text):
+        depth = depth + 1 if bracket[0] in "[{" else max(0, depth - 1)
+        if depth > MAX_DEPTH:
+            return text.count("\n", 0, bracket.start()) + 1
+    return None
 
 
 def parse_events(text: str) -> Iterator[yaml.Event]:
@@ -218,7 +231,7 @@ def _build(events: Iterator[yaml.Event], event: yaml.Event, path: Path, lines: d
         _refuse_surrogates(event.value, line, where)
         return event.value if event.style else scalar(event.value)
     if len(path) >= MAX_DEPTH:
-        raise _wrong(where, line, f"it is nested deeper than {MAX_DEPTH} levels")
+        raise _wrong(where, line, _TOO_DEEP)
     if isinstance(event, yaml.SequenceStartEvent):
         values: list[Tree] = []
         while not isinstance(event := next(events), yaml.SequenceEndEvent):

@@ -76,7 +76,7 @@ def _expression(pattern: str) -> bytes:
 
 
 def _set(part: str) -> bytes | None:
-    if len(part) < 3 or part[0] != "[":
+    if len(part) < 3 or part[0] != "[" or part[-1] != "]":  # an unclosed set is plain text
         return None
     inner = part[1:-1]
     start = "^/" if inner[0] in "!^" else ""

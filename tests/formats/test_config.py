@@ -1,7 +1,6 @@
 import re
 import subprocess
 import sys
-import time
 
 import pytest
 from hypothesis import given
@@ -136,15 +135,15 @@ def test_words_that_yaml_would_turn_into_something_else_stay_text(text):
     ("data", "reason"),
     [
         (b"a: &x 1\nb: *x\n", "anchors"),
-        (b"a: [x]\nb: *x\n", "aliases|undefined"),
+        (b"a: [x]\nb: *x\n", "aliases"),
         (b"a: !!python/object/apply:os.system [id]\n", "tags"),
         (b"a: !x 1\n", "tags"),
         (b"a: 1\na: 2\n", "'a' is given twice"),
         (b"a: {b: 1, b: 2}\n", "'b' is given twice"),
         (b"a: 1\n---\nb: 2\n", "second document"),
         (b"- a\n- b\n", "not a mapping"),
-        (b"[" * 100_000, "nested deeper|expected"),
-        (b"a: " + b"{a: " * 100_000, "nested deeper|expected"),
+        (b"[" * 100_000, "nested deeper than 50 levels"),
+        (b"a: " + b"{a: " * 100_000, "nested deeper than 50 levels"),
         (b"a: " + b"x" * (1 << 20), "more than"),
         (b"a: \xff\n", "UTF-8"),
         (b"a: b: c\n", "not allowed"),
@@ -155,11 +154,9 @@ def test_words_that_yaml_would_turn_into_something_else_stay_text(text):
     ids=range(16),
 )
 def test_a_trap_is_one_clear_error_naming_a_line(data, reason):
-    began = time.monotonic()
     with pytest.raises(FormatError, match=rf"cannot read 'x' line \d+: .*({reason})") as caught:
         load(data, "x")
     assert "\n" not in caught.value.message
-    assert time.monotonic() - began < 5
 
 
 def test_an_empty_file_says_nothing():

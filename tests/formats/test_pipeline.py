@@ -6,7 +6,7 @@ import time
 from importlib.resources import files
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from dvlite.errors import FormatError
@@ -383,6 +383,7 @@ def test_pattern_that_can_be_looked_for_is_taken(pattern):
 
 
 @pytest.mark.filterwarnings("error")
+@example("*[[--[")
 @given(st.text("[]!^-&|~a[]zé\\\\*", max_size=12))
 def test_pattern_that_is_taken_can_be_compiled(text):
     try:
