@@ -22,10 +22,10 @@ from dvlite.formats import manifest, pointer
 from dvlite.formats.manifest import FILE, Entry
 from dvlite.formats.pointer import Pointer
 from dvlite.oid import digest_bytes
-from dvlite.repo import open_repo
+from dvlite.repo.open_stores import open_cache
+from dvlite.repo.repository import open_repo
+from dvlite.store.cache_writer import Writer
 from dvlite.store.pack import KIND_MANIFEST
-from dvlite.store.writing import Writer
-from dvlite.stores import open_cache
 
 Tree = dict[bytes, bytes]  # path -> content
 MIB = float(1 << 20)

@@ -24,8 +24,8 @@ sys.path.insert(0, str(PROJECT))
 
 from dvlite.formats import record  # noqa: E402  # found once the project is on the path
 from dvlite.formats.record import Code, Input, Note, Output, Run  # noqa: E402
-from dvlite.lineage.records import Records  # noqa: E402
 from dvlite.oid import Oid  # noqa: E402
+from dvlite.runs.records import Records  # noqa: E402
 from dvlite.store import batch  # noqa: E402
 
 PROJECT_ID = "ab" * 16

@@ -6,6 +6,7 @@ No test can read or write the user's configuration, and none can reach a host ot
 import contextlib
 import io
 import os
+import signal
 import subprocess
 import sys
 import uuid
@@ -50,6 +51,10 @@ def pytest_configure() -> None:
     for name in list(os.environ):
         if name.startswith(DROPPED_PREFIXES) or name.upper() in DROPPED:
             del os.environ[name]
+    if (
+        signal.getsignal(signal.SIGINT) is signal.SIG_IGN
+    ):  # started in the background of a shell: children would inherit it
+        signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 class Runner(Protocol):
@@ -123,7 +128,7 @@ def invoke(monkeypatch: pytest.MonkeyPatch) -> Runner:
     """Returns a runner that calls dvlite in this process: the results of `run_cli` without the start of a process."""
 
     def run(*args, cwd=None, env=None, input=None, check=False):  # noqa: A002
-        from dvlite.cli import main
+        from dvlite.cli.main import main
 
         data = input.encode() if isinstance(input, str) else input or b""
         stdin, stdout, stderr = (text_stream(data), text_stream(), text_stream())

@@ -74,7 +74,7 @@ def live(order: dict, answer: int) -> None:
     output = os.open(order["output"], os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
     os.dup2(output, 1)
     os.dup2(output, 2)
-    from dvlite.cli import main
+    from dvlite.cli.main import main
 
     report = os.write
     counter = Counter(order["kill_at"], torn=order["torn"])

@@ -8,33 +8,70 @@ import shutil
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
+from typing import ClassVar
 
-from dvlite import files, git_differences
+from dvlite import files
 from dvlite.errors import DvliteError, ObjectCorrupt, ObjectMissing, UsageError
 from dvlite.files import quote, word
 from dvlite.formats import manifest, pointer
 from dvlite.formats.manifest import EMPTY_DIR, SYMLINK, Entries
 from dvlite.formats.pointer import SUFFIX, Pointer
+from dvlite.git import diff
 from dvlite.oid import Digest
 from dvlite.paths import check_paths
 from dvlite.progress import Progress
-from dvlite.repo import Repo, Tracked
-from dvlite.results.looks import Counts
-from dvlite.results.tracking import AddedPath, AddResult
+from dvlite.repo.open_stores import open_cache
+from dvlite.repo.repository import Repo
+from dvlite.repo.tracked_paths import Tracked
+from dvlite.store.cache_writer import Writer
 from dvlite.store.pack import KIND_MANIFEST
-from dvlite.store.writing import Writer
-from dvlite.stores import open_cache
 from dvlite.workspace import sparse
-from dvlite.workspace.behind import bringing, find_behind, refusal
-from dvlite.workspace.identify import Snapshot
-from dvlite.workspace.portable import portable_warnings
+from dvlite.workspace.add_checks import is_output, refuse_broken, refuse_untrackable, tracked_above
+from dvlite.workspace.changes import Counts, Kind
+from dvlite.workspace.hashing import Snapshot
+from dvlite.workspace.ingest import Storing
+from dvlite.workspace.outdated import bringing, find_behind, refusal
+from dvlite.workspace.path_args import warning_of
+from dvlite.workspace.portable_names import portable_warnings
 from dvlite.workspace.scan import Scan, selected_scan
-from dvlite.workspace.select import warning_of
-from dvlite.workspace.storing import Storing
-from dvlite.workspace.trackable import is_output, refuse_broken, refuse_untrackable, tracked_above
-from dvlite.workspace.tracked import Workspace, entries_of, set_aside_damaged_nodes
+from dvlite.workspace.workspace import Workspace, entries_of, set_aside_damaged_nodes
 
 _MANY_FILES = 1000
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AddedPath:
+    """One tracked path after `add`; `size_bytes` and `files` are of the whole, `counts` what differs from before."""
+
+    path: str
+    kind: Kind
+    oid: str
+    size_bytes: int
+    files: int = 1
+    created: bool = False  # it was not tracked before
+    unchanged: bool = False
+    counts: Counts = field(default_factory=Counts)
+    duplicates: int = 0
+    left_out: dict[str, int] = field(default_factory=dict)  # name (`.DS_Store`, or the pattern) -> how many
+    stored_bytes: int = 0  # what the cache grew by for this path
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AddResult:
+    """What `add` cached and which files it wrote."""
+
+    schema: ClassVar[str] = "dvlite.add/1"
+    paths: tuple[AddedPath, ...] = ()
+    skipped: tuple[str, ...] = ()  # pointers among the arguments
+    staged: tuple[str, ...] = ()
+    unstaged: tuple[str, ...] = ()  # written, for the user to `git add` (`--no-stage`)
+    cache_grew_bytes: int = 0
+    cache_free_bytes: int = 0
+    shares_blocks: bool = False  # cached files share blocks with the workspace (reflink)
+    has_remote: bool = True
+    suggest_folder: str | None = None  # more than 1,000 single files were given from this folder
+    elapsed_seconds: float = 0.0
+    warnings: tuple[str, ...] = ()
 
 
 @dataclass(slots=True)
@@ -79,7 +116,7 @@ def add(
             writer.commit()
         written = adder.write_pointers()
         right = [target.path + SUFFIX for target in targets if target.path + SUFFIX not in written]
-        written += git_differences.unstaged(repo.git, [name for name in right if os.path.lexists(repo.root / name)])
+        written += diff.unstaged(repo.git, [name for name in right if os.path.lexists(repo.root / name)])
         staged = repo.stage(written, enabled=stage)
         return AddResult(
             paths=tuple(added),

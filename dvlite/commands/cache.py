@@ -7,23 +7,38 @@ import shutil
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from functools import partial
+from typing import ClassVar
 
 from dvlite import files
-from dvlite.connect import open_remote
 from dvlite.errors import FormatError, ObjectCorrupt, ObjectMissing
 from dvlite.formats import manifest, pointer, root
 from dvlite.formats.manifest import EMPTY_DIR, Branch
 from dvlite.formats.pointer import SUFFIX, Pointer
 from dvlite.oid import FILE, MANIFEST, Digest
 from dvlite.progress import Progress
-from dvlite.repo import Repo, Scope
-from dvlite.results.stored import CachePruneResult
-from dvlite.store import pruning
+from dvlite.repo.open_stores import open_cache, open_remote
+from dvlite.repo.repository import Repo
+from dvlite.repo.revisions import Scope
+from dvlite.store import cache_prune as prune_plan
 from dvlite.store.cache import Cache
 from dvlite.store.catalog import Catalog
-from dvlite.store.connection import Remote
 from dvlite.store.pack import KIND_FILE, KIND_MANIFEST, KIND_RECIPE
-from dvlite.stores import open_cache
+from dvlite.store.remote import Remote
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CachePruneResult:
+    """What left the cache because a remote provably has it."""
+
+    schema: ClassVar[str] = "dvlite.cache-prune/1"
+    remote: str
+    objects: int = 0
+    freed_bytes: int = 0
+    kept_objects: int = 0  # not on the remote
+    kept_bytes: int = 0
+    free_bytes: int = 0  # on the disk of the cache, now
+    dry_run: bool = False
+    warnings: tuple[str, ...] = ()
 
 
 def cache_prune(
@@ -49,9 +64,9 @@ def cache_prune(
         progress.start(f"comparing the cache with {opened.store.label}")
         proof = _prove(Catalog(opened).look(), cache, versions, repo.config.project or "")
         shared = repo.config.cache_dir is not None  # other projects may rely on it, and have another remote
-        made = pruning.plan(cache, lambda digest: proof.covers(digest, strangers=not shared))
+        made = prune_plan.plan(cache, lambda digest: proof.covers(digest, strangers=not shared))
         if not dry_run:
-            pruning.remove(cache, made)
+            prune_plan.remove(cache, made)
         progress.finish()
     return CachePruneResult(
         remote=name,
@@ -90,7 +105,7 @@ class _Proof:
 
 def _prove(catalog: Catalog, cache: Cache, versions: Iterable[Pointer], project: str) -> _Proof:
     files_of = {known.oid: _files(cache, known) for known in versions}
-    large, packs = pruning.contents(cache)
+    large, packs = prune_plan.contents(cache)
     here = {*large, *(record.digest for records in packs.values() for record in records)}
     proof = _Proof(there=_there(catalog, here.union(*(found or () for found in files_of.values()))))
     kept = _roots(catalog.remote, versions, project)

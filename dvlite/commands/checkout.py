@@ -12,15 +12,14 @@ from dvlite.files import write_atomic
 from dvlite.formats import pointer as pointers
 from dvlite.formats.pointer import SUFFIX
 from dvlite.progress import Progress
-from dvlite.repo import Repo
-from dvlite.results.moves import CheckedOutPath, CheckoutResult
-from dvlite.stores import open_cache
-from dvlite.workspace.making import spared
-from dvlite.workspace.restore import How, crew_for, restore
-from dvlite.workspace.saved import keep_uncommitted
-from dvlite.workspace.select import select, usable
-from dvlite.workspace.tracked import Workspace
-from dvlite.workspace.untracked import remove_untracked
+from dvlite.repo.open_stores import open_cache
+from dvlite.repo.repository import Repo
+from dvlite.workspace.backups import keep_uncommitted
+from dvlite.workspace.path_args import select, usable
+from dvlite.workspace.remove_untracked import remove_untracked
+from dvlite.workspace.restore import CheckedOutPath, CheckoutOptions, CheckoutResult, crew_for, restore
+from dvlite.workspace.running_outputs import spared
+from dvlite.workspace.workspace import Workspace
 
 
 def checkout(
@@ -46,7 +45,7 @@ def checkout(
         outputs: list[str] = []  # on disk, named by lockfiles: what overlaps them gets no pointer
         damaged: DvliteError | None = None
         crew = stack.enter_context(crew_for(work, ((item.path, item.pointer) for item, _ in chosen)))
-        how = How(force=force, link="hardlink" in repo.config.links, keep_sparse=not paths, crew=crew)
+        how = CheckoutOptions(force=force, link="hardlink" in repo.config.links, keep_sparse=not paths, crew=crew)
         if revision is not None:
             now = {item.path: item for item in repo.tracked(broken=[])}
             outputs = [path for path, item in now.items() if item.lockfile]

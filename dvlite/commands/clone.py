@@ -6,15 +6,31 @@ import os
 import re
 import time
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
+from typing import ClassVar
 
 from dvlite.errors import DvliteError, UsageError
 from dvlite.files import quote
-from dvlite.git import clone_into
+from dvlite.git.program import clone_into
+from dvlite.hooks.scripts import Installed, hooks_place, install_hooks
 from dvlite.progress import Progress
-from dvlite.repo import open_repo
-from dvlite.results.setup import CloneResult
-from dvlite.workspace.hook_scripts import Installed, hooks_place, install_hooks
+from dvlite.repo.repository import open_repo
+from dvlite.share.fetch_plan import PullResult
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CloneResult:
+    """Where a repository was cloned to; the pull that follows has its own result in `pull`."""
+
+    schema: ClassVar[str] = "dvlite.clone/1"
+    url: str
+    directory: str  # absolute
+    hooks: tuple[str, ...] = ()
+    has_dvlite: bool = True  # False: the repository does not use dvlite, nothing to pull
+    pull: PullResult | None = None
+    elapsed_seconds: float = 0.0
+    warnings: tuple[str, ...] = ()
 
 
 def clone(

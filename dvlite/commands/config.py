@@ -3,15 +3,36 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import ClassVar, Literal
 
 from dvlite.errors import UsageError
 from dvlite.files import quote
 from dvlite.formats.config import COMMITTED, DEFAULTS, Setting, Value, from_text, is_known, is_secret, nearest
 from dvlite.progress import Progress
-from dvlite.repo import Repo
-from dvlite.results.setup import ConfigResult, ConfigValue
+from dvlite.repo.repository import Repo
 
 _HIDDEN = "(set, not shown)"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ConfigValue:
+    """One setting in force and where it comes from."""
+
+    key: str
+    value: str | int | bool | list[str] | None
+    source: str  # a config file, an environment variable, or "default"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ConfigResult:
+    """Settings asked for, or the one that was changed."""
+
+    schema: ClassVar[str] = "dvlite.config/1"
+    action: Literal["list", "get", "set", "unset"]
+    values: tuple[ConfigValue, ...] = ()
+    config_path: str | None = None  # the file that was changed
+    staged: tuple[str, ...] = ()
 
 
 def config(

@@ -3,14 +3,37 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import ClassVar
 
 from dvlite.errors import UsageError
 from dvlite.pipeline import graph as graphs
 from dvlite.pipeline.stages import load
 from dvlite.pipeline.targets import choose
 from dvlite.progress import Progress
-from dvlite.repo import Repo
-from dvlite.results.pipeline import DagResult, DagStage
+from dvlite.repo.repository import Repo
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DagStage:
+    """One stage of the graph; `after` are the stages that it needs."""
+
+    stage: str
+    after: tuple[str, ...] = ()
+    deps: tuple[str, ...] = ()
+    outs: tuple[str, ...] = ()
+    desc: str = ""
+    frozen: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DagResult:
+    """The stages, each after those that it needs."""
+
+    schema: ClassVar[str] = "dvlite.dag/1"
+    stages: tuple[DagStage, ...] = ()
+    targets: tuple[str, ...] = ()
+    warnings: tuple[str, ...] = field(default=())
 
 
 def dag(repo: Repo, targets: Sequence[str], *, downstream: bool = False, progress: Progress) -> DagResult:

@@ -6,9 +6,8 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Literal
+from typing import ClassVar, Literal
 
-from dvlite import layers
 from dvlite.errors import DvliteError, ObjectMissing, UsageError
 from dvlite.files import quote
 from dvlite.formats import manifest, pointer
@@ -16,19 +15,46 @@ from dvlite.formats.manifest import EXECUTABLE, FILE, Entries, Entry
 from dvlite.formats.pointer import SUFFIX, Pointer
 from dvlite.oid import Digest
 from dvlite.progress import Progress
-from dvlite.repo import Repo, Tracked
-from dvlite.results.looks import Counts, DiffResult, FileChange, PathDiff
+from dvlite.repo import config_files
+from dvlite.repo.open_stores import open_cache
+from dvlite.repo.repository import Repo
+from dvlite.repo.tracked_paths import Tracked
 from dvlite.store.cache import Cache
-from dvlite.stores import open_cache
 from dvlite.workspace import sparse
-from dvlite.workspace.changes import Pair, changes, counts_of
-from dvlite.workspace.identify import HashOnly, Snapshot
-from dvlite.workspace.listings import with_listings
-from dvlite.workspace.select import select, usable
-from dvlite.workspace.tracked import Workspace, entries_of
+from dvlite.workspace.changes import Counts, FileChange, Kind, Pair, changes, counts_of
+from dvlite.workspace.fetch_listings import with_listings
+from dvlite.workspace.hashing import HashOnly, Snapshot
+from dvlite.workspace.path_args import select, usable
+from dvlite.workspace.workspace import Workspace, entries_of
 
 _NOTHING = "/dev/null"  # how git writes a side that does not exist
 _NO_COUNTS = Counts()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PathDiff:
+    """How one tracked path differs between two sides; a side is None where the path is not tracked."""
+
+    path: str
+    kind: Kind
+    counts: Counts
+    old_oid: str | None = None
+    oid: str | None = None
+    old_size_bytes: int | None = None
+    size_bytes: int | None = None
+    files: tuple[FileChange, ...] = ()
+    incomplete: str | None = None  # why the files could not be listed
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DiffResult:
+    """Tracked paths that differ between two sides (`workspace` or a revision as given)."""
+
+    schema: ClassVar[str] = "dvlite.diff/1"
+    old: str
+    new: str
+    paths: tuple[PathDiff, ...] = ()
+    warnings: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -291,7 +317,7 @@ def _side(repo: Repo, file: str, name: str) -> Pointer | None:
     """Reads one side: a temporary file of git's, or the file in the work tree; both come from strangers."""
     if file == _NOTHING:
         return None
-    data = layers.read_regular(Path(repo.cwd / file), name, pointer.LIMIT_BYTES + 1)
+    data = config_files.read_regular(Path(repo.cwd / file), name, pointer.LIMIT_BYTES + 1)
     return None if data is None else pointer.parse(data, name)
 
 

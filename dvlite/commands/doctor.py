@@ -8,21 +8,24 @@ import platform
 import shutil
 import stat
 from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
+from typing import ClassVar, Literal
 
 from dvlite import __version__
 from dvlite.errors import DvliteError
 from dvlite.files import file_system, printable, quote, share_blocks, size_text, temporary_name
 from dvlite.formats import store_config
 from dvlite.formats.config import LOCAL, is_secret
-from dvlite.git import program, program_version
-from dvlite.layers import LOCAL_FILE
+from dvlite.git.program import program, program_version
+from dvlite.hooks.scripts import HOOKS, installed_hooks
 from dvlite.progress import Progress
-from dvlite.repo import Repo
-from dvlite.results.setup import DoctorLine, DoctorResult
-from dvlite.store.remote import ObjectAbsent, RetryBudget, open_store
-from dvlite.workspace.hook_scripts import HOOKS, installed_hooks
+from dvlite.repo.config_files import LOCAL_FILE
+from dvlite.repo.repository import Repo
+from dvlite.store.object_store import ObjectAbsent
+from dvlite.store.open import open_store
+from dvlite.store.retry import RetryBudget
 
 _PACKAGES = (
     "blake3",
@@ -38,6 +41,25 @@ _PACKAGES = (
 )
 _OLDEST_GIT = (2, 31)  # ls-files --deduplicate
 _PATIENCE_SECONDS = 3.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DoctorLine:
+    """One fact that `doctor` found, and how to fix it if it is a problem."""
+
+    topic: str  # "versions", "links", "remotes", "cache", "git", ...
+    text: str
+    level: Literal["ok", "warning", "problem"] = "ok"
+    fix: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DoctorResult:
+    """The state of this installation and, inside one, of this repository."""
+
+    schema: ClassVar[str] = "dvlite.doctor/1"
+    ok: bool
+    lines: tuple[DoctorLine, ...] = ()
 
 
 def doctor(repo: Repo | None, environ: Mapping[str, str], *, progress: Progress) -> DoctorResult:

@@ -5,15 +5,14 @@ from __future__ import annotations
 import time
 from collections.abc import Sequence
 
-from dvlite.connect import open_remote
-from dvlite.lineage import sharing
 from dvlite.progress import Progress
-from dvlite.repo import WORKSPACE, Repo, Scope
-from dvlite.results.moves import FetchResult
+from dvlite.repo.open_stores import open_cache, open_remote
+from dvlite.repo.repository import Repo
+from dvlite.repo.revisions import WORKSPACE, Scope
+from dvlite.runs import share
+from dvlite.share.fetch_plan import FetchResult, missing_error, parts_of
 from dvlite.store.catalog import Catalog
-from dvlite.stores import open_cache
-from dvlite.workspace.fetching import missing_error, parts_of
-from dvlite.workspace.obtain import obtain
+from dvlite.workspace.fetch import obtain
 
 
 def fetch(
@@ -38,7 +37,7 @@ def fetch(
         progress.start(f"looking at {opened.store.label}")
         catalog = Catalog(opened).look()
         got = obtain(catalog, cache, parts, progress, dry_run=dry_run)
-        records = 0 if dry_run else sharing.receive(repo, opened, progress)
+        records = 0 if dry_run else share.receive(repo, opened, progress)
         if got.missing:
             raise missing_error(got.missing, catalog)
         return FetchResult(

@@ -11,35 +11,50 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import BinaryIO
+from typing import BinaryIO, ClassVar
 
-from dvlite import layers
-from dvlite.connect import open_remote
 from dvlite.errors import DvliteError, NotARepository, ObjectCorrupt, ObjectMissing, UsageError
 from dvlite.files import quote, write_atomic
 from dvlite.formats import manifest, pointer
 from dvlite.formats.manifest import EMPTY_DIR, SYMLINK, Entries, Entry
 from dvlite.formats.pointer import SUFFIX
-from dvlite.git import Git, clone_silently, without_credentials
-from dvlite.git_output import is_lockfile
+from dvlite.git.discover import GitPlaces
+from dvlite.git.output import is_lockfile
+from dvlite.git.program import Git, clone_silently, without_credentials
 from dvlite.oid import FILE as FILE_OID
 from dvlite.oid import format_oid
-from dvlite.places import GitPlaces
 from dvlite.progress import Progress
-from dvlite.repo import Repo, Tracked, open_repo
-from dvlite.results.stored import GetResult
+from dvlite.repo import config_files
+from dvlite.repo.open_stores import open_cache, open_remote, plain_cache
+from dvlite.repo.repository import Repo, open_repo
+from dvlite.repo.tracked_paths import Tracked
+from dvlite.share.fetch_plan import missing_error
 from dvlite.store.cache import Cache
 from dvlite.store.catalog import Catalog
-from dvlite.store.location import FOLDER, parse_url
-from dvlite.stores import open_cache, plain_cache
+from dvlite.store.url import FOLDER, parse_url
 from dvlite.workspace import export, sparse
-from dvlite.workspace.fetching import missing_error
-from dvlite.workspace.obtain import Part, obtain
-from dvlite.workspace.tracked import entries_of
+from dvlite.workspace.fetch import FetchPart, obtain
+from dvlite.workspace.workspace import entries_of
 
 _CONFIG_LIMIT_BYTES = pointer.LIMIT_BYTES
 _MOST_LINKS = 40  # followed from a symlink to a file, as the kernel does
 _GLOB = re.compile(r"([*?\[])")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GetResult:
+    """Data copied out of a repository without a checkout."""
+
+    schema: ClassVar[str] = "dvlite.get/1"
+    source: str
+    path: str
+    revision: str  # full commit id, or "" for a folder without one
+    output: str  # as given by the user; "-" is standard output
+    oid: str
+    files: int
+    size_bytes: int
+    elapsed_seconds: float = 0.0
+    warnings: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -159,7 +174,7 @@ def _opened(
 
 def _pointer_file(source: str, environ: Mapping[str, str]) -> _Source:
     """Opens the repository that a pointer file lies in; for one that dvlite saved, that of the current folder."""
-    data = layers.read_regular(Path(source), source, pointer.LIMIT_BYTES + 1)
+    data = config_files.read_regular(Path(source), source, pointer.LIMIT_BYTES + 1)
     known = pointer.parse(data or b"", source)
     try:
         repo = open_repo(Path(source).parent, environ)
@@ -179,13 +194,13 @@ def _near(folder: Path, path: str, revision: str | None, environ: Mapping[str, s
 def _far(url: str, path: str, revision: str | None, target: Path, environ: Mapping[str, str]) -> _Source:
     """Reads config and pointers of a commit, nothing else; its config is that of a stranger, as in any clone."""
     git, commit = _clone_briefly(url, target, environ, revision)
-    config = git.read_file(commit, layers.COMMITTED_FILE, limit_bytes=_CONFIG_LIMIT_BYTES)
+    config = git.read_file(commit, config_files.COMMITTED_FILE, limit_bytes=_CONFIG_LIMIT_BYTES)
     if config is None:
         raise NotARepository(
             f"{quote(url)} does not use dvlite at {commit[:8]}", hint="choose a revision that does: --rev R"
         )
-    (target / layers.FOLDER).mkdir()
-    write_atomic(target / layers.COMMITTED_FILE, config, sync=False)
+    (target / config_files.FOLDER).mkdir()
+    write_atomic(target / config_files.COMMITTED_FILE, config, sync=False)
     repo = open_repo(target, environ)
     return _Source(
         repo, _own_cache(repo, environ, target), repo.tracked_at(commit), repo.relative(path), commit, far=True
@@ -238,7 +253,7 @@ def _own_cache(repo: Repo, environ: Mapping[str, str], temporary: Path) -> Cache
         if repo.config.settings["cache.dir"].source != "DVLITE_CACHE_DIR":
             return open_cache(repo)
         return plain_cache(Path(os.path.abspath(os.path.expanduser(chosen))))
-    return plain_cache(layers.own_cache_folder(environ) or temporary / "cache")
+    return plain_cache(config_files.own_cache_folder(environ) or temporary / "cache")
 
 
 def _is_bare(folder: Path) -> bool:
@@ -262,11 +277,11 @@ def _bring(opened: _Source, jobs: int | None, progress: Progress) -> _Wanted:
         )
     if len(found) == 1 and found[0][0].path == opened.path:
         item = found[0][0]
-        _fetch(opened, [Part(item.path, item.pointer, commit=opened.commit)], jobs, progress)
+        _fetch(opened, [FetchPart(item.path, item.pointer, commit=opened.commit)], jobs, progress)
         return _Wanted(entries_of(item.pointer, opened.cache), item.pointer.oid)
     if found[0][1]:
         return _inside(opened, *found[0], jobs, progress)
-    _fetch(opened, [Part(item.path, item.pointer, commit=opened.commit) for item, _ in found], jobs, progress)
+    _fetch(opened, [FetchPart(item.path, item.pointer, commit=opened.commit) for item, _ in found], jobs, progress)
     above = len(opened.path) + 1 if opened.path else 0
     rows: list[Entry] = []
     for item, _ in found:
@@ -279,7 +294,7 @@ def _bring(opened: _Source, jobs: int | None, progress: Progress) -> _Wanted:
 def _inside(opened: _Source, item: Tracked, inner: str, jobs: int | None, progress: Progress) -> _Wanted:
     """Returns a file or folder of a tracked directory; a symlink stands for the file that it leads to."""
     for _ in range(_MOST_LINKS if item.pointer.kind == "directory" else 0):
-        part = Part(item.path, item.pointer, (_GLOB.sub(r"[\1]", inner),), commit=opened.commit)
+        part = FetchPart(item.path, item.pointer, (_GLOB.sub(r"[\1]", inner),), commit=opened.commit)
         _fetch(opened, [part], jobs, progress)
         entries = entries_of(item.pointer, opened.cache)
         name = os.fsencode(inner)
@@ -307,7 +322,7 @@ def _moved(entry: Entry, path: bytes) -> Entry:
     return Entry(path, entry.flags, entry.size_bytes, entry.digest)
 
 
-def _fetch(opened: _Source, parts: Sequence[Part], jobs: int | None, progress: Progress) -> None:
+def _fetch(opened: _Source, parts: Sequence[FetchPart], jobs: int | None, progress: Progress) -> None:
     """Brings what the cache lacks; makes no request if that is nothing."""
     if all(_is_cached(opened.cache, part) for part in parts):
         return
@@ -327,7 +342,7 @@ def _fetch(opened: _Source, parts: Sequence[Part], jobs: int | None, progress: P
             raise missing_error(got.missing, catalog)
 
 
-def _is_cached(cache: Cache, part: Part) -> bool:
+def _is_cached(cache: Cache, part: FetchPart) -> bool:
     try:
         entries = entries_of(part.pointer, cache)
     except (ObjectMissing, ObjectCorrupt):

@@ -6,25 +6,25 @@ import contextlib
 from collections.abc import Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING
 
-from dvlite import git_blobs, git_differences, layers, naming
 from dvlite.errors import DvliteError, FormatError
 from dvlite.files import printable, quote, size_text, word
 from dvlite.formats import lockfile, pointer
-from dvlite.git_output import Difference, is_lockfile, is_pipeline_file, is_pointer
-from dvlite.naming import Tracked
+from dvlite.git import blobs as git_blobs
+from dvlite.git import diff, operation
+from dvlite.git.output import FileDifference, is_lockfile, is_pipeline_file, is_pointer
+from dvlite.hooks.result import Blocked, HookResult
+from dvlite.hooks.tracked_twice import held_twice
+from dvlite.merge.markers import marker_line
 from dvlite.progress import Progress
-from dvlite.repo import Repo
-from dvlite.results.hooks import Blocked, HookResult
-from dvlite.stores import open_cache
-from dvlite.workspace import underway
-from dvlite.workspace.held_twice import held_twice
-from dvlite.workspace.identify import HashOnly
-from dvlite.workspace.markers import marker_line
-from dvlite.workspace.tracked import Workspace
+from dvlite.repo import config_files, tracked_paths
+from dvlite.repo.open_stores import open_cache
+from dvlite.repo.repository import Repo
+from dvlite.repo.tracked_paths import Tracked
+from dvlite.workspace.hashing import HashOnly
+from dvlite.workspace.workspace import Workspace
 
 if TYPE_CHECKING:
-    from dvlite.results.looks import ChangedPath
-    from dvlite.workspace.look import Look
+    from dvlite.workspace.path_status import ChangedPath, PathStatus
 
 _NAMED = 3
 _MOST_FILES = 100_000  # in tracked paths that are looked at for a note: a second of scanning, or less
@@ -33,7 +33,7 @@ _SKIP = "to skip: git commit --no-verify"
 _SUBMODULE = "160000"
 
 
-class _Found:
+class _Findings:
     """What is to be told."""
 
     def __init__(self) -> None:
@@ -62,8 +62,8 @@ def hook_commit(repo: Repo, *, progress: Progress) -> HookResult:
     mode = repo.config.get("hooks.pre_commit")
     if mode == "off":
         return HookResult(hook="pre-commit")
-    found = _Found()
-    all_staged = git_differences.staged(repo.git)
+    found = _Findings()
+    all_staged = diff.staged(repo.git)
     staged = [file for file in _made_here(repo, all_staged) if file.mode.strip("0")]
     work = Workspace(repo, open_cache(repo), progress)
     items = _named(repo, [file for file in staged if is_pointer(file.path)], found)
@@ -88,9 +88,9 @@ def hook_commit(repo: Repo, *, progress: Progress) -> HookResult:
     return HookResult(hook="pre-commit", blocked=tuple(found.blocked), notes=tuple(found.notes), changed=tuple(changed))
 
 
-def _tell_unstaged(repo: Repo, told: set[str], found: _Found, *, blocks: bool) -> None:
+def _tell_unstaged(repo: Repo, told: set[str], found: _Findings, *, blocks: bool) -> None:
     """Tells of pointers that the work tree has otherwise than the commit: its data would be another than the one that is here."""
-    files = git_differences.changed_pointers(repo.git)
+    files = diff.changed_pointers(repo.git)
     files = [repo.display(file) for file in files if file.removesuffix(pointer.SUFFIX) not in told]
     if not files:
         return
@@ -103,10 +103,10 @@ def _tell_unstaged(repo: Repo, told: set[str], found: _Found, *, blocks: bool) -
         found.notes.append(f"{message}; {add}")
 
 
-def _made_here(repo: Repo, staged: list[Difference]) -> list[Difference]:
+def _made_here(repo: Repo, staged: list[FileDifference]) -> list[FileDifference]:
     """Returns what the commit changes, without what it takes from a commit that is being merged or picked."""
-    for commit in underway.others(repo.git_dir):
-        other = {file.path for file in git_differences.staged(repo.git, commit)}
+    for commit in operation.others(repo.git_dir):
+        other = {file.path for file in diff.staged(repo.git, commit)}
         staged = [file for file in staged if file.path in other]
     return staged
 
@@ -114,7 +114,7 @@ def _made_here(repo: Repo, staged: list[Difference]) -> list[Difference]:
 # -- pointers and lockfiles
 
 
-def _named(repo: Repo, files: Sequence[Difference], found: _Found) -> list[Tracked]:
+def _named(repo: Repo, files: Sequence[FileDifference], found: _Findings) -> list[Tracked]:
     """Returns what the staged pointers and lockfiles name anew; blocks for those that cannot be read."""
     blobs = {blob: lockfile.LIMIT_BYTES for file in files for blob in (file.old, file.new) if blob is not None}
     contents = dict(git_blobs.each_within(repo.git, blobs))
@@ -127,7 +127,7 @@ def _named(repo: Repo, files: Sequence[Difference], found: _Found) -> list[Track
     return items
 
 
-def _read(repo: Repo, file: Difference, contents: dict[str, bytes]) -> list[Tracked]:
+def _read(repo: Repo, file: FileDifference, contents: dict[str, bytes]) -> list[Tracked]:
     shown = repo.display(file.path)
     if file.new is None:
         raise FormatError(f"refused {quote(shown)}: it is not an ordinary file", hint="a pointer cannot be a link")
@@ -137,15 +137,19 @@ def _read(repo: Repo, file: Difference, contents: dict[str, bytes]) -> list[Trac
             f"refused {quote(shown)}: it is too long for a pointer or lockfile", hint="restore it from git"
         )
     if not is_lockfile(file.path):
-        return [naming.read_pointer(file.path, data, shown)]
+        return [tracked_paths.read_pointer(file.path, data, shown)]
     known = set(_outputs_before(file, contents))
-    return [item for item in naming.read_lockfile(file.path, data, shown) if (item.path, item.pointer.oid) not in known]
+    return [
+        item
+        for item in tracked_paths.read_lockfile(file.path, data, shown)
+        if (item.path, item.pointer.oid) not in known
+    ]
 
 
-def _outputs_before(file: Difference, contents: dict[str, bytes]) -> Iterator[tuple[str, str]]:
+def _outputs_before(file: FileDifference, contents: dict[str, bytes]) -> Iterator[tuple[str, str]]:
     if file.old is not None:
         try:
-            for item in naming.read_lockfile(file.path, contents.get(file.old, b""), file.path):
+            for item in tracked_paths.read_lockfile(file.path, contents.get(file.old, b""), file.path):
                 yield item.path, item.pointer.oid
         except FormatError:
             return  # then all of the new one is new
@@ -155,7 +159,7 @@ def _refused(error: DvliteError) -> Blocked:
     return Blocked(message=error.message, fixes=tuple((error.hint or "").splitlines()))
 
 
-def _refuse_unreadable(repo: Repo, files: Sequence[Difference], found: _Found) -> None:
+def _refuse_unreadable(repo: Repo, files: Sequence[FileDifference], found: _Findings) -> None:
     """Blocks for pipeline files that cannot be read, or are still in conflict."""
     if not files:
         return
@@ -177,19 +181,19 @@ def _refuse_unreadable(repo: Repo, files: Sequence[Difference], found: _Found) -
             found.blocked.append(Blocked(message=message, fixes=("edit the file, then git add it again",)))
 
 
-def _compare(work: Workspace, item: Tracked, found: _Found) -> None:
+def _compare(work: Workspace, item: Tracked, found: _Findings) -> None:
     """Compares what is on disk with what the commit says of it; what is not on disk at all cannot disagree."""
-    from dvlite.workspace.behind import bringing  # 8 ms that a commit without data does not need
-    from dvlite.workspace.look import Look
+    from dvlite.workspace.outdated import bringing  # 8 ms that a commit without data does not need
+    from dvlite.workspace.path_status import PathStatus
 
     repo = work.repo
-    look = Look(work, item)
+    look = PathStatus(work, item)
     look.run()
     path = repo.display(item.path)
     file = repo.display(item.lockfile or item.path + pointer.SUFFIX)
     is_far = look.not_in_cache is not None and repo.config.remote_names()
     restore = bringing(work, item.path, "pull" if is_far else "checkout")
-    if look.is_earlier and underway.is_replaying(repo.git_dir):
+    if look.is_earlier and operation.is_replaying(repo.git_dir):
         found.notes.append(f"{path} on disk is still another version than in this commit; to have that: {restore}")
     elif look.changed is not None and not look.is_counted:
         found.notes.append(f"{path} cannot be compared with {file}: its listing is not here; dvlite fetch {word(path)}")
@@ -206,9 +210,9 @@ def _compare(work: Workspace, item: Tracked, found: _Found) -> None:
         found.blocked.append(Blocked(message=message, fixes=fixes))
 
 
-def _taking(work: Workspace, look: Look, item: Tracked) -> str:
+def _taking(work: Workspace, look: PathStatus, item: Tracked) -> str:
     """Returns the command that makes the pointer say what is on disk; of a version that a commit has, `add` would not."""
-    from dvlite.workspace.behind import back_to, commit_of
+    from dvlite.workspace.outdated import back_to, commit_of
 
     path = work.repo.display(item.path)
     here = work.versions_here(item.path)
@@ -220,8 +224,8 @@ def _on_disk(repo: Repo, path: str) -> Tracked | None:
     """Returns what the pointer in the work tree says, which may be newer than the staged one; None if it says nothing."""
     name = path + pointer.SUFFIX
     try:
-        data = layers.read_regular(repo.root / name, name, pointer.LIMIT_BYTES + 1)
-        return None if data is None else naming.read_pointer(name, data, name)
+        data = config_files.read_regular(repo.root / name, name, pointer.LIMIT_BYTES + 1)
+        return None if data is None else tracked_paths.read_pointer(name, data, name)
     except DvliteError:
         return None
 
@@ -249,7 +253,7 @@ def _difference(changed: ChangedPath) -> str:
 # -- files that dvlite has
 
 
-def _refuse_tracked(work: Workspace, paths: Sequence[str], known: Sequence[str], found: _Found) -> set[str]:
+def _refuse_tracked(work: Workspace, paths: Sequence[str], known: Sequence[str], found: _Findings) -> set[str]:
     """Blocks for files that are tracked data, or inside of it, and returns them."""
     refused: set[str] = set()
     for item, files in held_twice(work, paths, known):
@@ -276,7 +280,7 @@ def _kept_twice(repo: Repo, item: Tracked, files: Sequence[str]) -> Blocked:
 # -- large files
 
 
-def _refuse_large(repo: Repo, files: Sequence[Difference], found: _Found) -> None:
+def _refuse_large(repo: Repo, files: Sequence[FileDifference], found: _Findings) -> None:
     limit = repo.config.limit_bytes("hooks.large_file")
     if not limit or not files:
         return
@@ -319,10 +323,13 @@ def _changed_outside(work: Workspace, known: Sequence[str], *, thorough: bool) -
 
 
 def _change(work: Workspace, item: Tracked, *, thorough: bool) -> ChangedPath | None:
-    from dvlite.results.looks import ChangedPath, Counts
-    from dvlite.workspace.look import Look  # as above
+    from dvlite.workspace.changes import Counts
+    from dvlite.workspace.path_status import (
+        ChangedPath,
+        PathStatus,  # as above
+    )
 
-    look = Look(work, item, None if thorough else _Brief())
+    look = PathStatus(work, item, None if thorough else _Brief())
     try:
         look.run()
     except _TooMuch:

@@ -8,12 +8,11 @@ from __future__ import annotations
 import time
 from collections.abc import Sequence
 
-from dvlite import git_differences
 from dvlite.errors import DvliteError
+from dvlite.git import diff, operation
+from dvlite.hooks.result import HookResult
 from dvlite.progress import Progress
-from dvlite.repo import Repo
-from dvlite.results.hooks import HookResult
-from dvlite.workspace import underway
+from dvlite.repo.repository import Repo
 
 
 def hook_follow(repo: Repo, hook: str, words: Sequence[str], *, progress: Progress) -> HookResult:
@@ -26,11 +25,11 @@ def hook_follow(repo: Repo, hook: str, words: Sequence[str], *, progress: Progre
         sides = _sides(repo, hook, words) if repo.config.get("hooks.follow") != "off" else None
         if sides is None:
             return HookResult(hook=hook)
-        moved = git_differences.pointers(repo.git, *sides)
+        moved = diff.pointers(repo.git, *sides)
         is_rebased = hook == "post-rewrite"
         if not moved and not is_rebased:
             return HookResult(hook=hook)
-        from dvlite.workspace.following import follow  # 50 ms of modules that most checkouts do not need
+        from dvlite.hooks.follow import follow  # 50 ms of modules that most checkouts do not need
 
         with repo.lock(wait=False):
             done = follow(repo, moved, progress, left_behind=is_rebased)
@@ -49,13 +48,13 @@ def _sides(repo: Repo, hook: str, words: Sequence[str]) -> tuple[str | None, str
     """Returns the commits between which git moved (None before: an empty tree, after: the index), or None for nothing to follow."""
     if hook == "post-checkout":
         before, after, kind = (*words, "", "", "")[:3]
-        if kind != "1" or before == after or underway.has_steps_left(repo.git_dir):
+        if kind != "1" or before == after or operation.has_steps_left(repo.git_dir):
             return None  # single files, a new branch, or a step of a rebase
         return before if before.strip("0") else None, after
     if hook == "post-merge":
-        head = repo.git.head() if tuple(words[:1]) == ("1",) else underway.before_merge(repo.git_dir)  # 1: squashed
+        head = repo.git.head() if tuple(words[:1]) == ("1",) else operation.before_merge(repo.git_dir)  # 1: squashed
         return None if head is None else (head, None)
     if tuple(words[:1]) != ("rebase",):
         return None  # an amended commit: what is on disk is as it was
-    tip = underway.before_rebase(repo.git_dir)
+    tip = operation.before_rebase(repo.git_dir)
     return None if tip is None else (tip, "HEAD")

@@ -11,13 +11,14 @@ from typing import TYPE_CHECKING
 from dvlite.errors import DvliteError, FormatError, ObjectMissing
 from dvlite.files import printable, quote, size_text
 from dvlite.formats.config import COMMITTED, parse
-from dvlite.layers import COMMITTED_FILE
+from dvlite.hooks.result import Blocked, HookResult
 from dvlite.progress import Progress
-from dvlite.repo import Repo, Version
-from dvlite.results.hooks import Blocked, HookResult
+from dvlite.repo.config_files import COMMITTED_FILE
+from dvlite.repo.repository import Repo
+from dvlite.repo.tracked_paths import TrackedVersion
 
 if TYPE_CHECKING:
-    from dvlite.results.moves import PushResult
+    from dvlite.share.publish import PushResult
 
 _LOST = "if it is lost for ever: DVLITE_ALLOW_MISSING=1 git push"
 _SKIP = "to push the commits without their data: DVLITE_HOOKS=0 git push"
@@ -57,11 +58,17 @@ def hook_push(
 
 
 def _publish(
-    repo: Repo, named: Sequence[Version], *, allow_missing: bool, progress: Progress
+    repo: Repo, named: Sequence[TrackedVersion], *, allow_missing: bool, progress: Progress
 ) -> tuple[PushResult | None, Blocked | None]:
-    from dvlite.pushing import OverLimit, Terms, publish  # 60 ms of modules that commits without data do not need
+    from dvlite.share.publish import (  # 60 ms of modules that commits without data do not need
+        OverLimit,
+        PushOptions,
+        publish,
+    )
 
-    terms = Terms(allow_missing=allow_missing, limit_bytes=repo.config.limit_bytes("hooks.push_limit"), by_commit=True)
+    terms = PushOptions(
+        allow_missing=allow_missing, limit_bytes=repo.config.limit_bytes("hooks.push_limit"), by_commit=True
+    )
     try:
         return publish(repo, named, terms, progress=progress), None
     except OverLimit as error:
@@ -130,7 +137,7 @@ def _unnamed_remote(repo: Repo, revisions: Sequence[str]) -> list[str]:
     ]
 
 
-def _over_limit(repo: Repo, named: Sequence[Version], error: DvliteError, paths: Sequence[str]) -> Blocked:
+def _over_limit(repo: Repo, named: Sequence[TrackedVersion], error: DvliteError, paths: Sequence[str]) -> Blocked:
     """Names the command that pushes it: what is not what is on disk now takes all commits."""
     now = {(item.path, item.pointer.oid) for item in repo.tracked(broken=[])}
     elsewhere = any((version.path, version.pointer.oid) not in now for version in named if version.path in paths)

@@ -5,15 +5,16 @@ from __future__ import annotations
 import os
 import secrets
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
+from typing import ClassVar
 
-from dvlite import ignore, layers
 from dvlite.files import write_atomic
 from dvlite.formats.config import COMMITTED
+from dvlite.hooks.scripts import hooks_place, install_hooks, installed_hooks
 from dvlite.progress import Progress
-from dvlite.repo import CLONE_SETTINGS, Repo, open_repo
-from dvlite.results.setup import InitResult
-from dvlite.workspace.hook_scripts import hooks_place, install_hooks, installed_hooks
+from dvlite.repo import config_files, ignore
+from dvlite.repo.repository import CLONE_SETTINGS, Repo, open_repo
 
 _CONFIG_HEAD = (
     b"# dvlite's settings for everyone who works on this project. Your own: dvlite config --user, or --local\n"
@@ -23,6 +24,22 @@ _GITATTRIBUTES = [
     b"*.dvlite merge=dvlite diff=dvlite text eol=lf",
     b"dvlite.lock merge=dvlite linguist-generated text eol=lf",
 ]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class InitResult:
+    """What `init` set up; `created` are the files it wrote or completed."""
+
+    schema: ClassVar[str] = "dvlite.init/1"
+    root: str  # absolute
+    existed: bool
+    created: tuple[str, ...] = ()
+    staged: tuple[str, ...] = ()
+    hooks: tuple[str, ...] = ()  # that call dvlite now
+    merge_driver: bool = False
+    switched_on: tuple[str, ...] = ()  # of "diff" and "merge": what git does with pointers in this clone from now on
+    missing: int = 0  # tracked paths without their data here
+    warnings: tuple[str, ...] = ()
 
 
 def init(
@@ -57,15 +74,15 @@ def init(
 def _write_files(repo: Repo) -> list[str]:
     """Writes or completes the files that git should have; returns those that changed."""
     created = []
-    config = repo.root / layers.COMMITTED_FILE
+    config = repo.root / config_files.COMMITTED_FILE
     if not repo.is_initialised:
         config.parent.mkdir(exist_ok=True)
         write_atomic(config, _CONFIG_HEAD)
     if repo.config.project is None:
         repo.change_config(COMMITTED, {"project": secrets.token_hex(16)})
-        created.append(layers.COMMITTED_FILE)
+        created.append(config_files.COMMITTED_FILE)
     if ignore.add_lines(config.parent / ".gitignore", _GITIGNORE):
-        created.append(f"{layers.FOLDER}/.gitignore")
+        created.append(f"{config_files.FOLDER}/.gitignore")
     if not (repo.root / ignore.FILE_NAME).exists():
         write_atomic(repo.root / ignore.FILE_NAME, ignore.TEMPLATE.encode())
         created.append(ignore.FILE_NAME)

@@ -2,12 +2,27 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+from typing import ClassVar, Literal
+
+from dvlite.hooks.scripts import hooks_place, install_hooks, uninstall_hooks
 from dvlite.progress import Progress
-from dvlite.repo import CLONE_SETTINGS, Repo
-from dvlite.results.setup import InstallResult
-from dvlite.workspace.hook_scripts import hooks_place, install_hooks, uninstall_hooks
+from dvlite.repo.repository import CLONE_SETTINGS, Repo
 
 _CALLS = "dvlite merge-driver"  # in every command that any dvlite has set
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class InstallResult:
+    """Which git hooks call dvlite now, or did until now."""
+
+    schema: ClassVar[str] = "dvlite.install/1"
+    action: Literal["installed", "uninstalled"]
+    folder: str  # absolute
+    hooks: tuple[str, ...] = ()
+    chained: tuple[str, ...] = ()  # those of which an older one runs first, or, uninstalled, was put back
+    merge_driver: bool = False
+    warnings: tuple[str, ...] = ()
 
 
 def install(repo: Repo, *, uninstall: bool = False, force: bool = False, progress: Progress) -> InstallResult:

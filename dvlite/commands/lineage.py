@@ -4,40 +4,117 @@ from __future__ import annotations
 
 import os
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
-from dataclasses import replace
-from typing import Any
+from dataclasses import dataclass, field, replace
+from typing import Any, ClassVar, Literal
 
 from dvlite.errors import DvliteError
 from dvlite.files import printable, quote
 from dvlite.formats import manifest
-from dvlite.lineage.asking import asked_for
-from dvlite.lineage.choosing import name_of, stage_meant
-from dvlite.lineage.difference import difference
-from dvlite.lineage.graph import Ran, Thing, down, makers_of, ran_of, up, users_of
-from dvlite.lineage.history import described
-from dvlite.lineage.inherited import params_before
-from dvlite.lineage.opening import World, opened
-from dvlite.lineage.report import report, warnings_of
-from dvlite.lineage.rows import METRIC, PARAM
-from dvlite.lineage.sources import Sources
-from dvlite.lineage.subject import Subject, short_name, subject_of
+from dvlite.lineage.compare import LineageContentChange, LineageMeasure, LineageValueChange, difference
+from dvlite.lineage.context import Context, opened
+from dvlite.lineage.find_query import asked_for
+from dvlite.lineage.provenance import Sources
+from dvlite.lineage.report import LineageGraph, report, warnings_of
+from dvlite.lineage.target import Subject, short_name, subject_of
+from dvlite.lineage.walk import down, makers_of, ran_of, up, users_of
 from dvlite.oid import MANIFEST, Oid, format_oid, parse_oid
 from dvlite.progress import Progress
-from dvlite.repo import Repo
-from dvlite.results.lineage import (
-    LineageCommit,
-    LineageDiffResult,
-    LineageFindResult,
-    LineageFound,
-    LineageGraph,
-    LineageMeasure,
-    LineageResult,
-    LineageSide,
-    LineageSubject,
-)
-from dvlite.results.looks import Counts, FileChange
+from dvlite.repo.repository import Repo
+from dvlite.runs.history import LineageCommit, described
+from dvlite.runs.names import name_of, stage_meant
+from dvlite.runs.queries import Node, Ran
+from dvlite.runs.schema import METRIC, PARAM
+from dvlite.runs.upstream_params import params_before
+from dvlite.workspace.changes import Counts, FileChange
 
 _FILES_KEPT = 1000  # changes of files that a result names; all are counted
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LineageSubject:
+    """What was asked about; `sha256` of a file if it is known."""
+
+    text: str
+    kind: Literal["file", "directory", "run"]
+    oid: str
+    path: str | None = None  # in the repository
+    size_bytes: int | None = None
+    files: int | None = None
+    sha256: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LineageResult:
+    """What made something (`up`), and what was made of it (`down`); null where it was not asked."""
+
+    schema: ClassVar[str] = "dvlite.lineage/1"
+    subject: LineageSubject
+    up: LineageGraph | None = None
+    down: LineageGraph | None = None
+    measured: tuple[LineageMeasure, ...] = ()  # with `up`: by runs that began with it, one of each stage
+    depth: int | None = None
+    remote: str | None = None
+    runs_searched: int = 0
+    warnings: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LineageFound:
+    """An output of a run that has what was asked for; `values` are the run's values of what was asked, parameters of the runs before it too."""
+
+    path: str
+    oid: str
+    size_bytes: int
+    files: int
+    run: str
+    name: str
+    status: str
+    start: str
+    commit: LineageCommit | None = None
+    values: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LineageFindResult:
+    """What runs with the asked values left, newest first; `more` says that there are older ones."""
+
+    schema: ClassVar[str] = "dvlite.lineage-find/1"
+    asked: tuple[str, ...]
+    found: tuple[LineageFound, ...] = ()
+    more: bool = False
+    runs: int = 0
+    remote: str | None = None
+    warnings: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LineageSide:
+    """One side of a comparison, and the run that it is of."""
+
+    text: str
+    oid: str
+    path: str | None = None
+    run: str | None = None
+    name: str | None = None
+    commit: LineageCommit | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LineageDiffResult:
+    """What differs upstream of two artefacts or runs; `same` names the parts that do not."""
+
+    schema: ClassVar[str] = "dvlite.lineage-diff/1"
+    old: LineageSide
+    new: LineageSide
+    data: tuple[LineageContentChange, ...] = ()
+    code: tuple[LineageContentChange, ...] = ()
+    stages: tuple[LineageValueChange, ...] = ()  # commands; the whole stage where one side does not have it
+    params: tuple[LineageValueChange, ...] = ()
+    environment: tuple[LineageValueChange, ...] = ()
+    metrics: tuple[LineageValueChange, ...] = ()
+    same: tuple[str, ...] = ()
+    remote: str | None = None
+    warnings: tuple[str, ...] = ()
 
 
 def lineage(
@@ -137,7 +214,7 @@ def lineage_find(
         )
 
 
-def _values(world: World, runs: Sequence[Oid], spaces: Collection[str]) -> dict[str, dict[Oid, dict[str, Any]]]:
+def _values(world: Context, runs: Sequence[Oid], spaces: Collection[str]) -> dict[str, dict[Oid, dict[str, Any]]]:
     """Returns what runs have in each space; parameters of the runs before them too."""
     found = {space: world.index.values(runs, space) for space in spaces}
     if PARAM in found:
@@ -184,7 +261,7 @@ def lineage_diff(
         )
 
 
-def _about_parameters(subject: Subject, below: LineageGraph | None, world: World) -> Iterator[str]:
+def _about_parameters(subject: Subject, below: LineageGraph | None, world: Context) -> Iterator[str]:
     """Yields a word of caution for a file of parameters: runs recorded its values, not its bytes."""
     start = f"{subject.path}:"
     keys = [key for key in world.index.keys(PARAM) if key.startswith(start)] if subject.path and below else []
@@ -196,7 +273,7 @@ def _about_parameters(subject: Subject, below: LineageGraph | None, world: World
 # --- where a walk begins ---
 
 
-def _starts(subject: Subject, world: World, sources: Sources) -> list[Thing]:
+def _starts(subject: Subject, world: Context, sources: Sources) -> list[Node]:
     """Returns the content that is meant; what only a directory knows gets its path there, for each such path.
 
     Raises DvliteError if nobody knows it.
@@ -226,7 +303,7 @@ def _ran(subject: Subject, sources: Sources) -> Ran:
     return ran_of(record)
 
 
-def _unknown(subject: Subject, world: World, sources: Sources) -> DvliteError:
+def _unknown(subject: Subject, world: Context, sources: Sources) -> DvliteError:
     runs = world.count_runs()
     hint = "records come with dvlite pull; a remote is asked with --remote NAME_OR_URL"
     if world.remote is not None:
@@ -239,7 +316,7 @@ def _unknown(subject: Subject, world: World, sources: Sources) -> DvliteError:
     return DvliteError(f"no run {where} {world.label} made {what} ({short_name(subject.oid)}, {searched})", hint=hint)
 
 
-def _told(subject: Subject, world: World, sources: Sources) -> LineageSubject:
+def _told(subject: Subject, world: Context, sources: Sources) -> LineageSubject:
     if subject.is_run:
         return LineageSubject(text=subject.text, kind="run", oid=subject.oid)
     return LineageSubject(
@@ -267,7 +344,7 @@ def _sha256(oid: Oid, sources: Sources) -> str | None:
 
 
 def _walk_up(
-    subject: Subject, starts: Sequence[Thing], world: World, sources: Sources, depth: int | None
+    subject: Subject, starts: Sequence[Node], world: Context, sources: Sources, depth: int | None
 ) -> LineageGraph:
     if subject.is_run:
         run = (subject.oid, _ran(subject, sources))
@@ -276,12 +353,12 @@ def _walk_up(
     return report(up(starts, sources, sources, first=sources.first, depth=depth), world, sources)
 
 
-def _walk_down(starts: Sequence[Thing], world: World, sources: Sources, depth: int | None) -> LineageGraph:
+def _walk_down(starts: Sequence[Node], world: Context, sources: Sources, depth: int | None) -> LineageGraph:
     return report(down(starts, sources, sources, first=sources.first, depth=depth), world, sources)
 
 
 def _measured(
-    starts: Sequence[Thing], above: LineageGraph | None, world: World, sources: Sources
+    starts: Sequence[Node], above: LineageGraph | None, world: Context, sources: Sources
 ) -> Iterable[LineageMeasure]:
     """Yields the metrics of runs that began with this, as evaluation does: of each stage, of the run that is to be shown first."""
     if above is None or not above.runs:

@@ -6,29 +6,55 @@ import contextlib
 import os
 import posixpath
 import re
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, ClassVar, Literal
 
 from dvlite.errors import FormatError, ObjectMissing, UsageError
 from dvlite.files import quote
 from dvlite.formats import lockfile, manifest, pointer
 from dvlite.formats.manifest import EMPTY_DIR
 from dvlite.formats.pointer import SUFFIX
-from dvlite.git_output import Change, is_lockfile
-from dvlite.lineage.choosing import name_of
-from dvlite.lineage.here import open_records
-from dvlite.lineage.history import described
-from dvlite.lineage.index import Index, open_index
+from dvlite.git.output import Change, is_lockfile
 from dvlite.oid import FILE, MANIFEST, Oid, format_oid, parse_oid
 from dvlite.progress import Progress
-from dvlite.repo import Repo
-from dvlite.results.lineage import LogResult, LogVersion
+from dvlite.repo.open_stores import open_cache
+from dvlite.repo.repository import Repo
+from dvlite.runs.history import LineageCommit, described
+from dvlite.runs.index import RunIndex, open_index
+from dvlite.runs.names import name_of
+from dvlite.runs.records import open_records
 from dvlite.store.cache import Cache
-from dvlite.stores import open_cache
-from dvlite.workspace.listings import with_listings
+from dvlite.workspace.fetch_listings import with_listings
 
 _STAGES = re.compile(rb"^(?=  [A-Za-z0-9_-]{1,100}:$)", re.MULTILINE)
 _HEAD = f"dvlite: {lockfile.VERSION}\nstages:\n".encode()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LogVersion:
+    """A version of a path, and the commit that brought it; `path` is what it was called then."""
+
+    commit: LineageCommit
+    path: str
+    oid: str | None  # null: removed
+    size_bytes: int | None = None
+    files: int | None = None
+    run: str | None = None
+    run_name: str | None = None
+    metrics: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LogResult:
+    """The versions of a path, newest first; `more` says that there are older ones."""
+
+    schema: ClassVar[str] = "dvlite.log/1"
+    path: str
+    kind: Literal["file", "directory"]
+    versions: tuple[LogVersion, ...] = ()
+    more: bool = False
+    warnings: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,7 +111,7 @@ def log(
 
 def _versions(repo: Repo, start: str, path: str) -> list[_Version]:
     """Returns the versions of a path that pointers or lockfiles name, newest first; each with the commit that brought it."""
-    walk = _Walk(path)
+    walk = _LogWalk(path)
     changes = [change for change in repo.git.pointer_changes(start) if walk.takes(change)]
     limits = {
         change.blob: lockfile.LIMIT_BYTES if is_lockfile(change.path) else pointer.LIMIT_BYTES
@@ -108,7 +134,7 @@ def _versions(repo: Repo, start: str, path: str) -> list[_Version]:
     return list(_changed(_without_absent(kept)))
 
 
-class _Walk:
+class _LogWalk:
     """Chooses, from the newest change on, those that may name a path; follows it where its pointer was renamed."""
 
     def __init__(self, path: str) -> None:
@@ -248,7 +274,7 @@ def _described(repo: Repo, versions: Sequence[_Version], progress: Progress) -> 
             )
 
 
-def _name(index: Index, run: Oid | None) -> str | None:
+def _name(index: RunIndex, run: Oid | None) -> str | None:
     row = None if run is None else index.row(run)
     if run is None:
         return None

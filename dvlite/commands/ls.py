@@ -5,8 +5,9 @@ from __future__ import annotations
 import os
 import posixpath
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from functools import partial
-from typing import Literal
+from typing import ClassVar, Literal
 
 from dvlite.errors import ObjectCorrupt, ObjectMissing, UsageError
 from dvlite.files import quote
@@ -16,15 +17,41 @@ from dvlite.formats.pointer import SUFFIX, Pointer
 from dvlite.oid import FILE as FILE_OID
 from dvlite.oid import Digest, format_oid
 from dvlite.progress import Progress
-from dvlite.repo import Repo, Tracked
-from dvlite.results.stored import LsEntry, LsResult
+from dvlite.repo.open_stores import open_cache
+from dvlite.repo.repository import Repo
+from dvlite.repo.tracked_paths import Tracked
 from dvlite.store.cache import Cache
-from dvlite.stores import open_cache
-from dvlite.workspace.listings import with_listings
-from dvlite.workspace.select import usable
+from dvlite.workspace.fetch_listings import with_listings
+from dvlite.workspace.path_args import usable
 
 _KINDS: dict[int, Literal["file", "symlink", "empty-dir"]] = {FILE: "file", SYMLINK: "symlink", EMPTY_DIR: "empty-dir"}
 _SYMLINK_LIMIT_BYTES = 4096
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LsEntry:
+    """One name: a tracked path, or something inside one."""
+
+    path: str
+    kind: Literal["file", "directory", "symlink", "empty-dir"]
+    size_bytes: int | None = None
+    files: int | None = None
+    executable: bool = False
+    oid: str | None = None
+    target: str | None = None  # of a symlink
+    in_cache: bool | None = None
+    stage: str | None = None  # whose output it is, or is inside of
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LsResult:
+    """What is tracked at a revision (None: the pointers on disk)."""
+
+    schema: ClassVar[str] = "dvlite.ls/1"
+    revision: str | None = None
+    target: str = ""
+    long: bool = False
+    entries: tuple[LsEntry, ...] = ()
 
 
 def ls(

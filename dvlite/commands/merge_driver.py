@@ -6,20 +6,34 @@ Leaves git a merged file, or one with conflict markers; whatever the sides hold,
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
+from typing import ClassVar
 
 from dvlite.errors import DvliteError, UsageError
 from dvlite.files import quote, write_atomic
 from dvlite.formats import lockfile
-from dvlite.layers import read_regular
-from dvlite.pipeline.merging import MARKER_SIZE, Sides, merge_file, tracked_name
+from dvlite.git import operation
+from dvlite.merge.files import MARKER_SIZE, MergeConflict, Sides, merge_file, tracked_name
+from dvlite.merge.markers import marked
 from dvlite.progress import Progress
-from dvlite.repo import open_repo
-from dvlite.results.merging import MergeDriverResult
-from dvlite.workspace import underway
-from dvlite.workspace.markers import marked
+from dvlite.repo.config_files import read_regular
+from dvlite.repo.repository import open_repo
 
 _MOST_MARKS = 100
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MergeDriverResult:
+    """What git gets of a merge of one file: merged, or conflict markers and why. Not for people: git calls the driver."""
+
+    schema: ClassVar[str] = "dvlite.merge-driver/1"
+    path: str  # the tracked path, or the lockfile
+    merged: bool
+    conflicts: tuple[MergeConflict, ...] = ()
+    rebasing: bool = False  # git's line about that has no end yet
+    problem: str | None = None  # why it could not be merged at all
+    hint: str | None = None
 
 
 def merge_driver(
@@ -40,7 +54,7 @@ def merge_driver(
     rebasing = False
     try:
         repo = open_repo(start, environ)
-        rebasing = underway.is_rebasing(repo.git_dir)
+        rebasing = operation.is_rebasing(repo.git_dir)
         merged = merge_file(repo, name, sides, "base" if ancestor else "", marker_size=size, progress=progress)
     except DvliteError as error:
         write_atomic(start / words[1], marked(ours, theirs, size=size), sync=False)

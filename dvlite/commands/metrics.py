@@ -4,24 +4,73 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 from dvlite.errors import DvliteError, ObjectMissing
 from dvlite.formats.parameters import flatten
-from dvlite.pipeline.sides import WORKSPACE, Side, chosen, two_sides
+from dvlite.pipeline.revision_files import WORKSPACE, RevisionFiles, chosen, two_sides
 from dvlite.progress import Progress
-from dvlite.repo import Repo
-from dvlite.results.pipeline_files import (
-    MetricDifference,
-    MetricsDiffResult,
-    MetricsFile,
-    MetricsOfRevision,
-    MetricsShowResult,
-)
+from dvlite.repo.repository import Repo
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MetricsFile:
+    """What one metrics file holds, by dotted key; `problem` says why that is not known."""
+
+    path: str
+    stage: str
+    values: Mapping[str, Any] = field(default_factory=dict)
+    problem: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MetricsOfRevision:
+    """The metrics files of the workspace or of a revision."""
+
+    revision: str
+    commit: str | None = None
+    files: tuple[MetricsFile, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MetricsShowResult:
+    """The metrics of stages, for each side asked for."""
+
+    schema: ClassVar[str] = "dvlite.metrics-show/1"
+    revisions: tuple[MetricsOfRevision, ...] = ()
+    unread: int = 0  # files that could not be read
+    warnings: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MetricDifference:
+    """One metric on two sides. `relative` is the change by the old value; `better` only where a direction is declared."""
+
+    file: str
+    key: str
+    stage: str
+    state: Literal["equal", "changed", "added", "removed"]  # equal: within the tolerances
+    old: Any = None
+    new: Any = None
+    change: int | float | None = None
+    relative: float | None = None
+    better: bool | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MetricsDiffResult:
+    """The metrics of stages, on two sides (`workspace` or a revision as given)."""
+
+    schema: ClassVar[str] = "dvlite.metrics-diff/1"
+    old: str
+    new: str
+    metrics: tuple[MetricDifference, ...] = ()
+    unread: int = 0  # files that could not be read
+    warnings: tuple[str, ...] = ()
 
 
 @dataclass(slots=True)
-class _Found:
+class _MetricsRead:
     """The metrics of one side: the files by path, the direction of what is declared better, and what could not be read."""
 
     files: dict[str, MetricsFile] = field(default_factory=dict)
@@ -36,7 +85,7 @@ def metrics_show(
 
     A file that cannot be read has a problem and no values. Raises UsageError for a revision or path that there is not.
     """
-    sides = [Side(repo, revision) for revision in revisions or (WORKSPACE,)]
+    sides = [RevisionFiles(repo, revision) for revision in revisions or (WORKSPACE,)]
     found = [_look(side) for side in sides]
     files = chosen(repo, paths, sorted({path for each in found for path in each.files}), "metrics file")
     shown = tuple(
@@ -79,10 +128,10 @@ def metrics_diff(
     return MetricsDiffResult(old=old.name, new=new.name, metrics=tuple(rows), unread=len(warnings), warnings=warnings)
 
 
-def _look(side: Side) -> _Found:
+def _look(side: RevisionFiles) -> _MetricsRead:
     """Reads every metrics file of a side."""
     loaded = side.load()
-    found = _Found(problems=[error.message for error in loaded.broken])
+    found = _MetricsRead(problems=[error.message for error in loaded.broken])
     for stage in loaded.stages:
         for out in stage.outs:
             for path, values in side.metrics(stage, out) if out.spec.metric else ():

@@ -7,6 +7,7 @@ import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import ClassVar
 
 from dvlite import files
 from dvlite.errors import DvliteError, UsageError
@@ -14,13 +15,25 @@ from dvlite.files import quote
 from dvlite.formats.pointer import SUFFIX
 from dvlite.oid import Oid
 from dvlite.progress import Progress
-from dvlite.repo import Repo, Tracked, why_untrackable
-from dvlite.results.tracking import MvResult
-from dvlite.stores import open_cache
-from dvlite.workspace.emptied import remove_empty_folders
-from dvlite.workspace.identify import HashOnly, Snapshot
-from dvlite.workspace.select import refuse_outputs, select, usable
-from dvlite.workspace.tracked import NO_VERSION, Workspace
+from dvlite.repo.open_stores import open_cache
+from dvlite.repo.repository import Repo
+from dvlite.repo.tracked_paths import Tracked, why_untrackable
+from dvlite.workspace.dirfd import remove_empty_folders
+from dvlite.workspace.hashing import HashOnly, Snapshot
+from dvlite.workspace.path_args import refuse_outputs, select, usable
+from dvlite.workspace.workspace import NO_VERSION, Workspace
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MvResult:
+    """A tracked path under its new name."""
+
+    schema: ClassVar[str] = "dvlite.mv/1"
+    source: str
+    target: str
+    staged: tuple[str, ...] = ()
+    unstaged: tuple[str, ...] = ()
+    warnings: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

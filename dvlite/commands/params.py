@@ -3,17 +3,41 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, ClassVar, Literal
 
 from dvlite.errors import DvliteError
 from dvlite.formats.parameters import ABSENT, find, flatten
 from dvlite.formats.strict_yaml import Tree
-from dvlite.pipeline.sides import Side, chosen, two_sides
+from dvlite.pipeline.revision_files import RevisionFiles, chosen, two_sides
 from dvlite.pipeline.stages import Stage
 from dvlite.progress import Progress
-from dvlite.repo import Repo
-from dvlite.results.pipeline_files import ParamDifference, ParamsDiffResult
+from dvlite.repo.repository import Repo
 
 Declared = Mapping[str, set[str] | None]  # keys by file; None: all of it
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ParamDifference:
+    """One parameter on two sides; a side without it is None."""
+
+    file: str
+    key: str
+    state: Literal["equal", "changed", "added", "removed"]
+    old: Any = None
+    new: Any = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ParamsDiffResult:
+    """The parameters that stages declare, on two sides (`workspace` or a revision as given)."""
+
+    schema: ClassVar[str] = "dvlite.params-diff/1"
+    old: str
+    new: str
+    params: tuple[ParamDifference, ...] = ()
+    unread: int = 0  # files that could not be read
+    warnings: tuple[str, ...] = ()
 
 
 def params_diff(repo: Repo, revisions: Sequence[str], paths: Sequence[str], *, progress: Progress) -> ParamsDiffResult:
@@ -46,7 +70,7 @@ def _declared(stages: Iterable[Stage]) -> Declared:
     return declared
 
 
-def _values(side: Side, file: str, keys: set[str] | None) -> dict[str, Tree]:
+def _values(side: RevisionFiles, file: str, keys: set[str] | None) -> dict[str, Tree]:
     """Returns the declared values of one file by dotted key, those of a mapping each for itself."""
     tree = side.values(file)
     if keys is None:

@@ -7,22 +7,21 @@ import time
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 
-from dvlite.connect import open_remote
 from dvlite.errors import DvliteError, ObjectCorrupt
-from dvlite.lineage import sharing
 from dvlite.oid import Digest
 from dvlite.progress import Progress
-from dvlite.repo import WORKSPACE, Repo, Scope
-from dvlite.results.moves import CheckedOutPath, CheckoutResult, FetchResult, PullResult
+from dvlite.repo.open_stores import open_cache, open_remote
+from dvlite.repo.repository import Repo
+from dvlite.repo.revisions import WORKSPACE, Scope
+from dvlite.runs import share
+from dvlite.share.fetch_plan import FetchResult, PullResult, missing_error, parts_of
 from dvlite.store.cache import Cache
 from dvlite.store.catalog import Catalog
-from dvlite.stores import open_cache
-from dvlite.workspace.fetching import missing_error, parts_of
-from dvlite.workspace.making import spared
-from dvlite.workspace.obtain import Obtained, Part, obtain
-from dvlite.workspace.restore import How, crew_for, restore
-from dvlite.workspace.tracked import Workspace, set_aside_damaged_nodes
-from dvlite.workspace.untracked import remove_untracked
+from dvlite.workspace.fetch import FetchPart, Obtained, obtain
+from dvlite.workspace.remove_untracked import remove_untracked
+from dvlite.workspace.restore import CheckedOutPath, CheckoutOptions, CheckoutResult, crew_for, restore
+from dvlite.workspace.running_outputs import spared
+from dvlite.workspace.workspace import Workspace, set_aside_damaged_nodes
 
 
 def pull(
@@ -53,11 +52,11 @@ def pull(
         progress.start(f"looking at {opened.store.label}")
         catalog = Catalog(opened).look()
         got = _obtain(catalog, cache, parts, progress, dry_run=dry_run)
-        records = 0 if dry_run else sharing.receive(repo, opened, progress)
+        records = 0 if dry_run else share.receive(repo, opened, progress)
         checkout = None
         if writes:
             repo.exclude([part.path for part in parts])
-            how = How(force=force, link="hardlink" in repo.config.links, keep_sparse=not paths, crew=crew)
+            how = CheckoutOptions(force=force, link="hardlink" in repo.config.links, keep_sparse=not paths, crew=crew)
             is_made = spared(repo, progress.warn)
             present = [part for part in parts if not is_made(part.path)]
             checkout = _restore(work, catalog, present, how, set(got.missing))
@@ -82,7 +81,9 @@ def pull(
     return PullResult(fetch=fetched, checkout=checkout, elapsed_seconds=elapsed)
 
 
-def _obtain(catalog: Catalog, cache: Cache, parts: Sequence[Part], progress: Progress, *, dry_run: bool) -> Obtained:
+def _obtain(
+    catalog: Catalog, cache: Cache, parts: Sequence[FetchPart], progress: Progress, *, dry_run: bool
+) -> Obtained:
     """Fetches; a listing that is damaged in the cache is set aside and fetched again."""
     try:
         return obtain(catalog, cache, parts, progress, dry_run=dry_run)
@@ -93,7 +94,9 @@ def _obtain(catalog: Catalog, cache: Cache, parts: Sequence[Part], progress: Pro
         return obtain(catalog, cache, parts, progress, dry_run=dry_run)
 
 
-def _restore(work: Workspace, catalog: Catalog, parts: Sequence[Part], how: How, missing: set[str]) -> CheckoutResult:
+def _restore(
+    work: Workspace, catalog: Catalog, parts: Sequence[FetchPart], how: CheckoutOptions, missing: set[str]
+) -> CheckoutResult:
     """Writes every part; what is damaged in the cache is fetched again, once."""
     started = time.monotonic()
     done: dict[str, CheckedOutPath] = {}
@@ -122,7 +125,7 @@ def _restore(work: Workspace, catalog: Catalog, parts: Sequence[Part], how: How,
     return CheckoutResult(paths=tuple(done.values()), elapsed_seconds=time.monotonic() - started)
 
 
-def _fetch_again(work: Workspace, catalog: Catalog, part: Part, damaged: Iterable[Digest]) -> None:
+def _fetch_again(work: Workspace, catalog: Catalog, part: FetchPart, damaged: Iterable[Digest]) -> None:
     for digest in damaged:
         work.cache.discard(digest)
         work.progress.warn(f"object blake3:{digest.hex()} was damaged in the cache; fetching a good copy")

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from dvlite.naming import version_of
 from dvlite.progress import Progress
-from dvlite.pushing import Terms, publish
-from dvlite.repo import WORKSPACE, Repo, Scope, Version
-from dvlite.results.moves import PushResult
-from dvlite.workspace.select import select, travelling, usable
+from dvlite.repo.repository import Repo
+from dvlite.repo.revisions import WORKSPACE, Scope
+from dvlite.repo.tracked_paths import TrackedVersion, version_of
+from dvlite.share.publish import PushOptions, PushResult, publish
+from dvlite.workspace.path_args import select, travelling, usable
 
 
 def push(
@@ -30,11 +30,11 @@ def push(
     """
     repo.remote(remote)  # a remote that cannot be used is told of before any pointer
     named = _named(repo, paths, scope, progress)
-    terms = Terms(remote, jobs, dry_run, allow_missing, by_commit=not scope.is_workspace)
+    terms = PushOptions(remote, jobs, dry_run, allow_missing, by_commit=not scope.is_workspace)
     return publish(repo, named, terms, progress=progress)
 
 
-def _named(repo: Repo, paths: Sequence[str], scope: Scope, progress: Progress) -> list[Version]:
+def _named(repo: Repo, paths: Sequence[str], scope: Scope, progress: Progress) -> list[TrackedVersion]:
     if scope.is_workspace:
         head = repo.git.head() or ""
         found = [version_of(item, head) for item in usable(repo, paths, progress.warn, whole=True)]

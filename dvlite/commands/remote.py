@@ -11,12 +11,10 @@ import secrets
 import shutil
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Literal
+from typing import ClassVar, Literal
 
-from dvlite import layers
-from dvlite.connect import refuse_overlap
 from dvlite.errors import DvliteError, NotARepository, RemoteError, UsageError
 from dvlite.files import quote
 from dvlite.formats import store_config
@@ -32,22 +30,108 @@ from dvlite.formats.config import (
     is_secret,
 )
 from dvlite.progress import Progress
-from dvlite.remotes import RemoteSettings, configured, is_approved, located, normal_place, place_of, untrusted_place
-from dvlite.repo import Repo, open_repo
-from dvlite.results.setup import (
-    RemoteAddResult,
-    RemoteChangeResult,
-    RemoteCheck,
-    RemoteListResult,
-    RemoteRow,
-    RemoteTestResult,
-    RemoteTrustResult,
+from dvlite.repo import config_files
+from dvlite.repo.open_stores import refuse_overlap
+from dvlite.repo.remotes import (
+    RemoteSettings,
+    configured,
+    is_approved,
+    located,
+    normal_place,
+    place_of,
+    untrusted_place,
 )
-from dvlite.store.location import Location, check_options, parse_url
-from dvlite.store.remote import ObjectAbsent, ObjectStore, RetryBudget, open_store
+from dvlite.repo.repository import Repo, open_repo
+from dvlite.store.object_store import ObjectAbsent, ObjectStore
+from dvlite.store.open import open_store
+from dvlite.store.retry import RetryBudget
+from dvlite.store.url import Location, check_options, parse_url
 
 _PROBE_BYTES = 4 << 20
 _PROBE_SECONDS = 5.0  # a remote that does not answer is no reason to wait: the settings are written either way
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RemoteRow:
+    """One configured remote."""
+
+    name: str
+    url: str
+    default: bool = False
+    trusted: bool = True
+    source: str = ""  # the config file that names it
+    options: dict[str, str] = field(default_factory=dict)  # never secrets
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RemoteAddResult:
+    """A new remote and what was found there."""
+
+    schema: ClassVar[str] = "dvlite.remote-add/1"
+    remote: RemoteRow
+    state: Literal["empty", "existing", "unreachable", "unchecked"] = "unchecked"
+    writable: bool | None = None
+    region: str | None = None
+    latency_seconds: float | None = None
+    problem: str | None = None  # why it is unreachable or cannot be used
+    config_path: str = ""
+    staged: tuple[str, ...] = ()
+    warnings: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RemoteListResult:
+    """Every configured remote."""
+
+    schema: ClassVar[str] = "dvlite.remote-list/1"
+    remotes: tuple[RemoteRow, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RemoteChangeResult:
+    """A remote that was removed or became the default."""
+
+    schema: ClassVar[str] = "dvlite.remote-change/1"
+    action: Literal["removed", "default"]
+    name: str
+    default: str | None = None  # the default remote now
+    config_path: str = ""
+    staged: tuple[str, ...] = ()
+    warnings: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RemoteTrustResult:
+    """A place that this user approved, and the user config that says so."""
+
+    schema: ClassVar[str] = "dvlite.remote-trust/1"
+    place: str
+    already: bool = False
+    config_path: str = ""  # absolute: it is the user's, not the clone's
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RemoteCheck:
+    """One thing that `remote test` tried."""
+
+    name: str  # "write", "read back", "list fresh", "create only once", ...
+    ok: bool
+    elapsed_seconds: float
+    detail: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RemoteTestResult:
+    """What a remote can do, and how fast."""
+
+    schema: ClassVar[str] = "dvlite.remote-test/1"
+    name: str
+    url: str
+    ok: bool
+    checks: tuple[RemoteCheck, ...] = ()
+    upload_bytes_per_second: float | None = None
+    download_bytes_per_second: float | None = None
+    warnings: tuple[str, ...] = ()
 
 
 def remote_add(
@@ -141,13 +225,13 @@ def remote_trust(environ: Mapping[str, str], place: str) -> RemoteTrustResult:
             f"{quote(place)} is no remote here, and no place", hint="name a URL or a folder with a slash: ./folder"
         )
     wanted = _place_of_remote(place, environ) or normal_place(place, base)
-    config = layers.load(None, environ)
-    path = layers.file_of(USER, None, environ)
+    config = config_files.load(None, environ)
+    path = config_files.file_of(USER, None, environ)
     already = is_approved(config, wanted, base)
     if not already:
-        said = layers.read(USER, None, environ).get("trust")
+        said = config_files.read(USER, None, environ).get("trust")
         before = said.value if said is not None and isinstance(said.value, tuple) else ()
-        layers.change(USER, {"trust": (*before, wanted)}, None, environ)
+        config_files.change(USER, {"trust": (*before, wanted)}, None, environ)
     return RemoteTrustResult(place=wanted, already=already, config_path=str(path))
 
 
@@ -280,7 +364,11 @@ def _inside_work_tree(repo: Repo, location: Location) -> tuple[str, ...]:
     folder = location.folder
     if folder is None or not folder.is_relative_to(repo.root):
         return ()
-    if folder == repo.root or folder.is_relative_to(repo.git_dir) or folder.is_relative_to(repo.root / layers.FOLDER):
+    if (
+        folder == repo.root
+        or folder.is_relative_to(repo.git_dir)
+        or folder.is_relative_to(repo.root / config_files.FOLDER)
+    ):
         raise UsageError(
             f"{quote(str(folder))} cannot be a remote: it has other files", hint="give a folder of its own"
         )
@@ -324,8 +412,8 @@ def _row(repo: Repo, remote: RemoteConfig) -> RemoteRow:
 
 def _stage(repo: Repo, path: Path, *, enabled: bool) -> tuple[str, ...]:
     """Stages a config file if it is the committed one."""
-    committed = repo.root / layers.COMMITTED_FILE
-    return repo.stage([layers.COMMITTED_FILE], enabled=None if enabled else False) if path == committed else ()
+    committed = repo.root / config_files.COMMITTED_FILE
+    return repo.stage([config_files.COMMITTED_FILE], enabled=None if enabled else False) if path == committed else ()
 
 
 def _open(remote: RemoteSettings, seconds: float) -> ObjectStore:

@@ -6,43 +6,71 @@ import contextlib
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from typing import Any, ClassVar
 
-from dvlite import layers
 from dvlite.errors import DvliteError, UsageError
 from dvlite.files import lock, quote, write_atomic
 from dvlite.formats import parameters
-from dvlite.lineage.here import open_records
 from dvlite.pipeline import graph as graphs
-from dvlite.pipeline.claims import require_free
-from dvlite.pipeline.contents import Contents
-from dvlite.pipeline.execute import Execution, How, Tools
-from dvlite.pipeline.fetching import Fetcher
-from dvlite.pipeline.graph import Graph
-from dvlite.pipeline.ledger import Ledger
-from dvlite.pipeline.left_behind import assume_followed
-from dvlite.pipeline.locks import Locks
-from dvlite.pipeline.outlook import Evaluator, Outlook, explained, of_stages, survey
+from dvlite.pipeline.content import Contents
+from dvlite.pipeline.environment import Surroundings
+from dvlite.pipeline.execute import ExecuteOptions, Execution, Tools
+from dvlite.pipeline.fetcher import Fetcher
+from dvlite.pipeline.graph import StageGraph
+from dvlite.pipeline.journal import Ledger
+from dvlite.pipeline.lockfiles import Locks
+from dvlite.pipeline.outdated_deps import assume_followed
+from dvlite.pipeline.output_checks import require_free
 from dvlite.pipeline.outputs import Outputs
 from dvlite.pipeline.params import Params
-from dvlite.pipeline.processes import interruptible
+from dvlite.pipeline.process import interruptible
 from dvlite.pipeline.programs import require_command, require_folder
-from dvlite.pipeline.recording import Author, Recorder, author
-from dvlite.pipeline.reuse import Reuse
+from dvlite.pipeline.run_cache import Reuse
+from dvlite.pipeline.run_record import Author, Recorder, author
+from dvlite.pipeline.stage_run import StageRun
 from dvlite.pipeline.stages import Stage, load
-from dvlite.pipeline.surroundings import Surroundings
+from dvlite.pipeline.staleness import Evaluator, Staleness, explained, of_stages, survey
 from dvlite.pipeline.targets import Chosen, choose, params_file, require_readable, unknown_files
 from dvlite.progress import Progress
-from dvlite.repo import Repo
-from dvlite.results.pipeline import ParamSet, ReproResult, StageRun
-from dvlite.stores import open_cache
-from dvlite.workspace import making
-from dvlite.workspace.tracked import Workspace
+from dvlite.repo import config_files
+from dvlite.repo.open_stores import open_cache
+from dvlite.repo.repository import Repo
+from dvlite.runs.records import open_records
+from dvlite.workspace import running_outputs
+from dvlite.workspace.workspace import Workspace
 
 _LIMIT_BYTES = 4 << 20
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ParamSet:
+    """A value that `-S` wrote into a file of parameters."""
+
+    file: str
+    name: str
+    old: Any = None
+    new: Any = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ReproResult:
+    """What `repro` did, in the order of the pipeline; with `dry_run`, what it would do."""
+
+    schema: ClassVar[str] = "dvlite.repro/1"
+    stages: tuple[StageRun, ...] = ()
+    params_set: tuple[ParamSet, ...] = ()
+    lockfiles: tuple[str, ...] = ()  # that changed
+    staged: tuple[str, ...] = ()
+    unstaged: tuple[str, ...] = ()
+    untracked: tuple[str, ...] = ()  # files of the pipeline that git does not know
+    dry_run: bool = False
+    explain: bool = False
+    elapsed_seconds: float = 0.0
+    warnings: tuple[str, ...] = ()
+
+
 @dataclass(frozen=True, slots=True)
-class Options:
+class ReproOptions:
     """How to go about it: the flags of the command line, by their names there."""
 
     jobs: int = 1
@@ -59,7 +87,7 @@ class Options:
 def repro(
     repo: Repo,
     targets: Sequence[str],
-    options: Options,
+    options: ReproOptions,
     *,
     settings: Sequence[tuple[str, str]] = (),
     environ: Mapping[str, str],
@@ -108,14 +136,14 @@ def _one_at_a_time(repo: Repo, progress: Progress) -> contextlib.AbstractContext
     """Holds the lock of pipeline runs here; the commands inherit it, so that one left behind by a killed run is waited for."""
     repo.state_dir.mkdir(parents=True, exist_ok=True)
     message = "waiting for another dvlite repro here, or for a command that a killed one left running"
-    return lock(repo.state_dir / making.LOCK, wait=repo.waits, waiting=lambda: progress.warn(message))
+    return lock(repo.state_dir / running_outputs.LOCK, wait=repo.waits, waiting=lambda: progress.warn(message))
 
 
 class _Run:
     """One invocation: what it is about, and the parts it works with."""
 
     def __init__(
-        self, repo: Repo, targets: Sequence[str], options: Options, environ: Mapping[str, str], progress: Progress
+        self, repo: Repo, targets: Sequence[str], options: ReproOptions, environ: Mapping[str, str], progress: Progress
     ) -> None:
         self._repo, self._options, self._environ, self._progress = repo, options, environ, progress
         loaded = load(repo, repo.pipeline_files())
@@ -127,7 +155,7 @@ class _Run:
                 "there is no pipeline here", hint="dvlite stage add NAME -d DEP -o OUT -- COMMAND, or write dvlite.yaml"
             )
         self._stages, self._has_targets = loaded.stages, bool(targets)
-        self._graph: Graph = graphs.build(loaded.stages)
+        self._graph: StageGraph = graphs.build(loaded.stages)
         self._chosen: Chosen = choose(repo, self._graph, targets, single=options.single, downstream=options.downstream)
         broken: list[DvliteError] = []
         self._work = Workspace(repo, open_cache(repo), progress)
@@ -161,7 +189,7 @@ class _Run:
         done = []
         for word, text in settings:
             file, key = params_file(self._repo, self._chosen.stages, word)
-            data = changed.get(file) or layers.read_regular(self._repo.root / file, file, _LIMIT_BYTES + 1)
+            data = changed.get(file) or config_files.read_regular(self._repo.root / file, file, _LIMIT_BYTES + 1)
             if data is None:
                 raise UsageError(
                     f"there is no {quote(file)} for {quote(word)}",
@@ -203,7 +231,7 @@ class _Run:
         outputs.clear_leftovers()
         reuse = Reuse(repo, evaluator, outputs, recorder, ledger, fetcher, progress, run_cache=options.run_cache)
         tools = Tools(repo, self._work, self._graph, evaluator, outputs, self._surroundings, recorder, ledger, reuse)
-        how = How(jobs=options.jobs, force=self._forced, keep_going=options.keep_going)
+        how = ExecuteOptions(jobs=options.jobs, force=self._forced, keep_going=options.keep_going)
         for outlook in outlooks:
             reuse.require(outlook)
         execution = Execution(tools, how, progress, held)
@@ -217,7 +245,7 @@ class _Run:
         return self._result(done, outlooks, changed, ledger)
 
     def _result(
-        self, done: Sequence[StageRun], outlooks: Sequence[Outlook], changed: tuple[str, ...], ledger: Ledger
+        self, done: Sequence[StageRun], outlooks: Sequence[Staleness], changed: tuple[str, ...], ledger: Ledger
     ) -> ReproResult:
         ran = {each.stage for each in done if each.state in ("ok", "cached")}
         kept_by_git = [
@@ -257,13 +285,13 @@ class _Run:
                 changed.append(path)
         return changed
 
-    def _explained(self, run: StageRun, outlook: Outlook) -> StageRun:
+    def _explained(self, run: StageRun, outlook: Staleness) -> StageRun:
         if not self._options.explain:
             return run
         found = run.reasons or outlook.reasons
         return replace(run, reasons=tuple(explained(reason, self._contents.read_node) for reason in found))
 
-    def _told(self, outlook: Outlook) -> StageRun:
+    def _told(self, outlook: Staleness) -> StageRun:
         state = {"stale": "would run", "after": "may run", "edited": "would restore", "frozen": "frozen"}.get(
             outlook.state, "up to date"
         )
@@ -273,11 +301,11 @@ class _Run:
     def _evaluator(self, locks: Locks) -> Evaluator:
         return Evaluator(self._contents, self._params, self._surroundings, locks.current, self._graph.made)
 
-    def _survey(self, evaluator: Evaluator) -> list[Outlook]:
+    def _survey(self, evaluator: Evaluator) -> list[Staleness]:
         chosen = [each.address for each in self._chosen.stages]
         return survey(self._graph, evaluator, chosen, force=self._forced)
 
-    def _require_commands(self, outlooks: Sequence[Outlook]) -> None:
+    def _require_commands(self, outlooks: Sequence[Staleness]) -> None:
         made = [out.path for each in self._graph.stages for out in each.outs]
         for outlook in outlooks:
             if outlook.runs:

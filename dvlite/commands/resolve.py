@@ -6,15 +6,18 @@ import contextlib
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import ClassVar, Literal
 
-from dvlite import git_differences
 from dvlite.errors import UsageError
 from dvlite.files import quote, word, write_atomic
 from dvlite.formats import lockfile
 from dvlite.formats.pointer import SUFFIX
-from dvlite.git_output import Difference, is_lockfile, is_pointer
-from dvlite.layers import read_regular
-from dvlite.pipeline.merging import (
+from dvlite.git import diff
+from dvlite.git import operation as underway
+from dvlite.git.output import FileDifference, is_lockfile, is_pointer
+from dvlite.merge.files import (
+    Kind,
+    MergeConflict,
     MergedFile,
     Sides,
     UnreadableSide,
@@ -24,14 +27,13 @@ from dvlite.pipeline.merging import (
     require_sound,
     tracked_name,
 )
+from dvlite.merge.listings import Choice
+from dvlite.merge.markers import marker_line
 from dvlite.progress import Progress
-from dvlite.repo import Repo
-from dvlite.results.merging import Kind, MergeConflict, Operation, ResolvedPath, ResolveResult
-from dvlite.stores import open_cache
-from dvlite.workspace import underway
-from dvlite.workspace.markers import marker_line
-from dvlite.workspace.merging import Choice
-from dvlite.workspace.tracked import Workspace
+from dvlite.repo.config_files import read_regular
+from dvlite.repo.open_stores import open_cache
+from dvlite.repo.repository import Repo
+from dvlite.workspace.workspace import Workspace
 
 _BASE, _OURS, _THEIRS = 1, 2, 3  # the stages of git's index
 _HEADS: tuple[tuple[Operation, str], ...] = (
@@ -40,6 +42,41 @@ _HEADS: tuple[tuple[Operation, str], ...] = (
     ("cherry-pick", "CHERRY_PICK_HEAD"),
     ("revert", "REVERT_HEAD^"),
 )
+
+
+Operation = (
+    Literal["merge", "rebase", "cherry-pick", "revert"] | None
+)  # what git is doing; None: a stash is applied, or nothing is known
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ResolvedPath:
+    """What became of one file in conflict. `conflicts` are settled if `resolved`, else waiting for a choice."""
+
+    path: str  # the tracked path, or the lockfile
+    kind: Kind
+    resolved: bool
+    removed: bool = False  # as one side had removed it
+    taken: int = 0  # files or stages that are now as theirs has them
+    conflicts: tuple[MergeConflict, ...] = ()
+    can_union: bool = False  # both sides can be kept
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ResolveResult:
+    """Pointers and lockfiles that git could not merge, and what each side is."""
+
+    schema: ClassVar[str] = "dvlite.resolve/1"
+    choice: Literal["ours", "theirs", "union"] | None = None
+    operation: Operation = None
+    ours: str = ""  # the commit of each side, 8 hex digits and subject; "" if git does not say
+    theirs: str = ""
+    paths: tuple[ResolvedPath, ...] = ()
+    has_remote: bool = False
+    behind: bool = False  # other data that git brought is not what is on disk
+    staged: tuple[str, ...] = ()
+    unstaged: tuple[str, ...] = ()
+    warnings: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -231,11 +268,11 @@ def _is_behind(repo: Repo, settled: Sequence[str], progress: Progress) -> bool:
         if not is_settled and work.other_version(item) is not None:
             return True
     before = underway.before_rebase(repo.git_dir) if underway.is_rebasing(repo.git_dir) else None
-    moved = git_differences.pointers(repo.git, before or "HEAD", None)
+    moved = diff.pointers(repo.git, before or "HEAD", None)
     return any(_waits(work, file) for file in moved if file.path not in settled and not is_lockfile(file.path))
 
 
-def _waits(work: Workspace, file: Difference) -> bool:
+def _waits(work: Workspace, file: FileDifference) -> bool:
     """Says whether the data of a pointer that came or went has yet to do so."""
     is_here = os.path.lexists(work.location(tracked_name(file.path)))
     return (file.old is None and not is_here) or (file.new is None and is_here)

@@ -5,23 +5,37 @@ from __future__ import annotations
 import contextlib
 import os
 from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import ClassVar
 
 from dvlite.errors import DvliteError
 from dvlite.files import quote
 from dvlite.formats.manifest import EMPTY_DIR
 from dvlite.formats.pointer import SUFFIX
 from dvlite.progress import Progress
-from dvlite.repo import Repo, Tracked
-from dvlite.results.tracking import RmResult
-from dvlite.stores import open_cache
-from dvlite.workspace.emptied import remove_empty_folders
-from dvlite.workspace.identify import HashOnly, Snapshot
+from dvlite.repo.open_stores import open_cache
+from dvlite.repo.repository import Repo
+from dvlite.repo.tracked_paths import Tracked
+from dvlite.workspace.backups import keep_uncommitted
+from dvlite.workspace.dirfd import remove_empty_folders
+from dvlite.workspace.hashing import HashOnly, Snapshot
+from dvlite.workspace.path_args import refuse_outputs, select, usable
 from dvlite.workspace.restore import remove_tree
-from dvlite.workspace.saved import keep_uncommitted
-from dvlite.workspace.select import refuse_outputs, select, usable
-from dvlite.workspace.tracked import Workspace
+from dvlite.workspace.workspace import Workspace
 
 _NAMED = 3
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RmResult:
+    """Paths that are no longer tracked; `kept` says that their data stays in the workspace (`--cached`)."""
+
+    schema: ClassVar[str] = "dvlite.rm/1"
+    paths: tuple[str, ...] = ()
+    kept: bool = False
+    staged: tuple[str, ...] = ()
+    unstaged: tuple[str, ...] = ()
+    warnings: tuple[str, ...] = ()
 
 
 def rm(repo: Repo, paths: Sequence[str], *, cached: bool = False, stage: bool = True, progress: Progress) -> RmResult:

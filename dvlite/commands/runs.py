@@ -6,45 +6,129 @@ import os
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from typing import Any, Literal, get_args
+from typing import Any, ClassVar, Literal, get_args
 
 from dvlite.errors import DvliteError, ObjectMissing, UsageError
 from dvlite.files import quote
 from dvlite.formats import lockfile, record
 from dvlite.formats.record import Note, Run, Status
-from dvlite.lineage import columns, search
-from dvlite.lineage.choosing import address_of, chosen, meant_hint, moment_ms, name_of, stage_meant
-from dvlite.lineage.here import open_records
-from dvlite.lineage.history import History, in_git
-from dvlite.lineage.index import Index, open_index
-from dvlite.lineage.inherited import params_before
-from dvlite.lineage.kept import kept_text
-from dvlite.lineage.records import Records
-from dvlite.lineage.rows import ENV, METRIC, PARAM, RunRow
-from dvlite.lineage.run_difference import difference
-from dvlite.lineage.search import Filters, Order, condition
-from dvlite.lineage.source_data import source_data
 from dvlite.oid import MANIFEST, Oid
 from dvlite.pipeline import stages
 from dvlite.progress import Progress
-from dvlite.repo import Repo
-from dvlite.results.runs import (
-    RunNote,
-    RunsDiffResult,
-    RunSide,
-    RunsListResult,
-    RunsNoteResult,
-    RunsShowResult,
-    RunsTagResult,
-    RunSummary,
-    Space,
-)
+from dvlite.repo.repository import Repo
+from dvlite.runs import columns
+from dvlite.runs import filters as search
+from dvlite.runs.columns import RunColumn, RunSummary, Space
+from dvlite.runs.compare import RunValueChange, difference
+from dvlite.runs.filters import Filters, Order, condition
+from dvlite.runs.history import History, in_git
+from dvlite.runs.index import RunIndex, open_index
+from dvlite.runs.logs import kept_text
+from dvlite.runs.names import address_of, chosen, meant_hint, moment_ms, name_of, stage_meant
+from dvlite.runs.records import Records, open_records
+from dvlite.runs.schema import ENV, METRIC, PARAM, RunRow
+from dvlite.runs.upstream_data import source_data
+from dvlite.runs.upstream_params import params_before
 
 _MILLION = 10**6
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Asked:
+class RunsListResult:
+    """Runs, and the columns that a listing has; `more`: there are others that match."""
+
+    schema: ClassVar[str] = "dvlite.runs-list/1"
+    now: str  # what `2m ago` is relative to
+    runs: tuple[RunSummary, ...] = ()
+    columns: tuple[RunColumn, ...] = ()
+    chosen: bool = False  # the columns were asked for: all are shown
+    more: bool = False
+    known: int = 0  # runs that are here, whether they match or not
+    named: int = 0  # where none is here: those that lockfiles name
+    warnings: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunNote:
+    """A text that somebody noted of a run."""
+
+    text: str
+    time: str
+    user: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunsShowResult:
+    """All that is known of a run; `log` is the text of its log, `diff` that of its edits, if they were asked for."""
+
+    schema: ClassVar[str] = "dvlite.runs-show/1"
+    now: str
+    run: str
+    name: str
+    record: Run
+    commits: tuple[str, ...] = ()  # whose lockfiles name it
+    tags: tuple[str, ...] = ()
+    notes: tuple[RunNote, ...] = ()
+    log: str | None = None
+    diff: str | None = None
+    warnings: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunSide:
+    """One of the runs that are compared."""
+
+    run: str
+    name: str
+    status: str
+    code: str | None = None
+    edited: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunsDiffResult:
+    """What differs between two runs; the parts that do not are named in `same`. Values of `data` and `code` are object ids."""
+
+    schema: ClassVar[str] = "dvlite.runs-diff/1"
+    old: RunSide
+    new: RunSide
+    params: tuple[RunValueChange, ...] = ()
+    metrics: tuple[RunValueChange, ...] = ()
+    data: tuple[RunValueChange, ...] = ()
+    code: tuple[RunValueChange, ...] = ()  # inputs that git keeps; EDITS: `paths` and kept `diff`
+    command: tuple[RunValueChange, ...] = ()
+    environment: tuple[RunValueChange, ...] = ()
+    outputs: tuple[RunValueChange, ...] = ()
+    same: tuple[str, ...] = ()
+    warnings: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunsTagResult:
+    """The tags of a run after it was tagged or untagged; `changed` are those that it had not, or had, before."""
+
+    schema: ClassVar[str] = "dvlite.runs-tag/1"
+    run: str
+    name: str
+    action: Literal["tag", "untag"] = "tag"
+    changed: tuple[str, ...] = ()
+    tags: tuple[str, ...] = ()
+    warnings: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunsNoteResult:
+    """The note that was added to a run."""
+
+    schema: ClassVar[str] = "dvlite.runs-note/1"
+    run: str
+    name: str
+    note: RunNote
+    warnings: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunsOptions:
     """Which runs are listed, and how, as people write it. `sort` is a column, with `-` before it from the highest down."""
 
     stage: str | None = None
@@ -60,7 +144,7 @@ class Asked:
     sort: str | None = None
 
 
-def runs_list(repo: Repo, asked: Asked, *, now_ns: int, progress: Progress) -> RunsListResult:
+def runs_list(repo: Repo, asked: RunsOptions, *, now_ns: int, progress: Progress) -> RunsListResult:
     """Returns the runs that match, newest first or sorted, and the columns to show them in."""
     filters = _filters(repo, asked, now_ns // _MILLION)
     with _opened(repo, progress) as (_, index):
@@ -164,13 +248,13 @@ def runs_note(repo: Repo, text: str, words: str, *, now_ns: int, progress: Progr
 
 
 @contextmanager
-def _opened(repo: Repo, progress: Progress) -> Iterator[tuple[Records, Index]]:
+def _opened(repo: Repo, progress: Progress) -> Iterator[tuple[Records, RunIndex]]:
     records = open_records(repo, progress)
     with open_index(records) as index:
         yield records, index
 
 
-def _filters(repo: Repo, asked: Asked, now_ms: int) -> Filters:
+def _filters(repo: Repo, asked: RunsOptions, now_ms: int) -> Filters:
     known = get_args(Status)
     for status in asked.statuses:
         if status not in known:
@@ -188,7 +272,7 @@ def _filters(repo: Repo, asked: Asked, now_ms: int) -> Filters:
     )
 
 
-def _require_keys(index: Index, filters: Filters) -> None:
+def _require_keys(index: RunIndex, filters: Filters) -> None:
     """Raises UsageError for a parameter or metric that no run has."""
     words: dict[str, tuple[Space, str]] = {PARAM: ("param", "parameter"), METRIC: ("metric", "metric")}
     for wanted in filters.conditions:
@@ -218,7 +302,7 @@ def _commit(repo: Repo, text: str) -> str:
     return repo.git.resolve(text)
 
 
-def _order(text: str, index: Index) -> Order:
+def _order(text: str, index: RunIndex) -> Order:
     """Returns what a word means to sort by; with `-` before it, from the highest down."""
     word = text.removeprefix("-")
     if word in search.COLUMNS:
@@ -234,7 +318,7 @@ def _order(text: str, index: Index) -> Order:
     return Order(*found[0], word != text)
 
 
-def _summaries(rows: Sequence[RunRow], index: Index, repo: Repo) -> list[RunSummary]:
+def _summaries(rows: Sequence[RunRow], index: RunIndex, repo: Repo) -> list[RunSummary]:
     """Returns runs with all that a listing may show."""
     oids = [row.oid for row in rows]
     values = {space: index.values(oids, space) for space in (PARAM, METRIC, ENV)}
@@ -278,7 +362,7 @@ def _summary(row: RunRow, **more: Any) -> RunSummary:
     )
 
 
-def _named_by(index: Index, history: History, run: Oid) -> str | None:
+def _named_by(index: RunIndex, history: History, run: Oid) -> str | None:
     """Returns the commit whose lockfile names a run: as git has it here, or as a push noted it."""
     return next(iter(index.commits(run)), None) or history.commit_of_run(run)
 
@@ -286,14 +370,14 @@ def _named_by(index: Index, history: History, run: Oid) -> str | None:
 # --- one run ---
 
 
-def _record(index: Index, oid: Oid) -> Run:
+def _record(index: RunIndex, oid: Oid) -> Run:
     found = index.run(oid)
     if found is None:
         raise ObjectMissing(f"the record of the run {oid} cannot be read", hint="dvlite pull fetches what a remote has")
     return found
 
 
-def _row(index: Index, oid: Oid) -> RunRow:
+def _row(index: RunIndex, oid: Oid) -> RunRow:
     row = index.row(oid)
     if row is None:
         raise ObjectMissing(f"the run {oid} is gone", hint="dvlite pull fetches what a remote has")
@@ -325,7 +409,7 @@ def _side(oid: Oid, run: Run) -> RunSide:
     return RunSide(run=oid, name=name_of(run.stage, oid), status=run.status, code=run.code.commit, edited=edited)
 
 
-def _code_paths(repo: Repo, index: Index, runs: Sequence[Run]) -> set[str]:
+def _code_paths(repo: Repo, index: RunIndex, runs: Sequence[Run]) -> set[str]:
     """Returns the inputs that git keeps, at the commits of the runs; where those are not here, files that no run made."""
     found: set[str] = set()
     for run in runs:

@@ -7,8 +7,8 @@ import shlex
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from importlib.resources import files
+from typing import ClassVar
 
-from dvlite import layers
 from dvlite.errors import FormatError, UsageError
 from dvlite.files import quote, write_atomic
 from dvlite.formats import pipeline
@@ -18,11 +18,51 @@ from dvlite.formats.yaml_edit import edit
 from dvlite.pipeline import graph, stages
 from dvlite.pipeline.stages import Stage
 from dvlite.progress import Progress
-from dvlite.repo import Repo
-from dvlite.results.pipeline_files import StageAddResult, StageListResult, StageRow
+from dvlite.repo import config_files
+from dvlite.repo.repository import Repo
 
-SCHEMA_FILE = f"{layers.FOLDER}/schema.json"
+SCHEMA_FILE = f"{config_files.FOLDER}/schema.json"
 _LIMIT_BYTES = (1 << 20) + 1  # one more than the format allows, so that it can say so
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StageAddResult:
+    """A stage that was written into a pipeline file."""
+
+    schema: ClassVar[str] = "dvlite.stage-add/1"
+    stage: str  # its address
+    file: str
+    replaced: bool = False
+    created: tuple[str, ...] = ()  # files that did not exist before
+    staged: tuple[str, ...] = ()
+    unstaged: tuple[str, ...] = ()
+    warnings: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StageRow:
+    """One stage as its file says it; paths and patterns are relative to the repository."""
+
+    stage: str
+    file: str
+    line: int
+    cmd: str
+    deps: tuple[str, ...] = ()
+    outs: tuple[str, ...] = ()
+    metrics: tuple[str, ...] = ()
+    desc: str = ""
+    always: bool = False
+    frozen: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StageListResult:
+    """The stages of all pipeline files that could be read."""
+
+    schema: ClassVar[str] = "dvlite.stage-list/1"
+    stages: tuple[StageRow, ...] = ()
+    unread: int = 0  # pipeline files with an error
+    warnings: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -55,7 +95,7 @@ def stage_add(
     folder = repo.relative(".")
     file = posixpath.join(folder, FILE_NAME)
     with repo.lock():
-        before = layers.read_regular(repo.root / file, repo.display(file), _LIMIT_BYTES)
+        before = config_files.read_regular(repo.root / file, repo.display(file), _LIMIT_BYTES)
         known = pipeline.parse(before or b"", repo.display(file)).stages
         replaced = any(spec.name == new.name for spec in known)
         if replaced and not force:
@@ -240,7 +280,7 @@ def _way_out(repo: Repo, path: str, reason: str) -> str:
 def _write(repo: Repo, file: str, data: bytes, *, is_new: bool) -> tuple[str, ...]:
     """Writes the pipeline file and the schema that editors use; returns those that did not exist before."""
     schema = files("dvlite.formats").joinpath("pipeline_schema.json").read_bytes()
-    known = layers.read_regular(repo.root / SCHEMA_FILE, SCHEMA_FILE, len(schema) + 1)
+    known = config_files.read_regular(repo.root / SCHEMA_FILE, SCHEMA_FILE, len(schema) + 1)
     if known != schema:
         write_atomic(repo.root / SCHEMA_FILE, schema)
     write_atomic(repo.root / file, data)

@@ -3,16 +3,45 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import ClassVar, Literal
 
 from dvlite.formats.pointer import SUFFIX
-from dvlite.git_output import is_pipeline_file, is_pointer
+from dvlite.git.output import is_pipeline_file, is_pointer
+from dvlite.pipeline.reasons import StaleStage
 from dvlite.progress import Progress
-from dvlite.repo import Repo, Tracked
-from dvlite.results.looks import StaleStage, StatusResult, UncommittedPointer
-from dvlite.stores import open_cache
-from dvlite.workspace.look import Look
-from dvlite.workspace.select import select, usable
-from dvlite.workspace.tracked import Workspace
+from dvlite.repo.open_stores import open_cache
+from dvlite.repo.repository import Repo
+from dvlite.repo.tracked_paths import Tracked
+from dvlite.workspace.path_args import select, usable
+from dvlite.workspace.path_status import AbsentPath, ChangedPath, PathStatus
+from dvlite.workspace.workspace import Workspace
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class UncommittedPointer:
+    """A pointer file, lockfile or pipeline file that git's last commit does not have like this."""
+
+    path: str  # of the file
+    state: Literal["untracked", "modified", "staged", "deleted"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StatusResult:
+    """What differs between workspace, git, cache and (if asked) a remote; an empty part is settled."""
+
+    schema: ClassVar[str] = "dvlite.status/1"
+    clean: bool
+    tracked: int = 0
+    changed: tuple[ChangedPath, ...] = ()  # dvlite add -u
+    outputs_changed: tuple[ChangedPath, ...] = ()  # not as their stage made them: dvlite repro, or dvlite checkout
+    uncommitted: tuple[UncommittedPointer, ...] = ()  # git commit
+    stale: tuple[StaleStage, ...] = ()  # dvlite repro
+    missing: tuple[AbsentPath, ...] = ()  # not in the workspace: dvlite checkout
+    not_in_cache: tuple[AbsentPath, ...] = ()  # dvlite fetch
+    not_pushed: tuple[AbsentPath, ...] | None = None  # dvlite push; None: not looked at
+    remote: str | None = None
+    warnings: tuple[str, ...] = ()
 
 
 def status(
@@ -26,13 +55,13 @@ def status(
     warnings: list[str] = []
     tracked = usable(repo, paths, warnings.append)
     chosen = [item for item, _ in select(repo, tracked, paths, inside=False)]
-    looks = [Look(work, item) for item in chosen]
+    looks = [PathStatus(work, item) for item in chosen]
     for look in looks:
         look.run()
     looks = [look for look in looks if not look.stays_elsewhere]
     not_pushed, name = None, None
     if check_remote:
-        from dvlite.workspace.unpushed import look_at_remote  # 30 ms of modules that a plain status does not need
+        from dvlite.workspace.remote_status import look_at_remote  # 30 ms of modules that a plain status does not need
 
         name, not_pushed = look_at_remote(repo, work.cache, chosen, remote)
     differing = [look.changed for look in looks if look.changed is not None]
@@ -43,7 +72,7 @@ def status(
     uncommitted = tuple(_uncommitted(repo, _files_of(chosen) if paths else None))
     stale: tuple[StaleStage, ...] = ()
     if not paths and repo.pipeline_files(as_seen=True):
-        from dvlite.pipeline.outlook import stages_out_of_date  # only where there is a pipeline
+        from dvlite.pipeline.staleness import stages_out_of_date  # only where there is a pipeline
 
         stale, problems = stages_out_of_date(repo, work, tracked)
         told = tuple(warnings)  # with their hints

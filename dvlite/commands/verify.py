@@ -8,7 +8,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
 
 from dvlite.errors import UsageError
 from dvlite.files import printable, quote
@@ -16,24 +16,55 @@ from dvlite.formats.pointer import SUFFIX
 from dvlite.oid import Oid
 from dvlite.pipeline.stages import Stage
 from dvlite.progress import Progress
-from dvlite.repo import Repo
-from dvlite.results.verify import Finding, StageCheck, Unchecked, VerifyResult
-from dvlite.stores import open_cache
-from dvlite.verify import commits, completeness, deep
-from dvlite.verify.checking import Checked, Earlier, check
-from dvlite.verify.completeness import Place, Wanted
-from dvlite.verify.fetching import Source
-from dvlite.verify.names import files_at
-from dvlite.verify.reading import Lock, Memo, Named, read
-from dvlite.verify.restoring import Restoring
-from dvlite.verify.sides import Blobs, Side, Tree, WorkTree
+from dvlite.repo.open_stores import open_cache
+from dvlite.repo.repository import Repo
+from dvlite.verify import commit_range as commits
+from dvlite.verify import remote_bytes as deep
+from dvlite.verify import remote_complete
+from dvlite.verify.checking import Checked, PreviousCommit, check
+from dvlite.verify.file_names import files_at
+from dvlite.verify.findings import Finding, StageCheck, Unchecked
+from dvlite.verify.fix_commands import Restoring
+from dvlite.verify.parsed import Lock, Memo, TrackedFiles, read
+from dvlite.verify.remote_complete import Mention, Requirement
+from dvlite.verify.source import ContentSource
+from dvlite.verify.trees import Blobs, CommitTree, RepositoryView, WorkTree
 
 if TYPE_CHECKING:
-    from dvlite.verify.rerun import How
+    from dvlite.rerun.session import RerunOptions
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Asked:
+class VerifyResult:
+    """What was verified: the work tree or a revision, with data (`rerun`) or without. A pass is no finding and nothing unchecked."""
+
+    schema: ClassVar[str] = "dvlite.verify/1"
+    revision: str | None = None  # None: the work tree
+    commit: str | None = None  # that the revision names; None also for a range
+    commits: int = 1  # of a range
+    findings: tuple[Finding, ...] = ()
+    unchecked: tuple[Unchecked, ...] = ()
+    stages: tuple[StageCheck, ...] = ()
+    tracked: int = 0  # tracked paths looked at
+    remote: str | None = None  # that was asked
+    deep: bool = False
+    rerun: bool = False
+    fetched: tuple[str, ...] = ()  # what had to be fetched to check: listings, run records
+    fetched_bytes: int = 0
+    elapsed_seconds: float = 0.0
+    warnings: tuple[str, ...] = ()
+    kept: str | None = None  # the folder of the clean clone, if it was to stay
+
+    @property
+    def passed(self) -> bool:
+        return not self.findings and not self.unchecked and all(each.verdict in _PASSES for each in self.stages)
+
+
+_PASSES = ("ok", "frozen", "identical", "equivalent")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class VerifyOptions:
     """What is to be verified. Neither `revision` nor `commits` (`A..B`): the work tree. `remote` None: the default one."""
 
     paths: tuple[str, ...] = ()
@@ -45,7 +76,7 @@ class Asked:
     offline: bool = False
 
 
-def verify(repo: Repo, asked: Asked, *, progress: Progress) -> VerifyResult:
+def verify(repo: Repo, asked: VerifyOptions, *, progress: Progress) -> VerifyResult:
     """Compares pointers, lockfiles, pipeline files, parameters and git's files with each other, and with the records of runs.
 
     What is not here and is needed (run records, listings) is fetched from the remote, unless `offline`; with `check_remote` one fresh
@@ -56,13 +87,13 @@ def verify(repo: Repo, asked: Asked, *, progress: Progress) -> VerifyResult:
     _require_sense(asked)
     commit = None
     cache = open_cache(repo)
-    with Source(repo, cache, asked.remote, progress, offline=asked.offline) as source, Blobs(repo.git) as blobs:
+    with ContentSource(repo, cache, asked.remote, progress, offline=asked.offline) as source, Blobs(repo.git) as blobs:
         looking = _Looking(repo, source, asked, progress)
         if asked.commits is not None:
             looking.range(commits.listed(repo.git, asked.commits), blobs)
         elif asked.revision is not None:
             commit = commits.named(repo.git, asked.revision)
-            looking.one(Tree(files_at(repo.git, commit), blobs, commit=commit))
+            looking.one(CommitTree(files_at(repo.git, commit), blobs, commit=commit))
         else:
             looking.one(WorkTree(repo, blobs, cache, progress))
         looking.require_all_named()
@@ -85,12 +116,14 @@ def verify(repo: Repo, asked: Asked, *, progress: Progress) -> VerifyResult:
         )
 
 
-def verify_again(repo: Repo, asked: Asked, how: How, *, environ: Mapping[str, str], progress: Progress) -> VerifyResult:
+def verify_again(
+    repo: Repo, asked: VerifyOptions, how: RerunOptions, *, environ: Mapping[str, str], progress: Progress
+) -> VerifyResult:
     """Verifies a commit (the last one if none is named), and runs its stages again in a clean clone of it.
 
     `asked.paths` name the stages. Raises UsageError, FormatError and Untrusted before anything runs; a stage that fails is in the result.
     """
-    from dvlite.verify.rerun import run_again  # 15 ms that verifying without it does not need
+    from dvlite.rerun.session import run_again  # 15 ms that verifying without it does not need
 
     started = time.monotonic()
     if asked.commits is not None:
@@ -112,7 +145,7 @@ def verify_again(repo: Repo, asked: Asked, how: How, *, environ: Mapping[str, st
     )
 
 
-def _require_sense(asked: Asked) -> None:
+def _require_sense(asked: VerifyOptions) -> None:
     if asked.revision is not None and asked.commits is not None:
         raise UsageError("--rev and --range exclude each other", hint="give one of them")
     if asked.check_remote and asked.offline:
@@ -132,8 +165,8 @@ class _Looking:
     """One run: takes in one commit after another, or the work tree."""
 
     repo: Repo
-    source: Source
-    asked: Asked
+    source: ContentSource
+    asked: VerifyOptions
     progress: Progress
     together: commits.Together = field(default_factory=commits.Together)
     stages: tuple[StageCheck, ...] = ()
@@ -141,15 +174,15 @@ class _Looking:
     count: int = 1
     _restoring: Restoring = field(init=False)
     _memo: Memo = field(default_factory=Memo)
-    _earlier: Earlier = field(default_factory=Earlier)
-    _wanted: dict[tuple[str, bytes], Wanted] = field(default_factory=dict)
-    _runs: dict[Oid, Place] = field(default_factory=dict)
+    _earlier: PreviousCommit = field(default_factory=PreviousCommit)
+    _wanted: dict[tuple[str, bytes], Requirement] = field(default_factory=dict)
+    _runs: dict[Oid, Mention] = field(default_factory=dict)
     _named: set[str] = field(default_factory=set)  # words that stood for something
 
     def __post_init__(self) -> None:
         self._restoring = Restoring(self.repo.git)
 
-    def one(self, side: Side) -> Named:
+    def one(self, side: RepositoryView) -> TrackedFiles:
         """Verifies one side."""
         named, checked = self._checked(side)
         self.together.add(checked.findings, checked.unchecked)
@@ -161,7 +194,7 @@ class _Looking:
         self.progress.start("verifying commits", total_files=len(found))
         named, before, watch = None, Checked(), None
         for commit, step in commits.steps(self.repo.git, list(found)):
-            side = Tree(step.files, blobs, commit=commit)
+            side = CommitTree(step.files, blobs, commit=commit)
             self._earlier.only = None if watch is None else watch.stages(step.changed)
             if named is None or self._earlier.only is None:
                 named, before = self._checked(side)
@@ -176,7 +209,7 @@ class _Looking:
         self.together.finish()
         self.progress.finish()
 
-    def _checked(self, side: Side, known: Named | None = None) -> tuple[Named, Checked]:
+    def _checked(self, side: RepositoryView, known: TrackedFiles | None = None) -> tuple[TrackedFiles, Checked]:
         named = known or read(side, self._memo, self._restoring)
         words = _Words(self.repo, self.asked.paths, self._named)
         checked = check(self.repo, side, named, self.source, words.chooses, self._earlier)
@@ -190,12 +223,12 @@ class _Looking:
             self._collect(side, named, checked, words)
         return named, checked
 
-    def _collect(self, side: Side, named: Named, checked: Checked, words: _Words) -> None:
+    def _collect(self, side: RepositoryView, named: TrackedFiles, checked: Checked, words: _Words) -> None:
         """Notes what the remote has to have."""
         for item in named.pointers:
             if words.holds(item.path):
-                place = Place(item.path + SUFFIX, lambda: 3, commit=side.commit)
-                self._wanted.setdefault((item.path, item.pointer.digest), Wanted(item.path, item.pointer, place))
+                place = Mention(item.path + SUFFIX, lambda: 3, commit=side.commit)
+                self._wanted.setdefault((item.path, item.pointer.digest), Requirement(item.path, item.pointer, place))
         for stage in named.stages:
             entry, lock = checked.believed.get(stage.address), named.locks.get(stage.lockfile)
             if entry is None or lock is None or not words.chooses(stage):
@@ -204,11 +237,11 @@ class _Looking:
             for out in entry.outs:
                 if out.cache and out.push:
                     path = stage.placed(out.path)
-                    place = Place(lock.file, _line(lock, written, "outs", out.path), stage.address, side.commit)
-                    wanted = Wanted(path, out.pointer(), place)
+                    place = Mention(lock.file, _line(lock, written, "outs", out.path), stage.address, side.commit)
+                    wanted = Requirement(path, out.pointer(), place)
                     self._wanted.setdefault((path, wanted.pointer.digest), wanted)
             if entry.run is not None and checked.runs.get(entry.run) is not None:
-                place = Place(lock.file, _line(lock, written, "run", None), stage.address, side.commit)
+                place = Mention(lock.file, _line(lock, written, "run", None), stage.address, side.commit)
                 self._runs.setdefault(entry.run, place)
 
     def require_all_named(self) -> None:
@@ -223,11 +256,11 @@ class _Looking:
 
     def at_remote(self) -> None:
         """Looks at the remote, and with `deep` reads it."""
-        found = completeness.look(self.source, list(self._wanted.values()), self._runs)
+        found = remote_complete.look(self.source, list(self._wanted.values()), self._runs)
         self._add(found.findings)
         if self.asked.deep and found.complete:
             told = tuple(deep.read_all(self.source, found.complete, self.progress))
-            again = completeness.look(self.source, list(found.complete), {}) if told else found
+            again = remote_complete.look(self.source, list(found.complete), {}) if told else found
             if told and not again.findings:  # a push sent again what was damaged: that copy counts
                 told = tuple(deep.read_all(self.source, again.complete, self.progress))
             self._add(told)
@@ -265,7 +298,7 @@ class _Words:
             )
         )
 
-    def is_about(self, each: Finding, named: Named) -> bool:
+    def is_about(self, each: Finding, named: TrackedFiles) -> bool:
         """Says whether a finding has to do with what is asked for."""
         if each.stage is not None:
             stage = next((stage for stage in named.stages if stage.address == each.stage), None)

@@ -50,10 +50,10 @@ class Comparator:
 
 def read(value: Tree, at: Path, line_of: Callable[[Path], int], wrong: Wrong) -> dict[str, Comparator]:
     """Returns the comparators of an output by pattern; `**` for one that is for all of it. Raises what `wrong` makes."""
-    return _Reader(line_of, wrong).all(value, at)
+    return _ComparatorReader(line_of, wrong).all(value, at)
 
 
-class _Reader:
+class _ComparatorReader:
     def __init__(self, line_of: Callable[[Path], int], wrong: Wrong) -> None:
         self._line, self._wrong = line_of, wrong
 

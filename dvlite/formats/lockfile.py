@@ -107,7 +107,7 @@ def parse(data: bytes, where: str) -> Lockfile:
     """Reads a lockfile; `where` is its path, for errors. Raises FormatError naming the line that is wrong."""
     if len(data) > LIMIT_BYTES:
         raise _wrong(where, 1, f"a lockfile has at most {LIMIT_BYTES} bytes, this one has {len(data)}")
-    return _Reader(data.decode("utf-8", "surrogateescape"), where).read()
+    return _LockfileReader(data.decode("utf-8", "surrogateescape"), where).read()
 
 
 def line_of(lines: Sequence[str], stage: LockedStage, field_name: str, item: str | None = None) -> int:
@@ -185,7 +185,7 @@ def _json(value: Tree) -> str:
 _BREAKS = {code: f"\\u{code:04x}" for code in (0x7F, *range(0x80, 0xA0), 0x2028, 0x2029, 0xFEFF)}
 
 
-class _Reader:
+class _LockfileReader:
     """Reads one lockfile line by line."""
 
     def __init__(self, text: str, where: str) -> None:

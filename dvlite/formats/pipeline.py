@@ -122,7 +122,7 @@ class PipelineFile:
 def parse(data: bytes, where: str) -> PipelineFile:
     """Reads a pipeline file; `where` is its path, for errors. Raises FormatError naming file and line, for an unknown key with the nearest."""
     document = strict_yaml.load(data, where)
-    return _Reader(document.lines, where).file(document.value)
+    return _PipelineReader(document.lines, where).file(document.value)
 
 
 def shown_value(value: Tree) -> str | None:
@@ -132,7 +132,7 @@ def shown_value(value: Tree) -> str | None:
     return str(value) if isinstance(value, str | int | float) else None
 
 
-class _Reader:
+class _PipelineReader:
     """Reads one document; `path` is always where in it something stands."""
 
     def __init__(self, lines: Mapping[Path, int], where: str) -> None:

@@ -3,29 +3,114 @@
 from __future__ import annotations
 
 from collections.abc import Container, Iterable, Mapping
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
+from typing import Any
 
 from dvlite.files import quote
 from dvlite.formats.record import Run
-from dvlite.lineage.choosing import name_of
-from dvlite.lineage.graph import Graph, Thing, ran_of
-from dvlite.lineage.history import described
-from dvlite.lineage.opening import World
-from dvlite.lineage.sources import Sources
+from dvlite.lineage.context import Context
+from dvlite.lineage.provenance import Origin, Sources
+from dvlite.lineage.walk import Walk, ran_of
 from dvlite.oid import Oid
-from dvlite.repo import Repo
-from dvlite.results.lineage import (
-    LineageArtefact,
-    LineageCommit,
-    LineageGraph,
-    LineageLink,
-    LineageRun,
-    LineageRunName,
-    LineageUse,
-)
+from dvlite.repo.repository import Repo
+from dvlite.runs.history import LineageCommit, described
+from dvlite.runs.names import name_of
+from dvlite.runs.queries import Node
 
 
-def report(graph: Graph, world: World, sources: Sources, *, run: Oid | None = None) -> LineageGraph:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LineageLink:
+    """Content under the path that a run or a pointer gives it."""
+
+    oid: str
+    path: str
+    size_bytes: int = 0
+    files: int = 1
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LineageRunName:
+    """A run, and what people call it."""
+
+    run: str
+    name: str
+    status: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LineageUse:
+    """A run that began with some content, and other runs of its stage that left the same."""
+
+    run: str
+    others: tuple[LineageRunName, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LineageArtefact:
+    """One piece of content in a walk; `origin` says where it is from: a run, a stage whose run is not known, tracked data, git, a directory, or nobody knows."""
+
+    oid: str
+    path: str
+    size_bytes: int = 0
+    files: int = 1
+    origin: Origin = "unknown"
+    commit: LineageCommit | None = None  # whose pointer names it
+    stage: str = ""  # of the lockfile that names it, where no run is known
+    lockfile: str = ""
+    made_by: tuple[LineageRunName, ...] = ()  # the first one is shown
+    held_by: tuple[LineageLink, ...] = ()  # directories that have it inside
+    parts: tuple[LineageLink, ...] = ()  # what runs know of what is inside
+    used_by: tuple[LineageUse, ...] = ()
+    now: tuple[str, ...] = ()  # where it is tracked or locked now
+    cut_runs: int = 0  # runs behind it that --depth leaves out
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LineageRun:
+    """A run, as far as a walk shows it; `commit` is the one whose lockfile names it, `code_commit` the one it was started from."""
+
+    run: str
+    name: str
+    stage: str
+    file: str
+    status: str
+    start: str
+    seconds: float = 0.0
+    cmd: str = ""
+    user: str = ""
+    host: str = ""
+    of: str | None = None
+    taint: tuple[str, ...] = ()
+    commit: LineageCommit | None = None
+    repo: str | None = None
+    code_commit: str | None = None
+    dirty: tuple[str, ...] = ()
+    diff: str | None = None
+    params: Mapping[str, Any] = field(default_factory=dict)
+    environment: Mapping[str, Any] = field(default_factory=dict)
+    capture: Mapping[str, str] = field(default_factory=dict)
+    metrics: Mapping[str, Any] = field(default_factory=dict)
+    inputs: tuple[LineageLink, ...] = ()
+    outputs: tuple[LineageLink, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LineageGraph:
+    """A walk from `starts` (or from a run): what was met, in the order in which it was met."""
+
+    starts: tuple[LineageLink, ...] = ()
+    run: str | None = None
+    artefacts: tuple[LineageArtefact, ...] = ()
+    runs: tuple[LineageRun, ...] = ()
+    cut_runs: int = 0  # runs that --depth leaves out
+
+
+def key_of(link: LineageLink | LineageArtefact) -> str:
+    """Returns what content is known by in a walk."""
+    return Node(link.oid, link.path, link.size_bytes).key  # type: ignore[arg-type]  # results hold ids as plain text
+
+
+def report(graph: Walk, world: Context, sources: Sources, *, run: Oid | None = None) -> LineageGraph:
     """Returns a walk as a result; `run` is the one that it began with, if it did not begin with content."""
     sources.commits_of_runs(graph.runs)
     artefacts = _artefacts(graph, sources)
@@ -73,12 +158,12 @@ def reported_run(oid: Oid, record: Run, sources: Sources) -> LineageRun:
     )
 
 
-def link_of(thing: Thing) -> LineageLink:
+def link_of(thing: Node) -> LineageLink:
     """Returns content as results name it."""
     return LineageLink(oid=thing.oid, path=thing.path, size_bytes=thing.size_bytes, files=thing.files)
 
 
-def _artefacts(graph: Graph, sources: Sources) -> list[LineageArtefact]:
+def _artefacts(graph: Walk, sources: Sources) -> list[LineageArtefact]:
     """Returns what is said of everything that was met."""
     oids = list(dict.fromkeys(thing.oid for thing in graph.things.values()))
     made = {oid for oid, ends in sources.makers(oids).items() if ends}
@@ -93,8 +178,8 @@ def _artefacts(graph: Graph, sources: Sources) -> list[LineageArtefact]:
 
 def _artefact(
     key: str,
-    thing: Thing,
-    graph: Graph,
+    thing: Node,
+    graph: Walk,
     sources: Sources,
     made: Container[Oid],
     users: Mapping[Oid, Oid],
@@ -150,7 +235,7 @@ def _unkept(paths: Iterable[str], repo: Repo) -> list[str]:
     return [path for path in here if path not in ignored]
 
 
-def warnings_of(graphs: Iterable[LineageGraph | None], sources: Sources, world: World) -> Iterable[str]:
+def warnings_of(graphs: Iterable[LineageGraph | None], sources: Sources, world: Context) -> Iterable[str]:
     """Yields what the answer lacks, or may lack because listings could not be read."""
     found = (artefact for graph in graphs if graph is not None for artefact in graph.artefacts)
     unkept = (

@@ -19,28 +19,28 @@ from dvlite.formats.lockfile import Locked, LockedStage
 from dvlite.formats.record import Run, Status
 from dvlite.oid import FILE, format_oid
 from dvlite.pipeline import reasons
-from dvlite.pipeline.graph import Graph
-from dvlite.pipeline.key import Facts
-from dvlite.pipeline.ledger import Ledger
-from dvlite.pipeline.outlook import Evaluator, Outlook
-from dvlite.pipeline.outputs import Aside, Outputs, store_file
-from dvlite.pipeline.processes import Ended, Interrupted, Processes, Script, uninterruptible
-from dvlite.pipeline.recording import Attempt, Recorder, begun, metrics_of
-from dvlite.pipeline.reuse import Reuse, shown
-from dvlite.pipeline.stages import OutPlace, Stage
-from dvlite.pipeline.surroundings import Surroundings
+from dvlite.pipeline.environment import Surroundings
+from dvlite.pipeline.graph import StageGraph
+from dvlite.pipeline.journal import Ledger
+from dvlite.pipeline.outputs import Backup, Outputs, store_file
+from dvlite.pipeline.process import Ended, Interrupted, Processes, Script, uninterruptible
+from dvlite.pipeline.run_cache import Reuse, shown
+from dvlite.pipeline.run_record import Attempt, Recorder, begun, metrics_of
+from dvlite.pipeline.stage_key import Facts
+from dvlite.pipeline.stage_run import StageRun
+from dvlite.pipeline.stages import Stage, StageOut
+from dvlite.pipeline.staleness import Evaluator, Staleness
 from dvlite.progress import Progress
-from dvlite.repo import Repo
-from dvlite.results.pipeline import StageRun
-from dvlite.workspace import making, sparse
-from dvlite.workspace.tracked import Workspace
+from dvlite.repo.repository import Repo
+from dvlite.workspace import running_outputs, sparse
+from dvlite.workspace.workspace import Workspace
 
 _TAIL_LINES = 10
 _DONE = ("up to date", "frozen", "ok", "cached", "restored")
 
 
 @dataclass(frozen=True, slots=True)
-class How:
+class ExecuteOptions:
     """How to run: at most `jobs` commands at a time; `force` these stages; after a failure, `keep_going` with what does not need it."""
 
     jobs: int = 1
@@ -54,7 +54,7 @@ class Tools:
 
     repo: Repo
     work: Workspace
-    graph: Graph
+    graph: StageGraph
     evaluator: Evaluator
     outputs: Outputs
     surroundings: Surroundings
@@ -68,9 +68,9 @@ class _Open:
     """A command that runs, or is about to; `asides` are its old outputs."""
 
     attempt: Attempt
-    outlook: Outlook
+    outlook: Staleness
     log: Path
-    asides: list[Aside] = field(default_factory=list)
+    asides: list[Backup] = field(default_factory=list)
     marks: dict[str, object] = field(default_factory=dict)  # of what it depends on, when it began
     began: bool = False
     ended: Ended | None = None
@@ -79,7 +79,7 @@ class _Open:
 class Execution:
     """One `repro`: call `run` once."""
 
-    def __init__(self, tools: Tools, how: How, progress: Progress, lock: int) -> None:
+    def __init__(self, tools: Tools, how: ExecuteOptions, progress: Progress, lock: int) -> None:
         self._tools, self._how, self._progress = tools, how, progress
         self._repo, self._outputs, self._ledger = tools.repo, tools.outputs, tools.ledger
         self._processes = Processes(self._told, (lock,))
@@ -151,7 +151,7 @@ class Execution:
 
     # -- a run
 
-    def _start(self, outlook: Outlook) -> None:
+    def _start(self, outlook: Staleness) -> None:
         stage = outlook.stage
         assert outlook.facts is not None
         self._require_dependencies(outlook)
@@ -170,7 +170,7 @@ class Execution:
     def _say_what_is_made(self) -> None:
         """Leaves a note for other commands here: what is missing now is on its way."""
         paths = [out.path for opened in self._open.values() for out in opened.attempt.stage.outs]
-        making.note(self._repo, paths)
+        running_outputs.note(self._repo, paths)
 
     def _set_aside(self, opened: _Open) -> None:
         stage, locked = opened.attempt.stage, opened.outlook.locked
@@ -202,7 +202,7 @@ class Execution:
                 stage.spec.cmd_line, f"cannot start {stage.address} in {quote(stage.spec.wdir)}: {error.strerror}"
             ) from error
 
-    def _require_dependencies(self, outlook: Outlook) -> None:
+    def _require_dependencies(self, outlook: Staleness) -> None:
         """Makes sure that what the command reads is here, from the cache or with `--pull` from the remote."""
         stage, contents = outlook.stage, self._tools.evaluator.contents
         assert outlook.facts is not None
@@ -253,7 +253,7 @@ class Execution:
             self._fail(opened, ended, "failed", how)
         opened.log.unlink(missing_ok=True)
 
-    def _succeed(self, opened: _Open, ended: Ended, made: list[tuple[OutPlace, Locked]]) -> None:
+    def _succeed(self, opened: _Open, ended: Ended, made: list[tuple[StageOut, Locked]]) -> None:
         tools, stage = self._tools, opened.attempt.stage
         taint = self._taint(opened)
         versions = [item for _, item in made]

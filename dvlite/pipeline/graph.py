@@ -14,14 +14,14 @@ from fnmatch import fnmatchcase
 
 from dvlite.errors import DvliteError
 from dvlite.files import quote
-from dvlite.pipeline.stages import OutPlace, Stage
+from dvlite.pipeline.stages import Stage, StageOut
 from dvlite.workspace import sparse
 
 _TOKEN = re.compile(r"\[[^\]]+\]|.", re.DOTALL)  # of a pattern: a set, a wildcard, a letter
 
 
 @dataclass(frozen=True, slots=True)
-class Graph:
+class StageGraph:
     """All stages, each after those that it depends on, and its neighbours by address; `made`: dependencies that a stage makes."""
 
     stages: tuple[Stage, ...]
@@ -41,7 +41,7 @@ class Graph:
         return _closure(addresses, self.after)
 
 
-def build(stages: Sequence[Stage]) -> Graph:
+def build(stages: Sequence[Stage]) -> StageGraph:
     """Returns the graph; raises FormatError, with file and line, for outputs that overlap and for cycles."""
     outs = _Outs(stages)
     outs.refuse_overlaps()
@@ -51,15 +51,17 @@ def build(stages: Sequence[Stage]) -> Graph:
         for other in needed:
             after[other].append(address)
     ordered = _ordered(stages, before)
-    return Graph(ordered, before, {address: tuple(found) for address, found in after.items()}, frozenset(outs.found))
+    return StageGraph(
+        ordered, before, {address: tuple(found) for address, found in after.items()}, frozenset(outs.found)
+    )
 
 
 class _Outs:
     """All outputs: plain ones by path, patterns in a list."""
 
     def __init__(self, stages: Sequence[Stage]) -> None:
-        self._plain: dict[str, tuple[Stage, OutPlace]] = {}
-        self._patterns: list[tuple[Stage, OutPlace]] = []
+        self._plain: dict[str, tuple[Stage, StageOut]] = {}
+        self._patterns: list[tuple[Stage, StageOut]] = []
         self._above: dict[str, list[str]] = {}  # folder -> outputs somewhere below it
         self._by_pattern: dict[str, list[str]] = {}  # a dependency -> the stages that make what it stands for
         self.found: set[str] = set()  # dependencies for which a maker was found
@@ -131,7 +133,7 @@ class _Outs:
         yield from (maker.address for maker, out in self._patterns if _may_meet(out.path, path))
 
 
-def _twice(stage: Stage, out: OutPlace, other: Stage, path: str | None = None) -> DvliteError:
+def _twice(stage: Stage, out: StageOut, other: Stage, path: str | None = None) -> DvliteError:
     shown = quote(path or out.path)
     if stage.address == other.address:
         return stage.wrong(out.line, f"{shown} is given twice as an output of {stage.address}")

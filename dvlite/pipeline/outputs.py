@@ -24,15 +24,15 @@ from dvlite.formats.manifest import EMPTY_DIR, EXECUTABLE, SYMLINK
 from dvlite.formats.pointer import SUFFIX, Pointer
 from dvlite.oid import Digest, Oid, digest_bytes
 from dvlite.paths import check_paths
-from dvlite.pipeline.contents import Contents, same_data
-from dvlite.pipeline.stages import OutPlace, Stage
+from dvlite.pipeline.content import Contents, same_data
+from dvlite.pipeline.stages import Stage, StageOut
+from dvlite.store.cache_writer import Writer
 from dvlite.store.pack import KIND_FILE, KIND_MANIFEST
-from dvlite.store.writing import Writer
-from dvlite.workspace.identify import Snapshot
-from dvlite.workspace.restore import How, restore
-from dvlite.workspace.saved import saved_name
-from dvlite.workspace.storing import Storing
-from dvlite.workspace.tracked import Workspace, entries_of
+from dvlite.workspace.backups import saved_name
+from dvlite.workspace.hashing import Snapshot
+from dvlite.workspace.ingest import Storing
+from dvlite.workspace.restore import CheckoutOptions, restore
+from dvlite.workspace.workspace import Workspace, entries_of
 
 _FAILURES_KEPT = (
     5  # of a stage: what somebody else put among the outputs while the command ran must not go at the next failure
@@ -40,7 +40,7 @@ _FAILURES_KEPT = (
 
 
 @dataclass(frozen=True, slots=True)
-class Aside:
+class Backup:
     """An output that was moved away while its stage runs; nothing at `place`: it was removed, the cache has it."""
 
     path: str
@@ -58,7 +58,7 @@ class Outputs:
 
     # -- before a run
 
-    def set_aside(self, stage: Stage, locked: Sequence[Locked], moved: list[Aside]) -> None:
+    def set_aside(self, stage: Stage, locked: Sequence[Locked], moved: list[Backup]) -> None:
         """Moves the outputs away, so that the command starts without them; `persist` ones stay, but are in the cache too.
 
         What is moved is entered in `moved` just before: whatever happens in between, `put_back` undoes it.
@@ -99,12 +99,12 @@ class Outputs:
         git = self._work.repo.git
         return bool(git.tracked_under([path])) and not git.run("status", "--porcelain", "-z", "--", f":(literal){path}")
 
-    def _move(self, stage: Stage, path: str, version: Locked, moved: list[Aside]) -> None:
+    def _move(self, stage: Stage, path: str, version: Locked, moved: list[Backup]) -> None:
         source = self._work.repo.root / path
         folder = self._folder / "aside"
         folder.mkdir(parents=True, exist_ok=True)
         place = folder / f"{stage.name}-{len(moved)}-{files.temporary_name()}"
-        moved.append(Aside(path, place, version))
+        moved.append(Backup(path, place, version))
         try:
             os.rename(source, place)
         except OSError as error:
@@ -114,14 +114,14 @@ class Outputs:
 
     def _separate(self, stage: Stage, path: str, version: Locked) -> None:
         """Replaces what may share its bytes with the cache by a copy: the command may write into an output that persists."""
-        moved: list[Aside] = []
+        moved: list[Backup] = []
         self._move(stage, path, version, moved)
-        restore(self._work, path, version.pointer(), (), How())
+        restore(self._work, path, version.pointer(), (), CheckoutOptions())
         self.discard(moved)
 
     # -- after a run
 
-    def collect(self, stage: Stage) -> list[tuple[OutPlace, Locked]]:
+    def collect(self, stage: Stage) -> list[tuple[StageOut, Locked]]:
         """Takes every output into the cache. Raises FormatError, with file and line, for one that the command did not make."""
         found = []
         self._contents.forget([out.path for out in stage.outs])
@@ -163,14 +163,14 @@ class Outputs:
         self._contents.note_output(path, found)
         return found
 
-    def discard(self, asides: Iterable[Aside]) -> None:
+    def discard(self, asides: Iterable[Backup]) -> None:
         """Lets go of what was moved away; the cache has it."""
         for aside in asides:
             _remove(aside.place)
 
     # -- instead of the outputs of a run that failed
 
-    def put_back(self, asides: Sequence[Aside]) -> None:
+    def put_back(self, asides: Sequence[Backup]) -> None:
         """Restores what was moved away, where nothing else is."""
         for aside in asides:
             target = self._work.repo.root / aside.path
@@ -180,7 +180,7 @@ class Outputs:
             with contextlib.suppress(OSError):
                 os.rename(aside.place, target)
                 continue
-            restore(self._work, aside.path, aside.version.pointer(), (), How())
+            restore(self._work, aside.path, aside.version.pointer(), (), CheckoutOptions())
         self._contents.forget([aside.path for aside in asides])
 
     def keep_partial(self, stage: Stage) -> str | None:
@@ -243,7 +243,7 @@ class Outputs:
             os.makedirs((self._work.repo.root / version.path).parent, exist_ok=True)
             if not version.cache and self._is_committed(version.path):
                 _remove(self._work.repo.root / version.path)
-            made = restore(self._work, version.path, version.pointer(), (), How(force=True))
+            made = restore(self._work, version.path, version.pointer(), (), CheckoutOptions(force=True))
             if made.damaged or made.result.missing or made.result.conflicts:
                 return False
             if not version.cache:  # git's again

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from dvlite import layers
 from dvlite.files import quote
 from dvlite.formats import parameters
 from dvlite.formats.strict_yaml import Tree
-from dvlite.pipeline.stages import ParamPlace, Stage
-from dvlite.repo import Repo
+from dvlite.pipeline.stages import Stage, StageParams
+from dvlite.repo import config_files
+from dvlite.repo.repository import Repo
 
 LIMIT_BYTES = parameters.LIMIT_BYTES
 
@@ -18,7 +18,7 @@ class Params:
     """Reads files of parameters, each once; with `read` (path -> bytes, None for nothing) from elsewhere than the work tree."""
 
     def __init__(self, repo: Repo, read: Callable[[str], bytes | None] | None = None) -> None:
-        self._read = read or (lambda path: layers.read_regular(repo.root / path, path, LIMIT_BYTES + 1))
+        self._read = read or (lambda path: config_files.read_regular(repo.root / path, path, LIMIT_BYTES + 1))
         self._files: dict[str, Tree] = {}
 
     def forget(self) -> None:
@@ -51,7 +51,7 @@ class Params:
                 found |= {f"{place.name}:{key}": value for key, value in flat.items()}
         return found
 
-    def _tree(self, stage: Stage, place: ParamPlace, *, awaited: bool) -> Tree:
+    def _tree(self, stage: Stage, place: StageParams, *, awaited: bool) -> Tree:
         if place.path not in self._files:
             data = self._read(place.path)
             if data is None:

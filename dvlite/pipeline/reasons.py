@@ -4,12 +4,38 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any, Literal
 
 from dvlite.formats.lockfile import Locked, LockedStage
 from dvlite.formats.strict_yaml import Tree
-from dvlite.pipeline.contents import same_data
-from dvlite.pipeline.key import Facts
-from dvlite.results.looks import Reason
+from dvlite.pipeline.content import same_data
+from dvlite.pipeline.stage_key import Facts
+from dvlite.workspace.changes import Counts
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Reason:
+    """Why a stage is out of date.
+
+    `kind` is `never-run`, `forced`, `always`, `upstream`, `output-changed`, `output-missing`, `output-added`, or one of `cmd`, `wdir`,
+    `dep`, `param`, `env`, `capture` with `-changed`, `-added` or `-removed`. `old` and `new` are object ids or values; `name` the path or key.
+    """
+
+    kind: str
+    name: str = ""
+    old: Any = None
+    new: Any = None
+    counts: Counts | None = None  # of a directory, if both versions can be listed
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StaleStage:
+    """A stage that `repro` would run; `after`: only because one before it would."""
+
+    stage: str
+    state: Literal["stale", "after", "unknown"]
+    reasons: tuple[Reason, ...] = ()
 
 
 def of_facts(locked: LockedStage, facts: Facts) -> Iterator[Reason]:

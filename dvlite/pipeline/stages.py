@@ -10,18 +10,19 @@ import posixpath
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from dvlite import layers
 from dvlite.errors import DvliteError, FormatError
 from dvlite.files import quote
 from dvlite.formats import lockfile, pipeline
 from dvlite.formats.pipeline import Capture, Out, Param, StageSpec
-from dvlite.repo import Repo, Unusable, why_untrackable
+from dvlite.repo import config_files
+from dvlite.repo.repository import Repo
+from dvlite.repo.tracked_paths import Unusable, why_untrackable
 
 LIMIT_BYTES = 1 << 20
 
 
 @dataclass(frozen=True, slots=True)
-class Place:
+class StagePath:
     """A path or pattern of a stage, relative to the repository, and the line that it stands on."""
 
     path: str
@@ -29,14 +30,14 @@ class Place:
 
 
 @dataclass(frozen=True, slots=True)
-class OutPlace(Place):
+class StageOut(StagePath):
     """An output: where it is, and what the file says of it."""
 
     spec: Out
 
 
 @dataclass(frozen=True, slots=True)
-class ParamPlace(Place):
+class StageParams(StagePath):
     """Parameters: `path` is their file; `name` what it is called in the lockfile (relative to the pipeline file's folder)."""
 
     spec: Param
@@ -50,9 +51,9 @@ class Stage:
     address: str
     file: str
     spec: StageSpec
-    deps: tuple[Place, ...]
-    outs: tuple[OutPlace, ...]
-    params: tuple[ParamPlace, ...]
+    deps: tuple[StagePath, ...]
+    outs: tuple[StageOut, ...]
+    params: tuple[StageParams, ...]
 
     @property
     def name(self) -> str:
@@ -106,7 +107,7 @@ def load(repo: Repo, files: Sequence[str]) -> Loaded:
     for file in files:
         shown = repo.display(file)
         try:
-            data = layers.read_regular(repo.root / file, shown, LIMIT_BYTES + 1)
+            data = config_files.read_regular(repo.root / file, shown, LIMIT_BYTES + 1)
             if data is not None:
                 stages += bind(file, pipeline.parse(data, shown).stages)
         except DvliteError as error:
@@ -135,21 +136,21 @@ class _Binder:
             self._path(spec.wdir, spec.line, within=self._folder, whole=True)
         wdir = posixpath.normpath(posixpath.join(self._folder, spec.wdir))
         outs = tuple(self._out(out, wdir) for out in spec.outs)
-        deps = tuple(Place(self._path(dep.path, dep.line, within=wdir), dep.line) for dep in spec.deps)
+        deps = tuple(StagePath(self._path(dep.path, dep.line, within=wdir), dep.line) for dep in spec.deps)
         params = tuple(self._param(param, wdir) for param in spec.params)
         address = f"{self._folder}:{spec.name}" if self._folder else spec.name
         return Stage(address, self._file, spec, deps, outs, params)
 
-    def _out(self, out: Out, wdir: str) -> OutPlace:
+    def _out(self, out: Out, wdir: str) -> StageOut:
         path = self._path(out.path, out.line, within=wdir)
         reason = why_untrackable(path)
         if reason is not None:
             raise self._wrong(out.line, f"{quote(out.path)} cannot be an output: {reason}")
-        return OutPlace(path, out.line, out)
+        return StageOut(path, out.line, out)
 
-    def _param(self, param: Param, wdir: str) -> ParamPlace:
+    def _param(self, param: Param, wdir: str) -> StageParams:
         path = self._path(param.file, param.line, within=wdir)
-        return ParamPlace(path, param.line, param, posixpath.relpath(path, self._folder or "."))
+        return StageParams(path, param.line, param, posixpath.relpath(path, self._folder or "."))
 
     def _path(self, text: str, line: int, *, within: str, whole: bool = False) -> str:
         """Returns a path relative to the repository; raises FormatError if it is outside. `whole`: it may be all of it."""

@@ -11,9 +11,10 @@ from dataclasses import dataclass
 from dvlite.errors import DvliteError, UsageError
 from dvlite.files import quote
 from dvlite.formats import lockfile, pipeline
-from dvlite.pipeline.graph import Graph
+from dvlite.pipeline.graph import StageGraph
 from dvlite.pipeline.stages import Stage
-from dvlite.repo import Repo, Tracked, Unusable
+from dvlite.repo.repository import Repo
+from dvlite.repo.tracked_paths import Tracked, Unusable
 from dvlite.workspace import sparse
 
 DEFAULT_PARAMS = "params.yaml"
@@ -28,7 +29,9 @@ class Chosen:
     named: frozenset[str]
 
 
-def choose(repo: Repo, graph: Graph, words: Sequence[str], *, single: bool = False, downstream: bool = False) -> Chosen:
+def choose(
+    repo: Repo, graph: StageGraph, words: Sequence[str], *, single: bool = False, downstream: bool = False
+) -> Chosen:
     """Returns the stages that words stand for, with all before them; `single`: without; `downstream`: with all after them instead.
 
     A word is a stage, an output or something in it, a pipeline file, or a folder (all stages of pipeline files below). No words: all stages.
@@ -40,7 +43,7 @@ def choose(repo: Repo, graph: Graph, words: Sequence[str], *, single: bool = Fal
     return Chosen(tuple(stage for stage in graph.stages if stage.address in wanted), frozenset(named))
 
 
-def _meant(repo: Repo, graph: Graph, word: str) -> list[str]:
+def _meant(repo: Repo, graph: StageGraph, word: str) -> list[str]:
     by_address = {stage.address for stage in graph.stages}
     folder, colon, name = word.rpartition(":")
     if word in by_address and (colon or not repo.relative(".")):

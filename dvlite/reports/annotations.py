@@ -10,9 +10,11 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from dvlite.reports.wording import is_pass, legal, output_sentence, stage_sentences
-from dvlite.results.verify import Finding, StageCheck, Unchecked, VerifyResult
-from dvlite.text.show import count
+from dvlite.commands.verify import VerifyResult
+from dvlite.reports.summary import is_pass, output_sentence, stage_sentences
+from dvlite.text.markdown import legal
+from dvlite.text.style import count
+from dvlite.verify.findings import Finding, StageCheck, Unchecked
 
 MOST = 10  # of a level in a step
 _LONGEST = 2000  # letters of a message

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from dvlite.commands.diff import DiffResult, PathDiff
 from dvlite.files import size_text
-from dvlite.reports.markup import COMMENT, Document, code, opening, plain
-from dvlite.results.looks import Counts, DiffResult, FileChange, PathDiff
-from dvlite.text.show import count, delta_text
+from dvlite.text.markdown import COMMENT, MarkdownDocument, code, opening, plain
+from dvlite.text.style import count, delta_text
+from dvlite.workspace.changes import Counts, FileChange
 
 MARKER = "<!-- dvlite diff -->"
 _SIGNS = {"added": "+", "removed": "-", "modified": "~", "renamed": ">"}
@@ -17,7 +18,7 @@ _SHORTEST_OID = 40  # hex digits; a full one shows as 7
 
 def diff_markdown(result: DiffResult, *, limit_bytes: int = COMMENT) -> str:
     """Returns the document: a row for each tracked path, then the files, folded, as many as fit."""
-    document = Document(limit_bytes)
+    document = MarkdownDocument(limit_bytes)
     sides = f"{code(_short(result.old))} to {code(_short(result.new))}"
     if not result.paths:
         document.add(MARKER, f"### Data: no change, {sides}")
@@ -54,7 +55,7 @@ def _sizes(each: PathDiff) -> str:
     return size_text(new) if old == new else f"{size_text(old)} → {size_text(new)} ({delta_text(new - old)})"
 
 
-def _files(document: Document, each: PathDiff) -> None:
+def _files(document: MarkdownDocument, each: PathDiff) -> None:
     """Adds the files of one tracked path, folded; those that do not fit are counted."""
     if each.incomplete is not None:
         document.add(f"{code(each.path)}: files not listed: {plain(each.incomplete)}", "")

@@ -13,10 +13,12 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from xml.etree import ElementTree as ET  # only written with here, never read
 
-from dvlite.reports.wording import is_pass, legal, outcome_of, output_sentence, stage_sentences
-from dvlite.results.verify import Finding, OutputVerdict, StageCheck, VerifyResult
-from dvlite.text.show import Show, count
+from dvlite.commands.verify import VerifyResult
+from dvlite.reports.summary import is_pass, outcome_of, output_sentence, stage_sentences
+from dvlite.text.markdown import legal
+from dvlite.text.style import Show, count
 from dvlite.text.verify import place_text
+from dvlite.verify.findings import Finding, OutputVerdict, StageCheck
 
 DATA = "tracked data"
 _UNTOLD = {  # of a stage whose own case has no words: those are with something else

@@ -20,7 +20,7 @@ class Box:
 
 
 @dataclass(frozen=True, slots=True)
-class Plan:
+class Layout:
     """Where everything is drawn: boxes by name, arrows as pairs of names with the path of each, and how large the whole is."""
 
     boxes: Mapping[str, Box]
@@ -29,7 +29,7 @@ class Plan:
     height: int
 
 
-def plan(needs: Mapping[str, Sequence[str]]) -> Plan:
+def plan(needs: Mapping[str, Sequence[str]]) -> Layout:
     """Places stages, given what each of them needs; needs that are not stages here are left out.
 
     A stage stands one column right of the last that it needs (longest path), in a column by the middle of those (one pass). An arrow to
@@ -62,7 +62,7 @@ def plan(needs: Mapping[str, Sequence[str]]) -> Plan:
         passed = [(_left(at), round(heads[before, at])) for at in between]
         paths[before, name] = _path(boxes[before], passed, boxes[name])
     width = max(len(columns) * (WIDTH + _GAP_X) - _GAP_X, 0) + 2 * _MARGIN
-    return Plan(boxes, paths, width, max(tallest - _GAP_Y, 0) + 2 * _MARGIN)
+    return Layout(boxes, paths, width, max(tallest - _GAP_Y, 0) + 2 * _MARGIN)
 
 
 def _middle(

@@ -10,21 +10,14 @@ import html
 from collections.abc import Iterable, Iterator, Sequence
 
 from dvlite import __version__
+from dvlite.commands.verify import VerifyResult
 from dvlite.files import size_text
 from dvlite.reports.layout import HEIGHT, WIDTH, plan
-from dvlite.reports.wording import (
-    headline,
-    is_pass,
-    legal,
-    looked_at,
-    outcome,
-    outcome_of,
-    output_sentence,
-    stage_sentences,
-)
-from dvlite.results.verify import OutputVerdict, StageCheck, VerifyResult
-from dvlite.text.show import Show, count, duration_text, short_oid
+from dvlite.reports.summary import headline, is_pass, looked_at, outcome, outcome_of, output_sentence, stage_sentences
+from dvlite.text.markdown import legal
+from dvlite.text.style import Show, count, duration_text, short_oid
 from dvlite.text.verify import place_text
+from dvlite.verify.findings import OutputVerdict, StageCheck
 
 _LONGEST_NAME = 24  # letters that fit into a box
 _MOST_ROWS = 2000

@@ -17,8 +17,8 @@ from dvlite import files
 from dvlite.errors import Busy, DvliteError, ObjectCorrupt, ObjectMissing
 from dvlite.oid import Digest, digest_bytes
 from dvlite.store import index, pack
-from dvlite.store.index import Index, Location
-from dvlite.store.large import missing_object, open_verified
+from dvlite.store.index import Index, RecordLocation
+from dvlite.store.large_file import missing_object, open_verified
 from dvlite.store.pack import KIND_FILE, KIND_MANIFEST
 
 PACK_BELOW_BYTES = 64 * 1024
@@ -68,7 +68,7 @@ class Cache:
         self._segments = None
         self._shards = None
 
-    def locations(self, digest: Digest, kinds: tuple[int, ...]) -> list[Location]:
+    def locations(self, digest: Digest, kinds: tuple[int, ...]) -> list[RecordLocation]:
         """Returns where an object lies in packs; empty if nowhere."""
         return [place for segment in self.segments().values() for place in segment.find(digest, kinds)]
 
@@ -148,7 +148,7 @@ class Cache:
         with open_verified(self.large_path(digest), digest, len(data)):
             return data
 
-    def stored(self, place: Location) -> memoryview:
+    def stored(self, place: RecordLocation) -> memoryview:
         """Returns an object's stored bytes, as the pack has them, not verified."""
         view = memoryview(self.map_pack(place.pack))
         record = place.record
@@ -156,7 +156,7 @@ class Cache:
             raise pack.corrupt_object(record, f"pack {place.pack.hex()} is cut short")
         return view[record.offset : record.offset + record.stored_length]
 
-    def _found(self, digest: Digest, kinds: tuple[int, ...]) -> list[Location]:
+    def _found(self, digest: Digest, kinds: tuple[int, ...]) -> list[RecordLocation]:
         places = self.locations(digest, kinds)
         if not places:  # another process may have added it, or merged the index, since
             self.refresh()
@@ -215,7 +215,7 @@ class Cache:
             return
         # whoever writes now will index its own packs; on a read-only disk there is nothing to be done
         with contextlib.suppress(Busy, OSError, DvliteError), files.lock(self.folder / "lock", wait=False):
-            rows: list[Location] = []
+            rows: list[RecordLocation] = []
             for name in orphans:
                 try:
                     rows.extend(self._rows_of(Digest(bytes.fromhex(name))))
@@ -223,9 +223,9 @@ class Cache:
                     self.set_aside(self.folder / "packs" / name)
             self.write_index(rows)
 
-    def _rows_of(self, name: Digest) -> list[Location]:
+    def _rows_of(self, name: Digest) -> list[RecordLocation]:
         records = pack.open_whole(memoryview(self.map_pack(name)), name)
-        return [Location(name, record) for record in records if record.kind != pack.KIND_CHUNK]
+        return [RecordLocation(name, record) for record in records if record.kind != pack.KIND_CHUNK]
 
     def set_aside(self, path: Path) -> None:
         """Moves a damaged object out of the way; repair never deletes."""
@@ -248,7 +248,7 @@ class Cache:
                 self.set_aside(self.folder / "packs" / emptied.hex())
         self.refresh()
 
-    def write_index(self, locations: list[Location], *, sync: bool = True) -> None:
+    def write_index(self, locations: list[RecordLocation], *, sync: bool = True) -> None:
         """Stores index rows, durably unless told otherwise; does nothing for none."""
         if not locations:
             return

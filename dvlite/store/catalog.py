@@ -21,11 +21,11 @@ from dvlite.formats.recipe import Recipe
 from dvlite.formats.store_config import StoreConfig
 from dvlite.oid import Digest, digest_bytes, format_oid
 from dvlite.store import index, pack, small_objects
-from dvlite.store.connection import Remote
-from dvlite.store.index import Index, Location
+from dvlite.store.index import Index, RecordLocation
+from dvlite.store.object_store import ObjectAbsent, ObjectEntry
 from dvlite.store.pack import KIND_END, KIND_RECIPE, Record
-from dvlite.store.ranges import ranges, unpack_at
-from dvlite.store.remote import Entry, ObjectAbsent
+from dvlite.store.pack_ranges import ranges, unpack_at
+from dvlite.store.remote import Remote
 
 _NAMED = re.compile(r"(packs|index|condemned)/([0-9a-f]{64})")
 _MANY = 4000  # objects in a listing from which it is asked for in 16 parts at once
@@ -42,9 +42,9 @@ class Catalog:
         self.condemned: frozenset[Digest] = frozenset()
         self.purged: frozenset[Digest] = frozenset()
         self.distrusted: set[Digest] = set()  # packs that this process found damaged
-        self._wrong: set[Location] = set()  # rows that are not where the object is, while another row may be
+        self._wrong: set[RecordLocation] = set()  # rows that are not where the object is, while another row may be
         self.condemned_names: frozenset[str] = frozenset()
-        self._index_entries: tuple[Entry, ...] = ()
+        self._index_entries: tuple[ObjectEntry, ...] = ()
         self._indexes: dict[str, Index] | None = None
         self._indexed: set[Digest] | None = None
         self._footers: dict[Digest, list[Record]] = {}
@@ -94,7 +94,7 @@ class Catalog:
             )
         return self.config
 
-    def _list_packs(self, prefix: str) -> list[Entry]:
+    def _list_packs(self, prefix: str) -> list[ObjectEntry]:
         """Lists the packs, in 16 parts at once if there were many last time."""
         count = int.from_bytes(self.remote.kept("size", "packs") or b"", "big")
         if count < _MANY:
@@ -126,7 +126,7 @@ class Catalog:
             self.distrusted |= distrusted
             self._recipes.clear()
 
-    def locations(self, digest: Digest, kinds: tuple[int, ...], *, condemned_too: bool = False) -> list[Location]:
+    def locations(self, digest: Digest, kinds: tuple[int, ...], *, condemned_too: bool = False) -> list[RecordLocation]:
         """Returns where an object lies in packs that can be relied on (or that at least still stand)."""
         found = []
         for segment in self.indexes().values():
@@ -140,7 +140,7 @@ class Catalog:
                     found.append(place)
         return found
 
-    def doubt(self, place: Location) -> None:
+    def doubt(self, place: RecordLocation) -> None:
         """Notes that an object is not where a row says: the row is wrong if there is another one for the same pack, else the pack is."""
         others = self.locations(place.record.digest, (place.record.kind,), condemned_too=True)
         if any(other.pack == place.pack and other != place for other in others):
@@ -196,7 +196,7 @@ class Catalog:
             self._recipes[digest] = self._recipe(digest, [(place, bytes_of[place]) for place in found])
         return {digest: known[0] for digest in digests if (known := self._recipes[digest]) is not None}
 
-    def _recipe(self, digest: Digest, found: Sequence[tuple[Location, bytes]]) -> tuple[Recipe, Digest] | None:
+    def _recipe(self, digest: Digest, found: Sequence[tuple[RecordLocation, bytes]]) -> tuple[Recipe, Digest] | None:
         """Returns the first recipe that can be relied on; raises ObjectCorrupt if there is none and one is damaged."""
         damaged: ObjectCorrupt | None = None
         for place, data in found:
@@ -285,19 +285,19 @@ class Catalog:
 
     # --- reading small things ---
 
-    def read_meta(self, places: Sequence[Location]) -> dict[Location, bytes]:
+    def read_meta(self, places: Sequence[RecordLocation]) -> dict[RecordLocation, bytes]:
         """Returns the verified bytes of listing nodes and recipes; small packs are fetched and kept whole, others in ranges."""
-        groups: dict[Digest, list[Location]] = {}
+        groups: dict[Digest, list[RecordLocation]] = {}
         for place in dict.fromkeys(places):
             groups.setdefault(place.pack, []).append(place)
-        found: dict[Location, bytes] = {}
+        found: dict[RecordLocation, bytes] = {}
         for part in self.remote.each(
             lambda text: self._read_meta(groups[Digest(bytes.fromhex(text))]), [name.hex() for name in groups]
         ):
             found.update(part)
         return found
 
-    def _read_meta(self, places: list[Location]) -> dict[Location, bytes]:
+    def _read_meta(self, places: list[RecordLocation]) -> dict[RecordLocation, bytes]:
         name = places[0].pack
         size = self.packs[name]
         data = self.remote.kept("meta", name.hex())
@@ -317,7 +317,7 @@ class Catalog:
             found.update({place: self._unpacked(place, data, start) for place in group})
         return found
 
-    def _unpacked(self, place: Location, data: bytes, start: int) -> bytes:
+    def _unpacked(self, place: RecordLocation, data: bytes, start: int) -> bytes:
         """Returns an object from where a row says that it is, else from where another one does. Raises ObjectCorrupt."""
         try:
             return unpack_at(place, data, start)
@@ -374,7 +374,7 @@ class Catalog:
         last = max(record.offset + record.stored_length for record in records) if records else 0
         return bool(records) and last + len(pack.encode_footer(records)) == self.packs[name]
 
-    def roots(self, kind: str, digest: Digest) -> list[tuple[Entry, float]]:
+    def roots(self, kind: str, digest: Digest) -> list[tuple[ObjectEntry, float]]:
         """Returns the roots of one version, each with its age in seconds by the store's clock; one listing."""
         listing = self.remote.store.list(root.prefix(kind, digest))
         return [

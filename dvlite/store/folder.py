@@ -15,7 +15,7 @@ from pathlib import Path
 
 from dvlite.errors import DvliteError, NoSpace, RemoteError
 from dvlite.files import os_error, quote, require_space, sync_path, temporary_name, write_all
-from dvlite.store.objects import Buffer, Entry, Listing, ObjectAbsent, is_name, require_name, require_prefix
+from dvlite.store.object_store import Buffer, Listing, ObjectAbsent, ObjectEntry, is_name, require_name, require_prefix
 
 # Read by one owner and everyone else, written by nobody: objects are never changed.
 _MODE = 0o444
@@ -173,7 +173,7 @@ def _link(temporary: Path, path: Path) -> bool:
     return True
 
 
-def _walk(folder: Path, above: str, prefix: str) -> Iterator[Entry]:
+def _walk(folder: Path, above: str, prefix: str) -> Iterator[ObjectEntry]:
     """Yields the objects below `folder` whose names start with `prefix`; temporary and foreign files are not objects."""
     try:
         found = list(os.scandir(folder))
@@ -190,7 +190,7 @@ def _walk(folder: Path, above: str, prefix: str) -> Iterator[Entry]:
         if stat.S_ISDIR(status.st_mode):
             yield from _walk(folder / item.name, f"{name}/", prefix)
         elif stat.S_ISREG(status.st_mode):
-            yield Entry(name, status.st_size, status.st_mtime)
+            yield ObjectEntry(name, status.st_size, status.st_mtime)
 
 
 def _failed(error: OSError, verb: str, path: Path) -> DvliteError:

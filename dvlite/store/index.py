@@ -27,7 +27,7 @@ _LARGE_ROWS = 1 << 17
 _FAN_OUT_FROM = 1000  # look-ups after which a table of prefixes (50 ms) pays for itself
 
 
-class Location(NamedTuple):
+class RecordLocation(NamedTuple):
     """An object's record and the pack it lies in."""
 
     pack: Digest
@@ -59,7 +59,7 @@ class Index:
         self._fan_out: array[int] | None = None
         self._lookups = 0
 
-    def find(self, digest: bytes, kinds: Sequence[int]) -> Iterator[Location]:
+    def find(self, digest: bytes, kinds: Sequence[int]) -> Iterator[RecordLocation]:
         """Yields where an object of one of these kinds lies; usually one place, several after racing pushes."""
         i = self._position(digest)
         while i < self.rows:
@@ -83,15 +83,15 @@ class Index:
             i += 1
         return False
 
-    def __iter__(self) -> Iterator[Location]:
+    def __iter__(self) -> Iterator[RecordLocation]:
         for i in range(self.rows):
             yield self._row(i)
 
-    def _row(self, i: int) -> Location:
+    def _row(self, i: int) -> RecordLocation:
         digest, kind, codec, _, pack, offset, raw, stored = _ROW.unpack_from(self._data, self._first + i * _ROW.size)
         if pack >= len(self.packs) or raw > MAX_RECORD_BYTES or stored > MAX_RECORD_BYTES:
             raise _corrupt("row", "it points outside of every pack")
-        return Location(self.packs[pack], Record(kind, codec, offset, raw, stored, digest))
+        return RecordLocation(self.packs[pack], Record(kind, codec, offset, raw, stored, digest))
 
     def _position(self, digest: bytes) -> int:
         """Returns the first row whose oid is not below `digest`; binary search between two entries of the fan-out."""
@@ -130,7 +130,7 @@ class Index:
         return array("I", [*(bisect_left(prefixes, value) for value in range(1 << 16)), self.rows])
 
 
-def encode(locations: Collection[Location], nonce: bytes, *, also: Iterable[Digest] = ()) -> bytes:
+def encode(locations: Collection[RecordLocation], nonce: bytes, *, also: Iterable[Digest] = ()) -> bytes:
     """Returns an index object of these rows, sorted by their bytes, each once; `nonce` is 16 random bytes, so no name is used twice.
 
     `also` are packs without rows: that an index names a pack says that its push got that far.
@@ -147,16 +147,16 @@ def encode(locations: Collection[Location], nonce: bytes, *, also: Iterable[Dige
     return b"".join([_HEADER.pack(MAGIC, VERSION, len(packs), len(rows), nonce), *packs, *rows])
 
 
-def rows_of(pack: Pack) -> list[Location]:
+def rows_of(pack: Pack) -> list[RecordLocation]:
     """Returns the rows that index a pack: of chunks, which recipes find by number, only where the pack ends."""
     if pack.pack_class == CHUNKS:
         return [end_of(pack.name, len(pack.data))]
-    return [Location(pack.name, record) for record in pack.records]
+    return [RecordLocation(pack.name, record) for record in pack.records]
 
 
-def end_of(pack: Digest, size_bytes: int) -> Location:
+def end_of(pack: Digest, size_bytes: int) -> RecordLocation:
     """Returns the row that says how long a pack of chunks is."""
-    return Location(pack, Record(KIND_END, RAW, size_bytes, 0, 0, pack))
+    return RecordLocation(pack, Record(KIND_END, RAW, size_bytes, 0, 0, pack))
 
 
 def verify_name(data: Buffer, name: str) -> None:

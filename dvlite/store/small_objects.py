@@ -7,8 +7,8 @@ from dvlite.formats import condemned, store_config
 from dvlite.formats.condemned import Condemned
 from dvlite.formats.store_config import StoreConfig
 from dvlite.oid import digest_bytes
-from dvlite.store.connection import Remote
-from dvlite.store.remote import ObjectAbsent
+from dvlite.store.object_store import ObjectAbsent
+from dvlite.store.remote import Remote
 
 _MAX_CONFIG_BYTES = 64 * 1024
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from dvlite.commands.cache import CachePruneResult
 from dvlite.files import printable, size_text
-from dvlite.results.stored import CachePruneResult
-from dvlite.text.show import Show, count
+from dvlite.text.style import Show, count
 
 
 def text(result: CachePruneResult, show: Show) -> Iterator[str]:

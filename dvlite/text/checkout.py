@@ -6,8 +6,8 @@ from collections.abc import Iterator
 
 from dvlite.errors import DvliteError, ObjectMissing, PartlyDone
 from dvlite.files import size_text
-from dvlite.results.moves import CheckoutResult
-from dvlite.text.show import Show, count, duration_text
+from dvlite.text.style import Show, count, duration_text
+from dvlite.workspace.restore import CheckoutResult
 
 FEW = 3  # files that are named one by one in a hint
 LISTED = 10  # more tracked paths than this are summed up

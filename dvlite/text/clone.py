@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import replace
 
+from dvlite.commands.clone import CloneResult
 from dvlite.errors import DvliteError
 from dvlite.files import printable
-from dvlite.results.setup import CloneResult
 from dvlite.text import pull
-from dvlite.text.show import Show, duration_text
+from dvlite.text.style import Show, duration_text
 
 
 def text(result: CloneResult, show: Show) -> Iterator[str]:

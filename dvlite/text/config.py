@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from dvlite.commands.config import ConfigResult, ConfigValue
 from dvlite.files import printable
-from dvlite.results.setup import ConfigResult, ConfigValue
-from dvlite.text.show import Show, table
+from dvlite.text.style import Show, table
 
 
 def text(result: ConfigResult, show: Show) -> Iterator[str]:

@@ -6,8 +6,8 @@ from collections.abc import Iterator, Sequence
 from itertools import groupby
 
 from dvlite.files import printable
-from dvlite.results.merging import MergeConflict
-from dvlite.text.show import NAMED, Show, count
+from dvlite.merge.files import MergeConflict
+from dvlite.text.style import NAMED, Show, count
 
 _SHOWN = 20  # rows of a list
 _REASONS = {

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from dvlite.commands.dag import DagResult, DagStage
 from dvlite.files import printable
-from dvlite.results.pipeline import DagResult, DagStage
-from dvlite.text.show import Show
+from dvlite.text.style import Show
 
 
 def text(result: DagResult, show: Show) -> Iterator[str]:

@@ -6,10 +6,10 @@ from collections import Counter
 from collections.abc import Iterator
 from pathlib import PurePosixPath
 
+from dvlite.commands.diff import DiffResult, PathDiff
 from dvlite.files import printable, size_text
-from dvlite.results.looks import DiffResult, FileChange, PathDiff
-from dvlite.text.counts import counts_text
-from dvlite.text.show import Show, count, delta_text, table
+from dvlite.text.style import Show, count, counts_text, delta_text, table
+from dvlite.workspace.changes import FileChange
 
 _SIGNS = {"added": ("+", "green"), "removed": ("-", "red"), "modified": ("~", "yellow"), "renamed": (">", "cyan")}
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from dvlite.commands.doctor import DoctorResult
 from dvlite.errors import DvliteError
-from dvlite.results.setup import DoctorResult
-from dvlite.text.show import Show, count
+from dvlite.text.style import Show, count
 
 _COLORS = {"ok": "green", "warning": "yellow", "problem": "red"}
 

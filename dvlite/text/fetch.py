@@ -6,9 +6,9 @@ from collections.abc import Iterator
 
 from dvlite.errors import DvliteError
 from dvlite.files import printable, size_text
-from dvlite.results.moves import FetchResult
+from dvlite.share.fetch_plan import FetchResult
 from dvlite.text import moved
-from dvlite.text.show import Show, count, duration_text
+from dvlite.text.style import Show, count, duration_text
 
 
 def text(result: FetchResult, show: Show) -> Iterator[str]:

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from dvlite.commands.get import GetResult
 from dvlite.files import printable
-from dvlite.results.stored import GetResult
-from dvlite.text.counts import amount_text
-from dvlite.text.show import Show, duration_text
+from dvlite.text.style import Show, amount_text, duration_text
 
 
 def text(result: GetResult, show: Show) -> Iterator[str]:

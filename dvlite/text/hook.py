@@ -6,11 +6,11 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from dvlite.files import printable, size_text
-from dvlite.text.show import Show, count, duration_text, one_line
+from dvlite.text.style import Show, count, duration_text, one_line
 
 if TYPE_CHECKING:
-    from dvlite.results.hooks import HookResult
-    from dvlite.results.moves import PushResult
+    from dvlite.hooks.result import HookResult
+    from dvlite.share.publish import PushResult
 
 _WIDTH = 140
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from dvlite.commands.init import InitResult
 from dvlite.files import printable
-from dvlite.results.setup import InitResult
-from dvlite.text.show import Show
+from dvlite.text.style import Show
 
 _SWITCHES = {"diff": "git diff shows what changed in data", "merge": "git merges pointers by file, lockfiles by stage"}
 

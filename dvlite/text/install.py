@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from dvlite.commands.install import InstallResult
 from dvlite.files import printable
-from dvlite.results.setup import InstallResult
-from dvlite.text.show import Show
+from dvlite.text.style import Show
 
 
 def text(result: InstallResult, show: Show) -> Iterator[str]:

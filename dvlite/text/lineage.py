@@ -4,23 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
+from dvlite.commands.lineage import LineageDiffResult, LineageFindResult, LineageResult, LineageSide
 from dvlite.files import printable, size_text
-from dvlite.lineage import drawing
-from dvlite.lineage.drawing import amount, commit_text, key_of, named, run_named, scalar, short_values, unrecorded
-from dvlite.results.lineage import (
-    LineageArtefact,
-    LineageContentChange,
-    LineageDiffResult,
-    LineageFindResult,
-    LineageGraph,
-    LineageLink,
-    LineageResult,
-    LineageRun,
-    LineageSide,
-    LineageValueChange,
-)
-from dvlite.text.counts import counts_text
-from dvlite.text.show import Show, count, short_oid, table
+from dvlite.lineage.compare import LineageContentChange, LineageValueChange
+from dvlite.lineage.report import LineageArtefact, LineageGraph, LineageLink, LineageRun, key_of
+from dvlite.text import lineage_tree
+from dvlite.text.lineage_tree import amount, commit_text, named, run_named, scalar, short_values, unrecorded
+from dvlite.text.style import Show, count, counts_text, short_oid, table
 
 _WIDTH = 8  # of the word before a fact
 _CHAIN = 12  # runs in one line; the tree shows more
@@ -47,18 +37,18 @@ def tree(result: LineageResult, show: Show) -> Iterator[str]:
     """Yields the whole walk as trees, without the summary."""
     yield _subject(result, show)
     if result.up is not None:
-        yield from drawing.tree(result.up, down=False)
+        yield from lineage_tree.tree(result.up, down=False)
     yield from _downstream(result, show)
 
 
 def mermaid(result: LineageResult, show: Show) -> Iterator[str]:
     """Yields a Mermaid diagram."""
-    yield from drawing.mermaid([graph for graph in (result.up, result.down) if graph is not None])
+    yield from lineage_tree.mermaid([graph for graph in (result.up, result.down) if graph is not None])
 
 
 def dot(result: LineageResult, show: Show) -> Iterator[str]:
     """Yields a Graphviz diagram."""
-    yield from drawing.dot([graph for graph in (result.up, result.down) if graph is not None])
+    yield from lineage_tree.dot([graph for graph in (result.up, result.down) if graph is not None])
 
 
 def _subject(result: LineageResult, show: Show) -> str:
@@ -71,7 +61,7 @@ def _subject(result: LineageResult, show: Show) -> str:
         parts.append(f"sha256:{subject.sha256[:8]}")
     if result.up is None and result.down is not None and result.down.starts:
         start = result.down.artefacts[0]
-        parts += drawing.facts_of(start, subject.path or "", down=True)
+        parts += lineage_tree.facts_of(start, subject.path or "", down=True)
     return show.bold(parts[0]) + "".join(f"  {part}" for part in parts[1:])
 
 
@@ -91,13 +81,13 @@ class _Upstream:
         if self._graph.run is not None:
             yield from self._about(self._runs[self._graph.run], None)
         elif len(self._graph.starts) != 1:
-            yield from drawing.tree(self._graph, down=False)
+            yield from lineage_tree.tree(self._graph, down=False)
             return
         else:
             yield from self._made(self._artefacts[key_of(self._graph.starts[0])])
         if self._branches:
             yield ""
-            yield from drawing.tree(self._graph, down=False)
+            yield from lineage_tree.tree(self._graph, down=False)
 
     def _made(self, found: LineageArtefact) -> Iterator[str]:
         """Tells of an artefact: who made it, or where else it is from; through the directory that holds it if there is one."""
@@ -311,7 +301,7 @@ def _downstream(result: LineageResult, show: Show) -> Iterator[str]:
     if result.up is not None:
         yield "made of it:"
     itself = len(graph.starts) == 1 and graph.starts[0].oid == result.subject.oid
-    yield from drawing.tree(graph, down=True, below_start=itself)
+    yield from lineage_tree.tree(graph, down=True, below_start=itself)
     if not show.quiet:
         more = f", {hidden:,} more runs with a larger --depth" if hidden else ""
         yield f"{count(len(made), 'artefact')} by {count(len(graph.runs), 'run')}{more}"

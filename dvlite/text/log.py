@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from dvlite.commands.log import LogResult, LogVersion
 from dvlite.files import printable, size_text
-from dvlite.lineage.drawing import short_values
-from dvlite.results.lineage import LogResult, LogVersion
-from dvlite.text.show import Show, short_oid, table
+from dvlite.text.lineage_tree import short_values
+from dvlite.text.style import Show, short_oid, table
 
 _COMMIT = 7  # hex digits, as git shows them
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from dvlite.commands.ls import LsEntry, LsResult
 from dvlite.files import printable, size_text
-from dvlite.results.stored import LsEntry, LsResult
-from dvlite.text.show import Show, count, short_oid
+from dvlite.text.style import Show, count, short_oid
 
 _MARKS = {"directory": "/", "empty-dir": "/", "symlink": "@", "file": ""}
 

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from dvlite.commands.merge_driver import MergeDriverResult
 from dvlite.errors import DvliteError
 from dvlite.files import quote, word
-from dvlite.pipeline.merging import can_union
-from dvlite.results.merging import MergeDriverResult
+from dvlite.merge.files import can_union
 from dvlite.text.conflicts import choices_of, summary
-from dvlite.text.show import Show
+from dvlite.text.style import Show
 
 
 def text(result: MergeDriverResult, _show: Show) -> Iterator[str]:

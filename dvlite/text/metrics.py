@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
+from dvlite.commands.metrics import MetricDifference, MetricsDiffResult, MetricsFile, MetricsShowResult
 from dvlite.errors import DvliteError, PartlyDone
 from dvlite.files import printable
-from dvlite.results.pipeline_files import MetricDifference, MetricsDiffResult, MetricsFile, MetricsShowResult
-from dvlite.text.show import Show, count, table
-from dvlite.text.values import change_text, pair_text, value_text
+from dvlite.text.style import Show, change_text, count, pair_text, table, value_text
 
 _NONE = "-"
 

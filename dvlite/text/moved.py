@@ -5,9 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 from dvlite.errors import DvliteError, ObjectMissing, PartlyDone
-from dvlite.results.moves import MovedPath
-from dvlite.text.counts import amount_text
-from dvlite.text.show import NAMED, Show, count
+from dvlite.text.style import NAMED, Show, amount_text, count
+from dvlite.workspace.fetch import MovedPath
 
 
 def in_state(paths: Sequence[MovedPath], *states: str) -> list[MovedPath]:

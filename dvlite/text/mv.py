@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from dvlite.results.tracking import MvResult
-from dvlite.text.show import Show
+from dvlite.commands.mv import MvResult
+from dvlite.text.style import Show
 
 
 def text(result: MvResult, show: Show) -> Iterator[str]:

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
+from dvlite.commands.params import ParamDifference, ParamsDiffResult
 from dvlite.errors import DvliteError, PartlyDone
 from dvlite.files import printable
-from dvlite.results.pipeline_files import ParamDifference, ParamsDiffResult
-from dvlite.text.show import Show, count, table
-from dvlite.text.values import pair_text, value_text
+from dvlite.text.style import Show, count, pair_text, table, value_text
 
 
 def text(result: ParamsDiffResult, show: Show) -> Iterator[str]:

@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 from dvlite.files import printable
-from dvlite.results.looks import Reason
-from dvlite.text.counts import files_text
-from dvlite.text.show import Show, short_oid
-from dvlite.text.values import value_text
+from dvlite.pipeline.reasons import Reason
+from dvlite.text.style import Show, files_text, short_oid, value_text
 
 
 def reason_text(reason: Reason, show: Show) -> str:

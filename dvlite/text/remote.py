@@ -4,9 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from dvlite.errors import DvliteError, RemoteError
-from dvlite.files import printable, size_text
-from dvlite.results.setup import (
+from dvlite.commands.remote import (
     RemoteAddResult,
     RemoteChangeResult,
     RemoteListResult,
@@ -14,7 +12,9 @@ from dvlite.results.setup import (
     RemoteTestResult,
     RemoteTrustResult,
 )
-from dvlite.text.show import Show, table
+from dvlite.errors import DvliteError, RemoteError
+from dvlite.files import printable, size_text
+from dvlite.text.style import Show, table
 
 RemoteResult = RemoteAddResult | RemoteListResult | RemoteChangeResult | RemoteTrustResult | RemoteTestResult
 

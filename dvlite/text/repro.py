@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import Any
 
+from dvlite.commands.repro import ReproResult
 from dvlite.errors import DvliteError, PartlyDone, StageFailed
 from dvlite.files import printable, quote, size_text
-from dvlite.results.looks import Reason
-from dvlite.results.pipeline import MetricChange, ReproResult, StageOutput, StageRun
+from dvlite.pipeline.reasons import Reason
+from dvlite.pipeline.stage_run import MetricChange, StageOutput, StageRun
 from dvlite.text.reasons import reason_text, short_name
-from dvlite.text.show import Show, count, duration_text, short_oid, table
-from dvlite.text.values import change_text, value_text
+from dvlite.text.style import Show, change_text, count, duration_text, short_oid, table, value_text
 
 _COLORS = {
     "ok": "green",

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
+from dvlite.commands.verify import VerifyResult
 from dvlite.errors import DvliteError, PartlyDone, StageFailed
-from dvlite.results.verify import OutputVerdict, StageCheck, VerifyResult
-from dvlite.text.show import Show, count, duration_text, one_line
-from dvlite.text.values import value_text
+from dvlite.text.style import Show, count, duration_text, one_line, value_text
+from dvlite.verify.findings import OutputVerdict, StageCheck
 
 _COLORS = {"identical": "green", "equivalent": "green", "different": "red", "failed": "red"}
 _ORDER = ("identical", "equivalent", "different", "failed", "inconclusive", "not checked")

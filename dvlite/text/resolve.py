@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
+from dvlite.commands.resolve import ResolvedPath, ResolveResult
 from dvlite.errors import DvliteError
 from dvlite.files import printable, quote, word
 from dvlite.formats.pointer import SUFFIX
-from dvlite.pipeline.merging import how_to_replace
-from dvlite.results.merging import ResolvedPath, ResolveResult
+from dvlite.merge.files import how_to_replace
 from dvlite.text.conflicts import choices_of, names, rows
-from dvlite.text.show import Show, count
+from dvlite.text.style import Show, count
 
 _NAMED = 3  # paths in the command that follows; without any it is for all
 _THEIRS = {

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from dvlite.results.tracking import RmResult
-from dvlite.text.show import Show
+from dvlite.commands.rm import RmResult
+from dvlite.text.style import Show
 
 
 def text(result: RmResult, show: Show) -> Iterator[str]:

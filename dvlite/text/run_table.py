@@ -10,11 +10,10 @@ import shutil
 from collections.abc import Iterator, Sequence
 from typing import Any
 
+from dvlite.commands.runs import RunsListResult
 from dvlite.files import printable
-from dvlite.lineage.columns import value_in
-from dvlite.results.runs import RunColumn, RunsListResult, RunSummary
-from dvlite.text.show import Show, count, duration_text, short_oid
-from dvlite.text.values import value_text
+from dvlite.runs.columns import RunColumn, RunSummary, value_in
+from dvlite.text.style import Show, count, duration_text, short_oid, value_text
 
 _COLOURS = {"ok": "green", "cached": "cyan", "failed": "red", "tainted": "yellow", "canceled": "yellow"}
 _NONE = "-"

@@ -6,22 +6,13 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
+from dvlite.commands.runs import RunsDiffResult, RunSide, RunsListResult, RunsNoteResult, RunsShowResult, RunsTagResult
 from dvlite.files import printable, size_text
 from dvlite.formats.record import Input, Output
-from dvlite.results.runs import (
-    EDITS,
-    RunsDiffResult,
-    RunSide,
-    RunsListResult,
-    RunsNoteResult,
-    RunsShowResult,
-    RunsTagResult,
-    RunValueChange,
-)
+from dvlite.runs.compare import EDITS, RunValueChange
 from dvlite.text import run_table
 from dvlite.text.run_table import ago_text, when_text
-from dvlite.text.show import Show, count, duration_text, short_oid, table
-from dvlite.text.values import change_text, pair_text, value_text
+from dvlite.text.style import Show, change_text, count, duration_text, pair_text, short_oid, table, value_text
 
 RunsResult = RunsListResult | RunsShowResult | RunsDiffResult | RunsTagResult | RunsNoteResult
 _LABEL = 13  # width of the words at the start of a line

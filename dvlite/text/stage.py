@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from dvlite.commands.stage import StageAddResult, StageListResult, StageRow
 from dvlite.errors import DvliteError, PartlyDone
 from dvlite.files import printable
-from dvlite.results.pipeline_files import StageAddResult, StageListResult, StageRow
-from dvlite.text.show import Show, count, table
+from dvlite.text.style import Show, count, table
 
 
 def text(result: StageAddResult | StageListResult, show: Show) -> Iterator[str]:

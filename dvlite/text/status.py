@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
+from dvlite.commands.status import StatusResult
 from dvlite.files import printable
-from dvlite.results.looks import AbsentPath, ChangedPath, Counts, StaleStage, StatusResult
-from dvlite.text.counts import amount_text, counts_text, growth_text
+from dvlite.pipeline.reasons import StaleStage
 from dvlite.text.reasons import reason_text
-from dvlite.text.show import Show, count, table
+from dvlite.text.style import Show, amount_text, count, counts_text, growth_text, table
+from dvlite.workspace.changes import Counts
+from dvlite.workspace.path_status import AbsentPath, ChangedPath
 
 WIDTH = 33  # of a heading, so that the commands stand below each other
 

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
+from dvlite.commands.verify import VerifyResult
 from dvlite.errors import DvliteError, PartlyDone
 from dvlite.files import printable, size_text
-from dvlite.results.verify import Finding, Unchecked, VerifyResult
 from dvlite.text.reproduced import is_different, stage_lines, stage_problem, summary_line
-from dvlite.text.show import Show, count, duration_text, one_line
+from dvlite.text.style import Show, count, duration_text, one_line
+from dvlite.verify.findings import Finding, Unchecked
 
 _MOST_FIXES = 2
 

@@ -15,20 +15,19 @@ from dvlite.formats import lockfile, parameters, pipeline
 from dvlite.formats.lockfile import LockedStage, Lockfile
 from dvlite.formats.pointer import SUFFIX
 from dvlite.formats.record import Run
-from dvlite.naming import Tracked, address
 from dvlite.oid import Oid
 from dvlite.pipeline.params import Params
 from dvlite.pipeline.stages import Stage
-from dvlite.repo import Repo
-from dvlite.results.verify import Finding, StageCheck, Unchecked
-from dvlite.verify.fetching import HOW_TO_FETCH, Source
+from dvlite.repo.repository import Repo
+from dvlite.repo.tracked_paths import Tracked, address
+from dvlite.verify.expected import Holdings
+from dvlite.verify.findings import Finding, StageCheck, Unchecked, some
+from dvlite.verify.fix_commands import Restoring
 from dvlite.verify.freshness import Freshness
-from dvlite.verify.holdings import Holdings
-from dvlite.verify.integrity import Examined, Examiner
-from dvlite.verify.kinds import some
-from dvlite.verify.reading import Lock, Named
-from dvlite.verify.restoring import Restoring
-from dvlite.verify.sides import Side, place_of
+from dvlite.verify.lock_entries import Examined, Examiner
+from dvlite.verify.parsed import Lock, TrackedFiles
+from dvlite.verify.source import HOW_TO_FETCH, ContentSource
+from dvlite.verify.trees import RepositoryView, place_of
 
 Chooses = Callable[[Stage], bool]
 
@@ -52,7 +51,7 @@ class Checked:
 
 
 @dataclass(slots=True)
-class Earlier:
+class PreviousCommit:
     """What was found at the commit before: entries that are equal are not examined again, nor stages of which nothing changed.
 
     `only`: the stages that something may have changed of; None: all.
@@ -64,14 +63,27 @@ class Earlier:
     only: set[str] | None = None
 
 
-def check(repo: Repo, side: Side, named: Named, source: Source, chooses: Chooses, earlier: Earlier) -> Checked:
+def check(
+    repo: Repo,
+    side: RepositoryView,
+    named: TrackedFiles,
+    source: ContentSource,
+    chooses: Chooses,
+    earlier: PreviousCommit,
+) -> Checked:
     """Checks what one side names; stages that are not chosen are only looked at for what others need of them."""
     return _Check(repo, side, named, source, chooses, earlier).run()
 
 
 class _Check:
     def __init__(
-        self, repo: Repo, side: Side, named: Named, source: Source, chooses: Chooses, earlier: Earlier
+        self,
+        repo: Repo,
+        side: RepositoryView,
+        named: TrackedFiles,
+        source: ContentSource,
+        chooses: Chooses,
+        earlier: PreviousCommit,
     ) -> None:
         self._repo, self._side, self._named, self._source = repo, side, named, source
         self._chooses, self._earlier = chooses, earlier

@@ -15,19 +15,18 @@ from dvlite.formats.lockfile import Locked, LockedStage
 from dvlite.formats.pointer import SUFFIX
 from dvlite.formats.strict_yaml import Tree
 from dvlite.pipeline import reasons
-from dvlite.pipeline.contents import same_data
-from dvlite.pipeline.key import Facts
-from dvlite.pipeline.ledger import with_flags
-from dvlite.pipeline.outlook import LockedCaptures, undeclared
+from dvlite.pipeline.content import same_data
+from dvlite.pipeline.journal import with_flags
 from dvlite.pipeline.params import Params
-from dvlite.pipeline.stages import ParamPlace, Place, Stage
-from dvlite.results.looks import Reason
-from dvlite.results.verify import Finding, Unchecked
-from dvlite.verify.fetching import NotFetched
-from dvlite.verify.holdings import Holdings
-from dvlite.verify.integrity import Examiner, differ_from_facts
-from dvlite.verify.kinds import short_oid, value_text
-from dvlite.verify.reading import Lock, correction, place_and_reason
+from dvlite.pipeline.reasons import Reason
+from dvlite.pipeline.stage_key import Facts
+from dvlite.pipeline.stages import Stage, StageParams, StagePath
+from dvlite.pipeline.staleness import LockedCaptures, undeclared
+from dvlite.verify.expected import Holdings
+from dvlite.verify.findings import Finding, Unchecked, short_oid, value_text
+from dvlite.verify.lock_entries import Examiner, differ_from_facts
+from dvlite.verify.parsed import Lock, correction, place_and_reason
+from dvlite.verify.source import NotFetched
 from dvlite.workspace import sparse
 
 Told = Finding | Unchecked
@@ -126,7 +125,7 @@ class _Look:
         self._holdings, self._params, self._commit = owner.parts
         self._told: list[Told] = []
         self._skipped: list[str] = []  # declared dependencies of which nothing is known
-        self._lost: list[ParamPlace] = []
+        self._lost: list[StageParams] = []
 
     def facts(self) -> Facts:
         """Returns what the stage would run with now, as far as that is known."""
@@ -158,7 +157,7 @@ class _Look:
 
     # -- what it would run with
 
-    def _deps(self, place: Place) -> Iterator[Locked]:
+    def _deps(self, place: StagePath) -> Iterator[Locked]:
         stage = self._stage
         try:
             paths = [part for path in self._holdings.matches(place.path) for part in self._holdings.parts(path)]
@@ -182,13 +181,13 @@ class _Look:
             self._wrong("dep-missing", f"the dependency {value_text(place.path)} {what}", place.line, path=place.path)
         )
 
-    def _ignored(self, kind: str, what: str, place: Place | ParamPlace) -> Finding:
+    def _ignored(self, kind: str, what: str, place: StagePath | StageParams) -> Finding:
         """Returns the finding for what is here and nowhere else."""
         told = f"{what} {value_text(place.path)} is here only: git ignores it, and it is not data"
         fix = f"dvlite add {word(place.path)}" if kind == "dep-missing" else f"git add -f {word(place.path)}"
         return replace(self._wrong(kind, told, place.line, path=place.path), fix=fix)
 
-    def _unreadable(self, error: DvliteError, place: ParamPlace) -> Finding:
+    def _unreadable(self, error: DvliteError, place: StageParams) -> Finding:
         """Returns the finding for a file of parameters that is malformed; the same for each stage that reads it."""
         line, reason = place_and_reason(error, place.path)
         return Finding(
@@ -202,7 +201,7 @@ class _Look:
             commit=self._commit,
         )
 
-    def _values(self, place: ParamPlace) -> Mapping[str, Tree]:
+    def _values(self, place: StageParams) -> Mapping[str, Tree]:
         found: dict[str, Tree] = {}
         keys: list[tuple[str, ...]] = [(key,) for key in place.spec.keys] or [()]
         for one in keys:
@@ -383,7 +382,7 @@ class _Look:
         )
 
 
-def _covers(place: ParamPlace, name: str) -> bool:
+def _covers(place: StageParams, name: str) -> bool:
     """Says whether a place of parameters stands for a name like `params.yaml:net.depth`."""
     key = name.removeprefix(f"{place.name}:")
     if key == name:

@@ -5,14 +5,48 @@ from __future__ import annotations
 import os
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Literal
 
 from dvlite.formats.manifest import EMPTY_DIR, EXECUTABLE, FILE, SYMLINK, Entry
 from dvlite.oid import FILE as FILE_OID
 from dvlite.oid import Digest, format_oid
-from dvlite.results.looks import Counts, FileChange
 
 Pair = tuple[Entry | None, Entry | None]  # (old, new); None where the path is not
 _KINDS = {FILE: "file", SYMLINK: "symlink", EMPTY_DIR: "empty-dir"}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Counts:
+    """How many files differ, and by how many bytes the whole grew."""
+
+    added: int = 0
+    removed: int = 0
+    modified: int = 0
+    renamed: int = 0
+    delta_bytes: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FileChange:
+    """One file that differs; `path` is relative to the repository."""
+
+    change: ChangeKind
+    path: str
+    old_path: str | None = None  # renamed from
+    kind: str = "file"  # file, symlink or empty-dir, as it is now
+    old_kind: str | None = None  # only if it changed
+    old_size_bytes: int | None = None
+    size_bytes: int | None = None
+    old_oid: str | None = None
+    oid: str | None = None
+    executable_changed: bool = False
+
+
+Kind = Literal["file", "directory"]
+
+
+ChangeKind = Literal["added", "removed", "modified", "renamed"]
 
 
 def changes(path: str, pairs: Sequence[Pair]) -> tuple[FileChange, ...]:

@@ -15,11 +15,11 @@ from dvlite.formats.manifest import SYMLINK, Entries, Entry
 from dvlite.oid import Digest, digest_bytes
 from dvlite.progress import Progress
 from dvlite.store.cache import Cache
-from dvlite.store.large import missing_object, open_verified
+from dvlite.store.large_file import missing_object, open_verified
 from dvlite.store.pack import KIND_FILE
-from dvlite.workspace.identify import symlink_problem
-from dvlite.workspace.materialise import apply
-from dvlite.workspace.planning import plan
+from dvlite.workspace.checkout_apply import apply
+from dvlite.workspace.checkout_plan import plan
+from dvlite.workspace.hashing import symlink_problem
 
 Damaged = list[tuple[Digest, DvliteError]]
 _PIECE_BYTES = 1 << 20

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from dvlite.errors import DvliteError
 from dvlite.oid import DIGEST_BYTES, Digest
-from dvlite.workspace.identify import Snapshot
+from dvlite.workspace.hashing import Snapshot
 from dvlite.workspace.scan import Scan
 
 

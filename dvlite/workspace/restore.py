@@ -6,6 +6,7 @@ import contextlib
 import os
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from typing import ClassVar
 
 from dvlite import files
 from dvlite.errors import DvliteError, FileChanged
@@ -13,23 +14,50 @@ from dvlite.formats import manifest, pointer
 from dvlite.formats.manifest import EMPTY_DIR, Entries
 from dvlite.formats.pointer import SUFFIX, Pointer
 from dvlite.oid import MANIFEST, Digest, format_oid
-from dvlite.results.moves import CheckedOutPath
+from dvlite.store.cache_writer import Writer
 from dvlite.store.pack import KIND_MANIFEST
-from dvlite.store.writing import Writer
-from dvlite.workspace import materialise, sparse
-from dvlite.workspace.crew import Crew, Help
-from dvlite.workspace.earlier import Earlier, is_earlier_version, is_exactly, pointer_of
-from dvlite.workspace.folders import Folders, remove_entries, unchanged
-from dvlite.workspace.identify import HashOnly, Snapshot, identify
+from dvlite.workspace import checkout_apply, sparse
+from dvlite.workspace.backups import saved_name
+from dvlite.workspace.checkout_plan import CheckoutPlan, plan, selected
+from dvlite.workspace.dirfd import Folders, remove_entries, unchanged
+from dvlite.workspace.hashing import HashOnly, Snapshot, identify
+from dvlite.workspace.ingest import Storing, can_share_blocks
 from dvlite.workspace.outcome import Outcome
-from dvlite.workspace.planning import Plan, plan, selected
-from dvlite.workspace.saved import saved_name
+from dvlite.workspace.overwrite_safety import EarlierVersions, is_earlier_version, is_exactly, pointer_of
 from dvlite.workspace.scan import Scan
-from dvlite.workspace.storing import Storing, can_share_blocks
-from dvlite.workspace.tracked import NO_VERSION, Workspace
-from dvlite.workspace.writer import SHARE_FROM
+from dvlite.workspace.tree_writer import SHARE_FROM
+from dvlite.workspace.workspace import NO_VERSION, Workspace
+from dvlite.workspace.writer_process import WriterOptions, WriterProcess
 
 _EXAMPLES = 1000  # paths named in a result
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CheckedOutPath:
+    """What `checkout` did to one tracked path."""
+
+    path: str
+    written: int = 0
+    removed: int = 0
+    kept: int = 0  # already right
+    extra: int = 0  # local files that no version has: left alone
+    written_bytes: int = 0
+    conflicts: tuple[str, ...] = ()  # local edits that were not overwritten
+    saved: tuple[str, ...] = ()  # overwritten by --force after their bytes went into the cache
+    missing: tuple[str, ...] = ()  # not in the cache
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CheckoutResult:
+    """What `checkout` changed in the workspace."""
+
+    schema: ClassVar[str] = "dvlite.checkout/1"
+    paths: tuple[CheckedOutPath, ...] = ()
+    revision: str | None = None
+    link: str = ""  # "reflink", "copy", "hardlink", "symlink"
+    unusable: tuple[str, ...] = ()  # why a pointer or lockfile could not be read, though everything was asked for
+    elapsed_seconds: float = 0.0
+    warnings: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,7 +69,7 @@ class Restored:
 
 
 @dataclass(frozen=True, slots=True)
-class How:
+class CheckoutOptions:
     """How to restore: `force` overwrites local edits after storing them; `link` hard-links large files; `crew` helps with fresh trees.
 
     `keep_sparse`: of a directory that is here in part, no patterns mean that part, not all of it.
@@ -50,10 +78,10 @@ class How:
     force: bool = False
     link: bool = False
     keep_sparse: bool = False
-    crew: Crew | None = None
+    crew: WriterProcess | None = None
 
 
-def restore(work: Workspace, path: str, wanted: Pointer, patterns: Sequence[str], how: How) -> Restored:
+def restore(work: Workspace, path: str, wanted: Pointer, patterns: Sequence[str], how: CheckoutOptions) -> Restored:
     """Brings the workspace to a version, or the part of it that `patterns` name. Raises ObjectMissing if its listing is not cached."""
     found = work.scan(path)
     work.clear_leftovers(path, found)
@@ -72,17 +100,17 @@ def restore(work: Workspace, path: str, wanted: Pointer, patterns: Sequence[str]
     outside = None
     if have is not None and chooses is not None:
         have, outside = _split(have, chooses)
-    is_safe = _anything if how.force or have is None else Earlier(work, path, have)
+    is_safe = _anything if how.force or have is None else EarlierVersions(work, path, have)
     made = plan(want, have, is_safe)
     if (made.conflicts or made.extra) and have is not None and outside is None and _put_back(work, path, have):
-        made = plan(want, have, Earlier(work, path, have))
+        made = plan(want, have, EarlierVersions(work, path, have))
     lost = _lost(work, want, made) if have is not None else []
     if lost:
         return Restored(CheckedOutPath(path=path, missing=tuple(_shown(path, want.paths[i]) for i in lost[:_EXAMPLES])))
     _require_space(work, path, want, made)
     saved = _save(work, path, have, made) if how.force and have is not None else ()
-    help_ = Help(how.link, None if how.link else how.crew, (wanted.digest, asked))
-    outcome = materialise.apply(
+    help_ = WriterOptions(how.link, None if how.link else how.crew, (wanted.digest, asked))
+    outcome = checkout_apply.apply(
         made, want, have, work.repo.root, os.fsencode(path), work.cache, progress=work.progress, help_=help_
     )
     if not outcome.abandoned:
@@ -91,13 +119,13 @@ def restore(work: Workspace, path: str, wanted: Pointer, patterns: Sequence[str]
 
 
 @contextlib.contextmanager
-def crew_for(work: Workspace, versions: Iterable[tuple[str, Pointer]]) -> Iterator[Crew | None]:
+def crew_for(work: Workspace, versions: Iterable[tuple[str, Pointer]]) -> Iterator[WriterProcess | None]:
     """Forks a second process if a large directory is about to be written anew. To be called while there are no threads."""
     large = [path for path, wanted in versions if wanted.kind == "directory" and wanted.files >= SHARE_FROM]
     if not any(not os.path.lexists(work.location(path)) for path in large):
         yield None
         return
-    with Crew(materialise.write_part) as crew:
+    with WriterProcess(checkout_apply.write_part) as crew:
         yield crew
 
 
@@ -139,13 +167,13 @@ def _part(have: Snapshot, chosen: Sequence[int]) -> Snapshot:
     return Snapshot(scan, digests, bytearray(have.racy[i] for i in chosen), have.read_files)
 
 
-def _lost(work: Workspace, want: Entries, made: Plan) -> list[int]:
+def _lost(work: Workspace, want: Entries, made: CheckoutPlan) -> list[int]:
     """Returns what an existing directory would need and the cache lacks: then nothing is done, for gaps look like deletions."""
     has = work.cache.has_file
     return [i for i in made.write if want.flags[i] != EMPTY_DIR and not has(want.digest(i), want.sizes[i])]
 
 
-def _require_space(work: Workspace, path: str, want: Entries, made: Plan) -> None:
+def _require_space(work: Workspace, path: str, want: Entries, made: CheckoutPlan) -> None:
     limit = work.cache.pack_below_bytes
     small = large = 0
     for i in made.write:
@@ -159,9 +187,9 @@ def _require_space(work: Workspace, path: str, want: Entries, made: Plan) -> Non
     files.require_space(folder, small + large, work.repo.display(path))
 
 
-def _save(work: Workspace, path: str, have: Snapshot, made: Plan) -> tuple[str, ...]:
+def _save(work: Workspace, path: str, have: Snapshot, made: CheckoutPlan) -> tuple[str, ...]:
     """Stores what `--force` is about to overwrite, as a version of its own with a pointer in git's directory."""
-    earlier = Earlier(work, path, have)
+    earlier = EarlierVersions(work, path, have)
     endangered = sorted({*made.replace.values(), *made.remove})
     lost = [j for j in endangered if have.scan.flags[j] != EMPTY_DIR and not earlier(j)]
     if not lost:
@@ -208,7 +236,9 @@ def _store(work: Workspace, path: str, have: Snapshot, tree: manifest.Tree | Non
         )
 
 
-def _replace_kind(work: Workspace, path: str, wanted: Pointer, patterns: Sequence[str], how: How) -> Restored:
+def _replace_kind(
+    work: Workspace, path: str, wanted: Pointer, patterns: Sequence[str], how: CheckoutOptions
+) -> Restored:
     """Handles a file where a directory belongs, and the other way round: removed only if all of it is in the cache."""
     found = work.scan(path)
     assert found is not None
@@ -218,7 +248,7 @@ def _replace_kind(work: Workspace, path: str, wanted: Pointer, patterns: Sequenc
     if not safe and not how.force:
         return Restored(CheckedOutPath(path=path, conflicts=(path,)))
     if not safe:
-        _save(work, path, have, Plan(remove=list(range(len(have.scan)))))
+        _save(work, path, have, CheckoutPlan(remove=list(range(len(have.scan)))))
     remove_tree(work, path, have)
     return restore(work, path, wanted, patterns, how)
 
@@ -241,7 +271,9 @@ def remove_tree(work: Workspace, path: str, have: Snapshot) -> bool:
     return True
 
 
-def _remember(work: Workspace, path: str, wanted: Pointer, outcome: Outcome, made: Plan, *, whole: bool) -> None:
+def _remember(
+    work: Workspace, path: str, wanted: Pointer, outcome: Outcome, made: CheckoutPlan, *, whole: bool
+) -> None:
     complete = whole and not outcome.missing
     exact = not (made.conflicts or made.extra or outcome.damaged or outcome.blocked)
     if outcome.damaged or outcome.missing:  # what could not be written is not to look like a deletion
@@ -259,7 +291,7 @@ def _anything(_: int) -> bool:
 
 
 def _result(
-    path: str, want: Entries, have: Snapshot | None, made: Plan, outcome: Outcome, saved: tuple[str, ...]
+    path: str, want: Entries, have: Snapshot | None, made: CheckoutPlan, outcome: Outcome, saved: tuple[str, ...]
 ) -> CheckedOutPath:
     conflicts = [] if have is None else [have.scan.paths[j] for j in made.conflicts]
     conflicts += outcome.blocked

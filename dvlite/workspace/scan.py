@@ -89,7 +89,7 @@ def scan(path: Path, shown: str, ignore: IgnoreRule, names: frozenset[bytes], pr
     except (FileNotFoundError, NotADirectoryError):
         return None
     if stat.S_ISDIR(status.st_mode):
-        _Walk(os.fsencode(path), shown, ignore, names, found, progress).folder(b"", 0)
+        _Scan(os.fsencode(path), shown, ignore, names, found, progress).folder(b"", 0)
     elif stat.S_ISREG(status.st_mode):
         found.append(b"", _file_flags(status.st_mode), status)
     elif stat.S_ISLNK(status.st_mode):
@@ -116,7 +116,7 @@ def special_file(shown: str, mode: int) -> DvliteError:
     )
 
 
-class _Walk:
+class _Scan:
     """One walk over one tracked directory."""
 
     __slots__ = ("_found", "_ignore", "_names", "_progress", "_root", "_shown")

@@ -27,7 +27,7 @@ _ORDER = 1 if sys.byteorder == "little" else 2  # it never leaves the machine
 
 
 @dataclass(frozen=True, slots=True)
-class Rows:
+class StatRows:
     """The rows of a stat index; `racy[i]` says that row i must be read again."""
 
     scan: Scan
@@ -52,7 +52,7 @@ class StatIndex:
         """Says whether a scan proves that nothing changed since, so that the content is still `root`."""
         return not self.racy_rows and self.rows == len(scan) and self.signature == scan.signature()
 
-    def load(self) -> Rows | None:
+    def load(self) -> StatRows | None:
         """Returns the rows, or None if the file is damaged or gone."""
         with contextlib.suppress(OSError, ValueError, struct.error), open(self.path, "rb") as file:
             data = mmap.mmap(file.fileno(), 0, prot=mmap.PROT_READ)
@@ -89,7 +89,7 @@ def write(path: Path, root: Digest, scan: Scan, digests: bytes | bytearray, racy
     files.write_atomic(path, head, *columns, _CHECK.pack(signature.value()), sync=False)
 
 
-def _decode(view: memoryview) -> Rows | None:
+def _decode(view: memoryview) -> StatRows | None:
     rows = _HEADER.unpack_from(view)[4]
     at = _HEADER.size + _CHECK.size
     signature = Signature()
@@ -112,4 +112,4 @@ def _decode(view: memoryview) -> Rows | None:
         column.frombytes(take(8))
     digests = bytes(take(DIGEST_BYTES))
     paths = bytes(view[at : len(view) - _CHECK.size]).split(b"\0") if rows else []
-    return Rows(Scan(paths, flags, sizes, mtimes, ctimes, inodes), digests, racy) if len(paths) == rows else None
+    return StatRows(Scan(paths, flags, sizes, mtimes, ctimes, inodes), digests, racy) if len(paths) == rows else None

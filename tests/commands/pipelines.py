@@ -5,9 +5,9 @@ import os
 
 from dvlite.formats import lockfile
 from dvlite.formats.record import Run
-from dvlite.lineage.here import open_records
 from dvlite.progress import NullProgress
-from dvlite.repo import open_repo
+from dvlite.repo.repository import open_repo
+from dvlite.runs.records import open_records
 
 LINE = """\
 stages:

@@ -122,14 +122,14 @@ def test_roots_of_another_project_are_no_promise_to_this_one(pushed, invoke, tmp
 
 
 def test_a_killed_prune_is_completed_by_the_next(pushed, monkeypatch):
-    from dvlite.store import pruning
+    from dvlite.store import cache_prune
 
     def kill(*_):
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
-        patch.setattr(pruning.Cache, "refresh", lambda _: None)
-        patch.setattr(pruning.files, "sync_path", kill)
+        patch.setattr(cache_prune.Cache, "refresh", lambda _: None)
+        patch.setattr(cache_prune.files, "sync_path", kill)
         pushed.dvlite("cache", "prune", "--pushed", code=130)
     assert prune(pushed)["objects"] == 3
     assert_comes_back(pushed)

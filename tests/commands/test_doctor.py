@@ -8,7 +8,7 @@ from dvlite.commands.init import init
 from dvlite.commands.install import install
 from dvlite.commands.remote import remote_add
 from dvlite.progress import NullProgress
-from dvlite.repo import open_repo
+from dvlite.repo.repository import open_repo
 
 QUIET = NullProgress()
 

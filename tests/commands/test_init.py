@@ -12,7 +12,7 @@ from dvlite.formats import pointer
 from dvlite.formats.pointer import Pointer
 from dvlite.oid import digest_bytes
 from dvlite.progress import NullProgress
-from dvlite.repo import open_repo
+from dvlite.repo.repository import open_repo
 
 FILES = (".dvlite/config.yaml", ".dvlite/.gitignore", ".dvliteignore", ".gitattributes")
 

@@ -8,10 +8,10 @@ from dataclasses import replace
 
 import pytest
 
-from dvlite.lineage.here import open_records
 from dvlite.progress import NullProgress
-from dvlite.repo import open_repo
-from tests.lineage.synthetic import oid, run
+from dvlite.repo.repository import open_repo
+from dvlite.runs.records import open_records
+from tests.runs.synthetic import oid, run
 
 PIPELINE = """\
 stages:

@@ -13,10 +13,9 @@ import pytest
 
 from dvlite.formats import record
 from dvlite.formats.record import Note
-from dvlite.lineage.here import open_records
-from dvlite.lineage.records import Records
 from dvlite.progress import NullProgress
-from dvlite.repo import open_repo
+from dvlite.repo.repository import open_repo
+from dvlite.runs.records import Records, open_records
 from tests.commands.project import Project
 
 PIPELINE = """\

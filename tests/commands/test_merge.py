@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from dvlite.formats import lockfile
-from dvlite.repo import CLONE_SETTINGS
+from dvlite.repo.repository import CLONE_SETTINGS
 from tests.commands.project import Project, tree
 
 

@@ -8,8 +8,8 @@ import pytest
 from dvlite.commands import mv as module
 from dvlite.commands.mv import mv
 from dvlite.progress import NullProgress
-from dvlite.repo import open_repo
-from dvlite.workspace import identify
+from dvlite.repo.repository import open_repo
+from dvlite.workspace import hashing
 from tests.commands.project import fill, tree
 
 
@@ -17,8 +17,8 @@ def no_reading(monkeypatch):
     def refuse(*_):
         raise AssertionError("a file was read")
 
-    monkeypatch.setattr(identify.HashOnly, "small", refuse)
-    monkeypatch.setattr(identify.HashOnly, "large", refuse)
+    monkeypatch.setattr(hashing.HashOnly, "small", refuse)
+    monkeypatch.setattr(hashing.HashOnly, "large", refuse)
 
 
 def settle():

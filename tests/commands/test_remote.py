@@ -6,13 +6,13 @@ from pathlib import Path
 
 import pytest
 
-from dvlite import layers
 from dvlite.commands import remote
 from dvlite.commands.init import init
 from dvlite.errors import Untrusted, UsageError
 from dvlite.formats import store_config
 from dvlite.progress import NullProgress
-from dvlite.repo import open_repo
+from dvlite.repo import config_files
+from dvlite.repo.repository import open_repo
 
 QUIET = NullProgress()
 
@@ -37,7 +37,7 @@ def committed(work):
 
 
 def user_config():
-    return layers.own_file(layers.USER, os.environ)
+    return config_files.own_file(config_files.USER, os.environ)
 
 
 def test_the_first_remote_is_the_default_and_staged(work):

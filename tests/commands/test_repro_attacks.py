@@ -7,7 +7,7 @@ import time
 
 import pytest
 
-from dvlite.git import without_credentials
+from dvlite.git.program import without_credentials
 
 
 def until(condition, seconds=20):

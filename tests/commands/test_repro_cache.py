@@ -10,9 +10,9 @@ import pytest
 
 from dvlite.formats import record
 from dvlite.formats.record import Input
-from dvlite.lineage.here import open_records
 from dvlite.progress import NullProgress
-from dvlite.repo import open_repo
+from dvlite.repo.repository import open_repo
+from dvlite.runs.records import open_records
 
 ONE = """\
 stages:

@@ -10,16 +10,16 @@ import pytest
 
 from dvlite.formats import record
 from dvlite.formats.record import Code, Input, Output
-from dvlite.lineage.records import Records
 from dvlite.oid import FILE, digest_bytes, format_oid
-from dvlite.repo import open_repo
-from dvlite.results.runs import RunColumn
+from dvlite.repo.open_stores import open_cache
+from dvlite.repo.repository import open_repo
+from dvlite.runs.columns import RunColumn
+from dvlite.runs.records import Records
+from dvlite.store.cache_writer import Writer
 from dvlite.store.pack import KIND_FILE
-from dvlite.store.writing import Writer
-from dvlite.stores import open_cache
 from dvlite.text.run_table import ago_text, fitting
-from tests.lineage import recorded
-from tests.lineage.recorded import MINUTE_NS, name, oid
+from tests.runs import recorded
+from tests.runs.recorded import MINUTE_NS, name, oid
 
 LOG = b"epoch 1\repoch 2\n\x1b[31mred\x1b[0m \x1b]0;title\x07\n"
 

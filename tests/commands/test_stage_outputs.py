@@ -8,7 +8,8 @@ import pytest
 
 from dvlite.formats import lockfile, pointer
 from dvlite.formats.lockfile import Locked, LockedStage, Lockfile
-from dvlite.repo import Scope, open_repo
+from dvlite.repo.repository import open_repo
+from dvlite.repo.revisions import Scope
 from tests.commands.project import tree
 
 KEY = "0" * 64

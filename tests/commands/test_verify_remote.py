@@ -6,7 +6,7 @@ import pytest
 
 from dvlite.oid import Digest, digest_bytes
 from dvlite.store import index, pack
-from dvlite.store.index import Index, Location
+from dvlite.store.index import Index, RecordLocation
 from dvlite.store.pack import KIND_END, KIND_FILE, KIND_MANIFEST, KIND_RECIPE, Record
 from tests.commands.project import Project
 
@@ -136,7 +136,7 @@ def test_an_index_that_is_wrong_about_where_packs_end_does_no_harm(pushed, numbe
     ends = [row for row in rows(pushed) if row.record.kind == KIND_END]
     assert ends
     publish(pushed, [index.end_of(row.pack, row.record.offset - 1 - number) for row in ends])
-    publish(pushed, [Location(Digest(b"\xee" * 32), row.record._replace(offset=9)) for row in ends])
+    publish(pushed, [RecordLocation(Digest(b"\xee" * 32), row.record._replace(offset=9)) for row in ends])
     assert look(pushed, "--deep")["findings"] == []
     assert_pulls_all(pushed, "fresh")
 
@@ -153,7 +153,9 @@ def test_an_index_with_rows_that_are_wrong_does_no_harm(pushed, number):
             record.digest,
         )
 
-    publish(pushed, [Location(row.pack, wrong(row.record)) for row in rows(pushed) if row.record.kind != KIND_END])
+    publish(
+        pushed, [RecordLocation(row.pack, wrong(row.record)) for row in rows(pushed) if row.record.kind != KIND_END]
+    )
     clone = clone_of(pushed)
     for project in (pushed, clone):
         assert look(project, "--deep")["findings"] == []

@@ -5,12 +5,12 @@ from dataclasses import dataclass
 
 import pytest
 
-from dvlite.pipeline.contents import Contents
+from dvlite.pipeline.content import Contents
 from dvlite.pipeline.outputs import Outputs
 from dvlite.progress import NullProgress
-from dvlite.repo import open_repo
-from dvlite.stores import open_cache
-from dvlite.workspace.tracked import Workspace
+from dvlite.repo.open_stores import open_cache
+from dvlite.repo.repository import open_repo
+from dvlite.workspace.workspace import Workspace
 from tests.pipeline.stages_of import stages_of
 
 

@@ -8,8 +8,8 @@ import pytest
 from dvlite.errors import FormatError, UsageError
 from dvlite.pipeline.outputs import Outputs
 from dvlite.progress import NullProgress
-from dvlite.stores import open_cache
-from dvlite.workspace.tracked import Workspace
+from dvlite.repo.open_stores import open_cache
+from dvlite.workspace.workspace import Workspace
 from tests.commands.project import tree
 
 MAKE = "make: {cmd: x, outs: [file, dir, {path: state, persist: true}]}"

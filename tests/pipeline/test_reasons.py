@@ -3,8 +3,8 @@
 from dataclasses import replace
 
 from dvlite.formats.lockfile import Locked, LockedStage
-from dvlite.pipeline.key import Facts
 from dvlite.pipeline.reasons import of_facts, of_outputs
+from dvlite.pipeline.stage_key import Facts
 
 ONE, TWO = ("blake3:" + letter * 64 for letter in "ab")
 FACTS = Facts("x", ".", (Locked("a", ONE, 1), Locked("b", ONE, 1)), {"p:k": 1}, {"E": "1"}, {"numpy": "1"}, ["out"])

@@ -7,7 +7,7 @@ import pytest
 
 from dvlite.errors import FormatError
 from dvlite.pipeline.stages import load
-from dvlite.repo import open_repo
+from dvlite.repo.repository import open_repo
 from tests.pipeline.stages_of import stages_of
 
 

@@ -5,10 +5,10 @@ import os
 import pytest
 
 from dvlite.errors import FormatError, UsageError
-from dvlite.naming import Tracked
 from dvlite.pipeline.graph import build
 from dvlite.pipeline.targets import choose, params_file, require_readable
-from dvlite.repo import Unusable, open_repo
+from dvlite.repo.repository import open_repo
+from dvlite.repo.tracked_paths import Tracked, Unusable
 from tests.pipeline.stages_of import stages_of
 
 ROOT = """\

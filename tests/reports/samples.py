@@ -1,7 +1,9 @@
 """Results of `verify` and `diff` to write reports of, and names that mean something in each format."""
 
-from dvlite.results.looks import Counts, DiffResult, FileChange, PathDiff
-from dvlite.results.verify import Finding, OutputVerdict, StageCheck, Unchecked, VerifyResult
+from dvlite.commands.diff import DiffResult, PathDiff
+from dvlite.commands.verify import VerifyResult
+from dvlite.verify.findings import Finding, OutputVerdict, StageCheck, Unchecked
+from dvlite.workspace.changes import Counts, FileChange
 
 HOSTILE = (
     "a|b",

@@ -2,8 +2,9 @@
 
 import pytest
 
+from dvlite.commands.verify import VerifyResult
 from dvlite.reports.annotations import annotate
-from dvlite.results.verify import Finding, Unchecked, VerifyResult
+from dvlite.verify.findings import Finding, Unchecked
 from tests.reports.samples import hostile, many, rerun
 
 

@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from dvlite.cli_ci import hook as command
+from dvlite.cli.check import hook as command
 
 PROJECT = Path(__file__).parent.parent.parent
 ACTION = yaml.safe_load((PROJECT / "action.yml").read_text())

@@ -3,8 +3,9 @@
 import re
 from xml.etree import ElementTree as ET
 
+from dvlite.commands.verify import VerifyResult
 from dvlite.reports.junit import junit
-from dvlite.results.verify import Finding, StageCheck, Unchecked, VerifyResult
+from dvlite.verify.findings import Finding, StageCheck, Unchecked
 from tests.reports.samples import HOSTILE, hostile, many, rerun
 
 

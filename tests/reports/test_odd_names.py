@@ -6,11 +6,12 @@ from xml.etree import ElementTree as ET
 
 import pytest
 
-from dvlite.results.verify import StageCheck, Unchecked, VerifyResult
-from dvlite.text.show import Show
+from dvlite.commands.verify import VerifyResult
+from dvlite.text.style import Show
 from dvlite.text.verify import problem, text
+from dvlite.verify.findings import StageCheck, Unchecked
 from tests.reports.test_annotations import read as read_annotation
-from tests.reports.test_markdown import tables
+from tests.reports.test_verify_markdown import tables
 
 NAMES = (
     "sp ace",

@@ -9,8 +9,8 @@ from dvlite.formats.condemned import Condemned
 from dvlite.formats.recipe import Recipe, Term
 from dvlite.oid import FILE, Digest, digest_bytes
 from dvlite.store import index, pack
-from dvlite.store.index import Index, Location
-from dvlite.store.objects import ObjectStore
+from dvlite.store.index import Index, RecordLocation
+from dvlite.store.object_store import ObjectStore
 from dvlite.store.pack import KIND_CHUNK, KIND_FILE, KIND_MANIFEST, KIND_RECIPE, PackWriter, Record
 
 Wanted = set[tuple[int, Digest]]
@@ -100,7 +100,7 @@ class Collector:
         kinds = {place.record.kind for place in self.places(digest)}
         return (KIND_RECIPE if KIND_RECIPE in kinds and KIND_FILE not in kinds else KIND_FILE), digest
 
-    def places(self, digest: Digest) -> list[Location]:
+    def places(self, digest: Digest) -> list[RecordLocation]:
         standing = self.packs()
         return [
             place
@@ -115,7 +115,7 @@ class Collector:
             raise KeyError(digest)
         return pack.unpack(place.record, self._stored(place))
 
-    def _stored(self, place: Location) -> bytes:
+    def _stored(self, place: RecordLocation) -> bytes:
         start = place.record.offset
         return self.store.get(f"packs/{place.pack.hex()}", start=start, end=start + place.record.stored_length)
 
@@ -148,7 +148,7 @@ class Collector:
         return missing
 
     def _copy(self, missing: Wanted) -> None:
-        rows: list[Location] = []
+        rows: list[RecordLocation] = []
         writers = {kind: PackWriter(kind, os.urandom(16)) for kind in (pack.META, pack.FILES)}
         for kind, digest in sorted(missing):
             if kind == KIND_RECIPE:
@@ -187,6 +187,6 @@ class Collector:
         self.store.put(f"packs/{whole.name.hex()}", whole.data)
         return Recipe(digest, old.size_bytes, (Term(whole.name, 0, count, 1, old.size_bytes),) if count else ())
 
-    def _put_index(self, rows: list[Location]) -> None:
+    def _put_index(self, rows: list[RecordLocation]) -> None:
         data = index.encode(rows, os.urandom(16))
         self.store.put(f"index/{digest_bytes(data).hex()}", data)

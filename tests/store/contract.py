@@ -7,7 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 
 from dvlite.errors import FormatError
-from dvlite.store.remote import ObjectAbsent
+from dvlite.store.object_store import ObjectAbsent
 
 BAD_NAMES = [
     "",

@@ -7,11 +7,11 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from dvlite.store.objects import (
+from dvlite.store.object_store import (
     Buffer,
-    Entry,
     Listing,
     ObjectAbsent,
+    ObjectEntry,
     ObjectStore,
     require_name,
     require_prefix,
@@ -51,7 +51,7 @@ class MemoryStore:
         require_prefix(prefix)
         with self._lock:
             found = [
-                Entry(name, len(data), self.modified.get(name, 0.0))
+                ObjectEntry(name, len(data), self.modified.get(name, 0.0))
                 for name, data in self.objects.items()
                 if name.startswith(prefix)
             ]

@@ -11,9 +11,9 @@ from dvlite.errors import DvliteError, ObjectCorrupt, ObjectMissing
 from dvlite.oid import digest_bytes, digest_manifest
 from dvlite.store import index, pack
 from dvlite.store.cache import Cache
-from dvlite.store.large import open_verified
+from dvlite.store.cache_writer import Writer
+from dvlite.store.large_file import open_verified
 from dvlite.store.pack import KIND_FILE, KIND_MANIFEST
-from dvlite.store.writing import Writer
 from tests.store.world import noise
 
 LARGE = noise(200_000, 1)

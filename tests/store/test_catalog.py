@@ -10,9 +10,9 @@ from dvlite.formats.condemned import Condemned
 from dvlite.oid import Digest, digest_bytes
 from dvlite.store import damage, index, pack
 from dvlite.store.catalog import Catalog
-from dvlite.store.index import Location
+from dvlite.store.index import RecordLocation
 from dvlite.store.pack import KIND_FILE, PackWriter, Record
-from dvlite.store.ranges import ranges
+from dvlite.store.pack_ranges import ranges
 from tests.store.collector import Collector
 from tests.store.memory import MemoryStore, RecordingStore
 from tests.store.world import World, noise
@@ -77,7 +77,7 @@ def test_a_second_look_says_what_was_condemned_meanwhile(site, store):
 
 
 def test_36_an_index_that_names_an_absent_pack_is_harmless(site, store):
-    lie = Location(Digest(b"\xee" * 32), Record(KIND_FILE, 0, 100, 5, 5, digest_bytes(b"hello")))
+    lie = RecordLocation(Digest(b"\xee" * 32), Record(KIND_FILE, 0, 100, 5, 5, digest_bytes(b"hello")))
     data = index.encode([lie], bytes(16))
     store.put(f"index/{digest_bytes(data).hex()}", data)
     assert look(site).locations(digest_bytes(b"hello"), (KIND_FILE,)) == []
@@ -178,8 +178,8 @@ def test_the_footer_of_an_absent_pack_is_missing_by_name(site):
 # --- ranges ---
 
 
-def at(offset: int, length: int) -> Location:
-    return Location(A, Record(KIND_FILE, 0, offset, length, length, A))
+def at(offset: int, length: int) -> RecordLocation:
+    return RecordLocation(A, Record(KIND_FILE, 0, offset, length, length, A))
 
 
 def test_ranges_join_what_is_close_and_keep_what_is_far_apart():
@@ -218,7 +218,7 @@ def publish(store, places) -> None:
 
 def test_a_row_that_is_wrong_gives_way_to_another_one_for_the_same_object(site, store):
     (place,) = look(site).locations(A, (KIND_FILE,))
-    publish(store, [Location(place.pack, place.record._replace(offset=offset)) for offset in (33, 34, 35)])
+    publish(store, [RecordLocation(place.pack, place.record._replace(offset=offset)) for offset in (33, 34, 35)])
     catalog = look(site)
     assert len(catalog.locations(A, (KIND_FILE,))) == 4
     read = catalog.read_meta(catalog.locations(A, (KIND_FILE,)))
@@ -232,7 +232,7 @@ def test_a_pack_is_damaged_if_no_row_finds_the_object_in_it(site, store):
     data = bytearray(store.get(f"packs/{place.pack.hex()}"))
     data[place.record.offset + 3] ^= 1
     store.put(f"packs/{place.pack.hex()}", data)
-    publish(store, [Location(place.pack, place.record._replace(offset=33))])
+    publish(store, [RecordLocation(place.pack, place.record._replace(offset=33))])
     catalog = look(site)
     with pytest.raises(ObjectCorrupt):
         catalog.read_meta(catalog.locations(A, (KIND_FILE,))[:1])

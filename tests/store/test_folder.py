@@ -11,7 +11,7 @@ import pytest
 from dvlite import files
 from dvlite.errors import NoSpace, RemoteError
 from dvlite.store.folder import FolderStore
-from dvlite.store.remote import ObjectAbsent
+from dvlite.store.object_store import ObjectAbsent
 
 
 @pytest.fixture

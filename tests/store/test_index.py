@@ -11,15 +11,15 @@ from hypothesis import strategies as st
 from dvlite.errors import DvliteError, FormatError, ObjectCorrupt
 from dvlite.oid import Digest, digest_bytes
 from dvlite.store import index, pack
-from dvlite.store.index import Index, Location
+from dvlite.store.index import Index, RecordLocation
 from dvlite.store.pack import KIND_CHUNK, KIND_FILE, KIND_MANIFEST, KIND_RECIPE, PackWriter, Record
 
 GOLDEN = Path(__file__).parent.parent / "golden"
 PACK_A, PACK_B = Digest(b"\xaa" * 32), Digest(b"\xbb" * 32)
 
 
-def place(content: bytes, pack_name: Digest = PACK_A, kind: int = KIND_FILE, offset: int = 80) -> Location:
-    return Location(pack_name, Record(kind, 0, offset, len(content), len(content), digest_bytes(content)))
+def place(content: bytes, pack_name: Digest = PACK_A, kind: int = KIND_FILE, offset: int = 80) -> RecordLocation:
+    return RecordLocation(pack_name, Record(kind, 0, offset, len(content), len(content), digest_bytes(content)))
 
 
 ROWS = [place(b"a"), place(b"bb", PACK_B, KIND_MANIFEST, 100), place(b"ccc", PACK_B, KIND_RECIPE), place(b"a", PACK_B)]

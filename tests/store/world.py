@@ -15,16 +15,16 @@ from dvlite.formats.store_config import StoreConfig
 from dvlite.oid import FILE as FILE_OID
 from dvlite.oid import MANIFEST, Digest, digest_bytes
 from dvlite.progress import NullProgress
-from dvlite.store import download, upload
+from dvlite.store import fetch, push_protocol
 from dvlite.store.cache import Cache
+from dvlite.store.cache_writer import Writer
 from dvlite.store.catalog import Catalog
-from dvlite.store.connection import Remote
-from dvlite.store.download import Need
-from dvlite.store.objects import Buffer, Listing, ObjectStore
+from dvlite.store.fetch import Need
+from dvlite.store.object_store import Buffer, Listing, ObjectStore
 from dvlite.store.pack import KIND_FILE, KIND_MANIFEST
-from dvlite.store.upload import Signer
-from dvlite.store.uploading import Version
-from dvlite.store.writing import Writer
+from dvlite.store.push_plan import PushVersion
+from dvlite.store.push_protocol import Signer
+from dvlite.store.remote import Remote
 
 PACK_BELOW = 1024  # files above it are large: chunked on the remote, whole in the cache
 CHUNKS = StoreConfig(256, 1024, 4096)
@@ -43,13 +43,13 @@ class Site:
 
     cache: Cache
     remote: Remote
-    versions: dict[str, list[Version]] = field(default_factory=dict)
+    versions: dict[str, list[PushVersion]] = field(default_factory=dict)
 
-    def add(self, path: str, content: dict[str, bytes] | bytes) -> Version:
+    def add(self, path: str, content: dict[str, bytes] | bytes) -> PushVersion:
         """Stores a file, or a directory given as path -> bytes, in the cache."""
         with Writer(self.cache) as writer:
             if isinstance(content, bytes):
-                made = Version(path, FILE_OID, self._store(writer, content), len(content))
+                made = PushVersion(path, FILE_OID, self._store(writer, content), len(content))
             else:
                 rows = [
                     Entry(os.fsencode(name), FILE, len(data), self._store(writer, data))
@@ -58,7 +58,7 @@ class Site:
                 tree = manifest.build(manifest.from_entries(rows))
                 for digest, data in tree.nodes:
                     writer.put(KIND_MANIFEST, digest, data)
-                made = Version(path, MANIFEST, tree.root, tree.size_bytes)
+                made = PushVersion(path, MANIFEST, tree.root, tree.size_bytes)
             writer.commit()
         self.versions.setdefault(path, []).insert(0, made)
         return made
@@ -75,7 +75,7 @@ class Site:
         temporary.unlink()
         return digest
 
-    def push(self, *versions: Version) -> upload.Done:
+    def push(self, *versions: PushVersion) -> push_protocol.Done:
         """Pushes by the protocol, with what this site pushed before as earlier versions."""
         bases = {
             version.path: [
@@ -83,27 +83,29 @@ class Site:
             ]
             for version in versions
         }
-        return upload.run(Catalog(self.remote).look(), self.cache, versions, bases, self._chunk_bases, SIGNER, QUIET)
+        return push_protocol.run(
+            Catalog(self.remote).look(), self.cache, versions, bases, self._chunk_bases, SIGNER, QUIET
+        )
 
     def _chunk_bases(self, path: str) -> Sequence[Digest]:
         return [known.digest for known in self.versions.get(path, ()) if known.kind == FILE_OID]
 
-    def fetch(self, version: Version, *, bases: tuple[Digest, ...] = ()) -> list[Need]:
+    def fetch(self, version: PushVersion, *, bases: tuple[Digest, ...] = ()) -> list[Need]:
         """Brings a version into the cache; returns what no fresh look found."""
         catalog = Catalog(self.remote).look()
         if version.kind == FILE_OID:
             needs = [Need(version.digest, version.size_bytes, version.path, bases)]
         else:
-            problems = download.fetch_nodes(catalog, self.cache, [version.digest])
+            problems = fetch.fetch_nodes(catalog, self.cache, [version.digest])
             if problems:
                 raise problems[0]
             entries = manifest.load(version.digest, self.cache.read_node)
             needs = [
                 Need(entries.digest(i), entries.sizes[i], os.fsdecode(entries.paths[i])) for i in range(len(entries))
             ]
-        return download.run(catalog, self.cache, needs, QUIET)
+        return fetch.run(catalog, self.cache, needs, QUIET)
 
-    def content(self, version: Version) -> dict[str, bytes] | bytes:
+    def content(self, version: PushVersion) -> dict[str, bytes] | bytes:
         """Reads a version from the cache, verified."""
         if version.kind == FILE_OID:
             return self.cache.read_file(version.digest, version.size_bytes)

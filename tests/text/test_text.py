@@ -4,25 +4,17 @@ from importlib import import_module
 
 import pytest
 
-from dvlite.errors import ObjectMissing, PartlyDone, RemoteError
-from dvlite.results.looks import (
-    AbsentPath,
-    ChangedPath,
-    Counts,
-    DiffResult,
-    FileChange,
-    PathDiff,
-    StatusResult,
-    UncommittedPointer,
-)
-from dvlite.results.moves import CheckedOutPath, CheckoutResult, FetchResult, MovedPath, PullResult, PushResult
-from dvlite.results.setup import (
-    CloneResult,
-    ConfigResult,
-    ConfigValue,
-    DoctorLine,
-    DoctorResult,
-    InitResult,
+from dvlite.commands.add import AddedPath, AddResult
+from dvlite.commands.cache import CachePruneResult
+from dvlite.commands.clone import CloneResult
+from dvlite.commands.config import ConfigResult, ConfigValue
+from dvlite.commands.diff import DiffResult, PathDiff
+from dvlite.commands.doctor import DoctorLine, DoctorResult
+from dvlite.commands.get import GetResult
+from dvlite.commands.init import InitResult
+from dvlite.commands.ls import LsEntry, LsResult
+from dvlite.commands.mv import MvResult
+from dvlite.commands.remote import (
     RemoteAddResult,
     RemoteChangeResult,
     RemoteCheck,
@@ -31,9 +23,16 @@ from dvlite.results.setup import (
     RemoteTestResult,
     RemoteTrustResult,
 )
-from dvlite.results.stored import CachePruneResult, GetResult, LsEntry, LsResult
-from dvlite.results.tracking import AddedPath, AddResult, MvResult, RmResult
-from dvlite.text.show import Show, count, delta_text, duration_text, table
+from dvlite.commands.rm import RmResult
+from dvlite.commands.status import StatusResult, UncommittedPointer
+from dvlite.errors import ObjectMissing, PartlyDone, RemoteError
+from dvlite.share.fetch_plan import FetchResult, PullResult
+from dvlite.share.publish import PushResult
+from dvlite.text.style import Show, count, delta_text, duration_text, table
+from dvlite.workspace.changes import Counts, FileChange
+from dvlite.workspace.fetch import MovedPath
+from dvlite.workspace.path_status import AbsentPath, ChangedPath
+from dvlite.workspace.restore import CheckedOutPath, CheckoutResult
 
 GIB, MIB = 1 << 30, 1 << 20
 ORIGIN = RemoteRow(name="origin", url="s3://acme-data/birds", default=True)

@@ -13,9 +13,9 @@ import pytest
 from hypothesis import assume, example, given
 from hypothesis import strategies as st
 
+from dvlite.compare.files import compare_files
 from dvlite.formats.comparator import Comparator
-from dvlite.verify.comparing import compare_files
-from tests.verify.test_comparing import never, npy, npz
+from tests.compare.test_files import never, npy, npz
 
 # Powers of two, so that a product with them is exact and no rounding decides.
 TOLERANCES = st.sampled_from((0.0, 0.0, 2.0**-30, 0.125, 1.0))

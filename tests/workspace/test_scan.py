@@ -6,11 +6,11 @@ import stat
 
 import pytest
 
-from dvlite import ignore
 from dvlite.errors import DvliteError, UsageError
 from dvlite.formats.manifest import EMPTY_DIR, EXECUTABLE, FILE, SYMLINK
 from dvlite.paths import check_paths
 from dvlite.progress import NullProgress
+from dvlite.repo import ignore
 from dvlite.workspace.scan import scan
 from tests.trees import make_everything, put
 

@@ -1,0 +1,270 @@
+"""The verbs for git and CI on the command line: hooks, merges, verify; one short function for each. See `cli`."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING
+
+import click
+
+from dvlite.cli.options import NO_STAGE, NO_WAIT, PATHS, REVISION, PathText, Session, Verb, output_of, run
+from dvlite.errors import DvliteError, NotARepository, UsageError
+
+if TYPE_CHECKING:
+    from dvlite.commands.verify import VerifyResult
+    from dvlite.hooks.result import HookResult
+    from dvlite.merge.listings import Choice
+    from dvlite.reports.write import ReportOptions
+
+
+# --- hooks ----------------------------------------------------------------------------------------------------------------------
+
+
+@click.command("install", cls=Verb, example="dvlite install", codes=(10, 11))
+@click.option("--uninstall", is_flag=True, help="Take them away; hooks that were there before come back.")
+@click.option("-f", "--force", is_flag=True, help="Also into a folder that other repositories use too.")
+@NO_WAIT
+def install(*, uninstall: bool, force: bool) -> int:
+    """Install the git hooks and the merge driver in this clone."""
+    from dvlite.commands.install import install as verb
+
+    return run(lambda s: verb(s.repo(), uninstall=uninstall, force=force, progress=s.progress))
+
+
+@click.command(
+    "hook",
+    cls=Verb,
+    hidden=True,
+    example='dvlite hook pre-push "$@"',
+    context_settings={"ignore_unknown_options": True},
+)
+@click.argument("name", type=click.Choice(["pre-commit", "pre-push", "post-checkout", "post-merge", "post-rewrite"]))
+@click.argument("words", nargs=-1, type=click.UNPROCESSED)
+def hook(name: str, words: tuple[str, ...]) -> int:
+    """Be a hook of git. What goes wrong after git has done its work never fails it."""
+    try:
+        return run(lambda s: _hook(s, name, words), found=lambda result: bool(result.blocked), aside=True)
+    except Exception as error:
+        if name.startswith("pre-"):
+            raise
+        output_of(click.get_current_context().ensure_object(dict)).failure(error)
+        return 0
+
+
+def _hook(session: Session, name: str, words: tuple[str, ...]) -> HookResult:
+    from dvlite.hooks.result import Blocked, HookResult
+
+    if session.environ.get("DVLITE_HOOKS", "").lower() in {"0", "off", "no", "false"}:
+        return HookResult(hook=name)
+    try:
+        return _called(session, name, words)
+    except DvliteError as error:
+        closed = isinstance(error, NotARepository)
+        if closed and not _concerns_data(session.environ):
+            return HookResult(hook=name)
+        if closed and name == "pre-commit":
+            return HookResult(hook=name, notes=(f"this commit was not checked: {error.message}",))
+        if not name.startswith("pre-"):
+            return HookResult(hook=name, notes=(error.message,))
+        fixes = (*(error.hint or "").splitlines(), "to switch the hooks off for once: DVLITE_HOOKS=0")
+        return HookResult(hook=name, blocked=(Blocked(message=error.message, fixes=fixes),))
+
+
+def _concerns_data(environ: Mapping[str, str]) -> bool:
+    """Says whether git's repository, which dvlite cannot open, is one that dvlite was used in; as the scripts in git's hooks folder do."""
+    from pathlib import Path
+
+    return Path(".dvlite/config.yaml").is_file() or Path(environ.get("GIT_DIR") or ".git", "dvlite").is_dir()
+
+
+def _called(session: Session, name: str, words: tuple[str, ...]) -> HookResult:
+    from dvlite.hooks.result import HookResult
+    from dvlite.repo.repository import open_for_hook
+
+    environ = session.environ
+    repo = session.opened = open_for_hook(environ)
+    if name == "pre-push":  # a branch with data may be pushed from one without
+        from dvlite.commands.hook_push import hook_push, lines_of
+
+        lines = lines_of(environ)
+        if not lines and sys.stdin is not None and not sys.stdin.isatty():
+            lines = [line for line in os.fsdecode(sys.stdin.buffer.read()).split("\n") if line]
+        to = words or (environ.get("PRE_COMMIT_REMOTE_NAME", ""), environ.get("PRE_COMMIT_REMOTE_URL", ""))
+        allow = environ.get("DVLITE_ALLOW_MISSING", "").lower() in {"1", "on", "yes", "true"}
+        return hook_push(repo, to, lines, allow_missing=allow, progress=session.progress)
+    if not repo.is_initialised:
+        return HookResult(hook=name)
+    if name == "pre-commit":
+        from dvlite.commands.hook_commit import hook_commit
+
+        return hook_commit(repo, progress=session.progress)
+    from dvlite.commands.hook_follow import hook_follow
+
+    return hook_follow(repo, name, words or _words_of_pre_commit(name, environ), progress=session.progress)
+
+
+def _words_of_pre_commit(name: str, environ: Mapping[str, str]) -> tuple[str, ...]:
+    """Returns what git gave the hook, from the variables that the program pre-commit sets in its place."""
+    variables = {
+        "post-checkout": ("PRE_COMMIT_FROM_REF", "PRE_COMMIT_TO_REF", "PRE_COMMIT_CHECKOUT_TYPE"),
+        "post-merge": ("PRE_COMMIT_IS_SQUASH_MERGE",),
+        "post-rewrite": ("PRE_COMMIT_REWRITE_COMMAND",),
+    }
+    return tuple(environ.get(variable, "") for variable in variables[name])
+
+
+# --- merges ---------------------------------------------------------------------------------------------------------------------
+
+
+@click.command(
+    "resolve",
+    cls=Verb,
+    example="dvlite resolve data/images\ndvlite resolve data/images --theirs",
+    codes=(10, 11, 12, 13),
+)
+@PATHS
+@click.option("--ours", is_flag=True, help="Take our version of what both sides changed.")
+@click.option("--theirs", is_flag=True, help="Take their version of it.")
+@click.option("--union", is_flag=True, help="Keep both: theirs as NAME.theirs.EXT.")
+@NO_STAGE
+@NO_WAIT
+def resolve(paths: tuple[str, ...], *, ours: bool, theirs: bool, union: bool) -> int:
+    """Settle merge conflicts in pointers and lockfiles."""
+    from dvlite.commands.resolve import resolve as verb
+
+    if ours + theirs + union > 1:
+        raise UsageError("--ours, --theirs and --union exclude each other", hint="give one of them")
+    choice: Choice = "ours" if ours else "theirs" if theirs else "union" if union else ""
+    return run(lambda s: verb(s.repo(), paths, choice, stage=s.stage(), progress=s.progress))
+
+
+@click.command("merge-driver", cls=Verb, hidden=True, example="git config merge.dvlite.driver")
+@click.argument("words", nargs=-1, metavar="BASE OURS THEIRS MARKERS PATH")
+@click.option("--ancestor", is_flag=True, help="Make one common ancestor out of several.")
+def merge_driver(words: tuple[str, ...], *, ancestor: bool) -> int:
+    """Be git's merge driver."""
+    from pathlib import Path
+
+    from dvlite.commands.merge_driver import merge_driver as verb
+
+    return run(lambda s: verb(Path(), s.environ, words, ancestor=ancestor, progress=s.progress), aside=True)
+
+
+# --- verify ---------------------------------------------------------------------------------------------------------------------
+
+
+@click.command(
+    "verify",
+    cls=Verb,
+    example="dvlite verify\ndvlite verify --remote\ndvlite verify --range main..HEAD\ndvlite verify --rerun train --html report.html",
+    codes=(3, 4, 10),
+)
+@PATHS
+@REVISION
+@click.option("--range", "commits", metavar="A..B", help="Each of these commits.")
+@click.option("--remote", "check_remote", is_flag=True, help="Also: is all data on the remote.")
+@click.option("-r", "remote", metavar="NAME", help="Ask this remote.")
+@click.option("--deep", is_flag=True, help="With --remote: read every byte there.")
+@click.option("--offline", is_flag=True, help="Fetch nothing; what then cannot be checked is told (3).")
+@click.option("--rerun", is_flag=True, help="Also run the stages again in a clean clone and compare what they make.")
+@click.option("--from-data", is_flag=True, help="With --rerun: give each stage what those before it made (default).")
+@click.option("--stage-inputs", is_flag=True, help="With --rerun: give each stage the inputs of the lockfile.")
+@click.option("--twice", is_flag=True, help="With --rerun: run each stage twice.")
+@click.option("--keep", is_flag=True, help="With --rerun: leave the clone there.")
+@click.option("--junit", metavar="FILE", type=PathText(), help="Also write a JUnit report.")
+@click.option("--html", metavar="FILE", type=PathText(), help="Also write a page to look at.")
+@click.option(
+    "--md",
+    "markdown",
+    metavar="[FILE]",
+    type=PathText(),
+    is_flag=False,
+    flag_value="",
+    help="Write Markdown: to FILE, into the job summary of GitHub Actions, or here.",
+)
+@click.option("--summary", envvar="GITHUB_STEP_SUMMARY", hidden=True, help="The file of the job summary.")
+@click.option(
+    "--annotations/--no-annotations",
+    envvar="GITHUB_ACTIONS",
+    help="Mark files and lines for GitHub (default in its Actions).",
+)
+def verify(
+    paths: tuple[str, ...],
+    *,
+    revision: str | None,
+    commits: str | None,
+    check_remote: bool,
+    remote: str | None,
+    deep: bool,
+    offline: bool,
+    rerun: bool,
+    from_data: bool,
+    junit: str | None,
+    html: str | None,
+    markdown: str | None,
+    summary: str | None,
+    annotations: bool,
+    **flags: bool,
+) -> int:
+    """Check that lockfiles, pointers and code agree; needs no data."""
+    from dvlite.commands.verify import VerifyOptions, verify_again
+    from dvlite.commands.verify import verify as verb
+    from dvlite.reports.write import ReportOptions
+
+    asked = VerifyOptions(
+        paths=paths,
+        revision=revision,
+        commits=commits,
+        check_remote=check_remote,
+        remote=remote,
+        deep=deep,
+        offline=offline,
+    )
+    wanted = ReportOptions(junit=junit, html=html, markdown=markdown, summary=summary, annotations=annotations)
+    if not rerun:
+        if from_data or any(flags.values()):
+            raise UsageError(
+                "--from-data, --stage-inputs, --twice and --keep belong to --rerun", hint="dvlite verify --rerun"
+            )
+
+        def work(session: Session) -> VerifyResult:
+            repo = session.repo()
+            if check_remote and _may_ask(session):
+                repo.remote(remote)  # whoever is there is asked whether its place is all right
+            return verb(repo, asked, progress=session.progress)
+
+        return _reported(wanted, work)
+    if from_data and flags["stage_inputs"]:
+        raise UsageError("--from-data and --stage-inputs exclude each other", hint="give one of them")
+    from dvlite.rerun.session import RerunOptions
+
+    how = RerunOptions(remote=remote, offline=offline, **flags)
+    return _reported(wanted, lambda s: verify_again(s.repo(), asked, how, environ=s.environ, progress=s.progress))
+
+
+def _may_ask(session: Session) -> bool:
+    return not session.flags.get("json") and sys.stdin is not None and sys.stdin.isatty() and sys.stderr.isatty()
+
+
+def _reported(wanted: ReportOptions, work: Callable[[Session], VerifyResult]) -> int:
+    """Runs `verify` and writes the reports of what it returns, whatever it found."""
+    from dvlite.reports.write import deliver, printed, require_places
+
+    def verified(session: Session) -> VerifyResult:
+        require_places(wanted, with_json=bool(session.flags.get("json")))
+        result = work(session)
+        session.progress.finish()
+        for line in deliver(result, wanted):
+            session.output.plain(line)
+        return result
+
+    return run(
+        verified,
+        found=lambda result: bool(result.findings) or any(each.verdict == "different" for each in result.stages),
+        words=(lambda result, _: printed(result, wanted)) if wanted.printed else "text",
+    )
+
+
+VERBS = (install, hook, resolve, merge_driver, verify)

@@ -1,0 +1,260 @@
+"""The verbs of runs and lineage on the command line: one short function for each. See `cli`."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from dvlite.cli.options import REVISION, PathText, Session, Verb, Verbs, run
+from dvlite.errors import NotARepository, UsageError
+
+if TYPE_CHECKING:
+    from dvlite.repo.repository import Repo
+
+
+# --- runs -----------------------------------------------------------------------------------------------------------------------
+
+RUN = click.argument("name", metavar="RUN")
+
+
+class RunsVerbs(Verbs):
+    """`runs`, whose first form needs no name: `dvlite runs --stage train` is `dvlite runs list --stage train`."""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        """Puts `list` where the name of a verb is missing."""
+        at = 0
+        while at < len(args) and args[at] in (
+            "-q",
+            "--quiet",
+            "-v",
+            "--verbose",
+            "--json",
+            "--no-progress",
+            "-C",
+            "--color",
+        ):
+            at += 2 if args[at] in ("-C", "--color") else 1
+        first = args[at] if at < len(args) else ""
+        if not first or (first.startswith("-") and first not in ("-h", "--help")):
+            args = [*args[:at], "list", *args[at:]]
+        return super().parse_args(ctx, args)
+
+
+@click.group(cls=RunsVerbs)
+def runs() -> None:
+    """List, compare and tag what was run; failed runs too."""
+
+
+@runs.command(
+    "list",
+    example="dvlite runs --stage train --metric 'acc>0.9' --sort -acc\ndvlite runs --csv > runs.csv",
+    codes=(10,),
+)
+@click.option("-s", "--stage", metavar="S", help="Of this stage: train, or sub/dir:train.")
+@click.option("-t", "--tag", "tags", metavar="T", multiple=True, help="That have this tag, or with !T have not.")
+@click.option("--status", "statuses", metavar="STATUS", multiple=True, help="ok, failed, cached, tainted or canceled.")
+@click.option("-p", "--param", "params", metavar="K=V", multiple=True, help="With this parameter: lr=0.01, 'lr<0.1'.")
+@click.option("-m", "--metric", "metrics", metavar="K>V", multiple=True, help="With this metric: 'acc>0.9'.")
+@click.option("--since", metavar="DATE", help="Not older: 2026-11-22, '2026-11-22 14:02', 3d.")
+@click.option("--until", metavar="DATE", help="Not newer.")
+@click.option("--commit", metavar="C", help="Of this commit: checked out, or its lockfile names them.")
+@click.option("-n", "--limit", metavar="N", type=click.IntRange(min=1), default=20, help="At most so many (20).")
+@click.option("--all", "everything", is_flag=True, help="All of them.")
+@click.option("--columns", metavar="A,B", help="Show these columns: run, status, lr, acc, data/images ...")
+@click.option("--sort", metavar="COL", help="Sort by this column; -COL from the highest down.")
+@click.option("--csv", "words", flag_value="csv", help="Print CSV, with exact values.")
+@click.option("--md", "words", flag_value="markdown", help="Print a Markdown table.")
+def runs_list(
+    *, limit: int, everything: bool, columns: str | None, words: str | None, **asked: Any
+) -> int:  # asked: stage, tags, statuses, params, metrics, since, until, commit, sort
+    """List runs, the newest first; columns are what they differ in."""
+    from dvlite.commands.runs import RunsOptions
+    from dvlite.commands.runs import runs_list as verb
+
+    chosen = tuple(word for word in (columns or "").split(",") if word)
+    if columns is not None and not chosen:
+        raise UsageError("--columns names no column", hint="for example --columns run,lr,acc,commit")
+    wanted = RunsOptions(limit=None if everything else limit, columns=chosen, **asked)
+    return run(lambda s: verb(s.repo(), wanted, now_ns=time.time_ns(), progress=s.progress), words=words or "text")
+
+
+@runs.command("show", example="dvlite runs show last\ndvlite runs show train-7f3a9c --log", codes=(10, 12, 13))
+@RUN
+@click.option("--log", is_flag=True, help="Print the log of the run.")
+@click.option("--diff", is_flag=True, help="Print the edits that it ran with, as git diff.")
+def runs_show(name: str, *, log: bool, diff: bool) -> int:
+    """Show all that is known of a run: train-7f3a9c, digits of it, last, last:STAGE."""
+    from dvlite.commands.runs import runs_show as verb
+
+    return run(lambda s: verb(s.repo(), name, log=log, diff=diff, now_ns=time.time_ns(), progress=s.progress))
+
+
+@runs.command("diff", example="dvlite runs diff train-5d20e1 last:train", codes=(10, 12))
+@click.argument("old", metavar="A")
+@click.argument("new", metavar="B")
+def runs_diff(old: str, new: str) -> int:
+    """Show what differs between two runs: parameters, metrics, data, code, environment."""
+    from dvlite.commands.runs import runs_diff as verb
+
+    return run(lambda s: verb(s.repo(), old, new, progress=s.progress))
+
+
+@runs.command("tag", example="dvlite runs tag last:train best candidate", codes=(10,))
+@RUN
+@click.argument("tags", metavar="TAG...", nargs=-1, required=True)
+def runs_tag(name: str, tags: tuple[str, ...]) -> int:
+    """Give a run tags."""
+    from dvlite.commands.runs import runs_tag as verb
+
+    return run(lambda s: verb(s.repo(), name, tags, now_ns=time.time_ns(), progress=s.progress))
+
+
+@runs.command("untag", example="dvlite runs untag train-7f3a9c candidate", codes=(10,))
+@RUN
+@click.argument("tag", metavar="TAG")
+def runs_untag(name: str, tag: str) -> int:
+    """Take a tag from a run."""
+    from dvlite.commands.runs import runs_untag as verb
+
+    return run(lambda s: verb(s.repo(), name, tag, now_ns=time.time_ns(), progress=s.progress))
+
+
+@runs.command("note", example="dvlite runs note train-7f3a9c 'trained on the cleaned labels'", codes=(10,))
+@RUN
+@click.argument("words", metavar="TEXT")
+def runs_note(name: str, words: str) -> int:
+    """Note something of a run."""
+    from dvlite.commands.runs import runs_note as verb
+
+    return run(lambda s: verb(s.repo(), name, words, now_ns=time.time_ns(), progress=s.progress))
+
+
+# --- lineage and log ------------------------------------------------------------------------------------------------------------
+
+ANY_REMOTE = click.option("--remote", metavar="URL_OR_NAME", help="Ask this remote; needs no clone.")
+
+
+class LineageVerbs(Verbs):
+    """`lineage`, whose first form needs no name: `dvlite lineage model.pt` is `dvlite lineage show model.pt`."""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        """Puts `show` before the words of the first form."""
+        words = [word for before, word in zip(["", *args], args, strict=False) if before not in ("-C", "--color")]
+        first = next((word for word in words if not word.startswith("-") or word == "--"), None)
+        asks_help = first is None and (not args or any(word in ("-h", "--help") for word in args))
+        if first not in self.commands and not asks_help:
+            args = ["show", *args]
+        return super().parse_args(ctx, args)
+
+
+@click.group(cls=LineageVerbs, options_metavar="", subcommand_metavar="X | diff A B | find KEY=VALUE...")
+def lineage() -> None:
+    """Show what made something, or what was made of it: dvlite lineage X.
+
+    \b
+      dvlite lineage model.pt               what made it: data, code, parameters, environment
+      dvlite lineage --down data/images     what was made of it
+      dvlite lineage /srv/current.pt --remote s3://acme-data/birds
+
+    X is a path, REV:PATH, any file or folder on disk, an object id or 8 digits of one, a sha256, or a run.
+    All flags: dvlite lineage show --help
+    """  # noqa: D301  # \b is what click calls "as it is"
+
+
+@lineage.command(
+    "show",
+    short_help="What made X, or with --down what was made of it; the word show may be left out.",
+    example="dvlite lineage model.pt\ndvlite lineage --down data/images\ndvlite lineage /srv/current.pt --remote s3://acme-data/birds",
+    codes=(10,),
+)
+@click.argument("subject", metavar="X", type=PathText())
+@click.option("--up", "way", flag_value="up", help="What made it (the default).")
+@click.option("--down", "way", flag_value="down", help="What was made of it.")
+@click.option("--both", "way", flag_value="both", help="Both.")
+@click.option("--depth", metavar="N", type=click.IntRange(min=1), help="At most so many runs away.")
+@click.option(
+    "--format", "form", type=click.Choice(["tree", "mermaid", "dot", "json"]), help="A tree, a diagram, JSON."
+)
+@ANY_REMOTE
+def lineage_show(subject: str, *, way: str | None, depth: int | None, form: str | None, remote: str | None) -> int:
+    """Show what made X, or with --down what was made of it.
+
+    X is a path, REV:PATH, any file or folder on disk, an object id or 8 digits of one, a sha256, or a run.
+    The word show may be left out.
+    """
+    from dvlite.commands.lineage import lineage as verb
+
+    flags: dict[str, Any] = click.get_current_context().ensure_object(dict)
+    if form == "json":
+        flags["json"] = True
+    return run(
+        lambda s: verb(
+            _repo_if_any(s),
+            subject,
+            upwards=way in (None, "up", "both"),
+            downwards=way in ("down", "both"),
+            depth=depth,
+            remote=remote,
+            environ=s.environ,
+            progress=s.progress,
+        ),
+        words=form if form in ("tree", "mermaid", "dot") else "text",
+    )
+
+
+@lineage.command(
+    "find",
+    short_help="What runs left, by parameter, metric, tag, stage or status.",
+    example="dvlite lineage find lr=0.01 'acc>0.9' path=model.pt",
+    codes=(10,),
+)
+@click.argument("asked", metavar="KEY=VALUE...", nargs=-1, required=True)
+@click.option("-n", "--number", "limit", metavar="N", type=click.IntRange(min=1), help="At most so many runs.")
+@ANY_REMOTE
+def lineage_find(asked: tuple[str, ...], *, limit: int | None, remote: str | None) -> int:
+    """List what runs left, by parameter, metric, tag, stage, status, commit or path."""
+    from dvlite.commands.lineage import lineage_find as verb
+
+    return run(
+        lambda s: verb(_repo_if_any(s), asked, limit=limit, remote=remote, environ=s.environ, progress=s.progress)
+    )
+
+
+@lineage.command(
+    "diff",
+    short_help="What differs upstream of A and B.",
+    example="dvlite lineage diff HEAD~1:model.pt model.pt",
+    codes=(10,),
+)
+@click.argument("old", metavar="A", type=PathText())
+@click.argument("new", metavar="B", type=PathText())
+@ANY_REMOTE
+def lineage_diff(old: str, new: str, *, remote: str | None) -> int:
+    """Show what differs upstream of two things: data, code, parameters, environment."""
+    from dvlite.commands.lineage import lineage_diff as verb
+
+    return run(lambda s: verb(_repo_if_any(s), old, new, remote=remote, environ=s.environ, progress=s.progress))
+
+
+def _repo_if_any(session: Session) -> Repo | None:
+    """Opens the repository around the current folder; a remote can be asked without one."""
+    try:
+        return session.repo()
+    except NotARepository:
+        return None
+
+
+@click.command("log", cls=Verb, example="dvlite log model.pt -n 10", codes=(10, 12))
+@click.argument("path", metavar="PATH", type=PathText())
+@REVISION
+@click.option("-n", "--number", "limit", metavar="N", type=click.IntRange(min=1), help="At most so many versions.")
+def log(path: str, *, revision: str | None, limit: int | None) -> int:
+    """Show the versions of a path, with commit, run and metrics."""
+    from dvlite.commands.log import log as verb
+
+    return run(lambda s: verb(s.repo(), path, revision=revision, limit=limit, progress=s.progress))
+
+
+VERBS = (runs, lineage, log)

@@ -1,0 +1,326 @@
+"""The frame that all verbs of the command line share: common flags, help, options, one run. Owns click, with `cli*`.
+
+Knows no verb: `cli` and `cli_pipeline` declare them. Does no work itself, words no result (`text`) and writes to no stream but through
+`render`; help goes through click.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import sys
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import click
+from click.shell_completion import CompletionItem
+
+from dvlite.errors import Untrusted, UsageError
+
+if TYPE_CHECKING:
+    from dvlite.cli.terminal import Terminal, TerminalProgress, Words
+    from dvlite.repo.repository import Repo
+    from dvlite.repo.revisions import Scope
+
+R = TypeVar("R")
+CODES = {
+    0: "ok",
+    1: "failed",
+    2: "usage",
+    3: "partly done",
+    4: "a stage failed",
+    10: "not a repository",
+    11: "busy",
+    12: "data missing",
+    13: "data corrupt",
+    130: "interrupted",
+}
+COMPLETE = "_DVLITE_COMPLETE"  # the variable in which a shell asks for completions
+SECTIONS = {
+    "Start": ("init", "clone", "remote"),
+    "Work": ("add", "status", "diff", "checkout", "mv", "rm"),
+    "Share": ("push", "pull", "fetch"),
+    "Pipeline": ("stage", "repro", "dag", "params", "metrics"),
+    "Lineage": ("runs", "lineage", "log"),
+    "Check": ("verify", "install", "resolve"),
+    "Inspect": ("ls", "get"),
+    "Maintain": ("cache", "config", "doctor", "completion"),
+}
+MEANT = {"commit": "add", "track": "add", "import": "get", "download": "pull", "upload": "push", "switch": "checkout"}
+MEANT |= {"run": "repro", "exp": "runs", "experiments": "runs", "reproduce": "repro", "provenance": "lineage"}
+
+
+# --- the frame: common flags, help, one run -------------------------------------------------------------------------------------
+
+
+class PathText(click.ParamType[str]):
+    """A path as typed; the shell completes it."""
+
+    name = "path"
+
+    def shell_complete(self, ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:
+        """Lets the shell offer its own files."""
+        return [CompletionItem(incomplete, type="file")]
+
+
+def _keep(ctx: click.Context, param: click.Parameter, value: Any) -> None:
+    """Keeps a common flag for the run, wherever it stood."""
+    flags: dict[str, Any] = ctx.ensure_object(dict)
+    if value and param.name == "start_in":
+        flags["start_in"] = os.path.join(flags.get("start_in", ""), value)
+    elif value:
+        flags[str(param.name)] = value
+
+
+def _common(*names: str, **settings: Any) -> click.Option:
+    return click.Option(names, expose_value=False, callback=_keep, **settings)
+
+
+COMMON: tuple[click.Parameter, ...] = (
+    _common("-q", "--quiet", is_flag=True, help="Print results and errors only."),
+    _common("-v", "--verbose", count=True, help="Print more."),
+    _common("--json", is_flag=True, help="Print the result as JSON."),
+    _common("--no-progress", is_flag=True, help="Print no progress."),
+    _common("--color", type=click.Choice(["auto", "always", "never"]), help="When to use colours."),
+    _common("-C", "start_in", metavar="DIR", type=PathText(), help="Start in this folder."),
+)
+
+
+class Verb(click.Command):
+    """A command that takes the common flags, and whose help ends in an example and its exit codes."""
+
+    def __init__(self, *args: Any, example: str = "", codes: tuple[int, ...] = (), **settings: Any) -> None:
+        super().__init__(*args, **settings)
+        self.params += COMMON
+        self.example, self.codes = example, codes
+
+    def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """Writes the verb's own options; the common ones, told by `dvlite --help`, in one line."""
+        own = [p for p in self.get_params(ctx) if p not in COMMON and isinstance(p, click.Option)]
+        records = [record for param in own if (record := param.get_help_record(ctx)) is not None]
+        if records:
+            with formatter.section("Options"):
+                formatter.write_dl(records)
+        formatter.write("\nAlso: -q, -v, --json, --no-progress, --color WHEN, -C DIR (see dvlite --help)\n")
+
+    def format_epilog(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """Writes the example and the exit codes."""
+        with formatter.section("Example"):
+            for line in self.example.splitlines():
+                formatter.write(f"  {line}\n")
+        codes = sorted({0, 1, 2, 130, *self.codes})
+        formatter.write_paragraph()
+        formatter.write_text("Exit codes: " + ", ".join(f"{code} {CODES[code]}" for code in codes))
+
+
+class ComparingVerb(Verb):
+    """A verb that tells revisions from paths by `--`."""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        """Keeps what follows `--` apart, which click would throw together."""
+        at = args.index("--") if "--" in args else len(args)
+        ctx.meta["dvlite.after"] = None if at == len(args) else tuple(args[at + 1 :])
+        return super().parse_args(ctx, args[:at])
+
+
+def after_dashes() -> tuple[str, ...] | None:
+    """Returns what followed `--` on the command line of a ComparingVerb, None without it."""
+    after: tuple[str, ...] | None = click.get_current_context().meta["dvlite.after"]
+    return after
+
+
+def revisions_and_paths(words: tuple[str, ...]) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """Splits as git does: revisions first, paths after `--` or from the first word that names something on disk, or its pointer."""
+    after = after_dashes()
+    if after is not None:
+        return words, after
+    there = (os.path.lexists(word) or os.path.lexists(f"{word}.dvlite") for word in words)
+    at = next((i for i, found in enumerate(there) if found), len(words))
+    return words[:at], words[at:]
+
+
+class Verbs(click.Group):
+    """A group of verbs that takes the common flags and knows what was meant by a wrong verb."""
+
+    command_class = Verb
+    group_class = type  # groups below are of this class too
+
+    def __init__(self, *args: Any, **settings: Any) -> None:
+        super().__init__(*args, **{"no_args_is_help": False, "invoke_without_command": True, **settings})
+        self.params += COMMON
+
+    def invoke(self, ctx: click.Context) -> Any:
+        """Prints the help where a verb is missing."""
+        if not ctx._protected_args and not ctx.args:  # noqa: SLF001  # click's own name for the verb that comes next
+            click.echo(ctx.get_help(), err=True)
+            return 2
+        return super().invoke(ctx)
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        """Finds the verb, or says which one was meant."""
+        wrong = args[0]
+        if wrong in self.commands or ctx.resilient_parsing:
+            return super().resolve_command(ctx, args)
+        import difflib  # 2 ms that only a wrong verb pays
+
+        close = difflib.get_close_matches(wrong, self.commands, n=1, cutoff=0.5)
+        meant = MEANT.get(wrong, close[0] if close else "")
+        first = f"did you mean: {ctx.command_path} {meant}\n" if meant in self.commands else ""
+        raise UsageError(
+            f"'{ctx.command_path} {wrong}' is not a command", hint=f"{first}all commands: {ctx.command_path} --help"
+        )
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """Writes the verbs by what they are for."""
+        sections = SECTIONS if ctx.parent is None else {"Commands": tuple(self.commands)}
+        for title, names in sections.items():
+            rows = [(name, self.commands[name].get_short_help_str(70)) for name in names if name in self.commands]
+            if rows:
+                with formatter.section(title):
+                    formatter.write_dl(rows)
+
+
+@dataclass(slots=True)
+class Session:
+    """One run of one verb: the outside world as the verb may see it."""
+
+    output: Terminal
+    progress: TerminalProgress
+    environ: Mapping[str, str]
+    flags: Mapping[str, Any]
+    opened: Repo | None = None
+    trusted: set[str] = field(default_factory=set)
+    declined: set[str] = field(default_factory=set)
+
+    def repo(self, start: str = ".") -> Repo:
+        """Opens the repository around the current folder."""
+        from pathlib import Path
+
+        from dvlite.repo.repository import open_repo
+
+        waiting: dict[str, Any] = {"wait": False} if self.flags.get("no_wait") else {}
+        self.opened = open_repo(Path(start), self.environ, **waiting)
+        return self.opened
+
+    def stage(self) -> bool:
+        """Says whether git is handed what is written: neither `--no-stage` nor `core.autostage: false`."""
+        return not self.flags.get("no_stage") and (self.opened is None or self.opened.config.autostage)
+
+    def trusting(self, work: Callable[[Session], R]) -> R:
+        """Does the work; asks once, on a terminal, for each place that the user has not approved yet."""
+        while True:
+            try:
+                return work(self)
+            except Untrusted as error:
+                self.progress.finish()
+                place = getattr(error, "place", None)
+                if place is None or place in self.trusted or place in self.declined or not self._approves(place):
+                    if place is not None:
+                        self.declined.add(place)
+                    raise
+                self.trusted.add(place)
+                from dvlite.commands.remote import remote_trust
+
+                remote_trust(self.environ, place)
+
+    def _approves(self, place: str) -> bool:
+        if self.output.settings.json or not (sys.stdin.isatty() and sys.stderr.isatty()):
+            return False
+        sent = "Send it your requests and credentials?" if "://" in place else "Read and write your data there?"
+        self.output.ask(f"{place} (from .dvlite/config.yaml) is a place you have not used before. {sent} [y/N]")
+        return sys.stdin.readline().strip().lower() in {"y", "yes"}
+
+
+def run(
+    work: Callable[[Session], R],
+    *,
+    found: Callable[[R], bool] = lambda _: False,
+    words: str | Words = "text",
+    aside: bool = False,
+) -> int:
+    """Runs a verb, prints what it returns, and returns the exit code; `found`: the result is a finding (exit code 1).
+
+    `aside`: it is called by another program, git, and speaks on standard error.
+    """
+    flags: dict[str, Any] = click.get_current_context().ensure_object(dict)
+    output = output_of(flags)
+    with _inside(flags.get("start_in", "")):
+        with output.progress(aside=aside) as progress:
+            session = Session(output, progress, os.environ, flags)
+            result = session.trusting(work)
+        root = None if session.opened is None else str(session.opened.root)
+        problem = output.result(result, root=root, words=words, aside=aside)
+    if problem is not None:
+        raise problem
+    return int(found(result))
+
+
+def output_of(flags: Mapping[str, Any]) -> Terminal:
+    """Returns the two streams of a run, as the common flags want them."""
+    from dvlite.cli.terminal import Terminal, TerminalOptions
+
+    settings = TerminalOptions(
+        quiet=flags.get("quiet", False),
+        verbose=flags.get("verbose", 0),
+        json=flags.get("json", False),
+        progress=not flags.get("no_progress", False),
+        color=flags.get("color", "auto"),
+    )
+    return Terminal(settings, os.environ, sys.stdout, sys.stderr)
+
+
+def _inside(directory: str) -> contextlib.AbstractContextManager[None]:
+    if not directory:
+        return contextlib.nullcontext()
+    if not os.path.isdir(directory):
+        raise UsageError(f"'{directory}' is not a folder", hint="-C takes the folder to start in")
+    return contextlib.chdir(directory)
+
+
+# --- options that several verbs have --------------------------------------------------------------------------------------------
+
+PATHS = click.argument("paths", nargs=-1, metavar="[PATH]...", type=PathText())
+NO_STAGE = click.option(
+    "--no-stage", is_flag=True, expose_value=False, callback=_keep, help="Leave staging in git to me."
+)
+NO_WAIT = click.option(
+    "--no-wait", is_flag=True, expose_value=False, callback=_keep, help="Fail (11) if another dvlite is at work here."
+)
+REMOTE = click.option("-r", "--remote", metavar="NAME", help="The remote; else the default one.")
+REVISION = click.option("--rev", "revision", metavar="R", help="As of this commit, tag or branch.")
+JOBS = click.option("-j", "--jobs", metavar="N", type=click.IntRange(1, 256), help="Transfers at a time.")
+DRY_RUN = click.option("-n", "--dry-run", is_flag=True, help="Say what would be done, do nothing.")
+FORCE = click.option("-f", "--force", is_flag=True, help="Overwrite changed files; the cache keeps what they were.")
+EXIT_CODE = click.option("--exit-code", is_flag=True, help="Exit with 1 if anything is found.")
+
+
+def scoped(function: Callable[..., int]) -> Callable[..., int]:
+    """Adds the options of push, fetch and pull."""
+    options = (
+        PATHS,
+        REMOTE,
+        REVISION,
+        click.option("--all-branches", is_flag=True, help="As of every branch."),
+        click.option("--all-tags", is_flag=True, help="As of every tag."),
+        click.option("--all-commits", is_flag=True, help="As of every commit."),
+        JOBS,
+        DRY_RUN,
+        NO_WAIT,
+    )
+    for option in reversed(options):
+        function = option(function)
+    return function
+
+
+def scope_of(revision: str | None = None, **every: bool) -> Scope:
+    """Returns the revisions that the flags choose; raises UsageError for more than one choice."""
+    from dvlite.repo.revisions import Scope
+
+    if sum((revision is not None, *every.values())) > 1:
+        raise UsageError(
+            "--rev, --all-branches, --all-tags and --all-commits exclude each other", hint="give one of them"
+        )
+    return Scope(revision=revision, **every)

@@ -1,0 +1,111 @@
+"""The verbs that set dvlite up: init, clone, config, doctor and completion. Declares flags and help; the work is in `commands`."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import click
+from click.shell_completion import ShellComplete, get_completion_class
+
+from dvlite.cli.options import COMPLETE, JOBS, NO_STAGE, PathText, Session, Verb, run, scope_of
+from dvlite.errors import DvliteError, NotARepository, UsageError
+
+
+@click.command(cls=Verb, example="dvlite init", codes=(10,))
+@click.option("--hooks", is_flag=True, help="Install git hooks too.")
+@NO_STAGE
+def init(*, hooks: bool) -> int:
+    """Start using dvlite in this git work tree."""
+    from pathlib import Path
+
+    from dvlite.commands.init import init as verb
+
+    return run(lambda s: verb(Path(), s.environ, stage=s.stage(), hooks=hooks, progress=s.progress))
+
+
+@click.command(cls=Verb, example="dvlite clone git@example.com:acme/birds", codes=(3, 10, 12, 13))
+@click.argument("url", metavar="URL")
+@click.argument("directory", metavar="[DIR]", required=False, type=PathText())
+@click.option("--no-data", is_flag=True, help="Leave the data for later (dvlite pull).")
+@click.option("--no-hooks", is_flag=True, help="Install no git hooks (dvlite install).")
+@JOBS
+def clone(url: str, directory: str | None, *, no_data: bool, no_hooks: bool, jobs: int | None) -> int:
+    """Clone a git repository and pull its data."""
+    from pathlib import Path
+
+    from dvlite.commands.clone import clone as verb
+
+    def work(session: Session) -> Any:
+        where = None if directory is None else Path(directory)
+        cloned = verb(url, where, session.environ, hooks=not no_hooks, progress=session.progress)
+        if no_data or not cloned.has_dvlite:
+            return cloned
+        try:
+            pulled = session.trusting(lambda s: _pull_all(s, cloned.directory, jobs))
+        except DvliteError:
+            session.output.warning(f"cloned into {cloned.directory}, without its data; to go on, there: dvlite pull")
+            raise
+        return replace(cloned, pull=pulled)
+
+    return run(work)
+
+
+def _pull_all(session: Session, directory: str, jobs: int | None) -> Any:
+    from dvlite.commands.pull import pull as verb
+
+    scope = scope_of()
+    repo = session.repo(directory)
+    if not repo.config.remote_names():
+        session.output.warning(
+            f"no remote is configured in {directory}; there: dvlite remote add URL, then dvlite pull"
+        )
+        return None
+    return verb(repo, (), remote=None, scope=scope, jobs=jobs, dry_run=False, force=False, progress=session.progress)
+
+
+@click.command(cls=Verb, example="dvlite config --user cache.dir /bigdisk/dvlite", codes=(10,))
+@click.argument("key", metavar="[KEY]", required=False)
+@click.argument("value", metavar="[VALUE]", required=False)
+@click.option("--unset", is_flag=True, help="Remove KEY.")
+@click.option("--local", "place", flag_value="local", help="The file of this clone that git ignores.")
+@click.option("--user", "place", flag_value="user", help="Your own file, for all repositories.")
+@click.option("--system", "place", flag_value="system", help="The file of this machine.")
+@NO_STAGE
+def config(key: str | None, value: str | None, *, unset: bool, place: str | None) -> int:
+    """Show or change settings."""
+    from dvlite.commands.config import config as verb
+
+    return run(lambda s: verb(s.repo(), key, value, unset=unset, place=place, stage=s.stage(), progress=s.progress))
+
+
+@click.command(cls=Verb, example="dvlite doctor")
+def doctor() -> int:
+    """Check this installation and this repository."""
+    from dvlite.commands.doctor import doctor as verb
+
+    def work(session: Session) -> Any:
+        try:
+            repo = session.repo()
+        except NotARepository:
+            repo = None
+        return verb(repo, session.environ, progress=session.progress)
+
+    return run(work)
+
+
+@click.command(cls=Verb, example='eval "$(dvlite completion bash)"      # in ~/.bashrc')
+@click.argument("shell", type=click.Choice(["bash", "zsh", "fish"]))
+def completion(shell: str) -> int:
+    """Print the script that completes dvlite's commands in a shell."""
+    kind = get_completion_class(shell)
+    if kind is None:
+        raise UsageError(f"'{shell}' has no completion", hint="bash, zsh or fish")
+    app = click.get_current_context().find_root().command
+    click.echo(
+        ShellComplete.source(kind(app, {}, "dvlite", COMPLETE))
+    )  # not bash's own: that starts bash to ask its version
+    return 0
+
+
+VERBS = (init, clone, config, doctor, completion)

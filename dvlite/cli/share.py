@@ -1,0 +1,194 @@
+"""The verbs that move data: remotes, push, pull, fetch, get and the cache. Declares flags and help; the work is in `commands`."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+from typing import Any
+
+import click
+
+from dvlite.cli.options import (
+    DRY_RUN,
+    FORCE,
+    JOBS,
+    NO_STAGE,
+    NO_WAIT,
+    REMOTE,
+    REVISION,
+    PathText,
+    R,
+    Verb,
+    Verbs,
+    run,
+    scope_of,
+    scoped,
+)
+from dvlite.errors import UsageError
+
+MOVE_CODES = (3, 10, 11, 12, 13)
+
+
+def _move(
+    verb: Callable[..., R],
+    *,
+    paths: tuple[str, ...],
+    revision: str | None,
+    all_branches: bool,
+    all_tags: bool,
+    all_commits: bool,
+    **flags: Any,  # remote, jobs, dry_run, and force of pull
+) -> int:
+    scope = scope_of(revision, all_branches=all_branches, all_tags=all_tags, all_commits=all_commits)
+    return run(lambda s: verb(s.repo(), paths, scope=scope, progress=s.progress, **flags))
+
+
+@click.group(cls=Verbs)
+def remote() -> None:
+    """Manage where the data is pushed to."""
+
+
+@remote.command("add", example="dvlite remote add s3://acme-data/birds -o region=eu-west-1", codes=(10,))
+@click.argument("words", nargs=-1, required=True, metavar="[NAME] URL")
+@click.option("-d", "--default", is_flag=True, help="Make it the default remote.")
+@click.option("-o", "--option", "options", multiple=True, metavar="KEY=VALUE", help="A setting of the store.")
+@click.option("--local", is_flag=True, help="In the file that git ignores (for secrets).")
+@NO_STAGE
+def remote_add(words: tuple[str, ...], *, default: bool, options: tuple[str, ...], local: bool) -> int:
+    """Add a remote: a folder or s3://bucket/prefix. NAME is `origin` if left out."""
+    from dvlite.commands.remote import remote_add as verb
+
+    if len(words) > 2:
+        raise UsageError(f"expected [NAME] URL, got {len(words)} words", hint="dvlite remote add --help")
+    pairs = dict(_pair(option) for option in options)
+    name = words[0] if len(words) == 2 else "origin"
+    return run(
+        lambda s: verb(
+            s.repo(), name, words[-1], options=pairs, default=default, local=local, stage=s.stage(), progress=s.progress
+        )
+    )
+
+
+def _pair(option: str) -> tuple[str, str]:
+    key, equals, value = option.partition("=")
+    if not key or not equals:
+        raise UsageError(f"'{option}' is not KEY=VALUE", hint="for example -o region=eu-west-1")
+    return key, value
+
+
+@remote.command("list", example="dvlite remote list -v", codes=(10,))
+def remote_list() -> int:
+    """List the remotes."""
+    from dvlite.commands.remote import remote_list as verb
+
+    return run(lambda s: verb(s.repo(), progress=s.progress))
+
+
+@remote.command("remove", example="dvlite remote remove old", codes=(10,))
+@click.argument("name", metavar="NAME")
+@NO_STAGE
+def remote_remove(name: str) -> int:
+    """Forget a remote; its data stays where it is."""
+    from dvlite.commands.remote import remote_remove as verb
+
+    return run(lambda s: verb(s.repo(), name, stage=s.stage(), progress=s.progress))
+
+
+@remote.command("default", example="dvlite remote default backup", codes=(10,))
+@click.argument("name", metavar="NAME")
+@NO_STAGE
+def remote_default(name: str) -> int:
+    """Choose the remote that push and pull use."""
+    from dvlite.commands.remote import remote_default as verb
+
+    return run(lambda s: verb(s.repo(), name, stage=s.stage(), progress=s.progress))
+
+
+@remote.command("trust", example="dvlite remote trust https://minio.example.com")
+@click.argument("place", metavar="PLACE")
+def remote_trust(place: str) -> int:
+    """Approve a host or folder that a committed config names, for this user."""
+    from dvlite.commands.remote import remote_trust as verb
+
+    return run(lambda s: verb(s.environ, place))
+
+
+@remote.command("test", example="dvlite remote test origin", codes=(10,))
+@click.argument("name", metavar="[NAME]", required=False)
+def remote_test(name: str | None) -> int:
+    """Try what a remote must be able to do, and time it."""
+    from dvlite.commands.remote import remote_test as verb
+
+    return run(lambda s: verb(s.repo(), name, progress=s.progress))
+
+
+@click.command(cls=Verb, example="dvlite push\ndvlite push -r backup --all-branches", codes=MOVE_CODES)
+@scoped
+@click.option("--allow-missing", is_flag=True, help="Leave out versions whose data is lost, and warn.")
+def push(**flags: Any) -> int:
+    """Upload data to a remote."""
+    from dvlite.commands.push import push as verb
+
+    return _move(verb, **flags)
+
+
+@click.command(cls=Verb, example="dvlite pull data/images/val", codes=MOVE_CODES)
+@scoped
+@FORCE
+def pull(**flags: Any) -> int:
+    """Download data and put it into the workspace."""
+    from dvlite.commands.pull import pull as verb
+
+    return _move(verb, **flags)
+
+
+@click.command(cls=Verb, example="dvlite fetch --all-tags", codes=MOVE_CODES)
+@scoped
+def fetch(**flags: Any) -> int:
+    """Download data into the cache only."""
+    from dvlite.commands.fetch import fetch as verb
+
+    return _move(verb, **flags)
+
+
+@click.command(
+    cls=Verb, example="dvlite get git@example.com:acme/birds model.pt --rev v1.2 -o model.pt", codes=(12, 13)
+)
+@click.argument("source", metavar="REPO_OR_PATH", type=PathText())
+@click.argument("path", metavar="[PATH]", required=False)
+@REVISION
+@click.option("-o", "--output", metavar="OUT", type=PathText(), help="Where to write it; - is standard output.")
+@JOBS
+def get(source: str, path: str | None, *, revision: str | None, output: str | None, jobs: int | None) -> int:
+    """Copy data out of any repository, without a clone."""
+    from dvlite.commands.get import get as verb
+
+    flags: dict[str, Any] = click.get_current_context().ensure_object(dict)
+    if output == "-" and flags.get("json"):
+        raise UsageError("-o - and --json both want standard output", hint="give -o a file")
+    where = sys.stdout.buffer if output == "-" else output
+    return run(
+        lambda s: verb(source, path, revision=revision, output=where, environ=s.environ, jobs=jobs, progress=s.progress)
+    )
+
+
+@click.group(cls=Verbs)
+def cache() -> None:
+    """Look after the cache in this clone."""
+
+
+@cache.command("prune", example="dvlite cache prune --pushed -n", codes=(3, 10, 11, 13))
+@click.option("--pushed", is_flag=True, help="What the remote provably has.")
+@REMOTE
+@DRY_RUN
+@NO_WAIT
+def cache_prune(*, pushed: bool, remote: str | None, dry_run: bool) -> int:
+    """Free disk space by dropping what a remote provably has."""
+    from dvlite.commands.cache import cache_prune as verb
+
+    if not pushed:
+        raise UsageError("say what to prune", hint="dvlite cache prune --pushed  drops what the remote provably has")
+    return run(lambda s: verb(s.repo(), remote=remote, dry_run=dry_run, progress=s.progress))
+
+
+VERBS = (remote, push, pull, fetch, get, cache)

@@ -1,0 +1,386 @@
+"""The only module that writes to a terminal: results as text or JSON, errors, warnings and progress. Owns the package rich.
+
+Results go to standard output, everything else to standard error. What each verb says to people stands in `text.<verb>`, loaded
+when it is used. Knows no command line (`cli`) and does no work of its own.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import importlib
+import os
+import posixpath
+import re
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, Self, TextIO
+
+from dvlite.errors import DvliteError
+from dvlite.files import os_error, printable, size_text
+from dvlite.text.style import Show, count, duration_text
+
+if TYPE_CHECKING:
+    from rich.live import Live  # costs 20 ms: only a phase of a second or more pays it
+
+_SHOWN_AFTER_SECONDS = 1.0  # a shorter phase would only flicker
+_REDRAW_SECONDS = 0.2
+_LINE_EVERY_SECONDS = 30.0  # off a terminal
+_RATE_SECONDS = 15.0  # the rate is that of the last seconds, not of a warm-up long ago
+EXIT_BUG = 70
+_BUG_HINT = (
+    "please report it with the output of: dvlite doctor\nto see where it happened, run the command again with -v"
+)
+_ESCAPES = re.compile(
+    r"\x1b(?:(\[[0-9;:]*m)|\[[0-?]*[ -/]*[@-~]|\][^\x1b]*(?:\x1b\\)?|.|$)"
+)  # the first group: colours
+_UNDECODABLE = re.compile("[\udc80-\udcff]")
+Words = Callable[[Any, Show], Iterable[str]]
+
+
+@dataclass(frozen=True, slots=True)
+class TerminalOptions:
+    """What the common flags ask for."""
+
+    quiet: bool = False
+    verbose: int = 0
+    json: bool = False
+    progress: bool = True
+    color: str = "auto"  # auto, always, never
+
+
+class Terminal:
+    """The two streams of one run of the program."""
+
+    def __init__(self, settings: TerminalOptions, environ: Mapping[str, str], stdout: TextIO, stderr: TextIO) -> None:
+        self.settings = settings
+        self._stdout, self._stderr = stdout, stderr
+        self._colors = {id(stream): wants_color(stream, settings.color, environ) for stream in (stdout, stderr)}
+        self._animates = _is_terminal(stderr) and environ.get("TERM") != "dumb"
+        self._warned: set[str] = set()
+
+    def progress(self, *, aside: bool = False) -> TerminalProgress:
+        """Returns the progress display of this run; a context manager, gone from the screen when it closes.
+
+        `aside`: the run speaks among another program's lines, and its warnings are notes.
+        """
+        wanted = self.settings.progress and not self.settings.quiet
+        warn = self.note if aside else self.warning
+        return TerminalProgress(self._stderr, warn, animate=self._animates, silent=not wanted)
+
+    def result(
+        self, result: Any, *, root: str | None = None, words: str | Words = "text", aside: bool = False
+    ) -> DvliteError | None:
+        """Prints a result and its warnings; returns what is left undone, as the error that the run should end with.
+
+        `words`: the function that words it, or the name of that of its text module.
+        `aside`: its words go to standard error, for another program speaks on standard output.
+        """
+        for warning in _warnings(result):
+            (self.note if aside else self.warning)(warning)
+        module = importlib.import_module(f"dvlite.text.{_verb(result)}")
+        stream = self._stderr if aside else self._stdout
+        show = self._show(stream, root)
+        if self.settings.json:
+            self._stdout.write(to_json(result) + "\n")
+        else:
+            worded: Words = words if callable(words) else getattr(module, words)
+            stream.writelines(line + "\n" for line in worded(result, show))
+        self._stdout.flush()
+        problem: DvliteError | None = module.problem(result, show) if hasattr(module, "problem") else None
+        return problem
+
+    def warning(self, message: str) -> None:
+        """Prints a warning, once."""
+        if message not in self._warned:
+            self._warned.add(message)
+            self._note("warning", "yellow", message)
+
+    def note(self, message: str) -> None:
+        """Prints what would be a warning, were it not among the lines of another program."""
+        self._stderr.write(f"dvlite: note: {_one_line(message)}\n")
+
+    def failure(self, error: Exception) -> int:
+        """Prints what a run failed with, and returns the exit code; what nobody foresaw is a bug."""
+        told = _told(error)
+        if told is None:
+            told = DvliteError(f"unexpected {type(error).__name__}: {error} (a bug in dvlite)", hint=_BUG_HINT)
+            told.exit_code = EXIT_BUG
+            if self.settings.verbose:
+                import traceback
+
+                self.plain("".join(traceback.format_exception(error)).rstrip())
+        if self.settings.json:
+            self._stderr.write(to_json({"error": told.message, "hint": told.hint, "exit_code": told.exit_code}) + "\n")
+        else:
+            self._note("error", "red", told.message)
+            for line in (told.hint or "").splitlines():
+                self._note("hint", "cyan", line)
+        self._stderr.flush()
+        return told.exit_code
+
+    def plain(self, text: str) -> None:
+        """Prints text for people on standard error as it is (a traceback, `interrupted`)."""
+        self._stderr.write(text + "\n")
+        self._stderr.flush()
+
+    def ask(self, question: str) -> None:
+        """Prints a question without ending the line."""
+        self._stderr.write(_one_line(question) + " ")
+        self._stderr.flush()
+
+    def _note(self, label: str, color: str, message: str) -> None:
+        show = self._show(self._stderr, None)
+        self._stderr.write(f"{show.style(color, label + ':')} {_one_line(message)}\n")
+
+    def _show(self, stream: TextIO, root: str | None) -> Show:
+        here = None if root is None else _here(root)
+        return Show(self._colors[id(stream)], self.settings.quiet, self.settings.verbose, here)
+
+
+def wants_color(stream: TextIO, choice: str, environ: Mapping[str, str]) -> bool:
+    """Says whether a stream gets colours: the flag first, then NO_COLOR (no-color.org), then what the stream is."""
+    if choice != "auto":
+        return choice == "always"
+    return not environ.get("NO_COLOR") and environ.get("TERM") != "dumb" and _is_terminal(stream)
+
+
+def to_json(result: Any) -> str:
+    r"""Returns a result as one line of JSON, `schema` first.
+
+    A byte of a name that is not UTF-8 is written as U+0000 and two hex digits, which no name can contain: the text stays valid
+    for every JSON reader, and `re.sub("\0(..)", ...)` gets the name back.
+    """
+    import json  # 1 ms that only --json pays
+
+    return json.dumps(_plain(result), separators=(",", ":"))
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, str):
+        return value if value.isascii() else _UNDECODABLE.sub(_escape_byte, value)
+    if dataclasses.is_dataclass(value):
+        schema = getattr(value, "schema", None)
+        fields = {field.name: _plain(getattr(value, field.name)) for field in dataclasses.fields(value)}
+        return fields if schema is None else {"schema": schema, **fields}
+    if isinstance(value, Mapping):
+        return {_plain(key): _plain(item) for key, item in value.items()}
+    if isinstance(value, (tuple, list)):
+        return [_plain(item) for item in value]
+    return value
+
+
+def _escape_byte(match: re.Match[str]) -> str:
+    return f"\0{ord(match[0]) - 0xDC00:02x}"
+
+
+def _told(error: Exception) -> DvliteError | None:
+    """Returns an error in the user's words, or None for a bug."""
+    if isinstance(error, DvliteError):
+        return error
+    if isinstance(error, OSError) and error.errno is not None:
+        name = error.filename
+        if isinstance(name, (str, bytes)):
+            return os_error(error, "use", os.fsdecode(name))
+        return DvliteError(f"cannot go on: {error.strerror}")
+    return None
+
+
+def _verb(result: Any) -> str:
+    """Returns the module that has the words for a result: `dvlite.remote-add/1` is told by `remote`."""
+    schema: str = result.schema
+    return schema.removeprefix("dvlite.").partition("/")[0].partition("-")[0]
+
+
+def _warnings(result: Any) -> Iterator[str]:
+    """Yields the warnings of a result and of the results inside it."""
+    yield from getattr(result, "warnings", ())
+    for field in dataclasses.fields(result):
+        inner = getattr(result, field.name)
+        if hasattr(inner, "schema"):
+            yield from _warnings(inner)
+
+
+def _one_line(message: str) -> str:
+    """Messages quote names themselves; this is for texts of other programs and hostile names that slipped through."""
+    return message if message.isprintable() else "".join(c if c.isprintable() else printable(c) for c in message)
+
+
+def _safe_line(line: str) -> str:
+    """Returns a line of another program as a terminal may show it: colours stay, what moves the cursor or worse does not."""
+    if line.isprintable():
+        return line
+    kept = "".join(c if c.isprintable() or c in "\t\x1b" else printable(c) for c in line)
+    return _ESCAPES.sub(lambda match: match[0] if match[1] else "", kept)
+
+
+def _here(root: str) -> str:
+    here = os.path.relpath(os.path.realpath(os.curdir), os.path.realpath(root))
+    return posixpath.normpath(here.replace(os.sep, "/"))
+
+
+def _is_terminal(stream: TextIO) -> bool:
+    try:
+        return stream.isatty()
+    except ValueError:  # closed
+        return False
+
+
+class TerminalProgress:
+    """Draws the running phase: one line that is redrawn on a terminal, elsewhere a plain line every 30 s.
+
+    `advance` only adds, under a lock (0.25 us): a thread looks at the clock and draws, so that a stalled transfer is seen too.
+    """
+
+    def __init__(
+        self,
+        stream: TextIO,
+        warn: Callable[[str], None],
+        *,
+        animate: bool,
+        silent: bool = False,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._stream, self._warn, self._clock = stream, warn, clock
+        self._animate, self._silent = animate, silent
+        self._lock = threading.Lock()
+        self._closed = threading.Event()
+        self._ticker: threading.Thread | None = None
+        self._live: Live | None = None
+        self._label = ""  # empty: no phase is running
+        self._total_bytes: int | None = None
+        self._total_files: int | None = None
+        self._bytes = self._files = 0
+        self._began = self._said = clock()
+        self._samples: deque[tuple[float, int, int]] = deque()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._closed.set()
+        self.finish()
+
+    def start(self, label: str, *, total_bytes: int | None = None, total_files: int | None = None) -> None:
+        with self._lock:
+            self._erase()
+            self._label = _one_line(label)
+            self._total_bytes, self._total_files = total_bytes, total_files
+            self._bytes = self._files = 0
+            self._began = self._clock()
+            self._samples.clear()
+            self._samples.append((self._began, 0, 0))
+            if self._ticker is None and not self._silent:
+                self._ticker = threading.Thread(target=self._keep_ticking, name="progress", daemon=True)
+                self._ticker.start()
+
+    def advance(self, *, size_bytes: int = 0, files: int = 0) -> None:
+        with self._lock:
+            self._bytes += size_bytes
+            self._files += files
+
+    def finish(self) -> None:
+        with self._lock:
+            self._erase()
+            self._label = ""
+
+    def warn(self, message: str) -> None:
+        with self._lock:
+            self._erase()
+            self._warn(message)
+
+    def tell(self, line: str) -> None:
+        if self._silent:
+            return
+        with self._lock:
+            self._erase()
+            self._said = self._clock()
+            self._stream.write(_safe_line(line) + "\n")
+            self._stream.flush()
+
+    def tick(self) -> None:
+        """Draws what is due now."""
+        if self._animate and self._clock() - self._began >= _SHOWN_AFTER_SECONDS:
+            import rich.live  # noqa: F401  # loaded here, so that no thread that advances waits for it
+        with self._lock:
+            now = self._clock()
+            if not self._label or self._silent or self._closed.is_set():
+                return
+            self._sample(now)
+            if self._animate and now - self._began >= _SHOWN_AFTER_SECONDS:
+                self._draw(self._line(now))
+            elif not self._animate and now - self._said >= _LINE_EVERY_SECONDS:
+                self._said = now
+                self._stream.write(self._line(now) + "\n")
+                self._stream.flush()
+
+    def _keep_ticking(self) -> None:
+        interval = _REDRAW_SECONDS if self._animate else 1.0
+        while not self._closed.wait(interval):
+            try:
+                self.tick()
+            except (OSError, ValueError):  # standard error is gone: the work goes on
+                return
+
+    def _draw(self, line: str) -> None:
+        from rich.console import Console
+        from rich.live import Live
+        from rich.text import Text
+
+        text = Text(line, no_wrap=True, overflow="ellipsis", end="")
+        if self._live is None:
+            console = Console(file=self._stream, force_terminal=True, color_system=None)
+            self._live = Live(
+                text, console=console, auto_refresh=False, transient=True, redirect_stdout=False, redirect_stderr=False
+            )
+            self._live.start()
+        self._live.update(text, refresh=True)
+
+    def _erase(self) -> None:
+        if self._live is not None:
+            self._live.stop()
+            self._live = None
+
+    def _sample(self, now: float) -> None:
+        self._samples.append((now, self._bytes, self._files))
+        while len(self._samples) > 2 and now - self._samples[1][0] >= _RATE_SECONDS:
+            self._samples.popleft()
+
+    def _line(self, now: float) -> str:
+        """Returns the state of the phase: `pushing origin  12.1/48.9 GiB  1,204 files  119.0 MiB/s  5m17s left`."""
+        then, bytes_then, files_then = self._samples[0]
+        seconds = max(now - then, 1e-9)
+        byte_rate, file_rate = (self._bytes - bytes_then) / seconds, (self._files - files_then) / seconds
+        parts = [self._label]
+        if self._bytes or self._total_bytes:
+            parts.append(_of_size(self._bytes, self._total_bytes))
+        if self._files or self._total_files:
+            of = f"/{self._total_files:,}" if self._total_files and not self._total_bytes else ""
+            parts.append(f"{self._files:,}{of} files" if of else count(self._files, "file"))
+        if byte_rate >= 1:
+            parts.append(f"{size_text(round(byte_rate))}/s")
+        left = _seconds_left(self._bytes, self._total_bytes, byte_rate)
+        if left is None and not self._total_bytes:
+            left = _seconds_left(self._files, self._total_files, file_rate)
+        if left is not None:
+            parts.append(f"{duration_text(left)} left")
+        return "  ".join(parts)
+
+
+def _seconds_left(done: int, total: int | None, rate: float) -> float | None:
+    return None if not total or rate <= 0 or done >= total else (total - done) / rate
+
+
+def _of_size(done: int, total: int | None) -> str:
+    """Returns `31.2/50.3 GiB`, in the unit of the total."""
+    if not total:
+        return size_text(done)
+    whole = size_text(total)
+    number, unit = whole.split(" ")
+    scale = 1024 ** ("B", "KiB", "MiB", "GiB", "TiB", "PiB").index(unit)
+    return f"{done / scale:.1f}/{whole}" if scale > 1 else f"{done}/{number} {unit}"

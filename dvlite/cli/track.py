@@ -1,0 +1,142 @@
+"""The verbs of everyday work: add, rm, mv, status, diff, checkout and ls. Declares flags and help; the work is in `commands`."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import click
+
+from dvlite.cli.options import (
+    EXIT_CODE,
+    FORCE,
+    NO_STAGE,
+    NO_WAIT,
+    PATHS,
+    REVISION,
+    ComparingVerb,
+    PathText,
+    Session,
+    Verb,
+    after_dashes,
+    revisions_and_paths,
+    run,
+)
+from dvlite.errors import UsageError
+
+
+@click.command(
+    cls=Verb,
+    example="dvlite add data/images\ndvlite add -u          # every tracked path that changed",
+    codes=(3, 10, 11),
+)
+@click.argument("paths", nargs=-1, metavar="PATH...", type=PathText())
+@click.option("-u", "--update", is_flag=True, help="Every tracked path that changed.")
+@click.option("-f", "--force", is_flag=True, help="Also what lacks changes that its pointer has.")
+@NO_STAGE
+@NO_WAIT
+def add(paths: tuple[str, ...], *, update: bool, force: bool) -> int:
+    """Track files and folders, or take in their changes."""
+    from dvlite.commands.add import add as verb
+
+    if not paths and not update:
+        raise UsageError("no path is given", hint="dvlite add PATH..., or dvlite add -u for what changed")
+    return run(lambda s: verb(s.repo(), paths, update=update, force=force, stage=s.stage(), progress=s.progress))
+
+
+@click.command(cls=Verb, example="dvlite rm --cached data/images", codes=(10, 11, 12))
+@click.argument("paths", nargs=-1, required=True, metavar="PATH...", type=PathText())
+@click.option("--cached", is_flag=True, help="Keep the data in the workspace.")
+@NO_STAGE
+@NO_WAIT
+def rm(paths: tuple[str, ...], *, cached: bool) -> int:
+    """Stop tracking paths and remove their data from the workspace."""
+    from dvlite.commands.rm import rm as verb
+
+    return run(lambda s: verb(s.repo(), paths, cached=cached, stage=s.stage(), progress=s.progress))
+
+
+@click.command(cls=Verb, example="dvlite mv data/images data/birds", codes=(10, 11))
+@click.argument("source", metavar="SOURCE", type=PathText())
+@click.argument("target", metavar="TARGET", type=PathText())
+@NO_STAGE
+@NO_WAIT
+def mv(source: str, target: str) -> int:
+    """Move or rename a tracked path."""
+    from dvlite.commands.mv import mv as verb
+
+    return run(lambda s: verb(s.repo(), source, target, stage=s.stage(), progress=s.progress))
+
+
+@click.command(cls=Verb, example="dvlite status --remote --exit-code", codes=(3, 10, 13))
+@PATHS
+@click.option("--remote", "check_remote", is_flag=True, help="Also ask the remote what it has.")
+@click.option("-r", "remote", metavar="NAME", help="Ask this remote.")
+@EXIT_CODE
+def status(paths: tuple[str, ...], *, check_remote: bool, remote: str | None, exit_code: bool) -> int:
+    """Show what is not added, committed, cached or pushed."""
+    from dvlite.commands.status import status as verb
+
+    asks = check_remote or remote is not None
+    return run(
+        lambda s: verb(s.repo(), paths, remote=remote, check_remote=asks, progress=s.progress),
+        found=lambda result: exit_code and not result.clean,
+    )
+
+
+@click.command(cls=ComparingVerb, example="dvlite diff main..HEAD --stat -- data/images", codes=(10, 12, 13))
+@click.argument("words", nargs=-1, metavar="[A | A B | A..B | A...B] [-- PATH...]", type=PathText())
+@click.option("--stat", is_flag=True, help="One line for each tracked path.")
+@click.option("--md", "markdown", is_flag=True, help="As Markdown, for a comment on a pull request.")
+@EXIT_CODE
+@click.option("--driver", is_flag=True, hidden=True, help="Be git's external diff program.")
+def diff(words: tuple[str, ...], *, stat: bool, markdown: bool, exit_code: bool, driver: bool) -> int:
+    """Show which files differ between revisions, or from the workspace."""
+    from dvlite.commands.diff import diff as verb
+    from dvlite.commands.diff import driver as verb_of_git
+
+    if driver:
+        sides = (*words, *(after_dashes() or ()))
+        return run(lambda s: verb_of_git(s.repo(), sides, progress=s.progress))
+
+    def work(session: Session) -> Any:
+        revisions, paths = revisions_and_paths(words)
+        if len(revisions) > 2:
+            raise UsageError(f"at most two revisions can be compared, not {len(revisions)}", hint="dvlite diff --help")
+        return verb(session.repo(), revisions, paths, progress=session.progress)
+
+    def in_markdown(result: Any, _: Any) -> list[str]:
+        from dvlite.reports.diff_markdown import diff_markdown
+
+        return diff_markdown(result).splitlines()
+
+    return run(
+        work,
+        found=lambda result: exit_code and bool(result.paths),
+        words=in_markdown if markdown else "stat" if stat else "text",
+    )
+
+
+@click.command(cls=Verb, example="dvlite checkout data/images/val", codes=(3, 10, 11, 12, 13))
+@PATHS
+@REVISION
+@FORCE
+@NO_WAIT
+def checkout(paths: tuple[str, ...], *, revision: str | None, force: bool) -> int:
+    """Make the workspace what the pointers say."""
+    from dvlite.commands.checkout import checkout as verb
+
+    return run(lambda s: verb(s.repo(), paths, revision=revision, force=force, progress=s.progress))
+
+
+@click.command(cls=Verb, example="dvlite ls -l HEAD~1:data/images", codes=(10, 12, 13))
+@click.argument("target", metavar="[REV:][PATH]", required=False, type=PathText())
+@click.option("-l", "long", is_flag=True, help="With sizes, ids and links.")
+@click.option("-R", "recursive", is_flag=True, help="Everything below, too.")
+def ls(target: str | None, *, long: bool, recursive: bool) -> int:
+    """List what is tracked."""
+    from dvlite.commands.ls import ls as verb
+
+    return run(lambda s: verb(s.repo(), target, long=long, recursive=recursive, progress=s.progress))
+
+
+VERBS = (add, rm, mv, status, diff, checkout, ls)

@@ -1,0 +1,390 @@
+"""The git program.
+
+The only module that starts a process to talk to git. Each operation is one run of git with `-z` input and output, no hooks, no
+prompts and no file system monitor, so that a repository from a stranger cannot make it run anything. Paths are relative to the root
+of the work tree, with `/`, undecodable bytes as `os.fsdecode` keeps them. Knows nothing of pointers and lockfiles but their names.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import subprocess
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Self
+
+from dvlite.errors import DvliteError, FormatError, NotARepository, UsageError
+from dvlite.files import printable, quote
+from dvlite.git import output as git_output
+from dvlite.git.discover import GitPlaces
+from dvlite.git.output import Change, Commit, FileStatus, is_lockfile, is_pointer
+
+# As git pathspecs, these match in every folder.
+_LOCKFILES = ("dvlite.lock", "*/dvlite.lock")
+_PIPELINE_FILES = ("dvlite.yaml", "*/dvlite.yaml")
+POINTERS = ("*.dvlite", *_LOCKFILES)
+OWN_FILES = (
+    *(*POINTERS, *_PIPELINE_FILES),
+    *(".dvlite", ".dvliteignore", ".gitattributes", ".gitignore", "**/.gitignore"),
+)
+_SETTINGS = ("core.fsmonitor=", "core.hooksPath=/dev/null", "log.showSignature=false", "log.showRoot=true")
+_SAFE = tuple(word for setting in _SETTINGS for word in ("-c", setting))
+_LITERAL = ":(literal)"  # what follows is a name, never a pattern
+_PATHS_ON_STDIN = ("--pathspec-from-file=-", "--pathspec-file-nul")
+_INDEX = "GIT_INDEX_FILE"
+# Set by git for its hooks, or by the user to point git elsewhere: the repository is always the one that `find` found.
+_REDIRECTS = frozenset(
+    f"GIT_{name}"
+    for name in (
+        *("DIR", "WORK_TREE", "COMMON_DIR", "OBJECT_DIRECTORY", "ALTERNATE_OBJECT_DIRECTORIES"),
+        *("NAMESPACE", "CONFIG", "PREFIX"),
+        *("GRAFT_FILE", "SHALLOW_FILE", "REPLACE_REF_BASE", "IMPLICIT_WORK_TREE", "INTERNAL_SUPER_PREFIX"),
+        *("LITERAL_PATHSPECS", "GLOB_PATHSPECS", "NOGLOB_PATHSPECS", "ICASE_PATHSPECS"),
+    )
+)
+_ASK_AT_ONCE = 128  # their names fit into any pipe, so that git and we never wait for each other
+_COMMIT = re.compile(r"[0-9a-f]{40}([0-9a-f]{24})?")
+
+
+def program(environ: Mapping[str, str], *, not_in: Path | None = None) -> str:
+    """Returns the absolute path of git on PATH; relative entries and `not_in` are never looked at (git-lfs CVE-2022-24826)."""
+    entries = [entry for entry in environ.get("PATH", os.defpath).split(os.pathsep) if os.path.isabs(entry)]
+    found = shutil.which(
+        "git", path=os.pathsep.join(entry for entry in entries if not_in is None or Path(entry) != not_in)
+    )
+    if found is None:
+        raise DvliteError("cannot find the program 'git' on PATH", hint="install git: https://git-scm.com/downloads")
+    return found
+
+
+def program_version(environ: Mapping[str, str]) -> tuple[int, ...]:
+    """Returns the version of git, for example (2, 45, 1)."""
+    done = subprocess.run([program(environ), "version"], stdout=subprocess.PIPE, stdin=subprocess.DEVNULL, check=False)
+    match = re.search(rb"[0-9]+(\.[0-9]+)+", done.stdout)
+    if match is None:
+        raise DvliteError("git does not say which version it is", hint="git version")
+    return tuple(int(part) for part in match[0].split(b"."))
+
+
+def clone_into(url: str, target: Path, environ: Mapping[str, str], *, quiet: bool = False) -> None:
+    """Clones a repository; git may ask for credentials on the terminal and shows its own progress on standard error."""
+    arguments = [program(environ, not_in=Path.cwd()), "clone", *(["--quiet"] if quiet else []), "--", url, str(target)]
+    if subprocess.run(arguments, env=_outside(environ), stdout=subprocess.DEVNULL, check=False).returncode:
+        raise DvliteError(f"git could not clone {quote(without_credentials(url))}", hint="git's own message is above")
+
+
+def clone_silently(url: str, target: Path, environ: Mapping[str, str], options: Sequence[str]) -> None:
+    """Clones a repository with nothing checked out and no hooks; git may ask for credentials. Raises DvliteError with its reason."""
+    arguments = ["clone", "--quiet", "--no-checkout", "--template=", *options, "--", url, str(target)]
+    command = [program(environ, not_in=Path.cwd()), *arguments]
+    done = subprocess.run(
+        command, env=_outside(environ) | {"LC_ALL": "C"}, capture_output=True, stdin=subprocess.DEVNULL, check=False
+    )
+    if done.returncode:
+        reason = without_credentials(git_output.failed(arguments, done.stderr).message)
+        raise DvliteError(
+            f"cannot read {quote(without_credentials(url))}: {reason}", hint="give a URL that git clone takes"
+        )
+
+
+def _outside(environ: Mapping[str, str]) -> dict[str, str]:
+    return {name: value for name, value in environ.items() if name not in _REDIRECTS and name != _INDEX}
+
+
+def without_credentials(url: str) -> str:
+    """Returns a git URL, or a text with one, without the user name, password and tokens that it may carry."""
+    bare = re.sub(r"(?<=://)[^/?#\s]*@", "", url)
+    return re.sub(r"(?<=://)[^\s']*@[^\s']*", "...", re.sub(r"(://[^\s?#']*)[?#][^\s']*", r"\1", bare))
+
+
+class Git:
+    """Runs git in one work tree."""
+
+    __slots__ = ("_env", "_program", "root")
+
+    def __init__(self, places: GitPlaces, environ: Mapping[str, str], *, any_index: bool = False) -> None:
+        """`any_index`: GIT_INDEX_FILE is this repository's, wherever it is, for git itself calls us."""
+        self.root = places.root
+        self._program = program(environ, not_in=places.root)
+        self._env = {name: value for name, value in environ.items() if name not in _REDIRECTS}
+        self._env |= {"LC_ALL": "C", "GIT_TERMINAL_PROMPT": "0", "GIT_OPTIONAL_LOCKS": "0"}
+        self._env["GIT_NO_REPLACE_OBJECTS"] = "1"  # what git pushes are the objects themselves
+        index = self._env.get(_INDEX)  # `git commit PATH` gives its hooks an index of their own, in the git directory
+        inside = index is None or Path(os.path.realpath(places.root / index)).is_relative_to(places.git_dir)
+        if not inside and not any_index:
+            del self._env[_INDEX]
+
+    def run(self, *arguments: str, stdin: bytes = b"", check: bool = True) -> bytes:
+        """Runs git once and returns its output; with `check`, a failure raises DvliteError with git's first line."""
+        done = subprocess.run(self._command(arguments), env=self._env, input=stdin, capture_output=True, check=False)
+        if check and done.returncode:
+            raise git_output.failed(arguments, done.stderr)
+        return done.stdout
+
+    def _start(self, arguments: Sequence[str], stdin: int) -> subprocess.Popen[bytes]:
+        """Starts git for a reader that may stop early; the reader kills it."""
+        return subprocess.Popen(
+            self._command(arguments), env=self._env, stdin=stdin, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL
+        )
+
+    def _command(self, arguments: Sequence[str]) -> list[str]:
+        return [self._program, "-C", str(self.root), *_SAFE, *arguments]
+
+    def check_ownership(self) -> None:
+        """Raises NotARepository if git refuses this repository, for example as another user's (safe.directory)."""
+        try:
+            self.run("rev-parse", "--git-dir")
+        except DvliteError as error:
+            raise NotARepository(
+                error.message, hint=f"if you trust its owner: git config --global --add safe.directory {self.root}"
+            ) from None
+
+    # -- pointers: pointer files, and lockfiles, which are the pointers of outputs
+
+    def tracking_files(self) -> list[str]:
+        """Returns the pointer files, lockfiles and pipeline files that git tracks or would track, sorted; some may be gone."""
+        wanted = (*POINTERS, *_PIPELINE_FILES)
+        listed = self.run("ls-files", "--cached", "--others", "--exclude-standard", "-z", "--", *wanted)
+        found = set(git_output.split(listed))
+        return sorted(path for path in found if is_pointer(path) or git_output.is_pipeline_file(path))
+
+    def pointer_blobs(self, commit: str) -> dict[str, str]:
+        """Returns the pointer files and lockfiles of a commit and their blobs, sorted by path."""
+        found = {}
+        for row in git_output.split(self.run("ls-tree", "-r", "-z", "--full-tree", commit)):
+            head, _, path = row.partition("\t")
+            if is_pointer(path):
+                mode, _, blob = head.split(" ")
+                if mode not in git_output.REGULAR:
+                    raise FormatError(
+                        f"{quote(path)} at {commit[:8]} is not an ordinary file", hint="a pointer cannot be a link"
+                    )
+                found[path] = blob
+        return found
+
+    def read_blobs(self, blobs: Iterable[str], *, limit_bytes: int) -> dict[str, bytes]:
+        """Returns the content of many blobs, with one run of git; raises FormatError for one above the limit, before reading it."""
+        return dict(self.each_blob(dict.fromkeys(blobs, limit_bytes)))
+
+    def each_blob(self, limits: Mapping[str, int]) -> Iterator[tuple[str, bytes]]:
+        """Yields `(blob, content)` of many blobs, each with its own limit in bytes, in the order given: memory holds a few at a time.
+
+        Raises TooLarge for one above its limit, before it is read.
+        """
+        wanted = list(limits)
+        process = self._start(("cat-file", "--batch"), subprocess.PIPE) if wanted else None
+        if process is None or process.stdin is None:
+            return
+        with process:
+            try:
+                for at in range(0, len(wanted), _ASK_AT_ONCE):
+                    batch = wanted[at : at + _ASK_AT_ONCE]
+                    process.stdin.write("".join(f"{blob}\n" for blob in batch).encode())
+                    process.stdin.flush()
+                    for blob in batch:
+                        yield blob, git_output.next_blob(process.stdout, blob, limits[blob])
+            finally:
+                process.kill()
+
+    def blob_reader(self) -> BlobReader:
+        """Returns a reader for blobs that are asked for one after another; a context manager."""
+        return BlobReader(self._start(("cat-file", "--batch"), subprocess.PIPE))
+
+    def read_file(self, commit: str, path: str, *, limit_bytes: int) -> bytes | None:
+        """Returns one file of a commit, or None if the commit does not have it."""
+        for row in git_output.split(self.run("ls-tree", "-z", "--full-tree", commit, "--", path)):
+            mode, kind, blob = row.partition("\t")[0].split(" ")
+            if kind == "blob" and mode in git_output.REGULAR:
+                return self.read_blobs([blob], limit_bytes=limit_bytes)[blob]
+        return None
+
+    def pointer_changes(self, *revisions: str, every: bool = False, limit: int | None = None) -> Iterator[Change]:
+        """Yields how pointer files and lockfiles came to be, newest commit first; stop whenever enough was seen.
+
+        With `every`, no version is left out: all sides of all merges are looked at, and `revisions` may hold `--all`.
+        """
+        options = ["--full-history", "-m"] if every else ["-c"]  # of a merge, what neither side had
+        options += [f"--max-count={limit}"] if limit is not None else []
+        return (change for change in self._changes(["-M", *options, *revisions], POINTERS) if is_pointer(change.path))
+
+    def named_by(self, *revisions: str) -> Iterator[Change]:
+        """Yields what each commit made of pointer files and lockfiles that none of its parents had, newest commit first."""
+        options = ["--no-renames", "--full-history", "-c", "--ignore-missing", *revisions]
+        return (change for change in self._changes(options, POINTERS) if is_pointer(change.path))
+
+    def lockfile_changes(self, *revisions: str) -> Iterator[Change]:
+        """Yields every version of every lockfile in the history of `revisions` (`--all`: of all refs), newest commit first.
+
+        A merge is looked at from each of its sides, so that a version may come twice; stop whenever enough was seen.
+        """
+        options = ["--no-renames", "--full-history", "-m", *revisions]
+        return (change for change in self._changes(options, _LOCKFILES) if is_lockfile(change.path))
+
+    def _changes(self, options: Sequence[str], files: Sequence[str]) -> Iterator[Change]:
+        arguments = ["log", "--raw", "-z", "--no-abbrev", "--format=%x02%H", *options, "--", *files]
+        process = self._start(arguments, subprocess.DEVNULL)
+        with process:
+            try:
+                yield from git_output.changes(git_output.fields(process.stdout))
+                if process.wait():
+                    raise DvliteError(
+                        "git could not list the history of the pointer files", hint="see what it says: git fsck"
+                    )
+            finally:
+                process.kill()
+
+    # -- revisions
+
+    def resolve(self, revision: str) -> str:
+        """Returns the commit that a revision names; raises UsageError if there is none."""
+        if not revision.startswith("-") and "\0" not in revision:
+            found = self.run("rev-parse", "--verify", "--quiet", f"{revision}^{{commit}}", check=False).decode().strip()
+            if _COMMIT.fullmatch(found):
+                return found
+        raise UsageError(
+            f"{quote(revision)} is not a commit that is known here", hint="git fetch --tags; see git log --all"
+        )
+
+    def head(self) -> str | None:
+        """Returns the current commit, or None before the first one."""
+        return self.run("rev-parse", "--verify", "--quiet", "HEAD^{commit}", check=False).decode().strip() or None
+
+    def read_commits(self, commits: Iterable[str]) -> dict[str, Commit]:
+        """Returns subject, author and time of commits, with one run of git; those that are not here are left out."""
+        wanted = list(dict.fromkeys(commits))
+        if not wanted:
+            return {}
+        options = ("--ignore-missing", "--no-walk=unsorted", "--stdin", "-z", "--format=%H%x00%at%x00%an%x00%s")
+        return git_output.commits(self.run("log", *options, stdin="".join(f"{one}\n" for one in wanted).encode()))
+
+    def merge_base(self, one: str, other: str) -> str | None:
+        """Returns the best common ancestor of two commits, or None for unrelated histories."""
+        return self.run("merge-base", one, other, check=False).decode().strip() or None
+
+    def is_in_history(self, path: str) -> bool:
+        """Says whether any commit of any ref has a file of this name."""
+        return bool(self.run("rev-list", "-n", "1", "--all", "--", f":(top,literal){path}").strip())
+
+    def commits_of(self, refs: str) -> list[str]:
+        """Returns the commits that the refs under a prefix (`refs/heads`, `refs/tags`) lead to, without repeats."""
+        lines = self.run(
+            "for-each-ref", "--format=%(objecttype) %(objectname) %(*objecttype) %(*objectname)", refs
+        ).decode()
+        found: dict[str, None] = {}
+        for words in (line.split() for line in lines.splitlines()):
+            pairs = zip(words[::2], words[1::2], strict=True)
+            found |= {commit: None for kind, commit in pairs if kind == "commit"}
+        return list(found)
+
+    # -- index and work tree
+
+    def tracked_under(self, paths: Sequence[str]) -> list[str]:
+        """Returns the files in git's index that are one of `paths` or lie below one."""
+        if not paths:
+            return []
+        if len(paths) <= 100:
+            return git_output.split(
+                self.run("ls-files", "--cached", "--deduplicate", "-z", "--", *(_LITERAL + path for path in paths))
+            )
+        wanted = set(paths)  # too many for a command line: one listing, looked up here
+        listed = git_output.split(self.run("ls-files", "--cached", "--deduplicate", "-z"))
+        return [
+            path for path in listed if path in wanted or any(parent in wanted for parent in git_output.parents(path))
+        ]
+
+    def ignored(self, paths: Sequence[str]) -> set[str]:
+        """Returns those of `paths` that git ignores (tracked files never are)."""
+        if not paths:
+            return set()
+        return set(
+            git_output.split(self.run("check-ignore", "-z", "--stdin", stdin=git_output.join(paths), check=False))
+        )
+
+    def stage(self, paths: Sequence[str]) -> None:
+        """Stages files as they are in the work tree; raises DvliteError naming one that git ignores."""
+        if not paths:
+            return
+        try:
+            self.run("add", *_PATHS_ON_STDIN, stdin=git_output.join(paths, _LITERAL))
+        except DvliteError:
+            ignored = sorted(self.ignored(paths))
+            if not ignored:
+                raise
+            hint = f"see which rule does: git check-ignore -v {printable(ignored[0])}"
+            raise DvliteError(f"cannot stage {quote(ignored[0])}: git ignores it", hint=hint) from None
+
+    def remove_cached(self, paths: Sequence[str]) -> None:
+        """Takes files out of the index and leaves the work tree alone; files that are not in it are passed over."""
+        if paths:
+            self.run(
+                "rm",
+                "--cached",
+                "--quiet",
+                "--force",
+                "--ignore-unmatch",
+                *_PATHS_ON_STDIN,
+                stdin=git_output.join(paths, _LITERAL),
+            )
+
+    def unmerged(self) -> dict[str, dict[int, str]]:
+        """Returns the pointer files and lockfiles with a merge conflict: the blobs of their stages (1 ancestor, 2 ours, 3 theirs) that are there."""
+        return self._stages("--unmerged")
+
+    def settled(self) -> dict[str, dict[int, str]]:
+        """Returns the same of those whose conflict `git add` ended: git remembers until the next merge or checkout of a branch."""
+        return self._stages("--resolve-undo")
+
+    def _stages(self, which: str) -> dict[str, dict[int, str]]:
+        found: dict[str, dict[int, str]] = {}
+        for row in git_output.split(self.run("ls-files", which, "-z", "--", *POINTERS)):
+            head, _, path = row.partition("\t")
+            mode, blob, stage = head.split(" ")
+            if is_pointer(path) and mode in git_output.REGULAR:
+                found.setdefault(path, {})[int(stage)] = blob
+        return found
+
+    def status(self) -> list[FileStatus]:
+        """Returns pointers, ignore files and dvlite's own files that are not as in the last commit, sorted by path."""
+        output = self.run("status", "--porcelain=v2", "-z", "--untracked-files=all", "--no-renames", "--", *OWN_FILES)
+        return sorted(
+            (git_output.file_status(row) for row in git_output.split(output) if row[0] in "1u?"),
+            key=lambda status: status.path,
+        )
+
+    # -- settings
+
+    def remote_url(self, name: str = "origin") -> str | None:
+        """Returns where a git remote is, or None; it may carry credentials."""
+        return self.config_get(f"remote.{name}.url")
+
+    def config_get(self, key: str) -> str | None:
+        """Returns a setting of git as it applies here, or None."""
+        value = self.run("config", "-z", "--get", key, check=False)
+        return os.fsdecode(value.removesuffix(b"\0")) if value else None
+
+    def config_set(self, key: str, value: str) -> None:
+        """Sets a setting of this repository, never committed."""
+        self.run("config", "--local", key, value)
+
+
+class BlobReader:
+    """Reads blobs from one running git: no process for each. A context manager."""
+
+    def __init__(self, process: subprocess.Popen[bytes]) -> None:
+        self._process = process
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._process.kill()
+        self._process.__exit__(None, None, None)
+
+    def read(self, blob: str, limit_bytes: int) -> bytes:
+        """Returns the content of a blob; raises FormatError for one above the limit, after which the reader is of no more use."""
+        assert self._process.stdin is not None
+        self._process.stdin.write(f"{blob}\n".encode())
+        self._process.stdin.flush()
+        return git_output.next_blob(self._process.stdout, blob, limit_bytes)

@@ -1,0 +1,255 @@
+"""Makes the workspace follow pointers that git changed: only those tracked paths, never over edits, from the cache.
+
+What is not in the cache is downloaded if it is little (`hooks.fetch_limit`). A path that was tracked before and is not here stays away.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+from dvlite.errors import DvliteError, FormatError
+from dvlite.files import printable, size_text, word
+from dvlite.formats import lockfile
+from dvlite.formats.manifest import EMPTY_DIR
+from dvlite.formats.pointer import SUFFIX, Pointer
+from dvlite.git import blobs
+from dvlite.git.output import FileDifference, is_lockfile
+from dvlite.progress import Progress
+from dvlite.repo import tracked_paths
+from dvlite.repo.open_stores import open_cache, open_remote
+from dvlite.repo.remotes import PlaceUntrusted
+from dvlite.repo.repository import Repo
+from dvlite.repo.tracked_paths import Tracked, Unusable
+from dvlite.store.catalog import Catalog
+from dvlite.workspace.fetch import FetchPart, obtain
+from dvlite.workspace.hashing import HashOnly
+from dvlite.workspace.outdated import bringing
+from dvlite.workspace.overwrite_safety import is_exactly
+from dvlite.workspace.remove_untracked import remove_untracked
+from dvlite.workspace.restore import CheckedOutPath, CheckoutOptions, crew_for, restore
+from dvlite.workspace.running_outputs import spared
+from dvlite.workspace.workspace import Workspace
+
+_NAMED = 3
+_HISTORY = 20  # committed versions of a path among which the one that is here is looked for
+_PATIENCE_SECONDS = 3.0  # for a remote that does not answer: git's user waits for something else
+
+
+@dataclass(slots=True)
+class Followed:
+    """What was done, and what is to be told of the rest."""
+
+    followed: list[CheckedOutPath] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+    absent: list[str] = field(default_factory=list)  # paths of which something is not in the cache
+    reason: str = ""  # why that was not downloaded
+    first: str = ""  # a command without which it cannot be
+    nowhere: list[str] = field(default_factory=list)  # paths of which something is not on the remote either
+    remote: str = ""  # where that is
+    downloaded_bytes: int = 0
+
+
+def follow(repo: Repo, moved: Sequence[FileDifference], progress: Progress, *, left_behind: bool = False) -> Followed:
+    """Brings what the pointers and lockfiles in `moved` name to where they are now; for whoever holds the workspace lock.
+
+    With `left_behind`, also what is here as another commit has it: at a stop of a rebase, the data of that commit may have been checked out.
+    """
+    done = Followed()
+    broken: list[DvliteError] = []
+    tracked = {item.path: item for item in repo.tracked(broken)}
+    before = _named_before(repo, moved)
+    after = {item.path for item in tracked.values() if (item.lockfile or item.path + SUFFIX) in _files(moved)}
+    work = Workspace(repo, open_cache(repo), progress)
+    if left_behind:
+        before |= _left_behind(work, [item for item in tracked.values() if item.path not in after])
+        after |= before.keys() & tracked.keys()
+    is_made = spared(repo, progress.warn)
+    chosen = [
+        tracked[path] for path in sorted(after) if _is_to_follow(work, tracked[path], before) and not is_made(path)
+    ]
+    repo.exclude([item.path for item in chosen])
+    parts = []
+    for item in chosen:
+        part = _part(work, item, before.get(item.path, []))
+        if _missing_bytes(work, part) == 0 or (item.push and not _is_here(work, item.path, item.pointer)):
+            parts.append(part)  # what its pipeline does not push stays where it was made
+    _fetch(repo, work, parts, done, progress)
+    with crew_for(work, ((part.path, part.pointer) for part in parts)) as crew:
+        how = CheckoutOptions(link="hardlink" in repo.config.links, keep_sparse=True, crew=crew)
+        for part in parts:
+            _restore(work, part, how, done)
+    if not broken:
+        done.followed += remove_untracked(work, set(tracked), only=before.keys() - tracked.keys())
+    done.notes += [error.message for error in broken if isinstance(error, Unusable) and error.file in _files(moved)]
+    _tell(work, done)
+    return done
+
+
+def _files(moved: Sequence[FileDifference]) -> set[str]:
+    return {file.path for file in moved}
+
+
+def _named_before(repo: Repo, moved: Sequence[FileDifference]) -> dict[str, list[Pointer]]:
+    """Returns what the files that changed named before; what cannot be read named nothing."""
+    limits = {file.old: lockfile.LIMIT_BYTES for file in moved if file.old is not None}
+    contents = dict(blobs.each_within(repo.git, limits))
+    found: dict[str, list[Pointer]] = {}
+    for file in moved:
+        if file.old is not None and file.old in contents:
+            try:
+                read = tracked_paths.read_lockfile if is_lockfile(file.path) else _read_pointer
+                for item in read(file.path, contents[file.old], file.path):
+                    found.setdefault(item.path, []).append(item.pointer)
+            except FormatError:
+                continue
+    return found
+
+
+def _left_behind(work: Workspace, items: Sequence[Tracked]) -> dict[str, list[Pointer]]:
+    """Returns the paths of which another version is here than their pointer names, and that version, if a commit has it."""
+    here = {item.path: other for item in items if (other := work.other_version(item)) is not None}
+    if not here:
+        return {}
+    lockfiles = {item.path: item.lockfile for item in items if item.path in here}
+    committed = work.repo.histories(lockfiles, _HISTORY, lockfiles=lockfiles)
+    found = {path: [each for each in known if each.oid == here[path]] for path, known in committed.items()}
+    return {path: known for path, known in found.items() if known}
+
+
+def _read_pointer(name: str, data: bytes, where: str) -> list[Tracked]:
+    return [tracked_paths.read_pointer(name, data, where)]
+
+
+def _is_to_follow(work: Workspace, item: Tracked, before: Mapping[str, list[Pointer]]) -> bool:
+    """Says whether a path is new or moved on; what was tracked before and is not here was left away on purpose."""
+    if item.path not in before:
+        return True
+    moved = not any(item.pointer.same_version(known) for known in before[item.path])
+    return moved and os.path.lexists(work.location(item.path))
+
+
+def _part(work: Workspace, item: Tracked, before: Sequence[Pointer]) -> FetchPart:
+    return FetchPart(item.path, item.pointer, tuple(work.sparse.get(item.path, ())), tuple(before))
+
+
+# -- downloads
+
+
+def _fetch(repo: Repo, work: Workspace, parts: Sequence[FetchPart], done: Followed, progress: Progress) -> None:
+    """Downloads what the cache lacks, if it is within `hooks.fetch_limit`; a remote that cannot be had makes a note."""
+    missing = [(part, _missing_bytes(work, part)) for part in parts]
+    wanted = [part for part, size in missing if size != 0]
+    limit = repo.config.limit_bytes("hooks.fetch_limit")
+    known = sum(size or 0 for _, size in missing)
+    if not wanted or not limit or not repo.config.remote_names():
+        return
+    if known > limit:
+        done.reason = _too_large(known, limit)
+        return
+    try:
+        _, opened = open_remote(repo, work.cache, None, None, patience_seconds=_PATIENCE_SECONDS)
+        with opened:
+            progress.start(f"looking at {opened.store.label}")
+            catalog = Catalog(opened).look()
+            planned = obtain(catalog, work.cache, wanted, progress, dry_run=True).paths
+            size_bytes = sum(one.size_bytes for one in planned)
+            there = [part for part, one in zip(wanted, planned, strict=True) if one.state == "planned"]
+            done.nowhere = [one.path for one in planned if one.state != "planned"]
+            done.remote = opened.store.label
+            if size_bytes > limit:
+                done.reason = _too_large(size_bytes, limit)
+            elif there:
+                obtain(catalog, work.cache, there, progress)
+            done.downloaded_bytes = opened.traffic.bytes_read
+    except PlaceUntrusted as error:
+        done.reason = f"this user has not approved {printable(error.place)}"
+        done.first = f"dvlite remote trust {word(error.place)}"
+    except DvliteError as error:
+        done.reason = error.message
+    finally:
+        progress.finish()
+
+
+def _too_large(size_bytes: int, limit_bytes: int) -> str:
+    return f"{size_text(size_bytes)} is more than hooks.fetch_limit, {size_text(limit_bytes)}"
+
+
+def _missing_bytes(work: Workspace, part: FetchPart) -> int | None:
+    """Returns how much of a version the cache lacks, or None if its listing is not here either."""
+    try:
+        entries = work.wanted(part.pointer)
+    except DvliteError:
+        return None
+    chooses = work.selector(part.path)
+    has = work.cache.has_file
+    return sum(
+        max(entries.sizes[i], 1)
+        for i, flags in enumerate(entries.flags)
+        if flags != EMPTY_DIR
+        and (chooses is None or chooses(entries.paths[i]))
+        and not has(entries.digest(i), entries.sizes[i])
+    )
+
+
+# -- the workspace
+
+
+def _restore(work: Workspace, part: FetchPart, how: CheckoutOptions, done: Followed) -> None:
+    if _missing_bytes(work, part) != 0:
+        done.absent.append(part.path)
+        return
+    try:
+        made = restore(work, part.path, part.pointer, (), how)
+    except DvliteError as error:
+        done.notes.append(f"{error.message}; then: {bringing(work, part.path, 'pull')}")
+        return
+    done.followed.append(made.result)
+    if made.damaged or made.result.missing:
+        done.absent.append(part.path)
+
+
+def _is_here(work: Workspace, path: str, version: Pointer) -> bool:
+    found = work.scan(path)
+    return found is not None and is_exactly(work, version, work.identify(path, found, HashOnly()).entries())
+
+
+def _tell(work: Workspace, done: Followed) -> None:
+    repo = work.repo
+    absent = [path for path in done.absent if path not in done.nowhere]
+    if absent:
+        is_plain = len(absent) > _NAMED or any(
+            work.sparse.get(path) for path in absent
+        )  # of a part, a path would bring all
+        command = "dvlite pull" if is_plain else f"dvlite pull {_quoted(repo, absent)}"
+        if done.first:
+            command = f"{done.first} && {command}"
+        why = f" ({done.reason})" if done.reason else ""
+        done.notes.append(f"{_listed(repo, absent)}: not in the cache{why}; to bring {_it(absent)}: {command}")
+    nowhere = [path for path in done.absent if path in done.nowhere]
+    if nowhere:
+        where = f"neither in the cache nor on {done.remote}"
+        done.notes.append(
+            f"{_listed(repo, nowhere)}: {where}; push {_it(nowhere)} from a clone that has {_it(nowhere)}"
+        )
+    kept = [path.path for path in done.followed if path.conflicts]
+    if kept:
+        files = sum(len(path.conflicts) for path in done.followed)
+        one = "1 file" if files == 1 else f"{files:,} files"
+        done.notes.append(
+            f"{one} changed here and kept in {_listed(repo, kept)}; to give the changes up: dvlite checkout -f {_quoted(repo, kept)}"
+        )
+
+
+def _it(paths: Sequence[str]) -> str:
+    return "it" if len(paths) == 1 else "them"
+
+
+def _listed(repo: Repo, paths: Sequence[str]) -> str:
+    more = f" and {len(paths) - _NAMED} more" if len(paths) > _NAMED else ""
+    return ", ".join(printable(repo.display(path)) for path in paths[:_NAMED]) + more
+
+
+def _quoted(repo: Repo, paths: Sequence[str]) -> str:
+    return " ".join(word(repo.display(path)) for path in paths[:_NAMED])

@@ -1,0 +1,350 @@
+"""The scripts in git's hooks folder that call `dvlite hook`: which folder that is, putting them there, taking them away again.
+
+A hook that was there before moves to a folder beside git's, as deep and under its own name, for hooks look at how they were called; ours runs it
+first. Knows what the scripts do with dvlite's answer, not what dvlite does.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import posixpath
+import shlex
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from dvlite.errors import DvliteError, UsageError
+from dvlite.files import os_error, quote, write_atomic
+from dvlite.repo.repository import Repo
+
+HOOKS = ("pre-commit", "pre-push", "post-checkout", "post-merge", "post-rewrite")
+KEPT = ".before-dvlite"  # after the name of the hooks folder: where hooks are that were there before; earlier after their own names
+_MARK = b'# Made by "dvlite install"'
+_EARLIER_NAMES = {hook + KEPT: hook for hook in HOOKS}
+_WITH_INPUT = ("pre-push", "post-rewrite")  # git tells them more on standard input
+_LIMIT_BYTES = 64 * 1024
+
+_HEAD = """\
+#!/bin/sh
+# Made by "dvlite install"; "dvlite install --uninstall" puts back what was here before. Off: DVLITE_HOOKS=0
+before="$(CDPATH= cd -- "${{0%/*}}" && pwd -P){kept}/{name}"  # a hook that was here before runs first
+"""
+_CHAIN = """\
+if [ -x "$before" ]; then "$before" "$@" || exit $?; fi
+"""
+_CHAIN_WITH_INPUT = """\
+input=$(command -p cat)
+input() { [ -z "$input" ] || printf '%s\\n' "$input"; }
+if [ -x "$before" ]; then input 2>/dev/null | "$before" "$@" || exit $?; fi
+"""
+_SWITCH = """\
+case "${DVLITE_HOOKS:-}" in 0 | off | no | false) exit 0 ;; esac
+"""
+_ONLY_WITH_DVLITE = """\
+[ -f .dvlite/config.yaml ] || exit 0
+"""
+# A branch with data may be pushed from one without.
+_ONLY_WHERE_IT_WAS_USED = """\
+[ -f .dvlite/config.yaml ] || [ -d "$(git rev-parse --git-common-dir)/dvlite" ] || exit 0
+"""
+_NOTHING_TO_DO = {  # told apart here: starting dvlite takes 50 ms
+    "post-checkout": '[ "$3" = 1 ] && [ "$1" != "$2" ] || exit 0 # single files, or a new branch\n',
+    "post-rewrite": '[ "$1" = rebase ] || exit 0 # an amended commit\n',
+}
+# An entry of PATH that is not absolute could lead into the repository, whose programs hooks never run.
+_FIND = """\
+program=$(command -v dvlite)
+case "$program" in
+/*) ;;
+*) program={program} ;;
+esac
+if [ ! -x "$program" ]; then
+{missing}fi
+"""
+_CALL = 'exec "$program" hook {name} "$@"\n'
+_CALL_WITH_INPUT = 'input | "$program" hook {name} "$@"\n'
+_MISSING = {
+    "pre-commit": '  echo "dvlite: note: this commit was not checked: the program dvlite is not on PATH" >&2\n  exit 0\n',
+    "pre-push": (
+        '  echo "dvlite: blocked: whether the data of these commits is pushed cannot be told: the program dvlite is not on PATH" >&2\n'
+        '  echo "dvlite: install dvlite, or push without its data: DVLITE_HOOKS=0 git push" >&2\n  exit 1\n'
+    ),
+}
+_SILENTLY = "  exit 0\n"  # whoever has no dvlite is not told at each step
+
+
+@dataclass(slots=True)
+class Installed:
+    """What was done in a hooks folder: the hooks that call dvlite now, those that run before them, and what could not be done."""
+
+    folder: Path
+    hooks: list[str] = field(default_factory=list)
+    chained: list[str] = field(default_factory=list)
+    warnings: list[str] = field(default_factory=list)
+
+
+@dataclass(frozen=True, slots=True)
+class HooksFolder:
+    """The folder that git takes hooks from. `shared`: others may get them with the repository."""
+
+    folder: Path
+    shared: bool = False
+
+
+def hooks_place(repo: Repo, *, force: bool = False) -> HooksFolder:
+    """Returns where git takes hooks from: the folder that all worktrees share, or that of `core.hooksPath`.
+
+    Raises UsageError, unless `force`, for a folder outside the repository: other repositories take their hooks from there too.
+    """
+    chosen = _chosen_folder(repo)
+    folder = repo.common_dir / "hooks" if chosen is None else repo.root / chosen
+    real = Path(os.path.realpath(folder))
+    if real.is_relative_to(repo.common_dir) or real.is_relative_to(repo.git_dir):
+        return HooksFolder(folder)
+    if real.is_relative_to(repo.root):
+        return HooksFolder(folder, shared=True)
+    if not force:
+        why = "core.hooksPath" if chosen is not None else "a symbolic link"
+        raise UsageError(
+            f"hooks of this repository are in {quote(str(folder))} ({why}), outside of it, where other repositories have theirs",
+            hint="to install them there all the same (in repositories without dvlite they do nothing): dvlite install --force\n"
+            'or call dvlite from your own hooks, for example: dvlite hook pre-push "$@"',
+        )
+    return HooksFolder(folder)
+
+
+def install_hooks(repo: Repo, place: HooksFolder, *, force: bool = False) -> Installed:
+    """Writes the scripts; what stands in their place moves away and runs first. Doing it again changes nothing.
+
+    Raises UsageError, unless `force`, before it would move a hook of the work tree.
+    """
+    done = Installed(place.folder)
+    foreign = [name for name in HOOKS if _is_foreign(place.folder / name)]
+    _refuse_two(place.folder, foreign)
+    if place.shared and foreign and not force:
+        _refuse_in_work_tree(repo, [_within(repo, place.folder / name) for name in foreign])
+    program = "''" if place.shared else shlex.quote(_program())  # nobody else has our folders
+    with _told(place.folder):
+        place.folder.mkdir(parents=True, exist_ok=True)
+        _move_away(place.folder, foreign)
+        for name in HOOKS:
+            path = place.folder / name
+            if _is_ours(_legacy(path)):
+                done.hooks.append(name)  # of pre-commit, which calls what it found
+                continue
+            text = script(name, program).encode()
+            if not _is_ours(path) or path.read_bytes() != text:
+                write_atomic(path, text, mode=0o777)
+            done.hooks.append(name)
+            kept = _kept(place.folder) / name
+            if os.access(kept, os.X_OK):
+                done.chained.append(name)
+            elif os.path.lexists(kept):
+                done.warnings.append(_never_ran(name, kept))
+    if place.shared:
+        places = [place.folder, *([_kept(place.folder)] if done.chained else [])]
+        where = " and ".join(quote(_within(repo, folder)) for folder in places)
+        done.warnings.append(
+            f"hooks of this repository are in the work tree: commit {where} for all, or have git ignore it"
+        )
+    return done
+
+
+def _never_ran(name: str, kept: Path) -> str:
+    return (
+        f"the hook {quote(name)} that was here before is not executable: git did not run it, and dvlite's does not either; "
+        f"it is kept as {quote(f'{kept.parent.name}/{name}')} (to let it run first: chmod +x {shlex.quote(str(kept))})"
+    )
+
+
+def installed_hooks(repo: Repo) -> list[str]:
+    """Returns the hooks of git that call dvlite: through its scripts, from the user's own, or through the program pre-commit."""
+    folder = hooks_place(repo, force=True).folder
+    framework = _read(repo.root / ".pre-commit-config.yaml")
+    above = folder.parent if folder.name == "_" else None  # husky's hooks call those in the folder above
+    return [
+        name
+        for name in HOOKS
+        if _calls(folder / name, framework) or (above is not None and b"dvlite hook" in _read(above / name))
+    ]
+
+
+def _calls(path: Path, framework: bytes) -> bool:
+    text = _read(path) if os.access(path, os.X_OK) else b""
+    through_it = b"pre-commit.com" in text and f"dvlite-{path.name}".encode() in framework
+    return _MARK in text or b"dvlite hook" in text or through_it or (bool(text) and _is_ours(_legacy(path)))
+
+
+def uninstall_hooks(place: HooksFolder) -> Installed:
+    """Removes the scripts and puts back, as they were, the hooks that were there before; `hooks` are those that were removed."""
+    done = Installed(place.folder)
+    with _told(place.folder):
+        for name in HOOKS:
+            path = place.folder / name
+            kept = next((found for found in _before(place.folder, name) if os.path.lexists(found)), None)
+            if _is_ours(path):
+                if kept is not None:
+                    os.replace(kept, path)
+                    _lead_to(path, _EARLIER_NAMES)
+                    done.chained.append(name)
+                else:
+                    os.unlink(path)
+                done.hooks.append(name)
+            elif kept is not None:
+                done.warnings.append(
+                    f"{quote(str(path))} is not dvlite's any more; the hook that was there before is still {quote(str(kept))}"
+                )
+            if _is_ours(_legacy(path)):
+                os.unlink(_legacy(path))
+                done.hooks.append(name)
+        _tidy(place.folder)
+    return done
+
+
+def script(name: str, program: str) -> str:
+    """Returns the script of a hook; `program`, quoted for the shell, is tried where dvlite is not on PATH."""
+    with_input = name in _WITH_INPUT
+    parts = [_HEAD.format(name=name, kept=KEPT), _CHAIN_WITH_INPUT if with_input else _CHAIN, _SWITCH]
+    parts.append(_ONLY_WITH_DVLITE if name != "pre-push" else _ONLY_WHERE_IT_WAS_USED)
+    parts.append(_NOTHING_TO_DO.get(name, ""))
+    parts.append(_FIND.format(program=program, missing=_MISSING.get(name, _SILENTLY)))
+    parts.append((_CALL_WITH_INPUT if with_input else _CALL).format(name=name))
+    return "".join(parts)
+
+
+def _chosen_folder(repo: Repo) -> str | None:
+    """Returns the folder in `core.hooksPath`; what dvlite itself gives every git that it runs does not count."""
+    listed = repo.git.run("config", "-z", "--show-scope", "--type=path", "--get-all", "core.hooksPath", check=False)
+    words = [os.fsdecode(word) for word in listed.split(b"\0")]
+    found = [value for scope, value in zip(words[::2], words[1::2], strict=False) if scope != "command"]
+    return found[-1] if found and found[-1] else None
+
+
+def _program() -> str:
+    """Returns the program that is running, as a path."""
+    beside = Path(sys.executable).parent / "dvlite"
+    started = Path(sys.argv[0])
+    return str(beside if beside.is_file() or started.name != "dvlite" else Path(os.path.abspath(started)))
+
+
+def _within(repo: Repo, path: Path) -> str:
+    return Path(os.path.realpath(path.parent), path.name).relative_to(repo.root).as_posix()
+
+
+def _is_ours(path: Path) -> bool:
+    return _MARK in _read(path)
+
+
+def _read(path: Path) -> bytes:
+    try:
+        with path.open("rb") as file:
+            return file.read(_LIMIT_BYTES)
+    except OSError:
+        return b""
+
+
+def _legacy(path: Path) -> Path:
+    """Returns where the program pre-commit keeps the hook that it found, which it calls."""
+    return path.with_name(f"{path.name}.legacy")
+
+
+def _is_foreign(path: Path) -> bool:
+    return os.path.lexists(path) and not _is_ours(path) and not _is_ours(_legacy(path))
+
+
+def _lead_to(path: Path, names: Mapping[str, str]) -> None:
+    """Lets a hook that is a link to another one lead to where that is now."""
+    target = names.get(os.readlink(path)) if path.is_symlink() else None
+    if target is not None:
+        os.unlink(path)
+        os.symlink(target, path)
+
+
+# -- hooks that were there before
+
+
+def _kept(folder: Path) -> Path:
+    return Path(os.path.realpath(folder) + KEPT)
+
+
+def _before(folder: Path, name: str) -> tuple[Path, Path]:
+    """Returns where a hook that was there before may be: now, and as an earlier dvlite left it."""
+    return _kept(folder) / name, folder / (name + KEPT)
+
+
+def _move_away(folder: Path, foreign: Sequence[str]) -> None:
+    """Moves hooks to the folder beside this one, with links to all else that is here: a hook may call what lies beside it."""
+    kept = _kept(folder)
+    found = {name: folder / name for name in foreign}
+    found |= {name: path for name in HOOKS if os.path.lexists(path := _before(folder, name)[1])}
+    if found:
+        kept.mkdir(exist_ok=True)
+    for name, path in found.items():
+        os.rename(path, kept / name)
+        _lead_to(kept / name, _EARLIER_NAMES)
+    if kept.is_dir():
+        _drop_links(folder)
+        for entry in sorted(os.listdir(folder)):
+            if entry not in HOOKS and not _is_ours(folder / entry) and not os.path.lexists(kept / entry):
+                os.symlink(_link_to(folder, entry), kept / entry)
+
+
+def _tidy(folder: Path) -> None:
+    """Removes the folder beside this one, unless there is something in it that is not dvlite's."""
+    kept = _kept(folder)
+    if kept.is_dir() and not any(os.path.lexists(kept / name) for name in HOOKS):
+        _drop_links(folder)
+        with contextlib.suppress(OSError):
+            kept.rmdir()
+
+
+def _drop_links(folder: Path) -> None:
+    for entry in os.listdir(_kept(folder)):
+        if _is_link(folder, entry):
+            os.unlink(_kept(folder) / entry)
+
+
+def _is_link(folder: Path, entry: str) -> bool:
+    """Says whether this is a link that `_move_away` made."""
+    path = _kept(folder) / entry
+    return path.is_symlink() and os.readlink(path) == _link_to(folder, entry)
+
+
+def _link_to(folder: Path, entry: str) -> str:
+    return os.path.join("..", os.path.basename(os.path.realpath(folder)), entry)
+
+
+def _refuse_two(folder: Path, foreign: Sequence[str]) -> None:
+    for name in HOOKS:
+        places = [*([folder / name] if name in foreign else []), *_before(folder, name)]
+        there = [path for path in places if os.path.lexists(path)]
+        if len(there) > 1:
+            raise DvliteError(
+                f"there are two hooks to run before dvlite's: {quote(str(there[0]))} and {quote(str(there[1]))}",
+                hint=f"put both into one file {quote(name)} and remove the other, then run dvlite install again",
+            )
+
+
+def _refuse_in_work_tree(repo: Repo, hooks: Sequence[str]) -> None:
+    tracked = repo.git.tracked_under(hooks)
+    if tracked:
+        raise UsageError(
+            f"{quote(tracked[0])} is a hook that git tracks; dvlite does not move it",
+            hint='call dvlite from it: dvlite hook NAME "$@", or move it all the same: dvlite install --force',
+        )
+    name = posixpath.basename(hooks[0])
+    raise UsageError(
+        f"{quote(hooks[0])} is a hook that git does not track: what made it, husky for example, would make it again in place of dvlite's",
+        hint=f'call dvlite from your own hook (with husky .husky/{name}), each of {", ".join(HOOKS)} likewise: dvlite hook {name} "$@"\n'
+        "or move what is there all the same: dvlite install --force",
+    )
+
+
+@contextlib.contextmanager
+def _told(folder: Path) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise os_error(error, "write hooks to", folder) from error

@@ -1,0 +1,74 @@
+"""Finds files of git that are tracked data too: git and dvlite would each restore their own version of them.
+
+A look costs a few calls for each file, and no run of git, unless something looks like it. Opens no data.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Iterator, Sequence
+
+from dvlite.errors import DvliteError
+from dvlite.formats import lockfile
+from dvlite.formats.pointer import SUFFIX
+from dvlite.repo import config_files, ignore
+from dvlite.repo.tracked_paths import Tracked
+from dvlite.workspace.workspace import Workspace
+
+_LOCKFILE = "dvlite.lock"
+
+
+def held_twice(work: Workspace, paths: Sequence[str], known: Iterable[str]) -> list[tuple[Tracked, list[str]]]:
+    """Returns the tracked paths that some of `paths` are, or lie inside of, and those; what `.dvliteignore` names is not in them.
+
+    `known` is what was tracked when this worktree was last looked at.
+    """
+    if not _is_likely(work, paths, known):
+        return []
+    tracked = {item.path: item for item in work.repo.tracked(broken=[])}
+    rules = ignore.load(work.repo.root)
+    found: dict[str, list[str]] = {}
+    for path in paths:
+        outer = next((above for above in _upwards(path) if above in tracked), None)
+        inside = [above for above in _upwards(path) if outer is not None and above.startswith(outer + "/")]
+        if outer is not None and not any(rules.match(above, is_dir=above != path) for above in inside):
+            found.setdefault(outer, []).append(path)
+    return [(tracked[outer], files) for outer, files in sorted(found.items())]
+
+
+def _upwards(path: str) -> Iterator[str]:
+    """Yields a path and the folders above it."""
+    while path:
+        yield path
+        path = path.rpartition("/")[0]
+
+
+def _is_likely(work: Workspace, paths: Iterable[str], known: Iterable[str]) -> bool:
+    """Says whether any path is, or lies below, what has a pointer or was tracked here, or has the name of an output."""
+    above = {folder for path in paths for folder in _upwards(path)}
+    root = work.repo.root
+    if any(os.path.lexists(root / (path + SUFFIX)) for path in above) or not above.isdisjoint(known):
+        return True
+    return any(_names_output(work, folder, above) for folder in {"", *above})
+
+
+def _names_output(work: Workspace, folder: str, paths: set[str]) -> bool:
+    """Says whether the lockfile in a folder has an output with the name of a path; one that is written in another way is taken for one."""
+    name = f"{folder}/{_LOCKFILE}".lstrip("/")
+    try:
+        data = config_files.read_regular(work.repo.root / name, name, lockfile.LIMIT_BYTES)
+    except DvliteError:
+        return False  # for others to tell
+    start = len(folder) + 1 if folder else 0
+    names = {os.fsencode(path[start:]) for path in paths if not folder or path.startswith(folder + "/")}
+    return any(row.startswith(b'"') or row.partition(b":")[0] in names for row in _outputs(data or b""))
+
+
+def _outputs(data: bytes) -> Iterator[bytes]:
+    """Yields the rows of outputs of a lockfile."""
+    inside = False
+    for line in data.split(b"\n"):
+        if not line.startswith(b"      "):
+            inside = line == b"    outs:"
+        elif inside:
+            yield line[6:]

@@ -1,0 +1,201 @@
+"""Opens what questions about lineage are asked of: the records of this clone, or those of a remote, with or without a clone around.
+
+Without a clone, records and listings are kept in the user's own cache, so that a second question costs one listing. A URL that the user
+typed is consent to go there; a name of a configured remote follows the rules of trust.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import tempfile
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+
+from dvlite.errors import DvliteError, FormatError, NotARepository, ObjectCorrupt, RemoteError, UsageError
+from dvlite.files import os_error, quote
+from dvlite.formats.config import Config
+from dvlite.oid import Digest, digest_bytes
+from dvlite.progress import Progress
+from dvlite.repo import config_files, remotes
+from dvlite.repo.open_stores import DEFAULT_JOBS, open_cache, open_remote, plain_cache
+from dvlite.repo.repository import Repo
+from dvlite.runs.index import RunIndex, open_index
+from dvlite.runs.records import Records, open_records
+from dvlite.runs.sync import receive
+from dvlite.store import fetch
+from dvlite.store.cache import Cache
+from dvlite.store.catalog import Catalog
+from dvlite.store.open import open_store
+from dvlite.store.remote import Remote
+from dvlite.store.retry import RetryBudget
+from dvlite.store.url import Location, parse_url
+
+_RECORDS = "runs"  # in the user's cache: a folder of records for each remote
+
+
+class Context:
+    """What one question is asked of. `repo` is the clone whose history counts, `remote` where records and listings come from, if any."""
+
+    def __init__(
+        self, repo: Repo | None, index: RunIndex, cache: Cache, remote: Remote | None, label: str, progress: Progress
+    ) -> None:
+        self.repo, self.index, self.cache, self.remote = repo, index, cache, remote
+        self.label, self.progress = label, progress
+        self._catalog: Catalog | None = None
+        self._nearest: Catalog | None = None
+        self._looked = False  # for the default remote
+        self.unreachable = ""  # why nothing could be brought
+        self._opened = contextlib.ExitStack()
+
+    def close(self) -> None:
+        """Closes what was opened on the way."""
+        self._opened.close()
+
+    @property
+    def catalog(self) -> Catalog | None:
+        """What the remote holds, looked at once, when it is needed."""
+        if self._catalog is None and self.remote is not None:
+            self._catalog = Catalog(self.remote).look()
+        return self._catalog
+
+    def count_runs(self) -> int:
+        """Returns how many runs are known here."""
+        return self.index.count_runs()
+
+    def bring(self, listings: list[Digest]) -> None:
+        """Fetches listings from the remote, in a clone from the default one if it is trusted; those that cannot be had stay away."""
+        catalog = self.catalog if self.remote is not None else self._default()
+        if catalog is None:
+            return
+        self.cache.create()
+        self.progress.start(f"reading listings on {catalog.remote.store.label}")
+        try:
+            for name in listings:
+                with contextlib.suppress(ObjectCorrupt, FormatError):  # a stranger's: nothing could be said of it
+                    fetch.fetch_nodes(catalog, self.cache, [name])
+        except RemoteError as error:
+            if self.remote is not None:
+                raise
+            self.unreachable = error.message
+        finally:
+            self.progress.finish()
+
+    def _default(self) -> Catalog | None:
+        """Returns what the clone's default remote holds; None if there is none that is trusted and answers."""
+        if not self._looked and self.repo is not None:
+            self._looked = True
+            try:
+                _, remote = open_remote(self.repo, self.cache, None, None)
+                self.progress.start(f"reading listings on {remote.store.label}")
+                self._nearest = Catalog(self._opened.enter_context(remote)).look()
+            except DvliteError as error:
+                self.unreachable = error.message
+            self.progress.finish()
+        return self._nearest
+
+
+@contextlib.contextmanager
+def opened(repo: Repo | None, remote: str | None, environ: Mapping[str, str], progress: Progress) -> Iterator[Context]:
+    """Opens the records of the clone, or of a remote given by name or URL; the latter works without a clone.
+
+    Raises NotARepository without either, UsageError for a remote that there is not, Untrusted for one that was not approved.
+    """
+    if remote is None:
+        if repo is None:
+            raise NotARepository(
+                "this is not a clone that uses dvlite, and no remote is given",
+                hint="ask a remote: --remote s3://BUCKET/PREFIX   or   --remote /a/folder",
+            )
+        records = open_records(repo, progress)
+        with open_index(records) as index:
+            world = Context(repo, index, open_cache(repo), None, "this clone", progress)
+            with contextlib.closing(world):
+                yield world
+        return
+    name = None if repo is None else _configured(repo, remote)
+    if repo is not None and name is not None:
+        _, connection = open_remote(repo, open_cache(repo), name, None)
+        with connection:
+            records = open_records(repo, progress)
+            yield from _received(repo, connection, records, repo.config.project, progress)
+        return
+    if not _is_place(remote):
+        raise UsageError(
+            f"there is no folder {quote(remote)}, and names of remotes mean something in a clone only",
+            hint="give its URL: --remote s3://BUCKET/PREFIX   or   --remote /a/folder",
+        )
+    location = parse_url(remote, Path.cwd())
+    with _users_cache(environ) as cache, _connected(location, cache, environ) as connection:
+        records = Records(cache.folder / _RECORDS / connection.folder.name, progress)
+        yield from _received(None, connection, records, None, progress)
+
+
+def _received(
+    repo: Repo | None, connection: Remote, records: Records, project: str | None, progress: Progress
+) -> Iterator[Context]:
+    label = connection.store.label
+    progress.start(f"reading the runs on {label}")
+    receive(connection, records, project)
+    progress.finish()
+    with open_index(records) as index:
+        world = Context(repo, index, connection.cache, connection, label, progress)
+        if not world.count_runs() and world.catalog is not None and world.catalog.config is None:
+            raise UsageError(
+                f"there is no dvlite remote at {label}", hint="see which one the data is on: dvlite remote list"
+            )
+        yield world
+
+
+def _configured(repo: Repo, text: str) -> str | None:
+    """Returns the name of the remote that a name or URL means here; None for a place that is not configured."""
+    names = repo.config.remote_names()
+    if text in names:
+        return text
+    if not _is_place(text):
+        remotes.configured(repo.config, text)  # says which names there are
+    location = parse_url(text, repo.cwd)
+    return _with_location(repo.config, location, repo.root)
+
+
+def _is_place(text: str) -> bool:
+    return "/" in text or ":" in text or os.path.isdir(text)
+
+
+def _with_location(config: Config, location: Location, root: Path) -> str | None:
+    for name in config.remote_names():
+        with contextlib.suppress(DvliteError):
+            if remotes.located(remotes.configured(config, name), root)[0].text == location.text:
+                return name
+    return None
+
+
+@contextlib.contextmanager
+def _connected(location: Location, cache: Cache, environ: Mapping[str, str]) -> Iterator[Remote]:
+    """Opens a place; the options are those that the user's own config has for it."""
+    config = config_files.load(None, environ)
+    name = _with_location(config, location, Path("/"))
+    options = {} if name is None else remotes.located(remotes.configured(config, name), Path("/"))[1]
+    key = digest_bytes(f"{location.text}\n{options.get('endpoint_url', '')}".encode()).hex()[:32]
+    jobs = config.jobs or DEFAULT_JOBS
+    store = open_store(location, options, budget=RetryBudget(config.retry_seconds), connections=jobs)
+    with Remote(store, cache, key, jobs=jobs) as connection:
+        yield connection
+
+
+@contextlib.contextmanager
+def _users_cache(environ: Mapping[str, str]) -> Iterator[Cache]:
+    """Yields the user's cache for what belongs to no clone, in this platform's place; a temporary one where there is none."""
+    folder = config_files.own_cache_folder(environ)
+    if folder is not None:
+        with contextlib.suppress(OSError):
+            folder.mkdir(parents=True, exist_ok=True)
+            if os.access(folder, os.W_OK):
+                yield plain_cache(folder)
+                return
+    try:
+        temporary = tempfile.TemporaryDirectory(prefix="dvlite-")
+    except OSError as error:
+        raise os_error(error, "make a folder in", tempfile.gettempdir()) from error
+    with temporary as made:
+        yield plain_cache(Path(made))

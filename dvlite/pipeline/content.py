@@ -1,0 +1,381 @@
+"""What a path of the workspace holds now: dependencies and outputs of stages, hashed, each once.
+
+Where data is not here, what its pointer or lockfile says takes its place, so that a clone without data can tell what is out of date.
+Reads files and writes the stat index; stores nothing.
+"""
+
+from __future__ import annotations
+
+import os
+import posixpath
+import stat
+from bisect import bisect_left
+from collections.abc import Callable, Iterable, Iterator
+from pathlib import Path
+
+from dvlite.errors import FileChanged, UsageError
+from dvlite.files import os_error, quote
+from dvlite.formats import manifest
+from dvlite.formats.lockfile import Locked
+from dvlite.formats.manifest import EMPTY_DIR, EXECUTABLE, SYMLINK, Entries
+from dvlite.formats.pointer import Pointer
+from dvlite.oid import FILE, MANIFEST, Digest, Signature, digest_bytes, digest_file, format_oid
+from dvlite.pipeline.globs import expression, may_go_into, names_on_disk
+from dvlite.repo.tracked_paths import Tracked
+from dvlite.workspace import sparse
+from dvlite.workspace.fetch_listings import with_listings
+from dvlite.workspace.hashing import HashOnly
+from dvlite.workspace.scan import Scan, selected_scan
+from dvlite.workspace.workspace import NO_VERSION, Workspace, entries_of
+
+_SMALL_BYTES = 1 << 20
+_TRIES = 3
+_OF_THE_KERNEL = ("/proc/", "/sys/")  # what looks like a file there may wait, or have no end
+
+
+class Contents:
+    """Looks at paths of one workspace; remembers what it saw until it is told to forget."""
+
+    def __init__(
+        self,
+        work: Workspace,
+        tracked: Iterable[Tracked],
+        *,
+        fetches: bool = True,
+        in_git: Callable[[str], Iterable[bytes]] | None = None,
+    ) -> None:
+        self._work = work
+        self._tracked: dict[str, Pointer] = {item.path: item.pointer for item in tracked}
+        self._fetches = fetches  # listings that the cache lacks, from the default remote
+        self._seen: dict[str, Locked | None] = {}
+        self._nodes: dict[Digest, bytes] = {}  # of listings of changed data, which the cache does not have
+        self._assumed: dict[str, Locked] = {}
+        self._in_git = in_git or self._names_in_git  # the files below a folder that git has or would take
+        self._visible: dict[str, frozenset[bytes]] = {}
+
+    def know_outputs(self, folder: str, outs: Iterable[Locked]) -> None:
+        """Learns from a lockfile in `folder` of outputs that git keeps: they count as data too, whatever git ignores in them."""
+        for out in outs:
+            self._tracked.setdefault(posixpath.normpath(posixpath.join(folder, out.path)), out.pointer())
+
+    def drop_outputs(self, paths: Iterable[str]) -> None:
+        """Forgets outputs that their stage did not make again."""
+        for path in paths:
+            self._tracked.pop(path, None)
+            self.forget([path])
+
+    def note_output(self, path: str, found: Locked) -> None:
+        """Records what an output is, as the stage that made it left it."""
+        self._assumed.pop(path, None)
+        self._tracked[path] = found.pointer()
+        self.forget([path])
+
+    def assume(self, path: str, found: Locked) -> None:
+        """Lets `expected` return this until it is known better: what is here is going to be replaced by it."""
+        self._assumed[path] = found
+
+    def is_assumed(self, path: str) -> bool:
+        """Says whether what is here, at a path or around it, is going to be replaced."""
+        return path in self._assumed or self.holder(path) in self._assumed
+
+    def forget(self, paths: Iterable[str]) -> None:
+        """Looks again at these paths, and at what is inside or around them, when asked next."""
+        gone = set(paths)
+        above = {path[:end] for path in gone for end, letter in enumerate(path) if letter == "/"}
+        below = tuple(f"{path}/" if path else "" for path in gone)
+        for known in (self._seen, self._visible):
+            for path in [path for path in known if path in gone or path in above or not path or path.startswith(below)]:
+                del known[path]
+
+    def has(self, path: str) -> bool:
+        """Says whether something is on disk."""
+        return os.path.lexists(self._work.repo.root / path)
+
+    def here(self, path: str) -> Locked | None:
+        """Returns what is on disk, or None for nothing."""
+        if path not in self._seen:
+            self._seen[path] = self._look(path)
+        return self._seen[path]
+
+    def expected(self, path: str) -> Locked | None:
+        """Returns what is on disk or, where nothing is, what a pointer or lockfile says belongs there; None if nobody knows."""
+        if path in self._assumed:
+            return self._assumed[path]
+        if self.is_assumed(path):  # it is restored with what holds it
+            return self._said(path)
+        found = self.here(path)
+        return found if found is not None else self._said(path)
+
+    def tracked(self, path: str) -> Locked | None:
+        """Returns what a pointer or lockfile says of exactly this path, whatever is on disk."""
+        known = self._tracked.get(path)
+        return None if known is None else as_output(path, known)
+
+    def read_node(self, digest: Digest) -> bytes:
+        """Returns a node of a listing, from the cache or as it was made of what is here. Raises ObjectMissing."""
+        return self._nodes[digest] if digest in self._nodes else self._work.cache.read_node(digest)
+
+    def holder(self, path: str) -> str | None:
+        """Returns the tracked path or output that a path lies inside, or None."""
+        place = posixpath.dirname(path)
+        while place and place not in self._tracked:
+            place = posixpath.dirname(place)
+        return place or None
+
+    def matches(self, pattern: str) -> list[str]:
+        """Returns the paths that a pattern stands for, here or known, sorted: files and folders, with `**` files only."""
+        if not sparse.is_glob(pattern) or self.has(pattern):
+            return [pattern]
+        named = names_on_disk(self._work.repo.root, pattern)
+        found = {
+            path for path in named if LEFT_OUT.isdisjoint(path.split("/")) and self.holder(path) not in self._assumed
+        }
+        for path in self._tracked:
+            if path in self._assumed or not self.has(path):
+                found.update(self._names_of(path, pattern))
+        return sorted(path for path in found if not path.endswith((".dvlite", "/dvlite.lock")))
+
+    def _names_of(self, path: str, pattern: str) -> Iterator[str]:
+        """Yields what a pattern stands for of data that is not here: itself, and what its listing has."""
+        matches, deep = expression(pattern).fullmatch, "**" in pattern
+        is_folder = self._tracked[path].kind == "directory"
+        if matches(path) and not (deep and is_folder):
+            yield path
+        if is_folder and may_go_into(pattern, path):
+            inner = [f"{path}/{os.fsdecode(name)}" for name in self._listing(path).paths]
+            yield from filter(matches, inner)
+            folders = {os.path.dirname(name) for name in inner} if not deep else set()
+            while folders:
+                yield from filter(matches, folders)
+                folders = {os.path.dirname(folder) for folder in folders if len(os.path.dirname(folder)) > len(path)}
+
+    def mark(self, path: str) -> tuple[int, ...] | int | None:
+        """Returns what changes when a file, or any file in a folder, is written or replaced, even if its bytes are the same afterwards."""
+        try:
+            status = os.stat(self._work.repo.root / path)
+        except OSError:
+            return None
+        if not stat.S_ISDIR(status.st_mode):
+            return status.st_ino, status.st_size, status.st_mtime_ns
+        found = self._work.scan(path)
+        if found is None or found.paths == [b""]:
+            return None
+        counted = self._counted(path, found)
+        signature = Signature(b"\0".join(counted.paths))
+        for column in (counted.sizes, counted.mtimes, counted.inodes):
+            signature.update(column.tobytes())
+        return signature.value()
+
+    def parts(self, path: str) -> list[str]:
+        """Returns what a dependency on a path is recorded as: the path and, if it is a folder of git's, all data inside."""
+        return [path] if self._is_data(path) else [path, *self._data_inside(path)]
+
+    # -- on disk
+
+    def _look(self, path: str) -> Locked | None:
+        location = self._work.repo.root / path
+        try:
+            status = os.lstat(location)
+            if stat.S_ISLNK(status.st_mode) and path not in self._tracked:
+                return self._linked(path, location)
+        except (FileNotFoundError, NotADirectoryError):
+            return None
+        except OSError as error:
+            raise os_error(error, "read", path) from error
+        if stat.S_ISREG(status.st_mode) and status.st_size <= _SMALL_BYTES:
+            return _read(path, location)
+        found = self._work.scan(path)
+        if found is None:
+            return None
+        if found.paths != [b""]:
+            found = self._counted(path, found)
+        return self._identified(path, found)
+
+    def _linked(self, path: str, location: Path) -> Locked | None:
+        """A link to a file stands for the file; one to a folder would need a place of its own."""
+        if not location.exists():
+            return None
+        if location.is_dir():
+            raise link_to_folder(path)
+        if not location.is_file() or os.path.realpath(location).startswith(_OF_THE_KERNEL):
+            raise UsageError(f"cannot depend on {quote(path)}: it is not a regular file", hint="name a file or folder")
+        return _read(path, location)
+
+    def _identified(self, path: str, found: Scan) -> Locked:
+        work = self._work
+        vouched = work.vouched(path, found)
+        if found.paths == [b""]:
+            if found.flags[0] == SYMLINK:
+                raise UsageError(f"cannot use {quote(path)}: it is a symbolic link", hint="replace it by the file")
+            executable = bool(found.flags[0] & EXECUTABLE)
+            if vouched is not None:
+                return Locked(path, format_oid(FILE, vouched), found.sizes[0], executable=executable)
+            have = work.identify(path, found, HashOnly())
+            work.remember(path, have.digest(0), have.scan, have.digests, have.racy)
+            return Locked(path, format_oid(FILE, have.digest(0)), have.scan.sizes[0], executable=executable)
+        known = self._tracked.get(path)
+        if vouched is not None and known is not None and vouched == known.digest:
+            return Locked(path, known.oid, known.size_bytes, known.files)
+        if path in work.sparse:
+            raise UsageError(
+                f"only a part of {quote(path)} is here, and it was changed",
+                hint=f"dvlite pull {path}   brings all of it",
+            )
+        if vouched is not None:
+            return Locked(path, format_oid(MANIFEST, vouched), _size(found), _files(found))
+        have = work.identify(path, found, HashOnly())
+        tree = manifest.build(have.entries())
+        if known is not None:
+            self._nodes |= tree.nodes
+        if have.read_files or known is None:
+            work.remember(path, tree.root if known is None else NO_VERSION, have.scan, have.digests, have.racy)
+        return Locked(path, format_oid(MANIFEST, tree.root), tree.size_bytes, tree.files)
+
+    def _counted(self, path: str, found: Scan) -> Scan:
+        """Leaves out what git ignores, in a folder that is git's, and tracked data, which counts for itself (`parts`)."""
+        if self._is_data(path):
+            return found
+        if path not in self._visible:
+            prefix = len(os.fsencode(path)) + 1 if path else 0
+            self._visible[path] = frozenset(name[prefix:] for name in self._in_git(path) if name)
+        visible = self._visible[path]
+        data = frozenset(os.fsencode(name)[len(path) + 1 if path else 0 :] for name in self._data_inside(path))
+        folders = tuple(name + b"/" for name in data)
+        in_git = [name in visible for name in found.paths]
+        every = not any(in_git)  # git ignores the folder itself: the stage is given it all the same
+
+        def counts(name: bytes) -> bool:
+            return (every or name in visible) and name not in data and not name.startswith(folders)
+
+        return selected_scan(found, lambda name: counts(name) and not is_own(name))
+
+    def _names_in_git(self, path: str) -> Iterable[bytes]:
+        """Returns what git has, or would take, of a folder."""
+        wanted = f":(literal){path}" if path else "."
+        arguments = ("ls-files", "--cached", "--others", "--exclude-standard", "-z", "--", wanted)
+        return self._work.repo.git.run(*arguments).split(b"\0")
+
+    def _data_inside(self, path: str) -> list[str]:
+        start = f"{path}/" if path else ""
+        return sorted(name for name in self._tracked if name.startswith(start))
+
+    def _is_data(self, path: str) -> bool:
+        place = path
+        while place:
+            if place in self._tracked:
+                return True
+            place = posixpath.dirname(place)
+        return False
+
+    # -- as pointers and lockfiles have it
+
+    def _said(self, path: str) -> Locked | None:
+        if path in self._tracked:
+            return self.tracked(path)
+        outer = posixpath.dirname(path)
+        while outer and outer not in self._tracked:
+            outer = posixpath.dirname(outer)
+        if not outer or self._tracked[outer].kind != "directory":
+            return None
+        if self.has(outer) and outer not in self._assumed:
+            return None
+        return part_of(self._listing(outer), path, os.fsencode(path[len(outer) + 1 :]))
+
+    def _listing(self, path: str) -> Entries:
+        pointer, work = self._tracked[path], self._work
+        if not self._fetches:
+            return entries_of(pointer, work.cache)
+        return with_listings(
+            work.repo, work.cache, path, [pointer], lambda: entries_of(pointer, work.cache), work.progress
+        )
+
+
+LEFT_OUT = frozenset((".DS_Store", "Thumbs.db", "desktop.ini", "__pycache__", ".ipynb_checkpoints"))
+
+
+def is_own(name: bytes) -> bool:
+    """Pointers and lockfiles say what data is; counted too, they would make everything change twice."""
+    return name.endswith((b".dvlite", b"/dvlite.lock")) or name == b"dvlite.lock"
+
+
+def _read(path: str, location: Path) -> Locked:
+    """Hashes a file, a large one in pieces; raises FileChanged for one that is being written."""
+    for _ in range(_TRIES):
+        try:
+            with open(location, "rb", buffering=0, opener=_open_without_waiting) as file:
+                before = os.fstat(file.fileno())
+                digest = _digest(file.fileno(), before.st_size) if stat.S_ISREG(before.st_mode) else None
+                after = os.fstat(file.fileno())
+        except OSError as error:
+            raise os_error(error, "read", path) from error
+        if digest is not None and _times(before) == _times(after):
+            executable = bool(before.st_mode & stat.S_IXUSR)
+            return Locked(path, format_oid(FILE, digest), before.st_size, executable=executable)
+    raise FileChanged(
+        f"cannot read {quote(path)}: it changed while it was read",
+        hint="run the command again when nothing writes to it",
+    )
+
+
+def _digest(descriptor: int, size_bytes: int) -> Digest | None:
+    """Returns the digest of an open file, or None for a small one that is not as long as it should be."""
+    if size_bytes > _SMALL_BYTES:
+        return digest_file(descriptor, size_bytes)
+    data = os.pread(descriptor, size_bytes + 1, 0)
+    return digest_bytes(data) if len(data) == size_bytes else None
+
+
+def _open_without_waiting(path: str, flags: int) -> int:
+    return os.open(path, flags | getattr(os, "O_NONBLOCK", 0))
+
+
+def _times(status: os.stat_result) -> tuple[int, int, int]:
+    return status.st_size, status.st_mtime_ns, status.st_ctime_ns
+
+
+def _size(found: Scan) -> int:
+    return sum(size for size, flags in zip(found.sizes, found.flags, strict=True) if flags != EMPTY_DIR)
+
+
+def _files(found: Scan) -> int:
+    return sum(flags != EMPTY_DIR for flags in found.flags)
+
+
+def link_to_folder(path: str) -> UsageError:
+    """Returns the error for a dependency that is a link to a folder."""
+    return UsageError(
+        f"cannot depend on {quote(path)}: it is a symbolic link to a folder",
+        hint="name the folder itself, or dvlite add it",
+    )
+
+
+def part_of(entries: Entries, path: str, inner: bytes) -> Locked | None:
+    """Returns the file or folder `inner` of a listing as what stands at `path`, or None if the listing has no such thing."""
+    entry = entries.find(inner)
+    if entry is not None:
+        executable = bool(entry.flags & EXECUTABLE)
+        return Locked(path, format_oid(FILE, entry.digest), entry.size_bytes, executable=executable)
+    start = inner + b"/"
+    first = bisect_left(entries.paths, start)
+    part = []
+    for i in range(first, len(entries)):
+        if not entries.paths[i].startswith(start):
+            break
+        name = entries.paths[i][len(start) :]
+        part.append(manifest.Entry(name, entries.flags[i], entries.sizes[i], entries.digest(i)))
+    if not part:
+        return None
+    tree = manifest.build(manifest.from_entries(part))
+    return Locked(path, format_oid(MANIFEST, tree.root), tree.size_bytes, tree.files)
+
+
+def same_data(one: Locked | None, other: Locked | None) -> bool:
+    """Says whether both are the same content, mode included, wherever they are."""
+    if one is None or other is None:
+        return one is other
+    return (one.oid, one.executable) == (other.oid, other.executable)
+
+
+def as_output(path: str, pointer: Pointer) -> Locked:
+    """Returns a version as a lockfile has it."""
+    return Locked(path, pointer.oid, pointer.size_bytes, pointer.files, executable=pointer.executable)

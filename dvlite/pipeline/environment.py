@@ -1,0 +1,202 @@
+"""What a stage runs in: the captured values it asks for, and the machine and Python that were found.
+
+Values of variables that nobody named are never looked at. Nothing is asked of a network; a program is started only to ask a Python for its
+packages, or for a command that the pipeline file names.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+import re
+import shutil
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from dvlite.files import quote
+from dvlite.formats.lockfile import LockedStage
+from dvlite.formats.pipeline import Capture
+from dvlite.formats.strict_yaml import Scalar
+from dvlite.oid import FILE, digest_bytes, format_oid
+from dvlite.pipeline.process import output_of, shell_command
+from dvlite.pipeline.stages import Stage, captured_name
+from dvlite.pipeline.staleness import NOT_LOOKED_AT
+from dvlite.progress import Progress
+from dvlite.repo.repository import Repo
+
+NOT_INSTALLED, NOT_SET, FAILED = "not installed", "not set", "failed"
+_LOCK_FILES = (
+    *("uv.lock", "poetry.lock", "pdm.lock", "Pipfile.lock", "pixi.lock", "conda-lock.yml"),
+    *("requirements.txt", "environment.yml", "package-lock.json", "Cargo.lock"),
+)
+_MOST_TEXT = 4096  # characters of a command's output that are recorded
+_PROBE = """
+import importlib.metadata as m, json, platform, sys
+def version(name):
+    try:
+        return m.version(name)
+    except m.PackageNotFoundError:
+        return None
+names = json.loads(sys.argv[1])
+print(json.dumps([platform.python_version(), platform.python_implementation(), {n: version(n) for n in names}]))
+"""
+
+
+class Surroundings:
+    """Looks at this machine, each thing once. `environ` is the user's; `dry`: commands of the pipeline are not run."""
+
+    def __init__(self, repo: Repo, environ: Mapping[str, str], progress: Progress, *, dry: bool = False) -> None:
+        self._repo, self._environ, self._progress = repo, environ, progress
+        self._dry = dry
+        self._pythons: dict[tuple[str, tuple[str, ...]], tuple[str, str, Mapping[str, str | None]] | None] = {}
+        self._machine: dict[str, Scalar] | None = None
+        self._names: set[str] = set()
+
+    def expect(self, stages: Sequence[Stage]) -> None:
+        """Learns which packages all stages ask for, so that one Python is asked once."""
+        self._names |= {each.name for stage in stages for each in stage.captures if each.kind == "package"}
+
+    def environ_of(self, stage: Stage) -> dict[str, str]:
+        """Returns the variables that a stage's command sees, but for those that name this run."""
+        return {**self._environ, **stage.spec.env}
+
+    def values(self, stage: Stage, locked: LockedStage | None) -> Mapping[str, str]:
+        """Returns what a stage asks to be recorded; in a dry run, what would need a command is as the lockfile has it."""
+        found: dict[str, str] = {}
+        for each in stage.captures:
+            name = captured_name(each)
+            if each.kind == "env":
+                found[name] = self.environ_of(stage).get(each.name, NOT_SET)
+            elif (
+                each.kind == "package"
+                and self._dry
+                and any(n == "PATH" or n.startswith("PYTHON") for n in stage.spec.env)
+            ):
+                found[name] = locked.capture.get(name, NOT_INSTALLED) if locked is not None else NOT_INSTALLED
+            elif each.kind == "package":
+                found[name] = self._package(stage, each)
+                if self._dry and found[name] == NOT_INSTALLED and locked is not None and name in locked.capture:
+                    found[name] = locked.capture[name]  # a job that only checks need not install everything
+            elif not self._dry:
+                found[name] = self._command(stage, each)
+            else:
+                found[name] = NOT_LOOKED_AT if locked is None else locked.capture.get(name, NOT_LOOKED_AT)
+        return found
+
+    def describe(self, stage: Stage) -> dict[str, Scalar]:
+        """Returns the environment of a run: Python, platform, CPU, GPU, container image and lock files as far as they are known."""
+        if self._machine is None:
+            self._machine = _machine(self._environ)
+        found = dict(self._machine)
+        python = self._python(stage)
+        if python is not None:
+            found |= {"python": python[0], "python_implementation": python[1]}
+        return found | self._lock_files(stage)
+
+    def _package(self, stage: Stage, capture: Capture) -> str:
+        python = self._python(stage)
+        if python is None:
+            return NOT_INSTALLED
+        return python[2].get(capture.name) or NOT_INSTALLED
+
+    def _python(self, stage: Stage) -> tuple[str, str, Mapping[str, str | None]] | None:
+        """Asks the Python that the stage's commands find on PATH, which need not be the one that runs dvlite."""
+        environ = _without_relative(self._environ if self._dry else self.environ_of(stage))
+        program = _absolute(
+            shutil.which("python", path=environ.get("PATH")) or shutil.which("python3", path=environ.get("PATH"))
+        )
+        names = tuple(sorted(self._names))
+        if program is None:
+            return None
+        if (program, names) not in self._pythons:
+            # started at the root of the disk: Python looks for modules in the current folder first, and this one may be anybody's
+            text = output_of([program, "-c", _PROBE, json.dumps(names)], Path(os.sep), environ)
+            try:
+                version, implementation, versions = json.loads((text or "").splitlines()[-1])
+                self._pythons[program, names] = version, implementation, versions
+            except (ValueError, IndexError, TypeError):
+                self._pythons[program, names] = None
+        return self._pythons[program, names]
+
+    def _command(self, stage: Stage, capture: Capture) -> str:
+        environ = self.environ_of(stage)
+        text = output_of(shell_command(capture.name, environ), self._repo.root / stage.wdir, environ)
+        if text is None:
+            self._progress.warn(
+                f"{stage.file} line {capture.line}: {quote(capture.name)} failed; it is recorded as that"
+            )
+            return FAILED
+        if len(text) > _MOST_TEXT:
+            return f"{text[:_MOST_TEXT]} ... {format_oid(FILE, digest_bytes(text.encode('utf-8', 'replace')))}"
+        return text
+
+    def _lock_files(self, stage: Stage) -> dict[str, Scalar]:
+        """Returns `lock:NAME` -> oid of the files that pin packages, those nearest to the stage first."""
+        found: dict[str, Scalar] = {}
+        folder = self._repo.root / stage.folder
+        for place in (folder, *folder.parents):
+            for name in _LOCK_FILES:
+                path = place / name
+                if f"lock:{name}" not in found and path.is_file() and not path.is_symlink():
+                    found[f"lock:{name}"] = format_oid(FILE, digest_bytes(path.read_bytes()))
+            if place == self._repo.root:
+                break
+        return found
+
+
+def _without_relative(environ: Mapping[str, str]) -> dict[str, str]:
+    """Returns variables whose PATH has no entry that depends on the current folder: nothing of a repository is started unasked."""
+    path = os.pathsep.join(entry for entry in environ.get("PATH", os.defpath).split(os.pathsep) if os.path.isabs(entry))
+    return {**environ, "PATH": path}
+
+
+def _absolute(program: str | None) -> str | None:
+    return None if program is None else os.path.abspath(program)
+
+
+def _machine(environ: Mapping[str, str]) -> dict[str, Scalar]:
+    found: dict[str, Scalar] = {
+        "platform": f"{platform.system().lower()}-{platform.machine()}",
+        "os": _system(),
+        "cpu": _cpu(),
+        "cpus": os.cpu_count() or 1,
+    }
+    gpus = _gpus()
+    if gpus:
+        found["gpu"] = ", ".join(f"{gpus.count(name)} x {name}" for name in dict.fromkeys(gpus))
+    driver = _first_match(Path("/proc/driver/nvidia/version"), r"Kernel Module\s+(?:for \S+\s+)?([0-9.]+)")
+    if driver:
+        found["gpu_driver"] = driver
+    image = environ.get("DVLITE_IMAGE") or _first_match(Path("/run/.containerenv"), r'image="([^"]+)"')
+    if image:
+        found["image"] = image
+    return found
+
+
+def _system() -> str:
+    if sys.platform == "darwin":
+        return f"macOS {platform.mac_ver()[0]}"
+    return _first_match(Path("/etc/os-release"), r'PRETTY_NAME="?([^"\n]+)') or platform.platform()
+
+
+def _cpu() -> str:
+    return _first_match(Path("/proc/cpuinfo"), r"model name\s*:\s*(.+)") or platform.processor() or platform.machine()
+
+
+def _gpus() -> list[str]:
+    return [
+        name
+        for path in sorted(Path("/proc/driver/nvidia/gpus").glob("*/information"))
+        if (name := _first_match(path, r"Model:\s*(.+)"))
+    ]
+
+
+def _first_match(path: Path, expression: str) -> str | None:
+    try:
+        with path.open(encoding="utf-8", errors="replace") as file:
+            match = re.search(expression, file.read(1 << 16))
+    except OSError:
+        return None
+    return match[1].strip() if match else None

@@ -1,0 +1,59 @@
+"""Brings what a `repro --pull` needs from the default remote: run records, outputs of earlier runs, dependencies that are not here."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterable
+from types import TracebackType
+from typing import Self
+
+from dvlite.formats.lockfile import Locked
+from dvlite.progress import Progress
+from dvlite.repo.open_stores import open_remote
+from dvlite.repo.repository import Repo
+from dvlite.runs import sync
+from dvlite.runs.records import Records
+from dvlite.store.cache import Cache
+from dvlite.store.catalog import Catalog
+from dvlite.store.remote import Remote
+from dvlite.workspace.fetch import FetchPart, obtain
+
+
+class Fetcher:
+    """A remote (the default one without a name) while stages run; a context manager. Connects when it is first asked for something."""
+
+    def __init__(self, repo: Repo, cache: Cache, progress: Progress, *, remote: str | None = None) -> None:
+        self._repo, self._cache, self._progress = repo, cache, progress
+        self._name = remote
+        self._stack = contextlib.ExitStack()
+        self._remote: Remote | None = None
+        self._catalog: Catalog | None = None
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._stack.__exit__(kind, error, trace)
+
+    def records(self, records: Records) -> None:
+        """Brings the run records of this project."""
+        sync.receive(self._opened(), records, self._repo.config.project)
+
+    def bring(self, versions: Iterable[Locked]) -> bool:
+        """Brings versions into the cache; returns False if the remote lacks something of them."""
+        parts = [FetchPart(version.path, version.pointer()) for version in versions]
+        if not parts:
+            return True
+        if self._catalog is None:
+            self._catalog = Catalog(self._opened()).look()
+        got = obtain(self._catalog, self._cache, parts, self._progress)
+        self._progress.finish()
+        return not got.missing
+
+    def _opened(self) -> Remote:
+        if self._remote is None:
+            _, opened = open_remote(self._repo, self._cache, self._name, None)
+            self._remote = self._stack.enter_context(opened)
+        return self._remote

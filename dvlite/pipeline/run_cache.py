@@ -1,0 +1,224 @@
+"""Spares a stage its run: outputs that are absent or edited are restored, and those of an earlier run with the same key are taken.
+
+The run cache is the run records: any run that ended well with this key, here or (with `--pull`) on the remote.
+"""
+
+from __future__ import annotations
+
+import os
+import posixpath
+import time
+from collections.abc import Collection, Iterable, Sequence
+from dataclasses import replace
+
+from dvlite.errors import DvliteError, ObjectMissing
+from dvlite.files import quote
+from dvlite.formats import record
+from dvlite.formats.lockfile import Locked, LockedStage
+from dvlite.formats.record import Output, Run
+from dvlite.oid import MANIFEST, Oid
+from dvlite.pipeline.content import same_data
+from dvlite.pipeline.fetcher import Fetcher
+from dvlite.pipeline.journal import Ledger, declared_at, with_flags
+from dvlite.pipeline.outputs import Outputs
+from dvlite.pipeline.run_record import Recorder, begun
+from dvlite.pipeline.stage_key import Facts
+from dvlite.pipeline.stage_run import RunState, StageOutput, StageRun
+from dvlite.pipeline.stages import Stage
+from dvlite.pipeline.staleness import Evaluator, Staleness
+from dvlite.progress import Progress
+from dvlite.repo.repository import Repo
+from dvlite.repo.tracked_paths import why_untrackable
+from dvlite.workspace import sparse
+
+
+class Reuse:
+    """Restores outputs, from the cache or through the fetcher."""
+
+    def __init__(
+        self,
+        repo: Repo,
+        evaluator: Evaluator,
+        outputs: Outputs,
+        recorder: Recorder,
+        ledger: Ledger,
+        fetcher: Fetcher | None,
+        progress: Progress,
+        *,
+        run_cache: bool,
+    ) -> None:
+        self._repo, self._evaluator, self._outputs = repo, evaluator, outputs
+        self._recorder, self._ledger, self._fetcher = recorder, ledger, fetcher
+        self._run_cache, self._progress = run_cache, progress
+        self._warned = False
+
+    def require(self, outlook: Staleness) -> None:
+        """Raises ObjectMissing for outputs of an up-to-date stage that are neither here nor in the cache, before anything runs."""
+        if self._fetcher is None and outlook.state == "up to date":
+            for version in outlook.absent:
+                if not self._outputs.is_cached(version):
+                    raise _nowhere(outlook.stage, version.path)
+
+    def up_to_date(self, outlook: Staleness) -> StageRun:
+        """Brings absent outputs back, and the lockfile up to what the pipeline file says of outputs that did not change."""
+        stage, locked = outlook.stage, outlook.locked
+        state: RunState = "frozen" if outlook.state == "frozen" else "up to date"
+        if outlook.absent:
+            if not self.obtain(outlook.absent):
+                if outlook.state == "frozen":
+                    return StageRun(stage=stage.address, state=state)
+                raise _nowhere(stage, outlook.absent[0].path)
+            state = "restored" if state == "up to date" else state
+        if locked is not None and state != "frozen":
+            self._refresh(stage, locked)
+        return StageRun(stage=stage.address, state=state)
+
+    def _refresh(self, stage: Stage, locked: LockedStage) -> None:
+        outs = tuple(with_flags(stage, out) for out in locked.outs)
+        if outs == locked.outs:
+            return
+        with self._repo.lock():
+            for out in outs:
+                if self._evaluator.contents.has(stage.placed(out.path)):
+                    self._outputs.take(stage.placed(out.path), tracked=out.cache)
+        self._ledger.refresh(stage, locked, outs)
+
+    # -- instead of a run
+
+    def instead(self, outlook: Staleness) -> StageRun | None:
+        """Takes the outputs of an earlier run with the same key, here or, with `--pull`, on the remote."""
+        stage, locked = outlook.stage, outlook.locked
+        if stage.spec.always or any(out.spec.persist for out in stage.outs):
+            return None
+        if locked is not None and outlook.state == "edited":
+            versions = [replace(out, path=stage.placed(out.path)) for out in locked.outs]
+            if self.obtain(versions):
+                return StageRun(stage=stage.address, state="restored", reasons=outlook.reasons)
+        if not self._run_cache:
+            return None
+        for oid in self._ledger.index.ok_runs(outlook.key):
+            try:
+                taken = self._taken(outlook, oid)
+            except (DvliteError, OSError) as error:  # of one candidate: another may do, and the command always does
+                self._warn(outlook.stage, error)
+                continue
+            if taken is not None:
+                return self._cached(outlook, oid, *taken)
+        return None
+
+    def _taken(self, outlook: Staleness, oid: Oid) -> tuple[Run, Sequence[Locked]] | None:
+        """Puts the outputs of an earlier run into the workspace; returns None if it does not fit, or its outputs are nowhere."""
+        run = self._ledger.index.run(oid)
+        if run is None or run.project != (self._repo.config.project or "") or not _began_with(run, outlook):
+            return None
+        versions = [_placed(outlook.stage, run, output) for output in run.outputs]
+        if not _fits(outlook.stage, versions) or not self._bring(versions):
+            return None
+        versions = [self._outputs.counted(version) for version in versions]
+        return (run, versions) if self._restore(versions) else None
+
+    def _warn(self, stage: Stage, error: DvliteError | OSError) -> None:
+        if not self._warned:
+            reason = error.message if isinstance(error, DvliteError) else error.strerror
+            self._progress.warn(f"an earlier run of {stage.address} cannot be used: {reason}")
+        self._warned = True
+
+    def obtain(self, versions: Sequence[Locked]) -> bool:
+        """Puts versions into the workspace, from the cache or the remote; returns False if some are nowhere."""
+        return self._bring(versions) and self._restore(versions)
+
+    def _bring(self, versions: Sequence[Locked]) -> bool:
+        here = self._evaluator.contents.here
+        absent = [
+            version
+            for version in versions
+            if not same_data(here(version.path), version) and not self._outputs.is_cached(version)
+        ]
+        return not absent or (self._fetcher is not None and self._fetcher.bring(absent))
+
+    def _restore(self, versions: Sequence[Locked]) -> bool:
+        with self._repo.lock():
+            return self._outputs.restore(versions)
+
+    def _cached(self, outlook: Staleness, oid: Oid, run: Run, versions: Sequence[Locked]) -> StageRun:
+        stage, facts = outlook.stage, outlook.facts
+        assert facts is not None
+        attempt = begun(stage, facts, outlook.key, self._evaluator.contents, time.time_ns())
+        made = self._ledger.record(self._recorder.cached(attempt, oid, run, versions))
+        metrics = self._ledger.metrics(stage, outlook.locked, run.metrics)
+        self._ledger.lock_in(outlook, versions, oid)
+        return StageRun(
+            stage=stage.address,
+            state="cached",
+            reasons=outlook.reasons,
+            outputs=shown(stage, versions),
+            metrics=metrics,
+            run=made,
+            of=oid,
+            of_stage=run.stage,
+        )
+
+
+def _nowhere(stage: Stage, path: str) -> ObjectMissing:
+    return ObjectMissing(
+        f"{stage.address} is up to date, but its output {quote(path)} is neither here nor in the cache",
+        hint=f"dvlite pull {path}, or dvlite repro --pull; to make it again: dvlite repro --force {stage.address}",
+    )
+
+
+def _began_with(run: Run, outlook: Staleness) -> bool:
+    """Says whether a run began with what the stage would begin with now: its record has the key, but records may come from anyone."""
+    assert outlook.facts is not None
+    folder = posixpath.dirname(run.file) or "."
+    deps = (Locked(posixpath.relpath(item.path, folder), item.oid, item.size_bytes, item.files) for item in run.inputs)
+    said = Facts(
+        cmd=run.cmd,
+        wdir=run.wdir,
+        deps=tuple(deps),
+        params=run.params,
+        env=run.env,
+        capture=run.capture,
+        outs=outlook.facts.outs,
+    )
+    return said.key() == replace(outlook.facts, params=record.held(outlook.facts.params)).key()
+
+
+def _fits(stage: Stage, versions: Sequence[Locked]) -> bool:
+    """Says whether versions are what the stage declares, each once, none inside another."""
+    patterns = [out.path for out in stage.outs if sparse.is_glob(out.path)]
+    plain = {out.path for out in stage.outs} - set(patterns)
+    made = {version.path for version in versions}
+    chosen = sparse.selector(patterns) if patterns else None
+    return (
+        bool(made)
+        and len(made) == len(versions)
+        and plain <= made
+        and not any(_is_inside(path, made) or why_untrackable(path) is not None for path in made)
+        and all(chosen is not None and chosen(os.fsencode(path)) for path in made - plain)
+        and not any(version.executable and version.oid.startswith(MANIFEST) for version in versions)
+    )
+
+
+def _is_inside(path: str, others: Collection[str]) -> bool:
+    while path := posixpath.dirname(path):
+        if path in others:
+            return True
+    return False
+
+
+def _placed(stage: Stage, run: Run, output: Output) -> Locked:
+    """Returns an output of an earlier run where this stage has it: the pipeline may have moved since."""
+    local = posixpath.relpath(output.path, posixpath.dirname(run.file) or ".")
+    found = Locked(local, output.oid, output.size_bytes, output.files, executable=output.executable)
+    return replace(with_flags(stage, found), path=stage.placed(local))
+
+
+def shown(stage: Stage, versions: Iterable[Locked]) -> tuple[StageOutput, ...]:
+    """Returns outputs as results have them."""
+    found = []
+    for each in versions:
+        declared = declared_at(stage, each.path)
+        metric = declared is not None and declared.metric
+        output = StageOutput(path=each.path, oid=each.oid, size_bytes=each.size_bytes, files=each.files, metric=metric)
+        found.append(output)
+    return tuple(found)

@@ -1,0 +1,237 @@
+"""Makes the run record of a stage: what it was given, where and how it ran, what came out (docs/reference/formats/record.md)."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import time
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+
+from dvlite.errors import DvliteError
+from dvlite.formats import parameters, record
+from dvlite.formats.lockfile import Locked
+from dvlite.formats.record import Code, Input, Output, Run, Status
+from dvlite.formats.strict_yaml import Scalar
+from dvlite.git.program import without_credentials
+from dvlite.oid import FILE, Oid, digest_bytes, format_oid
+from dvlite.pipeline.content import Contents
+from dvlite.pipeline.process import Ended
+from dvlite.pipeline.stage_key import Facts
+from dvlite.pipeline.stages import Stage, StageOut
+from dvlite.repo.repository import Repo
+from dvlite.store.cache import Cache
+from dvlite.store.cache_writer import Writer
+from dvlite.store.pack import KIND_FILE
+
+_DIFF_LIMIT_BYTES = 4 << 20
+_CODE_AGE_SECONDS = 2.0  # git is not asked again sooner: two processes for each of many quick stages
+_MOST_METRICS = 1000
+# What dvlite itself writes: the record says by other means what data there was.
+_OWN = ("**/dvlite.lock", "**/*.dvlite", "**/.gitignore", ".dvlite/**", ".dvliteignore", ".gitattributes")
+_NOT_CODE = tuple(f":(exclude,top,glob){name}" for name in _OWN)
+_CI_JOBS = (("CI_JOB_URL",), ("BUILD_URL",), ("GITHUB_SERVER_URL", "GITHUB_REPOSITORY", "GITHUB_RUN_ID"))
+
+
+@dataclass(frozen=True, slots=True)
+class Author:
+    """Who and where: of all runs of one `repro`."""
+
+    invocation: str
+    user: str
+    host: str
+    ci: str | None
+    project: str
+    dvlite: str
+
+
+def author(repo: Repo, environ: Mapping[str, str], host: str, version: str) -> Author:
+    """Returns what the records of this invocation have in common."""
+    user = environ.get("GIT_AUTHOR_EMAIL") or repo.git.config_get("user.email") or environ.get("USER", "")
+    return Author(new_id(), user, host, _ci_url(environ), repo.config.project or "", version)
+
+
+def new_id() -> str:
+    """Returns a fresh UUIDv7."""
+    return record.new_id(time.time_ns(), os.urandom(10))
+
+
+@dataclass(frozen=True, slots=True)
+class Attempt:
+    """One run of a stage before its end is known."""
+
+    stage: Stage
+    facts: Facts
+    key: str
+    started_ns: int
+    inputs: tuple[Input, ...]
+
+
+def begun(stage: Stage, facts: Facts, key: str, contents: Contents, started_ns: int) -> Attempt:
+    """Returns what is known of a run as it begins; of an input in a tracked directory also which version of it that is."""
+    inputs = []
+    for dep in facts.deps:
+        path = stage.placed(dep.path)
+        outer = contents.holder(path)
+        holds = contents.expected(outer) if outer is not None else None
+        inputs.append(
+            Input(
+                path=path,
+                oid=dep.oid,
+                size_bytes=dep.size_bytes,
+                files=dep.files,
+                inside=outer if holds is not None else None,
+                inside_oid=holds.oid if holds is not None else None,
+            )
+        )
+    return Attempt(stage, facts, key, started_ns, tuple(inputs))
+
+
+class Recorder:
+    """Builds records; asks git where the code is, and keeps what differs from the commit."""
+
+    def __init__(self, repo: Repo, cache: Cache, made_by: Author, outputs: Iterable[str]) -> None:
+        self._repo, self._cache, self._author = repo, cache, made_by
+        self._excluded = [f":(exclude,top,literal){path}" for path in sorted(outputs)]
+        self._code = Code()
+        self._code_read = float("-inf")
+
+    def ended(
+        self, attempt: Attempt, status: Status, ended: Ended, *, environment: Mapping[str, Scalar], log: Oid | None
+    ) -> Run:
+        """Returns the record of a command that ran; its outputs are added by `with_outputs`."""
+        return replace(
+            self._run(attempt, status, environment),
+            exit_code=ended.exit_code,
+            signal=ended.signal,
+            log=log,
+            seconds=round(ended.seconds, 3),
+            cpu_seconds=round(ended.cpu_seconds, 3),
+            max_rss_bytes=ended.max_rss_bytes,
+        )
+
+    def cached(self, attempt: Attempt, of: Oid, original: Run, outputs: Sequence[Locked]) -> Run:
+        """Returns the record of a stage whose outputs were taken from an earlier run."""
+        kept = {item.path: item for item in original.outputs}
+        run = replace(self._run(attempt, "cached", {}), of=of, metrics=original.metrics)
+        known = {(item.oid, item.role): item.sha256 for item in kept.values()}
+        roles = [item.role for item in original.outputs]
+        made = tuple(
+            replace(_output(item), role=role, sha256=known.get((item.oid, role)))
+            for item, role in zip(outputs, roles, strict=True)
+        )
+        return replace(run, outputs=made)
+
+    def with_outputs(self, run: Run, made: Sequence[tuple[StageOut, Locked]], metrics: Mapping[str, Scalar]) -> Run:
+        """Adds what a command made."""
+        outputs = tuple(
+            replace(_output(item), role="metric" if out.spec.metric else "out", sha256=self._sha256(item))
+            for out, item in made
+        )
+        return replace(run, outputs=outputs, metrics=dict(metrics))
+
+    def _run(self, attempt: Attempt, status: Status, environment: Mapping[str, Scalar]) -> Run:
+        stage, facts, who = attempt.stage, attempt.facts, self._author
+        return Run(
+            id=new_id(),
+            invocation=who.invocation,
+            key=attempt.key,
+            stage=stage.name,
+            file=stage.file,
+            status=status,
+            cmd=facts.cmd,
+            wdir=facts.wdir,
+            code=self.code(),
+            params=facts.params,
+            env=facts.env,
+            capture=facts.capture,
+            environment=environment,
+            inputs=attempt.inputs,
+            start=record.time_text(attempt.started_ns),
+            end=record.time_text(time.time_ns()),
+            user=who.user,
+            host=who.host,
+            ci=who.ci,
+            project=who.project,
+            dvlite=who.dvlite,
+        )
+
+    def code(self) -> Code:
+        """Returns the commit that is checked out and what differs from it, outputs and lockfiles left out."""
+        if time.monotonic() - self._code_read < _CODE_AGE_SECONDS:
+            return self._code
+        git = self._repo.git
+        url, commit = git.remote_url(), git.head()
+        dirty: tuple[str, ...] = ()
+        diff: Oid | None = None
+        if commit is not None:
+            paths = ("--", ":(top)", *_NOT_CODE, *self._excluded)
+            names = git.run("diff", "--no-ext-diff", "--no-textconv", "--name-only", "-z", "HEAD", *paths)
+            dirty = tuple(os.fsdecode(name) for name in names.split(b"\0") if name)
+            if dirty:
+                text = git.run("diff", "--no-ext-diff", "--no-textconv", "--no-color", "--binary", "HEAD", *paths)
+                diff = self._keep(text) if len(text) <= _DIFF_LIMIT_BYTES else None
+        self._code = Code(repo=without_credentials(url) if url else None, commit=commit, dirty=dirty, diff=diff)
+        self._code_read = time.monotonic()
+        return self._code
+
+    def _keep(self, data: bytes) -> Oid:
+        with Writer(self._cache) as writer:
+            digest = digest_bytes(data)
+            writer.put(KIND_FILE, digest, data)
+            writer.commit()
+        return format_oid(FILE, digest)
+
+    def _sha256(self, item: Locked) -> str | None:
+        """Returns the SHA-256 of a single file, from its copy in the cache: registries and model servers know files by it."""
+        wanted = item.pointer()
+        if wanted.kind != "file":
+            return None
+        if self._cache.has_large(wanted.digest):
+            with self._cache.large_path(wanted.digest).open("rb") as file:
+                return hashlib.file_digest(file, "sha256").hexdigest()
+        return hashlib.sha256(self._cache.read_file(wanted.digest, wanted.size_bytes)).hexdigest()
+
+
+def metrics_of(repo: Repo, stage: Stage, paths: Iterable[str]) -> tuple[dict[str, Scalar], list[str]]:
+    """Returns `file:dotted.key` -> value of metrics files as they are on disk, and what could not be read as metrics."""
+    found: dict[str, Scalar] = {}
+    problems = []
+    for path in paths:
+        try:
+            tree = parameters.load((repo.root / path).read_bytes(), path)
+        except (DvliteError, OSError) as error:
+            problems.append(
+                error.message if isinstance(error, DvliteError) else f"cannot read {path}: {error.strerror}"
+            )
+            continue
+        flat = parameters.flatten(tree) if isinstance(tree, dict) else {}
+        name = stage.local(path)
+        found |= {f"{name}:{key}": value for key, value in flat.items() if not isinstance(value, (dict, list))}
+    return dict(sorted(found.items())[:_MOST_METRICS]), problems
+
+
+def _output(item: Locked) -> Output:
+    return Output(
+        path=item.path,
+        oid=item.oid,
+        size_bytes=item.size_bytes,
+        files=item.files,
+        executable=item.executable,
+        cached=item.cache,
+    )
+
+
+def _ci_job(environ: Mapping[str, str]) -> str | None:
+    for names in _CI_JOBS:
+        if all(environ.get(name) for name in names):
+            if len(names) == 1:
+                return environ[names[0]]
+            server, repository, run = (environ[name] for name in names)
+            return f"{server}/{repository}/actions/runs/{run}"
+    return None
+
+
+def _ci_url(environ: Mapping[str, str]) -> str | None:
+    job = _ci_job(environ)
+    return None if job is None else without_credentials(job)

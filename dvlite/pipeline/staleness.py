@@ -1,0 +1,271 @@
+"""Which stages are out of date, and why: the lockfile compared with what is here, or with what pointers say belongs here.
+
+Runs nothing and changes no data, so that `status`, `repro -n` and a clone without data can ask.
+"""
+
+from __future__ import annotations
+
+import posixpath
+from collections.abc import Callable, Collection, Iterable, Mapping
+from dataclasses import dataclass, replace
+from typing import Literal, Protocol
+
+from dvlite.errors import DvliteError, ObjectCorrupt, ObjectMissing
+from dvlite.files import quote
+from dvlite.formats import lockfile, manifest
+from dvlite.formats.lockfile import Locked, LockedStage, Lockfile
+from dvlite.oid import MANIFEST, Digest, parse_oid
+from dvlite.pipeline import reasons
+from dvlite.pipeline.content import Contents
+from dvlite.pipeline.graph import StageGraph, build
+from dvlite.pipeline.outdated_deps import assume_followed
+from dvlite.pipeline.params import Params
+from dvlite.pipeline.reasons import Reason, StaleStage
+from dvlite.pipeline.stage_key import Facts
+from dvlite.pipeline.stages import Stage, captured_name, load
+from dvlite.repo import config_files
+from dvlite.repo.repository import Repo
+from dvlite.repo.tracked_paths import Tracked
+from dvlite.workspace import sparse
+from dvlite.workspace.changes import changes, counts_of
+from dvlite.workspace.workspace import Workspace
+
+NOT_LOOKED_AT = "not looked at"  # of a captured value that is new, where no program may be started
+State = Literal["up to date", "edited", "stale", "after", "frozen"]
+
+
+class Captures(Protocol):
+    """Finds the values that stages ask to record."""
+
+    def values(self, stage: Stage, locked: LockedStage | None) -> Mapping[str, str]:
+        """Returns `torch`, `env NAME` or `command ...` -> text; what must not be looked at now is as the lockfile has it."""
+
+
+class LockedCaptures:
+    """Takes all captured values from the lockfile: for whoever may start no program."""
+
+    def values(self, stage: Stage, locked: LockedStage | None) -> Mapping[str, str]:
+        known = {} if locked is None else locked.capture
+        return {name: known.get(name, NOT_LOOKED_AT) for name in map(captured_name, stage.captures)}
+
+
+@dataclass(frozen=True, slots=True)
+class Staleness:
+    """How one stage stands. `edited`: only its outputs are not what it made; `after`: only a stage before it is out of date.
+
+    `absent` are outputs of an up-to-date stage that are not on disk; `facts` None: it waits for others.
+    """
+
+    stage: Stage
+    state: State
+    locked: LockedStage | None
+    reasons: tuple[Reason, ...] = ()
+    facts: Facts | None = None
+    key: str = ""
+    absent: tuple[Locked, ...] = ()
+
+    @property
+    def runs(self) -> bool:
+        return self.state in ("stale", "after")
+
+
+class Evaluator:
+    """Looks at stages, in the order of the graph. `made`: dependencies that a stage makes, so that they may be missing before it ran."""
+
+    def __init__(
+        self,
+        contents: Contents,
+        params: Params,
+        captures: Captures,
+        locks: Mapping[str, Lockfile],
+        made: Collection[str] = (),
+    ) -> None:
+        self.contents, self.params = contents, params
+        self._captures, self._made = captures, made
+        for file, lock in locks.items():
+            contents.know_outputs(posixpath.dirname(file), (out for stage in lock.stages for out in stage.outs))
+        self.locked = {(file, stage.name): stage for file, lock in locks.items() for stage in lock.stages}
+
+    def locked_stage(self, stage: Stage) -> LockedStage | None:
+        return self.locked.get((stage.lockfile, stage.name))
+
+    def look(self, stage: Stage, *, pending: bool = False, force: bool = False) -> Staleness:
+        """Returns how a stage stands; `pending`: a stage before it is out of date. Raises FormatError for a dependency that is nowhere."""
+        locked = self.locked_stage(stage)
+        if stage.spec.frozen and not force:
+            return Staleness(stage, "frozen", locked, absent=self._absent(stage, locked))
+        facts = self.facts(stage, locked, pending=pending)
+        found = [*self._why(stage, locked, facts, pending=pending)]
+        if force:
+            found = [Reason(kind="forced"), *found]
+        if pending:
+            return Staleness(stage, "stale" if found else "after", locked, (*found, Reason(kind="upstream")))
+        key = facts.key()
+        if not found and locked is not None and key != locked.key:
+            found = [Reason(kind="definition-changed", name="outs")]
+        if found:
+            edited = locked is not None and key == locked.key and {each.kind for each in found} == {"output-changed"}
+            return Staleness(stage, "edited" if edited else "stale", locked, tuple(found), facts, key)
+        return Staleness(stage, "up to date", locked, (), facts, key, self._absent(stage, locked))
+
+    def facts(
+        self,
+        stage: Stage,
+        locked: LockedStage | None,
+        *,
+        pending: bool = False,
+        captures: Mapping[str, str] | None = None,
+    ) -> Facts:
+        """Returns what a stage would run with now; with `pending`, what is still to be made is left out; `captures` if they are known."""
+
+        def awaited(path: str) -> bool:
+            return pending and path in self._made
+
+        deps = []
+        for dep in stage.deps:
+            paths = [part for path in self.contents.matches(dep.path) for part in self.contents.parts(path)]
+            found = [(path, self.contents.expected(path)) for path in paths]
+            if not awaited(dep.path) and (not paths or any(item is None for _, item in found)):
+                raise self.missing(stage, dep.path, dep.line)
+            deps += [replace(item, path=stage.local(path)) for path, item in found if item is not None]
+        unique = {dep.path: dep for dep in deps}
+        return Facts(
+            cmd=stage.spec.cmd,
+            wdir=stage.spec.wdir,
+            deps=tuple(unique[path] for path in sorted(unique)),
+            params=self.params.values(stage, awaited=awaited),
+            env=stage.spec.env,
+            capture=self._captures.values(stage, locked) if captures is None else captures,
+            outs=[stage.local(out.path) for out in stage.outs],
+        )
+
+    def missing(self, stage: Stage, path: str, line: int) -> DvliteError:
+        """Returns the error for a dependency that is nowhere."""
+        what = "matches nothing" if sparse.is_glob(path) else "does not exist"
+        return stage.wrong(
+            line,
+            f"the dependency {quote(path)} of {stage.address} {what}",
+            hint="correct its name, or make it an output of another stage; tracked data comes with dvlite pull",
+        )
+
+    def _why(self, stage: Stage, locked: LockedStage | None, facts: Facts, *, pending: bool) -> Iterable[Reason]:
+        if locked is None:
+            yield Reason(kind="never-run")
+            return
+        if stage.spec.always:
+            yield Reason(kind="always")
+        for reason in reasons.of_facts(locked, facts):
+            if not (pending and reason.kind == "dep-removed"):
+                yield reason
+        yield from undeclared(stage, locked)
+        if not pending:
+            outs = [replace(out, path=stage.placed(out.path)) for out in locked.outs]
+            yield from reasons.of_outputs(outs, {out.path: self.contents.here(out.path) for out in outs})
+
+    def assume_restored(self, outlook: Staleness) -> None:
+        """Takes edited outputs for what the lockfile says, when what comes after is looked at: a run begins by restoring them."""
+        if outlook.state == "edited" and outlook.locked is not None:
+            for out in outlook.locked.outs:
+                path = outlook.stage.placed(out.path)
+                self.contents.assume(path, replace(out, path=path))
+
+    def _absent(self, stage: Stage, locked: LockedStage | None) -> tuple[Locked, ...]:
+        outs = () if locked is None else locked.outs
+        placed = (replace(out, path=stage.placed(out.path)) for out in outs)
+        return tuple(out for out in placed if not self.contents.has(out.path))
+
+
+def undeclared(stage: Stage, locked: LockedStage) -> Iterable[Reason]:
+    """Yields outputs that the pipeline file and the lockfile do not share."""
+    declared = [stage.local(out.path) for out in stage.outs]
+    known = {out.path for out in locked.outs}
+    if known == set(declared):
+        return
+    chosen = sparse.selector(declared) if declared else None
+    for path in declared:
+        if not sparse.is_glob(path) and path not in known:
+            yield Reason(kind="output-added", name=path)
+    for path in sorted(known):
+        if chosen is None or not chosen(path.encode("utf-8", "surrogateescape")):
+            yield Reason(kind="output-removed", name=path)
+
+
+def read_locks(repo: Repo, stages: Iterable[Stage]) -> dict[str, Lockfile]:
+    """Returns the lockfiles of the stages by path; raises FormatError for one that is malformed."""
+    found: dict[str, Lockfile] = {}
+    for file in dict.fromkeys(stage.lockfile for stage in stages):
+        data = config_files.read_regular(repo.root / file, repo.display(file), lockfile.LIMIT_BYTES + 1)
+        found[file] = lockfile.parse(data, repo.display(file)) if data is not None else Lockfile()
+    return found
+
+
+def of_stages(tracked: Iterable[Tracked], stages: Iterable[Stage]) -> list[Tracked]:
+    """Leaves out what lockfiles say of stages that their pipeline files have no more."""
+    known = {(stage.lockfile, stage.address) for stage in stages}
+    files = {file for file, _ in known}
+    return [item for item in tracked if item.lockfile not in files or (item.lockfile, item.stage) in known]
+
+
+def survey(
+    graph: StageGraph, evaluator: Evaluator, chosen: Iterable[str], *, force: Iterable[str] = ()
+) -> list[Staleness]:
+    """Returns how the chosen stages stand, in order, taking those that run for changing what they make."""
+    wanted, forced = set(chosen), set(force)
+    running: set[str] = set()
+    found = []
+    for stage in graph.stages:
+        if stage.address in wanted:
+            pending = any(other in running for other in graph.before[stage.address])
+            outlook = evaluator.look(stage, pending=pending, force=stage.address in forced)
+            if outlook.runs:
+                running.add(stage.address)
+            evaluator.assume_restored(outlook)
+            found.append(outlook)
+    return found
+
+
+def stages_out_of_date(
+    repo: Repo, work: Workspace, tracked: Iterable[Tracked]
+) -> tuple[tuple[StaleStage, ...], tuple[str, ...]]:
+    """Returns the stages that `repro` would run, and warnings about files that cannot be read; starts no program and no request."""
+    loaded = load(repo, repo.pipeline_files())
+    warnings = [error.message for error in loaded.broken]
+    try:
+        graph = build(loaded.stages)
+        tracked = list(tracked)
+        contents = Contents(work, of_stages(tracked, loaded.stages), fetches=False)
+        warnings += [error.message for error in assume_followed(work, contents, graph.stages, tracked)]
+        evaluator = Evaluator(contents, Params(repo), LockedCaptures(), read_locks(repo, loaded.stages), graph.made)
+    except DvliteError as error:
+        return (), (*warnings, error.message)
+    stale: dict[str, StaleStage] = {}
+    for stage in graph.stages:
+        pending = any(other in stale for other in graph.before[stage.address])
+        try:
+            outlook = evaluator.look(stage, pending=pending)
+        except DvliteError as error:
+            warnings.append(error.message)
+            stale[stage.address] = StaleStage(stage=stage.address, state="unknown")
+            continue
+        evaluator.assume_restored(outlook)
+        if outlook.runs:
+            stale[stage.address] = StaleStage(
+                stage=stage.address,
+                state="after" if outlook.state == "after" else "stale",
+                reasons=tuple(explained(r, contents.read_node) for r in outlook.reasons),
+            )
+    return tuple(stale.values()), tuple(warnings)
+
+
+def explained(reason: Reason, read: Callable[[Digest], bytes]) -> Reason:
+    """Adds to a directory that changed how many of its files did, if both versions can be listed."""
+    if reason.kind not in ("dep-changed", "output-changed"):
+        return reason
+    (kind, old), (other, new) = parse_oid(str(reason.old)), parse_oid(str(reason.new))
+    if kind != MANIFEST or other != MANIFEST:
+        return reason
+    try:
+        pairs = list(manifest.compare(old, new, read))
+    except (ObjectMissing, ObjectCorrupt):
+        return reason
+    return replace(reason, counts=counts_of(changes(reason.name, pairs)))

@@ -1,0 +1,55 @@
+"""Opens a repository's remotes, with a pool of connections."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from dvlite.errors import UsageError
+from dvlite.files import quote
+from dvlite.repo.repository import Repo
+from dvlite.store.cache import Cache
+from dvlite.store.open import open_store
+from dvlite.store.remote import Remote
+from dvlite.store.retry import RetryBudget
+
+DEFAULT_JOBS = 8
+
+
+def refuse_overlap(folder: Path, cache: Path, name: str) -> None:
+    """Raises UsageError for a remote that is the cache, holds it or lies in it: pruning one would empty the other."""
+    one, other = Path(os.path.realpath(folder)), Path(os.path.realpath(cache))
+    if one == other or one in other.parents or other in one.parents:
+        raise UsageError(
+            f"remote {quote(name)} and the cache share the folder {quote(str(one))}",
+            hint="a remote is a second copy: give it a folder of its own",
+        )
+
+
+def open_remote(
+    repo: Repo, cache: Cache, name: str | None, jobs: int | None, *, patience_seconds: float | None = None
+) -> tuple[str, Remote]:
+    """Returns the name of a remote that the user trusts and the remote itself, a context manager; makes no request.
+
+    A store that stops answering is given `patience_seconds`, or what the settings say.
+    Raises UsageError without such a remote, Untrusted for a place that was not approved.
+    """
+    settings = repo.remote(name)
+    if settings.location.folder is not None:
+        refuse_overlap(settings.location.folder, repo.cache_dir, settings.name)
+    connections = jobs or repo.config.jobs or DEFAULT_JOBS
+    budget = RetryBudget(repo.config.retry_seconds)
+    if patience_seconds is not None:
+        budget = RetryBudget(patience_seconds, patience_seconds)
+    store = open_store(settings.location, settings.options, budget=budget, connections=connections)
+    return settings.name, Remote(store, cache, settings.key, jobs=connections)
+
+
+def open_cache(repo: Repo) -> Cache:
+    """Returns the repository's cache; makes no folder."""
+    return Cache(repo.cache_dir, pack_below_bytes=repo.config.pack_below_bytes, group=repo.config.cache_is_shared)
+
+
+def plain_cache(folder: Path) -> Cache:
+    """Returns a cache of one's own in a folder, for work outside a repository."""
+    return Cache(folder)

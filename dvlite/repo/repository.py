@@ -1,0 +1,318 @@
+"""A git work tree that uses dvlite: where its parts are, what it tracks, and which revisions refer to what.
+
+Holds no store and no data; looks at git, pointers, lockfiles and config only (what they name: `tracking`). Paths inside are relative to the
+root of the work tree, with `/`; undecodable bytes are kept as `os.fsdecode` keeps them.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager
+from pathlib import Path
+
+from dvlite import files
+from dvlite.errors import DvliteError, NotARepository, UsageError
+from dvlite.files import quote
+from dvlite.formats.config import Config, Setting, Value
+from dvlite.formats.pointer import Pointer
+from dvlite.git import discover
+from dvlite.git.output import is_lockfile, is_pipeline_file
+from dvlite.git.program import Git
+from dvlite.progress import Progress
+from dvlite.repo import config_files, ignore, remotes
+from dvlite.repo.remotes import RemoteSettings
+from dvlite.repo.revisions import Scope, Tracking
+from dvlite.repo.tracked_paths import Tracked, TrackedVersion
+
+# What callers know from here is defined below this module.
+
+# An entry of PATH that is not absolute could lead into the repository, whose programs are never run: then as if there were no dvlite.
+_IF_ON_PATH = 'case "$(command -v dvlite)" in /*)'
+# git shows nothing at all if the program it is told to call is missing: where dvlite is not on PATH, the pointers themselves are shown.
+_DIFF_COMMAND = (
+    f'f() {{ {_IF_ON_PATH} dvlite diff --driver -- "$@" ;; *) command -p diff -u "$2" "$5" || true ;; esac; }}; f'
+)
+# Codes above 1 mean that dvlite wrote nothing, as where it is not on PATH: then git merges by lines, and marks what both sides changed.
+_MERGE_COMMAND = (
+    f'f() {{ {_IF_ON_PATH} dvlite merge-driver%s -- "$@"; code=$?; [ $code -gt 1 ] || return $code ;; esac;'
+    ' git merge-file -L ours -L base -L theirs --marker-size="$4" "$2" "$1" "$3" || return 1; }; f %%O %%A %%B %%L %%P'
+)
+CLONE_SETTINGS = {  # what `prepare_clone` sets in git's config of a clone
+    "diff.dvlite.command": _DIFF_COMMAND,
+    # The commands come first: git refuses to merge at all with a driver that has a name and no command.
+    "merge.dvlite-ancestor.driver": _MERGE_COMMAND % " --ancestor",
+    "merge.dvlite-ancestor.name": "dvlite: one common ancestor out of several",
+    "merge.dvlite.driver": _MERGE_COMMAND % "",
+    "merge.dvlite.recursive": "dvlite-ancestor",
+    "merge.dvlite.name": "dvlite: pointers by file, lockfiles by stage",
+}
+
+
+class Repo:
+    """An open repository; made by `open_repo`."""
+
+    def __init__(
+        self,
+        found: discover.GitPlaces,
+        cwd: Path,
+        environ: Mapping[str, str],
+        git: Git,
+        config: Config,
+        *,
+        wait: bool = True,
+    ) -> None:
+        self.root = found.root
+        self.git_dir = found.git_dir
+        self.common_dir = found.common_dir
+        self.cwd = cwd
+        self.git = git
+        self.config = config
+        self._environ = environ
+        self._tracking = Tracking(git, found.root, self.display)
+        self.waits = wait  # for locks; False: Busy instead
+
+    @property
+    def state_dir(self) -> Path:
+        """What belongs to this worktree alone: stat index, sparse patterns, lock."""
+        return self.git_dir / "dvlite"
+
+    @property
+    def cache_dir(self) -> Path:
+        """The cache: `cache.dir` (relative to the root) or DVLITE_CACHE_DIR (relative to the current folder), else inside git's directory."""
+        chosen = self.config.cache_dir
+        if chosen is None:
+            return self.common_dir / "dvlite" / "cache"
+        home = self._environ.get("HOME", "")
+        if chosen.startswith("~/") and home:
+            chosen = home + chosen[1:]
+        base = self.cwd if self.config.settings["cache.dir"].source == "DVLITE_CACHE_DIR" else self.root
+        return Path(os.path.normpath(base / chosen))
+
+    @property
+    def is_initialised(self) -> bool:
+        return (self.root / config_files.COMMITTED_FILE).is_file()
+
+    def remote(self, name: str | None = None) -> RemoteSettings:
+        """Returns where a remote is (the default one without a name) and how to reach it; makes no request.
+
+        Raises UsageError if there is none such, and Untrusted if a committed file chose its place and the user has not approved it.
+        """
+        return remotes.settings(self.config, name, self.root)
+
+    def lock(
+        self, *, wait: bool | None = None, waiting: Callable[[], None] | None = None
+    ) -> AbstractContextManager[int]:
+        """Holds this worktree's lock, exclusively: for whatever writes the work tree. Raises Busy if it must not `wait`."""
+        self.state_dir.mkdir(parents=True, exist_ok=True)
+        return files.lock(self.state_dir / "lock", wait=self.waits if wait is None else wait, waiting=waiting)
+
+    # -- paths
+
+    def relative(self, user_path: str | Path) -> str:
+        """Returns a path given by the user, relative to the root; the root is ''. It need not exist.
+
+        Raises UsageError if it is outside the repository, or behind a symbolic link (whose content is not the repository's).
+        """
+        text = os.fspath(user_path)
+        if "\0" in text:
+            raise UsageError(f"{quote(text)} is not a path")
+        whole = os.path.normpath(self.cwd / text)
+        root = str(self.root)
+        if whole == root:
+            return ""
+        parent = os.path.realpath(os.path.dirname(whole))
+        if not _is_within(whole, root):  # perhaps written through a link to the repository
+            whole = os.path.join(parent, os.path.basename(whole))
+            if whole == root or os.path.realpath(whole) == root:
+                return ""
+        if not _is_within(whole, root):
+            raise UsageError(f"{quote(text)} is outside the repository {quote(root)}", hint="give a path inside it")
+        if parent != os.path.dirname(whole):
+            raise UsageError(f"{quote(text)} is behind a symbolic link", hint="give the path without the link")
+        return whole[len(root) + 1 :].replace(os.sep, "/") if root != "/" else whole[1:]
+
+    def display(self, path: str) -> str:
+        """Returns a path of this repository as the user, in the current folder, would write it; not quoted."""
+        if self.cwd == self.root:
+            return path or "."
+        return os.path.relpath(self.root / path, self.cwd)
+
+    # -- what is tracked
+
+    def tracked(self, broken: list[DvliteError] | None = None) -> list[Tracked]:
+        """Returns the tracked paths of the work tree, cached outputs of stages included, sorted.
+
+        Raises Unusable for a pointer or lockfile that cannot be used; with a list, those go there and the rest is returned. What overlaps
+        is refused likewise.
+        """
+        return self._tracking.tracked(broken)
+
+    def pipeline_files(self, *, as_seen: bool = False) -> list[str]:
+        """Returns the pipeline files `dvlite.yaml` that git tracks or would track; with `as_seen`, as of the last look at what is tracked."""
+        return [name for name in self._tracking.files(as_seen=as_seen) if is_pipeline_file(name)]
+
+    def lockfiles(self, *, as_seen: bool = False) -> list[str]:
+        """Returns the lockfiles that git tracks or would track, likewise."""
+        return [name for name in self._tracking.files(as_seen=as_seen) if is_lockfile(name)]
+
+    def lockfiles_at(self, revision: str) -> dict[str, bytes]:
+        """Returns the lockfiles of a revision and their content; raises UsageError if there is no such revision."""
+        return self._tracking.lockfiles_at(self.git.resolve(revision))
+
+    def tracked_at(self, revision: str) -> list[Tracked]:
+        """Returns the tracked paths of a revision, sorted; raises UsageError if there is no such revision."""
+        return self._tracking.tracked_at(self.git.resolve(revision))
+
+    def history(self, path: str, limit: int) -> list[Pointer]:
+        """Returns the committed versions of a tracked path, newest first, at most `limit`; renames are followed."""
+        return self.histories([path], limit)[path]
+
+    def histories(
+        self, paths: Iterable[str], limit: int, *, lockfiles: Mapping[str, str] | None = None
+    ) -> dict[str, list[Pointer]]:
+        """Returns the committed versions of many tracked paths with one look at git; what is no pointer is passed over.
+
+        `lockfiles` says which lockfile names a path ("": it has a pointer of its own): that spares looking in all of them.
+        """
+        return self._tracking.histories(paths, limit, lockfiles or {})
+
+    def is_committed(self, path: str) -> bool:
+        """Says whether any commit of any ref names data at this path."""
+        return self._tracking.is_committed(path)
+
+    def reachable(self, scope: Scope, *, progress: Progress | None = None) -> list[TrackedVersion]:
+        """Returns each version that the revisions name, once, with a path and a commit of it; those of HEAD if it names none.
+
+        A pointer that cannot be read stops a single revision; in many, it names no data that could be had, and is warned of.
+        """
+        return self._tracking.reachable(scope, progress)
+
+    def introduced(self, revisions: Iterable[str], *, progress: Progress) -> list[TrackedVersion]:
+        """Returns each version that commits name and none of their parents does, once; `revisions` are as `git rev-list` takes them."""
+        return self._tracking.introduced(revisions, progress)
+
+    # -- changes
+
+    def stage(self, paths: Sequence[str], *, enabled: bool | None = None) -> tuple[str, ...]:
+        """Puts files into git's index as they are now (gone ones leave it), unless `core.autostage` or `enabled` says no.
+
+        Returns what was staged.
+        """
+        if not paths or not (self.config.autostage if enabled is None else enabled):
+            return ()
+        there = [path for path in paths if os.path.lexists(self.root / path)]
+        self.git.stage(there)
+        self.git.remove_cached([path for path in paths if path not in there])
+        return tuple(paths)
+
+    def ensure_ignored(self, paths: Sequence[str]) -> list[str]:
+        """Makes git ignore tracked paths: in the `.gitignore` of their folders, and in `info/exclude` for branches without them.
+
+        Returns the `.gitignore` files that changed. Doing it again changes nothing.
+        """
+        return self._edit_ignore_files(paths, ignore.add_patterns)
+
+    def exclude(self, paths: Sequence[str]) -> None:
+        """Makes git ignore tracked paths in this clone alone: `git mv` and `git pull` bring pointers that no .gitignore knows."""
+        ignore.add_patterns(self.common_dir / "info" / "exclude", list(paths))
+
+    def forget_ignored(self, paths: Sequence[str]) -> list[str]:
+        """Takes the lines of `ensure_ignored` out again; returns the `.gitignore` files that changed or went."""
+        return self._edit_ignore_files(paths, ignore.remove_patterns)
+
+    def _edit_ignore_files(self, paths: Sequence[str], edit: Callable[[Path, list[str]], bool]) -> list[str]:
+        by_folder: dict[str, list[str]] = {}
+        for path in paths:
+            folder, _, name = path.rpartition("/")
+            by_folder.setdefault(folder, []).append(name)
+        changed = []
+        for folder, names in sorted(by_folder.items()):
+            file = f"{folder}/.gitignore".lstrip("/")
+            if edit(self.root / file, names):
+                changed.append(file)
+        if paths:
+            edit(self.common_dir / "info" / "exclude", list(paths))
+        return changed
+
+    def prepare_clone(self) -> None:
+        """Sets what git keeps in this clone only: how it shows and merges pointers, and `info/exclude` for all tracked paths."""
+        for key, value in CLONE_SETTINGS.items():
+            if self.git.config_get(key) != value:
+                self.git.config_set(key, value)
+        self.exclude([tracked.path for tracked in self.tracked(broken=[])])
+
+    def read_layer(self, layer: str) -> Mapping[str, Setting]:
+        """Returns what one layer's config file says."""
+        return config_files.read(layer, self.root, self._environ)
+
+    def change_config(self, layer: str, settings: Mapping[str, Value | None]) -> Path:
+        """Changes a layer's config file, reads all of them again, and returns the path of the one that changed."""
+        path = config_files.change(layer, settings, self.root, self._environ)
+        self.config = config_files.load(self.root, self._environ, self.git)
+        return path
+
+
+def open_repo(start: Path, environ: Mapping[str, str], *, must_be_initialised: bool = True, wait: bool = True) -> Repo:
+    """Opens the repository that holds the folder `start`, which becomes its current folder.
+
+    Raises NotARepository outside a git work tree, in one of another user, and where `dvlite init` was not run.
+    """
+    cwd = Path(os.path.realpath(start))
+    found = discover.find(cwd, environ)
+    return _opened(found, cwd, environ, Git(found, environ), must_be_initialised=must_be_initialised, wait=wait)
+
+
+def open_for_hook(environ: Mapping[str, str]) -> Repo:
+    """Opens, for a hook, the repository at the current folder: git runs its hooks at the top of the work tree, with the index that it uses.
+
+    The folder that git's user is in becomes the current one. Raises NotARepository where dvlite would look at another repository than git.
+    """
+    found = discover.find(Path(), environ)
+    git_dir = environ.get("GIT_DIR")
+    if git_dir and Path(os.path.realpath(git_dir)) != found.git_dir:
+        raise NotARepository(
+            f"git works with {quote(git_dir)}, and dvlite knows only {quote(str(found.git_dir))} here",
+            hint="run git in a work tree that has a .git of its own",
+        )
+    cwd = Path(os.path.realpath(found.root / environ.get("GIT_PREFIX", "")))
+    cwd = cwd if cwd.is_dir() and cwd.is_relative_to(found.root) else found.root
+    git = Git(found, environ, any_index=True)
+    return _opened(found, cwd, environ, git, must_be_initialised=False)
+
+
+def _opened(
+    found: discover.GitPlaces,
+    cwd: Path,
+    environ: Mapping[str, str],
+    git: Git,
+    *,
+    must_be_initialised: bool,
+    wait: bool = True,
+) -> Repo:
+    if _owner(found.git_dir) not in _own_ids(environ):
+        git.check_ownership()  # git knows which strangers this user trusts
+    repo = Repo(found, cwd, environ, git, config_files.load(found.root, environ, git), wait=wait)
+    if must_be_initialised and not repo.is_initialised:
+        raise NotARepository(f"dvlite is not initialised in {quote(str(found.root))}", hint="dvlite init")
+    return repo
+
+
+def _is_within(path: str, folder: str) -> bool:
+    return path.startswith(folder.rstrip("/") + "/")
+
+
+def _owner(path: Path) -> int:
+    try:
+        return os.stat(path).st_uid
+    except OSError as error:
+        raise files.os_error(error, "read", path) from error
+
+
+def _own_ids(environ: Mapping[str, str]) -> Iterator[int]:
+    """Yields the users whose repositories are taken as one's own: as git, with sudo also those of the user before it."""
+    if not hasattr(os, "geteuid"):
+        raise DvliteError("dvlite does not run on this system yet", hint="on Windows, use WSL2")
+    yield os.geteuid()
+    if os.geteuid() == 0 and environ.get("SUDO_UID", "").isdigit():
+        yield int(environ["SUDO_UID"])

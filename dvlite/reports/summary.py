@@ -1,0 +1,107 @@
+"""What every report says of a verification, whatever its format: how it ended, the headline, the sentences of a stage. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Literal
+
+from dvlite.commands.verify import VerifyResult
+from dvlite.files import size_text
+from dvlite.text.reproduced import why_lines
+from dvlite.text.style import count, duration_text, one_line
+from dvlite.text.verify import stages_text
+from dvlite.verify.findings import OutputVerdict, StageCheck
+
+Outcome = Literal["passed", "failed", "unsure", "frozen"]
+OUTCOMES: dict[str, Outcome] = {  # of stages and outputs; what is not here is unsure
+    "ok": "passed",
+    "identical": "passed",
+    "equivalent": "passed",
+    "frozen": "frozen",
+    "finding": "failed",
+    "different": "failed",
+    "failed": "failed",
+    "missing": "failed",
+    "extra": "failed",
+}
+FROZEN = "frozen: not compared with its command, dependencies and parameters"
+_NAMED = 3
+
+
+def outcome_of(verdict: str) -> Outcome:
+    """Returns how a verdict counts: what could not be compared is never a pass, what was not to be compared is one of its own kind."""
+    return OUTCOMES.get(verdict, "unsure")
+
+
+def is_pass(verdict: str) -> bool:
+    """Says whether a verdict leaves nothing to do."""
+    return outcome_of(verdict) in ("passed", "frozen")
+
+
+def outcome(result: VerifyResult) -> Outcome:
+    """Returns how a verification ended."""
+    if result.findings or any(outcome_of(each.verdict) == "failed" for each in result.stages):
+        return "failed"
+    return "passed" if result.passed else "unsure"
+
+
+def headline(result: VerifyResult) -> str:
+    """Returns what it came to: `2 findings, train does not reproduce`."""
+    said = [count(len(result.findings), "finding")] if result.findings else []
+    for verdict, one, more in (("different", "does not reproduce", "do not reproduce"), ("failed", "failed", "failed")):
+        names = [one_line(each.stage) for each in result.stages if each.verdict == verdict]
+        if names:
+            others = f" and {count(len(names) - _NAMED)} more" if len(names) > _NAMED else ""
+            said.append(f"{', '.join(names[:_NAMED])}{others} {one if len(names) == 1 else more}")
+    open_ = len(result.unchecked) + sum(each.verdict in ("inconclusive", "not checked") for each in result.stages)
+    if open_:
+        said.append(f"{count(open_)} could not be checked")
+    if said:
+        return ", ".join(said)
+    if not result.rerun:
+        return "nothing found"
+    all_ran = all(each.seconds is not None for each in result.stages)
+    return f"every stage{'' if all_ran else ' that was run'} gives the same again"
+
+
+def looked_at(result: VerifyResult) -> str:
+    """Returns what was verified, of which revision, and how long it took."""
+    parts = [f"{stages_text(result)} and {count(result.tracked, 'tracked path')}"]
+    parts.append(f"of {one_line(revision_text(result))}")
+    if result.commits != 1:
+        parts.append(f"({count(result.commits, 'commit')})")
+    if result.remote is not None:
+        parts.append(f"and {'every byte' if result.deep else 'what is'} on {one_line(result.remote)}")
+    if result.fetched:
+        parts.append(f"({size_text(result.fetched_bytes)} fetched)")
+    return f"{' '.join(parts)}, {duration_text(result.elapsed_seconds)}"
+
+
+def revision_text(result: VerifyResult) -> str:
+    """Returns the revision that was verified, with its commit where it is a name for one: `HEAD (1a2b3c4d)`."""
+    if result.revision is None:
+        return "the work tree"
+    is_id = result.commit is None or result.commit.startswith(result.revision)
+    return result.revision if is_id else f"{result.revision} ({(result.commit or '')[:8]})"
+
+
+def stage_sentences(check: StageCheck) -> Iterator[str]:
+    """Yields why a stage has its verdict, as far as its outputs do not tell."""
+    if check.verdict == "frozen":
+        yield FROZEN
+    if check.problem is not None:
+        yield one_line(check.problem)
+    yield from why_lines(check)
+
+
+def output_sentence(output: OutputVerdict) -> str:
+    """Returns how an output compares, in a few words; `detail` has the lines."""
+    if output.verdict == "missing":
+        return "was not made"
+    if output.verdict == "extra":
+        return "is not in the lockfile"
+    if output.verdict == "equivalent":
+        return f"other bytes, but equivalent by {output.comparator}"
+    if output.verdict == "identical":
+        return "the same bytes"
+    return "differs" if output.verdict == "different" else "could not be compared"

@@ -1,0 +1,89 @@
+"""A verification as Markdown, for a job summary or a comment on a pull request. Pure.
+
+The first line is a marker that nobody sees: by it a program finds its earlier comment and updates that, where it would add another.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+from dvlite.commands.verify import VerifyResult
+from dvlite.reports.summary import headline, is_pass, looked_at, outcome, outcome_of, output_sentence, stage_sentences
+from dvlite.text.markdown import COMMENT, MarkdownDocument, block, code, opening, plain
+from dvlite.text.style import Show, duration_text
+from dvlite.text.verify import place_text
+from dvlite.verify.findings import OutputVerdict, StageCheck
+
+MARKER = "<!-- dvlite verify -->"
+_SIGNS = {"passed": "✅", "failed": "❌", "unsure": "⚠️", "frozen": "❄️"}
+_FINDINGS_SHARE = 0.5  # of the limit: the stages are seen too
+_STAGES_SHARE = 0.8
+_MOST_OUTPUTS = 3  # named in the row of a stage
+
+
+def markdown(result: VerifyResult, *, limit_bytes: int = COMMENT) -> str:
+    """Returns the document, within the limit."""
+    document = MarkdownDocument(limit_bytes)
+    document.add(MARKER, f"### {_SIGNS[outcome(result)]} dvlite verify: {plain(headline(result))}", "")
+    document.add(plain(looked_at(result)))
+    if result.findings:
+        document.table(
+            ("where", "finding", "what", "fix"),
+            (
+                (
+                    code(place_text(each, Show())),
+                    each.kind,
+                    plain(f"{each.message}{f' (and in {each.also:,} commits after it)' if each.also else ''}"),
+                    code(each.fix or ""),
+                )
+                for each in result.findings
+            ),
+            share=_FINDINGS_SHARE,
+            noun="finding",
+        )
+    if result.unchecked:
+        rows = ((plain(each.what), plain(each.why)) for each in result.unchecked)
+        document.table(("not checked", "why"), rows, share=_STAGES_SHARE, noun="line")
+    if result.stages:
+        _stages(document, result.stages)
+    document.add("")
+    for check in result.stages:
+        _differences(document, check)
+    return document.text()
+
+
+def _stages(document: MarkdownDocument, stages: Sequence[StageCheck]) -> None:
+    order = sorted(stages, key=lambda each: is_pass(each.verdict))  # what is wrong comes first
+    ran = any(each.seconds is not None or each.outputs for each in stages)
+    heads = ("", "stage", "verdict", *(("time", "notes") if ran else ("declared at",)))
+    document.table(heads, (_row(each, ran=ran) for each in order), share=_STAGES_SHARE, noun="stage")
+
+
+def _row(check: StageCheck, *, ran: bool) -> tuple[str, ...]:
+    cells = (_SIGNS[outcome_of(check.verdict)], code(check.stage), check.verdict)
+    if not ran:
+        return (*cells, code(f"{check.file}:{check.line}") if check.file else "")
+    return (*cells, "" if check.seconds is None else duration_text(check.seconds), "<br>".join(_notes(check)))
+
+
+def _notes(check: StageCheck) -> Iterator[str]:
+    yield from map(plain, stage_sentences(check))
+    told = [each for each in check.outputs if each.verdict != "identical"]
+    yield from (f"{code(each.path)} {plain(_first(each))}" for each in told[:_MOST_OUTPUTS])
+    if len(told) > _MOST_OUTPUTS:
+        yield f"{len(told) - _MOST_OUTPUTS:,} more outputs"
+
+
+def _first(output: OutputVerdict) -> str:
+    return output.detail[0] if output.detail else output_sentence(output)
+
+
+def _differences(document: MarkdownDocument, check: StageCheck) -> None:
+    """Adds what is too long for the table, folded: how outputs differ, and the end of the log of a stage that failed."""
+    parts = [(each.path, each.detail) for each in check.outputs if len(each.detail) > 1]
+    if check.log_tail:
+        parts.append((f"the end of the log of {check.stage}", check.log_tail))
+    for title, lines in parts:
+        folded = (opening(title), block(lines), "", "</details>", "")
+        if document.fits(*folded):
+            document.add(*folded)

@@ -1,0 +1,142 @@
+"""Where the reports of a verification go: files, standard output, the job summary of GitHub Actions, annotations in its log.
+
+Reads no environment and writes nothing to a stream: it is told where to, and returns the lines that are for one.
+"""
+
+from __future__ import annotations
+
+import os
+import stat
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from dvlite.commands.verify import VerifyResult
+from dvlite.errors import UsageError
+from dvlite.files import os_error, quote, temporary_name, write_atomic
+from dvlite.reports.annotations import annotate
+from dvlite.reports.junit import junit
+from dvlite.reports.page import page
+from dvlite.reports.verify_markdown import markdown
+from dvlite.text.markdown import SUMMARY
+
+HERE = "-"  # the name of standard output
+_WRITERS: Mapping[str, Callable[[VerifyResult], bytes]] = {
+    "--junit": junit,
+    "--html": lambda result: page(result).encode(),
+    "--md": lambda result: markdown(result).encode(),
+}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ReportOptions:
+    """Which reports are wanted, each with its file; `markdown` empty: into the job summary if there is one, else standard output."""
+
+    junit: str | None = None
+    html: str | None = None
+    markdown: str | None = None
+    summary: str | None = None  # the file of the job summary
+    annotations: bool = False
+
+    def named(self) -> Iterator[tuple[str, str]]:
+        """Yields each report that goes to a file or to standard output: its flag, its name."""
+        instead = None if self.summary else HERE
+        own = instead if self.markdown == "" else self.markdown
+        for flag, name in (("--junit", self.junit), ("--html", self.html), ("--md", own)):
+            if name is not None:
+                yield flag, name
+
+    @property
+    def printed(self) -> list[str]:
+        """Returns the flags of the reports that take the place of the result on standard output."""
+        return [flag for flag, name in self.named() if name == HERE]
+
+
+def printed(result: VerifyResult, wanted: ReportOptions) -> Iterator[str]:
+    """Yields the lines of the report that is for standard output."""
+    for flag in wanted.printed:
+        yield from _WRITERS[flag](result).decode().splitlines()
+
+
+def require_places(wanted: ReportOptions, *, with_json: bool) -> None:
+    """Makes the folders of the reports and tries to write into them, before a long run that ends in one.
+
+    Raises UsageError for a name that cannot be a report's, and for two that are the same.
+    """
+    flags = [*wanted.printed, *(["--json"] if with_json else [])]
+    if len(flags) > 1:
+        raise UsageError(f"{' and '.join(flags)} both write to standard output", hint=f"give a file: {flags[0]} FILE")
+    places: dict[str, str] = {}
+    for flag, name in wanted.named():
+        if name == HERE:
+            continue
+        _require_name(flag, name)
+        place = os.path.realpath(name)
+        if place in places:
+            raise UsageError(f"{places[place]} and {flag} both write {quote(name)}", hint="give each a file of its own")
+        places[place] = flag
+        if not _is_device(name):
+            _try(name, Path(place).parent)
+
+
+def _require_name(flag: str, name: str) -> None:
+    if flag == "--md" and not name.lower().endswith((".md", ".markdown")):
+        raise UsageError(  # `--md model.bin` would else replace a file that was to be verified
+            f"--md takes a file whose name ends in .md, not {quote(name)}",
+            hint="for a path or a stage, write it first: dvlite verify PATH --md",
+        )
+    if not name:
+        raise UsageError(f"{flag} takes the name of a file, and it is empty", hint=f"{flag} FILE")
+    if os.path.isdir(name) or name.endswith("/"):
+        raise UsageError(f"{flag}: {quote(name)} is a folder", hint="give the file to write")
+
+
+def _is_device(name: str) -> bool:
+    """Says whether a name is one of a pipe or a device, which is written to and never replaced."""
+    try:
+        return not stat.S_ISREG(os.stat(name).st_mode)
+    except OSError:
+        return False
+
+
+def _try(name: str, folder: Path) -> None:
+    """Makes a folder if it is not there, and a file in it that is gone at once; raises DvliteError if that cannot be done."""
+    trial = folder / temporary_name()
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        trial.touch()
+        trial.unlink()
+    except OSError as error:
+        raise os_error(error, "write", name) from error
+
+
+def deliver(result: VerifyResult, wanted: ReportOptions) -> Iterator[str]:
+    """Writes all reports, then yields the lines of annotations, which are for the log."""
+    for flag, name in wanted.named():
+        if name != HERE:
+            _write(name, _WRITERS[flag](result))
+    if wanted.markdown == "" and wanted.summary:
+        _append(wanted.summary, result)
+    if wanted.annotations:
+        yield from annotate(result)
+
+
+def _write(name: str, content: bytes) -> None:
+    """Replaces a file, also behind a symbolic link; a pipe or a device is written to."""
+    if not _is_device(name):
+        write_atomic(Path(os.path.realpath(name)), content, sync=False)
+        return
+    try:
+        Path(name).write_bytes(content)
+    except OSError as error:
+        raise os_error(error, "write", name) from error
+
+
+def _append(name: str, result: VerifyResult) -> None:
+    """Adds to the job summary, within what is left of its limit: above it, GitHub shows none at all."""
+    try:
+        descriptor = os.open(name, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o666)
+        with os.fdopen(descriptor, "ab") as file:
+            file.write(markdown(result, limit_bytes=SUMMARY - file.tell() - 1).encode() + b"\n")
+    except OSError as error:
+        raise os_error(error, "write", name) from error

@@ -1,0 +1,95 @@
+"""A clone of the repository in a temporary folder, at one commit, with nothing in it but what git has. Gone afterwards.
+
+Shares git's objects with the original, which is only read. What the clone's stages say to git stays in the clone.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from dvlite.git import discover
+from dvlite.git.program import Git, clone_silently
+from dvlite.pipeline.process import uninterruptible
+from dvlite.repo.repository import Repo, open_repo
+
+# Set by git for its hooks: they would lead the commands of stages out of the clone.
+_LEADING_OUT = frozenset(
+    f"GIT_{name}"
+    for name in (
+        *("DIR", "WORK_TREE", "INDEX_FILE", "COMMON_DIR", "NAMESPACE", "PREFIX"),
+        *("OBJECT_DIRECTORY", "ALTERNATE_OBJECT_DIRECTORIES", "QUARANTINE_PATH"),
+    )
+)
+
+
+@dataclass(frozen=True, slots=True)
+class CleanClone:
+    """The clone, a folder beside it for whatever is no part of it, and the variables for commands in it."""
+
+    repo: Repo
+    aside: Path
+    environ: Mapping[str, str]
+
+
+@contextlib.contextmanager
+def clean_clone(repo: Repo, commit: str, environ: Mapping[str, str], *, keep: bool = False) -> Iterator[CleanClone]:
+    """Clones the repository and checks the commit out; no hook runs. `keep` leaves it there when all is done.
+
+    Raises NotARepository if the commit does not use dvlite.
+    """
+    folder = Path(os.path.realpath(tempfile.mkdtemp(prefix="dvlite-verify-")))
+    inside = {name: value for name, value in environ.items() if name not in _LEADING_OUT}
+    try:
+        root = folder / (repo.root.name or "clone")
+        clone_silently(str(repo.root), root, inside, ["--shared"])
+        _share_objects(repo, root)
+        git = Git(discover.find(root, inside), inside)
+        git.run("remote", "remove", "origin")  # a stage that pushes would write into the original
+        git.run("checkout", "--quiet", "--detach", commit)
+        aside = folder / "aside"
+        aside.mkdir()
+        yield CleanClone(open_repo(root, inside), aside, inside)
+    except BaseException:
+        keep = False
+        raise
+    finally:
+        if not keep:
+            with uninterruptible():
+                _remove(folder)
+
+
+def changed_files(repo: Repo) -> list[str]:
+    """Returns the files of git that were changed since the commit: they are not in a clone."""
+    rows = repo.git.run("status", "--porcelain", "-z", "--untracked-files=no", "--no-renames").split(b"\0")
+    return sorted(os.fsdecode(row[3:]) for row in rows if row)
+
+
+def submodules(repo: Repo) -> list[str]:
+    """Returns the submodules of what is checked out; a clean clone has their folders only."""
+    rows = repo.git.run("ls-files", "--stage", "-z").split(b"\0")
+    return [os.fsdecode(row.partition(b"\t")[2]) for row in rows if row.startswith(b"160000 ")]
+
+
+def _share_objects(repo: Repo, root: Path) -> None:
+    """Makes the clone see all objects of the original: of a shallow one git does not share them itself."""
+    info = root / ".git" / "objects" / "info"
+    info.mkdir(exist_ok=True)
+    (info / "alternates").write_bytes(os.fsencode(repo.common_dir / "objects") + b"\n")
+    with contextlib.suppress(FileNotFoundError):
+        shutil.copyfile(repo.common_dir / "shallow", root / ".git" / "shallow")
+
+
+def _remove(folder: Path) -> None:
+    """Removes everything, also what a stage made read-only."""
+    shutil.rmtree(folder, ignore_errors=True)
+    if folder.exists():
+        for place, _, _ in os.walk(folder):
+            with contextlib.suppress(OSError):
+                os.chmod(place, 0o700)
+        shutil.rmtree(folder, ignore_errors=True)

@@ -1,0 +1,245 @@
+"""The pipeline in a clean clone, and one command of it at a time: what it would run with, the run, what it made. Stores nothing.
+
+Outputs are hashed where they are; what git keeps of them is set aside before the first run, so that it can be compared.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shutil
+import time
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from dvlite.errors import DvliteError
+from dvlite.formats.lockfile import Locked, LockedStage
+from dvlite.pipeline import graph as graphs
+from dvlite.pipeline.content import Contents
+from dvlite.pipeline.environment import Surroundings
+from dvlite.pipeline.params import Params
+from dvlite.pipeline.process import Ended, Processes, Script
+from dvlite.pipeline.programs import require_command, require_folder
+from dvlite.pipeline.stage_key import Facts
+from dvlite.pipeline.stages import Stage, StageOut, load
+from dvlite.pipeline.staleness import Evaluator, of_stages, read_locks
+from dvlite.progress import Progress
+from dvlite.repo.tracked_paths import Tracked
+from dvlite.rerun.clean_clone import CleanClone
+from dvlite.store.cache import Cache
+from dvlite.workspace import sparse
+from dvlite.workspace.workspace import Workspace
+
+_TAIL_LINES = 10
+_TAIL_BYTES = 8192
+# What interpreters leave beside code, where nobody told git to ignore it.
+_LEAVINGS = frozenset(("__pycache__", ".ipynb_checkpoints", ".pytest_cache", ".DS_Store"))
+
+
+@dataclass(frozen=True, slots=True)
+class Made:
+    """What one run of a stage left: how it ended, the end of its log, and its outputs by path (nothing made: None)."""
+
+    ended: Ended
+    log_tail: tuple[str, ...]
+    outputs: Mapping[str, Locked]
+    problem: str | None = None  # why its outputs cannot be read
+
+    @property
+    def failure(self) -> str | None:
+        """Returns why nothing of it counts, or None."""
+        if self.ended.exit_code == 0:
+            return self.problem
+        signal = self.ended.signal
+        return f"killed by signal {signal}" if signal is not None else f"exit {self.ended.exit_code}"
+
+    def is_same(self, other: Made) -> bool:
+        """Says whether another run made the same, byte for byte."""
+        return _versions(self.outputs) == _versions(other.outputs)
+
+
+class Bench:
+    """One clean clone with its pipeline. Raises FormatError for one that cannot be run as it is written."""
+
+    def __init__(self, clone: CleanClone, cache: Cache, progress: Progress) -> None:
+        self.clone, self.repo, self._progress = clone, clone.repo, progress
+        loaded = load(self.repo, self.repo.pipeline_files())
+        if loaded.broken:
+            raise loaded.broken[0]
+        self.graph = graphs.build(loaded.stages)
+        self.locks = read_locks(self.repo, loaded.stages)
+        self.tracked: list[Tracked] = of_stages(self.repo.tracked(), loaded.stages)
+        self.work = Workspace(self.repo, cache, progress)
+        self.contents = Contents(self.work, self.tracked, fetches=False)
+        self.surroundings = Surroundings(self.repo, clone.environ, progress)
+        self.surroundings.expect(loaded.stages)
+        self._params = Params(self.repo)
+        self.evaluator = Evaluator(self.contents, self._params, self.surroundings, self.locks)
+        self.kept: dict[str, Path] = {}  # outputs that git keeps, as they were checked out
+        outs = [out.path for stage in self.graph.stages for out in stage.outs]
+        self._declared = sparse.selector([*outs, *(item.path for item in self.tracked), "dvlite.lock"])
+        self._logs = clone.aside / "logs"
+        self._known: set[str] = set()  # files that no stage declares and that were told already
+        self._told_changes: set[str] = set()
+
+    # -- before a run
+
+    def locked_outputs(self, stage: Stage) -> dict[str, Locked]:
+        """Returns what the lockfile says a stage made, by path in the repository."""
+        locked = self.evaluator.locked_stage(stage)
+        outs = () if locked is None else locked.outs
+        return {stage.placed(out.path): replace(out, path=stage.placed(out.path)) for out in outs}
+
+    def facts(self, stage: Stage, locked: LockedStage | None) -> Facts:
+        """Returns what a stage would run with now, everything looked at anew. Raises DvliteError for what is not there."""
+        self.contents.forget([path for place in stage.deps for path in self.contents.matches(place.path)])
+        self._params.forget()
+        return self.evaluator.facts(stage, locked)
+
+    def require_program(self, stage: Stage) -> None:
+        """Raises FormatError if the program that a stage begins with is not there."""
+        require_command(stage, self.repo.root, self.surroundings.environ_of(stage), ())
+
+    def require_folder(self, stage: Stage) -> None:
+        """Raises FormatError if the folder that a stage runs in is not in the clone."""
+        require_folder(stage, self.repo.root, ())
+
+    def clear_outputs(self, stage: Stage) -> None:
+        """Makes the outputs of a stage be absent, and the folders that hold them be there."""
+        locked = self.locked_outputs(stage)
+        for out in stage.outs:
+            for path in self.contents.matches(out.path):
+                place = self.repo.root / path
+                place.parent.mkdir(parents=True, exist_ok=True)
+                if path in locked and path not in self.kept and not locked[path].cache and self.contents.has(path):
+                    kept = self.clone.aside / "kept" / str(len(self.kept)) / place.name
+                    kept.parent.mkdir(parents=True)
+                    os.rename(place, kept)
+                    self.kept[path] = kept
+                self.remove(path)
+
+    def remove(self, path: str) -> None:
+        """Removes what is at a path of the clone."""
+        place = self.repo.root / path
+        if place.is_dir() and not place.is_symlink():
+            shutil.rmtree(place)
+        else:
+            with contextlib.suppress(FileNotFoundError):
+                place.unlink()
+        self.contents.forget([path])
+
+    # -- a run
+
+    def run(self, stage: Stage, key: str, variables: Mapping[str, str], words: str) -> Made:
+        """Runs the command of a stage, whose outputs are absent. Raises KeyboardInterrupt once it and all it started are stopped."""
+        self._progress.tell(f"running {words}: {_one_line(stage.spec.cmd)}")
+        environ = {
+            "PYTHONUNBUFFERED": "1",
+            **self.surroundings.environ_of(stage),
+            "DVLITE_STAGE": stage.address,
+            "DVLITE_KEY": key,
+            **variables,
+        }
+        script = Script(stage.address, stage.spec.cmd, self.repo.root / stage.wdir, environ, self._log(stage.name))
+        ended = self._ended(script)
+        tail = _tail(script.log)
+        script.log.unlink()
+        try:
+            return Made(ended, tail, self._outputs(stage) if ended.exit_code == 0 else {})
+        except DvliteError as error:
+            return Made(ended, tail, {}, error.message)
+
+    def script(self, stage: Stage, text: str, arguments: Sequence[Path]) -> tuple[Ended, tuple[str, ...]]:
+        """Runs another script where a stage runs, with arguments `$1` ...; returns how it ended and the end of its output."""
+        names = [f"DVLITE_ARGUMENT_{number}" for number in range(1, len(arguments) + 1)]
+        values = dict(zip(names, map(os.fspath, arguments), strict=True))
+        environ = {**self.surroundings.environ_of(stage), **values}
+        given = " ".join(f'"${name}"' for name in names)
+        script = Script(
+            stage.address, f"set -- {given}\n{text}", self.repo.root / stage.wdir, environ, self._log("compare")
+        )
+        ended = self._ended(script, quiet=True)
+        tail = _tail(script.log)
+        script.log.unlink()
+        return ended, tail
+
+    def _ended(self, script: Script, *, quiet: bool = False) -> Ended:
+        processes = Processes(lambda _, line: None if quiet else self._progress.tell(line))
+        try:
+            processes.start(script)
+            return processes.wait()[0]
+        finally:
+            processes.stop()
+
+    def _log(self, name: str) -> Path:
+        self._logs.mkdir(exist_ok=True)
+        return self._logs / f"{name}-{time.time_ns()}"
+
+    # -- after a run
+
+    def _outputs(self, stage: Stage) -> dict[str, Locked]:
+        self.contents.forget([out.path for out in stage.outs])
+        found: dict[str, Locked] = {}
+        for path in self._paths(stage):
+            self.contents.forget([path])
+            here = self.contents.here(path)
+            if here is not None:
+                found[path] = here
+        return found
+
+    def _paths(self, stage: Stage) -> Iterable[str]:
+        return dict.fromkeys(
+            path for out in stage.outs for path in self.contents.matches(out.path) if self.contents.has(path)
+        )
+
+    def undeclared(self) -> tuple[list[str], list[str]]:
+        """Returns the files that are new and declared by no stage, and those of git that changed, since this was asked last."""
+        rows = self.repo.git.run("status", "--porcelain", "-z", "--untracked-files=all", "--no-renames").split(b"\0")
+        new, changed = [], []
+        for row in filter(None, rows):
+            path = os.fsdecode(row[3:])
+            if self._declared(os.fsencode(path)) or not _LEAVINGS.isdisjoint(path.split("/")):
+                continue
+            if row.startswith(b"??"):
+                new.append(path)
+            else:
+                changed.append(path)
+        fresh = [path for path in new if path not in self._known]
+        edited = [path for path in changed if path not in self._told_changes]
+        self._known.update(fresh)
+        self._told_changes.update(edited)
+        return fresh, edited
+
+    def tidy(self, ran: Iterable[Stage]) -> None:
+        """Removes what stages made, declared or not, and brings back what git has: the next is to find nothing that it does not ask for."""
+        for stage in ran:
+            self.clear_outputs(stage)
+        self.repo.git.run("checkout", "--quiet", "--force", "HEAD", "--", ".")
+        for path in self._known:
+            self.remove(path)
+        self.contents.forget([""])
+
+
+def declared_out(stage: Stage, path: str) -> StageOut | None:
+    """Returns the output of a stage that a path belongs to."""
+    for out in stage.outs:
+        if out.path == path or (sparse.is_glob(out.path) and sparse.selector([out.path])(os.fsencode(path))):
+            return out
+    return None
+
+
+def _versions(outputs: Mapping[str, Locked]) -> dict[str, tuple[str, bool]]:
+    return {path: (found.oid, found.executable) for path, found in outputs.items()}
+
+
+def _tail(log: Path) -> tuple[str, ...]:
+    with log.open("rb") as file:
+        file.seek(max(0, os.fstat(file.fileno()).st_size - _TAIL_BYTES))
+        data = file.read()
+    return tuple(data.decode("utf-8", "replace").replace("\r", "\n").splitlines()[-_TAIL_LINES:])
+
+
+def _one_line(script: str) -> str:
+    first, _, rest = script.strip().partition("\n")
+    return f"{first} ..." if rest else first

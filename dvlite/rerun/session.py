@@ -1,0 +1,331 @@
+"""`verify --rerun`: runs stages again in a clean clone, ignoring what earlier runs made, and says what came of each.
+
+From the source data on, a stage is given what the stages before it made here, if that was identical or equivalent; or each is given the
+inputs that the lockfile names. Nothing of the original is written but its cache, and that only with what had to be fetched.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+
+from dvlite.errors import DvliteError, FormatError, UsageError
+from dvlite.files import quote
+from dvlite.formats.lockfile import Locked, LockedStage
+from dvlite.formats.record import Run
+from dvlite.oid import Oid
+from dvlite.pipeline import reasons
+from dvlite.pipeline.fetcher import Fetcher
+from dvlite.pipeline.process import Interrupted, interruptible
+from dvlite.pipeline.stage_key import Facts
+from dvlite.pipeline.stages import Stage
+from dvlite.pipeline.targets import choose
+from dvlite.progress import Progress
+from dvlite.repo.open_stores import open_cache
+from dvlite.repo.repository import Repo
+from dvlite.rerun.clean_clone import changed_files, clean_clone, submodules
+from dvlite.rerun.diagnosis import Diagnosis, diagnose, drift
+from dvlite.rerun.inputs import Supplies
+from dvlite.rerun.sandbox import Bench, Made
+from dvlite.rerun.verdicts import Judge
+from dvlite.runs.index import open_index
+from dvlite.runs.records import open_records
+from dvlite.verify import commit_range
+from dvlite.verify.findings import OutputVerdict, StageCheck, StageVerdict
+
+_MOST_NAMED = 3
+_GOOD = ("identical", "equivalent")
+
+
+@dataclass(frozen=True, slots=True)
+class RerunOptions:
+    """How to go about it: the flags of the command line, by their names there."""
+
+    stage_inputs: bool = False
+    twice: bool = False
+    keep: bool = False
+    remote: str | None = None  # None: the default one
+    offline: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Rerun:
+    """What came of each stage, in order; `folder` is the clean clone, if it was to be kept."""
+
+    commit: str
+    stages: tuple[StageCheck, ...]
+    warnings: tuple[str, ...] = ()
+    folder: str | None = None
+
+
+def run_again(
+    repo: Repo,
+    targets: Sequence[str],
+    how: RerunOptions,
+    *,
+    revision: str,
+    environ: Mapping[str, str],
+    progress: Progress,
+) -> Rerun:
+    """Runs the stages that the targets stand for (all without any), and those before them unless each gets the inputs of the lockfile.
+
+    Raises UsageError for an unknown stage, FormatError for a pipeline that cannot be run as it is written, Untrusted before anything
+    runs, and KeyboardInterrupt once everything is stopped and the clone is gone.
+    """
+    commit = commit_range.named(repo.git, revision)
+    warnings = _not_checked(repo, revision)
+    cache = open_cache(repo)
+    with contextlib.ExitStack() as stack:
+        try:
+            stack.enter_context(interruptible())
+            progress.start("cloning")
+            clone = stack.enter_context(clean_clone(repo, commit, environ, keep=how.keep))
+            progress.finish()
+            absent = submodules(clone.repo)
+            if absent:
+                warnings.append(f"submodules are not in the clean clone: {', '.join(map(quote, absent[:_MOST_NAMED]))}")
+            fetcher = None
+            if not how.offline:
+                fetcher = stack.enter_context(Fetcher(repo, cache, progress, remote=how.remote))
+            with _read_from(commit):
+                bench = Bench(clone, cache, progress)
+                session = _Session(repo, bench, fetcher, how, progress)
+                chosen = session.chosen(targets, warnings)
+            stages = session.run(chosen)
+        except Interrupted:
+            raise KeyboardInterrupt from None
+        return Rerun(commit, stages, (*warnings, *session.warnings), str(clone.repo.root) if how.keep else None)
+
+
+@contextlib.contextmanager
+def _read_from(commit: str) -> Iterator[None]:
+    """Says of errors in files, and of stages that there are not, that it is a commit that has them so."""
+    try:
+        yield
+    except (FormatError, UsageError) as error:
+        hint = f"{error.hint}\n" if error.hint is not None else ""
+        read = f"commit {commit[:8]} is what runs, not the work tree: commit your correction"
+        kind = UsageError if isinstance(error, UsageError) else FormatError
+        raise kind(f"{error.message} (in commit {commit[:8]})", hint=f"{hint}{read}") from None
+
+
+def _not_checked(repo: Repo, revision: str) -> list[str]:
+    changed = changed_files(repo) if revision == "HEAD" else []
+    if not changed:
+        return []
+    more = f" and {len(changed) - _MOST_NAMED} more" if len(changed) > _MOST_NAMED else ""
+    names = ", ".join(map(quote, changed[:_MOST_NAMED]))
+    return [f"uncommitted changes are not checked, the last commit is: {names}{more}"]
+
+
+class _Session:
+    """One rerun in one clone."""
+
+    def __init__(
+        self, repo: Repo, bench: Bench, fetcher: Fetcher | None, how: RerunOptions, progress: Progress
+    ) -> None:
+        self._repo, self._bench, self._how, self._progress = repo, bench, how, progress
+        self._fetcher = fetcher
+        self._supplies = Supplies(repo, bench, fetcher, progress)
+        self._judge = Judge(bench, fetcher)
+        self._records = open_records(repo, progress)
+        self._asked_remote = False
+        self._running: set[str] = set()
+        self._ran: list[Stage] = []
+        self._good: set[str] = set()  # stages whose outputs here may be given to others
+        self._place = ""  # `2 of 3`
+        self.warnings: list[str] = []
+
+    def chosen(self, targets: Sequence[str], warnings: list[str]) -> list[Stage]:
+        """Returns the stages to run; a frozen one only if it was named."""
+        found = choose(self._repo, self._bench.graph, targets, single=self._how.stage_inputs)
+        frozen = [
+            stage.address
+            for stage in found.stages
+            if stage.spec.frozen and not (targets and stage.address in found.named)
+        ]
+        warnings += [f"{address} is frozen: its outputs are taken as the lockfile has them" for address in frozen]
+        return [stage for stage in found.stages if stage.address not in frozen]
+
+    def run(self, stages: Sequence[Stage]) -> tuple[StageCheck, ...]:
+        """Runs them in order. What must be fetched is fetched before the first."""
+        if not self._how.stage_inputs:
+            self._running = {stage.address for stage in stages}
+        self._fetch(stages)
+        done = []
+        for number, stage in enumerate(stages, 1):
+            self._place = f"{stage.address} ({number} of {len(stages)})" if len(stages) > 1 else stage.address
+            check = self._check(stage)
+            done.append(
+                replace(check, file=stage.file, line=stage.spec.line, after=self._bench.graph.before[stage.address])
+            )
+        return tuple(done)
+
+    def _fetch(self, stages: Sequence[Stage]) -> None:
+        wanted: list[Locked] = []
+        for stage in stages:
+            with contextlib.suppress(DvliteError):  # told when it is the stage's turn
+                wanted += self._supplies.needed(stage, self._running)
+        self._supplies.fetch(wanted)
+
+    # -- one stage
+
+    def _check(self, stage: Stage) -> StageCheck:
+        locked = self._bench.evaluator.locked_stage(stage)
+        if locked is None:
+            return _unsettled(
+                stage,
+                "inconclusive",
+                f"the committed lockfile does not have it: dvlite repro {stage.address}, and commit",
+            )
+        needed = [other for other in self._bench.graph.before[stage.address] if other in self._running]
+        missing = [other for other in needed if other not in self._good]
+        if missing:
+            return _unsettled(stage, "not checked", f"needs {', '.join(missing)}")
+        try:
+            problem = self._prepare(stage)
+            if problem is not None:
+                return _unsettled(stage, "inconclusive", problem)
+            facts = self._bench.facts(stage, locked)
+            self._bench.require_program(stage)
+        except DvliteError as error:
+            return _unsettled(stage, "inconclusive", error.message)
+        try:
+            self._bench.require_folder(stage)
+        except DvliteError as error:
+            return _unsettled(stage, "failed", error.message)
+        return self._run(stage, locked, facts)
+
+    def _prepare(self, stage: Stage) -> str | None:
+        """Gives a stage its inputs; returns why that cannot be done, or None."""
+        versions = self._supplies.needed(stage, self._running)
+        problem = self._supplies.unavailable(versions)
+        if problem is not None:
+            return problem
+        if self._how.stage_inputs:
+            self._bench.tidy(self._ran[-1:])
+            self._supplies.clear(versions)
+        return self._supplies.place(versions)
+
+    def _run(self, stage: Stage, locked: LockedStage, facts: Facts) -> StageCheck:
+        found_reasons = reasons.of_facts(locked, facts)  # what was captured of the environment is told as drift
+        changed = [each.name for each in found_reasons if not each.kind.startswith("capture-")]
+        self._ran.append(stage)
+        first = self._made(stage, facts, {}, "")
+        if first.failure is not None:
+            check = StageCheck(stage=stage.address, verdict="failed", problem=first.failure, log_tail=first.log_tail)
+            return replace(
+                check, seconds=first.ended.seconds, runs=1, drift=self._drift(stage, locked, facts, fetch=True)
+            )
+        verdicts = self._judge.verdicts(stage, first)
+        found: Diagnosis | None = None
+        problem = f"its inputs are not those of the lockfile: {', '.join(changed[:_MOST_NAMED])}" if changed else None
+        if self._how.twice:
+            found, verdicts = self._second(stage, facts, first, verdicts)
+        elif _verdict(verdicts) == "different" and not changed:
+            problem = self._own_input(stage, locked, facts)
+            found = None if problem else self._diagnose(stage, facts, first)
+        verdict = _verdict(verdicts)
+        if found is not None and found.failure is not None and verdict in _GOOD:
+            verdict = "failed"
+        if verdict in _GOOD:
+            self._good.add(stage.address)
+        verdicts, verdict = self._with_undeclared(stage, verdicts, verdict)
+        culprit = verdict == "different" and not changed
+        if found is not None and found.failure is not None:
+            problem = f"its second run failed: {found.failure}"
+        if found is not None and not found.repeats and verdict in _GOOD and problem is None:
+            problem = "two runs gave two results, both equivalent"
+        return StageCheck(
+            stage=stage.address,
+            verdict=verdict,
+            seconds=first.ended.seconds,
+            outputs=verdicts,
+            culprit=culprit,
+            repeats=None if found is None else found.repeats,
+            varies_with=None if found is None else found.varies_with,
+            runs=1 if found is None else 1 + found.runs,
+            drift=self._drift(stage, locked, facts, fetch=culprit),
+            problem=problem,
+        )
+
+    def _made(self, stage: Stage, facts: Facts, variables: Mapping[str, str], words: str) -> Made:
+        self._bench.clear_outputs(stage)
+        return self._bench.run(stage, facts.key(), variables, f"{self._place} {words}".strip())
+
+    def _second(
+        self, stage: Stage, facts: Facts, first: Made, verdicts: tuple[OutputVerdict, ...]
+    ) -> tuple[Diagnosis, tuple[OutputVerdict, ...]]:
+        """Runs a stage a second time; the verdicts of the run that is worse count."""
+        if _verdict(verdicts) == "different":
+            return self._diagnose(stage, facts, first), verdicts
+        second = self._made(stage, facts, {}, "again")
+        if second.failure is not None:
+            return Diagnosis(repeats=False, failure=second.failure), verdicts
+        if second.is_same(first):
+            return Diagnosis(repeats=True), verdicts
+        other = self._judge.verdicts(stage, second)
+        return Diagnosis(repeats=False), other if _verdict(other) not in _GOOD else verdicts
+
+    def _diagnose(self, stage: Stage, facts: Facts, first: Made) -> Diagnosis:
+        environ = self._bench.surroundings.environ_of(stage)
+        return diagnose(stage, first, environ, lambda variables, words: self._made(stage, facts, variables, words))
+
+    def _own_input(self, stage: Stage, locked: LockedStage, before: Facts) -> str | None:
+        """Returns which of its own inputs a stage changed, or None: then a second run would have others."""
+        try:
+            after = self._bench.facts(stage, locked)
+        except DvliteError as error:
+            return error.message
+        were = {dep.path: dep.oid for dep in before.deps}
+        changed = [dep.path for dep in after.deps if were.get(dep.path) != dep.oid]
+        return f"it changes its own input {quote(stage.placed(changed[0]))}" if changed else None
+
+    def _with_undeclared(
+        self, stage: Stage, verdicts: tuple[OutputVerdict, ...], verdict: StageVerdict
+    ) -> tuple[tuple[OutputVerdict, ...], StageVerdict]:
+        """Adds the files that the stage left and nobody declares."""
+        new, changed = self._bench.undeclared()
+        for path in changed:
+            self.warnings.append(f"{stage.address} changes {quote(path)}, which git keeps and no stage declares")
+        if not new:
+            return verdicts, verdict
+        detail = ("no stage declares it, and git does not ignore it",)
+        found = (OutputVerdict(path=path, verdict="extra", comparator="", detail=detail) for path in new)
+        return (*verdicts, *found), "different" if verdict in _GOOD else verdict
+
+    # -- the environment
+
+    def _drift(
+        self, stage: Stage, locked: LockedStage, facts: Facts, *, fetch: bool
+    ) -> dict[str, tuple[object, object]] | None:
+        """Returns what differs from where the recorded run was; None if its record cannot be had."""
+        recorded = None if locked.run is None else self._record(locked.run, fetch=fetch)
+        if recorded is None:
+            return None
+        return drift(recorded, self._bench.surroundings.describe(stage), facts.capture)
+
+    def _record(self, oid: Oid, *, fetch: bool) -> Run | None:
+        with open_index(self._records) as index:
+            found = index.run(oid)
+        if found is None and fetch and self._fetcher is not None and not self._asked_remote:
+            self._asked_remote = True
+            with contextlib.suppress(DvliteError):
+                self._fetcher.records(self._records)
+                return self._record(oid, fetch=False)
+        return found
+
+
+def _verdict(verdicts: Sequence[OutputVerdict]) -> StageVerdict:
+    """Returns the verdict of a stage: the worst of its outputs."""
+    kinds = {each.verdict for each in verdicts}
+    if kinds & {"different", "missing", "extra"}:
+        return "different"
+    if "inconclusive" in kinds:
+        return "inconclusive"
+    return "equivalent" if "equivalent" in kinds else "identical"
+
+
+def _unsettled(stage: Stage, verdict: StageVerdict, problem: str) -> StageCheck:
+    return StageCheck(stage=stage.address, verdict=verdict, problem=problem)

@@ -1,0 +1,63 @@
+"""What runs kept beside their records: logs, and the edits that they ran with. From the cache, else from the default remote."""
+
+from __future__ import annotations
+
+from dvlite.errors import ObjectCorrupt, ObjectMissing, UsageError
+from dvlite.files import size_text
+from dvlite.oid import Digest, Oid, parse_oid
+from dvlite.progress import Progress
+from dvlite.repo.open_stores import open_cache, open_remote
+from dvlite.repo.repository import Repo
+from dvlite.store import fetch
+from dvlite.store.cache import Cache
+from dvlite.store.catalog import Catalog
+from dvlite.store.fetch import Need
+from dvlite.store.pack import KIND_FILE, KIND_RECIPE
+
+MOST_BYTES = 128 << 20  # to be held in memory and printed; a longer one was not kept by dvlite
+
+
+def kept_text(repo: Repo, oid: Oid, name: str, by: str, progress: Progress) -> str:
+    """Returns a kept text, fetched if the cache has none; it stays there. `name` says what it is, `by` who ran it.
+
+    Raises ObjectMissing if it is in no place that can be asked, Untrusted for a remote that was not approved.
+    """
+    _, digest = parse_oid(oid)
+    cache = open_cache(repo)
+    try:
+        return _text(cache, digest)
+    except ObjectMissing:
+        _fetch(repo, cache, digest, name, by, progress)
+    return _text(cache, digest)
+
+
+def _text(cache: Cache, digest: Digest) -> str:
+    return cache.read_file(digest, 0).decode("utf-8", "surrogateescape")
+
+
+def _fetch(repo: Repo, cache: Cache, digest: Digest, name: str, by: str, progress: Progress) -> None:
+    hint = f"dvlite push where it ran{f' ({by})' if by else ''} takes it along"
+    try:
+        remote, opened = open_remote(repo, cache, None, None)
+    except UsageError as error:
+        raise ObjectMissing(f"{name} is not in the cache, and {error.message}", hint=error.hint) from error
+    with opened:
+        progress.start(f"looking at {opened.store.label}")
+        catalog = Catalog(opened).look()
+        size_bytes = _size(catalog, digest)
+        if size_bytes is not None and size_bytes > MOST_BYTES:
+            raise ObjectCorrupt(f"{name} has {size_text(size_bytes)}: more than dvlite keeps of one")
+        cache.create()
+        if size_bytes is None or fetch.run(catalog, cache, [Need(digest, size_bytes, name)], progress):
+            raise ObjectMissing(f"{name} is not in the cache and not on {remote}", hint=hint)
+    cache.refresh()
+
+
+def _size(catalog: Catalog, digest: Digest) -> int | None:
+    places = catalog.locations(digest, (KIND_FILE,))
+    if places:
+        return places[0].record.raw_length
+    if not catalog.locations(digest, (KIND_RECIPE,)):
+        return None
+    found = catalog.recipes([digest]).get(digest)
+    return None if found is None else found.size_bytes

@@ -1,0 +1,89 @@
+"""Chooses what `fetch` and `pull` bring: which versions, which parts of them, and what may be reused."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import ClassVar
+
+from dvlite.errors import ObjectMissing
+from dvlite.files import quote
+from dvlite.progress import Progress
+from dvlite.repo.repository import Repo
+from dvlite.repo.revisions import Scope
+from dvlite.repo.tracked_paths import version_of
+from dvlite.store.cache import Cache
+from dvlite.store.catalog import Catalog
+from dvlite.store.emptiness import emptiness, is_empty
+from dvlite.workspace import sparse
+from dvlite.workspace.fetch import FetchPart, MovedPath
+from dvlite.workspace.path_args import select, travelling, usable
+from dvlite.workspace.restore import CheckoutResult
+
+_EARLIER = 3
+_MOST_NAMED = 3
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FetchResult:
+    """What the cache has now that it had not before."""
+
+    schema: ClassVar[str] = "dvlite.fetch/1"
+    remote: str
+    paths: tuple[MovedPath, ...] = ()
+    files: int = 0  # downloaded
+    objects: int = 0  # requests answered with data
+    downloaded_bytes: int = 0
+    size_bytes: int = 0  # of the files that were missing
+    records: int = 0  # run records, tags and notes that are new here
+    dry_run: bool = False
+    elapsed_seconds: float = 0.0
+    warnings: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PullResult:
+    """A fetch and the checkout after it (None in a dry run, or where only revisions were fetched)."""
+
+    schema: ClassVar[str] = "dvlite.pull/1"
+    fetch: FetchResult
+    checkout: CheckoutResult | None = None
+    elapsed_seconds: float = 0.0
+    warnings: tuple[str, ...] = ()
+
+
+def parts_of(repo: Repo, cache: Cache, paths: Sequence[str], scope: Scope, progress: Progress) -> list[FetchPart]:
+    """Returns the versions that the arguments stand for, each with earlier versions whose content may be in the cache.
+
+    An output that its pipeline keeps in one clone is left out; raises UsageError if it alone was asked for.
+    """
+    if scope.is_workspace:
+        versions = [version_of(item, "") for item in usable(repo, paths, progress.warn, whole=True)]
+    else:
+        versions = repo.reachable(scope, progress=progress)
+    chosen = travelling(select(repo, versions, paths, inside=True), paths)
+    if not paths and scope.is_workspace:  # of what is here in part, that part
+        parts_here = sparse.load(repo.state_dir)
+        chosen = [(item, parts_here.get(item.path, ())) for item, _ in chosen]
+    named_by = {item.path: item.lockfile for item, _ in chosen}
+    histories = repo.histories(named_by, _EARLIER, lockfiles=named_by) if cache.folder.exists() else {}
+    parts = []
+    for item, patterns in chosen:
+        bases = tuple(known for known in histories.get(item.path, ()) if known.digest != item.pointer.digest)
+        parts.append(FetchPart(item.path, item.pointer, patterns, bases, item.commit))
+    return parts
+
+
+def missing_error(missing: Mapping[str, Sequence[str]], catalog: Catalog) -> ObjectMissing:
+    """Returns the error that names what a fresh look at a remote did not find."""
+    more = f" and {len(missing) - _MOST_NAMED} more" if len(missing) > _MOST_NAMED else ""
+    wanted = f"cannot fetch {', '.join(quote(path) for path in list(missing)[:_MOST_NAMED])}{more}"
+    if is_empty(catalog):
+        error = emptiness(catalog)
+        return ObjectMissing(f"{wanted}: {error.message}", hint=error.hint)
+    names = [name for found in missing.values() for name in found]
+    others = f" and {len(names) - 1:,} more are" if len(names) > 1 else " is"
+    return ObjectMissing(
+        f"{wanted}: {quote(names[0])}{others} not on {catalog.remote.store.label}",
+        hint="push it from a clone that has it, or fetch from another remote: dvlite pull -r NAME; to have a part: dvlite pull PATH",
+    )

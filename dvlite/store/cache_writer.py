@@ -1,0 +1,244 @@
+"""Adds objects to a cache: small ones into packs, large files whole; durable before they are visible."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor
+from pathlib import Path
+from typing import Self
+
+from dvlite import files
+from dvlite.errors import Busy, FileChanged, ObjectCorrupt, ObjectMissing
+from dvlite.oid import Digest, digest_file
+from dvlite.store import index, pack
+from dvlite.store.cache import Cache
+from dvlite.store.index import RecordLocation
+from dvlite.store.large_file import open_verified
+from dvlite.store.pack import KIND_FILE, Pack
+
+_PACKS_ON_THEIR_WAY = 1
+_INDEX_ROWS = 250_000  # rows of an index object: bounds the memory of an add of millions of files
+
+
+class Writer:
+    """Adds objects; they are durable and visible once `commit` returns. Leaving the context without it keeps only finished packs.
+
+    What comes from a remote need not be `durable`: it is still there, and what a power cut tore is found when it is read, and fetched again.
+    A process killed in between loses nothing that was there: the cache indexes packs that have no index.
+    """
+
+    def __init__(self, cache: Cache, *, durable: bool = True) -> None:
+        self.cache = cache
+        self._durable = durable
+        self._relied: set[Digest] = set()  # packs that hold what was to be added: perhaps pulled, and not synced then
+        self._open: dict[int, pack.PackWriter] = {}
+        self._rows: list[RecordLocation] = []
+        self._new: set[tuple[int, Digest]] = set()
+        self._folders: set[Path] = set()
+        self._sound: set[Digest] = set()  # large files whose copy in the cache was verified or made in this session
+        self.stored_bytes = 0  # what this session added to the disk
+        self._stack = contextlib.ExitStack()
+        self._syncing = ThreadPoolExecutor(1)
+        self._packs_on_their_way: list[Future[None]] = []
+
+    def __enter__(self) -> Self:
+        self.cache.create()
+        lock = self.cache.folder / "lock"
+        with contextlib.suppress(Busy), files.lock(lock, wait=False):
+            self._clear_temporary()
+        self._stack.enter_context(files.lock(lock, shared=True))
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._stack.close()
+        self._syncing.shutdown()
+
+    def sync_soon(self, descriptor: int) -> Future[None]:
+        """Starts to make an open file durable in the background; its result must be waited for before the file gets a name."""
+        return self._syncing.submit(os.fsync if self._durable else _nothing, descriptor)
+
+    def _clear_temporary(self) -> None:
+        """Removes what killed processes left; nobody else writes at this moment, so it is nobody's."""
+        folder = self.cache.folder / "tmp"
+        for name in os.listdir(folder):
+            with contextlib.suppress(OSError):
+                os.unlink(folder / name)
+
+    def put(self, kind: int, digest: Digest, raw: bytes) -> bool:
+        """Adds a small file or a node; returns False if the cache has it already."""
+        if (kind, digest) in self._new:
+            return False
+        if self.cache.has_packed(digest, (kind,)):
+            try:
+                self.cache.read(digest, (kind,))
+            except (ObjectCorrupt, ObjectMissing):  # the good bytes are in our hands
+                self.cache.discard(digest, (kind,))
+            else:
+                self._relied.update(place.pack for place in self.cache.locations(digest, (kind,)))
+                return False
+        self._new.add((kind, digest))
+        self._writer(kind).add(kind, digest, raw)
+        self._ship_if_full(kind)
+        return True
+
+    def put_stored(self, record: pack.Record, stored: bytes | memoryview) -> None:
+        """Adds a verified record as another pack stored it."""
+        if (record.kind, record.digest) in self._new or self.cache.has_packed(record.digest, (record.kind,)):
+            return
+        self._new.add((record.kind, record.digest))
+        self._writer(record.kind).add_stored(record, stored)
+        self._ship_if_full(record.kind)
+
+    def put_pack(self, whole: Pack) -> None:
+        """Adds a pack that came from a remote and whose records were verified."""
+        self._write_pack(whole)
+        self._rows.extend(index.rows_of(whole))
+
+    def put_large(self, source: int, name: str, advance: Callable[[int], None] | None = None) -> Digest:
+        """Adds a large file: shares its blocks or copies it, then hashes the copy. Raises FileChanged if it changed meanwhile."""
+        before = os.fstat(source)
+        temporary = self.temporary()
+        try:
+            with open(temporary, "w+b", buffering=0) as copy:
+                shares = files.share_blocks(source, copy.fileno())
+                if not shares:
+                    files.copy_range(source, copy.fileno(), before.st_size, advance)
+                after = os.fstat(source)
+                if _times(before) != _times(after) or os.fstat(copy.fileno()).st_size != before.st_size:
+                    raise FileChanged(
+                        f"cannot add {files.quote(name)}: it changed while it was read",
+                        hint="run dvlite add again when nothing writes to it",
+                    )
+                synced = self.sync_soon(copy.fileno())
+                digest = digest_file(copy.fileno(), before.st_size, advance if shares else None)
+                synced.result()
+            self.adopt_file(temporary, digest, before.st_size, sync=False)
+        except OSError as error:
+            raise files.os_error(error, "store", name) from error
+        finally:
+            temporary.unlink(missing_ok=True)
+        return digest
+
+    def adopt_file(self, temporary: Path, digest: Digest, size_bytes: int, *, sync: bool = True) -> None:
+        """Moves a verified file on the cache's disk to its place; drops it if the place is taken, by a copy that is sound."""
+        target = self.cache.large_path(digest)
+        if digest in self._sound or self._is_sound(target, digest, size_bytes):
+            self._sound.add(digest)
+            temporary.unlink()
+            if self._durable:
+                files.sync_path(target)
+            return
+        self.cache.make_folder(target.parent)
+        if sync and self._durable:
+            files.sync_path(temporary)
+        os.chmod(temporary, 0o444)
+        os.rename(temporary, target)
+        self.cache.added_large(target.parent.name)
+        self._sound.add(digest)
+        self._folders.add(target.parent)
+        self.stored_bytes += size_bytes
+
+    def _is_sound(self, target: Path, digest: Digest, size_bytes: int) -> bool:
+        """Says whether a good copy is there already; a damaged one is set aside, so that adding the file again heals it."""
+        try:
+            with open_verified(target, digest, size_bytes):
+                return True
+        except ObjectMissing:
+            return False
+        except ObjectCorrupt:
+            self.cache.set_aside(target)
+            return False
+
+    def temporary(self) -> Path:
+        """Returns the path of a new temporary file on the cache's disk."""
+        return self.cache.folder / "tmp" / files.temporary_name()
+
+    def flush(self) -> None:
+        """Finishes the open packs."""
+        for pack_class in list(self._open):
+            self._finish(pack_class)
+
+    def commit(self) -> None:
+        """Makes everything added so far durable and visible."""
+        self.flush()
+        if self._durable:
+            for folder in self._folders:
+                files.sync_path(folder)
+            if self._folders:
+                files.sync_path(self.cache.folder / "files")
+            for name in self._relied:
+                files.sync_path(self.cache.folder / "packs" / name.hex())
+        self._folders.clear()
+        self._relied.clear()
+        self._publish()
+        self.cache.merge_indexes()
+
+    def _publish(self) -> None:
+        """Indexes the finished packs; what is in open ones is still only known to this session."""
+        while self._packs_on_their_way:
+            self._packs_on_their_way.pop(0).result()
+        if not self._rows:
+            return
+        if self._durable:
+            files.sync_path(self.cache.folder / "packs")
+        self.cache.segments()
+        self.cache.write_index(self._rows, sync=self._durable)
+        for place in self._rows:
+            self._new.discard((place.record.kind, place.record.digest))
+        self._rows = []
+
+    def _writer(self, kind: int) -> pack.PackWriter:
+        pack_class = _class_of(kind)
+        writer = self._open.get(pack_class)
+        if writer is None:
+            writer = self._open[pack_class] = pack.PackWriter(pack_class, os.urandom(pack.NONCE_BYTES))
+        return writer
+
+    def _ship_if_full(self, kind: int) -> None:
+        if self._open[_class_of(kind)].size_bytes >= pack.TARGET_BYTES:
+            self._finish(_class_of(kind))
+
+    def _finish(self, pack_class: int) -> None:
+        whole = self._open.pop(pack_class).finish()
+        self._write_pack(whole)
+        self._rows.extend(index.rows_of(whole))
+        if len(self._rows) >= _INDEX_ROWS:
+            self._publish()
+
+    def _write_pack(self, whole: Pack) -> None:
+        """Writes and syncs a pack in the background, while the next one is filled; one waits at most: memory."""
+        while len(self._packs_on_their_way) >= _PACKS_ON_THEIR_WAY:
+            self._packs_on_their_way.pop(0).result()
+        self._packs_on_their_way.append(self._syncing.submit(self._store_pack, whole))
+        self.stored_bytes += len(whole.data)
+
+    def _store_pack(self, whole: Pack) -> None:
+        temporary = self.temporary()
+        target = self.cache.folder / "packs" / whole.name.hex()
+        try:
+            descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o444)
+            try:
+                files.write_all(descriptor, whole.data)
+                if self._durable:
+                    os.fsync(descriptor)
+            finally:
+                os.close(descriptor)
+            os.rename(temporary, target)
+            self.cache.forget_map(whole.name)
+        except OSError as error:
+            temporary.unlink(missing_ok=True)
+            raise files.os_error(error, "write", target) from error
+
+
+def _nothing(_: int) -> None:
+    return
+
+
+def _class_of(kind: int) -> int:
+    return pack.FILES if kind == KIND_FILE else pack.META
+
+
+def _times(status: os.stat_result) -> tuple[int, int, int, int]:
+    return status.st_size, status.st_mtime_ns, status.st_ctime_ns, status.st_ino

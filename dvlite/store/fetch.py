@@ -1,0 +1,393 @@
+"""Brings objects from a remote into the cache: listings first, then the files that are asked for and not there.
+
+Everything is verified before it gets a name in the cache: each record against its oid, each large file as a whole. What arrived is kept,
+so an interrupted fetch continues. Packs that are mostly needed are fetched whole, others in ranges.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from collections.abc import Callable, Iterable, Sequence
+from concurrent.futures import FIRST_COMPLETED, Future, wait
+from dataclasses import dataclass, field
+
+from dvlite import files
+from dvlite.errors import ObjectCorrupt, ObjectMissing
+from dvlite.formats import manifest
+from dvlite.formats.manifest import Branch
+from dvlite.formats.recipe import Recipe
+from dvlite.formats.store_config import DEFAULT
+from dvlite.oid import FILE, MANIFEST, Digest, digest_bytes, format_oid
+from dvlite.progress import Progress
+from dvlite.store import chunking, pack
+from dvlite.store.cache import Cache
+from dvlite.store.cache_writer import Writer
+from dvlite.store.catalog import Catalog
+from dvlite.store.index import RecordLocation
+from dvlite.store.object_store import ObjectAbsent
+from dvlite.store.pack import KIND_FILE, KIND_MANIFEST, KIND_RECIPE
+from dvlite.store.pack_ranges import ranges, unpack_range, whole_pack
+from dvlite.store.partial_file import Partial
+
+_ROUNDS = 4  # fresh looks while gc moves things about
+_OPEN_FILES = 24  # partial files at a time: a process may be limited to 64 descriptors
+_WHOLE_FRACTION = 0.5  # of a pack; above it, one request for all of it is cheaper than ranges
+
+
+@dataclass(frozen=True, slots=True)
+class Need:
+    """One file to be brought into the cache; `bases` are digests of earlier versions that may be there."""
+
+    digest: Digest
+    size_bytes: int
+    path: str
+    bases: tuple[Digest, ...] = ()
+
+
+@dataclass(slots=True)
+class FetchPlan:
+    """Where each needed file comes from; `absent` are on no pack that can be relied on."""
+
+    small: list[RecordLocation] = field(default_factory=list)
+    large: list[tuple[Need, Recipe]] = field(default_factory=list)
+    absent: list[Need] = field(default_factory=list)
+    size_bytes: int = 0
+
+
+def fetch_nodes(catalog: Catalog, cache: Cache, roots: Iterable[Digest]) -> list[ObjectMissing]:
+    """Brings whole listings into the cache, one round trip per level; returns an error for each root that cannot be completed."""
+    problems: list[ObjectMissing] = []
+    for root in dict.fromkeys(roots):
+        try:
+            _fetch_tree(catalog, cache, root)
+        except ObjectMissing as error:
+            problems.append(error)
+    return problems
+
+
+def _fetch_tree(catalog: Catalog, cache: Cache, root: Digest) -> None:
+    level = [root]
+    with Writer(cache, durable=False) as writer:
+        while level:
+            absent = [digest for digest in level if not cache.has_node(digest)]
+            fetched = _fetch_level(catalog, absent) if absent else {}
+            children: list[Digest] = []
+            for digest in level:
+                data = fetched.get(digest)
+                node = manifest.decode(cache.read_node(digest) if data is None else data, digest)
+                if data is not None:
+                    writer.put(KIND_MANIFEST, digest, data)
+                if isinstance(node, Branch):
+                    children.extend(child for child in node.digests if node.level > 1 or not cache.has_node(child))
+            level = list(dict.fromkeys(children))
+        writer.commit()
+
+
+def _fetch_level(catalog: Catalog, digests: Sequence[Digest]) -> dict[Digest, bytes]:
+    """Reads nodes from the remote; looks again while some are missing and gc may have moved them."""
+    for attempt in range(_ROUNDS):
+        places = {digest: catalog.locations(digest, (KIND_MANIFEST,)) for digest in digests}
+        absent = next((digest for digest, found in places.items() if not found), None)
+        try:
+            if absent is None:
+                data = catalog.read_meta([found[0] for found in places.values()])
+                return {digest: data[found[0]] for digest, found in places.items()}
+        except ObjectAbsent:
+            absent = digests[0]
+        if attempt:
+            break
+        catalog.look()
+    raise catalog.missing(absent or digests[0], MANIFEST)
+
+
+def plan(catalog: Catalog, cache: Cache, needs: Sequence[Need]) -> FetchPlan:
+    """Finds the files that the cache lacks; each content once."""
+    made = FetchPlan()
+    unique = {need.digest: need for need in reversed(needs)}
+    with_recipe: list[Need] = []
+    for need in reversed(unique.values()):
+        if cache.has_file(need.digest, need.size_bytes):
+            continue
+        made.size_bytes += need.size_bytes
+        places = catalog.locations(need.digest, (KIND_FILE,))
+        if places:
+            place = next((place for place in places if place.record.raw_length == need.size_bytes), places[0])
+            _require_size(need, place.record.raw_length)
+            made.small.append(place)
+        else:
+            with_recipe.append(need)
+    recipes = catalog.recipes(need.digest for need in with_recipe if catalog.locations(need.digest, (KIND_RECIPE,)))
+    for need in with_recipe:
+        found = recipes.get(need.digest)
+        if found is None:
+            made.absent.append(need)
+        else:
+            _require_size(need, found.size_bytes)
+            made.large.append((need, found))
+    return made
+
+
+def _require_size(need: Need, size_bytes: int) -> None:
+    """Raises ObjectCorrupt if what a remote has of a name is not as long as the pointer or listing says."""
+    if need.size_bytes != size_bytes:
+        raise ObjectCorrupt(
+            f"object {format_oid(FILE, need.digest)} has {size_bytes} bytes, but {files.quote(need.path)} is said to have {need.size_bytes}",
+            hint="restore the pointer from git",
+        )
+
+
+def run(
+    catalog: Catalog, cache: Cache, needs: Sequence[Need], progress: Progress, first: FetchPlan | None = None
+) -> list[Need]:
+    """Brings files into the cache; returns those that a fresh look at the remote did not find. Repeatable; continues what was interrupted."""
+    left = list(needs)
+    damaged: ObjectCorrupt | None = None
+    for attempt in range(_ROUNDS):
+        made = first or plan(catalog, cache, left)
+        first = None
+        if made.absent and damaged is not None:
+            raise damaged  # there was no other copy
+        if attempt == 0:
+            _start(catalog, cache, made, progress)
+        try:
+            gone = _bring(catalog, cache, made, progress)
+        except ObjectCorrupt as error:
+            damaged, gone = error, True
+        if not made.absent and not gone:
+            left = []
+            break
+        before = len(left)
+        left = [need for need in left if not cache.has_file(need.digest, need.size_bytes)]
+        if not left or (attempt and len(left) == before and damaged is None):
+            break
+        catalog.look()
+    progress.finish()
+    if left and damaged is not None:
+        raise damaged
+    return left
+
+
+def _start(catalog: Catalog, cache: Cache, made: FetchPlan, progress: Progress) -> None:
+    hint = "free some space, or fetch a part: dvlite fetch PATH"
+    if made.small or made.large:  # else the cache may not even be there
+        files.require_space(cache.folder, made.size_bytes, "fetching", hint=hint)
+    label = f"fetching from {catalog.remote.store.label}"
+    progress.start(label, total_bytes=made.size_bytes, total_files=len(made.small) + len(made.large))
+
+
+def rescue(
+    catalog: Catalog, cache: Cache, nodes: Sequence[Digest], contents: Sequence[Need], progress: Progress
+) -> None:
+    """Copies objects into the cache from condemned packs while these still stand, so that a push can publish them anew."""
+    with catalog.counting_condemned(), contextlib.suppress(ObjectCorrupt):  # the new plan says what is nowhere else
+        fetch_nodes(catalog, cache, nodes)
+        _bring(catalog, cache, plan(catalog, cache, contents), progress)
+
+
+def _bring(catalog: Catalog, cache: Cache, made: FetchPlan, progress: Progress) -> bool:
+    """Carries out a plan; returns whether an object was gone, so that a new look may help."""
+    with Writer(cache, durable=False) as writer:
+        try:
+            gone = _bring_small(catalog, writer, made.small, progress)
+        finally:
+            writer.commit()  # what arrived is kept, whatever happened
+        try:
+            gone |= _bring_large(catalog, writer, made.large, progress)
+        finally:
+            writer.commit()
+    return gone
+
+
+# --- small files ---
+
+
+def _bring_small(catalog: Catalog, writer: Writer, places: Sequence[RecordLocation], progress: Progress) -> bool:
+    groups: dict[Digest, list[RecordLocation]] = {}
+    for place in places:
+        groups.setdefault(place.pack, []).append(place)
+    jobs: list[Callable[[], Callable[[], None]]] = []
+    for name, group in groups.items():
+        if sum(place.record.stored_length for place in group) >= _WHOLE_FRACTION * catalog.packs[name]:
+            jobs.append(_whole_job(catalog, writer, name, group, progress))
+        else:
+            jobs.extend(_range_job(catalog, writer, name, part, progress) for part in ranges(group))
+    return _in_flight(catalog, jobs)
+
+
+def _whole_job(
+    catalog: Catalog, writer: Writer, name: Digest, group: list[RecordLocation], progress: Progress
+) -> Callable[[], Callable[[], None]]:
+    def download() -> Callable[[], None]:
+        data = catalog.pack_bytes(name)
+        if digest_bytes(data) != name:  # some byte is wrong: take what is right, record by record
+            return _keep(catalog, writer, name, group, data, 0, progress)
+        whole = whole_pack(data, name)
+
+        def store() -> None:
+            writer.put_pack(whole)
+            progress.advance(size_bytes=sum(place.record.raw_length for place in group), files=len(group))
+
+        return store
+
+    return download
+
+
+def _range_job(
+    catalog: Catalog, writer: Writer, name: Digest, part: tuple[int, int, list[RecordLocation]], progress: Progress
+) -> Callable[[], Callable[[], None]]:
+    start, end, group = part
+
+    def download() -> Callable[[], None]:
+        data = catalog.remote.get(f"packs/{name.hex()}", start=start, end=end)
+        return _keep(catalog, writer, name, group, data, start, progress)
+
+    return download
+
+
+def _keep(
+    catalog: Catalog,
+    writer: Writer,
+    name: Digest,
+    group: list[RecordLocation],
+    data: bytes,
+    start: int,
+    progress: Progress,
+) -> Callable[[], None]:
+    """Verifies the records that are needed; what is right is kept even if others are damaged."""
+    found: list[tuple[pack.Record, memoryview]] = []
+    damaged: ObjectCorrupt | None = None
+    for place in group:
+        try:
+            found.append((place.record, unpack_range(place, data, start)[0]))
+        except ObjectCorrupt as error:
+            damaged = damaged or error
+            catalog.doubt(place)
+
+    def store() -> None:
+        for record, stored in found:
+            writer.put_stored(record, stored)
+            progress.advance(size_bytes=record.raw_length, files=1)
+        if damaged is not None:
+            raise damaged
+
+    return store
+
+
+def _in_flight(catalog: Catalog, jobs: Sequence[Callable[[], Callable[[], None]]]) -> bool:
+    """Runs downloads with as many at once as there are connections; what they return runs here, in this thread, as they end."""
+    remote = catalog.remote
+    flying: set[Future[Callable[[], None]]] = set()
+    waiting = list(reversed(jobs))
+    gone = False
+    failure: BaseException | None = None
+    while waiting or flying:
+        while waiting and len(flying) < remote.jobs and failure is None:
+            flying.add(remote.submit(waiting.pop()))
+        if not flying:
+            break
+        done, flying = wait(flying, return_when=FIRST_COMPLETED)
+        for future in done:
+            try:
+                future.result()()
+            except ObjectAbsent:
+                gone = True
+            except Exception as error:  # raised below, once what is on its way has been kept
+                failure = failure or error
+    if failure is not None:
+        raise failure
+    return gone
+
+
+# --- large files ---
+
+
+def _bring_large(catalog: Catalog, writer: Writer, wanted: Sequence[tuple[Need, Recipe]], progress: Progress) -> bool:
+    gone = False
+    for batch in _batches(wanted):
+        partials = [Partial(need.digest, need.size_bytes, made, writer) for need, made in batch]
+        try:
+            for partial, (need, _) in zip(partials, batch, strict=True):
+                _reuse(catalog, partial, need, writer.cache, progress)
+            by_pack: dict[Digest, list[Partial]] = {}
+            for partial in partials:
+                for name in partial.packs_needed():
+                    by_pack.setdefault(name, []).append(partial)
+            missed = _in_flight(catalog, [_pack_job(catalog, name, group, progress) for name, group in by_pack.items()])
+            gone |= missed
+            for partial in partials if not missed else ():
+                partial.finish(catalog.remote.store.label)
+                progress.advance(files=1)
+        finally:
+            for partial in partials:
+                partial.close()
+    return gone
+
+
+def _batches(wanted: Sequence[tuple[Need, Recipe]]) -> Iterable[list[tuple[Need, Recipe]]]:
+    """Groups files so that small ones share the download of a pack and few are open at a time."""
+    batch: list[tuple[Need, Recipe]] = []
+    total = 0
+    for item in wanted:
+        if batch and (len(batch) >= _OPEN_FILES or total + item[0].size_bytes > 8 * pack.TARGET_BYTES):
+            yield batch
+            batch, total = [], 0
+        batch.append(item)
+        total += item[0].size_bytes
+    if batch:
+        yield batch
+
+
+def _reuse(catalog: Catalog, partial: Partial, need: Need, cache: Cache, progress: Progress) -> None:
+    """Takes chunks from where they are already: an unfinished download, or earlier versions in the cache."""
+    bases = [path for base in need.bases if (path := cache.large_path(base)).exists()]
+    if not partial.resumed and not bases:
+        return
+    table = partial.expand(catalog.footers(partial.recipe.packs))
+    if partial.resumed:
+        partial.keep_what_is_right(progress)
+    config = catalog.config or DEFAULT
+    for base in bases:
+        if not partial.packs_needed():
+            return
+        with open(base, "rb") as file:
+            for chunk in chunking.chunks(file.fileno(), os.fstat(file.fileno()).st_size, config):
+                for place in table.get(digest_bytes(chunk), ()):
+                    partial.fill(place, chunk, progress)
+
+
+def _pack_job(
+    catalog: Catalog, name: Digest, group: list[Partial], progress: Progress
+) -> Callable[[], Callable[[], None]]:
+    """Returns the download of what one pack holds of some files: all of it in one request if it is mostly needed, else ranges."""
+
+    def download() -> Callable[[], None]:
+        try:
+            _fill(catalog, name, group, progress)
+        except ObjectCorrupt:
+            catalog.distrusted.add(name)
+            raise
+        return _nothing
+
+    return download
+
+
+def _fill(catalog: Catalog, name: Digest, group: list[Partial], progress: Progress) -> None:
+    size = catalog.packs[name]
+    if sum(partial.needed_bytes(name) for partial in group) >= _WHOLE_FRACTION * size:
+        data = catalog.pack_bytes(name)
+        records = pack.open_whole(data, name)
+        catalog.keep_footer(name, records)
+        for partial in group:
+            partial.write(name, records, data, 0, progress)
+        return
+    records = catalog.footer(name)
+    numbers = sorted({number for partial in group for number in partial.numbers(name, records)})
+    for start, end, _ in ranges([RecordLocation(name, records[number]) for number in numbers]):
+        data = catalog.remote.get(f"packs/{name.hex()}", start=start, end=end)
+        for partial in group:
+            partial.write(name, records, data, start, progress)
+
+
+def _nothing() -> None:
+    return

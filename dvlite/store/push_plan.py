@@ -1,0 +1,261 @@
+"""Plans a push: compares versions with a fresh look at a remote and says what is missing there. Pure data; nothing is sent."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+from dvlite.errors import FormatError, ObjectCorrupt, ObjectMissing
+from dvlite.files import quote
+from dvlite.formats import manifest
+from dvlite.formats.manifest import EMPTY_DIR, Branch, Entries
+from dvlite.formats.recipe import Recipe
+from dvlite.oid import DIGEST_BYTES, MANIFEST, Digest
+from dvlite.store import damage
+from dvlite.store.cache import Cache
+from dvlite.store.catalog import Catalog
+from dvlite.store.pack import KIND_FILE, KIND_MANIFEST, KIND_RECIPE
+
+
+@dataclass(frozen=True, slots=True)
+class PushVersion:
+    """One version of a tracked path that a remote is to hold."""
+
+    path: str
+    kind: str  # of its oid: blake3 or manifest
+    digest: Digest
+    size_bytes: int
+    commit: str = ""
+
+
+@dataclass(slots=True)
+class PushPlan:
+    """What one push has to do. Digests appear once."""
+
+    present: list[PushVersion] = field(default_factory=list)  # complete already
+    incomplete: list[PushVersion] = field(default_factory=list)
+    small: list[Digest] = field(default_factory=list)  # in path order
+    large: list[tuple[Digest, int, str]] = field(default_factory=list)  # digest, size, path
+    nodes: list[Digest] = field(default_factory=list)
+    missing: dict[str, list[str]] = field(default_factory=dict)  # tracked path -> files that are nowhere
+    rescue: list[tuple[Digest, int]] = field(default_factory=list)  # contents only in condemned packs, with their size
+    rescue_nodes: list[Digest] = field(default_factory=list)  # listings of which that is true
+    relies: dict[tuple[str, Digest], set[Digest]] = field(default_factory=dict)  # version -> packs found on the remote
+    files: int = 0
+    size_bytes: int = 0  # of the files to upload
+
+    @property
+    def uploads(self) -> bool:
+        return bool(self.small or self.large or self.nodes)
+
+
+Bases = Mapping[str, Sequence[tuple[str, Digest]]]  # tracked path -> (kind, digest) of earlier versions, newest first
+
+
+def plan(
+    catalog: Catalog,
+    cache: Cache,
+    versions: Sequence[PushVersion],
+    bases: Bases,
+    *,
+    also: Sequence[tuple[Digest, int]] = (),
+    may_rescue: bool = True,
+) -> PushPlan:
+    """Compares versions with a fresh look at the remote. Reads listings only where they are new, from the cache if it has them.
+
+    `also` are files without a version (digest, size), the logs of runs: sent if they are here and not there, never missed. What only
+    condemned packs have is to be rescued, or, unless `may_rescue`, missing. Raises ObjectAbsent if gc deleted something that was just
+    listed.
+    """
+    made = PushPlan()
+    damage.heed(catalog)
+    planner = _Planner(catalog, cache, made, may_rescue=may_rescue)
+    for version in versions:
+        planner.version(version, bases.get(version.path, ()))
+    for digest, size_bytes in also:
+        planner.unnamed(digest, size_bytes)
+    planner.settle_large()
+    return made
+
+
+class _Planner:
+    def __init__(self, catalog: Catalog, cache: Cache, made: PushPlan, *, may_rescue: bool) -> None:
+        self._catalog, self._cache, self._made = catalog, cache, made
+        self._may_rescue = may_rescue
+        self._seen: dict[Digest, Digest | None] = {}  # object -> the pack that has it, or None if it is to be uploaded
+        self._large: dict[
+            Digest, tuple[int, str, list[set[Digest]], str]
+        ] = {}  # size, path, who relies on it, tracked path
+
+    def version(self, version: PushVersion, bases: Sequence[tuple[str, Digest]]) -> None:
+        catalog, made = self._catalog, self._made
+        if version.kind != MANIFEST:
+            _refuse_wrong_size(self._cache, version)
+        complete = catalog.complete(version.kind, version.digest)
+        key = (version.kind, version.digest)
+        if complete is not None:
+            made.present.append(version)
+            made.relies[key] = set(complete)
+            return
+        relies = made.relies.setdefault(key, set())
+        if version.kind == MANIFEST:
+            skip, from_base = self._base(bases)
+            relies |= from_base
+            self._tree(version, skip, relies)
+        else:
+            self._file(version.digest, version.size_bytes, version.path, version.path, relies)
+        made.incomplete.append(version)
+
+    def unnamed(self, digest: Digest, size_bytes: int) -> None:
+        """Plans a file that no version names; what is not in the cache is left out."""
+        if digest not in self._seen and self._cache.has_file(digest, size_bytes):
+            self._file(digest, size_bytes, "", "", set())
+
+    def _base(self, bases: Sequence[tuple[str, Digest]]) -> tuple[set[Digest], set[Digest]]:
+        """Returns the nodes of an earlier version that is complete on the remote, and its packs."""
+        for kind, digest in bases:
+            packs = self._catalog.complete(kind, digest) if kind == MANIFEST else None
+            if packs is not None:
+                try:
+                    return manifest.node_names(digest, self._cache.read_node), set(packs)
+                except (ObjectMissing, ObjectCorrupt):
+                    continue
+        return set(), set()
+
+    def _tree(self, version: PushVersion, skip: set[Digest], relies: set[Digest]) -> None:
+        queue, walked = [version.digest], set(skip)
+        while queue:
+            digest = queue.pop()
+            if digest in walked:
+                continue
+            walked.add(digest)
+            data = self._node(digest)
+            if data is None:
+                self._made.missing.setdefault(version.path, []).append(version.path)
+                return
+            node = manifest.decode(data, digest)
+            self._object(digest, KIND_MANIFEST, relies)
+            if isinstance(node, Branch):
+                queue.extend(reversed(node.digests))
+            else:
+                self._leaf(node, version, relies)
+
+    def _node(self, digest: Digest) -> bytes | None:
+        """Returns a node from the cache, else from the remote; None if neither has it."""
+        try:
+            return self._cache.read_node(digest)
+        except ObjectMissing:
+            places = self._catalog.locations(digest, (KIND_MANIFEST,), condemned_too=self._may_rescue)
+        if not places:
+            return None
+        place = next((place for place in places if self._catalog.usable(place.pack)), places[0])
+        if not self._catalog.usable(place.pack):
+            self._made.rescue_nodes.append(digest)
+        return self._catalog.read_meta([place])[place]
+
+    def _leaf(self, node: Entries, version: PushVersion, relies: set[Digest]) -> None:
+        seen = self._seen
+        digests, sizes = node.digests, node.sizes
+        for i, flags in enumerate(node.flags):
+            if flags == EMPTY_DIR:
+                continue
+            digest = Digest(digests[i * DIGEST_BYTES : (i + 1) * DIGEST_BYTES])
+            name = seen.get(digest)
+            if name is not None:
+                relies.add(name)
+            elif digest not in seen or digest in self._large:
+                self._file(digest, sizes[i], f"{version.path}/{os.fsdecode(node.paths[i])}", version.path, relies)
+
+    def _file(self, digest: Digest, size_bytes: int, path: str, tracked: str, relies: set[Digest]) -> None:
+        if digest in self._large:
+            self._large[digest][2].append(relies)
+            return
+        places = self._catalog.locations(digest, (KIND_FILE,))
+        if places:
+            self._rely(digest, places[0].pack, relies)
+        elif size_bytes > self._cache.pack_below_bytes or self._catalog.locations(digest, (KIND_RECIPE,)):
+            self._seen[digest] = None
+            self._large[digest] = (size_bytes, path, [relies], tracked)
+        else:
+            self._seen[digest] = None
+            if self._cache.has_file(digest, size_bytes):
+                self._made.small.append(digest)
+                self._made.files += 1
+                self._made.size_bytes += size_bytes
+            else:
+                self._nowhere(digest, size_bytes, path, tracked)
+
+    def _object(self, digest: Digest, kind: int, relies: set[Digest]) -> None:
+        places = self._catalog.locations(digest, (kind,))
+        if places:
+            self._rely(digest, places[0].pack, relies)
+        elif digest not in self._seen:
+            self._seen[digest] = None
+            self._made.nodes.append(digest)
+
+    def _rely(self, digest: Digest, name: Digest, relies: set[Digest]) -> None:
+        self._seen[digest] = name
+        relies.add(name)
+
+    def _nowhere(self, digest: Digest, size_bytes: int, path: str, tracked: str) -> None:
+        """Notes a file that is not in the cache: taken from a condemned pack while one stands, else missing."""
+        if self._may_rescue and self._catalog.locations(digest, (KIND_FILE, KIND_RECIPE), condemned_too=True):
+            self._made.rescue.append((digest, size_bytes))
+        else:
+            self._made.missing.setdefault(tracked, []).append(path)
+
+    def settle_large(self) -> None:
+        """Looks up the recipes of all large files at once."""
+        made = self._made
+        recipes = self._recipes()
+        for digest, (size_bytes, path, relies, tracked) in self._large.items():
+            found = recipes.get(digest)
+            if found is not None:
+                packs = {*found.packs, self._catalog.recipe_pack(digest)}
+                for waiting in relies:
+                    waiting.update(packs)
+            elif self._cache.has_file(digest, size_bytes):
+                made.large.append((digest, size_bytes, path))
+                made.files += 1
+                made.size_bytes += size_bytes
+            else:
+                self._nowhere(digest, size_bytes, path, tracked)
+
+    def _recipes(self) -> dict[Digest, Recipe]:
+        """Looks up the recipes of the large files; to a push, a damaged one is not there."""
+        for _ in self._large if self._may_rescue else ():
+            with contextlib.suppress(ObjectCorrupt):  # the catalog does not rely on it again
+                return self._catalog.recipes(self._large)
+        return self._catalog.recipes(self._large)
+
+
+def _refuse_wrong_size(cache: Cache, version: PushVersion) -> None:
+    """Raises FormatError for a pointer to a file whose size is not that of the file: nobody could pull it."""
+    places = cache.locations(version.digest, (KIND_FILE,))
+    if places:
+        size = places[0].record.raw_length
+    elif cache.has_large(version.digest):
+        size = cache.large_path(version.digest).stat().st_size
+    else:
+        return
+    if size != version.size_bytes:
+        raise FormatError(
+            f"the pointer of {quote(version.path)} says {version.size_bytes} bytes, its content has {size}",
+            hint="restore the pointer from git, or dvlite add the file again",
+        )
+
+
+def refuse_missing(made: PushPlan, catalog: Catalog) -> None:
+    """Raises ObjectMissing, naming paths, for data that is neither in the cache nor on the remote."""
+    if not made.missing:
+        return
+    tracked = sorted(made.missing)
+    count = sum(len(paths) for paths in made.missing.values())
+    example = made.missing[tracked[0]][0]
+    more = f" and {count - 1} more" if count > 1 else ""
+    raise ObjectMissing(
+        f"cannot push {', '.join(map(repr, tracked[:3]))}: '{example}'{more} is neither in the cache nor on {catalog.remote.store.label}",
+        hint="dvlite add the path again where its data is, or fetch it from a remote that has it: dvlite fetch -r NAME",
+    )

@@ -1,0 +1,153 @@
+"""Brings versions from the cache to a remote by the protocol 'publish, then look' (DESIGN section 5, docs/explanation/protocol.md).
+
+Order: packs, index, root; then a second look at what was condemned meanwhile; only then success. No locks, no leases, no clocks in the
+safety argument. First a plan (pure data), then its execution with a bounded number of packs in memory.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from dvlite.errors import FormatError, RemoteError
+from dvlite.formats import root
+from dvlite.oid import Digest, digest_bytes
+from dvlite.progress import Progress
+from dvlite.store import fetch, index, push_plan
+from dvlite.store.cache import Cache
+from dvlite.store.catalog import Catalog
+from dvlite.store.fetch import Need
+from dvlite.store.object_store import ObjectAbsent
+from dvlite.store.push_plan import Bases, PushPlan, PushVersion, refuse_missing
+from dvlite.store.push_send import Sender
+from dvlite.store.remote import Remote
+
+_ROOT_YOUNG_SECONDS = 7 * 24 * 3600
+_ROUNDS = 5  # times that a gc may get in the way before the push gives up
+
+
+@dataclass(frozen=True, slots=True)
+class Signer:
+    """What roots say of who made them; `time` is RFC 3339."""
+
+    project: str
+    user: str
+    time: str
+
+
+@dataclass(frozen=True, slots=True)
+class Done:
+    """What a push did."""
+
+    files: int
+    size_bytes: int
+    plan: PushPlan
+
+
+def run(
+    catalog: Catalog,
+    cache: Cache,
+    versions: Sequence[PushVersion],
+    bases: Bases,
+    chunk_bases: Callable[[str], Sequence[Digest]],
+    signer: Signer,
+    progress: Progress,
+    first: PushPlan | None = None,
+    *,
+    also: Sequence[tuple[Digest, int]] = (),
+) -> Done:
+    """Pushes versions; returns only when all of them are complete on the remote and the second look found nothing in the way.
+
+    `chunk_bases` gives, for the path of a large file, the digests of earlier versions of it. Raises ObjectMissing naming paths if
+    something is neither in the cache nor on the remote; nothing was published then.
+    """
+    files = size_bytes = 0
+    for _ in range(_ROUNDS):
+        made = first or plan(catalog, cache, versions, bases, also=also)
+        first = None
+        if made.rescue or made.rescue_nodes:
+            contents = [Need(digest, size, "") for digest, size in made.rescue]
+            fetch.rescue(catalog, cache, made.rescue_nodes, contents, progress)
+            made = plan(catalog, cache, versions, bases, also=also, may_rescue=False)
+        refuse_missing(made, catalog)
+        files += made.files
+        size_bytes += made.size_bytes
+        catalog.require_writable()
+        sender = Sender(catalog, cache, progress)
+        sender.send(made, chunk_bases)
+        merge_indexes(catalog, sender.written_indexes)
+        relied = {name for names in made.relies.values() for name in names} | sender.packs
+        _publish(catalog, [*made.present, *made.incomplete], signer)
+        if not (catalog.look_at_condemned() & relied):
+            for version in made.incomplete:
+                catalog.keep_complete(
+                    version.kind, version.digest, made.relies[version.kind, version.digest] | sender.packs
+                )
+            return Done(files, size_bytes, made)
+        catalog.look()
+    raise RemoteError(
+        f"cannot push to {catalog.remote.store.label}: gc there kept deleting what this push relied on",
+        hint="run dvlite push again; nothing was lost",
+    )
+
+
+def plan(
+    catalog: Catalog,
+    cache: Cache,
+    versions: Sequence[PushVersion],
+    bases: Bases,
+    *,
+    also: Sequence[tuple[Digest, int]] = (),
+    may_rescue: bool = True,
+) -> PushPlan:
+    """Compares versions with the last look at the remote; looks again while gc deletes what that look listed."""
+    for _ in range(_ROUNDS):
+        try:
+            return push_plan.plan(catalog, cache, versions, bases, also=also, may_rescue=may_rescue)
+        except ObjectAbsent:
+            catalog.look()
+    return push_plan.plan(catalog, cache, versions, bases, also=also, may_rescue=may_rescue)
+
+
+def _publish(catalog: Catalog, versions: Sequence[PushVersion], signer: Signer) -> None:
+    """Puts a root for each version, unless this project put one lately; the commit point."""
+    remote = catalog.remote
+    unique = list({(version.kind, version.digest): version for version in versions}.values())
+    keys = {f"{version.kind}-{version.digest.hex()}": version for version in unique}
+
+    def one(key: str) -> None:
+        version = keys[key]
+        mine = (remote.kept("roots", key) or b"").decode()
+        for entry, age in catalog.roots(version.kind, version.digest):
+            if age < _ROOT_YOUNG_SECONDS and (entry.name == mine or _is_ours(remote, entry.name, signer.project)):
+                return
+        body = root.Root(version.path, version.size_bytes, signer.project, version.commit, signer.user, signer.time)
+        name = root.name(version.kind, version.digest, os.urandom(16))
+        remote.put(name, root.dump(body))
+        remote.keep("roots", key, name.encode())
+
+    remote.each(one, list(keys))
+
+
+def _is_ours(remote: Remote, name: str, project: str) -> bool:
+    try:
+        return root.parse(remote.get(name, end=root.MAX_BYTES + 1), name).project == project
+    except (FormatError, ObjectAbsent):  # not ours if nobody can read it; or gone since it was listed
+        return False
+
+
+def merge_indexes(catalog: Catalog, written: Sequence[tuple[str, int]]) -> None:
+    """Merges many small index objects into one; deletes exactly those whose rows the acknowledged new one holds."""
+    sizes = catalog.index_sizes() | dict(written)
+    small = [name for name, size in sizes.items() if size < index.MERGE_BELOW_BYTES]
+    if len(small) <= index.MERGE_ABOVE:
+        return
+    remote = catalog.remote
+    segments = {name: segment for name in small if (segment := catalog.read_index(name)) is not None}
+    rows = [place for segment in segments.values() for place in segment]
+    named = {name for segment in segments.values() for name in segment.packs}
+    data = index.encode(rows, os.urandom(16), also=named)
+    remote.put(f"index/{digest_bytes(data).hex()}", data)
+    remote.keep("index", digest_bytes(data).hex(), data)
+    remote.store.delete(sorted(segments))

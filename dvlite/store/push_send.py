@@ -1,0 +1,310 @@
+"""Sends what a push plan names: builds packs, keeps as many uploads going as there are connections, publishes indexes on the way.
+
+A bounded number of packs is in memory. An interrupted push continues: packs are indexed every few, chunks are found by kept footers.
+"""
+
+from __future__ import annotations
+
+import os
+from array import array
+from collections.abc import Callable, Collection, Iterable, Sequence
+from concurrent.futures import Future
+from typing import NamedTuple
+
+from dvlite.errors import ObjectCorrupt, ObjectMissing
+from dvlite.formats import recipe
+from dvlite.formats.recipe import Recipe, Term
+from dvlite.oid import Digest, FileHasher, digest_bytes, format_oid
+from dvlite.progress import Progress
+from dvlite.store import chunking, index, pack
+from dvlite.store.cache import Cache
+from dvlite.store.catalog import Catalog
+from dvlite.store.index import RecordLocation
+from dvlite.store.large_file import open_large
+from dvlite.store.pack import KIND_CHUNK, KIND_FILE, KIND_MANIFEST, KIND_RECIPE, PackWriter, Record
+from dvlite.store.push_plan import PushPlan
+
+_CHECKPOINT_PACKS = 8  # an index object at least this often, so that an interrupted push continues
+_KNOWN_CHUNKS = 2_000_000  # chunk places remembered at a time: about 64 GiB of data, 300 MB of memory
+_MANY_TERMS = 4096
+
+
+class Sender:
+    """Uploads what a plan names. `packs` are those that what it sent lies in: written now, or relied on for their chunks."""
+
+    def __init__(self, catalog: Catalog, cache: Cache, progress: Progress) -> None:
+        self._catalog, self._cache, self._progress = catalog, cache, progress
+        self._remote = catalog.remote
+        self._config = catalog.require_writable()
+        self._open: dict[int, PackWriter] = {}
+        self._slots: dict[int, _Slot] = {}
+        self._flying: list[_Flight] = []
+        self._rows: list[RecordLocation] = []  # of packs that arrived and are in no index yet
+        self._unfinished: set[Digest] = set()  # packs of an interrupted push, in no index yet
+        self._drafts: list[_Draft] = []
+        self._since_index = 0
+        self.packs: set[Digest] = set()
+        self.written_indexes: list[tuple[str, int]] = []
+
+    def send(self, made: PushPlan, chunk_bases: Callable[[str], Sequence[Digest]]) -> None:
+        if not made.uploads:
+            return
+        self._progress.start(f"pushing {self._remote.store.label}", total_bytes=made.size_bytes, total_files=made.files)
+        for digest in made.small:
+            self._copy(digest, KIND_FILE)
+        self._unfinished = self._catalog.unfinished_packs() if made.large else set()
+        known = _KnownChunks(self._catalog, self._unfinished)
+        for digest, size_bytes, path in made.large:
+            self._large(digest, size_bytes, path, known, chunk_bases(path))
+        self._finish(made.nodes)
+        self._remote.forget("unfinished", {name.hex() for name in self.packs})
+        self._progress.finish()
+
+    def _copy(self, digest: Digest, kind: int) -> None:
+        """Copies a record from the cache as it is stored there, after checking what it holds."""
+        damaged: ObjectCorrupt | None = None
+        places = self._cache.locations(digest, (kind,))
+        if not places and kind == KIND_FILE:  # a small file that is whole in the cache: the limit was changed since
+            self._add(KIND_FILE, digest, self._cache.read_file(digest, 0))
+            return
+        for place in places:
+            stored = self._cache.stored(place)
+            try:
+                pack.unpack(place.record, stored)
+            except ObjectCorrupt as error:
+                damaged = error
+                continue
+            writer = self._writer(pack.FILES if kind == KIND_FILE else pack.META)
+            writer.add_stored(place.record, stored)
+            self._full(writer)
+            if kind == KIND_FILE:
+                self._progress.advance(size_bytes=place.record.raw_length, files=1)
+            return
+        if damaged is not None:
+            self._cache.discard(digest, (kind,))  # so that adding it again stores it again
+            raise damaged
+        raise ObjectMissing(
+            f"object {format_oid('blake3', digest)} vanished from the cache", hint="run dvlite push again"
+        )
+
+    def _add(self, kind: int, digest: Digest, raw: bytes) -> None:
+        writer = self._writer(pack.FILES if kind == KIND_FILE else pack.META)
+        writer.add(kind, digest, raw)
+        self._full(writer)
+        if kind == KIND_FILE:
+            self._progress.advance(size_bytes=len(raw), files=1)
+
+    def _large(self, digest: Digest, size_bytes: int, path: str, known: _KnownChunks, bases: Sequence[Digest]) -> None:
+        """Chunks one file, uploads the chunks that the remote does not have, drafts its recipe."""
+        if self._cache.has_packed(digest, (KIND_FILE,)):
+            self._add(KIND_FILE, digest, self._cache.read_file(digest, size_bytes))
+            return
+        known.learn(bases)
+        draft = _Draft(digest, size_bytes)
+        whole = FileHasher()
+        with open_large(self._cache.large_path(digest), digest) as descriptor:
+            for chunk in chunking.chunks(descriptor, size_bytes, self._config):
+                whole.update(chunk)
+                name = digest_bytes(chunk)
+                place = None if draft.fragmented else known.find(name)
+                if place is None:
+                    slot, number = self._chunk(name, chunk)
+                    known.remember(name, slot, number)
+                    place = (slot, number)
+                draft.add(*place, len(chunk))
+                self._progress.advance(size_bytes=len(chunk))
+        if whole.digest() != digest:
+            self._cache.discard(digest)
+            raise ObjectCorrupt(
+                f"object {format_oid('blake3', digest)} ('{path}') is damaged in the cache: its bytes are not the ones that its name promises",
+                hint="dvlite add the file again, or dvlite pull a good copy",
+            )
+        self._drafts.append(draft)
+        self._progress.advance(files=1)
+
+    def _chunk(self, name: Digest, chunk: bytes) -> tuple[_Slot, int]:
+        writer = self._writer(pack.CHUNKS)
+        slot = self._slots.setdefault(pack.CHUNKS, _Slot())
+        number = len(writer)
+        writer.add(KIND_CHUNK, name, chunk)
+        self._full(writer)
+        return slot, number
+
+    def _writer(self, pack_class: int) -> PackWriter:
+        writer = self._open.get(pack_class)
+        if writer is None:
+            writer = self._open[pack_class] = PackWriter(pack_class, os.urandom(pack.NONCE_BYTES))
+        return writer
+
+    def _full(self, writer: PackWriter) -> None:
+        if writer.size_bytes >= pack.TARGET_BYTES:
+            self._ship(writer.pack_class)
+            if self._since_index >= _CHECKPOINT_PACKS and writer.pack_class != pack.META:
+                self._checkpoint()
+
+    def _ship(self, pack_class: int) -> None:
+        """Hands a pack to the upload threads; waits if as many as there are connections are on their way."""
+        writer = self._open.pop(pack_class, None)
+        slot = self._slots.pop(pack_class, None)
+        if writer is None:
+            return
+        finished = writer.finish()
+        if slot is not None:
+            slot.pack = finished.name
+        while len(self._flying) >= self._remote.jobs:
+            self._arrive()
+        name = f"packs/{finished.name.hex()}"
+        sent = self._remote.submit(lambda: self._remote.put(name, finished.data))
+        self._flying.append(_Flight(sent, index.rows_of(finished), slot))
+        self._shipped(finished)
+
+    def _arrive(self) -> None:
+        """Waits for the oldest pack on its way; only now may an index or a recipe name it."""
+        sent, rows, slot = self._flying.pop(0)
+        sent.result()
+        self._rows.extend(rows)
+        self._since_index += 1
+        if slot is not None:
+            slot.arrived = True
+
+    def _shipped(self, finished: pack.Pack) -> None:
+        self.packs.add(finished.name)
+        self._catalog.packs[finished.name] = len(finished.data)
+        if finished.pack_class == pack.CHUNKS:
+            self._catalog.keep_footer(finished.name, finished.records)
+            self._remote.keep("unfinished", finished.name.hex(), b"")
+        elif finished.pack_class == pack.META and len(finished.data) < 1 << 20:
+            self._remote.keep("meta", finished.name.hex(), bytes(finished.data))
+
+    def _checkpoint(self) -> None:
+        """Publishes what arrived so far, while other packs are on their way: recipes whose chunks are there, and an index."""
+        self._add_recipes()
+        self._ship(pack.META)
+        self._put_index()
+
+    def _finish(self, nodes: Sequence[Digest]) -> None:
+        """Ships everything, the listings with the last recipes, and waits until all of it arrived and is indexed."""
+        for pack_class in [pack_class for pack_class in self._open if pack_class != pack.META]:
+            self._ship(pack_class)
+        while self._flying:
+            self._arrive()
+        self._add_recipes()
+        for digest in nodes:
+            self._copy(digest, KIND_MANIFEST)
+        self._ship(pack.META)
+        while self._flying:
+            self._arrive()
+        self._put_index()
+
+    def _add_recipes(self) -> None:
+        ready = [draft for draft in self._drafts if draft.ready]
+        self._drafts = [draft for draft in self._drafts if not draft.ready]
+        for draft in ready:
+            made = draft.recipe()
+            taken_up = self._unfinished.intersection(made.packs)
+            self._rows += [index.end_of(name, self._catalog.packs[name]) for name in taken_up]
+            self._unfinished -= taken_up
+            self.packs.update(made.packs)
+            data = recipe.dump(made)
+            writer = self._writer(pack.META)
+            writer.add_stored(Record(KIND_RECIPE, pack.RAW, 0, len(data), len(data), made.digest), data)
+            if writer.size_bytes >= pack.TARGET_BYTES:
+                self._ship(pack.META)
+
+    def _put_index(self) -> None:
+        self._since_index = 0
+        if not self._rows:
+            return
+        data = index.encode(self._rows, os.urandom(16))
+        name = digest_bytes(data).hex()
+        self._remote.put(f"index/{name}", data)
+        self._remote.keep("index", name, data)
+        self.written_indexes.append((f"index/{name}", len(data)))
+        self._rows = []
+
+
+class _Flight(NamedTuple):
+    """A pack on its way: the request, the rows that will index it, the slot that its chunks were promised in."""
+
+    sent: Future[None]
+    rows: list[RecordLocation]
+    slot: _Slot | None
+
+
+class _Slot:
+    """A pack that has no name before it is finished, and may not be named before it arrived."""
+
+    __slots__ = ("arrived", "pack")
+
+    def __init__(self, name: Digest | None = None) -> None:
+        self.pack = name
+        self.arrived = name is not None
+
+
+class _Draft:
+    """A recipe in the making: terms name slots, not packs."""
+
+    __slots__ = ("_chunks", "_digest", "_size", "_terms")
+
+    def __init__(self, digest: Digest, size_bytes: int) -> None:
+        self._digest, self._size = digest, size_bytes
+        self._terms: list[tuple[_Slot, array[int]]] = []  # first, count, repeat, length
+        self._chunks = 0
+
+    @property
+    def ready(self) -> bool:
+        return all(slot.arrived for slot, _ in self._terms)
+
+    @property
+    def fragmented(self) -> bool:
+        """Says whether reuse has cut the file into so many pieces that reading it back would crawl."""
+        return len(self._terms) > _MANY_TERMS and self._chunks < 2 * len(self._terms)
+
+    def add(self, slot: _Slot, number: int, length_bytes: int) -> None:
+        self._chunks += 1
+        if self._terms and self._terms[-1][0] is slot:
+            term = self._terms[-1][1]
+            extends = term[2] == 1 and number == term[0] + term[1]
+            if extends or (term[1] == 1 and number == term[0]):
+                term[1 if extends else 2] += 1
+                term[3] += length_bytes
+                return
+        self._terms.append((slot, array("Q", (number, 1, 1, length_bytes))))
+
+    def recipe(self) -> Recipe:
+        terms = []
+        for slot, (first, count, repeat, length) in self._terms:
+            assert slot.pack is not None
+            terms.append(Term(slot.pack, first, count, repeat, length))
+        return Recipe(self._digest, self._size, tuple(terms))
+
+
+class _KnownChunks:
+    """Chunks that the remote has or is about to have: from footers of earlier versions, unfinished pushes, and this push."""
+
+    def __init__(self, catalog: Catalog, unfinished: Collection[Digest]) -> None:
+        self._catalog = catalog
+        self._places: dict[Digest, tuple[_Slot, int]] = {}
+        self._learned: set[Digest] = set()
+        self._read(unfinished)
+
+    def learn(self, bases: Sequence[Digest]) -> None:
+        """Reads the footers of the packs that earlier versions of a file use."""
+        self._read([name for found in self._catalog.recipes(bases).values() for name in found.packs])
+
+    def _read(self, names: Iterable[Digest]) -> None:
+        fresh = [name for name in dict.fromkeys(names) if name not in self._learned]
+        self._learned.update(fresh)
+        for name, records in self._catalog.footers(fresh).items():
+            slot = _Slot(name)
+            for number, record in enumerate(records):
+                self.remember(record.digest, slot, number)
+
+    def find(self, name: Digest) -> tuple[_Slot, int] | None:
+        return self._places.get(name)
+
+    def remember(self, name: Digest, slot: _Slot, number: int) -> None:
+        if len(self._places) >= _KNOWN_CHUNKS:
+            for old in list(self._places)[: _KNOWN_CHUNKS // 2]:  # dicts keep order: the oldest half
+                del self._places[old]
+        self._places.setdefault(name, (slot, number))

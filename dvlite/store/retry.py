@@ -1,0 +1,95 @@
+"""Tries again: the one retry budget of dvlite. The retries of botocore and s3fs are off, for budgets inside budgets multiply.
+
+Backends decide what may pass (they raise Transient) and this module decides for how long to hope. Knows no backend.
+"""
+
+from __future__ import annotations
+
+import random
+import threading
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import TypeVar
+
+from dvlite.errors import RemoteError
+from dvlite.store.object_store import Buffer, Listing, ObjectStore, Transient
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True)
+class RetryBudget:
+    """For how long failures are tried again: `seconds` since the store last answered, fewer if it never did.
+
+    A wrong endpoint fails in `unreached_seconds`; a server that restarts, or a laptop that changes networks, has `seconds`. Waits double
+    from `first_wait_seconds` to `longest_wait_seconds`, each cut at random by up to half, so that clients do not return in step.
+    """
+
+    seconds: float = 120.0
+    unreached_seconds: float = 10.0
+    first_wait_seconds: float = 0.2
+    longest_wait_seconds: float = 15.0
+
+
+class Retrying:
+    """A store that repeats what failed in passing; every operation of a store is safe to repeat. Thread-safe.
+
+    Success of any thread's call renews the budget of all: while the store answers someone, it is not down.
+    """
+
+    def __init__(self, store: ObjectStore, budget: RetryBudget, *, clock: Callable[[], float] = time.monotonic) -> None:
+        self.label = store.label
+        self._store = store
+        self._budget = budget
+        self._clock = clock
+        self._closed = threading.Event()
+        self._last_answer: float | None = None
+
+    def get(self, name: str, *, start: int | None = None, end: int | None = None) -> bytes:
+        return self._try(lambda: self._store.get(name, start=start, end=end))
+
+    def put(self, name: str, data: Buffer, *, only_if_absent: bool = False) -> bool:
+        return self._try(lambda: self._store.put(name, data, only_if_absent=only_if_absent))
+
+    def list(self, prefix: str) -> Listing:
+        return self._try(lambda: self._store.list(prefix))
+
+    def delete(self, names: Sequence[str]) -> None:
+        self._try(lambda: self._store.delete(names))
+
+    def close(self) -> None:
+        self._closed.set()
+        self._store.close()
+
+    def _try(self, operation: Callable[[], T]) -> T:
+        began, tries = self._clock(), 0
+        while True:
+            tries += 1
+            try:
+                result = operation()
+            except Transient as error:
+                wait = self._wait_seconds(began, tries)
+                if wait is None or self._closed.wait(wait):
+                    raise self._given_up(error, tries, self._clock() - began) from error
+            except RemoteError:
+                self._last_answer = self._clock()  # a refusal is an answer too
+                raise
+            else:
+                self._last_answer = self._clock()
+                return result
+
+    def _wait_seconds(self, began: float, tries: int) -> float | None:
+        """Returns how long to wait before the next try, or None if the budget would be spent by then."""
+        budget, answered = self._budget, self._last_answer
+        allowed = budget.unreached_seconds if answered is None else budget.seconds
+        since = (
+            began if answered is None else max(began, answered)
+        )  # a store that was left alone for an hour is not down
+        wait = min(budget.first_wait_seconds * 2.0 ** min(tries - 1, 32), budget.longest_wait_seconds)
+        wait *= random.uniform(0.5, 1.0)  # noqa: S311  (no secret: it spreads clients out)
+        return wait if self._clock() + wait - since < allowed else None
+
+    def _given_up(self, error: Transient, tries: int, seconds: float) -> RemoteError:
+        times = "once" if tries == 1 else f"{tries} times"
+        return RemoteError(f"{error.message} (tried {times} in {seconds:.0f} s)", hint=error.hint)

@@ -1,0 +1,295 @@
+"""Walks as lines of text: an indented tree, Mermaid, Graphviz. Pure. Names come from anyone: every one is made safe for where it goes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass
+
+from dvlite.files import printable, size_text
+from dvlite.lineage.report import LineageArtefact, LineageGraph, LineageLink, LineageRun, LineageRunName, key_of
+from dvlite.runs.history import LineageCommit
+
+_PLAIN = frozenset(" ._-/+=,")
+_NAMED = 3
+_METRICS = 4  # in a line
+
+
+@dataclass(frozen=True, slots=True)
+class _Line:
+    """A line of a tree that is still to be drawn: an artefact, a run, or words."""
+
+    indent: int
+    link: LineageLink | None = None
+    run: str = ""
+    others: tuple[LineageRunName, ...] = ()
+    words: str = ""
+
+
+def tree(graph: LineageGraph, *, down: bool, below_start: bool = False) -> Iterator[str]:
+    """Yields what was met from the starts on, each thing drawn with what is behind it once, then only named.
+
+    With `below_start` the line of the start itself is left out: the caller has told of it.
+    """
+    lines = _Tree(graph, down=down).lines()
+    if below_start:
+        next(lines, None)
+    yield from lines
+
+
+def mermaid(graphs: Iterable[LineageGraph]) -> Iterator[str]:
+    """Yields a Mermaid flowchart, from what was used to what was made."""
+    yield "flowchart LR"
+    for name, label, is_run in _nodes(graphs := list(graphs)):
+        yield f'  {name}(["{_for_mermaid(label)}"])' if is_run else f'  {name}["{_for_mermaid(label)}"]'
+    for start, end, holds in _edges(graphs):
+        yield f"  {start} {'-.->' if holds else '-->'} {end}"
+
+
+def dot(graphs: Iterable[LineageGraph]) -> Iterator[str]:
+    """Yields a Graphviz graph, from what was used to what was made."""
+    yield "digraph lineage {"
+    yield "  rankdir=LR;"
+    for name, label, is_run in _nodes(graphs := list(graphs)):
+        yield f'  {name} [label="{_for_dot(label)}", shape={"ellipse" if is_run else "box"}];'
+    for start, end, holds in _edges(graphs):
+        yield f"  {start} -> {end}{' [style=dashed]' if holds else ''};"
+    yield "}"
+
+
+def named(path: str, oid: str) -> str:
+    """Returns content as people see it: `data/tiles 5b0f77c2`."""
+    short = oid.rpartition(":")[2][:8]
+    return f"{printable(path)} {short}" if path else short
+
+
+def amount(size_bytes: int, files: int, oid: str) -> str:
+    """Returns how much content there is: `97.5 MiB`, or `385,412 files, 50.3 GiB`."""
+    size = size_text(size_bytes)
+    return f"{files:,} {'file' if files == 1 else 'files'}, {size}" if oid.startswith("manifest:") else size
+
+
+def commit_text(commit: LineageCommit) -> str:
+    """Returns a commit as people see it: `0d9e8f7 "More gulls"`."""
+    subject = "" if not commit.subject else f' "{printable(commit.subject)}"'
+    return printable(commit.commit[:7]) + subject
+
+
+def scalar(value: object) -> str:
+    """Returns a value of a parameter or metric as people write it; text that could be misread is quoted."""
+    if isinstance(value, bool) or value is None:
+        return {True: "true", False: "false", None: "null"}[value]
+    if isinstance(value, float):
+        return f"{value:.6g}"
+    return printable(str(value))
+
+
+def short_values(values: Mapping[str, object], *, most: int | None = None) -> str:
+    """Returns `lr=0.003 epochs=20`, at most so many; the file of a key is left out where the key alone says which is meant."""
+    keys = [key.partition(":")[2] or key for key in values]
+    shown = (key if keys.count(key) == 1 else whole for key, whole in zip(keys, values, strict=True))
+    texts = [f"{printable(key)}={scalar(value)}" for key, value in zip(shown, values.values(), strict=True)]
+    more = [] if most is None or len(texts) <= most else [f"{len(texts) - most} more"]
+    return " ".join([*texts[:most], *more])
+
+
+class _Tree:
+    """Draws one walk; keeps what was drawn."""
+
+    def __init__(self, graph: LineageGraph, *, down: bool) -> None:
+        self._graph, self._down = graph, down
+        self._artefacts = {key_of(found): found for found in graph.artefacts}
+        self._runs = {found.run: found for found in graph.runs}
+        self._drawn: set[str] = set()
+
+    def lines(self) -> Iterator[str]:
+        waiting = [
+            _Line(0, link) for link in reversed(self._graph.starts)
+        ]  # a stack: a walk may be deeper than Python's
+        while waiting:
+            line = waiting.pop()
+            if line.words:
+                yield _indented(line.indent, line.words)
+                continue
+            text, below = self._artefact(line) if line.link is not None else self._run(line)
+            yield _indented(line.indent, text)
+            waiting.extend(reversed(list(below)))
+
+    def _artefact(self, line: _Line) -> tuple[str, Iterable[_Line]]:
+        link = line.link
+        assert link is not None
+        found = self._artefacts.get(key_of(link))
+        text = f"{named(link.path, link.oid)} ({amount(link.size_bytes, link.files, link.oid)})"
+        if found is None:
+            return text, ()
+        text += "".join(f"  {fact}" for fact in facts_of(found, link.path, down=self._down))
+        below = list(self._behind(found, line.indent + 1))
+        if key_of(link) in self._drawn and (below or self._down):
+            return f"{text}  (above)", ()
+        self._drawn.add(key_of(link))
+        return text, below
+
+    def _behind(self, found: LineageArtefact, indent: int) -> Iterator[_Line]:
+        """Yields what comes below an artefact: its maker, or its users; directories around it, things inside."""
+        shown = 0
+        if self._down:
+            for use in found.used_by:
+                shown += use.run in self._runs
+                if use.run in self._runs:
+                    yield _Line(indent, run=use.run, others=use.others)
+        elif found.made_by and found.made_by[0].run in self._runs:
+            shown = 1
+            yield _Line(indent, run=found.made_by[0].run, others=found.made_by[1:])
+        for number, link in enumerate((*found.held_by, *found.parts)):
+            holder = number < len(found.held_by)
+            if holder and not self._down and number:
+                yield _Line(
+                    indent,
+                    words=f"also in {len(found.held_by) - 1} other {'version' if len(found.held_by) == 2 else 'versions'} of directories",
+                )
+                break
+            if self._leads_on(link):
+                yield _Line(indent, link)
+        if found.cut_runs:
+            yield _Line(indent, words=f"... {found.cut_runs:,} more, --depth")
+
+    def _leads_on(self, link: LineageLink) -> bool:
+        """Says whether a directory or a part is worth a line: up, where a thing is from; down, only where it was used."""
+        found = self._artefacts.get(key_of(link))
+        return found is not None and (not self._down or bool(found.used_by or found.cut_runs))
+
+    def _run(self, line: _Line) -> tuple[str, Iterable[_Line]]:
+        run = self._runs[line.run]
+        above = line.run in self._drawn
+        text = run_text(run, metrics=not above)
+        if line.others:
+            names = [run_named(other) for other in line.others]
+            text += f"  (and {_some(names)})" if self._down else f"  (also made by {_some(names)})"
+        if above:
+            return f"{text}  (above)", ()
+        self._drawn.add(line.run)
+        indent = line.indent + 1
+        if self._down:
+            below = [_Line(indent, link) for link in run.outputs]
+            return text, below or [_Line(indent, words="(left nothing)")]
+        code = [link.path for link in run.inputs if self._is_code(link)]
+        below = [_Line(indent, link) for link in run.inputs if not self._is_code(link)]
+        words = f"code: {_some([printable(path) for path in code], most=6)}"
+        return text, [*below, *([_Line(indent, words=words)] if code else [])]
+
+    def _is_code(self, link: LineageLink) -> bool:
+        found = self._artefacts.get(key_of(link))
+        return found is not None and found.origin == "code"
+
+
+def run_named(run: LineageRunName) -> str:
+    """Returns a run as a list of runs names it: `train-7f3a9c`, with its status if that is not ok."""
+    return printable(run.name) + ("" if run.status == "ok" else f" ({printable(run.status)})")
+
+
+def run_text(run: LineageRun, *, metrics: bool = True) -> str:
+    """Returns a run in a line of a tree, with some of its metrics."""
+    status = printable(run.status)
+    parts = [printable(run.name), status if run.of is None else f"{status} (of {_run_id(run.of)})"]
+    if run.taint:
+        parts[-1] += f" ({_some([printable(path) for path in run.taint])} changed while it ran)"
+    if run.commit is not None:
+        parts.append(f"commit {commit_text(run.commit)}")
+    elif run.code_commit is not None:
+        parts.append(f"{printable(run.code_commit[:7])}{'+edits' if run.dirty else ''}")
+    if run.metrics and metrics:
+        parts.append(short_values(run.metrics, most=_METRICS))
+    return "  ".join(parts)
+
+
+def _run_id(oid: str) -> str:
+    return printable(oid.rpartition(":")[2][:6])
+
+
+def facts_of(found: LineageArtefact, path: str, *, down: bool) -> list[str]:
+    """Returns what is said of an artefact beside its name: the commit, whether it is in use now, that nobody knows where it is from."""
+    facts = []
+    if found.commit is not None:
+        facts.append(f"commit {commit_text(found.commit)}")
+    elif found.origin == "stage" and not down:
+        facts.append(unrecorded(found))
+    elif found.origin == "unknown" and not down and not found.cut_runs:
+        facts.append("unknown (not recorded)")
+    if down and found.now:
+        others = [printable(name) for name in found.now if name != path]
+        facts.append("in use" + (f" as {_some(others)}" if others else ""))
+    return facts
+
+
+def unrecorded(found: LineageArtefact) -> str:
+    """Returns what is said of an output whose run nobody here knows."""
+    return f"made by {printable(found.stage)} ({printable(found.lockfile)}), its record is not here: dvlite pull"
+
+
+def _some(names: list[str], *, most: int = _NAMED) -> str:
+    more = len(names) - most
+    return ", ".join(names[:most]) + (f", {more:,} more" if more > 0 else "")
+
+
+def _indented(indent: int, text: str) -> str:
+    return "  " * indent + text
+
+
+# --- diagrams ---
+
+
+def _nodes(graphs: Iterable[LineageGraph]) -> Iterator[tuple[str, str, bool]]:
+    """Yields the name, label and kind (a run?) of each node, once."""
+    artefacts, runs = _numbered(graphs)
+    for found, name in artefacts.values():
+        text = f"{named(found.path, found.oid)} ({amount(found.size_bytes, found.files, found.oid)})"
+        more = f", {found.cut_runs:,} more runs" if found.cut_runs else ""
+        commit = f", commit {commit_text(found.commit)}" if found.commit is not None else ""
+        unknown = ", unknown (not recorded)" if found.origin == "unknown" and not more and not found.used_by else ""
+        yield name, text + commit + unknown + more, False
+    for run, name in runs.values():
+        yield name, run_text(run), True
+
+
+def _edges(graphs: Iterable[LineageGraph]) -> Iterator[tuple[str, str, bool]]:
+    """Yields from where to where an edge goes, and whether it only says that a directory holds something; each once."""
+    artefacts, runs = _numbered(graphs)
+    seen: set[tuple[str, str, bool]] = set()
+    found: list[tuple[str, str, bool]] = []
+    name_of: Callable[[LineageLink], str] = lambda link: artefacts[key_of(link)][1] if key_of(link) in artefacts else ""  # noqa: E731
+    for run, name in runs.values():
+        found += [(name_of(link), name, False) for link in run.inputs]
+        found += [(name, name_of(link), False) for link in run.outputs]
+    for artefact, name in artefacts.values():
+        found += [(name_of(link), name, True) for link in artefact.held_by]
+        found += [(name, name_of(link), True) for link in artefact.parts]
+        for oid in (
+            maker.run for maker in artefact.made_by[:1]
+        ):  # of a start without a path, whose maker calls it by one
+            if oid in runs and not any(key_of(link) == key_of(artefact) for link in runs[oid][0].outputs):
+                found.append((runs[oid][1], name, False))
+    for edge in found:
+        if all(edge[:2]) and edge not in seen:
+            seen.add(edge)
+            yield edge
+
+
+def _numbered(
+    graphs: Iterable[LineageGraph],
+) -> tuple[dict[str, tuple[LineageArtefact, str]], dict[str, tuple[LineageRun, str]]]:
+    artefacts: dict[str, tuple[LineageArtefact, str]] = {}
+    runs: dict[str, tuple[LineageRun, str]] = {}
+    for graph in graphs:
+        for found in graph.artefacts:
+            artefacts.setdefault(key_of(found), (found, f"a{len(artefacts)}"))
+        for run in graph.runs:
+            runs.setdefault(run.run, (run, f"r{len(runs)}"))
+    return artefacts, runs
+
+
+def _for_mermaid(text: str) -> str:
+    """Returns a label in Mermaid's own escapes: what is not a letter, digit or plain mark is written as its number."""
+    return "".join(c if c.isalnum() or c in _PLAIN else f"#{ord(c)};" for c in printable(text))
+
+
+def _for_dot(text: str) -> str:
+    return printable(text).replace("\\", "\\\\").replace('"', '\\"')

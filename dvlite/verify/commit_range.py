@@ -1,0 +1,187 @@
+"""Many commits, one after the other: what differs between neighbours is looked at again, and what a finding has in common is told once."""
+
+from __future__ import annotations
+
+import itertools
+import os
+from collections.abc import Hashable, Iterable, Iterator, Mapping
+from dataclasses import dataclass, field, replace
+
+from dvlite.errors import UsageError
+from dvlite.formats.lockfile import LockedStage
+from dvlite.git.output import REGULAR, is_pipeline_file, is_pointer, split
+from dvlite.git.program import Git
+from dvlite.pipeline.globs import expression
+from dvlite.repo import ignore
+from dvlite.verify.file_names import Files, GitFile, above, files_at
+from dvlite.verify.findings import Finding, Unchecked
+from dvlite.verify.parsed import TrackedFiles
+from dvlite.verify.trees import RepositoryView
+from dvlite.workspace import sparse
+
+_GONE = "000000"
+_MODES = frozenset((*REGULAR, _GONE))  # of what is an ordinary file, or nothing
+_DEEPEN = "git fetch --unshallow     (CI: fetch-depth: 0, GIT_DEPTH: 0)"
+
+
+def named(git: Git, revision: str) -> str:
+    """Returns the commit that a revision names; raises UsageError if there is none, or none that a shallow clone has."""
+    try:
+        return git.resolve(revision)
+    except UsageError as error:
+        if not _shallow(git):
+            raise
+        raise UsageError(f"{error.message}: the clone is shallow", hint=_DEEPEN) from None
+
+
+def listed(git: Git, words: str) -> list[str]:
+    """Returns the commits of `A..B`, oldest first; raises UsageError for anything else, and where a shallow clone may lack some."""
+    old, dots, new = words.partition("..")
+    if not dots or new.startswith("."):
+        raise UsageError(f"'{words}' is no range of commits", hint="give A..B: the commits of B that A does not have")
+    first, last = named(git, old or "HEAD"), named(git, new or "HEAD")
+    found = git.run("rev-list", "--reverse", "--topo-order", f"{first}..{last}").decode().split()
+    if not found and first != last:
+        raise UsageError(
+            f"'{words}' has no commits: {last[:8]} is older", hint=f"turn it round: {new or 'HEAD'}..{old or 'HEAD'}"
+        )
+    ends = _shallow(git).intersection(found)
+    if ends:
+        raise UsageError(f"'{words}' goes back to {min(ends)[:8]}, where this shallow clone ends", hint=_DEEPEN)
+    return found
+
+
+def _shallow(git: Git) -> set[str]:
+    """Returns the commits of a shallow clone whose parents it does not have."""
+    place = os.fsdecode(git.run("rev-parse", "--git-path", "shallow")).removesuffix("\n")
+    try:
+        return set((git.root / place).read_text().split())
+    except OSError:
+        return set()
+
+
+@dataclass(slots=True)
+class Steps:
+    """The files of commits in turn; `changed` are the paths that differ from the commit before, None for the first or if a link does."""
+
+    files: Files
+    changed: set[str] | None = None
+
+
+def steps(git: Git, commits: list[str]) -> Iterator[tuple[str, Steps]]:
+    """Yields each commit with its files, from one listing and one run of git for all differences; the files are changed in place."""
+    if not commits:
+        return
+    here = Steps(files_at(git, commits[0]))
+    yield commits[0], here
+    pairs = "".join(f"{new} {old}\n" for old, new in itertools.pairwise(commits))
+    options = ("--stdin", "-r", "-z", "--raw", "--no-renames", "--no-abbrev", "--always")
+    fields = iter(split(git.run("diff-tree", *options, stdin=pairs.encode())) if pairs else [])
+    waiting = list(reversed(commits[1:]))
+    begun, paths, is_plain = False, set[str](), True
+    for text in fields:
+        if text[0] != ":":  # the next pair begins
+            if begun:
+                here.changed = paths if is_plain else None
+                yield waiting.pop(), here
+            begun, paths, is_plain = True, set(), True
+            continue
+        was, mode, _, blob, _ = text.split(" ")
+        path = next(fields)
+        paths.add(path)
+        is_plain = is_plain and _MODES.issuperset((was[1:], mode))
+        here.files.change(path, None if mode == _GONE else GitFile(mode, blob))
+    if begun:
+        here.changed = paths if is_plain else None
+        yield waiting.pop(), here
+
+
+class Watch:
+    """Which stages of a commit a change of a file can make a difference to, as long as no link changes."""
+
+    def __init__(
+        self, named: TrackedFiles, believed: Mapping[str, LockedStage], files: Files, side: RepositoryView
+    ) -> None:
+        self._plain: dict[str, set[str]] = {}
+        self._globs: dict[str, set[str]] = {}
+        self._data = {item.path for item in named.pointers}
+        self._data.update(item.path for lock in named.locks.values() for item in lock.outputs)
+        for stage in named.stages:
+            entry = believed.get(stage.address)
+            kept = [out.path for out in stage.outs if not out.spec.cache]
+            kept += [stage.placed(out.path) for out in entry.outs if not out.cache] if entry is not None else []
+            for path in (*(place.path for place in (*stage.deps, *stage.params)), *kept):
+                if sparse.is_glob(path):
+                    self._globs.setdefault(path, set()).add(stage.address)
+                for place in {path, side.real(path) or path}:
+                    self._plain.setdefault(place, set()).add(stage.address)
+        self._patterns = [(expression(path).fullmatch, stages) for path, stages in self._globs.items()]
+        for link in files.links:
+            for matches, stages in self._patterns:
+                if matches(link):
+                    self._plain.setdefault(side.real(link) or link, set()).update(stages)
+
+    def stages(self, changed: Iterable[str] | None) -> set[str] | None:
+        """Returns the addresses of stages; None if a file changed that says what the stages and the data are, or where data is."""
+        if changed is None:
+            return None
+        found: set[str] = set()
+        for path in changed:
+            places = [path, *above(path)]
+            if is_pointer(path) or is_pipeline_file(path) or path == ignore.FILE_NAME:
+                return None
+            if not self._data.isdisjoint(places):
+                return None
+            found.update(address for place in places for address in self._plain.get(place, ()))
+            for matches, stages in self._patterns:
+                if not found.issuperset(stages) and any(map(matches, places)):
+                    found |= stages
+        return found
+
+
+@dataclass(slots=True)
+class Together:
+    """Findings of many commits; one that the next commit has too is told once, with how many have it."""
+
+    findings: list[Finding] = field(default_factory=list)
+    unchecked: list[Unchecked] = field(default_factory=list)
+    _also: dict[int, int] = field(default_factory=dict)  # of those findings that later commits have too
+    _open: dict[Hashable, int] = field(default_factory=dict)
+    _repeats: int = 0  # commits since the last that was taken in
+    _unsure: set[Hashable] = field(default_factory=set)
+
+    def add(self, findings: list[Finding], unchecked: list[Unchecked]) -> None:
+        """Takes in what was found of the next commit."""
+        self._count_repeats()
+        still: dict[Hashable, int] = {}
+        for each in findings:
+            key = (each.kind, each.file, each.stage, each.path, each.message)
+            if key in self._open:
+                at = self._open[key]
+                self._also[at] = self._also.get(at, 0) + (key not in still)
+            else:
+                at = len(self.findings)
+                self.findings.append(each)
+            still[key] = at
+        self._open = still
+        for one in unchecked:
+            what = (one.what, one.why, one.file)
+            if what not in self._unsure:
+                self._unsure.add(what)
+                self.unchecked.append(one)
+
+    def repeat(self) -> None:
+        """Takes in that the next commit is as the last one."""
+        self._repeats += 1
+
+    def finish(self) -> None:
+        """Notes in the findings how many commits have them."""
+        self._count_repeats()
+        for at, count in self._also.items():
+            self.findings[at] = replace(self.findings[at], also=count)
+
+    def _count_repeats(self) -> None:
+        if self._repeats:
+            for at in set(self._open.values()):
+                self._also[at] = self._also.get(at, 0) + self._repeats
+            self._repeats = 0

@@ -1,0 +1,66 @@
+"""Which command brings back a file that cannot be used: from git's index, the last commit, or an earlier one. None that would help: none.
+
+Of the work tree only what differs there is given up for it. Knows no format: whoever asks says which content can be used.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from dvlite.files import word
+from dvlite.git.output import split
+from dvlite.git.program import Git
+from dvlite.verify.trees import RepositoryView
+
+LIMIT_BYTES = 64 << 20
+_MOST_VERSIONS = 20  # of the history of a file
+IsGood = Callable[[bytes], bool]  # of the content of a file
+
+
+class Restoring:
+    """Looks for versions of files, of one repository. Of many commits with the same file, it looks once."""
+
+    def __init__(self, git: Git) -> None:
+        self._git = git
+        self._known: dict[tuple[str, str], str | None] = {}
+        self._recent: dict[str, tuple[bytes | None, bytes | None]] = {}  # committed, staged
+
+    def command(self, side: RepositoryView, file: str, is_good: IsGood) -> str | None:
+        """Returns the command that brings back the last version that can be used, or None."""
+        blob = side.blob(file)
+        if side.commit is None or blob is None:
+            return self.recent(file, is_good) or self._earlier("HEAD", file, is_good)
+        if (file, blob) not in self._known:
+            is_settled = self._is_good("HEAD", file, is_good)  # and nothing can be done about the commits before it
+            self._known[file, blob] = None if is_settled else self._earlier(side.commit, file, is_good)
+        return self._known[file, blob]
+
+    def recent(self, file: str, is_good: IsGood) -> str | None:
+        """Returns the command that gives up what the work tree has of a file: what is staged or committed can be used; else None."""
+        if self._git.head() is None:
+            return None
+        if file not in self._recent:
+            self._recent[file] = self._read("HEAD", file), self._read(":0", file)
+        committed, staged = self._recent[file]
+        if staged is not None and staged != committed and is_good(staged):
+            return f"git checkout -- {word(file)}"
+        if committed is not None and is_good(committed):
+            return f"git checkout HEAD -- {word(file)}"
+        return None
+
+    def _earlier(self, commit: str, file: str, is_good: IsGood) -> str | None:
+        options = ("-z", f"--max-count={_MOST_VERSIONS}", "--format=%h")
+        found = split(self._git.run("log", *options, commit, "--", f":(literal){file}", check=False))
+        good = next((each for each in found if self._is_good(each, file, is_good)), None)
+        return None if good is None else f"git checkout {good} -- {word(file)}"
+
+    def _is_good(self, revision: str, file: str, is_good: IsGood) -> bool:
+        data = self._read(revision, file)
+        return data is not None and is_good(data)
+
+    def _read(self, revision: str, file: str) -> bytes | None:
+        """Returns a file of a commit, or of the index (`:0`)."""
+        name = f"{revision}:{file}"
+        size = self._git.run("cat-file", "-s", name, check=False).strip()
+        fits = bool(size) and int(size) <= LIMIT_BYTES
+        return self._git.run("cat-file", "blob", name, check=False) if fits else None

@@ -1,0 +1,264 @@
+"""Is an entry of the lockfile what it was when it was written: its key that of what it says, and all of it what the run did that it names.
+
+An entry that was edited is told of once, here; whoever compares it further is handed what can be believed: the record of the run. Pure.
+"""
+
+from __future__ import annotations
+
+import posixpath
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+from dvlite.formats.lockfile import Locked, LockedStage
+from dvlite.formats.record import Run
+from dvlite.pipeline.stage_key import Facts
+from dvlite.runs.names import name_of
+from dvlite.verify.findings import Finding, short_oid, value_text
+from dvlite.verify.parsed import Lock
+
+_MANY = 10**18  # whole numbers from here on are text in records
+_SAYS = {
+    "deps": "the dependency ",
+    "params": "the parameter ",
+    "env": "the variable ",
+    "capture": "",
+    "outs": "the output ",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class EntryDifference:
+    """One thing that an entry says otherwise: field, item in it, as the lockfile has it and as it was (None: not there)."""
+
+    field: str
+    item: str | None
+    said: Any
+    was: Any
+
+
+@dataclass(frozen=True, slots=True)
+class Examined:
+    """An entry, and what of it can be believed. `doubtful`: its key does not fit, and nothing here says what was edited."""
+
+    believed: LockedStage
+    finding: Finding | None = None
+    doubtful: bool = False
+
+
+Restored = Callable[[Callable[[LockedStage], bool], str], str | None]
+"""Returns the command that gives up what the work tree has of the lockfile, if the entry of a stage that git has is as wanted."""
+
+
+class Examiner:
+    """Looks at the entries of one lockfile."""
+
+    def __init__(self, lock: Lock, folder: str, commit: str | None, restored: Restored = lambda *_: None) -> None:
+        self._lock, self._folder, self._commit, self._restored = lock, folder, commit, restored
+
+    def examine(self, entry: LockedStage, address: str, declared: Sequence[str], run: Run | None) -> Examined:
+        """Compares an entry with itself and with its run; `declared` are the outputs as the pipeline file names them now."""
+        own = {key_of(entry, [out.path for out in entry.outs]), key_of(entry, declared)}
+        fits = entry.key in own
+        if run is None:
+            return Examined(entry, doubtful=not fits)
+        assert entry.run is not None
+        name = name_of(entry.name, entry.run)
+        if run.status not in ("ok", "cached"):
+            return Examined(entry, self._wrong_run(entry, address, f"{name}, which ended as {run.status}"))
+        if fits and run.key not in own:
+            return Examined(entry, self._wrong_run(entry, address, f"{name}, which had another key"))
+        differences = list(differ(entry, run))
+        if fits and not differences:
+            return Examined(entry)
+        if not fits and run.key in own:  # all is as it was but the key itself
+            return Examined(replace(entry, key=run.key), self._wrong_key(entry, address, name))
+        if run.key != entry.key:
+            return Examined(entry, doubtful=True)
+        if not differences:
+            return Examined(entry)  # the outputs are declared in another way now
+        kind = "record-mismatch" if fits else "key-mismatch"
+        return Examined(as_run(entry, run), self.edited(entry, address, kind, differences, name))
+
+    def edited(
+        self, entry: LockedStage, address: str, kind: str, differences: Sequence[EntryDifference], who: str
+    ) -> Finding:
+        """Returns the finding for an entry that was edited; `who` had it otherwise."""
+        first = differences[0]
+        more = f"; {len(differences) - 1} more" if len(differences) > 1 else ""
+        what = f"{_SAYS.get(first.field, 'its ')}{value_text(first.item or first.field)}"
+        said, was = _pair(first)
+        if first.said is None:
+            told = f"{what} is left out, {who} had {was}"
+        elif first.was is None:
+            told = f"{what} is put in, {who} did not have it"
+        else:
+            told = f"{what} is {said}, {who} had {was}"
+        return self._finding(
+            entry,
+            address,
+            kind,
+            f"the entry of {address} was edited: {told}{more}",
+            self._lock.line(entry, first.field, first.item),
+            item=first,
+        )
+
+    def doubtful(self, entry: LockedStage, address: str) -> Finding:
+        """Returns the finding for an entry whose key does not fit, of which no more is known."""
+        return self._wrong_key(entry, address, None)
+
+    def missing(self, entry: LockedStage, address: str) -> Finding:
+        """Returns the finding for an entry whose run has no record anywhere: whoever has it has to push it, unless it was edited here."""
+        if entry.run is None:
+            message, fix = f"the entry of {address} names no run", f"dvlite repro --force {address}"
+        else:
+            message = f"{address}: the run that it names, {name_of(entry.name, entry.run)}, has no record here or on the remote"
+            fix = "push it from the clone that made it: dvlite push"
+        restored = self._restored(lambda was: was.run not in (None, entry.run) and _is_but_run(was, entry), entry.name)
+        line = self._lock.line(entry, "run")
+        return self._finding(entry, address, "record-missing", message, line, old=entry.run, fix=restored or fix)
+
+    def _wrong_run(self, entry: LockedStage, address: str, what: str) -> Finding:
+        line = self._lock.line(entry, "run")
+        return self._finding(entry, address, "record-mismatch", f"{address} names the run {what}", line, old=entry.run)
+
+    def _wrong_key(self, entry: LockedStage, address: str, run: str | None) -> Finding:
+        which = f"; that of {run} does" if run is not None else ""
+        message = f"the entry of {address} was edited: its key {entry.key[:8]} does not fit what it says{which}"
+        return self._finding(entry, address, "key-mismatch", message, self._lock.line(entry, "key"), old=entry.key)
+
+    def _finding(
+        self,
+        entry: LockedStage,
+        address: str,
+        kind: str,
+        message: str,
+        line: int,
+        *,
+        item: EntryDifference | None = None,
+        old: Any = None,
+        fix: str | None = None,
+    ) -> Finding:
+        path = item.item if item is not None and item.field in ("deps", "outs") and item.item is not None else None
+        return Finding(
+            kind=kind,
+            message=message,
+            file=self._lock.file,
+            line=line,
+            stage=address,
+            path=None if path is None else posixpath.normpath(posixpath.join(self._folder, path)),
+            old=old if item is None else item.said,
+            new=None if item is None else item.was,
+            fix=fix
+            or self._restored(lambda was: _differs(was, entry), entry.name)
+            or f"dvlite repro --force {address}",
+            commit=self._commit,
+        )
+
+
+def _is_but_run(one: LockedStage, other: LockedStage) -> bool:
+    return replace(one, run=None, line=0) == replace(other, run=None, line=0)
+
+
+def _differs(was: LockedStage, entry: LockedStage) -> bool:
+    return replace(was, line=entry.line) != entry
+
+
+def key_of(entry: LockedStage, outs: Sequence[str]) -> str:
+    """Returns the key of what an entry says, with the outputs named so."""
+    return Facts(entry.cmd, entry.wdir, entry.deps, entry.params, entry.env, entry.capture, outs).key()
+
+
+def differ(entry: LockedStage, run: Run) -> Iterator[EntryDifference]:
+    """Yields what an entry says otherwise than the record of a run: paths are compared as they are to the pipeline file."""
+    was = as_run(entry, run)
+    if entry.cmd != was.cmd:
+        yield EntryDifference("cmd", None, entry.cmd, was.cmd)
+    if entry.wdir != was.wdir:
+        yield EntryDifference("wdir", None, entry.wdir, was.wdir)
+    yield from _items("deps", *({dep.path: _content(dep)[:3] for dep in deps} for deps in (entry.deps, was.deps)))
+    for name in ("params", "env", "capture"):
+        yield from _items(name, _recorded(getattr(entry, name)), _recorded(getattr(was, name)))
+    yield from _items("outs", *({out.path: _content(out) for out in outs} for outs in (entry.outs, was.outs)))
+
+
+def differ_from_facts(entry: LockedStage, facts: Facts) -> list[EntryDifference]:
+    """Returns what an entry says otherwise than what its stage would run with now."""
+    found = []
+    if entry.cmd != facts.cmd:
+        found.append(EntryDifference("cmd", None, entry.cmd, facts.cmd))
+    if entry.wdir != facts.wdir:
+        found.append(EntryDifference("wdir", None, entry.wdir, facts.wdir))
+    oids = ({dep.path: dep.oid for dep in deps} for deps in (entry.deps, facts.deps))
+    found += _items("deps", *oids)
+    for name in ("params", "env", "capture"):
+        found += _items(name, getattr(entry, name), getattr(facts, name))
+    return found
+
+
+def as_run(entry: LockedStage, run: Run) -> LockedStage:
+    """Returns an entry with what its run did; flags of outputs are those of the lockfile, which follow the pipeline file."""
+    folder = posixpath.dirname(run.file) or "."
+    flags = {out.path: out for out in entry.outs}
+    deps = [Locked(posixpath.relpath(each.path, folder), each.oid, each.size_bytes, each.files) for each in run.inputs]
+    outs = []
+    for each in run.outputs:
+        path = posixpath.relpath(each.path, folder)
+        cache, push = (flags[path].cache, flags[path].push) if path in flags else (each.cached, True)
+        outs.append(Locked(path, each.oid, each.size_bytes, each.files, each.executable, cache, push))
+    return replace(
+        entry,
+        cmd=run.cmd,
+        wdir=run.wdir,
+        deps=tuple(deps),
+        params={
+            name: entry.params[name] if _same(entry.params.get(name), value) else value
+            for name, value in run.params.items()
+        },
+        env=run.env,
+        capture=run.capture,
+        outs=tuple(outs),
+    )
+
+
+def _content(item: Locked) -> tuple[Any, ...]:
+    return item.oid, item.size_bytes, item.files, item.executable  # of dependencies, records do not have the mode
+
+
+def _items(name: str, said: Mapping[str, Any], was: Mapping[str, Any]) -> list[EntryDifference]:
+    return [
+        EntryDifference(name, item, said.get(item), was.get(item))
+        for item in sorted(said.keys() | was.keys())
+        if item not in said or item not in was or not _same(said[item], was[item])
+    ]
+
+
+def _recorded(values: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: _as_recorded(value) for name, value in values.items()}
+
+
+def _as_recorded(value: Any) -> Any:
+    """Returns a value as a record holds it: numbers that not every reader can hold are text."""
+    if isinstance(value, Mapping):
+        return {key: _as_recorded(item) for key, item in value.items()}
+    if isinstance(value, list):
+        return [_as_recorded(item) for item in value]
+    return str(value) if type(value) is int and abs(value) >= _MANY else value
+
+
+def _same(one: Any, other: Any) -> bool:
+    return bool(repr(_as_recorded(one)) == repr(_as_recorded(other)) or (one == other and type(one) is dict))
+
+
+def _pair(found: EntryDifference) -> tuple[str, str]:
+    """Returns both values so that they look different."""
+    if not isinstance(found.said, tuple) and not isinstance(found.was, tuple):
+        said, was = (value_text(value) for value in (found.said, found.was))
+        return (said, was) if said != was else (repr(found.said)[:60], repr(found.was)[:60])
+    said, was = (short_oid(value[0]) if value else "" for value in (found.said, found.was))
+    if said != was:
+        return said, was
+    if found.said[1:3] != found.was[1:3]:
+        at, unit = (1, "bytes") if found.said[1] != found.was[1] else (2, "files")
+        return f"{found.said[at]} {unit}", f"{found.was[at]} {unit}"
+    return ("executable", "it not executable") if found.said[3] else ("not executable", "it executable")

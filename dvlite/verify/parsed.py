@@ -1,0 +1,244 @@
+"""Reads what names data on one side: pointers, lockfiles, pipeline files. What cannot be read is a finding, and the rest is still checked."""
+
+from __future__ import annotations
+
+import posixpath
+import re
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Any, TypeVar
+
+from dvlite.errors import DvliteError
+from dvlite.files import quote, word
+from dvlite.formats import lockfile, pipeline, pointer
+from dvlite.formats.lockfile import LockedStage, Lockfile
+from dvlite.formats.pointer import SUFFIX
+from dvlite.git.output import is_lockfile, is_pipeline_file, is_pointer
+from dvlite.pipeline import stages
+from dvlite.pipeline.graph import StageGraph, build
+from dvlite.pipeline.stages import Stage
+from dvlite.repo import ignore, tracked_paths
+from dvlite.repo.tracked_paths import Tracked, Unusable
+from dvlite.verify.findings import Finding, value_text
+from dvlite.verify.fix_commands import Restoring
+from dvlite.verify.trees import BLOB_LIMIT_BYTES, RepositoryView, left_out
+
+T = TypeVar("T")
+_CONFLICT = "there is an unresolved merge conflict"
+_LINE = re.compile(r" line (\d+): (.*)", re.DOTALL)
+
+
+class Lock:
+    """One lockfile, and where in it things stand."""
+
+    def __init__(self, file: str, data: bytes) -> None:
+        self.file = file
+        self._data = data
+        self.content: Lockfile = lockfile.parse(data, file)
+        self.outputs: Sequence[Tracked] = tracked_paths.read_lockfile(file, data, file)  # the cached ones
+        self.by_name = {entry.name: entry for entry in self.content.stages}
+        self._lines: Sequence[str] | None = None
+
+    def line(self, entry: LockedStage, name: str, item: str | None = None) -> int:
+        """Returns the line of a field of an entry, or of an item in it."""
+        if self._lines is None:
+            self._lines = self._data.decode("utf-8", "surrogateescape").split("\n")
+        return lockfile.line_of(self._lines, entry, name, item)
+
+
+@dataclass(frozen=True, slots=True)
+class TrackedFiles:
+    """What one side names. `pointers` have a file of their own; `broken` are files that cannot be read."""
+
+    pointers: tuple[Tracked, ...]
+    locks: Mapping[str, Lock]
+    stages: tuple[Stage, ...]
+    pipelines: frozenset[str]  # pipeline files that can be read
+    broken: frozenset[str]
+    graph: StageGraph | None
+    findings: tuple[Finding, ...]
+
+    @property
+    def tracked(self) -> int:
+        """How many paths are tracked, cached outputs included."""
+        return len(self.pointers) + sum(len(lock.outputs) for lock in self.locks.values())
+
+
+@dataclass(slots=True)
+class Memo:
+    """What files said, by path and blob: of many commits, each version of a file is read once in a row."""
+
+    _known: dict[str, tuple[str, Any]] = field(default_factory=dict)
+
+    def parsed(self, side: RepositoryView, path: str, parse: Callable[[], T]) -> T:
+        """Returns what `parse` returns, or raises what it raises; remembered if the side can tell versions apart."""
+        blob = side.blob(path)
+        known = self._known.get(path)
+        if blob is None or known is None or known[0] != blob:
+            known = (blob or "", parse())
+            if blob is not None:
+                self._known[path] = known
+        found: T = known[1]
+        return found
+
+
+def read(side: RepositoryView, memo: Memo, restoring: Restoring) -> TrackedFiles:
+    """Reads everything that names data."""
+    return _Parser(side, memo, restoring).named()
+
+
+def place_and_reason(error: DvliteError, file: str) -> tuple[int | None, str]:
+    """Returns the line of a file that an error names, if it does, and what is wrong there."""
+    rest = error.message.partition(quote(file))[2]
+    match = _LINE.match(rest)
+    return (int(match[1]), match[2]) if match else (None, rest.removeprefix(": ") or error.message)
+
+
+def correction(file: str, line: int | None, hint: str | None = None) -> str:
+    """Returns what to do about a file that only its author can correct; a hint that says no more than that is left out."""
+    where = word(file) if line is None else f"line {line} of {word(file)}"
+    says_more = hint is not None and not hint.startswith("correct ") and not _is_to_restore(hint)
+    return f"correct {where}" + (f" ({hint.replace(chr(10), '; ')})" if hint is not None and says_more else "")
+
+
+def finding_of(
+    error: DvliteError, kind: str, what: str, file: str, commit: str | None, restored: str | None = None
+) -> Finding:
+    """Returns the finding that a file which cannot be used is; `restored` is the command that brings one back that can be."""
+    line, reason = place_and_reason(error, file)
+    conflict = reason == _CONFLICT
+    return Finding(
+        kind="merge-conflict" if conflict else kind,
+        message=f"{what} has an unresolved merge conflict" if conflict else f"{what} cannot be used: {reason}",
+        file=file,
+        line=line or 1,
+        commit=commit,
+        fix=f"dvlite resolve {word(file)}" if conflict else restored or correction(file, line, error.hint),
+    )
+
+
+def _is_well_formed(file: str, data: bytes) -> bool:
+    try:
+        (tracked_paths.read_lockfile if is_lockfile(file) else tracked_paths.read_pointer)(file, data, file)
+    except DvliteError:
+        return False
+    return True
+
+
+def _is_to_restore(hint: str | None) -> bool:
+    return hint is not None and "restore " in hint
+
+
+class _Parser:
+    def __init__(self, side: RepositoryView, memo: Memo, restoring: Restoring) -> None:
+        self._side, self._memo, self._restoring = side, memo, restoring
+        self._findings: list[Finding] = []
+        self._broken: set[str] = set()
+        self._locks: dict[str, Lock] = {}
+
+    @cached_property
+    def _rules(self) -> ignore.Ignore:
+        return ignore.parse(self._side.read(ignore.FILE_NAME, BLOB_LIMIT_BYTES) or b"")
+
+    def named(self) -> TrackedFiles:
+        names = [name for name in self._side.names if is_pointer(name) or is_pipeline_file(name)]
+        pointers = [item for name in names if not is_pipeline_file(name) for item in self._named_by(name)]
+        found: list[Stage] = []
+        pipelines: set[str] = set()
+        for name in filter(is_pipeline_file, names):
+            read = self._try(name, "pipeline-malformed", "the pipeline file", lambda name=name: self._stages(name))  # type: ignore[misc]
+            if read is not None:
+                found += read
+                pipelines.add(name)
+        graph = None
+        try:
+            graph = build(found)
+        except DvliteError as error:
+            self._refuse_graph(error, pipelines)
+        self._refuse_overlaps(pointers)
+        return TrackedFiles(
+            tuple(pointers),
+            self._locks,
+            tuple(graph.stages if graph is not None else found),
+            frozenset(pipelines),
+            frozenset(self._broken),
+            graph,
+            tuple(self._findings),
+        )
+
+    def _named_by(self, name: str) -> Iterator[Tracked]:
+        if is_lockfile(name):
+            lock = self._try(name, "lockfile-malformed", "the lockfile", lambda: self._lock(name))
+            if lock is not None:
+                self._locks[name] = lock
+            return
+        found = self._try(name, "pointer-malformed", "the pointer", lambda: self._pointer(name))
+        if found is not None:
+            yield found
+
+    def _pointer(self, name: str) -> Tracked | None:
+        data = self._side.read(name, pointer.LIMIT_BYTES)
+        return None if data is None else tracked_paths.read_pointer(name, data, name)
+
+    def _lock(self, name: str) -> Lock | None:
+        data = self._side.read(name, lockfile.LIMIT_BYTES)
+        return None if data is None else Lock(name, data)
+
+    def _stages(self, name: str) -> list[Stage] | None:
+        data = self._side.read(name, stages.LIMIT_BYTES)
+        return None if data is None else stages.bind(name, pipeline.parse(data, name).stages)
+
+    def _try(self, name: str, kind: str, what: str, parse: Callable[[], T | None]) -> T | None:
+        try:
+            return self._memo.parsed(self._side, name, parse)
+        except DvliteError as error:
+            self._broken.add(name)
+            restored = None
+            if not is_pipeline_file(name) and _is_to_restore(error.hint):
+                restored = self._restoring.command(self._side, name, lambda data: _is_well_formed(name, data))
+            self._findings.append(finding_of(error, kind, what, name, self._side.commit, restored))
+            return None
+
+    def _refuse_graph(self, error: DvliteError, pipelines: set[str]) -> None:
+        file = next((name for name in sorted(pipelines) if f"cannot use {quote(name)} line " in error.message), "")
+        what = "the pipeline file"
+        self._findings.append(finding_of(error, "pipeline-malformed", what, file or "dvlite.yaml", self._side.commit))
+
+    def _refuse_overlaps(self, pointers: list[Tracked]) -> None:
+        data = [*pointers, *(item for lock in self._locks.values() for item in lock.outputs)]
+        by_file = {(item.lockfile, quote(item.path)): item for item in data if item.lockfile}
+
+        def refuse(error: Unusable) -> None:
+            reason = error.message.partition(": ")[2]
+            item = next((item for (file, name), item in by_file.items() if file == error.file and name in reason), None)
+            fix = f"git rm --cached {word(error.file)}" if item is None else f"edit {word(error.file)}"
+            self._overlap(error.file, item, reason, fix)
+
+        tracked_paths.without_overlap(data, refuse)
+        for item in data:
+            names = [name for name in self._side.in_git(item.path) if self._is_held_twice(name, item.path)]
+            if names:
+                self._in_git_too(item, names)
+
+    def _is_held_twice(self, name: str, path: str) -> bool:
+        """Says whether a file that git has belongs to data too: `.dvliteignore` may leave it to git."""
+        return not (is_pointer(name) or is_pipeline_file(name) or left_out(name, path, self._rules))
+
+    def _in_git_too(self, item: Tracked, names: Sequence[str]) -> None:
+        file = item.lockfile or item.path + SUFFIX
+        more = f" (and {len(names) - 1:,} more)" if len(names) > 1 else ""
+        where = "" if names[0] == item.path else f" and inside {value_text(item.path)}"
+        told = f"{value_text(names[0])}{more} is in git{where}, which {file} tracks"
+        self._overlap(file, item, told, f"git rm -r --cached {word(names[0] if not more else item.path)}")
+
+    def _overlap(self, file: str, item: Tracked | None, told: str, fix: str) -> None:
+        line = 1
+        if item is not None and item.lockfile:
+            entry = self._locks[file].by_name[item.stage.rpartition(":")[2]]
+            local = posixpath.relpath(item.path, posixpath.dirname(file) or ".")
+            line = self._locks[file].line(entry, "outs", local)
+        path = file.removesuffix(SUFFIX) if item is None else item.path
+        self._findings.append(
+            Finding(kind="overlap", message=told, file=file, line=line, path=path, commit=self._side.commit, fix=fix)
+        )

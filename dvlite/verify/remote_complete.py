@@ -1,0 +1,201 @@
+"""Is everything on the remote: data, outputs that are pushed, and the records of runs, by a fresh look at listings and indexes.
+
+With `deep` also: is every byte there what its name promises (`deep`). What is missing is told of at the pointer or the line that names it.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+from dvlite.errors import DvliteError, FormatError, ObjectCorrupt, RemoteError
+from dvlite.files import printable
+from dvlite.formats import root
+from dvlite.formats.manifest import EMPTY_DIR
+from dvlite.formats.pointer import Pointer
+from dvlite.oid import FILE, MANIFEST, Digest, Oid
+from dvlite.runs import sync
+from dvlite.runs.names import name_of
+from dvlite.store.catalog import Catalog
+from dvlite.store.emptiness import emptiness, is_empty
+from dvlite.store.object_store import ObjectAbsent
+from dvlite.store.push_plan import PushPlan, PushVersion, plan
+from dvlite.store.remote import Remote
+from dvlite.verify.findings import Finding, Unchecked, some
+from dvlite.verify.source import ContentSource
+
+_TRIES = 4  # gc may move things between two looks
+
+
+@dataclass(frozen=True, slots=True)
+class Mention:
+    """Where something is named: file, line (asked for only if it is told of), stage and commit."""
+
+    file: str
+    line: Callable[[], int]
+    stage: str | None = None
+    commit: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Requirement:
+    """A version that the remote has to have complete."""
+
+    path: str
+    pointer: Pointer
+    place: Mention
+
+    @property
+    def kind(self) -> str:
+        return MANIFEST if self.pointer.kind == "directory" else FILE
+
+    @property
+    def version(self) -> PushVersion:
+        return PushVersion(self.path, self.kind, self.pointer.digest, self.pointer.size_bytes)
+
+
+@dataclass(frozen=True, slots=True)
+class Looked:
+    """What a look at the remote gave: findings, and of what is complete the packs that it lies in."""
+
+    findings: tuple[Finding | Unchecked, ...]
+    complete: Mapping[Requirement, frozenset[Digest]]
+
+
+def look(source: ContentSource, wanted: Sequence[Requirement], runs: Mapping[Oid, Mention]) -> Looked:
+    """Says what of the versions and of the records of runs is not on the remote. Raises UsageError without one, NotFetched offline."""
+    for attempt in range(_TRIES):
+        try:
+            return _look(source, wanted, runs)
+        except ObjectAbsent as error:
+            if attempt == _TRIES - 1:
+                return _unreachable(source, error)
+            source.catalog().look()
+        except (RemoteError, FormatError, ObjectCorrupt) as error:  # of its config: nothing else can be understood
+            return _unreachable(source, error)
+    raise AssertionError("every try returns or raises")
+
+
+def corrupt(message: str, place: Mention, path: str | None) -> Finding:
+    """Returns the finding for damaged bytes on the remote."""
+    return Finding(
+        kind="remote-corrupt",
+        message=message,
+        file=place.file,
+        line=place.line(),
+        stage=place.stage,
+        path=path,
+        fix="dvlite verify --remote --deep; dvlite push     in a clone that has the data",
+        commit=place.commit,
+    )
+
+
+def _unreachable(source: ContentSource, error: DvliteError) -> Looked:
+    return Looked(
+        (Unchecked(what=f"what is on {source.name or 'the remote'}", why=error.message, hint=error.hint),), {}
+    )
+
+
+def _look(source: ContentSource, wanted: Sequence[Requirement], runs: Mapping[Oid, Mention]) -> Looked:
+    found: list[Finding | Unchecked] = []
+    complete: dict[Requirement, frozenset[Digest]] = {}
+    catalog = source.catalog()
+    if (wanted or runs) and is_empty(catalog):
+        raise emptiness(catalog)
+    try:
+        catalog.indexes()
+        promised = _promised(catalog)
+        source.prefetch(each.pointer for each in wanted if each.pointer.kind == "directory")
+        for each in wanted:
+            told, packs = _one(source, catalog, each, promised)
+            found += told
+            if not told:
+                complete[each] = packs
+    except ObjectCorrupt as error:  # an index: nobody knows what it listed
+        found.append(corrupt(error.message, Mention(".dvlite/config.yaml", lambda: 1), None))
+    found += _unsent(source, catalog.remote, runs)
+    return Looked(tuple(found), complete)
+
+
+def _promised(catalog: Catalog) -> set[tuple[str, Digest]]:
+    """Returns the versions that the remote promises to keep; one listing."""
+    names = (root.parse_name(entry.name) for entry in catalog.remote.store.list(root.FOLDER).entries)
+    return {(name.kind, name.digest) for name in names if name is not None}
+
+
+def _one(
+    source: ContentSource, catalog: Catalog, each: Requirement, promised: set[tuple[str, Digest]]
+) -> tuple[list[Finding], frozenset[Digest]]:
+    """Looks at one version; returns what is wrong, and the packs that it lies in."""
+    path, remote = printable(each.path), printable(source.name or "the remote")
+    try:
+        made = plan(catalog, source.cache, [each.version], {}, may_rescue=False)
+    except ObjectCorrupt as error:
+        return [corrupt(f"{path} cannot be read from {remote}: {error.message}", each.place, each.path)], frozenset()
+    except FormatError as error:
+        return [_finding(each, "size-mismatch", error.message, f"git log -p -- {each.place.file}")], frozenset()
+    told = _lacking(source, each, made, remote)
+    if not told and (each.kind, each.pointer.digest) not in promised:
+        told = f"{path} was not pushed as a whole: {remote} does not promise to keep it"
+    if told:
+        return [_finding(each, "not-on-remote", told, "dvlite push")], frozenset()
+    return [], frozenset(made.relies.get((each.kind, each.pointer.digest), ()))
+
+
+def _lacking(source: ContentSource, each: Requirement, made: PushPlan, remote: str) -> str:
+    """Says what of a version is not there, or nothing."""
+    gone = {*made.small, *(digest for digest, _, _ in made.large)}
+    names = [name for found in made.missing.values() for name in found]
+    if not gone and not names:
+        return f"the listing of {printable(each.path)} is not on {remote}" if made.nodes else ""
+    if each.pointer.kind == "file" or names == [each.path]:
+        return f"{printable(each.path)} is not on {remote}"
+    missing = set(names)
+    inner = []
+    entries = source.entries(each.path, each.pointer)
+    for i, flags in enumerate(entries.flags):
+        name = f"{each.path}/{os.fsdecode(entries.paths[i])}"
+        if flags != EMPTY_DIR and (name in missing or entries.digest(i) in gone):
+            inner.append(name)
+    more = f", {len(inner) - 1:,} more" if len(inner) > 1 else ""
+    are = "is" if len(inner) == 1 else "are"
+    return f"{len(inner):,} of {each.pointer.files:,} files {are} not on {remote}: {printable(inner[0])}{more}"
+
+
+def _finding(each: Requirement, kind: str, message: str, fix: str) -> Finding:
+    place = each.place
+    return Finding(
+        kind=kind,
+        message=message,
+        file=place.file,
+        line=place.line(),
+        stage=place.stage,
+        path=each.path,
+        fix=fix,
+        commit=place.commit,
+    )
+
+
+def _unsent(source: ContentSource, remote: Remote, runs: Mapping[Oid, Mention]) -> Iterator[Finding]:
+    """Yields, for each lockfile, that records of its runs are not on the remote; a record that is nowhere is told of elsewhere."""
+    project = source.repo.config.project
+    if not runs or project is None:
+        return
+    unsent = set(sync.look(remote, source.records, project).unsent)
+    by_file: dict[tuple[str, str | None], list[Oid]] = {}
+    for oid, place in runs.items():
+        if oid in unsent:
+            by_file.setdefault((place.file, place.commit), []).append(oid)
+    for (file, commit), oids in by_file.items():
+        names = [name_of((runs[oid].stage or "run").rpartition(":")[2], oid) for oid in oids]
+        what = "the record of the run" if len(oids) == 1 else f"the records of {len(oids):,} runs"
+        yield Finding(
+            kind="not-on-remote",
+            message=f"{what} {some(names)} {'is' if len(oids) == 1 else 'are'} not on {printable(source.name or '')}",
+            file=file,
+            line=runs[oids[0]].line(),
+            stage=runs[oids[0]].stage,
+            fix="dvlite push",
+            commit=commit,
+        )

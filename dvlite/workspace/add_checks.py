@@ -1,0 +1,119 @@
+"""Which paths `add` may begin to track, and why not: their names, what git has already, what is tracked above and below them."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Container, Mapping, Sequence
+
+from dvlite.errors import DvliteError, UsageError
+from dvlite.files import quote
+from dvlite.formats.pointer import SUFFIX
+from dvlite.git.output import is_lockfile
+from dvlite.repo.repository import Repo
+from dvlite.repo.tracked_paths import Tracked, Unusable, why_untrackable
+from dvlite.workspace.path_args import is_about_pointer
+
+
+def tracked_above(path: str, tracked: Container[str]) -> str | None:
+    """Returns the tracked path that a path is or is inside of, or None."""
+    while path:
+        if path in tracked:
+            return path
+        path = path.rpartition("/")[0]
+    return None
+
+
+def is_output(repo: Repo, path: str, output: Tracked) -> UsageError:
+    """Returns why a path cannot be added that is an output of a stage, inside one or above one."""
+    shown, which = quote(repo.display(path)), quote(repo.display(output.path))
+    what = f"an output of the stage {output.stage}"
+    if path == output.path:
+        message = f"{shown} is {what}"
+    elif path.startswith(output.path + "/"):
+        message = f"{shown} is inside {which}, {what}"
+    else:
+        message = f"{shown} holds {which}, {what}"
+    return UsageError(message, hint=f"its stage makes it: dvlite repro {output.stage}")
+
+
+def refuse_broken(broken: Sequence[DvliteError], paths: Sequence[str]) -> None:
+    """Raises the error of a pointer that cannot be used and is that of one of the paths, or above or below one."""
+    for error in broken:
+        file = error.file if isinstance(error, Unusable) else ""
+        if file and not is_lockfile(file):
+            for path in paths:
+                if is_about_pointer(file, path) or file.startswith(path + "/"):
+                    raise error
+
+
+def refuse_untrackable(repo: Repo, paths: Sequence[str], tracked: Mapping[str, Tracked]) -> None:
+    """Raises UsageError for the first path that cannot be tracked; all of them are new."""
+    given = set(paths)
+    for path in paths:
+        shown = repo.display(path) if path else "."
+        reason = why_untrackable(path)
+        if reason is not None:
+            raise UsageError(
+                f"cannot track {quote(shown)}: {reason}", hint="name files or folders inside the repository"
+            )
+        if os.path.lexists(repo.root / (path + SUFFIX)):
+            raise UsageError(
+                f"cannot track {quote(shown)}: {quote(repo.display(path + SUFFIX))} exists and is no pointer of it",
+                hint="move that file away",
+            )
+        if repo.cache_dir.is_relative_to(repo.root / path):
+            raise UsageError(
+                f"cannot track {quote(shown)}: the cache is in it", hint="dvlite config --user cache.dir /elsewhere"
+            )
+        if not os.path.lexists(repo.root / path):
+            raise UsageError(
+                f"cannot find {quote(shown)}", hint="check the name; a path is relative to the current folder"
+            )
+        _refuse_tracked_around(repo, path, tracked)
+        above = tracked_above(path.rpartition("/")[0], given)
+        if above is not None:
+            raise UsageError(
+                f"cannot track {quote(shown)}: it is inside {quote(repo.display(above))}, which is given too"
+            )
+    _refuse_ignored_pointers(repo, paths)
+    _refuse_in_git(repo, paths)
+
+
+def _refuse_tracked_around(repo: Repo, path: str, tracked: Mapping[str, Tracked]) -> None:
+    below = next((other for other in tracked if other.startswith(path + "/")), None)
+    if below is not None and tracked[below].lockfile:
+        raise is_output(repo, path, tracked[below])
+    if below is not None:
+        raise UsageError(
+            f"cannot track {quote(repo.display(path))}: {quote(repo.display(below))} inside it is tracked on its own",
+            hint=f"dvlite rm --cached {repo.display(below)}   and add the folder again",
+        )
+
+
+def _refuse_in_git(repo: Repo, paths: Sequence[str]) -> None:
+    in_git = repo.git.tracked_under(paths)
+    if in_git:
+        shown = repo.display(in_git[0])
+        raise UsageError(
+            f"cannot track {quote(shown)}: git tracks it already"
+            + (f" (and {len(in_git) - 1} more)" if len(in_git) > 1 else ""),
+            hint=f"git rm -r --cached {shown}   then add it again; the file stays",
+        )
+
+
+def _refuse_ignored_pointers(repo: Repo, paths: Sequence[str]) -> None:
+    """Stops where git would never see the pointer: the data would look tracked and be in no commit."""
+    ignored = repo.git.ignored([path + SUFFIX for path in paths])
+    if not ignored:
+        return
+    pointer_file = min(ignored)
+    folder = pointer_file.rpartition("/")[0].partition("/")[0]
+    change = (
+        f"replace {folder}/ by the lines {folder}/* and !{folder}/**/*{SUFFIX} and !{folder}/**/.gitignore"
+        if folder
+        else f"add the line !*{SUFFIX}"
+    )
+    raise UsageError(
+        f"cannot track {quote(repo.display(pointer_file[: -len(SUFFIX)]))}: git ignores its pointer {quote(repo.display(pointer_file))}",
+        hint=f"in .gitignore, {change}     which rule it is: git check-ignore -v {pointer_file}",
+    )

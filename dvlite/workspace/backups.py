@@ -1,0 +1,42 @@
+"""Keeps pointers of versions that would otherwise be named nowhere, in git's directory, so that their data can still be got."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+
+from dvlite import files
+from dvlite.files import quote
+from dvlite.formats import pointer
+from dvlite.formats.pointer import SUFFIX
+from dvlite.repo.repository import Repo
+from dvlite.repo.tracked_paths import Tracked
+
+_LONGEST = 180  # bytes
+
+
+def saved_name(path: str) -> str:
+    """Returns what a saved pointer's file is called after: the path, short enough for any file system."""
+    name = os.fsencode(path.replace("/", "_"))
+    return path.replace("/", "_") if len(name) <= _LONGEST else f"{os.fsdecode(name[:_LONGEST]).rstrip(chr(0xFFFD))}~"
+
+
+def keep_uncommitted(repo: Repo, chosen: Sequence[Tracked]) -> list[str]:
+    """Keeps pointers that no commit names, so that their data can still be got; says how. Those of outputs stay in their lockfile."""
+    head = repo.git.head()
+    committed = repo.git.pointer_blobs(head) if head is not None else {}
+    warnings = []
+    for item in (item for item in chosen if not item.lockfile):
+        blob = committed.get(item.path + SUFFIX)
+        if blob is not None:
+            known = pointer.parse(repo.git.read_blobs([blob], limit_bytes=pointer.LIMIT_BYTES)[blob], item.path)
+            if known.same_version(item.pointer):
+                continue
+        folder = repo.state_dir / "saved"
+        folder.mkdir(parents=True, exist_ok=True)
+        target = folder / f"{saved_name(item.path)}-{item.pointer.digest.hex()[:8]}{SUFFIX}"
+        files.write_atomic(target, pointer.dump(item.pointer))
+        warnings.append(
+            f"this version of {quote(repo.display(item.path))} was never committed; to get it back: dvlite get {target} -o PATH"
+        )
+    return warnings

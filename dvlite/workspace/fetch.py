@@ -1,0 +1,160 @@
+"""Brings versions of tracked paths, or parts of them, from a remote into the cache; what `fetch`, `pull` and `get` do first."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+from dvlite.errors import ObjectMissing
+from dvlite.formats import manifest
+from dvlite.formats.manifest import EMPTY_DIR
+from dvlite.formats.pointer import Pointer
+from dvlite.oid import Digest
+from dvlite.progress import Progress
+from dvlite.store import fetch
+from dvlite.store.cache import Cache
+from dvlite.store.catalog import Catalog
+from dvlite.store.fetch import Need
+from dvlite.workspace import sparse
+from dvlite.workspace.workspace import entries_of
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MovedPath:
+    """One version of a tracked path on its way to or from a remote."""
+
+    path: str
+    oid: str
+    files: int = 0
+    size_bytes: int = 0
+    state: Literal["pushed", "fetched", "present", "planned", "missing", "lost", "failed"] = "present"
+    revision: str | None = None  # the commit that names it, when revisions were asked for
+    problem: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class FetchPart:
+    """A version of a tracked path, the patterns of what is wanted of it (none: all), and earlier versions that may be cached."""
+
+    path: str
+    pointer: Pointer
+    patterns: tuple[str, ...] = ()
+    bases: tuple[Pointer, ...] = ()
+    commit: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Obtained:
+    """What was brought, in counts, and which files no fresh look at the remote found, by tracked path."""
+
+    paths: tuple[MovedPath, ...]
+    files: int
+    size_bytes: int
+    missing: Mapping[str, Sequence[str]]
+
+
+def obtain(
+    catalog: Catalog, cache: Cache, parts: Sequence[FetchPart], progress: Progress, *, dry_run: bool = False
+) -> Obtained:
+    """Fetches listings, then the files in them that the cache lacks. In a dry run listings are fetched, files are counted."""
+    missing: dict[str, list[str]] = {}
+    _fetch_listings(catalog, cache, parts, missing)
+    _require_matches(cache, [part for part in parts if part.patterns and part.path not in missing])
+    needs: list[Need] = []
+    owners: dict[Digest, str] = {}
+    counts: dict[int, tuple[int, int]] = {}
+    for number, part in enumerate(parts):
+        found = _needs(cache, part) if part.path not in missing else []
+        counts[number] = (len(found), sum(need.size_bytes for need in found))
+        for need in found:
+            owners.setdefault(need.digest, part.path)
+        needs.extend(found)
+    unique = list({need.digest: need for need in reversed(needs)}.values())[::-1]
+    if dry_run:
+        left = fetch.plan(catalog, cache, unique).absent
+    else:
+        left = fetch.run(catalog, cache, unique, progress) if unique else []
+    for need in left:
+        missing.setdefault(owners[need.digest], []).append(need.path)
+    paths = tuple(_moved(part, counts[number], missing, dry_run=dry_run) for number, part in enumerate(parts))
+    brought = len(unique) - len(left)
+    return Obtained(
+        paths, brought, sum(need.size_bytes for need in unique) - sum(need.size_bytes for need in left), missing
+    )
+
+
+def _fetch_listings(catalog: Catalog, cache: Cache, parts: Sequence[FetchPart], missing: dict[str, list[str]]) -> None:
+    for part in parts:
+        if part.pointer.kind == "directory":
+            problems = fetch.fetch_nodes(catalog, cache, [part.pointer.digest])
+            if problems:
+                missing.setdefault(part.path, []).append(part.path)
+
+
+def _require_matches(cache: Cache, parts: Sequence[FetchPart]) -> None:
+    """Raises UsageError for a pattern that chooses nothing in any of the versions asked for."""
+    paths: dict[str, list[bytes]] = {}
+    for part in parts:
+        paths.setdefault(part.path, []).extend(entries_of(part.pointer, cache).paths)
+    for part in parts:
+        sparse.require_matches(part.path, part.patterns, paths[part.path])
+
+
+def _needs(cache: Cache, part: FetchPart) -> list[Need]:
+    """Returns the files of a part that the cache lacks."""
+    entries = entries_of(part.pointer, cache)
+    chooses = sparse.selector(part.patterns) if part.patterns else None
+    needs = []
+    for i, flags in enumerate(entries.flags):
+        inner = entries.paths[i]
+        if flags == EMPTY_DIR or (chooses is not None and not chooses(inner)):
+            continue
+        digest, size = entries.digest(i), entries.sizes[i]
+        if not cache.has_file(digest, size):
+            bases = _bases(cache, part, inner) if size > cache.pack_below_bytes else ()
+            needs.append(Need(digest, size, f"{part.path}/{os.fsdecode(inner)}" if inner else part.path, bases))
+    return needs
+
+
+def _bases(cache: Cache, part: FetchPart, inner: bytes) -> tuple[Digest, ...]:
+    """Returns earlier contents of one large file that are in the cache: their chunks need no download."""
+    found = []
+    for base in part.bases:
+        digest = file_in(cache, base, inner)
+        if digest is not None and cache.large_path(digest).exists():
+            found.append(digest)
+    return tuple(dict.fromkeys(found))[:1]
+
+
+def file_in(cache: Cache, version: Pointer, inner: bytes) -> Digest | None:
+    """Returns the digest of a file in a version, if the version's listing is in the cache."""
+    if version.kind == "file":
+        return version.digest if not inner else None
+    try:
+        entry = manifest.find(version.digest, inner, cache.read_node)
+    except ObjectMissing:
+        return None
+    return None if entry is None or entry.kind != manifest.FILE else entry.digest
+
+
+def _moved(
+    part: FetchPart, count: tuple[int, int], missing: Mapping[str, Sequence[str]], *, dry_run: bool
+) -> MovedPath:
+    files, size_bytes = count
+    if part.path in missing:
+        example = missing[part.path][0]
+        more = len(missing[part.path]) - 1
+        problem = f"{example}{f' and {more} more' if more else ''} not on the remote"
+        return MovedPath(
+            path=part.path, oid=part.pointer.oid, state="missing", revision=part.commit or None, problem=problem
+        )
+    return MovedPath(
+        path=part.path,
+        oid=part.pointer.oid,
+        files=files,
+        size_bytes=size_bytes,
+        state="present" if not files else "planned" if dry_run else "fetched",
+        revision=part.commit or None,
+    )

@@ -1,0 +1,283 @@
+"""Turns a scan into content ids: from the stat index where it can be trusted, else by reading the file through a `Reader`."""
+
+from __future__ import annotations
+
+import errno
+import os
+import stat
+import time
+from array import array
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+from dvlite import files
+from dvlite.errors import FileChanged, UsageError
+from dvlite.files import os_error, quote, wait_out
+from dvlite.formats.manifest import EMPTY_DIR, KIND_MASK, SYMLINK, Entries
+from dvlite.oid import DIGEST_BYTES, Digest, digest_bytes, digest_file
+from dvlite.paths import is_reserved
+from dvlite.progress import Progress
+from dvlite.workspace.scan import Scan, flags_of, special_file
+from dvlite.workspace.statindex import StatRows
+
+_TRIES = 3
+_OPEN = os.O_RDONLY | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_CLOEXEC", 0)
+SMALL_BYTES = 1 << 20  # read in one piece below this
+
+
+IsCached = Callable[[Digest, int], bool]  # (digest, size in bytes) -> are these bytes in the cache?
+
+
+Advance = Callable[[int], None]  # told of bytes that are done
+
+
+class Reader(Protocol):
+    """Takes the content of a file that is not known yet and returns its digest; may store it on the way."""
+
+    doing: str
+    """What people are told is going on: `adding`."""
+
+    def small(self, raw: bytes) -> Digest:
+        """Takes a small file, or the target of a symlink."""
+
+    def large(self, descriptor: int, status: os.stat_result, name: str, advance: Advance) -> Digest:
+        """Takes an open large file; tells `advance` of its bytes as they are done."""
+
+    def limit_bytes(self) -> int:
+        """Returns up to which size a file is small."""
+
+    def expect(self, sizes: Sequence[int]) -> None:
+        """Learns the sizes of all files that will be read, before the first; may refuse by raising."""
+
+
+class HashOnly:
+    """A reader that stores nothing."""
+
+    doing = "reading"
+
+    def small(self, raw: bytes) -> Digest:
+        return digest_bytes(raw)
+
+    def large(self, descriptor: int, status: os.stat_result, name: str, advance: Advance) -> Digest:
+        return digest_file(descriptor, status.st_size, advance)
+
+    def limit_bytes(self) -> int:
+        return SMALL_BYTES
+
+    def expect(self, sizes: Sequence[int]) -> None:
+        return
+
+
+@dataclass(frozen=True, slots=True)
+class Snapshot:
+    """A scan with the content of every entry known. `racy[i]` = 1: read too soon after a change to be trusted later."""
+
+    scan: Scan
+    digests: bytearray
+    racy: bytearray
+    read_files: int  # how many had to be read
+
+    def digest(self, i: int) -> Digest:
+        return Digest(bytes(self.digests[i * DIGEST_BYTES : (i + 1) * DIGEST_BYTES]))
+
+    def entries(self) -> Entries:
+        """Returns it as the entries of a listing."""
+        return Entries(self.scan.paths, bytes(self.scan.flags), array("Q", self.scan.sizes), bytes(self.digests))
+
+
+def identify(
+    root: Path,
+    shown: str,
+    scan: Scan,
+    known: StatRows | None,
+    reader: Reader,
+    progress: Progress,
+    *,
+    must_have: IsCached | None = None,
+    patient: bool = True,
+) -> Snapshot:
+    """Returns the content of every entry of a scan; files whose stat index row is trusted are not opened.
+
+    A file that changed this very moment is waited for, so that its row can be trusted later; not `patient`: read at once, and again later.
+
+    Raises FileChanged for a file that keeps changing, UsageError for a symlink that leaves the tracked directory.
+    """
+    count = len(scan)
+    digests, racy = bytearray(count * DIGEST_BYTES), bytearray(count)
+    unknown = array("Q", _unknown(scan, known, digests, must_have))
+    sizes = array("q", (scan.sizes[i] for i in unknown))
+    total = sum(sizes)
+    reader.expect(sizes)
+    progress.start(f"{reader.doing} {shown}", total_bytes=total, total_files=len(unknown))
+    window = files.racy_window_ns(root.parent) if unknown else 0
+    work = _Work(os.fsencode(root), shown, scan, reader, window, lambda size: progress.advance(size_bytes=size))
+    work.is_patient = patient
+    limit = reader.limit_bytes()
+    for i in unknown:
+        digest, racy[i] = work.read(i)
+        digests[i * DIGEST_BYTES : (i + 1) * DIGEST_BYTES] = digest
+        progress.advance(
+            size_bytes=scan.sizes[i] if scan.sizes[i] <= limit else 0, files=1
+        )  # large ones told on the way
+    progress.finish()
+    return Snapshot(scan, digests, racy, len(unknown))
+
+
+def _unknown(scan: Scan, known: StatRows | None, digests: bytearray, must_have: IsCached | None) -> Iterator[int]:
+    """Fills in the digests of rows that can be trusted; yields the entries that must be read."""
+    if known is None:
+        yield from (i for i, flags in enumerate(scan.flags) if flags != EMPTY_DIR)
+        return
+    old = known.scan
+    j, old_count = 0, len(old)
+    old_paths, racy, width = old.paths, known.racy, DIGEST_BYTES
+    for i, path in enumerate(scan.paths):
+        while j < old_count and old_paths[j] < path:
+            j += 1
+        if (
+            j < old_count
+            and old_paths[j] == path
+            and not racy[j]
+            and scan.ctimes[i] == old.ctimes[j]
+            and scan.mtimes[i] == old.mtimes[j]
+            and scan.sizes[i] == old.sizes[j]
+            and scan.inodes[i] == old.inodes[j]
+            and (scan.flags[i] & KIND_MASK) == (old.flags[j] & KIND_MASK)
+            and (must_have is None or must_have(known.digest(j), old.sizes[j]))
+        ):
+            digests[i * width : (i + 1) * width] = known.digests[j * width : (j + 1) * width]
+        elif scan.flags[i] != EMPTY_DIR:
+            yield i
+
+
+class _Work:
+    """Reads the files of one tracked path."""
+
+    __slots__ = ("_advance", "_limit", "_reader", "_root", "_scan", "_shown", "_window", "is_patient")
+
+    def __init__(self, root: bytes, shown: str, scan: Scan, reader: Reader, window_ns: int, advance: Advance) -> None:
+        self._root, self._shown, self._scan = root, shown, scan
+        self._reader, self._window, self._advance = reader, window_ns, advance
+        self._limit = reader.limit_bytes()
+        self.is_patient = True
+
+    def read(self, i: int) -> tuple[Digest, int]:
+        """Returns the digest of entry i and whether it is racy; brings the scan up to date with what was read."""
+        scan = self._scan
+        flags = scan.flags[i]
+        path = self._path(i)
+        try:
+            if flags == SYMLINK:
+                return self._symlink(i, path), self._racy(i)
+            for _ in range(_TRIES):
+                if self.is_patient:
+                    wait_out(scan.ctimes[i], self._window)
+                digest = self._file(i, path)
+                if digest is not None:
+                    return digest
+        except OSError as error:
+            if error.errno == errno.ELOOP:
+                raise FileChanged(
+                    f"cannot read {quote(self._name(i))}: it became a symbolic link while dvlite looked"
+                ) from error
+            raise os_error(error, "read", self._name(i)) from error
+        raise FileChanged(
+            f"cannot read {quote(self._name(i))}: it changed while it was read",
+            hint="run the command again when nothing writes to it",
+        )
+
+    def _file(self, i: int, path: bytes) -> tuple[Digest, int] | None:
+        """Reads one file; None if it changed meanwhile."""
+        started = time.time_ns()
+        descriptor = os.open(path, _OPEN)
+        try:
+            before = os.fstat(descriptor)
+            if not stat.S_ISREG(before.st_mode):
+                raise special_file(self._name(i), before.st_mode)
+            if before.st_size <= self._limit:
+                raw = _read_up_to(descriptor, before.st_size + 1)
+                after = os.fstat(descriptor)
+                if len(raw) != before.st_size or _changed(before, after):
+                    self._scan.replace(i, flags_of(after), after)
+                    return None
+                digest = self._reader.small(raw)
+            else:
+                digest = self._reader.large(descriptor, before, self._name(i), self._advance)
+                after = os.fstat(descriptor)
+                if _changed(before, after):
+                    self._scan.replace(i, flags_of(after), after)
+                    return None
+            self._scan.replace(i, flags_of(before), before)
+            return digest, int(started <= before.st_ctime_ns + self._window)
+        finally:
+            os.close(descriptor)
+
+    def _symlink(self, i: int, path: bytes) -> Digest:
+        target = os.readlink(path)
+        problem = symlink_problem(self._scan.paths[i], target)
+        if (
+            problem is not None and self._scan.paths[i]
+        ):  # one in the place of a tracked file is a change, wherever it points
+            raise link_that_leaves(self._name(i), problem)
+        self._scan.sizes[i] = len(target)
+        return self._reader.small(target)
+
+    def _racy(self, i: int) -> int:
+        return int(time.time_ns() <= self._scan.ctimes[i] + self._window)
+
+    def _path(self, i: int) -> bytes:
+        path = self._scan.paths[i]
+        return self._root + b"/" + path if path else self._root
+
+    def _name(self, i: int) -> str:
+        path = os.fsdecode(self._scan.paths[i])
+        return f"{self._shown}/{path}" if path else self._shown
+
+
+def link_that_leaves(name: str, problem: str) -> UsageError:
+    """Returns the error for a link in a directory with what `symlink_problem` said of it."""
+    return UsageError(
+        f"cannot track {quote(name)}: the symbolic link {problem}",
+        hint="links inside a tracked directory must be relative and stay inside it: '..' only at the start; replace it or name it in .dvliteignore",
+    )
+
+
+def symlink_problem(path: bytes, target: bytes) -> str | None:
+    """Returns why a symlink at `path` (relative to the tracked directory) may not be stored or made, or None.
+
+    Leading `..` are counted against the depth of its folder, which is a real folder; a later `..` could follow another link out.
+    """
+    if not target or target.startswith(b"/") or b"\0" in target:
+        return f"has an absolute target, {quote(os.fsdecode(target))}"
+    depth = path.count(b"/")
+    parts = [part for part in target.split(b"/") if part not in (b"", b".")]
+    leading = 0
+    while leading < len(parts) and parts[leading] == b"..":
+        leading += 1
+    if leading > depth or b".." in parts[leading:]:
+        return f"leaves the tracked directory, {quote(os.fsdecode(target))}"
+    for part in parts[leading:]:
+        if is_reserved(part):
+            return f"points to {quote(os.fsdecode(target))}"
+    return None
+
+
+def _read_up_to(descriptor: int, count: int) -> bytes:
+    data = os.read(descriptor, count)
+    if len(data) in (0, count - 1):
+        return data
+    parts = [data]
+    left = count - len(data)
+    while left > 0:
+        data = os.read(descriptor, left)
+        if not data:
+            break
+        parts.append(data)
+        left -= len(data)
+    return b"".join(parts)
+
+
+def _changed(a: os.stat_result, b: os.stat_result) -> bool:
+    return (a.st_size, a.st_mtime_ns, a.st_ctime_ns) != (b.st_size, b.st_mtime_ns, b.st_ctime_ns)

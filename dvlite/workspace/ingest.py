@@ -1,0 +1,68 @@
+"""Reads workspace files into the cache: the reader behind `add`."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from pathlib import Path
+
+from dvlite import files
+from dvlite.oid import Digest, digest_bytes
+from dvlite.store.cache import Cache
+from dvlite.store.cache_writer import Writer
+from dvlite.store.pack import KIND_FILE
+from dvlite.workspace.hashing import Advance
+
+
+class Storing:
+    """A reader that puts what it reads into the cache. `near` is a folder on the workspace's disk."""
+
+    doing = "adding"
+
+    def __init__(self, cache: Cache, writer: Writer, near: Path, shown: str) -> None:
+        self._cache, self._writer = cache, writer
+        self._near, self._shown = near, shown
+        self.shares_blocks = False
+        self.duplicates = 0  # small files whose content the cache had already
+
+    def small(self, raw: bytes) -> Digest:
+        digest = digest_bytes(raw)
+        self.duplicates += not self._writer.put(KIND_FILE, digest, raw)
+        return digest
+
+    def large(self, descriptor: int, status: os.stat_result, name: str, advance: Advance) -> Digest:
+        return self._writer.put_large(descriptor, name, advance)
+
+    def limit_bytes(self) -> int:
+        return self._cache.pack_below_bytes
+
+    def expect(self, sizes: Sequence[int]) -> None:
+        """Compares the bytes needed with the bytes free before anything is written."""
+        limit = self.limit_bytes()
+        small = sum(size for size in sizes if size <= limit)
+        large = sum(sizes) - small
+        self.shares_blocks = large > 0 and can_share_blocks(self._near, self._cache.folder)
+        needed = small + (0 if self.shares_blocks else large)
+        kind = files.file_system(self._cache.folder) or "its disk"
+        files.require_space(
+            self._cache.folder,
+            needed,
+            self._shown,
+            hint=f"{kind} cannot share blocks here; put the cache on a larger disk: dvlite config --user cache.dir /bigdisk/dvlite"
+            if large and not self.shares_blocks
+            else None,
+        )
+
+
+def can_share_blocks(near: Path, folder: Path) -> bool:
+    """Says whether a file beside `near` can share its blocks with one in `folder`, by trying."""
+    source, target = near / files.temporary_name(), folder / "tmp" / files.temporary_name()
+    try:
+        source.write_bytes(b"dvlite" * 1024)
+        with open(source, "rb") as opened, open(target, "wb") as copy:
+            return files.share_blocks(opened.fileno(), copy.fileno())
+    except OSError:
+        return False
+    finally:
+        source.unlink(missing_ok=True)
+        target.unlink(missing_ok=True)

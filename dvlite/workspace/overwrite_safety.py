@@ -1,0 +1,70 @@
+"""Tells bytes that belong to an earlier version of a tracked path from a user's own work.
+
+Only the former may be overwritten or removed unasked. That the cache holds some bytes is not enough: an add that was killed, or that took
+in a part, may have stored them without any version that names them.
+"""
+
+from __future__ import annotations
+
+from dvlite.errors import FormatError, ObjectCorrupt, ObjectMissing
+from dvlite.formats import manifest
+from dvlite.formats.manifest import EMPTY_DIR, Entries
+from dvlite.formats.pointer import Pointer
+from dvlite.oid import MANIFEST, parse_oid
+from dvlite.workspace.hashing import Snapshot
+from dvlite.workspace.workspace import Workspace, entries_of
+
+_HISTORY = 3  # committed versions that are looked at where nothing is known of this worktree
+
+
+class EarlierVersions:
+    """Says of entries on disk whether they are, at their path, those of a version that was here, and in the cache."""
+
+    def __init__(self, work: Workspace, path: str, have: Snapshot) -> None:
+        self._work, self._path, self._have = work, path, have
+        self._versions: list[Entries] | None = None
+
+    def __call__(self, j: int) -> bool:
+        have = self._have
+        digest = have.digest(j)
+        if self._versions is None:
+            self._versions = [found for known in self._pointers() if (found := self._entries(known)) is not None]
+        path = have.scan.paths[j]
+        known = any((entry := version.find(path)) is not None and entry.digest == digest for version in self._versions)
+        return known and self._work.cache.is_sound(digest, have.scan.sizes[j])
+
+    def _pointers(self) -> list[Pointer]:
+        found = [pointer_of(text) for text in self._work.versions_here(self._path)]
+        return [known for known in found if known is not None] or self._work.repo.history(self._path, _HISTORY)
+
+    def _entries(self, known: Pointer) -> Entries | None:
+        try:
+            return entries_of(known, self._work.cache)
+        except (ObjectMissing, ObjectCorrupt):
+            return None
+
+
+def is_earlier_version(work: Workspace, path: str, have: Snapshot) -> bool:
+    """Says whether all of what is on disk belongs to versions that were here, so that nothing is lost with it."""
+    earlier = EarlierVersions(work, path, have)
+    return all(flags == EMPTY_DIR or earlier(j) for j, flags in enumerate(have.scan.flags))
+
+
+def pointer_of(version: str) -> Pointer | None:
+    """Returns a pointer with an oid, without its size; None for what is no oid of data."""
+    try:
+        kind, digest = parse_oid(version)
+    except FormatError:
+        return None
+    return Pointer("directory" if kind == MANIFEST else "file", digest, 0)
+
+
+def is_exactly(work: Workspace, version: Pointer, have: Entries) -> bool:
+    """Says whether all that is on disk is a version; its listing is made anew where the cache does not have it."""
+    if version.kind == "file":
+        return have.paths == [b""] and have.digest(0) == version.digest
+    try:
+        known = entries_of(version, work.cache)
+    except (ObjectMissing, ObjectCorrupt):
+        return manifest.build(have).root == version.digest
+    return (known.paths, known.flags, known.digests) == (have.paths, have.flags, have.digests)

@@ -1,0 +1,245 @@
+"""One look at one tracked path: how what is on disk differs from its pointer, and what the cache lacks of it. Changes nothing but the stat index."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+
+from dvlite.errors import DvliteError, ObjectCorrupt, ObjectMissing
+from dvlite.formats import manifest
+from dvlite.formats.manifest import EMPTY_DIR, FILE, KIND_MASK, SYMLINK, Entries
+from dvlite.formats.pointer import Pointer
+from dvlite.oid import FILE as FILE_OID
+from dvlite.oid import Digest, format_oid
+from dvlite.repo.tracked_paths import Tracked
+from dvlite.workspace.changes import Counts, FileChange, Kind, changes, counts_of
+from dvlite.workspace.hashing import HashOnly, Reader, Snapshot
+from dvlite.workspace.overwrite_safety import is_exactly, pointer_of
+from dvlite.workspace.scan import Scan
+from dvlite.workspace.sparse import Selects
+from dvlite.workspace.workspace import NO_VERSION, Workspace
+
+_EXAMPLES = 5
+_KINDS = {FILE: "file", SYMLINK: "symlink", EMPTY_DIR: "empty-dir"}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ChangedPath:
+    """A tracked path whose data in the workspace is not what its pointer says."""
+
+    path: str
+    kind: Kind
+    counts: Counts
+    examples: tuple[FileChange, ...] = ()  # a few
+    stage: str | None = None  # of an output
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AbsentPath:
+    """A tracked path with data that is not where it should be.
+
+    `earlier`: another version is in its place, untouched, and how the right one differs from it; all zero if that cannot be told.
+    """
+
+    path: str
+    kind: Kind
+    files: int = 0
+    size_bytes: int = 0
+    whole: bool = True  # False: part of it is there
+    example: str | None = None
+    stage: str | None = None  # of an output
+    earlier: Counts | None = None
+
+
+class PathStatus:
+    """One look at one tracked path; `run` takes it.
+
+    `is_earlier`: another version is here, as it was checked out. `is_counted` is False where something changed, and the listing that would
+    say what is not in the cache.
+    """
+
+    def __init__(self, work: Workspace, item: Tracked, reader: Reader | None = None) -> None:
+        self._work, self._item = work, item
+        self._path, self._pointer, self._stage = item.path, item.pointer, item.stage or None
+        self._reader = reader or HashOnly()
+        self.changed: ChangedPath | None = None
+        self.missing: AbsentPath | None = None
+        self.not_in_cache: AbsentPath | None = None
+        self.is_earlier = False
+        self.is_counted = True
+        self._pushed = item.push
+
+    @property
+    def stays_elsewhere(self) -> bool:
+        """Says whether it is an output that its pipeline keeps in the clone that made it, and that is not this one."""
+        return not self._pushed and self.missing is not None and self.not_in_cache is not None
+
+    def run(self) -> None:
+        work, wanted = self._work, self._pointer
+        found = work.scan(self._path)
+        if found is not None and work.is_vouched(self._path, found, wanted):
+            self._check_root_in_cache()
+            return
+        entries = self._entries()
+        known = None if found is None else work.vouched(self._path, found)
+        if known is not None:  # of another version, as it was checked out: the pointer moved on, the user did nothing
+            kind = "file" if found is not None and found.paths == [b""] else "directory"
+            self._note_earlier(Pointer(kind, known, 0))
+            return
+        if found is None:
+            if entries is None or len(entries) or wanted.kind == "directory":
+                self.missing = self._absent()
+            return
+        earlier = self._earlier_version()
+        if entries is None and earlier is None:
+            self._without_listing(found)
+            return
+        have = work.identify(self._path, found, self._reader)
+        if earlier is not None and is_exactly(work, earlier, have.entries()):
+            self._remember(have, earlier.digest)
+            self._note_earlier(earlier)
+        elif entries is None:
+            self._without_listing(found)
+        else:
+            self._compare(entries, have)
+
+    def _note_earlier(self, here: Pointer) -> None:
+        self.is_earlier = True
+        self.missing = replace(self._absent(), earlier=self._to_come(here))
+
+    def _to_come(self, here: Pointer) -> Counts:
+        """Returns how the version of the pointer differs from another one, as far as their listings are in the cache."""
+        if here.kind != "directory" or self._pointer.kind != "directory":
+            return Counts(modified=1)
+        try:
+            pairs = list(manifest.compare(here.digest, self._pointer.digest, self._work.cache.read_node))
+        except (ObjectMissing, ObjectCorrupt):
+            return Counts()
+        return counts_of(changes(self._path, pairs))
+
+    def _earlier_version(self) -> Pointer | None:
+        """Returns the version that was checked out here last, if it is another one: its files may be too young for their times to prove it."""
+        other = self._work.other_version(self._item)
+        return None if other is None else pointer_of(other)
+
+    def _check_root_in_cache(self) -> None:
+        """Looks for the listing, or the file, alone: a cheap sign that the cache was emptied."""
+        cache, wanted = self._work.cache, self._pointer
+        there = (
+            cache.has_node(wanted.digest)
+            if wanted.kind == "directory"
+            else cache.has_file(wanted.digest, wanted.size_bytes)
+        )
+        if not there:
+            self.not_in_cache = self._absent()
+
+    def _absent(self) -> AbsentPath:
+        wanted = self._pointer
+        return AbsentPath(
+            path=self._path,
+            kind="directory" if wanted.kind == "directory" else "file",
+            files=wanted.files,
+            size_bytes=wanted.size_bytes,
+            stage=self._stage,
+        )
+
+    def _entries(self) -> Entries | None:
+        """Returns what the pointer stands for; None, and a note, if its listing is not in the cache."""
+        try:
+            entries = self._work.wanted(self._pointer)
+        except (ObjectMissing, ObjectCorrupt):
+            self.not_in_cache = self._absent()
+            return None
+        cache = self._work.cache
+        if self._pointer.kind == "file":
+            if not cache.has_file(self._pointer.digest, self._pointer.size_bytes):
+                self.not_in_cache = self._absent()
+            return entries
+        selects = self._work.selector(self._path)
+        gone = [
+            i
+            for i, flags in enumerate(entries.flags)
+            if flags != EMPTY_DIR
+            and (selects is None or selects(entries.paths[i]))
+            and not cache.has_file(entries.digest(i), entries.sizes[i])
+        ]
+        if gone:
+            self.not_in_cache = AbsentPath(
+                path=self._path,
+                kind="directory",
+                files=len(gone),
+                size_bytes=sum(entries.sizes[i] for i in gone),
+                whole=len(gone) == len(entries),
+                example=self._shown(entries.paths[gone[0]]),
+                stage=self._stage,
+            )
+        return entries
+
+    def _without_listing(self, found: Scan) -> None:
+        """Says no more than the totals: the listing to compare with is not here."""
+        self.is_counted = False
+        size = sum(found.sizes)
+        counts = Counts(modified=1, delta_bytes=size - self._pointer.size_bytes)
+        self.changed = ChangedPath(path=self._path, kind="directory", counts=counts, stage=self._stage)
+
+    def _compare(self, entries: Entries, have: Snapshot) -> None:
+        differing = list(_changes(entries, have, self._work.selector(self._path)))
+        if not differing:
+            self._remember(have, self._pointer.digest)
+            return
+        self._remember(have, NO_VERSION)
+        added = sum(old is None for old, _ in differing)
+        removed = sum(new is None for _, new in differing)
+        delta = sum(have.scan.sizes[new] for _, new in differing if new is not None)
+        delta -= sum(entries.sizes[old] for old, _ in differing if old is not None)
+        self.changed = ChangedPath(
+            path=self._path,
+            kind="file" if self._pointer.kind == "file" else "directory",
+            counts=Counts(added=added, removed=removed, modified=len(differing) - added - removed, delta_bytes=delta),
+            examples=tuple(self._example(entries, have, old, new) for old, new in differing[:_EXAMPLES]),
+            stage=self._stage,
+        )
+
+    def _example(self, entries: Entries, have: Snapshot, old: int | None, new: int | None) -> FileChange:
+        inner = entries.paths[old] if old is not None else have.scan.paths[new or 0]
+        flags = have.scan.flags[new] if new is not None else entries.flags[old or 0]
+        return FileChange(
+            change="added" if old is None else "removed" if new is None else "modified",
+            path=self._shown(inner),
+            kind=_KINDS[flags & KIND_MASK],
+            old_size_bytes=None if old is None else entries.sizes[old],
+            size_bytes=None if new is None else have.scan.sizes[new],
+            old_oid=None if old is None else format_oid(FILE_OID, entries.digest(old)),
+            oid=None if new is None else format_oid(FILE_OID, have.digest(new)),
+        )
+
+    def _shown(self, inner: bytes) -> str:
+        return f"{self._path}/{os.fsdecode(inner)}" if inner else self._path
+
+    def _remember(self, have: Snapshot, root: Digest) -> None:
+        """Spares the next look the reading; readers never wait, so only if nobody else is writing, and not on read-only disks."""
+        if not have.read_files and root == NO_VERSION:
+            return
+        work = self._work
+        with contextlib.suppress(DvliteError, OSError), work.repo.lock(wait=False):
+            work.remember(self._path, root, have.scan, have.digests, have.racy)
+
+
+def _changes(entries: Entries, have: Snapshot, selects: Selects | None) -> Iterator[tuple[int | None, int | None]]:
+    """Yields `(position in the pointer's version, position on disk)` of what differs."""
+    i = j = 0
+    paths, found = entries.paths, have.scan.paths
+    while i < len(paths) or j < len(found):
+        if j >= len(found) or (i < len(paths) and paths[i] < found[j]):
+            if selects is None or selects(paths[i]):  # what was never checked out here is not missing
+                yield i, None
+            i += 1
+        elif i >= len(paths) or found[j] < paths[i]:
+            yield None, j
+            j += 1
+        else:
+            if entries.flags[i] != have.scan.flags[j] or entries.digest(i) != have.digest(j):
+                yield i, j
+            i, j = i + 1, j + 1

@@ -1,0 +1,44 @@
+"""What a remote lacks of the pointers on disk, by one fresh look."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from dvlite.files import quote
+from dvlite.oid import FILE, MANIFEST
+from dvlite.repo.open_stores import open_remote
+from dvlite.repo.repository import Repo
+from dvlite.repo.tracked_paths import Tracked
+from dvlite.store.cache import Cache
+from dvlite.store.catalog import Catalog
+from dvlite.store.push_plan import PushVersion, plan
+from dvlite.workspace.path_status import AbsentPath
+
+
+def look_at_remote(
+    repo: Repo, cache: Cache, chosen: Sequence[Tracked], remote: str | None
+) -> tuple[str, tuple[AbsentPath, ...]]:
+    """Returns the remote's name and what it lacks; a path that is lost everywhere is among it, one that is never pushed is not."""
+    name, opened = open_remote(repo, cache, remote, None)
+    with opened:
+        catalog = Catalog(opened).look()
+        absent = []
+        for item in (item for item in chosen if item.push):
+            wanted = item.pointer
+            kind = MANIFEST if wanted.kind == "directory" else FILE
+            version = PushVersion(item.path, kind, wanted.digest, wanted.size_bytes)
+            made = plan(catalog, cache, [version], {})
+            lost = [path for found in made.missing.values() for path in found]
+            if made.uploads or lost or made.rescue or not catalog.roots(kind, wanted.digest):
+                absent.append(
+                    AbsentPath(
+                        path=item.path,
+                        kind="directory" if wanted.kind == "directory" else "file",
+                        files=max(made.files + len(lost), 1),
+                        size_bytes=made.size_bytes,
+                        whole=made.files + len(lost) >= wanted.files,
+                        example=f"{quote(lost[0])} is neither here nor there" if lost else None,
+                        stage=item.stage or None,
+                    )
+                )
+    return name, tuple(absent)

@@ -1,0 +1,51 @@
+"""What a running `repro` is making: outputs that are away from their place on purpose, so that nobody puts old ones back.
+
+A note beside the lock of pipeline runs; it counts only while that lock is held, so that a killed run leaves nothing to clear up.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from collections.abc import Callable, Sequence
+
+from dvlite import files
+from dvlite.errors import Busy, DvliteError
+from dvlite.files import quote
+from dvlite.repo.repository import Repo
+from dvlite.workspace import sparse
+
+LOCK = "repro.lock"
+_NOTE = "making"
+
+
+def note(repo: Repo, paths: Sequence[str]) -> None:
+    """Says what is being made, patterns included; for the run that holds the lock."""
+    files.write_atomic(repo.state_dir / _NOTE, os.fsencode("\0".join(paths)), sync=False)
+
+
+def outputs(repo: Repo) -> tuple[str, ...]:
+    """Returns what a run here is making now, nothing if none runs."""
+    try:
+        text = os.fsdecode((repo.state_dir / _NOTE).read_bytes())
+    except OSError:
+        return ()
+    if not text:
+        return ()
+    with contextlib.suppress(Busy, DvliteError), files.lock(repo.state_dir / LOCK, shared=True, wait=False):
+        return ()
+    return tuple(text.split("\0"))
+
+
+def spared(repo: Repo, warn: Callable[[str], None]) -> Callable[[str], bool]:
+    """Returns a test for tracked paths that are to be left alone, which warns of each one that is."""
+    found = outputs(repo)
+    chosen = sparse.selector(found) if found else None
+
+    def is_made(path: str) -> bool:
+        if chosen is None or not chosen(os.fsencode(path)):
+            return False
+        warn(f"{quote(repo.display(path))} is being made by a running dvlite repro; it is left alone")
+        return True
+
+    return is_made

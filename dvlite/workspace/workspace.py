@@ -1,0 +1,232 @@
+"""The workspace of one repository: looks at tracked paths and remembers what was seen.
+
+Joins scan, stat index and sparse patterns; knows where each tracked path is on disk and nothing of remotes.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+
+from dvlite import files
+from dvlite.errors import DvliteError, ObjectCorrupt, ObjectMissing, UsageError
+from dvlite.formats import manifest
+from dvlite.formats.manifest import EXECUTABLE, FILE, Branch, Entries
+from dvlite.formats.pointer import Pointer
+from dvlite.oid import Digest, Oid, digest_bytes
+from dvlite.progress import Progress
+from dvlite.repo import ignore
+from dvlite.repo.repository import Repo
+from dvlite.repo.tracked_paths import Tracked
+from dvlite.store.cache import Cache
+from dvlite.store.pack import KIND_MANIFEST
+from dvlite.workspace import dirfd, sparse, statindex
+from dvlite.workspace.hashing import IsCached, Reader, Snapshot, identify
+from dvlite.workspace.scan import Scan, scan
+
+_NOTE = ".path"  # beside the stat index: the versions that were here, a line each, then the path
+_VERSIONS = 4
+NO_VERSION = Digest(bytes(32))  # in a stat index: what is on disk is no version that is known
+
+
+class Workspace:
+    """Looks at the tracked paths of a repository."""
+
+    def __init__(self, repo: Repo, cache: Cache, progress: Progress) -> None:
+        self.repo = repo
+        self.cache = cache
+        self.progress = progress
+        self.sparse = sparse.load(repo.state_dir)
+        self._ignore = ignore.load(repo.root)
+
+    def location(self, path: str) -> Path:
+        return self.repo.root / path
+
+    def is_behind_link(self, path: str) -> bool:
+        """Says whether a folder above a path is a symbolic link: what is there is not the repository's."""
+        above = path.rpartition("/")[0]
+        while above:
+            if (self.repo.root / above).is_symlink():
+                return True
+            above = above.rpartition("/")[0]
+        return False
+
+    def require_real_folder(self, path: str) -> None:
+        """Raises UsageError for a path behind a symbolic link; writes check again, through descriptors."""
+        if self.is_behind_link(path):
+            raise behind_link(files.quote(self.repo.display(path)))
+
+    def scan(self, path: str) -> Scan | None:
+        """Returns what is on disk at a tracked path, or None for nothing."""
+        self.require_real_folder(path)
+        prefix = os.fsencode(path) + b"/"
+        rules = self._ignore
+        matches = (lambda inner, folder: rules.match(prefix + inner, is_dir=folder)) if rules.has_patterns else _nothing
+        return scan(self.location(path), self.repo.display(path), matches, rules.names, self.progress)
+
+    def clear_leftovers(self, path: str, found: Scan | None) -> None:
+        """Removes temporary files that killed runs left in or beside a tracked path; for whoever holds the workspace lock."""
+        place = self.location(path)
+        dirfd.clear_leftovers(place.parent)
+        if found is not None and found.leftovers:
+            with dirfd.Folders(place) as opened:
+                for inner in found.leftovers:
+                    folder, name = opened.split(inner)
+                    with contextlib.suppress(OSError):
+                        os.unlink(name, dir_fd=folder)
+
+    def vouched(self, path: str, found: Scan) -> Digest | None:
+        """Returns the version that a scan provably is, by the stat index alone."""
+        index = statindex.open_index(self._index_path(path))
+        if index is None or index.root == NO_VERSION or not index.vouches_for(found):
+            return None
+        return index.root
+
+    def is_vouched(self, path: str, found: Scan, wanted: Pointer) -> bool:
+        """Says whether the stat index proves that a scan is what a pointer says."""
+        if self.vouched(path, found) != wanted.digest:
+            return False
+        if wanted.kind == "file":
+            return found.paths == [b""] and bool(found.flags[0] & EXECUTABLE) == wanted.executable
+        return found.paths != [b""]
+
+    def identify(
+        self, path: str, found: Scan, reader: Reader, *, must_have: IsCached | None = None, patient: bool = True
+    ) -> Snapshot:
+        """Returns the content of every entry of a scan; `must_have` makes files be read again whose bytes it does not have.
+
+        Not `patient`: a file that changed this very moment is not waited for, but read again at the next look.
+        """
+        index = statindex.open_index(self._index_path(path))
+        known = None if index is None else index.load()
+        return identify(
+            self.location(path),
+            self.repo.display(path),
+            found,
+            known,
+            reader,
+            self.progress,
+            must_have=must_have,
+            patient=patient,
+        )
+
+    def remember(
+        self, path: str, root: Digest, found: Scan, digests: bytes | bytearray, racy: bytes | bytearray
+    ) -> None:
+        """Writes the stat index of a tracked path; `root` is the version that all rows amount to, or NO_VERSION."""
+        with contextlib.suppress(DvliteError):  # a full or read-only disk: the next look is slower, not wrong
+            statindex.write(self._index_path(path), root, found, digests, racy)
+
+    def note_version(
+        self, path: str, version: Oid, *, whole: bool, part: bool = False, before: Oid | None = None
+    ) -> None:
+        """Remembers which version is here; if not as a whole, those that were here before may be here too.
+
+        With `part` only a part of it came here: the version that the rest is of stays the first. `before` is the version that this one was
+        made of.
+        """
+        made_of = [before] if whole and before is not None else []
+        earlier = [old for old in (made_of if whole else self.versions_here(path)) if old != version]
+        first = 1 if part else 0
+        versions = [*earlier[:first], version, *earlier[first:]]
+        text = b"".join(os.fsencode(f"{known}\n") for known in versions[:_VERSIONS]) + os.fsencode(path)
+        name = self._index_path(path).with_suffix(_NOTE)
+        if not name.exists() or name.read_bytes() != text:
+            with contextlib.suppress(DvliteError, OSError):
+                name.parent.mkdir(parents=True, exist_ok=True)
+                files.write_atomic(name, text, sync=False)
+
+    def versions_here(self, path: str) -> list[str]:
+        """Returns the oids of versions of which something may be in this worktree, newest first."""
+        try:
+            data = self._index_path(path).with_suffix(_NOTE).read_bytes()
+        except OSError:
+            return []
+        return [
+            os.fsdecode(line) for line in data.split(b"\n")[:_VERSIONS] if line.startswith((b"blake3:", b"manifest:"))
+        ]
+
+    def other_version(self, item: Tracked) -> str | None:
+        """Returns the oid of the version that came here last, if that is another one than is named now: git moved on, the data did not."""
+        here = self.versions_here(item.path)
+        return here[0] if here and here[0] != item.pointer.oid else None
+
+    def forget(self, path: str) -> None:
+        """Drops the stat index and the sparse patterns of a path that is not tracked any more."""
+        for file in (self._index_path(path), self._index_path(path).with_suffix(_NOTE)):
+            with contextlib.suppress(FileNotFoundError):
+                file.unlink()
+        self.set_sparse(path, ())
+
+    def known_paths(self) -> Iterator[str]:
+        """Yields every path that was tracked in this worktree when it was last looked at."""
+        folder = self.repo.state_dir / "index"
+        if folder.is_dir():
+            for file in sorted(folder.glob(f"*{_NOTE}")):
+                lines = file.read_bytes().split(b"\n")
+                while lines and lines[0].startswith((b"blake3:", b"manifest:")):
+                    del lines[0]
+                path = os.fsdecode(b"\n".join(lines))
+                if path and self._index_path(path).name == file.stem:
+                    yield path
+
+    def set_sparse(self, path: str, patterns: Iterable[str]) -> None:
+        """Records which part of a directory is here; no pattern means all of it."""
+        chosen = tuple(patterns)
+        if self.sparse.get(path, ()) == chosen:
+            return
+        self.sparse[path] = chosen
+        sparse.store(self.repo.state_dir, self.sparse)
+
+    def selector(self, path: str) -> sparse.Selects | None:
+        """Returns which entries of a directory belong here, or None for all."""
+        patterns = self.sparse.get(path)
+        return sparse.selector(patterns) if patterns else None
+
+    def wanted(self, pointer: Pointer) -> Entries:
+        """Returns the entries that a pointer stands for; a file is one entry without a path. Raises ObjectMissing."""
+        return entries_of(pointer, self.cache)
+
+    def _index_path(self, path: str) -> Path:
+        return self.repo.state_dir / "index" / digest_bytes(os.fsencode(path)).hex()[:32]
+
+
+def entries_of(pointer: Pointer, cache: Cache) -> Entries:
+    """Returns the entries that a pointer stands for; a file is one entry without a path. Raises ObjectMissing, ObjectCorrupt."""
+    if pointer.kind == "directory":
+        return manifest.load(pointer.digest, cache.read_node)
+    flags = FILE | EXECUTABLE if pointer.executable else FILE
+    return manifest.from_entries([manifest.Entry(b"", flags, pointer.size_bytes, pointer.digest)])
+
+
+def behind_link(shown: str) -> UsageError:
+    """Returns the error for a path, in quotes, of which a folder above is a link."""
+    return UsageError(
+        f"cannot use {shown}: a folder above it is a symbolic link",
+        hint="replace the link by a folder, or remove the pointer",
+    )
+
+
+def _nothing(_path: bytes, _folder: bool) -> bool:  # noqa: FBT001  # the shape of an ignore rule
+    return False
+
+
+def set_aside_damaged_nodes(cache: Cache, root: Digest) -> int:
+    """Makes the cache forget the damaged nodes of a listing, so that good ones can be stored; returns how many there were."""
+    queue, seen, damaged = [root], {root}, 0
+    while queue:
+        digest = queue.pop()
+        try:
+            node = manifest.decode(cache.read_node(digest), digest)
+        except ObjectCorrupt:
+            cache.discard(digest, (KIND_MANIFEST,))
+            damaged += 1
+        except ObjectMissing:
+            continue
+        else:
+            children = node.digests if isinstance(node, Branch) else ()
+            queue.extend(child for child in children if child not in seen)
+            seen.update(children)
+    return damaged

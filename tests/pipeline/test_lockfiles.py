@@ -1,0 +1,102 @@
+"""The lockfiles of one repro: written whole, in the order of the file, and only what changed."""
+
+import pytest
+
+from dvlite.formats import lockfile
+from dvlite.formats.lockfile import Locked, LockedStage
+from dvlite.pipeline.lockfiles import Locks
+from tests.pipeline.stages_of import stages_of
+
+OID = "blake3:" + "ab" * 32
+TEXT = "b: {cmd: x, outs: [b]}\na: {cmd: x, outs: [a]}"
+
+
+@pytest.fixture
+def stages():
+    return stages_of(TEXT)
+
+
+def entry(name, key="1", out="ab", run="c"):
+    outs = (Locked(name, f"blake3:{out * 32}", 1),)
+    return LockedStage(name, key * 64, "x", run=f"run:{run * 64}", outs=outs)
+
+
+def written(place, file="dvlite.lock"):
+    return [stage.name for stage in lockfile.parse((place.root / file).read_bytes(), file).stages]
+
+
+def test_entries_have_the_order_of_the_pipeline_file(place, stages):
+    locks = Locks(place.repo, stages)
+    locks.put(stages[1], entry("a"))
+    locks.put(stages[0], entry("b"))
+    assert locks.finish() == ("dvlite.lock",)
+    assert written(place) == ["b", "a"]
+
+
+def test_run_that_made_the_same_again_changes_nothing(place, stages):
+    locks = Locks(place.repo, stages)
+    locks.put(stages[0], entry("b"))
+    locks.finish()
+    before = (place.root / "dvlite.lock").read_bytes()
+    locks = Locks(place.repo, stages)
+    locks.put(stages[0], entry("b", run="d"))
+    assert locks.finish() == ()
+    assert (place.root / "dvlite.lock").read_bytes() == before
+    for changed in (entry("b", key="2", run="d"), entry("b", out="cd", run="d")):
+        locks = Locks(place.repo, stages)
+        locks.put(stages[0], changed)
+        assert locks.finish() == ("dvlite.lock",)
+
+
+def test_stage_that_is_gone_leaves(place, stages):
+    locks = Locks(place.repo, stages)
+    for stage in stages:
+        locks.put(stage, entry(stage.name))
+    locks.finish()
+    assert Locks(place.repo, stages[1:]).finish() == ("dvlite.lock",)
+    assert written(place) == ["a"]
+
+
+def test_what_git_or_a_person_wrote_meanwhile_is_kept(place, stages):
+    locks = Locks(place.repo, stages)
+    theirs = Locks(place.repo, stages)
+    theirs.put(stages[1], entry("a"))
+    theirs.finish()
+    locks.put(stages[0], entry("b"))
+    locks.finish()
+    assert written(place) == ["b", "a"]
+
+
+def test_write_is_seldom(place, stages):
+    locks = Locks(place.repo, stages)
+    assert not locks.is_due
+    locks.put(stages[0], entry("b"))
+    assert locks.is_due
+    locks.write()
+    assert written(place) == ["b"]
+    locks.put(stages[1], entry("a"))
+    assert not locks.is_due, "half a second has not passed"
+    locks.finish()
+    assert written(place) == ["b", "a"]
+
+
+def test_each_folder_has_its_own(place):
+    stages = stages_of(TEXT) + stages_of("a: {cmd: x, outs: [a]}", "sub/dvlite.yaml")
+    (place.root / "sub").mkdir()
+    locks = Locks(place.repo, stages)
+    locks.put(stages[2], entry("a"))
+    assert locks.finish() == ("sub/dvlite.lock",)
+    assert written(place, "sub/dvlite.lock") == ["a"]
+    assert not (place.root / "dvlite.lock").exists()
+
+
+def test_a_thousand_stages_are_entered_quickly(place):
+    import time
+
+    stages = stages_of("\n".join(f"s{number}: {{cmd: x, outs: [o{number}]}}" for number in range(1000)))
+    locks = Locks(place.repo, stages)
+    started = time.monotonic()
+    for stage in stages:
+        locks.put(stage, entry(stage.name))
+    locks.finish()
+    assert time.monotonic() - started < 3

@@ -1,0 +1,81 @@
+"""The contract of stores, on each kind; and what open_store makes of a location."""
+
+import pytest
+
+from dvlite.errors import UsageError
+from dvlite.store.fsspec_store import ExperimentalStore
+from dvlite.store.open import open_store
+from dvlite.store.retry import RetryBudget
+from dvlite.store.url import Location, parse_url
+from tests.store.contract import StoreContract
+from tests.store.memory import MemoryStore, RecordingStore
+
+
+class TestMemory(StoreContract):
+    @pytest.fixture
+    def store(self):
+        return MemoryStore()
+
+
+class TestRecording(StoreContract):
+    @pytest.fixture
+    def store(self):
+        return RecordingStore(MemoryStore())
+
+
+class TestFolder(StoreContract):
+    @pytest.fixture
+    def store(self, tmp_path):
+        return open_store(parse_url("remote", tmp_path), {}, budget=RetryBudget(), connections=4)
+
+
+class TestS3(StoreContract):
+    @pytest.fixture
+    def store(self, weed, s3_prefix, tmp_path):
+        location = parse_url(f"s3://{weed.bucket}/{s3_prefix}", tmp_path)
+        store = open_store(location, weed.options(), budget=RetryBudget(), connections=8)
+        yield store
+        store.close()
+
+
+def test_opening_makes_no_request_and_no_folder(tmp_path):
+    open_store(parse_url("new", tmp_path), {}, budget=RetryBudget(), connections=1)
+    assert not (tmp_path / "new").exists()
+    options = {"endpoint_url": "http://127.0.0.1:1"}
+    open_store(parse_url("s3://bucket", tmp_path), options, budget=RetryBudget(), connections=1).close()
+
+
+def test_options_that_do_not_belong_are_refused(tmp_path):
+    with pytest.raises(UsageError, match="'region' is not an option of a file remote"):
+        open_store(parse_url("new", tmp_path), {"region": "eu-west-1"}, budget=RetryBudget(), connections=1)
+
+
+def test_a_scheme_without_its_package_names_the_extra(tmp_path):
+    with pytest.raises(UsageError) as caught:
+        open_store(parse_url("gs://bucket/x", tmp_path), {}, budget=RetryBudget(), connections=1)
+    assert caught.value.hint == "pip install 'dvlite[gcs]'"
+
+
+def test_a_recording_store_counts():
+    store = RecordingStore(MemoryStore())
+    store.put("packs/a", b"123")
+    store.put("index/a", b"4")
+    store.get("packs/a", start=0, end=2)
+    store.list("condemned/")
+    assert store.calls == [("put", "packs/a"), ("put", "index/a"), ("get", "packs/a"), ("list", "condemned/")]
+    assert store.count("put") == 2
+    assert store.count("put", "packs/") == 1
+    assert (store.sent_bytes, store.received_bytes) == (4, 2)
+    store.forget()
+    assert store.calls == []
+
+
+class TestExperimental(StoreContract):
+    """The general interface of fsspec, on its own store in memory: the places it is meant for are not here to be asked."""
+
+    @pytest.fixture
+    def store(self, s3_prefix):
+        return ExperimentalStore(Location("memory", f"memory://{s3_prefix}", bucket=s3_prefix, experimental=True), {})
+
+    def test_one_of_many_creators_wins(self):
+        """Not promised there: a look and then a write."""

@@ -1,0 +1,120 @@
+"""The one retry budget: what is tried again, for how long, and what is said at the end."""
+
+import threading
+import time
+
+import pytest
+
+from dvlite.errors import RemoteError
+from dvlite.store.object_store import ObjectAbsent, Transient
+from dvlite.store.retry import RetryBudget, Retrying
+from tests.store.memory import MemoryStore
+
+QUICK = RetryBudget(seconds=0.4, unreached_seconds=0.2, first_wait_seconds=0.01, longest_wait_seconds=0.05)
+
+
+class FailingStore(MemoryStore):
+    """Raises the errors it is given, one for each call, then works."""
+
+    def __init__(self, *failures):
+        super().__init__()
+        self.failures, self.tries = list(failures), 0
+
+    def get(self, name, *, start=None, end=None):
+        self.tries += 1
+        if self.failures:
+            raise self.failures.pop(0)
+        return super().get(name, start=start, end=end)
+
+
+def busy():
+    return Transient("cannot reach origin: the server is busy", hint="try again later")
+
+
+def test_what_passes_is_tried_again():
+    store = FailingStore(busy(), busy())
+    store.put("a", b"x")
+    assert Retrying(store, QUICK).get("a") == b"x"
+    assert store.tries == 3
+
+
+@pytest.mark.parametrize("error", [RemoteError("denied"), ObjectAbsent("a", "memory"), ValueError("a bug")])
+def test_what_does_not_pass_fails_at_once(error):
+    store = FailingStore(error)
+    with pytest.raises(type(error)) as caught:
+        Retrying(store, QUICK).get("a")
+    assert caught.value is error
+    assert store.tries == 1
+
+
+def test_a_spent_budget_says_how_often_and_how_long():
+    store = FailingStore(*[busy() for _ in range(1000)])
+    began = time.monotonic()
+    with pytest.raises(
+        RemoteError, match=r"^cannot reach origin: the server is busy \(tried \d+ times in 0 s\)$"
+    ) as caught:
+        Retrying(store, QUICK).get("a")
+    assert not isinstance(caught.value, Transient)
+    assert caught.value.hint == "try again later"
+    assert time.monotonic() - began < 0.3  # never reached: the shorter budget
+    assert store.tries >= 3
+
+
+def test_a_store_that_answered_before_has_the_longer_budget():
+    clock = [0.0]
+    budget = RetryBudget(seconds=100, unreached_seconds=1, first_wait_seconds=0, longest_wait_seconds=0)
+    store = FailingStore()
+    store.put("a", b"x")
+    retrying = Retrying(store, budget, clock=lambda: clock[0])
+    retrying.get("a")
+    clock[0] = 5000.0  # left alone for longer than the budget
+    store.failures = [busy(), busy()]
+    assert retrying.get("a") == b"x"
+
+
+def test_a_refusal_is_an_answer():
+    clock = [0.0]
+    store = FailingStore(ObjectAbsent("a", "memory"))
+    retrying = Retrying(
+        store, RetryBudget(seconds=100, unreached_seconds=0, first_wait_seconds=0), clock=lambda: clock[0]
+    )
+    with pytest.raises(ObjectAbsent):
+        retrying.get("a")
+    store.put("a", b"x")
+    store.failures = [busy()]
+    assert retrying.get("a") == b"x"
+
+
+def test_success_of_one_call_renews_the_budget_of_another():
+    clock = [0.0]
+    budget = RetryBudget(seconds=10, unreached_seconds=10, first_wait_seconds=0, longest_wait_seconds=0)
+
+    class OneBadObject(MemoryStore):
+        tries = 0
+
+        def get(self, name, *, start=None, end=None):
+            clock[0] += 6
+            if name == "bad":
+                self.tries += 1
+                if self.tries < 5:
+                    retrying.get("good")
+                    raise busy()
+            return super().get(name)
+
+    store = OneBadObject()
+    store.put("good", b"x")
+    store.put("bad", b"y")
+    retrying = Retrying(store, budget, clock=lambda: clock[0])
+    assert retrying.get("bad") == b"y"
+
+
+def test_closing_ends_the_wait():
+    store = FailingStore(*[busy() for _ in range(1000)])
+    retrying = Retrying(
+        store, RetryBudget(seconds=60, unreached_seconds=60, first_wait_seconds=30, longest_wait_seconds=30)
+    )
+    threading.Timer(0.1, retrying.close).start()
+    began = time.monotonic()
+    with pytest.raises(RemoteError):
+        retrying.get("a")
+    assert time.monotonic() - began < 5

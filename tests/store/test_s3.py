@@ -1,0 +1,300 @@
+"""S3: real requests to a real server, some of them broken on the way."""
+
+import http.server
+import socket
+import threading
+import time
+import traceback
+
+import pytest
+
+from dvlite.errors import RemoteError
+from dvlite.store.object_store import ObjectAbsent
+from dvlite.store.open import open_store
+from dvlite.store.retry import RetryBudget
+from dvlite.store.url import parse_url
+from tests.store.faultproxy import Fault, running_proxy
+
+QUICK = RetryBudget(seconds=3, unreached_seconds=1, first_wait_seconds=0.02, longest_wait_seconds=0.2)
+DATA = bytes(range(256)) * 400
+
+
+@pytest.fixture
+def open_at(weed, s3_prefix, tmp_path):
+    """Opens this test's own prefix through an endpoint, with some options changed or (None) left out."""
+    opened = []
+
+    def open_at(endpoint_url, *, bucket=weed.bucket, budget=QUICK, **changes):
+        options = weed.options() | {"endpoint_url": endpoint_url} | changes
+        options = {name: value for name, value in options.items() if value is not None}
+        location = parse_url(f"s3://{bucket}/{s3_prefix}", tmp_path)
+        opened.append(open_store(location, options, budget=budget, connections=4))
+        return opened[-1]
+
+    yield open_at
+    for store in opened:
+        store.close()
+
+
+@pytest.fixture
+def proxy(weed):
+    with running_proxy(weed.endpoint_url) as proxy:
+        yield proxy
+
+
+@pytest.fixture
+def store(proxy, open_at):
+    return open_at(proxy.url)
+
+
+PASSING = [
+    (Fault.STATUS, 503),
+    (Fault.STATUS, 500),
+    (Fault.STATUS, 409),
+    (Fault.STATUS, 429),
+    (Fault.DROP_BEFORE, 0),
+    (Fault.DROP_AFTER, 0),
+    (Fault.TRUNCATE, 20),
+    (Fault.DELAY, 0.3),
+    (Fault.TWICE, 0),
+]
+
+
+@pytest.mark.parametrize(("fault", "argument"), PASSING)
+def test_what_passes_is_repeated_for_every_operation(store, proxy, fault, argument):
+    for method, operation in (
+        ("PUT", lambda: store.put("packs/a", DATA)),
+        ("GET", lambda: store.get("packs/a") == DATA),
+        ("GET", lambda: store.get("packs/a", start=1000, end=90_000) == DATA[1000:90_000]),
+        ("GET", lambda: [entry.name for entry in store.list("packs/").entries] == ["packs/a"]),
+        ("POST", lambda: store.delete(["packs/a"]) is None),
+    ):
+        proxy.breaks(method, ".", fault, argument)
+        assert operation()
+        assert proxy.rules.pop().hits == 1
+    assert store.list("").entries == ()
+
+
+@pytest.mark.parametrize("fault", [Fault.DROP_AFTER, Fault.TWICE])
+def test_a_lost_answer_to_our_own_conditional_put_is_success(store, proxy, fault):
+    proxy.breaks("PUT", "config", fault)
+    assert store.put("config", b"ours", only_if_absent=True)
+    assert not store.put("config", b"theirs", only_if_absent=True)
+    assert store.get("config") == b"ours"
+
+
+def test_an_upload_damaged_on_the_way_is_refused_by_the_server_and_repeated(store, proxy):
+    proxy.breaks("PUT", "packs/a", Fault.FLIP_REQUEST, 1000)
+    assert store.put("packs/a", DATA)
+    assert proxy.rules[0].hits == 1
+    assert len([line for line in proxy.requests if line.startswith("PUT")]) == 2
+    assert store.get("packs/a") == DATA
+
+
+def test_a_server_that_stays_down_spends_the_budget(store, proxy):
+    store.put("a", b"x")
+    proxy.breaks("*", ".", Fault.STATUS, 503, times=None)
+    began = time.monotonic()
+    with pytest.raises(
+        RemoteError, match=r"the server is busy or failing \(503 SlowDown\) \(tried \d+ times in \d s\)"
+    ):
+        store.get("a")
+    assert 1.5 < time.monotonic() - began < 10
+
+
+@pytest.mark.parametrize("status", [429, 500, 503])
+def test_nobody_below_tries_again_on_their_own(proxy, open_at, status):
+    store = open_at(proxy.url, budget=RetryBudget(seconds=0, unreached_seconds=0))
+    proxy.breaks("*", ".", Fault.STATUS, status, times=None)
+    for number, operation in enumerate((lambda: store.put("a", b"x"), lambda: store.get("a"), lambda: store.list(""))):
+        with pytest.raises(RemoteError, match=r"\(tried once in \d s\)"):
+            operation()
+        assert len(proxy.requests) == number + 1
+
+
+def test_access_denied_fails_at_once(store, proxy):
+    proxy.breaks("*", ".", Fault.STATUS, 403, times=None)
+    with pytest.raises(RemoteError, match="access denied") as caught:
+        store.put("a", b"x")
+    assert "credentials" in caught.value.hint
+    assert len(proxy.requests) == 1
+
+
+@pytest.mark.parametrize(
+    "body",
+    ["<html><p>Please sign in<br></html>", "<html><body><p>Please sign in</p></body></html>", "", "{}"],
+)
+def test_a_captive_portal_is_not_a_store(store, proxy, body):
+    proxy.breaks("*", ".", Fault.BODY, body, times=None)
+    for operation in (
+        lambda: store.put("a", b"x"),
+        lambda: store.put("a", b"x", only_if_absent=True),
+        lambda: store.get("a"),
+        lambda: store.get("a", start=0, end=5),
+        lambda: store.list(""),
+    ):
+        with pytest.raises(RemoteError, match=r"not an S3 server"):
+            operation()
+
+
+def test_no_more_is_read_than_was_asked_for(store, proxy):
+    proxy.breaks("GET", ".", Fault.BODY, "x" * 5000, times=None, headers={"ETag": '"x"'})
+    with pytest.raises(RemoteError, match="not an S3 server"):
+        store.get("config", start=0, end=4000)
+    assert store.get("config", start=0, end=5000) == b"x" * 5000  # all of it is an answer to a range that covers it
+
+
+def test_redirects_are_not_followed(store, proxy, open_at):
+    with running_proxy(proxy.upstream) as elsewhere:
+        proxy.breaks("*", ".", Fault.REDIRECT, f"{elsewhere.url}/latest/meta-data", times=None)
+        for operation in (lambda: store.put("a", b"x"), lambda: store.get("a"), lambda: store.list("")):
+            with pytest.raises(RemoteError, match="redirects elsewhere"):
+                operation()
+        assert elsewhere.requests == []
+
+
+def test_each_operation_makes_one_request(store, proxy):
+    store.put("packs/a", b"x" * (20 << 20))
+    store.get("packs/a")
+    store.get("packs/a", start=5, end=9)
+    store.list("packs/")
+    store.list("packs/")
+    store.delete(["packs/a", "packs/b"])
+    assert [line.split(" ")[0] for line in proxy.requests] == ["PUT", "GET", "GET", "GET", "GET", "POST"]
+
+
+def test_what_another_client_does_is_seen(store, open_at, weed):
+    other = open_at(weed.endpoint_url)
+    assert store.list("roots/").entries == ()
+    other.put("roots/a", b"x")
+    assert [entry.name for entry in store.list("roots/").entries] == ["roots/a"]
+    assert store.get("roots/a") == b"x"
+    other.delete(["roots/a"])
+    assert store.list("roots/").entries == ()
+    with pytest.raises(ObjectAbsent):
+        store.get("roots/a")
+
+
+def test_a_listing_of_several_pages_is_complete(store, proxy):
+    from concurrent.futures import ThreadPoolExecutor
+
+    names = [f"index/{number:04}" for number in range(1203)]
+    with ThreadPoolExecutor(8) as pool:
+        list(pool.map(lambda name: store.put(name, b"x"), names))
+    proxy.requests.clear()
+    assert sorted(entry.name for entry in store.list("index/").entries) == names
+    assert len(proxy.requests) == 2
+    proxy.breaks("GET", "continuation-token", Fault.TRUNCATE, 100)
+    assert len(store.list("index/").entries) == 1203
+    proxy.requests.clear()
+    store.delete(names)
+    assert len(proxy.requests) == 2
+    assert store.list("index/").entries == ()
+
+
+def test_foreign_keys_are_not_listed(store, weed, s3_prefix, tmp_path):
+    import s3fs
+
+    store.put("packs/a", b"x")
+    files = s3fs.S3FileSystem(
+        key=weed.access_key_id,
+        secret=weed.secret_access_key,
+        endpoint_url=weed.endpoint_url,
+        skip_instance_cache=True,
+    )
+    for key in ("packs/README", "packs/folder/", "packs/a b", "packs/ü"):
+        files.call_s3("put_object", Bucket=weed.bucket, Key=f"{s3_prefix}/{key}", Body=b"")
+    assert [entry.name for entry in store.list("").entries] == ["packs/a"]
+
+
+@pytest.mark.parametrize(
+    ("changes", "message", "hint"),
+    [
+        ({"secret_access_key": "wrong-secret"}, "the secret key is wrong", "check the access key"),
+        ({"access_key_id": "nobody"}, "the access key is not known there", "check the access key"),
+        ({"access_key_id": None, "secret_access_key": None}, "no credentials", "AWS_ACCESS_KEY_ID"),
+        ({"profile": "nobody"}, "its profile is not in your AWS config", "aws configure"),
+        (
+            {"ca_bundle": "/no/such/file", "endpoint_url": "https://127.0.0.1:1"},
+            "its ca_bundle does not exist",
+            "check",
+        ),
+    ],
+)
+def test_wrong_settings_have_one_line_and_a_hint(weed, open_at, changes, message, hint):
+    store = open_at(**({"endpoint_url": weed.endpoint_url} | changes))
+    for operation in (lambda: store.list(""), lambda: store.get("a"), lambda: store.put("a", b"x")):
+        with pytest.raises(RemoteError, match=message) as caught:
+            operation()
+        assert "tried" not in caught.value.message
+        assert hint in caught.value.hint
+        assert "\n" not in caught.value.message
+        assert not isinstance(caught.value, ObjectAbsent)
+        shown = "".join(traceback.format_exception(caught.value))
+        assert weed.secret_access_key not in shown
+        assert "wrong-secret" not in shown
+        assert "Signature=" not in shown
+
+
+def test_a_missing_bucket_is_named(weed, open_at):
+    store = open_at(weed.endpoint_url, bucket="no-such-bucket")
+    for operation in (lambda: store.list(""), lambda: store.get("a")):  # a put makes SeaweedFS create it
+        with pytest.raises(RemoteError, match="there is no bucket 'no-such-bucket'") as caught:
+            operation()
+        assert "create it" in caught.value.hint
+
+
+def test_an_unreachable_endpoint_spends_the_short_budget(open_at):
+    with socket.socket() as taken:  # bound, not listening: refuses
+        taken.bind(("127.0.0.1", 0))
+        url = f"http://127.0.0.1:{taken.getsockname()[1]}"
+        store = open_at(url)
+        pattern = rf"^cannot reach s3://dvlite/\S+ at {url}: connection refused \(tried \d+ times in \d s\)$"
+        began = time.monotonic()
+        with pytest.raises(RemoteError, match=pattern) as caught:
+            store.list("")
+        assert time.monotonic() - began < 8
+        assert "endpoint_url" in caught.value.hint
+
+
+def test_a_host_name_that_nobody_knows(open_at):
+    store = open_at("http://store.example.invalid:9000")
+    with pytest.raises(RemoteError, match="the host name is not known"):
+        store.list("")
+
+
+def test_a_server_without_tls(weed, open_at):
+    store = open_at(weed.endpoint_url.replace("http:", "https:"))
+    with pytest.raises(RemoteError, match=r"no TLS there$"):
+        store.list("")
+
+
+def test_an_endless_listing_is_an_error(open_at):
+    page = (
+        b'<?xml version="1.0"?><ListBucketResult xmlns="http://s3.amazonaws.com/doc/2006-03-01/"><Name>b</Name>'
+        b"<IsTruncated>true</IsTruncated><NextContinuationToken>again</NextContinuationToken></ListBucketResult>"
+    )
+
+    class Endless(http.server.BaseHTTPRequestHandler):
+        def do_GET(self):
+            self.send_response(200)
+            self.send_header("Content-Length", str(len(page)))
+            self.end_headers()
+            self.wfile.write(page)
+
+        def log_message(self, *arguments):
+            return
+
+    with http.server.HTTPServer(("127.0.0.1", 0), Endless) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        try:
+            with pytest.raises(RemoteError, match="does not get to the end"):
+                open_at(f"http://127.0.0.1:{server.server_port}").list("")
+        finally:
+            server.shutdown()
+
+
+def test_a_closed_store_opens_again(store):
+    store.put("a", b"x")
+    store.close()
+    assert store.get("a") == b"x"
