@@ -17,39 +17,43 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip -qq --disable-pip-version-check --no-input
 WORKERS ?= 2
 
-.PHONY: help demo test check lint format bench clean
+.PHONY: help demo test test-long check lint format bench clean
 
 help:
 	@sed -n 's/^## //p' $(MAKEFILE_LIST)
 
-## make demo     track, push, clone and pull a real data set in a temporary folder
+## make demo       track, push, clone and pull a real data set in a temporary folder
 demo: $(VENV)/.installed-demo
 	@PATH="$(CURDIR)/$(BIN):$$PATH" bash examples/demo.sh
 
-## make test     every test, against a real S3 server (ARGS=... goes to pytest)
+## make test       every test but the long ones, against a real S3 server (ARGS=... goes to pytest)
 test: $(VENV)/.installed-dev
-	@$(BIN)/python -m pytest -n $(WORKERS) --dist worksteal $(ARGS)
+	@$(BIN)/python -m pytest -n $(WORKERS) --dist worksteal -m 'not long' $(ARGS)
 
-## make check    format, lint, types, architecture, docs
+## make test-long  the long ones: kill sweeps, random histories, large data
+test-long: $(VENV)/.installed-dev
+	@$(BIN)/python -m pytest -n $(WORKERS) --dist worksteal -m long $(ARGS)
+
+## make check      format, lint, types, architecture, docs
 check: lint
 	@$(BIN)/python -m pytest --quiet tests/test_architecture.py tests/test_docs.py
 
-## make lint     format, lint, types: what CI runs before all tests
+## make lint       format, lint, types: what CI runs before all tests
 lint: $(VENV)/.installed-dev
 	@$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 
-## make format   put the code into its format and mend what lint can
+## make format     put the code into its format and mend what lint can
 format: $(VENV)/.installed-dev
 	@$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
 
-## make bench    the table of the README, measured here (ARGS=... goes to benchmarks/run.py)
+## make bench      the table of the README, measured here (ARGS=... goes to benchmarks/run.py)
 bench: $(VENV)/.installed-dev
 	@$(BIN)/python benchmarks/run.py $(ARGS)
 
-## make clean    remove what the other targets made
+## make clean      remove what the other targets made
 clean:
 	@rm -rf $(VENV) .mypy_cache .pytest_cache .ruff_cache .hypothesis build dist
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -5,6 +5,7 @@ of their own and see it found.
 """
 
 import ast
+import functools
 import itertools
 import os
 import re
@@ -128,6 +129,7 @@ class Import:
     line: int
 
 
+@functools.cache  # every rule reads them; a package of a test is at a path of its own
 def modules(package: Path) -> list[Module]:
     """Returns every module but the `__init__` files, in a stable order."""
     found = []
@@ -139,21 +141,20 @@ def modules(package: Path) -> list[Module]:
     return found
 
 
-def imports(module: Module) -> Iterator[Import]:
-    """Yields what a module imports anywhere, TYPE_CHECKING blocks and functions included."""
-    late_nodes = {
-        id(node)
-        for function in ast.walk(module.tree)
-        if isinstance(function, ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda)
-        for node in ast.walk(function)
-    }
-    for node in ast.walk(module.tree):
-        late = id(node) in late_nodes
+@functools.cache
+def imports(module: Module) -> list[Import]:
+    """Returns what a module imports anywhere, TYPE_CHECKING blocks and functions included."""
+    found = []
+    nodes: list[tuple[ast.AST, bool]] = [(module.tree, False)]
+    for node, late in nodes:
         if isinstance(node, ast.Import):
-            yield from (Import(alias.name, late, node.lineno) for alias in node.names)
+            found += [Import(alias.name, late, node.lineno) for alias in node.names]
         elif isinstance(node, ast.ImportFrom):
             source = absolute(module, node)
-            yield from (Import(f"{source}.{alias.name}", late, node.lineno) for alias in node.names)
+            found += [Import(f"{source}.{alias.name}", late, node.lineno) for alias in node.names]
+        inside = late or isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)
+        nodes += [(child, inside) for child in ast.iter_child_nodes(node) if not isinstance(child, ast.expr)]
+    return found
 
 
 def absolute(module: Module, node: ast.ImportFrom) -> str:

@@ -74,7 +74,7 @@ def verdict(done, clone: Clone, expected: dict) -> str:
     return "named"
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_a_flipped_byte_on_the_remote_is_named_or_harmless(world, tmp_path):
     here, store = world
     expected = contents(here)
@@ -102,7 +102,7 @@ def test_a_flipped_byte_on_the_remote_is_named_or_harmless(world, tmp_path):
     assert verdicts.count("right") > 3
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_a_flipped_byte_in_the_cache_is_named_or_harmless_and_a_pull_heals_it(world, tmp_path):
     here, store = world
     there = colleague(here, tmp_path / "there", store)

@@ -56,7 +56,7 @@ def test_equal_content_is_stored_once_whatever_its_names(tmp_path, invoke):
     assert pushed["uploaded_bytes"] < 400_000
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_a_file_of_more_than_4_gib_comes_back(tmp_path, run_cli):
     here = start(tmp_path / "here", run_cli, str(tmp_path / "store"))
     size = (4 << 30) + 12_345

@@ -96,7 +96,7 @@ def leftovers(clone: Clone) -> list[str]:
     return [str(path) for path in clone.path.rglob(".dvl-*") if ".git" not in path.parts]
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_add_can_die_at_any_moment(prepared, mortal, run_cli):
     here, _ = prepared
     expected = facts(here.path / "data")
@@ -113,7 +113,7 @@ def test_add_can_die_at_any_moment(prepared, mortal, run_cli):
     sweep(here.path.parent, here.path, mortal, ["add", "data"], check)
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_push_can_die_at_any_moment(prepared, mortal, tmp_path):
     here, there = prepared
     here.dv("add", "data")
@@ -129,7 +129,7 @@ def test_push_can_die_at_any_moment(prepared, mortal, tmp_path):
     sweep(here.path.parent, here.path, mortal, ["push"], check)
 
 
-@pytest.mark.slow
+@pytest.mark.long
 @pytest.mark.parametrize("fresh", [True, False], ids=["into nothing", "over a version"])
 def test_pull_can_die_at_any_moment(prepared, mortal, fresh):
     here, there = prepared
@@ -150,7 +150,7 @@ def test_pull_can_die_at_any_moment(prepared, mortal, fresh):
     sweep(here.path.parent, there.path, mortal, ["pull"], check)
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_checkout_can_die_at_any_moment(prepared, mortal):
     """Between two versions that differ in every way, with a local file that is in no version."""
     here, _ = prepared
@@ -169,7 +169,7 @@ def test_checkout_can_die_at_any_moment(prepared, mortal):
     sweep(here.path.parent, here.path, mortal, ["checkout"], check)
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_forced_checkout_keeps_what_it_overwrites_whenever_it_dies(prepared, mortal):
     here, _ = prepared
     here.dv("add", "data")

@@ -13,7 +13,7 @@ def total(store: Path) -> int:
     return sum(path.stat().st_size for path in objects(store).values())
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_20_000_small_files_are_few_objects_and_an_edit_of_1_percent_is_1_percent(tmp_path, run_cli):
     here = start(tmp_path / "here", run_cli, str(tmp_path / "store"))
     for number in range(20_000):
@@ -96,7 +96,7 @@ def test_1_kb_inserted_in_a_large_file_moves_less_than_1_mib(tmp_path, run_cli):
     assert downloaded <= 1 << 20
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_1_kb_inserted_in_a_1_gib_file_moves_less_than_1_mib(tmp_path, run_cli):
     import shutil
 

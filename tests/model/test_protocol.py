@@ -26,7 +26,7 @@ def test_nothing_that_was_reported_is_lost(situation):
     assert found.states > 500
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_nothing_that_was_reported_is_lost_between_a_push_and_two_gcs():
     arguments, options = LARGE
     assert not protocol.check(*arguments, **options).lost

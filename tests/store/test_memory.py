@@ -47,7 +47,7 @@ world.close()
 """
 
 
-@pytest.mark.slow
+@pytest.mark.long
 @pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="the kernel does not say how much memory is used")
 def test_a_large_file_needs_the_memory_of_a_few_packs(tmp_path):
     done = subprocess.run(
