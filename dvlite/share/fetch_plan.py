@@ -14,7 +14,6 @@ from dvlite.repo.revisions import Scope
 from dvlite.repo.tracked_paths import version_of
 from dvlite.store.cache import Cache
 from dvlite.store.catalog import Catalog
-from dvlite.store.emptiness import emptiness, is_empty
 from dvlite.workspace import sparse
 from dvlite.workspace.fetch import FetchPart, MovedPath
 from dvlite.workspace.path_args import select, travelling, usable
@@ -78,8 +77,8 @@ def missing_error(missing: Mapping[str, Sequence[str]], catalog: Catalog) -> Obj
     """Returns the error that names what a fresh look at a remote did not find."""
     more = f" and {len(missing) - _MOST_NAMED} more" if len(missing) > _MOST_NAMED else ""
     wanted = f"cannot fetch {', '.join(quote(path) for path in list(missing)[:_MOST_NAMED])}{more}"
-    if is_empty(catalog):
-        error = emptiness(catalog)
+    if catalog.is_empty:
+        error = catalog.empty_error()
         return ObjectMissing(f"{wanted}: {error.message}", hint=error.hint)
     names = [name for found in missing.values() for name in found]
     others = f" and {len(names) - 1:,} more are" if len(names) > 1 else " is"

@@ -11,14 +11,14 @@ import contextlib
 import mmap
 import os
 from collections import OrderedDict
+from collections.abc import Iterator
 from pathlib import Path
 
 from dvlite import files
 from dvlite.errors import Busy, DvliteError, ObjectCorrupt, ObjectMissing
-from dvlite.oid import Digest, digest_bytes
+from dvlite.oid import Digest, digest_bytes, digest_file
 from dvlite.store import index, pack
 from dvlite.store.index import Index, RecordLocation
-from dvlite.store.large_file import missing_object, open_verified
 from dvlite.store.pack import KIND_FILE, KIND_MANIFEST
 
 PACK_BELOW_BYTES = 64 * 1024
@@ -102,7 +102,7 @@ class Cache:
         try:
             if self.has_packed(digest, _FILE_KINDS):
                 return len(self.read(digest, _FILE_KINDS)) == size_bytes
-            with open_verified(self.large_path(digest), digest, size_bytes):
+            with self.open_verified(digest, size_bytes):
                 return True
         except (ObjectMissing, ObjectCorrupt):
             return False
@@ -145,8 +145,34 @@ class Cache:
         if self.has_packed(digest, (KIND_FILE,)) or not self.large_path(digest).exists():
             return self.read(digest, (KIND_FILE,))
         data = self.large_path(digest).read_bytes()
-        with open_verified(self.large_path(digest), digest, len(data)):
+        with self.open_verified(digest, len(data)):
             return data
+
+    @contextlib.contextmanager
+    def open_verified(self, digest: Digest, size_bytes: int) -> Iterator[int]:
+        """Opens a large file and yields its descriptor after hashing it; raises ObjectMissing or ObjectCorrupt."""
+        with self.open_large(digest) as descriptor:
+            if os.fstat(descriptor).st_size != size_bytes or digest_file(descriptor, size_bytes) != digest:
+                raise ObjectCorrupt(
+                    f"object blake3:{digest.hex()} is damaged: its bytes are not the ones that its name promises",
+                    hint=_REPAIR,
+                )
+            yield descriptor
+
+    @contextlib.contextmanager
+    def open_large(self, digest: Digest) -> Iterator[int]:
+        """Opens a large file whose bytes the caller will check; raises ObjectMissing."""
+        path = self.large_path(digest)
+        try:
+            descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
+        except FileNotFoundError:
+            raise missing_object(digest, _FILE_KINDS) from None
+        except OSError as error:
+            raise files.os_error(error, "read", path) from error
+        try:
+            yield descriptor
+        finally:
+            os.close(descriptor)
 
     def stored(self, place: RecordLocation) -> memoryview:
         """Returns an object's stored bytes, as the pack has them, not verified."""
@@ -268,6 +294,12 @@ class Cache:
             with contextlib.suppress(FileNotFoundError):
                 os.unlink(self.folder / "index" / name)
             self.segments().pop(name, None)
+
+
+def missing_object(digest: Digest, kinds: tuple[int, ...]) -> ObjectMissing:
+    """Returns the error for an object that the cache does not have."""
+    kind = "manifest" if KIND_MANIFEST in kinds else "blake3"
+    return ObjectMissing(f"object {kind}:{digest.hex()} is not in the cache", hint="fetch it with dvlite pull")
 
 
 def _mapped_index(descriptor: int, name: str) -> Index:

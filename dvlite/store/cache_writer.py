@@ -15,7 +15,6 @@ from dvlite.oid import Digest, digest_file
 from dvlite.store import index, pack
 from dvlite.store.cache import Cache
 from dvlite.store.index import RecordLocation
-from dvlite.store.large_file import open_verified
 from dvlite.store.pack import KIND_FILE, Pack
 
 _PACKS_ON_THEIR_WAY = 1
@@ -143,7 +142,7 @@ class Writer:
     def _is_sound(self, target: Path, digest: Digest, size_bytes: int) -> bool:
         """Says whether a good copy is there already; a damaged one is set aside, so that adding the file again heals it."""
         try:
-            with open_verified(target, digest, size_bytes):
+            with self.cache.open_verified(digest, size_bytes):
                 return True
         except ObjectMissing:
             return False

@@ -15,21 +15,23 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Self
 
 from dvlite import files
-from dvlite.errors import FormatError, ObjectCorrupt, ObjectMissing
+from dvlite.errors import FormatError, ObjectCorrupt, ObjectMissing, RemoteError
 from dvlite.formats import condemned, recipe, root, store_config
+from dvlite.formats.condemned import Condemned
 from dvlite.formats.recipe import Recipe
 from dvlite.formats.store_config import StoreConfig
 from dvlite.oid import Digest, digest_bytes, format_oid
-from dvlite.store import index, pack, small_objects
-from dvlite.store.index import Index, RecordLocation
+from dvlite.store import index, pack
+from dvlite.store.index import Index, RecordLocation, ranges, unpack_at
 from dvlite.store.object_store import ObjectAbsent, ObjectEntry
 from dvlite.store.pack import KIND_END, KIND_RECIPE, Record
-from dvlite.store.pack_ranges import ranges, unpack_at
 from dvlite.store.remote import Remote
 
 _NAMED = re.compile(r"(packs|index|condemned)/([0-9a-f]{64})")
 _MANY = 4000  # objects in a listing from which it is asked for in 16 parts at once
 WHOLE_BELOW_BYTES = 1024 * 1024  # a meta pack smaller than this is fetched and kept whole
+_MAX_CONFIG_BYTES = 64 * 1024
+_DAMAGED = "distrusted"  # kind of the notes about damaged packs in the cache's `remote/` folder
 
 
 class Catalog:
@@ -55,7 +57,7 @@ class Catalog:
     def look(self) -> Self:
         """Lists the remote anew: config, condemned/, index/ and packs/ at the same time. Indexes are read when first needed."""
         remote = self.remote
-        config = remote.submit(lambda: small_objects.config_of(remote))
+        config = remote.submit(self._read_config)
         packs = remote.submit(lambda: self._list_packs("packs/"))
         indexes = remote.submit(lambda: remote.store.list("index/").entries)
         self.look_at_condemned()
@@ -75,11 +77,48 @@ class Catalog:
         """Lists condemned/ anew and returns the packs that were not condemned at the last look."""
         names = [entry.name for entry in self.remote.store.list(condemned.FOLDER).entries if _is_named(entry.name)]
         before = self.condemned
-        entries = self.remote.each(lambda name: small_objects.condemned_list(self.remote, name), names)
+        entries = self.remote.each(self._read_condemned, names)
         self.condemned = frozenset(name for entry in entries for name in entry.packs)
         self.purged = frozenset(digest for entry in entries for digest in entry.purged)
         self.condemned_names = frozenset(names)
         return self.condemned - before
+
+    def _read_config(self) -> StoreConfig | None:
+        """Returns the config, None if there is none yet. Raises ObjectCorrupt for an empty one, and FormatError."""
+        where = f"the config of {self.remote.store.label}"
+        try:
+            data = self.remote.get(store_config.NAME, end=_MAX_CONFIG_BYTES)
+        except ObjectAbsent:
+            return None
+        if not data.strip():
+            raise ObjectCorrupt(
+                f"{where} is damaged: it is empty", hint="copy it from a backup, or from a remote that was set up alike"
+            )
+        return store_config.parse(data, where)
+
+    def _read_condemned(self, name: str) -> Condemned:
+        short = name[len(condemned.FOLDER) :]
+        data = self.remote.kept("condemned", short)
+        if data is None or digest_bytes(data).hex() != short:
+            data = self.remote.get(name, end=condemned.MAX_BYTES + 1)
+            if digest_bytes(data).hex() != short:
+                raise ObjectCorrupt(
+                    f"object {name} on {self.remote.store.label} is damaged: its bytes are not the ones that its name promises"
+                )
+            self.remote.keep("condemned", short, data)
+        return condemned.parse(data, f"{name} on {self.remote.store.label}")
+
+    @property
+    def is_empty(self) -> bool:
+        """The last look found nothing, not even the config that the first push writes before all else."""
+        return self.config is None and not self.packs and not self._index_entries
+
+    def empty_error(self) -> RemoteError:
+        """Returns the error for an empty remote where data was expected: never pushed to, or the wrong folder."""
+        return RemoteError(
+            f"{self.remote.store.label} is empty or not there",
+            hint="is it the right place, and is its disk mounted? if nothing was pushed yet: dvlite push, from a clone that has the data",
+        )
 
     def require_writable(self) -> StoreConfig:
         """Returns the config, writing it if the remote is empty; raises FormatError for a feature this client does not know."""
@@ -112,6 +151,17 @@ class Catalog:
     def usable(self, name: Digest) -> bool:
         """Says whether a pack stands there, is not condemned and was not found damaged."""
         return name in self.packs and name not in self.condemned and name not in self.distrusted
+
+    def note_damaged(self, name: Digest) -> None:
+        """Records that a pack was read and is damaged, so that the next push sends its objects again."""
+        self.distrusted.add(name)
+        self.remote.keep(_DAMAGED, name.hex(), b"")
+
+    def apply_damage_notes(self) -> None:
+        """Stops relying on packs noted as damaged and drops notes of packs that are gone. For pushes only: a pull may use their sound records."""
+        noted = {name: Digest(bytes.fromhex(name)) for name in self.remote.kept_names(_DAMAGED)}
+        self.remote.forget(_DAMAGED, {name for name, digest in noted.items() if digest not in self.packs})
+        self.distrusted.update(noted.values())
 
     @contextlib.contextmanager
     def counting_condemned(self) -> Iterator[None]:
@@ -320,7 +370,7 @@ class Catalog:
     def _unpacked(self, place: RecordLocation, data: bytes, start: int) -> bytes:
         """Returns an object from where a row says that it is, else from where another one does. Raises ObjectCorrupt."""
         try:
-            return unpack_at(place, data, start)
+            return unpack_at(place, data, start)[1]
         except ObjectCorrupt:
             self.doubt(place)
             others = self.locations(place.record.digest, (place.record.kind,))

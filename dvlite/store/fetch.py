@@ -24,10 +24,9 @@ from dvlite.store import chunking, pack
 from dvlite.store.cache import Cache
 from dvlite.store.cache_writer import Writer
 from dvlite.store.catalog import Catalog
-from dvlite.store.index import RecordLocation
+from dvlite.store.index import RecordLocation, ranges, unpack_at
 from dvlite.store.object_store import ObjectAbsent
 from dvlite.store.pack import KIND_FILE, KIND_MANIFEST, KIND_RECIPE
-from dvlite.store.pack_ranges import ranges, unpack_range, whole_pack
 from dvlite.store.partial_file import Partial
 
 _ROUNDS = 4  # fresh looks while gc moves things about
@@ -222,7 +221,7 @@ def _whole_job(
         data = catalog.pack_bytes(name)
         if digest_bytes(data) != name:  # some byte is wrong: take what is right, record by record
             return _keep(catalog, writer, name, group, data, 0, progress)
-        whole = whole_pack(data, name)
+        whole = pack.verify_whole(data, name)
 
         def store() -> None:
             writer.put_pack(whole)
@@ -259,7 +258,7 @@ def _keep(
     damaged: ObjectCorrupt | None = None
     for place in group:
         try:
-            found.append((place.record, unpack_range(place, data, start)[0]))
+            found.append((place.record, unpack_at(place, data, start)[0]))
         except ObjectCorrupt as error:
             damaged = damaged or error
             catalog.doubt(place)

@@ -14,7 +14,7 @@ from typing import NamedTuple
 
 from dvlite.errors import FormatError, ObjectCorrupt
 from dvlite.oid import DIGEST_BYTES, Buffer, Digest, digest_bytes
-from dvlite.store.pack import CHUNKS, KIND_END, MAX_RECORD_BYTES, RAW, Pack, Record
+from dvlite.store.pack import CHUNKS, KIND_END, MAX_RECORD_BYTES, RAW, TARGET_BYTES, Pack, Record, unpack
 
 MAGIC = b"DVLI"
 VERSION = 1
@@ -24,6 +24,7 @@ MERGE_BELOW_BYTES = 4 * 1024 * 1024  # ... smaller than this are merged into one
 _HEADER = struct.Struct("<4sB3xII16s")  # magic, version, packs, rows, nonce
 _ROW = struct.Struct("<32sBBHIIII")  # oid, kind, codec, 0, pack number, offset, raw length, stored length
 _LARGE_ROWS = 1 << 17
+GAP_BYTES = 64 * 1024  # two ranges of a pack closer than this are requested as one
 _FAN_OUT_FROM = 1000  # look-ups after which a table of prefixes (50 ms) pays for itself
 
 
@@ -157,6 +158,29 @@ def rows_of(pack: Pack) -> list[RecordLocation]:
 def end_of(pack: Digest, size_bytes: int) -> RecordLocation:
     """Returns the row that says how long a pack of chunks is."""
     return RecordLocation(pack, Record(KIND_END, RAW, size_bytes, 0, 0, pack))
+
+
+def ranges(
+    places: Sequence[RecordLocation], *, limit_bytes: int = TARGET_BYTES
+) -> list[tuple[int, int, list[RecordLocation]]]:
+    """Groups records of one pack into `(start, end, records)` ranges to request, joining those that lie close together."""
+    grouped: list[tuple[int, int, list[RecordLocation]]] = []
+    for place in sorted(places, key=lambda place: place.record.offset):
+        start, end = place.record.offset, place.record.offset + place.record.stored_length
+        if grouped and start - grouped[-1][1] <= GAP_BYTES and end - grouped[-1][0] <= limit_bytes:
+            first, last, group = grouped[-1]
+            group.append(place)
+            grouped[-1] = (first, max(last, end), group)
+        else:
+            grouped.append((start, end, [place]))
+    return grouped
+
+
+def unpack_at(place: RecordLocation, data: bytes, start: int) -> tuple[memoryview, bytes]:
+    """Returns a record's stored bytes and its verified content, from a range of its pack that begins at `start`."""
+    offset = place.record.offset - start
+    stored = memoryview(data)[offset : offset + place.record.stored_length]
+    return stored, unpack(place.record, stored)
 
 
 def verify_name(data: Buffer, name: str) -> None:

@@ -177,6 +177,15 @@ def open_whole(data: Buffer, name: Digest) -> list[Record]:
         return records
 
 
+def verify_whole(data: bytes, name: Digest) -> Pack:
+    """Returns a downloaded pack after checking every record in it against its oid."""
+    records = open_whole(data, name)
+    view = memoryview(data)
+    for record in records:
+        unpack(record, view[record.offset : record.offset + record.stored_length])
+    return Pack(name, check_header(view, name), data, records)
+
+
 def _plausible(kind: int, codec: int, raw_length: int, stored_length: int) -> bool:
     if kind not in _KINDS or codec not in (RAW, ZSTD) or raw_length > MAX_RECORD_BYTES:
         return False

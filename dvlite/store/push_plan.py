@@ -13,7 +13,6 @@ from dvlite.formats import manifest
 from dvlite.formats.manifest import EMPTY_DIR, Branch, Entries
 from dvlite.formats.recipe import Recipe
 from dvlite.oid import DIGEST_BYTES, MANIFEST, Digest
-from dvlite.store import damage
 from dvlite.store.cache import Cache
 from dvlite.store.catalog import Catalog
 from dvlite.store.pack import KIND_FILE, KIND_MANIFEST, KIND_RECIPE
@@ -70,7 +69,7 @@ def plan(
     listed.
     """
     made = PushPlan()
-    damage.heed(catalog)
+    catalog.apply_damage_notes()
     planner = _Planner(catalog, cache, made, may_rescue=may_rescue)
     for version in versions:
         planner.version(version, bases.get(version.path, ()))

@@ -20,7 +20,6 @@ from dvlite.store import chunking, index, pack
 from dvlite.store.cache import Cache
 from dvlite.store.catalog import Catalog
 from dvlite.store.index import RecordLocation
-from dvlite.store.large_file import open_large
 from dvlite.store.pack import KIND_CHUNK, KIND_FILE, KIND_MANIFEST, KIND_RECIPE, PackWriter, Record
 from dvlite.store.push_plan import PushPlan
 
@@ -102,7 +101,7 @@ class Sender:
         known.learn(bases)
         draft = _Draft(digest, size_bytes)
         whole = FileHasher()
-        with open_large(self._cache.large_path(digest), digest) as descriptor:
+        with self._cache.open_large(digest) as descriptor:
             for chunk in chunking.chunks(descriptor, size_bytes, self._config):
                 whole.update(chunk)
                 name = digest_bytes(chunk)

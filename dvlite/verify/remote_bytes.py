@@ -18,7 +18,7 @@ from dvlite.formats.recipe import Recipe
 from dvlite.oid import Digest, FileHasher, digest_bytes
 from dvlite.progress import Progress
 from dvlite.runs import sync
-from dvlite.store import batch, damage, pack
+from dvlite.store import batch, pack
 from dvlite.store.catalog import Catalog
 from dvlite.store.object_store import ObjectAbsent
 from dvlite.store.pack import KIND_FILE, KIND_RECIPE, Record
@@ -82,7 +82,7 @@ class _Packs:
 
     def distrust(self, name: Digest) -> None:
         """Has the next push from here send again what a pack holds."""
-        damage.note(self._catalog, name)
+        self._catalog.note_damaged(name)
 
     def _ask(self, name: Digest) -> Future[_Pack]:
         if name in self._here:

@@ -18,7 +18,6 @@ from dvlite.oid import FILE, MANIFEST, Digest, Oid
 from dvlite.runs import sync
 from dvlite.runs.names import name_of
 from dvlite.store.catalog import Catalog
-from dvlite.store.emptiness import emptiness, is_empty
 from dvlite.store.object_store import ObjectAbsent
 from dvlite.store.push_plan import PushPlan, PushVersion, plan
 from dvlite.store.remote import Remote
@@ -101,8 +100,8 @@ def _look(source: ContentSource, wanted: Sequence[Requirement], runs: Mapping[Oi
     found: list[Finding | Unchecked] = []
     complete: dict[Requirement, frozenset[Digest]] = {}
     catalog = source.catalog()
-    if (wanted or runs) and is_empty(catalog):
-        raise emptiness(catalog)
+    if (wanted or runs) and catalog.is_empty:
+        raise catalog.empty_error()
     try:
         catalog.indexes()
         promised = _promised(catalog)

@@ -24,7 +24,6 @@ from dvlite.runs.records import Records, open_records
 from dvlite.store import fetch
 from dvlite.store.cache import Cache
 from dvlite.store.catalog import Catalog
-from dvlite.store.emptiness import emptiness, is_empty
 from dvlite.store.remote import Remote
 from dvlite.workspace.fetch import FetchPart, obtain
 from dvlite.workspace.workspace import entries_of
@@ -110,8 +109,8 @@ class ContentSource:
             try:
                 self._receive()
                 found = {oid: self._run(oid) if run is None else run for oid, run in found.items()}
-                if None in found.values() and is_empty(self.catalog()):
-                    raise emptiness(self.catalog())
+                if None in found.values() and self.catalog().is_empty:
+                    raise self.catalog().empty_error()
             except DvliteError as error:
                 self.progress.finish()
                 self.no_records = error
@@ -167,8 +166,8 @@ class ContentSource:
             self.cache.create()
             self.progress.start(f"fetching listings from {catalog.remote.store.label}")
             gone = fetch.fetch_nodes(catalog, self.cache, [each.digest for each in listings])
-            if gone and is_empty(catalog):
-                raise emptiness(catalog)
+            if gone and catalog.is_empty:
+                raise catalog.empty_error()
             self.progress.finish()
         except DvliteError as error:
             self.progress.finish()

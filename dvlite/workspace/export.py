@@ -14,8 +14,7 @@ from dvlite.files import TEMP_PREFIX, quote
 from dvlite.formats.manifest import SYMLINK, Entries, Entry
 from dvlite.oid import Digest, digest_bytes
 from dvlite.progress import Progress
-from dvlite.store.cache import Cache
-from dvlite.store.large_file import missing_object, open_verified
+from dvlite.store.cache import Cache, missing_object
 from dvlite.store.pack import KIND_FILE
 from dvlite.workspace.checkout_apply import apply
 from dvlite.workspace.checkout_plan import plan
@@ -58,7 +57,7 @@ def to_stream(entry: Entry, cache: Cache, write: Callable[[bytes], object]) -> D
         if cache.has_packed(entry.digest, (KIND_FILE,)):
             write(cache.read_file(entry.digest, entry.size_bytes))
             return []
-        with open_verified(cache.large_path(entry.digest), entry.digest, entry.size_bytes) as descriptor:
+        with cache.open_verified(entry.digest, entry.size_bytes) as descriptor:
             for offset in range(0, entry.size_bytes, _PIECE_BYTES):
                 write(os.pread(descriptor, _PIECE_BYTES, offset))
     except ObjectCorrupt as error:

@@ -22,7 +22,6 @@ from dvlite.oid import FILE as FILE_OID
 from dvlite.oid import Buffer, format_oid
 from dvlite.progress import Progress
 from dvlite.store.cache import Cache
-from dvlite.store.large_file import open_large, open_verified
 from dvlite.store.pack import KIND_FILE, unpack_view
 from dvlite.workspace.checkout_plan import CheckoutPlan
 from dvlite.workspace.dirfd import Folders, place_new, publish, remove_entries, unchanged
@@ -263,9 +262,9 @@ class TreeWriter:
         want = self._want
         source = self._cache.large_path(want.digest(i))
         temporary = name if fresh else temporary_name().encode()
-        opener = open_large(source, want.digest(i))
-        if want.digest(i) not in self._cache.just_verified:
-            opener = open_verified(source, want.digest(i), want.sizes[i])
+        digest = want.digest(i)
+        is_verified = digest in self._cache.just_verified
+        opener = self._cache.open_large(digest) if is_verified else self._cache.open_verified(digest, want.sizes[i])
         with opener as opened:
             _require_size(os.fstat(opened).st_size, want, i)
             try:

@@ -153,7 +153,7 @@ def test_a_pattern_made_to_match_for_ever_is_refused(project):
 
 def test_an_edit_made_while_its_file_is_written_stays(project, monkeypatch):
     """The file changes between the look and the rename; here in the moment when the object is read."""
-    from dvlite.workspace import tree_writer
+    from dvlite.store.cache import Cache
 
     project.write("big", b"1" * 300_000)
     project.dvlite("add", "big")
@@ -162,12 +162,12 @@ def test_an_edit_made_while_its_file_is_written_stays(project, monkeypatch):
     project.dvlite("add", "big")
     project.commit("2")
     project.git("checkout", "-q", "HEAD~1", "--", "big.dvlite")
-    real = tree_writer.open_verified
+    real = Cache.open_verified
 
     def meddle(*args):
         project.write("big", "an edit of this moment")
         return real(*args)
 
-    monkeypatch.setattr(tree_writer, "open_verified", meddle)
+    monkeypatch.setattr(Cache, "open_verified", meddle)
     project.dvlite("checkout", code=3)
     assert project.read("big") == b"an edit of this moment"

@@ -12,7 +12,6 @@ from dvlite.oid import digest_bytes, digest_manifest
 from dvlite.store import index, pack
 from dvlite.store.cache import Cache
 from dvlite.store.cache_writer import Writer
-from dvlite.store.large_file import open_verified
 from dvlite.store.pack import KIND_FILE, KIND_MANIFEST
 from tests.store.world import noise
 
@@ -247,7 +246,7 @@ def test_a_symlink_in_the_place_of_a_large_file_is_not_followed(cache, tmp_path)
     path = cache.large_path(digest)
     path.unlink()
     path.symlink_to(tmp_path / "source")
-    with pytest.raises(DvliteError), open_verified(path, digest, len(LARGE)):
+    with pytest.raises(DvliteError), cache.open_verified(digest, len(LARGE)):
         pass
 
 
@@ -257,7 +256,7 @@ def test_memory_does_not_grow_with_the_size_of_a_file(tmp_path):
 import sys
 from pathlib import Path
 from dvlite.store.cache import Cache
-from dvlite.store.writing import Writer
+from dvlite.store.cache_writer import Writer
 folder = Path(sys.argv[1])
 with open(folder / "big", "wb") as file:
     for i in range(256):

@@ -8,11 +8,10 @@ from dvlite.errors import FormatError, ObjectCorrupt, ObjectMissing
 from dvlite.formats import condemned
 from dvlite.formats.condemned import Condemned
 from dvlite.oid import Digest, digest_bytes
-from dvlite.store import damage, index, pack
+from dvlite.store import index, pack
 from dvlite.store.catalog import Catalog
-from dvlite.store.index import RecordLocation
+from dvlite.store.index import RecordLocation, ranges
 from dvlite.store.pack import KIND_FILE, PackWriter, Record
-from dvlite.store.pack_ranges import ranges
 from tests.store.collector import Collector
 from tests.store.memory import MemoryStore, RecordingStore
 from tests.store.world import World, noise
@@ -241,11 +240,11 @@ def test_a_pack_is_damaged_if_no_row_finds_the_object_in_it(site, store):
 
 def test_a_note_of_a_damaged_pack_counts_for_plans_until_the_pack_is_gone(site, store):
     (place,) = look(site).locations(A, (KIND_FILE,))
-    damage.note(look(site), place.pack)
+    look(site).note_damaged(place.pack)
     catalog = look(site)
     assert catalog.usable(place.pack)
-    damage.heed(catalog)
+    catalog.apply_damage_notes()
     assert not catalog.usable(place.pack)
     store.delete([f"packs/{place.pack.hex()}"])
-    damage.heed(look(site))
+    look(site).apply_damage_notes()
     assert site.remote.kept_names("distrusted") == set()
