@@ -6,6 +6,8 @@ end without a full stop.
 
 from __future__ import annotations
 
+from typing import Literal
+
 
 class DvliteError(Exception):
     """An operation failed; `hint` says what the user can do about it."""
@@ -60,8 +62,30 @@ class ObjectCorrupt(DvliteError):
     exit_code = 13
 
 
+FormatProblem = Literal["conflict", "malformed", "other"]
+
+
 class FormatError(DvliteError):
-    """A file is not in the format that it should be in, or its content is refused."""
+    """A file is not in the format that it should be in, or its content is refused.
+
+    Decisions rest on the fields, never on the wording. `file` and `line` say where, if that is known; `reason` what is wrong there (the
+    message if nothing shorter is known). `kind`: an unresolved merge "conflict"; "malformed" if all that helps is to correct the file or to
+    restore an earlier version of it; "other" if the hint says what to do.
+    """
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        hint: str | None = None,
+        file: str | None = None,
+        line: int | None = None,
+        reason: str | None = None,
+        kind: FormatProblem = "other",
+    ) -> None:
+        super().__init__(message, hint=hint)
+        self.file, self.line, self.kind = file, line, kind
+        self.reason = reason or message
 
 
 class RemoteError(DvliteError):

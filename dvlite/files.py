@@ -16,7 +16,7 @@ import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from dvlite.errors import Busy, DvliteError, NoSpace
+from dvlite.errors import Busy, DvliteError, FormatError, FormatProblem, NoSpace
 
 TEMP_PREFIX = ".dvl-"
 _TEMPORARY = re.compile(rb"\.dvl-[0-9a-f]{16}")
@@ -83,6 +83,28 @@ def os_error(error: OSError, verb: str, path: Path | str) -> DvliteError:
     if error.errno in (errno.ENOSPC, errno.EDQUOT):
         return NoSpace(f"cannot {verb} {quote(str(path))}: {reason}", hint="free some space and run the command again")
     return DvliteError(f"cannot {verb} {quote(str(path))}: {reason}")
+
+
+def format_error(
+    where: str, line: int | None, reason: str, *, hint: str | None, usual: str, failed: str = "cannot read"
+) -> FormatError:
+    """Returns the error for a file whose content is wrong on a line; `usual` is the hint to correct or restore it, where there is no better one."""
+    at = "" if line is None else f" line {line}"
+    kind: FormatProblem = "malformed" if hint is None else "other"
+    message = f"{failed} {quote(where)}{at}: {reason}"
+    return FormatError(message, hint=hint or usual, file=where, line=line, reason=reason, kind=kind)
+
+
+def merge_conflict(where: str, line: int, hint: str) -> FormatError:
+    """Returns the error for a file with markers of an unresolved merge conflict."""
+    reason = "there is an unresolved merge conflict"
+    message = f"cannot read {quote(where)} line {line}: {reason}"
+    return FormatError(message, hint=hint, file=where, line=line, reason=reason, kind="conflict")
+
+
+def refused(where: str, reason: str, *, hint: str | None = None, kind: FormatProblem = "other") -> FormatError:
+    """Returns the error for a file that is not opened."""
+    return FormatError(f"refused {quote(where)}: {reason}", hint=hint, file=where, reason=reason, kind=kind)
 
 
 def quote(name: str) -> str:

@@ -365,6 +365,32 @@ def readers_of_the_environment(package: Path) -> list[str]:
     return findings
 
 
+def decisions_on_wording(package: Path) -> list[str]:
+    """What a message or hint says is for people: rewording one must change no behaviour. An error has fields for decisions."""
+    searches = {"startswith", "endswith", "partition", "rpartition", "removeprefix", "removesuffix", "find", "index"}
+    searches |= {"replace", "split", "rsplit", "count"}
+
+    def is_wording(node: ast.expr) -> bool:
+        return isinstance(node, ast.Attribute) and node.attr in {"message", "hint"}
+
+    findings = []
+    for module in modules(package):
+        for node in ast.walk(module.tree):
+            inside = isinstance(node, ast.Compare) and any(
+                isinstance(operator, ast.In | ast.NotIn) and is_wording(operand)
+                for operator, operand in zip(node.ops, node.comparators, strict=True)
+            )
+            searched = (
+                isinstance(node, ast.Call)
+                and isinstance(node.func, ast.Attribute)
+                and node.func.attr in searches
+                and is_wording(node.func.value)
+            )
+            if inside or searched:
+                findings.append(f"{module.name}:{node.lineno} looks for words in a message: give the error a field")
+    return findings
+
+
 Rule = Callable[[Path], list[str]]
 RULES: list[Rule] = [
     unplaced_modules,
@@ -382,6 +408,7 @@ RULES: list[Rule] = [
     vague_names,
     hidden_imports,
     readers_of_the_environment,
+    decisions_on_wording,
 ]
 
 
@@ -475,6 +502,8 @@ BREAKS: list[tuple[Rule, str, str]] = [
     (hidden_imports, "repo/repository.py", '"""x"""\nimport importlib\nimportlib.import_module("rich")\n'),
     (readers_of_the_environment, "oid.py", '"""x"""\nimport os\nX = os.environ["X"]\n'),
     (readers_of_the_environment, "oid.py", '"""x"""\nfrom os import getenv\n'),
+    (decisions_on_wording, "oid.py", '"""x"""\ndef f(error):\n    return "gone" in error.message\n'),
+    (decisions_on_wording, "oid.py", '"""x"""\ndef f(error):\n    return error.hint.startswith("restore ")\n'),
 ]
 
 

@@ -254,25 +254,31 @@ def _check(repo: Repo, file: str, name: str, data: bytes) -> None:
 
 def _in_words(error: FormatError) -> UsageError:
     """Returns an error of a file that was never written, as one of the command line."""
-    return UsageError(error.message.partition(": ")[2], hint=error.hint)
+    return UsageError(error.reason, hint=error.hint)
 
 
 def _refuse_taken(repo: Repo, added: Stage, others: Sequence[Stage]) -> None:
     """Raises UsageError for an output that is, holds or is inside what is tracked or another stage makes."""
-    taken = {item.path: "is tracked" for item in repo.tracked([]) if not item.lockfile}
-    taken |= {out.path: f"is an output of {other.address}" for other in others for out in other.outs}
+    tracked = {item.path: "is tracked" for item in repo.tracked([]) if not item.lockfile}
+    taken = tracked | {out.path: f"is an output of {other.address}" for other in others for out in other.outs}
     for out in added.outs:
         for path, reason in taken.items():
             if path == out.path:
-                raise UsageError(f"{quote(repo.display(path))} {reason} already", hint=_way_out(repo, path, reason))
+                raise UsageError(
+                    f"{quote(repo.display(path))} {reason} already",
+                    hint=_way_out(repo, path, is_tracked=reason == tracked.get(path)),
+                )
             if path.startswith(out.path + "/") or out.path.startswith(path + "/"):
                 inner, outer = sorted((path, out.path), key=len, reverse=True)
                 shown = f"{quote(repo.display(inner))} is inside {quote(repo.display(outer))}"
-                raise UsageError(f"{shown}; {quote(repo.display(path))} {reason}", hint=_way_out(repo, path, reason))
+                raise UsageError(
+                    f"{shown}; {quote(repo.display(path))} {reason}",
+                    hint=_way_out(repo, path, is_tracked=reason == tracked.get(path)),
+                )
 
 
-def _way_out(repo: Repo, path: str, reason: str) -> str:
-    if reason == "is tracked":
+def _way_out(repo: Repo, path: str, *, is_tracked: bool) -> str:
+    if is_tracked:
         return f"choose another name, or let go of it: dvlite rm --cached {repo.display(path)}"
     return "give each stage outputs of its own"
 

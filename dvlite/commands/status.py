@@ -13,7 +13,7 @@ from dvlite.progress import Progress
 from dvlite.repo.open_stores import open_cache
 from dvlite.repo.repository import Repo
 from dvlite.repo.tracked_paths import Tracked
-from dvlite.workspace.path_args import select, usable
+from dvlite.workspace.path_args import select, usable, warning_of
 from dvlite.workspace.path_status import AbsentPath, ChangedPath, PathStatus
 from dvlite.workspace.workspace import Workspace
 
@@ -75,8 +75,7 @@ def status(
         from dvlite.pipeline.staleness import stages_out_of_date  # only where there is a pipeline
 
         stale, problems = stages_out_of_date(repo, work, tracked)
-        told = tuple(warnings)  # with their hints
-        warnings += [problem for problem in problems if not any(each.startswith(problem) for each in told)]
+        warnings += [error.message for error in problems if warning_of(error) not in warnings]
     return StatusResult(
         clean=not (
             changed or outputs_changed or missing or not_in_cache or uncommitted or not_pushed or stale or warnings

@@ -182,7 +182,11 @@ def parse(data: bytes, where: str, layer: str) -> dict[str, Setting]:
             settings[key] = Setting(check(key, value, layer), layer, f"{where}:{line}")
         except UsageError as error:
             raise FormatError(
-                f"{where}:{line}: {error.message}", hint=error.hint or f"correct line {line} of {where}"
+                f"{where}:{line}: {error.message}",
+                hint=error.hint or f"correct line {line} of {where}",
+                file=where,
+                line=line,
+                reason=error.message,
             ) from None
     return settings
 

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from json import JSONDecodeError, dumps, loads
 
 from dvlite.errors import FormatError
-from dvlite.files import quote, word
+from dvlite.files import format_error, merge_conflict, quote, word
 from dvlite.formats.pointer import MAX_SIZE, Pointer
 from dvlite.formats.strict_yaml import Tree
 from dvlite.oid import MANIFEST, RUN, Oid, parse_oid
@@ -327,10 +327,10 @@ class _LockfileReader:
     def _refuse_conflict(self, line: str, number: int) -> None:
         if line.startswith(_CONFLICT):
             hint = f"dvlite resolve {word(self._where)} --ours|--theirs\nthen run what is out of date: dvlite repro"
-            raise self._wrong(number, "there is an unresolved merge conflict", hint=hint)
+            raise merge_conflict(self._where, number, hint)
 
-    def _wrong(self, number: int, reason: str, *, hint: str | None = None) -> FormatError:
-        return _wrong(self._where, number, reason, hint=hint)
+    def _wrong(self, number: int, reason: str) -> FormatError:
+        return _wrong(self._where, number, reason)
 
 
 def _refuse(text: str) -> Tree:
@@ -347,8 +347,6 @@ def why_not_a_path(path: str) -> str | None:
     return None
 
 
-def _wrong(where: str, line: int, reason: str, *, hint: str | None = None) -> FormatError:
-    hint = (
-        hint or f"restore it from git, or make it anew: git checkout HEAD -- {quote(where)}, or rm it and dvlite repro"
-    )
-    return FormatError(f"cannot read {quote(where)} line {line}: {reason}", hint=hint)
+def _wrong(where: str, line: int, reason: str) -> FormatError:
+    usual = f"restore it from git, or make it anew: git checkout HEAD -- {quote(where)}, or rm it and dvlite repro"
+    return format_error(where, line, reason, hint=None, usual=usual)

@@ -16,7 +16,7 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import Any, Final, Literal
 
 from dvlite.errors import FormatError, UsageError
-from dvlite.files import quote
+from dvlite.files import format_error, quote
 from dvlite.formats import strict_yaml, yaml_edit
 from dvlite.formats.strict_yaml import MAX_DEPTH, Path, Tree
 
@@ -39,9 +39,10 @@ ABSENT: Final = Absent.ABSENT
 """What `find` returns for a key that is not there; None is a value."""
 
 
-def load(data: bytes, name: str) -> Tree:
-    """Reads a file of values; its name says what it is, and is named in errors. Raises FormatError with the line."""
+def load(data: bytes, name: str, where: str | None = None) -> Tree:
+    """Reads a file of values; its name says what it is. `where` names it in errors, if not its name. Raises FormatError with the line."""
     kind = _kind(name)
+    name = where or name
     if kind == "yaml":
         return strict_yaml.load(data, name).value
     if len(data) > LIMIT_BYTES:
@@ -108,7 +109,7 @@ def value_of(text: str) -> Tree:
         if len(found) == 1:
             return found["value"]
     except FormatError as error:
-        reason = error.message.partition(": ")[2]
+        reason = error.reason
     raise UsageError(f"{quote(text)} is not a value: {reason}", hint="put text with special characters in quotes")
 
 
@@ -120,9 +121,8 @@ def _kind(name: str) -> Literal["yaml", "json", "toml"]:
         return "json"
     if suffix == ".toml":
         return "toml"
-    raise FormatError(
-        f"cannot read {quote(name)}: it is not YAML, JSON or TOML", hint="it must end in .yaml, .yml, .json or .toml"
-    )
+    hint = "it must end in .yaml, .yml, .json or .toml"
+    raise format_error(name, None, "it is not YAML, JSON or TOML", hint=hint, usual="")
 
 
 def _at(tree: Tree, path: Path) -> Tree:
@@ -300,5 +300,4 @@ def _lower(message: str) -> str:
 
 
 def _wrong(name: str, line: int | None, reason: str) -> FormatError:
-    at = "" if line is None else f" line {line}"
-    return FormatError(f"cannot read {quote(name)}{at}: {reason}", hint=f"correct it, or restore {name} from git")
+    return format_error(name, line, reason, hint=None, usual=f"correct it, or restore {name} from git")

@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from dvlite.errors import FormatError
-from dvlite.files import quote
+from dvlite.files import format_error, quote
 from dvlite.formats import comparator, strict_yaml
 from dvlite.formats.comparator import Comparator
 from dvlite.formats.strict_yaml import Path, Tree
@@ -338,9 +338,7 @@ class _PipelineReader:
         return self._wrong_at(self._line(at), reason, hint)
 
     def _wrong_at(self, line: int, reason: str, hint: str | None = None) -> FormatError:
-        return FormatError(
-            f"cannot read {quote(self._where)} line {line}: {reason}", hint=hint or f"correct line {line}"
-        )
+        return format_error(self._where, line, reason, hint=hint, usual=f"correct line {line}")
 
 
 def why_not_a_path(text: str) -> str | None:

@@ -10,7 +10,7 @@ import re
 from dataclasses import dataclass
 
 from dvlite.errors import FormatError
-from dvlite.files import quote, word
+from dvlite.files import format_error, merge_conflict, quote, word
 from dvlite.oid import FILE, MANIFEST, Digest, Oid, format_oid, parse_oid
 
 SUFFIX = ".dvlite"
@@ -104,7 +104,7 @@ def _conflict(where: str, number: int, values: dict[str, tuple[int, str]]) -> Fo
     """Returns the error for a conflict below these fields; of a file only one version can be kept."""
     choices = "--ours|--theirs|--union" if values.get("kind", (0, ""))[1] == "directory" else "--ours|--theirs"
     hint = f"dvlite resolve {word(where.removesuffix(SUFFIX))} {choices}"
-    return _wrong(where, number, "there is an unresolved merge conflict", hint=hint)
+    return merge_conflict(where, number, hint)
 
 
 def _ascii(line: bytes, where: str, number: int) -> str:
@@ -173,5 +173,5 @@ def _unknown_version(where: str, values: dict[str, tuple[int, str]]) -> FormatEr
 
 
 def _wrong(where: str, line: int, reason: str, *, hint: str | None = None) -> FormatError:
-    hint = hint or "restore it from git, for example: git checkout HEAD -- " + quote(where)
-    return FormatError(f"cannot read {quote(where)} line {line}: {reason}", hint=hint)
+    usual = "restore it from git, for example: git checkout HEAD -- " + quote(where)
+    return format_error(where, line, reason, hint=hint, usual=usual)

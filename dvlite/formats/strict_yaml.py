@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from dvlite.errors import FormatError
-from dvlite.files import quote
+from dvlite.files import format_error, merge_conflict, quote
 
 if TYPE_CHECKING:
     import yaml
@@ -26,6 +26,7 @@ Path = tuple[str, ...]
 
 LIMIT_BYTES = 1 << 20
 MAX_DEPTH = 50
+_CORRECT = "correct the line, or restore the file from git"
 _TOO_DEEP = f"it is nested deeper than {MAX_DEPTH} levels"
 _WORDS: dict[str, Scalar] = {"true": True, "false": False, "null": None, "~": None, "": None}
 _CONFLICT = re.compile(r"^<<<<<<< ", re.MULTILINE)
@@ -182,7 +183,7 @@ def _read_yaml(text: str, where: str) -> Document:
     except yaml.MarkedYAMLError as error:
         if conflict := _CONFLICT.search(text):
             line = text.count("\n", 0, conflict.start()) + 1
-            raise _wrong(where, line, "there is an unresolved merge conflict") from None
+            raise merge_conflict(where, line, _CORRECT) from None
         mark = error.problem_mark or error.context_mark
         if deep := _too_deep(text[: mark.index if mark else None]):  # libyaml looks ahead, and has a limit of its own
             raise _wrong(where, deep, _TOO_DEEP) from None
@@ -286,7 +287,4 @@ def _quoted_character(character: str) -> str:
 
 
 def _wrong(where: str, line: int, reason: str, *, hint: str | None = None) -> FormatError:
-    return FormatError(
-        f"cannot read {quote(where)} line {line}: {reason}",
-        hint=hint or "correct the line, or restore the file from git",
-    )
+    return format_error(where, line, reason, hint=hint, usual=_CORRECT)

@@ -117,6 +117,7 @@ def next_blob(output: IO[bytes] | None, blob: str, limit_bytes: int) -> bytes:
         raise TooLarge(
             f"refused git object {blob[:8]}: such a file has at most {limit_bytes} bytes, it has {size}",
             hint="restore the pointer or lockfile from an earlier commit",
+            kind="malformed",
         )
     return output.read(size + 1)[:-1]
 

@@ -69,7 +69,7 @@ class RevisionFiles:
     def values(self, path: str) -> Tree:
         """Returns what a file of values holds, nothing where it is not there. Raises FormatError."""
         data = self.read(path)
-        return {} if data is None else _values(data, path, self.shown(path))
+        return {} if data is None else parameters.load(data, path, self.shown(path))
 
     def metrics(self, stage: Stage, out: StageOut) -> Iterator[tuple[str, Tree | DvliteError]]:
         """Yields the files of a metric, by path, with what they hold or why that is not known; none for what was never made."""
@@ -77,7 +77,7 @@ class RevisionFiles:
             try:
                 data = self._data(stage, out, path)
                 if data is not None:
-                    yield path, _values(data, path, self.shown(path))
+                    yield path, parameters.load(data, path, self.shown(path))
             except DvliteError as error:
                 yield path, error
 
@@ -146,13 +146,6 @@ def chosen(repo: Repo, paths: Sequence[str], known: Sequence[str], what: str) ->
             )
         found |= inside
     return found
-
-
-def _values(data: bytes, path: str, shown: str) -> Tree:
-    try:
-        return parameters.load(data, path)
-    except FormatError as error:  # in the words of where it was read
-        raise FormatError(error.message.replace(quote(path), quote(shown), 1), hint=error.hint) from None
 
 
 def _blobs(repo: Repo, commit: str) -> dict[str, str]:

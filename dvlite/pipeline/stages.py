@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from dvlite.errors import DvliteError, FormatError
-from dvlite.files import quote
+from dvlite.files import format_error, quote
 from dvlite.formats import lockfile, pipeline
 from dvlite.formats.pipeline import Capture, Out, Param, StageSpec
 from dvlite.repo import config_files
@@ -89,7 +89,12 @@ class Stage:
 
     def wrong(self, line: int, reason: str, *, hint: str | None = None) -> FormatError:
         """Returns the error for something that the pipeline file says on a line."""
-        return FormatError(f"cannot use {quote(self.file)} line {line}: {reason}", hint=hint or "correct the line")
+        return wrong(self.file, line, reason, hint=hint)
+
+
+def wrong(file: str, line: int, reason: str, *, hint: str | None = None) -> FormatError:
+    """Returns the error for something that a pipeline file says on a line."""
+    return format_error(file, line, reason, hint=hint, usual="correct the line", failed="cannot use")
 
 
 @dataclass(frozen=True, slots=True)
@@ -164,4 +169,4 @@ class _Binder:
         return "" if path == "." else path
 
     def _wrong(self, line: int, reason: str, *, hint: str | None = None) -> FormatError:
-        return FormatError(f"cannot use {quote(self._file)} line {line}: {reason}", hint=hint or "correct the line")
+        return wrong(self._file, line, reason, hint=hint)

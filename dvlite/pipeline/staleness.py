@@ -226,25 +226,25 @@ def survey(
 
 def stages_out_of_date(
     repo: Repo, work: Workspace, tracked: Iterable[Tracked]
-) -> tuple[tuple[StaleStage, ...], tuple[str, ...]]:
-    """Returns the stages that `repro` would run, and warnings about files that cannot be read; starts no program and no request."""
+) -> tuple[tuple[StaleStage, ...], tuple[DvliteError, ...]]:
+    """Returns the stages that `repro` would run, and errors about files that cannot be read; starts no program and no request."""
     loaded = load(repo, repo.pipeline_files())
-    warnings = [error.message for error in loaded.broken]
+    problems = list(loaded.broken)
     try:
         graph = build(loaded.stages)
         tracked = list(tracked)
         contents = Contents(work, of_stages(tracked, loaded.stages), fetches=False)
-        warnings += [error.message for error in assume_followed(work, contents, graph.stages, tracked)]
+        problems += assume_followed(work, contents, graph.stages, tracked)
         evaluator = Evaluator(contents, Params(repo), LockedCaptures(), read_locks(repo, loaded.stages), graph.made)
     except DvliteError as error:
-        return (), (*warnings, error.message)
+        return (), (*problems, error)
     stale: dict[str, StaleStage] = {}
     for stage in graph.stages:
         pending = any(other in stale for other in graph.before[stage.address])
         try:
             outlook = evaluator.look(stage, pending=pending)
         except DvliteError as error:
-            warnings.append(error.message)
+            problems.append(error)
             stale[stage.address] = StaleStage(stage=stage.address, state="unknown")
             continue
         evaluator.assume_restored(outlook)
@@ -254,7 +254,7 @@ def stages_out_of_date(
                 state="after" if outlook.state == "after" else "stale",
                 reasons=tuple(explained(r, contents.read_node) for r in outlook.reasons),
             )
-    return tuple(stale.values()), tuple(warnings)
+    return tuple(stale.values()), tuple(problems)
 
 
 def explained(reason: Reason, read: Callable[[Digest], bytes]) -> Reason:

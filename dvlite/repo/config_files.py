@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from dvlite.errors import FormatError, UsageError
-from dvlite.files import os_error, quote, write_atomic
+from dvlite.files import os_error, refused, write_atomic
 from dvlite.formats import config
 from dvlite.formats.config import COMMITTED, LOCAL, SYSTEM, USER, Config, Setting, Value
 from dvlite.git.program import Git
@@ -117,13 +117,12 @@ def read_regular(path: Path, where: str, limit_bytes: int) -> bytes | None:
         return None
     except OSError as error:
         if error.errno == errno.ELOOP:
-            raise FormatError(f"refused {quote(where)}: it is a symbolic link", hint="replace it by a file") from None
+            raise refused(where, "it is a symbolic link", hint="replace it by a file") from None
         raise os_error(error, "read", where) from error
     try:
         if not stat.S_ISREG(os.fstat(descriptor).st_mode):
-            raise FormatError(
-                f"refused {quote(where)}: it is not an ordinary file", hint="remove it, or restore it from git"
-            )
+            hint = "remove it, or restore it from git"
+            raise refused(where, "it is not an ordinary file", hint=hint, kind="malformed")
         return os.read(descriptor, limit_bytes)
     except OSError as error:
         raise os_error(error, "read", where) from error

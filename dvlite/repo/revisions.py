@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from dvlite.errors import DvliteError, FormatError
-from dvlite.files import quote
+from dvlite.files import refused
 from dvlite.formats import lockfile, pointer
 from dvlite.formats.pointer import SUFFIX, Pointer
 from dvlite.git import blobs as git_blobs
@@ -222,9 +222,8 @@ class Tracking:
 
         def too_large(blob: str, size: int) -> None:
             for name in names[blob]:
-                where, limit = quote(wanted[blob, name]), _limit(name)
-                error = FormatError(f"refused {where}: it has {size} bytes, such a file at most {limit}")
-                refuse(Unusable(name, error))
+                reason = f"it has {size} bytes, such a file at most {_limit(name)}"
+                refuse(Unusable(name, refused(wanted[blob, name], reason)))
 
         limits = {blob: max(map(_limit, found)) for blob, found in names.items()}
         for blob, data in git_blobs.each_within(self._git, limits, too_large):

@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
 from dvlite.errors import DvliteError, FormatError
-from dvlite.files import quote
+from dvlite.files import format_error, quote, refused
 from dvlite.formats import lockfile, pointer
 from dvlite.formats.lockfile import LockedStage
 from dvlite.formats.pointer import SUFFIX, Pointer
@@ -49,11 +49,16 @@ class TrackedVersion:
 
 
 class Unusable(FormatError):
-    """A pointer file or lockfile that cannot be used; `file` is relative to the root."""
+    """A pointer file or lockfile that cannot be used; `file` is relative to the root. `path`: what it tracks, if another file tracks that too."""
 
-    def __init__(self, file: str, error: DvliteError) -> None:
-        super().__init__(error.message, hint=error.hint)
-        self.file = file
+    file: str
+
+    def __init__(self, file: str, error: DvliteError, path: str = "") -> None:
+        known = error if isinstance(error, FormatError) else FormatError(error.message)
+        super().__init__(
+            error.message, hint=error.hint, file=file, line=known.line, reason=known.reason, kind=known.kind
+        )
+        self.path = path
 
 
 def version_of(item: Tracked, commit: str) -> TrackedVersion:
@@ -99,9 +104,7 @@ def tracked_path(name: str) -> str:
     path = name.removesuffix(SUFFIX)
     reason = why_untrackable(path)
     if reason is not None:
-        raise FormatError(
-            f"refused {quote(name)}: {quote(path)} cannot be tracked, {reason}", hint=f"git rm --cached {quote(name)}"
-        )
+        raise refused(name, f"{quote(path)} cannot be tracked, {reason}", hint=f"git rm --cached {quote(name)}")
     return path
 
 
@@ -151,10 +154,8 @@ def refuse_outputs(name: str, data: bytes, where: str, reason_of: Callable[[str]
 
 
 def _refused_output(line: int, where: str, reason: str) -> FormatError:
-    return FormatError(
-        f"refused {quote(where)} line {line}: {reason}",
-        hint=f"restore it from git: git checkout HEAD -- {quote(where)}, or correct dvlite.yaml and run dvlite repro",
-    )
+    usual = f"restore it from git: git checkout HEAD -- {quote(where)}, or correct dvlite.yaml and run dvlite repro"
+    return format_error(where, line, reason, hint=None, usual=usual, failed="refused")
 
 
 def _why_no_output(path: str) -> str | None:
@@ -215,4 +216,4 @@ def _overlapping(outer: Tracked, inner: Tracked) -> Unusable:
     if inner.lockfile:
         hint = f"give the output of the stage {inner.stage} another path in dvlite.yaml"
         hint += "" if outer.stage else f", or: dvlite rm --cached {quote(outer.path)}"
-    return Unusable(file, FormatError(f"refused {quote(file)}: {what}", hint=hint))
+    return Unusable(file, refused(file, what, hint=hint), inner.path)

@@ -9,8 +9,8 @@ import os
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 
-from dvlite.errors import DvliteError
-from dvlite.files import quote, word
+from dvlite.errors import DvliteError, FormatError
+from dvlite.files import word
 from dvlite.formats.lockfile import Locked, LockedStage
 from dvlite.formats.pointer import SUFFIX
 from dvlite.formats.strict_yaml import Tree
@@ -25,7 +25,7 @@ from dvlite.pipeline.staleness import LockedCaptures, undeclared
 from dvlite.verify.expected import Holdings
 from dvlite.verify.findings import Finding, Unchecked, short_oid, value_text
 from dvlite.verify.lock_entries import Examiner, differ_from_facts
-from dvlite.verify.parsed import Lock, correction, place_and_reason
+from dvlite.verify.parsed import Lock, as_format_error, correction
 from dvlite.verify.source import NotFetched
 from dvlite.workspace import sparse
 
@@ -187,17 +187,16 @@ class _Look:
         fix = f"dvlite add {word(place.path)}" if kind == "dep-missing" else f"git add -f {word(place.path)}"
         return replace(self._wrong(kind, told, place.line, path=place.path), fix=fix)
 
-    def _unreadable(self, error: DvliteError, place: StageParams) -> Finding:
+    def _unreadable(self, error: FormatError, place: StageParams) -> Finding:
         """Returns the finding for a file of parameters that is malformed; the same for each stage that reads it."""
-        line, reason = place_and_reason(error, place.path)
         return Finding(
             kind="param-missing",
-            message=f"the file of parameters cannot be read: {reason}",
+            message=f"the file of parameters cannot be read: {error.reason}",
             file=place.path,
-            line=line or 1,
+            line=error.line or 1,
             stage=self._stage.address,
             path=place.path,
-            fix=correction(place.path, line, error.hint),
+            fix=correction(place.path, error),
             commit=self._commit,
         )
 
@@ -218,13 +217,12 @@ class _Look:
                 elif self._holdings.is_ignored(place.path):
                     self._told.append(self._ignored("param-missing", "the file of parameters", place))
                     break
-                elif error.message.startswith(f"cannot read {quote(place.path)}"):
-                    self._told.append(self._unreadable(error, place))
+                elif (known := as_format_error(error)).file == place.path != self._stage.file:
+                    self._told.append(self._unreadable(known, place))
                     self._lost[-1] = place
                     break
                 else:
-                    reason = error.message.partition(": ")[2] or error.message
-                    self._told.append(self._wrong("param-missing", reason, place.line, path=place.path))
+                    self._told.append(self._wrong("param-missing", known.reason, place.line, path=place.path))
         return found
 
     # -- what differs

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import posixpath
-import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any, TypeVar
 
-from dvlite.errors import DvliteError
-from dvlite.files import quote, word
+from dvlite.errors import DvliteError, FormatError
+from dvlite.files import word
 from dvlite.formats import lockfile, pipeline, pointer
 from dvlite.formats.lockfile import LockedStage, Lockfile
 from dvlite.formats.pointer import SUFFIX
@@ -25,8 +24,6 @@ from dvlite.verify.fix_commands import Restoring
 from dvlite.verify.trees import BLOB_LIMIT_BYTES, RepositoryView, left_out
 
 T = TypeVar("T")
-_CONFLICT = "there is an unresolved merge conflict"
-_LINE = re.compile(r" line (\d+): (.*)", re.DOTALL)
 
 
 class Lock:
@@ -88,33 +85,31 @@ def read(side: RepositoryView, memo: Memo, restoring: Restoring) -> TrackedFiles
     return _Parser(side, memo, restoring).named()
 
 
-def place_and_reason(error: DvliteError, file: str) -> tuple[int | None, str]:
-    """Returns the line of a file that an error names, if it does, and what is wrong there."""
-    rest = error.message.partition(quote(file))[2]
-    match = _LINE.match(rest)
-    return (int(match[1]), match[2]) if match else (None, rest.removeprefix(": ") or error.message)
+def as_format_error(error: DvliteError) -> FormatError:
+    """Returns an error with the fields of those about the content of files; of one of another kind nothing is known but its message."""
+    return error if isinstance(error, FormatError) else FormatError(error.message, hint=error.hint)
 
 
-def correction(file: str, line: int | None, hint: str | None = None) -> str:
+def correction(file: str, error: FormatError) -> str:
     """Returns what to do about a file that only its author can correct; a hint that says no more than that is left out."""
-    where = word(file) if line is None else f"line {line} of {word(file)}"
-    says_more = hint is not None and not hint.startswith("correct ") and not _is_to_restore(hint)
-    return f"correct {where}" + (f" ({hint.replace(chr(10), '; ')})" if hint is not None and says_more else "")
+    where = word(file) if error.line is None else f"line {error.line} of {word(file)}"
+    hint = error.hint if error.kind != "malformed" else None
+    return f"correct {where}" + (f" ({hint.replace(chr(10), '; ')})" if hint is not None else "")
 
 
 def finding_of(
     error: DvliteError, kind: str, what: str, file: str, commit: str | None, restored: str | None = None
 ) -> Finding:
     """Returns the finding that a file which cannot be used is; `restored` is the command that brings one back that can be."""
-    line, reason = place_and_reason(error, file)
-    conflict = reason == _CONFLICT
+    known = as_format_error(error)
+    conflict = known.kind == "conflict"
     return Finding(
         kind="merge-conflict" if conflict else kind,
-        message=f"{what} has an unresolved merge conflict" if conflict else f"{what} cannot be used: {reason}",
+        message=f"{what} has an unresolved merge conflict" if conflict else f"{what} cannot be used: {known.reason}",
         file=file,
-        line=line or 1,
+        line=known.line or 1,
         commit=commit,
-        fix=f"dvlite resolve {word(file)}" if conflict else restored or correction(file, line, error.hint),
+        fix=f"dvlite resolve {word(file)}" if conflict else restored or correction(file, known),
     )
 
 
@@ -124,10 +119,6 @@ def _is_well_formed(file: str, data: bytes) -> bool:
     except DvliteError:
         return False
     return True
-
-
-def _is_to_restore(hint: str | None) -> bool:
-    return hint is not None and "restore " in hint
 
 
 class _Parser:
@@ -155,7 +146,7 @@ class _Parser:
         try:
             graph = build(found)
         except DvliteError as error:
-            self._refuse_graph(error, pipelines)
+            self._refuse_graph(error)
         self._refuse_overlaps(pointers)
         return TrackedFiles(
             tuple(pointers),
@@ -195,25 +186,23 @@ class _Parser:
         except DvliteError as error:
             self._broken.add(name)
             restored = None
-            if not is_pipeline_file(name) and _is_to_restore(error.hint):
+            if not is_pipeline_file(name) and as_format_error(error).kind == "malformed":
                 restored = self._restoring.command(self._side, name, lambda data: _is_well_formed(name, data))
             self._findings.append(finding_of(error, kind, what, name, self._side.commit, restored))
             return None
 
-    def _refuse_graph(self, error: DvliteError, pipelines: set[str]) -> None:
-        file = next((name for name in sorted(pipelines) if f"cannot use {quote(name)} line " in error.message), "")
-        what = "the pipeline file"
-        self._findings.append(finding_of(error, "pipeline-malformed", what, file or "dvlite.yaml", self._side.commit))
+    def _refuse_graph(self, error: DvliteError) -> None:
+        file, what = as_format_error(error).file or "dvlite.yaml", "the pipeline file"
+        self._findings.append(finding_of(error, "pipeline-malformed", what, file, self._side.commit))
 
     def _refuse_overlaps(self, pointers: list[Tracked]) -> None:
         data = [*pointers, *(item for lock in self._locks.values() for item in lock.outputs)]
-        by_file = {(item.lockfile, quote(item.path)): item for item in data if item.lockfile}
+        by_file = {(item.lockfile, item.path): item for item in data if item.lockfile}
 
         def refuse(error: Unusable) -> None:
-            reason = error.message.partition(": ")[2]
-            item = next((item for (file, name), item in by_file.items() if file == error.file and name in reason), None)
+            item = by_file.get((error.file, error.path))
             fix = f"git rm --cached {word(error.file)}" if item is None else f"edit {word(error.file)}"
-            self._overlap(error.file, item, reason, fix)
+            self._overlap(error.file, item, error.reason, fix)
 
         tracked_paths.without_overlap(data, refuse)
         for item in data:

@@ -12,8 +12,8 @@ import stat
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from typing import Protocol, Self
 
-from dvlite.errors import FormatError, UsageError
-from dvlite.files import quote
+from dvlite.errors import UsageError
+from dvlite.files import quote, refused
 from dvlite.formats import manifest
 from dvlite.formats.lockfile import Locked
 from dvlite.formats.manifest import EXECUTABLE, FILE, SYMLINK, Entry
@@ -377,7 +377,7 @@ def _read(blobs: Blobs, path: str, found: GitFile, limit_bytes: int) -> bytes | 
     if found.mode == SUBMODULE:
         return None
     if found.mode not in REGULAR:
-        raise FormatError(f"refused {quote(path)}: it is a symbolic link", hint="replace it by a file")
+        raise refused(path, "it is a symbolic link", hint="replace it by a file")
     return blobs.read(found.blob, limit_bytes)
 
 
