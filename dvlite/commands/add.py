@@ -102,7 +102,7 @@ def add(
     started = time.monotonic()
     with repo.lock(waiting=lambda: progress.warn("waiting for another dvlite command here")):
         broken: list[DvliteError] = []
-        tracked = {item.path: item for item in repo.tracked(broken)}
+        tracked = {item.path: item for item in repo.work_tree.tracked(broken)}
         targets, skipped = _targets(repo, tracked, paths, update=update)
         fresh = [target.path for target in targets if target.known is None]
         refuse_broken(broken, fresh)

@@ -16,6 +16,7 @@ from dvlite.formats.manifest import EMPTY_DIR, Branch
 from dvlite.formats.pointer import SUFFIX, Pointer
 from dvlite.oid import FILE, MANIFEST, Digest
 from dvlite.progress import Progress
+from dvlite.repo import committed_versions
 from dvlite.repo.open_stores import open_cache, open_remote
 from dvlite.repo.repository import Repo
 from dvlite.repo.revisions import Scope
@@ -81,8 +82,10 @@ def cache_prune(
 
 def _versions(repo: Repo, progress: Progress) -> list[Pointer]:
     """Returns every version that something here refers to: pointers on disk, in any commit, and those that dvlite saved."""
-    found = [item.pointer for item in repo.tracked()]
-    found += [item.pointer for item in repo.reachable(Scope(all_commits=True), progress=progress)]
+    found = [item.pointer for item in repo.work_tree.tracked()]
+    found += [
+        item.pointer for item in committed_versions.reachable(repo.git, Scope(all_commits=True), progress=progress)
+    ]
     for folder in (repo.common_dir, *(repo.common_dir / "worktrees").glob("*")):
         for file in (folder / "dvlite" / "saved").glob(f"*{SUFFIX}"):
             with contextlib.suppress(FormatError):

@@ -36,7 +36,7 @@ def checkout(
         stack.enter_context(repo.lock(waiting=lambda: progress.warn("waiting for another dvlite command here")))
         work = Workspace(repo, open_cache(repo), progress)
         broken: list[str] = []
-        wanted = usable(repo, paths, broken.append) if revision is None else repo.tracked_at(revision)
+        wanted = usable(repo, paths, broken.append) if revision is None else repo.at(revision).tracked()
         is_made = spared(repo, progress.warn)
         chosen = [(item, part) for item, part in select(repo, wanted, paths, inside=True) if not is_made(item.path)]
         repo.exclude([item.path for item, _ in chosen])
@@ -47,7 +47,7 @@ def checkout(
         crew = stack.enter_context(crew_for(work, ((item.path, item.pointer) for item, _ in chosen)))
         how = CheckoutOptions(force=force, link="hardlink" in repo.config.links, keep_sparse=not paths, crew=crew)
         if revision is not None:
-            now = {item.path: item for item in repo.tracked(broken=[])}
+            now = {item.path: item for item in repo.work_tree.tracked(broken=[])}
             outputs = [path for path, item in now.items() if item.lockfile]
             leaving = [
                 now[i.path]

@@ -75,8 +75,8 @@ def diff(repo: Repo, revisions: Sequence[str], paths: Sequence[str], *, progress
     cache = open_cache(repo)
     old_name, new_name = _names(repo, revisions)
     on_disk = [] if None not in {old_name, new_name} else usable(repo, paths, progress.warn)
-    old = on_disk if old_name is None else repo.tracked_at(old_name)
-    new = on_disk if new_name is None else repo.tracked_at(new_name)
+    old = on_disk if old_name is None else repo.at(old_name).tracked()
+    new = on_disk if new_name is None else repo.at(new_name).tracked()
     union = {item.path: item for item in (*old, *new)}
     chosen = [
         (item.path, inside) for item, inside in select(repo, sorted(union.values(), key=_path), paths, inside=True)

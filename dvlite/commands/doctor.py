@@ -207,7 +207,7 @@ def _cache(repo: Repo) -> Iterator[DoctorLine]:
 
 def _pointers(repo: Repo) -> Iterator[DoctorLine]:
     try:
-        tracked = repo.tracked()
+        tracked = repo.work_tree.tracked()
     except DvliteError as error:
         yield DoctorLine(topic="pointers", text=error.message, level="problem", fix=error.hint)
         return

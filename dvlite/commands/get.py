@@ -187,7 +187,7 @@ def _pointer_file(source: str, environ: Mapping[str, str]) -> _Source:
 def _near(folder: Path, path: str, revision: str | None, environ: Mapping[str, str]) -> _Source:
     repo = open_repo(folder, environ)
     commit = "" if revision is None else repo.git.resolve(revision)
-    tracked = repo.tracked_at(commit) if commit else repo.tracked()
+    tracked = repo.at(commit).tracked() if commit else repo.work_tree.tracked()
     return _Source(repo, open_cache(repo), tracked, repo.relative(path), commit)
 
 
@@ -203,7 +203,7 @@ def _far(url: str, path: str, revision: str | None, target: Path, environ: Mappi
     write_atomic(target / config_files.COMMITTED_FILE, config, sync=False)
     repo = open_repo(target, environ)
     return _Source(
-        repo, _own_cache(repo, environ, target), repo.tracked_at(commit), repo.relative(path), commit, far=True
+        repo, _own_cache(repo, environ, target), repo.at(commit).tracked(), repo.relative(path), commit, far=True
     )
 
 

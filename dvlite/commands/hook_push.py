@@ -13,6 +13,7 @@ from dvlite.files import printable, quote, size_text
 from dvlite.formats.config import COMMITTED, parse
 from dvlite.hooks.result import Blocked, HookResult
 from dvlite.progress import Progress
+from dvlite.repo import committed_versions
 from dvlite.repo.config_files import COMMITTED_FILE
 from dvlite.repo.repository import Repo
 from dvlite.repo.tracked_paths import TrackedVersion
@@ -38,7 +39,9 @@ def hook_push(
     revisions = [] if repo.config.get("hooks.pre_push") == "off" else revisions_of(words, lines)
     if not revisions:
         return HookResult(hook="pre-push")
-    named = [version for version in repo.introduced(revisions, progress=progress) if version.push]
+    named = [
+        version for version in committed_versions.introduced(repo.git, revisions, progress=progress) if version.push
+    ]
     if not named:
         return HookResult(hook="pre-push")
     blocked = _without_remote(repo)
@@ -139,7 +142,7 @@ def _unnamed_remote(repo: Repo, revisions: Sequence[str]) -> list[str]:
 
 def _over_limit(repo: Repo, named: Sequence[TrackedVersion], error: DvliteError, paths: Sequence[str]) -> Blocked:
     """Names the command that pushes it: what is not what is on disk now takes all commits."""
-    now = {(item.path, item.pointer.oid) for item in repo.tracked(broken=[])}
+    now = {(item.path, item.pointer.oid) for item in repo.work_tree.tracked(broken=[])}
     elsewhere = any((version.path, version.pointer.oid) not in now for version in named if version.path in paths)
     command = "dvlite push --all-commits && git push" if elsewhere else "dvlite push && git push"
     limit = size_text(repo.config.limit_bytes("hooks.push_limit"))

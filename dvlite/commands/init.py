@@ -66,7 +66,7 @@ def init(
         hooks=tuple(installed_hooks(repo)),
         merge_driver=True,
         switched_on=tuple(sorted(off)),
-        missing=sum(not os.path.lexists(repo.root / item.path) for item in repo.tracked(broken=[])),
+        missing=sum(not os.path.lexists(repo.root / item.path) for item in repo.work_tree.tracked(broken=[])),
         warnings=() if done is None else tuple(done.warnings),
     )
 

@@ -18,8 +18,10 @@ from dvlite.formats.pointer import SUFFIX
 from dvlite.git.output import Change, is_lockfile
 from dvlite.oid import FILE, MANIFEST, Oid, format_oid, parse_oid
 from dvlite.progress import Progress
+from dvlite.repo import committed_versions
 from dvlite.repo.open_stores import open_cache
 from dvlite.repo.repository import Repo
+from dvlite.repo.revisions import limit_of
 from dvlite.runs.history import LineageCommit, described
 from dvlite.runs.index import RunIndex, open_index
 from dvlite.runs.names import name_of
@@ -85,7 +87,7 @@ def log(
     if not versions:
         whole = _tracked_above(repo, start, name)
         versions = [] if start is None or whole is None else _versions(repo, start, whole)
-        if not versions and not any(item.path == name for item in repo.tracked(broken=[])):
+        if not versions and not any(item.path == name for item in repo.work_tree.tracked(broken=[])):
             raise UsageError(
                 f"{quote(repo.display(name))} was never tracked by dvlite",
                 hint="see what is: dvlite ls; for code: git log",
@@ -111,16 +113,11 @@ def log(
 
 def _versions(repo: Repo, start: str, path: str) -> list[_Version]:
     """Returns the versions of a path that pointers or lockfiles name, newest first; each with the commit that brought it."""
-    walk = _LogWalk(path)
-    changes = [change for change in repo.git.pointer_changes(start) if walk.takes(change)]
-    limits = {
-        change.blob: lockfile.LIMIT_BYTES if is_lockfile(change.path) else pointer.LIMIT_BYTES
-        for change in changes
-        if change.blob is not None
-    }
+    changes = list(_changes(repo, start, path))
+    limits = {change.blob: limit_of(change.path) for change, _ in changes if change.blob is not None}
     contents = dict(repo.git.each_blob(limits))
     found: list[tuple[str, _Version]] = []
-    for change, called in zip(changes, walk.names, strict=True):
+    for change, called in changes:
         data = None if change.blob is None else contents[change.blob]
         with contextlib.suppress(FormatError):  # whoever checks that commit out is told
             found.append((change.path, _read(change, called, data)))
@@ -134,20 +131,13 @@ def _versions(repo: Repo, start: str, path: str) -> list[_Version]:
     return list(_changed(_without_absent(kept)))
 
 
-class _LogWalk:
-    """Chooses, from the newest change on, those that may name a path; follows it where its pointer was renamed."""
-
-    def __init__(self, path: str) -> None:
-        self._called = path
-        self.names: list[str] = []  # what the path was called, for each change that was taken
-
-    def takes(self, change: Change) -> bool:
-        if not is_lockfile(change.path) and change.path != self._called + SUFFIX:
-            return False
-        self.names.append(self._called)
-        if change.old_path is not None and not is_lockfile(change.path):
-            self._called = change.old_path.removesuffix(SUFFIX)
-        return True
+def _changes(repo: Repo, start: str, path: str) -> Iterator[tuple[Change, str]]:
+    """Yields, newest first, the changes that may name a path, with what it was called then: it is followed where its pointer was renamed."""
+    called = {path + SUFFIX: path}
+    for change in repo.git.pointer_changes(start):
+        name = next(iter(called)).removesuffix(SUFFIX)
+        if is_lockfile(change.path) or committed_versions.followed(called, change) is not None:
+            yield change, name
 
 
 def _read(change: Change, called: str, data: bytes | None) -> _Version:
@@ -193,12 +183,12 @@ def _changed(found: Sequence[_Version]) -> Iterator[_Version]:
 
 def _tracked_above(repo: Repo, start: str | None, path: str) -> str | None:
     """Returns the tracked directory that a path lies in: now, else the nearest folder that git's history has a pointer of."""
-    for item in repo.tracked(broken=[]) if start is None else repo.tracked_at(start):
+    for item in repo.work_tree.tracked(broken=[]) if start is None else repo.at(start).tracked():
         if path.startswith(item.path + "/"):
             return item.path
     folder = path.rpartition("/")[0]
     while folder:
-        if repo.is_committed(folder):
+        if committed_versions.is_committed(repo.git, folder):
             return folder
         folder = folder.rpartition("/")[0]
     return None

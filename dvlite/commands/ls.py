@@ -64,7 +64,7 @@ def ls(
     is neither in the cache nor on the default remote.
     """
     revision, path = _split(repo, target or "")
-    tracked = usable(repo, [target or "."], progress.warn) if revision is None else repo.tracked_at(revision)
+    tracked = usable(repo, [target or "."], progress.warn) if revision is None else repo.at(revision).tracked()
     cache = open_cache(repo)
     found: list[LsEntry] = []
     for item, inner in _chosen(repo, tracked, path, named=bool(target)):

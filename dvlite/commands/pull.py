@@ -61,7 +61,7 @@ def pull(
             present = [part for part in parts if not is_made(part.path)]
             checkout = _restore(work, catalog, present, how, set(got.missing))
             if not paths:
-                gone = remove_untracked(work, {item.path for item in repo.tracked()})
+                gone = remove_untracked(work, {item.path for item in repo.work_tree.tracked()})
                 checkout = replace(checkout, paths=(*checkout.paths, *gone))
         if got.missing:
             raise missing_error(got.missing, catalog)

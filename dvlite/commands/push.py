@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from dvlite.progress import Progress
+from dvlite.repo import committed_versions
 from dvlite.repo.repository import Repo
 from dvlite.repo.revisions import WORKSPACE, Scope
 from dvlite.repo.tracked_paths import TrackedVersion, version_of
@@ -39,5 +40,5 @@ def _named(repo: Repo, paths: Sequence[str], scope: Scope, progress: Progress) -
         head = repo.git.head() or ""
         found = [version_of(item, head) for item in usable(repo, paths, progress.warn, whole=True)]
     else:
-        found = repo.reachable(scope, progress=progress)
+        found = committed_versions.reachable(repo.git, scope, progress=progress)
     return [item for item, _ in travelling(select(repo, found, paths, inside=False), paths)]

@@ -146,7 +146,7 @@ class _Run:
         self, repo: Repo, targets: Sequence[str], options: ReproOptions, environ: Mapping[str, str], progress: Progress
     ) -> None:
         self._repo, self._options, self._environ, self._progress = repo, options, environ, progress
-        loaded = load(repo, repo.pipeline_files())
+        loaded = load(repo, repo.work_tree.pipeline_files())
         if loaded.broken and not (targets and loaded.stages):
             raise loaded.broken[0]
         self._warnings = [error.message for error in loaded.broken]
@@ -159,7 +159,7 @@ class _Run:
         self._chosen: Chosen = choose(repo, self._graph, targets, single=options.single, downstream=options.downstream)
         broken: list[DvliteError] = []
         self._work = Workspace(repo, open_cache(repo), progress)
-        tracked = repo.tracked(broken)
+        tracked = repo.work_tree.tracked(broken)
         self._added = {item.path: item.pointer.oid for item in tracked if not item.stage}
         require_readable(self._chosen.stages, loaded.broken, tracked)
         require_free(self._work, self._chosen.stages, tracked)

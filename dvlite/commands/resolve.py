@@ -263,7 +263,7 @@ def _is_behind(repo: Repo, settled: Sequence[str], progress: Progress) -> bool:
     hook of git runs.
     """
     work = Workspace(repo, open_cache(repo), progress)
-    for item in repo.tracked(broken=[]):
+    for item in repo.work_tree.tracked(broken=[]):
         is_settled = not item.lockfile and item.path + SUFFIX in settled
         if not is_settled and work.other_version(item) is not None:
             return True

@@ -286,7 +286,7 @@ def _require_keys(index: RunIndex, filters: Filters) -> None:
 def _named_by_lockfiles(repo: Repo) -> int:
     """Returns how many runs the lockfiles name; of one that cannot be read, none."""
     found: set[Oid] = set()
-    for path in repo.lockfiles():
+    for path in repo.work_tree.lockfiles():
         try:
             stages_there = lockfile.parse((repo.root / path).read_bytes(), path).stages
         except (OSError, DvliteError):

@@ -122,7 +122,7 @@ def stage_add(
 
 def stage_list(repo: Repo, *, progress: Progress) -> StageListResult:
     """Returns the stages of every pipeline file, in the order of files and of lines; a file that cannot be read is warned of."""
-    loaded = stages.load(repo, repo.pipeline_files())
+    loaded = stages.load(repo, repo.work_tree.pipeline_files())
     rows = tuple(
         StageRow(
             stage=found.address,
@@ -238,7 +238,7 @@ def _check(repo: Repo, file: str, name: str, data: bytes) -> None:
         own = stages.bind(file, specs)
     except FormatError as error:
         raise _in_words(error) from None
-    others = stages.load(repo, [other for other in repo.pipeline_files() if other != file]).stages
+    others = stages.load(repo, [other for other in repo.work_tree.pipeline_files() if other != file]).stages
     everything = [*others, *own]
     added = next(found for found in own if found.name == name)
     _refuse_taken(repo, added, [found for found in everything if found is not added])
@@ -259,7 +259,7 @@ def _in_words(error: FormatError) -> UsageError:
 
 def _refuse_taken(repo: Repo, added: Stage, others: Sequence[Stage]) -> None:
     """Raises UsageError for an output that is, holds or is inside what is tracked or another stage makes."""
-    tracked = {item.path: "is tracked" for item in repo.tracked([]) if not item.lockfile}
+    tracked = {item.path: "is tracked" for item in repo.work_tree.tracked([]) if not item.lockfile}
     taken = tracked | {out.path: f"is an output of {other.address}" for other in others for out in other.outs}
     for out in added.outs:
         for path, reason in taken.items():

@@ -71,7 +71,7 @@ def status(
     not_in_cache = tuple(look.not_in_cache for look in looks if look.not_in_cache is not None)
     uncommitted = tuple(_uncommitted(repo, _files_of(chosen) if paths else None))
     stale: tuple[StaleStage, ...] = ()
-    if not paths and repo.pipeline_files(as_seen=True):
+    if not paths and repo.work_tree.pipeline_files(as_seen=True):
         from dvlite.pipeline.staleness import stages_out_of_date  # only where there is a pipeline
 
         stale, problems = stages_out_of_date(repo, work, tracked)

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from typing import Self
 
 from dvlite.git.output import TooLarge
-from dvlite.git.program import Git
+from dvlite.git.program import BlobReader, Git
 
 
 def sizes(git: Git, blobs: Iterable[str]) -> dict[str, int]:
@@ -30,3 +31,32 @@ def each_within(
                 if size > rest[blob]:
                     del rest[blob]
                     refuse(blob, size)
+
+
+class Blobs:
+    """Content of git's objects, read from one running git that starts with the first; a context manager."""
+
+    def __init__(self, git: Git) -> None:
+        self._git = git
+        self._reader: BlobReader | None = None
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._close()
+
+    def read(self, blob: str, limit_bytes: int) -> bytes:
+        """Returns a blob; raises TooLarge if it has more bytes than the limit."""
+        if self._reader is None:
+            self._reader = self._git.blob_reader()
+        try:
+            return self._reader.read(blob, limit_bytes)
+        except BaseException:  # the rest of its answer is still on its way
+            self._close()
+            raise
+
+    def _close(self) -> None:
+        if self._reader is not None:
+            self._reader.__exit__(None, None, None)
+            self._reader = None

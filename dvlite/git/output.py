@@ -114,11 +114,9 @@ def next_blob(output: IO[bytes] | None, blob: str, limit_bytes: int) -> bytes:
         raise DvliteError(f"git does not have the object {blob[:8]}", hint="git fetch, or git fsck")
     size = int(words[2])
     if size > limit_bytes:
-        raise TooLarge(
-            f"refused git object {blob[:8]}: such a file has at most {limit_bytes} bytes, it has {size}",
-            hint="restore the pointer or lockfile from an earlier commit",
-            kind="malformed",
-        )
+        reason = f"such a file has at most {limit_bytes} bytes, it has {size}"
+        hint = "restore the pointer or lockfile from an earlier commit"
+        raise TooLarge(f"refused git object {blob[:8]}: {reason}", hint=hint, reason=reason, kind="malformed")
     return output.read(size + 1)[:-1]
 
 

@@ -17,7 +17,7 @@ from dvlite.formats.pointer import SUFFIX, Pointer
 from dvlite.git import blobs
 from dvlite.git.output import FileDifference, is_lockfile
 from dvlite.progress import Progress
-from dvlite.repo import tracked_paths
+from dvlite.repo import committed_versions, tracked_paths
 from dvlite.repo.open_stores import open_cache, open_remote
 from dvlite.repo.remotes import PlaceUntrusted
 from dvlite.repo.repository import Repo
@@ -58,7 +58,7 @@ def follow(repo: Repo, moved: Sequence[FileDifference], progress: Progress, *, l
     """
     done = Followed()
     broken: list[DvliteError] = []
-    tracked = {item.path: item for item in repo.tracked(broken)}
+    tracked = {item.path: item for item in repo.work_tree.tracked(broken)}
     before = _named_before(repo, moved)
     after = {item.path for item in tracked.values() if (item.lockfile or item.path + SUFFIX) in _files(moved)}
     work = Workspace(repo, open_cache(repo), progress)
@@ -113,7 +113,7 @@ def _left_behind(work: Workspace, items: Sequence[Tracked]) -> dict[str, list[Po
     if not here:
         return {}
     lockfiles = {item.path: item.lockfile for item in items if item.path in here}
-    committed = work.repo.histories(lockfiles, _HISTORY, lockfiles=lockfiles)
+    committed = committed_versions.histories(work.repo.git, lockfiles, _HISTORY, lockfiles=lockfiles)
     found = {path: [each for each in known if each.oid == here[path]] for path, known in committed.items()}
     return {path: known for path, known in found.items() if known}
 

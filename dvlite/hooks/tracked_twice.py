@@ -25,7 +25,7 @@ def held_twice(work: Workspace, paths: Sequence[str], known: Iterable[str]) -> l
     """
     if not _is_likely(work, paths, known):
         return []
-    tracked = {item.path: item for item in work.repo.tracked(broken=[])}
+    tracked = {item.path: item for item in work.repo.work_tree.tracked(broken=[])}
     rules = ignore.load(work.repo.root)
     found: dict[str, list[str]] = {}
     for path in paths:

@@ -218,7 +218,7 @@ class Sources:
         if self._history is not None:
             yield from (thing_of(found.path, found.pointer) for found in reversed(self._history.versions()))
         if self._world.repo is not None:
-            yield from (thing_of(item.path, item.pointer) for item in self._world.repo.tracked(broken=[]))
+            yield from (thing_of(item.path, item.pointer) for item in self._world.repo.work_tree.tracked(broken=[]))
 
     def _directories_of_remote(self, known: set[Oid]) -> Iterator[Node]:
         """Yields the directories that the remote was given and that nobody else names: one request for each, once."""

@@ -103,7 +103,7 @@ def _refuse_many(text: str, inside: str, path: str, repo: Repo) -> None:
         raise UsageError(f"{quote(text)} holds the whole repository", hint="ask of something in it: dvlite ls")
     if not inside:
         return
-    held = [item.path for item in repo.tracked(broken=[]) if item.path.startswith(inside + "/")]
+    held = [item.path for item in repo.work_tree.tracked(broken=[]) if item.path.startswith(inside + "/")]
     if held:
         more = f" and {len(held) - 1} more" if len(held) > 1 else ""
         raise UsageError(
@@ -206,16 +206,16 @@ def _at_revision(text: str, repo: Repo, sources: Sources) -> Subject | None:
     revision, colon, name = text.partition(":")
     if not colon or not revision or "//" in name[:2]:
         return None
-    commit = repo.git.resolve(revision)
+    at = repo.at(revision)
     path = repo.relative(name or ".")
-    found = _named(text, path, repo.tracked_at(commit), sources)
+    found = _named(text, path, at.tracked(), sources)
     if found is not None:
         return found
-    for where, data in repo.lockfiles_at(commit).items():
-        found = _locked(text, path, where, data)
+    for where in at.lockfiles():
+        found = _locked(text, path, where, at.read(where, lockfile.LIMIT_BYTES) or b"")
         if found is not None:
             return found
-    kept = repo.git.read_file(commit, path, limit_bytes=_FILE_LIMIT_BYTES)
+    kept = at.read(path, _FILE_LIMIT_BYTES)
     if kept is None:
         raise UsageError(
             f"{quote(path)} is not tracked at {quote(revision)}", hint=f"see what is: dvlite ls {revision}:"
@@ -225,7 +225,7 @@ def _at_revision(text: str, repo: Repo, sources: Sources) -> Subject | None:
 
 def _tracked(text: str, repo: Repo, sources: Sources) -> Subject | None:
     path = _inside(repo, text)
-    return None if path is None else _named(text, path.removesuffix(SUFFIX), repo.tracked(broken=[]), sources)
+    return None if path is None else _named(text, path.removesuffix(SUFFIX), repo.work_tree.tracked(broken=[]), sources)
 
 
 def _named(text: str, path: str, tracked: Sequence[Tracked], sources: Sources) -> Subject | None:

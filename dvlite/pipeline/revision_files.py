@@ -41,7 +41,7 @@ class RevisionFiles:
     def load(self) -> Loaded:
         """Returns the stages, and the errors of pipeline files that cannot be read."""
         if self.is_workspace:
-            return stages.load(self._repo, self._repo.pipeline_files())
+            return stages.load(self._repo, self._repo.work_tree.pipeline_files())
         found: list[Stage] = []
         broken: list[DvliteError] = []
         for file in filter(is_pipeline_file, self._blobs):

@@ -228,7 +228,7 @@ def stages_out_of_date(
     repo: Repo, work: Workspace, tracked: Iterable[Tracked]
 ) -> tuple[tuple[StaleStage, ...], tuple[DvliteError, ...]]:
     """Returns the stages that `repro` would run, and errors about files that cannot be read; starts no program and no request."""
-    loaded = load(repo, repo.pipeline_files())
+    loaded = load(repo, repo.work_tree.pipeline_files())
     problems = list(loaded.broken)
     try:
         graph = build(loaded.stages)

@@ -1,13 +1,13 @@
-"""A git work tree that uses dvlite: where its parts are, what it tracks, and which revisions refer to what.
+"""A git work tree that uses dvlite: where its parts are, its config, and what dvlite changes in git's files.
 
-Holds no store and no data; looks at git, pointers, lockfiles and config only (what they name: `tracking`). Paths inside are relative to the
+Holds no store and no data; the files of its revisions and what they track: `revisions`. Paths inside are relative to the
 root of the work tree, with `/`; undecodable bytes are kept as `os.fsdecode` keeps them.
 """
 
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from pathlib import Path
 
@@ -15,18 +15,13 @@ from dvlite import files
 from dvlite.errors import DvliteError, NotARepository, UsageError
 from dvlite.files import quote
 from dvlite.formats.config import Config, Setting, Value
-from dvlite.formats.pointer import Pointer
 from dvlite.git import discover
-from dvlite.git.output import is_lockfile, is_pipeline_file
 from dvlite.git.program import Git
-from dvlite.progress import Progress
 from dvlite.repo import config_files, ignore, remotes
 from dvlite.repo.remotes import RemoteSettings
-from dvlite.repo.revisions import Scope, Tracking
-from dvlite.repo.tracked_paths import Tracked, TrackedVersion
+from dvlite.repo.revisions import WORK_TREE, Revision
 
-# What callers know from here is defined below this module.
-
+_REVISIONS = 16  # that are remembered
 # An entry of PATH that is not absolute could lead into the repository, whose programs are never run: then as if there were no dvlite.
 _IF_ON_PATH = 'case "$(command -v dvlite)" in /*)'
 # git shows nothing at all if the program it is told to call is missing: where dvlite is not on PATH, the pointers themselves are shown.
@@ -69,7 +64,8 @@ class Repo:
         self.git = git
         self.config = config
         self._environ = environ
-        self._tracking = Tracking(git, found.root, self.display)
+        self.work_tree = Revision(git, WORK_TREE, self.display)
+        self._revisions: dict[str, Revision] = {}  # by commit: they never change
         self.waits = wait  # for locks; False: Busy instead
 
     @property
@@ -138,59 +134,16 @@ class Repo:
             return path or "."
         return os.path.relpath(self.root / path, self.cwd)
 
-    # -- what is tracked
+    # -- revisions
 
-    def tracked(self, broken: list[DvliteError] | None = None) -> list[Tracked]:
-        """Returns the tracked paths of the work tree, cached outputs of stages included, sorted.
-
-        Raises Unusable for a pointer or lockfile that cannot be used; with a list, those go there and the rest is returned. What overlaps
-        is refused likewise.
-        """
-        return self._tracking.tracked(broken)
-
-    def pipeline_files(self, *, as_seen: bool = False) -> list[str]:
-        """Returns the pipeline files `dvlite.yaml` that git tracks or would track; with `as_seen`, as of the last look at what is tracked."""
-        return [name for name in self._tracking.files(as_seen=as_seen) if is_pipeline_file(name)]
-
-    def lockfiles(self, *, as_seen: bool = False) -> list[str]:
-        """Returns the lockfiles that git tracks or would track, likewise."""
-        return [name for name in self._tracking.files(as_seen=as_seen) if is_lockfile(name)]
-
-    def lockfiles_at(self, revision: str) -> dict[str, bytes]:
-        """Returns the lockfiles of a revision and their content; raises UsageError if there is no such revision."""
-        return self._tracking.lockfiles_at(self.git.resolve(revision))
-
-    def tracked_at(self, revision: str) -> list[Tracked]:
-        """Returns the tracked paths of a revision, sorted; raises UsageError if there is no such revision."""
-        return self._tracking.tracked_at(self.git.resolve(revision))
-
-    def history(self, path: str, limit: int) -> list[Pointer]:
-        """Returns the committed versions of a tracked path, newest first, at most `limit`; renames are followed."""
-        return self.histories([path], limit)[path]
-
-    def histories(
-        self, paths: Iterable[str], limit: int, *, lockfiles: Mapping[str, str] | None = None
-    ) -> dict[str, list[Pointer]]:
-        """Returns the committed versions of many tracked paths with one look at git; what is no pointer is passed over.
-
-        `lockfiles` says which lockfile names a path ("": it has a pointer of its own): that spares looking in all of them.
-        """
-        return self._tracking.histories(paths, limit, lockfiles or {})
-
-    def is_committed(self, path: str) -> bool:
-        """Says whether any commit of any ref names data at this path."""
-        return self._tracking.is_committed(path)
-
-    def reachable(self, scope: Scope, *, progress: Progress | None = None) -> list[TrackedVersion]:
-        """Returns each version that the revisions name, once, with a path and a commit of it; those of HEAD if it names none.
-
-        A pointer that cannot be read stops a single revision; in many, it names no data that could be had, and is warned of.
-        """
-        return self._tracking.reachable(scope, progress)
-
-    def introduced(self, revisions: Iterable[str], *, progress: Progress) -> list[TrackedVersion]:
-        """Returns each version that commits name and none of their parents does, once; `revisions` are as `git rev-list` takes them."""
-        return self._tracking.introduced(revisions, progress)
+    def at(self, revision: str) -> Revision:
+        """Returns the repository at a revision; raises UsageError if there is no such revision."""
+        commit = self.git.resolve(revision)
+        if commit not in self._revisions:
+            if len(self._revisions) >= _REVISIONS:
+                self._revisions.clear()
+            self._revisions[commit] = Revision(self.git, revision, lambda path: f"{revision}:{path}", commit=commit)
+        return self._revisions[commit]
 
     # -- changes
 
@@ -240,7 +193,7 @@ class Repo:
         for key, value in CLONE_SETTINGS.items():
             if self.git.config_get(key) != value:
                 self.git.config_set(key, value)
-        self.exclude([tracked.path for tracked in self.tracked(broken=[])])
+        self.exclude([tracked.path for tracked in self.work_tree.tracked(broken=[])])
 
     def read_layer(self, layer: str) -> Mapping[str, Setting]:
         """Returns what one layer's config file says."""

@@ -1,30 +1,32 @@
-"""What a repository tracks: on disk, at a revision, in history, in everything that its refs reach.
+"""The repository at a revision: its work tree, or a commit of which nothing in the work tree is looked at. Its files, and what they track.
 
-Reads pointer files and lockfiles through git and from the work tree; what they mean is decided in `naming`. Holds no store and no data.
+Files by name, sorted, their content within a limit, and where links lead. What pointers and lockfiles mean is decided in `tracked_paths`.
+Git runs no filter and no hook for it. Holds no store and no data.
 """
 
 from __future__ import annotations
 
-import itertools
 import os
-from collections.abc import Callable, Iterable, Iterator, Mapping
+import posixpath
+from bisect import bisect_left, insort
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
+from functools import cached_property
+from typing import NamedTuple
 
 from dvlite.errors import DvliteError, FormatError
 from dvlite.files import refused
 from dvlite.formats import lockfile, pointer
-from dvlite.formats.pointer import SUFFIX, Pointer
 from dvlite.git import blobs as git_blobs
-from dvlite.git.output import Change, is_lockfile, is_pipeline_file
+from dvlite.git.blobs import Blobs
+from dvlite.git.output import REGULAR, TooLarge, is_lockfile, is_pipeline_file, is_pointer, split
 from dvlite.git.program import Git
-from dvlite.progress import NullProgress, Progress
 from dvlite.repo import config_files, tracked_paths
-from dvlite.repo.tracked_paths import Tracked, TrackedVersion, Unusable
+from dvlite.repo.tracked_paths import Tracked, Unusable
 
-LOCKFILE_VERSIONS = 20  # of one lockfile, that are looked at for earlier versions of its outputs
-_COMMITS = 16  # whose tracked paths are remembered
-_MANY_VERSIONS = 500  # of all lockfiles, that are looked at for whether any commit names an output
+LINK, SUBMODULE = "120000", "160000"  # modes
+WORK_TREE = "workspace"  # what a user calls it
+_MOST_LINKS = 40
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,273 +46,366 @@ class Scope:
 WORKSPACE = Scope()
 
 
-class Tracking:
-    """Looks at what one work tree and its git repository track."""
+class GitFile(NamedTuple):
+    """A file as git has it. `blob` is '' for one that is read from disk, `mode` then '' if git does not have it yet."""
 
-    def __init__(self, git: Git, root: Path, display: Callable[[str], str]) -> None:
-        self._git, self._root, self._display = git, root, display
-        self._commits: dict[str, list[Tracked]] = {}  # what some commits track: they never change
-        self._seen: list[str] | None = None  # pointers, lockfiles and pipeline files, as the work tree last showed them
+    mode: str
+    blob: str
 
-    # -- the work tree
 
-    def files(self, *, as_seen: bool = False) -> list[str]:
-        """Returns the pointer files, lockfiles and pipeline files of the work tree; with `as_seen`, without another run of git."""
+class Files:
+    """The files of a revision by name; `change` turns them into those of the next commit."""
+
+    def __init__(self, files: Mapping[str, GitFile]) -> None:
+        self.by_name = dict(files)
+        self.names = sorted(files)
+        self.links = {path for path, file in files.items() if file.mode == LINK}
+        # With the files of each, None where they are not known.
+        self.submodules: dict[str, Sequence[str] | None] = {
+            path: None for path, file in files.items() if file.mode == SUBMODULE
+        }
+
+    def change(self, path: str, file: GitFile | None) -> None:
+        """Takes in a file that was written, or (None) removed."""
+        was = self.by_name.pop(path, None)
+        self.links.discard(path)
+        self.submodules.pop(path, None)
+        if file is None:
+            if was is not None:
+                del self.names[bisect_left(self.names, path)]
+            return
+        self.by_name[path] = file
+        if was is None:
+            insort(self.names, path)
+        if file.mode == LINK:
+            self.links.add(path)
+        elif file.mode == SUBMODULE:
+            self.submodules[path] = None
+
+
+def files_at(git: Git, commit: str) -> Files:
+    """Returns the files of a commit."""
+    files = {}
+    for row in split(git.run("ls-tree", "-r", "-z", "--full-tree", commit)):
+        head, _, path = row.partition("\t")
+        mode, _, blob = head.split(" ")
+        files[path] = GitFile(mode, blob)
+    return Files(files)
+
+
+def files_to_commit(git: Git) -> Files:
+    """Returns the files of the work tree that git has or would take; those that a sparse checkout leaves out are as the index has them."""
+    files: dict[str, GitFile] = {}
+    submodules: dict[str, Sequence[str] | None] = {}
+    for row in split(git.run("ls-files", "-z", "-t", "-s", "--cached", "--others", "--exclude-standard")):
+        if row.startswith("? "):
+            files[row[2:]] = GitFile("", "")
+            continue
+        head, _, path = row.partition("\t")
+        tag, mode, blob, _ = head.split(" ")
+        if mode == SUBMODULE:  # fetched or not, its files are not of this repository
+            is_open = os.path.lexists(git.root / path / ".git")
+            submodules[path] = _files_of_submodule(git, path) if is_open else None
+        else:
+            is_left_out = tag == "S" and not os.path.lexists(git.root / path)
+            files[path] = GitFile(mode, blob if is_left_out else "")
+    made = Files(files)
+    made.submodules = submodules
+    return made
+
+
+def _files_of_submodule(git: Git, path: str) -> list[str]:
+    return split(git.run("ls-files", "-z", "--cached", "--recurse-submodules", "--", f":(literal){path}"))
+
+
+class Revision:
+    """The repository at one revision; `commit` None: the work tree.
+
+    With `files` only those are seen, of the work tree too: what a clone would have (`files_to_commit`). `name` is what the user called it,
+    `shown` what a file of it is called in messages.
+    """
+
+    def __init__(
+        self,
+        git: Git,
+        name: str,
+        shown: Callable[[str], str],
+        *,
+        commit: str | None = None,
+        files: Files | None = None,
+        blobs: Blobs | None = None,
+    ) -> None:
+        self.name, self.commit, self.shown = name, commit, shown
+        self._git, self._root, self._blobs = git, git.root, blobs
+        self._files = files
+        self._seen: list[str] | None = None  # pointers, lockfiles and pipeline files
+        self._tracked: list[Tracked] | None = None  # of a commit: it never changes
+        self._targets: dict[str, str | None] = {}
+        self._real_folders: dict[str, bool] = {}
+
+    # -- files
+
+    @cached_property
+    def files(self) -> Files:
+        """The files that git has, or would take of the work tree."""
+        if self._files is not None:
+            return self._files
+        return files_to_commit(self._git) if self.commit is None else files_at(self._git, self.commit)
+
+    @property
+    def names(self) -> Sequence[str]:
+        """The names of all files, sorted."""
+        return self.files.names
+
+    @property
+    def _is_disk(self) -> bool:
+        return self.commit is None and self._files is None
+
+    def read(self, path: str, limit_bytes: int) -> bytes | None:
+        """Returns a file, None where there is none. Raises FormatError for a link, and for a file of git above the limit.
+
+        Of a file on disk one byte more than the limit is returned, so that its format can refuse it.
+        """
+        if self._is_disk:
+            return config_files.read_regular(self._root / path, self.shown(path), limit_bytes + 1)
+        file = self.files.by_name.get(path)
+        if file is None or file.mode == SUBMODULE:
+            return None
+        if not file.blob:  # the index may have it where the work tree has a link above: to git, it is deleted
+            is_there = self._is_real_folder(path)
+            return config_files.read_regular(self._root / path, self.shown(path), limit_bytes + 1) if is_there else None
+        if file.mode not in REGULAR:
+            raise refused(self.shown(path), "it is a symbolic link", hint="replace it by a file")
+        return self.read_blob(file.blob, path, limit_bytes)
+
+    def read_blob(self, blob: str, path: str, limit_bytes: int) -> bytes:
+        """Returns an object of git, which is the file at a path. Raises FormatError if it is above the limit."""
+        try:
+            if self._blobs is not None:
+                return self._blobs.read(blob, limit_bytes)
+            return self._git.read_blobs([blob], limit_bytes=limit_bytes)[blob]
+        except TooLarge as error:
+            raise refused(self.shown(path), error.reason, hint=error.hint, kind=error.kind) from None
+
+    def blob(self, path: str) -> str | None:
+        """Returns what tells two versions of a file apart without reading it, or None if nothing does."""
+        file = self.files.by_name.get(path)
+        return None if file is None or not file.blob else file.blob
+
+    def in_git(self, path: str) -> Sequence[str]:
+        """Returns what git has of a path: the file itself, or the files in the folder."""
+        by_name = self.files.by_name
+        return [name for name in at(self.names, path) if by_name[name].mode not in ("", SUBMODULE)]
+
+    # -- links
+
+    def real(self, path: str) -> str | None:
+        """Returns the path that links lead to, None for one outside of the repository."""
+        return path if self.commit is not None and not self.files.links else _resolved(path, self.target)
+
+    def target(self, path: str) -> str | None:
+        """Returns where a link leads, None for what is no link; one that git ignores leads nowhere: no clone has it."""
+        if path not in self._targets:
+            self._targets[path] = self._target(path)
+        return self._targets[path]
+
+    def _target(self, path: str) -> str | None:
+        file = self.files.by_name.get(path)
+        if self.commit is not None or (file is not None and file.blob):
+            is_link = file is not None and file.mode == LINK
+            return os.fsdecode(self.read_blob(file.blob, path, 1 << 16)) if file is not None and is_link else None
+        place = self._root / path
+        if not place.is_symlink():
+            return None
+        target = os.readlink(place)
+        if not at(self.names, path):
+            return "/"
+        return os.path.relpath(target, place.parent) if os.path.isabs(target) else target
+
+    def is_linked_folder(self, path: str) -> bool:
+        """Says whether a path is a link to a folder."""
+        if self.target(path) is None:
+            return False
+        if self.commit is None and os.path.isdir(self._root / path):
+            return True
+        real = self.real(path)
+        return real is not None and bool(below(self.names, real))
+
+    def place_of(self, path: str) -> str | None:
+        """Returns where a path is, links to folders above it followed; a link in its own place is not."""
+        folder, name = posixpath.split(path)
+        real = self.real(folder) if folder else ""
+        return None if real is None else posixpath.normpath(posixpath.join(real, name))
+
+    def is_cloned(self, path: str) -> bool:
+        """Says whether a clone has a file or folder: what git ignores, it does not."""
+        if at(self.names, path) and self.target(path) is None:
+            return True
+        real = self.real(path)
+        return real is not None and bool(at(self.names, real))
+
+    def is_ignored(self, path: str) -> bool:
+        """Says whether something is on disk, at a path of the work tree, that git ignores."""
+        is_here = self.commit is None and os.path.lexists(self._root / path)
+        return is_here and not self.is_cloned(path) and not at(self.names, path)
+
+    def _is_real_folder(self, path: str) -> bool:
+        folder = os.path.dirname(self._root / path)
+        if folder not in self._real_folders:
+            self._real_folders[folder] = os.path.realpath(folder) == folder
+        return self._real_folders[folder]
+
+    # -- what it tracks
+
+    def own_files(self, *, as_seen: bool = False) -> list[str]:
+        """Returns the pointers, lockfiles and pipeline files; with `as_seen` those of the last look, without another run of git."""
         if self._seen is None or not as_seen:
-            self._seen = self._git.tracking_files()
+            if self._is_disk:
+                self._seen = self._git.tracking_files()
+            else:
+                self._seen = [name for name in self.names if is_pointer(name) or is_pipeline_file(name)]
         return self._seen
 
-    def tracked(self, broken: list[DvliteError] | None) -> list[Tracked]:
-        """Returns the tracked paths of the work tree, outputs included, sorted.
+    def pointers(self, *, as_seen: bool = False) -> list[str]:
+        """Returns the pointer files, each of which names one tracked path."""
+        return [name for name in self.own_files(as_seen=as_seen) if is_pointer(name) and not is_lockfile(name)]
 
-        Raises Unusable for a pointer or lockfile that cannot be used; with a list, those go there and the rest is returned.
+    def lockfiles(self, *, as_seen: bool = False) -> list[str]:
+        """Returns the lockfiles `dvlite.lock`."""
+        return [name for name in self.own_files(as_seen=as_seen) if is_lockfile(name)]
+
+    def pipeline_files(self, *, as_seen: bool = False) -> list[str]:
+        """Returns the pipeline files `dvlite.yaml`."""
+        return [name for name in self.own_files(as_seen=as_seen) if is_pipeline_file(name)]
+
+    def tracked(self, broken: list[DvliteError] | None = None) -> list[Tracked]:
+        """Returns the tracked paths, cached outputs of stages included, sorted.
+
+        Raises Unusable for a pointer or lockfile that cannot be used; with a list, those go there and the rest is returned. What overlaps
+        is refused likewise.
         """
-        found: list[Tracked] = []
-        real_folders: dict[str, bool] = {}
+        if self._tracked is not None:
+            return list(self._tracked)
 
         def refuse(error: Unusable) -> None:
             if broken is None:
                 raise error
             broken.append(error)
 
-        def is_real(name: str) -> bool:
-            folder = os.path.dirname(self._root / name)
-            if folder not in real_folders:
-                real_folders[folder] = os.path.realpath(folder) == folder
-            return real_folders[folder]
+        rows = self._tracked_by_disk(refuse) if self.commit is None else self._tracked_by_commit(self.commit, refuse)
+        tracked = tracked_paths.without_overlap(list(rows), refuse)
+        if self.commit is not None and not broken:
+            self._tracked = tracked
+        return list(tracked)
 
-        for name in self.files():
-            if is_pipeline_file(name) or not is_real(name):
+    def _tracked_by_disk(self, refuse: Callable[[Unusable], None]) -> Iterator[Tracked]:
+        self._real_folders.clear()
+        for name in self.own_files():
+            if is_pipeline_file(name) or not self._is_real_folder(name):
                 continue  # git's index has it, the work tree has a link there: to git, it is deleted
+            where = self.shown(name)
             try:
-                found += self._named_by(name, is_real)
+                data = self.read(name, limit_of(name))
+                rows = [] if data is None else read_as(name, data, where)
+                if data is not None and is_lockfile(name) and not all(self._is_real_folder(row.path) for row in rows):
+                    tracked_paths.refuse_outputs(name, data, where, self._why_not_real)
             except DvliteError as error:
                 refuse(Unusable(name, error))
-        return tracked_paths.without_overlap(found, refuse)
+            else:
+                yield from rows
 
-    def _named_by(self, name: str, is_real: Callable[[str], bool]) -> list[Tracked]:
-        where = self._display(name)
-        data = config_files.read_regular(self._root / name, where, _limit(name) + 1)
-        if data is None:
-            return []
-        if not is_lockfile(name):
-            return [tracked_paths.read_pointer(name, data, where)]
-        found = tracked_paths.read_lockfile(name, data, where)
-        if not all(is_real(item.path) for item in found):
-            behind = "is behind a symbolic link"
-            tracked_paths.refuse_outputs(name, data, where, lambda path: None if is_real(path) else behind)
-        return found
+    def _why_not_real(self, path: str) -> str | None:
+        return None if self._is_real_folder(path) else "is behind a symbolic link"
 
-    # -- revisions
-
-    def tracked_at(self, commit: str) -> list[Tracked]:
-        """Returns the tracked paths of a commit, outputs included, sorted."""
-        if commit not in self._commits:
-            blobs = self._git.pointer_blobs(commit)
-            shown = {(blob, name): f"{commit[:8]}:{name}" for name, blob in blobs.items()}
-            found = [item for _, items in self._read(shown, _raise) for item in items]
-            if len(self._commits) >= _COMMITS:
-                self._commits.clear()
-            self._commits[commit] = tracked_paths.without_overlap(found, _raise)
-        return list(self._commits[commit])
-
-    def lockfiles_at(self, commit: str) -> dict[str, bytes]:
-        """Returns the lockfiles of a commit and their content."""
-        blobs = {name: blob for name, blob in self._git.pointer_blobs(commit).items() if is_lockfile(name)}
-        contents = self._git.read_blobs(blobs.values(), limit_bytes=lockfile.LIMIT_BYTES)
-        return {name: contents[blob] for name, blob in blobs.items()}
-
-    def histories(self, paths: Iterable[str], limit: int, lockfiles: Mapping[str, str]) -> dict[str, list[Pointer]]:
-        """Returns the committed versions of many tracked paths, newest first, with one walk through git's history; renames are followed.
-
-        `lockfiles` says which lockfile names an output, with "" for a path with a pointer of its own; a path that it does not have, and that
-        never had a pointer, is looked for in all lockfiles. What cannot be read is passed over.
-        """
-        wanted = list(dict.fromkeys(paths))
-        if not wanted or (head := self._git.head()) is None:
-            return {path: [] for path in wanted}
-        walk = _RenameWalk(wanted, limit, lockfiles)
-        for change in self._git.pointer_changes(head):
-            if walk.take(change):
-                break
-        pointers = walk.pointers
-        without = [path for path in wanted if not pointers.get(path)]
-        pairs = [(blob, path + SUFFIX) for path, blobs in pointers.items() for blob in blobs]
-        pairs += walk.lockfiles_of(without)
-        known = dict(self._read({pair: pair[1] for pair in pairs}, _pass_over))
-        found = {
-            path: [item.pointer for blob in pointers.get(path, ()) for item in known.get((blob, path + SUFFIX), ())]
-            for path in wanted
-        }
-        looked_for = set(without)
-        for pair in pairs:
-            for item in known.get(pair, ()) if is_lockfile(pair[1]) else ():
-                if item.path in looked_for and len(found[item.path]) < limit:
-                    versions = found[item.path]
-                    if not any(item.pointer.same_version(other) for other in versions):
-                        versions.append(item.pointer)
-        return found
-
-    def is_committed(self, path: str) -> bool:
-        """Says whether any commit of any ref has a pointer of this path, or a lockfile that names it (of the newest 500 of them)."""
-        if self._git.is_in_history(path + SUFFIX):
-            return True
-        changes = self._git.lockfile_changes("--all")
-        found = ((change.blob, change.path) for change in changes if change.blob is not None)
-        newest = dict.fromkeys(itertools.islice(found, _MANY_VERSIONS), path)
-        return any(item.path == path for _, items in self._read(newest, _pass_over) for item in items)
-
-    def reachable(self, scope: Scope, progress: Progress | None) -> list[TrackedVersion]:
-        """Returns each version that the revisions name, once, with a path and a commit of it; those of HEAD if the scope names none.
-
-        What cannot be read stops a single revision; in many, it names no data that could be had, and is warned of.
-        """
-        if scope.revision is not None:
-            commit = self._git.resolve(scope.revision)
-            return _unique(tracked_paths.version_of(item, commit) for item in self.tracked_at(commit))
-        warn = (progress or NullProgress()).warn
-        commits: dict[tuple[str, str], str] = {}
-        for commit, name, blob in self._pointers_of_all() if scope.all_commits else self._pointers_of_refs(scope):
-            commits.setdefault((blob, name), commit)
-        shown = {pair: f"{commit[:8]}:{pair[1]}" for pair, commit in commits.items()}
-        read = self._read(shown, lambda error: warn(error.message))
-        return _unique(tracked_paths.version_of(item, commits[pair]) for pair, items in read for item in items)
-
-    def introduced(self, revisions: Iterable[str], progress: Progress) -> list[TrackedVersion]:
-        """Returns each version that commits name and none of their parents does, once, newest first.
-
-        `revisions` are as `git rev-list` takes them. What cannot be read names no data that could be had, and is warned of.
-        """
-        new: dict[tuple[str, str], str] = {}
-        before: dict[tuple[str, str], str] = {}
-        for change in self._git.named_by(*revisions):
-            if change.blob is not None:
-                new.setdefault((change.blob, change.path), change.commit)
-            if is_lockfile(change.path):
-                before |= {(blob, change.path): f"{change.path} before {change.commit[:8]}" for blob in change.before}
-        shown = {pair: where for pair, where in before.items() if pair not in new}  # first: what they name is not new
-        shown |= {pair: f"{commit[:8]}:{pair[1]}" for pair, commit in new.items()}
-        read = self._read(shown, lambda error: progress.warn(error.message))
-        return _unique(
-            tracked_paths.version_of(item, new[pair]) for pair, items in read if pair in new for item in items
-        )
-
-    def _pointers_of_all(self) -> Iterator[tuple[str, str, str]]:
-        """Yields (commit, file, blob) for every version in every commit of every ref and HEAD."""
-        revisions = ["--all"] if self._git.head() is None else ["--all", "HEAD"]
-        changes = self._git.pointer_changes(*revisions, every=True)
-        return ((change.commit, change.path, change.blob) for change in changes if change.blob is not None)
-
-    def _pointers_of_refs(self, scope: Scope) -> Iterator[tuple[str, str, str]]:
-        commits = dict.fromkeys(self._git.commits_of("refs/heads") if scope.all_branches else ())
-        commits |= dict.fromkeys(self._git.commits_of("refs/tags") if scope.all_tags else ())
-        if not scope.all_branches and not scope.all_tags and (head := self._git.head()) is not None:
-            commits[head] = None
-        return ((commit, name, blob) for commit in commits for name, blob in self._git.pointer_blobs(commit).items())
-
-    def _read(
-        self, wanted: Mapping[tuple[str, str], str], refuse: Callable[[Unusable], None]
-    ) -> Iterator[tuple[tuple[str, str], list[Tracked]]]:
-        """Yields what each blob names, read as a file of a name; given with where it stands. All are read with one run of git.
-
-        Of a lockfile, only what no blob before it named is yielded: give the newest first.
-        """
-        names: dict[str, list[str]] = {}
-        for blob, name in wanted:
-            names.setdefault(blob, []).append(name)
-        seen: dict[str, set[bytes]] = {}
-
-        def too_large(blob: str, size: int) -> None:
-            for name in names[blob]:
-                reason = f"it has {size} bytes, such a file at most {_limit(name)}"
-                refuse(Unusable(name, refused(wanted[blob, name], reason)))
-
-        limits = {blob: max(map(_limit, found)) for blob, found in names.items()}
-        for blob, data in git_blobs.each_within(self._git, limits, too_large):
-            for name in names[blob]:
-                part = tracked_paths.unseen_stages(data, seen.setdefault(name, set())) if is_lockfile(name) else data
-                try:
-                    yield (blob, name), _read_as(name, part, wanted[blob, name])
-                except FormatError as error:
-                    refuse(Unusable(name, error))
+    def _tracked_by_commit(self, commit: str, refuse: Callable[[Unusable], None]) -> Iterator[Tracked]:
+        blobs = self._git.pointer_blobs(commit)
+        wanted = {(blob, name): f"{commit[:8]}:{name}" for name, blob in blobs.items()}
+        for _, rows in read_blobs(self._git, wanted, refuse):
+            yield from rows
 
 
-class _RenameWalk:
-    """Collects, from the newest change to older ones, the blobs that may hold versions of the paths wanted."""
-
-    def __init__(self, paths: list[str], limit: int, lockfiles: Mapping[str, str]) -> None:
-        self._limit, self._given = limit, lockfiles
-        self.pointers: dict[str, list[str]] = {path: [] for path in paths if not lockfiles.get(path)}
-        self._names = {
-            path + SUFFIX: path for path in self.pointers
-        }  # what each was called at the commit being looked at
-        self._known = {lockfiles[path] for path in paths if lockfiles.get(path)}
-        self._lockfiles: dict[str, list[str]] = {name: [] for name in self._known}
-        self._called = {
-            name: name for name in self._known
-        }  # likewise; a lockfile that nobody asked for comes in when it is seen
-
-    def take(self, change: Change) -> bool:
-        """Takes in one change; returns whether enough was seen."""
-        if is_lockfile(change.path):
-            self._take_lockfile(change)
-        else:
-            self._follow(change, self._names, self.pointers, self._limit)
-        return not self._names and all(len(self._lockfiles[name]) >= LOCKFILE_VERSIONS for name in self._known)
-
-    def _take_lockfile(self, change: Change) -> None:
-        if change.path not in self._called and change.path not in self._lockfiles:
-            self._lockfiles[change.path] = []
-            self._called[change.path] = change.path
-        self._follow(change, self._called, self._lockfiles, LOCKFILE_VERSIONS)
-
-    @staticmethod
-    def _follow(change: Change, names: dict[str, str], found: dict[str, list[str]], limit: int) -> None:
-        key = names.get(change.path)
-        if key is None:
-            return
-        blobs = found[key]
-        if change.blob is not None and change.blob not in blobs:
-            blobs.append(change.blob)
-        if change.old_path is not None or len(blobs) >= limit:
-            del names[change.path]
-        if change.old_path is not None and len(blobs) < limit:
-            names[change.old_path] = key
-
-    def lockfiles_of(self, paths: list[str]) -> list[tuple[str, str]]:
-        """Returns `(blob, lockfile)` of the versions to look at for these paths: of the lockfiles that are known for them, else of all."""
-        if not paths:
-            return []
-        every = any(path not in self._given for path in paths)
-        return [
-            (blob, name) for name, blobs in self._lockfiles.items() if every or name in self._known for blob in blobs
-        ]
+# --- pointers and lockfiles in git's objects ---
 
 
-def _read_as(name: str, data: bytes, where: str) -> list[Tracked]:
+def read_blobs(
+    git: Git, wanted: Mapping[tuple[str, str], str], refuse: Callable[[Unusable], None]
+) -> Iterator[tuple[tuple[str, str], list[Tracked]]]:
+    """Yields what each (blob, file name) names; `wanted` says what the file is called in messages. All are read with one run of git.
+
+    Of a lockfile, only what no blob before it named is yielded: give the newest first.
+    """
+    names: dict[str, list[str]] = {}
+    for blob, name in wanted:
+        names.setdefault(blob, []).append(name)
+    seen: dict[str, set[bytes]] = {}
+
+    def too_large(blob: str, size: int) -> None:
+        for name in names[blob]:
+            reason = f"it has {size} bytes, such a file at most {limit_of(name)}"
+            refuse(Unusable(name, refused(wanted[blob, name], reason)))
+
+    limits = {blob: max(map(limit_of, of_blob)) for blob, of_blob in names.items()}
+    for blob, data in git_blobs.each_within(git, limits, too_large):
+        for name in names[blob]:
+            part = tracked_paths.unseen_stages(data, seen.setdefault(name, set())) if is_lockfile(name) else data
+            try:
+                yield (blob, name), read_as(name, part, wanted[blob, name])
+            except FormatError as error:
+                refuse(Unusable(name, error))
+
+
+def read_as(name: str, data: bytes, where: str) -> list[Tracked]:
+    """Returns what a pointer or lockfile names, by its name. Raises FormatError."""
     if is_lockfile(name):
         return tracked_paths.read_lockfile(name, data, where)
     return [tracked_paths.read_pointer(name, data, where)]
 
 
-def _limit(name: str) -> int:
+def limit_of(name: str) -> int:
+    """Returns how many bytes a pointer or lockfile may have."""
     return lockfile.LIMIT_BYTES if is_lockfile(name) else pointer.LIMIT_BYTES
 
 
-def _raise(error: Unusable) -> None:
-    raise error
+# --- sorted names ---
 
 
-def _pass_over(_error: Unusable) -> None:
-    return
+def at(names: Sequence[str], path: str) -> Sequence[str]:
+    """Returns a file if it is one of sorted names, else those that lie in the folder."""
+    place = bisect_left(names, path)
+    return names[place : place + 1] if names[place : place + 1] == [path] else below(names, path)
 
 
-def _unique(versions: Iterable[TrackedVersion]) -> list[TrackedVersion]:
-    found: dict[tuple[str, bytes, bool], TrackedVersion] = {}
-    for version in versions:
-        key = (version.pointer.kind, version.pointer.digest, version.pointer.executable)
-        if key not in found or (
-            version.push and not found[key].push
-        ):  # kept out of one place, it may still be wanted in another
-            found[key] = version
-    return list(found.values())
+def below(names: Sequence[str], folder: str) -> Sequence[str]:
+    """Returns those of sorted names that lie in a folder or deeper."""
+    if not folder:
+        return names
+    return names[bisect_left(names, f"{folder}/") : bisect_left(names, f"{folder}0")]  # '0' follows '/'
+
+
+def above(path: str) -> Iterator[str]:
+    """Yields the folders that a path lies in, innermost first."""
+    while path := posixpath.dirname(path):
+        yield path
+
+
+def _resolved(path: str, target: Callable[[str], str | None]) -> str | None:
+    """Returns the path that links lead to, None for one outside of the repository or in a circle; `target`: of a link, else None."""
+    pending, done, links = path.split("/")[::-1], list[str](), 0
+    while pending:
+        part = pending.pop()
+        if part in ("", "."):
+            continue
+        if part == "..":
+            if not done:
+                return None
+            done.pop()
+            continue
+        leads_to = target("/".join([*done, part]))
+        if leads_to is None:
+            done.append(part)
+            continue
+        links += 1
+        if links > _MOST_LINKS or leads_to.startswith("/"):
+            return None
+        pending += leads_to.split("/")[::-1]
+    return "/".join(done)

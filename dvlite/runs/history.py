@@ -104,7 +104,7 @@ class History:
 def locked_now(repo: Repo) -> set[Oid]:
     """Returns the runs that the lockfiles on disk name."""
     found: set[Oid] = set()
-    for name in repo.lockfiles():
+    for name in repo.work_tree.lockfiles():
         data = read_regular(repo.root / name, name, lockfile.LIMIT_BYTES) or b""
         found.update(Oid(run.decode()) for run in _RUN.findall(data))
     return found
@@ -112,8 +112,8 @@ def locked_now(repo: Repo) -> set[Oid]:
 
 def named_on_disk(repo: Repo) -> Iterator[tuple[Oid, Tracked]]:
     """Yields the content that pointers and lockfiles on disk name, and where; outputs that git keeps included."""
-    yield from ((item.pointer.oid, item) for item in repo.tracked(broken=[]))
-    for name in repo.lockfiles(as_seen=True):
+    yield from ((item.pointer.oid, item) for item in repo.work_tree.tracked(broken=[]))
+    for name in repo.work_tree.lockfiles(as_seen=True):
         data = read_regular(repo.root / name, name, lockfile.LIMIT_BYTES) or b""
         folder = posixpath.dirname(name)
         with contextlib.suppress(FormatError):

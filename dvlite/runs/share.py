@@ -67,7 +67,7 @@ def receive(repo: Repo, remote: Remote, progress: Progress) -> int:
     """Brings the project's records that are not here, if it has a pipeline; returns how many."""
     records = open_records(repo, progress)
     if repo.config.project is None or not (
-        repo.lockfiles(as_seen=True) or repo.pipeline_files(as_seen=True) or records.folder.is_dir()
+        repo.work_tree.lockfiles(as_seen=True) or repo.work_tree.pipeline_files(as_seen=True) or records.folder.is_dir()
     ):
         return 0
     return sync.receive(remote, records, repo.config.project)

@@ -31,7 +31,7 @@ class UpstreamLookup(Protocol):
 
 def source_data(repo: Repo, look: UpstreamLookup, runs: Sequence[Oid]) -> dict[Oid, dict[str, Oid]]:
     """Returns, for each run, the path and content of the data that it goes back to. The cost grows with the runs behind these."""
-    walk = _UpstreamWalk(look, {item.path for item in repo.tracked(broken=[]) if not item.lockfile})
+    walk = _UpstreamWalk(look, {item.path for item in repo.work_tree.tracked(broken=[]) if not item.lockfile})
     walk.read(runs)
     ends = {path for found in walk.ends.values() for path in found}
     untold = [path for path in ends if not _is_within(path, walk.tracked)]

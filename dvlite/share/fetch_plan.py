@@ -9,6 +9,7 @@ from typing import ClassVar
 from dvlite.errors import ObjectMissing
 from dvlite.files import quote
 from dvlite.progress import Progress
+from dvlite.repo import committed_versions
 from dvlite.repo.repository import Repo
 from dvlite.repo.revisions import Scope
 from dvlite.repo.tracked_paths import version_of
@@ -59,13 +60,15 @@ def parts_of(repo: Repo, cache: Cache, paths: Sequence[str], scope: Scope, progr
     if scope.is_workspace:
         versions = [version_of(item, "") for item in usable(repo, paths, progress.warn, whole=True)]
     else:
-        versions = repo.reachable(scope, progress=progress)
+        versions = committed_versions.reachable(repo.git, scope, progress=progress)
     chosen = travelling(select(repo, versions, paths, inside=True), paths)
     if not paths and scope.is_workspace:  # of what is here in part, that part
         parts_here = sparse.load(repo.state_dir)
         chosen = [(item, parts_here.get(item.path, ())) for item, _ in chosen]
     named_by = {item.path: item.lockfile for item, _ in chosen}
-    histories = repo.histories(named_by, _EARLIER, lockfiles=named_by) if cache.folder.exists() else {}
+    histories = (
+        committed_versions.histories(repo.git, named_by, _EARLIER, lockfiles=named_by) if cache.folder.exists() else {}
+    )
     parts = []
     for item, patterns in chosen:
         bases = tuple(known for known in histories.get(item.path, ()) if known.digest != item.pointer.digest)

@@ -14,6 +14,7 @@ from dvlite.files import lock, quote, size_text
 from dvlite.formats.pointer import Pointer
 from dvlite.oid import FILE, MANIFEST, Digest, digest_bytes, parse_oid
 from dvlite.progress import Progress
+from dvlite.repo import committed_versions
 from dvlite.repo.open_stores import open_cache, open_remote
 from dvlite.repo.repository import Repo
 from dvlite.repo.tracked_paths import TrackedVersion as Named
@@ -172,7 +173,7 @@ def _kind(found: Pointer) -> str:
 def _earlier(repo: Repo, remote: Remote, named: Sequence[Named]) -> dict[str, list[Pointer]]:
     """Returns, for each path, versions that the remote may have: what was pushed last from here, and those in git's history."""
     named_by = {item.path: item.lockfile for item in named}
-    histories = repo.histories(named_by, _EARLIER, lockfiles=named_by)
+    histories = committed_versions.histories(repo.git, named_by, _EARLIER, lockfiles=named_by)
     for item in named:
         latest = _latest(remote, item.path)
         if latest is not None and all(latest.digest != known.digest for known in histories[item.path]):

@@ -11,6 +11,7 @@ from dvlite.formats import manifest
 from dvlite.formats.manifest import EMPTY_DIR, Entries
 from dvlite.formats.pointer import Pointer
 from dvlite.oid import MANIFEST, parse_oid
+from dvlite.repo import committed_versions
 from dvlite.workspace.hashing import Snapshot
 from dvlite.workspace.workspace import Workspace, entries_of
 
@@ -35,7 +36,9 @@ class EarlierVersions:
 
     def _pointers(self) -> list[Pointer]:
         found = [pointer_of(text) for text in self._work.versions_here(self._path)]
-        return [known for known in found if known is not None] or self._work.repo.history(self._path, _HISTORY)
+        return [known for known in found if known is not None] or committed_versions.history(
+            self._work.repo.git, self._path, _HISTORY
+        )
 
     def _entries(self, known: Pointer) -> Entries | None:
         try:

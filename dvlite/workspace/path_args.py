@@ -55,7 +55,7 @@ def usable(repo: Repo, arguments: Sequence[str], warn: Callable[[str], None], *,
     also if there are no arguments, and for every folder or pattern that may have something of it below.
     """
     broken: list[DvliteError] = []
-    tracked = repo.tracked(broken)
+    tracked = repo.work_tree.tracked(broken)
     if not broken:
         return tracked
     paths = [repo.relative(argument) for argument in arguments]

@@ -7,6 +7,7 @@ from collections.abc import Collection
 
 from dvlite.files import quote, word
 from dvlite.formats.pointer import SUFFIX
+from dvlite.repo import committed_versions
 from dvlite.workspace.hashing import HashOnly
 from dvlite.workspace.overwrite_safety import is_earlier_version
 from dvlite.workspace.restore import CheckedOutPath, remove_tree
@@ -33,7 +34,7 @@ def remove_untracked(
         if found is not None:
             have = work.identify(path, found, HashOnly())
             cached = is_earlier_version(work, path, have)
-            if cached and not work.repo.is_committed(path):
+            if cached and not committed_versions.is_committed(work.repo.git, path):
                 work.progress.warn(
                     f"{quote(shown)} is not tracked any more; it is left alone, for no commit has it ({_settles(shown)})"
                 )

@@ -8,6 +8,7 @@ import pytest
 
 from dvlite.formats import lockfile, pointer
 from dvlite.formats.lockfile import Locked, LockedStage, Lockfile
+from dvlite.repo import committed_versions
 from dvlite.repo.repository import open_repo
 from dvlite.repo.revisions import Scope
 from tests.commands.project import tree
@@ -65,13 +66,13 @@ def remove(project, *paths):
 def test_outputs_are_tracked_paths_that_name_their_lockfile_and_stage(made):
     made.write("sub/out.bin", "x")
     write_lock(made, "sub", make=[locked(made, "sub/out.bin", out="out.bin", push=False)])
-    rows = [(item.path, item.lockfile, item.stage, item.push) for item in opened(made).tracked()]
+    rows = [(item.path, item.lockfile, item.stage, item.push) for item in opened(made).work_tree.tracked()]
     assert rows == [
         ("model.pt", "dvlite.lock", "train", True),
         ("sub/out.bin", "sub/dvlite.lock", "sub:make", False),
         ("tiles", "dvlite.lock", "prepare", True),
     ]
-    assert opened(made).lockfiles() == ["dvlite.lock", "sub/dvlite.lock"]
+    assert opened(made).work_tree.lockfiles() == ["dvlite.lock", "sub/dvlite.lock"]
     assert not [path for path in made.root.rglob("*.dvlite") if path.name != ".dvlite"]
 
 
@@ -80,19 +81,19 @@ def test_outputs_of_another_folder_and_outputs_that_git_keeps(made):
     made.write("report.json", "{}")
     report = Locked("../report.json", f"blake3:{'a' * 64}", 2, cache=False)
     write_lock(made, "code", make=[locked(made, "data/made.bin", out="../data/made.bin"), report])
-    assert [item.path for item in opened(made).tracked()] == ["data/made.bin", "model.pt", "tiles"]
+    assert [item.path for item in opened(made).work_tree.tracked()] == ["data/made.bin", "model.pt", "tiles"]
 
 
 def test_outputs_at_a_revision_come_from_the_lockfile_there(made):
-    first = [(item.path, item.pointer) for item in opened(made).tracked()]
+    first = [(item.path, item.pointer) for item in opened(made).work_tree.tracked()]
     make(made, "model 2")
     made.commit("Again")
     remove(made, "dvlite.lock")
     repo = opened(made)
-    assert [(item.path, item.pointer) for item in repo.tracked_at("HEAD~1")] == first
-    assert [item.path for item in repo.tracked_at("HEAD")] == ["model.pt", "tiles"]
-    assert repo.tracked() == []
-    assert list(repo.lockfiles_at("HEAD~1")) == ["dvlite.lock"]
+    assert [(item.path, item.pointer) for item in repo.at("HEAD~1").tracked()] == first
+    assert [item.path for item in repo.at("HEAD").tracked()] == ["model.pt", "tiles"]
+    assert repo.work_tree.tracked() == []
+    assert repo.at("HEAD~1").lockfiles() == ["dvlite.lock"]
 
 
 def test_pipeline_files_are_those_git_tracks_or_would(made):
@@ -103,10 +104,10 @@ def test_pipeline_files_are_those_git_tracks_or_would(made):
     made.write("a/.gitignore", "")
     made.write(".git/info/exclude", "/ignored\n")
     repo = opened(made)
-    assert repo.pipeline_files() == ["a/b/dvlite.yaml", "dvlite.yaml"]
+    assert repo.work_tree.pipeline_files() == ["a/b/dvlite.yaml", "dvlite.yaml"]
     made.write("c/dvlite.yaml", "stages: {}\n")
-    assert repo.pipeline_files(as_seen=True) == ["a/b/dvlite.yaml", "dvlite.yaml"]
-    assert len(repo.pipeline_files()) == 3
+    assert repo.work_tree.pipeline_files(as_seen=True) == ["a/b/dvlite.yaml", "dvlite.yaml"]
+    assert len(repo.work_tree.pipeline_files()) == 3
 
 
 # --- push, pull, fetch
@@ -529,12 +530,15 @@ def test_versions_of_an_output_come_from_its_lockfile(made):
         make(made, text)
         made.commit(text)
     repo = opened(made)
-    versions = [tracked.pointer for rev in ("HEAD", "HEAD~1", "HEAD~2") for tracked in repo.tracked_at(rev)]
+    versions = [tracked.pointer for rev in ("HEAD", "HEAD~1", "HEAD~2") for tracked in repo.at(rev).tracked()]
     models = [known for known in versions if known.kind == "file"]
-    assert repo.history("model.pt", 10) == models
-    assert repo.histories(["model.pt"], 2, lockfiles={"model.pt": "dvlite.lock"})["model.pt"] == models[:2]
-    assert len(repo.history("tiles", 10)) == 1
-    assert repo.history("nothing", 10) == []
+    assert committed_versions.history(repo.git, "model.pt", 10) == models
+    assert (
+        committed_versions.histories(repo.git, ["model.pt"], 2, lockfiles={"model.pt": "dvlite.lock"})["model.pt"]
+        == models[:2]
+    )
+    assert len(committed_versions.history(repo.git, "tiles", 10)) == 1
+    assert committed_versions.history(repo.git, "nothing", 10) == []
 
 
 def test_versions_of_an_output_are_followed_when_its_folder_is_renamed(shared):
@@ -546,7 +550,7 @@ def test_versions_of_an_output_are_followed_when_its_folder_is_renamed(shared):
     (shared.root / "new").mkdir()
     shared.git("mv", "new.lock", "new/dvlite.lock")
     shared.commit("Move")
-    assert len(opened(shared).history("new/out.bin", 10)) == 2
+    assert len(committed_versions.history(opened(shared).git, "new/out.bin", 10)) == 2
 
 
 def test_reachable_outputs_name_their_stage_and_a_broken_lockfile_in_history_is_warned_of(made):
@@ -554,7 +558,7 @@ def test_reachable_outputs_name_their_stage_and_a_broken_lockfile_in_history_is_
     made.commit("Break it")
     make(made, "model 2")
     made.commit("Mend it")
-    found = opened(made).reachable(Scope(all_commits=True))
+    found = committed_versions.reachable(opened(made).git, Scope(all_commits=True))
     assert sorted((version.path, version.stage) for version in found) == [
         ("model.pt", "train"),
         ("model.pt", "train"),

@@ -13,7 +13,7 @@ from dvlite.formats import pointer
 from dvlite.formats.pointer import Pointer
 from dvlite.oid import digest_bytes
 from dvlite.progress import NullProgress, RecordingProgress
-from dvlite.repo import config_files
+from dvlite.repo import committed_versions, config_files
 from dvlite.repo.repository import Repo, open_repo
 from dvlite.repo.revisions import Scope
 from dvlite.repo.tracked_paths import Tracked, Unusable, overlap, why_untrackable
@@ -129,7 +129,7 @@ def test_a_small_repository_opens_and_lists_without_slow_imports_and_starts_git_
     code = (
         "import os, pathlib, subprocess, sys; started = []; start = subprocess.Popen.__init__\n"
         "subprocess.Popen.__init__ = lambda *args, **options: (started.append(args), start(*args, **options))[1]\n"
-        "from dvlite.repo.repository import open_repo; open_repo(pathlib.Path('.'), os.environ).tracked()\n"
+        "from dvlite.repo.repository import open_repo; open_repo(pathlib.Path('.'), os.environ).work_tree.tracked()\n"
         "print(len(started), *({'yaml', 's3fs', 'fsspec', 'rich', 'pathspec', 'sqlite3'} & set(sys.modules)))"
     )
     done = subprocess.run([sys.executable, "-c", code], cwd=work, check=True, capture_output=True, text=True)
@@ -184,7 +184,7 @@ def test_tracked_paths_are_the_pointers_on_disk(work):
     commit(work, **{"data/b": "1", "a": "2", "gone": "3"})
     put(work, new="4")
     (work / "gone.dvlite").unlink()
-    assert opened(work).tracked() == [
+    assert opened(work).work_tree.tracked() == [
         Tracked("a", version("2")),
         Tracked("data/b", version("1")),
         Tracked("new", version("4")),
@@ -195,14 +195,14 @@ def test_a_malformed_pointer_is_named_with_its_line(work):
     (work / "sub").mkdir()
     (work / "sub" / "x.dvlite").write_text("dvlite: 1\nkind: file\noid: nonsense\nsize: 1\n")
     with pytest.raises(FormatError, match=r"cannot read 'x.dvlite' line 3"):
-        opened(work / "sub").tracked()
+        opened(work / "sub").work_tree.tracked()
 
 
 def test_a_linked_pointer_is_not_followed(work, tmp_path):
     (tmp_path / "secret").write_text("secret")
     (work / "x.dvlite").symlink_to(tmp_path / "secret")
     with pytest.raises(FormatError, match="symbolic link") as caught:
-        opened(work).tracked()
+        opened(work).work_tree.tracked()
     assert "secret" not in caught.value.message
 
 
@@ -210,7 +210,7 @@ def test_a_pointer_behind_a_link_is_gone(work, tmp_path):
     commit(work, **{"data/x": "1"})
     (work / "data").rename(tmp_path / "data")
     (work / "data").symlink_to(tmp_path / "data")
-    assert opened(work).tracked() == []
+    assert opened(work).work_tree.tracked() == []
 
 
 def test_a_fifo_among_the_pointers_blocks_nothing(work):
@@ -218,13 +218,13 @@ def test_a_fifo_among_the_pointers_blocks_nothing(work):
     (work / "x.dvlite").unlink()
     os.mkfifo(work / "x.dvlite")
     with pytest.raises(FormatError, match="not an ordinary file"):
-        opened(work).tracked()
+        opened(work).work_tree.tracked()
 
 
 def test_overlapping_tracked_paths_are_refused(work):
     put(work, **{"data": "1", "data/in/side": "2", "data-2": "3"})
     with pytest.raises(FormatError, match="'data/in/side' is inside 'data'"):
-        opened(work).tracked()
+        opened(work).work_tree.tracked()
     assert overlap(["a-b", "a", "b", "a b"]) is None
     assert overlap(["a/b", "a-b", "a"]) == ("a", "a/b")
 
@@ -234,11 +234,11 @@ def test_what_cannot_be_used_can_be_set_aside_with_its_file(work):
     (work / "sub" / "broken.dvlite").write_text("nonsense\n")
     (work / "dvlite.lock").write_text("nonsense\n")
     broken: list[DvliteError] = []
-    assert [item.path for item in opened(work).tracked(broken)] == ["data", "good"]
+    assert [item.path for item in opened(work).work_tree.tracked(broken)] == ["data", "good"]
     assert [error.file for error in broken] == ["dvlite.lock", "sub/broken.dvlite", "data/in/side.dvlite"]
     assert all(isinstance(error, Unusable) and error.hint for error in broken)
     with pytest.raises(Unusable, match=r"'dvlite.lock' line 1"):
-        opened(work).tracked()
+        opened(work).work_tree.tracked()
 
 
 def test_a_file_that_only_looks_like_a_lockfile_is_none(work):
@@ -250,7 +250,7 @@ def test_a_file_that_only_looks_like_a_lockfile_is_none(work):
     (work / "other" / "dvlite.lock" / "x").write_text("nonsense\n")
     commit(work)
     repo = opened(work)
-    assert (repo.tracked(), repo.tracked_at("HEAD"), repo.lockfiles()) == ([], [], [])
+    assert (repo.work_tree.tracked(), repo.at("HEAD").tracked(), repo.work_tree.lockfiles()) == ([], [], [])
     assert list(repo.git.lockfile_changes("--all")) == []
 
 
@@ -262,8 +262,11 @@ def test_one_run_of_git_lists_all_that_is_tracked(work, monkeypatch):
     runs = []
     original = subprocess.run
     monkeypatch.setattr(subprocess, "run", lambda *args, **kwargs: runs.append(args) or original(*args, **kwargs))
-    repo.tracked()
-    assert (repo.pipeline_files(as_seen=True), repo.lockfiles(as_seen=True)) == (["dvlite.yaml"], ["dvlite.lock"])
+    repo.work_tree.tracked()
+    assert (repo.work_tree.pipeline_files(as_seen=True), repo.work_tree.lockfiles(as_seen=True)) == (
+        ["dvlite.yaml"],
+        ["dvlite.lock"],
+    )
     assert len(runs) == 1
 
 
@@ -281,7 +284,7 @@ def test_ordinary_names_can_be_tracked(path):
 def test_a_pointer_to_a_refused_path_is_refused(work):
     put(work, **{".gitattributes": "1"})
     with pytest.raises(FormatError, match=r"refused '.gitattributes.dvlite'"):
-        opened(work).tracked()
+        opened(work).work_tree.tracked()
 
 
 def test_tracked_at_a_revision_needs_no_work_tree(work):
@@ -289,8 +292,8 @@ def test_tracked_at_a_revision_needs_no_work_tree(work):
     commit(work, a="2", b="3")
     (work / "a.dvlite").unlink()
     repo = opened(work)
-    assert repo.tracked_at(first) == [Tracked("a", version("1"))]
-    assert repo.tracked_at("HEAD") == [Tracked("a", version("2")), Tracked("b", version("3"))]
+    assert repo.at(first).tracked() == [Tracked("a", version("1"))]
+    assert repo.at("HEAD").tracked() == [Tracked("a", version("2")), Tracked("b", version("3"))]
 
 
 def test_history_is_newest_first_and_follows_renames(work):
@@ -300,9 +303,13 @@ def test_history_is_newest_first_and_follows_renames(work):
     commit(work)
     commit(work, b="4")
     repo = opened(work)
-    assert repo.history("b", 10) == [version(text) for text in "4321"]
-    assert repo.history("b", 2) == [version("4"), version("3")]
-    assert repo.histories(["b", "other", "none"], 1) == {"b": [version("4")], "other": [version("3")], "none": []}
+    assert committed_versions.history(repo.git, "b", 10) == [version(text) for text in "4321"]
+    assert committed_versions.history(repo.git, "b", 2) == [version("4"), version("3")]
+    assert committed_versions.histories(repo.git, ["b", "other", "none"], 1) == {
+        "b": [version("4")],
+        "other": [version("3")],
+        "none": [],
+    }
 
 
 def test_reachable_versions_of_each_scope(work):
@@ -316,7 +323,7 @@ def test_reachable_versions_of_each_scope(work):
     repo = opened(work)
 
     def found(**scope):
-        return {(v.path, v.pointer, v.commit) for v in repo.reachable(Scope(**scope))}
+        return {(v.path, v.pointer, v.commit) for v in committed_versions.reachable(repo.git, Scope(**scope))}
 
     assert found(revision="v1") == {("a", version("1"), first)}
     assert found() == {("a", version("2"), second)}
@@ -339,22 +346,26 @@ def test_a_broken_pointer_in_history_is_warned_of(work):
     commit(work, a="2")
     progress = RecordingProgress()
     repo = opened(work)
-    assert {v.pointer for v in repo.reachable(Scope(all_commits=True), progress=progress)} == {
+    assert {v.pointer for v in committed_versions.reachable(repo.git, Scope(all_commits=True), progress=progress)} == {
         version("1"),
         version("2"),
     }
     assert [broken[:8] in warning for warning in progress.warnings] == [True]
-    assert repo.history("a", 9) == [version("2"), version("1")]
+    assert committed_versions.history(repo.git, "a", 9) == [version("2"), version("1")]
     with pytest.raises(FormatError, match=broken[:8]):
-        repo.reachable(Scope(revision=broken))
+        committed_versions.reachable(repo.git, Scope(revision=broken))
 
 
 def test_a_repository_without_commits_refers_to_nothing(tmp_path):
     git(tmp_path, "init", "--quiet", "new")
     init(tmp_path / "new", os.environ, progress=NullProgress())
     repo = opened(tmp_path / "new")
-    assert repo.reachable(Scope()) == repo.reachable(Scope(all_commits=True)) == []
-    assert repo.history("a", 3) == []
+    assert (
+        committed_versions.reachable(repo.git, Scope())
+        == committed_versions.reachable(repo.git, Scope(all_commits=True))
+        == []
+    )
+    assert committed_versions.history(repo.git, "a", 3) == []
 
 
 # --- changes

@@ -31,7 +31,7 @@ def work(clone: Clone) -> Workspace:
 
 
 def pointers(clone: Clone) -> dict:
-    return {item.path: item.pointer for item in open_repo(clone.path, os.environ).tracked()}
+    return {item.path: item.pointer for item in open_repo(clone.path, os.environ).work_tree.tracked()}
 
 
 def test_what_was_added_is_vouched_for_until_it_is_touched(here):
