@@ -26,7 +26,7 @@ PACKAGE = PROJECT / "dvlite"
 LAYERS = (
     ("errors",),
     ("files", "progress"),
-    ("oid", "paths"),
+    ("oid", "paths", "show"),
     ("formats",),
     ("git",),
     ("store",),

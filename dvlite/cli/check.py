@@ -30,7 +30,7 @@ def install(*, uninstall: bool, force: bool) -> int:
     """Install the git hooks and the merge driver in this clone."""
     from dvlite.commands.install import install as verb
 
-    return run(lambda s: verb(s.repo(), uninstall=uninstall, force=force, progress=s.progress))
+    return run(lambda s: verb(s.repo(), uninstall=uninstall, force=force, progress=s.progress), text="install")
 
 
 @click.command(
@@ -45,7 +45,12 @@ def install(*, uninstall: bool, force: bool) -> int:
 def hook(name: str, words: tuple[str, ...]) -> int:
     """Be a hook of git. What goes wrong after git has done its work never fails it."""
     try:
-        return run(lambda s: _hook(s, name, words), found=lambda result: bool(result.blocked), aside=True)
+        return run(
+            lambda s: _hook(s, name, words),
+            text="hook",
+            has_findings=lambda result: bool(result.blocked),
+            to_stderr=True,
+        )
     except Exception as error:
         if name.startswith("pre-"):
             raise
@@ -137,7 +142,7 @@ def resolve(paths: tuple[str, ...], *, ours: bool, theirs: bool, union: bool) ->
     if ours + theirs + union > 1:
         raise UsageError("--ours, --theirs and --union exclude each other", hint="give one of them")
     choice: Choice = "ours" if ours else "theirs" if theirs else "union" if union else ""
-    return run(lambda s: verb(s.repo(), paths, choice, stage=s.stage(), progress=s.progress))
+    return run(lambda s: verb(s.repo(), paths, choice, stage=s.stage(), progress=s.progress), text="resolve")
 
 
 @click.command("merge-driver", cls=Verb, hidden=True, example="git config merge.dvlite.driver")
@@ -149,7 +154,11 @@ def merge_driver(words: tuple[str, ...], *, ancestor: bool) -> int:
 
     from dvlite.commands.merge_driver import merge_driver as verb
 
-    return run(lambda s: verb(Path(), s.environ, words, ancestor=ancestor, progress=s.progress), aside=True)
+    return run(
+        lambda s: verb(Path(), s.environ, words, ancestor=ancestor, progress=s.progress),
+        text="merge_driver",
+        to_stderr=True,
+    )
 
 
 # --- verify ---------------------------------------------------------------------------------------------------------------------
@@ -211,9 +220,8 @@ def verify(
     """Check that lockfiles, pointers and code agree; needs no data."""
     from dvlite.commands.verify import VerifyOptions, verify_again
     from dvlite.commands.verify import verify as verb
-    from dvlite.reports.write import ReportOptions
 
-    asked = VerifyOptions(
+    options = VerifyOptions(
         paths=paths,
         revision=revision,
         commits=commits,
@@ -222,48 +230,49 @@ def verify(
         deep=deep,
         offline=offline,
     )
-    wanted = ReportOptions(junit=junit, html=html, markdown=markdown, summary=summary, annotations=annotations)
-    if not rerun:
-        if from_data or any(flags.values()):
-            raise UsageError(
-                "--from-data, --stage-inputs, --twice and --keep belong to --rerun", hint="dvlite verify --rerun"
-            )
+    if rerun:
+        if from_data and flags["stage_inputs"]:
+            raise UsageError("--from-data and --stage-inputs exclude each other", hint="give one of them")
+        from dvlite.rerun.session import RerunOptions
 
-        def work(session: Session) -> VerifyResult:
-            repo = session.repo()
-            if check_remote and _may_ask(session):
-                repo.remote(remote)  # whoever is there is asked whether its place is all right
-            return verb(repo, asked, progress=session.progress)
+        how = RerunOptions(remote=remote, offline=offline, **flags)
+    elif from_data or any(flags.values()):
+        raise UsageError(
+            "--from-data, --stage-inputs, --twice and --keep belong to --rerun", hint="dvlite verify --rerun"
+        )
 
-        return _reported(wanted, work)
-    if from_data and flags["stage_inputs"]:
-        raise UsageError("--from-data and --stage-inputs exclude each other", hint="give one of them")
-    from dvlite.rerun.session import RerunOptions
+    def work(session: Session) -> VerifyResult:
+        repo = session.repo()
+        if rerun:
+            return verify_again(repo, options, how, environ=session.environ, progress=session.progress)
+        if check_remote and session.may_ask():
+            repo.remote(remote)  # whoever is there is asked whether its place is all right
+        return verb(repo, options, progress=session.progress)
 
-    how = RerunOptions(remote=remote, offline=offline, **flags)
-    return _reported(wanted, lambda s: verify_again(s.repo(), asked, how, environ=s.environ, progress=s.progress))
+    if junit is None and html is None and markdown is None and not annotations:
+        return run(work, text="verify", has_findings=lambda result: result.is_finding)
+    from dvlite.reports.write import ReportOptions
+
+    reports = ReportOptions(junit=junit, html=html, markdown=markdown, summary=summary, annotations=annotations)
+    return _reported(reports, work)
 
 
-def _may_ask(session: Session) -> bool:
-    return not session.flags.get("json") and sys.stdin is not None and sys.stdin.isatty() and sys.stderr.isatty()
-
-
-def _reported(wanted: ReportOptions, work: Callable[[Session], VerifyResult]) -> int:
+def _reported(reports: ReportOptions, work: Callable[[Session], VerifyResult]) -> int:
     """Runs `verify` and writes the reports of what it returns, whatever it found."""
     from dvlite.reports.write import deliver, printed, require_places
 
     def verified(session: Session) -> VerifyResult:
-        require_places(wanted, with_json=bool(session.flags.get("json")))
+        require_places(reports, with_json=bool(session.flags.get("json")))
         result = work(session)
         session.progress.finish()
-        for line in deliver(result, wanted):
+        for line in deliver(result, reports):
             session.output.plain(line)
         return result
 
     return run(
         verified,
-        found=lambda result: bool(result.findings) or any(each.verdict == "different" for each in result.stages),
-        words=(lambda result, _: printed(result, wanted)) if wanted.printed else "text",
+        text=(lambda result, _: printed(result, reports)) if reports.printed else "verify",
+        has_findings=lambda result: result.is_finding,
     )
 
 

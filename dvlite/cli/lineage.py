@@ -77,7 +77,9 @@ def runs_list(
     if columns is not None and not chosen:
         raise UsageError("--columns names no column", hint="for example --columns run,lr,acc,commit")
     wanted = RunsOptions(limit=None if everything else limit, columns=chosen, **asked)
-    return run(lambda s: verb(s.repo(), wanted, now_ns=time.time_ns(), progress=s.progress), words=words or "text")
+    return run(
+        lambda s: verb(s.repo(), wanted, now_ns=time.time_ns(), progress=s.progress), text="runs", form=words or "text"
+    )
 
 
 @runs.command("show", example="dvlite runs show last\ndvlite runs show train-7f3a9c --log", codes=(10, 12, 13))
@@ -88,7 +90,9 @@ def runs_show(name: str, *, log: bool, diff: bool) -> int:
     """Show all that is known of a run: train-7f3a9c, digits of it, last, last:STAGE."""
     from dvlite.commands.runs import runs_show as verb
 
-    return run(lambda s: verb(s.repo(), name, log=log, diff=diff, now_ns=time.time_ns(), progress=s.progress))
+    return run(
+        lambda s: verb(s.repo(), name, log=log, diff=diff, now_ns=time.time_ns(), progress=s.progress), text="runs"
+    )
 
 
 @runs.command("diff", example="dvlite runs diff train-5d20e1 last:train", codes=(10, 12))
@@ -98,7 +102,7 @@ def runs_diff(old: str, new: str) -> int:
     """Show what differs between two runs: parameters, metrics, data, code, environment."""
     from dvlite.commands.runs import runs_diff as verb
 
-    return run(lambda s: verb(s.repo(), old, new, progress=s.progress))
+    return run(lambda s: verb(s.repo(), old, new, progress=s.progress), text="runs")
 
 
 @runs.command("tag", example="dvlite runs tag last:train best candidate", codes=(10,))
@@ -108,7 +112,7 @@ def runs_tag(name: str, tags: tuple[str, ...]) -> int:
     """Give a run tags."""
     from dvlite.commands.runs import runs_tag as verb
 
-    return run(lambda s: verb(s.repo(), name, tags, now_ns=time.time_ns(), progress=s.progress))
+    return run(lambda s: verb(s.repo(), name, tags, now_ns=time.time_ns(), progress=s.progress), text="runs")
 
 
 @runs.command("untag", example="dvlite runs untag train-7f3a9c candidate", codes=(10,))
@@ -118,7 +122,7 @@ def runs_untag(name: str, tag: str) -> int:
     """Take a tag from a run."""
     from dvlite.commands.runs import runs_untag as verb
 
-    return run(lambda s: verb(s.repo(), name, tag, now_ns=time.time_ns(), progress=s.progress))
+    return run(lambda s: verb(s.repo(), name, tag, now_ns=time.time_ns(), progress=s.progress), text="runs")
 
 
 @runs.command("note", example="dvlite runs note train-7f3a9c 'trained on the cleaned labels'", codes=(10,))
@@ -128,7 +132,7 @@ def runs_note(name: str, words: str) -> int:
     """Note something of a run."""
     from dvlite.commands.runs import runs_note as verb
 
-    return run(lambda s: verb(s.repo(), name, words, now_ns=time.time_ns(), progress=s.progress))
+    return run(lambda s: verb(s.repo(), name, words, now_ns=time.time_ns(), progress=s.progress), text="runs")
 
 
 # --- lineage and log ------------------------------------------------------------------------------------------------------------
@@ -200,7 +204,8 @@ def lineage_show(subject: str, *, way: str | None, depth: int | None, form: str 
             environ=s.environ,
             progress=s.progress,
         ),
-        words=form if form in ("tree", "mermaid", "dot") else "text",
+        text="lineage",
+        form=form if form in ("tree", "mermaid", "dot") else "text",
     )
 
 
@@ -218,7 +223,8 @@ def lineage_find(asked: tuple[str, ...], *, limit: int | None, remote: str | Non
     from dvlite.commands.lineage import lineage_find as verb
 
     return run(
-        lambda s: verb(_repo_if_any(s), asked, limit=limit, remote=remote, environ=s.environ, progress=s.progress)
+        lambda s: verb(_repo_if_any(s), asked, limit=limit, remote=remote, environ=s.environ, progress=s.progress),
+        text="lineage",
     )
 
 
@@ -235,7 +241,9 @@ def lineage_diff(old: str, new: str, *, remote: str | None) -> int:
     """Show what differs upstream of two things: data, code, parameters, environment."""
     from dvlite.commands.lineage import lineage_diff as verb
 
-    return run(lambda s: verb(_repo_if_any(s), old, new, remote=remote, environ=s.environ, progress=s.progress))
+    return run(
+        lambda s: verb(_repo_if_any(s), old, new, remote=remote, environ=s.environ, progress=s.progress), text="lineage"
+    )
 
 
 def _repo_if_any(session: Session) -> Repo | None:
@@ -254,7 +262,7 @@ def log(path: str, *, revision: str | None, limit: int | None) -> int:
     """Show the versions of a path, with commit, run and metrics."""
     from dvlite.commands.log import log as verb
 
-    return run(lambda s: verb(s.repo(), path, revision=revision, limit=limit, progress=s.progress))
+    return run(lambda s: verb(s.repo(), path, revision=revision, limit=limit, progress=s.progress), text="log")
 
 
 VERBS = (runs, lineage, log)

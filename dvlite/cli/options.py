@@ -192,8 +192,7 @@ class Session:
     environ: Mapping[str, str]
     flags: Mapping[str, Any]
     opened: Repo | None = None
-    trusted: set[str] = field(default_factory=set)
-    declined: set[str] = field(default_factory=set)
+    asked: set[str] = field(default_factory=set)
 
     def repo(self, start: str = ".") -> Repo:
         """Opens the repository around the current folder."""
@@ -209,53 +208,61 @@ class Session:
         """Says whether git is handed what is written: neither `--no-stage` nor `core.autostage: false`."""
         return not self.flags.get("no_stage") and (self.opened is None or self.opened.config.autostage)
 
-    def trusting(self, work: Callable[[Session], R]) -> R:
-        """Does the work; asks once, on a terminal, for each place that the user has not approved yet."""
-        while True:
-            try:
-                return work(self)
-            except Untrusted as error:
-                self.progress.finish()
-                place = getattr(error, "place", None)
-                if place is None or place in self.trusted or place in self.declined or not self._approves(place):
-                    if place is not None:
-                        self.declined.add(place)
-                    raise
-                self.trusted.add(place)
-                from dvlite.commands.remote import remote_trust
+    def trusts(self, error: Untrusted) -> bool:
+        """Asks on a terminal, once, whether the user approves the place; if so, the work can be tried again."""
+        self.progress.finish()
+        place: str | None = getattr(error, "place", None)
+        if place is None or place in self.asked:
+            return False
+        self.asked.add(place)
+        if not self._approves(place):
+            return False
+        from dvlite.commands.remote import remote_trust
 
-                remote_trust(self.environ, place)
+        remote_trust(self.environ, place)
+        return True
 
     def _approves(self, place: str) -> bool:
-        if self.output.settings.json or not (sys.stdin.isatty() and sys.stderr.isatty()):
+        if not self.may_ask():
             return False
         sent = "Send it your requests and credentials?" if "://" in place else "Read and write your data there?"
         self.output.ask(f"{place} (from .dvlite/config.yaml) is a place you have not used before. {sent} [y/N]")
         return sys.stdin.readline().strip().lower() in {"y", "yes"}
 
+    def may_ask(self) -> bool:
+        """Says whether there is a terminal, and so somebody who can answer a question."""
+        return not self.output.settings.json and sys.stdin is not None and sys.stdin.isatty() and sys.stderr.isatty()
+
 
 def run(
     work: Callable[[Session], R],
+    text: str | Words,
+    form: str = "text",
     *,
-    found: Callable[[R], bool] = lambda _: False,
-    words: str | Words = "text",
-    aside: bool = False,
+    has_findings: Callable[[R], bool] = lambda _: False,
+    to_stderr: bool = False,
 ) -> int:
-    """Runs a verb, prints what it returns, and returns the exit code; `found`: the result is a finding (exit code 1).
+    """Runs a verb, prints what it returns, and returns the exit code: 1 if the result `has_findings`.
 
-    `aside`: it is called by another program, git, and speaks on standard error.
+    `text` is the module of `dvlite.text` that has the words, `form` the function in it. `to_stderr`: standard output is git's.
     """
     flags: dict[str, Any] = click.get_current_context().ensure_object(dict)
     output = output_of(flags)
     with _inside(flags.get("start_in", "")):
-        with output.progress(aside=aside) as progress:
+        with output.progress(to_stderr=to_stderr) as progress:
             session = Session(output, progress, os.environ, flags)
-            result = session.trusting(work)
+            while True:
+                try:
+                    result = work(session)
+                    break
+                except Untrusted as error:
+                    if not session.trusts(error):
+                        raise
         root = None if session.opened is None else str(session.opened.root)
-        problem = output.result(result, root=root, words=words, aside=aside)
-    if problem is not None:
-        raise problem
-    return int(found(result))
+        failure = output.result(result, text, form, root=root, to_stderr=to_stderr)
+    if failure is not None:
+        raise failure
+    return int(has_findings(result))
 
 
 def output_of(flags: Mapping[str, Any]) -> Terminal:

@@ -69,7 +69,10 @@ def repro(targets: tuple[str, ...], *, settings: tuple[str, ...], no_run_cache: 
             stage=s.stage(),
             progress=s.progress,
         ),
-        found=lambda result: any(each.state in ("would run", "may run", "would restore") for each in result.stages),
+        text="repro",
+        has_findings=lambda result: any(
+            each.state in ("would run", "may run", "would restore") for each in result.stages
+        ),
     )
 
 
@@ -89,7 +92,9 @@ def dag(targets: tuple[str, ...], *, form: str | None, downstream: bool) -> int:
     """Show the stages, and which needs which."""
     from dvlite.commands.dag import dag as verb
 
-    return run(lambda s: verb(s.repo(), targets, downstream=downstream, progress=s.progress), words=form or "text")
+    return run(
+        lambda s: verb(s.repo(), targets, downstream=downstream, progress=s.progress), text="dag", form=form or "text"
+    )
 
 
 # --- stage, params, metrics ------------------------------------------------------------------------------------------------------
@@ -132,7 +137,7 @@ def stage_add(*, force: bool, **words: Any) -> int:
     if not words["command"]:
         raise UsageError("no command is given", hint=f"dvlite stage add {words['name']} ... -- python script.py")
     new = NewStage(**words)
-    return run(lambda s: verb(s.repo(), new, force=force, stage=s.stage(), progress=s.progress))
+    return run(lambda s: verb(s.repo(), new, force=force, stage=s.stage(), progress=s.progress), text="stage")
 
 
 @stage.command("list", example="dvlite stage list", codes=(3, 10))
@@ -140,7 +145,7 @@ def stage_list() -> int:
     """List the stages of all pipeline files."""
     from dvlite.commands.stage import stage_list as verb
 
-    return run(lambda s: verb(s.repo(), progress=s.progress))
+    return run(lambda s: verb(s.repo(), progress=s.progress), text="stage")
 
 
 @click.group(cls=Verbs)
@@ -158,7 +163,9 @@ def params_diff(words: tuple[str, ...], *, every: bool) -> int:
     from dvlite.commands.params import params_diff as verb
 
     return run(
-        lambda s: verb(s.repo(), *revisions_and_paths(words), progress=s.progress), words="every" if every else "text"
+        lambda s: verb(s.repo(), *revisions_and_paths(words), progress=s.progress),
+        text="params",
+        form="every" if every else "text",
     )
 
 
@@ -175,7 +182,7 @@ def metrics_show(words: tuple[str, ...]) -> int:
     """Show the metrics of the workspace or of revisions, side by side."""
     from dvlite.commands.metrics import metrics_show as verb
 
-    return run(lambda s: verb(s.repo(), *revisions_and_paths(words), progress=s.progress))
+    return run(lambda s: verb(s.repo(), *revisions_and_paths(words), progress=s.progress), text="metrics")
 
 
 @metrics.command(
@@ -197,8 +204,9 @@ def metrics_diff(words: tuple[str, ...], *, rtol: float, atol: float, md: bool, 
 
     return run(
         lambda s: verb(s.repo(), *revisions_and_paths(words), rtol=rtol, atol=atol, progress=s.progress),
-        found=lambda result: exit_code and any(row.state != "equal" for row in result.metrics),
-        words="markdown" if md else "text",
+        text="metrics",
+        has_findings=lambda result: exit_code and any(row.state != "equal" for row in result.metrics),
+        form="markdown" if md else "text",
     )
 
 

@@ -9,7 +9,7 @@ import click
 from click.shell_completion import ShellComplete, get_completion_class
 
 from dvlite.cli.options import COMPLETE, JOBS, NO_STAGE, PathText, Session, Verb, run, scope_of
-from dvlite.errors import DvliteError, NotARepository, UsageError
+from dvlite.errors import DvliteError, NotARepository, Untrusted, UsageError
 
 
 @click.command(cls=Verb, example="dvlite init", codes=(10,))
@@ -21,7 +21,7 @@ def init(*, hooks: bool) -> int:
 
     from dvlite.commands.init import init as verb
 
-    return run(lambda s: verb(Path(), s.environ, stage=s.stage(), hooks=hooks, progress=s.progress))
+    return run(lambda s: verb(Path(), s.environ, stage=s.stage(), hooks=hooks, progress=s.progress), text="init")
 
 
 @click.command(cls=Verb, example="dvlite clone git@example.com:acme/birds", codes=(3, 10, 12, 13))
@@ -41,14 +41,17 @@ def clone(url: str, directory: str | None, *, no_data: bool, no_hooks: bool, job
         cloned = verb(url, where, session.environ, hooks=not no_hooks, progress=session.progress)
         if no_data or not cloned.has_dvlite:
             return cloned
-        try:
-            pulled = session.trusting(lambda s: _pull_all(s, cloned.directory, jobs))
-        except DvliteError:
-            session.output.warning(f"cloned into {cloned.directory}, without its data; to go on, there: dvlite pull")
-            raise
-        return replace(cloned, pull=pulled)
+        while True:
+            try:
+                return replace(cloned, pull=_pull_all(session, cloned.directory, jobs))
+            except DvliteError as error:
+                if not isinstance(error, Untrusted) or not session.trusts(error):
+                    session.output.warning(
+                        f"cloned into {cloned.directory}, without its data; to go on, there: dvlite pull"
+                    )
+                    raise
 
-    return run(work)
+    return run(work, text="clone")
 
 
 def _pull_all(session: Session, directory: str, jobs: int | None) -> Any:
@@ -76,7 +79,10 @@ def config(key: str | None, value: str | None, *, unset: bool, place: str | None
     """Show or change settings."""
     from dvlite.commands.config import config as verb
 
-    return run(lambda s: verb(s.repo(), key, value, unset=unset, place=place, stage=s.stage(), progress=s.progress))
+    return run(
+        lambda s: verb(s.repo(), key, value, unset=unset, place=place, stage=s.stage(), progress=s.progress),
+        text="config",
+    )
 
 
 @click.command(cls=Verb, example="dvlite doctor")
@@ -91,7 +97,7 @@ def doctor() -> int:
             repo = None
         return verb(repo, session.environ, progress=session.progress)
 
-    return run(work)
+    return run(work, text="doctor")
 
 
 @click.command(cls=Verb, example='eval "$(dvlite completion bash)"      # in ~/.bashrc')

@@ -31,6 +31,7 @@ MOVE_CODES = (3, 10, 11, 12, 13)
 
 def _move(
     verb: Callable[..., R],
+    text: str,
     *,
     paths: tuple[str, ...],
     revision: str | None,
@@ -40,7 +41,7 @@ def _move(
     **flags: Any,  # remote, jobs, dry_run, and force of pull
 ) -> int:
     scope = scope_of(revision, all_branches=all_branches, all_tags=all_tags, all_commits=all_commits)
-    return run(lambda s: verb(s.repo(), paths, scope=scope, progress=s.progress, **flags))
+    return run(lambda s: verb(s.repo(), paths, scope=scope, progress=s.progress, **flags), text=text)
 
 
 @click.group(cls=Verbs)
@@ -65,7 +66,8 @@ def remote_add(words: tuple[str, ...], *, default: bool, options: tuple[str, ...
     return run(
         lambda s: verb(
             s.repo(), name, words[-1], options=pairs, default=default, local=local, stage=s.stage(), progress=s.progress
-        )
+        ),
+        text="remote",
     )
 
 
@@ -81,7 +83,7 @@ def remote_list() -> int:
     """List the remotes."""
     from dvlite.commands.remote import remote_list as verb
 
-    return run(lambda s: verb(s.repo(), progress=s.progress))
+    return run(lambda s: verb(s.repo(), progress=s.progress), text="remote")
 
 
 @remote.command("remove", example="dvlite remote remove old", codes=(10,))
@@ -91,7 +93,7 @@ def remote_remove(name: str) -> int:
     """Forget a remote; its data stays where it is."""
     from dvlite.commands.remote import remote_remove as verb
 
-    return run(lambda s: verb(s.repo(), name, stage=s.stage(), progress=s.progress))
+    return run(lambda s: verb(s.repo(), name, stage=s.stage(), progress=s.progress), text="remote")
 
 
 @remote.command("default", example="dvlite remote default backup", codes=(10,))
@@ -101,7 +103,7 @@ def remote_default(name: str) -> int:
     """Choose the remote that push and pull use."""
     from dvlite.commands.remote import remote_default as verb
 
-    return run(lambda s: verb(s.repo(), name, stage=s.stage(), progress=s.progress))
+    return run(lambda s: verb(s.repo(), name, stage=s.stage(), progress=s.progress), text="remote")
 
 
 @remote.command("trust", example="dvlite remote trust https://minio.example.com")
@@ -110,7 +112,7 @@ def remote_trust(place: str) -> int:
     """Approve a host or folder that a committed config names, for this user."""
     from dvlite.commands.remote import remote_trust as verb
 
-    return run(lambda s: verb(s.environ, place))
+    return run(lambda s: verb(s.environ, place), text="remote")
 
 
 @remote.command("test", example="dvlite remote test origin", codes=(10,))
@@ -119,7 +121,7 @@ def remote_test(name: str | None) -> int:
     """Try what a remote must be able to do, and time it."""
     from dvlite.commands.remote import remote_test as verb
 
-    return run(lambda s: verb(s.repo(), name, progress=s.progress))
+    return run(lambda s: verb(s.repo(), name, progress=s.progress), text="remote")
 
 
 @click.command(cls=Verb, example="dvlite push\ndvlite push -r backup --all-branches", codes=MOVE_CODES)
@@ -129,7 +131,7 @@ def push(**flags: Any) -> int:
     """Upload data to a remote."""
     from dvlite.commands.push import push as verb
 
-    return _move(verb, **flags)
+    return _move(verb, "push", **flags)
 
 
 @click.command(cls=Verb, example="dvlite pull data/images/val", codes=MOVE_CODES)
@@ -139,7 +141,7 @@ def pull(**flags: Any) -> int:
     """Download data and put it into the workspace."""
     from dvlite.commands.pull import pull as verb
 
-    return _move(verb, **flags)
+    return _move(verb, "pull", **flags)
 
 
 @click.command(cls=Verb, example="dvlite fetch --all-tags", codes=MOVE_CODES)
@@ -148,7 +150,7 @@ def fetch(**flags: Any) -> int:
     """Download data into the cache only."""
     from dvlite.commands.fetch import fetch as verb
 
-    return _move(verb, **flags)
+    return _move(verb, "fetch", **flags)
 
 
 @click.command(
@@ -168,7 +170,10 @@ def get(source: str, path: str | None, *, revision: str | None, output: str | No
         raise UsageError("-o - and --json both want standard output", hint="give -o a file")
     where = sys.stdout.buffer if output == "-" else output
     return run(
-        lambda s: verb(source, path, revision=revision, output=where, environ=s.environ, jobs=jobs, progress=s.progress)
+        lambda s: verb(
+            source, path, revision=revision, output=where, environ=s.environ, jobs=jobs, progress=s.progress
+        ),
+        text="get",
     )
 
 
@@ -188,7 +193,7 @@ def cache_prune(*, pushed: bool, remote: str | None, dry_run: bool) -> int:
 
     if not pushed:
         raise UsageError("say what to prune", hint="dvlite cache prune --pushed  drops what the remote provably has")
-    return run(lambda s: verb(s.repo(), remote=remote, dry_run=dry_run, progress=s.progress))
+    return run(lambda s: verb(s.repo(), remote=remote, dry_run=dry_run, progress=s.progress), text="cache")
 
 
 VERBS = (remote, push, pull, fetch, get, cache)

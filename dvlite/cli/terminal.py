@@ -1,7 +1,6 @@
 """The only module that writes to a terminal: results as text or JSON, errors, warnings and progress. Owns the package rich.
 
-Results go to standard output, everything else to standard error. What each verb says to people stands in `text.<verb>`, loaded
-when it is used. Knows no command line (`cli`) and does no work of its own.
+Results go to standard output, everything else to standard error. The words of a result stand in `text`, which is not loaded with --json. Knows no command line (`cli`) and does no work of its own.
 """
 
 from __future__ import annotations
@@ -21,7 +20,7 @@ from typing import TYPE_CHECKING, Any, Self, TextIO
 
 from dvlite.errors import DvliteError
 from dvlite.files import os_error, printable, size_text
-from dvlite.text.style import Show, count, duration_text
+from dvlite.show import Show, count, duration_text, one_line
 
 if TYPE_CHECKING:
     from rich.live import Live  # costs 20 ms: only a phase of a second or more pays it
@@ -62,36 +61,35 @@ class Terminal:
         self._animates = _is_terminal(stderr) and environ.get("TERM") != "dumb"
         self._warned: set[str] = set()
 
-    def progress(self, *, aside: bool = False) -> TerminalProgress:
+    def progress(self, *, to_stderr: bool = False) -> TerminalProgress:
         """Returns the progress display of this run; a context manager, gone from the screen when it closes.
 
-        `aside`: the run speaks among another program's lines, and its warnings are notes.
+        `to_stderr`: among the lines of another program, git, where warnings are notes.
         """
         wanted = self.settings.progress and not self.settings.quiet
-        warn = self.note if aside else self.warning
+        warn = self.note if to_stderr else self.warning
         return TerminalProgress(self._stderr, warn, animate=self._animates, silent=not wanted)
 
     def result(
-        self, result: Any, *, root: str | None = None, words: str | Words = "text", aside: bool = False
+        self, result: Any, text: str | Words, form: str = "text", *, root: str | None = None, to_stderr: bool = False
     ) -> DvliteError | None:
         """Prints a result and its warnings; returns what is left undone, as the error that the run should end with.
 
-        `words`: the function that words it, or the name of that of its text module.
-        `aside`: its words go to standard error, for another program speaks on standard output.
+        `text`: the module of `dvlite.text` that has its words, and `form` the function in it; or the function itself.
+        `to_stderr`: standard output is another program's, git's.
         """
         for warning in _warnings(result):
-            (self.note if aside else self.warning)(warning)
-        module = importlib.import_module(f"dvlite.text.{_verb(result)}")
-        stream = self._stderr if aside else self._stdout
+            (self.note if to_stderr else self.warning)(warning)
+        stream = self._stderr if to_stderr else self._stdout
         show = self._show(stream, root)
         if self.settings.json:
             self._stdout.write(to_json(result) + "\n")
         else:
-            worded: Words = words if callable(words) else getattr(module, words)
-            stream.writelines(line + "\n" for line in worded(result, show))
+            words: Words = text if callable(text) else getattr(importlib.import_module(f"dvlite.text.{text}"), form)
+            stream.writelines(line + "\n" for line in words(result, show))
         self._stdout.flush()
-        problem: DvliteError | None = module.problem(result, show) if hasattr(module, "problem") else None
-        return problem
+        failure: DvliteError | None = result.failure(show) if hasattr(result, "failure") else None
+        return failure
 
     def warning(self, message: str) -> None:
         """Prints a warning, once."""
@@ -101,7 +99,7 @@ class Terminal:
 
     def note(self, message: str) -> None:
         """Prints what would be a warning, were it not among the lines of another program."""
-        self._stderr.write(f"dvlite: note: {_one_line(message)}\n")
+        self._stderr.write(f"dvlite: note: {one_line(message)}\n")
 
     def failure(self, error: Exception) -> int:
         """Prints what a run failed with, and returns the exit code; what nobody foresaw is a bug."""
@@ -129,16 +127,16 @@ class Terminal:
 
     def ask(self, question: str) -> None:
         """Prints a question without ending the line."""
-        self._stderr.write(_one_line(question) + " ")
+        self._stderr.write(one_line(question) + " ")
         self._stderr.flush()
 
     def _note(self, label: str, color: str, message: str) -> None:
         show = self._show(self._stderr, None)
-        self._stderr.write(f"{show.style(color, label + ':')} {_one_line(message)}\n")
+        self._stderr.write(f"{show.style(color, label + ':')} {one_line(message)}\n")
 
     def _show(self, stream: TextIO, root: str | None) -> Show:
-        here = None if root is None else _here(root)
-        return Show(self._colors[id(stream)], self.settings.quiet, self.settings.verbose, here)
+        folder = None if root is None else _current_folder(root)
+        return Show(self._colors[id(stream)], self.settings.quiet, self.settings.verbose, folder)
 
 
 def wants_color(stream: TextIO, choice: str, environ: Mapping[str, str]) -> bool:
@@ -189,12 +187,6 @@ def _told(error: Exception) -> DvliteError | None:
     return None
 
 
-def _verb(result: Any) -> str:
-    """Returns the module that has the words for a result: `dvlite.remote-add/1` is told by `remote`."""
-    schema: str = result.schema
-    return schema.removeprefix("dvlite.").partition("/")[0].partition("-")[0]
-
-
 def _warnings(result: Any) -> Iterator[str]:
     """Yields the warnings of a result and of the results inside it."""
     yield from getattr(result, "warnings", ())
@@ -202,11 +194,6 @@ def _warnings(result: Any) -> Iterator[str]:
         inner = getattr(result, field.name)
         if hasattr(inner, "schema"):
             yield from _warnings(inner)
-
-
-def _one_line(message: str) -> str:
-    """Messages quote names themselves; this is for texts of other programs and hostile names that slipped through."""
-    return message if message.isprintable() else "".join(c if c.isprintable() else printable(c) for c in message)
 
 
 def _safe_line(line: str) -> str:
@@ -217,9 +204,9 @@ def _safe_line(line: str) -> str:
     return _ESCAPES.sub(lambda match: match[0] if match[1] else "", kept)
 
 
-def _here(root: str) -> str:
-    here = os.path.relpath(os.path.realpath(os.curdir), os.path.realpath(root))
-    return posixpath.normpath(here.replace(os.sep, "/"))
+def _current_folder(root: str) -> str:
+    folder = os.path.relpath(os.path.realpath(os.curdir), os.path.realpath(root))
+    return posixpath.normpath(folder.replace(os.sep, "/"))
 
 
 def _is_terminal(stream: TextIO) -> bool:
@@ -269,7 +256,7 @@ class TerminalProgress:
     def start(self, label: str, *, total_bytes: int | None = None, total_files: int | None = None) -> None:
         with self._lock:
             self._erase()
-            self._label = _one_line(label)
+            self._label = one_line(label)
             self._total_bytes, self._total_files = total_bytes, total_files
             self._bytes = self._files = 0
             self._began = self._clock()

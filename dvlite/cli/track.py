@@ -40,7 +40,9 @@ def add(paths: tuple[str, ...], *, update: bool, force: bool) -> int:
 
     if not paths and not update:
         raise UsageError("no path is given", hint="dvlite add PATH..., or dvlite add -u for what changed")
-    return run(lambda s: verb(s.repo(), paths, update=update, force=force, stage=s.stage(), progress=s.progress))
+    return run(
+        lambda s: verb(s.repo(), paths, update=update, force=force, stage=s.stage(), progress=s.progress), text="add"
+    )
 
 
 @click.command(cls=Verb, example="dvlite rm --cached data/images", codes=(10, 11, 12))
@@ -52,7 +54,7 @@ def rm(paths: tuple[str, ...], *, cached: bool) -> int:
     """Stop tracking paths and remove their data from the workspace."""
     from dvlite.commands.rm import rm as verb
 
-    return run(lambda s: verb(s.repo(), paths, cached=cached, stage=s.stage(), progress=s.progress))
+    return run(lambda s: verb(s.repo(), paths, cached=cached, stage=s.stage(), progress=s.progress), text="rm")
 
 
 @click.command(cls=Verb, example="dvlite mv data/images data/birds", codes=(10, 11))
@@ -64,7 +66,7 @@ def mv(source: str, target: str) -> int:
     """Move or rename a tracked path."""
     from dvlite.commands.mv import mv as verb
 
-    return run(lambda s: verb(s.repo(), source, target, stage=s.stage(), progress=s.progress))
+    return run(lambda s: verb(s.repo(), source, target, stage=s.stage(), progress=s.progress), text="mv")
 
 
 @click.command(cls=Verb, example="dvlite status --remote --exit-code", codes=(3, 10, 13))
@@ -79,7 +81,8 @@ def status(paths: tuple[str, ...], *, check_remote: bool, remote: str | None, ex
     asks = check_remote or remote is not None
     return run(
         lambda s: verb(s.repo(), paths, remote=remote, check_remote=asks, progress=s.progress),
-        found=lambda result: exit_code and not result.clean,
+        text="status",
+        has_findings=lambda result: exit_code and not result.clean,
     )
 
 
@@ -96,7 +99,7 @@ def diff(words: tuple[str, ...], *, stat: bool, markdown: bool, exit_code: bool,
 
     if driver:
         sides = (*words, *(after_dashes() or ()))
-        return run(lambda s: verb_of_git(s.repo(), sides, progress=s.progress))
+        return run(lambda s: verb_of_git(s.repo(), sides, progress=s.progress), text="diff")
 
     def work(session: Session) -> Any:
         revisions, paths = revisions_and_paths(words)
@@ -104,15 +107,11 @@ def diff(words: tuple[str, ...], *, stat: bool, markdown: bool, exit_code: bool,
             raise UsageError(f"at most two revisions can be compared, not {len(revisions)}", hint="dvlite diff --help")
         return verb(session.repo(), revisions, paths, progress=session.progress)
 
-    def in_markdown(result: Any, _: Any) -> list[str]:
-        from dvlite.reports.diff_markdown import diff_markdown
-
-        return diff_markdown(result).splitlines()
-
     return run(
         work,
-        found=lambda result: exit_code and bool(result.paths),
-        words=in_markdown if markdown else "stat" if stat else "text",
+        text="diff",
+        has_findings=lambda result: exit_code and bool(result.paths),
+        form="markdown" if markdown else "stat" if stat else "text",
     )
 
 
@@ -125,7 +124,7 @@ def checkout(paths: tuple[str, ...], *, revision: str | None, force: bool) -> in
     """Make the workspace what the pointers say."""
     from dvlite.commands.checkout import checkout as verb
 
-    return run(lambda s: verb(s.repo(), paths, revision=revision, force=force, progress=s.progress))
+    return run(lambda s: verb(s.repo(), paths, revision=revision, force=force, progress=s.progress), text="checkout")
 
 
 @click.command(cls=Verb, example="dvlite ls -l HEAD~1:data/images", codes=(10, 12, 13))
@@ -136,7 +135,7 @@ def ls(target: str | None, *, long: bool, recursive: bool) -> int:
     """List what is tracked."""
     from dvlite.commands.ls import ls as verb
 
-    return run(lambda s: verb(s.repo(), target, long=long, recursive=recursive, progress=s.progress))
+    return run(lambda s: verb(s.repo(), target, long=long, recursive=recursive, progress=s.progress), text="ls")
 
 
 VERBS = (add, rm, mv, status, diff, checkout, ls)

@@ -6,7 +6,7 @@ import os
 import re
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import ClassVar
 
@@ -17,6 +17,7 @@ from dvlite.hooks.scripts import Installed, hooks_place, install_hooks
 from dvlite.progress import Progress
 from dvlite.repo.repository import open_repo
 from dvlite.share.fetch_plan import PullResult
+from dvlite.show import Show
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -31,6 +32,10 @@ class CloneResult:
     pull: PullResult | None = None
     elapsed_seconds: float = 0.0
     warnings: tuple[str, ...] = ()
+
+    def failure(self, show: Show) -> DvliteError | None:
+        """Returns what the pull left undone."""
+        return None if self.pull is None else self.pull.failure(replace(show, folder=None))
 
 
 def clone(

@@ -23,6 +23,7 @@ from dvlite.hooks.scripts import HOOKS, installed_hooks
 from dvlite.progress import Progress
 from dvlite.repo.config_files import LOCAL_FILE
 from dvlite.repo.repository import Repo
+from dvlite.show import Show, count
 from dvlite.store.object_store import ObjectAbsent
 from dvlite.store.open import open_store
 from dvlite.store.retry import RetryBudget
@@ -60,6 +61,13 @@ class DoctorResult:
     schema: ClassVar[str] = "dvlite.doctor/1"
     ok: bool
     lines: tuple[DoctorLine, ...] = ()
+
+    def failure(self, _show: Show) -> DvliteError | None:
+        """Returns how many problems there are."""
+        if self.ok:
+            return None
+        problems = sum(line.level == "problem" for line in self.lines)
+        return DvliteError(f"{count(problems, 'problem')} found", hint="each is listed with its fix")
 
 
 def doctor(repo: Repo | None, environ: Mapping[str, str], *, progress: Progress) -> DoctorResult:

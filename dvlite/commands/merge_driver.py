@@ -7,18 +7,30 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import groupby
 from pathlib import Path
 from typing import ClassVar
 
 from dvlite.errors import DvliteError, UsageError
-from dvlite.files import quote, write_atomic
+from dvlite.files import quote, word, write_atomic
 from dvlite.formats import lockfile
 from dvlite.git import operation
-from dvlite.merge.files import MARKER_SIZE, MergeConflict, Sides, merge_file, tracked_name
+from dvlite.merge.files import (
+    MARKER_SIZE,
+    MergeConflict,
+    Sides,
+    can_union,
+    choices_of,
+    merge_file,
+    name_inside,
+    reason_text,
+    tracked_name,
+)
 from dvlite.merge.markers import marked
 from dvlite.progress import Progress
 from dvlite.repo.config_files import read_regular
 from dvlite.repo.repository import open_repo
+from dvlite.show import Show
 
 _MOST_MARKS = 100
 
@@ -34,6 +46,28 @@ class MergeDriverResult:
     rebasing: bool = False  # git's line about that has no end yet
     problem: str | None = None  # why it could not be merged at all
     hint: str | None = None
+
+    def failure(self, show: Show) -> DvliteError | None:
+        """Returns why git gets no merged file."""
+        if self.merged:
+            return None
+        name = quote(show.path(self.path))
+        again = f"dvlite resolve {word(show.path(self.path))}"
+        if self.problem is not None:
+            hint = "\n".join(filter(None, (self.hint, None if again in (self.hint or "") else f"then: {again}")))
+            return DvliteError(f"cannot merge {name}: {self.problem}", hint=hint)
+        choices = choices_of(self.conflicts, can_union=can_union(self.path, self.conflicts))
+        message = f"cannot merge {name}: {_summary(self.path, self.conflicts, show)}"
+        return DvliteError(message, hint=f"{again} {'|'.join(choices)}")
+
+
+def _summary(path: str, conflicts: Sequence[MergeConflict], show: Show) -> str:
+    """Returns all conflicts in a sentence: `changed on both sides: a.jpg, b.jpg and 2 more; removed by ours: c.jpg`."""
+    parts = []
+    for reason, group in groupby(sorted(conflicts, key=reason_text), key=reason_text):
+        listed = show.some([name for conflict in group if (name := name_inside(path, conflict))])
+        parts.append(reason + (f": {listed}" if listed else ""))
+    return "; ".join(parts)
 
 
 def merge_driver(

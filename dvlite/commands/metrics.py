@@ -6,11 +6,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, ClassVar, Literal
 
-from dvlite.errors import DvliteError, ObjectMissing
+from dvlite.errors import DvliteError, ObjectMissing, PartlyDone
 from dvlite.formats.parameters import flatten
 from dvlite.pipeline.revision_files import WORKSPACE, RevisionFiles, chosen, two_sides
 from dvlite.progress import Progress
 from dvlite.repo.repository import Repo
+from dvlite.show import Show, count
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -41,6 +42,11 @@ class MetricsShowResult:
     unread: int = 0  # files that could not be read
     warnings: tuple[str, ...] = ()
 
+    def failure(self, _show: Show) -> DvliteError | None:
+        """Returns how many files could not be read."""
+        message = f"{count(self.unread, 'file')} could not be read"
+        return PartlyDone(message, hint="see the warnings above") if self.unread else None
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MetricDifference:
@@ -67,6 +73,11 @@ class MetricsDiffResult:
     metrics: tuple[MetricDifference, ...] = ()
     unread: int = 0  # files that could not be read
     warnings: tuple[str, ...] = ()
+
+    def failure(self, _show: Show) -> DvliteError | None:
+        """Returns how many files could not be read."""
+        message = f"{count(self.unread, 'file')} could not be read"
+        return PartlyDone(message, hint="see the warnings above") if self.unread else None
 
 
 @dataclass(slots=True)

@@ -6,13 +6,14 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar, Literal
 
-from dvlite.errors import DvliteError
+from dvlite.errors import DvliteError, PartlyDone
 from dvlite.formats.parameters import ABSENT, find, flatten
 from dvlite.formats.strict_yaml import Tree
 from dvlite.pipeline.revision_files import RevisionFiles, chosen, two_sides
 from dvlite.pipeline.stages import Stage
 from dvlite.progress import Progress
 from dvlite.repo.repository import Repo
+from dvlite.show import Show, count
 
 Declared = Mapping[str, set[str] | None]  # keys by file; None: all of it
 
@@ -38,6 +39,11 @@ class ParamsDiffResult:
     params: tuple[ParamDifference, ...] = ()
     unread: int = 0  # files that could not be read
     warnings: tuple[str, ...] = ()
+
+    def failure(self, _show: Show) -> DvliteError | None:
+        """Returns how many files could not be read."""
+        message = f"{count(self.unread, 'file')} could not be read"
+        return PartlyDone(message, hint="see the warnings above") if self.unread else None
 
 
 def params_diff(repo: Repo, revisions: Sequence[str], paths: Sequence[str], *, progress: Progress) -> ParamsDiffResult:

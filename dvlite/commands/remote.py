@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import ClassVar, Literal
 
 from dvlite.errors import DvliteError, NotARepository, RemoteError, UsageError
-from dvlite.files import quote
+from dvlite.files import printable, quote
 from dvlite.formats import store_config
 from dvlite.formats.config import (
     COMMITTED,
@@ -42,6 +42,7 @@ from dvlite.repo.remotes import (
     untrusted_place,
 )
 from dvlite.repo.repository import Repo, open_repo
+from dvlite.show import Show
 from dvlite.store.object_store import ObjectAbsent, ObjectStore
 from dvlite.store.open import open_store
 from dvlite.store.retry import RetryBudget
@@ -132,6 +133,17 @@ class RemoteTestResult:
     upload_bytes_per_second: float | None = None
     download_bytes_per_second: float | None = None
     warnings: tuple[str, ...] = ()
+
+    def failure(self, _show: Show) -> DvliteError | None:
+        """Returns the first check that failed."""
+        if self.ok:
+            return None
+        failed = next((check for check in self.checks if not check.ok), None)
+        what = (
+            f"{failed.name}: {failed.detail}" if failed and failed.detail else failed.name if failed else "not usable"
+        )
+        message = f"remote '{printable(self.name)}' failed its test: {what}"
+        return RemoteError(message, hint="dvlite doctor  shows this machine's side of it")
 
 
 def remote_add(

@@ -8,8 +8,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, ClassVar
 
-from dvlite.errors import DvliteError, UsageError
-from dvlite.files import lock, quote, write_atomic
+from dvlite.errors import DvliteError, PartlyDone, StageFailed, UsageError
+from dvlite.files import lock, printable, quote, write_atomic
 from dvlite.formats import parameters
 from dvlite.pipeline import graph as graphs
 from dvlite.pipeline.content import Contents
@@ -36,6 +36,7 @@ from dvlite.repo import config_files
 from dvlite.repo.open_stores import open_cache
 from dvlite.repo.repository import Repo
 from dvlite.runs.records import open_records
+from dvlite.show import NAMED, Show
 from dvlite.workspace import running_outputs
 from dvlite.workspace.workspace import Workspace
 
@@ -67,6 +68,38 @@ class ReproResult:
     explain: bool = False
     elapsed_seconds: float = 0.0
     warnings: tuple[str, ...] = ()
+
+    def failure(self, show: Show) -> DvliteError | None:
+        """Returns what stopped the run."""
+        failed = [run for run in self.stages if run.state == "failed"]
+        if failed:
+            return _stage_failed(failed, show)
+        tainted = next((run for run in self.stages if run.state == "tainted"), None)
+        if tainted is None:
+            return None
+        return PartlyDone(
+            f"{', '.join(map(quote, tainted.tainted_by[:NAMED]))} changed while {tainted.stage} ran: its outputs may come"
+            " from either version, so they were not locked",
+            hint=f"run it again: dvlite repro {tainted.stage}",
+        )
+
+
+def _stage_failed(failed: Sequence[StageRun], show: Show) -> DvliteError:
+    first = failed[0]
+    others = f"; {', '.join(run.stage for run in failed[1:])} failed too" if failed[1:] else ""
+    hints = []
+    if first.run:
+        hints.append(
+            f"its output: dvlite runs show {first.stage.rpartition(':')[2]}-{first.run.rpartition(':')[2][:6]} --log"
+        )
+    if first.kept:
+        where = printable(first.kept) if first.kept.startswith("/") else show.path(first.kept)
+        hints.append(f"its outputs are as they were before; what the command had written is in {where}")
+    elif first.run:
+        hints.append("its outputs are as they were before")
+    if show.quiet:  # else it was shown as it came
+        hints += [f"| {printable(line)}" for line in first.log_tail]
+    return StageFailed(f"{first.stage} failed: {first.problem}{others}", hint="\n".join(hints) or None)
 
 
 @dataclass(frozen=True, slots=True)

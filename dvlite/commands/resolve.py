@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import contextlib
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import ClassVar, Literal
 
-from dvlite.errors import UsageError
+from dvlite.errors import DvliteError, UsageError
 from dvlite.files import quote, word, write_atomic
 from dvlite.formats import lockfile
 from dvlite.formats.pointer import SUFFIX
@@ -22,6 +22,7 @@ from dvlite.merge.files import (
     Sides,
     UnreadableSide,
     can_union,
+    choices_of,
     how_to_replace,
     merge_file,
     require_sound,
@@ -33,6 +34,7 @@ from dvlite.progress import Progress
 from dvlite.repo.config_files import read_regular
 from dvlite.repo.open_stores import open_cache
 from dvlite.repo.repository import Repo
+from dvlite.show import Show, count
 from dvlite.workspace.workspace import Workspace
 
 _BASE, _OURS, _THEIRS = 1, 2, 3  # the stages of git's index
@@ -77,6 +79,28 @@ class ResolveResult:
     staged: tuple[str, ...] = ()
     unstaged: tuple[str, ...] = ()
     warnings: tuple[str, ...] = ()
+
+    def failure(self, show: Show) -> DvliteError | None:
+        """Returns what still waits for a choice."""
+        waiting = [path for path in self.paths if not path.resolved]
+        if not waiting:
+            return None
+        named = quote(show.path(waiting[0].path)) if len(waiting) == 1 else f"{count(len(waiting))} paths"
+        return DvliteError(f"choose what becomes of {named}", hint="\n".join(_choices(waiting, show)))
+
+
+def _choices(waiting: Sequence[ResolvedPath], show: Show) -> Iterator[str]:
+    """Yields a command for each group of paths with the same choices, and what to do where there is none."""
+    groups: dict[str, list[ResolvedPath]] = {}
+    for path in waiting:
+        groups.setdefault("|".join(choices_of(path.conflicts, can_union=path.can_union)), []).append(path)
+    for choices, paths in groups.items():
+        for path in paths if not choices else ():
+            name = show.path(path.path + ("" if path.kind == "lockfile" else SUFFIX))
+            yield how_to_replace(name, is_lockfile=path.kind == "lockfile")
+        targets = word(show.path(paths[0].path)) if len(paths) == 1 else "PATH"
+        if choices:
+            yield f"dvlite resolve {targets} {choices}"
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from importlib.resources import files
 from typing import ClassVar
 
-from dvlite.errors import FormatError, UsageError
+from dvlite.errors import DvliteError, FormatError, PartlyDone, UsageError
 from dvlite.files import quote, write_atomic
 from dvlite.formats import pipeline
 from dvlite.formats.pipeline import FILE_NAME, PARAMS_FILE, STAGE_NAME
@@ -20,6 +20,7 @@ from dvlite.pipeline.stages import Stage
 from dvlite.progress import Progress
 from dvlite.repo import config_files
 from dvlite.repo.repository import Repo
+from dvlite.show import Show, count
 
 SCHEMA_FILE = f"{config_files.FOLDER}/schema.json"
 _LIMIT_BYTES = (1 << 20) + 1  # one more than the format allows, so that it can say so
@@ -63,6 +64,13 @@ class StageListResult:
     stages: tuple[StageRow, ...] = ()
     unread: int = 0  # pipeline files with an error
     warnings: tuple[str, ...] = ()
+
+    def failure(self, _show: Show) -> DvliteError | None:
+        """Returns how many pipeline files could not be read."""
+        if not self.unread:
+            return None
+        message = f"{count(self.unread, 'pipeline file')} could not be read"
+        return PartlyDone(message, hint="correct what the warnings above name")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

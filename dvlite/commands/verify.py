@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, ClassVar
 
-from dvlite.errors import UsageError
+from dvlite.errors import DvliteError, PartlyDone, StageFailed, UsageError
 from dvlite.files import printable, quote
 from dvlite.formats.pointer import SUFFIX
 from dvlite.oid import Oid
@@ -18,6 +18,7 @@ from dvlite.pipeline.stages import Stage
 from dvlite.progress import Progress
 from dvlite.repo.open_stores import open_cache
 from dvlite.repo.repository import Repo
+from dvlite.show import Show, one_line, some
 from dvlite.verify import commit_range as commits
 from dvlite.verify import remote_bytes as deep
 from dvlite.verify import remote_complete
@@ -58,6 +59,40 @@ class VerifyResult:
     @property
     def passed(self) -> bool:
         return not self.findings and not self.unchecked and all(each.verdict in _PASSES for each in self.stages)
+
+    @property
+    def is_finding(self) -> bool:
+        """Whether something is not as it must be: exit code 1."""
+        return bool(self.findings) or any(check.verdict == "different" for check in self.stages)
+
+    def failure(self, _show: Show) -> DvliteError | None:
+        """Returns why a rerun stopped; or what could not be checked or compared, unless there is a finding."""
+        failed = [check for check in self.stages if check.verdict == "failed"]
+        if failed:
+            return _stage_failed(failed)
+        if self.is_finding:
+            return None
+        open_stages = [check for check in self.stages if check.verdict in ("inconclusive", "not checked")]
+        if open_stages:
+            first = open_stages[0]
+            why = one_line(first.problem or "an output cannot be compared")
+            return PartlyDone(
+                f"could not check {some([f'{first.stage}: {why}', *(check.stage for check in open_stages[1:])], 1)}",
+                hint="a stage that could not be compared is not reproduced; dvlite pull brings data that a remote has",
+            )
+        if not self.unchecked:
+            return None
+        hint = self.unchecked[0].hint or "see above what kept it from being checked"
+        return PartlyDone(f"could not check {some([one_line(each.what) for each in self.unchecked], 1)}", hint=hint)
+
+
+def _stage_failed(failed: Sequence[StageCheck]) -> DvliteError:
+    first, *others = failed
+    also = f"; {', '.join(check.stage for check in others)} failed too" if others else ""
+    return StageFailed(
+        f"{first.stage} failed in a clean clone: {one_line(first.problem or '')}{also}",
+        hint=f"{'the end of its log is above; ' if first.log_tail else ''}to look at the clone: dvlite verify --rerun --keep {first.stage}",
+    )
 
 
 _PASSES = ("ok", "frozen", "identical", "equivalent")

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from dvlite.errors import FormatError
-from dvlite.files import quote, word
+from dvlite.files import printable, quote, word
 from dvlite.formats import lockfile, manifest, pointer
 from dvlite.formats.lockfile import Lockfile
 from dvlite.formats.pointer import SUFFIX, Pointer
@@ -29,6 +29,11 @@ from dvlite.store.pack import KIND_MANIFEST
 from dvlite.workspace.fetch_listings import with_listings
 
 MARKER_SIZE = 7
+_REASONS = {
+    "file and folder": "a file on one side, a folder on the other",
+    "meta": "'meta' changed on both sides",
+    "other data": "its pointer looks like a renamed one to git, and the data is another",
+}
 
 
 Kind = Literal["file", "directory", "lockfile"]
@@ -68,6 +73,27 @@ class MergedFile:
 def tracked_name(name: str) -> str:
     """Returns how people call what a file is for: the tracked path of a pointer, or the lockfile itself."""
     return name if is_lockfile(name) else name.removesuffix(SUFFIX)
+
+
+def name_inside(path: str, conflict: MergeConflict) -> str:
+    """Returns a file of a tracked directory as it is called inside of it, a stage as `stage train`, nothing for the path itself."""
+    if conflict.stage is not None:
+        return f"stage {conflict.stage}"
+    return printable((conflict.path or "").removeprefix(path).removeprefix("/"))
+
+
+def reason_text(conflict: MergeConflict) -> str:
+    """Returns why something is in conflict, in a sentence."""
+    return _REASONS.get(conflict.reason, conflict.reason)
+
+
+def choices_of(conflicts: Sequence[MergeConflict], *, can_union: bool) -> list[str]:
+    """Returns the options of `resolve` that settle these conflicts: not a side that cannot be read, and both only where both can be kept."""
+    reasons = {conflict.reason for conflict in conflicts}
+    unreadable = {
+        side for side in ("ours", "theirs") if reasons & {f"{side} cannot be read", "both sides cannot be read"}
+    }
+    return [f"--{side}" for side in ("ours", "theirs") if side not in unreadable] + ["--union"] * can_union
 
 
 def can_union(path: str, conflicts: Sequence[MergeConflict]) -> bool:

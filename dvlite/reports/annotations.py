@@ -12,8 +12,8 @@ from typing import Literal
 
 from dvlite.commands.verify import VerifyResult
 from dvlite.reports.summary import is_pass, output_sentence, stage_sentences
+from dvlite.show import count
 from dvlite.text.markdown import legal
-from dvlite.text.style import count
 from dvlite.verify.findings import Finding, StageCheck, Unchecked
 
 MOST = 10  # of a level in a step

@@ -15,8 +15,8 @@ from xml.etree import ElementTree as ET  # only written with here, never read
 
 from dvlite.commands.verify import VerifyResult
 from dvlite.reports.summary import is_pass, outcome_of, output_sentence, stage_sentences
+from dvlite.show import Show, count
 from dvlite.text.markdown import legal
-from dvlite.text.style import Show, count
 from dvlite.text.verify import place_text
 from dvlite.verify.findings import Finding, OutputVerdict, StageCheck
 

@@ -7,8 +7,8 @@ from typing import Literal
 
 from dvlite.commands.verify import VerifyResult
 from dvlite.files import size_text
+from dvlite.show import count, duration_text, one_line
 from dvlite.text.reproduced import why_lines
-from dvlite.text.style import count, duration_text, one_line
 from dvlite.text.verify import stages_text
 from dvlite.verify.findings import OutputVerdict, StageCheck
 

@@ -9,8 +9,8 @@ from collections.abc import Iterator, Sequence
 
 from dvlite.commands.verify import VerifyResult
 from dvlite.reports.summary import headline, is_pass, looked_at, outcome, outcome_of, output_sentence, stage_sentences
+from dvlite.show import Show, duration_text
 from dvlite.text.markdown import COMMENT, MarkdownDocument, block, code, opening, plain
-from dvlite.text.style import Show, duration_text
 from dvlite.text.verify import place_text
 from dvlite.verify.findings import OutputVerdict, StageCheck
 

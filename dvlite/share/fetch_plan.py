@@ -6,17 +6,18 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
-from dvlite.errors import ObjectMissing
-from dvlite.files import quote
+from dvlite.errors import DvliteError, ObjectMissing
+from dvlite.files import printable, quote
 from dvlite.progress import Progress
 from dvlite.repo import committed_versions
 from dvlite.repo.repository import Repo
 from dvlite.repo.revisions import Scope
 from dvlite.repo.tracked_paths import version_of
+from dvlite.show import Show
 from dvlite.store.cache import Cache
 from dvlite.store.catalog import Catalog
 from dvlite.workspace import sparse
-from dvlite.workspace.fetch import FetchPart, MovedPath
+from dvlite.workspace.fetch import FetchPart, MovedPath, not_moved
 from dvlite.workspace.path_args import select, travelling, usable
 from dvlite.workspace.restore import CheckoutResult
 
@@ -40,6 +41,11 @@ class FetchResult:
     elapsed_seconds: float = 0.0
     warnings: tuple[str, ...] = ()
 
+    def failure(self, show: Show) -> DvliteError | None:
+        """Returns what was not fetched."""
+        where = f"neither on {printable(self.remote)} nor in the cache"
+        return not_moved(self.paths, where, "fetch", "ask who added it to run: dvlite push", show)
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PullResult:
@@ -50,6 +56,11 @@ class PullResult:
     checkout: CheckoutResult | None = None
     elapsed_seconds: float = 0.0
     warnings: tuple[str, ...] = ()
+
+    def failure(self, show: Show) -> DvliteError | None:
+        """Returns what was not fetched or not checked out."""
+        not_fetched = self.fetch.failure(show)
+        return not_fetched if not_fetched or self.checkout is None else self.checkout.failure(show)
 
 
 def parts_of(repo: Repo, cache: Cache, paths: Sequence[str], scope: Scope, progress: Progress) -> list[FetchPart]:

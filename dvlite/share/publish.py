@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from dvlite.errors import DvliteError, FormatError, RemoteError
-from dvlite.files import lock, quote, size_text
+from dvlite.files import lock, printable, quote, size_text
 from dvlite.formats.pointer import Pointer
 from dvlite.oid import FILE, MANIFEST, Digest, digest_bytes, parse_oid
 from dvlite.progress import Progress
@@ -19,13 +19,14 @@ from dvlite.repo.open_stores import open_cache, open_remote
 from dvlite.repo.repository import Repo
 from dvlite.repo.tracked_paths import TrackedVersion as Named
 from dvlite.runs import share
+from dvlite.show import Show
 from dvlite.store import push_protocol
 from dvlite.store.cache import Cache
 from dvlite.store.catalog import Catalog
 from dvlite.store.push_plan import Bases, PushPlan, PushVersion, refuse_missing
 from dvlite.store.push_protocol import Signer, plan
 from dvlite.store.remote import Remote
-from dvlite.workspace.fetch import MovedPath, file_in
+from dvlite.workspace.fetch import MovedPath, file_in, not_moved
 
 _EARLIER = 3  # versions of a path that are looked at for content the remote may have
 
@@ -47,6 +48,12 @@ class PushResult:
     dry_run: bool = False
     elapsed_seconds: float = 0.0
     warnings: tuple[str, ...] = ()
+
+    def failure(self, show: Show) -> DvliteError | None:
+        """Returns what was not pushed."""
+        where = f"neither in the cache nor on {printable(self.remote)}"
+        hint = "push from the clone that added it, or put the data back and run dvlite add"
+        return not_moved(self.paths, where, "push", hint, show)
 
 
 class OverLimit(DvliteError):

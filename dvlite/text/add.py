@@ -6,7 +6,8 @@ from collections.abc import Iterator
 
 from dvlite.commands.add import AddedPath, AddResult
 from dvlite.files import printable, size_text
-from dvlite.text.style import Show, amount_text, count, duration_text, files_text, growth_text
+from dvlite.show import Show, count, duration_text
+from dvlite.text.style import amount_text, files_text, growth_text
 
 LISTED = 10  # more tracked paths than this are summed up
 

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 from dvlite.commands.cache import CachePruneResult
 from dvlite.files import printable, size_text
-from dvlite.text.style import Show, count
+from dvlite.show import Show, count
 
 
 def text(result: CachePruneResult, show: Show) -> Iterator[str]:

@@ -6,7 +6,8 @@ from collections.abc import Iterator
 
 from dvlite.commands.config import ConfigResult, ConfigValue
 from dvlite.files import printable
-from dvlite.text.style import Show, table
+from dvlite.show import Show
+from dvlite.text.style import table
 
 
 def text(result: ConfigResult, show: Show) -> Iterator[str]:

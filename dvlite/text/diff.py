@@ -1,4 +1,4 @@
-"""The words of `diff`: one line per file, or with `--stat` one per tracked path."""
+"""The words of `diff`: one line per file, with `--stat` one per tracked path, or Markdown for a pull request."""
 
 from __future__ import annotations
 
@@ -8,8 +8,14 @@ from pathlib import PurePosixPath
 
 from dvlite.commands.diff import DiffResult, PathDiff
 from dvlite.files import printable, size_text
-from dvlite.text.style import Show, count, counts_text, delta_text, table
-from dvlite.workspace.changes import FileChange
+from dvlite.show import Show, count
+from dvlite.text.markdown import COMMENT, MarkdownDocument, code, opening, plain
+from dvlite.text.style import counts_text, delta_text, table
+from dvlite.workspace.changes import Counts, FileChange
+
+MARKER = "<!-- dvlite diff -->"
+_TABLE_SHARE = 0.5
+_SHORTEST_OID = 40  # hex digits; a full one shows as 7
 
 _SIGNS = {"added": ("+", "green"), "removed": ("-", "red"), "modified": ("~", "yellow"), "renamed": (">", "cyan")}
 
@@ -37,14 +43,17 @@ def _summary(path: PathDiff, show: Show) -> str:
     return "  ".join(part for part in parts if part)
 
 
-def _sizes(path: PathDiff) -> str:
-    if path.old_size_bytes is None:
-        return "" if path.size_bytes is None else f"new, {size_text(path.size_bytes)}"
-    if path.size_bytes is None:
-        return f"gone, was {size_text(path.old_size_bytes)}"
-    if path.old_size_bytes == path.size_bytes:
-        return size_text(path.size_bytes)
-    return f"{size_text(path.old_size_bytes)} -> {size_text(path.size_bytes)}"
+def _sizes(path: PathDiff, *, is_markdown: bool = False) -> str:
+    old, new = path.old_size_bytes, path.size_bytes
+    if old is None:
+        return "" if new is None else f"new, {size_text(new)}"
+    if new is None:
+        return f"gone, was {size_text(old)}"
+    if old == new:
+        return size_text(new)
+    if is_markdown:
+        return f"{size_text(old)} → {size_text(new)} ({delta_text(new - old)})"
+    return f"{size_text(old)} -> {size_text(new)}"
 
 
 def _change(change: FileChange, path: PathDiff, show: Show) -> str:
@@ -81,3 +90,65 @@ def _endings(path: PathDiff) -> str:
         for (sign, ending), number in endings.most_common(3)
     ]
     return "  ".join(shown) if len(path.files) > 1 else ""
+
+
+# --- as Markdown ---
+
+
+def markdown(result: DiffResult, _show: Show, *, limit_bytes: int = COMMENT) -> Iterator[str]:
+    """Yields a document for a comment on a pull request: a row for each tracked path, then the files, folded, as many as fit."""
+    document = MarkdownDocument(limit_bytes)
+    sides = f"{code(_short(result.old))} to {code(_short(result.new))}"
+    if not result.paths:
+        yield from (MARKER, f"### Data: no change, {sides}")
+        return
+    document.add(MARKER, f"### Data: {count(len(result.paths), 'tracked path')} changed, {sides}")
+    document.table(
+        ("path", "added", "removed", "modified", "renamed", "size"),
+        ((code(path.path), *_counted(path.counts), _sizes(path, is_markdown=True)) for path in result.paths),
+        share=_TABLE_SHARE,
+        noun="path",
+    )
+    document.add("")
+    for path in result.paths:
+        _files(document, path)
+    yield from document.text().splitlines()
+
+
+def _short(side: str) -> str:
+    is_commit = len(side) >= _SHORTEST_OID and all(letter in "0123456789abcdef" for letter in side)
+    return side[:7] if is_commit else side
+
+
+def _counted(counts: Counts) -> Iterator[str]:
+    for number in (counts.added, counts.removed, counts.modified, counts.renamed):
+        yield f"{number:,}" if number else ""
+
+
+def _files(document: MarkdownDocument, path: PathDiff) -> None:
+    """Adds the files of one tracked path, folded; those that do not fit are counted."""
+    if path.incomplete is not None:
+        document.add(f"{code(path.path)}: files not listed: {plain(path.incomplete)}", "")
+    if not path.files or (len(path.files) == 1 and path.files[0].path == path.path and path.kind == "file"):
+        return
+    opened = opening(f"{path.path}: {count(len(path.files), 'file')}")
+    if not document.fits(opened):
+        return
+    document.add(opened)
+    for number, change in enumerate(path.files):
+        line = f"- {_line(change, path)}"
+        if not document.fits(line):
+            document.add(f"- {count(len(path.files) - number)} more did not fit here")
+            break
+        document.add(line)
+    document.add("", "</details>", "")
+
+
+def _line(change: FileChange, path: PathDiff) -> str:
+    name = change.path.removeprefix(f"{path.path}/")
+    sizes = [size for size in (change.old_size_bytes, change.size_bytes) if size is not None]
+    renamed = "" if change.old_path is None else f"{code(change.old_path.removeprefix(f'{path.path}/'))} → "
+    told = "" if not sizes else f" {size_text(sizes[-1])}"
+    if len(sizes) == 2 and sizes[0] != sizes[1]:
+        told += f" ({delta_text(sizes[1] - sizes[0])})"
+    return f"`{_SIGNS[change.change][0]}` {renamed}{code(name)}{told}"

@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from dvlite.commands.doctor import DoctorResult
-from dvlite.errors import DvliteError
-from dvlite.text.style import Show, count
+from dvlite.show import Show
 
 _COLORS = {"ok": "green", "warning": "yellow", "problem": "red"}
 
@@ -25,11 +24,3 @@ def text(result: DoctorResult, show: Show) -> Iterator[str]:
             yield f"{'':{width}}  {show.style('cyan', 'fix:')} {line.fix}"
     if result.ok and not show.quiet:
         yield "No problem found."
-
-
-def problem(result: DoctorResult, show: Show) -> DvliteError | None:
-    """Returns how many problems there are."""
-    if result.ok:
-        return None
-    found = sum(line.level == "problem" for line in result.lines)
-    return DvliteError(f"{count(found, 'problem')} found", hint="each is listed with its fix")

@@ -1,36 +1,45 @@
-"""The words of `fetch`."""
+"""The words of `fetch`, and what `push` and `pull` say in the same way."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
-from dvlite.errors import DvliteError
 from dvlite.files import printable, size_text
 from dvlite.share.fetch_plan import FetchResult
-from dvlite.text import moved
-from dvlite.text.style import Show, count, duration_text
+from dvlite.show import Show, count, duration_text
+from dvlite.text.style import amount_text
+from dvlite.workspace.fetch import MovedPath, named
 
 
 def text(result: FetchResult, show: Show) -> Iterator[str]:
     """Yields what people read."""
     remote = printable(result.remote)
     if result.dry_run:
-        yield from moved.planned(result.paths, "fetch", remote, show)
+        yield from planned(result.paths, "fetch", remote, show)
     elif not show.quiet:
-        done = moved.in_state(result.paths, "fetched")
+        fetched = in_state(result.paths, "fetched")
         took = duration_text(result.elapsed_seconds)
-        if done:
+        if fetched:
             what = f"{count(result.files, 'file')}, {size_text(result.downloaded_bytes)} downloaded"
-            yield f"Fetched {moved.named(done, show)} from {remote}: {what}{records_text(result)}. {took}"
+            yield f"Fetched {named(fetched, show)} from {remote}: {what}{records_text(result)}. {took}"
             yield from show.next_step("dvlite checkout")
-        elif problem(result, show) is None:
+        elif result.failure(show) is None:
             yield f"Nothing to fetch: {count(len(result.paths), 'tracked path')} in the cache{records_text(result)}. {took}"
 
 
-def problem(result: FetchResult, show: Show) -> DvliteError | None:
-    """Returns what was not fetched."""
-    where = f"neither on {printable(result.remote)} nor in the cache"
-    return moved.undone(result.paths, where, "fetch", "ask who added it to run: dvlite push", show)
+def planned(paths: Sequence[MovedPath], verb: str, remote: str, show: Show) -> Iterator[str]:
+    """Yields what a dry run of `verb` would do."""
+    waiting = in_state(paths, "planned")
+    for path in waiting:
+        at = f" at {path.revision[:8]}" if path.revision else ""
+        yield f"would {verb} {show.path(path.path)}{at}: {amount_text(path.files, path.size_bytes)}"
+    if not waiting:
+        yield f"Nothing to {verb}: {remote} and the cache agree on {count(len(paths), 'tracked path')}."
+
+
+def in_state(paths: Sequence[MovedPath], state: str) -> list[MovedPath]:
+    """Returns the paths in this state."""
+    return [path for path in paths if path.state == state]
 
 
 def records_text(result: FetchResult) -> str:

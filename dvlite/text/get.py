@@ -6,7 +6,8 @@ from collections.abc import Iterator
 
 from dvlite.commands.get import GetResult
 from dvlite.files import printable
-from dvlite.text.style import Show, amount_text, duration_text
+from dvlite.show import Show, duration_text
+from dvlite.text.style import amount_text
 
 
 def text(result: GetResult, show: Show) -> Iterator[str]:

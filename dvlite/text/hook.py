@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from dvlite.files import printable, size_text
-from dvlite.text.style import Show, count, duration_text, one_line
+from dvlite.show import Show, count, duration_text, one_line
 
 if TYPE_CHECKING:
     from dvlite.hooks.result import HookResult

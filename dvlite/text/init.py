@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 from dvlite.commands.init import InitResult
 from dvlite.files import printable
-from dvlite.text.style import Show
+from dvlite.show import Show
 
 _SWITCHES = {"diff": "git diff shows what changed in data", "merge": "git merges pointers by file, lockfiles by stage"}
 

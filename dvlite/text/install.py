@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 from dvlite.commands.install import InstallResult
 from dvlite.files import printable
-from dvlite.text.style import Show
+from dvlite.show import Show
 
 
 def text(result: InstallResult, show: Show) -> Iterator[str]:

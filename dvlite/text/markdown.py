@@ -8,7 +8,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
 from dvlite.files import printable
-from dvlite.text.style import count
+from dvlite.show import count
 
 COMMENT = 65_536  # characters of a comment on GitHub; counted in bytes here, to be safe elsewhere
 SUMMARY = 1024 * 1024  # bytes of the job summary of one step

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 from dvlite.commands.metrics import MetricDifference, MetricsDiffResult, MetricsFile, MetricsShowResult
-from dvlite.errors import DvliteError, PartlyDone
 from dvlite.files import printable
-from dvlite.text.style import Show, change_text, count, pair_text, table, value_text
+from dvlite.show import Show, count
+from dvlite.text.style import change_text, pair_text, table, value_text
 
 _NONE = "-"
 
@@ -27,13 +27,6 @@ def markdown(result: MetricsDiffResult, show: Show) -> Iterator[str]:
     for row in _different(result):
         cells = (printable(row.file), printable(row.key), *_sides(row), _change(row), _verdict(row))
         yield "| " + " | ".join(map(_cell, cells)) + " |"
-
-
-def problem(result: MetricsShowResult | MetricsDiffResult, show: Show) -> DvliteError | None:
-    """Returns how many files could not be read."""
-    if not result.unread:
-        return None
-    return PartlyDone(f"{count(result.unread, 'file')} could not be read", hint="see the warnings above")
 
 
 def _show(result: MetricsShowResult, show: Show) -> Iterator[str]:

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 from dvlite.commands.params import ParamDifference, ParamsDiffResult
-from dvlite.errors import DvliteError, PartlyDone
 from dvlite.files import printable
-from dvlite.text.style import Show, count, pair_text, table, value_text
+from dvlite.show import Show, count
+from dvlite.text.style import pair_text, table, value_text
 
 
 def text(result: ParamsDiffResult, show: Show) -> Iterator[str]:
@@ -18,13 +18,6 @@ def text(result: ParamsDiffResult, show: Show) -> Iterator[str]:
 def every(result: ParamsDiffResult, show: Show) -> Iterator[str]:
     """Yields all parameters, those that are equal too."""
     yield from _rows(result, show, result.params)
-
-
-def problem(result: ParamsDiffResult, show: Show) -> DvliteError | None:
-    """Returns how many files could not be read."""
-    if not result.unread:
-        return None
-    return PartlyDone(f"{count(result.unread, 'file')} could not be read", hint="see the warnings above")
 
 
 def _rows(result: ParamsDiffResult, show: Show, rows: Sequence[ParamDifference]) -> Iterator[str]:

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from dvlite.errors import DvliteError
 from dvlite.files import printable, size_text
 from dvlite.share.fetch_plan import PullResult
-from dvlite.text import checkout, fetch, moved
-from dvlite.text.style import Show, count, duration_text
+from dvlite.show import Show, count, duration_text
+from dvlite.text import fetch
+from dvlite.workspace.fetch import named
 
 
 def text(result: PullResult, show: Show) -> Iterator[str]:
@@ -20,19 +20,11 @@ def text(result: PullResult, show: Show) -> Iterator[str]:
         return
     changed = [path for path in result.checkout.paths if path.written or path.removed]
     took = duration_text(result.elapsed_seconds)
-    if changed or moved.in_state(result.fetch.paths, "fetched"):
-        names = show.paths([path.path for path in changed]) or moved.named(result.fetch.paths, show)
+    if changed or fetch.in_state(result.fetch.paths, "fetched"):
+        names = show.paths([path.path for path in changed]) or named(result.fetch.paths, show)
         written, removed = sum(path.written for path in changed), sum(path.removed for path in changed)
         gone = f", {count(removed)} removed" if removed else ""
         size = size_text(result.fetch.downloaded_bytes)
         yield f"Pulled {names}: {count(written, 'file')} written{gone}, {size} downloaded{fetch.records_text(result.fetch)}. {took}"
-    elif problem(result, show) is None:
+    elif result.failure(show) is None:
         yield f"Nothing to pull: {count(len(result.fetch.paths), 'tracked path')} up to date with {printable(result.fetch.remote)}{fetch.records_text(result.fetch)}. {took}"
-
-
-def problem(result: PullResult, show: Show) -> DvliteError | None:
-    """Returns what was not fetched or not checked out."""
-    found = fetch.problem(result.fetch, show)
-    if found is None and result.checkout is not None:
-        return checkout.problem(result.checkout, show)
-    return found

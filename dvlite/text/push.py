@@ -4,31 +4,24 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from dvlite.errors import DvliteError
 from dvlite.files import printable, size_text
 from dvlite.share.publish import PushResult
-from dvlite.text import moved
-from dvlite.text.style import Show, count, duration_text
+from dvlite.show import Show, count, duration_text
+from dvlite.text.fetch import in_state, planned
+from dvlite.workspace.fetch import named
 
 
 def text(result: PushResult, show: Show) -> Iterator[str]:
     """Yields what people read."""
     remote = printable(result.remote)
     if result.dry_run:
-        yield from moved.planned(result.paths, "push", remote, show)
+        yield from planned(result.paths, "push", remote, show)
     elif not show.quiet:
         yield from _pushed(result, remote, show)
 
 
-def problem(result: PushResult, show: Show) -> DvliteError | None:
-    """Returns what was not pushed."""
-    where = f"neither in the cache nor on {printable(result.remote)}"
-    hint = "push from the clone that added it, or put the data back and run dvlite add"
-    return moved.undone(result.paths, where, "push", hint, show)
-
-
 def _pushed(result: PushResult, remote: str, show: Show) -> Iterator[str]:
-    done = moved.in_state(result.paths, "pushed") if result.objects else []
+    done = in_state(result.paths, "pushed") if result.objects else []
     took = duration_text(result.elapsed_seconds)
     if done:
         size = size_text(result.uploaded_bytes)
@@ -36,9 +29,9 @@ def _pushed(result: PushResult, remote: str, show: Show) -> Iterator[str]:
             size = f"{size_text(result.size_bytes)} as {size}"
         what = f"{count(result.files, 'file')}, {size} in {count(result.objects, 'object')}"
         also = f", {count(result.records, 'run record')}" if result.records else ""
-        yield f"Pushed {moved.named(done, show)} to {remote}: {what}{also}. {took}"
+        yield f"Pushed {named(done, show)} to {remote}: {what}{also}. {took}"
         yield from show.next_step("git push")
     elif result.records:
         yield f"Pushed {count(result.records, 'run record')} to {remote}; the data is complete there. {took}"
-    elif problem(result, show) is None:
+    elif result.failure(show) is None:
         yield f"Nothing to push: {count(len(result.paths), 'tracked path')} complete on {remote}. {took}"

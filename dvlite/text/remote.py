@@ -12,9 +12,9 @@ from dvlite.commands.remote import (
     RemoteTestResult,
     RemoteTrustResult,
 )
-from dvlite.errors import DvliteError, RemoteError
 from dvlite.files import printable, size_text
-from dvlite.text.style import Show, table
+from dvlite.show import Show
+from dvlite.text.style import table
 
 RemoteResult = RemoteAddResult | RemoteListResult | RemoteChangeResult | RemoteTrustResult | RemoteTestResult
 
@@ -34,18 +34,6 @@ def text(result: RemoteResult, show: Show) -> Iterator[str]:
             yield f"{'Already trusted' if result.already else 'Trusted'}: {printable(result.place)}"
             if result.config_path and not result.already:
                 yield f"written to {printable(result.config_path)}"
-
-
-def problem(result: RemoteResult, show: Show) -> DvliteError | None:
-    """Returns the first thing that a tested remote cannot do."""
-    if not isinstance(result, RemoteTestResult) or result.ok:
-        return None
-    failed = next((check for check in result.checks if not check.ok), None)
-    what = f"{failed.name}: {failed.detail}" if failed and failed.detail else failed.name if failed else "not usable"
-    return RemoteError(
-        f"remote '{printable(result.name)}' failed its test: {what}",
-        hint="dvlite doctor  shows this machine's side of it",
-    )
 
 
 def _add(result: RemoteAddResult, show: Show) -> Iterator[str]:

@@ -6,12 +6,12 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 from dvlite.commands.repro import ReproResult
-from dvlite.errors import DvliteError, PartlyDone, StageFailed
-from dvlite.files import printable, quote, size_text
+from dvlite.files import printable, size_text
 from dvlite.pipeline.reasons import Reason
 from dvlite.pipeline.stage_run import MetricChange, StageOutput, StageRun
+from dvlite.show import Show, count, duration_text
 from dvlite.text.reasons import reason_text, short_name
-from dvlite.text.style import Show, change_text, count, duration_text, short_oid, table, value_text
+from dvlite.text.style import change_text, short_oid, table, value_text
 
 _COLORS = {
     "ok": "green",
@@ -39,49 +39,11 @@ def text(result: ReproResult, show: Show) -> Iterator[str]:
         return
     yield _summary(result)
     yield from show.staged(result.staged, result.unstaged)
-    if result.lockfiles and problem(result, show) is None:
+    if result.lockfiles and result.failure(show) is None:
         names = " ".join(show.path(path) for path in result.untracked[:6])
         add = f"git add {names} && " if names else ""
         commit = "git commit" if result.staged or not result.unstaged else "git add, git commit"
         yield from show.next_step(f"{add}{commit}")
-
-
-def problem(result: ReproResult, show: Show) -> DvliteError | None:
-    """Returns what stopped the run."""
-    failed = [each for each in result.stages if each.state == "failed"]
-    if failed:
-        return _failure(failed, show)
-    tainted = [each for each in result.stages if each.state == "tainted"]
-    if tainted:
-        first = tainted[0]
-        return PartlyDone(
-            f"{', '.join(map(quote, first.tainted_by[:3]))} changed while {first.stage} ran: nobody knows which version made its outputs,"
-            " so the lockfile does not name them",
-            hint=f"run it again: dvlite repro {first.stage}",
-        )
-    return None
-
-
-def _failure(failed: Sequence[StageRun], show: Show) -> DvliteError:
-    first = failed[0]
-    others = f"; {', '.join(each.stage for each in failed[1:])} failed too" if failed[1:] else ""
-    hints = []
-    if first.run:
-        name = f"{first.stage.rpartition(':')[2]}-{short_oid(first.run)[:6]}"
-        hints.append(f"its output: dvlite runs show {name} --log")
-    if first.kept:
-        hints.append(
-            f"its outputs are as they were before; what the command had written is in {_place(first.kept, show)}"
-        )
-    elif first.run:
-        hints.append("its outputs are as they were before")
-    if show.quiet:  # else it was shown as it came
-        hints += [f"| {printable(line)}" for line in first.log_tail]
-    return StageFailed(f"{first.stage} failed: {first.problem}{others}", hint="\n".join(hints) or None)
-
-
-def _place(folder: str, show: Show) -> str:
-    return printable(folder) if folder.startswith("/") else show.path(folder)
 
 
 def _row(run: StageRun, result: ReproResult, show: Show) -> tuple[str, ...]:

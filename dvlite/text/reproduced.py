@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 from dvlite.commands.verify import VerifyResult
-from dvlite.errors import DvliteError, PartlyDone, StageFailed
-from dvlite.text.style import Show, count, duration_text, one_line, value_text
+from dvlite.show import Show, count, duration_text, one_line
+from dvlite.text.style import value_text
 from dvlite.verify.findings import OutputVerdict, StageCheck
 
 _COLORS = {"identical": "green", "equivalent": "green", "different": "red", "failed": "red"}
@@ -47,34 +47,6 @@ def summary_line(result: VerifyResult, show: Show) -> str:
     if not stages:
         return f"There is no stage to run. {took}"
     return f"{show.style('green', 'Reproduced')}: {said}. {took}"
-
-
-def stage_problem(result: VerifyResult) -> DvliteError | None:
-    """Returns what kept stages from being compared; None if all were, or one is different: that is the exit code of the verb."""
-    stages = _ran(result)
-    failed = [each for each in stages if each.verdict == "failed"]
-    if failed:
-        first, *others = failed
-        also = f"; {', '.join(each.stage for each in others)} failed too" if others else ""
-        return StageFailed(
-            f"{first.stage} failed in a clean clone: {one_line(first.problem or '')}{also}",
-            hint=f"{'the end of its log is above; ' if first.log_tail else ''}to look at the clone: dvlite verify --rerun --keep {first.stage}",
-        )
-    if result.findings or is_different(result):
-        return None
-    open_ = [each for each in stages if each.verdict not in ("identical", "equivalent", "ok")]
-    if not open_:
-        return None
-    more = f"; {count(len(open_) - 1)} more" if len(open_) > 1 else ""
-    return PartlyDone(
-        f"could not check {open_[0].stage}: {one_line(open_[0].problem or 'an output cannot be compared')}{more}",
-        hint="a stage that could not be compared is not reproduced; dvlite pull brings data that a remote has",
-    )
-
-
-def is_different(result: VerifyResult) -> bool:
-    """Says whether a stage does not reproduce."""
-    return any(each.verdict == "different" for each in result.stages)
 
 
 def _ran(result: VerifyResult) -> Sequence[StageCheck]:

@@ -5,13 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 from dvlite.commands.resolve import ResolvedPath, ResolveResult
-from dvlite.errors import DvliteError
-from dvlite.files import printable, quote, word
-from dvlite.formats.pointer import SUFFIX
-from dvlite.merge.files import how_to_replace
-from dvlite.text.conflicts import choices_of, names, rows
-from dvlite.text.style import Show, count
+from dvlite.files import printable, word
+from dvlite.merge.files import MergeConflict, name_inside, reason_text
+from dvlite.show import Show, count
+from dvlite.text.style import table
 
+_ROWS = 20  # of conflicts
 _NAMED = 3  # paths in the command that follows; without any it is for all
 _THEIRS = {
     "merge": "the commit being merged",
@@ -39,29 +38,6 @@ def text(result: ResolveResult, show: Show) -> Iterator[str]:
         yield from show.next_step("; ".join(_next(result, show)))
 
 
-def problem(result: ResolveResult, show: Show) -> DvliteError | None:
-    """Returns what still waits for a choice."""
-    waiting = [path for path in result.paths if not path.resolved]
-    if not waiting:
-        return None
-    named = quote(show.path(waiting[0].path)) if len(waiting) == 1 else f"{count(len(waiting))} paths"
-    return DvliteError(f"choose what becomes of {named}", hint="\n".join(_choices(waiting, show)))
-
-
-def _choices(waiting: Sequence[ResolvedPath], show: Show) -> Iterator[str]:
-    """Yields a command for each group of paths with the same choices, and what to do where there is none."""
-    groups: dict[str, list[ResolvedPath]] = {}
-    for path in waiting:
-        groups.setdefault("|".join(choices_of(path.conflicts, can_union=path.can_union)), []).append(path)
-    for choices, paths in groups.items():
-        for path in paths if not choices else ():
-            name = show.path(path.path + ("" if path.kind == "lockfile" else SUFFIX))
-            yield how_to_replace(name, is_lockfile=path.kind == "lockfile")
-        targets = word(show.path(paths[0].path)) if len(paths) == 1 else "PATH"
-        if choices:
-            yield f"dvlite resolve {targets} {choices}"
-
-
 def _resolved(path: ResolvedPath, result: ResolveResult, show: Show) -> Iterator[str]:
     name = show.bold(show.path(path.path))
     if path.removed:
@@ -77,15 +53,23 @@ def _resolved(path: ResolvedPath, result: ResolveResult, show: Show) -> Iterator
     both = [each for each in path.conflicts if each not in removed]
     if both:
         how = {"ours": "ours kept", "theirs": "theirs taken", "union": "both kept"}[str(result.choice)]
-        parts.append(f"{how} where both changed: {names(path.path, both, show)}")
+        parts.append(f"{how} where both changed: {_names(path.path, both, show)}")
     if removed:
-        parts.append(f"kept what one side removed: {names(path.path, removed, show)}")
+        parts.append(f"kept what one side removed: {_names(path.path, removed, show)}")
     yield f"Resolved {name}: {'; '.join(parts)}"
 
 
 def _waiting(path: ResolvedPath, show: Show) -> Iterator[str]:
     yield f"{show.bold(show.path(path.path))}  {count(len(path.conflicts), 'conflict')}"
-    yield from rows(path.path, path.conflicts, show)
+    shown = path.conflicts if show.verbose else path.conflicts[:_ROWS]
+    rows = [(name_inside(path.path, conflict), reason_text(conflict)) for conflict in shown]
+    yield from table((row if any(name for name, _ in rows) else row[1:] for row in rows), indent="  ")
+    if len(path.conflicts) > len(shown):
+        yield f"  {count(len(path.conflicts) - len(shown))} more; all of them with -v"
+
+
+def _names(path: str, conflicts: Sequence[MergeConflict], show: Show) -> str:
+    return show.some([name_inside(path, each) or reason_text(each) for each in conflicts])
 
 
 def _who(result: ResolveResult) -> Iterator[str]:

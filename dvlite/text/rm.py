@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from dvlite.commands.rm import RmResult
-from dvlite.text.style import Show
+from dvlite.show import Show
 
 
 def text(result: RmResult, show: Show) -> Iterator[str]:

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from dvlite.commands.stage import StageAddResult, StageListResult, StageRow
-from dvlite.errors import DvliteError, PartlyDone
 from dvlite.files import printable
-from dvlite.text.style import Show, count, table
+from dvlite.show import Show
+from dvlite.text.style import table
 
 
 def text(result: StageAddResult | StageListResult, show: Show) -> Iterator[str]:
@@ -19,15 +19,6 @@ def text(result: StageAddResult | StageListResult, show: Show) -> Iterator[str]:
         yield f"{done} stage {result.stage.rpartition(':')[2]} in {show.path(result.file)}"
         yield from show.staged(result.staged, result.unstaged)
         yield from show.next_step(f"dvlite repro {printable(result.stage)}")
-
-
-def problem(result: StageAddResult | StageListResult, show: Show) -> DvliteError | None:
-    """Returns how many pipeline files could not be read."""
-    if isinstance(result, StageAddResult) or not result.unread:
-        return None
-    return PartlyDone(
-        f"{count(result.unread, 'pipeline file')} could not be read", hint="correct what the warnings above name"
-    )
 
 
 def _list(result: StageListResult, show: Show) -> Iterator[str]:

@@ -7,8 +7,9 @@ from collections.abc import Iterator, Sequence
 from dvlite.commands.status import StatusResult
 from dvlite.files import printable
 from dvlite.pipeline.reasons import StaleStage
+from dvlite.show import Show, count
 from dvlite.text.reasons import reason_text
-from dvlite.text.style import Show, amount_text, count, counts_text, growth_text, table
+from dvlite.text.style import amount_text, counts_text, growth_text, table
 from dvlite.workspace.changes import Counts
 from dvlite.workspace.path_status import AbsentPath, ChangedPath
 

@@ -5,10 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 from dvlite.commands.verify import VerifyResult
-from dvlite.errors import DvliteError, PartlyDone
 from dvlite.files import printable, size_text
-from dvlite.text.reproduced import is_different, stage_lines, stage_problem, summary_line
-from dvlite.text.style import Show, count, duration_text, one_line
+from dvlite.show import Show, count, duration_text, one_line
+from dvlite.text.reproduced import stage_lines, summary_line
 from dvlite.verify.findings import Finding, Unchecked
 
 _MOST_FIXES = 2
@@ -33,19 +32,6 @@ def text(result: VerifyResult, show: Show) -> Iterator[str]:
             yield _summary(result, show)
         if show.verbose and result.fetched:
             yield f"fetched: {', '.join(map(printable, result.fetched))} ({size_text(result.fetched_bytes)})"
-
-
-def problem(result: VerifyResult, show: Show) -> DvliteError | None:
-    """Returns that something could not be checked, where nothing was found: a finding is the exit code of the verb."""
-    stopped = stage_problem(result) if result.rerun else None
-    if stopped is not None or result.findings or not result.unchecked or is_different(result):
-        return stopped
-    first = result.unchecked[0]
-    more = f"; {count(len(result.unchecked) - 1)} more" if len(result.unchecked) > 1 else ""
-    return PartlyDone(
-        f"could not check {one_line(first.what)}{more}",
-        hint=first.hint or "see above what kept it from being checked",
-    )
 
 
 def place_text(each: Finding | Unchecked, show: Show) -> str:

@@ -7,12 +7,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from dvlite.errors import ObjectMissing
+from dvlite.errors import DvliteError, ObjectMissing, PartlyDone
 from dvlite.formats import manifest
 from dvlite.formats.manifest import EMPTY_DIR
 from dvlite.formats.pointer import Pointer
 from dvlite.oid import Digest
 from dvlite.progress import Progress
+from dvlite.show import Show, count
 from dvlite.store import fetch
 from dvlite.store.cache import Cache
 from dvlite.store.catalog import Catalog
@@ -32,6 +33,26 @@ class MovedPath:
     state: Literal["pushed", "fetched", "present", "planned", "missing", "lost", "failed"] = "present"
     revision: str | None = None  # the commit that names it, when revisions were asked for
     problem: str | None = None
+
+
+def named(paths: Sequence[MovedPath], show: Show) -> str:
+    """Returns the first few different paths."""
+    return show.paths(list(dict.fromkeys(path.path for path in paths)))
+
+
+def not_moved(paths: Sequence[MovedPath], where: str, verb: str, hint: str, show: Show) -> DvliteError | None:
+    """Returns what `verb` could not move: `where` says from where the missing are absent, `hint` how to get them."""
+    for state in ("missing", "failed"):
+        those = [path for path in paths if path.state == state]
+        if not those:
+            continue
+        reason = next((f": {path.problem}" for path in those if path.problem), "")
+        if state == "missing":
+            return ObjectMissing(f"{named(those, show)}: {where}{reason}", hint=hint)
+        amount = f"{len(those)} of {count(len(paths), 'tracked path')}"
+        again = f"run dvlite {verb} again: it continues"
+        return PartlyDone(f"cannot {verb} {amount}, {named(those, show)}{reason}", hint=again)
+    return None
 
 
 @dataclass(frozen=True, slots=True)

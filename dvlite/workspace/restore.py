@@ -9,11 +9,12 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from dvlite import files
-from dvlite.errors import DvliteError, FileChanged
+from dvlite.errors import DvliteError, FileChanged, ObjectMissing, PartlyDone
 from dvlite.formats import manifest, pointer
 from dvlite.formats.manifest import EMPTY_DIR, Entries
 from dvlite.formats.pointer import SUFFIX, Pointer
 from dvlite.oid import MANIFEST, Digest, format_oid
+from dvlite.show import NAMED, Show, count, some
 from dvlite.store.cache_writer import Writer
 from dvlite.store.pack import KIND_MANIFEST
 from dvlite.workspace import checkout_apply, sparse
@@ -58,6 +59,23 @@ class CheckoutResult:
     unusable: tuple[str, ...] = ()  # why a pointer or lockfile could not be read, though everything was asked for
     elapsed_seconds: float = 0.0
     warnings: tuple[str, ...] = ()
+
+    def failure(self, show: Show) -> DvliteError | None:
+        """Returns what was not checked out."""
+        missing = [name for path in self.paths for name in path.missing]
+        if missing:
+            return ObjectMissing(f"not in the cache: {show.paths(missing)}", hint="dvlite pull")
+        kept = [name for path in self.paths for name in path.conflicts]
+        if kept:
+            whole = [path.path for path in self.paths if path.conflicts]
+            where = " ".join(show.path(path) for path in (kept if len(kept) <= NAMED else whole))
+            return PartlyDone(
+                f"{count(len(kept), 'file')} changed here and not overwritten: {show.paths(kept)}",
+                hint=f"to keep the changes: dvlite add {where}\nto give them up: dvlite checkout --force {where}",
+            )
+        if self.unusable:
+            return PartlyDone(some(self.unusable, 1), hint="all else is checked out; see dvlite status")
+        return None
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,5 +1,6 @@
 """The command line itself: flags, wrong words, errors and exit codes. The verbs here are stand-ins that record their call."""
 
+import importlib
 import json
 import os
 import pty
@@ -67,6 +68,7 @@ def stand_in(monkeypatch: pytest.MonkeyPatch):
             return result
 
         fake = types.ModuleType(f"dvlite.commands.{module}")
+        fake.__dict__.update(vars(importlib.import_module(fake.__name__)))
         for name in names or (module,):
             setattr(fake, name, verb)
         monkeypatch.setitem(sys.modules, fake.__name__, fake)
@@ -87,6 +89,22 @@ def verbs_of(group: click.Group, words: str) -> Iterator[str]:
 
 DEFAULTS = {"dvlite lineage show": "dvlite lineage", "dvlite runs list": "dvlite runs"}  # what the bare group does
 VERBS = ["dvlite", *verbs_of(main.app, "dvlite")]
+
+
+@pytest.mark.parametrize(
+    "words",
+    ["status", "ls", "doctor", "config", "remote list", "add data.txt", "push", "stage list", "dag", "runs", "verify"],
+)
+def test_json_loads_no_words(project, words):
+    (project / "data.txt").write_text("1")
+    code = (
+        "import sys; from dvlite.cli.main import main; main(sys.argv[1:]); print(*sorted(sys.modules), file=sys.stderr)"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code, *words.split(), "--json"], capture_output=True, text=True, check=True
+    )
+    assert "dvlite.cli.terminal" in done.stderr.split()
+    assert [name for name in done.stderr.split() if name.startswith(("dvlite.text", "dvlite.reports."))] == []
 
 
 def test_loading_the_command_line_loads_no_verb_and_nothing_slow():

@@ -1,6 +1,8 @@
 """What reaches the two streams: JSON, colours, warnings, and progress on and off a terminal."""
 
+import ast
 import fcntl
+import importlib
 import io
 import json
 import os
@@ -12,12 +14,11 @@ import sys
 import termios
 import threading
 import time
-from dataclasses import dataclass
 from pathlib import Path
-from typing import ClassVar
 
 import pytest
 
+import dvlite
 from dvlite.cli.terminal import Terminal, TerminalOptions, TerminalProgress, to_json, wants_color
 from dvlite.commands.clone import CloneResult
 from dvlite.commands.ls import LsEntry, LsResult
@@ -97,7 +98,7 @@ def test_colours_follow_the_flag_then_the_environment_then_the_stream(stream, ch
 def test_each_stream_has_its_own_colours():
     stdout, stderr = io.StringIO(), FakeTerminal()
     out = output(stdout, stderr)
-    out.result(StatusResult(clean=False, missing=(AbsentPath(path="a", kind="file"),)))
+    out.result(StatusResult(clean=False, missing=(AbsentPath(path="a", kind="file"),)), "status")
     out.failure(DvliteError("no"))
     assert "\x1b" not in stdout.getvalue()
     assert "\x1b[31merror:\x1b[0m no" in stderr.getvalue()
@@ -106,7 +107,8 @@ def test_each_stream_has_its_own_colours():
 def test_warnings_of_a_result_and_of_those_inside_it_are_printed_once():
     stdout, stderr = io.StringIO(), io.StringIO()
     checkout = CheckoutResult(warnings=("one",))
-    output(stdout, stderr).result(PullResult(fetch=FetchResult(remote="r"), checkout=checkout, warnings=("one", "two")))
+    pulled = PullResult(fetch=FetchResult(remote="r"), checkout=checkout, warnings=("one", "two"))
+    output(stdout, stderr).result(pulled, "pull")
     assert stderr.getvalue() == "warning: one\nwarning: two\n"
     assert "one" not in stdout.getvalue()
 
@@ -114,9 +116,9 @@ def test_warnings_of_a_result_and_of_those_inside_it_are_printed_once():
 def test_no_name_can_reach_the_terminal_as_it_is():
     stdout, stderr = io.StringIO(), io.StringIO()
     out = output(stdout, stderr)
-    out.result(LsResult(entries=(LsEntry(path=HOSTILE, kind="file"),)))
+    out.result(LsResult(entries=(LsEntry(path=HOSTILE, kind="file"),)), "ls")
     out.warning(f"left out {HOSTILE}")
-    problem = out.result(CheckoutResult(paths=(CheckedOutPath(path=HOSTILE, conflicts=(f"{HOSTILE}/x",)),)))
+    problem = out.result(CheckoutResult(paths=(CheckedOutPath(path=HOSTILE, conflicts=(f"{HOSTILE}/x",)),)), "checkout")
     out.failure(problem)
     shown = stdout.getvalue() + stderr.getvalue()
     assert not re.search("[\x1b\u202e\ud800-\udfff]", shown)
@@ -130,7 +132,7 @@ def test_paths_are_shown_relative_to_the_current_folder(tmp_path, monkeypatch):
     for here, expected in (("data", "a\ndeep/b\n../top\n"), ("data/deep", "../a\nb\n../../top\n")):
         monkeypatch.chdir(tmp_path / here)
         stdout = io.StringIO()
-        output(stdout).result(result, root=str(tmp_path))
+        output(stdout).result(result, "ls", root=str(tmp_path))
         assert stdout.getvalue() == expected
 
 
@@ -321,17 +323,23 @@ def test_rich_is_loaded_only_by_a_phase_that_lasts():
     assert done.stdout.split() == ["False", "True"]
 
 
-@dataclass(frozen=True)
-class Strange:
-    schema: ClassVar[str] = "dvlite.strange/1"
-    warnings: tuple[str, ...] = ()
+def test_every_verb_names_its_words():
+    """`run(work, text="diff", form="stat")` in cli/ is dvlite/text/diff.py, def stat."""
+    texts = {}
+    for path in (Path(dvlite.__path__[0]) / "cli").glob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.Call) and getattr(node.func, "id", "") in {"run", "_move"}:
+                named = {word.arg: constants(word.value) for word in node.keywords}
+                for text in [
+                    *named.get("text", ()),
+                    *[word for argument in node.args[1:] for word in constants(argument)],
+                ]:
+                    texts.setdefault(text, set()).update({"text", *named.get("form", ())})
+    assert len(texts) >= 30
+    for text, forms in texts.items():
+        module = importlib.import_module(f"dvlite.text.{text}")
+        assert all(callable(getattr(module, form)) for form in forms), (text, forms)
 
 
-def test_every_result_has_words(tmp_path: Path):
-    from importlib.util import find_spec
-
-    for result in results():
-        verb = result.schema.removeprefix("dvlite.").split("/")[0].split("-")[0]
-        assert find_spec(f"dvlite.text.{verb}"), verb
-    with pytest.raises(ModuleNotFoundError):
-        output().result(Strange())
+def constants(node):
+    return [found.value for found in ast.walk(node) if isinstance(found, ast.Constant) and isinstance(found.value, str)]

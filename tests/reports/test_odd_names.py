@@ -7,8 +7,8 @@ from xml.etree import ElementTree as ET
 import pytest
 
 from dvlite.commands.verify import VerifyResult
-from dvlite.text.style import Show
-from dvlite.text.verify import problem, text
+from dvlite.show import Show
+from dvlite.text.verify import text
 from dvlite.verify.findings import StageCheck, Unchecked
 from tests.reports.test_annotations import read as read_annotation
 from tests.reports.test_verify_markdown import tables
@@ -66,7 +66,7 @@ def test_a_message_with_quotes_is_printed_as_it_is():
     told = list(text(result, Show()))
     assert told[0] == f"not checked: 'data': {why}"
     assert told[1] == f"train  inconclusive  {why}"
-    assert problem(result, Show()).message == f"could not check train: {why}"
+    assert result.failure(Show()).message == f"could not check train: {why}"
 
 
 def test_the_log_of_a_stage_that_failed_is_shown_as_it_was_written():
@@ -76,4 +76,4 @@ def test_the_log_of_a_stage_that_failed_is_shown_as_it_was_written():
     told = list(text(result, Show()))
     assert told[1:4] == ['  |   File "a.py", line 1', "  | KeyError: 'lr'", "  | C:\\x    y\\x1b[2J"]
     assert not re.search(r"[\x00-\x1f]", "".join(told))
-    assert "\n" not in problem(result, Show()).hint
+    assert "\n" not in result.failure(Show()).hint

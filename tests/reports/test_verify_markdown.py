@@ -5,11 +5,16 @@ import re
 import pytest
 
 from dvlite.commands.verify import VerifyResult
-from dvlite.reports.diff_markdown import diff_markdown
 from dvlite.reports.verify_markdown import markdown
+from dvlite.show import Show
+from dvlite.text import diff
 from dvlite.text.markdown import COMMENT, SUMMARY, code, plain
 from dvlite.verify.findings import StageCheck
 from tests.reports.samples import HOSTILE, changes, hostile, many, rerun
+
+
+def diff_markdown(result, **limits):
+    return "\n".join(diff.markdown(result, Show(), **limits)) + "\n"
 
 
 def cells(line):

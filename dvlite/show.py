@@ -1,0 +1,83 @@
+"""How names, numbers and times stand in a sentence, on one stream: for results, and for error messages at every layer. Pure."""
+
+from __future__ import annotations
+
+import posixpath
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+from dvlite.files import printable
+
+NAMED = 3  # so many names stand in a sentence; the rest are counted
+_STAGED = 8  # names in a line about git's index
+_CODES = {"bold": "1", "dim": "2", "red": "31", "green": "32", "yellow": "33", "cyan": "36"}
+
+
+@dataclass(frozen=True, slots=True)
+class Show:
+    """What one stream shows: in colour or not, how much. `folder` is the current one, relative to the repository (`.`: its root, None: no repository)."""
+
+    color: bool = False
+    quiet: bool = False
+    verbose: int = 0
+    folder: str | None = None
+
+    def style(self, name: str, text: str) -> str:
+        """Returns the text in a colour or weight, if the stream has them."""
+        return f"\x1b[{_CODES[name]}m{text}\x1b[0m" if self.color else text
+
+    def bold(self, text: str) -> str:
+        return self.style("bold", text)
+
+    def path(self, path: str) -> str:
+        """Returns a repo-relative path relative to the current folder, safe to print."""
+        return printable(path if self.folder in (None, ".") else posixpath.relpath(path or ".", self.folder))
+
+    def paths(self, paths: Sequence[str]) -> str:
+        """Returns the first few paths and how many more there are."""
+        return self.some([self.path(path) for path in paths])
+
+    def some(self, names: Sequence[str]) -> str:
+        """Returns the first few names and how many more there are; with `-v` all of them."""
+        return some(names, len(names) if self.verbose else NAMED)
+
+    def staged(self, staged: Sequence[str], unstaged: Sequence[str] = ()) -> Iterable[str]:
+        """Yields what was staged in git, and what is left to stage."""
+        for label, paths in (("staged in git: ", staged), ("not staged: git add ", unstaged)):
+            if paths and not self.quiet:
+                yield label + some([self.path(path) for path in paths], _STAGED, separator=" ")
+
+    def next_step(self, text: str) -> Iterable[str]:
+        """Yields the command that usually follows."""
+        if not self.quiet:
+            yield self.style("dim", "next: ") + text
+
+
+def some(names: Sequence[str], most: int = NAMED, *, separator: str = ", ") -> str:
+    """Returns the first few names and how many more there are: `a, b, c and 1,204 more`."""
+    more = len(names) - most
+    return separator.join(names[:most]) + (f" and {more:,} more" if more > 0 else "")
+
+
+def count(number: int, noun: str = "", plural: str = "") -> str:
+    """Returns a number for people, with its noun: `1 file`, `384,211 files`."""
+    if not noun:
+        return f"{number:,}"
+    return f"{number:,} {noun if number == 1 else plural or noun + 's'}"
+
+
+def duration_text(seconds: float) -> str:
+    """Returns how long something took, in the width of a glance: `0.9 s`, `42 s`, `7m01s`, `2h05m`."""
+    if seconds < 9.95:
+        return f"{seconds:.1f} s"
+    whole = round(seconds)
+    if whole < 60:
+        return f"{whole} s"
+    if whole < 3600:
+        return f"{whole // 60}m{whole % 60:02d}s"
+    return f"{whole // 3600}h{whole % 3600 // 60:02d}m"
+
+
+def one_line(message: str) -> str:
+    """Returns a message as one line that no terminal can misread. Its quotes stay: the names in it are escaped already."""
+    return message if message.isprintable() else "".join(c if c.isprintable() else printable(c) for c in message)

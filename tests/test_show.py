@@ -1,0 +1,25 @@
+"""Names, numbers and times in a sentence."""
+
+import pytest
+
+from dvlite.show import Show, count, duration_text
+from dvlite.text.style import delta_text
+from tests.text.samples import MIB
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"),
+    [(0, "0.0 s"), (0.94, "0.9 s"), (9.96, "10 s"), (59.6, "1m00s"), (421, "7m01s"), (7500, "2h05m")],
+)
+def test_durations(seconds, text):
+    assert duration_text(seconds) == text
+
+
+def test_numbers():
+    assert (count(1, "file"), count(1204, "file"), count(5)) == ("1 file", "1,204 files", "5")
+    assert (delta_text(-3), delta_text(0), delta_text(MIB)) == ("-3 B", "+0 B", "+1.0 MiB")
+
+
+def test_a_list_of_names_is_cut_unless_all_are_asked_for():
+    assert Show().paths(list("abcde")) == "a, b, c and 2 more"
+    assert Show(verbose=1).paths(list("abcde")) == "a, b, c, d, e"

@@ -1,0 +1,53 @@
+"""The words of `status`."""
+
+from dvlite.commands.status import StatusResult, UncommittedPointer
+from dvlite.show import Show
+from dvlite.text.status import text
+from dvlite.workspace.changes import Counts
+from dvlite.workspace.path_status import AbsentPath, ChangedPath
+from tests.text.samples import MIB
+
+
+def said(result, show=None):
+    return list(text(result, show or Show()))
+
+
+def test_status_has_parts_each_with_the_command_that_settles_it():
+    result = StatusResult(
+        clean=False,
+        tracked=4,
+        changed=(
+            ChangedPath(
+                path="data/images", kind="directory", counts=Counts(added=1204, removed=3, delta_bytes=161 * MIB)
+            ),
+            ChangedPath(path="model.pt", kind="file", counts=Counts(modified=1)),
+        ),
+        missing=(AbsentPath(path="x", kind="file", files=1, size_bytes=5),),
+        uncommitted=(UncommittedPointer(path="x.dvlite", state="untracked"),),
+        not_in_cache=(
+            AbsentPath(path="data/b", kind="directory", files=2, size_bytes=MIB, whole=False, example="data/b/1"),
+        ),
+        not_pushed=(AbsentPath(path="x", kind="file", files=1, size_bytes=5),),
+        remote="origin",
+    )
+    assert said(result) == [
+        "Data changed, not added          (dvlite add -u, or undo: dvlite checkout --force data/images)",
+        "  data/images  +1,204  -3  ~0 files  +161.0 MiB",
+        "  model.pt     changed",
+        "Not in the workspace             (dvlite checkout)",
+        "  x  1 file, 5 B",
+        "Not committed                    (git commit)",
+        "  x.dvlite  untracked",
+        "Not in the cache                 (dvlite pull)",
+        "  data/b  2 files, 1.0 MiB  for example data/b/1",
+        "Not on origin                    (dvlite push)",
+        "  x  1 file, 5 B",
+    ]
+
+
+def test_a_clean_status_says_what_was_looked_at():
+    assert said(StatusResult(clean=True, tracked=1)) == ["Clean: 1 tracked path."]
+    assert said(StatusResult(clean=True, tracked=2, not_pushed=(), remote="origin")) == [
+        "Clean: 2 tracked paths, complete on origin."
+    ]
+    assert said(StatusResult(clean=True)) == ["Nothing is tracked yet.", "next: dvlite add PATH"]
