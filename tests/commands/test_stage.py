@@ -200,15 +200,15 @@ def test_the_list_names_address_outputs_and_purpose(project):
     )
     assert project.dvlite("stage", "list").stdout == (
         "a      -> a.bin\n"
-        "b      -> b.bin                            for b (frozen)\n"
-        "sub:c  -> sub/1.bin, sub/b, sub/c, 2 more\n"
+        "b      -> b.bin                               for b (frozen)\n"
+        "sub:c  -> sub/1.bin, sub/b, sub/c and 2 more\n"
         "sub:d\n"
     )
     rows = project.json("stage", "list", cwd="sub")["stages"]
     assert [row["stage"] for row in rows] == ["a", "b", "sub:c", "sub:d"]
     assert (rows[1]["file"], rows[1]["line"], rows[1]["frozen"], rows[1]["deps"]) == ("dvlite.yaml", 6, True, ["a.bin"])
     assert (rows[2]["outs"], rows[2]["metrics"]) == (["sub/1.bin", "sub/b", "sub/c", "sub/d"], ["sub/m.json"])
-    assert "-> 1.bin, b, c, 2 more" in project.dvlite("stage", "list", cwd="sub").stdout
+    assert "-> 1.bin, b, c and 2 more" in project.dvlite("stage", "list", cwd="sub").stdout
 
 
 def test_the_list_shows_what_can_be_read_and_leaves_with_3(project):
