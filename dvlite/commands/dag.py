@@ -41,7 +41,7 @@ def dag(repo: Repo, targets: Sequence[str], *, downstream: bool = False, progres
 
     Raises FormatError for cycles and outputs that overlap; a pipeline file that cannot be read is warned of if others can.
     """
-    loaded = load(repo, repo.work_tree.pipeline_files())
+    loaded = load(repo.work_tree)
     if loaded.broken and not loaded.stages:
         raise loaded.broken[0]
     if not loaded.stages:

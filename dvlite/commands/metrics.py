@@ -2,16 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import glob
+import os
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, ClassVar, Literal
 
-from dvlite.errors import DvliteError, ObjectMissing, PartlyDone
+from dvlite.errors import DvliteError, FormatError, ObjectMissing, PartlyDone
+from dvlite.files import quote
+from dvlite.formats import parameters
+from dvlite.formats.lockfile import Locked
 from dvlite.formats.parameters import flatten
-from dvlite.pipeline.revision_files import WORKSPACE, RevisionFiles, chosen, two_sides
+from dvlite.formats.strict_yaml import Tree
+from dvlite.pipeline.revision_files import chosen, compared, named
+from dvlite.pipeline.stages import Stage, StageOut, load
+from dvlite.pipeline.staleness import read_locks
 from dvlite.progress import Progress
+from dvlite.repo.open_stores import open_cache
 from dvlite.repo.repository import Repo
+from dvlite.repo.revisions import WORK_TREE, Revision
 from dvlite.show import Show, count
+from dvlite.workspace import sparse
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -96,8 +107,8 @@ def metrics_show(
 
     A file that cannot be read has a problem and no values. Raises UsageError for a revision or path that there is not.
     """
-    sides = [RevisionFiles(repo, revision) for revision in revisions or (WORKSPACE,)]
-    found = [_look(side) for side in sides]
+    sides = [named(repo, revision) for revision in revisions or (WORK_TREE,)]
+    found = [_look(repo, side) for side in sides]
     files = chosen(repo, paths, sorted({path for each in found for path in each.files}), "metrics file")
     shown = tuple(
         MetricsOfRevision(
@@ -124,8 +135,8 @@ def metrics_diff(
 
     Numbers are equal if they differ by at most `atol` + `rtol` * |old|. Raises UsageError for a revision or path that there is not.
     """
-    old, new = two_sides(repo, revisions)
-    before, after = _look(old), _look(new)
+    old, new = compared(repo, revisions)
+    before, after = _look(repo, old), _look(repo, new)
     rows: list[MetricDifference] = []
     for path in sorted(chosen(repo, paths, sorted(before.files | after.files), "metrics file")):
         one, other = (side.files.get(path, MetricsFile(path=path, stage="")) for side in (before, after))
@@ -139,21 +150,65 @@ def metrics_diff(
     return MetricsDiffResult(old=old.name, new=new.name, metrics=tuple(rows), unread=len(warnings), warnings=warnings)
 
 
-def _look(side: RevisionFiles) -> _MetricsRead:
-    """Reads every metrics file of a side."""
-    loaded = side.load()
+def _look(repo: Repo, at: Revision) -> _MetricsRead:
+    """Reads every metrics file of a revision."""
+    loaded = load(at)
     found = _MetricsRead(problems=[error.message for error in loaded.broken])
     for stage in loaded.stages:
         for out in stage.outs:
-            for path, values in side.metrics(stage, out) if out.spec.metric else ():
-                if isinstance(values, DvliteError):
-                    hint = f"; {values.hint}" if isinstance(values, ObjectMissing) else ""
-                    found.problems.append(f"{values.message}{hint}")
-                    found.files[path] = MetricsFile(path=path, stage=stage.address, problem=values.message)
+            for path, tree in _metrics(repo, at, stage, out) if out.spec.metric else ():
+                if isinstance(tree, DvliteError):
+                    hint = f"; {tree.hint}" if isinstance(tree, ObjectMissing) else ""
+                    found.problems.append(f"{tree.message}{hint}")
+                    found.files[path] = MetricsFile(path=path, stage=stage.address, problem=tree.message)
                     continue
-                found.files[path] = MetricsFile(path=path, stage=stage.address, values=flatten(values))
+                found.files[path] = MetricsFile(path=path, stage=stage.address, values=flatten(tree))
                 found.better |= {(path, key): direction for key, direction in out.spec.better.items()}
     return found
+
+
+def _metrics(repo: Repo, at: Revision, stage: Stage, out: StageOut) -> Iterator[tuple[str, Tree | DvliteError]]:
+    """Yields the files of a metric, by path, with what they hold or why that is not known; none for what was never made."""
+    is_cached = out.spec.cache and not at.is_on_disk
+    try:
+        locked = _locked(at, stage) if is_cached else {}
+    except DvliteError as error:
+        yield out.path, error
+        return
+    names = [out.path]
+    if sparse.is_glob(out.path) and at.is_on_disk:
+        globbed = glob.iglob(out.path, root_dir=repo.root, recursive=True)
+        names = sorted({path for path in globbed if (repo.root / path).is_file()})
+    elif sparse.is_glob(out.path):
+        is_chosen = sparse.selector([out.path])
+        names = sorted(path for path in (locked if is_cached else at.names) if is_chosen(os.fsencode(path)))
+    for path in names:
+        try:
+            if not is_cached:
+                data = at.read(path, parameters.LIMIT_BYTES)
+            else:
+                data = _from_cache(repo, at, path, locked[path]) if path in locked else None
+            if data is not None:
+                yield path, parameters.load(data, path, at.shown(path))
+        except DvliteError as error:
+            yield path, error
+
+
+def _locked(at: Revision, stage: Stage) -> dict[str, Locked]:
+    """Returns the outputs of a stage as the lockfile has them, by path."""
+    entry = read_locks(at, [stage])[stage.lockfile].stage(stage.name)
+    return {stage.placed(out.path): out for out in (() if entry is None else entry.outs)}
+
+
+def _from_cache(repo: Repo, at: Revision, path: str, locked: Locked) -> bytes:
+    version = locked.pointer()
+    try:
+        if version.kind == "file" and version.size_bytes <= parameters.LIMIT_BYTES:
+            return open_cache(repo).read_file(version.digest, version.size_bytes)
+    except ObjectMissing as error:
+        hint = f"dvlite fetch --rev {at.name}"
+        raise ObjectMissing(f"{quote(at.shown(path))} is not in the cache", hint=hint) from error
+    raise FormatError(f"cannot read {quote(at.shown(path))}: it is a folder, or too large", hint="name one file")
 
 
 def _difference(file: MetricsFile, key: str, old: Mapping[str, Any], new: Mapping[str, Any]) -> MetricDifference:

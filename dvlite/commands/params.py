@@ -9,10 +9,11 @@ from typing import Any, ClassVar, Literal
 from dvlite.errors import DvliteError, PartlyDone
 from dvlite.formats.parameters import ABSENT, find, flatten
 from dvlite.formats.strict_yaml import Tree
-from dvlite.pipeline.revision_files import RevisionFiles, chosen, two_sides
-from dvlite.pipeline.stages import Stage
+from dvlite.pipeline.revision_files import chosen, compared, values
+from dvlite.pipeline.stages import Stage, load
 from dvlite.progress import Progress
 from dvlite.repo.repository import Repo
+from dvlite.repo.revisions import Revision
 from dvlite.show import Show, count
 
 Declared = Mapping[str, set[str] | None]  # keys by file; None: all of it
@@ -51,8 +52,8 @@ def params_diff(repo: Repo, revisions: Sequence[str], paths: Sequence[str], *, p
 
     A parameter counts if a stage declares it on either side. Raises UsageError for a revision or path that there is not.
     """
-    old, new = two_sides(repo, revisions)
-    loaded = [side.load() for side in (old, new)]
+    old, new = compared(repo, revisions)
+    loaded = [load(side) for side in (old, new)]
     problems: list[DvliteError] = [error for found in loaded for error in found.broken]
     declared = _declared(stage for found in loaded for stage in found.stages)
     rows: list[ParamDifference] = []
@@ -76,9 +77,9 @@ def _declared(stages: Iterable[Stage]) -> Declared:
     return declared
 
 
-def _values(side: RevisionFiles, file: str, keys: set[str] | None) -> dict[str, Tree]:
+def _values(side: Revision, file: str, keys: set[str] | None) -> dict[str, Tree]:
     """Returns the declared values of one file by dotted key, those of a mapping each for itself."""
-    tree = side.values(file)
+    tree = values(side, file)
     if keys is None:
         return flatten(tree)
     found: dict[str, Tree] = {}

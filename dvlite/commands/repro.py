@@ -179,7 +179,7 @@ class _Run:
         self, repo: Repo, targets: Sequence[str], options: ReproOptions, environ: Mapping[str, str], progress: Progress
     ) -> None:
         self._repo, self._options, self._environ, self._progress = repo, options, environ, progress
-        loaded = load(repo, repo.work_tree.pipeline_files())
+        loaded = load(repo.work_tree)
         if loaded.broken and not (targets and loaded.stages):
             raise loaded.broken[0]
         self._warnings = [error.message for error in loaded.broken]

@@ -423,7 +423,7 @@ def _code_paths(repo: Repo, index: RunIndex, runs: Sequence[Run]) -> set[str]:
 
 def _directions(repo: Repo, run: Run) -> dict[str, str]:
     """Returns in which direction the metrics of a run get better, as its pipeline file says now."""
-    loaded = stages.load(repo, [run.file])
+    loaded = stages.load(repo.work_tree, [run.file])
     return {
         f"{path}:{key}": direction
         for stage in loaded.stages

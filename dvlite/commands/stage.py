@@ -130,7 +130,7 @@ def stage_add(
 
 def stage_list(repo: Repo, *, progress: Progress) -> StageListResult:
     """Returns the stages of every pipeline file, in the order of files and of lines; a file that cannot be read is warned of."""
-    loaded = stages.load(repo, repo.work_tree.pipeline_files())
+    loaded = stages.load(repo.work_tree)
     rows = tuple(
         StageRow(
             stage=found.address,
@@ -246,7 +246,7 @@ def _check(repo: Repo, file: str, name: str, data: bytes) -> None:
         own = stages.bind(file, specs)
     except FormatError as error:
         raise _in_words(error) from None
-    others = stages.load(repo, [other for other in repo.work_tree.pipeline_files() if other != file]).stages
+    others = stages.load(repo.work_tree, [other for other in repo.work_tree.pipeline_files() if other != file]).stages
     everything = [*others, *own]
     added = next(found for found in own if found.name == name)
     _refuse_taken(repo, added, [found for found in everything if found is not added])

@@ -14,8 +14,7 @@ from dvlite.errors import DvliteError, FormatError
 from dvlite.files import format_error, quote
 from dvlite.formats import lockfile, pipeline
 from dvlite.formats.pipeline import Capture, Out, Param, StageSpec
-from dvlite.repo import config_files
-from dvlite.repo.repository import Repo
+from dvlite.repo.revisions import Revision
 from dvlite.repo.tracked_paths import Unusable, why_untrackable
 
 LIMIT_BYTES = 1 << 20
@@ -105,19 +104,22 @@ class Loaded:
     broken: tuple[DvliteError, ...]
 
 
-def load(repo: Repo, files: Sequence[str]) -> Loaded:
-    """Reads the pipeline files given."""
+def load(at: Revision, files: Sequence[str] | None = None) -> Loaded:
+    """Reads the pipeline files of a revision: all, or those given."""
     stages: list[Stage] = []
     broken: list[DvliteError] = []
-    for file in files:
-        shown = repo.display(file)
+    for file in at.pipeline_files() if files is None else files:
         try:
-            data = config_files.read_regular(repo.root / file, shown, LIMIT_BYTES + 1)
-            if data is not None:
-                stages += bind(file, pipeline.parse(data, shown).stages)
+            stages += stages_of(at, file) or ()
         except DvliteError as error:
             broken.append(Unusable(file, error))
     return Loaded(tuple(stages), tuple(broken))
+
+
+def stages_of(at: Revision, file: str) -> list[Stage] | None:
+    """Returns the stages of one pipeline file, None where there is none. Raises FormatError."""
+    data = at.read(file, LIMIT_BYTES)
+    return None if data is None else bind(file, pipeline.parse(data, at.shown(file)).stages)
 
 
 def captured_name(capture: Capture) -> str:

@@ -12,7 +12,7 @@ from typing import Literal, Protocol
 
 from dvlite.errors import DvliteError, ObjectCorrupt, ObjectMissing
 from dvlite.files import quote
-from dvlite.formats import lockfile, manifest
+from dvlite.formats import manifest
 from dvlite.formats.lockfile import Locked, LockedStage, Lockfile
 from dvlite.oid import MANIFEST, Digest, parse_oid
 from dvlite.pipeline import reasons
@@ -23,8 +23,8 @@ from dvlite.pipeline.params import Params
 from dvlite.pipeline.reasons import Reason, StaleStage
 from dvlite.pipeline.stage_key import Facts
 from dvlite.pipeline.stages import Stage, captured_name, load
-from dvlite.repo import config_files
 from dvlite.repo.repository import Repo
+from dvlite.repo.revisions import Revision
 from dvlite.repo.tracked_paths import Tracked
 from dvlite.workspace import sparse
 from dvlite.workspace.changes import changes, counts_of
@@ -190,13 +190,9 @@ def undeclared(stage: Stage, locked: LockedStage) -> Iterable[Reason]:
             yield Reason(kind="output-removed", name=path)
 
 
-def read_locks(repo: Repo, stages: Iterable[Stage]) -> dict[str, Lockfile]:
+def read_locks(at: Revision, stages: Iterable[Stage]) -> dict[str, Lockfile]:
     """Returns the lockfiles of the stages by path; raises FormatError for one that is malformed."""
-    found: dict[str, Lockfile] = {}
-    for file in dict.fromkeys(stage.lockfile for stage in stages):
-        data = config_files.read_regular(repo.root / file, repo.display(file), lockfile.LIMIT_BYTES + 1)
-        found[file] = lockfile.parse(data, repo.display(file)) if data is not None else Lockfile()
-    return found
+    return {file: at.lockfile(file) or Lockfile() for file in dict.fromkeys(stage.lockfile for stage in stages)}
 
 
 def of_stages(tracked: Iterable[Tracked], stages: Iterable[Stage]) -> list[Tracked]:
@@ -228,14 +224,16 @@ def stages_out_of_date(
     repo: Repo, work: Workspace, tracked: Iterable[Tracked]
 ) -> tuple[tuple[StaleStage, ...], tuple[DvliteError, ...]]:
     """Returns the stages that `repro` would run, and errors about files that cannot be read; starts no program and no request."""
-    loaded = load(repo, repo.work_tree.pipeline_files())
+    loaded = load(repo.work_tree)
     problems = list(loaded.broken)
     try:
         graph = build(loaded.stages)
         tracked = list(tracked)
         contents = Contents(work, of_stages(tracked, loaded.stages), fetches=False)
         problems += assume_followed(work, contents, graph.stages, tracked)
-        evaluator = Evaluator(contents, Params(repo), LockedCaptures(), read_locks(repo, loaded.stages), graph.made)
+        evaluator = Evaluator(
+            contents, Params(repo), LockedCaptures(), read_locks(repo.work_tree, loaded.stages), graph.made
+        )
     except DvliteError as error:
         return (), (*problems, error)
     stale: dict[str, StaleStage] = {}

@@ -65,7 +65,7 @@ class Repo:
         self.config = config
         self._environ = environ
         self.work_tree = Revision(git, WORK_TREE, self.display)
-        self._revisions: dict[str, Revision] = {}  # by commit: they never change
+        self._revisions: dict[tuple[str, str], Revision] = {}  # by name and commit
         self.waits = wait  # for locks; False: Busy instead
 
     @property
@@ -139,11 +139,12 @@ class Repo:
     def at(self, revision: str) -> Revision:
         """Returns the repository at a revision; raises UsageError if there is no such revision."""
         commit = self.git.resolve(revision)
-        if commit not in self._revisions:
+        key = revision, commit
+        if key not in self._revisions:
             if len(self._revisions) >= _REVISIONS:
                 self._revisions.clear()
-            self._revisions[commit] = Revision(self.git, revision, lambda path: f"{revision}:{path}", commit=commit)
-        return self._revisions[commit]
+            self._revisions[key] = Revision(self.git, revision, lambda path: f"{revision}:{path}", commit=commit)
+        return self._revisions[key]
 
     # -- changes
 

@@ -17,6 +17,7 @@ from typing import NamedTuple
 from dvlite.errors import DvliteError, FormatError
 from dvlite.files import refused
 from dvlite.formats import lockfile, pointer
+from dvlite.formats.lockfile import Lockfile
 from dvlite.git import blobs as git_blobs
 from dvlite.git.blobs import Blobs
 from dvlite.git.output import REGULAR, TooLarge, is_lockfile, is_pipeline_file, is_pointer, split
@@ -158,7 +159,8 @@ class Revision:
         return self.files.names
 
     @property
-    def _is_disk(self) -> bool:
+    def is_on_disk(self) -> bool:
+        """Says whether this is the work tree, whatever git has of it."""
         return self.commit is None and self._files is None
 
     def read(self, path: str, limit_bytes: int) -> bytes | None:
@@ -166,7 +168,7 @@ class Revision:
 
         Of a file on disk one byte more than the limit is returned, so that its format can refuse it.
         """
-        if self._is_disk:
+        if self.is_on_disk:
             return config_files.read_regular(self._root / path, self.shown(path), limit_bytes + 1)
         file = self.files.by_name.get(path)
         if file is None or file.mode == SUBMODULE:
@@ -185,7 +187,8 @@ class Revision:
                 return self._blobs.read(blob, limit_bytes)
             return self._git.read_blobs([blob], limit_bytes=limit_bytes)[blob]
         except TooLarge as error:
-            raise refused(self.shown(path), error.reason, hint=error.hint, kind=error.kind) from None
+            hint = error.hint if is_pointer(path) else "split the file"
+            raise refused(self.shown(path), error.reason, hint=hint, kind=error.kind) from None
 
     def blob(self, path: str) -> str | None:
         """Returns what tells two versions of a file apart without reading it, or None if nothing does."""
@@ -257,10 +260,15 @@ class Revision:
 
     # -- what it tracks
 
+    def lockfile(self, name: str) -> Lockfile | None:
+        """Returns what a lockfile says, None where there is none. Raises FormatError."""
+        data = self.read(name, lockfile.LIMIT_BYTES)
+        return None if data is None else lockfile.parse(data, self.shown(name))
+
     def own_files(self, *, as_seen: bool = False) -> list[str]:
         """Returns the pointers, lockfiles and pipeline files; with `as_seen` those of the last look, without another run of git."""
         if self._seen is None or not as_seen:
-            if self._is_disk:
+            if self.is_on_disk:
                 self._seen = self._git.tracking_files()
             else:
                 self._seen = [name for name in self.names if is_pointer(name) or is_pipeline_file(name)]

@@ -64,11 +64,11 @@ class Bench:
 
     def __init__(self, clone: CleanClone, cache: Cache, progress: Progress) -> None:
         self.clone, self.repo, self._progress = clone, clone.repo, progress
-        loaded = load(self.repo, self.repo.work_tree.pipeline_files())
+        loaded = load(self.repo.work_tree)
         if loaded.broken:
             raise loaded.broken[0]
         self.graph = graphs.build(loaded.stages)
-        self.locks = read_locks(self.repo, loaded.stages)
+        self.locks = read_locks(self.repo.work_tree, loaded.stages)
         self.tracked: list[Tracked] = of_stages(self.repo.work_tree.tracked(), loaded.stages)
         self.work = Workspace(self.repo, cache, progress)
         self.contents = Contents(self.work, self.tracked, fetches=False)

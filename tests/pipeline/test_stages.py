@@ -59,7 +59,8 @@ def test_broken_file_leaves_the_others(git_repo):
     (git_repo / "good/dvlite.yaml").write_text("stages: {a: {cmd: x}}")
     (git_repo / "dvlite.yaml").write_text("stages: {a: {cmd: x, out: [y]}}")
     loaded = load(
-        open_repo(git_repo, os.environ, must_be_initialised=False), ["dvlite.yaml", "good/dvlite.yaml", "gone.yaml"]
+        open_repo(git_repo, os.environ, must_be_initialised=False).work_tree,
+        ["dvlite.yaml", "good/dvlite.yaml", "gone.yaml"],
     )
     assert [stage.address for stage in loaded.stages] == ["good:a"]
     assert [error.file for error in loaded.broken] == ["dvlite.yaml"]
