@@ -16,7 +16,6 @@ from dvlite.files import quote, word
 from dvlite.formats import manifest, pointer
 from dvlite.formats.manifest import EMPTY_DIR, SYMLINK, Entries
 from dvlite.formats.pointer import SUFFIX, Pointer
-from dvlite.git import diff
 from dvlite.oid import Digest
 from dvlite.paths import check_paths
 from dvlite.progress import Progress
@@ -26,13 +25,12 @@ from dvlite.repo.tracked_paths import Tracked
 from dvlite.store.cache_writer import Writer
 from dvlite.store.pack import KIND_MANIFEST
 from dvlite.workspace import sparse
-from dvlite.workspace.add_checks import is_output, refuse_broken, refuse_untrackable, tracked_above
+from dvlite.workspace.add_checks import is_output, portable_warnings, refuse_broken, refuse_untrackable, tracked_above
 from dvlite.workspace.changes import Counts, Kind
 from dvlite.workspace.hashing import Snapshot
 from dvlite.workspace.ingest import Storing
 from dvlite.workspace.outdated import bringing, find_behind, refusal
 from dvlite.workspace.path_args import warning_of
-from dvlite.workspace.portable_names import portable_warnings
 from dvlite.workspace.scan import Scan, selected_scan
 from dvlite.workspace.workspace import Workspace, entries_of, set_aside_damaged_nodes
 
@@ -116,7 +114,7 @@ def add(
             writer.commit()
         written = adder.write_pointers()
         right = [target.path + SUFFIX for target in targets if target.path + SUFFIX not in written]
-        written += diff.unstaged(repo.git, [name for name in right if os.path.lexists(repo.root / name)])
+        written += repo.git.unstaged([name for name in right if os.path.lexists(repo.root / name)])
         staged = repo.stage(written, enabled=stage)
         return AddResult(
             paths=tuple(added),

@@ -16,8 +16,14 @@ from dvlite.repo.open_stores import open_cache
 from dvlite.repo.repository import Repo
 from dvlite.workspace.backups import keep_uncommitted
 from dvlite.workspace.path_args import select, usable
-from dvlite.workspace.remove_untracked import remove_untracked
-from dvlite.workspace.restore import CheckedOutPath, CheckoutOptions, CheckoutResult, crew_for, restore
+from dvlite.workspace.restore import (
+    CheckedOutPath,
+    CheckoutOptions,
+    CheckoutResult,
+    crew_for,
+    remove_untracked,
+    restore,
+)
 from dvlite.workspace.running_outputs import spared
 from dvlite.workspace.workspace import Workspace
 

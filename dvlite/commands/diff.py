@@ -22,7 +22,7 @@ from dvlite.repo.tracked_paths import Tracked
 from dvlite.store.cache import Cache
 from dvlite.workspace import sparse
 from dvlite.workspace.changes import Counts, FileChange, Kind, Pair, changes, counts_of
-from dvlite.workspace.fetch_listings import with_listings
+from dvlite.workspace.fetch import with_listings
 from dvlite.workspace.hashing import HashOnly, Snapshot
 from dvlite.workspace.path_args import select, usable
 from dvlite.workspace.workspace import Workspace, entries_of

@@ -9,8 +9,7 @@ from typing import TYPE_CHECKING
 from dvlite.errors import DvliteError, FormatError
 from dvlite.files import printable, quote, size_text, word
 from dvlite.formats import lockfile, pointer
-from dvlite.git import blobs as git_blobs
-from dvlite.git import diff, operation
+from dvlite.git import operation
 from dvlite.git.output import FileDifference, is_lockfile, is_pipeline_file, is_pointer
 from dvlite.hooks.result import Blocked, HookResult
 from dvlite.hooks.tracked_twice import held_twice
@@ -63,7 +62,7 @@ def hook_commit(repo: Repo, *, progress: Progress) -> HookResult:
     if mode == "off":
         return HookResult(hook="pre-commit")
     found = _Findings()
-    all_staged = diff.staged(repo.git)
+    all_staged = repo.git.staged_changes()
     staged = [file for file in _made_here(repo, all_staged) if file.mode.strip("0")]
     work = Workspace(repo, open_cache(repo), progress)
     items = _named(repo, [file for file in staged if is_pointer(file.path)], found)
@@ -90,7 +89,7 @@ def hook_commit(repo: Repo, *, progress: Progress) -> HookResult:
 
 def _tell_unstaged(repo: Repo, told: set[str], found: _Findings, *, blocks: bool) -> None:
     """Tells of pointers that the work tree has otherwise than the commit: its data would be another than the one that is here."""
-    files = diff.changed_pointers(repo.git)
+    files = repo.git.changed_pointers()
     files = [repo.display(file) for file in files if file.removesuffix(pointer.SUFFIX) not in told]
     if not files:
         return
@@ -106,7 +105,7 @@ def _tell_unstaged(repo: Repo, told: set[str], found: _Findings, *, blocks: bool
 def _made_here(repo: Repo, staged: list[FileDifference]) -> list[FileDifference]:
     """Returns what the commit changes, without what it takes from a commit that is being merged or picked."""
     for commit in operation.others(repo.git_dir):
-        other = {file.path for file in diff.staged(repo.git, commit)}
+        other = {file.path for file in repo.git.staged_changes(commit)}
         staged = [file for file in staged if file.path in other]
     return staged
 
@@ -117,7 +116,7 @@ def _made_here(repo: Repo, staged: list[FileDifference]) -> list[FileDifference]
 def _named(repo: Repo, files: Sequence[FileDifference], found: _Findings) -> list[Tracked]:
     """Returns what the staged pointers and lockfiles name anew; blocks for those that cannot be read."""
     blobs = {blob: lockfile.LIMIT_BYTES for file in files for blob in (file.old, file.new) if blob is not None}
-    contents = dict(git_blobs.each_within(repo.git, blobs))
+    contents = dict(repo.git.blobs_within(blobs))
     items: list[Tracked] = []
     for file in files:
         try:
@@ -284,7 +283,7 @@ def _refuse_large(repo: Repo, files: Sequence[FileDifference], found: _Findings)
     limit = repo.config.limit_bytes("hooks.large_file")
     if not limit or not files:
         return
-    sizes = git_blobs.sizes(repo.git, (file.new for file in files if file.new is not None))
+    sizes = repo.git.blob_sizes(file.new for file in files if file.new is not None)
     large = [(file.path, sizes[file.new]) for file in files if file.new is not None and sizes.get(file.new, 0) > limit]
     if not large:
         return

@@ -9,7 +9,7 @@ import time
 from collections.abc import Sequence
 
 from dvlite.errors import DvliteError
-from dvlite.git import diff, operation
+from dvlite.git import operation
 from dvlite.hooks.result import HookResult
 from dvlite.progress import Progress
 from dvlite.repo.repository import Repo
@@ -25,7 +25,7 @@ def hook_follow(repo: Repo, hook: str, words: Sequence[str], *, progress: Progre
         sides = _sides(repo, hook, words) if repo.config.get("hooks.follow") != "off" else None
         if sides is None:
             return HookResult(hook=hook)
-        moved = diff.pointers(repo.git, *sides)
+        moved = repo.git.pointer_diff(*sides)
         is_rebased = hook == "post-rewrite"
         if not moved and not is_rebased:
             return HookResult(hook=hook)

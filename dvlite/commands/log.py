@@ -27,7 +27,7 @@ from dvlite.runs.index import RunIndex, open_index
 from dvlite.runs.names import name_of
 from dvlite.runs.records import open_records
 from dvlite.store.cache import Cache
-from dvlite.workspace.fetch_listings import with_listings
+from dvlite.workspace.fetch import with_listings
 
 _STAGES = re.compile(rb"^(?=  [A-Za-z0-9_-]{1,100}:$)", re.MULTILINE)
 _HEAD = f"dvlite: {lockfile.VERSION}\nstages:\n".encode()

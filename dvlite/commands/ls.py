@@ -21,7 +21,7 @@ from dvlite.repo.open_stores import open_cache
 from dvlite.repo.repository import Repo
 from dvlite.repo.tracked_paths import Tracked
 from dvlite.store.cache import Cache
-from dvlite.workspace.fetch_listings import with_listings
+from dvlite.workspace.fetch import with_listings
 from dvlite.workspace.path_args import usable
 
 _KINDS: dict[int, Literal["file", "symlink", "empty-dir"]] = {FILE: "file", SYMLINK: "symlink", EMPTY_DIR: "empty-dir"}

@@ -18,8 +18,14 @@ from dvlite.share.fetch_plan import FetchResult, PullResult, missing_error, part
 from dvlite.store.cache import Cache
 from dvlite.store.catalog import Catalog
 from dvlite.workspace.fetch import FetchPart, Obtained, obtain
-from dvlite.workspace.remove_untracked import remove_untracked
-from dvlite.workspace.restore import CheckedOutPath, CheckoutOptions, CheckoutResult, crew_for, restore
+from dvlite.workspace.restore import (
+    CheckedOutPath,
+    CheckoutOptions,
+    CheckoutResult,
+    crew_for,
+    remove_untracked,
+    restore,
+)
 from dvlite.workspace.running_outputs import spared
 from dvlite.workspace.workspace import Workspace, set_aside_damaged_nodes
 

@@ -12,7 +12,6 @@ from dvlite.errors import DvliteError, UsageError
 from dvlite.files import quote, word, write_atomic
 from dvlite.formats import lockfile
 from dvlite.formats.pointer import SUFFIX
-from dvlite.git import diff
 from dvlite.git import operation as underway
 from dvlite.git.output import FileDifference, is_lockfile, is_pointer
 from dvlite.merge.files import (
@@ -292,7 +291,7 @@ def _is_behind(repo: Repo, settled: Sequence[str], progress: Progress) -> bool:
         if not is_settled and work.other_version(item) is not None:
             return True
     before = underway.before_rebase(repo.git_dir) if underway.is_rebasing(repo.git_dir) else None
-    moved = diff.pointers(repo.git, before or "HEAD", None)
+    moved = repo.git.pointer_diff(before or "HEAD", None)
     return any(_waits(work, file) for file in moved if file.path not in settled and not is_lockfile(file.path))
 
 

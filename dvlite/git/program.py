@@ -11,7 +11,7 @@ import os
 import re
 import shutil
 import subprocess
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Self
 
@@ -19,7 +19,7 @@ from dvlite.errors import DvliteError, FormatError, NotARepository, UsageError
 from dvlite.files import printable, quote
 from dvlite.git import output as git_output
 from dvlite.git.discover import GitPlaces
-from dvlite.git.output import Change, Commit, FileStatus, is_lockfile, is_pointer
+from dvlite.git.output import Change, Commit, FileDifference, FileStatus, TooLarge, is_lockfile, is_pointer
 
 # As git pathspecs, these match in every folder.
 _LOCKFILES = ("dvlite.lock", "*/dvlite.lock")
@@ -32,6 +32,8 @@ OWN_FILES = (
 _SETTINGS = ("core.fsmonitor=", "core.hooksPath=/dev/null", "log.showSignature=false", "log.showRoot=true")
 _SAFE = tuple(word for setting in _SETTINGS for word in ("-c", setting))
 _LITERAL = ":(literal)"  # what follows is a name, never a pattern
+_RAW = ("--raw", "-z", "--no-abbrev", "--no-renames")
+_NAMES_AT_ONCE = 1000  # on a command line
 _PATHS_ON_STDIN = ("--pathspec-from-file=-", "--pathspec-file-nul")
 _INDEX = "GIT_INDEX_FILE"
 # Set by git for its hooks, or by the user to point git elsewhere: the repository is always the one that `find` found.
@@ -188,6 +190,28 @@ class Git:
             finally:
                 process.kill()
 
+    def blob_sizes(self, blobs: Iterable[str]) -> dict[str, int]:
+        """Returns the sizes of blobs in bytes; blobs that the repository lacks are left out."""
+        wanted = "".join(f"{blob}\n" for blob in dict.fromkeys(blobs))
+        lines = self.run("cat-file", "--batch-check", stdin=wanted.encode()).decode().splitlines() if wanted else []
+        return {words[0]: int(words[2]) for line in lines if len(words := line.split()) == 3 and words[1] == "blob"}
+
+    def blobs_within(
+        self, limits: Mapping[str, int], refuse: Callable[[str, int], None] = lambda *_: None
+    ) -> Iterator[tuple[str, bytes]]:
+        """Yields `(blob, content)` as `each_blob`; calls `refuse(blob, size)` for a blob above its limit, without reading it."""
+        rest = dict(limits)
+        while rest:
+            try:
+                for blob, data in self.each_blob(rest):
+                    del rest[blob]
+                    yield blob, data
+            except TooLarge:  # rare: only now are sizes looked up
+                for blob, size in self.blob_sizes(rest).items():
+                    if size > rest[blob]:
+                        del rest[blob]
+                        refuse(blob, size)
+
     def blob_reader(self) -> BlobReader:
         """Returns a reader for blobs that are asked for one after another; a context manager."""
         return BlobReader(self._start(("cat-file", "--batch"), subprocess.PIPE))
@@ -328,6 +352,35 @@ class Git:
                 stdin=git_output.join(paths, _LITERAL),
             )
 
+    def unstaged(self, names: Sequence[str]) -> list[str]:
+        """Returns the files among `names` whose content in the work tree is not in the index."""
+        unstaged = []
+        for start in range(0, len(names), _NAMES_AT_ONCE):
+            part = names[start : start + _NAMES_AT_ONCE]
+            listing = ("ls-files", "-z", "--full-name", "--cached", "--modified", "-t", "--")
+            rows = git_output.split(self.run(*listing, *(f":(top,literal){name}" for name in part)))
+            cached = {row[2:] for row in rows if not row.startswith("C ")}
+            changed = {row[2:] for row in rows if row.startswith("C ")}
+            unstaged += [name for name in part if name not in cached or name in changed]
+        return unstaged
+
+    def staged_changes(self, commit: str | None = None) -> list[FileDifference]:
+        """Returns the files that differ between the index and the last commit, or another one."""
+        options = (*_RAW, "--no-ext-diff", "--ignore-submodules=all", *([commit] if commit else []))
+        return list(git_output.differences(self.run("diff", "--cached", *options, "--")))
+
+    def pointer_diff(self, old: str | None, new: str | None) -> list[FileDifference]:
+        """Returns the pointer files and lockfiles that differ from `old` (None: an empty tree) to `new` (None: the index)."""
+        before = old or self.run("hash-object", "-t", "tree", "--stdin").decode().strip()
+        command = ("diff-index", "--cached", *_RAW, before) if new is None else ("diff-tree", "-r", *_RAW, before, new)
+        rows = git_output.differences(self.run(*command, "--", *POINTERS))
+        return [row for row in rows if is_pointer(row.path)]
+
+    def changed_pointers(self) -> list[str]:
+        """Returns the pointer files and lockfiles changed in the work tree since they were staged; not new or deleted ones."""
+        names = git_output.split(self.run("ls-files", "-z", "--full-name", "--modified", "--", *POINTERS))
+        return [name for name in dict.fromkeys(names) if is_pointer(name) and (self.root / name).is_file()]
+
     def unmerged(self) -> dict[str, dict[int, str]]:
         """Returns the pointer files and lockfiles with a merge conflict: the blobs of their stages (1 ancestor, 2 ours, 3 theirs) that are there."""
         return self._stages("--unmerged")
@@ -388,3 +441,32 @@ class BlobReader:
         self._process.stdin.write(f"{blob}\n".encode())
         self._process.stdin.flush()
         return git_output.next_blob(self._process.stdout, blob, limit_bytes)
+
+
+class Blobs:
+    """Content of git's objects, read from one running git that starts with the first; a context manager."""
+
+    def __init__(self, git: Git) -> None:
+        self._git = git
+        self._reader: BlobReader | None = None
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._close()
+
+    def read(self, blob: str, limit_bytes: int) -> bytes:
+        """Returns a blob; raises TooLarge if it has more bytes than the limit."""
+        if self._reader is None:
+            self._reader = self._git.blob_reader()
+        try:
+            return self._reader.read(blob, limit_bytes)
+        except BaseException:  # the rest of its answer is still on its way
+            self._close()
+            raise
+
+    def _close(self) -> None:
+        if self._reader is not None:
+            self._reader.__exit__(None, None, None)
+            self._reader = None

@@ -14,7 +14,6 @@ from dvlite.files import printable, size_text, word
 from dvlite.formats import lockfile
 from dvlite.formats.manifest import EMPTY_DIR
 from dvlite.formats.pointer import SUFFIX, Pointer
-from dvlite.git import blobs
 from dvlite.git.output import FileDifference, is_lockfile
 from dvlite.progress import Progress
 from dvlite.repo import committed_versions, tracked_paths
@@ -27,8 +26,7 @@ from dvlite.workspace.fetch import FetchPart, obtain
 from dvlite.workspace.hashing import HashOnly
 from dvlite.workspace.outdated import bringing
 from dvlite.workspace.overwrite_safety import is_exactly
-from dvlite.workspace.remove_untracked import remove_untracked
-from dvlite.workspace.restore import CheckedOutPath, CheckoutOptions, crew_for, restore
+from dvlite.workspace.restore import CheckedOutPath, CheckoutOptions, crew_for, remove_untracked, restore
 from dvlite.workspace.running_outputs import spared
 from dvlite.workspace.workspace import Workspace
 
@@ -94,7 +92,7 @@ def _files(moved: Sequence[FileDifference]) -> set[str]:
 def _named_before(repo: Repo, moved: Sequence[FileDifference]) -> dict[str, list[Pointer]]:
     """Returns what the files that changed named before; what cannot be read named nothing."""
     limits = {file.old: lockfile.LIMIT_BYTES for file in moved if file.old is not None}
-    contents = dict(blobs.each_within(repo.git, limits))
+    contents = dict(repo.git.blobs_within(limits))
     found: dict[str, list[Pointer]] = {}
     for file in moved:
         if file.old is not None and file.old in contents:

@@ -26,7 +26,7 @@ from dvlite.repo.open_stores import open_cache
 from dvlite.repo.repository import Repo
 from dvlite.store.cache_writer import Writer
 from dvlite.store.pack import KIND_MANIFEST
-from dvlite.workspace.fetch_listings import with_listings
+from dvlite.workspace.fetch import with_listings
 
 MARKER_SIZE = 7
 _REASONS = {

@@ -23,7 +23,7 @@ from dvlite.oid import FILE, MANIFEST, Digest, Signature, digest_bytes, digest_f
 from dvlite.pipeline.globs import expression, may_go_into, names_on_disk
 from dvlite.repo.tracked_paths import Tracked
 from dvlite.workspace import sparse
-from dvlite.workspace.fetch_listings import with_listings
+from dvlite.workspace.fetch import with_listings
 from dvlite.workspace.hashing import HashOnly
 from dvlite.workspace.scan import Scan, selected_scan
 from dvlite.workspace.workspace import NO_VERSION, Workspace, entries_of

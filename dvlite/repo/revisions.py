@@ -18,10 +18,8 @@ from dvlite.errors import DvliteError, FormatError
 from dvlite.files import refused
 from dvlite.formats import lockfile, pointer
 from dvlite.formats.lockfile import Lockfile
-from dvlite.git import blobs as git_blobs
-from dvlite.git.blobs import Blobs
 from dvlite.git.output import REGULAR, TooLarge, is_lockfile, is_pipeline_file, is_pointer, split
-from dvlite.git.program import Git
+from dvlite.git.program import Blobs, Git
 from dvlite.repo import config_files, tracked_paths
 from dvlite.repo.tracked_paths import Tracked, Unusable
 
@@ -353,7 +351,7 @@ def read_blobs(
             refuse(Unusable(name, refused(wanted[blob, name], reason)))
 
     limits = {blob: max(map(limit_of, of_blob)) for blob, of_blob in names.items()}
-    for blob, data in git_blobs.each_within(git, limits, too_large):
+    for blob, data in git.blobs_within(limits, too_large):
         for name in names[blob]:
             part = tracked_paths.unseen_stages(data, seen.setdefault(name, set())) if is_lockfile(name) else data
             try:

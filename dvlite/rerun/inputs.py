@@ -21,7 +21,7 @@ from dvlite.progress import Progress
 from dvlite.repo.repository import Repo
 from dvlite.rerun.sandbox import Bench
 from dvlite.workspace import sparse
-from dvlite.workspace.fetch_listings import with_listings
+from dvlite.workspace.fetch import with_listings
 from dvlite.workspace.restore import CheckoutOptions, restore
 
 _WILDCARD = re.compile(r"[*?\[]")

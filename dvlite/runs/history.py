@@ -13,7 +13,6 @@ from dataclasses import dataclass
 from dvlite.errors import FormatError
 from dvlite.formats import lockfile, pointer
 from dvlite.formats.pointer import SUFFIX, Pointer
-from dvlite.git.blobs import each_within
 from dvlite.git.output import is_lockfile
 from dvlite.git.program import Git
 from dvlite.oid import Oid
@@ -59,7 +58,7 @@ class History:
         if self._runs is None:
             self._runs = {}
             commits = {blob: commit for (blob, name), commit in self._changes().items() if is_lockfile(name)}
-            for blob, data in each_within(self._repo.git, dict.fromkeys(commits, lockfile.LIMIT_BYTES)):
+            for blob, data in self._repo.git.blobs_within(dict.fromkeys(commits, lockfile.LIMIT_BYTES)):
                 for found in _RUN.findall(data):  # from the newest on: what stays is the first commit
                     self._runs[Oid(found.decode())] = commits[blob]
         return self._runs.get(run)
@@ -80,7 +79,7 @@ class History:
                 if not is_lockfile(name):
                     names.setdefault(blob, []).append(name)
             self._versions = []
-            for blob, data in each_within(self._repo.git, dict.fromkeys(names, pointer.LIMIT_BYTES)):
+            for blob, data in self._repo.git.blobs_within(dict.fromkeys(names, pointer.LIMIT_BYTES)):
                 try:
                     found = pointer.parse(data, names[blob][0])
                 except FormatError:  # whoever checks that commit out is told

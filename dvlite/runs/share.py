@@ -15,7 +15,6 @@ from dataclasses import dataclass
 
 from dvlite.formats import lockfile, record
 from dvlite.formats.record import Note
-from dvlite.git import blobs
 from dvlite.oid import MANIFEST, Digest, Oid, parse_oid
 from dvlite.progress import Progress
 from dvlite.repo.repository import Repo
@@ -124,7 +123,7 @@ def _named_runs(repo: Repo) -> Iterator[list[tuple[Oid, str]]]:
     changes = repo.git.lockfile_changes("--all", *(["HEAD"] if repo.git.head() is not None else []))
     while chunk := list(itertools.islice(changes, _AT_ONCE)):
         commits = {change.blob: change.commit for change in chunk if change.blob is not None}
-        found = dict(blobs.each_within(repo.git, dict.fromkeys(commits, lockfile.LIMIT_BYTES)))
+        found = dict(repo.git.blobs_within(dict.fromkeys(commits, lockfile.LIMIT_BYTES)))
         yield [
             (Oid(run.decode()), commit)
             for blob, commit in commits.items()

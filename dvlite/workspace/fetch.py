@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, TypeVar
 
-from dvlite.errors import DvliteError, ObjectMissing, PartlyDone
+from dvlite.errors import DvliteError, ObjectMissing, PartlyDone, Untrusted, UsageError
+from dvlite.files import quote
 from dvlite.formats import manifest
 from dvlite.formats.manifest import EMPTY_DIR
 from dvlite.formats.pointer import Pointer
 from dvlite.oid import Digest
 from dvlite.progress import Progress
+from dvlite.repo.open_stores import open_remote
+from dvlite.repo.repository import Repo
 from dvlite.show import Show, count
 from dvlite.store import fetch
 from dvlite.store.cache import Cache
@@ -20,6 +23,8 @@ from dvlite.store.catalog import Catalog
 from dvlite.store.fetch import Need
 from dvlite.workspace import sparse
 from dvlite.workspace.workspace import entries_of
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -179,3 +184,35 @@ def _moved(
         state="present" if not files else "planned" if dry_run else "fetched",
         revision=part.commit or None,
     )
+
+
+def with_listings(
+    repo: Repo, cache: Cache, path: str, needed: Iterable[Pointer | None], work: Callable[[], T], progress: Progress
+) -> T:
+    """Returns what `work` returns; if a listing is missing, fetches those of the versions in `needed` and runs it again.
+
+    Costs nothing if the cache has what is read. Raises ObjectMissing naming `path` if there is no trusted remote or none that has them.
+    """
+    try:
+        return work()
+    except ObjectMissing as error:
+        roots = [version.digest for version in needed if version is not None and version.kind == "directory"]
+        _fetch_from_default(repo, cache, path, roots, error, progress)
+    return work()
+
+
+def _fetch_from_default(
+    repo: Repo, cache: Cache, path: str, roots: Sequence[Digest], missing: ObjectMissing, progress: Progress
+) -> None:
+    shown = repo.display(path)
+    try:
+        _, opened = open_remote(repo, cache, None, None)
+    except (Untrusted, UsageError) as error:
+        message = f"cannot list {quote(shown)}: {missing.message}, and {error.message}"
+        raise ObjectMissing(message, hint=error.hint) from None
+    with opened:
+        progress.start(f"fetching the listing of {shown}")
+        problems = fetch.fetch_nodes(Catalog(opened).look(), cache, roots)
+        progress.finish()
+    if problems:
+        raise ObjectMissing(f"cannot list {quote(shown)}: {problems[0].message}", hint=problems[0].hint)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -14,19 +14,19 @@ from dvlite.formats import manifest, pointer
 from dvlite.formats.manifest import EMPTY_DIR, Entries
 from dvlite.formats.pointer import SUFFIX, Pointer
 from dvlite.oid import MANIFEST, Digest, format_oid
+from dvlite.repo import committed_versions
 from dvlite.show import NAMED, Show, count, some
 from dvlite.store.cache_writer import Writer
 from dvlite.store.pack import KIND_MANIFEST
 from dvlite.workspace import checkout_apply, sparse
 from dvlite.workspace.backups import saved_name
+from dvlite.workspace.checkout_apply import SHARE_FROM, Outcome
 from dvlite.workspace.checkout_plan import CheckoutPlan, plan, selected
 from dvlite.workspace.dirfd import Folders, remove_entries, unchanged
 from dvlite.workspace.hashing import HashOnly, Snapshot, identify
 from dvlite.workspace.ingest import Storing, can_share_blocks
-from dvlite.workspace.outcome import Outcome
 from dvlite.workspace.overwrite_safety import EarlierVersions, is_earlier_version, is_exactly, pointer_of
 from dvlite.workspace.scan import Scan
-from dvlite.workspace.tree_writer import SHARE_FROM
 from dvlite.workspace.workspace import NO_VERSION, Workspace
 from dvlite.workspace.writer_process import WriterOptions, WriterProcess
 
@@ -145,6 +145,48 @@ def crew_for(work: Workspace, versions: Iterable[tuple[str, Pointer]]) -> Iterat
         return
     with WriterProcess(checkout_apply.write_part) as crew:
         yield crew
+
+
+def remove_untracked(
+    work: Workspace, tracked: set[str], *, only: Collection[str] | None = None
+) -> list[CheckedOutPath]:
+    """Removes paths that were tracked here and that nothing names any more, if all their bytes are in the cache; with `only`, of those.
+
+    `tracked` is everything that is named now: to be asked only where every pointer and lockfile could be read.
+    """
+    done = []
+    for path in list(work.known_paths()):
+        if only is not None and path not in only:
+            continue
+        if path in tracked or any(path.startswith(f"{other}/") or other.startswith(f"{path}/") for other in tracked):
+            continue
+        if work.is_behind_link(path) or os.path.lexists(work.location(path + SUFFIX)):
+            continue  # not ours to judge: the place is elsewhere, or the pointer is there and could not be used
+        shown = work.repo.display(path)
+        found = work.scan(path)
+        if found is not None:
+            have = work.identify(path, found, HashOnly())
+            cached = is_earlier_version(work, path, have)
+            if cached and not committed_versions.is_committed(work.repo.git, path):
+                work.progress.warn(
+                    f"{files.quote(shown)} is not tracked any more; it is left alone, for no commit has it ({_settles(shown)})"
+                )
+                continue
+            if not cached or work.repo.git.tracked_under([path]):
+                if not cached:
+                    work.progress.warn(
+                        f"{files.quote(shown)} is not tracked any more; it is left alone, for it holds data that no version of it has ({_settles(shown)})"
+                    )
+                continue
+            remove_tree(work, path, have)
+            done.append(CheckedOutPath(path=path, removed=len(have.scan)))
+        work.forget(path)
+    return done
+
+
+def _settles(shown: str) -> str:
+    again = files.word(shown)
+    return f"to track it: dvlite add {again}; to be rid of it: rm -r {again}"
 
 
 def _is_already(work: Workspace, path: str, wanted: Pointer, found: Scan) -> bool:
