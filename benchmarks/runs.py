@@ -23,6 +23,7 @@ PROJECT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(PROJECT))
 
 from dvlite.formats import record  # noqa: E402  # found once the project is on the path
+from dvlite.formats.lockfile import Facts  # noqa: E402
 from dvlite.formats.record import Code, Input, Note, Output, Run  # noqa: E402
 from dvlite.oid import Oid  # noqa: E402
 from dvlite.runs.records import Records  # noqa: E402
@@ -54,18 +55,20 @@ def run_record(number: int) -> Run:
         stage=STAGES[stage],
         file="dvlite.yaml",
         status="failed" if number % 20 == 0 else "ok",
-        cmd=f"python src/{STAGES[stage]}.py",
+        facts=Facts(
+            cmd=f"python src/{STAGES[stage]}.py",
+            params={
+                "params.yaml:lr": draw.choice((0.1, 0.03, 0.01, 0.003)),
+                "params.yaml:seed": number,
+                "params.yaml:model": draw.choice(("resnet18", "resnet50", "vit")),
+                **{f"params.yaml:net.p{i}": round(draw.random(), 6) for i in range(7)},
+            },
+            capture={"torch": "2.9.0"},
+        ),
         code=Code(
             repo="git@example.com:acme/birds", commit=hashlib.sha256(b"%d" % (experiment // 10)).hexdigest()[:40]
         ),
-        params={
-            "params.yaml:lr": draw.choice((0.1, 0.03, 0.01, 0.003)),
-            "params.yaml:seed": number,
-            "params.yaml:model": draw.choice(("resnet18", "resnet50", "vit")),
-            **{f"params.yaml:net.p{i}": round(draw.random(), 6) for i in range(7)},
-        },
         environment={"python": "3.11.9", "platform": "Linux-6.8-x86_64"},
-        capture={"torch": "2.9.0"},
         inputs=(
             Input(path="data/images", oid=data, size_bytes=50 << 30, files=385_412),
             Input(path=f"src/{STAGES[stage]}.py", oid=oid("code", experiment // 100), size_bytes=4_000),

@@ -25,6 +25,7 @@ from dvlite.formats import (
     root,
     store_config,
 )
+from dvlite.formats.lockfile import Facts
 from dvlite.formats.manifest import EMPTY_DIR, EXECUTABLE, FILE, SYMLINK, Entry
 from dvlite.oid import digest_bytes, digest_manifest, format_oid
 from dvlite.store import batch, index, pack
@@ -111,9 +112,9 @@ def test_a_lockfile():
     song = format_oid("blake3", digest_bytes(SONG))
     found = lockfile.parse(shown("lockfile"), "x")
     (stage,) = found.stages
-    assert (stage.name, stage.line, stage.cmd) == ("sing", 4, "python sing.py | tee log.txt")
+    assert (stage.name, stage.line, stage.facts.cmd) == ("sing", 4, "python sing.py | tee log.txt")
     assert stage.deps == (lockfile.Locked("../wren.txt", song, len(SONG)),)
-    assert stage.params == {"params.yaml:loudness": 0.5}
+    assert stage.facts.params == {"params.yaml:loudness": 0.5}
     kept, made = stage.outs
     assert kept == lockfile.Locked("log.txt", song, len(SONG), cache=False)
     assert made.pointer() == pointer.Pointer("directory", tree.root, tree.size_bytes, tree.files)
@@ -269,7 +270,7 @@ def test_a_run_record():
     assert isinstance(found, record.Run)
     assert record.dump(found) == shown("run-record")
     assert f"`{record.name(shown('run-record'))}`" in page_of("run-record")
-    keys = {field.name for kind in (record.Run, record.Note) for field in dataclasses.fields(kind)}
+    keys = {field.name for kind in (record.Run, Facts, record.Note) for field in dataclasses.fields(kind)} - {"facts"}
     assert not [key for key in keys if f"`{key}`" not in page_of("run-record")]
 
 

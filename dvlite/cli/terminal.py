@@ -162,8 +162,11 @@ def _plain(value: Any) -> Any:
         return value if value.isascii() else _UNDECODABLE.sub(_escape_byte, value)
     if dataclasses.is_dataclass(value):
         schema = getattr(value, "schema", None)
-        fields = {field.name: _plain(getattr(value, field.name)) for field in dataclasses.fields(value)}
-        return fields if schema is None else {"schema": schema, **fields}
+        fields: dict[str, Any] = {} if schema is None else {"schema": schema}
+        for field in dataclasses.fields(value):
+            inner = getattr(value, field.name)
+            fields |= _plain(inner) if getattr(inner, "INLINE", False) else {field.name: _plain(inner)}
+        return fields
     if isinstance(value, Mapping):
         return {_plain(key): _plain(item) for key, item in value.items()}
     if isinstance(value, (tuple, list)):

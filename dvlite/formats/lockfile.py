@@ -10,6 +10,7 @@ import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from json import JSONDecodeError, dumps, loads
+from typing import ClassVar
 
 from dvlite.errors import FormatError
 from dvlite.files import format_error, merge_conflict, quote, word
@@ -34,6 +35,7 @@ _FOUND = re.compile(
 )
 _SCALARS = ("key", "run", "cmd", "wdir")
 _SECTIONS = ("deps", "params", "env", "capture", "outs")
+_FACTS = ("cmd", "wdir", "params", "env", "capture")
 _KEY = re.compile(r"[0-9a-f]{64}")
 
 
@@ -58,18 +60,30 @@ class Locked:
 
 
 @dataclass(frozen=True, slots=True)
-class LockedStage:
-    """What a stage last ran with and made. `params` is `file:dotted.key` -> value; `run` is the run that made the outputs."""
+class Facts:
+    """What a stage runs with besides its dependencies, as the lockfile and the run record hold it.
 
-    name: str
-    key: str
+    `wdir` is relative to the folder of the pipeline file, `params` is `file:dotted.key` -> value, `env` the variables that the stage sets,
+    `capture` the values that it asks to record (`torch`, `env NAME`, `command nvcc --version`).
+    """
+
+    INLINE: ClassVar[bool] = True  # in JSON, the fields stand among those of what holds it
     cmd: str
-    run: Oid | None = None
     wdir: str = "."
-    deps: tuple[Locked, ...] = ()
     params: Mapping[str, Tree] = field(default_factory=dict)
     env: Mapping[str, str] = field(default_factory=dict)
     capture: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class LockedStage:
+    """What a stage ran with, or would run with now, and its outputs; `run` is the run that made them."""
+
+    name: str
+    key: str
+    facts: Facts
+    run: Oid | None = None
+    deps: tuple[Locked, ...] = ()
     outs: tuple[Locked, ...] = ()
     line: int = 0  # where it begins, from 1
 
@@ -143,11 +157,12 @@ def _stage_lines(stage: LockedStage) -> Iterator[str]:
     yield f"  {stage.name}:\n    key: {stage.key}\n"
     if stage.run is not None:
         yield f"    run: {stage.run}\n"
-    yield f"    cmd: {_json(stage.cmd)}\n"
-    if stage.wdir != ".":
-        yield f"    wdir: {_json(stage.wdir)}\n"
+    facts = stage.facts
+    yield f"    cmd: {_json(facts.cmd)}\n"
+    if facts.wdir != ".":
+        yield f"    wdir: {_json(facts.wdir)}\n"
     yield from _section("deps", ((item.path, _locked(item)) for item in sorted(stage.deps, key=_path)))
-    for name, values in (("params", stage.params), ("env", stage.env), ("capture", stage.capture)):
+    for name, values in (("params", facts.params), ("env", facts.env), ("capture", facts.capture)):
         yield from _section(name, ((key, _json(value)) for key, value in sorted(values.items())))
     yield from _section("outs", ((item.path, _locked(item)) for item in sorted(stage.outs, key=_path)))
 
@@ -313,7 +328,8 @@ class _LockfileReader:
                 raise self._wrong(line, f"'{mapping}' of the stage '{name}' must hold text")
         self._names.add(name)
         parts = {key: tuple(value) if isinstance(value, list) else value for key, value in fields.items()}
-        self._stages.append(LockedStage(name=name, line=line, **parts))  # type: ignore[arg-type]  # each was checked when it was read
+        facts = Facts(**{key: parts.pop(key) for key in _FACTS if key in parts})  # type: ignore[arg-type]  # each was checked when it was read
+        self._stages.append(LockedStage(name=name, line=line, facts=facts, **parts))  # type: ignore[arg-type]
 
     def _value(self, text: str, number: int) -> Tree:
         if text.count("[") + text.count("{") > 1000:

@@ -16,6 +16,7 @@ from typing import Any, Literal, get_args
 
 from dvlite.errors import FormatError
 from dvlite.formats import strict_json
+from dvlite.formats.lockfile import Facts
 from dvlite.formats.strict_fields import (
     Check,
     an_object,
@@ -81,9 +82,7 @@ class Code:
 class Run:
     """One execution of a stage. `status` cached: nothing ran, `of` is the run whose outputs were taken.
 
-    `params` is `file:dotted.key` -> value; `env` what the stage sets; `capture` what it asked to record (`torch`, `env NAME`,
-    `command nvcc --version`); `environment` what was found: python, platform, cpu, cpus, gpu, image, `lock:FILE` -> oid ...
-    `metrics` is `file:dotted.key` -> number or text. Times are RFC 3339 UTC with milliseconds; `seconds` is wall time.
+    `environment` is what was found: python, platform, cpu, cpus, gpu, image, `lock:FILE` -> oid ... `metrics` is `file:dotted.key` -> number or text. Times are RFC 3339 UTC with milliseconds; `seconds` is wall time.
     """
 
     id: str  # UUIDv7
@@ -92,17 +91,13 @@ class Run:
     stage: str
     file: str  # the pipeline file
     status: Status
-    cmd: str
-    wdir: str = "."  # relative to the folder of `file`
+    facts: Facts
     of: Oid | None = None
     taint: tuple[str, ...] = ()  # paths that changed while it ran
     exit_code: int | None = None
     signal: int | None = None
     log: Oid | None = None  # blake3 of the log
     code: Code = field(default_factory=Code)
-    params: Mapping[str, Tree] = field(default_factory=dict)
-    env: Mapping[str, str] = field(default_factory=dict)
-    capture: Mapping[str, str] = field(default_factory=dict)
     environment: Mapping[str, Scalar] = field(default_factory=dict)
     inputs: tuple[Input, ...] = ()
     outputs: tuple[Output, ...] = ()
@@ -117,6 +112,11 @@ class Run:
     ci: str | None = None  # URL of the job
     project: str = ""  # 32 hex
     dvlite: str = ""
+
+    @property
+    def surroundings(self) -> dict[str, Scalar]:
+        """The environment with the values that the stage asked to record."""
+        return {**self.environment, **self.facts.capture}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -199,7 +199,7 @@ def parse(data: bytes, where: str) -> Run | Note:
     try:
         if b"\\ud" in data or b"\\uD" in data:
             strict_json.require_whole_characters(body, where)
-        return Run(**filled(body, _RUN)) if schema == RUN_SCHEMA else _note(body)
+        return Run(facts=Facts(**filled(body, _FACTS)), **filled(body, _RUN)) if schema == RUN_SCHEMA else _note(body)
     except ValueError as error:
         raise FormatError(f"cannot read {where}: {error}") from None
 
@@ -214,13 +214,15 @@ _TAG = re.compile(r"[^\s!,\x00-\x1f\x7f][^\s,\x00-\x1f\x7f]{0,99}")
 
 def _body(record: Any) -> dict[str, Any]:
     """Returns the fields that differ from their defaults."""
-    found = {}
+    body: dict[str, Any] = {}
     for item in fields(record):
         value = getattr(record, item.name)
         default = item.default_factory() if item.default_factory is not MISSING else item.default
-        if value != default or type(value) is not type(default):
-            found[item.name] = _plain(value)
-    return found
+        if isinstance(value, Facts):  # side by side with the other fields
+            body |= _body(value)
+        elif value != default or type(value) is not type(default):
+            body[item.name] = _plain(value)
+    return body
 
 
 def _plain(value: Any) -> Any:
@@ -310,25 +312,24 @@ _OUTPUT = table(
     sha256=or_none(_hex64),
 )
 _CODE = table(Code, repo=or_none(_line), commit=or_none(_commit), dirty=each(_path), diff=or_none(_oid(FILE)))
+_FACTS = table(
+    Facts, cmd=_words, wdir=_folder, params=mapping(lambda value: value), env=mapping(_words), capture=mapping(_words)
+)
 _RUN = table(
     Run,
+    but=("facts",),
     id=_uuid,
     invocation=_uuid,
     key=_hex64,
     stage=matching(re.compile(r"[^/\x00-\x1f\x7f]{1,200}"), "the name of a stage"),
     file=_path,
     status=one_of(*get_args(Status)),
-    cmd=_words,
-    wdir=_folder,
     of=or_none(_oid(RUN)),
     taint=each(_path),
     exit_code=or_none(number(-(1 << 31), 1 << 32, int)),
     signal=or_none(number(0, 1 << 16, int)),
     log=or_none(_oid(FILE)),
     code=an_object(Code, _CODE),
-    params=mapping(lambda value: value),
-    env=mapping(_words),
-    capture=mapping(_words),
     environment=mapping(scalar),
     inputs=each(an_object(Input, _INPUT)),
     outputs=each(an_object(Output, _OUTPUT)),

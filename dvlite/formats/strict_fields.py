@@ -7,7 +7,7 @@ A check returns the value as it is kept, or raises ValueError with the rest of t
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import MISSING, fields
 from typing import Any
 
@@ -30,10 +30,10 @@ def filled(body: Mapping[str, Any], checks: Table) -> dict[str, Any]:
     return found
 
 
-def table(cls: type, **checks: Check) -> Table:
-    """Returns the checks of a dataclass, each with whether the field has to be there."""
-    needed = {item.name: item.default is MISSING and item.default_factory is MISSING for item in fields(cls)}
-    return {key: (checks[key], required) for key, required in needed.items()}
+def table(cls: type, *, but: Sequence[str] = (), **checks: Check) -> Table:
+    """Returns the checks of a dataclass, each with whether the field has to be there; the fields `but` are checked elsewhere."""
+    items = [item for item in fields(cls) if item.name not in but]
+    return {item.name: (checks[item.name], item.default is item.default_factory is MISSING) for item in items}
 
 
 def text(most: int) -> Check:

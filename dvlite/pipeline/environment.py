@@ -74,15 +74,15 @@ class Surroundings:
                 and self._dry
                 and any(n == "PATH" or n.startswith("PYTHON") for n in stage.spec.env)
             ):
-                found[name] = locked.capture.get(name, NOT_INSTALLED) if locked is not None else NOT_INSTALLED
+                found[name] = locked.facts.capture.get(name, NOT_INSTALLED) if locked is not None else NOT_INSTALLED
             elif each.kind == "package":
                 found[name] = self._package(stage, each)
-                if self._dry and found[name] == NOT_INSTALLED and locked is not None and name in locked.capture:
-                    found[name] = locked.capture[name]  # a job that only checks need not install everything
+                if self._dry and found[name] == NOT_INSTALLED and locked is not None and name in locked.facts.capture:
+                    found[name] = locked.facts.capture[name]  # a job that only checks need not install everything
             elif not self._dry:
                 found[name] = self._command(stage, each)
             else:
-                found[name] = NOT_LOOKED_AT if locked is None else locked.capture.get(name, NOT_LOOKED_AT)
+                found[name] = NOT_LOOKED_AT if locked is None else locked.facts.capture.get(name, NOT_LOOKED_AT)
         return found
 
     def describe(self, stage: Stage) -> dict[str, Scalar]:

@@ -26,7 +26,6 @@ from dvlite.pipeline.outputs import Backup, Outputs, store_file
 from dvlite.pipeline.process import Ended, Interrupted, Processes, Script, uninterruptible
 from dvlite.pipeline.run_cache import Reuse, shown
 from dvlite.pipeline.run_record import Attempt, Recorder, begun, metrics_of
-from dvlite.pipeline.stage_key import Facts
 from dvlite.pipeline.stage_run import StageRun
 from dvlite.pipeline.stages import Stage, StageOut
 from dvlite.pipeline.staleness import Evaluator, Staleness
@@ -153,9 +152,9 @@ class Execution:
 
     def _start(self, outlook: Staleness) -> None:
         stage = outlook.stage
-        assert outlook.facts is not None
+        assert outlook.now is not None
         self._require_dependencies(outlook)
-        attempt = begun(stage, outlook.facts, outlook.key, self._tools.evaluator.contents, time.time_ns())
+        attempt = begun(stage, outlook.now, self._tools.evaluator.contents, time.time_ns())
         log = self._outputs.logs() / f"{stage.name}-{attempt.started_ns}"
         opened = self._open[stage.address] = _Open(attempt, outlook, log)
         try:
@@ -187,13 +186,13 @@ class Execution:
             "PYTHONUNBUFFERED": "1",
             **tools.surroundings.environ_of(stage),
             "DVLITE_STAGE": stage.address,
-            "DVLITE_KEY": opened.attempt.key,
+            "DVLITE_KEY": opened.attempt.entry.key,
         }
         folder = tools.repo.root / stage.wdir
         self._begun += 1
         of = f" ({self._begun} of {max(self._total, self._begun)})" if self._total > 1 else ""
         self._progress.tell(f"running {stage.address}{of}: {_one_line(stage.spec.cmd)}")
-        opened.marks = self._marks(stage, opened.attempt.facts)
+        opened.marks = self._marks(stage, opened.attempt.entry)
         opened.began = True
         try:
             self._processes.start(Script(stage.address, stage.spec.cmd, folder, environ, opened.log))
@@ -205,8 +204,8 @@ class Execution:
     def _require_dependencies(self, outlook: Staleness) -> None:
         """Makes sure that what the command reads is here, from the cache or with `--pull` from the remote."""
         stage, contents = outlook.stage, self._tools.evaluator.contents
-        assert outlook.facts is not None
-        for dep in outlook.facts.deps:
+        assert outlook.now is not None
+        for dep in outlook.now.deps:
             path = stage.placed(dep.path)
             is_behind = contents.is_assumed(path)
             if contents.has(path) and not is_behind:
@@ -326,29 +325,19 @@ class Execution:
 
     def _taint(self, opened: _Open) -> list[str]:
         """Returns what the stage depends on and is not as it was when the command began."""
-        stage, before = opened.attempt.stage, opened.attempt.facts
+        stage, before = opened.attempt.stage, opened.attempt.entry
         self._look_again(stage.placed(dep.path) for dep in before.deps)
         try:
-            after = self._tools.evaluator.facts(stage, opened.outlook.locked, captures=before.capture)
+            after = self._tools.evaluator.entry_now(stage, opened.outlook.locked, captures=before.facts.capture)
         except DvliteError as error:
             return [error.message]
-        entry = LockedStage(
-            stage.name,
-            "",
-            before.cmd,
-            deps=before.deps,
-            params=before.params,
-            env=before.env,
-            capture=before.capture,
-            wdir=before.wdir,
-        )
-        changed = [reason for reason in reasons.of_facts(entry, after) if reason.kind.startswith(("dep-", "param-"))]
+        changed = [reason for reason in reasons.of_facts(before, after) if reason.kind.startswith(("dep-", "param-"))]
         named = [stage.placed(reason.name) if reason.kind.startswith("dep-") else reason.name for reason in changed]
         # Written and put back: nobody knows what the command read.
         return named or [path for path, mark in self._marks(stage, before).items() if mark != opened.marks.get(path)]
 
-    def _marks(self, stage: Stage, facts: Facts) -> dict[str, object]:
-        paths = [*(stage.placed(dep.path) for dep in facts.deps), *(place.path for place in stage.params)]
+    def _marks(self, stage: Stage, entry: LockedStage) -> dict[str, object]:
+        paths = [*(stage.placed(dep.path) for dep in entry.deps), *(place.path for place in stage.params)]
         return {path: self._tools.evaluator.contents.mark(path) for path in paths}
 
     def _look_again(self, patterns: Iterable[str]) -> None:

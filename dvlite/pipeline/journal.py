@@ -58,25 +58,13 @@ class Ledger:
 
     def lock_in(self, outlook: Staleness, versions: Sequence[Locked], run: Oid) -> None:
         """Enters what a stage ran with and made."""
-        stage, facts = outlook.stage, outlook.facts
-        assert facts is not None
+        stage = outlook.stage
+        assert outlook.now is not None
         outs = [replace(version, path=stage.local(version.path)) for version in versions]
         if outlook.locked is not None:
             before = {stage.placed(out.path) for out in outlook.locked.outs}
             self._evaluator.contents.drop_outputs(before - {version.path for version in versions})
-        entry = LockedStage(
-            name=stage.name,
-            key=outlook.key,
-            cmd=facts.cmd,
-            run=run,
-            wdir=facts.wdir,
-            deps=facts.deps,
-            params=facts.params,
-            env=facts.env,
-            capture=facts.capture,
-            outs=tuple(sorted(outs, key=lambda out: out.path)),
-        )
-        self._put(stage, entry)
+        self._put(stage, replace(outlook.now, run=run, outs=tuple(sorted(outs, key=lambda out: out.path))))
 
     def refresh(self, stage: Stage, locked: LockedStage, outs: tuple[Locked, ...]) -> None:
         """Enters what the pipeline file says now of outputs that did not change."""

@@ -102,4 +102,4 @@ class Locks:
 def _said(entry: LockedStage) -> tuple[object, ...]:
     """Returns what an entry says, but for who ran it; somebody may have edited more of it than the key."""
     deps = {dep.path: dep.oid for dep in entry.deps}
-    return entry.key, entry.cmd, entry.wdir, deps, entry.params, entry.env, entry.outs
+    return entry.key, entry.facts, deps, entry.outs

@@ -10,7 +10,6 @@ from typing import Any, Literal
 from dvlite.formats.lockfile import Locked, LockedStage
 from dvlite.formats.strict_yaml import Tree
 from dvlite.pipeline.content import same_data
-from dvlite.pipeline.stage_key import Facts
 from dvlite.workspace.changes import Counts
 
 
@@ -38,16 +37,17 @@ class StaleStage:
     reasons: tuple[Reason, ...] = ()
 
 
-def of_facts(locked: LockedStage, facts: Facts) -> Iterator[Reason]:
+def of_facts(locked: LockedStage, now: LockedStage) -> Iterator[Reason]:
     """Yields what differs between a stage's lockfile entry and what it would run with now."""
-    if locked.cmd != facts.cmd:
-        yield Reason(kind="cmd-changed", name="cmd", old=locked.cmd, new=facts.cmd)
-    if locked.wdir != facts.wdir:
-        yield Reason(kind="wdir-changed", name="wdir", old=locked.wdir, new=facts.wdir)
-    yield from _paths("dep", locked.deps, facts.deps)
-    yield from _values("param", locked.params, facts.params)
-    yield from _values("env", locked.env, facts.env)
-    yield from _values("capture", locked.capture, facts.capture)
+    old, new = locked.facts, now.facts
+    if old.cmd != new.cmd:
+        yield Reason(kind="cmd-changed", name="cmd", old=old.cmd, new=new.cmd)
+    if old.wdir != new.wdir:
+        yield Reason(kind="wdir-changed", name="wdir", old=old.wdir, new=new.wdir)
+    yield from _paths("dep", locked.deps, now.deps)
+    yield from _values("param", old.params, new.params)
+    yield from _values("env", old.env, new.env)
+    yield from _values("capture", old.capture, new.capture)
 
 
 def of_outputs(locked: Iterable[Locked], found: Mapping[str, Locked | None]) -> Iterator[Reason]:

@@ -22,7 +22,7 @@ from dvlite.pipeline.fetcher import Fetcher
 from dvlite.pipeline.journal import Ledger, declared_at, with_flags
 from dvlite.pipeline.outputs import Outputs
 from dvlite.pipeline.run_record import Recorder, begun
-from dvlite.pipeline.stage_key import Facts
+from dvlite.pipeline.stage_key import entry_of
 from dvlite.pipeline.stage_run import RunState, StageOutput, StageRun
 from dvlite.pipeline.stages import Stage
 from dvlite.pipeline.staleness import Evaluator, Staleness
@@ -96,7 +96,8 @@ class Reuse:
                 return StageRun(stage=stage.address, state="restored", reasons=outlook.reasons)
         if not self._run_cache:
             return None
-        for oid in self._ledger.index.ok_runs(outlook.key):
+        assert outlook.now is not None
+        for oid in self._ledger.index.ok_runs(outlook.now.key):
             try:
                 taken = self._taken(outlook, oid)
             except (DvliteError, OSError) as error:  # of one candidate: another may do, and the command always does
@@ -141,9 +142,9 @@ class Reuse:
             return self._outputs.restore(versions)
 
     def _cached(self, outlook: Staleness, oid: Oid, run: Run, versions: Sequence[Locked]) -> StageRun:
-        stage, facts = outlook.stage, outlook.facts
-        assert facts is not None
-        attempt = begun(stage, facts, outlook.key, self._evaluator.contents, time.time_ns())
+        stage = outlook.stage
+        assert outlook.now is not None
+        attempt = begun(stage, outlook.now, self._evaluator.contents, time.time_ns())
         made = self._ledger.record(self._recorder.cached(attempt, oid, run, versions))
         metrics = self._ledger.metrics(stage, outlook.locked, run.metrics)
         self._ledger.lock_in(outlook, versions, oid)
@@ -168,19 +169,11 @@ def _nowhere(stage: Stage, path: str) -> ObjectMissing:
 
 def _began_with(run: Run, outlook: Staleness) -> bool:
     """Says whether a run began with what the stage would begin with now: its record has the key, but records may come from anyone."""
-    assert outlook.facts is not None
+    assert outlook.now is not None
     folder = posixpath.dirname(run.file) or "."
-    deps = (Locked(posixpath.relpath(item.path, folder), item.oid, item.size_bytes, item.files) for item in run.inputs)
-    said = Facts(
-        cmd=run.cmd,
-        wdir=run.wdir,
-        deps=tuple(deps),
-        params=run.params,
-        env=run.env,
-        capture=run.capture,
-        outs=outlook.facts.outs,
-    )
-    return said.key() == replace(outlook.facts, params=record.held(outlook.facts.params)).key()
+    deps = [Locked(posixpath.relpath(item.path, folder), item.oid, item.size_bytes, item.files) for item in run.inputs]
+    facts = replace(outlook.now.facts, params=record.held(outlook.now.facts.params))
+    return entry_of(outlook.stage, run.facts, deps).key == entry_of(outlook.stage, facts, outlook.now.deps).key
 
 
 def _fits(stage: Stage, versions: Sequence[Locked]) -> bool:

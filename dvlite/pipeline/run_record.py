@@ -10,14 +10,13 @@ from dataclasses import dataclass, replace
 
 from dvlite.errors import DvliteError
 from dvlite.formats import parameters, record
-from dvlite.formats.lockfile import Locked
+from dvlite.formats.lockfile import Locked, LockedStage
 from dvlite.formats.record import Code, Input, Output, Run, Status
 from dvlite.formats.strict_yaml import Scalar
 from dvlite.git.program import without_credentials
 from dvlite.oid import FILE, Oid, digest_bytes, format_oid
 from dvlite.pipeline.content import Contents
 from dvlite.pipeline.process import Ended
-from dvlite.pipeline.stage_key import Facts
 from dvlite.pipeline.stages import Stage, StageOut
 from dvlite.repo.repository import Repo
 from dvlite.store.cache import Cache
@@ -61,16 +60,15 @@ class Attempt:
     """One run of a stage before its end is known."""
 
     stage: Stage
-    facts: Facts
-    key: str
+    entry: LockedStage
     started_ns: int
     inputs: tuple[Input, ...]
 
 
-def begun(stage: Stage, facts: Facts, key: str, contents: Contents, started_ns: int) -> Attempt:
+def begun(stage: Stage, entry: LockedStage, contents: Contents, started_ns: int) -> Attempt:
     """Returns what is known of a run as it begins; of an input in a tracked directory also which version of it that is."""
     inputs = []
-    for dep in facts.deps:
+    for dep in entry.deps:
         path = stage.placed(dep.path)
         outer = contents.holder(path)
         holds = contents.expected(outer) if outer is not None else None
@@ -84,7 +82,7 @@ def begun(stage: Stage, facts: Facts, key: str, contents: Contents, started_ns: 
                 inside_oid=holds.oid if holds is not None else None,
             )
         )
-    return Attempt(stage, facts, key, started_ns, tuple(inputs))
+    return Attempt(stage, entry, started_ns, tuple(inputs))
 
 
 class Recorder:
@@ -131,20 +129,16 @@ class Recorder:
         return replace(run, outputs=outputs, metrics=dict(metrics))
 
     def _run(self, attempt: Attempt, status: Status, environment: Mapping[str, Scalar]) -> Run:
-        stage, facts, who = attempt.stage, attempt.facts, self._author
+        stage, who = attempt.stage, self._author
         return Run(
             id=new_id(),
             invocation=who.invocation,
-            key=attempt.key,
+            key=attempt.entry.key,
             stage=stage.name,
             file=stage.file,
             status=status,
-            cmd=facts.cmd,
-            wdir=facts.wdir,
+            facts=attempt.entry.facts,
             code=self.code(),
-            params=facts.params,
-            env=facts.env,
-            capture=facts.capture,
             environment=environment,
             inputs=attempt.inputs,
             start=record.time_text(attempt.started_ns),

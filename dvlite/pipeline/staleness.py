@@ -13,7 +13,7 @@ from typing import Literal, Protocol
 from dvlite.errors import DvliteError, ObjectCorrupt, ObjectMissing
 from dvlite.files import quote
 from dvlite.formats import manifest
-from dvlite.formats.lockfile import Locked, LockedStage, Lockfile
+from dvlite.formats.lockfile import Facts, Locked, LockedStage, Lockfile
 from dvlite.oid import MANIFEST, Digest, parse_oid
 from dvlite.pipeline import reasons
 from dvlite.pipeline.content import Contents
@@ -21,7 +21,7 @@ from dvlite.pipeline.graph import StageGraph, build
 from dvlite.pipeline.outdated_deps import assume_followed
 from dvlite.pipeline.params import Params
 from dvlite.pipeline.reasons import Reason, StaleStage
-from dvlite.pipeline.stage_key import Facts
+from dvlite.pipeline.stage_key import entry_of
 from dvlite.pipeline.stages import Stage, captured_name, load
 from dvlite.repo.repository import Repo
 from dvlite.repo.revisions import Revision
@@ -45,7 +45,7 @@ class LockedCaptures:
     """Takes all captured values from the lockfile: for whoever may start no program."""
 
     def values(self, stage: Stage, locked: LockedStage | None) -> Mapping[str, str]:
-        known = {} if locked is None else locked.capture
+        known = {} if locked is None else locked.facts.capture
         return {name: known.get(name, NOT_LOOKED_AT) for name in map(captured_name, stage.captures)}
 
 
@@ -53,15 +53,14 @@ class LockedCaptures:
 class Staleness:
     """How one stage stands. `edited`: only its outputs are not what it made; `after`: only a stage before it is out of date.
 
-    `absent` are outputs of an up-to-date stage that are not on disk; `facts` None: it waits for others.
+    `absent` are outputs of an up-to-date stage that are not on disk; `now` is what it would run with, None while it waits for others.
     """
 
     stage: Stage
     state: State
     locked: LockedStage | None
     reasons: tuple[Reason, ...] = ()
-    facts: Facts | None = None
-    key: str = ""
+    now: LockedStage | None = None
     absent: tuple[Locked, ...] = ()
 
     @property
@@ -94,29 +93,28 @@ class Evaluator:
         locked = self.locked_stage(stage)
         if stage.spec.frozen and not force:
             return Staleness(stage, "frozen", locked, absent=self._absent(stage, locked))
-        facts = self.facts(stage, locked, pending=pending)
-        found = [*self._why(stage, locked, facts, pending=pending)]
+        now = self.entry_now(stage, locked, pending=pending)
+        found = [*self._why(stage, locked, now, pending=pending)]
         if force:
             found = [Reason(kind="forced"), *found]
         if pending:
             return Staleness(stage, "stale" if found else "after", locked, (*found, Reason(kind="upstream")))
-        key = facts.key()
-        if not found and locked is not None and key != locked.key:
+        if not found and locked is not None and now.key != locked.key:
             found = [Reason(kind="definition-changed", name="outs")]
         if found:
-            edited = locked is not None and key == locked.key and {each.kind for each in found} == {"output-changed"}
-            return Staleness(stage, "edited" if edited else "stale", locked, tuple(found), facts, key)
-        return Staleness(stage, "up to date", locked, (), facts, key, self._absent(stage, locked))
+            edited = locked is not None and now.key == locked.key and {r.kind for r in found} == {"output-changed"}
+            return Staleness(stage, "edited" if edited else "stale", locked, tuple(found), now)
+        return Staleness(stage, "up to date", locked, (), now, self._absent(stage, locked))
 
-    def facts(
+    def entry_now(
         self,
         stage: Stage,
         locked: LockedStage | None,
         *,
         pending: bool = False,
         captures: Mapping[str, str] | None = None,
-    ) -> Facts:
-        """Returns what a stage would run with now; with `pending`, what is still to be made is left out; `captures` if they are known."""
+    ) -> LockedStage:
+        """Returns what a stage would run with now, without outputs; with `pending`, what is still to be made is left out; `captures` if they are known."""
 
         def awaited(path: str) -> bool:
             return pending and path in self._made
@@ -129,15 +127,14 @@ class Evaluator:
                 raise self.missing(stage, dep.path, dep.line)
             deps += [replace(item, path=stage.local(path)) for path, item in found if item is not None]
         unique = {dep.path: dep for dep in deps}
-        return Facts(
+        facts = Facts(
             cmd=stage.spec.cmd,
             wdir=stage.spec.wdir,
-            deps=tuple(unique[path] for path in sorted(unique)),
             params=self.params.values(stage, awaited=awaited),
             env=stage.spec.env,
             capture=self._captures.values(stage, locked) if captures is None else captures,
-            outs=[stage.local(out.path) for out in stage.outs],
         )
+        return entry_of(stage, facts, [unique[path] for path in sorted(unique)])
 
     def missing(self, stage: Stage, path: str, line: int) -> DvliteError:
         """Returns the error for a dependency that is nowhere."""
@@ -148,13 +145,13 @@ class Evaluator:
             hint="correct its name, or make it an output of another stage; tracked data comes with dvlite pull",
         )
 
-    def _why(self, stage: Stage, locked: LockedStage | None, facts: Facts, *, pending: bool) -> Iterable[Reason]:
+    def _why(self, stage: Stage, locked: LockedStage | None, now: LockedStage, *, pending: bool) -> Iterable[Reason]:
         if locked is None:
             yield Reason(kind="never-run")
             return
         if stage.spec.always:
             yield Reason(kind="always")
-        for reason in reasons.of_facts(locked, facts):
+        for reason in reasons.of_facts(locked, now):
             if not (pending and reason.kind == "dep-removed"):
                 yield reason
         yield from undeclared(stage, locked)

@@ -86,7 +86,7 @@ class _Trials:
 
 def drift(recorded: Run, environment: Mapping[str, Any], capture: Mapping[str, str]) -> dict[str, tuple[Any, Any]]:
     """Returns what differs between where a run was recorded and here: name -> (then, now); None for what is not known of one side."""
-    then = {**recorded.environment, **recorded.capture}
+    then = recorded.surroundings
     now = {**environment, **capture}
     return {
         name: (then.get(name), now.get(name)) for name in sorted({**then, **now}) if then.get(name) != now.get(name)

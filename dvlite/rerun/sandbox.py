@@ -21,7 +21,6 @@ from dvlite.pipeline.environment import Surroundings
 from dvlite.pipeline.params import Params
 from dvlite.pipeline.process import Ended, Processes, Script
 from dvlite.pipeline.programs import require_command, require_folder
-from dvlite.pipeline.stage_key import Facts
 from dvlite.pipeline.stages import Stage, StageOut, load
 from dvlite.pipeline.staleness import Evaluator, of_stages, read_locks
 from dvlite.progress import Progress
@@ -91,11 +90,11 @@ class Bench:
         outs = () if locked is None else locked.outs
         return {stage.placed(out.path): replace(out, path=stage.placed(out.path)) for out in outs}
 
-    def facts(self, stage: Stage, locked: LockedStage | None) -> Facts:
-        """Returns what a stage would run with now, everything looked at anew. Raises DvliteError for what is not there."""
+    def entry_now(self, stage: Stage, locked: LockedStage | None) -> LockedStage:
+        """Returns what a stage would run with now, with everything read again. Raises DvliteError for what is not there."""
         self.contents.forget([path for place in stage.deps for path in self.contents.matches(place.path)])
         self._params.forget()
-        return self.evaluator.facts(stage, locked)
+        return self.evaluator.entry_now(stage, locked)
 
     def require_program(self, stage: Stage) -> None:
         """Raises FormatError if the program that a stage begins with is not there."""

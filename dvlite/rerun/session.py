@@ -18,7 +18,6 @@ from dvlite.oid import Oid
 from dvlite.pipeline import reasons
 from dvlite.pipeline.fetcher import Fetcher
 from dvlite.pipeline.process import Interrupted, interruptible
-from dvlite.pipeline.stage_key import Facts
 from dvlite.pipeline.stages import Stage
 from dvlite.pipeline.targets import choose
 from dvlite.progress import Progress
@@ -187,7 +186,7 @@ class _Session:
             problem = self._prepare(stage)
             if problem is not None:
                 return _unsettled(stage, "inconclusive", problem)
-            facts = self._bench.facts(stage, locked)
+            now = self._bench.entry_now(stage, locked)
             self._bench.require_program(stage)
         except DvliteError as error:
             return _unsettled(stage, "inconclusive", error.message)
@@ -195,7 +194,7 @@ class _Session:
             self._bench.require_folder(stage)
         except DvliteError as error:
             return _unsettled(stage, "failed", error.message)
-        return self._run(stage, locked, facts)
+        return self._run(stage, locked, now)
 
     def _prepare(self, stage: Stage) -> str | None:
         """Gives a stage its inputs; returns why that cannot be done, or None."""
@@ -208,24 +207,24 @@ class _Session:
             self._supplies.clear(versions)
         return self._supplies.place(versions)
 
-    def _run(self, stage: Stage, locked: LockedStage, facts: Facts) -> StageCheck:
-        found_reasons = reasons.of_facts(locked, facts)  # what was captured of the environment is told as drift
+    def _run(self, stage: Stage, locked: LockedStage, now: LockedStage) -> StageCheck:
+        found_reasons = reasons.of_facts(locked, now)  # what was captured of the environment is told as drift
         changed = [each.name for each in found_reasons if not each.kind.startswith("capture-")]
         self._ran.append(stage)
-        first = self._made(stage, facts, {}, "")
+        first = self._made(stage, now, {}, "")
         if first.failure is not None:
             check = StageCheck(stage=stage.address, verdict="failed", problem=first.failure, log_tail=first.log_tail)
             return replace(
-                check, seconds=first.ended.seconds, runs=1, drift=self._drift(stage, locked, facts, fetch=True)
+                check, seconds=first.ended.seconds, runs=1, drift=self._drift(stage, locked, now, fetch=True)
             )
         verdicts = self._judge.verdicts(stage, first)
         found: Diagnosis | None = None
         problem = f"its inputs are not those of the lockfile: {', '.join(changed[:_MOST_NAMED])}" if changed else None
         if self._how.twice:
-            found, verdicts = self._second(stage, facts, first, verdicts)
+            found, verdicts = self._second(stage, now, first, verdicts)
         elif _verdict(verdicts) == "different" and not changed:
-            problem = self._own_input(stage, locked, facts)
-            found = None if problem else self._diagnose(stage, facts, first)
+            problem = self._own_input(stage, locked, now)
+            found = None if problem else self._diagnose(stage, now, first)
         verdict = _verdict(verdicts)
         if found is not None and found.failure is not None and verdict in _GOOD:
             verdict = "failed"
@@ -246,21 +245,21 @@ class _Session:
             repeats=None if found is None else found.repeats,
             varies_with=None if found is None else found.varies_with,
             runs=1 if found is None else 1 + found.runs,
-            drift=self._drift(stage, locked, facts, fetch=culprit),
+            drift=self._drift(stage, locked, now, fetch=culprit),
             problem=problem,
         )
 
-    def _made(self, stage: Stage, facts: Facts, variables: Mapping[str, str], words: str) -> Made:
+    def _made(self, stage: Stage, now: LockedStage, variables: Mapping[str, str], words: str) -> Made:
         self._bench.clear_outputs(stage)
-        return self._bench.run(stage, facts.key(), variables, f"{self._place} {words}".strip())
+        return self._bench.run(stage, now.key, variables, f"{self._place} {words}".strip())
 
     def _second(
-        self, stage: Stage, facts: Facts, first: Made, verdicts: tuple[OutputVerdict, ...]
+        self, stage: Stage, now: LockedStage, first: Made, verdicts: tuple[OutputVerdict, ...]
     ) -> tuple[Diagnosis, tuple[OutputVerdict, ...]]:
         """Runs a stage a second time; the verdicts of the run that is worse count."""
         if _verdict(verdicts) == "different":
-            return self._diagnose(stage, facts, first), verdicts
-        second = self._made(stage, facts, {}, "again")
+            return self._diagnose(stage, now, first), verdicts
+        second = self._made(stage, now, {}, "again")
         if second.failure is not None:
             return Diagnosis(repeats=False, failure=second.failure), verdicts
         if second.is_same(first):
@@ -268,14 +267,14 @@ class _Session:
         other = self._judge.verdicts(stage, second)
         return Diagnosis(repeats=False), other if _verdict(other) not in _GOOD else verdicts
 
-    def _diagnose(self, stage: Stage, facts: Facts, first: Made) -> Diagnosis:
+    def _diagnose(self, stage: Stage, now: LockedStage, first: Made) -> Diagnosis:
         environ = self._bench.surroundings.environ_of(stage)
-        return diagnose(stage, first, environ, lambda variables, words: self._made(stage, facts, variables, words))
+        return diagnose(stage, first, environ, lambda variables, words: self._made(stage, now, variables, words))
 
-    def _own_input(self, stage: Stage, locked: LockedStage, before: Facts) -> str | None:
+    def _own_input(self, stage: Stage, locked: LockedStage, before: LockedStage) -> str | None:
         """Returns which of its own inputs a stage changed, or None: then a second run would have others."""
         try:
-            after = self._bench.facts(stage, locked)
+            after = self._bench.entry_now(stage, locked)
         except DvliteError as error:
             return error.message
         were = {dep.path: dep.oid for dep in before.deps}
@@ -298,13 +297,13 @@ class _Session:
     # -- the environment
 
     def _drift(
-        self, stage: Stage, locked: LockedStage, facts: Facts, *, fetch: bool
+        self, stage: Stage, locked: LockedStage, now: LockedStage, *, fetch: bool
     ) -> dict[str, tuple[object, object]] | None:
         """Returns what differs from where the recorded run was; None if its record cannot be had."""
         recorded = None if locked.run is None else self._record(locked.run, fetch=fetch)
         if recorded is None:
             return None
-        return drift(recorded, self._bench.surroundings.describe(stage), facts.capture)
+        return drift(recorded, self._bench.surroundings.describe(stage), now.facts.capture)
 
     def _record(self, oid: Oid, *, fetch: bool) -> Run | None:
         with open_index(self._records) as index:

@@ -55,16 +55,16 @@ def difference(old: Run, new: Run, code_paths: Collection[str], better: Mapping[
     data = [change for change in _changes(before, after) if change.key not in code_paths]
     metrics = [_judged(change, better.get(change.key)) for change in _changes(old.metrics, new.metrics)]
     parts: dict[str, Iterable[RunValueChange]] = {
-        "params": _changes(old.params, new.params),
+        "params": _changes(old.facts.params, new.facts.params),
         "metrics": metrics,
         "data": data,
         "code": [*_changes(_edits(old), _edits(new)), *code],
-        "command": _changes({"cmd": old.cmd, "wdir": old.wdir}, {"cmd": new.cmd, "wdir": new.wdir}),
+        "command": _changes(_command(old), _command(new)),
         "environment": _changes(_environment(old), _environment(new)),
         "outputs": _changes(_outputs(old), _outputs(new)),
     }
     found = {name: tuple(changes) for name, changes in parts.items()}
-    something = {"params": old.params, "metrics": old.metrics, "outputs": old.outputs}
+    something = {"params": old.facts.params, "metrics": old.metrics, "outputs": old.outputs}
     same = tuple(name for name, changes in found.items() if not changes and something.get(name, True))
     return RunDifference(**found, same=same)
 
@@ -90,6 +90,10 @@ def _judged(change: RunValueChange, direction: str | None) -> RunValueChange:
     return replace(change, better=(values[1] > values[0]) == (direction == "higher"))
 
 
+def _command(run: Run) -> dict[str, str]:
+    return {"cmd": run.facts.cmd, "wdir": run.facts.wdir}
+
+
 def _contents(run: Run) -> dict[str, str]:
     return {item.path: item.oid for item in run.inputs}
 
@@ -103,7 +107,7 @@ def _edits(run: Run) -> dict[str, Any]:
     """Returns what was edited beside what the record has of its own: inputs, parameters, the command."""
     told = {item.path for item in run.inputs} | {item.path for item in run.outputs} | {run.file}
     folder = posixpath.dirname(run.file)
-    told |= {posixpath.normpath(posixpath.join(folder, key.partition(":")[0])) for key in run.params}
+    told |= {posixpath.normpath(posixpath.join(folder, key.partition(":")[0])) for key in run.facts.params}
     paths = [
         path
         for path in run.code.dirty
@@ -113,5 +117,5 @@ def _edits(run: Run) -> dict[str, Any]:
 
 
 def _environment(run: Run) -> dict[str, Any]:
-    found = {**run.environment, **run.capture, **{f"env {name}": value for name, value in run.env.items()}}
+    found = {**run.surroundings, **{f"env {name}": value for name, value in run.facts.env.items()}}
     return {key: value for key, value in found.items() if key not in _HOST_FACTS}

@@ -171,9 +171,9 @@ def _content(output: int, path: str, oid: Oid, sha256: str | None, size_bytes: i
 def values(found: Run) -> Iterator[tuple[str, str | bytes, Any]]:
     """Yields namespace, key and value of everything that runs are chosen and compared by."""
     spaces: tuple[tuple[str, Mapping[str, Any]], ...] = (
-        (PARAM, found.params),
+        (PARAM, found.facts.params),
         (METRIC, found.metrics),
-        (ENV, {**found.environment, **found.capture, **found.env}),
+        (ENV, {**found.surroundings, **found.facts.env}),
     )
     for space, mapping in spaces:
         for key, value in mapping.items():

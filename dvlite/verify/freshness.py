@@ -11,7 +11,7 @@ from dataclasses import replace
 
 from dvlite.errors import DvliteError, FormatError
 from dvlite.files import word
-from dvlite.formats.lockfile import Locked, LockedStage
+from dvlite.formats.lockfile import Facts, Locked, LockedStage
 from dvlite.formats.pointer import SUFFIX
 from dvlite.formats.strict_yaml import Tree
 from dvlite.pipeline import reasons
@@ -19,12 +19,12 @@ from dvlite.pipeline.content import same_data
 from dvlite.pipeline.journal import with_flags
 from dvlite.pipeline.params import Params
 from dvlite.pipeline.reasons import Reason
-from dvlite.pipeline.stage_key import Facts
+from dvlite.pipeline.stage_key import entry_of
 from dvlite.pipeline.stages import Stage, StageParams, StagePath
 from dvlite.pipeline.staleness import LockedCaptures, undeclared
 from dvlite.verify.expected import Holdings
 from dvlite.verify.findings import Finding, Unchecked, short_oid, value_text
-from dvlite.verify.lock_entries import Examiner, differ_from_facts
+from dvlite.verify.lock_entries import Examiner, differ_from_now
 from dvlite.verify.parsed import Lock, as_format_error, correction
 from dvlite.verify.source import NotFetched
 from dvlite.workspace import sparse
@@ -47,9 +47,9 @@ class Freshness:
     def settle(self, stage: Stage, entry: LockedStage, lock: Lock, examiner: Examiner) -> Finding:
         """Returns the finding for an entry whose key does not fit and whose run nobody has: perhaps its stage now has that key."""
         look = _Look(self, stage, entry, lock)
-        facts = look.facts()
-        if facts.key() == entry.key:
-            differences = differ_from_facts(entry, facts)
+        now = look.entry_now()
+        if now.key == entry.key:
+            differences = differ_from_now(entry, now)
             if differences:
                 return examiner.edited(entry, stage.address, "key-mismatch", differences, "the stage")
         return examiner.doubtful(entry, stage.address)
@@ -127,32 +127,25 @@ class _Look:
         self._skipped: list[str] = []  # declared dependencies of which nothing is known
         self._lost: list[StageParams] = []
 
-    def facts(self) -> Facts:
+    def entry_now(self) -> LockedStage:
         """Returns what the stage would run with now, as far as that is known."""
         stage, entry = self._stage, self._entry
         deps = {stage.local(found.path): found for place in stage.deps for found in self._deps(place)}
         params = {name: value for place in stage.params for name, value in self._values(place).items()}
-        return Facts(
-            cmd=stage.spec.cmd,
-            wdir=stage.spec.wdir,
-            deps=tuple(replace(deps[path], path=path) for path in sorted(deps)),
-            params=params,
-            env=stage.spec.env,
-            capture=LockedCaptures().values(stage, entry),
-            outs=[stage.local(out.path) for out in stage.outs],
-        )
+        facts = Facts(stage.spec.cmd, stage.spec.wdir, params, stage.spec.env, LockedCaptures().values(stage, entry))
+        return entry_of(stage, facts, [replace(deps[path], path=path) for path in sorted(deps)])
 
     def told(self) -> list[Told]:
         stage, entry = self._stage, self._entry
-        facts = self.facts()
+        now = self.entry_now()
         found = [
-            *(reason for reason in reasons.of_facts(entry, facts) if not self._follows(reason)),
+            *(reason for reason in reasons.of_facts(entry, now) if not self._follows(reason)),
             *undeclared(stage, entry),
         ]
         self._told += [self._finding(reason) for reason in found]
-        self._told += self._sizes(facts)
+        self._told += self._sizes(now)
         if not self._told:
-            self._told += self._redeclared(facts)
+            self._told += self._redeclared(now)
         return self._told
 
     # -- what it would run with
@@ -313,10 +306,10 @@ class _Look:
             commit=self._commit,
         )
 
-    def _sizes(self, facts: Facts) -> Iterator[Finding]:
+    def _sizes(self, now: LockedStage) -> Iterator[Finding]:
         """Yields dependencies with the right content and a wrong size: one of two files was edited."""
         locked = {dep.path: dep for dep in self._entry.deps}
-        for dep in facts.deps:
+        for dep in now.deps:
             was = locked.get(dep.path)
             if was is None or was.oid != dep.oid or (was.size_bytes, was.files) == (dep.size_bytes, dep.files):
                 continue
@@ -338,7 +331,7 @@ class _Look:
                 commit=self._commit,
             )
 
-    def _redeclared(self, facts: Facts) -> Iterator[Finding]:
+    def _redeclared(self, current: LockedStage) -> Iterator[Finding]:
         stage, entry = self._stage, self._entry
         for out in entry.outs:
             now = with_flags(stage, out)
@@ -356,10 +349,9 @@ class _Look:
                 told = f"its output {value_text(out.path)} is to be {how}, the lockfile has it otherwise"
                 yield self._wrong("output-redeclared", told, line, path=out.path, file=self._lock.file)
                 return
-        is_plain = {out.path for out in entry.outs} == set(
-            facts.outs
-        )  # then the key is that of the entry, which was examined
-        if not is_plain and facts.key() != entry.key and not self._skipped and not self._lost:
+        # if the names are equal, the key is that of the entry, which was examined
+        is_plain = {out.path for out in entry.outs} == {stage.local(out.path) for out in stage.outs}
+        if not is_plain and current.key != entry.key and not self._skipped and not self._lost:
             told = f"the outputs of {stage.address} are declared in another way than it ran with"
             line = stage.outs[0].line if stage.outs else stage.spec.line
             yield self._wrong("output-redeclared", told, line, path=None)

@@ -10,9 +10,9 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from dvlite.formats.lockfile import Locked, LockedStage
-from dvlite.formats.record import Run
-from dvlite.pipeline.stage_key import Facts
+from dvlite.formats.lockfile import Facts, Locked, LockedStage
+from dvlite.formats.record import Run, held
+from dvlite.pipeline.stage_key import stage_key
 from dvlite.runs.names import name_of
 from dvlite.verify.findings import Finding, short_oid, value_text
 from dvlite.verify.parsed import Lock
@@ -166,40 +166,39 @@ def _differs(was: LockedStage, entry: LockedStage) -> bool:
 
 def key_of(entry: LockedStage, outs: Sequence[str]) -> str:
     """Returns the key of what an entry says, with the outputs named so."""
-    return Facts(entry.cmd, entry.wdir, entry.deps, entry.params, entry.env, entry.capture, outs).key()
+    return stage_key(entry.facts, entry.deps, outs)
 
 
 def differ(entry: LockedStage, run: Run) -> Iterator[EntryDifference]:
     """Yields what an entry says otherwise than the record of a run: paths are compared as they are to the pipeline file."""
     was = as_run(entry, run)
-    if entry.cmd != was.cmd:
-        yield EntryDifference("cmd", None, entry.cmd, was.cmd)
-    if entry.wdir != was.wdir:
-        yield EntryDifference("wdir", None, entry.wdir, was.wdir)
+    yield from _scalars(entry.facts, was.facts)
     yield from _items("deps", *({dep.path: _content(dep)[:3] for dep in deps} for deps in (entry.deps, was.deps)))
-    for name in ("params", "env", "capture"):
-        yield from _items(name, _recorded(getattr(entry, name)), _recorded(getattr(was, name)))
+    yield from _mappings(replace(entry.facts, params=held(entry.facts.params)), was.facts)
     yield from _items("outs", *({out.path: _content(out) for out in outs} for outs in (entry.outs, was.outs)))
 
 
-def differ_from_facts(entry: LockedStage, facts: Facts) -> list[EntryDifference]:
+def differ_from_now(entry: LockedStage, now: LockedStage) -> list[EntryDifference]:
     """Returns what an entry says otherwise than what its stage would run with now."""
-    found = []
-    if entry.cmd != facts.cmd:
-        found.append(EntryDifference("cmd", None, entry.cmd, facts.cmd))
-    if entry.wdir != facts.wdir:
-        found.append(EntryDifference("wdir", None, entry.wdir, facts.wdir))
-    oids = ({dep.path: dep.oid for dep in deps} for deps in (entry.deps, facts.deps))
-    found += _items("deps", *oids)
-    for name in ("params", "env", "capture"):
-        found += _items(name, getattr(entry, name), getattr(facts, name))
-    return found
+    oids = ({dep.path: dep.oid for dep in deps} for deps in (entry.deps, now.deps))
+    return [*_scalars(entry.facts, now.facts), *_items("deps", *oids), *_mappings(entry.facts, now.facts)]
+
+
+def _scalars(said: Facts, was: Facts) -> list[EntryDifference]:
+    pairs = ((name, getattr(said, name), getattr(was, name)) for name in ("cmd", "wdir"))
+    return [EntryDifference(name, None, one, other) for name, one, other in pairs if one != other]
+
+
+def _mappings(said: Facts, was: Facts) -> list[EntryDifference]:
+    names = ("params", "env", "capture")
+    return [found for name in names for found in _items(name, getattr(said, name), getattr(was, name))]
 
 
 def as_run(entry: LockedStage, run: Run) -> LockedStage:
     """Returns an entry with what its run did; flags of outputs are those of the lockfile, which follow the pipeline file."""
     folder = posixpath.dirname(run.file) or "."
     flags = {out.path: out for out in entry.outs}
+    params = entry.facts.params
     deps = [Locked(posixpath.relpath(each.path, folder), each.oid, each.size_bytes, each.files) for each in run.inputs]
     outs = []
     for each in run.outputs:
@@ -208,15 +207,14 @@ def as_run(entry: LockedStage, run: Run) -> LockedStage:
         outs.append(Locked(path, each.oid, each.size_bytes, each.files, each.executable, cache, push))
     return replace(
         entry,
-        cmd=run.cmd,
-        wdir=run.wdir,
+        facts=replace(
+            run.facts,
+            params={
+                name: params[name] if _same(params.get(name), value) else value
+                for name, value in run.facts.params.items()
+            },
+        ),
         deps=tuple(deps),
-        params={
-            name: entry.params[name] if _same(entry.params.get(name), value) else value
-            for name, value in run.params.items()
-        },
-        env=run.env,
-        capture=run.capture,
         outs=tuple(outs),
     )
 
@@ -231,10 +229,6 @@ def _items(name: str, said: Mapping[str, Any], was: Mapping[str, Any]) -> list[E
         for item in sorted(said.keys() | was.keys())
         if item not in said or item not in was or not _same(said[item], was[item])
     ]
-
-
-def _recorded(values: Mapping[str, Any]) -> dict[str, Any]:
-    return {name: _as_recorded(value) for name, value in values.items()}
 
 
 def _as_recorded(value: Any) -> Any:

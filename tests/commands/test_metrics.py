@@ -2,7 +2,7 @@
 
 import pytest
 
-from dvlite.formats.lockfile import Locked, LockedStage, Lockfile, dump
+from dvlite.formats.lockfile import Facts, Locked, LockedStage, Lockfile, dump
 from dvlite.oid import digest_bytes, format_oid
 
 PIPELINE = """\
@@ -24,7 +24,8 @@ def lock(project, data, folder=""):
     (project.root / folder / "kept.yaml").unlink()
     made = Locked("eval.yaml", format_oid("blake3", digest_bytes(data.encode())), len(data))
     project.write(
-        f"{folder}dvlite.lock", dump(Lockfile((LockedStage(name="train", key="0" * 64, cmd="x", outs=(made,)),)))
+        f"{folder}dvlite.lock",
+        dump(Lockfile((LockedStage(name="train", key="0" * 64, facts=Facts("x"), outs=(made,)),))),
     )
     project.write(f"{folder}.gitignore", "/eval.yaml\n")
     project.write(f"{folder}eval.yaml", data)

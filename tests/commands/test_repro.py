@@ -92,7 +92,7 @@ def test_captured_variable_that_changes_makes_its_stage_run(pipeline, monkeypatc
     pipeline.write("dvlite.yaml", LETTERS + "    capture: [{env: MODE}, {cmd: cat version}]\n")
     pipeline.write("version", "1")
     pipeline.dvlite("repro")
-    assert pipeline.locked("one").capture == {"env MODE": "not set", "command cat version": "1"}
+    assert pipeline.locked("one").facts.capture == {"env MODE": "not set", "command cat version": "1"}
     assert pipeline.is_up_to_date()
     monkeypatch.setenv("MODE", "fast")
     assert pipeline.reasons() == {"one": [("capture-changed", "env MODE")]}
@@ -106,7 +106,7 @@ def test_captured_package_is_that_of_the_python_that_the_stage_finds(pipeline):
     pipeline.write("a", "a")
     pipeline.write("dvlite.yaml", LETTERS + "    capture: [click, not-a-package]\n")
     pipeline.dvlite("repro")
-    captured = pipeline.locked("one").capture
+    captured = pipeline.locked("one").facts.capture
     assert set(captured) == {"click", "not-a-package"}
     assert captured["not-a-package"] == "not installed"
 
@@ -338,7 +338,7 @@ def test_lockfile_names_the_run_that_made_the_outputs(line):
     assert line.locked("train").key == run.key
     assert {each.path: each.oid for each in line.locked("train").outs} == {out.path: out.oid for out in run.outputs}
     assert (run.status, run.stage, run.file) == ("ok", "train", "dvlite.yaml")
-    assert run.params == {"params.yaml:lr": 1}
+    assert run.facts.params == {"params.yaml:lr": 1}
     assert run.metrics == {"metrics.json:acc": 0.1}
     assert run.code.commit == line.git("rev-parse", "HEAD~").strip()
 

@@ -564,9 +564,10 @@ def test_a_record_is_whole_in_json(runs):
     found = runs.project.json("runs", "show", "last")
     assert found["schema"] == "dvlite.runs-show/1"
     assert found["run"] == name(one)
-    assert found["record"]["params"] == dict(one.params)
+    assert found["record"]["params"] == dict(one.facts.params)
     assert found["record"]["inputs"][0]["oid"] == one.inputs[0].oid
-    assert found["record"].keys() == {field.name for field in dataclasses.fields(one)}
+    names = {field.name for field in (*dataclasses.fields(one), *dataclasses.fields(one.facts))}
+    assert found["record"].keys() == names - {"facts"}
 
 
 def test_a_failed_run_says_how_it_ended_and_a_cached_one_of_what(runs):

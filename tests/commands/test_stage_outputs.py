@@ -7,7 +7,7 @@ import subprocess
 import pytest
 
 from dvlite.formats import lockfile, pointer
-from dvlite.formats.lockfile import Locked, LockedStage, Lockfile
+from dvlite.formats.lockfile import Facts, Locked, LockedStage, Lockfile
 from dvlite.repo import committed_versions
 from dvlite.repo.repository import open_repo
 from dvlite.repo.revisions import Scope
@@ -32,7 +32,9 @@ def locked(project, path, *, out=None, **settings):
 
 def write_lock(project, folder="", **stages):
     """Writes a lockfile of stages, each given with its outputs."""
-    rows = [LockedStage(name=name, key=KEY, cmd=f"make {name}", outs=tuple(outs)) for name, outs in stages.items()]
+    rows = [
+        LockedStage(name=name, key=KEY, facts=Facts(f"make {name}"), outs=tuple(outs)) for name, outs in stages.items()
+    ]
     project.write(f"{folder}/dvlite.lock".lstrip("/"), lockfile.dump(Lockfile(tuple(rows))))
 
 
@@ -339,8 +341,8 @@ def test_get_copies_outputs_out_of_a_repository_near_and_far(made, tmp_path, mon
 
 
 def test_get_reads_a_lockfile_that_is_larger_than_a_pointer(made, tmp_path):
-    stages = [LockedStage(name=f"s{i}", key=KEY, cmd="x" * 1000) for i in range(100)]
-    train = LockedStage(name="train", key=KEY, cmd="x", outs=(locked(made, "model.pt"),))
+    stages = [LockedStage(name=f"s{i}", key=KEY, facts=Facts("x" * 1000)) for i in range(100)]
+    train = LockedStage(name="train", key=KEY, facts=Facts("x"), outs=(locked(made, "model.pt"),))
     made.write("dvlite.lock", lockfile.dump(Lockfile((*stages, train))))
     made.write("large.txt", os.urandom(200_000))
     made.commit("Many stages")

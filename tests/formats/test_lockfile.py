@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from dvlite.errors import FormatError
 from dvlite.formats import lockfile
-from dvlite.formats.lockfile import Locked, LockedStage, Lockfile
+from dvlite.formats.lockfile import Facts, Locked, LockedStage, Lockfile
 from dvlite.formats.pointer import Pointer
 from dvlite.oid import Digest
 
@@ -25,7 +25,7 @@ WHOLE = Lockfile(
         LockedStage(
             name="prepare",
             key=KEY,
-            cmd="python src/prepare.py",
+            facts=Facts("python src/prepare.py"),
             deps=(Locked("../raw data", TREE, 2**63 - 1, files=384211), Locked("src/prepare.py", FILE, 120)),
             outs=(Locked("tiles", TREE, 5, files=0),),
         ),
@@ -33,12 +33,18 @@ WHOLE = Lockfile(
             name="train-2",
             key="0" * 64,
             run=RUN,
-            cmd='set -x\npython src/train.py | tee "ü.log"',
-            wdir="sub/dir",
+            facts=Facts(
+                cmd='set -x\npython src/train.py | tee "ü.log"',
+                wdir="sub/dir",
+                params={
+                    "params.yaml:lr": 0.001,
+                    "params.yaml:net": {"depth": [1, 2, None, True], "name": "yes"},
+                    "seed": 7,
+                },
+                env={"OMP_NUM_THREADS": "1"},
+                capture={"numpy": "1.26.4", "nvcc --version": "Cuda 12\n"},
+            ),
             deps=(Locked("tiles", TREE, 5, files=0),),
-            params={"params.yaml:lr": 0.001, "params.yaml:net": {"depth": [1, 2, None, True], "name": "yes"}, "seed": 7},
-            env={"OMP_NUM_THREADS": "1"},
-            capture={"numpy": "1.26.4", "nvcc --version": "Cuda 12\n"},
             outs=(
                 Locked("1.bin", FILE, 1),
                 Locked("model.pt", FILE, 97, executable=True),
@@ -75,8 +81,12 @@ def test_yaml_readers_see_the_same(tmp_path):
     assert (read["dvlite"], list(read["stages"])) == (1, ["prepare", "train-2"])
     train = read["stages"]["train-2"]
     stage = WHOLE.stages[1]
-    assert train["cmd"] == stage.cmd
-    assert (train["params"], train["env"], train["capture"]) == (stage.params, stage.env, stage.capture)
+    assert train["cmd"] == stage.facts.cmd
+    assert (train["params"], train["env"], train["capture"]) == (
+        stage.facts.params,
+        stage.facts.env,
+        stage.facts.capture,
+    )
     assert list(train["outs"]) == [out.path for out in stage.outs]
     assert train["outs"]["state"] == {"oid": TREE, "size": 3, "files": 2, "push": False}
 
@@ -127,13 +137,16 @@ stages = st.builds(
     LockedStage,
     name=names,
     key=digests,
-    cmd=words,
+    facts=st.builds(
+        Facts,
+        cmd=words,
+        wdir=st.just(".") | paths,
+        params=st.dictionaries(words, trees, max_size=3),
+        env=texts,
+        capture=texts,
+    ),
     run=st.none() | digests.map(lambda digest: f"run:{digest}"),
-    wdir=st.just(".") | paths,
     deps=sections,
-    params=st.dictionaries(words, trees, max_size=3),
-    env=texts,
-    capture=texts,
     outs=sections,
 )
 locks = st.lists(stages, max_size=3, unique_by=lambda stage: stage.name).map(lambda found: Lockfile(tuple(found)))
@@ -150,14 +163,14 @@ def test_a_lockfile_reads_back_as_it_was(made):
 @given(locks)
 def test_every_line_but_the_first_is_of_one_stage_path_or_value(made):
     rows = sum(
-        3 + (stage.run is not None) + (stage.wdir != ".") + sum(len(part) + 1 for part in parts_of(stage) if part)
+        3 + (stage.run is not None) + (stage.facts.wdir != ".") + sum(len(part) + 1 for part in parts_of(stage) if part)
         for stage in made.stages
     )
     assert len(lockfile.dump(made).split(b"\n")) == 3 + rows + 1
 
 
 def parts_of(stage):
-    return stage.deps, stage.params, stage.env, stage.capture, stage.outs
+    return stage.deps, stage.facts.params, stage.facts.env, stage.facts.capture, stage.outs
 
 
 @given(st.binary(max_size=200), st.integers(0, 400), st.integers(0, 40))
@@ -224,7 +237,7 @@ def test_a_lockfile_above_the_limit_is_refused_before_it_is_read():
 
 
 def test_an_entry_that_is_equal_leaves_its_bytes_when_another_changes():
-    other = replace(WHOLE.stages[0], cmd="other")
+    other = replace(WHOLE.stages[0], facts=Facts("other"))
     old, new = (lockfile.dump(Lockfile((first, WHOLE.stages[1]))).splitlines() for first in (WHOLE.stages[0], other))
     assert sum(before != after for before, after in zip(old, new, strict=True)) == 1
 
@@ -234,9 +247,8 @@ def test_a_thousand_stages_are_read_in_a_moment_and_little_memory():
         LockedStage(
             name=f"stage-{n}",
             key=KEY,
-            cmd="python run.py",
+            facts=Facts("python run.py", params={"lr": 0.1}),
             deps=tuple(Locked(f"in/{n}/{k}", FILE, 3) for k in range(5)),
-            params={"lr": 0.1},
             outs=tuple(Locked(f"out/{n}/{k}", FILE, 3) for k in range(2)),
         )
         for n in range(1000)
@@ -257,9 +269,9 @@ def test_a_thousand_stages_are_read_in_a_moment_and_little_memory():
 
 def test_path_that_would_stand_twice_is_not_written():
     item = lockfile.Locked("out", "blake3:" + "0" * 64, 1)
-    stage = lockfile.LockedStage("one", "0" * 64, "true", outs=(item, item))
+    stage = lockfile.LockedStage("one", "0" * 64, Facts("true"), outs=(item, item))
     with pytest.raises(FormatError, match="'out' would be in it twice"):
         lockfile.dump(lockfile.Lockfile((stage,)))
-    once = lockfile.LockedStage("one", "0" * 64, "true")
+    once = lockfile.LockedStage("one", "0" * 64, Facts("true"))
     with pytest.raises(FormatError, match="'one' would be in it twice"):
         lockfile.dump(lockfile.Lockfile((once, once)))

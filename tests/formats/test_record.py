@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from dvlite.errors import FormatError
 from dvlite.formats import record
+from dvlite.formats.lockfile import Facts
 from dvlite.formats.record import Code, Input, Note, Output, Run
 from dvlite.oid import Oid
 
@@ -23,15 +24,17 @@ RUN = Run(
     stage="train",
     file="dvlite.yaml",
     status="ok",
-    cmd="python src/train.py | tee train.log",
+    facts=Facts(
+        cmd="python src/train.py | tee train.log",
+        params={"params.yaml:lr": 0.003, "params.yaml:epochs": 20, "params.yaml:net.layers": [64, 64]},
+        env={"OMP_NUM_THREADS": "1"},
+        capture={"torch": "2.9.0"},
+    ),
     exit_code=0,
     log=Oid("blake3:" + "1" * 64),
     code=Code(
         repo="git@example.com:acme/birds", commit="cd" * 20, dirty=("params.yaml",), diff=Oid("blake3:" + "2" * 64)
     ),
-    params={"params.yaml:lr": 0.003, "params.yaml:epochs": 20, "params.yaml:net.layers": [64, 64]},
-    env={"OMP_NUM_THREADS": "1"},
-    capture={"torch": "2.9.0"},
     environment={"python": "3.11.9", "cpus": 8, "gpu": None},
     inputs=(
         Input(path="data/tiles", oid=Oid("manifest:" + "3" * 64), size_bytes=6 << 30, files=385_412),
@@ -85,7 +88,13 @@ def test_a_name_is_that_of_the_bytes_in_their_own_kind():
 
 def test_fields_that_say_nothing_are_left_out_and_come_back_as_their_defaults():
     least = Run(
-        id=RUN.id, invocation=RUN.invocation, key=RUN.key, stage="a", file="dvlite.yaml", status="failed", cmd="false"
+        id=RUN.id,
+        invocation=RUN.invocation,
+        key=RUN.key,
+        stage="a",
+        file="dvlite.yaml",
+        status="failed",
+        facts=Facts("false"),
     )
     data = record.dump(least)
     assert set(json.loads(data)) == {"schema", "id", "invocation", "key", "stage", "file", "status", "cmd"}
@@ -110,7 +119,7 @@ def test_an_unknown_schema_asks_for_an_upgrade():
 
 def test_numbers_that_json_cannot_hold_become_text():
     odd = {"nan": float("nan"), "inf": float("-inf"), "big": 10**30, "most": 10**18 - 1, "deep": [{"x": float("inf")}]}
-    found = record.parse(record.dump(dataclasses.replace(RUN, params=odd)), "x")
+    found = record.parse(record.dump(dataclasses.replace(RUN, facts=Facts("x", params=odd))), "x").facts
     assert found.params == {"nan": "nan", "inf": "-inf", "big": str(10**30), "most": 10**18 - 1, "deep": [{"x": "inf"}]}
 
 
@@ -118,11 +127,12 @@ def test_parameters_may_be_as_deep_as_yaml_allows():
     value = 1
     for _ in range(50):
         value = [value]
-    assert record.parse(record.dump(dataclasses.replace(RUN, params={"a": value})), "x").params == {"a": value}
+    run = dataclasses.replace(RUN, facts=Facts("x", params={"a": value}))
+    assert record.parse(record.dump(run), "x").facts.params == {"a": value}
 
 
 def test_brackets_in_a_command_are_no_depth():
-    run = dataclasses.replace(RUN, cmd="[" * 500 + "{" * 500)
+    run = dataclasses.replace(RUN, facts=Facts("[" * 500 + "{" * 500))
     assert record.parse(record.dump(run), "x") == run
 
 
@@ -247,7 +257,7 @@ def test_a_note_says_what_a_commit_is_to_who_has_no_git():
 
 def test_a_record_too_large_is_not_written_and_says_what_to_do():
     with pytest.raises(FormatError, match="at most") as caught:
-        record.dump(dataclasses.replace(RUN, cmd="x" * record.MAX_BYTES))
+        record.dump(dataclasses.replace(RUN, facts=Facts("x" * record.MAX_BYTES)))
     assert "folder" in caught.value.hint
 
 

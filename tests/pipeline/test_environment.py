@@ -6,7 +6,7 @@ import sys
 
 import pytest
 
-from dvlite.formats.lockfile import LockedStage
+from dvlite.formats.lockfile import Facts, LockedStage
 from dvlite.oid import FILE, digest_bytes, format_oid
 from dvlite.pipeline.environment import Surroundings
 from tests.pipeline.stages_of import stages_of
@@ -57,7 +57,7 @@ def test_command_is_asked_in_the_folder_of_the_stage(place):
 
 def test_dry_run_starts_no_command_and_takes_what_the_lockfile_has(place):
     text = "a: {cmd: x, capture: [{cmd: touch here}, {cmd: new}]}"
-    locked = LockedStage("a", "0" * 64, "x", capture={"command touch here": "as it was"})
+    locked = LockedStage("a", "0" * 64, Facts("x", capture={"command touch here": "as it was"}))
     _, _, _, values = look(place, text, dict(os.environ), dry=True, locked=locked)
     assert values() == {"command touch here": "as it was", "command new": "not looked at"}
     assert not (place.root / "here").exists()

@@ -3,7 +3,7 @@
 import pytest
 
 from dvlite.formats import lockfile
-from dvlite.formats.lockfile import Locked, LockedStage
+from dvlite.formats.lockfile import Facts, Locked, LockedStage
 from dvlite.pipeline.lockfiles import Locks
 from tests.pipeline.stages_of import stages_of
 
@@ -18,7 +18,7 @@ def stages():
 
 def entry(name, key="1", out="ab", run="c"):
     outs = (Locked(name, f"blake3:{out * 32}", 1),)
-    return LockedStage(name, key * 64, "x", run=f"run:{run * 64}", outs=outs)
+    return LockedStage(name, key * 64, Facts("x"), run=f"run:{run * 64}", outs=outs)
 
 
 def written(place, file="dvlite.lock"):

@@ -2,19 +2,17 @@
 
 from dataclasses import replace
 
-from dvlite.formats.lockfile import Locked, LockedStage
+from dvlite.formats.lockfile import Facts, Locked, LockedStage
 from dvlite.pipeline.reasons import of_facts, of_outputs
-from dvlite.pipeline.stage_key import Facts
 
 ONE, TWO = ("blake3:" + letter * 64 for letter in "ab")
-FACTS = Facts("x", ".", (Locked("a", ONE, 1), Locked("b", ONE, 1)), {"p:k": 1}, {"E": "1"}, {"numpy": "1"}, ["out"])
-LOCKED = LockedStage(
-    "one", FACTS.key(), "x", deps=FACTS.deps, params=FACTS.params, env=FACTS.env, capture=FACTS.capture
-)
+FACTS = Facts("x", ".", {"p:k": 1}, {"E": "1"}, {"numpy": "1"})
+LOCKED = LockedStage("one", "0" * 64, FACTS, deps=(Locked("a", ONE, 1), Locked("b", ONE, 1)))
 
 
-def found(**changes):
-    return [(each.kind, each.name, each.old, each.new) for each in of_facts(LOCKED, replace(FACTS, **changes))]
+def found(*, deps=LOCKED.deps, **changes):
+    now = replace(LOCKED, deps=deps, facts=replace(FACTS, **changes))
+    return [(each.kind, each.name, each.old, each.new) for each in of_facts(LOCKED, now)]
 
 
 def test_nothing_changed_is_no_reason():
@@ -43,8 +41,8 @@ def test_values_and_their_types():
 
 
 def test_value_inside_a_list_has_a_type_too():
-    locked = replace(LOCKED, params={"p:k": [1, 2]})
-    assert list(of_facts(locked, replace(FACTS, params={"p:k": [True, 2]})))
+    one, other = (replace(LOCKED, facts=replace(FACTS, params={"p:k": value})) for value in ([1, 2], [True, 2]))
+    assert list(of_facts(one, other))
 
 
 def test_outputs_that_are_here_and_not_what_was_made():

@@ -4,6 +4,7 @@ import hashlib
 import random
 
 from dvlite.formats import record
+from dvlite.formats.lockfile import Facts
 from dvlite.formats.record import Code, Input, Note, Output, Run
 from dvlite.oid import Oid
 
@@ -32,9 +33,7 @@ def run(number=0, **fields):
         "stage": "train",
         "file": "dvlite.yaml",
         "status": "ok",
-        "cmd": "python src/train.py",
         "code": Code(commit=hashlib.sha1(b"%d" % number).hexdigest()),
-        "params": {"params.yaml:lr": 0.01, "params.yaml:seed": number},
         "metrics": {"metrics.json:acc": round(number / 100, 4)},
         "environment": {"python": "3.11.9"},
         "inputs": (Input(path="data/tiles", oid=oid("tiles", "manifest"), size_bytes=5000, files=7),),
@@ -48,7 +47,9 @@ def run(number=0, **fields):
         "host": "gpu-3",
         "project": PROJECT,
     }
-    return Run(**{**made, **fields})
+    facts = {"cmd": "python src/train.py", "params": {"params.yaml:lr": 0.01, "params.yaml:seed": number}}
+    facts |= {name: fields.pop(name) for name in ("cmd", "wdir", "params", "env", "capture") if name in fields}
+    return Run(**{**made, "facts": Facts(**facts), **fields})
 
 
 def note(of, op, value, *, minute=0, **fields):

@@ -2,6 +2,7 @@
 
 import hashlib
 
+from dvlite.formats.lockfile import Facts
 from dvlite.formats.record import Code, Input, Output, Run
 from dvlite.lineage.walk import ran_of
 from dvlite.oid import Oid
@@ -33,13 +34,14 @@ def content(made, item):
 def run(stage, inputs="", outputs="", *, number=0, **fields):
     """Returns a run; `number` orders runs in time."""
     digits = f"{number:012x}"
+    facts = {name: fields.pop(name) for name in ("cmd", "params", "env", "capture") if name in fields}
     return Run(
         id=f"{digits[:8]}-{digits[8:]}-7000-8000-000000000000",
         invocation="00000000-0000-7000-8000-000000000000",
         key=hashlib.sha256(f"{stage} {inputs}".encode()).hexdigest(),
         stage=stage,
         file="dvlite.yaml",
-        cmd=f"make {stage}",
+        facts=Facts(**{"cmd": f"make {stage}", **facts}),
         inputs=tuple(content(Input, item) for item in inputs.split()),
         outputs=tuple(content(Output, item) for item in outputs.split()),
         start=f"2026-11-22T{number // 3600 % 24:02}:{number // 60 % 60:02}:{number % 60:02}.000Z",

@@ -5,12 +5,13 @@ from dataclasses import replace
 import pytest
 
 from dvlite.formats import lockfile
-from dvlite.formats.lockfile import Locked, LockedStage, Lockfile
+from dvlite.formats.lockfile import Facts, Locked, LockedStage, Lockfile
 from dvlite.formats.record import Input, Output, Run
 from dvlite.verify.lock_entries import Examiner, differ, key_of
 from dvlite.verify.parsed import Lock
 
 RUN = "run:" + "a" * 64
+PARAMS = {"params.yaml:lr": 0.1, "params.yaml:big": 10**20, "params.yaml:list": [1, 2]}
 
 
 def oid(digit):
@@ -22,12 +23,14 @@ def made(**changes):
     entry = LockedStage(
         name="train",
         key="",
-        cmd="python train.py",
+        facts=Facts(
+            cmd="python train.py",
+            params=PARAMS,
+            env={"N": "1"},
+            capture={"numpy": "2.0"},
+        ),
         run=RUN,
         deps=(Locked("../data.csv", oid("1"), 10), Locked("train.py", oid("2"), 20)),
-        params={"params.yaml:lr": 0.1, "params.yaml:big": 10**20, "params.yaml:list": [1, 2]},
-        env={"N": "1"},
-        capture={"numpy": "2.0"},
         outs=(Locked("model.pt", oid("3"), 30), Locked("other.pt", oid("4"), 40, executable=True)),
     )
     entry = replace(entry, **changes)
@@ -39,10 +42,7 @@ def made(**changes):
         stage="train",
         file="old/place/dvlite.yaml",
         status="ok",
-        cmd=entry.cmd,
-        params=entry.params | {"params.yaml:big": str(10**20)},
-        env=entry.env,
-        capture=entry.capture,
+        facts=replace(entry.facts, params=entry.facts.params | {"params.yaml:big": str(10**20)}),
         inputs=(
             Input(path="old/data.csv", oid=oid("1"), size_bytes=10),
             Input(path="old/place/train.py", oid=oid("2"), size_bytes=20),
@@ -75,29 +75,31 @@ def test_an_entry_is_what_its_run_did_wherever_the_pipeline_was_then():
 @pytest.mark.parametrize(
     ("changes", "line"),
     [
-        ({"cmd": "rm -r"}, "cmd: "),
-        ({"wdir": "x"}, "wdir: "),
+        ({"facts": {"cmd": "rm -r"}}, "cmd: "),
+        ({"facts": {"wdir": "x"}}, "wdir: "),
         (
-            {"params": {"params.yaml:lr": 0.2, "params.yaml:big": 10**20, "params.yaml:list": [1, 2]}},
+            {"facts": {"params": {**PARAMS, "params.yaml:lr": 0.2}}},
             '"params.yaml:lr"',
         ),
         (
-            {"params": {"params.yaml:lr": 0.1, "params.yaml:big": 10**20, "params.yaml:list": [1, True]}},
+            {"facts": {"params": {**PARAMS, "params.yaml:list": [1, True]}}},
             '"params.yaml:list"',
         ),
-        ({"env": {"N": "2"}}, '"N"'),
-        ({"capture": {}}, "train:"),
+        ({"facts": {"env": {"N": "2"}}}, '"N"'),
+        ({"facts": {"capture": {}}}, "train:"),
         ({"deps": (Locked("../data.csv", oid("1"), 10),)}, "deps:"),
     ],
 )
 def test_what_was_edited_and_has_to_do_with_the_key(changes, line):
     entry, run = made()
+    if "facts" in changes:
+        changes = {"facts": replace(entry.facts, **changes["facts"])}
     found, where = examined(replace(entry, **changes), run)
     assert found.finding.kind == "key-mismatch"
     assert where.startswith(line)
-    assert (found.believed.cmd, found.believed.env) == (entry.cmd, entry.env)
+    assert (found.believed.facts.cmd, found.believed.facts.env) == (entry.facts.cmd, entry.facts.env)
     assert {dep.path: dep.oid for dep in found.believed.deps} == {dep.path: dep.oid for dep in entry.deps}
-    assert found.believed.params == entry.params, "numbers that records keep as text are numbers again"
+    assert found.believed.facts.params == entry.facts.params, "numbers that records keep as text are numbers again"
     found, _ = examined(replace(entry, **changes), None)
     assert found.doubtful
 
