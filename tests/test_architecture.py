@@ -351,6 +351,19 @@ def hidden_imports(package: Path) -> list[str]:
     ]
 
 
+def markdown_tables(package: Path) -> list[str]:
+    """Rows of tables hold names that anyone may have chosen: they are written where all of them are escaped."""
+    return [
+        f"{module.name}:{node.lineno} writes a row of a Markdown table: text.markdown escapes"
+        for module in modules(package)
+        if module.package in {"text", "reports", "cli"} and module.name != "text.markdown"
+        for node in ast.walk(module.tree)
+        if isinstance(node, ast.Constant)
+        and isinstance(node.value, str)
+        and (node.value in {" | ", " |"} or "--|" in node.value or "|--" in node.value)
+    ]
+
+
 def readers_of_the_environment(package: Path) -> list[str]:
     names = {"environ", "environb", "getenv"}
     findings = []
@@ -407,6 +420,7 @@ RULES: list[Rule] = [
     slivers,
     vague_names,
     hidden_imports,
+    markdown_tables,
     readers_of_the_environment,
     decisions_on_wording,
 ]
@@ -500,6 +514,8 @@ BREAKS: list[tuple[Rule, str, str]] = [
     (vague_names, "helpers/x.py", '"""x"""\n'),
     (hidden_imports, "repo/repository.py", '"""x"""\n__import__("rich")\n'),
     (hidden_imports, "repo/repository.py", '"""x"""\nimport importlib\nimportlib.import_module("rich")\n'),
+    (markdown_tables, "text/add.py", '"""x"""\ndef text(cells):\n    return " | ".join(cells)\n'),
+    (markdown_tables, "text/add.py", '"""x"""\ndef text(cell):\n    return f"| {cell} |"\n'),
     (readers_of_the_environment, "oid.py", '"""x"""\nimport os\nX = os.environ["X"]\n'),
     (readers_of_the_environment, "oid.py", '"""x"""\nfrom os import getenv\n'),
     (decisions_on_wording, "oid.py", '"""x"""\ndef f(error):\n    return "gone" in error.message\n'),

@@ -10,7 +10,7 @@ from collections.abc import Iterator, Sequence
 from dvlite.commands.verify import VerifyResult
 from dvlite.reports.summary import headline, is_pass, looked_at, outcome, outcome_of, output_sentence, stage_sentences
 from dvlite.show import Show, duration_text
-from dvlite.text.markdown import COMMENT, MarkdownDocument, block, code, opening, plain
+from dvlite.text.markdown import COMMENT, MarkdownDocument, Markup, block, code, opening, plain
 from dvlite.text.verify import place_text
 from dvlite.verify.findings import OutputVerdict, StageCheck
 
@@ -32,7 +32,7 @@ def markdown(result: VerifyResult, *, limit_bytes: int = COMMENT) -> str:
             (
                 (
                     code(place_text(each, Show())),
-                    each.kind,
+                    plain(each.kind),
                     plain(f"{each.message}{f' (and in {each.also:,} commits after it)' if each.also else ''}"),
                     code(each.fix or ""),
                 )
@@ -59,11 +59,15 @@ def _stages(document: MarkdownDocument, stages: Sequence[StageCheck]) -> None:
     document.table(heads, (_row(each, ran=ran) for each in order), share=_STAGES_SHARE, noun="stage")
 
 
-def _row(check: StageCheck, *, ran: bool) -> tuple[str, ...]:
-    cells = (_SIGNS[outcome_of(check.verdict)], code(check.stage), check.verdict)
+def _row(check: StageCheck, *, ran: bool) -> tuple[Markup, ...]:
+    cells = (plain(_SIGNS[outcome_of(check.verdict)]), code(check.stage), plain(check.verdict))
     if not ran:
-        return (*cells, code(f"{check.file}:{check.line}") if check.file else "")
-    return (*cells, "" if check.seconds is None else duration_text(check.seconds), "<br>".join(_notes(check)))
+        return (*cells, code(f"{check.file}:{check.line}" if check.file else ""))
+    return (
+        *cells,
+        plain("" if check.seconds is None else duration_text(check.seconds)),
+        Markup("<br>".join(_notes(check))),
+    )
 
 
 def _notes(check: StageCheck) -> Iterator[str]:

@@ -105,7 +105,10 @@ def markdown(result: DiffResult, _show: Show, *, limit_bytes: int = COMMENT) -> 
     document.add(MARKER, f"### Data: {count(len(result.paths), 'tracked path')} changed, {sides}")
     document.table(
         ("path", "added", "removed", "modified", "renamed", "size"),
-        ((code(path.path), *_counted(path.counts), _sizes(path, is_markdown=True)) for path in result.paths),
+        (
+            (code(path.path), *map(plain, (*_counted(path.counts), _sizes(path, is_markdown=True))))
+            for path in result.paths
+        ),
         share=_TABLE_SHARE,
         noun="path",
     )

@@ -1,11 +1,12 @@
-"""Markdown as GitHub and GitLab show it, from names that anyone may have chosen: escaping, tables and blocks that fit into a limit. Pure."""
+"""Markdown as GitHub and GitLab show it, from names that anyone may have chosen. The only writer of it: `Markup` is escaped text. Pure."""
 
 from __future__ import annotations
 
 import html
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
+from typing import NewType
 
 from dvlite.files import printable
 from dvlite.show import count
@@ -13,29 +14,30 @@ from dvlite.show import count
 COMMENT = 65_536  # characters of a comment on GitHub; counted in bytes here, to be safe elsewhere
 SUMMARY = 1024 * 1024  # bytes of the job summary of one step
 
+Markup = NewType("Markup", str)
 _SPECIAL = re.compile(r"[\\`*_{}\[\]#|~!$]")
 
 
 def legal(text: str, *, lines: bool = False) -> str:
     """Returns text in which every character can be shown and stored; with `lines`, line ends and tabs stay."""
     kept = "\n\t" if lines else ""
-    return "".join(each if each.isprintable() or each in kept else printable(each) for each in text)
+    return "".join(letter if letter.isprintable() or letter in kept else printable(letter) for letter in text)
 
 
-def plain(text: str) -> str:
-    """Returns text that shows as it is: no markup, no link, no cell that ends early, and nobody who is called by `@name`."""
-    escaped = _SPECIAL.sub(lambda found: f"\\{found[0]}", html.escape(legal(text), quote=False))
-    return escaped.replace("@", "@<!-- -->").replace("://", r"\://").replace("www.", "www<!-- -->.")
+def plain(text: str) -> Markup:
+    """Returns text that shows as it is: no markup, no link, no mention by `@name`, no cell that ends early."""
+    escaped = _SPECIAL.sub(lambda match: f"\\{match[0]}", html.escape(legal(text), quote=False))
+    return Markup(escaped.replace("@", "@<!-- -->").replace("://", r"\://").replace("www.", "www<!-- -->."))
 
 
-def code(text: str) -> str:
+def code(text: str) -> Markup:
     """Returns a name or a command in code type, also inside a table."""
     shown = legal(text)
     if not shown:
-        return ""
+        return Markup("")
     if "`" in shown or "|" in shown or shown != shown.strip():  # no code span can hold these in a table
-        return f"<code>{''.join(_entity(each) for each in shown)}</code>"
-    return f"`{shown}`"
+        return Markup(f"<code>{''.join(_entity(letter) for letter in shown)}</code>")
+    return Markup(f"`{shown}`")
 
 
 def _entity(letter: str) -> str:
@@ -52,8 +54,14 @@ def opening(title: str) -> str:
     return f"<details><summary>{html.escape(legal(title)).replace('@', '@<!-- -->')}</summary>\n"
 
 
-def row(cells: Sequence[str]) -> str:
-    """Returns a row of a table."""
+def table(heads: Sequence[str], rows: Iterable[Sequence[Markup]], *, right: Collection[int] = ()) -> Iterator[str]:
+    """Yields a table; `right` are the columns, from 0, that are aligned to the right."""
+    yield _row(map(plain, heads))
+    yield _row(Markup("---:" if column in right else "---") for column in range(len(heads)))
+    yield from map(_row, rows)
+
+
+def _row(cells: Iterable[Markup]) -> str:
     return f"| {' | '.join(cells)} |"
 
 
@@ -74,12 +82,12 @@ class MarkdownDocument:
         """Says whether these lines leave the whole within a share of the limit, and a line to spare."""
         return self._bytes + sum(len(line.encode()) + 1 for line in lines) <= self.limit_bytes * share - _SPARE
 
-    def table(self, heads: Sequence[str], rows: Iterable[Sequence[str]], *, share: float = 1.0, noun: str) -> None:
+    def table(self, heads: Sequence[str], rows: Iterable[Sequence[Markup]], *, share: float = 1.0, noun: str) -> None:
         """Adds a table; rows that do not fit are counted below it."""
-        self.add("", row(heads), row(["---"] * len(heads)))
+        title, rule, *_ = table(heads, ())
+        self.add("", title, rule)
         left_out = 0
-        for cells in rows:
-            line = row(cells)
+        for line in map(_row, rows):
             if left_out or not self.fits(line, share=share):
                 left_out += 1
             else:

@@ -7,6 +7,8 @@ from collections.abc import Iterator, Sequence
 from dvlite.commands.metrics import MetricDifference, MetricsDiffResult, MetricsFile, MetricsShowResult
 from dvlite.files import printable
 from dvlite.show import Show, count
+from dvlite.text.markdown import plain
+from dvlite.text.markdown import table as markdown_table
 from dvlite.text.style import change_text, pair_text, table, value_text
 
 _NONE = "-"
@@ -20,13 +22,11 @@ def text(result: MetricsShowResult | MetricsDiffResult, show: Show) -> Iterator[
         yield from _diff(result, show)
 
 
-def markdown(result: MetricsDiffResult, show: Show) -> Iterator[str]:
+def markdown(result: MetricsDiffResult, _show: Show) -> Iterator[str]:
     """Yields a table for a pull request."""
-    yield f"| file | metric | {_cell(result.old)} | {_cell(result.new)} | change | |"
-    yield "|---|---|---:|---:|---:|---|"
-    for row in _different(result):
-        cells = (printable(row.file), printable(row.key), *_sides(row), _change(row), _verdict(row))
-        yield "| " + " | ".join(map(_cell, cells)) + " |"
+    heads = ("file", "metric", result.old, result.new, "change", "")
+    rows = ((row.file, row.key, *_sides(row), _change(row), _verdict(row)) for row in _different(result))
+    yield from markdown_table(heads, (tuple(map(plain, row)) for row in rows), right=(2, 3, 4))
 
 
 def _show(result: MetricsShowResult, show: Show) -> Iterator[str]:
@@ -87,7 +87,3 @@ def _verdict(row: MetricDifference) -> str:
     if row.state == "changed":
         return "" if row.better is None else "better" if row.better else "worse"
     return "" if row.state == "equal" else "new" if row.state == "added" else "gone"
-
-
-def _cell(text: str) -> str:
-    return text.replace("|", "\\|")

@@ -14,6 +14,7 @@ from dvlite.commands.runs import RunsListResult
 from dvlite.files import printable
 from dvlite.runs.columns import RunColumn, RunSummary, value_in
 from dvlite.show import Show, count, duration_text
+from dvlite.text.markdown import plain, table
 from dvlite.text.style import short_oid, value_text
 
 _COLOURS = {"ok": "green", "cached": "cyan", "failed": "red", "tainted": "yellow", "canceled": "yellow"}
@@ -56,7 +57,7 @@ def _nothing(result: RunsListResult, show: Show) -> Iterator[str]:
         yield from show.next_step("dvlite repro")
 
 
-def csv_lines(result: RunsListResult, show: Show) -> Iterator[str]:
+def csv_lines(result: RunsListResult, _show: Show) -> Iterator[str]:
     """Yields comma-separated values, exact."""
     out = io.StringIO()
     writer = csv.writer(out, lineterminator="\n")
@@ -65,13 +66,11 @@ def csv_lines(result: RunsListResult, show: Show) -> Iterator[str]:
     yield from out.getvalue().removesuffix("\n").split("\n")
 
 
-def markdown(result: RunsListResult, show: Show) -> Iterator[str]:
+def markdown(result: RunsListResult, _show: Show) -> Iterator[str]:
     """Yields a table for a pull request."""
     shown = result.columns if result.chosen else worth_showing(result.columns)
-    yield _markdown_row([printable(column.title) for column in shown])
-    yield "|" + "---|" * len(shown)
-    for run in result.runs:
-        yield _markdown_row([_cell(run, column, None) for column in shown])
+    rows = ([plain(_cell(run, column, None)) for column in shown] for run in result.runs)
+    yield from table([column.title for column in shown], rows)
 
 
 def worth_showing(columns: Sequence[RunColumn]) -> list[RunColumn]:
@@ -182,7 +181,3 @@ def _exact(run: RunSummary, column: RunColumn) -> Any:
     if isinstance(value, tuple):
         return " ".join(value)
     return json.dumps(value) if isinstance(value, (list, dict, bool)) else value
-
-
-def _markdown_row(cells: Sequence[str]) -> str:
-    return "| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |"

@@ -153,8 +153,8 @@ def test_markdown_for_a_pull_request(trained):
         "metrics.json", '{"accuracy": 0.931, "loss": 0.3141592653589793, "deep": {"f1": 0.5}, "n|m": 1, "ok": true}'
     )
     assert trained.dvlite("metrics", "diff", "--md").stdout == (
-        "| file | metric | HEAD | workspace | change | |\n"
-        "|---|---|---:|---:|---:|---|\n"
+        "| file | metric | HEAD | workspace | change |  |\n"
+        "| --- | --- | ---: | ---: | ---: | --- |\n"
         "| metrics.json | accuracy | 0.912 | 0.931 | +0.019 (+2.08%) | better |\n"
         "| metrics.json | n\\|m | - | 1 |  | new |\n"
         "| metrics.json | n | 100 | - |  | gone |\n"

@@ -344,7 +344,7 @@ def test_markdown_is_a_table(runs):
     one = runs.put(1, params=values(cut="a|b"))
     head, rule, row = lines(runs.project.dvlite("runs", "--md", "--columns", "run,when,cut"))
     assert head == "| RUN | WHEN | cut |"
-    assert rule == "|---|---|---|"
+    assert rule == "| --- | --- | --- |"
     assert row == f"| {short(one)} | {one.start} | a\\|b |"
 
 

@@ -1,0 +1,85 @@
+"""Markdown: whatever names and values are, they show as they are."""
+
+import re
+
+import click
+import pytest
+
+from dvlite.cli import main
+from dvlite.commands.diff import DiffResult, PathDiff
+from dvlite.commands.metrics import MetricDifference, MetricsDiffResult
+from dvlite.commands.runs import RunsListResult
+from dvlite.reports.verify_markdown import markdown as verify_markdown
+from dvlite.runs.columns import RunColumn, RunSummary
+from dvlite.show import Show
+from dvlite.text import diff, metrics, runs
+from dvlite.workspace.changes import Counts, FileChange
+from tests.reports.samples import HOSTILE, hostile
+
+OURS = {"<!-- -->", "<!-- dvlite verify -->", "<!-- dvlite diff -->", "<br>", "<code>", "</code>", "<pre>", "</pre>"}
+OURS |= {"<details>", "<summary>", "</summary>", "</details>"}
+
+
+def hostile_diff(name):
+    change = FileChange(change="renamed", path=f"{name}/{name}", old_path=f"{name}/old{name}", size_bytes=1)
+    path = PathDiff(path=name, kind="directory", counts=Counts(renamed=1), files=(change,), incomplete=name)
+    return diff.markdown(DiffResult(old=name, new=name, paths=(path,)), Show())
+
+
+def hostile_metrics(name):
+    row = MetricDifference(file=name, key=name, stage=name, state="changed", old=name, new=f"{name} 2")
+    return metrics.markdown(MetricsDiffResult(old=name, new=name, metrics=(row,)), Show())
+
+
+def hostile_runs(name):
+    columns = [RunColumn(title=name, space="param", key="p"), RunColumn(title=name, space="metric", key="m")]
+    columns += [RunColumn(title=key, space="run", key=key) for key in ("run", "status", "tags", "user", "host", "when")]
+    run = RunSummary(
+        run="run:" + "0" * 64,
+        name=name,
+        stage=name,
+        file=name,
+        status=name,
+        start=name,
+        seconds=1.0,
+        tags=(name,),
+        params={"p": name},
+        metrics={"m": [name]},
+        user=name,
+        host=name,
+    )
+    result = RunsListResult(runs=(run,), columns=tuple(columns), chosen=True, known=1, now="2026-11-22T14:02:00")
+    return runs.markdown(result, Show())
+
+
+WRITERS = {
+    "diff": hostile_diff,
+    "metrics diff": hostile_metrics,
+    "runs list": hostile_runs,
+    "verify": lambda _name: verify_markdown(hostile(), limit_bytes=1 << 20).splitlines(),
+}
+
+
+def verbs_with_markdown(group=main.app, words=()):
+    for name, command in group.commands.items():
+        if isinstance(command, click.Group):
+            yield from verbs_with_markdown(command, (*words, name))
+        elif any("--md" in option.opts for option in command.params):
+            yield " ".join((*words, name))
+
+
+def test_every_verb_that_writes_markdown_is_tested_here():
+    assert set(WRITERS) == set(verbs_with_markdown())
+
+
+@pytest.mark.parametrize("verb", WRITERS)
+@pytest.mark.parametrize("name", [*HOSTILE, "www.example.com", "![x](y)", "*b* _i_ ~s~ #1 !2 $x$"])
+def test_no_name_or_value_is_html_a_link_a_mention_or_a_cell(verb, name):
+    lines = list(WRITERS[verb](name))
+    text = "\n".join(lines)
+    assert not re.search("[\x00-\x08\x0b-\x1f\x7f\u202e\ud800-\udfff]", text)
+    assert set(re.findall(r"<[^<>]*>", re.sub(r"`[^`\n]*`", "", text))) <= OURS
+    rows = [line for line in lines if line.startswith("|")]
+    assert len({len(re.split(r"(?<!\\)\|", row)) for row in rows}) == 1 or verb == "verify"
+    left = re.sub(r"`[^`\n]*`|<code>[^<]*</code>|<pre>[^<]*</pre>|(?<=<summary>).*(?=</summary>)", "", text)
+    assert not re.search(r"@(?!<!-- -->)|(?<!\\)[\[\]]|(?<!\\)://|www\.|(?<!\\)[*_~$](?!\\)", left)
