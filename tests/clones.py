@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from tests.conftest import Runner
+from tests.copies import copy_of
 
 
 def git(folder: Path, *args: str) -> str:
@@ -65,13 +66,21 @@ class Clone:
 
 def start(path: Path, run: Runner, url: str | None = None, *options: str) -> Clone:
     """Returns a repository in which dvlite is initialised, committed, with `origin` at `url`."""
-    path.mkdir(parents=True, exist_ok=True)
-    git(path, "init", "-q")
+
+    def initialised(folder: Path) -> None:
+        git(folder, "init", "-q")
+        Clone(folder, run).dv("init")
+
+    def committed(folder: Path) -> None:
+        Clone(copy_of("initialised", initialised, folder), run).commit("Start")
+
     made = Clone(path, run)
-    made.dv("init")
-    if url is not None:
+    if url is None:
+        copy_of("started", committed, path)
+    else:
+        copy_of("initialised", initialised, path)
         made.dv("remote", "add", url, *options)
-    made.commit("Start")
+        made.commit("Start")
     return made
 
 

@@ -18,6 +18,7 @@ import pytest
 from hypothesis import settings
 
 import tests.guard.sitecustomize  # noqa: F401  (refuses the network in this process)
+from tests.copies import copy_of, first_commit
 
 GUARD = Path(__file__).parent / "guard"
 DROPPED_PREFIXES = ("AWS_", "CI_", "DVLITE_", "GITHUB_", "GIT_", "XDG_")
@@ -98,18 +99,30 @@ def isolated(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.Monke
 @pytest.fixture
 def git_repo(tmp_path: Path) -> Path:
     """Returns a fresh git work tree with one empty commit, in `tmp_path / "repo"`."""
-    repo = tmp_path / "repo"
-    subprocess.run(["git", "init", "--quiet", str(repo)], check=True)
-    subprocess.run(["git", "commit", "--quiet", "--allow-empty", "-m", "Start"], cwd=repo, check=True)
-    return repo
+    return copy_of("git_repo", first_commit, tmp_path / "repo")
+
+
+@pytest.fixture(scope="session")
+def program(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """Yields a `dvlite` program that starts fast (tests/warm.py), alone in its folder. One for each test process."""
+    from tests.warm import running
+
+    with running(tmp_path_factory.mktemp("warm")) as path:
+        yield path
 
 
 @pytest.fixture
-def run_cli() -> Runner:
-    """Returns a runner that starts dvlite as a user would, in a process of its own."""
+def on_path(program: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Lets git and shells find `dvlite`."""
+    monkeypatch.setenv("PATH", f"{program.parent}{os.pathsep}{os.environ['PATH']}")
+
+
+@pytest.fixture
+def run_cli(program: Path) -> Runner:
+    """Returns a runner that starts dvlite in a process of its own."""
 
     def run(*args, cwd=None, env=None, input=None, check=False):  # noqa: A002
-        command = [sys.executable, "-m", "dvlite", *map(str, args)]
+        command = [str(program), *map(str, args)]
         done = subprocess.run(
             command,
             cwd=cwd,
@@ -161,8 +174,9 @@ def finished(command: list[str], code: int, stdout: bytes, stderr: bytes, *, che
     """Returns the finished process with its outputs as text; a name that is not UTF-8 keeps its bytes as surrogates."""
     out, err = (data.decode("utf-8", "surrogateescape") for data in (stdout, stderr))
     if check and code != 0:
-        words = " ".join(command[command.index("dvlite") :])
-        pytest.fail(f"`{words}` left with {code}\n--- stdout\n{out}--- stderr\n{err}", pytrace=False)
+        pytest.fail(
+            f"`dvlite {' '.join(command[1:])}` left with {code}\n--- stdout\n{out}--- stderr\n{err}", pytrace=False
+        )
     return subprocess.CompletedProcess(command, code, out, err)
 
 

@@ -385,9 +385,9 @@ def test_a_folder_that_is_not_mounted(tmp_path, invoke):
 
 
 @pytest.fixture
-def in_s3(tmp_path, run_cli, weed, s3_url):
+def in_s3(tmp_path, invoke, weed, s3_url):
     def in_s3(url=s3_url, endpoint=weed.endpoint_url):
-        here = start(tmp_path / "s3", run_cli)
+        here = start(tmp_path / "s3", invoke)
         done = here.run("remote", "add", url, "-o", f"endpoint_url={endpoint}", cwd=here.path)
         assert "Traceback" not in done.stderr
         put(here.path / "data", b"x")
@@ -446,8 +446,8 @@ def tiny_disk(tmp_path):
     subprocess.run(["umount", "-l", folder], check=True)
 
 
-def test_a_full_cache_disk_is_seen_before_anything_is_written(tmp_path, run_cli, tiny_disk):
-    here = start(tmp_path / "here", run_cli)
+def test_a_full_cache_disk_is_seen_before_anything_is_written(tmp_path, invoke, tiny_disk):
+    here = start(tmp_path / "here", invoke)
     put(here.path / "big", noise(9_000_000, 1))
     for number in range(200):
         put(here.path / "many" / str(number), noise(60_000, number))
@@ -461,15 +461,15 @@ def test_a_full_cache_disk_is_seen_before_anything_is_written(tmp_path, run_cli,
     here.dv("add", "big")
 
 
-def test_a_full_work_disk_is_seen_before_anything_is_written(tmp_path, run_cli, tiny_disk):
-    here = start(tmp_path / "here", run_cli, str(tmp_path / "store"))
+def test_a_full_work_disk_is_seen_before_anything_is_written(tmp_path, invoke, tiny_disk):
+    here = start(tmp_path / "here", invoke, str(tmp_path / "store"))
     put(here.path / "big", noise(9_000_000, 1))
     put(here.path / "small", b"x")
     here.dv("add", "big", "small")
     here.commit()
     here.dv("push")
     git(tmp_path, "clone", "-q", str(here.path), str(tiny_disk / "there"))
-    there = Clone(tiny_disk / "there", run_cli)
+    there = Clone(tiny_disk / "there", invoke)
     there.dv("remote", "trust", str(tmp_path / "store"))
     environment = {"DVLITE_CACHE_DIR": str(tmp_path / "cache")}
     said = there.fails(1, "pull", env=environment)
@@ -478,8 +478,8 @@ def test_a_full_work_disk_is_seen_before_anything_is_written(tmp_path, run_cli, 
     assert not list(there.path.glob(".dvl-*"))
 
 
-def test_a_full_remote_disk_loses_nothing(tmp_path, run_cli, tiny_disk):
-    here = start(tmp_path / "here", run_cli, str(tiny_disk / "store"))
+def test_a_full_remote_disk_loses_nothing(tmp_path, invoke, tiny_disk):
+    here = start(tmp_path / "here", invoke, str(tiny_disk / "store"))
     put(here.path / "big", noise(9_000_000, 1))
     here.dv("add", "big")
     assert "free" in refused(here, 1, "push")

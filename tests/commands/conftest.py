@@ -2,18 +2,23 @@
 
 import pytest
 
-from tests.commands.hooked import Hooked, use_program
+from tests.commands.hooked import Hooked
 from tests.commands.pipelines import Pipeline
 from tests.commands.project import Project
+from tests.copies import copy_of, first_commit
 
 
 @pytest.fixture
-def project(git_repo, invoke):
+def project(tmp_path, invoke):
     """Returns a repository in which dvlite is initialised and committed."""
-    made = Project(git_repo, invoke)
-    made.dvlite("init")
-    made.commit("Use dvlite")
-    return made
+
+    def build(folder):
+        first_commit(folder)
+        made = Project(folder, invoke)
+        made.dvlite("init")
+        made.commit("Use dvlite")
+
+    return Project(copy_of("project", build, tmp_path / "repo"), invoke)
 
 
 @pytest.fixture
@@ -44,13 +49,16 @@ def pipeline(project, tmp_path, monkeypatch):
 
 
 @pytest.fixture
-def hooked(git_repo, invoke, monkeypatch):
+def hooked(tmp_path, invoke, on_path):
     """Returns a repository with dvlite and its hooks, committed, without a remote."""
-    use_program(monkeypatch)
-    made = Hooked(git_repo, invoke)
-    made.dvlite("init", "--hooks")
-    made.commit("Use dvlite")
-    return made
+
+    def build(folder):
+        first_commit(folder)
+        made = Hooked(folder, invoke)
+        made.dvlite("init", "--hooks")
+        made.commit("Use dvlite")
+
+    return Hooked(copy_of("hooked", build, tmp_path / "repo"), invoke)
 
 
 @pytest.fixture

@@ -2,15 +2,8 @@
 
 import os
 import subprocess
-import sys
-from pathlib import Path
 
 from tests.commands.project import Project
-
-
-def use_program(monkeypatch):
-    """Puts the dvlite of this environment on PATH."""
-    monkeypatch.setenv("PATH", f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}")
 
 
 class Hooked(Project):

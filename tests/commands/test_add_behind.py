@@ -2,15 +2,14 @@
 
 import pytest
 
-from tests.commands.hooked import Hooked, said, use_program
+from tests.commands.hooked import Hooked, said
 
 EDIT_FIRST = "sed -i.bak 1s/pick/edit/"
 
 
 @pytest.fixture
-def plain(project, monkeypatch):
+def plain(project, on_path):
     """Returns a repository without hooks that has three versions, one a commit."""
-    use_program(monkeypatch)
     made = Hooked(project.root, project._invoke)
     three_versions(made)
     return made

@@ -174,10 +174,9 @@ def test_of_a_pointer_staged_before_the_last_add_the_staged_one_counts(filled):
     filled.does("commit", "-qm", "five")
 
 
-def test_a_first_commit_is_looked_at(tmp_path, invoke, monkeypatch):
-    from tests.commands.hooked import Hooked, use_program
+def test_a_first_commit_is_looked_at(tmp_path, invoke, on_path):
+    from tests.commands.hooked import Hooked
 
-    use_program(monkeypatch)
     (tmp_path / "new").mkdir()
     made = Hooked(tmp_path / "new", invoke)
     made.git("init", "-q")

@@ -5,7 +5,7 @@ import shutil
 
 import pytest
 
-from tests.commands.hooked import Hooked, said, use_program
+from tests.commands.hooked import Hooked, said
 
 START = ["one.txt", "three.txt", "two.txt"]
 
@@ -191,17 +191,14 @@ def test_with_limit_zero_nothing_is_asked(team, tmp_path):
     assert said(bob.does("checkout", "-q", "other")) == ["note: data: not in the cache; to bring it: dvlite pull data"]
 
 
-def test_a_place_that_was_not_approved_or_does_not_answer_makes_a_note(team, tmp_path, monkeypatch):
+def test_a_place_that_was_not_approved_or_does_not_answer_makes_a_note(team, tmp_path):
     bob = clone(team, tmp_path)
     branch(team, "other", "four.txt")
     bob.does("fetch", "-q")
-    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "nobody"))
-    lines = said(bob.does("checkout", "-q", "other"))
+    lines = said(bob.does("checkout", "-q", "other", XDG_CONFIG_HOME=str(tmp_path / "nobody")))
     assert len(lines) == 1
     assert "has not approved" in lines[0]
-    bob.does("checkout", "-q", "main")
-    monkeypatch.undo()
-    use_program(monkeypatch)
+    bob.does("checkout", "-q", "main", XDG_CONFIG_HOME=str(tmp_path / "nobody"))
     bob.dvlite("config", "--local", "remotes.origin.url", "s3://bucket/x")
     bob.dvlite("config", "--local", "remotes.origin.endpoint_url", "http://127.0.0.1:9")
     lines = said(bob.does("checkout", "-q", "other", AWS_ACCESS_KEY_ID="x", AWS_SECRET_ACCESS_KEY="x"))

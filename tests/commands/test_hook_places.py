@@ -5,7 +5,7 @@ import subprocess
 
 import pytest
 
-from tests.commands.hooked import Hooked, said, use_program
+from tests.commands.hooked import Hooked, said
 
 # One script for all hooks, with a file beside it, as of Overcommit.
 ONE_FOR_ALL = """#!/bin/sh
@@ -21,9 +21,8 @@ sh -e "$own" "$@"
 
 
 @pytest.fixture
-def bare(project, invoke, monkeypatch):
+def bare(project, invoke, on_path):
     """Returns a repository with dvlite and without hooks."""
-    use_program(monkeypatch)
     return Hooked(project.root, invoke)
 
 

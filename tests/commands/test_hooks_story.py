@@ -4,7 +4,7 @@ import os
 import shutil
 import subprocess
 
-from tests.commands.hooked import Hooked, said, use_program
+from tests.commands.hooked import Hooked, said
 
 IMAGES = 20
 
@@ -13,8 +13,7 @@ def heads(project):
     return project.git("ls-remote", "--heads", "origin")
 
 
-def test_a_day_of_two_people(tmp_path, invoke, monkeypatch, weed, s3_url):
-    use_program(monkeypatch)
+def test_a_day_of_two_people(tmp_path, invoke, monkeypatch, weed, s3_url, on_path):
     monkeypatch.setenv("DVLITE_TRUST", weed.endpoint_url)
     subprocess.run(["git", "init", "-q", "--bare", str(tmp_path / "birds.git")], check=True)
     subprocess.run(["git", "clone", "-q", "birds.git", "ann"], cwd=tmp_path, check=True, capture_output=True)

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.commands.hooked import Hooked, said, use_program
+from tests.commands.hooked import Hooked, said
 
 HOOKS = ["pre-commit", "pre-push", "post-checkout", "post-merge", "post-rewrite"]
 ECHO = '#!/bin/sh\necho "old $(basename "$0") $*" >> "$SEEN"\ncat >> "$SEEN"\nexit "${OLD_CODE:-0}"\n'
@@ -21,9 +21,8 @@ def seen(tmp_path, monkeypatch):
 
 
 @pytest.fixture
-def bare(project, invoke, monkeypatch):
+def bare(project, invoke, on_path):
     """Returns a repository with dvlite and without hooks."""
-    use_program(monkeypatch)
     return Hooked(project.root, invoke)
 
 

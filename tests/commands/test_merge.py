@@ -3,7 +3,6 @@
 import os
 import shutil
 import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -11,12 +10,6 @@ import pytest
 from dvlite.formats import lockfile
 from dvlite.repo.repository import CLONE_SETTINGS
 from tests.commands.project import Project, tree
-
-
-@pytest.fixture
-def path_with_dvlite(monkeypatch):
-    """Puts the dvlite under test where git's shell finds it."""
-    monkeypatch.setenv("PATH", f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}")
 
 
 class Merging(Project):
@@ -56,7 +49,7 @@ BASE = {"a": "1", "b": "1", "c": "1"}
 
 
 @pytest.fixture
-def started(project, path_with_dvlite):
+def started(project, on_path):
     made = Merging(project.root, project._invoke)
     for name, content in BASE.items():
         made.write(f"data/{name}", content)
@@ -624,7 +617,7 @@ stages:
 
 
 @pytest.fixture
-def stages(pipeline, path_with_dvlite):
+def stages(pipeline, on_path):
     made = Merging(pipeline.root, pipeline.project._invoke)
     made.write("dvlite.yaml", TWO.partition("  both")[0])
     made.write("l.txt", "1")

@@ -2,7 +2,7 @@
 
 import pytest
 
-from tests.commands.hooked import Hooked, use_program
+from tests.commands.hooked import Hooked
 
 PIPELINE = """\
 stages:
@@ -18,9 +18,8 @@ stages:
 
 
 @pytest.fixture(params=["data/im", "data/im/1.txt, data/im/2.txt", '"data/im/*.txt"', '"data/**"', "data"])
-def two(project, monkeypatch, request):
+def two(project, request, on_path):
     """Returns a repository with two commits of data and runs, and a branch that begins before the second."""
-    use_program(monkeypatch)
     made = Hooked(project.root, project._invoke)
     made.write("dvlite.yaml", PIPELINE.format(deps=request.param))
     for number in "123":

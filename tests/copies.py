@@ -1,0 +1,37 @@
+"""Prepared repositories: each is built once in a test process, and every test gets a copy."""
+
+import atexit
+import functools
+import shutil
+import subprocess
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+
+
+def copy_of(name: str, build: Callable[[Path], object], target: Path) -> Path:
+    """Copies the folder that `build` makes to `target`; it is built for the first that asks for `name`."""
+    prepared = _folder() / name
+    if not prepared.exists():
+        building = prepared.with_suffix(".building")
+        shutil.rmtree(building, ignore_errors=True)
+        building.mkdir()
+        build(building)
+        for sample in building.rglob("*.sample"):  # git's examples of hooks
+            sample.unlink()
+        building.rename(prepared)
+    shutil.copytree(prepared, target, symlinks=True, dirs_exist_ok=True)
+    return target
+
+
+def first_commit(folder: Path) -> None:
+    """Makes a folder a git work tree with one empty commit."""
+    subprocess.run(["git", "init", "--quiet"], cwd=folder, check=True)
+    subprocess.run(["git", "commit", "--quiet", "--allow-empty", "-m", "Start"], cwd=folder, check=True)
+
+
+@functools.cache
+def _folder() -> Path:
+    folder = tempfile.mkdtemp(prefix="dvlite-prepared-")
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    return Path(folder)
