@@ -276,4 +276,4 @@ def _reported(reports: ReportOptions, work: Callable[[Session], VerifyResult]) -
     )
 
 
-VERBS = (install, hook, resolve, merge_driver, verify)
+VERBS = {"Check": (verify, install, resolve, hook, merge_driver)}

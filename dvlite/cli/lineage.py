@@ -265,4 +265,4 @@ def log(path: str, *, revision: str | None, limit: int | None) -> int:
     return run(lambda s: verb(s.repo(), path, revision=revision, limit=limit, progress=s.progress), text="log")
 
 
-VERBS = (runs, lineage, log)
+VERBS = {"Lineage": (runs, lineage, log)}

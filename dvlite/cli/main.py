@@ -31,8 +31,13 @@ def main(argv: Sequence[str] | None = None) -> int:
         nowhere = open(os.devnull, "w", encoding="utf-8")  # noqa: SIM115  # for the rest of the process
         sys.stdout, sys.stderr = sys.stdout or nowhere, sys.stderr or nowhere
     try:
-        code = _invoke(arguments, flags)
+        if os.environ.get(COMPLETE):
+            return shell_complete(app, {}, "dvlite", COMPLETE, os.environ[COMPLETE])
+        with app.make_context("dvlite", arguments, obj=flags) as ctx:
+            code = int(app.invoke(ctx) or 0)
         sys.stdout.flush()
+    except click.exceptions.Exit as leaving:  # --help, --version
+        return leaving.exit_code
     except BrokenPipeError:  # whoever read standard output has seen enough
         _forget_stdout()
         return EXIT_PIPE
@@ -49,17 +54,6 @@ def main(argv: Sequence[str] | None = None) -> int:
 def entry() -> NoReturn:
     """Is what the `dvlite` program calls."""
     sys.exit(main())
-
-
-def _invoke(arguments: list[str], flags: dict[str, Any]) -> int:
-    instruction = os.environ.get(COMPLETE)
-    if instruction:
-        return shell_complete(app, {}, "dvlite", COMPLETE, instruction)
-    try:
-        with app.make_context("dvlite", arguments, obj=flags) as ctx:
-            return int(app.invoke(ctx) or 0)
-    except click.exceptions.Exit as leaving:  # --help, --version
-        return leaving.exit_code
 
 
 def _in_our_words(error: click.ClickException) -> UsageError:
@@ -80,5 +74,5 @@ def app() -> None:
     """Versions data and models next to code: git, and a folder or bucket for the data."""
 
 
-for _verb in (*setup.VERBS, *track.VERBS, *share.VERBS, *pipeline.VERBS, *lineage.VERBS, *check.VERBS):
-    app.add_command(_verb)
+for _area in (setup, track, share, pipeline, lineage, check):
+    app.add_area(_area.VERBS)

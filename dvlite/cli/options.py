@@ -1,7 +1,7 @@
-"""The frame that all verbs of the command line share: common flags, help, options, one run. Owns click, with `cli*`.
+"""What all verbs of the command line share: common flags, help, options, one run.
 
-Knows no verb: `cli` and `cli_pipeline` declare them. Does no work itself, words no result (`text`) and writes to no stream but through
-`render`; help goes through click.
+Knows no verb: the modules beside this one declare them. Does no work, words no result (`text`) and writes to no stream but through
+`terminal`; help goes through click.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from __future__ import annotations
 import contextlib
 import os
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -37,16 +37,16 @@ CODES = {
     130: "interrupted",
 }
 COMPLETE = "_DVLITE_COMPLETE"  # the variable in which a shell asks for completions
-SECTIONS = {
-    "Start": ("init", "clone", "remote"),
-    "Work": ("add", "status", "diff", "checkout", "mv", "rm"),
-    "Share": ("push", "pull", "fetch"),
-    "Pipeline": ("stage", "repro", "dag", "params", "metrics"),
-    "Lineage": ("runs", "lineage", "log"),
-    "Check": ("verify", "install", "resolve"),
-    "Inspect": ("ls", "get"),
-    "Maintain": ("cache", "config", "doctor", "completion"),
-}
+SECTIONS = (
+    "Start",
+    "Work",
+    "Share",
+    "Pipeline",
+    "Lineage",
+    "Check",
+    "Inspect",
+    "Maintain",
+)  # each area says which verbs stand in which
 MEANT = {"commit": "add", "track": "add", "import": "get", "download": "pull", "upload": "push", "switch": "checkout"}
 MEANT |= {"run": "repro", "exp": "runs", "experiments": "runs", "reproduce": "repro", "provenance": "lineage"}
 
@@ -149,13 +149,23 @@ class Verbs(click.Group):
     def __init__(self, *args: Any, **settings: Any) -> None:
         super().__init__(*args, **{"no_args_is_help": False, "invoke_without_command": True, **settings})
         self.params += COMMON
+        self.sections: dict[str, list[click.Command]] = {}
 
-    def invoke(self, ctx: click.Context) -> Any:
+    def add_area(self, area: Mapping[str, Sequence[click.Command]]) -> None:
+        """Adds the verbs of an area, by the section of the help that they stand in."""
+        self.sections = self.sections or {title: [] for title in SECTIONS}
+        for title, verbs in area.items():
+            for verb in verbs:
+                self.add_command(verb)
+                self.sections[title].append(verb)
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
         """Prints the help where a verb is missing."""
-        if not ctx._protected_args and not ctx.args:  # noqa: SLF001  # click's own name for the verb that comes next
+        rest = super().parse_args(ctx, args)
+        if not ctx._protected_args and not rest and not ctx.resilient_parsing:  # noqa: SLF001  # click's own name for the verb that comes next
             click.echo(ctx.get_help(), err=True)
-            return 2
-        return super().invoke(ctx)
+            ctx.exit(2)
+        return rest
 
     def resolve_command(
         self, ctx: click.Context, args: list[str]
@@ -175,12 +185,9 @@ class Verbs(click.Group):
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """Writes the verbs by what they are for."""
-        sections = SECTIONS if ctx.parent is None else {"Commands": tuple(self.commands)}
-        for title, names in sections.items():
-            rows = [(name, self.commands[name].get_short_help_str(70)) for name in names if name in self.commands]
-            if rows:
-                with formatter.section(title):
-                    formatter.write_dl(rows)
+        for title, verbs in (self.sections or {"Commands": list(self.commands.values())}).items():
+            with formatter.section(title):
+                formatter.write_dl([(str(verb.name), verb.get_short_help_str(70)) for verb in verbs if not verb.hidden])
 
 
 @dataclass(slots=True)

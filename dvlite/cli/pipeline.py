@@ -210,4 +210,4 @@ def metrics_diff(words: tuple[str, ...], *, rtol: float, atol: float, md: bool, 
     )
 
 
-VERBS = (repro, dag, stage, params, metrics)
+VERBS = {"Pipeline": (stage, repro, dag, params, metrics)}

@@ -1,4 +1,4 @@
-"""The verbs that set dvlite up: init, clone, config, doctor and completion. Declares flags and help; the work is in `commands`."""
+"""The verbs that set dvlite up and look after it: init, clone, cache, config, doctor and completion. Declares flags and help; the work is in `commands`."""
 
 from __future__ import annotations
 
@@ -8,7 +8,20 @@ from typing import Any
 import click
 from click.shell_completion import ShellComplete, get_completion_class
 
-from dvlite.cli.options import COMPLETE, JOBS, NO_STAGE, PathText, Session, Verb, run, scope_of
+from dvlite.cli.options import (
+    COMPLETE,
+    DRY_RUN,
+    JOBS,
+    NO_STAGE,
+    NO_WAIT,
+    REMOTE,
+    PathText,
+    Session,
+    Verb,
+    Verbs,
+    run,
+    scope_of,
+)
 from dvlite.errors import DvliteError, NotARepository, Untrusted, UsageError
 
 
@@ -67,6 +80,25 @@ def _pull_all(session: Session, directory: str, jobs: int | None) -> Any:
     return verb(repo, (), remote=None, scope=scope, jobs=jobs, dry_run=False, force=False, progress=session.progress)
 
 
+@click.group(cls=Verbs)
+def cache() -> None:
+    """Look after the cache in this clone."""
+
+
+@cache.command("prune", example="dvlite cache prune --pushed -n", codes=(3, 10, 11, 13))
+@click.option("--pushed", is_flag=True, help="What the remote provably has.")
+@REMOTE
+@DRY_RUN
+@NO_WAIT
+def cache_prune(*, pushed: bool, remote: str | None, dry_run: bool) -> int:
+    """Free disk space by dropping what a remote provably has."""
+    from dvlite.commands.cache import cache_prune as verb
+
+    if not pushed:
+        raise UsageError("say what to prune", hint="dvlite cache prune --pushed  drops what the remote provably has")
+    return run(lambda s: verb(s.repo(), remote=remote, dry_run=dry_run, progress=s.progress), text="cache")
+
+
 @click.command(cls=Verb, example="dvlite config --user cache.dir /bigdisk/dvlite", codes=(10,))
 @click.argument("key", metavar="[KEY]", required=False)
 @click.argument("value", metavar="[VALUE]", required=False)
@@ -114,4 +146,4 @@ def completion(shell: str) -> int:
     return 0
 
 
-VERBS = (init, clone, config, doctor, completion)
+VERBS = {"Start": (init, clone), "Maintain": (cache, config, doctor, completion)}

@@ -1,4 +1,4 @@
-"""The verbs that move data: remotes, push, pull, fetch, get and the cache. Declares flags and help; the work is in `commands`."""
+"""The verbs that move data: remotes, push, pull, fetch and get. Declares flags and help; the work is in `commands`."""
 
 from __future__ import annotations
 
@@ -9,12 +9,9 @@ from typing import Any
 import click
 
 from dvlite.cli.options import (
-    DRY_RUN,
     FORCE,
     JOBS,
     NO_STAGE,
-    NO_WAIT,
-    REMOTE,
     REVISION,
     PathText,
     R,
@@ -177,23 +174,4 @@ def get(source: str, path: str | None, *, revision: str | None, output: str | No
     )
 
 
-@click.group(cls=Verbs)
-def cache() -> None:
-    """Look after the cache in this clone."""
-
-
-@cache.command("prune", example="dvlite cache prune --pushed -n", codes=(3, 10, 11, 13))
-@click.option("--pushed", is_flag=True, help="What the remote provably has.")
-@REMOTE
-@DRY_RUN
-@NO_WAIT
-def cache_prune(*, pushed: bool, remote: str | None, dry_run: bool) -> int:
-    """Free disk space by dropping what a remote provably has."""
-    from dvlite.commands.cache import cache_prune as verb
-
-    if not pushed:
-        raise UsageError("say what to prune", hint="dvlite cache prune --pushed  drops what the remote provably has")
-    return run(lambda s: verb(s.repo(), remote=remote, dry_run=dry_run, progress=s.progress), text="cache")
-
-
-VERBS = (remote, push, pull, fetch, get, cache)
+VERBS = {"Start": (remote,), "Share": (push, pull, fetch), "Inspect": (get,)}

@@ -138,4 +138,4 @@ def ls(target: str | None, *, long: bool, recursive: bool) -> int:
     return run(lambda s: verb(s.repo(), target, long=long, recursive=recursive, progress=s.progress), text="ls")
 
 
-VERBS = (add, rm, mv, status, diff, checkout, ls)
+VERBS = {"Work": (add, status, diff, checkout, mv, rm), "Inspect": (ls,)}
