@@ -178,6 +178,7 @@ def share_blocks(source: int, target: int) -> bool:
 
 def copy_range(source: int, target: int, size_bytes: int, advance: Callable[[int], None] | None = None) -> None:
     """Copies the first `size_bytes` of one open file to another inside the kernel, keeping holes; stops early at end of file."""
+    in_kernel = hasattr(os, "copy_file_range")
     offset = 0
     while offset < size_bytes:
         start, end = _next_data(source, offset, size_bytes)
@@ -185,7 +186,18 @@ def copy_range(source: int, target: int, size_bytes: int, advance: Callable[[int
             break
         offset = start
         while offset < end:
-            copied = _copy_piece(source, target, offset, min(end - offset, 1 << 26))
+            count, copied = min(end - offset, 1 << 26), 0
+            if in_kernel:
+                try:
+                    copied = os.copy_file_range(source, target, count, offset, offset)
+                except OSError as error:
+                    if error.errno not in (errno.EXDEV, errno.EINVAL, errno.ENOSYS, errno.EOPNOTSUPP, errno.EPERM):
+                        raise
+                    in_kernel = False
+            if not in_kernel:
+                data = os.pread(source, min(count, 1 << 20), offset)
+                while copied < len(data):
+                    copied += os.pwrite(target, data[copied:], offset + copied)
             if not copied:
                 return
             offset += copied
@@ -205,20 +217,6 @@ def _next_data(descriptor: int, offset: int, end: int) -> tuple[int, int]:
         if error.errno == errno.ENXIO:  # only a hole is left
             return end, end
         return offset, end
-
-
-def _copy_piece(source: int, target: int, offset: int, count: int) -> int:
-    if hasattr(os, "copy_file_range"):
-        try:
-            return os.copy_file_range(source, target, count, offset, offset)
-        except OSError as error:
-            if error.errno not in (errno.EXDEV, errno.EINVAL, errno.ENOSYS, errno.EOPNOTSUPP, errno.EPERM):
-                raise
-    data = os.pread(source, min(count, 1 << 20), offset)
-    written = 0
-    while written < len(data):
-        written += os.pwrite(target, data[written:], offset + written)
-    return len(data)
 
 
 def require_space(folder: Path, needed_bytes: int, purpose: str, *, hint: str | None = None) -> None:
@@ -256,31 +254,23 @@ def existing_folder(path: Path) -> Path:
 
 
 def file_system(path: Path) -> str:
-    """Returns the type of the file system that holds `path`, as the kernel names it, or an empty string."""
+    """Returns the type of the file system that holds `path`, as the kernel names it, or an empty string.
+
+    A btrfs subvolume has a device number of its own that mountinfo does not list: for it, the longest mount point counts.
+    """
+    by_point = ("", "")
     with contextlib.suppress(OSError):
         device = os.stat(path).st_dev
-        wanted = f"{os.major(device)}:{os.minor(device)}"
+        wanted, real = f"{os.major(device)}:{os.minor(device)}", os.path.realpath(path)
         with open("/proc/self/mountinfo", encoding="utf-8", errors="surrogateescape") as lines:
             for line in lines:
                 fields = line.split(" ")
+                kind, point = fields[fields.index("-") + 1], fields[4]
                 if fields[2] == wanted:
-                    return fields[fields.index("-") + 1]
-        mount_type = _btrfs_type(path)
-        return mount_type
-    return ""
-
-
-def _btrfs_type(path: Path) -> str:
-    """btrfs gives each subvolume a device number of its own, absent from mountinfo: look for the longest mount point instead."""
-    real = os.path.realpath(path)
-    best, kind = "", ""
-    with open("/proc/self/mountinfo", encoding="utf-8", errors="surrogateescape") as lines:
-        for line in lines:
-            fields = line.split(" ")
-            point = fields[4]
-            if (real == point or real.startswith(point.rstrip("/") + "/")) and len(point) >= len(best):
-                best, kind = point, fields[fields.index("-") + 1]
-    return kind
+                    return kind
+                if (real == point or real.startswith(point.rstrip("/") + "/")) and len(point) >= len(by_point[0]):
+                    by_point = point, kind
+    return by_point[1]
 
 
 def wait_out(change_ns: int, window_ns: int) -> None:

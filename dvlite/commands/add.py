@@ -27,8 +27,8 @@ from dvlite.store.pack import KIND_MANIFEST
 from dvlite.workspace import sparse
 from dvlite.workspace.add_checks import is_output, portable_warnings, refuse_broken, refuse_untrackable, tracked_above
 from dvlite.workspace.changes import Counts, Kind
-from dvlite.workspace.hashing import Snapshot
-from dvlite.workspace.ingest import Storing
+from dvlite.workspace.hashing import Snapshot, identify
+from dvlite.workspace.ingest import CachingReader
 from dvlite.workspace.outdated import bringing, find_behind, refusal
 from dvlite.workspace.path_args import warning_of
 from dvlite.workspace.scan import Scan, selected_scan
@@ -213,9 +213,10 @@ class _Adder:
                 f"cannot track {quote(work.repo.display(path))}: it is a symbolic link",
                 hint="track the file or folder that it points to",
             )
-        reader = Storing(work.cache, writer, (work.repo.root / path).parent, work.repo.display(path))
+        reader = CachingReader(work.cache, writer, (work.repo.root / path).parent, work.repo.display(path))
         before = writer.stored_bytes
-        snapshot = work.identify(path, found, reader, must_have=work.cache.has_file)
+        rows = work.stat_rows(path)
+        snapshot = identify(found, rows, work.progress, reader, must_have=work.cache.has_file)
         self.shares_blocks |= reader.shares_blocks
         made = self._pointer(target, snapshot, writer)
         self._pointers.append((path, made, known))
@@ -305,7 +306,7 @@ class _Adder:
             self.warnings.extend(portable_warnings(names))
 
     def _added(
-        self, target: _Target, made: Pointer, snapshot: Snapshot, reader: Storing, stored_bytes: int
+        self, target: _Target, made: Pointer, snapshot: Snapshot, reader: CachingReader, stored_bytes: int
     ) -> AddedPath:
         known = target.known
         return AddedPath(

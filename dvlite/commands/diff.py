@@ -23,7 +23,7 @@ from dvlite.store.cache import Cache
 from dvlite.workspace import sparse
 from dvlite.workspace.changes import Counts, FileChange, Kind, Pair, changes, counts_of
 from dvlite.workspace.fetch import with_listings
-from dvlite.workspace.hashing import HashOnly, Snapshot
+from dvlite.workspace.hashing import Snapshot, identify
 from dvlite.workspace.path_args import select, usable
 from dvlite.workspace.workspace import Workspace, entries_of
 
@@ -137,7 +137,7 @@ def _from_workspace(work: Workspace, pointers: Mapping[str, Pointer], nodes: dic
         if known.kind == "directory" and work.vouched(path, scan) == known.digest:
             found[path] = known
             continue
-        have = work.identify(path, scan, HashOnly())
+        have = identify(scan, work.stat_rows(path), work.progress)
         if have.scan.paths == [b""]:
             executable = bool(have.scan.flags[0] & EXECUTABLE)
             found[path] = Pointer("file", have.digest(0), have.scan.sizes[0], executable=executable)

@@ -19,7 +19,7 @@ from dvlite.repo.open_stores import open_cache
 from dvlite.repo.repository import Repo
 from dvlite.repo.tracked_paths import Tracked, why_untrackable
 from dvlite.workspace.dirfd import remove_empty_folders
-from dvlite.workspace.hashing import HashOnly, Snapshot
+from dvlite.workspace.hashing import Snapshot, identify
 from dvlite.workspace.path_args import refuse_outputs, select, usable
 from dvlite.workspace.workspace import NO_VERSION, Workspace
 
@@ -77,7 +77,7 @@ def _ignore_file(path: str) -> str:
 
 
 def _settle(repo: Repo, tracked: Sequence[Tracked], source: str, target: str) -> _Move:
-    """Returns the move that is meant, after all that could forbid it was looked at."""
+    """Returns the move that the arguments mean; raises UsageError if it is not allowed."""
     items = [item for item, _ in select(repo, tracked, [source], inside=False)]
     refuse_outputs(repo, items, "rename")
     chosen = [item.path for item in items]
@@ -111,20 +111,20 @@ def _settle(repo: Repo, tracked: Sequence[Tracked], source: str, target: str) ->
 
 
 def _was_interrupted(repo: Repo, source: str, target: str, data: bytes) -> bool:
-    """Says whether a killed run of this very move left the target's pointer, which git has never seen, and not both data."""
-    found = repo.root / (target + SUFFIX)
+    """Returns whether a killed run of this same move left the target's pointer: git does not track it, and only one path has data."""
+    pointer_file = repo.root / (target + SUFFIX)
     return (
         bool(target)
-        and found.is_file()
-        and not found.is_symlink()
-        and found.read_bytes() == data
+        and pointer_file.is_file()
+        and not pointer_file.is_symlink()
+        and pointer_file.read_bytes() == data
         and not _are_two(repo.root / source, repo.root / target)
         and not repo.git.tracked_under([target + SUFFIX])
     )
 
 
 def _are_two(source: Path, target: Path) -> bool:
-    """Says whether both names have data of their own; a killed move may leave one file under both."""
+    """Returns whether both names have data of their own; a killed move may leave one file under both names."""
     if not (os.path.lexists(source) and os.path.lexists(target)):
         return False
     return source.is_dir() or not os.path.samestat(os.lstat(source), os.lstat(target))
@@ -162,15 +162,15 @@ def _refuse(repo: Repo, source: str, target: str, tracked: Sequence[str]) -> Non
 
 
 def _move_data(work: Workspace, move: _Move) -> None:
-    """Renames the data, if it is here, and carries over what is known of it."""
+    """Renames the data, if it is on disk, and its stat index, patterns and versions with it."""
     patterns = work.sparse.get(move.source, ())
     if patterns:
         work.set_sparse(move.target, patterns)
-    found = work.scan(move.source)
-    if found is None:
+    scan = work.scan(move.source)
+    if scan is None:
         return
-    version = work.vouched(move.source, found) or NO_VERSION
-    have = work.identify(move.source, found, HashOnly())
+    version = work.vouched(move.source, scan) or NO_VERSION
+    have = identify(scan, work.stat_rows(move.source), work.progress)
     try:
         _rename_to_free_name(work.location(move.source), work.location(move.target))
     except FileExistsError as error:
@@ -185,9 +185,9 @@ def _move_data(work: Workspace, move: _Move) -> None:
             ) from None
         raise files.os_error(error, "move", work.location(move.source)) from error
     if have.scan.paths == [b""]:
-        have.racy[0] |= not _look_again(work, move.target, have)
-    for known in reversed(work.versions_here(move.source)):
-        work.note_version(move.target, Oid(known), whole=False)
+        have.racy[0] |= not _adopt_change_time(work, move.target, have)
+    for version_here in reversed(work.versions_here(move.source)):
+        work.note_version(move.target, Oid(version_here), whole=False)
     work.remember(move.target, version, have.scan, have.digests, have.racy)
 
 
@@ -201,7 +201,7 @@ def _rename_to_free_name(source: Path, target: Path) -> None:
     os.unlink(source)
 
 
-def _look_again(work: Workspace, target: str, have: Snapshot) -> bool:
+def _adopt_change_time(work: Workspace, target: str, have: Snapshot) -> bool:
     """Takes over the change time that renaming gave a file; returns False if it may have changed meanwhile."""
     path = work.location(target)
     changed = os.lstat(path).st_ctime_ns
@@ -210,5 +210,5 @@ def _look_again(work: Workspace, target: str, have: Snapshot) -> bool:
     before = (have.scan.sizes[0], have.scan.mtimes[0], have.scan.inodes[0])
     if (now.st_size, now.st_mtime_ns, now.st_ino) != before or now.st_ctime_ns != changed:
         return False
-    have.scan.replace(0, have.scan.flags[0], now)
+    have.scan.ctimes[0] = now.st_ctime_ns
     return True

@@ -18,7 +18,7 @@ from dvlite.repo.repository import Repo
 from dvlite.repo.tracked_paths import Tracked
 from dvlite.workspace.backups import keep_uncommitted
 from dvlite.workspace.dirfd import remove_empty_folders
-from dvlite.workspace.hashing import HashOnly, Snapshot
+from dvlite.workspace.hashing import Snapshot, identify
 from dvlite.workspace.path_args import refuse_outputs, select, usable
 from dvlite.workspace.restore import remove_tree
 from dvlite.workspace.workspace import Workspace
@@ -80,7 +80,7 @@ def _look(work: Workspace, chosen: Sequence[Tracked]) -> dict[str, Snapshot]:
         scan = work.scan(item.path)
         if scan is None:
             continue
-        have = found[item.path] = work.identify(item.path, scan, HashOnly())
+        have = found[item.path] = identify(scan, work.stat_rows(item.path), work.progress)
         for i, flags in enumerate(have.scan.flags):
             if flags != EMPTY_DIR and not work.cache.is_sound(have.digest(i), have.scan.sizes[i]):
                 inner = os.fsdecode(have.scan.paths[i])

@@ -23,7 +23,7 @@ from dvlite.repo.repository import Repo
 from dvlite.repo.tracked_paths import Tracked, Unusable
 from dvlite.store.catalog import Catalog
 from dvlite.workspace.fetch import FetchPart, obtain
-from dvlite.workspace.hashing import HashOnly
+from dvlite.workspace.hashing import identify
 from dvlite.workspace.outdated import bringing
 from dvlite.workspace.overwrite_safety import is_exactly
 from dvlite.workspace.restore import CheckedOutPath, CheckoutOptions, crew_for, remove_untracked, restore
@@ -210,7 +210,9 @@ def _restore(work: Workspace, part: FetchPart, how: CheckoutOptions, done: Follo
 
 def _is_here(work: Workspace, path: str, version: Pointer) -> bool:
     found = work.scan(path)
-    return found is not None and is_exactly(work, version, work.identify(path, found, HashOnly()).entries())
+    return found is not None and is_exactly(
+        work, version, identify(found, work.stat_rows(path), work.progress).entries()
+    )
 
 
 def _tell(work: Workspace, done: Followed) -> None:

@@ -25,7 +25,7 @@ from dvlite.repo.tracked_paths import Tracked
 from dvlite.runs.filters import Filters
 from dvlite.runs.names import chosen
 from dvlite.runs.queries import Node
-from dvlite.workspace.hashing import HashOnly, Snapshot, identify
+from dvlite.workspace.hashing import Snapshot, identify
 from dvlite.workspace.scan import scan
 from dvlite.workspace.workspace import Workspace
 
@@ -90,11 +90,11 @@ def _on_disk(text: str, world: Context) -> Subject:
         work = Workspace(repo, world.cache, world.progress)
         found = work.scan(inside)
         if found is not None and found.flags[:1] != bytes([SYMLINK]):
-            return _hashed(text, inside, work.identify(inside, found, HashOnly()))
+            return _hashed(text, inside, identify(found, work.stat_rows(inside), work.progress))
     raw = scan(Path(path), text, lambda _inner, _folder: False, ignore.BUILT_IN, world.progress)
     if raw is None:
         raise UsageError(f"{quote(text)} is gone", hint="give a path that exists")
-    return _hashed(text, inside or "", identify(Path(path), text, raw, None, HashOnly(), world.progress))
+    return _hashed(text, inside or "", identify(raw, None, world.progress))
 
 
 def _refuse_many(text: str, inside: str, path: str, repo: Repo) -> None:

@@ -24,7 +24,7 @@ from dvlite.pipeline.globs import expression, may_go_into, names_on_disk
 from dvlite.repo.tracked_paths import Tracked
 from dvlite.workspace import sparse
 from dvlite.workspace.fetch import with_listings
-from dvlite.workspace.hashing import HashOnly
+from dvlite.workspace.hashing import identify
 from dvlite.workspace.scan import Scan, selected_scan
 from dvlite.workspace.workspace import NO_VERSION, Workspace, entries_of
 
@@ -210,7 +210,7 @@ class Contents:
             executable = bool(found.flags[0] & EXECUTABLE)
             if vouched is not None:
                 return Locked(path, format_oid(FILE, vouched), found.sizes[0], executable=executable)
-            have = work.identify(path, found, HashOnly())
+            have = identify(found, work.stat_rows(path), work.progress)
             work.remember(path, have.digest(0), have.scan, have.digests, have.racy)
             return Locked(path, format_oid(FILE, have.digest(0)), have.scan.sizes[0], executable=executable)
         known = self._tracked.get(path)
@@ -223,7 +223,7 @@ class Contents:
             )
         if vouched is not None:
             return Locked(path, format_oid(MANIFEST, vouched), _size(found), _files(found))
-        have = work.identify(path, found, HashOnly())
+        have = identify(found, work.stat_rows(path), work.progress)
         tree = manifest.build(have.entries())
         if known is not None:
             self._nodes |= tree.nodes

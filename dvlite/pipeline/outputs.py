@@ -29,8 +29,8 @@ from dvlite.pipeline.stages import Stage, StageOut
 from dvlite.store.cache_writer import Writer
 from dvlite.store.pack import KIND_FILE, KIND_MANIFEST
 from dvlite.workspace.backups import saved_name
-from dvlite.workspace.hashing import Snapshot
-from dvlite.workspace.ingest import Storing
+from dvlite.workspace.hashing import Snapshot, identify
+from dvlite.workspace.ingest import CachingReader
 from dvlite.workspace.restore import CheckoutOptions, restore
 from dvlite.workspace.workspace import Workspace, entries_of
 
@@ -148,10 +148,11 @@ class Outputs:
         if scan.paths == [b""] and scan.flags[0] == SYMLINK:
             raise UsageError(f"cannot keep the output {shown}: it is a symbolic link", hint="write a file or a folder")
         with Writer(work.cache) as writer:
-            reader = Storing(
+            reader = CachingReader(
                 work.cache, writer, files.existing_folder(work.location(path).parent), work.repo.display(path)
             )
-            have = work.identify(path, scan, reader, must_have=work.cache.has_file, patient=False)
+            rows = work.stat_rows(path)
+            have = identify(scan, rows, work.progress, reader, must_have=work.cache.has_file, patient=False)
             version = _stored(have, writer, shown)
             writer.commit()
         if tracked:

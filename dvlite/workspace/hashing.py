@@ -9,7 +9,6 @@ import time
 from array import array
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Protocol
 
 from dvlite import files
@@ -19,52 +18,47 @@ from dvlite.formats.manifest import EMPTY_DIR, KIND_MASK, SYMLINK, Entries
 from dvlite.oid import DIGEST_BYTES, Digest, digest_bytes, digest_file
 from dvlite.paths import is_reserved
 from dvlite.progress import Progress
-from dvlite.workspace.scan import Scan, flags_of, special_file
+from dvlite.workspace.scan import Scan, special_file
 from dvlite.workspace.statindex import StatRows
 
 _TRIES = 3
 _OPEN = os.O_RDONLY | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_CLOEXEC", 0)
 SMALL_BYTES = 1 << 20  # read in one piece below this
 
-
 IsCached = Callable[[Digest, int], bool]  # (digest, size in bytes) -> are these bytes in the cache?
-
-
-Advance = Callable[[int], None]  # told of bytes that are done
+Advance = Callable[[int], None]  # called with the bytes read since the last call
 
 
 class Reader(Protocol):
-    """Takes the content of a file that is not known yet and returns its digest; may store it on the way."""
+    """Takes the content of files and returns their digests; may store it on the way."""
 
     doing: str
-    """What people are told is going on: `adding`."""
+    """What a progress display calls it: `adding`."""
+
+    limit_bytes: int
+    """Up to which size a file is small."""
 
     def small(self, raw: bytes) -> Digest:
         """Takes a small file, or the target of a symlink."""
 
-    def large(self, descriptor: int, status: os.stat_result, name: str, advance: Advance) -> Digest:
-        """Takes an open large file; tells `advance` of its bytes as they are done."""
-
-    def limit_bytes(self) -> int:
-        """Returns up to which size a file is small."""
+    def large(self, descriptor: int, name: str, advance: Advance) -> Digest:
+        """Takes an open large file; calls `advance` as its bytes are read."""
 
     def expect(self, sizes: Sequence[int]) -> None:
-        """Learns the sizes of all files that will be read, before the first; may refuse by raising."""
+        """Receives the sizes of all files to be read, before the first; may raise to refuse them."""
 
 
 class HashOnly:
     """A reader that stores nothing."""
 
     doing = "reading"
+    limit_bytes = SMALL_BYTES
 
     def small(self, raw: bytes) -> Digest:
         return digest_bytes(raw)
 
-    def large(self, descriptor: int, status: os.stat_result, name: str, advance: Advance) -> Digest:
-        return digest_file(descriptor, status.st_size, advance)
-
-    def limit_bytes(self) -> int:
-        return SMALL_BYTES
+    def large(self, descriptor: int, name: str, advance: Advance) -> Digest:
+        return digest_file(descriptor, os.fstat(descriptor).st_size, advance)
 
     def expect(self, sizes: Sequence[int]) -> None:
         return
@@ -83,44 +77,39 @@ class Snapshot:
         return Digest(bytes(self.digests[i * DIGEST_BYTES : (i + 1) * DIGEST_BYTES]))
 
     def entries(self) -> Entries:
-        """Returns it as the entries of a listing."""
+        """Returns it as the entries of a manifest."""
         return Entries(self.scan.paths, bytes(self.scan.flags), array("Q", self.scan.sizes), bytes(self.digests))
 
 
 def identify(
-    root: Path,
-    shown: str,
     scan: Scan,
     known: StatRows | None,
-    reader: Reader,
     progress: Progress,
+    reader: Reader | None = None,
     *,
     must_have: IsCached | None = None,
     patient: bool = True,
 ) -> Snapshot:
-    """Returns the content of every entry of a scan; files whose stat index row is trusted are not opened.
+    """Returns the content of every entry of a scan; a file whose row in `known` is trusted is not opened, the others go to `reader`.
 
-    A file that changed this very moment is waited for, so that its row can be trusted later; not `patient`: read at once, and again later.
-
-    Raises FileChanged for a file that keeps changing, UsageError for a symlink that leaves the tracked directory.
+    `must_have`: a file is read again unless its bytes are there. A file that changed this very moment is waited for, so that its row can
+    be trusted later; not `patient`: it is read at once, and again at the next look. Raises FileChanged for a file that keeps changing,
+    UsageError for a symlink that leaves the tracked directory.
     """
+    reader = reader or HashOnly()
     count = len(scan)
     digests, racy = bytearray(count * DIGEST_BYTES), bytearray(count)
     unknown = array("Q", _unknown(scan, known, digests, must_have))
     sizes = array("q", (scan.sizes[i] for i in unknown))
-    total = sum(sizes)
     reader.expect(sizes)
-    progress.start(f"{reader.doing} {shown}", total_bytes=total, total_files=len(unknown))
-    window = files.racy_window_ns(root.parent) if unknown else 0
-    work = _Work(os.fsencode(root), shown, scan, reader, window, lambda size: progress.advance(size_bytes=size))
-    work.is_patient = patient
-    limit = reader.limit_bytes()
+    progress.start(f"{reader.doing} {scan.shown}", total_bytes=sum(sizes), total_files=len(unknown))
+    window = files.racy_window_ns(scan.root.parent) if unknown else 0
+    entries = _EntryReader(scan, reader, window, lambda size: progress.advance(size_bytes=size), patient=patient)
+    limit = reader.limit_bytes
     for i in unknown:
-        digest, racy[i] = work.read(i)
+        digest, racy[i] = entries.read(i)
         digests[i * DIGEST_BYTES : (i + 1) * DIGEST_BYTES] = digest
-        progress.advance(
-            size_bytes=scan.sizes[i] if scan.sizes[i] <= limit else 0, files=1
-        )  # large ones told on the way
+        progress.advance(size_bytes=scan.sizes[i] if scan.sizes[i] <= limit else 0, files=1)  # large: already counted
     progress.finish()
     return Snapshot(scan, digests, racy, len(unknown))
 
@@ -152,31 +141,47 @@ def _unknown(scan: Scan, known: StatRows | None, digests: bytearray, must_have: 
             yield i
 
 
-class _Work:
-    """Reads the files of one tracked path."""
+class _EntryReader:
+    """Reads the entries of one scan, and updates the scan with what was read."""
 
-    __slots__ = ("_advance", "_limit", "_reader", "_root", "_scan", "_shown", "_window", "is_patient")
+    __slots__ = ("_advance", "_limit", "_patient", "_reader", "_root", "_scan", "_window")
 
-    def __init__(self, root: bytes, shown: str, scan: Scan, reader: Reader, window_ns: int, advance: Advance) -> None:
-        self._root, self._shown, self._scan = root, shown, scan
+    def __init__(self, scan: Scan, reader: Reader, window_ns: int, advance: Advance, *, patient: bool) -> None:
+        self._scan, self._root = scan, os.fsencode(scan.root)
         self._reader, self._window, self._advance = reader, window_ns, advance
-        self._limit = reader.limit_bytes()
-        self.is_patient = True
+        self._limit, self._patient = reader.limit_bytes, patient
 
     def read(self, i: int) -> tuple[Digest, int]:
-        """Returns the digest of entry i and whether it is racy; brings the scan up to date with what was read."""
-        scan = self._scan
-        flags = scan.flags[i]
-        path = self._path(i)
+        """Returns the digest of entry i and whether it is racy."""
+        scan, limit = self._scan, self._limit
+        inner = scan.paths[i]
+        path = self._root + b"/" + inner if inner else self._root
         try:
-            if flags == SYMLINK:
-                return self._symlink(i, path), self._racy(i)
+            if scan.flags[i] == SYMLINK:
+                return self._symlink(i, path), int(time.time_ns() <= scan.ctimes[i] + self._window)
             for _ in range(_TRIES):
-                if self.is_patient:
+                if self._patient:
                     wait_out(scan.ctimes[i], self._window)
-                digest = self._file(i, path)
+                started = time.time_ns()
+                descriptor = os.open(path, _OPEN)
+                try:
+                    before = os.fstat(descriptor)
+                    if not stat.S_ISREG(before.st_mode):
+                        raise special_file(self._name(i), before.st_mode)
+                    if before.st_size <= limit:
+                        raw = _read_up_to(descriptor, before.st_size + 1)
+                        after = os.fstat(descriptor)
+                        is_torn = len(raw) != before.st_size or _changed(before, after)
+                        digest = None if is_torn else self._reader.small(raw)  # nothing torn is stored
+                    else:
+                        digest = self._reader.large(descriptor, self._name(i), self._advance)
+                        after = os.fstat(descriptor)
+                        digest = None if _changed(before, after) else digest
+                    scan.replace(i, after)
+                finally:
+                    os.close(descriptor)
                 if digest is not None:
-                    return digest
+                    return digest, int(started <= after.st_ctime_ns + self._window)
         except OSError as error:
             if error.errno == errno.ELOOP:
                 raise FileChanged(
@@ -188,52 +193,19 @@ class _Work:
             hint="run the command again when nothing writes to it",
         )
 
-    def _file(self, i: int, path: bytes) -> tuple[Digest, int] | None:
-        """Reads one file; None if it changed meanwhile."""
-        started = time.time_ns()
-        descriptor = os.open(path, _OPEN)
-        try:
-            before = os.fstat(descriptor)
-            if not stat.S_ISREG(before.st_mode):
-                raise special_file(self._name(i), before.st_mode)
-            if before.st_size <= self._limit:
-                raw = _read_up_to(descriptor, before.st_size + 1)
-                after = os.fstat(descriptor)
-                if len(raw) != before.st_size or _changed(before, after):
-                    self._scan.replace(i, flags_of(after), after)
-                    return None
-                digest = self._reader.small(raw)
-            else:
-                digest = self._reader.large(descriptor, before, self._name(i), self._advance)
-                after = os.fstat(descriptor)
-                if _changed(before, after):
-                    self._scan.replace(i, flags_of(after), after)
-                    return None
-            self._scan.replace(i, flags_of(before), before)
-            return digest, int(started <= before.st_ctime_ns + self._window)
-        finally:
-            os.close(descriptor)
-
     def _symlink(self, i: int, path: bytes) -> Digest:
         target = os.readlink(path)
         problem = symlink_problem(self._scan.paths[i], target)
         if (
             problem is not None and self._scan.paths[i]
-        ):  # one in the place of a tracked file is a change, wherever it points
+        ):  # in the place of a tracked file it is a change, wherever it points
             raise link_that_leaves(self._name(i), problem)
         self._scan.sizes[i] = len(target)
         return self._reader.small(target)
 
-    def _racy(self, i: int) -> int:
-        return int(time.time_ns() <= self._scan.ctimes[i] + self._window)
-
-    def _path(self, i: int) -> bytes:
-        path = self._scan.paths[i]
-        return self._root + b"/" + path if path else self._root
-
     def _name(self, i: int) -> str:
         path = os.fsdecode(self._scan.paths[i])
-        return f"{self._shown}/{path}" if path else self._shown
+        return f"{self._scan.shown}/{path}" if path else self._scan.shown
 
 
 def link_that_leaves(name: str, problem: str) -> UsageError:

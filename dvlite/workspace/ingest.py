@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -11,10 +10,9 @@ from dvlite.oid import Digest, digest_bytes
 from dvlite.store.cache import Cache
 from dvlite.store.cache_writer import Writer
 from dvlite.store.pack import KIND_FILE
-from dvlite.workspace.hashing import Advance
 
 
-class Storing:
+class CachingReader:
     """A reader that puts what it reads into the cache. `near` is a folder on the workspace's disk."""
 
     doing = "adding"
@@ -22,6 +20,8 @@ class Storing:
     def __init__(self, cache: Cache, writer: Writer, near: Path, shown: str) -> None:
         self._cache, self._writer = cache, writer
         self._near, self._shown = near, shown
+        self.limit_bytes = cache.pack_below_bytes
+        self.large = writer.put_large
         self.shares_blocks = False
         self.duplicates = 0  # small files whose content the cache had already
 
@@ -30,15 +30,9 @@ class Storing:
         self.duplicates += not self._writer.put(KIND_FILE, digest, raw)
         return digest
 
-    def large(self, descriptor: int, status: os.stat_result, name: str, advance: Advance) -> Digest:
-        return self._writer.put_large(descriptor, name, advance)
-
-    def limit_bytes(self) -> int:
-        return self._cache.pack_below_bytes
-
     def expect(self, sizes: Sequence[int]) -> None:
         """Compares the bytes needed with the bytes free before anything is written."""
-        limit = self.limit_bytes()
+        limit = self.limit_bytes
         small = sum(size for size in sizes if size <= limit)
         large = sum(sizes) - small
         self.shares_blocks = large > 0 and can_share_blocks(self._near, self._cache.folder)

@@ -18,7 +18,7 @@ from dvlite.formats.pointer import LIMIT_BYTES, SUFFIX, Pointer
 from dvlite.oid import Digest
 from dvlite.repo.repository import Repo
 from dvlite.workspace import sparse
-from dvlite.workspace.hashing import HashOnly
+from dvlite.workspace.hashing import identify
 from dvlite.workspace.overwrite_safety import is_exactly, pointer_of
 from dvlite.workspace.scan import Scan
 from dvlite.workspace.workspace import Workspace, entries_of
@@ -49,7 +49,7 @@ def find_behind(work: Workspace, path: str, known: Pointer, found: Scan, inside:
     # What was never committed was added, and its pointer set back to the one before; or git made it: in a merge that was given up, of a stash.
     if base is None or (commit is None and known.oid in here[1:]):
         return None
-    have = work.identify(path, found, HashOnly()).entries()
+    have = identify(found, work.stat_rows(path), work.progress).entries()
     is_edited = work.vouched(path, found) != base.digest and not is_exactly(work, base, have)
     chooses = sparse.selector(inside) if inside else work.selector(path)
     try:

@@ -15,7 +15,7 @@ from dvlite.oid import FILE as FILE_OID
 from dvlite.oid import Digest, format_oid
 from dvlite.repo.tracked_paths import Tracked
 from dvlite.workspace.changes import Counts, FileChange, Kind, changes, counts_of
-from dvlite.workspace.hashing import HashOnly, Reader, Snapshot
+from dvlite.workspace.hashing import Reader, Snapshot, identify
 from dvlite.workspace.overwrite_safety import is_exactly, pointer_of
 from dvlite.workspace.scan import Scan
 from dvlite.workspace.sparse import Selects
@@ -63,7 +63,7 @@ class PathStatus:
     def __init__(self, work: Workspace, item: Tracked, reader: Reader | None = None) -> None:
         self._work, self._item = work, item
         self._path, self._pointer, self._stage = item.path, item.pointer, item.stage or None
-        self._reader = reader or HashOnly()
+        self._reader = reader
         self.changed: ChangedPath | None = None
         self.missing: AbsentPath | None = None
         self.not_in_cache: AbsentPath | None = None
@@ -96,7 +96,7 @@ class PathStatus:
         if entries is None and earlier is None:
             self._without_listing(found)
             return
-        have = work.identify(self._path, found, self._reader)
+        have = identify(found, work.stat_rows(self._path), work.progress, self._reader)
         if earlier is not None and is_exactly(work, earlier, have.entries()):
             self._remember(have, earlier.digest)
             self._note_earlier(earlier)

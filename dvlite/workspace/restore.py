@@ -23,8 +23,8 @@ from dvlite.workspace.backups import saved_name
 from dvlite.workspace.checkout_apply import SHARE_FROM, Outcome
 from dvlite.workspace.checkout_plan import CheckoutPlan, plan, selected
 from dvlite.workspace.dirfd import Folders, remove_entries, unchanged
-from dvlite.workspace.hashing import HashOnly, Snapshot, identify
-from dvlite.workspace.ingest import Storing, can_share_blocks
+from dvlite.workspace.hashing import Snapshot, identify
+from dvlite.workspace.ingest import CachingReader, can_share_blocks
 from dvlite.workspace.overwrite_safety import EarlierVersions, is_earlier_version, is_exactly, pointer_of
 from dvlite.workspace.scan import Scan
 from dvlite.workspace.workspace import NO_VERSION, Workspace
@@ -114,7 +114,7 @@ def restore(work: Workspace, path: str, wanted: Pointer, patterns: Sequence[str]
     chooses = sparse.selector(asked) if asked else None
     want = whole if chooses is None else selected(whole, chooses)
     sparse.require_matches(path, patterns, want.paths)
-    have = None if found is None else work.identify(path, found, HashOnly())
+    have = None if found is None else identify(found, work.stat_rows(path), work.progress)
     outside = None
     if have is not None and chooses is not None:
         have, outside = _split(have, chooses)
@@ -165,7 +165,7 @@ def remove_untracked(
         shown = work.repo.display(path)
         found = work.scan(path)
         if found is not None:
-            have = work.identify(path, found, HashOnly())
+            have = identify(found, work.stat_rows(path), work.progress)
             cached = is_earlier_version(work, path, have)
             if cached and not committed_versions.is_committed(work.repo.git, path):
                 work.progress.warn(
@@ -220,7 +220,7 @@ def _split(have: Snapshot, chooses: sparse.Selects) -> tuple[Snapshot, Snapshot 
 
 
 def _part(have: Snapshot, chosen: Sequence[int]) -> Snapshot:
-    scan = Scan()
+    scan = Scan(root=have.scan.root, shown=have.scan.shown)
     for i in chosen:
         scan.copy_from(have.scan, i)
     digests = bytearray(b"".join(have.digest(i) for i in chosen))
@@ -284,8 +284,8 @@ def _put_back(work: Workspace, path: str, have: Snapshot) -> bool:
 def _store(work: Workspace, path: str, have: Snapshot, tree: manifest.Tree | None) -> None:
     """Stores files, and the listing of a directory. Raises FileChanged."""
     with Writer(work.cache) as writer:
-        reader = Storing(work.cache, writer, files.existing_folder(work.location(path).parent), f"keeping {path}")
-        kept = identify(work.location(path), work.repo.display(path), have.scan, None, reader, work.progress)
+        reader = CachingReader(work.cache, writer, files.existing_folder(work.location(path).parent), f"keeping {path}")
+        kept = identify(have.scan, None, work.progress, reader)
         for digest, data in tree.nodes if tree else ():
             writer.put(KIND_MANIFEST, digest, data)
         writer.commit()
@@ -303,7 +303,7 @@ def _replace_kind(
     found = work.scan(path)
     assert found is not None
     work.wanted(wanted)  # before anything is removed: its listing must be here
-    have = work.identify(path, found, HashOnly())
+    have = identify(found, work.stat_rows(path), work.progress)
     safe = is_earlier_version(work, path, have)
     if not safe and not how.force:
         return Restored(CheckedOutPath(path=path, conflicts=(path,)))

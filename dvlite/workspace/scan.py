@@ -34,6 +34,8 @@ class Scan:
     inodes: array[int] = field(default_factory=lambda: array("Q"))
     left_out: Counter[str] = field(default_factory=Counter)
     leftovers: list[bytes] = field(default_factory=list)  # temporary files of killed runs; no entries
+    root: Path = Path()  # the tracked path on disk
+    shown: str = ""  # how messages call it
 
     def __len__(self) -> int:
         return len(self.paths)
@@ -55,9 +57,9 @@ class Scan:
         self.ctimes.append(other.ctimes[i])
         self.inodes.append(other.inodes[i])
 
-    def replace(self, i: int, flags: int, status: os.stat_result) -> None:
-        """Records what a file turned out to be when it was opened."""
-        self.flags[i] = flags
+    def replace(self, i: int, status: os.stat_result) -> None:
+        """Records the state of a regular file when it was opened."""
+        self.flags[i] = FILE | EXECUTABLE if status.st_mode & _EXECUTE else FILE
         self.sizes[i] = status.st_size
         self.mtimes[i] = status.st_mtime_ns
         self.ctimes[i] = status.st_ctime_ns
@@ -83,7 +85,7 @@ def scan(path: Path, shown: str, ignore: IgnoreRule, names: frozenset[bytes], pr
 
     Raises UsageError for a FIFO, socket, device or symlink in the place of a file, and for an unreadable folder.
     """
-    found = Scan()
+    found = Scan(root=path, shown=shown)
     try:
         status = os.lstat(path)
     except (FileNotFoundError, NotADirectoryError):
@@ -91,7 +93,7 @@ def scan(path: Path, shown: str, ignore: IgnoreRule, names: frozenset[bytes], pr
     if stat.S_ISDIR(status.st_mode):
         _Scan(os.fsencode(path), shown, ignore, names, found, progress).folder(b"", 0)
     elif stat.S_ISREG(status.st_mode):
-        found.append(b"", _file_flags(status.st_mode), status)
+        found.append(b"", FILE | EXECUTABLE if status.st_mode & _EXECUTE else FILE, status)
     elif stat.S_ISLNK(status.st_mode):
         found.append(b"", SYMLINK, status)
     else:
@@ -101,7 +103,7 @@ def scan(path: Path, shown: str, ignore: IgnoreRule, names: frozenset[bytes], pr
 
 def selected_scan(found: Scan, chooses: Callable[[bytes], bool]) -> Scan:
     """Returns the entries of a scan whose path is chosen."""
-    part = Scan()
+    part = Scan(root=found.root, shown=found.shown)
     for i, path in enumerate(found.paths):
         if chooses(path):
             part.copy_from(found, i)
@@ -169,12 +171,3 @@ class _Scan:
 
     def _name(self, path: bytes) -> str:
         return f"{self._shown}/{os.fsdecode(path)}".rstrip("/")
-
-
-def _file_flags(mode: int) -> int:
-    return FILE | EXECUTABLE if mode & _EXECUTE else FILE
-
-
-def flags_of(status: os.stat_result) -> int:
-    """Returns the flags that an opened regular file has in a listing."""
-    return _file_flags(status.st_mode)

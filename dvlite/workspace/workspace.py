@@ -23,8 +23,8 @@ from dvlite.repo.tracked_paths import Tracked
 from dvlite.store.cache import Cache
 from dvlite.store.pack import KIND_MANIFEST
 from dvlite.workspace import dirfd, sparse, statindex
-from dvlite.workspace.hashing import IsCached, Reader, Snapshot, identify
 from dvlite.workspace.scan import Scan, scan
+from dvlite.workspace.statindex import StatRows
 
 _NOTE = ".path"  # beside the stat index: the versions that were here, a line each, then the path
 _VERSIONS = 4
@@ -92,25 +92,10 @@ class Workspace:
             return found.paths == [b""] and bool(found.flags[0] & EXECUTABLE) == wanted.executable
         return found.paths != [b""]
 
-    def identify(
-        self, path: str, found: Scan, reader: Reader, *, must_have: IsCached | None = None, patient: bool = True
-    ) -> Snapshot:
-        """Returns the content of every entry of a scan; `must_have` makes files be read again whose bytes it does not have.
-
-        Not `patient`: a file that changed this very moment is not waited for, but read again at the next look.
-        """
+    def stat_rows(self, path: str) -> StatRows | None:
+        """Returns the rows of a path's stat index: what was known of its files at the last look."""
         index = statindex.open_index(self._index_path(path))
-        known = None if index is None else index.load()
-        return identify(
-            self.location(path),
-            self.repo.display(path),
-            found,
-            known,
-            reader,
-            self.progress,
-            must_have=must_have,
-            patient=patient,
-        )
+        return None if index is None else index.load()
 
     def remember(
         self, path: str, root: Digest, found: Scan, digests: bytes | bytearray, racy: bytes | bytearray

@@ -27,9 +27,9 @@ class Counting(HashOnly):
         self.meanwhile()
         return super().small(raw)
 
-    def large(self, descriptor, status, name, advance):
+    def large(self, descriptor, name, advance):
         self.read.append(name)
-        digest = super().large(descriptor, status, name, advance)
+        digest = super().large(descriptor, name, advance)
         self.meanwhile()
         return digest
 
@@ -43,7 +43,7 @@ def known_from(snapshot) -> StatRows:
 
 
 def run(folder, known=None, reader=None, **options):
-    return identify(folder, "data", look(folder), known, reader or HashOnly(), NullProgress(), **options)
+    return identify(look(folder), known, NullProgress(), reader, **options)
 
 
 @pytest.fixture
@@ -200,7 +200,7 @@ def test_a_file_that_became_a_link_is_not_followed(folder, tmp_path):
     (folder / "b").unlink()
     (folder / "b").symlink_to(tmp_path / "secret")
     with pytest.raises(FileChanged, match="became a symbolic link"):
-        identify(folder, "data", found, None, HashOnly(), NullProgress())
+        identify(found, None, NullProgress())
 
 
 def test_a_file_that_became_a_fifo_is_refused_and_does_not_block(folder):
@@ -208,14 +208,14 @@ def test_a_file_that_became_a_fifo_is_refused_and_does_not_block(folder):
     (folder / "b").unlink()
     os.mkfifo(folder / "b")
     with pytest.raises(UsageError, match="it is a FIFO"):
-        identify(folder, "data", found, None, HashOnly(), NullProgress())
+        identify(found, None, NullProgress())
 
 
 def test_a_file_that_vanished_is_an_error_that_names_it(folder):
     found = look(folder)
     (folder / "b").unlink()
     with pytest.raises(DvliteError, match="cannot read 'data/b'"):
-        identify(folder, "data", found, None, HashOnly(), NullProgress())
+        identify(found, None, NullProgress())
 
 
 def test_short_reads_are_no_short_files(folder, monkeypatch):

@@ -1,6 +1,5 @@
 """Reading workspace files into the cache: what the disk must hold is asked first."""
 
-import os
 import shutil
 
 import pytest
@@ -10,7 +9,7 @@ from dvlite.errors import NoSpace
 from dvlite.oid import digest_bytes
 from dvlite.store.cache import Cache
 from dvlite.store.cache_writer import Writer
-from dvlite.workspace.ingest import Storing, can_share_blocks
+from dvlite.workspace.ingest import CachingReader, can_share_blocks
 from tests.trees import noise, put
 
 
@@ -30,23 +29,21 @@ def near(tmp_path):
 def test_small_and_large_files_are_stored(cache, near):
     put(near / "large", noise(50_000, 1))
     with Writer(cache) as writer:
-        reader = Storing(cache, writer, near, "data")
+        reader = CachingReader(cache, writer, near, "data")
         assert reader.small(b"small") == digest_bytes(b"small")
         with (near / "large").open("rb") as file:
-            assert reader.large(file.fileno(), os.fstat(file.fileno()), "large", lambda _: None) == digest_bytes(
-                noise(50_000, 1)
-            )
+            assert reader.large(file.fileno(), "large", lambda _: None) == digest_bytes(noise(50_000, 1))
         writer.commit()
     assert cache.has_file(digest_bytes(b"small"), 5)
     assert cache.has_file(digest_bytes(noise(50_000, 1)), 50_000)
-    assert reader.limit_bytes() == 1000
+    assert reader.limit_bytes == 1000
 
 
 def test_a_disk_that_is_too_small_is_refused_with_both_sizes_and_a_way_out(cache, near, monkeypatch):
     monkeypatch.setattr(shutil, "disk_usage", lambda _: shutil._ntuple_diskusage(10**12, 10**12, 40_000))
     monkeypatch.setattr(files, "share_blocks", lambda _source, _target: False)
     with Writer(cache) as writer:
-        reader = Storing(cache, writer, near, "data/images")
+        reader = CachingReader(cache, writer, near, "data/images")
         reader.expect([500] * 50)
         with pytest.raises(
             NoSpace, match=r"data/images'? needs 73.2 KiB.*39.1 KiB is free.*nothing was written"
@@ -59,7 +56,7 @@ def test_shared_blocks_need_no_space(cache, near, monkeypatch):
     monkeypatch.setattr(shutil, "disk_usage", lambda _: shutil._ntuple_diskusage(10**12, 10**12, 40_000))
     monkeypatch.setattr(files, "share_blocks", lambda _source, _target: True)
     with Writer(cache) as writer:
-        reader = Storing(cache, writer, near, "data")
+        reader = CachingReader(cache, writer, near, "data")
         reader.expect([50_000_000])
     assert reader.shares_blocks
 

@@ -9,7 +9,7 @@ from dvlite.oid import digest_bytes
 from dvlite.progress import NullProgress
 from dvlite.repo.open_stores import open_cache
 from dvlite.repo.repository import open_repo
-from dvlite.workspace.hashing import HashOnly
+from dvlite.workspace.hashing import identify
 from dvlite.workspace.workspace import NO_VERSION, Workspace, entries_of, set_aside_damaged_nodes
 from tests.clones import Clone, start
 from tests.trees import put
@@ -55,7 +55,7 @@ def test_nothing_is_vouched_for_without_an_index(here):
 def test_a_state_that_is_no_version_is_never_taken_for_one(here):
     mine = work(here)
     found = mine.scan("data")
-    known = mine.identify("data", found, HashOnly())
+    known = identify(found, mine.stat_rows("data"), NullProgress())
     mine.remember("data", NO_VERSION, found, known.digests, bytes(len(found)))
     assert mine.vouched("data", found) is None
 
