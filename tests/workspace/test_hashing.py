@@ -178,8 +178,8 @@ def test_a_large_file_that_changes_once_while_it_is_read_is_read_again(folder):
     reader = Counting()
     taken = reader.large
 
-    def large(descriptor, status, name, advance):
-        digest = taken(descriptor, status, name, advance)
+    def large(descriptor, name, advance):
+        digest = taken(descriptor, name, advance)
         edit()
         return digest
 
