@@ -9,7 +9,6 @@ exit code, where it is not 0. A command without output shown may print anything.
 import os
 import re
 import subprocess
-import sys
 from collections.abc import Iterator
 from dataclasses import dataclass, fields
 from pathlib import Path
@@ -256,12 +255,11 @@ def execute(text: str, folder: Path) -> list[str]:
     wanted = steps(text)
     mark = "dvlite-docs-step-ended"
     script = "".join(f"{step.command}\nprintf '\\n{mark} %d\\n' \"$?\"\n" for step in wanted)
-    bins = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
     done = subprocess.run(
         ["bash", "--norc"],
         input=script,
         cwd=folder,
-        env={**os.environ, "PATH": bins},
+        env=dict(os.environ),  # without it, C's own, where readline puts the size of a terminal
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         encoding="utf-8",
@@ -286,7 +284,7 @@ def execute(text: str, folder: Path) -> list[str]:
 
 
 @pytest.mark.parametrize("page", EXECUTED, ids=named)
-def test_what_the_page_shows_is_what_happens(page, tmp_path):
+def test_what_the_page_shows_is_what_happens(page, tmp_path, on_path):
     text = page.read_text(encoding="utf-8")
     if not steps(text):
         pytest.skip("no console blocks in this page")
