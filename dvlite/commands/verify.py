@@ -13,23 +13,23 @@ from typing import TYPE_CHECKING, ClassVar
 from dvlite.errors import DvliteError, PartlyDone, StageFailed, UsageError
 from dvlite.files import printable, quote
 from dvlite.formats.pointer import SUFFIX
+from dvlite.git.program import Blobs
 from dvlite.oid import Oid
 from dvlite.pipeline.stages import Stage
 from dvlite.progress import Progress
 from dvlite.repo.open_stores import open_cache
 from dvlite.repo.repository import Repo
+from dvlite.repo.revisions import WORK_TREE, Revision, files_to_commit
 from dvlite.show import Show, one_line, some
 from dvlite.verify import commit_range as commits
 from dvlite.verify import remote_bytes as deep
 from dvlite.verify import remote_complete
 from dvlite.verify.checking import Checked, PreviousCommit, check
-from dvlite.verify.file_names import files_at
 from dvlite.verify.findings import Finding, StageCheck, Unchecked
 from dvlite.verify.fix_commands import Restoring
 from dvlite.verify.parsed import Lock, Memo, TrackedFiles, read
 from dvlite.verify.remote_complete import Mention, Requirement
 from dvlite.verify.source import ContentSource
-from dvlite.verify.trees import Blobs, CommitTree, RepositoryView, WorkTree
 
 if TYPE_CHECKING:
     from dvlite.rerun.session import RerunOptions
@@ -128,9 +128,9 @@ def verify(repo: Repo, asked: VerifyOptions, *, progress: Progress) -> VerifyRes
             looking.range(commits.listed(repo.git, asked.commits), blobs)
         elif asked.revision is not None:
             commit = commits.named(repo.git, asked.revision)
-            looking.one(CommitTree(files_at(repo.git, commit), blobs, commit=commit))
+            looking.one(Revision(repo.git, asked.revision, str, commit=commit, blobs=blobs))
         else:
-            looking.one(WorkTree(repo, blobs, cache, progress))
+            looking.one(Revision(repo.git, WORK_TREE, str, files=files_to_commit(repo.git), blobs=blobs))
         looking.require_all_named()
         if asked.check_remote:
             looking.at_remote()
@@ -217,9 +217,9 @@ class _Looking:
     def __post_init__(self) -> None:
         self._restoring = Restoring(self.repo.git)
 
-    def one(self, side: RepositoryView) -> TrackedFiles:
+    def one(self, at: Revision) -> TrackedFiles:
         """Verifies one side."""
-        named, checked = self._checked(side)
+        named, checked = self._checked(at)
         self.together.add(checked.findings, checked.unchecked)
         return named
 
@@ -229,13 +229,13 @@ class _Looking:
         self.progress.start("verifying commits", total_files=len(found))
         named, before, watch = None, Checked(), None
         for commit, step in commits.steps(self.repo.git, list(found)):
-            side = CommitTree(step.files, blobs, commit=commit)
+            at = Revision(self.repo.git, commit, str, commit=commit, files=step.files, blobs=blobs)
             self._earlier.only = None if watch is None else watch.stages(step.changed)
             if named is None or self._earlier.only is None:
-                named, before = self._checked(side)
-                watch = commits.Watch(named, before.believed, step.files, side)
+                named, before = self._checked(at)
+                watch = commits.Watch(named, before.believed, step.files, at)
             elif self._earlier.only:
-                named, before = self._checked(side, named)
+                named, before = self._checked(at, named)
             if self._earlier.only is None or self._earlier.only:
                 self.together.add(before.findings, before.unchecked)
             else:
@@ -244,10 +244,10 @@ class _Looking:
         self.together.finish()
         self.progress.finish()
 
-    def _checked(self, side: RepositoryView, known: TrackedFiles | None = None) -> tuple[TrackedFiles, Checked]:
-        named = known or read(side, self._memo, self._restoring)
+    def _checked(self, at: Revision, known: TrackedFiles | None = None) -> tuple[TrackedFiles, Checked]:
+        named = known or read(at, self._memo, self._restoring)
         words = _Words(self.repo, self.asked.paths, self._named)
-        checked = check(self.repo, side, named, self.source, words.chooses, self._earlier)
+        checked = check(self.repo, at, named, self.source, words.chooses, self._earlier)
         if self.asked.paths:
             checked.findings = [each for each in checked.findings if words.is_about(each, named)]
         self.stages = checked.stages
@@ -255,14 +255,14 @@ class _Looking:
             words.holds(item.path, item.stage) for lock in named.locks.values() for item in lock.outputs
         )
         if self.asked.check_remote and known is None:
-            self._collect(side, named, checked, words)
+            self._collect(at, named, checked, words)
         return named, checked
 
-    def _collect(self, side: RepositoryView, named: TrackedFiles, checked: Checked, words: _Words) -> None:
+    def _collect(self, at: Revision, named: TrackedFiles, checked: Checked, words: _Words) -> None:
         """Notes what the remote has to have."""
         for item in named.pointers:
             if words.holds(item.path):
-                place = Mention(item.path + SUFFIX, lambda: 3, commit=side.commit)
+                place = Mention(item.path + SUFFIX, lambda: 3, commit=at.commit)
                 self._wanted.setdefault((item.path, item.pointer.digest), Requirement(item.path, item.pointer, place))
         for stage in named.stages:
             entry, lock = checked.believed.get(stage.address), named.locks.get(stage.lockfile)
@@ -272,11 +272,11 @@ class _Looking:
             for out in entry.outs:
                 if out.cache and out.push:
                     path = stage.placed(out.path)
-                    place = Mention(lock.file, _line(lock, written, "outs", out.path), stage.address, side.commit)
+                    place = Mention(lock.file, _line(lock, written, "outs", out.path), stage.address, at.commit)
                     wanted = Requirement(path, out.pointer(), place)
                     self._wanted.setdefault((path, wanted.pointer.digest), wanted)
             if entry.run is not None and checked.runs.get(entry.run) is not None:
-                place = Mention(lock.file, _line(lock, written, "run", None), stage.address, side.commit)
+                place = Mention(lock.file, _line(lock, written, "run", None), stage.address, at.commit)
                 self._runs.setdefault(entry.run, place)
 
     def require_all_named(self) -> None:

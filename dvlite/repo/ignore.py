@@ -20,7 +20,7 @@ TEMPLATE = """\
 # Files that dvlite leaves out, in the syntax of .gitignore, relative to this folder. Always left out:
 # .DS_Store, Thumbs.db, desktop.ini, __pycache__, .ipynb_checkpoints (take one back in with a line like !.DS_Store)
 """
-_LIMIT_BYTES = 1 << 20
+LIMIT_BYTES = 1 << 20
 _SPECIAL = re.compile(rb"[\\*?\[]")
 
 
@@ -47,12 +47,17 @@ class Ignore:
             return True
         return self._matches is not None and self._matches(os.fsdecode(raw) + "/" * is_dir)
 
+    def leaves_out(self, path: str, folder: str) -> bool:
+        """Says whether a file is left out of a folder, itself or one of the folders between."""
+        between = (path[:end] for end, letter in enumerate(path) if letter == "/" and end > len(folder))
+        return self.match(path, is_dir=False) or any(self.match(outer, is_dir=True) for outer in between)
+
 
 def load(root: Path) -> Ignore:
     """Reads the rules of the repository at `root`; raises FormatError naming a line that is no pattern."""
     try:
         with (root / FILE_NAME).open("rb") as file:
-            data = file.read(_LIMIT_BYTES + 1)
+            data = file.read(LIMIT_BYTES + 1)
     except FileNotFoundError:
         return Ignore()
     except OSError as error:
@@ -62,9 +67,9 @@ def load(root: Path) -> Ignore:
 
 def parse(data: bytes) -> Ignore:
     """Returns the rules that a `.dvliteignore` states; raises as `load`."""
-    if len(data) > _LIMIT_BYTES:
+    if len(data) > LIMIT_BYTES:
         raise FormatError(
-            f"cannot read '{FILE_NAME}': it has more than {_LIMIT_BYTES} bytes", hint="use fewer, wider patterns"
+            f"cannot read '{FILE_NAME}': it has more than {LIMIT_BYTES} bytes", hint="use fewer, wider patterns"
         )
     lines = data.decode("utf-8", "surrogateescape").splitlines()
     if not any(line.strip() and not line.startswith("#") for line in lines):

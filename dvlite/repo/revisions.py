@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import posixpath
+import stat
 from bisect import bisect_left, insort
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -20,7 +21,7 @@ from dvlite.formats import lockfile, pointer
 from dvlite.formats.lockfile import Lockfile
 from dvlite.git.output import REGULAR, TooLarge, is_lockfile, is_pipeline_file, is_pointer, split
 from dvlite.git.program import Blobs, Git
-from dvlite.repo import config_files, tracked_paths
+from dvlite.repo import config_files, ignore, tracked_paths
 from dvlite.repo.tracked_paths import Tracked, Unusable
 
 LINK, SUBMODULE = "120000", "160000"  # modes
@@ -157,6 +158,16 @@ class Revision:
         return self.files.names
 
     @property
+    def submodules(self) -> Mapping[str, Sequence[str] | None]:
+        """The submodules, and the files of each; None where they are not known."""
+        return self.files.submodules
+
+    @cached_property
+    def ignore_rules(self) -> ignore.Ignore:
+        """What `.dvliteignore` says. Raises FormatError."""
+        return ignore.parse(self.read(ignore.FILE_NAME, ignore.LIMIT_BYTES) or b"")
+
+    @property
     def is_on_disk(self) -> bool:
         """Says whether this is the work tree, whatever git has of it."""
         return self.commit is None and self._files is None
@@ -188,6 +199,22 @@ class Revision:
             hint = error.hint if is_pointer(path) else "split the file"
             raise refused(self.shown(path), error.reason, hint=hint, kind=error.kind) from None
 
+    def read_link(self, path: str) -> bytes:
+        """Returns what a link holds."""
+        blob = self.blob(path)
+        return os.fsencode(os.readlink(self._root / path)) if blob is None else self.read_blob(blob, path, 1 << 16)
+
+    def mode(self, path: str) -> str:
+        """Returns the mode of a file as git writes it, '' for one that is not there."""
+        file = self.files.by_name.get(path)
+        if file is not None and file.blob:
+            return file.mode
+        try:
+            mode = os.lstat(self._root / path).st_mode
+        except (FileNotFoundError, NotADirectoryError):
+            return ""
+        return LINK if stat.S_ISLNK(mode) else "100755" if mode & stat.S_IXUSR else "100644"
+
     def blob(self, path: str) -> str | None:
         """Returns what tells two versions of a file apart without reading it, or None if nothing does."""
         file = self.files.by_name.get(path)
@@ -213,8 +240,7 @@ class Revision:
     def _target(self, path: str) -> str | None:
         file = self.files.by_name.get(path)
         if self.commit is not None or (file is not None and file.blob):
-            is_link = file is not None and file.mode == LINK
-            return os.fsdecode(self.read_blob(file.blob, path, 1 << 16)) if file is not None and is_link else None
+            return os.fsdecode(self.read_link(path)) if file is not None and file.mode == LINK else None
         place = self._root / path
         if not place.is_symlink():
             return None

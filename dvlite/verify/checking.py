@@ -17,17 +17,18 @@ from dvlite.formats.pointer import SUFFIX
 from dvlite.formats.record import Run
 from dvlite.oid import Oid
 from dvlite.pipeline.params import Params
+from dvlite.pipeline.revision_content import Digests, GitContent, RevisionContent
 from dvlite.pipeline.stages import Stage
 from dvlite.repo.repository import Repo
+from dvlite.repo.revisions import Revision
 from dvlite.repo.tracked_paths import Tracked, address
-from dvlite.verify.expected import Holdings
 from dvlite.verify.findings import Finding, StageCheck, Unchecked, some
 from dvlite.verify.fix_commands import Restoring
 from dvlite.verify.freshness import Freshness
 from dvlite.verify.lock_entries import Examined, Examiner
 from dvlite.verify.parsed import Lock, TrackedFiles
 from dvlite.verify.source import HOW_TO_FETCH, ContentSource
-from dvlite.verify.trees import RepositoryView, place_of
+from dvlite.workspace.workspace import Workspace
 
 Chooses = Callable[[Stage], bool]
 
@@ -61,31 +62,32 @@ class PreviousCommit:
     examined: dict[str, tuple[LockedStage, list[str], Run | None]] = field(default_factory=dict)
     told: dict[str, list[Finding | Unchecked]] = field(default_factory=dict)
     only: set[str] | None = None
+    digests: Digests = field(default_factory=dict)
 
 
 def check(
     repo: Repo,
-    side: RepositoryView,
+    at: Revision,
     named: TrackedFiles,
     source: ContentSource,
     chooses: Chooses,
     earlier: PreviousCommit,
 ) -> Checked:
     """Checks what one side names; stages that are not chosen are only looked at for what others need of them."""
-    return _Check(repo, side, named, source, chooses, earlier).run()
+    return _Check(repo, at, named, source, chooses, earlier).run()
 
 
 class _Check:
     def __init__(
         self,
         repo: Repo,
-        side: RepositoryView,
+        at: Revision,
         named: TrackedFiles,
         source: ContentSource,
         chooses: Chooses,
         earlier: PreviousCommit,
     ) -> None:
-        self._repo, self._side, self._named, self._source = repo, side, named, source
+        self._repo, self._at, self._named, self._source = repo, at, named, source
         self._chooses, self._earlier = chooses, earlier
         self._made = Checked(list(named.findings))
         self._wrong: set[str] = set()  # stages of which something was found
@@ -179,7 +181,7 @@ class _Check:
             line=stage.spec.line,
             stage=stage.address,
             fix=f"dvlite repro {stage.address}",
-            commit=self._side.commit,
+            commit=self._at.commit,
         )
 
     def _no_lockfile(self, file: str, found: Sequence[Stage]) -> Finding:
@@ -191,7 +193,7 @@ class _Check:
             line=found[0].spec.line,
             path=file,
             fix="dvlite repro",
-            commit=self._side.commit,
+            commit=self._at.commit,
         )
 
     def _no_pipeline(self, lock: Lock, own: str) -> Finding:
@@ -204,7 +206,7 @@ class _Check:
             line=entry.line,
             path=own,
             fix=f"git rm {lock.file}",
-            commit=self._side.commit,
+            commit=self._at.commit,
         )
 
     def _unknown(self, lock: Lock, entry: LockedStage, own: str) -> Finding:
@@ -215,13 +217,13 @@ class _Check:
             line=entry.line,
             stage=address(lock.file, entry.name),
             fix="dvlite repro",
-            commit=self._side.commit,
+            commit=self._at.commit,
         )
 
     # -- the entries themselves
 
     def _examiner(self, lock: Lock) -> Examiner:
-        folder, commit = posixpath.dirname(lock.file), self._side.commit
+        folder, commit = posixpath.dirname(lock.file), self._at.commit
         if commit is not None:
             return Examiner(lock, folder, commit)
         restoring = Restoring(self._repo.git)
@@ -268,7 +270,7 @@ class _Check:
                 file=stage.lockfile,
                 line=self._named.locks[stage.lockfile].line(entry, "run"),
                 stage=stage.address if len(unknown) == 1 else None,
-                commit=self._side.commit,
+                commit=self._at.commit,
                 hint=why.hint or HOW_TO_FETCH,
             )
             self._unrecorded = frozenset(each.address for each, _ in unknown)
@@ -278,22 +280,24 @@ class _Check:
     # -- what stages ran with
 
     def _freshness(self) -> Freshness:
-        data, kept = self._data()
-        source, side = self._source, self._side
-        holdings = Holdings(side, data, kept, source.listing)
+        data, in_git = self._data()
+        source, at = self._source, self._at
+        work = Workspace(self._repo, source.cache, source.progress) if at.commit is None else None
+        look = GitContent(at, data, work, self._earlier.digests).look
+        content = RevisionContent(at, data, in_git, source.listing, look)
         only = self._earlier.only
         looked_at = (stage for stage in self._named.stages if only is None or stage.address in only)
         wanted = dict.fromkeys(dep.path for stage in looked_at if self._chooses(stage) for dep in stage.deps)
-        source.prefetch(listing for path in wanted for listing in holdings.directories(path))
+        source.prefetch(listing for path in wanted for listing in content.directories(path))
 
         def read(path: str) -> bytes | None:
-            place = place_of(side, path)
-            if place is None or not holdings.is_data(place):
-                return None if place is None else side.read(place, parameters.LIMIT_BYTES)
-            found = holdings.expected(place)
-            return None if found is None else source.small_file(path, found.pointer())
+            place = at.place_of(path)
+            if place is None or not content.is_data(place):
+                return None if place is None else at.read(place, parameters.LIMIT_BYTES)
+            known = content.expected(place)
+            return None if known is None else source.small_file(path, known.pointer())
 
-        return Freshness(holdings, Params(self._repo, read), self._unknown_paths(), side.commit)
+        return Freshness(content, Params(self._repo, read), self._unknown_paths(), at.commit)
 
     def _data(self) -> tuple[list[Tracked], list[str]]:
         """Returns pointers and outputs as they can be believed, and the outputs that git keeps."""

@@ -13,10 +13,9 @@ from dvlite.git.output import REGULAR, is_pipeline_file, is_pointer, split
 from dvlite.git.program import Git
 from dvlite.pipeline.globs import expression
 from dvlite.repo import ignore
-from dvlite.verify.file_names import Files, GitFile, above, files_at
+from dvlite.repo.revisions import Files, GitFile, Revision, above, files_at
 from dvlite.verify.findings import Finding, Unchecked
 from dvlite.verify.parsed import TrackedFiles
-from dvlite.verify.trees import RepositoryView
 from dvlite.workspace import sparse
 
 _GONE = "000000"
@@ -99,9 +98,7 @@ def steps(git: Git, commits: list[str]) -> Iterator[tuple[str, Steps]]:
 class Watch:
     """Which stages of a commit a change of a file can make a difference to, as long as no link changes."""
 
-    def __init__(
-        self, named: TrackedFiles, believed: Mapping[str, LockedStage], files: Files, side: RepositoryView
-    ) -> None:
+    def __init__(self, named: TrackedFiles, believed: Mapping[str, LockedStage], files: Files, at: Revision) -> None:
         self._plain: dict[str, set[str]] = {}
         self._globs: dict[str, set[str]] = {}
         self._data = {item.path for item in named.pointers}
@@ -113,13 +110,13 @@ class Watch:
             for path in (*(place.path for place in (*stage.deps, *stage.params)), *kept):
                 if sparse.is_glob(path):
                     self._globs.setdefault(path, set()).add(stage.address)
-                for place in {path, side.real(path) or path}:
+                for place in {path, at.real(path) or path}:
                     self._plain.setdefault(place, set()).add(stage.address)
         self._patterns = [(expression(path).fullmatch, stages) for path, stages in self._globs.items()]
         for link in files.links:
             for matches, stages in self._patterns:
                 if matches(link):
-                    self._plain.setdefault(side.real(link) or link, set()).update(stages)
+                    self._plain.setdefault(at.real(link) or link, set()).update(stages)
 
     def stages(self, changed: Iterable[str] | None) -> set[str] | None:
         """Returns the addresses of stages; None if a file changed that says what the stages and the data are, or where data is."""

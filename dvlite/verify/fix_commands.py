@@ -10,7 +10,7 @@ from collections.abc import Callable
 from dvlite.files import word
 from dvlite.git.output import split
 from dvlite.git.program import Git
-from dvlite.verify.trees import RepositoryView
+from dvlite.repo.revisions import Revision
 
 LIMIT_BYTES = 64 << 20
 _MOST_VERSIONS = 20  # of the history of a file
@@ -25,14 +25,14 @@ class Restoring:
         self._known: dict[tuple[str, str], str | None] = {}
         self._recent: dict[str, tuple[bytes | None, bytes | None]] = {}  # committed, staged
 
-    def command(self, side: RepositoryView, file: str, is_good: IsGood) -> str | None:
+    def command(self, at: Revision, file: str, is_good: IsGood) -> str | None:
         """Returns the command that brings back the last version that can be used, or None."""
-        blob = side.blob(file)
-        if side.commit is None or blob is None:
+        blob = at.blob(file)
+        if at.commit is None or blob is None:
             return self.recent(file, is_good) or self._earlier("HEAD", file, is_good)
         if (file, blob) not in self._known:
             is_settled = self._is_good("HEAD", file, is_good)  # and nothing can be done about the commits before it
-            self._known[file, blob] = None if is_settled else self._earlier(side.commit, file, is_good)
+            self._known[file, blob] = None if is_settled else self._earlier(at.commit, file, is_good)
         return self._known[file, blob]
 
     def recent(self, file: str, is_good: IsGood) -> str | None:

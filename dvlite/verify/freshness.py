@@ -19,10 +19,10 @@ from dvlite.pipeline.content import same_data
 from dvlite.pipeline.journal import with_flags
 from dvlite.pipeline.params import Params
 from dvlite.pipeline.reasons import Reason
+from dvlite.pipeline.revision_content import RevisionContent
 from dvlite.pipeline.stage_key import entry_of
 from dvlite.pipeline.stages import Stage, StageParams, StagePath
 from dvlite.pipeline.staleness import LockedCaptures, undeclared
-from dvlite.verify.expected import Holdings
 from dvlite.verify.findings import Finding, Unchecked, short_oid, value_text
 from dvlite.verify.lock_entries import Examiner, differ_from_now
 from dvlite.verify.parsed import Lock, as_format_error, correction
@@ -35,8 +35,8 @@ Told = Finding | Unchecked
 class Freshness:
     """Compares stages of one side. `unknown` are paths of which something that was told of already keeps the content from being known."""
 
-    def __init__(self, holdings: Holdings, params: Params, unknown: Sequence[str], commit: str | None) -> None:
-        self._holdings, self._params, self._commit = holdings, params, commit
+    def __init__(self, content: RevisionContent, params: Params, unknown: Sequence[str], commit: str | None) -> None:
+        self._content, self._params, self._commit = content, params, commit
         self._unknown = [path for path in unknown if path]
 
     def compare(self, stage: Stage, entry: LockedStage, lock: Lock) -> Iterator[Told]:
@@ -62,14 +62,14 @@ class Freshness:
             path = stage.placed(out.path)
             line = lock.line(lock.by_name[entry.name], "outs", out.path)
             try:
-                found = self._holdings.in_git(path)
+                found = self._content.look(path)
             except DvliteError as error:
                 yield self.unchecked(f"the output {path} of {stage.address}", error, lock.file, line, stage)
                 continue
             if same_data(found, out):
                 continue
             kind = "output-missing" if found is None else "output-changed"
-            gone = "is ignored by git" if self._holdings.is_ignored(path) else "is not there"
+            gone = "is ignored by git" if self._content.is_ignored(path) else "is not there"
             told = f"{gone}, and git should keep it" if found is None else f"is {short_oid(found.oid)}"
             made = "" if found is None else f", {stage.address} made {short_oid(out.oid)}"
             if found is not None and found.oid == out.oid:
@@ -112,8 +112,8 @@ class Freshness:
         )
 
     @property
-    def parts(self) -> tuple[Holdings, Params, str | None]:
-        return self._holdings, self._params, self._commit
+    def parts(self) -> tuple[RevisionContent, Params, str | None]:
+        return self._content, self._params, self._commit
 
 
 class _Look:
@@ -122,7 +122,7 @@ class _Look:
     def __init__(self, owner: Freshness, stage: Stage, entry: LockedStage, lock: Lock) -> None:
         self._owner, self._stage, self._entry, self._lock = owner, stage, entry, lock
         self._written = lock.by_name[entry.name]  # as it stands in the file, for lines
-        self._holdings, self._params, self._commit = owner.parts
+        self._content, self._params, self._commit = owner.parts
         self._told: list[Told] = []
         self._skipped: list[str] = []  # declared dependencies of which nothing is known
         self._lost: list[StageParams] = []
@@ -153,8 +153,8 @@ class _Look:
     def _deps(self, place: StagePath) -> Iterator[Locked]:
         stage = self._stage
         try:
-            paths = [part for path in self._holdings.matches(place.path) for part in self._holdings.parts(path)]
-            found = [self._holdings.expected(path) for path in paths]
+            paths = [part for path in self._content.matches(place.path) for part in self._content.parts(path)]
+            found = [self._content.expected(path) for path in paths]
         except DvliteError as error:
             self._skipped.append(place.path)
             what = f"the dependency {place.path} of {stage.address}"
@@ -166,7 +166,7 @@ class _Look:
         self._skipped.append(place.path)
         if self._owner.is_unknown(place.path):
             return
-        if self._holdings.is_ignored(place.path):
+        if self._content.is_ignored(place.path):
             self._told.append(self._ignored("dep-missing", "the dependency", place))
             return
         what = "matches nothing" if sparse.is_glob(place.path) else "is neither in git nor data, and no stage makes it"
@@ -207,7 +207,7 @@ class _Look:
                 if isinstance(error, NotFetched):
                     what = f"the parameters in {place.path}"
                     self._told.append(self._owner.unchecked(what, error, self._stage.file, place.line, self._stage))
-                elif self._holdings.is_ignored(place.path):
+                elif self._content.is_ignored(place.path):
                     self._told.append(self._ignored("param-missing", "the file of parameters", place))
                     break
                 elif (known := as_format_error(error)).file == place.path != self._stage.file:
@@ -274,15 +274,15 @@ class _Look:
             told = f"it ran with {value_text(path)}, which is none of its dependencies any more"
         line = next((place.line for place in self._stage.deps if self._stands_for(place.path, path)), None)
         found = self._out_of_date(reason, told, "deps", line)
-        if how != "removed" or not self._holdings.is_ignored(path):
+        if how != "removed" or not self._content.is_ignored(path):
             return found
         told = f"{self._stage.address}: it ran with {value_text(path)}, which is here only: git ignores it, and it is not data"
         return replace(found, message=told, fix=f"dvlite add {word(path)}")
 
     def _by(self, path: str) -> str:
         """Returns who says what a dependency is."""
-        holder = path if self._holdings.pointer(path) is not None else self._holdings.holder(path)
-        return "" if holder is None else f" by {self._holdings.named_by(holder)}"
+        name = self._content.named_by(path)
+        return f" by {name}" if name else ""
 
     @staticmethod
     def _stands_for(pattern: str, path: str) -> bool:
@@ -314,7 +314,7 @@ class _Look:
             if was is None or was.oid != dep.oid or (was.size_bytes, was.files) == (dep.size_bytes, dep.files):
                 continue
             path = self._stage.placed(dep.path)
-            by = self._holdings.named_by(path)
+            by = self._content.named_by(path) if self._content.holder(path) is None else ""
             is_pointer = by.endswith(SUFFIX)
             line = 4 if was.size_bytes != dep.size_bytes else 5  # of a pointer
             yield Finding(

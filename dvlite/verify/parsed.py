@@ -1,27 +1,26 @@
-"""Reads what names data on one side: pointers, lockfiles, pipeline files. What cannot be read is a finding, and the rest is still checked."""
+"""Reads what names data at one revision: pointers, lockfiles, pipeline files. What cannot be read is a finding, and the rest is still checked."""
 
 from __future__ import annotations
 
 import posixpath
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import cached_property
 from typing import Any, TypeVar
 
 from dvlite.errors import DvliteError, FormatError
 from dvlite.files import word
-from dvlite.formats import lockfile, pipeline, pointer
+from dvlite.formats import lockfile, pointer
 from dvlite.formats.lockfile import LockedStage, Lockfile
 from dvlite.formats.pointer import SUFFIX
 from dvlite.git.output import is_lockfile, is_pipeline_file, is_pointer
 from dvlite.pipeline import stages
 from dvlite.pipeline.graph import StageGraph, build
 from dvlite.pipeline.stages import Stage
-from dvlite.repo import ignore, tracked_paths
+from dvlite.repo import tracked_paths
+from dvlite.repo.revisions import Revision
 from dvlite.repo.tracked_paths import Tracked, Unusable
 from dvlite.verify.findings import Finding, value_text
 from dvlite.verify.fix_commands import Restoring
-from dvlite.verify.trees import BLOB_LIMIT_BYTES, RepositoryView, left_out
 
 T = TypeVar("T")
 
@@ -46,7 +45,7 @@ class Lock:
 
 @dataclass(frozen=True, slots=True)
 class TrackedFiles:
-    """What one side names. `pointers` have a file of their own; `broken` are files that cannot be read."""
+    """What one revision names. `pointers` have a file of their own; `broken` are files that cannot be read."""
 
     pointers: tuple[Tracked, ...]
     locks: Mapping[str, Lock]
@@ -68,9 +67,9 @@ class Memo:
 
     _known: dict[str, tuple[str, Any]] = field(default_factory=dict)
 
-    def parsed(self, side: RepositoryView, path: str, parse: Callable[[], T]) -> T:
-        """Returns what `parse` returns, or raises what it raises; remembered if the side can tell versions apart."""
-        blob = side.blob(path)
+    def parsed(self, at: Revision, path: str, parse: Callable[[], T]) -> T:
+        """Returns what `parse` returns, or raises what it raises; remembered if the revision can tell versions apart."""
+        blob = at.blob(path)
         known = self._known.get(path)
         if blob is None or known is None or known[0] != blob:
             known = (blob or "", parse())
@@ -80,9 +79,9 @@ class Memo:
         return found
 
 
-def read(side: RepositoryView, memo: Memo, restoring: Restoring) -> TrackedFiles:
+def read(at: Revision, memo: Memo, restoring: Restoring) -> TrackedFiles:
     """Reads everything that names data."""
-    return _Parser(side, memo, restoring).named()
+    return _Parser(at, memo, restoring).named()
 
 
 def as_format_error(error: DvliteError) -> FormatError:
@@ -122,23 +121,27 @@ def _is_well_formed(file: str, data: bytes) -> bool:
 
 
 class _Parser:
-    def __init__(self, side: RepositoryView, memo: Memo, restoring: Restoring) -> None:
-        self._side, self._memo, self._restoring = side, memo, restoring
+    def __init__(self, at: Revision, memo: Memo, restoring: Restoring) -> None:
+        self._at, self._memo, self._restoring = at, memo, restoring
         self._findings: list[Finding] = []
         self._broken: set[str] = set()
         self._locks: dict[str, Lock] = {}
 
-    @cached_property
-    def _rules(self) -> ignore.Ignore:
-        return ignore.parse(self._side.read(ignore.FILE_NAME, BLOB_LIMIT_BYTES) or b"")
-
     def named(self) -> TrackedFiles:
-        names = [name for name in self._side.names if is_pointer(name) or is_pipeline_file(name)]
-        pointers = [item for name in names if not is_pipeline_file(name) for item in self._named_by(name)]
+        at = self._at
+        pointers = [
+            item
+            for name in at.pointers()
+            if (item := self._try(name, "pointer-malformed", "the pointer", self._pointer)) is not None
+        ]
+        for name in at.lockfiles(as_seen=True):
+            lock = self._try(name, "lockfile-malformed", "the lockfile", self._lock)
+            if lock is not None:
+                self._locks[name] = lock
         found: list[Stage] = []
         pipelines: set[str] = set()
-        for name in filter(is_pipeline_file, names):
-            read = self._try(name, "pipeline-malformed", "the pipeline file", lambda name=name: self._stages(name))  # type: ignore[misc]
+        for name in at.pipeline_files(as_seen=True):
+            read = self._try(name, "pipeline-malformed", "the pipeline file", self._stages)
             if read is not None:
                 found += read
                 pipelines.add(name)
@@ -158,42 +161,31 @@ class _Parser:
             tuple(self._findings),
         )
 
-    def _named_by(self, name: str) -> Iterator[Tracked]:
-        if is_lockfile(name):
-            lock = self._try(name, "lockfile-malformed", "the lockfile", lambda: self._lock(name))
-            if lock is not None:
-                self._locks[name] = lock
-            return
-        found = self._try(name, "pointer-malformed", "the pointer", lambda: self._pointer(name))
-        if found is not None:
-            yield found
+    def _stages(self, name: str) -> list[Stage] | None:
+        return stages.stages_of(self._at, name)
 
     def _pointer(self, name: str) -> Tracked | None:
-        data = self._side.read(name, pointer.LIMIT_BYTES)
+        data = self._at.read(name, pointer.LIMIT_BYTES)
         return None if data is None else tracked_paths.read_pointer(name, data, name)
 
     def _lock(self, name: str) -> Lock | None:
-        data = self._side.read(name, lockfile.LIMIT_BYTES)
+        data = self._at.read(name, lockfile.LIMIT_BYTES)
         return None if data is None else Lock(name, data)
 
-    def _stages(self, name: str) -> list[Stage] | None:
-        data = self._side.read(name, stages.LIMIT_BYTES)
-        return None if data is None else stages.bind(name, pipeline.parse(data, name).stages)
-
-    def _try(self, name: str, kind: str, what: str, parse: Callable[[], T | None]) -> T | None:
+    def _try(self, name: str, kind: str, what: str, parse: Callable[[str], T | None]) -> T | None:
         try:
-            return self._memo.parsed(self._side, name, parse)
+            return self._memo.parsed(self._at, name, lambda: parse(name))
         except DvliteError as error:
             self._broken.add(name)
             restored = None
             if not is_pipeline_file(name) and as_format_error(error).kind == "malformed":
-                restored = self._restoring.command(self._side, name, lambda data: _is_well_formed(name, data))
-            self._findings.append(finding_of(error, kind, what, name, self._side.commit, restored))
+                restored = self._restoring.command(self._at, name, lambda data: _is_well_formed(name, data))
+            self._findings.append(finding_of(error, kind, what, name, self._at.commit, restored))
             return None
 
     def _refuse_graph(self, error: DvliteError) -> None:
         file, what = as_format_error(error).file or "dvlite.yaml", "the pipeline file"
-        self._findings.append(finding_of(error, "pipeline-malformed", what, file, self._side.commit))
+        self._findings.append(finding_of(error, "pipeline-malformed", what, file, self._at.commit))
 
     def _refuse_overlaps(self, pointers: list[Tracked]) -> None:
         data = [*pointers, *(item for lock in self._locks.values() for item in lock.outputs)]
@@ -206,13 +198,13 @@ class _Parser:
 
         tracked_paths.without_overlap(data, refuse)
         for item in data:
-            names = [name for name in self._side.in_git(item.path) if self._is_held_twice(name, item.path)]
+            names = [name for name in self._at.in_git(item.path) if self._is_held_twice(name, item.path)]
             if names:
                 self._in_git_too(item, names)
 
     def _is_held_twice(self, name: str, path: str) -> bool:
         """Says whether a file that git has belongs to data too: `.dvliteignore` may leave it to git."""
-        return not (is_pointer(name) or is_pipeline_file(name) or left_out(name, path, self._rules))
+        return not (is_pointer(name) or is_pipeline_file(name) or self._at.ignore_rules.leaves_out(name, path))
 
     def _in_git_too(self, item: Tracked, names: Sequence[str]) -> None:
         file = item.lockfile or item.path + SUFFIX
@@ -229,5 +221,5 @@ class _Parser:
             line = self._locks[file].line(entry, "outs", local)
         path = file.removesuffix(SUFFIX) if item is None else item.path
         self._findings.append(
-            Finding(kind="overlap", message=told, file=file, line=line, path=path, commit=self._side.commit, fix=fix)
+            Finding(kind="overlap", message=told, file=file, line=line, path=path, commit=self._at.commit, fix=fix)
         )

@@ -12,8 +12,8 @@ from dvlite.formats.manifest import Entry, from_entries
 from dvlite.formats.pointer import Pointer
 from dvlite.oid import digest_bytes
 from dvlite.pipeline.globs import expression
+from dvlite.pipeline.revision_content import RevisionContent
 from dvlite.repo.tracked_paths import Tracked
-from dvlite.verify.expected import Holdings
 
 NAMES = [
     "a.py",
@@ -75,17 +75,18 @@ def entries(*names):
 
 def holdings(listings, names=("code.py", "data/readme.md"), kept=()):
     data = [Tracked(path, Pointer("directory", digest_bytes(path.encode()), 1, 1)) for path in listings]
-    return Holdings(Names(sorted(names)), data, kept, lambda path, _: listings[path])
+    at = Names(sorted(names))
+    return RevisionContent(at, data, kept, lambda path, _: listings[path], at.look)
 
 
 class Names:
-    """A side of which only the names of its files are known."""
+    """A revision of which only the names of its files are known."""
 
     def __init__(self, names):
         self.names, self.submodules = names, {}
 
-    def looks(self, data):
-        return lambda path: Locked(path, "blake3:" + "0" * 64, 1) if path in self.names else None
+    def look(self, path):
+        return Locked(path, "blake3:" + "0" * 64, 1) if path in self.names else None
 
     def real(self, path):
         return path
