@@ -11,6 +11,7 @@ import os
 import re
 import shlex
 import shutil
+import stat
 import sys
 import time
 from collections.abc import Callable, Iterator
@@ -22,6 +23,7 @@ TEMP_PREFIX = ".dvl-"
 _TEMPORARY = re.compile(rb"\.dvl-[0-9a-f]{16}")
 NO_FOLLOW = getattr(os, "O_NOFOLLOW", 0)  # where a system has no such flag the module must still load
 FOLDER_ONLY = getattr(os, "O_DIRECTORY", 0)
+_READ_REGULAR = os.O_RDONLY | NO_FOLLOW | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_CLOEXEC", 0)
 _LOCAL_FILE_SYSTEMS = {"ext2", "ext3", "ext4", "xfs", "btrfs", "tmpfs", "overlay", "zfs", "f2fs"}
 _UNITS = ("B", "KiB", "MiB", "GiB", "TiB", "PiB")
 _FICLONE = 0x40049409
@@ -68,6 +70,43 @@ def write_atomic(path: Path, *parts: bytes | bytearray | memoryview, mode: int =
         raise os_error(error, "write", path) from error
     if sync:
         sync_path(path.parent)
+
+
+def read_regular(path: Path, where: str, limit_bytes: int) -> bytes | None:
+    """Reads the first bytes of an ordinary file that may come from a stranger; None if it is not there. Never waits.
+
+    Raises FormatError for a symbolic link (it could show any file of this machine) and for anything that is not a file.
+    """
+    try:
+        descriptor = os.open(path, _READ_REGULAR)
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+    except OSError as error:
+        if error.errno == errno.ELOOP:
+            raise refused(where, "it is a symbolic link", hint="replace it by a file") from None
+        raise os_error(error, "read", where) from error
+    try:
+        if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+            hint = "remove it, or restore it from git"
+            raise refused(where, "it is not an ordinary file", hint=hint, kind="malformed")
+        return os.read(descriptor, limit_bytes)
+    except OSError as error:
+        raise os_error(error, "read", where) from error
+    finally:
+        os.close(descriptor)
+
+
+def open_without_waiting(path: str, flags: int) -> int:
+    """Opens a file that may be a FIFO, which would wait for its other end: an `opener` for `open`."""
+    return os.open(path, flags | getattr(os, "O_NONBLOCK", 0))
+
+
+def holds(path: Path, data: bytes) -> bool:
+    """Says whether an ordinary file has exactly these bytes; reads no more than that many. False for a link, and for what cannot be read."""
+    try:
+        return read_regular(path, str(path), len(data) + 1) == data
+    except DvliteError:
+        return False
 
 
 def write_all(descriptor: int, data: bytes | bytearray | memoryview) -> None:

@@ -10,12 +10,14 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Callable
+from pathlib import Path
 from typing import NewType
 
 from blake3 import blake3
 from xxhash import xxh3_64, xxh3_64_intdigest
 
 from dvlite.errors import FormatError
+from dvlite.files import open_without_waiting
 
 Oid = NewType("Oid", str)
 Digest = NewType("Digest", bytes)
@@ -74,6 +76,13 @@ def digest_file(descriptor: int, size_bytes: int, advance: Callable[[int], None]
         if advance is not None:
             advance(count)
     return Digest(state.digest())
+
+
+def digest_path(path: Path) -> tuple[Digest, int]:
+    """Returns the BLAKE3-256 of a file, however large, and its size in bytes; opening it never waits. Raises OSError."""
+    with open(path, "rb", buffering=0, opener=open_without_waiting) as file:
+        size_bytes = os.fstat(file.fileno()).st_size
+        return digest_file(file.fileno(), size_bytes), size_bytes
 
 
 class FileHasher:

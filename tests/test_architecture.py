@@ -83,6 +83,39 @@ ENVIRONMENT = (
     "git",
 )  # the rest is handed what it needs (git hands the user's environment on to git)
 
+# Who opens files by itself, and which: none of these is a file that a clone brings, unless it says so.
+OPENERS = (
+    "files",
+    "oid",  # opened without waiting
+    "store",  # its own objects, and files that are added
+    "runs",  # its own records
+    "git",  # files of .git
+    "workspace",  # data, without following links, and state of its own
+    "pipeline.process",  # logs, as the next
+    "pipeline.outputs",
+    "pipeline.run_record",  # objects in the cache
+    "pipeline.environment",  # of the system
+    "compare",  # versions that were stored or hashed before
+    "verify.commit_range",  # a file of .git
+    "repo.config_files",  # config files of the user and the system, which may be links
+    "reports.write",
+    "commands.doctor",  # a file of its own
+    "commands.stage",  # a file of the package
+    "cli.main",  # /dev/null
+)
+READERS = (
+    "files",
+    "repo.revisions",
+    "repo.config_files",
+    "repo.ignore",
+    "verify.trees",  # files of any name
+    "workspace.backups",  # saved pointers, in .git
+    "commands.diff",  # files that git or the user names, as the next two
+    "commands.get",
+    "commands.merge_driver",
+    "commands.stage",  # the schema
+)
+
 MOST_LINES = 600
 LONG: dict[str, str] = {}  # module: why it is longer than MOST_LINES
 FEWEST_LINES = 40  # below it a module needs two importers, else it goes back to its caller
@@ -378,6 +411,40 @@ def readers_of_the_environment(package: Path) -> list[str]:
     return findings
 
 
+def files_opened_without_an_owner(package: Path) -> list[str]:
+    """A file of the work tree comes with a clone: a link to a device or a FIFO may stand in its place, or a file without end."""
+    findings = []
+    for module in modules(package):
+        for node in ast.walk(module.tree):
+            if not isinstance(node, ast.Call):
+                continue
+            name = node.func.attr if isinstance(node.func, ast.Attribute) else getattr(node.func, "id", "")
+            careful = name == "open" and any(keyword.arg == "opener" for keyword in node.keywords)
+            if name in {"read_bytes", "read_text", "open"} and not careful and not within(module.name, OPENERS):
+                findings.append(
+                    f"{module.name}:{node.lineno} opens a file: Revision.read and files.read_regular do it safely"
+                )
+            if name == "read_regular" and not within(module.name, READERS):
+                findings.append(
+                    f"{module.name}:{node.lineno} opens a file of the work tree: Revision.read knows its limit"
+                )
+    return findings
+
+
+def objects_read_without_a_limit(package: Path) -> list[str]:
+    """An object of a remote may be of any length: `get` is given where to stop."""
+    return [
+        f"{module.name}:{node.lineno} reads an object without `end=`"
+        for module in modules(package)
+        for node in ast.walk(module.tree)
+        if isinstance(node, ast.Call)
+        and isinstance(node.func, ast.Attribute)
+        and node.func.attr == "get"
+        and re.search(r"(^|[._])(store|remote)$", ast.unparse(node.func.value))
+        and not any(keyword.arg == "end" for keyword in node.keywords)
+    ]
+
+
 def decisions_on_wording(package: Path) -> list[str]:
     """What a message or hint says is for people: rewording one must change no behaviour. An error has fields for decisions."""
     searches = {"startswith", "endswith", "partition", "rpartition", "removeprefix", "removesuffix", "find", "index"}
@@ -423,6 +490,8 @@ RULES: list[Rule] = [
     markdown_tables,
     readers_of_the_environment,
     decisions_on_wording,
+    files_opened_without_an_owner,
+    objects_read_without_a_limit,
 ]
 
 
@@ -518,6 +587,15 @@ BREAKS: list[tuple[Rule, str, str]] = [
     (markdown_tables, "text/add.py", '"""x"""\ndef text(cell):\n    return f"| {cell} |"\n'),
     (readers_of_the_environment, "oid.py", '"""x"""\nimport os\nX = os.environ["X"]\n'),
     (readers_of_the_environment, "oid.py", '"""x"""\nfrom os import getenv\n'),
+    (files_opened_without_an_owner, "commands/add.py", '"""x"""\ndef add(path):\n    return path.read_bytes()\n'),
+    (files_opened_without_an_owner, "commands/add.py", '"""x"""\ndef add(path):\n    return open(path)\n'),
+    (files_opened_without_an_owner, "commands/add.py", '"""x"""\ndef add(path):\n    return read_regular(path, 9)\n'),
+    (objects_read_without_a_limit, "store/index.py", '"""x"""\ndef f(remote):\n    return remote.get("config")\n'),
+    (
+        objects_read_without_a_limit,
+        "store/index.py",
+        '"""x"""\ndef f(self):\n    return self._store.get("x", start=1)\n',
+    ),
     (decisions_on_wording, "oid.py", '"""x"""\ndef f(error):\n    return "gone" in error.message\n'),
     (decisions_on_wording, "oid.py", '"""x"""\ndef f(error):\n    return error.hint.startswith("restore ")\n'),
 ]

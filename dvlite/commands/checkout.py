@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from dvlite.errors import DvliteError, ObjectCorrupt, ObjectMissing
-from dvlite.files import write_atomic
+from dvlite.files import holds, write_atomic
 from dvlite.formats import pointer as pointers
 from dvlite.formats.pointer import SUFFIX
 from dvlite.progress import Progress
@@ -102,7 +102,7 @@ def _write_pointer(repo: Repo, path: str, wanted: pointers.Pointer) -> list[str]
     """Makes the pointer on disk that of another revision; returns the files that git should have."""
     target = repo.root / (path + SUFFIX)
     data = pointers.dump(wanted)
-    if target.is_file() and target.read_bytes() == data:
+    if holds(target, data):
         return []
     target.parent.mkdir(parents=True, exist_ok=True)
     write_atomic(target, data)

@@ -9,13 +9,12 @@ from pathlib import Path
 from typing import ClassVar, Literal
 
 from dvlite.errors import DvliteError, ObjectMissing, UsageError
-from dvlite.files import quote
+from dvlite.files import quote, read_regular
 from dvlite.formats import manifest, pointer
 from dvlite.formats.manifest import EXECUTABLE, FILE, Entries, Entry
 from dvlite.formats.pointer import SUFFIX, Pointer
 from dvlite.oid import Digest
 from dvlite.progress import Progress
-from dvlite.repo import config_files
 from dvlite.repo.open_stores import open_cache
 from dvlite.repo.repository import Repo
 from dvlite.repo.tracked_paths import Tracked
@@ -317,7 +316,7 @@ def _side(repo: Repo, file: str, name: str) -> Pointer | None:
     """Reads one side: a temporary file of git's, or the file in the work tree; both come from strangers."""
     if file == _NOTHING:
         return None
-    data = config_files.read_regular(Path(repo.cwd / file), name, pointer.LIMIT_BYTES + 1)
+    data = read_regular(Path(repo.cwd / file), name, pointer.LIMIT_BYTES + 1)
     return None if data is None else pointer.parse(data, name)
 
 

@@ -247,7 +247,7 @@ def _remotes(repo: Repo) -> Iterator[DoctorLine]:
             budget = RetryBudget(seconds=_PATIENCE_SECONDS, unreached_seconds=_PATIENCE_SECONDS)
             store = open_store(remote.location, remote.options, budget=budget, connections=1)
             try:
-                text = "has data" if store.get(store_config.NAME) else "has an empty config"
+                text = "has data" if store.get(store_config.NAME, end=1) else "has an empty config"
             except ObjectAbsent:
                 text = "empty"
             finally:

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import BinaryIO, ClassVar
 
 from dvlite.errors import DvliteError, NotARepository, ObjectCorrupt, ObjectMissing, UsageError
-from dvlite.files import quote, write_atomic
+from dvlite.files import quote, read_regular, write_atomic
 from dvlite.formats import manifest, pointer
 from dvlite.formats.manifest import EMPTY_DIR, SYMLINK, Entries, Entry
 from dvlite.formats.pointer import SUFFIX
@@ -174,7 +174,7 @@ def _opened(
 
 def _pointer_file(source: str, environ: Mapping[str, str]) -> _Source:
     """Opens the repository that a pointer file lies in; for one that dvlite saved, that of the current folder."""
-    data = config_files.read_regular(Path(source), source, pointer.LIMIT_BYTES + 1)
+    data = read_regular(Path(source), source, pointer.LIMIT_BYTES + 1)
     known = pointer.parse(data or b"", source)
     try:
         repo = open_repo(Path(source).parent, environ)

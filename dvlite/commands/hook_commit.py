@@ -15,7 +15,7 @@ from dvlite.hooks.result import Blocked, HookResult
 from dvlite.hooks.tracked_twice import held_twice
 from dvlite.merge.markers import marker_line
 from dvlite.progress import Progress
-from dvlite.repo import config_files, tracked_paths
+from dvlite.repo import tracked_paths
 from dvlite.repo.open_stores import open_cache
 from dvlite.repo.repository import Repo
 from dvlite.repo.tracked_paths import Tracked
@@ -223,7 +223,7 @@ def _on_disk(repo: Repo, path: str) -> Tracked | None:
     """Returns what the pointer in the work tree says, which may be newer than the staged one; None if it says nothing."""
     name = path + pointer.SUFFIX
     try:
-        data = config_files.read_regular(repo.root / name, name, pointer.LIMIT_BYTES + 1)
+        data = repo.work_tree.read(name)
         return None if data is None else tracked_paths.read_pointer(name, data, name)
     except DvliteError:
         return None

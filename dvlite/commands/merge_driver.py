@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import ClassVar
 
 from dvlite.errors import DvliteError, UsageError
-from dvlite.files import quote, word, write_atomic
+from dvlite.files import quote, read_regular, word, write_atomic
 from dvlite.formats import lockfile
 from dvlite.git import operation
 from dvlite.merge.files import (
@@ -28,7 +28,6 @@ from dvlite.merge.files import (
 )
 from dvlite.merge.markers import marked
 from dvlite.progress import Progress
-from dvlite.repo.config_files import read_regular
 from dvlite.repo.repository import open_repo
 from dvlite.show import Show
 

@@ -11,7 +11,7 @@ from typing import ClassVar
 
 from dvlite import files
 from dvlite.errors import DvliteError, UsageError
-from dvlite.files import quote
+from dvlite.files import holds, quote
 from dvlite.formats.pointer import SUFFIX
 from dvlite.oid import Oid
 from dvlite.progress import Progress
@@ -87,7 +87,9 @@ def _settle(repo: Repo, tracked: Sequence[Tracked], source: str, target: str) ->
             f"{quote(source)} is not a tracked path, it has {len(chosen)} below it",
             hint=f"move them one by one, for example: dvlite mv {repo.display(chosen[0])} TARGET",
         )
-    data = (repo.root / (path + SUFFIX)).read_bytes()
+    data = repo.work_tree.read(path + SUFFIX)
+    if data is None:
+        raise UsageError(f"{quote(source)} has no pointer any more", hint="see what is tracked: dvlite ls")
     wanted = repo.relative(target)
     if wanted.endswith(SUFFIX) and source.endswith(SUFFIX):
         wanted = wanted.removesuffix(SUFFIX)
@@ -115,9 +117,7 @@ def _was_interrupted(repo: Repo, source: str, target: str, data: bytes) -> bool:
     pointer_file = repo.root / (target + SUFFIX)
     return (
         bool(target)
-        and pointer_file.is_file()
-        and not pointer_file.is_symlink()
-        and pointer_file.read_bytes() == data
+        and holds(pointer_file, data)
         and not _are_two(repo.root / source, repo.root / target)
         and not repo.git.tracked_under([target + SUFFIX])
     )

@@ -284,7 +284,7 @@ def _steps(store: ObjectStore, name: str, data: bytes) -> list[tuple[str, Callab
         return None if store.put(name, data) else "the store says that it did not take the object"
 
     def read() -> str | None:
-        return None if store.get(name) == data else "what came back is not what was written"
+        return None if store.get(name, end=len(data) + 1) == data else "what came back is not what was written"
 
     def read_part() -> str | None:
         return (
@@ -303,7 +303,11 @@ def _steps(store: ObjectStore, name: str, data: bytes) -> list[tuple[str, Callab
 
     def create_once() -> str | None:
         created = store.put(name, other, only_if_absent=True)
-        return "an object that existed was created again" if created or store.get(name) != data else None
+        return (
+            "an object that existed was created again"
+            if created or store.get(name, end=len(data) + 1) != data
+            else None
+        )
 
     def remove() -> str | None:
         store.delete([name])
@@ -333,7 +337,7 @@ def _looked_at(repo: Repo, added: RemoteAddResult) -> RemoteAddResult:
     began = time.monotonic()
     try:
         try:
-            store.get(store_config.NAME)
+            store.get(store_config.NAME, end=1)
             state: Literal["empty", "existing"] = "existing"
         except ObjectAbsent:
             state = "empty"

@@ -32,15 +32,12 @@ from dvlite.pipeline.stages import Stage, load
 from dvlite.pipeline.staleness import Evaluator, Staleness, explained, of_stages, survey
 from dvlite.pipeline.targets import Chosen, choose, params_file, require_readable, unknown_files
 from dvlite.progress import Progress
-from dvlite.repo import config_files
 from dvlite.repo.open_stores import open_cache
 from dvlite.repo.repository import Repo
 from dvlite.runs.records import open_records
 from dvlite.show import NAMED, Show
 from dvlite.workspace import running_outputs
 from dvlite.workspace.workspace import Workspace
-
-_LIMIT_BYTES = 4 << 20
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -222,7 +219,7 @@ class _Run:
         done = []
         for word, text in settings:
             file, key = params_file(self._repo, self._chosen.stages, word)
-            data = changed.get(file) or config_files.read_regular(self._repo.root / file, file, _LIMIT_BYTES + 1)
+            data = changed.get(file) or self._repo.work_tree.read(file)
             if data is None:
                 raise UsageError(
                     f"there is no {quote(file)} for {quote(word)}",

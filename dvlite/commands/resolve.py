@@ -30,7 +30,6 @@ from dvlite.merge.files import (
 from dvlite.merge.listings import Choice
 from dvlite.merge.markers import marker_line
 from dvlite.progress import Progress
-from dvlite.repo.config_files import read_regular
 from dvlite.repo.open_stores import open_cache
 from dvlite.repo.repository import Repo
 from dvlite.show import Show, count
@@ -151,7 +150,7 @@ def _in_conflict(repo: Repo) -> dict[str, dict[int, str]]:
 
 
 def _has_markers(repo: Repo, name: str) -> bool:
-    data = read_regular(repo.root / name, name, lockfile.LIMIT_BYTES)
+    data = repo.work_tree.read(name)
     return data is not None and marker_line(data) is not None
 
 

@@ -288,8 +288,8 @@ def _named_by_lockfiles(repo: Repo) -> int:
     found: set[Oid] = set()
     for path in repo.work_tree.lockfiles():
         try:
-            stages_there = lockfile.parse((repo.root / path).read_bytes(), path).stages
-        except (OSError, DvliteError):
+            stages_there = lockfile.parse(repo.work_tree.read(path) or b"", path).stages
+        except DvliteError:
             continue
         found.update(stage.run for stage in stages_there if stage.run is not None)
     return len(found)

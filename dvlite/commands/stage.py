@@ -10,7 +10,7 @@ from importlib.resources import files
 from typing import ClassVar
 
 from dvlite.errors import DvliteError, FormatError, PartlyDone, UsageError
-from dvlite.files import quote, write_atomic
+from dvlite.files import quote, read_regular, write_atomic
 from dvlite.formats import pipeline
 from dvlite.formats.pipeline import FILE_NAME, PARAMS_FILE, STAGE_NAME
 from dvlite.formats.strict_yaml import Tree, load
@@ -23,7 +23,6 @@ from dvlite.repo.repository import Repo
 from dvlite.show import Show, count
 
 SCHEMA_FILE = f"{config_files.FOLDER}/schema.json"
-_LIMIT_BYTES = (1 << 20) + 1  # one more than the format allows, so that it can say so
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -103,7 +102,7 @@ def stage_add(
     folder = repo.relative(".")
     file = posixpath.join(folder, FILE_NAME)
     with repo.lock():
-        before = config_files.read_regular(repo.root / file, repo.display(file), _LIMIT_BYTES)
+        before = repo.work_tree.read(file)
         known = pipeline.parse(before or b"", repo.display(file)).stages
         replaced = any(spec.name == new.name for spec in known)
         if replaced and not force:
@@ -294,7 +293,7 @@ def _way_out(repo: Repo, path: str, *, is_tracked: bool) -> str:
 def _write(repo: Repo, file: str, data: bytes, *, is_new: bool) -> tuple[str, ...]:
     """Writes the pipeline file and the schema that editors use; returns those that did not exist before."""
     schema = files("dvlite.formats").joinpath("pipeline_schema.json").read_bytes()
-    known = config_files.read_regular(repo.root / SCHEMA_FILE, SCHEMA_FILE, len(schema) + 1)
+    known = read_regular(repo.root / SCHEMA_FILE, SCHEMA_FILE, len(schema) + 1)
     if known != schema:
         write_atomic(repo.root / SCHEMA_FILE, schema)
     write_atomic(repo.root / file, data)

@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from dvlite.errors import DvliteError, UsageError
-from dvlite.files import os_error, quote, write_atomic
+from dvlite.files import open_without_waiting, os_error, quote, write_atomic
 from dvlite.repo.repository import Repo
 
 HOOKS = ("pre-commit", "pre-push", "post-checkout", "post-merge", "post-rewrite")
@@ -135,7 +135,7 @@ def install_hooks(repo: Repo, place: HooksFolder, *, force: bool = False) -> Ins
                 done.hooks.append(name)  # of pre-commit, which calls what it found
                 continue
             text = script(name, program).encode()
-            if not _is_ours(path) or path.read_bytes() != text:
+            if _read(path) != text:
                 write_atomic(path, text, mode=0o777)
             done.hooks.append(name)
             kept = _kept(place.folder) / name
@@ -239,7 +239,7 @@ def _is_ours(path: Path) -> bool:
 
 def _read(path: Path) -> bytes:
     try:
-        with path.open("rb") as file:
+        with open(path, "rb", opener=open_without_waiting) as file:
             return file.read(_LIMIT_BYTES)
     except OSError:
         return b""

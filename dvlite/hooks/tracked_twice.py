@@ -9,9 +9,8 @@ import os
 from collections.abc import Iterable, Iterator, Sequence
 
 from dvlite.errors import DvliteError
-from dvlite.formats import lockfile
 from dvlite.formats.pointer import SUFFIX
-from dvlite.repo import config_files, ignore
+from dvlite.repo import ignore
 from dvlite.repo.tracked_paths import Tracked
 from dvlite.workspace.workspace import Workspace
 
@@ -56,7 +55,7 @@ def _names_output(work: Workspace, folder: str, paths: set[str]) -> bool:
     """Says whether the lockfile in a folder has an output with the name of a path; one that is written in another way is taken for one."""
     name = f"{folder}/{_LOCKFILE}".lstrip("/")
     try:
-        data = config_files.read_regular(work.repo.root / name, name, lockfile.LIMIT_BYTES)
+        data = work.repo.work_tree.read(name)
     except DvliteError:
         return False  # for others to tell
     start = len(folder) + 1 if folder else 0

@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
 from dvlite.errors import FileChanged, UsageError
-from dvlite.files import os_error, quote
+from dvlite.files import open_without_waiting, os_error, quote
 from dvlite.formats import manifest
 from dvlite.formats.lockfile import Locked
 from dvlite.formats.manifest import EMPTY_DIR, EXECUTABLE, SYMLINK, Entries
@@ -302,7 +302,7 @@ def _read(path: str, location: Path) -> Locked:
     """Hashes a file, a large one in pieces; raises FileChanged for one that is being written."""
     for _ in range(_TRIES):
         try:
-            with open(location, "rb", buffering=0, opener=_open_without_waiting) as file:
+            with open(location, "rb", buffering=0, opener=open_without_waiting) as file:
                 before = os.fstat(file.fileno())
                 digest = _digest(file.fileno(), before.st_size) if stat.S_ISREG(before.st_mode) else None
                 after = os.fstat(file.fileno())
@@ -323,10 +323,6 @@ def _digest(descriptor: int, size_bytes: int) -> Digest | None:
         return digest_file(descriptor, size_bytes)
     data = os.pread(descriptor, size_bytes + 1, 0)
     return digest_bytes(data) if len(data) == size_bytes else None
-
-
-def _open_without_waiting(path: str, flags: int) -> int:
-    return os.open(path, flags | getattr(os, "O_NONBLOCK", 0))
 
 
 def _times(status: os.stat_result) -> tuple[int, int, int]:

@@ -19,7 +19,7 @@ from dvlite.files import quote
 from dvlite.formats.lockfile import LockedStage
 from dvlite.formats.pipeline import Capture
 from dvlite.formats.strict_yaml import Scalar
-from dvlite.oid import FILE, digest_bytes, format_oid
+from dvlite.oid import FILE, digest_bytes, digest_path, format_oid
 from dvlite.pipeline.process import output_of, shell_command
 from dvlite.pipeline.stages import Stage, captured_name
 from dvlite.pipeline.staleness import NOT_LOOKED_AT
@@ -140,7 +140,7 @@ class Surroundings:
             for name in _LOCK_FILES:
                 path = place / name
                 if f"lock:{name}" not in found and path.is_file() and not path.is_symlink():
-                    found[f"lock:{name}"] = format_oid(FILE, digest_bytes(path.read_bytes()))
+                    found[f"lock:{name}"] = format_oid(FILE, digest_path(path)[0])
             if place == self._repo.root:
                 break
         return found

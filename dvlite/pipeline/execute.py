@@ -23,7 +23,7 @@ from dvlite.pipeline.environment import Surroundings
 from dvlite.pipeline.graph import StageGraph
 from dvlite.pipeline.journal import Ledger
 from dvlite.pipeline.outputs import Backup, Outputs, store_file
-from dvlite.pipeline.process import Ended, Interrupted, Processes, Script, uninterruptible
+from dvlite.pipeline.process import Ended, Interrupted, Processes, Script, first_line, tail, uninterruptible
 from dvlite.pipeline.run_cache import Reuse, shown
 from dvlite.pipeline.run_record import Attempt, Recorder, begun, metrics_of
 from dvlite.pipeline.stage_run import StageRun
@@ -34,7 +34,6 @@ from dvlite.repo.repository import Repo
 from dvlite.workspace import running_outputs, sparse
 from dvlite.workspace.workspace import Workspace
 
-_TAIL_LINES = 10
 _DONE = ("up to date", "frozen", "ok", "cached", "restored")
 
 
@@ -191,7 +190,7 @@ class Execution:
         folder = tools.repo.root / stage.wdir
         self._begun += 1
         of = f" ({self._begun} of {max(self._total, self._begun)})" if self._total > 1 else ""
-        self._progress.tell(f"running {stage.address}{of}: {_one_line(stage.spec.cmd)}")
+        self._progress.tell(f"running {stage.address}{of}: {first_line(stage.spec.cmd)}")
         opened.marks = self._marks(stage, opened.attempt.entry)
         opened.began = True
         try:
@@ -308,7 +307,7 @@ class Execution:
             problem=problem,
             exit_code=ended.exit_code,
             log=run.log if run is not None else None,
-            log_tail=_tail(opened.log),
+            log_tail=tail(opened.log),
             kept=kept,
         )
         if status == "canceled" and kept is not None:
@@ -358,13 +357,3 @@ class Execution:
                     with self._repo.lock(wait=True):
                         self._outputs.put_back(opened.asides)
             self._ledger.write()
-
-
-def _tail(log: Path) -> tuple[str, ...]:
-    data = log.read_bytes()[-8192:]
-    return tuple(data.decode("utf-8", "replace").replace("\r", "\n").splitlines()[-_TAIL_LINES:])
-
-
-def _one_line(script: str) -> str:
-    first, _, rest = script.strip().partition("\n")
-    return f"{first} ..." if rest else first

@@ -13,7 +13,6 @@ from dvlite import files
 from dvlite.formats import lockfile
 from dvlite.formats.lockfile import LockedStage, Lockfile
 from dvlite.pipeline.stages import Stage
-from dvlite.repo import config_files
 from dvlite.repo.repository import Repo
 
 _PAUSE_SECONDS = 0.5
@@ -93,7 +92,7 @@ class Locks:
         return self._parse(file, self._seen[file])
 
     def _load(self, file: str) -> bytes | None:
-        return config_files.read_regular(self._repo.root / file, self._repo.display(file), lockfile.LIMIT_BYTES + 1)
+        return self._repo.work_tree.read(file)
 
     def _parse(self, file: str, data: bytes | None) -> Lockfile:
         return Lockfile() if data is None else lockfile.parse(data, self._repo.display(file))

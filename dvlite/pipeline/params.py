@@ -8,17 +8,14 @@ from dvlite.files import quote
 from dvlite.formats import parameters
 from dvlite.formats.strict_yaml import Tree
 from dvlite.pipeline.stages import Stage, StageParams
-from dvlite.repo import config_files
 from dvlite.repo.repository import Repo
-
-LIMIT_BYTES = parameters.LIMIT_BYTES
 
 
 class Params:
     """Reads files of parameters, each once; with `read` (path -> bytes, None for nothing) from elsewhere than the work tree."""
 
     def __init__(self, repo: Repo, read: Callable[[str], bytes | None] | None = None) -> None:
-        self._read = read or (lambda path: config_files.read_regular(repo.root / path, path, LIMIT_BYTES + 1))
+        self._read = read or repo.work_tree.read
         self._files: dict[str, Tree] = {}
 
     def forget(self) -> None:

@@ -22,6 +22,8 @@ from typing import IO, Any
 Told = Callable[[str, str], None]  # (name of the process, a line that it printed, without its end)
 
 LOG_LIMIT_BYTES = 64 << 20
+_TAIL_BYTES = 8192
+_TAIL_LINES = 10
 _PIECE_BYTES = 1 << 16
 _POLL_SECONDS = 0.05
 _AFTER_EXIT_SECONDS = (
@@ -290,3 +292,17 @@ def output_of(words: Sequence[str], folder: Path, environ: Mapping[str, str]) ->
     except (OSError, subprocess.TimeoutExpired):
         return None
     return done.stdout.decode("utf-8", "replace").strip() if done.returncode == 0 else None
+
+
+def tail(log: Path) -> tuple[str, ...]:
+    """Returns the last lines of a log."""
+    with log.open("rb") as file:
+        file.seek(max(0, os.fstat(file.fileno()).st_size - _TAIL_BYTES))
+        data = file.read(_TAIL_BYTES)
+    return tuple(data.decode("utf-8", "replace").replace("\r", "\n").splitlines()[-_TAIL_LINES:])
+
+
+def first_line(script: str) -> str:
+    """Returns the first line of a script, marked if there are more."""
+    first, _, rest = script.strip().partition("\n")
+    return f"{first} ..." if rest else first

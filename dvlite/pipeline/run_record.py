@@ -193,11 +193,13 @@ def metrics_of(repo: Repo, stage: Stage, paths: Iterable[str]) -> tuple[dict[str
     problems = []
     for path in paths:
         try:
-            tree = parameters.load((repo.root / path).read_bytes(), path)
-        except (DvliteError, OSError) as error:
-            problems.append(
-                error.message if isinstance(error, DvliteError) else f"cannot read {path}: {error.strerror}"
-            )
+            data = repo.work_tree.read(path)
+            if data is None:
+                problems.append(f"cannot read {path}: there is no such file")
+                continue
+            tree = parameters.load(data, path)
+        except DvliteError as error:
+            problems.append(error.message)
             continue
         flat = parameters.flatten(tree) if isinstance(tree, dict) else {}
         name = stage.local(path)

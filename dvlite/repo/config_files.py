@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import errno
 import os
-import stat
 import sys
 from collections.abc import Mapping
 from pathlib import Path
 
 from dvlite.errors import FormatError, UsageError
-from dvlite.files import os_error, refused, write_atomic
+from dvlite.files import os_error, read_regular, write_atomic
 from dvlite.formats import config
 from dvlite.formats.config import COMMITTED, LOCAL, SYSTEM, USER, Config, Setting, Value
 from dvlite.git.program import Git
@@ -104,30 +102,6 @@ def own_cache_folder(environ: Mapping[str, str]) -> Path | None:
     if not os.path.isabs(home):
         return None
     return Path(home) / ("Library/Caches" if sys.platform == "darwin" else ".cache") / "dvlite"
-
-
-def read_regular(path: Path, where: str, limit_bytes: int) -> bytes | None:
-    """Reads the first bytes of an ordinary file that may come from a stranger; None if it is not there.
-
-    Raises FormatError for a symbolic link (it could show any file of this machine) and for anything that is not a file.
-    """
-    try:
-        descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
-    except (FileNotFoundError, NotADirectoryError):
-        return None
-    except OSError as error:
-        if error.errno == errno.ELOOP:
-            raise refused(where, "it is a symbolic link", hint="replace it by a file") from None
-        raise os_error(error, "read", where) from error
-    try:
-        if not stat.S_ISREG(os.fstat(descriptor).st_mode):
-            hint = "remove it, or restore it from git"
-            raise refused(where, "it is not an ordinary file", hint=hint, kind="malformed")
-        return os.read(descriptor, limit_bytes)
-    except OSError as error:
-        raise os_error(error, "read", where) from error
-    finally:
-        os.close(descriptor)
 
 
 def _read_layer(root: Path, layer: str, git: Git | None) -> Mapping[str, Setting] | None:

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from dvlite.errors import DvliteError, FormatError
-from dvlite.files import os_error, quote, write_atomic
+from dvlite.files import quote, read_regular, write_atomic
 
 FILE_NAME = ".dvliteignore"
 BUILT_IN = frozenset({b".DS_Store", b"Thumbs.db", b"desktop.ini", b"__pycache__", b".ipynb_checkpoints"})
@@ -21,6 +21,7 @@ TEMPLATE = """\
 # .DS_Store, Thumbs.db, desktop.ini, __pycache__, .ipynb_checkpoints (take one back in with a line like !.DS_Store)
 """
 LIMIT_BYTES = 1 << 20
+_MOST_BYTES = 64 << 20  # of a file of git's: it has a line for each tracked path
 _SPECIAL = re.compile(rb"[\\*?\[]")
 
 
@@ -55,14 +56,8 @@ class Ignore:
 
 def load(root: Path) -> Ignore:
     """Reads the rules of the repository at `root`; raises FormatError naming a line that is no pattern."""
-    try:
-        with (root / FILE_NAME).open("rb") as file:
-            data = file.read(LIMIT_BYTES + 1)
-    except FileNotFoundError:
-        return Ignore()
-    except OSError as error:
-        raise os_error(error, "read", root / FILE_NAME) from error
-    return parse(data)
+    data = read_regular(root / FILE_NAME, FILE_NAME, LIMIT_BYTES + 1)
+    return Ignore() if data is None else parse(data)
 
 
 def parse(data: bytes) -> Ignore:
@@ -149,9 +144,7 @@ def _read(ignore_file: Path) -> bytes:
         raise DvliteError(
             f"cannot change {quote(str(ignore_file))}: it is a symbolic link", hint="replace it by a file"
         )
-    try:
-        return ignore_file.read_bytes()
-    except FileNotFoundError:
-        return b""
-    except OSError as error:
-        raise os_error(error, "read", ignore_file) from error
+    data = read_regular(ignore_file, str(ignore_file), _MOST_BYTES + 1) or b""
+    if len(data) > _MOST_BYTES:
+        raise DvliteError(f"cannot change {quote(str(ignore_file))}: it has more than {_MOST_BYTES} bytes")
+    return data

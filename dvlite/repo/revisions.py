@@ -16,12 +16,12 @@ from functools import cached_property
 from typing import NamedTuple
 
 from dvlite.errors import DvliteError, FormatError
-from dvlite.files import refused
-from dvlite.formats import lockfile, pointer
+from dvlite.files import read_regular, refused
+from dvlite.formats import lockfile, parameters, pointer, strict_yaml
 from dvlite.formats.lockfile import Lockfile
 from dvlite.git.output import REGULAR, TooLarge, is_lockfile, is_pipeline_file, is_pointer, split
 from dvlite.git.program import Blobs, Git
-from dvlite.repo import config_files, ignore, tracked_paths
+from dvlite.repo import ignore, tracked_paths
 from dvlite.repo.tracked_paths import Tracked, Unusable
 
 LINK, SUBMODULE = "120000", "160000"  # modes
@@ -172,19 +172,22 @@ class Revision:
         """Says whether this is the work tree, whatever git has of it."""
         return self.commit is None and self._files is None
 
-    def read(self, path: str, limit_bytes: int) -> bytes | None:
-        """Returns a file, None where there is none. Raises FormatError for a link, and for a file of git above the limit.
+    def read(self, path: str, limit_bytes: int | None = None) -> bytes | None:
+        """Returns a file, None where there is none; the limit is that of its format, if none is given. Opening one on disk never waits.
 
-        Of a file on disk one byte more than the limit is returned, so that its format can refuse it.
+        Raises FormatError for a link, which could lead to any file of this machine or to a device without end, and for a file of git above
+        the limit. Of a file on disk one byte more than the limit is returned, so that its format can refuse it.
         """
+        if limit_bytes is None:
+            limit_bytes = limit_of(path)
         if self.is_on_disk:
-            return config_files.read_regular(self._root / path, self.shown(path), limit_bytes + 1)
+            return read_regular(self._root / path, self.shown(path), limit_bytes + 1)
         file = self.files.by_name.get(path)
         if file is None or file.mode == SUBMODULE:
             return None
         if not file.blob:  # the index may have it where the work tree has a link above: to git, it is deleted
             is_there = self._is_real_folder(path)
-            return config_files.read_regular(self._root / path, self.shown(path), limit_bytes + 1) if is_there else None
+            return read_regular(self._root / path, self.shown(path), limit_bytes + 1) if is_there else None
         if file.mode not in REGULAR:
             raise refused(self.shown(path), "it is a symbolic link", hint="replace it by a file")
         return self.read_blob(file.blob, path, limit_bytes)
@@ -286,7 +289,7 @@ class Revision:
 
     def lockfile(self, name: str) -> Lockfile | None:
         """Returns what a lockfile says, None where there is none. Raises FormatError."""
-        data = self.read(name, lockfile.LIMIT_BYTES)
+        data = self.read(name)
         return None if data is None else lockfile.parse(data, self.shown(name))
 
     def own_files(self, *, as_seen: bool = False) -> list[str]:
@@ -337,7 +340,7 @@ class Revision:
                 continue  # git's index has it, the work tree has a link there: to git, it is deleted
             where = self.shown(name)
             try:
-                data = self.read(name, limit_of(name))
+                data = self.read(name)
                 rows = [] if data is None else read_as(name, data, where)
                 if data is not None and is_lockfile(name) and not all(self._is_real_folder(row.path) for row in rows):
                     tracked_paths.refuse_outputs(name, data, where, self._why_not_real)
@@ -394,8 +397,12 @@ def read_as(name: str, data: bytes, where: str) -> list[Tracked]:
 
 
 def limit_of(name: str) -> int:
-    """Returns how many bytes a pointer or lockfile may have."""
-    return lockfile.LIMIT_BYTES if is_lockfile(name) else pointer.LIMIT_BYTES
+    """Returns how many bytes a file may have, by the format that its name stands for; what has no format of its own holds values."""
+    if is_lockfile(name):
+        return lockfile.LIMIT_BYTES
+    if is_pointer(name):
+        return pointer.LIMIT_BYTES
+    return strict_yaml.LIMIT_BYTES if is_pipeline_file(name) else parameters.LIMIT_BYTES
 
 
 # --- sorted names ---

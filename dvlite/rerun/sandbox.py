@@ -19,7 +19,7 @@ from dvlite.pipeline import graph as graphs
 from dvlite.pipeline.content import Contents
 from dvlite.pipeline.environment import Surroundings
 from dvlite.pipeline.params import Params
-from dvlite.pipeline.process import Ended, Processes, Script
+from dvlite.pipeline.process import Ended, Processes, Script, first_line, tail
 from dvlite.pipeline.programs import require_command, require_folder
 from dvlite.pipeline.stages import Stage, StageOut, load
 from dvlite.pipeline.staleness import Evaluator, of_stages, read_locks
@@ -30,8 +30,6 @@ from dvlite.store.cache import Cache
 from dvlite.workspace import sparse
 from dvlite.workspace.workspace import Workspace
 
-_TAIL_LINES = 10
-_TAIL_BYTES = 8192
 # What interpreters leave beside code, where nobody told git to ignore it.
 _LEAVINGS = frozenset(("__pycache__", ".ipynb_checkpoints", ".pytest_cache", ".DS_Store"))
 
@@ -132,7 +130,7 @@ class Bench:
 
     def run(self, stage: Stage, key: str, variables: Mapping[str, str], words: str) -> Made:
         """Runs the command of a stage, whose outputs are absent. Raises KeyboardInterrupt once it and all it started are stopped."""
-        self._progress.tell(f"running {words}: {_one_line(stage.spec.cmd)}")
+        self._progress.tell(f"running {words}: {first_line(stage.spec.cmd)}")
         environ = {
             "PYTHONUNBUFFERED": "1",
             **self.surroundings.environ_of(stage),
@@ -142,12 +140,12 @@ class Bench:
         }
         script = Script(stage.address, stage.spec.cmd, self.repo.root / stage.wdir, environ, self._log(stage.name))
         ended = self._ended(script)
-        tail = _tail(script.log)
+        log_tail = tail(script.log)
         script.log.unlink()
         try:
-            return Made(ended, tail, self._outputs(stage) if ended.exit_code == 0 else {})
+            return Made(ended, log_tail, self._outputs(stage) if ended.exit_code == 0 else {})
         except DvliteError as error:
-            return Made(ended, tail, {}, error.message)
+            return Made(ended, log_tail, {}, error.message)
 
     def script(self, stage: Stage, text: str, arguments: Sequence[Path]) -> tuple[Ended, tuple[str, ...]]:
         """Runs another script where a stage runs, with arguments `$1` ...; returns how it ended and the end of its output."""
@@ -159,9 +157,9 @@ class Bench:
             stage.address, f"set -- {given}\n{text}", self.repo.root / stage.wdir, environ, self._log("compare")
         )
         ended = self._ended(script, quiet=True)
-        tail = _tail(script.log)
+        log_tail = tail(script.log)
         script.log.unlink()
-        return ended, tail
+        return ended, log_tail
 
     def _ended(self, script: Script, *, quiet: bool = False) -> Ended:
         processes = Processes(lambda _, line: None if quiet else self._progress.tell(line))
@@ -230,15 +228,3 @@ def declared_out(stage: Stage, path: str) -> StageOut | None:
 
 def _versions(outputs: Mapping[str, Locked]) -> dict[str, tuple[str, bool]]:
     return {path: (found.oid, found.executable) for path, found in outputs.items()}
-
-
-def _tail(log: Path) -> tuple[str, ...]:
-    with log.open("rb") as file:
-        file.seek(max(0, os.fstat(file.fileno()).st_size - _TAIL_BYTES))
-        data = file.read()
-    return tuple(data.decode("utf-8", "replace").replace("\r", "\n").splitlines()[-_TAIL_LINES:])
-
-
-def _one_line(script: str) -> str:
-    first, _, rest = script.strip().partition("\n")
-    return f"{first} ..." if rest else first

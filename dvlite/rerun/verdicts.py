@@ -21,7 +21,7 @@ from dvlite.formats.comparator import Comparator
 from dvlite.formats.lockfile import Locked
 from dvlite.formats.manifest import EMPTY_DIR, EXECUTABLE, FILE, SYMLINK, Entry
 from dvlite.oid import FILE as FILE_OID
-from dvlite.oid import digest_bytes, format_oid, parse_oid
+from dvlite.oid import digest_bytes, digest_path, format_oid, parse_oid
 from dvlite.pipeline.content import same_data
 from dvlite.pipeline.fetcher import Fetcher
 from dvlite.pipeline.stages import Stage
@@ -220,7 +220,8 @@ class Judge:
                 else:
                     status = location.stat()
                     flags = FILE | EXECUTABLE if status.st_mode & 0o100 else FILE
-                    found[inner] = Entry(inner, flags, status.st_size, digest_bytes(location.read_bytes()))
+                    digest, size_bytes = digest_path(location)
+                    found[inner] = Entry(inner, flags, size_bytes, digest)
         return found
 
     # -- the recorded version

@@ -16,7 +16,6 @@ from dvlite.formats.pointer import SUFFIX, Pointer
 from dvlite.git.output import is_lockfile
 from dvlite.git.program import Git
 from dvlite.oid import Oid
-from dvlite.repo.config_files import read_regular
 from dvlite.repo.repository import Repo
 from dvlite.repo.tracked_paths import Tracked
 
@@ -104,7 +103,7 @@ def locked_now(repo: Repo) -> set[Oid]:
     """Returns the runs that the lockfiles on disk name."""
     found: set[Oid] = set()
     for name in repo.work_tree.lockfiles():
-        data = read_regular(repo.root / name, name, lockfile.LIMIT_BYTES) or b""
+        data = repo.work_tree.read(name) or b""
         found.update(Oid(run.decode()) for run in _RUN.findall(data))
     return found
 
@@ -113,7 +112,7 @@ def named_on_disk(repo: Repo) -> Iterator[tuple[Oid, Tracked]]:
     """Yields the content that pointers and lockfiles on disk name, and where; outputs that git keeps included."""
     yield from ((item.pointer.oid, item) for item in repo.work_tree.tracked(broken=[]))
     for name in repo.work_tree.lockfiles(as_seen=True):
-        data = read_regular(repo.root / name, name, lockfile.LIMIT_BYTES) or b""
+        data = repo.work_tree.read(name) or b""
         folder = posixpath.dirname(name)
         with contextlib.suppress(FormatError):
             for stage in lockfile.parse(data, name).stages:

@@ -35,8 +35,21 @@ class Pruning:
         return sum(size for _, size in (*self.large, *self.packs))
 
 
-def contents(cache: Cache) -> tuple[dict[Digest, Path], dict[Digest, list[Record]]]:
-    """Returns the large files of a cache, and the records of its packs of small files; packs without an index are read."""
+@dataclass(frozen=True, slots=True)
+class CacheContents:
+    """The large files of a cache, and the records of its packs of small files."""
+
+    large: dict[Digest, Path]
+    packs: dict[Digest, list[Record]]
+
+    def digests(self) -> Iterator[Digest]:
+        """Yields the files; one in two packs twice."""
+        yield from self.large
+        yield from (record.digest for records in self.packs.values() for record in records)
+
+
+def contents(cache: Cache) -> CacheContents:
+    """Returns the files of a cache; packs without an index are read."""
     large = {
         Digest(bytes.fromhex(path.name)): path for path in _objects(cache.folder / "files", depth=1) if path.is_file()
     }
@@ -53,20 +66,19 @@ def contents(cache: Cache) -> tuple[dict[Digest, Path], dict[Digest, list[Record
                 found = pack.open_whole(memoryview(cache.map_pack(name)), name)
         if found and all(record.kind == KIND_FILE for record in found):
             packs[name] = found
-    return large, packs
+    return CacheContents(large, packs)
 
 
-def plan(cache: Cache, is_safe: IsSafe) -> Pruning:
-    """Divides the files of a cache into those that can go and those that stay."""
-    large, packs = contents(cache)
+def plan(cache: Cache, held: CacheContents, is_safe: IsSafe) -> Pruning:
+    """Divides the files that a cache holds into those that can go and those that stay."""
     gone_files, gone_packs, kept = [], [], []
-    for digest, path in large.items():
+    for digest, path in held.large.items():
         size = _freed(path)
         if is_safe(digest):
             gone_files.append((path, size))
         else:
             kept.append(size)
-    for name, records in packs.items():
+    for name, records in held.packs.items():
         size = _freed(cache.folder / "packs" / name.hex())
         if all(is_safe(record.digest) for record in records):
             gone_packs.append((name, size))

@@ -72,7 +72,7 @@ class FolderStore:
         finally:
             with contextlib.suppress(OSError):
                 os.unlink(temporary)
-        return created or self.get(name) == data
+        return created or self.get(name, end=memoryview(data).nbytes + 1) == data
 
     def list(self, prefix: str) -> Listing:
         require_prefix(prefix)

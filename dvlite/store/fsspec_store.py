@@ -55,7 +55,7 @@ class ExperimentalStore:
         require_name(name)
         if only_if_absent:
             try:
-                return self.get(name) == data
+                return self.get(name, end=memoryview(data).nbytes + 1) == data
             except ObjectAbsent:
                 pass
         path = self._root + name

@@ -10,7 +10,7 @@ import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from dvlite.errors import FormatError, RemoteError
+from dvlite.errors import RemoteError
 from dvlite.formats import root
 from dvlite.oid import Digest, digest_bytes
 from dvlite.progress import Progress
@@ -21,7 +21,7 @@ from dvlite.store.fetch import Need
 from dvlite.store.object_store import ObjectAbsent
 from dvlite.store.push_plan import Bases, PushPlan, PushVersion, refuse_missing
 from dvlite.store.push_send import Sender
-from dvlite.store.remote import Remote
+from dvlite.store.reachable import is_of_project, own_root, root_key
 
 _ROOT_YOUNG_SECONDS = 7 * 24 * 3600
 _ROUNDS = 5  # times that a gc may get in the way before the push gives up
@@ -114,13 +114,13 @@ def _publish(catalog: Catalog, versions: Sequence[PushVersion], signer: Signer) 
     """Puts a root for each version, unless this project put one lately; the commit point."""
     remote = catalog.remote
     unique = list({(version.kind, version.digest): version for version in versions}.values())
-    keys = {f"{version.kind}-{version.digest.hex()}": version for version in unique}
+    keys = {root_key((version.kind, version.digest)): version for version in unique}
 
     def one(key: str) -> None:
         version = keys[key]
-        mine = (remote.kept("roots", key) or b"").decode()
+        mine = own_root(remote, (version.kind, version.digest))
         for entry, age in catalog.roots(version.kind, version.digest):
-            if age < _ROOT_YOUNG_SECONDS and (entry.name == mine or _is_ours(remote, entry.name, signer.project)):
+            if age < _ROOT_YOUNG_SECONDS and (entry.name == mine or is_of_project(remote, entry.name, signer.project)):
                 return
         body = root.Root(version.path, version.size_bytes, signer.project, version.commit, signer.user, signer.time)
         name = root.name(version.kind, version.digest, os.urandom(16))
@@ -128,13 +128,6 @@ def _publish(catalog: Catalog, versions: Sequence[PushVersion], signer: Signer) 
         remote.keep("roots", key, name.encode())
 
     remote.each(one, list(keys))
-
-
-def _is_ours(remote: Remote, name: str, project: str) -> bool:
-    try:
-        return root.parse(remote.get(name, end=root.MAX_BYTES + 1), name).project == project
-    except (FormatError, ObjectAbsent):  # not ours if nobody can read it; or gone since it was listed
-        return False
 
 
 def merge_indexes(catalog: Catalog, written: Sequence[tuple[str, int]]) -> None:

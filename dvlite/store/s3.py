@@ -192,7 +192,7 @@ class BucketStore:
 
     def _holds(self, name: str, data: Buffer) -> bool:
         try:
-            return self.get(name) == data
+            return self.get(name, end=memoryview(data).nbytes + 1) == data
         except ObjectAbsent:
             raise Transient(f"cannot write {quote(name)} to {self.label}: it was there and then was not") from None
 

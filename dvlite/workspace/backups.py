@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 from collections.abc import Sequence
 
 from dvlite import files
+from dvlite.errors import DvliteError
 from dvlite.files import quote
 from dvlite.formats import pointer
-from dvlite.formats.pointer import SUFFIX
+from dvlite.formats.pointer import SUFFIX, Pointer
 from dvlite.repo.repository import Repo
 from dvlite.repo.tracked_paths import Tracked
 
@@ -40,3 +42,14 @@ def keep_uncommitted(repo: Repo, chosen: Sequence[Tracked]) -> list[str]:
             f"this version of {quote(repo.display(item.path))} was never committed; to get it back: dvlite get {target} -o PATH"
         )
     return warnings
+
+
+def saved_pointers(repo: Repo) -> list[Pointer]:
+    """Returns the pointers that were kept, in all worktrees of the clone; those that cannot be read are left out."""
+    found = []
+    for folder in (repo.common_dir, *(repo.common_dir / "worktrees").glob("*")):
+        for file in sorted((folder / "dvlite" / "saved").glob(f"*{SUFFIX}")):
+            with contextlib.suppress(DvliteError):
+                data = files.read_regular(file, str(file), pointer.LIMIT_BYTES + 1)
+                found.append(pointer.parse(data or b"", file.name))
+    return found

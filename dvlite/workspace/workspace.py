@@ -118,7 +118,7 @@ class Workspace:
         versions = [*earlier[:first], version, *earlier[first:]]
         text = b"".join(os.fsencode(f"{known}\n") for known in versions[:_VERSIONS]) + os.fsencode(path)
         name = self._index_path(path).with_suffix(_NOTE)
-        if not name.exists() or name.read_bytes() != text:
+        if not files.holds(name, text):
             with contextlib.suppress(DvliteError, OSError):
                 name.parent.mkdir(parents=True, exist_ok=True)
                 files.write_atomic(name, text, sync=False)

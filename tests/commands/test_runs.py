@@ -866,3 +866,11 @@ def test_hostile_words_of_strangers_do_nothing_to_the_terminal(runs):
         ["runs", "--md"],
     ):
         assert "\x1b" not in runs.project.dvlite(*words).stdout
+
+
+@pytest.mark.parametrize("target", ["/dev/zero", "../fifo"])
+def test_a_lockfile_that_is_a_link_to_a_device_is_passed_over(runs, target):
+    os.mkfifo(runs.project.root.parent / "fifo")
+    os.symlink(target, runs.project.root / "dvlite.lock")
+    made = runs.put(1)
+    assert runs.listed() == [name(made)]

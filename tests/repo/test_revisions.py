@@ -1,0 +1,63 @@
+"""The small files of a work tree are opened with care: they come with a clone, and anything may stand in the place of one."""
+
+import os
+
+import pytest
+
+from dvlite.errors import FormatError
+from dvlite.repo import ignore
+from dvlite.repo.repository import open_repo
+from dvlite.repo.revisions import limit_of
+
+NAMES = ("dvlite.lock", "sub/dvlite.yaml", "data.bin.dvlite", "params.yaml")
+
+
+@pytest.fixture
+def work_tree(git_repo):
+    return open_repo(git_repo, os.environ, must_be_initialised=False).work_tree
+
+
+@pytest.fixture
+def devices(tmp_path):
+    """Returns where a device that never ends and a FIFO with no one at its other end are."""
+    os.mkfifo(tmp_path / "fifo")
+    return "/dev/zero", str(tmp_path / "fifo")
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_link_to_a_device_is_refused(name, git_repo, work_tree, devices):
+    (git_repo / "sub").mkdir()
+    for target in devices:
+        os.symlink(target, git_repo / name)
+        with pytest.raises(FormatError, match="symbolic link") as caught:
+            work_tree.read(name)
+        assert caught.value.file == name
+        os.unlink(git_repo / name)
+
+
+def test_a_fifo_is_refused_without_waiting(git_repo, work_tree, devices):
+    os.rename(devices[1], git_repo / "dvlite.lock")
+    with pytest.raises(FormatError, match="not an ordinary file"):
+        work_tree.read("dvlite.lock")
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_no_more_is_read_than_shows_that_a_file_is_too_long(name, git_repo, work_tree):
+    (git_repo / "sub").mkdir()
+    (git_repo / name).touch()
+    os.truncate(git_repo / name, limit_of(name) * 3)
+    assert len(work_tree.read(name)) == limit_of(name) + 1
+
+
+def test_a_file_that_is_not_there_is_none(git_repo, work_tree):
+    (git_repo / "file").touch()
+    assert work_tree.read("dvlite.lock") is None
+    assert work_tree.read("file/dvlite.lock") is None
+
+
+def test_the_list_of_what_is_left_out_is_no_link_to_a_device(git_repo, devices):
+    for target in devices:
+        os.symlink(target, git_repo / ignore.FILE_NAME)
+        with pytest.raises(FormatError, match="symbolic link"):
+            ignore.load(git_repo)
+        os.unlink(git_repo / ignore.FILE_NAME)
