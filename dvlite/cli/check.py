@@ -23,8 +23,8 @@ if TYPE_CHECKING:
 
 
 @click.command("install", cls=Verb, example="dvlite install", codes=(10, 11))
-@click.option("--uninstall", is_flag=True, help="Take them away; hooks that were there before come back.")
-@click.option("-f", "--force", is_flag=True, help="Also into a folder that other repositories use too.")
+@click.option("--uninstall", is_flag=True, help="Remove the hooks and restore those they replaced.")
+@click.option("-f", "--force", is_flag=True, help="Install even into a folder that other repositories share.")
 @NO_WAIT
 def install(*, uninstall: bool, force: bool) -> int:
     """Install the git hooks and the merge driver in this clone."""
@@ -43,7 +43,7 @@ def install(*, uninstall: bool, force: bool) -> int:
 @click.argument("name", type=click.Choice(["pre-commit", "pre-push", "post-checkout", "post-merge", "post-rewrite"]))
 @click.argument("words", nargs=-1, type=click.UNPROCESSED)
 def hook(name: str, words: tuple[str, ...]) -> int:
-    """Be a hook of git. What goes wrong after git has done its work never fails it."""
+    """Run as a hook of git. A failure after git has done its work never fails git."""
     try:
         return run(
             lambda s: _hook(s, name, words),
@@ -131,7 +131,7 @@ def _words_of_pre_commit(name: str, environ: Mapping[str, str]) -> tuple[str, ..
 )
 @PATHS
 @click.option("--ours", is_flag=True, help="Take our version of what both sides changed.")
-@click.option("--theirs", is_flag=True, help="Take their version of it.")
+@click.option("--theirs", is_flag=True, help="Take their version of what both sides changed.")
 @click.option("--union", is_flag=True, help="Keep both: theirs as NAME.theirs.EXT.")
 @NO_STAGE
 @NO_WAIT
@@ -147,9 +147,9 @@ def resolve(paths: tuple[str, ...], *, ours: bool, theirs: bool, union: bool) ->
 
 @click.command("merge-driver", cls=Verb, hidden=True, example="git config merge.dvlite.driver")
 @click.argument("words", nargs=-1, metavar="BASE OURS THEIRS MARKERS PATH")
-@click.option("--ancestor", is_flag=True, help="Make one common ancestor out of several.")
+@click.option("--ancestor", is_flag=True, help="Merge several common ancestors into one.")
 def merge_driver(words: tuple[str, ...], *, ancestor: bool) -> int:
-    """Be git's merge driver."""
+    """Run as git's merge driver."""
     from pathlib import Path
 
     from dvlite.commands.merge_driver import merge_driver as verb
@@ -172,18 +172,18 @@ def merge_driver(words: tuple[str, ...], *, ancestor: bool) -> int:
 )
 @PATHS
 @REVISION
-@click.option("--range", "commits", metavar="A..B", help="Each of these commits.")
-@click.option("--remote", "check_remote", is_flag=True, help="Also: is all data on the remote.")
-@click.option("-r", "remote", metavar="NAME", help="Ask this remote.")
-@click.option("--deep", is_flag=True, help="With --remote: read every byte there.")
-@click.option("--offline", is_flag=True, help="Fetch nothing; what then cannot be checked is told (3).")
-@click.option("--rerun", is_flag=True, help="Also run the stages again in a clean clone and compare what they make.")
-@click.option("--from-data", is_flag=True, help="With --rerun: give each stage what those before it made (default).")
-@click.option("--stage-inputs", is_flag=True, help="With --rerun: give each stage the inputs of the lockfile.")
+@click.option("--range", "commits", metavar="A..B", help="Check each commit of a range.")
+@click.option("--remote", "check_remote", is_flag=True, help="Also check that all data is on the remote.")
+@click.option("-r", "remote", metavar="NAME", help="Check this remote.")
+@click.option("--deep", is_flag=True, help="With --remote: read and hash every byte.")
+@click.option("--offline", is_flag=True, help="Do not use the network; report what could not be checked (exit 3).")
+@click.option("--rerun", is_flag=True, help="Also rerun the stages in a clean clone and compare their outputs.")
+@click.option("--from-data", is_flag=True, help="With --rerun: use the outputs of the rerun as inputs (default).")
+@click.option("--stage-inputs", is_flag=True, help="With --rerun: use the inputs named by the lockfile.")
 @click.option("--twice", is_flag=True, help="With --rerun: run each stage twice.")
-@click.option("--keep", is_flag=True, help="With --rerun: leave the clone there.")
+@click.option("--keep", is_flag=True, help="With --rerun: keep the clean clone.")
 @click.option("--junit", metavar="FILE", type=PathText(), help="Also write a JUnit report.")
-@click.option("--html", metavar="FILE", type=PathText(), help="Also write a page to look at.")
+@click.option("--html", metavar="FILE", type=PathText(), help="Also write an HTML report.")
 @click.option(
     "--md",
     "markdown",
@@ -191,13 +191,13 @@ def merge_driver(words: tuple[str, ...], *, ancestor: bool) -> int:
     type=PathText(),
     is_flag=False,
     flag_value="",
-    help="Write Markdown: to FILE, into the job summary of GitHub Actions, or here.",
+    help="Write Markdown to FILE, the job summary of GitHub Actions, or standard output.",
 )
 @click.option("--summary", envvar="GITHUB_STEP_SUMMARY", hidden=True, help="The file of the job summary.")
 @click.option(
     "--annotations/--no-annotations",
     envvar="GITHUB_ACTIONS",
-    help="Mark files and lines for GitHub (default in its Actions).",
+    help="Annotate files and lines for GitHub (default in GitHub Actions).",
 )
 def verify(
     paths: tuple[str, ...],

@@ -44,7 +44,7 @@ class RunsVerbs(Verbs):
 
 @click.group(cls=RunsVerbs)
 def runs() -> None:
-    """List, compare and tag what was run; failed runs too."""
+    """List, compare and tag runs, including failed ones."""
 
 
 @runs.command(
@@ -52,24 +52,34 @@ def runs() -> None:
     example="dvlite runs --stage train --metric 'acc>0.9' --sort -acc\ndvlite runs --csv > runs.csv",
     codes=(10,),
 )
-@click.option("-s", "--stage", metavar="S", help="Of this stage: train, or sub/dir:train.")
-@click.option("-t", "--tag", "tags", metavar="T", multiple=True, help="That have this tag, or with !T have not.")
-@click.option("--status", "statuses", metavar="STATUS", multiple=True, help="ok, failed, cached, tainted or canceled.")
-@click.option("-p", "--param", "params", metavar="K=V", multiple=True, help="With this parameter: lr=0.01, 'lr<0.1'.")
-@click.option("-m", "--metric", "metrics", metavar="K>V", multiple=True, help="With this metric: 'acc>0.9'.")
-@click.option("--since", metavar="DATE", help="Not older: 2026-11-22, '2026-11-22 14:02', 3d.")
-@click.option("--until", metavar="DATE", help="Not newer.")
-@click.option("--commit", metavar="C", help="Of this commit: checked out, or its lockfile names them.")
-@click.option("-n", "--limit", metavar="N", type=click.IntRange(min=1), default=20, help="At most so many (20).")
-@click.option("--all", "everything", is_flag=True, help="All of them.")
+@click.option("-s", "--stage", metavar="S", help="Only runs of this stage: train, or sub/dir:train.")
+@click.option("-t", "--tag", "tags", metavar="TAG", multiple=True, help="Only runs with this tag (!TAG: without it).")
+@click.option(
+    "--status",
+    "statuses",
+    metavar="STATUS",
+    multiple=True,
+    help="Only runs that are ok, failed, cached, tainted or canceled.",
+)
+@click.option(
+    "-p", "--param", "params", metavar="K=V", multiple=True, help="Only runs with this parameter: lr=0.01, 'lr<0.1'."
+)
+@click.option("-m", "--metric", "metrics", metavar="K>V", multiple=True, help="Only runs with this metric: 'acc>0.9'.")
+@click.option("--since", metavar="DATE", help="Only runs since 2026-11-22, '2026-11-22 14:02', 3d.")
+@click.option("--until", metavar="DATE", help="Only runs until DATE.")
+@click.option("--commit", metavar="COMMIT", help="Only runs made at COMMIT or named by its lockfile.")
+@click.option(
+    "-n", "--limit", metavar="N", type=click.IntRange(min=1), default=20, help="Show at most N runs (default 20)."
+)
+@click.option("--all", "everything", is_flag=True, help="Show all runs.")
 @click.option("--columns", metavar="A,B", help="Show these columns: run, status, lr, acc, data/images ...")
-@click.option("--sort", metavar="COL", help="Sort by this column; -COL from the highest down.")
+@click.option("--sort", metavar="COL", help="Sort by this column; -COL sorts descending.")
 @click.option("--csv", "words", flag_value="csv", help="Print CSV, with exact values.")
 @click.option("--md", "words", flag_value="markdown", help="Print a Markdown table.")
 def runs_list(
     *, limit: int, everything: bool, columns: str | None, words: str | None, **asked: Any
 ) -> int:  # asked: stage, tags, statuses, params, metrics, since, until, commit, sort
-    """List runs, the newest first; columns are what they differ in."""
+    """List runs, newest first, with the columns in which they differ."""
     from dvlite.commands.runs import RunsOptions
     from dvlite.commands.runs import runs_list as verb
 
@@ -85,9 +95,9 @@ def runs_list(
 @runs.command("show", example="dvlite runs show last\ndvlite runs show train-7f3a9c --log", codes=(10, 12, 13))
 @RUN
 @click.option("--log", is_flag=True, help="Print the log of the run.")
-@click.option("--diff", is_flag=True, help="Print the edits that it ran with, as git diff.")
+@click.option("--diff", is_flag=True, help="Print the uncommitted edits of the run, as git diff.")
 def runs_show(name: str, *, log: bool, diff: bool) -> int:
-    """Show all that is known of a run: train-7f3a9c, digits of it, last, last:STAGE."""
+    """Show everything recorded about a run: train-7f3a9c, digits of it, last, last:STAGE."""
     from dvlite.commands.runs import runs_show as verb
 
     return run(
@@ -109,7 +119,7 @@ def runs_diff(old: str, new: str) -> int:
 @RUN
 @click.argument("tags", metavar="TAG...", nargs=-1, required=True)
 def runs_tag(name: str, tags: tuple[str, ...]) -> int:
-    """Give a run tags."""
+    """Add tags to a run."""
     from dvlite.commands.runs import runs_tag as verb
 
     return run(lambda s: verb(s.repo(), name, tags, now_ns=time.time_ns(), progress=s.progress), text="runs")
@@ -119,7 +129,7 @@ def runs_tag(name: str, tags: tuple[str, ...]) -> int:
 @RUN
 @click.argument("tag", metavar="TAG")
 def runs_untag(name: str, tag: str) -> int:
-    """Take a tag from a run."""
+    """Remove a tag from a run."""
     from dvlite.commands.runs import runs_untag as verb
 
     return run(lambda s: verb(s.repo(), name, tag, now_ns=time.time_ns(), progress=s.progress), text="runs")
@@ -129,7 +139,7 @@ def runs_untag(name: str, tag: str) -> int:
 @RUN
 @click.argument("words", metavar="TEXT")
 def runs_note(name: str, words: str) -> int:
-    """Note something of a run."""
+    """Add a note to a run."""
     from dvlite.commands.runs import runs_note as verb
 
     return run(lambda s: verb(s.repo(), name, words, now_ns=time.time_ns(), progress=s.progress), text="runs")
@@ -137,7 +147,7 @@ def runs_note(name: str, words: str) -> int:
 
 # --- lineage and log ------------------------------------------------------------------------------------------------------------
 
-ANY_REMOTE = click.option("--remote", metavar="URL_OR_NAME", help="Ask this remote; needs no clone.")
+ANY_REMOTE = click.option("--remote", metavar="URL_OR_NAME", help="Query this remote; needs no clone.")
 
 
 class LineageVerbs(Verbs):
@@ -155,11 +165,11 @@ class LineageVerbs(Verbs):
 
 @click.group(cls=LineageVerbs, options_metavar="", subcommand_metavar="X | diff A B | find KEY=VALUE...")
 def lineage() -> None:
-    """Show what made something, or what was made of it: dvlite lineage X.
+    """Show how a file was made, or what was made from it.
 
     \b
-      dvlite lineage model.pt               what made it: data, code, parameters, environment
-      dvlite lineage --down data/images     what was made of it
+      dvlite lineage model.pt               how it was made: data, code, parameters, environment
+      dvlite lineage --down data/images     what was made from it
       dvlite lineage /srv/current.pt --remote s3://acme-data/birds
 
     X is a path, REV:PATH, any file or folder on disk, an object id or 8 digits of one, a sha256, or a run.
@@ -169,21 +179,21 @@ def lineage() -> None:
 
 @lineage.command(
     "show",
-    short_help="What made X, or with --down what was made of it; the word show may be left out.",
+    short_help="Show how X was made, or with --down what was made from it; the word show may be left out.",
     example="dvlite lineage model.pt\ndvlite lineage --down data/images\ndvlite lineage /srv/current.pt --remote s3://acme-data/birds",
     codes=(10,),
 )
 @click.argument("subject", metavar="X", type=PathText())
-@click.option("--up", "way", flag_value="up", help="What made it (the default).")
-@click.option("--down", "way", flag_value="down", help="What was made of it.")
-@click.option("--both", "way", flag_value="both", help="Both.")
-@click.option("--depth", metavar="N", type=click.IntRange(min=1), help="At most so many runs away.")
+@click.option("--up", "way", flag_value="up", help="Show how it was made (default).")
+@click.option("--down", "way", flag_value="down", help="Show what was made from it.")
+@click.option("--both", "way", flag_value="both", help="Show both.")
+@click.option("--depth", metavar="N", type=click.IntRange(min=1), help="Follow at most N steps.")
 @click.option(
-    "--format", "form", type=click.Choice(["tree", "mermaid", "dot", "json"]), help="A tree, a diagram, JSON."
+    "--format", "form", type=click.Choice(["tree", "mermaid", "dot", "json"]), help="Print a tree, a diagram or JSON."
 )
 @ANY_REMOTE
 def lineage_show(subject: str, *, way: str | None, depth: int | None, form: str | None, remote: str | None) -> int:
-    """Show what made X, or with --down what was made of it.
+    """Show how X was made, or with --down what was made from it.
 
     X is a path, REV:PATH, any file or folder on disk, an object id or 8 digits of one, a sha256, or a run.
     The word show may be left out.
@@ -211,15 +221,15 @@ def lineage_show(subject: str, *, way: str | None, depth: int | None, form: str 
 
 @lineage.command(
     "find",
-    short_help="What runs left, by parameter, metric, tag, stage or status.",
+    short_help="List outputs of runs by parameter, metric, tag, stage or status.",
     example="dvlite lineage find lr=0.01 'acc>0.9' path=model.pt",
     codes=(10,),
 )
 @click.argument("asked", metavar="KEY=VALUE...", nargs=-1, required=True)
-@click.option("-n", "--number", "limit", metavar="N", type=click.IntRange(min=1), help="At most so many runs.")
+@click.option("-n", "--number", "limit", metavar="N", type=click.IntRange(min=1), help="Show at most N runs.")
 @ANY_REMOTE
 def lineage_find(asked: tuple[str, ...], *, limit: int | None, remote: str | None) -> int:
-    """List what runs left, by parameter, metric, tag, stage, status, commit or path."""
+    """List outputs of runs by parameter, metric, tag, stage, status, commit or path."""
     from dvlite.commands.lineage import lineage_find as verb
 
     return run(
@@ -230,7 +240,7 @@ def lineage_find(asked: tuple[str, ...], *, limit: int | None, remote: str | Non
 
 @lineage.command(
     "diff",
-    short_help="What differs upstream of A and B.",
+    short_help="Show what differs upstream of A and B.",
     example="dvlite lineage diff HEAD~1:model.pt model.pt",
     codes=(10,),
 )
@@ -257,7 +267,7 @@ def _repo_if_any(session: Session) -> Repo | None:
 @click.command("log", cls=Verb, example="dvlite log model.pt -n 10", codes=(10, 12))
 @click.argument("path", metavar="PATH", type=PathText())
 @REVISION
-@click.option("-n", "--number", "limit", metavar="N", type=click.IntRange(min=1), help="At most so many versions.")
+@click.option("-n", "--number", "limit", metavar="N", type=click.IntRange(min=1), help="Show at most N versions.")
 def log(path: str, *, revision: str | None, limit: int | None) -> int:
     """Show the versions of a path, with commit, run and metrics."""
     from dvlite.commands.log import log as verb

@@ -82,7 +82,11 @@ COMMON: tuple[click.Parameter, ...] = (
     _common("-v", "--verbose", count=True, help="Print more."),
     _common("--json", is_flag=True, help="Print the result as JSON."),
     _common("--no-progress", is_flag=True, help="Print no progress."),
-    _common("--color", type=click.Choice(["auto", "always", "never"]), help="When to use colours."),
+    _common(
+        "--color",
+        type=click.Choice(["auto", "always", "never"]),
+        help="Use colours: auto (on a terminal), always or never.",
+    ),
     _common("-C", "start_in", metavar="DIR", type=PathText(), help="Start in this folder."),
 )
 
@@ -96,7 +100,7 @@ class Verb(click.Command):
         self.example, self.codes = example, codes
 
     def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        """Writes the verb's own options; the common ones, told by `dvlite --help`, in one line."""
+        """Writes the verb's own options; the common ones, which `dvlite --help` explains, in one line."""
         own = [p for p in self.get_params(ctx) if p not in COMMON and isinstance(p, click.Option)]
         records = [record for param in own if (record := param.get_help_record(ctx)) is not None]
         if records:
@@ -298,16 +302,20 @@ def _inside(directory: str) -> contextlib.AbstractContextManager[None]:
 
 PATHS = click.argument("paths", nargs=-1, metavar="[PATH]...", type=PathText())
 NO_STAGE = click.option(
-    "--no-stage", is_flag=True, expose_value=False, callback=_keep, help="Leave staging in git to me."
+    "--no-stage", is_flag=True, expose_value=False, callback=_keep, help="Do not stage changes in git."
 )
 NO_WAIT = click.option(
-    "--no-wait", is_flag=True, expose_value=False, callback=_keep, help="Fail (11) if another dvlite is at work here."
+    "--no-wait",
+    is_flag=True,
+    expose_value=False,
+    callback=_keep,
+    help="Exit with 11 instead of waiting for another dvlite command.",
 )
-REMOTE = click.option("-r", "--remote", metavar="NAME", help="The remote; else the default one.")
-REVISION = click.option("--rev", "revision", metavar="R", help="As of this commit, tag or branch.")
-JOBS = click.option("-j", "--jobs", metavar="N", type=click.IntRange(1, 256), help="Transfers at a time.")
-DRY_RUN = click.option("-n", "--dry-run", is_flag=True, help="Say what would be done, do nothing.")
-FORCE = click.option("-f", "--force", is_flag=True, help="Overwrite changed files; the cache keeps what they were.")
+REMOTE = click.option("-r", "--remote", metavar="NAME", help="Use this remote instead of the default one.")
+REVISION = click.option("--rev", "revision", metavar="R", help="Use the version at this commit, tag or branch.")
+JOBS = click.option("-j", "--jobs", metavar="N", type=click.IntRange(1, 256), help="Run up to N transfers in parallel.")
+DRY_RUN = click.option("-n", "--dry-run", is_flag=True, help="Show what would be done without doing it.")
+FORCE = click.option("-f", "--force", is_flag=True, help="Overwrite changed files (a copy stays in the cache).")
 EXIT_CODE = click.option("--exit-code", is_flag=True, help="Exit with 1 if anything is found.")
 
 
@@ -317,9 +325,9 @@ def scoped(function: Callable[..., int]) -> Callable[..., int]:
         PATHS,
         REMOTE,
         REVISION,
-        click.option("--all-branches", is_flag=True, help="As of every branch."),
-        click.option("--all-tags", is_flag=True, help="As of every tag."),
-        click.option("--all-commits", is_flag=True, help="As of every commit."),
+        click.option("--all-branches", is_flag=True, help="All branches."),
+        click.option("--all-tags", is_flag=True, help="All tags."),
+        click.option("--all-commits", is_flag=True, help="All commits of all branches and tags."),
         JOBS,
         DRY_RUN,
         NO_WAIT,

@@ -28,24 +28,28 @@ MOST_JOBS = 256
 
 @click.command(
     cls=Verb,
-    example="dvlite repro                       # whatever is out of date\n"
+    example="dvlite repro                       # everything that is out of date\n"
     "dvlite repro train -S lr=0.003     # with another parameter\n"
-    "dvlite repro -n --explain          # only say what and why",
+    "dvlite repro -n --explain          # only show what would run, and why",
     codes=(3, 4, 10, 11, 12, 13),
 )
 @click.argument("targets", nargs=-1, metavar="[TARGET]...", type=PathText())
-@click.option("-j", "--jobs", metavar="N", type=click.IntRange(1, MOST_JOBS), default=1, help="Stages at a time.")
-@click.option("-n", "--dry-run", is_flag=True, help="Say what would run, do nothing; exit with 1 if anything would.")
-@click.option("--explain", is_flag=True, help="Say why each stage is out of date.")
-@click.option("-f", "--force", is_flag=True, help="Run the targets even if they are up to date.")
-@click.option("--single", is_flag=True, help="Only the targets, not what comes before them.")
-@click.option("--downstream", is_flag=True, help="The targets and all that comes after them, not what comes before.")
-@click.option("-k", "--keep-going", is_flag=True, help="After a failure, run what does not need the failed stage.")
-@click.option("--pull", is_flag=True, help="Fetch what is needed, and take outputs of colleagues' runs.")
-@click.option("--no-run-cache", is_flag=True, help="Run commands even if the outputs of an equal run are known.")
 @click.option(
-    "-S", "--set", "settings", multiple=True, metavar="KEY=VALUE", help="Write a value into the params file first."
+    "-j", "--jobs", metavar="N", type=click.IntRange(1, MOST_JOBS), default=1, help="Run up to N stages in parallel."
 )
+@click.option(
+    "-n", "--dry-run", is_flag=True, help="Show what would run without running it; exit 1 if anything is out of date."
+)
+@click.option("--explain", is_flag=True, help="Show why each stage is out of date.")
+@click.option("-f", "--force", is_flag=True, help="Run the targets even if they are up to date.")
+@click.option("--single", is_flag=True, help="Run the targets only, not the stages before them.")
+@click.option("--downstream", is_flag=True, help="Run the targets and the stages after them, not those before.")
+@click.option(
+    "-k", "--keep-going", is_flag=True, help="After a failure, run the stages that do not need the failed one."
+)
+@click.option("--pull", is_flag=True, help="Fetch missing inputs, and reuse the outputs of colleagues' runs.")
+@click.option("--no-run-cache", is_flag=True, help="Do not use the run cache.")
+@click.option("-S", "--set", "settings", multiple=True, metavar="KEY=VALUE", help="Set a parameter in its file first.")
 @NO_STAGE
 @NO_WAIT
 def repro(targets: tuple[str, ...], *, settings: tuple[str, ...], no_run_cache: bool, **flags: Any) -> int:
@@ -85,11 +89,11 @@ def _setting(text: str) -> tuple[str, str]:
 
 @click.command(cls=Verb, example="dvlite dag\ndvlite dag --mermaid train > train.mmd", codes=(10,))
 @click.argument("targets", nargs=-1, metavar="[TARGET]...", type=PathText())
-@click.option("--mermaid", "form", flag_value="mermaid", help="As a mermaid flowchart.")
-@click.option("--dot", "form", flag_value="dot", help="For Graphviz.")
-@click.option("--downstream", is_flag=True, help="What comes after the targets, not before.")
+@click.option("--mermaid", "form", flag_value="mermaid", help="Print a Mermaid flowchart.")
+@click.option("--dot", "form", flag_value="dot", help="Print a graph for Graphviz.")
+@click.option("--downstream", is_flag=True, help="Show the stages after the targets, not those before.")
 def dag(targets: tuple[str, ...], *, form: str | None, downstream: bool) -> int:
-    """Show the stages, and which needs which."""
+    """Show the stages and how they depend on each other."""
     from dvlite.commands.dag import dag as verb
 
     return run(
@@ -113,24 +117,61 @@ def stage() -> None:
 @click.argument("name", metavar="NAME")
 @click.argument("command", nargs=-1, metavar="-- CMD...", type=click.UNPROCESSED)
 @click.option(
-    "-d", "--deps", multiple=True, metavar="PATH", type=PathText(), help="A file, folder or pattern it reads."
+    "-d",
+    "--deps",
+    multiple=True,
+    metavar="PATH",
+    type=PathText(),
+    help="A file, folder or pattern that the command reads.",
 )
-@click.option("-o", "--outs", multiple=True, metavar="PATH", type=PathText(), help="A file or folder it makes.")
-@click.option("-O", "--outs-no-cache", multiple=True, metavar="PATH", type=PathText(), help="One that git keeps.")
-@click.option("--persist", multiple=True, metavar="PATH", type=PathText(), help="One that stays in place as it runs.")
-@click.option("-p", "--params", multiple=True, metavar="[FILE:]KEY,...", help="Parameters; FILE: alone is all of it.")
-@click.option("-m", "--metrics", multiple=True, metavar="PATH", type=PathText(), help="A file of metrics it makes.")
-@click.option("-M", "--metrics-no-cache", multiple=True, metavar="PATH", type=PathText(), help="One that git keeps.")
-@click.option("-e", "--env", multiple=True, metavar="NAME=VALUE", help="A variable to set.")
-@click.option("-c", "--capture", multiple=True, metavar="WHAT", help="To record: PACKAGE, env:NAME or cmd:COMMAND.")
-@click.option("-w", "--wdir", metavar="DIR", type=PathText(), help="The folder it runs in.")
-@click.option("--desc", default="", metavar="TEXT", help="What it is for.")
-@click.option("--always", is_flag=True, help="It runs every time.")
+@click.option(
+    "-o", "--outs", multiple=True, metavar="PATH", type=PathText(), help="A file or folder that the command writes."
+)
+@click.option(
+    "-O",
+    "--outs-no-cache",
+    multiple=True,
+    metavar="PATH",
+    type=PathText(),
+    help="An output kept in git (not in the cache).",
+)
+@click.option(
+    "--persist",
+    multiple=True,
+    metavar="PATH",
+    type=PathText(),
+    help="An output that is not removed before the command runs.",
+)
+@click.option(
+    "-p",
+    "--params",
+    multiple=True,
+    metavar="[FILE:]KEY,...",
+    help="Parameters of the stage (FILE: alone: the whole file).",
+)
+@click.option(
+    "-m", "--metrics", multiple=True, metavar="PATH", type=PathText(), help="A metrics file that the command writes."
+)
+@click.option(
+    "-M",
+    "--metrics-no-cache",
+    multiple=True,
+    metavar="PATH",
+    type=PathText(),
+    help="A metrics file kept in git (not in the cache).",
+)
+@click.option("-e", "--env", multiple=True, metavar="NAME=VALUE", help="An environment variable to set.")
+@click.option(
+    "-c", "--capture", multiple=True, metavar="WHAT", help="A value to record: PACKAGE, env:NAME or cmd:COMMAND."
+)
+@click.option("-w", "--wdir", metavar="DIR", type=PathText(), help="The folder to run the command in.")
+@click.option("--desc", default="", metavar="TEXT", help="A description of the stage.")
+@click.option("--always", is_flag=True, help="Run the stage every time.")
 @click.option("-f", "--force", is_flag=True, help="Replace a stage of this name.")
 @NO_STAGE
 @NO_WAIT
 def stage_add(*, force: bool, **words: Any) -> int:
-    """Write a stage into the pipeline file of the current folder."""
+    """Add a stage to the pipeline file of the current folder."""
     from dvlite.commands.stage import NewStage
     from dvlite.commands.stage import stage_add as verb
 
@@ -157,7 +198,7 @@ def params() -> None:
     "diff", cls=ComparingVerb, example="dvlite params diff\ndvlite params diff v1.0 HEAD -- params.yaml", codes=(3, 10)
 )
 @click.argument("words", nargs=-1, metavar="[A [B]] [-- PATH...]", type=PathText())
-@click.option("--all", "every", is_flag=True, help="Show those that are the same, too.")
+@click.option("--all", "every", is_flag=True, help="Also show parameters that are equal.")
 def params_diff(words: tuple[str, ...], *, every: bool) -> int:
     """Show which parameters differ between revisions, or from the workspace."""
     from dvlite.commands.params import params_diff as verb
@@ -192,11 +233,9 @@ def metrics_show(words: tuple[str, ...]) -> int:
     codes=(3, 10),
 )
 @click.argument("words", nargs=-1, metavar="[A [B]] [-- PATH...]", type=PathText())
-@click.option(
-    "--rtol", metavar="X", type=click.FloatRange(0), default=0.0, help="Equal within this part of the old value."
-)
-@click.option("--atol", metavar="X", type=click.FloatRange(0), default=0.0, help="Equal within this difference.")
-@click.option("--md", is_flag=True, help="As a Markdown table.")
+@click.option("--rtol", metavar="X", type=click.FloatRange(0), default=0.0, help="Relative tolerance.")
+@click.option("--atol", metavar="X", type=click.FloatRange(0), default=0.0, help="Absolute tolerance.")
+@click.option("--md", is_flag=True, help="Print a Markdown table.")
 @EXIT_CODE
 def metrics_diff(words: tuple[str, ...], *, rtol: float, atol: float, md: bool, exit_code: bool) -> int:
     """Show which metrics differ between revisions, or from the workspace."""

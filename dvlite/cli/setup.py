@@ -26,7 +26,7 @@ from dvlite.errors import DvliteError, NotARepository, Untrusted, UsageError
 
 
 @click.command(cls=Verb, example="dvlite init", codes=(10,))
-@click.option("--hooks", is_flag=True, help="Install git hooks too.")
+@click.option("--hooks", is_flag=True, help="Also install the git hooks.")
 @NO_STAGE
 def init(*, hooks: bool) -> int:
     """Start using dvlite in this git work tree."""
@@ -40,8 +40,8 @@ def init(*, hooks: bool) -> int:
 @click.command(cls=Verb, example="dvlite clone git@example.com:acme/birds", codes=(3, 10, 12, 13))
 @click.argument("url", metavar="URL")
 @click.argument("directory", metavar="[DIR]", required=False, type=PathText())
-@click.option("--no-data", is_flag=True, help="Leave the data for later (dvlite pull).")
-@click.option("--no-hooks", is_flag=True, help="Install no git hooks (dvlite install).")
+@click.option("--no-data", is_flag=True, help="Do not pull the data (later: dvlite pull).")
+@click.option("--no-hooks", is_flag=True, help="Do not install the git hooks (later: dvlite install).")
 @JOBS
 def clone(url: str, directory: str | None, *, no_data: bool, no_hooks: bool, jobs: int | None) -> int:
     """Clone a git repository and pull its data."""
@@ -82,11 +82,11 @@ def _pull_all(session: Session, directory: str, jobs: int | None) -> Any:
 
 @click.group(cls=Verbs)
 def cache() -> None:
-    """Look after the cache in this clone."""
+    """Manage the cache of this clone."""
 
 
 @cache.command("prune", example="dvlite cache prune --pushed -n", codes=(3, 10, 11, 13))
-@click.option("--pushed", is_flag=True, help="What the remote provably has.")
+@click.option("--pushed", is_flag=True, help="Drop what the remote provably has (required).")
 @REMOTE
 @DRY_RUN
 @NO_WAIT
@@ -95,7 +95,9 @@ def cache_prune(*, pushed: bool, remote: str | None, dry_run: bool) -> int:
     from dvlite.commands.cache import cache_prune as verb
 
     if not pushed:
-        raise UsageError("say what to prune", hint="dvlite cache prune --pushed  drops what the remote provably has")
+        raise UsageError(
+            "choose what to prune", hint="dvlite cache prune --pushed  drops what the remote provably has"
+        )
     return run(lambda s: verb(s.repo(), remote=remote, dry_run=dry_run, progress=s.progress), text="cache")
 
 
@@ -103,9 +105,9 @@ def cache_prune(*, pushed: bool, remote: str | None, dry_run: bool) -> int:
 @click.argument("key", metavar="[KEY]", required=False)
 @click.argument("value", metavar="[VALUE]", required=False)
 @click.option("--unset", is_flag=True, help="Remove KEY.")
-@click.option("--local", "place", flag_value="local", help="The file of this clone that git ignores.")
-@click.option("--user", "place", flag_value="user", help="Your own file, for all repositories.")
-@click.option("--system", "place", flag_value="system", help="The file of this machine.")
+@click.option("--local", "place", flag_value="local", help="Use this clone's file, which git ignores.")
+@click.option("--user", "place", flag_value="user", help="Use your own file, for all repositories.")
+@click.option("--system", "place", flag_value="system", help="Use the file of this machine.")
 @NO_STAGE
 def config(key: str | None, value: str | None, *, unset: bool, place: str | None) -> int:
     """Show or change settings."""

@@ -43,14 +43,14 @@ def _move(
 
 @click.group(cls=Verbs)
 def remote() -> None:
-    """Manage where the data is pushed to."""
+    """Manage remotes, the places that data is pushed to."""
 
 
 @remote.command("add", example="dvlite remote add s3://acme-data/birds -o region=eu-west-1", codes=(10,))
 @click.argument("words", nargs=-1, required=True, metavar="[NAME] URL")
-@click.option("-d", "--default", is_flag=True, help="Make it the default remote.")
+@click.option("-d", "--default", is_flag=True, help="Make this the default remote.")
 @click.option("-o", "--option", "options", multiple=True, metavar="KEY=VALUE", help="A setting of the store.")
-@click.option("--local", is_flag=True, help="In the file that git ignores (for secrets).")
+@click.option("--local", is_flag=True, help="Write to the file that git ignores (for secrets).")
 @NO_STAGE
 def remote_add(words: tuple[str, ...], *, default: bool, options: tuple[str, ...], local: bool) -> int:
     """Add a remote: a folder or s3://bucket/prefix. NAME is `origin` if left out."""
@@ -115,7 +115,7 @@ def remote_trust(place: str) -> int:
 @remote.command("test", example="dvlite remote test origin", codes=(10,))
 @click.argument("name", metavar="[NAME]", required=False)
 def remote_test(name: str | None) -> int:
-    """Try what a remote must be able to do, and time it."""
+    """Test and time what a remote must be able to do."""
     from dvlite.commands.remote import remote_test as verb
 
     return run(lambda s: verb(s.repo(), name, progress=s.progress), text="remote")
@@ -123,7 +123,7 @@ def remote_test(name: str | None) -> int:
 
 @click.command(cls=Verb, example="dvlite push\ndvlite push -r backup --all-branches", codes=MOVE_CODES)
 @scoped
-@click.option("--allow-missing", is_flag=True, help="Leave out versions whose data is lost, and warn.")
+@click.option("--allow-missing", is_flag=True, help="Skip versions whose data is lost, with a warning.")
 def push(**flags: Any) -> int:
     """Upload data to a remote."""
     from dvlite.commands.push import push as verb
@@ -135,7 +135,7 @@ def push(**flags: Any) -> int:
 @scoped
 @FORCE
 def pull(**flags: Any) -> int:
-    """Download data and put it into the workspace."""
+    """Download data and check it out."""
     from dvlite.commands.pull import pull as verb
 
     return _move(verb, "pull", **flags)
@@ -156,7 +156,7 @@ def fetch(**flags: Any) -> int:
 @click.argument("source", metavar="REPO_OR_PATH", type=PathText())
 @click.argument("path", metavar="[PATH]", required=False)
 @REVISION
-@click.option("-o", "--output", metavar="OUT", type=PathText(), help="Where to write it; - is standard output.")
+@click.option("-o", "--output", metavar="OUT", type=PathText(), help="Write to OUT; - is standard output.")
 @JOBS
 def get(source: str, path: str | None, *, revision: str | None, output: str | None, jobs: int | None) -> int:
     """Copy data out of any repository, without a clone."""

@@ -30,12 +30,14 @@ from dvlite.errors import UsageError
     codes=(3, 10, 11),
 )
 @click.argument("paths", nargs=-1, metavar="PATH...", type=PathText())
-@click.option("-u", "--update", is_flag=True, help="Every tracked path that changed.")
-@click.option("-f", "--force", is_flag=True, help="Also what lacks changes that its pointer has.")
+@click.option("-u", "--update", is_flag=True, help="Add every tracked path that changed.")
+@click.option(
+    "-f", "--force", is_flag=True, help="Add data even if it lacks changes that its pointer has (undoes them)."
+)
 @NO_STAGE
 @NO_WAIT
 def add(paths: tuple[str, ...], *, update: bool, force: bool) -> int:
-    """Track files and folders, or take in their changes."""
+    """Track files and folders, or update tracked ones."""
     from dvlite.commands.add import add as verb
 
     if not paths and not update:
@@ -71,8 +73,8 @@ def mv(source: str, target: str) -> int:
 
 @click.command(cls=Verb, example="dvlite status --remote --exit-code", codes=(3, 10, 13))
 @PATHS
-@click.option("--remote", "check_remote", is_flag=True, help="Also ask the remote what it has.")
-@click.option("-r", "remote", metavar="NAME", help="Ask this remote.")
+@click.option("--remote", "check_remote", is_flag=True, help="Also check what the remote has.")
+@click.option("-r", "remote", metavar="NAME", help="Check this remote.")
 @EXIT_CODE
 def status(paths: tuple[str, ...], *, check_remote: bool, remote: str | None, exit_code: bool) -> int:
     """Show what is not added, committed, cached or pushed."""
@@ -88,10 +90,10 @@ def status(paths: tuple[str, ...], *, check_remote: bool, remote: str | None, ex
 
 @click.command(cls=ComparingVerb, example="dvlite diff main..HEAD --stat -- data/images", codes=(10, 12, 13))
 @click.argument("words", nargs=-1, metavar="[A | A B | A..B | A...B] [-- PATH...]", type=PathText())
-@click.option("--stat", is_flag=True, help="One line for each tracked path.")
-@click.option("--md", "markdown", is_flag=True, help="As Markdown, for a comment on a pull request.")
+@click.option("--stat", is_flag=True, help="Print one line for each tracked path.")
+@click.option("--md", "markdown", is_flag=True, help="Print Markdown for a comment on a pull request.")
 @EXIT_CODE
-@click.option("--driver", is_flag=True, hidden=True, help="Be git's external diff program.")
+@click.option("--driver", is_flag=True, hidden=True, help="Run as git's external diff program.")
 def diff(words: tuple[str, ...], *, stat: bool, markdown: bool, exit_code: bool, driver: bool) -> int:
     """Show which files differ between revisions, or from the workspace."""
     from dvlite.commands.diff import diff as verb
@@ -121,7 +123,7 @@ def diff(words: tuple[str, ...], *, stat: bool, markdown: bool, exit_code: bool,
 @FORCE
 @NO_WAIT
 def checkout(paths: tuple[str, ...], *, revision: str | None, force: bool) -> int:
-    """Make the workspace what the pointers say."""
+    """Update the workspace to match the pointers."""
     from dvlite.commands.checkout import checkout as verb
 
     return run(lambda s: verb(s.repo(), paths, revision=revision, force=force, progress=s.progress), text="checkout")
@@ -129,8 +131,8 @@ def checkout(paths: tuple[str, ...], *, revision: str | None, force: bool) -> in
 
 @click.command(cls=Verb, example="dvlite ls -l HEAD~1:data/images", codes=(10, 12, 13))
 @click.argument("target", metavar="[REV:][PATH]", required=False, type=PathText())
-@click.option("-l", "long", is_flag=True, help="With sizes, ids and links.")
-@click.option("-R", "recursive", is_flag=True, help="Everything below, too.")
+@click.option("-l", "long", is_flag=True, help="Show sizes, ids and link targets.")
+@click.option("-R", "recursive", is_flag=True, help="List everything below.")
 def ls(target: str | None, *, long: bool, recursive: bool) -> int:
     """List what is tracked."""
     from dvlite.commands.ls import ls as verb

@@ -179,7 +179,7 @@ def test_a_wrong_verb_in_a_group_is_answered_too(invoke):
         (["remote", "add", "a", "b", "c"], "expected [NAME] URL, got 3 words"),
         (["remote", "add", "/data", "-o", "region"], "'region' is not KEY=VALUE"),
         (["get", "a", "b", "-o", "-", "--json"], "-o - and --json both want standard output"),
-        (["cache", "prune"], "say what to prune"),
+        (["cache", "prune"], "choose what to prune"),
         (["--color", "sometimes", "status"], "'sometimes' is not one of"),
     ],
 )
