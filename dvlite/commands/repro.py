@@ -15,6 +15,7 @@ from dvlite.pipeline import graph as graphs
 from dvlite.pipeline.content import Contents
 from dvlite.pipeline.environment import Surroundings
 from dvlite.pipeline.execute import ExecuteOptions, Execution, Tools
+from dvlite.pipeline.executor import interruptible
 from dvlite.pipeline.fetcher import Fetcher
 from dvlite.pipeline.graph import StageGraph
 from dvlite.pipeline.journal import Ledger
@@ -23,7 +24,7 @@ from dvlite.pipeline.outdated_deps import assume_followed
 from dvlite.pipeline.output_checks import require_free
 from dvlite.pipeline.outputs import Outputs
 from dvlite.pipeline.params import Params
-from dvlite.pipeline.process import interruptible
+from dvlite.pipeline.process import Processes
 from dvlite.pipeline.programs import require_command, require_folder
 from dvlite.pipeline.run_cache import Reuse
 from dvlite.pipeline.run_record import Author, Recorder, author
@@ -260,11 +261,22 @@ class _Run:
         outputs = Outputs(self._work, self._contents, ledger.is_recorded)
         outputs.clear_leftovers()
         reuse = Reuse(repo, evaluator, outputs, recorder, ledger, fetcher, progress, run_cache=options.run_cache)
-        tools = Tools(repo, self._work, self._graph, evaluator, outputs, self._surroundings, recorder, ledger, reuse)
+        tools = Tools(
+            repo=repo,
+            work=self._work,
+            graph=self._graph,
+            evaluator=evaluator,
+            outputs=outputs,
+            surroundings=self._surroundings,
+            executor=Processes((held,)),
+            recorder=recorder,
+            ledger=ledger,
+            reuse=reuse,
+        )
         how = ExecuteOptions(jobs=options.jobs, force=self._forced, keep_going=options.keep_going)
         for outlook in outlooks:
             reuse.require(outlook)
-        execution = Execution(tools, how, progress, held)
+        execution = Execution(tools, how, progress)
         try:
             with interruptible():
                 done = execution.run(self._chosen.stages, sum(outlook.runs for outlook in outlooks))

@@ -12,7 +12,7 @@ import platform
 import re
 import shutil
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 from dvlite.files import quote
@@ -20,6 +20,7 @@ from dvlite.formats.lockfile import LockedStage
 from dvlite.formats.pipeline import Capture
 from dvlite.formats.strict_yaml import Scalar
 from dvlite.oid import FILE, digest_bytes, digest_path, format_oid
+from dvlite.pipeline.executor import Command
 from dvlite.pipeline.process import output_of, shell_command
 from dvlite.pipeline.stages import Stage, captured_name
 from dvlite.pipeline.staleness import NOT_LOOKED_AT
@@ -57,6 +58,19 @@ class Surroundings:
     def expect(self, stages: Sequence[Stage]) -> None:
         """Learns which packages all stages ask for, so that one Python is asked once."""
         self._names |= {each.name for stage in stages for each in stage.captures if each.kind == "package"}
+
+    def command(
+        self, stage: Stage, key: str, log: Path, show: Callable[[str], None], variables: Mapping[str, str] | None = None
+    ) -> Command:
+        """Returns the command of a stage with its environment, in which `variables` replace others."""
+        environ = {
+            "PYTHONUNBUFFERED": "1",
+            **self.environ_of(stage),
+            "DVLITE_STAGE": stage.address,
+            "DVLITE_KEY": key,
+            **(variables or {}),
+        }
+        return Command(stage.address, stage.spec.cmd, self._repo.root / stage.wdir, environ, log, show)
 
     def environ_of(self, stage: Stage) -> dict[str, str]:
         """Returns the variables that a stage's command sees, but for those that name this run."""

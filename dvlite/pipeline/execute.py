@@ -7,9 +7,8 @@ earlier run, or its command runs; what became of each is returned as data. Holds
 from __future__ import annotations
 
 import posixpath
-import signal
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -20,10 +19,10 @@ from dvlite.formats.record import Run, Status
 from dvlite.oid import FILE, format_oid
 from dvlite.pipeline import reasons
 from dvlite.pipeline.environment import Surroundings
+from dvlite.pipeline.executor import Ended, Executor, Interrupted, interrupted, tail_of, uninterruptible
 from dvlite.pipeline.graph import StageGraph
 from dvlite.pipeline.journal import Ledger
 from dvlite.pipeline.outputs import Backup, Outputs, store_file
-from dvlite.pipeline.process import Ended, Interrupted, Processes, Script, first_line, tail, uninterruptible
 from dvlite.pipeline.run_cache import Reuse, shown
 from dvlite.pipeline.run_record import Attempt, Recorder, begun, metrics_of
 from dvlite.pipeline.stage_run import StageRun
@@ -56,6 +55,7 @@ class Tools:
     evaluator: Evaluator
     outputs: Outputs
     surroundings: Surroundings
+    executor: Executor
     recorder: Recorder
     ledger: Ledger
     reuse: Reuse
@@ -77,10 +77,10 @@ class _Open:
 class Execution:
     """One `repro`: call `run` once."""
 
-    def __init__(self, tools: Tools, how: ExecuteOptions, progress: Progress, lock: int) -> None:
+    def __init__(self, tools: Tools, how: ExecuteOptions, progress: Progress) -> None:
         self._tools, self._how, self._progress = tools, how, progress
         self._repo, self._outputs, self._ledger = tools.repo, tools.outputs, tools.ledger
-        self._processes = Processes(self._told, (lock,))
+        self._executor = tools.executor
         self._open: dict[str, _Open] = {}
         self._done: dict[str, StageRun] = {}
         self._failed = False
@@ -94,7 +94,7 @@ class Execution:
         try:
             while waiting or self._open:
                 self._settle_what_can_be(waiting)
-                for ended in self._processes.wait():
+                for ended in self._executor.wait():
                     self._finish(ended)
                 if self._ledger.is_due:
                     self._ledger.write()
@@ -181,20 +181,15 @@ class Execution:
 
     def _launch(self, opened: _Open) -> None:
         tools, stage = self._tools, opened.attempt.stage
-        environ = {
-            "PYTHONUNBUFFERED": "1",
-            **tools.surroundings.environ_of(stage),
-            "DVLITE_STAGE": stage.address,
-            "DVLITE_KEY": opened.attempt.entry.key,
-        }
-        folder = tools.repo.root / stage.wdir
+        show = self._progress.tell if self._how.jobs == 1 else self._prefixed(stage)
+        command = tools.surroundings.command(stage, opened.attempt.entry.key, opened.log, show)
         self._begun += 1
         of = f" ({self._begun} of {max(self._total, self._begun)})" if self._total > 1 else ""
-        self._progress.tell(f"running {stage.address}{of}: {first_line(stage.spec.cmd)}")
+        self._progress.tell(f"running {stage.address}{of}: {command.title}")
         opened.marks = self._marks(stage, opened.attempt.entry)
         opened.began = True
         try:
-            self._processes.start(Script(stage.address, stage.spec.cmd, folder, environ, opened.log))
+            self._executor.start(command)
         except OSError as error:
             raise stage.wrong(
                 stage.spec.cmd_line, f"cannot start {stage.address} in {quote(stage.spec.wdir)}: {error.strerror}"
@@ -231,8 +226,8 @@ class Execution:
             place = posixpath.dirname(place)
         return replace(dep, path=path)
 
-    def _told(self, address: str, line: str) -> None:
-        self._progress.tell(f"{address} | {line}" if self._how.jobs > 1 else line)
+    def _prefixed(self, stage: Stage) -> Callable[[str], None]:
+        return lambda line: self._progress.tell(f"{stage.address} | {line}")
 
     def _finish(self, ended: Ended) -> None:
         opened = self._open[ended.name]
@@ -307,7 +302,7 @@ class Execution:
             problem=problem,
             exit_code=ended.exit_code,
             log=run.log if run is not None else None,
-            log_tail=tail(opened.log),
+            log_tail=tail_of(opened.log),
             kept=kept,
         )
         if status == "canceled" and kept is not None:
@@ -346,12 +341,12 @@ class Execution:
 
     def _cancel(self) -> None:
         """Stops what runs, puts its outputs back and records it; what was done is written down."""
-        stopped = {each.name: each for each in self._processes.stop()}
+        stopped = {ended.name: ended for ended in self._executor.stop()}
         with uninterruptible():
             for address, opened in list(self._open.items()):
                 if opened.began:
                     self._progress.tell(f"stopped {address}; its outputs are as they were before")
-                    ended = stopped.get(address) or opened.ended or Ended(address, None, signal.SIGINT, 0.0, 0.0, 0)
+                    ended = stopped.get(address) or opened.ended or interrupted(address)
                     self._fail(opened, ended, "canceled", "stopped")
                 else:
                     with self._repo.lock(wait=True):

@@ -1,7 +1,6 @@
-"""The commands of stages as processes: started in a session of their own, read while they run, stopped with all that they started.
+"""The executor of this machine: processes in sessions of their own, read while they run, stopped with all that they started.
 
-The only module besides `git` that starts programs, and the only one that runs what a repository says. Knows no stages: a script, a folder,
-variables and a log are given.
+The only module besides `git` that starts programs, and the only one that runs what a repository says.
 """
 
 from __future__ import annotations
@@ -13,78 +12,37 @@ import shutil
 import signal
 import subprocess
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from types import FrameType
-from typing import IO, Any
+from typing import IO
 
-Told = Callable[[str, str], None]  # (name of the process, a line that it printed, without its end)
+from dvlite.pipeline.executor import Command, Ended, Interrupted
 
 LOG_LIMIT_BYTES = 64 << 20
-_TAIL_BYTES = 8192
-_TAIL_LINES = 10
 _PIECE_BYTES = 1 << 16
 _POLL_SECONDS = 0.05
-_AFTER_EXIT_SECONDS = (
-    0.2  # for what is still in the pipe when the command has ended and something that it left behind holds it open
-)
+_AFTER_EXIT_SECONDS = 0.2  # for what is still in the pipe, if a process that the command left behind holds it open
 _REDRAW_SECONDS = 1.0
 _GRACE_SECONDS = 5.0
 _PROBE_SECONDS = 30
 
 
-@dataclass(frozen=True, slots=True)
-class Script:
-    """What to run: a shell script, where, with which variables; its output goes to `log` too."""
-
-    name: str
-    text: str
-    folder: Path
-    environ: Mapping[str, str]
-    log: Path
-
-
-@dataclass(frozen=True, slots=True)
-class Ended:
-    """How a process ended: exactly one of exit code and signal is set. Times in seconds, memory as the system counts it."""
-
-    name: str
-    exit_code: int | None
-    signal: int | None
-    seconds: float
-    cpu_seconds: float
-    max_rss_bytes: int
-
-
-class Interrupted(Exception):  # not an error: somebody asked for it
-    """The user, or the system, wants the program to end."""
-
-
 class Processes:
-    """Runs scripts at the same time. `keep_open` are descriptors that the processes inherit: a lock that outlives this one."""
+    """An Executor. `keep_open` are descriptors that the processes inherit: a lock that outlives this one."""
 
-    def __init__(self, told: Told, keep_open: Sequence[int] = ()) -> None:
-        self._told = told
+    def __init__(self, keep_open: Sequence[int] = ()) -> None:
         self._keep_open = tuple(keep_open)
         self._selector = selectors.DefaultSelector()
         self._running: dict[str, _Running] = {}
 
-    def __len__(self) -> int:
-        return len(self._running)
-
-    @property
-    def names(self) -> list[str]:
-        return list(self._running)
-
-    def start(self, script: Script) -> None:
-        """Starts a script. Raises OSError if there is no shell."""
-        log = open(script.log, "wb")  # noqa: SIM115  # closed when it ends
+    def start(self, command: Command) -> None:
+        """Starts a command. Raises OSError if there is no shell, or no such folder."""
+        log = open(command.log, "wb")  # noqa: SIM115  # closed when it ends
         try:
             process = subprocess.Popen(
-                shell_command(script.text, script.environ),
-                cwd=script.folder,
-                env=dict(script.environ),
+                shell_command(command.script, command.environ),
+                cwd=command.folder,
+                env=dict(command.environ),
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.PIPE,
                 stderr=subprocess.STDOUT,
@@ -94,25 +52,24 @@ class Processes:
         except OSError:
             log.close()
             raise
-        running = _Running(script, process, log)
-        self._running[script.name] = running
+        running = self._running[command.name] = _Running(command, process, log)
         assert process.stdout is not None
         os.set_blocking(process.stdout.fileno(), False)
         self._selector.register(process.stdout, selectors.EVENT_READ, running)
 
     def wait(self) -> list[Ended]:
-        """Returns once at least one script has ended, or nothing runs."""
+        """Returns once at least one command has ended, or nothing runs."""
         while self._running:
             timeout = min((0.002 if running.closed else _POLL_SECONDS) for running in self._running.values())
             for key, _ in self._selector.select(timeout):
                 self._read(key.data)
-            ended = [found for running in list(self._running.values()) if (found := self._reap(running)) is not None]
+            ended = self._reaped()
             if ended:
                 return ended
         return []
 
     def stop(self) -> list[Ended]:
-        """Ends everything: first as Ctrl-C would, after five seconds harder, then for good. A second Ctrl-C is for good at once."""
+        """Stops all commands: SIGINT, then SIGTERM, then SIGKILL, five seconds apart; a second Ctrl-C sends SIGKILL at once."""
         ended: list[Ended] = []
         groups = [running.process.pid for running in self._running.values()]
         for number in (signal.SIGINT, signal.SIGTERM, signal.SIGKILL):
@@ -122,12 +79,12 @@ class Processes:
                 while self._running and time.monotonic() < deadline:
                     for key, _ in self._selector.select(_POLL_SECONDS):
                         self._read(key.data)
-                    ended += [found for each in list(self._running.values()) if (found := self._reap(each)) is not None]
+                    ended += self._reaped()
             except (KeyboardInterrupt, Interrupted):
                 self._signal(signal.SIGKILL)
             if not self._running:
                 break
-        for group in groups:  # a shell that ended may have left what did not listen
+        for group in groups:  # a shell that ended may have left processes that ignored the signals
             with contextlib.suppress(ProcessLookupError, PermissionError):
                 os.killpg(group, signal.SIGKILL)
         return ended
@@ -148,7 +105,7 @@ class Processes:
             return
         running.write(data)
         for line in running.lines(data):
-            self._told(running.script.name, line)
+            running.command.show(line)
 
     def _close(self, running: _Running) -> None:
         if not running.closed:
@@ -156,11 +113,13 @@ class Processes:
             self._selector.unregister(running.process.stdout)
             running.process.stdout.close()
             running.closed = True
-            for line in running.last_line():
-                self._told(running.script.name, line)
+            running.show_last_line()
+
+    def _reaped(self) -> list[Ended]:
+        return [ended for running in list(self._running.values()) if (ended := self._reap(running)) is not None]
 
     def _reap(self, running: _Running) -> Ended | None:
-        """Returns how a script ended, or None while it runs."""
+        """Returns how a command ended, or None while it runs."""
         if running.ended is None:
             pid, status, usage = os.wait4(running.process.pid, os.WNOHANG)
             if not pid:
@@ -169,7 +128,7 @@ class Processes:
             running.process.returncode = code  # so that subprocess does not wait for it too
             running.exited = time.monotonic()
             running.ended = Ended(
-                running.script.name,
+                running.command.name,
                 code if code >= 0 else None,
                 -code if code < 0 else None,
                 running.exited - running.started,
@@ -180,17 +139,17 @@ class Processes:
             return None
         self._close(running)
         running.log.close()
-        del self._running[running.script.name]
+        del self._running[running.command.name]
         return running.ended
 
 
 class _Running:
-    """One process, and what it has printed of a line so far."""
+    """One process, and the beginning of the line that it prints."""
 
-    __slots__ = ("_begun", "_room", "_shown", "closed", "ended", "exited", "log", "process", "script", "started")
+    __slots__ = ("_begun", "_room", "_shown", "closed", "command", "ended", "exited", "log", "process", "started")
 
-    def __init__(self, script: Script, process: subprocess.Popen[bytes], log: IO[bytes]) -> None:
-        self.script, self.process, self.log = script, process, log
+    def __init__(self, command: Command, process: subprocess.Popen[bytes], log: IO[bytes]) -> None:
+        self.command, self.process, self.log = command, process, log
         self.started = time.monotonic()
         self.exited = 0.0
         self.closed = False
@@ -221,51 +180,14 @@ class _Running:
             rest = b""
         self._begun = rest
 
-    def last_line(self) -> Iterator[str]:
+    def show_last_line(self) -> None:
         if _state(self._begun):
-            yield _state(self._begun)
-        self._begun = b""
+            self.command.show(_state(self._begun))
 
 
 def _state(line: bytes) -> str:
-    """Returns what a terminal would show of a line at last."""
-    return next((each for each in reversed(line.split(b"\r")) if each), b"").decode("utf-8", "replace")
-
-
-@contextlib.contextmanager
-def interruptible() -> Iterator[None]:
-    """Makes SIGTERM and SIGHUP raise Interrupted, so that the children are stopped too."""
-
-    def raise_it(number: int, _: FrameType | None) -> None:
-        raise Interrupted(signal.Signals(number).name)
-
-    before = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGHUP)}
-    try:
-        for number in before:
-            signal.signal(number, raise_it)
-    except ValueError:  # not the main thread: whoever runs us there looks after signals
-        before = {}
-    try:
-        yield
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
-
-
-@contextlib.contextmanager
-def uninterruptible() -> Iterator[None]:
-    """Makes signals that would end the program wait for nobody: they are ignored while what was stopped is put in order."""
-    before: dict[int, Any] = {}
-    try:
-        for each in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-            before[each] = signal.signal(each, signal.SIG_IGN)
-    except ValueError:  # not the main thread
-        before = {}
-    try:
-        yield
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
+    """Returns what a terminal shows of a line that was redrawn."""
+    return next((state for state in reversed(line.split(b"\r")) if state), b"").decode("utf-8", "replace")
 
 
 def shell_command(script: str, environ: Mapping[str, str]) -> list[str]:
@@ -292,17 +214,3 @@ def output_of(words: Sequence[str], folder: Path, environ: Mapping[str, str]) ->
     except (OSError, subprocess.TimeoutExpired):
         return None
     return done.stdout.decode("utf-8", "replace").strip() if done.returncode == 0 else None
-
-
-def tail(log: Path) -> tuple[str, ...]:
-    """Returns the last lines of a log."""
-    with log.open("rb") as file:
-        file.seek(max(0, os.fstat(file.fileno()).st_size - _TAIL_BYTES))
-        data = file.read(_TAIL_BYTES)
-    return tuple(data.decode("utf-8", "replace").replace("\r", "\n").splitlines()[-_TAIL_LINES:])
-
-
-def first_line(script: str) -> str:
-    """Returns the first line of a script, marked if there are more."""
-    first, _, rest = script.strip().partition("\n")
-    return f"{first} ..." if rest else first

@@ -16,7 +16,7 @@ from dvlite.formats.strict_yaml import Scalar
 from dvlite.git.program import without_credentials
 from dvlite.oid import FILE, Oid, digest_bytes, format_oid
 from dvlite.pipeline.content import Contents
-from dvlite.pipeline.process import Ended
+from dvlite.pipeline.executor import Ended
 from dvlite.pipeline.stages import Stage, StageOut
 from dvlite.repo.repository import Repo
 from dvlite.store.cache import Cache

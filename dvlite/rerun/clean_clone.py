@@ -15,7 +15,7 @@ from pathlib import Path
 
 from dvlite.git import discover
 from dvlite.git.program import Git, clone_silently
-from dvlite.pipeline.process import uninterruptible
+from dvlite.pipeline.executor import uninterruptible
 from dvlite.repo.repository import Repo, open_repo
 
 # Set by git for its hooks: they would lead the commands of stages out of the clone.

@@ -18,8 +18,9 @@ from dvlite.formats.lockfile import Locked, LockedStage
 from dvlite.pipeline import graph as graphs
 from dvlite.pipeline.content import Contents
 from dvlite.pipeline.environment import Surroundings
+from dvlite.pipeline.executor import Command, Ended, tail_of
 from dvlite.pipeline.params import Params
-from dvlite.pipeline.process import Ended, Processes, Script, first_line, tail
+from dvlite.pipeline.process import Processes
 from dvlite.pipeline.programs import require_command, require_folder
 from dvlite.pipeline.stages import Stage, StageOut, load
 from dvlite.pipeline.staleness import Evaluator, of_stages, read_locks
@@ -130,22 +131,13 @@ class Bench:
 
     def run(self, stage: Stage, key: str, variables: Mapping[str, str], words: str) -> Made:
         """Runs the command of a stage, whose outputs are absent. Raises KeyboardInterrupt once it and all it started are stopped."""
-        self._progress.tell(f"running {words}: {first_line(stage.spec.cmd)}")
-        environ = {
-            "PYTHONUNBUFFERED": "1",
-            **self.surroundings.environ_of(stage),
-            "DVLITE_STAGE": stage.address,
-            "DVLITE_KEY": key,
-            **variables,
-        }
-        script = Script(stage.address, stage.spec.cmd, self.repo.root / stage.wdir, environ, self._log(stage.name))
-        ended = self._ended(script)
-        log_tail = tail(script.log)
-        script.log.unlink()
+        command = self.surroundings.command(stage, key, self._log(stage.name), self._progress.tell, variables)
+        self._progress.tell(f"running {words}: {command.title}")
+        ended, tail = _ended(command)
         try:
-            return Made(ended, log_tail, self._outputs(stage) if ended.exit_code == 0 else {})
+            return Made(ended, tail, self._outputs(stage) if ended.exit_code == 0 else {})
         except DvliteError as error:
-            return Made(ended, log_tail, {}, error.message)
+            return Made(ended, tail, {}, error.message)
 
     def script(self, stage: Stage, text: str, arguments: Sequence[Path]) -> tuple[Ended, tuple[str, ...]]:
         """Runs another script where a stage runs, with arguments `$1` ...; returns how it ended and the end of its output."""
@@ -153,21 +145,8 @@ class Bench:
         values = dict(zip(names, map(os.fspath, arguments), strict=True))
         environ = {**self.surroundings.environ_of(stage), **values}
         given = " ".join(f'"${name}"' for name in names)
-        script = Script(
-            stage.address, f"set -- {given}\n{text}", self.repo.root / stage.wdir, environ, self._log("compare")
-        )
-        ended = self._ended(script, quiet=True)
-        log_tail = tail(script.log)
-        script.log.unlink()
-        return ended, log_tail
-
-    def _ended(self, script: Script, *, quiet: bool = False) -> Ended:
-        processes = Processes(lambda _, line: None if quiet else self._progress.tell(line))
-        try:
-            processes.start(script)
-            return processes.wait()[0]
-        finally:
-            processes.stop()
+        script, folder = f"set -- {given}\n{text}", self.repo.root / stage.wdir
+        return _ended(Command(stage.address, script, folder, environ, self._log("compare"), lambda _: None))
 
     def _log(self, name: str) -> Path:
         self._logs.mkdir(exist_ok=True)
@@ -228,3 +207,16 @@ def declared_out(stage: Stage, path: str) -> StageOut | None:
 
 def _versions(outputs: Mapping[str, Locked]) -> dict[str, tuple[str, bool]]:
     return {path: (found.oid, found.executable) for path, found in outputs.items()}
+
+
+def _ended(command: Command) -> tuple[Ended, tuple[str, ...]]:
+    """Runs a command to its end; returns how it ended and the end of its output."""
+    executor = Processes()
+    try:
+        executor.start(command)
+        ended = executor.wait()[0]
+    finally:
+        executor.stop()
+    tail = tail_of(command.log)
+    command.log.unlink()
+    return ended, tail

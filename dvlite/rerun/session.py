@@ -16,8 +16,8 @@ from dvlite.formats.lockfile import Locked, LockedStage
 from dvlite.formats.record import Run
 from dvlite.oid import Oid
 from dvlite.pipeline import reasons
+from dvlite.pipeline.executor import Interrupted, interruptible
 from dvlite.pipeline.fetcher import Fetcher
-from dvlite.pipeline.process import Interrupted, interruptible
 from dvlite.pipeline.stages import Stage
 from dvlite.pipeline.targets import choose
 from dvlite.progress import Progress

@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 
 from dvlite.pipeline import process
-from dvlite.pipeline.process import Interrupted, Processes, Script, interruptible, output_of, uninterruptible
+from dvlite.pipeline.executor import Command, Interrupted, interruptible, uninterruptible
+from dvlite.pipeline.process import Processes, output_of
 
 
 class Shell:
@@ -17,11 +18,12 @@ class Shell:
 
     def __init__(self, folder):
         self.folder, self.lines = folder, []
-        self.processes = Processes(lambda name, line: self.lines.append((name, line)))
+        self.processes = Processes()
 
     def start(self, text, name="one", **environ):
         log = self.folder / f"{name}.log"
-        self.processes.start(Script(name, text, self.folder, {**os.environ, **environ}, log))
+        show = lambda line: self.lines.append((name, line))  # noqa: E731
+        self.processes.start(Command(name, text, self.folder, {**os.environ, **environ}, log, show))
         return log
 
     def run(self, text, **environ):
@@ -83,10 +85,9 @@ def test_command_reads_nothing_and_has_its_folder_and_variables(shell, tmp_path)
 def test_scripts_run_at_the_same_time(shell):
     shell.start("until test -e b; do sleep 0.01; done", "a")  # would wait for ever
     shell.start("touch b", "b")
-    assert len(shell.processes) == 2
     ended = []
-    while len(shell.processes):
-        ended += [each.name for each in shell.processes.wait()]
+    while some := shell.processes.wait():
+        ended += [command.name for command in some]
     assert sorted(ended) == ["a", "b"]
 
 
@@ -151,8 +152,8 @@ def test_stop_ends_what_does_not_listen(shell, tmp_path, monkeypatch):
 def test_folder_that_is_not_there_is_an_error_and_leaves_nothing(tmp_path):
     shell = Shell(tmp_path)
     with pytest.raises(OSError, match="nowhere"):
-        shell.processes.start(Script("one", "true", tmp_path / "nowhere", os.environ, tmp_path / "log"))
-    assert len(shell.processes) == 0
+        shell.processes.start(Command("one", "true", tmp_path / "nowhere", os.environ, tmp_path / "log", print))
+    assert shell.processes.wait() == []
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
