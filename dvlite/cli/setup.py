@@ -95,9 +95,7 @@ def cache_prune(*, pushed: bool, remote: str | None, dry_run: bool) -> int:
     from dvlite.commands.cache import cache_prune as verb
 
     if not pushed:
-        raise UsageError(
-            "choose what to prune", hint="dvlite cache prune --pushed  drops what the remote provably has"
-        )
+        raise UsageError("choose what to prune", hint="dvlite cache prune --pushed  drops what the remote provably has")
     return run(lambda s: verb(s.repo(), remote=remote, dry_run=dry_run, progress=s.progress), text="cache")
 
 
