@@ -91,7 +91,8 @@ OPENERS = (
     "runs",  # its own records
     "git",  # files of .git
     "workspace",  # data, without following links, and state of its own
-    "pipeline.process",  # logs, as the next
+    "pipeline.executor",  # logs, as the next two
+    "pipeline.process",
     "pipeline.outputs",
     "pipeline.run_record",  # objects in the cache
     "pipeline.environment",  # of the system
