@@ -18,14 +18,11 @@ from dvlite.pipeline.execute import ExecuteOptions, Execution, Tools
 from dvlite.pipeline.executor import interruptible
 from dvlite.pipeline.fetcher import Fetcher
 from dvlite.pipeline.graph import StageGraph
-from dvlite.pipeline.journal import Ledger
-from dvlite.pipeline.lockfiles import Locks
-from dvlite.pipeline.outdated_deps import assume_followed
-from dvlite.pipeline.output_checks import require_free
+from dvlite.pipeline.journal import Ledger, Locks
 from dvlite.pipeline.outputs import Outputs
 from dvlite.pipeline.params import Params
+from dvlite.pipeline.preflight import assume_followed, require_command, require_folder, require_free
 from dvlite.pipeline.process import Processes
-from dvlite.pipeline.programs import require_command, require_folder
 from dvlite.pipeline.run_cache import Reuse
 from dvlite.pipeline.run_record import Author, Recorder, author
 from dvlite.pipeline.stage_run import StageRun

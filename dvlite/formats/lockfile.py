@@ -16,10 +16,11 @@ from dvlite.errors import FormatError
 from dvlite.files import format_error, merge_conflict, quote, word
 from dvlite.formats.pointer import MAX_SIZE, Pointer
 from dvlite.formats.strict_yaml import Tree
-from dvlite.oid import MANIFEST, RUN, Oid, parse_oid
+from dvlite.oid import MANIFEST, RUN, Oid, digest_stage_key, parse_oid
 
 FILE_NAME = "dvlite.lock"
 VERSION = 1
+KEY_VERSION = 1
 LIMIT_BYTES = 64 << 20
 HEADER = "# Written by dvlite repro: what each stage ran with and made. Commit it; do not edit it.\n"
 _MAX_LINE = 1 << 20
@@ -86,6 +87,26 @@ class LockedStage:
     deps: tuple[Locked, ...] = ()
     outs: tuple[Locked, ...] = ()
     line: int = 0  # where it begins, from 1
+
+
+def stage_key(facts: Facts, deps: Iterable[Locked], outs: Iterable[str]) -> str:
+    """Returns the stage key, 64 hex digits: all that decides what a stage makes; `outs` are the outputs as the pipeline file names them.
+
+    Two runs with the same key have the same command, dependencies, parameters, variables and captured environment, so the outputs of one
+    can stand for those of the other. Paths in it are relative to the pipeline file's folder: a pipeline that moves keeps its runs.
+    """
+    value = {
+        "v": KEY_VERSION,
+        "cmd": facts.cmd,
+        "wdir": facts.wdir,
+        "deps": sorted([dep.path, dep.oid, *(["x"] if dep.executable else [])] for dep in deps),
+        "params": dict(facts.params),
+        "env": dict(facts.env),
+        "capture": dict(facts.capture),
+        "outs": sorted(outs),
+    }
+    text = dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=True, allow_nan=False)
+    return digest_stage_key(text.encode())
 
 
 @dataclass(frozen=True, slots=True)

@@ -57,7 +57,7 @@ class Surroundings:
 
     def expect(self, stages: Sequence[Stage]) -> None:
         """Learns which packages all stages ask for, so that one Python is asked once."""
-        self._names |= {each.name for stage in stages for each in stage.captures if each.kind == "package"}
+        self._names |= {each.name for stage in stages for each in stage.spec.capture if each.kind == "package"}
 
     def command(
         self, stage: Stage, key: str, log: Path, show: Callable[[str], None], variables: Mapping[str, str] | None = None
@@ -79,7 +79,7 @@ class Surroundings:
     def values(self, stage: Stage, locked: LockedStage | None) -> Mapping[str, str]:
         """Returns what a stage asks to be recorded; in a dry run, what would need a command is as the lockfile has it."""
         found: dict[str, str] = {}
-        for each in stage.captures:
+        for each in stage.spec.capture:
             name = captured_name(each)
             if each.kind == "env":
                 found[name] = self.environ_of(stage).get(each.name, NOT_SET)

@@ -22,7 +22,6 @@ from dvlite.pipeline.fetcher import Fetcher
 from dvlite.pipeline.journal import Ledger, declared_at, with_flags
 from dvlite.pipeline.outputs import Outputs
 from dvlite.pipeline.run_record import Recorder, begun
-from dvlite.pipeline.stage_key import entry_of
 from dvlite.pipeline.stage_run import RunState, StageOutput, StageRun
 from dvlite.pipeline.stages import Stage
 from dvlite.pipeline.staleness import Evaluator, Staleness
@@ -173,7 +172,7 @@ def _began_with(run: Run, outlook: Staleness) -> bool:
     folder = posixpath.dirname(run.file) or "."
     deps = [Locked(posixpath.relpath(item.path, folder), item.oid, item.size_bytes, item.files) for item in run.inputs]
     facts = replace(outlook.now.facts, params=record.held(outlook.now.facts.params))
-    return entry_of(outlook.stage, run.facts, deps).key == entry_of(outlook.stage, facts, outlook.now.deps).key
+    return outlook.stage.entry(run.facts, deps).key == outlook.stage.entry(facts, outlook.now.deps).key
 
 
 def _fits(stage: Stage, versions: Sequence[Locked]) -> bool:

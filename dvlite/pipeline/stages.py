@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from dvlite.errors import DvliteError, FormatError
 from dvlite.files import format_error, quote
 from dvlite.formats import lockfile, pipeline
+from dvlite.formats.lockfile import Facts, Locked, LockedStage
 from dvlite.formats.pipeline import Capture, Out, Param, StageSpec
 from dvlite.repo.revisions import Revision
 from dvlite.repo.tracked_paths import Unusable, why_untrackable
@@ -73,10 +74,6 @@ class Stage:
     def lockfile(self) -> str:
         return posixpath.join(self.folder, lockfile.FILE_NAME)
 
-    @property
-    def captures(self) -> tuple[Capture, ...]:
-        return self.spec.capture
-
     def local(self, path: str) -> str:
         """Returns a path of the repository relative to the pipeline file's folder, as lockfile and key have it."""
         return posixpath.relpath(path or ".", self.folder) if self.folder else posixpath.normpath(path or ".")
@@ -85,6 +82,11 @@ class Stage:
         """Returns a path of the lockfile relative to the repository."""
         found = posixpath.normpath(posixpath.join(self.folder, path))
         return "" if found == "." else found
+
+    def entry(self, facts: Facts, deps: Sequence[Locked]) -> LockedStage:
+        """Returns the lockfile entry of a run with these facts and dependencies, before it has outputs."""
+        key = lockfile.stage_key(facts, deps, [self.local(out.path) for out in self.outs])
+        return LockedStage(self.name, key, facts, deps=tuple(deps))
 
     def wrong(self, line: int, reason: str, *, hint: str | None = None) -> FormatError:
         """Returns the error for something that the pipeline file says on a line."""

@@ -18,10 +18,9 @@ from dvlite.oid import MANIFEST, Digest, parse_oid
 from dvlite.pipeline import reasons
 from dvlite.pipeline.content import Contents
 from dvlite.pipeline.graph import StageGraph, build
-from dvlite.pipeline.outdated_deps import assume_followed
 from dvlite.pipeline.params import Params
+from dvlite.pipeline.preflight import assume_followed
 from dvlite.pipeline.reasons import Reason, StaleStage
-from dvlite.pipeline.stage_key import entry_of
 from dvlite.pipeline.stages import Stage, captured_name, load
 from dvlite.repo.repository import Repo
 from dvlite.repo.revisions import Revision
@@ -46,7 +45,7 @@ class LockedCaptures:
 
     def values(self, stage: Stage, locked: LockedStage | None) -> Mapping[str, str]:
         known = {} if locked is None else locked.facts.capture
-        return {name: known.get(name, NOT_LOOKED_AT) for name in map(captured_name, stage.captures)}
+        return {name: known.get(name, NOT_LOOKED_AT) for name in map(captured_name, stage.spec.capture)}
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,7 +133,7 @@ class Evaluator:
             env=stage.spec.env,
             capture=self._captures.values(stage, locked) if captures is None else captures,
         )
-        return entry_of(stage, facts, [unique[path] for path in sorted(unique)])
+        return stage.entry(facts, [unique[path] for path in sorted(unique)])
 
     def missing(self, stage: Stage, path: str, line: int) -> DvliteError:
         """Returns the error for a dependency that is nowhere."""

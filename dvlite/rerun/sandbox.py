@@ -20,8 +20,8 @@ from dvlite.pipeline.content import Contents
 from dvlite.pipeline.environment import Surroundings
 from dvlite.pipeline.executor import Command, Ended, tail_of
 from dvlite.pipeline.params import Params
+from dvlite.pipeline.preflight import require_command, require_folder
 from dvlite.pipeline.process import Processes
-from dvlite.pipeline.programs import require_command, require_folder
 from dvlite.pipeline.stages import Stage, StageOut, load
 from dvlite.pipeline.staleness import Evaluator, of_stages, read_locks
 from dvlite.progress import Progress

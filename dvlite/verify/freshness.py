@@ -20,7 +20,6 @@ from dvlite.pipeline.journal import with_flags
 from dvlite.pipeline.params import Params
 from dvlite.pipeline.reasons import Reason
 from dvlite.pipeline.revision_content import RevisionContent
-from dvlite.pipeline.stage_key import entry_of
 from dvlite.pipeline.stages import Stage, StageParams, StagePath
 from dvlite.pipeline.staleness import LockedCaptures, undeclared
 from dvlite.verify.findings import Finding, Unchecked, short_oid, value_text
@@ -133,7 +132,7 @@ class _Look:
         deps = {stage.local(found.path): found for place in stage.deps for found in self._deps(place)}
         params = {name: value for place in stage.params for name, value in self._values(place).items()}
         facts = Facts(stage.spec.cmd, stage.spec.wdir, params, stage.spec.env, LockedCaptures().values(stage, entry))
-        return entry_of(stage, facts, [replace(deps[path], path=path) for path in sorted(deps)])
+        return stage.entry(facts, [replace(deps[path], path=path) for path in sorted(deps)])
 
     def told(self) -> list[Told]:
         stage, entry = self._stage, self._entry

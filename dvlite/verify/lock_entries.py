@@ -10,9 +10,8 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from dvlite.formats.lockfile import Facts, Locked, LockedStage
+from dvlite.formats.lockfile import Facts, Locked, LockedStage, stage_key
 from dvlite.formats.record import Run, held
-from dvlite.pipeline.stage_key import stage_key
 from dvlite.runs.names import name_of
 from dvlite.verify.findings import Finding, short_oid, value_text
 from dvlite.verify.parsed import Lock

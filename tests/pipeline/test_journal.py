@@ -4,7 +4,7 @@ import pytest
 
 from dvlite.formats import lockfile
 from dvlite.formats.lockfile import Facts, Locked, LockedStage
-from dvlite.pipeline.lockfiles import Locks
+from dvlite.pipeline.journal import Locks
 from tests.pipeline.stages_of import stages_of
 
 OID = "blake3:" + "ab" * 32

@@ -4,8 +4,7 @@ from dataclasses import replace
 
 import pytest
 
-from dvlite.formats.lockfile import Facts, Locked
-from dvlite.pipeline.stage_key import stage_key
+from dvlite.formats.lockfile import Facts, Locked, stage_key
 
 FILE = "blake3:" + "ab" * 32
 FACTS = Facts(

@@ -3,7 +3,7 @@
 import pytest
 
 from dvlite.errors import FormatError
-from dvlite.pipeline.programs import require_command, require_folder
+from dvlite.pipeline.preflight import require_command, require_folder
 from tests.pipeline.stages_of import stages_of
 
 ENVIRON = {"PATH": "/usr/bin:/bin"}
