@@ -105,6 +105,7 @@ def add(
         fresh = [target.path for target in targets if target.known is None]
         refuse_broken(broken, fresh)
         refuse_untrackable(repo, fresh, tracked)
+        repo.ensure_ignored([target.path for target in targets], write=False)
         cache = open_cache(repo)
         work = Workspace(repo, cache, progress)
         adder = _Adder(work, progress, force=force)
@@ -112,7 +113,10 @@ def add(
         with Writer(cache) as writer:
             added = [made for target in targets if (made := adder.one(target, writer, update=update)) is not None]
             writer.commit()
-        written = adder.write_pointers()
+        # First, and of all: a run that died after a pointer, or a hand that took lines out, lets git take data until the next add.
+        kept = [target.path for target in targets if target.known is not None or target.path in adder.new]
+        written = repo.ensure_ignored(kept)
+        written += adder.write_pointers()
         right = [target.path + SUFFIX for target in targets if target.path + SUFFIX not in written]
         written += repo.git.unstaged([name for name in right if os.path.lexists(repo.root / name)])
         staged = repo.stage(written, enabled=stage)
@@ -341,15 +345,19 @@ class _Adder:
     def _read_node(self, digest: Digest) -> bytes:
         return self._nodes.get(digest) or self._work.cache.read_node(digest)
 
+    @property
+    def new(self) -> set[str]:
+        """The paths that were not tracked before."""
+        return {path for path, _, known in self._pointers if known is None}
+
     def write_pointers(self) -> list[str]:
-        """Writes pointers, ignore files and stat indexes; returns the files that git should have. Unchanged ones are not touched."""
+        """Writes pointers and stat indexes; returns the files that git should have. Unchanged ones are not touched."""
         work, repo = self._work, self._work.repo
         written: list[str] = []
         for path, made, known in self._pointers:
             if known is None or not made.same_version(known) or made.size_bytes != known.size_bytes:
                 files.write_atomic(repo.root / (path + SUFFIX), pointer.dump(made))
                 written.append(path + SUFFIX)
-        written += repo.ensure_ignored([path for path, _, known in self._pointers if known is None])
         before = {path: None if known is None else known.oid for path, _, known in self._pointers}
         for path, made, snapshot, whole in self._remember:
             here = work.versions_here(path)

@@ -62,9 +62,14 @@ def checkout(
             ]
             for warning in keep_uncommitted(repo, leaving):
                 progress.warn(warning)
+        rewritten: set[str] = set()
+        if revision is not None:
+            whole = [item.path for item, patterns in chosen if not patterns and not item.lockfile]
+            rewritten = {path for path in whole if not _meets(path, outputs)}
+            repo.ensure_ignored(sorted(rewritten), write=False)
         for item, patterns in chosen:
             work.require_real_folder(item.path)
-            if revision is not None and not patterns and not item.lockfile and not _meets(item.path, outputs):
+            if item.path in rewritten:
                 pointers_written += _write_pointer(repo, item.path, item.pointer)
             try:
                 made = restore(work, item.path, item.pointer, patterns, how)
@@ -102,8 +107,9 @@ def _write_pointer(repo: Repo, path: str, wanted: pointers.Pointer) -> list[str]
     """Makes the pointer on disk that of another revision; returns the files that git should have."""
     target = repo.root / (path + SUFFIX)
     data = pointers.dump(wanted)
-    if holds(target, data):
-        return []
-    target.parent.mkdir(parents=True, exist_ok=True)
-    write_atomic(target, data)
-    return [path + SUFFIX, *repo.ensure_ignored([path])]
+    written = repo.ensure_ignored([path])
+    if not holds(target, data):
+        target.parent.mkdir(parents=True, exist_ok=True)
+        write_atomic(target, data)
+        written.append(path + SUFFIX)
+    return written

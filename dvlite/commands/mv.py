@@ -55,6 +55,7 @@ def mv(repo: Repo, source: str, target: str, *, stage: bool = True, progress: Pr
     with repo.lock(waiting=lambda: progress.warn("waiting for another dvlite command here")):
         work = Workspace(repo, open_cache(repo), progress)
         move = _settle(repo, usable(repo, [source], progress.warn, whole=True), source, target)
+        repo.forget_ignored([move.source], write=False)
         (repo.root / move.target).parent.mkdir(parents=True, exist_ok=True)
         written = repo.ensure_ignored([move.target])
         files.write_atomic(repo.root / (move.target + SUFFIX), move.pointer)

@@ -124,6 +124,8 @@ def resolve(
         contents = _contents(repo, chosen)
         outcomes = [_outcome(repo, name, contents[name], choice, progress) for name in chosen]
         done = [each for each in outcomes if each.told.resolved]
+        # Not in .gitignore, which may be in conflict itself: `add` sees to that.
+        repo.exclude([each.told.path for each in done if each.text is not None and not is_lockfile(each.name)])
         for each in done:
             _write(repo, each)
         names = [each.name for each in done]

@@ -47,6 +47,7 @@ def rm(repo: Repo, paths: Sequence[str], *, cached: bool = False, stage: bool = 
     with repo.lock(waiting=lambda: progress.warn("waiting for another dvlite command here")):
         chosen = [item for item, _ in select(repo, usable(repo, paths, progress.warn, whole=True), paths, inside=False)]
         refuse_outputs(repo, chosen, "remove")
+        repo.forget_ignored([item.path for item in chosen], write=False)
         work = Workspace(repo, open_cache(repo), progress)
         found = {} if cached else _look(work, chosen)
         warnings = [] if cached else keep_uncommitted(repo, chosen)

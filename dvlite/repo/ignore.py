@@ -107,31 +107,42 @@ def pattern(path: str) -> bytes:
     return b"/" + (line[:-1] + b"[\r]" if line.endswith(b"\r") else line)
 
 
-def add_patterns(ignore_file: Path, paths: list[str]) -> bool:
-    """Adds the patterns of paths that the file does not have; the user's lines stay as they are. Says whether it changed."""
-    return add_lines(ignore_file, sorted({pattern(path) for path in paths}))
+def add_patterns(ignore_file: Path, paths: list[str], *, write: bool = True) -> bool:
+    """Adds the patterns of paths that the file does not have; the user's lines stay as they are. Returns whether that changes it.
+
+    Raises DvliteError for a file that cannot be changed; without `write`, that is all that happens.
+    """
+    return add_lines(ignore_file, sorted({pattern(path) for path in paths}), write=write)
 
 
-def add_lines(path: Path, lines: list[bytes]) -> bool:
-    """Appends those of `lines` that a file does not have, making it if need be. Says whether it changed."""
+def add_lines(path: Path, lines: list[bytes], *, write: bool = True) -> bool:
+    """Appends those of `lines` that a file does not have, making it if need be; returns and raises as `add_patterns`."""
     data = _read(path)
     present = set(data.split(b"\n"))
     missing = [line for line in lines if line not in present]
     if not missing:
         return False
+    if any(line.startswith(b"<<<<<<< ") for line in present):  # it would be staged with its markers
+        raise DvliteError(
+            f"cannot change {quote(str(path))}: it has an unresolved merge conflict", hint="settle it, then: git add"
+        )
+    if not write:
+        return True
     end = b"" if data.endswith(b"\n") or not data else b"\n"
     path.parent.mkdir(parents=True, exist_ok=True)
     write_atomic(path, data + end + b"".join(line + b"\n" for line in missing))
     return True
 
 
-def remove_patterns(ignore_file: Path, paths: list[str]) -> bool:
-    """Takes the patterns of paths out again, and the file with its last line. Says whether anything changed."""
+def remove_patterns(ignore_file: Path, paths: list[str], *, write: bool = True) -> bool:
+    """Takes the patterns of paths out again, and the file with its last line; returns and raises as `add_patterns`."""
     data = _read(ignore_file)
     unwanted = {pattern(path) for path in paths}
     kept = b"\n".join(line for line in data.split(b"\n") if line not in unwanted)
     if kept == data:
         return False
+    if not write:
+        return True
     if kept:
         write_atomic(ignore_file, kept)
     else:

@@ -160,33 +160,38 @@ class Repo:
         self.git.remove_cached([path for path in paths if path not in there])
         return tuple(paths)
 
-    def ensure_ignored(self, paths: Sequence[str]) -> list[str]:
+    def ensure_ignored(self, paths: Sequence[str], *, write: bool = True) -> list[str]:
         """Makes git ignore tracked paths: in the `.gitignore` of their folders, and in `info/exclude` for branches without them.
 
-        Returns the `.gitignore` files that changed. Doing it again changes nothing.
+        Do it before a pointer is written: a pointer without these lines lets `git add` take the data. Returns the `.gitignore` files that
+        change; doing it again changes nothing. Raises DvliteError, with nothing written, if one of them cannot be changed; without `write`,
+        that is all that happens.
         """
-        return self._edit_ignore_files(paths, ignore.add_patterns)
+        return self._edit_ignore_files(paths, ignore.add_patterns, write=write)
 
     def exclude(self, paths: Sequence[str]) -> None:
         """Makes git ignore tracked paths in this clone alone: `git mv` and `git pull` bring pointers that no .gitignore knows."""
         ignore.add_patterns(self.common_dir / "info" / "exclude", list(paths))
 
-    def forget_ignored(self, paths: Sequence[str]) -> list[str]:
-        """Takes the lines of `ensure_ignored` out again; returns the `.gitignore` files that changed or went."""
-        return self._edit_ignore_files(paths, ignore.remove_patterns)
+    def forget_ignored(self, paths: Sequence[str], *, write: bool = True) -> list[str]:
+        """Takes the lines of `ensure_ignored` out again; returns the `.gitignore` files that change or go, and raises as it does."""
+        return self._edit_ignore_files(paths, ignore.remove_patterns, write=write)
 
-    def _edit_ignore_files(self, paths: Sequence[str], edit: Callable[[Path, list[str]], bool]) -> list[str]:
+    def _edit_ignore_files(self, paths: Sequence[str], edit: Callable[..., bool], *, write: bool) -> list[str]:
         by_folder: dict[str, list[str]] = {}
         for path in paths:
             folder, _, name = path.rpartition("/")
             by_folder.setdefault(folder, []).append(name)
-        changed = []
-        for folder, names in sorted(by_folder.items()):
-            file = f"{folder}/.gitignore".lstrip("/")
-            if edit(self.root / file, names):
-                changed.append(file)
-        if paths:
-            edit(self.common_dir / "info" / "exclude", list(paths))
+        edits = [(f"{folder}/.gitignore".lstrip("/"), names) for folder, names in sorted(by_folder.items())]
+        exclude = self.common_dir / "info" / "exclude"
+        changed = [file for file, names in edits if edit(self.root / file, names, write=False)]
+        is_excluded = not paths or not edit(exclude, list(paths), write=False)
+        if write:
+            for file, names in edits:
+                if file in changed:
+                    edit(self.root / file, names)
+            if not is_excluded:
+                edit(exclude, list(paths))
         return changed
 
     def prepare_clone(self) -> None:

@@ -181,3 +181,15 @@ def test_killed_before_any_step_nothing_is_lost(project, monkeypatch, step, agai
         project.dvlite("checkout", code=3)  # the edit is kept, and named
         assert b"edited, only here" in everything(project, kind)
         assert set(project.tracked()) & {"data", "moved"}
+
+
+def test_nothing_moves_if_an_ignore_file_cannot_be_changed(project):
+    project.write("a/x.bin", "1")
+    project.dvlite("add", "a/x.bin")
+    project.write("elsewhere", project.read("a/.gitignore"))
+    (project.root / "a" / ".gitignore").unlink()
+    (project.root / "a" / ".gitignore").symlink_to("../elsewhere")
+    project.dvlite("mv", "a/x.bin", "b.bin", code=1)
+    assert project.has("a/x.bin")
+    assert project.has("a/x.bin.dvlite")
+    assert not project.has("b.bin.dvlite")

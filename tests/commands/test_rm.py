@@ -1,5 +1,7 @@
 """`rm` stops tracking, and never takes away bytes that the cache does not have."""
 
+import os
+
 import pytest
 
 from tests.commands.project import fill, tree
@@ -97,3 +99,13 @@ def test_what_is_no_tracked_path_is_refused(project, path):
     project.dvlite("add", "data")
     assert "error: " in project.dvlite("rm", path, code=2).stderr
     assert project.has("data/sub/b.txt")
+
+
+def test_nothing_is_removed_if_an_ignore_file_cannot_be_changed(project):
+    project.write("x.bin", "1")
+    project.dvlite("add", "x.bin")
+    os.rename(project.root / ".gitignore", project.root / "elsewhere")
+    os.symlink("elsewhere", project.root / ".gitignore")
+    project.dvlite("rm", "x.bin", code=1)
+    assert project.has("x.bin")
+    assert project.has("x.bin.dvlite")
