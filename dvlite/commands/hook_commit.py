@@ -19,6 +19,7 @@ from dvlite.repo import tracked_paths
 from dvlite.repo.open_stores import open_cache
 from dvlite.repo.repository import Repo
 from dvlite.repo.tracked_paths import Tracked
+from dvlite.show import some
 from dvlite.workspace.hashing import HashOnly
 from dvlite.workspace.workspace import Workspace
 
@@ -93,8 +94,7 @@ def _tell_unstaged(repo: Repo, told: set[str], found: _Findings, *, blocks: bool
     files = [repo.display(file) for file in files if file.removesuffix(pointer.SUFFIX) not in told]
     if not files:
         return
-    more = f" and {len(files) - _NAMED} more" if len(files) > _NAMED else ""
-    message = f"{', '.join(map(printable, files[:_NAMED]))}{more} changed and is not staged"
+    message = f"{some([printable(file) for file in files])} changed and is not staged"
     add = f"to include it: git add {' '.join(map(word, files[:_NAMED]))}"
     if blocks:
         found.blocked.append(Blocked(message=message, fixes=(add, _SKIP)))
@@ -264,8 +264,7 @@ def _refuse_tracked(work: Workspace, paths: Sequence[str], known: Sequence[str],
 def _kept_twice(repo: Repo, item: Tracked, files: Sequence[str]) -> Blocked:
     outer = repo.display(item.path)
     one = len(files) == 1
-    shown = ", ".join(quote(repo.display(path)) for path in files[:_NAMED])
-    shown += f" and {len(files) - _NAMED} more" if len(files) > _NAMED else ""
+    shown = some([quote(repo.display(path)) for path in files])
     where = "tracked by dvlite" if files[0] == item.path else f"inside {printable(outer)}, which dvlite tracks"
     message = f"{shown} {'is' if one else 'are'} {where}: git would keep {'it' if one else 'them'} too"
     names = [repo.display(path) for path in files]
@@ -288,15 +287,16 @@ def _refuse_large(repo: Repo, files: Sequence[FileDifference], found: _Findings)
     if not large:
         return
     large.sort(key=lambda row: -row[1])
-    shown = ", ".join(f"{quote(repo.display(path))} ({size_text(size)})" for path, size in large[:_NAMED])
-    more = f" and {len(large) - _NAMED} more" if len(large) > _NAMED else ""
+    shown = some([f"{quote(repo.display(path))} ({size_text(size)})" for path, size in large])
     names = " ".join(word(repo.display(path)) for path, _ in large[:_NAMED])
     fixes = (
         f"to track {'them' if len(large) > 1 else 'it'} with dvlite: git rm --cached {names} && dvlite add {names}",
         "to allow larger files: dvlite config hooks.large_file SIZE",
         _SKIP,
     )
-    message = f"{shown}{more}: larger than {size_text(limit)}, and git would keep {'them' if len(large) > 1 else 'it'} for ever"
+    message = (
+        f"{shown}: larger than {size_text(limit)}, and git would keep {'them' if len(large) > 1 else 'it'} for ever"
+    )
     found.blocked.append(Blocked(message=message, fixes=fixes))
 
 
@@ -338,9 +338,7 @@ def _change(work: Workspace, item: Tracked, *, thorough: bool) -> ChangedPath | 
 
 
 def _listed(repo: Repo, changed: Sequence[ChangedPath]) -> str:
-    return ", ".join(_with_counts(repo, changed[:_NAMED])) + (
-        f" and {len(changed) - _NAMED} more" if len(changed) > _NAMED else ""
-    )
+    return some(list(_with_counts(repo, changed)))
 
 
 def _with_counts(repo: Repo, changed: Iterable[ChangedPath]) -> Iterator[str]:

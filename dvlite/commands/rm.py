@@ -16,14 +16,13 @@ from dvlite.progress import Progress
 from dvlite.repo.open_stores import open_cache
 from dvlite.repo.repository import Repo
 from dvlite.repo.tracked_paths import Tracked
+from dvlite.show import some
 from dvlite.workspace.backups import keep_uncommitted
 from dvlite.workspace.dirfd import remove_empty_folders
 from dvlite.workspace.hashing import Snapshot, identify
 from dvlite.workspace.path_args import refuse_outputs, select, usable
 from dvlite.workspace.restore import remove_tree
 from dvlite.workspace.workspace import Workspace
-
-_NAMED = 3
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -87,9 +86,8 @@ def _look(work: Workspace, chosen: Sequence[Tracked]) -> dict[str, Snapshot]:
                 inner = os.fsdecode(have.scan.paths[i])
                 lost.append(work.repo.display(f"{item.path}/{inner}" if inner else item.path))
     if lost:
-        more = f" and {len(lost) - _NAMED} more" if len(lost) > _NAMED else ""
         raise DvliteError(
-            f"cannot remove {', '.join(map(quote, lost[:_NAMED]))}{more}: not in the cache, so it would be lost; nothing was done",
+            f"cannot remove {some([quote(name) for name in lost])}: not in the cache, so it would be lost; nothing was done",
             hint="to keep it in the cache: dvlite add -u     to keep it in the workspace: dvlite rm --cached",
         )
     return found

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import IO
 
 from dvlite.compare.outcome import Comparison, Findings, Tolerance, Unreadable, relative, size_of_difference
+from dvlite.show import some
 
 _KEYED_LIMIT_BYTES = 256 << 20
 _MOST_COLUMNS = 5
@@ -37,7 +38,7 @@ def compare_tables(
         for words, table, beside in (("gone", before, after), ("new", after, before)):
             columns = [column for column in table.columns if column not in beside.columns and column not in ignored]
             if columns:
-                findings.add(f"{_some(columns)} {'is' if len(columns) == 1 else 'are'} {words}")
+                findings.add(f"{_columns_text(columns)} {'is' if len(columns) == 1 else 'are'} {words}")
         shared = [column for column in before.columns if column in after.columns and column not in ignored]
         if not shared and not findings.found:
             raise Unreadable("all columns are ignored: nothing is left to compare")
@@ -174,7 +175,6 @@ def _text(cell: str | None) -> str:
     return repr(cell[:_MOST_LETTERS]) if not cell or not cell[0].isalnum() else cell[:_MOST_LETTERS]
 
 
-def _some(columns: Sequence[str]) -> str:
+def _columns_text(columns: Sequence[str]) -> str:
     noun = "the column" if len(columns) == 1 else "the columns"
-    more = f" and {len(columns) - _MOST_COLUMNS} more" if len(columns) > _MOST_COLUMNS else ""
-    return f"{noun} {', '.join(column[:_MOST_LETTERS] for column in columns[:_MOST_COLUMNS])}{more}"
+    return f"{noun} {some([column[:_MOST_LETTERS] for column in columns], _MOST_COLUMNS)}"

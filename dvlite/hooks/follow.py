@@ -21,6 +21,7 @@ from dvlite.repo.open_stores import open_cache, open_remote
 from dvlite.repo.remotes import PlaceUntrusted
 from dvlite.repo.repository import Repo
 from dvlite.repo.tracked_paths import Tracked, Unusable
+from dvlite.show import some
 from dvlite.store.catalog import Catalog
 from dvlite.workspace.fetch import FetchPart, obtain
 from dvlite.workspace.hashing import identify
@@ -247,8 +248,7 @@ def _it(paths: Sequence[str]) -> str:
 
 
 def _listed(repo: Repo, paths: Sequence[str]) -> str:
-    more = f" and {len(paths) - _NAMED} more" if len(paths) > _NAMED else ""
-    return ", ".join(printable(repo.display(path)) for path in paths[:_NAMED]) + more
+    return some([printable(repo.display(path)) for path in paths])
 
 
 def _quoted(repo: Repo, paths: Sequence[str]) -> str:

@@ -16,6 +16,7 @@ from dvlite.repo.repository import Repo
 from dvlite.runs.history import LineageCommit, described
 from dvlite.runs.names import name_of
 from dvlite.runs.queries import Node
+from dvlite.show import some
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -242,8 +243,7 @@ def warnings_of(graphs: Iterable[LineageGraph | None], sources: Sources, world: 
         [] if world.repo is None else _unkept({one.path: None for one in found if one.origin == "unknown"}, world.repo)
     )
     if unkept:
-        more = f" and {len(unkept) - 1:,} more" if len(unkept) > 1 else ""
-        yield f"git does not have {quote(unkept[0])}{more}: only the hash of what was used is known; git add keeps it"
+        yield f"git does not have {some([quote(path) for path in unkept], 1)}: only the hash of what was used is known; git add keeps it"
     count = len(sources.listings.unread)
     if count:
         listings = "the listing of 1 directory" if count == 1 else f"the listings of {count:,} directories"

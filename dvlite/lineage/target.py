@@ -25,6 +25,7 @@ from dvlite.repo.tracked_paths import Tracked
 from dvlite.runs.filters import Filters
 from dvlite.runs.names import chosen
 from dvlite.runs.queries import Node
+from dvlite.show import some
 from dvlite.workspace.hashing import Snapshot, identify
 from dvlite.workspace.scan import scan
 from dvlite.workspace.workspace import Workspace
@@ -105,9 +106,9 @@ def _refuse_many(text: str, inside: str, path: str, repo: Repo) -> None:
         return
     held = [item.path for item in repo.work_tree.tracked(broken=[]) if item.path.startswith(inside + "/")]
     if held:
-        more = f" and {len(held) - 1} more" if len(held) > 1 else ""
+        listed = some([quote(repo.display(path)) for path in held], 1)
         raise UsageError(
-            f"{quote(text)} is not tracked as a whole, it holds {quote(repo.display(held[0]))}{more}",
+            f"{quote(text)} is not tracked as a whole, it holds {listed}",
             hint=f"ask of one of them: dvlite lineage {quote(repo.display(held[0]))}",
         )
 

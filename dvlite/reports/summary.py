@@ -7,7 +7,7 @@ from typing import Literal
 
 from dvlite.commands.verify import VerifyResult
 from dvlite.files import size_text
-from dvlite.show import count, duration_text, one_line
+from dvlite.show import count, duration_text, one_line, some
 from dvlite.text.reproduced import why_lines
 from dvlite.text.verify import stages_text
 from dvlite.verify.findings import OutputVerdict, StageCheck
@@ -25,7 +25,6 @@ OUTCOMES: dict[str, Outcome] = {  # of stages and outputs; what is not here is u
     "extra": "failed",
 }
 FROZEN = "frozen: not compared with its command, dependencies and parameters"
-_NAMED = 3
 
 
 def outcome_of(verdict: str) -> Outcome:
@@ -51,8 +50,7 @@ def headline(result: VerifyResult) -> str:
     for verdict, one, more in (("different", "does not reproduce", "do not reproduce"), ("failed", "failed", "failed")):
         names = [one_line(each.stage) for each in result.stages if each.verdict == verdict]
         if names:
-            others = f" and {count(len(names) - _NAMED)} more" if len(names) > _NAMED else ""
-            said.append(f"{', '.join(names[:_NAMED])}{others} {one if len(names) == 1 else more}")
+            said.append(f"{some(names)} {one if len(names) == 1 else more}")
     open_ = len(result.unchecked) + sum(each.verdict in ("inconclusive", "not checked") for each in result.stages)
     if open_:
         said.append(f"{count(open_)} could not be checked")

@@ -30,6 +30,7 @@ from dvlite.rerun.sandbox import Bench, Made
 from dvlite.rerun.verdicts import Judge
 from dvlite.runs.index import open_index
 from dvlite.runs.records import open_records
+from dvlite.show import some
 from dvlite.verify import commit_range
 from dvlite.verify.findings import OutputVerdict, StageCheck, StageVerdict
 
@@ -113,9 +114,7 @@ def _not_checked(repo: Repo, revision: str) -> list[str]:
     changed = changed_files(repo) if revision == "HEAD" else []
     if not changed:
         return []
-    more = f" and {len(changed) - _MOST_NAMED} more" if len(changed) > _MOST_NAMED else ""
-    names = ", ".join(map(quote, changed[:_MOST_NAMED]))
-    return [f"uncommitted changes are not checked, the last commit is: {names}{more}"]
+    return [f"uncommitted changes are not checked, the last commit is: {some([quote(file) for file in changed])}"]
 
 
 class _Session:

@@ -13,6 +13,7 @@ from dvlite.files import quote
 from dvlite.oid import Oid
 from dvlite.runs.filters import Filters
 from dvlite.runs.index import RunIndex
+from dvlite.show import some
 
 _FILE = "dvlite.yaml"
 _HEX = 6  # digits of a run's name
@@ -57,8 +58,7 @@ def meant_hint(word: str, known: Iterable[str], what: str) -> str:
     close = difflib.get_close_matches(word, names, n=1, cutoff=0.5)
     if close:
         return f"did you mean {close[0]}?"
-    more = f" and {len(names) - _MOST_NAMED} more" if len(names) > _MOST_NAMED else ""
-    return f"{what}: {', '.join(names[:_MOST_NAMED])}{more}" if names else f"there are no {what} yet"
+    return f"{what}: {some(names, _MOST_NAMED)}" if names else f"there are no {what} yet"
 
 
 def chosen(index: RunIndex, text: str) -> Oid:
@@ -77,11 +77,10 @@ def chosen(index: RunIndex, text: str) -> Oid:
             hint="a run is written train-7f3a9c, 7f3a9c, last or by its tag (dvlite runs lists them; dvlite pull fetches those of others)",
         )
     if len(found) > 1:
-        rest = f" and {len(found) - _MOST_NAMED} more" if len(found) > _MOST_NAMED else ""
-        names = ", ".join(_distinct(index, oid) for oid in found[:_MOST_NAMED])
+        names = some([_distinct(index, oid) for oid in found], _MOST_NAMED)
         raise UsageError(
             f"{quote(text)} may be any of {len(found)} runs",
-            hint=f"{'give more digits' if named else 'one of'}: {names}{rest}",
+            hint=f"{'give more digits' if named else 'one of'}: {names}",
         )
     return found[0]
 

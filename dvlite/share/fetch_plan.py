@@ -13,7 +13,7 @@ from dvlite.repo import committed_versions
 from dvlite.repo.repository import Repo
 from dvlite.repo.revisions import Scope
 from dvlite.repo.tracked_paths import version_of
-from dvlite.show import Show
+from dvlite.show import Show, some
 from dvlite.store.cache import Cache
 from dvlite.store.catalog import Catalog
 from dvlite.workspace import sparse
@@ -22,7 +22,6 @@ from dvlite.workspace.path_args import select, travelling, usable
 from dvlite.workspace.restore import CheckoutResult
 
 _EARLIER = 3
-_MOST_NAMED = 3
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -89,14 +88,13 @@ def parts_of(repo: Repo, cache: Cache, paths: Sequence[str], scope: Scope, progr
 
 def missing_error(missing: Mapping[str, Sequence[str]], catalog: Catalog) -> ObjectMissing:
     """Returns the error that names what a fresh look at a remote did not find."""
-    more = f" and {len(missing) - _MOST_NAMED} more" if len(missing) > _MOST_NAMED else ""
-    wanted = f"cannot fetch {', '.join(quote(path) for path in list(missing)[:_MOST_NAMED])}{more}"
+    wanted = f"cannot fetch {some([quote(path) for path in missing])}"
     if catalog.is_empty:
         error = catalog.empty_error()
         return ObjectMissing(f"{wanted}: {error.message}", hint=error.hint)
     names = [name for found in missing.values() for name in found]
-    others = f" and {len(names) - 1:,} more are" if len(names) > 1 else " is"
+    listed = f"{some([quote(name) for name in names], 1)} {'are' if len(names) > 1 else 'is'}"
     return ObjectMissing(
-        f"{wanted}: {quote(names[0])}{others} not on {catalog.remote.store.label}",
+        f"{wanted}: {listed} not on {catalog.remote.store.label}",
         hint="push it from a clone that has it, or fetch from another remote: dvlite pull -r NAME; to have a part: dvlite pull PATH",
     )

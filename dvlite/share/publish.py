@@ -19,7 +19,7 @@ from dvlite.repo.open_stores import open_cache, open_remote
 from dvlite.repo.repository import Repo
 from dvlite.repo.tracked_paths import TrackedVersion as Named
 from dvlite.runs import share
-from dvlite.show import Show
+from dvlite.show import Show, some
 from dvlite.store import push_protocol
 from dvlite.store.cache import Cache
 from dvlite.store.catalog import Catalog
@@ -152,9 +152,8 @@ def _key(item: Named) -> tuple[str, Digest]:
 
 
 def _lost_text(item: Named, missing: Sequence[str], remote: str) -> str:
-    more = f" and {len(missing) - 1} more" if len(missing) > 1 else ""
     at = f" at {item.commit[:8]}" if item.commit else ""
-    return f"{quote(item.path)}{at} is left out: {quote(missing[0])}{more} is neither in the cache nor on {remote}"
+    return f"{quote(item.path)}{at} is left out: {some([quote(name) for name in missing], 1)} is neither in the cache nor on {remote}"
 
 
 def _one_push_at_a_time(repo: Repo, remote: Remote, progress: Progress) -> AbstractContextManager[int]:

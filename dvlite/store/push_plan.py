@@ -13,6 +13,7 @@ from dvlite.formats import manifest
 from dvlite.formats.manifest import EMPTY_DIR, Branch, Entries
 from dvlite.formats.recipe import Recipe
 from dvlite.oid import DIGEST_BYTES, MANIFEST, Digest
+from dvlite.show import some
 from dvlite.store.cache import Cache
 from dvlite.store.catalog import Catalog
 from dvlite.store.pack import KIND_FILE, KIND_MANIFEST, KIND_RECIPE
@@ -251,10 +252,8 @@ def refuse_missing(made: PushPlan, catalog: Catalog) -> None:
     if not made.missing:
         return
     tracked = sorted(made.missing)
-    count = sum(len(paths) for paths in made.missing.values())
-    example = made.missing[tracked[0]][0]
-    more = f" and {count - 1} more" if count > 1 else ""
+    names = [name for path in tracked for name in made.missing[path]]
     raise ObjectMissing(
-        f"cannot push {', '.join(map(repr, tracked[:3]))}: '{example}'{more} is neither in the cache nor on {catalog.remote.store.label}",
+        f"cannot push {', '.join(map(repr, tracked[:3]))}: {some([repr(name) for name in names], 1)} is neither in the cache nor on {catalog.remote.store.label}",
         hint="dvlite add the path again where its data is, or fetch it from a remote that has it: dvlite fetch -r NAME",
     )

@@ -8,14 +8,13 @@ from dvlite.commands.lineage import LineageDiffResult, LineageFindResult, Lineag
 from dvlite.files import printable, size_text
 from dvlite.lineage.compare import LineageContentChange, LineageValueChange
 from dvlite.lineage.report import LineageArtefact, LineageGraph, LineageLink, LineageRun, key_of
-from dvlite.show import Show, count
+from dvlite.show import Show, count, some
 from dvlite.text import lineage_tree
 from dvlite.text.lineage_tree import amount, commit_text, named, run_named, scalar, short_values, unrecorded
 from dvlite.text.style import counts_text, short_oid, table
 
 _WIDTH = 8  # of the word before a fact
 _CHAIN = 12  # runs in one line; the tree shows more
-_NAMED = 3
 _PARAMS = 6  # runs whose parameters are told
 _LINE = 100  # what is longer takes several
 _FILES = 5
@@ -123,7 +122,7 @@ class _Upstream:
         yield f"{made} on {_minute(run.start)}{f', {who}' if who else ''}, status {_status(run)}"
         if found is not None and len(found.made_by) > 1:
             names = [run_named(other) for other in found.made_by[1:]]
-            yield f"also made by {count(len(names), 'other run')}: {self._some(names)}"
+            yield f"also made by {count(len(names), 'other run')}: {self._show.some(names)}"
         if found is None:
             yield from _facts("made", [named(link.path, link.oid) for link in run.outputs] or ["nothing"])
         yield from _facts("data", [self._chain(link) for link in run.inputs if not self._is_code(link)])
@@ -185,10 +184,6 @@ class _Upstream:
     def _is_code(self, link: LineageLink) -> bool:
         return self._artefact(link).origin == "code"
 
-    def _some(self, names: Sequence[str]) -> str:
-        shown = names if self._show.verbose else names[:_NAMED]
-        return ", ".join(shown) + (f", {len(names) - len(shown):,} more" if len(shown) < len(names) else "")
-
 
 def _joined(parts: Sequence[str]) -> str:
     return " <- ".join(parts).replace(" in <- ", " in ")
@@ -247,8 +242,7 @@ def _code(run: LineageRun) -> str:
 
 
 def _paths(paths: Sequence[str]) -> str:
-    more = f", {len(paths) - _NAMED:,} more" if len(paths) > _NAMED else ""
-    return (", ".join(printable(path) for path in paths[:_NAMED]) or "files") + more
+    return some([printable(path) for path in paths]) or "files"
 
 
 def _status(run: LineageRun) -> str:

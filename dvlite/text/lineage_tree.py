@@ -8,9 +8,9 @@ from dataclasses import dataclass
 from dvlite.files import printable, size_text
 from dvlite.lineage.report import LineageArtefact, LineageGraph, LineageLink, LineageRun, LineageRunName, key_of
 from dvlite.runs.history import LineageCommit
+from dvlite.show import some
 
 _PLAIN = frozenset(" ._-/+=,")
-_NAMED = 3
 _METRICS = 4  # in a line
 
 
@@ -88,8 +88,7 @@ def short_values(values: Mapping[str, object], *, most: int | None = None) -> st
     keys = [key.partition(":")[2] or key for key in values]
     shown = (key if keys.count(key) == 1 else whole for key, whole in zip(keys, values, strict=True))
     texts = [f"{printable(key)}={scalar(value)}" for key, value in zip(shown, values.values(), strict=True)]
-    more = [] if most is None or len(texts) <= most else [f"{len(texts) - most} more"]
-    return " ".join([*texts[:most], *more])
+    return some(texts, len(texts) if most is None else most, separator=" ")
 
 
 class _Tree:
@@ -163,7 +162,7 @@ class _Tree:
         text = run_text(run, metrics=not above)
         if line.others:
             names = [run_named(other) for other in line.others]
-            text += f"  (and {_some(names)})" if self._down else f"  (also made by {_some(names)})"
+            text += f"  (and {some(names)})" if self._down else f"  (also made by {some(names)})"
         if above:
             return f"{text}  (above)", ()
         self._drawn.add(line.run)
@@ -173,7 +172,7 @@ class _Tree:
             return text, below or [_Line(indent, words="(left nothing)")]
         code = [link.path for link in run.inputs if self._is_code(link)]
         below = [_Line(indent, link) for link in run.inputs if not self._is_code(link)]
-        words = f"code: {_some([printable(path) for path in code], most=6)}"
+        words = f"code: {some([printable(path) for path in code], 6)}"
         return text, [*below, *([_Line(indent, words=words)] if code else [])]
 
     def _is_code(self, link: LineageLink) -> bool:
@@ -191,7 +190,7 @@ def run_text(run: LineageRun, *, metrics: bool = True) -> str:
     status = printable(run.status)
     parts = [printable(run.name), status if run.of is None else f"{status} (of {_run_id(run.of)})"]
     if run.taint:
-        parts[-1] += f" ({_some([printable(path) for path in run.taint])} changed while it ran)"
+        parts[-1] += f" ({some([printable(path) for path in run.taint])} changed while it ran)"
     if run.commit is not None:
         parts.append(f"commit {commit_text(run.commit)}")
     elif run.code_commit is not None:
@@ -216,18 +215,13 @@ def facts_of(found: LineageArtefact, path: str, *, down: bool) -> list[str]:
         facts.append("unknown (not recorded)")
     if down and found.now:
         others = [printable(name) for name in found.now if name != path]
-        facts.append("in use" + (f" as {_some(others)}" if others else ""))
+        facts.append("in use" + (f" as {some(others)}" if others else ""))
     return facts
 
 
 def unrecorded(found: LineageArtefact) -> str:
     """Returns what is said of an output whose run nobody here knows."""
     return f"made by {printable(found.stage)} ({printable(found.lockfile)}), its record is not here: dvlite pull"
-
-
-def _some(names: list[str], *, most: int = _NAMED) -> str:
-    more = len(names) - most
-    return ", ".join(names[:most]) + (f", {more:,} more" if more > 0 else "")
 
 
 def _indented(indent: int, text: str) -> str:

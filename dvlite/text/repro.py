@@ -9,7 +9,7 @@ from dvlite.commands.repro import ReproResult
 from dvlite.files import printable, size_text
 from dvlite.pipeline.reasons import Reason
 from dvlite.pipeline.stage_run import MetricChange, StageOutput, StageRun
-from dvlite.show import Show, count, duration_text
+from dvlite.show import Show, count, duration_text, some
 from dvlite.text.reasons import reason_text, short_name
 from dvlite.text.style import change_text, short_oid, table, value_text
 
@@ -103,7 +103,7 @@ def _params(reasons: Sequence[Reason]) -> str:
 
 def _outputs(outputs: Sequence[StageOutput], show: Show) -> str:
     plain = [each for each in outputs if not each.metric]
-    return _some([f"{show.path(each.path)} {_amount(each)}" for each in plain], most=2)
+    return _some([f"{show.path(each.path)} {_amount(each)}" for each in plain], 2)
 
 
 def _amount(output: StageOutput) -> str:
@@ -126,9 +126,8 @@ def _growth(metric: MetricChange) -> str:
     return f" ({change_text(new - old)}{mark})"
 
 
-def _some(parts: Sequence[str], *, most: int = _MOST) -> str:
-    more = f"  {len(parts) - most} more" if len(parts) > most else ""
-    return "  ".join(parts[:most]) + more
+def _some(parts: Sequence[str], most: int = _MOST) -> str:
+    return some(parts, most, separator="  ")
 
 
 def _explained(result: ReproResult, show: Show) -> Iterator[str]:
@@ -141,6 +140,5 @@ def _explained(result: ReproResult, show: Show) -> Iterator[str]:
 
 def _reasons(reasons: Sequence[Reason]) -> str:
     plain = Show()
-    shown = [reason_text(each, plain) for each in reasons[:2]]
-    more = f"; {count(len(reasons) - 2, 'more reason')} (--explain)" if len(reasons) > 2 else ""
-    return "; ".join(shown) + more
+    more = " (--explain)" if len(reasons) > 2 else ""
+    return some([reason_text(reason, plain) for reason in reasons], 2, separator="; ") + more

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 from dvlite.commands.verify import VerifyResult
-from dvlite.show import Show, count, duration_text, one_line
+from dvlite.show import Show, count, duration_text, one_line, some
 from dvlite.text.style import value_text
 from dvlite.verify.findings import OutputVerdict, StageCheck
 
@@ -91,8 +91,7 @@ def why_lines(check: StageCheck) -> Iterator[str]:
         yield "gives the same each time here: it is the machine or what is installed, not chance"
     if check.drift:
         changes = [f"{one_line(name)} {_side(old)} -> {_side(new)}" for name, (old, new) in check.drift.items()]
-        more = f", {len(changes) - _MOST_DRIFT} more" if len(changes) > _MOST_DRIFT else ""
-        yield f"environment: {', '.join(changes[:_MOST_DRIFT])}{more}"
+        yield f"environment: {some(changes, _MOST_DRIFT)}"
 
 
 def _side(value: object) -> str:

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from dvlite.commands.status import StatusResult
 from dvlite.files import printable
 from dvlite.pipeline.reasons import StaleStage
-from dvlite.show import Show, count
+from dvlite.show import Show, count, some
 from dvlite.text.reasons import reason_text
 from dvlite.text.style import amount_text, counts_text, growth_text, table
 from dvlite.workspace.changes import Counts
@@ -67,10 +67,9 @@ def _stale(stages: Sequence[StaleStage], show: Show) -> Iterator[str]:
     own = [stage for stage in stages if stage.state != "after"]
     after = len(stages) - len(own)
     for stage in own:
-        told = "; ".join(reason_text(reason, show) for reason in stage.reasons[:2])
-        more = f"; {len(stage.reasons) - 2} more" if len(stage.reasons) > 2 else ""
+        reasons = some([reason_text(reason, show) for reason in stage.reasons], 2, separator="; ")
         behind = f";  {after} after it" if after and len(own) == 1 else ""
-        yield f"  {printable(stage.stage)}: {told or 'cannot be checked'}{more}{behind}"
+        yield f"  {printable(stage.stage)}: {reasons or 'cannot be checked'}{behind}"
     if after and len(own) != 1:
         yield f"  {after} after them"
 

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from functools import cache
 
 from dvlite.errors import DvliteError
+from dvlite.files import printable
 from dvlite.formats import lockfile, parameters, pipeline
 from dvlite.formats.lockfile import LockedStage, Lockfile
 from dvlite.formats.pointer import SUFFIX
@@ -22,7 +23,8 @@ from dvlite.pipeline.stages import Stage
 from dvlite.repo.repository import Repo
 from dvlite.repo.revisions import Revision
 from dvlite.repo.tracked_paths import Tracked, address
-from dvlite.verify.findings import Finding, StageCheck, Unchecked, some
+from dvlite.show import some
+from dvlite.verify.findings import Finding, StageCheck, Unchecked
 from dvlite.verify.fix_commands import Restoring
 from dvlite.verify.freshness import Freshness
 from dvlite.verify.lock_entries import Examined, Examiner
@@ -185,7 +187,7 @@ class _Check:
         )
 
     def _no_lockfile(self, file: str, found: Sequence[Stage]) -> Finding:
-        names = some([stage.name for stage in found])
+        names = some([printable(stage.name) for stage in found])
         return Finding(
             kind="lockfile-missing",
             message=f"{file} is missing: nothing is known of {names}",
@@ -198,7 +200,7 @@ class _Check:
 
     def _no_pipeline(self, lock: Lock, own: str) -> Finding:
         entry = lock.content.stages[0]
-        names = some([each.name for each in lock.content.stages])
+        names = some([printable(stage.name) for stage in lock.content.stages])
         return Finding(
             kind="pipeline-missing",
             message=f"{lock.file} has entries of {names}, and there is no {own}",
@@ -265,7 +267,7 @@ class _Check:
         if unknown and why is not None:
             stage, entry = unknown[0]
             yield Unchecked(
-                what=f"the runs of {some([each.address for each, _ in unknown])}",
+                what=f"the runs of {some([printable(stage.address) for stage, _ in unknown])}",
                 why=f"their records are not here: {why.message}",
                 file=stage.lockfile,
                 line=self._named.locks[stage.lockfile].line(entry, "run"),

@@ -154,9 +154,3 @@ def value_text(value: Any) -> str:
 def short_oid(oid: str) -> str:
     """Returns the 8 hex digits of an object id that people see."""
     return oid.rpartition(":")[2][:8]
-
-
-def some(names: list[str], most: int = 3) -> str:
-    """Returns the first few names and how many more there are."""
-    more = [f"{len(names) - most:,} more"] if len(names) > most else []
-    return ", ".join([*map(printable, names[:most]), *more])

@@ -13,6 +13,7 @@ from typing import Any
 from dvlite.formats.lockfile import Facts, Locked, LockedStage, stage_key
 from dvlite.formats.record import Run, held
 from dvlite.runs.names import name_of
+from dvlite.show import some
 from dvlite.verify.findings import Finding, short_oid, value_text
 from dvlite.verify.parsed import Lock
 
@@ -84,7 +85,6 @@ class Examiner:
     ) -> Finding:
         """Returns the finding for an entry that was edited; `who` had it otherwise."""
         first = differences[0]
-        more = f"; {len(differences) - 1} more" if len(differences) > 1 else ""
         what = f"{_SAYS.get(first.field, 'its ')}{value_text(first.item or first.field)}"
         said, was = _pair(first)
         if first.said is None:
@@ -97,7 +97,7 @@ class Examiner:
             entry,
             address,
             kind,
-            f"the entry of {address} was edited: {told}{more}",
+            f"the entry of {address} was edited: {some([told, *(other.field for other in differences[1:])], 1)}",
             self._lock.line(entry, first.field, first.item),
             item=first,
         )

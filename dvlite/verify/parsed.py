@@ -19,6 +19,7 @@ from dvlite.pipeline.stages import Stage
 from dvlite.repo import tracked_paths
 from dvlite.repo.revisions import Revision
 from dvlite.repo.tracked_paths import Tracked, Unusable
+from dvlite.show import some
 from dvlite.verify.findings import Finding, value_text
 from dvlite.verify.fix_commands import Restoring
 
@@ -208,10 +209,9 @@ class _Parser:
 
     def _in_git_too(self, item: Tracked, names: Sequence[str]) -> None:
         file = item.lockfile or item.path + SUFFIX
-        more = f" (and {len(names) - 1:,} more)" if len(names) > 1 else ""
         where = "" if names[0] == item.path else f" and inside {value_text(item.path)}"
-        told = f"{value_text(names[0])}{more} is in git{where}, which {file} tracks"
-        self._overlap(file, item, told, f"git rm -r --cached {word(names[0] if not more else item.path)}")
+        told = f"{some([value_text(name) for name in names], 1)} is in git{where}, which {file} tracks"
+        self._overlap(file, item, told, f"git rm -r --cached {word(names[0] if len(names) == 1 else item.path)}")
 
     def _overlap(self, file: str, item: Tracked | None, told: str, fix: str) -> None:
         line = 1

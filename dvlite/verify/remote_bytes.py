@@ -18,6 +18,7 @@ from dvlite.formats.recipe import Recipe
 from dvlite.oid import Digest, FileHasher, digest_bytes
 from dvlite.progress import Progress
 from dvlite.runs import sync
+from dvlite.show import some
 from dvlite.store import batch, pack
 from dvlite.store.catalog import Catalog
 from dvlite.store.object_store import ObjectAbsent
@@ -211,5 +212,4 @@ def _names(source: ContentSource, users: Sequence[Requirement], damaged: Mapping
 
 
 def _paths(users: Sequence[Requirement]) -> str:
-    more = f" and {len(users) - 1:,} more" if len(users) > 1 else ""
-    return f"{printable(users[0].path)}{more}"
+    return some([printable(user.path) for user in users], 1)

@@ -17,11 +17,12 @@ from dvlite.formats.pointer import Pointer
 from dvlite.oid import FILE, MANIFEST, Digest, Oid
 from dvlite.runs import sync
 from dvlite.runs.names import name_of
+from dvlite.show import some
 from dvlite.store.catalog import Catalog
 from dvlite.store.object_store import ObjectAbsent
 from dvlite.store.push_plan import PushPlan, PushVersion, plan
 from dvlite.store.remote import Remote
-from dvlite.verify.findings import Finding, Unchecked, some
+from dvlite.verify.findings import Finding, Unchecked
 from dvlite.verify.source import ContentSource
 
 _TRIES = 4  # gc may move things between two looks
@@ -157,9 +158,8 @@ def _lacking(source: ContentSource, each: Requirement, made: PushPlan, remote: s
         name = f"{each.path}/{os.fsdecode(entries.paths[i])}"
         if flags != EMPTY_DIR and (name in missing or entries.digest(i) in gone):
             inner.append(name)
-    more = f", {len(inner) - 1:,} more" if len(inner) > 1 else ""
     are = "is" if len(inner) == 1 else "are"
-    return f"{len(inner):,} of {each.pointer.files:,} files {are} not on {remote}: {printable(inner[0])}{more}"
+    return f"{len(inner):,} of {each.pointer.files:,} files {are} not on {remote}: {some([printable(name) for name in inner], 1)}"
 
 
 def _finding(each: Requirement, kind: str, message: str, fix: str) -> Finding:
@@ -187,7 +187,7 @@ def _unsent(source: ContentSource, remote: Remote, runs: Mapping[Oid, Mention]) 
         if oid in unsent:
             by_file.setdefault((place.file, place.commit), []).append(oid)
     for (file, commit), oids in by_file.items():
-        names = [name_of((runs[oid].stage or "run").rpartition(":")[2], oid) for oid in oids]
+        names = [printable(name_of((runs[oid].stage or "run").rpartition(":")[2], oid)) for oid in oids]
         what = "the record of the run" if len(oids) == 1 else f"the records of {len(oids):,} runs"
         yield Finding(
             kind="not-on-remote",

@@ -16,7 +16,7 @@ from dvlite.oid import Digest
 from dvlite.progress import Progress
 from dvlite.repo.open_stores import open_remote
 from dvlite.repo.repository import Repo
-from dvlite.show import Show, count
+from dvlite.show import Show, count, some
 from dvlite.store import fetch
 from dvlite.store.cache import Cache
 from dvlite.store.catalog import Catalog
@@ -170,9 +170,7 @@ def _moved(
 ) -> MovedPath:
     files, size_bytes = count
     if part.path in missing:
-        example = missing[part.path][0]
-        more = len(missing[part.path]) - 1
-        problem = f"{example}{f' and {more} more' if more else ''} not on the remote"
+        problem = f"{some(missing[part.path], 1)} not on the remote"
         return MovedPath(
             path=part.path, oid=part.pointer.oid, state="missing", revision=part.commit or None, problem=problem
         )

@@ -17,6 +17,7 @@ from dvlite.formats.manifest import EMPTY_DIR, Entry
 from dvlite.formats.pointer import LIMIT_BYTES, SUFFIX, Pointer
 from dvlite.oid import Digest
 from dvlite.repo.repository import Repo
+from dvlite.show import some
 from dvlite.workspace import sparse
 from dvlite.workspace.hashing import identify
 from dvlite.workspace.overwrite_safety import is_exactly, pointer_of
@@ -115,8 +116,7 @@ def bringing(work: Workspace, path: str, verb: str) -> str:
 
 def _listed(undone: Sequence[bytes]) -> str:
     names = [printable(os.fsdecode(inner)) for inner in undone if inner]
-    more = f" and {len(names) - _NAMED} more" if len(names) > _NAMED else ""
-    return f" ({', '.join(names[:_NAMED])}{more})" if names else ""
+    return f" ({some(names)})" if names else ""
 
 
 def _is_in_past(repo: Repo, path: str, known: Pointer, commit: str) -> bool:

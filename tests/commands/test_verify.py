@@ -557,7 +557,7 @@ def test_a_pack_that_is_not_on_the_remote_is_told_at_the_pointer(clone):
     assert (found["kind"], found["file"], found["line"], found["path"]) == (
         *("not-on-remote", "data/raw.dvlite", 3, "data/raw"),
     )
-    assert found["message"].startswith("3 of 3 files are not on origin: data/raw/1.csv, 2 more")
+    assert found["message"].startswith("3 of 3 files are not on origin: data/raw/1.csv and 2 more")
     assert findings(clone, "--remote", "--rev", "HEAD")[0]["commit"] == clone.git("rev-parse", "HEAD").strip()
     (again,) = findings(origin(clone), "--remote")
     assert again["message"] == found["message"], "that it is in the cache here does not count"

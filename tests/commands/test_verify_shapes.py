@@ -157,7 +157,7 @@ def test_a_file_that_is_in_git_and_in_data_too(shared, commits):
         ("overlap", "one.bin.dvlite", "one.bin", "git rm -r --cached one.bin"),
     ]
     assert (
-        found[0]["message"] == "data/raw/1.csv (and 1 more) is in git and inside data/raw, which data/raw.dvlite tracks"
+        found[0]["message"] == "data/raw/1.csv and 1 more is in git and inside data/raw, which data/raw.dvlite tracks"
     )
     shared.write(".dvliteignore", "sub/\n1.csv\n")
     shared.commit("Left to git")
