@@ -5,10 +5,12 @@ Any name that the file system gives is legal but those that could be taken for `
 
 from __future__ import annotations
 
+import posixpath
 import re
 import unicodedata
 from bisect import bisect_left
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from typing import AnyStr
 
 from dvlite.errors import FormatError
 from dvlite.files import quote
@@ -21,6 +23,22 @@ _MAY_BE_RESERVED = (b"/.", b"\0.", b"~", b"\xe2", b"\xef")  # a plain search for
 _MAY_BE_EMPTY = (b"//", b"\0\0", b"\0/", b"/\0", b"/.", b"\0.")
 _IGNORED_BY_HFS = dict.fromkeys([*range(0x200C, 0x2010), *range(0x202A, 0x202F), *range(0x206A, 0x2070), 0xFEFF])
 _SHORT_NAME = re.compile(r"(git|gi[0-9a-f]{4}|dvlite|dv[0-9a-f]{4})~[0-9]+")
+
+
+def ancestors(path: AnyStr) -> Iterator[AnyStr]:
+    """Yields the folders above a relative path, nearest first; not the root."""
+    while path := posixpath.dirname(path):
+        yield path
+
+
+def is_inside(path: str, folder: str) -> bool:
+    """Says whether a relative path is `folder` or lies below it; everything is inside the root, ''."""
+    return path == folder or not folder or path.startswith(folder + "/")
+
+
+def overlap(one: str, other: str) -> bool:
+    """Says whether one of two relative paths lies inside the other, or both are the same."""
+    return is_inside(one, other) or is_inside(other, one)
 
 
 def check_paths(paths: Sequence[bytes]) -> None:

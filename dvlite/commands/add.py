@@ -6,7 +6,7 @@ import glob
 import os
 import shutil
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import ClassVar
 
@@ -17,7 +17,7 @@ from dvlite.formats import manifest, pointer
 from dvlite.formats.manifest import EMPTY_DIR, SYMLINK, Entries
 from dvlite.formats.pointer import SUFFIX, Pointer
 from dvlite.oid import Digest
-from dvlite.paths import check_paths
+from dvlite.paths import ancestors, check_paths
 from dvlite.progress import Progress
 from dvlite.repo.open_stores import open_cache
 from dvlite.repo.repository import Repo
@@ -111,7 +111,11 @@ def add(
         adder = _Adder(work, progress, force=force)
         adder.warnings += [warning_of(error) for error in broken]
         with Writer(cache) as writer:
-            added = [made for target in targets if (made := adder.one(target, writer, update=update)) is not None]
+            added = [
+                path_result
+                for target in targets
+                if (path_result := adder.one(target, writer, update=update)) is not None
+            ]
             writer.commit()
         # First, and of all: a run that died after a pointer, or a hand that took lines out, lets git take data until the next add.
         kept = [target.path for target in targets if target.known is not None or target.path in adder.new]
@@ -167,10 +171,10 @@ def _expand(repo: Repo, argument: str) -> list[str]:
     """Returns the paths of an argument; a pattern that the shell left alone is expanded here."""
     if os.path.lexists(repo.cwd / argument) or not sparse.is_glob(argument):
         return [argument]
-    found = sorted(glob.glob(argument, root_dir=repo.cwd, recursive=True, include_hidden=False))
-    if not found:
+    names = sorted(glob.glob(argument, root_dir=repo.cwd, recursive=True, include_hidden=False))
+    if not names:
         raise UsageError(f"nothing matches {quote(argument)}", hint="look at the names with ls")
-    return found
+    return names
 
 
 def _suggestion(targets: Sequence[_Target]) -> str | None:
@@ -299,7 +303,7 @@ class _Adder:
         present = set(here.paths)  # sparse: whatever is on disk counts, what is absent and was never here stays
         rows = [base[i] for i, path in enumerate(base.paths) if not chooses(path) and path not in present]
         rows += [here[i] for i in range(len(here))]
-        folders = {above for path in present for above in _folders_above(path)}
+        folders = {above for path in present for above in ancestors(path)}
         rows = [row for row in rows if row.path in present or not _is_replaced(row.path, present, folders)]
         return manifest.from_entries(sorted(rows, key=lambda row: row.path))
 
@@ -369,15 +373,9 @@ class _Adder:
         return written
 
 
-def _folders_above(path: bytes) -> Iterator[bytes]:
-    while b"/" in path:
-        path = path[: path.rfind(b"/")]
-        yield path
-
-
 def _is_replaced(path: bytes, present: set[bytes], folders: set[bytes]) -> bool:
     """Says whether what is on disk now has a folder where this file was, or a file where its folder was."""
-    return path in folders or any(above in present for above in _folders_above(path))
+    return path in folders or any(above in present for above in ancestors(path))
 
 
 def _unchanged(path: str, known: Pointer, kind: str) -> AddedPath:

@@ -11,6 +11,7 @@ from dvlite.errors import DvliteError, ObjectCorrupt, ObjectMissing
 from dvlite.files import holds, write_atomic
 from dvlite.formats import pointer as pointers
 from dvlite.formats.pointer import SUFFIX
+from dvlite.paths import overlap
 from dvlite.progress import Progress
 from dvlite.repo.open_stores import open_cache
 from dvlite.repo.repository import Repo
@@ -65,14 +66,14 @@ def checkout(
         rewritten: set[str] = set()
         if revision is not None:
             whole = [item.path for item, patterns in chosen if not patterns and not item.lockfile]
-            rewritten = {path for path in whole if not _meets(path, outputs)}
+            rewritten = {path for path in whole if not any(overlap(path, output) for output in outputs)}
             repo.ensure_ignored(sorted(rewritten), write=False)
         for item, patterns in chosen:
             work.require_real_folder(item.path)
             if item.path in rewritten:
                 pointers_written += _write_pointer(repo, item.path, item.pointer)
             try:
-                made = restore(work, item.path, item.pointer, patterns, how)
+                restored = restore(work, item.path, item.pointer, patterns, how)
             except ObjectMissing:
                 if item.push or paths:
                     done.append(CheckedOutPath(path=item.path, missing=(item.path,)))
@@ -81,8 +82,8 @@ def checkout(
                 damaged = damaged or error
                 continue
             # an output that stays in the clone that made it is not missed in others
-            done.append(made.result if item.push or paths else replace(made.result, missing=()))
-            damaged = damaged or (made.damaged[0][1] if made.damaged else None)
+            done.append(restored.result if item.push or paths else replace(restored.result, missing=()))
+            damaged = damaged or (restored.damaged[0][1] if restored.damaged else None)
         if not paths and revision is None and not broken:
             done.extend(remove_untracked(work, {item.path for item in wanted}))
         repo.stage(pointers_written)
@@ -96,11 +97,6 @@ def checkout(
             elapsed_seconds=time.monotonic() - started,
             link="hardlink" if how.link else "",
         )
-
-
-def _meets(path: str, outputs: Sequence[str]) -> bool:
-    """Says whether a path is an output, inside one, or above one."""
-    return any(path == output or path.startswith(output + "/") or output.startswith(path + "/") for output in outputs)
 
 
 def _write_pointer(repo: Repo, path: str, wanted: pointers.Pointer) -> list[str]:

@@ -23,6 +23,7 @@ from dvlite.git.output import is_lockfile
 from dvlite.git.program import Git, clone_silently, without_credentials
 from dvlite.oid import FILE as FILE_OID
 from dvlite.oid import format_oid
+from dvlite.paths import is_inside
 from dvlite.progress import Progress
 from dvlite.repo import config_files
 from dvlite.repo.open_stores import open_cache, open_remote, plain_cache
@@ -167,21 +168,21 @@ def _opened(
         raise UsageError(f"cannot find {quote(source)}", hint="give a git URL, or the folder of a repository")
     with tempfile.TemporaryDirectory(prefix="dvlite-") as folder:
         progress.start(f"reading {source}")
-        found = _far(source, path, revision, Path(folder) / "clone", environ)
+        opened = _far(source, path, revision, Path(folder) / "clone", environ)
         progress.finish()
-        yield found
+        yield opened
 
 
 def _pointer_file(source: str, environ: Mapping[str, str]) -> _Source:
     """Opens the repository that a pointer file lies in; for one that dvlite saved, that of the current folder."""
     data = read_regular(Path(source), source, pointer.LIMIT_BYTES + 1)
-    known = pointer.parse(data or b"", source)
+    version = pointer.parse(data or b"", source)
     try:
         repo = open_repo(Path(source).parent, environ)
     except NotARepository:
         repo = open_repo(Path(), environ)
     name = os.path.basename(source).removesuffix(SUFFIX)
-    return _Source(repo, open_cache(repo), [Tracked(name, known)], name)
+    return _Source(repo, open_cache(repo), [Tracked(name, version)], name)
 
 
 def _near(folder: Path, path: str, revision: str | None, environ: Mapping[str, str]) -> _Source:
@@ -265,26 +266,26 @@ def _is_bare(folder: Path) -> bool:
 
 def _bring(opened: _Source, jobs: int | None, progress: Progress) -> _Wanted:
     """Returns what is meant by the path, with all of its bytes in the cache."""
-    found: list[tuple[Tracked, str]] = []
+    chosen: list[tuple[Tracked, str]] = []
     for item in opened.tracked:
-        if opened.path == item.path or not opened.path or item.path.startswith(opened.path + "/"):
-            found.append((item, ""))
+        if is_inside(item.path, opened.path):
+            chosen.append((item, ""))
         elif opened.path.startswith(item.path + "/"):
-            found.append((item, opened.path[len(item.path) + 1 :]))
-    if not found:
+            chosen.append((item, opened.path[len(item.path) + 1 :]))
+    if not chosen:
         raise UsageError(
             f"{quote(opened.path)} is not tracked by dvlite there", hint="see what is: dvlite ls, in a clone"
         )
-    if len(found) == 1 and found[0][0].path == opened.path:
-        item = found[0][0]
+    if len(chosen) == 1 and chosen[0][0].path == opened.path:
+        item = chosen[0][0]
         _fetch(opened, [FetchPart(item.path, item.pointer, commit=opened.commit)], jobs, progress)
         return _Wanted(entries_of(item.pointer, opened.cache), item.pointer.oid)
-    if found[0][1]:
-        return _inside(opened, *found[0], jobs, progress)
-    _fetch(opened, [FetchPart(item.path, item.pointer, commit=opened.commit) for item, _ in found], jobs, progress)
+    if chosen[0][1]:
+        return _inside(opened, *chosen[0], jobs, progress)
+    _fetch(opened, [FetchPart(item.path, item.pointer, commit=opened.commit) for item, _ in chosen], jobs, progress)
     above = len(opened.path) + 1 if opened.path else 0
     rows: list[Entry] = []
-    for item, _ in found:
+    for item, _ in chosen:
         name = os.fsencode(item.path[above:])
         entries = entries_of(item.pointer, opened.cache)
         rows += [_moved(entries[i], name + b"/" + path if path else name) for i, path in enumerate(entries.paths)]

@@ -17,6 +17,7 @@ from dvlite.formats.manifest import EMPTY_DIR
 from dvlite.formats.pointer import SUFFIX
 from dvlite.git.output import Change, is_lockfile
 from dvlite.oid import FILE, MANIFEST, Oid, format_oid, parse_oid
+from dvlite.paths import ancestors
 from dvlite.progress import Progress
 from dvlite.repo import committed_versions
 from dvlite.repo.open_stores import open_cache
@@ -186,12 +187,7 @@ def _tracked_above(repo: Repo, start: str | None, path: str) -> str | None:
     for item in repo.work_tree.tracked(broken=[]) if start is None else repo.at(start).tracked():
         if path.startswith(item.path + "/"):
             return item.path
-    folder = path.rpartition("/")[0]
-    while folder:
-        if committed_versions.is_committed(repo.git, folder):
-            return folder
-        folder = folder.rpartition("/")[0]
-    return None
+    return next((folder for folder in ancestors(path) if committed_versions.is_committed(repo.git, folder)), None)
 
 
 def _inside(

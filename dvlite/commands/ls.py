@@ -16,6 +16,7 @@ from dvlite.formats.manifest import EMPTY_DIR, EXECUTABLE, FILE, MAX_LEVEL, SYML
 from dvlite.formats.pointer import SUFFIX, Pointer
 from dvlite.oid import FILE as FILE_OID
 from dvlite.oid import Digest, format_oid
+from dvlite.paths import is_inside
 from dvlite.progress import Progress
 from dvlite.repo.open_stores import open_cache
 from dvlite.repo.repository import Repo
@@ -66,22 +67,22 @@ def ls(
     revision, path = _split(repo, target or "")
     tracked = usable(repo, [target or "."], progress.warn) if revision is None else repo.at(revision).tracked()
     cache = open_cache(repo)
-    found: list[LsEntry] = []
+    entries: list[LsEntry] = []
     for item, inner in _chosen(repo, tracked, path, named=bool(target)):
         lister = _Lister(cache, item, long=long)
         if not inner and (item.pointer.kind == "file" or (inner is None and not recursive)):
-            found.append(lister.whole())
+            entries.append(lister.whole())
             continue
         prefix = os.fsencode(inner or "")
         work = partial(lister.inside, prefix, recursive=recursive)
-        entries = with_listings(repo, cache, item.path, [item.pointer], work, progress)
-        if not entries and prefix:
+        rows = with_listings(repo, cache, item.path, [item.pointer], work, progress)
+        if not rows and prefix:
             raise UsageError(
                 f"nothing in {quote(repo.display(item.path))} is named {quote(os.fsdecode(prefix))}",
                 hint=f"see what is there: dvlite ls -R {repo.display(item.path)}",
             )
-        found.extend(entries)
-    return LsResult(revision=revision, target=path, long=long, entries=tuple(found))
+        entries.extend(rows)
+    return LsResult(revision=revision, target=path, long=long, entries=tuple(entries))
 
 
 def _split(repo: Repo, target: str) -> tuple[str | None, str]:
@@ -102,7 +103,7 @@ def _chosen(repo: Repo, tracked: Sequence[Tracked], path: str, *, named: bool) -
     for item in tracked:
         if item.path == path:
             yield item, ""
-        elif not path or item.path.startswith(path + "/"):
+        elif is_inside(item.path, path):
             yield item, None
         elif path.startswith(item.path + "/"):
             yield item, path[len(item.path) + 1 :]
@@ -124,16 +125,16 @@ class _Lister:
 
     def whole(self) -> LsEntry:
         """Returns the tracked path itself, from its pointer alone."""
-        known: Pointer = self._pointer
-        folder = known.kind == "directory"
+        pointer: Pointer = self._pointer
+        folder = pointer.kind == "directory"
         return LsEntry(
             path=self._path,
             kind="directory" if folder else "file",
-            size_bytes=known.size_bytes,
-            files=known.files,
-            executable=known.executable,
-            oid=known.oid,
-            in_cache=None if folder or not self._long else self._cache.has_file(known.digest, known.size_bytes),
+            size_bytes=pointer.size_bytes,
+            files=pointer.files,
+            executable=pointer.executable,
+            oid=pointer.oid,
+            in_cache=None if folder or not self._long else self._cache.has_file(pointer.digest, pointer.size_bytes),
             stage=self._stage,
         )
 
@@ -160,8 +161,8 @@ class _Lister:
         if folder is not None:
             yield self._folder(start, folder)
 
-    def _folder(self, start: bytes, found: tuple[bytes, int, int]) -> LsEntry:
-        name, files, size = found
+    def _folder(self, start: bytes, totals: tuple[bytes, int, int]) -> LsEntry:
+        name, files, size = totals
         path = posixpath.join(self._path, os.fsdecode(start + name))
         return LsEntry(path=path, kind="directory", size_bytes=size, files=files, stage=self._stage)
 

@@ -109,25 +109,25 @@ def _restore(
     for part in parts:
         if part.path in missing and part.pointer.kind == "directory" and not work.cache.has_node(part.pointer.digest):
             continue
-        made = restore(work, part.path, part.pointer, part.patterns, how)
-        if made.damaged:
-            _fetch_again(work, catalog, part, (digest for digest, _ in made.damaged))
-            first = made.result
-            made = restore(work, part.path, part.pointer, part.patterns, how)
-            if made.damaged:
-                raise made.damaged[0][1]
+        restored = restore(work, part.path, part.pointer, part.patterns, how)
+        if restored.damaged:
+            _fetch_again(work, catalog, part, (digest for digest, _ in restored.damaged))
+            first = restored.result
+            restored = restore(work, part.path, part.pointer, part.patterns, how)
+            if restored.damaged:
+                raise restored.damaged[0][1]
             done[part.path] = CheckedOutPath(
                 path=part.path,
-                written=first.written + made.result.written,
+                written=first.written + restored.result.written,
                 removed=first.removed,
                 kept=first.kept,
-                extra=made.result.extra,
+                extra=restored.result.extra,
                 written_bytes=first.written_bytes,
-                conflicts=made.result.conflicts,
-                missing=made.result.missing,
+                conflicts=restored.result.conflicts,
+                missing=restored.result.missing,
             )
         else:
-            done[part.path] = made.result
+            done[part.path] = restored.result
     return CheckoutResult(paths=tuple(done.values()), elapsed_seconds=time.monotonic() - started)
 
 

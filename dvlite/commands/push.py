@@ -38,7 +38,7 @@ def push(
 def _named(repo: Repo, paths: Sequence[str], scope: Scope, progress: Progress) -> list[TrackedVersion]:
     if scope.is_workspace:
         head = repo.git.head() or ""
-        found = [version_of(item, head) for item in usable(repo, paths, progress.warn, whole=True)]
+        versions = [version_of(item, head) for item in usable(repo, paths, progress.warn, whole=True)]
     else:
-        found = committed_versions.reachable(repo.git, scope, progress=progress)
-    return [item for item, _ in travelling(select(repo, found, paths, inside=False), paths)]
+        versions = committed_versions.reachable(repo.git, scope, progress=progress)
+    return [item for item, _ in travelling(select(repo, versions, paths, inside=False), paths)]

@@ -48,9 +48,9 @@ def rm(repo: Repo, paths: Sequence[str], *, cached: bool = False, stage: bool = 
         refuse_outputs(repo, chosen, "remove")
         repo.forget_ignored([item.path for item in chosen], write=False)
         work = Workspace(repo, open_cache(repo), progress)
-        found = {} if cached else _look(work, chosen)
+        snapshots = {} if cached else _look(work, chosen)
         warnings = [] if cached else keep_uncommitted(repo, chosen)
-        for path, have in found.items():
+        for path, have in snapshots.items():
             if not remove_tree(work, path, have) and os.path.lexists(repo.root / path):
                 warnings.append(
                     f"{quote(repo.display(path))} still has files that dvlite leaves out, or that came just now"
@@ -74,13 +74,13 @@ def rm(repo: Repo, paths: Sequence[str], *, cached: bool = False, stage: bool = 
 
 def _look(work: Workspace, chosen: Sequence[Tracked]) -> dict[str, Snapshot]:
     """Returns what is on disk of each path; raises DvliteError naming files that the cache does not have."""
-    found: dict[str, Snapshot] = {}
+    snapshots: dict[str, Snapshot] = {}
     lost: list[str] = []
     for item in chosen:
         scan = work.scan(item.path)
         if scan is None:
             continue
-        have = found[item.path] = identify(scan, work.stat_rows(item.path), work.progress)
+        have = snapshots[item.path] = identify(scan, work.stat_rows(item.path), work.progress)
         for i, flags in enumerate(have.scan.flags):
             if flags != EMPTY_DIR and not work.cache.is_sound(have.digest(i), have.scan.sizes[i]):
                 inner = os.fsdecode(have.scan.paths[i])
@@ -90,4 +90,4 @@ def _look(work: Workspace, chosen: Sequence[Tracked]) -> dict[str, Snapshot]:
             f"cannot remove {some([quote(name) for name in lost])}: not in the cache, so it would be lost; nothing was done",
             hint="to keep it in the cache: dvlite add -u     to keep it in the workspace: dvlite rm --cached",
         )
-    return found
+    return snapshots

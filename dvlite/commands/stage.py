@@ -15,6 +15,7 @@ from dvlite.formats import pipeline
 from dvlite.formats.pipeline import FILE_NAME, PARAMS_FILE, STAGE_NAME
 from dvlite.formats.strict_yaml import Tree, load
 from dvlite.formats.yaml_edit import edit
+from dvlite.paths import overlap
 from dvlite.pipeline import graph, stages
 from dvlite.pipeline.stages import Stage
 from dvlite.progress import Progress
@@ -275,7 +276,7 @@ def _refuse_taken(repo: Repo, added: Stage, others: Sequence[Stage]) -> None:
                     f"{quote(repo.display(path))} {reason} already",
                     hint=_way_out(repo, path, is_tracked=reason == tracked.get(path)),
                 )
-            if path.startswith(out.path + "/") or out.path.startswith(path + "/"):
+            if path != out.path and overlap(path, out.path):
                 inner, outer = sorted((path, out.path), key=len, reverse=True)
                 shown = f"{quote(repo.display(inner))} is inside {quote(repo.display(outer))}"
                 raise UsageError(

@@ -15,6 +15,7 @@ from dvlite.files import printable, quote
 from dvlite.formats.pointer import SUFFIX
 from dvlite.git.program import Blobs
 from dvlite.oid import Oid
+from dvlite.paths import overlap
 from dvlite.pipeline.stages import Stage
 from dvlite.progress import Progress
 from dvlite.repo.open_stores import open_cache
@@ -350,7 +351,7 @@ class _Words:
 
 
 def _meets(asked: str, path: str) -> bool:
-    return not asked or path == asked or path.startswith(asked + "/") or asked.startswith(path + "/")
+    return overlap(path, asked)
 
 
 def _line(lock: Lock, entry: object, name: str, item: str | None) -> Callable[[], int]:

@@ -38,8 +38,12 @@ class Pointer:
     meta: str = ""
 
     @property
+    def oid_kind(self) -> str:
+        return MANIFEST if self.kind == "directory" else FILE
+
+    @property
     def oid(self) -> Oid:
-        return format_oid(MANIFEST if self.kind == "directory" else FILE, self.digest)
+        return format_oid(self.oid_kind, self.digest)
 
     def same_version(self, other: Pointer | None) -> bool:
         """Says whether both name the same content, mode included, whatever the user wrote under `meta`."""
@@ -48,6 +52,15 @@ class Pointer:
             other.digest,
             other.executable,
         )
+
+
+def from_oid(oid: str) -> Pointer | None:
+    """Returns a pointer of unknown size (0); None for text that is not the oid of a file or directory."""
+    try:
+        kind, digest = parse_oid(oid)
+    except FormatError:
+        return None
+    return Pointer("directory" if kind == MANIFEST else "file", digest, 0)
 
 
 def dump(pointer: Pointer) -> bytes:

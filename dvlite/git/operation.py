@@ -39,16 +39,16 @@ def has_steps_left(git_dir: Path) -> bool:
 def before_rebase(git_dir: Path) -> str | None:
     """Returns the commit that was checked out before the rebase that is under way, or was just done."""
     for name in (*(f"{folder}/orig-head" for folder in _REBASES), "ORIG_HEAD"):
-        found = _commits(git_dir / name)
-        if found:
-            return found[0]
+        commits = _commits(git_dir / name)
+        if commits:
+            return commits[0]
     return None
 
 
 def before_merge(git_dir: Path) -> str | None:
     """Returns the commit that was checked out before the last merge."""
-    found = _commits(git_dir / "ORIG_HEAD")
-    return found[0] if found else None
+    commits = _commits(git_dir / "ORIG_HEAD")
+    return commits[0] if commits else None
 
 
 def _commits(path: Path) -> list[str]:

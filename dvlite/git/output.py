@@ -99,14 +99,6 @@ def join(paths: Sequence[str], magic: str = "") -> bytes:
     return b"".join(os.fsencode(magic + path) + b"\0" for path in paths)
 
 
-def parents(path: str) -> Iterator[str]:
-    """Yields the folders above a path, outermost first."""
-    position = path.find("/")
-    while position >= 0:
-        yield path[:position]
-        position = path.find("/", position + 1)
-
-
 def next_blob(output: IO[bytes] | None, blob: str, limit_bytes: int) -> bytes:
     """Reads the answer of `git cat-file --batch` to one name; raises FormatError for a blob above the limit, before reading it."""
     words = output.readline().split() if output is not None else []
@@ -130,10 +122,10 @@ def fields(output: IO[bytes] | None) -> Iterator[str]:
         yield os.fsdecode(rest)
 
 
-def changes(found: Iterator[str]) -> Iterator[Change]:
+def changes(rows: Iterator[str]) -> Iterator[Change]:
     """Reads `git log --raw -z`: a commit per field that starts with 0x02, then `:modes blobs status`, path, and for renames a path."""
     commit = ""
-    for field in found:
+    for field in rows:
         text = field.lstrip("\n")
         if text.startswith("\x02"):
             commit = text[1:].strip()
@@ -141,8 +133,8 @@ def changes(found: Iterator[str]) -> Iterator[Change]:
             words = text.lstrip(":").split(" ")
             sides = len(text) - len(text.lstrip(":"))
             mode, blob, status = words[sides], words[2 * sides + 1], words[-1]
-            path = next(found)
-            old_path, path = (path, next(found)) if status[0] in "RC" else (None, path)
+            path = next(rows)
+            old_path, path = (path, next(rows)) if status[0] in "RC" else (None, path)
             old_path = old_path if status[0] == "R" else None
             before = tuple(old for old in words[sides + 1 : 2 * sides + 1] if old.strip("0"))
             yield Change(commit, path, blob if mode in REGULAR else None, old_path, before)

@@ -20,6 +20,7 @@ from dvlite.files import printable, quote
 from dvlite.git import output as git_output
 from dvlite.git.discover import GitPlaces
 from dvlite.git.output import Change, Commit, FileDifference, FileStatus, TooLarge, is_lockfile, is_pointer
+from dvlite.paths import ancestors
 
 # As git pathspecs, these match in every folder.
 _LOCKFILES = ("dvlite.lock", "*/dvlite.lock")
@@ -53,12 +54,12 @@ _COMMIT = re.compile(r"[0-9a-f]{40}([0-9a-f]{24})?")
 def program(environ: Mapping[str, str], *, not_in: Path | None = None) -> str:
     """Returns the absolute path of git on PATH; relative entries and `not_in` are never looked at (git-lfs CVE-2022-24826)."""
     entries = [entry for entry in environ.get("PATH", os.defpath).split(os.pathsep) if os.path.isabs(entry)]
-    found = shutil.which(
+    path = shutil.which(
         "git", path=os.pathsep.join(entry for entry in entries if not_in is None or Path(entry) != not_in)
     )
-    if found is None:
+    if path is None:
         raise DvliteError("cannot find the program 'git' on PATH", hint="install git: https://git-scm.com/downloads")
-    return found
+    return path
 
 
 def program_version(environ: Mapping[str, str]) -> tuple[int, ...]:
@@ -149,12 +150,12 @@ class Git:
         """Returns the pointer files, lockfiles and pipeline files that git tracks or would track, sorted; some may be gone."""
         wanted = (*POINTERS, *_PIPELINE_FILES)
         listed = self.run("ls-files", "--cached", "--others", "--exclude-standard", "-z", "--", *wanted)
-        found = set(git_output.split(listed))
-        return sorted(path for path in found if is_pointer(path) or git_output.is_pipeline_file(path))
+        paths = set(git_output.split(listed))
+        return sorted(path for path in paths if is_pointer(path) or git_output.is_pipeline_file(path))
 
     def pointer_blobs(self, commit: str) -> dict[str, str]:
         """Returns the pointer files and lockfiles of a commit and their blobs, sorted by path."""
-        found = {}
+        blobs = {}
         for row in git_output.split(self.run("ls-tree", "-r", "-z", "--full-tree", commit)):
             head, _, path = row.partition("\t")
             if is_pointer(path):
@@ -163,8 +164,8 @@ class Git:
                     raise FormatError(
                         f"{quote(path)} at {commit[:8]} is not an ordinary file", hint="a pointer cannot be a link"
                     )
-                found[path] = blob
-        return found
+                blobs[path] = blob
+        return blobs
 
     def read_blobs(self, blobs: Iterable[str], *, limit_bytes: int) -> dict[str, bytes]:
         """Returns the content of many blobs, with one run of git; raises FormatError for one above the limit, before reading it."""
@@ -264,9 +265,11 @@ class Git:
     def resolve(self, revision: str) -> str:
         """Returns the commit that a revision names; raises UsageError if there is none."""
         if not revision.startswith("-") and "\0" not in revision:
-            found = self.run("rev-parse", "--verify", "--quiet", f"{revision}^{{commit}}", check=False).decode().strip()
-            if _COMMIT.fullmatch(found):
-                return found
+            commit = (
+                self.run("rev-parse", "--verify", "--quiet", f"{revision}^{{commit}}", check=False).decode().strip()
+            )
+            if _COMMIT.fullmatch(commit):
+                return commit
         raise UsageError(
             f"{quote(revision)} is not a commit that is known here", hint="git fetch --tags; see git log --all"
         )
@@ -296,11 +299,11 @@ class Git:
         lines = self.run(
             "for-each-ref", "--format=%(objecttype) %(objectname) %(*objecttype) %(*objectname)", refs
         ).decode()
-        found: dict[str, None] = {}
+        commits: dict[str, None] = {}
         for words in (line.split() for line in lines.splitlines()):
             pairs = zip(words[::2], words[1::2], strict=True)
-            found |= {commit: None for kind, commit in pairs if kind == "commit"}
-        return list(found)
+            commits |= {commit: None for kind, commit in pairs if kind == "commit"}
+        return list(commits)
 
     # -- index and work tree
 
@@ -314,9 +317,7 @@ class Git:
             )
         wanted = set(paths)  # too many for a command line: one listing, looked up here
         listed = git_output.split(self.run("ls-files", "--cached", "--deduplicate", "-z"))
-        return [
-            path for path in listed if path in wanted or any(parent in wanted for parent in git_output.parents(path))
-        ]
+        return [path for path in listed if path in wanted or any(parent in wanted for parent in ancestors(path))]
 
     def ignored(self, paths: Sequence[str]) -> set[str]:
         """Returns those of `paths` that git ignores (tracked files never are)."""
@@ -390,13 +391,13 @@ class Git:
         return self._stages("--resolve-undo")
 
     def _stages(self, which: str) -> dict[str, dict[int, str]]:
-        found: dict[str, dict[int, str]] = {}
+        stages: dict[str, dict[int, str]] = {}
         for row in git_output.split(self.run("ls-files", which, "-z", "--", *POINTERS)):
             head, _, path = row.partition("\t")
             mode, blob, stage = head.split(" ")
             if is_pointer(path) and mode in git_output.REGULAR:
-                found.setdefault(path, {})[int(stage)] = blob
-        return found
+                stages.setdefault(path, {})[int(stage)] = blob
+        return stages
 
     def status(self) -> list[FileStatus]:
         """Returns pointers, ignore files and dvlite's own files that are not as in the last commit, sorted by path."""

@@ -94,16 +94,16 @@ def _named_before(repo: Repo, moved: Sequence[FileDifference]) -> dict[str, list
     """Returns what the files that changed named before; what cannot be read named nothing."""
     limits = {file.old: lockfile.LIMIT_BYTES for file in moved if file.old is not None}
     contents = dict(repo.git.blobs_within(limits))
-    found: dict[str, list[Pointer]] = {}
+    named: dict[str, list[Pointer]] = {}
     for file in moved:
         if file.old is not None and file.old in contents:
             try:
                 read = tracked_paths.read_lockfile if is_lockfile(file.path) else _read_pointer
                 for item in read(file.path, contents[file.old], file.path):
-                    found.setdefault(item.path, []).append(item.pointer)
+                    named.setdefault(item.path, []).append(item.pointer)
             except FormatError:
                 continue
-    return found
+    return named
 
 
 def _left_behind(work: Workspace, items: Sequence[Tracked]) -> dict[str, list[Pointer]]:
@@ -125,7 +125,7 @@ def _is_to_follow(work: Workspace, item: Tracked, before: Mapping[str, list[Poin
     """Says whether a path is new or moved on; what was tracked before and is not here was left away on purpose."""
     if item.path not in before:
         return True
-    moved = not any(item.pointer.same_version(known) for known in before[item.path])
+    moved = not any(item.pointer.same_version(old) for old in before[item.path])
     return moved and os.path.lexists(work.location(item.path))
 
 
@@ -141,11 +141,11 @@ def _fetch(repo: Repo, work: Workspace, parts: Sequence[FetchPart], done: Follow
     missing = [(part, _missing_bytes(work, part)) for part in parts]
     wanted = [part for part, size in missing if size != 0]
     limit = repo.config.limit_bytes("hooks.fetch_limit")
-    known = sum(size or 0 for _, size in missing)
+    missing_bytes = sum(size or 0 for _, size in missing)
     if not wanted or not limit or not repo.config.remote_names():
         return
-    if known > limit:
-        done.reason = _too_large(known, limit)
+    if missing_bytes > limit:
+        done.reason = _too_large(missing_bytes, limit)
         return
     try:
         _, opened = open_remote(repo, work.cache, None, None, patience_seconds=_PATIENCE_SECONDS)
@@ -200,20 +200,18 @@ def _restore(work: Workspace, part: FetchPart, how: CheckoutOptions, done: Follo
         done.absent.append(part.path)
         return
     try:
-        made = restore(work, part.path, part.pointer, (), how)
+        restored = restore(work, part.path, part.pointer, (), how)
     except DvliteError as error:
         done.notes.append(f"{error.message}; then: {bringing(work, part.path, 'pull')}")
         return
-    done.followed.append(made.result)
-    if made.damaged or made.result.missing:
+    done.followed.append(restored.result)
+    if restored.damaged or restored.result.missing:
         done.absent.append(part.path)
 
 
 def _is_here(work: Workspace, path: str, version: Pointer) -> bool:
-    found = work.scan(path)
-    return found is not None and is_exactly(
-        work, version, identify(found, work.stat_rows(path), work.progress).entries()
-    )
+    scan = work.scan(path)
+    return scan is not None and is_exactly(work, version, identify(scan, work.stat_rows(path), work.progress).entries())
 
 
 def _tell(work: Workspace, done: Followed) -> None:
@@ -234,12 +232,12 @@ def _tell(work: Workspace, done: Followed) -> None:
         done.notes.append(
             f"{_listed(repo, nowhere)}: {where}; push {_it(nowhere)} from a clone that has {_it(nowhere)}"
         )
-    kept = [path.path for path in done.followed if path.conflicts]
-    if kept:
+    conflicting = [path.path for path in done.followed if path.conflicts]
+    if conflicting:
         files = sum(len(path.conflicts) for path in done.followed)
         one = "1 file" if files == 1 else f"{files:,} files"
         done.notes.append(
-            f"{one} changed here and kept in {_listed(repo, kept)}; to give the changes up: dvlite checkout -f {_quoted(repo, kept)}"
+            f"{one} changed here and kept in {_listed(repo, conflicting)}; to give the changes up: dvlite checkout -f {_quoted(repo, conflicting)}"
         )
 
 

@@ -138,11 +138,11 @@ def install_hooks(repo: Repo, place: HooksFolder, *, force: bool = False) -> Ins
             if _read(path) != text:
                 write_atomic(path, text, mode=0o777)
             done.hooks.append(name)
-            kept = _kept(place.folder) / name
-            if os.access(kept, os.X_OK):
+            original = _kept(place.folder) / name
+            if os.access(original, os.X_OK):
                 done.chained.append(name)
-            elif os.path.lexists(kept):
-                done.warnings.append(_never_ran(name, kept))
+            elif os.path.lexists(original):
+                done.warnings.append(_never_ran(name, original))
     if place.shared:
         places = [place.folder, *([_kept(place.folder)] if done.chained else [])]
         where = " and ".join(quote(_within(repo, folder)) for folder in places)
@@ -152,10 +152,10 @@ def install_hooks(repo: Repo, place: HooksFolder, *, force: bool = False) -> Ins
     return done
 
 
-def _never_ran(name: str, kept: Path) -> str:
+def _never_ran(name: str, original: Path) -> str:
     return (
         f"the hook {quote(name)} that was here before is not executable: git did not run it, and dvlite's does not either; "
-        f"it is kept as {quote(f'{kept.parent.name}/{name}')} (to let it run first: chmod +x {shlex.quote(str(kept))})"
+        f"it is kept as {quote(f'{original.parent.name}/{name}')} (to let it run first: chmod +x {shlex.quote(str(original))})"
     )
 
 
@@ -183,18 +183,18 @@ def uninstall_hooks(place: HooksFolder) -> Installed:
     with _told(place.folder):
         for name in HOOKS:
             path = place.folder / name
-            kept = next((found for found in _before(place.folder, name) if os.path.lexists(found)), None)
+            original = next((old for old in _before(place.folder, name) if os.path.lexists(old)), None)
             if _is_ours(path):
-                if kept is not None:
-                    os.replace(kept, path)
+                if original is not None:
+                    os.replace(original, path)
                     _lead_to(path, _EARLIER_NAMES)
                     done.chained.append(name)
                 else:
                     os.unlink(path)
                 done.hooks.append(name)
-            elif kept is not None:
+            elif original is not None:
                 done.warnings.append(
-                    f"{quote(str(path))} is not dvlite's any more; the hook that was there before is still {quote(str(kept))}"
+                    f"{quote(str(path))} is not dvlite's any more; the hook that was there before is still {quote(str(original))}"
                 )
             if _is_ours(_legacy(path)):
                 os.unlink(_legacy(path))
@@ -218,8 +218,8 @@ def _chosen_folder(repo: Repo) -> str | None:
     """Returns the folder in `core.hooksPath`; what dvlite itself gives every git that it runs does not count."""
     listed = repo.git.run("config", "-z", "--show-scope", "--type=path", "--get-all", "core.hooksPath", check=False)
     words = [os.fsdecode(word) for word in listed.split(b"\0")]
-    found = [value for scope, value in zip(words[::2], words[1::2], strict=False) if scope != "command"]
-    return found[-1] if found and found[-1] else None
+    folders = [value for scope, value in zip(words[::2], words[1::2], strict=False) if scope != "command"]
+    return folders[-1] if folders and folders[-1] else None
 
 
 def _program() -> str:
@@ -276,28 +276,28 @@ def _before(folder: Path, name: str) -> tuple[Path, Path]:
 
 def _move_away(folder: Path, foreign: Sequence[str]) -> None:
     """Moves hooks to the folder beside this one, with links to all else that is here: a hook may call what lies beside it."""
-    kept = _kept(folder)
-    found = {name: folder / name for name in foreign}
-    found |= {name: path for name in HOOKS if os.path.lexists(path := _before(folder, name)[1])}
-    if found:
-        kept.mkdir(exist_ok=True)
-    for name, path in found.items():
-        os.rename(path, kept / name)
-        _lead_to(kept / name, _EARLIER_NAMES)
-    if kept.is_dir():
+    backup_folder = _kept(folder)
+    hooks = {name: folder / name for name in foreign}
+    hooks |= {name: path for name in HOOKS if os.path.lexists(path := _before(folder, name)[1])}
+    if hooks:
+        backup_folder.mkdir(exist_ok=True)
+    for name, path in hooks.items():
+        os.rename(path, backup_folder / name)
+        _lead_to(backup_folder / name, _EARLIER_NAMES)
+    if backup_folder.is_dir():
         _drop_links(folder)
         for entry in sorted(os.listdir(folder)):
-            if entry not in HOOKS and not _is_ours(folder / entry) and not os.path.lexists(kept / entry):
-                os.symlink(_link_to(folder, entry), kept / entry)
+            if entry not in HOOKS and not _is_ours(folder / entry) and not os.path.lexists(backup_folder / entry):
+                os.symlink(_link_to(folder, entry), backup_folder / entry)
 
 
 def _tidy(folder: Path) -> None:
     """Removes the folder beside this one, unless there is something in it that is not dvlite's."""
-    kept = _kept(folder)
-    if kept.is_dir() and not any(os.path.lexists(kept / name) for name in HOOKS):
+    backup_folder = _kept(folder)
+    if backup_folder.is_dir() and not any(os.path.lexists(backup_folder / name) for name in HOOKS):
         _drop_links(folder)
         with contextlib.suppress(OSError):
-            kept.rmdir()
+            backup_folder.rmdir()
 
 
 def _drop_links(folder: Path) -> None:

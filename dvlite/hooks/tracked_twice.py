@@ -10,6 +10,7 @@ from collections.abc import Iterable, Iterator, Sequence
 
 from dvlite.errors import DvliteError
 from dvlite.formats.pointer import SUFFIX
+from dvlite.paths import ancestors, is_inside
 from dvlite.repo import ignore
 from dvlite.repo.tracked_paths import Tracked
 from dvlite.workspace.workspace import Workspace
@@ -17,36 +18,29 @@ from dvlite.workspace.workspace import Workspace
 _LOCKFILE = "dvlite.lock"
 
 
-def held_twice(work: Workspace, paths: Sequence[str], known: Iterable[str]) -> list[tuple[Tracked, list[str]]]:
+def held_twice(work: Workspace, paths: Sequence[str], tracked_before: Iterable[str]) -> list[tuple[Tracked, list[str]]]:
     """Returns the tracked paths that some of `paths` are, or lie inside of, and those; what `.dvliteignore` names is not in them.
 
-    `known` is what was tracked when this worktree was last looked at.
+    `tracked_before` is what was tracked when this worktree was last looked at.
     """
-    if not _is_likely(work, paths, known):
+    if not _is_likely(work, paths, tracked_before):
         return []
     tracked = {item.path: item for item in work.repo.work_tree.tracked(broken=[])}
     rules = ignore.load(work.repo.root)
-    found: dict[str, list[str]] = {}
+    files_by_path: dict[str, list[str]] = {}
     for path in paths:
-        outer = next((above for above in _upwards(path) if above in tracked), None)
-        inside = [above for above in _upwards(path) if outer is not None and above.startswith(outer + "/")]
+        outer = next((above for above in (path, *ancestors(path)) if above in tracked), None)
+        inside = [above for above in (path, *ancestors(path)) if outer is not None and above.startswith(outer + "/")]
         if outer is not None and not any(rules.match(above, is_dir=above != path) for above in inside):
-            found.setdefault(outer, []).append(path)
-    return [(tracked[outer], files) for outer, files in sorted(found.items())]
+            files_by_path.setdefault(outer, []).append(path)
+    return [(tracked[outer], files) for outer, files in sorted(files_by_path.items())]
 
 
-def _upwards(path: str) -> Iterator[str]:
-    """Yields a path and the folders above it."""
-    while path:
-        yield path
-        path = path.rpartition("/")[0]
-
-
-def _is_likely(work: Workspace, paths: Iterable[str], known: Iterable[str]) -> bool:
+def _is_likely(work: Workspace, paths: Iterable[str], tracked_before: Iterable[str]) -> bool:
     """Says whether any path is, or lies below, what has a pointer or was tracked here, or has the name of an output."""
-    above = {folder for path in paths for folder in _upwards(path)}
+    above = {folder for path in paths for folder in (path, *ancestors(path))}
     root = work.repo.root
-    if any(os.path.lexists(root / (path + SUFFIX)) for path in above) or not above.isdisjoint(known):
+    if any(os.path.lexists(root / (path + SUFFIX)) for path in above) or not above.isdisjoint(tracked_before):
         return True
     return any(_names_output(work, folder, above) for folder in {"", *above})
 
@@ -59,7 +53,7 @@ def _names_output(work: Workspace, folder: str, paths: set[str]) -> bool:
     except DvliteError:
         return False  # for others to tell
     start = len(folder) + 1 if folder else 0
-    names = {os.fsencode(path[start:]) for path in paths if not folder or path.startswith(folder + "/")}
+    names = {os.fsencode(path[start:]) for path in paths if is_inside(path, folder)}
     return any(row.startswith(b'"') or row.partition(b":")[0] in names for row in _outputs(data or b""))
 
 

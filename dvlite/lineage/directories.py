@@ -14,6 +14,7 @@ from dvlite.errors import DvliteError, ObjectMissing
 from dvlite.formats import manifest
 from dvlite.formats.manifest import EMPTY_DIR, Branch, Entries, Entry, ReadNode, Tree
 from dvlite.oid import DIGEST_BYTES, FILE, MANIFEST, Digest, Oid, format_oid, parse_oid
+from dvlite.paths import ancestors
 from dvlite.runs.queries import Node
 
 _FEW = 100  # things that are looked for one by one, each in a node of the listing for each level
@@ -41,7 +42,7 @@ class Membership:
         """Returns the known directories that have this content at this path; not `every`: those at hand will do, if there are any."""
         candidates = [
             (known, thing.path[len(folder) + 1 :])
-            for folder in _folders_above(thing.path)
+            for folder in ancestors(thing.path)
             for known in self._by_path().get(folder, {}).values()
         ]
         if not every:
@@ -210,10 +211,3 @@ def _with(leaf: Entries, digest: Digest) -> Iterator[Entry]:
         if at % DIGEST_BYTES == 0 and leaf.flags[at // DIGEST_BYTES] != EMPTY_DIR:
             yield leaf[at // DIGEST_BYTES]
         at = leaf.digests.find(digest, at + 1)
-
-
-def _folders_above(path: str) -> Iterator[str]:
-    """Yields the folders above a path, the nearest first."""
-    while "/" in path:
-        path = path.rpartition("/")[0]
-        yield path

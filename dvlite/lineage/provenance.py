@@ -18,6 +18,7 @@ from dvlite.git.output import split
 from dvlite.lineage.context import Context
 from dvlite.lineage.directories import Membership
 from dvlite.oid import FILE, MANIFEST, Digest, Oid, parse_oid
+from dvlite.paths import ancestors
 from dvlite.repo.tracked_paths import Tracked
 from dvlite.runs.history import History, in_git, locked_now, named_on_disk
 from dvlite.runs.queries import TELLING_BYTES, Ends, Lookups, Node, Ran
@@ -210,7 +211,7 @@ class Sources:
         if self._in_git is None:
             repo = self._world.repo
             names = [] if repo is None else split(repo.git.run("ls-files", "--cached", "--deduplicate", "-z"))
-            self._in_git = frozenset((*names, *(folder for name in names for folder in _above(name))))
+            self._in_git = frozenset((*names, *(folder for name in names for folder in ancestors(name))))
         return path in self._in_git
 
     def _tracked_directories(self) -> Iterator[Node]:
@@ -265,9 +266,3 @@ class Sources:
 def thing_of(path: str, known: Pointer) -> Node:
     """Returns a version of a tracked path as walks know it."""
     return Node(known.oid, path, known.size_bytes, known.files)
-
-
-def _above(name: str) -> Iterator[str]:
-    while "/" in name:
-        name = name.rpartition("/")[0]
-        yield name

@@ -6,7 +6,6 @@ A stage comes after another if it depends on a path that is one of the other's o
 from __future__ import annotations
 
 import os
-import posixpath
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -14,6 +13,7 @@ from fnmatch import fnmatchcase
 
 from dvlite.errors import DvliteError
 from dvlite.files import quote
+from dvlite.paths import ancestors, is_inside
 from dvlite.pipeline.stages import Stage, StageOut
 from dvlite.workspace import sparse
 
@@ -74,12 +74,12 @@ class _Outs:
                 if known[1] is not out:
                     raise _twice(stage, out, known[0])
         for path in self._plain:
-            for folder in _folders_above(path):
+            for folder in ancestors(path):
                 self._above.setdefault(folder, []).append(path)
 
     def refuse_overlaps(self) -> None:
         for path, (stage, out) in self._plain.items():
-            for folder in _folders_above(path):
+            for folder in ancestors(path):
                 if folder in self._plain:
                     other = self._plain[folder][0]
                     raise stage.wrong(
@@ -115,7 +115,7 @@ class _Outs:
                 self._by_pattern[path] = list(self._makers_of_pattern(path))
             yield from self._by_pattern[path]
             return
-        for place in (path, *_folders_above(path)):
+        for place in (path, *ancestors(path)):
             if place in self._plain:
                 yield self._plain[place][0].address
         below = self._above.get(path, ()) if path else self._plain
@@ -128,7 +128,7 @@ class _Outs:
         matches = sparse.selector([path])
         yield from (maker.address for out, (maker, _) in self._plain.items() if matches(os.fsencode(out)))
         fixed = _fixed(path)
-        inside = [above for above in (fixed, *_folders_above(fixed)) if above in self._plain]
+        inside = [above for above in (fixed, *ancestors(fixed)) if above in self._plain]
         yield from (self._plain[above][0].address for above in inside)
         yield from (maker.address for maker, out in self._patterns if _may_meet(out.path, path))
 
@@ -157,7 +157,7 @@ def _fixed(pattern: str) -> str:
 def _starts_inside(pattern: str, path: str) -> bool:
     """Says whether a pattern can only match inside a path."""
     fixed = _fixed(pattern)
-    return bool(path) and (fixed == path or fixed.startswith(path + "/"))
+    return bool(path) and is_inside(fixed, path)
 
 
 def _may_meet(one: str, other: str) -> bool:
@@ -200,11 +200,6 @@ def _share(one: str, other: str) -> bool:
     letters = [each for each in (one, other) if len(each) == 1 and each != "?"] or map(chr, range(32, 127))
     tests = [each.replace("[^", "[!") for each in (one, other)]
     return any(all(letter == test or fnmatchcase(letter, test) for test in tests) for letter in letters)
-
-
-def _folders_above(path: str) -> Iterator[str]:
-    while path := posixpath.dirname(path):
-        yield path
 
 
 def _closure(addresses: Iterable[str], edges: Mapping[str, tuple[str, ...]]) -> set[str]:

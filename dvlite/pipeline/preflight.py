@@ -15,6 +15,7 @@ from pathlib import Path
 from dvlite.errors import DvliteError
 from dvlite.files import printable, quote, word
 from dvlite.formats.pointer import SUFFIX
+from dvlite.paths import ancestors
 from dvlite.pipeline.content import Contents, as_output
 from dvlite.pipeline.stages import Stage, StageOut
 from dvlite.repo.repository import Repo
@@ -61,9 +62,9 @@ def _refuse_links(work: Workspace, stages: Sequence[Stage]) -> None:
 
 
 def _refuse_tracked(stages: Sequence[Stage], tracked: set[str]) -> None:
-    above = {folder: path for path in tracked for folder in _folders_above(path)}
+    above = {folder: path for path in tracked for folder in ancestors(path)}
     for stage, out in _outs(stages):
-        inside = (path for path in (out.path, *_folders_above(out.path)) if path in tracked)
+        inside = (path for path in (out.path, *ancestors(out.path)) if path in tracked)
         path = next(inside, above.get(out.path))
         if path is not None:
             what = "is" if path == out.path else "holds" if out.path in above else "is inside"
@@ -85,7 +86,7 @@ def _refuse_in_git(repo: Repo, stages: Sequence[Stage]) -> None:
         if name.endswith((SUFFIX, ".gitignore")):
             continue
         chosen = (path for path in patterns if sparse.selector([path])(os.fsencode(name)))
-        path = next((path for path in (name, *_folders_above(name)) if path in cached), None) or next(chosen, None)
+        path = next((path for path in (name, *ancestors(name)) if path in cached), None) or next(chosen, None)
         if path is not None:
             stage, out = cached[path]
             raise stage.wrong(
@@ -97,11 +98,6 @@ def _refuse_in_git(repo: Repo, stages: Sequence[Stage]) -> None:
 
 def _outs(stages: Sequence[Stage]) -> Iterator[tuple[Stage, StageOut]]:
     return ((stage, out) for stage in stages for out in stage.outs)
-
-
-def _folders_above(path: str) -> Iterator[str]:
-    while path := path.rpartition("/")[0]:
-        yield path
 
 
 def require_folder(stage: Stage, root: Path, made: Iterable[str]) -> None:

@@ -17,9 +17,10 @@ from dvlite.formats.manifest import EXECUTABLE, FILE, SYMLINK, Entries, Entry
 from dvlite.formats.pointer import SUFFIX, Pointer
 from dvlite.oid import FILE as FILE_OID
 from dvlite.oid import MANIFEST, Digest, digest_bytes, format_oid
+from dvlite.paths import ancestors
 from dvlite.pipeline.content import LEFT_OUT, Contents, as_output, is_own, link_to_folder, part_of
 from dvlite.pipeline.globs import expression, fixed_part, may_go_into
-from dvlite.repo.revisions import LINK, SUBMODULE, Revision, above, at, below
+from dvlite.repo.revisions import LINK, SUBMODULE, Revision, at, below
 from dvlite.repo.tracked_paths import Tracked
 from dvlite.workspace import sparse
 from dvlite.workspace.hashing import link_that_leaves, symlink_problem
@@ -111,7 +112,7 @@ class RevisionContent:
 
     def holder(self, path: str) -> str | None:
         """Returns the data that a path lies inside."""
-        return next((folder for folder in above(path) if folder in self._data), None)
+        return next((folder for folder in ancestors(path) if folder in self._data), None)
 
     def parts(self, path: str) -> list[str]:
         """Returns what a dependency on a path is recorded as: the path and, if it is a folder of git's, all data inside."""
@@ -140,14 +141,14 @@ class RevisionContent:
         if deep:
             named = {name for name in named if not self._at.is_linked_folder(name)}
         else:
-            named.update(filter(matches, {folder for name in (*names, *data) for folder in above(name)}))
+            named.update(filter(matches, {folder for name in (*names, *data) for folder in ancestors(name)}))
         named.update(path for path in data if matches(path) and not (deep and self._data[path].kind == "directory"))
         for path, known in self._directories.items():
             if may_go_into(pattern, path):
                 inner = [f"{path}/{os.fsdecode(name)}" for name in self._listing(path, known).paths]
                 named.update(filter(matches, inner))
                 if not deep:
-                    named.update(filter(matches, {folder for name in inner for folder in above(name)}))
+                    named.update(filter(matches, {folder for name in inner for folder in ancestors(name)}))
         return named
 
     def _in_submodules(self, pattern: str) -> Iterator[str]:
@@ -241,7 +242,7 @@ def _linked_folder(revision: Revision, path: str) -> UsageError:
 
 def _submodule(path: str, submodules: Collection[str]) -> str | None:
     """Returns the submodule that a path is or lies in."""
-    return next((place for place in (path, *above(path)) if place in submodules), None) if submodules else None
+    return next((place for place in (path, *ancestors(path)) if place in submodules), None) if submodules else None
 
 
 def _of_submodule(path: str, submodule: str, why: str, hint: str) -> UsageError:
@@ -249,4 +250,4 @@ def _of_submodule(path: str, submodule: str, why: str, hint: str) -> UsageError:
 
 
 def _is_inside(path: str, data: Collection[str]) -> bool:
-    return path in data or any(folder in data for folder in above(path))
+    return path in data or any(folder in data for folder in ancestors(path))

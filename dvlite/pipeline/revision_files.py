@@ -8,6 +8,7 @@ from dvlite.errors import UsageError
 from dvlite.files import quote
 from dvlite.formats import parameters
 from dvlite.formats.strict_yaml import Tree
+from dvlite.paths import is_inside
 from dvlite.repo.repository import Repo
 from dvlite.repo.revisions import WORK_TREE, Files, Revision
 
@@ -47,7 +48,7 @@ def chosen(repo: Repo, paths: Sequence[str], known: Sequence[str], what: str) ->
     found: set[str] = set()
     for argument in paths:
         path = repo.relative(argument)
-        inside = {file for file in known if file == path or not path or file.startswith(path + "/")}
+        inside = {file for file in known if is_inside(file, path)}
         if not inside:
             raise UsageError(
                 f"{quote(argument)} is no {what} of a stage", hint="see what the stages have: dvlite stage list"

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from dvlite.errors import DvliteError, UsageError
 from dvlite.files import quote
 from dvlite.formats import lockfile, pipeline
+from dvlite.paths import is_inside
 from dvlite.pipeline.graph import StageGraph
 from dvlite.pipeline.stages import Stage
 from dvlite.repo.repository import Repo
@@ -67,7 +68,7 @@ def _meant(repo: Repo, graph: StageGraph, word: str) -> list[str]:
     path = repo.relative(word)
     found = [stage.address for stage in graph.stages if path in (stage.file, stage.lockfile)]
     found = found or [stage.address for stage in graph.stages if any(_makes(out.path, path) for out in stage.outs)]
-    found = found or [stage.address for stage in graph.stages if not path or stage.file.startswith(path + "/")]
+    found = found or [stage.address for stage in graph.stages if is_inside(stage.file, path)]
     if not found:
         raise _unknown(word, by_address)
     return found
@@ -89,7 +90,7 @@ def _makes(out: str, path: str) -> bool:
 
 
 def _holds(out: str, path: str) -> bool:
-    return path == out or path.startswith(out + "/")
+    return is_inside(path, out)
 
 
 def _unknown(word: str, known: Iterable[str]) -> UsageError:

@@ -421,12 +421,6 @@ def below(names: Sequence[str], folder: str) -> Sequence[str]:
     return names[bisect_left(names, f"{folder}/") : bisect_left(names, f"{folder}0")]  # '0' follows '/'
 
 
-def above(path: str) -> Iterator[str]:
-    """Yields the folders that a path lies in, innermost first."""
-    while path := posixpath.dirname(path):
-        yield path
-
-
 def _resolved(path: str, target: Callable[[str], str | None]) -> str | None:
     """Returns the path that links lead to, None for one outside of the repository or in a circle; `target`: of a link, else None."""
     pending, done, links = path.split("/")[::-1], list[str](), 0

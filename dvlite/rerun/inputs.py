@@ -13,6 +13,7 @@ from dvlite.formats.lockfile import Locked
 from dvlite.formats.manifest import EXECUTABLE, FILE
 from dvlite.oid import FILE as FILE_OID
 from dvlite.oid import format_oid
+from dvlite.paths import is_inside
 from dvlite.pipeline.content import as_output, same_data
 from dvlite.pipeline.fetcher import Fetcher
 from dvlite.pipeline.outputs import Outputs
@@ -57,10 +58,10 @@ class Supplies:
         """Yields what of some data a dependency names: all of it, or one file."""
         if sparse.is_glob(wanted):
             fixed = _WILDCARD.split(wanted, maxsplit=1)[0].rpartition("/")[0]
-            inside = fixed == item.path or fixed.startswith(f"{item.path}/")
+            inside = is_inside(fixed, item.path)
             if inside or sparse.selector([wanted])(os.fsencode(item.path)):
                 yield item
-        elif not wanted or item.path == wanted or item.path.startswith(f"{wanted}/"):
+        elif is_inside(item.path, wanted):
             yield item
         elif wanted.startswith(f"{item.path}/") and item.oid.startswith("manifest:"):
             yield self._file(item, wanted) or item

@@ -12,7 +12,7 @@ from typing import Any, Literal
 
 from dvlite.formats.pointer import SUFFIX
 from dvlite.formats.record import Run
-from dvlite.git.output import parents
+from dvlite.paths import ancestors
 
 _HOST_FACTS = ("cpus",)  # of the machine, whatever ran on it
 
@@ -111,7 +111,7 @@ def _edits(run: Run) -> dict[str, Any]:
     paths = [
         path
         for path in run.code.dirty
-        if path not in told and not path.endswith(SUFFIX) and not any(parent in told for parent in parents(path))
+        if path not in told and not path.endswith(SUFFIX) and not any(parent in told for parent in ancestors(path))
     ]
     return {EDITS: {"paths": paths, "diff": run.code.diff}} if paths else {}
 

@@ -10,8 +10,8 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
-from dvlite.git.output import parents
 from dvlite.oid import MANIFEST, Oid
+from dvlite.paths import ancestors
 from dvlite.repo.repository import Repo
 from dvlite.runs.schema import HOLDER, INPUT
 
@@ -35,7 +35,7 @@ def source_data(repo: Repo, look: UpstreamLookup, runs: Sequence[Oid]) -> dict[O
     walk.read(runs)
     ends = {path for found in walk.ends.values() for path in found}
     untold = [path for path in ends if not _is_within(path, walk.tracked)]
-    code = {name for path in repo.git.tracked_under(untold) for name in (path, *parents(path))}
+    code = {name for path in repo.git.tracked_under(untold) for name in (path, *ancestors(path))}
     found = walk.sources(runs)
     return {run: {path: oid for path, oid in found[run].items() if oid and path not in code} for run in runs}
 
@@ -93,7 +93,7 @@ class _UpstreamWalk:
     def _read(self, run: Oid, inputs: Mapping[str, Oid], holders: Mapping[str, Oid]) -> None:
         self.ends[run], self.befores[run] = {}, []
         for path, oid in inputs.items():
-            above = [(holder, holders[holder]) for holder in parents(path) if holder in holders]
+            above = [(holder, holders[holder]) for holder in reversed([*ancestors(path)]) if holder in holders]
             made = [] if _is_within(path, self.tracked) else self._made_by((path, oid), *above)
             if made:
                 self.befores[run].append(made)
@@ -112,4 +112,4 @@ class _UpstreamWalk:
 
 
 def _is_within(path: str, folders: Collection[str]) -> bool:
-    return path in folders or any(parent in folders for parent in parents(path))
+    return path in folders or any(parent in folders for parent in ancestors(path))

@@ -267,10 +267,10 @@ class Cache:
         for name, segment in list(self.segments().items()):
             if next(segment.find(digest, kinds), None) is None:
                 continue
-            kept = [place for place in segment if place.record.digest != digest or place.record.kind not in kinds]
-            self.write_index(kept)
+            remaining = [place for place in segment if place.record.digest != digest or place.record.kind not in kinds]
+            self.write_index(remaining)
             os.unlink(self.folder / "index" / name)
-            for emptied in set(segment.packs) - {place.pack for place in kept}:
+            for emptied in set(segment.packs) - {place.pack for place in remaining}:
                 self.set_aside(self.folder / "packs" / emptied.hex())
         self.refresh()
 
@@ -313,8 +313,8 @@ def _of_standing_packs(segment: Index, standing: set[str]) -> Index:
     """Returns an index without the rows of packs that are gone, which nobody can read."""
     if all(name.hex() in standing for name in segment.packs):
         return segment
-    kept = [place for place in segment if place.pack.hex() in standing]
-    return Index(index.encode(kept, bytes(16)), "of standing packs")
+    remaining = [place for place in segment if place.pack.hex() in standing]
+    return Index(index.encode(remaining, bytes(16)), "of standing packs")
 
 
 def _names(folder: Path) -> list[str]:

@@ -137,14 +137,14 @@ class Catalog:
         """Lists the packs, in 16 parts at once if there were many last time."""
         count = int.from_bytes(self.remote.kept("size", "packs") or b"", "big")
         if count < _MANY:
-            found = list(self.remote.store.list(prefix).entries)
+            entries = list(self.remote.store.list(prefix).entries)
         else:
             with ThreadPoolExecutor(min(16, max(2, self.remote.jobs))) as pool:
                 parts = pool.map(lambda digit: self.remote.store.list(prefix + digit).entries, "0123456789abcdef")
-                found = [entry for part in parts for entry in part]
-        if (count >= _MANY) != (len(found) >= _MANY):
-            self.remote.keep("size", "packs", len(found).to_bytes(8, "big"))
-        return [entry for entry in found if _is_named(entry.name)]
+                entries = [entry for part in parts for entry in part]
+        if (count >= _MANY) != (len(entries) >= _MANY):
+            self.remote.keep("size", "packs", len(entries).to_bytes(8, "big"))
+        return [entry for entry in entries if _is_named(entry.name)]
 
     # --- finding ---
 
@@ -178,7 +178,7 @@ class Catalog:
 
     def locations(self, digest: Digest, kinds: tuple[int, ...], *, condemned_too: bool = False) -> list[RecordLocation]:
         """Returns where an object lies in packs that can be relied on (or that at least still stand)."""
-        found = []
+        locations = []
         for segment in self.indexes().values():
             for place in segment.find(digest, kinds):
                 if not self.usable(place.pack) and not (condemned_too and place.pack in self.packs):
@@ -187,8 +187,8 @@ class Catalog:
                     place.record.offset + place.record.stored_length <= self.packs[place.pack]
                     and place not in self._wrong
                 ):
-                    found.append(place)
-        return found
+                    locations.append(place)
+        return locations
 
     def doubt(self, place: RecordLocation) -> None:
         """Notes that an object is not where a row says: the row is wrong if there is another one for the same pack, else the pack is."""
@@ -240,31 +240,33 @@ class Catalog:
         digests = list(dict.fromkeys(digests))
         wanted = [digest for digest in digests if not self._knows_recipe(digest)]
         places = {digest: self.locations(digest, (KIND_RECIPE,)) for digest in wanted}
-        bytes_of = self.read_meta([place for found in places.values() for place in found])
-        for digest, found in places.items():
+        bytes_of = self.read_meta([place for locations in places.values() for place in locations])
+        for digest, locations in places.items():
             self._recipes.pop(digest, None)
-            self._recipes[digest] = self._recipe(digest, [(place, bytes_of[place]) for place in found])
-        return {digest: known[0] for digest in digests if (known := self._recipes[digest]) is not None}
+            self._recipes[digest] = self._recipe(digest, [(place, bytes_of[place]) for place in locations])
+        return {digest: entry[0] for digest in digests if (entry := self._recipes[digest]) is not None}
 
-    def _recipe(self, digest: Digest, found: Sequence[tuple[RecordLocation, bytes]]) -> tuple[Recipe, Digest] | None:
+    def _recipe(
+        self, digest: Digest, candidates: Sequence[tuple[RecordLocation, bytes]]
+    ) -> tuple[Recipe, Digest] | None:
         """Returns the first recipe that can be relied on; raises ObjectCorrupt if there is none and one is damaged."""
         damaged: ObjectCorrupt | None = None
-        for place, data in found:
+        for place, data in candidates:
             try:
-                made = recipe.parse(data, digest)
+                parsed = recipe.parse(data, digest)
             except ObjectCorrupt as error:
                 self.doubt(place)
                 damaged = error
                 continue
-            if all(map(self._is_whole, made.packs)):
-                return made, place.pack
+            if all(map(self._is_whole, parsed.packs)):
+                return parsed, place.pack
         if damaged is not None:
             raise damaged
         return None
 
     def _knows_recipe(self, digest: Digest) -> bool:
-        known = self._recipes.get(digest)
-        return digest in self._recipes and (known is None or all(map(self.usable, (*known[0].packs, known[1]))))
+        entry = self._recipes.get(digest)
+        return digest in self._recipes and (entry is None or all(map(self.usable, (*entry[0].packs, entry[1]))))
 
     def _is_whole(self, name: Digest) -> bool:
         """Says whether a pack of chunks stands and is as long as some index says; True if none says it."""
@@ -278,9 +280,9 @@ class Catalog:
 
     def recipe_pack(self, digest: Digest) -> Digest:
         """Returns the pack that holds a recipe which `recipes` returned."""
-        known = self._recipes[digest]
-        assert known is not None
-        return known[1]
+        entry = self._recipes[digest]
+        assert entry is not None
+        return entry[1]
 
     def footers(self, names: Iterable[Digest]) -> dict[Digest, list[Record]]:
         """Returns the records of packs; a footer that was never seen costs one ranged request, all at the same time."""
@@ -340,12 +342,12 @@ class Catalog:
         groups: dict[Digest, list[RecordLocation]] = {}
         for place in dict.fromkeys(places):
             groups.setdefault(place.pack, []).append(place)
-        found: dict[RecordLocation, bytes] = {}
+        contents: dict[RecordLocation, bytes] = {}
         for part in self.remote.each(
             lambda text: self._read_meta(groups[Digest(bytes.fromhex(text))]), [name.hex() for name in groups]
         ):
-            found.update(part)
-        return found
+            contents.update(part)
+        return contents
 
     def _read_meta(self, places: list[RecordLocation]) -> dict[RecordLocation, bytes]:
         name = places[0].pack
@@ -361,11 +363,11 @@ class Catalog:
                 self.remote.keep("meta", name.hex(), data)
         if data is not None:
             return {place: self._unpacked(place, data, 0) for place in places}
-        found = {}
+        contents = {}
         for start, end, group in ranges(places):
             data = self.remote.get(f"packs/{name.hex()}", start=start, end=end)
-            found.update({place: self._unpacked(place, data, start) for place in group})
-        return found
+            contents.update({place: self._unpacked(place, data, start) for place in group})
+        return contents
 
     def _unpacked(self, place: RecordLocation, data: bytes, start: int) -> bytes:
         """Returns an object from where a row says that it is, else from where another one does. Raises ObjectCorrupt."""

@@ -87,11 +87,11 @@ def _fetch_level(catalog: Catalog, digests: Sequence[Digest]) -> dict[Digest, by
     """Reads nodes from the remote; looks again while some are missing and gc may have moved them."""
     for attempt in range(_ROUNDS):
         places = {digest: catalog.locations(digest, (KIND_MANIFEST,)) for digest in digests}
-        absent = next((digest for digest, found in places.items() if not found), None)
+        absent = next((digest for digest, locations in places.items() if not locations), None)
         try:
             if absent is None:
-                data = catalog.read_meta([found[0] for found in places.values()])
-                return {digest: data[found[0]] for digest, found in places.items()}
+                data = catalog.read_meta([locations[0] for locations in places.values()])
+                return {digest: data[locations[0]] for digest, locations in places.items()}
         except ObjectAbsent:
             absent = digests[0]
         if attempt:
@@ -102,29 +102,29 @@ def _fetch_level(catalog: Catalog, digests: Sequence[Digest]) -> dict[Digest, by
 
 def plan(catalog: Catalog, cache: Cache, needs: Sequence[Need]) -> FetchPlan:
     """Finds the files that the cache lacks; each content once."""
-    made = FetchPlan()
+    result = FetchPlan()
     unique = {need.digest: need for need in reversed(needs)}
     with_recipe: list[Need] = []
     for need in reversed(unique.values()):
         if cache.has_file(need.digest, need.size_bytes):
             continue
-        made.size_bytes += need.size_bytes
+        result.size_bytes += need.size_bytes
         places = catalog.locations(need.digest, (KIND_FILE,))
         if places:
             place = next((place for place in places if place.record.raw_length == need.size_bytes), places[0])
             _require_size(need, place.record.raw_length)
-            made.small.append(place)
+            result.small.append(place)
         else:
             with_recipe.append(need)
     recipes = catalog.recipes(need.digest for need in with_recipe if catalog.locations(need.digest, (KIND_RECIPE,)))
     for need in with_recipe:
-        found = recipes.get(need.digest)
-        if found is None:
-            made.absent.append(need)
+        recipe = recipes.get(need.digest)
+        if recipe is None:
+            result.absent.append(need)
         else:
-            _require_size(need, found.size_bytes)
-            made.large.append((need, found))
-    return made
+            _require_size(need, recipe.size_bytes)
+            result.large.append((need, recipe))
+    return result
 
 
 def _require_size(need: Need, size_bytes: int) -> None:
@@ -143,17 +143,17 @@ def run(
     left = list(needs)
     damaged: ObjectCorrupt | None = None
     for attempt in range(_ROUNDS):
-        made = first or plan(catalog, cache, left)
+        todo = first or plan(catalog, cache, left)
         first = None
-        if made.absent and damaged is not None:
+        if todo.absent and damaged is not None:
             raise damaged  # there was no other copy
         if attempt == 0:
-            _start(catalog, cache, made, progress)
+            _start(catalog, cache, todo, progress)
         try:
-            gone = _bring(catalog, cache, made, progress)
+            gone = _bring(catalog, cache, todo, progress)
         except ObjectCorrupt as error:
             damaged, gone = error, True
-        if not made.absent and not gone:
+        if not todo.absent and not gone:
             left = []
             break
         before = len(left)
@@ -167,12 +167,12 @@ def run(
     return left
 
 
-def _start(catalog: Catalog, cache: Cache, made: FetchPlan, progress: Progress) -> None:
+def _start(catalog: Catalog, cache: Cache, todo: FetchPlan, progress: Progress) -> None:
     hint = "free some space, or fetch a part: dvlite fetch PATH"
-    if made.small or made.large:  # else the cache may not even be there
-        files.require_space(cache.folder, made.size_bytes, "fetching", hint=hint)
+    if todo.small or todo.large:  # else the cache may not even be there
+        files.require_space(cache.folder, todo.size_bytes, "fetching", hint=hint)
     label = f"fetching from {catalog.remote.store.label}"
-    progress.start(label, total_bytes=made.size_bytes, total_files=len(made.small) + len(made.large))
+    progress.start(label, total_bytes=todo.size_bytes, total_files=len(todo.small) + len(todo.large))
 
 
 def rescue(
@@ -184,15 +184,15 @@ def rescue(
         _bring(catalog, cache, plan(catalog, cache, contents), progress)
 
 
-def _bring(catalog: Catalog, cache: Cache, made: FetchPlan, progress: Progress) -> bool:
+def _bring(catalog: Catalog, cache: Cache, todo: FetchPlan, progress: Progress) -> bool:
     """Carries out a plan; returns whether an object was gone, so that a new look may help."""
     with Writer(cache, durable=False) as writer:
         try:
-            gone = _bring_small(catalog, writer, made.small, progress)
+            gone = _bring_small(catalog, writer, todo.small, progress)
         finally:
             writer.commit()  # what arrived is kept, whatever happened
         try:
-            gone |= _bring_large(catalog, writer, made.large, progress)
+            gone |= _bring_large(catalog, writer, todo.large, progress)
         finally:
             writer.commit()
     return gone
@@ -254,17 +254,17 @@ def _keep(
     progress: Progress,
 ) -> Callable[[], None]:
     """Verifies the records that are needed; what is right is kept even if others are damaged."""
-    found: list[tuple[pack.Record, memoryview]] = []
+    sound: list[tuple[pack.Record, memoryview]] = []
     damaged: ObjectCorrupt | None = None
     for place in group:
         try:
-            found.append((place.record, unpack_at(place, data, start)[0]))
+            sound.append((place.record, unpack_at(place, data, start)[0]))
         except ObjectCorrupt as error:
             damaged = damaged or error
             catalog.doubt(place)
 
     def store() -> None:
-        for record, stored in found:
+        for record, stored in sound:
             writer.put_stored(record, stored)
             progress.advance(size_bytes=record.raw_length, files=1)
         if damaged is not None:
@@ -304,7 +304,7 @@ def _in_flight(catalog: Catalog, jobs: Sequence[Callable[[], Callable[[], None]]
 def _bring_large(catalog: Catalog, writer: Writer, wanted: Sequence[tuple[Need, Recipe]], progress: Progress) -> bool:
     gone = False
     for batch in _batches(wanted):
-        partials = [Partial(need.digest, need.size_bytes, made, writer) for need, made in batch]
+        partials = [Partial(need.digest, need.size_bytes, recipe, writer) for need, recipe in batch]
         try:
             for partial, (need, _) in zip(partials, batch, strict=True):
                 _reuse(catalog, partial, need, writer.cache, progress)

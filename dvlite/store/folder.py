@@ -176,10 +176,10 @@ def _link(temporary: Path, path: Path) -> bool:
 def _walk(folder: Path, above: str, prefix: str) -> Iterator[ObjectEntry]:
     """Yields the objects below `folder` whose names start with `prefix`; temporary and foreign files are not objects."""
     try:
-        found = list(os.scandir(folder))
+        entries = list(os.scandir(folder))
     except (FileNotFoundError, NotADirectoryError):
         return
-    for item in found:
+    for item in entries:
         name = above + item.name
         if not is_name(name) or not (name.startswith(prefix) or prefix.startswith(f"{name}/")):
             continue
@@ -194,8 +194,8 @@ def _walk(folder: Path, above: str, prefix: str) -> Iterator[ObjectEntry]:
 
 
 def _failed(error: OSError, verb: str, path: Path) -> DvliteError:
-    known = os_error(error, verb, path)
-    if isinstance(known, NoSpace):
-        return known
+    explained = os_error(error, verb, path)
+    if isinstance(explained, NoSpace):
+        return explained
     denied = error.errno in (errno.EACCES, errno.EPERM, errno.EROFS)
-    return RemoteError(known.message, hint="check who may write there" if denied else None)
+    return RemoteError(explained.message, hint="check who may write there" if denied else None)

@@ -72,11 +72,11 @@ class ExperimentalStore:
         above = prefix.rpartition("/")[0]
         now = time.time()
         try:
-            found = self._call(prefix, lambda: self._files.find(self._root + above, detail=True))
+            listed = self._call(prefix, lambda: self._files.find(self._root + above, detail=True))
         except ObjectAbsent:
             return Listing((), now)
         entries = []
-        for path, details in found.items():
+        for path, details in listed.items():
             name = path.partition(self._root.strip("/") + "/")[2]
             if is_name(name) and name.startswith(prefix) and not name.endswith(".part"):
                 entries.append(ObjectEntry(name, int(details.get("size") or 0), _modified(details)))

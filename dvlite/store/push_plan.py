@@ -69,20 +69,20 @@ def plan(
     condemned packs have is to be rescued, or, unless `may_rescue`, missing. Raises ObjectAbsent if gc deleted something that was just
     listed.
     """
-    made = PushPlan()
+    result = PushPlan()
     catalog.apply_damage_notes()
-    planner = _Planner(catalog, cache, made, may_rescue=may_rescue)
+    planner = _Planner(catalog, cache, result, may_rescue=may_rescue)
     for version in versions:
         planner.version(version, bases.get(version.path, ()))
     for digest, size_bytes in also:
         planner.unnamed(digest, size_bytes)
     planner.settle_large()
-    return made
+    return result
 
 
 class _Planner:
-    def __init__(self, catalog: Catalog, cache: Cache, made: PushPlan, *, may_rescue: bool) -> None:
-        self._catalog, self._cache, self._made = catalog, cache, made
+    def __init__(self, catalog: Catalog, cache: Cache, result: PushPlan, *, may_rescue: bool) -> None:
+        self._catalog, self._cache, self._made = catalog, cache, result
         self._may_rescue = may_rescue
         self._seen: dict[Digest, Digest | None] = {}  # object -> the pack that has it, or None if it is to be uploaded
         self._large: dict[
@@ -90,23 +90,23 @@ class _Planner:
         ] = {}  # size, path, who relies on it, tracked path
 
     def version(self, version: PushVersion, bases: Sequence[tuple[str, Digest]]) -> None:
-        catalog, made = self._catalog, self._made
+        catalog, result = self._catalog, self._made
         if version.kind != MANIFEST:
             _refuse_wrong_size(self._cache, version)
         complete = catalog.complete(version.kind, version.digest)
         key = (version.kind, version.digest)
         if complete is not None:
-            made.present.append(version)
-            made.relies[key] = set(complete)
+            result.present.append(version)
+            result.relies[key] = set(complete)
             return
-        relies = made.relies.setdefault(key, set())
+        relies = result.relies.setdefault(key, set())
         if version.kind == MANIFEST:
             skip, from_base = self._base(bases)
             relies |= from_base
             self._tree(version, skip, relies)
         else:
             self._file(version.digest, version.size_bytes, version.path, version.path, relies)
-        made.incomplete.append(version)
+        result.incomplete.append(version)
 
     def unnamed(self, digest: Digest, size_bytes: int) -> None:
         """Plans a file that no version names; what is not in the cache is left out."""
@@ -208,18 +208,18 @@ class _Planner:
 
     def settle_large(self) -> None:
         """Looks up the recipes of all large files at once."""
-        made = self._made
+        result = self._made
         recipes = self._recipes()
         for digest, (size_bytes, path, relies, tracked) in self._large.items():
-            found = recipes.get(digest)
-            if found is not None:
-                packs = {*found.packs, self._catalog.recipe_pack(digest)}
+            recipe = recipes.get(digest)
+            if recipe is not None:
+                packs = {*recipe.packs, self._catalog.recipe_pack(digest)}
                 for waiting in relies:
                     waiting.update(packs)
             elif self._cache.has_file(digest, size_bytes):
-                made.large.append((digest, size_bytes, path))
-                made.files += 1
-                made.size_bytes += size_bytes
+                result.large.append((digest, size_bytes, path))
+                result.files += 1
+                result.size_bytes += size_bytes
             else:
                 self._nowhere(digest, size_bytes, path, tracked)
 
@@ -247,12 +247,12 @@ def _refuse_wrong_size(cache: Cache, version: PushVersion) -> None:
         )
 
 
-def refuse_missing(made: PushPlan, catalog: Catalog) -> None:
+def refuse_missing(todo: PushPlan, catalog: Catalog) -> None:
     """Raises ObjectMissing, naming paths, for data that is neither in the cache nor on the remote."""
-    if not made.missing:
+    if not todo.missing:
         return
-    tracked = sorted(made.missing)
-    names = [name for path in tracked for name in made.missing[path]]
+    tracked = sorted(todo.missing)
+    names = [name for path in tracked for name in todo.missing[path]]
     raise ObjectMissing(
         f"cannot push {', '.join(map(repr, tracked[:3]))}: {some([repr(name) for name in names], 1)} is neither in the cache nor on {catalog.remote.store.label}",
         hint="dvlite add the path again where its data is, or fetch it from a remote that has it: dvlite fetch -r NAME",

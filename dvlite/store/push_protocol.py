@@ -64,27 +64,27 @@ def run(
     """
     files = size_bytes = 0
     for _ in range(_ROUNDS):
-        made = first or plan(catalog, cache, versions, bases, also=also)
+        todo = first or plan(catalog, cache, versions, bases, also=also)
         first = None
-        if made.rescue or made.rescue_nodes:
-            contents = [Need(digest, size, "") for digest, size in made.rescue]
-            fetch.rescue(catalog, cache, made.rescue_nodes, contents, progress)
-            made = plan(catalog, cache, versions, bases, also=also, may_rescue=False)
-        refuse_missing(made, catalog)
-        files += made.files
-        size_bytes += made.size_bytes
+        if todo.rescue or todo.rescue_nodes:
+            contents = [Need(digest, size, "") for digest, size in todo.rescue]
+            fetch.rescue(catalog, cache, todo.rescue_nodes, contents, progress)
+            todo = plan(catalog, cache, versions, bases, also=also, may_rescue=False)
+        refuse_missing(todo, catalog)
+        files += todo.files
+        size_bytes += todo.size_bytes
         catalog.require_writable()
         sender = Sender(catalog, cache, progress)
-        sender.send(made, chunk_bases)
+        sender.send(todo, chunk_bases)
         merge_indexes(catalog, sender.written_indexes)
-        relied = {name for names in made.relies.values() for name in names} | sender.packs
-        _publish(catalog, [*made.present, *made.incomplete], signer)
+        relied = {name for names in todo.relies.values() for name in names} | sender.packs
+        _publish(catalog, [*todo.present, *todo.incomplete], signer)
         if not (catalog.look_at_condemned() & relied):
-            for version in made.incomplete:
+            for version in todo.incomplete:
                 catalog.keep_complete(
-                    version.kind, version.digest, made.relies[version.kind, version.digest] | sender.packs
+                    version.kind, version.digest, todo.relies[version.kind, version.digest] | sender.packs
                 )
-            return Done(files, size_bytes, made)
+            return Done(files, size_bytes, todo)
         catalog.look()
     raise RemoteError(
         f"cannot push to {catalog.remote.store.label}: gc there kept deleting what this push relied on",

@@ -45,17 +45,17 @@ class Sender:
         self.packs: set[Digest] = set()
         self.written_indexes: list[tuple[str, int]] = []
 
-    def send(self, made: PushPlan, chunk_bases: Callable[[str], Sequence[Digest]]) -> None:
-        if not made.uploads:
+    def send(self, todo: PushPlan, chunk_bases: Callable[[str], Sequence[Digest]]) -> None:
+        if not todo.uploads:
             return
-        self._progress.start(f"pushing {self._remote.store.label}", total_bytes=made.size_bytes, total_files=made.files)
-        for digest in made.small:
+        self._progress.start(f"pushing {self._remote.store.label}", total_bytes=todo.size_bytes, total_files=todo.files)
+        for digest in todo.small:
             self._copy(digest, KIND_FILE)
-        self._unfinished = self._catalog.unfinished_packs() if made.large else set()
-        known = _KnownChunks(self._catalog, self._unfinished)
-        for digest, size_bytes, path in made.large:
-            self._large(digest, size_bytes, path, known, chunk_bases(path))
-        self._finish(made.nodes)
+        self._unfinished = self._catalog.unfinished_packs() if todo.large else set()
+        chunks = _KnownChunks(self._catalog, self._unfinished)
+        for digest, size_bytes, path in todo.large:
+            self._large(digest, size_bytes, path, chunks, chunk_bases(path))
+        self._finish(todo.nodes)
         self._remote.forget("unfinished", {name.hex() for name in self.packs})
         self._progress.finish()
 
@@ -93,22 +93,22 @@ class Sender:
         if kind == KIND_FILE:
             self._progress.advance(size_bytes=len(raw), files=1)
 
-    def _large(self, digest: Digest, size_bytes: int, path: str, known: _KnownChunks, bases: Sequence[Digest]) -> None:
+    def _large(self, digest: Digest, size_bytes: int, path: str, chunks: _KnownChunks, bases: Sequence[Digest]) -> None:
         """Chunks one file, uploads the chunks that the remote does not have, drafts its recipe."""
         if self._cache.has_packed(digest, (KIND_FILE,)):
             self._add(KIND_FILE, digest, self._cache.read_file(digest, size_bytes))
             return
-        known.learn(bases)
+        chunks.learn(bases)
         draft = _Draft(digest, size_bytes)
         whole = FileHasher()
         with self._cache.open_large(digest) as descriptor:
             for chunk in chunking.chunks(descriptor, size_bytes, self._config):
                 whole.update(chunk)
                 name = digest_bytes(chunk)
-                place = None if draft.fragmented else known.find(name)
+                place = None if draft.fragmented else chunks.find(name)
                 if place is None:
                     slot, number = self._chunk(name, chunk)
-                    known.remember(name, slot, number)
+                    chunks.remember(name, slot, number)
                     place = (slot, number)
                 draft.add(*place, len(chunk))
                 self._progress.advance(size_bytes=len(chunk))
@@ -199,14 +199,14 @@ class Sender:
         ready = [draft for draft in self._drafts if draft.ready]
         self._drafts = [draft for draft in self._drafts if not draft.ready]
         for draft in ready:
-            made = draft.recipe()
-            taken_up = self._unfinished.intersection(made.packs)
+            finished = draft.recipe()
+            taken_up = self._unfinished.intersection(finished.packs)
             self._rows += [index.end_of(name, self._catalog.packs[name]) for name in taken_up]
             self._unfinished -= taken_up
-            self.packs.update(made.packs)
-            data = recipe.dump(made)
+            self.packs.update(finished.packs)
+            data = recipe.dump(finished)
             writer = self._writer(pack.META)
-            writer.add_stored(Record(KIND_RECIPE, pack.RAW, 0, len(data), len(data), made.digest), data)
+            writer.add_stored(Record(KIND_RECIPE, pack.RAW, 0, len(data), len(data), finished.digest), data)
             if writer.size_bytes >= pack.TARGET_BYTES:
                 self._ship(pack.META)
 
@@ -289,7 +289,7 @@ class _KnownChunks:
 
     def learn(self, bases: Sequence[Digest]) -> None:
         """Reads the footers of the packs that earlier versions of a file use."""
-        self._read([name for found in self._catalog.recipes(bases).values() for name in found.packs])
+        self._read([name for recipe in self._catalog.recipes(bases).values() for name in recipe.packs])
 
     def _read(self, names: Iterable[Digest]) -> None:
         fresh = [name for name in dict.fromkeys(names) if name not in self._learned]

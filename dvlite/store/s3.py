@@ -160,10 +160,10 @@ class BucketStore:
         try:
             result: T = sync(files.loop, run)
         except Exception as error:
-            known = explain(error, self.label, self._bucket, name)
-            if known is None or known is error:
+            explained = explain(error, self.label, self._bucket, name)
+            if explained is None or explained is error:
                 raise
-            raise known from error
+            raise explained from error
         return result
 
     def _connected(self) -> Any:
@@ -263,11 +263,11 @@ def _file_system(options: Mapping[str, str], connections: int) -> Any:
 def _socket(address: tuple[Any, ...]) -> socket.socket:
     """Makes a socket that notices a dead peer while it sends, too: no time limit of aiohttp counts then."""
     family, kind, protocol, *_ = address
-    made = socket.socket(family, kind, protocol)
-    made.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+    opened = socket.socket(family, kind, protocol)
+    opened.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
     if hasattr(socket, "TCP_USER_TIMEOUT"):  # Linux
-        made.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, _ANSWER_SECONDS * 1000)
-    return made
+        opened.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, _ANSWER_SECONDS * 1000)
+    return opened
 
 
 def _server_time(answer: Any) -> float:

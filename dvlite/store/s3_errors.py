@@ -72,7 +72,7 @@ def explain(error: Exception, label: str, bucket: str, name: str | None) -> Remo
                 f"cannot use {label}: there is no bucket '{bucket}'", hint="create it, or check the url of the remote"
             )
         return explain_refusal(code, status, label)
-    if any(isinstance(each, Redirected) for each in _causes(error)):
+    if any(isinstance(cause, Redirected) for cause in _causes(error)):
         return explain_refusal("", 307, label)
     return _local_trouble(error, label) or _broken_connection(error, label)
 
@@ -126,19 +126,19 @@ def _local_trouble(error: Exception, label: str) -> RemoteError | None:
         return RemoteError(f"cannot use {label}: the credentials have expired", hint="sign in again (aws sso login)")
     if isinstance(error, ResponseParserError):
         return RemoteError(f"cannot use {label}: what answers there is not an S3 server", hint=_ENDPOINT_HINT)
-    if any(isinstance(each, FileNotFoundError) for each in _causes(error)):
+    if any(isinstance(cause, FileNotFoundError) for cause in _causes(error)):
         return RemoteError(
             f"cannot use {label}: its ca_bundle does not exist", hint="check the ca_bundle of this remote"
         )
     if any(
-        isinstance(each, ssl.SSLCertVerificationError | aiohttp.ClientConnectorCertificateError)
-        for each in _causes(error)
+        isinstance(cause, ssl.SSLCertVerificationError | aiohttp.ClientConnectorCertificateError)
+        for cause in _causes(error)
     ):
         return RemoteError(
             f"cannot use {label}: its certificate is not trusted",
             hint="check endpoint_url, or set -o ca_bundle=FILE --local",
         )
-    if any(isinstance(each, ssl.SSLError | boto.SSLError) for each in _causes(error)):
+    if any(isinstance(cause, ssl.SSLError | boto.SSLError) for cause in _causes(error)):
         return RemoteError(
             f"cannot use {label}: no TLS there", hint="check whether endpoint_url should be http or https"
         )
@@ -156,17 +156,17 @@ def _broken_connection(error: Exception, label: str) -> RemoteError | None:
 
 
 def _reason(error: Exception) -> str:
-    for each in _causes(error):
-        if isinstance(each, socket.gaierror | aiohttp.ClientConnectorDNSError):
+    for cause in _causes(error):
+        if isinstance(cause, socket.gaierror | aiohttp.ClientConnectorDNSError):
             return "the host name is not known"
-        if isinstance(each, asyncio.TimeoutError | boto.ConnectTimeoutError | boto.ReadTimeoutError):
+        if isinstance(cause, asyncio.TimeoutError | boto.ConnectTimeoutError | boto.ReadTimeoutError):
             return "no answer in time"
-        if isinstance(each, boto.ProxyConnectionError):
+        if isinstance(cause, boto.ProxyConnectionError):
             return "the proxy does not answer"
-        if isinstance(each, aiohttp.ClientPayloadError | aiohttp.ServerDisconnectedError | boto.ConnectionClosedError):
+        if isinstance(cause, aiohttp.ClientPayloadError | aiohttp.ServerDisconnectedError | boto.ConnectionClosedError):
             return "the connection broke off"
-        if isinstance(each, OSError) and each.errno in errno.errorcode:
-            return os.strerror(each.errno or 0).lower()
+        if isinstance(cause, OSError) and cause.errno in errno.errorcode:
+            return os.strerror(cause.errno or 0).lower()
     return "the connection failed"
 
 

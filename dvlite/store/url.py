@@ -91,8 +91,10 @@ def check_options(scheme: str, options: Mapping[str, str]) -> None:
     """Raises UsageError for an option that this scheme does not take, or a value that it cannot have."""
     for name, value in options.items():
         if name not in _OPTIONS[scheme]:
-            known = ", ".join(_OPTIONS[scheme]) or "none"
-            raise UsageError(f"{quote(name)} is not an option of a {scheme} remote", hint=f"its options: {known}")
+            options_text = ", ".join(_OPTIONS[scheme]) or "none"
+            raise UsageError(
+                f"{quote(name)} is not an option of a {scheme} remote", hint=f"its options: {options_text}"
+            )
         if not value or not value.isprintable():
             raise UsageError(f"the value of {quote(name)} is empty or has control characters in it")
     if "endpoint_url" in options:

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 
 from dvlite.commands.dag import DagResult, DagStage
 from dvlite.files import printable
+from dvlite.paths import overlap
 from dvlite.show import Show
 
 
@@ -50,7 +51,7 @@ def _words(stage: DagStage, show: Show) -> str:
 
 
 def _touches(one: str, other: str) -> bool:
-    return one == other or one.startswith(other + "/") or other.startswith(one + "/")
+    return overlap(one, other)
 
 
 def mermaid(result: DagResult, _: Show) -> Iterator[str]:

@@ -11,9 +11,10 @@ from dvlite.errors import UsageError
 from dvlite.formats.lockfile import LockedStage
 from dvlite.git.output import REGULAR, is_pipeline_file, is_pointer, split
 from dvlite.git.program import Git
+from dvlite.paths import ancestors
 from dvlite.pipeline.globs import expression
 from dvlite.repo import ignore
-from dvlite.repo.revisions import Files, GitFile, Revision, above, files_at
+from dvlite.repo.revisions import Files, GitFile, Revision, files_at
 from dvlite.verify.findings import Finding, Unchecked
 from dvlite.verify.parsed import TrackedFiles
 from dvlite.workspace import sparse
@@ -124,7 +125,7 @@ class Watch:
             return None
         found: set[str] = set()
         for path in changed:
-            places = [path, *above(path)]
+            places = [path, *ancestors(path)]
             if is_pointer(path) or is_pipeline_file(path) or path == ignore.FILE_NAME:
                 return None
             if not self._data.isdisjoint(places):

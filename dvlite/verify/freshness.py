@@ -14,6 +14,7 @@ from dvlite.files import word
 from dvlite.formats.lockfile import Facts, Locked, LockedStage
 from dvlite.formats.pointer import SUFFIX
 from dvlite.formats.strict_yaml import Tree
+from dvlite.paths import is_inside, overlap
 from dvlite.pipeline import reasons
 from dvlite.pipeline.content import same_data
 from dvlite.pipeline.journal import with_flags
@@ -90,7 +91,7 @@ class Freshness:
         """Says whether the content of a path cannot be known because of something that was told of."""
         chosen = sparse.selector([path]) if sparse.is_glob(path) else None
         for other in self._unknown:
-            if path == other or path.startswith(other + "/") or other.startswith(path + "/"):
+            if overlap(path, other):
                 return True
             if chosen is not None and chosen(os.fsencode(other)):
                 return True
@@ -223,7 +224,7 @@ class _Look:
         """Says whether a difference only follows from something that was told of."""
         if reason.kind == "dep-removed":
             path = self._stage.placed(reason.name)
-            skipped = any(path == each or path.startswith(each + "/") for each in self._skipped)
+            skipped = any(is_inside(path, each) for each in self._skipped)
             globs = [each for each in self._skipped if sparse.is_glob(each)]
             return skipped or bool(globs and sparse.selector(globs)(os.fsencode(path))) or self._owner.is_unknown(path)
         if reason.kind == "param-removed":
@@ -285,7 +286,7 @@ class _Look:
 
     @staticmethod
     def _stands_for(pattern: str, path: str) -> bool:
-        return path == pattern or path.startswith(pattern + "/") or sparse.selector([pattern])(os.fsencode(path))
+        return is_inside(path, pattern) or sparse.selector([pattern])(os.fsencode(path))
 
     def _out_of_date(self, reason: Reason, told: str, field: str, line: int | None) -> Finding:
         """Returns the finding at the line of the lockfile, or of the pipeline file for what the lockfile does not have."""

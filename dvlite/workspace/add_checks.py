@@ -14,6 +14,7 @@ from dvlite.errors import DvliteError, UsageError
 from dvlite.files import quote
 from dvlite.formats.pointer import SUFFIX
 from dvlite.git.output import is_lockfile
+from dvlite.paths import ancestors
 from dvlite.repo.repository import Repo
 from dvlite.repo.tracked_paths import Tracked, Unusable, why_untrackable
 from dvlite.workspace.path_args import is_about_pointer
@@ -33,11 +34,7 @@ _NOT_EVERYWHERE = tuple(
 
 def tracked_above(path: str, tracked: Container[str]) -> str | None:
     """Returns the tracked path that a path is or is inside of, or None."""
-    while path:
-        if path in tracked:
-            return path
-        path = path.rpartition("/")[0]
-    return None
+    return next((folder for folder in (path, *ancestors(path)) if folder and folder in tracked), None)
 
 
 def is_output(repo: Repo, path: str, output: Tracked) -> UsageError:

@@ -31,8 +31,10 @@ def keep_uncommitted(repo: Repo, chosen: Sequence[Tracked]) -> list[str]:
     for item in (item for item in chosen if not item.lockfile):
         blob = committed.get(item.path + SUFFIX)
         if blob is not None:
-            known = pointer.parse(repo.git.read_blobs([blob], limit_bytes=pointer.LIMIT_BYTES)[blob], item.path)
-            if known.same_version(item.pointer):
+            committed_version = pointer.parse(
+                repo.git.read_blobs([blob], limit_bytes=pointer.LIMIT_BYTES)[blob], item.path
+            )
+            if committed_version.same_version(item.pointer):
                 continue
         folder = repo.state_dir / "saved"
         folder.mkdir(parents=True, exist_ok=True)
@@ -46,10 +48,10 @@ def keep_uncommitted(repo: Repo, chosen: Sequence[Tracked]) -> list[str]:
 
 def saved_pointers(repo: Repo) -> list[Pointer]:
     """Returns the pointers that were kept, in all worktrees of the clone; those that cannot be read are left out."""
-    found = []
+    pointers = []
     for folder in (repo.common_dir, *(repo.common_dir / "worktrees").glob("*")):
         for file in sorted((folder / "dvlite" / "saved").glob(f"*{SUFFIX}")):
             with contextlib.suppress(DvliteError):
                 data = files.read_regular(file, str(file), pointer.LIMIT_BYTES + 1)
-                found.append(pointer.parse(data or b"", file.name))
-    return found
+                pointers.append(pointer.parse(data or b"", file.name))
+    return pointers

@@ -53,25 +53,25 @@ def changes(path: str, pairs: Sequence[Pair]) -> tuple[FileChange, ...]:
     """Returns the changes inside a tracked path, in the order of the pairs. Equal content that went and came is a rename."""
     origins = _origins(pairs)
     used = {origin.path for origin in origins.values()}
-    found = []
+    result = []
     for old, new in pairs:
         if new is None:
             if old is not None and old.path not in used:
-                found.append(_change("removed", path, old, None))
+                result.append(_change("removed", path, old, None))
         elif old is not None:
-            found.append(_change("modified", path, old, new))
+            result.append(_change("modified", path, old, new))
         elif new.path in origins:
-            found.append(_change("renamed", path, origins[new.path], new))
+            result.append(_change("renamed", path, origins[new.path], new))
         else:
-            found.append(_change("added", path, None, new))
-    return tuple(found)
+            result.append(_change("added", path, None, new))
+    return tuple(result)
 
 
-def counts_of(found: Iterable[FileChange]) -> Counts:
+def counts_of(changes: Iterable[FileChange]) -> Counts:
     """Counts changes, and by how many bytes the whole grew."""
     kinds: defaultdict[str, int] = defaultdict(int)
     delta = 0
-    for change in found:
+    for change in changes:
         kinds[change.change] += 1
         delta += (change.size_bytes or 0) - (change.old_size_bytes or 0)
     return Counts(

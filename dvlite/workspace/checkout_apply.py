@@ -52,7 +52,7 @@ class Outcome:
 
 
 def apply(
-    made: CheckoutPlan,
+    todo: CheckoutPlan,
     want: Entries,
     have: Snapshot | None,
     root: Path,
@@ -72,12 +72,12 @@ def apply(
         if single:
             writer.single_file()
         else:
-            writer.fresh_tree(made.write)
+            writer.fresh_tree(todo.write)
     elif single:
-        writer.update_single(made, have)
+        writer.update_single(todo, have)
     else:
-        writer.update_tree(made, have)
-    return writer.outcome(made, have)
+        writer.update_tree(todo, have)
+    return writer.outcome(todo, have)
 
 
 def write_part(job: Job) -> Report:
@@ -150,22 +150,22 @@ class TreeWriter:
 
     # --- a path that is there ---
 
-    def update_single(self, made: CheckoutPlan, have: Snapshot) -> None:
+    def update_single(self, todo: CheckoutPlan, have: Snapshot) -> None:
         """Replaces or completes a tracked file."""
-        self._have, self._replaces = have, made.replace
+        self._have, self._replaces = have, todo.replace
         with Folders(self._root, self._above) as above:
-            for i in made.write:
+            for i in todo.write:
                 self._write(i, above.top, self._name, fresh=False)
-            for i in made.chmod:
+            for i in todo.chmod:
                 self._chmod(i, above.top, self._name)
 
-    def update_tree(self, made: CheckoutPlan, have: Snapshot) -> None:
+    def update_tree(self, todo: CheckoutPlan, have: Snapshot) -> None:
         """Brings an existing directory up to date in place."""
-        self._have, self._replaces = have, made.replace
+        self._have, self._replaces = have, todo.replace
         with Folders(self._root, self._path) as folders:
-            remove_entries(folders, have.scan, made.remove)
-            self._write_all(made.write, folders, fresh=False)
-            for i in made.chmod:
+            remove_entries(folders, have.scan, todo.remove)
+            self._write_all(todo.write, folders, fresh=False)
+            for i in todo.chmod:
                 folder, name = folders.split(self._want.paths[i])
                 self._chmod(i, folder, name)
 
@@ -246,7 +246,7 @@ class TreeWriter:
         """Writes entry i of the version as `name`, complete or not at all; a damaged object is noted, not raised."""
         want = self._want
         flags = want.flags[i]
-        told = False  # of its bytes, as they were written
+        counted = False  # of its bytes, as they were written
         try:
             if flags == EMPTY_DIR:
                 self._empty_folder(folder, name)
@@ -256,7 +256,7 @@ class TreeWriter:
             elif want.sizes[i] <= self._cache.pack_below_bytes or self._cache.has_packed(want.digest(i), (KIND_FILE,)):
                 status = self._small(i, folder, name, fresh=fresh)
             else:
-                status, told = self._large(i, folder, name, fresh=fresh), True
+                status, counted = self._large(i, folder, name, fresh=fresh), True
         except (ObjectCorrupt, ObjectMissing, FormatError) as error:
             self._failed[i] = error
             return
@@ -266,7 +266,7 @@ class TreeWriter:
         except OSError as error:
             raise os_error(error, "write", self._target / os.fsdecode(want.paths[i])) from error
         self._record(i, status, racy=not fresh)
-        self._progress.advance(size_bytes=0 if told else want.sizes[i], files=1)
+        self._progress.advance(size_bytes=0 if counted else want.sizes[i], files=1)
 
     def _advance(self, size_bytes: int) -> None:
         self._progress.advance(size_bytes=size_bytes)
@@ -420,12 +420,12 @@ class TreeWriter:
         name = f"{self._target.name}/{inner}" if inner else self._target.name
         return type(error)(f"cannot write {quote(name)}: {error.message}", hint=error.hint)
 
-    def outcome(self, made: CheckoutPlan, have: Snapshot | None) -> Outcome:
+    def outcome(self, todo: CheckoutPlan, have: Snapshot | None) -> Outcome:
         """Returns the state of the disk: what was wanted and is there, and what was there and was kept."""
         scan, want = self._scan, self._want
         digests = bytearray(want.digests)
         if have is not None:
-            for i, j in made.keep:
+            for i, j in todo.keep:
                 scan.mtimes[i], scan.ctimes[i], scan.inodes[i] = (
                     have.scan.mtimes[j],
                     have.scan.ctimes[j],
@@ -433,11 +433,11 @@ class TreeWriter:
                 )
                 self._racy[i] = have.racy[j]
         absent = set(self._failed) | self._blocked
-        local = [] if have is None else sorted([*made.conflicts, *made.extra])
-        done = set(made.write) | set(made.chmod) | {i for i, _ in made.keep}
+        local = [] if have is None else sorted([*todo.conflicts, *todo.extra])
+        done = set(todo.write) | set(todo.chmod) | {i for i, _ in todo.keep}
         if absent or local or len(done) != len(want):
-            kept = [i for i in range(len(want)) if i in done and i not in absent]
-            scan, digests, self._racy = _merge(scan, digests, self._racy, kept, have, local)
+            present = [i for i in range(len(want)) if i in done and i not in absent]
+            scan, digests, self._racy = _merge(scan, digests, self._racy, present, have, local)
         lost = [i for i, error in sorted(self._failed.items()) if isinstance(error, ObjectMissing)]
         damaged = [
             (want.digest(i), self._named(i, error)) for i, error in sorted(self._failed.items()) if i not in lost
@@ -456,11 +456,11 @@ def _require_size(size_bytes: int, want: Entries, i: int) -> None:
 
 
 def _merge(
-    scan: Scan, digests: bytearray, racy: bytearray, kept: list[int], have: Snapshot | None, local: list[int]
+    scan: Scan, digests: bytearray, racy: bytearray, present: list[int], have: Snapshot | None, local: list[int]
 ) -> tuple[Scan, bytearray, bytearray]:
     """Builds the state of the disk from two sources, in path order."""
     rows: list[tuple[bytes, Scan, int, bytes, int]] = [
-        (scan.paths[i], scan, i, bytes(digests[i * DIGEST_BYTES : (i + 1) * DIGEST_BYTES]), racy[i]) for i in kept
+        (scan.paths[i], scan, i, bytes(digests[i * DIGEST_BYTES : (i + 1) * DIGEST_BYTES]), racy[i]) for i in present
     ]
     if have is not None:
         rows.extend((have.scan.paths[j], have.scan, j, have.digest(j), have.racy[j]) for j in local)

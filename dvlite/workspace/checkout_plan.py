@@ -32,36 +32,36 @@ def plan(want: Entries, have: Snapshot | None, is_safe: IsSafe) -> CheckoutPlan:
     """Compares a version with what is on disk; only what `is_safe` says is overwritten or removed."""
     if have is None:
         return CheckoutPlan(write=list(range(len(want))))
-    made = CheckoutPlan()
+    todo = CheckoutPlan()
     i = j = 0
     want_count, have_count = len(want), len(have.scan)
     want_paths, have_paths = want.paths, have.scan.paths
     while i < want_count or j < have_count:
         if j >= have_count or (i < want_count and want_paths[i] < have_paths[j]):
-            made.write.append(i)
+            todo.write.append(i)
             i += 1
         elif i >= want_count or have_paths[j] < want_paths[i]:
-            (made.remove if have.scan.flags[j] == EMPTY_DIR or is_safe(j) else made.extra).append(j)
+            (todo.remove if have.scan.flags[j] == EMPTY_DIR or is_safe(j) else todo.extra).append(j)
             j += 1
         else:
-            _both(made, want, have, i, j, is_safe)
+            _both(todo, want, have, i, j, is_safe)
             i += 1
             j += 1
-    return made
+    return todo
 
 
-def _both(made: CheckoutPlan, want: Entries, have: Snapshot, i: int, j: int, is_safe: IsSafe) -> None:
-    wanted, found = want.flags[i], have.scan.flags[j]
-    if (wanted & KIND_MASK) == (found & KIND_MASK) and want.digest(i) == have.digest(j):
-        if wanted == found:
-            made.keep.append((i, j))
+def _both(todo: CheckoutPlan, want: Entries, have: Snapshot, i: int, j: int, is_safe: IsSafe) -> None:
+    wanted_flags, flags = want.flags[i], have.scan.flags[j]
+    if (wanted_flags & KIND_MASK) == (flags & KIND_MASK) and want.digest(i) == have.digest(j):
+        if wanted_flags == flags:
+            todo.keep.append((i, j))
         else:
-            made.chmod.append(i)
-    elif found == EMPTY_DIR or is_safe(j):
-        made.write.append(i)
-        made.replace[i] = j
+            todo.chmod.append(i)
+    elif flags == EMPTY_DIR or is_safe(j):
+        todo.write.append(i)
+        todo.replace[i] = j
     else:
-        made.conflicts.append(j)
+        todo.conflicts.append(j)
 
 
 def selected(entries: Entries, wanted: Callable[[bytes], bool]) -> Entries:

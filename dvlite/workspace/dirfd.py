@@ -49,9 +49,9 @@ class Folders:
             os.close(self._open.pop(name))
 
     def _folder(self, path: bytes, *, create: bool) -> int:
-        found = self._open.get(path)
-        if found is not None:
-            return found
+        descriptor = self._open.get(path)
+        if descriptor is not None:
+            return descriptor
         parent, name = self.split(path, create=create)
         try:
             descriptor = os.open(name, _DIRECTORY, dir_fd=parent)

@@ -38,8 +38,8 @@ def to_path(want: Entries, cache: Cache, target: Path, progress: Progress) -> Da
     shutil.rmtree(around, ignore_errors=True)
     try:
         os.mkdir(around)
-        made = plan(want, None, lambda _: False)
-        outcome = apply(made, want, None, around, os.fsencode(target.name), cache, progress=progress)
+        todo = plan(want, None, lambda _: False)
+        outcome = apply(todo, want, None, around, os.fsencode(target.name), cache, progress=progress)
         if outcome.missing:
             raise missing_object(want.digest(outcome.missing[0]), (KIND_FILE,))
         if not outcome.damaged:
@@ -85,11 +85,11 @@ def _refuse_leaving_links(want: Entries, cache: Cache) -> None:
                     )
 
 
-def _publish(made: Path, target: Path) -> None:
+def _publish(temporary: Path, target: Path) -> None:
     """Gives what was made its name; for a file the kernel refuses a name that was taken meanwhile, if it can."""
-    if not made.is_dir():
+    if not temporary.is_dir():
         with contextlib.suppress(PermissionError, NotImplementedError):  # a file system without hard links
-            os.link(made, target, follow_symlinks=False)
+            os.link(temporary, target, follow_symlinks=False)
             return
     refuse_existing(target)
-    os.rename(made, target)
+    os.rename(temporary, target)

@@ -92,11 +92,11 @@ def obtain(
     owners: dict[Digest, str] = {}
     counts: dict[int, tuple[int, int]] = {}
     for number, part in enumerate(parts):
-        found = _needs(cache, part) if part.path not in missing else []
-        counts[number] = (len(found), sum(need.size_bytes for need in found))
-        for need in found:
+        part_needs = _needs(cache, part) if part.path not in missing else []
+        counts[number] = (len(part_needs), sum(need.size_bytes for need in part_needs))
+        for need in part_needs:
             owners.setdefault(need.digest, part.path)
-        needs.extend(found)
+        needs.extend(part_needs)
     unique = list({need.digest: need for need in reversed(needs)}.values())[::-1]
     if dry_run:
         left = fetch.plan(catalog, cache, unique).absent
@@ -146,12 +146,12 @@ def _needs(cache: Cache, part: FetchPart) -> list[Need]:
 
 def _bases(cache: Cache, part: FetchPart, inner: bytes) -> tuple[Digest, ...]:
     """Returns earlier contents of one large file that are in the cache: their chunks need no download."""
-    found = []
+    cached = []
     for base in part.bases:
         digest = file_in(cache, base, inner)
         if digest is not None and cache.large_path(digest).exists():
-            found.append(digest)
-    return tuple(dict.fromkeys(found))[:1]
+            cached.append(digest)
+    return tuple(dict.fromkeys(cached))[:1]
 
 
 def file_in(cache: Cache, version: Pointer, inner: bytes) -> Digest | None:

@@ -83,14 +83,14 @@ class Snapshot:
 
 def identify(
     scan: Scan,
-    known: StatRows | None,
+    rows: StatRows | None,
     progress: Progress,
     reader: Reader | None = None,
     *,
     must_have: IsCached | None = None,
     patient: bool = True,
 ) -> Snapshot:
-    """Returns the content of every entry of a scan; a file whose row in `known` is trusted is not opened, the others go to `reader`.
+    """Returns the content of every entry of a scan; a file whose row in `rows` is trusted is not opened, the others go to `reader`.
 
     `must_have`: a file is read again unless its bytes are there. A file that changed this very moment is waited for, so that its row can
     be trusted later; not `patient`: it is read at once, and again at the next look. Raises FileChanged for a file that keeps changing,
@@ -99,7 +99,7 @@ def identify(
     reader = reader or HashOnly()
     count = len(scan)
     digests, racy = bytearray(count * DIGEST_BYTES), bytearray(count)
-    unknown = array("Q", _unknown(scan, known, digests, must_have))
+    unknown = array("Q", _unknown(scan, rows, digests, must_have))
     sizes = array("q", (scan.sizes[i] for i in unknown))
     reader.expect(sizes)
     progress.start(f"{reader.doing} {scan.shown}", total_bytes=sum(sizes), total_files=len(unknown))
@@ -114,14 +114,14 @@ def identify(
     return Snapshot(scan, digests, racy, len(unknown))
 
 
-def _unknown(scan: Scan, known: StatRows | None, digests: bytearray, must_have: IsCached | None) -> Iterator[int]:
+def _unknown(scan: Scan, rows: StatRows | None, digests: bytearray, must_have: IsCached | None) -> Iterator[int]:
     """Fills in the digests of rows that can be trusted; yields the entries that must be read."""
-    if known is None:
+    if rows is None:
         yield from (i for i, flags in enumerate(scan.flags) if flags != EMPTY_DIR)
         return
-    old = known.scan
+    old = rows.scan
     j, old_count = 0, len(old)
-    old_paths, racy, width = old.paths, known.racy, DIGEST_BYTES
+    old_paths, racy, width = old.paths, rows.racy, DIGEST_BYTES
     for i, path in enumerate(scan.paths):
         while j < old_count and old_paths[j] < path:
             j += 1
@@ -134,9 +134,9 @@ def _unknown(scan: Scan, known: StatRows | None, digests: bytearray, must_have: 
             and scan.sizes[i] == old.sizes[j]
             and scan.inodes[i] == old.inodes[j]
             and (scan.flags[i] & KIND_MASK) == (old.flags[j] & KIND_MASK)
-            and (must_have is None or must_have(known.digest(j), old.sizes[j]))
+            and (must_have is None or must_have(rows.digest(j), old.sizes[j]))
         ):
-            digests[i * width : (i + 1) * width] = known.digests[j * width : (j + 1) * width]
+            digests[i * width : (i + 1) * width] = rows.digests[j * width : (j + 1) * width]
         elif scan.flags[i] != EMPTY_DIR:
             yield i
 

@@ -14,13 +14,13 @@ from dvlite.errors import DvliteError, ObjectCorrupt, ObjectMissing
 from dvlite.files import printable, quote, word
 from dvlite.formats import manifest
 from dvlite.formats.manifest import EMPTY_DIR, Entry
-from dvlite.formats.pointer import LIMIT_BYTES, SUFFIX, Pointer
+from dvlite.formats.pointer import LIMIT_BYTES, SUFFIX, Pointer, from_oid
 from dvlite.oid import Digest
 from dvlite.repo.repository import Repo
 from dvlite.show import some
 from dvlite.workspace import sparse
 from dvlite.workspace.hashing import identify
-from dvlite.workspace.overwrite_safety import is_exactly, pointer_of
+from dvlite.workspace.overwrite_safety import is_exactly
 from dvlite.workspace.scan import Scan
 from dvlite.workspace.workspace import Workspace, entries_of
 
@@ -37,27 +37,27 @@ class Behind:
     bring: str  # the command that brings what the pointer names
 
 
-def find_behind(work: Workspace, path: str, known: Pointer, found: Scan, inside: Sequence[str]) -> Behind | None:
+def find_behind(work: Workspace, path: str, pointer: Pointer, scan: Scan, inside: Sequence[str]) -> Behind | None:
     """Says whether adding what is on disk, or the parts of it in `inside`, would undo a change of the pointer.
 
     Costs reading one small file where the pointer names what is here; else a run of git and a look at what changed.
     """
-    here = work.versions_here(path)
-    if not here or here[0] == known.oid or work.vouched(path, found) == known.digest:
+    versions = work.versions_here(path)
+    if not versions or versions[0] == pointer.oid or work.vouched(path, scan) == pointer.digest:
         return None
-    commit = commit_of(work.repo, path + SUFFIX, here[0])
-    base = pointer_of(here[0])
+    commit = commit_of(work.repo, path + SUFFIX, versions[0])
+    base = from_oid(versions[0])
     # What was never committed was added, and its pointer set back to the one before; or git made it: in a merge that was given up, of a stash.
-    if base is None or (commit is None and known.oid in here[1:]):
+    if base is None or (commit is None and pointer.oid in versions[1:]):
         return None
-    have = identify(found, work.stat_rows(path), work.progress).entries()
-    is_edited = work.vouched(path, found) != base.digest and not is_exactly(work, base, have)
+    have = identify(scan, work.stat_rows(path), work.progress).entries()
+    is_edited = work.vouched(path, scan) != base.digest and not is_exactly(work, base, have)
     chooses = sparse.selector(inside) if inside else work.selector(path)
     try:
-        changed = list(_changes(work, base, known))
+        changed = list(_changes(work, base, pointer))
     except (ObjectMissing, ObjectCorrupt):
         return Behind(commit, (), is_edited, bringing(work, path, "pull"))
-    has_seen = commit is not None and _is_in_past(work.repo, path, known, commit)
+    has_seen = commit is not None and _is_in_past(work.repo, path, pointer, commit)
     undone = []
     for inner, old, new in changed:
         there = have.find(inner)
@@ -119,23 +119,23 @@ def _listed(undone: Sequence[bytes]) -> str:
     return f" ({some(names)})" if names else ""
 
 
-def _is_in_past(repo: Repo, path: str, known: Pointer, commit: str) -> bool:
+def _is_in_past(repo: Repo, path: str, pointer: Pointer, commit: str) -> bool:
     """Says whether the pointer is one that a commit has in its past: at a step of a rebase, on a branch that begins earlier."""
     head = repo.git.head()
     if head is None or repo.git.merge_base(head, commit) != head:
         return False
     text = repo.git.read_file(head, path + SUFFIX, limit_bytes=LIMIT_BYTES)
-    return text is not None and f"oid: {known.oid}\n".encode() in text
+    return text is not None and f"oid: {pointer.oid}\n".encode() in text
 
 
-def _changes(work: Workspace, base: Pointer, known: Pointer) -> Iterator[tuple[bytes, Entry | None, Entry | None]]:
+def _changes(work: Workspace, base: Pointer, pointer: Pointer) -> Iterator[tuple[bytes, Entry | None, Entry | None]]:
     """Yields what differs from one version to the other: a path inside, and its entries; of a file, or where one was a file, the whole."""
-    if base.kind == known.kind == "directory":
-        for old, new in manifest.compare(base.digest, known.digest, work.cache.read_node):
+    if base.kind == pointer.kind == "directory":
+        for old, new in manifest.compare(base.digest, pointer.digest, work.cache.read_node):
             entry = new or old
             yield entry.path if entry is not None else b"", old, new
         return
-    files = (entries_of(one, work.cache).find(b"") if one.kind == "file" else None for one in (base, known))
+    files = (entries_of(one, work.cache).find(b"") if one.kind == "file" else None for one in (base, pointer))
     yield b"", next(files), next(files)
 
 

@@ -6,11 +6,10 @@ in a part, may have stored them without any version that names them.
 
 from __future__ import annotations
 
-from dvlite.errors import FormatError, ObjectCorrupt, ObjectMissing
+from dvlite.errors import ObjectCorrupt, ObjectMissing
 from dvlite.formats import manifest
 from dvlite.formats.manifest import EMPTY_DIR, Entries
-from dvlite.formats.pointer import Pointer
-from dvlite.oid import MANIFEST, parse_oid
+from dvlite.formats.pointer import Pointer, from_oid
 from dvlite.repo import committed_versions
 from dvlite.workspace.hashing import Snapshot
 from dvlite.workspace.workspace import Workspace, entries_of
@@ -29,20 +28,24 @@ class EarlierVersions:
         have = self._have
         digest = have.digest(j)
         if self._versions is None:
-            self._versions = [found for known in self._pointers() if (found := self._entries(known)) is not None]
+            self._versions = [
+                entries for pointer in self._pointers() if (entries := self._entries(pointer)) is not None
+            ]
         path = have.scan.paths[j]
-        known = any((entry := version.find(path)) is not None and entry.digest == digest for version in self._versions)
-        return known and self._work.cache.is_sound(digest, have.scan.sizes[j])
+        pointer = any(
+            (entry := version.find(path)) is not None and entry.digest == digest for version in self._versions
+        )
+        return pointer and self._work.cache.is_sound(digest, have.scan.sizes[j])
 
     def _pointers(self) -> list[Pointer]:
-        found = [pointer_of(text) for text in self._work.versions_here(self._path)]
-        return [known for known in found if known is not None] or committed_versions.history(
+        pointers = [from_oid(text) for text in self._work.versions_here(self._path)]
+        return [pointer for pointer in pointers if pointer is not None] or committed_versions.history(
             self._work.repo.git, self._path, _HISTORY
         )
 
-    def _entries(self, known: Pointer) -> Entries | None:
+    def _entries(self, pointer: Pointer) -> Entries | None:
         try:
-            return entries_of(known, self._work.cache)
+            return entries_of(pointer, self._work.cache)
         except (ObjectMissing, ObjectCorrupt):
             return None
 
@@ -53,21 +56,12 @@ def is_earlier_version(work: Workspace, path: str, have: Snapshot) -> bool:
     return all(flags == EMPTY_DIR or earlier(j) for j, flags in enumerate(have.scan.flags))
 
 
-def pointer_of(version: str) -> Pointer | None:
-    """Returns a pointer with an oid, without its size; None for what is no oid of data."""
-    try:
-        kind, digest = parse_oid(version)
-    except FormatError:
-        return None
-    return Pointer("directory" if kind == MANIFEST else "file", digest, 0)
-
-
 def is_exactly(work: Workspace, version: Pointer, have: Entries) -> bool:
     """Says whether all that is on disk is a version; its listing is made anew where the cache does not have it."""
     if version.kind == "file":
         return have.paths == [b""] and have.digest(0) == version.digest
     try:
-        known = entries_of(version, work.cache)
+        entries = entries_of(version, work.cache)
     except (ObjectMissing, ObjectCorrupt):
         return manifest.build(have).root == version.digest
-    return (known.paths, known.flags, known.digests) == (have.paths, have.flags, have.digests)
+    return (entries.paths, entries.flags, entries.digests) == (have.paths, have.flags, have.digests)

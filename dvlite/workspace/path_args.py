@@ -10,6 +10,7 @@ from dvlite.errors import DvliteError, UsageError
 from dvlite.files import quote
 from dvlite.formats.pointer import SUFFIX
 from dvlite.git.output import is_lockfile
+from dvlite.paths import is_inside
 from dvlite.repo.repository import Repo
 from dvlite.repo.tracked_paths import Tracked, TrackedVersion, Unusable
 from dvlite.workspace import sparse
@@ -69,14 +70,14 @@ def usable(repo: Repo, arguments: Sequence[str], warn: Callable[[str], None], *,
 
 def travelling(chosen: Sequence[tuple[P, Parts]], arguments: Sequence[str]) -> list[tuple[P, Parts]]:
     """Returns what goes to remotes and comes from them; raises UsageError if all that was asked for stays in this clone."""
-    found = [(item, parts) for item, parts in chosen if item.push]
-    if chosen and arguments and not found:
+    shared = [(item, parts) for item, parts in chosen if item.push]
+    if chosen and arguments and not shared:
         item = chosen[0][0]
         raise UsageError(
             f"{quote(item.path)} stays in the clone that made it: the stage {item.stage} says 'push: false'",
             hint=f"make it here: dvlite repro {item.stage}",
         )
-    return found
+    return shared
 
 
 def refuse_outputs(repo: Repo, chosen: Sequence[Tracked], what: str) -> None:
@@ -97,19 +98,19 @@ def warning_of(error: DvliteError) -> str:
 def is_about_pointer(file: str, path: str) -> bool:
     """Says whether a path is, or is inside, what a pointer file is for; or is the file itself."""
     named = file.removesuffix(SUFFIX)
-    return path in {named, file} or path.startswith(named + "/")
+    return path == file or is_inside(path, named)
 
 
 def _is_about(file: str, path: str, tracked: Sequence[Tracked], *, whole: bool) -> bool:
     if not is_lockfile(file):
         named = file.removesuffix(SUFFIX)
-        below = not path or named.startswith(path + "/")
+        below = is_inside(named, path)
         matches = sparse.is_glob(path) and sparse.selector([path])(os.fsencode(named))
         return is_about_pointer(file, path) or (whole and (below or matches))
     if path == file:
         return True
     path = path.removesuffix(SUFFIX)
-    inside = any(path == item.path or path.startswith(item.path + "/") for item in tracked)
+    inside = any(is_inside(path, item.path) for item in tracked)
     if whole or inside:
         return not inside
     glob = sparse.selector([path]) if sparse.is_glob(path) else None
@@ -134,13 +135,13 @@ def _matches(repo: Repo, tracked: Sequence[P], argument: str) -> list[tuple[int,
     path = repo.relative(argument)
     if path.endswith(SUFFIX) and any(item.path == path[: -len(SUFFIX)] for item in tracked):
         path = path[: -len(SUFFIX)]
-    found: list[tuple[int, str | None]] = []
+    matches: list[tuple[int, str | None]] = []
     glob = sparse.selector([path]) if sparse.is_glob(path) else None
     for position, item in enumerate(tracked):
-        if item.path == path or not path or item.path.startswith(path + "/"):
-            found.append((position, None))
+        if is_inside(item.path, path):
+            matches.append((position, None))
         elif path.startswith(item.path + "/"):
-            found.append((position, path[len(item.path) + 1 :]))
+            matches.append((position, path[len(item.path) + 1 :]))
         elif glob is not None and glob(os.fsencode(item.path)):
-            found.append((position, None))
-    return found
+            matches.append((position, None))
+    return matches

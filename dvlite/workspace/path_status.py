@@ -10,13 +10,13 @@ from dataclasses import dataclass, replace
 from dvlite.errors import DvliteError, ObjectCorrupt, ObjectMissing
 from dvlite.formats import manifest
 from dvlite.formats.manifest import EMPTY_DIR, FILE, KIND_MASK, SYMLINK, Entries
-from dvlite.formats.pointer import Pointer
+from dvlite.formats.pointer import Pointer, from_oid
 from dvlite.oid import FILE as FILE_OID
 from dvlite.oid import Digest, format_oid
 from dvlite.repo.tracked_paths import Tracked
 from dvlite.workspace.changes import Counts, FileChange, Kind, changes, counts_of
 from dvlite.workspace.hashing import Reader, Snapshot, identify
-from dvlite.workspace.overwrite_safety import is_exactly, pointer_of
+from dvlite.workspace.overwrite_safety import is_exactly
 from dvlite.workspace.scan import Scan
 from dvlite.workspace.sparse import Selects
 from dvlite.workspace.workspace import NO_VERSION, Workspace
@@ -78,43 +78,43 @@ class PathStatus:
 
     def run(self) -> None:
         work, wanted = self._work, self._pointer
-        found = work.scan(self._path)
-        if found is not None and work.is_vouched(self._path, found, wanted):
+        scan = work.scan(self._path)
+        if scan is not None and work.is_vouched(self._path, scan, wanted):
             self._check_root_in_cache()
             return
         entries = self._entries()
-        known = None if found is None else work.vouched(self._path, found)
-        if known is not None:  # of another version, as it was checked out: the pointer moved on, the user did nothing
-            kind = "file" if found is not None and found.paths == [b""] else "directory"
-            self._note_earlier(Pointer(kind, known, 0))
+        vouched = None if scan is None else work.vouched(self._path, scan)
+        if vouched is not None:  # of another version, as it was checked out: the pointer moved on, the user did nothing
+            kind = "file" if scan is not None and scan.paths == [b""] else "directory"
+            self._note_earlier(Pointer(kind, vouched, 0))
             return
-        if found is None:
+        if scan is None:
             if entries is None or len(entries) or wanted.kind == "directory":
                 self.missing = self._absent()
             return
         earlier = self._earlier_version()
         if entries is None and earlier is None:
-            self._without_listing(found)
+            self._without_listing(scan)
             return
-        have = identify(found, work.stat_rows(self._path), work.progress, self._reader)
+        have = identify(scan, work.stat_rows(self._path), work.progress, self._reader)
         if earlier is not None and is_exactly(work, earlier, have.entries()):
             self._remember(have, earlier.digest)
             self._note_earlier(earlier)
         elif entries is None:
-            self._without_listing(found)
+            self._without_listing(scan)
         else:
             self._compare(entries, have)
 
-    def _note_earlier(self, here: Pointer) -> None:
+    def _note_earlier(self, present: Pointer) -> None:
         self.is_earlier = True
-        self.missing = replace(self._absent(), earlier=self._to_come(here))
+        self.missing = replace(self._absent(), earlier=self._to_come(present))
 
-    def _to_come(self, here: Pointer) -> Counts:
+    def _to_come(self, present: Pointer) -> Counts:
         """Returns how the version of the pointer differs from another one, as far as their listings are in the cache."""
-        if here.kind != "directory" or self._pointer.kind != "directory":
+        if present.kind != "directory" or self._pointer.kind != "directory":
             return Counts(modified=1)
         try:
-            pairs = list(manifest.compare(here.digest, self._pointer.digest, self._work.cache.read_node))
+            pairs = list(manifest.compare(present.digest, self._pointer.digest, self._work.cache.read_node))
         except (ObjectMissing, ObjectCorrupt):
             return Counts()
         return counts_of(changes(self._path, pairs))
@@ -122,7 +122,7 @@ class PathStatus:
     def _earlier_version(self) -> Pointer | None:
         """Returns the version that was checked out here last, if it is another one: its files may be too young for their times to prove it."""
         other = self._work.other_version(self._item)
-        return None if other is None else pointer_of(other)
+        return None if other is None else from_oid(other)
 
     def _check_root_in_cache(self) -> None:
         """Looks for the listing, or the file, alone: a cheap sign that the cache was emptied."""
@@ -177,10 +177,10 @@ class PathStatus:
             )
         return entries
 
-    def _without_listing(self, found: Scan) -> None:
+    def _without_listing(self, scan: Scan) -> None:
         """Says no more than the totals: the listing to compare with is not here."""
         self.is_counted = False
-        size = sum(found.sizes)
+        size = sum(scan.sizes)
         counts = Counts(modified=1, delta_bytes=size - self._pointer.size_bytes)
         self.changed = ChangedPath(path=self._path, kind="directory", counts=counts, stage=self._stage)
 
@@ -230,13 +230,13 @@ class PathStatus:
 def _changes(entries: Entries, have: Snapshot, selects: Selects | None) -> Iterator[tuple[int | None, int | None]]:
     """Yields `(position in the pointer's version, position on disk)` of what differs."""
     i = j = 0
-    paths, found = entries.paths, have.scan.paths
-    while i < len(paths) or j < len(found):
-        if j >= len(found) or (i < len(paths) and paths[i] < found[j]):
+    paths, on_disk = entries.paths, have.scan.paths
+    while i < len(paths) or j < len(on_disk):
+        if j >= len(on_disk) or (i < len(paths) and paths[i] < on_disk[j]):
             if selects is None or selects(paths[i]):  # what was never checked out here is not missing
                 yield i, None
             i += 1
-        elif i >= len(paths) or found[j] < paths[i]:
+        elif i >= len(paths) or on_disk[j] < paths[i]:
             yield None, j
             j += 1
         else:

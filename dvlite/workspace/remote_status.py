@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from dvlite.files import quote
-from dvlite.oid import FILE, MANIFEST
 from dvlite.repo.open_stores import open_remote
 from dvlite.repo.repository import Repo
 from dvlite.repo.tracked_paths import Tracked
@@ -25,18 +24,18 @@ def look_at_remote(
         absent = []
         for item in (item for item in chosen if item.push):
             wanted = item.pointer
-            kind = MANIFEST if wanted.kind == "directory" else FILE
+            kind = wanted.oid_kind
             version = PushVersion(item.path, kind, wanted.digest, wanted.size_bytes)
-            made = plan(catalog, cache, [version], {})
-            lost = [path for found in made.missing.values() for path in found]
-            if made.uploads or lost or made.rescue or not catalog.roots(kind, wanted.digest):
+            todo = plan(catalog, cache, [version], {})
+            lost = [path for names in todo.missing.values() for path in names]
+            if todo.uploads or lost or todo.rescue or not catalog.roots(kind, wanted.digest):
                 absent.append(
                     AbsentPath(
                         path=item.path,
                         kind="directory" if wanted.kind == "directory" else "file",
-                        files=max(made.files + len(lost), 1),
-                        size_bytes=made.size_bytes,
-                        whole=made.files + len(lost) >= wanted.files,
+                        files=max(todo.files + len(lost), 1),
+                        size_bytes=todo.size_bytes,
+                        whole=todo.files + len(lost) >= wanted.files,
                         example=f"{quote(lost[0])} is neither here nor there" if lost else None,
                         stage=item.stage or None,
                     )

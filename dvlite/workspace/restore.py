@@ -12,8 +12,9 @@ from dvlite import files
 from dvlite.errors import DvliteError, FileChanged, ObjectMissing, PartlyDone
 from dvlite.formats import manifest, pointer
 from dvlite.formats.manifest import EMPTY_DIR, Entries
-from dvlite.formats.pointer import SUFFIX, Pointer
+from dvlite.formats.pointer import SUFFIX, Pointer, from_oid
 from dvlite.oid import MANIFEST, Digest, format_oid
+from dvlite.paths import overlap
 from dvlite.repo import committed_versions
 from dvlite.show import NAMED, Show, count, some
 from dvlite.store.cache_writer import Writer
@@ -25,7 +26,7 @@ from dvlite.workspace.checkout_plan import CheckoutPlan, plan, selected
 from dvlite.workspace.dirfd import Folders, remove_entries, unchanged
 from dvlite.workspace.hashing import Snapshot, identify
 from dvlite.workspace.ingest import CachingReader, can_share_blocks
-from dvlite.workspace.overwrite_safety import EarlierVersions, is_earlier_version, is_exactly, pointer_of
+from dvlite.workspace.overwrite_safety import EarlierVersions, is_earlier_version, is_exactly
 from dvlite.workspace.scan import Scan
 from dvlite.workspace.workspace import NO_VERSION, Workspace
 from dvlite.workspace.writer_process import WriterOptions, WriterProcess
@@ -65,12 +66,12 @@ class CheckoutResult:
         missing = [name for path in self.paths for name in path.missing]
         if missing:
             return ObjectMissing(f"not in the cache: {show.paths(missing)}", hint="dvlite pull")
-        kept = [name for path in self.paths for name in path.conflicts]
-        if kept:
+        conflicts = [name for path in self.paths for name in path.conflicts]
+        if conflicts:
             whole = [path.path for path in self.paths if path.conflicts]
-            where = " ".join(show.path(path) for path in (kept if len(kept) <= NAMED else whole))
+            where = " ".join(show.path(path) for path in (conflicts if len(conflicts) <= NAMED else whole))
             return PartlyDone(
-                f"{count(len(kept), 'file')} changed here and not overwritten: {show.paths(kept)}",
+                f"{count(len(conflicts), 'file')} changed here and not overwritten: {show.paths(conflicts)}",
                 hint=f"to keep the changes: dvlite add {where}\nto give them up: dvlite checkout --force {where}",
             )
         if self.unusable:
@@ -101,39 +102,39 @@ class CheckoutOptions:
 
 def restore(work: Workspace, path: str, wanted: Pointer, patterns: Sequence[str], how: CheckoutOptions) -> Restored:
     """Brings the workspace to a version, or the part of it that `patterns` name. Raises ObjectMissing if its listing is not cached."""
-    found = work.scan(path)
-    work.clear_leftovers(path, found)
-    if found is not None and (found.paths == [b""]) != (wanted.kind == "file"):
+    scan = work.scan(path)
+    work.clear_leftovers(path, scan)
+    if scan is not None and (scan.paths == [b""]) != (wanted.kind == "file"):
         return _replace_kind(work, path, wanted, patterns, how)
-    here = tuple(work.sparse.get(path, ()))
-    asked = tuple(patterns) or (here if how.keep_sparse else ())
-    if found is not None and asked == here and not how.force and _is_already(work, path, wanted, found):
-        return Restored(CheckedOutPath(path=path, kept=len(found)))
-    _settle_patterns(work, path, asked, absent=found is None)
+    patterns_here = tuple(work.sparse.get(path, ()))
+    asked = tuple(patterns) or (patterns_here if how.keep_sparse else ())
+    if scan is not None and asked == patterns_here and not how.force and _is_already(work, path, wanted, scan):
+        return Restored(CheckedOutPath(path=path, kept=len(scan)))
+    _settle_patterns(work, path, asked, absent=scan is None)
     whole = work.wanted(wanted)
     chooses = sparse.selector(asked) if asked else None
     want = whole if chooses is None else selected(whole, chooses)
     sparse.require_matches(path, patterns, want.paths)
-    have = None if found is None else identify(found, work.stat_rows(path), work.progress)
+    have = None if scan is None else identify(scan, work.stat_rows(path), work.progress)
     outside = None
     if have is not None and chooses is not None:
         have, outside = _split(have, chooses)
     is_safe = _anything if how.force or have is None else EarlierVersions(work, path, have)
-    made = plan(want, have, is_safe)
-    if (made.conflicts or made.extra) and have is not None and outside is None and _put_back(work, path, have):
-        made = plan(want, have, EarlierVersions(work, path, have))
-    lost = _lost(work, want, made) if have is not None else []
+    todo = plan(want, have, is_safe)
+    if (todo.conflicts or todo.extra) and have is not None and outside is None and _put_back(work, path, have):
+        todo = plan(want, have, EarlierVersions(work, path, have))
+    lost = _lost(work, want, todo) if have is not None else []
     if lost:
         return Restored(CheckedOutPath(path=path, missing=tuple(_shown(path, want.paths[i]) for i in lost[:_EXAMPLES])))
-    _require_space(work, path, want, made)
-    saved = _save(work, path, have, made) if how.force and have is not None else ()
+    _require_space(work, path, want, todo)
+    saved = _save(work, path, have, todo) if how.force and have is not None else ()
     help_ = WriterOptions(how.link, None if how.link else how.crew, (wanted.digest, asked))
     outcome = checkout_apply.apply(
-        made, want, have, work.repo.root, os.fsencode(path), work.cache, progress=work.progress, help_=help_
+        todo, want, have, work.repo.root, os.fsencode(path), work.cache, progress=work.progress, help_=help_
     )
     if not outcome.abandoned:
-        _remember(work, path, wanted, outcome, made, whole=outside is None)
-    return Restored(_result(path, want, have, made, outcome, saved), tuple(outcome.damaged))
+        _remember(work, path, wanted, outcome, todo, whole=outside is None)
+    return Restored(_result(path, want, have, todo, outcome, saved), tuple(outcome.damaged))
 
 
 @contextlib.contextmanager
@@ -158,14 +159,14 @@ def remove_untracked(
     for path in list(work.known_paths()):
         if only is not None and path not in only:
             continue
-        if path in tracked or any(path.startswith(f"{other}/") or other.startswith(f"{path}/") for other in tracked):
+        if any(overlap(path, other) for other in tracked):
             continue
         if work.is_behind_link(path) or os.path.lexists(work.location(path + SUFFIX)):
             continue  # not ours to judge: the place is elsewhere, or the pointer is there and could not be used
         shown = work.repo.display(path)
-        found = work.scan(path)
-        if found is not None:
-            have = identify(found, work.stat_rows(path), work.progress)
+        scan = work.scan(path)
+        if scan is not None:
+            have = identify(scan, work.stat_rows(path), work.progress)
             cached = is_earlier_version(work, path, have)
             if cached and not committed_versions.is_committed(work.repo.git, path):
                 work.progress.warn(
@@ -189,10 +190,10 @@ def _settles(shown: str) -> str:
     return f"to track it: dvlite add {again}; to be rid of it: rm -r {again}"
 
 
-def _is_already(work: Workspace, path: str, wanted: Pointer, found: Scan) -> bool:
-    if work.vouched(path, found) != wanted.digest:
+def _is_already(work: Workspace, path: str, wanted: Pointer, scan: Scan) -> bool:
+    if work.vouched(path, scan) != wanted.digest:
         return False
-    return wanted.kind == "directory" or (found.flags[0] == manifest.FILE | manifest.EXECUTABLE) == wanted.executable
+    return wanted.kind == "directory" or (scan.flags[0] == manifest.FILE | manifest.EXECUTABLE) == wanted.executable
 
 
 def _settle_patterns(work: Workspace, path: str, asked: tuple[str, ...], *, absent: bool) -> None:
@@ -227,16 +228,16 @@ def _part(have: Snapshot, chosen: Sequence[int]) -> Snapshot:
     return Snapshot(scan, digests, bytearray(have.racy[i] for i in chosen), have.read_files)
 
 
-def _lost(work: Workspace, want: Entries, made: CheckoutPlan) -> list[int]:
+def _lost(work: Workspace, want: Entries, todo: CheckoutPlan) -> list[int]:
     """Returns what an existing directory would need and the cache lacks: then nothing is done, for gaps look like deletions."""
     has = work.cache.has_file
-    return [i for i in made.write if want.flags[i] != EMPTY_DIR and not has(want.digest(i), want.sizes[i])]
+    return [i for i in todo.write if want.flags[i] != EMPTY_DIR and not has(want.digest(i), want.sizes[i])]
 
 
-def _require_space(work: Workspace, path: str, want: Entries, made: CheckoutPlan) -> None:
+def _require_space(work: Workspace, path: str, want: Entries, todo: CheckoutPlan) -> None:
     limit = work.cache.pack_below_bytes
     small = large = 0
-    for i in made.write:
+    for i in todo.write:
         if want.sizes[i] <= limit:
             small += want.sizes[i]
         else:
@@ -247,10 +248,10 @@ def _require_space(work: Workspace, path: str, want: Entries, made: CheckoutPlan
     files.require_space(folder, small + large, work.repo.display(path))
 
 
-def _save(work: Workspace, path: str, have: Snapshot, made: CheckoutPlan) -> tuple[str, ...]:
+def _save(work: Workspace, path: str, have: Snapshot, todo: CheckoutPlan) -> tuple[str, ...]:
     """Stores what `--force` is about to overwrite, as a version of its own with a pointer in git's directory."""
     earlier = EarlierVersions(work, path, have)
-    endangered = sorted({*made.replace.values(), *made.remove})
+    endangered = sorted({*todo.replace.values(), *todo.remove})
     lost = [j for j in endangered if have.scan.flags[j] != EMPTY_DIR and not earlier(j)]
     if not lost:
         return ()
@@ -273,8 +274,8 @@ def _save(work: Workspace, path: str, have: Snapshot, made: CheckoutPlan) -> tup
 
 def _put_back(work: Workspace, path: str, have: Snapshot) -> bool:
     """Stores what is here as it was checked out, and the cache has lost, so that it can give way; returns whether it was that."""
-    here = work.versions_here(path)
-    version = pointer_of(here[0]) if here else None
+    versions = work.versions_here(path)
+    version = from_oid(versions[0]) if versions else None
     if version is None or not is_exactly(work, version, have.entries()):
         return False
     _store(work, path, have, None if version.kind == "file" else manifest.build(have.entries()))
@@ -285,11 +286,11 @@ def _store(work: Workspace, path: str, have: Snapshot, tree: manifest.Tree | Non
     """Stores files, and the listing of a directory. Raises FileChanged."""
     with Writer(work.cache) as writer:
         reader = CachingReader(work.cache, writer, files.existing_folder(work.location(path).parent), f"keeping {path}")
-        kept = identify(have.scan, None, work.progress, reader)
+        stored = identify(have.scan, None, work.progress, reader)
         for digest, data in tree.nodes if tree else ():
             writer.put(KIND_MANIFEST, digest, data)
         writer.commit()
-    if kept.digests != have.digests:
+    if stored.digests != have.digests:
         raise FileChanged(
             f"cannot check out {files.quote(path)}: it changed while it was read",
             hint="run the command again when nothing writes to it",
@@ -300,10 +301,10 @@ def _replace_kind(
     work: Workspace, path: str, wanted: Pointer, patterns: Sequence[str], how: CheckoutOptions
 ) -> Restored:
     """Handles a file where a directory belongs, and the other way round: removed only if all of it is in the cache."""
-    found = work.scan(path)
-    assert found is not None
+    scan = work.scan(path)
+    assert scan is not None
     work.wanted(wanted)  # before anything is removed: its listing must be here
-    have = identify(found, work.stat_rows(path), work.progress)
+    have = identify(scan, work.stat_rows(path), work.progress)
     safe = is_earlier_version(work, path, have)
     if not safe and not how.force:
         return Restored(CheckedOutPath(path=path, conflicts=(path,)))
@@ -332,10 +333,10 @@ def remove_tree(work: Workspace, path: str, have: Snapshot) -> bool:
 
 
 def _remember(
-    work: Workspace, path: str, wanted: Pointer, outcome: Outcome, made: CheckoutPlan, *, whole: bool
+    work: Workspace, path: str, wanted: Pointer, outcome: Outcome, todo: CheckoutPlan, *, whole: bool
 ) -> None:
     complete = whole and not outcome.missing
-    exact = not (made.conflicts or made.extra or outcome.damaged or outcome.blocked)
+    exact = not (todo.conflicts or todo.extra or outcome.damaged or outcome.blocked)
     if outcome.damaged or outcome.missing:  # what could not be written is not to look like a deletion
         there = Snapshot(outcome.scan, outcome.digests, outcome.racy, 0).entries()
         if whole and wanted.kind == "directory":
@@ -351,18 +352,18 @@ def _anything(_: int) -> bool:
 
 
 def _result(
-    path: str, want: Entries, have: Snapshot | None, made: CheckoutPlan, outcome: Outcome, saved: tuple[str, ...]
+    path: str, want: Entries, have: Snapshot | None, todo: CheckoutPlan, outcome: Outcome, saved: tuple[str, ...]
 ) -> CheckedOutPath:
-    conflicts = [] if have is None else [have.scan.paths[j] for j in made.conflicts]
+    conflicts = [] if have is None else [have.scan.paths[j] for j in todo.conflicts]
     conflicts += outcome.blocked
     unwritten = len(outcome.damaged) + len(outcome.missing) + len(outcome.blocked)
     return CheckedOutPath(
         path=path,
-        written=0 if outcome.abandoned else _count_files(want, made.write) - unwritten + len(made.chmod),
-        removed=len(made.remove),
-        kept=len(made.keep),
-        extra=len(made.extra),
-        written_bytes=0 if outcome.abandoned else made.bytes_to_write(want),
+        written=0 if outcome.abandoned else _count_files(want, todo.write) - unwritten + len(todo.chmod),
+        removed=len(todo.remove),
+        kept=len(todo.keep),
+        extra=len(todo.extra),
+        written_bytes=0 if outcome.abandoned else todo.bytes_to_write(want),
         conflicts=tuple(_shown(path, inner) for inner in conflicts[:_EXAMPLES]),
         saved=saved,
         missing=tuple(_shown(path, want.paths[i]) for i in outcome.missing[:_EXAMPLES]),

@@ -39,8 +39,8 @@ def outputs(repo: Repo) -> tuple[str, ...]:
 
 def spared(repo: Repo, warn: Callable[[str], None]) -> Callable[[str], bool]:
     """Returns a test for tracked paths that are to be left alone, which warns of each one that is."""
-    found = outputs(repo)
-    chosen = sparse.selector(found) if found else None
+    patterns = outputs(repo)
+    chosen = sparse.selector(patterns) if patterns else None
 
     def is_made(path: str) -> bool:
         if chosen is None or not chosen(os.fsencode(path)):

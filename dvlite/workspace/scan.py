@@ -85,28 +85,28 @@ def scan(path: Path, shown: str, ignore: IgnoreRule, names: frozenset[bytes], pr
 
     Raises UsageError for a FIFO, socket, device or symlink in the place of a file, and for an unreadable folder.
     """
-    found = Scan(root=path, shown=shown)
+    result = Scan(root=path, shown=shown)
     try:
         status = os.lstat(path)
     except (FileNotFoundError, NotADirectoryError):
         return None
     if stat.S_ISDIR(status.st_mode):
-        _Scan(os.fsencode(path), shown, ignore, names, found, progress).folder(b"", 0)
+        _Scan(os.fsencode(path), shown, ignore, names, result, progress).folder(b"", 0)
     elif stat.S_ISREG(status.st_mode):
-        found.append(b"", FILE | EXECUTABLE if status.st_mode & _EXECUTE else FILE, status)
+        result.append(b"", FILE | EXECUTABLE if status.st_mode & _EXECUTE else FILE, status)
     elif stat.S_ISLNK(status.st_mode):
-        found.append(b"", SYMLINK, status)
+        result.append(b"", SYMLINK, status)
     else:
         raise special_file(shown, status.st_mode)
-    return found
+    return result
 
 
-def selected_scan(found: Scan, chooses: Callable[[bytes], bool]) -> Scan:
+def selected_scan(scan: Scan, chooses: Callable[[bytes], bool]) -> Scan:
     """Returns the entries of a scan whose path is chosen."""
-    part = Scan(root=found.root, shown=found.shown)
-    for i, path in enumerate(found.paths):
+    part = Scan(root=scan.root, shown=scan.shown)
+    for i, path in enumerate(scan.paths):
         if chooses(path):
-            part.copy_from(found, i)
+            part.copy_from(scan, i)
     return part
 
 
@@ -124,30 +124,30 @@ class _Scan:
     __slots__ = ("_found", "_ignore", "_names", "_progress", "_root", "_shown")
 
     def __init__(
-        self, root: bytes, shown: str, ignore: IgnoreRule, names: frozenset[bytes], found: Scan, progress: Progress
+        self, root: bytes, shown: str, ignore: IgnoreRule, names: frozenset[bytes], result: Scan, progress: Progress
     ) -> None:
         self._root, self._shown = root, shown
         self._ignore, self._names = ignore, names
-        self._found, self._progress = found, progress
+        self._found, self._progress = result, progress
 
     def folder(self, prefix: bytes, depth: int) -> bool:
         """Appends everything below one folder; returns False if there was nothing that counts."""
-        found = self._found
-        before = len(found.paths)
+        result = self._found
+        before = len(result.paths)
         try:
             with os.scandir(self._root + b"/" + prefix) as listing:
                 entries = [(e.name + b"/" if e.is_dir(follow_symlinks=False) else e.name, e) for e in listing]
         except OSError as error:
             raise os_error(error, "read", self._name(prefix)) from error
         entries.sort()  # names are unique, so this is the order of whole paths
-        add = found.append
+        add = result.append
         for key, entry in entries:
             name = entry.name
             if name in self._names or self._ignore(prefix + name, key is not name):
-                found.left_out[os.fsdecode(name)] += 1
+                result.left_out[os.fsdecode(name)] += 1
                 continue
             if name.startswith(_TEMPORARY) and is_temporary_name(name):
-                found.leftovers.append(prefix + name)
+                result.leftovers.append(prefix + name)
                 continue
             try:
                 status = entry.stat(follow_symlinks=False)
@@ -167,7 +167,7 @@ class _Scan:
                 add(prefix + name, SYMLINK, status)
             else:
                 raise special_file(self._name(prefix + name), mode)
-        return len(found.paths) > before
+        return len(result.paths) > before
 
     def _name(self, path: bytes) -> str:
         return f"{self._shown}/{os.fsdecode(path)}".rstrip("/")

@@ -23,16 +23,22 @@ _GLOB = re.compile(r"[*?\[]")
 def load(state: Path) -> dict[str, tuple[str, ...]]:
     """Returns the patterns of each tracked directory that is here in part."""
     try:
-        found = json.loads((state / _FILE).read_text(encoding="utf-8", errors="surrogateescape"))
+        patterns = json.loads((state / _FILE).read_text(encoding="utf-8", errors="surrogateescape"))
     except (OSError, ValueError):
         return {}
-    return {str(path): tuple(map(str, patterns)) for path, patterns in found.items()} if isinstance(found, dict) else {}
+    return (
+        {str(path): tuple(map(str, selected)) for path, selected in patterns.items()}
+        if isinstance(patterns, dict)
+        else {}
+    )
 
 
 def store(state: Path, patterns: Mapping[str, Iterable[str]]) -> None:
     """Replaces all patterns; durable, for they cannot be made again."""
     state.mkdir(parents=True, exist_ok=True)
-    text = json.dumps({path: sorted(set(found)) for path, found in sorted(patterns.items()) if found}, indent=1)
+    text = json.dumps(
+        {path: sorted(set(selected)) for path, selected in sorted(patterns.items()) if selected}, indent=1
+    )
     files.write_atomic(state / _FILE, text.encode("utf-8", "surrogateescape"))
 
 

@@ -16,6 +16,7 @@ from dvlite.formats import manifest
 from dvlite.formats.manifest import EXECUTABLE, FILE, Branch, Entries
 from dvlite.formats.pointer import Pointer
 from dvlite.oid import Digest, Oid, digest_bytes
+from dvlite.paths import ancestors
 from dvlite.progress import Progress
 from dvlite.repo import ignore
 from dvlite.repo.repository import Repo
@@ -46,12 +47,7 @@ class Workspace:
 
     def is_behind_link(self, path: str) -> bool:
         """Says whether a folder above a path is a symbolic link: what is there is not the repository's."""
-        above = path.rpartition("/")[0]
-        while above:
-            if (self.repo.root / above).is_symlink():
-                return True
-            above = above.rpartition("/")[0]
-        return False
+        return any((self.repo.root / folder).is_symlink() for folder in ancestors(path))
 
     def require_real_folder(self, path: str) -> None:
         """Raises UsageError for a path behind a symbolic link; writes check again, through descriptors."""
@@ -66,31 +62,31 @@ class Workspace:
         matches = (lambda inner, folder: rules.match(prefix + inner, is_dir=folder)) if rules.has_patterns else _nothing
         return scan(self.location(path), self.repo.display(path), matches, rules.names, self.progress)
 
-    def clear_leftovers(self, path: str, found: Scan | None) -> None:
+    def clear_leftovers(self, path: str, scan: Scan | None) -> None:
         """Removes temporary files that killed runs left in or beside a tracked path; for whoever holds the workspace lock."""
         place = self.location(path)
         dirfd.clear_leftovers(place.parent)
-        if found is not None and found.leftovers:
+        if scan is not None and scan.leftovers:
             with dirfd.Folders(place) as opened:
-                for inner in found.leftovers:
+                for inner in scan.leftovers:
                     folder, name = opened.split(inner)
                     with contextlib.suppress(OSError):
                         os.unlink(name, dir_fd=folder)
 
-    def vouched(self, path: str, found: Scan) -> Digest | None:
+    def vouched(self, path: str, scan: Scan) -> Digest | None:
         """Returns the version that a scan provably is, by the stat index alone."""
         index = statindex.open_index(self._index_path(path))
-        if index is None or index.root == NO_VERSION or not index.vouches_for(found):
+        if index is None or index.root == NO_VERSION or not index.vouches_for(scan):
             return None
         return index.root
 
-    def is_vouched(self, path: str, found: Scan, wanted: Pointer) -> bool:
+    def is_vouched(self, path: str, scan: Scan, wanted: Pointer) -> bool:
         """Says whether the stat index proves that a scan is what a pointer says."""
-        if self.vouched(path, found) != wanted.digest:
+        if self.vouched(path, scan) != wanted.digest:
             return False
         if wanted.kind == "file":
-            return found.paths == [b""] and bool(found.flags[0] & EXECUTABLE) == wanted.executable
-        return found.paths != [b""]
+            return scan.paths == [b""] and bool(scan.flags[0] & EXECUTABLE) == wanted.executable
+        return scan.paths != [b""]
 
     def stat_rows(self, path: str) -> StatRows | None:
         """Returns the rows of a path's stat index: what was known of its files at the last look."""
@@ -98,11 +94,11 @@ class Workspace:
         return None if index is None else index.load()
 
     def remember(
-        self, path: str, root: Digest, found: Scan, digests: bytes | bytearray, racy: bytes | bytearray
+        self, path: str, root: Digest, scan: Scan, digests: bytes | bytearray, racy: bytes | bytearray
     ) -> None:
         """Writes the stat index of a tracked path; `root` is the version that all rows amount to, or NO_VERSION."""
         with contextlib.suppress(DvliteError):  # a full or read-only disk: the next look is slower, not wrong
-            statindex.write(self._index_path(path), root, found, digests, racy)
+            statindex.write(self._index_path(path), root, scan, digests, racy)
 
     def note_version(
         self, path: str, version: Oid, *, whole: bool, part: bool = False, before: Oid | None = None
@@ -116,7 +112,7 @@ class Workspace:
         earlier = [old for old in (made_of if whole else self.versions_here(path)) if old != version]
         first = 1 if part else 0
         versions = [*earlier[:first], version, *earlier[first:]]
-        text = b"".join(os.fsencode(f"{known}\n") for known in versions[:_VERSIONS]) + os.fsencode(path)
+        text = b"".join(os.fsencode(f"{oid}\n") for oid in versions[:_VERSIONS]) + os.fsencode(path)
         name = self._index_path(path).with_suffix(_NOTE)
         if not files.holds(name, text):
             with contextlib.suppress(DvliteError, OSError):
@@ -135,8 +131,8 @@ class Workspace:
 
     def other_version(self, item: Tracked) -> str | None:
         """Returns the oid of the version that came here last, if that is another one than is named now: git moved on, the data did not."""
-        here = self.versions_here(item.path)
-        return here[0] if here and here[0] != item.pointer.oid else None
+        versions = self.versions_here(item.path)
+        return versions[0] if versions and versions[0] != item.pointer.oid else None
 
     def forget(self, path: str) -> None:
         """Drops the stat index and the sparse patterns of a path that is not tracked any more."""
