@@ -8,6 +8,7 @@ from dvlite.commands.dag import DagResult, DagStage
 from dvlite.files import printable
 from dvlite.paths import overlap
 from dvlite.show import Show
+from dvlite.text.style import dot_label, mermaid_label
 
 
 def text(result: DagResult, show: Show) -> Iterator[str]:
@@ -59,7 +60,7 @@ def mermaid(result: DagResult, _: Show) -> Iterator[str]:
     names = {stage.stage: f"s{number}" for number, stage in enumerate(result.stages)}
     yield "flowchart TD"
     for stage in result.stages:
-        yield f'    {names[stage.stage]}["{_quoted(stage.stage, _MERMAID)}"]'
+        yield f'    {names[stage.stage]}["{mermaid_label(stage.stage)}"]'
     for stage in result.stages:
         for other in stage.after:
             yield f"    {names[other]} --> {names[stage.stage]}"
@@ -70,16 +71,8 @@ def dot(result: DagResult, _: Show) -> Iterator[str]:
     yield "digraph pipeline {"
     yield "    node [shape=box];"
     for stage in result.stages:
-        yield f'    "{_quoted(stage.stage, _DOT)}";'
+        yield f'    "{dot_label(stage.stage)}";'
     for stage in result.stages:
         for other in stage.after:
-            yield f'    "{_quoted(other, _DOT)}" -> "{_quoted(stage.stage, _DOT)}";'
+            yield f'    "{dot_label(other)}" -> "{dot_label(stage.stage)}";'
     yield "}"
-
-
-_MERMAID = {'"': "#quot;", "<": "#lt;", ">": "#gt;", "#": "#35;"}
-_DOT = {'"': '\\"', "\\": "\\\\"}
-
-
-def _quoted(name: str, escapes: dict[str, str]) -> str:
-    return "".join(escapes.get(character, character) for character in printable(name))

@@ -9,8 +9,8 @@ from dvlite.files import printable, size_text
 from dvlite.lineage.report import LineageArtefact, LineageGraph, LineageLink, LineageRun, LineageRunName, key_of
 from dvlite.runs.history import LineageCommit
 from dvlite.show import some
+from dvlite.text.style import dot_label, mermaid_label
 
-_PLAIN = frozenset(" ._-/+=,")
 _METRICS = 4  # in a line
 
 
@@ -40,7 +40,7 @@ def mermaid(graphs: Iterable[LineageGraph]) -> Iterator[str]:
     """Yields a Mermaid flowchart, from what was used to what was made."""
     yield "flowchart LR"
     for name, label, is_run in _nodes(graphs := list(graphs)):
-        yield f'  {name}(["{_for_mermaid(label)}"])' if is_run else f'  {name}["{_for_mermaid(label)}"]'
+        yield f'  {name}(["{mermaid_label(label)}"])' if is_run else f'  {name}["{mermaid_label(label)}"]'
     for start, end, holds in _edges(graphs):
         yield f"  {start} {'-.->' if holds else '-->'} {end}"
 
@@ -50,7 +50,7 @@ def dot(graphs: Iterable[LineageGraph]) -> Iterator[str]:
     yield "digraph lineage {"
     yield "  rankdir=LR;"
     for name, label, is_run in _nodes(graphs := list(graphs)):
-        yield f'  {name} [label="{_for_dot(label)}", shape={"ellipse" if is_run else "box"}];'
+        yield f'  {name} [label="{dot_label(label)}", shape={"ellipse" if is_run else "box"}];'
     for start, end, holds in _edges(graphs):
         yield f"  {start} -> {end}{' [style=dashed]' if holds else ''};"
     yield "}"
@@ -278,12 +278,3 @@ def _numbered(
         for run in graph.runs:
             runs.setdefault(run.run, (run, f"r{len(runs)}"))
     return artefacts, runs
-
-
-def _for_mermaid(text: str) -> str:
-    """Returns a label in Mermaid's own escapes: what is not a letter, digit or plain mark is written as its number."""
-    return "".join(c if c.isalnum() or c in _PLAIN else f"#{ord(c)};" for c in printable(text))
-
-
-def _for_dot(text: str) -> str:
-    return printable(text).replace("\\", "\\\\").replace('"', '\\"')

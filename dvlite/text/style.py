@@ -91,3 +91,16 @@ def _tidy(value: Any) -> Any:
     if isinstance(value, Mapping):
         return {key: _tidy(item) for key, item in value.items()}
     return float(f"{value:.{_DIGITS}g}") if isinstance(value, float) else value
+
+
+_PLAIN = frozenset(" ._-/+=,:")
+
+
+def mermaid_label(text: str) -> str:
+    """Returns a label in Mermaid's own escapes: what is not a letter, digit or plain mark is written as its number."""
+    return "".join(c if c.isalnum() or c in _PLAIN else f"#{ord(c)};" for c in printable(text))
+
+
+def dot_label(text: str) -> str:
+    """Returns a label as Graphviz takes it between double quotes."""
+    return printable(text).replace("\\", "\\\\").replace('"', '\\"')
