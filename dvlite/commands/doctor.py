@@ -35,7 +35,6 @@ _PACKAGES = (
     "pathspec",
     "pyfastcdc",
     "pyyaml",
-    "rich",
     "s3fs",
     "xxhash",
     "zstandard",
