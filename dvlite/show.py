@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import json
 import posixpath
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from dvlite.files import printable
 
+DIGITS = 6  # that people read of a number; --json has all
 NAMED = 3  # so many names stand in a sentence; the rest are counted
 _STAGED = 8  # names in a line about git's index
+_LONGEST = 60  # letters of a value
 _CODES = {"bold": "1", "dim": "2", "red": "31", "green": "32", "yellow": "33", "cyan": "36"}
 
 
@@ -81,3 +85,37 @@ def duration_text(seconds: float) -> str:
 def one_line(message: str) -> str:
     """Returns a message as one line that no terminal can misread. Its quotes stay: the names in it are escaped already."""
     return message if message.isprintable() else "".join(c if c.isprintable() else printable(c) for c in message)
+
+
+def short_oid(oid: str) -> str:
+    """Returns the 8 hex digits of an object id that people see."""
+    return oid.rpartition(":")[2][:8]
+
+
+def value_text(value: Any) -> str:
+    """Returns a value for people: numbers to six significant digits, text as it is, the rest as JSON."""
+    if isinstance(value, bool) or value is None:
+        return json.dumps(value)
+    if isinstance(value, float):
+        return f"{value:.{DIGITS}g}"
+    text = value if isinstance(value, str) else json.dumps(_tidy(value), ensure_ascii=False)
+    text = printable(text)
+    return text if len(text) <= _LONGEST else f"{text[: _LONGEST - 3]}..."
+
+
+def pair_text(old: Any, new: Any) -> tuple[str, str]:
+    """Returns two different values so that they look different: with as many digits as that takes, and text that looks like a number quoted."""
+    one, other = value_text(old), value_text(new)
+    if one == other and old != new and isinstance(old, float) and isinstance(new, float):
+        return repr(old), repr(new)
+    if type(old) is not type(new) and one == other:
+        return json.dumps(old, ensure_ascii=False), json.dumps(new, ensure_ascii=False)
+    return one, other
+
+
+def _tidy(value: Any) -> Any:
+    if isinstance(value, list):
+        return [_tidy(item) for item in value]
+    if isinstance(value, Mapping):
+        return {key: _tidy(item) for key, item in value.items()}
+    return float(f"{value:.{DIGITS}g}") if isinstance(value, float) else value

@@ -194,7 +194,7 @@ class _Run:
         self._contents = Contents(self._work, of_stages(tracked, loaded.stages))
         self._behind = assume_followed(self._work, self._contents, self._chosen.stages, tracked)
         self._warnings += [error.message for error in broken if error.message not in self._warnings]
-        self._params = Params(repo)
+        self._params = Params(repo.work_tree.read)
         self._surroundings = Surroundings(repo, environ, progress, dry=options.dry_run)
         self._surroundings.expect(self._chosen.stages)
 

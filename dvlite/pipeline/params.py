@@ -2,51 +2,54 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import replace
 
+from dvlite.errors import DvliteError
 from dvlite.files import quote
 from dvlite.formats import parameters
 from dvlite.formats.strict_yaml import Tree
 from dvlite.pipeline.stages import Stage, StageParams
-from dvlite.repo.repository import Repo
 
 
 class Params:
-    """Reads files of parameters, each once; with `read` (path -> bytes, None for nothing) from elsewhere than the work tree."""
+    """Reads files of parameters, each once; `read`: path -> bytes, None for nothing."""
 
-    def __init__(self, repo: Repo, read: Callable[[str], bytes | None] | None = None) -> None:
-        self._read = read or repo.work_tree.read
+    def __init__(self, read: Callable[[str], bytes | None]) -> None:
+        self._read = read
         self._files: dict[str, Tree] = {}
 
     def forget(self) -> None:
         """Reads the files again when asked next."""
         self._files.clear()
 
-    def values(self, stage: Stage, *, awaited: Callable[[str], bool] = lambda _: False) -> dict[str, Tree]:
-        """Returns `file:dotted.key` -> value of a stage, a mapping flattened; what `awaited` files, still to be made, lack is left out.
+    def values(
+        self, stage: Stage, *, awaited: Callable[[str], bool] = lambda _: False
+    ) -> Iterator[tuple[StageParams, Mapping[str, Tree] | DvliteError]]:
+        """Yields each parameter that a stage declares, as `file:dotted.key` -> value, a mapping flattened; or why it is not known.
 
-        Raises FormatError, with file and line of the pipeline, for a file or key that is not there.
+        What `awaited` files, still to be made, lack is left out. A file that cannot be read is one error for all of its parameters.
         """
-        found: dict[str, Tree] = {}
         for place in stage.params:
-            tree = self._tree(stage, place, awaited=awaited(place.path))
+            try:
+                tree = self._tree(stage, place, awaited=awaited(place.path))
+            except DvliteError as error:
+                yield place, error
+                continue
             if tree is None:
                 continue
-            for key in place.spec.keys:
-                value = parameters.find(tree, key)
-                if value is parameters.ABSENT and awaited(place.path):
-                    continue
-                if value is parameters.ABSENT:
-                    raise stage.wrong(
-                        place.line,
-                        f"the parameter {quote(key)} is not in {quote(place.path)}",
-                        hint=f"add it to {place.path}, or correct its name",
-                    )
-                found |= _named(f"{place.name}:{key}", value)
             if not place.spec.keys:
                 flat = parameters.flatten(tree) if isinstance(tree, dict) else {"": tree}
-                found |= {f"{place.name}:{key}": value for key, value in flat.items()}
-        return found
+                yield place, {f"{place.name}:{key}": value for key, value in flat.items()}
+            for key in place.spec.keys:
+                one = replace(place, spec=replace(place.spec, keys=(key,)))
+                value = parameters.find(tree, key)
+                if value is not parameters.ABSENT:
+                    yield one, _named(f"{place.name}:{key}", value)
+                elif not awaited(place.path):
+                    hint = f"add it to {place.path}, or correct its name"
+                    reason = f"the parameter {quote(key)} is not in {quote(place.path)}"
+                    yield one, stage.wrong(place.line, reason, hint=hint)
 
     def _tree(self, stage: Stage, place: StageParams, *, awaited: bool) -> Tree:
         if place.path not in self._files:

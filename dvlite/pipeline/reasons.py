@@ -10,6 +10,8 @@ from typing import Any, Literal
 from dvlite.formats.lockfile import Locked, LockedStage
 from dvlite.formats.strict_yaml import Tree
 from dvlite.pipeline.content import same_data
+from dvlite.pipeline.stages import Stage
+from dvlite.show import pair_text, short_oid, value_text
 from dvlite.workspace.changes import Counts
 
 
@@ -85,3 +87,38 @@ def _is_same(one: Tree, other: Tree) -> bool:
     if isinstance(one, list | dict):
         return json.dumps(one, sort_keys=True) == json.dumps(other, sort_keys=True)
     return type(one) is type(other) and one == other
+
+
+# --- in words ---
+
+_ENTRY_FIELDS = {"cmd": "its command", "wdir": "its working directory"}
+
+
+def sentence(reason: Reason, stage: Stage, by: str = "") -> str:
+    """Returns what a stage runs with otherwise than the recorded run did, as the second half of a sentence; `by` is what names a dependency.
+
+    In a few words, for a list: `text.reasons`.
+    """
+    what, _, how = reason.kind.rpartition("-")
+    old, new = pair_text(reason.old, reason.new)
+    if what in ("dep", "output"):
+        path = value_text(stage.placed(reason.name) if what == "dep" else reason.name)
+        return {
+            "dep-changed": f"{path} is {short_oid(str(reason.new))}{by and f' by {by}'}, locked with {short_oid(str(reason.old))}",
+            "dep-added": f"it depends on {path}, which the recorded run did not use",
+            "dep-removed": f"{path} was a dependency of the recorded run and no longer is",
+            "output-added": f"it declares the output {path}, which the recorded run did not make",
+            "output-removed": f"{path} is an output of the recorded run and no longer declared",
+        }[reason.kind]
+    if what in _ENTRY_FIELDS:
+        return f"{_ENTRY_FIELDS[what]} is '{new}', locked with '{old}'"
+    if reason.kind == "definition-changed":
+        return "the declaration of its outputs changed"
+    name = value_text(reason.name.replace(":", " ", 1) if what == "param" else reason.name)
+    shown = {"param": name, "env": f"the variable {name}", "capture": f"the captured value {name}"}[what]
+    return {
+        "param-added": f"{name} = {new} is a new parameter",
+        "param-removed": f"{name} = {old} was a parameter of the recorded run and no longer is",
+        "env-removed": f"the variable {name} was set in the recorded run and no longer is",
+        "capture-removed": f"{name} was captured in the recorded run and no longer is",
+    }.get(reason.kind, f"{shown} is new" if how == "added" else f"{shown} is {new}, locked with {old}")

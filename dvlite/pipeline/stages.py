@@ -43,6 +43,13 @@ class StageParams(StagePath):
     spec: Param
     name: str
 
+    def covers(self, name: str) -> bool:
+        """Says whether it stands for a name like `params.yaml:net.depth`."""
+        key = name.removeprefix(f"{self.name}:")
+        return key != name and (
+            not self.spec.keys or any(key == own or key.startswith(own + ".") for own in self.spec.keys)
+        )
+
 
 @dataclass(frozen=True, slots=True)
 class Stage:

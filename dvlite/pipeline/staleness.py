@@ -1,12 +1,13 @@
 """Which stages are out of date, and why: the lockfile compared with what is here, or with what pointers say belongs here.
 
-Runs nothing and changes no data, so that `status`, `repro -n` and a clone without data can ask.
+Of the work tree and of any revision. Runs nothing and changes no data, so that `status`, `repro -n`, `verify` and a clone without data can ask.
 """
 
 from __future__ import annotations
 
+import os
 import posixpath
-from collections.abc import Callable, Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Literal, Protocol
 
@@ -14,14 +15,16 @@ from dvlite.errors import DvliteError, ObjectCorrupt, ObjectMissing
 from dvlite.files import quote
 from dvlite.formats import manifest
 from dvlite.formats.lockfile import Facts, Locked, LockedStage, Lockfile
+from dvlite.formats.strict_yaml import Tree
 from dvlite.oid import MANIFEST, Digest, parse_oid
+from dvlite.paths import is_inside
 from dvlite.pipeline import reasons
 from dvlite.pipeline.content import Contents
 from dvlite.pipeline.graph import StageGraph, build
 from dvlite.pipeline.params import Params
 from dvlite.pipeline.preflight import assume_followed
 from dvlite.pipeline.reasons import Reason, StaleStage
-from dvlite.pipeline.stages import Stage, captured_name, load
+from dvlite.pipeline.stages import Stage, StageParams, StagePath, captured_name, load
 from dvlite.repo.repository import Repo
 from dvlite.repo.revisions import Revision
 from dvlite.repo.tracked_paths import Tracked
@@ -65,6 +68,101 @@ class Staleness:
     @property
     def runs(self) -> bool:
         return self.state in ("stale", "after")
+
+
+class Content(Protocol):
+    """What belongs at paths: of the work tree (`content.Contents`), or of any revision (`revision_content.RevisionContent`)."""
+
+    def matches(self, pattern: str) -> list[str]:
+        """Returns the paths that a path or pattern stands for, sorted."""
+
+    def parts(self, path: str) -> list[str]:
+        """Returns what a dependency on a path is recorded as: the path and, if it is a folder of git's, all data inside."""
+
+    def expected(self, path: str) -> Locked | None:
+        """Returns what belongs at a path, None if that is not known."""
+
+
+@dataclass(frozen=True, slots=True)
+class Gap:
+    """A declared dependency or parameter of which it is not known what it is now. `is_missing`: there is no such dependency."""
+
+    place: StagePath
+    error: DvliteError
+    is_missing: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class StageNow:
+    """What a stage would run with now, without outputs, as far as it is known."""
+
+    stage: Stage
+    entry: LockedStage
+    gaps: tuple[Gap, ...] = ()
+
+    def differences(self, locked: LockedStage) -> Iterator[Reason]:
+        """Yields what a lockfile entry has otherwise; what only follows from a gap is left out."""
+        yield from (reason for reason in reasons.of_facts(locked, self.entry) if not self._follows(reason))
+        yield from undeclared(self.stage, locked)
+
+    def _follows(self, reason: Reason) -> bool:
+        if reason.kind == "dep-removed":
+            path = self.stage.placed(reason.name)
+            return any(stands_for(gap.place.path, path) for gap in self.gaps if not isinstance(gap.place, StageParams))
+        places = (gap.place for gap in self.gaps) if reason.kind == "param-removed" else ()
+        return any(isinstance(place, StageParams) and place.covers(reason.name) for place in places)
+
+
+def now_of(
+    stage: Stage,
+    content: Content,
+    params: Params,
+    capture: Callable[[], Mapping[str, str]],
+    awaited: Callable[[str], bool] | None = None,
+) -> StageNow:
+    """Returns what a stage would run with now; with `awaited` (still to be made, may be missing) the error of the first gap is raised."""
+    deps: dict[str, Locked] = {}
+    gaps: list[Gap] = []
+
+    def note(gap: Gap) -> None:
+        if awaited is not None:
+            raise gap.error
+        gaps.append(gap)
+
+    may_lack = awaited or (lambda _: False)
+    for dep in stage.deps:
+        try:
+            paths = [part for path in content.matches(dep.path) for part in content.parts(path)]
+            known = [content.expected(path) for path in paths]
+        except DvliteError as error:
+            note(Gap(dep, error))
+            continue
+        if not may_lack(dep.path) and (not paths or None in known):
+            note(Gap(dep, _missing(stage, dep), is_missing=True))
+        local = ((stage.local(path), item) for path, item in zip(paths, known, strict=True) if item is not None)
+        deps |= {path: replace(item, path=path) for path, item in local}
+    values: dict[str, Tree] = {}
+    for place, found in params.values(stage, awaited=may_lack):
+        if isinstance(found, DvliteError):
+            note(Gap(place, found))
+        else:
+            values |= found
+    facts = Facts(stage.spec.cmd, stage.spec.wdir, values, stage.spec.env, capture())
+    return StageNow(stage, stage.entry(facts, [deps[path] for path in sorted(deps)]), tuple(gaps))
+
+
+def stands_for(pattern: str, path: str) -> bool:
+    """Says whether a declared path or pattern stands for a path: the same one, one in that folder, or one that matches."""
+    return is_inside(path, pattern) or (sparse.is_glob(pattern) and sparse.selector([pattern])(os.fsencode(path)))
+
+
+def _missing(stage: Stage, dep: StagePath) -> DvliteError:
+    what = "matches nothing" if sparse.is_glob(dep.path) else "does not exist"
+    return stage.wrong(
+        dep.line,
+        f"the dependency {quote(dep.path)} of {stage.address} {what}",
+        hint="correct its name, or make it an output of another stage; tracked data comes with dvlite pull",
+    )
 
 
 class Evaluator:
@@ -113,36 +211,15 @@ class Evaluator:
         pending: bool = False,
         captures: Mapping[str, str] | None = None,
     ) -> LockedStage:
-        """Returns what a stage would run with now, without outputs; with `pending`, what is still to be made is left out; `captures` if they are known."""
+        """Returns what a stage would run with now, without outputs; with `pending`, what is still to be made is left out; `captures` if they are known.
 
-        def awaited(path: str) -> bool:
-            return pending and path in self._made
+        Raises FormatError for a dependency or parameter that is nowhere.
+        """
 
-        deps = []
-        for dep in stage.deps:
-            paths = [part for path in self.contents.matches(dep.path) for part in self.contents.parts(path)]
-            found = [(path, self.contents.expected(path)) for path in paths]
-            if not awaited(dep.path) and (not paths or any(item is None for _, item in found)):
-                raise self.missing(stage, dep.path, dep.line)
-            deps += [replace(item, path=stage.local(path)) for path, item in found if item is not None]
-        unique = {dep.path: dep for dep in deps}
-        facts = Facts(
-            cmd=stage.spec.cmd,
-            wdir=stage.spec.wdir,
-            params=self.params.values(stage, awaited=awaited),
-            env=stage.spec.env,
-            capture=self._captures.values(stage, locked) if captures is None else captures,
-        )
-        return stage.entry(facts, [unique[path] for path in sorted(unique)])
+        def known() -> Mapping[str, str]:
+            return self._captures.values(stage, locked) if captures is None else captures
 
-    def missing(self, stage: Stage, path: str, line: int) -> DvliteError:
-        """Returns the error for a dependency that is nowhere."""
-        what = "matches nothing" if sparse.is_glob(path) else "does not exist"
-        return stage.wrong(
-            line,
-            f"the dependency {quote(path)} of {stage.address} {what}",
-            hint="correct its name, or make it an output of another stage; tracked data comes with dvlite pull",
-        )
+        return now_of(stage, self.contents, self.params, known, lambda path: pending and path in self._made).entry
 
     def _why(self, stage: Stage, locked: LockedStage | None, now: LockedStage, *, pending: bool) -> Iterable[Reason]:
         if locked is None:
@@ -150,10 +227,9 @@ class Evaluator:
             return
         if stage.spec.always:
             yield Reason(kind="always")
-        for reason in reasons.of_facts(locked, now):
+        for reason in StageNow(stage, now).differences(locked):
             if not (pending and reason.kind == "dep-removed"):
                 yield reason
-        yield from undeclared(stage, locked)
         if not pending:
             outs = [replace(out, path=stage.placed(out.path)) for out in locked.outs]
             yield from reasons.of_outputs(outs, {out.path: self.contents.here(out.path) for out in outs})
@@ -228,7 +304,11 @@ def stages_out_of_date(
         contents = Contents(work, of_stages(tracked, loaded.stages), fetches=False)
         problems += assume_followed(work, contents, graph.stages, tracked)
         evaluator = Evaluator(
-            contents, Params(repo), LockedCaptures(), read_locks(repo.work_tree, loaded.stages), graph.made
+            contents,
+            Params(repo.work_tree.read),
+            LockedCaptures(),
+            read_locks(repo.work_tree, loaded.stages),
+            graph.made,
         )
     except DvliteError as error:
         return (), (*problems, error)

@@ -72,7 +72,7 @@ class Bench:
         self.contents = Contents(self.work, self.tracked, fetches=False)
         self.surroundings = Surroundings(self.repo, clone.environ, progress)
         self.surroundings.expect(loaded.stages)
-        self._params = Params(self.repo)
+        self._params = Params(self.repo.work_tree.read)
         self.evaluator = Evaluator(self.contents, self._params, self.surroundings, self.locks)
         self.kept: dict[str, Path] = {}  # outputs that git keeps, as they were checked out
         outs = [out.path for stage in self.graph.stages for out in stage.outs]

@@ -8,10 +8,10 @@ from dvlite.commands.lineage import LineageDiffResult, LineageFindResult, Lineag
 from dvlite.files import printable, size_text
 from dvlite.lineage.compare import LineageContentChange, LineageValueChange
 from dvlite.lineage.report import LineageArtefact, LineageGraph, LineageLink, LineageRun, key_of
-from dvlite.show import Show, count, some
+from dvlite.show import Show, count, short_oid, some
 from dvlite.text import lineage_tree
 from dvlite.text.lineage_tree import amount, commit_text, named, run_named, scalar, short_values, unrecorded
-from dvlite.text.style import counts_text, short_oid, table
+from dvlite.text.style import counts_text, table
 
 _WIDTH = 8  # of the word before a fact
 _CHAIN = 12  # runs in one line; the tree shows more

@@ -6,9 +6,9 @@ from collections.abc import Iterator
 
 from dvlite.commands.log import LogResult, LogVersion
 from dvlite.files import printable, size_text
-from dvlite.show import Show
+from dvlite.show import Show, short_oid
 from dvlite.text.lineage_tree import short_values
-from dvlite.text.style import short_oid, table
+from dvlite.text.style import table
 
 _COMMIT = 7  # hex digits, as git shows them
 

@@ -6,8 +6,7 @@ from collections.abc import Iterator
 
 from dvlite.commands.ls import LsEntry, LsResult
 from dvlite.files import printable, size_text
-from dvlite.show import Show, count
-from dvlite.text.style import short_oid
+from dvlite.show import Show, count, short_oid
 
 _MARKS = {"directory": "/", "empty-dir": "/", "symlink": "@", "file": ""}
 

@@ -6,10 +6,10 @@ from collections.abc import Iterator, Sequence
 
 from dvlite.commands.metrics import MetricDifference, MetricsDiffResult, MetricsFile, MetricsShowResult
 from dvlite.files import printable
-from dvlite.show import Show, count
+from dvlite.show import Show, count, pair_text, value_text
 from dvlite.text.markdown import plain
 from dvlite.text.markdown import table as markdown_table
-from dvlite.text.style import change_text, pair_text, table, value_text
+from dvlite.text.style import change_text, table
 
 _NONE = "-"
 

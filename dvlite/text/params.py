@@ -6,8 +6,8 @@ from collections.abc import Iterator, Sequence
 
 from dvlite.commands.params import ParamDifference, ParamsDiffResult
 from dvlite.files import printable
-from dvlite.show import Show, count
-from dvlite.text.style import pair_text, table, value_text
+from dvlite.show import Show, count, pair_text, value_text
+from dvlite.text.style import table
 
 
 def text(result: ParamsDiffResult, show: Show) -> Iterator[str]:

@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 from dvlite.commands.verify import VerifyResult
-from dvlite.show import Show, count, duration_text, one_line, some
-from dvlite.text.style import value_text
+from dvlite.show import Show, count, duration_text, one_line, some, value_text
 from dvlite.verify.findings import OutputVerdict, StageCheck
 
 _COLORS = {"identical": "green", "equivalent": "green", "different": "red", "failed": "red"}

@@ -13,9 +13,8 @@ from typing import Any
 from dvlite.commands.runs import RunsListResult
 from dvlite.files import printable
 from dvlite.runs.columns import RunColumn, RunSummary, value_in
-from dvlite.show import Show, count, duration_text
+from dvlite.show import Show, count, duration_text, short_oid, value_text
 from dvlite.text.markdown import plain, table
-from dvlite.text.style import short_oid, value_text
 
 _COLOURS = {"ok": "green", "cached": "cyan", "failed": "red", "tainted": "yellow", "canceled": "yellow"}
 _NONE = "-"

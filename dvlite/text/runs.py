@@ -10,10 +10,10 @@ from dvlite.commands.runs import RunsDiffResult, RunSide, RunsListResult, RunsNo
 from dvlite.files import printable, size_text
 from dvlite.formats.record import Input, Output
 from dvlite.runs.compare import EDITS, RunValueChange
-from dvlite.show import Show, count, duration_text
+from dvlite.show import Show, count, duration_text, pair_text, short_oid, value_text
 from dvlite.text import run_table
 from dvlite.text.run_table import ago_text, when_text
-from dvlite.text.style import change_text, pair_text, short_oid, table, value_text
+from dvlite.text.style import change_text, table
 
 RunsResult = RunsListResult | RunsShowResult | RunsDiffResult | RunsTagResult | RunsNoteResult
 _LABEL = 13  # width of the words at the start of a line

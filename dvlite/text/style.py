@@ -2,23 +2,16 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Iterable, Mapping, Sequence
-from typing import Any
+from collections.abc import Iterable, Sequence
 
 from dvlite.files import printable, size_text
-from dvlite.show import count
+from dvlite.show import DIGITS, count
 from dvlite.workspace.changes import Counts
 
 
 def delta_text(delta_bytes: int) -> str:
     """Returns by how much something grew or shrank: `+161.0 MiB`, `-3 B`."""
     return ("-" if delta_bytes < 0 else "+") + size_text(abs(delta_bytes))
-
-
-def short_oid(oid: str) -> str:
-    """Returns the 8 hex digits of an object id that people see."""
-    return oid.rpartition(":")[2][:8]
 
 
 def table(rows: Iterable[Sequence[str]], *, indent: str = "") -> Iterable[str]:
@@ -53,44 +46,9 @@ def amount_text(files: int, size_bytes: int) -> str:
     return f"{count(files, 'file')}, {size_text(size_bytes)}"
 
 
-_DIGITS = 6  # that people read of a number; --json has all
-
-
-_LONGEST = 60
-
-
-def value_text(value: Any) -> str:
-    """Returns a value for people: numbers to six significant digits, text as it is, the rest as JSON."""
-    if isinstance(value, bool) or value is None:
-        return json.dumps(value)
-    if isinstance(value, float):
-        return f"{value:.{_DIGITS}g}"
-    text = value if isinstance(value, str) else json.dumps(_tidy(value), ensure_ascii=False)
-    text = printable(text)
-    return text if len(text) <= _LONGEST else f"{text[: _LONGEST - 3]}..."
-
-
 def change_text(change: float) -> str:
     """Returns by how much a number changed, with its sign: `+0.019`."""
-    return f"{change:+d}" if isinstance(change, int) else f"{change:+.{_DIGITS}g}"
-
-
-def pair_text(old: Any, new: Any) -> tuple[str, str]:
-    """Returns two different values so that they look different: with as many digits as that takes, and text that looks like a number quoted."""
-    one, other = value_text(old), value_text(new)
-    if one == other and old != new and isinstance(old, float) and isinstance(new, float):
-        return repr(old), repr(new)
-    if type(old) is not type(new) and one == other:
-        return json.dumps(old, ensure_ascii=False), json.dumps(new, ensure_ascii=False)
-    return one, other
-
-
-def _tidy(value: Any) -> Any:
-    if isinstance(value, list):
-        return [_tidy(item) for item in value]
-    if isinstance(value, Mapping):
-        return {key: _tidy(item) for key, item in value.items()}
-    return float(f"{value:.{_DIGITS}g}") if isinstance(value, float) else value
+    return f"{change:+d}" if isinstance(change, int) else f"{change:+.{DIGITS}g}"
 
 
 _PLAIN = frozenset(" ._-/+=,:")

@@ -299,7 +299,7 @@ class _Check:
             known = content.expected(place)
             return None if known is None else source.small_file(path, known.pointer())
 
-        return Freshness(content, Params(self._repo, read), self._unknown_paths(), at.commit)
+        return Freshness(content, Params(read), self._unknown_paths(), at.commit)
 
     def _data(self) -> tuple[list[Tracked], list[str]]:
         """Returns pointers and outputs as they can be believed, and the outputs that git keeps."""

@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass
 from typing import Any, Literal
-
-from dvlite.files import printable
 
 KINDS = {
     # what names data
@@ -51,9 +48,6 @@ KINDS = {
     "not-on-remote": "data or the record of a run is not on the remote",
     "remote-corrupt": "bytes on the remote are not what their name promises",
 }
-
-_LONGEST = 60
-
 
 Verdict = Literal["identical", "equivalent", "different", "missing", "extra", "inconclusive"]
 
@@ -143,14 +137,3 @@ class StageCheck:
         None  # of one that gives two results: what settles them, for example `the number of threads`
     )
     runs: int = 0  # how often its command was run
-
-
-def value_text(value: Any) -> str:
-    """Returns a value for a message: text as it is, all else as JSON."""
-    text = printable(value if isinstance(value, str) else json.dumps(value, ensure_ascii=False, sort_keys=True))
-    return text if len(text) <= _LONGEST else f"{text[: _LONGEST - 3]}..."
-
-
-def short_oid(oid: str) -> str:
-    """Returns the 8 hex digits of an object id that people see."""
-    return oid.rpartition(":")[2][:8]

@@ -13,8 +13,8 @@ from typing import Any
 from dvlite.formats.lockfile import Facts, Locked, LockedStage, stage_key
 from dvlite.formats.record import Run, held
 from dvlite.runs.names import name_of
-from dvlite.show import some
-from dvlite.verify.findings import Finding, short_oid, value_text
+from dvlite.show import short_oid, some, value_text
+from dvlite.verify.findings import Finding
 from dvlite.verify.parsed import Lock
 
 _MANY = 10**18  # whole numbers from here on are text in records

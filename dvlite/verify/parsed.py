@@ -19,8 +19,8 @@ from dvlite.pipeline.stages import Stage
 from dvlite.repo import tracked_paths
 from dvlite.repo.revisions import Revision
 from dvlite.repo.tracked_paths import Tracked, Unusable
-from dvlite.show import some
-from dvlite.verify.findings import Finding, value_text
+from dvlite.show import some, value_text
+from dvlite.verify.findings import Finding
 from dvlite.verify.fix_commands import Restoring
 
 T = TypeVar("T")

@@ -191,7 +191,7 @@ def _unsent(source: ContentSource, remote: Remote, runs: Mapping[Oid, Mention]) 
         what = "the record of the run" if len(oids) == 1 else f"the records of {len(oids):,} runs"
         yield Finding(
             kind="not-on-remote",
-            message=f"{what} {some(names)} {'is' if len(oids) == 1 else 'are'} not on {printable(source.name or '')}",
+            message=f"{what} {some([*map(printable, names)])} {'is' if len(oids) == 1 else 'are'} not on {printable(source.name or '')}",
             file=file,
             line=runs[oids[0]].line(),
             stage=runs[oids[0]].stage,

@@ -100,7 +100,7 @@ def test_a_file_that_git_ignores_and_a_stage_ran_with_is_told_of(shared, invoke,
     assert [(each["kind"], each["path"]) for each in found] == [("dep-removed", "lib/c.log")]
     (found,) = shared.json("verify", code=1)["findings"]
     assert (found["kind"], found["path"], found["fix"]) == ("dep-removed", "lib/c.log", "dvlite add lib/c.log")
-    assert found["message"].endswith("which is here only: git ignores it, and it is not data")
+    assert found["message"].endswith("will be missing in a clone: git ignores it and dvlite does not track it")
 
 
 def test_what_git_ignores_is_not_there_for_anybody_else(shared):
