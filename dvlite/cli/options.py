@@ -128,6 +128,14 @@ class ComparingVerb(Verb):
         return super().parse_args(ctx, args[:at])
 
 
+def key_value(text: str, example: str) -> tuple[str, str]:
+    """Returns both parts of `KEY=VALUE`; raises UsageError for anything else."""
+    key, equals, value = text.partition("=")
+    if not key or not equals:
+        raise UsageError(f"'{text}' is not KEY=VALUE", hint=f"for example {example}")
+    return key, value
+
+
 def after_dashes() -> tuple[str, ...] | None:
     """Returns what followed `--` on the command line of a ComparingVerb, None without it."""
     after: tuple[str, ...] | None = click.get_current_context().meta["dvlite.after"]

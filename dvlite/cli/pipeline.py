@@ -15,6 +15,7 @@ from dvlite.cli.options import (
     PathText,
     Verb,
     Verbs,
+    key_value,
     revisions_and_paths,
     run,
 )
@@ -59,7 +60,7 @@ def repro(targets: tuple[str, ...], *, settings: tuple[str, ...], no_run_cache: 
     from dvlite.commands.repro import ReproOptions
     from dvlite.commands.repro import repro as verb
 
-    pairs = [_setting(text) for text in settings]
+    pairs = [key_value(text, "-S lr=0.003, or -S conf/net.yaml:depth=18") for text in settings]
     options = ReproOptions(run_cache=not no_run_cache, **flags)
     return run(
         lambda s: verb(
@@ -78,13 +79,6 @@ def repro(targets: tuple[str, ...], *, settings: tuple[str, ...], no_run_cache: 
             each.state in ("would run", "may run", "would restore") for each in result.stages
         ),
     )
-
-
-def _setting(text: str) -> tuple[str, str]:
-    key, equals, value = text.partition("=")
-    if not key or not equals:
-        raise UsageError(f"'{text}' is not KEY=VALUE", hint="for example -S lr=0.003, or -S conf/net.yaml:depth=18")
-    return key, value
 
 
 @click.command(cls=Verb, example="dvlite dag\ndvlite dag --mermaid train > train.mmd", codes=(10,))

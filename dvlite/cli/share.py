@@ -17,6 +17,7 @@ from dvlite.cli.options import (
     R,
     Verb,
     Verbs,
+    key_value,
     run,
     scope_of,
     scoped,
@@ -58,7 +59,7 @@ def remote_add(words: tuple[str, ...], *, default: bool, options: tuple[str, ...
 
     if len(words) > 2:
         raise UsageError(f"expected [NAME] URL, got {len(words)} words", hint="dvlite remote add --help")
-    pairs = dict(_pair(option) for option in options)
+    pairs = dict(key_value(option, "-o region=eu-west-1") for option in options)
     name = words[0] if len(words) == 2 else "origin"
     return run(
         lambda s: verb(
@@ -66,13 +67,6 @@ def remote_add(words: tuple[str, ...], *, default: bool, options: tuple[str, ...
         ),
         text="remote",
     )
-
-
-def _pair(option: str) -> tuple[str, str]:
-    key, equals, value = option.partition("=")
-    if not key or not equals:
-        raise UsageError(f"'{option}' is not KEY=VALUE", hint="for example -o region=eu-west-1")
-    return key, value
 
 
 @remote.command("list", example="dvlite remote list -v", codes=(10,))

@@ -14,7 +14,7 @@ from dvlite import files
 from dvlite.errors import DvliteError, ObjectCorrupt, ObjectMissing, UsageError
 from dvlite.files import quote, word
 from dvlite.formats import manifest, pointer
-from dvlite.formats.manifest import EMPTY_DIR, SYMLINK, Entries
+from dvlite.formats.manifest import SYMLINK, Entries
 from dvlite.formats.pointer import SUFFIX, Pointer
 from dvlite.oid import Digest
 from dvlite.paths import ancestors, check_paths
@@ -98,7 +98,7 @@ def add(
     stored.
     """
     started = time.monotonic()
-    with repo.lock(waiting=lambda: progress.warn("waiting for another dvlite command here")):
+    with repo.lock(progress):
         broken: list[DvliteError] = []
         tracked = {item.path: item for item in repo.work_tree.tracked(broken)}
         targets, skipped = _targets(repo, tracked, paths, update=update)
@@ -268,10 +268,7 @@ class _Adder:
         except ObjectCorrupt:
             set_aside_damaged_nodes(work.cache, known.digest)  # the listing that is made now is stored anew
             return False
-        return all(
-            flags == EMPTY_DIR or work.cache.has_file(entries.digest(i), entries.sizes[i])
-            for i, flags in enumerate(entries.flags)
-        )
+        return work.cache.has_all(entries)
 
     def _pointer(self, target: _Target, snapshot: Snapshot, writer: Writer) -> Pointer:
         known = target.known

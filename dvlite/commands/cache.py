@@ -13,7 +13,7 @@ from dvlite.oid import parse_oid
 from dvlite.progress import Progress
 from dvlite.repo import committed_versions
 from dvlite.repo.open_stores import open_cache, open_remote
-from dvlite.repo.repository import Repo
+from dvlite.repo.repository import WAITING, Repo
 from dvlite.repo.revisions import Scope
 from dvlite.store import cache_prune as prune_plan
 from dvlite.store import reachable
@@ -53,9 +53,8 @@ def cache_prune(
         versions = _versions(repo, progress)
         cache.segments()  # a damaged index is mended now: that takes the lock which is about to be held
         if not dry_run:
-            waiting = partial(progress.warn, "waiting for another dvlite command here")
-            stack.enter_context(repo.lock(waiting=waiting))
-            stack.enter_context(files.lock(cache.folder / "lock", waiting=waiting))
+            stack.enter_context(repo.lock(progress))
+            stack.enter_context(files.lock(cache.folder / "lock", waiting=partial(progress.warn, WAITING)))
             cache.refresh()
         progress.start(f"comparing the cache with {opened.store.label}")
         held = prune_plan.contents(cache)

@@ -40,7 +40,7 @@ def checkout(
     """
     started = time.monotonic()
     with contextlib.ExitStack() as stack:
-        stack.enter_context(repo.lock(waiting=lambda: progress.warn("waiting for another dvlite command here")))
+        stack.enter_context(repo.lock(progress))
         work = Workspace(repo, open_cache(repo), progress)
         broken: list[str] = []
         wanted = usable(repo, paths, broken.append) if revision is None else repo.at(revision).tracked()

@@ -348,13 +348,7 @@ def _is_cached(cache: Cache, part: FetchPart) -> bool:
         entries = entries_of(part.pointer, cache)
     except (ObjectMissing, ObjectCorrupt):
         return False
-    chooses = sparse.selector(part.patterns) if part.patterns else None
-    return all(
-        flags == EMPTY_DIR
-        or (chooses is not None and not chooses(entries.paths[i]))
-        or cache.has_file(entries.digest(i), entries.sizes[i])
-        for i, flags in enumerate(entries.flags)
-    )
+    return cache.has_all(entries, sparse.selector(part.patterns) if part.patterns else None)
 
 
 def _refuse_relative_folder(repo: Repo) -> None:

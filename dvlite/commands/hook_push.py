@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from dvlite.errors import DvliteError, FormatError, ObjectMissing
 from dvlite.files import printable, quote, size_text
 from dvlite.formats.config import COMMITTED, parse
+from dvlite.git.output import is_commit_id
 from dvlite.hooks.result import Blocked, HookResult
 from dvlite.progress import Progress
 from dvlite.repo import committed_versions
@@ -25,7 +26,6 @@ _LOST = "if it is lost for ever: DVLITE_ALLOW_MISSING=1 git push"
 _SKIP = "to push the commits without their data: DVLITE_HOOKS=0 git push"
 _MOST_CONFIG = 1 << 20  # bytes
 _REMOTE = re.compile(r"[A-Za-z0-9_][\w./-]*")  # what may stand in a pattern for refs
-_COMMIT = re.compile(r"[0-9a-f]{40}([0-9a-f]{24})?")
 
 
 def hook_push(
@@ -104,7 +104,7 @@ def revisions_of(words: Sequence[str], lines: Sequence[str]) -> list[str]:
             raise FormatError(f"cannot read what git says of a ref: {quote(line)}", hint=_SKIP)
         if fields[1].strip("0"):  # all zeros: to be deleted
             new.append(fields[1])
-            if _COMMIT.fullmatch(fields[3]) and fields[3].strip("0"):
+            if is_commit_id(fields[3]) and fields[3].strip("0"):
                 known.append(f"^{fields[3]}")
     if not new:
         return []

@@ -30,7 +30,7 @@ def install(repo: Repo, *, uninstall: bool = False, force: bool = False, progres
 
     Raises UsageError where the hooks are not this repository's own, unless `force`.
     """
-    with repo.lock(waiting=lambda: progress.warn("waiting for another dvlite command here")):
+    with repo.lock(progress):
         if uninstall:
             done = uninstall_hooks(hooks_place(repo, force=True))
             done.warnings += _forget_merge_driver(repo)

@@ -52,7 +52,7 @@ def mv(repo: Repo, source: str, target: str, *, stage: bool = True, progress: Pr
     The new pointer is written first and the old one goes last, so whatever a killed run leaves, running it again completes it and
     `checkout` makes whole. Raises UsageError, with nothing done, for a target that exists or cannot be tracked.
     """
-    with repo.lock(waiting=lambda: progress.warn("waiting for another dvlite command here")):
+    with repo.lock(progress):
         work = Workspace(repo, open_cache(repo), progress)
         move = _settle(repo, usable(repo, [source], progress.warn, whole=True), source, target)
         repo.forget_ignored([move.source], write=False)

@@ -50,7 +50,7 @@ def pull(
     cache = open_cache(repo)
     name, opened = open_remote(repo, cache, remote, jobs)
     with opened, contextlib.ExitStack() as stack:
-        stack.enter_context(repo.lock(waiting=lambda: progress.warn("waiting for another dvlite command here")))
+        stack.enter_context(repo.lock(progress))
         parts = parts_of(repo, cache, paths, scope, progress)
         work = Workspace(repo, cache, progress)
         writes = scope.is_workspace and not dry_run

@@ -119,7 +119,7 @@ def resolve(
     out. A file that was added with its markers is still in conflict. Raises UsageError for a path without a conflict, ObjectMissing if a
     listing cannot be had.
     """
-    with repo.lock(waiting=lambda: progress.warn("waiting for another dvlite command here")):
+    with repo.lock(progress):
         chosen = _chosen(repo, _in_conflict(repo), arguments)
         contents = _contents(repo, chosen)
         outcomes = [_outcome(repo, name, contents[name], choice, progress) for name in chosen]

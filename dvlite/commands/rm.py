@@ -43,7 +43,7 @@ def rm(repo: Repo, paths: Sequence[str], *, cached: bool = False, stage: bool = 
     Data goes first, its pointer after it: a run that was killed is completed by running it again, or undone by `checkout`. Raises
     DvliteError, with nothing done, if any byte that would go is not in the cache.
     """
-    with repo.lock(waiting=lambda: progress.warn("waiting for another dvlite command here")):
+    with repo.lock(progress):
         chosen = [item for item, _ in select(repo, usable(repo, paths, progress.warn, whole=True), paths, inside=False)]
         refuse_outputs(repo, chosen, "remove")
         repo.forget_ignored([item.path for item in chosen], write=False)

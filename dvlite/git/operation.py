@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import re
 from pathlib import Path
 
+from dvlite.git.output import is_commit_id
+
 _REBASES = ("rebase-merge", "rebase-apply")
-_COMMIT = re.compile(r"[0-9a-f]{40}([0-9a-f]{24})?")
 _LIMIT_BYTES = 64 * 1024
 
 
@@ -52,7 +52,7 @@ def before_merge(git_dir: Path) -> str | None:
 
 
 def _commits(path: Path) -> list[str]:
-    return [line for line in _read(path).split() if _COMMIT.fullmatch(line)]
+    return [line for line in _read(path).split() if is_commit_id(line)]
 
 
 def _read(path: Path) -> str:

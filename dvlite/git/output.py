@@ -6,6 +6,7 @@ Names come as bytes that end in NUL and are decoded as `os.fsdecode` does. Rows 
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Iterator, Sequence
 from typing import IO, NamedTuple
 
@@ -13,8 +14,14 @@ from dvlite.errors import DvliteError, FormatError
 from dvlite.files import printable
 
 REGULAR = ("100644", "100755")  # modes of ordinary files
+_COMMIT = re.compile(r"[0-9a-f]{40}([0-9a-f]{24})?")
 _SUFFIX = ".dvlite"
 _LOCKFILE, _PIPELINE_FILE = "dvlite.lock", "dvlite.yaml"
+
+
+def is_commit_id(text: str) -> bool:
+    """Says whether a text is all digits of the name of a commit, SHA-1 or SHA-256."""
+    return _COMMIT.fullmatch(text) is not None
 
 
 class Change(NamedTuple):

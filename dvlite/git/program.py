@@ -19,7 +19,16 @@ from dvlite.errors import DvliteError, FormatError, NotARepository, UsageError
 from dvlite.files import printable, quote
 from dvlite.git import output as git_output
 from dvlite.git.discover import GitPlaces
-from dvlite.git.output import Change, Commit, FileDifference, FileStatus, TooLarge, is_lockfile, is_pointer
+from dvlite.git.output import (
+    Change,
+    Commit,
+    FileDifference,
+    FileStatus,
+    TooLarge,
+    is_commit_id,
+    is_lockfile,
+    is_pointer,
+)
 from dvlite.paths import ancestors
 
 # As git pathspecs, these match in every folder.
@@ -48,7 +57,6 @@ _REDIRECTS = frozenset(
     )
 )
 _ASK_AT_ONCE = 128  # their names fit into any pipe, so that git and we never wait for each other
-_COMMIT = re.compile(r"[0-9a-f]{40}([0-9a-f]{24})?")
 
 
 def program(environ: Mapping[str, str], *, not_in: Path | None = None) -> str:
@@ -265,10 +273,9 @@ class Git:
     def resolve(self, revision: str) -> str:
         """Returns the commit that a revision names; raises UsageError if there is none."""
         if not revision.startswith("-") and "\0" not in revision:
-            commit = (
-                self.run("rev-parse", "--verify", "--quiet", f"{revision}^{{commit}}", check=False).decode().strip()
-            )
-            if _COMMIT.fullmatch(commit):
+            arguments = ("rev-parse", "--verify", "--quiet", f"{revision}^{{commit}}")
+            commit = self.run(*arguments, check=False).decode().strip()
+            if is_commit_id(commit):
                 return commit
         raise UsageError(
             f"{quote(revision)} is not a commit that is known here", hint="git fetch --tags; see git log --all"

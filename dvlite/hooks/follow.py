@@ -12,7 +12,6 @@ from dataclasses import dataclass, field
 from dvlite.errors import DvliteError, FormatError
 from dvlite.files import printable, size_text, word
 from dvlite.formats import lockfile
-from dvlite.formats.manifest import EMPTY_DIR
 from dvlite.formats.pointer import SUFFIX, Pointer
 from dvlite.git.output import FileDifference, is_lockfile
 from dvlite.progress import Progress
@@ -181,15 +180,7 @@ def _missing_bytes(work: Workspace, part: FetchPart) -> int | None:
         entries = work.wanted(part.pointer)
     except DvliteError:
         return None
-    chooses = work.selector(part.path)
-    has = work.cache.has_file
-    return sum(
-        max(entries.sizes[i], 1)
-        for i, flags in enumerate(entries.flags)
-        if flags != EMPTY_DIR
-        and (chooses is None or chooses(entries.paths[i]))
-        and not has(entries.digest(i), entries.sizes[i])
-    )
+    return sum(max(entries.sizes[i], 1) for i in work.cache.missing(entries, work.selector(part.path)))
 
 
 # -- the workspace

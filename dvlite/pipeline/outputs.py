@@ -218,10 +218,7 @@ class Outputs:
             entries = entries_of(wanted, cache)
         except DvliteError:
             return False
-        return all(
-            flags == EMPTY_DIR or cache.has_file(entries.digest(i), entries.sizes[i])
-            for i, flags in enumerate(entries.flags)
-        )
+        return cache.has_all(entries)
 
     def counted(self, version: Locked) -> Locked:
         """Returns a version with the size that it has, whatever was said of it. Raises ObjectMissing or ObjectCorrupt."""

@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
+from functools import partial
 from pathlib import Path
 
 from dvlite import files
@@ -17,6 +18,7 @@ from dvlite.files import quote
 from dvlite.formats.config import Config, Setting, Value
 from dvlite.git import discover
 from dvlite.git.program import Git
+from dvlite.progress import Progress
 from dvlite.repo import config_files, ignore, remotes
 from dvlite.repo.remotes import RemoteSettings
 from dvlite.repo.revisions import WORK_TREE, Revision
@@ -42,6 +44,9 @@ CLONE_SETTINGS = {  # what `prepare_clone` sets in git's config of a clone
     "merge.dvlite.recursive": "dvlite-ancestor",
     "merge.dvlite.name": "dvlite: pointers by file, lockfiles by stage",
 }
+
+
+WAITING = "waiting for another dvlite command here"
 
 
 class Repo:
@@ -96,11 +101,13 @@ class Repo:
         """
         return remotes.settings(self.config, name, self.root)
 
-    def lock(
-        self, *, wait: bool | None = None, waiting: Callable[[], None] | None = None
-    ) -> AbstractContextManager[int]:
-        """Holds this worktree's lock, exclusively: for whatever writes the work tree. Raises Busy if it must not `wait`."""
+    def lock(self, progress: Progress | None = None, *, wait: bool | None = None) -> AbstractContextManager[int]:
+        """Holds this worktree's lock, exclusively: for whatever writes the work tree.
+
+        Warns through `progress` if another process holds it; raises Busy if it must not `wait`.
+        """
         self.state_dir.mkdir(parents=True, exist_ok=True)
+        waiting = None if progress is None else partial(progress.warn, WAITING)
         return files.lock(self.state_dir / "lock", wait=self.waits if wait is None else wait, waiting=waiting)
 
     # -- paths

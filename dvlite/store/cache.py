@@ -11,11 +11,12 @@ import contextlib
 import mmap
 import os
 from collections import OrderedDict
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from dvlite import files
 from dvlite.errors import Busy, DvliteError, ObjectCorrupt, ObjectMissing
+from dvlite.formats.manifest import EMPTY_DIR, Entries
 from dvlite.oid import Digest, digest_bytes, digest_file
 from dvlite.store import index, pack
 from dvlite.store.index import Index, RecordLocation
@@ -83,6 +84,18 @@ class Cache:
         if size_bytes <= self.pack_below_bytes:
             return self.has_packed(digest, _FILE_KINDS) or self.has_large(digest, size_bytes)
         return self.has_large(digest, size_bytes) or self.has_packed(digest, _FILE_KINDS)
+
+    def missing(self, entries: Entries, chooses: Callable[[bytes], bool] | None = None) -> Iterator[int]:
+        """Yields the positions of the files of a listing that are not here, of those that `chooses` takes by their path."""
+        for i, flags in enumerate(entries.flags):
+            if flags == EMPTY_DIR or (chooses is not None and not chooses(entries.paths[i])):
+                continue
+            if not self.has_file(entries.digest(i), entries.sizes[i]):
+                yield i
+
+    def has_all(self, entries: Entries, chooses: Callable[[bytes], bool] | None = None) -> bool:
+        """Says whether every file of a listing is here, of those that `chooses` takes."""
+        return next(self.missing(entries, chooses), None) is None
 
     def has_large(self, digest: Digest, size_bytes: int | None = None) -> bool:
         """Says whether a file is here as a whole, outside of packs."""

@@ -10,7 +10,6 @@ from typing import Literal, TypeVar
 from dvlite.errors import DvliteError, ObjectMissing, PartlyDone, Untrusted, UsageError
 from dvlite.files import quote
 from dvlite.formats import manifest
-from dvlite.formats.manifest import EMPTY_DIR
 from dvlite.formats.pointer import Pointer
 from dvlite.oid import Digest
 from dvlite.progress import Progress
@@ -133,14 +132,11 @@ def _needs(cache: Cache, part: FetchPart) -> list[Need]:
     entries = entries_of(part.pointer, cache)
     chooses = sparse.selector(part.patterns) if part.patterns else None
     needs = []
-    for i, flags in enumerate(entries.flags):
-        inner = entries.paths[i]
-        if flags == EMPTY_DIR or (chooses is not None and not chooses(inner)):
-            continue
-        digest, size = entries.digest(i), entries.sizes[i]
-        if not cache.has_file(digest, size):
-            bases = _bases(cache, part, inner) if size > cache.pack_below_bytes else ()
-            needs.append(Need(digest, size, f"{part.path}/{os.fsdecode(inner)}" if inner else part.path, bases))
+    for i in cache.missing(entries, chooses):
+        inner, size = entries.paths[i], entries.sizes[i]
+        bases = _bases(cache, part, inner) if size > cache.pack_below_bytes else ()
+        path = f"{part.path}/{os.fsdecode(inner)}" if inner else part.path
+        needs.append(Need(entries.digest(i), size, path, bases))
     return needs
 
 

@@ -157,14 +157,7 @@ class PathStatus:
             if not cache.has_file(self._pointer.digest, self._pointer.size_bytes):
                 self.not_in_cache = self._absent()
             return entries
-        selects = self._work.selector(self._path)
-        gone = [
-            i
-            for i, flags in enumerate(entries.flags)
-            if flags != EMPTY_DIR
-            and (selects is None or selects(entries.paths[i]))
-            and not cache.has_file(entries.digest(i), entries.sizes[i])
-        ]
+        gone = list(cache.missing(entries, self._work.selector(self._path)))
         if gone:
             self.not_in_cache = AbsentPath(
                 path=self._path,

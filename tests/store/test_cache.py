@@ -8,7 +8,9 @@ import threading
 import pytest
 
 from dvlite.errors import DvliteError, ObjectCorrupt, ObjectMissing
-from dvlite.oid import digest_bytes, digest_manifest
+from dvlite.formats import manifest
+from dvlite.formats.manifest import EMPTY_DIR, FILE, Entry
+from dvlite.oid import Digest, digest_bytes, digest_manifest
 from dvlite.store import index, pack
 from dvlite.store.cache import Cache
 from dvlite.store.cache_writer import Writer
@@ -270,3 +272,14 @@ with open("/proc/self/status") as lines:
 """
     done = subprocess.run([sys.executable, "-c", code, tmp_path], capture_output=True, text=True, check=True)
     assert int(done.stdout.split()[1]) < 100_000
+
+
+def test_what_is_missing_of_a_listing_is_named_by_position(cache):
+    put(cache, b"here")
+    here, gone = digest_bytes(b"here"), digest_bytes(b"gone")
+    rows = [Entry(b"a", FILE, 4, here), Entry(b"b", FILE, 4, gone), Entry(b"c", FILE, 4, gone)]
+    entries = manifest.from_entries([*rows, Entry(b"d", EMPTY_DIR, 0, Digest(bytes(32)))])
+    assert list(cache.missing(entries)) == [1, 2]
+    assert list(cache.missing(entries, lambda path: path == b"c")) == [2]
+    assert not cache.has_all(entries)
+    assert cache.has_all(entries, lambda path: path in {b"a", b"d"})
