@@ -6,6 +6,7 @@ import contextlib
 import os
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
+from operator import attrgetter
 from pathlib import Path
 from typing import Self
 
@@ -18,6 +19,7 @@ from dvlite.store.index import RecordLocation
 from dvlite.store.pack import KIND_FILE, Pack
 
 _PACKS_ON_THEIR_WAY = 1
+_state = attrgetter("st_size", "st_mtime_ns", "st_ctime_ns", "st_ino")
 _INDEX_ROWS = 250_000  # rows of an index object: bounds the memory of an add of millions of files
 
 
@@ -46,7 +48,9 @@ class Writer:
         self.cache.create()
         lock = self.cache.folder / "lock"
         with contextlib.suppress(Busy), files.lock(lock, wait=False):
-            self._clear_temporary()
+            for name in os.listdir(self.cache.folder / "tmp"):  # no other process writes now: these are a killed one's
+                with contextlib.suppress(OSError):
+                    os.unlink(self.cache.folder / "tmp" / name)
         self._stack.enter_context(files.lock(lock, shared=True))
         return self
 
@@ -57,13 +61,6 @@ class Writer:
     def sync_soon(self, descriptor: int) -> Future[None]:
         """Starts to make an open file durable in the background; its result must be waited for before the file gets a name."""
         return self._syncing.submit(os.fsync if self._durable else _nothing, descriptor)
-
-    def _clear_temporary(self) -> None:
-        """Removes what killed processes left; nobody else writes at this moment, so it is nobody's."""
-        folder = self.cache.folder / "tmp"
-        for name in os.listdir(folder):
-            with contextlib.suppress(OSError):
-                os.unlink(folder / name)
 
     def put(self, kind: int, digest: Digest, raw: bytes) -> bool:
         """Adds a small file or a node; returns False if the cache has it already."""
@@ -78,8 +75,9 @@ class Writer:
                 self._relied.update(place.pack for place in self.cache.locations(digest, (kind,)))
                 return False
         self._new.add((kind, digest))
-        self._writer(kind).add(kind, digest, raw)
-        self._ship_if_full(kind)
+        writer = self._writer(kind)
+        writer.add(kind, digest, raw)
+        self._ship_if_full(writer)
         return True
 
     def put_stored(self, record: pack.Record, stored: bytes | memoryview) -> None:
@@ -87,8 +85,9 @@ class Writer:
         if (record.kind, record.digest) in self._new or self.cache.has_packed(record.digest, (record.kind,)):
             return
         self._new.add((record.kind, record.digest))
-        self._writer(record.kind).add_stored(record, stored)
-        self._ship_if_full(record.kind)
+        writer = self._writer(record.kind)
+        writer.add_stored(record, stored)
+        self._ship_if_full(writer)
 
     def put_pack(self, whole: Pack) -> None:
         """Adds a pack that came from a remote and whose records were verified."""
@@ -105,7 +104,7 @@ class Writer:
                 if not shares:
                     files.copy_range(source, copy.fileno(), before.st_size, advance)
                 after = os.fstat(source)
-                if _times(before) != _times(after) or os.fstat(copy.fileno()).st_size != before.st_size:
+                if _state(before) != _state(after) or os.fstat(copy.fileno()).st_size != before.st_size:
                     raise FileChanged(
                         f"cannot add {files.quote(name)}: it changed while it was read",
                         hint="run dvlite add again when nothing writes to it",
@@ -154,14 +153,10 @@ class Writer:
         """Returns the path of a new temporary file on the cache's disk."""
         return self.cache.folder / "tmp" / files.temporary_name()
 
-    def flush(self) -> None:
-        """Finishes the open packs."""
-        for pack_class in list(self._open):
-            self._finish(pack_class)
-
     def commit(self) -> None:
         """Makes everything added so far durable and visible."""
-        self.flush()
+        for pack_class in list(self._open):
+            self._finish(pack_class)
         if self._durable:
             for folder in self._folders:
                 files.sync_path(folder)
@@ -189,15 +184,15 @@ class Writer:
         self._rows = []
 
     def _writer(self, kind: int) -> pack.PackWriter:
-        pack_class = _class_of(kind)
+        pack_class = pack.FILES if kind == KIND_FILE else pack.META
         writer = self._open.get(pack_class)
         if writer is None:
             writer = self._open[pack_class] = pack.PackWriter(pack_class, os.urandom(pack.NONCE_BYTES))
         return writer
 
-    def _ship_if_full(self, kind: int) -> None:
-        if self._open[_class_of(kind)].size_bytes >= pack.TARGET_BYTES:
-            self._finish(_class_of(kind))
+    def _ship_if_full(self, writer: pack.PackWriter) -> None:
+        if writer.size_bytes >= pack.TARGET_BYTES:
+            self._finish(writer.pack_class)
 
     def _finish(self, pack_class: int) -> None:
         whole = self._open.pop(pack_class).finish()
@@ -233,11 +228,3 @@ class Writer:
 
 def _nothing(_: int) -> None:
     return
-
-
-def _class_of(kind: int) -> int:
-    return pack.FILES if kind == KIND_FILE else pack.META
-
-
-def _times(status: os.stat_result) -> tuple[int, int, int, int]:
-    return status.st_size, status.st_mtime_ns, status.st_ctime_ns, status.st_ino

@@ -7,6 +7,7 @@ so an interrupted fetch continues. Packs that are mostly needed are fetched whol
 from __future__ import annotations
 
 import contextlib
+import functools
 import os
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, wait
@@ -27,7 +28,7 @@ from dvlite.store.catalog import Catalog
 from dvlite.store.index import RecordLocation, ranges, unpack_at
 from dvlite.store.object_store import ObjectAbsent
 from dvlite.store.pack import KIND_FILE, KIND_MANIFEST, KIND_RECIPE
-from dvlite.store.partial_file import Partial
+from dvlite.store.partial_file import PartialFile
 
 _ROUNDS = 4  # fresh looks while gc moves things about
 _OPEN_FILES = 24  # partial files at a time: a process may be limited to 64 descriptors
@@ -198,6 +199,38 @@ def _bring(catalog: Catalog, cache: Cache, todo: FetchPlan, progress: Progress) 
     return gone
 
 
+# --- downloads: what a job returns runs in the calling thread ---
+
+Job = Callable[[], Callable[[], None] | None]
+
+
+def _in_flight(catalog: Catalog, jobs: Sequence[Job]) -> bool:
+    """Runs downloads, as many at once as there are connections; returns whether an object was gone."""
+    remote = catalog.remote
+    flying: set[Future[Callable[[], None] | None]] = set()
+    waiting = list(reversed(jobs))
+    gone = False
+    failure: BaseException | None = None
+    while waiting or flying:
+        while waiting and len(flying) < remote.jobs and failure is None:
+            flying.add(remote.submit(waiting.pop()))
+        if not flying:
+            break
+        done, flying = wait(flying, return_when=FIRST_COMPLETED)
+        for future in done:
+            try:
+                store = future.result()
+                if store is not None:
+                    store()
+            except ObjectAbsent:
+                gone = True
+            except Exception as error:  # raised below, once what is on its way was stored
+                failure = failure or error
+    if failure is not None:
+        raise failure
+    return gone
+
+
 # --- small files ---
 
 
@@ -205,55 +238,44 @@ def _bring_small(catalog: Catalog, writer: Writer, places: Sequence[RecordLocati
     groups: dict[Digest, list[RecordLocation]] = {}
     for place in places:
         groups.setdefault(place.pack, []).append(place)
-    jobs: list[Callable[[], Callable[[], None]]] = []
+    jobs: list[Job] = []
     for name, group in groups.items():
         if sum(place.record.stored_length for place in group) >= _WHOLE_FRACTION * catalog.packs[name]:
-            jobs.append(_whole_job(catalog, writer, name, group, progress))
+            jobs.append(functools.partial(_download_pack, catalog, writer, group, progress))
         else:
-            jobs.extend(_range_job(catalog, writer, name, part, progress) for part in ranges(group))
+            jobs.extend(functools.partial(_download_range, catalog, writer, part, progress) for part in ranges(group))
     return _in_flight(catalog, jobs)
 
 
-def _whole_job(
-    catalog: Catalog, writer: Writer, name: Digest, group: list[RecordLocation], progress: Progress
-) -> Callable[[], Callable[[], None]]:
-    def download() -> Callable[[], None]:
-        data = catalog.pack_bytes(name)
-        if digest_bytes(data) != name:  # some byte is wrong: take what is right, record by record
-            return _keep(catalog, writer, name, group, data, 0, progress)
-        whole = pack.verify_whole(data, name)
-
-        def store() -> None:
-            writer.put_pack(whole)
-            progress.advance(size_bytes=sum(place.record.raw_length for place in group), files=len(group))
-
-        return store
-
-    return download
-
-
-def _range_job(
-    catalog: Catalog, writer: Writer, name: Digest, part: tuple[int, int, list[RecordLocation]], progress: Progress
-) -> Callable[[], Callable[[], None]]:
-    start, end, group = part
-
-    def download() -> Callable[[], None]:
-        data = catalog.remote.get(f"packs/{name.hex()}", start=start, end=end)
-        return _keep(catalog, writer, name, group, data, start, progress)
-
-    return download
-
-
-def _keep(
-    catalog: Catalog,
-    writer: Writer,
-    name: Digest,
-    group: list[RecordLocation],
-    data: bytes,
-    start: int,
-    progress: Progress,
+def _download_pack(
+    catalog: Catalog, writer: Writer, group: list[RecordLocation], progress: Progress
 ) -> Callable[[], None]:
-    """Verifies the records that are needed; what is right is kept even if others are damaged."""
+    """Downloads a whole pack; if it is damaged, its sound records are kept."""
+    name = group[0].pack
+    data = catalog.pack_bytes(name)
+    if digest_bytes(data) != name:
+        return _verified(catalog, writer, group, data, 0, progress)
+    whole = pack.verify_whole(data, name)
+
+    def store() -> None:
+        writer.put_pack(whole)
+        progress.advance(size_bytes=sum(place.record.raw_length for place in group), files=len(group))
+
+    return store
+
+
+def _download_range(
+    catalog: Catalog, writer: Writer, part: tuple[int, int, list[RecordLocation]], progress: Progress
+) -> Callable[[], None]:
+    start, end, group = part
+    data = catalog.remote.get(f"packs/{group[0].pack.hex()}", start=start, end=end)
+    return _verified(catalog, writer, group, data, start, progress)
+
+
+def _verified(
+    catalog: Catalog, writer: Writer, group: list[RecordLocation], data: bytes, start: int, progress: Progress
+) -> Callable[[], None]:
+    """Verifies the records of a group; returns what stores the sound ones and then raises for a damaged one."""
     sound: list[tuple[pack.Record, memoryview]] = []
     damaged: ObjectCorrupt | None = None
     for place in group:
@@ -273,46 +295,23 @@ def _keep(
     return store
 
 
-def _in_flight(catalog: Catalog, jobs: Sequence[Callable[[], Callable[[], None]]]) -> bool:
-    """Runs downloads with as many at once as there are connections; what they return runs here, in this thread, as they end."""
-    remote = catalog.remote
-    flying: set[Future[Callable[[], None]]] = set()
-    waiting = list(reversed(jobs))
-    gone = False
-    failure: BaseException | None = None
-    while waiting or flying:
-        while waiting and len(flying) < remote.jobs and failure is None:
-            flying.add(remote.submit(waiting.pop()))
-        if not flying:
-            break
-        done, flying = wait(flying, return_when=FIRST_COMPLETED)
-        for future in done:
-            try:
-                future.result()()
-            except ObjectAbsent:
-                gone = True
-            except Exception as error:  # raised below, once what is on its way has been kept
-                failure = failure or error
-    if failure is not None:
-        raise failure
-    return gone
-
-
 # --- large files ---
 
 
 def _bring_large(catalog: Catalog, writer: Writer, wanted: Sequence[tuple[Need, Recipe]], progress: Progress) -> bool:
     gone = False
     for batch in _batches(wanted):
-        partials = [Partial(need.digest, need.size_bytes, recipe, writer) for need, recipe in batch]
+        partials = [PartialFile(need.digest, need.size_bytes, recipe, writer) for need, recipe in batch]
         try:
             for partial, (need, _) in zip(partials, batch, strict=True):
                 _reuse(catalog, partial, need, writer.cache, progress)
-            by_pack: dict[Digest, list[Partial]] = {}
+            by_pack: dict[Digest, list[PartialFile]] = {}
             for partial in partials:
                 for name in partial.packs_needed():
                     by_pack.setdefault(name, []).append(partial)
-            missed = _in_flight(catalog, [_pack_job(catalog, name, group, progress) for name, group in by_pack.items()])
+            missed = _in_flight(
+                catalog, [functools.partial(_fill, catalog, *item, progress) for item in by_pack.items()]
+            )
             gone |= missed
             for partial in partials if not missed else ():
                 partial.finish(catalog.remote.store.label)
@@ -337,7 +336,7 @@ def _batches(wanted: Sequence[tuple[Need, Recipe]]) -> Iterable[list[tuple[Need,
         yield batch
 
 
-def _reuse(catalog: Catalog, partial: Partial, need: Need, cache: Cache, progress: Progress) -> None:
+def _reuse(catalog: Catalog, partial: PartialFile, need: Need, cache: Cache, progress: Progress) -> None:
     """Takes chunks from where they are already: an unfinished download, or earlier versions in the cache."""
     bases = [path for base in need.bases if (path := cache.large_path(base)).exists()]
     if not partial.resumed and not bases:
@@ -355,38 +354,24 @@ def _reuse(catalog: Catalog, partial: Partial, need: Need, cache: Cache, progres
                     partial.fill(place, chunk, progress)
 
 
-def _pack_job(
-    catalog: Catalog, name: Digest, group: list[Partial], progress: Progress
-) -> Callable[[], Callable[[], None]]:
-    """Returns the download of what one pack holds of some files: all of it in one request if it is mostly needed, else ranges."""
-
-    def download() -> Callable[[], None]:
-        try:
-            _fill(catalog, name, group, progress)
-        except ObjectCorrupt:
-            catalog.distrusted.add(name)
-            raise
-        return _nothing
-
-    return download
-
-
-def _fill(catalog: Catalog, name: Digest, group: list[Partial], progress: Progress) -> None:
-    size = catalog.packs[name]
-    if sum(partial.needed_bytes(name) for partial in group) >= _WHOLE_FRACTION * size:
-        data = catalog.pack_bytes(name)
-        records = pack.open_whole(data, name)
-        catalog.keep_footer(name, records)
-        for partial in group:
-            partial.write(name, records, data, 0, progress)
-        return
-    records = catalog.footer(name)
-    numbers = sorted({number for partial in group for number in partial.numbers(name, records)})
-    for start, end, _ in ranges([RecordLocation(name, records[number]) for number in numbers]):
-        data = catalog.remote.get(f"packs/{name.hex()}", start=start, end=end)
-        for partial in group:
-            partial.write(name, records, data, start, progress)
-
-
-def _nothing() -> None:
-    return
+def _fill(catalog: Catalog, name: Digest, group: list[PartialFile], progress: Progress) -> None:
+    """Downloads what one pack holds of some files: all of it in one request if it is mostly needed, else ranges."""
+    try:
+        if sum(partial.needed_bytes(name) for partial in group) >= _WHOLE_FRACTION * catalog.packs[name]:
+            data = catalog.pack_bytes(name)
+            records = pack.open_whole(data, name)
+            catalog.keep_footer(name, records)
+            parts: Iterable[tuple[int, bytes]] = [(0, data)]
+        else:
+            records = catalog.footer(name)
+            numbers = sorted({number for partial in group for number in partial.numbers(name, records)})
+            wanted = ranges([RecordLocation(name, records[number]) for number in numbers])
+            parts = (
+                (start, catalog.remote.get(f"packs/{name.hex()}", start=start, end=end)) for start, end, _ in wanted
+            )
+        for start, data in parts:
+            for partial in group:
+                partial.write(name, records, data, start, progress)
+    except ObjectCorrupt:
+        catalog.distrusted.add(name)
+        raise

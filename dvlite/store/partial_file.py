@@ -33,7 +33,7 @@ class ChunkPlace:
     record: Record
 
 
-class Partial:
+class PartialFile:
     """Assembles one file. `write` may be called from many threads, for different packs."""
 
     def __init__(self, digest: Digest, size_bytes: int, recipe: Recipe, writer: Writer) -> None:

@@ -268,9 +268,6 @@ class TreeWriter:
         self._record(i, status, racy=not fresh)
         self._progress.advance(size_bytes=0 if counted else want.sizes[i], files=1)
 
-    def _advance(self, size_bytes: int) -> None:
-        self._progress.advance(size_bytes=size_bytes)
-
     def _publish(self, i: int, temporary: bytes, name: bytes, folder: int) -> None:
         """Gives a complete file its name, if what stands there is still what was planned for; a user's edit of this moment stays."""
         j = self._replaces.get(i)
@@ -349,7 +346,9 @@ class TreeWriter:
         )
         try:
             if not files.share_blocks(source, descriptor):
-                files.copy_range(source, descriptor, want.sizes[i], self._advance)
+                files.copy_range(
+                    source, descriptor, want.sizes[i], lambda size: self._progress.advance(size_bytes=size)
+                )
             return os.fstat(descriptor)
         finally:
             os.close(descriptor)

@@ -24,9 +24,6 @@ class CheckoutPlan:
     conflicts: list[int] = field(default_factory=list)  # of have: in the way, and not in the cache
     extra: list[int] = field(default_factory=list)  # of have: local files that are not in the way
 
-    def bytes_to_write(self, want: Entries) -> int:
-        return sum(want.sizes[i] for i in self.write)
-
 
 def plan(want: Entries, have: Snapshot | None, is_safe: IsSafe) -> CheckoutPlan:
     """Compares a version with what is on disk; only what `is_safe` says is overwritten or removed."""

@@ -9,6 +9,7 @@ import time
 from array import array
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from operator import attrgetter
 from typing import Protocol
 
 from dvlite import files
@@ -24,6 +25,7 @@ from dvlite.workspace.statindex import StatRows
 _TRIES = 3
 _OPEN = os.O_RDONLY | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_CLOEXEC", 0)
 SMALL_BYTES = 1 << 20  # read in one piece below this
+_state = attrgetter("st_size", "st_mtime_ns", "st_ctime_ns")
 
 IsCached = Callable[[Digest, int], bool]  # (digest, size in bytes) -> are these bytes in the cache?
 Advance = Callable[[int], None]  # called with the bytes read since the last call
@@ -171,12 +173,12 @@ class _EntryReader:
                     if before.st_size <= limit:
                         raw = _read_up_to(descriptor, before.st_size + 1)
                         after = os.fstat(descriptor)
-                        is_torn = len(raw) != before.st_size or _changed(before, after)
+                        is_torn = len(raw) != before.st_size or _state(before) != _state(after)
                         digest = None if is_torn else self._reader.small(raw)  # nothing torn is stored
                     else:
                         digest = self._reader.large(descriptor, self._name(i), self._advance)
                         after = os.fstat(descriptor)
-                        digest = None if _changed(before, after) else digest
+                        digest = None if _state(before) != _state(after) else digest
                     scan.replace(i, after)
                 finally:
                     os.close(descriptor)
@@ -249,7 +251,3 @@ def _read_up_to(descriptor: int, count: int) -> bytes:
         parts.append(data)
         left -= len(data)
     return b"".join(parts)
-
-
-def _changed(a: os.stat_result, b: os.stat_result) -> bool:
-    return (a.st_size, a.st_mtime_ns, a.st_ctime_ns) != (b.st_size, b.st_mtime_ns, b.st_ctime_ns)

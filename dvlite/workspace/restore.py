@@ -108,7 +108,7 @@ def restore(work: Workspace, path: str, wanted: Pointer, patterns: Sequence[str]
         return _replace_kind(work, path, wanted, patterns, how)
     patterns_here = tuple(work.sparse.get(path, ()))
     asked = tuple(patterns) or (patterns_here if how.keep_sparse else ())
-    if scan is not None and asked == patterns_here and not how.force and _is_already(work, path, wanted, scan):
+    if scan is not None and asked == patterns_here and not how.force and work.is_vouched(path, scan, wanted):
         return Restored(CheckedOutPath(path=path, kept=len(scan)))
     _settle_patterns(work, path, asked, absent=scan is None)
     whole = work.wanted(wanted)
@@ -188,12 +188,6 @@ def remove_untracked(
 def _settles(shown: str) -> str:
     again = files.word(shown)
     return f"to track it: dvlite add {again}; to be rid of it: rm -r {again}"
-
-
-def _is_already(work: Workspace, path: str, wanted: Pointer, scan: Scan) -> bool:
-    if work.vouched(path, scan) != wanted.digest:
-        return False
-    return wanted.kind == "directory" or (scan.flags[0] == manifest.FILE | manifest.EXECUTABLE) == wanted.executable
 
 
 def _settle_patterns(work: Workspace, path: str, asked: tuple[str, ...], *, absent: bool) -> None:
@@ -356,22 +350,19 @@ def _result(
 ) -> CheckedOutPath:
     conflicts = [] if have is None else [have.scan.paths[j] for j in todo.conflicts]
     conflicts += outcome.blocked
+    files_written = sum(want.flags[i] != EMPTY_DIR for i in todo.write)
     unwritten = len(outcome.damaged) + len(outcome.missing) + len(outcome.blocked)
     return CheckedOutPath(
         path=path,
-        written=0 if outcome.abandoned else _count_files(want, todo.write) - unwritten + len(todo.chmod),
+        written=0 if outcome.abandoned else files_written - unwritten + len(todo.chmod),
         removed=len(todo.remove),
         kept=len(todo.keep),
         extra=len(todo.extra),
-        written_bytes=0 if outcome.abandoned else todo.bytes_to_write(want),
+        written_bytes=0 if outcome.abandoned else sum(want.sizes[i] for i in todo.write),
         conflicts=tuple(_shown(path, inner) for inner in conflicts[:_EXAMPLES]),
         saved=saved,
         missing=tuple(_shown(path, want.paths[i]) for i in outcome.missing[:_EXAMPLES]),
     )
-
-
-def _count_files(want: Entries, chosen: Sequence[int]) -> int:
-    return sum(want.flags[i] != EMPTY_DIR for i in chosen)
 
 
 def _shown(path: str, inner: bytes) -> str:

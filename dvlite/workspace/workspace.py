@@ -59,12 +59,16 @@ class Workspace:
         self.require_real_folder(path)
         prefix = os.fsencode(path) + b"/"
         rules = self._ignore
-        matches = (lambda inner, folder: rules.match(prefix + inner, is_dir=folder)) if rules.has_patterns else _nothing
-        return scan(self.location(path), self.repo.display(path), matches, rules.names, self.progress)
+        matches = (
+            (lambda inner, folder: rules.match(prefix + inner, is_dir=folder))
+            if rules.has_patterns
+            else lambda *_: False
+        )
+        return scan(self.repo.root / path, self.repo.display(path), matches, rules.names, self.progress)
 
     def clear_leftovers(self, path: str, scan: Scan | None) -> None:
         """Removes temporary files that killed runs left in or beside a tracked path; for whoever holds the workspace lock."""
-        place = self.location(path)
+        place = self.repo.root / path
         dirfd.clear_leftovers(place.parent)
         if scan is not None and scan.leftovers:
             with dirfd.Folders(place) as opened:
@@ -188,10 +192,6 @@ def behind_link(shown: str) -> UsageError:
         f"cannot use {shown}: a folder above it is a symbolic link",
         hint="replace the link by a folder, or remove the pointer",
     )
-
-
-def _nothing(_path: bytes, _folder: bool) -> bool:  # noqa: FBT001  # the shape of an ignore rule
-    return False
 
 
 def set_aside_damaged_nodes(cache: Cache, root: Digest) -> int:

@@ -11,7 +11,7 @@ from dvlite.store import pack
 from dvlite.store.cache import Cache
 from dvlite.store.cache_writer import Writer
 from dvlite.store.pack import KIND_CHUNK, PackWriter
-from dvlite.store.partial_file import Partial
+from dvlite.store.partial_file import PartialFile
 from tests.store.world import QUIET, noise
 
 PIECES = [noise(300 + i, i) for i in range(40)]
@@ -52,7 +52,7 @@ def cache(tmp_path):
 @pytest.fixture
 def partial(cache):
     with Writer(cache) as writer:
-        made = Partial(DIGEST, len(CONTENT), RECIPE, writer)
+        made = PartialFile(DIGEST, len(CONTENT), RECIPE, writer)
         yield made
         made.close()
 
@@ -97,14 +97,14 @@ def test_chunks_found_elsewhere_are_not_needed(partial):
 
 def test_what_an_interrupted_download_left_is_kept_if_it_is_right(cache):
     with Writer(cache) as writer:
-        first = Partial(DIGEST, len(CONTENT), RECIPE, writer)
+        first = PartialFile(DIGEST, len(CONTENT), RECIPE, writer)
         fill(first, TWO)
         first.close()
         path = cache.partial_path(DIGEST)
         with path.open("r+b") as file:  # one byte of it went bad meanwhile
             file.seek(5)
             file.write(b"\xff")
-        second = Partial(DIGEST, len(CONTENT), RECIPE, writer)
+        second = PartialFile(DIGEST, len(CONTENT), RECIPE, writer)
         assert second.resumed
         second.expand(FOOTERS)
         second.keep_what_is_right(QUIET)
@@ -126,7 +126,7 @@ def test_a_chunk_that_is_not_what_its_name_promises_is_not_written(partial):
 def test_chunks_that_do_not_make_the_file_are_refused_and_removed(cache):
     lie = Recipe(DIGEST, len(CONTENT), tuple(reversed(TERMS)))
     with Writer(cache) as writer:
-        made = Partial(DIGEST, len(CONTENT), lie, writer)
+        made = PartialFile(DIGEST, len(CONTENT), lie, writer)
         fill(made, ONE)
         fill(made, TWO)
         with pytest.raises(ObjectCorrupt, match=f"blake3:{DIGEST.hex()} on memory is damaged"):
@@ -138,7 +138,7 @@ def test_chunks_that_do_not_make_the_file_are_refused_and_removed(cache):
 
 def test_two_downloads_of_one_file_do_not_mix(cache):
     with Writer(cache) as one, Writer(cache) as two:
-        first, second = (Partial(DIGEST, len(CONTENT), RECIPE, writer) for writer in (one, two))
+        first, second = (PartialFile(DIGEST, len(CONTENT), RECIPE, writer) for writer in (one, two))
         for whole in (ONE, TWO):
             fill(first, whole)
         first.finish("memory")
@@ -154,7 +154,7 @@ def test_two_downloads_of_one_file_do_not_mix(cache):
 def test_a_partial_file_of_another_size_is_not_continued(cache):
     cache.partial_path(DIGEST).write_bytes(b"x" * 77)
     with Writer(cache) as writer:
-        made = Partial(DIGEST, len(CONTENT), RECIPE, writer)
+        made = PartialFile(DIGEST, len(CONTENT), RECIPE, writer)
         assert not made.resumed
         for whole in (ONE, TWO):
             fill(made, whole)
@@ -168,5 +168,5 @@ def test_a_symlink_in_the_place_of_a_partial_file_is_not_followed(cache, tmp_pat
     victim.write_bytes(b"precious")
     cache.partial_path(DIGEST).symlink_to(victim)
     with Writer(cache) as writer, pytest.raises((OSError, Exception)):
-        Partial(DIGEST, len(CONTENT), RECIPE, writer)
+        PartialFile(DIGEST, len(CONTENT), RECIPE, writer)
     assert victim.read_bytes() == b"precious"
