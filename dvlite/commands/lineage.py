@@ -1,38 +1,38 @@
-"""`dvlite lineage`: what made something, what was made of it, which runs' outputs have some value, what differs upstream of two things."""
+"""`dvlite lineage`: what made an artefact, what was made from it, which outputs have some value, how two artefacts differ upstream."""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, ClassVar, Literal
 
 from dvlite.errors import DvliteError
 from dvlite.files import printable, quote
 from dvlite.formats import manifest
-from dvlite.lineage.compare import LineageContentChange, LineageMeasure, LineageValueChange, difference
-from dvlite.lineage.context import Context, opened
-from dvlite.lineage.find_query import asked_for
-from dvlite.lineage.provenance import Sources
+from dvlite.lineage.compare import LineageContentChange, LineageMeasure, LineageValueChange, compare_graphs
+from dvlite.lineage.context import LineageContext, open_context
+from dvlite.lineage.find_query import parse_query
+from dvlite.lineage.provenance import Provenance
 from dvlite.lineage.report import LineageGraph, report, warnings_of
-from dvlite.lineage.target import Subject, short_name, subject_of
-from dvlite.lineage.walk import down, makers_of, ran_of, up, users_of
+from dvlite.lineage.target import Target, find_target, short_name
+from dvlite.lineage.walk import makers_of, run_io, users_of, walk
 from dvlite.oid import MANIFEST, Oid, format_oid, parse_oid
 from dvlite.progress import Progress
 from dvlite.repo.repository import Repo
-from dvlite.runs.history import LineageCommit, described
-from dvlite.runs.names import name_of, stage_meant
-from dvlite.runs.queries import Node, Ran
+from dvlite.runs.history import LineageCommit, describe_commits
+from dvlite.runs.names import find_stage, name_of
+from dvlite.runs.queries import Artefact, RunIO
 from dvlite.runs.schema import METRIC, PARAM
-from dvlite.runs.upstream_params import params_before
+from dvlite.runs.upstream import upstream_params
 from dvlite.workspace.changes import Counts, FileChange
 
-_FILES_KEPT = 1000  # changes of files that a result names; all are counted
+_FILES_KEPT = 1000  # changes of files in a result; all are counted
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LineageSubject:
-    """What was asked about; `sha256` of a file if it is known."""
+    """The artefact or run of a command; `sha256` of a file if it is known."""
 
     text: str
     kind: Literal["file", "directory", "run"]
@@ -45,13 +45,13 @@ class LineageSubject:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LineageResult:
-    """What made something (`up`), and what was made of it (`down`); null where it was not asked."""
+    """What made the subject (`up`) and what was made from it (`down`); null if not asked for."""
 
     schema: ClassVar[str] = "dvlite.lineage/1"
     subject: LineageSubject
     up: LineageGraph | None = None
     down: LineageGraph | None = None
-    measured: tuple[LineageMeasure, ...] = ()  # with `up`: by runs that began with it, one of each stage
+    measured: tuple[LineageMeasure, ...] = ()  # with `up`: by runs that read it, one of each stage
     depth: int | None = None
     remote: str | None = None
     runs_searched: int = 0
@@ -59,8 +59,8 @@ class LineageResult:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class LineageFound:
-    """An output of a run that has what was asked for; `values` are the run's values of what was asked, parameters of the runs before it too."""
+class LineageOutput:
+    """An output of a matching run; `values` are the run's values of the terms' keys, inherited parameters too."""
 
     path: str
     oid: str
@@ -76,11 +76,11 @@ class LineageFound:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LineageFindResult:
-    """What runs with the asked values left, newest first; `more` says that there are older ones."""
+    """Outputs of the matching runs, newest first; `more`: older runs match too."""
 
     schema: ClassVar[str] = "dvlite.lineage-find/1"
     asked: tuple[str, ...]
-    found: tuple[LineageFound, ...] = ()
+    found: tuple[LineageOutput, ...] = ()
     more: bool = False
     runs: int = 0
     remote: str | None = None
@@ -89,7 +89,7 @@ class LineageFindResult:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LineageSide:
-    """One side of a comparison, and the run that it is of."""
+    """One side of a comparison, and the run that wrote it."""
 
     text: str
     oid: str
@@ -101,14 +101,14 @@ class LineageSide:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LineageDiffResult:
-    """What differs upstream of two artefacts or runs; `same` names the parts that do not."""
+    """The changes upstream between two artefacts or runs; `same` names the parts without any."""
 
     schema: ClassVar[str] = "dvlite.lineage-diff/1"
     old: LineageSide
     new: LineageSide
     data: tuple[LineageContentChange, ...] = ()
     code: tuple[LineageContentChange, ...] = ()
-    stages: tuple[LineageValueChange, ...] = ()  # commands; the whole stage where one side does not have it
+    stages: tuple[LineageValueChange, ...] = ()  # commands; the whole stage if one side does not have it
     params: tuple[LineageValueChange, ...] = ()
     environment: tuple[LineageValueChange, ...] = ()
     metrics: tuple[LineageValueChange, ...] = ()
@@ -128,27 +128,25 @@ def lineage(
     environ: Mapping[str, str],
     progress: Progress,
 ) -> LineageResult:
-    """Tells what made something (up), and what was made of it (down).
+    """Returns what made an artefact or run (up), and what was made from it (down).
 
-    Without a remote nothing is fetched. Raises DvliteError if no run and no pointer knows the content, UsageError for words that mean
-    nothing here.
+    Without a remote nothing is fetched but listings. Raises DvliteError if no run and no pointer names the content, UsageError if `text`
+    names nothing.
     """
-    with opened(repo, remote, environ, progress) as world:
-        sources = Sources(world)
-        subject = subject_of(text, world, sources)
-        sources.add_listing(subject.nodes)
-        starts = _starts(subject, world, sources)
-        above = _walk_up(subject, starts[:1], world, sources, depth) if upwards else None
-        below = _walk_down(starts, world, sources, depth) if downwards else None
+    with open_context(repo, remote, environ, progress) as context:
+        provenance = Provenance(context)
+        subject, starts = _subject(text, provenance)
+        above = _walk_up(subject, starts, provenance, depth) if upwards else None
+        below = report(walk(provenance, starts, "down", depth=depth), provenance) if downwards else None
         return LineageResult(
-            subject=_told(subject, world, sources),
+            subject=_reported(subject, provenance),
             up=above,
             down=below,
-            measured=tuple(_measured(starts, above, world, sources)),
+            measured=tuple(_measured(starts, above, provenance)),
             depth=depth,
-            remote=None if world.remote is None else world.label,
-            runs_searched=world.count_runs(),
-            warnings=(*warnings_of((above, below), sources, world), *_about_parameters(subject, below, world)),
+            remote=None if context.remote is None else context.label,
+            runs_searched=context.index.count_runs(),
+            warnings=(*warnings_of((above, below), provenance), *_about_parameters(subject, below, context)),
         )
 
 
@@ -161,66 +159,62 @@ def lineage_find(
     environ: Mapping[str, str],
     progress: Progress,
 ) -> LineageFindResult:
-    """Lists what runs left that have all of the values asked (`lr=0.01`, `metric.acc>0.9`, `tag=prod`), newest first.
+    """Lists the outputs of runs that match all terms (`lr=0.01`, `metric.acc>0.9`, `tag=prod`), newest first.
 
     Keys are `param.NAME`, `metric.NAME`, `env.NAME`, a bare NAME (a parameter, else a metric), `tag`, `stage`, `status`, `commit` and
-    `path` (of the output; * and ? stand for anything). Raises UsageError for a word that asks nothing.
+    `path` (of the output; * and ? are wildcards). Raises UsageError for a malformed term.
     """
-    with opened(repo, remote, environ, progress) as world:
-        sources = Sources(world)
-        wanted = asked_for(asked, world.index)
-        if wanted.filters.stage is not None and world.count_runs():
-            wanted = replace(
-                wanted, filters=replace(wanted.filters, stage=stage_meant(world.index, wanted.filters.stage))
-            )
-        more = None if limit is None else limit + 1
-        rows = world.index.find(replace(wanted.filters, limit=more if not wanted.paths else None))
-        found: list[LineageFound] = []
-        values = _values(world, [row.oid for row in rows], {space for space, _ in wanted.keys})
-        runs = 0
-        ran = sources.runs([row.oid for row in rows], inputs=False)
-        sources.commits_of_runs(ran)
-        for row in rows:
-            outputs = [thing for thing in ran[row.oid].outputs if wanted.names(thing.path)]
-            if limit is not None and runs == limit and outputs:
-                runs += 1
-                break
-            runs += bool(outputs)
-            shown = wanted.values_of(row.oid, values)
-            commit = sources.commit_of_run(row.oid) or row.code
-            found += [
-                LineageFound(
-                    path=thing.path,
-                    oid=thing.oid,
-                    size_bytes=thing.size_bytes,
-                    files=thing.files,
+    with open_context(repo, remote, environ, progress) as context:
+        provenance = Provenance(context)
+        query, index = parse_query(asked, context.index), context.index
+        filters = query.filters
+        if filters.stage is not None and index.count_runs():
+            filters = replace(filters, stage=find_stage(index, filters.stage))
+        rows = index.find(replace(filters, limit=None if limit is None or query.paths else limit + 1))
+        runs = provenance.runs([row.oid for row in rows], inputs=False)
+        matching = {
+            row: outputs
+            for row in rows
+            if (outputs := [output for output in runs[row.oid].outputs if query.matches(output.path)])
+        }
+        shown = list(matching)[:limit]
+        provenance.read_commits(row.oid for row in shown)
+        commits = {row.oid: provenance.commit_of_run(row.oid) or row.code for row in shown}
+        described = describe_commits(context.git, filter(None, commits.values()), provenance.queries)
+        values = _values(context, [row.oid for row in shown], {space for space, _ in query.keys})
+        return LineageFindResult(
+            asked=tuple(asked),
+            found=tuple(
+                LineageOutput(
+                    path=output.path,
+                    oid=output.oid,
+                    size_bytes=output.size_bytes,
+                    files=output.files,
                     run=row.oid,
                     name=name_of(row.stage, row.oid),
                     status=row.status,
                     start=row.start,
-                    commit=None if commit is None else LineageCommit(commit=commit),
-                    values=shown,
+                    commit=described.get(commits[row.oid] or ""),
+                    values=query.values_of(row.oid, values),
                 )
-                for thing in outputs
-            ]
-        commits = [one.commit.commit for one in found if one.commit]
-        known = described(None if world.repo is None else world.repo.git, commits, sources.lookups.described)
-        return LineageFindResult(
-            asked=tuple(asked),
-            found=tuple(one if one.commit is None else replace(one, commit=known[one.commit.commit]) for one in found),
-            more=limit is not None and runs > limit,
-            runs=world.count_runs(),
-            remote=None if world.remote is None else world.label,
+                for row in shown
+                for output in matching[row]
+            ),
+            more=len(shown) < len(matching),
+            runs=index.count_runs(),
+            remote=None if context.remote is None else context.label,
         )
 
 
-def _values(world: Context, runs: Sequence[Oid], spaces: Collection[str]) -> dict[str, dict[Oid, dict[str, Any]]]:
-    """Returns what runs have in each space; parameters of the runs before them too."""
-    found = {space: world.index.values(runs, space) for space in spaces}
-    if PARAM in found:
-        before = params_before(world.index, runs)
-        found[PARAM] = {run: {**before[run], **values} for run, values in found[PARAM].items()}
-    return found
+def _values(
+    context: LineageContext, runs: Sequence[Oid], spaces: Collection[str]
+) -> dict[str, dict[Oid, dict[str, Any]]]:
+    """Returns the values of runs in each space, inherited parameters too."""
+    values = {space: context.index.values(runs, space) for space in spaces}
+    if PARAM in values:
+        inherited = upstream_params(context.index, runs)
+        values[PARAM] = {run: {**inherited[run], **own} for run, own in values[PARAM].items()}
+    return values
 
 
 def lineage_diff(
@@ -232,91 +226,101 @@ def lineage_diff(
     environ: Mapping[str, str],
     progress: Progress,
 ) -> LineageDiffResult:
-    """Tells what differs upstream of two artefacts or runs; data files where both listings can be read."""
-    with opened(repo, remote, environ, progress) as world:
-        sources = Sources(world)
-        sides = []
+    """Compares everything upstream of two artefacts or runs; directories file by file if both listings can be read."""
+    with open_context(repo, remote, environ, progress) as context:
+        provenance = Provenance(context)
+        subjects, graphs, measures = [], [], []
         for text in (old, new):
-            subject = subject_of(text, world, sources)
-            sources.add_listing(subject.nodes)
-            starts = _starts(subject, world, sources)
-            graph = _walk_up(subject, starts[:1], world, sources, None)
-            sides.append((subject, graph, tuple(_measured(starts, graph, world, sources))))
-        (before, one, left), (after, other, right) = sides
-        found = difference(
-            one, other, lambda path, a, b: _compared(path, Oid(a), Oid(b), sources), measured=(left, right)
+            subject, starts = _subject(text, provenance)
+            graph = _walk_up(subject, starts, provenance, None)
+            subjects.append(subject)
+            graphs.append(graph)
+            measures.append(tuple(_measured(starts, graph, provenance)))
+        changes = compare_graphs(
+            graphs[0],
+            graphs[1],
+            lambda path, one, other: _compared(path, Oid(one), Oid(other), provenance),
+            measured=(measures[0], measures[1]),
         )
         return LineageDiffResult(
-            old=_side(before, one),
-            new=_side(after, other),
-            data=found.data,
-            code=found.code,
-            stages=found.stages,
-            params=found.params,
-            environment=found.environment,
-            metrics=found.metrics,
-            same=found.same,
-            remote=None if world.remote is None else world.label,
-            warnings=tuple(warnings_of((one, other), sources, world)),
+            old=_side(subjects[0], graphs[0]),
+            new=_side(subjects[1], graphs[1]),
+            data=changes.data,
+            code=changes.code,
+            stages=changes.stages,
+            params=changes.params,
+            environment=changes.environment,
+            metrics=changes.metrics,
+            same=changes.same,
+            remote=None if context.remote is None else context.label,
+            warnings=tuple(warnings_of(graphs, provenance)),
         )
 
 
-def _about_parameters(subject: Subject, below: LineageGraph | None, world: Context) -> Iterator[str]:
-    """Yields a word of caution for a file of parameters: runs recorded its values, not its bytes."""
+def _about_parameters(subject: Target, below: LineageGraph | None, context: LineageContext) -> Iterator[str]:
+    """Yields a warning about a parameters file: runs recorded its values, not its bytes."""
     start = f"{subject.path}:"
-    keys = [key for key in world.index.keys(PARAM) if key.startswith(start)] if subject.path and below else []
+    keys = [key for key in context.index.keys(PARAM) if key.startswith(start)] if subject.path and below else []
     if keys:
         example = printable(keys[0].removeprefix(start))
         yield f"parameters of {quote(subject.path)} are recorded by value: dvlite lineage find {example}=VALUE finds what was made with one"
 
 
-# --- where a walk begins ---
+# --- the subject ---
 
 
-def _starts(subject: Subject, world: Context, sources: Sources) -> list[Node]:
-    """Returns the content that is meant; what only a directory knows gets its path there, for each such path.
+def _subject(text: str, provenance: Provenance) -> tuple[Target, list[Artefact]]:
+    """Returns what an argument names, and the artefacts that its walks start from; raises DvliteError for unknown content."""
+    subject = find_target(text, provenance)
+    provenance.add_listing(subject.nodes)
+    starts = (
+        list(_run_of(subject, provenance).outputs) if subject.is_run else _artefacts(subject.artefact(), provenance)
+    )
+    if not starts and not subject.is_run:
+        raise _unknown(subject, provenance)
+    return subject, starts
 
-    Raises DvliteError if nobody knows it.
-    """
-    if subject.is_run:
-        return list(_ran(subject, sources).outputs)
-    thing = subject.thing()
-    if sources.makers([thing.oid]):
-        return [thing]
-    if thing.path and (sources.source(thing, None).origin != "unknown" or sources.holders(thing, every=False)):
-        return [thing]
-    called = sources.named(thing.oid)
-    if called is not None:
-        return [called]
-    inside = sources.listings.anywhere(thing.oid)
+
+def _artefacts(artefact: Artefact, provenance: Provenance) -> list[Artefact]:
+    """Returns the content, with the paths that pointers or directories give it where that is all there is."""
+    if provenance.makers([artefact.oid]):
+        return [artefact]
+    is_named = artefact.path and provenance.source(artefact, None).origin != "unknown"
+    if is_named or (artefact.path and provenance.holders(artefact, every=False)):
+        return [artefact]
+    named = provenance.named(artefact.oid)
+    if named is not None:
+        return [named]
+    inside = provenance.listings.anywhere(artefact.oid)
     if inside:
-        made = {found: makers_of(sources.holders(found, every=False), sources) for found in inside}
-        return sorted(inside, key=lambda found: not any(made[found].values()))
-    if sources.users([thing.oid]):
-        return [thing]
-    raise _unknown(subject, world, sources)
+        makers = {file: makers_of(provenance.holders(file, every=False), provenance) for file in inside}
+        return sorted(inside, key=lambda file: not any(makers[file].values()))
+    return [artefact] if provenance.users([artefact.oid]) else []
 
 
-def _ran(subject: Subject, sources: Sources) -> Ran:
-    record = sources.record(subject.oid)
+def _run_of(subject: Target, provenance: Provenance) -> RunIO:
+    record = provenance.record(subject.oid)
     assert record is not None
-    return ran_of(record)
+    return run_io(record)
 
 
-def _unknown(subject: Subject, world: Context, sources: Sources) -> DvliteError:
-    runs = world.count_runs()
-    hint = "records come with dvlite pull; a remote is asked with --remote NAME_OR_URL"
-    if world.remote is not None:
+def _unknown(subject: Target, provenance: Provenance) -> DvliteError:
+    context = provenance.context
+    hint = "records come with dvlite pull; to search a remote: --remote NAME_OR_URL"
+    if context.remote is not None:
         hint = "it may have been made outside of the pipeline, or its run was not pushed: dvlite push"
-    if sources.is_tracked_now(subject.path):
-        hint = f"it was changed since it was tracked; what was tracked: dvlite lineage HEAD:{quote(subject.path)}"
-    what = "this content" if subject.oid.startswith(MANIFEST) else "these bytes"
-    searched = f"{runs:,} {'run' if runs == 1 else 'runs'} searched"
-    where = "on" if world.remote is not None else "known in"
-    return DvliteError(f"no run {where} {world.label} made {what} ({short_name(subject.oid)}, {searched})", hint=hint)
+    if provenance.is_tracked_now(subject.path):
+        hint = (
+            f"it was changed since it was tracked; for the tracked version: dvlite lineage HEAD:{quote(subject.path)}"
+        )
+    content = "this content" if subject.oid.startswith(MANIFEST) else "these bytes"
+    where = "on" if context.remote is not None else "in"
+    return DvliteError(
+        f"no run {where} {context.label} wrote {content} ({short_name(subject.oid)}, {context.searched()})", hint=hint
+    )
 
 
-def _told(subject: Subject, world: Context, sources: Sources) -> LineageSubject:
+def _reported(subject: Target, provenance: Provenance) -> LineageSubject:
     if subject.is_run:
         return LineageSubject(text=subject.text, kind="run", oid=subject.oid)
     return LineageSubject(
@@ -326,14 +330,14 @@ def _told(subject: Subject, world: Context, sources: Sources) -> LineageSubject:
         path=subject.path or None,
         size_bytes=subject.size_bytes,
         files=subject.files,
-        sha256=_sha256(subject.oid, sources),
+        sha256=_sha256(subject.oid, provenance),
     )
 
 
-def _sha256(oid: Oid, sources: Sources) -> str | None:
+def _sha256(oid: Oid, provenance: Provenance) -> str | None:
     """Returns the SHA-256 of a file as a run recorded it: the same bytes have the same."""
-    for name, _ in sources.makers([oid]).get(oid, ()):
-        record = sources.record(name)
+    for name, _ in provenance.makers([oid]).get(oid, ()):
+        record = provenance.record(name)
         for item in record.outputs if record is not None else ():
             if item.oid == oid and item.sha256 is not None:
                 return item.sha256
@@ -343,38 +347,30 @@ def _sha256(oid: Oid, sources: Sources) -> str | None:
 # --- walking ---
 
 
-def _walk_up(
-    subject: Subject, starts: Sequence[Node], world: Context, sources: Sources, depth: int | None
-) -> LineageGraph:
+def _walk_up(subject: Target, starts: Sequence[Artefact], provenance: Provenance, depth: int | None) -> LineageGraph:
     if subject.is_run:
-        run = (subject.oid, _ran(subject, sources))
-        graph = up((), sources, sources, run=run, first=sources.first, depth=depth)
-        return report(graph, world, sources, run=subject.oid)
-    return report(up(starts, sources, sources, first=sources.first, depth=depth), world, sources)
-
-
-def _walk_down(starts: Sequence[Node], world: Context, sources: Sources, depth: int | None) -> LineageGraph:
-    return report(down(starts, sources, sources, first=sources.first, depth=depth), world, sources)
+        run = (subject.oid, _run_of(subject, provenance))
+        return report(walk(provenance, (), "up", run=run, depth=depth), provenance, run=subject.oid)
+    return report(walk(provenance, starts[:1], "up", depth=depth), provenance)
 
 
 def _measured(
-    starts: Sequence[Node], above: LineageGraph | None, world: Context, sources: Sources
-) -> Iterable[LineageMeasure]:
-    """Yields the metrics of runs that began with this, as evaluation does: of each stage, of the run that is to be shown first."""
+    starts: Sequence[Artefact], above: LineageGraph | None, provenance: Provenance
+) -> Iterator[LineageMeasure]:
+    """Yields the metrics of runs that read the subject, as an evaluation does; of each stage, of the run to show first."""
     if above is None or not above.runs:
         return
-    stages = users_of(starts, sources, sources.first)
-    first = [runs[0][0] for runs in stages]
-    metrics = world.index.values(first, METRIC)
+    stages = users_of(starts, provenance)
+    metrics = provenance.context.index.values([runs[0][0] for runs in stages], METRIC)
     for runs in stages:
-        oid, ran = runs[0]
+        oid, run = runs[0]
         if metrics[oid]:
             yield LineageMeasure(
                 run=oid,
-                name=name_of(ran.stage, oid),
-                stage=ran.stage,
-                file=ran.file,
-                status=ran.status,
+                name=name_of(run.stage, oid),
+                stage=run.stage,
+                file=run.file,
+                status=run.status,
                 metrics=metrics[oid],
                 others=len(runs) - 1,
             )
@@ -383,7 +379,7 @@ def _measured(
 # --- comparing ---
 
 
-def _side(subject: Subject, graph: LineageGraph) -> LineageSide:
+def _side(subject: Target, graph: LineageGraph) -> LineageSide:
     run = graph.runs[0] if graph.runs else None
     return LineageSide(
         text=subject.text,
@@ -395,17 +391,17 @@ def _side(subject: Subject, graph: LineageGraph) -> LineageSide:
     )
 
 
-def _compared(path: str, old: Oid, new: Oid, sources: Sources) -> tuple[Counts, tuple[FileChange, ...]] | None:
+def _compared(path: str, old: Oid, new: Oid, provenance: Provenance) -> tuple[Counts, tuple[FileChange, ...]] | None:
     """Compares two versions of a directory, if both listings can be read."""
     if not old.startswith(MANIFEST) or not new.startswith(MANIFEST):
         return None
-    if not sources.listings.can_read([old, new]):
+    if not provenance.listings.can_read([old, new]):
         return None
     counts = {"added": 0, "removed": 0, "modified": 0}
     delta = 0
     files: list[FileChange] = []
     try:
-        for one, other in manifest.compare(parse_oid(old)[1], parse_oid(new)[1], sources.read_node):
+        for one, other in manifest.compare(parse_oid(old)[1], parse_oid(new)[1], provenance.read_node):
             change = "added" if one is None else "removed" if other is None else "modified"
             counts[change] += 1
             delta += (other.size_bytes if other is not None else 0) - (one.size_bytes if one is not None else 0)

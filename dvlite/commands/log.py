@@ -23,7 +23,7 @@ from dvlite.repo import committed_versions
 from dvlite.repo.open_stores import open_cache
 from dvlite.repo.repository import Repo
 from dvlite.repo.revisions import limit_of
-from dvlite.runs.history import LineageCommit, described
+from dvlite.runs.history import LineageCommit, describe_commits
 from dvlite.runs.index import RunIndex, open_index
 from dvlite.runs.names import name_of
 from dvlite.runs.records import open_records
@@ -36,7 +36,7 @@ _HEAD = f"dvlite: {lockfile.VERSION}\nstages:\n".encode()
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LogVersion:
-    """A version of a path, and the commit that brought it; `path` is what it was called then."""
+    """A version of a path, and the commit that brought it; `path` is its path in that commit."""
 
     commit: LineageCommit
     path: str
@@ -50,7 +50,7 @@ class LogVersion:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LogResult:
-    """The versions of a path, newest first; `more` says that there are older ones."""
+    """The versions of a path, newest first; `more`: there are older ones."""
 
     schema: ClassVar[str] = "dvlite.log/1"
     path: str
@@ -62,7 +62,7 @@ class LogResult:
 
 @dataclass(frozen=True, slots=True)
 class _Version:
-    """A path as one commit left it; `oid` None: removed, or a listing that cannot be read (`unread`)."""
+    """A path in one commit; `oid` None: removed, or unknown for lack of a listing (`unread`)."""
 
     commit: str
     path: str
@@ -79,7 +79,7 @@ def log(
     """Returns the committed versions of a path up to a revision (HEAD), newest first, at most `limit`; renames are followed.
 
     A file or folder inside a tracked directory has a version where its own content changed. Raises UsageError for a path that was
-    never tracked, and for a revision that there is not.
+    never tracked, and for a revision that does not exist.
     """
     start = repo.git.head() if revision is None else repo.git.resolve(revision)
     name = repo.relative(path).removesuffix(SUFFIX)
@@ -91,7 +91,7 @@ def log(
         if not versions and not any(item.path == name for item in repo.work_tree.tracked(broken=[])):
             raise UsageError(
                 f"{quote(repo.display(name))} was never tracked by dvlite",
-                hint="see what is: dvlite ls; for code: git log",
+                hint="list tracked paths: dvlite ls; for code: git log",
             )
     warnings: list[str] = []
     if whole is not None and whole != name:
@@ -117,23 +117,23 @@ def _versions(repo: Repo, start: str, path: str) -> list[_Version]:
     changes = list(_changes(repo, start, path))
     limits = {change.blob: limit_of(change.path) for change, _ in changes if change.blob is not None}
     contents = dict(repo.git.each_blob(limits))
-    found: list[tuple[str, _Version]] = []
-    for change, called in changes:
+    versions: list[tuple[str, _Version]] = []
+    for change, name in changes:
         data = None if change.blob is None else contents[change.blob]
-        with contextlib.suppress(FormatError):  # whoever checks that commit out is told
-            found.append((change.path, _read(change, called, data)))
-    naming = {file for file, version in found if version.oid is not None}
-    brought = {version.commit for _, version in found if version.oid is not None}
-    kept = [
+        with contextlib.suppress(FormatError):  # reported when that commit is checked out
+            versions.append((change.path, _read(change, name, data)))
+    naming = {file for file, version in versions if version.oid is not None}
+    brought = {version.commit for _, version in versions if version.oid is not None}
+    relevant = [
         version
-        for file, version in found
+        for file, version in versions
         if file in naming and (version.oid is not None or version.commit not in brought)
     ]
-    return list(_changed(_without_absent(kept)))
+    return list(_changed(_without_absent(relevant)))
 
 
 def _changes(repo: Repo, start: str, path: str) -> Iterator[tuple[Change, str]]:
-    """Yields, newest first, the changes that may name a path, with what it was called then: it is followed where its pointer was renamed."""
+    """Yields the changes that may name a path, newest first, with its name then; follows renames of its pointer."""
     called = {path + SUFFIX: path}
     for change in repo.git.pointer_changes(start):
         name = next(iter(called)).removesuffix(SUFFIX)
@@ -141,40 +141,42 @@ def _changes(repo: Repo, start: str, path: str) -> Iterator[tuple[Change, str]]:
             yield change, name
 
 
-def _read(change: Change, called: str, data: bytes | None) -> _Version:
+def _read(change: Change, path: str, data: bytes | None) -> _Version:
     if not is_lockfile(change.path):
         if data is None:
-            return _Version(change.commit, called, None)
-        known = pointer.parse(data, change.path)
-        return _Version(change.commit, called, known.oid, known.size_bytes, known.files)
+            return _Version(change.commit, path, None)
+        parsed = pointer.parse(data, change.path)
+        return _Version(change.commit, path, parsed.oid, parsed.size_bytes, parsed.files)
     folder = change.path.rpartition("/")[0]
-    written = posixpath.relpath(called, folder or ".")
+    written = posixpath.relpath(path, folder or ".")
     for stage in _stages_with(written, data or b"", change.path):
         for out in stage.outs:
             if out.path == written:
-                return _Version(change.commit, called, out.oid, out.size_bytes, out.files, stage.run)
-    return _Version(change.commit, called, None)
+                return _Version(change.commit, path, out.oid, out.size_bytes, out.files, stage.run)
+    return _Version(change.commit, path, None)
 
 
 def _stages_with(path: str, data: bytes, where: str) -> Iterator[lockfile.LockedStage]:
-    """Yields the stages of a lockfile that may name a path; the others, mostly all, are not parsed."""
+    """Yields the stages of a lockfile that may name a path; the others, usually most, are not parsed."""
     name = os.fsencode(path.rpartition("/")[2])
-    asked = name if name.isascii() and b'"' not in name and b"\\" not in name else b'"'  # what JSON writes otherwise
+    part = (
+        name if name.isascii() and b'"' not in name and b"\\" not in name else b'"'
+    )  # other names are written as JSON
     for block in _STAGES.split(data)[1:]:
-        if asked in block:
+        if part in block:
             yield from lockfile.parse(_HEAD + block, where).stages
 
 
-def _without_absent(found: Sequence[_Version]) -> list[_Version]:
-    """Leaves out what is older than the first version: lockfiles from before it was an output."""
-    named = [i for i, version in enumerate(found) if version.oid is not None]
-    return list(found[: named[-1] + 1]) if named else []
+def _without_absent(versions: Sequence[_Version]) -> list[_Version]:
+    """Returns the versions from the first one with content on: before it, lockfiles do not have the path as an output."""
+    named = [i for i, version in enumerate(versions) if version.oid is not None]
+    return list(versions[: named[-1] + 1]) if named else []
 
 
-def _changed(found: Sequence[_Version]) -> Iterator[_Version]:
-    """Yields, of versions in a row that are the same, the oldest: the commit that brought it."""
-    for i, version in enumerate(found):
-        older = found[i + 1] if i + 1 < len(found) else None
+def _changed(versions: Sequence[_Version]) -> Iterator[_Version]:
+    """Yields the oldest of consecutive equal versions: the commit that brought it."""
+    for i, version in enumerate(versions):
+        older = versions[i + 1] if i + 1 < len(versions) else None
         if older is None or (older.oid, older.path) != (version.oid, version.path) or older.unread:
             yield version
 
@@ -183,7 +185,7 @@ def _changed(found: Sequence[_Version]) -> Iterator[_Version]:
 
 
 def _tracked_above(repo: Repo, start: str | None, path: str) -> str | None:
-    """Returns the tracked directory that a path lies in: now, else the nearest folder that git's history has a pointer of."""
+    """Returns the tracked directory that contains a path: now, else the nearest folder with a pointer in git's history."""
     for item in repo.work_tree.tracked(broken=[]) if start is None else repo.at(start).tracked():
         if path.startswith(item.path + "/"):
             return item.path
@@ -193,21 +195,21 @@ def _tracked_above(repo: Repo, start: str | None, path: str) -> str | None:
 def _inside(
     repo: Repo, versions: Sequence[_Version], whole: str, inner: str, warnings: list[str], progress: Progress
 ) -> list[_Version]:
-    """Returns the versions of what is at a path inside a directory, from the listings of the directory's versions."""
+    """Returns the versions of a path inside a directory, from the listings of the directory's versions."""
     cache = open_cache(repo)
-    found = [_at(cache, repo, version, inner, progress) for version in versions]
-    unread = sum(version.unread for version in found)
+    inner_versions = [_at(cache, repo, version, inner, progress) for version in versions]
+    unread = sum(version.unread for version in inner_versions)
     if unread:
         warnings.append(
-            f"the listings of {unread:,} versions of {quote(whole)} cannot be read: what they held is not shown"
+            f"the listings of {unread:,} versions of {quote(whole)} cannot be read: their versions are not shown"
         )
-    kept = _without_absent([version for version in found if not version.unread])
-    if not kept and not unread:
+    present = _without_absent([version for version in inner_versions if not version.unread])
+    if not present and not unread:
         raise UsageError(
             f"no version of {quote(whole)} has {quote(inner)}",
-            hint=f"see what is there: dvlite ls -R {repo.display(whole)}",
+            hint=f"list its files: dvlite ls -R {repo.display(whole)}",
         )
-    return list(_changed(kept))
+    return list(_changed(present))
 
 
 def _at(cache: Cache, repo: Repo, version: _Version, inner: str, progress: Progress) -> _Version:
@@ -215,9 +217,9 @@ def _at(cache: Cache, repo: Repo, version: _Version, inner: str, progress: Progr
     if version.oid is None or not version.oid.startswith(MANIFEST):
         return _Version(version.commit, path, None, run=version.run)
     digest = parse_oid(version.oid)[1]
-    known = pointer.Pointer("directory", digest, 0)
+    directory = pointer.Pointer("directory", digest, 0)
 
-    def look() -> _Version:
+    def read() -> _Version:
         entry = manifest.find(digest, os.fsencode(inner), cache.read_node)
         if entry is not None and entry.kind != EMPTY_DIR:
             return _Version(version.commit, path, format_oid(FILE, entry.digest), entry.size_bytes, 1, version.run)
@@ -235,16 +237,16 @@ def _at(cache: Cache, repo: Repo, version: _Version, inner: str, progress: Progr
         return _Version(version.commit, path, oid, tree.size_bytes, tree.files, version.run)
 
     try:
-        return with_listings(repo, cache, version.path, [known], look, progress)
+        return with_listings(repo, cache, version.path, [directory], read, progress)
     except ObjectMissing:
         return _Version(version.commit, path, None, unread=True)
 
 
-# --- the words of git and of the runs ---
+# --- commits and runs ---
 
 
 def _described(repo: Repo, versions: Sequence[_Version], progress: Progress) -> Iterator[LogVersion]:
-    commits = described(repo.git, [version.commit for version in versions])
+    commits = describe_commits(repo.git, [version.commit for version in versions])
     with open_index(open_records(repo, progress)) as index:
         for version in versions:
             record = None if version.run is None else index.run(version.run)

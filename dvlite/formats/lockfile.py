@@ -25,6 +25,7 @@ LIMIT_BYTES = 64 << 20
 HEADER = "# Written by dvlite repro: what each stage ran with and made. Commit it; do not edit it.\n"
 _MAX_LINE = 1 << 20
 _CONFLICT = ("<<<<<<<", "=======", ">>>>>>>", "|||||||")
+_RUN_LINE = re.compile(rb"^    run: (run:[0-9a-f]{64})$", re.MULTILINE)
 _PLAIN = re.compile(r"[A-Za-z0-9_./][A-Za-z0-9_./@+=-]*")
 _WORDS = frozenset(("true", "false", "null", "yes", "no", "on", "off", "y", "n"))
 _STAGE = re.compile(r"  ([A-Za-z0-9_-]{1,100}):")
@@ -143,6 +144,11 @@ def parse(data: bytes, where: str) -> Lockfile:
     if len(data) > LIMIT_BYTES:
         raise _wrong(where, 1, f"a lockfile has at most {LIMIT_BYTES} bytes, this one has {len(data)}")
     return _LockfileReader(data.decode("utf-8", "surrogateescape"), where).read()
+
+
+def run_ids(data: bytes) -> list[Oid]:
+    """Returns the runs in the bytes of a lockfile, without parsing the rest."""
+    return [Oid(run.decode()) for run in _RUN_LINE.findall(data)]
 
 
 def line_of(lines: Sequence[str], stage: LockedStage, field_name: str, item: str | None = None) -> int:

@@ -1,23 +1,25 @@
-"""What differs between two walks upstream: data, code, commands, parameters, environment, results. Pure, but for the listings it is given."""
+"""Compares two walks upstream: data, code, commands, parameters, environment, metrics. Pure, but for the listings it is given."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 from dvlite.lineage.report import LineageGraph, LineageLink, LineageRun, key_of
+from dvlite.runs.names import address_of
 from dvlite.workspace.changes import Counts, FileChange
 
+T = TypeVar("T")
 Compare = Callable[[str, str, str], tuple[Counts, tuple[FileChange, ...]] | None]
 """(path, old oid, new oid) -> how two directory versions differ, or None if their listings cannot be read."""
 
-_QUIET_ENVIRONMENT = ("cpus",)  # differs from machine to machine, and is told with the machine
+_QUIET_ENVIRONMENT = ("cpus",)  # differs from machine to machine
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LineageMeasure:
-    """Metrics of a run that began with what was asked about; `others` counts the other runs of its stage that did."""
+    """Metrics of a run that read the subject; `others` counts the other runs of its stage that did."""
 
     run: str
     name: str
@@ -30,7 +32,7 @@ class LineageMeasure:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LineageContentChange:
-    """Content upstream that differs, by path; null on the side that does not have it. `counts` if both listings could be read."""
+    """Content upstream that differs, by path; null on the side without it. `counts` if both listings could be read."""
 
     path: str
     old_oid: str | None = None
@@ -43,7 +45,7 @@ class LineageContentChange:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LineageValueChange:
-    """A value upstream that differs; null on the side that does not have it."""
+    """A value upstream that differs; null on the side without it."""
 
     stage: str
     key: str
@@ -53,7 +55,7 @@ class LineageValueChange:
 
 @dataclass(frozen=True, slots=True)
 class LineageDifference:
-    """What differs; the parts that are equal on both sides are named in `same`."""
+    """The changes in each part; `same` names the parts without any."""
 
     data: tuple[LineageContentChange, ...]
     code: tuple[LineageContentChange, ...]
@@ -67,21 +69,18 @@ class LineageDifference:
 Measures = Sequence[LineageMeasure]
 
 
-def difference(
+def compare_graphs(
     old: LineageGraph, new: LineageGraph, compare: Compare, measured: tuple[Measures, Measures] = ((), ())
 ) -> LineageDifference:
-    """Compares everything upstream of two things, stage by stage; sources of data by path. Metrics also as they were `measured` later."""
+    """Compares all runs upstream by stage, and their source data by path; metrics include those of `measured`, runs downstream."""
     before, after = _by_stage(old), _by_stage(new)
     data = _contents(_sources(old, "data"), _sources(new, "data"), compare)
     code = _contents(_sources(old, "code"), _sources(new, "code"), compare)
     stages = _values(before, after, lambda run: {"cmd": run.cmd}) if before.keys() & after.keys() else ()
-    both = [stage for stage in before if stage in after]
-    left, right = {stage: before[stage] for stage in both}, {stage: after[stage] for stage in both}
-    params = _values(left, right, lambda run: run.params)
-    environment = _values(left, right, _environment)
+    params = _values(*_in_both(before, after), lambda run: run.params)
+    environment = _values(*_in_both(before, after), _environment)
     results = _metrics(before, measured[0]), _metrics(after, measured[1])
-    both = [stage for stage in results[0] if stage in results[1]]
-    metrics = _changes(*({stage: side[stage] for stage in both} for side in results))
+    metrics = _changes(*_in_both(*results))
     parts = (("data", data), ("code", code), ("stages", stages), ("params", params), ("environment", environment))
     same = [name for name, changes in parts if not changes]
     if not metrics and any(values for side in results for values in side.values()):
@@ -91,38 +90,36 @@ def difference(
 
 def _by_stage(graph: LineageGraph) -> dict[str, LineageRun]:
     """Returns the runs upstream by the address of their stage; of several, the nearest."""
-    found: dict[str, LineageRun] = {}
-    for run in graph.runs:
-        found.setdefault(_address(run), run)
-    return found
+    return {address_of(run.file, run.stage): run for run in reversed(graph.runs)}
 
 
-def _address(run: LineageRun | LineageMeasure) -> str:
-    folder = run.file.rpartition("/")[0]
-    return f"{folder}:{run.stage}" if folder else run.stage
+def _in_both(old: Mapping[str, T], new: Mapping[str, T]) -> tuple[dict[str, T], dict[str, T]]:
+    stages = [stage for stage in old if stage in new]
+    return {stage: old[stage] for stage in stages}, {stage: new[stage] for stage in stages}
 
 
 def _metrics(runs: Mapping[str, LineageRun], measured: Measures) -> dict[str, Mapping[str, Any]]:
-    return {stage: run.metrics for stage, run in runs.items()} | {_address(run): run.metrics for run in measured}
+    later = {address_of(run.file, run.stage): run.metrics for run in measured}
+    return {stage: run.metrics for stage, run in runs.items()} | later
 
 
 def _sources(graph: LineageGraph, kind: str) -> dict[str, LineageLink]:
-    """Returns the sources by path: code, or everything else that no run upstream made."""
-    artefacts = {key_of(found): found for found in graph.artefacts}
-    found: dict[str, LineageLink] = {}
+    """Returns the artefacts by path that no run upstream wrote: code, or everything else."""
+    artefacts = {key_of(artefact): artefact for artefact in graph.artefacts}
+    sources: dict[str, LineageLink] = {}
     for run in graph.runs:
         for link in run.inputs:
             artefact = artefacts.get(key_of(link))
             if artefact is None or artefact.made_by or artefact.held_by or artefact.parts:
                 continue
             if (artefact.origin == "code") == (kind == "code"):
-                found.setdefault(link.path, link)
+                sources.setdefault(link.path, link)
     for artefact in artefacts.values() if kind != "code" else ():  # directories through which a file was found
         for link in artefact.held_by[:1]:
             holder = artefacts.get(key_of(link))
             if holder is not None and not holder.made_by:
-                found.setdefault(link.path, link)
-    return found
+                sources.setdefault(link.path, link)
+    return sources
 
 
 def _contents(
@@ -166,11 +163,12 @@ def _changes(
         for key in sorted({*one, *other}):
             before, after = one.get(key), other.get(key)
             if before != after or type(before) is not type(after):
-                same = (key, repr(before), repr(after))  # the same change in several stages is told once
+                same = (key, repr(before), repr(after))  # a change in several stages is reported once
                 changes.setdefault(same, LineageValueChange(stage=stage, key=key, old=before, new=after))
     return tuple(changes.values())
 
 
 def _environment(run: LineageRun) -> dict[str, Any]:
-    found = {key: value for key, value in run.environment.items() if key not in _QUIET_ENVIRONMENT}
-    return {} if run.status == "cached" else {**found, **run.capture}
+    if run.status == "cached":
+        return {}
+    return {key: value for key, value in run.environment.items() if key not in _QUIET_ENVIRONMENT} | {**run.capture}

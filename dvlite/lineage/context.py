@@ -1,7 +1,7 @@
-"""Opens what questions about lineage are asked of: the records of this clone, or those of a remote, with or without a clone around.
+"""Opens what lineage commands read: the records of this clone, or of a remote, with or without a clone.
 
-Without a clone, records and listings are kept in the user's own cache, so that a second question costs one listing. A URL that the user
-typed is consent to go there; a name of a configured remote follows the rules of trust.
+Without a clone, records and listings are kept in the user's own cache, so that the next command costs one LIST. A URL that the user
+typed is consent to connect; a configured remote follows the rules of trust.
 """
 
 from __future__ import annotations
@@ -9,12 +9,13 @@ from __future__ import annotations
 import contextlib
 import os
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 from dvlite.errors import DvliteError, FormatError, NotARepository, ObjectCorrupt, RemoteError, UsageError
 from dvlite.files import os_error, quote
 from dvlite.formats.config import Config
+from dvlite.git.program import Git
 from dvlite.oid import Digest, digest_bytes
 from dvlite.progress import Progress
 from dvlite.repo import config_files, remotes
@@ -34,8 +35,8 @@ from dvlite.store.url import Location, parse_url
 _RECORDS = "runs"  # in the user's cache: a folder of records for each remote
 
 
-class Context:
-    """What one question is asked of. `repo` is the clone whose history counts, `remote` where records and listings come from, if any."""
+class LineageContext:
+    """What one command reads: `repo` is the clone, if any, `remote` where records and listings come from, if given."""
 
     def __init__(
         self, repo: Repo | None, index: RunIndex, cache: Cache, remote: Remote | None, label: str, progress: Progress
@@ -43,28 +44,33 @@ class Context:
         self.repo, self.index, self.cache, self.remote = repo, index, cache, remote
         self.label, self.progress = label, progress
         self._catalog: Catalog | None = None
-        self._nearest: Catalog | None = None
-        self._looked = False  # for the default remote
-        self.unreachable = ""  # why nothing could be brought
-        self._opened = contextlib.ExitStack()
+        self._default_catalog: Catalog | None = None
+        self._tried_default = False
+        self.unreachable = ""  # why listings could not be fetched
+        self._open_remotes = contextlib.ExitStack()
 
     def close(self) -> None:
-        """Closes what was opened on the way."""
-        self._opened.close()
+        """Closes the default remote, if it was opened."""
+        self._open_remotes.close()
+
+    @property
+    def git(self) -> Git | None:
+        return None if self.repo is None else self.repo.git
 
     @property
     def catalog(self) -> Catalog | None:
-        """What the remote holds, looked at once, when it is needed."""
+        """What the given remote holds, listed once, when it is needed."""
         if self._catalog is None and self.remote is not None:
             self._catalog = Catalog(self.remote).look()
         return self._catalog
 
-    def count_runs(self) -> int:
-        """Returns how many runs are known here."""
-        return self.index.count_runs()
+    def searched(self) -> str:
+        """Returns how many runs a command searched, for its errors."""
+        runs = self.index.count_runs()
+        return f"{runs:,} {'run' if runs == 1 else 'runs'} searched"
 
-    def bring(self, listings: list[Digest]) -> None:
-        """Fetches listings from the remote, in a clone from the default one if it is trusted; those that cannot be had stay away."""
+    def fetch_listings(self, listings: Sequence[Digest]) -> None:
+        """Fetches listings from the given remote, else from the clone's default one if it is trusted; unavailable ones are skipped."""
         catalog = self.catalog if self.remote is not None else self._default()
         if catalog is None:
             return
@@ -72,7 +78,7 @@ class Context:
         self.progress.start(f"reading listings on {catalog.remote.store.label}")
         try:
             for name in listings:
-                with contextlib.suppress(ObjectCorrupt, FormatError):  # a stranger's: nothing could be said of it
+                with contextlib.suppress(ObjectCorrupt, FormatError):  # a stranger's, and useless
                     fetch.fetch_nodes(catalog, self.cache, [name])
         except RemoteError as error:
             if self.remote is not None:
@@ -82,24 +88,26 @@ class Context:
             self.progress.finish()
 
     def _default(self) -> Catalog | None:
-        """Returns what the clone's default remote holds; None if there is none that is trusted and answers."""
-        if not self._looked and self.repo is not None:
-            self._looked = True
+        """Returns the catalog of the clone's default remote; None if there is none that is trusted and answers."""
+        if not self._tried_default and self.repo is not None:
+            self._tried_default = True
             try:
                 _, remote = open_remote(self.repo, self.cache, None, None)
                 self.progress.start(f"reading listings on {remote.store.label}")
-                self._nearest = Catalog(self._opened.enter_context(remote)).look()
+                self._default_catalog = Catalog(self._open_remotes.enter_context(remote)).look()
             except DvliteError as error:
                 self.unreachable = error.message
             self.progress.finish()
-        return self._nearest
+        return self._default_catalog
 
 
 @contextlib.contextmanager
-def opened(repo: Repo | None, remote: str | None, environ: Mapping[str, str], progress: Progress) -> Iterator[Context]:
+def open_context(
+    repo: Repo | None, remote: str | None, environ: Mapping[str, str], progress: Progress
+) -> Iterator[LineageContext]:
     """Opens the records of the clone, or of a remote given by name or URL; the latter works without a clone.
 
-    Raises NotARepository without either, UsageError for a remote that there is not, Untrusted for one that was not approved.
+    Raises NotARepository without either, UsageError for a remote that does not exist, Untrusted for one that was not approved.
     """
     if remote is None:
         if repo is None:
@@ -109,9 +117,9 @@ def opened(repo: Repo | None, remote: str | None, environ: Mapping[str, str], pr
             )
         records = open_records(repo, progress)
         with open_index(records) as index:
-            world = Context(repo, index, open_cache(repo), None, "this clone", progress)
-            with contextlib.closing(world):
-                yield world
+            context = LineageContext(repo, index, open_cache(repo), None, "this clone", progress)
+            with contextlib.closing(context):
+                yield context
         return
     name = None if repo is None else _configured(repo, remote)
     if repo is not None and name is not None:
@@ -133,18 +141,18 @@ def opened(repo: Repo | None, remote: str | None, environ: Mapping[str, str], pr
 
 def _received(
     repo: Repo | None, connection: Remote, records: Records, project: str | None, progress: Progress
-) -> Iterator[Context]:
+) -> Iterator[LineageContext]:
     label = connection.store.label
     progress.start(f"reading the runs on {label}")
     receive(connection, records, project)
     progress.finish()
     with open_index(records) as index:
-        world = Context(repo, index, connection.cache, connection, label, progress)
-        if not world.count_runs() and world.catalog is not None and world.catalog.config is None:
+        context = LineageContext(repo, index, connection.cache, connection, label, progress)
+        if not context.index.count_runs() and context.catalog is not None and context.catalog.config is None:
             raise UsageError(
                 f"there is no dvlite remote at {label}", hint="see which one the data is on: dvlite remote list"
             )
-        yield world
+        yield context
 
 
 def _configured(repo: Repo, text: str) -> str | None:

@@ -1,6 +1,6 @@
-"""What is known of content beside the runs: pointers in git's history, the lockfiles on disk, what a remote was given, files of git.
+"""Where content comes from, by everything that names it: runs, pointers in git's history, lockfiles on disk, a remote's roots, git's files.
 
-Answers walks (`graph.Lookup`), listings (`membership.Known`) and what is to be said of things that no run made.
+Implements the lookup of walks (`walk.Lookup`) and the directories that listings are searched in (`directories.KnownDirectories`).
 """
 
 from __future__ import annotations
@@ -15,23 +15,22 @@ from dvlite.formats import root
 from dvlite.formats.pointer import Pointer
 from dvlite.formats.record import Run
 from dvlite.git.output import split
-from dvlite.lineage.context import Context
-from dvlite.lineage.directories import Membership
+from dvlite.lineage.context import LineageContext
+from dvlite.lineage.directories import DirectoryVersions
 from dvlite.oid import FILE, MANIFEST, Digest, Oid, parse_oid
 from dvlite.paths import ancestors
 from dvlite.repo.tracked_paths import Tracked
 from dvlite.runs.history import History, in_git, locked_now, named_on_disk
-from dvlite.runs.queries import TELLING_BYTES, Ends, Lookups, Node, Ran
+from dvlite.runs.queries import TELLING_BYTES, Artefact, RunQueries
 
-_KEPT = "roots"  # what is remembered of a remote's roots
-
+_KEPT = "roots"  # notes in the cache: a remote's roots
 
 Origin = Literal["run", "stage", "data", "code", "directory", "unknown"]
 
 
 @dataclass(frozen=True, slots=True)
 class DataSource:
-    """Where content is from that no run here left: the first commit that names it, or the stage of a lockfile that names it."""
+    """The origin of content that no known run wrote: the first commit that names it, or the stage of a lockfile that names it."""
 
     origin: Origin
     commit: str | None = None
@@ -39,117 +38,109 @@ class DataSource:
     lockfile: str = ""
 
 
-class Sources:
-    """Answers for one question; what it has read once it does not read again."""
+class Provenance:
+    """Answers for one command; reads everything at most once."""
 
-    def __init__(self, world: Context) -> None:
-        self._world = world
-        self.lookups = Lookups(world.index)
+    def __init__(self, context: LineageContext) -> None:
+        self.context = context
+        self.queries = RunQueries(context.index)
         self._nodes: dict[bytes, bytes] = {}
-        self._history = None if world.repo is None else History(world.repo)
+        self._history = None if context.repo is None else History(context.repo)
         self._records: dict[Oid, Run | None] = {}
         self._roots: dict[Oid, root.Root | None] = {}
         self._in_git: frozenset[str] | None = None
         self._named_now: dict[Oid, list[Tracked]] | None = None
         self._locked_now: set[Oid] | None = None
         self._commits: dict[Oid, str | None] = {}
-        self.listings = Membership(self, self.read_node, bring=lambda names: world.bring(list(names)))
-
-    # --- graph.Lookup ---
-
-    def makers(self, oids: Sequence[Oid]) -> Ends:
-        return self.lookups.makers(oids)
-
-    def users(self, oids: Sequence[Oid]) -> Ends:
-        return self.lookups.users(oids)
-
-    def runs(self, oids: Sequence[Oid], *, inputs: bool) -> Mapping[Oid, Ran]:
-        return self.lookups.runs(oids, inputs=inputs)
+        self.listings = DirectoryVersions(self, self.read_node, fetch=context.fetch_listings)
+        self.makers, self.users, self.runs = self.queries.makers, self.queries.users, self.queries.runs
 
     def record(self, oid: Oid) -> Run | None:
-        """Returns a run's whole record, or None for a run that is not known."""
+        """Returns a run's whole record, or None for an unknown run."""
         if oid not in self._records:
-            self._records[oid] = self._world.index.run(oid)
+            self._records[oid] = self.context.index.run(oid)
         return self._records[oid]
 
-    def first(self, oid: Oid) -> int:
-        """Ranks runs that made the same: the one that a lockfile names here, then one that some commit's lockfile names."""
+    # --- walk.Lookup ---
+
+    def rank(self, oid: Oid) -> int:
+        """Orders runs that wrote the same: those that a lockfile on disk names, then those that any commit's lockfile names."""
         if self._locked_now is None:
-            self._locked_now = set() if self._world.repo is None else locked_now(self._world.repo)
+            self._locked_now = set() if self.context.repo is None else locked_now(self.context.repo)
         return 0 if oid in self._locked_now else 1 if self.commit_of_run(oid) is not None else 2
 
-    # --- graph.Inside ---
-
-    def holders(self, thing: Node, *, every: bool) -> Sequence[Node]:
-        if thing.inside is not None and not every:
-            return (self._sized(*thing.inside),)
-        if "/" not in thing.path or self._is_in_git(thing.path):
+    def holders(self, artefact: Artefact, *, every: bool) -> Sequence[Artefact]:
+        """Returns the directories of runs or pointers that have this content at its path; none for files of git."""
+        if artefact.inside is not None and not every:
+            return (self._sized(*artefact.inside),)
+        if "/" not in artefact.path or self._is_in_git(artefact.path):
             return ()
-        return self.listings.holders(thing, every=every)
+        return self.listings.holders(artefact, every=every)
 
-    def parts(self, thing: Node, *, made: bool) -> Sequence[Node]:
-        if not thing.oid.startswith(MANIFEST) or not thing.path:
+    def parts(self, artefact: Artefact, *, outputs: bool) -> Sequence[Artefact]:
+        """Returns content of this directory that runs read, or with `outputs` wrote."""
+        if not artefact.oid.startswith(MANIFEST) or not artefact.path:
             return ()
-        if made and (self._named(thing) is not None or self._is_in_git(thing.path)):
-            return ()  # what has a pointer was not put together by runs
-        among = self.lookups.below(thing.path, made=made)
-        recorded = [] if made or not among else self.lookups.parts(thing)
+        if outputs and (self._named(artefact) is not None or self._is_in_git(artefact.path)):
+            return ()  # a tracked directory was not assembled by runs
+        among = self.queries.below(artefact.path, outputs=outputs)
+        recorded = [] if outputs or not among else self.queries.parts(artefact)
         rest = [part for part in among if part not in recorded]
-        return [*recorded, *self.listings.parts(thing, rest)]
+        return [*recorded, *self.listings.parts(artefact, rest)]
 
-    def _sized(self, path: str, oid: Oid) -> Node:
-        """Returns a directory with its totals: those who name it as the holder of something do not say them."""
-        known = None if self._history is None else self._history.version(oid)
-        if known is not None:
-            return Node(oid, path, known.pointer.size_bytes, known.pointer.files)
-        now = self._named_on_disk(oid)
-        if now is not None:
-            return Node(oid, path, now.pointer.size_bytes, now.pointer.files)
-        amount = self.lookups.amount(oid)
+    def _sized(self, path: str, oid: Oid) -> Artefact:
+        """Returns a directory with its totals, which records of what it held do not have."""
+        named = self.named(oid)
+        if named is not None:
+            return named._replace(path=path)
+        amount = self.queries.amount(oid)
         if amount is not None:
-            return Node(oid, path, *amount)
-        body = None if self._world.repo is not None else self._root(oid)
-        return Node(oid, path, 0 if body is None else body.size_bytes)
+            return Artefact(oid, path, *amount)
+        body = None if self.context.repo is not None else self._root(oid)
+        return Artefact(oid, path, 0 if body is None else body.size_bytes)
 
-    # --- membership.Known ---
+    # --- directories.KnownDirectories ---
 
-    def directories(self) -> Iterable[Node]:
-        tracked = [thing for thing in self._tracked_directories() if thing.oid.startswith(MANIFEST)]
-        known = self.lookups.directories()
-        yield from (*tracked, *known, *self._directories_of_remote({thing.oid for thing in known}))
+    def directories(self) -> Iterable[Artefact]:
+        """Yields the directory versions that pointers, runs and the remote name, those of pointers first."""
+        tracked = [artefact for artefact in self._tracked_directories() if artefact.oid.startswith(MANIFEST)]
+        known = self.queries.directories()
+        yield from (*tracked, *known, *self._directories_of_remote({artefact.oid for artefact in known}))
 
-    # --- what is said of things ---
+    # --- commits and origins ---
 
     def commit_of_run(self, oid: Oid) -> str | None:
-        """Returns the commit whose lockfile names a run: by git's history here, else by the notes that came with the records."""
-        self.commits_of_runs([oid])
+        """Returns the commit whose lockfile names a run: by git's history, else by the notes that came with the records."""
+        self.read_commits([oid])
         return self._commits[oid]
 
-    def commits_of_runs(self, oids: Iterable[Oid]) -> None:
+    def read_commits(self, oids: Iterable[Oid]) -> None:
         """Looks up the commits of many runs together, for `commit_of_run`."""
         new = [oid for oid in oids if oid not in self._commits]
         for oid in new:
             self._commits[oid] = None if self._history is None else self._history.commit_of_run(oid)
-        noted = self.lookups.commits([oid for oid in new if self._commits[oid] is None])
-        self._commits.update(noted)
+        noted = self.context.index.commits([oid for oid in new if self._commits[oid] is None])
+        self._commits |= {oid: commits[0] for oid, commits in noted.items()}
 
-    def source(self, thing: Node, user: Oid | None) -> DataSource:
-        """Returns where content is from that no run left; `user` is a run that began with it."""
-        named = self._named(thing)
+    def source(self, artefact: Artefact, user: Oid | None) -> DataSource:
+        """Returns the origin of content that no run wrote; `user` is a run that read it."""
+        named = self._named(artefact)
         if named is not None:
             return named
-        noted = self.lookups.source(thing.oid)
+        noted = self.queries.source(artefact.oid)
         if noted is not None:
             return DataSource("data", noted)
-        row = None if user is None else self._world.index.row(user)
+        row = None if user is None else self.context.index.row(user)
         code = None if row is None else row.code
-        if self._world.repo is None:
-            body = self._root(thing.oid)
+        if self.context.repo is None:
+            body = self._root(artefact.oid)
             if body is not None:
                 return DataSource("data", body.commit or None)
-            # Nothing to look it up in: a file, used at a commit, that was not pushed as data.
-            return DataSource("code" if code is not None and thing.oid.startswith(FILE) else "unknown")
-        if self._is_in_git(thing.path) or (code is not None and in_git(self._world.repo.git, code, [thing.path])):
+            # Without a clone to look it up in: a file, used at a commit, that was not pushed as data, is code.
+            return DataSource("code" if code is not None and artefact.oid.startswith(FILE) else "unknown")
+        if self._is_in_git(artefact.path) or (
+            code is not None and in_git(self.context.repo.git, code, [artefact.path])
+        ):
             return DataSource("code")
         return DataSource("unknown")
 
@@ -161,70 +152,70 @@ class Sources:
         """Says whether a pointer or lockfile on disk names a path, whatever it holds."""
         return any(item.path == path for items in self._all_named_now().values() for item in items)
 
-    def _named_on_disk(self, oid: Oid) -> Tracked | None:
-        return next(iter(self._all_named_now().get(oid, ())), None)
-
     def _all_named_now(self) -> dict[Oid, list[Tracked]]:
         if self._named_now is None:
             self._named_now = {}
-            if self._world.repo is not None:
-                for oid, item in named_on_disk(self._world.repo):
+            if self.context.repo is not None:
+                for oid, item in named_on_disk(self.context.repo):
                     self._named_now.setdefault(oid, []).append(item)
         return self._named_now
 
-    def named(self, oid: Oid) -> Node | None:
-        """Returns what pointers and lockfiles call this content."""
-        found = None if self._history is None else self._history.version(oid)
-        if found is not None:
-            return thing_of(found.path, found.pointer)
-        now = self._named_on_disk(oid)
-        return None if now is None else thing_of(now.path, now.pointer)
+    def named(self, oid: Oid) -> Artefact | None:
+        """Returns this content with the path that pointers or lockfiles give it."""
+        version = None if self._history is None else self._history.version(oid)
+        if version is not None:
+            return tracked_artefact(version.path, version.pointer)
+        tracked = next(iter(self._all_named_now().get(oid, ())), None)
+        return None if tracked is None else tracked_artefact(tracked.path, tracked.pointer)
 
     def add_listing(self, nodes: Mapping[bytes, bytes]) -> None:
-        """Makes a listing readable that was made here, of a folder on disk."""
+        """Adds the listing of a folder on disk, computed by this command."""
         self._nodes.update(nodes)
 
     def read_node(self, digest: Digest) -> bytes:
         """Returns the verified bytes of a listing's node; raises ObjectMissing."""
         known = self._nodes.get(digest)
-        return known if known is not None else self._world.cache.read_node(digest)
+        return known if known is not None else self.context.cache.read_node(digest)
 
     def pointers_starting(self, digits: str) -> list[Oid]:
-        """Returns the content whose hex digits start so and that pointers of any commit name."""
+        """Returns the content named by pointers of any commit whose hex digits start with `digits`."""
         versions = [] if self._history is None else self._history.versions()
-        oids = [*(found.pointer.oid for found in versions), *self._all_named_now()]
+        oids = [*(version.pointer.oid for version in versions), *self._all_named_now()]
         return [oid for oid in dict.fromkeys(oids) if oid.partition(":")[2].startswith(digits)]
 
-    def _named(self, thing: Node) -> DataSource | None:
-        """Returns the first commit whose pointers name this content, or what names it on disk; few bytes only under the same path."""
-        telling = thing.size_bytes >= TELLING_BYTES or not thing.path
-        found = None if self._history is None else self._history.version(thing.oid, None if telling else thing.path)
-        if found is not None:
-            return DataSource("data", found.commit)
-        for item in self._all_named_now().get(thing.oid, ()):
-            if telling or item.path == thing.path:
+    def _named(self, artefact: Artefact) -> DataSource | None:
+        """Returns the first commit whose pointers name this content, or what names it on disk; small content only under the same path."""
+        by_bytes = artefact.size_bytes >= TELLING_BYTES or not artefact.path
+        version = (
+            None if self._history is None else self._history.version(artefact.oid, None if by_bytes else artefact.path)
+        )
+        if version is not None:
+            return DataSource("data", version.commit)
+        for item in self._all_named_now().get(artefact.oid, ()):
+            if by_bytes or item.path == artefact.path:
                 return DataSource("stage" if item.lockfile else "data", None, item.stage, item.lockfile)
         return None
 
     def _is_in_git(self, path: str) -> bool:
-        """Says whether git has a file here now, or files below it: then it is code, whatever else holds the same bytes."""
+        """Returns whether git has a file at a path, or files below it: then it is code, whatever else holds the same bytes."""
         if self._in_git is None:
-            repo = self._world.repo
+            repo = self.context.repo
             names = [] if repo is None else split(repo.git.run("ls-files", "--cached", "--deduplicate", "-z"))
             self._in_git = frozenset((*names, *(folder for name in names for folder in ancestors(name))))
         return path in self._in_git
 
-    def _tracked_directories(self) -> Iterator[Node]:
-        """Yields versions of tracked directories, the oldest first: what came with one is in the later ones too."""
+    def _tracked_directories(self) -> Iterator[Artefact]:
+        """Yields versions of tracked directories, oldest first: the first one with a file is the one that brought it."""
         if self._history is not None:
-            yield from (thing_of(found.path, found.pointer) for found in reversed(self._history.versions()))
-        if self._world.repo is not None:
-            yield from (thing_of(item.path, item.pointer) for item in self._world.repo.work_tree.tracked(broken=[]))
+            yield from (tracked_artefact(item.path, item.pointer) for item in reversed(self._history.versions()))
+        if self.context.repo is not None:
+            for item in self.context.repo.work_tree.tracked(broken=[]):
+                yield tracked_artefact(item.path, item.pointer)
 
-    def _directories_of_remote(self, known: set[Oid]) -> Iterator[Node]:
-        """Yields the directories that the remote was given and that nobody else names: one request for each, once."""
-        remote = self._world.remote
-        if self._world.repo is not None or remote is None:
+    def _directories_of_remote(self, known: set[Oid]) -> Iterator[Artefact]:
+        """Yields the directories among a remote's roots that are not in `known`; costs one request for each, once."""
+        remote = self.context.remote
+        if self.context.repo is not None or remote is None:
             return
         names = {}
         for entry in remote.store.list(root.FOLDER).entries:
@@ -235,22 +226,22 @@ class Sources:
                     names[oid] = entry.name
         for oid, body in zip(names, remote.each(self._read_root, list(names.values())), strict=True):
             if body is not None:
-                yield Node(oid, posixpath.normpath(body.path), body.size_bytes)
+                yield Artefact(oid, posixpath.normpath(body.path), body.size_bytes)
 
     def _root(self, oid: Oid) -> root.Root | None:
-        """Returns the first promise of a remote to hold this content as data."""
-        catalog, remote = self._world.catalog, self._world.remote
+        """Returns the oldest root of the remote that holds this content as data, one with a commit before others."""
+        catalog, remote = self.context.catalog, self.context.remote
         if catalog is None or remote is None:
             return None
         if oid not in self._roots:
             entries = catalog.roots(*parse_oid(oid))
             bodies = remote.each(self._read_root, [entry.name for entry, _ in entries])
-            found = [body for body in bodies if body is not None]
-            self._roots[oid] = min(found, key=lambda body: (not body.commit, body.time)) if found else None
+            readable = [body for body in bodies if body is not None]
+            self._roots[oid] = min(readable, key=lambda body: (not body.commit, body.time), default=None)
         return self._roots[oid]
 
     def _read_root(self, name: str) -> root.Root | None:
-        remote = self._world.remote
+        remote = self.context.remote
         assert remote is not None
         short = name.removeprefix(root.FOLDER)
         try:
@@ -258,11 +249,11 @@ class Sources:
             if data is None:
                 data = remote.get(name, end=root.MAX_BYTES + 1)
                 remote.keep(_KEPT, short, data)
-            return root.parse(data, f"{name} on {self._world.label}")
-        except DvliteError:  # a stranger's, or gone since it was listed
+            return root.parse(data, f"{name} on {self.context.label}")
+        except DvliteError:  # malformed, or deleted since it was listed
             return None
 
 
-def thing_of(path: str, known: Pointer) -> Node:
-    """Returns a version of a tracked path as walks know it."""
-    return Node(known.oid, path, known.size_bytes, known.files)
+def tracked_artefact(path: str, pointer: Pointer) -> Artefact:
+    """Returns a version of a tracked path as walks use it."""
+    return Artefact(pointer.oid, path, pointer.size_bytes, pointer.files)

@@ -1,21 +1,20 @@
-"""Turns walks into results: what is said of each thing and run, commits described in one look at git."""
+"""Turns walks into results: the facts of each artefact and run; all commits are read from git at once."""
 
 from __future__ import annotations
 
-from collections.abc import Container, Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
 from dvlite.files import quote
 from dvlite.formats.record import Run
-from dvlite.lineage.context import Context
-from dvlite.lineage.provenance import Origin, Sources
-from dvlite.lineage.walk import Walk, ran_of
+from dvlite.lineage.provenance import DataSource, Origin, Provenance
+from dvlite.lineage.walk import Subgraph, run_io
 from dvlite.oid import Oid
 from dvlite.repo.repository import Repo
-from dvlite.runs.history import LineageCommit, described
+from dvlite.runs.history import LineageCommit, describe_commits
 from dvlite.runs.names import name_of
-from dvlite.runs.queries import Node
+from dvlite.runs.queries import Artefact
 from dvlite.show import some
 
 
@@ -31,7 +30,7 @@ class LineageLink:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LineageRunName:
-    """A run, and what people call it."""
+    """A run and its name for people."""
 
     run: str
     name: str
@@ -40,7 +39,7 @@ class LineageRunName:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LineageUse:
-    """A run that began with some content, and other runs of its stage that left the same."""
+    """A run that read some content, and other runs of its stage that wrote the same outputs."""
 
     run: str
     others: tuple[LineageRunName, ...] = ()
@@ -48,7 +47,7 @@ class LineageUse:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LineageArtefact:
-    """One piece of content in a walk; `origin` says where it is from: a run, a stage whose run is not known, tracked data, git, a directory, or nobody knows."""
+    """Content in a walk; `origin` is a run, a stage whose run is unknown, tracked data, code in git, a directory that holds it, or unknown."""
 
     oid: str
     path: str
@@ -56,19 +55,19 @@ class LineageArtefact:
     files: int = 1
     origin: Origin = "unknown"
     commit: LineageCommit | None = None  # whose pointer names it
-    stage: str = ""  # of the lockfile that names it, where no run is known
+    stage: str = ""  # of the lockfile that names it, if no run is known
     lockfile: str = ""
-    made_by: tuple[LineageRunName, ...] = ()  # the first one is shown
-    held_by: tuple[LineageLink, ...] = ()  # directories that have it inside
-    parts: tuple[LineageLink, ...] = ()  # what runs know of what is inside
+    made_by: tuple[LineageRunName, ...] = ()  # the first one is followed
+    held_by: tuple[LineageLink, ...] = ()  # directories that contain it
+    parts: tuple[LineageLink, ...] = ()  # its contents that runs know
     used_by: tuple[LineageUse, ...] = ()
-    now: tuple[str, ...] = ()  # where it is tracked or locked now
+    now: tuple[str, ...] = ()  # paths of pointers and lockfiles on disk that name it
     cut_runs: int = 0  # runs behind it that --depth leaves out
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LineageRun:
-    """A run, as far as a walk shows it; `commit` is the one whose lockfile names it, `code_commit` the one it was started from."""
+    """A run in a walk; `commit` is the first one whose lockfile names it, `code_commit` was checked out when it ran."""
 
     run: str
     name: str
@@ -97,7 +96,7 @@ class LineageRun:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LineageGraph:
-    """A walk from `starts` (or from a run): what was met, in the order in which it was met."""
+    """What a walk from `starts` (or from a run) reached, in that order."""
 
     starts: tuple[LineageLink, ...] = ()
     run: str | None = None
@@ -107,31 +106,52 @@ class LineageGraph:
 
 
 def key_of(link: LineageLink | LineageArtefact) -> str:
-    """Returns what content is known by in a walk."""
-    return Node(link.oid, link.path, link.size_bytes).key  # type: ignore[arg-type]  # results hold ids as plain text
+    """Returns the key of content in a walk."""
+    return Artefact(link.oid, link.path, link.size_bytes).key  # type: ignore[arg-type]  # results hold ids as plain text
 
 
-def report(graph: Walk, world: Context, sources: Sources, *, run: Oid | None = None) -> LineageGraph:
-    """Returns a walk as a result; `run` is the one that it began with, if it did not begin with content."""
-    sources.commits_of_runs(graph.runs)
-    artefacts = _artefacts(graph, sources)
-    records = ((oid, sources.record(oid)) for oid in graph.runs)
-    runs = [reported_run(oid, record, sources) for oid, record in records if record is not None]
-    commits = [found.commit.commit for found in artefacts if found.commit is not None]
-    commits += [found.commit.commit for found in runs if found.commit is not None]
-    known = described(None if world.repo is None else world.repo.git, commits, sources.lookups.described)
+def report(graph: Subgraph, provenance: Provenance, *, run: Oid | None = None) -> LineageGraph:
+    """Returns a walk as a result; `run` is the run that it started from, if it did not start from content."""
+    provenance.read_commits(graph.runs)
+    artefacts = _artefacts(graph, provenance)
+    records = ((oid, provenance.record(oid)) for oid in graph.runs)
+    runs = [_run(oid, record, provenance) for oid, record in records if record is not None]
+    ids = [item.commit.commit for items in (artefacts, runs) for item in items if item.commit is not None]
+    commits = describe_commits(provenance.context.git, ids, provenance.queries)
     return LineageGraph(
         starts=tuple(map(link_of, graph.starts)),
         run=run,
         cut_runs=graph.hidden,
-        artefacts=tuple(found if found.commit is None else _described(found, known) for found in artefacts),
-        runs=tuple(found if found.commit is None else _described_run(found, known) for found in runs),
+        artefacts=tuple(
+            item if item.commit is None else replace(item, commit=commits[item.commit.commit]) for item in artefacts
+        ),
+        runs=tuple(item if item.commit is None else replace(item, commit=commits[item.commit.commit]) for item in runs),
     )
 
 
-def reported_run(oid: Oid, record: Run, sources: Sources) -> LineageRun:
-    """Returns a run as a result, its commit not described yet."""
-    commit, ran = sources.commit_of_run(oid), ran_of(record)
+def link_of(artefact: Artefact) -> LineageLink:
+    """Returns content as results name it."""
+    return LineageLink(oid=artefact.oid, path=artefact.path, size_bytes=artefact.size_bytes, files=artefact.files)
+
+
+def warnings_of(graphs: Iterable[LineageGraph | None], provenance: Provenance) -> Iterator[str]:
+    """Yields what a result lacks, or may lack because listings could not be read."""
+    artefacts = (artefact for graph in graphs if graph is not None for artefact in graph.artefacts)
+    unrecorded = {artefact.path: None for artefact in artefacts if artefact.origin == "unknown"}
+    uncommitted = _uncommitted(unrecorded, provenance.context.repo)
+    if uncommitted:
+        paths = some([quote(path) for path in uncommitted], 1)
+        yield f"git does not have {paths}: only the hash of what was used is known; git add keeps it"
+    count = len(provenance.listings.unread)
+    if count:
+        listings = "the listing of 1 directory" if count == 1 else f"the listings of {count:,} directories"
+        why = f" ({provenance.context.unreachable})" if provenance.context.unreachable else ""
+        yield f"{listings} could not be read{why}: files inside may be missing from this answer"
+
+
+def _run(oid: Oid, record: Run, provenance: Provenance) -> LineageRun:
+    """Returns a run as a result, with nothing but the id of its commit."""
+    commit, run = provenance.commit_of_run(oid), run_io(record)
     return LineageRun(
         run=oid,
         name=name_of(record.stage, oid),
@@ -154,98 +174,73 @@ def reported_run(oid: Oid, record: Run, sources: Sources) -> LineageRun:
         environment=record.environment,
         capture=record.facts.capture,
         metrics=record.metrics,
-        inputs=tuple(map(link_of, ran.inputs)),
-        outputs=tuple(map(link_of, ran.outputs)),
+        inputs=tuple(map(link_of, run.inputs)),
+        outputs=tuple(map(link_of, run.outputs)),
     )
 
 
-def link_of(thing: Node) -> LineageLink:
-    """Returns content as results name it."""
-    return LineageLink(oid=thing.oid, path=thing.path, size_bytes=thing.size_bytes, files=thing.files)
+def _artefacts(graph: Subgraph, provenance: Provenance) -> list[LineageArtefact]:
+    oids = list(dict.fromkeys(artefact.oid for artefact in graph.artefacts.values()))
+    written = set(provenance.makers(oids))
+    written.update(artefact.oid for run in graph.runs.values() for artefact in run.outputs)  # of failed runs too
+    users = {oid: runs[0][0] for oid, runs in provenance.users([oid for oid in oids if oid not in written]).items()}
+    others = [oid for makers in graph.made_by.values() for oid in makers]
+    others += [oid for groups in graph.used_by.values() for group in groups for oid in group.others]
+    names = _run_names(others, provenance)
+    artefacts = []
+    for key, artefact in graph.artefacts.items():
+        reported = _artefact(key, artefact, graph, names)
+        if reported.made_by or artefact.oid in written:
+            origin = DataSource("run")
+        elif reported.held_by:
+            origin = DataSource("directory")
+        else:
+            origin = provenance.source(artefact, users.get(artefact.oid))
+            if origin.origin == "unknown" and reported.parts:
+                origin = DataSource("directory")
+        artefacts.append(
+            replace(
+                reported,
+                origin=origin.origin,
+                commit=None if origin.commit is None else LineageCommit(commit=origin.commit),
+                stage=origin.stage,
+                lockfile=origin.lockfile,
+                now=tuple(provenance.named_now(artefact.oid)),
+            )
+        )
+    return artefacts
 
 
-def _artefacts(graph: Walk, sources: Sources) -> list[LineageArtefact]:
-    """Returns what is said of everything that was met."""
-    oids = list(dict.fromkeys(thing.oid for thing in graph.things.values()))
-    made = {oid for oid, ends in sources.makers(oids).items() if ends}
-    made.update(thing.oid for ran in graph.runs.values() for thing in ran.outputs)  # of failed runs too
-    unmade = [oid for oid in oids if oid not in made]
-    users = {oid: ends[0][0] for oid, ends in sources.users(unmade).items() if ends}
-    others = [oid for found in graph.made_by.values() for oid in found]
-    others += [oid for steps in graph.steps.values() for step in steps for oid in step.others]
-    names = _run_names(others, sources)
-    return [_artefact(key, thing, graph, sources, made, users, names) for key, thing in graph.things.items()]
-
-
-def _artefact(
-    key: str,
-    thing: Node,
-    graph: Walk,
-    sources: Sources,
-    made: Container[Oid],
-    users: Mapping[Oid, Oid],
-    names: Mapping[Oid, LineageRunName],
-) -> LineageArtefact:
-    made_by, steps = graph.made_by.get(key, ()), graph.steps.get(key, ())
-    found = LineageArtefact(
-        oid=thing.oid,
-        path=thing.path,
-        size_bytes=thing.size_bytes,
-        files=thing.files,
-        made_by=tuple(names[oid] for oid in made_by),
+def _artefact(key: str, artefact: Artefact, graph: Subgraph, names: Mapping[Oid, LineageRunName]) -> LineageArtefact:
+    return LineageArtefact(
+        oid=artefact.oid,
+        path=artefact.path,
+        size_bytes=artefact.size_bytes,
+        files=artefact.files,
+        made_by=tuple(names[oid] for oid in graph.made_by.get(key, ())),
         held_by=tuple(map(link_of, graph.held_by.get(key, ()))),
         parts=tuple(map(link_of, graph.parts.get(key, ()))),
-        used_by=tuple(LineageUse(run=step.run, others=tuple(names[oid] for oid in step.others)) for step in steps),
-        now=tuple(sources.named_now(thing.oid)),
+        used_by=tuple(
+            LineageUse(run=group.run, others=tuple(names[oid] for oid in group.others))
+            for group in graph.used_by.get(key, ())
+        ),
         cut_runs=graph.cut.get(key, 0),
     )
-    if made_by or thing.oid in made:
-        return replace(found, origin="run")
-    if found.held_by:
-        return replace(found, origin="directory")
-    known = sources.source(thing, users.get(thing.oid))
-    if known.origin == "unknown" and found.parts:
-        return replace(found, origin="directory")
-    commit = None if known.commit is None else LineageCommit(commit=known.commit)
-    return replace(found, origin=known.origin, commit=commit, stage=known.stage, lockfile=known.lockfile)
 
 
-def _run_names(oids: Iterable[Oid], sources: Sources) -> dict[Oid, LineageRunName]:
-    wanted = list(dict.fromkeys(oids))
-    known = sources.runs(wanted, inputs=False)
+def _run_names(oids: Iterable[Oid], provenance: Provenance) -> dict[Oid, LineageRunName]:
+    names = list(dict.fromkeys(oids))
+    runs = provenance.runs(names, inputs=False)
     return {
-        oid: LineageRunName(run=oid, name=name_of(known[oid].stage, oid), status=known[oid].status)
-        if oid in known
+        oid: LineageRunName(run=oid, name=name_of(runs[oid].stage, oid), status=runs[oid].status)
+        if oid in runs
         else LineageRunName(run=oid, name=name_of("run", oid), status="unknown")
-        for oid in wanted
+        for oid in names
     }
 
 
-def _described(found: LineageArtefact, known: dict[str, LineageCommit]) -> LineageArtefact:
-    return found if found.commit is None else replace(found, commit=known[found.commit.commit])
-
-
-def _described_run(found: LineageRun, known: dict[str, LineageCommit]) -> LineageRun:
-    return found if found.commit is None else replace(found, commit=known[found.commit.commit])
-
-
-def _unkept(paths: Iterable[str], repo: Repo) -> list[str]:
-    """Returns those of `paths` that are files of the work tree that git should have, for nothing else has them."""
-    here = [path for path in paths if path and (repo.root / path).is_file()]
-    ignored = repo.git.ignored(here)
-    return [path for path in here if path not in ignored]
-
-
-def warnings_of(graphs: Iterable[LineageGraph | None], sources: Sources, world: Context) -> Iterable[str]:
-    """Yields what the answer lacks, or may lack because listings could not be read."""
-    found = (artefact for graph in graphs if graph is not None for artefact in graph.artefacts)
-    unkept = (
-        [] if world.repo is None else _unkept({one.path: None for one in found if one.origin == "unknown"}, world.repo)
-    )
-    if unkept:
-        yield f"git does not have {some([quote(path) for path in unkept], 1)}: only the hash of what was used is known; git add keeps it"
-    count = len(sources.listings.unread)
-    if count:
-        listings = "the listing of 1 directory" if count == 1 else f"the listings of {count:,} directories"
-        why = f" ({world.unreachable})" if world.unreachable else ""
-        yield f"{listings} could not be read{why}: something that lies inside may be missing here"
+def _uncommitted(paths: Iterable[str], repo: Repo | None) -> list[str]:
+    """Returns the files of the work tree among `paths` that git does not ignore: nothing else keeps them."""
+    files = [] if repo is None else [path for path in paths if path and (repo.root / path).is_file()]
+    ignored = set() if repo is None else repo.git.ignored(files)
+    return [path for path in files if path not in ignored]

@@ -21,6 +21,7 @@ from dvlite.pipeline.staleness import Evaluator, Staleness
 from dvlite.progress import Progress
 from dvlite.repo.repository import Repo
 from dvlite.runs.index import RunIndex, open_index
+from dvlite.runs.queries import RunQueries
 from dvlite.runs.records import Records
 from dvlite.workspace import sparse
 
@@ -54,7 +55,7 @@ class Ledger:
 
     def is_recorded(self, version: Oid) -> bool:
         """Says whether a run made this version."""
-        return bool(self.index.makers(version))
+        return bool(RunQueries(self.index).makers([version]))
 
     def record(self, run: Run) -> Oid:
         """Stores a run record; durable after the next `write`."""

@@ -1,4 +1,4 @@
-"""Which columns a listing of runs has: what was asked for, or what runs are compared by. Pure."""
+"""Chooses the columns of a listing of runs: those asked for, or those in which runs differ. Pure."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from typing import Any, Literal
 
 from dvlite.errors import UsageError
 from dvlite.files import quote
+from dvlite.runs.filters import keys_meant
 
 FIELDS = (
     "run",
@@ -26,7 +27,7 @@ FIELDS = (
     "of",
 )
 ALL = "all"
-MOST = 50  # columns of values, unless they are asked for
+MOST = 50  # columns of values, unless asked for
 _SPACES: tuple[tuple[Space, Callable[[RunSummary], Mapping[str, Any]]], ...] = (
     ("param", lambda run: {**run.upstream_params, **run.params}),
     ("metric", lambda run: run.metrics),
@@ -40,20 +41,20 @@ Space = Literal["run", "param", "metric", "env", "input"]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RunColumn:
-    """A column of a listing. `space` says where the value of a run is found: `run` (a field of it) or one of its mappings."""
+    """A column of a listing. `space` is where a run has the value: `run` (a field) or one of its mappings."""
 
     title: str
     space: Space
     key: str
-    differs: bool = True  # between runs of one stage; a column that does not is left out unless asked for
+    differs: bool = True  # between runs of one stage; other columns are shown only if asked for
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RunSummary:
-    """One run of a listing. `commit` is the one whose lockfile names the run, `code` the one that was checked out, `edited` with edits."""
+    """A run of a listing. `commit` is the first one whose lockfile names it, `code` was checked out, `edited` with uncommitted edits."""
 
     run: str
-    name: str  # with the folder of its pipeline file where stages of one name are listed
+    name: str  # with the folder of its pipeline file if listed stages share a name
     stage: str
     file: str
     status: str
@@ -66,89 +67,85 @@ class RunSummary:
     edited: bool = False
     tags: tuple[str, ...] = ()
     params: Mapping[str, Any] = field(default_factory=dict)
-    upstream_params: Mapping[str, Any] = field(default_factory=dict)  # of the runs before it, that it has not itself
+    upstream_params: Mapping[str, Any] = field(
+        default_factory=dict
+    )  # of the runs upstream, that it does not have itself
     metrics: Mapping[str, Any] = field(default_factory=dict)
     env: Mapping[str, Any] = field(default_factory=dict)
     inputs: Mapping[str, str] = field(default_factory=dict)
-    sources: Mapping[str, str] = field(default_factory=dict)  # data that no run made, also of the runs before it
+    sources: Mapping[str, str] = field(default_factory=dict)  # data that no run wrote, of the runs upstream too
     user: str = ""
     host: str = ""
 
 
 def value_in(run: RunSummary, column: RunColumn) -> Any:
-    """Returns what a run has in a column; None where it has nothing."""
+    """Returns a run's value in a column, or None."""
     if column.space == "run":
         return getattr(run, {"when": "start"}.get(column.key, column.key))
     return dict(_SPACES)[column.space](run).get(column.key)
 
 
-def usual(runs: Sequence[RunSummary]) -> list[RunColumn]:
-    """Returns run, when, status, parameters, metrics, source data, tags if any, commit; `differs` says what is worth its room.
+def default(runs: Sequence[RunSummary]) -> list[RunColumn]:
+    """Returns run, when, status, parameters, metrics, source data, tags if any, commit; `differs` marks those worth showing.
 
-    Where no stage ran twice there is nothing to compare, and everything counts as differing. Of very many, those that differ and metrics
-    come before others.
+    If no stage ran twice, every column counts as differing. Of more than MOST, columns that differ and metrics are kept first.
     """
     stages = [(run.stage, run.file) for run in runs]
     alone = len(set(stages)) == len(stages)
     sources = {path for run in runs for path in run.sources}
-    found = [
+    values = [
         replace(column, differs=column.differs or alone)
         for column in _values(runs, ("param", "metric", "input"))
         if column.space != "input" or column.key in sources
     ]
-    if len(found) > MOST:
-        best = sorted(found, key=lambda column: (not column.differs, column.space != "metric"))[:MOST]
-        kept = {(column.space, column.key) for column in best}
-        found = [column for column in found if (column.space, column.key) in kept]
+    if len(values) > MOST:
+        best = sorted(values, key=lambda column: (not column.differs, column.space != "metric"))[:MOST]
+        values = [column for column in values if column in best]
     first = [_field(key) for key in ("run", "when", "status")]
     last = [_field(key) for key in ("tags", "commit") if key != "tags" or any(run.tags for run in runs)]
-    return [*first, *found, *last]
+    return [*first, *values, *last]
 
 
-def asked(words: Iterable[str], runs: Sequence[RunSummary]) -> list[RunColumn]:
-    """Returns the columns that people mean: a field of the run, a key of a parameter, metric or surrounding, the path of an input; `all`."""
-    found: dict[tuple[Space, str], RunColumn] = {}
+def requested(words: Iterable[str], runs: Sequence[RunSummary]) -> list[RunColumn]:
+    """Returns columns by words: a field of runs, a key of a parameter, metric or environment value, the path of an input; `all`."""
+    columns: dict[tuple[Space, str], RunColumn] = {}
     for word in words:
         matching = [_field(word)] if word in FIELDS else _all(runs) if word == ALL else _matching(word, runs)
         if not matching:
             raise UsageError(
-                f"no run that is listed has {quote(word)}",
+                f"no listed run has {quote(word)}",
                 hint=f"columns are {ALL}, {', '.join(FIELDS)}, and the keys of parameters, metrics, captured values and inputs",
             )
         for column in matching:
-            found.setdefault((column.space, column.key), column)
-    values = {(c.space, c.key): c for c in _titled([c for c in found.values() if c.space != "run"], runs)}
-    return [values.get(place, column) for place, column in found.items()]
+            columns.setdefault((column.space, column.key), column)
+    values = {(c.space, c.key): c for c in _titled([c for c in columns.values() if c.space != "run"], runs)}
+    return [values.get(place, column) for place, column in columns.items()]
 
 
-def meant(word: str, keys: Mapping[Space, Sequence[str]]) -> list[tuple[Space, str]]:
-    """Returns the keys that a word may stand for: all of one, what follows its file, or its last words; `metric.acc` of that space only."""
+def find_keys(word: str, keys: Mapping[Space, Sequence[str]]) -> list[tuple[Space, str]]:
+    """Returns the keys that a word may stand for, of the first space with the best match; `metric.acc` is one of that space only."""
     space, dot, rest = word.partition(".")
-    spaces = {known: found for known, found in keys.items() if dot and known == space}
-    for end in ("", ":", "."):
-        for known, found in (spaces or keys).items():
-            wanted = rest if spaces else word
-            matching = [key for key in found if (key.endswith(end + wanted) if end else key == wanted)]
-            if matching:
-                return [(known, key) for key in matching]
-    return []
+    if dot and space in keys:
+        return [(name, key) for name, names in keys.items() if name == space for key in keys_meant(rest, names)]
+    matching = keys_meant(word, (key for names in keys.values() for key in names))
+    spaces = [name for name, names in keys.items() if not set(matching).isdisjoint(names)]
+    return [(name, key) for name in spaces[:1] for key in keys[name] if key in matching]
 
 
 def _all(runs: Sequence[RunSummary]) -> list[RunColumn]:
-    """Returns what runs have beside their surroundings."""
+    """Returns all columns but those of the environment."""
     first, last = ("run", "when", "status"), ("tags", "seconds", "user", "host", "commit")
     values = _values(runs, ("param", "metric", "input"))
     return [*map(_field, first), *values, *map(_field, last)]
 
 
 def _values(runs: Sequence[RunSummary], spaces: Sequence[Space]) -> list[RunColumn]:
-    found = [RunColumn(title=key, space=space, key=key) for space in spaces for key in _keys(runs, space)]
-    return _titled(found, runs)
+    return _titled([RunColumn(title=key, space=space, key=key) for space in spaces for key in _keys(runs, space)], runs)
 
 
 def _matching(word: str, runs: Sequence[RunSummary]) -> list[RunColumn]:
     keys = {space: _keys(runs, space) for space, _ in _SPACES}
-    return [RunColumn(title=key, space=space, key=key) for space, key in meant(word, keys)]
+    return [RunColumn(title=key, space=space, key=key) for space, key in find_keys(word, keys)]
 
 
 def _keys(runs: Sequence[RunSummary], space: Space) -> list[str]:
@@ -156,17 +153,17 @@ def _keys(runs: Sequence[RunSummary], space: Space) -> list[str]:
     return list(dict.fromkeys(key for run in runs for key in mapping(run)))
 
 
-def _titled(found: Sequence[RunColumn], runs: Sequence[RunSummary]) -> list[RunColumn]:
-    """Gives columns of values the short titles that no other has, and says in which of them runs differ."""
-    short = Counter(_short(column.space, column.key) for column in found)
-    differing = {space: _differing(space, runs) for space in {column.space for column in found}}
+def _titled(columns: Sequence[RunColumn], runs: Sequence[RunSummary]) -> list[RunColumn]:
+    """Returns columns of values with short titles where these are unique, and with `differs`."""
+    short = Counter(_short(column.space, column.key) for column in columns)
+    differing = {space: _differing(space, runs) for space in {column.space for column in columns}}
     return [
         replace(
             column,
             title=title if short[title] == 1 else column.key,
             differs=column.key in differing[column.space],
         )
-        for column in found
+        for column in columns
         for title in [_short(column.space, column.key)]
     ]
 
@@ -176,17 +173,17 @@ def _short(space: Space, key: str) -> str:
 
 
 def _differing(space: Space, runs: Sequence[RunSummary]) -> set[str]:
-    """Returns the keys in which runs of one stage have different values: that another stage has none says nothing."""
+    """Returns the keys in which runs of one stage have different values."""
     values_of = dict(_SPACES)[space]
     first: dict[tuple[str, str], Mapping[str, Any]] = {}
-    found: set[str] = set()
+    differing: set[str] = set()
     for run in runs:
         values = values_of(run)
         before = first.setdefault((run.stage, run.file), values)
         if before is not values:
             keys = before.keys() | values.keys()
-            found.update(key for key in keys if repr(before.get(key)) != repr(values.get(key)))
-    return found
+            differing.update(key for key in keys if repr(before.get(key)) != repr(values.get(key)))
+    return differing
 
 
 def _field(key: str) -> RunColumn:

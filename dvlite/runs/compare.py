@@ -1,6 +1,6 @@
-"""What differs between two run records, part by part. Pure: which inputs are code, and which metrics are better how, is given.
+"""Compares two run records, part by part. Pure: the caller passes which inputs are code, and the directions of metrics.
 
-Code is the same if the inputs that git keeps are, and no other file was edited: another commit says nothing of what a run used.
+Code is equal if the inputs in git are equal and no other file was edited: a different commit alone does not change what a run used.
 """
 
 from __future__ import annotations
@@ -14,10 +14,8 @@ from dvlite.formats.pointer import SUFFIX
 from dvlite.formats.record import Run
 from dvlite.paths import ancestors
 
-_HOST_FACTS = ("cpus",)  # of the machine, whatever ran on it
-
-
-EDITS = "edits"  # the key of a change in what was edited beside what a run declares
+_HOST_FACTS = ("cpus",)  # facts of the machine, not of the run
+EDITS = "edits"  # the key of a change in the edits of files that a run does not declare
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -48,8 +46,8 @@ class RunDifference:
     same: tuple[str, ...]
 
 
-def difference(old: Run, new: Run, code_paths: Collection[str], better: Mapping[str, str]) -> RunDifference:
-    """Compares two runs. `code_paths` are the inputs that git keeps, `better` says `higher` or `lower` of metrics."""
+def compare_runs(old: Run, new: Run, code_paths: Collection[str], better: Mapping[str, str]) -> RunDifference:
+    """Compares two runs. `code_paths` are the inputs in git, `better` maps metrics to `higher` or `lower`."""
     before, after = _contents(old), _contents(new)
     code = [change for change in _changes(before, after) if change.key in code_paths]
     data = [change for change in _changes(before, after) if change.key not in code_paths]
@@ -63,22 +61,22 @@ def difference(old: Run, new: Run, code_paths: Collection[str], better: Mapping[
         "environment": _changes(_environment(old), _environment(new)),
         "outputs": _changes(_outputs(old), _outputs(new)),
     }
-    found = {name: tuple(changes) for name, changes in parts.items()}
-    something = {"params": old.facts.params, "metrics": old.metrics, "outputs": old.outputs}
-    same = tuple(name for name, changes in found.items() if not changes and something.get(name, True))
-    return RunDifference(**found, same=same)
+    changes_of = {name: tuple(changes) for name, changes in parts.items()}
+    may_be_empty = {"params": old.facts.params, "metrics": old.metrics, "outputs": old.outputs}
+    same = tuple(name for name, changes in changes_of.items() if not changes and may_be_empty.get(name, True))
+    return RunDifference(**changes_of, same=same)
 
 
 def _changes(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[RunValueChange]:
-    found = []
+    changes = []
     for key in dict.fromkeys((*old, *new)):
         if key not in old:
-            found.append(RunValueChange(key=key, new=new[key], state="added"))
+            changes.append(RunValueChange(key=key, new=new[key], state="added"))
         elif key not in new:
-            found.append(RunValueChange(key=key, old=old[key], state="removed"))
+            changes.append(RunValueChange(key=key, old=old[key], state="removed"))
         elif old[key] != new[key] or isinstance(old[key], bool) is not isinstance(new[key], bool):
-            found.append(RunValueChange(key=key, old=old[key], new=new[key]))
-    return found
+            changes.append(RunValueChange(key=key, old=old[key], new=new[key]))
+    return changes
 
 
 def _judged(change: RunValueChange, direction: str | None) -> RunValueChange:
@@ -99,23 +97,23 @@ def _contents(run: Run) -> dict[str, str]:
 
 
 def _outputs(run: Run) -> dict[str, str]:
-    """Returns what a run made, without the metrics files: their values are told."""
+    """Returns the outputs but metrics files, which are compared by value."""
     return {item.path: item.oid for item in run.outputs if item.role != "metric"}
 
 
 def _edits(run: Run) -> dict[str, Any]:
-    """Returns what was edited beside what the record has of its own: inputs, parameters, the command."""
-    told = {item.path for item in run.inputs} | {item.path for item in run.outputs} | {run.file}
+    """Returns the edited files that the record does not cover by inputs, outputs, parameters or command."""
+    covered = {item.path for item in run.inputs} | {item.path for item in run.outputs} | {run.file}
     folder = posixpath.dirname(run.file)
-    told |= {posixpath.normpath(posixpath.join(folder, key.partition(":")[0])) for key in run.facts.params}
+    covered |= {posixpath.normpath(posixpath.join(folder, key.partition(":")[0])) for key in run.facts.params}
     paths = [
         path
         for path in run.code.dirty
-        if path not in told and not path.endswith(SUFFIX) and not any(parent in told for parent in ancestors(path))
+        if path not in covered and not path.endswith(SUFFIX) and covered.isdisjoint(ancestors(path))
     ]
     return {EDITS: {"paths": paths, "diff": run.code.diff}} if paths else {}
 
 
 def _environment(run: Run) -> dict[str, Any]:
-    found = {**run.surroundings, **{f"env {name}": value for name, value in run.facts.env.items()}}
-    return {key: value for key, value in found.items() if key not in _HOST_FACTS}
+    facts = {**run.surroundings, **{f"env {name}": value for name, value in run.facts.env.items()}}
+    return {key: value for key, value in facts.items() if key not in _HOST_FACTS}

@@ -1,21 +1,20 @@
-"""Which runs are looked for: filters as people give them, and the SQL that finds the runs. Pure: runs no query.
+"""Filters of runs and the SQL for them. Pure: runs no query.
 
-Numbers of records sort by time (see `rows`), so the newest runs that match are found from the end, without sorting.
+Numbers of records sort by time (see `schema`), so the newest runs that match are found from the end, without sorting.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from dvlite.errors import UsageError
 from dvlite.files import quote
-from dvlite.runs.schema import PARAM, number_at, stored_text, stored_value
-from dvlite.runs.upstream_params import runs_behind
+from dvlite.runs.schema import MAKERS, PARAM, WITH_OUTPUTS, number_at, stored_text, stored_value
 
-FEW = 5000  # matches of one condition that are looked up rather than met on the way through the newest runs
+FEW = 5000  # matches of one condition that are joined by IN; more are checked one by one, from the newest run on
 _CONDITION = re.compile(r"([^=<>!]+)(>=|<=|!=|==|=|>|<)(.*)", re.DOTALL)
 _RUNS_WITH = "SELECT kv.run FROM kv WHERE kv.name IN"
 _RUNS_AND_NAMES_WITH = _RUNS_WITH.replace("kv.run", "kv.run, kv.name", 1)
@@ -31,9 +30,9 @@ _HIGHEST = 9e999  # above every number; all texts sort after it
 
 @dataclass(frozen=True, slots=True)
 class Condition:
-    """What a value has to be. `space` is `param`, `metric` or `env`; `operator` one of = != < <= > >=.
+    """A comparison of a value. `space` is `param`, `metric` or `env`; `operator` one of = != < <= > >=.
 
-    A run has also the parameters of the runs before it (see `inherited`).
+    A run also has the parameters of the runs upstream (see `upstream`).
     """
 
     space: str
@@ -44,7 +43,7 @@ class Condition:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Filters:
-    """What runs have to be, all of it. Tags with `!` must be absent; `commit` is the start of one; times are unix milliseconds.
+    """Conditions that a run meets all of. Tags with `!` must be absent; `commit` is a prefix; times are unix milliseconds.
 
     `stage` is a name, or `folder:name` for that of one pipeline file; `:name` for that of the one at the root.
     """
@@ -60,8 +59,8 @@ class Filters:
 
 
 @dataclass(frozen=True, slots=True)
-class Order:
-    """What runs are sorted by: a column of theirs (`run`), or the whole key of a `param`, `metric` or `env`."""
+class SortOrder:
+    """The sort key of runs: a column (space `run`), or the whole key of a `param`, `metric` or `env`."""
 
     space: str
     key: str
@@ -76,22 +75,32 @@ class SqlPart:
     arguments: tuple[Any, ...] = ()
 
 
-def condition(space: str, text: str) -> Condition:
-    """Reads `lr=0.01`, `acc>0.9`; raises UsageError for anything else."""
+def parse_condition(space: str, text: str) -> Condition:
+    """Parses `lr=0.01`, `acc>0.9`; raises UsageError for anything else."""
     match = _CONDITION.fullmatch(text)
     if match is None or not match[1].strip():
         raise UsageError(
             f"{quote(text)} compares nothing", hint=f"for example --{space} lr=0.01   or   --{space} 'acc>=0.9'"
         )
     operator = "=" if match[2] == "==" else match[2]
-    found = Condition(space, match[1].strip(), operator, match[3].strip())
-    if operator not in {"=", "!="} and _number(found.value) is None:
-        raise UsageError(f"{quote(text)} compares with something that is no number", hint="use = or != for texts")
-    return found
+    condition = Condition(space, match[1].strip(), operator, match[3].strip())
+    if operator not in {"=", "!="} and _number(condition.value) is None:
+        raise UsageError(f"{quote(text)} compares with something that is not a number", hint="use = or != for texts")
+    return condition
+
+
+def keys_meant(word: str, keys: Iterable[str]) -> list[str]:
+    """Returns the keys that a word may stand for: the whole key, else those that end in it after a `:`, else after a `.`."""
+    keys = list(keys)
+    for end in ("", ":", "."):
+        matching = [key for key in keys if (key.endswith(end + word) if end else key == word)]
+        if matching:
+            return matching
+    return []
 
 
 def stage_parts(stage: str) -> list[SqlPart]:
-    """Returns what the runs of a stage have in common."""
+    """Returns the conditions on the runs of a stage."""
     folder, colon, name = stage.rpartition(":")
     parts = [SqlPart("run.stage = ?", (stored_text(name),))]
     if colon:
@@ -102,29 +111,29 @@ def stage_parts(stage: str) -> list[SqlPart]:
 def parts(
     filters: Filters, keys: Callable[[str, str], list[int]], count: Callable[[SqlPart, int], int]
 ) -> list[SqlPart]:
-    """Returns what has to be true of a row of `run`; `keys` are the numbers of a key as people write it, `count` counts rows up to a bound."""
-    found = [] if filters.stage is None else stage_parts(filters.stage)
+    """Returns the conditions on a row of `run`; `keys` returns the numbers of the keys that a word may stand for, `count` counts rows up to a bound."""
+    conditions = [] if filters.stage is None else stage_parts(filters.stage)
     if filters.statuses:
-        found.append(SqlPart(f"run.status IN ({marks(filters.statuses)})", tuple(filters.statuses)))
+        conditions.append(SqlPart(f"run.status IN ({marks(filters.statuses)})", tuple(filters.statuses)))
     if filters.since_ms is not None:
-        found.append(SqlPart("run.id >= ?", (number_at(filters.since_ms),)))
+        conditions.append(SqlPart("run.id >= ?", (number_at(filters.since_ms),)))
     if filters.until_ms is not None:
-        found.append(SqlPart("run.id < ?", (number_at(filters.until_ms),)))
+        conditions.append(SqlPart("run.id < ?", (number_at(filters.until_ms),)))
     if filters.commit is not None:
-        found.append(_commit(filters.commit))
-    found += [_tag(tag) for tag in filters.tags]
-    for wanted in filters.conditions:
-        matching = _matching(wanted, keys(wanted.space, wanted.key))
+        conditions.append(_commit(filters.commit))
+    conditions += [_tag(tag) for tag in filters.tags]
+    for condition in filters.conditions:
+        matching = _matching(condition, keys(condition.space, condition.key))
         if count(matching, FEW + 1) <= FEW:
             own = SqlPart(f"run.id IN ({matching.sql})", matching.arguments)
         else:
             own = SqlPart(f"EXISTS ({matching.sql} AND kv.run = run.id)", matching.arguments)
-        found.append(_or_behind(own, matching) if wanted.space == PARAM else own)
-    return found
+        conditions.append(_or_behind(own, matching) if condition.space == PARAM else own)
+    return conditions
 
 
-def sorted_parts(wanted: Sequence[SqlPart], order: Order) -> list[SqlPart]:
-    """Returns the ends of two queries: the runs that have something to sort by, in order, then the newest first those that have not."""
+def sorted_parts(wanted: Sequence[SqlPart], order: SortOrder) -> list[SqlPart]:
+    """Returns the ends of two queries: the runs that have the value, sorted by it, then those without it, newest first."""
     way = "DESC" if order.descending else "ASC"
     if order.space == "run":
         value = COLUMNS[order.key]
@@ -134,7 +143,7 @@ def sorted_parts(wanted: Sequence[SqlPart], order: Order) -> list[SqlPart]:
         value = "kv.v"
         name = "kv.name = (SELECT id FROM name WHERE ns = ? AND k = ?) AND kv.v != 'null'"
         join = SqlPart(f"JOIN kv ON kv.run = run.id AND {name}", (order.space, stored_text(order.key)))
-        absent = SqlPart(f"NOT EXISTS (SELECT 1 FROM kv WHERE kv.run = run.id AND {name})", join.arguments)  # noqa: S608  # no words of anybody
+        absent = SqlPart(f"NOT EXISTS (SELECT 1 FROM kv WHERE kv.run = run.id AND {name})", join.arguments)  # noqa: S608  # constants only
         first = joined(wanted)
     rest = joined([absent, *wanted])
     return [
@@ -151,19 +160,34 @@ def joined(wanted: Sequence[SqlPart]) -> tuple[str, tuple[Any, ...]]:
 
 
 def marks(values: Sequence[Any]) -> str:
-    """Returns the places of so many arguments in a query."""
+    """Returns placeholders for arguments of a query."""
     return ",".join("?" * len(values))
 
 
 def prefix_bounds(digits: str) -> tuple[bytes, bytes]:
-    """Returns the least and the greatest 32 bytes whose hex digits start so."""
+    """Returns the least and the greatest 32 bytes whose hex digits start with `digits`."""
     return bytes.fromhex(digits.ljust(64, "0")), bytes.fromhex(digits.ljust(64, "f"))
 
 
 def _or_behind(own: SqlPart, matching: SqlPart) -> SqlPart:
-    """Returns what is true of runs that have it themselves (looked at first: the newest do most often), or that come after those."""
-    behind = runs_behind(matching.sql.replace(_RUNS_WITH, _RUNS_AND_NAMES_WITH, 1))
+    """Returns a condition on runs that match themselves (checked first: the newest do most often), or through a run upstream."""
+    behind = _runs_behind(matching.sql.replace(_RUNS_WITH, _RUNS_AND_NAMES_WITH, 1))
     return SqlPart(f"({own.sql} OR run.id IN ({behind}))", (*own.arguments, *matching.arguments))
+
+
+def _runs_behind(matching: str) -> str:
+    """Returns the SQL for runs given with the number of a key, and the runs downstream up to the next one that has that key."""
+    later = MAKERS.format(row="made")
+    return (
+        f"WITH RECURSIVE behind(run, name) AS ({matching} UNION"  # noqa: S608  # users' words are arguments
+        " SELECT used.run, behind.name FROM behind JOIN io made ON made.run = behind.run AND made.output = 1"
+        " JOIN io used ON used.obj = made.obj AND used.output IN (0, 2) AND used.path = made.path AND used.run != made.run"
+        f" AND used.run < ifnull((SELECT other.run {later} AND other.run > made.run ORDER BY other.run LIMIT 1), {1 << 62})"
+        f" AND used.run > CASE WHEN EXISTS (SELECT 1 {later} AND other.run < made.run) THEN made.run ELSE -1 END"
+        f" WHERE (SELECT status FROM run WHERE id = made.run) IN {WITH_OUTPUTS}"
+        " AND NOT EXISTS (SELECT 1 FROM kv WHERE kv.name = behind.name AND kv.run = used.run)"
+        ") SELECT run FROM behind"
+    )
 
 
 def _matching(wanted: Condition, keys: list[int]) -> SqlPart:
@@ -179,7 +203,7 @@ def _matching(wanted: Condition, keys: list[int]) -> SqlPart:
 
 
 def _same(text: str) -> tuple[Any, ...]:
-    """Returns what a value may be that people write so: the number, the word `true`, or the text."""
+    """Returns the stored values that a text may mean: a number, the word `true`, or the text."""
     value = _number(text)
     words = [text] if text in {"true", "false", "null"} else []
     return (*([] if value is None else [value]), *words, stored_value(text))

@@ -1,7 +1,7 @@
-"""Bringing the index up to date with the folder of records: what is new is read, what is gone is forgotten; and which batches have what.
+"""Updates the index from the folder of records: adds new records, deletes missing ones; and queries which batches have which records.
 
-Works on a connection that `index` opened, inside its transaction; which sources (batches, loose files) are in the index is kept in
-the index itself. Knows no file of the database.
+Works on a connection that `index` opened, inside its transaction; the index stores which sources (batches, loose files) it has read.
+Knows no file of the database.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from typing import Any, Protocol
 from dvlite import files
 from dvlite.errors import Busy, FormatError
 from dvlite.formats import record
-from dvlite.formats.record import Note, Run
+from dvlite.formats.record import Run
 from dvlite.oid import digest_run
 from dvlite.runs import schema
 from dvlite.runs.records import Records
@@ -24,13 +24,13 @@ from dvlite.runs.schema import LOOSE
 from dvlite.store.batch import Line
 
 _MOST_LOOKS = 3
-_PATIENCE_SECONDS = 2.0  # for another process to bring the index up to date; what is there is used after it
+_PATIENCE_SECONDS = 2.0  # for another process to update the index; after it, the index is used as it is
 _MOST_NUMBER = (1 << 63) - 1  # that SQLite holds
 _MOST_KEPT = 200_000  # numbers remembered while rows are made: 20 MB
 
 
 class Connection(Protocol):
-    """What is needed of a database."""
+    """A database connection, without its module."""
 
     def execute(self, sql: str, parameters: Any = ..., /) -> Any: ...
 
@@ -39,7 +39,7 @@ class Connection(Protocol):
 
 @contextlib.contextmanager
 def updating(folder: Path, *, wait: bool) -> Iterator[bool]:
-    """Holds the right to write the index; without `wait`, yields False if another process keeps it for long."""
+    """Holds the lock for writing the index; without `wait`, yields False if another process holds it for 2 seconds."""
     path = folder / "index.lock"
     until = time.monotonic() + _PATIENCE_SECONDS
     with contextlib.ExitStack() as held:
@@ -57,23 +57,21 @@ def updating(folder: Path, *, wait: bool) -> Iterator[bool]:
 
 
 def is_current(connection: Connection, records: Records) -> bool:
-    """Says whether the index has exactly what lies in the folder."""
-    loose, batches = (
-        records.loose(),
-        records.batches(),
-    )  # in this order: what is folded in between is seen twice, not missed
+    """Returns whether the index has exactly the records of the folder."""
+    loose = records.loose()  # before the batches: records folded in between are seen twice, not missed
+    batches = records.batches()
     return loose == _indexed_loose(connection) and batches == set(_sources(connection))
 
 
 def update(connection: Connection, records: Records) -> None:
-    """Reads what is new and forgets what is gone."""
+    """Adds new records and deletes missing ones."""
     for _ in range(_MOST_LOOKS):
         if _update(connection, records):
             return
 
 
 def _update(connection: Connection, records: Records) -> bool:
-    """Returns False if records went while they were read: they are in a batch that was not there yet."""
+    """Returns False if records moved while they were read: they are in a batch created since."""
     loose, batches = records.loose(), records.batches()
     known_loose, known = _indexed_loose(connection), _sources(connection)
     new_batches = sorted(batches - known.keys())
@@ -91,13 +89,13 @@ def _update(connection: Connection, records: Records) -> bool:
         try:
             writer.add(LOOSE, Line(data, 0, 0, 0))
         except FormatError as error:
-            records.progress.warn(f"{error.message}; passed over")
+            records.progress.warn(f"{error.message}; skipped")
     writer.flush()
     if new_batches:
         records.progress.finish()
-    gone = [known[name] for name in known.keys() - batches]
-    if gone or known_loose - loose:
-        _forget(connection, gone, known_loose - loose)
+    missing = [known[name] for name in known.keys() - batches]
+    if missing or known_loose - loose:
+        _delete(connection, missing, known_loose - loose)
     return not moved
 
 
@@ -112,7 +110,7 @@ def not_in(connection: Connection, batches: Iterable[str], project: str) -> list
 
 
 def only_in(connection: Connection, batches: Iterable[str]) -> int:
-    """Returns how many records are in these batches and nowhere else."""
+    """Returns the number of records that only these batches have."""
     _list(connection, batches)
     sql = (
         "SELECT count(*) FROM record WHERE NOT EXISTS"
@@ -122,7 +120,7 @@ def only_in(connection: Connection, batches: Iterable[str]) -> int:
 
 
 def redundant(connection: Connection, batches: Iterable[str]) -> list[str]:
-    """Returns the other batches all of whose records these have."""
+    """Returns the other batches all of whose records these batches have."""
     _list(connection, batches)
     sql = (
         "SELECT name FROM source WHERE name != '' AND NOT unread AND id NOT IN listed AND NOT EXISTS"
@@ -133,7 +131,7 @@ def redundant(connection: Connection, batches: Iterable[str]) -> list[str]:
 
 
 def _list(connection: Connection, batches: Iterable[str]) -> None:
-    """Makes a table of the numbers of batches, for one query."""
+    """Fills a temporary table with the numbers of batches, for one query."""
     connection.execute("CREATE TEMP TABLE IF NOT EXISTS listed(id INTEGER PRIMARY KEY)")
     connection.execute("DELETE FROM listed")
     connection.executemany("INSERT INTO listed SELECT id FROM source WHERE name = ?", [(name,) for name in batches])
@@ -148,8 +146,8 @@ def _sources(connection: Connection) -> dict[str, int]:
     return dict(connection.execute("SELECT name, id FROM source WHERE id != ?", (LOOSE,)))
 
 
-def _forget(connection: Connection, sources: Iterable[int], loose: Iterable[str]) -> None:
-    """Takes out places, and then the records that have no place left."""
+def _delete(connection: Connection, sources: Iterable[int], loose: Iterable[str]) -> None:
+    """Deletes the places of records, and then the records that have no place left."""
     for source in sources:
         connection.execute("DELETE FROM place WHERE source = ?", (source,))
         connection.execute("DELETE FROM source WHERE id = ?", (source,))
@@ -160,18 +158,17 @@ def _forget(connection: Connection, sources: Iterable[int], loose: Iterable[str]
     orphans = connection.execute(
         "SELECT id FROM record WHERE NOT EXISTS (SELECT 1 FROM place WHERE place.record = record.id)"
     ).fetchall()
-    for table, column in (("run", "id"), ("note", "id"), ("io", "run"), ("kv", "run"), ("record", "id")):
-        if orphans:
-            connection.execute("CREATE TEMP TABLE IF NOT EXISTS orphan(id INTEGER PRIMARY KEY)")
-            connection.executemany("INSERT OR IGNORE INTO orphan VALUES(?)", orphans)
-            connection.execute(f"DELETE FROM {table} WHERE {column} IN (SELECT id FROM orphan)")  # noqa: S608  # names of ours
     if orphans:
+        connection.execute("CREATE TEMP TABLE orphan(id INTEGER PRIMARY KEY)")
+        connection.executemany("INSERT INTO orphan VALUES(?)", orphans)
+        for table, column in (("run", "id"), ("note", "id"), ("io", "run"), ("kv", "run"), ("record", "id")):
+            connection.execute(f"DELETE FROM {table} WHERE {column} IN (SELECT id FROM orphan)")  # noqa: S608  # constants only
         connection.execute("DROP TABLE orphan")
 
 
 @dataclass(slots=True)
 class _Writer:
-    """Turns records into rows; keeps the numbers of what recurs, and the rows of one source until they are written together."""
+    """Turns records into rows; caches the numbers of recurring values, and writes the rows of one source together."""
 
     connection: Connection
     records: Records
@@ -179,7 +176,7 @@ class _Writer:
     _pending: dict[str, list[tuple[Any, ...]]] = field(default_factory=dict)
 
     def add_source(self, name: str, lines: Iterable[Line]) -> None:
-        """Reads one batch. One that could not be read at all is no source: it is tried again the next time."""
+        """Reads one batch. One without a readable line is not added as a source: it is tried again next time."""
         insert = "INSERT INTO source(name, unread) VALUES(?, 0)"
         source = self.connection.execute(insert, (name,)).lastrowid
         count, problems = 0, []
@@ -195,78 +192,72 @@ class _Writer:
         if problems:
             self.connection.execute("UPDATE source SET unread = ? WHERE id = ?", (len(problems), source))
             self.records.progress.warn(
-                f"{len(problems)} of {count} records in run batch {name[:8]} are passed over; the first: {problems[0]}"
+                f"{len(problems)} of {count} records in run batch {name[:8]} were skipped; the first: {problems[0]}"
             )
         if not count:
             self.connection.execute("DELETE FROM source WHERE id = ?", (source,))
 
     def add(self, source: int, line: Line) -> None:
-        """Reads one record; raises FormatError for one that this dvlite does not know."""
+        """Reads one record; raises FormatError for one of an unknown format."""
         digest = digest_run(line.data)
-        known = self.connection.execute("SELECT id FROM record WHERE digest = ?", (digest,)).fetchone()
-        number = known[0] if known else self._new_record(digest, line.data)
-        row = (number, source, line.frame, line.frame_bytes, line.start, len(line.data))
-        self._later("INSERT OR IGNORE INTO place VALUES(?,?,?,?,?,?)", row)
+        row = self.connection.execute("SELECT id FROM record WHERE digest = ?", (digest,)).fetchone()
+        number = row[0] if row else self._new_record(digest, line.data)
+        place = (number, source, line.frame, line.frame_bytes, line.start, len(line.data))
+        self._later("INSERT OR IGNORE INTO place VALUES(?,?,?,?,?,?)", place)
 
     def flush(self) -> None:
-        """Writes the rows that are waiting."""
-        for sql, waiting in self._pending.items():
-            self.connection.executemany(sql, waiting)
+        """Writes the pending rows."""
+        for sql, rows in self._pending.items():
+            self.connection.executemany(sql, rows)
         self._pending.clear()
 
     def _new_record(self, digest: bytes, data: bytes) -> int:
-        found = record.parse(data, f"run record {digest.hex()[:8]}")
-        number = self._free(schema.number(found.id), digest)
-        self.connection.execute("INSERT INTO record VALUES(?,?,?)", (number, digest, found.project))
-        if isinstance(found, Run):
-            self._add_run(number, found)
+        parsed = record.parse(data, f"run record {digest.hex()[:8]}")
+        number = self._free(schema.number(parsed.id), digest)
+        self.connection.execute("INSERT INTO record VALUES(?,?,?)", (number, digest, parsed.project))
+        if isinstance(parsed, Run):
+            self._add_run(number, parsed)
         else:
-            self._add_note(number, found)
+            self._later("INSERT INTO note VALUES(?,?,?,?,?,?,?,?,?,?)", (number, *schema.note_row(parsed)))
         return number
 
     def _free(self, first: int, digest: bytes) -> int:
-        """Returns a number that no record has: the first, or one soon after it; few looks, however many ids begin alike."""
+        """Returns an unused number: the first, or one soon after it; takes few queries, however many ids start alike."""
         number, spread = first, 1
         while self.connection.execute("SELECT 1 FROM record WHERE id = ?", (number,)).fetchone():
             spread = min(2 * spread, _MOST_NUMBER)
             number = (first + 1 + int.from_bytes(digest[:8], "big") % spread) & _MOST_NUMBER
         return number
 
-    def _add_run(self, number: int, found: Run) -> None:
-        self._later("INSERT INTO run VALUES(?,?,?,?,?,?,?,?,?,?,?,?,?,?)", (number, *schema.run_row(found)))
-        for item in schema.contents(found):
+    def _add_run(self, number: int, run: Run) -> None:
+        self._later("INSERT INTO run VALUES(?,?,?,?,?,?,?,?,?,?,?,?,?,?)", (number, *schema.run_row(run)))
+        for item in schema.contents(run):
             content = self._number("obj", (item.digest, item.directory), "digest, directory")
             path = self._number("path", (item.path,), "path")
             row = (number, item.output, path, content, item.size_bytes, item.files)
             self._later("INSERT OR IGNORE INTO io VALUES(?,?,?,?,?,?)", row)
             if item.sha256 is not None:
                 self._later("INSERT OR IGNORE INTO sha VALUES(?,?)", (item.sha256, content))
-        for space, key, value in schema.values(found):
+        for space, key, value in schema.values(run):
             name = self._number("name", (space, key), "ns, k")
             self._later("INSERT OR IGNORE INTO kv VALUES(?,?,?)", (name, number, value))
-
-    def _add_note(self, number: int, found: Note) -> None:
-        self._later("INSERT INTO note VALUES(?,?,?,?,?,?,?,?,?,?)", (number, *schema.note_row(found)))
 
     def _later(self, sql: str, row: tuple[Any, ...]) -> None:
         self._pending.setdefault(sql, []).append(row)
 
     def _number(self, table: str, values: tuple[Any, ...], columns: str) -> int:
-        """Returns the number of something that recurs, giving it one the first time."""
+        """Returns the number of a recurring value, inserting it the first time."""
         key = (table, values)
         number = self._numbers.get(key)
         if number is None:
             marks = ",".join("?" * len(values))
             same = " AND ".join(f"{column} = ?" for column in columns.split(", "))
-            found = self.connection.execute(f"SELECT id FROM {table} WHERE {same}", values).fetchone()  # noqa: S608
-            number = (
-                found[0]
-                if found
-                else self.connection.execute(
-                    f"INSERT INTO {table}({columns}) VALUES({marks})",  # names of ours, as above
-                    values,
-                ).lastrowid
-            )
+            row = self.connection.execute(f"SELECT id FROM {table} WHERE {same}", values).fetchone()  # noqa: S608
+            if row:
+                number = row[0]
+            else:
+                insert = f"INSERT INTO {table}({columns}) VALUES({marks})"  # constants only
+                number = self.connection.execute(insert, values).lastrowid
             if len(self._numbers) >= _MOST_KEPT:
                 self._numbers.clear()
             self._numbers[key] = number

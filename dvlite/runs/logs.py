@@ -1,4 +1,4 @@
-"""What runs kept beside their records: logs, and the edits that they ran with. From the cache, else from the default remote."""
+"""Reads the logs and the kept edits of runs: from the cache, else from the default remote."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ from dvlite.store.catalog import Catalog
 from dvlite.store.fetch import Need
 from dvlite.store.pack import KIND_FILE, KIND_RECIPE
 
-MOST_BYTES = 128 << 20  # to be held in memory and printed; a longer one was not kept by dvlite
+MOST_BYTES = 128 << 20  # held in memory and printed; dvlite keeps no longer ones
 
 
-def kept_text(repo: Repo, oid: Oid, name: str, by: str, progress: Progress) -> str:
-    """Returns a kept text, fetched if the cache has none; it stays there. `name` says what it is, `by` who ran it.
+def read_text(repo: Repo, oid: Oid, name: str, by: str, progress: Progress) -> str:
+    """Returns a log or diff, fetched into the cache if it is missing there. `name` is for messages, `by` who ran it.
 
-    Raises ObjectMissing if it is in no place that can be asked, Untrusted for a remote that was not approved.
+    Raises ObjectMissing if the remote does not have it either, Untrusted for a remote that was not approved.
     """
     _, digest = parse_oid(oid)
     cache = open_cache(repo)
@@ -36,7 +36,7 @@ def _text(cache: Cache, digest: Digest) -> str:
 
 
 def _fetch(repo: Repo, cache: Cache, digest: Digest, name: str, by: str, progress: Progress) -> None:
-    hint = f"dvlite push where it ran{f' ({by})' if by else ''} takes it along"
+    hint = f"dvlite push where it ran{f' ({by})' if by else ''} uploads it"
     try:
         remote, opened = open_remote(repo, cache, None, None)
     except UsageError as error:
@@ -46,7 +46,7 @@ def _fetch(repo: Repo, cache: Cache, digest: Digest, name: str, by: str, progres
         catalog = Catalog(opened).look()
         size_bytes = _size(catalog, digest)
         if size_bytes is not None and size_bytes > MOST_BYTES:
-            raise ObjectCorrupt(f"{name} has {size_text(size_bytes)}: more than dvlite keeps of one")
+            raise ObjectCorrupt(f"{name} has {size_text(size_bytes)}: more than dvlite keeps")
         cache.create()
         if size_bytes is None or fetch.run(catalog, cache, [Need(digest, size_bytes, name)], progress):
             raise ObjectMissing(f"{name} is not in the cache and not on {remote}", hint=hint)
@@ -59,5 +59,5 @@ def _size(catalog: Catalog, digest: Digest) -> int | None:
         return places[0].record.raw_length
     if not catalog.locations(digest, (KIND_RECIPE,)):
         return None
-    found = catalog.recipes([digest]).get(digest)
-    return None if found is None else found.size_bytes
+    recipe = catalog.recipes([digest]).get(digest)
+    return None if recipe is None else recipe.size_bytes

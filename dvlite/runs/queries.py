@@ -1,32 +1,28 @@
-"""Answers the walks from the index, many things at a time; no record is read. Remembers what it saw, for one question.
+"""Queries for walks over runs, many ids at a time, answered by the index without reading a record; caches rows for one command.
 
-Rows are asked for by their numbers, which are whole numbers of the index itself and stand in the SQL as such.
+Also the types that walks pass around: content as `Artefact`, a run as `RunIO`.
 """
 
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
-from dvlite.oid import FILE, MANIFEST, RUN, Oid, format_oid
+from dvlite.oid import RUN, Oid, format_oid
+from dvlite.paths import ancestors
 from dvlite.runs.index import RunIndex
-from dvlite.runs.schema import HOLDER, INPUT, OUTPUT, digest_of, loaded_text
+from dvlite.runs.schema import HOLDER, INPUT, OUTPUT, WITH_OUTPUTS, loaded_text, object_id
 
-_AT_ONCE = 5000  # numbers in one query
-_DIGESTS_AT_ONCE = 500  # arguments of one query
-_LEFT_SOMETHING = "('ok', 'cached', 'tainted')"
+TELLING_BYTES = 64
 
 Row = tuple[Any, ...]
 
 
-TELLING_BYTES = 64
+class Artefact(NamedTuple):  # a walk creates hundreds of thousands of them
+    """Content and its path in some run or pointer; without a path, the bytes wherever they are.
 
-
-class Node(NamedTuple):  # a walk makes hundreds of thousands of them
-    """Content, and what somebody called it; without a path, it is the bytes wherever they are.
-
-    `inside` is the directory (path and version) that held it for the run that began with it, as that run recorded it.
+    `inside` is the directory (path and version) that held it for the run that read it, as that run recorded it.
     """
 
     oid: Oid
@@ -37,198 +33,192 @@ class Node(NamedTuple):  # a walk makes hundreds of thousands of them
 
     @property
     def key(self) -> str:
-        """What it is known by in a walk: its oid, and where that is not telling, its path too."""
+        """Its identity in a walk: the oid; for content too small to identify a file, with the path."""
         return self.oid if self.size_bytes >= TELLING_BYTES or not self.path else f"{self.oid} {self.path}"
 
 
-class Ran(NamedTuple):
-    """What a walk needs of a run: its stage, what it began with (left out where it is not needed) and what it left."""
+class RunIO(NamedTuple):
+    """What a walk needs of a run: its stage, inputs (empty if not asked for) and outputs."""
 
     stage: str
     file: str
     status: str
     start: str
-    inputs: tuple[Node, ...]
-    outputs: tuple[Node, ...]
+    inputs: tuple[Artefact, ...]
+    outputs: tuple[Artefact, ...]
 
 
-Ends = Mapping[Oid, Sequence[tuple[Oid, str]]]  # content -> runs, each with the path of the content there
+RunsByContent = Mapping[Oid, Sequence[tuple[Oid, str]]]  # content -> runs, each with the content's path there
 
 
-class Lookups:
-    """What walks ask of the index (`graph.Lookup`), and what is asked of it beside them."""
+class RunQueries:
+    """Answers from one index. Not for several threads."""
 
     def __init__(self, index: RunIndex) -> None:
-        self._select = index.select
+        self._index = index
         self._objects: dict[int, Oid] = {}
         self._object_numbers: dict[Oid, int] = {}
         self._runs: dict[int, Oid] = {}
         self._run_numbers: dict[Oid, int] = {}
         self._paths: dict[int, str] = {}
-        self._below: dict[tuple[str, bool], list[Node]] = {}
+        self._below: dict[tuple[str, int], list[Artefact]] = {}
 
-    # --- graph.Lookup ---
+    # --- runs ---
 
-    def makers(self, oids: Sequence[Oid]) -> Ends:
-        """Returns, for each of these that runs left, those runs (ok, cached, tainted), and what they called it."""
+    def makers(self, oids: Sequence[Oid]) -> RunsByContent:
+        """Returns the runs (ok, cached, tainted) that wrote each of these contents, oldest first; content without one is left out."""
         sql = "SELECT io.obj, io.run, io.path FROM io JOIN run ON run.id = io.run WHERE io.output = {} AND status IN {} AND io.obj IN"
-        return self._ends(sql.format(OUTPUT, _LEFT_SOMETHING), oids)
+        return self._runs_by_content(sql.format(OUTPUT, WITH_OUTPUTS), oids)
 
-    def users(self, oids: Sequence[Oid]) -> Ends:
-        """Returns, for each of these that runs began with, those runs, and what they called it."""
-        return self._ends(f"SELECT obj, run, path FROM io WHERE output = {INPUT} AND obj IN", oids)  # noqa: S608  # numbers of ours
+    def users(self, oids: Sequence[Oid]) -> RunsByContent:
+        """Returns the runs that read each of these contents, oldest first; content without one is left out."""
+        return self._runs_by_content(f"SELECT obj, run, path FROM io WHERE output = {INPUT} AND obj IN", oids)  # noqa: S608  # numbers of ours
 
-    def runs(self, oids: Sequence[Oid], *, inputs: bool) -> Mapping[Oid, Ran]:
-        """Returns what walks need of runs; of those that are known. Without `inputs`, only what they left."""
-        wanted = self._numbers_of_runs(oids)
-        ends: dict[int, tuple[list[Node], list[Node]]] = {number: ([], []) for number in wanted}
-        which = "" if inputs else f"output = {OUTPUT} AND "
-        rows = self._by_number(f"SELECT run, output, path, obj, size, files FROM io WHERE {which}run IN", wanted)  # noqa: S608
-        objects, paths = self._objects_named({row[3] for row in rows}), self._paths_named({row[2] for row in rows})
-        for run, output, path, content, size_bytes, files in rows:
-            if output != HOLDER:
-                ends[run][output].append(Node(objects[content], paths[path], size_bytes, files))
-        for run, output, path, content, _, _ in rows:
-            if output == HOLDER:
-                ends[run] = (_within(ends[run][INPUT], paths[path], objects[content]), ends[run][OUTPUT])
+    def inputs(self, oids: Sequence[Oid]) -> dict[Oid, list[Artefact]]:
+        """Returns the inputs of runs; unknown runs are left out."""
+        numbers = self._numbers_of_runs(oids)
+        contents = self._contents(f"output IN ({INPUT}, {HOLDER}) AND", numbers)
+        return {self._runs[number]: contents[number][INPUT] for number in numbers}
+
+    def runs(self, oids: Sequence[Oid], *, inputs: bool) -> Mapping[Oid, RunIO]:
+        """Returns runs with outputs and, if asked, inputs; unknown ones are left out."""
+        numbers = self._numbers_of_runs(oids)
+        contents = self._contents("" if inputs else f"output = {OUTPUT} AND", numbers)
+        runs = {}
         sql = "SELECT id, stage, file, status, start FROM run WHERE id IN"
-        found = {}
-        for number, stage, file, status, start in self._by_number(sql, wanted):
-            before, after = ends[number]
-            ran = Ran(loaded_text(stage), loaded_text(file), status, start, tuple(before), tuple(after))
-            found[self._runs[number]] = ran
-        return found
+        for number, stage, file, status, start in self._index.select_in(sql, numbers):
+            before, after = map(tuple, contents[number])
+            runs[self._runs[number]] = RunIO(loaded_text(stage), loaded_text(file), status, start, before, after)
+        return runs
 
     # --- directories ---
 
-    def parts(self, directory: Node) -> list[Node]:
-        """Returns what runs began with that lay inside this directory version, as they recorded it."""
-        number = self._numbers_of_objects([directory.oid])
+    def parts(self, directory: Artefact) -> list[Artefact]:
+        """Returns the inputs that runs recorded as lying inside this directory version."""
         sql = f"SELECT DISTINCT run FROM io WHERE output = {HOLDER} AND obj IN"  # noqa: S608
-        users = [run for (run,) in self._by_number(sql, number)]
-        sql = f"SELECT DISTINCT path, obj, size, files FROM io WHERE output = {INPUT} AND run IN"  # noqa: S608
+        users = [run for (run,) in self._index.select_in(sql, self._numbers_of_objects([directory.oid]))]
         start = directory.path + "/"
-        return [thing for thing in self._things(self._by_number(sql, users)) if thing.path.startswith(start)]
+        return [item for item in self._distinct(f"output = {INPUT} AND run", users) if item.path.startswith(start)]
 
-    def below(self, folder: str, *, made: bool) -> list[Node]:
-        """Returns everything that runs began with, or with `made` left, at paths below a folder."""
-        key = (folder, made)
+    def below(self, folder: str, *, outputs: bool) -> list[Artefact]:
+        """Returns every input of runs, or with `outputs` every output, at paths below a folder."""
+        key = (folder, OUTPUT if outputs else INPUT)
         if key not in self._below:
-            paths = [number for number, _ in self._select(*_paths_below(folder))]
-            output = OUTPUT if made else INPUT
-            sql = f"SELECT DISTINCT path, obj, size, files FROM io WHERE output = {output} AND path IN"  # noqa: S608
-            self._below[key] = self._things(self._by_number(sql, paths))
+            paths = [number for number, _ in self._index.select(*_paths_below(folder))]
+            self._below[key] = self._distinct(f"output = {key[1]} AND path", paths)
         return self._below[key]
 
-    def directories(self) -> list[Node]:
-        """Returns the directories that runs left, or that held something that they began with; each once for a path."""
+    def directories(self) -> list[Artefact]:
+        """Returns the directories that runs wrote or that held one of their inputs, once for each path."""
         sql = (
             "SELECT path, obj, max(size), max(files) FROM io WHERE output IN (?, ?) AND"
             " obj IN (SELECT id FROM obj WHERE directory) GROUP BY obj, path"
         )
-        return self._things(self._select(sql, OUTPUT, HOLDER))
+        return self._artefacts(self._index.select(sql, OUTPUT, HOLDER))
 
     def amount(self, oid: Oid) -> tuple[int, int] | None:
-        """Returns bytes and files of content, as a run recorded them that left it or began with it."""
-        sql = "SELECT size, files FROM io WHERE output IN (0, 1) AND obj IN"
-        rows = self._by_number(sql, self._numbers_of_objects([oid]), " LIMIT 1")
-        return None if not rows else (int(rows[0][0]), int(rows[0][1]))
+        """Returns bytes and files of content, as recorded by a run that wrote or read it."""
+        sql = f"SELECT size, files FROM io WHERE output IN ({INPUT}, {OUTPUT}) AND obj = ? LIMIT 1"  # noqa: S608
+        rows = [row for number in self._numbers_of_objects([oid]) for row in self._index.select(sql, number)]
+        return (int(rows[0][0]), int(rows[0][1])) if rows else None
 
-    # --- what notes say ---
-
-    def commits(self, runs: Sequence[Oid]) -> dict[Oid, str]:
-        """Returns the commit that the oldest note of each run names, of those that have one."""
-        found: dict[Oid, str] = {}
-        sql = "SELECT run, value FROM note WHERE op = 'commit' AND run IN ({}) ORDER BY time, id"
-        for run, commit in self._by_digest(sql, runs):
-            found.setdefault(format_oid(RUN, run), loaded_text(commit))
-        return found
+    # --- notes ---
 
     def source(self, content: Oid) -> str | None:
-        """Returns the commit that was the first to name this content; of several that were noted, the oldest."""
+        """Returns the first commit that named this content, as noted by a push; of several notes, the oldest."""
         sql = "SELECT value FROM note WHERE op = 'source' AND content = ? ORDER BY written, time, id LIMIT 1"
-        return next((loaded_text(commit) for (commit,) in self._select(sql, content)), None)
+        return next((loaded_text(commit) for (commit,) in self._index.select(sql, content)), None)
 
-    def described(self, commits: Iterable[str]) -> dict[str, tuple[str, str, str]]:
-        """Returns subject, author and time of commits, as notes have them; of those that notes have them of."""
-        found = {}
+    def noted_commits(self, commits: Iterable[str]) -> dict[str, tuple[str, str, str]]:
+        """Returns subject, author and time of commits, as noted by a push; commits without a note are left out."""
+        texts = {}
         sql = "SELECT subject, author, written FROM note WHERE op IN ('commit', 'source') AND value = ? AND subject != '' LIMIT 1"
         for commit in dict.fromkeys(commits):
-            for subject, author, written in self._select(sql, commit):
-                found[commit] = (loaded_text(subject), loaded_text(author), written.replace(".000", ""))
-        return found
+            for subject, author, written in self._index.select(sql, commit):
+                texts[commit] = (loaded_text(subject), loaded_text(author), written.replace(".000", ""))
+        return texts
 
     # --- rows ---
 
-    def _ends(self, sql: str, oids: Sequence[Oid]) -> Ends:
-        rows = self._by_number(sql, self._numbers_of_objects(oids))
+    def _runs_by_content(self, sql: str, oids: Sequence[Oid]) -> RunsByContent:
+        rows = self._index.select_in(sql, self._numbers_of_objects(oids))
+        rows.sort(key=lambda row: row[1])
         runs, paths = self._runs_named({row[1] for row in rows}), self._paths_named({row[2] for row in rows})
-        found: dict[int, list[tuple[Oid, str]]] = {}
+        by_content: dict[Oid, list[tuple[Oid, str]]] = {}
         for content, run, path in rows:
-            found.setdefault(content, []).append((runs[run], paths[path]))
-        return {self._objects[content]: ends for content, ends in found.items()}
+            by_content.setdefault(self._objects[content], []).append((runs[run], paths[path]))
+        return by_content
 
-    def _things(self, rows: Sequence[Row]) -> list[Node]:
+    def _contents(self, condition: str, runs: Sequence[int]) -> dict[int, tuple[list[Artefact], list[Artefact]]]:
+        """Returns inputs and outputs by run number, each input with the directory that held it."""
+        contents: dict[int, tuple[list[Artefact], list[Artefact]]] = {number: ([], []) for number in runs}
+        sql = f"SELECT run, output, path, obj, size, files FROM io WHERE {condition} run IN"  # noqa: S608
+        rows = self._index.select_in(sql, runs)
+        objects, paths = self._objects_named({row[3] for row in rows}), self._paths_named({row[2] for row in rows})
+        holders: dict[int, dict[str, Oid]] = {}
+        for run, output, path, content, size_bytes, files in rows:
+            if output == HOLDER:
+                holders.setdefault(run, {})[paths[path]] = objects[content]
+            else:
+                contents[run][output].append(Artefact(objects[content], paths[path], size_bytes, files))
+        for run, held_by in holders.items():
+            contents[run][INPUT][:] = [_with_holder(item, held_by) for item in contents[run][INPUT]]
+        return contents
+
+    def _distinct(self, condition: str, numbers: Sequence[int]) -> list[Artefact]:
+        sql = f"SELECT DISTINCT path, obj, size, files FROM io WHERE {condition} IN"  # noqa: S608
+        return self._artefacts(self._index.select_in(sql, numbers))
+
+    def _artefacts(self, rows: Sequence[Row]) -> list[Artefact]:
         objects, paths = self._objects_named({row[1] for row in rows}), self._paths_named({row[0] for row in rows})
-        return [Node(objects[content], paths[path], size, files) for path, content, size, files in rows]
+        return [Artefact(objects[content], paths[path], size, files) for path, content, size, files in rows]
+
+    # --- numbers of rows ---
 
     def _numbers_of_objects(self, oids: Iterable[Oid]) -> list[int]:
         new = [oid for oid in oids if oid not in self._object_numbers]
         sql = "SELECT id, digest, directory FROM obj WHERE digest IN ({})"
-        for number, digest, directory in self._by_digest(sql, new):
-            self._note_object(number, digest, directory)
-        return [number for oid in oids if (number := self._object_numbers.get(oid)) is not None]
+        for row in self._index.select_digests(sql, new):
+            self._add_object(*row)
+        return [self._object_numbers[oid] for oid in oids if oid in self._object_numbers]
 
     def _numbers_of_runs(self, oids: Sequence[Oid]) -> list[int]:
         new = [oid for oid in oids if oid not in self._run_numbers]
-        for number, digest in self._by_digest("SELECT id, digest FROM record WHERE digest IN ({})", new):
-            self._runs[number] = oid = format_oid(RUN, digest)
-            self._run_numbers[oid] = number
-        return [number for oid in oids if (number := self._run_numbers.get(oid)) is not None]
+        for oid, number in self._index.numbers(new).items():
+            self._runs[number], self._run_numbers[oid] = oid, number
+        return [self._run_numbers[oid] for oid in oids if oid in self._run_numbers]
 
     def _objects_named(self, numbers: set[int]) -> Mapping[int, Oid]:
-        new = numbers.difference(self._objects)
-        for row in self._by_number("SELECT id, digest, directory FROM obj WHERE id IN", sorted(new)):
-            self._note_object(*row)
+        new = sorted(numbers.difference(self._objects))
+        for row in self._index.select_in("SELECT id, digest, directory FROM obj WHERE id IN", new):
+            self._add_object(*row)
         return self._objects
 
-    def _note_object(self, number: int, digest: bytes, directory: int) -> None:
-        self._objects[number] = oid = format_oid(MANIFEST if directory else FILE, digest)
+    def _add_object(self, number: int, digest: bytes, directory: int) -> None:
+        self._objects[number] = oid = object_id(digest, directory)
         self._object_numbers[oid] = number
 
     def _runs_named(self, numbers: set[int]) -> Mapping[int, Oid]:
-        new = numbers.difference(self._runs)
-        for number, digest in self._by_number("SELECT id, digest FROM record WHERE id IN", sorted(new)):
+        new = sorted(numbers.difference(self._runs))
+        for number, digest in self._index.select_in("SELECT id, digest FROM record WHERE id IN", new):
             self._runs[number] = oid = format_oid(RUN, digest)
             self._run_numbers[oid] = number
         return self._runs
 
     def _paths_named(self, numbers: set[int]) -> Mapping[int, str]:
-        new = numbers.difference(self._paths)
-        for number, path in self._by_number("SELECT id, path FROM path WHERE id IN", sorted(new)):
+        new = sorted(numbers.difference(self._paths))
+        for number, path in self._index.select_in("SELECT id, path FROM path WHERE id IN", new):
             self._paths[number] = loaded_text(path)
         return self._paths
 
-    def _by_number(self, sql: str, numbers: Sequence[int], end: str = "") -> list[Row]:
-        rows: list[Row] = []
-        for at in range(0, len(numbers), _AT_ONCE):
-            rows += self._select(f"{sql} ({','.join(map(str, numbers[at : at + _AT_ONCE]))}){end}")
-        return rows
 
-    def _by_digest(self, sql: str, oids: Sequence[Oid]) -> Iterator[Row]:
-        for at in range(0, len(oids), _DIGESTS_AT_ONCE):
-            digests = [digest_of(oid) for oid in oids[at : at + _DIGESTS_AT_ONCE]]
-            yield from self._select(sql.format(",".join("?" * len(digests))), *digests)
-
-
-def _within(inputs: Sequence[Node], path: str, directory: Oid) -> list[Node]:
-    """Returns the inputs, those in this directory with the word that they were."""
-    start = path + "/"
-    return [thing._replace(inside=(path, directory)) if thing.path.startswith(start) else thing for thing in inputs]
+def _with_holder(item: Artefact, holders: Mapping[str, Oid]) -> Artefact:
+    holder = next((folder for folder in ancestors(item.path) if folder in holders), None)
+    return item if holder is None else item._replace(inside=(holder, holders[holder]))
 
 
 def _paths_below(folder: str) -> tuple[str, str, str, bytes, bytes]:
-    """Returns the query for the paths below a folder, and its arguments; paths that are not UTF-8 are kept as bytes (see `rows`)."""
-    start, end = os.fsencode(f"{folder}/"), os.fsencode(f"{folder}0")  # 0 is what follows the slash
+    """Returns the query for the paths below a folder, and its arguments; paths that are not UTF-8 are stored as bytes (see `schema`)."""
+    start, end = os.fsencode(f"{folder}/"), os.fsencode(f"{folder}0")  # 0 follows the slash in ASCII
     sql = "SELECT id, path FROM path WHERE path >= ? AND path < ? OR path >= ? AND path < ?"
     return sql, start.decode(errors="replace"), end.decode(errors="replace"), start, end

@@ -1,9 +1,9 @@
 """The run records of a clone: loose files while they are few, batches when there are many (docs/reference/formats/run-batch.md).
 
-Layout: `new/<64 hex>` one record each, named by its digest; `batches/<64 hex>`; `listed/` which batches a remote had; `damaged/` what was
-set aside; `lock`. Records are write-once: whatever is not damaged is never changed, and a record leaves one place only when it is durable
-in another. Batches that no remote has under their names are merged when they are many; those that one has stay, so that what is here is
-known by a listing. Knows no remote and no query: `exchange` and `index` do.
+Layout: `new/<64 hex>` one record each, named by its digest; `batches/<64 hex>`; `listed/` which batches a remote had; `damaged/` damaged
+files, set aside; `lock`. Records are write-once: a record leaves one place only when it is durable in another. Batches that no remote has
+are merged when they are many; the others stay, so that a listing shows what a clone lacks. Knows no remote and no query: see `sync` and
+`index`.
 """
 
 from __future__ import annotations
@@ -25,13 +25,13 @@ from dvlite.store import batch
 from dvlite.store.batch import Line
 
 MOST_LOOSE = 256
-MOST_SMALL = 64  # batches made here that may be below SMALL_BYTES
+MOST_SMALL = 64  # local batches below SMALL_BYTES before they are merged
 SMALL_BYTES = 1 << 20  # stored
 _HEX64 = re.compile(r"[0-9a-f]{64}")
 
 
 class Records:
-    """What is in `<git-common-dir>/dvlite/runs/`; the folder need not exist. `progress` hears of what is damaged."""
+    """The folder `<git-common-dir>/dvlite/runs/`, which need not exist. Damaged files are reported to `progress`."""
 
     def __init__(self, folder: Path, progress: Progress | None = None) -> None:
         self.folder = folder
@@ -41,22 +41,22 @@ class Records:
 
     # --- writing ---
 
-    def put(self, found: Run | Note, *, durable: bool = True) -> Oid:
-        """Stores a record and returns its name; idempotent. Not `durable`: only the next `sync` makes it so."""
-        data = record.dump(found)
+    def put(self, content: Run | Note, *, durable: bool = True) -> Oid:
+        """Stores a record and returns its name; idempotent. Not `durable`: only after the next `sync`."""
+        data = record.dump(content)
         oid = record.name(data)
-        self._make(self._loose)
+        self._create(self._loose)
         path = self._loose / hex_of(oid)
         files.write_atomic(path, data, mode=0o444, sync=durable)
         if not durable:
             self._unsynced.append(path)
         if len(self.loose()) > MOST_LOOSE:
-            with contextlib.suppress(DvliteError, OSError):  # the record is safe where it is
+            with contextlib.suppress(DvliteError, OSError):  # the record is stored already
                 self.fold()
         return oid
 
     def sync(self) -> None:
-        """Makes all records durable that were put since the last call."""
+        """Makes all records durable that were put since the last `sync`."""
         if not self._unsynced:
             return
         for path in self._unsynced:
@@ -66,44 +66,44 @@ class Records:
         files.sync_path(self._loose)
 
     def fold(self) -> None:
-        """Moves the loose records into a batch; the batch is durable before the first of them goes. Left to another process at it."""
-        with contextlib.suppress(Busy), self._locked(wait=False):
-            found = {name: data for name in sorted(self.loose()) if (data := self.read_loose(name)) is not None}
-            for made in batch.encode(found.values(), nonces()):
-                self.adopt(made.name, made.data)
-            self._unlink_loose(found)
+        """Moves the loose records into a batch, durable before the first of them is deleted. Does nothing if another process does it."""
+        with contextlib.suppress(Busy), self._locked():
+            loose = {name: data for name in sorted(self.loose()) if (data := self.read_loose(name)) is not None}
+            for new in batch.encode(loose.values(), nonces()):
+                self.adopt(new.name, new.data)
+            _unlink(self._loose, loose)
             self._merge_small()
 
     def adopt(self, name: str, data: bytes) -> None:
-        """Keeps a batch, made here or fetched; its name has been checked. Durable; idempotent."""
-        self._make(self._batches)
+        """Stores a batch whose name has been checked. Durable; idempotent."""
+        self._create(self._batches)
         files.write_atomic(self._batches / name, data, mode=0o444)
 
     def drop_loose(self, names: Collection[str]) -> None:
-        """Removes loose records that a batch in the folder has; what was adopted is durable."""
-        with contextlib.suppress(Busy), self._locked(wait=False):
-            self._unlink_loose(names)
+        """Deletes loose records that a batch in the folder has too."""
+        with contextlib.suppress(Busy), self._locked():
+            _unlink(self._loose, names)
 
     def drop_batches(self, names: Collection[str]) -> None:
-        """Removes batches whose records other batches in the folder have."""
-        with contextlib.suppress(Busy), self._locked(wait=False):
-            self._unlink_batches(names)
+        """Deletes batches whose records other batches in the folder have too."""
+        with contextlib.suppress(Busy), self._locked():
+            _unlink(self._batches, names)
 
     def merge_small(self) -> None:
-        """Merges batches that no remote has into one, if they are small and many. Left to another process at it."""
+        """Merges batches that no remote has into one, if they are small and many. Does nothing if another process does it."""
         if len(self._small()) > MOST_SMALL:
-            with contextlib.suppress(Busy), self._locked(wait=False):
+            with contextlib.suppress(Busy), self._locked():
                 self._merge_small()
 
     def note_listed(self, remote: str, names: Collection[str]) -> None:
-        """Remembers which batches a remote has; `remote` is a word of letters, digits and `-`."""
+        """Stores which batches a remote has; `remote` consists of letters, digits and `-`."""
         data = "".join(f"{name}\n" for name in sorted(names)).encode()
         if self.folder.is_dir() and (self._read(self._listed / remote, batch.MAX_BYTES) or b"") != data:
             self._listed.mkdir(exist_ok=True)
             files.write_atomic(self._listed / remote, data, sync=False)
 
     def listed(self, *, but: str = "") -> set[str]:
-        """Returns the batches that remotes had when they were last listed, one of them (`but`) left out."""
+        """Returns the batches that remotes had when they were last listed; without the remote `but`."""
         try:
             remotes = os.listdir(self._listed)
         except FileNotFoundError:
@@ -122,7 +122,7 @@ class Records:
         return _names(self._batches)
 
     def read(self, oid: Oid) -> Run | Note | None:
-        """Returns a record, or None if it is not here. Reads every batch if it is in none of the loose files: `Index.run` knows where."""
+        """Returns a record, or None if it is missing. Reads every batch if it is not loose: `RunIndex.run` does not."""
         data = self.read_bytes(oid)
         return None if data is None else self.parsed(data)
 
@@ -135,17 +135,17 @@ class Records:
         return next((line for line in self._each_line() if digest_run(line).hex() == name), None)
 
     def parsed(self, data: bytes) -> Run | Note | None:
-        """Returns what the bytes of a record say; None, with a warning, for those that this dvlite does not know."""
+        """Parses a record; returns None, with a warning, for one of an unknown format."""
         try:
             return record.parse(data, f"run record {digest_run(data).hex()[:8]}")
         except FormatError as error:
-            self.progress.warn(f"{error.message}; passed over" + (f" ({error.hint})" if error.hint else ""))
+            self.progress.warn(f"{error.message}; skipped" + (f" ({error.hint})" if error.hint else ""))
             return None
 
     def __iter__(self) -> Iterator[tuple[Oid, bytes]]:
-        """Yields every record once, by name and bytes, in no order; damaged ones are warned of and left out."""
+        """Yields name and bytes of every record once, unordered; damaged ones are skipped with a warning."""
         seen: set[bytes] = set()
-        for name in sorted(self.loose()):  # first the loose: what is folded meanwhile is found in a batch
+        for name in sorted(self.loose()):  # loose ones first: those folded meanwhile are read from a batch
             data = self.read_loose(name)
             if data is not None:
                 seen.add(bytes.fromhex(name))
@@ -157,15 +157,15 @@ class Records:
                 yield format_oid(RUN, digest), line
 
     def read_loose(self, name: str) -> bytes | None:
-        """Returns the bytes of a loose record, verified; None if there is none such, or it is damaged: then it is set aside."""
+        """Returns the bytes of a loose record, verified; None if it is missing or damaged: then it is set aside."""
         data = self._read(self._loose / name, record.MAX_BYTES)
         if data is None or digest_run(data).hex() == name:
             return data
-        self._set_aside(self._loose / name, "it is not what its name promises")
+        self._set_aside(self._loose / name, "its bytes do not match its name")
         return None
 
     def lines(self, name: str) -> Iterator[Line]:
-        """Yields the lines of a batch, verified; a damaged one is warned of and set aside, so that the next pull fetches it again."""
+        """Yields the lines of a batch, verified; a damaged batch is set aside with a warning, so that the next pull fetches it again."""
         data = self.read_batch(name)
         if data is None:
             return
@@ -174,25 +174,25 @@ class Records:
         except ObjectCorrupt as error:
             self._set_aside(self._batches / name, error.message)
         except FormatError as error:
-            self.progress.warn(f"{error.message}; passed over")
+            self.progress.warn(f"{error.message}; skipped")
 
     def read_batch(self, name: str) -> bytes | None:
-        """Returns the bytes of a batch, if they are what its name promises."""
+        """Returns the bytes of a batch, verified; None if it is missing or damaged: then it is set aside."""
         data = self._read(self._batches / name, batch.MAX_BYTES)
         if data is not None and batch.name_of(data) != name:
-            self._set_aside(self._batches / name, "it is not what its name promises")
+            self._set_aside(self._batches / name, "its bytes do not match its name")
             return None
         return data
 
     def batch_bytes(self, name: str) -> int:
-        """Returns how long a batch is, -1 if it is not here."""
+        """Returns the size of a batch, -1 if it is missing."""
         try:
             return (self._batches / name).stat().st_size
         except OSError:
             return -1
 
     def read_line(self, name: str, frame: tuple[int, int], start: int, length: int) -> bytes | None:
-        """Returns one line of a batch from where `lines` said it lies (offset and length of its frame); None if it cannot be read."""
+        """Returns one line of a batch at the place that `lines` yielded (`frame`: offset and length); None if it cannot be read."""
         try:
             with open(self._batches / name, "rb") as file:
                 data = os.pread(file.fileno(), frame[1], frame[0])
@@ -201,13 +201,13 @@ class Records:
             return None
 
     def union(self, names: Iterable[str], covered: list[str]) -> Iterator[bytes]:
-        """Yields every record of some batches once, those included that this dvlite does not know; `covered` gets the batches read whole."""
+        """Yields every record of some batches once, unknown formats too; appends the batches that were read whole to `covered`."""
         seen: set[Digest] = set()
         for name in names:
             data = self.read_batch(name)
             try:
                 lines = [] if data is None else list(batch.decode(data, f"run batch {name[:8]}"))
-            except (ObjectCorrupt, FormatError):  # whoever asks for its lines is told
+            except (ObjectCorrupt, FormatError):  # `lines` reports it
                 continue
             for line in lines:
                 digest = digest_run(line.data)
@@ -220,7 +220,7 @@ class Records:
     # --- the folder ---
 
     def _each_line(self) -> Iterator[bytes]:
-        """Yields the records of all batches; of those that are merged meanwhile, those of the new one."""
+        """Yields the records of all batches, batches merged meanwhile included."""
         read: set[str] = set()
         while new := self.batches() - read:
             for name in sorted(new):
@@ -229,28 +229,18 @@ class Records:
 
     def _small(self) -> list[str]:
         """Returns the small batches that no remote is known to have."""
-        found = []
-        for name in self.batches() - self.listed():
-            with contextlib.suppress(FileNotFoundError):
-                if (self._batches / name).stat().st_size < SMALL_BYTES:
-                    found.append(name)
-        return sorted(found)
+        return [name for name in sorted(self.batches() - self.listed()) if 0 <= self.batch_bytes(name) < SMALL_BYTES]
 
     def _merge_small(self) -> None:
-        """The one that is made is durable before the first of the others goes."""
+        """Merges the small batches; the new one is durable before the first of the others is deleted."""
         small = self._small()
         if len(small) > MOST_SMALL:
             covered: list[str] = []
-            for made in list(batch.encode(self.union(small, covered), nonces())):
-                self.adopt(made.name, made.data)
-            self._unlink_batches(covered)
+            for new in list(batch.encode(self.union(small, covered), nonces())):
+                self.adopt(new.name, new.data)
+            _unlink(self._batches, covered)
 
-    def _unlink_batches(self, names: Collection[str]) -> None:
-        for name in names:
-            with contextlib.suppress(OSError):
-                os.unlink(self._batches / name)
-
-    def _make(self, folder: Path) -> None:
+    def _create(self, folder: Path) -> None:
         if not folder.is_dir():
             folder.mkdir(parents=True, exist_ok=True)
             files.sync_path(self.folder)
@@ -263,7 +253,7 @@ class Records:
         except FileNotFoundError:
             return None
         except OSError as error:
-            self.progress.warn(f"{files.os_error(error, 'read', path).message}; passed over")
+            self.progress.warn(f"{files.os_error(error, 'read', path).message}; skipped")
             return None
 
     def _set_aside(self, path: Path, reason: str) -> None:
@@ -272,17 +262,12 @@ class Records:
             kept.parent.mkdir(exist_ok=True)
             os.replace(path, kept)
         self.progress.warn(
-            f"run records {files.quote(str(path))} are damaged ({reason}); set aside, dvlite pull fetches what a remote has"
+            f"run records {files.quote(str(path))} are damaged ({reason}); set aside, dvlite pull fetches a remote's copy"
         )
 
-    def _unlink_loose(self, names: Collection[str]) -> None:
-        for name in names:
-            with contextlib.suppress(OSError):
-                os.unlink(self._loose / name)
-
-    def _locked(self, *, wait: bool) -> contextlib.AbstractContextManager[int]:
+    def _locked(self) -> contextlib.AbstractContextManager[int]:
         self.folder.mkdir(parents=True, exist_ok=True)
-        return files.lock(self.folder / "lock", wait=wait)
+        return files.lock(self.folder / "lock", wait=False)
 
 
 def _names(folder: Path) -> set[str]:
@@ -294,6 +279,12 @@ def _names(folder: Path) -> set[str]:
         raise files.os_error(error, "read", folder) from error
 
 
+def _unlink(folder: Path, names: Collection[str]) -> None:
+    for name in names:
+        with contextlib.suppress(OSError):
+            os.unlink(folder / name)
+
+
 def hex_of(oid: Oid) -> str:
     """Returns the name of a record's loose file."""
     kind, digest = parse_oid(oid)
@@ -303,11 +294,11 @@ def hex_of(oid: Oid) -> str:
 
 
 def nonces() -> Iterator[bytes]:
-    """Yields 16 random bytes for each batch that is made."""
+    """Yields 16 random bytes for each new batch."""
     while True:
         yield os.urandom(16)
 
 
 def open_records(repo: Repo, progress: Progress) -> Records:
-    """Returns the records of this clone, shared by its worktrees; makes no folder."""
+    """Returns the records of this clone, shared by its worktrees; creates no folder."""
     return Records(repo.common_dir / "dvlite" / "runs", progress)

@@ -1,6 +1,6 @@
-"""What the index keeps of the records: its tables, and how a record becomes rows. Pure: knows no database and no folder.
+"""The tables of the index, and how records become rows. Pure: knows no database and no folder.
 
-A record's number is made of the time in its UUIDv7, so that numbers sort as records were made and the newest runs are the last rows.
+A record's number is derived from the time in its UUIDv7, so that numbers sort by time and the newest runs are the last rows.
 """
 
 from __future__ import annotations
@@ -11,12 +11,18 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 from dvlite.formats.record import Note, Run
-from dvlite.oid import MANIFEST, RUN, Oid, format_oid
+from dvlite.oid import FILE, MANIFEST, RUN, Oid, format_oid
 
-VERSION = 2  # of the tables: an index of another version is made anew
-INPUT, OUTPUT, HOLDER = 0, 1, 2  # a holder is a directory that had an input inside when the run began
-LOOSE = 0  # the source that stands for the loose files
+VERSION = 2  # of the tables: an index of another version is rebuilt
+INPUT, OUTPUT, HOLDER = 0, 1, 2  # a holder is a directory that contained an input when the run started
+LOOSE = 0  # the source of loose files
 PARAM, METRIC, ENV = "param", "metric", "env"
+WITH_OUTPUTS = "('ok', 'cached', 'tainted')"  # statuses of runs that wrote their outputs
+# Runs that wrote the content of the row of io that is filled in; `other` is one of them.
+MAKERS = (
+    f"FROM io other JOIN run maker ON maker.id = other.run AND maker.status IN {WITH_OUTPUTS}"
+    " WHERE other.obj = {row}.obj AND other.output = 1 AND other.path = {row}.path"
+)
 _BITS = 15  # below the milliseconds in a record's number
 
 TABLES = """
@@ -53,7 +59,7 @@ CREATE INDEX note_content ON note(content) WHERE content IS NOT NULL;
 
 @dataclass(frozen=True, slots=True)
 class RunRow:
-    """What the index has of a run; `code` is the commit checked out, `origin` the run that a cached one took its outputs from."""
+    """A run in the index; `code` is the commit checked out, `origin` the run whose outputs a cached run reused."""
 
     oid: Oid
     id: str
@@ -72,7 +78,7 @@ class RunRow:
 
 @dataclass(frozen=True, slots=True)
 class NoteRow:
-    """A note about a run: its text, when and by whom."""
+    """A note about a run: its text, time and author."""
 
     text: str
     time: str
@@ -80,7 +86,7 @@ class NoteRow:
 
 
 class Content(NamedTuple):
-    """An object that a run read or wrote: as rows have it, before they are numbered. A holder's size is not known."""
+    """A row of `io` before path and object are numbered. A holder's size is unknown."""
 
     output: int
     path: str | bytes
@@ -92,32 +98,32 @@ class Content(NamedTuple):
 
 
 def number(uuid: str) -> int:
-    """Returns the first number that a record of this id may have; the next ones follow it, should another record have it."""
+    """Returns the first number for a record with this id; if it is taken, a later one is used."""
     whole = int(uuid.replace("-", ""), 16)
     return (whole >> 80) << _BITS | (whole >> 64 & 0xFFF) << 3 | whole >> 59 & 7
 
 
 def number_at(milliseconds: int) -> int:
-    """Returns the least number of records made from this time on (unix time)."""
+    """Returns the least number of records from this unix time on."""
     return max(0, min(milliseconds, (1 << 48) - 1)) << _BITS
 
 
-def run_row(found: Run) -> tuple[Any, ...]:
-    """Returns the columns of `run`, but for its number."""
+def run_row(run: Run) -> tuple[Any, ...]:
+    """Returns the columns of `run` after its number."""
     return (
-        found.id,
-        bytes.fromhex(found.key),
-        stored_text(found.stage),
-        stored_text(found.file),
-        found.status,
-        found.start,
-        float(found.seconds),
-        found.exit_code,
-        found.code.commit,
-        int(bool(found.code.dirty or found.code.diff)),
-        None if found.of is None else digest_of(found.of),
-        stored_text(found.user),
-        stored_text(found.host),
+        run.id,
+        bytes.fromhex(run.key),
+        stored_text(run.stage),
+        stored_text(run.file),
+        run.status,
+        run.start,
+        float(run.seconds),
+        run.exit_code,
+        run.code.commit,
+        int(bool(run.code.dirty or run.code.diff)),
+        None if run.of is None else digest_of(run.of),
+        stored_text(run.user),
+        stored_text(run.host),
     )
 
 
@@ -128,7 +134,7 @@ RUN_COLUMNS = (
 
 
 def loaded_run(row: Sequence[Any]) -> RunRow:
-    """Returns what RUN_COLUMNS say of a run."""
+    """Returns a row of RUN_COLUMNS as a run."""
     digest, uuid, stage, file, status, start, seconds, exit_code, code, dirty, origin, user, host = row
     return RunRow(
         oid=format_oid(RUN, digest),
@@ -147,20 +153,29 @@ def loaded_run(row: Sequence[Any]) -> RunRow:
     )
 
 
-def note_row(found: Note) -> tuple[Any, ...]:
-    """Returns the columns of `note`, but for its number."""
-    said = (digest_of(found.run), found.op, stored_text(found.value), found.time, stored_text(found.user))
-    return *said, found.content, stored_text(found.subject), stored_text(found.author), found.written
+def note_row(note: Note) -> tuple[Any, ...]:
+    """Returns the columns of `note` after its number."""
+    return (
+        digest_of(note.run),
+        note.op,
+        stored_text(note.value),
+        note.time,
+        stored_text(note.user),
+        note.content,
+        stored_text(note.subject),
+        stored_text(note.author),
+        note.written,
+    )
 
 
-def contents(found: Run) -> Iterator[Content]:
-    """Yields what a run read and wrote, and the directories that held what it read."""
-    for item in found.inputs:
+def contents(run: Run) -> Iterator[Content]:
+    """Yields the inputs and outputs of a run, and the directories that held its inputs."""
+    for item in run.inputs:
         yield _content(INPUT, item.path, item.oid, None, item.size_bytes, item.files)
         if item.inside is not None and item.inside_oid is not None:
             yield _content(HOLDER, item.inside, item.inside_oid, None, 0, 0)
-    for made in found.outputs:
-        yield _content(OUTPUT, made.path, made.oid, made.sha256, made.size_bytes, made.files)
+    for out in run.outputs:
+        yield _content(OUTPUT, out.path, out.oid, out.sha256, out.size_bytes, out.files)
 
 
 def _content(output: int, path: str, oid: Oid, sha256: str | None, size_bytes: int, files: int) -> Content:
@@ -168,12 +183,12 @@ def _content(output: int, path: str, oid: Oid, sha256: str | None, size_bytes: i
     return Content(output, stored_text(path), digest_of(oid), oid.startswith(MANIFEST), digits, size_bytes, files)
 
 
-def values(found: Run) -> Iterator[tuple[str, str | bytes, Any]]:
-    """Yields namespace, key and value of everything that runs are chosen and compared by."""
+def values(run: Run) -> Iterator[tuple[str, str | bytes, Any]]:
+    """Yields namespace, key and value of parameters, metrics and environment."""
     spaces: tuple[tuple[str, Mapping[str, Any]], ...] = (
-        (PARAM, found.facts.params),
-        (METRIC, found.metrics),
-        (ENV, {**found.surroundings, **found.facts.env}),
+        (PARAM, run.facts.params),
+        (METRIC, run.metrics),
+        (ENV, {**run.surroundings, **run.facts.env}),
     )
     for space, mapping in spaces:
         for key, value in mapping.items():
@@ -185,8 +200,13 @@ def digest_of(oid: Oid) -> bytes:
     return bytes.fromhex(oid[-64:])
 
 
+def object_id(digest: bytes, directory: int) -> Oid:
+    """Returns the oid of a row of `obj`."""
+    return format_oid(MANIFEST if directory else FILE, digest)
+
+
 def stored_text(text: str) -> str | bytes:
-    """Returns a text as the database takes it: bytes where it holds some that are not UTF-8."""
+    """Returns a text as the database stores it: as bytes if it is not valid UTF-8."""
     if text.isascii():
         return text
     try:
@@ -197,17 +217,17 @@ def stored_text(text: str) -> str | bytes:
 
 
 def loaded_text(stored: str | bytes) -> str:
-    """Returns the text again."""
+    """Reverts `stored_text`."""
     return stored if isinstance(stored, str) else stored.decode("utf-8", "surrogateescape")
 
 
 def stored_value(value: Any) -> int | float | str:
-    """Returns a number as it is, anything else as JSON: so numbers compare as numbers, and no text is one."""
+    """Returns a number as it is, anything else as JSON: numbers compare as numbers, and a text never equals one."""
     if type(value) is int and abs(value) < 1 << 63:
         return value
     return value if type(value) is float else json.dumps(value, sort_keys=True)
 
 
 def loaded_value(stored: float | str) -> Any:
-    """Returns the value again."""
+    """Reverts `stored_value`."""
     return json.loads(stored) if isinstance(stored, str) else stored

@@ -1,14 +1,12 @@
-"""What a push takes along: run records, the commits that name them, their logs and kept diffs; and what a pull brings of them.
+"""Run records in push and pull, with their logs, kept diffs and the commits that name them.
 
-Notes say which commit's lockfile names a run, and which commit brought the data that it began with, so that somebody without the git
-repository can be told.
+Notes record which commit's lockfile names a run, and which commit brought its source data, for readers without the git repository.
 """
 
 from __future__ import annotations
 
 import itertools
 import os
-import re
 import time
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
@@ -21,7 +19,7 @@ from dvlite.repo.repository import Repo
 from dvlite.runs import sync
 from dvlite.runs.history import History
 from dvlite.runs.index import RunIndex, open_index
-from dvlite.runs.queries import Lookups
+from dvlite.runs.queries import RunQueries
 from dvlite.runs.records import Records, open_records
 from dvlite.store.cache import Cache
 from dvlite.store.pack import KIND_FILE
@@ -29,41 +27,40 @@ from dvlite.store.remote import Remote
 
 _SMALL_BYTES = (
     1 << 20
-)  # outputs that git keeps go along up to this size: who takes the run from the cache has no commit with them yet
-_AT_ONCE = 20  # versions of lockfiles that are read together
+)  # outputs in git up to this size are pushed too: for clones that reuse the run before they have its commit
+_AT_ONCE = 20  # versions of lockfiles read together
 _MOST_LETTERS = 1000  # of a commit's subject and author
-_RUN = re.compile(rb"^    run: (run:[0-9a-f]{64})$", re.MULTILINE)
 
 Content = tuple[Digest, int]  # an object and its size in bytes
 
 
 @dataclass(frozen=True, slots=True)
 class Outgoing:
-    """Records that a remote lacks, and the logs and diffs that they name and the cache has."""
+    """Records that a remote lacks, and their logs and diffs as far as the cache has them."""
 
     records: Records
-    found: sync.RemoteRuns
+    remote_runs: sync.RemoteRuns
     project: str
     contents: tuple[Content, ...]
 
 
 def outgoing(repo: Repo, remote: Remote, cache: Cache, user: str, progress: Progress) -> Outgoing | None:
-    """Returns what a push has to take along; None where nothing was ever run. Costs one LIST, and a GET for each batch that is not here."""
+    """Returns what a push uploads of runs; None if nothing was ever run. Costs one LIST, and a GET for each missing batch."""
     records, project = open_records(repo, progress), repo.config.project
     if project is None or not (records.loose() or records.batches()):
         return None
     _note_commits(repo, records, user, project)
-    found = sync.look(remote, records, project)
-    return Outgoing(records, found, project, tuple(_contents(records, found, cache)))
+    remote_runs = sync.compare(remote, records, project)
+    return Outgoing(records, remote_runs, project, tuple(_contents(records, remote_runs, cache)))
 
 
-def send(remote: Remote, taken: Outgoing) -> int:
-    """Uploads the records, after their logs; returns how many."""
-    return len(sync.send(remote, taken.records, taken.project, taken.found))
+def send(remote: Remote, outgoing: Outgoing) -> int:
+    """Uploads the records and returns how many; their logs must have been uploaded before."""
+    return len(sync.send(remote, outgoing.records, outgoing.project, outgoing.remote_runs))
 
 
 def receive(repo: Repo, remote: Remote, progress: Progress) -> int:
-    """Brings the project's records that are not here, if it has a pipeline; returns how many."""
+    """Fetches the project's missing records, if it has a pipeline; returns how many."""
     records = open_records(repo, progress)
     if repo.config.project is None or not (
         repo.work_tree.lockfiles(as_seen=True) or repo.work_tree.pipeline_files(as_seen=True) or records.folder.is_dir()
@@ -73,14 +70,15 @@ def receive(repo: Repo, remote: Remote, progress: Progress) -> int:
 
 
 def _note_commits(repo: Repo, records: Records, user: str, project: str) -> None:
-    """Notes the first commit of each run that a lockfile names; goes back in history only to where all was noted before."""
+    """Notes the first commit of each run in a lockfile; reads history back to where all runs have a note."""
     first: dict[Oid, str] = {}
     with open_index(records) as index:
         for pairs in _named_runs(repo):
-            new = {run: commit for run, commit in pairs if not index.commits(run)}
+            noted = index.commits([run for run, _ in pairs])
+            new = {run: commit for run, commit in pairs if run not in noted}
             if pairs and not new:
                 break
-            first |= new  # from the newest on: what stays is the first commit
+            first |= new  # newest first: the first commit is written last
         known = {run for run in first if index.row(run) is not None}
         brought = list(_brought(repo, known, index)) if known else []
     named: list[tuple[Oid, str, Oid | None]] = [(run, first[run], None) for run in sorted(known)]
@@ -106,40 +104,36 @@ def _note_commits(repo: Repo, records: Records, user: str, project: str) -> None
 
 
 def _brought(repo: Repo, runs: Iterable[Oid], index: RunIndex) -> Iterator[tuple[Oid, str, Oid]]:
-    """Yields the tracked data that these runs began with and that no note names yet, each with one run and the commit that was first to name it."""
-    history, lookups = History(repo), Lookups(index)
+    """Yields the tracked inputs of these runs that have no note yet, each with one run and the first commit that names it."""
+    history, queries = History(repo), RunQueries(index)
     seen: set[Oid] = set()
-    for run, ran in lookups.runs(sorted(runs), inputs=True).items():
-        for thing in ran.inputs:
-            content = thing.oid if thing.inside is None else thing.inside[1]
-            named = None if content in seen else history.version(content)
-            if named is not None and lookups.source(content) is None:
-                yield run, named.commit, content
+    for run, inputs in queries.inputs(sorted(runs)).items():
+        for item in inputs:
+            content = item.oid if item.inside is None else item.inside[1]
+            version = None if content in seen else history.version(content)
+            if version is not None and queries.source(content) is None:
+                yield run, version.commit, content
             seen.add(content)
 
 
 def _named_runs(repo: Repo) -> Iterator[list[tuple[Oid, str]]]:
-    """Yields, newest first and a few versions of lockfiles at a time, the runs that they name, each with the commit."""
+    """Yields the runs in lockfiles, each with the commit, newest first and a few versions of lockfiles at a time."""
     changes = repo.git.lockfile_changes("--all", *(["HEAD"] if repo.git.head() is not None else []))
     while chunk := list(itertools.islice(changes, _AT_ONCE)):
         commits = {change.blob: change.commit for change in chunk if change.blob is not None}
-        found = dict(repo.git.blobs_within(dict.fromkeys(commits, lockfile.LIMIT_BYTES)))
-        yield [
-            (Oid(run.decode()), commit)
-            for blob, commit in commits.items()
-            for run in _RUN.findall(found.get(blob, b""))
-        ]
+        contents = dict(repo.git.blobs_within(dict.fromkeys(commits, lockfile.LIMIT_BYTES)))
+        yield [(run, commit) for blob, commit in commits.items() for run in lockfile.run_ids(contents.get(blob, b""))]
 
 
-def _contents(records: Records, found: sync.RemoteRuns, cache: Cache) -> Iterator[Content]:
+def _contents(records: Records, remote_runs: sync.RemoteRuns, cache: Cache) -> Iterator[Content]:
     with open_index(records) as index:
-        for oid in found.unsent:
+        for oid in remote_runs.unsent:
             run = index.run(oid)
             if run is None:
                 continue
             kept_by_git = [out.oid for out in run.outputs if not out.cached and out.size_bytes <= _SMALL_BYTES]
-            for named in (run.log, run.code.diff, *kept_by_git):
-                content = None if named is None or named.startswith(MANIFEST) else _in_cache(cache, named)
+            for kept in (run.log, run.code.diff, *kept_by_git):
+                content = None if kept is None or kept.startswith(MANIFEST) else _in_cache(cache, kept)
                 if content is not None:
                     yield content
 

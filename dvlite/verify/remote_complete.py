@@ -181,7 +181,7 @@ def _unsent(source: ContentSource, remote: Remote, runs: Mapping[Oid, Mention]) 
     project = source.repo.config.project
     if not runs or project is None:
         return
-    unsent = set(sync.look(remote, source.records, project).unsent)
+    unsent = set(sync.compare(remote, source.records, project).unsent)
     by_file: dict[tuple[str, str | None], list[Oid]] = {}
     for oid, place in runs.items():
         if oid in unsent:

@@ -8,7 +8,7 @@ from dvlite.formats.manifest import FILE, Entry
 from dvlite.lineage.directories import Membership
 from dvlite.oid import FILE as FILE_OID
 from dvlite.oid import MANIFEST, digest_bytes, format_oid
-from dvlite.runs.queries import Node
+from dvlite.runs.queries import Artefact
 
 
 def file(text):
@@ -26,7 +26,7 @@ class World:
         rows = [Entry(name.encode(), FILE, 1000, digest_bytes(text.encode())) for name, text in sorted(files.items())]
         tree = manifest.build(manifest.from_entries(rows))
         (self.far if far else self.nodes).update(tree.nodes)
-        thing = Node(format_oid(MANIFEST, tree.root), path, tree.size_bytes, tree.files)
+        thing = Artefact(format_oid(MANIFEST, tree.root), path, tree.size_bytes, tree.files)
         self.known.append(thing)
         return thing
 
@@ -56,10 +56,10 @@ def test_a_file_is_held_by_the_versions_that_have_these_bytes_at_its_path(world)
     two = world.directory("data/images", {"a.jpg": "a", "b.jpg": "other"})
     world.directory("data/sounds", {"a.jpg": "a"})
     listings = world.listings()
-    assert listings.holders(Node(file("a"), "data/images/a.jpg", 1000)) == [one, two]
-    assert listings.holders(Node(file("b"), "data/images/b.jpg", 1000)) == [one]
-    assert listings.holders(Node(file("b"), "data/images/a.jpg", 1000)) == []
-    assert listings.holders(Node(file("a"), "a.jpg", 1000)) == []
+    assert listings.holders(Artefact(file("a"), "data/images/a.jpg", 1000)) == [one, two]
+    assert listings.holders(Artefact(file("b"), "data/images/b.jpg", 1000)) == [one]
+    assert listings.holders(Artefact(file("b"), "data/images/a.jpg", 1000)) == []
+    assert listings.holders(Artefact(file("a"), "a.jpg", 1000)) == []
 
 
 def test_a_folder_is_held_by_the_directory_around_it(world):
@@ -73,8 +73,8 @@ def test_a_folder_is_held_by_the_directory_around_it(world):
 
 def test_a_directory_known_without_its_size_gets_it_from_its_listing(world):
     whole = world.directory("data", {f"{i}": f"{i}" for i in range(3000)})
-    world.known = [Node(whole.oid, "data")]
-    assert world.listings().holders(Node(file("7"), "data/7", 1000)) == [whole]
+    world.known = [Artefact(whole.oid, "data")]
+    assert world.listings().holders(Artefact(file("7"), "data/7", 1000)) == [whole]
 
 
 def test_parts_are_what_runs_used_of_a_directory_and_no_more(world):
@@ -84,13 +84,13 @@ def test_parts_are_what_runs_used_of_a_directory_and_no_more(world):
     among = [
         folder,
         other,
-        Node(file("c"), "data/c", 1000),
-        Node(file("a"), "elsewhere/a", 1000),
-        Node(file("zzz"), "data/c", 1000),
+        Artefact(file("c"), "data/c", 1000),
+        Artefact(file("a"), "elsewhere/a", 1000),
+        Artefact(file("zzz"), "data/c", 1000),
     ]
-    found = [folder, Node(file("c"), "data/c", 1000)]
+    found = [folder, Artefact(file("c"), "data/c", 1000)]
     assert world.listings().parts(whole, among) == found
-    many = [Node(file("zzz"), f"data/{i}", 1000) for i in range(1000)]
+    many = [Artefact(file("zzz"), f"data/{i}", 1000) for i in range(1000)]
     assert world.listings().parts(whole, [*many, *among]) == found
     assert world.listings().parts(whole, []) == []
 
@@ -109,7 +109,7 @@ def test_listings_that_are_not_here_are_brought_once_and_together(world):
     world.directory("data", {"a": "a"}, far=True)
     world.directory("data", {"a": "a", "b": "b"}, far=True)
     listings = world.listings()
-    thing = Node(file("a"), "data/a", 1000)
+    thing = Artefact(file("a"), "data/a", 1000)
     assert len(listings.holders(thing)) == 2
     listings.holders(thing)
     listings.anywhere(file("b"))
@@ -120,7 +120,7 @@ def test_listings_that_are_not_here_are_brought_once_and_together(world):
 def test_where_some_holders_are_enough_nothing_is_brought_if_one_is_at_hand(world):
     here = world.directory("data", {"a": "a", "b": "b"})
     far = world.directory("data", {"a": "a"}, far=True)
-    thing = Node(file("a"), "data/a", 1000)
+    thing = Artefact(file("a"), "data/a", 1000)
     assert world.listings().holders(thing, every=False) == [here]
     assert not world.brought
     assert world.listings().holders(thing) == [here, far]
@@ -130,7 +130,7 @@ def test_listings_that_cannot_be_had_are_counted_not_taken_for_empty(world):
     world.directory("data", {"a": "a"}, far=True)
     here = world.directory("data", {"a": "a", "b": "b"})
     listings = world.listings(far=False)
-    assert listings.holders(Node(file("a"), "data/a", 1000)) == [here]
+    assert listings.holders(Artefact(file("a"), "data/a", 1000)) == [here]
     assert len(listings.unread) == 1
     assert not listings.can_read([world.known[0].oid])
 
@@ -140,6 +140,6 @@ def test_a_malformed_listing_of_a_stranger_stops_nothing(world):
     world.nodes[bytes.fromhex(bad.oid[9:])] = b"nonsense"
     good = world.directory("data", {"a": "a", "b": "b"})
     listings = world.listings()
-    assert listings.holders(Node(file("a"), "data/a", 1000)) == [good]
+    assert listings.holders(Artefact(file("a"), "data/a", 1000)) == [good]
     assert listings.anywhere(file("b"))[0].path == "data/b"
-    assert listings.parts(bad, [Node(file("a"), "data/a", 1000)]) == []
+    assert listings.parts(bad, [Artefact(file("a"), "data/a", 1000)]) == []

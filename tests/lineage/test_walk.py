@@ -4,7 +4,7 @@ from dataclasses import replace
 
 from dvlite.formats.record import Input, Output
 from dvlite.lineage.walk import Nowhere, down, up
-from dvlite.runs.queries import Node
+from dvlite.runs.queries import Artefact
 from tests.counting import grows_linearly
 from tests.runs.synthetic import Memory, content, folder, oid, run
 
@@ -18,7 +18,7 @@ PIPELINE = {
 
 
 def thing(item):
-    return content(Node, item)
+    return content(Artefact, item)
 
 
 def paths(graph):
@@ -65,7 +65,7 @@ def test_down_reaches_exactly_what_was_made():
 
 
 def test_bytes_found_elsewhere_have_no_path_and_are_found():
-    graph = up([Node(oid("model.pt@1"), "", 1000)], Memory(**PIPELINE), Nowhere())
+    graph = up([Artefact(oid("model.pt@1"), "", 1000)], Memory(**PIPELINE), Nowhere())
     assert graph.made_by[oid("model.pt@1")] == (oid("train", "run"),)
 
 

@@ -8,7 +8,7 @@ from dvlite.formats.record import Input, Output
 from dvlite.lineage.walk import Nowhere, down, makers_of, ran_of, up
 from dvlite.runs import queries as lookups_module
 from dvlite.runs.index import open_index
-from dvlite.runs.queries import Lookups, Node
+from dvlite.runs.queries import Artefact, RunQueries
 from dvlite.runs.records import Records
 from tests.runs.recorded import name, note, oid, run
 
@@ -23,7 +23,7 @@ def asked(tmp_path):
         records = Records(tmp_path / "runs")
         for one in found:
             records.put(one, durable=False)
-        return Lookups(open_index(records))
+        return RunQueries(open_index(records))
 
     return asked
 
@@ -72,7 +72,7 @@ def test_parts_and_what_lies_below_a_folder(asked):
         2, inputs=(read("data/ready/a", "a2"), read("data/ready/b\udce9", "b")), outputs=(left("data/ready/m", "m"),)
     )
     look = asked(one, two)
-    assert look.parts(Node(FOLDER, "data/ready")) == [Node(oid("a"), "data/ready/a", 1000)]
+    assert look.parts(Artefact(FOLDER, "data/ready")) == [Artefact(oid("a"), "data/ready/a", 1000)]
     below = {(thing.path, thing.oid) for thing in look.below("data/ready", made=False)}
     assert below == {("data/ready/a", oid("a")), ("data/ready/a", oid("a2")), ("data/ready/b\udce9", oid("b"))}
     assert [thing.path for thing in look.below("data/ready", made=True)] == ["data/ready/m"]
@@ -87,7 +87,7 @@ def test_directories_are_those_that_were_made_or_held_something(asked):
         outputs=(Output(path="out", oid=made, size_bytes=500, files=3), left("f", "f")),
     )
     look = asked(one)
-    assert set(look.directories()) == {Node(made, "out", 500, 3), Node(FOLDER, "d", 0, 0)}
+    assert set(look.directories()) == {Artefact(made, "out", 500, 3), Artefact(FOLDER, "d", 0, 0)}
     assert look.amount(made) == (500, 3)
     assert look.amount(FOLDER) is None
 
@@ -125,7 +125,7 @@ def test_walks_over_the_index_are_those_over_the_records(asked):
     look = asked(*made)
     records = {name(one): ran_of(one) for one in made}
     for word in words:
-        start = Node(oid(word), f"p{word}", 1000)
+        start = Artefact(oid(word), f"p{word}", 1000)
         for graph in (up([start], look, Nowhere()), down([start], look, Nowhere())):
             for run_oid, ran in graph.runs.items():
                 assert sorted(ran.outputs) == sorted(records[run_oid].outputs)
@@ -140,7 +140,7 @@ def test_walks_over_the_index_are_those_over_the_records(asked):
 def test_makers_are_ordered_by_what_is_preferred_then_time(asked):
     made = [run(number, outputs=(left("m", "m"),), key="0" * 64) for number in range(3)]
     look = asked(*made)
-    thing = Node(oid("m"), "m", 1000)
+    thing = Artefact(oid("m"), "m", 1000)
     assert [found for found, _ in makers_of([thing], look)[thing.key]] == [name(one) for one in reversed(made)]
     first = makers_of([thing], look, lambda found: found != name(made[0]))[thing.key]
     assert first[0][0] == name(made[0])
