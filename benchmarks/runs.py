@@ -132,8 +132,8 @@ QUESTIONS = {
     "run cache: runs of a key": "index.ok_runs({key!r})",
     "a run by its name": "index.named({name!r})",
     "a run's record": "index.run({oid!r})",
-    "makers of a model": "index.makers({model!r})",
-    "users of a model": "index.users({model!r})",
+    "makers of a model": "RunQueries(index).makers([{model!r}])",
+    "users of a model": "RunQueries(index).users([{model!r}])",
     "content by 8 hex digits": "index.objects({digits!r})",
     "content by sha256": "index.by_sha256({sha256!r})",
     "newest 50": "index.find(Filters(limit=50))",
@@ -155,9 +155,10 @@ ASK = """
 import sys, time
 began = time.perf_counter()
 from pathlib import Path
-from dvlite.lineage.index import open_index
-from dvlite.lineage.records import Records
-from dvlite.lineage.search import Filters, condition
+from dvlite.runs.index import open_index
+from dvlite.runs.records import Records
+from dvlite.runs.filters import Filters, parse_condition as condition
+from dvlite.runs.queries import RunQueries
 records = Records(Path(sys.argv[1]))
 with open_index(records) as index:
     opened = time.perf_counter()

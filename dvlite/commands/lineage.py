@@ -316,7 +316,7 @@ def _unknown(subject: Target, provenance: Provenance) -> DvliteError:
     content = "this content" if subject.oid.startswith(MANIFEST) else "these bytes"
     where = "on" if context.remote is not None else "in"
     return DvliteError(
-        f"no run {where} {context.label} wrote {content} ({short_name(subject.oid)}, {context.searched()})", hint=hint
+        f"no run {where} {context.label} made {content} ({short_name(subject.oid)}, {context.searched()})", hint=hint
     )
 
 

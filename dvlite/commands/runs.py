@@ -23,7 +23,7 @@ from dvlite.runs.compare import RunValueChange, compare_runs
 from dvlite.runs.filters import Filters, SortOrder, parse_condition
 from dvlite.runs.history import History, in_git, locked_now
 from dvlite.runs.index import RunIndex, open_index
-from dvlite.runs.logs import read_text
+from dvlite.runs.logs import load_text
 from dvlite.runs.names import address_of, find_run, find_stage, name_of, parse_time_ms, suggestion
 from dvlite.runs.queries import RunQueries
 from dvlite.runs.records import Records, open_records
@@ -376,14 +376,14 @@ def _log(repo: Repo, run: Run, name: str, progress: Progress) -> str:
             else "nothing was printed, or it was not kept"
         )
         raise UsageError(f"the run {name} has no log: {because}", hint=f"dvlite runs show {name}")
-    return read_text(repo, run.log, f"the log of {name}", _by(run), progress)
+    return load_text(repo, run.log, f"the log of {name}", _by(run), progress)
 
 
 def _edits(repo: Repo, run: Run, name: str, progress: Progress) -> str:
     if run.code.diff is None:
         because = "too long to be kept" if run.code.dirty else "none: it ran as the commit is"
         raise UsageError(f"the edits that {name} ran with are {because}", hint=f"dvlite runs show {name}")
-    return read_text(repo, run.code.diff, f"the diff of {name}", _by(run), progress)
+    return load_text(repo, run.code.diff, f"the diff of {name}", _by(run), progress)
 
 
 def _by(run: Run) -> str:

@@ -170,7 +170,7 @@ def _by_id(text: str, provenance: Provenance) -> Target | None:
 
 def _no_sha256(digits: str, context: LineageContext) -> DvliteError:
     return DvliteError(
-        f"no run in {context.label} wrote content with the sha256 {digits[:8]} ({context.searched()})",
+        f"no run in {context.label} made content with the sha256 {digits[:8]} ({context.searched()})",
         hint="give the file itself, or its blake3: that finds content recorded without a sha256",
     )
 

@@ -17,7 +17,7 @@ from dvlite.store.pack import KIND_FILE, KIND_RECIPE
 MOST_BYTES = 128 << 20  # held in memory and printed; dvlite keeps no longer ones
 
 
-def read_text(repo: Repo, oid: Oid, name: str, by: str, progress: Progress) -> str:
+def load_text(repo: Repo, oid: Oid, name: str, by: str, progress: Progress) -> str:
     """Returns a log or diff, fetched into the cache if it is missing there. `name` is for messages, `by` who ran it.
 
     Raises ObjectMissing if the remote does not have it either, Untrusted for a remote that was not approved.

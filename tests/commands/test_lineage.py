@@ -159,7 +159,7 @@ def test_bytes_that_nobody_made_are_an_error(trained, tmp_path, invoke):
     other.write_text("these bytes came from elsewhere")
     done = trained.dvlite("lineage", other, code=1)
     assert re.search(
-        r"error: no run known in this clone made these bytes \(blake3:[0-9a-f]{8}, 5 runs searched\)", done.stderr
+        r"error: no run in this clone made these bytes \(blake3:[0-9a-f]{8}, 5 runs searched\)", done.stderr
     )
     pushed(trained)
     done = invoke("lineage", other, "--remote", tmp_path / "store", cwd=tmp_path)
@@ -341,16 +341,16 @@ def test_parameters_of_the_runs_before_are_told_and_found(trained):
 
 def test_a_folder_of_several_things_is_refused_before_it_is_read(trained):
     done = trained.dvlite("lineage", "data", code=2)
-    assert "'data' is not tracked as a whole, it holds 'data/images' and 1 more" in done.stderr
+    assert "'data' is not tracked as a whole, it contains 'data/images' and 1 more" in done.stderr
     assert "dvlite lineage 'data/images'" in done.stderr
     for word in (".", "..", "/"):
-        assert "holds the whole repository" in trained.dvlite("lineage", word, code=2).stderr
+        assert "contains the whole repository" in trained.dvlite("lineage", word, code=2).stderr
 
 
 def test_a_changed_output_says_what_was_tracked(trained):
     trained.write("model.pt", "edited by hand, and long enough to be told from other bytes of the kind")
     done = trained.dvlite("lineage", "model.pt", code=1)
-    assert "it was changed since it was tracked; what was tracked: dvlite lineage HEAD:'model.pt'" in done.stderr
+    assert "it was changed since it was tracked; for the tracked version: dvlite lineage HEAD:'model.pt'" in done.stderr
     assert "made as model.pt by train-" in trained.dvlite("lineage", "HEAD:model.pt").stdout
 
 

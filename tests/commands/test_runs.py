@@ -351,15 +351,15 @@ def test_markdown_is_a_table(runs):
 @pytest.mark.parametrize(
     ("words", "said"),
     [
-        (["--status", "done"], "'done' is no status of a run"),
+        (["--status", "done"], "'done' is not a status of a run"),
         (["--param", "lr"], "'lr' compares nothing"),
-        (["--metric", "acc>high"], "compares with something that is no number"),
-        (["--since", "yesterday"], "'yesterday' is no date"),
-        (["--until", "2026-13-01"], "'2026-13-01' is no date"),
+        (["--metric", "acc>high"], "compares with something that is not a number"),
+        (["--since", "yesterday"], "'yesterday' is not a date"),
+        (["--until", "2026-13-01"], "'2026-13-01' is not a date"),
         (["--commit", "nothing"], "'nothing' is not a commit"),
-        (["--sort", "nothing"], "'nothing' is no column to sort by"),
-        (["--sort", "tags"], "'tags' is no column to sort by"),
-        (["--columns", "nothing"], "no run that is listed has 'nothing'"),
+        (["--sort", "nothing"], "'nothing' is not a column to sort by"),
+        (["--sort", "tags"], "'tags' is not a column to sort by"),
+        (["--columns", "nothing"], "no listed run has 'nothing'"),
         (["--columns", ","], "--columns names no column"),
         (["-n", "0"], "'-n'"),
     ],
@@ -624,7 +624,7 @@ def test_a_log_that_is_nowhere_says_who_has_it(runs, tmp_path):
     runs.project.dvlite("remote", "add", tmp_path / "store")
     said = runs.project.dvlite("runs", "show", "last", "--log", code=12).stderr
     assert "is not in the cache and not on origin" in said
-    assert "dvlite push where it ran (you@gpu-3) takes it along" in said
+    assert "dvlite push where it ran (you@gpu-3) uploads it" in said
 
 
 @pytest.fixture
@@ -843,7 +843,7 @@ def test_tags_come_and_go_and_travel_as_records(runs):
 @pytest.mark.parametrize("tag", ["a b", "!a", "", "a,b", "x" * 101, "a\n"])
 def test_what_is_no_tag_is_refused_and_nothing_is_written(runs, tag):
     runs.put(1)
-    assert "is no tag" in runs.project.dvlite("runs", "tag", "last", "fine", "--", tag, code=2).stderr
+    assert "is not a tag" in runs.project.dvlite("runs", "tag", "last", "fine", "--", tag, code=2).stderr
     assert runs.project.json("runs", "show", "last")["tags"] == []
 
 

@@ -5,7 +5,7 @@ import pytest
 from dvlite.errors import ObjectMissing
 from dvlite.formats import manifest
 from dvlite.formats.manifest import FILE, Entry
-from dvlite.lineage.directories import Membership
+from dvlite.lineage.directories import DirectoryVersions
 from dvlite.oid import FILE as FILE_OID
 from dvlite.oid import MANIFEST, digest_bytes, format_oid
 from dvlite.runs.queries import Artefact
@@ -16,10 +16,10 @@ def file(text):
 
 
 class World:
-    """Directory versions, what runs know, and the nodes that can be read or brought."""
+    """Directory versions, what runs know, and the nodes that can be read or fetched."""
 
     def __init__(self):
-        self.nodes, self.far, self.known, self.brought = {}, {}, [], []
+        self.nodes, self.far, self.known, self.fetched = {}, {}, [], []
 
     def directory(self, path, files, *, far=False):
         """Adds a version of a directory, given as inner path -> text."""
@@ -38,12 +38,12 @@ class World:
             raise ObjectMissing("not here")
         return self.nodes[digest]
 
-    def bring(self, digests):
-        self.brought += digests
+    def fetch(self, digests):
+        self.fetched += digests
         self.nodes.update(self.far)
 
     def listings(self, *, far=True):
-        return Membership(self, self.read, bring=self.bring if far else None)
+        return DirectoryVersions(self, self.read, fetch=self.fetch if far else None)
 
 
 @pytest.fixture
@@ -113,7 +113,7 @@ def test_listings_that_are_not_here_are_brought_once_and_together(world):
     assert len(listings.holders(thing)) == 2
     listings.holders(thing)
     listings.anywhere(file("b"))
-    assert len(world.brought) == 2
+    assert len(world.fetched) == 2
     assert not listings.unread
 
 
@@ -122,7 +122,7 @@ def test_where_some_holders_are_enough_nothing_is_brought_if_one_is_at_hand(worl
     far = world.directory("data", {"a": "a"}, far=True)
     thing = Artefact(file("a"), "data/a", 1000)
     assert world.listings().holders(thing, every=False) == [here]
-    assert not world.brought
+    assert not world.fetched
     assert world.listings().holders(thing) == [here, far]
 
 

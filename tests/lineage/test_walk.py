@@ -3,7 +3,7 @@
 from dataclasses import replace
 
 from dvlite.formats.record import Input, Output
-from dvlite.lineage.walk import Nowhere, down, up
+from dvlite.lineage.walk import walk
 from dvlite.runs.queries import Artefact
 from tests.counting import grows_linearly
 from tests.runs.synthetic import Memory, content, folder, oid, run
@@ -17,24 +17,24 @@ PIPELINE = {
 }
 
 
-def thing(item):
+def artefact(item):
     return content(Artefact, item)
 
 
 def paths(graph):
-    return [found.path for found in graph.things.values()]
+    return [item.path for item in graph.artefacts.values()]
 
 
 def stages(graph):
     return sorted(record.stage for record in graph.runs.values())
 
 
-def walk_up(look, item, **options):
-    return up([thing(item)], look, Nowhere(), **options)
+def walk_up(lookup, item, **options):
+    return walk(lookup, [artefact(item)], "up", **options)
 
 
-def walk_down(look, item, **options):
-    return down([thing(item)], look, Nowhere(), **options)
+def walk_down(lookup, item, **options):
+    return walk(lookup, [artefact(item)], "down", **options)
 
 
 def test_up_reaches_the_sources_and_nothing_beside():
@@ -48,14 +48,14 @@ def test_up_reaches_the_sources_and_nothing_beside():
         "src/prepare.py",
         "data/images",
     }
-    assert oid("model.pt@2") not in graph.things
-    assert thing("data/images/@1").key not in graph.made_by
+    assert oid("model.pt@2") not in graph.artefacts
+    assert artefact("data/images/@1").key not in graph.made_by
 
 
 def test_down_reaches_exactly_what_was_made():
     graph = walk_down(Memory(**PIPELINE), "data/images/@1")
     assert stages(graph) == ["evaluate", "prepare", "train", "train"]
-    assert {found.oid for found in graph.things.values()} == {
+    assert {found.oid for found in graph.artefacts.values()} == {
         folder("data/images/@1"),
         folder("data/tiles/@1"),
         *map(oid, ("model.pt@1", "metrics.json@1", "report.json@1", "model.pt@2", "metrics.json@2")),
@@ -65,7 +65,7 @@ def test_down_reaches_exactly_what_was_made():
 
 
 def test_bytes_found_elsewhere_have_no_path_and_are_found():
-    graph = up([Artefact(oid("model.pt@1"), "", 1000)], Memory(**PIPELINE), Nowhere())
+    graph = walk(Memory(**PIPELINE), [Artefact(oid("model.pt@1"), "", 1000)], "up")
     assert graph.made_by[oid("model.pt@1")] == (oid("train", "run"),)
 
 
@@ -79,14 +79,16 @@ def test_of_several_makers_the_preferred_then_the_newest_ok_run_is_shown():
     names = [oid(name, "run") for name in "abcd"]
     makers = walk_up(Memory(**runs), "m@1").made_by[oid("m@1")]
     assert makers == (names[1], names[0], names[2], names[3])
-    preferred = walk_up(Memory(**runs), "m@1", first=lambda name: 0 if name == names[2] else 1)
+    lookup = Memory(**runs)
+    lookup.rank = lambda name: 0 if name == names[2] else 1
+    preferred = walk_up(lookup, "m@1")
     assert preferred.made_by[oid("m@1")][0] == names[2]
     assert list(preferred.runs) == [names[2]]
-    assert oid("d@3") in preferred.things
-    assert oid("d@2") not in preferred.things
+    assert oid("d@3") in preferred.artefacts
+    assert oid("d@2") not in preferred.artefacts
 
 
-def test_runs_that_left_the_same_are_one_step():
+def test_runs_that_wrote_the_same_are_one_group():
     runs = {
         "a": run("train", "d@1", "m@1", number=1),
         "b": run("train", "d@1", "m@1", number=2, status="cached"),
@@ -94,8 +96,8 @@ def test_runs_that_left_the_same_are_one_step():
         "d": run("train", "d@1", "", number=4, status="failed"),
     }
     graph = walk_down(Memory(**runs), "d@1")
-    steps = graph.steps[oid("d@1")]
-    assert [(step.run, step.others) for step in steps] == [
+    groups = graph.used_by[oid("d@1")]
+    assert [(group.run, group.others) for group in groups] == [
         (oid("a", "run"), (oid("b", "run"),)),
         (oid("c", "run"), ()),
         (oid("d", "run"), ()),
@@ -142,7 +144,7 @@ def test_depth_cuts_and_says_how_many_runs_lie_behind():
     assert walk_down(Memory(**chain), "f0@1", depth=0).cut == {oid("f0@1"): 6}
 
 
-def test_every_hidden_run_is_counted_once_and_every_cut_is_told():
+def test_every_hidden_run_is_counted_once_and_every_cut_is_marked():
     runs = {
         "source": run("source", "raw@1", "base@1", number=1),
         "left": run("left", "base@1", "l@1", number=2),
@@ -156,19 +158,20 @@ def test_every_hidden_run_is_counted_once_and_every_cut_is_told():
     assert set(graph.cut) == {oid("l@1"), oid("r@1")}
 
 
-class Listings:
-    """A directory version `d/@1` that holds `d/a@1` and `d/b@1`; `d/@2` that holds `d/a@1` and `d/b@2`."""
+class WithDirectories(Memory):
+    """Directory version `d/@1` holds `d/a@1` and `d/b@1`; `d/@2` holds `d/a@1` and `d/b@2`; `parts` are those that runs know."""
 
-    def __init__(self, parts):
+    def __init__(self, parts, **runs):
+        super().__init__(**runs)
         self._parts = parts
         self.held = {"d/@1": ("d/a@1", "d/b@1"), "d/@2": ("d/a@1", "d/b@2")}
 
     def holders(self, found, *, every):
-        return [thing(name) for name, items in self.held.items() if any(thing(item) == found for item in items)]
+        return [artefact(name) for name, items in self.held.items() if any(artefact(item) == found for item in items)]
 
-    def parts(self, found, *, made):
-        names = next((items for name, items in self.held.items() if thing(name) == found), ())
-        return [thing(item) for item in names if item in self._parts]
+    def parts(self, found, *, outputs):
+        names = next((items for name, items in self.held.items() if artefact(name) == found), ())
+        return [artefact(item) for item in names if item in self._parts]
 
 
 def test_a_file_is_found_through_its_directory_but_its_siblings_are_not():
@@ -178,11 +181,10 @@ def test_a_file_is_found_through_its_directory_but_its_siblings_are_not():
         "b": run("look", "d/b@1", "b.txt@1", number=3),
         "a": run("look", "d/a@1", "a.txt@1", number=4),
     }
-    listings = Listings(("d/a@1", "d/b@1"))
-    look = Memory(**runs)
+    lookup = WithDirectories(("d/a@1", "d/b@1"), **runs)
 
     def made_of(item):
-        graph = down([thing(item)], look, listings)
+        graph = walk_down(lookup, item)
         return sorted(f"{found.path}" for record in graph.runs.values() for found in record.outputs)
 
     assert made_of("d/a@1") == ["a.txt", "m", "m"]
@@ -194,17 +196,17 @@ def test_a_file_is_found_through_its_directory_but_its_siblings_are_not():
 
 def test_up_goes_through_the_directory_that_a_run_made():
     runs = {"make": run("make", "raw@1", "d/@2", number=1), "use": run("use", "d/a@1", "m@1", number=2)}
-    graph = up([thing("m@1")], Memory(**runs), Listings(()))
+    graph = walk_up(WithDirectories((), **runs), "m@1")
     assert stages(graph) == ["make", "use"]
-    assert graph.held_by[oid("d/a@1")][0] == thing("d/@2")
-    assert oid("raw@1") in graph.things
+    assert graph.held_by[oid("d/a@1")][0] == artefact("d/@2")
+    assert oid("raw@1") in graph.artefacts
 
 
 def test_up_goes_into_a_directory_that_runs_filled():
     runs = {"make": run("make", "raw@1", "d/a@1", number=1), "use": run("use", "d/@1", "m@1", number=2)}
-    graph = up([thing("m@1")], Memory(**runs), Listings(("d/a@1",)))
+    graph = walk_up(WithDirectories(("d/a@1",), **runs), "m@1")
     assert stages(graph) == ["make", "use"]
-    assert graph.parts[thing("d/@1").key] == (thing("d/a@1"),)
+    assert graph.parts[artefact("d/@1").key] == (artefact("d/a@1"),)
 
 
 def test_work_grows_with_the_runs_reached_and_no_faster():

@@ -13,14 +13,14 @@ import pytest
 from dvlite import files
 from dvlite.errors import UsageError
 from dvlite.formats import record
-from dvlite.formats.record import Code, Input, Output
-from dvlite.oid import Oid
+from dvlite.formats.record import Code, Input
 from dvlite.progress import RecordingProgress
 from dvlite.runs import filters as search
 from dvlite.runs import index_update, schema
 from dvlite.runs import records as records_module
-from dvlite.runs.filters import Filters, condition
+from dvlite.runs.filters import Filters, parse_condition
 from dvlite.runs.index import NAME, open_index
+from dvlite.runs.queries import RunQueries
 from dvlite.runs.records import Records
 from dvlite.store import batch
 from tests.runs import recorded
@@ -134,22 +134,6 @@ def test_a_name_that_several_runs_have_gives_all_of_them(records):
         assert len(found) == 2
 
 
-def test_makers_and_users_of_content(records):
-    model, tiles = oid("model"), oid("tiles", "manifest")
-    made = [
-        run(1, outputs=(Output(path="a.pt", oid=model, size_bytes=1),)),
-        run(2, outputs=(Output(path="b.pt", oid=model, size_bytes=1),), status="cached"),
-        run(3, outputs=(Output(path="c.pt", oid=model, size_bytes=1),), status="failed"),
-        run(4, outputs=(), inputs=(Input(path="in.pt", oid=model, size_bytes=1),), status="tainted"),
-    ]
-    with filled(records, *made) as index:
-        assert index.makers(model) == [(name(made[1]), "b.pt"), (name(made[0]), "a.pt")]
-        assert index.users(model) == [(name(made[3]), "in.pt")]
-        assert len(index.users(tiles)) == 3
-        assert index.users(Oid("blake3:" + tiles[-64:])) == []  # another kind is another object
-        assert index.makers(oid("nothing")) == []
-
-
 def test_content_is_found_by_digits_by_sha256_and_by_being_a_directory(records):
     with filled(records, run(1), run(2)) as index:
         model = oid("model 1")
@@ -181,7 +165,7 @@ def test_tags_take_effect_in_order_of_time_and_notes_and_commits_add_up(records)
             ("first", "you@example.com"),
             ("second", "you@example.com"),
         ]
-        assert index.commits(name(one)) == ["cd" * 20, "ab" * 20]
+        assert index.commits([name(one), name(run(2))]) == {name(one): ["cd" * 20, "ab" * 20]}
         assert index.tags(name(run(2))) == []
 
 
@@ -203,7 +187,6 @@ def test_values_come_back_as_they_were(records):
         assert found[name(other)] == {"params.yaml:lr": 0.01, "params.yaml:seed": 2}
         assert index.values([name(one)], "metric") == {name(one): {}}
         assert index.values([name(one)], "env") == {name(one): {"python": "3.11.9"}}
-        assert index.inputs([name(one)]) == {name(one): {"data/tiles": oid("tiles", "manifest")}}
 
 
 def test_names_that_are_not_utf8_come_back(records):
@@ -214,7 +197,7 @@ def test_names_that_are_not_utf8_come_back(records):
         user="caf\udce9",
     )
     with filled(records, one) as index:
-        assert index.users(oid("x")) == [(name(one), "caf\udce9")]
+        assert RunQueries(index).users([oid("x")]) == {oid("x"): [(name(one), "caf\udce9")]}
         assert index.values([name(one)], "param") == {name(one): {"caf\udce9": 1}}
         assert index.row(name(one)).user == "caf\udce9"
 
@@ -238,22 +221,22 @@ MADE = [
         ({"stage": "sub:train"}, [4]),
         ({"stage": "train", "statuses": ["ok", "failed"]}, [4, 2, 1]),
         ({"statuses": ["ok"]}, [4, 1, 0]),
-        ({"conditions": [condition("param", "lr=0.01")]}, [4, 3, 2]),
-        ({"conditions": [condition("param", "lr==0.010")]}, [4, 2]),
-        ({"conditions": [condition("param", "lr=0.1")]}, [1]),
-        ({"conditions": [condition("param", "params.yaml:lr<0.1")]}, [4, 2]),
-        ({"conditions": [condition("param", "other.yaml:lr=1")]}, [2]),
-        ({"conditions": [condition("param", "depth>=3")]}, [1]),
-        ({"conditions": [condition("param", "model=vit")]}, [3]),
-        ({"conditions": [condition("param", "model!=vit")]}, []),
-        ({"conditions": [condition("param", "lr!=0.1")]}, [4, 3, 2]),
-        ({"conditions": [condition("param", "flag=true")]}, [4]),
-        ({"conditions": [condition("param", "nothing=1")]}, []),
-        ({"conditions": [condition("metric", "acc>0.5")]}, [4, 2]),
-        ({"conditions": [condition("metric", "acc>=0.5")]}, [4, 2, 1]),
-        ({"conditions": [condition("metric", "acc<=0.9")]}, [2, 1]),
-        ({"conditions": [condition("metric", "acc<0.9"), condition("param", "lr>0")]}, [1]),
-        ({"conditions": [condition("env", "python=3.11.9")], "limit": 1}, [4]),
+        ({"conditions": [parse_condition("param", "lr=0.01")]}, [4, 3, 2]),
+        ({"conditions": [parse_condition("param", "lr==0.010")]}, [4, 2]),
+        ({"conditions": [parse_condition("param", "lr=0.1")]}, [1]),
+        ({"conditions": [parse_condition("param", "params.yaml:lr<0.1")]}, [4, 2]),
+        ({"conditions": [parse_condition("param", "other.yaml:lr=1")]}, [2]),
+        ({"conditions": [parse_condition("param", "depth>=3")]}, [1]),
+        ({"conditions": [parse_condition("param", "model=vit")]}, [3]),
+        ({"conditions": [parse_condition("param", "model!=vit")]}, []),
+        ({"conditions": [parse_condition("param", "lr!=0.1")]}, [4, 3, 2]),
+        ({"conditions": [parse_condition("param", "flag=true")]}, [4]),
+        ({"conditions": [parse_condition("param", "nothing=1")]}, []),
+        ({"conditions": [parse_condition("metric", "acc>0.5")]}, [4, 2]),
+        ({"conditions": [parse_condition("metric", "acc>=0.5")]}, [4, 2, 1]),
+        ({"conditions": [parse_condition("metric", "acc<=0.9")]}, [2, 1]),
+        ({"conditions": [parse_condition("metric", "acc<0.9"), parse_condition("param", "lr>0")]}, [1]),
+        ({"conditions": [parse_condition("env", "python=3.11.9")], "limit": 1}, [4]),
         ({"since_ms": START_NS // 10**6 + 2 * 60_000}, [4, 3, 2]),
         ({"until_ms": START_NS // 10**6 + 2 * 60_000}, [1, 0]),
         ({"commit": MADE[1].code.commit[:7]}, [1]),
@@ -276,7 +259,7 @@ def test_runs_are_found_by_filters(records, monkeypatch, few, filters, found):
 @pytest.mark.parametrize("text", ["", "lr", "=1", "acc>high", "acc>nan", "acc>="])
 def test_a_condition_that_compares_nothing_is_refused(text):
     with pytest.raises(UsageError):
-        condition("metric", text)
+        parse_condition("metric", text)
 
 
 def test_two_records_of_the_same_moment_are_both_there(records):
@@ -298,7 +281,7 @@ def test_hostile_values_do_no_harm(records):
     huge = {f"k{i}": "x" for i in range(2000)}
     one = run(1, params={**huge, "'; DROP TABLE run; --": 1, "n": 10**17}, metrics={"big": 1e308, "e": -1e308})
     with filled(records, one, run(2)) as index:
-        assert numbers(index, [run(2), one], conditions=[condition("param", "'; DROP TABLE run; --=1")]) == [1]
+        assert numbers(index, [run(2), one], conditions=[parse_condition("param", "'; DROP TABLE run; --=1")]) == [1]
         assert len(index.find(Filters(tags=["' OR 1=1 --"]))) == 0
         assert len(index.find(Filters())) == 2
 
@@ -338,7 +321,7 @@ def test_what_is_gone_from_the_folder_is_gone_from_the_index(records):
     os.unlink(records.folder / "new" / name(lost)[4:])
     with open_index(records) as index:
         assert [row.oid for row in index.find(Filters())] == [name(kept)]
-        assert index.makers(oid("model 2")) == []
+        assert RunQueries(index).makers([oid("model 2")]) == {}
         assert index.values([name(lost)], "param") == {name(lost): {}}
         assert not index.is_known(name(lost))
         assert index.tags(name(lost)) == ["best"]  # the note is still here
@@ -502,7 +485,7 @@ def test_many_processes_open_it_at_once(records):
 def test_a_process_killed_while_it_makes_the_index_leaves_a_sound_one(records):
     for number in range(600):
         records.put(run(number))
-    code = "import sys; from pathlib import Path; from dvlite.lineage import index, records; index.open_index(records.Records(Path(sys.argv[1])))"
+    code = "import sys; from pathlib import Path; from dvlite.runs import index, records; index.open_index(records.Records(Path(sys.argv[1])))"
     for wait in (0.05, 0.1, 0.15, 0.2, 0.3):
         process = subprocess.Popen([sys.executable, "-c", code, str(records.folder)])
         time.sleep(wait)

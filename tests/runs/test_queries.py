@@ -5,14 +5,28 @@ import random
 import pytest
 
 from dvlite.formats.record import Input, Output
-from dvlite.lineage.walk import Nowhere, down, makers_of, ran_of, up
-from dvlite.runs import queries as lookups_module
+from dvlite.lineage.walk import makers_of, run_io, walk
+from dvlite.oid import Oid
+from dvlite.runs import index as index_module
 from dvlite.runs.index import open_index
 from dvlite.runs.queries import Artefact, RunQueries
 from dvlite.runs.records import Records
 from tests.runs.recorded import name, note, oid, run
 
 FOLDER = oid("folder", "manifest")
+
+
+class Lookup(RunQueries):
+    """Queries, as a lookup for walks that knows no directories."""
+
+    def rank(self, run):
+        return 0
+
+    def holders(self, artefact, *, every):
+        return ()
+
+    def parts(self, artefact, *, outputs=None):
+        return super().parts(artefact) if outputs is None else ()
 
 
 @pytest.fixture
@@ -23,7 +37,7 @@ def asked(tmp_path):
         records = Records(tmp_path / "runs")
         for one in found:
             records.put(one, durable=False)
-        return RunQueries(open_index(records))
+        return Lookup(open_index(records))
 
     return asked
 
@@ -47,9 +61,24 @@ def test_makers_and_users_of_many_things(asked):
     assert users == {oid("a"): {(name(one), "a"), (name(two), "again")}, oid("b"): {(name(two), "b")}}
 
 
+def test_makers_are_runs_that_kept_their_outputs_oldest_first(asked):
+    model, tiles = oid("model"), oid("tiles", "manifest")
+    made = [
+        run(1, outputs=(Output(path="a.pt", oid=model, size_bytes=1),)),
+        run(2, outputs=(Output(path="b.pt", oid=model, size_bytes=1),), status="cached"),
+        run(3, outputs=(Output(path="c.pt", oid=model, size_bytes=1),), status="failed"),
+        run(4, outputs=(), inputs=(Input(path="in.pt", oid=model, size_bytes=1),), status="tainted"),
+    ]
+    queries = asked(*made)
+    assert queries.makers([model, oid("nothing")]) == {model: [(name(made[0]), "a.pt"), (name(made[1]), "b.pt")]}
+    assert queries.users([model]) == {model: [(name(made[3]), "in.pt")]}
+    assert len(queries.users([tiles])[tiles]) == 3
+    assert queries.users([Oid("blake3:" + tiles[-64:])]) == {}  # another kind is another object
+
+
 def test_runs_are_what_their_records_say(asked, monkeypatch):
-    monkeypatch.setattr(lookups_module, "_AT_ONCE", 3)
-    monkeypatch.setattr(lookups_module, "_DIGESTS_AT_ONCE", 2)
+    monkeypatch.setattr(index_module, "_NUMBERS_AT_ONCE", 3)
+    monkeypatch.setattr(index_module, "_DIGESTS_AT_ONCE", 2)
     inside = {"inside": "data/ready", "inside_oid": FOLDER}
     inputs = (read("data/ready/a", "a", **inside), read("data/ready/b", "b", **inside), read("caf\udce9", "c"))
     made = [run(number, inputs=inputs, stage=f"stage{number}") for number in range(8)]
@@ -59,7 +88,7 @@ def test_runs_are_what_their_records_say(asked, monkeypatch):
         names, inputs=False
     )
     for one, ran in zip(made, look.runs(names, inputs=True).values(), strict=True):
-        wanted = ran_of(one)
+        wanted = run_io(one)
         assert ran._replace(inputs=()) == wanted._replace(inputs=())
         assert sorted(ran.inputs) == sorted(wanted.inputs)
         assert {thing.path: thing.inside for thing in ran.inputs}["data/ready/a"] == ("data/ready", FOLDER)
@@ -73,10 +102,10 @@ def test_parts_and_what_lies_below_a_folder(asked):
     )
     look = asked(one, two)
     assert look.parts(Artefact(FOLDER, "data/ready")) == [Artefact(oid("a"), "data/ready/a", 1000)]
-    below = {(thing.path, thing.oid) for thing in look.below("data/ready", made=False)}
+    below = {(thing.path, thing.oid) for thing in look.below("data/ready", outputs=False)}
     assert below == {("data/ready/a", oid("a")), ("data/ready/a", oid("a2")), ("data/ready/b\udce9", oid("b"))}
-    assert [thing.path for thing in look.below("data/ready", made=True)] == ["data/ready/m"]
-    assert look.below("data/read", made=False) == []
+    assert [thing.path for thing in look.below("data/ready", outputs=True)] == ["data/ready/m"]
+    assert look.below("data/read", outputs=False) == []
 
 
 def test_directories_are_those_that_were_made_or_held_something(asked):
@@ -104,10 +133,11 @@ def test_commits_as_notes_have_them(asked):
         note(one, "source", "c" * 40, minute=3, content=content, subject="First", written="2026-11-21T14:02:00.000Z"),
         note(two, "source", "d" * 40, minute=1, content=content, subject="Later", written="2026-11-22T14:02:00.000Z"),
     )
-    assert look.commits([name(one), name(two)]) == {name(one): "b" * 40}
     assert look.source(content) == "c" * 40
     assert look.source(oid("other")) is None
-    assert look.described(["a" * 40, "b" * 40, "e" * 40]) == {"a" * 40: ("More gulls", "Ada", "2026-11-22T14:02:00Z")}
+    assert look.noted_commits(["a" * 40, "b" * 40, "e" * 40]) == {
+        "a" * 40: ("More gulls", "Ada", "2026-11-22T14:02:00Z")
+    }
 
 
 def test_walks_over_the_index_are_those_over_the_records(asked):
@@ -123,10 +153,10 @@ def test_walks_over_the_index_are_those_over_the_records(asked):
         for number in range(25)
     ]
     look = asked(*made)
-    records = {name(one): ran_of(one) for one in made}
+    records = {name(one): run_io(one) for one in made}
     for word in words:
         start = Artefact(oid(word), f"p{word}", 1000)
-        for graph in (up([start], look, Nowhere()), down([start], look, Nowhere())):
+        for graph in (walk(look, [start], "up"), walk(look, [start], "down")):
             for run_oid, ran in graph.runs.items():
                 assert sorted(ran.outputs) == sorted(records[run_oid].outputs)
         below, met = {word}, set()
@@ -134,7 +164,7 @@ def test_walks_over_the_index_are_those_over_the_records(asked):
             met |= below
             users = [one for one in made if {item.oid for item in one.inputs} & {oid(each) for each in below}]
             below = {each for each in words for one in users for item in one.outputs if item.oid == oid(each)} - met
-        assert {thing.oid for thing in down([start], look, Nowhere()).things.values()} == {oid(each) for each in met}
+        assert {thing.oid for thing in walk(look, [start], "down").artefacts.values()} == {oid(each) for each in met}
 
 
 def test_makers_are_ordered_by_what_is_preferred_then_time(asked):
@@ -142,5 +172,6 @@ def test_makers_are_ordered_by_what_is_preferred_then_time(asked):
     look = asked(*made)
     thing = Artefact(oid("m"), "m", 1000)
     assert [found for found, _ in makers_of([thing], look)[thing.key]] == [name(one) for one in reversed(made)]
-    first = makers_of([thing], look, lambda found: found != name(made[0]))[thing.key]
+    look.rank = lambda run: run != name(made[0])
+    first = makers_of([thing], look)[thing.key]
     assert first[0][0] == name(made[0])
