@@ -148,7 +148,7 @@ def test_records_travel_on_to_another_remote(store, clone, tmp_path):
 def test_what_will_be_sent_is_known_before(store, clone):
     mine = clone("mine")
     mine.put(run(1))
-    found = sync.look(mine.remote, mine.records, PROJECT)
+    found = sync.compare(mine.remote, mine.records, PROJECT)
     assert found.unsent == (name(run(1)),)
     assert batches(store) == []
     mine.put(run(2))  # it is not among those whose logs were uploaded
@@ -157,10 +157,10 @@ def test_what_will_be_sent_is_known_before(store, clone):
     assert mine.records.read(name(run(2))) == run(2)
 
 
-def test_records_folded_between_looking_and_sending_are_sent(store, clone):
+def test_records_folded_between_comparing_and_sending_are_sent(store, clone):
     mine = clone("mine")
     mine.put(run(1), run(2))
-    found = sync.look(mine.remote, mine.records, PROJECT)
+    found = sync.compare(mine.remote, mine.records, PROJECT)
     mine.records.fold()
     sync.send(mine.remote, mine.records, PROJECT, found)
     assert on_remote(store) == {name(run(1)), name(run(2))}
