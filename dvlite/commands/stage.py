@@ -287,7 +287,7 @@ def _refuse_taken(repo: Repo, added: Stage, others: Sequence[Stage]) -> None:
 
 def _way_out(repo: Repo, path: str, *, is_tracked: bool) -> str:
     if is_tracked:
-        return f"choose another name, or let go of it: dvlite rm --cached {repo.display(path)}"
+        return f"choose another name, or stop tracking it: dvlite rm --cached {repo.display(path)}"
     return "give each stage outputs of its own"
 
 

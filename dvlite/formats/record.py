@@ -9,14 +9,15 @@ from __future__ import annotations
 import datetime as dt
 import math
 import os
+import posixpath
 import re
 from collections.abc import Mapping
-from dataclasses import MISSING, dataclass, field, fields
+from dataclasses import MISSING, dataclass, field, fields, replace
 from typing import Any, Literal, get_args
 
 from dvlite.errors import FormatError
 from dvlite.formats import strict_json
-from dvlite.formats.lockfile import Facts
+from dvlite.formats.lockfile import Facts, Locked
 from dvlite.formats.strict_fields import (
     Check,
     an_object,
@@ -112,6 +113,16 @@ class Run:
     ci: str | None = None  # URL of the job
     project: str = ""  # 32 hex
     dvlite: str = ""
+
+    def locked(self) -> tuple[list[Locked], list[Locked]]:
+        """Returns inputs and outputs as the lockfile beside `file` has them; the modes of inputs are not recorded."""
+        folder = posixpath.dirname(self.file) or "."
+        inputs, outputs = (
+            [Locked(posixpath.relpath(item.path, folder), item.oid, item.size_bytes, item.files) for item in items]
+            for items in (self.inputs, self.outputs)
+        )
+        pairs = zip(outputs, self.outputs, strict=True)
+        return inputs, [replace(out, executable=item.executable, cache=item.cached) for out, item in pairs]
 
     @property
     def surroundings(self) -> dict[str, Scalar]:

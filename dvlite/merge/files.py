@@ -166,8 +166,8 @@ def _hint(repo: Repo, name: str, sound: Sequence[str]) -> str:
 def how_to_replace(shown: str, *, is_lockfile: bool) -> str:
     """Returns what to do about a pointer or lockfile that is unusable on both sides of a merge."""
     file = word(shown)
-    anew = f", or make it anew: git rm -f {file}; dvlite repro" if is_lockfile else ""
-    return f"take it from a commit where it was sound: git checkout COMMIT -- {file}{anew}"
+    recreate = f", or recreate it: git rm -f {file}; dvlite repro" if is_lockfile else ""
+    return f"take it from a commit where it was sound: git checkout COMMIT -- {file}{recreate}"
 
 
 def _of(name: str, side: str) -> str:

@@ -1,14 +1,14 @@
 """Runs what is out of date: settles one stage after another in the order of the graph, several commands at a time.
 
 One thread: commands are processes, everything else is done between their ends. A stage is up to date, or its outputs are restored from an
-earlier run, or its command runs; what became of each is returned as data. Holds the workspace lock only while it moves outputs.
+earlier run, or its command runs; the outcome of each is returned as data. Holds the workspace lock only while it moves outputs.
 """
 
 from __future__ import annotations
 
 import posixpath
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -63,12 +63,12 @@ class Tools:
 
 @dataclass(slots=True)
 class _Open:
-    """A command that runs, or is about to; `asides` are its old outputs."""
+    """A command that runs, or is about to; `backups` are its old outputs."""
 
     attempt: Attempt
     outlook: Staleness
     log: Path
-    asides: list[Backup] = field(default_factory=list)
+    backups: list[Backup] = field(default_factory=list)
     marks: dict[str, object] = field(default_factory=dict)  # of what it depends on, when it began
     began: bool = False
     ended: Ended | None = None
@@ -77,8 +77,8 @@ class _Open:
 class Execution:
     """One `repro`: call `run` once."""
 
-    def __init__(self, tools: Tools, how: ExecuteOptions, progress: Progress) -> None:
-        self._tools, self._how, self._progress = tools, how, progress
+    def __init__(self, tools: Tools, options: ExecuteOptions, progress: Progress) -> None:
+        self._tools, self._options, self._progress = tools, options, progress
         self._repo, self._outputs, self._ledger = tools.repo, tools.outputs, tools.ledger
         self._executor = tools.executor
         self._open: dict[str, _Open] = {}
@@ -96,9 +96,8 @@ class Execution:
                 self._settle_what_can_be(waiting)
                 for ended in self._executor.wait():
                     self._finish(ended)
-                if self._ledger.is_due:
-                    self._ledger.write()
-                if not self._open and waiting and not self._can_go_on(waiting):
+                self._ledger.write(only_if_due=True)
+                if self._failed and not self._open and not self._options.keep_going:
                     break
         except (KeyboardInterrupt, Interrupted):
             self._cancel()
@@ -113,9 +112,9 @@ class Execution:
     def _settle_what_can_be(self, waiting: dict[str, Stage]) -> None:
         for address, stage in list(waiting.items()):
             needed = [other for other in self._tools.graph.before[address] if other in waiting or other in self._open]
-            if needed or len(self._open) >= self._how.jobs:
+            if needed or len(self._open) >= self._options.jobs:
                 continue
-            if self._failed and not self._how.keep_going:
+            if self._failed and not self._options.keep_going:
                 return
             del waiting[address]
             before = [self._done[other] for other in self._tools.graph.before[address] if other in self._done]
@@ -129,19 +128,16 @@ class Execution:
                 self.error = self.error or error
                 self._done[address] = StageRun(stage=address, state="failed", problem=error.message)
 
-    def _can_go_on(self, waiting: Mapping[str, Stage]) -> bool:
-        return not self._failed or self._how.keep_going
-
     # -- one stage
 
     def _settle(self, stage: Stage) -> None:
         if self._begun:  # hours may have passed since it was looked at
             self._look_again(place.path for place in (*stage.deps, *stage.outs))
-        outlook = self._tools.evaluator.look(stage, force=stage.address in self._how.force)
+        outlook = self._tools.evaluator.look(stage, force=stage.address in self._options.force)
         if outlook.state in ("up to date", "frozen"):
             self._done[stage.address] = self._tools.reuse.up_to_date(outlook)
             return
-        restored = self._tools.reuse.instead(outlook) if stage.address not in self._how.force else None
+        restored = self._tools.reuse.instead(outlook) if stage.address not in self._options.force else None
         if restored is not None:
             self._done[stage.address] = restored
             return
@@ -162,27 +158,27 @@ class Execution:
         except DvliteError:
             del self._open[stage.address]
             with self._repo.lock(wait=True):
-                self._outputs.put_back(opened.asides)
+                self._outputs.put_back(opened.backups)
             raise
 
-    def _say_what_is_made(self) -> None:
-        """Leaves a note for other commands here: what is missing now is on its way."""
+    def _note_running_outputs(self) -> None:
+        """Lists for other commands the outputs that are missing because their stage runs."""
         paths = [out.path for opened in self._open.values() for out in opened.attempt.stage.outs]
         running_outputs.note(self._repo, paths)
 
     def _set_aside(self, opened: _Open) -> None:
         stage, locked = opened.attempt.stage, opened.outlook.locked
-        known = () if locked is None else locked.outs
         with self._repo.lock():
-            self._say_what_is_made()
+            self._note_running_outputs()
             self._ledger.ignore([out.path for out in stage.outs if out.spec.cache and not sparse.is_glob(out.path)])
-            before = [replace(out, path=stage.placed(out.path)) for out in known]
-            self._outputs.set_aside(stage, before, opened.asides)
+            self._outputs.set_aside(stage, stage.placed_outs(locked), opened.backups)
 
     def _launch(self, opened: _Open) -> None:
         tools, stage = self._tools, opened.attempt.stage
-        show = self._progress.tell if self._how.jobs == 1 else self._prefixed(stage)
-        command = tools.surroundings.command(stage, opened.attempt.entry.key, opened.log, show)
+        prefix = f"{stage.address} | " if self._options.jobs > 1 else ""
+        command = tools.surroundings.command(
+            stage, opened.attempt.entry.key, opened.log, lambda line: self._progress.tell(prefix + line)
+        )
         self._begun += 1
         of = f" ({self._begun} of {max(self._total, self._begun)})" if self._total > 1 else ""
         self._progress.tell(f"running {stage.address}{of}: {command.title}")
@@ -220,14 +216,11 @@ class Execution:
         """Returns the tracked path that holds a dependency: what is restored is always a whole one."""
         place = path
         while place:
-            said = self._tools.evaluator.contents.tracked(place)
-            if said is not None:
-                return said
+            holder = self._tools.evaluator.contents.tracked(place)
+            if holder is not None:
+                return holder
             place = posixpath.dirname(place)
         return replace(dep, path=path)
-
-    def _prefixed(self, stage: Stage) -> Callable[[str], None]:
-        return lambda line: self._progress.tell(f"{stage.address} | {line}")
 
     def _finish(self, ended: Ended) -> None:
         opened = self._open[ended.name]
@@ -236,31 +229,31 @@ class Execution:
         if ended.exit_code == 0:
             try:
                 with self._repo.lock(wait=True):
-                    made = self._outputs.collect(stage)
+                    outputs = self._outputs.collect(stage)
             except DvliteError as error:
                 self._fail(opened, ended, "failed", error.message)
             else:
-                self._succeed(opened, ended, made)
+                self._succeed(opened, ended, outputs)
         else:
             how = f"exit {ended.exit_code}" if ended.exit_code is not None else f"killed by signal {ended.signal}"
             self._fail(opened, ended, "failed", how)
         opened.log.unlink(missing_ok=True)
 
-    def _succeed(self, opened: _Open, ended: Ended, made: list[tuple[StageOut, Locked]]) -> None:
+    def _succeed(self, opened: _Open, ended: Ended, outputs: list[tuple[StageOut, Locked]]) -> None:
         tools, stage = self._tools, opened.attempt.stage
         taint = self._taint(opened)
-        versions = [item for _, item in made]
-        metrics, problems = metrics_of(tools.repo, stage, [item.path for out, item in made if out.spec.metric])
+        versions = [version for _, version in outputs]
+        paths = [version.path for out, version in outputs if out.spec.metric]
+        metrics, problems = metrics_of(tools.repo, stage, paths)
         for problem in problems:
             self._progress.warn(f"{stage.address}: {problem}; no metrics are recorded from it")
         status: Status = "tainted" if taint else "ok"
-        run = replace(self._record(opened, ended, status), taint=tuple(taint))
-        run = tools.recorder.with_outputs(run, made, metrics)
+        run = tools.recorder.with_outputs(self._record(opened, ended, status), outputs, metrics, taint)
         del self._open[stage.address]  # from here on, an interruption leaves the new outputs
-        self._say_what_is_made()
-        oid = self._ledger.record(run)
+        self._note_running_outputs()
+        oid = self._ledger.records.put(run, durable=False)
         compared = self._ledger.metrics(stage, opened.outlook.locked, metrics)
-        self._outputs.discard(opened.asides)
+        self._outputs.discard(opened.backups)
         if taint:
             self._failed = True
             self._ledger.ignore([version.path for version in versions if version.cache])
@@ -282,15 +275,16 @@ class Execution:
         self._failed = True
         with self._repo.lock(wait=True):
             kept = self._outputs.keep_partial(stage)
-            self._outputs.put_back(opened.asides)
-            known = {stage.placed(out.path) for out in opened.outlook.locked.outs} if opened.outlook.locked else set()
-            self._ledger.forget([out.path for out in stage.outs if out.path not in known and not self._has(out.path)])
+            self._outputs.put_back(opened.backups)
+            known = {out.path for out in stage.placed_outs(opened.outlook.locked)}
+            new = [out.path for out in stage.outs if out.path not in known and not sparse.is_glob(out.path)]
+            self._ledger.forget([path for path in new if not self._tools.evaluator.contents.has(path)])
         del self._open[stage.address]
-        self._say_what_is_made()
+        self._note_running_outputs()
         run, oid = None, None
         try:  # last: on a full disk the outputs are in place all the same
             run = self._record(opened, ended, status)
-            oid = self._ledger.record(run)
+            oid = self._ledger.records.put(run, durable=False)
         except (DvliteError, OSError) as error:
             self._progress.warn(f"the run of {stage.address} could not be recorded: {error}")
         self._done[stage.address] = StageRun(
@@ -308,14 +302,11 @@ class Execution:
         if status == "canceled" and kept is not None:
             self._progress.tell(f"what {stage.address} had written is in {kept}")
 
-    def _has(self, path: str) -> bool:
-        return sparse.is_glob(path) or self._tools.evaluator.contents.has(path)
-
     def _record(self, opened: _Open, ended: Ended, status: Status) -> Run:
         tools = self._tools
         log = format_oid(FILE, store_file(tools.work, opened.log)) if opened.log.stat().st_size else None
         environment = tools.surroundings.describe(opened.attempt.stage)
-        return tools.recorder.ended(opened.attempt, status, ended, environment=environment, log=log)
+        return tools.recorder.ran(opened.attempt, status, ended, environment=environment, log=log)
 
     def _taint(self, opened: _Open) -> list[str]:
         """Returns what the stage depends on and is not as it was when the command began."""
@@ -327,7 +318,7 @@ class Execution:
             return [error.message]
         changed = [reason for reason in reasons.of_facts(before, after) if reason.kind.startswith(("dep-", "param-"))]
         named = [stage.placed(reason.name) if reason.kind.startswith("dep-") else reason.name for reason in changed]
-        # Written and put back: nobody knows what the command read.
+        # written and put back: the command may have read either version
         return named or [path for path, mark in self._marks(stage, before).items() if mark != opened.marks.get(path)]
 
     def _marks(self, stage: Stage, entry: LockedStage) -> dict[str, object]:
@@ -350,5 +341,5 @@ class Execution:
                     self._fail(opened, ended, "canceled", "stopped")
                 else:
                     with self._repo.lock(wait=True):
-                        self._outputs.put_back(opened.asides)
+                        self._outputs.put_back(opened.backups)
             self._ledger.write()

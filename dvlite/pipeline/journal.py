@@ -1,11 +1,15 @@
-"""What a run writes down: run records, entries of lockfiles, and what git is to ignore. Nothing of how stages run."""
+"""What `repro` writes about stages: run records, entries of lockfiles, and ignore lines for git. Does not know how stages run.
+
+Lockfiles are written atomically, in the order of the pipeline file, and seldom enough that a thousand quick stages do not write a thousand
+files: a stage whose entry was not written yet is found by its run record.
+"""
 
 from __future__ import annotations
 
 import os
 import posixpath
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Self
 
@@ -30,7 +34,7 @@ _SHARE = 20  # at most a twentieth of the time goes into writing lockfiles
 
 
 class Ledger:
-    """Takes down what became of stages, and knows what became of them before; a context manager, for it keeps the index of runs open."""
+    """The records of this run and of those before it, and the lockfiles; a context manager, since the index of runs stays open."""
 
     def __init__(self, repo: Repo, records: Records, locks: Locks, evaluator: Evaluator, progress: Progress) -> None:
         self.records = records
@@ -57,18 +61,13 @@ class Ledger:
         """Says whether a run made this version."""
         return bool(RunQueries(self.index).makers([version]))
 
-    def record(self, run: Run) -> Oid:
-        """Stores a run record; durable after the next `write`."""
-        return self.records.put(run, durable=False)
-
     def lock_in(self, outlook: Staleness, versions: Sequence[Locked], run: Oid) -> None:
         """Enters what a stage ran with and made."""
         stage = outlook.stage
         assert outlook.now is not None
         outs = [replace(version, path=stage.local(version.path)) for version in versions]
-        if outlook.locked is not None:
-            before = {stage.placed(out.path) for out in outlook.locked.outs}
-            self._evaluator.contents.drop_outputs(before - {version.path for version in versions})
+        before = {out.path for out in stage.placed_outs(outlook.locked)}
+        self._evaluator.contents.drop_outputs(before - {version.path for version in versions})
         self._put(stage, replace(outlook.now, run=run, outs=tuple(sorted(outs, key=lambda out: out.path))))
 
     def refresh(self, stage: Stage, locked: LockedStage, outs: tuple[Locked, ...]) -> None:
@@ -88,11 +87,11 @@ class Ledger:
             self._free(stage, freed - self._outputs_elsewhere(stage), {out.path for out in known.outs})
 
     def _free(self, stage: Stage, freed: set[str], outs: set[str]) -> None:
-        """Lets git see what was a cached output; says so of what is no output any more."""
+        """Removes the ignore lines of paths that are no longer cached outputs, and warns of those that are no longer outputs."""
         for path in sorted(freed - outs):
             if (self._repo.root / stage.placed(path)).exists():
                 self._progress.warn(
-                    f"{quote(stage.placed(path))} is no output of {stage.address} any more; it is left as it is, and git sees it now"
+                    f"{quote(stage.placed(path))} is no longer an output of {stage.address}: the file stays, and git will show it as untracked"
                 )
         self.forget([stage.placed(path) for path in freed])
 
@@ -106,21 +105,18 @@ class Ledger:
         }
 
     def forget(self, paths: Sequence[str]) -> None:
-        """Lets git see paths again that are no cached outputs."""
+        """Removes the ignore lines of paths that are not cached outputs."""
         self.ignored.update(self._repo.forget_ignored(paths))
 
     def ignore(self, paths: Sequence[str]) -> None:
-        """Cached outputs are ignored by git as tracked data is."""
+        """Adds ignore lines for cached outputs, as for tracked data."""
         self.ignored.update(self._repo.ensure_ignored(paths))
 
-    @property
-    def is_due(self) -> bool:
-        return self._locks.is_due
-
-    def write(self) -> None:
+    def write(self, *, only_if_due: bool = False) -> None:
         """Writes records and lockfiles; a record is durable before a lockfile names it."""
-        self.records.sync()
-        self._locks.write()
+        if self._locks.is_due or not only_if_due:
+            self.records.sync()
+            self._locks.write()
 
     def finish(self) -> tuple[str, ...]:
         """Makes everything durable; returns the lockfiles that changed."""
@@ -160,10 +156,13 @@ class Locks:
         self._unwritten: set[str] = set()
         self._written: set[str] = set()
         self._next_write = 0.0
-        self.current = {file: self._read(file) for file in self._order}
+        self.current: dict[str, Lockfile] = {}
+        for file in self._order:
+            self._seen[file] = repo.work_tree.read(file)
+            self.current[file] = self._parsed(file, self._seen[file])
 
     def put(self, stage: Stage, entry: LockedStage) -> None:
-        """Takes in what a stage ran with and made, unless it says the same already; a run that made the same again changes nothing."""
+        """Enters what a stage ran with and its outputs; a run that repeats the entry changes nothing."""
         known = self.current[stage.lockfile].stage(stage.name)
         if known is not None and known.run is not None and _said(known) == _said(entry):
             return
@@ -195,9 +194,9 @@ class Locks:
         return tuple(sorted(self._written))
 
     def _write(self, file: str, *, sync: bool) -> None:
-        on_disk = self._load(file)
-        if on_disk != self._seen[file]:  # git, or a person, changed it meanwhile
-            self.current[file] = self._merged(file, self._parse(file, on_disk))  # raises before anything is forgotten
+        on_disk = self._repo.work_tree.read(file)
+        if on_disk != self._seen[file]:  # git, or the user, changed it meanwhile
+            self.current[file] = self._merged(file, self._parsed(file, on_disk))  # raises before anything is forgotten
             self._seen[file] = on_disk
         entries = [entry for entry in self.current[file].stages if entry.name in self._order[file]]
         data = lockfile.dump(Lockfile(tuple(entries)))
@@ -209,25 +208,15 @@ class Locks:
 
     def _merged(self, file: str, lock: Lockfile) -> Lockfile:
         entries = {entry.name: entry for entry in lock.stages} | self._changed.get(file, {})
-        return Lockfile(tuple(self._ordered(file, entries.values())))
-
-    def _ordered(self, file: str, entries: Iterable[LockedStage]) -> list[LockedStage]:
         place = {name: number for number, name in enumerate(self._order[file])}
-        return sorted(entries, key=lambda entry: place.get(entry.name, len(place)))
+        return Lockfile(tuple(sorted(entries.values(), key=lambda entry: place.get(entry.name, len(place)))))
 
-    def _read(self, file: str) -> Lockfile:
-        self._seen[file] = self._load(file)
-        return self._parse(file, self._seen[file])
-
-    def _load(self, file: str) -> bytes | None:
-        return self._repo.work_tree.read(file)
-
-    def _parse(self, file: str, data: bytes | None) -> Lockfile:
+    def _parsed(self, file: str, data: bytes | None) -> Lockfile:
         return Lockfile() if data is None else lockfile.parse(data, self._repo.display(file))
 
 
 def _said(entry: LockedStage) -> tuple[object, ...]:
-    """Returns what an entry says, but for who ran it; somebody may have edited more of it than the key."""
+    """Returns an entry without its run; a user may have edited more of it than the key."""
     deps = {dep.path: dep.oid for dep in entry.deps}
     return entry.key, entry.facts, deps, entry.outs
 

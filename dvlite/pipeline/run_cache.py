@@ -1,6 +1,6 @@
-"""Spares a stage its run: outputs that are absent or edited are restored, and those of an earlier run with the same key are taken.
+"""The run cache: outputs that are absent or edited are restored, and those of an earlier run with the same key are reused.
 
-The run cache is the run records: any run that ended well with this key, here or (with `--pull`) on the remote.
+It is the run records: any run that ended well with this key, here or (with `--pull`) on the remote.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from dvlite.errors import DvliteError, ObjectMissing
 from dvlite.files import quote
 from dvlite.formats import record
 from dvlite.formats.lockfile import Locked, LockedStage
-from dvlite.formats.record import Output, Run
+from dvlite.formats.record import Run
 from dvlite.oid import MANIFEST, Oid
 from dvlite.pipeline.content import same_data
 from dvlite.pipeline.fetcher import Fetcher
@@ -86,13 +86,11 @@ class Reuse:
 
     def instead(self, outlook: Staleness) -> StageRun | None:
         """Takes the outputs of an earlier run with the same key, here or, with `--pull`, on the remote."""
-        stage, locked = outlook.stage, outlook.locked
+        stage = outlook.stage
         if stage.spec.always or any(out.spec.persist for out in stage.outs):
             return None
-        if locked is not None and outlook.state == "edited":
-            versions = [replace(out, path=stage.placed(out.path)) for out in locked.outs]
-            if self.obtain(versions):
-                return StageRun(stage=stage.address, state="restored", reasons=outlook.reasons)
+        if outlook.state == "edited" and self.obtain(stage.placed_outs(outlook.locked)):
+            return StageRun(stage=stage.address, state="restored", reasons=outlook.reasons)
         if not self._run_cache:
             return None
         assert outlook.now is not None
@@ -107,12 +105,13 @@ class Reuse:
         return None
 
     def _taken(self, outlook: Staleness, oid: Oid) -> tuple[Run, Sequence[Locked]] | None:
-        """Puts the outputs of an earlier run into the workspace; returns None if it does not fit, or its outputs are nowhere."""
+        """Puts the outputs of an earlier run into the workspace; returns None if it does not fit, or its outputs are missing."""
         run = self._ledger.index.run(oid)
         if run is None or run.project != (self._repo.config.project or "") or not _began_with(run, outlook):
             return None
-        versions = [_placed(outlook.stage, run, output) for output in run.outputs]
-        if not _fits(outlook.stage, versions) or not self._bring(versions):
+        stage, (_, outs) = outlook.stage, run.locked()
+        versions = [replace(with_flags(stage, out), path=stage.placed(out.path)) for out in outs]
+        if not _fits(stage, versions) or not self._bring(versions):
             return None
         versions = [self._outputs.counted(version) for version in versions]
         return (run, versions) if self._restore(versions) else None
@@ -124,15 +123,15 @@ class Reuse:
         self._warned = True
 
     def obtain(self, versions: Sequence[Locked]) -> bool:
-        """Puts versions into the workspace, from the cache or the remote; returns False if some are nowhere."""
+        """Puts versions into the workspace, from the cache or the remote; returns False if some are missing."""
         return self._bring(versions) and self._restore(versions)
 
     def _bring(self, versions: Sequence[Locked]) -> bool:
-        here = self._evaluator.contents.here
+        on_disk = self._evaluator.contents.here
         absent = [
             version
             for version in versions
-            if not same_data(here(version.path), version) and not self._outputs.is_cached(version)
+            if not same_data(on_disk(version.path), version) and not self._outputs.is_cached(version)
         ]
         return not absent or (self._fetcher is not None and self._fetcher.bring(absent))
 
@@ -144,7 +143,7 @@ class Reuse:
         stage = outlook.stage
         assert outlook.now is not None
         attempt = begun(stage, outlook.now, self._evaluator.contents, time.time_ns())
-        made = self._ledger.record(self._recorder.cached(attempt, oid, run, versions))
+        new = self._ledger.records.put(self._recorder.cached(attempt, oid, run, versions), durable=False)
         metrics = self._ledger.metrics(stage, outlook.locked, run.metrics)
         self._ledger.lock_in(outlook, versions, oid)
         return StageRun(
@@ -153,7 +152,7 @@ class Reuse:
             reasons=outlook.reasons,
             outputs=shown(stage, versions),
             metrics=metrics,
-            run=made,
+            run=new,
             of=oid,
             of_stage=run.stage,
         )
@@ -169,8 +168,7 @@ def _nowhere(stage: Stage, path: str) -> ObjectMissing:
 def _began_with(run: Run, outlook: Staleness) -> bool:
     """Says whether a run began with what the stage would begin with now: its record has the key, but records may come from anyone."""
     assert outlook.now is not None
-    folder = posixpath.dirname(run.file) or "."
-    deps = [Locked(posixpath.relpath(item.path, folder), item.oid, item.size_bytes, item.files) for item in run.inputs]
+    deps, _ = run.locked()
     facts = replace(outlook.now.facts, params=record.held(outlook.now.facts.params))
     return outlook.stage.entry(run.facts, deps).key == outlook.stage.entry(facts, outlook.now.deps).key
 
@@ -179,14 +177,14 @@ def _fits(stage: Stage, versions: Sequence[Locked]) -> bool:
     """Says whether versions are what the stage declares, each once, none inside another."""
     patterns = [out.path for out in stage.outs if sparse.is_glob(out.path)]
     plain = {out.path for out in stage.outs} - set(patterns)
-    made = {version.path for version in versions}
+    paths = {version.path for version in versions}
     chosen = sparse.selector(patterns) if patterns else None
     return (
-        bool(made)
-        and len(made) == len(versions)
-        and plain <= made
-        and not any(_is_inside(path, made) or why_untrackable(path) is not None for path in made)
-        and all(chosen is not None and chosen(os.fsencode(path)) for path in made - plain)
+        bool(paths)
+        and len(paths) == len(versions)
+        and plain <= paths
+        and not any(_is_inside(path, paths) or why_untrackable(path) is not None for path in paths)
+        and all(chosen is not None and chosen(os.fsencode(path)) for path in paths - plain)
         and not any(version.executable and version.oid.startswith(MANIFEST) for version in versions)
     )
 
@@ -198,19 +196,16 @@ def _is_inside(path: str, others: Collection[str]) -> bool:
     return False
 
 
-def _placed(stage: Stage, run: Run, output: Output) -> Locked:
-    """Returns an output of an earlier run where this stage has it: the pipeline may have moved since."""
-    local = posixpath.relpath(output.path, posixpath.dirname(run.file) or ".")
-    found = Locked(local, output.oid, output.size_bytes, output.files, executable=output.executable)
-    return replace(with_flags(stage, found), path=stage.placed(local))
-
-
 def shown(stage: Stage, versions: Iterable[Locked]) -> tuple[StageOutput, ...]:
     """Returns outputs as results have them."""
-    found = []
-    for each in versions:
-        declared = declared_at(stage, each.path)
-        metric = declared is not None and declared.metric
-        output = StageOutput(path=each.path, oid=each.oid, size_bytes=each.size_bytes, files=each.files, metric=metric)
-        found.append(output)
-    return tuple(found)
+    declared = ((version, declared_at(stage, version.path)) for version in versions)
+    return tuple(
+        StageOutput(
+            path=version.path,
+            oid=version.oid,
+            size_bytes=version.size_bytes,
+            files=version.files,
+            metric=out is not None and out.metric,
+        )
+        for version, out in declared
+    )

@@ -1,4 +1,4 @@
-"""Makes the run record of a stage: what it was given, where and how it ran, what came out (docs/reference/formats/record.md)."""
+"""Builds the run record of a stage: what it ran with, where and how it ran, its outputs (docs/reference/formats/record.md)."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import os
 import time
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from typing import Literal
 
 from dvlite.errors import DvliteError
 from dvlite.formats import parameters, record
@@ -26,7 +27,7 @@ from dvlite.store.pack import KIND_FILE
 _DIFF_LIMIT_BYTES = 4 << 20
 _CODE_AGE_SECONDS = 2.0  # git is not asked again sooner: two processes for each of many quick stages
 _MOST_METRICS = 1000
-# What dvlite itself writes: the record says by other means what data there was.
+# What dvlite itself writes: the record names the data by other means.
 _OWN = ("**/dvlite.lock", "**/*.dvlite", "**/.gitignore", ".dvlite/**", ".dvliteignore", ".gitattributes")
 _NOT_CODE = tuple(f":(exclude,top,glob){name}" for name in _OWN)
 _CI_JOBS = (("CI_JOB_URL",), ("BUILD_URL",), ("GITHUB_SERVER_URL", "GITHUB_REPOSITORY", "GITHUB_RUN_ID"))
@@ -94,12 +95,13 @@ class Recorder:
         self._code = Code()
         self._code_read = float("-inf")
 
-    def ended(
+    def ran(
         self, attempt: Attempt, status: Status, ended: Ended, *, environment: Mapping[str, Scalar], log: Oid | None
     ) -> Run:
         """Returns the record of a command that ran; its outputs are added by `with_outputs`."""
         return replace(
-            self._run(attempt, status, environment),
+            self._run(attempt, status),
+            environment=environment,
             exit_code=ended.exit_code,
             signal=ended.signal,
             log=log,
@@ -108,27 +110,24 @@ class Recorder:
             max_rss_bytes=ended.max_rss_bytes,
         )
 
+    def with_outputs(
+        self,
+        run: Run,
+        outputs: Iterable[tuple[StageOut, Locked]],
+        metrics: Mapping[str, Scalar],
+        taint: Iterable[str],
+    ) -> Run:
+        """Adds what a command produced, and the inputs that changed while it ran."""
+        items = (_output(item, "metric" if out.spec.metric else "out", self._sha256(item)) for out, item in outputs)
+        return replace(run, outputs=tuple(items), metrics=dict(metrics), taint=tuple(taint))
+
     def cached(self, attempt: Attempt, of: Oid, original: Run, outputs: Sequence[Locked]) -> Run:
-        """Returns the record of a stage whose outputs were taken from an earlier run."""
-        kept = {item.path: item for item in original.outputs}
-        run = replace(self._run(attempt, "cached", {}), of=of, metrics=original.metrics)
-        known = {(item.oid, item.role): item.sha256 for item in kept.values()}
-        roles = [item.role for item in original.outputs]
-        made = tuple(
-            replace(_output(item), role=role, sha256=known.get((item.oid, role)))
-            for item, role in zip(outputs, roles, strict=True)
-        )
-        return replace(run, outputs=made)
+        """Returns the record of a stage that reuses the outputs of an earlier run."""
+        pairs = zip(outputs, original.outputs, strict=True)
+        known = tuple(_output(item, earlier.role, earlier.sha256) for item, earlier in pairs)
+        return replace(self._run(attempt, "cached"), of=of, metrics=original.metrics, outputs=known)
 
-    def with_outputs(self, run: Run, made: Sequence[tuple[StageOut, Locked]], metrics: Mapping[str, Scalar]) -> Run:
-        """Adds what a command made."""
-        outputs = tuple(
-            replace(_output(item), role="metric" if out.spec.metric else "out", sha256=self._sha256(item))
-            for out, item in made
-        )
-        return replace(run, outputs=outputs, metrics=dict(metrics))
-
-    def _run(self, attempt: Attempt, status: Status, environment: Mapping[str, Scalar]) -> Run:
+    def _run(self, attempt: Attempt, status: Status) -> Run:
         stage, who = attempt.stage, self._author
         return Run(
             id=new_id(),
@@ -139,7 +138,6 @@ class Recorder:
             status=status,
             facts=attempt.entry.facts,
             code=self.code(),
-            environment=environment,
             inputs=attempt.inputs,
             start=record.time_text(attempt.started_ns),
             end=record.time_text(time.time_ns()),
@@ -189,7 +187,7 @@ class Recorder:
 
 def metrics_of(repo: Repo, stage: Stage, paths: Iterable[str]) -> tuple[dict[str, Scalar], list[str]]:
     """Returns `file:dotted.key` -> value of metrics files as they are on disk, and what could not be read as metrics."""
-    found: dict[str, Scalar] = {}
+    metrics: dict[str, Scalar] = {}
     problems = []
     for path in paths:
         try:
@@ -203,31 +201,26 @@ def metrics_of(repo: Repo, stage: Stage, paths: Iterable[str]) -> tuple[dict[str
             continue
         flat = parameters.flatten(tree) if isinstance(tree, dict) else {}
         name = stage.local(path)
-        found |= {f"{name}:{key}": value for key, value in flat.items() if not isinstance(value, (dict, list))}
-    return dict(sorted(found.items())[:_MOST_METRICS]), problems
+        metrics |= {f"{name}:{key}": value for key, value in flat.items() if not isinstance(value, (dict, list))}
+    return dict(sorted(metrics.items())[:_MOST_METRICS]), problems
 
 
-def _output(item: Locked) -> Output:
+def _output(item: Locked, role: Literal["out", "metric"], sha256: str | None) -> Output:
     return Output(
         path=item.path,
         oid=item.oid,
         size_bytes=item.size_bytes,
         files=item.files,
         executable=item.executable,
+        role=role,
         cached=item.cache,
+        sha256=sha256,
     )
 
 
-def _ci_job(environ: Mapping[str, str]) -> str | None:
+def _ci_url(environ: Mapping[str, str]) -> str | None:
     for names in _CI_JOBS:
         if all(environ.get(name) for name in names):
-            if len(names) == 1:
-                return environ[names[0]]
-            server, repository, run = (environ[name] for name in names)
-            return f"{server}/{repository}/actions/runs/{run}"
+            server, *path = (environ[name] for name in names)
+            return without_credentials("/".join((server, path[0], "actions/runs", path[1])) if path else server)
     return None
-
-
-def _ci_url(environ: Mapping[str, str]) -> str | None:
-    job = _ci_job(environ)
-    return None if job is None else without_credentials(job)

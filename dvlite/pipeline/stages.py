@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import posixpath
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from dvlite.errors import DvliteError, FormatError
 from dvlite.files import format_error, quote
@@ -89,6 +89,10 @@ class Stage:
         """Returns a path of the lockfile relative to the repository."""
         found = posixpath.normpath(posixpath.join(self.folder, path))
         return "" if found == "." else found
+
+    def placed_outs(self, locked: LockedStage | None) -> list[Locked]:
+        """Returns the outputs of a lockfile entry, their paths relative to the repository."""
+        return [] if locked is None else [replace(out, path=self.placed(out.path)) for out in locked.outs]
 
     def entry(self, facts: Facts, deps: Sequence[Locked]) -> LockedStage:
         """Returns the lockfile entry of a run with these facts and dependencies, before it has outputs."""

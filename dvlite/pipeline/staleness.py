@@ -231,20 +231,17 @@ class Evaluator:
             if not (pending and reason.kind == "dep-removed"):
                 yield reason
         if not pending:
-            outs = [replace(out, path=stage.placed(out.path)) for out in locked.outs]
+            outs = stage.placed_outs(locked)
             yield from reasons.of_outputs(outs, {out.path: self.contents.here(out.path) for out in outs})
 
     def assume_restored(self, outlook: Staleness) -> None:
         """Takes edited outputs for what the lockfile says, when what comes after is looked at: a run begins by restoring them."""
-        if outlook.state == "edited" and outlook.locked is not None:
-            for out in outlook.locked.outs:
-                path = outlook.stage.placed(out.path)
-                self.contents.assume(path, replace(out, path=path))
+        if outlook.state == "edited":
+            for out in outlook.stage.placed_outs(outlook.locked):
+                self.contents.assume(out.path, out)
 
     def _absent(self, stage: Stage, locked: LockedStage | None) -> tuple[Locked, ...]:
-        outs = () if locked is None else locked.outs
-        placed = (replace(out, path=stage.placed(out.path)) for out in outs)
-        return tuple(out for out in placed if not self.contents.has(out.path))
+        return tuple(out for out in stage.placed_outs(locked) if not self.contents.has(out.path))
 
 
 def undeclared(stage: Stage, locked: LockedStage) -> Iterable[Reason]:

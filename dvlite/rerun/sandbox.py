@@ -10,7 +10,7 @@ import os
 import shutil
 import time
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 from dvlite.errors import DvliteError
@@ -85,9 +85,7 @@ class Bench:
 
     def locked_outputs(self, stage: Stage) -> dict[str, Locked]:
         """Returns what the lockfile says a stage made, by path in the repository."""
-        locked = self.evaluator.locked_stage(stage)
-        outs = () if locked is None else locked.outs
-        return {stage.placed(out.path): replace(out, path=stage.placed(out.path)) for out in outs}
+        return {out.path: out for out in stage.placed_outs(self.evaluator.locked_stage(stage))}
 
     def entry_now(self, stage: Stage, locked: LockedStage | None) -> LockedStage:
         """Returns what a stage would run with now, with everything read again. Raises DvliteError for what is not there."""

@@ -195,15 +195,10 @@ def _mappings(said: Facts, was: Facts) -> list[EntryDifference]:
 
 def as_run(entry: LockedStage, run: Run) -> LockedStage:
     """Returns an entry with what its run did; flags of outputs are those of the lockfile, which follow the pipeline file."""
-    folder = posixpath.dirname(run.file) or "."
     flags = {out.path: out for out in entry.outs}
     params = entry.facts.params
-    deps = [Locked(posixpath.relpath(each.path, folder), each.oid, each.size_bytes, each.files) for each in run.inputs]
-    outs = []
-    for each in run.outputs:
-        path = posixpath.relpath(each.path, folder)
-        cache, push = (flags[path].cache, flags[path].push) if path in flags else (each.cached, True)
-        outs.append(Locked(path, each.oid, each.size_bytes, each.files, each.executable, cache, push))
+    deps, outs = run.locked()
+    outs = [replace(out, cache=flags.get(out.path, out).cache, push=flags.get(out.path, out).push) for out in outs]
     return replace(
         entry,
         facts=replace(

@@ -240,6 +240,7 @@ def test_output_that_is_not_pushed_is_made_again_elsewhere(pushed, colleague, tm
 def forged(one, **fields):
     """Adds a record like that of the run with lr 1, newer than it."""
     first = one.records()[0]
+    fields |= {"facts": dataclasses.replace(first.facts, **fields.get("facts", {}))}
     records = open_records(open_repo(one.root, os.environ), NullProgress())
     records.put(dataclasses.replace(first, id=record.new_id(time.time_ns(), os.urandom(8)), **fields))
     one.write("params.yaml", "lr: 1\n")
@@ -273,12 +274,12 @@ def test_record_whose_outputs_are_not_the_declared_ones_is_passed_over(one, what
     "fields",
     [
         {"project": "cd" * 16},
-        {"cmd": "other"},
-        {"wdir": "sub"},
-        {"params": {"params.yaml:lr": 2}},
-        {"params": {"params.yaml:lr": True}},
-        {"env": {"A": "1"}},
-        {"capture": {"numpy": "1"}},
+        {"facts": {"cmd": "other"}},
+        {"facts": {"wdir": "sub"}},
+        {"facts": {"params": {"params.yaml:lr": 2}}},
+        {"facts": {"params": {"params.yaml:lr": True}}},
+        {"facts": {"env": {"A": "1"}}},
+        {"facts": {"capture": {"numpy": "1"}}},
         {"inputs": (Input(path="in", oid="blake3:" + "0" * 64, size_bytes=1),)},
     ],
     ids=str,
