@@ -42,7 +42,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         _forget_stdout()
         return EXIT_PIPE
     except (KeyboardInterrupt, click.Abort) as stopped:
-        output_of(flags).plain(f"interrupted; {str(stopped) or 'the same command again goes on from here'}")
+        output_of(flags).plain(f"interrupted; {str(stopped) or 'run the command again to continue'}")
         return EXIT_INTERRUPTED
     except click.ClickException as error:
         return output_of({"json": "--json" in arguments, **flags}).failure(_in_our_words(error))

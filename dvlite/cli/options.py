@@ -148,7 +148,7 @@ def revisions_and_paths(words: tuple[str, ...]) -> tuple[tuple[str, ...], tuple[
     if after is not None:
         return words, after
     there = (os.path.lexists(word) or os.path.lexists(f"{word}.dvlite") for word in words)
-    at = next((i for i, found in enumerate(there) if found), len(words))
+    at = next((i for i, exists in enumerate(there) if exists), len(words))
     return words[:at], words[at:]
 
 

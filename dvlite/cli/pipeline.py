@@ -76,7 +76,7 @@ def repro(targets: tuple[str, ...], *, settings: tuple[str, ...], no_run_cache: 
         ),
         text="repro",
         has_findings=lambda result: any(
-            each.state in ("would run", "may run", "would restore") for each in result.stages
+            run.state in ("would run", "may run", "would restore") for run in result.stages
         ),
     )
 

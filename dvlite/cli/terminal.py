@@ -101,23 +101,25 @@ class Terminal:
         self._stderr.write(f"dvlite: note: {one_line(message)}\n")
 
     def failure(self, error: Exception) -> int:
-        """Prints what a run failed with, and returns the exit code; what nobody foresaw is a bug."""
-        told = _told(error)
-        if told is None:
-            told = DvliteError(f"unexpected {type(error).__name__}: {error} (a bug in dvlite)", hint=_BUG_HINT)
-            told.exit_code = EXIT_BUG
+        """Prints an error and returns its exit code; an unexpected exception is reported as a bug."""
+        report = _as_report(error)
+        if report is None:
+            report = DvliteError(f"unexpected {type(error).__name__}: {error} (a bug in dvlite)", hint=_BUG_HINT)
+            report.exit_code = EXIT_BUG
             if self.settings.verbose:
                 import traceback
 
                 self.plain("".join(traceback.format_exception(error)).rstrip())
         if self.settings.json:
-            self._stderr.write(to_json({"error": told.message, "hint": told.hint, "exit_code": told.exit_code}) + "\n")
+            self._stderr.write(
+                to_json({"error": report.message, "hint": report.hint, "exit_code": report.exit_code}) + "\n"
+            )
         else:
-            self._note("error", "red", told.message)
-            for line in (told.hint or "").splitlines():
+            self._note("error", "red", report.message)
+            for line in (report.hint or "").splitlines():
                 self._note("hint", "cyan", line)
         self._stderr.flush()
-        return told.exit_code
+        return report.exit_code
 
     def plain(self, text: str) -> None:
         """Prints text for people on standard error as it is (a traceback, `interrupted`)."""
@@ -177,8 +179,8 @@ def _escape_byte(match: re.Match[str]) -> str:
     return f"\0{ord(match[0]) - 0xDC00:02x}"
 
 
-def _told(error: Exception) -> DvliteError | None:
-    """Returns an error in the user's words, or None for a bug."""
+def _as_report(error: Exception) -> DvliteError | None:
+    """Returns an error to show to the user, or None for a bug."""
     if isinstance(error, DvliteError):
         return error
     if isinstance(error, OSError) and error.errno is not None:

@@ -34,16 +34,16 @@ class Notice:
 
 def annotate(result: VerifyResult) -> Iterator[str]:
     """Yields the lines, at most ten of each level."""
-    found = list(_notices(result))
+    notices = list(_notices(result))
     for level in ("error", "warning"):
-        yield from map(_command, _capped([each for each in found if each.level == level]))
+        yield from map(_command, _capped([notice for notice in notices if notice.level == level]))
 
 
 def _capped(notices: Sequence[Notice]) -> Sequence[Notice]:
     if len(notices) <= MOST:
         return notices
     shown, rest = notices[: MOST - 1], notices[MOST - 1 :]
-    files = len({each.file for each in rest})
+    files = len({notice.file for notice in rest})
     said = f"{count(len(rest))} more in {count(files, 'file')}; all are in the log and the job summary of this step"
     return (*shown, Notice(rest[0].level, f"{count(len(rest))} more", said))
 
@@ -56,29 +56,33 @@ def _notices(result: VerifyResult) -> Iterator[Notice]:
     yield from map(_of_unchecked, result.unchecked)
 
 
-def _of_finding(each: Finding) -> Notice:
-    where = "" if each.commit is None else f"in {each.commit[:7]}: "
-    also = f" (and in {count(each.also, 'commit')} after it)" if each.also else ""
-    fix = "" if each.fix is None else f"\nfix: {each.fix}"
-    return Notice("error", f"dvlite: {each.kind}", f"{where}{each.message}{also}{fix}", each.file, each.line)
+def _of_finding(finding: Finding) -> Notice:
+    where = "" if finding.commit is None else f"in {finding.commit[:7]}: "
+    also = f" (and in {count(finding.also, 'commit')} after it)" if finding.also else ""
+    fix = "" if finding.fix is None else f"\nfix: {finding.fix}"
+    return Notice(
+        "error", f"dvlite: {finding.kind}", f"{where}{finding.message}{also}{fix}", finding.file, finding.line
+    )
 
 
 def _of_stage(check: StageCheck) -> Notice:
-    bad = [each for each in check.outputs if not is_pass(each.verdict)]
-    told = [f"{each.path}: {each.detail[0] if each.detail else output_sentence(each)}" for each in bad]
-    message = "\n".join([*stage_sentences(check), *told]) or check.verdict
+    bad = [output for output in check.outputs if not is_pass(output.verdict)]
+    differences = [f"{output.path}: {output.detail[0] if output.detail else output_sentence(output)}" for output in bad]
+    message = "\n".join([*stage_sentences(check), *differences]) or check.verdict
     level: Literal["error", "warning"] = "warning" if check.verdict == "inconclusive" else "error"
     return Notice(level, f"dvlite: {check.stage} {check.verdict}", message, check.file or None, check.line)
 
 
-def _of_unchecked(each: Unchecked) -> Notice:
-    return Notice("warning", "dvlite: not checked", f"{each.what}: {each.why}", each.file, each.line)
+def _of_unchecked(unchecked: Unchecked) -> Notice:
+    return Notice(
+        "warning", "dvlite: not checked", f"{unchecked.what}: {unchecked.why}", unchecked.file, unchecked.line
+    )
 
 
-def _command(each: Notice) -> str:
-    title = f"title={_property(each.title[:_LONGEST_TITLE])}"
-    place = f"file={_property(each.file)},line={each.line}," if each.file else ""
-    return f"::{each.level} {place}{title}::{_message(each.message[:_LONGEST])}"
+def _command(notice: Notice) -> str:
+    title = f"title={_property(notice.title[:_LONGEST_TITLE])}"
+    place = f"file={_property(notice.file)},line={notice.line}," if notice.file else ""
+    return f"::{notice.level} {place}{title}::{_message(notice.message[:_LONGEST])}"
 
 
 def _message(text: str) -> str:

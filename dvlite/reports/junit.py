@@ -1,6 +1,6 @@
 """JUnit XML, as Jenkins, GitLab, GitHub and others read it: a suite for each pipeline file, a case for each stage and output. Pure.
 
-What is not as it must be is a failure; what could not be checked is an error, for a skipped case counts as a pass; a stage that was not
+What failed is a failure; what could not be checked is an error, for a skipped case counts as a pass; a stage that was not
 run because one before it does not reproduce is skipped, for that one fails already; so is a frozen one, which was not to be compared.
 Findings of no stage are cases of a suite of their own.
 """
@@ -21,7 +21,7 @@ from dvlite.text.verify import place_text
 from dvlite.verify.findings import Finding, OutputVerdict, StageCheck
 
 DATA = "tracked data"
-_UNTOLD = {  # of a stage whose own case has no words: those are with something else
+_UNTOLD = {  # of a stage whose own case has no words: other cases have them
     "finding": "its lockfile, pipeline file or a file of parameters cannot be used: see the findings",
     "unchecked": "something that it needs could not be checked: see the errors",
 }
@@ -30,7 +30,7 @@ _ENDED: dict[str, str | None] = {"passed": None, "failed": "failure", "unsure": 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Case:
-    """One case. `ended` is None where it passed; else `text` tells all, `message` the first of it."""
+    """One case. `ended` is None where it passed; else `text` has all of it, `message` the first line."""
 
     suite: str
     name: str
@@ -87,23 +87,23 @@ def _write(suite: ET.Element, case: Case) -> None:
 
 def _cases(result: VerifyResult) -> Iterator[Case]:
     stages = {check.stage for check in result.stages}
-    found: dict[str | None, list[Finding]] = defaultdict(list)
+    findings: dict[str | None, list[Finding]] = defaultdict(list)
     doubts: dict[str | None, list[str]] = defaultdict(list)
-    for each in result.findings:
-        found[each.stage].append(each)
-    for one in result.unchecked:
-        doubts[one.stage].append(f"{one.what}: {one.why}")
+    for finding in result.findings:
+        findings[finding.stage].append(finding)
+    for unchecked in result.unchecked:
+        doubts[unchecked.stage].append(f"{unchecked.what}: {unchecked.why}")
     for check in result.stages:
-        yield _of_stage(check, found[check.stage], doubts[check.stage])
+        yield _of_stage(check, findings[check.stage], doubts[check.stage])
         for output in check.outputs:
             yield _of_output(check, output)
-    others = [each for each in result.findings if each.stage not in stages]
-    for each in others:
-        yield _of_finding(each)
-    for open_ in result.unchecked:
-        if open_.stage not in stages:
-            text = f"{open_.what}: {open_.why}"
-            yield _data(open_.what, open_.file or "", open_.line, "error", "unchecked", text, text)
+    others = [finding for finding in result.findings if finding.stage not in stages]
+    for finding in others:
+        yield _of_finding(finding)
+    for unchecked in result.unchecked:
+        if unchecked.stage not in stages:
+            text = f"{unchecked.what}: {unchecked.why}"
+            yield _data(unchecked.what, unchecked.file or "", unchecked.line, "error", "unchecked", text, text)
     if not others:
         yield Case(suite=DATA, name=count(result.tracked, "tracked path"))
 
@@ -112,26 +112,26 @@ def _data(name: str, file: str, line: int, ended: str, kind: str, message: str, 
     return Case(suite=DATA, name=name, file=file, line=line, ended=ended, kind=kind, message=message, text=text)
 
 
-def _of_finding(each: Finding) -> Case:
-    name = f"{each.kind}: {each.path or each.file}"
-    name = name if each.commit is None else f"{each.commit[:7]}: {name}"
-    return _data(name, each.file, each.line, "failure", each.kind, each.message, _told(each))
+def _of_finding(finding: Finding) -> Case:
+    name = f"{finding.kind}: {finding.path or finding.file}"
+    name = name if finding.commit is None else f"{finding.commit[:7]}: {name}"
+    return _data(name, finding.file, finding.line, "failure", finding.kind, finding.message, _finding_text(finding))
 
 
-def _told(each: Finding) -> str:
-    fix = "" if each.fix is None else f"\nfix: {each.fix}"
-    return f"{place_text(each, Show())}: {each.message}{fix}"
+def _finding_text(finding: Finding) -> str:
+    fix = "" if finding.fix is None else f"\nfix: {finding.fix}"
+    return f"{place_text(finding, Show())}: {finding.message}{fix}"
 
 
-def _of_stage(check: StageCheck, found: Sequence[Finding], doubts: Sequence[str]) -> Case:
-    told = [*map(_told, found), *stage_sentences(check), *doubts]
-    told += [f"{each.path}: {output_sentence(each)}" for each in check.outputs if not is_pass(each.verdict)]
+def _of_stage(check: StageCheck, findings: Sequence[Finding], doubts: Sequence[str]) -> Case:
+    lines = [*map(_finding_text, findings), *stage_sentences(check), *doubts]
+    lines += [f"{output.path}: {output_sentence(output)}" for output in check.outputs if not is_pass(output.verdict)]
     ended = _ENDED[outcome_of(check.verdict)]
     if check.verdict == "not checked":
         ended = "skipped"
-    ended = "failure" if found else "error" if doubts and ended is None else ended
-    if ended is not None and not told:
-        told = [_UNTOLD.get(check.verdict, check.verdict)]
+    ended = "failure" if findings else "error" if doubts and ended is None else ended
+    if ended is not None and not lines:
+        lines = [_UNTOLD.get(check.verdict, check.verdict)]
     return Case(
         suite=check.file or "dvlite.yaml",
         name=check.stage,
@@ -139,9 +139,9 @@ def _of_stage(check: StageCheck, found: Sequence[Finding], doubts: Sequence[str]
         line=check.line,
         seconds=check.seconds or 0.0,
         ended=ended,
-        kind=found[0].kind if found else check.verdict,
-        message=found[0].message if found else told[0] if told else "",
-        text="\n".join(told),
+        kind=findings[0].kind if findings else check.verdict,
+        message=findings[0].message if findings else lines[0] if lines else "",
+        text="\n".join(lines),
         log=check.log_tail,
     )
 

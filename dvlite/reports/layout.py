@@ -69,23 +69,23 @@ def _middle(
     needs: Sequence[str], column: int, column_of: Mapping[str, int], heads: Mapping[tuple[str, int], float]
 ) -> float:
     """Returns the middle of where the arrows come from that end in a stage of a column."""
-    known = [each for each in needs if (each, column_of.get(each, column)) in heads]
-    found = [heads.get((each, column - 1), heads[each, column_of[each]]) for each in known]
-    return sum(found) / len(found) if found else 0.0
+    known = [name for name in needs if (name, column_of.get(name, column)) in heads]
+    heights = [heads.get((name, column - 1), heads[name, column_of[name]]) for name in known]
+    return sum(heights) / len(heights) if heights else 0.0
 
 
 def _passing(arrows: Sequence[tuple[str, str]], column_of: Mapping[str, int], count: int) -> list[list[str]]:
     """Returns for each column the stages whose arrows pass through it; none at all if they are too many."""
-    found: list[list[str]] = [[] for _ in range(count)]
+    passing: list[list[str]] = [[] for _ in range(count)]
     if sum(max(column_of[name] - column_of[before] - 1, 0) for before, name in arrows) > _MOST_PASSES:
-        return found
+        return passing
     last: dict[str, int] = {}
     for before, name in arrows:
         last[before] = max(last.get(before, 0), column_of[name])
     for before, end in last.items():
         for number in range(column_of[before] + 1, end):
-            found[number].append(before)
-    return found
+            passing[number].append(before)
+    return passing
 
 
 def _left(column: int) -> int:
@@ -94,7 +94,7 @@ def _left(column: int) -> int:
 
 def _columns(needs: Mapping[str, Sequence[str]]) -> list[list[str]]:
     """Returns the stages by the length of the longest path to each; those of a circle, which no pipeline has, come last."""
-    waiting = {name: {each for each in before if each in needs} for name, before in needs.items()}
+    waiting = {name: {need for need in before if need in needs} for name, before in needs.items()}
     columns: list[list[str]] = []
     while waiting:
         ready = [name for name, before in waiting.items() if not before & waiting.keys()] or list(waiting)

@@ -23,8 +23,8 @@ _LONGEST_NAME = 24  # letters that fit into a box
 _MOST_ROWS = 2000
 _SIGNS = {"passed": "✓", "failed": "✗", "unsure": "?", "frozen": "❄"}
 _MEANINGS = {
-    "passed": "as it must be",
-    "failed": "not as it must be",
+    "passed": "passed",
+    "failed": "failed",
     "unsure": "not checked",
     "frozen": "frozen, not compared",
 }
@@ -86,10 +86,10 @@ def _lines(result: VerifyResult) -> Iterator[str]:
     yield from _findings(result)
     yield from _unchecked(result)
     ran = [(number, check) for number, check in enumerate(result.stages) if check.verdict not in _PLAIN]
-    for number, check in sorted(ran, key=lambda each: is_pass(each[1].verdict)):  # what is wrong comes first
+    for number, check in sorted(ran, key=lambda row: is_pass(row[1].verdict)):  # what is wrong comes first
         yield from _stage(number, check)
     yield from _not_run(result)
-    yield from (f"<p>warning: {_text(each)}</p>" for each in result.warnings)
+    yield from (f"<p>warning: {_text(warning)}</p>" for warning in result.warnings)
     yield f"</main>\n<footer><p><small>dvlite {_text(__version__)}</small></p></footer>\n</body>\n</html>"
 
 
@@ -97,7 +97,7 @@ def _lines(result: VerifyResult) -> Iterator[str]:
 
 
 def _drawing(stages: Sequence[StageCheck]) -> Iterator[str]:
-    drawn = plan({each.stage: each.after for each in stages})
+    drawn = plan({check.stage: check.after for check in stages})
     yield (
         f'<div class="wide"><svg role="img" aria-label="the stages and their verdicts" width="{drawn.width}" '
         f'height="{drawn.height}" viewBox="0 0 {drawn.width} {drawn.height}">'
@@ -107,20 +107,20 @@ def _drawing(stages: Sequence[StageCheck]) -> Iterator[str]:
         'markerUnits="userSpaceOnUse"><path d="M0,0 L8,4 L0,8 z"/></marker></defs>'
     )
     yield from (f'<path d="{path}" marker-end="url(#tip)"/>' for path in drawn.arrows.values())
-    for number, each in enumerate(stages):
-        box, ended = drawn.boxes[each.stage], outcome_of(each.verdict)
-        note = each.verdict if each.seconds is None else f"{each.verdict}, {duration_text(each.seconds)}"
+    for number, check in enumerate(stages):
+        box, ended = drawn.boxes[check.stage], outcome_of(check.verdict)
+        note = check.verdict if check.seconds is None else f"{check.verdict}, {duration_text(check.seconds)}"
         yield (
             f'<a href="#stage-{number}"><g class="{ended}" transform="translate({box.x},{box.y})">'
-            f"<title>{_text(each.stage)}: {_text(note)}</title>"
+            f"<title>{_text(check.stage)}: {_text(note)}</title>"
             f'<rect width="{WIDTH}" height="{HEIGHT}" rx="6"/>'
-            f'<text x="10" y="19">{_text(_clipped(legal(each.stage)))}</text>'
+            f'<text x="10" y="19">{_text(_clipped(legal(check.stage)))}</text>'
             f'<text class="note" x="10" y="37">{_SIGNS[ended]} {_text(note)}</text></g></a>'
         )
     yield "</svg></div>"
-    found = {outcome_of(each.verdict) for each in stages}
+    outcomes = {outcome_of(check.verdict) for check in stages}
     legend = (
-        f'<span class="{ended}">{sign} {_MEANINGS[ended]}</span>' for ended, sign in _SIGNS.items() if ended in found
+        f'<span class="{ended}">{sign} {_MEANINGS[ended]}</span>' for ended, sign in _SIGNS.items() if ended in outcomes
     )
     yield f'<p class="legend">{"".join(legend)}</p>'
 
@@ -163,28 +163,30 @@ def _findings(result: VerifyResult) -> Iterator[str]:
             ("where", "finding", "what", "fix"),
             (
                 (
-                    _code(place_text(each, Show())),
-                    f'<span class="word failed">{_text(each.kind)}</span>',
-                    _text(f"{each.message}{f' (and in {each.also:,} commits after it)' if each.also else ''}"),
-                    _code(each.fix or ""),
+                    _code(place_text(finding, Show())),
+                    f'<span class="word failed">{_text(finding.kind)}</span>',
+                    _text(f"{finding.message}{f' (and in {finding.also:,} commits after it)' if finding.also else ''}"),
+                    _code(finding.fix or ""),
                 )
-                for each in result.findings
+                for finding in result.findings
             ),
         )
 
 
 def _not_run(result: VerifyResult) -> Iterator[str]:
-    checked = [(number, each) for number, each in enumerate(result.stages) if each.verdict in _PLAIN]
+    checked = [(number, check) for number, check in enumerate(result.stages) if check.verdict in _PLAIN]
     if checked:
         yield "<h2>Stages, without running them</h2>"
-        rows = ((_code(each.stage), _word(each.verdict), _code(f"{each.file}:{each.line}")) for _, each in checked)
+        rows = ((_code(check.stage), _word(check.verdict), _code(f"{check.file}:{check.line}")) for _, check in checked)
         yield from _table(("stage", "verdict", "declared at"), rows, ids=[f"stage-{number}" for number, _ in checked])
 
 
 def _unchecked(result: VerifyResult) -> Iterator[str]:
     if result.unchecked:
         yield "<h2>Not checked</h2>"
-        yield from _table(("what", "why"), ((_text(each.what), _text(each.why)) for each in result.unchecked))
+        yield from _table(
+            ("what", "why"), ((_text(unchecked.what), _text(unchecked.why)) for unchecked in result.unchecked)
+        )
 
 
 # --- stages that were run again
@@ -193,9 +195,9 @@ def _unchecked(result: VerifyResult) -> Iterator[str]:
 def _stage(number: int, check: StageCheck) -> Iterator[str]:
     took = "" if check.seconds is None else f" <small>{duration_text(check.seconds)}</small>"
     yield f'<section id="stage-{number}"><h2>{_text(check.stage)} {_word(check.verdict)}{took}</h2>'
-    yield from (f"<p>{_text(each)}</p>" for each in stage_sentences(check))
+    yield from (f"<p>{_text(sentence)}</p>" for sentence in stage_sentences(check))
     if check.outputs:
-        heads = ("output", "verdict", "", "in the lockfile", "here")
+        heads = ("output", "verdict", "", "in the lockfile", "in this run")
         yield from _table(heads, map(_output, check.outputs))
     for output in check.outputs:
         if len(output.detail) > 1:
@@ -207,17 +209,17 @@ def _stage(number: int, check: StageCheck) -> Iterator[str]:
     yield "</section>"
 
 
-def _output(each: OutputVerdict) -> tuple[str, ...]:
+def _output(output: OutputVerdict) -> tuple[str, ...]:
     return (
-        _code(each.path),
-        _word(each.verdict),
-        _text(each.detail[0] if each.detail else output_sentence(each)),
-        _version(each.old_oid, each.old_size_bytes),
-        _version(each.new_oid, each.size_bytes),
+        _code(output.path),
+        _word(output.verdict),
+        _text(output.detail[0] if output.detail else output_sentence(output)),
+        _version(output.old_oid, output.old_size_bytes),
+        _version(output.new_oid, output.size_bytes),
     )
 
 
 def _version(oid: str | None, size_bytes: int | None) -> str:
     parts = [_code(short_oid(oid))] if oid else []
-    told = " ".join([*parts, *([] if size_bytes is None else [size_text(size_bytes)])])
-    return f'<span class="whole">{told}</span>' if told else ""
+    text = " ".join([*parts, *([] if size_bytes is None else [size_text(size_bytes)])])
+    return f'<span class="whole">{text}</span>' if text else ""

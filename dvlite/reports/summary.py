@@ -1,4 +1,4 @@
-"""What every report says of a verification, whatever its format: how it ended, the headline, the sentences of a stage. Pure."""
+"""What every report of a verification has, whatever its format: the outcome, the headline, the sentences of a stage. Pure."""
 
 from __future__ import annotations
 
@@ -39,27 +39,27 @@ def is_pass(verdict: str) -> bool:
 
 def outcome(result: VerifyResult) -> Outcome:
     """Returns how a verification ended."""
-    if result.findings or any(outcome_of(each.verdict) == "failed" for each in result.stages):
+    if result.findings or any(outcome_of(check.verdict) == "failed" for check in result.stages):
         return "failed"
     return "passed" if result.passed else "unsure"
 
 
 def headline(result: VerifyResult) -> str:
-    """Returns what it came to: `2 findings, train does not reproduce`."""
+    """Returns the outcome: `2 findings, train does not reproduce`."""
     said = [count(len(result.findings), "finding")] if result.findings else []
     for verdict, one, more in (("different", "does not reproduce", "do not reproduce"), ("failed", "failed", "failed")):
-        names = [one_line(each.stage) for each in result.stages if each.verdict == verdict]
+        names = [one_line(check.stage) for check in result.stages if check.verdict == verdict]
         if names:
             said.append(f"{some(names)} {one if len(names) == 1 else more}")
-    open_ = len(result.unchecked) + sum(each.verdict in ("inconclusive", "not checked") for each in result.stages)
+    open_ = len(result.unchecked) + sum(check.verdict in ("inconclusive", "not checked") for check in result.stages)
     if open_:
         said.append(f"{count(open_)} could not be checked")
     if said:
         return ", ".join(said)
     if not result.rerun:
         return "nothing found"
-    all_ran = all(each.seconds is not None for each in result.stages)
-    return f"every stage{'' if all_ran else ' that was run'} gives the same again"
+    all_ran = all(check.seconds is not None for check in result.stages)
+    return f"every stage{'' if all_ran else ' that was run'} produced the same outputs"
 
 
 def looked_at(result: VerifyResult) -> str:
@@ -84,7 +84,7 @@ def revision_text(result: VerifyResult) -> str:
 
 
 def stage_sentences(check: StageCheck) -> Iterator[str]:
-    """Yields why a stage has its verdict, as far as its outputs do not tell."""
+    """Yields why a stage has its verdict, beyond what its outputs show."""
     if check.verdict == "frozen":
         yield FROZEN
     if check.problem is not None:
@@ -95,7 +95,7 @@ def stage_sentences(check: StageCheck) -> Iterator[str]:
 def output_sentence(output: OutputVerdict) -> str:
     """Returns how an output compares, in a few words; `detail` has the lines."""
     if output.verdict == "missing":
-        return "was not made"
+        return "was not produced"
     if output.verdict == "extra":
         return "is not in the lockfile"
     if output.verdict == "equivalent":

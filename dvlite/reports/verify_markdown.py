@@ -1,6 +1,6 @@
 """A verification as Markdown, for a job summary or a comment on a pull request. Pure.
 
-The first line is a marker that nobody sees: by it a program finds its earlier comment and updates that, where it would add another.
+The first line is an invisible marker: by it a program finds its earlier comment, to update it instead of adding another.
 """
 
 from __future__ import annotations
@@ -31,18 +31,18 @@ def markdown(result: VerifyResult, *, limit_bytes: int = COMMENT) -> str:
             ("where", "finding", "what", "fix"),
             (
                 (
-                    code(place_text(each, Show())),
-                    plain(each.kind),
-                    plain(f"{each.message}{f' (and in {each.also:,} commits after it)' if each.also else ''}"),
-                    code(each.fix or ""),
+                    code(place_text(finding, Show())),
+                    plain(finding.kind),
+                    plain(f"{finding.message}{f' (and in {finding.also:,} commits after it)' if finding.also else ''}"),
+                    code(finding.fix or ""),
                 )
-                for each in result.findings
+                for finding in result.findings
             ),
             share=_FINDINGS_SHARE,
             noun="finding",
         )
     if result.unchecked:
-        rows = ((plain(each.what), plain(each.why)) for each in result.unchecked)
+        rows = ((plain(unchecked.what), plain(unchecked.why)) for unchecked in result.unchecked)
         document.table(("not checked", "why"), rows, share=_STAGES_SHARE, noun="line")
     if result.stages:
         _stages(document, result.stages)
@@ -53,10 +53,10 @@ def markdown(result: VerifyResult, *, limit_bytes: int = COMMENT) -> str:
 
 
 def _stages(document: MarkdownDocument, stages: Sequence[StageCheck]) -> None:
-    order = sorted(stages, key=lambda each: is_pass(each.verdict))  # what is wrong comes first
-    ran = any(each.seconds is not None or each.outputs for each in stages)
+    order = sorted(stages, key=lambda check: is_pass(check.verdict))  # what is wrong comes first
+    ran = any(check.seconds is not None or check.outputs for check in stages)
     heads = ("", "stage", "verdict", *(("time", "notes") if ran else ("declared at",)))
-    document.table(heads, (_row(each, ran=ran) for each in order), share=_STAGES_SHARE, noun="stage")
+    document.table(heads, (_row(check, ran=ran) for check in order), share=_STAGES_SHARE, noun="stage")
 
 
 def _row(check: StageCheck, *, ran: bool) -> tuple[Markup, ...]:
@@ -72,10 +72,10 @@ def _row(check: StageCheck, *, ran: bool) -> tuple[Markup, ...]:
 
 def _notes(check: StageCheck) -> Iterator[str]:
     yield from map(plain, stage_sentences(check))
-    told = [each for each in check.outputs if each.verdict != "identical"]
-    yield from (f"{code(each.path)} {plain(_first(each))}" for each in told[:_MOST_OUTPUTS])
-    if len(told) > _MOST_OUTPUTS:
-        yield f"{len(told) - _MOST_OUTPUTS:,} more outputs"
+    outputs = [output for output in check.outputs if output.verdict != "identical"]
+    yield from (f"{code(output.path)} {plain(_first(output))}" for output in outputs[:_MOST_OUTPUTS])
+    if len(outputs) > _MOST_OUTPUTS:
+        yield f"{len(outputs) - _MOST_OUTPUTS:,} more outputs"
 
 
 def _first(output: OutputVerdict) -> str:
@@ -84,7 +84,7 @@ def _first(output: OutputVerdict) -> str:
 
 def _differences(document: MarkdownDocument, check: StageCheck) -> None:
     """Adds what is too long for the table, folded: how outputs differ, and the end of the log of a stage that failed."""
-    parts = [(each.path, each.detail) for each in check.outputs if len(each.detail) > 1]
+    parts = [(output.path, output.detail) for output in check.outputs if len(output.detail) > 1]
     if check.log_tail:
         parts.append((f"the end of the log of {check.stage}", check.log_tail))
     for title, lines in parts:

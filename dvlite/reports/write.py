@@ -1,6 +1,6 @@
 """Where the reports of a verification go: files, standard output, the job summary of GitHub Actions, annotations in its log.
 
-Reads no environment and writes nothing to a stream: it is told where to, and returns the lines that are for one.
+Reads no environment and writes nothing to a stream: the caller says where to, and prints the lines that are returned.
 """
 
 from __future__ import annotations

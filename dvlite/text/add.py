@@ -53,8 +53,10 @@ def _what(path: AddedPath) -> str:
     if path.left_out:
         names = ", ".join(f"{count(number)} {printable(name)}" for name, number in sorted(path.left_out.items()))
         notes.append(f"left out: {names}")
-    aside = f" ({'; '.join(notes)})" if notes else ""
+    remarks = f" ({'; '.join(notes)})" if notes else ""
     if path.created or path.kind == "file":
-        return (size_text(path.size_bytes) if path.kind == "file" else amount_text(path.files, path.size_bytes)) + aside
+        return (
+            size_text(path.size_bytes) if path.kind == "file" else amount_text(path.files, path.size_bytes)
+        ) + remarks
     growth = growth_text(path.counts)
-    return files_text(path.counts) + (f", {growth}" if growth else "") + aside
+    return files_text(path.counts) + (f", {growth}" if growth else "") + remarks

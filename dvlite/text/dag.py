@@ -26,18 +26,18 @@ def _tree(top: DagStage, stages: dict[str, DagStage], seen: set[str], show: Show
         (top, "", "")
     ]  # stage or finished words, how its line begins, how those below do
     while stack:
-        here, first, rest = stack.pop()
-        if isinstance(here, str):
-            yield first + here
+        node, first, rest = stack.pop()
+        if isinstance(node, str):
+            yield first + node
             continue
-        again = here.stage in seen and bool(here.deps)
-        yield first + _words(here, show) + ("  (as above)" if again else "")
+        again = node.stage in seen and bool(node.deps)
+        yield first + _words(node, show) + ("  (as above)" if again else "")
         if again:
             continue
-        seen.add(here.stage)
-        children: list[DagStage | str] = [stages[other] for other in here.after]
-        made = {path for other in here.after for path in stages[other].outs}
-        sources = [show.path(dep) for dep in here.deps if not any(_touches(dep, path) for path in made)]
+        seen.add(node.stage)
+        children: list[DagStage | str] = [stages[other] for other in node.after]
+        outs = {path for other in node.after for path in stages[other].outs}
+        sources = [show.path(dep) for dep in node.deps if not any(_touches(dep, path) for path in outs)]
         if sources:
             children.append(show.style("dim", ", ".join(sources)))
         for number, child in reversed(list(enumerate(children))):

@@ -151,7 +151,7 @@ def _line(change: FileChange, path: PathDiff) -> str:
     name = change.path.removeprefix(f"{path.path}/")
     sizes = [size for size in (change.old_size_bytes, change.size_bytes) if size is not None]
     renamed = "" if change.old_path is None else f"{code(change.old_path.removeprefix(f'{path.path}/'))} → "
-    told = "" if not sizes else f" {size_text(sizes[-1])}"
+    size = "" if not sizes else f" {size_text(sizes[-1])}"
     if len(sizes) == 2 and sizes[0] != sizes[1]:
-        told += f" ({delta_text(sizes[1] - sizes[0])})"
-    return f"`{_SIGNS[change.change][0]}` {renamed}{code(name)}{told}"
+        size += f" ({delta_text(sizes[1] - sizes[0])})"
+    return f"`{_SIGNS[change.change][0]}` {renamed}{code(name)}{size}"

@@ -15,7 +15,7 @@ from dvlite.text.style import counts_text, table
 
 _WIDTH = 8  # of the word before a fact
 _CHAIN = 12  # runs in one line; the tree shows more
-_PARAMS = 6  # runs whose parameters are told
+_PARAMS = 6  # runs whose parameters are printed
 _LINE = 100  # what is longer takes several
 _FILES = 5
 
@@ -23,7 +23,7 @@ _FILES = 5
 def text(result: LineageResult | LineageFindResult | LineageDiffResult, show: Show) -> Iterator[str]:
     """Yields what people read."""
     if isinstance(result, LineageFindResult):
-        yield from _found(result, show)
+        yield from _hits(result, show)
     elif isinstance(result, LineageDiffResult):
         yield from _difference(result, show)
     else:
@@ -69,11 +69,11 @@ def _subject(result: LineageResult, show: Show) -> str:
 
 
 class _Upstream:
-    """Tells what something was made of: the run, a line for each kind of fact, and a tree where lines cannot tell it."""
+    """Words where something is from: the run, a line for each kind of fact, and a tree where lines are not enough."""
 
     def __init__(self, result: LineageResult, graph: LineageGraph, show: Show) -> None:
         self._result, self._graph, self._show = result, graph, show
-        self._artefacts = {key_of(found): found for found in graph.artefacts}
+        self._artefacts = {key_of(artefact): artefact for artefact in graph.artefacts}
         self._runs = {run.run: run for run in graph.runs}
         self._branches = False
 
@@ -89,41 +89,41 @@ class _Upstream:
             yield ""
             yield from lineage_tree.tree(self._graph, down=False)
 
-    def _made(self, found: LineageArtefact) -> Iterator[str]:
-        """Tells of an artefact: who made it, or where else it is from; through the directory that holds it if there is one."""
-        if found.made_by and found.made_by[0].run in self._runs:
-            yield from self._about(self._runs[found.made_by[0].run], found)
-        elif found.held_by:
-            holder = self._artefact(found.held_by[0])
-            more = len(found.held_by) - 1
+    def _made(self, artefact: LineageArtefact) -> Iterator[str]:
+        """Yields which run made an artefact, or where else it is from; through the directory that holds it if there is one."""
+        if artefact.made_by and artefact.made_by[0].run in self._runs:
+            yield from self._about(self._runs[artefact.made_by[0].run], artefact)
+        elif artefact.held_by:
+            holder = self._artefact(artefact.held_by[0])
+            more = len(artefact.held_by) - 1
             others = f" (and {count(more, 'other version')} of it)" if more else ""
-            inner = found.path.removeprefix(holder.path + "/")
+            inner = artefact.path.removeprefix(holder.path + "/")
             yield f"in {named(holder.path, holder.oid)} as {printable(inner)}{others}"
             yield from self._made(holder)
-        elif found.parts:
-            yield f"put together of {count(len(found.parts), 'thing')} that runs made"
+        elif artefact.parts:
+            yield f"a directory with {count(len(artefact.parts), 'part')} that runs made"
             self._branches = True
-        elif found.cut_runs:
-            yield _cut(found.cut_runs)
+        elif artefact.cut_runs:
+            yield _cut(artefact.cut_runs)
         else:
-            yield _source(found)
+            yield _source(artefact)
 
-    def _about(self, run: LineageRun, found: LineageArtefact | None) -> Iterator[str]:
-        made = "ran"
-        if found is not None:
-            output = next((link for link in run.outputs if link.oid == found.oid), None)
-            made = (
+    def _about(self, run: LineageRun, artefact: LineageArtefact | None) -> Iterator[str]:
+        action = "ran"
+        if artefact is not None:
+            output = next((link for link in run.outputs if link.oid == artefact.oid), None)
+            action = (
                 f"made as {printable(output.path)} by {printable(run.name)}"
                 if output
                 else f"made by {printable(run.name)}"
             )
         between = " on " if "@" in run.user else "@"  # of a person's address, or of the name of an account
         who = between.join(printable(part) for part in (run.user, run.host) if part)
-        yield f"{made} on {_minute(run.start)}{f', {who}' if who else ''}, status {_status(run)}"
-        if found is not None and len(found.made_by) > 1:
-            names = [run_named(other) for other in found.made_by[1:]]
+        yield f"{action} on {_minute(run.start)}{f', {who}' if who else ''}, status {_status(run)}"
+        if artefact is not None and len(artefact.made_by) > 1:
+            names = [run_named(other) for other in artefact.made_by[1:]]
             yield f"also made by {count(len(names), 'other run')}: {self._show.some(names)}"
-        if found is None:
+        if artefact is None:
             yield from _facts("made", [named(link.path, link.oid) for link in run.outputs] or ["nothing"])
         yield from _facts("data", [self._chain(link) for link in run.inputs if not self._is_code(link)])
         yield from _facts("code", [_code(run)] if run.code_commit or run.commit else [])
@@ -134,14 +134,14 @@ class _Upstream:
 
     def _params(self, run: LineageRun) -> Iterator[str]:
         """Yields the parameters of the run and of those before it; where these have some, each with the name of its run."""
-        found = [each for each in {run.run: run, **self._runs}.values() if each.params]
-        if found == [run]:
+        runs = [run for run in {run.run: run, **self._runs}.values() if run.params]
+        if runs == [run]:
             yield short_values(run.params)
             return
-        shown = found if self._show.verbose else found[:_PARAMS]
-        told = [f"{short_values(each.params)} ({printable(each.name)})" for each in shown]
-        told += [f"{len(found) - len(shown):,} more with -v"] if len(shown) < len(found) else []
-        yield from ["  ".join(told)] if sum(map(len, told)) <= _LINE else told
+        shown = runs if self._show.verbose else runs[:_PARAMS]
+        texts = [f"{short_values(run.params)} ({printable(run.name)})" for run in shown]
+        texts += [f"{len(runs) - len(shown):,} more with -v"] if len(shown) < len(runs) else []
+        yield from ["  ".join(texts)] if sum(map(len, texts)) <= _LINE else texts
 
     def _results(self, run: LineageRun) -> Iterator[str]:
         """Yields the metrics of the run; where it has none, those of runs that began with what it left, as evaluation does."""
@@ -158,18 +158,18 @@ class _Upstream:
         """Returns where an input is from, back to its source as long as there is one way back."""
         parts: list[str] = []
         for _ in range(_CHAIN):
-            found = self._artefact(link)
+            artefact = self._artefact(link)
             parts.append(named(link.path, link.oid))
-            if found.held_by and not found.made_by:
-                link = found.held_by[0]
+            if artefact.held_by and not artefact.made_by:
+                link = artefact.held_by[0]
                 parts[-1] += " in"
                 continue
-            if not found.made_by or found.made_by[0].run not in self._runs:
-                self._branches |= bool(found.parts)
-                return _joined(parts) + _end(found, link)
-            run = self._runs[found.made_by[0].run]
+            if not artefact.made_by or artefact.made_by[0].run not in self._runs:
+                self._branches |= bool(artefact.parts)
+                return _joined(parts) + _end(artefact, link)
+            run = self._runs[artefact.made_by[0].run]
             parts.append(printable(run.name) + (f" ({_status(run)})" if run.status != "ok" else ""))
-            data = [each for each in run.inputs if not self._is_code(each)]
+            data = [link for link in run.inputs if not self._is_code(link)]
             if len(data) != 1:
                 self._branches |= len(data) > 1
                 return _joined(parts) + (f" <- {count(len(data), 'input')}, see below" if data else "")
@@ -178,8 +178,8 @@ class _Upstream:
         return _joined(parts) + " <- ... see below"
 
     def _artefact(self, link: LineageLink) -> LineageArtefact:
-        found = self._artefacts.get(key_of(link))
-        return found or LineageArtefact(oid=link.oid, path=link.path, size_bytes=link.size_bytes, files=link.files)
+        artefact = self._artefacts.get(key_of(link))
+        return artefact or LineageArtefact(oid=link.oid, path=link.path, size_bytes=link.size_bytes, files=link.files)
 
     def _is_code(self, link: LineageLink) -> bool:
         return self._artefact(link).origin == "code"
@@ -189,42 +189,42 @@ def _joined(parts: Sequence[str]) -> str:
     return " <- ".join(parts).replace(" in <- ", " in ")
 
 
-def _end(found: LineageArtefact, link: LineageLink) -> str:
-    """Returns what is said of the last thing in a chain."""
+def _end(artefact: LineageArtefact, link: LineageLink) -> str:
+    """Returns the facts of the last artefact in a chain."""
     facts = [
         f"{link.files:,} {'file' if link.files == 1 else 'files'}"
         if link.oid.startswith("manifest:")
         else size_text(link.size_bytes)
     ]
-    if found.commit is not None:
-        facts.append(f"commit {commit_text(found.commit)}")
-    elif found.origin == "data":
+    if artefact.commit is not None:
+        facts.append(f"commit {commit_text(artefact.commit)}")
+    elif artefact.origin == "data":
         facts.append("not committed")
     text = f" ({', '.join(facts)})"
-    if found.cut_runs:
-        return f"{text} <- {_cut(found.cut_runs)}"
-    if found.parts:
-        return f"{text} <- {count(len(found.parts), 'thing')} inside, see below"
-    if found.origin == "stage":
-        return f"{text} <- {unrecorded(found)}"
-    return text if found.origin in ("data", "code") else f"{text} <- unknown (not recorded)"
+    if artefact.cut_runs:
+        return f"{text} <- {_cut(artefact.cut_runs)}"
+    if artefact.parts:
+        return f"{text} <- {count(len(artefact.parts), 'part')} inside, see below"
+    if artefact.origin == "stage":
+        return f"{text} <- {unrecorded(artefact)}"
+    return text if artefact.origin in ("data", "code") else f"{text} <- unknown (not recorded)"
 
 
 def _cut(runs: int) -> str:
     return f"... {runs:,} more, --depth"
 
 
-def _source(found: LineageArtefact) -> str:
-    if found.commit is not None:
-        by = f" by {printable(found.commit.author)}" if found.commit.author else ""
-        when = f", {_minute(found.commit.time)}" if found.commit.time else ""
-        word = "source data: added" if found.origin == "data" else "kept by git:"
-        return f"{word} in commit {commit_text(found.commit)}{by}{when}"
-    if found.origin == "data":
+def _source(artefact: LineageArtefact) -> str:
+    if artefact.commit is not None:
+        by = f" by {printable(artefact.commit.author)}" if artefact.commit.author else ""
+        when = f", {_minute(artefact.commit.time)}" if artefact.commit.time else ""
+        word = "source data: added" if artefact.origin == "data" else "kept by git:"
+        return f"{word} in commit {commit_text(artefact.commit)}{by}{when}"
+    if artefact.origin == "data":
         return "source data: no commit names it yet"
-    if found.origin == "stage":
-        return unrecorded(found)
-    return "kept by git" if found.origin == "code" else "unknown (not recorded)"
+    if artefact.origin == "stage":
+        return unrecorded(artefact)
+    return "kept by git" if artefact.origin == "code" else "unknown (not recorded)"
 
 
 def _code(run: LineageRun) -> str:
@@ -253,8 +253,8 @@ def _status(run: LineageRun) -> str:
 
 
 def _environment(run: LineageRun, *, verbose: bool) -> str:
-    found = dict(run.environment)
-    parts = [f"Python {scalar(found.pop('python'))}"] if "python" in found else []
+    facts = dict(run.environment)
+    parts = [f"Python {scalar(facts.pop('python'))}"] if "python" in facts else []
     for key, value in run.capture.items():
         kind, _, name = key.partition(" ")
         first_line = value.strip().splitlines()[-1:] or [""]
@@ -264,9 +264,9 @@ def _environment(run: LineageRun, *, verbose: bool) -> str:
             parts.append(f"{printable(name)}: {printable(first_line[0][:60])}")
         else:
             parts.append(f"{printable(key)} {printable(value)}")
-    for key in ("gpu", "image", *(sorted(found) if verbose else ())):
-        if found.get(key) not in (None, ""):
-            value = found.pop(key)
+    for key in ("gpu", "image", *(sorted(facts) if verbose else ())):
+        if facts.get(key) not in (None, ""):
+            value = facts.pop(key)
             parts.append(scalar(value) if key in ("gpu", "image") else f"{printable(key)} {scalar(value)}")
     return ", ".join(parts)
 
@@ -288,41 +288,41 @@ def _downstream(result: LineageResult, show: Show) -> Iterator[str]:
     graph = result.down
     if graph is None:
         return
-    made = {key_of(link) for run in graph.runs for link in run.outputs} - {key_of(link) for link in graph.starts}
+    outputs = {key_of(link) for run in graph.runs for link in run.outputs} - {key_of(link) for link in graph.starts}
     hidden = graph.cut_runs
     if not graph.runs and not hidden:
-        yield f"nothing was made of it ({count(result.runs_searched, 'run')} searched)"
+        yield f"nothing was made from it ({count(result.runs_searched, 'run')} searched)"
         return
     if result.up is not None:
-        yield "made of it:"
+        yield "made from it:"
     itself = len(graph.starts) == 1 and graph.starts[0].oid == result.subject.oid
     yield from lineage_tree.tree(graph, down=True, below_start=itself)
     if not show.quiet:
         more = f", {hidden:,} more runs with a larger --depth" if hidden else ""
-        yield f"{count(len(made), 'artefact')} by {count(len(graph.runs), 'run')}{more}"
+        yield f"{count(len(outputs), 'artefact')} by {count(len(graph.runs), 'run')}{more}"
 
 
 # --- find ---
 
 
-def _found(result: LineageFindResult, show: Show) -> Iterator[str]:
+def _hits(result: LineageFindResult, show: Show) -> Iterator[str]:
     if not result.found:
         if not show.quiet:
             yield f"nothing found in {count(result.runs, 'run')}"
         return
-    asked = list(dict.fromkeys(key for found in result.found for key in found.values))
-    head = ("PATH", "OID", "RUN", "WHEN", "STATUS", "COMMIT", *(printable(key) for key in asked))
+    keys = list(dict.fromkeys(key for hit in result.found for key in hit.values))
+    head = ("PATH", "OID", "RUN", "WHEN", "STATUS", "COMMIT", *(printable(key) for key in keys))
     rows = [
         (
-            show.path(found.path),
-            short_oid(found.oid),
-            printable(found.name),
-            _minute(found.start),
-            printable(found.status),
-            printable(found.commit.commit[:7]) if found.commit is not None else "",
-            *(scalar(found.values[key]) if key in found.values else "" for key in asked),
+            show.path(hit.path),
+            short_oid(hit.oid),
+            printable(hit.name),
+            _minute(hit.start),
+            printable(hit.status),
+            printable(hit.commit.commit[:7]) if hit.commit is not None else "",
+            *(scalar(hit.values[key]) if key in hit.values else "" for key in keys),
         )
-        for found in result.found
+        for hit in result.found
     ]
     yield from table([head, *rows])
     if result.more and not show.quiet:
@@ -356,9 +356,9 @@ def _difference(result: LineageDiffResult, show: Show) -> Iterator[str]:
 
 
 def _side(side: LineageSide) -> str:
-    made = f" by {printable(side.name)}" if side.name and side.oid.partition(":")[0] != "run" else ""
+    by = f" by {printable(side.name)}" if side.name and side.oid.partition(":")[0] != "run" else ""
     oid = "" if side.oid.startswith("run:") else f" {short_oid(side.oid)}"
-    return f"{printable(side.name if side.oid.startswith('run:') and side.name else side.text)}{oid}{made}"
+    return f"{printable(side.name if side.oid.startswith('run:') and side.name else side.text)}{oid}{by}"
 
 
 def _content(change: LineageContentChange, show: Show) -> Iterator[tuple[str, str]]:

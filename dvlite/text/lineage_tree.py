@@ -28,7 +28,7 @@ class _Line:
 def tree(graph: LineageGraph, *, down: bool, below_start: bool = False) -> Iterator[str]:
     """Yields what was met from the starts on, each thing drawn with what is behind it once, then only named.
 
-    With `below_start` the line of the start itself is left out: the caller has told of it.
+    With `below_start` the line of the start itself is left out: the caller has printed it.
     """
     lines = _Tree(graph, down=down).lines()
     if below_start:
@@ -96,8 +96,8 @@ class _Tree:
 
     def __init__(self, graph: LineageGraph, *, down: bool) -> None:
         self._graph, self._down = graph, down
-        self._artefacts = {key_of(found): found for found in graph.artefacts}
-        self._runs = {found.run: found for found in graph.runs}
+        self._artefacts = {key_of(artefact): artefact for artefact in graph.artefacts}
+        self._runs = {run.run: run for run in graph.runs}
         self._drawn: set[str] = set()
 
     def lines(self) -> Iterator[str]:
@@ -116,45 +116,45 @@ class _Tree:
     def _artefact(self, line: _Line) -> tuple[str, Iterable[_Line]]:
         link = line.link
         assert link is not None
-        found = self._artefacts.get(key_of(link))
+        artefact = self._artefacts.get(key_of(link))
         text = f"{named(link.path, link.oid)} ({amount(link.size_bytes, link.files, link.oid)})"
-        if found is None:
+        if artefact is None:
             return text, ()
-        text += "".join(f"  {fact}" for fact in facts_of(found, link.path, down=self._down))
-        below = list(self._behind(found, line.indent + 1))
+        text += "".join(f"  {fact}" for fact in facts_of(artefact, link.path, down=self._down))
+        below = list(self._behind(artefact, line.indent + 1))
         if key_of(link) in self._drawn and (below or self._down):
             return f"{text}  (above)", ()
         self._drawn.add(key_of(link))
         return text, below
 
-    def _behind(self, found: LineageArtefact, indent: int) -> Iterator[_Line]:
+    def _behind(self, artefact: LineageArtefact, indent: int) -> Iterator[_Line]:
         """Yields what comes below an artefact: its maker, or its users; directories around it, things inside."""
         shown = 0
         if self._down:
-            for use in found.used_by:
+            for use in artefact.used_by:
                 shown += use.run in self._runs
                 if use.run in self._runs:
                     yield _Line(indent, run=use.run, others=use.others)
-        elif found.made_by and found.made_by[0].run in self._runs:
+        elif artefact.made_by and artefact.made_by[0].run in self._runs:
             shown = 1
-            yield _Line(indent, run=found.made_by[0].run, others=found.made_by[1:])
-        for number, link in enumerate((*found.held_by, *found.parts)):
-            holder = number < len(found.held_by)
+            yield _Line(indent, run=artefact.made_by[0].run, others=artefact.made_by[1:])
+        for number, link in enumerate((*artefact.held_by, *artefact.parts)):
+            holder = number < len(artefact.held_by)
             if holder and not self._down and number:
                 yield _Line(
                     indent,
-                    words=f"also in {len(found.held_by) - 1} other {'version' if len(found.held_by) == 2 else 'versions'} of directories",
+                    words=f"also in {len(artefact.held_by) - 1} other {'version' if len(artefact.held_by) == 2 else 'versions'} of directories",
                 )
                 break
             if self._leads_on(link):
                 yield _Line(indent, link)
-        if found.cut_runs:
-            yield _Line(indent, words=f"... {found.cut_runs:,} more, --depth")
+        if artefact.cut_runs:
+            yield _Line(indent, words=f"... {artefact.cut_runs:,} more, --depth")
 
     def _leads_on(self, link: LineageLink) -> bool:
         """Says whether a directory or a part is worth a line: up, where a thing is from; down, only where it was used."""
-        found = self._artefacts.get(key_of(link))
-        return found is not None and (not self._down or bool(found.used_by or found.cut_runs))
+        artefact = self._artefacts.get(key_of(link))
+        return artefact is not None and (not self._down or bool(artefact.used_by or artefact.cut_runs))
 
     def _run(self, line: _Line) -> tuple[str, Iterable[_Line]]:
         run = self._runs[line.run]
@@ -176,8 +176,8 @@ class _Tree:
         return text, [*below, *([_Line(indent, words=words)] if code else [])]
 
     def _is_code(self, link: LineageLink) -> bool:
-        found = self._artefacts.get(key_of(link))
-        return found is not None and found.origin == "code"
+        artefact = self._artefacts.get(key_of(link))
+        return artefact is not None and artefact.origin == "code"
 
 
 def run_named(run: LineageRunName) -> str:
@@ -204,24 +204,24 @@ def _run_id(oid: str) -> str:
     return printable(oid.rpartition(":")[2][:6])
 
 
-def facts_of(found: LineageArtefact, path: str, *, down: bool) -> list[str]:
-    """Returns what is said of an artefact beside its name: the commit, whether it is in use now, that nobody knows where it is from."""
+def facts_of(artefact: LineageArtefact, path: str, *, down: bool) -> list[str]:
+    """Returns the facts beside the name of an artefact: the commit, whether it is in use now, or that its origin is unknown."""
     facts = []
-    if found.commit is not None:
-        facts.append(f"commit {commit_text(found.commit)}")
-    elif found.origin == "stage" and not down:
-        facts.append(unrecorded(found))
-    elif found.origin == "unknown" and not down and not found.cut_runs:
+    if artefact.commit is not None:
+        facts.append(f"commit {commit_text(artefact.commit)}")
+    elif artefact.origin == "stage" and not down:
+        facts.append(unrecorded(artefact))
+    elif artefact.origin == "unknown" and not down and not artefact.cut_runs:
         facts.append("unknown (not recorded)")
-    if down and found.now:
-        others = [printable(name) for name in found.now if name != path]
+    if down and artefact.now:
+        others = [printable(name) for name in artefact.now if name != path]
         facts.append("in use" + (f" as {some(others)}" if others else ""))
     return facts
 
 
-def unrecorded(found: LineageArtefact) -> str:
-    """Returns what is said of an output whose run nobody here knows."""
-    return f"made by {printable(found.stage)} ({printable(found.lockfile)}), its record is not here: dvlite pull"
+def unrecorded(artefact: LineageArtefact) -> str:
+    """Returns the words for an output whose run has no record here."""
+    return f"made by {printable(artefact.stage)} ({printable(artefact.lockfile)}), its record is not here: dvlite pull"
 
 
 def _indented(indent: int, text: str) -> str:
@@ -234,11 +234,13 @@ def _indented(indent: int, text: str) -> str:
 def _nodes(graphs: Iterable[LineageGraph]) -> Iterator[tuple[str, str, bool]]:
     """Yields the name, label and kind (a run?) of each node, once."""
     artefacts, runs = _numbered(graphs)
-    for found, name in artefacts.values():
-        text = f"{named(found.path, found.oid)} ({amount(found.size_bytes, found.files, found.oid)})"
-        more = f", {found.cut_runs:,} more runs" if found.cut_runs else ""
-        commit = f", commit {commit_text(found.commit)}" if found.commit is not None else ""
-        unknown = ", unknown (not recorded)" if found.origin == "unknown" and not more and not found.used_by else ""
+    for artefact, name in artefacts.values():
+        text = f"{named(artefact.path, artefact.oid)} ({amount(artefact.size_bytes, artefact.files, artefact.oid)})"
+        more = f", {artefact.cut_runs:,} more runs" if artefact.cut_runs else ""
+        commit = f", commit {commit_text(artefact.commit)}" if artefact.commit is not None else ""
+        unknown = (
+            ", unknown (not recorded)" if artefact.origin == "unknown" and not more and not artefact.used_by else ""
+        )
         yield name, text + commit + unknown + more, False
     for run, name in runs.values():
         yield name, run_text(run), True
@@ -248,20 +250,20 @@ def _edges(graphs: Iterable[LineageGraph]) -> Iterator[tuple[str, str, bool]]:
     """Yields from where to where an edge goes, and whether it only says that a directory holds something; each once."""
     artefacts, runs = _numbered(graphs)
     seen: set[tuple[str, str, bool]] = set()
-    found: list[tuple[str, str, bool]] = []
+    edges: list[tuple[str, str, bool]] = []
     name_of: Callable[[LineageLink], str] = lambda link: artefacts[key_of(link)][1] if key_of(link) in artefacts else ""  # noqa: E731
     for run, name in runs.values():
-        found += [(name_of(link), name, False) for link in run.inputs]
-        found += [(name, name_of(link), False) for link in run.outputs]
+        edges += [(name_of(link), name, False) for link in run.inputs]
+        edges += [(name, name_of(link), False) for link in run.outputs]
     for artefact, name in artefacts.values():
-        found += [(name_of(link), name, True) for link in artefact.held_by]
-        found += [(name, name_of(link), True) for link in artefact.parts]
+        edges += [(name_of(link), name, True) for link in artefact.held_by]
+        edges += [(name, name_of(link), True) for link in artefact.parts]
         for oid in (
             maker.run for maker in artefact.made_by[:1]
         ):  # of a start without a path, whose maker calls it by one
             if oid in runs and not any(key_of(link) == key_of(artefact) for link in runs[oid][0].outputs):
-                found.append((runs[oid][1], name, False))
-    for edge in found:
+                edges.append((runs[oid][1], name, False))
+    for edge in edges:
         if all(edge[:2]) and edge not in seen:
             seen.add(edge)
             yield edge
@@ -273,8 +275,8 @@ def _numbered(
     artefacts: dict[str, tuple[LineageArtefact, str]] = {}
     runs: dict[str, tuple[LineageRun, str]] = {}
     for graph in graphs:
-        for found in graph.artefacts:
-            artefacts.setdefault(key_of(found), (found, f"a{len(artefacts)}"))
+        for artefact in graph.artefacts:
+            artefacts.setdefault(key_of(artefact), (artefact, f"a{len(artefacts)}"))
         for run in graph.runs:
             runs.setdefault(run.run, (run, f"r{len(runs)}"))
     return artefacts, runs

@@ -41,7 +41,7 @@ def _show(result: MetricsShowResult, show: Show) -> Iterator[str]:
         rows.insert(0, ["", "", *(printable(side.revision) for side in result.revisions)])
     yield from table(rows)
     if not rows and not result.unread and not show.quiet:
-        yield "There are no metrics yet." if any(sides) else "No stage has metrics that were made yet."
+        yield "There are no metrics yet." if any(sides) else "No stage has produced metrics yet."
 
 
 def _value(file: MetricsFile | None, key: str) -> str:

@@ -21,13 +21,13 @@ def reason_text(reason: Reason, show: Show) -> str:
         counts = f" ({files_text(reason.counts)})" if reason.counts is not None else ""
         return f"{show.path(reason.name)} {how}{versions}{counts}"
     if what in ("param", "env", "capture"):
-        told = {"param": "", "env": "variable ", "capture": "captured "}[what]
+        label = {"param": "", "env": "variable ", "capture": "captured "}[what]
         values = {
             "changed": f"{value_text(reason.old)} -> {value_text(reason.new)}",
             "added": f"added ({value_text(reason.new)})",
             "removed": f"removed (was {value_text(reason.old)})",
         }
-        return f"{told}{name} {values[how]}"
+        return f"{label}{name} {values[how]}"
     if reason.kind in ("cmd-changed", "wdir-changed"):
         return f"{what} changed: {value_text(reason.old)} -> {value_text(reason.new)}"
     return f"{what} {how}"
@@ -38,12 +38,12 @@ _FIXED = {
     "forced": "forced",
     "always": "runs always",
     "upstream": "a stage before it runs",
-    "definition-changed": "its outputs are declared in another way",
+    "definition-changed": "the declaration of its outputs changed",
 }
 _CHANGES = {
-    "changed": "is not what the stage made",
+    "changed": "differs from what the stage produced",
     "added": "is new in the pipeline file",
-    "removed": "is no output any more",
+    "removed": "is no longer an output",
 }
 
 

@@ -1,4 +1,4 @@
-"""The words of `repro`: a line for each stage, then what it came to."""
+"""The words of `repro`: a line for each stage, then a summary."""
 
 from __future__ import annotations
 
@@ -27,13 +27,13 @@ _MOST = 4  # metrics, outputs or reasons in a line
 
 def text(result: ReproResult, show: Show) -> Iterator[str]:
     """Yields what people read."""
-    for each in result.params_set:
-        if each.old != each.new:
-            yield f"{printable(each.file)}: {printable(each.name)} {value_text(each.old)} -> {value_text(each.new)}"
+    for change in result.params_set:
+        if change.old != change.new:
+            yield f"{printable(change.file)}: {printable(change.name)} {value_text(change.old)} -> {value_text(change.new)}"
     if result.explain:
         yield from _explained(result, show)
     else:
-        rows = [_row(each, result, show) for each in result.stages]
+        rows = [_row(run, result, show) for run in result.stages]
         yield from _colored(table([row for row in rows if row]), result, show)
     if show.quiet:
         return
@@ -63,10 +63,10 @@ def _row(run: StageRun, result: ReproResult, show: Show) -> tuple[str, ...]:
 
 
 def _colored(lines: Any, result: ReproResult, show: Show) -> Iterator[str]:
-    shown = [each for each in result.stages if not (each.state in ("up to date", "frozen") and show.quiet)]
-    for line, each in zip(lines, shown, strict=True):
-        color = _COLORS.get(each.state)
-        yield line.replace(f"  {each.state}", f"  {show.style(color, each.state)}", 1) if color else line
+    shown = [run for run in result.stages if not (run.state in ("up to date", "frozen") and show.quiet)]
+    for line, run in zip(lines, shown, strict=True):
+        color = _COLORS.get(run.state)
+        yield line.replace(f"  {run.state}", f"  {show.style(color, run.state)}", 1) if color else line
 
 
 def _summary(result: ReproResult) -> str:
@@ -84,9 +84,9 @@ def _summary(result: ReproResult) -> str:
         "would restore": "would be restored",
         "may run": "may run after them",
     }
-    counts = [(sum(each.state == state for each in result.stages), word) for state, word in words.items()]
+    counts = [(sum(run.state == state for run in result.stages), word) for state, word in words.items()]
     text = ", ".join(f"{number:,} {word}" for number, word in counts if number)
-    if result.stages and all(each.state in ("up to date", "frozen") for each in result.stages):
+    if result.stages and all(run.state in ("up to date", "frozen") for run in result.stages):
         text = f"Everything is up to date: {count(len(result.stages), 'stage')}"
     changed = f" {', '.join(printable(file) for file in result.lockfiles)} updated." if result.lockfiles else ""
     return f"{text}.{changed}"
@@ -94,16 +94,16 @@ def _summary(result: ReproResult) -> str:
 
 def _params(reasons: Sequence[Reason]) -> str:
     changed = [
-        f"{short_name(each.name)} {value_text(each.old)} -> {value_text(each.new)}"
-        for each in reasons
-        if each.kind == "param-changed"
+        f"{short_name(reason.name)} {value_text(reason.old)} -> {value_text(reason.new)}"
+        for reason in reasons
+        if reason.kind == "param-changed"
     ]
     return _some(changed)
 
 
 def _outputs(outputs: Sequence[StageOutput], show: Show) -> str:
-    plain = [each for each in outputs if not each.metric]
-    return _some([f"{show.path(each.path)} {_amount(each)}" for each in plain], 2)
+    plain = [output for output in outputs if not output.metric]
+    return _some([f"{show.path(output.path)} {_amount(output)}" for output in plain], 2)
 
 
 def _amount(output: StageOutput) -> str:
@@ -112,12 +112,12 @@ def _amount(output: StageOutput) -> str:
 
 
 def _metrics(metrics: Sequence[MetricChange]) -> str:
-    return _some([f"{short_name(each.name)}={value_text(each.value)}{_growth(each)}" for each in metrics])
+    return _some([f"{short_name(metric.name)}={value_text(metric.value)}{_growth(metric)}" for metric in metrics])
 
 
 def _growth(metric: MetricChange) -> str:
     old, new = metric.old, metric.value
-    numbers = all(isinstance(each, (int, float)) and not isinstance(each, bool) for each in (old, new))
+    numbers = all(isinstance(value, (int, float)) and not isinstance(value, bool) for value in (old, new))
     if old is None or old == new:
         return ""
     if not numbers:
@@ -131,10 +131,10 @@ def _some(parts: Sequence[str], most: int = _MOST) -> str:
 
 
 def _explained(result: ReproResult, show: Show) -> Iterator[str]:
-    for each in result.stages:
-        took = f"  {duration_text(each.seconds)}" if each.seconds else ""
-        yield f"{show.bold(each.stage)}  {each.state}{took}"
-        for reason in each.reasons:
+    for run in result.stages:
+        took = f"  {duration_text(run.seconds)}" if run.seconds else ""
+        yield f"{show.bold(run.stage)}  {run.state}{took}"
+        for reason in run.reasons:
             yield f"  {reason_text(reason, show)}"
 
 

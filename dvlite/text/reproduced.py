@@ -1,4 +1,4 @@
-"""The words of `verify --rerun`: a line or more for each stage that was run again, and what it came to."""
+"""The words of `verify --rerun`: a line or more for each stage that was run again, and the outcome."""
 
 from __future__ import annotations
 
@@ -16,32 +16,32 @@ _MOST_DRIFT = 4
 
 
 def stage_lines(result: VerifyResult, show: Show) -> Iterator[str]:
-    """Yields what came of each stage."""
+    """Yields the verdict of each stage."""
     stages = _ran(result)
-    names = max((len(each.stage) for each in stages), default=0)
-    verdicts = max((len(each.verdict) for each in stages if each.verdict != "not checked"), default=0)
-    for each in stages:
-        if each.verdict == "not checked":
-            yield f"{each.stage.ljust(names)}  not checked: {one_line(each.problem or '')}"
+    names = max((len(check.stage) for check in stages), default=0)
+    verdicts = max((len(check.verdict) for check in stages if check.verdict != "not checked"), default=0)
+    for check in stages:
+        if check.verdict == "not checked":
+            yield f"{check.stage.ljust(names)}  not checked: {one_line(check.problem or '')}"
             continue
-        first, *more = [*_told(each, show)] or [""]
-        verdict = show.style(_COLORS.get(each.verdict, "yellow"), each.verdict)
-        yield f"{each.stage.ljust(names)}  {verdict}{' ' * (verdicts - len(each.verdict))}  {first}".rstrip()
+        first, *more = [*_details(check, show)] or [""]
+        verdict = show.style(_COLORS.get(check.verdict, "yellow"), check.verdict)
+        yield f"{check.stage.ljust(names)}  {verdict}{' ' * (verdicts - len(check.verdict))}  {first}".rstrip()
         yield from (f"{' ' * (names + verdicts + 4)}{line}" for line in more)
-        yield from (f"  | {one_line(line.expandtabs())}" for line in each.log_tail)
+        yield from (f"  | {one_line(line.expandtabs())}" for line in check.log_tail)
 
 
 def summary_line(result: VerifyResult, show: Show) -> str:
-    """Returns what it came to, in a line."""
+    """Returns the outcome, in a line."""
     stages = _ran(result)
-    counts = [(sum(each.verdict == word for each in stages), word) for word in _ORDER]
+    counts = [(sum(check.verdict == word for check in stages), word) for word in _ORDER]
     said = ", ".join(f"{number:,} {word}" for number, word in counts if number)
     took = duration_text(result.elapsed_seconds)
-    wrong = [each.stage for each in stages if each.verdict == "different"]
+    wrong = [check.stage for check in stages if check.verdict == "different"]
     if wrong:
         named = f"{show.paths(wrong)} {'does' if len(wrong) == 1 else 'do'} not reproduce"
         return f"{show.style('red', named)}. {said}, {took}"
-    if any(each.verdict not in ("identical", "equivalent") for each in stages):
+    if any(check.verdict not in ("identical", "equivalent") for check in stages):
         return f"Not all could be reproduced. {said}, {took}"
     if not stages:
         return f"There is no stage to run. {took}"
@@ -49,18 +49,22 @@ def summary_line(result: VerifyResult, show: Show) -> str:
 
 
 def _ran(result: VerifyResult) -> Sequence[StageCheck]:
-    return [each for each in result.stages if each.verdict in _ORDER]
+    return [check for check in result.stages if check.verdict in _ORDER]
 
 
-def _told(check: StageCheck, show: Show) -> Iterator[str]:
+def _details(check: StageCheck, show: Show) -> Iterator[str]:
     if check.problem is not None:
         yield one_line(check.problem)
-    bad = [each for each in check.outputs if each.verdict not in ("identical", "equivalent")]
-    for output in bad if show.verbose else bad[:_MOST_OUTPUTS]:
+    differing = [output for output in check.outputs if output.verdict not in ("identical", "equivalent")]
+    for output in differing if show.verbose else differing[:_MOST_OUTPUTS]:
         yield from _difference(output, show)
-    if len(bad) > _MOST_OUTPUTS and not show.verbose:
-        yield f"{count(len(bad) - _MOST_OUTPUTS)} more outputs differ (-v)"
-    same = [f"{show.path(each.path)} (by {each.comparator})" for each in check.outputs if each.verdict == "equivalent"]
+    if len(differing) > _MOST_OUTPUTS and not show.verbose:
+        yield f"{count(len(differing) - _MOST_OUTPUTS)} more outputs differ (-v)"
+    same = [
+        f"{show.path(output.path)} (by {output.comparator})"
+        for output in check.outputs
+        if output.verdict == "equivalent"
+    ]
     if same:
         yield f"other bytes, but equivalent: {', '.join(same[:_MOST_OUTPUTS])}"
     yield from why_lines(check)
@@ -69,7 +73,7 @@ def _told(check: StageCheck, show: Show) -> Iterator[str]:
 def _difference(output: OutputVerdict, show: Show) -> Iterator[str]:
     path = show.path(output.path)
     if not output.detail:
-        words = {"missing": "was not made", "extra": "is not in the lockfile"}
+        words = {"missing": "was not produced", "extra": "is not in the lockfile"}
         yield f"{path} {words.get(output.verdict, 'differs')}"
         return
     first, *more = output.detail
@@ -81,13 +85,13 @@ def _difference(output: OutputVerdict, show: Show) -> Iterator[str]:
 
 
 def why_lines(check: StageCheck) -> Iterator[str]:
-    """Yields why a stage does not give the same, as far as that was found out."""
+    """Yields why a stage does not reproduce, as far as that is known."""
     if check.varies_with is not None:
-        yield f"varies with {check.varies_with}: held still, it gives the same twice"
+        yield f"varies with {check.varies_with}: with that fixed, two runs agree"
     elif check.culprit and check.repeats is False:
-        yield "random in itself: the same inputs gave two results here"
+        yield "not deterministic: two runs here with the same inputs differ"
     elif check.culprit and check.repeats:
-        yield "gives the same each time here: it is the machine or what is installed, not chance"
+        yield "deterministic here: two runs agree, so the machine or the installed software differs"
     if check.drift:
         changes = [f"{one_line(name)} {_side(old)} -> {_side(new)}" for name, (old, new) in check.drift.items()]
         yield f"environment: {some(changes, _MOST_DRIFT)}"

@@ -44,13 +44,17 @@ def _resolved(path: ResolvedPath, result: ResolveResult, show: Show) -> Iterator
         yield f"Resolved {name}: removed"
         return
     noun = {"lockfile": "stage", "directory": "file"}.get(path.kind)
-    whole = noun is None or any(each.path == path.path and each.reason != "meta" for each in path.conflicts)
+    whole = noun is None or any(conflict.path == path.path and conflict.reason != "meta" for conflict in path.conflicts)
     if whole:
         yield f"Resolved {name}: {'as theirs has it' if path.taken else 'as ours has it'}"
         return
     parts = [f"{count(path.taken, str(noun))} from theirs"] if path.taken or not path.conflicts else []
-    removed = [each for each in path.conflicts if result.choice == "union" and each.reason.startswith("removed by ")]
-    both = [each for each in path.conflicts if each not in removed]
+    removed = [
+        conflict
+        for conflict in path.conflicts
+        if result.choice == "union" and conflict.reason.startswith("removed by ")
+    ]
+    both = [conflict for conflict in path.conflicts if conflict not in removed]
     if both:
         how = {"ours": "ours kept", "theirs": "theirs taken", "union": "both kept"}[str(result.choice)]
         parts.append(f"{how} where both changed: {_names(path.path, both, show)}")
@@ -69,7 +73,7 @@ def _waiting(path: ResolvedPath, show: Show) -> Iterator[str]:
 
 
 def _names(path: str, conflicts: Sequence[MergeConflict], show: Show) -> str:
-    return show.some([name_inside(path, each) or reason_text(each) for each in conflicts])
+    return show.some([name_inside(path, conflict) or reason_text(conflict) for conflict in conflicts])
 
 
 def _who(result: ResolveResult) -> Iterator[str]:

@@ -49,7 +49,7 @@ def _nothing(result: RunsListResult, show: Show) -> Iterator[str]:
         yield from show.next_step("dvlite runs --all")
     elif result.named:
         records = "its record comes" if result.named == 1 else "their records come"
-        yield f"No run records are here; lockfiles name {count(result.named, 'run')}: {records} with dvlite pull."
+        yield f"There are no run records in this clone; lockfiles name {count(result.named, 'run')}: {records} with dvlite pull."
         yield from show.next_step("dvlite pull")
     else:
         yield "There are no runs yet."

@@ -1,4 +1,4 @@
-"""The words of `runs show`, `diff`, `tag`, `untag` and `note`; `runs list` is told by `run_table`. Records may come from strangers."""
+"""The words of `runs show`, `diff`, `tag`, `untag` and `note`; `runs list` is in `run_table`. Records may come from strangers."""
 
 from __future__ import annotations
 
@@ -194,7 +194,7 @@ def _diff(result: RunsDiffResult, show: Show) -> Iterator[str]:
 
 
 def _commits(result: RunsDiffResult) -> str:
-    """Returns from which commit to which, if they differ: which of the code counts is told beside it."""
+    """Returns from which commit to which, if they differ: a line beside it says which of the code counts."""
     if result.old.code == result.new.code:
         return ""
     sides = (result.old, result.new)
@@ -223,11 +223,11 @@ def _values(label: str, change: RunValueChange, show: Show) -> tuple[str, str]:
     return (_NONE, value_text(change.new)) if change.state == "added" else (value_text(change.old), _NONE)
 
 
-def _edited(found: Any, show: Show) -> str:
+def _edited(edits: Any, show: Show) -> str:
     """Returns which files were edited, and of which kept diff that is."""
-    if found is None:
+    if edits is None:
         return _NONE
-    return show.paths(found["paths"]) + (f" ({short_oid(found['diff'])})" if found["diff"] else "")
+    return show.paths(edits["paths"]) + (f" ({short_oid(edits['diff'])})" if edits["diff"] else "")
 
 
 def _short(key: str) -> str:
@@ -249,7 +249,7 @@ def _verdict(change: RunValueChange, show: Show) -> str:
 def _said(result: RunsTagResult | RunsNoteResult, show: Show) -> Iterator[str]:
     name = printable(result.name)
     if isinstance(result, RunsNoteResult):
-        yield f"Noted of {name}: {printable(result.note.text)}"
+        yield f"Added a note to {name}: {printable(result.note.text)}"
     elif not result.changed:
         yield f"{name} has {'this tag' if len(result.tags) == 1 else 'these tags'} already: {_tags(result.tags)}"
         return

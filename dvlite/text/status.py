@@ -46,8 +46,8 @@ def text(result: StatusResult, show: Show) -> Iterator[str]:
         yield from table(((show.path(pointer.path), pointer.state) for pointer in result.uncommitted), indent="  ")
     if result.not_in_cache:
         # what is in the workspace and unchanged can go back into the cache from there
-        here = not (result.missing or result.changed or any(path.stage for path in result.not_in_cache))
-        hint = "dvlite pull, or from the workspace: dvlite add -u" if here else "dvlite pull"
+        is_whole = not (result.missing or result.changed or any(path.stage for path in result.not_in_cache))
+        hint = "dvlite pull, or from the workspace: dvlite add -u" if is_whole else "dvlite pull"
         yield _heading("Not in the cache", hint, show)
         yield from _absent(result.not_in_cache, show)
     if result.not_pushed:

@@ -1,4 +1,4 @@
-"""The words of `verify`: a line for each finding, as compilers have them, then what it came to."""
+"""The words of `verify`: a line for each finding, as compilers have them, then the outcome."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ _MOST_FIXES = 2
 
 def text(result: VerifyResult, show: Show) -> Iterator[str]:
     """Yields what people read."""
-    for each in result.findings:
-        also = f" (and in {count(each.also, 'commit')} after it)" if each.also else ""
-        yield f"{show.bold(place_text(each, show) + ':')} {each.message}{also}"
-    for one in result.unchecked:
-        where = f"{show.bold(place_text(one, show) + ':')} " if one.file is not None else ""
-        yield f"{where}{show.style('yellow', 'not checked:')} {one_line(one.what)}: {one_line(one.why)}"
+    for finding in result.findings:
+        also = f" (and in {count(finding.also, 'commit')} after it)" if finding.also else ""
+        yield f"{show.bold(place_text(finding, show) + ':')} {finding.message}{also}"
+    for unchecked in result.unchecked:
+        where = f"{show.bold(place_text(unchecked, show) + ':')} " if unchecked.file is not None else ""
+        yield f"{where}{show.style('yellow', 'not checked:')} {one_line(unchecked.what)}: {one_line(unchecked.why)}"
     if result.rerun:
         yield from stage_lines(result, show)
     if result.kept is not None:
@@ -34,16 +34,16 @@ def text(result: VerifyResult, show: Show) -> Iterator[str]:
             yield f"fetched: {', '.join(map(printable, result.fetched))} ({size_text(result.fetched_bytes)})"
 
 
-def place_text(each: Finding | Unchecked, show: Show) -> str:
+def place_text(place: Finding | Unchecked, show: Show) -> str:
     """Returns `dvlite.lock:41`, or `1a2b3c4:dvlite.lock:41` for a commit."""
-    file = each.file or ""
-    named = f"{each.commit[:7]}:{printable(file)}" if each.commit is not None else show.path(file)
-    return f"{named}:{each.line}"
+    file = place.file or ""
+    named = f"{place.commit[:7]}:{printable(file)}" if place.commit is not None else show.path(file)
+    return f"{named}:{place.line}"
 
 
 def stages_text(result: VerifyResult) -> str:
-    """Returns how many stages were looked at, and how many of them are declared not to be compared: `5 stages (1 frozen)`."""
-    frozen = sum(each.verdict == "frozen" for each in result.stages)
+    """Returns how many stages were checked, and how many of them are declared not to be compared: `5 stages (1 frozen)`."""
+    frozen = sum(check.verdict == "frozen" for check in result.stages)
     return f"{count(len(result.stages), 'stage')}{f' ({count(frozen)} frozen)' if frozen else ''}"
 
 
@@ -68,9 +68,11 @@ def _summary(result: VerifyResult, show: Show) -> str:
 
 def _fixes(findings: Sequence[Finding]) -> str:
     """Returns the commands that settle all findings, if they are few."""
-    found: dict[str, None] = {}
-    for each in findings:
-        if each.fix is not None:
-            found["dvlite repro" if len(findings) > 1 and each.fix.startswith("dvlite repro") else each.fix] = None
-    order = sorted(found, key=lambda fix: fix.startswith("dvlite push"))  # what is made is pushed after it
+    commands: dict[str, None] = {}
+    for finding in findings:
+        if finding.fix is not None:
+            commands[
+                "dvlite repro" if len(findings) > 1 and finding.fix.startswith("dvlite repro") else finding.fix
+            ] = None
+    order = sorted(commands, key=lambda fix: fix.startswith("dvlite push"))  # what is made is pushed after it
     return " && ".join(order) if len(order) <= _MOST_FIXES else f"{order[0]} ... (--json has one for each finding)"

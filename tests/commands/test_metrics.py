@@ -229,5 +229,5 @@ def test_a_folder_below_and_paths(project):
 
 
 def test_without_metrics_there_is_a_word_about_it(project):
-    assert project.dvlite("metrics", "show").stdout == "No stage has metrics that were made yet.\n"
+    assert project.dvlite("metrics", "show").stdout == "No stage has produced metrics yet.\n"
     assert project.dvlite("metrics", "diff").stdout == "No metric differs between HEAD and workspace: there are none.\n"

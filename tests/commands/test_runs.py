@@ -234,7 +234,7 @@ def test_where_only_lockfiles_name_runs_it_says_how_to_get_the_records(project):
     project.dvlite("repro")
     os.rename(project.root / ".git/dvlite/runs", project.root / ".git/gone")
     first, *_ = lines(project.dvlite("runs"))
-    assert first == "No run records are here; lockfiles name 1 run: its record comes with dvlite pull."
+    assert first == "There are no run records in this clone; lockfiles name 1 run: its record comes with dvlite pull."
     assert "next: dvlite pull" in project.dvlite("runs").stdout
 
 

@@ -95,7 +95,7 @@ def test_what_differs_is_shown():
         "byte 3 is the first that differs",
         "- 00",
         "+ 01",
-        "was not made",
+        "was not produced",
         "is not in the lockfile",
         "needs train",
     ):

@@ -111,11 +111,11 @@ def test_what_is_wrong_is_told_first_and_differences_are_folded():
     ("result", "sign", "words"),
     [
         (VerifyResult(), "✅", "nothing found"),
-        (VerifyResult(rerun=True), "✅", "every stage gives the same again"),
+        (VerifyResult(rerun=True), "✅", "every stage produced the same outputs"),
         (
             VerifyResult(rerun=True, stages=(StageCheck(stage="labels", verdict="frozen"),)),
             "✅",
-            "every stage that was run gives the same again",
+            "every stage that was run produced the same outputs",
         ),
         (many(1), "❌", "1 finding"),
     ],
