@@ -8,17 +8,23 @@ from tests.commands.project import Project
 from tests.copies import copy_of, first_commit
 
 
-@pytest.fixture
-def project(tmp_path, invoke):
+def start_project(folder, invoke):
     """Returns a repository in which dvlite is initialised and committed."""
 
     def build(folder):
         first_commit(folder)
-        made = Project(folder, invoke)
-        made.dvlite("init")
-        made.commit("Use dvlite")
+        project = Project(folder, invoke)
+        project.dvlite("init")
+        project.commit("Use dvlite")
 
-    return Project(copy_of("project", build, tmp_path / "repo"), invoke)
+    return Project(copy_of("project", build, folder), invoke)
+
+
+@pytest.fixture
+def project(tmp_path, invoke):
+    """Returns a repository in which dvlite is initialised and committed."""
+
+    return start_project(tmp_path / "repo", invoke)
 
 
 @pytest.fixture

@@ -11,6 +11,9 @@ import pytest
 from dvlite.progress import NullProgress
 from dvlite.repo.repository import open_repo
 from dvlite.runs.records import open_records
+from tests.commands.conftest import start_project
+from tests.commands.project import Project
+from tests.copies import copy_of
 from tests.runs.synthetic import oid, run
 
 PIPELINE = """\
@@ -34,25 +37,29 @@ echo "{\\"acc\\": $(grep -c . model.pt)}" > metrics.json
 
 
 @pytest.fixture
-def trained(shared, tmp_path):
+def trained(tmp_path, invoke):
     """Returns a repository with three commits of different data and parameters; `tmp_path/model-N` are copies of the models."""
-    shared.git("remote", "add", "origin", "https://me:secret@example.com/birds.git")
-    for name in ("one", "two"):
-        shared.write(f"data/images/{name}.jpg", name * 50)
-    shared.write("src/train.sh", TRAIN)
-    shared.write("dvlite.yaml", PIPELINE)
-    shared.dvlite("add", "data/images")
-    for number, lr in ((1, "0.01"), (2, "0.003"), (3, "0.003")):
-        shared.write("params.yaml", f"lr: {lr}\n")
-        if number == 3:
-            shared.write("data/images/three.jpg", "three" * 50)
-            (shared.root / "data/images/one.jpg").unlink()
-            shared.dvlite("add", "-u")
-        shared.commit(f"Inputs {number}")
-        shared.dvlite("repro")
-        shared.commit(f"Model {number}")
-        shutil.copy(shared.root / "model.pt", tmp_path / f"model-{number}")
-    return shared
+
+    def build(folder):
+        project = start_project(folder / "repo", invoke)
+        project.git("remote", "add", "origin", "https://me:secret@example.com/birds.git")
+        for name in ("one", "two"):
+            project.write(f"data/images/{name}.jpg", name * 50)
+        project.write("src/train.sh", TRAIN)
+        project.write("dvlite.yaml", PIPELINE)
+        project.dvlite("add", "data/images")
+        for number, lr in ((1, "0.01"), (2, "0.003"), (3, "0.003")):
+            project.write("params.yaml", f"lr: {lr}\n")
+            if number == 3:
+                project.write("data/images/three.jpg", "three" * 50)
+                (project.root / "data/images/one.jpg").unlink()
+                project.dvlite("add", "-u")
+            project.commit(f"Inputs {number}")
+            project.dvlite("repro")
+            project.commit(f"Model {number}")
+            shutil.copy(project.root / "model.pt", folder / f"model-{number}")
+
+    return Project(copy_of("trained", build, tmp_path) / "repo", invoke)
 
 
 def commit_of(project, subject):
@@ -60,7 +67,8 @@ def commit_of(project, subject):
 
 
 def pushed(project):
-    """Pushes the data of all commits, and the records."""
+    """Pushes the data of all commits, and the records, to a folder beside the repository."""
+    project.dvlite("remote", "add", project.root.parent / "store")
     project.dvlite("push", "--all-commits")
 
 
