@@ -29,7 +29,7 @@ from dvlite.workspace.add_checks import is_output, portable_warnings, refuse_bro
 from dvlite.workspace.changes import Counts, Kind
 from dvlite.workspace.hashing import Snapshot, identify
 from dvlite.workspace.ingest import CachingReader
-from dvlite.workspace.outdated import bringing, find_behind, refusal
+from dvlite.workspace.outdated import bringing, find_outdated, refusal
 from dvlite.workspace.path_args import warning_of
 from dvlite.workspace.scan import Scan, selected_scan
 from dvlite.workspace.workspace import Workspace, entries_of, set_aside_damaged_nodes
@@ -240,7 +240,7 @@ class _Adder:
         """Says, with a warning, whether `-u` leaves another version than the pointer's as it is; raises where adding it would undo a change."""
         work, path = self._work, target.path
         is_untouched = update and work.vouched(path, found) not in (None, known.digest)
-        behind = None if is_untouched else find_behind(work, path, known, found, target.inside)
+        behind = None if is_untouched else find_outdated(work, path, known, found, target.inside)
         if behind is not None and (behind.is_edited or not update):
             raise refusal(work.repo, path, behind)
         if not is_untouched and behind is None:

@@ -21,11 +21,11 @@ from dvlite.workspace.restore import (
     CheckedOutPath,
     CheckoutOptions,
     CheckoutResult,
-    crew_for,
     remove_untracked,
     restore,
+    writer_process_for,
 )
-from dvlite.workspace.running_outputs import spared
+from dvlite.workspace.running_outputs import skip_running_outputs
 from dvlite.workspace.workspace import Workspace
 
 
@@ -44,15 +44,17 @@ def checkout(
         work = Workspace(repo, open_cache(repo), progress)
         broken: list[str] = []
         wanted = usable(repo, paths, broken.append) if revision is None else repo.at(revision).tracked()
-        is_made = spared(repo, progress.warn)
-        chosen = [(item, part) for item, part in select(repo, wanted, paths, inside=True) if not is_made(item.path)]
+        is_being_made = skip_running_outputs(repo, progress.warn)
+        chosen = [
+            (item, part) for item, part in select(repo, wanted, paths, inside=True) if not is_being_made(item.path)
+        ]
         repo.exclude([item.path for item, _ in chosen])
         done: list[CheckedOutPath] = []
         pointers_written: list[str] = []
         outputs: list[str] = []  # on disk, named by lockfiles: what overlaps them gets no pointer
         damaged: DvliteError | None = None
-        crew = stack.enter_context(crew_for(work, ((item.path, item.pointer) for item, _ in chosen)))
-        how = CheckoutOptions(force=force, link="hardlink" in repo.config.links, keep_sparse=not paths, crew=crew)
+        helper = stack.enter_context(writer_process_for(work, ((item.path, item.pointer) for item, _ in chosen)))
+        how = CheckoutOptions(force=force, link="hardlink" in repo.config.links, keep_sparse=not paths, helper=helper)
         if revision is not None:
             now = {item.path: item for item in repo.work_tree.tracked(broken=[])}
             outputs = [path for path, item in now.items() if item.lockfile]

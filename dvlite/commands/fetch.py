@@ -12,7 +12,7 @@ from dvlite.repo.revisions import WORKSPACE, Scope
 from dvlite.runs import share
 from dvlite.share.fetch_plan import FetchResult, missing_error, parts_of
 from dvlite.store.catalog import Catalog
-from dvlite.workspace.fetch import obtain
+from dvlite.workspace.fetch import fetch_versions
 
 
 def fetch(
@@ -36,7 +36,7 @@ def fetch(
         parts = parts_of(repo, cache, paths, scope, progress)
         progress.start(f"looking at {opened.store.label}")
         catalog = Catalog(opened).look()
-        got = obtain(catalog, cache, parts, progress, dry_run=dry_run)
+        got = fetch_versions(catalog, cache, parts, progress, dry_run=dry_run)
         records = 0 if dry_run else share.receive(repo, opened, progress)
         if got.missing:
             raise missing_error(got.missing, catalog)

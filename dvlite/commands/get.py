@@ -34,7 +34,7 @@ from dvlite.store.cache import Cache
 from dvlite.store.catalog import Catalog
 from dvlite.store.url import FOLDER, parse_url
 from dvlite.workspace import export, sparse
-from dvlite.workspace.fetch import FetchPart, obtain
+from dvlite.workspace.fetch import FetchRequest, fetch_versions
 from dvlite.workspace.workspace import entries_of
 
 _CONFIG_LIMIT_BYTES = pointer.LIMIT_BYTES
@@ -278,11 +278,11 @@ def _bring(opened: _Source, jobs: int | None, progress: Progress) -> _Wanted:
         )
     if len(chosen) == 1 and chosen[0][0].path == opened.path:
         item = chosen[0][0]
-        _fetch(opened, [FetchPart(item.path, item.pointer, commit=opened.commit)], jobs, progress)
+        _fetch(opened, [FetchRequest(item.path, item.pointer, commit=opened.commit)], jobs, progress)
         return _Wanted(entries_of(item.pointer, opened.cache), item.pointer.oid)
     if chosen[0][1]:
         return _inside(opened, *chosen[0], jobs, progress)
-    _fetch(opened, [FetchPart(item.path, item.pointer, commit=opened.commit) for item, _ in chosen], jobs, progress)
+    _fetch(opened, [FetchRequest(item.path, item.pointer, commit=opened.commit) for item, _ in chosen], jobs, progress)
     above = len(opened.path) + 1 if opened.path else 0
     rows: list[Entry] = []
     for item, _ in chosen:
@@ -295,7 +295,7 @@ def _bring(opened: _Source, jobs: int | None, progress: Progress) -> _Wanted:
 def _inside(opened: _Source, item: Tracked, inner: str, jobs: int | None, progress: Progress) -> _Wanted:
     """Returns a file or folder of a tracked directory; a symlink stands for the file that it leads to."""
     for _ in range(_MOST_LINKS if item.pointer.kind == "directory" else 0):
-        part = FetchPart(item.path, item.pointer, (_GLOB.sub(r"[\1]", inner),), commit=opened.commit)
+        part = FetchRequest(item.path, item.pointer, (_GLOB.sub(r"[\1]", inner),), commit=opened.commit)
         _fetch(opened, [part], jobs, progress)
         entries = entries_of(item.pointer, opened.cache)
         name = os.fsencode(inner)
@@ -323,7 +323,7 @@ def _moved(entry: Entry, path: bytes) -> Entry:
     return Entry(path, entry.flags, entry.size_bytes, entry.digest)
 
 
-def _fetch(opened: _Source, parts: Sequence[FetchPart], jobs: int | None, progress: Progress) -> None:
+def _fetch(opened: _Source, parts: Sequence[FetchRequest], jobs: int | None, progress: Progress) -> None:
     """Brings what the cache lacks; makes no request if that is nothing."""
     if all(_is_cached(opened.cache, part) for part in parts):
         return
@@ -338,12 +338,12 @@ def _fetch(opened: _Source, parts: Sequence[FetchPart], jobs: int | None, progre
     _, remote = open_remote(repo, opened.cache, None, jobs)
     with remote:
         catalog = Catalog(remote).look()
-        got = obtain(catalog, opened.cache, parts, progress)
+        got = fetch_versions(catalog, opened.cache, parts, progress)
         if got.missing:
             raise missing_error(got.missing, catalog)
 
 
-def _is_cached(cache: Cache, part: FetchPart) -> bool:
+def _is_cached(cache: Cache, part: FetchRequest) -> bool:
     try:
         entries = entries_of(part.pointer, cache)
     except (ObjectMissing, ObjectCorrupt):

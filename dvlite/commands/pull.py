@@ -17,16 +17,16 @@ from dvlite.runs import share
 from dvlite.share.fetch_plan import FetchResult, PullResult, missing_error, parts_of
 from dvlite.store.cache import Cache
 from dvlite.store.catalog import Catalog
-from dvlite.workspace.fetch import FetchPart, Obtained, obtain
+from dvlite.workspace.fetch import FetchOutcome, FetchRequest, fetch_versions
 from dvlite.workspace.restore import (
     CheckedOutPath,
     CheckoutOptions,
     CheckoutResult,
-    crew_for,
     remove_untracked,
     restore,
+    writer_process_for,
 )
-from dvlite.workspace.running_outputs import spared
+from dvlite.workspace.running_outputs import skip_running_outputs
 from dvlite.workspace.workspace import Workspace, set_aside_damaged_nodes
 
 
@@ -54,7 +54,7 @@ def pull(
         parts = parts_of(repo, cache, paths, scope, progress)
         work = Workspace(repo, cache, progress)
         writes = scope.is_workspace and not dry_run
-        crew = stack.enter_context(crew_for(work, ((part.path, part.pointer) for part in parts if writes)))
+        helper = stack.enter_context(writer_process_for(work, ((part.path, part.pointer) for part in parts if writes)))
         progress.start(f"looking at {opened.store.label}")
         catalog = Catalog(opened).look()
         got = _obtain(catalog, cache, parts, progress, dry_run=dry_run)
@@ -62,9 +62,11 @@ def pull(
         checkout = None
         if writes:
             repo.exclude([part.path for part in parts])
-            how = CheckoutOptions(force=force, link="hardlink" in repo.config.links, keep_sparse=not paths, crew=crew)
-            is_made = spared(repo, progress.warn)
-            present = [part for part in parts if not is_made(part.path)]
+            how = CheckoutOptions(
+                force=force, link="hardlink" in repo.config.links, keep_sparse=not paths, helper=helper
+            )
+            is_being_made = skip_running_outputs(repo, progress.warn)
+            present = [part for part in parts if not is_being_made(part.path)]
             checkout = _restore(work, catalog, present, how, set(got.missing))
             if not paths:
                 gone = remove_untracked(work, {item.path for item in repo.work_tree.tracked()})
@@ -88,20 +90,20 @@ def pull(
 
 
 def _obtain(
-    catalog: Catalog, cache: Cache, parts: Sequence[FetchPart], progress: Progress, *, dry_run: bool
-) -> Obtained:
+    catalog: Catalog, cache: Cache, parts: Sequence[FetchRequest], progress: Progress, *, dry_run: bool
+) -> FetchOutcome:
     """Fetches; a listing that is damaged in the cache is set aside and fetched again."""
     try:
-        return obtain(catalog, cache, parts, progress, dry_run=dry_run)
+        return fetch_versions(catalog, cache, parts, progress, dry_run=dry_run)
     except ObjectCorrupt:
         listings = [part.pointer.digest for part in parts if part.pointer.kind == "directory"]
         if not sum(set_aside_damaged_nodes(cache, digest) for digest in listings):
             raise  # it is the remote that is damaged
-        return obtain(catalog, cache, parts, progress, dry_run=dry_run)
+        return fetch_versions(catalog, cache, parts, progress, dry_run=dry_run)
 
 
 def _restore(
-    work: Workspace, catalog: Catalog, parts: Sequence[FetchPart], how: CheckoutOptions, missing: set[str]
+    work: Workspace, catalog: Catalog, parts: Sequence[FetchRequest], how: CheckoutOptions, missing: set[str]
 ) -> CheckoutResult:
     """Writes every part; what is damaged in the cache is fetched again, once."""
     started = time.monotonic()
@@ -131,11 +133,11 @@ def _restore(
     return CheckoutResult(paths=tuple(done.values()), elapsed_seconds=time.monotonic() - started)
 
 
-def _fetch_again(work: Workspace, catalog: Catalog, part: FetchPart, damaged: Iterable[Digest]) -> None:
+def _fetch_again(work: Workspace, catalog: Catalog, part: FetchRequest, damaged: Iterable[Digest]) -> None:
     for digest in damaged:
         work.cache.discard(digest)
         work.progress.warn(f"object blake3:{digest.hex()} was damaged in the cache; fetching a good copy")
-    got = obtain(catalog, work.cache, [part], work.progress)
+    got = fetch_versions(catalog, work.cache, [part], work.progress)
     if got.missing:
         error: DvliteError = missing_error(got.missing, catalog)
         raise error

@@ -22,12 +22,12 @@ from dvlite.repo.repository import Repo
 from dvlite.repo.tracked_paths import Tracked, Unusable
 from dvlite.show import some
 from dvlite.store.catalog import Catalog
-from dvlite.workspace.fetch import FetchPart, obtain
+from dvlite.workspace.fetch import FetchRequest, fetch_versions
 from dvlite.workspace.hashing import identify
 from dvlite.workspace.outdated import bringing
 from dvlite.workspace.overwrite_safety import is_exactly
-from dvlite.workspace.restore import CheckedOutPath, CheckoutOptions, crew_for, remove_untracked, restore
-from dvlite.workspace.running_outputs import spared
+from dvlite.workspace.restore import CheckedOutPath, CheckoutOptions, remove_untracked, restore, writer_process_for
+from dvlite.workspace.running_outputs import skip_running_outputs
 from dvlite.workspace.workspace import Workspace
 
 _NAMED = 3
@@ -63,9 +63,11 @@ def follow(repo: Repo, moved: Sequence[FileDifference], progress: Progress, *, l
     if left_behind:
         before |= _left_behind(work, [item for item in tracked.values() if item.path not in after])
         after |= before.keys() & tracked.keys()
-    is_made = spared(repo, progress.warn)
+    is_being_made = skip_running_outputs(repo, progress.warn)
     chosen = [
-        tracked[path] for path in sorted(after) if _is_to_follow(work, tracked[path], before) and not is_made(path)
+        tracked[path]
+        for path in sorted(after)
+        if _is_to_follow(work, tracked[path], before) and not is_being_made(path)
     ]
     repo.exclude([item.path for item in chosen])
     parts = []
@@ -74,8 +76,8 @@ def follow(repo: Repo, moved: Sequence[FileDifference], progress: Progress, *, l
         if _missing_bytes(work, part) == 0 or (item.push and not _is_here(work, item.path, item.pointer)):
             parts.append(part)  # what its pipeline does not push stays where it was made
     _fetch(repo, work, parts, done, progress)
-    with crew_for(work, ((part.path, part.pointer) for part in parts)) as crew:
-        how = CheckoutOptions(link="hardlink" in repo.config.links, keep_sparse=True, crew=crew)
+    with writer_process_for(work, ((part.path, part.pointer) for part in parts)) as helper:
+        how = CheckoutOptions(link="hardlink" in repo.config.links, keep_sparse=True, helper=helper)
         for part in parts:
             _restore(work, part, how, done)
     if not broken:
@@ -128,14 +130,14 @@ def _is_to_follow(work: Workspace, item: Tracked, before: Mapping[str, list[Poin
     return moved and os.path.lexists(work.location(item.path))
 
 
-def _part(work: Workspace, item: Tracked, before: Sequence[Pointer]) -> FetchPart:
-    return FetchPart(item.path, item.pointer, tuple(work.sparse.get(item.path, ())), tuple(before))
+def _part(work: Workspace, item: Tracked, before: Sequence[Pointer]) -> FetchRequest:
+    return FetchRequest(item.path, item.pointer, tuple(work.sparse.get(item.path, ())), tuple(before))
 
 
 # -- downloads
 
 
-def _fetch(repo: Repo, work: Workspace, parts: Sequence[FetchPart], done: Followed, progress: Progress) -> None:
+def _fetch(repo: Repo, work: Workspace, parts: Sequence[FetchRequest], done: Followed, progress: Progress) -> None:
     """Downloads what the cache lacks, if it is within `hooks.fetch_limit`; a remote that cannot be had makes a note."""
     missing = [(part, _missing_bytes(work, part)) for part in parts]
     wanted = [part for part, size in missing if size != 0]
@@ -151,7 +153,7 @@ def _fetch(repo: Repo, work: Workspace, parts: Sequence[FetchPart], done: Follow
         with opened:
             progress.start(f"looking at {opened.store.label}")
             catalog = Catalog(opened).look()
-            planned = obtain(catalog, work.cache, wanted, progress, dry_run=True).paths
+            planned = fetch_versions(catalog, work.cache, wanted, progress, dry_run=True).paths
             size_bytes = sum(one.size_bytes for one in planned)
             there = [part for part, one in zip(wanted, planned, strict=True) if one.state == "planned"]
             done.nowhere = [one.path for one in planned if one.state != "planned"]
@@ -159,7 +161,7 @@ def _fetch(repo: Repo, work: Workspace, parts: Sequence[FetchPart], done: Follow
             if size_bytes > limit:
                 done.reason = _too_large(size_bytes, limit)
             elif there:
-                obtain(catalog, work.cache, there, progress)
+                fetch_versions(catalog, work.cache, there, progress)
             done.downloaded_bytes = opened.traffic.bytes_read
     except PlaceUntrusted as error:
         done.reason = f"this user has not approved {printable(error.place)}"
@@ -174,7 +176,7 @@ def _too_large(size_bytes: int, limit_bytes: int) -> str:
     return f"{size_text(size_bytes)} is more than hooks.fetch_limit, {size_text(limit_bytes)}"
 
 
-def _missing_bytes(work: Workspace, part: FetchPart) -> int | None:
+def _missing_bytes(work: Workspace, part: FetchRequest) -> int | None:
     """Returns how much of a version the cache lacks, or None if its listing is not here either."""
     try:
         entries = work.wanted(part.pointer)
@@ -186,7 +188,7 @@ def _missing_bytes(work: Workspace, part: FetchPart) -> int | None:
 # -- the workspace
 
 
-def _restore(work: Workspace, part: FetchPart, how: CheckoutOptions, done: Followed) -> None:
+def _restore(work: Workspace, part: FetchRequest, how: CheckoutOptions, done: Followed) -> None:
     if _missing_bytes(work, part) != 0:
         done.absent.append(part.path)
         return

@@ -16,7 +16,7 @@ from dvlite.runs.records import Records
 from dvlite.store.cache import Cache
 from dvlite.store.catalog import Catalog
 from dvlite.store.remote import Remote
-from dvlite.workspace.fetch import FetchPart, obtain
+from dvlite.workspace.fetch import FetchRequest, fetch_versions
 
 
 class Fetcher:
@@ -43,12 +43,12 @@ class Fetcher:
 
     def bring(self, versions: Iterable[Locked]) -> bool:
         """Brings versions into the cache; returns False if the remote lacks something of them."""
-        parts = [FetchPart(version.path, version.pointer()) for version in versions]
+        parts = [FetchRequest(version.path, version.pointer()) for version in versions]
         if not parts:
             return True
         if self._catalog is None:
             self._catalog = Catalog(self._opened()).look()
-        got = obtain(self._catalog, self._cache, parts, self._progress)
+        got = fetch_versions(self._catalog, self._cache, parts, self._progress)
         self._progress.finish()
         return not got.missing
 

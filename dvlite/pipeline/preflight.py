@@ -21,7 +21,7 @@ from dvlite.pipeline.stages import Stage, StageOut
 from dvlite.repo.repository import Repo
 from dvlite.repo.tracked_paths import Tracked
 from dvlite.workspace import sparse
-from dvlite.workspace.outdated import Behind, find_behind, keeping
+from dvlite.workspace.outdated import Outdated, find_outdated, keeping
 from dvlite.workspace.workspace import Workspace
 
 _WORD = re.compile(r"[A-Za-z0-9_./+-]+")
@@ -147,7 +147,7 @@ def assume_followed(
     refused = []
     for item in moved:
         found = work.scan(item.path) if any(_may_read(path, item.path) for path in used) else None
-        behind = None if found is None else find_behind(work, item.path, item.pointer, found, ())
+        behind = None if found is None else find_outdated(work, item.path, item.pointer, found, ())
         if behind is None:
             continue
         if behind.is_edited or any(_may_read(path, item.path) for path in values):
@@ -157,7 +157,7 @@ def assume_followed(
     return refused
 
 
-def _refusal(work: Workspace, path: str, behind: Behind) -> DvliteError:
+def _refusal(work: Workspace, path: str, behind: Outdated) -> DvliteError:
     shown = work.repo.display(path)
     message = f"cannot run with {quote(shown)}: {printable(shown + SUFFIX)} changed since it was checked out"
     if not behind.is_edited:

@@ -17,7 +17,7 @@ from dvlite.show import Show, some
 from dvlite.store.cache import Cache
 from dvlite.store.catalog import Catalog
 from dvlite.workspace import sparse
-from dvlite.workspace.fetch import FetchPart, MovedPath, not_moved
+from dvlite.workspace.fetch import FetchRequest, MovedPath, not_moved
 from dvlite.workspace.path_args import select, travelling, usable
 from dvlite.workspace.restore import CheckoutResult
 
@@ -62,7 +62,7 @@ class PullResult:
         return not_fetched if not_fetched or self.checkout is None else self.checkout.failure(show)
 
 
-def parts_of(repo: Repo, cache: Cache, paths: Sequence[str], scope: Scope, progress: Progress) -> list[FetchPart]:
+def parts_of(repo: Repo, cache: Cache, paths: Sequence[str], scope: Scope, progress: Progress) -> list[FetchRequest]:
     """Returns the versions that the arguments stand for, each with earlier versions whose content may be in the cache.
 
     An output that its pipeline keeps in one clone is left out; raises UsageError if it alone was asked for.
@@ -82,7 +82,7 @@ def parts_of(repo: Repo, cache: Cache, paths: Sequence[str], scope: Scope, progr
     parts = []
     for item, patterns in chosen:
         bases = tuple(known for known in histories.get(item.path, ()) if known.digest != item.pointer.digest)
-        parts.append(FetchPart(item.path, item.pointer, patterns, bases, item.commit))
+        parts.append(FetchRequest(item.path, item.pointer, patterns, bases, item.commit))
     return parts
 
 

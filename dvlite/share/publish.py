@@ -24,7 +24,7 @@ from dvlite.store import push_protocol
 from dvlite.store.cache import Cache
 from dvlite.store.catalog import Catalog
 from dvlite.store.push_plan import Bases, PushPlan, PushVersion, refuse_missing
-from dvlite.store.push_protocol import Signer, plan
+from dvlite.store.push_protocol import RootAuthor, plan
 from dvlite.store.remote import Remote
 from dvlite.workspace.fetch import MovedPath, file_in, not_moved
 
@@ -105,7 +105,7 @@ def publish(repo: Repo, items: Sequence[TrackedVersion], options: PushOptions, *
         files, size_bytes = todo.files, todo.size_bytes
         if not options.dry_run:
             time_text = dt.datetime.now(dt.UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
-            signer = Signer(repo.config.project or "", user, time_text)
+            signer = RootAuthor(repo.config.project or "", user, time_text)
             chunk_bases = _chunk_bases(cache, earlier)
             done = push_protocol.run(catalog, cache, versions, bases, chunk_bases, signer, progress, todo, also=logs)
             files, size_bytes = done.files, done.size_bytes

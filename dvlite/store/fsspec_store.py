@@ -34,7 +34,7 @@ _EXTRAS = {"gs": "gcs", "az": "azure", "abfs": "azure", "sftp": "sftp", "ssh": "
 _PERMANENT = (PermissionError, IsADirectoryError, NotADirectoryError, ValueError, TypeError, ImportError)
 
 
-class ExperimentalStore:
+class FsspecStore:
     """Objects in any file system of fsspec; a new one for each store, without listing caches."""
 
     def __init__(self, location: Location, options: Mapping[str, str]) -> None:

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from dvlite.store.object_store import ObjectStore
-from dvlite.store.retry import RetryBudget, Retrying
+from dvlite.store.retry import RetryBudget, RetryingStore
 from dvlite.store.url import FOLDER, S3, Location, check_options
 
 
@@ -24,9 +24,9 @@ def open_store(location: Location, options: Mapping[str, str], *, budget: RetryB
         assert location.folder is not None
         return FolderStore(location.folder)
     if location.scheme == S3:
-        from dvlite.store.s3 import BucketStore
+        from dvlite.store.s3 import S3Store
 
-        return Retrying(BucketStore(location, options, connections=connections), budget)
-    from dvlite.store.fsspec_store import ExperimentalStore
+        return RetryingStore(S3Store(location, options, connections=connections), budget)
+    from dvlite.store.fsspec_store import FsspecStore
 
-    return Retrying(ExperimentalStore(location, options), budget)
+    return RetryingStore(FsspecStore(location, options), budget)

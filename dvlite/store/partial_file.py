@@ -24,7 +24,7 @@ _MOST_CHUNKS = 4_000_000  # beyond it (about 128 GiB) a table of chunks would ta
 
 
 @dataclass(frozen=True, slots=True)
-class ChunkPlace:
+class ChunkLocation:
     """Where a chunk belongs: chunk `number` (counted from the term's first) of term `term`, at `offset`, with what it must be."""
 
     term: int
@@ -44,7 +44,7 @@ class PartialFile:
         for position, term in enumerate(recipe.terms):
             self._by_pack.setdefault(term.pack, []).append(position)
         self._have: dict[int, bytearray] = {}  # term -> a byte per chunk; absent: nothing of it is there
-        self._places: dict[Digest, list[ChunkPlace]] = {}
+        self._places: dict[Digest, list[ChunkLocation]] = {}
         self._done: set[int] = set()  # terms that are there as a whole
         self._path, self._file, self.resumed = self._open()
 
@@ -78,14 +78,14 @@ class PartialFile:
 
     # --- what is there already ---
 
-    def expand(self, footers: Mapping[Digest, list[Record]]) -> dict[Digest, list[ChunkPlace]]:
+    def expand(self, footers: Mapping[Digest, list[Record]]) -> dict[Digest, list[ChunkLocation]]:
         """Returns where each chunk belongs, by its digest."""
-        table: dict[Digest, list[ChunkPlace]] = {}
+        table: dict[Digest, list[ChunkLocation]] = {}
         if sum(term.count * term.repeat for term in self.recipe.terms) > _MOST_CHUNKS:
             return table
         for position, term in enumerate(self.recipe.terms):
             for number, record, offset in self._chunks(position, term, footers[term.pack]):
-                table.setdefault(record.digest, []).append(ChunkPlace(position, number, offset, record))
+                table.setdefault(record.digest, []).append(ChunkLocation(position, number, offset, record))
         self._places = table
         return table
 
@@ -98,7 +98,7 @@ class PartialFile:
                     self._mark(place)
                     progress.advance(size_bytes=len(chunk))
 
-    def fill(self, place: ChunkPlace, chunk: bytes, progress: Progress) -> None:
+    def fill(self, place: ChunkLocation, chunk: bytes, progress: Progress) -> None:
         """Writes a chunk that was found elsewhere."""
         if self._has(place.term, place.number):
             return
@@ -225,7 +225,7 @@ class PartialFile:
         have = self._have.get(position)
         return have is not None and all(have[k :: term.count])
 
-    def _mark(self, place: ChunkPlace) -> None:
+    def _mark(self, place: ChunkLocation) -> None:
         self._mark_number(place.term, place.number)
 
     def _mark_number(self, position: int, number: int) -> None:

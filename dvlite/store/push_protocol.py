@@ -28,7 +28,7 @@ _ROUNDS = 5  # times that a gc may get in the way before the push gives up
 
 
 @dataclass(frozen=True, slots=True)
-class Signer:
+class RootAuthor:
     """What roots say of who made them; `time` is RFC 3339."""
 
     project: str
@@ -37,7 +37,7 @@ class Signer:
 
 
 @dataclass(frozen=True, slots=True)
-class Done:
+class PushOutcome:
     """What a push did."""
 
     files: int
@@ -51,12 +51,12 @@ def run(
     versions: Sequence[PushVersion],
     bases: Bases,
     chunk_bases: Callable[[str], Sequence[Digest]],
-    signer: Signer,
+    signer: RootAuthor,
     progress: Progress,
     first: PushPlan | None = None,
     *,
     also: Sequence[tuple[Digest, int]] = (),
-) -> Done:
+) -> PushOutcome:
     """Pushes versions; returns only when all of them are complete on the remote and the second look found nothing in the way.
 
     `chunk_bases` gives, for the path of a large file, the digests of earlier versions of it. Raises ObjectMissing naming paths if
@@ -84,7 +84,7 @@ def run(
                 catalog.keep_complete(
                     version.kind, version.digest, todo.relies[version.kind, version.digest] | sender.packs
                 )
-            return Done(files, size_bytes, todo)
+            return PushOutcome(files, size_bytes, todo)
         catalog.look()
     raise RemoteError(
         f"cannot push to {catalog.remote.store.label}: gc there kept deleting what this push relied on",
@@ -110,7 +110,7 @@ def plan(
     return push_plan.plan(catalog, cache, versions, bases, also=also, may_rescue=may_rescue)
 
 
-def _publish(catalog: Catalog, versions: Sequence[PushVersion], signer: Signer) -> None:
+def _publish(catalog: Catalog, versions: Sequence[PushVersion], signer: RootAuthor) -> None:
     """Puts a root for each version, unless this project put one lately; the commit point."""
     remote = catalog.remote
     unique = list({(version.kind, version.digest): version for version in versions}.values())

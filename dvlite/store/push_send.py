@@ -36,11 +36,11 @@ class Sender:
         self._remote = catalog.remote
         self._config = catalog.require_writable()
         self._open: dict[int, PackWriter] = {}
-        self._slots: dict[int, _Slot] = {}
-        self._flying: list[_Flight] = []
+        self._slots: dict[int, _PackSlot] = {}
+        self._flying: list[_Upload] = []
         self._rows: list[RecordLocation] = []  # of packs that arrived and are in no index yet
         self._unfinished: set[Digest] = set()  # packs of an interrupted push, in no index yet
-        self._drafts: list[_Draft] = []
+        self._drafts: list[_RecipeDraft] = []
         self._since_index = 0
         self.packs: set[Digest] = set()
         self.written_indexes: list[tuple[str, int]] = []
@@ -99,7 +99,7 @@ class Sender:
             self._add(KIND_FILE, digest, self._cache.read_file(digest, size_bytes))
             return
         chunks.learn(bases)
-        draft = _Draft(digest, size_bytes)
+        draft = _RecipeDraft(digest, size_bytes)
         whole = FileHasher()
         with self._cache.open_large(digest) as descriptor:
             for chunk in chunking.chunks(descriptor, size_bytes, self._config):
@@ -121,9 +121,9 @@ class Sender:
         self._drafts.append(draft)
         self._progress.advance(files=1)
 
-    def _chunk(self, name: Digest, chunk: bytes) -> tuple[_Slot, int]:
+    def _chunk(self, name: Digest, chunk: bytes) -> tuple[_PackSlot, int]:
         writer = self._writer(pack.CHUNKS)
-        slot = self._slots.setdefault(pack.CHUNKS, _Slot())
+        slot = self._slots.setdefault(pack.CHUNKS, _PackSlot())
         number = len(writer)
         writer.add(KIND_CHUNK, name, chunk)
         self._full(writer)
@@ -154,7 +154,7 @@ class Sender:
             self._arrive()
         name = f"packs/{finished.name.hex()}"
         sent = self._remote.submit(lambda: self._remote.put(name, finished.data))
-        self._flying.append(_Flight(sent, index.rows_of(finished), slot))
+        self._flying.append(_Upload(sent, index.rows_of(finished), slot))
         self._shipped(finished)
 
     def _arrive(self) -> None:
@@ -222,15 +222,15 @@ class Sender:
         self._rows = []
 
 
-class _Flight(NamedTuple):
+class _Upload(NamedTuple):
     """A pack on its way: the request, the rows that will index it, the slot that its chunks were promised in."""
 
     sent: Future[None]
     rows: list[RecordLocation]
-    slot: _Slot | None
+    slot: _PackSlot | None
 
 
-class _Slot:
+class _PackSlot:
     """A pack that has no name before it is finished, and may not be named before it arrived."""
 
     __slots__ = ("arrived", "pack")
@@ -240,14 +240,14 @@ class _Slot:
         self.arrived = name is not None
 
 
-class _Draft:
+class _RecipeDraft:
     """A recipe in the making: terms name slots, not packs."""
 
     __slots__ = ("_chunks", "_digest", "_size", "_terms")
 
     def __init__(self, digest: Digest, size_bytes: int) -> None:
         self._digest, self._size = digest, size_bytes
-        self._terms: list[tuple[_Slot, array[int]]] = []  # first, count, repeat, length
+        self._terms: list[tuple[_PackSlot, array[int]]] = []  # first, count, repeat, length
         self._chunks = 0
 
     @property
@@ -259,7 +259,7 @@ class _Draft:
         """Says whether reuse has cut the file into so many pieces that reading it back would crawl."""
         return len(self._terms) > _MANY_TERMS and self._chunks < 2 * len(self._terms)
 
-    def add(self, slot: _Slot, number: int, length_bytes: int) -> None:
+    def add(self, slot: _PackSlot, number: int, length_bytes: int) -> None:
         self._chunks += 1
         if self._terms and self._terms[-1][0] is slot:
             term = self._terms[-1][1]
@@ -283,7 +283,7 @@ class _KnownChunks:
 
     def __init__(self, catalog: Catalog, unfinished: Collection[Digest]) -> None:
         self._catalog = catalog
-        self._places: dict[Digest, tuple[_Slot, int]] = {}
+        self._places: dict[Digest, tuple[_PackSlot, int]] = {}
         self._learned: set[Digest] = set()
         self._read(unfinished)
 
@@ -295,14 +295,14 @@ class _KnownChunks:
         fresh = [name for name in dict.fromkeys(names) if name not in self._learned]
         self._learned.update(fresh)
         for name, records in self._catalog.footers(fresh).items():
-            slot = _Slot(name)
+            slot = _PackSlot(name)
             for number, record in enumerate(records):
                 self.remember(record.digest, slot, number)
 
-    def find(self, name: Digest) -> tuple[_Slot, int] | None:
+    def find(self, name: Digest) -> tuple[_PackSlot, int] | None:
         return self._places.get(name)
 
-    def remember(self, name: Digest, slot: _Slot, number: int) -> None:
+    def remember(self, name: Digest, slot: _PackSlot, number: int) -> None:
         if len(self._places) >= _KNOWN_CHUNKS:
             for old in list(self._places)[: _KNOWN_CHUNKS // 2]:  # dicts keep order: the oldest half
                 del self._places[old]

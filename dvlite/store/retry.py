@@ -32,7 +32,7 @@ class RetryBudget:
     longest_wait_seconds: float = 15.0
 
 
-class Retrying:
+class RetryingStore:
     """A store that repeats what failed in passing; every operation of a store is safe to repeat. Thread-safe.
 
     Success of any thread's call renews the budget of all: while the store answers someone, it is not down.

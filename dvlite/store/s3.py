@@ -47,7 +47,7 @@ _NOT_S3 = "what answers there is not an S3 server"
 _NOT_S3_HINT = "check endpoint_url, and whether this network wants you to sign in first"
 
 
-class BucketStore:
+class S3Store:
     """Objects in an S3 bucket, below a prefix. Connects at the first call; raises Transient where a new try may help.
 
     Uploads carry a CRC-32 that the server checks; downloads are not checked, because the layers above hash every byte.

@@ -25,7 +25,7 @@ from dvlite.store import fetch
 from dvlite.store.cache import Cache
 from dvlite.store.catalog import Catalog
 from dvlite.store.remote import Remote
-from dvlite.workspace.fetch import FetchPart, obtain
+from dvlite.workspace.fetch import FetchRequest, fetch_versions
 from dvlite.workspace.workspace import entries_of
 
 _OFFLINE = "--offline was given"
@@ -181,7 +181,7 @@ class ContentSource:
         with contextlib.suppress(ObjectMissing):
             return self.cache.read_file(pointer.digest, pointer.size_bytes)
         try:
-            obtain(self.catalog(), self.cache, [FetchPart(path, pointer)], self.progress)
+            fetch_versions(self.catalog(), self.cache, [FetchRequest(path, pointer)], self.progress)
             self.fetched[path] = None
             return self.cache.read_file(pointer.digest, pointer.size_bytes)
         except DvliteError as error:

@@ -30,14 +30,14 @@ from dvlite.workspace.checkout_plan import CheckoutPlan, selected
 from dvlite.workspace.dirfd import Folders, place_new, publish, remove_entries, unchanged
 from dvlite.workspace.hashing import Snapshot, symlink_problem
 from dvlite.workspace.scan import Scan
-from dvlite.workspace.writer_process import Job, Report, WriterOptions
+from dvlite.workspace.writer_process import WriteJob, WriteReport, WriterOptions
 
 SHARE_FROM = 4000  # entries of a fresh tree from which a second process is worth its while
 _CREATE = os.O_CREAT | os.O_EXCL | files.NO_FOLLOW
 
 
 @dataclass(frozen=True, slots=True)
-class Outcome:
+class CheckoutOutcome:
     """What was done: the state of the disk afterwards, and the objects that could not be used."""
 
     scan: Scan
@@ -60,13 +60,13 @@ def apply(
     cache: Cache,
     *,
     progress: Progress,
-    help_: WriterOptions | None = None,
-) -> Outcome:
+    options: WriterOptions | None = None,
+) -> CheckoutOutcome:
     """Carries out a plan at `path` inside `root`.
 
     Objects that are damaged or missing are listed in the outcome, not raised: everything else is still done.
     """
-    writer = TreeWriter(want, cache, root, path, progress, help_ or WriterOptions())
+    writer = TreeWriter(want, cache, root, path, progress, options or WriterOptions())
     single = want.paths == [b""]
     if have is None:
         if single:
@@ -80,7 +80,7 @@ def apply(
     return writer.outcome(todo, have)
 
 
-def write_part(job: Job) -> Report:
+def write_part(job: WriteJob) -> WriteReport:
     """Writes a job's entries of a fresh tree; runs in the second process. What fails there is left for the first."""
     cache = Cache(Path(job.cache), pack_below_bytes=job.pack_below_bytes)
     want = manifest.load(Digest(bytes.fromhex(job.root)), cache.read_node)
@@ -96,14 +96,14 @@ class TreeWriter:
     """Writes one tracked path; `scan` grows into the state of the disk, entry by entry of `want`."""
 
     def __init__(
-        self, want: Entries, cache: Cache, root: Path, path: bytes, progress: Progress, help_: WriterOptions
+        self, want: Entries, cache: Cache, root: Path, path: bytes, progress: Progress, options: WriterOptions
     ) -> None:
         count = len(want)
         self._want, self._cache = want, cache
         self._root, self._path, self._target = root, path, root / os.fsdecode(path)
         self._above, _, self._name = path.rpartition(b"/")
-        self._progress, self._link = progress, help_.link
-        self._crew, self._version = help_.crew, help_.version
+        self._progress, self._link = progress, options.link
+        self._helper, self._version = options.helper, options.version
         self._theirs: tuple[int, int] | None = None  # the entries that the second process writes
         self._building = path  # the folder that grows: the path itself, or one beside it
         self._abandoned = False
@@ -173,8 +173,8 @@ class TreeWriter:
 
     def _share(self, ordinary: list[int]) -> list[int]:
         """Gives half of a large fresh tree to the second process; returns what is left to do here."""
-        crew, version = self._crew, self._version
-        if crew is None or version is None or not crew.ready or len(ordinary) < SHARE_FROM:
+        helper, version = self._helper, self._version
+        if helper is None or version is None or not helper.ready or len(ordinary) < SHARE_FROM:
             return ordinary
         middle = ordinary[len(ordinary) // 2]
         folder = self._want.paths[middle].rpartition(b"/")[0]
@@ -184,8 +184,8 @@ class TreeWriter:
         cache = self._cache
         root, patterns = version
         self._theirs = (middle, len(self._want))
-        crew.start(
-            Job(
+        helper.start(
+            WriteJob(
                 str(cache.folder),
                 cache.pack_below_bytes,
                 root.hex(),
@@ -199,10 +199,10 @@ class TreeWriter:
 
     def _collect(self) -> None:
         """Takes over what the second process wrote; what it could not is done here, where errors have their place."""
-        if self._theirs is None or self._crew is None:
+        if self._theirs is None or self._helper is None:
             return
         start, stop = self._theirs
-        report = self._crew.finish(stop - start)
+        report = self._helper.finish(stop - start)
         scan = self._scan
         if report is None:
             raise DvliteError("a helper process ended early", hint="run the command again")
@@ -406,10 +406,12 @@ class TreeWriter:
                 self._failed[i] = DvliteError(str(error))
         return sorted(self._blocked | set(self._failed))
 
-    def report(self, job: Job, unwritten: Sequence[int]) -> Report:
+    def report(self, job: WriteJob, unwritten: Sequence[int]) -> WriteReport:
         """Returns what the disk says of a job's entries."""
         scan, part = self._scan, slice(job.start, job.stop)
-        return Report(scan.mtimes[part], scan.ctimes[part], scan.inodes[part], tuple(i - job.start for i in unwritten))
+        return WriteReport(
+            scan.mtimes[part], scan.ctimes[part], scan.inodes[part], tuple(i - job.start for i in unwritten)
+        )
 
     # --- afterwards ---
 
@@ -419,7 +421,7 @@ class TreeWriter:
         name = f"{self._target.name}/{inner}" if inner else self._target.name
         return type(error)(f"cannot write {quote(name)}: {error.message}", hint=error.hint)
 
-    def outcome(self, todo: CheckoutPlan, have: Snapshot | None) -> Outcome:
+    def outcome(self, todo: CheckoutPlan, have: Snapshot | None) -> CheckoutOutcome:
         """Returns the state of the disk: what was wanted and is there, and what was there and was kept."""
         scan, want = self._scan, self._want
         digests = bytearray(want.digests)
@@ -442,7 +444,7 @@ class TreeWriter:
             (want.digest(i), self._named(i, error)) for i, error in sorted(self._failed.items()) if i not in lost
         ]
         blocked = sorted(want.paths[i] for i in self._blocked)
-        return Outcome(scan, digests, self._racy, damaged, lost, blocked, self._abandoned)
+        return CheckoutOutcome(scan, digests, self._racy, damaged, lost, blocked, self._abandoned)
 
 
 def _require_size(size_bytes: int, want: Entries, i: int) -> None:

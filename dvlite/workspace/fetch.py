@@ -60,7 +60,7 @@ def not_moved(paths: Sequence[MovedPath], where: str, verb: str, hint: str, show
 
 
 @dataclass(frozen=True, slots=True)
-class FetchPart:
+class FetchRequest:
     """A version of a tracked path, the patterns of what is wanted of it (none: all), and earlier versions that may be cached."""
 
     path: str
@@ -71,7 +71,7 @@ class FetchPart:
 
 
 @dataclass(frozen=True, slots=True)
-class Obtained:
+class FetchOutcome:
     """What was brought, in counts, and which files no fresh look at the remote found, by tracked path."""
 
     paths: tuple[MovedPath, ...]
@@ -80,9 +80,9 @@ class Obtained:
     missing: Mapping[str, Sequence[str]]
 
 
-def obtain(
-    catalog: Catalog, cache: Cache, parts: Sequence[FetchPart], progress: Progress, *, dry_run: bool = False
-) -> Obtained:
+def fetch_versions(
+    catalog: Catalog, cache: Cache, parts: Sequence[FetchRequest], progress: Progress, *, dry_run: bool = False
+) -> FetchOutcome:
     """Fetches listings, then the files in them that the cache lacks. In a dry run listings are fetched, files are counted."""
     missing: dict[str, list[str]] = {}
     _fetch_listings(catalog, cache, parts, missing)
@@ -105,12 +105,14 @@ def obtain(
         missing.setdefault(owners[need.digest], []).append(need.path)
     paths = tuple(_moved(part, counts[number], missing, dry_run=dry_run) for number, part in enumerate(parts))
     brought = len(unique) - len(left)
-    return Obtained(
+    return FetchOutcome(
         paths, brought, sum(need.size_bytes for need in unique) - sum(need.size_bytes for need in left), missing
     )
 
 
-def _fetch_listings(catalog: Catalog, cache: Cache, parts: Sequence[FetchPart], missing: dict[str, list[str]]) -> None:
+def _fetch_listings(
+    catalog: Catalog, cache: Cache, parts: Sequence[FetchRequest], missing: dict[str, list[str]]
+) -> None:
     for part in parts:
         if part.pointer.kind == "directory":
             problems = fetch.fetch_nodes(catalog, cache, [part.pointer.digest])
@@ -118,7 +120,7 @@ def _fetch_listings(catalog: Catalog, cache: Cache, parts: Sequence[FetchPart], 
                 missing.setdefault(part.path, []).append(part.path)
 
 
-def _require_matches(cache: Cache, parts: Sequence[FetchPart]) -> None:
+def _require_matches(cache: Cache, parts: Sequence[FetchRequest]) -> None:
     """Raises UsageError for a pattern that chooses nothing in any of the versions asked for."""
     paths: dict[str, list[bytes]] = {}
     for part in parts:
@@ -127,7 +129,7 @@ def _require_matches(cache: Cache, parts: Sequence[FetchPart]) -> None:
         sparse.require_matches(part.path, part.patterns, paths[part.path])
 
 
-def _needs(cache: Cache, part: FetchPart) -> list[Need]:
+def _needs(cache: Cache, part: FetchRequest) -> list[Need]:
     """Returns the files of a part that the cache lacks."""
     entries = entries_of(part.pointer, cache)
     chooses = sparse.selector(part.patterns) if part.patterns else None
@@ -140,7 +142,7 @@ def _needs(cache: Cache, part: FetchPart) -> list[Need]:
     return needs
 
 
-def _bases(cache: Cache, part: FetchPart, inner: bytes) -> tuple[Digest, ...]:
+def _bases(cache: Cache, part: FetchRequest, inner: bytes) -> tuple[Digest, ...]:
     """Returns earlier contents of one large file that are in the cache: their chunks need no download."""
     cached = []
     for base in part.bases:
@@ -162,7 +164,7 @@ def file_in(cache: Cache, version: Pointer, inner: bytes) -> Digest | None:
 
 
 def _moved(
-    part: FetchPart, count: tuple[int, int], missing: Mapping[str, Sequence[str]], *, dry_run: bool
+    part: FetchRequest, count: tuple[int, int], missing: Mapping[str, Sequence[str]], *, dry_run: bool
 ) -> MovedPath:
     files, size_bytes = count
     if part.path in missing:

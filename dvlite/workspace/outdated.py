@@ -28,7 +28,7 @@ _NAMED = 3
 
 
 @dataclass(frozen=True, slots=True)
-class Behind:
+class Outdated:
     """What is on disk lacks changes of its pointer. `commit` has the version that was here, if one has; `undone` are the paths inside, () if unknown."""
 
     commit: str | None
@@ -37,7 +37,7 @@ class Behind:
     bring: str  # the command that brings what the pointer names
 
 
-def find_behind(work: Workspace, path: str, pointer: Pointer, scan: Scan, inside: Sequence[str]) -> Behind | None:
+def find_outdated(work: Workspace, path: str, pointer: Pointer, scan: Scan, inside: Sequence[str]) -> Outdated | None:
     """Says whether adding what is on disk, or the parts of it in `inside`, would undo a change of the pointer.
 
     Costs reading one small file where the pointer names what is here; else a run of git and a look at what changed.
@@ -56,7 +56,7 @@ def find_behind(work: Workspace, path: str, pointer: Pointer, scan: Scan, inside
     try:
         changed = list(_changes(work, base, pointer))
     except (ObjectMissing, ObjectCorrupt):
-        return Behind(commit, (), is_edited, bringing(work, path, "pull"))
+        return Outdated(commit, (), is_edited, bringing(work, path, "pull"))
     has_seen = commit is not None and _is_in_past(work.repo, path, pointer, commit)
     undone = []
     for inner, old, new in changed:
@@ -69,7 +69,7 @@ def find_behind(work: Workspace, path: str, pointer: Pointer, scan: Scan, inside
     if not undone:
         return None
     verb = "checkout" if _is_cached(work, undone) else "pull"
-    return Behind(commit, tuple(inner for inner, _ in undone), is_edited, bringing(work, path, verb))
+    return Outdated(commit, tuple(inner for inner, _ in undone), is_edited, bringing(work, path, verb))
 
 
 def commit_of(repo: Repo, file: str, version: str) -> str | None:
@@ -79,7 +79,7 @@ def commit_of(repo: Repo, file: str, version: str) -> str | None:
     return listed[-1].decode() if listed else None  # the first one that has it: the others may have taken it out
 
 
-def refusal(repo: Repo, path: str, behind: Behind) -> DvliteError:
+def refusal(repo: Repo, path: str, behind: Outdated) -> DvliteError:
     """Returns why a path is not added, and how to have both what its pointer says and what the user changed."""
     shown = repo.display(path)
     again, pointer = word(shown), printable(shown + SUFFIX)
@@ -98,7 +98,7 @@ def refusal(repo: Repo, path: str, behind: Behind) -> DvliteError:
     return DvliteError(message, hint=hint)
 
 
-def keeping(repo: Repo, path: str, behind: Behind) -> str:
+def keeping(repo: Repo, path: str, behind: Outdated) -> str:
     """Returns the command that makes the pointer name what is on disk."""
     shown = repo.display(path)
     return back_to(behind.commit, shown) if behind.commit is not None else f"dvlite add --force {word(shown)}"

@@ -24,7 +24,7 @@ class EarlierVersions:
         self._work, self._path, self._have = work, path, have
         self._versions: list[Entries] | None = None
 
-    def __call__(self, j: int) -> bool:
+    def has(self, j: int) -> bool:
         have = self._have
         digest = have.digest(j)
         if self._versions is None:
@@ -53,7 +53,7 @@ class EarlierVersions:
 def is_earlier_version(work: Workspace, path: str, have: Snapshot) -> bool:
     """Says whether all of what is on disk belongs to versions that were here, so that nothing is lost with it."""
     earlier = EarlierVersions(work, path, have)
-    return all(flags == EMPTY_DIR or earlier(j) for j, flags in enumerate(have.scan.flags))
+    return all(flags == EMPTY_DIR or earlier.has(j) for j, flags in enumerate(have.scan.flags))
 
 
 def is_exactly(work: Workspace, version: Pointer, have: Entries) -> bool:

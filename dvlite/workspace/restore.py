@@ -21,7 +21,7 @@ from dvlite.store.cache_writer import Writer
 from dvlite.store.pack import KIND_MANIFEST
 from dvlite.workspace import checkout_apply, sparse
 from dvlite.workspace.backups import saved_name
-from dvlite.workspace.checkout_apply import SHARE_FROM, Outcome
+from dvlite.workspace.checkout_apply import SHARE_FROM, CheckoutOutcome
 from dvlite.workspace.checkout_plan import CheckoutPlan, plan, selected
 from dvlite.workspace.dirfd import Folders, remove_entries, unchanged
 from dvlite.workspace.hashing import Snapshot, identify
@@ -89,7 +89,7 @@ class Restored:
 
 @dataclass(frozen=True, slots=True)
 class CheckoutOptions:
-    """How to restore: `force` overwrites local edits after storing them; `link` hard-links large files; `crew` helps with fresh trees.
+    """How to restore: `force` overwrites local edits after storing them; `link` hard-links large files; `helper` helps with fresh trees.
 
     `keep_sparse`: of a directory that is here in part, no patterns mean that part, not all of it.
     """
@@ -97,7 +97,7 @@ class CheckoutOptions:
     force: bool = False
     link: bool = False
     keep_sparse: bool = False
-    crew: WriterProcess | None = None
+    helper: WriterProcess | None = None
 
 
 def restore(work: Workspace, path: str, wanted: Pointer, patterns: Sequence[str], how: CheckoutOptions) -> Restored:
@@ -119,18 +119,18 @@ def restore(work: Workspace, path: str, wanted: Pointer, patterns: Sequence[str]
     outside = None
     if have is not None and chooses is not None:
         have, outside = _split(have, chooses)
-    is_safe = _anything if how.force or have is None else EarlierVersions(work, path, have)
+    is_safe = _anything if how.force or have is None else EarlierVersions(work, path, have).has
     todo = plan(want, have, is_safe)
     if (todo.conflicts or todo.extra) and have is not None and outside is None and _put_back(work, path, have):
-        todo = plan(want, have, EarlierVersions(work, path, have))
+        todo = plan(want, have, EarlierVersions(work, path, have).has)
     lost = _lost(work, want, todo) if have is not None else []
     if lost:
         return Restored(CheckedOutPath(path=path, missing=tuple(_shown(path, want.paths[i]) for i in lost[:_EXAMPLES])))
     _require_space(work, path, want, todo)
     saved = _save(work, path, have, todo) if how.force and have is not None else ()
-    help_ = WriterOptions(how.link, None if how.link else how.crew, (wanted.digest, asked))
+    options = WriterOptions(how.link, None if how.link else how.helper, (wanted.digest, asked))
     outcome = checkout_apply.apply(
-        todo, want, have, work.repo.root, os.fsencode(path), work.cache, progress=work.progress, help_=help_
+        todo, want, have, work.repo.root, os.fsencode(path), work.cache, progress=work.progress, options=options
     )
     if not outcome.abandoned:
         _remember(work, path, wanted, outcome, todo, whole=outside is None)
@@ -138,14 +138,14 @@ def restore(work: Workspace, path: str, wanted: Pointer, patterns: Sequence[str]
 
 
 @contextlib.contextmanager
-def crew_for(work: Workspace, versions: Iterable[tuple[str, Pointer]]) -> Iterator[WriterProcess | None]:
+def writer_process_for(work: Workspace, versions: Iterable[tuple[str, Pointer]]) -> Iterator[WriterProcess | None]:
     """Forks a second process if a large directory is about to be written anew. To be called while there are no threads."""
     large = [path for path, wanted in versions if wanted.kind == "directory" and wanted.files >= SHARE_FROM]
     if not any(not os.path.lexists(work.location(path)) for path in large):
         yield None
         return
-    with WriterProcess(checkout_apply.write_part) as crew:
-        yield crew
+    with WriterProcess(checkout_apply.write_part) as helper:
+        yield helper
 
 
 def remove_untracked(
@@ -246,7 +246,7 @@ def _save(work: Workspace, path: str, have: Snapshot, todo: CheckoutPlan) -> tup
     """Stores what `--force` is about to overwrite, as a version of its own with a pointer in git's directory."""
     earlier = EarlierVersions(work, path, have)
     endangered = sorted({*todo.replace.values(), *todo.remove})
-    lost = [j for j in endangered if have.scan.flags[j] != EMPTY_DIR and not earlier(j)]
+    lost = [j for j in endangered if have.scan.flags[j] != EMPTY_DIR and not earlier.has(j)]
     if not lost:
         return ()
     part = _part(have, lost)
@@ -327,7 +327,7 @@ def remove_tree(work: Workspace, path: str, have: Snapshot) -> bool:
 
 
 def _remember(
-    work: Workspace, path: str, wanted: Pointer, outcome: Outcome, todo: CheckoutPlan, *, whole: bool
+    work: Workspace, path: str, wanted: Pointer, outcome: CheckoutOutcome, todo: CheckoutPlan, *, whole: bool
 ) -> None:
     complete = whole and not outcome.missing
     exact = not (todo.conflicts or todo.extra or outcome.damaged or outcome.blocked)
@@ -346,7 +346,12 @@ def _anything(_: int) -> bool:
 
 
 def _result(
-    path: str, want: Entries, have: Snapshot | None, todo: CheckoutPlan, outcome: Outcome, saved: tuple[str, ...]
+    path: str,
+    want: Entries,
+    have: Snapshot | None,
+    todo: CheckoutPlan,
+    outcome: CheckoutOutcome,
+    saved: tuple[str, ...],
 ) -> CheckedOutPath:
     conflicts = [] if have is None else [have.scan.paths[j] for j in todo.conflicts]
     conflicts += outcome.blocked

@@ -37,7 +37,7 @@ def outputs(repo: Repo) -> tuple[str, ...]:
     return tuple(text.split("\0"))
 
 
-def spared(repo: Repo, warn: Callable[[str], None]) -> Callable[[str], bool]:
+def skip_running_outputs(repo: Repo, warn: Callable[[str], None]) -> Callable[[str], bool]:
     """Returns a test for tracked paths that are to be left alone, which warns of each one that is."""
     patterns = outputs(repo)
     chosen = sparse.selector(patterns) if patterns else None

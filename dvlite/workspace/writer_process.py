@@ -21,7 +21,7 @@ _LENGTH = struct.Struct("<Q")
 
 
 @dataclass(frozen=True, slots=True)
-class Job:
+class WriteJob:
     """Entries `start` to `stop` of the version `root` (hex), of those that `patterns` choose, into `folder` of `work_tree`."""
 
     cache: str
@@ -35,7 +35,7 @@ class Job:
 
 
 @dataclass(frozen=True, slots=True)
-class Report:
+class WriteReport:
     """For each entry of a job its mtime, ctime and inode; then the entries that were not written, counted from the job's first."""
 
     mtimes: array[int]
@@ -47,7 +47,7 @@ class Report:
 class WriterProcess:
     """One process that waits for jobs; a context manager. `work` runs there."""
 
-    def __init__(self, work: Callable[[Job], Report]) -> None:
+    def __init__(self, work: Callable[[WriteJob], WriteReport]) -> None:
         self._work = work
         self._process = 0
         self._jobs = self._reports = -1
@@ -79,11 +79,14 @@ class WriterProcess:
     def ready(self) -> bool:
         return self._process != 0
 
-    def start(self, job: Job) -> None:
+    def start(self, job: WriteJob) -> None:
         """Hands over a job; returns at once."""
-        _send(self._jobs, json.dumps([getattr(job, name) for name in Job.__slots__]).encode("utf-8", "surrogateescape"))
+        _send(
+            self._jobs,
+            json.dumps([getattr(job, name) for name in WriteJob.__slots__]).encode("utf-8", "surrogateescape"),
+        )
 
-    def finish(self, count: int) -> Report | None:
+    def finish(self, count: int) -> WriteReport | None:
         """Waits for the report on a job of `count` entries; None if the process failed, and nothing it did is known."""
         data = _receive(self._reports)
         if data is None or len(data) < 24 * count:
@@ -93,7 +96,7 @@ class WriterProcess:
             column.frombytes(data[number * 8 * count : (number + 1) * 8 * count])
         unwritten = array("Q")
         unwritten.frombytes(data[24 * count :])
-        return Report(*columns, tuple(unwritten))
+        return WriteReport(*columns, tuple(unwritten))
 
     def _serve(self, jobs: int, reports: int) -> None:
         """Is the other process: never returns, never runs what the parent would at its end."""
@@ -103,7 +106,7 @@ class WriterProcess:
                 cache, below, root, patterns, tree, folder, start, stop = json.loads(
                     data.decode("utf-8", "surrogateescape")
                 )
-                report = self._work(Job(cache, below, root, tuple(patterns), tree, folder, start, stop))
+                report = self._work(WriteJob(cache, below, root, tuple(patterns), tree, folder, start, stop))
                 columns = (report.mtimes, report.ctimes, report.inodes, array("Q", report.unwritten))
                 _send(reports, b"".join(column.tobytes() for column in columns))
         finally:
@@ -112,13 +115,13 @@ class WriterProcess:
 
 @dataclass(frozen=True, slots=True)
 class WriterOptions:
-    """How a version may be written: `link` makes large files read-only hard links into the cache; `crew` is a second process.
+    """How a version may be written: `link` makes large files read-only hard links into the cache; `helper` is a second process.
 
     For its sake `version` says what is written: the digest of its listing, and the patterns of the part.
     """
 
     link: bool = False
-    crew: WriterProcess | None = None
+    helper: WriterProcess | None = None
     version: tuple[Digest, tuple[str, ...]] | None = None
 
 

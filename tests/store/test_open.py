@@ -3,7 +3,7 @@
 import pytest
 
 from dvlite.errors import UsageError
-from dvlite.store.fsspec_store import ExperimentalStore
+from dvlite.store.fsspec_store import FsspecStore
 from dvlite.store.open import open_store
 from dvlite.store.retry import RetryBudget
 from dvlite.store.url import Location, parse_url
@@ -75,7 +75,7 @@ class TestExperimental(StoreContract):
 
     @pytest.fixture
     def store(self, s3_prefix):
-        return ExperimentalStore(Location("memory", f"memory://{s3_prefix}", bucket=s3_prefix, experimental=True), {})
+        return FsspecStore(Location("memory", f"memory://{s3_prefix}", bucket=s3_prefix, experimental=True), {})
 
     def test_one_of_many_creators_wins(self):
         """Not promised there: a look and then a write."""

@@ -7,7 +7,7 @@ import pytest
 
 from dvlite.errors import RemoteError
 from dvlite.store.object_store import ObjectAbsent, Transient
-from dvlite.store.retry import RetryBudget, Retrying
+from dvlite.store.retry import RetryBudget, RetryingStore
 from tests.store.memory import MemoryStore
 
 QUICK = RetryBudget(seconds=0.4, unreached_seconds=0.2, first_wait_seconds=0.01, longest_wait_seconds=0.05)
@@ -34,7 +34,7 @@ def busy():
 def test_what_passes_is_tried_again():
     store = FailingStore(busy(), busy())
     store.put("a", b"x")
-    assert Retrying(store, QUICK).get("a") == b"x"
+    assert RetryingStore(store, QUICK).get("a") == b"x"
     assert store.tries == 3
 
 
@@ -42,7 +42,7 @@ def test_what_passes_is_tried_again():
 def test_what_does_not_pass_fails_at_once(error):
     store = FailingStore(error)
     with pytest.raises(type(error)) as caught:
-        Retrying(store, QUICK).get("a")
+        RetryingStore(store, QUICK).get("a")
     assert caught.value is error
     assert store.tries == 1
 
@@ -53,7 +53,7 @@ def test_a_spent_budget_says_how_often_and_how_long():
     with pytest.raises(
         RemoteError, match=r"^cannot reach origin: the server is busy \(tried \d+ times in 0 s\)$"
     ) as caught:
-        Retrying(store, QUICK).get("a")
+        RetryingStore(store, QUICK).get("a")
     assert not isinstance(caught.value, Transient)
     assert caught.value.hint == "try again later"
     assert time.monotonic() - began < 0.3  # never reached: the shorter budget
@@ -65,7 +65,7 @@ def test_a_store_that_answered_before_has_the_longer_budget():
     budget = RetryBudget(seconds=100, unreached_seconds=1, first_wait_seconds=0, longest_wait_seconds=0)
     store = FailingStore()
     store.put("a", b"x")
-    retrying = Retrying(store, budget, clock=lambda: clock[0])
+    retrying = RetryingStore(store, budget, clock=lambda: clock[0])
     retrying.get("a")
     clock[0] = 5000.0  # left alone for longer than the budget
     store.failures = [busy(), busy()]
@@ -75,7 +75,7 @@ def test_a_store_that_answered_before_has_the_longer_budget():
 def test_a_refusal_is_an_answer():
     clock = [0.0]
     store = FailingStore(ObjectAbsent("a", "memory"))
-    retrying = Retrying(
+    retrying = RetryingStore(
         store, RetryBudget(seconds=100, unreached_seconds=0, first_wait_seconds=0), clock=lambda: clock[0]
     )
     with pytest.raises(ObjectAbsent):
@@ -104,13 +104,13 @@ def test_success_of_one_call_renews_the_budget_of_another():
     store = OneBadObject()
     store.put("good", b"x")
     store.put("bad", b"y")
-    retrying = Retrying(store, budget, clock=lambda: clock[0])
+    retrying = RetryingStore(store, budget, clock=lambda: clock[0])
     assert retrying.get("bad") == b"y"
 
 
 def test_closing_ends_the_wait():
     store = FailingStore(*[busy() for _ in range(1000)])
-    retrying = Retrying(
+    retrying = RetryingStore(
         store, RetryBudget(seconds=60, unreached_seconds=60, first_wait_seconds=30, longest_wait_seconds=30)
     )
     threading.Timer(0.1, retrying.close).start()

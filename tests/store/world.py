@@ -23,12 +23,12 @@ from dvlite.store.fetch import Need
 from dvlite.store.object_store import Buffer, Listing, ObjectStore
 from dvlite.store.pack import KIND_FILE, KIND_MANIFEST
 from dvlite.store.push_plan import PushVersion
-from dvlite.store.push_protocol import Signer
+from dvlite.store.push_protocol import RootAuthor
 from dvlite.store.remote import Remote
 
 PACK_BELOW = 1024  # files above it are large: chunked on the remote, whole in the cache
 CHUNKS = StoreConfig(256, 1024, 4096)
-SIGNER = Signer("ab" * 16, "you@example.com", "2026-11-22T14:02:00Z")
+SIGNER = RootAuthor("ab" * 16, "you@example.com", "2026-11-22T14:02:00Z")
 QUIET = NullProgress()
 
 
@@ -75,7 +75,7 @@ class Site:
         temporary.unlink()
         return digest
 
-    def push(self, *versions: PushVersion) -> push_protocol.Done:
+    def push(self, *versions: PushVersion) -> push_protocol.PushOutcome:
         """Pushes by the protocol, with what this site pushed before as earlier versions."""
         bases = {
             version.path: [
