@@ -431,6 +431,19 @@ def files_opened_without_an_owner(package: Path) -> list[str]:
     return findings
 
 
+def listings_of_git_parsed_elsewhere(package: Path) -> list[str]:
+    """What `ls-files`, `ls-tree` and `status` print is read in git/ alone."""
+    commands = {"ls-files", "ls-tree", "status"}
+    return [
+        f"{module.name}:{node.lineno} asks git for a listing: Git has a method for it"
+        for module in modules(package)
+        if not within(module.name, ("git",))
+        for node in ast.walk(module.tree)
+        if isinstance(node, ast.Call) and getattr(node.func, "attr", "") == "run"
+        if node.args and isinstance(node.args[0], ast.Constant) and node.args[0].value in commands
+    ]
+
+
 def objects_read_without_a_limit(package: Path) -> list[str]:
     """An object of a remote may be of any length: `get` is given where to stop."""
     return [
@@ -492,6 +505,7 @@ RULES: list[Rule] = [
     decisions_on_wording,
     files_opened_without_an_owner,
     objects_read_without_a_limit,
+    listings_of_git_parsed_elsewhere,
 ]
 
 
@@ -590,6 +604,7 @@ BREAKS: list[tuple[Rule, str, str]] = [
     (files_opened_without_an_owner, "commands/add.py", '"""x"""\ndef add(path):\n    return path.read_bytes()\n'),
     (files_opened_without_an_owner, "commands/add.py", '"""x"""\ndef add(path):\n    return open(path)\n'),
     (files_opened_without_an_owner, "commands/add.py", '"""x"""\ndef add(path):\n    return read_regular(path, 9)\n'),
+    (listings_of_git_parsed_elsewhere, "repo/x.py", '"""x"""\ndef f(git):\n    return git.run("ls-files", "-z")\n'),
     (objects_read_without_a_limit, "store/index.py", '"""x"""\ndef f(remote):\n    return remote.get("config")\n'),
     (
         objects_read_without_a_limit,

@@ -50,6 +50,15 @@ class FileDifference(NamedTuple):
         return self.mode in REGULAR
 
 
+class TreeEntry(NamedTuple):
+    """A file in a commit or in the index; of an untracked file mode and blob are ''. `is_skipped`: a sparse checkout leaves it out."""
+
+    path: str
+    mode: str
+    blob: str
+    is_skipped: bool = False
+
+
 class Commit(NamedTuple):
     """What people know a commit by; `time` is when it was written, in seconds since 1970."""
 
@@ -99,6 +108,25 @@ def failed(arguments: Sequence[str], stderr: bytes) -> DvliteError:
 def split(output: bytes) -> list[str]:
     """Returns the names in a list that NULs end."""
     return [os.fsdecode(field) for field in output.split(b"\0") if field]
+
+
+def tree_entries(output: bytes) -> Iterator[TreeEntry]:
+    """Reads `git ls-tree -z`."""
+    for row in split(output):
+        head, _, path = row.partition("\t")
+        mode, _, blob = head.split(" ")
+        yield TreeEntry(path, mode, blob)
+
+
+def index_entries(output: bytes) -> Iterator[TreeEntry]:
+    """Reads `git ls-files -z -t -s`."""
+    for row in split(output):
+        if row.startswith("? "):
+            yield TreeEntry(row[2:], "", "")
+            continue
+        head, _, path = row.partition("\t")
+        tag, mode, blob, _ = head.split(" ")
+        yield TreeEntry(path, mode, blob, is_skipped=tag == "S")
 
 
 def join(paths: Sequence[str], magic: str = "") -> bytes:

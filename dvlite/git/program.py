@@ -25,6 +25,7 @@ from dvlite.git.output import (
     FileDifference,
     FileStatus,
     TooLarge,
+    TreeEntry,
     is_commit_id,
     is_lockfile,
     is_pointer,
@@ -156,23 +157,20 @@ class Git:
 
     def tracking_files(self) -> list[str]:
         """Returns the pointer files, lockfiles and pipeline files that git tracks or would track, sorted; some may be gone."""
-        wanted = (*POINTERS, *_PIPELINE_FILES)
-        listed = self.run("ls-files", "--cached", "--others", "--exclude-standard", "-z", "--", *wanted)
-        paths = set(git_output.split(listed))
+        paths = set(self.list_files(*POINTERS, *_PIPELINE_FILES, untracked=True))
         return sorted(path for path in paths if is_pointer(path) or git_output.is_pipeline_file(path))
 
     def pointer_blobs(self, commit: str) -> dict[str, str]:
         """Returns the pointer files and lockfiles of a commit and their blobs, sorted by path."""
         blobs = {}
-        for row in git_output.split(self.run("ls-tree", "-r", "-z", "--full-tree", commit)):
-            head, _, path = row.partition("\t")
-            if is_pointer(path):
-                mode, _, blob = head.split(" ")
-                if mode not in git_output.REGULAR:
+        for entry in self.list_tree(commit):
+            if is_pointer(entry.path):
+                if entry.mode not in git_output.REGULAR:
                     raise FormatError(
-                        f"{quote(path)} at {commit[:8]} is not an ordinary file", hint="a pointer cannot be a link"
+                        f"{quote(entry.path)} at {commit[:8]} is not an ordinary file",
+                        hint="a pointer cannot be a link",
                     )
-                blobs[path] = blob
+                blobs[entry.path] = entry.blob
         return blobs
 
     def read_blobs(self, blobs: Iterable[str], *, limit_bytes: int) -> dict[str, bytes]:
@@ -227,10 +225,9 @@ class Git:
 
     def read_file(self, commit: str, path: str, *, limit_bytes: int) -> bytes | None:
         """Returns one file of a commit, or None if the commit does not have it."""
-        for row in git_output.split(self.run("ls-tree", "-z", "--full-tree", commit, "--", path)):
-            mode, kind, blob = row.partition("\t")[0].split(" ")
-            if kind == "blob" and mode in git_output.REGULAR:
-                return self.read_blobs([blob], limit_bytes=limit_bytes)[blob]
+        for entry in self.list_tree(commit, path, recurse=False):
+            if entry.path == path and entry.mode in git_output.REGULAR:
+                return self.read_blobs([entry.blob], limit_bytes=limit_bytes)[entry.blob]
         return None
 
     def pointer_changes(self, *revisions: str, every: bool = False, limit: int | None = None) -> Iterator[Change]:
@@ -314,16 +311,39 @@ class Git:
 
     # -- index and work tree
 
+    def list_files(
+        self, *pathspecs: str, tracked: bool = True, untracked: bool = False, in_submodules: bool = False
+    ) -> list[str]:
+        """Returns the files that git has in its index, and those that it would take (`untracked`), of `pathspecs` or of all."""
+        options = ["--cached", "--deduplicate"] if tracked else []
+        options += ["--others", "--exclude-standard"] if untracked else []
+        options += ["--recurse-submodules"] if in_submodules else []
+        return git_output.split(self.run("ls-files", "-z", *options, "--", *pathspecs))
+
+    def list_index(self, *, untracked: bool = False) -> Iterator[TreeEntry]:
+        """Yields the files in git's index, and those that it would take."""
+        options = ["--others", "--exclude-standard"] if untracked else []
+        return git_output.index_entries(self.run("ls-files", "-z", "-t", "-s", "--cached", *options))
+
+    def list_tree(self, commit: str, *paths: str, recurse: bool = True) -> Iterator[TreeEntry]:
+        """Yields the files of a commit, or those that are one of `paths` or lie below one, sorted; not `recurse`: a folder stands for its files."""
+        options = ["-r"] if recurse else []
+        return git_output.tree_entries(self.run("ls-tree", *options, "-z", "--full-tree", commit, "--", *paths))
+
+    def changes(self, *pathspecs: str, untracked: bool = True) -> list[tuple[str, bool]]:
+        """Returns the files that are not as in the last commit, each with whether git has it at all."""
+        which = "all" if untracked else "no"
+        rows = self.run("status", "--porcelain", "-z", f"--untracked-files={which}", "--no-renames", "--", *pathspecs)
+        return [(row[3:], not row.startswith("??")) for row in git_output.split(rows)]
+
     def tracked_under(self, paths: Sequence[str]) -> list[str]:
         """Returns the files in git's index that are one of `paths` or lie below one."""
         if not paths:
             return []
         if len(paths) <= 100:
-            return git_output.split(
-                self.run("ls-files", "--cached", "--deduplicate", "-z", "--", *(_LITERAL + path for path in paths))
-            )
+            return self.list_files(*(_LITERAL + path for path in paths))
         wanted = set(paths)  # too many for a command line: one listing, looked up here
-        listed = git_output.split(self.run("ls-files", "--cached", "--deduplicate", "-z"))
+        listed = self.list_files()
         return [path for path in listed if path in wanted or any(parent in wanted for parent in ancestors(path))]
 
     def ignored(self, paths: Sequence[str]) -> set[str]:

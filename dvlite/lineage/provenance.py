@@ -14,7 +14,6 @@ from dvlite.errors import DvliteError
 from dvlite.formats import root
 from dvlite.formats.pointer import Pointer
 from dvlite.formats.record import Run
-from dvlite.git.output import split
 from dvlite.lineage.context import LineageContext
 from dvlite.lineage.directories import DirectoryVersions
 from dvlite.oid import FILE, MANIFEST, Digest, Oid, parse_oid
@@ -200,7 +199,7 @@ class Provenance:
         """Returns whether git has a file at a path, or files below it: then it is code, whatever else holds the same bytes."""
         if self._in_git is None:
             repo = self.context.repo
-            names = [] if repo is None else split(repo.git.run("ls-files", "--cached", "--deduplicate", "-z"))
+            names = [] if repo is None else repo.git.list_files()
             self._in_git = frozenset((*names, *(folder for name in names for folder in ancestors(name))))
         return path in self._in_git
 

@@ -252,8 +252,7 @@ class Contents:
     def _names_in_git(self, path: str) -> Iterable[bytes]:
         """Returns what git has, or would take, of a folder."""
         wanted = f":(literal){path}" if path else "."
-        arguments = ("ls-files", "--cached", "--others", "--exclude-standard", "-z", "--", wanted)
-        return self._work.repo.git.run(*arguments).split(b"\0")
+        return map(os.fsencode, self._work.repo.git.list_files(wanted, untracked=True))
 
     def _data_inside(self, path: str) -> list[str]:
         start = f"{path}/" if path else ""

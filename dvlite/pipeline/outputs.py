@@ -97,7 +97,7 @@ class Outputs:
     def _is_committed(self, path: str) -> bool:
         """Says whether git has exactly these bytes in its last commit."""
         git = self._work.repo.git
-        return bool(git.tracked_under([path])) and not git.run("status", "--porcelain", "-z", "--", f":(literal){path}")
+        return bool(git.tracked_under([path])) and not git.changes(f":(literal){path}")
 
     def _move(self, stage: Stage, path: str, version: Locked, moved: list[Backup]) -> None:
         source = self._work.repo.root / path

@@ -80,8 +80,7 @@ def _refuse_in_git(repo: Repo, stages: Sequence[Stage]) -> None:
     patterns = [path for path in cached if sparse.is_glob(path)]
     found = repo.git.tracked_under([path for path in cached if path not in patterns])
     if patterns:
-        named = (f":(glob){path}" for path in patterns)
-        found += [os.fsdecode(name) for name in repo.git.run("ls-files", "-z", "--", *named).split(b"\0") if name]
+        found += repo.git.list_files(*(f":(glob){path}" for path in patterns))
     for name in found:
         if name.endswith((SUFFIX, ".gitignore")):
             continue

@@ -131,5 +131,4 @@ def unknown_files(repo: Repo, stages: Iterable[Stage], paths: Iterable[str]) -> 
     if not wanted:
         return ()
     named = [f":(literal){path}" for path in sorted(wanted)[:_MOST_NAMED]]
-    listed = repo.git.run("ls-files", "--others", "--exclude-standard", "-z", "--", *named)
-    return tuple(sorted(name.decode("utf-8", "surrogateescape") for name in listed.split(b"\0") if name))
+    return tuple(sorted(repo.git.list_files(*named, tracked=False, untracked=True)))

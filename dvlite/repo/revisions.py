@@ -19,7 +19,7 @@ from dvlite.errors import DvliteError, FormatError
 from dvlite.files import read_regular, refused
 from dvlite.formats import lockfile, parameters, pointer, strict_yaml
 from dvlite.formats.lockfile import Lockfile
-from dvlite.git.output import REGULAR, TooLarge, is_lockfile, is_pipeline_file, is_pointer, split
+from dvlite.git.output import REGULAR, TooLarge, is_lockfile, is_pipeline_file, is_pointer
 from dvlite.git.program import Blobs, Git
 from dvlite.repo import ignore, tracked_paths
 from dvlite.repo.tracked_paths import Tracked, Unusable
@@ -85,37 +85,23 @@ class Files:
 
 def files_at(git: Git, commit: str) -> Files:
     """Returns the files of a commit."""
-    files = {}
-    for row in split(git.run("ls-tree", "-r", "-z", "--full-tree", commit)):
-        head, _, path = row.partition("\t")
-        mode, _, blob = head.split(" ")
-        files[path] = GitFile(mode, blob)
-    return Files(files)
+    return Files({entry.path: GitFile(entry.mode, entry.blob) for entry in git.list_tree(commit)})
 
 
 def files_to_commit(git: Git) -> Files:
     """Returns the files of the work tree that git has or would take; those that a sparse checkout leaves out are as the index has them."""
     files: dict[str, GitFile] = {}
     submodules: dict[str, Sequence[str] | None] = {}
-    for row in split(git.run("ls-files", "-z", "-t", "-s", "--cached", "--others", "--exclude-standard")):
-        if row.startswith("? "):
-            files[row[2:]] = GitFile("", "")
-            continue
-        head, _, path = row.partition("\t")
-        tag, mode, blob, _ = head.split(" ")
+    for path, mode, blob, is_skipped in git.list_index(untracked=True):
         if mode == SUBMODULE:  # fetched or not, its files are not of this repository
             is_open = os.path.lexists(git.root / path / ".git")
-            submodules[path] = _files_of_submodule(git, path) if is_open else None
+            submodules[path] = git.list_files(f":(literal){path}", in_submodules=True) if is_open else None
         else:
-            is_left_out = tag == "S" and not os.path.lexists(git.root / path)
+            is_left_out = is_skipped and not os.path.lexists(git.root / path)
             files[path] = GitFile(mode, blob if is_left_out else "")
     made = Files(files)
     made.submodules = submodules
     return made
-
-
-def _files_of_submodule(git: Git, path: str) -> list[str]:
-    return split(git.run("ls-files", "-z", "--cached", "--recurse-submodules", "--", f":(literal){path}"))
 
 
 class Revision:

@@ -17,6 +17,7 @@ from dvlite.git import discover
 from dvlite.git.program import Git, clone_silently
 from dvlite.pipeline.executor import uninterruptible
 from dvlite.repo.repository import Repo, open_repo
+from dvlite.repo.revisions import SUBMODULE
 
 # Set by git for its hooks: they would lead the commands of stages out of the clone.
 _LEADING_OUT = frozenset(
@@ -66,14 +67,12 @@ def clean_clone(repo: Repo, commit: str, environ: Mapping[str, str], *, keep: bo
 
 def changed_files(repo: Repo) -> list[str]:
     """Returns the files of git that were changed since the commit: they are not in a clone."""
-    rows = repo.git.run("status", "--porcelain", "-z", "--untracked-files=no", "--no-renames").split(b"\0")
-    return sorted(os.fsdecode(row[3:]) for row in rows if row)
+    return sorted(path for path, _ in repo.git.changes(untracked=False))
 
 
 def submodules(repo: Repo) -> list[str]:
     """Returns the submodules of what is checked out; a clean clone has their folders only."""
-    rows = repo.git.run("ls-files", "--stage", "-z").split(b"\0")
-    return [os.fsdecode(row.partition(b"\t")[2]) for row in rows if row.startswith(b"160000 ")]
+    return [entry.path for entry in repo.git.list_index() if entry.mode == SUBMODULE]
 
 
 def _share_objects(repo: Repo, root: Path) -> None:

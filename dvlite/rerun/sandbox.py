@@ -169,16 +169,11 @@ class Bench:
 
     def undeclared(self) -> tuple[list[str], list[str]]:
         """Returns the files that are new and declared by no stage, and those of git that changed, since this was asked last."""
-        rows = self.repo.git.run("status", "--porcelain", "-z", "--untracked-files=all", "--no-renames").split(b"\0")
-        new, changed = [], []
-        for row in filter(None, rows):
-            path = os.fsdecode(row[3:])
+        new, changed = list[str](), list[str]()
+        for path, is_in_git in self.repo.git.changes():
             if self._declared(os.fsencode(path)) or not _LEAVINGS.isdisjoint(path.split("/")):
                 continue
-            if row.startswith(b"??"):
-                new.append(path)
-            else:
-                changed.append(path)
+            (changed if is_in_git else new).append(path)
         fresh = [path for path in new if path not in self._known]
         edited = [path for path in changed if path not in self._told_changes]
         self._known.update(fresh)

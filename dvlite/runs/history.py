@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from dvlite.errors import FormatError
 from dvlite.formats import lockfile, pointer
 from dvlite.formats.pointer import SUFFIX, Pointer
-from dvlite.git.output import is_lockfile, split
+from dvlite.git.output import is_lockfile
 from dvlite.git.program import Git
 from dvlite.oid import Oid
 from dvlite.repo.repository import Repo
@@ -147,6 +147,5 @@ def in_git(git: Git, commit: str, paths: Sequence[str]) -> set[str]:
     present: set[str] = set()
     for at in range(0, len(paths), _PATHS_AT_ONCE):
         part = paths[at : at + _PATHS_AT_ONCE]
-        listed = git.run("ls-tree", "-z", "--name-only", "--full-tree", commit, "--", *part)
-        present.update(split(listed))
+        present.update(entry.path for entry in git.list_tree(commit, *part, recurse=False))
     return present & set(paths)
