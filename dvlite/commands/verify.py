@@ -234,7 +234,7 @@ class _Looking:
             self._earlier.only = None if watch is None else watch.stages(step.changed)
             if named is None or self._earlier.only is None:
                 named, before = self._checked(at)
-                watch = commits.Watch(named, before.believed, step.files, at)
+                watch = commits.Watch(named, before.trusted, step.files, at)
             elif self._earlier.only:
                 named, before = self._checked(at, named)
             if self._earlier.only is None or self._earlier.only:
@@ -266,7 +266,7 @@ class _Looking:
                 place = Mention(item.path + SUFFIX, lambda: 3, commit=at.commit)
                 self._wanted.setdefault((item.path, item.pointer.digest), Requirement(item.path, item.pointer, place))
         for stage in named.stages:
-            entry, lock = checked.believed.get(stage.address), named.locks.get(stage.lockfile)
+            entry, lock = checked.trusted.get(stage.address), named.locks.get(stage.lockfile)
             if entry is None or lock is None or not words.chooses(stage):
                 continue
             written = lock.by_name[entry.name]

@@ -1,13 +1,13 @@
-"""One side checked from end to end: what names data, the entries of lockfiles, what stages ran with; no data, nothing started.
+"""One revision checked from end to end: what names data, the entries of lockfiles, what stages ran with; no data, nothing started.
 
-Each thing that is wrong is one finding: what can be believed in spite of it is what the next check is handed.
+What is wrong is one finding each: the next check gets what is trusted in spite of it.
 """
 
 from __future__ import annotations
 
 import posixpath
-from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping
+from dataclasses import dataclass, field, replace
 from functools import cache
 
 from dvlite.errors import DvliteError
@@ -33,50 +33,39 @@ from dvlite.verify.source import HOW_TO_FETCH, ContentSource
 from dvlite.workspace.workspace import Workspace
 
 Chooses = Callable[[Stage], bool]
+Reported = Finding | Unchecked
 
 
 @dataclass(slots=True)
 class Checked:
-    """What was found of one side; `believed` are the entries that can be compared, by stage."""
+    """What was checked of one revision; `trusted` are the entries that can be compared, by stage."""
 
     findings: list[Finding] = field(default_factory=list)
     unchecked: list[Unchecked] = field(default_factory=list)
     stages: tuple[StageCheck, ...] = ()
-    believed: dict[str, LockedStage] = field(default_factory=dict)
+    trusted: dict[str, LockedStage] = field(default_factory=dict)
     runs: dict[Oid, Run | None] = field(default_factory=dict)
-
-    def add(self, found: Iterable[Finding | Unchecked]) -> None:
-        for each in found:
-            if isinstance(each, Finding):
-                self.findings.append(each)
-            else:
-                self.unchecked.append(each)
 
 
 @dataclass(slots=True)
 class PreviousCommit:
-    """What was found at the commit before: entries that are equal are not examined again, nor stages of which nothing changed.
+    """What is known from the commit before: entries that are equal are not examined again, nor stages of which nothing changed.
 
-    `only`: the stages that something may have changed of; None: all.
+    `only`: the stages that a change may matter to; None: all.
     """
 
     runs: dict[Oid, Run | None] = field(default_factory=dict)
     examined: dict[str, tuple[LockedStage, list[str], Run | None]] = field(default_factory=dict)
-    told: dict[str, list[Finding | Unchecked]] = field(default_factory=dict)
+    reported: dict[str, list[Reported]] = field(default_factory=dict)
     only: set[str] | None = None
     digests: Digests = field(default_factory=dict)
 
 
 def check(
-    repo: Repo,
-    at: Revision,
-    named: TrackedFiles,
-    source: ContentSource,
-    chooses: Chooses,
-    earlier: PreviousCommit,
+    repo: Repo, at: Revision, parsed: TrackedFiles, source: ContentSource, chooses: Chooses, previous: PreviousCommit
 ) -> Checked:
-    """Checks what one side names; stages that are not chosen are only looked at for what others need of them."""
-    return _Check(repo, at, named, source, chooses, earlier).run()
+    """Checks what one revision names; of stages that are not chosen only what others need of them is looked at."""
+    return _Check(repo, at, parsed, source, chooses, previous).run()
 
 
 class _Check:
@@ -84,150 +73,122 @@ class _Check:
         self,
         repo: Repo,
         at: Revision,
-        named: TrackedFiles,
+        parsed: TrackedFiles,
         source: ContentSource,
         chooses: Chooses,
-        earlier: PreviousCommit,
+        previous: PreviousCommit,
     ) -> None:
-        self._repo, self._at, self._named, self._source = repo, at, named, source
-        self._chooses, self._earlier = chooses, earlier
-        self._made = Checked(list(named.findings))
-        self._wrong: set[str] = set()  # stages of which something was found
-        self._known_findings: set[Hashable] | None = None
+        self._repo, self._at, self._parsed, self._source = repo, at, parsed, source
+        self._chooses, self._previous = chooses, previous
+        self._checked = Checked()
+        self._wrong: set[str] = set()  # stages with a finding
+        self._seen: set[Hashable] = set()
         self._by_lockfile: dict[str, list[Stage]] = {}
-        for stage in named.stages:
+        for stage in parsed.stages:
             self._by_lockfile.setdefault(stage.lockfile, []).append(stage)
+        self._locked = [
+            (stage, entry)
+            for stage in parsed.stages
+            if (lock := parsed.locks.get(stage.lockfile)) and (entry := lock.by_name.get(stage.name))
+        ]
 
     def run(self) -> Checked:
-        made = self._made
-        made.add(self._entries())
-        wanted = {entry.run: self._earlier.runs.get(entry.run) for _, entry in self._known() if entry.run is not None}
-        made.runs = wanted | self._source.runs(oid for oid, run in wanted.items() if run is None)
-        self._earlier.runs = made.runs
-        examiners = {file: self._examiner(lock) for file, lock in self._named.locks.items()}
-        examined = {stage.address: self._examined(stage, entry, examiners) for stage, entry in self._known()}
-        made.believed = {name: each.believed for name, each in examined.items()}
+        checked, previous = self._checked, self._previous
+        self._add(self._parsed.findings)
+        self._add(self._entries())
+        wanted = {entry.run: previous.runs.get(entry.run) for _, entry in self._locked if entry.run is not None}
+        checked.runs = wanted | self._source.runs(oid for oid, run in wanted.items() if run is None)
+        previous.runs = checked.runs
+        examiners = {file: self._examiner(lock) for file, lock in self._parsed.locks.items()}
+        examined = {stage.address: self._examined(stage, entry, examiners) for stage, entry in self._locked}
+        checked.trusted = {name: entry.trusted for name, entry in examined.items()}
         fresh = self._freshness()
-        for stage, entry in self._known():
+        for stage, entry in self._locked:
             if self._chooses(stage):
-                if self._earlier.only is None or stage.address in self._earlier.only:
-                    self._earlier.told[stage.address] = list(
-                        self._told(stage, entry, examiners[stage.lockfile], examined[stage.address], fresh)
-                    )
-                self._add(stage, self._earlier.told[stage.address])
-        made.add(self._records(examiners))
-        made.stages = tuple(self._stage_checks())
-        return made
+                if previous.only is None or stage.address in previous.only:
+                    examiner = examiners[stage.lockfile]
+                    reports = self._stage(stage, entry, examiner, examined[stage.address], fresh)
+                    previous.reported[stage.address] = list(reports)
+                self._add(previous.reported[stage.address], stage)
+        self._add(self._records(examiners))
+        checked.stages = tuple(self._stage_checks())
+        return checked
 
-    def _add(self, stage: Stage, found: Sequence[Finding | Unchecked]) -> None:
-        """Takes in what was found of a stage; what is wrong with a file that several stages read is told of once."""
-        if self._known_findings is None:
-            self._known_findings = {(each.file, each.line, each.message) for each in self._made.findings}
-        known = self._known_findings
-        for each in found:
-            what = (each.file, each.line, each.message) if isinstance(each, Finding) else None
-            if what is not None:
+    def _add(self, reports: Iterable[Reported], stage: Stage | None = None) -> None:
+        """Takes in what is reported, of a stage; a finding about a file that several stages read is reported once."""
+        commit = self._at.commit
+        for report in reports:
+            if isinstance(report, Unchecked):
+                self._checked.unchecked.append(replace(report, commit=commit))
+                continue
+            key = report.file, report.line, report.message
+            if stage is not None:
                 self._wrong.add(stage.address)
-            if what is None or what not in known:
-                self._made.add([each])
-                known.add(what)
+            if stage is None or key not in self._seen:
+                self._checked.findings.append(replace(report, commit=commit))
+            self._seen.add(key)
 
-    def _told(
-        self, stage: Stage, entry: LockedStage, examiner: Examiner, found: Examined, fresh: Freshness
-    ) -> Iterator[Finding | Unchecked]:
+    def _stage(
+        self, stage: Stage, entry: LockedStage, examiner: Examiner, examined: Examined, fresh: Freshness
+    ) -> Iterator[Reported]:
         """Yields what is wrong with one stage."""
-        lock = self._named.locks[stage.lockfile]
-        if found.doubtful:
+        lock = self._parsed.locks[stage.lockfile]
+        if examined.doubtful:
             is_frozen = stage.spec.frozen
             yield examiner.doubtful(entry, stage.address) if is_frozen else fresh.settle(stage, entry, lock, examiner)
         else:
-            if found.finding is not None:
-                yield found.finding
-            if self._named.graph is not None and not stage.spec.frozen:
-                yield from fresh.compare(stage, found.believed, lock)
-        yield from fresh.outputs_in_git(stage, found.believed, lock)
-
-    def _known(self) -> Iterator[tuple[Stage, LockedStage]]:
-        """Yields the stages that have an entry."""
-        for stage in self._named.stages:
-            lock = self._named.locks.get(stage.lockfile)
-            entry = None if lock is None else lock.by_name.get(stage.name)
-            if entry is not None:
-                yield stage, entry
+            if examined.finding is not None:
+                yield examined.finding
+            if self._parsed.graph is not None and not stage.spec.frozen:
+                yield from fresh.compare(stage, examined.trusted, lock)
+        yield from fresh.outputs_in_git(stage, examined.trusted, lock)
 
     # -- stages and entries
 
     def _entries(self) -> Iterator[Finding]:
-        for file, found in self._by_lockfile.items():
-            missing = [stage for stage in found if not stage.spec.frozen]
-            lock = self._named.locks.get(file)
+        """Yields stages without an entry, and entries without a stage."""
+        for file, stages in self._by_lockfile.items():
+            lock = self._parsed.locks.get(file)
+            missing = [stage for stage in stages if not stage.spec.frozen]
             if lock is not None:
-                yield from (self._not_locked(stage) for stage in missing if stage.name not in lock.by_name)
-            elif missing and file not in self._named.broken:
-                yield self._no_lockfile(file, missing)
-        for file, lock in self._named.locks.items():
+                yield from (_not_locked(stage) for stage in missing if stage.name not in lock.by_name)
+            elif missing and file not in self._parsed.broken:
+                names = some([printable(stage.name) for stage in missing])
+                message, line = f"{file} is missing: there is no entry for {names}", missing[0].spec.line
+                fix = "dvlite repro"
+                yield Finding(
+                    kind="lockfile-missing", message=message, file=missing[0].file, line=line, path=file, fix=fix
+                )
+        for file, lock in self._parsed.locks.items():
             own = posixpath.join(posixpath.dirname(file), pipeline.FILE_NAME)
-            if own in self._named.broken or not lock.content.stages:
+            if own in self._parsed.broken or not lock.content.stages:
                 continue
-            if own not in self._named.pipelines:
-                yield self._no_pipeline(lock, own)
+            if own not in self._parsed.pipelines:
+                names = some([printable(entry.name) for entry in lock.content.stages])
+                message, line = f"{file} has entries for {names}, but {own} is missing", lock.content.stages[0].line
+                yield Finding(
+                    kind="pipeline-missing", message=message, file=file, line=line, path=own, fix=f"git rm {file}"
+                )
                 continue
-            names = {stage.name for stage in self._by_lockfile.get(file, ())}
-            yield from (self._unknown(lock, entry, own) for entry in lock.content.stages if entry.name not in names)
-
-    def _not_locked(self, stage: Stage) -> Finding:
-        return Finding(
-            kind="stage-not-locked",
-            message=f"{stage.address} has no entry in {stage.lockfile}: it was never run, or its entry was removed",
-            file=stage.file,
-            line=stage.spec.line,
-            stage=stage.address,
-            fix=f"dvlite repro {stage.address}",
-            commit=self._at.commit,
-        )
-
-    def _no_lockfile(self, file: str, found: Sequence[Stage]) -> Finding:
-        names = some([printable(stage.name) for stage in found])
-        return Finding(
-            kind="lockfile-missing",
-            message=f"{file} is missing: nothing is known of {names}",
-            file=found[0].file,
-            line=found[0].spec.line,
-            path=file,
-            fix="dvlite repro",
-            commit=self._at.commit,
-        )
-
-    def _no_pipeline(self, lock: Lock, own: str) -> Finding:
-        entry = lock.content.stages[0]
-        names = some([printable(stage.name) for stage in lock.content.stages])
-        return Finding(
-            kind="pipeline-missing",
-            message=f"{lock.file} has entries of {names}, and there is no {own}",
-            file=lock.file,
-            line=entry.line,
-            path=own,
-            fix=f"git rm {lock.file}",
-            commit=self._at.commit,
-        )
-
-    def _unknown(self, lock: Lock, entry: LockedStage, own: str) -> Finding:
-        return Finding(
-            kind="stage-unknown",
-            message=f"{entry.name} has an entry, and {own} has no such stage",
-            file=lock.file,
-            line=entry.line,
-            stage=address(lock.file, entry.name),
-            fix="dvlite repro",
-            commit=self._at.commit,
-        )
+            known = {stage.name for stage in self._by_lockfile.get(file, ())}
+            for entry in lock.content.stages:
+                if entry.name not in known:
+                    message, stage = f"{entry.name} has an entry, but no stage in {own}", address(file, entry.name)
+                    yield Finding(
+                        kind="stage-unknown",
+                        message=message,
+                        file=file,
+                        line=entry.line,
+                        stage=stage,
+                        fix="dvlite repro",
+                    )
 
     # -- the entries themselves
 
     def _examiner(self, lock: Lock) -> Examiner:
-        folder, commit = posixpath.dirname(lock.file), self._at.commit
-        if commit is not None:
-            return Examiner(lock, folder, commit)
+        folder = posixpath.dirname(lock.file)
+        if self._at.commit is not None:
+            return Examiner(lock, folder)
         restoring = Restoring(self._repo.git)
         parsed = cache(lambda data: _parsed(data, lock.file))
 
@@ -238,44 +199,41 @@ class _Check:
 
             return restoring.recent(lock.file, is_good)
 
-        return Examiner(lock, folder, commit, restored)
+        return Examiner(lock, folder, restored)
 
     def _examined(self, stage: Stage, entry: LockedStage, examiners: Mapping[str, Examiner]) -> Examined:
-        run = None if entry.run is None else self._made.runs[entry.run]
-        known = self._earlier.examined.get(stage.address)
-        if self._earlier.only is not None and known is not None and known[0] is entry:  # no name changed
+        run = None if entry.run is None else self._checked.runs[entry.run]
+        known = self._previous.examined.get(stage.address)
+        if self._previous.only is not None and known is not None and known[0] is entry:  # not read again
             return Examined(entry)
         declared = [stage.local(out.path) for out in stage.outs]
-        if self._earlier.examined.get(stage.address) == (entry, declared, run):
+        if known == (entry, declared, run):
             return Examined(entry)
-        found = examiners[stage.lockfile].examine(entry, stage.address, declared, run)
-        if found.finding is None and not found.doubtful:
-            self._earlier.examined[stage.address] = (entry, declared, run)
-        return found
+        examined = examiners[stage.lockfile].examine(entry, stage.address, declared, run)
+        if examined.finding is None and not examined.doubtful:
+            self._previous.examined[stage.address] = (entry, declared, run)
+        return examined
 
-    def _records(self, examiners: Mapping[str, Examiner]) -> Iterator[Finding | Unchecked]:
-        lost = [
-            (stage, entry)
-            for stage, entry in self._known()
-            if self._chooses(stage) and (entry.run is None or self._made.runs[entry.run] is None)
-        ]
-        why = self._source.no_records
-        for stage, entry in lost:
-            if entry.run is None or why is None:
-                yield examiners[stage.lockfile].missing(entry, stage.address)
-        unknown = [(stage, entry) for stage, entry in lost if entry.run is not None]
+    def _records(self, examiners: Mapping[str, Examiner]) -> Iterator[Reported]:
+        """Yields entries whose run has no record; if the remote was not asked, that they are not checked."""
+        why, unknown = self._source.no_records, []
+        for stage, entry in self._locked:
+            if self._chooses(stage) and (entry.run is None or self._checked.runs[entry.run] is None):
+                if entry.run is None or why is None:
+                    yield examiners[stage.lockfile].missing(entry, stage.address)
+                else:
+                    unknown.append((stage, entry))
         if unknown and why is not None:
             stage, entry = unknown[0]
             yield Unchecked(
                 what=f"the runs of {some([printable(stage.address) for stage, _ in unknown])}",
                 why=f"their records are not here: {why.message}",
                 file=stage.lockfile,
-                line=self._named.locks[stage.lockfile].line(entry, "run"),
+                line=self._parsed.locks[stage.lockfile].line(entry, "run"),
                 stage=stage.address if len(unknown) == 1 else None,
-                commit=self._at.commit,
                 hint=why.hint or HOW_TO_FETCH,
             )
-            self._unrecorded = frozenset(each.address for each, _ in unknown)
+            self._unrecorded = frozenset(stage.address for stage, _ in unknown)
 
     _unrecorded: frozenset[str] = frozenset()
 
@@ -285,10 +243,10 @@ class _Check:
         data, in_git = self._data()
         source, at = self._source, self._at
         work = Workspace(self._repo, source.cache, source.progress) if at.commit is None else None
-        look = GitContent(at, data, work, self._earlier.digests).look
+        look = GitContent(at, data, work, self._previous.digests).look
         content = RevisionContent(at, data, in_git, source.listing, look)
-        only = self._earlier.only
-        looked_at = (stage for stage in self._named.stages if only is None or stage.address in only)
+        only = self._previous.only
+        looked_at = (stage for stage in self._parsed.stages if only is None or stage.address in only)
         wanted = dict.fromkeys(dep.path for stage in looked_at if self._chooses(stage) for dep in stage.deps)
         source.prefetch(listing for path in wanted for listing in content.directories(path))
 
@@ -299,48 +257,47 @@ class _Check:
             known = content.expected(place)
             return None if known is None else source.small_file(path, known.pointer())
 
-        return Freshness(content, Params(read), self._unknown_paths(), at.commit)
+        return Freshness(content, Params(read), self._unknown_paths())
 
     def _data(self) -> tuple[list[Tracked], list[str]]:
-        """Returns pointers and outputs as they can be believed, and the outputs that git keeps."""
-        found = {item.path: item for item in self._named.pointers}
-        kept = []
-        for file, lock in self._named.locks.items():
+        """Returns pointers and outputs as far as they are trusted, and the outputs that git keeps."""
+        data = {item.path: item for item in self._parsed.pointers}
+        in_git = []
+        for file, lock in self._parsed.locks.items():
             folder = posixpath.dirname(file)
             for entry in lock.content.stages:
-                called = address(file, entry.name)
-                for out in self._made.believed.get(called, entry).outs:
+                stage = address(file, entry.name)
+                for out in self._checked.trusted.get(stage, entry).outs:
                     path = posixpath.normpath(posixpath.join(folder, out.path))
-                    found.setdefault(path, Tracked(path, out.pointer(), file, called, out.push))
+                    data.setdefault(path, Tracked(path, out.pointer(), file, stage, out.push))
                     if not out.cache:
-                        kept.append(path)
-        return list(found.values()), kept
+                        in_git.append(path)
+        return list(data.values()), in_git
 
     def _unknown_paths(self) -> list[str]:
-        """Returns the paths of which nothing is known because a file is broken, or a stage has no entry that names them."""
-        found = []
-        for file in self._named.broken:
-            if posixpath.basename(file) not in (lockfile.FILE_NAME, pipeline.FILE_NAME) and file.endswith(SUFFIX):
-                found.append(file.removesuffix(SUFFIX))
-        for stage in self._named.stages:
-            entry = self._made.believed.get(stage.address)
+        """Returns the paths whose content is not known because a file is broken, or no entry names them."""
+        pointers = (file for file in self._parsed.broken if file.endswith(SUFFIX))
+        unknown = [file.removesuffix(SUFFIX) for file in pointers]
+        for stage in self._parsed.stages:
+            entry = self._checked.trusted.get(stage.address)
             known = set() if entry is None else {stage.placed(out.path) for out in entry.outs}
-            found += [out.path for out in stage.outs if entry is None or out.path not in known]
-        return found
+            unknown += [out.path for out in stage.outs if entry is None or out.path not in known]
+        return unknown
 
-    # -- what came of it
+    # -- the verdicts
 
     def _stage_checks(self) -> Iterator[StageCheck]:
-        wrong = {each.stage for each in self._made.findings} | self._wrong
-        unsure = {each.stage for each in self._made.unchecked} | self._unrecorded
-        missing = {each.path for each in self._made.findings if each.kind == "lockfile-missing"} | self._named.broken
-        before = {} if self._named.graph is None else self._named.graph.before
-        for stage in self._named.stages:
+        findings = self._checked.findings
+        wrong = {finding.stage for finding in findings} | self._wrong
+        unsure = {report.stage for report in self._checked.unchecked} | self._unrecorded
+        missing = {finding.path for finding in findings if finding.kind == "lockfile-missing"} | self._parsed.broken
+        before = {} if self._parsed.graph is None else self._parsed.graph.before
+        for stage in self._parsed.stages:
             if not self._chooses(stage):
                 continue
             name = stage.address
             bad = name in wrong or stage.lockfile in missing
-            open_ = name in unsure or self._named.graph is None
+            open_ = name in unsure or self._parsed.graph is None
             yield StageCheck(
                 stage=name,
                 verdict="finding" if bad else "unchecked" if open_ else "frozen" if stage.spec.frozen else "ok",
@@ -348,6 +305,17 @@ class _Check:
                 line=stage.spec.line,
                 after=before.get(name, ()),
             )
+
+
+def _not_locked(stage: Stage) -> Finding:
+    return Finding(
+        kind="stage-not-locked",
+        message=f"{stage.address} has no entry in {stage.lockfile}: it was never run, or its entry was removed",
+        file=stage.file,
+        line=stage.spec.line,
+        stage=stage.address,
+        fix=f"dvlite repro {stage.address}",
+    )
 
 
 def _parsed(data: bytes, file: str) -> Lockfile:

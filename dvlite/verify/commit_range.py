@@ -99,13 +99,13 @@ def steps(git: Git, commits: list[str]) -> Iterator[tuple[str, Steps]]:
 class Watch:
     """Which stages of a commit a change of a file can make a difference to, as long as no link changes."""
 
-    def __init__(self, named: TrackedFiles, believed: Mapping[str, LockedStage], files: Files, at: Revision) -> None:
+    def __init__(self, named: TrackedFiles, trusted: Mapping[str, LockedStage], files: Files, at: Revision) -> None:
         self._plain: dict[str, set[str]] = {}
         self._globs: dict[str, set[str]] = {}
         self._data = {item.path for item in named.pointers}
         self._data.update(item.path for lock in named.locks.values() for item in lock.outputs)
         for stage in named.stages:
-            entry = believed.get(stage.address)
+            entry = trusted.get(stage.address)
             kept = [out.path for out in stage.outs if not out.spec.cache]
             kept += [stage.placed(out.path) for out in entry.outs if not out.cache] if entry is not None else []
             for path in (*(place.path for place in (*stage.deps, *stage.params)), *kept):

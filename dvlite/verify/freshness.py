@@ -33,8 +33,8 @@ Reported = Finding | Unchecked
 class Freshness:
     """Compares stages of one revision. `unknown` are paths whose content something that is reported keeps from being known."""
 
-    def __init__(self, content: RevisionContent, params: Params, unknown: Sequence[str], commit: str | None) -> None:
-        self._content, self._params, self._commit = content, params, commit
+    def __init__(self, content: RevisionContent, params: Params, unknown: Sequence[str]) -> None:
+        self._content, self._params = content, params
         self._unknown = [path for path in unknown if path]
 
     def compare(self, stage: Stage, entry: LockedStage, lock: Lock) -> list[Reported]:
@@ -88,7 +88,6 @@ class Freshness:
                 old=out.oid,
                 new=None if found is None else found.oid,
                 fix=f"dvlite repro {stage.address}",
-                commit=self._commit,
             )
 
     # -- what is not known
@@ -134,7 +133,6 @@ class Freshness:
             stage=stage.address,
             path=path,
             fix=correction(path, error),
-            commit=self._commit,
         )
 
     # -- what differs
@@ -157,7 +155,6 @@ class Freshness:
             old=reason.old,
             new=reason.new,
             fix=f"dvlite repro {stage.address}",
-            commit=self._commit,
         )
         if reason.kind != "dep-removed" or path is None or not self._content.is_ignored(path):
             return finding
@@ -186,7 +183,6 @@ class Freshness:
                 old=was.size_bytes,
                 new=dep.size_bytes,
                 fix=f"dvlite add {path}" if is_pointer else f"dvlite repro {stage.address}",
-                commit=self._commit,
             )
 
     def _redeclared(self, now: StageNow, entry: LockedStage, lock: Lock) -> Iterator[Finding]:
@@ -217,7 +213,6 @@ class Freshness:
             file=file,
             line=line,
             stage=stage.address,
-            commit=self._commit,
             hint=error.hint,
         )
 
@@ -231,7 +226,6 @@ class Freshness:
             stage=stage.address,
             path=path,
             fix=f"dvlite repro {stage.address}" if to_run else f"correct line {line} of {stage.file}",
-            commit=self._commit,
         )
 
 

@@ -1,6 +1,6 @@
 """Is an entry of the lockfile what it was when it was written: its key that of what it says, and all of it what the run did that it names.
 
-An entry that was edited is told of once, here; whoever compares it further is handed what can be believed: the record of the run. Pure.
+An entry that was edited is told of once, here; whoever compares it further is handed what can be trusted: the record of the run. Pure.
 """
 
 from __future__ import annotations
@@ -39,9 +39,9 @@ class EntryDifference:
 
 @dataclass(frozen=True, slots=True)
 class Examined:
-    """An entry, and what of it can be believed. `doubtful`: its key does not fit, and nothing here says what was edited."""
+    """An entry, and what of it can be trusted. `doubtful`: its key does not fit, and nothing here says what was edited."""
 
-    believed: LockedStage
+    trusted: LockedStage
     finding: Finding | None = None
     doubtful: bool = False
 
@@ -53,8 +53,8 @@ Restored = Callable[[Callable[[LockedStage], bool], str], str | None]
 class Examiner:
     """Looks at the entries of one lockfile."""
 
-    def __init__(self, lock: Lock, folder: str, commit: str | None, restored: Restored = lambda *_: None) -> None:
-        self._lock, self._folder, self._commit, self._restored = lock, folder, commit, restored
+    def __init__(self, lock: Lock, folder: str, restored: Restored = lambda *_: None) -> None:
+        self._lock, self._folder, self._restored = lock, folder, restored
 
     def examine(self, entry: LockedStage, address: str, declared: Sequence[str], run: Run | None) -> Examined:
         """Compares an entry with itself and with its run; `declared` are the outputs as the pipeline file names them now."""
@@ -151,7 +151,6 @@ class Examiner:
             fix=fix
             or self._restored(lambda was: _differs(was, entry), entry.name)
             or f"dvlite repro --force {address}",
-            commit=self._commit,
         )
 
 

@@ -97,9 +97,7 @@ def correction(file: str, error: FormatError) -> str:
     return f"correct {where}" + (f" ({hint.replace(chr(10), '; ')})" if hint is not None else "")
 
 
-def finding_of(
-    error: DvliteError, kind: str, what: str, file: str, commit: str | None, restored: str | None = None
-) -> Finding:
+def finding_of(error: DvliteError, kind: str, what: str, file: str, restored: str | None = None) -> Finding:
     """Returns the finding that a file which cannot be used is; `restored` is the command that brings one back that can be."""
     known = as_format_error(error)
     conflict = known.kind == "conflict"
@@ -108,7 +106,6 @@ def finding_of(
         message=f"{what} has an unresolved merge conflict" if conflict else f"{what} cannot be used: {known.reason}",
         file=file,
         line=known.line or 1,
-        commit=commit,
         fix=f"dvlite resolve {word(file)}" if conflict else restored or correction(file, known),
     )
 
@@ -181,12 +178,12 @@ class _Parser:
             restored = None
             if not is_pipeline_file(name) and as_format_error(error).kind == "malformed":
                 restored = self._restoring.command(self._at, name, lambda data: _is_well_formed(name, data))
-            self._findings.append(finding_of(error, kind, what, name, self._at.commit, restored))
+            self._findings.append(finding_of(error, kind, what, name, restored))
             return None
 
     def _refuse_graph(self, error: DvliteError) -> None:
         file, what = as_format_error(error).file or "dvlite.yaml", "the pipeline file"
-        self._findings.append(finding_of(error, "pipeline-malformed", what, file, self._at.commit))
+        self._findings.append(finding_of(error, "pipeline-malformed", what, file))
 
     def _refuse_overlaps(self, pointers: list[Tracked]) -> None:
         data = [*pointers, *(item for lock in self._locks.values() for item in lock.outputs)]
@@ -220,6 +217,4 @@ class _Parser:
             local = posixpath.relpath(item.path, posixpath.dirname(file) or ".")
             line = self._locks[file].line(entry, "outs", local)
         path = file.removesuffix(SUFFIX) if item is None else item.path
-        self._findings.append(
-            Finding(kind="overlap", message=told, file=file, line=line, path=path, commit=self._at.commit, fix=fix)
-        )
+        self._findings.append(Finding(kind="overlap", message=told, file=file, line=line, path=path, fix=fix))

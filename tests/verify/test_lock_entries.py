@@ -1,4 +1,4 @@
-"""What is said of an entry of a lockfile that is not what its run did, and what of it is believed then."""
+"""What is said of an entry of a lockfile that is not what its run did, and what of it is trusted then."""
 
 from dataclasses import replace
 
@@ -58,7 +58,7 @@ def made(**changes):
 def examined(entry, run, declared=("model.pt", "other.pt")):
     lock = Lock("sub/dvlite.lock", lockfile.dump(Lockfile((entry,))))
     written = lock.by_name["train"]
-    found = Examiner(lock, "sub", None).examine(written, "sub:train", list(declared), run)
+    found = Examiner(lock, "sub").examine(written, "sub:train", list(declared), run)
     lines = lockfile.dump(Lockfile((entry,))).decode().split("\n")
     return found, None if found.finding is None else lines[found.finding.line - 1].strip()
 
@@ -97,9 +97,9 @@ def test_what_was_edited_and_has_to_do_with_the_key(changes, line):
     found, where = examined(replace(entry, **changes), run)
     assert found.finding.kind == "key-mismatch"
     assert where.startswith(line)
-    assert (found.believed.facts.cmd, found.believed.facts.env) == (entry.facts.cmd, entry.facts.env)
-    assert {dep.path: dep.oid for dep in found.believed.deps} == {dep.path: dep.oid for dep in entry.deps}
-    assert found.believed.facts.params == entry.facts.params, "numbers that records keep as text are numbers again"
+    assert (found.trusted.facts.cmd, found.trusted.facts.env) == (entry.facts.cmd, entry.facts.env)
+    assert {dep.path: dep.oid for dep in found.trusted.deps} == {dep.path: dep.oid for dep in entry.deps}
+    assert found.trusted.facts.params == entry.facts.params, "numbers that records keep as text are numbers again"
     found, _ = examined(replace(entry, **changes), None)
     assert found.doubtful
 
@@ -112,7 +112,7 @@ def test_an_edited_output(field):
     assert found.finding.kind == "record-mismatch"
     assert where.startswith("model.pt:")
     assert found.finding.path == "sub/model.pt"
-    assert {out.path: out.oid for out in found.believed.outs} == {out.path: out.oid for out in entry.outs}
+    assert {out.path: out.oid for out in found.trusted.outs} == {out.path: out.oid for out in entry.outs}
 
 
 def test_flags_of_outputs_follow_the_pipeline_file_and_are_no_difference():
@@ -126,7 +126,7 @@ def test_an_edited_key_and_a_run_that_is_another_or_failed():
     entry, run = made()
     found, where = examined(replace(entry, key="0" * 64), run)
     assert (found.finding.kind, where[:4]) == ("key-mismatch", "key:")
-    assert found.believed.key == entry.key
+    assert found.trusted.key == entry.key
     for other in (replace(run, key="0" * 64), replace(run, status="failed")):
         found, where = examined(entry, other)
         assert (found.finding.kind, where[:4]) == ("record-mismatch", "run:")
