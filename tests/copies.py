@@ -8,6 +8,8 @@ import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
+_TEMPORARY = tempfile.gettempdir()  # now: a test may set another one, and see that nothing is left there
+
 
 def copy_of(name: str, build: Callable[[Path], object], target: Path) -> Path:
     """Copies the folder that `build` makes to `target`; it is built for the first that asks for `name`."""
@@ -32,6 +34,6 @@ def first_commit(folder: Path) -> None:
 
 @functools.cache
 def _folder() -> Path:
-    folder = tempfile.mkdtemp(prefix="dvlite-prepared-")
+    folder = tempfile.mkdtemp(prefix="dvlite-prepared-", dir=_TEMPORARY)
     atexit.register(shutil.rmtree, folder, ignore_errors=True)
     return Path(folder)
