@@ -101,7 +101,7 @@ def warm() -> None:
     for module in pkgutil.walk_packages(dvlite.__path__, "dvlite."):
         if not module.name.endswith("__main__"):
             importlib.import_module(module.name)
-    for package in ("yaml", "pyfastcdc", "zstandard"):
+    for package in ("yaml", "pyfastcdc", "zstandard", "rich.console"):
         importlib.import_module(package)
 
 

@@ -54,6 +54,7 @@ OWNERS = {
     "importlib": ("cli.terminal",),
     "pathspec": ("repo.ignore",),
     "pyfastcdc": ("store.chunking",),
+    "rich": ("cli.terminal",),
     "s3fs": ("store.s3",),
     "botocore": ("store.s3_errors",),  # the errors that s3fs lets through
     "sqlite3": ("runs.index",),
@@ -155,7 +156,7 @@ class Module:
 
 @dataclass(frozen=True, slots=True)
 class Import:
-    """One imported name: `dvlite.store.pack` or `click`; `late` inside a function."""
+    """One imported name: `dvlite.store.pack` or `rich.table`; `late` inside a function."""
 
     name: str
     late: bool

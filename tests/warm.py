@@ -44,7 +44,7 @@ def load() -> None:
     for module in pkgutil.walk_packages(dvlite.__path__, "dvlite."):
         if not module.name.endswith("__main__"):
             importlib.import_module(module.name)
-    for package in ("yaml", "pyfastcdc", "zstandard"):
+    for package in ("yaml", "pyfastcdc", "zstandard", "rich.console"):
         importlib.import_module(package)
     gc.collect()
     gc.freeze()  # what is not looked at is not copied for a child

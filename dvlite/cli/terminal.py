@@ -1,4 +1,4 @@
-"""The only module that writes to a terminal: results as text or JSON, errors, warnings and progress.
+"""The only module that writes to a terminal: results as text or JSON, errors, warnings and progress. Owns the package rich.
 
 Results go to standard output, everything else to standard error. The words of a result stand in `text`, which is not loaded with --json. Knows no command line (`cli`) and does no work of its own.
 """
@@ -12,18 +12,19 @@ import posixpath
 import re
 import threading
 import time
-import unicodedata
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from types import TracebackType
-from typing import Any, Self, TextIO
+from typing import TYPE_CHECKING, Any, Self, TextIO
 
 from dvlite.errors import DvliteError
 from dvlite.files import os_error, printable, size_text
 from dvlite.show import Show, count, duration_text, one_line
 
-_ERASE = "\r\x1b[2K"  # the line that the cursor is in
+if TYPE_CHECKING:
+    from rich.live import Live  # costs 20 ms: only a phase of a second or more pays it
+
 _SHOWN_AFTER_SECONDS = 1.0  # a shorter phase would only flicker
 _REDRAW_SECONDS = 0.2
 _LINE_EVERY_SECONDS = 30.0  # off a terminal
@@ -240,7 +241,7 @@ class TerminalProgress:
         self._lock = threading.Lock()
         self._closed = threading.Event()
         self._ticker: threading.Thread | None = None
-        self._is_drawn = False
+        self._live: Live | None = None
         self._label = ""  # empty: no phase is running
         self._total_bytes: int | None = None
         self._total_files: int | None = None
@@ -296,6 +297,8 @@ class TerminalProgress:
 
     def tick(self) -> None:
         """Draws what is due now."""
+        if self._animate and self._clock() - self._began >= _SHOWN_AFTER_SECONDS:
+            import rich.live  # noqa: F401  # loaded here, so that no thread that advances waits for it
         with self._lock:
             now = self._clock()
             if not self._label or self._silent or self._closed.is_set():
@@ -317,15 +320,23 @@ class TerminalProgress:
                 return
 
     def _draw(self, line: str) -> None:
-        self._stream.write(_ERASE + _clipped(line, _columns(self._stream) - 1))
-        self._stream.flush()
-        self._is_drawn = True
+        from rich.console import Console
+        from rich.live import Live
+        from rich.text import Text
+
+        text = Text(line, no_wrap=True, overflow="ellipsis", end="")
+        if self._live is None:
+            console = Console(file=self._stream, force_terminal=True, color_system=None)
+            self._live = Live(
+                text, console=console, auto_refresh=False, transient=True, redirect_stdout=False, redirect_stderr=False
+            )
+            self._live.start()
+        self._live.update(text, refresh=True)
 
     def _erase(self) -> None:
-        if self._is_drawn:
-            self._stream.write(_ERASE)
-            self._stream.flush()
-            self._is_drawn = False
+        if self._live is not None:
+            self._live.stop()
+            self._live = None
 
     def _sample(self, now: float) -> None:
         self._samples.append((now, self._bytes, self._files))
@@ -351,23 +362,6 @@ class TerminalProgress:
         if left is not None:
             parts.append(f"{duration_text(left)} left")
         return "  ".join(parts)
-
-
-def _columns(stream: TextIO) -> int:
-    try:
-        return os.get_terminal_size(stream.fileno()).columns or 80
-    except (OSError, ValueError):  # no terminal behind it
-        return 80
-
-
-def _clipped(line: str, columns: int) -> str:
-    """Returns as much of a line as fits, by the width of its letters: a line that wraps could not be erased."""
-    width = 0
-    for at, letter in enumerate(line):
-        width += 0 if unicodedata.combining(letter) else 1 + (unicodedata.east_asian_width(letter) in "WF")
-        if width > columns:
-            return line[: max(at - 1, 0)] + "…"
-    return line
 
 
 def _seconds_left(done: int, total: int | None, rate: float) -> float | None:

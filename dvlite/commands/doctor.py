@@ -35,6 +35,7 @@ _PACKAGES = (
     "pathspec",
     "pyfastcdc",
     "pyyaml",
+    "rich",
     "s3fs",
     "xxhash",
     "zstandard",

