@@ -8,8 +8,7 @@ from typing import Literal
 from dvlite.commands.verify import VerifyResult
 from dvlite.files import size_text
 from dvlite.show import count, duration_text, one_line, some
-from dvlite.text.reproduced import why_lines
-from dvlite.text.verify import stages_text
+from dvlite.text.verify import stages_text, why_lines
 from dvlite.verify.findings import OutputVerdict, StageCheck
 
 Outcome = Literal["passed", "failed", "unsure", "frozen"]

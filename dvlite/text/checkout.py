@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from dvlite.files import size_text
 from dvlite.show import Show, count, duration_text
+from dvlite.text.style import changes_text
 from dvlite.workspace.restore import CheckoutResult
 
 LISTED = 10  # more tracked paths than this are summed up
@@ -19,12 +19,12 @@ def text(result: CheckoutResult, show: Show) -> Iterator[str]:
     took = duration_text(result.elapsed_seconds)
     if len(changed) > LISTED and not show.verbose:
         written, removed = sum(path.written for path in changed), sum(path.removed for path in changed)
-        what = _what(written, removed, sum(path.written_bytes for path in changed))
+        what = changes_text(written, removed, sum(path.written_bytes for path in changed))
         yield f"Checked out {count(len(changed), 'path')}: {what}. {took}"
     else:
         for position, path in enumerate(changed):
             last = f" {took}" if position == len(changed) - 1 else ""
-            yield f"Checked out {show.path(path.path)}: {_what(path.written, path.removed, path.written_bytes)}.{last}"
+            yield f"Checked out {show.path(path.path)}: {changes_text(path.written, path.removed, path.written_bytes)}.{last}"
     if not changed and result.failure(show) is None:
         yield f"Nothing to check out: {count(len(result.paths), 'tracked path')} as it should be."
     extra = [path for path in result.paths if path.extra]
@@ -34,12 +34,3 @@ def text(result: CheckoutResult, show: Show) -> Iterator[str]:
     for path in result.paths:
         if path.saved:
             yield f"{count(len(path.saved), 'file')} overwritten in {show.path(path.path)}; the bytes before are in the cache"
-
-
-def _what(written: int, removed: int, size_bytes: int) -> str:
-    parts = []
-    if written:
-        parts.append(f"{count(written, 'file')} written, {size_text(size_bytes)}")
-    if removed:
-        parts.append(f"{count(removed, 'file')} removed")
-    return ", ".join(parts)

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from dvlite.files import printable, size_text
 from dvlite.show import Show, count, duration_text, one_line
+from dvlite.text.style import changes_text
 
 if TYPE_CHECKING:
     from dvlite.hooks.result import HookResult
@@ -40,14 +41,10 @@ def _followed(result: HookResult, show: Show) -> Iterator[str]:
     if not paths:
         return
     written, removed = sum(path.written for path in paths), sum(path.removed for path in paths)
-    parts = []
-    if written:
-        parts.append(f"{count(written, 'file')} written, {size_text(sum(path.written_bytes for path in paths))}")
-    if removed:
-        parts.append(f"{count(removed, 'file')} removed")
+    changes = changes_text(written, removed, sum(path.written_bytes for path in paths))
     names = show.paths([path.path for path in paths])
     brought = f", {size_text(result.downloaded_bytes)} downloaded" if result.downloaded_bytes else ""
-    yield f"checked out {names}: {', '.join(parts)}{brought}. {duration_text(result.elapsed_seconds)}"
+    yield f"checked out {names}: {changes}{brought}. {duration_text(result.elapsed_seconds)}"
 
 
 def _pushed(pushed: PushResult, commits: int) -> Iterator[str]:

@@ -51,6 +51,16 @@ def change_text(change: float) -> str:
     return f"{change:+d}" if isinstance(change, int) else f"{change:+.{DIGITS}g}"
 
 
+def changes_text(written: int, removed: int, size_bytes: int) -> str:
+    """Returns `2 files written, 1.0 MiB, 1 file removed`."""
+    parts = []
+    if written:
+        parts.append(f"{count(written, 'file')} written, {size_text(size_bytes)}")
+    if removed:
+        parts.append(f"{count(removed, 'file')} removed")
+    return ", ".join(parts)
+
+
 _PLAIN = frozenset(" ._-/+=,:")
 
 

@@ -1,4 +1,4 @@
-"""The words of `verify`: a line for each finding, as compilers have them, then the outcome."""
+"""The words of `verify`: a line for each finding, as compilers have them, the verdict of each stage that was run again, and the outcome."""
 
 from __future__ import annotations
 
@@ -6,11 +6,15 @@ from collections.abc import Iterator, Sequence
 
 from dvlite.commands.verify import VerifyResult
 from dvlite.files import printable, size_text
-from dvlite.show import Show, count, duration_text, one_line
-from dvlite.text.reproduced import stage_lines, summary_line
-from dvlite.verify.findings import Finding, Unchecked
+from dvlite.show import Show, count, duration_text, one_line, some, value_text
+from dvlite.verify.findings import Finding, OutputVerdict, StageCheck, Unchecked
 
 _MOST_FIXES = 2
+_COLORS = {"identical": "green", "equivalent": "green", "different": "red", "failed": "red"}
+_ORDER = ("identical", "equivalent", "different", "failed", "inconclusive", "not checked")
+_MOST_LINES = 3  # of the difference of one output
+_MOST_OUTPUTS = 5
+_MOST_DRIFT = 4
 
 
 def text(result: VerifyResult, show: Show) -> Iterator[str]:
@@ -22,12 +26,12 @@ def text(result: VerifyResult, show: Show) -> Iterator[str]:
         where = f"{show.bold(place_text(unchecked, show) + ':')} " if unchecked.file is not None else ""
         yield f"{where}{show.style('yellow', 'not checked:')} {one_line(unchecked.what)}: {one_line(unchecked.why)}"
     if result.rerun:
-        yield from stage_lines(result, show)
+        yield from _stage_lines(result, show)
     if result.kept is not None:
         yield f"the clean clone is kept: {printable(result.kept)}"
     if not show.quiet:
         if result.rerun:
-            yield summary_line(result, show)
+            yield _rerun_summary(result, show)
         if not result.rerun or result.findings or result.unchecked:
             yield _summary(result, show)
         if show.verbose and result.fetched:
@@ -76,3 +80,93 @@ def _fixes(findings: Sequence[Finding]) -> str:
             ] = None
     order = sorted(commands, key=lambda fix: fix.startswith("dvlite push"))  # what is made is pushed after it
     return " && ".join(order) if len(order) <= _MOST_FIXES else f"{order[0]} ... (--json has one for each finding)"
+
+
+# --- stages that were run again ---
+
+
+def _stage_lines(result: VerifyResult, show: Show) -> Iterator[str]:
+    """Yields the verdict of each stage."""
+    stages = _ran(result)
+    names = max((len(check.stage) for check in stages), default=0)
+    verdicts = max((len(check.verdict) for check in stages if check.verdict != "not checked"), default=0)
+    for check in stages:
+        if check.verdict == "not checked":
+            yield f"{check.stage.ljust(names)}  not checked: {one_line(check.problem or '')}"
+            continue
+        first, *more = [*_details(check, show)] or [""]
+        verdict = show.style(_COLORS.get(check.verdict, "yellow"), check.verdict)
+        yield f"{check.stage.ljust(names)}  {verdict}{' ' * (verdicts - len(check.verdict))}  {first}".rstrip()
+        yield from (f"{' ' * (names + verdicts + 4)}{line}" for line in more)
+        yield from (f"  | {one_line(line.expandtabs())}" for line in check.log_tail)
+
+
+def _rerun_summary(result: VerifyResult, show: Show) -> str:
+    """Returns the outcome, in a line."""
+    stages = _ran(result)
+    counts = [(sum(check.verdict == word for check in stages), word) for word in _ORDER]
+    said = ", ".join(f"{number:,} {word}" for number, word in counts if number)
+    took = duration_text(result.elapsed_seconds)
+    wrong = [check.stage for check in stages if check.verdict == "different"]
+    if wrong:
+        named = f"{show.paths(wrong)} {'does' if len(wrong) == 1 else 'do'} not reproduce"
+        return f"{show.style('red', named)}. {said}, {took}"
+    if any(check.verdict not in ("identical", "equivalent") for check in stages):
+        return f"Not all could be reproduced. {said}, {took}"
+    if not stages:
+        return f"There is no stage to run. {took}"
+    return f"{show.style('green', 'Reproduced')}: {said}. {took}"
+
+
+def _ran(result: VerifyResult) -> Sequence[StageCheck]:
+    return [check for check in result.stages if check.verdict in _ORDER]
+
+
+def _details(check: StageCheck, show: Show) -> Iterator[str]:
+    if check.problem is not None:
+        yield one_line(check.problem)
+    differing = [output for output in check.outputs if output.verdict not in ("identical", "equivalent")]
+    for output in differing if show.verbose else differing[:_MOST_OUTPUTS]:
+        yield from _difference(output, show)
+    if len(differing) > _MOST_OUTPUTS and not show.verbose:
+        yield f"{count(len(differing) - _MOST_OUTPUTS)} more outputs differ (-v)"
+    same = [
+        f"{show.path(output.path)} (by {output.comparator})"
+        for output in check.outputs
+        if output.verdict == "equivalent"
+    ]
+    if same:
+        yield f"other bytes, but equivalent: {', '.join(same[:_MOST_OUTPUTS])}"
+    yield from why_lines(check)
+
+
+def _difference(output: OutputVerdict, show: Show) -> Iterator[str]:
+    path = show.path(output.path)
+    if not output.detail:
+        words = {"missing": "was not produced", "extra": "is not in the lockfile"}
+        yield f"{path} {words.get(output.verdict, 'differs')}"
+        return
+    first, *more = output.detail
+    yield f"{path}: {first}"
+    shown = more if show.verbose else more[: _MOST_LINES - 1]
+    yield from (f"  {line}" for line in shown)
+    if len(more) > len(shown):
+        yield f"  {count(len(more) - len(shown), 'line')} more (-v)"
+
+
+def why_lines(check: StageCheck) -> Iterator[str]:
+    """Yields why a stage does not reproduce, as far as that is known."""
+    if check.varies_with is not None:
+        yield f"varies with {check.varies_with}: with that fixed, two runs agree"
+    elif check.culprit and check.repeats is False:
+        yield "not deterministic: two runs here with the same inputs differ"
+    elif check.culprit and check.repeats:
+        yield "deterministic here: two runs agree, so the machine or the installed software differs"
+    if check.drift:
+        changes = [f"{one_line(name)} {_side(old)} -> {_side(new)}" for name, (old, new) in check.drift.items()]
+        yield f"environment: {some(changes, _MOST_DRIFT)}"
+
+
+def _side(value: object) -> str:
+    text = "none" if value is None else value_text(value)
+    return text if len(text) <= 40 else f"{text[:40]}..."
