@@ -246,7 +246,7 @@ def verify(
         if rerun:
             return verify_again(repo, options, how, environ=session.environ, progress=session.progress)
         if check_remote and session.may_ask():
-            repo.remote(remote)  # whoever is there is asked whether its place is all right
+            repo.remote(remote)  # asks the user to approve its place
         return verb(repo, options, progress=session.progress)
 
     if junit is None and html is None and markdown is None and not annotations:

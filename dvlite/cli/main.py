@@ -38,7 +38,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         sys.stdout.flush()
     except click.exceptions.Exit as leaving:  # --help, --version
         return leaving.exit_code
-    except BrokenPipeError:  # whoever read standard output has seen enough
+    except BrokenPipeError:  # the reader of standard output closed it
         _forget_stdout()
         return EXIT_PIPE
     except (KeyboardInterrupt, click.Abort) as stopped:

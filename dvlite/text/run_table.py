@@ -73,7 +73,7 @@ def markdown(result: RunsListResult, _show: Show) -> Iterator[str]:
 
 
 def worth_showing(columns: Sequence[RunColumn]) -> list[RunColumn]:
-    """Returns the columns that tell runs apart."""
+    """Returns the columns in which runs differ."""
     return [column for column in columns if column.differs or column.space == "run"]
 
 
