@@ -77,8 +77,8 @@ def runs() -> None:
 @click.option("--csv", "words", flag_value="csv", help="Print CSV, with exact values.")
 @click.option("--md", "words", flag_value="markdown", help="Print a Markdown table.")
 def runs_list(
-    *, limit: int, everything: bool, columns: str | None, words: str | None, **asked: Any
-) -> int:  # asked: stage, tags, statuses, params, metrics, since, until, commit, sort
+    *, limit: int, everything: bool, columns: str | None, words: str | None, **filters: Any
+) -> int:  # filters: stage, tags, statuses, params, metrics, since, until, commit, sort
     """List runs, newest first, with the columns in which they differ."""
     from dvlite.commands.runs import RunsOptions
     from dvlite.commands.runs import runs_list as verb
@@ -86,7 +86,7 @@ def runs_list(
     chosen = tuple(word for word in (columns or "").split(",") if word)
     if columns is not None and not chosen:
         raise UsageError("--columns names no column", hint="for example --columns run,lr,acc,commit")
-    wanted = RunsOptions(limit=None if everything else limit, columns=chosen, **asked)
+    wanted = RunsOptions(limit=None if everything else limit, columns=chosen, **filters)
     return run(
         lambda s: verb(s.repo(), wanted, now_ns=time.time_ns(), progress=s.progress), text="runs", form=words or "text"
     )
@@ -225,15 +225,15 @@ def lineage_show(subject: str, *, way: str | None, depth: int | None, form: str 
     example="dvlite lineage find lr=0.01 'acc>0.9' path=model.pt",
     codes=(10,),
 )
-@click.argument("asked", metavar="KEY=VALUE...", nargs=-1, required=True)
+@click.argument("conditions", metavar="KEY=VALUE...", nargs=-1, required=True)
 @click.option("-n", "--number", "limit", metavar="N", type=click.IntRange(min=1), help="Show at most N runs.")
 @ANY_REMOTE
-def lineage_find(asked: tuple[str, ...], *, limit: int | None, remote: str | None) -> int:
+def lineage_find(conditions: tuple[str, ...], *, limit: int | None, remote: str | None) -> int:
     """List outputs of runs by parameter, metric, tag, stage, status, commit or path."""
     from dvlite.commands.lineage import lineage_find as verb
 
     return run(
-        lambda s: verb(_repo_if_any(s), asked, limit=limit, remote=remote, environ=s.environ, progress=s.progress),
+        lambda s: verb(_repo_if_any(s), conditions, limit=limit, remote=remote, environ=s.environ, progress=s.progress),
         text="lineage",
     )
 
