@@ -27,6 +27,10 @@ BAD_NAMES = [
     "-a",
     "a" * 513,
 ]
+RANGES = [
+    *((0, 4), (2, 5), (5, None), (None, 3), (9, 10), (3, 3)),
+    *((4, 2), (8, 99), (10, 12), (50, 60), (0, None), (0, 0)),
+]
 
 
 class StoreContract:
@@ -42,19 +46,17 @@ class StoreContract:
         assert store.get("empty") == b""
         assert [entry.size_bytes for entry in store.list("").entries] == [0]
 
-    @pytest.mark.parametrize("kind", [bytes, bytearray, memoryview])
-    def test_any_buffer_can_be_put(self, store, kind):
-        store.put("a", kind(b"some bytes"))
-        assert store.get("a") == b"some bytes"
+    def test_any_buffer_can_be_put(self, store):
+        for kind in (bytes, bytearray, memoryview):
+            store.put(kind.__name__, kind(b"some bytes"))
+            assert store.get(kind.__name__) == b"some bytes"
 
-    @pytest.mark.parametrize(
-        ("start", "end"),
-        [(0, 4), (2, 5), (5, None), (None, 3), (9, 10), (3, 3), (4, 2), (8, 99), (10, 12), (50, 60), (0, None), (0, 0)],
-    )
-    def test_a_range_is_what_a_slice_is(self, store, start, end):
+    def test_a_range_is_what_a_slice_is(self, store):
+        """One test, not one for each: a client of S3 takes 0.2 s to be made."""
         data = b"0123456789"
         store.put("packs/x", data)
-        assert store.get("packs/x", start=start, end=end) == data[start:end]
+        for start, end in RANGES:
+            assert store.get("packs/x", start=start, end=end) == data[start:end], (start, end)
 
     def test_an_absent_object_has_its_own_error(self, store):
         store.put("packs/a", b"1")
@@ -140,11 +142,11 @@ class StoreContract:
             assert all(pool.map(both_ways, range(40)))
         assert len(store.list("packs/").entries) == 40
 
-    @pytest.mark.parametrize("name", BAD_NAMES)
-    def test_bad_names_are_refused(self, store, name):
-        for attempt in (store.get, lambda name: store.put(name, b"x"), lambda name: store.delete([name])):
-            with pytest.raises(FormatError):
-                attempt(name)
+    def test_bad_names_are_refused(self, store):
+        for name in BAD_NAMES:
+            for attempt in (store.get, lambda name: store.put(name, b"x"), lambda name: store.delete([name])):
+                with pytest.raises(FormatError):
+                    attempt(name)
 
     def test_bad_prefixes_are_refused(self, store):
         for prefix in ("../", "/", "a//", "A", "a/../b"):

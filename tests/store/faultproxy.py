@@ -174,11 +174,11 @@ def running_proxy(upstream: str) -> Iterator[FaultProxy]:
 
     thread = threading.Thread(target=lambda: loop.run_until_complete(serve()), daemon=True)
     thread.start()
-    if not ready.wait(10):
+    if not ready.wait(60):
         raise RuntimeError("the fault proxy did not start")
     try:
         yield proxy
     finally:
         loop.call_soon_threadsafe(stopping.set)
-        thread.join(10)
+        thread.join(60)
         loop.close()

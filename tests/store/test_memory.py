@@ -10,6 +10,8 @@ ROOT = Path(__file__).parent.parent.parent
 CODE = """
 import os, sys, threading, time
 from pathlib import Path
+from dvlite.formats import store_config
+from dvlite.formats.store_config import DEFAULT
 from dvlite.store.folder import FolderStore
 from tests.store.world import World
 
@@ -23,7 +25,9 @@ def watch():
         peak[0] = max(peak[0], used)
         time.sleep(0.005)
 
-world = World(folder, FolderStore(folder / "store"))
+store = FolderStore(folder / "store")
+store.put(store_config.NAME, store_config.dump(DEFAULT))  # chunks as large as they are out there
+world = World(folder, store)
 here, there = world.site("here"), world.site("there")
 with open(folder / "big", "wb") as file:
     for _ in range(size >> 20):
@@ -51,7 +55,7 @@ world.close()
 @pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="the kernel does not say how much memory is used")
 def test_a_large_file_needs_the_memory_of_a_few_packs(tmp_path):
     done = subprocess.run(
-        [sys.executable, "-c", CODE, tmp_path, str(384 << 20)], cwd=ROOT, capture_output=True, text=True, timeout=100
+        [sys.executable, "-c", CODE, tmp_path, str(384 << 20)], cwd=ROOT, capture_output=True, text=True, timeout=600
     )
     assert done.returncode == 0, done.stderr
     pushed, pulled = map(int, done.stdout.split())

@@ -1,10 +1,12 @@
 """S3: real requests to a real server, some of them broken on the way."""
 
+import contextlib
+import dataclasses
 import http.server
 import socket
 import threading
-import time
 import traceback
+import urllib.parse
 
 import pytest
 
@@ -15,7 +17,9 @@ from dvlite.store.retry import RetryBudget
 from dvlite.store.url import parse_url
 from tests.store.faultproxy import Fault, running_proxy
 
-QUICK = RetryBudget(seconds=3, unreached_seconds=1, first_wait_seconds=0.02, longest_wait_seconds=0.2)
+NONE = RetryBudget(seconds=0, unreached_seconds=0)
+PATIENT = RetryBudget(seconds=600, unreached_seconds=600, first_wait_seconds=0.02, longest_wait_seconds=0.2)
+TRIED = r"\(tried (once|\d+ times) in \d+ s\)"
 DATA = bytes(range(256)) * 400
 
 
@@ -24,7 +28,7 @@ def open_at(weed, s3_prefix, tmp_path):
     """Opens this test's own prefix through an endpoint, with some options changed or (None) left out."""
     opened = []
 
-    def open_at(endpoint_url, *, bucket=weed.bucket, budget=QUICK, **changes):
+    def open_at(endpoint_url, *, bucket=weed.bucket, budget=PATIENT, **changes):
         options = weed.options() | {"endpoint_url": endpoint_url} | changes
         options = {name: value for name, value in options.items() if value is not None}
         location = parse_url(f"s3://{bucket}/{s3_prefix}", tmp_path)
@@ -91,23 +95,20 @@ def test_an_upload_damaged_on_the_way_is_refused_by_the_server_and_repeated(stor
     assert store.get("packs/a") == DATA
 
 
-def test_a_server_that_stays_down_spends_the_budget(store, proxy):
+def test_a_server_that_stays_down_spends_the_budget(proxy, open_at):
+    store = open_at(proxy.url, budget=dataclasses.replace(PATIENT, seconds=0.5))
     store.put("a", b"x")
     proxy.breaks("*", ".", Fault.STATUS, 503, times=None)
-    began = time.monotonic()
-    with pytest.raises(
-        RemoteError, match=r"the server is busy or failing \(503 SlowDown\) \(tried \d+ times in \d s\)"
-    ):
+    with pytest.raises(RemoteError, match=rf"the server is busy or failing \(503 SlowDown\) {TRIED}$"):
         store.get("a")
-    assert 1.5 < time.monotonic() - began < 10
 
 
 @pytest.mark.parametrize("status", [429, 500, 503])
 def test_nobody_below_tries_again_on_their_own(proxy, open_at, status):
-    store = open_at(proxy.url, budget=RetryBudget(seconds=0, unreached_seconds=0))
+    store = open_at(proxy.url, budget=NONE)
     proxy.breaks("*", ".", Fault.STATUS, status, times=None)
     for number, operation in enumerate((lambda: store.put("a", b"x"), lambda: store.get("a"), lambda: store.list(""))):
-        with pytest.raises(RemoteError, match=r"\(tried once in \d s\)"):
+        with pytest.raises(RemoteError, match=r"\(tried once in \d+ s\)"):
             operation()
         assert len(proxy.requests) == number + 1
 
@@ -124,7 +125,8 @@ def test_access_denied_fails_at_once(store, proxy):
     "body",
     ["<html><p>Please sign in<br></html>", "<html><body><p>Please sign in</p></body></html>", "", "{}"],
 )
-def test_a_captive_portal_is_not_a_store(store, proxy, body):
+def test_a_captive_portal_is_not_a_store(proxy, open_at, body):
+    store = open_at(proxy.url, budget=NONE)  # some of them may be a server that starts
     proxy.breaks("*", ".", Fault.BODY, body, times=None)
     for operation in (
         lambda: store.put("a", b"x"),
@@ -175,6 +177,7 @@ def test_what_another_client_does_is_seen(store, open_at, weed):
         store.get("roots/a")
 
 
+@pytest.mark.long  # 1,203 objects, for a page has 1,000
 def test_a_listing_of_several_pages_is_complete(store, proxy):
     from concurrent.futures import ThreadPoolExecutor
 
@@ -248,17 +251,15 @@ def test_an_unreachable_endpoint_spends_the_short_budget(open_at):
     with socket.socket() as taken:  # bound, not listening: refuses
         taken.bind(("127.0.0.1", 0))
         url = f"http://127.0.0.1:{taken.getsockname()[1]}"
-        store = open_at(url)
-        pattern = rf"^cannot reach s3://dvlite/\S+ at {url}: connection refused \(tried \d+ times in \d s\)$"
-        began = time.monotonic()
+        store = open_at(url, budget=dataclasses.replace(PATIENT, unreached_seconds=0.5))
+        pattern = rf"^cannot reach s3://dvlite/\S+ at {url}: connection refused {TRIED}$"
         with pytest.raises(RemoteError, match=pattern) as caught:
             store.list("")
-        assert time.monotonic() - began < 8
         assert "endpoint_url" in caught.value.hint
 
 
 def test_a_host_name_that_nobody_knows(open_at):
-    store = open_at("http://store.example.invalid:9000")
+    store = open_at("http://store.example.invalid:9000", budget=NONE)
     with pytest.raises(RemoteError, match="the host name is not known"):
         store.list("")
 
@@ -269,14 +270,24 @@ def test_a_server_without_tls(weed, open_at):
         store.list("")
 
 
-def test_an_endless_listing_is_an_error(open_at):
-    page = (
-        b'<?xml version="1.0"?><ListBucketResult xmlns="http://s3.amazonaws.com/doc/2006-03-01/"><Name>b</Name>'
-        b"<IsTruncated>true</IsTruncated><NextContinuationToken>again</NextContinuationToken></ListBucketResult>"
-    )
+@contextlib.contextmanager
+def listing_server(page_after):
+    """A server that lists page by page: `page_after` maps the token of a request to its keys and the token of the next page."""
 
-    class Endless(http.server.BaseHTTPRequestHandler):
+    class Pages(http.server.BaseHTTPRequestHandler):
         def do_GET(self):
+            asked = urllib.parse.parse_qs(urllib.parse.urlsplit(self.path).query)
+            keys, following = page_after[asked.get("continuation-token", [""])[0]]
+            contents = "".join(
+                f"<Contents><Key>{asked['prefix'][0]}{key}</Key><Size>1</Size>"
+                "<LastModified>2026-01-01T00:00:00Z</LastModified></Contents>"
+                for key in keys
+            )
+            page = (
+                '<?xml version="1.0"?><ListBucketResult xmlns="http://s3.amazonaws.com/doc/2006-03-01/">'
+                f"<Name>b</Name>{contents}<IsTruncated>{'true' if following else 'false'}</IsTruncated>"
+                f"<NextContinuationToken>{following}</NextContinuationToken></ListBucketResult>"
+            ).encode()
             self.send_response(200)
             self.send_header("Content-Length", str(len(page)))
             self.end_headers()
@@ -285,13 +296,23 @@ def test_an_endless_listing_is_an_error(open_at):
         def log_message(self, *arguments):
             return
 
-    with http.server.HTTPServer(("127.0.0.1", 0), Endless) as server:
+    with http.server.HTTPServer(("127.0.0.1", 0), Pages) as server:
         threading.Thread(target=server.serve_forever, daemon=True).start()
         try:
-            with pytest.raises(RemoteError, match="does not get to the end"):
-                open_at(f"http://127.0.0.1:{server.server_port}").list("")
+            yield f"http://127.0.0.1:{server.server_port}"
         finally:
             server.shutdown()
+
+
+def test_a_listing_is_asked_for_page_by_page(open_at):
+    pages = {"": (["a", "b"], "2nd"), "2nd": (["c"], "3rd/+="), "3rd/+=": (["d"], "")}
+    with listing_server(pages) as url:
+        assert [entry.name for entry in open_at(url).list("index/").entries] == [f"index/{key}" for key in "abcd"]
+
+
+def test_an_endless_listing_is_an_error(open_at):
+    with listing_server({"": (["a"], "again"), "again": (["a"], "again")}) as url, pytest.raises(RemoteError):
+        open_at(url).list("")
 
 
 def test_a_closed_store_opens_again(store):
