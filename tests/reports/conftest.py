@@ -3,6 +3,7 @@
 import pytest
 
 from tests.commands.project import Project
+from tests.copies import copy_of, first_commit
 
 PIPELINE = """\
 stages:
@@ -19,19 +20,25 @@ stages:
 
 
 @pytest.fixture
-def project(git_repo, invoke, tmp_path, monkeypatch):
+def project(invoke, tmp_path, monkeypatch):
     """Returns a repository whose last commit is as it must be, here and on its remote."""
     monkeypatch.delenv("GITHUB_ACTIONS", raising=False)
     monkeypatch.delenv("GITHUB_STEP_SUMMARY", raising=False)
-    monkeypatch.setenv("DVLITE_TRUST", str(tmp_path / "store"))
-    made = Project(git_repo, invoke)
-    made.dvlite("init")
-    made.dvlite("remote", "add", tmp_path / "store")
-    made.write("data/raw.txt", "3\n1\n2\n")
-    made.dvlite("add", "data/raw.txt")
-    made.write("dvlite.yaml", PIPELINE)
-    made.write("params.yaml", "lr: 0.1\n")
-    made.dvlite("repro")
-    made.commit("A run")
-    made.dvlite("push")
-    return made
+
+    def build(folder):
+        (folder / "repo").mkdir()
+        first_commit(folder / "repo")
+        made = Project(folder / "repo", invoke)
+        made.dvlite("init")
+        made.dvlite("remote", "add", "../store")
+        made.write("data/raw.txt", "3\n1\n2\n")
+        made.dvlite("add", "data/raw.txt")
+        made.write("dvlite.yaml", PIPELINE)
+        made.write("params.yaml", "lr: 0.1\n")
+        made.dvlite("repro")
+        made.commit("A run")
+        made.dvlite("push")
+
+    folder = copy_of("reported", build, tmp_path)
+    monkeypatch.setenv("DVLITE_TRUST", str(folder / "store"))
+    return Project(folder / "repo", invoke)

@@ -20,7 +20,6 @@ from dvlite.cli.check import hook as command
 PROJECT = Path(__file__).parent.parent.parent
 ACTION = yaml.safe_load((PROJECT / "action.yml").read_text())
 RECIPE = PROJECT / "examples" / "ci" / "verify.sh"
-BINS = str(Path(sys.executable).parent)
 
 
 @dataclass
@@ -29,9 +28,9 @@ class Job:
 
     folder: Path
     clone: Path
+    path: str
     code: int = 0
     printed: str = ""
-    path: str = f"{BINS}{os.pathsep}{os.environ['PATH']}"
 
     def file(self, name):
         path = self.folder / name
@@ -93,12 +92,12 @@ def holds(condition, inputs):
 
 
 @pytest.fixture
-def job(project, tmp_path):
+def job(project, program, tmp_path):
     """Returns a job in a shallow clone of a repository whose data is on its remote."""
     subprocess.run(["git", "clone", "-q", "--depth", "1", project.root.as_uri(), tmp_path / "clone"], check=True)
     folder = tmp_path / "job"
     (folder / "temp").mkdir(parents=True)
-    return Job(folder, tmp_path / "clone")
+    return Job(folder, tmp_path / "clone", f"{program.parent}{os.pathsep}{os.environ['PATH']}")
 
 
 def test_the_action_is_a_composite_one_whose_names_all_exist():
@@ -164,7 +163,7 @@ def test_inputs_of_several_lines_are_read_to_their_end(job):
     assert "Reproduced: 2 identical" in job.printed
 
 
-@pytest.mark.parametrize("name", ["args", "rerun", "pull", "remote", "version"])
+@pytest.mark.parametrize("name", ["args", "rerun", "pull", "remote"])
 def test_an_input_is_never_run_as_a_command(job, name):
     mark = job.folder / "run"
     job.run(**{name: f"$(touch {mark}) `touch {mark}`; touch {mark} && '"})
@@ -172,14 +171,14 @@ def test_an_input_is_never_run_as_a_command(job, name):
     assert not mark.exists()
 
 
-def fake_python(folder, version):
+def fake_python(folder, version, program):
     """Makes a python3 that says it is of this version, and that makes environments whose pip writes down what it is told to install."""
     folder.mkdir()
-    pip = f'#!/bin/sh\nshift\necho "$@" > {folder}/installed\n'
+    pip = f'#!/bin/sh\nshift\nprintf "%s\\n" "$@" > {folder}/installed\n'
     (folder / "pip").write_text(pip)
     (folder / "python3").write_text(
         f'#!/bin/sh\nif [ "$1" = -c ]; then exec {sys.executable} -c "import sys; sys.version_info = {version}; $(echo "$2" | cut -d";" -f2)"; fi\n'
-        f'mkdir -p "$3/bin" && cp {folder}/pip "$3/bin/pip" && ln -s {BINS}/dvlite "$3/bin/dvlite"\n'
+        f'mkdir -p "$3/bin" && cp {folder}/pip "$3/bin/pip" && ln -s {program} "$3/bin/dvlite"\n'
     )
     for name in ("pip", "python3"):
         (folder / name).chmod(0o755)
@@ -187,16 +186,25 @@ def fake_python(folder, version):
 
 
 @pytest.mark.parametrize(("version", "installed"), [("", str(PROJECT)), ("1.2.3", "dvlite==1.2.3")])
-def test_dvlite_is_installed_apart_and_put_on_the_path_of_later_steps(job, tmp_path, version, installed):
-    job.path = fake_python(tmp_path / "fake", (3, 12))
+def test_dvlite_is_installed_apart_and_put_on_the_path_of_later_steps(job, program, tmp_path, version, installed):
+    job.path = fake_python(tmp_path / "fake", (3, 12), program)
     job.run(version=version, remote="true")
     assert job.code == 0, job.printed
-    assert (tmp_path / "fake/installed").read_text().split()[-1] == installed
+    assert (tmp_path / "fake/installed").read_text().splitlines()[-1] == installed
     assert "complete on origin" in job.printed
 
 
-def test_a_python_that_is_too_old_is_told(job, tmp_path):
-    job.path = fake_python(tmp_path / "fake", (3, 10))
+def test_a_version_is_never_run_as_a_command(job, program, tmp_path):
+    job.path = fake_python(tmp_path / "fake", (3, 12), program)
+    mark = tmp_path / "run"
+    version = f"$(touch {mark}) `touch {mark}`; touch {mark} && '"
+    job.run(version=version)
+    assert (tmp_path / "fake/installed").read_text().splitlines()[-1] == f"dvlite=={version}"
+    assert not mark.exists()
+
+
+def test_a_python_that_is_too_old_is_told(job, program, tmp_path):
+    job.path = fake_python(tmp_path / "fake", (3, 10), program)
     job.run()
     assert job.code == 1
     assert "::error title=dvlite::python3 is older than 3.11: put actions/setup-python before this step" in job.printed
