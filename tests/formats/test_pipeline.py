@@ -2,7 +2,6 @@
 
 import json
 import re
-import time
 from importlib.resources import files
 
 import pytest
@@ -14,6 +13,7 @@ from dvlite.formats import comparator, pipeline
 from dvlite.formats.comparator import Comparator
 from dvlite.formats.pipeline import Capture, Dep, Out, Param, StageSpec, parse
 from dvlite.workspace.sparse import selector
+from tests.counting import grows_linearly
 
 FULL = """\
 stages:
@@ -217,21 +217,21 @@ HOSTILE = {
 
 
 @pytest.mark.parametrize("name", HOSTILE)
-def test_hostile_yaml_is_refused_in_one_line_and_a_second(name):
-    began = time.process_time()
+def test_hostile_yaml_is_refused_in_one_line(name):
     with pytest.raises(FormatError, match=r"cannot read 'x' line \d+: ") as caught:
         parse(HOSTILE[name], "x")
-    assert time.process_time() - began < 2
     assert "\n" not in caught.value.message
     assert len(caught.value.message) < 500
 
 
-def test_a_thousand_stages_are_read_in_well_under_a_second():
+def test_four_times_the_stages_take_four_times_the_work():
     body = "{cmd: python x.py | tee log, deps: [a, b/c], outs: [o%d, {path: m%d.json, cache: false}], params: [lr, net.depth]}"
-    text = "stages:\n" + "".join(f"  s{n}: {body % (n, n)}\n" for n in range(1000))
-    began = time.process_time()
-    assert len(parse(text.encode(), "x").stages) == 1000
-    assert time.process_time() - began < 1
+
+    def text(count):
+        return ("stages:\n" + "".join(f"  s{n}: {body % (n, n)}\n" for n in range(count))).encode()
+
+    assert len(parse(text(200), "x").stages) == 200
+    assert grows_linearly(lambda data: parse(data, "x"), text(50), text(200), times=4)
 
 
 def test_without_libyaml_everything_is_read_the_same(monkeypatch):

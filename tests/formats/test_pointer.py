@@ -1,6 +1,5 @@
 """Pointer files: exact bytes, exact round trips, and a clear line for everything else."""
 
-import time
 import tracemalloc
 from pathlib import Path
 
@@ -131,14 +130,12 @@ def test_a_hostile_pointer_is_refused_in_one_line_that_names_its_line(name):
 
 
 @pytest.mark.parametrize("data", [b"a" * 10_000_000, b"meta:\n" + b" x\n" * 4_000_000, b"x: y\n" * 50_000])
-def test_a_huge_pointer_is_refused_in_little_time_and_memory(data):
+def test_a_huge_pointer_is_refused_in_little_memory(data):
     tracemalloc.start()
-    started = time.monotonic()
     with pytest.raises(FormatError, match="at most 65536 bytes"):
         pointer.parse(data, "x.dvlite")
     peak = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
-    assert time.monotonic() - started < 1
     assert peak < 1_000_000
 
 
