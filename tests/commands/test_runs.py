@@ -162,33 +162,6 @@ def test_a_run_has_the_parameters_of_the_runs_before_it(runs):
     assert [short(evaluated), "0.01", "0.96"] in rows
 
 
-@pytest.mark.parametrize("first_is_slow", [False, True])
-def test_of_runs_that_left_the_same_bytes_the_newest_before_counts(runs, first_is_slow):
-    model = (Output(path="model.pt", oid=oid("m"), size_bytes=100),)
-    read = (Input(path="model.pt", oid=oid("m"), size_bytes=100),)
-    early = runs.put(1, stage="evaluate", params={}, inputs=read, outputs=()) if first_is_slow else None
-    runs.put(2, params=values(rate=1), outputs=model)
-    middle = runs.put(3, stage="evaluate", params={}, inputs=read, outputs=())
-    runs.put(4, params=values(rate=2), outputs=model)
-    late = runs.put(5, stage="evaluate", params={}, inputs=read, outputs=())
-    before = [name(early)] if early else []  # a clock was wrong: the first one made it
-    assert runs.listed("-s", "evaluate", "-p", "rate=1") == [name(middle), *before]
-    assert runs.listed("-s", "evaluate", "-p", "rate=2") == [name(late)]
-    shown = [run["upstream_params"] for run in runs.project.json("runs", "-s", "evaluate")["runs"]]
-    assert shown == [values(rate=2), values(rate=1), *([values(rate=1)] if early else [])]
-
-
-def test_runs_that_go_round_in_a_circle_end(runs):
-    for number, (one, other) in enumerate((("a", "b"), ("b", "a"))):
-        inputs = (Input(path=one, oid=oid(one), size_bytes=1),)
-        outputs = (Output(path=other, oid=oid(other), size_bytes=1),)
-        runs.put(number, stage=f"make_{other}", params=values(**{one: 1}), inputs=inputs, outputs=outputs)
-    assert [run["upstream_params"] for run in runs.project.json("runs", "-p", "a=1")["runs"]] == [
-        values(a=1),
-        values(b=1),
-    ]
-
-
 def test_a_stage_of_several_pipeline_files_is_refused_or_means_the_one_at_the_root(runs):
     one = runs.put(1, file="ml/dvlite.yaml")
     two = runs.put(2, file="report/dvlite.yaml")
@@ -286,27 +259,11 @@ def test_filters(runs):
     assert lines(runs.project.dvlite("runs", "--metric", "acc>5"))[0] == "No run matches; 3 runs are known."
 
 
-def test_an_until_of_a_day_includes_it(runs):
-    today = time.strftime("%Y-%m-%d")
-    one = runs.put(1, minutes=0)
-    assert runs.listed("--until", today) == [name(one)]
-    assert runs.listed("--since", today) == [name(one)]
-
-
 def test_sorting_comes_before_cutting_and_nothing_comes_last(runs):
-    made = [runs.put(number, metrics=accuracy(value)) for number, value in enumerate((0.2, 0.9, "none", 0.5))]
+    made = [runs.put(number, metrics=accuracy(value)) for number, value in enumerate((0.2, 0.9, 0.5))]
     without = runs.put(9, metrics={})
-    by_value = [made[0], made[3], made[1], made[2]]
-    assert runs.listed("--sort", "acc") == [name(one) for one in (*by_value, without)]
-    assert runs.listed("--sort", "-acc", "-n", "2") == [name(made[2]), name(made[1])]
-    assert runs.listed("--sort", "metric.acc", "-n", "1") == [name(made[0])]
-    assert runs.listed("--sort", "start", "-n", "1") == [name(made[0])]
-    long = runs.put(10, seconds=99.0, status="failed", exit_code=7, stage="evaluate", metrics=accuracy(0.7))
-    assert runs.listed("--sort", "-seconds", "-n", "2") == [name(long), name(without)]
-    assert runs.listed("--sort", "exit_code", "-n", "2") == [name(long), name(without)]
-    assert runs.listed("--sort", "status", "-n", "1") == [name(long)]
-    assert runs.listed("--sort", "-acc", "--stage", "evaluate") == [name(long)]
-    assert runs.listed("--sort", "-acc", "-m", "acc>0.6", "-m", "acc<0.8") == [name(long)]
+    assert runs.listed("--sort", "acc") == [name(one) for one in (made[0], made[2], made[1], without)]
+    assert runs.listed("--sort", "-acc", "-n", "1") == [name(made[1])]
 
 
 def test_columns_are_chosen(runs):
@@ -451,28 +408,6 @@ def test_code_is_no_data_and_a_tracked_file_is(runs):
         )
         runs.put(number, inputs=inputs)
     assert lines(project.dvlite("runs"))[0].split() == ["RUN", "WHEN", "STATUS", "seed", "acc", "table.csv", "COMMIT"]
-
-
-def test_nothing_is_said_of_data_that_is_in_doubt(runs):
-    """Two versions of the data gave the same tiles: which of them a model goes back to, its record does not say."""
-    for number, version in enumerate(("one", "two")):
-        runs.put(number, stage="prepare", inputs=(reads("images", version),), outputs=(leaves("tiles", "same"),))
-    runs.put(3, inputs=(reads("tiles", "same"),))
-    assert runs.project.json("runs", "--stage", "train")["runs"][0]["sources"] == {}
-
-
-def test_a_stage_that_reads_what_it_left_is_followed_to_its_beginning(runs):
-    for number in range(12):
-        before = reads("state", f"state {number - 1}") if number else reads("images", "one")
-        runs.put(number, inputs=(before,), outputs=(leaves("state", f"state {number}"),))
-    found = runs.project.json("runs")["runs"]
-    assert {tuple(run["sources"].items()) for run in found} == {(("images", oid("one", "manifest")),)}
-
-
-def test_records_that_go_round_in_a_circle_are_listed(runs):
-    runs.put(1, inputs=(reads("a", "a"), reads("data", "one")), outputs=(leaves("b", "b"),))
-    runs.put(2, inputs=(reads("b", "b"),), outputs=(leaves("a", "a"),))
-    assert [len(run["inputs"]) for run in runs.project.json("runs")["runs"]] == [1, 2]
 
 
 @pytest.mark.parametrize(
@@ -773,49 +708,21 @@ def test_runs_are_compared_part_by_part(runs):
     assert found["same"] == []
 
 
-def test_what_is_the_same_is_said(runs):
+def test_parts_that_are_the_same_are_named(runs):
     old = runs.put(1, params=values(lr=0.01), metrics=accuracy(0.912), code=Code(commit="ab" * 20), outputs=())
-    new = runs.put(
-        2,
-        params=values(lr=0.003),
-        metrics=accuracy(0.912),
-        code=Code(commit="ab" * 20, dirty=("params.yaml",)),
-        outputs=(),
-    )
-    assert lines(runs.project.dvlite("runs", "diff", short(old), short(new))) == [
+    runs.put(2, params=values(lr=0.003), metrics=accuracy(0.912), code=Code(commit="ab" * 20), outputs=())
+    assert lines(runs.project.dvlite("runs", "diff", short(old), "last")) == [
         "param  lr  0.01 -> 0.003",
         "same   metrics, data, code, command, environment",
     ]
-    assert lines(runs.project.dvlite("runs", "diff", short(old), "last")) == lines(
-        runs.project.dvlite("runs", "diff", short(old), short(new))
+
+
+def test_edits_of_other_files_are_code(runs):
+    clean = runs.put(1, code=Code(commit="1a" * 20), outputs=())
+    edited = runs.put(2, code=Code(commit="5d" * 20, dirty=("src/lib.py",), diff=oid("lib")), outputs=())
+    assert f"code    edits  - -> src/lib.py ({oid('lib')[7:15]})" in lines(
+        runs.project.dvlite("runs", "diff", short(clean), short(edited))
     )
-    assert lines(runs.project.dvlite("runs", "diff", "last", "last")) == [
-        "same  params, metrics, data, code, command, environment"
-    ]
-
-
-def test_another_commit_alone_does_not_make_other_code(runs):
-    """What a stage declares is compared; of other files it matters only whether they were edited."""
-
-    def made(number, commit, **code):
-        return runs.put(number, params=values(lr=number), code=Code(commit=commit * 20, **code), outputs=(), metrics={})
-
-    clean = made(1, "1a")
-    edited = made(2, "5d", dirty=("params.yaml", "data/tiles.dvlite", "dvlite.yaml"), diff=oid("params"))
-    other = made(3, "5d", dirty=("params.yaml", "src/lib.py"), diff=oid("other"))
-    assert lines(runs.project.dvlite("runs", "diff", short(clean), short(edited))) == [
-        "param   lr  1 -> 2",
-        "commit  1a1a1a1 -> 5d5d5d5+edits",
-        "same    data, code, command, environment",
-    ]
-    assert lines(runs.project.dvlite("runs", "diff", short(edited), short(other))) == [
-        "param  lr     2 -> 3",
-        f"code   edits  - -> src/lib.py ({oid('other')[7:15]})",
-        "same   data, command, environment",
-    ]
-    (found,) = runs.project.json("runs", "diff", short(edited), short(other))["code"]
-    assert (found["key"], found["state"]) == ("edits", "added")
-    assert found["new"] == {"paths": ["src/lib.py"], "diff": oid("other")}
 
 
 # --- tag, untag, note ---

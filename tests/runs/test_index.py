@@ -11,11 +11,9 @@ import time
 import pytest
 
 from dvlite import files
-from dvlite.errors import UsageError
 from dvlite.formats import record
 from dvlite.formats.record import Code, Input
 from dvlite.progress import RecordingProgress
-from dvlite.runs import filters as search
 from dvlite.runs import index_update, schema
 from dvlite.runs import records as records_module
 from dvlite.runs.filters import Filters, parse_condition
@@ -200,66 +198,6 @@ def test_names_that_are_not_utf8_come_back(records):
         assert RunQueries(index).users([oid("x")]) == {oid("x"): [(name(one), "caf\udce9")]}
         assert index.values([name(one)], "param") == {name(one): {"caf\udce9": 1}}
         assert index.row(name(one)).user == "caf\udce9"
-
-
-MADE = [
-    run(0, stage="prepare", params={}, metrics={}),
-    run(1, params={"params.yaml:lr": 0.1, "p:net.depth": 3}, metrics={"m.json:acc": 0.5}),
-    run(2, params={"params.yaml:lr": 0.01, "other.yaml:lr": 1}, metrics={"m.json:acc": 0.9}, status="failed"),
-    run(3, params={"params.yaml:lr": "0.01", "p:model": "vit"}, metrics={"m.json:acc": "nan"}, status="tainted"),
-    run(4, params={"params.yaml:lr": 0.01, "p:flag": True}, metrics={"m.json:acc": 1}, file="sub/dvlite.yaml"),
-]
-
-
-@pytest.mark.parametrize("few", [search.FEW, 0])
-@pytest.mark.parametrize(
-    ("filters", "found"),
-    [
-        ({}, [4, 3, 2, 1, 0]),
-        ({"limit": 2}, [4, 3]),
-        ({"stage": "train"}, [4, 3, 2, 1]),
-        ({"stage": "sub:train"}, [4]),
-        ({"stage": "train", "statuses": ["ok", "failed"]}, [4, 2, 1]),
-        ({"statuses": ["ok"]}, [4, 1, 0]),
-        ({"conditions": [parse_condition("param", "lr=0.01")]}, [4, 3, 2]),
-        ({"conditions": [parse_condition("param", "lr==0.010")]}, [4, 2]),
-        ({"conditions": [parse_condition("param", "lr=0.1")]}, [1]),
-        ({"conditions": [parse_condition("param", "params.yaml:lr<0.1")]}, [4, 2]),
-        ({"conditions": [parse_condition("param", "other.yaml:lr=1")]}, [2]),
-        ({"conditions": [parse_condition("param", "depth>=3")]}, [1]),
-        ({"conditions": [parse_condition("param", "model=vit")]}, [3]),
-        ({"conditions": [parse_condition("param", "model!=vit")]}, []),
-        ({"conditions": [parse_condition("param", "lr!=0.1")]}, [4, 3, 2]),
-        ({"conditions": [parse_condition("param", "flag=true")]}, [4]),
-        ({"conditions": [parse_condition("param", "nothing=1")]}, []),
-        ({"conditions": [parse_condition("metric", "acc>0.5")]}, [4, 2]),
-        ({"conditions": [parse_condition("metric", "acc>=0.5")]}, [4, 2, 1]),
-        ({"conditions": [parse_condition("metric", "acc<=0.9")]}, [2, 1]),
-        ({"conditions": [parse_condition("metric", "acc<0.9"), parse_condition("param", "lr>0")]}, [1]),
-        ({"conditions": [parse_condition("env", "python=3.11.9")], "limit": 1}, [4]),
-        ({"since_ms": START_NS // 10**6 + 2 * 60_000}, [4, 3, 2]),
-        ({"until_ms": START_NS // 10**6 + 2 * 60_000}, [1, 0]),
-        ({"commit": MADE[1].code.commit[:7]}, [1]),
-        ({"commit": MADE[1].code.commit}, [1]),
-        ({"commit": "eeee"}, [3]),
-        ({"tags": ["good"]}, [3, 2]),
-        ({"tags": ["!good"]}, [4, 1, 0]),
-        ({"tags": ["good", "!old"]}, [3]),
-    ],
-)
-def test_runs_are_found_by_filters(records, monkeypatch, few, filters, found):
-    monkeypatch.setattr(search, "FEW", few)  # both ways to look for values
-    notes = [note(MADE[n], "tag", "good", minute=9) for n in (1, 2, 3)]
-    notes += [note(MADE[1], "untag", "good", minute=10), note(MADE[2], "tag", "old", minute=11)]
-    notes.append(note(MADE[3], "commit", "eeee" * 10, minute=12))
-    with filled(records, *MADE, *notes) as index:
-        assert numbers(index, MADE, **filters) == found
-
-
-@pytest.mark.parametrize("text", ["", "lr", "=1", "acc>high", "acc>nan", "acc>="])
-def test_a_condition_that_compares_nothing_is_refused(text):
-    with pytest.raises(UsageError):
-        parse_condition("metric", text)
 
 
 def test_two_records_of_the_same_moment_are_both_there(records):

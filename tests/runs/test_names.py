@@ -1,0 +1,95 @@
+"""Names of runs and stages, and what users type to choose runs."""
+
+import pytest
+
+from dvlite.errors import UsageError
+from dvlite.runs.index import open_index
+from dvlite.runs.names import address_of, find_run, find_stage, name_of, parse_time_ms, suggestion
+from dvlite.runs.records import Records
+from tests.runs.recorded import name, note, run
+
+DAY_MS = 86_400_000
+NOON_MS = 1_795_348_800_000  # 2026-11-22T12:00:00Z
+
+
+@pytest.fixture
+def index_of(tmp_path):
+    def index_of(*contents):
+        records = Records(tmp_path / "runs")
+        for content in contents:
+            records.put(content, durable=False)
+        return open_index(records)
+
+    return index_of
+
+
+def test_runs_and_stages_have_names():
+    assert name_of("train", "run:7f3a9c" + "0" * 58) == "train-7f3a9c"
+    assert address_of("dvlite.yaml", "train") == "train"
+    assert address_of("sub/ml/dvlite.yaml", "train") == "sub/ml:train"
+
+
+@pytest.mark.parametrize(
+    ("text", "options", "found"),
+    [
+        ("3d", {}, NOON_MS - 3 * DAY_MS),
+        ("2 h", {}, NOON_MS - 7_200_000),
+        ("5min", {"end": True}, NOON_MS - 300_000),
+        ("2026-11-22", {}, NOON_MS - DAY_MS // 2),
+        ("2026-11-22", {"end": True}, NOON_MS + DAY_MS // 2),
+        ("2026-11-22 12:00", {"end": True}, NOON_MS),
+    ],
+)
+def test_times_are_parsed(text, options, found):
+    assert parse_time_ms(text, NOON_MS, **options) == found
+
+
+@pytest.mark.parametrize("text", ["", "yesterday", "2026-13-01", "99999999d", "3 weeks"])
+def test_what_is_not_a_time_is_refused(text):
+    with pytest.raises(UsageError, match="is not a date"):
+        parse_time_ms(text, NOON_MS)
+
+
+def test_a_run_is_found_by_name_digits_id_tag_and_last(index_of):
+    one, other = run(1, stage="prepare"), run(2)
+    with index_of(one, other, note(one, "tag", "best")) as index:
+        digits = name(one)[4:]
+        for text in (f"prepare-{digits[:6]}", digits[:8], name(one), one.id, "best", "last:prepare"):
+            assert find_run(index, text) == name(one), text
+        assert find_run(index, "last") == find_run(index, "last:train") == name(other)
+        for text in ("train-ffffff", "nothing", "last:nothing", "last:"):
+            with pytest.raises(UsageError):
+                find_run(index, text)
+
+
+def test_without_a_run_there_is_no_last_one(index_of):
+    with index_of() as index, pytest.raises(UsageError, match="there is no run yet"):
+        find_run(index, "last")
+
+
+def test_an_ambiguous_tag_lists_its_runs(index_of):
+    runs = [run(number) for number in range(7)]
+    with index_of(*runs, *(note(one, "tag", "best") for one in runs)) as index:
+        with pytest.raises(UsageError, match="may be any of 7 runs") as error:
+            find_run(index, "best")
+        assert error.value.hint.startswith(f"one of: train-{name(runs[6])[4:16]} (ok, ")
+        assert error.value.hint.endswith("and 2 more")
+
+
+def test_a_bare_stage_is_the_one_at_the_root_or_the_only_one(index_of):
+    with index_of(run(1, file="ml/dvlite.yaml"), run(2, file="report/dvlite.yaml"), run(3, stage="a")) as index:
+        assert find_stage(index, "a") == "a"
+        assert find_stage(index, "ml:train") == "ml:train"
+        with pytest.raises(UsageError, match="several pipeline files") as error:
+            find_stage(index, "train")
+        assert error.value.hint == "one of: ml:train, report:train"
+        with pytest.raises(UsageError, match="no run of 'trian'"):
+            find_stage(index, "trian")
+    with index_of(run(4)) as index:
+        assert find_stage(index, "train") == ":train"
+
+
+def test_a_suggestion_is_the_closest_word_else_some_of_them():
+    assert suggestion("trian", ["prepare", "train"], "stages") == "did you mean train?"
+    assert suggestion("x", ["a", "b"], "stages") == "stages: a, b"
+    assert suggestion("x", [], "stages") == "there are no stages yet"
