@@ -625,19 +625,6 @@ def test_a_run_is_named_in_many_ways(runs):
         runs.project.dvlite("runs", "show", text, code=2)
 
 
-def test_an_ambiguous_name_lists_who_is_meant(runs):
-    made, number = [], 0
-    while len({name(one)[4:8] for one in made}) == len(made):
-        made.append(runs.put(number % 256, minutes=number, params=values(number=number)))
-        number += 1
-    digits = name(made[-1])[4:8]
-    both = [one for one in made if name(one)[4:8] == digits]
-    done = runs.project.dvlite("runs", "show", digits, code=2)
-    assert f"'{digits}' may be any of 2 runs" in done.stderr
-    for one in both:
-        assert f"train-{name(one)[4:16]} (ok, " in done.stderr
-
-
 # --- diff ---
 
 

@@ -52,6 +52,16 @@ def run(number=0, **fields):
     return Run(**{**made, "facts": Facts(**facts), **fields})
 
 
+def namesakes():
+    """Returns two runs whose names begin with the same four digits, and these digits."""
+    seen = {}
+    for number in range(1 << 16):
+        other = seen.setdefault(name(run(number))[4:8], number)
+        if other != number:
+            return run(other), run(number), name(run(number))[4:8]
+    raise AssertionError
+
+
 def note(of, op, value, *, minute=0, **fields):
     """Returns a note of a run (a Run, or the name of one)."""
     at = START_NS + minute * MINUTE_NS

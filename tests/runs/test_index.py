@@ -121,15 +121,9 @@ def test_a_run_is_named_by_stage_and_digits_by_its_id_and_by_digits(records):
 
 
 def test_a_name_that_several_runs_have_gives_all_of_them(records):
-    made, number = [], 0
-    while len({name(one)[4:8] for one in made}) == len(made):
-        made.append(run(number))
-        number += 1
-    digits = name(made[-1])[4:8]
-    with filled(records, *made) as index:
-        found = index.named(digits)
-        assert found == [name(one) for one in reversed(made) if name(one)[4:8] == digits]
-        assert len(found) == 2
+    older, newer, digits = recorded.namesakes()
+    with filled(records, older, newer, run(1_000_000)) as index:
+        assert index.named(digits) == [name(newer), name(older)]
 
 
 def test_content_is_found_by_digits_by_sha256_and_by_being_a_directory(records):

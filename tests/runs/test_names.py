@@ -6,7 +6,7 @@ from dvlite.errors import UsageError
 from dvlite.runs.index import open_index
 from dvlite.runs.names import address_of, find_run, find_stage, name_of, parse_time_ms, suggestion
 from dvlite.runs.records import Records
-from tests.runs.recorded import name, note, run
+from tests.runs.recorded import name, namesakes, note, run
 
 DAY_MS = 86_400_000
 NOON_MS = 1_795_348_800_000  # 2026-11-22T12:00:00Z
@@ -74,6 +74,15 @@ def test_an_ambiguous_tag_lists_its_runs(index_of):
             find_run(index, "best")
         assert error.value.hint.startswith(f"one of: train-{name(runs[6])[4:16]} (ok, ")
         assert error.value.hint.endswith("and 2 more")
+
+
+def test_ambiguous_digits_list_the_runs_with_more_of_them(index_of):
+    older, newer, digits = namesakes()
+    with index_of(older, newer) as index, pytest.raises(UsageError, match="may be any of 2 runs") as error:
+        find_run(index, digits)
+    assert error.value.hint.startswith("give more digits: train-")
+    for one in (older, newer):
+        assert f"train-{name(one)[4:16]} (ok, {one.start[:10]}" in error.value.hint
 
 
 def test_a_bare_stage_is_the_one_at_the_root_or_the_only_one(index_of):
