@@ -148,10 +148,10 @@ def runs_list(repo: Repo, options: RunsOptions, *, now_ns: int, progress: Progre
     """Returns the runs that match, newest first or sorted, and the columns to show."""
     filters = _filters(repo, options, now_ns // _MILLION)
     with _open(repo, progress) as (_, index):
-        known = index.count_runs()
-        if known:
+        count = index.count_runs()
+        if count:
             _require_keys(index, filters)
-        if known and options.stage is not None:
+        if count and options.stage is not None:
             filters = replace(filters, stage=find_stage(index, options.stage))
         rows = index.find(filters) if options.sort is None else index.find_sorted(filters, _order(options.sort, index))
         runs = _summaries(rows[: options.limit], index, repo)
@@ -163,8 +163,8 @@ def runs_list(repo: Repo, options: RunsOptions, *, now_ns: int, progress: Progre
             columns=tuple(shown),
             chosen=requested,
             more=len(runs) < len(rows),
-            known=known,
-            named=0 if known else len(locked_now(repo)),
+            known=count,
+            named=0 if count else len(locked_now(repo)),
         )
 
 
@@ -255,10 +255,10 @@ def _open(repo: Repo, progress: Progress) -> Iterator[tuple[Records, RunIndex]]:
 
 
 def _filters(repo: Repo, options: RunsOptions, now_ms: int) -> Filters:
-    known = get_args(Status)
+    known_statuses = get_args(Status)
     for status in options.statuses:
-        if status not in known:
-            raise UsageError(f"{quote(status)} is not a status of a run", hint=f"one of {', '.join(known)}")
+        if status not in known_statuses:
+            raise UsageError(f"{quote(status)} is not a status of a run", hint=f"one of {', '.join(known_statuses)}")
     conditions = [parse_condition(PARAM, text) for text in options.params]
     conditions += [parse_condition(METRIC, text) for text in options.metrics]
     return Filters(
@@ -278,9 +278,9 @@ def _require_keys(index: RunIndex, filters: Filters) -> None:
     words: dict[str, tuple[Space, str]] = {PARAM: ("param", "parameter"), METRIC: ("metric", "metric")}
     for condition in filters.conditions:
         space, noun = words[condition.space]
-        known = index.keys(space)
-        if not columns.find_keys(condition.key, {space: known}):
-            hint = suggestion(condition.key, [key.partition(":")[2] or key for key in known], f"{noun}s")
+        keys = index.keys(space)
+        if not columns.find_keys(condition.key, {space: keys}):
+            hint = suggestion(condition.key, [key.partition(":")[2] or key for key in keys], f"{noun}s")
             raise UsageError(f"no run has a {noun} {quote(condition.key)}", hint=hint)
 
 
@@ -400,11 +400,11 @@ def _code_paths(repo: Repo, index: RunIndex, runs: Sequence[Run]) -> set[str]:
     code: set[str] = set()
     for run in runs:
         paths = [item.path for item in run.inputs]
-        known = in_git(repo.git, run.code.commit, paths) if run.code.commit is not None else set()
-        if not known:
+        committed = in_git(repo.git, run.code.commit, paths) if run.code.commit is not None else set()
+        if not committed:
             written = RunQueries(index).makers([item.oid for item in run.inputs])
-            known = {item.path for item in run.inputs if item.oid not in written}
-        code |= known
+            committed = {item.path for item in run.inputs if item.oid not in written}
+        code |= committed
     return code - {item.path for run in runs for item in run.inputs if item.oid.startswith(MANIFEST)}
 
 
@@ -433,8 +433,8 @@ def _tagged(
         name, had = name_of(row.stage, oid), index.tags(oid)
         changed = [tag for tag in dict.fromkeys(tags) if (tag in had) == (action == "untag")]
         if action == "untag" and not changed:
-            known = f"it has {', '.join(map(quote, had))}" if had else "it has none"
-            raise UsageError(f"the run {name} has no tag {quote(tags[0])}", hint=known)
+            hint = f"it has {', '.join(map(quote, had))}" if had else "it has none"
+            raise UsageError(f"the run {name} has no tag {quote(tags[0])}", hint=hint)
         for number, tag in enumerate(changed):  # a microsecond apart: the order in which they were given
             records.put(_note(repo, oid, action, tag, now_ns + number * 1000), durable=False)
         records.sync()

@@ -156,12 +156,12 @@ def _received(
 
 
 def _configured(repo: Repo, text: str) -> str | None:
-    """Returns the name of the remote that a name or URL means here; None for a place that is not configured."""
+    """Returns the name of the configured remote with this name or URL; None for a place that is not configured."""
     names = repo.config.remote_names()
     if text in names:
         return text
     if not _is_place(text):
-        remotes.configured(repo.config, text)  # says which names there are
+        remotes.configured(repo.config, text)  # raises, listing the configured names
     location = parse_url(text, repo.cwd)
     return _with_location(repo.config, location, repo.root)
 
@@ -205,5 +205,5 @@ def _users_cache(environ: Mapping[str, str]) -> Iterator[Cache]:
         temporary = tempfile.TemporaryDirectory(prefix="dvlite-")
     except OSError as error:
         raise os_error(error, "make a folder in", tempfile.gettempdir()) from error
-    with temporary as made:
-        yield plain_cache(Path(made))
+    with temporary as name:
+        yield plain_cache(Path(name))

@@ -32,7 +32,7 @@ class DirectoryVersions:
     """Answers for the known directory versions; each listing is fetched at most once."""
 
     def __init__(self, known: KnownDirectories, read: ReadNode, *, fetch: FetchListings | None = None) -> None:
-        self._known, self._read, self._fetch = known, read, fetch
+        self._directories, self._read, self._fetch = known, read, fetch
         self._paths: dict[str, dict[Oid, Artefact]] | None = None
         self._tried: set[Oid] = set()  # listings that were fetched, or could not be
         self._answers: dict[tuple[Oid, str], Oid | None] = {}
@@ -121,7 +121,7 @@ class DirectoryVersions:
     def _by_path(self) -> dict[str, dict[Oid, Artefact]]:
         if self._paths is None:
             self._paths = {}
-            for directory in self._known.directories():
+            for directory in self._directories.directories():
                 self._paths.setdefault(directory.path, {}).setdefault(directory.oid, directory)
         return self._paths
 

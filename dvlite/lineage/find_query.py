@@ -5,10 +5,11 @@ from __future__ import annotations
 import fnmatch
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, get_args
 
 from dvlite.errors import UsageError
 from dvlite.files import quote
+from dvlite.formats.record import Status
 from dvlite.oid import Oid
 from dvlite.runs.filters import Condition, Filters, keys_meant, parse_condition
 from dvlite.runs.index import RunIndex
@@ -16,7 +17,7 @@ from dvlite.runs.schema import ENV, METRIC, PARAM
 
 _SPACES = (PARAM, METRIC, ENV)
 _WORDS = ("tag", "stage", "status", "commit", "path")
-_STATUSES = ("ok", "failed", "cached", "tainted", "canceled")
+_STATUSES = get_args(Status)
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,9 +36,9 @@ class FindQuery:
         """Returns a run's values of `keys`."""
         shown: dict[str, Any] = {}
         for space, key in self.keys:
-            known = values.get(space, {}).get(run, {})
-            names = keys_meant(key, known)
-            shown |= {key if len(names) == 1 else name: known[name] for name in names}
+            of_run = values.get(space, {}).get(run, {})
+            names = keys_meant(key, of_run)
+            shown |= {key if len(names) == 1 else name: of_run[name] for name in names}
         return shown
 
 

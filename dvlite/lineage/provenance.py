@@ -103,8 +103,8 @@ class Provenance:
     def directories(self) -> Iterable[Artefact]:
         """Yields the directory versions that pointers, runs and the remote name, those of pointers first."""
         tracked = [artefact for artefact in self._tracked_directories() if artefact.oid.startswith(MANIFEST)]
-        known = self.queries.directories()
-        yield from (*tracked, *known, *self._directories_of_remote({artefact.oid for artefact in known}))
+        of_runs = self.queries.directories()
+        yield from (*tracked, *of_runs, *self._directories_of_remote({artefact.oid for artefact in of_runs}))
 
     # --- commits and origins ---
 
@@ -173,8 +173,8 @@ class Provenance:
 
     def read_node(self, digest: Digest) -> bytes:
         """Returns the verified bytes of a listing's node; raises ObjectMissing."""
-        known = self._nodes.get(digest)
-        return known if known is not None else self.context.cache.read_node(digest)
+        node = self._nodes.get(digest)
+        return node if node is not None else self.context.cache.read_node(digest)
 
     def pointers_starting(self, digits: str) -> list[Oid]:
         """Returns the content named by pointers of any commit whose hex digits start with `digits`."""
@@ -211,8 +211,8 @@ class Provenance:
             for item in self.context.repo.work_tree.tracked(broken=[]):
                 yield tracked_artefact(item.path, item.pointer)
 
-    def _directories_of_remote(self, known: set[Oid]) -> Iterator[Artefact]:
-        """Yields the directories among a remote's roots that are not in `known`; costs one request for each, once."""
+    def _directories_of_remote(self, skip: set[Oid]) -> Iterator[Artefact]:
+        """Yields the directories among a remote's roots that are not in `skip`; costs one request for each, once."""
         remote = self.context.remote
         if self.context.repo is not None or remote is None:
             return
@@ -221,7 +221,7 @@ class Provenance:
             parsed = root.parse_name(entry.name)
             if parsed is not None and parsed.kind == MANIFEST:
                 oid = Oid(f"{MANIFEST}:{parsed.digest.hex()}")
-                if oid not in known:
+                if oid not in skip:
                     names[oid] = entry.name
         for oid, body in zip(names, remote.each(self._read_root, list(names.values())), strict=True):
             if body is not None:

@@ -73,15 +73,15 @@ def update(connection: Connection, records: Records) -> None:
 def _update(connection: Connection, records: Records) -> bool:
     """Returns False if records moved while they were read: they are in a batch created since."""
     loose, batches = records.loose(), records.batches()
-    known_loose, known = _indexed_loose(connection), _sources(connection)
-    new_batches = sorted(batches - known.keys())
+    indexed_loose, indexed = _indexed_loose(connection), _sources(connection)
+    new_batches = sorted(batches - indexed.keys())
     if new_batches:
         records.progress.start("reading run records")
     writer = _Writer(connection, records)
     for name in new_batches:
         writer.add_source(name, records.lines(name))
     moved = bool(new_batches) and not records.batches().issuperset(new_batches)
-    for name in sorted(loose - known_loose):
+    for name in sorted(loose - indexed_loose):
         data = records.read_loose(name)
         if data is None:
             moved = True
@@ -93,9 +93,9 @@ def _update(connection: Connection, records: Records) -> bool:
     writer.flush()
     if new_batches:
         records.progress.finish()
-    missing = [known[name] for name in known.keys() - batches]
-    if missing or known_loose - loose:
-        _delete(connection, missing, known_loose - loose)
+    missing = [indexed[name] for name in indexed.keys() - batches]
+    if missing or indexed_loose - loose:
+        _delete(connection, missing, indexed_loose - loose)
     return not moved
 
 

@@ -6,8 +6,9 @@ Also the types that walks pass around: content as `Artefact`, a run as `RunIO`.
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Mapping, Sequence
-from typing import Any, NamedTuple
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Generic, NamedTuple, TypeVar
 
 from dvlite.oid import RUN, Oid, format_oid
 from dvlite.paths import ancestors
@@ -17,6 +18,7 @@ from dvlite.runs.schema import HOLDER, INPUT, OUTPUT, WITH_OUTPUTS, loaded_text,
 TELLING_BYTES = 64
 
 Row = tuple[Any, ...]
+Name = TypeVar("Name", bound=str)
 
 
 class Artefact(NamedTuple):  # a walk creates hundreds of thousands of them
@@ -56,11 +58,9 @@ class RunQueries:
 
     def __init__(self, index: RunIndex) -> None:
         self._index = index
-        self._objects: dict[int, Oid] = {}
-        self._object_numbers: dict[Oid, int] = {}
-        self._runs: dict[int, Oid] = {}
-        self._run_numbers: dict[Oid, int] = {}
-        self._paths: dict[int, str] = {}
+        self._objects = _Names(index, "id, digest, directory FROM obj", object_id)
+        self._runs = _Names(index, "id, digest FROM record", lambda digest: format_oid(RUN, digest))
+        self._paths = _Names(index, "id, path FROM path", loaded_text)
         self._below: dict[tuple[str, int], list[Artefact]] = {}
 
     # --- runs ---
@@ -76,19 +76,19 @@ class RunQueries:
 
     def inputs(self, oids: Sequence[Oid]) -> dict[Oid, list[Artefact]]:
         """Returns the inputs of runs; unknown runs are left out."""
-        numbers = self._numbers_of_runs(oids)
-        contents = self._contents(f"output IN ({INPUT}, {HOLDER}) AND", numbers)
-        return {self._runs[number]: contents[number][INPUT] for number in numbers}
+        numbers = self._runs.numbers(oids)
+        names, contents = self._runs.of(numbers), self._contents(f"output IN ({INPUT}, {HOLDER}) AND", numbers)
+        return {names[number]: contents[number][INPUT] for number in numbers}
 
     def runs(self, oids: Sequence[Oid], *, inputs: bool) -> Mapping[Oid, RunIO]:
         """Returns runs with outputs and, if asked, inputs; unknown ones are left out."""
-        numbers = self._numbers_of_runs(oids)
-        contents = self._contents("" if inputs else f"output = {OUTPUT} AND", numbers)
+        numbers = self._runs.numbers(oids)
+        names, contents = self._runs.of(numbers), self._contents("" if inputs else f"output = {OUTPUT} AND", numbers)
         runs = {}
         sql = "SELECT id, stage, file, status, start FROM run WHERE id IN"
         for number, stage, file, status, start in self._index.select_in(sql, numbers):
             before, after = map(tuple, contents[number])
-            runs[self._runs[number]] = RunIO(loaded_text(stage), loaded_text(file), status, start, before, after)
+            runs[names[number]] = RunIO(loaded_text(stage), loaded_text(file), status, start, before, after)
         return runs
 
     # --- directories ---
@@ -96,7 +96,7 @@ class RunQueries:
     def parts(self, directory: Artefact) -> list[Artefact]:
         """Returns the inputs that runs recorded as lying inside this directory version."""
         sql = f"SELECT DISTINCT run FROM io WHERE output = {HOLDER} AND obj IN"  # noqa: S608
-        users = [run for (run,) in self._index.select_in(sql, self._numbers_of_objects([directory.oid]))]
+        users = [run for (run,) in self._index.select_in(sql, self._objects.numbers([directory.oid]))]
         start = directory.path + "/"
         return [item for item in self._distinct(f"output = {INPUT} AND run", users) if item.path.startswith(start)]
 
@@ -119,7 +119,7 @@ class RunQueries:
     def amount(self, oid: Oid) -> tuple[int, int] | None:
         """Returns bytes and files of content, as recorded by a run that wrote or read it."""
         sql = f"SELECT size, files FROM io WHERE output IN ({INPUT}, {OUTPUT}) AND obj = ? LIMIT 1"  # noqa: S608
-        rows = [row for number in self._numbers_of_objects([oid]) for row in self._index.select(sql, number)]
+        rows = [row for number in self._objects.numbers([oid]) for row in self._index.select(sql, number)]
         return (int(rows[0][0]), int(rows[0][1])) if rows else None
 
     # --- notes ---
@@ -141,12 +141,13 @@ class RunQueries:
     # --- rows ---
 
     def _runs_by_content(self, sql: str, oids: Sequence[Oid]) -> RunsByContent:
-        rows = self._index.select_in(sql, self._numbers_of_objects(oids))
+        rows = self._index.select_in(sql, self._objects.numbers(oids))
         rows.sort(key=lambda row: row[1])
-        runs, paths = self._runs_named({row[1] for row in rows}), self._paths_named({row[2] for row in rows})
+        objects, runs = self._objects.of(row[0] for row in rows), self._runs.of(row[1] for row in rows)
+        paths = self._paths.of(row[2] for row in rows)
         by_content: dict[Oid, list[tuple[Oid, str]]] = {}
         for content, run, path in rows:
-            by_content.setdefault(self._objects[content], []).append((runs[run], paths[path]))
+            by_content.setdefault(objects[content], []).append((runs[run], paths[path]))
         return by_content
 
     def _contents(self, condition: str, runs: Sequence[int]) -> dict[int, tuple[list[Artefact], list[Artefact]]]:
@@ -154,7 +155,7 @@ class RunQueries:
         contents: dict[int, tuple[list[Artefact], list[Artefact]]] = {number: ([], []) for number in runs}
         sql = f"SELECT run, output, path, obj, size, files FROM io WHERE {condition} run IN"  # noqa: S608
         rows = self._index.select_in(sql, runs)
-        objects, paths = self._objects_named({row[3] for row in rows}), self._paths_named({row[2] for row in rows})
+        objects, paths = self._objects.of(row[3] for row in rows), self._paths.of(row[2] for row in rows)
         holders: dict[int, dict[str, Oid]] = {}
         for run, output, path, content, size_bytes, files in rows:
             if output == HOLDER:
@@ -170,46 +171,36 @@ class RunQueries:
         return self._artefacts(self._index.select_in(sql, numbers))
 
     def _artefacts(self, rows: Sequence[Row]) -> list[Artefact]:
-        objects, paths = self._objects_named({row[1] for row in rows}), self._paths_named({row[0] for row in rows})
+        objects, paths = self._objects.of(row[1] for row in rows), self._paths.of(row[0] for row in rows)
         return [Artefact(objects[content], paths[path], size, files) for path, content, size, files in rows]
 
-    # --- numbers of rows ---
 
-    def _numbers_of_objects(self, oids: Iterable[Oid]) -> list[int]:
-        new = [oid for oid in oids if oid not in self._object_numbers]
-        sql = "SELECT id, digest, directory FROM obj WHERE digest IN ({})"
-        for row in self._index.select_digests(sql, new):
-            self._add_object(*row)
-        return [self._object_numbers[oid] for oid in oids if oid in self._object_numbers]
+@dataclass(slots=True)
+class _Names(Generic[Name]):
+    """What the numbers of rows in one table stand for; each row is read once."""
 
-    def _numbers_of_runs(self, oids: Sequence[Oid]) -> list[int]:
-        new = [oid for oid in oids if oid not in self._run_numbers]
-        for oid, number in self._index.numbers(new).items():
-            self._runs[number], self._run_numbers[oid] = oid, number
-        return [self._run_numbers[oid] for oid in oids if oid in self._run_numbers]
+    index: RunIndex
+    columns: str  # the number and what the name is made of, FROM the table
+    load: Callable[..., Name]
+    _by_number: dict[int, Name] = field(default_factory=dict)
+    _numbers: dict[Name, int] = field(default_factory=dict)
 
-    def _objects_named(self, numbers: set[int]) -> Mapping[int, Oid]:
-        new = sorted(numbers.difference(self._objects))
-        for row in self._index.select_in("SELECT id, digest, directory FROM obj WHERE id IN", new):
-            self._add_object(*row)
-        return self._objects
+    def of(self, numbers: Iterable[int]) -> Mapping[int, Name]:
+        """Returns the names of these numbers, and of others."""
+        new = sorted({*numbers}.difference(self._by_number))
+        self._add(self.index.select_in(f"SELECT {self.columns} WHERE id IN", new))
+        return self._by_number
 
-    def _add_object(self, number: int, digest: bytes, directory: int) -> None:
-        self._objects[number] = oid = object_id(digest, directory)
-        self._object_numbers[oid] = number
+    def numbers(self: _Names[Oid], oids: Sequence[Oid]) -> list[int]:
+        """Returns the numbers of ids, unknown ones left out."""
+        new = [oid for oid in oids if oid not in self._numbers]
+        self._add(self.index.select_digests(f"SELECT {self.columns} WHERE digest IN ({{}})", new))
+        return [self._numbers[oid] for oid in oids if oid in self._numbers]
 
-    def _runs_named(self, numbers: set[int]) -> Mapping[int, Oid]:
-        new = sorted(numbers.difference(self._runs))
-        for number, digest in self._index.select_in("SELECT id, digest FROM record WHERE id IN", new):
-            self._runs[number] = oid = format_oid(RUN, digest)
-            self._run_numbers[oid] = number
-        return self._runs
-
-    def _paths_named(self, numbers: set[int]) -> Mapping[int, str]:
-        new = sorted(numbers.difference(self._paths))
-        for number, path in self._index.select_in("SELECT id, path FROM path WHERE id IN", new):
-            self._paths[number] = loaded_text(path)
-        return self._paths
+    def _add(self, rows: Iterable[Row]) -> None:
+        for number, *values in rows:
+            self._by_number[number] = name = self.load(*values)
+            self._numbers[name] = number
 
 
 def _with_holder(item: Artefact, holders: Mapping[str, Oid]) -> Artefact:

@@ -79,9 +79,9 @@ def _note_commits(repo: Repo, records: Records, user: str, project: str) -> None
             if pairs and not new:
                 break
             first |= new  # newest first: the first commit is written last
-        known = {run for run in first if index.row(run) is not None}
-        brought = list(_brought(repo, known, index)) if known else []
-    named: list[tuple[Oid, str, Oid | None]] = [(run, first[run], None) for run in sorted(known)]
+        recorded = {run for run in first if index.row(run) is not None}
+        brought = list(_brought(repo, recorded, index)) if recorded else []
+    named: list[tuple[Oid, str, Oid | None]] = [(run, first[run], None) for run in sorted(recorded)]
     commits = repo.git.read_commits(commit for _, commit, _ in (*named, *brought))
     now = record.time_text(time.time_ns())
     for run, name, content in (*named, *brought):

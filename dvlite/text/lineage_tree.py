@@ -84,7 +84,7 @@ def scalar(value: object) -> str:
 
 
 def short_values(values: Mapping[str, object], *, most: int | None = None) -> str:
-    """Returns `lr=0.003 epochs=20`, at most so many; the file of a key is left out where the key alone says which is meant."""
+    """Returns `lr=0.003 epochs=20`, at most `most`; the file of a key is left out if the key alone is unique."""
     keys = [key.partition(":")[2] or key for key in values]
     shown = (key if keys.count(key) == 1 else whole for key, whole in zip(keys, values, strict=True))
     texts = [f"{printable(key)}={scalar(value)}" for key, value in zip(shown, values.values(), strict=True)]
@@ -247,7 +247,7 @@ def _nodes(graphs: Iterable[LineageGraph]) -> Iterator[tuple[str, str, bool]]:
 
 
 def _edges(graphs: Iterable[LineageGraph]) -> Iterator[tuple[str, str, bool]]:
-    """Yields from where to where an edge goes, and whether it only says that a directory holds something; each once."""
+    """Yields the ends of each edge once, and whether it only joins a directory to its content."""
     artefacts, runs = _numbered(graphs)
     seen: set[tuple[str, str, bool]] = set()
     edges: list[tuple[str, str, bool]] = []

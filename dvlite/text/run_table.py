@@ -18,7 +18,7 @@ from dvlite.text.markdown import plain, table
 
 _COLOURS = {"ok": "green", "cached": "cyan", "failed": "red", "tainted": "yellow", "canceled": "yellow"}
 _NONE = "-"
-_FIRST = {"param": 2, "metric": 2, "input": 1}  # so many of them come before the others of any kind
+_FIRST = {"param": 2, "metric": 2, "input": 1}  # columns of each space that come before all others
 _WIDTH = 100  # where there is no terminal
 
 

@@ -194,7 +194,7 @@ def _diff(result: RunsDiffResult, show: Show) -> Iterator[str]:
 
 
 def _commits(result: RunsDiffResult) -> str:
-    """Returns from which commit to which, if they differ: a line beside it says which of the code counts."""
+    """Returns both commits if they differ; another line says which code differs."""
     if result.old.code == result.new.code:
         return ""
     sides = (result.old, result.new)
