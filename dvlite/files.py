@@ -279,7 +279,7 @@ def size_text(size_bytes: int) -> str:
 
 
 def racy_window_ns(path: Path) -> int:
-    """Returns for how long after a change a file's times may not tell it from a later change, in nanoseconds."""
+    """Returns for how many nanoseconds after a change a later change may leave the same times."""
     if sys.platform == "darwin":
         return _RACY_LOCAL_NS
     return _RACY_LOCAL_NS if file_system(path) in _LOCAL_FILE_SYSTEMS else _RACY_OTHER_NS

@@ -74,10 +74,10 @@ class AddResult:
 
 @dataclass(slots=True)
 class _Target:
-    """One path to be tracked; `inside` are the parts of a tracked directory that were named (none: all of it)."""
+    """One path to be tracked; `inside`: the parts of a tracked directory that were named (none: all of it)."""
 
     path: str
-    known: Pointer | None
+    old: Pointer | None
     inside: list[str] = field(default_factory=list)
 
 
@@ -92,17 +92,16 @@ def add(
 ) -> AddResult:
     """Tracks the paths given, or with `update` every tracked path that changed.
 
-    What lacks changes that its pointer has is refused (with `update`, left as it is if nobody touched it), unless `force`. Nothing is
-    written if any path cannot be added. Pointers that are right and not staged are staged. Content that is in the cache already is not
-    stored again. Raises UsageError for what cannot be tracked, FileChanged for a file that is being written, NoSpace before anything is
-    stored.
+    Data older than its pointer is refused (with `update`, skipped if it is unedited) unless `force`. Nothing is written if any path cannot
+    be added. Correct pointers that are not staged are staged. Content that the cache has is not stored again. Raises UsageError for
+    what cannot be tracked, FileChanged for a file that is being written, NoSpace before anything is stored.
     """
     started = time.monotonic()
     with repo.lock(progress):
         broken: list[DvliteError] = []
         tracked = {item.path: item for item in repo.work_tree.tracked(broken)}
         targets, skipped = _targets(repo, tracked, paths, update=update)
-        fresh = [target.path for target in targets if target.known is None]
+        fresh = [target.path for target in targets if target.old is None]
         refuse_broken(broken, fresh)
         refuse_untrackable(repo, fresh, tracked)
         repo.ensure_ignored([target.path for target in targets], write=False)
@@ -111,21 +110,17 @@ def add(
         adder = _Adder(work, progress, force=force)
         adder.warnings += [warning_of(error) for error in broken]
         with Writer(cache) as writer:
-            added = [
-                path_result
-                for target in targets
-                if (path_result := adder.one(target, writer, update=update)) is not None
-            ]
+            results = [adder.one(target, writer, update=update) for target in targets]
             writer.commit()
-        # First, and of all: a run that died after a pointer, or a hand that took lines out, lets git take data until the next add.
-        kept = [target.path for target in targets if target.known is not None or target.path in adder.new]
-        written = repo.ensure_ignored(kept)
+        # Before the pointers, and for all of them: after a killed run or an edit of .gitignore, git would take the data itself.
+        new = adder.new
+        written = repo.ensure_ignored([item.path for item in targets if item.old is not None or item.path in new])
         written += adder.write_pointers()
         right = [target.path + SUFFIX for target in targets if target.path + SUFFIX not in written]
         written += repo.git.unstaged([name for name in right if os.path.lexists(repo.root / name)])
         staged = repo.stage(written, enabled=stage)
         return AddResult(
-            paths=tuple(added),
+            paths=tuple(result for result in results if result is not None),
             skipped=tuple(skipped),
             staged=staged,
             unstaged=() if staged else tuple(written),
@@ -142,7 +137,7 @@ def add(
 def _targets(
     repo: Repo, tracked: dict[str, Tracked], arguments: Sequence[str], *, update: bool
 ) -> tuple[list[_Target], list[str]]:
-    """Returns what is to be added, each path once, and the pointers that were among the arguments."""
+    """Returns the targets, each path once, and the pointer files among the arguments."""
     targets: dict[str, _Target] = {}
     skipped: list[str] = []
     if update:
@@ -178,8 +173,8 @@ def _expand(repo: Repo, argument: str) -> list[str]:
 
 
 def _suggestion(targets: Sequence[_Target]) -> str | None:
-    """Returns the folder to track instead of very many single files."""
-    fresh = [target for target in targets if target.known is None]
+    """Returns the folder to track instead of more than a thousand single files."""
+    fresh = [target for target in targets if target.old is None]
     if len(fresh) <= _MANY_FILES:
         return None
     folder = os.path.commonpath([target.path for target in fresh])
@@ -191,32 +186,30 @@ class _Adder:
 
     def __init__(self, work: Workspace, progress: Progress, *, force: bool) -> None:
         self._work, self._progress, self._force = work, progress, force
-        self._pointers: list[tuple[str, Pointer, Pointer | None]] = []
-        self._remember: list[tuple[str, Pointer, Snapshot, bool]] = []
-        self._nodes: dict[Digest, bytes] = {}  # of the listings made now, which the cache shows only after the commit
+        self._versions: list[tuple[str, Pointer, Pointer | None, Snapshot, bool]] = []  # path, new, old, content, whole
+        self._nodes: dict[Digest, bytes] = {}  # of the new manifests, which the cache shows only after the commit
         self.shares_blocks = False
         self.warnings: list[str] = []
 
     def one(self, target: _Target, writer: Writer, *, update: bool) -> AddedPath | None:
-        """Takes one path into the cache; returns None for a tracked path that is not here (`-u`: nothing to update)."""
-        work, path, known = self._work, target.path, target.known
-        found = work.scan(path)
-        work.clear_leftovers(path, found)
-        if found is None:
-            if update or known is None:
+        """Stores one path in the cache; returns None for a tracked path that is not on disk (`-u`: nothing to update)."""
+        work, path, old = self._work, target.path, target.old
+        scan = work.scan(path)
+        work.clear_leftovers(path, scan)
+        if scan is None:
+            if update or old is None:
                 return None
             raise UsageError(
                 f"cannot find {quote(work.repo.display(path))}",
                 hint=f"dvlite rm {work.repo.display(path)}   or restore it: dvlite checkout",
             )
-        if known is not None and not self._force and self._is_left(target, known, found, update=update):
+        if old is not None and not self._force and self._is_outdated(target, old, scan, update=update):
             return None
-        if known is not None and not target.inside and self._is_as_before(path, known, found):
-            kind = known.kind
-            return None if update else _unchanged(path, known, kind)
-        if target.inside:  # nothing else is read, so that no bytes are stored which no version names
-            found = selected_scan(found, sparse.selector(target.inside))
-        if found.paths == [b""] and found.flags[0] == SYMLINK:
+        if old is not None and not target.inside and self._is_unchanged(path, old, scan):
+            return None if update else _unchanged(path, old)
+        if target.inside:  # nothing else is read: its bytes would be stored without a version that names them
+            scan = selected_scan(scan, sparse.selector(target.inside))
+        if scan.paths == [b""] and scan.flags[0] == SYMLINK:
             raise UsageError(
                 f"cannot track {quote(work.repo.display(path))}: it is a symbolic link",
                 hint="track the file or folder that it points to",
@@ -224,55 +217,56 @@ class _Adder:
         reader = CachingReader(work.cache, writer, (work.repo.root / path).parent, work.repo.display(path))
         before = writer.stored_bytes
         rows = work.stat_rows(path)
-        snapshot = identify(found, rows, work.progress, reader, must_have=work.cache.has_file)
+        snapshot = identify(scan, rows, work.progress, reader, must_have=work.cache.has_file)
         self.shares_blocks |= reader.shares_blocks
-        made = self._pointer(target, snapshot, writer)
-        self._pointers.append((path, made, known))
-        self._remember.append((path, made, snapshot, not target.inside))
-        self._warn(path, known, snapshot)
-        if known is not None and made.same_version(known):
-            return None if update else _unchanged(path, known, known.kind)
-        added = self._added(target, made, snapshot, reader, writer.stored_bytes - before)
+        new = self._pointer(target, snapshot, writer)
+        self._versions.append((path, new, old, snapshot, not target.inside))
+        if old is None or snapshot.read_files:
+            is_file = snapshot.scan.paths == [b""]
+            self.warnings.extend(portable_warnings([os.fsencode(path)] if is_file else snapshot.scan.paths))
+        if old is not None and new.same_version(old):
+            return None if update else _unchanged(path, old)
+        added = self._added(target, new, snapshot, reader, writer.stored_bytes - before)
         self._nodes.clear()
         return added
 
-    def _is_left(self, target: _Target, known: Pointer, found: Scan, *, update: bool) -> bool:
-        """Says, with a warning, whether `-u` leaves another version than the pointer's as it is; raises where adding it would undo a change."""
+    def _is_outdated(self, target: _Target, old: Pointer, scan: Scan, *, update: bool) -> bool:
+        """Returns whether `-u` skips the path because it is older than its pointer, and warns; raises if adding it would undo a change."""
         work, path = self._work, target.path
-        is_untouched = update and work.vouched(path, found) not in (None, known.digest)
-        behind = None if is_untouched else find_outdated(work, path, known, found, target.inside)
-        if behind is not None and (behind.is_edited or not update):
-            raise refusal(work.repo, path, behind)
-        if not is_untouched and behind is None:
+        is_untouched = update and work.vouched(path, scan) not in (None, old.digest)
+        outdated = None if is_untouched else find_outdated(work, path, old, scan, target.inside)
+        if outdated is not None and (outdated.is_edited or not update):
+            raise refusal(work.repo, path, outdated)
+        if not is_untouched and outdated is None:
             return False
         shown = work.repo.display(path)
-        bring = bringing(work, path, "checkout") if behind is None else behind.bring
+        bring = bringing(work, path, "checkout") if outdated is None else outdated.bring
         self.warnings.append(
             f"{quote(shown)} is an earlier version, untouched; it is left as it is"
-            f" (to have the one of its pointer: {bring}; if no commit has this one, to take it: dvlite add --force {word(shown)})"
+            f" (to get the version in the pointer: {bring}; to add this version: dvlite add --force {word(shown)})"
         )
         return True
 
-    def _is_as_before(self, path: str, known: Pointer, found: Scan) -> bool:
+    def _is_unchanged(self, path: str, old: Pointer, scan: Scan) -> bool:
         """Says whether the stat index proves the path unchanged and the cache has all of it."""
         work = self._work
-        if work.vouched(path, found) != known.digest:
+        if work.vouched(path, scan) != old.digest:
             return False
-        if known.kind == "file":
-            executable = found.flags[0] == manifest.FILE | manifest.EXECUTABLE
-            return executable == known.executable and work.cache.has_file(known.digest, known.size_bytes)
+        if old.kind == "file":
+            executable = scan.flags[0] == manifest.FILE | manifest.EXECUTABLE
+            return executable == old.executable and work.cache.has_file(old.digest, old.size_bytes)
         try:
-            entries = entries_of(known, work.cache)
+            entries = entries_of(old, work.cache)
         except ObjectMissing:
             return False
         except ObjectCorrupt:
-            set_aside_damaged_nodes(work.cache, known.digest)  # the listing that is made now is stored anew
+            set_aside_damaged_nodes(work.cache, old.digest)  # so that the new manifest is stored
             return False
         return work.cache.has_all(entries)
 
     def _pointer(self, target: _Target, snapshot: Snapshot, writer: Writer) -> Pointer:
-        known = target.known
-        meta = known.meta if known is not None else ""
+        old = target.old
+        meta = old.meta if old is not None else ""
         if snapshot.scan.paths == [b""]:
             executable = bool(snapshot.scan.flags[0] & manifest.EXECUTABLE)
             return Pointer("file", snapshot.digest(0), snapshot.scan.sizes[0], executable=executable, meta=meta)
@@ -291,54 +285,48 @@ class _Adder:
         return Pointer("directory", tree.root, tree.size_bytes, tree.files, meta=meta)
 
     def _entries(self, target: _Target, snapshot: Snapshot) -> Entries:
-        """Returns the new listing: what is on disk, and of a directory that is here in part what is not here."""
+        """Returns the new manifest: what is on disk and, of a partly checked out directory, the entries that are not."""
         chooses = sparse.selector(target.inside) if target.inside else self._work.selector(target.path)
-        if chooses is None or target.known is None or target.known.kind != "directory":
+        if chooses is None or target.old is None or target.old.kind != "directory":
             return snapshot.entries()
-        here = snapshot.entries()
-        base = entries_of(target.known, self._work.cache)
-        present = set(here.paths)  # sparse: whatever is on disk counts, what is absent and was never here stays
+        on_disk = snapshot.entries()
+        base = entries_of(target.old, self._work.cache)
+        present = set(on_disk.paths)  # what is on disk counts; what is absent because it was never checked out stays
         rows = [base[i] for i, path in enumerate(base.paths) if not chooses(path) and path not in present]
-        rows += [here[i] for i in range(len(here))]
+        rows += [on_disk[i] for i in range(len(on_disk))]
         folders = {above for path in present for above in ancestors(path)}
         rows = [row for row in rows if row.path in present or not _is_replaced(row.path, present, folders)]
         return manifest.from_entries(sorted(rows, key=lambda row: row.path))
 
-    def _warn(self, path: str, known: Pointer | None, snapshot: Snapshot) -> None:
-        if known is None or snapshot.read_files:
-            prefix = b"" if snapshot.scan.paths == [b""] else os.fsencode(path) + b"/"
-            names = [os.fsencode(path)] if not prefix else snapshot.scan.paths
-            self.warnings.extend(portable_warnings(names))
-
     def _added(
-        self, target: _Target, made: Pointer, snapshot: Snapshot, reader: CachingReader, stored_bytes: int
+        self, target: _Target, new: Pointer, snapshot: Snapshot, reader: CachingReader, stored_bytes: int
     ) -> AddedPath:
-        known = target.known
+        old = target.old
         return AddedPath(
             path=target.path,
-            kind="directory" if made.kind == "directory" else "file",
-            oid=made.oid,
-            size_bytes=made.size_bytes,
-            files=made.files,
-            created=known is None,
-            counts=self._counts(known, made),
-            duplicates=reader.duplicates if known is None else 0,
+            kind="directory" if new.kind == "directory" else "file",
+            oid=new.oid,
+            size_bytes=new.size_bytes,
+            files=new.files,
+            created=old is None,
+            counts=self._counts(old, new),
+            duplicates=reader.duplicates if old is None else 0,
             left_out=dict(snapshot.scan.left_out),
             stored_bytes=stored_bytes,
         )
 
-    def _counts(self, known: Pointer | None, made: Pointer) -> Counts:
-        if known is None:
-            return Counts(added=made.files, delta_bytes=made.size_bytes)
-        delta = made.size_bytes - known.size_bytes
-        if known.kind != made.kind or made.kind == "file":
+    def _counts(self, old: Pointer | None, new: Pointer) -> Counts:
+        if old is None:
+            return Counts(added=new.files, delta_bytes=new.size_bytes)
+        delta = new.size_bytes - old.size_bytes
+        if old.kind != new.kind or new.kind == "file":
             return Counts(modified=1, delta_bytes=delta)
         added = removed = modified = 0
         try:
-            for old, new in manifest.compare(known.digest, made.digest, self._read_node):
-                added += old is None
-                removed += new is None
-                modified += old is not None and new is not None
+            for before, after in manifest.compare(old.digest, new.digest, self._read_node):
+                added += before is None
+                removed += after is None
+                modified += before is not None and after is not None
         except (ObjectMissing, ObjectCorrupt):
             return Counts(modified=1, delta_bytes=delta)
         return Counts(added=added, removed=removed, modified=modified, delta_bytes=delta)
@@ -349,24 +337,22 @@ class _Adder:
     @property
     def new(self) -> set[str]:
         """The paths that were not tracked before."""
-        return {path for path, _, known in self._pointers if known is None}
+        return {path for path, _, old, _, _ in self._versions if old is None}
 
     def write_pointers(self) -> list[str]:
-        """Writes pointers and stat indexes; returns the files that git should have. Unchanged ones are not touched."""
-        work, repo = self._work, self._work.repo
+        """Writes pointers and stat indexes; returns the files to stage. Unchanged pointers are not touched."""
+        work = self._work
         written: list[str] = []
-        for path, made, known in self._pointers:
-            if known is None or not made.same_version(known) or made.size_bytes != known.size_bytes:
-                files.write_atomic(repo.root / (path + SUFFIX), pointer.dump(made))
+        for path, new, old, _, _ in self._versions:
+            if old is None or not new.same_version(old) or new.size_bytes != old.size_bytes:
+                files.write_atomic(work.repo.root / (path + SUFFIX), pointer.dump(new))
                 written.append(path + SUFFIX)
-        before = {path: None if known is None else known.oid for path, _, known in self._pointers}
-        for path, made, snapshot, whole in self._remember:
-            here = work.versions_here(path)
-            work.note_version(
-                path, made.oid, whole=whole, part=bool(here) and here[0] != before[path], before=before[path]
-            )
+        for path, new, old, snapshot, whole in self._versions:
+            before = None if old is None else old.oid
+            versions = work.versions_here(path)
+            work.note_version(path, new.oid, whole=whole, part=bool(versions) and versions[0] != before, before=before)
             if whole:
-                work.remember(path, made.digest, snapshot.scan, snapshot.digests, snapshot.racy)
+                work.remember(path, new.digest, snapshot.scan, snapshot.digests, snapshot.racy)
         return written
 
 
@@ -375,12 +361,12 @@ def _is_replaced(path: bytes, present: set[bytes], folders: set[bytes]) -> bool:
     return path in folders or any(above in present for above in ancestors(path))
 
 
-def _unchanged(path: str, known: Pointer, kind: str) -> AddedPath:
+def _unchanged(path: str, pointer: Pointer) -> AddedPath:
     return AddedPath(
         path=path,
-        kind="directory" if kind == "directory" else "file",
-        oid=known.oid,
-        size_bytes=known.size_bytes,
-        files=known.files,
+        kind="directory" if pointer.kind == "directory" else "file",
+        oid=pointer.oid,
+        size_bytes=pointer.size_bytes,
+        files=pointer.files,
         unchanged=True,
     )

@@ -75,5 +75,5 @@ def folder_name(url: str) -> str:
         .removesuffix(".bundle")
     )
     if name in ("", ".", "..") or name.startswith("-"):
-        raise UsageError(f"cannot tell from {quote(url)} what to call the folder", hint="dvlite clone URL DIR")
+        raise UsageError(f"cannot derive a folder name from {quote(url)}", hint="dvlite clone URL DIR")
     return name

@@ -10,7 +10,7 @@ from dvlite.repo.open_stores import open_cache, open_remote
 from dvlite.repo.repository import Repo
 from dvlite.repo.revisions import WORKSPACE, Scope
 from dvlite.runs import share
-from dvlite.share.fetch_plan import FetchResult, missing_error, parts_of
+from dvlite.share.fetch_plan import FetchResult, fetch_result, parts_of
 from dvlite.store.catalog import Catalog
 from dvlite.workspace.fetch import fetch_versions
 
@@ -36,18 +36,6 @@ def fetch(
         parts = parts_of(repo, cache, paths, scope, progress)
         progress.start(f"looking at {opened.store.label}")
         catalog = Catalog(opened).look()
-        got = fetch_versions(catalog, cache, parts, progress, dry_run=dry_run)
+        fetched = fetch_versions(catalog, cache, parts, progress, dry_run=dry_run)
         records = 0 if dry_run else share.receive(repo, opened, progress)
-        if got.missing:
-            raise missing_error(got.missing, catalog)
-        return FetchResult(
-            remote=name,
-            paths=got.paths,
-            files=got.files,
-            objects=opened.traffic.objects_read,
-            downloaded_bytes=opened.traffic.bytes_read,
-            size_bytes=got.size_bytes,
-            records=records,
-            dry_run=dry_run,
-            elapsed_seconds=time.monotonic() - started,
-        )
+        return fetch_result(name, catalog, fetched, started, records=records, dry_run=dry_run)

@@ -211,8 +211,8 @@ def _far(url: str, path: str, revision: str | None, target: Path, environ: Mappi
 def _clone_briefly(url: str, target: Path, environ: Mapping[str, str], revision: str | None) -> tuple[Git, str]:
     """Clones as little as the server allows and returns the commit that is meant: one commit for a branch, a tag or nothing.
 
-    For any other revision it is the history. Files too large for a pointer stay away for good: git is told not to fetch them later. Only a
-    lockfile may be larger: git fetches it as soon as it is asked for its size.
+    For any other revision it is the history. Files too large for a pointer are never fetched, not even later. Only a lockfile may be
+    larger: git fetches it as soon as its size is queried.
     """
     near = os.path.isdir(url)  # git ignores such options for a folder, and says so
     small = [] if near else [f"--filter=blob:limit={pointer.LIMIT_BYTES + 1}"]

@@ -90,7 +90,7 @@ def _settle(repo: Repo, tracked: Sequence[Tracked], source: str, target: str) ->
         )
     data = repo.work_tree.read(path + SUFFIX)
     if data is None:
-        raise UsageError(f"{quote(source)} has no pointer any more", hint="see what is tracked: dvlite ls")
+        raise UsageError(f"{quote(source)} no longer has a pointer", hint="see what is tracked: dvlite ls")
     wanted = repo.relative(target)
     if wanted.endswith(SUFFIX) and source.endswith(SUFFIX):
         wanted = wanted.removesuffix(SUFFIX)

@@ -7,14 +7,14 @@ import time
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 
-from dvlite.errors import DvliteError, ObjectCorrupt
+from dvlite.errors import ObjectCorrupt
 from dvlite.oid import Digest
 from dvlite.progress import Progress
 from dvlite.repo.open_stores import open_cache, open_remote
 from dvlite.repo.repository import Repo
 from dvlite.repo.revisions import WORKSPACE, Scope
 from dvlite.runs import share
-from dvlite.share.fetch_plan import FetchResult, PullResult, missing_error, parts_of
+from dvlite.share.fetch_plan import PullResult, fetch_result, missing_error, parts_of
 from dvlite.store.cache import Cache
 from dvlite.store.catalog import Catalog
 from dvlite.workspace.fetch import FetchOutcome, FetchRequest, fetch_versions
@@ -57,7 +57,7 @@ def pull(
         helper = stack.enter_context(writer_process_for(work, ((part.path, part.pointer) for part in parts if writes)))
         progress.start(f"looking at {opened.store.label}")
         catalog = Catalog(opened).look()
-        got = _obtain(catalog, cache, parts, progress, dry_run=dry_run)
+        fetched = _fetch(catalog, cache, parts, progress, dry_run=dry_run)
         records = 0 if dry_run else share.receive(repo, opened, progress)
         checkout = None
         if writes:
@@ -67,38 +67,24 @@ def pull(
             )
             is_being_made = skip_running_outputs(repo, progress.warn)
             present = [part for part in parts if not is_being_made(part.path)]
-            checkout = _restore(work, catalog, present, how, set(got.missing))
+            checkout = _restore(work, catalog, present, how, set(fetched.missing))
             if not paths:
                 gone = remove_untracked(work, {item.path for item in repo.work_tree.tracked()})
                 checkout = replace(checkout, paths=(*checkout.paths, *gone))
-        if got.missing:
-            raise missing_error(got.missing, catalog)
-        traffic = opened.traffic
-    elapsed = time.monotonic() - started
-    fetched = FetchResult(
-        remote=name,
-        paths=got.paths,
-        files=got.files,
-        objects=traffic.objects_read,
-        downloaded_bytes=traffic.bytes_read,
-        size_bytes=got.size_bytes,
-        records=records,
-        dry_run=dry_run,
-        elapsed_seconds=elapsed,
-    )
-    return PullResult(fetch=fetched, checkout=checkout, elapsed_seconds=elapsed)
+        result = fetch_result(name, catalog, fetched, started, records=records, dry_run=dry_run)
+    return PullResult(fetch=result, checkout=checkout, elapsed_seconds=time.monotonic() - started)
 
 
-def _obtain(
+def _fetch(
     catalog: Catalog, cache: Cache, parts: Sequence[FetchRequest], progress: Progress, *, dry_run: bool
 ) -> FetchOutcome:
-    """Fetches; a listing that is damaged in the cache is set aside and fetched again."""
+    """Fetches; a manifest that is damaged in the cache is set aside and fetched again."""
     try:
         return fetch_versions(catalog, cache, parts, progress, dry_run=dry_run)
     except ObjectCorrupt:
-        listings = [part.pointer.digest for part in parts if part.pointer.kind == "directory"]
-        if not sum(set_aside_damaged_nodes(cache, digest) for digest in listings):
-            raise  # it is the remote that is damaged
+        roots = [part.pointer.digest for part in parts if part.pointer.kind == "directory"]
+        if not sum(set_aside_damaged_nodes(cache, digest) for digest in roots):
+            raise  # the damage is on the remote
         return fetch_versions(catalog, cache, parts, progress, dry_run=dry_run)
 
 
@@ -137,7 +123,6 @@ def _fetch_again(work: Workspace, catalog: Catalog, part: FetchRequest, damaged:
     for digest in damaged:
         work.cache.discard(digest)
         work.progress.warn(f"object blake3:{digest.hex()} was damaged in the cache; fetching a good copy")
-    got = fetch_versions(catalog, work.cache, [part], work.progress)
-    if got.missing:
-        error: DvliteError = missing_error(got.missing, catalog)
-        raise error
+    fetched = fetch_versions(catalog, work.cache, [part], work.progress)
+    if fetched.missing:
+        raise missing_error(fetched.missing, catalog)

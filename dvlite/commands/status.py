@@ -55,20 +55,22 @@ def status(
     warnings: list[str] = []
     tracked = usable(repo, paths, warnings.append)
     chosen = [item for item, _ in select(repo, tracked, paths, inside=False)]
-    looks = [PathStatus(work, item) for item in chosen]
-    for look in looks:
-        look.run()
-    looks = [look for look in looks if not look.stays_elsewhere]
+    checks = [PathStatus(work, item) for item in chosen]
+    for check in checks:
+        check.run()
+    checks = [check for check in checks if not check.stays_elsewhere]
     not_pushed, name = None, None
     if check_remote:
-        from dvlite.workspace.remote_status import look_at_remote  # 30 ms of modules that a plain status does not need
+        from dvlite.workspace.remote_status import (
+            missing_on_remote,  # 30 ms of modules that a plain status does not need
+        )
 
-        name, not_pushed = look_at_remote(repo, work.cache, chosen, remote)
-    differing = [look.changed for look in looks if look.changed is not None]
+        name, not_pushed = missing_on_remote(repo, work.cache, chosen, remote)
+    differing = [check.changed for check in checks if check.changed is not None]
     changed = tuple(path for path in differing if path.stage is None)
     outputs_changed = tuple(path for path in differing if path.stage is not None)
-    missing = tuple(look.missing for look in looks if look.missing is not None)
-    not_in_cache = tuple(look.not_in_cache for look in looks if look.not_in_cache is not None)
+    missing = tuple(check.missing for check in checks if check.missing is not None)
+    not_in_cache = tuple(check.not_in_cache for check in checks if check.not_in_cache is not None)
     uncommitted = tuple(_uncommitted(repo, _files_of(chosen) if paths else None))
     stale: tuple[StaleStage, ...] = ()
     if not paths and repo.work_tree.pipeline_files(as_seen=True):
@@ -101,15 +103,14 @@ def _files_of(chosen: Sequence[Tracked]) -> set[str]:
 
 
 def _uncommitted(repo: Repo, only: set[str] | None) -> Iterator[UncommittedPointer]:
-    for found in repo.git.status():
-        ours = is_pointer(found.path) or is_pipeline_file(found.path)
-        if not ours or (only is not None and found.path not in only):
+    for file in repo.git.status():
+        if not (is_pointer(file.path) or is_pipeline_file(file.path)) or (only is not None and file.path not in only):
             continue
-        if found.staged == "?":
-            yield UncommittedPointer(path=found.path, state="untracked")
-        elif "D" in (found.staged, found.unstaged):
-            yield UncommittedPointer(path=found.path, state="deleted")
-        elif found.unstaged not in (".", " "):
-            yield UncommittedPointer(path=found.path, state="modified")
-        else:
-            yield UncommittedPointer(path=found.path, state="staged")
+        state: Literal["untracked", "modified", "staged", "deleted"] = "staged"
+        if file.staged == "?":
+            state = "untracked"
+        elif "D" in (file.staged, file.unstaged):
+            state = "deleted"
+        elif file.unstaged not in (".", " "):
+            state = "modified"
+        yield UncommittedPointer(path=file.path, state=state)

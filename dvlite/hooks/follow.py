@@ -1,6 +1,6 @@
 """Makes the workspace follow pointers that git changed: only those tracked paths, never over edits, from the cache.
 
-What is not in the cache is downloaded if it is little (`hooks.fetch_limit`). A path that was tracked before and is not here stays away.
+Data that the cache lacks is downloaded if it is below `hooks.fetch_limit`. A path that was tracked and is not on disk is not restored.
 """
 
 from __future__ import annotations
@@ -31,28 +31,28 @@ from dvlite.workspace.running_outputs import skip_running_outputs
 from dvlite.workspace.workspace import Workspace
 
 _NAMED = 3
-_HISTORY = 20  # committed versions of a path among which the one that is here is looked for
-_PATIENCE_SECONDS = 3.0  # for a remote that does not answer: git's user waits for something else
+_HISTORY = 20  # committed versions of a path that are compared with the one on disk
+_PATIENCE_SECONDS = 3.0  # for a remote that does not answer: the user waits for git
 
 
 @dataclass(slots=True)
 class Followed:
-    """What was done, and what is to be told of the rest."""
+    """What was done, and notes about the rest."""
 
     followed: list[CheckedOutPath] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
-    absent: list[str] = field(default_factory=list)  # paths of which something is not in the cache
+    absent: list[str] = field(default_factory=list)  # paths with data that is not in the cache
     reason: str = ""  # why that was not downloaded
-    first: str = ""  # a command without which it cannot be
-    nowhere: list[str] = field(default_factory=list)  # paths of which something is not on the remote either
+    first: str = ""  # a command that has to run before the download
+    nowhere: list[str] = field(default_factory=list)  # paths with data that is not on the remote either
     remote: str = ""  # where that is
     downloaded_bytes: int = 0
 
 
 def follow(repo: Repo, moved: Sequence[FileDifference], progress: Progress, *, left_behind: bool = False) -> Followed:
-    """Brings what the pointers and lockfiles in `moved` name to where they are now; for whoever holds the workspace lock.
+    """Checks out what the pointers and lockfiles in `moved` name now; the caller holds the workspace lock.
 
-    With `left_behind`, also what is here as another commit has it: at a stop of a rebase, the data of that commit may have been checked out.
+    With `left_behind`, also paths that are on disk as another commit has them: a stopped rebase may have checked out that commit.
     """
     done = Followed()
     broken: list[DvliteError] = []
@@ -83,7 +83,7 @@ def follow(repo: Repo, moved: Sequence[FileDifference], progress: Progress, *, l
     if not broken:
         done.followed += remove_untracked(work, set(tracked), only=before.keys() - tracked.keys())
     done.notes += [error.message for error in broken if isinstance(error, Unusable) and error.file in _files(moved)]
-    _tell(work, done)
+    _add_notes(work, done)
     return done
 
 
@@ -108,14 +108,14 @@ def _named_before(repo: Repo, moved: Sequence[FileDifference]) -> dict[str, list
 
 
 def _left_behind(work: Workspace, items: Sequence[Tracked]) -> dict[str, list[Pointer]]:
-    """Returns the paths of which another version is here than their pointer names, and that version, if a commit has it."""
-    here = {item.path: other for item in items if (other := work.other_version(item)) is not None}
-    if not here:
+    """Returns the paths that are on disk in another version than their pointer's, and that version, if a commit has it."""
+    on_disk = {item.path: other for item in items if (other := work.other_version(item)) is not None}
+    if not on_disk:
         return {}
-    lockfiles = {item.path: item.lockfile for item in items if item.path in here}
+    lockfiles = {item.path: item.lockfile for item in items if item.path in on_disk}
     committed = committed_versions.histories(work.repo.git, lockfiles, _HISTORY, lockfiles=lockfiles)
-    found = {path: [each for each in known if each.oid == here[path]] for path, known in committed.items()}
-    return {path: known for path, known in found.items() if known}
+    matching = {path: [old for old in versions if old.oid == on_disk[path]] for path, versions in committed.items()}
+    return {path: versions for path, versions in matching.items() if versions}
 
 
 def _read_pointer(name: str, data: bytes, where: str) -> list[Tracked]:
@@ -123,7 +123,7 @@ def _read_pointer(name: str, data: bytes, where: str) -> list[Tracked]:
 
 
 def _is_to_follow(work: Workspace, item: Tracked, before: Mapping[str, list[Pointer]]) -> bool:
-    """Says whether a path is new or moved on; what was tracked before and is not here was left away on purpose."""
+    """Says whether a path is new or has another version; one that was tracked and is not on disk was removed on purpose."""
     if item.path not in before:
         return True
     moved = not any(item.pointer.same_version(old) for old in before[item.path])
@@ -138,7 +138,7 @@ def _part(work: Workspace, item: Tracked, before: Sequence[Pointer]) -> FetchReq
 
 
 def _fetch(repo: Repo, work: Workspace, parts: Sequence[FetchRequest], done: Followed, progress: Progress) -> None:
-    """Downloads what the cache lacks, if it is within `hooks.fetch_limit`; a remote that cannot be had makes a note."""
+    """Downloads what the cache lacks, if it is within `hooks.fetch_limit`; a remote that is not available makes a note."""
     missing = [(part, _missing_bytes(work, part)) for part in parts]
     wanted = [part for part, size in missing if size != 0]
     limit = repo.config.limit_bytes("hooks.fetch_limit")
@@ -177,7 +177,7 @@ def _too_large(size_bytes: int, limit_bytes: int) -> str:
 
 
 def _missing_bytes(work: Workspace, part: FetchRequest) -> int | None:
-    """Returns how much of a version the cache lacks, or None if its listing is not here either."""
+    """Returns how many bytes of a version the cache lacks, or None if its manifest is missing too."""
     try:
         entries = work.wanted(part.pointer)
     except DvliteError:
@@ -207,7 +207,7 @@ def _is_here(work: Workspace, path: str, version: Pointer) -> bool:
     return scan is not None and is_exactly(work, version, identify(scan, work.stat_rows(path), work.progress).entries())
 
 
-def _tell(work: Workspace, done: Followed) -> None:
+def _add_notes(work: Workspace, done: Followed) -> None:
     repo = work.repo
     absent = [path for path in done.absent if path not in done.nowhere]
     if absent:

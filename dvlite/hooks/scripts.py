@@ -23,7 +23,7 @@ HOOKS = ("pre-commit", "pre-push", "post-checkout", "post-merge", "post-rewrite"
 KEPT = ".before-dvlite"  # after the name of the hooks folder: where hooks are that were there before; earlier after their own names
 _MARK = b'# Made by "dvlite install"'
 _EARLIER_NAMES = {hook + KEPT: hook for hook in HOOKS}
-_WITH_INPUT = ("pre-push", "post-rewrite")  # git tells them more on standard input
+_WITH_INPUT = ("pre-push", "post-rewrite")  # git passes them more on standard input
 _LIMIT_BYTES = 64 * 1024
 
 _HEAD = """\
@@ -49,7 +49,7 @@ _ONLY_WITH_DVLITE = """\
 _ONLY_WHERE_IT_WAS_USED = """\
 [ -f .dvlite/config.yaml ] || [ -d "$(git rev-parse --git-common-dir)/dvlite" ] || exit 0
 """
-_NOTHING_TO_DO = {  # told apart here: starting dvlite takes 50 ms
+_NOTHING_TO_DO = {  # decided in the script: starting dvlite takes 50 ms
     "post-checkout": '[ "$3" = 1 ] && [ "$1" != "$2" ] || exit 0 # single files, or a new branch\n',
     "post-rewrite": '[ "$1" = rebase ] || exit 0 # an amended commit\n',
 }
@@ -72,7 +72,7 @@ _MISSING = {
         '  echo "dvlite: install dvlite, or push without its data: DVLITE_HOOKS=0 git push" >&2\n  exit 1\n'
     ),
 }
-_SILENTLY = "  exit 0\n"  # whoever has no dvlite is not told at each step
+_SILENTLY = "  exit 0\n"  # without dvlite, no message at each step
 
 
 @dataclass(slots=True)
@@ -125,8 +125,8 @@ def install_hooks(repo: Repo, place: HooksFolder, *, force: bool = False) -> Ins
     _refuse_two(place.folder, foreign)
     if place.shared and foreign and not force:
         _refuse_in_work_tree(repo, [_within(repo, place.folder / name) for name in foreign])
-    program = "''" if place.shared else shlex.quote(_program())  # nobody else has our folders
-    with _told(place.folder):
+    program = "''" if place.shared else shlex.quote(_program())  # other users have other folders
+    with _reported(place.folder):
         place.folder.mkdir(parents=True, exist_ok=True)
         _move_away(place.folder, foreign)
         for name in HOOKS:
@@ -180,7 +180,7 @@ def _calls(path: Path, framework: bytes) -> bool:
 def uninstall_hooks(place: HooksFolder) -> Installed:
     """Removes the scripts and puts back, as they were, the hooks that were there before; `hooks` are those that were removed."""
     done = Installed(place.folder)
-    with _told(place.folder):
+    with _reported(place.folder):
         for name in HOOKS:
             path = place.folder / name
             original = next((old for old in _before(place.folder, name) if os.path.lexists(old)), None)
@@ -343,7 +343,7 @@ def _refuse_in_work_tree(repo: Repo, hooks: Sequence[str]) -> None:
 
 
 @contextlib.contextmanager
-def _told(folder: Path) -> Iterator[None]:
+def _reported(folder: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:

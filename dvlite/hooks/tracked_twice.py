@@ -1,6 +1,6 @@
-"""Finds files of git that are tracked data too: git and dvlite would each restore their own version of them.
+"""Finds files that git and dvlite both track: each would restore its own version of them.
 
-A look costs a few calls for each file, and no run of git, unless something looks like it. Opens no data.
+Costs a few calls for each file, and no run of git unless a file is likely to be tracked twice. Opens no data.
 """
 
 from __future__ import annotations
@@ -51,7 +51,7 @@ def _names_output(work: Workspace, folder: str, paths: set[str]) -> bool:
     try:
         data = work.repo.work_tree.read(name)
     except DvliteError:
-        return False  # for others to tell
+        return False  # other commands report it
     start = len(folder) + 1 if folder else 0
     names = {os.fsencode(path[start:]) for path in paths if is_inside(path, folder)}
     return any(row.startswith(b'"') or row.partition(b":")[0] in names for row in _outputs(data or b""))

@@ -18,17 +18,17 @@ from pathlib import Path
 from dvlite import files
 from dvlite.errors import DvliteError, FormatError, UsageError
 from dvlite.files import quote
-from dvlite.formats import manifest, pointer
+from dvlite.formats import manifest
 from dvlite.formats.lockfile import Locked
 from dvlite.formats.manifest import EMPTY_DIR, EXECUTABLE, SYMLINK
-from dvlite.formats.pointer import SUFFIX, Pointer
+from dvlite.formats.pointer import Pointer
 from dvlite.oid import Digest, Oid, digest_bytes
 from dvlite.paths import check_paths
 from dvlite.pipeline.content import Contents, same_data
 from dvlite.pipeline.stages import Stage, StageOut
 from dvlite.store.cache_writer import Writer
 from dvlite.store.pack import KIND_FILE, KIND_MANIFEST
-from dvlite.workspace.backups import saved_name
+from dvlite.workspace.backups import save_pointer, saved_name
 from dvlite.workspace.hashing import Snapshot, identify
 from dvlite.workspace.ingest import CachingReader
 from dvlite.workspace.restore import CheckoutOptions, restore
@@ -84,11 +84,7 @@ class Outputs:
             return found
         taken = self.take(path)
         if not same_data(taken, known) and not self._is_recorded(taken.oid) and not self._is_committed(path):
-            folder = self._work.repo.state_dir / "saved"
-            folder.mkdir(parents=True, exist_ok=True)
-            version = taken.pointer()
-            target = folder / f"{saved_name(path)}-{version.digest.hex()[:8]}{SUFFIX}"
-            files.write_atomic(target, pointer.dump(version))
+            target = save_pointer(self._work.repo, path, taken.pointer())
             self._work.progress.warn(
                 f"{quote(path)} was not what its stage had made; it is kept: dvlite get {target} -o PATH"
             )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import ClassVar
@@ -17,7 +18,7 @@ from dvlite.show import Show, some
 from dvlite.store.cache import Cache
 from dvlite.store.catalog import Catalog
 from dvlite.workspace import sparse
-from dvlite.workspace.fetch import FetchRequest, MovedPath, not_moved
+from dvlite.workspace.fetch import FetchOutcome, FetchRequest, MovedPath, not_moved
 from dvlite.workspace.path_args import select, travelling, usable
 from dvlite.workspace.restore import CheckoutResult
 
@@ -26,7 +27,7 @@ _EARLIER = 3
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FetchResult:
-    """What the cache has now that it had not before."""
+    """What was added to the cache."""
 
     schema: ClassVar[str] = "dvlite.fetch/1"
     remote: str
@@ -65,29 +66,48 @@ class PullResult:
 def parts_of(repo: Repo, cache: Cache, paths: Sequence[str], scope: Scope, progress: Progress) -> list[FetchRequest]:
     """Returns the versions that the arguments stand for, each with earlier versions whose content may be in the cache.
 
-    An output that its pipeline keeps in one clone is left out; raises UsageError if it alone was asked for.
+    An output that its pipeline keeps in one clone is left out; raises UsageError if nothing else was given.
     """
     if scope.is_workspace:
         versions = [version_of(item, "") for item in usable(repo, paths, progress.warn, whole=True)]
     else:
         versions = committed_versions.reachable(repo.git, scope, progress=progress)
     chosen = travelling(select(repo, versions, paths, inside=True), paths)
-    if not paths and scope.is_workspace:  # of what is here in part, that part
-        parts_here = sparse.load(repo.state_dir)
-        chosen = [(item, parts_here.get(item.path, ())) for item, _ in chosen]
+    if not paths and scope.is_workspace:  # of a partly checked out directory, the same part
+        patterns_by_path = sparse.load(repo.state_dir)
+        chosen = [(item, patterns_by_path.get(item.path, ())) for item, _ in chosen]
     named_by = {item.path: item.lockfile for item, _ in chosen}
     histories = (
         committed_versions.histories(repo.git, named_by, _EARLIER, lockfiles=named_by) if cache.folder.exists() else {}
     )
     parts = []
     for item, patterns in chosen:
-        bases = tuple(known for known in histories.get(item.path, ()) if known.digest != item.pointer.digest)
+        bases = tuple(old for old in histories.get(item.path, ()) if old.digest != item.pointer.digest)
         parts.append(FetchRequest(item.path, item.pointer, patterns, bases, item.commit))
     return parts
 
 
+def fetch_result(
+    remote: str, catalog: Catalog, fetched: FetchOutcome, started: float, *, records: int, dry_run: bool
+) -> FetchResult:
+    """Returns the result of a fetch that began at `started`. Raises ObjectMissing if a fresh look did not find everything."""
+    if fetched.missing:
+        raise missing_error(fetched.missing, catalog)
+    return FetchResult(
+        remote=remote,
+        paths=fetched.paths,
+        files=fetched.files,
+        objects=catalog.remote.traffic.objects_read,
+        downloaded_bytes=catalog.remote.traffic.bytes_read,
+        size_bytes=fetched.size_bytes,
+        records=records,
+        dry_run=dry_run,
+        elapsed_seconds=time.monotonic() - started,
+    )
+
+
 def missing_error(missing: Mapping[str, Sequence[str]], catalog: Catalog) -> ObjectMissing:
-    """Returns the error that names what a fresh look at a remote did not find."""
+    """Returns the error that names what a remote lacks, by a fresh look."""
     wanted = f"cannot fetch {some([quote(path) for path in missing])}"
     if catalog.is_empty:
         error = catalog.empty_error()

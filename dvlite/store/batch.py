@@ -145,7 +145,7 @@ def _inflated(decompressor: zstandard.ZstdDecompressor, frame: bytes, where: str
 
 
 def _frame_ends(data: bytes, where: str) -> Iterator[int]:
-    """Yields where each frame ends, from the headers of its blocks (RFC 8878, 3.1.1): zstandard does not tell."""
+    """Yields where each frame ends, from the headers of its blocks (RFC 8878, 3.1.1): zstandard does not report it."""
     offset = frames = 0
     while offset < len(data):
         frames += 1

@@ -53,7 +53,7 @@ class Cache:
             return
         path.mkdir(parents=True, exist_ok=True)
         if self.group:
-            os.chmod(path, 0o2775)  # noqa: S103  # the user asked for a cache that the group writes
+            os.chmod(path, 0o2775)  # noqa: S103  # the config says that the group writes this cache
 
     # --- finding ---
 
@@ -214,7 +214,7 @@ class Cache:
         return mapped
 
     def forget_map(self, name: Digest) -> None:
-        """Lets go of a pack whose file was replaced by a good one."""
+        """Closes the map of a pack whose file was replaced by a good one."""
         self._maps.pop(name, None)
 
     def _open_map(self, name: Digest) -> mmap.mmap:
@@ -252,7 +252,7 @@ class Cache:
         orphans = [name for name in _names(self.folder / "packs") if name not in indexed]
         if not orphans:
             return
-        # whoever writes now will index its own packs; on a read-only disk there is nothing to be done
+        # a process that writes now indexes its own packs; a read-only disk stays as it is
         with contextlib.suppress(Busy, OSError, DvliteError), files.lock(self.folder / "lock", wait=False):
             rows: list[RecordLocation] = []
             for name in orphans:
@@ -288,7 +288,7 @@ class Cache:
         self.refresh()
 
     def write_index(self, locations: list[RecordLocation], *, sync: bool = True) -> None:
-        """Stores index rows, durably unless told otherwise; does nothing for none."""
+        """Stores index rows, durably with `sync`; does nothing without rows."""
         if not locations:
             return
         data = index.encode(locations, os.urandom(16))
@@ -323,7 +323,7 @@ def _mapped_index(descriptor: int, name: str) -> Index:
 
 
 def _of_standing_packs(segment: Index, standing: set[str]) -> Index:
-    """Returns an index without the rows of packs that are gone, which nobody can read."""
+    """Returns an index without the rows of packs that are gone."""
     if all(name.hex() in standing for name in segment.packs):
         return segment
     remaining = [place for place in segment if place.pack.hex() in standing]

@@ -1,6 +1,6 @@
 """Takes objects out of a cache that are safe elsewhere: large files one by one, packs of small files only as a whole.
 
-Says what would go, then removes it; the caller decides what is safe and holds the cache's lock alone. Listings are never touched.
+First plans, then removes; the caller decides what is safe and holds the cache's lock alone. Manifests are never touched.
 """
 
 from __future__ import annotations
@@ -88,7 +88,7 @@ def plan(cache: Cache, held: CacheContents, is_safe: IsSafe) -> Pruning:
 
 
 def remove(cache: Cache, made: Pruning) -> None:
-    """Removes what a plan says; index rows go before their packs, so that nobody is led to a pack that is gone."""
+    """Removes what a plan says; index rows go before their packs, so that no row names a pack that is gone."""
     doomed = {name for name, _ in made.packs}
     for name, segment in list(cache.segments().items()):
         if doomed.isdisjoint(segment.packs):

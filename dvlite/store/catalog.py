@@ -28,7 +28,7 @@ from dvlite.store.pack import KIND_END, KIND_RECIPE, Record
 from dvlite.store.remote import Remote
 
 _NAMED = re.compile(r"(packs|index|condemned)/([0-9a-f]{64})")
-_MANY = 4000  # objects in a listing from which it is asked for in 16 parts at once
+_MANY = 4000  # a folder with more objects than this is listed in 16 parts at once
 WHOLE_BELOW_BYTES = 1024 * 1024  # a meta pack smaller than this is fetched and kept whole
 _MAX_CONFIG_BYTES = 64 * 1024
 _DAMAGED = "distrusted"  # kind of the notes about damaged packs in the cache's `remote/` folder
@@ -55,7 +55,7 @@ class Catalog:
     # --- looking ---
 
     def look(self) -> Self:
-        """Lists the remote anew: config, condemned/, index/ and packs/ at the same time. Indexes are read when first needed."""
+        """Lists the remote again: config, condemned/, index/ and packs/ at the same time. Indexes are read when first needed."""
         remote = self.remote
         config = remote.submit(self._read_config)
         packs = remote.submit(lambda: self._list_packs("packs/"))
@@ -74,7 +74,7 @@ class Catalog:
         return self
 
     def look_at_condemned(self) -> frozenset[Digest]:
-        """Lists condemned/ anew and returns the packs that were not condemned at the last look."""
+        """Lists condemned/ again and returns the packs that were not condemned at the last look."""
         names = [entry.name for entry in self.remote.store.list(condemned.FOLDER).entries if _is_named(entry.name)]
         before = self.condemned
         entries = self.remote.each(self._read_condemned, names)

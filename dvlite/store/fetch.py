@@ -1,4 +1,4 @@
-"""Brings objects from a remote into the cache: listings first, then the files that are asked for and not there.
+"""Brings objects from a remote into the cache: manifests first, then the wanted files that it lacks.
 
 Everything is verified before it gets a name in the cache: each record against its oid, each large file as a whole. What arrived is kept,
 so an interrupted fetch continues. Packs that are mostly needed are fetched whole, others in ranges.
@@ -179,7 +179,7 @@ def _start(catalog: Catalog, cache: Cache, todo: FetchPlan, progress: Progress) 
 def rescue(
     catalog: Catalog, cache: Cache, nodes: Sequence[Digest], contents: Sequence[Need], progress: Progress
 ) -> None:
-    """Copies objects into the cache from condemned packs while these still stand, so that a push can publish them anew."""
+    """Copies objects into the cache from condemned packs while these still exist, so that a push can publish them again."""
     with catalog.counting_condemned(), contextlib.suppress(ObjectCorrupt):  # the new plan says what is nowhere else
         fetch_nodes(catalog, cache, nodes)
         _bring(catalog, cache, plan(catalog, cache, contents), progress)

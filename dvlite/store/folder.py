@@ -17,7 +17,7 @@ from dvlite.errors import DvliteError, NoSpace, RemoteError
 from dvlite.files import os_error, quote, require_space, sync_path, temporary_name, write_all
 from dvlite.store.object_store import Buffer, Listing, ObjectAbsent, ObjectEntry, is_name, require_name, require_prefix
 
-# Read by one owner and everyone else, written by nobody: objects are never changed.
+# Readable by all, writable by none: objects never change.
 _MODE = 0o444
 _NO_LINKS = (errno.EPERM, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK)
 
@@ -104,7 +104,7 @@ class FolderStore:
         return
 
     def _require_reachable(self) -> None:
-        """Tells a store that is empty from one that is not there: a wrong path, or a disk that is not mounted."""
+        """Raises RemoteError for a store that is not there, as opposed to empty: a wrong path, or a disk that is not mounted."""
         if self._folder.is_dir():
             return
         if os.path.lexists(self._folder):
@@ -157,7 +157,7 @@ def _write_durably(path: Path, data: Buffer) -> None:
 
 
 def _link(temporary: Path, path: Path) -> bool:
-    """Gives a complete file its name if nobody has it; a link does both in one step, where the file system has links."""
+    """Gives a complete file its name if that is free; a link does both in one step, where the file system has links."""
     try:
         os.link(temporary, path)
     except FileExistsError:

@@ -1,7 +1,7 @@
 """What a remote is to the layers above: named bytes that are written once, listed fresh and deleted in batches.
 
 Owns the contract that every backend keeps (tests/store/contract.py) and the names that are legal. Knows no backend; the layers above
-import all of this from `store.remote`.
+import all of this from here.
 """
 
 from __future__ import annotations
@@ -51,7 +51,7 @@ class ObjectStore(Protocol):
     def get(self, name: str, *, start: int | None = None, end: int | None = None) -> bytes:
         """Returns the bytes of an object from `start` up to but not including `end`; fewer if it is shorter than that.
 
-        Nothing is verified: whoever asked checks the hash. One round trip. Raises ObjectAbsent.
+        Nothing is verified: the caller checks the hash. One round trip. Raises ObjectAbsent.
         """
 
     def put(self, name: str, data: Buffer, *, only_if_absent: bool = False) -> bool:
@@ -71,7 +71,7 @@ class ObjectStore(Protocol):
         """Removes objects; a name that is absent is fine, so it is safe to repeat. One round trip for each 1,000 names."""
 
     def close(self) -> None:
-        """Lets go of connections, and ends the wait of whoever is about to try again; safe to repeat."""
+        """Closes connections and ends the wait of retries; safe to repeat."""
 
 
 class ObjectAbsent(RemoteError):

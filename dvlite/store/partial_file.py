@@ -71,7 +71,7 @@ class PartialFile:
         raise AssertionError("a new temporary file is never locked")
 
     def close(self) -> None:
-        """Lets go of the file; what it holds stays for the next try."""
+        """Closes the file; what it holds stays for the next try."""
         if self._file >= 0:
             os.close(self._file)
             self._file = -1

@@ -41,7 +41,7 @@ class PushPlan:
     nodes: list[Digest] = field(default_factory=list)
     missing: dict[str, list[str]] = field(default_factory=dict)  # tracked path -> files that are nowhere
     rescue: list[tuple[Digest, int]] = field(default_factory=list)  # contents only in condemned packs, with their size
-    rescue_nodes: list[Digest] = field(default_factory=list)  # listings of which that is true
+    rescue_nodes: list[Digest] = field(default_factory=list)  # manifest nodes only in condemned packs
     relies: dict[tuple[str, Digest], set[Digest]] = field(default_factory=dict)  # version -> packs found on the remote
     files: int = 0
     size_bytes: int = 0  # of the files to upload
@@ -232,7 +232,7 @@ class _Planner:
 
 
 def _refuse_wrong_size(cache: Cache, version: PushVersion) -> None:
-    """Raises FormatError for a pointer to a file whose size is not that of the file: nobody could pull it."""
+    """Raises FormatError for a pointer to a file whose size is not that of the file: it could not be pulled."""
     places = cache.locations(version.digest, (KIND_FILE,))
     if places:
         size = places[0].record.raw_length

@@ -45,7 +45,7 @@ class Remote:
 
     def __exit__(self, failure: type[BaseException] | None, *_: object) -> None:
         if failure is not None:
-            self.store.close()  # wakes whoever waits for a retry
+            self.store.close()  # ends the wait of retries
         self._pool.shutdown(cancel_futures=True)
         self.store.close()
 

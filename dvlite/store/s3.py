@@ -75,7 +75,7 @@ class S3Store:
             answer = await client.get_object(Bucket=self._bucket, Key=self._above + name, **asked)
             status = answer["ResponseMetadata"]["HTTPStatusCode"]
             most = answer["ContentLength"] if end is None else end - (first if status == 206 else 0)
-            if not answer.get("ETag") or answer["ContentLength"] > most:  # never read more than was asked for
+            if not answer.get("ETag") or answer["ContentLength"] > most:  # never read more than the range
                 answer["Body"].close()
                 raise self._not_s3()
             async with answer["Body"] as body:
@@ -187,7 +187,9 @@ class S3Store:
                 return
             following = {"ContinuationToken": page.get("NextContinuationToken", "")}
             if following == token or not following["ContinuationToken"]:
-                raise RemoteError(f"cannot list {self.label}: the server does not get to the end of its own listing")
+                raise RemoteError(
+                    f"cannot list {self.label}: the server's listing never ends (it repeats its continuation token)"
+                )
             token = following
 
     def _holds(self, name: str, data: Buffer) -> bool:

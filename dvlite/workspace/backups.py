@@ -1,10 +1,11 @@
-"""Keeps pointers of versions that would otherwise be named nowhere, in git's directory, so that their data can still be got."""
+"""Saves pointers of versions that nothing else names, in git's directory, so that their data can be restored."""
 
 from __future__ import annotations
 
 import contextlib
 import os
 from collections.abc import Sequence
+from pathlib import Path
 
 from dvlite import files
 from dvlite.errors import DvliteError
@@ -18,13 +19,23 @@ _LONGEST = 180  # bytes
 
 
 def saved_name(path: str) -> str:
-    """Returns what a saved pointer's file is called after: the path, short enough for any file system."""
-    name = os.fsencode(path.replace("/", "_"))
-    return path.replace("/", "_") if len(name) <= _LONGEST else f"{os.fsdecode(name[:_LONGEST]).rstrip(chr(0xFFFD))}~"
+    """Returns a file name made of a path, short enough for any file system."""
+    flat = path.replace("/", "_")
+    name = os.fsencode(flat)
+    return flat if len(name) <= _LONGEST else f"{os.fsdecode(name[:_LONGEST]).rstrip(chr(0xFFFD))}~"
+
+
+def save_pointer(repo: Repo, path: str, version: Pointer) -> Path:
+    """Writes the pointer of a version to `saved/`, under a name made of the path, and returns where."""
+    folder = repo.state_dir / "saved"
+    folder.mkdir(parents=True, exist_ok=True)
+    target = folder / f"{saved_name(path)}-{version.digest.hex()[:8]}{SUFFIX}"
+    files.write_atomic(target, pointer.dump(version))
+    return target
 
 
 def keep_uncommitted(repo: Repo, chosen: Sequence[Tracked]) -> list[str]:
-    """Keeps pointers that no commit names, so that their data can still be got; says how. Those of outputs stay in their lockfile."""
+    """Saves the pointers that no commit names; returns a warning for each that says how to restore it. Outputs stay in their lockfile."""
     head = repo.git.head()
     committed = repo.git.pointer_blobs(head) if head is not None else {}
     warnings = []
@@ -36,10 +47,7 @@ def keep_uncommitted(repo: Repo, chosen: Sequence[Tracked]) -> list[str]:
             )
             if committed_version.same_version(item.pointer):
                 continue
-        folder = repo.state_dir / "saved"
-        folder.mkdir(parents=True, exist_ok=True)
-        target = folder / f"{saved_name(item.path)}-{item.pointer.digest.hex()[:8]}{SUFFIX}"
-        files.write_atomic(target, pointer.dump(item.pointer))
+        target = save_pointer(repo, item.path, item.pointer)
         warnings.append(
             f"this version of {quote(repo.display(item.path))} was never committed; to get it back: dvlite get {target} -o PATH"
         )
@@ -47,7 +55,7 @@ def keep_uncommitted(repo: Repo, chosen: Sequence[Tracked]) -> list[str]:
 
 
 def saved_pointers(repo: Repo) -> list[Pointer]:
-    """Returns the pointers that were kept, in all worktrees of the clone; those that cannot be read are left out."""
+    """Returns the saved pointers of all worktrees of the clone; unreadable ones are skipped."""
     pointers = []
     for folder in (repo.common_dir, *(repo.common_dir / "worktrees").glob("*")):
         for file in sorted((folder / "dvlite" / "saved").glob(f"*{SUFFIX}")):

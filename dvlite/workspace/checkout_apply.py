@@ -121,7 +121,7 @@ class TreeWriter:
     # --- a path that is not there yet ---
 
     def fresh_tree(self, write: Sequence[int]) -> None:
-        """Builds the whole directory beside its place, then renames it once: nobody sees it half done."""
+        """Builds the whole directory beside its place, then renames it once: it is never visible half done."""
         with Folders(self._root, self._above, create=True) as above:
             temporary = temporary_name().encode()
             try:

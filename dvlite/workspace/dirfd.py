@@ -21,7 +21,7 @@ _DIRECTORY = os.O_RDONLY | FOLDER_ONLY | NO_FOLLOW
 class Folders:
     """Descriptors of the folders below `inner`, which is inside `root`; a few kept open.
 
-    No symbolic link is followed on the way from `root` down, `inner` included: whoever swaps a folder for a link is refused, not followed.
+    No symbolic link is followed on the way from `root` down, `inner` included: a folder swapped for a link is an error.
     """
 
     _KEEP = 8
@@ -160,7 +160,7 @@ def unchanged(folder: int, name: bytes, scan: Scan, j: int | None) -> bool:
 
 
 def clear_leftovers(folder: Path) -> None:
-    """Removes temporary files of killed runs; the caller holds the workspace lock, so they are nobody's."""
+    """Removes temporary files of killed runs; the caller holds the workspace lock, so no live process owns them."""
     with contextlib.suppress(OSError):
         for entry in list(os.scandir(folder)):
             if is_temporary_name(os.fsencode(entry.name)):

@@ -28,12 +28,12 @@ def to_path(want: Entries, cache: Cache, target: Path, progress: Progress) -> Da
     """Writes entries (a single one without a path is a file) as `target`; returns the objects that are damaged in the cache.
 
     If there are any, nothing was written. The target appears complete, by one rename. Raises UsageError if it exists, or for a symlink
-    that leaves what was asked for.
+    that leaves what is exported.
     """
     refuse_existing(target)
     _refuse_leaving_links(want, cache)
     files.require_space(target.parent, sum(want.sizes), quote(str(target)))
-    # Beside the target, under a name of its own: a killed run's leftovers are found by the next one, and by nobody else.
+    # Beside the target, under a name of its own: only the next run for this target removes a killed run's leftovers.
     around = target.parent / f"{TEMP_PREFIX}get-{digest_bytes(os.fsencode(target.name)).hex()[:16]}"
     shutil.rmtree(around, ignore_errors=True)
     try:
@@ -76,7 +76,7 @@ def refuse_existing(target: Path) -> None:
 def _refuse_leaving_links(want: Entries, cache: Cache) -> None:
     for i, flags in enumerate(want.flags):
         if flags == SYMLINK:
-            with contextlib.suppress(ObjectCorrupt):  # found again, and told, when it is written
+            with contextlib.suppress(ObjectCorrupt):  # reported when it is written
                 problem = symlink_problem(want.paths[i], cache.read_file(want.digest(i), want.sizes[i]))
                 if problem is not None:
                     raise UsageError(

@@ -61,7 +61,7 @@ def not_moved(paths: Sequence[MovedPath], where: str, verb: str, hint: str, show
 
 @dataclass(frozen=True, slots=True)
 class FetchRequest:
-    """A version of a tracked path, the patterns of what is wanted of it (none: all), and earlier versions that may be cached."""
+    """A version of a tracked path, patterns that choose a part of it (none: all), and earlier versions that may be cached."""
 
     path: str
     pointer: Pointer
@@ -72,7 +72,7 @@ class FetchRequest:
 
 @dataclass(frozen=True, slots=True)
 class FetchOutcome:
-    """What was brought, in counts, and which files no fresh look at the remote found, by tracked path."""
+    """What was fetched, in counts, and the files that the remote lacks, by tracked path."""
 
     paths: tuple[MovedPath, ...]
     files: int
@@ -83,9 +83,11 @@ class FetchOutcome:
 def fetch_versions(
     catalog: Catalog, cache: Cache, parts: Sequence[FetchRequest], progress: Progress, *, dry_run: bool = False
 ) -> FetchOutcome:
-    """Fetches listings, then the files in them that the cache lacks. In a dry run listings are fetched, files are counted."""
+    """Fetches manifests, then the files in them that the cache lacks. A dry run fetches manifests and counts files."""
     missing: dict[str, list[str]] = {}
-    _fetch_listings(catalog, cache, parts, missing)
+    for part in parts:
+        if part.pointer.kind == "directory" and fetch.fetch_nodes(catalog, cache, [part.pointer.digest]):
+            missing.setdefault(part.path, []).append(part.path)
     _require_matches(cache, [part for part in parts if part.patterns and part.path not in missing])
     needs: list[Need] = []
     owners: dict[Digest, str] = {}
@@ -110,18 +112,8 @@ def fetch_versions(
     )
 
 
-def _fetch_listings(
-    catalog: Catalog, cache: Cache, parts: Sequence[FetchRequest], missing: dict[str, list[str]]
-) -> None:
-    for part in parts:
-        if part.pointer.kind == "directory":
-            problems = fetch.fetch_nodes(catalog, cache, [part.pointer.digest])
-            if problems:
-                missing.setdefault(part.path, []).append(part.path)
-
-
 def _require_matches(cache: Cache, parts: Sequence[FetchRequest]) -> None:
-    """Raises UsageError for a pattern that chooses nothing in any of the versions asked for."""
+    """Raises UsageError for a pattern that matches nothing in any of the versions."""
     paths: dict[str, list[bytes]] = {}
     for part in parts:
         paths.setdefault(part.path, []).extend(entries_of(part.pointer, cache).paths)

@@ -1,4 +1,4 @@
-"""Finds out where `add` would undo what a pointer became since the workspace last followed it: by a merge, a pull, a step of a rebase.
+"""Finds out whether `add` would undo a change of a pointer that the workspace has not followed yet: by a merge, a pull, a rebase.
 
 Knows what was here from the stat index, and what was committed from git. What is here and in no commit is the user's own: nothing is found
 then. Reads listings from the cache, data only where its times say that it changed.

@@ -1,4 +1,4 @@
-"""Tells bytes that belong to an earlier version of a tracked path from a user's own work.
+"""Distinguishes bytes of an earlier version of a tracked path from a user's own work.
 
 Only the former may be overwritten or removed unasked. That the cache holds some bytes is not enough: an add that was killed, or that took
 in a part, may have stored them without any version that names them.
@@ -18,7 +18,7 @@ _HISTORY = 3  # committed versions that are looked at where nothing is known of 
 
 
 class EarlierVersions:
-    """Says of entries on disk whether they are, at their path, those of a version that was here, and in the cache."""
+    """Earlier versions of a path: which entries on disk belong to one of them, at the same path, and are in the cache."""
 
     def __init__(self, work: Workspace, path: str, have: Snapshot) -> None:
         self._work, self._path, self._have = work, path, have
@@ -57,7 +57,7 @@ def is_earlier_version(work: Workspace, path: str, have: Snapshot) -> bool:
 
 
 def is_exactly(work: Workspace, version: Pointer, have: Entries) -> bool:
-    """Says whether all that is on disk is a version; its listing is made anew where the cache does not have it."""
+    """Says whether all that is on disk is a version; its manifest is rebuilt if the cache lacks it."""
     if version.kind == "file":
         return have.paths == [b""] and have.digest(0) == version.digest
     try:

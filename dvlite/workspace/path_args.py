@@ -1,4 +1,4 @@
-"""Which tracked paths, and which part of each, the paths that a user gave stand for; and which broken pointers they have to do with."""
+"""Which tracked paths, and which parts of them, command line arguments mean; and which broken pointers concern them."""
 
 from __future__ import annotations
 
@@ -52,8 +52,8 @@ def select(repo: Repo, tracked: Sequence[P], arguments: Sequence[str], *, inside
 def usable(repo: Repo, arguments: Sequence[str], warn: Callable[[str], None], *, whole: bool = False) -> list[Tracked]:
     """Returns what is tracked on disk; a pointer or lockfile that cannot be used stops only what it is about, and is warned of.
 
-    Raises it if an argument names it or may be an output of it. With `whole`, the command vouches for everything that it is asked for: then
-    also if there are no arguments, and for every folder or pattern that may have something of it below.
+    Raises its error if an argument names it or may be an output of it. With `whole`, for commands whose success covers all that the
+    arguments mean: also without arguments, and for every folder or pattern that may contain it.
     """
     broken: list[DvliteError] = []
     tracked = repo.work_tree.tracked(broken)
@@ -69,7 +69,7 @@ def usable(repo: Repo, arguments: Sequence[str], warn: Callable[[str], None], *,
 
 
 def travelling(chosen: Sequence[tuple[P, Parts]], arguments: Sequence[str]) -> list[tuple[P, Parts]]:
-    """Returns what goes to remotes and comes from them; raises UsageError if all that was asked for stays in this clone."""
+    """Returns what goes to remotes and comes from them; raises UsageError if everything that the arguments name stays in this clone."""
     shared = [(item, parts) for item, parts in chosen if item.push]
     if chosen and arguments and not shared:
         item = chosen[0][0]

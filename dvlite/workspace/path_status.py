@@ -40,7 +40,7 @@ class ChangedPath:
 class AbsentPath:
     """A tracked path with data that is not where it should be.
 
-    `earlier`: another version is in its place, untouched, and how the right one differs from it; all zero if that cannot be told.
+    `earlier`: another version is in its place, untouched, and how the right one differs from it; all zero if that is unknown.
     """
 
     path: str
@@ -212,7 +212,7 @@ class PathStatus:
         return f"{self._path}/{os.fsdecode(inner)}" if inner else self._path
 
     def _remember(self, have: Snapshot, root: Digest) -> None:
-        """Spares the next look the reading; readers never wait, so only if nobody else is writing, and not on read-only disks."""
+        """Saves what was read, so that the next look need not; only if no other command is writing and the disk is not read-only."""
         if not have.read_files and root == NO_VERSION:
             return
         work = self._work

@@ -14,10 +14,10 @@ from dvlite.store.push_plan import PushVersion, plan
 from dvlite.workspace.path_status import AbsentPath
 
 
-def look_at_remote(
+def missing_on_remote(
     repo: Repo, cache: Cache, chosen: Sequence[Tracked], remote: str | None
 ) -> tuple[str, tuple[AbsentPath, ...]]:
-    """Returns the remote's name and what it lacks; a path that is lost everywhere is among it, one that is never pushed is not."""
+    """Returns the remote's name and the paths it lacks, those lost everywhere included, those never pushed left out; one fresh look."""
     name, opened = open_remote(repo, cache, remote, None)
     with opened:
         catalog = Catalog(opened).look()
@@ -36,7 +36,7 @@ def look_at_remote(
                         files=max(todo.files + len(lost), 1),
                         size_bytes=todo.size_bytes,
                         whole=todo.files + len(lost) >= wanted.files,
-                        example=f"{quote(lost[0])} is neither here nor there" if lost else None,
+                        example=f"{quote(lost[0])} is neither in the cache nor on the remote" if lost else None,
                         stage=item.stage or None,
                     )
                 )

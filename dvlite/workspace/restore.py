@@ -10,7 +10,7 @@ from typing import ClassVar
 
 from dvlite import files
 from dvlite.errors import DvliteError, FileChanged, ObjectMissing, PartlyDone
-from dvlite.formats import manifest, pointer
+from dvlite.formats import manifest
 from dvlite.formats.manifest import EMPTY_DIR, Entries
 from dvlite.formats.pointer import SUFFIX, Pointer, from_oid
 from dvlite.oid import MANIFEST, Digest, format_oid
@@ -20,7 +20,7 @@ from dvlite.show import NAMED, Show, count, some
 from dvlite.store.cache_writer import Writer
 from dvlite.store.pack import KIND_MANIFEST
 from dvlite.workspace import checkout_apply, sparse
-from dvlite.workspace.backups import saved_name
+from dvlite.workspace.backups import save_pointer
 from dvlite.workspace.checkout_apply import SHARE_FROM, CheckoutOutcome
 from dvlite.workspace.checkout_plan import CheckoutPlan, plan, selected
 from dvlite.workspace.dirfd import Folders, remove_entries, unchanged
@@ -57,7 +57,7 @@ class CheckoutResult:
     paths: tuple[CheckedOutPath, ...] = ()
     revision: str | None = None
     link: str = ""  # "reflink", "copy", "hardlink", "symlink"
-    unusable: tuple[str, ...] = ()  # why a pointer or lockfile could not be read, though everything was asked for
+    unusable: tuple[str, ...] = ()  # why a pointer or lockfile could not be read, if no paths were given
     elapsed_seconds: float = 0.0
     warnings: tuple[str, ...] = ()
 
@@ -89,9 +89,9 @@ class Restored:
 
 @dataclass(frozen=True, slots=True)
 class CheckoutOptions:
-    """How to restore: `force` overwrites local edits after storing them; `link` hard-links large files; `helper` helps with fresh trees.
+    """How to restore: `force` overwrites local edits after storing them; `link` hard-links large files; `helper` writes half of a fresh tree.
 
-    `keep_sparse`: of a directory that is here in part, no patterns mean that part, not all of it.
+    `keep_sparse`: for a partly checked out directory, no patterns mean the same part, not all of it.
     """
 
     force: bool = False
@@ -101,7 +101,7 @@ class CheckoutOptions:
 
 
 def restore(work: Workspace, path: str, wanted: Pointer, patterns: Sequence[str], how: CheckoutOptions) -> Restored:
-    """Brings the workspace to a version, or the part of it that `patterns` name. Raises ObjectMissing if its listing is not cached."""
+    """Restores a version, or the part of it that `patterns` name. Raises ObjectMissing if its manifest is not cached."""
     scan = work.scan(path)
     work.clear_leftovers(path, scan)
     if scan is not None and (scan.paths == [b""]) != (wanted.kind == "file"):
@@ -139,7 +139,7 @@ def restore(work: Workspace, path: str, wanted: Pointer, patterns: Sequence[str]
 
 @contextlib.contextmanager
 def writer_process_for(work: Workspace, versions: Iterable[tuple[str, Pointer]]) -> Iterator[WriterProcess | None]:
-    """Forks a second process if a large directory is about to be written anew. To be called while there are no threads."""
+    """Forks a second process if a large directory is to be written that is not on disk. Call it before any thread starts."""
     large = [path for path, wanted in versions if wanted.kind == "directory" and wanted.files >= SHARE_FROM]
     if not any(not os.path.lexists(work.location(path)) for path in large):
         yield None
@@ -151,9 +151,9 @@ def writer_process_for(work: Workspace, versions: Iterable[tuple[str, Pointer]])
 def remove_untracked(
     work: Workspace, tracked: set[str], *, only: Collection[str] | None = None
 ) -> list[CheckedOutPath]:
-    """Removes paths that were tracked here and that nothing names any more, if all their bytes are in the cache; with `only`, of those.
+    """Removes paths that were tracked in this worktree and no longer are, if the cache has all their bytes; `only` limits which.
 
-    `tracked` is everything that is named now: to be asked only where every pointer and lockfile could be read.
+    `tracked` is everything tracked now: call this only if every pointer and lockfile could be read.
     """
     done = []
     for path in list(work.known_paths()):
@@ -162,7 +162,7 @@ def remove_untracked(
         if any(overlap(path, other) for other in tracked):
             continue
         if work.is_behind_link(path) or os.path.lexists(work.location(path + SUFFIX)):
-            continue  # not ours to judge: the place is elsewhere, or the pointer is there and could not be used
+            continue  # behind a link it is not the repository's; beside an unusable pointer it may still be tracked
         shown = work.repo.display(path)
         scan = work.scan(path)
         if scan is not None:
@@ -191,7 +191,7 @@ def _settles(shown: str) -> str:
 
 
 def _settle_patterns(work: Workspace, path: str, asked: tuple[str, ...], *, absent: bool) -> None:
-    """Keeps the sparse patterns of the path true: a part of an absent directory makes it sparse, all of it makes it whole again."""
+    """Updates the sparse patterns: a part of an absent directory makes it sparse, all of it makes it whole."""
     if not asked:
         work.set_sparse(path, ())
     elif absent:
@@ -223,7 +223,7 @@ def _part(have: Snapshot, chosen: Sequence[int]) -> Snapshot:
 
 
 def _lost(work: Workspace, want: Entries, todo: CheckoutPlan) -> list[int]:
-    """Returns what an existing directory would need and the cache lacks: then nothing is done, for gaps look like deletions."""
+    """Returns the entries to write that the cache lacks: then nothing is done, since gaps would look like deletions."""
     has = work.cache.has_file
     return [i for i in todo.write if want.flags[i] != EMPTY_DIR and not has(want.digest(i), want.sizes[i])]
 
@@ -255,10 +255,7 @@ def _save(work: Workspace, path: str, have: Snapshot, todo: CheckoutPlan) -> tup
         saved = Pointer("file", part.digest(0), part.scan.sizes[0])
     else:
         saved = Pointer("directory", tree.root, tree.size_bytes, tree.files)
-    folder = work.repo.state_dir / "saved"
-    folder.mkdir(parents=True, exist_ok=True)
-    target = folder / f"{saved_name(path)}-{saved.digest.hex()[:8]}{SUFFIX}"
-    files.write_atomic(target, pointer.dump(saved))  # first: once the cache has the bytes, nothing else would name them
+    target = save_pointer(work.repo, path, saved)  # first: once the cache has the bytes, nothing else would name them
     _store(work, path, part, tree)
     work.progress.warn(
         f"local changes of {files.quote(path)} are kept as {target.name}; to get them back: dvlite get {target} -o FOLDER"
@@ -267,7 +264,7 @@ def _save(work: Workspace, path: str, have: Snapshot, todo: CheckoutPlan) -> tup
 
 
 def _put_back(work: Workspace, path: str, have: Snapshot) -> bool:
-    """Stores what is here as it was checked out, and the cache has lost, so that it can give way; returns whether it was that."""
+    """Stores data that is exactly the version checked out last and that the cache lost, so that it may be replaced; returns whether it is that."""
     versions = work.versions_here(path)
     version = from_oid(versions[0]) if versions else None
     if version is None or not is_exactly(work, version, have.entries()):
@@ -294,7 +291,7 @@ def _store(work: Workspace, path: str, have: Snapshot, tree: manifest.Tree | Non
 def _replace_kind(
     work: Workspace, path: str, wanted: Pointer, patterns: Sequence[str], how: CheckoutOptions
 ) -> Restored:
-    """Handles a file where a directory belongs, and the other way round: removed only if all of it is in the cache."""
+    """Restores a directory where a file is, or the reverse: what is there is removed only if all of it is in the cache."""
     scan = work.scan(path)
     assert scan is not None
     work.wanted(wanted)  # before anything is removed: its listing must be here
@@ -331,13 +328,13 @@ def _remember(
 ) -> None:
     complete = whole and not outcome.missing
     exact = not (todo.conflicts or todo.extra or outcome.damaged or outcome.blocked)
-    if outcome.damaged or outcome.missing:  # what could not be written is not to look like a deletion
+    if outcome.damaged or outcome.missing:  # else what could not be written would look like a deletion
         there = Snapshot(outcome.scan, outcome.digests, outcome.racy, 0).entries()
         if whole and wanted.kind == "directory":
             work.note_version(path, format_oid(MANIFEST, manifest.build(there).root), whole=False)
     else:
         work.note_version(path, wanted.oid, whole=complete and exact, part=not whole)
-    if complete:  # of a part, the next look puts old and new rows together
+    if complete:  # for a part, the next look merges old and new rows
         work.remember(path, wanted.digest if exact else NO_VERSION, outcome.scan, outcome.digests, outcome.racy)
 
 

@@ -1,4 +1,4 @@
-"""What a running `repro` is making: outputs that are away from their place on purpose, so that nobody puts old ones back.
+"""The outputs that a running `repro` has moved away and is producing, so that no other command restores the old ones.
 
 A note beside the lock of pipeline runs; it counts only while that lock is held, so that a killed run leaves nothing to clear up.
 """

@@ -67,7 +67,7 @@ class Workspace:
         return scan(self.repo.root / path, self.repo.display(path), matches, rules.names, self.progress)
 
     def clear_leftovers(self, path: str, scan: Scan | None) -> None:
-        """Removes temporary files that killed runs left in or beside a tracked path; for whoever holds the workspace lock."""
+        """Removes temporary files that killed runs left in or beside a tracked path; the caller holds the workspace lock."""
         place = self.repo.root / path
         dirfd.clear_leftovers(place.parent)
         if scan is not None and scan.leftovers:
@@ -107,10 +107,9 @@ class Workspace:
     def note_version(
         self, path: str, version: Oid, *, whole: bool, part: bool = False, before: Oid | None = None
     ) -> None:
-        """Remembers which version is here; if not as a whole, those that were here before may be here too.
+        """Records which version is on disk; if not `whole`, earlier ones may be there too.
 
-        With `part` only a part of it came here: the version that the rest is of stays the first. `before` is the version that this one was
-        made of.
+        With `part` only a part of it is: the version of the rest stays first. `before` is the version that this one was derived from.
         """
         made_of = [before] if whole and before is not None else []
         earlier = [old for old in (made_of if whole else self.versions_here(path)) if old != version]
@@ -124,7 +123,7 @@ class Workspace:
                 files.write_atomic(name, text, sync=False)
 
     def versions_here(self, path: str) -> list[str]:
-        """Returns the oids of versions of which something may be in this worktree, newest first."""
+        """Returns the oids of versions that may be on disk in this worktree, at least in part, newest first."""
         try:
             data = self._index_path(path).with_suffix(_NOTE).read_bytes()
         except OSError:
@@ -134,7 +133,7 @@ class Workspace:
         ]
 
     def other_version(self, item: Tracked) -> str | None:
-        """Returns the oid of the version that came here last, if that is another one than is named now: git moved on, the data did not."""
+        """Returns the oid of the version checked out last, if the pointer names another one: git moved on, the data did not."""
         versions = self.versions_here(item.path)
         return versions[0] if versions and versions[0] != item.pointer.oid else None
 
@@ -187,7 +186,7 @@ def entries_of(pointer: Pointer, cache: Cache) -> Entries:
 
 
 def behind_link(shown: str) -> UsageError:
-    """Returns the error for a path, in quotes, of which a folder above is a link."""
+    """Returns the error for a path, already quoted, below a symbolic link."""
     return UsageError(
         f"cannot use {shown}: a folder above it is a symbolic link",
         hint="replace the link by a folder, or remove the pointer",

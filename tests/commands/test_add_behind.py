@@ -71,7 +71,7 @@ def test_add_u_leaves_it_with_a_warning_though_its_times_say_nothing(plain):
     for _ in range(2):
         done = plain.dvlite("add", "-u")
         assert done.stderr.count("earlier version, untouched; it is left as it is") == 2
-        assert "to have the one of its pointer: dvlite checkout data;" in done.stderr
+        assert "to get the version in the pointer: dvlite checkout data;" in done.stderr
         (plain.root / "data" / "same").touch()
         (plain.root / "model.pt").touch()
     assert pointers(plain) == before
@@ -148,7 +148,7 @@ def test_what_no_commit_has_is_the_users_own_and_is_added(plain):
     plain.write("data/mine", "mine")
     plain.dvlite("add", "data")
     plain.git("reset", "-q", "--hard")  # the pointer is gone, the data is not
-    assert "to take it: dvlite add --force data" in plain.dvlite("add", "-u").stderr
+    assert "to add this version: dvlite add --force data" in plain.dvlite("add", "-u").stderr
     assert "Added data: +1 file," in plain.dvlite("add", "data").stdout
 
 
