@@ -69,7 +69,7 @@ DISTRIBUTIONS = {
 LATE_IMPORTS = (
     "cli",
     "formats.parameters",
-    "store.open",
+    "store.remote",
     "commands.status",
     "commands.hook_commit",
     "commands.hook_follow",
@@ -549,7 +549,7 @@ SOUND = {
     "store/index.py": '"""Index."""\nimport dvlite.oid\n',
     "store/pack.py": '"""Packs."""\nfrom dvlite.store import index\nfrom dvlite.oid import Oid\n',
     "store/s3.py": '"""Bucket."""\nimport s3fs\n',
-    "store/open.py": '"""Remote."""\ndef connect():\n    from dvlite.store import s3, pack\n',
+    "store/remote.py": '"""Remote."""\ndef connect():\n    from dvlite.store import s3, pack\n',
     "repo/__init__.py": "",
     "repo/repository.py": '"""Repo."""\nimport os\nfrom dvlite import __version__\nfrom dvlite.store.pack import Pack\nHOME = os.environ\n',
     "commands/__init__.py": "",

@@ -25,7 +25,7 @@ from dvlite.repo.config_files import LOCAL_FILE
 from dvlite.repo.repository import Repo
 from dvlite.show import Show, count
 from dvlite.store.object_store import ObjectAbsent
-from dvlite.store.open import open_store
+from dvlite.store.remote import open_store
 from dvlite.store.retry import RetryBudget
 
 _PACKAGES = (

@@ -44,7 +44,7 @@ from dvlite.repo.remotes import (
 from dvlite.repo.repository import Repo, open_repo
 from dvlite.show import Show
 from dvlite.store.object_store import ObjectAbsent, ObjectStore
-from dvlite.store.open import open_store
+from dvlite.store.remote import open_store
 from dvlite.store.retry import RetryBudget
 from dvlite.store.url import Location, check_options, parse_url
 

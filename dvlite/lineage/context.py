@@ -27,8 +27,7 @@ from dvlite.runs.sync import receive
 from dvlite.store import fetch
 from dvlite.store.cache import Cache
 from dvlite.store.catalog import Catalog
-from dvlite.store.open import open_store
-from dvlite.store.remote import Remote
+from dvlite.store.remote import Remote, open_store
 from dvlite.store.retry import RetryBudget
 from dvlite.store.url import Location, parse_url
 

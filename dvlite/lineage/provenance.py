@@ -223,7 +223,7 @@ class Provenance:
                 oid = Oid(f"{MANIFEST}:{parsed.digest.hex()}")
                 if oid not in skip:
                     names[oid] = entry.name
-        for oid, body in zip(names, remote.each(self._read_root, list(names.values())), strict=True):
+        for oid, body in zip(names, remote.run_all(self._read_root, list(names.values())), strict=True):
             if body is not None:
                 yield Artefact(oid, posixpath.normpath(body.path), body.size_bytes)
 
@@ -234,7 +234,7 @@ class Provenance:
             return None
         if oid not in self._roots:
             entries = catalog.roots(*parse_oid(oid))
-            bodies = remote.each(self._read_root, [entry.name for entry, _ in entries])
+            bodies = remote.run_all(self._read_root, [entry.name for entry, _ in entries])
             readable = [body for body in bodies if body is not None]
             self._roots[oid] = min(readable, key=lambda body: (not body.commit, body.time), default=None)
         return self._roots[oid]
@@ -244,10 +244,10 @@ class Provenance:
         assert remote is not None
         short = name.removeprefix(root.FOLDER)
         try:
-            data = remote.kept(_KEPT, short)
+            data = remote.recall(_KEPT, short)
             if data is None:
                 data = remote.get(name, end=root.MAX_BYTES + 1)
-                remote.keep(_KEPT, short, data)
+                remote.remember(_KEPT, short, data)
             return root.parse(data, f"{name} on {self.context.label}")
         except DvliteError:  # malformed, or deleted since it was listed
             return None

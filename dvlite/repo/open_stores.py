@@ -9,8 +9,7 @@ from dvlite.errors import UsageError
 from dvlite.files import quote
 from dvlite.repo.repository import Repo
 from dvlite.store.cache import Cache
-from dvlite.store.open import open_store
-from dvlite.store.remote import Remote
+from dvlite.store.remote import Remote, open_store
 from dvlite.store.retry import RetryBudget
 
 DEFAULT_JOBS = 8

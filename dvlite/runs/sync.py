@@ -120,7 +120,7 @@ def _bytes_of(records: Records, wanted: Sequence[Oid]) -> Iterator[bytes]:
 
 def note_damaged(remote: Remote, name: str) -> None:
     """Notes that a batch on the remote is damaged, so that the next push replaces it."""
-    remote.keep(_DAMAGED, name, b"")
+    remote.remember(_DAMAGED, name, b"")
 
 
 def _fetched(remote: Remote, records: Records, project: str | None) -> tuple[dict[str, int], tuple[str, ...]]:
@@ -136,7 +136,7 @@ def _fetched(remote: Remote, records: Records, project: str | None) -> tuple[dic
         if missing:
             total_bytes = sum(listing[name].size_bytes for name in missing)
             records.progress.start("fetching run records", total_bytes=total_bytes)
-        fetched = remote.each(partial(_fetch, remote, records, listing, unusable), missing)
+        fetched = remote.run_all(partial(_fetch, remote, records, listing, unusable), missing)
         records.progress.finish()
         if all(fetched):
             batches = records.batches()
@@ -153,7 +153,7 @@ def _fetched(remote: Remote, records: Records, project: str | None) -> tuple[dic
 
 def _is_damaged(remote: Remote, records: Records, name: str, size_bytes: int) -> bool:
     """Returns whether a batch on the remote is truncated, or noted as damaged, while this clone's copy is sound."""
-    if records.batch_bytes(name) == size_bytes and remote.kept(_DAMAGED, name) is None:
+    if records.batch_bytes(name) == size_bytes and remote.recall(_DAMAGED, name) is None:
         return False
     return records.read_batch(name) is not None
 

@@ -111,7 +111,7 @@ def publish(repo: Repo, items: Sequence[TrackedVersion], options: PushOptions, *
             files, size_bytes = done.files, done.size_bytes
             for item in items:
                 if (item.path, item.pointer.digest) not in lost:
-                    remote.keep("latest", _path_key(item.path), item.pointer.oid.encode())
+                    remote.remember("latest", _path_key(item.path), item.pointer.oid.encode())
         sent = share.send(remote, runs) if runs is not None else 0
         present = {(version.path, version.digest) for version in todo.present}
         traffic = remote.traffic
@@ -165,7 +165,7 @@ def _lost_text(item: TrackedVersion, missing: Sequence[str], remote: str) -> str
 
 def _refuse_emptied(catalog: Catalog, name: str) -> None:
     """Raises RemoteError for a store that had data and is empty now: most likely its disk is not mounted."""
-    if catalog.config is None and not catalog.packs and catalog.remote.kept_names("complete"):
+    if catalog.config is None and not catalog.packs and catalog.remote.remembered("complete"):
         raise RemoteError(
             f"remote {quote(name)} ({catalog.remote.store.label}) is empty, though this clone has pushed to it",
             hint=f"is its disk mounted? If it was emptied on purpose: dvlite remote remove {name}; then dvlite remote add it again",
@@ -177,7 +177,7 @@ def _earlier(repo: Repo, remote: Remote, items: Sequence[TrackedVersion]) -> dic
     lockfiles = {item.path: item.lockfile for item in items}
     histories = committed_versions.histories(repo.git, lockfiles, _EARLIER, lockfiles=lockfiles)
     for item in items:
-        pushed = from_oid((remote.kept("latest", _path_key(item.path)) or b"").decode("ascii", "replace"))
+        pushed = from_oid((remote.recall("latest", _path_key(item.path)) or b"").decode("ascii", "replace"))
         if pushed is not None and all(pushed.digest != version.digest for version in histories[item.path]):
             histories[item.path].insert(0, pushed)
     return histories

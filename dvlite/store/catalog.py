@@ -77,7 +77,7 @@ class Catalog:
         """Lists condemned/ again and returns the packs that were not condemned at the last look."""
         names = [entry.name for entry in self.remote.store.list(condemned.FOLDER).entries if _is_named(entry.name)]
         before = self.condemned
-        entries = self.remote.each(self._read_condemned, names)
+        entries = self.remote.run_all(self._read_condemned, names)
         self.condemned = frozenset(name for entry in entries for name in entry.packs)
         self.purged = frozenset(digest for entry in entries for digest in entry.purged)
         self.condemned_names = frozenset(names)
@@ -98,14 +98,14 @@ class Catalog:
 
     def _read_condemned(self, name: str) -> Condemned:
         short = name[len(condemned.FOLDER) :]
-        data = self.remote.kept("condemned", short)
+        data = self.remote.recall("condemned", short)
         if data is None or digest_bytes(data).hex() != short:
             data = self.remote.get(name, end=condemned.MAX_BYTES + 1)
             if digest_bytes(data).hex() != short:
                 raise ObjectCorrupt(
                     f"object {name} on {self.remote.store.label} is damaged: its bytes are not the ones that its name promises"
                 )
-            self.remote.keep("condemned", short, data)
+            self.remote.remember("condemned", short, data)
         return condemned.parse(data, f"{name} on {self.remote.store.label}")
 
     @property
@@ -135,7 +135,7 @@ class Catalog:
 
     def _list_packs(self, prefix: str) -> list[ObjectEntry]:
         """Lists the packs, in 16 parts at once if there were many last time."""
-        count = int.from_bytes(self.remote.kept("size", "packs") or b"", "big")
+        count = int.from_bytes(self.remote.recall("size", "packs") or b"", "big")
         if count < _MANY:
             entries = list(self.remote.store.list(prefix).entries)
         else:
@@ -143,7 +143,7 @@ class Catalog:
                 parts = pool.map(lambda digit: self.remote.store.list(prefix + digit).entries, "0123456789abcdef")
                 entries = [entry for part in parts for entry in part]
         if (count >= _MANY) != (len(entries) >= _MANY):
-            self.remote.keep("size", "packs", len(entries).to_bytes(8, "big"))
+            self.remote.remember("size", "packs", len(entries).to_bytes(8, "big"))
         return [entry for entry in entries if _is_named(entry.name)]
 
     # --- finding ---
@@ -155,11 +155,11 @@ class Catalog:
     def note_damaged(self, name: Digest) -> None:
         """Records that a pack was read and is damaged, so that the next push sends its objects again."""
         self.distrusted.add(name)
-        self.remote.keep(_DAMAGED, name.hex(), b"")
+        self.remote.remember(_DAMAGED, name.hex(), b"")
 
     def apply_damage_notes(self) -> None:
         """Stops relying on packs noted as damaged and drops notes of packs that are gone. For pushes only: a pull may use their sound records."""
-        noted = {name: Digest(bytes.fromhex(name)) for name in self.remote.kept_names(_DAMAGED)}
+        noted = {name: Digest(bytes.fromhex(name)) for name in self.remote.remembered(_DAMAGED)}
         self.remote.forget(_DAMAGED, {name for name, digest in noted.items() if digest not in self.packs})
         self.distrusted.update(noted.values())
 
@@ -203,11 +203,11 @@ class Catalog:
         if self._indexes is None:
             loaded = zip(
                 self._index_entries,
-                self.remote.each(self.read_index, [entry.name for entry in self._index_entries]),
+                self.remote.run_all(self.read_index, [entry.name for entry in self._index_entries]),
                 strict=True,
             )
             self._indexes = {entry.name: segment for entry, segment in loaded if segment is not None}
-            stale = self.remote.kept_names("index") - {entry.name[6:] for entry in self._index_entries}
+            stale = self.remote.remembered("index") - {entry.name[6:] for entry in self._index_entries}
             for name in stale:
                 with contextlib.suppress(OSError):
                     os.unlink(self.remote.folder / "index" / name)
@@ -220,7 +220,7 @@ class Catalog:
     def read_index(self, name: str) -> Index | None:
         """Returns one index object, or None if it is gone."""
         short = name[len("index/") :]
-        data = self.remote.kept("index", short)
+        data = self.remote.recall("index", short)
         if data is None or digest_bytes(data).hex() != short:
             try:
                 data = self.remote.get(name, end=index.MAX_BYTES + 1)
@@ -230,7 +230,7 @@ class Catalog:
                 index.verify_name(data, short)
             except ObjectCorrupt as error:
                 raise ObjectCorrupt(f"{error.message} (on {self.remote.store.label})", hint=error.hint) from None
-            self.remote.keep("index", short, data)
+            self.remote.remember("index", short, data)
         return Index(data, name)
 
     # --- recipes and footers ---
@@ -289,18 +289,18 @@ class Catalog:
         names = list(dict.fromkeys(names))
         unknown = [name.hex() for name in names if name not in self._footers]
         for name, records in zip(
-            unknown, self.remote.each(lambda text: self.footer(Digest(bytes.fromhex(text))), unknown), strict=True
+            unknown, self.remote.run_all(lambda text: self.footer(Digest(bytes.fromhex(text))), unknown), strict=True
         ):
             self._footers[Digest(bytes.fromhex(name))] = records
         return {name: self._footers[name] for name in names}
 
     def keep_footer(self, name: Digest, records: list[Record]) -> None:
-        self.remote.keep("footers", name.hex(), pack.encode_footer(records))
+        self.remote.remember("footers", name.hex(), pack.encode_footer(records))
         self._footers[name] = records
 
     def unfinished_packs(self) -> set[Digest]:
         """Returns packs of chunks that an interrupted push left here without a recipe, and that stand whole; one request each."""
-        names = (Digest(bytes.fromhex(name)) for name in self.remote.kept_names("unfinished"))
+        names = (Digest(bytes.fromhex(name)) for name in self.remote.remembered("unfinished"))
         return self.sound_packs(name for name in names if self.usable(name))
 
     def footer(self, name: Digest) -> list[Record]:
@@ -311,7 +311,7 @@ class Catalog:
             raise ObjectMissing(
                 f"pack {text} is not on {self.remote.store.label}", hint="push again from a clone that has the data"
             )
-        data = self.remote.kept("footers", text)
+        data = self.remote.recall("footers", text)
         if data is not None:
             with contextlib.suppress(ObjectCorrupt):
                 return pack.decode_footer(data, name, size)
@@ -319,7 +319,7 @@ class Catalog:
             records = self._read_footer(name, size)
         except ObjectCorrupt:  # rebuilt from the records themselves
             records = pack.open_whole(self.pack_bytes(name), name)
-        self.remote.keep("footers", text, pack.encode_footer(records))
+        self.remote.remember("footers", text, pack.encode_footer(records))
         return records
 
     def pack_bytes(self, name: Digest) -> bytes:
@@ -343,7 +343,7 @@ class Catalog:
         for place in dict.fromkeys(places):
             groups.setdefault(place.pack, []).append(place)
         contents: dict[RecordLocation, bytes] = {}
-        for part in self.remote.each(
+        for part in self.remote.run_all(
             lambda text: self._read_meta(groups[Digest(bytes.fromhex(text))]), [name.hex() for name in groups]
         ):
             contents.update(part)
@@ -352,7 +352,7 @@ class Catalog:
     def _read_meta(self, places: list[RecordLocation]) -> dict[RecordLocation, bytes]:
         name = places[0].pack
         size = self.packs[name]
-        data = self.remote.kept("meta", name.hex())
+        data = self.remote.recall("meta", name.hex())
         if data is not None and digest_bytes(data) != name:  # went bad on our disk: the remote has the last word
             data = None
         if data is None and (
@@ -360,7 +360,7 @@ class Catalog:
         ):
             data = self.pack_bytes(name)
             if size < WHOLE_BELOW_BYTES and digest_bytes(data) == name:
-                self.remote.keep("meta", name.hex(), data)
+                self.remote.remember("meta", name.hex(), data)
         if data is not None:
             return {place: self._unpacked(place, data, 0) for place in places}
         contents = {}
@@ -387,7 +387,7 @@ class Catalog:
 
         Which packs hold a version never changes; whether they stand, whole and indexed, is known from the last look.
         """
-        data = self.remote.kept("complete", f"{kind}-{digest.hex()}")
+        data = self.remote.recall("complete", f"{kind}-{digest.hex()}")
         if data is None or len(data) % 40 != 32 or digest_bytes(data[32:]) != data[:32]:
             return None
         sizes = {
@@ -406,14 +406,14 @@ class Catalog:
 
     def keep_complete(self, kind: str, digest: Digest, names: Iterable[Digest]) -> None:
         body = b"".join(name + self.packs[name].to_bytes(8, "big") for name in sorted(names))
-        self.remote.keep("complete", f"{kind}-{digest.hex()}", digest_bytes(body) + body)
+        self.remote.remember("complete", f"{kind}-{digest.hex()}", digest_bytes(body) + body)
 
     def sound_packs(self, names: Iterable[Digest]) -> set[Digest]:
         """Returns those packs whose end, read now, is that of a whole pack of the listed size; one request each."""
         wanted = [name.hex() for name in dict.fromkeys(names)]
         return {
             Digest(bytes.fromhex(name))
-            for name, sound in zip(wanted, self.remote.each(self._is_sound, wanted), strict=True)
+            for name, sound in zip(wanted, self.remote.run_all(self._is_sound, wanted), strict=True)
             if sound
         }
 

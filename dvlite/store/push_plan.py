@@ -82,7 +82,7 @@ def plan(
 
 class _Planner:
     def __init__(self, catalog: Catalog, cache: Cache, result: PushPlan, *, may_rescue: bool) -> None:
-        self._catalog, self._cache, self._made = catalog, cache, result
+        self._catalog, self._cache, self._plan = catalog, cache, result
         self._may_rescue = may_rescue
         self._seen: dict[Digest, Digest | None] = {}  # object -> the pack that has it, or None if it is to be uploaded
         self._large: dict[
@@ -90,7 +90,7 @@ class _Planner:
         ] = {}  # size, path, who relies on it, tracked path
 
     def version(self, version: PushVersion, bases: Sequence[tuple[str, Digest]]) -> None:
-        catalog, result = self._catalog, self._made
+        catalog, result = self._catalog, self._plan
         if version.kind != MANIFEST:
             _refuse_wrong_size(self._cache, version)
         complete = catalog.complete(version.kind, version.digest)
@@ -133,7 +133,7 @@ class _Planner:
             walked.add(digest)
             data = self._node(digest)
             if data is None:
-                self._made.missing.setdefault(version.path, []).append(version.path)
+                self._plan.missing.setdefault(version.path, []).append(version.path)
                 return
             node = manifest.decode(data, digest)
             self._object(digest, KIND_MANIFEST, relies)
@@ -152,7 +152,7 @@ class _Planner:
             return None
         place = next((place for place in places if self._catalog.usable(place.pack)), places[0])
         if not self._catalog.usable(place.pack):
-            self._made.rescue_nodes.append(digest)
+            self._plan.rescue_nodes.append(digest)
         return self._catalog.read_meta([place])[place]
 
     def _leaf(self, node: Entries, version: PushVersion, relies: set[Digest]) -> None:
@@ -174,41 +174,39 @@ class _Planner:
             return
         places = self._catalog.locations(digest, (KIND_FILE,))
         if places:
-            self._rely(digest, places[0].pack, relies)
+            self._seen[digest] = places[0].pack
+            relies.add(places[0].pack)
         elif size_bytes > self._cache.pack_below_bytes or self._catalog.locations(digest, (KIND_RECIPE,)):
             self._seen[digest] = None
             self._large[digest] = (size_bytes, path, [relies], tracked)
         else:
             self._seen[digest] = None
             if self._cache.has_file(digest, size_bytes):
-                self._made.small.append(digest)
-                self._made.files += 1
-                self._made.size_bytes += size_bytes
+                self._plan.small.append(digest)
+                self._plan.files += 1
+                self._plan.size_bytes += size_bytes
             else:
                 self._nowhere(digest, size_bytes, path, tracked)
 
     def _object(self, digest: Digest, kind: int, relies: set[Digest]) -> None:
         places = self._catalog.locations(digest, (kind,))
         if places:
-            self._rely(digest, places[0].pack, relies)
+            self._seen[digest] = places[0].pack
+            relies.add(places[0].pack)
         elif digest not in self._seen:
             self._seen[digest] = None
-            self._made.nodes.append(digest)
-
-    def _rely(self, digest: Digest, name: Digest, relies: set[Digest]) -> None:
-        self._seen[digest] = name
-        relies.add(name)
+            self._plan.nodes.append(digest)
 
     def _nowhere(self, digest: Digest, size_bytes: int, path: str, tracked: str) -> None:
         """Notes a file that is not in the cache: taken from a condemned pack while one stands, else missing."""
         if self._may_rescue and self._catalog.locations(digest, (KIND_FILE, KIND_RECIPE), condemned_too=True):
-            self._made.rescue.append((digest, size_bytes))
+            self._plan.rescue.append((digest, size_bytes))
         else:
-            self._made.missing.setdefault(tracked, []).append(path)
+            self._plan.missing.setdefault(tracked, []).append(path)
 
     def settle_large(self) -> None:
         """Looks up the recipes of all large files at once."""
-        result = self._made
+        result = self._plan
         recipes = self._recipes()
         for digest, (size_bytes, path, relies, tracked) in self._large.items():
             recipe = recipes.get(digest)

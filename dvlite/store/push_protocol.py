@@ -125,9 +125,9 @@ def _publish(catalog: Catalog, versions: Sequence[PushVersion], signer: RootAuth
         body = root.Root(version.path, version.size_bytes, signer.project, version.commit, signer.user, signer.time)
         name = root.name(version.kind, version.digest, os.urandom(16))
         remote.put(name, root.dump(body))
-        remote.keep("roots", key, name.encode())
+        remote.remember("roots", key, name.encode())
 
-    remote.each(one, list(keys))
+    remote.run_all(one, list(keys))
 
 
 def merge_indexes(catalog: Catalog, written: Sequence[tuple[str, int]]) -> None:
@@ -142,5 +142,5 @@ def merge_indexes(catalog: Catalog, written: Sequence[tuple[str, int]]) -> None:
     named = {name for segment in segments.values() for name in segment.packs}
     data = index.encode(rows, os.urandom(16), also=named)
     remote.put(f"index/{digest_bytes(data).hex()}", data)
-    remote.keep("index", digest_bytes(data).hex(), data)
+    remote.remember("index", digest_bytes(data).hex(), data)
     remote.store.delete(sorted(segments))

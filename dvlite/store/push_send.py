@@ -171,9 +171,9 @@ class Sender:
         self._catalog.packs[finished.name] = len(finished.data)
         if finished.pack_class == pack.CHUNKS:
             self._catalog.keep_footer(finished.name, finished.records)
-            self._remote.keep("unfinished", finished.name.hex(), b"")
+            self._remote.remember("unfinished", finished.name.hex(), b"")
         elif finished.pack_class == pack.META and len(finished.data) < 1 << 20:
-            self._remote.keep("meta", finished.name.hex(), bytes(finished.data))
+            self._remote.remember("meta", finished.name.hex(), bytes(finished.data))
 
     def _checkpoint(self) -> None:
         """Publishes what arrived so far, while other packs are on their way: recipes whose chunks are there, and an index."""
@@ -217,7 +217,7 @@ class Sender:
         data = index.encode(self._rows, os.urandom(16))
         name = digest_bytes(data).hex()
         self._remote.put(f"index/{name}", data)
-        self._remote.keep("index", name, data)
+        self._remote.remember("index", name, data)
         self.written_indexes.append((f"index/{name}", len(data)))
         self._rows = []
 

@@ -111,7 +111,7 @@ def kept_versions(remote: Remote, versions: Iterable[VersionId], project: str) -
         return own in names[key][1] or any(is_of_project(remote, name, project) for name in names[key][1])
 
     keys = list(names)
-    return {names[key][0] for key, kept in zip(keys, remote.each(is_kept, keys), strict=True) if kept}
+    return {names[key][0] for key, kept in zip(keys, remote.run_all(is_kept, keys), strict=True) if kept}
 
 
 def root_key(version: VersionId) -> str:
@@ -121,7 +121,7 @@ def root_key(version: VersionId) -> str:
 
 def own_root(remote: Remote, version: VersionId) -> str:
     """Returns the name of the last root of a version that this clone made, '' if there is none; whether it still stands, a listing says."""
-    return (remote.kept("roots", root_key(version)) or b"").decode("ascii", "replace")
+    return (remote.recall("roots", root_key(version)) or b"").decode("ascii", "replace")
 
 
 def is_of_project(remote: Remote, name: str, project: str) -> bool:

@@ -1,11 +1,11 @@
-"""A remote that is being talked to: its store, a pool of connections, what was moved, and what is remembered of it in the cache."""
+"""An open remote: its store, a pool of connections, the traffic, and what the cache remembers of it."""
 
 from __future__ import annotations
 
 import contextlib
 import os
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Self, TypeVar
@@ -14,6 +14,8 @@ from dvlite import files
 from dvlite.errors import DvliteError
 from dvlite.store.cache import Cache
 from dvlite.store.object_store import ObjectStore
+from dvlite.store.retry import RetryBudget, RetryingStore
+from dvlite.store.url import FOLDER, S3, Location, check_options
 
 T = TypeVar("T")
 
@@ -52,7 +54,7 @@ class Remote:
     def submit(self, work: Callable[[], T]) -> Future[T]:
         return self._pool.submit(work)
 
-    def each(self, work: Callable[[str], T], names: Sequence[str]) -> list[T]:
+    def run_all(self, work: Callable[[str], T], names: Sequence[str]) -> list[T]:
         """Runs requests at the same time; raises the first error after all ended."""
         futures = [self._pool.submit(work, name) for name in names]
         return [future.result() for future in futures]
@@ -70,27 +72,48 @@ class Remote:
             self.traffic.objects_written += 1
             self.traffic.bytes_written += len(data)
 
-    def keep(self, kind: str, name: str, data: bytes) -> None:
-        """Remembers an immutable object; losing it costs one request."""
+    def remember(self, kind: str, name: str, data: bytes) -> None:
+        """Saves an immutable object in the cache; losing it costs one request."""
         folder = self.folder / kind
         self.cache.make_folder(folder)
         with contextlib.suppress(DvliteError):
             files.write_atomic(folder / name, data, mode=0o444, sync=False)
 
-    def kept(self, kind: str, name: str) -> bytes | None:
+    def recall(self, kind: str, name: str) -> bytes | None:
+        """Returns a remembered object, unverified."""
         try:
             return (self.folder / kind / name).read_bytes()
         except OSError:
             return None
 
-    def kept_names(self, kind: str) -> set[str]:
+    def remembered(self, kind: str) -> set[str]:
         try:
             return {name for name in os.listdir(self.folder / kind) if not name.startswith(files.TEMP_PREFIX)}
         except OSError:
             return set()
 
     def forget(self, kind: str, names: set[str]) -> None:
-        """Forgets kept objects, and with them those that no longer matter."""
-        for name in self.kept_names(kind) & names:
+        """Removes remembered objects."""
+        for name in self.remembered(kind) & names:
             with contextlib.suppress(OSError):
                 os.unlink(self.folder / kind / name)
+
+
+def open_store(location: Location, options: Mapping[str, str], *, budget: RetryBudget, connections: int) -> ObjectStore:
+    """Returns the store at a location, for up to `connections` calls at a time; makes no request yet.
+
+    Backends load on demand: s3fs takes 0.25 s. The caller has checked that the user trusts the place (`url.host_of`). Raises UsageError for options that do not belong.
+    """
+    check_options(location.scheme, options)
+    if location.scheme == FOLDER:
+        from dvlite.store.folder import FolderStore
+
+        assert location.folder is not None
+        return FolderStore(location.folder)
+    if location.scheme == S3:
+        from dvlite.store.s3 import S3Store
+
+        return RetryingStore(S3Store(location, options, connections=connections), budget)
+    from dvlite.store.fsspec_store import FsspecStore
+
+    return RetryingStore(FsspecStore(location, options), budget)

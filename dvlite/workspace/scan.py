@@ -121,18 +121,18 @@ def special_file(shown: str, mode: int) -> DvliteError:
 class _Scan:
     """One walk over one tracked directory."""
 
-    __slots__ = ("_found", "_ignore", "_names", "_progress", "_root", "_shown")
+    __slots__ = ("_ignore", "_names", "_progress", "_result", "_root", "_shown")
 
     def __init__(
         self, root: bytes, shown: str, ignore: IgnoreRule, names: frozenset[bytes], result: Scan, progress: Progress
     ) -> None:
         self._root, self._shown = root, shown
         self._ignore, self._names = ignore, names
-        self._found, self._progress = result, progress
+        self._result, self._progress = result, progress
 
     def folder(self, prefix: bytes, depth: int) -> bool:
         """Appends everything below one folder; returns False if there was nothing that counts."""
-        result = self._found
+        result = self._result
         before = len(result.paths)
         try:
             with os.scandir(self._root + b"/" + prefix) as listing:

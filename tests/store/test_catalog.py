@@ -247,4 +247,4 @@ def test_a_note_of_a_damaged_pack_counts_for_plans_until_the_pack_is_gone(site, 
     assert not catalog.usable(place.pack)
     store.delete([f"packs/{place.pack.hex()}"])
     look(site).apply_damage_notes()
-    assert site.remote.kept_names("distrusted") == set()
+    assert site.remote.remembered("distrusted") == set()

@@ -42,7 +42,7 @@ def put_root(store, version, nonce, body):
 
 
 def forget_own_roots(site):
-    site.remote.forget("roots", site.remote.kept_names("roots"))
+    site.remote.forget("roots", site.remote.remembered("roots"))
 
 
 def test_a_version_reaches_the_nodes_of_its_listing_and_each_content_once(world):

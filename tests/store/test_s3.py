@@ -12,7 +12,7 @@ import pytest
 
 from dvlite.errors import RemoteError
 from dvlite.store.object_store import ObjectAbsent
-from dvlite.store.open import open_store
+from dvlite.store.remote import open_store
 from dvlite.store.retry import RetryBudget
 from dvlite.store.url import parse_url
 from tests.store.faultproxy import Fault, running_proxy

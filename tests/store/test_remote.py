@@ -4,7 +4,7 @@ import pytest
 
 from dvlite.errors import UsageError
 from dvlite.store.fsspec_store import FsspecStore
-from dvlite.store.open import open_store
+from dvlite.store.remote import open_store
 from dvlite.store.retry import RetryBudget
 from dvlite.store.url import Location, parse_url
 from tests.store.contract import StoreContract
