@@ -101,7 +101,9 @@ class Cache:
         """Says whether a file is here as a whole, outside of packs."""
         text = digest.hex()
         if self._shards is None:
-            self._shards = set(_listed(self.folder / "files"))
+            self._shards = set()
+            with contextlib.suppress(FileNotFoundError):
+                self._shards.update(os.listdir(self.folder / "files"))
         if text[:2] not in self._shards:
             return False
         try:
@@ -332,11 +334,9 @@ def _of_standing_packs(segment: Index, standing: set[str]) -> Index:
 
 def _names(folder: Path) -> list[str]:
     """Returns the names in a folder of the cache that are names of objects."""
-    return sorted(name for name in _listed(folder) if len(name) == 64 and not set(name) - set("0123456789abcdef"))
-
-
-def _listed(folder: Path) -> list[str]:
     try:
-        return os.listdir(folder)
+        return sorted(
+            name for name in os.listdir(folder) if len(name) == 64 and not set(name) - set("0123456789abcdef")
+        )
     except FileNotFoundError:
         return []

@@ -46,7 +46,7 @@ class Catalog:
         self.distrusted: set[Digest] = set()  # packs that this process found damaged
         self._wrong: set[RecordLocation] = set()  # rows that are not where the object is, while another row may be
         self.condemned_names: frozenset[str] = frozenset()
-        self._index_entries: tuple[ObjectEntry, ...] = ()
+        self.index_sizes: dict[str, int] = {}  # of the index objects at the last look, in bytes
         self._indexes: dict[str, Index] | None = None
         self._indexed: set[Digest] | None = None
         self._footers: dict[Digest, list[Record]] = {}
@@ -68,7 +68,7 @@ class Catalog:
             # Nothing of ours is larger (never read a stranger's terabyte), and what is shorter than an empty pack holds nothing.
             if pack.HEADER_BYTES + pack.TRAILER_BYTES <= entry.size_bytes <= pack.MAX_PACK_BYTES
         }
-        self._index_entries = tuple(entry for entry in indexes.result() if _is_named(entry.name))
+        self.index_sizes = {entry.name: entry.size_bytes for entry in indexes.result() if _is_named(entry.name)}
         self._indexes = self._indexed = None
         self._recipes.clear()
         return self
@@ -111,7 +111,7 @@ class Catalog:
     @property
     def is_empty(self) -> bool:
         """The last look found nothing, not even the config that the first push writes before all else."""
-        return self.config is None and not self.packs and not self._index_entries
+        return self.config is None and not self.packs and not self.index_sizes
 
     def empty_error(self) -> RemoteError:
         """Returns the error for an empty remote where data was expected: never pushed to, or the wrong folder."""
@@ -201,21 +201,15 @@ class Catalog:
     def indexes(self) -> dict[str, Index]:
         """Returns the index objects of the last look, fetching those not seen before."""
         if self._indexes is None:
-            loaded = zip(
-                self._index_entries,
-                self.remote.run_all(self.read_index, [entry.name for entry in self._index_entries]),
-                strict=True,
-            )
-            self._indexes = {entry.name: segment for entry, segment in loaded if segment is not None}
-            stale = self.remote.remembered("index") - {entry.name[6:] for entry in self._index_entries}
+            loaded = self.remote.run_all(self.read_index, list(self.index_sizes))
+            self._indexes = {
+                name: segment for name, segment in zip(self.index_sizes, loaded, strict=True) if segment is not None
+            }
+            stale = self.remote.remembered("index") - {name[6:] for name in self.index_sizes}
             for name in stale:
                 with contextlib.suppress(OSError):
                     os.unlink(self.remote.folder / "index" / name)
         return self._indexes
-
-    def index_sizes(self) -> dict[str, int]:
-        """Returns the size in bytes of each index object of the last look."""
-        return {entry.name: entry.size_bytes for entry in self._index_entries}
 
     def read_index(self, name: str) -> Index | None:
         """Returns one index object, or None if it is gone."""

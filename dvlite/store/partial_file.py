@@ -95,15 +95,16 @@ class PartialFile:
             for place in places:
                 chunk = os.pread(self._file, place.record.raw_length, place.offset)
                 if digest_bytes(chunk) == place.record.digest:
-                    self._mark(place)
+                    self._mark(place.term, place.number)
                     progress.advance(size_bytes=len(chunk))
 
     def fill(self, place: ChunkLocation, chunk: bytes, progress: Progress) -> None:
         """Writes a chunk that was found elsewhere."""
-        if self._has(place.term, place.number):
+        have = self._have.get(place.term)
+        if have is not None and have[place.number]:
             return
         self._pwrite(chunk, place.offset)
-        self._mark(place)
+        self._mark(place.term, place.number)
         progress.advance(size_bytes=len(chunk))
 
     # --- what is to be downloaded ---
@@ -153,7 +154,7 @@ class PartialFile:
                     run.append(pack.unpack_view(record, view[begin : begin + record.stored_length]))
                     run_length += record.raw_length
                     for turn in range(term.repeat):
-                        self._mark_number(position, k + turn * term.count)
+                        self._mark(position, k + turn * term.count)
                     progress.advance(size_bytes=record.raw_length * term.repeat)
                 offset += record.raw_length
             if run:
@@ -216,19 +217,12 @@ class PartialFile:
         except OSError as error:
             raise os_error(error, "write", self._path) from error
 
-    def _has(self, position: int, number: int) -> bool:
-        have = self._have.get(position)
-        return have is not None and have[number] == 1
-
     def _has_all(self, position: int, term: Term, k: int) -> bool:
         """Says whether chunk k of a term is there in every repetition."""
         have = self._have.get(position)
         return have is not None and all(have[k :: term.count])
 
-    def _mark(self, place: ChunkLocation) -> None:
-        self._mark_number(place.term, place.number)
-
-    def _mark_number(self, position: int, number: int) -> None:
+    def _mark(self, position: int, number: int) -> None:
         have = self._have.get(position)
         if have is None:
             term = self.recipe.terms[position]

@@ -207,7 +207,14 @@ class _Planner:
     def settle_large(self) -> None:
         """Looks up the recipes of all large files at once."""
         result = self._plan
-        recipes = self._recipes()
+        recipes: dict[Digest, Recipe] | None = None
+        if self._may_rescue:
+            with contextlib.suppress(
+                ObjectCorrupt
+            ):  # to a push, a damaged recipe is not there: asked again, it is left out
+                recipes = self._catalog.recipes(self._large)
+        if recipes is None:
+            recipes = self._catalog.recipes(self._large)
         for digest, (size_bytes, path, relies, tracked) in self._large.items():
             recipe = recipes.get(digest)
             if recipe is not None:
@@ -220,13 +227,6 @@ class _Planner:
                 result.size_bytes += size_bytes
             else:
                 self._nowhere(digest, size_bytes, path, tracked)
-
-    def _recipes(self) -> dict[Digest, Recipe]:
-        """Looks up the recipes of the large files; to a push, a damaged one is not there."""
-        for _ in self._large if self._may_rescue else ():
-            with contextlib.suppress(ObjectCorrupt):  # the catalog does not rely on it again
-                return self._catalog.recipes(self._large)
-        return self._catalog.recipes(self._large)
 
 
 def _refuse_wrong_size(cache: Cache, version: PushVersion) -> None:

@@ -132,7 +132,7 @@ def _publish(catalog: Catalog, versions: Sequence[PushVersion], signer: RootAuth
 
 def merge_indexes(catalog: Catalog, written: Sequence[tuple[str, int]]) -> None:
     """Merges many small index objects into one; deletes exactly those whose rows the acknowledged new one holds."""
-    sizes = catalog.index_sizes() | dict(written)
+    sizes = catalog.index_sizes | dict(written)
     small = [name for name, size in sizes.items() if size < index.MERGE_BELOW_BYTES]
     if len(small) <= index.MERGE_ABOVE:
         return

@@ -75,7 +75,7 @@ class Sender:
                 continue
             writer = self._writer(pack.FILES if kind == KIND_FILE else pack.META)
             writer.add_stored(place.record, stored)
-            self._full(writer)
+            self._ship_if_full(writer)
             if kind == KIND_FILE:
                 self._progress.advance(size_bytes=place.record.raw_length, files=1)
             return
@@ -89,7 +89,7 @@ class Sender:
     def _add(self, kind: int, digest: Digest, raw: bytes) -> None:
         writer = self._writer(pack.FILES if kind == KIND_FILE else pack.META)
         writer.add(kind, digest, raw)
-        self._full(writer)
+        self._ship_if_full(writer)
         if kind == KIND_FILE:
             self._progress.advance(size_bytes=len(raw), files=1)
 
@@ -107,9 +107,11 @@ class Sender:
                 name = digest_bytes(chunk)
                 place = None if draft.fragmented else chunks.find(name)
                 if place is None:
-                    slot, number = self._chunk(name, chunk)
-                    chunks.remember(name, slot, number)
-                    place = (slot, number)
+                    writer = self._writer(pack.CHUNKS)
+                    place = (self._slots.setdefault(pack.CHUNKS, _PackSlot()), len(writer))
+                    writer.add(KIND_CHUNK, name, chunk)
+                    self._ship_if_full(writer)
+                    chunks.remember(name, *place)
                 draft.add(*place, len(chunk))
                 self._progress.advance(size_bytes=len(chunk))
         if whole.digest() != digest:
@@ -121,21 +123,13 @@ class Sender:
         self._drafts.append(draft)
         self._progress.advance(files=1)
 
-    def _chunk(self, name: Digest, chunk: bytes) -> tuple[_PackSlot, int]:
-        writer = self._writer(pack.CHUNKS)
-        slot = self._slots.setdefault(pack.CHUNKS, _PackSlot())
-        number = len(writer)
-        writer.add(KIND_CHUNK, name, chunk)
-        self._full(writer)
-        return slot, number
-
     def _writer(self, pack_class: int) -> PackWriter:
         writer = self._open.get(pack_class)
         if writer is None:
             writer = self._open[pack_class] = PackWriter(pack_class, os.urandom(pack.NONCE_BYTES))
         return writer
 
-    def _full(self, writer: PackWriter) -> None:
+    def _ship_if_full(self, writer: PackWriter) -> None:
         if writer.size_bytes >= pack.TARGET_BYTES:
             self._ship(writer.pack_class)
             if self._since_index >= _CHECKPOINT_PACKS and writer.pack_class != pack.META:
@@ -155,7 +149,13 @@ class Sender:
         name = f"packs/{finished.name.hex()}"
         sent = self._remote.submit(lambda: self._remote.put(name, finished.data))
         self._flying.append(_Upload(sent, index.rows_of(finished), slot))
-        self._shipped(finished)
+        self.packs.add(finished.name)
+        self._catalog.packs[finished.name] = len(finished.data)
+        if pack_class == pack.CHUNKS:
+            self._catalog.keep_footer(finished.name, finished.records)
+            self._remote.remember("unfinished", finished.name.hex(), b"")
+        elif pack_class == pack.META and len(finished.data) < 1 << 20:
+            self._remote.remember("meta", finished.name.hex(), bytes(finished.data))
 
     def _arrive(self) -> None:
         """Waits for the oldest pack on its way; only now may an index or a recipe name it."""
@@ -165,15 +165,6 @@ class Sender:
         self._since_index += 1
         if slot is not None:
             slot.arrived = True
-
-    def _shipped(self, finished: pack.Pack) -> None:
-        self.packs.add(finished.name)
-        self._catalog.packs[finished.name] = len(finished.data)
-        if finished.pack_class == pack.CHUNKS:
-            self._catalog.keep_footer(finished.name, finished.records)
-            self._remote.remember("unfinished", finished.name.hex(), b"")
-        elif finished.pack_class == pack.META and len(finished.data) < 1 << 20:
-            self._remote.remember("meta", finished.name.hex(), bytes(finished.data))
 
     def _checkpoint(self) -> None:
         """Publishes what arrived so far, while other packs are on their way: recipes whose chunks are there, and an index."""

@@ -119,7 +119,7 @@ def restore(work: Workspace, path: str, wanted: Pointer, patterns: Sequence[str]
     outside = None
     if have is not None and chooses is not None:
         have, outside = _split(have, chooses)
-    is_safe = _anything if how.force or have is None else EarlierVersions(work, path, have).has
+    is_safe = (lambda _: True) if how.force or have is None else EarlierVersions(work, path, have).has
     todo = plan(want, have, is_safe)
     if (todo.conflicts or todo.extra) and have is not None and outside is None and _put_back(work, path, have):
         todo = plan(want, have, EarlierVersions(work, path, have).has)
@@ -336,10 +336,6 @@ def _remember(
         work.note_version(path, wanted.oid, whole=complete and exact, part=not whole)
     if complete:  # for a part, the next look merges old and new rows
         work.remember(path, wanted.digest if exact else NO_VERSION, outcome.scan, outcome.digests, outcome.racy)
-
-
-def _anything(_: int) -> bool:
-    return True
 
 
 def _result(
