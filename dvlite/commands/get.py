@@ -301,10 +301,7 @@ def _inside(opened: _Source, item: Tracked, inner: str, jobs: int | None, progre
         name = os.fsencode(inner)
         entry = entries.find(name)
         if entry is None:
-            start = name + b"/"
-            rows = [
-                _moved(entries[i], path[len(start) :]) for i, path in enumerate(entries.paths) if path.startswith(start)
-            ]
+            rows = entries.subtree(name)
             if not rows:
                 break
             return _Wanted(manifest.from_entries(rows), "")

@@ -193,7 +193,7 @@ def _compare(work: Workspace, item: Tracked, found: _Findings) -> None:
     is_far = look.not_in_cache is not None and repo.config.remote_names()
     restore = bringing(work, item.path, "pull" if is_far else "checkout")
     if look.is_earlier and operation.is_replaying(repo.git_dir):
-        found.notes.append(f"{path} on disk is still another version than in this commit; to have that: {restore}")
+        found.notes.append(f"{path} on disk differs from this commit; to update it: {restore}")
     elif look.changed is not None and not look.is_counted:
         found.notes.append(f"{path} cannot be compared with {file}: its listing is not here; dvlite fetch {word(path)}")
     elif look.changed is not None or look.is_earlier:

@@ -223,13 +223,8 @@ def _at(cache: Cache, repo: Repo, version: _Version, inner: str, progress: Progr
         entry = manifest.find(digest, os.fsencode(inner), cache.read_node)
         if entry is not None and entry.kind != EMPTY_DIR:
             return _Version(version.commit, path, format_oid(FILE, entry.digest), entry.size_bytes, 1, version.run)
-        start = os.fsencode(inner) + b"/"
-        rows = [
-            manifest.Entry(name[len(start) :], leaf.flags[i], leaf.sizes[i], leaf.digest(i))
-            for leaf in manifest.leaves(digest, cache.read_node)
-            for i, name in enumerate(leaf.paths)
-            if name.startswith(start)
-        ]
+        folder = os.fsencode(inner)
+        rows = [entry for leaf in manifest.leaves(digest, cache.read_node) for entry in leaf.subtree(folder)]
         if not rows:
             return _Version(version.commit, path, None)
         tree = manifest.build(manifest.from_entries(rows))

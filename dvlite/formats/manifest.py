@@ -71,6 +71,13 @@ class Entries:
         i = bisect_left(self.paths, path)
         return self[i] if i < len(self.paths) and self.paths[i] == path else None
 
+    def subtree(self, folder: bytes) -> list[Entry]:
+        """Returns the entries below a folder, with paths relative to it; binary search."""
+        start, paths = folder + b"/", self.paths
+        cut = len(start)
+        first, last = bisect_left(paths, start), bisect_left(paths, folder + b"0")  # "0" follows "/"
+        return [Entry(paths[i][cut:], self.flags[i], self.sizes[i], self.digest(i)) for i in range(first, last)]
+
 
 @dataclass(frozen=True, slots=True)
 class Branch:

@@ -174,13 +174,7 @@ class DirectoryVersions:
 
     def _folder(self, root: Digest, inner: bytes) -> Tree | None:
         """Returns a folder inside a listing as a directory of its own."""
-        start = inner + b"/"
-        rows = [
-            Entry(path[len(start) :], leaf.flags[i], leaf.sizes[i], leaf.digest(i))
-            for leaf in manifest.leaves(root, self._read)
-            for i, path in enumerate(leaf.paths)
-            if path.startswith(start)
-        ]
+        rows = [entry for leaf in manifest.leaves(root, self._read) for entry in leaf.subtree(inner)]
         return manifest.build(manifest.from_entries(rows)) if rows else None
 
     def _entries_with(

@@ -9,7 +9,6 @@ from __future__ import annotations
 import os
 import posixpath
 import stat
-from bisect import bisect_left
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
@@ -350,14 +349,7 @@ def part_of(entries: Entries, path: str, inner: bytes) -> Locked | None:
     if entry is not None:
         executable = bool(entry.flags & EXECUTABLE)
         return Locked(path, format_oid(FILE, entry.digest), entry.size_bytes, executable=executable)
-    start = inner + b"/"
-    first = bisect_left(entries.paths, start)
-    part = []
-    for i in range(first, len(entries)):
-        if not entries.paths[i].startswith(start):
-            break
-        name = entries.paths[i][len(start) :]
-        part.append(manifest.Entry(name, entries.flags[i], entries.sizes[i], entries.digest(i)))
+    part = entries.subtree(inner)
     if not part:
         return None
     tree = manifest.build(manifest.from_entries(part))

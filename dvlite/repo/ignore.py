@@ -81,7 +81,7 @@ def _compile(lines: list[str]) -> Ignore:
     for line in lines:
         if any(part.count("*") > _MOST_STARS for part in line.split("/")):
             raise FormatError(
-                f"cannot use '{FILE_NAME}': {quote(line[:60])} has more than {_MOST_STARS} '*' in one name, which takes for ever to match",
+                f"cannot use '{FILE_NAME}': {quote(line[:60])} has more than {_MOST_STARS} '*' in one name, which is too slow to match",
                 hint="write a simpler pattern",
             )
     takes_back = any(

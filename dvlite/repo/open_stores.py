@@ -21,7 +21,7 @@ def refuse_overlap(folder: Path, cache: Path, name: str) -> None:
     if one == other or one in other.parents or other in one.parents:
         raise UsageError(
             f"remote {quote(name)} and the cache share the folder {quote(str(one))}",
-            hint="a remote is a second copy: give it a folder of its own",
+            hint="use a folder outside the cache",
         )
 
 

@@ -127,7 +127,7 @@ def test_after_a_conflict_data_that_is_not_in_the_cache_is_to_be_pulled(team, co
     clone.refuses("merge", "origin/other")
     clone.write("code", "both")
     clone.git("add", "code")
-    note = "note: data on disk is still another version than in this commit; to have that: dvlite pull data"
+    note = "note: data on disk differs from this commit; to update it: dvlite pull data"
     assert note in said(clone.does("commit", "-qm", "Merge"))
     clone.dvlite("pull", "data")
     assert clone.has("data/new.txt")

@@ -367,3 +367,11 @@ def test_a_branch_that_misnames_its_children_is_refused():
     nodes = {digest_manifest(data): data for data in (leaf, top)}
     with pytest.raises(ObjectCorrupt):
         manifest.load(digest_manifest(top), nodes.__getitem__)
+
+
+def test_a_subtree_has_the_entries_below_a_folder_relative_to_it():
+    names = (b"a", b"a-b/x", b"a/b", b"a/c/d", b"a0", b"b/e")
+    entries = manifest.from_entries(manifest.Entry(name, FILE, 1, digest_bytes(name)) for name in names)
+    assert [entry.path for entry in entries.subtree(b"a")] == [b"b", b"c/d"]
+    assert [entry.digest for entry in entries.subtree(b"a/c")] == [digest_bytes(b"a/c/d")]
+    assert entries.subtree(b"c") == []
