@@ -6,6 +6,7 @@ No test can read or write the user's configuration, and none can reach a host ot
 import contextlib
 import io
 import os
+import platform
 import signal
 import subprocess
 import sys
@@ -71,8 +72,25 @@ class Runner(Protocol):
     ) -> subprocess.CompletedProcess[str]: ...
 
 
+# Each repro asks `python` for its version; a Python takes 0.1 s to say it.
+PYTHON = """\
+#!/bin/sh
+if [ "$1" = -c ] && [ "$3" = "[]" ]; then echo '["{version}", "{implementation}", {{}}]'; else exec {python} "$@"; fi
+"""
+
+
+@pytest.fixture(scope="session")
+def quick_python(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Returns a folder for PATH: its `python` is the Python of the tests, which says at once which one it is."""
+    program = tmp_path_factory.mktemp("python") / "python"
+    version, implementation = platform.python_version(), platform.python_implementation()
+    program.write_text(PYTHON.format(version=version, implementation=implementation, python=sys.executable))
+    program.chmod(0o755)
+    return program.parent
+
+
 @pytest.fixture(autouse=True)
-def isolated(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> Path:
+def isolated(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch, quick_python: Path) -> Path:
     """Returns this test's own home folder; git and every Python that the test starts are set up to stay inside."""
     home = tmp_path_factory.mktemp("home")
     git_config = home / "gitconfig"
@@ -88,6 +106,7 @@ def isolated(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.Monke
         "GIT_TERMINAL_PROMPT": "0",
         "GIT_CEILING_DIRECTORIES": tmp_path_factory.getbasetemp(),
         "AWS_EC2_METADATA_DISABLED": "true",  # else a client without credentials asks a host that is not here
+        "PATH": f"{quick_python}{os.pathsep}{os.environ['PATH']}",
         "PYTHONPATH": path,
         "TZ": "UTC",
     }
