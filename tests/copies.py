@@ -22,7 +22,8 @@ def copy_of(name: str, build: Callable[[Path], object], target: Path) -> Path:
         for sample in building.rglob("*.sample"):  # git's examples of hooks
             sample.unlink()
         building.rename(prepared)
-    shutil.copytree(prepared, target, symlinks=True, dirs_exist_ok=True)
+    target.mkdir(parents=True, exist_ok=True)
+    subprocess.run(["cp", "-a", f"{prepared}/.", str(target)], check=True)  # a fifth of the CPU of shutil.copytree
     return target
 
 

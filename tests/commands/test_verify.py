@@ -9,6 +9,7 @@ import pytest
 
 from dvlite.formats import lockfile
 from tests.commands.project import Project
+from tests.copies import copy_of
 
 PIPELINE = """\
 stages:
@@ -90,25 +91,42 @@ def build(project):
     project.dvlite("push")
 
 
-BUILT = {}
-
-
 @pytest.fixture
-def clone(tmp_path_factory, tmp_path, invoke, monkeypatch):
+def clone(tmp_path, invoke, monkeypatch):
     """Returns a fresh clone, by git alone, of a project whose data is on a remote of its own (`../store`)."""
-    base = BUILT.get("base")
-    if base is None:
-        base = tmp_path_factory.mktemp("verified")
+    return copied_clone(tmp_path / "w", invoke, monkeypatch)
+
+
+def copied_clone(folder, invoke, monkeypatch):
+    def both(base):
         (base / "origin").mkdir()
         project = Project(base / "origin", invoke)
         project.git("init", "-q")
         monkeypatch.setenv("DVLITE_TRUST", str(base / "store"))
         build(project)
+        project.git("repack", "-adq")  # few files to copy
         project.git("clone", "-q", str(base / "origin"), str(base / "clone"))
-        BUILT["base"] = base
-    shutil.copytree(base, tmp_path / "w", symlinks=True)
-    monkeypatch.setenv("DVLITE_TRUST", str(tmp_path / "w/store"))
-    return Project(tmp_path / "w/clone", invoke)
+
+    copy_of("verified", both, folder)
+    monkeypatch.setenv("DVLITE_TRUST", str(folder / "store"))
+    return Project(folder / "clone", invoke)
+
+
+@pytest.fixture(scope="module")
+def restored(tmp_path_factory):
+    """Returns a maker of the same clone for each test of a module, put back by git."""
+    folder = tmp_path_factory.mktemp("restored") / "w"
+
+    def clone(invoke, monkeypatch):
+        if not folder.exists():
+            copied_clone(folder, invoke, monkeypatch).git("tag", "as-cloned")
+        monkeypatch.setenv("DVLITE_TRUST", str(folder / "store"))
+        made = Project(folder / "clone", invoke)
+        made.git("checkout", "-qfB", "main", "as-cloned")
+        made.git("clean", "-qfd")
+        return made
+
+    return clone
 
 
 def origin(clone):
@@ -500,7 +518,8 @@ TAMPERED = [
 @pytest.mark.parametrize(
     ("tamper", "kind", "file", "line", "named"), TAMPERED, ids=[each[0].__name__ for each in TAMPERED]
 )
-def test_what_is_wrong_is_one_finding_that_names_it(clone, tamper, kind, file, line, named):
+def test_what_is_wrong_is_one_finding_that_names_it(restored, invoke, monkeypatch, tamper, kind, file, line, named):
+    clone = restored(invoke, monkeypatch)
     tamper(clone)
     found = findings(clone)
     assert [(each["kind"], each["file"]) for each in found] == [(kind, file)], found
@@ -508,15 +527,20 @@ def test_what_is_wrong_is_one_finding_that_names_it(clone, tamper, kind, file, l
     assert line in lines[found[0]["line"] - 1], f"{found[0]}: {lines[found[0]['line'] - 1]}"
     assert named in found[0]["message"]
     assert found[0]["fix"]
-    shown = clone.dvlite("verify", code=1).stdout.splitlines()
-    assert shown[0].startswith(f"{file}:{found[0]['line']}: ")
-    assert shown[-1].startswith("1 finding in ")
     clone.git("add", "-A")
     clone.git("commit", "-qm", "Tamper")
     clone.git("checkout", "-q", "HEAD~1")
     committed = findings(clone, "--rev", "main")
     same = ("kind", "file", "line", "stage", "path", "message")
     assert [{name: each[name] for name in same} for each in committed] == [{name: found[0][name] for name in same}]
+
+
+def test_a_finding_is_shown_with_its_file_and_line(clone):
+    edited_param(clone)
+    (found,) = findings(clone)
+    shown = clone.dvlite("verify", code=1).stdout.splitlines()
+    assert shown[0].startswith(f"dvlite.lock:{found['line']}: ")
+    assert shown[-1].startswith("1 finding in ")
 
 
 @pytest.mark.parametrize(
