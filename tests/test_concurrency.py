@@ -2,7 +2,6 @@
 
 import os
 import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -11,11 +10,20 @@ from tests.clones import Clone, git, start
 from tests.trees import facts, noise, put
 
 
-def together(*commands: tuple[Path, list[str]]) -> list[subprocess.CompletedProcess]:
-    """Starts all commands at once and waits for all."""
+@pytest.fixture
+def together(program):
+    """Returns what starts all commands at once and waits for all."""
+
+    def run(*commands: tuple[Path, list[str]]) -> list[subprocess.CompletedProcess]:
+        return at_once(program, *commands)
+
+    return run
+
+
+def at_once(program: Path, *commands: tuple[Path, list[str]]) -> list[subprocess.CompletedProcess]:
     started = [
         subprocess.Popen(
-            [sys.executable, "-m", "dvlite", *args],
+            [program, *args],
             cwd=cwd,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
@@ -42,7 +50,7 @@ def here(tmp_path, run_cli) -> Clone:
     return start(tmp_path / "here", run_cli, str(tmp_path / "store"))
 
 
-def test_four_adds_at_once_all_count(here):
+def test_four_adds_at_once_all_count(here, together):
     for number in range(4):
         for file in range(40):
             put(here.path / f"data{number}" / str(file), noise(2000, number * 100 + file))
@@ -56,7 +64,7 @@ def test_four_adds_at_once_all_count(here):
     assert all(f"/data{number}" in ignored for number in range(4))
 
 
-def test_the_same_path_added_twice_at_once_is_added_once(here):
+def test_the_same_path_added_twice_at_once_is_added_once(here, together):
     for file in range(200):
         put(here.path / "data" / str(file), noise(500, file))
     all_well(together((here.path, ["add", "data"]), (here.path, ["add", "data"])))
@@ -64,7 +72,7 @@ def test_the_same_path_added_twice_at_once_is_added_once(here):
     assert here.is_clean()
 
 
-def test_a_pull_and_an_add_at_once(here, tmp_path):
+def test_a_pull_and_an_add_at_once(here, tmp_path, together):
     put(here.path / "one" / "file", noise(100_000, 1))
     here.dv("add", "one")
     here.commit()
@@ -78,7 +86,7 @@ def test_a_pull_and_an_add_at_once(here, tmp_path):
     assert facts(there.path / "one") == facts(here.path / "one")
 
 
-def test_pushes_of_two_clones_at_once_are_both_complete(here, tmp_path):
+def test_pushes_of_two_clones_at_once_are_both_complete(here, tmp_path, together):
     put(here.path / "base" / "file", noise(300_000, 1))
     here.dv("add", "base")
     here.commit()
@@ -100,7 +108,7 @@ def test_pushes_of_two_clones_at_once_are_both_complete(here, tmp_path):
         assert facts(reader.path / f"own{number}") == facts(clone.path / f"own{number}")
 
 
-def test_two_pulls_of_one_clone_at_once(here, tmp_path):
+def test_two_pulls_of_one_clone_at_once(here, tmp_path, together):
     for file in range(100):
         put(here.path / "data" / str(file), noise(3000, file))
     put(here.path / "data" / "large", noise(2_000_000, 5))
@@ -114,7 +122,7 @@ def test_two_pulls_of_one_clone_at_once(here, tmp_path):
     assert there.is_clean()
 
 
-def test_clones_that_share_a_cache_work_at_once(here, tmp_path):
+def test_clones_that_share_a_cache_work_at_once(here, tmp_path, together):
     put(here.path / "data" / "large", noise(2_000_000, 5))
     for file in range(100):
         put(here.path / "data" / str(file), noise(3000, file))
@@ -133,7 +141,7 @@ def test_clones_that_share_a_cache_work_at_once(here, tmp_path):
         assert facts(clone.path / "data") == facts(here.path / "data")
 
 
-def test_inits_at_once_make_one_configuration(tmp_path, run_cli):
+def test_inits_at_once_make_one_configuration(tmp_path, run_cli, together):
     folder = tmp_path / "fresh"
     folder.mkdir()
     git(folder, "init", "-q")

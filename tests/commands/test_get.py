@@ -36,7 +36,10 @@ def outside(tmp_path, invoke):
     return Project(tmp_path / "outside", invoke)
 
 
-@pytest.fixture(params=["folder", "bare folder", "file url"])
+SOURCES = ["folder", "bare folder", "file url"]
+
+
+@pytest.fixture(params=SOURCES)
 def source(request, pushed):
     bare = pushed.root.parent / "bare.git"
     return {"folder": str(pushed.root), "bare folder": str(bare), "file url": bare.as_uri()}[request.param]
@@ -63,7 +66,11 @@ def test_a_tracked_path_a_folder_above_and_what_is_inside(source, pushed, outsid
     assert [name for name in os.listdir(outside.root) if name.startswith(".")] == []
 
 
-@pytest.mark.parametrize("revision", ["v1", "HEAD~1", "commit", "short", "side"])
+@pytest.mark.parametrize(
+    ("source", "revision"),
+    [(source, "v1") for source in SOURCES] + [("file url", other) for other in ("HEAD~1", "commit", "short", "side")],
+    indirect=["source"],
+)
 def test_any_revision(source, pushed, outside, revision):
     commit = pushed.git("rev-parse", "v1").strip()
     pushed.git("branch", "-f", "side", "v1")

@@ -141,7 +141,7 @@ def change(project, chosen):
         (root / "src/a.py").chmod(chosen.choice([0o644, 0o755]))
 
 
-@pytest.mark.parametrize("seed", range(8))
+@pytest.mark.parametrize("seed", [0, *(pytest.param(seed, marks=pytest.mark.long) for seed in range(1, 8))])
 def test_a_range_finds_what_each_of_its_commits_has(linked, seed):
     chosen = random.Random(seed)
     for number in range(14):

@@ -93,6 +93,7 @@ HOSTILE = {
     "23 files of a file": (GOOD + "files: 3\n", "line 5: 'files' is not known"),
     "23 executable directory": (TREE + "executable: true\n", "line 6: 'executable' is not known"),
     "23 executable: false": (GOOD + "executable: false\n", "line 5: 'executable' must be true"),
+    "24 zeros, as after a power cut": (bytes(300), "line 1"),
     "24 empty": ("", "'dvlite' is missing|line 1"),
     "24 byte order mark": ("\ufeff" + GOOD, "line 1: it starts with a byte order mark"),
     "24 CR LF": (GOOD.replace("\n", "\r\n"), "line 1: lines must end in LF"),
@@ -114,6 +115,7 @@ HOSTILE = {
     "28 a Python tag": ("dvlite: !!python/object/apply:os.system [id]\n", "line 1"),
     "NUL in a value": (GOOD.replace("file", "fi\0le"), "line 2"),
     "escape in a value": (GOOD.replace("file", "\x1b]0;x\x07"), "line 2"),
+    "escape in a key": ("\x1b]0;owned\x07: 1\n", "line 1"),
     "another kind": (GOOD.replace("kind: file", "kind: socket"), "line 2: 'kind' must be file or directory"),
     "space before the colon": (GOOD.replace("size: ", "size : "), "line 4"),
 }
