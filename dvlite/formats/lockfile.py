@@ -76,6 +76,11 @@ class Facts:
     env: Mapping[str, str] = field(default_factory=dict)
     capture: Mapping[str, str] = field(default_factory=dict)
 
+    @property
+    def mappings(self) -> dict[str, Mapping[str, Tree]]:
+        """The sections with a value for each name."""
+        return {"params": self.params, "env": self.env, "capture": self.capture}
+
 
 @dataclass(frozen=True, slots=True)
 class LockedStage:
@@ -189,7 +194,7 @@ def _stage_lines(stage: LockedStage) -> Iterator[str]:
     if facts.wdir != ".":
         yield f"    wdir: {_json(facts.wdir)}\n"
     yield from _section("deps", ((item.path, _locked(item)) for item in sorted(stage.deps, key=_path)))
-    for name, values in (("params", facts.params), ("env", facts.env), ("capture", facts.capture)):
+    for name, values in facts.mappings.items():
         yield from _section(name, ((key, _json(value)) for key, value in sorted(values.items())))
     yield from _section("outs", ((item.path, _locked(item)) for item in sorted(stage.outs, key=_path)))
 

@@ -313,7 +313,7 @@ class Execution:
         stage, before = opened.attempt.stage, opened.attempt.entry
         self._look_again(stage.placed(dep.path) for dep in before.deps)
         try:
-            after = self._tools.evaluator.entry_now(stage, opened.outlook.locked, captures=before.facts.capture)
+            after = self._tools.evaluator.entry_now(stage, opened.outlook.locked, captured=before)
         except DvliteError as error:
             return [error.message]
         changed = [reason for reason in reasons.of_facts(before, after) if reason.kind.startswith(("dep-", "param-"))]

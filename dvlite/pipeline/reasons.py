@@ -47,9 +47,8 @@ def of_facts(locked: LockedStage, now: LockedStage) -> Iterator[Reason]:
     if old.wdir != new.wdir:
         yield Reason(kind="wdir-changed", name="wdir", old=old.wdir, new=new.wdir)
     yield from _paths("dep", locked.deps, now.deps)
-    yield from _values("param", old.params, new.params)
-    yield from _values("env", old.env, new.env)
-    yield from _values("capture", old.capture, new.capture)
+    for section, values in old.mappings.items():
+        yield from _values(section.removesuffix("s"), values, new.mappings[section])
 
 
 def of_outputs(locked: Iterable[Locked], found: Mapping[str, Locked | None]) -> Iterator[Reason]:

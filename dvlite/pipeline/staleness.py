@@ -209,15 +209,15 @@ class Evaluator:
         locked: LockedStage | None,
         *,
         pending: bool = False,
-        captures: Mapping[str, str] | None = None,
+        captured: LockedStage | None = None,
     ) -> LockedStage:
-        """Returns what a stage would run with now, without outputs; with `pending`, what is still to be made is left out; `captures` if they are known.
+        """Returns what a stage would run with now, without outputs; with `pending`, what is still to be made is left out; captured values are those of `captured`, if given.
 
         Raises FormatError for a dependency or parameter that is nowhere.
         """
 
         def known() -> Mapping[str, str]:
-            return self._captures.values(stage, locked) if captures is None else captures
+            return self._captures.values(stage, locked) if captured is None else captured.facts.capture
 
         return now_of(stage, self.contents, self.params, known, lambda path: pending and path in self._made).entry
 

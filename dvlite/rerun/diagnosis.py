@@ -84,10 +84,9 @@ class _Trials:
         return made[0].is_same(made[1])
 
 
-def drift(recorded: Run, environment: Mapping[str, Any], capture: Mapping[str, str]) -> dict[str, tuple[Any, Any]]:
+def drift(recorded: Run, now: Mapping[str, Any]) -> dict[str, tuple[Any, Any]]:
     """Returns what differs between where a run was recorded and here: name -> (then, now); None for what is not known of one side."""
     then = recorded.surroundings
-    now = {**environment, **capture}
     return {
         name: (then.get(name), now.get(name)) for name in sorted({**then, **now}) if then.get(name) != now.get(name)
     }

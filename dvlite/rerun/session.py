@@ -302,7 +302,7 @@ class _Session:
         recorded = None if locked.run is None else self._record(locked.run, fetch=fetch)
         if recorded is None:
             return None
-        return drift(recorded, self._bench.surroundings.describe(stage), now.facts.capture)
+        return drift(recorded, {**self._bench.surroundings.describe(stage), **now.facts.capture})
 
     def _record(self, oid: Oid, *, fetch: bool) -> Run | None:
         with open_index(self._records) as index:

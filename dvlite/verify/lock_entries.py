@@ -22,7 +22,6 @@ _SAYS = {
     "deps": "the dependency ",
     "params": "the parameter ",
     "env": "the variable ",
-    "capture": "",
     "outs": "the output ",
 }
 
@@ -85,7 +84,7 @@ class Examiner:
     ) -> Finding:
         """Returns the finding for an entry that was edited; `who` had it otherwise."""
         first = differences[0]
-        what = f"{_SAYS.get(first.field, 'its ')}{value_text(first.item or first.field)}"
+        what = f"{_SAYS.get(first.field, '' if first.item else 'its ')}{value_text(first.item or first.field)}"
         said, was = _pair(first)
         if first.said is None:
             told = f"{what} is left out, {who} had {was}"
@@ -188,8 +187,7 @@ def _scalars(said: Facts, was: Facts) -> list[EntryDifference]:
 
 
 def _mappings(said: Facts, was: Facts) -> list[EntryDifference]:
-    names = ("params", "env", "capture")
-    return [found for name in names for found in _items(name, getattr(said, name), getattr(was, name))]
+    return [item for name, values in said.mappings.items() for item in _items(name, values, was.mappings[name])]
 
 
 def as_run(entry: LockedStage, run: Run) -> LockedStage:
