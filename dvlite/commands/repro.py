@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, ClassVar
 
@@ -15,20 +15,20 @@ from dvlite.pipeline import graph as graphs
 from dvlite.pipeline.content import Contents
 from dvlite.pipeline.environment import Surroundings
 from dvlite.pipeline.execute import ExecuteOptions, Execution, Tools
-from dvlite.pipeline.executor import interruptible
+from dvlite.pipeline.executor import Executor, interruptible
 from dvlite.pipeline.fetcher import Fetcher
-from dvlite.pipeline.graph import StageGraph
 from dvlite.pipeline.journal import Ledger, Locks
 from dvlite.pipeline.outputs import Outputs
 from dvlite.pipeline.params import Params
 from dvlite.pipeline.preflight import assume_followed, require_command, require_folder, require_free
 from dvlite.pipeline.process import Processes
+from dvlite.pipeline.reasons import Reason
 from dvlite.pipeline.run_cache import Reuse
 from dvlite.pipeline.run_record import Author, Recorder, author
-from dvlite.pipeline.stage_run import StageRun
+from dvlite.pipeline.stage_run import RunState, StageRun
 from dvlite.pipeline.stages import Stage, load
-from dvlite.pipeline.staleness import Evaluator, Staleness, explained, of_stages, survey
-from dvlite.pipeline.targets import Chosen, choose, params_file, require_readable, unknown_files
+from dvlite.pipeline.staleness import Evaluator, explained, of_stages, survey
+from dvlite.pipeline.targets import choose, params_file, require_readable, unknown_files
 from dvlite.progress import Progress
 from dvlite.repo.open_stores import open_cache
 from dvlite.repo.repository import Repo
@@ -97,9 +97,17 @@ def _stage_failed(failed: Sequence[StageRun], show: Show) -> DvliteError:
     return StageFailed(f"{first.stage} failed: {first.problem}{others}", hint="\n".join(hints) or None)
 
 
+_FORECASTS: Mapping[str, RunState] = {
+    "stale": "would run",
+    "after": "may run",
+    "edited": "would restore",
+    "frozen": "frozen",
+}
+
+
 @dataclass(frozen=True, slots=True)
 class ReproOptions:
-    """How to go about it: the flags of the command line, by their names there."""
+    """The flags of the command line, by their names there."""
 
     jobs: int = 1
     dry_run: bool = False
@@ -135,20 +143,24 @@ def repro(
     if options.single and options.downstream:
         raise UsageError("--single and --downstream exclude each other", hint="give one of them")
     with contextlib.ExitStack() as stack:
-        held = -1
-        if not options.dry_run:
-            held = stack.enter_context(_one_at_a_time(repo, progress))
-        run = _Run(repo, targets, options, environ, progress)
         if options.dry_run:
-            return replace(run.look(), elapsed_seconds=time.monotonic() - started)
-        run.require_followed()
+            run = _Run(repo, targets, options, environ, progress)
+            return replace(run.forecast(), elapsed_seconds=time.monotonic() - started)
+        repo.state_dir.mkdir(parents=True, exist_ok=True)
+        message = "waiting for another dvlite repro here, or for a command that a killed one left running"
+        path = repo.state_dir / running_outputs.LOCK
+        held = stack.enter_context(lock(path, wait=repo.waits, waiting=lambda: progress.warn(message)))
+        run = _Run(repo, targets, options, environ, progress)
+        if run.outdated:
+            raise run.outdated[0]
         made_by = author(repo, environ, host, version)
         params_set = run.write_params(settings)
         try:
-            result = run.go(made_by, held, stack)
+            # the commands inherit the lock, so that one that a killed run left behind is waited for
+            result = run.execute(made_by, Processes((held,)), stack)
         except DvliteError:
-            for each in params_set:  # what was written must be said, though nothing ran
-                progress.warn(f"{quote(each.file)} was changed: {each.name} is {each.new!r} now")
+            for change in params_set:  # it was written, though nothing ran
+                progress.warn(f"{quote(change.file)} was changed: {change.name} is {change.new!r} now")
             raise
         staged = repo.stage(result.unstaged, enabled=stage)
         return replace(
@@ -160,20 +172,13 @@ def repro(
         )
 
 
-def _one_at_a_time(repo: Repo, progress: Progress) -> contextlib.AbstractContextManager[int]:
-    """Holds the lock of pipeline runs here; the commands inherit it, so that one left behind by a killed run is waited for."""
-    repo.state_dir.mkdir(parents=True, exist_ok=True)
-    message = "waiting for another dvlite repro here, or for a command that a killed one left running"
-    return lock(repo.state_dir / running_outputs.LOCK, wait=repo.waits, waiting=lambda: progress.warn(message))
-
-
 class _Run:
-    """One invocation: what it is about, and the parts it works with."""
+    """One invocation: the stages chosen, and what is known of them. `outdated`: data that did not follow its pointer and cannot unasked."""
 
     def __init__(
         self, repo: Repo, targets: Sequence[str], options: ReproOptions, environ: Mapping[str, str], progress: Progress
     ) -> None:
-        self._repo, self._options, self._environ, self._progress = repo, options, environ, progress
+        self._repo, self._options, self._progress = repo, options, progress
         loaded = load(repo.work_tree)
         if loaded.broken and not (targets and loaded.stages):
             raise loaded.broken[0]
@@ -182,41 +187,33 @@ class _Run:
             raise UsageError(
                 "there is no pipeline here", hint="dvlite stage add NAME -d DEP -o OUT -- COMMAND, or write dvlite.yaml"
             )
-        self._stages, self._has_targets = loaded.stages, bool(targets)
-        self._graph: StageGraph = graphs.build(loaded.stages)
-        self._chosen: Chosen = choose(repo, self._graph, targets, single=options.single, downstream=options.downstream)
+        self._graph = graphs.build(loaded.stages)
+        self._outs = [out.path for stage in self._graph.stages for out in stage.outs]
+        chosen = choose(repo, self._graph, targets, single=options.single, downstream=options.downstream)
+        self._stages = chosen.stages
+        frozen = () if targets else (stage.address for stage in loaded.stages if stage.spec.frozen)
+        self._forced = chosen.named.difference(frozen) if options.force else frozenset()  # frozen: only if named
         broken: list[DvliteError] = []
         self._work = Workspace(repo, open_cache(repo), progress)
         tracked = repo.work_tree.tracked(broken)
         self._added = {item.path: item.pointer.oid for item in tracked if not item.stage}
-        require_readable(self._chosen.stages, loaded.broken, tracked)
-        require_free(self._work, self._chosen.stages, tracked)
+        require_readable(self._stages, loaded.broken, tracked)
+        require_free(self._work, self._stages, tracked)
         self._contents = Contents(self._work, of_stages(tracked, loaded.stages))
-        self._behind = assume_followed(self._work, self._contents, self._chosen.stages, tracked)
+        self.outdated = assume_followed(self._work, self._contents, self._stages, tracked)
         self._warnings += [error.message for error in broken if error.message not in self._warnings]
-        self._params = Params(repo.work_tree.read)
-        self._surroundings = Surroundings(repo, environ, progress, dry=options.dry_run)
-        self._surroundings.expect(self._chosen.stages)
-
-    @property
-    def _forced(self) -> frozenset[str]:
-        """The stages to run in any case; a frozen one must be named for that."""
-        if not self._options.force:
-            return frozenset()
-        frozen = () if self._has_targets else (stage.address for stage in self._stages if stage.spec.frozen)
-        return self._chosen.named.difference(frozen)
-
-    def require_followed(self) -> None:
-        """Raises DvliteError for data that did not follow its pointer and cannot do so unasked."""
-        if self._behind:
-            raise self._behind[0]
+        self._surroundings = Surroundings(repo, environ, progress, self._stages, dry=options.dry_run)
+        self._locks = Locks(repo, loaded.stages)
+        self._evaluator = Evaluator(
+            self._contents, Params(repo.work_tree.read), self._surroundings, self._locks.current, self._graph.made
+        )
 
     def write_params(self, settings: Sequence[tuple[str, str]]) -> tuple[ParamSet, ...]:
         """Writes the values of `-S`; none is written unless all can be."""
         changed: dict[str, bytes] = {}
         done = []
         for word, text in settings:
-            file, key = params_file(self._repo, self._chosen.stages, word)
+            file, key = params_file(self._repo, self._stages, word)
             data = changed.get(file) or self._repo.work_tree.read(file)
             if data is None:
                 raise UsageError(
@@ -231,123 +228,97 @@ class _Run:
             write_atomic(self._repo.root / file, data)
         return tuple(done)
 
-    def look(self) -> ReproResult:
-        """Says what would run."""
-        locks = Locks(self._repo, self._stages)
-        outlooks = self._survey(self._evaluator(locks))
+    def forecast(self) -> ReproResult:
+        """Returns what would run."""
         return ReproResult(
-            stages=tuple(self._told(outlook) for outlook in outlooks),
+            stages=tuple(
+                StageRun(
+                    stage=outlook.stage.address,
+                    state=_FORECASTS.get(outlook.state, "up to date"),
+                    reasons=self._explained(outlook.reasons),
+                )
+                for outlook in survey(self._graph, self._evaluator, self._stages, force=self._forced)
+            ),
             dry_run=True,
             explain=self._options.explain,
-            warnings=(*self._warnings, *(error.message for error in self._behind)),
+            warnings=(*self._warnings, *(error.message for error in self.outdated)),
         )
 
-    def go(self, made_by: Author, held: int, stack: contextlib.ExitStack) -> ReproResult:
-        """Runs what is out of date and writes it down."""
+    def execute(self, made_by: Author, executor: Executor, stack: contextlib.ExitStack) -> ReproResult:
+        """Runs what is out of date and records it."""
         repo, options, progress = self._repo, self._options, self._progress
         records = open_records(repo, progress)
         fetcher = stack.enter_context(Fetcher(repo, self._work.cache, progress)) if options.pull else None
         if fetcher is not None:
             fetcher.records(records)
-        locks = Locks(repo, self._stages)
-        evaluator = self._evaluator(locks)
-        outlooks = self._survey(evaluator)
-        self._require_commands(outlooks)
-        recorder = Recorder(repo, self._work.cache, made_by, [out.path for s in self._graph.stages for out in s.outs])
-        ledger = stack.enter_context(Ledger(repo, records, locks, evaluator, progress))
+        outlooks = survey(self._graph, self._evaluator, self._stages, force=self._forced)
+        for outlook in outlooks:
+            if outlook.runs:
+                environ = self._surroundings.environ_of(outlook.stage)
+                require_folder(outlook.stage, repo.root, self._outs)
+                require_command(outlook.stage, repo.root, environ, self._outs)
+        recorder = Recorder(repo, self._work.cache, made_by, self._outs)
+        ledger = stack.enter_context(Ledger(repo, records, self._locks, self._evaluator, progress))
         outputs = Outputs(self._work, self._contents, ledger.is_recorded)
         outputs.clear_leftovers()
-        reuse = Reuse(repo, evaluator, outputs, recorder, ledger, fetcher, progress, run_cache=options.run_cache)
+        reuse = Reuse(repo, self._evaluator, outputs, recorder, ledger, fetcher, progress, run_cache=options.run_cache)
         tools = Tools(
             repo=repo,
             work=self._work,
             graph=self._graph,
-            evaluator=evaluator,
+            evaluator=self._evaluator,
             outputs=outputs,
             surroundings=self._surroundings,
-            executor=Processes((held,)),
+            executor=executor,
             recorder=recorder,
             ledger=ledger,
             reuse=reuse,
         )
-        how = ExecuteOptions(jobs=options.jobs, force=self._forced, keep_going=options.keep_going)
         for outlook in outlooks:
             reuse.require(outlook)
+        how = ExecuteOptions(jobs=options.jobs, force=self._forced, keep_going=options.keep_going)
         execution = Execution(tools, how, progress)
         try:
             with interruptible():
-                done = execution.run(self._chosen.stages, sum(outlook.runs for outlook in outlooks))
+                done = execution.run(self._stages, sum(outlook.runs for outlook in outlooks))
         finally:
             changed = ledger.finish()
         if execution.error is not None:
             raise execution.error
-        return self._result(done, outlooks, changed, ledger)
+        if options.explain:
+            reasons = (run.reasons or outlook.reasons for run, outlook in zip(done, outlooks, strict=True))
+            done = tuple(replace(run, reasons=self._explained(why)) for run, why in zip(done, reasons, strict=True))
+        return self._result(done, changed, ledger.ignored)
 
-    def _result(
-        self, done: Sequence[StageRun], outlooks: Sequence[Staleness], changed: tuple[str, ...], ledger: Ledger
-    ) -> ReproResult:
-        ran = {each.stage for each in done if each.state in ("ok", "cached")}
-        kept_by_git = [
-            out.path for s in self._chosen.stages if s.address in ran for out in s.outs if not out.spec.cache
-        ]
-        kept_by_git = [path for path in kept_by_git if (self._repo.root / path).exists()]
-        ignored = self._repo.git.ignored(kept_by_git)
+    def _result(self, done: tuple[StageRun, ...], changed: tuple[str, ...], ignored: Collection[str]) -> ReproResult:
+        repo = self._repo
+        names = {run.stage for run in done if run.state in ("ok", "cached")}
+        ran = [stage for stage in self._stages if stage.address in names]
+        kept_by_git = [out.path for stage in ran for out in stage.outs if not out.spec.cache]
+        kept_by_git = [path for path in kept_by_git if (repo.root / path).exists()]
+        kept_by_git = [path for path in kept_by_git if path not in set(repo.git.ignored(kept_by_git))]
         self._warnings += [
-            f"{quote(path)} was used as it is on disk, which no pointer names: dvlite add {self._repo.display(path)}"
-            for path in self._not_added([each.stage for each in outlooks if each.stage.address in ran])
+            f"{quote(path)} was used as it is on disk, which no pointer names: dvlite add {repo.display(path)}"
+            for path in self._not_added(ran)
         ]
-        for_git = [*changed, *sorted(ledger.ignored), *(path for path in kept_by_git if path not in ignored)]
-        stages = [self._explained(each, outlook) for each, outlook in zip(done, outlooks, strict=True)]
+        deps = [dep.path for stage in self._stages for dep in stage.deps]
         return ReproResult(
-            stages=tuple(stages),
+            stages=done,
             lockfiles=changed,
-            unstaged=tuple(for_git),
-            untracked=unknown_files(
-                self._repo, self._chosen.stages, [dep.path for s in self._chosen.stages for dep in s.deps]
-            )
-            if ran
-            else (),
+            unstaged=(*changed, *sorted(ignored), *kept_by_git),
+            untracked=unknown_files(repo, self._stages, deps) if ran else (),
             explain=self._options.explain,
             warnings=tuple(self._warnings),
         )
 
     def _not_added(self, stages: Sequence[Stage]) -> list[str]:
-        """Returns the tracked data that stages used and that was changed since it was added: nobody else could get it."""
+        """Returns the tracked data that stages used and that was changed since it was added: other clones could not get it."""
         contents = self._contents
-        named = {path for each in stages for dep in each.deps for path in contents.matches(dep.path)}
+        named = {path for stage in stages for dep in stage.deps for path in contents.matches(dep.path)}
         parts = {part for path in named for part in contents.parts(path)}
         used = parts.union(holder for path in parts if (holder := contents.holder(path)) is not None)
-        changed = []
-        for path in sorted(used & self._added.keys()):
-            here = self._contents.here(path)
-            if here is not None and here.oid != self._added[path]:
-                changed.append(path)
-        return changed
+        on_disk = {path: contents.here(path) for path in sorted(used & self._added.keys())}
+        return [path for path, item in on_disk.items() if item is not None and item.oid != self._added[path]]
 
-    def _explained(self, run: StageRun, outlook: Staleness) -> StageRun:
-        if not self._options.explain:
-            return run
-        found = run.reasons or outlook.reasons
-        return replace(run, reasons=tuple(explained(reason, self._contents.read_node) for reason in found))
-
-    def _told(self, outlook: Staleness) -> StageRun:
-        state = {"stale": "would run", "after": "may run", "edited": "would restore", "frozen": "frozen"}.get(
-            outlook.state, "up to date"
-        )
-        found = tuple(explained(reason, self._contents.read_node) for reason in outlook.reasons)
-        return StageRun(stage=outlook.stage.address, state=state, reasons=found)  # type: ignore[arg-type]  # the values are literals
-
-    def _evaluator(self, locks: Locks) -> Evaluator:
-        return Evaluator(self._contents, self._params, self._surroundings, locks.current, self._graph.made)
-
-    def _survey(self, evaluator: Evaluator) -> list[Staleness]:
-        chosen = [each.address for each in self._chosen.stages]
-        return survey(self._graph, evaluator, chosen, force=self._forced)
-
-    def _require_commands(self, outlooks: Sequence[Staleness]) -> None:
-        made = [out.path for each in self._graph.stages for out in each.outs]
-        for outlook in outlooks:
-            if outlook.runs:
-                require_folder(outlook.stage, self._repo.root, made)
-                environ = self._surroundings.environ_of(outlook.stage)
-                require_command(outlook.stage, self._repo.root, environ, made)
+    def _explained(self, reasons: Iterable[Reason]) -> tuple[Reason, ...]:
+        return tuple(explained(reason, self._contents.read_node) for reason in reasons)

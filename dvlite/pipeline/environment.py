@@ -1,7 +1,7 @@
-"""What a stage runs in: the captured values it asks for, and the machine and Python that were found.
+"""What a stage runs in: the captured values it asks for, its machine and its Python.
 
-Values of variables that nobody named are never looked at. Nothing is asked of a network; a program is started only to ask a Python for its
-packages, or for a command that the pipeline file names.
+Values of variables that no stage names are never read. No network is used; a program is started only to ask a Python for its packages, or
+for a command that the pipeline file names.
 """
 
 from __future__ import annotations
@@ -46,18 +46,23 @@ print(json.dumps([platform.python_version(), platform.python_implementation(), {
 
 
 class Surroundings:
-    """Looks at this machine, each thing once. `environ` is the user's; `dry`: commands of the pipeline are not run."""
+    """Describes this machine; every value is read once. `environ` is the user's; `dry`: commands of the pipeline are not run."""
 
-    def __init__(self, repo: Repo, environ: Mapping[str, str], progress: Progress, *, dry: bool = False) -> None:
+    def __init__(
+        self,
+        repo: Repo,
+        environ: Mapping[str, str],
+        progress: Progress,
+        stages: Sequence[Stage] = (),
+        *,
+        dry: bool = False,
+    ) -> None:
         self._repo, self._environ, self._progress = repo, environ, progress
         self._dry = dry
         self._pythons: dict[tuple[str, tuple[str, ...]], tuple[str, str, Mapping[str, str | None]] | None] = {}
         self._machine: dict[str, Scalar] | None = None
-        self._names: set[str] = set()
-
-    def expect(self, stages: Sequence[Stage]) -> None:
-        """Learns which packages all stages ask for, so that one Python is asked once."""
-        self._names |= {each.name for stage in stages for each in stage.spec.capture if each.kind == "package"}
+        # the packages of all stages, so that one Python is asked once
+        self._names = {item.name for stage in stages for item in stage.spec.capture if item.kind == "package"}
 
     def command(
         self, stage: Stage, key: str, log: Path, show: Callable[[str], None], variables: Mapping[str, str] | None = None
@@ -78,52 +83,43 @@ class Surroundings:
 
     def values(self, stage: Stage, locked: LockedStage | None) -> Mapping[str, str]:
         """Returns what a stage asks to be recorded; in a dry run, what would need a command is as the lockfile has it."""
-        found: dict[str, str] = {}
-        for each in stage.spec.capture:
-            name = captured_name(each)
-            if each.kind == "env":
-                found[name] = self.environ_of(stage).get(each.name, NOT_SET)
-            elif (
-                each.kind == "package"
-                and self._dry
-                and any(n == "PATH" or n.startswith("PYTHON") for n in stage.spec.env)
-            ):
-                found[name] = locked.facts.capture.get(name, NOT_INSTALLED) if locked is not None else NOT_INSTALLED
-            elif each.kind == "package":
-                found[name] = self._package(stage, each)
-                if self._dry and found[name] == NOT_INSTALLED and locked is not None and name in locked.facts.capture:
-                    found[name] = locked.facts.capture[name]  # a job that only checks need not install everything
-            elif not self._dry:
-                found[name] = self._command(stage, each)
-            else:
-                found[name] = NOT_LOOKED_AT if locked is None else locked.facts.capture.get(name, NOT_LOOKED_AT)
-        return found
+        known = {} if locked is None else locked.facts.capture
+        names = {captured_name(item): item for item in stage.spec.capture}
+        return {name: self._value(stage, item, known.get(name)) for name, item in names.items()}
+
+    def _value(self, stage: Stage, item: Capture, known: str | None) -> str:
+        if item.kind == "env":
+            return self.environ_of(stage).get(item.name, NOT_SET)
+        if item.kind != "package":
+            return self._command(stage, item) if not self._dry else NOT_LOOKED_AT if known is None else known
+        if self._dry and any(name == "PATH" or name.startswith("PYTHON") for name in stage.spec.env):
+            return NOT_INSTALLED if known is None else known
+        python = self._python(stage)
+        version = python[2].get(item.name) if python is not None else None
+        if version:
+            return version
+        return (
+            known if self._dry and known is not None else NOT_INSTALLED
+        )  # a job that only checks need not install all
 
     def describe(self, stage: Stage) -> dict[str, Scalar]:
         """Returns the environment of a run: Python, platform, CPU, GPU, container image and lock files as far as they are known."""
         if self._machine is None:
             self._machine = _machine(self._environ)
-        found = dict(self._machine)
+        environment = dict(self._machine)
         python = self._python(stage)
         if python is not None:
-            found |= {"python": python[0], "python_implementation": python[1]}
-        return found | self._lock_files(stage)
-
-    def _package(self, stage: Stage, capture: Capture) -> str:
-        python = self._python(stage)
-        if python is None:
-            return NOT_INSTALLED
-        return python[2].get(capture.name) or NOT_INSTALLED
+            environment |= {"python": python[0], "python_implementation": python[1]}
+        return environment | self._lock_files(stage)
 
     def _python(self, stage: Stage) -> tuple[str, str, Mapping[str, str | None]] | None:
         """Asks the Python that the stage's commands find on PATH, which need not be the one that runs dvlite."""
         environ = _without_relative(self._environ if self._dry else self.environ_of(stage))
-        program = _absolute(
-            shutil.which("python", path=environ.get("PATH")) or shutil.which("python3", path=environ.get("PATH"))
-        )
-        names = tuple(sorted(self._names))
+        path = environ.get("PATH")
+        program = shutil.which("python", path=path) or shutil.which("python3", path=path)
         if program is None:
             return None
+        program, names = os.path.abspath(program), tuple(sorted(self._names))
         if (program, names) not in self._pythons:
             # started at the root of the disk: Python looks for modules in the current folder first, and this one may be anybody's
             text = output_of([program, "-c", _PROBE, json.dumps(names)], Path(os.sep), environ)
@@ -148,16 +144,16 @@ class Surroundings:
 
     def _lock_files(self, stage: Stage) -> dict[str, Scalar]:
         """Returns `lock:NAME` -> oid of the files that pin packages, those nearest to the stage first."""
-        found: dict[str, Scalar] = {}
+        pins: dict[str, Scalar] = {}
         folder = self._repo.root / stage.folder
         for place in (folder, *folder.parents):
             for name in _LOCK_FILES:
                 path = place / name
-                if f"lock:{name}" not in found and path.is_file() and not path.is_symlink():
-                    found[f"lock:{name}"] = format_oid(FILE, digest_path(path)[0])
+                if f"lock:{name}" not in pins and path.is_file() and not path.is_symlink():
+                    pins[f"lock:{name}"] = format_oid(FILE, digest_path(path)[0])
             if place == self._repo.root:
                 break
-        return found
+        return pins
 
 
 def _without_relative(environ: Mapping[str, str]) -> dict[str, str]:
@@ -166,12 +162,8 @@ def _without_relative(environ: Mapping[str, str]) -> dict[str, str]:
     return {**environ, "PATH": path}
 
 
-def _absolute(program: str | None) -> str | None:
-    return None if program is None else os.path.abspath(program)
-
-
 def _machine(environ: Mapping[str, str]) -> dict[str, Scalar]:
-    found: dict[str, Scalar] = {
+    machine: dict[str, Scalar] = {
         "platform": f"{platform.system().lower()}-{platform.machine()}",
         "os": _system(),
         "cpu": _cpu(),
@@ -179,14 +171,14 @@ def _machine(environ: Mapping[str, str]) -> dict[str, Scalar]:
     }
     gpus = _gpus()
     if gpus:
-        found["gpu"] = ", ".join(f"{gpus.count(name)} x {name}" for name in dict.fromkeys(gpus))
+        machine["gpu"] = ", ".join(f"{gpus.count(name)} x {name}" for name in dict.fromkeys(gpus))
     driver = _first_match(Path("/proc/driver/nvidia/version"), r"Kernel Module\s+(?:for \S+\s+)?([0-9.]+)")
     if driver:
-        found["gpu_driver"] = driver
+        machine["gpu_driver"] = driver
     image = environ.get("DVLITE_IMAGE") or _first_match(Path("/run/.containerenv"), r'image="([^"]+)"')
     if image:
-        found["image"] = image
-    return found
+        machine["image"] = image
+    return machine
 
 
 def _system() -> str:

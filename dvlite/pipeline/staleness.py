@@ -272,21 +272,19 @@ def of_stages(tracked: Iterable[Tracked], stages: Iterable[Stage]) -> list[Track
 
 
 def survey(
-    graph: StageGraph, evaluator: Evaluator, chosen: Iterable[str], *, force: Iterable[str] = ()
+    graph: StageGraph, evaluator: Evaluator, stages: Iterable[Stage], *, force: Collection[str] = ()
 ) -> list[Staleness]:
-    """Returns how the chosen stages stand, in order, taking those that run for changing what they make."""
-    wanted, forced = set(chosen), set(force)
+    """Returns how stages stand, which are given in the order of the graph; those that run are expected to change their outputs."""
     running: set[str] = set()
-    found = []
-    for stage in graph.stages:
-        if stage.address in wanted:
-            pending = any(other in running for other in graph.before[stage.address])
-            outlook = evaluator.look(stage, pending=pending, force=stage.address in forced)
-            if outlook.runs:
-                running.add(stage.address)
-            evaluator.assume_restored(outlook)
-            found.append(outlook)
-    return found
+    outlooks = []
+    for stage in stages:
+        pending = any(other in running for other in graph.before[stage.address])
+        outlook = evaluator.look(stage, pending=pending, force=stage.address in force)
+        if outlook.runs:
+            running.add(stage.address)
+        evaluator.assume_restored(outlook)
+        outlooks.append(outlook)
+    return outlooks
 
 
 def stages_out_of_date(

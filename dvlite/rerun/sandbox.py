@@ -20,7 +20,6 @@ from dvlite.pipeline.content import Contents
 from dvlite.pipeline.environment import Surroundings
 from dvlite.pipeline.executor import Command, Ended, tail_of
 from dvlite.pipeline.params import Params
-from dvlite.pipeline.preflight import require_command, require_folder
 from dvlite.pipeline.process import Processes
 from dvlite.pipeline.stages import Stage, StageOut, load
 from dvlite.pipeline.staleness import Evaluator, of_stages, read_locks
@@ -70,8 +69,7 @@ class Bench:
         self.tracked: list[Tracked] = of_stages(self.repo.work_tree.tracked(), loaded.stages)
         self.work = Workspace(self.repo, cache, progress)
         self.contents = Contents(self.work, self.tracked, fetches=False)
-        self.surroundings = Surroundings(self.repo, clone.environ, progress)
-        self.surroundings.expect(loaded.stages)
+        self.surroundings = Surroundings(self.repo, clone.environ, progress, loaded.stages)
         self._params = Params(self.repo.work_tree.read)
         self.evaluator = Evaluator(self.contents, self._params, self.surroundings, self.locks)
         self.kept: dict[str, Path] = {}  # outputs that git keeps, as they were checked out
@@ -92,14 +90,6 @@ class Bench:
         self.contents.forget([path for place in stage.deps for path in self.contents.matches(place.path)])
         self._params.forget()
         return self.evaluator.entry_now(stage, locked)
-
-    def require_program(self, stage: Stage) -> None:
-        """Raises FormatError if the program that a stage begins with is not there."""
-        require_command(stage, self.repo.root, self.surroundings.environ_of(stage), ())
-
-    def require_folder(self, stage: Stage) -> None:
-        """Raises FormatError if the folder that a stage runs in is not in the clone."""
-        require_folder(stage, self.repo.root, ())
 
     def clear_outputs(self, stage: Stage) -> None:
         """Makes the outputs of a stage be absent, and the folders that hold them be there."""

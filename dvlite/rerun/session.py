@@ -18,6 +18,7 @@ from dvlite.oid import Oid
 from dvlite.pipeline import reasons
 from dvlite.pipeline.executor import Interrupted, interruptible
 from dvlite.pipeline.fetcher import Fetcher
+from dvlite.pipeline.preflight import require_command, require_folder
 from dvlite.pipeline.stages import Stage
 from dvlite.pipeline.targets import choose
 from dvlite.progress import Progress
@@ -186,11 +187,11 @@ class _Session:
             if problem is not None:
                 return _unsettled(stage, "inconclusive", problem)
             now = self._bench.entry_now(stage, locked)
-            self._bench.require_program(stage)
+            require_command(stage, self._bench.repo.root, self._bench.surroundings.environ_of(stage), ())
         except DvliteError as error:
             return _unsettled(stage, "inconclusive", error.message)
         try:
-            self._bench.require_folder(stage)
+            require_folder(stage, self._bench.repo.root, ())
         except DvliteError as error:
             return _unsettled(stage, "failed", error.message)
         return self._run(stage, locked, now)

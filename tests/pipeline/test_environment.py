@@ -35,8 +35,7 @@ def python(tmp_path):
 def look(place, text, environ, *, dry=False, locked=None, file="dvlite.yaml"):
     heard = Heard()
     stages = stages_of(text, file)
-    made = Surroundings(place.repo, environ, heard, dry=dry)
-    made.expect(stages)
+    made = Surroundings(place.repo, environ, heard, stages, dry=dry)
     return made, stages[0], heard, lambda: dict(made.values(stages[0], locked))
 
 
