@@ -60,7 +60,7 @@ def digest_stage_key(facts: Buffer) -> str:
 
 
 def digest_file(descriptor: int, size_bytes: int, advance: Callable[[int], None] | None = None) -> Digest:
-    """Returns the BLAKE3-256 of an open file, read from its start, by all cores; `advance` is told of each piece, in bytes.
+    """Returns the BLAKE3-256 of an open file, read from its start, by all cores; `advance` gets the bytes of every piece.
 
     Read, not mapped: a mapping dies of SIGBUS if another program truncates the file, and fills the holes of a sparse file on tmpfs.
     """

@@ -1,4 +1,4 @@
-"""`dvlite metrics show` and `metrics diff`: what the metrics files of stages hold, here and at revisions."""
+"""`dvlite metrics show` and `metrics diff`: the values in the metrics files of stages, in the work tree and at revisions."""
 
 from __future__ import annotations
 
@@ -108,17 +108,17 @@ def metrics_show(
     A file that cannot be read has a problem and no values. Raises UsageError for a revision or path that there is not.
     """
     sides = [named(repo, revision) for revision in revisions or (WORK_TREE,)]
-    found = [_look(repo, side) for side in sides]
-    files = chosen(repo, paths, sorted({path for each in found for path in each.files}), "metrics file")
+    reads = [_look(repo, side) for side in sides]
+    files = chosen(repo, paths, sorted({path for read in reads for path in read.files}), "metrics file")
     shown = tuple(
         MetricsOfRevision(
             revision=side.name,
             commit=side.commit,
-            files=tuple(each.files[path] for path in sorted(files & each.files.keys())),
+            files=tuple(read.files[path] for path in sorted(files & read.files.keys())),
         )
-        for side, each in zip(sides, found, strict=True)
+        for side, read in zip(sides, reads, strict=True)
     )
-    warnings = tuple(dict.fromkeys(problem for each in found for problem in each.problems))
+    warnings = tuple(dict.fromkeys(problem for read in reads for problem in read.problems))
     return MetricsShowResult(revisions=shown, unread=len(warnings), warnings=warnings)
 
 
@@ -153,22 +153,22 @@ def metrics_diff(
 def _look(repo: Repo, at: Revision) -> _MetricsRead:
     """Reads every metrics file of a revision."""
     loaded = load(at)
-    found = _MetricsRead(problems=[error.message for error in loaded.broken])
+    read = _MetricsRead(problems=[error.message for error in loaded.broken])
     for stage in loaded.stages:
         for out in stage.outs:
             for path, tree in _metrics(repo, at, stage, out) if out.spec.metric else ():
                 if isinstance(tree, DvliteError):
                     hint = f"; {tree.hint}" if isinstance(tree, ObjectMissing) else ""
-                    found.problems.append(f"{tree.message}{hint}")
-                    found.files[path] = MetricsFile(path=path, stage=stage.address, problem=tree.message)
+                    read.problems.append(f"{tree.message}{hint}")
+                    read.files[path] = MetricsFile(path=path, stage=stage.address, problem=tree.message)
                     continue
-                found.files[path] = MetricsFile(path=path, stage=stage.address, values=flatten(tree))
-                found.better |= {(path, key): direction for key, direction in out.spec.better.items()}
-    return found
+                read.files[path] = MetricsFile(path=path, stage=stage.address, values=flatten(tree))
+                read.better |= {(path, key): direction for key, direction in out.spec.better.items()}
+    return read
 
 
 def _metrics(repo: Repo, at: Revision, stage: Stage, out: StageOut) -> Iterator[tuple[str, Tree | DvliteError]]:
-    """Yields the files of a metric, by path, with what they hold or why that is not known; none for what was never made."""
+    """Yields the files of a metric, by path, with what they hold or why that is not known; none for a file that does not exist."""
     is_cached = out.spec.cache and not at.is_on_disk
     try:
         locked = _locked(at, stage) if is_cached else {}

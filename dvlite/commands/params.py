@@ -54,8 +54,8 @@ def params_diff(repo: Repo, revisions: Sequence[str], paths: Sequence[str], *, p
     """
     old, new = compared(repo, revisions)
     loaded = [load(side) for side in (old, new)]
-    problems: list[DvliteError] = [error for found in loaded for error in found.broken]
-    declared = _declared(stage for found in loaded for stage in found.stages)
+    problems: list[DvliteError] = [error for pipeline in loaded for error in pipeline.broken]
+    declared = _declared(stage for pipeline in loaded for stage in pipeline.stages)
     rows: list[ParamDifference] = []
     for file in sorted(chosen(repo, paths, sorted(declared), "file of parameters")):
         try:
@@ -78,18 +78,18 @@ def _declared(stages: Iterable[Stage]) -> Declared:
 
 
 def _values(side: Revision, file: str, keys: set[str] | None) -> dict[str, Tree]:
-    """Returns the declared values of one file by dotted key, those of a mapping each for itself."""
+    """Returns the declared values of one file by dotted key, flattened."""
     tree = values(side, file)
     if keys is None:
         return flatten(tree)
-    found: dict[str, Tree] = {}
+    declared: dict[str, Tree] = {}
     for key in sorted(keys):
         value = find(tree, key)
         if isinstance(value, dict) and value:
-            found |= {f"{key}.{inner}": each for inner, each in flatten(value).items()}
+            declared |= {f"{key}.{inner}": item for inner, item in flatten(value).items()}
         elif value is not ABSENT:
-            found[key] = value
-    return found
+            declared[key] = value
+    return declared
 
 
 def _difference(file: str, key: str, before: Mapping[str, Tree], after: Mapping[str, Tree]) -> ParamDifference:

@@ -96,7 +96,7 @@ class NewStage:
 def stage_add(
     repo: Repo, new: NewStage, *, force: bool = False, stage: bool = True, progress: Progress
 ) -> StageAddResult:
-    """Writes a stage into the pipeline file of the current folder, which is made if need be; comments in it stay.
+    """Writes a stage into the pipeline file of the current folder, which is created if it does not exist; comments in it stay.
 
     Raises UsageError, with nothing written, for a stage that exists (without `force`), for outputs that others have, and for a circle.
     """
@@ -133,18 +133,18 @@ def stage_list(repo: Repo, *, progress: Progress) -> StageListResult:
     loaded = stages.load(repo.work_tree)
     rows = tuple(
         StageRow(
-            stage=found.address,
-            file=found.file,
-            line=found.spec.line,
-            cmd=found.spec.cmd,
-            deps=tuple(dep.path for dep in found.deps),
-            outs=tuple(out.path for out in found.outs if not out.spec.metric),
-            metrics=tuple(out.path for out in found.outs if out.spec.metric),
-            desc=found.spec.desc,
-            always=found.spec.always,
-            frozen=found.spec.frozen,
+            stage=known.address,
+            file=known.file,
+            line=known.spec.line,
+            cmd=known.spec.cmd,
+            deps=tuple(dep.path for dep in known.deps),
+            outs=tuple(out.path for out in known.outs if not out.spec.metric),
+            metrics=tuple(out.path for out in known.outs if out.spec.metric),
+            desc=known.spec.desc,
+            always=known.spec.always,
+            frozen=known.spec.frozen,
         )
-        for found in loaded.stages
+        for known in loaded.stages
     )
     return StageListResult(
         stages=rows, unread=len(loaded.broken), warnings=tuple(error.message for error in loaded.broken)
@@ -248,10 +248,11 @@ def _check(repo: Repo, file: str, name: str, data: bytes) -> None:
         raise _in_words(error) from None
     others = stages.load(repo.work_tree, [other for other in repo.work_tree.pipeline_files() if other != file]).stages
     everything = [*others, *own]
-    added = next(found for found in own if found.name == name)
-    _refuse_taken(repo, added, [found for found in everything if found is not added])
+    added = next(known for known in own if known.name == name)
+    rest = [known for known in everything if known is not added]
+    _refuse_taken(repo, added, rest)
     try:
-        graph.build([found for found in everything if found is not added])
+        graph.build(rest)
     except FormatError:
         return  # it was wrong before: repro says so
     try:

@@ -1,4 +1,4 @@
-"""The lockfile `dvlite.lock`: what each stage ran with and made; the pointer of its cached outputs (docs/reference/formats/lockfile.md).
+"""The lockfile `dvlite.lock`: what each stage ran with, and its outputs; the pointer of the cached ones (docs/reference/formats/lockfile.md).
 
 A strict block form of one line per path or value, in stage order, that any YAML reader understands and that merges line by line. Paths
 are relative to the lockfile's folder and may begin with `../`. Read without a YAML parser: every command reads it.
@@ -10,6 +10,7 @@ import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from json import JSONDecodeError, dumps, loads
+from operator import attrgetter
 from typing import ClassVar
 
 from dvlite.errors import FormatError
@@ -31,7 +32,7 @@ _WORDS = frozenset(("true", "false", "null", "yes", "no", "on", "off", "y", "n")
 _STAGE = re.compile(r"  ([A-Za-z0-9_-]{1,100}):")
 _FIELD = re.compile(r"    ([a-z]+):(?: (.+))?")
 _ITEM = re.compile(r'      ([A-Za-z0-9_./][A-Za-z0-9_./@+=-]*|"(?:[^"\\]|\\.)*"): (.+)')
-_FOUND = re.compile(
+_CONTENT = re.compile(
     r"\{oid: ((?:blake3|manifest):[0-9a-f]{64}), size: (0|[1-9][0-9]{0,18})(?:, files: (0|[1-9][0-9]{0,18}))?"
     r"((?:, (?:executable: true|cache: false|push: false))*)\}"
 )
@@ -43,7 +44,7 @@ _KEY = re.compile(r"[0-9a-f]{64}")
 
 @dataclass(frozen=True, slots=True)
 class Locked:
-    """A dependency or an output as it was. `cache` False: git keeps it; `push` False: it stays in the clone that made it."""
+    """A version of a dependency or an output. `cache` False: git keeps it; `push` False: it is not pushed."""
 
     path: str
     oid: Oid
@@ -54,7 +55,7 @@ class Locked:
     push: bool = True
 
     def pointer(self) -> Pointer:
-        """Returns the same version as a pointer would say it."""
+        """Returns the same version as a pointer."""
         kind, digest = parse_oid(self.oid)
         if kind == MANIFEST:
             return Pointer("directory", digest, self.size_bytes, self.files)
@@ -193,14 +194,10 @@ def _stage_lines(stage: LockedStage) -> Iterator[str]:
     yield f"    cmd: {_json(facts.cmd)}\n"
     if facts.wdir != ".":
         yield f"    wdir: {_json(facts.wdir)}\n"
-    yield from _section("deps", ((item.path, _locked(item)) for item in sorted(stage.deps, key=_path)))
+    yield from _section("deps", ((item.path, _locked(item)) for item in sorted(stage.deps, key=attrgetter("path"))))
     for name, values in facts.mappings.items():
         yield from _section(name, ((key, _json(value)) for key, value in sorted(values.items())))
-    yield from _section("outs", ((item.path, _locked(item)) for item in sorted(stage.outs, key=_path)))
-
-
-def _path(item: Locked) -> str:
-    return item.path
+    yield from _section("outs", ((item.path, _locked(item)) for item in sorted(stage.outs, key=attrgetter("path"))))
 
 
 def _section(name: str, rows: Iterable[tuple[str, str]]) -> Iterator[str]:
@@ -333,13 +330,13 @@ class _LockfileReader:
             section[key] = self._value(match[2], number)
 
     def _locked(self, path: str, text: str, number: int) -> Locked:
-        found = _FOUND.fullmatch(text)
-        if found is None:
+        match = _CONTENT.fullmatch(text)
+        if match is None:
             raise self._wrong(number, f"what stands after {quote(path)} is malformed")
         why = why_not_a_path(path)
         if why is not None:
             raise self._wrong(number, f"{quote(path)} {why}")
-        oid, size, files, flags = Oid(found[1]), int(found[2]), found[3], found[4]
+        oid, size, files, flags = Oid(match[1]), int(match[2]), match[3], match[4]
         is_directory = oid.startswith(MANIFEST)
         if size > MAX_SIZE or (files is None) == is_directory or (is_directory and "executable" in flags):
             raise self._wrong(number, f"what stands after {quote(path)} is malformed")

@@ -1,7 +1,7 @@
 """Run records and the notes about them: immutable JSON, named by its BLAKE3 (docs/reference/formats/record.md).
 
-A record is written once, when a stage ends; what is said of it later (tags, notes, the commit that names it) are records of their own,
-so that nothing ever conflicts. Paths are relative to the repository. Never holds the value of a variable that nobody named.
+A record is written once, when a stage ends; what is added later (tags, notes, the commit that names it) are records of their own,
+so that nothing ever conflicts. Paths are relative to the repository. Never holds the value of a variable that no stage names.
 """
 
 from __future__ import annotations
@@ -83,7 +83,7 @@ class Code:
 class Run:
     """One execution of a stage. `status` cached: nothing ran, `of` is the run whose outputs were taken.
 
-    `environment` is what was found: python, platform, cpu, cpus, gpu, image, `lock:FILE` -> oid ... `metrics` is `file:dotted.key` -> number or text. Times are RFC 3339 UTC with milliseconds; `seconds` is wall time.
+    `environment` describes the machine: python, platform, cpu, cpus, gpu, image, `lock:FILE` -> oid ... `metrics` is `file:dotted.key` -> number or text. Times are RFC 3339 UTC with milliseconds; `seconds` is wall time.
     """
 
     id: str  # UUIDv7
@@ -132,7 +132,7 @@ class Run:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Note:
-    """Something said of a run. `tag` and `untag` take effect in order of time. `commit`: this commit's lockfile names the run; `source`:
+    """A tag, a text or a fact about a run, added later. `tag` and `untag` take effect in order of time. `commit`: this commit's lockfile names the run; `source`:
     this commit's pointers were the first to name `content`, which the run began with. `subject`, `author` and `written` are the commit's.
     """
 
@@ -288,14 +288,14 @@ def _time(value: Any) -> Any:
 
 
 def _note(body: Mapping[str, Any]) -> Note:
-    found = filled(body, _NOTE)
-    if found["op"] in {"tag", "untag"}:
-        _tag(found["value"])
-    elif found["op"] in {"commit", "source"}:
-        _commit(found["value"])
-    if found["op"] == "source" and found.get("content") is None:
+    note = filled(body, _NOTE)
+    if note["op"] in {"tag", "untag"}:
+        _tag(note["value"])
+    elif note["op"] in {"commit", "source"}:
+        _commit(note["value"])
+    if note["op"] == "source" and note.get("content") is None:
         raise ValueError("'content' is missing")
-    return Note(**found)
+    return Note(**note)
 
 
 _hex64 = matching(re.compile(r"[0-9a-f]{64}"), "64 hex digits")

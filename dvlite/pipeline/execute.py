@@ -192,7 +192,7 @@ class Execution:
             ) from error
 
     def _require_dependencies(self, outlook: Staleness) -> None:
-        """Makes sure that what the command reads is here, from the cache or with `--pull` from the remote."""
+        """Makes sure that what the command reads is on disk, from the cache or with `--pull` from the remote."""
         stage, contents = outlook.stage, self._tools.evaluator.contents
         assert outlook.now is not None
         for dep in outlook.now.deps:

@@ -1,7 +1,7 @@
 """The outputs of a stage around a run: set aside before it, taken into the cache after it, put back if it fails, or restored instead of it.
 
-Bytes that are nowhere else are stored before anything takes their place. What a failed command left behind is kept aside, never in the
-place of what was there.
+Bytes that exist only in the workspace are stored before anything takes their place. What a failed command left is moved to a folder of its
+own, and never replaces the earlier outputs.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from dvlite.formats.manifest import EMPTY_DIR, EXECUTABLE, SYMLINK
 from dvlite.formats.pointer import Pointer
 from dvlite.oid import Digest, Oid, digest_bytes
 from dvlite.paths import check_paths
-from dvlite.pipeline.content import Contents, same_data
+from dvlite.pipeline.content import Contents, as_output, same_data
 from dvlite.pipeline.stages import Stage, StageOut
 from dvlite.store.cache_writer import Writer
 from dvlite.store.pack import KIND_FILE, KIND_MANIFEST
@@ -34,9 +34,7 @@ from dvlite.workspace.ingest import CachingReader
 from dvlite.workspace.restore import CheckoutOptions, restore
 from dvlite.workspace.workspace import Workspace, entries_of
 
-_FAILURES_KEPT = (
-    5  # of a stage: what somebody else put among the outputs while the command ran must not go at the next failure
-)
+_FAILURES_KEPT = 5  # of a stage: what a user put among the outputs while the command ran must survive the next failure
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,21 +65,21 @@ class Outputs:
         for out in stage.outs:
             for path in self._contents.matches(out.path):
                 self._contents.forget([path])  # it may have been edited since the plan was made
-                found = self._contents.here(path)
-                if found is None:
+                current = self._contents.here(path)
+                if current is None:
                     os.makedirs((self._work.repo.root / path).parent, exist_ok=True)
                     continue
-                version = self._keep(path, found, known.get(path))
+                version = self._keep(path, current, known.get(path))
                 if not out.spec.persist:
                     self._move(stage, path, version, moved)
                 elif "hardlink" in self._work.repo.config.links:
                     self._separate(stage, path, version)
-        self._contents.forget([aside.path for aside in moved])
+        self._contents.forget([backup.path for backup in moved])
 
-    def _keep(self, path: str, found: Locked, known: Locked | None) -> Locked:
-        """Makes sure that the cache has what is here, and something names it."""
-        if same_data(found, known) and self.is_cached(found):
-            return found
+    def _keep(self, path: str, current: Locked, known: Locked | None) -> Locked:
+        """Makes sure that the cache has what is on disk, and that something names it."""
+        if same_data(current, known) and self.is_cached(current):
+            return current
         taken = self.take(path)
         if not same_data(taken, known) and not self._is_recorded(taken.oid) and not self._is_committed(path):
             target = save_pointer(self._work.repo, path, taken.pointer())
@@ -119,7 +117,7 @@ class Outputs:
 
     def collect(self, stage: Stage) -> list[tuple[StageOut, Locked]]:
         """Takes every output into the cache. Raises FormatError, with file and line, for one that the command did not make."""
-        found = []
+        outputs = []
         self._contents.forget([out.path for out in stage.outs])
         for out in stage.outs:
             paths = [path for path in self._contents.matches(out.path) if self._contents.has(path)]
@@ -131,8 +129,8 @@ class Outputs:
                 )
             for path in paths:
                 taken = self.take(path, tracked=out.spec.cache)
-                found.append((out, replace(taken, cache=out.spec.cache, push=out.spec.push)))
-        return found
+                outputs.append((out, replace(taken, cache=out.spec.cache, push=out.spec.push)))
+        return outputs
 
     def take(self, path: str, *, tracked: bool = True) -> Locked:
         """Puts what is at a path into the cache, durably; not `tracked`: git keeps it, and nothing else is remembered of it."""
@@ -156,29 +154,29 @@ class Outputs:
             work.note_version(path, version.oid, whole=True)
         else:
             work.forget(path)
-        found = Locked(path, version.oid, version.size_bytes, version.files, executable=version.executable)
-        self._contents.note_output(path, found)
-        return found
+        output = as_output(path, version)
+        self._contents.note_output(path, output)
+        return output
 
-    def discard(self, asides: Iterable[Backup]) -> None:
-        """Lets go of what was moved away; the cache has it."""
-        for aside in asides:
-            _remove(aside.place)
+    def discard(self, backups: Iterable[Backup]) -> None:
+        """Removes what was moved away; the cache has it."""
+        for backup in backups:
+            _remove(backup.place)
 
     # -- instead of the outputs of a run that failed
 
-    def put_back(self, asides: Sequence[Backup]) -> None:
+    def put_back(self, backups: Sequence[Backup]) -> None:
         """Restores what was moved away, where nothing else is."""
-        for aside in asides:
-            target = self._work.repo.root / aside.path
+        for backup in backups:
+            target = self._work.repo.root / backup.path
             if os.path.lexists(target):
                 continue
             os.makedirs(target.parent, exist_ok=True)
             with contextlib.suppress(OSError):
-                os.rename(aside.place, target)
+                os.rename(backup.place, target)
                 continue
-            restore(self._work, aside.path, aside.version.pointer(), (), CheckoutOptions())
-        self._contents.forget([aside.path for aside in asides])
+            restore(self._work, backup.path, backup.version.pointer(), (), CheckoutOptions())
+        self._contents.forget([backup.path for backup in backups])
 
     def keep_partial(self, stage: Stage) -> str | None:
         """Moves what a failed command wrote into a folder of its own; those of the last few failures of the stage stay."""
@@ -217,10 +215,10 @@ class Outputs:
         return cache.has_all(entries)
 
     def counted(self, version: Locked) -> Locked:
-        """Returns a version with the size that it has, whatever was said of it. Raises ObjectMissing or ObjectCorrupt."""
-        here = self._contents.here(version.path)
-        if here is not None and same_data(here, version):
-            return replace(version, size_bytes=here.size_bytes, files=here.files)
+        """Returns a version with the size that it has, whatever its record says. Raises ObjectMissing or ObjectCorrupt."""
+        current = self._contents.here(version.path)
+        if current is not None and same_data(current, version):
+            return replace(version, size_bytes=current.size_bytes, files=current.files)
         wanted = version.pointer()
         if wanted.kind == "file":
             return replace(version, files=1)
@@ -237,8 +235,8 @@ class Outputs:
             os.makedirs((self._work.repo.root / version.path).parent, exist_ok=True)
             if not version.cache and self._is_committed(version.path):
                 _remove(self._work.repo.root / version.path)
-            made = restore(self._work, version.path, version.pointer(), (), CheckoutOptions(force=True))
-            if made.damaged or made.result.missing or made.result.conflicts:
+            outcome = restore(self._work, version.path, version.pointer(), (), CheckoutOptions(force=True))
+            if outcome.damaged or outcome.result.missing or outcome.result.conflicts:
                 return False
             if not version.cache:  # git's again
                 self._work.forget(version.path)
@@ -246,7 +244,7 @@ class Outputs:
         return True
 
     def clear_leftovers(self) -> None:
-        """Removes what killed runs left: outputs that were aside are in the cache."""
+        """Removes what killed runs left: outputs that were set aside are in the cache."""
         _remove(self._folder / "aside")
         _remove(self._folder / "logs")
 

@@ -15,7 +15,7 @@ from pathlib import Path
 from dvlite.errors import DvliteError
 from dvlite.files import printable, quote, word
 from dvlite.formats.pointer import SUFFIX
-from dvlite.paths import ancestors
+from dvlite.paths import ancestors, is_inside
 from dvlite.pipeline.content import Contents, as_output
 from dvlite.pipeline.stages import Stage, StageOut
 from dvlite.repo.repository import Repo
@@ -78,10 +78,10 @@ def _refuse_tracked(stages: Sequence[Stage], tracked: set[str]) -> None:
 def _refuse_in_git(repo: Repo, stages: Sequence[Stage]) -> None:
     cached = {out.path: (stage, out) for stage, out in _outs(stages) if out.spec.cache}
     patterns = [path for path in cached if sparse.is_glob(path)]
-    found = repo.git.tracked_under([path for path in cached if path not in patterns])
+    names = repo.git.tracked_under([path for path in cached if path not in patterns])
     if patterns:
-        found += repo.git.list_files(*(f":(glob){path}" for path in patterns))
-    for name in found:
+        names += repo.git.list_files(*(f":(glob){path}" for path in patterns))
+    for name in names:
         if name.endswith((SUFFIX, ".gitignore")):
             continue
         chosen = (path for path in patterns if sparse.selector([path])(os.fsencode(name)))
@@ -99,9 +99,9 @@ def _outs(stages: Sequence[Stage]) -> Iterator[tuple[Stage, StageOut]]:
     return ((stage, out) for stage in stages for out in stage.outs)
 
 
-def require_folder(stage: Stage, root: Path, made: Iterable[str]) -> None:
-    """Raises FormatError if the folder that a stage runs in is not there; `made` are outputs still to come."""
-    if not (root / stage.wdir).is_dir() and not _is_made(stage.wdir, made):
+def require_folder(stage: Stage, root: Path, outputs: Iterable[str]) -> None:
+    """Raises FormatError if the folder that a stage runs in is not there; `outputs` are still to come."""
+    if not (root / stage.wdir).is_dir() and not _is_output(stage.wdir, outputs):
         raise stage.wrong(
             stage.spec.line,
             f"the folder {quote(stage.spec.wdir)} that {stage.address} runs in does not exist",
@@ -109,18 +109,18 @@ def require_folder(stage: Stage, root: Path, made: Iterable[str]) -> None:
         )
 
 
-def require_command(stage: Stage, root: Path, environ: Mapping[str, str], made: Iterable[str]) -> None:
-    """Raises FormatError if the first word of a script is plainly a program that does not exist; `made` are outputs still to come."""
+def require_command(stage: Stage, root: Path, environ: Mapping[str, str], outputs: Iterable[str]) -> None:
+    """Raises FormatError if the first word of a script is plainly a program that does not exist; `outputs` are still to come."""
     words = stage.spec.cmd.split(None, 8)
     word = next((word for word in words if not _ASSIGNMENT.match(word)), "")
     if _WORD.fullmatch(word) is None or word in _BUILT_IN or "()" in stage.spec.cmd:
         return
     if "/" in word:
         path = os.path.normpath(os.path.join(stage.wdir, word))
-        found = os.path.lexists(root / path) or _is_made(path, made)
+        exists = os.path.lexists(root / path) or _is_output(path, outputs)
     else:
-        found = shutil.which(word, path=environ.get("PATH")) is not None
-    if not found:
+        exists = shutil.which(word, path=environ.get("PATH")) is not None
+    if not exists:
         raise stage.wrong(
             stage.spec.cmd_line,
             f"the command {quote(word)} of {stage.address} is not found",
@@ -128,8 +128,8 @@ def require_command(stage: Stage, root: Path, environ: Mapping[str, str], made: 
         )
 
 
-def _is_made(path: str, made: Iterable[str]) -> bool:
-    return any(path == each or path.startswith(each + "/") for each in made)
+def _is_output(path: str, outputs: Iterable[str]) -> bool:
+    return any(is_inside(path, output) for output in outputs)
 
 
 def assume_followed(
@@ -145,8 +145,8 @@ def assume_followed(
     values = [place.path for stage in stages for place in stage.params] if moved else []
     refused = []
     for item in moved:
-        found = work.scan(item.path) if any(_may_read(path, item.path) for path in used) else None
-        behind = None if found is None else find_outdated(work, item.path, item.pointer, found, ())
+        scan = work.scan(item.path) if any(_may_read(path, item.path) for path in used) else None
+        behind = None if scan is None else find_outdated(work, item.path, item.pointer, scan, ())
         if behind is None:
             continue
         if behind.is_edited or any(_may_read(path, item.path) for path in values):

@@ -6,9 +6,8 @@ It is the run records: any run that ended well with this key, here or (with `--p
 from __future__ import annotations
 
 import os
-import posixpath
 import time
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 
 from dvlite.errors import DvliteError, ObjectMissing
@@ -17,6 +16,7 @@ from dvlite.formats import record
 from dvlite.formats.lockfile import Locked, LockedStage
 from dvlite.formats.record import Run
 from dvlite.oid import MANIFEST, Oid
+from dvlite.paths import ancestors
 from dvlite.pipeline.content import same_data
 from dvlite.pipeline.fetcher import Fetcher
 from dvlite.pipeline.journal import Ledger, declared_at, with_flags
@@ -52,7 +52,7 @@ class Reuse:
         self._warned = False
 
     def require(self, outlook: Staleness) -> None:
-        """Raises ObjectMissing for outputs of an up-to-date stage that are neither here nor in the cache, before anything runs."""
+        """Raises ObjectMissing for outputs of an up-to-date stage that are neither on disk nor in the cache, before anything runs."""
         if self._fetcher is None and outlook.state == "up to date":
             for version in outlook.absent:
                 if not self._outputs.is_cached(version):
@@ -183,17 +183,10 @@ def _fits(stage: Stage, versions: Sequence[Locked]) -> bool:
         bool(paths)
         and len(paths) == len(versions)
         and plain <= paths
-        and not any(_is_inside(path, paths) or why_untrackable(path) is not None for path in paths)
+        and not any(why_untrackable(path) is not None or not paths.isdisjoint(ancestors(path)) for path in paths)
         and all(chosen is not None and chosen(os.fsencode(path)) for path in paths - plain)
         and not any(version.executable and version.oid.startswith(MANIFEST) for version in versions)
     )
-
-
-def _is_inside(path: str, others: Collection[str]) -> bool:
-    while path := posixpath.dirname(path):
-        if path in others:
-            return True
-    return False
 
 
 def shown(stage: Stage, versions: Iterable[Locked]) -> tuple[StageOutput, ...]:

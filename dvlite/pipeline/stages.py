@@ -1,6 +1,6 @@
 """The stages of a repository: what the pipeline files say, with paths relative to the repository.
 
-Loads every `dvlite.yaml`; a broken one is set aside with its error, so that it breaks only what depends on it. Expands no pattern, looks at
+Loads every `dvlite.yaml`; a broken one is returned with its error, so that it breaks only what depends on it. Expands no pattern, reads
 no data.
 """
 
@@ -74,8 +74,8 @@ class Stage:
     @property
     def wdir(self) -> str:
         """The folder that the command runs in; '' is the root."""
-        found = posixpath.normpath(posixpath.join(self.folder, self.spec.wdir))
-        return "" if found == "." else found
+        path = posixpath.normpath(posixpath.join(self.folder, self.spec.wdir))
+        return "" if path == "." else path
 
     @property
     def lockfile(self) -> str:
@@ -87,8 +87,8 @@ class Stage:
 
     def placed(self, path: str) -> str:
         """Returns a path of the lockfile relative to the repository."""
-        found = posixpath.normpath(posixpath.join(self.folder, path))
-        return "" if found == "." else found
+        path = posixpath.normpath(posixpath.join(self.folder, path))
+        return "" if path == "." else path
 
     def placed_outs(self, locked: LockedStage | None) -> list[Locked]:
         """Returns the outputs of a lockfile entry, their paths relative to the repository."""

@@ -56,8 +56,8 @@ def _meant(repo: Repo, graph: StageGraph, word: str) -> list[str]:
         if word in by_address:
             return [word]
         raise _unknown(word, by_address)
-    here = repo.relative(".")
-    for address in ((f"{here}:{word}",) if here else ()) + (word,):
+    folder = repo.relative(".")
+    for address in ((f"{folder}:{word}",) if folder else ()) + (word,):
         if address in by_address:
             return [address]
     same = [stage.address for stage in graph.stages if stage.name == word]
@@ -66,19 +66,19 @@ def _meant(repo: Repo, graph: StageGraph, word: str) -> list[str]:
     if same:
         raise UsageError(f"{quote(word)} is a stage of several pipeline files", hint=f"one of: {', '.join(same)}")
     path = repo.relative(word)
-    found = [stage.address for stage in graph.stages if path in (stage.file, stage.lockfile)]
-    found = found or [stage.address for stage in graph.stages if any(_makes(out.path, path) for out in stage.outs)]
-    found = found or [stage.address for stage in graph.stages if is_inside(stage.file, path)]
-    if not found:
+    stages = [stage.address for stage in graph.stages if path in (stage.file, stage.lockfile)]
+    stages = stages or [stage.address for stage in graph.stages if any(_makes(out.path, path) for out in stage.outs)]
+    stages = stages or [stage.address for stage in graph.stages if is_inside(stage.file, path)]
+    if not stages:
         raise _unknown(word, by_address)
-    return found
+    return stages
 
 
 def require_readable(stages: Iterable[Stage], broken: Iterable[DvliteError], tracked: Iterable[Tracked]) -> None:
     """Raises the error of a pipeline file that cannot be read if a stage needs what, by the lockfile beside it, its stages make."""
     errors = {posixpath.dirname(error.file): error for error in broken if isinstance(error, Unusable)}
-    made = {item.path: posixpath.dirname(item.lockfile) for item in tracked if item.lockfile} if errors else {}
-    for path, folder in made.items():
+    outputs = {item.path: posixpath.dirname(item.lockfile) for item in tracked if item.lockfile} if errors else {}
+    for path, folder in outputs.items():
         if folder in errors:
             for stage in stages:
                 if any(_holds(dep.path, path) or _holds(path, dep.path) for dep in stage.deps):
