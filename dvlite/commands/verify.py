@@ -1,4 +1,4 @@
-"""`dvlite verify`: does what is committed fit together, and can everybody have it. Reads no data, starts nothing, changes nothing.
+"""`dvlite verify`: whether what is committed fits together, and a clone can get all of it. Reads no data, starts nothing, changes nothing.
 
 `verify_again` also runs the stages, in a clean clone of their own.
 """
@@ -101,7 +101,7 @@ _PASSES = ("ok", "frozen", "identical", "equivalent")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class VerifyOptions:
-    """What is to be verified. Neither `revision` nor `commits` (`A..B`): the work tree. `remote` None: the default one."""
+    """What to verify. Neither `revision` nor `commits` (`A..B`): the work tree. `remote` None: the default one."""
 
     paths: tuple[str, ...] = ()
     revision: str | None = None
@@ -169,7 +169,7 @@ def verify_again(
     try:
         again = run_again(repo, asked.paths, how, revision=revision, environ=environ, progress=progress)
     except KeyboardInterrupt:
-        raise KeyboardInterrupt("nothing of the rerun is kept, and the same command begins anew") from None
+        raise KeyboardInterrupt("nothing of the rerun is kept; the same command starts again") from None
     ran = {each.stage for each in again.stages}
     return replace(
         found,
@@ -219,17 +219,17 @@ class _Looking:
         self._restoring = Restoring(self.repo.git)
 
     def one(self, at: Revision) -> TrackedFiles:
-        """Verifies one side."""
+        """Verifies one revision."""
         named, checked = self._checked(at)
         self.together.add(checked.findings, checked.unchecked)
         return named
 
-    def range(self, found: Sequence[str], blobs: Blobs) -> None:
+    def range(self, wanted: Sequence[str], blobs: Blobs) -> None:
         """Verifies commits, oldest first; one that changes nothing that matters is as the one before."""
-        self.count = len(found)
-        self.progress.start("verifying commits", total_files=len(found))
+        self.count = len(wanted)
+        self.progress.start("verifying commits", total_files=len(wanted))
         named, before, watch = None, Checked(), None
-        for commit, step in commits.steps(self.repo.git, list(found)):
+        for commit, step in commits.steps(self.repo.git, list(wanted)):
             at = Revision(self.repo.git, commit, str, commit=commit, files=step.files, blobs=blobs)
             self._earlier.only = None if watch is None else watch.stages(step.changed)
             if named is None or self._earlier.only is None:
@@ -295,11 +295,11 @@ class _Looking:
         found = remote_complete.look(self.source, list(self._wanted.values()), self._runs)
         self._add(found.findings)
         if self.asked.deep and found.complete:
-            told = tuple(deep.read_all(self.source, found.complete, self.progress))
-            again = remote_complete.look(self.source, list(found.complete), {}) if told else found
-            if told and not again.findings:  # a push sent again what was damaged: that copy counts
-                told = tuple(deep.read_all(self.source, again.complete, self.progress))
-            self._add(told)
+            damage = tuple(deep.read_all(self.source, found.complete, self.progress))
+            again = remote_complete.look(self.source, list(found.complete), {}) if damage else found
+            if damage and not again.findings:  # a push sent again what was damaged: that copy counts
+                damage = tuple(deep.read_all(self.source, again.complete, self.progress))
+            self._add(damage)
 
     def _add(self, found: Sequence[Finding | Unchecked]) -> None:
         self.together.findings += [each for each in found if isinstance(each, Finding)]

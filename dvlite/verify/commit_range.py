@@ -1,4 +1,4 @@
-"""Many commits, one after the other: what differs between neighbours is looked at again, and what a finding has in common is told once."""
+"""Many commits in turn: only what differs from the commit before is checked again, and a finding that several have is reported once."""
 
 from __future__ import annotations
 
@@ -40,15 +40,15 @@ def listed(git: Git, words: str) -> list[str]:
     if not dots or new.startswith("."):
         raise UsageError(f"'{words}' is no range of commits", hint="give A..B: the commits of B that A does not have")
     first, last = named(git, old or "HEAD"), named(git, new or "HEAD")
-    found = git.run("rev-list", "--reverse", "--topo-order", f"{first}..{last}").decode().split()
-    if not found and first != last:
+    commits = git.run("rev-list", "--reverse", "--topo-order", f"{first}..{last}").decode().split()
+    if not commits and first != last:
         raise UsageError(
             f"'{words}' has no commits: {last[:8]} is older", hint=f"turn it round: {new or 'HEAD'}..{old or 'HEAD'}"
         )
-    ends = _shallow(git).intersection(found)
+    ends = _shallow(git).intersection(commits)
     if ends:
         raise UsageError(f"'{words}' goes back to {min(ends)[:8]}, where this shallow clone ends", hint=_DEEPEN)
-    return found
+    return commits
 
 
 def _shallow(git: Git) -> set[str]:
@@ -123,23 +123,23 @@ class Watch:
         """Returns the addresses of stages; None if a file changed that says what the stages and the data are, or where data is."""
         if changed is None:
             return None
-        found: set[str] = set()
+        chosen: set[str] = set()
         for path in changed:
             places = [path, *ancestors(path)]
             if is_pointer(path) or is_pipeline_file(path) or path == ignore.FILE_NAME:
                 return None
             if not self._data.isdisjoint(places):
                 return None
-            found.update(address for place in places for address in self._plain.get(place, ()))
+            chosen.update(address for place in places for address in self._plain.get(place, ()))
             for matches, stages in self._patterns:
-                if not found.issuperset(stages) and any(map(matches, places)):
-                    found |= stages
-        return found
+                if not chosen.issuperset(stages) and any(map(matches, places)):
+                    chosen |= stages
+        return chosen
 
 
 @dataclass(slots=True)
 class Together:
-    """Findings of many commits; one that the next commit has too is told once, with how many have it."""
+    """Findings of many commits; one that the next commit has too is reported once, with how many have it."""
 
     findings: list[Finding] = field(default_factory=list)
     unchecked: list[Unchecked] = field(default_factory=list)
@@ -149,7 +149,7 @@ class Together:
     _unsure: set[Hashable] = field(default_factory=set)
 
     def add(self, findings: list[Finding], unchecked: list[Unchecked]) -> None:
-        """Takes in what was found of the next commit."""
+        """Takes in what is reported of the next commit."""
         self._count_repeats()
         still: dict[Hashable, int] = {}
         for each in findings:

@@ -1,4 +1,4 @@
-"""The kinds of findings, and the words for values in their messages (docs/reference/verify.md lists them; a test compares). Pure."""
+"""What verify reports: findings by kind (docs/reference/verify.md lists them; a test compares), what was not checked, and stages. Pure."""
 
 from __future__ import annotations
 
@@ -14,35 +14,35 @@ KINDS = {
     "overlap": "two pointers or outputs are for the same path, or one lies inside the other; or git has the data too",
     "size-mismatch": "two places name the same content with different sizes or counts",
     # pipeline file and lockfile
-    "lockfile-missing": "there is a pipeline file with stages, and no lockfile",
-    "pipeline-missing": "there is a lockfile with stages, and no pipeline file",
+    "lockfile-missing": "a pipeline file has stages, and its lockfile is missing",
+    "pipeline-missing": "a lockfile has entries, and its pipeline file is missing",
     "stage-not-locked": "a stage has no entry in the lockfile",
-    "stage-unknown": "the lockfile has an entry of a stage that there is not",
-    # what a stage ran with, and what is here
-    "cmd-changed": "the command is another",
-    "wdir-changed": "the command runs in another folder",
-    "dep-changed": "a dependency has other content",
-    "dep-added": "the stage did not run with this dependency",
-    "dep-removed": "the stage ran with a dependency that it does not have any more",
-    "dep-missing": "a dependency is neither in git nor data nor made by a stage",
-    "param-changed": "a parameter has another value",
-    "param-added": "the stage did not run with this parameter",
-    "param-removed": "the stage ran with a parameter that it does not have any more",
+    "stage-unknown": "the lockfile has an entry for a stage that does not exist",
+    # what the recorded run used, and what is there now
+    "cmd-changed": "the command changed",
+    "wdir-changed": "the working directory of the command changed",
+    "dep-changed": "the content of a dependency changed",
+    "dep-added": "the recorded run did not use this dependency",
+    "dep-removed": "a dependency of the recorded run is no longer one",
+    "dep-missing": "a dependency is neither in git, nor tracked, nor an output of a stage",
+    "param-changed": "the value of a parameter changed",
+    "param-added": "the recorded run did not use this parameter",
+    "param-removed": "a parameter of the recorded run is no longer one",
     "param-missing": "a parameter is not in its file, or the file cannot be read",
-    "env-changed": "a variable that the stage sets has another value",
-    "env-added": "the stage ran without this variable",
-    "env-removed": "the stage ran with a variable that it does not set any more",
-    "capture-added": "the stage ran without recording this value",
-    "capture-removed": "the stage ran recording a value that it does not record any more",
+    "env-changed": "the value of a variable that the stage sets changed",
+    "env-added": "the recorded run did not set this variable",
+    "env-removed": "a variable of the recorded run is no longer set",
+    "capture-added": "the recorded run did not capture this value",
+    "capture-removed": "a value that the recorded run captured is no longer captured",
     # what it made
-    "output-added": "an output that the stage did not make is declared",
-    "output-removed": "the stage made an output that is not declared any more",
-    "output-redeclared": "outputs are declared in another way: as a pattern, or kept elsewhere",
-    "output-changed": "an output that git keeps is not what the stage made",
-    "output-missing": "an output that git should keep is not there",
+    "output-added": "a declared output was not made by the recorded run",
+    "output-removed": "an output of the recorded run is no longer declared",
+    "output-redeclared": "the declaration of outputs changed: as a pattern, or kept elsewhere",
+    "output-changed": "an output that git keeps differs from what the stage made",
+    "output-missing": "an output that git should keep is missing",
     # the lockfile itself
-    "key-mismatch": "an entry of the lockfile was edited: its key is not that of what it says",
-    "record-mismatch": "an entry of the lockfile is not what the run that it names did",
+    "key-mismatch": "an entry of the lockfile was edited: its key does not match its fields",
+    "record-mismatch": "an entry of the lockfile differs from the record of the run that it names",
     "record-missing": "the run that an entry names has no record, here or on the remote",
     # the remote
     "not-on-remote": "data or the record of a run is not on the remote",
@@ -68,7 +68,7 @@ StageVerdict = Literal[
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Finding:
-    """Something that is not as it must be. `file` and `line` (from 1) say where to look; `fix` is a command that settles it.
+    """Something that is wrong. `file` and `line` (from 1) say where; `fix` is a command that settles it.
 
     `kind` is one of the words of docs/reference/verify.md, for example `dep-changed` or `not-on-remote`.
     """
@@ -88,7 +88,7 @@ class Finding:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Unchecked:
-    """Something that could not be checked, and why: never a pass. `hint` says what makes it possible, if that is known."""
+    """Something that could not be checked, and why: never a pass. `hint` says how it can be, if that is known."""
 
     what: str
     why: str
@@ -115,7 +115,7 @@ class OutputVerdict:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StageCheck:
-    """One stage: what was found of it or, run again, what came of it.
+    """One stage and its verdict, checked without running it or run again.
 
     `culprit`: the first that does not give the same although its inputs are the same; `repeats`: run twice here, it gave the same both
     times (None: not tried); `drift` is what differs in its environment from the recorded run, name -> (old, new).

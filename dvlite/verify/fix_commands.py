@@ -1,6 +1,6 @@
-"""Which command brings back a file that cannot be used: from git's index, the last commit, or an earlier one. None that would help: none.
+"""The command that restores a file that cannot be used: from git's index, the last commit, or an earlier one; none if none would help.
 
-Of the work tree only what differs there is given up for it. Knows no format: whoever asks says which content can be used.
+Only the work tree's version of that file is lost by it. Knows no format: the caller says which content can be used.
 """
 
 from __future__ import annotations

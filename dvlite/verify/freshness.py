@@ -1,6 +1,6 @@
-"""Does the lockfile agree with everything else: what each stage ran with, compared with what it would run with now.
+"""Whether the lockfile agrees with everything else: what `pipeline.staleness` says of each stage, as findings with file, line and fix.
 
-Starts nothing and reads no data. A thing that is wrong is told of once, where it is wrong: what only follows from it is not.
+Starts nothing and reads no data. What is wrong is reported once, where it is wrong; what only follows from it is not.
 """
 
 from __future__ import annotations

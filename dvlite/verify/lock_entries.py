@@ -1,6 +1,6 @@
-"""Is an entry of the lockfile what it was when it was written: its key that of what it says, and all of it what the run did that it names.
+"""Whether entries of a lockfile were edited: the key of an entry is that of its fields, and its fields are those of the run that it names.
 
-An entry that was edited is told of once, here; whoever compares it further is handed what can be trusted: the record of the run. Pure.
+An edited entry is reported once, here; further comparisons get what is trusted: the record of the run. Pure.
 """
 
 from __future__ import annotations
@@ -13,12 +13,11 @@ from typing import Any
 from dvlite.formats.lockfile import Facts, Locked, LockedStage, stage_key
 from dvlite.formats.record import Run, held
 from dvlite.runs.names import name_of
-from dvlite.show import short_oid, some, value_text
+from dvlite.show import pair_text, short_oid, some, value_text
 from dvlite.verify.findings import Finding
 from dvlite.verify.parsed import Lock
 
-_MANY = 10**18  # whole numbers from here on are text in records
-_SAYS = {
+_KINDS = {
     "deps": "the dependency ",
     "params": "the parameter ",
     "env": "the variable ",
@@ -28,17 +27,17 @@ _SAYS = {
 
 @dataclass(frozen=True, slots=True)
 class EntryDifference:
-    """One thing that an entry says otherwise: field, item in it, as the lockfile has it and as it was (None: not there)."""
+    """A field of an entry, or an item in it, that the lockfile and the recorded run do not have alike (None: not there)."""
 
     field: str
     item: str | None
-    said: Any
-    was: Any
+    locked: Any
+    recorded: Any
 
 
 @dataclass(frozen=True, slots=True)
 class Examined:
-    """An entry, and what of it can be trusted. `doubtful`: its key does not fit, and nothing here says what was edited."""
+    """A lock entry and which of its fields are trusted. `doubtful`: the key does not match and the cause is unknown."""
 
     trusted: LockedStage
     finding: Finding | None = None
@@ -46,7 +45,7 @@ class Examined:
 
 
 Restored = Callable[[Callable[[LockedStage], bool], str], str | None]
-"""Returns the command that gives up what the work tree has of the lockfile, if the entry of a stage that git has is as wanted."""
+"""Returns the command that restores the lockfile from git, if its entry of a stage is as wanted there."""
 
 
 class Examiner:
@@ -75,43 +74,46 @@ class Examiner:
         if run.key != entry.key:
             return Examined(entry, doubtful=True)
         if not differences:
-            return Examined(entry)  # the outputs are declared in another way now
+            return Examined(entry)  # only the declaration of its outputs changed
         kind = "record-mismatch" if fits else "key-mismatch"
         return Examined(as_run(entry, run), self.edited(entry, address, kind, differences, name))
 
     def edited(
         self, entry: LockedStage, address: str, kind: str, differences: Sequence[EntryDifference], who: str
     ) -> Finding:
-        """Returns the finding for an entry that was edited; `who` had it otherwise."""
+        """Returns the finding for an edited entry; `who` had other values."""
         first = differences[0]
-        what = f"{_SAYS.get(first.field, '' if first.item else 'its ')}{value_text(first.item or first.field)}"
-        said, was = _pair(first)
-        if first.said is None:
-            told = f"{what} is left out, {who} had {was}"
-        elif first.was is None:
-            told = f"{what} is put in, {who} did not have it"
+        what = f"{_KINDS.get(first.field, '' if first.item else 'its ')}{value_text(first.item or first.field)}"
+        locked, recorded = _pair(first)
+        if first.locked is None:
+            message = f"{what} is left out, {who} had {recorded}"
+        elif first.recorded is None:
+            message = f"{what} was added, {who} did not have it"
         else:
-            told = f"{what} is {said}, {who} had {was}"
+            message = f"{what} is {locked}, {who} had {recorded}"
+        fields = [message, *(other.field for other in differences[1:])]
         return self._finding(
             entry,
             address,
             kind,
-            f"the entry of {address} was edited: {some([told, *(other.field for other in differences[1:])], 1)}",
+            f"the entry of {address} was edited: {some(fields, 1)}",
             self._lock.line(entry, first.field, first.item),
             item=first,
         )
 
     def doubtful(self, entry: LockedStage, address: str) -> Finding:
-        """Returns the finding for an entry whose key does not fit, of which no more is known."""
+        """Returns the finding for an entry whose key does not match, with unknown cause."""
         return self._wrong_key(entry, address, None)
 
     def missing(self, entry: LockedStage, address: str) -> Finding:
-        """Returns the finding for an entry whose run has no record anywhere: whoever has it has to push it, unless it was edited here."""
+        """Returns the finding for an entry whose run has no record: the clone that has it must push it, unless the entry was edited here."""
         if entry.run is None:
             message, fix = f"the entry of {address} names no run", f"dvlite repro --force {address}"
         else:
-            message = f"{address}: the run that it names, {name_of(entry.name, entry.run)}, has no record here or on the remote"
-            fix = "push it from the clone that made it: dvlite push"
+            message = (
+                f"{address}: the run {name_of(entry.name, entry.run)} of its entry has no record here or on the remote"
+            )
+            fix = "push it from the clone that ran it: dvlite push"
         restored = self._restored(lambda was: was.run not in (None, entry.run) and _is_but_run(was, entry), entry.name)
         line = self._lock.line(entry, "run")
         return self._finding(entry, address, "record-missing", message, line, old=entry.run, fix=restored or fix)
@@ -121,8 +123,8 @@ class Examiner:
         return self._finding(entry, address, "record-mismatch", f"{address} names the run {what}", line, old=entry.run)
 
     def _wrong_key(self, entry: LockedStage, address: str, run: str | None) -> Finding:
-        which = f"; that of {run} does" if run is not None else ""
-        message = f"the entry of {address} was edited: its key {entry.key[:8]} does not fit what it says{which}"
+        which = f"; the key of {run} does" if run is not None else ""
+        message = f"the entry of {address} was edited: its key {entry.key[:8]} does not match its fields{which}"
         return self._finding(entry, address, "key-mismatch", message, self._lock.line(entry, "key"), old=entry.key)
 
     def _finding(
@@ -145,8 +147,8 @@ class Examiner:
             line=line,
             stage=address,
             path=None if path is None else posixpath.normpath(posixpath.join(self._folder, path)),
-            old=old if item is None else item.said,
-            new=None if item is None else item.was,
+            old=old if item is None else item.locked,
+            new=None if item is None else item.recorded,
             fix=fix
             or self._restored(lambda was: _differs(was, entry), entry.name)
             or f"dvlite repro --force {address}",
@@ -181,13 +183,14 @@ def differ_from_now(entry: LockedStage, now: LockedStage) -> list[EntryDifferenc
     return [*_scalars(entry.facts, now.facts), *_items("deps", *oids), *_mappings(entry.facts, now.facts)]
 
 
-def _scalars(said: Facts, was: Facts) -> list[EntryDifference]:
-    pairs = ((name, getattr(said, name), getattr(was, name)) for name in ("cmd", "wdir"))
+def _scalars(locked: Facts, recorded: Facts) -> list[EntryDifference]:
+    pairs = ((name, getattr(locked, name), getattr(recorded, name)) for name in ("cmd", "wdir"))
     return [EntryDifference(name, None, one, other) for name, one, other in pairs if one != other]
 
 
-def _mappings(said: Facts, was: Facts) -> list[EntryDifference]:
-    return [item for name, values in said.mappings.items() for item in _items(name, values, was.mappings[name])]
+def _mappings(locked: Facts, recorded: Facts) -> list[EntryDifference]:
+    sections = recorded.mappings
+    return [item for name, values in locked.mappings.items() for item in _items(name, values, sections[name])]
 
 
 def as_run(entry: LockedStage, run: Run) -> LockedStage:
@@ -214,36 +217,28 @@ def _content(item: Locked) -> tuple[Any, ...]:
     return item.oid, item.size_bytes, item.files, item.executable  # of dependencies, records do not have the mode
 
 
-def _items(name: str, said: Mapping[str, Any], was: Mapping[str, Any]) -> list[EntryDifference]:
+def _items(name: str, locked: Mapping[str, Any], recorded: Mapping[str, Any]) -> list[EntryDifference]:
     return [
-        EntryDifference(name, item, said.get(item), was.get(item))
-        for item in sorted(said.keys() | was.keys())
-        if item not in said or item not in was or not _same(said[item], was[item])
+        EntryDifference(name, item, locked.get(item), recorded.get(item))
+        for item in sorted(locked.keys() | recorded.keys())
+        if item not in locked or item not in recorded or not _same(locked[item], recorded[item])
     ]
 
 
-def _as_recorded(value: Any) -> Any:
-    """Returns a value as a record holds it: numbers that not every reader can hold are text."""
-    if isinstance(value, Mapping):
-        return {key: _as_recorded(item) for key, item in value.items()}
-    if isinstance(value, list):
-        return [_as_recorded(item) for item in value]
-    return str(value) if type(value) is int and abs(value) >= _MANY else value
-
-
 def _same(one: Any, other: Any) -> bool:
-    return bool(repr(_as_recorded(one)) == repr(_as_recorded(other)) or (one == other and type(one) is dict))
+    """Says whether two values are the same in a record, which holds some numbers as text."""
+    return repr(held({"": one})) == repr(held({"": other})) or (type(one) is dict and bool(one == other))
 
 
-def _pair(found: EntryDifference) -> tuple[str, str]:
+def _pair(difference: EntryDifference) -> tuple[str, str]:
     """Returns both values so that they look different."""
-    if not isinstance(found.said, tuple) and not isinstance(found.was, tuple):
-        said, was = (value_text(value) for value in (found.said, found.was))
-        return (said, was) if said != was else (repr(found.said)[:60], repr(found.was)[:60])
-    said, was = (short_oid(value[0]) if value else "" for value in (found.said, found.was))
-    if said != was:
-        return said, was
-    if found.said[1:3] != found.was[1:3]:
-        at, unit = (1, "bytes") if found.said[1] != found.was[1] else (2, "files")
-        return f"{found.said[at]} {unit}", f"{found.was[at]} {unit}"
-    return ("executable", "it not executable") if found.said[3] else ("not executable", "it executable")
+    one, other = difference.locked, difference.recorded
+    if not isinstance(one, tuple) and not isinstance(other, tuple):
+        return pair_text(one, other)
+    locked, recorded = (short_oid(value[0]) if value else "" for value in (one, other))
+    if locked != recorded:
+        return locked, recorded
+    if one[1:3] != other[1:3]:
+        at, unit = (1, "bytes") if one[1] != other[1] else (2, "files")
+        return f"{one[at]} {unit}", f"{other[at]} {unit}"
+    return ("executable", "it not executable") if one[3] else ("not executable", "it executable")

@@ -1,4 +1,4 @@
-"""Reads what names data at one revision: pointers, lockfiles, pipeline files. What cannot be read is a finding, and the rest is still checked."""
+"""What names data at one revision, parsed: pointers, lockfiles, pipeline files. A file that cannot be read is a finding; the rest is checked."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ T = TypeVar("T")
 
 
 class Lock:
-    """One lockfile, and where in it things stand."""
+    """One lockfile, and the lines of its fields."""
 
     def __init__(self, file: str, data: bytes) -> None:
         self.file = file
@@ -69,15 +69,15 @@ class Memo:
     _known: dict[str, tuple[str, Any]] = field(default_factory=dict)
 
     def parsed(self, at: Revision, path: str, parse: Callable[[], T]) -> T:
-        """Returns what `parse` returns, or raises what it raises; remembered if the revision can tell versions apart."""
+        """Returns what `parse` returns, or raises what it raises; remembered by the blob, if the file has one."""
         blob = at.blob(path)
         known = self._known.get(path)
         if blob is None or known is None or known[0] != blob:
             known = (blob or "", parse())
             if blob is not None:
                 self._known[path] = known
-        found: T = known[1]
-        return found
+        parsed: T = known[1]
+        return parsed
 
 
 def read(at: Revision, memo: Memo, restoring: Restoring) -> TrackedFiles:
@@ -98,7 +98,7 @@ def correction(file: str, error: FormatError) -> str:
 
 
 def finding_of(error: DvliteError, kind: str, what: str, file: str, restored: str | None = None) -> Finding:
-    """Returns the finding that a file which cannot be used is; `restored` is the command that brings one back that can be."""
+    """Returns the finding for a file that cannot be used; `restored` is the command that brings back a version that can be."""
     known = as_format_error(error)
     conflict = known.kind == "conflict"
     return Finding(
@@ -136,23 +136,23 @@ class _Parser:
             lock = self._try(name, "lockfile-malformed", "the lockfile", self._lock)
             if lock is not None:
                 self._locks[name] = lock
-        found: list[Stage] = []
+        loaded: list[Stage] = []
         pipelines: set[str] = set()
         for name in at.pipeline_files(as_seen=True):
             read = self._try(name, "pipeline-malformed", "the pipeline file", self._stages)
             if read is not None:
-                found += read
+                loaded += read
                 pipelines.add(name)
         graph = None
         try:
-            graph = build(found)
+            graph = build(loaded)
         except DvliteError as error:
             self._refuse_graph(error)
         self._refuse_overlaps(pointers)
         return TrackedFiles(
             tuple(pointers),
             self._locks,
-            tuple(graph.stages if graph is not None else found),
+            tuple(graph.stages if graph is not None else loaded),
             frozenset(pipelines),
             frozenset(self._broken),
             graph,
@@ -207,14 +207,14 @@ class _Parser:
     def _in_git_too(self, item: Tracked, names: Sequence[str]) -> None:
         file = item.lockfile or item.path + SUFFIX
         where = "" if names[0] == item.path else f" and inside {value_text(item.path)}"
-        told = f"{some([value_text(name) for name in names], 1)} is in git{where}, which {file} tracks"
-        self._overlap(file, item, told, f"git rm -r --cached {word(names[0] if len(names) == 1 else item.path)}")
+        message = f"{some([value_text(name) for name in names], 1)} is in git{where}, which {file} tracks"
+        self._overlap(file, item, message, f"git rm -r --cached {word(names[0] if len(names) == 1 else item.path)}")
 
-    def _overlap(self, file: str, item: Tracked | None, told: str, fix: str) -> None:
+    def _overlap(self, file: str, item: Tracked | None, message: str, fix: str) -> None:
         line = 1
         if item is not None and item.lockfile:
             entry = self._locks[file].by_name[item.stage.rpartition(":")[2]]
             local = posixpath.relpath(item.path, posixpath.dirname(file) or ".")
             line = self._locks[file].line(entry, "outs", local)
         path = file.removesuffix(SUFFIX) if item is None else item.path
-        self._findings.append(Finding(kind="overlap", message=told, file=file, line=line, path=path, fix=fix))
+        self._findings.append(Finding(kind="overlap", message=message, file=file, line=line, path=path, fix=fix))

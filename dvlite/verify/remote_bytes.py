@@ -41,7 +41,7 @@ class _Pack:
 def read_all(
     source: ContentSource, complete: Mapping[Requirement, frozenset[Digest]], progress: Progress
 ) -> Iterator[Finding | Unchecked]:
-    """Yields what is damaged of versions that are complete by their listings; a pack is told of once, with the first path that needs it."""
+    """Yields what is damaged of versions that are complete by their listings; a pack is reported once, with the first path that needs it."""
     catalog = source.catalog()
     users: dict[Digest, list[Requirement]] = {}
     for wanted, names in complete.items():
@@ -53,13 +53,13 @@ def read_all(
     total = sum(catalog.packs.get(name, 0) for name in users)
     progress.start(f"reading all of {catalog.remote.store.label}", total_bytes=total)
     packs = _Packs(catalog, progress)
-    told: set[Digest] = set()
+    reported: set[Digest] = set()
     for name in packs.each(sorted(users.keys() - chunks)):
-        yield from _told(source, packs, name, users[name], told)
+        yield from _pack(source, packs, name, users[name], reported)
     for digest, (path, wanted) in large.items():
         if digest in recipes:
             holder = catalog.recipe_pack(digest)
-            yield from _file(source, packs, recipes[digest], holder, path, wanted, users, told)
+            yield from _file(source, packs, recipes[digest], holder, path, wanted, users, reported)
     progress.finish()
     yield from _records(source, catalog)
 
@@ -112,32 +112,32 @@ class _Packs:
         return made
 
 
-def _told(
-    source: ContentSource, packs: _Packs, name: Digest, users: Sequence[Requirement], told: set[Digest]
+def _pack(
+    source: ContentSource, packs: _Packs, name: Digest, users: Sequence[Requirement], reported: set[Digest]
 ) -> Iterator[Finding | Unchecked]:
     """Yields what is wrong with one pack, once."""
-    if name in told:
+    if name in reported:
         return
     try:
-        found = packs.get(name)
+        content = packs.get(name)
     except ObjectAbsent:
-        told.add(name)
+        reported.add(name)
         yield corrupt(
             f"{_paths(users)}: bytes that were listed on {source.name} are gone", users[0].place, users[0].path
         )
         return
     except DvliteError as error:
-        told.add(name)
+        reported.add(name)
         yield Unchecked(what=f"bytes of {_paths(users)} on {source.name}", why=error.message, hint=error.hint)
         return
-    if not found.reason and not found.damaged:
+    if not content.reason and not content.damaged:
         return
-    told.add(name)
+    reported.add(name)
     packs.distrust(name)
-    example = next(_names(source, users, found.damaged), None)
+    example = next(_names(source, users, content.damaged), None)
     what = f"bytes of {_paths(users)} on {source.name} are damaged"
-    told_of = f": {printable(example)}" if example is not None else f" (object packs/{name.hex()[:8]})"
-    yield corrupt(what + told_of, users[0].place, users[0].path)
+    example_text = f": {printable(example)}" if example is not None else f" (object packs/{name.hex()[:8]})"
+    yield corrupt(what + example_text, users[0].place, users[0].path)
 
 
 def _file(
@@ -148,19 +148,19 @@ def _file(
     path: str,
     wanted: Requirement,
     users: Mapping[Digest, Sequence[Requirement]],
-    told: set[Digest],
+    reported: set[Digest],
 ) -> Iterator[Finding | Unchecked]:
-    """Puts a large file together from its chunks and hashes it."""
+    """Hashes a large file, chunk by chunk."""
     hasher = FileHasher()
     for term in recipe.terms:
-        before = len(told)
-        yield from _told(source, packs, term.pack, users.get(term.pack, [wanted]), told)
-        if term.pack in told or len(told) != before:
+        before = len(reported)
+        yield from _pack(source, packs, term.pack, users.get(term.pack, [wanted]), reported)
+        if term.pack in reported or len(reported) != before:
             return
-        found = packs.get(term.pack)
-        view = memoryview(found.data)
+        content = packs.get(term.pack)
+        view = memoryview(content.data)
         for _ in range(term.repeat):
-            for record in found.records[term.first : term.first + term.count]:
+            for record in content.records[term.first : term.first + term.count]:
                 hasher.update(pack.unpack_view(record, view[record.offset : record.offset + record.stored_length]))
     if hasher.digest() != recipe.digest:
         packs.distrust(holder)
@@ -183,16 +183,16 @@ def _large_files(
     source: ContentSource, catalog: Catalog, complete: Iterable[Requirement]
 ) -> dict[Digest, tuple[str, Requirement]]:
     """Returns the files that are stored in chunks, each once, in path order."""
-    found: dict[Digest, tuple[str, Requirement]] = {}
+    large: dict[Digest, tuple[str, Requirement]] = {}
     for wanted in complete:
         for path, digest in _contents(source, wanted):
             if (
-                digest not in found
+                digest not in large
                 and not catalog.locations(digest, (KIND_FILE,))
                 and catalog.locations(digest, (KIND_RECIPE,))
             ):
-                found[digest] = (path, wanted)
-    return found
+                large[digest] = (path, wanted)
+    return large
 
 
 def _contents(source: ContentSource, wanted: Requirement) -> Iterator[tuple[str, Digest]]:

@@ -1,6 +1,6 @@
-"""Is everything on the remote: data, outputs that are pushed, and the records of runs, by a fresh look at listings and indexes.
+"""Whether the remote is complete: data, outputs that are pushed, and the records of runs, by a fresh look at listings and indexes.
 
-With `deep` also: is every byte there what its name promises (`deep`). What is missing is told of at the pointer or the line that names it.
+Whether every byte there is what its name promises: `remote_bytes`. What is missing is reported at the pointer or the line that names it.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ _TRIES = 4  # gc may move things between two looks
 
 @dataclass(frozen=True, slots=True)
 class Mention:
-    """Where something is named: file, line (asked for only if it is told of), stage and commit."""
+    """Where something is named: file, line (asked for only if it is reported), stage and commit."""
 
     file: str
     line: Callable[[], int]
@@ -98,7 +98,7 @@ def _unreachable(source: ContentSource, error: DvliteError) -> Looked:
 
 
 def _look(source: ContentSource, wanted: Sequence[Requirement], runs: Mapping[Oid, Mention]) -> Looked:
-    found: list[Finding | Unchecked] = []
+    reports: list[Finding | Unchecked] = []
     complete: dict[Requirement, frozenset[Digest]] = {}
     catalog = source.catalog()
     if (wanted or runs) and catalog.is_empty:
@@ -108,14 +108,14 @@ def _look(source: ContentSource, wanted: Sequence[Requirement], runs: Mapping[Oi
         promised = _promised(catalog)
         source.prefetch(each.pointer for each in wanted if each.pointer.kind == "directory")
         for each in wanted:
-            told, packs = _one(source, catalog, each, promised)
-            found += told
-            if not told:
+            findings, packs = _one(source, catalog, each, promised)
+            reports += findings
+            if not findings:
                 complete[each] = packs
-    except ObjectCorrupt as error:  # an index: nobody knows what it listed
-        found.append(corrupt(error.message, Mention(".dvlite/config.yaml", lambda: 1), None))
-    found += _unsent(source, catalog.remote, runs)
-    return Looked(tuple(found), complete)
+    except ObjectCorrupt as error:  # an index: what it listed is not known
+        reports.append(corrupt(error.message, Mention(".dvlite/config.yaml", lambda: 1), None))
+    reports += _unsent(source, catalog.remote, runs)
+    return Looked(tuple(reports), complete)
 
 
 def _promised(catalog: Catalog) -> set[tuple[str, Digest]]:
@@ -135,18 +135,18 @@ def _one(
         return [corrupt(f"{path} cannot be read from {remote}: {error.message}", each.place, each.path)], frozenset()
     except FormatError as error:
         return [_finding(each, "size-mismatch", error.message, f"git log -p -- {each.place.file}")], frozenset()
-    told = _lacking(source, each, made, remote)
-    if not told and (each.kind, each.pointer.digest) not in promised:
-        told = f"{path} was not pushed as a whole: {remote} does not promise to keep it"
-    if told:
-        return [_finding(each, "not-on-remote", told, "dvlite push")], frozenset()
+    message = _lacking(source, each, made, remote)
+    if not message and (each.kind, each.pointer.digest) not in promised:
+        message = f"{path} was not pushed as a whole: {remote} does not promise to keep it"
+    if message:
+        return [_finding(each, "not-on-remote", message, "dvlite push")], frozenset()
     return [], frozenset(made.relies.get((each.kind, each.pointer.digest), ()))
 
 
 def _lacking(source: ContentSource, each: Requirement, made: PushPlan, remote: str) -> str:
     """Says what of a version is not there, or nothing."""
     gone = {*made.small, *(digest for digest, _, _ in made.large)}
-    names = [name for found in made.missing.values() for name in found]
+    names = [name for paths in made.missing.values() for name in paths]
     if not gone and not names:
         return f"the listing of {printable(each.path)} is not on {remote}" if made.nodes else ""
     if each.pointer.kind == "file" or names == [each.path]:
@@ -177,7 +177,7 @@ def _finding(each: Requirement, kind: str, message: str, fix: str) -> Finding:
 
 
 def _unsent(source: ContentSource, remote: Remote, runs: Mapping[Oid, Mention]) -> Iterator[Finding]:
-    """Yields, for each lockfile, that records of its runs are not on the remote; a record that is nowhere is told of elsewhere."""
+    """Yields, for each lockfile, that records of its runs are not on the remote; a lost record is reported by `checking`."""
     project = source.repo.config.project
     if not runs or project is None:
         return
@@ -191,7 +191,7 @@ def _unsent(source: ContentSource, remote: Remote, runs: Mapping[Oid, Mention]) 
         what = "the record of the run" if len(oids) == 1 else f"the records of {len(oids):,} runs"
         yield Finding(
             kind="not-on-remote",
-            message=f"{what} {some([*map(printable, names)])} {'is' if len(oids) == 1 else 'are'} not on {printable(source.name or '')}",
+            message=f"{what} {some(names)} {'is' if len(oids) == 1 else 'are'} not on {printable(source.name or '')}",
             file=file,
             line=runs[oids[0]].line(),
             stage=runs[oids[0]].stage,

@@ -101,20 +101,20 @@ class ContentSource:
         If the remote could not be asked, or is empty, `no_records` says it.
         """
         oids = list(dict.fromkeys(wanted))
-        found = {oid: self._run(oid) for oid in oids}
-        if all(run is not None for run in found.values()):
-            return found
+        runs = {oid: self._run(oid) for oid in oids}
+        if all(run is not None for run in runs.values()):
+            return runs
         if not self._received:
             self._received = True
             try:
                 self._receive()
-                found = {oid: self._run(oid) if run is None else run for oid, run in found.items()}
-                if None in found.values() and self.catalog().is_empty:
+                runs = {oid: self._run(oid) if run is None else run for oid, run in runs.items()}
+                if None in runs.values() and self.catalog().is_empty:
                     raise self.catalog().empty_error()
             except DvliteError as error:
                 self.progress.finish()
                 self.no_records = error
-        return found
+        return runs
 
     def _run(self, oid: Oid) -> Run | None:
         if self._index is None:
@@ -139,7 +139,7 @@ class ContentSource:
     # --- listings and small files
 
     def listing(self, path: str, pointer: Pointer) -> Entries:
-        """Returns what a directory holds; raises NotFetched if its listing is not here and cannot be had."""
+        """Returns what a directory holds; raises NotFetched if its listing is not here and cannot be fetched."""
         if pointer not in self._entries:
             with contextlib.suppress(ObjectMissing):
                 self._entries[pointer] = entries_of(pointer, self.cache)
@@ -153,7 +153,7 @@ class ContentSource:
         return self._entries[pointer]
 
     def prefetch(self, listings: Iterable[Pointer]) -> None:
-        """Brings listings that are going to be read, all at once; what cannot be had is told of when it is asked for."""
+        """Brings listings that are going to be read, all at once; what cannot be fetched is an error when it is asked for."""
         absent = [each for each in dict.fromkeys(listings) if not self.cache.has_node(each.digest)]
         if absent:
             self._fetch(absent)
@@ -177,7 +177,7 @@ class ContentSource:
             self.fetched["listings of directories"] = None
 
     def small_file(self, path: str, pointer: Pointer) -> bytes:
-        """Returns the content of a file that is data, for the values in it; raises NotFetched if it is not here and cannot be had."""
+        """Returns the content of a file that is data, for the values in it; raises NotFetched if it is not here and cannot be fetched."""
         with contextlib.suppress(ObjectMissing):
             return self.cache.read_file(pointer.digest, pointer.size_bytes)
         try:
