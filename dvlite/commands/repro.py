@@ -316,7 +316,7 @@ class _Run:
         contents = self._contents
         named = {path for stage in stages for dep in stage.deps for path in contents.matches(dep.path)}
         parts = {part for path in named for part in contents.parts(path)}
-        used = parts.union(holder for path in parts if (holder := contents.holder(path)) is not None)
+        used = parts.union(holder for path in parts if (holder := contents.known.holder(path)) is not None)
         on_disk = {path: contents.here(path) for path in sorted(used & self._added.keys())}
         return [path for path, item in on_disk.items() if item is not None and item.oid != self._added[path]]
 

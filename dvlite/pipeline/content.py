@@ -1,6 +1,6 @@
 """What a path of the workspace holds now: dependencies and outputs of stages, hashed, each once.
 
-Where data is not here, what its pointer or lockfile says takes its place, so that a clone without data can tell what is out of date.
+Where data is not here, what its pointer or lockfile says takes its place, so that a clone without data knows what is out of date.
 Reads files and writes the stat index; stores nothing.
 """
 
@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import posixpath
 import stat
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
 from dvlite.errors import FileChanged, UsageError
@@ -19,7 +19,8 @@ from dvlite.formats.lockfile import Locked
 from dvlite.formats.manifest import EMPTY_DIR, EXECUTABLE, SYMLINK, Entries
 from dvlite.formats.pointer import Pointer
 from dvlite.oid import FILE, MANIFEST, Digest, Signature, digest_bytes, digest_file, format_oid
-from dvlite.pipeline.globs import expression, may_go_into, names_on_disk
+from dvlite.pipeline.globs import names_on_disk
+from dvlite.pipeline.known_data import KnownData, as_output
 from dvlite.repo.tracked_paths import Tracked
 from dvlite.workspace import sparse
 from dvlite.workspace.fetch import with_listings
@@ -33,7 +34,7 @@ _OF_THE_KERNEL = ("/proc/", "/sys/")  # what looks like a file there may wait, o
 
 
 class Contents:
-    """Looks at paths of one workspace; remembers what it saw until it is told to forget."""
+    """Looks at paths of one workspace; remembers what it saw until `forget`."""
 
     def __init__(
         self,
@@ -44,7 +45,7 @@ class Contents:
         in_git: Callable[[str], Iterable[bytes]] | None = None,
     ) -> None:
         self._work = work
-        self._tracked: dict[str, Pointer] = {item.path: item.pointer for item in tracked}
+        self.known = KnownData({item.path: item.pointer for item in tracked}, self._listing)
         self._fetches = fetches  # listings that the cache lacks, from the default remote
         self._seen: dict[str, Locked | None] = {}
         self._nodes: dict[Digest, bytes] = {}  # of listings of changed data, which the cache does not have
@@ -55,18 +56,18 @@ class Contents:
     def know_outputs(self, folder: str, outs: Iterable[Locked]) -> None:
         """Learns from a lockfile in `folder` of outputs that git keeps: they count as data too, whatever git ignores in them."""
         for out in outs:
-            self._tracked.setdefault(posixpath.normpath(posixpath.join(folder, out.path)), out.pointer())
+            self.known.pointers.setdefault(posixpath.normpath(posixpath.join(folder, out.path)), out.pointer())
 
     def drop_outputs(self, paths: Iterable[str]) -> None:
         """Forgets outputs that their stage did not make again."""
         for path in paths:
-            self._tracked.pop(path, None)
+            self.known.pointers.pop(path, None)
             self.forget([path])
 
     def note_output(self, path: str, found: Locked) -> None:
         """Records what an output is, as the stage that made it left it."""
         self._assumed.pop(path, None)
-        self._tracked[path] = found.pointer()
+        self.known.pointers[path] = found.pointer()
         self.forget([path])
 
     def assume(self, path: str, found: Locked) -> None:
@@ -75,7 +76,7 @@ class Contents:
 
     def is_assumed(self, path: str) -> bool:
         """Says whether what is here, at a path or around it, is going to be replaced."""
-        return path in self._assumed or self.holder(path) in self._assumed
+        return path in self._assumed or self.known.holder(path) in self._assumed
 
     def forget(self, paths: Iterable[str]) -> None:
         """Looks again at these paths, and at what is inside or around them, when asked next."""
@@ -97,29 +98,22 @@ class Contents:
         return self._seen[path]
 
     def expected(self, path: str) -> Locked | None:
-        """Returns what is on disk or, where nothing is, what a pointer or lockfile says belongs there; None if nobody knows."""
+        """Returns what is on disk or, where nothing is, what a pointer or lockfile says belongs there; None if that is not known."""
         if path in self._assumed:
             return self._assumed[path]
         if self.is_assumed(path):  # it is restored with what holds it
-            return self._said(path)
+            return self._named(path)
         found = self.here(path)
-        return found if found is not None else self._said(path)
+        return found if found is not None else self._named(path)
 
     def tracked(self, path: str) -> Locked | None:
         """Returns what a pointer or lockfile says of exactly this path, whatever is on disk."""
-        known = self._tracked.get(path)
+        known = self.known.pointers.get(path)
         return None if known is None else as_output(path, known)
 
     def read_node(self, digest: Digest) -> bytes:
         """Returns a node of a listing, from the cache or as it was made of what is here. Raises ObjectMissing."""
         return self._nodes[digest] if digest in self._nodes else self._work.cache.read_node(digest)
-
-    def holder(self, path: str) -> str | None:
-        """Returns the tracked path or output that a path lies inside, or None."""
-        place = posixpath.dirname(path)
-        while place and place not in self._tracked:
-            place = posixpath.dirname(place)
-        return place or None
 
     def matches(self, pattern: str) -> list[str]:
         """Returns the paths that a pattern stands for, here or known, sorted: files and folders, with `**` files only."""
@@ -127,26 +121,14 @@ class Contents:
             return [pattern]
         named = names_on_disk(self._work.repo.root, pattern)
         found = {
-            path for path in named if LEFT_OUT.isdisjoint(path.split("/")) and self.holder(path) not in self._assumed
+            path
+            for path in named
+            if LEFT_OUT.isdisjoint(path.split("/")) and self.known.holder(path) not in self._assumed
         }
-        for path in self._tracked:
+        for path in self.known.pointers:
             if path in self._assumed or not self.has(path):
-                found.update(self._names_of(path, pattern))
+                found.update(self.known.matches(path, pattern))
         return sorted(path for path in found if not path.endswith((".dvlite", "/dvlite.lock")))
-
-    def _names_of(self, path: str, pattern: str) -> Iterator[str]:
-        """Yields what a pattern stands for of data that is not here: itself, and what its listing has."""
-        matches, deep = expression(pattern).fullmatch, "**" in pattern
-        is_folder = self._tracked[path].kind == "directory"
-        if matches(path) and not (deep and is_folder):
-            yield path
-        if is_folder and may_go_into(pattern, path):
-            inner = [f"{path}/{os.fsdecode(name)}" for name in self._listing(path).paths]
-            yield from filter(matches, inner)
-            folders = {os.path.dirname(name) for name in inner} if not deep else set()
-            while folders:
-                yield from filter(matches, folders)
-                folders = {os.path.dirname(folder) for folder in folders if len(os.path.dirname(folder)) > len(path)}
 
     def mark(self, path: str) -> tuple[int, ...] | int | None:
         """Returns what changes when a file, or any file in a folder, is written or replaced, even if its bytes are the same afterwards."""
@@ -167,7 +149,7 @@ class Contents:
 
     def parts(self, path: str) -> list[str]:
         """Returns what a dependency on a path is recorded as: the path and, if it is a folder of git's, all data inside."""
-        return [path] if self._is_data(path) else [path, *self._data_inside(path)]
+        return [path] if self.known.is_data(path) else [path, *self._data_inside(path)]
 
     # -- on disk
 
@@ -175,7 +157,7 @@ class Contents:
         location = self._work.repo.root / path
         try:
             status = os.lstat(location)
-            if stat.S_ISLNK(status.st_mode) and path not in self._tracked:
+            if stat.S_ISLNK(status.st_mode) and path not in self.known.pointers:
                 return self._linked(path, location)
         except (FileNotFoundError, NotADirectoryError):
             return None
@@ -212,7 +194,7 @@ class Contents:
             have = identify(found, work.stat_rows(path), work.progress)
             work.remember(path, have.digest(0), have.scan, have.digests, have.racy)
             return Locked(path, format_oid(FILE, have.digest(0)), have.scan.sizes[0], executable=executable)
-        known = self._tracked.get(path)
+        known = self.known.pointers.get(path)
         if vouched is not None and known is not None and vouched == known.digest:
             return Locked(path, known.oid, known.size_bytes, known.files)
         if path in work.sparse:
@@ -232,7 +214,7 @@ class Contents:
 
     def _counted(self, path: str, found: Scan) -> Scan:
         """Leaves out what git ignores, in a folder that is git's, and tracked data, which counts for itself (`parts`)."""
-        if self._is_data(path):
+        if self.known.is_data(path):
             return found
         if path not in self._visible:
             prefix = len(os.fsencode(path)) + 1 if path else 0
@@ -255,32 +237,17 @@ class Contents:
 
     def _data_inside(self, path: str) -> list[str]:
         start = f"{path}/" if path else ""
-        return sorted(name for name in self._tracked if name.startswith(start))
-
-    def _is_data(self, path: str) -> bool:
-        place = path
-        while place:
-            if place in self._tracked:
-                return True
-            place = posixpath.dirname(place)
-        return False
+        return sorted(name for name in self.known.pointers if name.startswith(start))
 
     # -- as pointers and lockfiles have it
 
-    def _said(self, path: str) -> Locked | None:
-        if path in self._tracked:
-            return self.tracked(path)
-        outer = posixpath.dirname(path)
-        while outer and outer not in self._tracked:
-            outer = posixpath.dirname(outer)
-        if not outer or self._tracked[outer].kind != "directory":
-            return None
-        if self.has(outer) and outer not in self._assumed:
-            return None
-        return part_of(self._listing(outer), path, os.fsencode(path[len(outer) + 1 :]))
+    def _named(self, path: str) -> Locked | None:
+        outer = None if path in self.known.pointers else self.known.holder(path)
+        is_here = outer is not None and self.has(outer) and outer not in self._assumed
+        return None if is_here else self.known.at(path)
 
-    def _listing(self, path: str) -> Entries:
-        pointer, work = self._tracked[path], self._work
+    def _listing(self, path: str, pointer: Pointer) -> Entries:
+        work = self._work
         if not self._fetches:
             return entries_of(pointer, work.cache)
         return with_listings(
@@ -343,26 +310,8 @@ def link_to_folder(path: str) -> UsageError:
     )
 
 
-def part_of(entries: Entries, path: str, inner: bytes) -> Locked | None:
-    """Returns the file or folder `inner` of a listing as what stands at `path`, or None if the listing has no such thing."""
-    entry = entries.find(inner)
-    if entry is not None:
-        executable = bool(entry.flags & EXECUTABLE)
-        return Locked(path, format_oid(FILE, entry.digest), entry.size_bytes, executable=executable)
-    part = entries.subtree(inner)
-    if not part:
-        return None
-    tree = manifest.build(manifest.from_entries(part))
-    return Locked(path, format_oid(MANIFEST, tree.root), tree.size_bytes, tree.files)
-
-
 def same_data(one: Locked | None, other: Locked | None) -> bool:
     """Says whether both are the same content, mode included, wherever they are."""
     if one is None or other is None:
         return one is other
     return (one.oid, one.executable) == (other.oid, other.executable)
-
-
-def as_output(path: str, pointer: Pointer) -> Locked:
-    """Returns a version as a lockfile has it."""
-    return Locked(path, pointer.oid, pointer.size_bytes, pointer.files, executable=pointer.executable)

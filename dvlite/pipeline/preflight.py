@@ -16,7 +16,8 @@ from dvlite.errors import DvliteError
 from dvlite.files import printable, quote, word
 from dvlite.formats.pointer import SUFFIX
 from dvlite.paths import ancestors, is_inside
-from dvlite.pipeline.content import Contents, as_output
+from dvlite.pipeline.content import Contents
+from dvlite.pipeline.known_data import as_output
 from dvlite.pipeline.stages import Stage, StageOut
 from dvlite.repo.repository import Repo
 from dvlite.repo.tracked_paths import Tracked

@@ -6,7 +6,7 @@ The same questions that `content` answers from the disk, answered without any da
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from dataclasses import replace
 
 from dvlite.errors import UsageError
@@ -18,8 +18,9 @@ from dvlite.formats.pointer import SUFFIX, Pointer
 from dvlite.oid import FILE as FILE_OID
 from dvlite.oid import MANIFEST, Digest, digest_bytes, format_oid
 from dvlite.paths import ancestors
-from dvlite.pipeline.content import LEFT_OUT, Contents, as_output, is_own, link_to_folder, part_of
+from dvlite.pipeline.content import LEFT_OUT, Contents, is_own, link_to_folder
 from dvlite.pipeline.globs import expression, fixed_part, may_go_into
+from dvlite.pipeline.known_data import KnownData
 from dvlite.repo.revisions import LINK, SUBMODULE, Revision, at, below
 from dvlite.repo.tracked_paths import Tracked
 from dvlite.workspace import sparse
@@ -50,8 +51,9 @@ class RevisionContent:
         listing: Callable[[str, Pointer], Entries],
         look: Look,
     ) -> None:
-        self._at, self._listing, self.look = revision, listing, look
-        self._data: Mapping[str, Pointer] = {item.path: item.pointer for item in data}
+        self._at, self.look = revision, look
+        self._known = KnownData({item.path: item.pointer for item in data}, listing)
+        self._data = self._known.pointers
         self._items = {item.path: item for item in data}
         self._sorted = sorted(self._data)
         self._in_git = frozenset(in_git)
@@ -63,21 +65,10 @@ class RevisionContent:
 
     def expected(self, path: str) -> Locked | None:
         """Returns what belongs at a path, None if that is not known. Raises DvliteError for a listing that cannot be read."""
-        known = self._data.get(path)
-        if known is not None:
-            return as_output(path, known)
         if path not in self._expected:
-            self._expected[path] = self._find(path)
+            is_known = path in self._data or self.is_data(path)
+            self._expected[path] = self._known.at(path) if is_known else self.look(path) or self._linked(path)
         return self._expected[path]
-
-    def _find(self, path: str) -> Locked | None:
-        holder = self.holder(path)
-        if holder is None or holder in self._in_git:
-            return self.look(path) or self._linked(path)
-        if self._data[holder].kind != "directory":
-            return None
-        entries = self._listing(holder, self._data[holder])
-        return part_of(entries, path, os.fsencode(path[len(holder) + 1 :]))
 
     def _linked(self, path: str) -> Locked | None:
         """Returns the data that a link leads to."""
@@ -93,12 +84,12 @@ class RevisionContent:
 
     def named_by(self, path: str) -> str:
         """Returns the pointer file of data, or the stage that made it, for a path inside it too; '' for what is no data."""
-        item = self._items.get(path if path in self._items else self.holder(path) or "")
+        item = self._items.get(path if path in self._items else self._known.holder(path) or "")
         return "" if item is None else item.stage or item.path + SUFFIX
 
     def is_data(self, path: str) -> bool:
         """Says whether content is known from pointers and lockfiles alone: git does not have it."""
-        place = path if path in self._data else self.holder(path)
+        place = path if path in self._data else self._known.holder(path)
         return place is not None and place not in self._in_git
 
     def directories(self, path: str) -> list[Pointer]:
@@ -107,16 +98,12 @@ class RevisionContent:
             return []
         if sparse.is_glob(path):
             return [known for folder, known in self._directories.items() if may_go_into(path, folder)]
-        holder = self.holder(path)
+        holder = self._known.holder(path)
         return [self._directories[holder]] if holder in self._directories else []
-
-    def holder(self, path: str) -> str | None:
-        """Returns the data that a path lies inside."""
-        return next((folder for folder in ancestors(path) if folder in self._data), None)
 
     def parts(self, path: str) -> list[str]:
         """Returns what a dependency on a path is recorded as: the path and, if it is a folder of git's, all data inside."""
-        if path in self._data or self.holder(path) is not None:
+        if self._known.is_data(path):
             return [path]
         return [path, *below(self._sorted, path)]
 
@@ -142,13 +129,11 @@ class RevisionContent:
             named = {name for name in named if not self._at.is_linked_folder(name)}
         else:
             named.update(filter(matches, {folder for name in (*names, *data) for folder in ancestors(name)}))
-        named.update(path for path in data if matches(path) and not (deep and self._data[path].kind == "directory"))
-        for path, known in self._directories.items():
-            if may_go_into(pattern, path):
-                inner = [f"{path}/{os.fsdecode(name)}" for name in self._listing(path, known).paths]
-                named.update(filter(matches, inner))
-                if not deep:
-                    named.update(filter(matches, {folder for name in inner for folder in ancestors(name)}))
+        for path in self._sorted:
+            if path not in self._in_git:
+                named.update(self._known.matches(path, pattern))
+            elif matches(path) and not (deep and self._data[path].kind == "directory"):
+                named.add(path)
         return named
 
     def _in_submodules(self, pattern: str) -> Iterator[str]:

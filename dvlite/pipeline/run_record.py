@@ -71,7 +71,7 @@ def begun(stage: Stage, entry: LockedStage, contents: Contents, started_ns: int)
     inputs = []
     for dep in entry.deps:
         path = stage.placed(dep.path)
-        outer = contents.holder(path)
+        outer = contents.known.holder(path)
         holds = contents.expected(outer) if outer is not None else None
         inputs.append(
             Input(

@@ -14,8 +14,9 @@ from dvlite.formats.manifest import EXECUTABLE, FILE
 from dvlite.oid import FILE as FILE_OID
 from dvlite.oid import format_oid
 from dvlite.paths import is_inside
-from dvlite.pipeline.content import as_output, same_data
+from dvlite.pipeline.content import same_data
 from dvlite.pipeline.fetcher import Fetcher
+from dvlite.pipeline.known_data import as_output
 from dvlite.pipeline.outputs import Outputs
 from dvlite.pipeline.stages import Stage
 from dvlite.progress import Progress
