@@ -1,13 +1,14 @@
 """The small files of a work tree are opened with care: they come with a clone, and anything may stand in the place of one."""
 
 import os
+import subprocess
 
 import pytest
 
 from dvlite.errors import FormatError
 from dvlite.repo import ignore
 from dvlite.repo.repository import open_repo
-from dvlite.repo.revisions import limit_of
+from dvlite.repo.revisions import Revision, files_to_commit, limit_of
 
 NAMES = ("dvlite.lock", "sub/dvlite.yaml", "data.bin.dvlite", "params.yaml")
 
@@ -61,3 +62,40 @@ def test_the_list_of_what_is_left_out_is_no_link_to_a_device(git_repo, devices):
         with pytest.raises(FormatError, match="symbolic link"):
             ignore.load(git_repo)
         os.unlink(git_repo / ignore.FILE_NAME)
+
+
+# --- a commit, and what a clone would have of the work tree ---
+
+
+def commit(folder):
+    for arguments in (["add", "-A"], ["-c", "user.name=a", "-c", "user.email=a@b", "commit", "-qm", "x"]):
+        subprocess.run(["git", "-C", str(folder), *arguments], check=True)
+
+
+def test_a_commit_has_its_own_files_whatever_the_work_tree_has(git_repo, work_tree):
+    (git_repo / "params.yaml").write_text("a: 1\n")
+    os.symlink("params.yaml", git_repo / "link")
+    commit(git_repo)
+    (git_repo / "params.yaml").write_text("a: 2\n")
+    at = open_repo(git_repo, os.environ, must_be_initialised=False).at("HEAD")
+    assert (at.read("params.yaml"), work_tree.read("params.yaml"), at.read("none")) == (b"a: 1\n", b"a: 2\n", None)
+    assert (list(at.names), at.real("link"), at.is_on_disk) == (["link", "params.yaml"], "params.yaml", False)
+    with pytest.raises(FormatError, match=r"'HEAD:link'.*symbolic link"):
+        at.read("link")
+    with pytest.raises(FormatError, match=r"'HEAD:params.yaml'.*at most 1 bytes"):
+        at.read("params.yaml", 1)
+
+
+def test_what_would_be_committed_is_without_ignored_files_and_with_those_left_out_of_the_checkout(git_repo):
+    for name in ("kept.txt", "left/out.txt", ".gitignore"):
+        (git_repo / name).parent.mkdir(exist_ok=True)
+        (git_repo / name).write_text("own\n" if name != ".gitignore" else "*.log\n")
+    commit(git_repo)
+    subprocess.run(["git", "-C", str(git_repo), "sparse-checkout", "set", "--no-cone", "/*", "!/left/"], check=True)
+    (git_repo / "a.log").touch()
+    (git_repo / "new.txt").touch()
+    git = open_repo(git_repo, os.environ, must_be_initialised=False).git
+    at = Revision(git, "workspace", str, files=files_to_commit(git))
+    assert list(at.names) == [".gitignore", "kept.txt", "left/out.txt", "new.txt"]
+    assert (at.read("left/out.txt"), at.read("a.log"), at.read("new.txt")) == (b"own\n", None, b"")
+    assert (at.is_ignored("a.log"), at.is_ignored("new.txt"), at.in_git("new.txt")) == (True, False, [])
