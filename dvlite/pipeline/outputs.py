@@ -24,7 +24,8 @@ from dvlite.formats.manifest import EMPTY_DIR, EXECUTABLE, SYMLINK
 from dvlite.formats.pointer import Pointer
 from dvlite.oid import Digest, Oid, digest_bytes
 from dvlite.paths import check_paths
-from dvlite.pipeline.content import Contents, as_output, same_data
+from dvlite.pipeline.content import Contents, same_data
+from dvlite.pipeline.known_data import as_output
 from dvlite.pipeline.stages import Stage, StageOut
 from dvlite.store.cache_writer import Writer
 from dvlite.store.pack import KIND_FILE, KIND_MANIFEST

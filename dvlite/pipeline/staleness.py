@@ -33,7 +33,7 @@ from dvlite.workspace.changes import changes, counts_of
 from dvlite.workspace.workspace import Workspace
 
 NOT_LOOKED_AT = "not looked at"  # of a captured value that is new, where no program may be started
-State = Literal["up to date", "edited", "stale", "after", "frozen"]
+State = Literal["up to date", "edited", "stale", "after", "unknown", "frozen"]
 
 
 class Captures(Protocol):
@@ -53,7 +53,7 @@ class LockedCaptures:
 
 @dataclass(frozen=True, slots=True)
 class Staleness:
-    """How one stage stands. `edited`: only its outputs are not what it made; `after`: only a stage before it is out of date.
+    """How one stage stands. `edited`: only its outputs are not what it made; `after`: only a stage before it is out of date; `unknown`: an error.
 
     `absent` are outputs of an up-to-date stage that are not on disk; `now` is what it would run with, None while it waits for others.
     """
@@ -67,7 +67,7 @@ class Staleness:
 
     @property
     def runs(self) -> bool:
-        return self.state in ("stale", "after")
+        return self.state in ("stale", "after", "unknown")
 
 
 class Content(Protocol):
@@ -272,14 +272,28 @@ def of_stages(tracked: Iterable[Tracked], stages: Iterable[Stage]) -> list[Track
 
 
 def survey(
-    graph: StageGraph, evaluator: Evaluator, stages: Iterable[Stage], *, force: Collection[str] = ()
+    graph: StageGraph,
+    evaluator: Evaluator,
+    stages: Iterable[Stage],
+    *,
+    force: Collection[str] = (),
+    problems: list[DvliteError] | None = None,
 ) -> list[Staleness]:
-    """Returns how stages stand, which are given in the order of the graph; those that run are expected to change their outputs."""
+    """Returns how stages stand, which are given in the order of the graph; those that run are expected to change their outputs.
+
+    Raises DvliteError for a stage that cannot be looked at; with `problems` it goes there, and the stage is "unknown".
+    """
     running: set[str] = set()
     outlooks = []
     for stage in stages:
         pending = any(other in running for other in graph.before[stage.address])
-        outlook = evaluator.look(stage, pending=pending, force=stage.address in force)
+        try:
+            outlook = evaluator.look(stage, pending=pending, force=stage.address in force)
+        except DvliteError as error:
+            if problems is None:
+                raise
+            problems.append(error)
+            outlook = Staleness(stage, "unknown", None)
         if outlook.runs:
             running.add(stage.address)
         evaluator.assume_restored(outlook)
@@ -291,39 +305,29 @@ def stages_out_of_date(
     repo: Repo, work: Workspace, tracked: Iterable[Tracked]
 ) -> tuple[tuple[StaleStage, ...], tuple[DvliteError, ...]]:
     """Returns the stages that `repro` would run, and errors about files that cannot be read; starts no program and no request."""
-    loaded = load(repo.work_tree)
+    at = repo.work_tree
+    loaded = load(at)
     problems = list(loaded.broken)
     try:
         graph = build(loaded.stages)
         tracked = list(tracked)
         contents = Contents(work, of_stages(tracked, loaded.stages), fetches=False)
         problems += assume_followed(work, contents, graph.stages, tracked)
-        evaluator = Evaluator(
-            contents,
-            Params(repo.work_tree.read),
-            LockedCaptures(),
-            read_locks(repo.work_tree, loaded.stages),
-            graph.made,
-        )
+        locks = read_locks(at, loaded.stages)
+        evaluator = Evaluator(contents, Params(at.read), LockedCaptures(), locks, graph.made)
     except DvliteError as error:
         return (), (*problems, error)
-    stale: dict[str, StaleStage] = {}
-    for stage in graph.stages:
-        pending = any(other in stale for other in graph.before[stage.address])
-        try:
-            outlook = evaluator.look(stage, pending=pending)
-        except DvliteError as error:
-            problems.append(error)
-            stale[stage.address] = StaleStage(stage=stage.address, state="unknown")
-            continue
-        evaluator.assume_restored(outlook)
-        if outlook.runs:
-            stale[stage.address] = StaleStage(
-                stage=stage.address,
-                state="after" if outlook.state == "after" else "stale",
-                reasons=tuple(explained(r, contents.read_node) for r in outlook.reasons),
-            )
-    return tuple(stale.values()), tuple(problems)
+    outlooks = survey(graph, evaluator, graph.stages, problems=problems)
+    stale = (
+        StaleStage(
+            stage=outlook.stage.address,
+            state=outlook.state,
+            reasons=tuple(explained(reason, contents.read_node) for reason in outlook.reasons),
+        )
+        for outlook in outlooks
+        if outlook.state in ("stale", "after", "unknown")
+    )
+    return tuple(stale), tuple(problems)
 
 
 def explained(reason: Reason, read: Callable[[Digest], bytes]) -> Reason:
