@@ -64,15 +64,15 @@ class Contents:
             self.known.pointers.pop(path, None)
             self.forget([path])
 
-    def note_output(self, path: str, found: Locked) -> None:
+    def note_output(self, path: str, version: Locked) -> None:
         """Records what an output is, as the stage that made it left it."""
         self._assumed.pop(path, None)
-        self.known.pointers[path] = found.pointer()
+        self.known.pointers[path] = version.pointer()
         self.forget([path])
 
-    def assume(self, path: str, found: Locked) -> None:
+    def assume(self, path: str, version: Locked) -> None:
         """Lets `expected` return this until it is known better: what is here is going to be replaced by it."""
-        self._assumed[path] = found
+        self._assumed[path] = version
 
     def is_assumed(self, path: str) -> bool:
         """Says whether what is here, at a path or around it, is going to be replaced."""
@@ -103,8 +103,8 @@ class Contents:
             return self._assumed[path]
         if self.is_assumed(path):  # it is restored with what holds it
             return self._named(path)
-        found = self.here(path)
-        return found if found is not None else self._named(path)
+        here = self.here(path)
+        return here if here is not None else self._named(path)
 
     def tracked(self, path: str) -> Locked | None:
         """Returns what a pointer or lockfile says of exactly this path, whatever is on disk."""
@@ -120,15 +120,15 @@ class Contents:
         if not sparse.is_glob(pattern) or self.has(pattern):
             return [pattern]
         named = names_on_disk(self._work.repo.root, pattern)
-        found = {
+        names = {
             path
             for path in named
             if LEFT_OUT.isdisjoint(path.split("/")) and self.known.holder(path) not in self._assumed
         }
         for path in self.known.pointers:
             if path in self._assumed or not self.has(path):
-                found.update(self.known.matches(path, pattern))
-        return sorted(path for path in found if not path.endswith((".dvlite", "/dvlite.lock")))
+                names.update(self.known.matches(path, pattern))
+        return sorted(path for path in names if not path.endswith((".dvlite", "/dvlite.lock")))
 
     def mark(self, path: str) -> tuple[int, ...] | int | None:
         """Returns what changes when a file, or any file in a folder, is written or replaced, even if its bytes are the same afterwards."""
@@ -138,10 +138,10 @@ class Contents:
             return None
         if not stat.S_ISDIR(status.st_mode):
             return status.st_ino, status.st_size, status.st_mtime_ns
-        found = self._work.scan(path)
-        if found is None or found.paths == [b""]:
+        scan = self._work.scan(path)
+        if scan is None or scan.paths == [b""]:
             return None
-        counted = self._counted(path, found)
+        counted = self._counted(path, scan)
         signature = Signature(b"\0".join(counted.paths))
         for column in (counted.sizes, counted.mtimes, counted.inodes):
             signature.update(column.tobytes())
@@ -165,12 +165,12 @@ class Contents:
             raise os_error(error, "read", path) from error
         if stat.S_ISREG(status.st_mode) and status.st_size <= _SMALL_BYTES:
             return _read(path, location)
-        found = self._work.scan(path)
-        if found is None:
+        scan = self._work.scan(path)
+        if scan is None:
             return None
-        if found.paths != [b""]:
-            found = self._counted(path, found)
-        return self._identified(path, found)
+        if scan.paths != [b""]:
+            scan = self._counted(path, scan)
+        return self._identified(path, scan)
 
     def _linked(self, path: str, location: Path) -> Locked | None:
         """A link to a file stands for the file; one to a folder would need a place of its own."""
@@ -182,16 +182,16 @@ class Contents:
             raise UsageError(f"cannot depend on {quote(path)}: it is not a regular file", hint="name a file or folder")
         return _read(path, location)
 
-    def _identified(self, path: str, found: Scan) -> Locked:
+    def _identified(self, path: str, scan: Scan) -> Locked:
         work = self._work
-        vouched = work.vouched(path, found)
-        if found.paths == [b""]:
-            if found.flags[0] == SYMLINK:
+        vouched = work.vouched(path, scan)
+        if scan.paths == [b""]:
+            if scan.flags[0] == SYMLINK:
                 raise UsageError(f"cannot use {quote(path)}: it is a symbolic link", hint="replace it by the file")
-            executable = bool(found.flags[0] & EXECUTABLE)
+            executable = bool(scan.flags[0] & EXECUTABLE)
             if vouched is not None:
-                return Locked(path, format_oid(FILE, vouched), found.sizes[0], executable=executable)
-            have = identify(found, work.stat_rows(path), work.progress)
+                return Locked(path, format_oid(FILE, vouched), scan.sizes[0], executable=executable)
+            have = identify(scan, work.stat_rows(path), work.progress)
             work.remember(path, have.digest(0), have.scan, have.digests, have.racy)
             return Locked(path, format_oid(FILE, have.digest(0)), have.scan.sizes[0], executable=executable)
         known = self.known.pointers.get(path)
@@ -203,8 +203,8 @@ class Contents:
                 hint=f"dvlite pull {path}   brings all of it",
             )
         if vouched is not None:
-            return Locked(path, format_oid(MANIFEST, vouched), _size(found), _files(found))
-        have = identify(found, work.stat_rows(path), work.progress)
+            return Locked(path, format_oid(MANIFEST, vouched), _size(scan), _files(scan))
+        have = identify(scan, work.stat_rows(path), work.progress)
         tree = manifest.build(have.entries())
         if known is not None:
             self._nodes |= tree.nodes
@@ -212,23 +212,23 @@ class Contents:
             work.remember(path, tree.root if known is None else NO_VERSION, have.scan, have.digests, have.racy)
         return Locked(path, format_oid(MANIFEST, tree.root), tree.size_bytes, tree.files)
 
-    def _counted(self, path: str, found: Scan) -> Scan:
+    def _counted(self, path: str, scan: Scan) -> Scan:
         """Leaves out what git ignores, in a folder that is git's, and tracked data, which counts for itself (`parts`)."""
         if self.known.is_data(path):
-            return found
+            return scan
         if path not in self._visible:
             prefix = len(os.fsencode(path)) + 1 if path else 0
             self._visible[path] = frozenset(name[prefix:] for name in self._in_git(path) if name)
         visible = self._visible[path]
         data = frozenset(os.fsencode(name)[len(path) + 1 if path else 0 :] for name in self._data_inside(path))
         folders = tuple(name + b"/" for name in data)
-        in_git = [name in visible for name in found.paths]
+        in_git = [name in visible for name in scan.paths]
         every = not any(in_git)  # git ignores the folder itself: the stage is given it all the same
 
         def counts(name: bytes) -> bool:
             return (every or name in visible) and name not in data and not name.startswith(folders)
 
-        return selected_scan(found, lambda name: counts(name) and not is_own(name))
+        return selected_scan(scan, lambda name: counts(name) and not is_own(name))
 
     def _names_in_git(self, path: str) -> Iterable[bytes]:
         """Returns what git has, or would take, of a folder."""
@@ -294,12 +294,12 @@ def _times(status: os.stat_result) -> tuple[int, int, int]:
     return status.st_size, status.st_mtime_ns, status.st_ctime_ns
 
 
-def _size(found: Scan) -> int:
-    return sum(size for size, flags in zip(found.sizes, found.flags, strict=True) if flags != EMPTY_DIR)
+def _size(scan: Scan) -> int:
+    return sum(size for size, flags in zip(scan.sizes, scan.flags, strict=True) if flags != EMPTY_DIR)
 
 
-def _files(found: Scan) -> int:
-    return sum(flags != EMPTY_DIR for flags in found.flags)
+def _files(scan: Scan) -> int:
+    return sum(flags != EMPTY_DIR for flags in scan.flags)
 
 
 def link_to_folder(path: str) -> UsageError:

@@ -51,10 +51,10 @@ def of_facts(locked: LockedStage, now: LockedStage) -> Iterator[Reason]:
         yield from _values(section.removesuffix("s"), values, new.mappings[section])
 
 
-def of_outputs(locked: Iterable[Locked], found: Mapping[str, Locked | None]) -> Iterator[Reason]:
+def of_outputs(locked: Iterable[Locked], on_disk: Mapping[str, Locked | None]) -> Iterator[Reason]:
     """Yields the outputs that are on disk and not what the lockfile says."""
     for out in locked:
-        here = found.get(out.path)
+        here = on_disk.get(out.path)
         if here is not None and not same_data(here, out):
             yield Reason(kind="output-changed", name=out.path, old=out.oid, new=here.oid)
 

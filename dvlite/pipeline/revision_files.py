@@ -45,7 +45,7 @@ def chosen(repo: Repo, paths: Sequence[str], known: Sequence[str], what: str) ->
     """Returns the files among `known` that are, or are inside, the paths given; all if none is. Raises UsageError for one that is nothing."""
     if not paths:
         return set(known)
-    found: set[str] = set()
+    files: set[str] = set()
     for argument in paths:
         path = repo.relative(argument)
         inside = {file for file in known if is_inside(file, path)}
@@ -53,5 +53,5 @@ def chosen(repo: Repo, paths: Sequence[str], known: Sequence[str], what: str) ->
             raise UsageError(
                 f"{quote(argument)} is no {what} of a stage", hint="see what the stages have: dvlite stage list"
             )
-        found |= inside
-    return found
+        files |= inside
+    return files

@@ -142,11 +142,11 @@ def now_of(
         local = ((stage.local(path), item) for path, item in zip(paths, known, strict=True) if item is not None)
         deps |= {path: replace(item, path=path) for path, item in local}
     values: dict[str, Tree] = {}
-    for place, found in params.values(stage, awaited=may_lack):
-        if isinstance(found, DvliteError):
-            note(Gap(place, found))
+    for place, value in params.values(stage, awaited=may_lack):
+        if isinstance(value, DvliteError):
+            note(Gap(place, value))
         else:
-            values |= found
+            values |= value
     facts = Facts(stage.spec.cmd, stage.spec.wdir, values, stage.spec.env, capture())
     return StageNow(stage, stage.entry(facts, [deps[path] for path in sorted(deps)]), tuple(gaps))
 
@@ -191,16 +191,16 @@ class Evaluator:
         if stage.spec.frozen and not force:
             return Staleness(stage, "frozen", locked, absent=self._absent(stage, locked))
         now = self.entry_now(stage, locked, pending=pending)
-        found = [*self._why(stage, locked, now, pending=pending)]
+        why = [*self._why(stage, locked, now, pending=pending)]
         if force:
-            found = [Reason(kind="forced"), *found]
+            why = [Reason(kind="forced"), *why]
         if pending:
-            return Staleness(stage, "stale" if found else "after", locked, (*found, Reason(kind="upstream")))
-        if not found and locked is not None and now.key != locked.key:
-            found = [Reason(kind="definition-changed", name="outs")]
-        if found:
-            edited = locked is not None and now.key == locked.key and {r.kind for r in found} == {"output-changed"}
-            return Staleness(stage, "edited" if edited else "stale", locked, tuple(found), now)
+            return Staleness(stage, "stale" if why else "after", locked, (*why, Reason(kind="upstream")))
+        if not why and locked is not None and now.key != locked.key:
+            why = [Reason(kind="definition-changed", name="outs")]
+        if why:
+            edited = locked is not None and now.key == locked.key and {r.kind for r in why} == {"output-changed"}
+            return Staleness(stage, "edited" if edited else "stale", locked, tuple(why), now)
         return Staleness(stage, "up to date", locked, (), now, self._absent(stage, locked))
 
     def entry_now(

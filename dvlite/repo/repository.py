@@ -54,7 +54,7 @@ class Repo:
 
     def __init__(
         self,
-        found: discover.GitPlaces,
+        places: discover.GitPlaces,
         cwd: Path,
         environ: Mapping[str, str],
         git: Git,
@@ -62,9 +62,9 @@ class Repo:
         *,
         wait: bool = True,
     ) -> None:
-        self.root = found.root
-        self.git_dir = found.git_dir
-        self.common_dir = found.common_dir
+        self.root = places.root
+        self.git_dir = places.git_dir
+        self.common_dir = places.common_dir
         self.cwd = cwd
         self.git = git
         self.config = config
@@ -225,8 +225,8 @@ def open_repo(start: Path, environ: Mapping[str, str], *, must_be_initialised: b
     Raises NotARepository outside a git work tree, in one of another user, and where `dvlite init` was not run.
     """
     cwd = Path(os.path.realpath(start))
-    found = discover.find(cwd, environ)
-    return _opened(found, cwd, environ, Git(found, environ), must_be_initialised=must_be_initialised, wait=wait)
+    places = discover.find(cwd, environ)
+    return _opened(places, cwd, environ, Git(places, environ), must_be_initialised=must_be_initialised, wait=wait)
 
 
 def open_for_hook(environ: Mapping[str, str]) -> Repo:
@@ -234,21 +234,21 @@ def open_for_hook(environ: Mapping[str, str]) -> Repo:
 
     The folder that git's user is in becomes the current one. Raises NotARepository where dvlite would look at another repository than git.
     """
-    found = discover.find(Path(), environ)
+    places = discover.find(Path(), environ)
     git_dir = environ.get("GIT_DIR")
-    if git_dir and Path(os.path.realpath(git_dir)) != found.git_dir:
+    if git_dir and Path(os.path.realpath(git_dir)) != places.git_dir:
         raise NotARepository(
-            f"git works with {quote(git_dir)}, and dvlite knows only {quote(str(found.git_dir))} here",
+            f"git works with {quote(git_dir)}, and dvlite knows only {quote(str(places.git_dir))} here",
             hint="run git in a work tree that has a .git of its own",
         )
-    cwd = Path(os.path.realpath(found.root / environ.get("GIT_PREFIX", "")))
-    cwd = cwd if cwd.is_dir() and cwd.is_relative_to(found.root) else found.root
-    git = Git(found, environ, any_index=True)
-    return _opened(found, cwd, environ, git, must_be_initialised=False)
+    cwd = Path(os.path.realpath(places.root / environ.get("GIT_PREFIX", "")))
+    cwd = cwd if cwd.is_dir() and cwd.is_relative_to(places.root) else places.root
+    git = Git(places, environ, any_index=True)
+    return _opened(places, cwd, environ, git, must_be_initialised=False)
 
 
 def _opened(
-    found: discover.GitPlaces,
+    places: discover.GitPlaces,
     cwd: Path,
     environ: Mapping[str, str],
     git: Git,
@@ -256,11 +256,11 @@ def _opened(
     must_be_initialised: bool,
     wait: bool = True,
 ) -> Repo:
-    if _owner(found.git_dir) not in _own_ids(environ):
+    if _owner(places.git_dir) not in _own_ids(environ):
         git.check_ownership()  # git knows which strangers this user trusts
-    repo = Repo(found, cwd, environ, git, config_files.load(found.root, environ, git), wait=wait)
+    repo = Repo(places, cwd, environ, git, config_files.load(places.root, environ, git), wait=wait)
     if must_be_initialised and not repo.is_initialised:
-        raise NotARepository(f"dvlite is not initialised in {quote(str(found.root))}", hint="dvlite init")
+        raise NotARepository(f"dvlite is not initialised in {quote(str(places.root))}", hint="dvlite init")
     return repo
 
 

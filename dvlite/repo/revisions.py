@@ -99,9 +99,9 @@ def files_to_commit(git: Git) -> Files:
         else:
             is_left_out = is_skipped and not os.path.lexists(git.root / path)
             files[path] = GitFile(mode, blob if is_left_out else "")
-    made = Files(files)
-    made.submodules = submodules
-    return made
+    tree = Files(files)
+    tree.submodules = submodules
+    return tree
 
 
 class Revision:

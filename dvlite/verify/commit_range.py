@@ -152,14 +152,14 @@ class Together:
         """Takes in what is reported of the next commit."""
         self._count_repeats()
         still: dict[Hashable, int] = {}
-        for each in findings:
-            key = (each.kind, each.file, each.stage, each.path, each.message)
+        for finding in findings:
+            key = (finding.kind, finding.file, finding.stage, finding.path, finding.message)
             if key in self._open:
                 at = self._open[key]
                 self._also[at] = self._also.get(at, 0) + (key not in still)
             else:
                 at = len(self.findings)
-                self.findings.append(each)
+                self.findings.append(finding)
             still[key] = at
         self._open = still
         for one in unchecked:

@@ -50,8 +50,8 @@ class Restoring:
 
     def _earlier(self, commit: str, file: str, is_good: IsGood) -> str | None:
         options = ("-z", f"--max-count={_MOST_VERSIONS}", "--format=%h")
-        found = split(self._git.run("log", *options, commit, "--", f":(literal){file}", check=False))
-        good = next((each for each in found if self._is_good(each, file, is_good)), None)
+        commits = split(self._git.run("log", *options, commit, "--", f":(literal){file}", check=False))
+        good = next((commit for commit in commits if self._is_good(commit, file, is_good)), None)
         return None if good is None else f"git checkout {good} -- {word(file)}"
 
     def _is_good(self, revision: str, file: str, is_good: IsGood) -> bool:

@@ -106,12 +106,12 @@ def _look(source: ContentSource, wanted: Sequence[Requirement], runs: Mapping[Oi
     try:
         catalog.indexes()
         promised = _promised(catalog)
-        source.prefetch(each.pointer for each in wanted if each.pointer.kind == "directory")
-        for each in wanted:
-            findings, packs = _one(source, catalog, each, promised)
+        source.prefetch(requirement.pointer for requirement in wanted if requirement.pointer.kind == "directory")
+        for requirement in wanted:
+            findings, packs = _one(source, catalog, requirement, promised)
             reports += findings
             if not findings:
-                complete[each] = packs
+                complete[requirement] = packs
     except ObjectCorrupt as error:  # an index: what it listed is not known
         reports.append(corrupt(error.message, Mention(".dvlite/config.yaml", lambda: 1), None))
     reports += _unsent(source, catalog.remote, runs)
@@ -125,52 +125,56 @@ def _promised(catalog: Catalog) -> set[tuple[str, Digest]]:
 
 
 def _one(
-    source: ContentSource, catalog: Catalog, each: Requirement, promised: set[tuple[str, Digest]]
+    source: ContentSource, catalog: Catalog, requirement: Requirement, promised: set[tuple[str, Digest]]
 ) -> tuple[list[Finding], frozenset[Digest]]:
     """Looks at one version; returns what is wrong, and the packs that it lies in."""
-    path, remote = printable(each.path), printable(source.name or "the remote")
+    path, remote = printable(requirement.path), printable(source.name or "the remote")
     try:
-        made = plan(catalog, source.cache, [each.version], {}, may_rescue=False)
+        push = plan(catalog, source.cache, [requirement.version], {}, may_rescue=False)
     except ObjectCorrupt as error:
-        return [corrupt(f"{path} cannot be read from {remote}: {error.message}", each.place, each.path)], frozenset()
+        return [
+            corrupt(f"{path} cannot be read from {remote}: {error.message}", requirement.place, requirement.path)
+        ], frozenset()
     except FormatError as error:
-        return [_finding(each, "size-mismatch", error.message, f"git log -p -- {each.place.file}")], frozenset()
-    message = _lacking(source, each, made, remote)
-    if not message and (each.kind, each.pointer.digest) not in promised:
+        return [
+            _finding(requirement, "size-mismatch", error.message, f"git log -p -- {requirement.place.file}")
+        ], frozenset()
+    message = _lacking(source, requirement, push, remote)
+    if not message and (requirement.kind, requirement.pointer.digest) not in promised:
         message = f"{path} was not pushed as a whole: {remote} does not promise to keep it"
     if message:
-        return [_finding(each, "not-on-remote", message, "dvlite push")], frozenset()
-    return [], frozenset(made.relies.get((each.kind, each.pointer.digest), ()))
+        return [_finding(requirement, "not-on-remote", message, "dvlite push")], frozenset()
+    return [], frozenset(push.relies.get((requirement.kind, requirement.pointer.digest), ()))
 
 
-def _lacking(source: ContentSource, each: Requirement, made: PushPlan, remote: str) -> str:
+def _lacking(source: ContentSource, requirement: Requirement, push: PushPlan, remote: str) -> str:
     """Says what of a version is not there, or nothing."""
-    gone = {*made.small, *(digest for digest, _, _ in made.large)}
-    names = [name for paths in made.missing.values() for name in paths]
+    gone = {*push.small, *(digest for digest, _, _ in push.large)}
+    names = [name for paths in push.missing.values() for name in paths]
     if not gone and not names:
-        return f"the listing of {printable(each.path)} is not on {remote}" if made.nodes else ""
-    if each.pointer.kind == "file" or names == [each.path]:
-        return f"{printable(each.path)} is not on {remote}"
+        return f"the listing of {printable(requirement.path)} is not on {remote}" if push.nodes else ""
+    if requirement.pointer.kind == "file" or names == [requirement.path]:
+        return f"{printable(requirement.path)} is not on {remote}"
     missing = set(names)
     inner = []
-    entries = source.entries(each.path, each.pointer)
+    entries = source.entries(requirement.path, requirement.pointer)
     for i, flags in enumerate(entries.flags):
-        name = f"{each.path}/{os.fsdecode(entries.paths[i])}"
+        name = f"{requirement.path}/{os.fsdecode(entries.paths[i])}"
         if flags != EMPTY_DIR and (name in missing or entries.digest(i) in gone):
             inner.append(name)
     are = "is" if len(inner) == 1 else "are"
-    return f"{len(inner):,} of {each.pointer.files:,} files {are} not on {remote}: {some([printable(name) for name in inner], 1)}"
+    return f"{len(inner):,} of {requirement.pointer.files:,} files {are} not on {remote}: {some([printable(name) for name in inner], 1)}"
 
 
-def _finding(each: Requirement, kind: str, message: str, fix: str) -> Finding:
-    place = each.place
+def _finding(requirement: Requirement, kind: str, message: str, fix: str) -> Finding:
+    place = requirement.place
     return Finding(
         kind=kind,
         message=message,
         file=place.file,
         line=place.line(),
         stage=place.stage,
-        path=each.path,
+        path=requirement.path,
         fix=fix,
         commit=place.commit,
     )

@@ -154,7 +154,7 @@ class ContentSource:
 
     def prefetch(self, listings: Iterable[Pointer]) -> None:
         """Brings listings that are going to be read, all at once; what cannot be fetched is an error when it is asked for."""
-        absent = [each for each in dict.fromkeys(listings) if not self.cache.has_node(each.digest)]
+        absent = [pointer for pointer in dict.fromkeys(listings) if not self.cache.has_node(pointer.digest)]
         if absent:
             self._fetch(absent)
 
@@ -165,7 +165,7 @@ class ContentSource:
             catalog = self.catalog()
             self.cache.create()
             self.progress.start(f"fetching listings from {catalog.remote.store.label}")
-            gone = fetch.fetch_nodes(catalog, self.cache, [each.digest for each in listings])
+            gone = fetch.fetch_nodes(catalog, self.cache, [pointer.digest for pointer in listings])
             if gone and catalog.is_empty:
                 raise catalog.empty_error()
             self.progress.finish()
