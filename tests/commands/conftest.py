@@ -2,7 +2,7 @@
 
 import pytest
 
-from tests.commands.hooked import Hooked
+from tests.commands.hooked import Hooked, with_hooks
 from tests.commands.pipelines import Pipeline
 from tests.commands.project import Project
 from tests.copies import copy_of, first_commit
@@ -57,25 +57,28 @@ def pipeline(project, tmp_path, monkeypatch):
 @pytest.fixture
 def hooked(tmp_path, invoke, on_path):
     """Returns a repository with dvlite and its hooks, committed, without a remote."""
-
-    def build(folder):
-        first_commit(folder)
-        made = Hooked(folder, invoke)
-        made.dvlite("init", "--hooks")
-        made.commit("Use dvlite")
-
-    return Hooked(copy_of("hooked", build, tmp_path / "repo"), invoke)
+    return Hooked(copy_of("hooked", lambda folder: with_hooks(folder, invoke), tmp_path / "repo"), invoke)
 
 
 @pytest.fixture
-def team(hooked, tmp_path):
+def team(tmp_path, invoke, on_path):
     """Returns it with three files in `data`, a folder remote, and a bare git repository as `origin`; all pushed."""
-    for name in ("one", "two", "three"):
-        hooked.write(f"data/{name}.txt", name)
-    hooked.dvlite("add", "data")
-    hooked.dvlite("remote", "add", tmp_path / "store")
-    hooked.commit("Track data")
-    hooked.git("init", "-q", "--bare", str(tmp_path / "bare.git"))
-    hooked.git("remote", "add", "origin", str(tmp_path / "bare.git"))
-    hooked.does("push", "-q", "-u", "origin", "main")
-    return hooked
+
+    def build(base):
+        (base / "repo").mkdir()
+        with_hooks(base / "repo", invoke)
+        made = Hooked(base / "repo", invoke)
+        for name in ("one", "two", "three"):
+            made.write(f"data/{name}.txt", name)
+        made.dvlite("add", "data")
+        made.dvlite("remote", "add", "../store")
+        made.commit("Track data")
+        made.git("init", "-q", "--bare", "../bare.git")
+        made.git("remote", "add", "origin", "../bare.git")
+        made.does("push", "-q", "-u", "origin", "main")
+
+    copy_of("team", build, tmp_path)
+    made = Hooked(tmp_path / "repo", invoke)
+    made.write(".git/config", made.read(".git/config").replace(b"../bare.git", bytes(tmp_path / "bare.git")))
+    made.dvlite("remote", "trust", tmp_path / "store")
+    return made

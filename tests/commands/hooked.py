@@ -4,6 +4,7 @@ import os
 import subprocess
 
 from tests.commands.project import Project
+from tests.copies import first_commit
 
 
 class Hooked(Project):
@@ -45,6 +46,14 @@ class Hooked(Project):
         self.dvlite("add", "-u", "-q")
         self.does("add", "-A")
         return self.does("commit", "-qm", message)
+
+
+def with_hooks(folder, invoke):
+    """Makes a folder a repository with dvlite and its hooks, committed; `dvlite` is on PATH."""
+    first_commit(folder)
+    made = Hooked(folder, invoke)
+    made.dvlite("init", "--hooks")
+    made.commit("Use dvlite")
 
 
 def said(stderr):

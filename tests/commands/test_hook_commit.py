@@ -4,20 +4,26 @@ import os
 
 import pytest
 
-from tests.commands.hooked import Hooked, said
+from tests.commands.hooked import Hooked, said, with_hooks
+from tests.copies import copy_of
 
 MANY = 11 << 20
 
 
 @pytest.fixture
-def filled(hooked):
-    """Returns the repository with a directory and a file that are tracked and committed."""
-    for name in ("one", "two", "three"):
-        hooked.write(f"data/{name}.txt", name)
-    hooked.write("model.pt", b"m" * 1000)
-    hooked.dvlite("add", "data", "model.pt")
-    hooked.commit("Track data")
-    return hooked
+def filled(tmp_path, invoke, on_path):
+    """Returns the repository with hooks, a directory and a file that are tracked and committed."""
+
+    def build(folder):
+        with_hooks(folder, invoke)
+        made = Hooked(folder, invoke)
+        for name in ("one", "two", "three"):
+            made.write(f"data/{name}.txt", name)
+        made.write("model.pt", b"m" * 1000)
+        made.dvlite("add", "data", "model.pt")
+        made.commit("Track data")
+
+    return Hooked(copy_of("filled", build, tmp_path / "repo"), invoke)
 
 
 def changed_pointer(project, path="data/four.txt"):
@@ -175,8 +181,6 @@ def test_of_a_pointer_staged_before_the_last_add_the_staged_one_counts(filled):
 
 
 def test_a_first_commit_is_looked_at(tmp_path, invoke, on_path):
-    from tests.commands.hooked import Hooked
-
     (tmp_path / "new").mkdir()
     made = Hooked(tmp_path / "new", invoke)
     made.git("init", "-q")
