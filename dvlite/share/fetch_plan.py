@@ -112,7 +112,7 @@ def missing_error(missing: Mapping[str, Sequence[str]], catalog: Catalog) -> Obj
     if catalog.is_empty:
         error = catalog.empty_error()
         return ObjectMissing(f"{wanted}: {error.message}", hint=error.hint)
-    names = [name for found in missing.values() for name in found]
+    names = [name for lacking in missing.values() for name in lacking]
     listed = f"{some([quote(name) for name in names], 1)} {'are' if len(names) > 1 else 'is'}"
     return ObjectMissing(
         f"{wanted}: {listed} not on {catalog.remote.store.label}",

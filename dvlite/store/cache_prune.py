@@ -60,36 +60,36 @@ def contents(cache: Cache) -> CacheContents:
     packs = {}
     for path in _objects(cache.folder / "packs", depth=0):
         name = Digest(bytes.fromhex(path.name))
-        found = records.get(name)
-        if found is None:
+        in_pack = records.get(name)
+        if in_pack is None:
             with contextlib.suppress(ObjectCorrupt, ObjectMissing):
-                found = pack.open_whole(memoryview(cache.map_pack(name)), name)
-        if found and all(record.kind == KIND_FILE for record in found):
-            packs[name] = found
+                in_pack = pack.open_whole(memoryview(cache.map_pack(name)), name)
+        if in_pack and all(record.kind == KIND_FILE for record in in_pack):
+            packs[name] = in_pack
     return CacheContents(large, packs)
 
 
 def plan(cache: Cache, held: CacheContents, is_safe: IsSafe) -> Pruning:
     """Divides the files that a cache holds into those that can go and those that stay."""
-    gone_files, gone_packs, kept = [], [], []
+    gone_files, gone_packs, staying = [], [], []
     for digest, path in held.large.items():
         size = _freed(path)
         if is_safe(digest):
             gone_files.append((path, size))
         else:
-            kept.append(size)
+            staying.append(size)
     for name, records in held.packs.items():
         size = _freed(cache.folder / "packs" / name.hex())
         if all(is_safe(record.digest) for record in records):
             gone_packs.append((name, size))
         else:
-            kept.append(size)
-    return Pruning(tuple(gone_files), tuple(gone_packs), len(kept), sum(kept))
+            staying.append(size)
+    return Pruning(tuple(gone_files), tuple(gone_packs), len(staying), sum(staying))
 
 
-def remove(cache: Cache, made: Pruning) -> None:
+def remove(cache: Cache, pruning: Pruning) -> None:
     """Removes what a plan says; index rows go before their packs, so that no row names a pack that is gone."""
-    doomed = {name for name, _ in made.packs}
+    doomed = {name for name, _ in pruning.packs}
     for name, segment in list(cache.segments().items()):
         if doomed.isdisjoint(segment.packs):
             continue
@@ -98,7 +98,7 @@ def remove(cache: Cache, made: Pruning) -> None:
     if doomed:
         files.sync_path(cache.folder / "index")
     cache.refresh()
-    for path in (*(path for path, _ in made.large), *(cache.folder / "packs" / name.hex() for name in doomed)):
+    for path in (*(path for path, _ in pruning.large), *(cache.folder / "packs" / name.hex() for name in doomed)):
         with contextlib.suppress(FileNotFoundError):
             os.unlink(path)
     cache.refresh()

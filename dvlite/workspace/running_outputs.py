@@ -42,10 +42,10 @@ def skip_running_outputs(repo: Repo, warn: Callable[[str], None]) -> Callable[[s
     patterns = outputs(repo)
     chosen = sparse.selector(patterns) if patterns else None
 
-    def is_made(path: str) -> bool:
+    def is_being_made(path: str) -> bool:
         if chosen is None or not chosen(os.fsencode(path)):
             return False
         warn(f"{quote(repo.display(path))} is being made by a running dvlite repro; it is left alone")
         return True
 
-    return is_made
+    return is_being_made
