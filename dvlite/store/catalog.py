@@ -97,16 +97,22 @@ class Catalog:
         return store_config.parse(data, where)
 
     def _read_condemned(self, name: str) -> Condemned:
-        short = name[len(condemned.FOLDER) :]
-        data = self.remote.recall("condemned", short)
+        return condemned.parse(self._read_named(name, condemned.MAX_BYTES), f"{name} on {self.remote.store.label}")
+
+    def _read_named(self, name: str, limit_bytes: int, hint: str | None = None) -> bytes:
+        """Returns an object that is named by its content: as it was kept, else read with one request, checked and kept.
+
+        Raises ObjectAbsent, and ObjectCorrupt with the hint.
+        """
+        folder, _, short = name.partition("/")
+        data = self.remote.recall(folder, short)
         if data is None or digest_bytes(data).hex() != short:
-            data = self.remote.get(name, end=condemned.MAX_BYTES + 1)
+            data = self.remote.get(name, end=limit_bytes + 1)
             if digest_bytes(data).hex() != short:
-                raise ObjectCorrupt(
-                    f"object {name} on {self.remote.store.label} is damaged: its bytes are not the ones that its name promises"
-                )
-            self.remote.remember("condemned", short, data)
-        return condemned.parse(data, f"{name} on {self.remote.store.label}")
+                where = f"object {name} on {self.remote.store.label}"
+                raise ObjectCorrupt(f"{where} is damaged: its bytes are not the ones that its name promises", hint=hint)
+            self.remote.remember(folder, short, data)
+        return data
 
     @property
     def is_empty(self) -> bool:
@@ -213,18 +219,10 @@ class Catalog:
 
     def read_index(self, name: str) -> Index | None:
         """Returns one index object, or None if it is gone."""
-        short = name[len("index/") :]
-        data = self.remote.recall("index", short)
-        if data is None or digest_bytes(data).hex() != short:
-            try:
-                data = self.remote.get(name, end=index.MAX_BYTES + 1)
-            except ObjectAbsent:  # merged since it was listed: its rows are in an object that a new look finds
-                return None
-            try:
-                index.verify_name(data, short)
-            except ObjectCorrupt as error:
-                raise ObjectCorrupt(f"{error.message} (on {self.remote.store.label})", hint=error.hint) from None
-            self.remote.remember("index", short, data)
+        try:
+            data = self._read_named(name, index.MAX_BYTES, hint="push again from a clone that has the data")
+        except ObjectAbsent:  # merged since it was listed: its rows are in an object that a new look finds
+            return None
         return Index(data, name)
 
     # --- recipes and footers ---

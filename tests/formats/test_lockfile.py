@@ -275,3 +275,10 @@ def test_path_that_would_stand_twice_is_not_written():
     once = lockfile.LockedStage("one", "0" * 64, Facts("true"))
     with pytest.raises(FormatError, match="'one' would be in it twice"):
         lockfile.dump(lockfile.Lockfile((once, once)))
+
+
+@pytest.mark.parametrize(("text", "kind"), [("<<<<<<< HEAD\n", "conflict"), ("nonsense\n", "malformed")])
+def test_an_error_has_the_place_and_its_kind_as_fields(text, kind):
+    with pytest.raises(FormatError) as caught:
+        lockfile.parse(text.encode(), "dvlite.lock")
+    assert (caught.value.file, caught.value.line, caught.value.kind) == ("dvlite.lock", 1, kind)

@@ -235,3 +235,12 @@ def test_toml_is_loaded_only_for_who_has_it():
     code = "import sys; from dvlite.formats import parameters as p; p.load(b'{}', 'a.json'); assert 'tomllib' not in sys.modules; assert p.LIMIT_BYTES"
     subprocess.run([sys.executable, "-c", code], check=True)
     assert parameters.ABSENT is ABSENT
+
+
+@pytest.mark.parametrize("name", ["params.yaml", "params.json", "params.toml"])
+def test_an_error_names_the_file_as_it_was_read(name):
+    with pytest.raises(FormatError) as caught:
+        load(b"{\n", name, f"HEAD:{name}")
+    assert caught.value.file == f"HEAD:{name}"
+    assert caught.value.kind == "malformed"
+    assert f"'HEAD:{name}'" in caught.value.message

@@ -158,3 +158,19 @@ def test_versions_are_the_same_whatever_the_user_wrote():
     assert not one.same_version(Pointer("file", DIGEST, 1, executable=True))
     assert not one.same_version(Pointer("directory", DIGEST, 1))
     assert not one.same_version(None)
+
+
+@pytest.mark.parametrize(
+    ("text", "line", "kind"),
+    [
+        ("dvlite: 1\n<<<<<<< HEAD\n", 2, "conflict"),
+        ("dvlite: 1\nkind: neither\n", 2, "malformed"),
+        ("dvlite: 1\r\n", 1, "other"),  # its hint says what to do
+    ],
+)
+def test_an_error_has_the_place_and_its_kind_as_fields(text, line, kind):
+    with pytest.raises(FormatError) as caught:
+        pointer.parse(text.encode(), "data.dvlite")
+    error = caught.value
+    assert (error.file, error.line, error.kind) == ("data.dvlite", line, kind)
+    assert error.message == f"cannot read 'data.dvlite' line {line}: {error.reason}"
