@@ -114,8 +114,8 @@ def add(
             writer.commit()
         # Before the pointers, and for all of them: after a killed run or an edit of .gitignore, git would take the data itself.
         new = adder.new
-        written = repo.ensure_ignored([item.path for item in targets if item.old is not None or item.path in new])
-        written += adder.write_pointers()
+        ignored = repo.ensure_ignored([item.path for item in targets if item.old is not None or item.path in new])
+        written = adder.write_pointers() + ignored
         right = [target.path + SUFFIX for target in targets if target.path + SUFFIX not in written]
         written += repo.git.unstaged([name for name in right if os.path.lexists(repo.root / name)])
         staged = repo.stage(written, enabled=stage)

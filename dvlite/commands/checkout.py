@@ -105,9 +105,9 @@ def _write_pointer(repo: Repo, path: str, wanted: pointers.Pointer) -> list[str]
     """Makes the pointer on disk that of another revision; returns the files that git should have."""
     target = repo.root / (path + SUFFIX)
     data = pointers.dump(wanted)
-    written = repo.ensure_ignored([path])
-    if not holds(target, data):
-        target.parent.mkdir(parents=True, exist_ok=True)
-        write_atomic(target, data)
-        written.append(path + SUFFIX)
-    return written
+    ignore_files = repo.ensure_ignored([path])
+    if holds(target, data):
+        return ignore_files
+    target.parent.mkdir(parents=True, exist_ok=True)
+    write_atomic(target, data)
+    return [path + SUFFIX, *ignore_files]
