@@ -17,7 +17,7 @@ from dvlite.progress import Progress
 from dvlite.repo import committed_versions
 from dvlite.repo.config_files import COMMITTED_FILE
 from dvlite.repo.repository import Repo
-from dvlite.repo.tracked_paths import TrackedVersion
+from dvlite.repo.tracked_paths import Tracked
 
 if TYPE_CHECKING:
     from dvlite.share.publish import PushResult
@@ -61,7 +61,7 @@ def hook_push(
 
 
 def _publish(
-    repo: Repo, named: Sequence[TrackedVersion], *, allow_missing: bool, progress: Progress
+    repo: Repo, named: Sequence[Tracked], *, allow_missing: bool, progress: Progress
 ) -> tuple[PushResult | None, Blocked | None]:
     from dvlite.share.publish import (  # 60 ms of modules that commits without data do not need
         OverLimit,
@@ -140,7 +140,7 @@ def _unnamed_remote(repo: Repo, revisions: Sequence[str]) -> list[str]:
     ]
 
 
-def _over_limit(repo: Repo, named: Sequence[TrackedVersion], error: DvliteError, paths: Sequence[str]) -> Blocked:
+def _over_limit(repo: Repo, named: Sequence[Tracked], error: DvliteError, paths: Sequence[str]) -> Blocked:
     """Names the command that pushes it: what is not what is on disk now takes all commits."""
     now = {(item.path, item.pointer.oid) for item in repo.work_tree.tracked(broken=[])}
     elsewhere = any((version.path, version.pointer.oid) not in now for version in named if version.path in paths)

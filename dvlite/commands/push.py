@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 from dvlite.progress import Progress
 from dvlite.repo import committed_versions
 from dvlite.repo.repository import Repo
 from dvlite.repo.revisions import WORKSPACE, Scope
-from dvlite.repo.tracked_paths import TrackedVersion, version_of
+from dvlite.repo.tracked_paths import Tracked
 from dvlite.share.publish import PushOptions, PushResult, publish
 from dvlite.workspace.path_args import select, travelling, usable
 
@@ -35,10 +36,10 @@ def push(
     return publish(repo, named, terms, progress=progress)
 
 
-def _named(repo: Repo, paths: Sequence[str], scope: Scope, progress: Progress) -> list[TrackedVersion]:
+def _named(repo: Repo, paths: Sequence[str], scope: Scope, progress: Progress) -> list[Tracked]:
     if scope.is_workspace:
         head = repo.git.head() or ""
-        versions = [version_of(item, head) for item in usable(repo, paths, progress.warn, whole=True)]
+        versions = [replace(item, commit=head) for item in usable(repo, paths, progress.warn, whole=True)]
     else:
         versions = committed_versions.reachable(repo.git, scope, progress=progress)
     return [item for item, _ in travelling(select(repo, versions, paths, inside=False), paths)]

@@ -7,14 +7,14 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import replace
 
 from dvlite.formats.pointer import SUFFIX, Pointer
 from dvlite.git.output import Change, is_lockfile
 from dvlite.git.program import Git
 from dvlite.progress import NullProgress, Progress
-from dvlite.repo import tracked_paths
 from dvlite.repo.revisions import Revision, Scope, read_blobs
-from dvlite.repo.tracked_paths import TrackedVersion, Unusable
+from dvlite.repo.tracked_paths import Tracked, Unusable
 
 LOCKFILE_VERSIONS = 20  # of one lockfile, that are looked at for earlier versions of its outputs
 _MANY_VERSIONS = 500  # of all lockfiles, that are looked at for whether any commit names an output
@@ -68,7 +68,7 @@ def is_committed(git: Git, path: str) -> bool:
     return any(item.path == path for _, items in read_blobs(git, newest, _pass_over) for item in items)
 
 
-def reachable(git: Git, scope: Scope, *, progress: Progress | None = None) -> list[TrackedVersion]:
+def reachable(git: Git, scope: Scope, *, progress: Progress | None = None) -> list[Tracked]:
     """Returns each version that the revisions name, once, with a path and a commit of it; those of HEAD if the scope names none.
 
     A pointer that cannot be read stops a single revision; in many, it names no data that could be fetched, and is warned of.
@@ -76,17 +76,17 @@ def reachable(git: Git, scope: Scope, *, progress: Progress | None = None) -> li
     if scope.revision is not None:
         commit = git.resolve(scope.revision)
         tracked = Revision(git, scope.revision, str, commit=commit).tracked()
-        return _unique(tracked_paths.version_of(item, commit) for item in tracked)
+        return _unique(replace(item, commit=commit) for item in tracked)
     warn = (progress or NullProgress()).warn
     commits: dict[tuple[str, str], str] = {}
     for commit, name, blob in _pointers_of_all(git) if scope.all_commits else _pointers_of_refs(git, scope):
         commits.setdefault((blob, name), commit)
     shown = {pair: f"{commit[:8]}:{pair[1]}" for pair, commit in commits.items()}
     read = read_blobs(git, shown, lambda error: warn(error.message))
-    return _unique(tracked_paths.version_of(item, commits[pair]) for pair, items in read for item in items)
+    return _unique(replace(item, commit=commits[pair]) for pair, items in read for item in items)
 
 
-def introduced(git: Git, revisions: Iterable[str], *, progress: Progress) -> list[TrackedVersion]:
+def introduced(git: Git, revisions: Iterable[str], *, progress: Progress) -> list[Tracked]:
     """Returns each version that commits name and none of their parents does, once, newest first.
 
     `revisions` are as `git rev-list` takes them. What cannot be read names no data that could be fetched, and is warned of.
@@ -101,7 +101,7 @@ def introduced(git: Git, revisions: Iterable[str], *, progress: Progress) -> lis
     shown = {pair: where for pair, where in before.items() if pair not in new}  # first: what they name is not new
     shown |= {pair: f"{commit[:8]}:{pair[1]}" for pair, commit in new.items()}
     read = read_blobs(git, shown, lambda error: progress.warn(error.message))
-    return _unique(tracked_paths.version_of(item, new[pair]) for pair, items in read if pair in new for item in items)
+    return _unique(replace(item, commit=new[pair]) for pair, items in read if pair in new for item in items)
 
 
 def followed(called: dict[str, str], change: Change) -> str | None:
@@ -179,8 +179,8 @@ def _pass_over(_error: Unusable) -> None:
     return
 
 
-def _unique(versions: Iterable[TrackedVersion]) -> list[TrackedVersion]:
-    unique: dict[tuple[str, bytes, bool], TrackedVersion] = {}
+def _unique(versions: Iterable[Tracked]) -> list[Tracked]:
+    unique: dict[tuple[str, bytes, bool], Tracked] = {}
     for version in versions:
         key = (version.pointer.kind, version.pointer.digest, version.pointer.executable)
         if key not in unique or (

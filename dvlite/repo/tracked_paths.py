@@ -26,7 +26,7 @@ _STAGE_BEGINS = re.compile(rb"^(?=  [^ \n])", re.MULTILINE)
 class Tracked:
     """A tracked path and its pointer. An output's pointer is a line of `lockfile`, of the stage with the address `stage`.
 
-    `push` False: the pipeline says that it stays in the clone that made it.
+    `push` False: the pipeline declares that it is not pushed. `commit` names this version, where versions of commits are listed.
     """
 
     path: str
@@ -34,18 +34,7 @@ class Tracked:
     lockfile: str = ""
     stage: str = ""
     push: bool = True
-
-
-@dataclass(frozen=True, slots=True)
-class TrackedVersion:
-    """A version of a tracked path, and a commit that names it; the rest as in `Tracked`."""
-
-    path: str
-    pointer: Pointer
-    commit: str
-    lockfile: str = ""
-    stage: str = ""
-    push: bool = True
+    commit: str = ""
 
 
 class Unusable(FormatError):
@@ -59,11 +48,6 @@ class Unusable(FormatError):
             error.message, hint=error.hint, file=file, line=known.line, reason=known.reason, kind=known.kind
         )
         self.path = path
-
-
-def version_of(item: Tracked, commit: str) -> TrackedVersion:
-    """Returns what is tracked as a version that a commit names."""
-    return TrackedVersion(item.path, item.pointer, commit, item.lockfile, item.stage, item.push)
 
 
 def address(lockfile_name: str, stage: str) -> str:

@@ -13,7 +13,6 @@ from dvlite.progress import Progress
 from dvlite.repo import committed_versions
 from dvlite.repo.repository import Repo
 from dvlite.repo.revisions import Scope
-from dvlite.repo.tracked_paths import version_of
 from dvlite.show import Show, some
 from dvlite.store.cache import Cache
 from dvlite.store.catalog import Catalog
@@ -69,7 +68,7 @@ def parts_of(repo: Repo, cache: Cache, paths: Sequence[str], scope: Scope, progr
     An output that its pipeline keeps in one clone is left out; raises UsageError if nothing else was given.
     """
     if scope.is_workspace:
-        versions = [version_of(item, "") for item in usable(repo, paths, progress.warn, whole=True)]
+        versions = usable(repo, paths, progress.warn, whole=True)
     else:
         versions = committed_versions.reachable(repo.git, scope, progress=progress)
     chosen = travelling(select(repo, versions, paths, inside=True), paths)

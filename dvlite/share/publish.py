@@ -17,7 +17,7 @@ from dvlite.progress import Progress
 from dvlite.repo import committed_versions
 from dvlite.repo.open_stores import open_cache, open_remote
 from dvlite.repo.repository import Repo
-from dvlite.repo.tracked_paths import TrackedVersion
+from dvlite.repo.tracked_paths import Tracked
 from dvlite.runs import share
 from dvlite.show import Show, some
 from dvlite.store import push_protocol
@@ -79,7 +79,7 @@ class PushOptions:
     by_commit: bool = False
 
 
-def publish(repo: Repo, items: Sequence[TrackedVersion], options: PushOptions, *, progress: Progress) -> PushResult:
+def publish(repo: Repo, items: Sequence[Tracked], options: PushOptions, *, progress: Progress) -> PushResult:
     """Uploads the versions, and the run records, that the remote lacks.
 
     Raises ObjectMissing, with nothing published, if something is neither in the cache nor on the remote; OverLimit likewise.
@@ -134,7 +134,7 @@ def publish(repo: Repo, items: Sequence[TrackedVersion], options: PushOptions, *
 def _plan(
     catalog: Catalog,
     cache: Cache,
-    items: Sequence[TrackedVersion],
+    items: Sequence[Tracked],
     bases: Bases,
     logs: Sequence[tuple[Digest, int]],
     *,
@@ -158,7 +158,7 @@ def _plan(
     return versions, todo, lost
 
 
-def _lost_text(item: TrackedVersion, missing: Sequence[str], remote: str) -> str:
+def _lost_text(item: Tracked, missing: Sequence[str], remote: str) -> str:
     at = f" at {item.commit[:8]}" if item.commit else ""
     return f"{quote(item.path)}{at} is left out: {some([quote(name) for name in missing], 1)} is neither in the cache nor on {remote}"
 
@@ -172,7 +172,7 @@ def _refuse_emptied(catalog: Catalog, name: str) -> None:
         )
 
 
-def _earlier(repo: Repo, remote: Remote, items: Sequence[TrackedVersion]) -> dict[str, list[Pointer]]:
+def _earlier(repo: Repo, remote: Remote, items: Sequence[Tracked]) -> dict[str, list[Pointer]]:
     """Returns for each path the versions that the remote may have: the one last pushed from this clone, and those in git's history."""
     lockfiles = {item.path: item.lockfile for item in items}
     histories = committed_versions.histories(repo.git, lockfiles, _EARLIER, lockfiles=lockfiles)
@@ -201,9 +201,7 @@ def _chunk_bases(cache: Cache, earlier: Mapping[str, Sequence[Pointer]]) -> Call
     return bases
 
 
-def _moved(
-    item: TrackedVersion, options: PushOptions, present: set[Key], lost: Mapping[Key, Sequence[str]]
-) -> MovedPath:
+def _moved(item: Tracked, options: PushOptions, present: set[Key], lost: Mapping[Key, Sequence[str]]) -> MovedPath:
     key = (item.path, item.pointer.digest)
     return MovedPath(
         path=item.path,

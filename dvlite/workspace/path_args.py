@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Sequence
-from typing import TypeVar
 
 from dvlite.errors import DvliteError, UsageError
 from dvlite.files import quote
@@ -12,14 +11,15 @@ from dvlite.formats.pointer import SUFFIX
 from dvlite.git.output import is_lockfile
 from dvlite.paths import is_inside
 from dvlite.repo.repository import Repo
-from dvlite.repo.tracked_paths import Tracked, TrackedVersion, Unusable
+from dvlite.repo.tracked_paths import Tracked, Unusable
 from dvlite.workspace import sparse
 
-P = TypeVar("P", Tracked, TrackedVersion)
 Parts = tuple[str, ...]  # patterns inside of a tracked directory; none: all of it
 
 
-def select(repo: Repo, tracked: Sequence[P], arguments: Sequence[str], *, inside: bool) -> list[tuple[P, Parts]]:
+def select(
+    repo: Repo, tracked: Sequence[Tracked], arguments: Sequence[str], *, inside: bool
+) -> list[tuple[Tracked, Parts]]:
     """Returns `(tracked, patterns)` for the paths given, all tracked paths if none; no pattern means the whole path.
 
     A path may be a tracked path, its pointer, a folder above tracked paths, a glob over tracked paths, or, with `inside`, a path or glob
@@ -68,7 +68,7 @@ def usable(repo: Repo, arguments: Sequence[str], warn: Callable[[str], None], *,
     return tracked
 
 
-def travelling(chosen: Sequence[tuple[P, Parts]], arguments: Sequence[str]) -> list[tuple[P, Parts]]:
+def travelling(chosen: Sequence[tuple[Tracked, Parts]], arguments: Sequence[str]) -> list[tuple[Tracked, Parts]]:
     """Returns what goes to remotes and comes from them; raises UsageError if everything that the arguments name stays in this clone."""
     shared = [(item, parts) for item, parts in chosen if item.push]
     if chosen and arguments and not shared:
@@ -131,7 +131,7 @@ def _meant(repo: Repo, argument: str) -> str:
     return f"a revision is given with --rev: --rev {argument}"
 
 
-def _matches(repo: Repo, tracked: Sequence[P], argument: str) -> list[tuple[int, str | None]]:
+def _matches(repo: Repo, tracked: Sequence[Tracked], argument: str) -> list[tuple[int, str | None]]:
     path = repo.relative(argument)
     if path.endswith(SUFFIX) and any(item.path == path[: -len(SUFFIX)] for item in tracked):
         path = path[: -len(SUFFIX)]
