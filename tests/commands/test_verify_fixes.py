@@ -135,7 +135,7 @@ def test_a_record_that_a_colleague_did_not_push_is_theirs_to_push(trained, fresh
     shutil.rmtree(tmp_path / "store/runs")
     found = fresh.json("verify", code=1)["findings"]
     assert {each["kind"] for each in found} == {"record-missing"}
-    assert {each["fix"] for each in found} == {"push it from the clone that made it: dvlite push"}
+    assert {each["fix"] for each in found} == {"push it from the clone that ran it: dvlite push"}
     trained.dvlite("push")
     assert fresh.json("verify")["findings"] == []
 
