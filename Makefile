@@ -30,9 +30,9 @@ demo: $(VENV)/.installed-demo
 test: $(VENV)/.installed-dev
 	@$(BIN)/python -m pytest -n $(WORKERS) --dist worksteal -m 'not long' $(ARGS)
 
-## make test-long  the long ones: kill sweeps, random histories, large data
+## make test-long  the long ones: kill sweeps, random histories, large data; more examples of each property
 test-long: $(VENV)/.installed-dev
-	@$(BIN)/python -m pytest -n $(WORKERS) --dist worksteal -m long $(ARGS)
+	@$(BIN)/python -m pytest -n $(WORKERS) --dist worksteal -m 'long or hypothesis' --hypothesis-profile=long $(ARGS)
 
 ## make check      format, lint, types, architecture, docs
 check: lint
