@@ -1,4 +1,4 @@
-"""Durable and careful use of the file system: atomic writes, copies that share blocks, locks, free space, safe names.
+"""Durable and careful use of the file system: atomic writes, copies that share blocks, locks, free space, and the errors for files.
 
 Knows nothing of stores or repositories.
 """
@@ -9,7 +9,6 @@ import contextlib
 import errno
 import os
 import re
-import shlex
 import shutil
 import stat
 import sys
@@ -18,6 +17,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from dvlite.errors import Busy, DvliteError, FormatError, FormatProblem, NoSpace
+from dvlite.show import quote, size_text
 
 TEMP_PREFIX = ".dvl-"
 _TEMPORARY = re.compile(rb"\.dvl-[0-9a-f]{16}")
@@ -25,11 +25,9 @@ NO_FOLLOW = getattr(os, "O_NOFOLLOW", 0)  # where a system has no such flag the 
 FOLDER_ONLY = getattr(os, "O_DIRECTORY", 0)
 _READ_REGULAR = os.O_RDONLY | NO_FOLLOW | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_CLOEXEC", 0)
 _LOCAL_FILE_SYSTEMS = {"ext2", "ext3", "ext4", "xfs", "btrfs", "tmpfs", "overlay", "zfs", "f2fs"}
-_UNITS = ("B", "KiB", "MiB", "GiB", "TiB", "PiB")
 _FICLONE = 0x40049409
 _RACY_LOCAL_NS = 20_000_000
 _RACY_OTHER_NS = 2_000_000_000
-_C_ESCAPES = {"\n": "\\n", "\r": "\\r", "\t": "\\t", "\\": "\\\\", "'": "\\'"}
 
 
 def sync_path(path: Path) -> None:
@@ -146,34 +144,6 @@ def refused(where: str, reason: str, *, hint: str | None = None, kind: FormatPro
     return FormatError(f"refused {quote(where)}: {reason}", hint=hint, file=where, reason=reason, kind=kind)
 
 
-def quote(name: str) -> str:
-    """Returns a name in single quotes with control, bidirectional and undecodable characters escaped, safe to print."""
-    return f"'{printable(name)}'"
-
-
-def word(name: str) -> str:
-    """Returns a path as a shell takes it, in a command that people may copy; one that a terminal could misread, as `quote` has it."""
-    return shlex.quote(name) if name.isprintable() else quote(name)
-
-
-def printable(name: str) -> str:
-    """Returns a name as text that no terminal can misread; plain names are returned as they are."""
-    if name.isprintable() and "'" not in name and "\\" not in name:
-        return name
-    return "".join(_escape(character) for character in name)
-
-
-def _escape(character: str) -> str:
-    if character in _C_ESCAPES:
-        return _C_ESCAPES[character]
-    if character.isprintable():
-        return character
-    code = ord(character)
-    if 0xDC80 <= code <= 0xDCFF:  # an undecodable byte, as os.fsdecode keeps it
-        return f"\\x{code - 0xDC00:02x}"
-    return f"\\x{code:02x}" if code < 0x100 else f"\\u{code:04x}" if code < 0x10000 else f"\\U{code:08x}"
-
-
 @contextlib.contextmanager
 def lock(
     path: Path, *, shared: bool = False, wait: bool = True, waiting: Callable[[], None] | None = None
@@ -266,16 +236,6 @@ def require_space(folder: Path, needed_bytes: int, purpose: str, *, hint: str | 
             f"{purpose} needs {size_text(needed_bytes)}, {size_text(free)} is free on the disk of {quote(str(folder))}; nothing was written",
             hint=hint or "free some space and run the command again",
         )
-
-
-def size_text(size_bytes: int) -> str:
-    """Returns a size for people, in binary units: `54.0 GiB`."""
-    if size_bytes < 1024:
-        return f"{size_bytes} B"
-    value, unit = float(size_bytes), 0
-    while value >= 1024 and unit < len(_UNITS) - 1:
-        value, unit = value / 1024, unit + 1
-    return f"{value:.1f} {_UNITS[unit]}"
 
 
 def racy_window_ns(path: Path) -> int:

@@ -13,7 +13,7 @@ from collections.abc import Iterator, Sequence
 from typing import AnyStr
 
 from dvlite.errors import FormatError
-from dvlite.files import quote
+from dvlite.show import quote
 
 MAX_PATH_BYTES, MAX_NAME_BYTES, MAX_DEPTH = 4096, 255, 255
 _EMPTY_OR_DOTS = re.compile(rb"(?:^|[\0/])\.{0,2}(?=[\0/]|$)")

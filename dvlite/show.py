@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import json
 import posixpath
+import shlex
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
-
-from dvlite.files import printable
 
 DIGITS = 6  # that people read of a number; --json has all
 NAMED = 3  # so many names stand in a sentence; the rest are counted
 _STAGED = 8  # names in a line about git's index
 _LONGEST = 60  # letters of a value
+_UNITS = ("B", "KiB", "MiB", "GiB", "TiB", "PiB")
+_C_ESCAPES = {"\n": "\\n", "\r": "\\r", "\t": "\\t", "\\": "\\\\", "'": "\\'"}
 _CODES = {"bold": "1", "dim": "2", "red": "31", "green": "32", "yellow": "33", "cyan": "36"}
 
 
@@ -55,6 +56,44 @@ class Show:
         """Yields the command that usually follows."""
         if not self.quiet:
             yield self.style("dim", "next: ") + text
+
+
+def quote(name: str) -> str:
+    """Returns a name in single quotes with control, bidirectional and undecodable characters escaped, safe to print."""
+    return f"'{printable(name)}'"
+
+
+def word(name: str) -> str:
+    """Returns a path as a shell takes it, in a command that people may copy; one that a terminal could misread, as `quote` has it."""
+    return shlex.quote(name) if name.isprintable() else quote(name)
+
+
+def printable(name: str) -> str:
+    """Returns a name as text that no terminal can misread; plain names are returned as they are."""
+    if name.isprintable() and "'" not in name and "\\" not in name:
+        return name
+    return "".join(_escape(character) for character in name)
+
+
+def _escape(character: str) -> str:
+    if character in _C_ESCAPES:
+        return _C_ESCAPES[character]
+    if character.isprintable():
+        return character
+    code = ord(character)
+    if 0xDC80 <= code <= 0xDCFF:  # an undecodable byte, as os.fsdecode keeps it
+        return f"\\x{code - 0xDC00:02x}"
+    return f"\\x{code:02x}" if code < 0x100 else f"\\u{code:04x}" if code < 0x10000 else f"\\U{code:08x}"
+
+
+def size_text(size_bytes: int) -> str:
+    """Returns a size for people, in binary units: `54.0 GiB`."""
+    if size_bytes < 1024:
+        return f"{size_bytes} B"
+    value, unit = float(size_bytes), 0
+    while value >= 1024 and unit < len(_UNITS) - 1:
+        value, unit = value / 1024, unit + 1
+    return f"{value:.1f} {_UNITS[unit]}"
 
 
 def some(names: Sequence[str], most: int = NAMED, *, separator: str = ", ") -> str:

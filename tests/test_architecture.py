@@ -25,8 +25,9 @@ PACKAGE = PROJECT / "dvlite"
 # Bottom up. A module imports only from rows above its own here; within a package (store, formats, ...) modules may import each other.
 LAYERS = (
     ("errors",),
-    ("files", "progress"),
-    ("oid", "paths", "show"),
+    ("progress", "show"),
+    ("files",),
+    ("oid", "paths"),
     ("formats",),
     ("git",),
     ("store",),

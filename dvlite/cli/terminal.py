@@ -19,8 +19,8 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self, TextIO
 
 from dvlite.errors import DvliteError
-from dvlite.files import os_error, printable, size_text
-from dvlite.show import Show, count, duration_text, one_line
+from dvlite.files import os_error
+from dvlite.show import Show, count, duration_text, one_line, printable, size_text
 
 if TYPE_CHECKING:
     from rich.live import Live  # costs 20 ms: only a phase of a second or more pays it

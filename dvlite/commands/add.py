@@ -12,7 +12,6 @@ from typing import ClassVar
 
 from dvlite import files
 from dvlite.errors import DvliteError, ObjectCorrupt, ObjectMissing, UsageError
-from dvlite.files import quote, word
 from dvlite.formats import manifest, pointer
 from dvlite.formats.manifest import SYMLINK, Entries
 from dvlite.formats.pointer import SUFFIX, Pointer
@@ -22,6 +21,7 @@ from dvlite.progress import Progress
 from dvlite.repo.open_stores import open_cache
 from dvlite.repo.repository import Repo
 from dvlite.repo.tracked_paths import Tracked
+from dvlite.show import quote, word
 from dvlite.store.cache_writer import Writer
 from dvlite.store.pack import KIND_MANIFEST
 from dvlite.workspace import sparse

@@ -11,13 +11,12 @@ from pathlib import Path
 from typing import ClassVar
 
 from dvlite.errors import DvliteError, UsageError
-from dvlite.files import quote
 from dvlite.git.program import clone_into
 from dvlite.hooks.scripts import Installed, hooks_place, install_hooks
 from dvlite.progress import Progress
 from dvlite.repo.repository import open_repo
 from dvlite.share.fetch_plan import PullResult
-from dvlite.show import Show
+from dvlite.show import Show, quote
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

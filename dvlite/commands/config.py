@@ -7,10 +7,10 @@ from dataclasses import dataclass
 from typing import ClassVar, Literal
 
 from dvlite.errors import UsageError
-from dvlite.files import quote
 from dvlite.formats.config import COMMITTED, DEFAULTS, Setting, Value, from_text, is_known, is_secret, nearest
 from dvlite.progress import Progress
 from dvlite.repo.repository import Repo
+from dvlite.show import quote
 
 _HIDDEN = "(set, not shown)"
 

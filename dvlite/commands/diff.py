@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import ClassVar, Literal
 
 from dvlite.errors import DvliteError, ObjectMissing, UsageError
-from dvlite.files import quote, read_regular
+from dvlite.files import read_regular
 from dvlite.formats import manifest, pointer
 from dvlite.formats.manifest import EXECUTABLE, FILE, Entries, Entry
 from dvlite.formats.pointer import SUFFIX, Pointer
@@ -18,6 +18,7 @@ from dvlite.progress import Progress
 from dvlite.repo.open_stores import open_cache
 from dvlite.repo.repository import Repo
 from dvlite.repo.tracked_paths import Tracked
+from dvlite.show import quote
 from dvlite.store.cache import Cache
 from dvlite.workspace import sparse
 from dvlite.workspace.changes import Counts, FileChange, Kind, Pair, changes, counts_of

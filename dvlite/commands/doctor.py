@@ -15,7 +15,7 @@ from typing import ClassVar, Literal
 
 from dvlite import __version__
 from dvlite.errors import DvliteError
-from dvlite.files import file_system, printable, quote, share_blocks, size_text, temporary_name
+from dvlite.files import file_system, share_blocks, temporary_name
 from dvlite.formats import store_config
 from dvlite.formats.config import LOCAL, is_secret
 from dvlite.git.program import program, program_version
@@ -23,7 +23,7 @@ from dvlite.hooks.scripts import HOOKS, installed_hooks
 from dvlite.progress import Progress
 from dvlite.repo.config_files import LOCAL_FILE
 from dvlite.repo.repository import Repo
-from dvlite.show import Show, count
+from dvlite.show import Show, count, printable, quote, size_text
 from dvlite.store.object_store import ObjectAbsent
 from dvlite.store.remote import open_store
 from dvlite.store.retry import RetryBudget

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import BinaryIO, ClassVar
 
 from dvlite.errors import DvliteError, NotARepository, ObjectCorrupt, ObjectMissing, UsageError
-from dvlite.files import quote, read_regular, write_atomic
+from dvlite.files import read_regular, write_atomic
 from dvlite.formats import manifest, pointer
 from dvlite.formats.manifest import EMPTY_DIR, SYMLINK, Entries, Entry
 from dvlite.formats.pointer import SUFFIX
@@ -30,6 +30,7 @@ from dvlite.repo.open_stores import open_cache, open_remote, plain_cache
 from dvlite.repo.repository import Repo, open_repo
 from dvlite.repo.tracked_paths import Tracked
 from dvlite.share.fetch_plan import missing_error
+from dvlite.show import quote
 from dvlite.store.cache import Cache
 from dvlite.store.catalog import Catalog
 from dvlite.store.url import FOLDER, parse_url

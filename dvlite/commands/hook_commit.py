@@ -7,7 +7,6 @@ from collections.abc import Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING
 
 from dvlite.errors import DvliteError, FormatError
-from dvlite.files import printable, quote, size_text, word
 from dvlite.formats import lockfile, pointer
 from dvlite.git import operation
 from dvlite.git.output import FileDifference, is_lockfile, is_pipeline_file, is_pointer
@@ -19,7 +18,7 @@ from dvlite.repo import tracked_paths
 from dvlite.repo.open_stores import open_cache
 from dvlite.repo.repository import Repo
 from dvlite.repo.tracked_paths import Tracked
-from dvlite.show import some
+from dvlite.show import printable, quote, size_text, some, word
 from dvlite.workspace.hashing import HashOnly
 from dvlite.workspace.workspace import Workspace
 

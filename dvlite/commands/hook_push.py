@@ -9,7 +9,6 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from dvlite.errors import DvliteError, FormatError, ObjectMissing
-from dvlite.files import printable, quote, size_text
 from dvlite.formats.config import COMMITTED, parse
 from dvlite.git.output import is_commit_id
 from dvlite.hooks.result import Blocked, HookResult
@@ -18,6 +17,7 @@ from dvlite.repo import committed_versions
 from dvlite.repo.config_files import COMMITTED_FILE
 from dvlite.repo.repository import Repo
 from dvlite.repo.tracked_paths import Tracked
+from dvlite.show import printable, quote, size_text
 
 if TYPE_CHECKING:
     from dvlite.share.publish import PushResult

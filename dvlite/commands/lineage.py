@@ -8,7 +8,6 @@ from dataclasses import dataclass, field, replace
 from typing import Any, ClassVar, Literal
 
 from dvlite.errors import DvliteError
-from dvlite.files import printable, quote
 from dvlite.formats import manifest
 from dvlite.lineage.compare import LineageContentChange, LineageMeasure, LineageValueChange, compare_graphs
 from dvlite.lineage.context import LineageContext, open_context
@@ -25,6 +24,7 @@ from dvlite.runs.names import find_stage, name_of
 from dvlite.runs.queries import Artefact, RunIO
 from dvlite.runs.schema import METRIC, PARAM
 from dvlite.runs.upstream import upstream_params
+from dvlite.show import printable, quote
 from dvlite.workspace.changes import Counts, FileChange
 
 _FILES_KEPT = 1000  # changes of files in a result; all are counted

@@ -11,7 +11,6 @@ from dataclasses import dataclass, field
 from typing import Any, ClassVar, Literal
 
 from dvlite.errors import FormatError, ObjectMissing, UsageError
-from dvlite.files import quote
 from dvlite.formats import lockfile, manifest, pointer
 from dvlite.formats.manifest import EMPTY_DIR
 from dvlite.formats.pointer import SUFFIX
@@ -27,6 +26,7 @@ from dvlite.runs.history import LineageCommit, describe_commits
 from dvlite.runs.index import RunIndex, open_index
 from dvlite.runs.names import name_of
 from dvlite.runs.records import open_records
+from dvlite.show import quote
 from dvlite.store.cache import Cache
 from dvlite.workspace.fetch import with_listings
 

@@ -10,7 +10,6 @@ from functools import partial
 from typing import ClassVar, Literal
 
 from dvlite.errors import ObjectCorrupt, ObjectMissing, UsageError
-from dvlite.files import quote
 from dvlite.formats import manifest
 from dvlite.formats.manifest import EMPTY_DIR, EXECUTABLE, FILE, MAX_LEVEL, SYMLINK, Branch, Entries, Entry
 from dvlite.formats.pointer import SUFFIX, Pointer
@@ -21,6 +20,7 @@ from dvlite.progress import Progress
 from dvlite.repo.open_stores import open_cache
 from dvlite.repo.repository import Repo
 from dvlite.repo.tracked_paths import Tracked
+from dvlite.show import quote
 from dvlite.store.cache import Cache
 from dvlite.workspace.fetch import with_listings
 from dvlite.workspace.path_args import usable

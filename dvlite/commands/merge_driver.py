@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import ClassVar
 
 from dvlite.errors import DvliteError, UsageError
-from dvlite.files import quote, read_regular, word, write_atomic
+from dvlite.files import read_regular, write_atomic
 from dvlite.formats import lockfile
 from dvlite.git import operation
 from dvlite.merge.files import (
@@ -29,7 +29,7 @@ from dvlite.merge.files import (
 from dvlite.merge.markers import marked
 from dvlite.progress import Progress
 from dvlite.repo.repository import open_repo
-from dvlite.show import Show
+from dvlite.show import Show, quote, word
 
 _MOST_MARKS = 100
 

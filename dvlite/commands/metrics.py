@@ -9,7 +9,6 @@ from dataclasses import dataclass, field, replace
 from typing import Any, ClassVar, Literal
 
 from dvlite.errors import DvliteError, FormatError, ObjectMissing, PartlyDone
-from dvlite.files import quote
 from dvlite.formats import parameters
 from dvlite.formats.lockfile import Locked
 from dvlite.formats.parameters import flatten
@@ -21,7 +20,7 @@ from dvlite.progress import Progress
 from dvlite.repo.open_stores import open_cache
 from dvlite.repo.repository import Repo
 from dvlite.repo.revisions import WORK_TREE, Revision
-from dvlite.show import Show, count
+from dvlite.show import Show, count, quote
 from dvlite.workspace import sparse
 
 

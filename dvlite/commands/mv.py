@@ -11,13 +11,14 @@ from typing import ClassVar
 
 from dvlite import files
 from dvlite.errors import DvliteError, UsageError
-from dvlite.files import holds, quote
+from dvlite.files import holds
 from dvlite.formats.pointer import SUFFIX
 from dvlite.oid import Oid
 from dvlite.progress import Progress
 from dvlite.repo.open_stores import open_cache
 from dvlite.repo.repository import Repo
 from dvlite.repo.tracked_paths import Tracked, why_untrackable
+from dvlite.show import quote
 from dvlite.workspace.dirfd import remove_empty_folders
 from dvlite.workspace.hashing import Snapshot, identify
 from dvlite.workspace.path_args import refuse_outputs, select, usable

@@ -16,7 +16,6 @@ from pathlib import Path
 from typing import ClassVar, Literal
 
 from dvlite.errors import DvliteError, NotARepository, RemoteError, UsageError
-from dvlite.files import printable, quote
 from dvlite.formats import store_config
 from dvlite.formats.config import (
     COMMITTED,
@@ -42,7 +41,7 @@ from dvlite.repo.remotes import (
     untrusted_place,
 )
 from dvlite.repo.repository import Repo, open_repo
-from dvlite.show import Show
+from dvlite.show import Show, printable, quote
 from dvlite.store.object_store import ObjectAbsent, ObjectStore
 from dvlite.store.remote import open_store
 from dvlite.store.retry import RetryBudget

@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from typing import Any, ClassVar
 
 from dvlite.errors import DvliteError, PartlyDone, StageFailed, UsageError
-from dvlite.files import lock, printable, quote, write_atomic
+from dvlite.files import lock, write_atomic
 from dvlite.formats import parameters
 from dvlite.pipeline import graph as graphs
 from dvlite.pipeline.content import Contents
@@ -33,7 +33,7 @@ from dvlite.progress import Progress
 from dvlite.repo.open_stores import open_cache
 from dvlite.repo.repository import Repo
 from dvlite.runs.records import open_records
-from dvlite.show import NAMED, Show
+from dvlite.show import NAMED, Show, printable, quote
 from dvlite.workspace import running_outputs
 from dvlite.workspace.workspace import Workspace
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import ClassVar, Literal
 
 from dvlite.errors import DvliteError, UsageError
-from dvlite.files import quote, word, write_atomic
+from dvlite.files import write_atomic
 from dvlite.formats import lockfile
 from dvlite.formats.pointer import SUFFIX
 from dvlite.git import operation as underway
@@ -32,7 +32,7 @@ from dvlite.merge.markers import marker_line
 from dvlite.progress import Progress
 from dvlite.repo.open_stores import open_cache
 from dvlite.repo.repository import Repo
-from dvlite.show import Show, count
+from dvlite.show import Show, count, quote, word
 from dvlite.workspace.workspace import Workspace
 
 _BASE, _OURS, _THEIRS = 1, 2, 3  # the stages of git's index

@@ -9,14 +9,13 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from dvlite.errors import DvliteError
-from dvlite.files import quote
 from dvlite.formats.manifest import EMPTY_DIR
 from dvlite.formats.pointer import SUFFIX
 from dvlite.progress import Progress
 from dvlite.repo.open_stores import open_cache
 from dvlite.repo.repository import Repo
 from dvlite.repo.tracked_paths import Tracked
-from dvlite.show import some
+from dvlite.show import quote, some
 from dvlite.workspace.backups import keep_uncommitted
 from dvlite.workspace.dirfd import remove_empty_folders
 from dvlite.workspace.hashing import Snapshot, identify

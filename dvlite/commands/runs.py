@@ -9,7 +9,6 @@ from dataclasses import dataclass, replace
 from typing import Any, ClassVar, Literal, get_args
 
 from dvlite.errors import ObjectMissing, UsageError
-from dvlite.files import quote
 from dvlite.formats import record
 from dvlite.formats.record import Note, Run, Status
 from dvlite.oid import MANIFEST, Oid
@@ -29,6 +28,7 @@ from dvlite.runs.queries import RunQueries
 from dvlite.runs.records import Records, open_records
 from dvlite.runs.schema import ENV, METRIC, PARAM, RunRow
 from dvlite.runs.upstream import source_data, upstream_params
+from dvlite.show import quote
 
 _MILLION = 10**6
 

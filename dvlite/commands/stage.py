@@ -10,7 +10,7 @@ from importlib.resources import files
 from typing import ClassVar
 
 from dvlite.errors import DvliteError, FormatError, PartlyDone, UsageError
-from dvlite.files import quote, read_regular, write_atomic
+from dvlite.files import read_regular, write_atomic
 from dvlite.formats import pipeline
 from dvlite.formats.pipeline import FILE_NAME, PARAMS_FILE, STAGE_NAME
 from dvlite.formats.strict_yaml import Tree, load
@@ -21,7 +21,7 @@ from dvlite.pipeline.stages import Stage
 from dvlite.progress import Progress
 from dvlite.repo import config_files
 from dvlite.repo.repository import Repo
-from dvlite.show import Show, count
+from dvlite.show import Show, count, quote
 
 SCHEMA_FILE = f"{config_files.FOLDER}/schema.json"
 

@@ -11,7 +11,6 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, ClassVar
 
 from dvlite.errors import DvliteError, PartlyDone, StageFailed, UsageError
-from dvlite.files import printable, quote
 from dvlite.formats.pointer import SUFFIX
 from dvlite.git.program import Blobs
 from dvlite.oid import Oid
@@ -21,7 +20,7 @@ from dvlite.progress import Progress
 from dvlite.repo.open_stores import open_cache
 from dvlite.repo.repository import Repo
 from dvlite.repo.revisions import WORK_TREE, Revision, files_to_commit
-from dvlite.show import Show, one_line, some
+from dvlite.show import Show, one_line, printable, quote, some
 from dvlite.verify import commit_range as commits
 from dvlite.verify import remote_bytes as deep
 from dvlite.verify import remote_complete

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from fractions import Fraction
 
-from dvlite.files import printable
+from dvlite.show import printable
 
 MOST_LINES = 10
 _MOST_LETTERS = 160

@@ -8,7 +8,7 @@ from itertools import zip_longest
 from pathlib import Path
 
 from dvlite.compare.outcome import Comparison, clipped
-from dvlite.files import size_text
+from dvlite.show import size_text
 
 _PIECE_BYTES = 1 << 20
 _LINE_BYTES = 1 << 16  # longer ones are looked at in parts

@@ -12,8 +12,8 @@ from dataclasses import dataclass
 from typing import Literal
 
 from dvlite.errors import FormatError
-from dvlite.files import quote
 from dvlite.formats.strict_yaml import Path, Tree
+from dvlite.show import quote
 
 Kind = Literal["json", "csv", "npy", "text", "command"]
 EVERY = "**"  # the pattern of a comparator that is for every file of an output

@@ -13,10 +13,10 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 from dvlite.errors import FormatError, UsageError
-from dvlite.files import quote
 from dvlite.formats import setting_values, strict_yaml, yaml_edit
 from dvlite.formats.setting_values import Check
 from dvlite.formats.strict_yaml import Tree
+from dvlite.show import quote
 
 Value = setting_values.Value
 

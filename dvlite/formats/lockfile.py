@@ -14,10 +14,11 @@ from operator import attrgetter
 from typing import ClassVar
 
 from dvlite.errors import FormatError
-from dvlite.files import format_error, merge_conflict, quote, word
+from dvlite.files import format_error, merge_conflict
 from dvlite.formats.pointer import MAX_SIZE, Pointer
 from dvlite.formats.strict_yaml import Tree
 from dvlite.oid import MANIFEST, RUN, Oid, digest_stage_key, parse_oid
+from dvlite.show import quote, word
 
 FILE_NAME = "dvlite.lock"
 VERSION = 1

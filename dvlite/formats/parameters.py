@@ -16,9 +16,10 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import Any, Final, Literal
 
 from dvlite.errors import FormatError, UsageError
-from dvlite.files import format_error, quote
+from dvlite.files import format_error
 from dvlite.formats import strict_yaml, yaml_edit
 from dvlite.formats.strict_yaml import MAX_DEPTH, Path, Tree
+from dvlite.show import quote
 
 LIMIT_BYTES = 4 << 20
 _MAX_DIGITS = 4000  # Python converts no longer number

@@ -14,11 +14,12 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from dvlite.errors import FormatError
-from dvlite.files import format_error, quote
+from dvlite.files import format_error
 from dvlite.formats import comparator, strict_yaml
 from dvlite.formats.comparator import Comparator
 from dvlite.formats.strict_yaml import Path, Tree
 from dvlite.paths import MAX_PATH_BYTES, is_reserved
+from dvlite.show import quote
 
 FILE_NAME = "dvlite.yaml"
 PARAMS_FILE = "params.yaml"  # where a plain parameter is

@@ -10,8 +10,9 @@ import re
 from dataclasses import dataclass
 
 from dvlite.errors import FormatError
-from dvlite.files import format_error, merge_conflict, quote, word
+from dvlite.files import format_error, merge_conflict
 from dvlite.oid import FILE, MANIFEST, Digest, Oid, format_oid, parse_oid
+from dvlite.show import quote, word
 
 SUFFIX = ".dvlite"
 VERSION = 1

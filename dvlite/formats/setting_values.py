@@ -6,8 +6,8 @@ import re
 from collections.abc import Callable
 
 from dvlite.errors import UsageError
-from dvlite.files import quote
 from dvlite.formats.strict_yaml import Tree
+from dvlite.show import quote
 
 Value = str | int | float | bool | tuple[str, ...]
 Check = Callable[[str, Tree], Value]

@@ -15,7 +15,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from dvlite.errors import FormatError
-from dvlite.files import format_error, merge_conflict, quote
+from dvlite.files import format_error, merge_conflict
+from dvlite.show import quote
 
 if TYPE_CHECKING:
     import yaml

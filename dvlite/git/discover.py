@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from dvlite.errors import NotARepository
-from dvlite.files import quote
+from dvlite.show import quote
 
 _GITFILE_LIMIT = 64 * 1024
 

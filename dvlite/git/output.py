@@ -11,7 +11,7 @@ from collections.abc import Iterator, Sequence
 from typing import IO, NamedTuple
 
 from dvlite.errors import DvliteError, FormatError
-from dvlite.files import printable
+from dvlite.show import printable
 
 REGULAR = ("100644", "100755")  # modes of ordinary files
 _COMMIT = re.compile(r"[0-9a-f]{40}([0-9a-f]{24})?")

@@ -16,7 +16,6 @@ from pathlib import Path
 from typing import Self
 
 from dvlite.errors import DvliteError, FormatError, NotARepository, UsageError
-from dvlite.files import printable, quote
 from dvlite.git import output as git_output
 from dvlite.git.discover import GitPlaces
 from dvlite.git.output import (
@@ -31,6 +30,7 @@ from dvlite.git.output import (
     is_pointer,
 )
 from dvlite.paths import ancestors
+from dvlite.show import printable, quote
 
 # As git pathspecs, these match in every folder.
 _LOCKFILES = ("dvlite.lock", "*/dvlite.lock")

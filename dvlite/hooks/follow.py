@@ -10,7 +10,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from dvlite.errors import DvliteError, FormatError
-from dvlite.files import printable, size_text, word
 from dvlite.formats import lockfile
 from dvlite.formats.pointer import SUFFIX, Pointer
 from dvlite.git.output import FileDifference, is_lockfile
@@ -20,7 +19,7 @@ from dvlite.repo.open_stores import open_cache, open_remote
 from dvlite.repo.remotes import PlaceUntrusted
 from dvlite.repo.repository import Repo
 from dvlite.repo.tracked_paths import Tracked, Unusable
-from dvlite.show import some
+from dvlite.show import printable, size_text, some, word
 from dvlite.store.catalog import Catalog
 from dvlite.workspace.fetch import FetchRequest, fetch_versions
 from dvlite.workspace.hashing import identify

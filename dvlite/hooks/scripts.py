@@ -16,8 +16,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from dvlite.errors import DvliteError, UsageError
-from dvlite.files import open_without_waiting, os_error, quote, write_atomic
+from dvlite.files import open_without_waiting, os_error, write_atomic
 from dvlite.repo.repository import Repo
+from dvlite.show import quote
 
 HOOKS = ("pre-commit", "pre-push", "post-checkout", "post-merge", "post-rewrite")
 KEPT = ".before-dvlite"  # after the name of the hooks folder: where hooks are that were there before; earlier after their own names

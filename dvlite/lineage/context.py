@@ -13,7 +13,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 from dvlite.errors import DvliteError, FormatError, NotARepository, ObjectCorrupt, RemoteError, UsageError
-from dvlite.files import os_error, quote
+from dvlite.files import os_error
 from dvlite.formats.config import Config
 from dvlite.git.program import Git
 from dvlite.oid import Digest, digest_bytes
@@ -24,6 +24,7 @@ from dvlite.repo.repository import Repo
 from dvlite.runs.index import RunIndex, open_index
 from dvlite.runs.records import Records, open_records
 from dvlite.runs.sync import receive
+from dvlite.show import quote
 from dvlite.store import fetch
 from dvlite.store.cache import Cache
 from dvlite.store.catalog import Catalog

@@ -8,12 +8,12 @@ from dataclasses import dataclass, replace
 from typing import Any, get_args
 
 from dvlite.errors import UsageError
-from dvlite.files import quote
 from dvlite.formats.record import Status
 from dvlite.oid import Oid
 from dvlite.runs.filters import Condition, Filters, keys_meant, parse_condition
 from dvlite.runs.index import RunIndex
 from dvlite.runs.schema import ENV, METRIC, PARAM
+from dvlite.show import quote
 
 _SPACES = (PARAM, METRIC, ENV)
 _WORDS = ("tag", "stage", "status", "commit", "path")

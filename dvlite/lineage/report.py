@@ -6,7 +6,6 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from dvlite.files import quote
 from dvlite.formats.record import Run
 from dvlite.lineage.provenance import DataSource, Origin, Provenance
 from dvlite.lineage.walk import Subgraph, run_io
@@ -15,7 +14,7 @@ from dvlite.repo.repository import Repo
 from dvlite.runs.history import LineageCommit, describe_commits
 from dvlite.runs.names import name_of
 from dvlite.runs.queries import Artefact
-from dvlite.show import some
+from dvlite.show import quote, some
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -13,7 +13,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from dvlite.errors import DvliteError, UsageError
-from dvlite.files import quote
 from dvlite.formats import lockfile, manifest
 from dvlite.formats.manifest import SYMLINK
 from dvlite.formats.pointer import SUFFIX
@@ -26,7 +25,7 @@ from dvlite.repo.tracked_paths import Tracked
 from dvlite.runs.filters import Filters
 from dvlite.runs.names import find_run
 from dvlite.runs.queries import Artefact
-from dvlite.show import some
+from dvlite.show import quote, some
 from dvlite.workspace.hashing import Snapshot, identify
 from dvlite.workspace.scan import scan
 from dvlite.workspace.workspace import Workspace

@@ -12,7 +12,6 @@ from dataclasses import dataclass
 from typing import Literal
 
 from dvlite.errors import FormatError
-from dvlite.files import printable, quote, word
 from dvlite.formats import lockfile, manifest, pointer
 from dvlite.formats.lockfile import Lockfile
 from dvlite.formats.pointer import SUFFIX, Pointer
@@ -24,6 +23,7 @@ from dvlite.oid import Digest
 from dvlite.progress import Progress
 from dvlite.repo.open_stores import open_cache
 from dvlite.repo.repository import Repo
+from dvlite.show import printable, quote, word
 from dvlite.store.cache_writer import Writer
 from dvlite.store.pack import KIND_MANIFEST
 from dvlite.workspace.fetch import with_listings

@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 
 from dvlite.errors import FileChanged, UsageError
-from dvlite.files import open_without_waiting, os_error, quote
+from dvlite.files import open_without_waiting, os_error
 from dvlite.formats import manifest
 from dvlite.formats.lockfile import Locked
 from dvlite.formats.manifest import EMPTY_DIR, EXECUTABLE, SYMLINK, Entries
@@ -22,6 +22,7 @@ from dvlite.oid import FILE, MANIFEST, Digest, Signature, digest_bytes, digest_f
 from dvlite.pipeline.globs import names_on_disk
 from dvlite.pipeline.known_data import KnownData, as_output
 from dvlite.repo.tracked_paths import Tracked
+from dvlite.show import quote
 from dvlite.workspace import sparse
 from dvlite.workspace.fetch import with_listings
 from dvlite.workspace.hashing import identify

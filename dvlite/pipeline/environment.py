@@ -15,7 +15,6 @@ import sys
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
-from dvlite.files import quote
 from dvlite.formats.lockfile import LockedStage
 from dvlite.formats.pipeline import Capture
 from dvlite.formats.strict_yaml import Scalar
@@ -26,6 +25,7 @@ from dvlite.pipeline.stages import Stage, captured_name
 from dvlite.pipeline.staleness import NOT_LOOKED_AT
 from dvlite.progress import Progress
 from dvlite.repo.repository import Repo
+from dvlite.show import quote
 
 NOT_INSTALLED, NOT_SET, FAILED = "not installed", "not set", "failed"
 _LOCK_FILES = (

@@ -13,7 +13,6 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from dvlite.errors import DvliteError, ObjectMissing
-from dvlite.files import quote
 from dvlite.formats.lockfile import Locked, LockedStage
 from dvlite.formats.record import Run, Status
 from dvlite.oid import FILE, format_oid
@@ -30,6 +29,7 @@ from dvlite.pipeline.stages import Stage, StageOut
 from dvlite.pipeline.staleness import Evaluator, Staleness
 from dvlite.progress import Progress
 from dvlite.repo.repository import Repo
+from dvlite.show import quote
 from dvlite.workspace import running_outputs, sparse
 from dvlite.workspace.workspace import Workspace
 

@@ -12,9 +12,9 @@ from dataclasses import dataclass
 from fnmatch import fnmatchcase
 
 from dvlite.errors import DvliteError
-from dvlite.files import quote
 from dvlite.paths import ancestors, is_inside
 from dvlite.pipeline.stages import Stage, StageOut
+from dvlite.show import quote
 from dvlite.workspace import sparse
 
 _TOKEN = re.compile(r"\[[^\]]+\]|.", re.DOTALL)  # of a pattern: a set, a wildcard, a letter

@@ -13,7 +13,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Self
 
-from dvlite.files import quote, write_atomic
+from dvlite.files import write_atomic
 from dvlite.formats import lockfile
 from dvlite.formats.lockfile import Locked, LockedStage, Lockfile
 from dvlite.formats.pipeline import Out
@@ -27,6 +27,7 @@ from dvlite.repo.repository import Repo
 from dvlite.runs.index import RunIndex, open_index
 from dvlite.runs.queries import RunQueries
 from dvlite.runs.records import Records
+from dvlite.show import quote
 from dvlite.workspace import sparse
 
 _PAUSE_SECONDS = 0.5

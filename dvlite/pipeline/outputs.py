@@ -17,7 +17,6 @@ from pathlib import Path
 
 from dvlite import files
 from dvlite.errors import DvliteError, FormatError, UsageError
-from dvlite.files import quote
 from dvlite.formats import manifest
 from dvlite.formats.lockfile import Locked
 from dvlite.formats.manifest import EMPTY_DIR, EXECUTABLE, SYMLINK
@@ -27,6 +26,7 @@ from dvlite.paths import check_paths
 from dvlite.pipeline.content import Contents, same_data
 from dvlite.pipeline.known_data import as_output
 from dvlite.pipeline.stages import Stage, StageOut
+from dvlite.show import quote
 from dvlite.store.cache_writer import Writer
 from dvlite.store.pack import KIND_FILE, KIND_MANIFEST
 from dvlite.workspace.backups import save_pointer, saved_name

@@ -6,10 +6,10 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 
 from dvlite.errors import DvliteError
-from dvlite.files import quote
 from dvlite.formats import parameters
 from dvlite.formats.strict_yaml import Tree
 from dvlite.pipeline.stages import Stage, StageParams
+from dvlite.show import quote
 
 
 class Params:

@@ -13,7 +13,6 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 from dvlite.errors import DvliteError
-from dvlite.files import printable, quote, word
 from dvlite.formats.pointer import SUFFIX
 from dvlite.paths import ancestors, is_inside
 from dvlite.pipeline.content import Contents
@@ -21,6 +20,7 @@ from dvlite.pipeline.known_data import as_output
 from dvlite.pipeline.stages import Stage, StageOut
 from dvlite.repo.repository import Repo
 from dvlite.repo.tracked_paths import Tracked
+from dvlite.show import printable, quote, word
 from dvlite.workspace import sparse
 from dvlite.workspace.outdated import Outdated, find_outdated, keeping
 from dvlite.workspace.workspace import Workspace

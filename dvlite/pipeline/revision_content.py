@@ -10,7 +10,6 @@ from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from dataclasses import replace
 
 from dvlite.errors import UsageError
-from dvlite.files import quote
 from dvlite.formats import manifest
 from dvlite.formats.lockfile import Locked
 from dvlite.formats.manifest import EXECUTABLE, FILE, SYMLINK, Entries, Entry
@@ -23,6 +22,7 @@ from dvlite.pipeline.globs import expression, fixed_part, may_go_into
 from dvlite.pipeline.known_data import KnownData
 from dvlite.repo.revisions import LINK, SUBMODULE, Revision, at, below
 from dvlite.repo.tracked_paths import Tracked
+from dvlite.show import quote
 from dvlite.workspace import sparse
 from dvlite.workspace.hashing import link_that_leaves, symlink_problem
 from dvlite.workspace.workspace import Workspace, behind_link

@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from dvlite.errors import UsageError
-from dvlite.files import quote
 from dvlite.formats import parameters
 from dvlite.formats.strict_yaml import Tree
 from dvlite.paths import is_inside
 from dvlite.repo.repository import Repo
 from dvlite.repo.revisions import WORK_TREE, Files, Revision
+from dvlite.show import quote
 
 _HEAD = "HEAD"
 

@@ -11,7 +11,6 @@ from collections.abc import Iterable, Sequence
 from dataclasses import replace
 
 from dvlite.errors import DvliteError, ObjectMissing
-from dvlite.files import quote
 from dvlite.formats import record
 from dvlite.formats.lockfile import Locked, LockedStage
 from dvlite.formats.record import Run
@@ -28,6 +27,7 @@ from dvlite.pipeline.staleness import Evaluator, Staleness
 from dvlite.progress import Progress
 from dvlite.repo.repository import Repo
 from dvlite.repo.tracked_paths import why_untrackable
+from dvlite.show import quote
 from dvlite.workspace import sparse
 
 

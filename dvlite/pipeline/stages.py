@@ -11,12 +11,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from dvlite.errors import DvliteError, FormatError
-from dvlite.files import format_error, quote
+from dvlite.files import format_error
 from dvlite.formats import lockfile, pipeline
 from dvlite.formats.lockfile import Facts, Locked, LockedStage
 from dvlite.formats.pipeline import Capture, Out, Param, StageSpec
 from dvlite.repo.revisions import Revision
 from dvlite.repo.tracked_paths import Unusable, why_untrackable
+from dvlite.show import quote
 
 LIMIT_BYTES = 1 << 20
 

@@ -12,7 +12,6 @@ from dataclasses import dataclass, replace
 from typing import Literal, Protocol
 
 from dvlite.errors import DvliteError, ObjectCorrupt, ObjectMissing
-from dvlite.files import quote
 from dvlite.formats import manifest
 from dvlite.formats.lockfile import Facts, Locked, LockedStage, Lockfile
 from dvlite.formats.strict_yaml import Tree
@@ -28,6 +27,7 @@ from dvlite.pipeline.stages import Stage, StageParams, StagePath, captured_name,
 from dvlite.repo.repository import Repo
 from dvlite.repo.revisions import Revision
 from dvlite.repo.tracked_paths import Tracked
+from dvlite.show import quote
 from dvlite.workspace import sparse
 from dvlite.workspace.changes import changes, counts_of
 from dvlite.workspace.workspace import Workspace

@@ -9,13 +9,13 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from dvlite.errors import DvliteError, UsageError
-from dvlite.files import quote
 from dvlite.formats import lockfile, pipeline
 from dvlite.paths import is_inside
 from dvlite.pipeline.graph import StageGraph
 from dvlite.pipeline.stages import Stage
 from dvlite.repo.repository import Repo
 from dvlite.repo.tracked_paths import Tracked, Unusable
+from dvlite.show import quote
 from dvlite.workspace import sparse
 
 DEFAULT_PARAMS = "params.yaml"

@@ -12,7 +12,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from dvlite.errors import DvliteError, FormatError
-from dvlite.files import quote, read_regular, write_atomic
+from dvlite.files import read_regular, write_atomic
+from dvlite.show import quote
 
 FILE_NAME = ".dvliteignore"
 BUILT_IN = frozenset({b".DS_Store", b"Thumbs.db", b"desktop.ini", b"__pycache__", b".ipynb_checkpoints"})

@@ -6,8 +6,8 @@ import os
 from pathlib import Path
 
 from dvlite.errors import UsageError
-from dvlite.files import quote
 from dvlite.repo.repository import Repo
+from dvlite.show import quote
 from dvlite.store.cache import Cache
 from dvlite.store.remote import Remote, open_store
 from dvlite.store.retry import RetryBudget

@@ -14,9 +14,9 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 from dvlite.errors import Untrusted, UsageError
-from dvlite.files import printable, quote
 from dvlite.formats.config import COMMITTED, Config, RemoteConfig
 from dvlite.oid import digest_bytes
+from dvlite.show import printable, quote
 from dvlite.store.url import FOLDER, S3, Location, check_options, host_of, parse_url
 
 _PROFILE = "profile"

@@ -14,7 +14,6 @@ from pathlib import Path
 
 from dvlite import files
 from dvlite.errors import DvliteError, NotARepository, UsageError
-from dvlite.files import quote
 from dvlite.formats.config import Config, Setting, Value
 from dvlite.git import discover
 from dvlite.git.program import Git
@@ -22,6 +21,7 @@ from dvlite.progress import Progress
 from dvlite.repo import config_files, ignore, remotes
 from dvlite.repo.remotes import RemoteSettings
 from dvlite.repo.revisions import WORK_TREE, Revision
+from dvlite.show import quote
 
 _REVISIONS = 16  # that are remembered
 # An entry of PATH that is not absolute could lead into the repository, whose programs are never run: then as if there were no dvlite.

@@ -12,11 +12,12 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
 from dvlite.errors import DvliteError, FormatError
-from dvlite.files import format_error, quote, refused
+from dvlite.files import format_error, refused
 from dvlite.formats import lockfile, pointer
 from dvlite.formats.lockfile import LockedStage
 from dvlite.formats.pointer import SUFFIX, Pointer
 from dvlite.paths import MAX_DEPTH, MAX_NAME_BYTES, MAX_PATH_BYTES, is_reserved
+from dvlite.show import quote
 
 _OWN_NAMES = ("dvlite.yaml", "dvlite.lock")
 _STAGE_BEGINS = re.compile(rb"^(?=  [^ \n])", re.MULTILINE)

@@ -11,10 +11,9 @@ from collections.abc import Iterable, Iterator, Sequence
 
 from dvlite import __version__
 from dvlite.commands.verify import VerifyResult
-from dvlite.files import size_text
 from dvlite.reports.layout import HEIGHT, WIDTH, plan
 from dvlite.reports.summary import headline, is_pass, looked_at, outcome, outcome_of, output_sentence, stage_sentences
-from dvlite.show import Show, count, duration_text, short_oid
+from dvlite.show import Show, count, duration_text, short_oid, size_text
 from dvlite.text.markdown import legal
 from dvlite.text.verify import place_text
 from dvlite.verify.findings import OutputVerdict, StageCheck

@@ -6,8 +6,7 @@ from collections.abc import Iterator
 from typing import Literal
 
 from dvlite.commands.verify import VerifyResult
-from dvlite.files import size_text
-from dvlite.show import count, duration_text, one_line, some
+from dvlite.show import count, duration_text, one_line, size_text, some
 from dvlite.text.verify import stages_text, why_lines
 from dvlite.verify.findings import OutputVerdict, StageCheck
 

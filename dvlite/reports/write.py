@@ -13,11 +13,12 @@ from pathlib import Path
 
 from dvlite.commands.verify import VerifyResult
 from dvlite.errors import UsageError
-from dvlite.files import os_error, quote, temporary_name, write_atomic
+from dvlite.files import os_error, temporary_name, write_atomic
 from dvlite.reports.annotations import annotate
 from dvlite.reports.junit import junit
 from dvlite.reports.page import page
 from dvlite.reports.verify_markdown import markdown
+from dvlite.show import quote
 from dvlite.text.markdown import SUMMARY
 
 HERE = "-"  # the name of standard output

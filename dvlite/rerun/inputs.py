@@ -7,7 +7,6 @@ import re
 from collections.abc import Collection, Iterable, Iterator
 
 from dvlite.errors import DvliteError, Untrusted
-from dvlite.files import quote
 from dvlite.formats import manifest
 from dvlite.formats.lockfile import Locked
 from dvlite.formats.manifest import EXECUTABLE, FILE
@@ -22,6 +21,7 @@ from dvlite.pipeline.stages import Stage
 from dvlite.progress import Progress
 from dvlite.repo.repository import Repo
 from dvlite.rerun.sandbox import Bench
+from dvlite.show import quote
 from dvlite.workspace import sparse
 from dvlite.workspace.fetch import with_listings
 from dvlite.workspace.restore import CheckoutOptions, restore

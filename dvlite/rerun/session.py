@@ -11,7 +11,6 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from dvlite.errors import DvliteError, FormatError, UsageError
-from dvlite.files import quote
 from dvlite.formats.lockfile import Locked, LockedStage
 from dvlite.formats.record import Run
 from dvlite.oid import Oid
@@ -31,7 +30,7 @@ from dvlite.rerun.sandbox import Bench, Made
 from dvlite.rerun.verdicts import Judge
 from dvlite.runs.index import open_index
 from dvlite.runs.records import open_records
-from dvlite.show import some
+from dvlite.show import quote, some
 from dvlite.verify import commit_range
 from dvlite.verify.findings import OutputVerdict, StageCheck, StageVerdict
 

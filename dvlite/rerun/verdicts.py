@@ -15,7 +15,6 @@ from pathlib import Path
 from dvlite.compare.files import comparator_for, compare_files
 from dvlite.compare.outcome import MOST_LINES, Comparison, clipped
 from dvlite.errors import DvliteError, ObjectCorrupt, ObjectMissing
-from dvlite.files import size_text
 from dvlite.formats import manifest
 from dvlite.formats.comparator import Comparator
 from dvlite.formats.lockfile import Locked
@@ -27,6 +26,7 @@ from dvlite.pipeline.fetcher import Fetcher
 from dvlite.pipeline.stages import Stage
 from dvlite.rerun.differences import differences
 from dvlite.rerun.sandbox import Bench, Made, declared_out
+from dvlite.show import size_text
 from dvlite.verify.findings import OutputVerdict
 
 _SHOWN_FILES = 4  # of a folder, with their first difference

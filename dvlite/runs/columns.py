@@ -8,8 +8,8 @@ from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
 from dvlite.errors import UsageError
-from dvlite.files import quote
 from dvlite.runs.filters import keys_meant
+from dvlite.show import quote
 
 FIELDS = (
     "run",

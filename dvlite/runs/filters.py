@@ -11,8 +11,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from dvlite.errors import UsageError
-from dvlite.files import quote
 from dvlite.runs.schema import MAKERS, PARAM, WITH_OUTPUTS, number_at, stored_text, stored_value
+from dvlite.show import quote
 
 FEW = 5000  # matches of one condition that are joined by IN; more are checked one by one, from the newest run on
 _CONDITION = re.compile(r"([^=<>!]+)(>=|<=|!=|==|=|>|<)(.*)", re.DOTALL)

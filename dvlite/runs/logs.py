@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from dvlite.errors import ObjectCorrupt, ObjectMissing, UsageError
-from dvlite.files import size_text
 from dvlite.oid import Digest, Oid, parse_oid
 from dvlite.progress import Progress
 from dvlite.repo.open_stores import open_cache, open_remote
 from dvlite.repo.repository import Repo
+from dvlite.show import size_text
 from dvlite.store import fetch
 from dvlite.store.cache import Cache
 from dvlite.store.catalog import Catalog

@@ -9,11 +9,10 @@ import re
 from collections.abc import Iterable
 
 from dvlite.errors import DvliteError, UsageError
-from dvlite.files import quote
 from dvlite.oid import Oid
 from dvlite.runs.filters import Filters
 from dvlite.runs.index import RunIndex
-from dvlite.show import some
+from dvlite.show import quote, some
 
 _FILE = "dvlite.yaml"
 _HEX = 6  # digits of a run's name

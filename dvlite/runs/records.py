@@ -21,6 +21,7 @@ from dvlite.formats.record import Note, Run
 from dvlite.oid import RUN, Digest, Oid, digest_run, format_oid, parse_oid
 from dvlite.progress import NullProgress, Progress
 from dvlite.repo.repository import Repo
+from dvlite.show import quote
 from dvlite.store import batch
 from dvlite.store.batch import Line
 
@@ -262,7 +263,7 @@ class Records:
             kept.parent.mkdir(exist_ok=True)
             os.replace(path, kept)
         self.progress.warn(
-            f"run records {files.quote(str(path))} are damaged ({reason}); set aside, dvlite pull fetches a remote's copy"
+            f"run records {quote(str(path))} are damaged ({reason}); set aside, dvlite pull fetches a remote's copy"
         )
 
     def _locked(self) -> contextlib.AbstractContextManager[int]:
@@ -289,7 +290,7 @@ def hex_of(oid: Oid) -> str:
     """Returns the name of a record's loose file."""
     kind, digest = parse_oid(oid)
     if kind != RUN:
-        raise DvliteError(f"{files.quote(oid)} is not the id of a run record")
+        raise DvliteError(f"{quote(oid)} is not the id of a run record")
     return digest.hex()
 
 

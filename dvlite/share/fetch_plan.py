@@ -8,12 +8,11 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from dvlite.errors import DvliteError, ObjectMissing
-from dvlite.files import printable, quote
 from dvlite.progress import Progress
 from dvlite.repo import committed_versions
 from dvlite.repo.repository import Repo
 from dvlite.repo.revisions import Scope
-from dvlite.show import Show, some
+from dvlite.show import Show, printable, quote, some
 from dvlite.store.cache import Cache
 from dvlite.store.catalog import Catalog
 from dvlite.workspace import sparse

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from dvlite.errors import DvliteError, RemoteError
-from dvlite.files import lock, printable, quote, size_text
+from dvlite.files import lock
 from dvlite.formats.pointer import Pointer, from_oid
 from dvlite.oid import Digest, digest_bytes
 from dvlite.paths import is_inside
@@ -19,7 +19,7 @@ from dvlite.repo.open_stores import open_cache, open_remote
 from dvlite.repo.repository import Repo
 from dvlite.repo.tracked_paths import Tracked
 from dvlite.runs import share
-from dvlite.show import Show, some
+from dvlite.show import Show, printable, quote, size_text, some
 from dvlite.store import push_protocol
 from dvlite.store.cache import Cache
 from dvlite.store.catalog import Catalog

@@ -13,6 +13,7 @@ from typing import Self
 from dvlite import files
 from dvlite.errors import Busy, FileChanged, ObjectCorrupt, ObjectMissing
 from dvlite.oid import Digest, digest_file
+from dvlite.show import quote
 from dvlite.store import index, pack
 from dvlite.store.cache import Cache
 from dvlite.store.index import RecordLocation
@@ -106,7 +107,7 @@ class Writer:
                 after = os.fstat(source)
                 if _state(before) != _state(after) or os.fstat(copy.fileno()).st_size != before.st_size:
                     raise FileChanged(
-                        f"cannot add {files.quote(name)}: it changed while it was read",
+                        f"cannot add {quote(name)}: it changed while it was read",
                         hint="run dvlite add again when nothing writes to it",
                     )
                 synced = self.sync_soon(copy.fileno())

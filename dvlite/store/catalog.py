@@ -14,13 +14,13 @@ from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Self
 
-from dvlite import files
 from dvlite.errors import FormatError, ObjectCorrupt, ObjectMissing, RemoteError
 from dvlite.formats import condemned, recipe, root, store_config
 from dvlite.formats.condemned import Condemned
 from dvlite.formats.recipe import Recipe
 from dvlite.formats.store_config import StoreConfig
 from dvlite.oid import Digest, digest_bytes, format_oid
+from dvlite.show import quote
 from dvlite.store import index, pack
 from dvlite.store.index import Index, RecordLocation, ranges, unpack_at
 from dvlite.store.object_store import ObjectAbsent, ObjectEntry
@@ -134,7 +134,7 @@ class Catalog:
         unknown = self.config.unknown_features
         if unknown:
             raise FormatError(
-                f"cannot write to {self.remote.store.label}: it uses {', '.join(map(files.quote, unknown))}, which this dvlite does not know",
+                f"cannot write to {self.remote.store.label}: it uses {', '.join(map(quote, unknown))}, which this dvlite does not know",
                 hint="upgrade dvlite; nothing was written",
             )
         return self.config

@@ -21,6 +21,7 @@ from dvlite.formats.recipe import Recipe
 from dvlite.formats.store_config import DEFAULT
 from dvlite.oid import FILE, MANIFEST, Digest, digest_bytes, format_oid
 from dvlite.progress import Progress
+from dvlite.show import quote
 from dvlite.store import chunking, pack
 from dvlite.store.cache import Cache
 from dvlite.store.cache_writer import Writer
@@ -132,7 +133,7 @@ def _require_size(need: Need, size_bytes: int) -> None:
     """Raises ObjectCorrupt if what a remote has of a name is not as long as the pointer or listing says."""
     if need.size_bytes != size_bytes:
         raise ObjectCorrupt(
-            f"object {format_oid(FILE, need.digest)} has {size_bytes} bytes, but {files.quote(need.path)} is said to have {need.size_bytes}",
+            f"object {format_oid(FILE, need.digest)} has {size_bytes} bytes, but {quote(need.path)} is said to have {need.size_bytes}",
             hint="restore the pointer from git",
         )
 

@@ -14,7 +14,8 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from dvlite.errors import DvliteError, NoSpace, RemoteError
-from dvlite.files import os_error, quote, require_space, sync_path, temporary_name, write_all
+from dvlite.files import os_error, require_space, sync_path, temporary_name, write_all
+from dvlite.show import quote
 from dvlite.store.object_store import Buffer, Listing, ObjectAbsent, ObjectEntry, is_name, require_name, require_prefix
 
 # Readable by all, writable by none: objects never change.

@@ -15,7 +15,7 @@ from typing import Any, TypeVar
 import fsspec
 
 from dvlite.errors import RemoteError, UsageError
-from dvlite.files import quote
+from dvlite.show import quote
 from dvlite.store.object_store import (
     Buffer,
     Listing,

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from dvlite.errors import FormatError, RemoteError
-from dvlite.files import quote
+from dvlite.show import quote
 
 Buffer = bytes | bytearray | memoryview
 

@@ -8,12 +8,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from dvlite.errors import FormatError, ObjectCorrupt, ObjectMissing
-from dvlite.files import quote
 from dvlite.formats import manifest
 from dvlite.formats.manifest import EMPTY_DIR, Branch, Entries
 from dvlite.formats.recipe import Recipe
 from dvlite.oid import DIGEST_BYTES, MANIFEST, Digest
-from dvlite.show import some
+from dvlite.show import quote, some
 from dvlite.store.cache import Cache
 from dvlite.store.catalog import Catalog
 from dvlite.store.pack import KIND_FILE, KIND_MANIFEST, KIND_RECIPE

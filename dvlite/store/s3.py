@@ -23,7 +23,7 @@ from aiobotocore.httpsession import AIOHTTPSession
 from fsspec.asyn import sync
 
 from dvlite.errors import RemoteError
-from dvlite.files import quote
+from dvlite.show import quote
 from dvlite.store.object_store import (
     Buffer,
     Listing,

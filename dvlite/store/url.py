@@ -14,7 +14,7 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 from dvlite.errors import UsageError
-from dvlite.files import quote
+from dvlite.show import quote
 
 FOLDER, S3 = "file", "s3"
 EXPERIMENTAL = ("gs", "az", "abfs", "sftp", "ssh")

@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from dvlite.commands.add import AddedPath, AddResult
-from dvlite.files import printable, size_text
-from dvlite.show import Show, count, duration_text
+from dvlite.show import Show, count, duration_text, printable, size_text
 from dvlite.text.style import amount_text, files_text, growth_text
 
 LISTED = 10  # more tracked paths than this are summed up

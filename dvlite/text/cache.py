@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from dvlite.commands.cache import CachePruneResult
-from dvlite.files import printable, size_text
-from dvlite.show import Show, count
+from dvlite.show import Show, count, printable, size_text
 
 
 def text(result: CachePruneResult, show: Show) -> Iterator[str]:

@@ -6,8 +6,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 
 from dvlite.commands.clone import CloneResult
-from dvlite.files import printable
-from dvlite.show import Show, duration_text
+from dvlite.show import Show, duration_text, printable
 from dvlite.text import pull
 
 

@@ -5,9 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from dvlite.commands.dag import DagResult, DagStage
-from dvlite.files import printable
 from dvlite.paths import overlap
-from dvlite.show import Show
+from dvlite.show import Show, printable
 from dvlite.text.style import dot_label, mermaid_label
 
 

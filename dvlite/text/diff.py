@@ -7,8 +7,7 @@ from collections.abc import Iterator
 from pathlib import PurePosixPath
 
 from dvlite.commands.diff import DiffResult, PathDiff
-from dvlite.files import printable, size_text
-from dvlite.show import Show, count
+from dvlite.show import Show, count, printable, size_text
 from dvlite.text.markdown import COMMENT, MarkdownDocument, code, opening, plain
 from dvlite.text.style import counts_text, delta_text, table
 from dvlite.workspace.changes import Counts, FileChange

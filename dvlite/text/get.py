@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from dvlite.commands.get import GetResult
-from dvlite.files import printable
-from dvlite.show import Show, duration_text
+from dvlite.show import Show, duration_text, printable
 from dvlite.text.style import amount_text
 
 

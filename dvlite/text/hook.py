@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
-from dvlite.files import printable, size_text
-from dvlite.show import Show, count, duration_text, one_line
+from dvlite.show import Show, count, duration_text, one_line, printable, size_text
 from dvlite.text.style import changes_text
 
 if TYPE_CHECKING:

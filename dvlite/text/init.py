@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from dvlite.commands.init import InitResult
-from dvlite.files import printable
-from dvlite.show import Show
+from dvlite.show import Show, printable
 
 _SWITCHES = {"diff": "git diff shows what changed in data", "merge": "git merges pointers by file, lockfiles by stage"}
 

@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from dvlite.commands.install import InstallResult
-from dvlite.files import printable
-from dvlite.show import Show
+from dvlite.show import Show, printable
 
 
 def text(result: InstallResult, show: Show) -> Iterator[str]:

@@ -5,10 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 from dvlite.commands.lineage import LineageDiffResult, LineageFindResult, LineageResult, LineageSide
-from dvlite.files import printable, size_text
 from dvlite.lineage.compare import LineageContentChange, LineageValueChange
 from dvlite.lineage.report import LineageArtefact, LineageGraph, LineageLink, LineageRun, key_of
-from dvlite.show import Show, count, short_oid, some
+from dvlite.show import Show, count, printable, short_oid, size_text, some
 from dvlite.text import lineage_tree
 from dvlite.text.lineage_tree import amount, commit_text, named, run_named, scalar, short_values, unrecorded
 from dvlite.text.style import counts_text, table

@@ -5,10 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
-from dvlite.files import printable, size_text
 from dvlite.lineage.report import LineageArtefact, LineageGraph, LineageLink, LineageRun, LineageRunName, key_of
 from dvlite.runs.history import LineageCommit
-from dvlite.show import some
+from dvlite.show import printable, size_text, some
 from dvlite.text.style import dot_label, mermaid_label
 
 _METRICS = 4  # in a line

@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from dvlite.commands.log import LogResult, LogVersion
-from dvlite.files import printable, size_text
-from dvlite.show import Show, short_oid
+from dvlite.show import Show, printable, short_oid, size_text
 from dvlite.text.lineage_tree import short_values
 from dvlite.text.style import table
 

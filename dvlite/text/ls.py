@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from dvlite.commands.ls import LsEntry, LsResult
-from dvlite.files import printable, size_text
-from dvlite.show import Show, count, short_oid
+from dvlite.show import Show, count, printable, short_oid, size_text
 
 _MARKS = {"directory": "/", "empty-dir": "/", "symlink": "@", "file": ""}
 

@@ -8,8 +8,7 @@ from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import NewType
 
-from dvlite.files import printable
-from dvlite.show import count
+from dvlite.show import count, printable
 
 COMMENT = 65_536  # characters of a comment on GitHub; counted in bytes here, to be safe elsewhere
 SUMMARY = 1024 * 1024  # bytes of the job summary of one step

@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 from dvlite.commands.metrics import MetricDifference, MetricsDiffResult, MetricsFile, MetricsShowResult
-from dvlite.files import printable
-from dvlite.show import Show, count, pair_text, value_text
+from dvlite.show import Show, count, pair_text, printable, value_text
 from dvlite.text.markdown import plain
 from dvlite.text.markdown import table as markdown_table
 from dvlite.text.style import change_text, table

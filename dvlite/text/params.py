@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 from dvlite.commands.params import ParamDifference, ParamsDiffResult
-from dvlite.files import printable
-from dvlite.show import Show, count, pair_text, value_text
+from dvlite.show import Show, count, pair_text, printable, value_text
 from dvlite.text.style import table
 
 

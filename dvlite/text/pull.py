@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from dvlite.files import printable, size_text
 from dvlite.share.fetch_plan import PullResult
-from dvlite.show import Show, count, duration_text
+from dvlite.show import Show, count, duration_text, printable, size_text
 from dvlite.text import fetch
 from dvlite.workspace.fetch import named
 

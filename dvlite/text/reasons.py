@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from dvlite.files import printable
 from dvlite.pipeline.reasons import Reason
-from dvlite.show import Show, short_oid, value_text
+from dvlite.show import Show, printable, short_oid, value_text
 from dvlite.text.style import files_text
 
 

@@ -12,8 +12,7 @@ from dvlite.commands.remote import (
     RemoteTestResult,
     RemoteTrustResult,
 )
-from dvlite.files import printable, size_text
-from dvlite.show import Show
+from dvlite.show import Show, printable, size_text
 from dvlite.text.style import table
 
 RemoteResult = RemoteAddResult | RemoteListResult | RemoteChangeResult | RemoteTrustResult | RemoteTestResult

@@ -6,10 +6,9 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 from dvlite.commands.repro import ReproResult
-from dvlite.files import printable, size_text
 from dvlite.pipeline.reasons import Reason
 from dvlite.pipeline.stage_run import MetricChange, StageOutput, StageRun
-from dvlite.show import Show, count, duration_text, short_oid, some, value_text
+from dvlite.show import Show, count, duration_text, printable, short_oid, size_text, some, value_text
 from dvlite.text.reasons import reason_text, short_name
 from dvlite.text.style import change_text, table
 

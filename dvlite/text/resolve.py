@@ -5,9 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 from dvlite.commands.resolve import ResolvedPath, ResolveResult
-from dvlite.files import printable, word
 from dvlite.merge.files import MergeConflict, name_inside, reason_text
-from dvlite.show import Show, count
+from dvlite.show import Show, count, printable, word
 from dvlite.text.style import table
 
 _ROWS = 20  # of conflicts

@@ -11,9 +11,8 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 from dvlite.commands.runs import RunsListResult
-from dvlite.files import printable
 from dvlite.runs.columns import RunColumn, RunSummary, value_in
-from dvlite.show import Show, count, duration_text, short_oid, value_text
+from dvlite.show import Show, count, duration_text, printable, short_oid, value_text
 from dvlite.text.markdown import plain, table
 
 _COLOURS = {"ok": "green", "cached": "cyan", "failed": "red", "tainted": "yellow", "canceled": "yellow"}

@@ -7,10 +7,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from dvlite.commands.runs import RunsDiffResult, RunSide, RunsListResult, RunsNoteResult, RunsShowResult, RunsTagResult
-from dvlite.files import printable, size_text
 from dvlite.formats.record import Input, Output
 from dvlite.runs.compare import EDITS, RunValueChange
-from dvlite.show import Show, count, duration_text, pair_text, short_oid, value_text
+from dvlite.show import Show, count, duration_text, pair_text, printable, short_oid, size_text, value_text
 from dvlite.text import run_table
 from dvlite.text.run_table import ago_text, when_text
 from dvlite.text.style import change_text, table

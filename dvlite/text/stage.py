@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from dvlite.commands.stage import StageAddResult, StageListResult, StageRow
-from dvlite.files import printable
-from dvlite.show import Show
+from dvlite.show import Show, printable
 from dvlite.text.style import table
 
 

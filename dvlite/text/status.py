@@ -5,9 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 from dvlite.commands.status import StatusResult
-from dvlite.files import printable
 from dvlite.pipeline.reasons import StaleStage
-from dvlite.show import Show, count, some
+from dvlite.show import Show, count, printable, some
 from dvlite.text.reasons import reason_text
 from dvlite.text.style import amount_text, counts_text, growth_text, table
 from dvlite.workspace.changes import Counts

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
-from dvlite.files import printable, size_text
-from dvlite.show import DIGITS, count
+from dvlite.show import DIGITS, count, printable, size_text
 from dvlite.workspace.changes import Counts
 
 

@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 from dvlite.commands.verify import VerifyResult
-from dvlite.files import printable, size_text
-from dvlite.show import Show, count, duration_text, one_line, some, value_text
+from dvlite.show import Show, count, duration_text, one_line, printable, size_text, some, value_text
 from dvlite.verify.findings import Finding, OutputVerdict, StageCheck, Unchecked
 
 _MOST_FIXES = 2

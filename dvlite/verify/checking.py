@@ -11,7 +11,6 @@ from dataclasses import dataclass, field, replace
 from functools import cache
 
 from dvlite.errors import DvliteError
-from dvlite.files import printable
 from dvlite.formats import lockfile, parameters, pipeline
 from dvlite.formats.lockfile import LockedStage, Lockfile
 from dvlite.formats.pointer import SUFFIX
@@ -23,7 +22,7 @@ from dvlite.pipeline.stages import Stage
 from dvlite.repo.repository import Repo
 from dvlite.repo.revisions import Revision
 from dvlite.repo.tracked_paths import Tracked, address
-from dvlite.show import some
+from dvlite.show import printable, some
 from dvlite.verify.findings import Finding, StageCheck, Unchecked
 from dvlite.verify.fix_commands import Restoring
 from dvlite.verify.freshness import Freshness

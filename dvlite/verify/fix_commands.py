@@ -7,10 +7,10 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from dvlite.files import word
 from dvlite.git.output import split
 from dvlite.git.program import Git
 from dvlite.repo.revisions import Revision
+from dvlite.show import word
 
 LIMIT_BYTES = 64 << 20
 _MOST_VERSIONS = 20  # of the history of a file

@@ -9,7 +9,6 @@ from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
 from dvlite.errors import DvliteError
-from dvlite.files import word
 from dvlite.formats.lockfile import LockedStage
 from dvlite.formats.pointer import SUFFIX
 from dvlite.pipeline.content import same_data
@@ -19,7 +18,7 @@ from dvlite.pipeline.reasons import Reason, sentence
 from dvlite.pipeline.revision_content import RevisionContent
 from dvlite.pipeline.stages import Stage, StageParams
 from dvlite.pipeline.staleness import Gap, LockedCaptures, StageNow, now_of, stands_for
-from dvlite.show import short_oid, value_text
+from dvlite.show import short_oid, value_text, word
 from dvlite.verify.findings import Finding, Unchecked
 from dvlite.verify.lock_entries import Examiner, differ_from_now
 from dvlite.verify.parsed import Lock, as_format_error, correction

@@ -8,7 +8,6 @@ from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
 from dvlite.errors import DvliteError, FormatError
-from dvlite.files import word
 from dvlite.formats import lockfile, pointer
 from dvlite.formats.lockfile import LockedStage, Lockfile
 from dvlite.formats.pointer import SUFFIX
@@ -19,7 +18,7 @@ from dvlite.pipeline.stages import Stage
 from dvlite.repo import tracked_paths
 from dvlite.repo.revisions import Revision
 from dvlite.repo.tracked_paths import Tracked, Unusable
-from dvlite.show import some, value_text
+from dvlite.show import some, value_text, word
 from dvlite.verify.findings import Finding
 from dvlite.verify.fix_commands import Restoring
 

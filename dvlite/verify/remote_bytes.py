@@ -12,13 +12,12 @@ from concurrent.futures import Future
 from dataclasses import dataclass, field
 
 from dvlite.errors import DvliteError, ObjectCorrupt
-from dvlite.files import printable
 from dvlite.formats.manifest import EMPTY_DIR
 from dvlite.formats.recipe import Recipe
 from dvlite.oid import Digest, FileHasher, digest_bytes
 from dvlite.progress import Progress
 from dvlite.runs import sync
-from dvlite.show import some
+from dvlite.show import printable, some
 from dvlite.store import batch, pack
 from dvlite.store.catalog import Catalog
 from dvlite.store.object_store import ObjectAbsent

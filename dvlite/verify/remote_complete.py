@@ -10,14 +10,13 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from dvlite.errors import DvliteError, FormatError, ObjectCorrupt, RemoteError
-from dvlite.files import printable
 from dvlite.formats import root
 from dvlite.formats.manifest import EMPTY_DIR
 from dvlite.formats.pointer import Pointer
 from dvlite.oid import FILE, MANIFEST, Digest, Oid
 from dvlite.runs import sync
 from dvlite.runs.names import name_of
-from dvlite.show import some
+from dvlite.show import printable, some
 from dvlite.store.catalog import Catalog
 from dvlite.store.object_store import ObjectAbsent
 from dvlite.store.push_plan import PushPlan, PushVersion, plan

@@ -11,12 +11,12 @@ from itertools import islice
 from operator import ne
 
 from dvlite.errors import DvliteError, UsageError
-from dvlite.files import quote
 from dvlite.formats.pointer import SUFFIX
 from dvlite.git.output import is_lockfile
 from dvlite.paths import ancestors
 from dvlite.repo.repository import Repo
 from dvlite.repo.tracked_paths import Tracked, Unusable, why_untrackable
+from dvlite.show import quote
 from dvlite.workspace.path_args import is_about_pointer
 
 _NOT_EVERYWHERE = tuple(

@@ -9,11 +9,11 @@ from pathlib import Path
 
 from dvlite import files
 from dvlite.errors import DvliteError
-from dvlite.files import quote
 from dvlite.formats import pointer
 from dvlite.formats.pointer import SUFFIX, Pointer
 from dvlite.repo.repository import Repo
 from dvlite.repo.tracked_paths import Tracked
+from dvlite.show import quote
 
 _LONGEST = 180  # bytes
 

@@ -17,12 +17,13 @@ from pathlib import Path
 
 from dvlite import files
 from dvlite.errors import DvliteError, FormatError, ObjectCorrupt, ObjectMissing
-from dvlite.files import os_error, quote, temporary_name, wait_out
+from dvlite.files import os_error, temporary_name, wait_out
 from dvlite.formats import manifest
 from dvlite.formats.manifest import EMPTY_DIR, EXECUTABLE, SYMLINK, Entries
 from dvlite.oid import DIGEST_BYTES, Buffer, Digest, format_oid
 from dvlite.oid import FILE as FILE_OID
 from dvlite.progress import NullProgress, Progress
+from dvlite.show import quote
 from dvlite.store.cache import Cache
 from dvlite.store.pack import KIND_FILE, unpack_view
 from dvlite.workspace import sparse

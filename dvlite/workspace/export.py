@@ -10,10 +10,11 @@ from pathlib import Path
 
 from dvlite import files
 from dvlite.errors import DvliteError, ObjectCorrupt, UsageError
-from dvlite.files import TEMP_PREFIX, quote
+from dvlite.files import TEMP_PREFIX
 from dvlite.formats.manifest import SYMLINK, Entries, Entry
 from dvlite.oid import Digest, digest_bytes
 from dvlite.progress import Progress
+from dvlite.show import quote
 from dvlite.store.cache import Cache, missing_object
 from dvlite.store.pack import KIND_FILE
 from dvlite.workspace.checkout_apply import apply

@@ -8,14 +8,13 @@ from dataclasses import dataclass
 from typing import Literal, TypeVar
 
 from dvlite.errors import DvliteError, ObjectMissing, PartlyDone, Untrusted, UsageError
-from dvlite.files import quote
 from dvlite.formats import manifest
 from dvlite.formats.pointer import Pointer
 from dvlite.oid import Digest
 from dvlite.progress import Progress
 from dvlite.repo.open_stores import open_remote
 from dvlite.repo.repository import Repo
-from dvlite.show import Show, count, some
+from dvlite.show import Show, count, quote, some
 from dvlite.store import fetch
 from dvlite.store.cache import Cache
 from dvlite.store.catalog import Catalog

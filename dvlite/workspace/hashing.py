@@ -14,11 +14,12 @@ from typing import Protocol
 
 from dvlite import files
 from dvlite.errors import FileChanged, UsageError
-from dvlite.files import os_error, quote, wait_out
+from dvlite.files import os_error, wait_out
 from dvlite.formats.manifest import EMPTY_DIR, KIND_MASK, SYMLINK, Entries
 from dvlite.oid import DIGEST_BYTES, Digest, digest_bytes, digest_file
 from dvlite.paths import is_reserved
 from dvlite.progress import Progress
+from dvlite.show import quote
 from dvlite.workspace.scan import Scan, special_file
 from dvlite.workspace.statindex import StatRows
 

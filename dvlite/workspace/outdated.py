@@ -11,13 +11,12 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 from dvlite.errors import DvliteError, ObjectCorrupt, ObjectMissing
-from dvlite.files import printable, quote, word
 from dvlite.formats import manifest
 from dvlite.formats.manifest import EMPTY_DIR, Entry
 from dvlite.formats.pointer import LIMIT_BYTES, SUFFIX, Pointer, from_oid
 from dvlite.oid import Digest
 from dvlite.repo.repository import Repo
-from dvlite.show import some
+from dvlite.show import printable, quote, some, word
 from dvlite.workspace import sparse
 from dvlite.workspace.hashing import identify
 from dvlite.workspace.overwrite_safety import is_exactly

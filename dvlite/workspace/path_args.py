@@ -6,12 +6,12 @@ import os
 from collections.abc import Callable, Sequence
 
 from dvlite.errors import DvliteError, UsageError
-from dvlite.files import quote
 from dvlite.formats.pointer import SUFFIX
 from dvlite.git.output import is_lockfile
 from dvlite.paths import is_inside
 from dvlite.repo.repository import Repo
 from dvlite.repo.tracked_paths import Tracked, Unusable
+from dvlite.show import quote
 from dvlite.workspace import sparse
 
 Parts = tuple[str, ...]  # patterns inside of a tracked directory; none: all of it

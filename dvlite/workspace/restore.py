@@ -16,7 +16,7 @@ from dvlite.formats.pointer import SUFFIX, Pointer, from_oid
 from dvlite.oid import MANIFEST, Digest, format_oid
 from dvlite.paths import overlap
 from dvlite.repo import committed_versions
-from dvlite.show import NAMED, Show, count, some
+from dvlite.show import NAMED, Show, count, quote, some, word
 from dvlite.store.cache_writer import Writer
 from dvlite.store.pack import KIND_MANIFEST
 from dvlite.workspace import checkout_apply, sparse
@@ -170,13 +170,13 @@ def remove_untracked(
             cached = is_earlier_version(work, path, have)
             if cached and not committed_versions.is_committed(work.repo.git, path):
                 work.progress.warn(
-                    f"{files.quote(shown)} is not tracked any more; it is left alone, for no commit has it ({_settles(shown)})"
+                    f"{quote(shown)} is not tracked any more; it is left alone, for no commit has it ({_settles(shown)})"
                 )
                 continue
             if not cached or work.repo.git.tracked_under([path]):
                 if not cached:
                     work.progress.warn(
-                        f"{files.quote(shown)} is not tracked any more; it is left alone, for it holds data that no version of it has ({_settles(shown)})"
+                        f"{quote(shown)} is not tracked any more; it is left alone, for it holds data that no version of it has ({_settles(shown)})"
                     )
                 continue
             remove_tree(work, path, have)
@@ -186,7 +186,7 @@ def remove_untracked(
 
 
 def _settles(shown: str) -> str:
-    again = files.word(shown)
+    again = word(shown)
     return f"to track it: dvlite add {again}; to be rid of it: rm -r {again}"
 
 
@@ -196,7 +196,7 @@ def _settle_patterns(work: Workspace, path: str, asked: tuple[str, ...], *, abse
         work.set_sparse(path, ())
     elif absent:
         if work.sparse.get(path) != asked:
-            shown = files.quote(work.repo.display(path))
+            shown = quote(work.repo.display(path))
             work.progress.warn(
                 f"only a part of {shown} is here from now on; all of it: dvlite pull {work.repo.display(path)}"
             )
@@ -258,7 +258,7 @@ def _save(work: Workspace, path: str, have: Snapshot, todo: CheckoutPlan) -> tup
     target = save_pointer(work.repo, path, saved)  # first: once the cache has the bytes, nothing else would name them
     _store(work, path, part, tree)
     work.progress.warn(
-        f"local changes of {files.quote(path)} are kept as {target.name}; to get them back: dvlite get {target} -o FOLDER"
+        f"local changes of {quote(path)} are kept as {target.name}; to get them back: dvlite get {target} -o FOLDER"
     )
     return tuple(_shown(path, part.scan.paths[i]) for i in range(min(len(lost), _EXAMPLES)))
 
@@ -283,7 +283,7 @@ def _store(work: Workspace, path: str, have: Snapshot, tree: manifest.Tree | Non
         writer.commit()
     if stored.digests != have.digests:
         raise FileChanged(
-            f"cannot check out {files.quote(path)}: it changed while it was read",
+            f"cannot check out {quote(path)}: it changed while it was read",
             hint="run the command again when nothing writes to it",
         )
 

@@ -11,8 +11,8 @@ from collections.abc import Callable, Sequence
 
 from dvlite import files
 from dvlite.errors import Busy, DvliteError
-from dvlite.files import quote
 from dvlite.repo.repository import Repo
+from dvlite.show import quote
 from dvlite.workspace import sparse
 
 LOCK = "repro.lock"

@@ -11,10 +11,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from dvlite.errors import DvliteError, UsageError
-from dvlite.files import TEMP_PREFIX, is_temporary_name, os_error, quote
+from dvlite.files import TEMP_PREFIX, is_temporary_name, os_error
 from dvlite.formats.manifest import EMPTY_DIR, EXECUTABLE, FILE, SYMLINK
 from dvlite.oid import Signature
 from dvlite.progress import Progress
+from dvlite.show import quote
 
 IgnoreRule = Callable[[bytes, bool], bool]  # (path relative to the tracked directory, is a folder) -> leave out?
 _TEMPORARY = TEMP_PREFIX.encode()

@@ -14,6 +14,7 @@ from pathlib import Path
 
 from dvlite import files
 from dvlite.errors import UsageError
+from dvlite.show import quote
 
 Selects = Callable[[bytes], bool]
 _FILE = "sparse.json"
@@ -53,7 +54,7 @@ def selector(patterns: Iterable[str]) -> Selects:
     try:
         compiled = re.compile(b"|".join(map(_expression, wanted)), re.DOTALL)
     except re.error as error:
-        shown = ", ".join(map(files.quote, wanted))
+        shown = ", ".join(map(quote, wanted))
         raise UsageError(
             f"cannot use the pattern {shown}: {error.msg}", hint="a range goes upwards, for example  [a-z]"
         ) from error
@@ -65,7 +66,7 @@ def require_matches(tracked: str, patterns: Iterable[str], paths: Sequence[bytes
     for pattern in patterns:
         if not any(map(selector([pattern]), paths)):
             raise UsageError(
-                f"nothing in {files.quote(tracked)} is named {files.quote(pattern)}",
+                f"nothing in {quote(tracked)} is named {quote(pattern)}",
                 hint=f"see what is there: dvlite ls -R {tracked}",
             )
 

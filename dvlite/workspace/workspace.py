@@ -21,6 +21,7 @@ from dvlite.progress import Progress
 from dvlite.repo import ignore
 from dvlite.repo.repository import Repo
 from dvlite.repo.tracked_paths import Tracked
+from dvlite.show import quote
 from dvlite.store.cache import Cache
 from dvlite.store.pack import KIND_MANIFEST
 from dvlite.workspace import dirfd, sparse, statindex
@@ -52,7 +53,7 @@ class Workspace:
     def require_real_folder(self, path: str) -> None:
         """Raises UsageError for a path behind a symbolic link; writes check again, through descriptors."""
         if self.is_behind_link(path):
-            raise behind_link(files.quote(self.repo.display(path)))
+            raise behind_link(quote(self.repo.display(path)))
 
     def scan(self, path: str) -> Scan | None:
         """Returns what is on disk at a tracked path, or None for nothing."""
