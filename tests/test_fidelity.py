@@ -155,8 +155,8 @@ def state(clone: Clone) -> tuple:
     ("make", "word"), [(special_fifo, "a FIFO"), (special_socket, "a socket"), (special_device, "a device")]
 )
 @pytest.mark.parametrize("inside", [True, False], ids=["inside", "alone"])
-def test_what_is_no_data_is_refused_by_name_with_nothing_half_done(tmp_path, run_cli, make, word, inside):
-    here = start(tmp_path / "here", run_cli)
+def test_what_is_no_data_is_refused_by_name_with_nothing_half_done(tmp_path, invoke, make, word, inside):
+    here = start(tmp_path / "here", invoke)
     for number in range(50):
         put(here.path / "data" / f"{number}", noise(100, number))
     special = here.path / "data" / "zz odd" if inside else here.path / "zz odd"
@@ -190,8 +190,8 @@ def test_a_tracked_path_that_is_a_link_is_refused(tmp_path, invoke):
 
 
 @pytest.mark.parametrize("folder", [False, True], ids=["file", "folder"])
-def test_what_cannot_be_read_is_refused_by_name_with_nothing_half_done(tmp_path, run_cli, folder):
-    here = start(tmp_path / "here", run_cli)
+def test_what_cannot_be_read_is_refused_by_name_with_nothing_half_done(tmp_path, invoke, folder):
+    here = start(tmp_path / "here", invoke)
     for number in range(50):
         put(here.path / "data" / f"{number}", noise(100, number))
     closed = here.path / "data" / "closed"

@@ -441,7 +441,7 @@ def test_a_closed_pipe_ends_quietly(project, tmp_path):
     process.stdout.close()
     assert process.stderr.read() == b""
     process.stderr.close()
-    assert process.wait(timeout=30) == 141
+    assert process.wait(timeout=60) == 141
 
 
 def test_a_full_disk_behind_standard_output_is_an_error(project, run_cli):

@@ -27,6 +27,7 @@ from dvlite.errors import DvliteError
 from dvlite.share.fetch_plan import FetchResult, PullResult
 from dvlite.workspace.path_status import AbsentPath
 from dvlite.workspace.restore import CheckedOutPath, CheckoutResult
+from tests.counting import calls, grows_linearly
 from tests.result_types import results
 
 HOSTILE = "a\x1b[31m\n'\u202e\udcff.txt"
@@ -72,11 +73,11 @@ def test_a_name_that_is_not_utf8_survives_json():
     assert re.sub("\0(..)", lambda match: chr(0xDC00 + int(match[1], 16)), name) == HOSTILE
 
 
-def test_a_million_entries_are_quick_to_write():
-    result = LsResult(entries=tuple(LsEntry(path=f"data/{i}", kind="file") for i in range(20_000)))
-    began = time.perf_counter()
-    to_json(result)
-    assert time.perf_counter() - began < 1
+def test_the_cost_of_writing_json_grows_with_the_entries():
+    def listing(count):
+        return LsResult(entries=tuple(LsEntry(path=f"data/{i}", kind="file") for i in range(count)))
+
+    assert grows_linearly(to_json, listing(100), listing(1000), times=10)
 
 
 @pytest.mark.parametrize(
@@ -225,16 +226,15 @@ def test_counting_from_many_threads_loses_nothing():
         assert (shown._bytes, shown._files) == (240_000, 80_000)
 
 
-def test_counting_a_file_costs_less_than_two_microseconds():
+def test_counting_a_file_calls_almost_nothing():
     with progress(io.StringIO(), Clock()) as shown:
         shown.start("x")
-        times = []
-        for _ in range(5):
-            began = time.perf_counter()
-            for _ in range(20_000):
+
+        def count():
+            for _ in range(100):
                 shown.advance(size_bytes=1, files=1)
-            times.append((time.perf_counter() - began) / 20_000)
-    assert min(times) < 2e-6
+
+        assert calls(count) <= 400
 
 
 def test_a_stderr_that_is_gone_does_not_stop_the_work():
@@ -243,7 +243,7 @@ def test_a_stderr_that_is_gone_does_not_stop_the_work():
     shown.start("x")
     shown._said = -100.0
     stream.close()
-    shown._ticker.join(timeout=5)
+    shown._ticker.join(timeout=60)
     assert not shown._ticker.is_alive()
     shown.advance(files=1)
     shown.__exit__(None, None, None)
@@ -306,8 +306,11 @@ def test_a_phase_that_stalls_is_drawn_all_the_same(terminal, monkeypatch):
     stream, shown = terminal
     with TerminalProgress(stream, lambda _: None, animate=True) as line:
         line.start("waiting")
-        time.sleep(1.8)  # the thread draws: nobody calls advance
-        assert "waiting" in shown()
+        drawn, end = shown(), time.monotonic() + 60
+        while "waiting" not in drawn and time.monotonic() < end:  # the thread draws: nothing calls advance
+            time.sleep(0.05)
+            drawn += shown()
+    assert "waiting" in drawn
 
 
 def test_rich_is_loaded_only_by_a_phase_that_lasts():

@@ -10,7 +10,7 @@ import pytest
 from dvlite.git.program import without_credentials
 
 
-def until(condition, seconds=20):
+def until(condition, seconds=60):
     end = time.monotonic() + seconds
     while not condition():
         assert time.monotonic() < end, "it did not happen"
@@ -36,7 +36,7 @@ def test_old_outputs_are_not_put_back_while_new_ones_are_made(pipeline, tmp_path
     assert "'out' is being made by a running dvlite repro" in done.stderr
     assert not pipeline.has("out")
     go.touch()
-    assert running.communicate(timeout=30)[0]
+    assert running.communicate(timeout=60)[0]
     assert running.returncode == 0
     assert sorted(os.listdir(pipeline.root / "out")) == ["a", "b"]
     (pipeline.root / "out" / "a").unlink()

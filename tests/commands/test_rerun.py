@@ -523,13 +523,13 @@ def test_an_interruption_stops_the_command_and_leaves_nothing(verified, monkeypa
     process = subprocess.Popen(
         command, cwd=verified.pipeline.root, env={**os.environ, "WAIT": "60"}, stderr=subprocess.PIPE
     )
-    deadline = time.monotonic() + 30
+    deadline = time.monotonic() + 60
     while not (started.exists() and started.read_text().strip()):
         assert time.monotonic() < deadline
         time.sleep(0.05)
     shell = int(started.read_text())
     process.send_signal(signal.SIGINT)
-    said = process.communicate(timeout=30)[1].decode()
+    said = process.communicate(timeout=60)[1].decode()
     assert process.returncode == 130
     assert said.endswith("interrupted; nothing of the rerun is kept, and the same command begins anew\n")
     with pytest.raises(ProcessLookupError):
