@@ -1,89 +1,17 @@
+"""Git, run as a program: what it is asked, and what it cannot be made to do."""
+
 import os
 import subprocess
-from pathlib import Path
 
 import pytest
 
-from dvlite.errors import DvliteError, FormatError, NotARepository, UsageError
-from dvlite.git.discover import find
+from dvlite.errors import DvliteError, FormatError, UsageError
 from dvlite.git.output import Change, FileStatus
-from dvlite.git.program import Git, clone_into, program, without_credentials
-
-
-def git(folder: Path, *arguments: str) -> str:
-    done = subprocess.run(["git", *arguments], cwd=folder, check=True, capture_output=True, text=True)
-    return done.stdout.strip()
-
-
-def opened(folder: Path, **environ: str) -> Git:
-    env = {**os.environ, **environ}
-    return Git(find(folder, env), env)
-
-
-def commit(repo: Path, files: dict[str, str], message: str = "Change") -> str:
-    for name, text in files.items():
-        (repo / name).parent.mkdir(parents=True, exist_ok=True)
-        (repo / name).write_text(text)
-    git(repo, "add", "--all")
-    git(repo, "commit", "--quiet", "-m", message)
-    return git(repo, "rev-parse", "HEAD")
-
-
-# --- finding the repository
-
-
-def test_the_work_tree_is_found_from_a_folder_inside_it(git_repo):
-    (git_repo / "a" / "b").mkdir(parents=True)
-    places = find(git_repo / "a" / "b", os.environ)
-    assert (places.root, places.git_dir, places.common_dir) == (git_repo, git_repo / ".git", git_repo / ".git")
-
-
-def test_a_worktree_has_its_own_git_folder_and_shares_the_common_one(git_repo, tmp_path):
-    git(git_repo, "worktree", "add", "--quiet", str(tmp_path / "other"))
-    places = find(tmp_path / "other", os.environ)
-    assert places.root == tmp_path / "other"
-    assert places.git_dir == git_repo / ".git" / "worktrees" / "other"
-    assert places.common_dir == git_repo / ".git"
-
-
-def test_a_submodule_is_a_repository_of_its_own(git_repo, tmp_path):
-    git(tmp_path, "clone", "--quiet", str(git_repo), "outer")
-    outer = tmp_path / "outer"
-    git(outer, "-c", "protocol.file.allow=always", "submodule", "--quiet", "add", str(git_repo), "inner")
-    places = find(outer / "inner", os.environ)
-    assert places.root == outer / "inner"
-    assert places.git_dir == places.common_dir == outer / ".git" / "modules" / "inner"
-
-
-@pytest.mark.parametrize("arguments", [("--bare",), ()], ids=["bare", "inside .git"])
-def test_a_git_directory_is_not_a_work_tree(tmp_path, arguments):
-    git(tmp_path, "init", "--quiet", *arguments, "x")
-    with pytest.raises(NotARepository, match="without a work tree"):
-        find(tmp_path / "x" / ("" if arguments else ".git"), os.environ)
-
-
-def test_outside_of_a_repository_the_hint_is_git_init(tmp_path):
-    with pytest.raises(NotARepository) as caught:
-        find(tmp_path, os.environ)
-    assert "git init" in caught.value.hint
-    assert caught.value.exit_code == 10
-
-
-def test_a_git_file_that_leads_nowhere_is_refused(tmp_path):
-    (tmp_path / ".git").write_text("gitdir: /nonexistent\n")
-    with pytest.raises(NotARepository, match="does not lead"):
-        find(tmp_path, os.environ)
-
-
-def test_the_ceiling_is_not_passed(git_repo):
-    (git_repo / "a" / "b").mkdir(parents=True)
-    with pytest.raises(NotARepository):
-        find(git_repo / "a" / "b", {"GIT_CEILING_DIRECTORIES": str(git_repo / "a")})
+from dvlite.git.program import clone_into, program, without_credentials
+from tests.git.repositories import commit, git, opened
 
 
 # --- running git
-
-
 def test_a_git_in_the_work_tree_is_never_run(git_repo, tmp_path, monkeypatch):
     fake = git_repo / "git"
     fake.write_text(f"#!/bin/sh\ntouch {tmp_path}/PWNED\n")
@@ -146,8 +74,6 @@ def test_a_locked_index_is_explained(git_repo):
 
 
 # --- pointers
-
-
 def test_pointer_files_are_those_git_tracks_or_would(git_repo):
     commit(git_repo, {"gone.dvlite": "1", "data/a b.dvlite": "2", "code.py": "3", ".dvlite/config.yaml": "4"})
     (git_repo / "gone.dvlite").unlink()
@@ -245,8 +171,6 @@ def test_reading_changes_may_stop_early(git_repo):
 
 
 # --- revisions
-
-
 def test_revisions_resolve_to_commits(git_repo):
     head = git(git_repo, "rev-parse", "HEAD")
     git(git_repo, "tag", "-a", "v1", "-m", "One")
@@ -280,8 +204,6 @@ def test_commits_of_branches_and_tags(git_repo):
 
 
 # --- index
-
-
 def test_staged_tracked_and_removed(git_repo):
     (git_repo / "*.dvlite").write_text("1")
     (git_repo / "a.dvlite").write_text("2")
@@ -319,8 +241,6 @@ def test_reading_writes_nothing_into_git(git_repo):
 
 
 # --- settings and clones
-
-
 def test_settings_are_read_and_written(git_repo):
     repo = opened(git_repo)
     assert repo.config_get("diff.dvlite.command") is None

@@ -15,7 +15,8 @@ from hypothesis import strategies as st
 
 from dvlite.compare.files import compare_files
 from dvlite.formats.comparator import Comparator
-from tests.compare.test_files import never, npy, npz
+from tests.compare.arrays import npy, npz
+from tests.compare.conftest import never
 
 # Powers of two, so that a product with them is exact and no rounding decides.
 TOLERANCES = st.sampled_from((0.0, 0.0, 2.0**-30, 0.125, 1.0))
