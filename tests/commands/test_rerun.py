@@ -531,7 +531,7 @@ def test_an_interruption_stops_the_command_and_leaves_nothing(verified, monkeypa
     process.send_signal(signal.SIGINT)
     said = process.communicate(timeout=60)[1].decode()
     assert process.returncode == 130
-    assert said.endswith("interrupted; nothing of the rerun is kept, and the same command begins anew\n")
+    assert said.endswith("interrupted; nothing of the rerun is kept; the same command starts again\n")
     with pytest.raises(ProcessLookupError):
         os.kill(shell, 0)
     assert list(temporary.iterdir()) == []
