@@ -17,25 +17,13 @@ from dvlite.store.fetch import Need
 from dvlite.store.index import Index
 from dvlite.store.pack import KIND_RECIPE
 from tests.store.collector import Collector
-from tests.store.memory import MemoryStore, RecordingStore
+from tests.store.memory import MemoryStore
 from tests.store.world import QUIET, HookStore, Interrupted, World, noise
 
 NAME = re.compile(r"[0-9a-f]{64}")
 SMALL = {f"d{i % 7}/{i:04d}": noise(300 + i % 50, i) for i in range(300)}
 LARGE = noise(80_000, 1)
 EDITED = LARGE[:30_000] + b"inserted" + LARGE[30_000:]
-
-
-@pytest.fixture
-def store():
-    return RecordingStore(MemoryStore())
-
-
-@pytest.fixture
-def world(tmp_path, store):
-    made = World(tmp_path, store)
-    yield made
-    made.close()
 
 
 @pytest.fixture

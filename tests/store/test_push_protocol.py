@@ -4,37 +4,15 @@ import itertools
 
 import pytest
 
-from dvlite.errors import FormatError, ObjectCorrupt, ObjectMissing, RemoteError
+from dvlite.errors import FormatError, ObjectMissing, RemoteError
 from dvlite.formats import root, store_config, strict_json
 from dvlite.oid import digest_bytes
-from dvlite.store import index, pack
+from dvlite.store import index
 from dvlite.store.index import Index
 from tests.store.collector import Collector
 from tests.store.memory import MemoryStore, RecordingStore
-from tests.store.world import SIGNER, HookStore, Interrupted, World, noise
-
-SMALL = {f"d{i % 7}/{i:04d}": noise(100 + i % 50, i) for i in range(300)}
-LARGE = noise(60_000, 1)
-EDITED = LARGE[:30_000] + b"inserted" + LARGE[30_000:]
-
-
-@pytest.fixture
-def store():
-    return RecordingStore(MemoryStore())
-
-
-@pytest.fixture
-def world(tmp_path, store):
-    made = World(tmp_path, store)
-    yield made
-    made.close()
-
-
-def assert_complete(world, name, version, content):
-    """A colleague with nothing gets every byte."""
-    colleague = world.site(name)
-    assert colleague.fetch(version) == []
-    assert colleague.content(version) == content
+from tests.store.pushed import EDITED, LARGE, SMALL, assert_complete
+from tests.store.world import HookStore, Interrupted, World, noise
 
 
 def test_a_colleague_gets_what_was_pushed(world):
@@ -43,13 +21,6 @@ def test_a_colleague_gets_what_was_pushed(world):
         version = here.add(path, content)
         here.push(version)
         assert_complete(world, f"colleague-{path}", version, content)
-
-
-def test_many_small_files_make_a_handful_of_objects(world, store):
-    here = world.site("here")
-    store.forget()
-    here.push(here.add("small", SMALL))
-    assert store.count("put") == 4  # files, listings, index, root
 
 
 def test_second_push_looks_and_uploads_nothing(world, store):
@@ -110,42 +81,6 @@ def test_the_root_is_written_after_everything_else(world, store):
     assert ("list", "condemned/") in store.calls[last_root:]
 
 
-def test_an_edit_uploads_what_changed(world, store):
-    here = world.site("here")
-    here.push(here.add("data", SMALL))
-    store.forget()
-    version = here.add("data", SMALL | {"d3/0003": b"edited"})
-    here.push(version)
-    assert store.sent_bytes < 13_000  # one file, one leaf and the branch above it
-    assert_complete(world, "colleague", version, SMALL | {"d3/0003": b"edited"})
-
-
-def test_an_insertion_in_a_large_file_uploads_the_chunks_around_it(world, store):
-    here = world.site("here")
-    here.push(here.add("big", LARGE))
-    store.forget()
-    version = here.add("big", EDITED)
-    here.push(version)
-    assert store.sent_bytes < 12_000
-    assert_complete(world, "colleague", version, EDITED)
-
-
-def test_equal_content_is_stored_once(world, store):
-    here = world.site("here")
-    version = here.add("data", {"a": LARGE, "b": LARGE, "c": LARGE, "d": b"x", "e": b"x"})
-    here.push(version)
-    assert store.sent_bytes < 70_000
-    assert_complete(world, "colleague", version, {"a": LARGE, "b": LARGE, "c": LARGE, "d": b"x", "e": b"x"})
-
-
-def test_a_file_of_one_repeated_byte_is_a_few_terms(world, store):
-    here = world.site("here")
-    version = here.add("zeros", bytes(3_000_000))
-    here.push(version)
-    assert store.sent_bytes < 20_000
-    assert_complete(world, "colleague", version, bytes(3_000_000))
-
-
 def test_data_that_is_nowhere_is_named_and_nothing_is_published(world, store):
     here = world.site("here")
     version = here.add("data", {"a": b"kept", "b": LARGE})
@@ -162,26 +97,6 @@ def test_data_that_only_the_remote_has_is_complete(world):
     version = here.add("data", SMALL | {"big": LARGE})
     here.push(version)
     there.push(version)
-
-
-@pytest.mark.parametrize("content", [{"a": LARGE}, {"a": b"small"}], ids=["large", "small"])
-def test_damage_in_the_cache_is_not_pushed(world, store, content):
-    here = world.site("here")
-    version = here.add("data", content)
-    large = here.cache.large_path(digest_bytes(LARGE))
-    damaged = (
-        large
-        if large.exists()
-        else next(path for path in (here.cache.folder / "packs").iterdir() if path.read_bytes()[8] == pack.FILES)
-    )
-    data = bytearray(damaged.read_bytes())
-    data[60 if damaged != large else 5000] ^= 1
-    data[82] ^= 1
-    damaged.chmod(0o644)
-    damaged.write_bytes(data)
-    with pytest.raises(ObjectCorrupt, match=digest_bytes(content["a"]).hex()):
-        here.push(version)
-    assert store.list("roots/").entries == ()
 
 
 def test_a_remote_with_features_of_the_future_is_not_written(world, store):
@@ -217,8 +132,6 @@ def test_two_clients_that_create_a_remote_at_once_agree(tmp_path):
 
 
 # --- interruption ---
-
-
 def test_a_push_that_dies_at_any_request_is_completed_by_the_next(tmp_path):
     content = SMALL | {"big": LARGE}
     for at in itertools.count(1):
@@ -242,50 +155,7 @@ def test_a_push_that_dies_at_any_request_is_completed_by_the_next(tmp_path):
     assert at > 10
 
 
-@pytest.fixture
-def small_packs(monkeypatch):
-    monkeypatch.setattr(pack, "TARGET_BYTES", 8_000)
-
-
-def test_an_interrupted_push_of_a_large_file_continues(world, store, small_packs):
-    """Chunks in packs that arrived are found again, though no recipe and no index names them."""
-    big = noise(300_000, 5)
-
-    def die():
-        raise Interrupted
-
-    here = world.site("here", store=HookStore(store, 30, die, lambda operation, _: operation == "put"))
-    version = here.add("big", big)
-    with pytest.raises(Interrupted):
-        here.push(version)
-    sent = store.sent_bytes
-    assert sent > 150_000
-    store.forget()
-    here.push(version)
-    assert store.sent_bytes < 300_000 - sent + 60_000
-    assert_complete(world, "colleague", version, big)
-
-
-def test_an_interrupted_push_of_small_files_continues(world, store, small_packs):
-    content = {f"{i:04d}": noise(800, i) for i in range(300)}
-
-    def die():
-        raise Interrupted
-
-    here = world.site("here", store=HookStore(store, 25, die, lambda operation, _: operation == "put"))
-    version = here.add("data", content)
-    with pytest.raises(Interrupted):
-        here.push(version)
-    assert len(store.list("index/").entries) >= 2  # every eight packs
-    store.forget()
-    here.push(version)
-    assert store.sent_bytes < 200_000  # of 300,000
-    assert_complete(world, "colleague", version, content)
-
-
 # --- merging index objects ---
-
-
 def test_many_small_index_objects_become_one(world, store):
     here = world.site("here")
     contents = {f"p{i}": {"f": noise(200, i)} for i in range(20)}
@@ -343,7 +213,6 @@ def test_a_merge_leaves_large_index_objects_alone(world, store, monkeypatch):
 
 
 # --- a gc at any moment ---
-
 FEW = dict(itertools.islice(SMALL.items(), 50)) | {"big": LARGE[:15_000]}  # as many calls as all of them, in less time
 
 
@@ -467,17 +336,3 @@ def test_an_index_of_a_pack_that_is_not_there_is_not_relied_on(world, store):
     there.add("data", SMALL)
     there.push(version)
     assert_complete(world, "colleague", version, SMALL)
-
-
-def test_one_failed_upload_fails_the_push(world, store):
-    def refuse():
-        raise RemoteError("cannot write 'packs/x': denied")
-
-    here = world.site(
-        "here", store=HookStore(store, 1, refuse, lambda operation, name: operation == "put" and "packs/" in name)
-    )
-    version = here.add("data", SMALL | {"big": LARGE})
-    with pytest.raises(RemoteError, match="denied"):
-        here.push(version)
-    assert store.list("roots/").entries == ()
-    assert SIGNER.project

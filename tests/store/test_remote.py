@@ -3,10 +3,9 @@
 import pytest
 
 from dvlite.errors import UsageError
-from dvlite.store.fsspec_store import FsspecStore
 from dvlite.store.remote import open_store
 from dvlite.store.retry import RetryBudget
-from dvlite.store.url import Location, parse_url
+from dvlite.store.url import parse_url
 from tests.store.contract import StoreContract
 from tests.store.memory import MemoryStore, RecordingStore
 
@@ -68,14 +67,3 @@ def test_a_recording_store_counts():
     assert (store.sent_bytes, store.received_bytes) == (4, 2)
     store.forget()
     assert store.calls == []
-
-
-class TestExperimental(StoreContract):
-    """The general interface of fsspec, on its own store in memory: the places it is meant for are not here to be asked."""
-
-    @pytest.fixture
-    def store(self, s3_prefix):
-        return FsspecStore(Location("memory", f"memory://{s3_prefix}", bucket=s3_prefix, experimental=True), {})
-
-    def test_one_of_many_creators_wins(self):
-        """Not promised there: a look and then a write."""
