@@ -3,7 +3,7 @@
 import pytest
 
 from dvlite.rerun.differences import differences
-from tests.compare.test_files import npy
+from tests.compare.arrays import npy
 
 
 @pytest.fixture
