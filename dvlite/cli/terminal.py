@@ -286,7 +286,7 @@ class TerminalProgress:
             self._erase()
             self._warn(message)
 
-    def tell(self, line: str) -> None:
+    def print_line(self, line: str) -> None:
         if self._silent:
             return
         with self._lock:

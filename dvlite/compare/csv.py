@@ -1,4 +1,4 @@
-"""Compares tables (CSV; TSV by its name): columns by their name in the first row, rows by their order or by a key."""
+"""Compares tables (CSV, or TSV by the file name): columns by the names in the first row, rows by their order or a key."""
 
 from __future__ import annotations
 
@@ -26,9 +26,9 @@ _NO_NUMBER = re.compile(r" *[+-]?(?:nan|inf|infinity) *", re.IGNORECASE)
 def compare_tables(
     old: Path, new: Path, name: str, tolerance: Tolerance, ignore: Sequence[str] = (), key: str = ""
 ) -> Comparison:
-    """Compares cell by cell, numbers within the tolerance. The order of the columns does not count, nor with a key that of the rows.
+    """Compares cell by cell, numbers within the tolerance. The order of the columns does not count; with a key, neither does that of the rows.
 
-    Reads both side by side, in little memory; with a key, all of the recorded one. Raises Unreadable, also where all columns are ignored.
+    Reads both side by side, in little memory; with a key, the recorded one as a whole. Raises Unreadable, also if all columns are ignored.
     """
     delimiter = "\t" if name.lower().endswith(".tsv") else ","
     with _opened(old) as one, _opened(new) as other:
@@ -40,10 +40,10 @@ def compare_tables(
             if columns:
                 findings.add(f"{_columns_text(columns)} {'is' if len(columns) == 1 else 'are'} {words}")
         shared = [column for column in before.columns if column in after.columns and column not in ignored]
-        if not shared and not findings.found:
+        if not shared and not findings.count:
             raise Unreadable("all columns are ignored: nothing is left to compare")
         if key and (key not in before.columns or key not in after.columns):
-            raise Unreadable(f"there is no column {key!r} to tell rows by")
+            raise Unreadable(f"there is no column {key!r} to match rows by")
         if key and old.stat().st_size > _KEYED_LIMIT_BYTES:
             raise Unreadable("it is too large to compare its rows by a key")
         pairs = _by_key(before, after, key) if key else _by_order(before, after)
@@ -55,17 +55,17 @@ def compare_tables(
 
 
 class _Table:
-    """A table as it is read; empty lines do not count. `columns`: where each is, by its name."""
+    """A table, read row by row; empty lines do not count. `columns`: the position of each, by name."""
 
     def __init__(self, file: IO[str], delimiter: str, which: str) -> None:
         self._which = which
         self._rows = filter(None, csv.reader(file, delimiter=delimiter, strict=True))
         names = self._next()
         if names is None:
-            raise Unreadable(f"the {which} version is no table: it is empty")
+            raise Unreadable(f"the {which} version is not a table: it is empty")
         self.columns = {name: place for place, name in enumerate(names)}
         if len(self.columns) != len(names):
-            raise Unreadable(f"the {which} version has two columns of one name")
+            raise Unreadable(f"the {which} version has two columns with the same name")
 
     def __iter__(self) -> Iterator[Row]:
         while (cells := self._next()) is not None:
@@ -75,7 +75,7 @@ class _Table:
         try:
             return next(self._rows, None)
         except (csv.Error, UnicodeDecodeError) as error:
-            raise Unreadable(f"the {self._which} version is no table: {error}") from None
+            raise Unreadable(f"the {self._which} version is not a table: {error}") from None
 
 
 def _opened(path: Path) -> IO[str]:
@@ -91,20 +91,20 @@ def _by_order(before: _Table, after: _Table) -> Pairs:
 
 
 def _by_key(before: _Table, after: _Table, key: str) -> Pairs:
-    known: dict[str, Row] = {}
+    recorded: dict[str, Row] = {}
     for row in before:
         value = _cell(row, before.columns[key]) or ""
-        if known.setdefault(value, row) is not row:
+        if recorded.setdefault(value, row) is not row:
             raise Unreadable(f"two rows have the same {key!r}, {value[:_MOST_LETTERS]!r}")
     for row in after:
         value = _cell(row, after.columns[key]) or ""
-        yield f"{key}={value}", known.pop(value, None), row
-    for value, row in known.items():
+        yield f"{key}={value}", recorded.pop(value, None), row
+    for value, row in recorded.items():
         yield f"{key}={value}", row, None
 
 
 def _compare_rows(pairs: Pairs, cells: _Cells, findings: Findings) -> tuple[int, int]:
-    """Enters what differs; returns how many rows there were, recorded and new."""
+    """Adds the differences to the findings; returns the numbers of rows, recorded and new."""
     counts = [0, 0]
     only = 0
     for name, one, other in pairs:
@@ -120,7 +120,7 @@ def _compare_rows(pairs: Pairs, cells: _Cells, findings: Findings) -> tuple[int,
 
 
 class _Cells:
-    """Compares two rows: the columns that both tables have, and what each has beyond its last column, which has no name to ignore."""
+    """Compares two rows: the columns that both tables have, and the cells beyond the last column, which have no name."""
 
     def __init__(
         self, before: _Table, after: _Table, shared: Sequence[str], tolerance: Tolerance, findings: Findings
@@ -155,7 +155,7 @@ def _cell(row: Row, place: int) -> str | None:
 
 
 def _number(cell: str | None) -> float | None:
-    """Returns the number that a cell is, a whole one in full. None for text, as `007` is and what is beyond a float."""
+    """Returns the number in a cell, an integer in full. None for text, including `007` and numbers beyond a float."""
     if cell is None:
         return None
     if _NO_NUMBER.fullmatch(cell):

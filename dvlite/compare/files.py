@@ -1,6 +1,6 @@
-"""Whether two versions of a file are equivalent by the comparator that the pipeline file declares for it.
+"""Compares two versions of a file with the comparator that the pipeline file declares for it.
 
-`command` is run by whoever knows where: it is handed in. A file that cannot be read in its format is not equivalent.
+The caller passes in the function that runs a `command`. A file that cannot be read in its format is not equivalent.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from dvlite.workspace import sparse
 
 RunCommand = Callable[[str, Path, Path], Comparison]  # (script, recorded version, new version)
 _ARGUMENT = r"\$\{?[12@*]"
-# What a script is made of, to find its arguments: not in a comment nor in single quotes, as the $1 of an awk program is.
+# The parts of a script, to find its arguments: a $1 in a comment or in single quotes (an awk program) is none.
 _PARTS = re.compile(
     rf"\\.|'[^']*'|(?<!\S)#[^\n]*|(?P<takes>{_ARGUMENT}|\"(?:\\.|(?!{_ARGUMENT})[^\"\\])*{_ARGUMENT})|\"(?:\\.|[^\"\\])*\"",
     re.DOTALL,
@@ -28,14 +28,14 @@ _PARTS = re.compile(
 
 
 def comparator_for(declared: Mapping[str, Comparator], inner: str, name: str) -> Comparator | None:
-    """Returns the first comparator whose pattern fits a file of an output; `inner` is its path in the folder, '' for a plain file.
+    """Returns the first comparator whose pattern matches a file of an output; `inner` is its path in the folder, '' for a plain file.
 
-    As in .gitignore, a pattern without a slash fits in every folder.
+    As in .gitignore, a pattern without a slash matches in every folder.
     """
     path = os.fsencode(inner or name)
-    for pattern, found in declared.items():
+    for pattern, comparator in declared.items():
         if pattern == EVERY or sparse.selector([pattern if "/" in pattern else f"**/{pattern}"])(path):
-            return found
+            return comparator
     return None
 
 
@@ -51,19 +51,18 @@ def compare_files(old: Path, new: Path, name: str, how: Comparator, run: RunComm
             return compare_arrays(old, new, tolerance)
         if how.kind == "text":
             return text.compare_text(old, new, how.ignore)
-        found = run(script_of(how), old, new)
-        if found.equivalent or found.lines:
-            return found
-        return Comparison(
-            equivalent=False, lines=("the command says so, without words", *text.compare_bytes(old, new).lines)
-        )
+        comparison = run(script_of(how), old, new)
+        if comparison.equivalent or comparison.lines:
+            return comparison
+        reason = "the compare command reported a difference and printed nothing"
     except Unreadable as error:
-        return Comparison(equivalent=False, lines=(clipped(str(error)), *text.compare_bytes(old, new).lines))
+        reason = clipped(str(error))
+    return Comparison(equivalent=False, lines=(reason, *text.compare_bytes(old, new).lines))
 
 
 def script_of(how: Comparator) -> str:
-    """Returns the script of a comparison by command; the two versions are $1 and $2, and are added where it names neither."""
+    """Returns the script of a compare command; the two versions are $1 and $2, appended if the script uses neither."""
     if any(match["takes"] for match in _PARTS.finditer(how.run)):
         return how.run
-    script = how.run.rstrip(" \t\r\n;")  # else the recorded version would be run
+    script = how.run.rstrip(" \t\r\n;")  # after a `;` the recorded version would be run as a command
     return f'{script} "$1" "$2"'

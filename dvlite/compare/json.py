@@ -1,4 +1,4 @@
-"""Compares files of values, JSON and what `formats.parameters` reads, key by key."""
+"""Compares the values of two JSON, YAML or TOML files key by key."""
 
 from __future__ import annotations
 
@@ -27,9 +27,9 @@ _ABSENT = object()
 
 
 def compare_values(old: Path, new: Path, name: str, tolerance: Tolerance, ignore: Sequence[str] = ()) -> Comparison:
-    """Compares by dotted key, list items by their number; the largest relative differences come first. Raises Unreadable.
+    """Compares by dotted key, list items by their number; the largest relative differences come first.
 
-    Also where all is ignored: what compares nothing says nothing.
+    Raises Unreadable, also if all keys are ignored.
     """
     before, after = _load(old, name, "recorded"), _load(new, name, "new")
     findings = Findings()
@@ -52,7 +52,7 @@ def compare_values(old: Path, new: Path, name: str, tolerance: Tolerance, ignore
 
 
 def _pairs(key: str, one: Any, other: Any, ignore: Sequence[str]) -> Iterator[tuple[str, Any, Any]]:
-    """Yields what both have at each key, of mappings and lists only if both are empty. Without recursion: they may be deep."""
+    """Yields both values at each key; mappings and lists only if both are empty. Without recursion: they may be nested deeply."""
     stack = [(key, one, other)]
     while stack:
         key, one, other = stack.pop()
@@ -60,7 +60,7 @@ def _pairs(key: str, one: Any, other: Any, ignore: Sequence[str]) -> Iterator[tu
             continue
         if isinstance(one, dict) and isinstance(other, dict):
             inner = [
-                (_joined(key, each), one.get(each, _ABSENT), other.get(each, _ABSENT)) for each in {**one, **other}
+                (_joined(key, name), one.get(name, _ABSENT), other.get(name, _ABSENT)) for name in {**one, **other}
             ]
         elif isinstance(one, list) and isinstance(other, list):
             length = max(len(one), len(other))
@@ -94,7 +94,7 @@ def _load(path: Path, name: str, which: str) -> Any:
 
 
 class _Beyond(str):
-    """A number that no float holds, as it is written: only equal to itself."""
+    """A number too large for a float, as it is written: equal only to itself."""
 
     __slots__ = ()
 
@@ -105,10 +105,10 @@ def _fraction(text: str) -> float | _Beyond:
 
 
 def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    found = dict(pairs)
-    if len(found) != len(pairs):
+    mapping = dict(pairs)
+    if len(mapping) != len(pairs):
         raise ValueError("a key is given twice")
-    return found
+    return mapping
 
 
 def _is_number(value: object) -> bool:

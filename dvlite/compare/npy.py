@@ -33,7 +33,7 @@ _MAGIC = b"\x93NUMPY"
 _PIECE_BYTES = 1 << 20  # a multiple of the size of every number
 _HEADER_LIMIT_BYTES = 1 << 16
 _DESCR = re.compile(r"([<>=|])([biufc])([0-9]{1,2})")
-# An entry of a header as numpy writes it. It is a Python literal; evaluating one of strangers could print warnings.
+# An entry of a header as numpy writes it, a Python literal. Not evaluated: an untrusted one could print warnings.
 _ENTRY = r"\s*+['\"](\w++)['\"]\s*+:\s*+(?:['\"]([^'\"\\]*+)['\"]|(True|False)|\(([0-9L,\s]*+)\))\s*+(?:,|(?=\}))"  # key: value,
 _HEADER = re.compile(rf"\{{(?:{_ENTRY}){{3}}\s*+\}}\s*+")
 # kind and size of a number -> the letter of `array`; complex numbers are two each, half precision is read by struct
@@ -53,7 +53,7 @@ _LETTERS = {
     "c8": "f",
     "c16": "d",
 }
-# What zipfile and struct raise for bytes that are no archive, or cut short.
+# Raised by zipfile and struct for bytes that are not an archive, or truncated.
 _DAMAGE = (
     *(zipfile.BadZipFile, zlib.error, lzma.LZMAError, struct.error),
     *(EOFError, OSError, ValueError, RuntimeError, LookupError, OverflowError),
@@ -71,12 +71,12 @@ class _Header:
         return math.prod(self.shape)
 
     def index(self, position: int) -> str:
-        """Returns where the number at a position in memory is: `[3, 0]`."""
-        found = []
+        """Returns the index of the number at a position in memory: `[3, 0]`."""
+        indexes = []
         for length in self.shape if self.fortran else reversed(self.shape):
             position, at = divmod(position, length)
-            found.append(at)
-        return f"[{', '.join(map(str, found if self.fortran else reversed(found)))}]"
+            indexes.append(at)
+        return f"[{', '.join(map(str, indexes if self.fortran else reversed(indexes)))}]"
 
 
 def compare_arrays(old: Path, new: Path, tolerance: Tolerance) -> Comparison:
@@ -102,7 +102,7 @@ def _compare_archives(old: Path, new: Path, tolerance: Tolerance) -> Comparison:
                 findings.add(f"{array_name} is gone")
             elif name not in before:
                 findings.add(f"{array_name} is new")
-            elif not _is_same(one, other, name):  # of what cannot be read, equal bytes are equal
+            elif not _is_same(one, other, name):  # equal bytes are equal, even if they cannot be read as arrays
                 with one.open(name) as left, other.open(name) as right:
                     _compare(left, right, array_name, tolerance, findings)
     return findings.comparison(what="numbers or arrays")
@@ -119,7 +119,7 @@ def _is_same(old: zipfile.ZipFile, new: zipfile.ZipFile, name: str) -> bool:
 def _names(archive: zipfile.ZipFile, which: str) -> dict[str, None]:
     names = dict.fromkeys(archive.namelist())
     if len(names) != len(archive.namelist()):
-        raise Unreadable(f"the {which} version has two arrays of one name")
+        raise Unreadable(f"the {which} version has two arrays with the same name")
     return names
 
 
@@ -134,24 +134,26 @@ def _compare(old: IO[bytes], new: IO[bytes], name: str, tolerance: Tolerance, fi
     if before.fortran != after.fortran:
         raise Unreadable("its numbers are in another order in memory")
     read = _reader(before.descr)
-    found = _Differences(Tolerance() if _kind(before.descr)[0] == "b" else tolerance)
+    differences = _Differences(Tolerance() if _kind(before.descr)[0] == "b" else tolerance)
     for at, left, right in _pieces(old, new, before):
         if left != right:
-            found.look(at, read(left), read(right))
-    if found.count:
-        # of complex numbers, each has two parts
-        place = before.index(found.at // (2 if "c" in before.descr else 1)) if before.shape else ""
-        old_text, new_text = number_text(found.old), number_text(found.new)
-        size = size_of_difference(found.old, found.new)
+            differences.add(at, read(left), read(right))
+    if differences.count:
+        # complex numbers have two parts
+        place = before.index(differences.at // (2 if "c" in before.descr else 1)) if before.shape else ""
+        old_text, new_text = number_text(differences.old), number_text(differences.new)
+        size = size_of_difference(differences.old, differences.new)
         of = before.count * (2 if "c" in before.descr else 1)
-        words = f"{found.count:,} of {of:,} numbers differ, most at {place}: {old_text} -> {new_text}{size}"
-        findings.add(f"{start}largest difference {found.largest:.3g}; {words}", relative(found.old, found.new))
+        words = f"{differences.count:,} of {of:,} numbers differ, most at {place}: {old_text} -> {new_text}{size}"
+        findings.add(
+            f"{start}largest difference {differences.largest:.3g}; {words}", relative(differences.old, differences.new)
+        )
     if not _ends_alike(old, new):
         findings.add(f"{start}what follows the array differs")
 
 
 def _ends_alike(old: IO[bytes], new: IO[bytes]) -> bool:
-    """Says whether the rest of both is the same; of a member of an archive, reading to its end also checks its sum."""
+    """Returns whether the rest of both is the same; reading a member of an archive to its end also checks its checksum."""
     while True:
         one, other = old.read(_PIECE_BYTES), new.read(_PIECE_BYTES)
         if one != other or not one:
@@ -159,7 +161,7 @@ def _ends_alike(old: IO[bytes], new: IO[bytes]) -> bool:
 
 
 class _Differences:
-    """The numbers that differ by more than is allowed: how many, and the largest difference."""
+    """The numbers that differ by more than the tolerance: how many, and the largest difference."""
 
     __slots__ = ("_tolerance", "at", "count", "largest", "new", "old")
 
@@ -169,7 +171,7 @@ class _Differences:
         self.largest = -1.0
         self.old = self.new = 0.0
 
-    def look(self, start: int, left: Sequence[float], right: Sequence[float]) -> None:
+    def add(self, start: int, left: Sequence[float], right: Sequence[float]) -> None:
         allows = self._tolerance.allows
         for i, (one, other) in enumerate(zip(left, right, strict=True)):
             if one != other and not allows(one, other):
@@ -181,7 +183,7 @@ class _Differences:
 
 
 def _pieces(old: IO[bytes], new: IO[bytes], header: _Header) -> Iterator[tuple[int, bytes, bytes]]:
-    """Yields the numbers of both as bytes, with how many came before. Raises Unreadable for a file that is cut short."""
+    """Yields the numbers of both as bytes, with the position of the first. Raises Unreadable for a truncated file."""
     kind, size = _kind(header.descr)
     parts = 2 if kind == "c" else 1
     left = header.count * size
@@ -190,14 +192,14 @@ def _pieces(old: IO[bytes], new: IO[bytes], header: _Header) -> Iterator[tuple[i
         wanted = min(left, _PIECE_BYTES)
         one, other = old.read(wanted), new.read(wanted)
         if len(one) != wanted or len(other) != wanted:
-            raise Unreadable(f"the {'recorded' if len(one) != wanted else 'new'} version is cut short")
+            raise Unreadable(f"the {'recorded' if len(one) != wanted else 'new'} version is truncated")
         yield at, one, other
         at += wanted // size * parts
         left -= wanted
 
 
 def _reader(descr: str) -> Callable[[bytes], Sequence[float]]:
-    """Returns what turns bytes into numbers."""
+    """Returns the function that decodes bytes into numbers."""
     kind, size = _kind(descr)
     letter = _LETTERS[f"{kind}{size}"]
     swapped = descr[0] == (">" if sys.byteorder == "little" else "<")
@@ -217,15 +219,15 @@ def _reader(descr: str) -> Callable[[bytes], Sequence[float]]:
 def _kind(descr: str) -> tuple[str, int]:
     match = _DESCR.fullmatch(descr)
     if match is None or f"{match[2]}{match[3]}" not in _LETTERS:
-        raise Unreadable(f"arrays of type {clipped(descr)} are not read")
+        raise Unreadable(f"arrays of type {clipped(descr)} are not supported")
     return match[2], int(match[3])
 
 
 def _header(file: IO[bytes], which: str) -> _Header:
-    """Reads what an array is; raises Unreadable for objects (pickles), structures, and what is no array."""
+    """Reads the header of an array; raises Unreadable for objects (pickles), structured types, and other files."""
     start = file.read(8)
     if start[:6] != _MAGIC or len(start) < 8 or start[6] not in (1, 2, 3):
-        raise Unreadable(f"the {which} version is no numpy array")
+        raise Unreadable(f"the {which} version is not a numpy array")
     form = "<H" if start[6] == 1 else "<I"
     (length,) = struct.unpack(form, file.read(struct.calcsize(form)))
     if length > _HEADER_LIMIT_BYTES:
@@ -234,12 +236,12 @@ def _header(file: IO[bytes], which: str) -> _Header:
     try:
         if len(text) != length or _HEADER.fullmatch(text.decode("ascii")) is None:
             raise ValueError
-        found = {key: values for key, *values in re.findall(_ENTRY, text.decode("ascii"))}
-        descr, fortran, shape = found["descr"][0], found["fortran_order"][1], _shape(found["shape"][2])
+        fields = {key: values for key, *values in re.findall(_ENTRY, text.decode("ascii"))}
+        descr, fortran, shape = fields["descr"][0], fields["fortran_order"][1], _shape(fields["shape"][2])
     except (ValueError, KeyError):
-        raise Unreadable(f"the {which} version has a header that cannot be read, or structures") from None
+        raise Unreadable(f"the {which} version has a header that cannot be read, or a structured type") from None
     if not (all(n < 1 << 48 for n in shape) and len(shape) <= 64):
-        raise Unreadable(f"the {which} version has a shape that cannot be")
+        raise Unreadable(f"the {which} version has an impossible shape")
     return _Header(descr, fortran == "True", shape)
 
 

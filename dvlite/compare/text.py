@@ -1,4 +1,4 @@
-"""Compares text line by line, and anything byte by byte; in little memory, however large."""
+"""Compares text line by line, and any file byte by byte; in little memory, whatever the size."""
 
 from __future__ import annotations
 
@@ -11,16 +11,16 @@ from dvlite.compare.outcome import Comparison, clipped
 from dvlite.show import size_text
 
 _PIECE_BYTES = 1 << 20
-_LINE_BYTES = 1 << 16  # longer ones are looked at in parts
+_LINE_BYTES = 1 << 16  # longer ones are compared in parts
 _SAMPLE_BYTES = 8192
 _SHOWN_BYTES = 8
 _BEFORE = 30  # letters shown before the first that differs
 
 
 def compare_text(old: Path, new: Path, ignore: Sequence[str] = ()) -> Comparison:
-    """Compares lines; what the expressions match is cut out first, and a line of which that leaves nothing does not count.
+    """Compares lines without the text that the expressions match; a line that is matched as a whole does not count.
 
-    Where that leaves no line of either, there must be as many: all of them are what was expected, but an empty file is not.
+    If all lines of both are matched, their numbers must be equal: an empty file does not equal a file of expected lines.
     """
     cuts = [re.compile(expression) for expression in ignore]
     first: tuple[int, str | None, str | None] | None = None
@@ -50,7 +50,7 @@ def compare_text(old: Path, new: Path, ignore: Sequence[str] = ()) -> Comparison
 
 
 def compare_bytes(old: Path, new: Path) -> Comparison:
-    """Says where the first byte differs, and what is there."""
+    """Compares bytes; the line has the offset of the first difference and the bytes there."""
     sizes = old.stat().st_size, new.stat().st_size
     change = f"{size_text(sizes[0])} -> {size_text(sizes[1])}" if sizes[0] != sizes[1] else size_text(sizes[0])
     with old.open("rb") as one, new.open("rb") as other:
@@ -72,7 +72,7 @@ def compare_bytes(old: Path, new: Path) -> Comparison:
 
 
 def is_text(path: Path) -> bool:
-    """Says whether a file begins as UTF-8 text."""
+    """Returns whether a file starts with UTF-8 text."""
     with path.open("rb") as file:
         sample = file.read(_SAMPLE_BYTES)
     if b"\0" in sample:
@@ -80,7 +80,7 @@ def is_text(path: Path) -> bool:
     try:
         sample.decode("utf-8")
     except UnicodeDecodeError as error:
-        return error.start > len(sample) - 4 and len(sample) == _SAMPLE_BYTES  # a letter cut in two
+        return error.start > len(sample) - 4 and len(sample) == _SAMPLE_BYTES  # a character cut in two
     return True
 
 
@@ -105,7 +105,7 @@ def _lines_text(number: int) -> str:
 
 
 def _first_difference(one: bytes, other: bytes) -> int:
-    """Halves what is looked at, so that a megabyte costs no loop over bytes."""
+    """Returns the position of the first difference, by bisection: a loop over bytes takes too long for a megabyte."""
     low, high = 0, min(len(one), len(other))
     while low < high:
         middle = (low + high + 1) // 2
@@ -117,12 +117,8 @@ def _first_difference(one: bytes, other: bytes) -> int:
 
 
 def _common(one: str, other: str) -> int:
-    at = 0
-    for left, right in zip(one, other, strict=False):
-        if left != right:
-            break
-        at += 1
-    return at
+    pairs = enumerate(zip(one, other, strict=False))
+    return next((at for at, (left, right) in pairs if left != right), min(len(one), len(other)))
 
 
 def _from(text: str, at: int) -> str:

@@ -27,9 +27,5 @@ def _lines(text: bytes) -> list[bytes]:
 
 
 def _common(left: list[bytes], right: list[bytes]) -> int:
-    count = 0
-    for one, other in zip(left, right, strict=False):
-        if one != other:
-            break
-        count += 1
-    return count
+    pairs = enumerate(zip(left, right, strict=False))
+    return next((at for at, (one, other) in pairs if one != other), min(len(left), len(right)))

@@ -177,11 +177,11 @@ class Execution:
         tools, stage = self._tools, opened.attempt.stage
         prefix = f"{stage.address} | " if self._options.jobs > 1 else ""
         command = tools.surroundings.command(
-            stage, opened.attempt.entry.key, opened.log, lambda line: self._progress.tell(prefix + line)
+            stage, opened.attempt.entry.key, opened.log, lambda line: self._progress.print_line(prefix + line)
         )
         self._begun += 1
         of = f" ({self._begun} of {max(self._total, self._begun)})" if self._total > 1 else ""
-        self._progress.tell(f"running {stage.address}{of}: {command.title}")
+        self._progress.print_line(f"running {stage.address}{of}: {command.title}")
         opened.marks = self._marks(stage, opened.attempt.entry)
         opened.began = True
         try:
@@ -208,7 +208,7 @@ class Execution:
                     hint=f"dvlite pull {whole.path}, or dvlite repro --pull",
                 )
             if is_behind:
-                self._progress.tell(
+                self._progress.print_line(
                     f"{whole.path} was an earlier version, untouched; checked out as its pointer has it"
                 )
 
@@ -300,7 +300,7 @@ class Execution:
             kept=kept,
         )
         if status == "canceled" and kept is not None:
-            self._progress.tell(f"what {stage.address} had written is in {kept}")
+            self._progress.print_line(f"what {stage.address} had written is in {kept}")
 
     def _record(self, opened: _Open, ended: Ended, status: Status) -> Run:
         tools = self._tools
@@ -336,7 +336,7 @@ class Execution:
         with uninterruptible():
             for address, opened in list(self._open.items()):
                 if opened.began:
-                    self._progress.tell(f"stopped {address}; its outputs are as they were before")
+                    self._progress.print_line(f"stopped {address}; its outputs are as they were before")
                     ended = stopped.get(address) or opened.ended or interrupted(address)
                     self._fail(opened, ended, "canceled", "stopped")
                 else:

@@ -1,6 +1,6 @@
-"""A clone of the repository in a temporary folder, at one commit, with nothing in it but what git has. Gone afterwards.
+"""A temporary clone of the repository at one commit, holding only what is in git; removed afterwards.
 
-Shares git's objects with the original, which is only read. What the clone's stages say to git stays in the clone.
+It shares git's objects with the original, which is only read: git commands of its stages change the clone alone.
 """
 
 from __future__ import annotations
@@ -19,8 +19,8 @@ from dvlite.pipeline.executor import uninterruptible
 from dvlite.repo.repository import Repo, open_repo
 from dvlite.repo.revisions import SUBMODULE
 
-# Set by git for its hooks: they would lead the commands of stages out of the clone.
-_LEADING_OUT = frozenset(
+# Set by git for its hooks: with them, git commands of stages would change another repository than the clone.
+_GIT_LOCATIONS = frozenset(
     f"GIT_{name}"
     for name in (
         *("DIR", "WORK_TREE", "INDEX_FILE", "COMMON_DIR", "NAMESPACE", "PREFIX"),
@@ -31,7 +31,7 @@ _LEADING_OUT = frozenset(
 
 @dataclass(frozen=True, slots=True)
 class CleanClone:
-    """The clone, a folder beside it for whatever is no part of it, and the variables for commands in it."""
+    """The clone, a folder beside it for logs and copies, and the environment for commands in it."""
 
     repo: Repo
     aside: Path
@@ -40,12 +40,12 @@ class CleanClone:
 
 @contextlib.contextmanager
 def clean_clone(repo: Repo, commit: str, environ: Mapping[str, str], *, keep: bool = False) -> Iterator[CleanClone]:
-    """Clones the repository and checks the commit out; no hook runs. `keep` leaves it there when all is done.
+    """Clones the repository and checks the commit out; no hook runs. `keep` leaves the clone in place afterwards.
 
     Raises NotARepository if the commit does not use dvlite.
     """
     folder = Path(os.path.realpath(tempfile.mkdtemp(prefix="dvlite-verify-")))
-    inside = {name: value for name, value in environ.items() if name not in _LEADING_OUT}
+    inside = {name: value for name, value in environ.items() if name not in _GIT_LOCATIONS}
     try:
         root = folder / (repo.root.name or "clone")
         clone_silently(str(repo.root), root, inside, ["--shared"])
@@ -66,17 +66,17 @@ def clean_clone(repo: Repo, commit: str, environ: Mapping[str, str], *, keep: bo
 
 
 def changed_files(repo: Repo) -> list[str]:
-    """Returns the files of git that were changed since the commit: they are not in a clone."""
+    """Returns the files in git with uncommitted changes, which a clone does not have."""
     return sorted(path for path, _ in repo.git.changes(untracked=False))
 
 
 def submodules(repo: Repo) -> list[str]:
-    """Returns the submodules of what is checked out; a clean clone has their folders only."""
+    """Returns the submodules of the checked out commit; a clean clone has only their empty folders."""
     return [entry.path for entry in repo.git.list_index() if entry.mode == SUBMODULE]
 
 
 def _share_objects(repo: Repo, root: Path) -> None:
-    """Makes the clone see all objects of the original: of a shallow one git does not share them itself."""
+    """Gives the clone access to all objects of the original, which git itself does not do for a shallow one."""
     info = root / ".git" / "objects" / "info"
     info.mkdir(exist_ok=True)
     (info / "alternates").write_bytes(os.fsencode(repo.common_dir / "objects") + b"\n")
@@ -85,7 +85,7 @@ def _share_objects(repo: Repo, root: Path) -> None:
 
 
 def _remove(folder: Path) -> None:
-    """Removes everything, also what a stage made read-only."""
+    """Removes everything, including what a stage made read-only."""
     shutil.rmtree(folder, ignore_errors=True)
     if folder.exists():
         for place, _, _ in os.walk(folder):

@@ -1,7 +1,7 @@
-"""Finds out why a stage does not give what was recorded from the same inputs: it is random in itself, or it is this machine.
+"""Finds out why a stage does not reproduce the recorded outputs from the same inputs: it is not deterministic, or the environment differs.
 
-It is run again in place. Two results: one factor at a time is held still, and the one that settles it is named. The same twice: what
-differs from where it was recorded is told. Costs up to seven runs of the stage; the factors are left out for a stage that takes long.
+The stage is run again in place. If the two results differ, one factor at a time is fixed, to name the one that makes them equal. If they
+are equal, the environment is compared with that of the recorded run. Costs up to seven runs; a slow stage is not run for the factors.
 """
 
 from __future__ import annotations
@@ -13,19 +13,19 @@ from typing import Any
 
 from dvlite.formats.record import Run
 from dvlite.pipeline.stages import Stage
-from dvlite.rerun.sandbox import Made
+from dvlite.rerun.sandbox import RunOutcome
 
 FACTOR_SECONDS = 120.0  # a stage that takes longer is not run again for each factor
 _THREADS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMEXPR_NUM_THREADS", "RAYON_NUM_THREADS")
 _HASHES = ("PYTHONHASHSEED",)
 THREADS, HASHES = "the number of threads", "the order of Python's hashes"
 
-RunAgain = Callable[[Mapping[str, str], str], Made]  # (variables, words that say what is tried)
+RunAgain = Callable[[Mapping[str, str], str], RunOutcome]  # (variables, description of the attempt)
 
 
 @dataclass(frozen=True, slots=True)
 class Diagnosis:
-    """Whether a second run gave the same, and by which factor two results vary: `the number of threads`."""
+    """Whether a second run produced the same outputs, and else the factor with which they vary: `the number of threads`."""
 
     repeats: bool
     varies_with: str | None = None
@@ -33,16 +33,16 @@ class Diagnosis:
     failure: str | None = None
 
 
-def diagnose(stage: Stage, first: Made, environ: Mapping[str, str], again: RunAgain) -> Diagnosis:
-    """Runs a stage again, with the same inputs, until it is known whether and by what its results vary."""
-    second = again({}, "again, to see whether it gives the same twice")
+def diagnose(stage: Stage, first: RunOutcome, environ: Mapping[str, str], again: RunAgain) -> Diagnosis:
+    """Runs a stage again with the same inputs, to find out whether its results vary, and with which factor."""
+    second = again({}, "again, to see whether the result is the same")
     if second.failure is not None:
         return Diagnosis(repeats=False, runs=1, failure=second.failure)
     if second.is_same(first):
         return Diagnosis(repeats=True)
-    trials = _Trials(again)
     if first.ended.seconds > FACTOR_SECONDS:
         return Diagnosis(repeats=False)
+    trials = _Trials(again)
     return Diagnosis(repeats=False, varies_with=_factor(stage, environ, trials), runs=1 + trials.runs)
 
 
@@ -57,8 +57,10 @@ def _factor(stage: Stage, environ: Mapping[str, str], trials: _Trials) -> str | 
         factors[HASHES] = hashes
     if not factors:
         return None
-    # All at once first: what is random in itself costs two runs, not two for each.
-    if not trials.repeats({name: value for each in factors.values() for name, value in each.items()}, "all factors"):
+    # All at once first: a stage that varies with none of them costs two runs, not two for each factor.
+    if not trials.repeats(
+        {name: value for factor in factors.values() for name, value in factor.items()}, "all factors"
+    ):
         return None
     if len(factors) == 1:
         return next(iter(factors))
@@ -74,18 +76,18 @@ class _Trials:
         self.runs = 0
 
     def repeats(self, variables: Mapping[str, str], words: str) -> bool:
-        """Says whether two runs with these variables give the same."""
-        made = []
+        """Returns whether two runs with these variables produce the same outputs."""
+        outcomes = []
         for _ in range(2):
-            made.append(self._again(variables, f"with {words} held still"))
+            outcomes.append(self._again(variables, f"with {words} fixed"))
             self.runs += 1
-            if made[-1].failure is not None:
+            if outcomes[-1].failure is not None:
                 return False
-        return made[0].is_same(made[1])
+        return outcomes[0].is_same(outcomes[1])
 
 
 def drift(recorded: Run, now: Mapping[str, Any]) -> dict[str, tuple[Any, Any]]:
-    """Returns what differs between where a run was recorded and here: name -> (then, now); None for what is not known of one side."""
+    """Returns how this environment differs from that of a recorded run: name -> (then, now); None for a value that one of them lacks."""
     then = recorded.surroundings
     return {
         name: (then.get(name), now.get(name)) for name in sorted({**then, **now}) if then.get(name) != now.get(name)

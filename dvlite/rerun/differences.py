@@ -1,4 +1,4 @@
-"""Shows how two versions of a file differ where nothing is declared about it: by its format as its name says, else by lines or bytes."""
+"""Shows how two versions of a file without a declared comparator differ: by the format of its extension, else by lines or bytes."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ _EXACT = Tolerance()
 
 
 def differences(old: Path, new: Path, name: str) -> tuple[str, ...]:
-    """Returns lines, the most telling first; few, short and safe to print."""
-    found = _by_format(old, new, name)
-    if found is None:
-        found = text.compare_text(old, new) if text.is_text(old) and text.is_text(new) else None
-    if found is not None and not found.equivalent:
-        return found.lines
-    same = ("what it says is the same, only its bytes differ",) if found is not None else ()
+    """Returns a few short lines that are safe to print, the most important first."""
+    comparison = _by_format(old, new, name)
+    if comparison is None and text.is_text(old) and text.is_text(new):
+        comparison = text.compare_text(old, new)
+    if comparison is not None and not comparison.equivalent:
+        return comparison.lines
+    same = ("its values are the same, only its bytes differ",) if comparison is not None else ()
     return (*same, *text.compare_bytes(old, new).lines)
 
 

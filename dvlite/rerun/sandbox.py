@@ -1,6 +1,6 @@
-"""The pipeline in a clean clone, and one command of it at a time: what it would run with, the run, what it made. Stores nothing.
+"""The pipeline in a clean clone: what a stage would run with, one run of it, and the outputs of that run. Stores nothing.
 
-Outputs are hashed where they are; what git keeps of them is set aside before the first run, so that it can be compared.
+Outputs are hashed in place; those in git are moved aside before the first run, so that they can be compared.
 """
 
 from __future__ import annotations
@@ -30,13 +30,13 @@ from dvlite.store.cache import Cache
 from dvlite.workspace import sparse
 from dvlite.workspace.workspace import Workspace
 
-# What interpreters leave beside code, where nobody told git to ignore it.
-_LEAVINGS = frozenset(("__pycache__", ".ipynb_checkpoints", ".pytest_cache", ".DS_Store"))
+# Created beside code by interpreters and tools, and not ignored in many repositories.
+_BYPRODUCTS = frozenset(("__pycache__", ".ipynb_checkpoints", ".pytest_cache", ".DS_Store"))
 
 
 @dataclass(frozen=True, slots=True)
-class Made:
-    """What one run of a stage left: how it ended, the end of its log, and its outputs by path (nothing made: None)."""
+class RunOutcome:
+    """One run of a stage: how it ended, the end of its log, and its outputs by path."""
 
     ended: Ended
     log_tail: tuple[str, ...]
@@ -45,19 +45,19 @@ class Made:
 
     @property
     def failure(self) -> str | None:
-        """Returns why nothing of it counts, or None."""
+        """Returns why the run does not count, or None."""
         if self.ended.exit_code == 0:
             return self.problem
         signal = self.ended.signal
         return f"killed by signal {signal}" if signal is not None else f"exit {self.ended.exit_code}"
 
-    def is_same(self, other: Made) -> bool:
-        """Says whether another run made the same, byte for byte."""
+    def is_same(self, other: RunOutcome) -> bool:
+        """Returns whether another run produced the same outputs, byte for byte."""
         return _versions(self.outputs) == _versions(other.outputs)
 
 
-class Bench:
-    """One clean clone with its pipeline. Raises FormatError for one that cannot be run as it is written."""
+class Sandbox:
+    """One clean clone with its pipeline. Raises FormatError for a pipeline that cannot be run."""
 
     def __init__(self, clone: CleanClone, cache: Cache, progress: Progress) -> None:
         self.clone, self.repo, self._progress = clone, clone.repo, progress
@@ -76,23 +76,23 @@ class Bench:
         outs = [out.path for stage in self.graph.stages for out in stage.outs]
         self._declared = sparse.selector([*outs, *(item.path for item in self.tracked), "dvlite.lock"])
         self._logs = clone.aside / "logs"
-        self._known: set[str] = set()  # files that no stage declares and that were told already
-        self._told_changes: set[str] = set()
+        self._undeclared: set[str] = set()  # files that no stage declares, as reported so far
+        self._changed: set[str] = set()  # files in git, as reported so far
 
     # -- before a run
 
     def locked_outputs(self, stage: Stage) -> dict[str, Locked]:
-        """Returns what the lockfile says a stage made, by path in the repository."""
+        """Returns the outputs of a stage in the lockfile, by path in the repository."""
         return {out.path: out for out in stage.placed_outs(self.evaluator.locked_stage(stage))}
 
     def entry_now(self, stage: Stage, locked: LockedStage | None) -> LockedStage:
-        """Returns what a stage would run with now, with everything read again. Raises DvliteError for what is not there."""
+        """Returns what a stage would run with now, with everything read again. Raises DvliteError for a missing dependency or parameter."""
         self.contents.forget([path for place in stage.deps for path in self.contents.matches(place.path)])
         self._params.forget()
         return self.evaluator.entry_now(stage, locked)
 
     def clear_outputs(self, stage: Stage) -> None:
-        """Makes the outputs of a stage be absent, and the folders that hold them be there."""
+        """Removes the outputs of a stage and creates the folders that hold them."""
         locked = self.locked_outputs(stage)
         for out in stage.outs:
             for path in self.contents.matches(out.path):
@@ -106,7 +106,7 @@ class Bench:
                 self.remove(path)
 
     def remove(self, path: str) -> None:
-        """Removes what is at a path of the clone."""
+        """Removes a file or folder of the clone, if it exists."""
         place = self.repo.root / path
         if place.is_dir() and not place.is_symlink():
             shutil.rmtree(place)
@@ -117,18 +117,18 @@ class Bench:
 
     # -- a run
 
-    def run(self, stage: Stage, key: str, variables: Mapping[str, str], words: str) -> Made:
-        """Runs the command of a stage, whose outputs are absent. Raises KeyboardInterrupt once it and all it started are stopped."""
-        command = self.surroundings.command(stage, key, self._log(stage.name), self._progress.tell, variables)
-        self._progress.tell(f"running {words}: {command.title}")
+    def run(self, stage: Stage, key: str, variables: Mapping[str, str], words: str) -> RunOutcome:
+        """Runs the command of a stage, whose outputs are removed. Raises KeyboardInterrupt after it and its child processes have stopped."""
+        command = self.surroundings.command(stage, key, self._log(stage.name), self._progress.print_line, variables)
+        self._progress.print_line(f"running {words}: {command.title}")
         ended, tail = _ended(command)
         try:
-            return Made(ended, tail, self._outputs(stage) if ended.exit_code == 0 else {})
+            return RunOutcome(ended, tail, self._outputs(stage) if ended.exit_code == 0 else {})
         except DvliteError as error:
-            return Made(ended, tail, {}, error.message)
+            return RunOutcome(ended, tail, {}, error.message)
 
     def script(self, stage: Stage, text: str, arguments: Sequence[Path]) -> tuple[Ended, tuple[str, ...]]:
-        """Runs another script where a stage runs, with arguments `$1` ...; returns how it ended and the end of its output."""
+        """Runs a script in the folder and environment of a stage, with arguments `$1` ...; returns how it ended and the end of its output."""
         names = [f"DVLITE_ARGUMENT_{number}" for number in range(1, len(arguments) + 1)]
         values = dict(zip(names, map(os.fspath, arguments), strict=True))
         environ = {**self.surroundings.environ_of(stage), **values}
@@ -144,38 +144,33 @@ class Bench:
 
     def _outputs(self, stage: Stage) -> dict[str, Locked]:
         self.contents.forget([out.path for out in stage.outs])
-        found: dict[str, Locked] = {}
-        for path in self._paths(stage):
+        outputs: dict[str, Locked] = {}
+        for path in (path for out in stage.outs for path in self.contents.matches(out.path)):
             self.contents.forget([path])
-            here = self.contents.here(path)
-            if here is not None:
-                found[path] = here
-        return found
-
-    def _paths(self, stage: Stage) -> Iterable[str]:
-        return dict.fromkeys(
-            path for out in stage.outs for path in self.contents.matches(out.path) if self.contents.has(path)
-        )
+            output = self.contents.here(path)
+            if output is not None:
+                outputs[path] = output
+        return outputs
 
     def undeclared(self) -> tuple[list[str], list[str]]:
-        """Returns the files that are new and declared by no stage, and those of git that changed, since this was asked last."""
+        """Returns the new files that no stage declares and the changed files in git, each once."""
         new, changed = list[str](), list[str]()
         for path, is_in_git in self.repo.git.changes():
-            if self._declared(os.fsencode(path)) or not _LEAVINGS.isdisjoint(path.split("/")):
+            if self._declared(os.fsencode(path)) or not _BYPRODUCTS.isdisjoint(path.split("/")):
                 continue
             (changed if is_in_git else new).append(path)
-        fresh = [path for path in new if path not in self._known]
-        edited = [path for path in changed if path not in self._told_changes]
-        self._known.update(fresh)
-        self._told_changes.update(edited)
+        fresh = [path for path in new if path not in self._undeclared]
+        edited = [path for path in changed if path not in self._changed]
+        self._undeclared.update(fresh)
+        self._changed.update(edited)
         return fresh, edited
 
     def tidy(self, ran: Iterable[Stage]) -> None:
-        """Removes what stages made, declared or not, and brings back what git has: the next is to find nothing that it does not ask for."""
+        """Removes what stages created, declared or not, and restores the files in git: the next stage has its declared inputs only."""
         for stage in ran:
             self.clear_outputs(stage)
         self.repo.git.run("checkout", "--quiet", "--force", "HEAD", "--", ".")
-        for path in self._known:
+        for path in self._undeclared:
             self.remove(path)
         self.contents.forget([""])
 
@@ -189,7 +184,7 @@ def declared_out(stage: Stage, path: str) -> StageOut | None:
 
 
 def _versions(outputs: Mapping[str, Locked]) -> dict[str, tuple[str, bool]]:
-    return {path: (found.oid, found.executable) for path, found in outputs.items()}
+    return {path: (output.oid, output.executable) for path, output in outputs.items()}
 
 
 def _ended(command: Command) -> tuple[Ended, tuple[str, ...]]:

@@ -1,6 +1,6 @@
-"""Judges what a stage made in the clean clone: each output beside what the lockfile has of it.
+"""Compares the outputs of a stage in the clean clone with those in the lockfile.
 
-The recorded version is what git keeps, or comes from the cache, or from the remote if somebody has to look into it.
+The recorded version is read from git or the cache; from the remote only if the files themselves have to be compared.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from dvlite.pipeline.content import same_data
 from dvlite.pipeline.fetcher import Fetcher
 from dvlite.pipeline.stages import Stage
 from dvlite.rerun.differences import differences
-from dvlite.rerun.sandbox import Bench, Made, declared_out
+from dvlite.rerun.sandbox import RunOutcome, Sandbox, declared_out
 from dvlite.show import size_text
 from dvlite.verify.findings import OutputVerdict
 
@@ -34,13 +34,13 @@ _COMMAND_MISSING = (126, 127)  # how a shell says that a program cannot be start
 Pairs = list[tuple[Entry | None, Entry | None]]
 
 
-class Unavailable(Exception):  # not an error: it is what a verdict says
-    """The recorded version cannot be had, so that nothing can be compared with it."""
+class Unavailable(Exception):  # not an error: it becomes part of a verdict
+    """The recorded version is unavailable, so that nothing can be compared with it."""
 
 
 @dataclass(frozen=True, slots=True)
 class _Folders:
-    """Which files of a folder differ, and how; those that are equivalent are counted."""
+    """The files of a folder that differ, and how; equivalent ones are only counted."""
 
     changed: tuple[str, ...]
     new: tuple[str, ...]
@@ -51,22 +51,20 @@ class _Folders:
 class Judge:
     """Compares outputs of one clone with the lockfile."""
 
-    def __init__(self, bench: Bench, fetcher: Fetcher | None) -> None:
-        self._bench, self._fetcher = bench, fetcher
-        self._recorded = bench.clone.aside / "recorded"
+    def __init__(self, sandbox: Sandbox, fetcher: Fetcher | None) -> None:
+        self._sandbox, self._fetcher = sandbox, fetcher
+        self._recorded = sandbox.clone.aside / "recorded"
 
-    def verdicts(self, stage: Stage, made: Made) -> tuple[OutputVerdict, ...]:
-        """Returns a verdict for each output that the lockfile has or the stage made."""
-        locked = self._bench.locked_outputs(stage)
+    def verdicts(self, stage: Stage, rerun: RunOutcome) -> tuple[OutputVerdict, ...]:
+        """Returns a verdict for each output that is in the lockfile or was produced by the rerun."""
+        locked = self._sandbox.locked_outputs(stage)
         return tuple(
-            self._verdict(stage, path, locked.get(path), made.outputs.get(path))
-            for path in sorted({**locked, **made.outputs})
+            self._verdict(stage, path, locked.get(path), rerun.outputs.get(path))
+            for path in sorted({**locked, **rerun.outputs})
         )
 
     def _verdict(self, stage: Stage, path: str, old: Locked | None, new: Locked | None) -> OutputVerdict:
         if old is None or new is None:
-            known = new if old is None else old
-            assert known is not None
             return OutputVerdict(
                 path=path,
                 verdict="extra" if old is None else "missing",
@@ -104,20 +102,18 @@ class Judge:
         how = comparator_for(compare, "", path.rpartition("/")[2])
         recorded = self._recorded_file(path, "", old)
         if how is None:
-            found = differences(recorded, self._bench.repo.root / path, path)
-            return _verdict("different", path, old, new, lines=found)
-        compared = self._compare(stage, recorded, self._bench.repo.root / path, path, how)
+            lines = differences(recorded, self._sandbox.repo.root / path, path)
+            return _verdict("different", path, old, new, lines=lines)
+        compared = self._compare(stage, recorded, self._sandbox.repo.root / path, path, how)
         equivalent = compared.equivalent and old.executable == new.executable
         lines = compared.lines or (() if equivalent else (_mode_words(executable=new.executable),))
         return _verdict("equivalent" if equivalent else "different", path, old, new, how.kind, lines)
 
     def _compare(self, stage: Stage, old: Path, new: Path, name: str, how: Comparator) -> Comparison:
         def run(script: str, one: Path, other: Path) -> Comparison:
-            if one.is_relative_to(
-                self._bench.work.cache.folder
-            ):  # not for strangers to write into, and without its name
+            if one.is_relative_to(self._sandbox.work.cache.folder):  # a script must not write there, and needs its name
                 one = Path(shutil.copy(one, self._folder() / name.rpartition("/")[2]))
-            ended, tail = self._bench.script(stage, script, (one, other))
+            ended, tail = self._sandbox.script(stage, script, (one, other))
             if ended.exit_code in _COMMAND_MISSING:
                 raise Unavailable(f"the comparison cannot be started: {clipped(tail[-1] if tail else how.run)}")
             if ended.exit_code is None:
@@ -131,20 +127,20 @@ class Judge:
     def _compared_folder(
         self, stage: Stage, path: str, old: Locked, new: Locked, compare: Mapping[str, Comparator]
     ) -> OutputVerdict:
-        found = self._folders(stage, path, self._pairs(path, old, new), compare)
+        folders = self._folders(stage, path, self._pairs(path, old, new), compare)
         kind = next((how.kind for how in compare.values()), "bytes")
-        if not (found.changed or found.new or found.gone):
+        if not (folders.changed or folders.new or folders.gone):
             return _verdict(
-                "equivalent", path, old, new, kind, (f"{found.equivalent:,} files differ and are equivalent",)
+                "equivalent", path, old, new, kind, (f"{folders.equivalent:,} files differ and are equivalent",)
             )
         counts = [
             f"{len(names):,} {word}"
-            for word, names in (("differ", found.changed), ("new", found.new), ("gone", found.gone))
+            for word, names in (("differ", folders.changed), ("new", folders.new), ("gone", folders.gone))
             if names
         ]
-        listed = [*found.changed, *(f"+ {name}" for name in found.new), *(f"- {name}" for name in found.gone)]
+        listed = [*folders.changed, *(f"+ {name}" for name in folders.new), *(f"- {name}" for name in folders.gone)]
         lines = (f"of {old.files:,} files {', '.join(counts)}", *map(clipped, listed[: MOST_LINES - 1]))
-        only_new = found.new and not found.changed and not found.gone
+        only_new = folders.new and not folders.changed and not folders.gone
         return _verdict("extra" if only_new else "different", path, old, new, kind, lines)
 
     def _folders(self, stage: Stage, path: str, pairs: Pairs, compare: Mapping[str, Comparator]) -> _Folders:
@@ -178,7 +174,7 @@ class Judge:
         how = comparator_for(compare, inner, name)
         if how is None and not shown:
             return inner
-        new = self._bench.repo.root / path / inner
+        new = self._sandbox.repo.root / path / inner
         version = Locked(f"{path}/{inner}", format_oid(FILE_OID, one.digest), one.size_bytes)
         try:
             recorded = self._recorded_file(path, inner, version)
@@ -188,15 +184,15 @@ class Judge:
             return f"{inner}: {error}"
         if how is None:
             return f"{inner}: {'; '.join(differences(recorded, new, name)[:1])}"
-        found = self._compare(stage, recorded, new, name, how)
+        comparison = self._compare(stage, recorded, new, name, how)
         same_mode = not (one.flags ^ other.flags) & EXECUTABLE
-        return None if found.equivalent and same_mode else f"{inner}: {'; '.join(found.lines[:1])}"
+        return None if comparison.equivalent and same_mode else f"{inner}: {'; '.join(comparison.lines[:1])}"
 
     def _pairs(self, path: str, old: Locked, new: Locked) -> Pairs:
-        """Returns what differs between two versions of a folder."""
-        contents, digests = self._bench.contents, [parse_oid(each.oid)[1] for each in (old, new)]
-        if path in self._bench.kept:
-            return list(_paired(self._entries(self._bench.kept[path]), self._entries(self._bench.repo.root / path)))
+        """Returns the entries that differ between two versions of a folder."""
+        contents, digests = self._sandbox.contents, [parse_oid(version.oid)[1] for version in (old, new)]
+        if path in self._sandbox.kept:
+            return list(_paired(self._entries(self._sandbox.kept[path]), self._entries(self._sandbox.repo.root / path)))
         for attempt in range(2):
             try:
                 return list(manifest.compare(digests[0], digests[1], contents.read_node))
@@ -208,29 +204,29 @@ class Judge:
         raise Unavailable("the recorded version is neither in the cache nor on the remote")
 
     def _entries(self, folder: Path) -> dict[bytes, Entry]:
-        """Returns what is in a folder of our own, hashed."""
-        found = {}
+        """Returns the entries of a folder of the clone, hashed."""
+        entries = {}
         for place, folders, names in os.walk(folder):
-            for name in [*names, *(each for each in folders if os.path.islink(os.path.join(place, each)))]:
+            for name in [*names, *(inner for inner in folders if os.path.islink(os.path.join(place, inner)))]:
                 location = Path(place) / name
                 inner = os.fsencode(location.relative_to(folder))
                 if location.is_symlink():
                     target = os.fsencode(os.readlink(location))
-                    found[inner] = Entry(inner, SYMLINK, len(target), digest_bytes(target))
+                    entries[inner] = Entry(inner, SYMLINK, len(target), digest_bytes(target))
                 else:
                     status = location.stat()
                     flags = FILE | EXECUTABLE if status.st_mode & 0o100 else FILE
                     digest, size_bytes = digest_path(location)
-                    found[inner] = Entry(inner, flags, size_bytes, digest)
-        return found
+                    entries[inner] = Entry(inner, flags, size_bytes, digest)
+        return entries
 
     # -- the recorded version
 
     def _recorded_file(self, path: str, inner: str, version: Locked) -> Path:
-        """Returns a place where a recorded file can be read. Raises Unavailable."""
-        if path in self._bench.kept:
-            return self._bench.kept[path] / inner if inner else self._bench.kept[path]
-        cache, digest = self._bench.work.cache, parse_oid(version.oid)[1]
+        """Returns the path at which a recorded file can be read. Raises Unavailable."""
+        if path in self._sandbox.kept:
+            return self._sandbox.kept[path] / inner if inner else self._sandbox.kept[path]
+        cache, digest = self._sandbox.work.cache, parse_oid(version.oid)[1]
         if not cache.has_file(digest, version.size_bytes) and not self._fetched(version):
             raise Unavailable("the recorded version is neither in the cache nor on the remote")
         if cache.has_large(digest, version.size_bytes):

@@ -26,7 +26,7 @@ SECRET_OPTIONS = frozenset({
 # Legal in a committed config, but without effect until the user has approved: they name whom to send to, or who sends.
 CONSENT_OPTIONS = frozenset({"endpoint_url", "profile", "ca_bundle", "verify", "token", "username", "key_filename"})
 
-_OPTIONS = {
+OPTIONS = {
     FOLDER: (),
     S3: (
         "endpoint_url", "region", "profile", "addressing_style", "ca_bundle", "verify",
@@ -36,7 +36,7 @@ _OPTIONS = {
     "az": ("account_name", "account_key", "sas_token", "connection_string"),
     "sftp": ("username", "password", "key_filename"),
 }  # fmt: skip
-_OPTIONS |= {"abfs": _OPTIONS["az"], "ssh": _OPTIONS["sftp"]}
+OPTIONS |= {"abfs": OPTIONS["az"], "ssh": OPTIONS["sftp"]}
 
 _URL = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*)://(.*)", re.DOTALL)
 _BUCKET = re.compile(r"[a-z0-9][a-z0-9._-]{1,61}[a-z0-9]")
@@ -82,16 +82,11 @@ def parse_url(text: str, base: Path) -> Location:
     return _bucket(text, scheme, rest)
 
 
-def allowed_options(scheme: str) -> tuple[str, ...]:
-    """Returns the names of the options that a remote of this scheme takes."""
-    return _OPTIONS[scheme]
-
-
 def check_options(scheme: str, options: Mapping[str, str]) -> None:
     """Raises UsageError for an option that this scheme does not take, or a value that it cannot have."""
     for name, value in options.items():
-        if name not in _OPTIONS[scheme]:
-            options_text = ", ".join(_OPTIONS[scheme]) or "none"
+        if name not in OPTIONS[scheme]:
+            options_text = ", ".join(OPTIONS[scheme]) or "none"
             raise UsageError(
                 f"{quote(name)} is not an option of a {scheme} remote", hint=f"its options: {options_text}"
             )

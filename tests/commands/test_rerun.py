@@ -199,7 +199,7 @@ def test_a_file_of_git_that_a_stage_changes_is_warned_of(verified):
     verified.pipeline.write("log.txt", "")
     verified.stages("  a: {cmd: echo x > o; echo run >> log.txt, outs: [o]}\n")
     assert verified.verdicts() == {"a": "identical"}
-    assert "a changes 'log.txt', which git keeps and no stage declares" in verified.found["warnings"]
+    assert "a changes 'log.txt', which is in git and declared by no stage" in verified.found["warnings"]
 
 
 def test_a_stage_that_changes_its_own_input_is_told(verified):

@@ -35,12 +35,12 @@ def test_tables_with_tabs_go_by_their_name(compared):
 @pytest.mark.parametrize(
     ("old", "new", "words"),
     [
-        (b"a,b\n1,2\n", b"a,a\n1,2\n", "two columns of one name"),
-        (b"a,b\n1,2\n", b"a,b\n\xff\xfe,3\n", "is no table"),
-        (b"a,b\n1,2\n", b"a,b\n" + b"x" * 200_000, "is no table"),
-        (b"a,b\n1,2\n", b"", "the new version is no table: it is empty"),
-        (b"a,b\n1,2\n", b"\n\n", "the new version is no table: it is empty"),
-        (b"a,b\n1,2\n", b'a,b\n1,"2\n', "is no table"),
+        (b"a,b\n1,2\n", b"a,a\n1,2\n", "two columns with the same name"),
+        (b"a,b\n1,2\n", b"a,b\n\xff\xfe,3\n", "is not a table"),
+        (b"a,b\n1,2\n", b"a,b\n" + b"x" * 200_000, "is not a table"),
+        (b"a,b\n1,2\n", b"", "the new version is not a table: it is empty"),
+        (b"a,b\n1,2\n", b"\n\n", "the new version is not a table: it is empty"),
+        (b"a,b\n1,2\n", b'a,b\n1,"2\n', "is not a table"),
         (b"a,b\n1,2\n", b"b\n2\n", "there is no column 'a'"),
         (b"a,b\n1,2\n1,3\n", b"a,b\n1,2\n", "two rows have the same"),
     ],

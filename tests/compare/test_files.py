@@ -53,7 +53,7 @@ def test_a_command_that_says_nothing_is_spoken_for(compared):
         return Comparison(equivalent=False)
 
     found = compared("1", "2", name="m.bin", kind="command", run="cmp -s", command=run)
-    assert found.lines[0] == "the command says so, without words"
+    assert found.lines[0] == "the compare command reported a difference and printed nothing"
     assert "the first byte that differs is at offset 0" in found.lines[1]
 
 

@@ -106,7 +106,7 @@ def test_an_archive_with_two_arrays_of_one_name_is_refused(compared):
 
     found = compared(twice(1.0), twice(2.0), name="a.npz", kind="npy")
     assert not found.equivalent
-    assert found.lines[0] == "the recorded version has two arrays of one name"
+    assert found.lines[0] == "the recorded version has two arrays with the same name"
 
 
 def test_booleans_are_no_numbers_with_a_tolerance(compared):
@@ -133,7 +133,7 @@ def test_a_header_is_not_evaluated(compared, shape):
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         found = compared(data, data + b"x", name="a.npy", kind="npy")
-    assert found.lines[0] == "the recorded version has a header that cannot be read, or structures"
+    assert found.lines[0] == "the recorded version has a header that cannot be read, or a structured type"
 
 
 PICKLE = b"cos\nsystem\n(S'touch /tmp/owned'\ntR."

@@ -6,9 +6,10 @@ import pytest
 
 from dvlite.commands.init import init
 from dvlite.errors import FormatError
-from dvlite.progress import NullProgress, RecordingProgress
+from dvlite.progress import NullProgress
 from dvlite.repo import committed_versions
 from dvlite.repo.revisions import Scope
+from tests.recording import RecordingProgress
 from tests.repo.repositories import commit, git, opened, put, version
 
 

@@ -59,7 +59,7 @@ def test_anything_else_by_the_first_byte(shown):
 
 def test_the_same_said_in_other_bytes(shown):
     found = shown(b'{"a": 1}', b'{"a":1}', "m.json")
-    assert found[0] == "what it says is the same, only its bytes differ"
+    assert found[0] == "its values are the same, only its bytes differ"
     assert "first byte that differs is at offset 5" in found[1]
 
 

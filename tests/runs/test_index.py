@@ -13,7 +13,6 @@ import pytest
 from dvlite import files
 from dvlite.formats import record
 from dvlite.formats.record import Code, Input
-from dvlite.progress import RecordingProgress
 from dvlite.runs import index_update, schema
 from dvlite.runs import records as records_module
 from dvlite.runs.filters import Filters, parse_condition
@@ -21,6 +20,7 @@ from dvlite.runs.index import NAME, open_index
 from dvlite.runs.queries import RunQueries
 from dvlite.runs.records import Records
 from dvlite.store import batch
+from tests.recording import RecordingProgress
 from tests.runs import recorded
 from tests.runs.recorded import START_NS, name, note, oid, run
 

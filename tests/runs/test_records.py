@@ -11,12 +11,12 @@ import pytest
 
 from dvlite.errors import DvliteError, FormatError
 from dvlite.formats import record
-from dvlite.progress import RecordingProgress
 from dvlite.runs import records as module
 from dvlite.runs.filters import Filters
 from dvlite.runs.index import open_index
 from dvlite.runs.records import Records
 from dvlite.store import batch
+from tests.recording import RecordingProgress
 from tests.runs import recorded
 from tests.runs.recorded import name, note, run
 

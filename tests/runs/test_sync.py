@@ -8,7 +8,6 @@ import zstandard
 from dvlite.errors import RemoteError
 from dvlite.formats import record
 from dvlite.oid import digest_bytes
-from dvlite.progress import RecordingProgress
 from dvlite.runs import records as records_module
 from dvlite.runs import sync
 from dvlite.runs.index import open_index
@@ -17,6 +16,7 @@ from dvlite.store import batch
 from dvlite.store.cache import Cache
 from dvlite.store.folder import FolderStore
 from dvlite.store.remote import Remote
+from tests.recording import RecordingProgress
 from tests.runs.recorded import PROJECT, name, note, run
 from tests.store.memory import MemoryStore, RecordingStore
 from tests.store.world import HookStore, Interrupted

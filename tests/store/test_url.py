@@ -206,10 +206,10 @@ def test_options_are_checked(options, reason):
 
 def test_every_option_has_its_class():
     public = {"region", "addressing_style", "project", "account_name"}
-    known = {name for scheme in ("file", "s3", *url.EXPERIMENTAL) for name in url.allowed_options(scheme)}
+    known = {name for names in url.OPTIONS.values() for name in names}
     assert known == public | SECRET_OPTIONS | CONSENT_OPTIONS
     assert not public & (SECRET_OPTIONS | CONSENT_OPTIONS)
     assert not SECRET_OPTIONS & CONSENT_OPTIONS
     assert all(
         map(is_dangerous, SECRET_OPTIONS)
-    )  # what a committed file may not hold is told by name, in formats.config
+    )  # what a committed file may not hold is recognised by name, in formats.config
