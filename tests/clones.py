@@ -10,6 +10,7 @@ from pathlib import Path
 
 from tests.conftest import Runner
 from tests.copies import copy_of
+from tests.trees import facts
 
 
 def git(folder: Path, *args: str) -> str:
@@ -87,3 +88,53 @@ def start(path: Path, run: Runner, url: str | None = None, *options: str) -> Clo
 def objects(store: Path) -> dict[str, Path]:
     """Returns the objects of a folder remote by name."""
     return {path.relative_to(store).as_posix(): path for path in sorted(store.rglob("*")) if path.is_file()}
+
+
+def everything(folder: Path) -> dict:
+    """Returns all that is in a repository but git's and dvlite's own bookkeeping of times."""
+    return {
+        path: fact
+        for path, fact in facts(folder).items()
+        if not path.startswith((b".git/dvlite", b".git/index", b".git/info")) and path != b".git"
+    }
+
+
+def refused(clone: Clone, code: int, *args: str | Path, **options) -> str:
+    """The command fails with one line, and leaves everything as it was."""
+    before, staged = everything(clone.path), git(clone.path, "status", "--porcelain")
+    said = clone.fails(code, *args, **options)
+    assert everything(clone.path) == before
+    assert git(clone.path, "status", "--porcelain") == staged
+    return said
+
+
+def contents(clone: Clone) -> dict:
+    return {path: found for path, found in facts(clone.path).items() if path.startswith((b"data/", b"model.bin"))}
+
+
+def flip(path: Path, at: int) -> bytes:
+    data = path.read_bytes()
+    damaged = bytearray(data)
+    damaged[at] ^= 0x08
+    path.chmod(0o644)
+    path.write_bytes(damaged)
+    return data
+
+
+def assert_nothing_wrong(found: dict, expected: dict) -> None:
+    for path, fact in found.items():
+        if path.endswith(b".dvlite"):
+            continue
+        assert fact == expected[path], f"wrong bytes in {path!r}"
+
+
+def trusting_clone(here: Clone, target: Path, store: Path) -> Clone:
+    """Returns a colleague's clone whose user approved the folder remote."""
+    there = here.clone(target)
+    there.dv("remote", "trust", str(store))
+    return there
+
+
+def total(store: Path) -> int:
+    """Returns the bytes that a folder remote takes."""
+    return sum(path.stat().st_size for path in objects(store).values())

@@ -154,24 +154,3 @@ def test_inits_at_once_make_one_configuration(tmp_path, run_cli, together):
     clone.commit()
     assert clone.is_clean()
     assert not list(folder.glob(".dvl-*"))
-
-
-def test_status_never_waits_for_a_writer(here):
-    import fcntl
-
-    put(here.path / "file", b"x")
-    here.dv("add", "file")
-    with open(here.path / ".git" / "dvlite" / "lock", "r+b") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        here.dv("status")
-        here.dv("push", "--dry-run")
-
-
-def test_no_wait_leaves_with_11(here):
-    import fcntl
-
-    put(here.path / "file", b"x")
-    (here.path / ".git" / "dvlite").mkdir(exist_ok=True)
-    with open(here.path / ".git" / "dvlite" / "lock", "w+b") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        assert "another dvlite command is running here" in here.fails(11, "add", "--no-wait", "file")

@@ -1,16 +1,11 @@
 """Small: many files are few objects, nothing is sent twice, and an edit costs what it changed."""
 
 import shutil
-from pathlib import Path
 
 import pytest
 
-from tests.clones import git, objects, start
-from tests.trees import noise, put
-
-
-def total(store: Path) -> int:
-    return sum(path.stat().st_size for path in objects(store).values())
+from tests.clones import git, objects, start, total
+from tests.trees import noise
 
 
 @pytest.mark.long
@@ -45,17 +40,6 @@ def test_20_000_small_files_are_few_objects_and_an_edit_of_1_percent_is_1_percen
     # 200 files spread over all folders touch every node of the listing: 20,000 entries of about 65 bytes
     assert second["uploaded_bytes"] < 200 * 1250 * 1.3 + 20_000 * 70
     assert total(store) - size == pytest.approx(second["uploaded_bytes"], rel=0.01)
-
-
-def test_an_edit_in_one_place_rewrites_a_small_part_of_the_listing(tmp_path, invoke):
-    here = start(tmp_path / "here", invoke, str(tmp_path / "store"))
-    for number in range(2000):
-        put(here.path / "data" / f"{number:05d}", str(number).encode())
-    here.dv("add", "data")
-    here.dv("push")
-    put(here.path / "data" / "01000", b"edited")
-    here.dv("add", "data")
-    assert here.json("push")["uploaded_bytes"] < 60_000  # of 130,000 for the whole listing
 
 
 def insertion(tmp_path, run_cli, size: int) -> tuple[int, int]:
@@ -103,30 +87,3 @@ def test_1_kb_inserted_in_a_1_gib_file_moves_less_than_1_mib(tmp_path, run_cli):
     uploaded, downloaded = insertion(tmp_path, run_cli, 1 << 30)
     assert uploaded <= 1 << 20
     assert downloaded <= 1 << 20
-
-
-def test_versions_of_a_table_share_what_they_have_in_common(tmp_path, invoke):
-    here = start(tmp_path / "here", invoke, str(tmp_path / "store"))
-    rows = [f"{number},{number * 7919 % 10007},some text in a row\n" for number in range(60_000)]
-    for version in range(4):
-        (here.path / "table.csv").write_text("".join(rows))
-        here.dv("add", "table.csv")
-        here.commit(str(version))
-        here.dv("push")
-        rows.append(f"{version},appended\n")
-        rows[30_000 + version] = "edited\n"
-    one = len("".join(rows))
-    assert total(tmp_path / "store") < one  # four versions, compressed, in less than the size of one
-
-
-def test_nothing_new_is_answered_without_the_data(tmp_path, invoke):
-    here = start(tmp_path / "here", invoke, str(tmp_path / "store"))
-    for number in range(200):
-        put(here.path / "data" / str(number), b"x" * number)
-    here.dv("add", "data")
-    here.commit()
-    here.dv("push")
-    shutil.rmtree(here.path / "data")
-    shutil.rmtree(here.cache / "packs")
-    again = here.json("push")
-    assert again["objects"] == again["uploaded_bytes"] == 0

@@ -1,11 +1,16 @@
 """Repositories for the tests of verbs."""
 
+import subprocess
+
 import pytest
 
+from tests.clones import Clone, start
 from tests.commands.hooked import Hooked, with_hooks
+from tests.commands.merging import BASE, Merging
 from tests.commands.pipelines import Pipeline
 from tests.commands.project import Project
 from tests.copies import copy_of, first_commit
+from tests.trees import noise, put
 
 
 def start_project(folder, invoke):
@@ -81,4 +86,69 @@ def team(tmp_path, invoke, on_path):
     made = Hooked(tmp_path / "repo", invoke)
     made.write(".git/config", made.read(".git/config").replace(b"../bare.git", bytes(tmp_path / "bare.git")))
     made.dvlite("remote", "trust", tmp_path / "store")
+    return made
+
+
+@pytest.fixture
+def here(tmp_path, invoke, monkeypatch) -> Clone:
+    def build(base):
+        made = start(base / "here", invoke, "../store")
+        put(made.path / "data" / "file", b"x")
+        put(made.path / "new", b"y")
+        made.dv("add", "data")
+        made.commit()
+
+    monkeypatch.setenv("DVLITE_TRUST", str(tmp_path / "store"))
+    return Clone(copy_of("bad_input", build, tmp_path) / "here", invoke)
+
+
+@pytest.fixture
+def world(tmp_path, invoke):
+    """A pushed repository with small files, large ones, links and folders; returns it and its remote."""
+    here = start(tmp_path / "here", invoke, str(tmp_path / "store"))
+    for number in range(8):
+        put(here.path / "data" / f"d{number % 2}" / str(number), noise(300, number))
+    put(here.path / "data" / "large", noise(120_000, 50))
+    put(here.path / "data" / "text", b"the same line again and again\n" * 5000)
+    (here.path / "data" / "link").symlink_to("large")
+    (here.path / "data" / "empty").mkdir()
+    put(here.path / "model.bin", noise(90_000, 60))
+    here.dv("add", "data", "model.bin")
+    here.commit()
+    here.dv("push")
+    return here, tmp_path / "store"
+
+
+@pytest.fixture
+def tracked(project):
+    """A tracked directory, committed."""
+    for name in ("a", "b", "c"):
+        project.write(f"data/{name}", name)
+    project.dvlite("add", "data")
+    project.commit("data")
+    return project
+
+
+@pytest.fixture
+def tiny_disk(tmp_path):
+    """A disk of 8 MiB."""
+    folder = tmp_path / "tiny"
+    folder.mkdir()
+    made = subprocess.run(
+        ["mount", "-t", "tmpfs", "-o", "size=8m", "dvlite-test", folder], capture_output=True, text=True
+    )
+    if made.returncode:
+        pytest.skip(f"cannot mount a small disk here: {made.stderr.strip()}")
+    yield folder
+    subprocess.run(["umount", "-l", folder], check=True)
+
+
+@pytest.fixture
+def started(project, on_path):
+    """Returns a project with a directory to merge, committed."""
+    made = Merging(project.root, project._invoke)
+    for name, content in BASE.items():
+        made.write(f"data/{name}", content)
+    made.dvlite("add", "data")
+    made.commit("Add data")
     return made

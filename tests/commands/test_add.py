@@ -1,10 +1,19 @@
-"""`dvlite add`: git ignores data before it is tracked, whatever goes wrong on the way."""
+"""`dvlite add`: what is added is stored once and ignored by git; what cannot be is refused by name, with nothing half done."""
 
+import fcntl
 import os
+import shutil
+import socket
+import stat
+import subprocess
+import sys
 
 import pytest
 
 from dvlite import files
+from tests.clones import Clone, git, refused, start
+from tests.copies import copy_of
+from tests.trees import noise, put
 
 
 def staged(project):
@@ -63,3 +72,269 @@ def test_an_ignore_file_with_a_merge_conflict_is_not_staged(project):
     assert "merge conflict" in done.stderr
     assert project.read(".gitignore") == before
     assert not project.has("x.bin.dvlite")
+
+
+@pytest.fixture
+def crowded(tmp_path, invoke) -> Clone:
+    def build(base):
+        made = start(base / "here", invoke)
+        for path in ("in git", "code/a.py", "dvlite.yaml", "outer/inner", "data/file"):
+            put(made.path / path, b"x")
+        (made.path / "link").symlink_to("data")
+        git(made.path, "add", "in git", "code")
+        made.dv("add", "outer/inner")
+
+    return Clone(copy_of("crowded", build, tmp_path) / "here", invoke)
+
+
+@pytest.mark.parametrize(
+    ("path", "said"),
+    [
+        ("absent", "cannot find 'absent'"),
+        ("absent/inside", "cannot find 'absent/inside'"),
+        ("no*match", "nothing matches 'no*match'"),
+        ("../outside", "'../outside' is outside the repository"),
+        ("/etc/passwd", "'/etc/passwd' is outside the repository"),
+        (".", "cannot track '.'"),
+        (".git", "cannot track '.git'"),
+        (".git/config", "cannot track '.git/config'"),
+        (".dvlite", "cannot track '.dvlite'"),
+        (".gitignore", "cannot track '.gitignore'"),
+        ("dvlite.yaml", "cannot track 'dvlite.yaml'"),
+        ("in git", "git tracks it already"),
+        ("code", "git tracks it already"),
+        ("outer", "inside it is tracked on its own"),
+        ("link/file", "behind a symbolic link"),
+        ("", ""),
+    ],
+)
+def test_paths_that_cannot_be_tracked(crowded, path, said):
+    assert said in refused(crowded, 2, "add", path)
+
+
+def test_git_tracked_says_how_to_untrack(here):
+    put(here.path / "code" / "a.py", b"x")
+    git(here.path, "add", "code")
+    done = here.run("add", "code", cwd=here.path)
+    assert "hint: git rm -r --cached code" in done.stderr
+    git(here.path, "rm", "-rq", "--cached", "code")
+    here.dv("add", "code")
+
+
+def test_two_arguments_that_overlap(here):
+    put(here.path / "a" / "b" / "c", b"x")
+    assert "is inside 'a', which is given too" in refused(here, 2, "add", "a", "a/b")
+
+
+def test_one_bad_path_among_good_ones_adds_nothing(here):
+    refused(here, 2, "add", "new", "absent")
+    assert not (here.path / "new.dvlite").exists()
+
+
+def test_a_full_cache_disk_is_seen_before_anything_is_written(tmp_path, invoke, tiny_disk):
+    here = start(tmp_path / "here", invoke)
+    put(here.path / "big", noise(9_000_000, 1))
+    for number in range(200):
+        put(here.path / "many" / str(number), noise(60_000, number))
+    environment = {"DVLITE_CACHE_DIR": str(tiny_disk / "cache")}
+    for path, needed in (("big", "8.6 MiB"), ("many", "11.4 MiB")):
+        said = refused(here, 1, "add", path, env=environment)
+        assert f"'{path}' needs {needed}" in said or f"{path} needs {needed}" in said
+        assert "is free" in said
+        assert sum(p.stat().st_size for p in tiny_disk.rglob("*") if p.is_file()) < 10_000
+        assert not (here.path / f"{path}.dvlite").exists()
+    here.dv("add", "big")
+
+
+def test_equal_content_is_stored_once_whatever_its_names(tmp_path, invoke):
+    here = start(tmp_path / "here", invoke, str(tmp_path / "store"))
+    for number in range(20):
+        put(here.path / "data" / f"large {number}", noise(300_000, 1))
+        put(here.path / "data" / f"small {number}", noise(3_000, 2))
+    here.dv("add", "data")
+    assert sum(path.stat().st_size for path in here.cache.rglob("*") if path.is_file()) < 400_000
+    pushed = here.json("push")
+    assert pushed["uploaded_bytes"] < 400_000
+
+
+def special_fifo(path):
+    os.mkfifo(path)
+
+
+def special_socket(path):
+    here = os.getcwd()
+    os.chdir(path.parent)  # the path of a socket may have 107 bytes
+    try:
+        with socket.socket(socket.AF_UNIX) as server:
+            server.bind(path.name)
+    finally:
+        os.chdir(here)
+
+
+def special_device(path):
+    try:
+        os.mknod(path, stat.S_IFCHR | 0o666, os.makedev(1, 5))
+    except PermissionError:
+        pytest.skip("only root can make a device")
+
+
+def state(clone: Clone) -> tuple:
+    """Returns what a refused command must leave as it was."""
+    index = clone.cache / "index"
+    return (
+        git(clone.path, "status", "--porcelain"),
+        sorted(path.name for path in clone.path.iterdir()),
+        sorted(os.listdir(index)) if index.exists() else [],
+    )
+
+
+@pytest.mark.parametrize(
+    ("make", "word"), [(special_fifo, "a FIFO"), (special_socket, "a socket"), (special_device, "a device")]
+)
+@pytest.mark.parametrize("inside", [True, False], ids=["inside", "alone"])
+def test_what_is_no_data_is_refused_by_name_with_nothing_half_done(tmp_path, invoke, make, word, inside):
+    here = start(tmp_path / "here", invoke)
+    for number in range(50):
+        put(here.path / "data" / f"{number}", noise(100, number))
+    special = here.path / "data" / "zz odd" if inside else here.path / "zz odd"
+    make(special)
+    before = state(here)
+    said = here.fails(2, "add", "data" if inside else "zz odd", "data")
+    assert f"{'data/' if inside else ''}zz odd': it is {word}" in said
+    assert state(here) == before
+    special.unlink()
+    here.dv("add", "data")
+
+
+def test_a_link_that_leaves_the_tracked_directory_is_refused_with_the_rule(tmp_path, invoke):
+    here = start(tmp_path / "here", invoke)
+    put(here.path / "data" / "file", b"x")
+    for target in ("/etc/passwd", "..", "../outside", "a/../../../x", "sub/../..", ".git/config", "./../x"):
+        os.symlink(target, here.path / "data" / "link")
+        before = state(here)
+        said = here.fails(2, "add", "data")
+        assert "data/link" in said
+        assert "symbolic link" in said
+        assert state(here) == before
+        (here.path / "data" / "link").unlink()
+
+
+def test_a_tracked_path_that_is_a_link_is_refused(tmp_path, invoke):
+    here = start(tmp_path / "here", invoke)
+    put(here.path / "real", b"x")
+    os.symlink("real", here.path / "link")
+    assert "'link': it is a symbolic link" in here.fails(2, "add", "link")
+
+
+@pytest.mark.parametrize("folder", [False, True], ids=["file", "folder"])
+def test_what_cannot_be_read_is_refused_by_name_with_nothing_half_done(tmp_path, invoke, folder):
+    here = start(tmp_path / "here", invoke)
+    for number in range(50):
+        put(here.path / "data" / f"{number}", noise(100, number))
+    closed = here.path / "data" / "closed"
+    if folder:
+        put(closed / "x", b"x")
+    else:
+        put(closed, b"x")
+    if os.geteuid() == 0:
+        for path in (tmp_path, *tmp_path.parents):
+            if path.stat().st_mode & 0o005 != 0o005 and str(path).startswith("/tmp/pytest"):
+                path.chmod(path.stat().st_mode | 0o055)
+        subprocess.run(["chown", "-R", "65534:65534", tmp_path], check=True)
+    closed.chmod(0)
+    before = (here.path / ".git" / "index").read_bytes()
+    home = tmp_path / "nobody"
+    home.mkdir()
+    home.chmod(0o777)
+    done = subprocess.run(
+        [
+            *(["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups"] if os.geteuid() == 0 else []),
+            sys.executable,
+            "-m",
+            "dvlite",
+            "add",
+            "data",
+        ],
+        cwd=here.path,
+        capture_output=True,
+        text=True,
+        env={**os.environ, "HOME": str(home), "XDG_CONFIG_HOME": str(home), "GIT_CONFIG_GLOBAL": os.devnull},
+    )
+    closed.chmod(0o755)
+    assert done.returncode == 1, done.stderr
+    assert "error: cannot read 'data/closed': Permission denied" in done.stderr
+    assert not (here.path / "data.dvlite").exists()
+    assert (here.path / ".git" / "index").read_bytes() == before
+
+
+def test_an_untouched_earlier_version_is_no_change_and_add_u_leaves_the_pointer(tracked):
+    (tracked.root / "data" / "later").write_text("of version 2")
+    tracked.dvlite("add", "data")
+    tracked.git("commit", "-qam", "version 2")
+    tracked.dvlite("checkout", "--rev", "HEAD~1", "data")
+    tracked.git("checkout", "-q", "HEAD", "--", "data.dvlite")
+    pointer = (tracked.root / "data.dvlite").read_bytes()
+    shown = tracked.dvlite("status").stdout
+    assert "not added" not in shown
+    assert "Another version is here" in shown
+    done = tracked.dvlite("add", "-u")
+    assert "earlier version" in done.stderr
+    assert (tracked.root / "data.dvlite").read_bytes() == pointer
+
+
+def test_a_path_whose_pointer_git_would_ignore_is_refused_with_the_lines_to_write(project):
+    project.write(".gitignore", "data/\n")
+    project.write("data/raw/x", "1")
+    done = project.dvlite("add", "data/raw", code=2)
+    assert "git ignores its pointer" in done.stderr
+    assert "data/*" in done.stderr
+    assert not project.has("data/raw.dvlite")
+
+
+def test_files_larger_than_a_record_never_go_into_packs(project):
+    done = project.dvlite("config", "--local", "cache.pack_below", "1GiB", code=2)
+    assert "pack_below" in done.stderr
+
+
+def test_a_file_that_became_a_folder_is_one_when_a_part_is_added(project):
+    project.write("d/x", "f")
+    project.write("d/k", "k")
+    project.dvlite("add", "d")
+    project.commit("1")
+    (project.root / "d" / "x").unlink()
+    project.write("d/x/y", "y")
+    project.dvlite("add", "d/x/y")
+    project.dvlite("status")
+    assert [entry["path"] for entry in project.json("ls", "-R", "d")["entries"]] == ["d/k", "d/x/y"]
+
+
+def test_adding_again_heals_small_files(project):
+    for number in range(50):
+        project.write(f"d/{number}", f"content {number} " * 20)
+    project.dvlite("add", "d")
+    biggest = max((project.cache / "packs").iterdir(), key=lambda path: path.stat().st_size)
+    data = bytearray(biggest.read_bytes())
+    data[200:600] = bytes(400)
+    biggest.chmod(0o644)
+    biggest.write_bytes(data)
+    for number in range(50):
+        (project.root / "d" / str(number)).touch()
+    project.dvlite("add", "d")
+    shutil.rmtree(project.root / "d")
+    project.dvlite("checkout")
+    assert project.read("d/7") == b"content 7 " * 20
+
+
+def test_a_pattern_made_to_match_for_ever_is_refused(project):
+    project.write(".dvliteignore", "*a" * 12 + "*b\n")
+    project.write("d/" + "a" * 100, "x")
+    assert "too slow to match" in project.dvlite("add", "d", code=1).stderr
+
+
+def test_no_wait_leaves_with_11(here):
+
+    put(here.path / "file", b"x")
+    (here.path / ".git" / "dvlite").mkdir(exist_ok=True)
+    with open(here.path / ".git" / "dvlite" / "lock", "w+b") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        assert "another dvlite command is running here" in here.fails(11, "add", "--no-wait", "file")

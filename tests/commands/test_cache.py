@@ -154,3 +154,17 @@ def test_without_a_remote_or_a_cache(project, tmp_path):
     assert "no remote" in project.dvlite("cache", "prune", "--pushed", code=2).stderr
     project.dvlite("remote", "add", tmp_path / "store")
     assert prune(project)["objects"] == 0
+
+
+def test_prune_keeps_what_a_cut_pack_no_longer_proves(shared):
+    shared.write("big", os.urandom(300_000))
+    shared.dvlite("add", "big")
+    shared.commit("data")
+    shared.dvlite("push")
+    biggest = max((shared.root.parent / "store" / "packs").iterdir(), key=lambda path: path.stat().st_size)
+    biggest.chmod(0o644)
+    os.truncate(biggest, 100_000)
+    shared.dvlite("cache", "prune", "--pushed")
+    (shared.root / "big").unlink()
+    shared.dvlite("checkout")
+    assert len(shared.read("big")) == 300_000

@@ -1,0 +1,60 @@
+"""`dvlite clone`: git clone, the settings of a clone, and a pull."""
+
+import subprocess
+
+import pytest
+
+from dvlite.repo.repository import CLONE_SETTINGS
+from tests.commands.project import Project, fill, tree
+
+
+@pytest.fixture
+def pushed(shared):
+    """Returns a repository with a directory, committed and pushed."""
+    fill(shared)
+    shared.dvlite("add", "data")
+    shared.commit("Add data")
+    shared.dvlite("push")
+    return shared
+
+
+def test_a_clone_has_the_data(pushed, invoke, tmp_path):
+    found = pushed.json("clone", pushed.root, tmp_path / "copy")
+    copy = Project(tmp_path / "copy", invoke)
+    assert found["directory"] == str(copy.root)
+    assert tree(copy.root / "data") == tree(pushed.root / "data")
+    assert copy.is_clean()
+
+
+def test_a_clone_without_data_is_pulled_later(pushed, invoke, tmp_path):
+    pushed.dvlite("clone", "--no-data", pushed.root, tmp_path / "copy")
+    copy = Project(tmp_path / "copy", invoke)
+    assert not copy.has("data")
+    assert copy.has("data.dvlite")
+    copy.dvlite("pull")
+    assert tree(copy.root / "data") == tree(pushed.root / "data")
+
+
+def test_a_clone_whose_remote_is_not_approved_is_complete_but_for_its_data(pushed, tmp_path, monkeypatch):
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "other-user"))
+    done = pushed.dvlite("clone", pushed.root, tmp_path / "copy", code=1)
+    assert "has not approved" in done.stderr
+    assert (tmp_path / "copy" / "data.dvlite").exists()
+    assert not (tmp_path / "copy" / "data").exists()
+
+
+def test_a_folder_that_is_not_empty_is_left_as_it_is(pushed, tmp_path):
+    (tmp_path / "copy").mkdir()
+    (tmp_path / "copy" / "mine").write_text("mine")
+    assert pushed.dvlite("clone", pushed.root, tmp_path / "copy", code=None).returncode != 0
+    assert tree(tmp_path / "copy") == {"mine": (b"mine", False)}
+
+
+def test_init_and_clone_set_the_driver(started, tmp_path):
+    for key, value in CLONE_SETTINGS.items():
+        assert started.git("config", key).strip() == value
+    started.dvlite("clone", started.root, tmp_path / "clone")
+    done = subprocess.run(
+        ["git", "config", "merge.dvlite.driver"], cwd=tmp_path / "clone", capture_output=True, text=True
+    )
+    assert done.stdout.strip() == CLONE_SETTINGS["merge.dvlite.driver"]

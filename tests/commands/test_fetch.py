@@ -1,0 +1,53 @@
+"""`dvlite fetch`: data comes into the cache; the work tree stays as it is."""
+
+import shutil
+
+import pytest
+
+from tests.commands.project import fill, tree
+
+
+@pytest.fixture
+def clone(shared, colleague, monkeypatch, tmp_path):
+    """Returns a clone without data of a repository with two paths, pushed; and the repository."""
+    fill(shared)
+    shared.write("model.pt", b"m" * 100_000)
+    shared.dvlite("add", "data", "model.pt")
+    shared.commit("Add data")
+    shared.dvlite("push")
+    made = colleague(shared)
+    monkeypatch.setenv("DVLITE_TRUST", str(tmp_path / "store"))
+    return made, shared
+
+
+def test_what_was_fetched_is_checked_out_without_the_remote(clone, tmp_path):
+    made, origin = clone
+    made.dvlite("fetch")
+    assert not made.has("data")
+    assert not made.has("model.pt")
+    shutil.rmtree(tmp_path / "store")
+    made.dvlite("checkout")
+    assert tree(made.root / "data") == tree(origin.root / "data")
+    assert made.read("model.pt") == origin.read("model.pt")
+
+
+def test_a_second_fetch_brings_no_file(clone):
+    made, _ = clone
+    assert made.json("fetch")["files"] > 0
+    assert made.json("fetch")["files"] == 0
+
+
+def test_a_part_comes_alone(clone):
+    made, origin = clone
+    made.dvlite("fetch", "data/sub")
+    made.dvlite("checkout", "data/sub")
+    assert tree(made.root / "data" / "sub") == tree(origin.root / "data" / "sub")
+    made.dvlite("checkout", "model.pt", code=12)
+    assert not made.has("model.pt")
+
+
+def test_an_edit_stays(clone):
+    made, _ = clone
+    made.write("model.pt", "an edit")
+    made.dvlite("fetch")
+    assert made.read("model.pt") == b"an edit"
