@@ -268,7 +268,7 @@ def terminal():
     os.close(controller)
 
 
-def test_on_a_terminal_a_phase_is_drawn_after_a_second_on_one_line_and_leaves_nothing(terminal, monkeypatch):
+def test_a_phase_is_drawn_after_a_second_on_one_line_and_erased(terminal, monkeypatch):
     monkeypatch.setenv("TERM", "xterm")
     stream, shown = terminal
     clock = Clock()

@@ -282,7 +282,7 @@ def test_an_untouched_earlier_version_is_no_change_and_add_u_leaves_the_pointer(
     assert (tracked.root / "data.dvlite").read_bytes() == pointer
 
 
-def test_a_path_whose_pointer_git_would_ignore_is_refused_with_the_lines_to_write(project):
+def test_a_path_whose_pointer_git_would_ignore_is_refused(project):
     project.write(".gitignore", "data/\n")
     project.write("data/raw/x", "1")
     done = project.dvlite("add", "data/raw", code=2)

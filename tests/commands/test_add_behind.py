@@ -110,7 +110,7 @@ def test_a_file_that_both_changed_is_not_taken_unseen(plain):
     assert "model.pt.dvlite" in plain.git("diff", "--cached", "--name-only")
 
 
-def test_a_part_that_the_pointer_did_not_change_is_added_and_the_rest_stays_refused(plain):
+def test_a_part_that_the_pointer_left_alone_is_added(plain):
     to_second(plain)
     plain.write("data/mine", "mine")
     plain.dvlite("add", "data/mine")
@@ -238,7 +238,7 @@ def test_at_an_edit_stop_the_tip_does_not_get_into_the_commit(plain, hooks):
     assert names(plain, "HEAD~1:data") == ["1", "2", "mine", "same"]
 
 
-def test_data_checked_out_at_a_stop_follows_to_the_tip_though_no_pointer_changed(plain):
+def test_data_checked_out_at_a_stop_follows_to_the_tip(plain):
     plain.dvlite("install")
     stop_at_second(plain)
     plain.dvlite("checkout")

@@ -4,6 +4,8 @@ import subprocess
 
 import pytest
 
+from dvlite.commands.clone import folder_name
+from dvlite.errors import UsageError
 from dvlite.repo.repository import CLONE_SETTINGS
 from tests.commands.project import Project, fill, tree
 
@@ -58,3 +60,18 @@ def test_init_and_clone_set_the_driver(started, tmp_path):
         ["git", "config", "merge.dvlite.driver"], cwd=tmp_path / "clone", capture_output=True, text=True
     )
     assert done.stdout.strip() == CLONE_SETTINGS["merge.dvlite.driver"]
+
+
+@pytest.mark.parametrize(
+    ("url", "name"),
+    [("https://x.example/acme/birds.git", "birds"), ("git@x.example:acme/birds.git", "birds"), ("x.example:birds", "birds"),
+     ("/srv/birds/.git", "birds"), ("../birds/", "birds"), ("file:///srv/birds.git/", "birds")],
+)  # fmt: skip
+def test_the_folder_of_a_clone_is_named_as_git_does(url, name):
+    assert folder_name(url) == name
+
+
+@pytest.mark.parametrize("url", ["", "/", "..", "x:--help"])
+def test_a_url_without_a_name_needs_a_folder(url):
+    with pytest.raises(UsageError, match="cannot derive a folder name"):
+        folder_name(url)

@@ -68,7 +68,7 @@ def test_an_older_hook_that_leads_out_of_the_folder_still_leads_there(bare):
     assert bare.does("commit", "-q", "--allow-empty", "-m", "x") == "checked by pre-commit\n"
 
 
-def test_what_an_earlier_dvlite_installed_moves_on_install_and_comes_back_on_uninstall(bare):
+def test_hooks_of_an_earlier_dvlite_move_on_install_and_come_back(bare):
     one_for_all(bare.hooks)
     bare.dvlite("install")
     for _ in range(2):  # as an earlier dvlite would have left it
@@ -130,7 +130,7 @@ def test_the_repository_is_that_of_the_work_tree_wherever_git_is_called(team, fo
     assert said(team.does(*there, "push", "-q", "origin", "main", cwd=folder))[0].startswith("pushed 1 file")
 
 
-def test_a_push_from_within_the_git_directory_stops_instead_of_leaving_the_data_behind(team):
+def test_a_push_from_within_the_git_directory_is_blocked(team):
     team.write("data/four.txt", "four")
     team.save()
     told = said(team.refuses("push", "-q", "origin", "main", cwd=".git"))
@@ -138,7 +138,7 @@ def test_a_push_from_within_the_git_directory_stops_instead_of_leaving_the_data_
     assert "is a git directory without a work tree" in told[0]
 
 
-def test_with_a_git_directory_that_dvlite_does_not_know_commits_say_so_and_pushes_stop(team, tmp_path):
+def test_in_an_unknown_git_directory_commits_warn_and_pushes_stop(team, tmp_path):
     aside = tmp_path / "aside.git"
     subprocess.run(["git", "clone", "-q", "--bare", str(team.root), str(aside)], check=True)
     for name in ("pre-commit", "pre-push"):
@@ -152,7 +152,7 @@ def test_with_a_git_directory_that_dvlite_does_not_know_commits_say_so_and_pushe
     assert told[0].startswith("blocked: git works with ")
 
 
-def test_called_by_a_hook_of_all_repositories_dvlite_is_silent_where_it_is_not_used(bare, tmp_path):
+def test_in_a_hook_of_all_repositories_dvlite_is_silent_where_it_is_not_used(bare, tmp_path):
     place = tmp_path / "none.git"
     subprocess.run(["git", "init", "-q", "--bare", str(place)], check=True)
     for name in ("pre-push", "pre-commit", "post-merge"):
@@ -175,7 +175,7 @@ def test_a_commit_is_checked_in_the_index_that_git_uses_wherever_that_is(team, t
 # -- files that are too large to name data
 
 
-def test_a_file_too_large_for_a_pointer_in_a_commit_that_was_undone_is_told_and_pushed(team):
+def test_an_oversized_pointer_in_an_undone_commit_does_not_stop_a_push(team):
     team.write("data/four.txt", "four")
     team.save()
     team.write("z.dvlite", b"\0" * 70_000)

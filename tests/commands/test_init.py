@@ -5,9 +5,9 @@ from pathlib import Path
 
 import pytest
 
-from dvlite.commands.clone import clone, folder_name
+from dvlite.commands.clone import clone
 from dvlite.commands.init import init
-from dvlite.errors import DvliteError, NotARepository, UsageError
+from dvlite.errors import DvliteError, NotARepository
 from dvlite.formats import pointer
 from dvlite.formats.pointer import Pointer
 from dvlite.oid import digest_bytes
@@ -111,21 +111,6 @@ def test_a_clone_that_fails_leaves_nothing(tmp_path):
     with pytest.raises(DvliteError, match="could not clone"):
         clone(str(tmp_path / "none"), tmp_path / "copy", os.environ, progress=NullProgress())
     assert not (tmp_path / "copy").exists()
-
-
-@pytest.mark.parametrize(
-    ("url", "name"),
-    [("https://x.example/acme/birds.git", "birds"), ("git@x.example:acme/birds.git", "birds"), ("x.example:birds", "birds"),
-     ("/srv/birds/.git", "birds"), ("../birds/", "birds"), ("file:///srv/birds.git/", "birds")],
-)  # fmt: skip
-def test_the_folder_of_a_clone_is_named_as_git_does(url, name):
-    assert folder_name(url) == name
-
-
-@pytest.mark.parametrize("url", ["", "/", "..", "x:--help"])
-def test_a_url_without_a_name_needs_a_folder(url):
-    with pytest.raises(UsageError, match="what to call the folder"):
-        folder_name(url)
 
 
 def test_init_in_a_clone_says_what_it_switched_on_and_whether_data_is_missing(team, tmp_path, invoke):

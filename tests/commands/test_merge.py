@@ -19,7 +19,7 @@ def test_git_merge_merges_different_files(started):
     assert started.is_clean()
 
 
-def test_the_same_file_changed_twice_is_a_conflict_that_is_named_and_settled_with_one_command(started):
+def test_a_file_that_both_changed_is_a_conflict_settled_with_one_command(started):
     started.branch("other", {"b": "other", "new": "o"})
     started.main({"b": "main", "a": "main"})
     code, said = started.try_git("merge", "other")
@@ -536,7 +536,7 @@ def test_stages_that_both_sides_added(stages):
 # --- the size of the issue, made smaller
 
 
-def test_branches_that_add_many_files_and_run_other_stages_merge_without_data_or_a_hand(stages, tmp_path):
+def test_branches_with_many_files_and_other_stages_merge_without_data(stages, tmp_path):
     """5,000 files; each branch adds 200, changes others and runs another stage; no remote, and no data in the cache."""
     for number in range(5000):
         stages.write(f"data/{number % 50:02d}/{number:05d}", f"{number}")
@@ -569,7 +569,7 @@ def test_branches_that_add_many_files_and_run_other_stages_merge_without_data_or
     assert found["01/00001"][0] == b"changed by None"
 
 
-def test_data_that_came_with_a_lockfile_in_conflict_is_brought_before_the_stages_run(stages):
+def test_data_of_a_merged_lockfile_is_brought_before_the_stages_run(stages):
     stages.write("raw/1", "1")
     stages.dvlite("add", "raw")
     stages.commit("Raw data")

@@ -42,7 +42,7 @@ def locked(project):
     return project.read("dvlite.lock")
 
 
-def test_data_that_did_not_follow_is_taken_for_what_its_pointer_says_and_nothing_runs(two):
+def test_data_that_did_not_follow_counts_as_its_pointer_says(two):
     before = locked(two)
     two.git("checkout", "-q", "other")  # by git alone
     old = locked(two)
@@ -79,7 +79,7 @@ def test_after_a_merge_the_merged_data_is_what_the_stages_run_with(two):
     assert two.read("sum.txt") == b"one\ntwo\n3\nfour\nfive\n"
 
 
-def test_what_was_edited_on_top_of_an_earlier_version_stops_the_run_with_both_ways_out(two):
+def test_edits_on_top_of_an_earlier_version_stop_the_run(two):
     two.git("checkout", "-q", "other")
     two.write("data/im/2.txt", "mine\n")
     before = locked(two)

@@ -313,7 +313,7 @@ def test_size_of_a_folder_is_what_its_listing_says(pipeline):
     assert pipeline.is_up_to_date()
 
 
-def test_output_that_cannot_be_put_in_place_is_said_once_and_the_next_run_is_tried(pipeline):
+def test_when_an_output_cannot_be_put_in_place_the_next_run_is_tried(pipeline):
     pipeline.write("dvlite.yaml", ONE.replace("[out]", '["out*"]'))
     for value in "12":
         pipeline.write("params.yaml", f"lr: {value}\n")

@@ -166,7 +166,7 @@ def test_threads_and_the_order_of_hashes_are_told_from_chance(verified):
     )
 
 
-def test_what_gives_the_same_here_but_not_there_shows_what_differs_in_the_environment(verified, monkeypatch):
+def test_a_result_that_differs_elsewhere_shows_what_differs_in_the_environment(verified, monkeypatch):
     monkeypatch.setenv("WHERE", "there")
     verified.stages("  a: {cmd: echo $WHERE > o, deps: [in.txt], outs: [o], capture: [{env: WHERE}]}\n")
     monkeypatch.setenv("WHERE", "here")
@@ -410,7 +410,7 @@ def test_inputs_of_the_lockfile_that_are_nowhere_are_no_pass(verified):
     assert verified.verdicts() == dict.fromkeys(("prepare", "train", "report"), "identical")
 
 
-def test_with_the_inputs_of_the_lockfile_a_stage_sees_nothing_that_it_does_not_declare(verified):
+def test_with_locked_inputs_a_stage_sees_only_what_it_declares(verified):
     verified.stages(
         "  a: {cmd: cat in.txt > o, deps: [in.txt], outs: [o]}\n"
         "  b: {cmd: cat o in.txt > p, deps: [in.txt], outs: [p]}\n"  # o is no dependency of it
@@ -488,7 +488,7 @@ def test_a_shallow_clone_with_a_detached_head_is_verified(pipeline, invoke, tmp_
     assert [each["verdict"] for each in found["stages"]] == ["identical"] * 3
 
 
-def test_hooks_of_the_repository_and_variables_of_git_do_not_lead_out_of_the_clone(verified, monkeypatch):
+def test_hooks_and_git_variables_do_not_lead_out_of_the_clone(verified, monkeypatch):
     verified.stages("  a: {cmd: git rev-parse --show-toplevel | xargs basename > o, deps: [in.txt], outs: [o]}\n")
     hook = verified.pipeline.write(".git/hooks/post-checkout", '#!/bin/sh\necho hook >> "$RAN"\n')
     hook.chmod(0o755)

@@ -162,7 +162,7 @@ def test_a_run_has_the_parameters_of_the_runs_before_it(runs):
     assert [short(evaluated), "0.01", "0.96"] in rows
 
 
-def test_a_stage_of_several_pipeline_files_is_refused_or_means_the_one_at_the_root(runs):
+def test_an_ambiguous_stage_is_refused_or_means_the_one_at_the_root(runs):
     one = runs.put(1, file="ml/dvlite.yaml")
     two = runs.put(2, file="report/dvlite.yaml")
     for words in (("runs", "-s", "train"), ("runs", "show", "last:train"), ("lineage", "find", "stage=train")):

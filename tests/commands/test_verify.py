@@ -587,7 +587,7 @@ def test_a_pack_that_is_not_on_the_remote_is_told_at_the_pointer(clone):
     assert again["message"] == found["message"], "that it is in the cache here does not count"
 
 
-def test_data_that_was_never_pushed_is_told_at_the_pointer_and_at_the_line_of_the_lockfile(clone):
+def test_data_that_was_never_pushed_is_named_at_pointer_and_lockfile(clone):
     project = origin(clone)
     project.write("data/new.bin", os.urandom(100))
     project.dvlite("add", "data/new.bin")
@@ -636,7 +636,7 @@ def test_a_large_file_is_read_through_its_chunks(clone):
 
 
 @pytest.mark.parametrize("kept", [0.5, 0.99])
-def test_a_large_file_of_which_a_pack_was_cut_short_is_told_without_reading_it_and_push_mends_it(clone, kept):
+def test_a_truncated_pack_is_found_without_reading_it_and_push_mends_it(clone, kept):
     project = origin(clone)
     project.write("big.bin", os.urandom(3_000_000))
     project.dvlite("add", "big.bin")

@@ -77,7 +77,7 @@ def test_a_pipeline_file_is_its_authors_to_correct_and_the_keys_are_told(trained
 @pytest.mark.parametrize(
     ("file", "old", "new"), [("raw.txt.dvlite", "size: 2", "size: many"), ("dvlite.lock", "key: ", "key: zzz")]
 )
-def test_a_malformed_pointer_or_lockfile_comes_back_from_where_git_has_a_good_one(trained, file, old, new):
+def test_a_malformed_pointer_or_lockfile_is_restored_from_git(trained, file, old, new):
     good = trained.read(file)
     edit(trained, file, old, new)
     assert one(trained)["fix"] == f"git checkout HEAD -- {file}"

@@ -72,7 +72,7 @@ def test_a_batch_of_run_records_that_was_cut_is_told_of_and_pushed_again(pushed,
     assert "left out" not in done.stderr
 
 
-def test_a_batch_of_run_records_with_a_wrong_byte_is_told_of_by_deep_and_replaced(pushed):
+def test_deep_finds_a_damaged_batch_of_run_records(pushed):
     (batch,) = (path for path in (store(pushed) / "runs").rglob("*") if path.is_file())
     data = bytearray(batch.read_bytes())
     data[50] ^= 1

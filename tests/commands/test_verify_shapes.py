@@ -272,7 +272,7 @@ def test_submodules_are_not_looked_into(verified, tmp_path):
 
 
 @pytest.mark.parametrize("deps", ["lib/sub/x.py", '"lib/**/*.py"', "lib/sub"])
-def test_a_dependency_in_a_submodule_is_checked_where_it_is_here_and_else_unchecked(shared, tmp_path, deps):
+def test_a_dependency_in_a_submodule_is_checked_only_where_it_is_present(shared, tmp_path, deps):
     other = Project(tmp_path / "other", shared._invoke)
     other.root.mkdir()
     other.git("init", "-q")
