@@ -230,7 +230,7 @@ def test_sparse_patterns(tmp_path):
 def test_a_config_file():
     settings = config.merge([config.parse(shown("config"), "config.yaml", config.COMMITTED)])
     assert settings.project == "00112233445566778899aabbccddeeff"
-    assert (settings.default_remote, settings.remote_names()) == ("origin", ["lab", "origin"])
+    assert (settings.default_remote, settings.remote_names) == ("origin", ("lab", "origin"))
     lab = settings.remote("lab")
     assert lab is not None
     assert lab.options["endpoint_url"].value == "https://minio.example.com"

@@ -72,7 +72,7 @@ def _pull_all(session: Session, directory: str, jobs: int | None) -> Any:
 
     scope = scope_of()
     repo = session.repo(directory)
-    if not repo.config.remote_names():
+    if not repo.config.remote_names:
         session.output.warning(
             f"no remote is configured in {directory}; there: dvlite remote add URL, then dvlite pull"
         )

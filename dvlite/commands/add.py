@@ -127,7 +127,7 @@ def add(
             cache_grew_bytes=writer.stored_bytes,
             cache_free_bytes=shutil.disk_usage(cache.folder).free,
             shares_blocks=adder.shares_blocks,
-            has_remote=bool(repo.config.remote_names()),
+            has_remote=bool(repo.config.remote_names),
             suggest_folder=_suggestion(targets),
             elapsed_seconds=time.monotonic() - started,
             warnings=tuple(adder.warnings),

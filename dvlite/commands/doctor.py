@@ -238,7 +238,7 @@ def _settings(repo: Repo) -> Iterator[DoctorLine]:
 
 
 def _remotes(repo: Repo) -> Iterator[DoctorLine]:
-    names = repo.config.remote_names()
+    names = repo.config.remote_names
     if not names:
         yield DoctorLine(topic="remotes", text="none is configured", fix="dvlite remote add s3://BUCKET/PREFIX")
     for name in names:

@@ -326,7 +326,7 @@ def _fetch(opened: _Source, parts: Sequence[FetchRequest], jobs: int | None, pro
     if all(_is_cached(opened.cache, part) for part in parts):
         return
     repo = opened.repo
-    if not repo.config.remote_names():
+    if not repo.config.remote_names:
         raise ObjectMissing(
             f"cannot get {quote(parts[0].path)}: it is not in the cache, and no remote is configured there",
             hint="dvlite remote add URL, in that repository, and dvlite push",

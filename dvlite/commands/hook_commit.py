@@ -189,7 +189,7 @@ def _compare(work: Workspace, item: Tracked, found: _Findings) -> None:
     look.run()
     path = repo.display(item.path)
     file = repo.display(item.lockfile or item.path + pointer.SUFFIX)
-    is_far = look.not_in_cache is not None and repo.config.remote_names()
+    is_far = look.not_in_cache is not None and repo.config.remote_names
     restore = bringing(work, item.path, "pull" if is_far else "checkout")
     if look.is_earlier and operation.is_replaying(repo.git_dir):
         found.notes.append(f"{path} on disk differs from this commit; to update it: {restore}")

@@ -114,7 +114,7 @@ def revisions_of(words: Sequence[str], lines: Sequence[str]) -> list[str]:
 
 
 def _without_remote(repo: Repo) -> Blocked | None:
-    if repo.config.remote_names():
+    if repo.config.remote_names:
         return None
     if not repo.is_initialised:
         message = "these commits name data, and the branch that is checked out does not say where it is to be pushed"

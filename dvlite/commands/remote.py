@@ -178,7 +178,7 @@ def remote_add(
                 hint="keep it in a file that git ignores: dvlite remote add --local with the same words",
             )
         changes[f"remotes.{name}.{option}"] = check(f"remotes.{name}.{option}", value, layer)
-    if default or (repo.config.default_remote is None and not repo.config.remote_names()):
+    if default or (repo.config.default_remote is None and not repo.config.remote_names):
         changes["core.remote"] = name
     with repo.lock():
         path = repo.change_config(layer, changes)
@@ -191,7 +191,7 @@ def remote_add(
 def remote_list(repo: Repo, *, progress: Progress) -> RemoteListResult:
     """Returns every configured remote, sorted by name; makes no request."""
     return RemoteListResult(
-        remotes=tuple(_row(repo, configured(repo.config, name)) for name in repo.config.remote_names())
+        remotes=tuple(_row(repo, configured(repo.config, name)) for name in repo.config.remote_names)
     )
 
 

@@ -138,7 +138,7 @@ def resolve(
         ours=ours,
         theirs=theirs,
         paths=tuple(each.told for each in outcomes),
-        has_remote=bool(repo.config.remote_names()),
+        has_remote=bool(repo.config.remote_names),
         behind=is_behind,
         staged=staged,
         unstaged=() if staged else tuple(names),

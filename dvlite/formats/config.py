@@ -9,16 +9,16 @@ from __future__ import annotations
 
 import difflib
 import re
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, replace
+from typing import Any, NamedTuple
 
 from dvlite.errors import FormatError, UsageError
-from dvlite.formats import setting_values, strict_yaml, yaml_edit
-from dvlite.formats.setting_values import Check
+from dvlite.formats import strict_yaml, yaml_edit
 from dvlite.formats.strict_yaml import Tree
 from dvlite.show import quote
 
-Value = setting_values.Value
+Value = str | int | float | bool | tuple[str, ...]
 
 SYSTEM, USER, COMMITTED, LOCAL, ENVIRONMENT = "system", "user", "committed", "local", "environment"
 DEFAULTS: Mapping[str, Value] = {
@@ -54,8 +54,11 @@ _OPTION = re.compile(r"[a-z][a-z0-9_]{0,63}")
 # options that a store will only take later.
 _SECRET = re.compile(r"secret|token|passw|credential|access_key|account_key|connection_string|(^|_)(key|sas)($|_)")
 _UNSAFE = re.compile(r"verify|ssl|ca_bundle|cert|proxy|header|_file$|_filename$|_path$|command|process|role|anon$")
-_LARGEST_RECORD = 16 << 20  # in a pack
-_LARGEST_LIMIT = 1 << 60
+_LINE = "one line of text"
+_WAYS = ("reflink", "hardlink", "symlink", "copy")  # to link a file to the cache
+_SIZE = re.compile(r"([0-9]{1,15}) ?(|B|KiB|MiB|GiB|TiB|kB|KB|MB|GB|TB)", re.IGNORECASE)
+_BINARY = {"kib": 1 << 10, "mib": 1 << 20, "gib": 1 << 30, "tib": 1 << 40}
+_UNITS = {"": 1, "b": 1, **_BINARY, "kb": 10**3, "mb": 10**6, "gb": 10**9, "tb": 10**12}
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,60 +84,22 @@ class RemoteConfig:
         return any(setting.layer == COMMITTED for setting in (self.url, *self.options.values()))
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Config:
-    """All layers as one; keys are dotted (`remotes.origin.url`)."""
+    """All layers as one: every value that was set, by its dotted key (`remotes.origin.url`), and what is in force of those read often."""
 
     settings: Mapping[str, Setting]
-
-    @property
-    def project(self) -> str | None:
-        """The random id that `init` gave this project: 32 hex digits."""
-        return self._text("project")
-
-    @property
-    def autostage(self) -> bool:
-        return bool(self.get("core.autostage"))
-
-    @property
-    def default_remote(self) -> str | None:
-        """The name in `core.remote`; without one, the only remote there is."""
-        names = self.remote_names()
-        return self._text("core.remote") or (names[0] if len(names) == 1 else None)
-
-    @property
-    def cache_dir(self) -> str | None:
-        return self._text("cache.dir")
-
-    @property
-    def cache_is_shared(self) -> bool:
-        return self.get("cache.shared") == "group"
-
-    @property
-    def pack_below_bytes(self) -> int:
-        value = self.get("cache.pack_below")
-        return value if isinstance(value, int) else 65536
-
-    @property
-    def links(self) -> tuple[str, ...]:
-        value = self.get("cache.link")
-        return value if isinstance(value, tuple) else ("reflink", "copy")
-
-    @property
-    def jobs(self) -> int | None:
-        value = self.get("transfer.jobs")
-        return value if isinstance(value, int) else None
-
-    @property
-    def retry_seconds(self) -> float:
-        value = self.get("transfer.retry_seconds")
-        return float(value) if isinstance(value, int | float) else 30.0
-
-    @property
-    def trust(self) -> tuple[str, ...]:
-        """The places that this user approved."""
-        value = self.get("trust")
-        return value if isinstance(value, tuple) else ()
+    project: str | None  # the random id that `init` gave this project: 32 hex digits
+    autostage: bool
+    remote_names: tuple[str, ...]  # sorted
+    default_remote: str | None  # the name in `core.remote`; without one, the only remote there is
+    cache_dir: str | None
+    cache_is_shared: bool
+    pack_below_bytes: int
+    links: tuple[str, ...]
+    jobs: int | None
+    retry_seconds: float
+    trust: tuple[str, ...]  # the places that this user approved
 
     def limit_bytes(self, key: str) -> int:
         """Returns the size that a setting like `hooks.push_limit` allows."""
@@ -146,12 +111,6 @@ class Config:
         setting = self.settings.get(key)
         return DEFAULTS.get(key) if setting is None else setting.value
 
-    def remote_names(self) -> list[str]:
-        """Returns the configured remotes, sorted."""
-        return sorted(
-            {key.split(".")[1] for key in self.settings if key.startswith("remotes.") and key.endswith(".url")}
-        )
-
     def remote(self, name: str) -> RemoteConfig | None:
         """Returns one configured remote, or None."""
         start = f"remotes.{name}."
@@ -162,16 +121,19 @@ class Config:
         del options["url"]
         return RemoteConfig(name, url, options)
 
-    def _text(self, key: str) -> str | None:
-        value = self.get(key)
-        return value if isinstance(value, str) else None
-
 
 def parse(data: bytes, where: str, layer: str) -> dict[str, Setting]:
     """Reads one config file into dotted keys; raises FormatError naming the line that is wrong or not allowed in this layer."""
     document = strict_yaml.load(data, where)
     settings = {}
-    for path, value in _leaves(document.value, ()):
+    pending: list[tuple[tuple[str, ...], Tree]] = [((), document.value)]
+    while pending:
+        path, value = pending.pop()
+        if isinstance(value, dict) and len(path) < 4:
+            pending += [((*path, key), inner) for key, inner in reversed(value.items())]
+            continue
+        if value is None or value == {}:
+            continue
         line = document.lines.get(path, 1)
         key = ".".join(path)
         try:
@@ -212,18 +174,30 @@ def merge(layers: Iterable[Mapping[str, Setting]]) -> Config:
                 # Options belong to the place they were written for: a stranger's URL must not inherit the user's credentials.
                 start = key.removesuffix("url")
                 merged = {other: setting for other, setting in merged.items() if not other.startswith(start)}
-        for key, setting in layer.items():
-            before = merged.get(key)
-            if (
-                key == "trust"
-                and before is not None
-                and isinstance(before.value, tuple)
-                and isinstance(setting.value, tuple)
-            ):
-                merged[key] = Setting((*before.value, *setting.value), setting.layer, setting.source)
-            else:
-                merged[key] = setting
-    return Config(merged)
+        trust = [one["trust"].value for one in (merged, layer) if "trust" in one]
+        merged |= layer
+        if len(trust) == 2:
+            places = tuple(place for value in trust if isinstance(value, tuple) for place in value)
+            merged["trust"] = replace(merged["trust"], value=places)
+    values: dict[str, Any] = {
+        **DEFAULTS,
+        **{key: setting.value for key, setting in merged.items()},
+    }  # as `check` types them
+    names = sorted(key.split(".")[1] for key in merged if key.startswith("remotes.") and key.endswith(".url"))
+    return Config(
+        settings=merged,
+        project=values.get("project"),
+        autostage=values["core.autostage"],
+        remote_names=tuple(names),
+        default_remote=values.get("core.remote") or (names[0] if len(names) == 1 else None),
+        cache_dir=values.get("cache.dir"),
+        cache_is_shared="cache.shared" in values,
+        pack_below_bytes=values["cache.pack_below"],
+        links=values["cache.link"],
+        jobs=values.get("transfer.jobs"),
+        retry_seconds=values["transfer.retry_seconds"],
+        trust=values.get("trust", ()),
+    )
 
 
 def edit(data: bytes, key: str, value: Value | None, where: str) -> bytes:
@@ -236,12 +210,8 @@ def from_text(key: str, text: str, layer: str) -> Value:
     """Returns the value that words on a command line mean; raises UsageError as `check` does."""
     if key == "trust":
         return check(key, [*text.replace(",", " ").split()], layer)
-    meaning = strict_yaml.scalar(text)
-    return check(
-        key,
-        meaning if _VALUES.get(key) in (setting_values.boolean, setting_values.jobs, setting_values.seconds) else text,
-        layer,
-    )
+    is_word = key in ("core.autostage", "transfer.jobs", "transfer.retry_seconds")  # means what it would in a file
+    return check(key, strict_yaml.scalar(text) if is_word else text, layer)
 
 
 def check(key: str, value: Tree, layer: str) -> Value:
@@ -259,21 +229,19 @@ def check(key: str, value: Tree, layer: str) -> Value:
         raise UsageError("'trust' is only allowed in the user's own config", hint="dvlite remote trust URL")
     if key in _ONLY_COMMITTED and layer != COMMITTED:
         raise UsageError(f"{quote(key)} is only allowed in .dvlite/config.yaml", hint="it is made by dvlite init")
-    found = _VALUES[key](key, value)
-    if layer == COMMITTED and _weakens(key, found):
+    kind = _VALUES[key]
+    found = kind.read(value)
+    if found is None:
+        raise UsageError(f"{quote(key)} must be {kind.words}", hint=kind.hint)
+    limit = DEFAULTS[key] if key in _AT_MOST_DEFAULT else None
+    is_weaker = found > limit if isinstance(found, int) and isinstance(limit, int) else found in ("off", 0)
+    if layer == COMMITTED and key.startswith("hooks.") and is_weaker:  # a hook does less, or sends more, than without
         shown = found if isinstance(value, bool) else value
         raise UsageError(
             f"{quote(key)} may not be {shown} in a committed file: it would take a guard away from everyone who merges it",
             hint=f"keep it to yourself: dvlite config --user {key} {shown}",
         )
     return found
-
-
-def _weakens(key: str, value: Value) -> bool:
-    """Says whether a setting lets a hook do less, or send more, than it would without."""
-    if key in _AT_MOST_DEFAULT:
-        return isinstance(value, int) and value > int(str(DEFAULTS[key]))
-    return key.startswith("hooks.") and value in ("off", 0)
 
 
 def is_known(key: str) -> bool:
@@ -283,7 +251,7 @@ def is_known(key: str) -> bool:
 
 def is_dangerous(option: str) -> bool:
     """Says whether a remote's option is a secret, points at one, or weakens the connection: it may not stand in a committed file."""
-    return is_secret(option) or _UNSAFE.search(option) is not None
+    return (_SECRET.search(option) or _UNSAFE.search(option)) is not None
 
 
 def is_secret(option: str) -> bool:
@@ -307,14 +275,6 @@ def check_remote_name(name: str) -> str:
     return name
 
 
-def _leaves(tree: Mapping[str, Tree], path: tuple[str, ...]) -> Iterable[tuple[tuple[str, ...], Tree]]:
-    for key, value in tree.items():
-        if isinstance(value, dict) and value and len(path) < 3:
-            yield from _leaves(value, (*path, key))
-        elif value is not None and value != {}:
-            yield (*path, key), value
-
-
 def _check_remote(key: str, value: Tree, layer: str) -> str:
     words = key.split(".")
     if len(words) != 3:
@@ -332,29 +292,90 @@ def _check_remote(key: str, value: Tree, layer: str) -> str:
             f"option {quote(option)} of remote {quote(name)} is not allowed in a committed file: it is a credential or chooses one",
             hint=f"keep it to yourself: dvlite config --local {key} VALUE",
         )
-    return setting_values.scalar_text(key, value)
+    text = str(value).lower() if isinstance(value, bool) else str(value)
+    if not isinstance(value, str | int | float) or not text or not text.isprintable():
+        raise UsageError(f"{quote(key)} must be {_LINE}")
+    return text
 
 
-def _remote_name(key: str, value: Tree) -> str:
-    return check_remote_name(setting_values.text(key, value))
+# --- what the values may be ---
 
 
-_limit = setting_values.size_up_to(_LARGEST_LIMIT, "a size, for example 10MiB")
-_VALUES: Mapping[str, Check] = {
-    "project": setting_values.project,
-    "core.autostage": setting_values.boolean,
-    "core.remote": _remote_name,
-    "cache.dir": setting_values.text,
-    "cache.shared": setting_values.shared,
-    "cache.pack_below": setting_values.size_up_to(_LARGEST_RECORD, "a size up to 16MiB, for example 64KiB"),
-    "cache.link": setting_values.links,
-    "transfer.jobs": setting_values.jobs,
-    "transfer.retry_seconds": setting_values.seconds,
-    "trust": setting_values.places,
-    "hooks.pre_commit": setting_values.one_of("note", "block", "off"),
-    "hooks.pre_push": setting_values.one_of("on", "off"),
-    "hooks.follow": setting_values.one_of("on", "off"),
-    "hooks.large_file": _limit,
-    "hooks.fetch_limit": _limit,
-    "hooks.push_limit": _limit,
+class _Kind(NamedTuple):
+    """What one setting may hold: `read` returns the value, or None for a wrong one; `words` say what is right."""
+
+    read: Callable[[Tree], Value | None]
+    words: str
+    hint: str | None = None
+
+
+def _line(value: Tree) -> str | None:
+    return value if isinstance(value, str) and value and value.isprintable() else None
+
+
+def _size_up_to(largest: int, words: str) -> _Kind:
+    """A size in bytes, written as a number or with a unit."""
+
+    def read(value: Tree) -> int | None:
+        match = None if isinstance(value, bool) else _SIZE.fullmatch(str(value))
+        size_bytes = int(match[1]) * _UNITS[match[2].lower()] if match else largest + 1
+        return size_bytes if size_bytes <= largest else None
+
+    return _Kind(read, words)
+
+
+def _one_of(*words: str) -> _Kind:
+    """One of a few words; `true` and `false` mean `on` and `off`, which other notations of YAML read them as."""
+
+    def read(value: Tree) -> str | None:
+        meant = ("off", "on")[value] if isinstance(value, bool) else value
+        return meant if isinstance(meant, str) and meant in words else None
+
+    return _Kind(read, f"{', '.join(words[:-1])} or {words[-1]}")
+
+
+def _links(value: Tree) -> tuple[str, ...] | None:
+    words = value.replace(",", " ").split() if isinstance(value, str) else value
+    is_right = isinstance(words, list) and words and all(word in _WAYS for word in words)
+    return tuple(map(str, words)) if is_right and isinstance(words, list) else None
+
+
+def _places(value: Tree) -> tuple[str, ...] | None:
+    places = [value] if isinstance(value, str) else value
+    if isinstance(places, list) and all(isinstance(place, str) and place.isprintable() for place in places):
+        return tuple(map(str, places))
+    return None
+
+
+def _number(smallest: int, largest: int, words: str, *, whole: bool) -> _Kind:
+    def read(value: Tree) -> int | float | None:
+        if value is None or isinstance(value, bool | str | list | dict) or (whole and isinstance(value, float)):
+            return None
+        return value if smallest <= value <= largest else None
+
+    return _Kind(read, f"{words} from {smallest} to {largest}")
+
+
+_LIMIT = _size_up_to(1 << 60, "a size, for example 10MiB")
+_VALUES: Mapping[str, _Kind] = {
+    "project": _Kind(
+        lambda value: value if isinstance(value, str) and re.fullmatch("[0-9a-f]{32}", value) else None,
+        "32 hex digits",
+        "restore the line from git, or run dvlite init in a repository without it",
+    ),
+    "core.autostage": _Kind(lambda value: value if isinstance(value, bool) else None, "true or false"),
+    "core.remote": _Kind(lambda value: check_remote_name(line) if (line := _line(value)) else None, _LINE),
+    "cache.dir": _Kind(_line, _LINE),
+    "cache.shared": _Kind(lambda value: "group" if value == "group" else None, "group, or absent"),
+    "cache.pack_below": _size_up_to(16 << 20, "a size up to 16MiB, for example 64KiB"),  # the largest record in a pack
+    "cache.link": _Kind(_links, f"some of {', '.join(_WAYS)}, the one to try first in front"),
+    "transfer.jobs": _number(1, 256, "a number", whole=True),
+    "transfer.retry_seconds": _number(0, 86400, "a number of seconds", whole=False),
+    "trust": _Kind(_places, "a list of URLs and folders"),
+    "hooks.pre_commit": _one_of("note", "block", "off"),
+    "hooks.pre_push": _one_of("on", "off"),
+    "hooks.follow": _one_of("on", "off"),
+    "hooks.large_file": _LIMIT,
+    "hooks.fetch_limit": _LIMIT,
+    "hooks.push_limit": _LIMIT,
 }

@@ -142,7 +142,7 @@ def _fetch(repo: Repo, work: Workspace, parts: Sequence[FetchRequest], done: Fol
     wanted = [part for part, size in missing if size != 0]
     limit = repo.config.limit_bytes("hooks.fetch_limit")
     missing_bytes = sum(size or 0 for _, size in missing)
-    if not wanted or not limit or not repo.config.remote_names():
+    if not wanted or not limit or not repo.config.remote_names:
         return
     if missing_bytes > limit:
         done.reason = _too_large(missing_bytes, limit)

@@ -157,7 +157,7 @@ def _received(
 
 def _configured(repo: Repo, text: str) -> str | None:
     """Returns the name of the configured remote with this name or URL; None for a place that is not configured."""
-    names = repo.config.remote_names()
+    names = repo.config.remote_names
     if text in names:
         return text
     if not _is_place(text):
@@ -171,7 +171,7 @@ def _is_place(text: str) -> bool:
 
 
 def _with_location(config: Config, location: Location, root: Path) -> str | None:
-    for name in config.remote_names():
+    for name in config.remote_names:
         with contextlib.suppress(DvliteError):
             if remotes.located(remotes.configured(config, name), root)[0].text == location.text:
                 return name

@@ -16,45 +16,44 @@ from dvlite.git.program import Git
 FOLDER = ".dvlite"
 COMMITTED_FILE = f"{FOLDER}/config.yaml"
 LOCAL_FILE = f"{FOLDER}/config.local.yaml"
+_FILES = {COMMITTED: COMMITTED_FILE, LOCAL: LOCAL_FILE}
 _LIMIT_BYTES = (1 << 20) + 1  # one more than the format allows, so that it can say so
 
 
 def load(root: Path | None, environ: Mapping[str, str], git: Git | None = None) -> Config:
     """Reads every layer there is; without `root`, those of no repository. Raises FormatError naming a file and a line."""
     layers: list[Mapping[str, Setting]] = []
-    for layer in (SYSTEM, USER):
-        path = own_file(layer, environ)
-        data = _read_own(path) if path is not None else None
-        if data is not None:
-            layers.append(config.parse(data, str(path), layer))
-    if root is not None:
-        if (root / FOLDER).is_symlink():
-            raise FormatError(f"refused '{FOLDER}': it is a symbolic link", hint="replace it by a folder")
-        layers += [layer for layer in (_read_layer(root, COMMITTED, git), _read_layer(root, LOCAL, git)) if layer]
-    layers.append(config.from_environment(environ))
+    for layer in (SYSTEM, USER) if root is None else (SYSTEM, USER, COMMITTED, LOCAL):
+        path = path_of(layer, root, environ)
+        data = None if path is None else _read(path, layer)
+        if path is None or data is None:
+            continue
+        if layer == LOCAL and git is not None and git.tracked_under([LOCAL_FILE]):
+            # It could have come with the clone, and what is said in it counts as said by this user.
+            raise FormatError(
+                f"refused '{LOCAL_FILE}': git tracks it, and it may hold secrets", hint=f"git rm --cached {LOCAL_FILE}"
+            )
+        layers.append(config.parse(data, _FILES.get(layer) or str(path), layer))
+    if not environ.keys().isdisjoint(config.ENVIRONMENT_KEYS):
+        layers.append(config.from_environment(environ))
     return config.merge(layers)
 
 
 def read(layer: str, root: Path | None, environ: Mapping[str, str]) -> Mapping[str, Setting]:
     """Returns what one layer's file says, nothing where it does not exist."""
     path = file_of(layer, root, environ)
-    where = _where(path, root)
-    data = _read_own(path) if layer in (SYSTEM, USER) else read_regular(path, where, _LIMIT_BYTES)
-    return config.parse(data, where, layer) if data is not None else {}
+    data = _read(path, layer)
+    return {} if data is None else config.parse(data, _FILES.get(layer) or str(path), layer)
 
 
 def file_of(layer: str, root: Path | None, environ: Mapping[str, str]) -> Path:
     """Returns the path of a layer's file; raises UsageError where there can be none."""
-    if layer in (COMMITTED, LOCAL):
-        if root is None:
-            raise UsageError(f"the {layer} config belongs to a repository", hint="cd into one, or use --user")
-        return root / (COMMITTED_FILE if layer == COMMITTED else LOCAL_FILE)
-    path = own_file(layer, environ)
-    if path is None:
-        raise UsageError(
-            f"cannot tell where the {layer} config is: HOME is not set", hint="set HOME, or XDG_CONFIG_HOME"
-        )
-    return path
+    path = path_of(layer, root, environ)
+    if path is not None:
+        return path
+    if layer in _FILES:
+        raise UsageError(f"the {layer} config belongs to a repository", hint="cd into one, or use --user")
+    raise UsageError(f"cannot tell where the {layer} config is: HOME is not set", hint="set HOME, or XDG_CONFIG_HOME")
 
 
 def change(layer: str, settings: Mapping[str, Value | None], root: Path | None, environ: Mapping[str, str]) -> Path:
@@ -63,16 +62,13 @@ def change(layer: str, settings: Mapping[str, Value | None], root: Path | None, 
     The result is checked as a whole before it is written; comments stay. Only the user can read what may hold secrets.
     """
     path = file_of(layer, root, environ)
-    where = _where(path, root)
-    before = (_read_own(path) if layer in (SYSTEM, USER) else read_regular(path, where, _LIMIT_BYTES)) or b""
-    data = before
+    where = _FILES.get(layer) or str(path)
+    data = before = _read(path, layer) or b""
     for key, value in settings.items():
         data = config.edit(data, key, value, where)
     config.parse(data, where, layer)
     if data != before:
-        target = (
-            Path(os.path.realpath(path)) if layer in (SYSTEM, USER) else path
-        )  # people keep links to their dotfiles
+        target = path if layer in _FILES else Path(os.path.realpath(path))  # people keep links to their dotfiles
         try:
             target.parent.mkdir(parents=True, exist_ok=True)
         except OSError as error:
@@ -81,8 +77,10 @@ def change(layer: str, settings: Mapping[str, Value | None], root: Path | None, 
     return path
 
 
-def own_file(layer: str, environ: Mapping[str, str]) -> Path | None:
-    """Returns the system's or the user's config file, in this platform's place."""
+def path_of(layer: str, root: Path | None, environ: Mapping[str, str]) -> Path | None:
+    """Returns where a layer's file is, those of the system and the user in this platform's place; None where there can be none."""
+    if layer in _FILES:
+        return None if root is None else root / _FILES[layer]
     mac = sys.platform == "darwin"
     if layer == SYSTEM:
         return Path("/Library/Application Support/dvlite/config.yaml" if mac else "/etc/dvlite/config.yaml")
@@ -104,21 +102,11 @@ def own_cache_folder(environ: Mapping[str, str]) -> Path | None:
     return Path(home) / ("Library/Caches" if sys.platform == "darwin" else ".cache") / "dvlite"
 
 
-def _read_layer(root: Path, layer: str, git: Git | None) -> Mapping[str, Setting] | None:
-    path = file_of(layer, root, {})
-    where = _where(path, root)
-    data = read_regular(path, where, _LIMIT_BYTES)
-    if data is None:
-        return None
-    if layer == LOCAL and git is not None and git.tracked_under([LOCAL_FILE]):
-        # It could have come with the clone, and what is said in it counts as said by this user.
-        raise FormatError(
-            f"refused '{LOCAL_FILE}': git tracks it, and it may hold secrets", hint=f"git rm --cached {LOCAL_FILE}"
-        )
-    return config.parse(data, where, layer)
-
-
-def _read_own(path: Path) -> bytes | None:
+def _read(path: Path, layer: str) -> bytes | None:
+    if layer in _FILES:  # a clone may bring it, and the folder
+        if path.parent.is_symlink():
+            raise FormatError(f"refused '{FOLDER}': it is a symbolic link", hint="replace it by a folder")
+        return read_regular(path, _FILES[layer], _LIMIT_BYTES)
     try:
         with path.open("rb") as file:
             return file.read(_LIMIT_BYTES)
@@ -126,7 +114,3 @@ def _read_own(path: Path) -> bytes | None:
         return None
     except OSError as error:
         raise os_error(error, "read", path) from error
-
-
-def _where(path: Path, root: Path | None) -> str:
-    return path.relative_to(root).as_posix() if root is not None and path.is_relative_to(root) else str(path)

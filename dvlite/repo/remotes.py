@@ -60,7 +60,7 @@ def settings(config: Config, name: str | None, root: Path) -> RemoteSettings:
 
 def configured(config: Config, name: str | None) -> RemoteConfig:
     """Returns the remote of that name, or the default one; raises UsageError naming those that there are."""
-    names = config.remote_names()
+    names = config.remote_names
     if name is None and config.default_remote is None:
         if not names:
             raise UsageError(

@@ -120,7 +120,7 @@ def _is_about(file: str, path: str, tracked: Sequence[Tracked], *, whole: bool) 
 
 def _meant(repo: Repo, argument: str) -> str:
     """Guesses what was meant by a word that is no tracked path: git takes remotes and revisions in that place."""
-    if argument in repo.config.remote_names():
+    if argument in repo.config.remote_names:
         return f"the remote is given with -r: -r {argument}"
     if os.path.lexists(repo.cwd / argument):
         return f"dvlite add {argument}   or see what is tracked: dvlite ls"

@@ -37,7 +37,7 @@ def test_a_committed_setting_is_staged(work):
 def test_each_place_has_its_file(work):
     call(work, "cache.dir", "/big", place="user")
     call(work, "cache.link", "hardlink,copy", place="local")
-    assert config_files.own_file(config_files.USER, os.environ).read_text() == "cache:\n  dir: /big\n"
+    assert config_files.path_of(config_files.USER, None, os.environ).read_text() == "cache:\n  dir: /big\n"
     assert call(work, "cache.link").values[0].value == ["hardlink", "copy"]
     assert [value.key for value in call(work, place="local").values] == ["cache.link"]
 

@@ -37,7 +37,7 @@ def committed(work):
 
 
 def user_config():
-    return config_files.own_file(config_files.USER, os.environ)
+    return config_files.path_of(config_files.USER, None, os.environ)
 
 
 def test_the_first_remote_is_the_default_and_staged(work):
@@ -139,7 +139,7 @@ def test_removing_takes_the_remote_out_of_all_files(work):
     added(url="../store2", local=True)
     result = remote.remote_remove(opened(), "origin", progress=QUIET)
     assert (result.default, result.staged) == ("backup", (".dvlite/config.yaml",))
-    assert opened().config.remote_names() == ["backup"]
+    assert opened().config.remote_names == ("backup",)
     assert "origin" not in committed(work)
     with pytest.raises(UsageError, match="there is no remote 'origin'"):
         remote.remote_remove(opened(), "origin", progress=QUIET)

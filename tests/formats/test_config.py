@@ -172,7 +172,7 @@ def test_settings_have_their_types_and_know_their_line():
     assert made.pack_below_bytes == 65536
     assert made.retry_seconds == 5
     assert made.default_remote == "origin"
-    assert made.remote_names() == ["backup", "origin"]
+    assert made.remote_names == ("backup", "origin")
     assert made.remote("origin").url.value == "s3://acme-data/birds"
     assert made.settings["remotes.origin.region"].source == ".dvlite/config.yaml:8"
     assert made.remote("none") is None

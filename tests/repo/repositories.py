@@ -42,7 +42,7 @@ def write_config(work: Path, text: str, name: str = "config.yaml") -> None:
 
 
 def write_user_config(text: str) -> Path:
-    path = config_files.own_file(config_files.USER, os.environ)
+    path = config_files.path_of(config_files.USER, None, os.environ)
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(text)
     return path
