@@ -45,7 +45,7 @@ def temporary_name() -> str:
 
 
 def is_temporary_name(name: bytes) -> bool:
-    """Says whether a name is one that `temporary_name` makes, and so what a killed run may have left."""
+    """Returns whether a name is one that `temporary_name` makes, and so what a killed run may have left."""
     return _TEMPORARY.fullmatch(name) is not None
 
 
@@ -100,7 +100,7 @@ def open_without_waiting(path: str, flags: int) -> int:
 
 
 def holds(path: Path, data: bytes) -> bool:
-    """Says whether an ordinary file has exactly these bytes; reads no more than that many. False for a link, and for what cannot be read."""
+    """Returns whether an ordinary file has exactly these bytes; reads no more than that many. False for a link, and for what cannot be read."""
     try:
         return read_regular(path, str(path), len(data) + 1) == data
     except DvliteError:

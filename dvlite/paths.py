@@ -32,12 +32,12 @@ def ancestors(path: AnyStr) -> Iterator[AnyStr]:
 
 
 def is_inside(path: str, folder: str) -> bool:
-    """Says whether a relative path is `folder` or lies below it; everything is inside the root, ''."""
+    """Returns whether a relative path is `folder` or lies below it; everything is inside the root, ''."""
     return path == folder or not folder or path.startswith(folder + "/")
 
 
 def overlap(one: str, other: str) -> bool:
-    """Says whether one of two relative paths lies inside the other, or both are the same."""
+    """Returns whether one of two relative paths lies inside the other, or both are the same."""
     return is_inside(one, other) or is_inside(other, one)
 
 
@@ -60,7 +60,7 @@ def check_paths(paths: Sequence[bytes]) -> None:
 
 
 def is_reserved(name: bytes) -> bool:
-    """Says whether some file system could take this name for `.git` or `.dvlite` (HFS+ and NTFS rules)."""
+    """Returns whether some file system could take this name for `.git` or `.dvlite` (HFS+ and NTFS rules)."""
     text = unicodedata.normalize("NFC", name.decode("utf-8", "surrogateescape").translate(_IGNORED_BY_HFS)).casefold()
     text = text.partition(":")[0].rstrip(". ")
     return text in (".git", ".dvlite") or _SHORT_NAME.fullmatch(text) is not None

@@ -78,7 +78,7 @@ def _hook(session: Session, name: str, words: tuple[str, ...]) -> HookResult:
 
 
 def _concerns_data(environ: Mapping[str, str]) -> bool:
-    """Says whether git's repository, which dvlite cannot open, is one that dvlite was used in; as the scripts in git's hooks folder do."""
+    """Returns whether git's repository, which dvlite cannot open, is one that dvlite was used in; as the scripts in git's hooks folder do."""
     from pathlib import Path
 
     return Path(".dvlite/config.yaml").is_file() or Path(environ.get("GIT_DIR") or ".git", "dvlite").is_dir()

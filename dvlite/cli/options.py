@@ -224,7 +224,7 @@ class Session:
         return self.opened
 
     def stage(self) -> bool:
-        """Says whether git is handed what is written: neither `--no-stage` nor `core.autostage: false`."""
+        """Returns whether git is handed what is written: neither `--no-stage` nor `core.autostage: false`."""
         return not self.flags.get("no_stage") and (self.opened is None or self.opened.config.autostage)
 
     def trusts(self, error: Untrusted) -> bool:
@@ -249,7 +249,7 @@ class Session:
         return sys.stdin.readline().strip().lower() in {"y", "yes"}
 
     def may_ask(self) -> bool:
-        """Says whether there is a terminal, and so somebody who can answer a question."""
+        """Returns whether there is a terminal, and so somebody who can answer a question."""
         return not self.output.settings.json and sys.stdin is not None and sys.stdin.isatty() and sys.stderr.isatty()
 
 

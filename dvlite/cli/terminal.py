@@ -142,7 +142,7 @@ class Terminal:
 
 
 def wants_color(stream: TextIO, choice: str, environ: Mapping[str, str]) -> bool:
-    """Says whether a stream gets colours: the flag first, then NO_COLOR (no-color.org), then what the stream is."""
+    """Returns whether a stream gets colours: the flag first, then NO_COLOR (no-color.org), then what the stream is."""
     if choice != "auto":
         return choice == "always"
     return not environ.get("NO_COLOR") and environ.get("TERM") != "dumb" and _is_terminal(stream)

@@ -248,7 +248,7 @@ class _Adder:
         return True
 
     def _is_unchanged(self, path: str, old: Pointer, scan: Scan) -> bool:
-        """Says whether the stat index proves the path unchanged and the cache has all of it."""
+        """Returns whether the stat index proves the path unchanged and the cache has all of it."""
         work = self._work
         if work.vouched(path, scan) != old.digest:
             return False
@@ -357,7 +357,7 @@ class _Adder:
 
 
 def _is_replaced(path: bytes, present: set[bytes], folders: set[bytes]) -> bool:
-    """Says whether what is on disk now has a folder where this file was, or a file where its folder was."""
+    """Returns whether what is on disk now has a folder where this file was, or a file where its folder was."""
     return path in folders or any(above in present for above in ancestors(path))
 
 

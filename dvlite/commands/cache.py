@@ -1,4 +1,4 @@
-"""`dvlite cache prune --pushed`: frees what a remote provably has. Proof is a fresh look at the remote, never what is remembered of it."""
+"""`dvlite cache prune --pushed`: frees what a remote provably has. Proof is a fresh listing of the remote, never a remembered one."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from dvlite.workspace.backups import saved_pointers
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CachePruneResult:
-    """What left the cache because a remote provably has it."""
+    """What was removed from the cache because a remote provably has it."""
 
     schema: ClassVar[str] = "dvlite.cache-prune/1"
     remote: str
@@ -40,10 +40,10 @@ class CachePruneResult:
 def cache_prune(
     repo: Repo, *, remote: str | None = None, dry_run: bool = False, progress: Progress
 ) -> CachePruneResult:
-    """Removes from the cache the files that the remote has in packs it can be relied on for; listings and run records stay.
+    """Removes from the cache the files that the remote has in packs that are not condemned; listings and run records stay.
 
-    A version is proven if all its objects are there and this project keeps it (a root). What belongs to a version that is not proven
-    stays, unless a proven one holds it too. Waits until no other dvlite command writes to the cache, and keeps them waiting.
+    A version is proven if all its objects are on the remote and this project keeps it (a root). Files of a version that is not proven
+    stay, unless a proven one has them too. Takes the lock of the cache, so other dvlite commands that write to it wait.
     """
     cache = open_cache(repo)
     name, opened = open_remote(repo, cache, remote, None)
@@ -51,7 +51,7 @@ def cache_prune(
         if not cache.folder.is_dir():
             return CachePruneResult(remote=name, dry_run=dry_run)
         versions = _versions(repo, progress)
-        cache.segments()  # a damaged index is mended now: that takes the lock which is about to be held
+        cache.segments()  # repairs a damaged index, which takes the lock that is held below
         if not dry_run:
             stack.enter_context(repo.lock(progress))
             stack.enter_context(files.lock(cache.folder / "lock", waiting=partial(progress.warn, WAITING)))
@@ -61,25 +61,25 @@ def cache_prune(
         catalog, project = Catalog(opened).look(), repo.config.project or ""
         proof = reachable.prove(catalog, cache, versions, project, also=held.digests())
         shared = repo.config.cache_dir is not None  # other projects may rely on it, and have another remote
-        made = prune_plan.plan(cache, held, lambda digest: proof.covers(digest, strangers=not shared))
+        plan = prune_plan.plan(cache, held, lambda digest: proof.covers(digest, strangers=not shared))
         if not dry_run:
-            prune_plan.remove(cache, made)
+            prune_plan.remove(cache, plan)
         progress.finish()
     return CachePruneResult(
         remote=name,
-        objects=len(made.large) + len(made.packs),
-        freed_bytes=made.freed_bytes,
-        kept_objects=made.kept_objects,
-        kept_bytes=made.kept_bytes,
+        objects=len(plan.large) + len(plan.packs),
+        freed_bytes=plan.freed_bytes,
+        kept_objects=plan.kept_objects,
+        kept_bytes=plan.kept_bytes,
         free_bytes=shutil.disk_usage(cache.folder).free,
         dry_run=dry_run,
     )
 
 
 def _versions(repo: Repo, progress: Progress) -> list[VersionId]:
-    """Returns every version that something here refers to: pointers on disk, in any commit, and those that dvlite saved."""
-    found = [item.pointer for item in repo.work_tree.tracked()]
+    """Returns every version that this clone refers to: pointers on disk, in any commit, and saved ones."""
+    pointers = [item.pointer for item in repo.work_tree.tracked()]
     scope = Scope(all_commits=True)
-    found += [item.pointer for item in committed_versions.reachable(repo.git, scope, progress=progress)]
-    found += saved_pointers(repo)
-    return list(dict.fromkeys(parse_oid(known.oid) for known in found))
+    pointers += [item.pointer for item in committed_versions.reachable(repo.git, scope, progress=progress)]
+    pointers += saved_pointers(repo)
+    return list(dict.fromkeys(parse_oid(pointer.oid) for pointer in pointers))

@@ -26,7 +26,7 @@ class ConfigValue:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ConfigResult:
-    """Settings asked for, or the one that was changed."""
+    """The requested settings, or the one that was changed."""
 
     schema: ClassVar[str] = "dvlite.config/1"
     action: Literal["list", "get", "set", "unset"]
@@ -47,14 +47,14 @@ def config(
 ) -> ConfigResult:
     """Lists the settings in force, or shows, sets or removes one; `place` is a layer, for changes the committed one if None.
 
-    Raises UsageError for a key that there is not, and for a value or layer that the key cannot have.
+    Raises UsageError for an unknown key, and for a value or layer that the key cannot have.
     """
     if key is None:
         return ConfigResult(action="list", values=_listed(repo, place))
     if not is_known(key):
         raise UsageError(f"there is no setting {quote(key)}", hint=nearest(key))
     if value is None and not unset:
-        shown = [found for found in _listed(repo, place) if found.key == key]
+        shown = [setting for setting in _listed(repo, place) if setting.key == key]
         if not shown:
             raise UsageError(f"{quote(key)} is not set", hint=f"dvlite config {key} VALUE")
         return ConfigResult(action="get", values=tuple(shown))

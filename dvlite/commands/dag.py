@@ -1,4 +1,4 @@
-"""`dvlite dag`: the stages, and which needs which. Reads pipeline files only."""
+"""`dvlite dag`: the stages and their dependencies on each other. Reads pipeline files only."""
 
 from __future__ import annotations
 
@@ -37,9 +37,9 @@ class DagResult:
 
 
 def dag(repo: Repo, targets: Sequence[str], *, downstream: bool = False, progress: Progress) -> DagResult:
-    """Returns the stages that the targets stand for and all before them (with `downstream` all after them), in order.
+    """Returns the targeted stages and all before them (with `downstream`, all after them), in order.
 
-    Raises FormatError for cycles and outputs that overlap; a pipeline file that cannot be read is warned of if others can.
+    Raises FormatError for cycles and overlapping outputs; an unreadable pipeline file is a warning if others can be read.
     """
     loaded = load(repo.work_tree)
     if loaded.broken and not loaded.stages:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
+from operator import attrgetter
 from pathlib import Path
 from typing import ClassVar, Literal
 
@@ -17,7 +18,6 @@ from dvlite.oid import Digest
 from dvlite.progress import Progress
 from dvlite.repo.open_stores import open_cache
 from dvlite.repo.repository import Repo
-from dvlite.repo.tracked_paths import Tracked
 from dvlite.show import quote
 from dvlite.store.cache import Cache
 from dvlite.workspace import sparse
@@ -59,7 +59,7 @@ class DiffResult:
 
 @dataclass(frozen=True, slots=True)
 class _Sides:
-    """What is compared: the versions on each side by tracked path, and listings that only the workspace has."""
+    """The versions on each side by tracked path, and listings that only the workspace has."""
 
     old: Mapping[str, Pointer]
     new: Mapping[str, Pointer]
@@ -69,8 +69,8 @@ class _Sides:
 def diff(repo: Repo, revisions: Sequence[str], paths: Sequence[str], *, progress: Progress) -> DiffResult:
     """Compares the workspace with the pointers on disk, with one revision, or two revisions with each other (`A B`, `A..B`).
 
-    `A...B` compares B with what it and A come from. Paths may be inside tracked directories. Equal parts of listings are never read;
-    a listing that the cache lacks is fetched alone. Raises ObjectMissing if there is none to be had.
+    `A...B` compares B with the common ancestor of both. Paths may be inside tracked directories. Equal parts of listings are never read;
+    a listing that the cache lacks is fetched alone. Raises ObjectMissing if it is unavailable.
     """
     cache = open_cache(repo)
     old_name, new_name = _names(repo, revisions)
@@ -79,7 +79,8 @@ def diff(repo: Repo, revisions: Sequence[str], paths: Sequence[str], *, progress
     new = on_disk if new_name is None else repo.at(new_name).tracked()
     union = {item.path: item for item in (*old, *new)}
     chosen = [
-        (item.path, inside) for item, inside in select(repo, sorted(union.values(), key=_path), paths, inside=True)
+        (item.path, inside)
+        for item, inside in select(repo, sorted(union.values(), key=attrgetter("path")), paths, inside=True)
     ]
     wanted = {path for path, _ in chosen}
     old_versions = {item.path: item.pointer for item in old if item.path in wanted}
@@ -94,7 +95,7 @@ def diff(repo: Repo, revisions: Sequence[str], paths: Sequence[str], *, progress
         if path not in moved and path not in moved.values():
             found += _compare(repo, cache, path, inside, sides, progress)
     return DiffResult(
-        old=old_name or "pointers", new=new_name or "workspace", paths=tuple(sorted(found, key=lambda each: each.path))
+        old=old_name or "pointers", new=new_name or "workspace", paths=tuple(sorted(found, key=attrgetter("path")))
     )
 
 
@@ -120,15 +121,11 @@ def _names(repo: Repo, revisions: Sequence[str]) -> tuple[str | None, str | None
     return text, None
 
 
-def _path(item: Tracked) -> str:
-    return item.path
-
-
 # --- the workspace as a side ---
 
 
 def _from_workspace(work: Workspace, pointers: Mapping[str, Pointer], nodes: dict[Digest, bytes]) -> dict[str, Pointer]:
-    """Returns the versions that are on disk; listings made for them go into `nodes`. A path without data has none."""
+    """Returns the versions on disk, without paths that have no data; adds their listings to `nodes`."""
     found: dict[str, Pointer] = {}
     for path, known in pointers.items():
         scan = work.scan(path)
@@ -149,23 +146,23 @@ def _from_workspace(work: Workspace, pointers: Mapping[str, Pointer], nodes: dic
 
 
 def _whole(work: Workspace, path: str, known: Pointer, have: Snapshot) -> Entries:
-    """Returns what is on disk, and of a directory that is here in part what is not here by choice."""
-    here = have.entries()
+    """Returns the entries on disk, and those that a sparse checkout left out."""
+    entries = have.entries()
     chooses = work.selector(path)
     if chooses is None or known.kind != "directory":
-        return here
+        return entries
     needed = partial(entries_of, known, work.cache)
     base = with_listings(work.repo, work.cache, path, [known], needed, work.progress)
-    present = set(here.paths)
+    present = set(entries.paths)
     rows = [base[i] for i, name in enumerate(base.paths) if not chooses(name) and name not in present]
-    return manifest.from_entries(sorted([*rows, *(here[i] for i in range(len(here)))], key=lambda row: row.path))
+    return manifest.from_entries(sorted([*rows, *(entries[i] for i in range(len(entries)))], key=lambda row: row.path))
 
 
 # --- comparing ---
 
 
 def _moved(sides: _Sides) -> dict[str, str]:
-    """Returns tracked paths that only have another name now, new -> old."""
+    """Returns renamed tracked paths, new -> old."""
     gone = {path: known for path, known in sides.old.items() if path not in sides.new}
     found: dict[str, str] = {}
     for path, known in sides.new.items():
@@ -188,22 +185,13 @@ def _renamed(old_path: str, path: str, known: Pointer) -> PathDiff:
         old_oid=known.oid,
         oid=known.oid,
     )
-    return PathDiff(
-        path=path,
-        kind=_kind(known),
-        counts=Counts(renamed=known.files),
-        old_oid=known.oid,
-        oid=known.oid,
-        old_size_bytes=known.size_bytes,
-        size_bytes=known.size_bytes,
-        files=(change,),
-    )
+    return _path_diff(path, known, known, Counts(renamed=known.files), (change,))
 
 
 def _compare(
     repo: Repo, cache: Cache, path: str, inside: tuple[str, ...], sides: _Sides, progress: Progress
 ) -> list[PathDiff]:
-    """Returns how one tracked path differs, nothing if it does not."""
+    """Returns how one tracked path differs; an empty list if it does not."""
     old, new = sides.old.get(path), sides.new.get(path)
     if old is not None and old.same_version(new):
         return []
@@ -274,10 +262,10 @@ def _kind(known: Pointer | None) -> Literal["file", "directory"]:
 
 
 def driver(repo: Repo, sides: Sequence[str], *, progress: Progress) -> DiffResult:
-    """Compares two pointers as git hands them over (git(1), GIT_EXTERNAL_DIFF): from the cache alone, and whatever they hold.
+    """Compares two pointers as git passes them (git(1), GIT_EXTERNAL_DIFF), with listings from the cache only.
 
     `sides` are path, old file, old hex, old mode, new file, new hex, new mode, for a rename also the new path and git's words; the path
-    alone for an unmerged file. What cannot be read or listed is said, never raised: git would give up the whole `git diff`.
+    alone for an unmerged file. What cannot be read or listed is in the result, never raised: git would abort the whole `git diff`.
     """
     if len(sides) not in (1, 7, 9):
         raise UsageError("--driver is called by git, with 1, 7 or 9 words", hint="dvlite diff [A | A B] [-- PATH]")
@@ -291,37 +279,24 @@ def driver(repo: Repo, sides: Sequence[str], *, progress: Progress) -> DiffResul
     old, new = sides[2][:8], sides[5][:8]
     try:
         before, after = (_side(repo, file, name) for file in (sides[1], sides[4]))
-        found = _told(repo, path, before, after)
+        found = _pointer_diff(repo, path, before, after)
     except DvliteError as error:
         found = PathDiff(path=path, kind="file", counts=_NO_COUNTS, incomplete=error.message)
     if len(sides) == 9 and not found.files and found.incomplete is None:
         moved = FileChange(change="renamed", path=path, old_path=sides[0].removesuffix(SUFFIX), kind=found.kind)
-        found = _with_files(found, moved)
+        found = replace(found, counts=counts_of([moved]), files=(moved,))
     return DiffResult(old=old, new=new, paths=(found,))
 
 
-def _with_files(found: PathDiff, *files: FileChange) -> PathDiff:
-    return PathDiff(
-        path=found.path,
-        kind=found.kind,
-        counts=counts_of(files),
-        old_oid=found.old_oid,
-        oid=found.oid,
-        old_size_bytes=found.old_size_bytes,
-        size_bytes=found.size_bytes,
-        files=files,
-    )
-
-
 def _side(repo: Repo, file: str, name: str) -> Pointer | None:
-    """Reads one side: a temporary file of git's, or the file in the work tree; both come from strangers."""
+    """Reads one side: a temporary file of git's, or the file in the work tree; both are untrusted."""
     if file == _NOTHING:
         return None
     data = read_regular(Path(repo.cwd / file), name, pointer.LIMIT_BYTES + 1)
     return None if data is None else pointer.parse(data, name)
 
 
-def _told(repo: Repo, path: str, old: Pointer | None, new: Pointer | None) -> PathDiff:
+def _pointer_diff(repo: Repo, path: str, old: Pointer | None, new: Pointer | None) -> PathDiff:
     """Returns how two pointers differ, file by file if the cache has their listings."""
     if old is not None and old.same_version(new):
         only = None if new is None or old.meta == new.meta else "only 'meta' differs, see git diff --no-ext-diff"

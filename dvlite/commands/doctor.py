@@ -1,4 +1,4 @@
-"""`doctor`: what is installed, what works on this disk, and what is wrong in this repository, each with its fix. Changes nothing."""
+"""`doctor`: the installed versions, what this disk supports, and problems of this repository, each with its fix. Changes nothing."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from typing import ClassVar, Literal
 
 from dvlite import __version__
 from dvlite.errors import DvliteError
-from dvlite.files import file_system, share_blocks, temporary_name
+from dvlite.files import existing_folder, file_system, share_blocks, temporary_name
 from dvlite.formats import store_config
 from dvlite.formats.config import LOCAL, is_secret
 from dvlite.git.program import program, program_version
@@ -71,9 +71,7 @@ class DoctorResult:
 
 
 def doctor(repo: Repo | None, environ: Mapping[str, str], *, progress: Progress) -> DoctorResult:
-    """Looks at the installation and, if there is one, at the repository: a request to each remote that is trusted, and no write but
-    of temporary files.
-    """
+    """Checks the installation and, if there is one, the repository. Sends a request to each trusted remote; writes temporary files only."""
     lines = [*_versions(environ)]
     if repo is None:
         lines.append(
@@ -132,11 +130,11 @@ def _git(repo: Repo) -> Iterator[DoctorLine]:
 
 
 def _hooks(repo: Repo) -> Iterator[DoctorLine]:
-    """Says what git does of itself here; that these are missing is no fault, but nobody sees it."""
+    """Reports hooks and the merge driver; they are optional, but their absence is easily overlooked."""
     there = installed_hooks(repo)
     gone = [name for name in HOOKS if name not in there]
     if not there:
-        yield DoctorLine(topic="hooks", text="none: git knows nothing of the data", fix="dvlite install")
+        yield DoctorLine(topic="hooks", text="none: git does not check or update the data", fix="dvlite install")
     elif gone:
         text = f"{', '.join(there)}; not {', '.join(gone)}"
         yield DoctorLine(topic="hooks", text=text, level="warning", fix="dvlite install")
@@ -152,8 +150,8 @@ def _hooks(repo: Repo) -> Iterator[DoctorLine]:
 
 
 def _links(repo: Repo) -> Iterator[DoctorLine]:
-    """Tries, from a file in the cache's folder to the work tree, each way in which a checkout can put a file there."""
-    folder = _existing(repo.cache_dir)
+    """Tries each way in which a checkout can place a file of the cache in the work tree."""
+    folder = existing_folder(repo.cache_dir)
     source, works = folder / temporary_name(), []
     try:
         source.write_bytes(b"dvlite doctor\n")
@@ -203,9 +201,9 @@ _LINKS: Mapping[str, Callable[[Path, Path], bool]] = {"reflink": _reflink, "hard
 
 def _cache(repo: Repo) -> Iterator[DoctorLine]:
     folder = repo.cache_dir
-    free = size_text(shutil.disk_usage(_existing(folder)).free)
+    free = size_text(shutil.disk_usage(existing_folder(folder)).free)
     if not folder.exists():
-        yield DoctorLine(topic="cache", text=f"{printable(str(folder))}: not made yet, {free} free")
+        yield DoctorLine(topic="cache", text=f"{printable(str(folder))}: not created yet, {free} free")
         return
     yield DoctorLine(topic="cache", text=f"{printable(str(folder))}: {size_text(_size_bytes(folder))}, {free} free")
     if folder.stat().st_mode & stat.S_IWOTH:
@@ -257,15 +255,8 @@ def _remotes(repo: Repo) -> Iterator[DoctorLine]:
             yield DoctorLine(topic="remotes", text=f"{name}: {error.message}", level="problem", fix=error.hint)
 
 
-def _existing(folder: Path) -> Path:
-    """Returns the folder or, where it is not made yet, what it will be made in."""
-    while not folder.is_dir():
-        folder = folder.parent
-    return folder
-
-
 def _size_bytes(folder: Path) -> int:
-    """Returns what a folder takes on disk (holes take nothing)."""
+    """Returns the disk usage of a folder (holes use none)."""
     total = 0
     for parent, _, names in os.walk(folder):
         for name in names:

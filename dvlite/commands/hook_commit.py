@@ -1,9 +1,9 @@
-"""The pre-commit hook: looks at what a commit holds before git makes it. Reads data only where its times say that it changed."""
+"""The pre-commit hook: checks the content of a commit before git creates it. Reads data only if its times changed."""
 
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
 from dvlite.errors import DvliteError, FormatError
@@ -19,6 +19,7 @@ from dvlite.repo.open_stores import open_cache
 from dvlite.repo.repository import Repo
 from dvlite.repo.tracked_paths import Tracked
 from dvlite.show import printable, quote, size_text, some, word
+from dvlite.workspace.changes import Counts, counts_text, files_text
 from dvlite.workspace.hashing import HashOnly
 from dvlite.workspace.workspace import Workspace
 
@@ -33,7 +34,7 @@ _SUBMODULE = "160000"
 
 
 class _Findings:
-    """What is to be told."""
+    """What blocks the commit, and the notes to print."""
 
     def __init__(self) -> None:
         self.blocked: list[Blocked] = []
@@ -41,11 +42,11 @@ class _Findings:
 
 
 class _TooMuch(DvliteError):
-    """A note is not worth so much reading."""
+    """Too much would have to be read for a note."""
 
 
 class _Brief(HashOnly):
-    """A reader that gives up before it reads much."""
+    """A reader that raises _TooMuch instead of reading more than `_MOST_BYTES`."""
 
     def expect(self, sizes: Sequence[int]) -> None:
         if sum(sizes) > _MOST_BYTES:
@@ -55,8 +56,7 @@ class _Brief(HashOnly):
 def hook_commit(repo: Repo, *, progress: Progress) -> HookResult:
     """Checks the files that the commit changes: pointers and lockfiles against the disk, others against tracked data and `hooks.large_file`.
 
-    What a merge or a cherry-pick brings was not made here, and is not checked. Data that changed and is not in the commit makes a note, or
-    blocks if `hooks.pre_commit` is `block`.
+    What a merge or a cherry-pick brings in is not checked. Changed data that is not in the commit becomes a note, or blocks if `hooks.pre_commit` is `block`.
     """
     mode = repo.config.get("hooks.pre_commit")
     if mode == "off":
@@ -83,14 +83,14 @@ def hook_commit(repo: Repo, *, progress: Progress) -> HookResult:
         amend = " --amend --no-edit" if all_staged and not found.blocked else ""
         how = f"to include it: dvlite add -u && git commit{amend}"
         found.notes.append(f"{_listed(repo, changed)} changed and is not in this commit; {how}")
-    _tell_unstaged(repo, committed.union(path.path for path in changed), found, blocks=mode == "block")
+    _report_unstaged(repo, committed.union(path.path for path in changed), found, blocks=mode == "block")
     return HookResult(hook="pre-commit", blocked=tuple(found.blocked), notes=tuple(found.notes), changed=tuple(changed))
 
 
-def _tell_unstaged(repo: Repo, told: set[str], found: _Findings, *, blocks: bool) -> None:
-    """Tells of pointers that the work tree has otherwise than the commit: its data would be another than the one that is here."""
-    files = repo.git.changed_pointers()
-    files = [repo.display(file) for file in files if file.removesuffix(pointer.SUFFIX) not in told]
+def _report_unstaged(repo: Repo, reported: set[str], found: _Findings, *, blocks: bool) -> None:
+    """Reports pointers that differ between the work tree and the commit: the commit would name other data than the one on disk."""
+    changed = repo.git.changed_pointers()
+    files = [repo.display(file) for file in changed if file.removesuffix(pointer.SUFFIX) not in reported]
     if not files:
         return
     message = f"{some([printable(file) for file in files])} changed and is not staged"
@@ -102,7 +102,7 @@ def _tell_unstaged(repo: Repo, told: set[str], found: _Findings, *, blocks: bool
 
 
 def _made_here(repo: Repo, staged: list[FileDifference]) -> list[FileDifference]:
-    """Returns what the commit changes, without what it takes from a commit that is being merged or picked."""
+    """Returns the changes of the commit, without those that come from a commit being merged or picked."""
     for commit in operation.others(repo.git_dir):
         other = {file.path for file in repo.git.staged_changes(commit)}
         staged = [file for file in staged if file.path in other]
@@ -113,7 +113,7 @@ def _made_here(repo: Repo, staged: list[FileDifference]) -> list[FileDifference]
 
 
 def _named(repo: Repo, files: Sequence[FileDifference], found: _Findings) -> list[Tracked]:
-    """Returns what the staged pointers and lockfiles name anew; blocks for those that cannot be read."""
+    """Returns the new versions in staged pointers and lockfiles; blocks for those that cannot be read."""
     blobs = {blob: lockfile.LIMIT_BYTES for file in files for blob in (file.old, file.new) if blob is not None}
     contents = dict(repo.git.blobs_within(blobs))
     items: list[Tracked] = []
@@ -150,7 +150,7 @@ def _outputs_before(file: FileDifference, contents: dict[str, bytes]) -> Iterato
             for item in tracked_paths.read_lockfile(file.path, contents.get(file.old, b""), file.path):
                 yield item.path, item.pointer.oid
         except FormatError:
-            return  # then all of the new one is new
+            return  # all outputs in the new one count as new
 
 
 def _refused(error: DvliteError) -> Blocked:
@@ -158,7 +158,7 @@ def _refused(error: DvliteError) -> Blocked:
 
 
 def _refuse_unreadable(repo: Repo, files: Sequence[FileDifference], found: _Findings) -> None:
-    """Blocks for pipeline files that cannot be read, or are still in conflict."""
+    """Blocks for pipeline files that cannot be read or have an unresolved conflict."""
     if not files:
         return
     from dvlite.formats import pipeline  # 20 ms that a commit without a pipeline file does not need
@@ -168,19 +168,19 @@ def _refuse_unreadable(repo: Repo, files: Sequence[FileDifference], found: _Find
         data = contents.get(file.new or "")
         if data is None:
             continue
-        number = marker_line(data)
+        shown, number = repo.display(file.path), marker_line(data)
+        if number is not None:
+            message = f"{shown}:{number}: there is an unresolved merge conflict"
+            found.blocked.append(Blocked(message=message, fixes=("edit the file, then git add it again",)))
+            continue
         try:
-            if number is None:
-                pipeline.parse(data, repo.display(file.path))
+            pipeline.parse(data, shown)
         except FormatError as error:
             found.blocked.append(_refused(error))
-        if number is not None:
-            message = f"{repo.display(file.path)}:{number}: there is an unresolved merge conflict"
-            found.blocked.append(Blocked(message=message, fixes=("edit the file, then git add it again",)))
 
 
 def _compare(work: Workspace, item: Tracked, found: _Findings) -> None:
-    """Compares what is on disk with what the commit says of it; what is not on disk at all cannot disagree."""
+    """Compares the data on disk with its version in the commit; data that is not on disk is not compared."""
     from dvlite.workspace.outdated import bringing  # 8 ms that a commit without data does not need
     from dvlite.workspace.path_status import PathStatus
 
@@ -209,7 +209,7 @@ def _compare(work: Workspace, item: Tracked, found: _Findings) -> None:
 
 
 def _taking(work: Workspace, look: PathStatus, item: Tracked) -> str:
-    """Returns the command that makes the pointer say what is on disk; of a version that a commit has, `add` would not."""
+    """Returns the command that makes the pointer match the disk; for a version of an earlier commit, that is not `add`."""
     from dvlite.workspace.outdated import back_to, commit_of
 
     path = work.repo.display(item.path)
@@ -219,7 +219,7 @@ def _taking(work: Workspace, look: PathStatus, item: Tracked) -> str:
 
 
 def _on_disk(repo: Repo, path: str) -> Tracked | None:
-    """Returns what the pointer in the work tree says, which may be newer than the staged one; None if it says nothing."""
+    """Returns the version in the pointer of the work tree, which may be newer than the staged one; None if it cannot be read."""
     name = path + pointer.SUFFIX
     try:
         data = repo.work_tree.read(name)
@@ -234,25 +234,20 @@ def _is_as(work: Workspace, item: Tracked) -> bool:
 
 
 def _difference(changed: ChangedPath) -> str:
-    """Returns what differs in a few words: `+1,204 -3 files`, `-1 file: oops.jpg`."""
+    """Returns the difference in a few words: `+1,204 -3 files`, `-1 file: oops.jpg`."""
     if changed.kind == "file":
         return "its content differs"
-    counts = changed.counts
-    parts = [("+", counts.added), ("-", counts.removed), ("~", counts.modified)]
-    total = sum(number for _, number in parts)
-    words = " ".join(f"{sign}{number:,}" for sign, number in parts if number) + (" file" if total == 1 else " files")
-    return words + (
-        f": {printable(changed.examples[0].path.removeprefix(changed.path + '/'))}"
-        if total == 1 and changed.examples
-        else ""
-    )
+    words = files_text(changed.counts)
+    if not changed.examples or not words.endswith(" file"):
+        return words
+    return f"{words}: {printable(changed.examples[0].path.removeprefix(changed.path + '/'))}"
 
 
-# -- files that dvlite has
+# -- files that dvlite tracks
 
 
 def _refuse_tracked(work: Workspace, paths: Sequence[str], known: Sequence[str], found: _Findings) -> set[str]:
-    """Blocks for files that are tracked data, or inside of it, and returns them."""
+    """Blocks for files that are tracked data or inside it, and returns them."""
     refused: set[str] = set()
     for item, files in held_twice(work, paths, known):
         found.blocked.append(_kept_twice(work.repo, item, files))
@@ -303,29 +298,23 @@ def _refuse_large(repo: Repo, files: Sequence[FileDifference], found: _Findings)
 
 
 def _changed_outside(work: Workspace, known: Sequence[str], *, thorough: bool) -> list[ChangedPath]:
-    """Returns tracked data that changed and is not in the commit; unless `thorough`, only where that is found out soon.
+    """Returns tracked data that changed and is not in the commit; unless `thorough`, only if finding out is cheap.
 
-    `known` are paths from the stat index: a run of git less, and what was never here did not change.
+    `known` are the paths in the stat index: that saves a run of git, and data that was never on disk did not change.
     """
     items = [item for path in known if (item := _on_disk(work.repo, path)) is not None]
     if not thorough and sum(item.pointer.files for item in items) > _MOST_FILES:
         return []
     found = []
     for item in items:
-        with contextlib.suppress(
-            DvliteError
-        ):  # a FIFO in it, a folder that cannot be read: for `dvlite status` to tell
+        with contextlib.suppress(DvliteError):  # a FIFO in it, an unreadable folder: `dvlite status` reports them
             if not _is_as(work, item) and (changed := _change(work, item, thorough=thorough)) is not None:
                 found.append(changed)
     return found
 
 
 def _change(work: Workspace, item: Tracked, *, thorough: bool) -> ChangedPath | None:
-    from dvlite.workspace.changes import Counts
-    from dvlite.workspace.path_status import (
-        ChangedPath,
-        PathStatus,  # as above
-    )
+    from dvlite.workspace.path_status import ChangedPath, PathStatus  # as above
 
     look = PathStatus(work, item, None if thorough else _Brief())
     try:
@@ -337,14 +326,6 @@ def _change(work: Workspace, item: Tracked, *, thorough: bool) -> ChangedPath | 
 
 
 def _listed(repo: Repo, changed: Sequence[ChangedPath]) -> str:
-    return some(list(_with_counts(repo, changed)))
-
-
-def _with_counts(repo: Repo, changed: Iterable[ChangedPath]) -> Iterator[str]:
-    for one in changed:
-        counts = one.counts
-        parts = [
-            f"{sign}{n:,}" for sign, n in zip("+-~", (counts.added, counts.removed, counts.modified), strict=True) if n
-        ]
-        shown = printable(repo.display(one.path))
-        yield f"{shown} ({' '.join(parts)})" if parts and one.kind == "directory" else shown
+    counts = [counts_text(path.counts) if path.kind == "directory" else "" for path in changed]
+    names = [printable(repo.display(path.path)) for path in changed]
+    return some([f"{name} ({count})" if count else name for name, count in zip(names, counts, strict=True)])

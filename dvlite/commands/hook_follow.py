@@ -1,6 +1,6 @@
 """`dvlite hook post-checkout|post-merge|post-rewrite`: the workspace follows the pointers that git has just changed.
 
-What goes wrong makes a note: git has done its work, and `dvlite checkout` or `dvlite pull` can do ours later.
+A failure becomes a note: git has done its work, and `dvlite checkout` or `dvlite pull` can follow later.
 """
 
 from __future__ import annotations
@@ -16,9 +16,9 @@ from dvlite.repo.repository import Repo
 
 
 def hook_follow(repo: Repo, hook: str, words: Sequence[str], *, progress: Progress) -> HookResult:
-    """Brings the workspace to the pointers that git has checked out; `words` are those that git gives the hook.
+    """Updates the workspace to the pointers that git has checked out; `words` are the arguments of the hook.
 
-    Raises nothing that a user can cause: it becomes a note. Where no pointer changed it costs one run of git, and after a rebase a look at what is here.
+    Errors become notes. Costs one run of git if no pointer changed, and after a rebase a scan of the workspace.
     """
     started = time.monotonic()
     try:
@@ -55,6 +55,6 @@ def _sides(repo: Repo, hook: str, words: Sequence[str]) -> tuple[str | None, str
         head = repo.git.head() if tuple(words[:1]) == ("1",) else operation.before_merge(repo.git_dir)  # 1: squashed
         return None if head is None else (head, None)
     if tuple(words[:1]) != ("rebase",):
-        return None  # an amended commit: what is on disk is as it was
+        return None  # an amended commit: the disk is unchanged
     tip = operation.before_rebase(repo.git_dir)
     return None if tip is None else (tip, "HEAD")

@@ -31,7 +31,7 @@ _REMOTE = re.compile(r"[A-Za-z0-9_][\w./-]*")  # what may stand in a pattern for
 def hook_push(
     repo: Repo, words: Sequence[str], lines: Sequence[str], *, allow_missing: bool = False, progress: Progress
 ) -> HookResult:
-    """Pushes what the commits name anew that git's remote does not have, up to `hooks.push_limit`; blocks if it cannot.
+    """Pushes the data of commits that git's remote does not have, up to `hooks.push_limit`; blocks if that fails.
 
     `words` are the name and URL of git's remote, `lines` its refs as githooks(5) says. Commits without new data cost no request.
     """
@@ -83,7 +83,7 @@ def _publish(
 
 
 def lines_of(environ: Mapping[str, str]) -> list[str]:
-    """Returns what git's standard input said, from the variables that the program pre-commit sets in its place."""
+    """Returns the lines of git's standard input, from the variables that the program pre-commit sets instead."""
     new, old = environ.get("PRE_COMMIT_TO_REF", ""), environ.get("PRE_COMMIT_FROM_REF", "")
     branch = environ.get("PRE_COMMIT_LOCAL_BRANCH", "")
     if not new and not branch:
@@ -101,7 +101,7 @@ def revisions_of(words: Sequence[str], lines: Sequence[str]) -> list[str]:
     for line in lines:
         fields = line.rsplit(" ", 3)  # the first is as the user typed it: HEAD^{/some words}
         if len(fields) != 4 or fields[1].startswith("-"):
-            raise FormatError(f"cannot read what git says of a ref: {quote(line)}", hint=_SKIP)
+            raise FormatError(f"cannot read the ref line from git: {quote(line)}", hint=_SKIP)
         if fields[1].strip("0"):  # all zeros: to be deleted
             new.append(fields[1])
             if is_commit_id(fields[3]) and fields[3].strip("0"):
@@ -117,14 +117,14 @@ def _without_remote(repo: Repo) -> Blocked | None:
     if repo.config.remote_names:
         return None
     if not repo.is_initialised:
-        message = "these commits name data, and the branch that is checked out does not say where it is to be pushed"
+        message = "these commits name data, and the branch that is checked out does not name a remote for it"
         return Blocked(message=message, fixes=("check out a branch that uses dvlite and push again", _SKIP))
     message = "these commits name data, and there is no dvlite remote to push it to"
     return Blocked(message=message, fixes=("dvlite remote add s3://BUCKET/PREFIX   or a folder", _SKIP))
 
 
 def _unnamed_remote(repo: Repo, revisions: Sequence[str]) -> list[str]:
-    """Returns a note if none of the commits names the remote that the data went to: whoever clones could not find it."""
+    """Returns a note if none of the commits names the remote of the data: a clone could not find it."""
     remote = repo.config.remote(repo.config.default_remote or "")
     if remote is None or remote.url.layer != COMMITTED:
         return []
@@ -141,7 +141,7 @@ def _unnamed_remote(repo: Repo, revisions: Sequence[str]) -> list[str]:
 
 
 def _over_limit(repo: Repo, named: Sequence[Tracked], error: DvliteError, paths: Sequence[str]) -> Blocked:
-    """Names the command that pushes it: what is not what is on disk now takes all commits."""
+    """Returns the block with the command that pushes the data: `--all-commits` for versions that are not on disk now."""
     now = {(item.path, item.pointer.oid) for item in repo.work_tree.tracked(broken=[])}
     elsewhere = any((version.path, version.pointer.oid) not in now for version in named if version.path in paths)
     command = "dvlite push --all-commits && git push" if elsewhere else "dvlite push && git push"

@@ -1,4 +1,4 @@
-"""`init`: makes a git work tree ready for dvlite. Safe to repeat; completes what is missing and leaves the rest alone."""
+"""`init`: prepares a git work tree for dvlite. Safe to repeat: adds what is missing and leaves the rest alone."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ def init(
     Raises NotARepository outside a git work tree, UsageError where `hooks` cannot be installed.
     """
     repo = open_repo(start, environ, must_be_initialised=False)
-    place = hooks_place(repo) if hooks else None  # first: what stands against hooks is told before anything is written
+    place = hooks_place(repo) if hooks else None  # first: raises before anything is written
     with repo.lock():
         existed = repo.is_initialised
         created = _write_files(repo)

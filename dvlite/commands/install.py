@@ -9,7 +9,7 @@ from dvlite.hooks.scripts import hooks_place, install_hooks, uninstall_hooks
 from dvlite.progress import Progress
 from dvlite.repo.repository import CLONE_SETTINGS, Repo
 
-_CALLS = "dvlite merge-driver"  # in every command that any dvlite has set
+_CALLS = "dvlite merge-driver"  # in the command that dvlite sets, whatever its path
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -20,13 +20,13 @@ class InstallResult:
     action: Literal["installed", "uninstalled"]
     folder: str  # absolute
     hooks: tuple[str, ...] = ()
-    chained: tuple[str, ...] = ()  # those of which an older one runs first, or, uninstalled, was put back
+    chained: tuple[str, ...] = ()  # hooks with an earlier hook that runs first, or was restored by uninstall
     merge_driver: bool = False
     warnings: tuple[str, ...] = ()
 
 
 def install(repo: Repo, *, uninstall: bool = False, force: bool = False, progress: Progress) -> InstallResult:
-    """Installs hooks and the merge driver, beside hooks that are there already; or takes them away and puts back what was there.
+    """Installs hooks and the merge driver, beside existing hooks; or removes them and restores the earlier ones.
 
     Raises UsageError where the hooks are not this repository's own, unless `force`.
     """
@@ -48,7 +48,7 @@ def install(repo: Repo, *, uninstall: bool = False, force: bool = False, progres
 
 
 def _forget_merge_driver(repo: Repo) -> list[str]:
-    """Takes what dvlite set for its merge driver out of the config of this clone; returns warnings of drivers that are not dvlite's."""
+    """Removes the settings of dvlite's merge driver from the config of this clone; returns warnings about other drivers."""
     warnings = []
     ours = [key for key in CLONE_SETTINGS if key.startswith("merge.")]
     # The commands go last: git refuses to merge at all with a driver that has a name and no command.

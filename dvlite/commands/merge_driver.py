@@ -1,6 +1,6 @@
 """`dvlite merge-driver`: what git calls to merge a pointer or lockfile that both sides changed (gitattributes(5), merge drivers).
 
-Leaves git a merged file, or one with conflict markers; whatever the sides hold, one of the two. Runs nothing from the repository.
+Writes a merged file, or one with conflict markers, whatever the sides contain. Runs nothing from the repository.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ _MOST_MARKS = 100
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MergeDriverResult:
-    """What git gets of a merge of one file: merged, or conflict markers and why. Not for people: git calls the driver."""
+    """The merge of one file: merged, or with conflict markers and why. Git calls the driver, not a user."""
 
     schema: ClassVar[str] = "dvlite.merge-driver/1"
     path: str  # the tracked path, or the lockfile
@@ -47,7 +47,7 @@ class MergeDriverResult:
     hint: str | None = None
 
     def failure(self, show: Show) -> DvliteError | None:
-        """Returns why git gets no merged file."""
+        """Returns why the file could not be merged."""
         if self.merged:
             return None
         name = quote(show.path(self.path))
@@ -74,8 +74,8 @@ def merge_driver(
 ) -> MergeDriverResult:
     """Merges the files that git names: ancestor, ours (which becomes the result), theirs, length of markers, path.
 
-    With `ancestor`, git makes one common ancestor out of several: what is in conflict stays as it was before both. Raises UsageError, with
-    nothing written, for anything that git does not send.
+    With `ancestor`, git merges several common ancestors into one: conflicts keep the version before both. Raises UsageError, with
+    nothing written, for arguments that git does not pass.
     """
     if len(words) != 5:
         raise UsageError("merge-driver is called by git, with 5 words", hint="dvlite resolve PATH")

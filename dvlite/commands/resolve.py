@@ -283,7 +283,7 @@ def _write(repo: Repo, outcome: _Outcome) -> None:
 
 
 def _is_behind(repo: Repo, settled: Sequence[str], progress: Progress) -> bool:
-    """Says whether git changed what is tracked, besides the pointers that were settled, and the data did not follow: after a conflict no
+    """Returns whether git changed what is tracked, besides the pointers that were settled, and the data did not follow: after a conflict no
     hook of git runs.
     """
     work = Workspace(repo, open_cache(repo), progress)
@@ -297,7 +297,7 @@ def _is_behind(repo: Repo, settled: Sequence[str], progress: Progress) -> bool:
 
 
 def _waits(work: Workspace, file: FileDifference) -> bool:
-    """Says whether the data of a pointer that came or went has yet to do so."""
+    """Returns whether the data of a pointer that came or went has yet to do so."""
     is_here = os.path.lexists(work.location(tracked_name(file.path)))
     return (file.old is None and not is_here) or (file.new is None and is_here)
 

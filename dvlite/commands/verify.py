@@ -313,7 +313,7 @@ class _Words:
         self._named = named
 
     def chooses(self, stage: Stage) -> bool:
-        """Says whether a stage is asked for: by its address, its files, an output, or a folder."""
+        """Returns whether a stage is asked for: by its address, its files, an output, or a folder."""
         if not self._paths:
             return True
         own = [stage.file, stage.lockfile, *(out.path for out in stage.outs)]
@@ -322,7 +322,7 @@ class _Words:
         )
 
     def holds(self, path: str, stage: str = "") -> bool:
-        """Says whether a tracked path is asked for."""
+        """Returns whether a tracked path is asked for."""
         if not self._paths:
             return True
         return self._any(
@@ -334,7 +334,7 @@ class _Words:
         )
 
     def is_about(self, each: Finding, named: TrackedFiles) -> bool:
-        """Says whether a finding has to do with what is asked for."""
+        """Returns whether a finding has to do with what is asked for."""
         if each.stage is not None:
             stage = next((stage for stage in named.stages if stage.address == each.stage), None)
             if stage is not None:

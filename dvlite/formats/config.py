@@ -80,7 +80,7 @@ class RemoteConfig:
 
     @property
     def committed(self) -> bool:
-        """Says whether a committed file chose where requests go, wholly or in part."""
+        """Returns whether a committed file chose where requests go, wholly or in part."""
         return any(setting.layer == COMMITTED for setting in (self.url, *self.options.values()))
 
 
@@ -245,17 +245,17 @@ def check(key: str, value: Tree, layer: str) -> Value:
 
 
 def is_known(key: str) -> bool:
-    """Says whether there is such a setting; remotes have any."""
+    """Returns whether there is such a setting; remotes have any."""
     return key in _VALUES or (key.startswith("remotes.") and key.count(".") == 2)
 
 
 def is_dangerous(option: str) -> bool:
-    """Says whether a remote's option is a secret, points at one, or weakens the connection: it may not stand in a committed file."""
+    """Returns whether a remote's option is a secret, points at one, or weakens the connection: it may not stand in a committed file."""
     return (_SECRET.search(option) or _UNSAFE.search(option)) is not None
 
 
 def is_secret(option: str) -> bool:
-    """Says whether a remote's option must never be shown."""
+    """Returns whether a remote's option must never be shown."""
     return _SECRET.search(option) is not None
 
 

@@ -375,7 +375,7 @@ def _why_not_a_pattern(text: str) -> str | None:
 
 
 def _falls(letters: bytes) -> bool:
-    """Says whether a range in a set of letters has its ends the wrong way round."""
+    """Returns whether a range in a set of letters has its ends the wrong way round."""
     place = 0
     while place < len(letters):
         is_range = letters[place + 1 : place + 2] == b"-" and place + 2 < len(letters)

@@ -47,7 +47,7 @@ class Pointer:
         return format_oid(self.oid_kind, self.digest)
 
     def same_version(self, other: Pointer | None) -> bool:
-        """Says whether both name the same content, mode included, whatever the user wrote under `meta`."""
+        """Returns whether both name the same content, mode included, whatever the user wrote under `meta`."""
         return other is not None and (self.kind, self.digest, self.executable) == (
             other.kind,
             other.digest,

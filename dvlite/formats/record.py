@@ -165,7 +165,7 @@ def time_text(now_ns: int) -> str:
 
 
 def is_tag(text: str) -> bool:
-    """Says whether a note may give a run this tag."""
+    """Returns whether a note may give a run this tag."""
     return _TAG.fullmatch(text) is not None
 
 

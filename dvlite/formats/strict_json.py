@@ -64,7 +64,7 @@ def require_version(found: object, known: int, failure: str) -> None:
 
 
 def _deeper(data: bytes, most: int) -> bool:
-    """Says whether the nesting, counted before the parser recurses, is deeper than `most`; brackets inside strings do not count."""
+    """Returns whether the nesting, counted before the parser recurses, is deeper than `most`; brackets inside strings do not count."""
     if data.count(b"[") + data.count(b"{") <= most:
         return False
     depth = deepest = 0

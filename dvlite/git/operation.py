@@ -16,19 +16,19 @@ def others(git_dir: Path) -> list[str]:
 
 
 def is_replaying(git_dir: Path) -> bool:
-    """Says whether git moves pointers on its own now: merges, picks, reverts or rebases."""
+    """Returns whether git moves pointers on its own now: merges, picks, reverts or rebases."""
     return is_rebasing(git_dir) or any(
         (git_dir / name).exists() for name in ("MERGE_HEAD", "CHERRY_PICK_HEAD", "REVERT_HEAD")
     )
 
 
 def is_rebasing(git_dir: Path) -> bool:
-    """Says whether a rebase is under way."""
+    """Returns whether a rebase is under way."""
     return any((git_dir / name).is_dir() for name in _REBASES)
 
 
 def has_steps_left(git_dir: Path) -> bool:
-    """Says whether a rebase has commits to replay yet; without any, it ends with the checkout that it begins with."""
+    """Returns whether a rebase has commits to replay yet; without any, it ends with the checkout that it begins with."""
     for name, todo in zip(_REBASES, ("git-rebase-todo", "next"), strict=True):
         if (git_dir / name).is_dir():
             lines = _read(git_dir / name / todo).splitlines()

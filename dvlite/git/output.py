@@ -20,7 +20,7 @@ _LOCKFILE, _PIPELINE_FILE = "dvlite.lock", "dvlite.yaml"
 
 
 def is_commit_id(text: str) -> bool:
-    """Says whether a text is all digits of the name of a commit, SHA-1 or SHA-256."""
+    """Returns whether a text is all digits of the name of a commit, SHA-1 or SHA-256."""
     return _COMMIT.fullmatch(text) is not None
 
 
@@ -77,18 +77,18 @@ class FileStatus(NamedTuple):
 
 
 def is_pointer(path: str) -> bool:
-    """Says whether a file names data: a pointer file or a lockfile, by its name."""
+    """Returns whether a file names data: a pointer file or a lockfile, by its name."""
     name = path.rpartition("/")[2]
     return (name.endswith(_SUFFIX) and name != _SUFFIX) or name == _LOCKFILE
 
 
 def is_lockfile(path: str) -> bool:
-    """Says whether a file is a lockfile, by its name."""
+    """Returns whether a file is a lockfile, by its name."""
     return path == _LOCKFILE or path.endswith("/" + _LOCKFILE)
 
 
 def is_pipeline_file(path: str) -> bool:
-    """Says whether a file is a pipeline file, by its name."""
+    """Returns whether a file is a pipeline file, by its name."""
     return path == _PIPELINE_FILE or path.endswith("/" + _PIPELINE_FILE)
 
 

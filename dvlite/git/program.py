@@ -295,7 +295,7 @@ class Git:
         return self.run("merge-base", one, other, check=False).decode().strip() or None
 
     def is_in_history(self, path: str) -> bool:
-        """Says whether any commit of any ref has a file of this name."""
+        """Returns whether any commit of any ref has a file of this name."""
         return bool(self.run("rev-list", "-n", "1", "--all", "--", f":(top,literal){path}").strip())
 
     def commits_of(self, refs: str) -> list[str]:

@@ -122,7 +122,7 @@ def _read_pointer(name: str, data: bytes, where: str) -> list[Tracked]:
 
 
 def _is_to_follow(work: Workspace, item: Tracked, before: Mapping[str, list[Pointer]]) -> bool:
-    """Says whether a path is new or has another version; one that was tracked and is not on disk was removed on purpose."""
+    """Returns whether a path is new or has another version; one that was tracked and is not on disk was removed on purpose."""
     if item.path not in before:
         return True
     moved = not any(item.pointer.same_version(old) for old in before[item.path])

@@ -308,7 +308,7 @@ def _drop_links(folder: Path) -> None:
 
 
 def _is_link(folder: Path, entry: str) -> bool:
-    """Says whether this is a link that `_move_away` made."""
+    """Returns whether this is a link that `_move_away` made."""
     path = _kept(folder) / entry
     return path.is_symlink() and os.readlink(path) == _link_to(folder, entry)
 

@@ -37,7 +37,7 @@ def held_twice(work: Workspace, paths: Sequence[str], tracked_before: Iterable[s
 
 
 def _is_likely(work: Workspace, paths: Iterable[str], tracked_before: Iterable[str]) -> bool:
-    """Says whether any path is, or lies below, what has a pointer or was tracked here, or has the name of an output."""
+    """Returns whether any path is, or lies below, what has a pointer or was tracked here, or has the name of an output."""
     above = {folder for path in paths for folder in (path, *ancestors(path))}
     root = work.repo.root
     if any(os.path.lexists(root / (path + SUFFIX)) for path in above) or not above.isdisjoint(tracked_before):
@@ -46,7 +46,7 @@ def _is_likely(work: Workspace, paths: Iterable[str], tracked_before: Iterable[s
 
 
 def _names_output(work: Workspace, folder: str, paths: set[str]) -> bool:
-    """Says whether the lockfile in a folder has an output with the name of a path; one that is written in another way is taken for one."""
+    """Returns whether the lockfile in a folder has an output with the name of a path; one that is written in another way is taken for one."""
     name = f"{folder}/{_LOCKFILE}".lstrip("/")
     try:
         data = work.repo.work_tree.read(name)

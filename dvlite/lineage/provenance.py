@@ -148,7 +148,7 @@ class Provenance:
         return [item.path for item in self._all_named_now().get(oid, ())]
 
     def is_tracked_now(self, path: str) -> bool:
-        """Says whether a pointer or lockfile on disk names a path, whatever it holds."""
+        """Returns whether a pointer or lockfile on disk names a path, whatever it holds."""
         return any(item.path == path for items in self._all_named_now().values() for item in items)
 
     def _all_named_now(self) -> dict[Oid, list[Tracked]]:

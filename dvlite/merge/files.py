@@ -97,7 +97,7 @@ def choices_of(conflicts: Sequence[MergeConflict], *, can_union: bool) -> list[s
 
 
 def can_union(path: str, conflicts: Sequence[MergeConflict]) -> bool:
-    """Says whether both versions can be kept: of files of a directory and of `meta`, not of a single file and not of a stage."""
+    """Returns whether both versions can be kept: of files of a directory and of `meta`, not of a single file and not of a stage."""
     return all(each.reason == "meta" or each.path not in (None, path) for each in conflicts)
 
 
@@ -213,7 +213,7 @@ def _merge_pointers(
 def _is_other_data(
     repo: Repo, name: str, base: Pointer, sides: Sequence[Pointer], read: Callable[[Digest], bytes]
 ) -> bool:
-    """Says whether git took a pointer for a renamed one because their texts are alike, and the data is another.
+    """Returns whether git took a pointer for a renamed one because their texts are alike, and the data is another.
 
     Costs a run of git where less than half of the common ancestor's files are left on a side.
     """

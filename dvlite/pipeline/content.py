@@ -76,7 +76,7 @@ class Contents:
         self._assumed[path] = version
 
     def is_assumed(self, path: str) -> bool:
-        """Says whether what is here, at a path or around it, is going to be replaced."""
+        """Returns whether what is here, at a path or around it, is going to be replaced."""
         return path in self._assumed or self.known.holder(path) in self._assumed
 
     def forget(self, paths: Iterable[str]) -> None:
@@ -89,7 +89,7 @@ class Contents:
                 del known[path]
 
     def has(self, path: str) -> bool:
-        """Says whether something is on disk."""
+        """Returns whether something is on disk."""
         return os.path.lexists(self._work.repo.root / path)
 
     def here(self, path: str) -> Locked | None:
@@ -312,7 +312,7 @@ def link_to_folder(path: str) -> UsageError:
 
 
 def same_data(one: Locked | None, other: Locked | None) -> bool:
-    """Says whether both are the same content, mode included, wherever they are."""
+    """Returns whether both are the same content, mode included, wherever they are."""
     if one is None or other is None:
         return one is other
     return (one.oid, one.executable) == (other.oid, other.executable)

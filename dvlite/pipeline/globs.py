@@ -60,7 +60,7 @@ def fixed_part(pattern: str) -> str:
 
 
 def may_go_into(pattern: str, folder: str) -> bool:
-    """Says whether a pattern can match something inside a folder."""
+    """Returns whether a pattern can match something inside a folder."""
     parts, outer = pattern.split("/"), folder.split("/")
     for number, part in enumerate(outer):
         if number >= len(parts):

@@ -155,13 +155,13 @@ def _fixed(pattern: str) -> str:
 
 
 def _starts_inside(pattern: str, path: str) -> bool:
-    """Says whether a pattern can only match inside a path."""
+    """Returns whether a pattern can only match inside a path."""
     fixed = _fixed(pattern)
     return bool(path) and is_inside(fixed, path)
 
 
 def _may_meet(one: str, other: str) -> bool:
-    """Says whether two patterns can match the same path, or one a path inside what the other matches."""
+    """Returns whether two patterns can match the same path, or one a path inside what the other matches."""
     left, right = one.split("/"), other.split("/")
     queue, seen = [(0, 0)], {(0, 0)}
     while queue:
@@ -178,7 +178,7 @@ def _may_meet(one: str, other: str) -> bool:
 
 
 def _may_be_equal(one: str, other: str) -> bool:
-    """Says whether two patterns of a single name can match the same name."""
+    """Returns whether two patterns of a single name can match the same name."""
     left, right = _TOKEN.findall(one), _TOKEN.findall(other)
     queue, seen = [(0, 0)], {(0, 0)}
     while queue:
@@ -196,7 +196,7 @@ def _may_be_equal(one: str, other: str) -> bool:
 
 
 def _share(one: str, other: str) -> bool:
-    """Says whether two letters, `?` or sets have a letter in common; of sets, only ASCII is looked at."""
+    """Returns whether two letters, `?` or sets have a letter in common; of sets, only ASCII is looked at."""
     letters = [each for each in (one, other) if len(each) == 1 and each != "?"] or map(chr, range(32, 127))
     tests = [each.replace("[^", "[!") for each in (one, other)]
     return any(all(letter == test or fnmatchcase(letter, test) for test in tests) for letter in letters)

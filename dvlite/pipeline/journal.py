@@ -59,7 +59,7 @@ class Ledger:
         return self._index
 
     def is_recorded(self, version: Oid) -> bool:
-        """Says whether a run made this version."""
+        """Returns whether a run made this version."""
         return bool(RunQueries(self.index).makers([version]))
 
     def lock_in(self, outlook: Staleness, versions: Sequence[Locked], run: Oid) -> None:
@@ -173,7 +173,7 @@ class Locks:
 
     @property
     def is_due(self) -> bool:
-        """Says whether it is time to write."""
+        """Returns whether it is time to write."""
         return bool(self._unwritten) and time.monotonic() >= self._next_write
 
     def write(self) -> None:

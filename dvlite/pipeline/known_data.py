@@ -28,7 +28,7 @@ class KnownData:
         return next((folder for folder in ancestors(path) if folder in self.pointers), None)
 
     def is_data(self, path: str) -> bool:
-        """Says whether a path is data or lies inside some."""
+        """Returns whether a path is data or lies inside some."""
         return path in self.pointers or self.holder(path) is not None
 
     def at(self, path: str) -> Locked | None:

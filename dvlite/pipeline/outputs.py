@@ -90,7 +90,7 @@ class Outputs:
         return taken
 
     def _is_committed(self, path: str) -> bool:
-        """Says whether git has exactly these bytes in its last commit."""
+        """Returns whether git has exactly these bytes in its last commit."""
         git = self._work.repo.git
         return bool(git.tracked_under([path])) and not git.changes(f":(literal){path}")
 
@@ -205,7 +205,7 @@ class Outputs:
     # -- instead of a run
 
     def is_cached(self, version: Locked) -> bool:
-        """Says whether the cache has all of a version."""
+        """Returns whether the cache has all of a version."""
         cache, wanted = self._work.cache, version.pointer()
         if wanted.kind == "file":
             return cache.has_file(wanted.digest, wanted.size_bytes)

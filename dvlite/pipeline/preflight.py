@@ -171,7 +171,7 @@ def _refusal(work: Workspace, path: str, behind: Outdated) -> DvliteError:
 
 
 def _may_read(path: str, data: str) -> bool:
-    """Says whether a dependency, or a pattern of them, may stand for data, for something inside or for a folder around it."""
+    """Returns whether a dependency, or a pattern of them, may stand for data, for something inside or for a folder around it."""
     if sparse.is_glob(path):
         path = path[: min(path.find(letter) for letter in "*?[" if letter in path)]
         return data.startswith(path) or path.startswith(data + "/")

@@ -82,7 +82,7 @@ def _values(what: str, old: Mapping[str, Tree], new: Mapping[str, Tree]) -> Iter
 
 
 def _is_same(one: Tree, other: Tree) -> bool:
-    """Says whether two values are the same to a stage key, for which 1, 1.0 and true are three."""
+    """Returns whether two values are the same to a stage key, for which 1, 1.0 and true are three."""
     if isinstance(one, list | dict):
         return json.dumps(one, sort_keys=True) == json.dumps(other, sort_keys=True)
     return type(one) is type(other) and one == other

@@ -79,7 +79,7 @@ class RevisionContent:
         return None if linked is None else replace(linked, path=path)
 
     def is_ignored(self, path: str) -> bool:
-        """Says whether something is on disk that git ignores."""
+        """Returns whether something is on disk that git ignores."""
         return self._at.is_ignored(path)
 
     def named_by(self, path: str) -> str:
@@ -88,7 +88,7 @@ class RevisionContent:
         return "" if item is None else item.stage or item.path + SUFFIX
 
     def is_data(self, path: str) -> bool:
-        """Says whether content is known from pointers and lockfiles alone: git does not have it."""
+        """Returns whether content is known from pointers and lockfiles alone: git does not have it."""
         place = path if path in self._data else self._known.holder(path)
         return place is not None and place not in self._in_git
 

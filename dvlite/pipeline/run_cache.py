@@ -166,7 +166,7 @@ def _nowhere(stage: Stage, path: str) -> ObjectMissing:
 
 
 def _began_with(run: Run, outlook: Staleness) -> bool:
-    """Says whether a run began with what the stage would begin with now: its record has the key, but records may come from anyone."""
+    """Returns whether a run began with what the stage would begin with now: its record has the key, but records may come from anyone."""
     assert outlook.now is not None
     deps, _ = run.locked()
     facts = replace(outlook.now.facts, params=record.held(outlook.now.facts.params))
@@ -174,7 +174,7 @@ def _began_with(run: Run, outlook: Staleness) -> bool:
 
 
 def _fits(stage: Stage, versions: Sequence[Locked]) -> bool:
-    """Says whether versions are what the stage declares, each once, none inside another."""
+    """Returns whether versions are what the stage declares, each once, none inside another."""
     patterns = [out.path for out in stage.outs if sparse.is_glob(out.path)]
     plain = {out.path for out in stage.outs} - set(patterns)
     paths = {version.path for version in versions}

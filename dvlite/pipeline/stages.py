@@ -45,7 +45,7 @@ class StageParams(StagePath):
     name: str
 
     def covers(self, name: str) -> bool:
-        """Says whether it stands for a name like `params.yaml:net.depth`."""
+        """Returns whether it stands for a name like `params.yaml:net.depth`."""
         key = name.removeprefix(f"{self.name}:")
         return key != name and (
             not self.spec.keys or any(key == own or key.startswith(own + ".") for own in self.spec.keys)

@@ -152,7 +152,7 @@ def now_of(
 
 
 def stands_for(pattern: str, path: str) -> bool:
-    """Says whether a declared path or pattern stands for a path: the same one, one in that folder, or one that matches."""
+    """Returns whether a declared path or pattern stands for a path: the same one, one in that folder, or one that matches."""
     return is_inside(path, pattern) or (sparse.is_glob(pattern) and sparse.selector([pattern])(os.fsencode(path)))
 
 

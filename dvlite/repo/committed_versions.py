@@ -60,7 +60,7 @@ def histories(
 
 
 def is_committed(git: Git, path: str) -> bool:
-    """Says whether any commit of any ref has a pointer of this path, or a lockfile that names it (of the newest 500 of them)."""
+    """Returns whether any commit of any ref has a pointer of this path, or a lockfile that names it (of the newest 500 of them)."""
     if git.is_in_history(path + SUFFIX):
         return True
     blobs = ((change.blob, change.path) for change in git.lockfile_changes("--all") if change.blob is not None)

@@ -39,18 +39,18 @@ class Ignore:
 
     @property
     def has_patterns(self) -> bool:
-        """Says whether `match` knows more than `names`."""
+        """Returns whether `match` knows more than `names`."""
         return self._matches is not None
 
     def match(self, path: str | bytes, *, is_dir: bool) -> bool:
-        """Says whether a path relative to the repository is left out; a folder that is takes all in it along."""
+        """Returns whether a path relative to the repository is left out; a folder that is takes all in it along."""
         raw = os.fsencode(path)
         if raw.rpartition(b"/")[2] in self.names:
             return True
         return self._matches is not None and self._matches(os.fsdecode(raw) + "/" * is_dir)
 
     def leaves_out(self, path: str, folder: str) -> bool:
-        """Says whether a file is left out of a folder, itself or one of the folders between."""
+        """Returns whether a file is left out of a folder, itself or one of the folders between."""
         between = (path[:end] for end, letter in enumerate(path) if letter == "/" and end > len(folder))
         return self.match(path, is_dir=False) or any(self.match(outer, is_dir=True) for outer in between)
 

@@ -103,7 +103,7 @@ def untrusted_place(config: Config, remote: RemoteConfig, root: Path) -> str | N
 
 
 def is_approved(config: Config, place: str, root: Path) -> bool:
-    """Says whether the user approved a place (spelt as `normal_place` does)."""
+    """Returns whether the user approved a place (spelt as `normal_place` does)."""
     for text in config.trust:
         with contextlib.suppress(UsageError):  # what cannot be a place approves none
             if normal_place(text, root) == place:

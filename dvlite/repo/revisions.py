@@ -155,7 +155,7 @@ class Revision:
 
     @property
     def is_on_disk(self) -> bool:
-        """Says whether this is the work tree, whatever git has of it."""
+        """Returns whether this is the work tree, whatever git has of it."""
         return self.commit is None and self._files is None
 
     def read(self, path: str, limit_bytes: int | None = None) -> bytes | None:
@@ -239,7 +239,7 @@ class Revision:
         return os.path.relpath(target, place.parent) if os.path.isabs(target) else target
 
     def is_linked_folder(self, path: str) -> bool:
-        """Says whether a path is a link to a folder."""
+        """Returns whether a path is a link to a folder."""
         if self.target(path) is None:
             return False
         if self.commit is None and os.path.isdir(self._root / path):
@@ -254,14 +254,14 @@ class Revision:
         return None if real is None else posixpath.normpath(posixpath.join(real, name))
 
     def is_cloned(self, path: str) -> bool:
-        """Says whether a clone has a file or folder: what git ignores, it does not."""
+        """Returns whether a clone has a file or folder: what git ignores, it does not."""
         if at(self.names, path) and self.target(path) is None:
             return True
         real = self.real(path)
         return real is not None and bool(at(self.names, real))
 
     def is_ignored(self, path: str) -> bool:
-        """Says whether something is on disk, at a path of the work tree, that git ignores."""
+        """Returns whether something is on disk, at a path of the work tree, that git ignores."""
         is_here = self.commit is None and os.path.lexists(self._root / path)
         return is_here and not self.is_cloned(path) and not at(self.names, path)
 

@@ -31,7 +31,7 @@ def outcome_of(verdict: str) -> Outcome:
 
 
 def is_pass(verdict: str) -> bool:
-    """Says whether a verdict leaves nothing to do."""
+    """Returns whether a verdict leaves nothing to do."""
     return outcome_of(verdict) in ("passed", "frozen")
 
 

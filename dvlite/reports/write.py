@@ -93,7 +93,7 @@ def _require_name(flag: str, name: str) -> None:
 
 
 def _is_device(name: str) -> bool:
-    """Says whether a name is one of a pipe or a device, which is written to and never replaced."""
+    """Returns whether a name is one of a pipe or a device, which is written to and never replaced."""
     try:
         return not stat.S_ISREG(os.stat(name).st_mode)
     except OSError:

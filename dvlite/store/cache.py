@@ -80,7 +80,7 @@ class Cache:
         return False
 
     def has_file(self, digest: Digest, size_bytes: int) -> bool:
-        """Says whether a file's bytes are here; the size says where to look first."""
+        """Returns whether a file's bytes are here; the size says where to look first."""
         if size_bytes <= self.pack_below_bytes:
             return self.has_packed(digest, _FILE_KINDS) or self.has_large(digest, size_bytes)
         return self.has_large(digest, size_bytes) or self.has_packed(digest, _FILE_KINDS)
@@ -94,11 +94,11 @@ class Cache:
                 yield i
 
     def has_all(self, entries: Entries, chooses: Callable[[bytes], bool] | None = None) -> bool:
-        """Says whether every file of a listing is here, of those that `chooses` takes."""
+        """Returns whether every file of a listing is here, of those that `chooses` takes."""
         return next(self.missing(entries, chooses), None) is None
 
     def has_large(self, digest: Digest, size_bytes: int | None = None) -> bool:
-        """Says whether a file is here as a whole, outside of packs."""
+        """Returns whether a file is here as a whole, outside of packs."""
         text = digest.hex()
         if self._shards is None:
             self._shards = set()
@@ -113,7 +113,7 @@ class Cache:
         return size_bytes is None or size == size_bytes
 
     def is_sound(self, digest: Digest, size_bytes: int) -> bool:
-        """Says whether a file's bytes are here and right, by reading them: asked before another copy of them is removed."""
+        """Returns whether a file's bytes are here and right, by reading them: asked before another copy of them is removed."""
         try:
             if self.has_packed(digest, _FILE_KINDS):
                 return len(self.read(digest, _FILE_KINDS)) == size_bytes

@@ -140,7 +140,7 @@ class Writer:
         self.stored_bytes += size_bytes
 
     def _is_sound(self, target: Path, digest: Digest, size_bytes: int) -> bool:
-        """Says whether a good copy is there already; a damaged one is set aside, so that adding the file again heals it."""
+        """Returns whether a good copy is there already; a damaged one is set aside, so that adding the file again heals it."""
         try:
             with self.cache.open_verified(digest, size_bytes):
                 return True

@@ -155,7 +155,7 @@ class Catalog:
     # --- finding ---
 
     def usable(self, name: Digest) -> bool:
-        """Says whether a pack stands there, is not condemned and was not found damaged."""
+        """Returns whether a pack stands there, is not condemned and was not found damaged."""
         return name in self.packs and name not in self.condemned and name not in self.distrusted
 
     def note_damaged(self, name: Digest) -> None:
@@ -261,7 +261,7 @@ class Catalog:
         return digest in self._recipes and (entry is None or all(map(self.usable, (*entry[0].packs, entry[1]))))
 
     def _is_whole(self, name: Digest) -> bool:
-        """Says whether a pack of chunks stands and is as long as some index says; True if none says it."""
+        """Returns whether a pack of chunks stands and is as long as some index says; True if none says it."""
         if not self.usable(name):
             return False
         rows = (

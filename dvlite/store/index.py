@@ -72,7 +72,7 @@ class Index:
             i += 1
 
     def has(self, digest: bytes, kinds: Sequence[int]) -> bool:
-        """Says whether `find` would yield something, without building it."""
+        """Returns whether `find` would yield something, without building it."""
         i = self._position(digest)
         data, width = self._data, _ROW.size
         while i < self.rows:

@@ -87,7 +87,7 @@ class Transient(RemoteError):
 
 
 def is_name(text: str) -> bool:
-    """Says whether `text` may name an object: lower case, nothing hidden, nothing that climbs."""
+    """Returns whether `text` may name an object: lower case, nothing hidden, nothing that climbs."""
     return len(text) <= _LONGEST_NAME and ".." not in text and _NAME.fullmatch(text) is not None
 
 

@@ -218,7 +218,7 @@ class PartialFile:
             raise os_error(error, "write", self._path) from error
 
     def _has_all(self, position: int, term: Term, k: int) -> bool:
-        """Says whether chunk k of a term is there in every repetition."""
+        """Returns whether chunk k of a term is there in every repetition."""
         have = self._have.get(position)
         return have is not None and all(have[k :: term.count])
 

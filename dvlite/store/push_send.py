@@ -247,7 +247,7 @@ class _RecipeDraft:
 
     @property
     def fragmented(self) -> bool:
-        """Says whether reuse has cut the file into so many pieces that reading it back would crawl."""
+        """Returns whether reuse has cut the file into so many pieces that reading it back would crawl."""
         return len(self._terms) > _MANY_TERMS and self._chunks < 2 * len(self._terms)
 
     def add(self, slot: _PackSlot, number: int, length_bytes: int) -> None:

@@ -57,7 +57,7 @@ class Proof:
     present: set[Digest] = field(default_factory=set)
 
     def covers(self, digest: Digest, *, strangers: bool) -> bool:
-        """Says whether a file is safe there; with `strangers`, one of no version that was asked about too, if it is there at all."""
+        """Returns whether a file is safe there; with `strangers`, one of no version that was asked about too, if it is there at all."""
         return digest in self.proven or (strangers and digest in self.present and digest not in self.unproven)
 
 
@@ -125,7 +125,7 @@ def own_root(remote: Remote, version: VersionId) -> str:
 
 
 def is_of_project(remote: Remote, name: str, project: str) -> bool:
-    """Says whether a root that was listed is one of this project; one request."""
+    """Returns whether a root that was listed is one of this project; one request."""
     body = read_root(remote, name)
     return body is not None and body.project == project
 

@@ -102,12 +102,12 @@ def explain_refusal(code: str, status: int, label: str) -> RemoteError:
 
 
 def is_name_taken(error: BaseException | None) -> bool:
-    """Says whether a conditional put was refused because the object exists."""
+    """Returns whether a conditional put was refused because the object exists."""
     return isinstance(error, boto.ClientError) and error.response["ResponseMetadata"]["HTTPStatusCode"] == 412
 
 
 def is_past_the_end(error: BaseException | None) -> bool:
-    """Says whether a ranged get was refused because the object is shorter."""
+    """Returns whether a ranged get was refused because the object is shorter."""
     return isinstance(error, boto.ClientError) and error.response["ResponseMetadata"]["HTTPStatusCode"] == 416
 
 

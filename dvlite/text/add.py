@@ -6,13 +6,14 @@ from collections.abc import Iterator
 
 from dvlite.commands.add import AddedPath, AddResult
 from dvlite.show import Show, count, duration_text, printable, size_text
-from dvlite.text.style import amount_text, files_text, growth_text
+from dvlite.text.style import amount_text, growth_text
+from dvlite.workspace.changes import files_text
 
 LISTED = 10  # more tracked paths than this are summed up
 
 
 def text(result: AddResult, show: Show) -> Iterator[str]:
-    """Yields what people read."""
+    """Yields the lines of the result."""
     if show.quiet:
         return
     changed = [path for path in result.paths if not path.unchanged]

@@ -9,7 +9,7 @@ from dvlite.show import Show, count, printable, size_text
 
 
 def text(result: CachePruneResult, show: Show) -> Iterator[str]:
-    """Yields what people read."""
+    """Yields the lines of the result."""
     if show.quiet and not result.dry_run:
         return
     verb = "Would free" if result.dry_run else "Freed"

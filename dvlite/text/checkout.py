@@ -12,19 +12,17 @@ LISTED = 10  # more tracked paths than this are summed up
 
 
 def text(result: CheckoutResult, show: Show) -> Iterator[str]:
-    """Yields what people read."""
+    """Yields the lines of the result."""
     if show.quiet:
         return
     changed = [path for path in result.paths if path.written or path.removed]
     took = duration_text(result.elapsed_seconds)
     if len(changed) > LISTED and not show.verbose:
-        written, removed = sum(path.written for path in changed), sum(path.removed for path in changed)
-        what = changes_text(written, removed, sum(path.written_bytes for path in changed))
-        yield f"Checked out {count(len(changed), 'path')}: {what}. {took}"
+        yield f"Checked out {count(len(changed), 'path')}: {changes_text(changed)}. {took}"
     else:
         for position, path in enumerate(changed):
             last = f" {took}" if position == len(changed) - 1 else ""
-            yield f"Checked out {show.path(path.path)}: {changes_text(path.written, path.removed, path.written_bytes)}.{last}"
+            yield f"Checked out {show.path(path.path)}: {changes_text([path])}.{last}"
     if not changed and result.failure(show) is None:
         yield f"Nothing to check out: {count(len(result.paths), 'tracked path')} as it should be."
     extra = [path for path in result.paths if path.extra]

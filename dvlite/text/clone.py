@@ -11,7 +11,7 @@ from dvlite.text import pull
 
 
 def text(result: CloneResult, show: Show) -> Iterator[str]:
-    """Yields what people read."""
+    """Yields the lines of the result."""
     if show.quiet:
         return
     hooks = ", hooks installed" if result.hooks else ""

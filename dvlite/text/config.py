@@ -10,7 +10,7 @@ from dvlite.text.style import table
 
 
 def text(result: ConfigResult, show: Show) -> Iterator[str]:
-    """Yields what people read."""
+    """Yields the lines of the result."""
     if result.action == "get":
         for value in result.values:
             yield _value(value)

@@ -11,7 +11,7 @@ from dvlite.text.style import dot_label, mermaid_label
 
 
 def text(result: DagResult, show: Show) -> Iterator[str]:
-    """Yields a tree: below each stage what it is made from; what was shown in full before is marked."""
+    """Yields a tree: below each stage its dependencies; a stage that was shown in full before is marked."""
     stages = {stage.stage: stage for stage in result.stages}
     needed = {other for stage in result.stages for other in stage.after}
     seen: set[str] = set()
@@ -21,9 +21,8 @@ def text(result: DagResult, show: Show) -> Iterator[str]:
 
 
 def _tree(top: DagStage, stages: dict[str, DagStage], seen: set[str], show: Show) -> Iterator[str]:
-    stack: list[tuple[DagStage | str, str, str]] = [
-        (top, "", "")
-    ]  # stage or finished words, how its line begins, how those below do
+    # Stage or finished words, the start of its line, the start of those below it.
+    stack: list[tuple[DagStage | str, str, str]] = [(top, "", "")]
     while stack:
         node, first, rest = stack.pop()
         if isinstance(node, str):
@@ -36,7 +35,7 @@ def _tree(top: DagStage, stages: dict[str, DagStage], seen: set[str], show: Show
         seen.add(node.stage)
         children: list[DagStage | str] = [stages[other] for other in node.after]
         outs = {path for other in node.after for path in stages[other].outs}
-        sources = [show.path(dep) for dep in node.deps if not any(_touches(dep, path) for path in outs)]
+        sources = [show.path(dep) for dep in node.deps if not any(overlap(dep, path) for path in outs)]
         if sources:
             children.append(show.style("dim", ", ".join(sources)))
         for number, child in reversed(list(enumerate(children))):
@@ -48,10 +47,6 @@ def _words(stage: DagStage, show: Show) -> str:
     outs = ", ".join(show.path(path) for path in stage.outs)
     frozen = "  (frozen)" if stage.frozen else ""
     return f"{show.bold(printable(stage.stage))}{f'  -> {outs}' if outs else ''}{frozen}"
-
-
-def _touches(one: str, other: str) -> bool:
-    return overlap(one, other)
 
 
 def mermaid(result: DagResult, _: Show) -> Iterator[str]:

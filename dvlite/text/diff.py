@@ -9,8 +9,8 @@ from pathlib import PurePosixPath
 from dvlite.commands.diff import DiffResult, PathDiff
 from dvlite.show import Show, count, printable, size_text
 from dvlite.text.markdown import COMMENT, MarkdownDocument, code, opening, plain
-from dvlite.text.style import counts_text, delta_text, table
-from dvlite.workspace.changes import Counts, FileChange
+from dvlite.text.style import delta_text, table
+from dvlite.workspace.changes import Counts, FileChange, counts_text
 
 MARKER = "<!-- dvlite diff -->"
 _TABLE_SHARE = 0.5
@@ -20,7 +20,7 @@ _SIGNS = {"added": ("+", "green"), "removed": ("-", "red"), "modified": ("~", "y
 
 
 def text(result: DiffResult, show: Show) -> Iterator[str]:
-    """Yields what people read."""
+    """Yields the lines of the result."""
     for path in result.paths:
         yield _summary(path, show)
         if path.incomplete is not None:

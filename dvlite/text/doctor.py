@@ -11,7 +11,7 @@ _COLORS = {"ok": "green", "warning": "yellow", "problem": "red"}
 
 
 def text(result: DoctorResult, show: Show) -> Iterator[str]:
-    """Yields what people read."""
+    """Yields the lines of the result."""
     lines = [line for line in result.lines if not show.quiet or line.level != "ok"]
     width = max((len(line.topic) for line in lines), default=0)
     topic = ""

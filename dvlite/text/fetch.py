@@ -11,7 +11,7 @@ from dvlite.workspace.fetch import MovedPath, named
 
 
 def text(result: FetchResult, show: Show) -> Iterator[str]:
-    """Yields what people read."""
+    """Yields the lines of the result."""
     remote = printable(result.remote)
     if result.dry_run:
         yield from planned(result.paths, "fetch", remote, show)

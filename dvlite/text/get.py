@@ -10,7 +10,7 @@ from dvlite.text.style import amount_text
 
 
 def text(result: GetResult, show: Show) -> Iterator[str]:
-    """Yields what people read."""
+    """Yields the lines of the result."""
     if show.quiet or result.output == "-":
         return
     at = f" at {result.revision[:8]}" if result.revision else ""

@@ -16,7 +16,7 @@ _WIDTH = 140
 
 
 def text(result: HookResult, show: Show) -> Iterator[str]:
-    """Yields what people read."""
+    """Yields the lines of the result."""
     for line in _lines(result, show):
         yield f"dvlite: {line}"
 
@@ -39,11 +39,9 @@ def _followed(result: HookResult, show: Show) -> Iterator[str]:
     paths = [path for path in result.followed if path.written or path.removed]
     if not paths:
         return
-    written, removed = sum(path.written for path in paths), sum(path.removed for path in paths)
-    changes = changes_text(written, removed, sum(path.written_bytes for path in paths))
     names = show.paths([path.path for path in paths])
     brought = f", {size_text(result.downloaded_bytes)} downloaded" if result.downloaded_bytes else ""
-    yield f"checked out {names}: {changes}{brought}. {duration_text(result.elapsed_seconds)}"
+    yield f"checked out {names}: {changes_text(paths)}{brought}. {duration_text(result.elapsed_seconds)}"
 
 
 def _pushed(pushed: PushResult, commits: int) -> Iterator[str]:

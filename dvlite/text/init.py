@@ -11,7 +11,7 @@ _SWITCHES = {"diff": "git diff shows what changed in data", "merge": "git merges
 
 
 def text(result: InitResult, show: Show) -> Iterator[str]:
-    """Yields what people read."""
+    """Yields the lines of the result."""
     if show.quiet:
         return
     verb = "Already initialised" if result.existed and not result.created else "Initialised"

@@ -9,7 +9,7 @@ from dvlite.show import Show, printable
 
 
 def text(result: InstallResult, show: Show) -> Iterator[str]:
-    """Yields what people read."""
+    """Yields the lines of the result."""
     if show.quiet:
         return
     chained = ", ".join(result.chained)

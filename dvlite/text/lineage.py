@@ -1,4 +1,4 @@
-"""The words of `lineage`, `lineage find` and `lineage diff`. Records may come from strangers: names and values print quoted."""
+"""The words of `lineage`, `lineage find` and `lineage diff`. Records are untrusted: names and values are escaped."""
 
 from __future__ import annotations
 
@@ -10,7 +10,8 @@ from dvlite.lineage.report import LineageArtefact, LineageGraph, LineageLink, Li
 from dvlite.show import Show, count, printable, short_oid, size_text, some
 from dvlite.text import lineage_tree
 from dvlite.text.lineage_tree import amount, commit_text, named, run_named, scalar, short_values, unrecorded
-from dvlite.text.style import counts_text, table
+from dvlite.text.style import table
+from dvlite.workspace.changes import counts_text
 
 _WIDTH = 8  # of the word before a fact
 _CHAIN = 12  # runs in one line; the tree shows more
@@ -20,7 +21,7 @@ _FILES = 5
 
 
 def text(result: LineageResult | LineageFindResult | LineageDiffResult, show: Show) -> Iterator[str]:
-    """Yields what people read."""
+    """Yields the lines of the result."""
     if isinstance(result, LineageFindResult):
         yield from _hits(result, show)
     elif isinstance(result, LineageDiffResult):
@@ -68,7 +69,7 @@ def _subject(result: LineageResult, show: Show) -> str:
 
 
 class _Upstream:
-    """Words where something is from: the run, a line for each kind of fact, and a tree where lines are not enough."""
+    """The upstream of an artefact or run in lines: the run, its facts by kind, and a tree if it branches."""
 
     def __init__(self, result: LineageResult, graph: LineageGraph, show: Show) -> None:
         self._result, self._graph, self._show = result, graph, show
@@ -89,7 +90,7 @@ class _Upstream:
             yield from lineage_tree.tree(self._graph, down=False)
 
     def _made(self, artefact: LineageArtefact) -> Iterator[str]:
-        """Yields which run made an artefact, or where else it is from; through the directory that holds it if there is one."""
+        """Yields the run that made an artefact, or its other origin; via the directory that holds it, if there is one."""
         if artefact.made_by and artefact.made_by[0].run in self._runs:
             yield from self._about(self._runs[artefact.made_by[0].run], artefact)
         elif artefact.held_by:
@@ -132,7 +133,7 @@ class _Upstream:
         yield from _facts("result", list(self._results(run)))
 
     def _params(self, run: LineageRun) -> Iterator[str]:
-        """Yields the parameters of the run and of those before it; where these have some, each with the name of its run."""
+        """Yields the parameters of the run and of earlier ones; each with the name of its run if several have some."""
         runs = [run for run in {run.run: run, **self._runs}.values() if run.params]
         if runs == [run]:
             yield short_values(run.params)
@@ -143,7 +144,7 @@ class _Upstream:
         yield from ["  ".join(texts)] if sum(map(len, texts)) <= _LINE else texts
 
     def _results(self, run: LineageRun) -> Iterator[str]:
-        """Yields the metrics of the run; where it has none, those of runs that began with what it left, as evaluation does."""
+        """Yields the metrics of the run; without any, those of runs that read its outputs, as an evaluation does."""
         if run.metrics:
             yield short_values(run.metrics)
         if run.metrics and not self._show.verbose:
@@ -154,7 +155,7 @@ class _Upstream:
             yield f"{short_values(measure.metrics)} ({printable(measure.name)}{status}{others})"
 
     def _chain(self, link: LineageLink) -> str:
-        """Returns where an input is from, back to its source as long as there is one way back."""
+        """Returns the chain from an input back to its source, as long as it does not branch."""
         parts: list[str] = []
         for _ in range(_CHAIN):
             artefact = self._artefact(link)
@@ -190,11 +191,7 @@ def _joined(parts: Sequence[str]) -> str:
 
 def _end(artefact: LineageArtefact, link: LineageLink) -> str:
     """Returns the facts of the last artefact in a chain."""
-    facts = [
-        f"{link.files:,} {'file' if link.files == 1 else 'files'}"
-        if link.oid.startswith("manifest:")
-        else size_text(link.size_bytes)
-    ]
+    facts = [count(link.files, "file") if link.oid.startswith("manifest:") else size_text(link.size_bytes)]
     if artefact.commit is not None:
         facts.append(f"commit {commit_text(artefact.commit)}")
     elif artefact.origin == "data":
@@ -227,7 +224,7 @@ def _source(artefact: LineageArtefact) -> str:
 
 
 def _code(run: LineageRun) -> str:
-    """Returns the commit whose lockfile names the run; where none does, the one that it started from, and what differed from that."""
+    """Returns the commit whose lockfile names the run; without one, the commit that it started from, and the edits."""
     repo = f"{printable(run.repo)} " if run.repo else ""
     edits = f" + edits to {_paths(run.dirty)}" if run.dirty or run.diff else ""
     kept = f"kept, {short_oid(run.diff)}" if run.diff else ""

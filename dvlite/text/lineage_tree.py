@@ -1,4 +1,4 @@
-"""Walks as lines of text: an indented tree, Mermaid, Graphviz. Pure. Names come from anyone: every one is made safe for where it goes."""
+"""Lineage as lines of text: an indented tree, Mermaid, Graphviz. Pure. Names are untrusted and escaped for each format."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from dvlite.lineage.report import LineageArtefact, LineageGraph, LineageLink, LineageRun, LineageRunName, key_of
 from dvlite.runs.history import LineageCommit
-from dvlite.show import printable, size_text, some
+from dvlite.show import count, printable, short_oid, size_text, some
 from dvlite.text.style import dot_label, mermaid_label
 
 _METRICS = 4  # in a line
@@ -15,7 +15,7 @@ _METRICS = 4  # in a line
 
 @dataclass(frozen=True, slots=True)
 class _Line:
-    """A line of a tree that is still to be drawn: an artefact, a run, or words."""
+    """A line of a tree, not yet drawn: an artefact, a run, or words."""
 
     indent: int
     link: LineageLink | None = None
@@ -25,9 +25,9 @@ class _Line:
 
 
 def tree(graph: LineageGraph, *, down: bool, below_start: bool = False) -> Iterator[str]:
-    """Yields what was met from the starts on, each thing drawn with what is behind it once, then only named.
+    """Yields the tree from the starts on; each artefact and run is drawn with its subtree once, then only named.
 
-    With `below_start` the line of the start itself is left out: the caller has printed it.
+    `below_start` leaves out the line of the start itself, which the caller has printed.
     """
     lines = _Tree(graph, down=down).lines()
     if below_start:
@@ -36,7 +36,7 @@ def tree(graph: LineageGraph, *, down: bool, below_start: bool = False) -> Itera
 
 
 def mermaid(graphs: Iterable[LineageGraph]) -> Iterator[str]:
-    """Yields a Mermaid flowchart, from what was used to what was made."""
+    """Yields a Mermaid flowchart, from inputs to outputs."""
     yield "flowchart LR"
     for name, label, is_run in _nodes(graphs := list(graphs)):
         yield f'  {name}(["{mermaid_label(label)}"])' if is_run else f'  {name}["{mermaid_label(label)}"]'
@@ -45,7 +45,7 @@ def mermaid(graphs: Iterable[LineageGraph]) -> Iterator[str]:
 
 
 def dot(graphs: Iterable[LineageGraph]) -> Iterator[str]:
-    """Yields a Graphviz graph, from what was used to what was made."""
+    """Yields a Graphviz graph, from inputs to outputs."""
     yield "digraph lineage {"
     yield "  rankdir=LR;"
     for name, label, is_run in _nodes(graphs := list(graphs)):
@@ -57,14 +57,13 @@ def dot(graphs: Iterable[LineageGraph]) -> Iterator[str]:
 
 def named(path: str, oid: str) -> str:
     """Returns content as people see it: `data/tiles 5b0f77c2`."""
-    short = oid.rpartition(":")[2][:8]
-    return f"{printable(path)} {short}" if path else short
+    return f"{printable(path)} {short_oid(oid)}" if path else short_oid(oid)
 
 
 def amount(size_bytes: int, files: int, oid: str) -> str:
     """Returns how much content there is: `97.5 MiB`, or `385,412 files, 50.3 GiB`."""
     size = size_text(size_bytes)
-    return f"{files:,} {'file' if files == 1 else 'files'}, {size}" if oid.startswith("manifest:") else size
+    return f"{count(files, 'file')}, {size}" if oid.startswith("manifest:") else size
 
 
 def commit_text(commit: LineageCommit) -> str:
@@ -91,7 +90,7 @@ def short_values(values: Mapping[str, object], *, most: int | None = None) -> st
 
 
 class _Tree:
-    """Draws one walk; keeps what was drawn."""
+    """Draws one graph, each node in full once."""
 
     def __init__(self, graph: LineageGraph, *, down: bool) -> None:
         self._graph, self._down = graph, down
@@ -100,9 +99,8 @@ class _Tree:
         self._drawn: set[str] = set()
 
     def lines(self) -> Iterator[str]:
-        waiting = [
-            _Line(0, link) for link in reversed(self._graph.starts)
-        ]  # a stack: a walk may be deeper than Python's
+        # A stack: a graph may be deeper than Python's.
+        waiting = [_Line(0, link) for link in reversed(self._graph.starts)]
         while waiting:
             line = waiting.pop()
             if line.words:
@@ -127,7 +125,7 @@ class _Tree:
         return text, below
 
     def _behind(self, artefact: LineageArtefact, indent: int) -> Iterator[_Line]:
-        """Yields what comes below an artefact: its maker, or its users; directories around it, things inside."""
+        """Yields the lines below an artefact: its maker, or its users; the directories that hold it, and its parts."""
         shown = 0
         if self._down:
             for use in artefact.used_by:
@@ -140,10 +138,7 @@ class _Tree:
         for number, link in enumerate((*artefact.held_by, *artefact.parts)):
             holder = number < len(artefact.held_by)
             if holder and not self._down and number:
-                yield _Line(
-                    indent,
-                    words=f"also in {len(artefact.held_by) - 1} other {'version' if len(artefact.held_by) == 2 else 'versions'} of directories",
-                )
+                yield _Line(indent, words=f"also in {count(len(artefact.held_by) - 1, 'other version')} of directories")
                 break
             if self._leads_on(link):
                 yield _Line(indent, link)
@@ -151,7 +146,7 @@ class _Tree:
             yield _Line(indent, words=f"... {artefact.cut_runs:,} more, --depth")
 
     def _leads_on(self, link: LineageLink) -> bool:
-        """Says whether a directory or a part is worth a line: up, where a thing is from; down, only where it was used."""
+        """Returns whether a directory or a part gets a line: going down, only if it was used."""
         artefact = self._artefacts.get(key_of(link))
         return artefact is not None and (not self._down or bool(artefact.used_by or artefact.cut_runs))
 
@@ -187,7 +182,7 @@ def run_named(run: LineageRunName) -> str:
 def run_text(run: LineageRun, *, metrics: bool = True) -> str:
     """Returns a run in a line of a tree, with some of its metrics."""
     status = printable(run.status)
-    parts = [printable(run.name), status if run.of is None else f"{status} (of {_run_id(run.of)})"]
+    parts = [printable(run.name), status if run.of is None else f"{status} (of {short_oid(run.of)[:6]})"]
     if run.taint:
         parts[-1] += f" ({some([printable(path) for path in run.taint])} changed while it ran)"
     if run.commit is not None:
@@ -197,10 +192,6 @@ def run_text(run: LineageRun, *, metrics: bool = True) -> str:
     if run.metrics and metrics:
         parts.append(short_values(run.metrics, most=_METRICS))
     return "  ".join(parts)
-
-
-def _run_id(oid: str) -> str:
-    return printable(oid.rpartition(":")[2][:6])
 
 
 def facts_of(artefact: LineageArtefact, path: str, *, down: bool) -> list[str]:
@@ -219,7 +210,7 @@ def facts_of(artefact: LineageArtefact, path: str, *, down: bool) -> list[str]:
 
 
 def unrecorded(artefact: LineageArtefact) -> str:
-    """Returns the words for an output whose run has no record here."""
+    """Returns the words for an output whose run record is missing."""
     return f"made by {printable(artefact.stage)} ({printable(artefact.lockfile)}), its record is not here: dvlite pull"
 
 
@@ -257,9 +248,8 @@ def _edges(graphs: Iterable[LineageGraph]) -> Iterator[tuple[str, str, bool]]:
     for artefact, name in artefacts.values():
         edges += [(name_of(link), name, True) for link in artefact.held_by]
         edges += [(name, name_of(link), True) for link in artefact.parts]
-        for oid in (
-            maker.run for maker in artefact.made_by[:1]
-        ):  # of a start without a path, whose maker calls it by one
+        for oid in (maker.run for maker in artefact.made_by[:1]):
+            # A start without a path: its maker names it by one.
             if oid in runs and not any(key_of(link) == key_of(artefact) for link in runs[oid][0].outputs):
                 edges.append((runs[oid][1], name, False))
     for edge in edges:

@@ -13,7 +13,7 @@ _COMMIT = 7  # hex digits, as git shows them
 
 
 def text(result: LogResult, show: Show) -> Iterator[str]:
-    """Yields what people read."""
+    """Yields the lines of the result."""
     if not result.versions:
         if not show.quiet:
             yield f"no commit names {show.path(result.path)} yet"

@@ -11,7 +11,7 @@ _MARKS = {"directory": "/", "empty-dir": "/", "symlink": "@", "file": ""}
 
 
 def text(result: LsResult, show: Show) -> Iterator[str]:
-    """Yields what people read."""
+    """Yields the lines of the result."""
     for entry in result.entries:
         yield _long(entry, show) if result.long else show.path(entry.path) + (_MARKS[entry.kind] if show.color else "")
 

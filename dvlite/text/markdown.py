@@ -78,7 +78,7 @@ class MarkdownDocument:
         self._bytes += sum(len(line.encode()) + 1 for line in lines)
 
     def fits(self, *lines: str, share: float = 1.0) -> bool:
-        """Says whether these lines leave the whole within a share of the limit, and a line to spare."""
+        """Returns whether these lines leave the whole within a share of the limit, and a line to spare."""
         return self._bytes + sum(len(line.encode()) + 1 for line in lines) <= self.limit_bytes * share - _SPARE
 
     def table(self, heads: Sequence[str], rows: Iterable[Sequence[Markup]], *, share: float = 1.0, noun: str) -> None:

@@ -14,7 +14,7 @@ _NONE = "-"
 
 
 def text(result: MetricsShowResult | MetricsDiffResult, show: Show) -> Iterator[str]:
-    """Yields what people read."""
+    """Yields the lines of the result."""
     if isinstance(result, MetricsShowResult):
         yield from _show(result, show)
     else:

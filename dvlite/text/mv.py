@@ -9,7 +9,7 @@ from dvlite.show import Show
 
 
 def text(result: MvResult, show: Show) -> Iterator[str]:
-    """Yields what people read."""
+    """Yields the lines of the result."""
     if show.quiet:
         return
     yield f"Moved {show.path(result.source)} -> {show.path(result.target)}"

@@ -11,7 +11,7 @@ from dvlite.workspace.fetch import named
 
 
 def text(result: PullResult, show: Show) -> Iterator[str]:
-    """Yields what people read."""
+    """Yields the lines of the result."""
     if result.fetch.dry_run or result.checkout is None:
         yield from fetch.text(result.fetch, show)
         return

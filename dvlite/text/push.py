@@ -11,7 +11,7 @@ from dvlite.workspace.fetch import named
 
 
 def text(result: PushResult, show: Show) -> Iterator[str]:
-    """Yields what people read."""
+    """Yields the lines of the result."""
     remote = printable(result.remote)
     if result.dry_run:
         yield from planned(result.paths, "push", remote, show)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dvlite.pipeline.reasons import Reason
 from dvlite.show import Show, printable, short_oid, value_text
-from dvlite.text.style import files_text
+from dvlite.workspace.changes import files_text
 
 
 def reason_text(reason: Reason, show: Show) -> str:

@@ -19,7 +19,7 @@ RemoteResult = RemoteAddResult | RemoteListResult | RemoteChangeResult | RemoteT
 
 
 def text(result: RemoteResult, show: Show) -> Iterator[str]:
-    """Yields what people read."""
+    """Yields the lines of the result."""
     if isinstance(result, RemoteListResult):
         yield from _list(result, show)
     elif isinstance(result, RemoteTestResult):

@@ -25,7 +25,7 @@ _MOST = 4  # metrics, outputs or reasons in a line
 
 
 def text(result: ReproResult, show: Show) -> Iterator[str]:
-    """Yields what people read."""
+    """Yields the lines of the result."""
     for change in result.params_set:
         if change.old != change.new:
             yield f"{printable(change.file)}: {printable(change.name)} {value_text(change.old)} -> {value_text(change.new)}"

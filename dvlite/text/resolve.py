@@ -22,7 +22,7 @@ _CONTINUE = {"merge": "git commit", None: "git commit"}
 
 
 def text(result: ResolveResult, show: Show) -> Iterator[str]:
-    """Yields what people read."""
+    """Yields the lines of the result."""
     if not result.paths:
         yield "No pointer and no lockfile has a merge conflict"
         return

@@ -9,7 +9,7 @@ from dvlite.show import Show
 
 
 def text(result: RmResult, show: Show) -> Iterator[str]:
-    """Yields what people read."""
+    """Yields the lines of the result."""
     if show.quiet:
         return
     if not result.paths:

@@ -22,7 +22,7 @@ _WIDTH = 100  # where there is no terminal
 
 
 def text(result: RunsListResult, show: Show) -> Iterator[str]:
-    """Yields what people read."""
+    """Yields the lines of the result."""
     if not result.runs:
         if not show.quiet:
             yield from _nothing(result, show)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from dvlite.commands.runs import RunsDiffResult, RunSide, RunsListResult, RunsNoteResult, RunsShowResult, RunsTagResult
@@ -25,7 +25,7 @@ markdown = run_table.markdown
 
 
 def text(result: RunsResult, show: Show) -> Iterator[str]:
-    """Yields what people read."""
+    """Yields the lines of the result."""
     if isinstance(result, RunsListResult):
         yield from run_table.text(result, show)
     elif isinstance(result, RunsShowResult):
@@ -52,24 +52,24 @@ def _show(result: RunsShowResult, show: Show) -> Iterator[str]:
     yield from _facts("run", [result.run])
     yield from _facts("stage", [f"{printable(run.stage)} of {show.path(run.file)}", *_odd_folder(run.facts.wdir)])
     yield from _facts("command", [printable(line) for line in run.facts.cmd.splitlines()])
-    yield from _facts("ended", list(_ended(result)))
+    yield from _facts("ended", _ended(result))
     yield from _facts("commit", [commit[:7] for commit in result.commits])
-    yield from _facts("code", list(_code(result, show)))
+    yield from _facts("code", _code(result, show))
     yield from _facts("edits", [f"dvlite runs show {printable(result.name)} --diff"] if run.code.diff else [])
     yield from _facts("tags", [" ".join(map(printable, result.tags))] if result.tags else [])
     yield from _facts("notes", [_noted(note.text, note.time, note.user) for note in result.notes])
-    yield from _facts("params", list(_pairs(run.facts.params)))
-    yield from _facts("metrics", list(_pairs(run.metrics)))
-    yield from _facts("inputs", list(_inputs(run.inputs, show)))
-    yield from _facts("outputs", list(_outputs(run.outputs, show)))
-    yield from _facts("environment", list(_pairs(run.surroundings)))
+    yield from _facts("params", _pairs(run.facts.params))
+    yield from _facts("metrics", _pairs(run.metrics))
+    yield from _facts("inputs", _inputs(run.inputs, show))
+    yield from _facts("outputs", _outputs(run.outputs, show))
+    yield from _facts("environment", _pairs(run.surroundings))
     yield from _facts("set", [f"{printable(name)}={printable(value)}" for name, value in run.facts.env.items()])
-    yield from _facts("used", list(_used(result)))
+    yield from _facts("used", _used(result))
     yield from _facts("log", [f"dvlite runs show {printable(result.name)} --log"] if run.log else [])
     yield from _facts("job", [printable(run.ci)] if run.ci else [])
 
 
-def _facts(label: str, lines: Sequence[str]) -> Iterator[str]:
+def _facts(label: str, lines: Iterable[str]) -> Iterator[str]:
     """Yields the facts of one kind, the label before the first."""
     for number, line in enumerate(lines):
         yield f"{'' if number else label:<{_LABEL}}{line}".rstrip()
@@ -108,17 +108,16 @@ def _noted(words: str, at: str, user: str) -> str:
     return f"{printable(words)}  ({when_text(at)}{f', {printable(user)}' if user else ''})"
 
 
-def _pairs(values: Mapping[str, Any]) -> Iterator[str]:
-    yield from table((printable(key), value_text(value)) for key, value in values.items()) if values else ()
+def _pairs(values: Mapping[str, Any]) -> Iterable[str]:
+    return table((printable(key), value_text(value)) for key, value in values.items())
 
 
-def _inputs(inputs: Sequence[Input], show: Show) -> Iterator[str]:
-    rows = [(show.path(item.path), short_oid(item.oid), _amount(item)) for item in inputs]
-    yield from table(rows) if rows else ()
+def _inputs(inputs: Sequence[Input], show: Show) -> Iterable[str]:
+    return table((show.path(item.path), short_oid(item.oid), _amount(item)) for item in inputs)
 
 
-def _outputs(outputs: Sequence[Output], show: Show) -> Iterator[str]:
-    rows = [
+def _outputs(outputs: Sequence[Output], show: Show) -> Iterable[str]:
+    return table(
         (
             show.path(item.path),
             short_oid(item.oid),
@@ -127,8 +126,7 @@ def _outputs(outputs: Sequence[Output], show: Show) -> Iterator[str]:
             "metrics" if item.role == "metric" else "" if item.cached else "kept by git",
         )
         for item in outputs
-    ]
-    yield from table(rows) if rows else ()
+    )
 
 
 def _amount(item: Input | Output) -> str:
@@ -145,7 +143,7 @@ def _used(result: RunsShowResult) -> Iterator[str]:
 
 
 def _log(log: str, show: Show) -> Iterator[str]:
-    """Yields a log as a terminal would have left it; nothing in it can do anything to this one but colour it."""
+    """Yields a log as a terminal would show it at the end; only colours pass, no other escape sequences."""
     for line in log.split("\n")[:-1] if log.endswith("\n") else log.split("\n"):
         last = line.removesuffix("\r").rpartition("\r")[2].replace("\t", "    ")
         pieces = [_plain(piece) for piece in _COLOURS.split(last)]
@@ -155,7 +153,7 @@ def _log(log: str, show: Show) -> Iterator[str]:
 
 
 def _edits(diff: str, show: Show) -> Iterator[str]:
-    """Yields a diff as git prints it; what could do something to the terminal is written out, so `--json` has it exact."""
+    """Yields a diff as git prints it; control characters are escaped (`--json` has them exact)."""
     for line in diff.removesuffix("\n").split("\n"):
         end = "\r" if line.endswith("\r") else ""  # a line of a file with Windows line ends
         shown = "\t".join(_plain(piece) for piece in line.removesuffix("\r").split("\t")) + end
@@ -188,7 +186,7 @@ def _diff(result: RunsDiffResult, show: Show) -> Iterator[str]:
     ends = {"commit": _commits(result), "same": ", ".join(result.same)}
     labels = [*(row[0] for row in rows), *(label for label, said in ends.items() if said)]
     width = max(map(len, labels), default=0)
-    yield from table((label.ljust(width), *cells) for label, *cells in rows) if rows else ()
+    yield from table((label.ljust(width), *cells) for label, *cells in rows)
     yield from (f"{label:<{width}}  {said}" for label, said in ends.items() if said)
 
 
@@ -223,7 +221,7 @@ def _values(label: str, change: RunValueChange, show: Show) -> tuple[str, str]:
 
 
 def _edited(edits: Any, show: Show) -> str:
-    """Returns which files were edited, and of which kept diff that is."""
+    """Returns the edited files and the id of the kept diff."""
     if edits is None:
         return _NONE
     return show.paths(edits["paths"]) + (f" ({short_oid(edits['diff'])})" if edits["diff"] else "")

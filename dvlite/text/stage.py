@@ -10,7 +10,7 @@ from dvlite.text.style import table
 
 
 def text(result: StageAddResult | StageListResult, show: Show) -> Iterator[str]:
-    """Yields what people read."""
+    """Yields the lines of the result."""
     if isinstance(result, StageListResult):
         yield from _list(result, show)
     elif not show.quiet:

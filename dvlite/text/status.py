@@ -8,15 +8,15 @@ from dvlite.commands.status import StatusResult
 from dvlite.pipeline.reasons import StaleStage
 from dvlite.show import Show, count, printable, some
 from dvlite.text.reasons import reason_text
-from dvlite.text.style import amount_text, counts_text, growth_text, table
-from dvlite.workspace.changes import Counts
+from dvlite.text.style import amount_text, growth_text, table
+from dvlite.workspace.changes import Counts, counts_text
 from dvlite.workspace.path_status import AbsentPath, ChangedPath
 
 WIDTH = 33  # of a heading, so that the commands stand below each other
 
 
 def text(result: StatusResult, show: Show) -> Iterator[str]:
-    """Yields what people read."""
+    """Yields the lines of the result."""
     remote = printable(result.remote or "the remote")
     earlier = [path for path in result.missing if path.earlier is not None]
     if earlier:

@@ -1,4 +1,4 @@
-"""How sizes, counts of changes, values and columns are put in the words of a result. Knows no result type and no stream."""
+"""Sizes, counts of changes, values and columns as text. Knows no result type and no stream."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from collections.abc import Iterable, Sequence
 
 from dvlite.show import DIGITS, count, printable, size_text
 from dvlite.workspace.changes import Counts
+from dvlite.workspace.restore import CheckedOutPath
 
 
 def delta_text(delta_bytes: int) -> str:
@@ -19,20 +20,6 @@ def table(rows: Iterable[Sequence[str]], *, indent: str = "") -> Iterable[str]:
     widths = [max(map(len, column)) for column in zip(*kept, strict=True)]
     for row in kept:
         yield indent + "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
-
-
-def counts_text(counts: Counts, *, wide: bool = False) -> str:
-    """Returns `+1,204 -3 files`, or with `wide` also what did not happen: `+1,204  -3  ~0 files`."""
-    parts = [(sign, number) for sign, number in (("+", counts.added), ("-", counts.removed), ("~", counts.modified))]
-    shown = [f"{sign}{number:,}" for sign, number in parts if wide or number]
-    if counts.renamed:
-        shown.append(f"{count(counts.renamed)} renamed")
-    return ("  " if wide else " ").join(shown)
-
-
-def files_text(counts: Counts) -> str:
-    """Returns `+1,204 -3 files`, or `+1 file`."""
-    return f"{counts_text(counts)} {'file' if counts.added + counts.removed + counts.modified + counts.renamed == 1 else 'files'}"
 
 
 def growth_text(counts: Counts) -> str:
@@ -50,13 +37,12 @@ def change_text(change: float) -> str:
     return f"{change:+d}" if isinstance(change, int) else f"{change:+.{DIGITS}g}"
 
 
-def changes_text(written: int, removed: int, size_bytes: int) -> str:
-    """Returns `2 files written, 1.0 MiB, 1 file removed`."""
-    parts = []
-    if written:
-        parts.append(f"{count(written, 'file')} written, {size_text(size_bytes)}")
-    if removed:
-        parts.append(f"{count(removed, 'file')} removed")
+def changes_text(paths: Sequence[CheckedOutPath]) -> str:
+    """Returns `2 files written, 1.0 MiB, 1 file removed`, of all the paths."""
+    written, removed = sum(path.written for path in paths), sum(path.removed for path in paths)
+    size = size_text(sum(path.written_bytes for path in paths))
+    parts = [f"{count(written, 'file')} written, {size}"] if written else []
+    parts += [f"{count(removed, 'file')} removed"] if removed else []
     return ", ".join(parts)
 
 

@@ -17,7 +17,7 @@ _MOST_DRIFT = 4
 
 
 def text(result: VerifyResult, show: Show) -> Iterator[str]:
-    """Yields what people read."""
+    """Yields the lines of the result."""
     for finding in result.findings:
         also = f" (and in {count(finding.also, 'commit')} after it)" if finding.also else ""
         yield f"{show.bold(place_text(finding, show) + ':')} {finding.message}{also}"

@@ -92,7 +92,7 @@ class Freshness:
     # -- what is not known
 
     def _is_unknown(self, path: str) -> bool:
-        """Says whether the content of a path cannot be known because of something that is reported."""
+        """Returns whether the content of a path cannot be known because of something that is reported."""
         return any(stands_for(path, other) or stands_for(other, path) for other in self._unknown)
 
     def _follows(self, stage: Stage, reason: Reason) -> bool:

@@ -226,7 +226,7 @@ def _items(name: str, locked: Mapping[str, Any], recorded: Mapping[str, Any]) ->
 
 
 def _same(one: Any, other: Any) -> bool:
-    """Says whether two values are the same in a record, which holds some numbers as text."""
+    """Returns whether two values are the same in a record, which holds some numbers as text."""
     return repr(held({"": one})) == repr(held({"": other})) or (type(one) is dict and bool(one == other))
 
 

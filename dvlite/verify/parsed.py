@@ -200,7 +200,7 @@ class _Parser:
                 self._in_git_too(item, names)
 
     def _is_held_twice(self, name: str, path: str) -> bool:
-        """Says whether a file that git has belongs to data too: `.dvliteignore` may leave it to git."""
+        """Returns whether a file that git has belongs to data too: `.dvliteignore` may leave it to git."""
         return not (is_pointer(name) or is_pipeline_file(name) or self._at.ignore_rules.leaves_out(name, path))
 
     def _in_git_too(self, item: Tracked, names: Sequence[str]) -> None:

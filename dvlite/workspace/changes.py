@@ -11,6 +11,7 @@ from typing import Literal
 from dvlite.formats.manifest import EMPTY_DIR, EXECUTABLE, FILE, SYMLINK, Entry
 from dvlite.oid import FILE as FILE_OID
 from dvlite.oid import Digest, format_oid
+from dvlite.show import count
 
 Pair = tuple[Entry | None, Entry | None]  # (old, new); None where the path is not
 _KINDS = {FILE: "file", SYMLINK: "symlink", EMPTY_DIR: "empty-dir"}
@@ -135,3 +136,17 @@ def _inside(path: str, entry: Entry) -> str:
 
 def _oid(entry: Entry | None) -> str | None:
     return None if entry is None or entry.kind == EMPTY_DIR else format_oid(FILE_OID, entry.digest)
+
+
+def counts_text(counts: Counts, *, wide: bool = False) -> str:
+    """Returns `+1,204 -3`, or with `wide` the zeros too: `+1,204  -3  ~0`."""
+    parts = (("+", counts.added), ("-", counts.removed), ("~", counts.modified))
+    shown = [f"{sign}{number:,}" for sign, number in parts if wide or number]
+    if counts.renamed:
+        shown.append(f"{count(counts.renamed)} renamed")
+    return ("  " if wide else " ").join(shown)
+
+
+def files_text(counts: Counts) -> str:
+    """Returns `+1,204 -3 files`, or `+1 file`."""
+    return f"{counts_text(counts)} {'file' if counts.added + counts.removed + counts.modified + counts.renamed == 1 else 'files'}"

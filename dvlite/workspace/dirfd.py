@@ -142,7 +142,7 @@ def place_new(temporary: bytes, name: bytes, folder: int) -> None:
 
 
 def unchanged(folder: int, name: bytes, scan: Scan, j: int | None) -> bool:
-    """Says whether what stands at a name is still what the plan was made for (nothing, if j is None)."""
+    """Returns whether what stands at a name is still what the plan was made for (nothing, if j is None)."""
     try:
         now = os.stat(name, dir_fd=folder, follow_symlinks=False)
     except FileNotFoundError:

@@ -49,7 +49,7 @@ class CachingReader:
 
 
 def can_share_blocks(near: Path, folder: Path) -> bool:
-    """Says whether a file beside `near` can share its blocks with one in `folder`, by trying."""
+    """Returns whether a file beside `near` can share its blocks with one in `folder`, by trying."""
     source, target = near / files.temporary_name(), folder / "tmp" / files.temporary_name()
     try:
         source.write_bytes(b"dvlite" * 1024)

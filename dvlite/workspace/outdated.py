@@ -37,7 +37,7 @@ class Outdated:
 
 
 def find_outdated(work: Workspace, path: str, pointer: Pointer, scan: Scan, inside: Sequence[str]) -> Outdated | None:
-    """Says whether adding what is on disk, or the parts of it in `inside`, would undo a change of the pointer.
+    """Returns whether adding what is on disk, or the parts of it in `inside`, would undo a change of the pointer.
 
     Costs reading one small file where the pointer names what is here; else a run of git and a look at what changed.
     """
@@ -119,7 +119,7 @@ def _listed(undone: Sequence[bytes]) -> str:
 
 
 def _is_in_past(repo: Repo, path: str, pointer: Pointer, commit: str) -> bool:
-    """Says whether the pointer is one that a commit has in its past: at a step of a rebase, on a branch that begins earlier."""
+    """Returns whether the pointer is one that a commit has in its past: at a step of a rebase, on a branch that begins earlier."""
     head = repo.git.head()
     if head is None or repo.git.merge_base(head, commit) != head:
         return False

@@ -51,13 +51,13 @@ class EarlierVersions:
 
 
 def is_earlier_version(work: Workspace, path: str, have: Snapshot) -> bool:
-    """Says whether all of what is on disk belongs to versions that were here, so that nothing is lost with it."""
+    """Returns whether all of what is on disk belongs to versions that were here, so that nothing is lost with it."""
     earlier = EarlierVersions(work, path, have)
     return all(flags == EMPTY_DIR or earlier.has(j) for j, flags in enumerate(have.scan.flags))
 
 
 def is_exactly(work: Workspace, version: Pointer, have: Entries) -> bool:
-    """Says whether all that is on disk is a version; its manifest is rebuilt if the cache lacks it."""
+    """Returns whether all that is on disk is a version; its manifest is rebuilt if the cache lacks it."""
     if version.kind == "file":
         return have.paths == [b""] and have.digest(0) == version.digest
     try:

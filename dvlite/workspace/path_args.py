@@ -96,7 +96,7 @@ def warning_of(error: DvliteError) -> str:
 
 
 def is_about_pointer(file: str, path: str) -> bool:
-    """Says whether a path is, or is inside, what a pointer file is for; or is the file itself."""
+    """Returns whether a path is, or is inside, what a pointer file is for; or is the file itself."""
     named = file.removesuffix(SUFFIX)
     return path == file or is_inside(path, named)
 

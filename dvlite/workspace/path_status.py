@@ -73,7 +73,7 @@ class PathStatus:
 
     @property
     def stays_elsewhere(self) -> bool:
-        """Says whether it is an output that its pipeline keeps in the clone that made it, and that is not this one."""
+        """Returns whether it is an output that its pipeline keeps in the clone that made it, and that is not this one."""
         return not self._pushed and self.missing is not None and self.not_in_cache is not None
 
     def run(self) -> None:

@@ -44,7 +44,7 @@ def store(state: Path, patterns: Mapping[str, Iterable[str]]) -> None:
 
 
 def is_glob(text: str) -> bool:
-    """Says whether a pattern is more than a path."""
+    """Returns whether a pattern is more than a path."""
     return _GLOB.search(text) is not None
 
 

@@ -49,7 +49,7 @@ class StatIndex:
     racy_rows: int
 
     def vouches_for(self, scan: Scan) -> bool:
-        """Says whether a scan proves that nothing changed since, so that the content is still `root`."""
+        """Returns whether a scan proves that nothing changed since, so that the content is still `root`."""
         return not self.racy_rows and self.rows == len(scan) and self.signature == scan.signature()
 
     def load(self) -> StatRows | None:

@@ -47,7 +47,7 @@ class Workspace:
         return self.repo.root / path
 
     def is_behind_link(self, path: str) -> bool:
-        """Says whether a folder above a path is a symbolic link: what is there is not the repository's."""
+        """Returns whether a folder above a path is a symbolic link: what is there is not the repository's."""
         return any((self.repo.root / folder).is_symlink() for folder in ancestors(path))
 
     def require_real_folder(self, path: str) -> None:
@@ -86,7 +86,7 @@ class Workspace:
         return index.root
 
     def is_vouched(self, path: str, scan: Scan, wanted: Pointer) -> bool:
-        """Says whether the stat index proves that a scan is what a pointer says."""
+        """Returns whether the stat index proves that a scan is what a pointer says."""
         if self.vouched(path, scan) != wanted.digest:
             return False
         if wanted.kind == "file":

@@ -251,7 +251,7 @@ def test_hostile_words_are_no_options(team):
     line = f"refs/heads/main --output=x refs/heads/main {'0' * 40}\n"
     done = team._invoke("hook", "pre-push", "--all", "--upload-pack=x", cwd=team.root, input=line)
     assert done.returncode == 1
-    assert "cannot read what git says of a ref" in done.stderr
+    assert "cannot read the ref line from git" in done.stderr
     assert not team.has("x")
 
 
@@ -267,7 +267,7 @@ def test_refs_that_are_typed_with_spaces_are_read(team, store):
 def test_a_line_that_git_cannot_have_said_blocks(team):
     done = team._invoke("hook", "pre-push", "origin", "url", cwd=team.root, input="refs/heads/main 12\n")
     assert done.returncode == 1
-    assert "cannot read what git says of a ref" in done.stderr
+    assert "cannot read the ref line from git" in done.stderr
 
 
 def test_settings_of_git_that_hide_commits_hide_no_data(team, store, tmp_path):
