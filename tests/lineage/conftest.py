@@ -1,5 +1,6 @@
 """Provenance over records that never ran, with or without a repository."""
 
+import contextlib
 import os
 
 import pytest
@@ -23,6 +24,7 @@ def project(tmp_path, invoke):
 @pytest.fixture
 def provenance_of(tmp_path, monkeypatch):
     """Returns a maker of the provenance that records and, if given, a repository give; the current folder is empty or the repository's."""
+    opened = contextlib.ExitStack()
     (tmp_path / "empty").mkdir()
     monkeypatch.chdir(tmp_path / "empty")
 
@@ -34,6 +36,8 @@ def provenance_of(tmp_path, monkeypatch):
             monkeypatch.chdir(root)
         repo = None if root is None else open_repo(root, os.environ, must_be_initialised=False)
         cache = plain_cache(tmp_path / "cache") if repo is None else open_cache(repo)
-        return Provenance(LineageContext(repo, open_index(records), cache, None, "this clone", NullProgress()))
+        index = opened.enter_context(open_index(records))
+        return Provenance(LineageContext(repo, index, cache, None, "this clone", NullProgress()))
 
-    return provenance_of
+    with opened:
+        yield provenance_of

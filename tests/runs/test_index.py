@@ -388,8 +388,13 @@ def test_who_cannot_write_the_index_now_uses_what_is_there(records, monkeypatch)
 def test_who_waits_for_the_first_index_gets_it_whole(records):
     records.put(run(1))
     found = []
+
+    def ask():
+        with open_index(records) as index:
+            found.append(len(index.find(Filters())))
+
     with files.lock(records.folder / "index.lock"):
-        thread = threading.Thread(target=lambda: found.append(len(open_index(records).find(Filters()))))
+        thread = threading.Thread(target=ask)
         thread.start()
         thread.join(0.2)
         assert found == []
@@ -520,6 +525,7 @@ def test_records_whose_ids_begin_alike_are_indexed_in_few_looks(records):
     for number in range(300):
         free = writer._free((1 << 63) - 2, bytes.fromhex(oid(number)[7:]))
         first.execute("INSERT INTO record VALUES(?)", (free,))
+    first.close()
     assert len(looks) < 300 * 16
     with open_index(records) as index:
         assert index.count_runs() == 300

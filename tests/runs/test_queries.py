@@ -1,5 +1,6 @@
 """What walks ask of the index: the same as the records say, many things at a time."""
 
+import contextlib
 import random
 
 import pytest
@@ -33,13 +34,16 @@ class Lookup(RunQueries):
 def asked(tmp_path):
     """Returns a maker of lookups over records."""
 
+    opened = contextlib.ExitStack()
+
     def asked(*found):
         records = Records(tmp_path / "runs")
         for one in found:
             records.put(one, durable=False)
-        return Lookup(open_index(records))
+        return Lookup(opened.enter_context(open_index(records)))
 
-    return asked
+    with opened:
+        yield asked
 
 
 def read(path, word, **fields):
