@@ -39,10 +39,13 @@ def find(start: Path, environ: Mapping[str, str]) -> GitPlaces:
         if candidate in ceilings and candidate != folder:
             break
         dot_git = candidate / ".git"
-        if dot_git.is_file():
-            return _places(candidate, _follow_gitfile(dot_git))
-        if (dot_git / "HEAD").exists():
-            return _places(candidate, Path(os.path.realpath(dot_git)))
+        if dot_git.is_file() or (dot_git / "HEAD").exists():
+            git_dir = _follow_gitfile(dot_git) if dot_git.is_file() else Path(os.path.realpath(dot_git))
+            try:
+                common = os.fsdecode((git_dir / "commondir").read_bytes().rstrip(b"\r\n"))
+            except FileNotFoundError:
+                return GitPlaces(candidate, git_dir, git_dir)
+            return GitPlaces(candidate, git_dir, Path(os.path.realpath(git_dir / common)))
         if (candidate / "HEAD").is_file() and (candidate / "objects").is_dir() and (candidate / "refs").is_dir():
             raise NotARepository(
                 f"{quote(str(candidate))} is a git directory without a work tree", hint="run dvlite in a clone of it"
@@ -60,11 +63,3 @@ def _follow_gitfile(dot_git: Path) -> Path:
             f"{quote(str(dot_git))} does not lead to a git directory", hint="git worktree repair, or clone again"
         )
     return Path(os.path.realpath(target))
-
-
-def _places(root: Path, git_dir: Path) -> GitPlaces:
-    try:
-        common = os.fsdecode((git_dir / "commondir").read_bytes().rstrip(b"\r\n"))
-    except FileNotFoundError:
-        return GitPlaces(root, git_dir, git_dir)
-    return GitPlaces(root, git_dir, Path(os.path.realpath(git_dir / common)))

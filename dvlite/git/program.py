@@ -114,12 +114,12 @@ def without_credentials(url: str) -> str:
 class Git:
     """Runs git in one work tree."""
 
-    __slots__ = ("_env", "_program", "root")
+    __slots__ = ("_env", "_start_of_command", "root")
 
     def __init__(self, places: GitPlaces, environ: Mapping[str, str], *, any_index: bool = False) -> None:
         """`any_index`: GIT_INDEX_FILE is this repository's, wherever it is, for git itself calls us."""
         self.root = places.root
-        self._program = program(environ, not_in=places.root)
+        self._start_of_command = (program(environ, not_in=places.root), "-C", str(places.root), *_SAFE)
         self._env = {name: value for name, value in environ.items() if name not in _REDIRECTS}
         self._env |= {"LC_ALL": "C", "GIT_TERMINAL_PROMPT": "0", "GIT_OPTIONAL_LOCKS": "0"}
         self._env["GIT_NO_REPLACE_OBJECTS"] = "1"  # what git pushes are the objects themselves
@@ -130,19 +130,16 @@ class Git:
 
     def run(self, *arguments: str, stdin: bytes = b"", check: bool = True) -> bytes:
         """Runs git once and returns its output; with `check`, a failure raises DvliteError with git's first line."""
-        done = subprocess.run(self._command(arguments), env=self._env, input=stdin, capture_output=True, check=False)
+        command = (*self._start_of_command, *arguments)
+        done = subprocess.run(command, env=self._env, input=stdin, capture_output=True, check=False)
         if check and done.returncode:
             raise git_output.failed(arguments, done.stderr)
         return done.stdout
 
     def _start(self, arguments: Sequence[str], stdin: int) -> subprocess.Popen[bytes]:
         """Starts git for a reader that may stop early; the reader kills it."""
-        return subprocess.Popen(
-            self._command(arguments), env=self._env, stdin=stdin, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL
-        )
-
-    def _command(self, arguments: Sequence[str]) -> list[str]:
-        return [self._program, "-C", str(self.root), *_SAFE, *arguments]
+        command = (*self._start_of_command, *arguments)
+        return subprocess.Popen(command, env=self._env, stdin=stdin, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
 
     def check_ownership(self) -> None:
         """Raises NotARepository if git refuses this repository, for example as another user's (safe.directory)."""

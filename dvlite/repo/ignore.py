@@ -31,23 +31,18 @@ class Ignore:
     """The rules of one repository: only the `.dvliteignore` at its root counts.
 
     `names` are base names left out wherever and whatever they are: a scanner tests membership inline, a set look-up per file.
-    Only if `has_patterns` must it also ask `match`.
+    Only if there are `matches`, of patterns, must it also ask `match`.
     """
 
     names: frozenset[bytes] = BUILT_IN
-    _matches: Callable[[str], bool] | None = None
-
-    @property
-    def has_patterns(self) -> bool:
-        """Returns whether `match` knows more than `names`."""
-        return self._matches is not None
+    matches: Callable[[str], bool] | None = None
 
     def match(self, path: str | bytes, *, is_dir: bool) -> bool:
         """Returns whether a path relative to the repository is left out; a folder that is takes all in it along."""
         raw = os.fsencode(path)
         if raw.rpartition(b"/")[2] in self.names:
             return True
-        return self._matches is not None and self._matches(os.fsdecode(raw) + "/" * is_dir)
+        return self.matches is not None and self.matches(os.fsdecode(raw) + "/" * is_dir)
 
     def leaves_out(self, path: str, folder: str) -> bool:
         """Returns whether a file is left out of a folder, itself or one of the folders between."""
@@ -108,16 +103,11 @@ def pattern(path: str) -> bytes:
     return b"/" + (line[:-1] + b"[\r]" if line.endswith(b"\r") else line)
 
 
-def add_patterns(ignore_file: Path, paths: list[str], *, write: bool = True) -> bool:
-    """Adds the patterns of paths that the file does not have; the user's lines stay as they are. Returns whether that changes it.
+def add_lines(path: Path, lines: list[bytes], *, write: bool = True) -> bool:
+    """Appends those of `lines` that a file does not have, making it if need be; the user's lines stay. Returns whether that changes it.
 
     Raises DvliteError for a file that cannot be changed; without `write`, that is all that happens.
     """
-    return add_lines(ignore_file, sorted({pattern(path) for path in paths}), write=write)
-
-
-def add_lines(path: Path, lines: list[bytes], *, write: bool = True) -> bool:
-    """Appends those of `lines` that a file does not have, making it if need be; returns and raises as `add_patterns`."""
     data = _read(path)
     present = set(data.split(b"\n"))
     missing = [line for line in lines if line not in present]
@@ -135,10 +125,9 @@ def add_lines(path: Path, lines: list[bytes], *, write: bool = True) -> bool:
     return True
 
 
-def remove_patterns(ignore_file: Path, paths: list[str], *, write: bool = True) -> bool:
-    """Takes the patterns of paths out again, and the file with its last line; returns and raises as `add_patterns`."""
-    data = _read(ignore_file)
-    unwanted = {pattern(path) for path in paths}
+def remove_lines(ignore_file: Path, lines: list[bytes], *, write: bool = True) -> bool:
+    """Takes lines out again, and the file with its last line; returns and raises as `add_lines`."""
+    data, unwanted = _read(ignore_file), set(lines)
     kept = b"\n".join(line for line in data.split(b"\n") if line not in unwanted)
     if kept == data:
         return False

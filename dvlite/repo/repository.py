@@ -7,7 +7,7 @@ root of the work tree, with `/`; undecodable bytes are kept as `os.fsdecode` kee
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from functools import partial
 from pathlib import Path
@@ -65,6 +65,7 @@ class Repo:
         self.root = places.root
         self.git_dir = places.git_dir
         self.common_dir = places.common_dir
+        self.state_dir = places.git_dir / "dvlite"  # of this worktree alone: stat index, sparse patterns, lock
         self.cwd = cwd
         self.git = git
         self.config = config
@@ -72,11 +73,6 @@ class Repo:
         self.work_tree = Revision(git, WORK_TREE, self.display)
         self._revisions: dict[tuple[str, str], Revision] = {}  # by name and commit
         self.waits = wait  # for locks; False: Busy instead
-
-    @property
-    def state_dir(self) -> Path:
-        """What belongs to this worktree alone: stat index, sparse patterns, lock."""
-        return self.git_dir / "dvlite"
 
     @property
     def cache_dir(self) -> Path:
@@ -125,15 +121,16 @@ class Repo:
         if whole == root:
             return ""
         parent = os.path.realpath(os.path.dirname(whole))
-        if not _is_within(whole, root):  # perhaps written through a link to the repository
+        inside = root.rstrip("/") + "/"
+        if not whole.startswith(inside):  # perhaps written through a link to the repository
             whole = os.path.join(parent, os.path.basename(whole))
             if whole == root or os.path.realpath(whole) == root:
                 return ""
-        if not _is_within(whole, root):
+        if not whole.startswith(inside):
             raise UsageError(f"{quote(text)} is outside the repository {quote(root)}", hint="give a path inside it")
         if parent != os.path.dirname(whole):
             raise UsageError(f"{quote(text)} is behind a symbolic link", hint="give the path without the link")
-        return whole[len(root) + 1 :].replace(os.sep, "/") if root != "/" else whole[1:]
+        return whole[len(inside) :].replace(os.sep, "/")
 
     def display(self, path: str) -> str:
         """Returns a path of this repository as the user, in the current folder, would write it; not quoted."""
@@ -167,39 +164,38 @@ class Repo:
         self.git.remove_cached([path for path in paths if path not in there])
         return tuple(paths)
 
-    def ensure_ignored(self, paths: Sequence[str], *, write: bool = True) -> list[str]:
+    def ensure_ignored(
+        self, paths: Sequence[str], *, write: bool = True, edit: Callable[..., bool] = ignore.add_lines
+    ) -> list[str]:
         """Makes git ignore tracked paths: in the `.gitignore` of their folders, and in `info/exclude` for branches without them.
 
         Do it before a pointer is written: a pointer without these lines lets `git add` take the data. Returns the `.gitignore` files that
         change; doing it again changes nothing. Raises DvliteError, with nothing written, if one of them cannot be changed; without `write`,
         that is all that happens.
         """
-        return self._edit_ignore_files(paths, ignore.add_patterns, write=write)
+        by_folder: dict[str, set[bytes]] = {}
+        for path in paths:
+            folder, _, name = path.rpartition("/")
+            by_folder.setdefault(folder, set()).add(ignore.pattern(name))
+        edits = [(f"{folder}/.gitignore".lstrip("/"), sorted(lines)) for folder, lines in sorted(by_folder.items())]
+        exclude, excluded = self.common_dir / "info" / "exclude", sorted(set(map(ignore.pattern, paths)))
+        changed = [file for file, lines in edits if edit(self.root / file, lines, write=False)]
+        is_excluded = not paths or not edit(exclude, excluded, write=False)
+        if write:
+            for file, lines in edits:
+                if file in changed:
+                    edit(self.root / file, lines)
+            if not is_excluded:
+                edit(exclude, excluded)
+        return changed
 
     def exclude(self, paths: Sequence[str]) -> None:
         """Makes git ignore tracked paths in this clone alone: `git mv` and `git pull` bring pointers that no .gitignore knows."""
-        ignore.add_patterns(self.common_dir / "info" / "exclude", list(paths))
+        ignore.add_lines(self.common_dir / "info" / "exclude", sorted(set(map(ignore.pattern, paths))))
 
     def forget_ignored(self, paths: Sequence[str], *, write: bool = True) -> list[str]:
         """Takes the lines of `ensure_ignored` out again; returns the `.gitignore` files that change or go, and raises as it does."""
-        return self._edit_ignore_files(paths, ignore.remove_patterns, write=write)
-
-    def _edit_ignore_files(self, paths: Sequence[str], edit: Callable[..., bool], *, write: bool) -> list[str]:
-        by_folder: dict[str, list[str]] = {}
-        for path in paths:
-            folder, _, name = path.rpartition("/")
-            by_folder.setdefault(folder, []).append(name)
-        edits = [(f"{folder}/.gitignore".lstrip("/"), names) for folder, names in sorted(by_folder.items())]
-        exclude = self.common_dir / "info" / "exclude"
-        changed = [file for file, names in edits if edit(self.root / file, names, write=False)]
-        is_excluded = not paths or not edit(exclude, list(paths), write=False)
-        if write:
-            for file, names in edits:
-                if file in changed:
-                    edit(self.root / file, names)
-            if not is_excluded:
-                edit(exclude, list(paths))
-        return changed
+        return self.ensure_ignored(paths, write=write, edit=ignore.remove_lines)
 
     def prepare_clone(self) -> None:
         """Sets what git keeps in this clone only: how it shows and merges pointers, and `info/exclude` for all tracked paths."""
@@ -219,14 +215,40 @@ class Repo:
         return path
 
 
-def open_repo(start: Path, environ: Mapping[str, str], *, must_be_initialised: bool = True, wait: bool = True) -> Repo:
+def open_repo(
+    start: Path,
+    environ: Mapping[str, str],
+    *,
+    must_be_initialised: bool = True,
+    wait: bool = True,
+    for_hook: bool = False,
+) -> Repo:
     """Opens the repository that holds the folder `start`, which becomes its current folder.
 
     Raises NotARepository outside a git work tree, in one of another user, and where `dvlite init` was not run.
     """
+    if not hasattr(os, "geteuid"):
+        raise DvliteError("dvlite does not run on this system yet", hint="on Windows, use WSL2")
     cwd = Path(os.path.realpath(start))
     places = discover.find(cwd, environ)
-    return _opened(places, cwd, environ, Git(places, environ), must_be_initialised=must_be_initialised, wait=wait)
+    if for_hook:
+        cwd = _folder_of_user(places, environ)
+    git = Git(places, environ, any_index=for_hook)
+    own = {str(os.geteuid())}
+    if os.geteuid() == 0:
+        own.add(
+            environ.get("SUDO_UID", "")
+        )  # as git: with sudo, the repositories of the user before it are one's own too
+    try:
+        owner = os.stat(places.git_dir).st_uid
+    except OSError as error:
+        raise files.os_error(error, "read", places.git_dir) from error
+    if str(owner) not in own:
+        git.check_ownership()  # git knows which strangers this user trusts
+    config = config_files.load(places.root, environ, git)
+    if must_be_initialised and not (places.root / config_files.COMMITTED_FILE).is_file():
+        raise NotARepository(f"dvlite is not initialised in {quote(str(places.root))}", hint="dvlite init")
+    return Repo(places, cwd, environ, git, config, wait=wait)
 
 
 def open_for_hook(environ: Mapping[str, str]) -> Repo:
@@ -234,7 +256,10 @@ def open_for_hook(environ: Mapping[str, str]) -> Repo:
 
     The folder that git's user is in becomes the current one. Raises NotARepository where dvlite would look at another repository than git.
     """
-    places = discover.find(Path(), environ)
+    return open_repo(Path(), environ, must_be_initialised=False, for_hook=True)
+
+
+def _folder_of_user(places: discover.GitPlaces, environ: Mapping[str, str]) -> Path:
     git_dir = environ.get("GIT_DIR")
     if git_dir and Path(os.path.realpath(git_dir)) != places.git_dir:
         raise NotARepository(
@@ -242,43 +267,4 @@ def open_for_hook(environ: Mapping[str, str]) -> Repo:
             hint="run git in a work tree that has a .git of its own",
         )
     cwd = Path(os.path.realpath(places.root / environ.get("GIT_PREFIX", "")))
-    cwd = cwd if cwd.is_dir() and cwd.is_relative_to(places.root) else places.root
-    git = Git(places, environ, any_index=True)
-    return _opened(places, cwd, environ, git, must_be_initialised=False)
-
-
-def _opened(
-    places: discover.GitPlaces,
-    cwd: Path,
-    environ: Mapping[str, str],
-    git: Git,
-    *,
-    must_be_initialised: bool,
-    wait: bool = True,
-) -> Repo:
-    if _owner(places.git_dir) not in _own_ids(environ):
-        git.check_ownership()  # git knows which strangers this user trusts
-    repo = Repo(places, cwd, environ, git, config_files.load(places.root, environ, git), wait=wait)
-    if must_be_initialised and not repo.is_initialised:
-        raise NotARepository(f"dvlite is not initialised in {quote(str(places.root))}", hint="dvlite init")
-    return repo
-
-
-def _is_within(path: str, folder: str) -> bool:
-    return path.startswith(folder.rstrip("/") + "/")
-
-
-def _owner(path: Path) -> int:
-    try:
-        return os.stat(path).st_uid
-    except OSError as error:
-        raise files.os_error(error, "read", path) from error
-
-
-def _own_ids(environ: Mapping[str, str]) -> Iterator[int]:
-    """Yields the users whose repositories are taken as one's own: as git, with sudo also those of the user before it."""
-    if not hasattr(os, "geteuid"):
-        raise DvliteError("dvlite does not run on this system yet", hint="on Windows, use WSL2")
-    yield os.geteuid()
-    if os.geteuid() == 0 and environ.get("SUDO_UID", "").isdigit():
-        yield int(environ["SUDO_UID"])
+    return cwd if cwd.is_dir() and cwd.is_relative_to(places.root) else places.root

@@ -17,14 +17,14 @@ from dvlite.errors import UsageError
 from dvlite.show import quote
 
 Selects = Callable[[bytes], bool]
-_FILE = "sparse.json"
+FILE = "sparse.json"
 _GLOB = re.compile(r"[*?\[]")
 
 
 def load(state: Path) -> dict[str, tuple[str, ...]]:
     """Returns the patterns of each tracked directory that is here in part."""
     try:
-        patterns = json.loads((state / _FILE).read_text(encoding="utf-8", errors="surrogateescape"))
+        patterns = json.loads((state / FILE).read_text(encoding="utf-8", errors="surrogateescape"))
     except (OSError, ValueError):
         return {}
     return (
@@ -40,7 +40,7 @@ def store(state: Path, patterns: Mapping[str, Iterable[str]]) -> None:
     text = json.dumps(
         {path: sorted(set(selected)) for path, selected in sorted(patterns.items()) if selected}, indent=1
     )
-    files.write_atomic(state / _FILE, text.encode("utf-8", "surrogateescape"))
+    files.write_atomic(state / FILE, text.encode("utf-8", "surrogateescape"))
 
 
 def is_glob(text: str) -> bool:

@@ -40,7 +40,7 @@ class Workspace:
         self.repo = repo
         self.cache = cache
         self.progress = progress
-        self.sparse = sparse.load(repo.state_dir)
+        self.sparse = sparse.load(repo.state_dir) if (repo.state_dir / sparse.FILE).exists() else {}
         self._ignore = ignore.load(repo.root)
 
     def location(self, path: str) -> Path:
@@ -62,7 +62,7 @@ class Workspace:
         rules = self._ignore
         matches = (
             (lambda inner, folder: rules.match(prefix + inner, is_dir=folder))
-            if rules.has_patterns
+            if rules.matches is not None
             else lambda *_: False
         )
         return scan(self.repo.root / path, self.repo.display(path), matches, rules.names, self.progress)

@@ -7,12 +7,20 @@ from hypothesis import strategies as st
 
 from dvlite.errors import DvliteError, FormatError
 from dvlite.repo import ignore
-from dvlite.repo.ignore import add_lines, add_patterns, load, pattern, remove_patterns
+from dvlite.repo.ignore import add_lines, load, pattern, remove_lines
 
 ODD_NAMES = [
     "plain", "with space", "trailing  ", " leading", "#hash", "!bang", "star*", "q?", "[set]", "back\\slash", "a\\", "new\nline",
     "cr\r", "tab\t", "ünï", "\udcff", "-rf", "a\r\nb", "'quote\"",
 ]  # fmt: skip
+
+
+def add_patterns(file, paths):
+    return add_lines(file, sorted(map(pattern, paths)))
+
+
+def remove_patterns(file, paths):
+    return remove_lines(file, list(map(pattern, paths)))
 
 
 def ignored(repo, paths):
@@ -77,7 +85,7 @@ def test_built_in_names_are_left_out_and_pathspec_is_not_loaded(tmp_path):
     (tmp_path / ".dvliteignore").write_text(ignore.TEMPLATE)
     code = (
         "import sys, pathlib; from dvlite.repo.ignore import load; rules = load(pathlib.Path(sys.argv[1]));"
-        "assert not rules.has_patterns and b'Thumbs.db' in rules.names and 'pathspec' not in sys.modules;"
+        "assert rules.matches is None and b'Thumbs.db' in rules.names and 'pathspec' not in sys.modules;"
         "assert rules.match('a/.DS_Store', is_dir=False) and rules.match(b'__pycache__', is_dir=True);"
         "assert not rules.match('a/b', is_dir=False)"
     )
@@ -87,7 +95,7 @@ def test_built_in_names_are_left_out_and_pathspec_is_not_loaded(tmp_path):
 def test_the_users_patterns_count_from_the_root(tmp_path):
     (tmp_path / ".dvliteignore").write_text("*.tmp\n/data/raw\ncache/\n")
     rules = load(tmp_path)
-    assert rules.has_patterns
+    assert rules.matches is not None
     assert rules.match("data/x.tmp", is_dir=False)
     assert rules.match("data/raw", is_dir=True)
     assert not rules.match("other/data/raw", is_dir=True)
