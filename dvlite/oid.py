@@ -100,19 +100,12 @@ class FileHasher:
         return Digest(self._state.digest())
 
 
-class Signature:
-    """An XXH3 over many small tuples: says 'nothing changed', never 'this is the content'."""
-
-    __slots__ = ("_state",)
-
-    def __init__(self, data: Buffer = b"") -> None:
-        self._state = xxh3_64(bytes(data))
-
-    def update(self, data: Buffer) -> None:
-        self._state.update(data)
-
-    def value(self) -> int:
-        return self._state.intdigest()
+def signature(*parts: Buffer) -> int:
+    """Returns the XXH3 of all parts, one after the other: says 'nothing changed', never 'this is the content'."""
+    state = xxh3_64()
+    for part in parts:
+        state.update(part)
+    return state.intdigest()
 
 
 def split_hash(key: bytes, level: int) -> int:

@@ -16,12 +16,12 @@ PROJECT = Path(__file__).parent.parent
 
 # command: (functions, files, frames of the deepest call, frames of the first write of a tracked file's bytes; 0: it writes none)
 BOUNDS = {
-    "add": (206, 34, 14, 9),
-    "status": (127, 30, 12, 0),
-    "push": (319, 48, 20, 0),
-    "repro": (479, 60, 18, 0),
-    "checkout": (225, 38, 17, 13),
-    "pull": (399, 57, 17, 3),
+    "add": (186, 33, 14, 9),
+    "status": (110, 29, 12, 0),
+    "push": (308, 48, 20, 0),
+    "repro": (460, 60, 18, 0),
+    "checkout": (207, 38, 17, 13),
+    "pull": (382, 57, 17, 3),
 }
 COLUMNS = ("functions", "files", "frames", "frames of the first write")
 

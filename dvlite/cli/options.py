@@ -267,7 +267,10 @@ def run(
     """
     flags: dict[str, Any] = click.get_current_context().ensure_object(dict)
     output = output_of(flags)
-    with _inside(flags.get("start_in", "")):
+    folder = flags.get("start_in")
+    if folder is not None and not os.path.isdir(folder):
+        raise UsageError(f"'{folder}' is not a folder", hint="-C takes the folder to start in")
+    with contextlib.chdir(folder) if folder is not None else contextlib.nullcontext():
         with output.progress(to_stderr=to_stderr) as progress:
             session = Session(output, progress, os.environ, flags)
             while True:
@@ -296,14 +299,6 @@ def output_of(flags: Mapping[str, Any]) -> Terminal:
         color=flags.get("color", "auto"),
     )
     return Terminal(settings, os.environ, sys.stdout, sys.stderr)
-
-
-def _inside(directory: str) -> contextlib.AbstractContextManager[None]:
-    if not directory:
-        return contextlib.nullcontext()
-    if not os.path.isdir(directory):
-        raise UsageError(f"'{directory}' is not a folder", hint="-C takes the folder to start in")
-    return contextlib.chdir(directory)
 
 
 # --- options that several verbs have --------------------------------------------------------------------------------------------

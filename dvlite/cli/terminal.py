@@ -15,7 +15,6 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self, TextIO
 
 from dvlite.errors import DvliteError
@@ -58,7 +57,7 @@ class Terminal:
         self.settings = settings
         self._stdout, self._stderr = stdout, stderr
         self._colors = {id(stream): wants_color(stream, settings.color, environ) for stream in (stdout, stderr)}
-        self._animates = _is_terminal(stderr) and environ.get("TERM") != "dumb"
+        self._animates = not stderr.closed and stderr.isatty() and environ.get("TERM") != "dumb"
         self._warned: set[str] = set()
 
     def progress(self, *, to_stderr: bool = False) -> TerminalProgress:
@@ -81,7 +80,8 @@ class Terminal:
         for warning in _warnings(result):
             (self.note if to_stderr else self.warning)(warning)
         stream = self._stderr if to_stderr else self._stdout
-        show = self._show(stream, root)
+        folder = None if root is None else posixpath.relpath(os.path.realpath(os.curdir), root)
+        show = Show(self._colors[id(stream)], self.settings.quiet, self.settings.verbose, folder)
         if self.settings.json:
             self._stdout.write(to_json(result) + "\n")
         else:
@@ -133,19 +133,15 @@ class Terminal:
         self._stderr.flush()
 
     def _note(self, label: str, color: str, message: str) -> None:
-        show = self._show(self._stderr, None)
+        show = Show(self._colors[id(self._stderr)])
         self._stderr.write(f"{show.style(color, label + ':')} {one_line(message)}\n")
-
-    def _show(self, stream: TextIO, root: str | None) -> Show:
-        folder = None if root is None else _current_folder(root)
-        return Show(self._colors[id(stream)], self.settings.quiet, self.settings.verbose, folder)
 
 
 def wants_color(stream: TextIO, choice: str, environ: Mapping[str, str]) -> bool:
     """Returns whether a stream gets colours: the flag first, then NO_COLOR (no-color.org), then what the stream is."""
     if choice != "auto":
         return choice == "always"
-    return not environ.get("NO_COLOR") and environ.get("TERM") != "dumb" and _is_terminal(stream)
+    return not environ.get("NO_COLOR") and environ.get("TERM") != "dumb" and not stream.closed and stream.isatty()
 
 
 def to_json(result: Any) -> str:
@@ -209,18 +205,6 @@ def _safe_line(line: str) -> str:
     return _ESCAPES.sub(lambda match: match[0] if match[1] else "", kept)
 
 
-def _current_folder(root: str) -> str:
-    folder = os.path.relpath(os.path.realpath(os.curdir), os.path.realpath(root))
-    return posixpath.normpath(folder.replace(os.sep, "/"))
-
-
-def _is_terminal(stream: TextIO) -> bool:
-    try:
-        return stream.isatty()
-    except ValueError:  # closed
-        return False
-
-
 class TerminalProgress:
     """Draws the running phase: one line that is redrawn on a terminal, elsewhere a plain line every 30 s.
 
@@ -252,15 +236,14 @@ class TerminalProgress:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self._closed.set()
         self.finish()
 
     def start(self, label: str, *, total_bytes: int | None = None, total_files: int | None = None) -> None:
         with self._lock:
-            self._erase()
+            if self._live is not None:
+                self._erase(self._live)
             self._label = one_line(label)
             self._total_bytes, self._total_files = total_bytes, total_files
             self._bytes = self._files = 0
@@ -278,19 +261,22 @@ class TerminalProgress:
 
     def finish(self) -> None:
         with self._lock:
-            self._erase()
+            if self._live is not None:
+                self._erase(self._live)
             self._label = ""
 
     def warn(self, message: str) -> None:
         with self._lock:
-            self._erase()
+            if self._live is not None:
+                self._erase(self._live)
             self._warn(message)
 
     def print_line(self, line: str) -> None:
         if self._silent:
             return
         with self._lock:
-            self._erase()
+            if self._live is not None:
+                self._erase(self._live)
             self._said = self._clock()
             self._stream.write(_safe_line(line) + "\n")
             self._stream.flush()
@@ -333,10 +319,9 @@ class TerminalProgress:
             self._live.start()
         self._live.update(text, refresh=True)
 
-    def _erase(self) -> None:
-        if self._live is not None:
-            self._live.stop()
-            self._live = None
+    def _erase(self, live: Live) -> None:
+        live.stop()
+        self._live = None
 
     def _sample(self, now: float) -> None:
         self._samples.append((now, self._bytes, self._files))

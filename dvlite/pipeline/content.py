@@ -18,7 +18,7 @@ from dvlite.formats import manifest
 from dvlite.formats.lockfile import Locked
 from dvlite.formats.manifest import EMPTY_DIR, EXECUTABLE, SYMLINK, Entries
 from dvlite.formats.pointer import Pointer
-from dvlite.oid import FILE, MANIFEST, Digest, Signature, digest_bytes, digest_file, format_oid
+from dvlite.oid import FILE, MANIFEST, Digest, digest_bytes, digest_file, format_oid, signature
 from dvlite.pipeline.globs import names_on_disk
 from dvlite.pipeline.known_data import KnownData, as_output
 from dvlite.repo.tracked_paths import Tracked
@@ -143,10 +143,8 @@ class Contents:
         if scan is None or scan.paths == [b""]:
             return None
         counted = self._counted(path, scan)
-        signature = Signature(b"\0".join(counted.paths))
-        for column in (counted.sizes, counted.mtimes, counted.inodes):
-            signature.update(column.tobytes())
-        return signature.value()
+        columns = (counted.sizes, counted.mtimes, counted.inodes)
+        return signature(b"\0".join(counted.paths), *(column.tobytes() for column in columns))
 
     def parts(self, path: str) -> list[str]:
         """Returns what a dependency on a path is recorded as: the path and, if it is a folder of git's, all data inside."""

@@ -134,7 +134,7 @@ class TreeWriter:
                     self._abandoned = True
                     shutil.rmtree(temporary, dir_fd=above.top)
                     return
-                if len(self._scan):
+                if len(self._scan.paths):
                     wait_out(max(self._scan.ctimes), self._window)
                 os.rename(temporary, self._name, src_dir_fd=above.top, dst_dir_fd=above.top)
             except OSError as error:

@@ -31,7 +31,7 @@ def plan(want: Entries, have: Snapshot | None, is_safe: IsSafe) -> CheckoutPlan:
         return CheckoutPlan(write=list(range(len(want))))
     todo = CheckoutPlan()
     i = j = 0
-    want_count, have_count = len(want), len(have.scan)
+    want_count, have_count = len(want), len(have.scan.paths)
     want_paths, have_paths = want.paths, have.scan.paths
     while i < want_count or j < have_count:
         if j >= have_count or (i < want_count and want_paths[i] < have_paths[j]):

@@ -100,7 +100,7 @@ def identify(
     UsageError for a symlink that leaves the tracked directory.
     """
     reader = reader or HashOnly()
-    count = len(scan)
+    count = len(scan.paths)
     digests, racy = bytearray(count * DIGEST_BYTES), bytearray(count)
     unknown = array("Q", _unknown(scan, rows, digests, must_have))
     sizes = array("q", (scan.sizes[i] for i in unknown))
@@ -123,8 +123,8 @@ def _unknown(scan: Scan, rows: StatRows | None, digests: bytearray, must_have: I
         yield from (i for i, flags in enumerate(scan.flags) if flags != EMPTY_DIR)
         return
     old = rows.scan
-    j, old_count = 0, len(old)
-    old_paths, racy, width = old.paths, rows.racy, DIGEST_BYTES
+    j, old_count, old_paths = 0, len(old.paths), old.paths
+    racy, width = rows.racy, DIGEST_BYTES
     for i, path in enumerate(scan.paths):
         while j < old_count and old_paths[j] < path:
             j += 1

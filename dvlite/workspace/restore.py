@@ -109,7 +109,7 @@ def restore(work: Workspace, path: str, wanted: Pointer, patterns: Sequence[str]
     patterns_here = tuple(work.sparse.get(path, ()))
     asked = tuple(patterns) or (patterns_here if how.keep_sparse else ())
     if scan is not None and asked == patterns_here and not how.force and work.is_vouched(path, scan, wanted):
-        return Restored(CheckedOutPath(path=path, kept=len(scan)))
+        return Restored(CheckedOutPath(path=path, kept=len(scan.paths)))
     _settle_patterns(work, path, asked, absent=scan is None)
     whole = work.wanted(wanted)
     chooses = sparse.selector(asked) if asked else None
@@ -180,7 +180,7 @@ def remove_untracked(
                     )
                 continue
             remove_tree(work, path, have)
-            done.append(CheckedOutPath(path=path, removed=len(have.scan)))
+            done.append(CheckedOutPath(path=path, removed=len(have.scan.paths)))
         work.forget(path)
     return done
 
@@ -208,9 +208,9 @@ def _settle_patterns(work: Workspace, path: str, asked: tuple[str, ...], *, abse
 def _split(have: Snapshot, chooses: sparse.Selects) -> tuple[Snapshot, Snapshot | None]:
     """Divides what is on disk into the part that is restored and the rest."""
     inside = [i for i, path in enumerate(have.scan.paths) if chooses(path)]
-    if len(inside) == len(have.scan):
+    if len(inside) == len(have.scan.paths):
         return have, None
-    outside = sorted(set(range(len(have.scan))) - set(inside))
+    outside = sorted(set(range(len(have.scan.paths))) - set(inside))
     return _part(have, inside), _part(have, outside)
 
 
@@ -300,7 +300,7 @@ def _replace_kind(
     if not safe and not how.force:
         return Restored(CheckedOutPath(path=path, conflicts=(path,)))
     if not safe:
-        _save(work, path, have, CheckoutPlan(remove=list(range(len(have.scan)))))
+        _save(work, path, have, CheckoutPlan(remove=list(range(len(have.scan.paths)))))
     remove_tree(work, path, have)
     return restore(work, path, wanted, patterns, how)
 
@@ -315,7 +315,7 @@ def remove_tree(work: Workspace, path: str, have: Snapshot) -> bool:
             os.unlink(name, dir_fd=folders.top)
             return True
         with Folders(work.repo.root, os.fsencode(path)) as inside:
-            remove_entries(inside, have.scan, range(len(have.scan)))
+            remove_entries(inside, have.scan, range(len(have.scan.paths)))
         try:
             os.rmdir(name, dir_fd=folders.top)
         except OSError:

@@ -13,7 +13,7 @@ from pathlib import Path
 from dvlite.errors import DvliteError, UsageError
 from dvlite.files import TEMP_PREFIX, is_temporary_name, os_error
 from dvlite.formats.manifest import EMPTY_DIR, EXECUTABLE, FILE, SYMLINK
-from dvlite.oid import Signature
+from dvlite.oid import signature
 from dvlite.progress import Progress
 from dvlite.show import quote
 
@@ -37,9 +37,6 @@ class Scan:
     leftovers: list[bytes] = field(default_factory=list)  # temporary files of killed runs; no entries
     root: Path = Path()  # the tracked path on disk
     shown: str = ""  # how messages call it
-
-    def __len__(self) -> int:
-        return len(self.paths)
 
     def append(self, path: bytes, flags: int, status: os.stat_result) -> None:
         self.paths.append(path)
@@ -68,17 +65,14 @@ class Scan:
 
     def signature(self) -> int:
         """Returns a hash of all columns: equal for two scans means that no file was touched in between. An empty folder's times do not count."""
-        signature = Signature(b"\0".join(self.paths))
-        signature.update(bytes(self.flags))
         mtimes, ctimes, inodes = self.mtimes, self.ctimes, self.inodes
         if EMPTY_DIR in self.flags:
             mtimes, ctimes, inodes = mtimes[:], ctimes[:], inodes[:]
             for i, flags in enumerate(self.flags):
                 if flags == EMPTY_DIR:
                     mtimes[i] = ctimes[i] = inodes[i] = 0
-        for column in (self.sizes, mtimes, ctimes, inodes):
-            signature.update(column.tobytes())
-        return signature.value()
+        columns = (column.tobytes() for column in (self.sizes, mtimes, ctimes, inodes))
+        return signature(b"\0".join(self.paths), self.flags, *columns)
 
 
 def scan(path: Path, shown: str, ignore: IgnoreRule, names: frozenset[bytes], progress: Progress) -> Scan | None:

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from dvlite import files
-from dvlite.oid import DIGEST_BYTES, Digest, Signature
+from dvlite.oid import DIGEST_BYTES, Digest, signature
 from dvlite.workspace.scan import Scan
 
 MAGIC = b"DVLS"
@@ -40,17 +40,17 @@ class StatRows:
 
 @dataclass(frozen=True, slots=True)
 class StatIndex:
-    """The head of a stat index: `root` is the version (a digest) that the rows amount to; `signature` is that of their scan."""
+    """The head of a stat index: `root` is the version (a digest) that the rows amount to; `stamp` is the signature of their scan."""
 
     path: Path
     root: Digest
-    signature: int
+    stamp: int
     rows: int
     racy_rows: int
 
     def vouches_for(self, scan: Scan) -> bool:
         """Returns whether a scan proves that nothing changed since, so that the content is still `root`."""
-        return not self.racy_rows and self.rows == len(scan) and self.signature == scan.signature()
+        return not self.racy_rows and self.rows == len(scan.paths) and self.stamp == scan.signature()
 
     def load(self) -> StatRows | None:
         """Returns the rows, or None if the file is damaged or gone."""
@@ -66,37 +66,34 @@ def open_index(path: Path) -> StatIndex | None:
     try:
         with open(path, "rb") as file:
             head = file.read(_HEADER.size + _CHECK.size)
-        magic, version, order, _, rows, racy, signature, root = _HEADER.unpack_from(head)
+        magic, version, order, _, rows, racy, stamp, root = _HEADER.unpack_from(head)
         (check,) = _CHECK.unpack_from(head, _HEADER.size)
     except (OSError, struct.error):
         return None
-    if (magic, version, order) != (MAGIC, VERSION, _ORDER) or Signature(head[: _HEADER.size]).value() != check:
+    if (magic, version, order) != (MAGIC, VERSION, _ORDER) or signature(head[: _HEADER.size]) != check:
         return None
-    return StatIndex(path, root, signature, rows, racy)
+    return StatIndex(path, root, stamp, rows, racy)
 
 
 def write(path: Path, root: Digest, scan: Scan, digests: bytes | bytearray, racy: bytes | bytearray) -> None:
     """Replaces the stat index of one tracked path. Not synced: a lost one is made again."""
-    header = _HEADER.pack(MAGIC, VERSION, _ORDER, 0, len(scan), len(scan) - racy.count(0), scan.signature(), root)
+    rows = len(scan.paths)
+    header = _HEADER.pack(MAGIC, VERSION, _ORDER, 0, rows, rows - racy.count(0), scan.signature(), root)
     paths = b"\0".join(scan.paths)
     stats = (scan.sizes, scan.mtimes, scan.ctimes, scan.inodes)
     columns = [memoryview(c) for c in (scan.flags, racy, *stats, digests, paths)]  # written as they are: no copies
-    signature = Signature()
-    for column in columns:
-        signature.update(column)
     path.parent.mkdir(parents=True, exist_ok=True)
-    head = header + _CHECK.pack(Signature(header).value())
-    files.write_atomic(path, head, *columns, _CHECK.pack(signature.value()), sync=False)
+    head = header + _CHECK.pack(signature(header))
+    files.write_atomic(path, head, *columns, _CHECK.pack(signature(*columns)), sync=False)
 
 
 def _decode(view: memoryview) -> StatRows | None:
     rows = _HEADER.unpack_from(view)[4]
     at = _HEADER.size + _CHECK.size
-    signature = Signature()
-    signature.update(view[at : len(view) - _CHECK.size])
+    stamp = signature(view[at : len(view) - _CHECK.size])
     if (
         len(view) < at + rows * (2 + 32 + DIGEST_BYTES) + _CHECK.size
-        or _CHECK.unpack_from(view, len(view) - _CHECK.size)[0] != signature.value()
+        or _CHECK.unpack_from(view, len(view) - _CHECK.size)[0] != stamp
     ):
         return None
 

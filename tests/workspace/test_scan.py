@@ -33,7 +33,7 @@ def test_a_file_is_one_entry_without_a_path(tmp_path):
 
 def test_an_empty_folder_is_a_listing_without_entries(tmp_path):
     (tmp_path / "data").mkdir()
-    assert len(look(tmp_path / "data")) == 0
+    assert len(look(tmp_path / "data").paths) == 0
 
 
 def test_entries_are_in_the_order_of_whole_paths(tmp_path):

@@ -23,7 +23,7 @@ def made(tmp_path, names=("a", "b", "sub/c"), racy=None):
         put(tmp_path / "data" / name, name.encode())
     found = look(tmp_path / "data")
     digests = b"".join(digest_bytes(path) for path in found.paths)
-    statindex.write(tmp_path / "index", ROOT, found, digests, racy or bytes(len(found)))
+    statindex.write(tmp_path / "index", ROOT, found, digests, racy or bytes(len(found.paths)))
     return found, digests
 
 
@@ -44,7 +44,7 @@ def test_an_index_of_nothing_is_an_index(tmp_path):
     statindex.write(tmp_path / "index", ROOT, found, b"", b"")
     head = statindex.open_index(tmp_path / "index")
     assert head.vouches_for(found)
-    assert len(head.load().scan) == 0
+    assert len(head.load().scan.paths) == 0
 
 
 def test_it_vouches_only_for_what_was_not_touched(tmp_path):
