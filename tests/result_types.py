@@ -33,3 +33,13 @@ def results_and_rows() -> list[type]:
             inner = [by_name[name] for name in re.findall(r"\w+", str(field.type)) if name in by_name]
             reached += [kind for kind in inner if kind not in reached]
     return reached
+
+
+def json_names(cls: type) -> list[str]:
+    """Returns the names that `--json` prints for a dataclass: those of an inlined field stand in its place."""
+    inlined = {kind.__name__: kind for kind in dataclasses_of_the_package().values() if hasattr(kind, "INLINE")}
+    return [
+        name
+        for field in fields(cls)
+        for name in (json_names(inlined[str(field.type)]) if str(field.type) in inlined else [field.name])
+    ]

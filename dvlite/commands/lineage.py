@@ -9,7 +9,7 @@ from typing import Any, ClassVar, Literal
 
 from dvlite.errors import DvliteError
 from dvlite.formats import manifest
-from dvlite.lineage.compare import LineageContentChange, LineageMeasure, LineageValueChange, compare_graphs
+from dvlite.lineage.compare import LineageDifference, LineageMeasure, compare_graphs
 from dvlite.lineage.context import LineageContext, open_context
 from dvlite.lineage.find_query import parse_query
 from dvlite.lineage.provenance import Provenance
@@ -101,18 +101,12 @@ class LineageSide:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LineageDiffResult:
-    """The changes upstream between two artefacts or runs; `same` names the parts without any."""
+    """Two artefacts or runs and the changes upstream between them."""
 
     schema: ClassVar[str] = "dvlite.lineage-diff/1"
     old: LineageSide
     new: LineageSide
-    data: tuple[LineageContentChange, ...] = ()
-    code: tuple[LineageContentChange, ...] = ()
-    stages: tuple[LineageValueChange, ...] = ()  # commands; the whole stage if one side does not have it
-    params: tuple[LineageValueChange, ...] = ()
-    environment: tuple[LineageValueChange, ...] = ()
-    metrics: tuple[LineageValueChange, ...] = ()
-    same: tuple[str, ...] = ()
+    changes: LineageDifference
     remote: str | None = None
     warnings: tuple[str, ...] = ()
 
@@ -245,13 +239,7 @@ def lineage_diff(
         return LineageDiffResult(
             old=_side(subjects[0], graphs[0]),
             new=_side(subjects[1], graphs[1]),
-            data=changes.data,
-            code=changes.code,
-            stages=changes.stages,
-            params=changes.params,
-            environment=changes.environment,
-            metrics=changes.metrics,
-            same=changes.same,
+            changes=changes,
             remote=None if context.remote is None else context.label,
             warnings=tuple(warnings_of(graphs, provenance)),
         )

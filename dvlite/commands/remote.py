@@ -22,6 +22,7 @@ from dvlite.formats.config import (
     LOCAL,
     USER,
     RemoteConfig,
+    Setting,
     Value,
     check,
     check_remote_name,
@@ -48,7 +49,7 @@ from dvlite.store.retry import RetryBudget
 from dvlite.store.url import Location, check_options, parse_url
 
 _PROBE_BYTES = 4 << 20
-_PROBE_SECONDS = 5.0  # a remote that does not answer is no reason to wait: the settings are written either way
+_PROBE_SECONDS = 5.0  # the settings are written whether the remote answers or not
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -65,7 +66,7 @@ class RemoteRow:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RemoteAddResult:
-    """A new remote and what was found there."""
+    """A new remote and its state."""
 
     schema: ClassVar[str] = "dvlite.remote-add/1"
     remote: RemoteRow
@@ -137,11 +138,8 @@ class RemoteTestResult:
         """Returns the first check that failed."""
         if self.ok:
             return None
-        failed = next((check for check in self.checks if not check.ok), None)
-        what = (
-            f"{failed.name}: {failed.detail}" if failed and failed.detail else failed.name if failed else "not usable"
-        )
-        message = f"remote '{printable(self.name)}' failed its test: {what}"
+        failed = next(check for check in self.checks if not check.ok)
+        message = f"remote '{printable(self.name)}' failed its test: {failed.name}: {failed.detail}"
         return RemoteError(message, hint="dvlite doctor  shows this machine's side of it")
 
 
@@ -156,10 +154,10 @@ def remote_add(
     stage: bool = True,
     progress: Progress,
 ) -> RemoteAddResult:
-    """Configures a remote, approves its place for this user, and looks whether something answers there.
+    """Configures a remote, approves its place for this user, and checks that it answers.
 
-    A folder is kept relative to the repository if it was given so. The first remote is the default one. Raises UsageError, with nothing
-    written, for a name that is taken, a URL or option that cannot be used, and secrets without `local`.
+    A relative folder is stored relative to the repository. The first remote becomes the default. Raises UsageError, with nothing
+    written, for a name in use, an invalid URL or option, and secrets without `local`.
     """
     layer = LOCAL if local else COMMITTED
     check_remote_name(name)
@@ -185,7 +183,7 @@ def remote_add(
         warnings = (*inside, *_consent(repo, name))
         staged = _stage(repo, path, enabled=stage)
     row = _row(repo, configured(repo.config, name))
-    return _looked_at(repo, RemoteAddResult(remote=row, config_path=str(path), staged=staged, warnings=warnings))
+    return _with_state(repo, RemoteAddResult(remote=row, config_path=str(path), staged=staged, warnings=warnings))
 
 
 def remote_list(repo: Repo, *, progress: Progress) -> RemoteListResult:
@@ -196,7 +194,7 @@ def remote_list(repo: Repo, *, progress: Progress) -> RemoteListResult:
 
 
 def remote_remove(repo: Repo, name: str, *, stage: bool = True, progress: Progress) -> RemoteChangeResult:
-    """Takes a remote out of every config file that this user may change for the repository; its data stays where it is."""
+    """Removes a remote from the config files of the repository, the clone and the user; its data stays."""
     configured(repo.config, name)
     paths = []
     with repo.lock():
@@ -240,14 +238,13 @@ def remote_trust(environ: Mapping[str, str], place: str) -> RemoteTrustResult:
     path = config_files.file_of(USER, None, environ)
     already = is_approved(config, wanted, base)
     if not already:
-        said = config_files.read(USER, None, environ).get("trust")
-        before = said.value if said is not None and isinstance(said.value, tuple) else ()
-        config_files.change(USER, {"trust": (*before, wanted)}, None, environ)
+        trusted = _trusted(config_files.read(USER, None, environ))
+        config_files.change(USER, {"trust": (*trusted, wanted)}, None, environ)
     return RemoteTrustResult(place=wanted, already=already, config_path=str(path))
 
 
 def remote_test(repo: Repo, name: str | None, *, progress: Progress) -> RemoteTestResult:
-    """Writes to a remote, reads back, lists, creates twice and removes, and times each; stops at the first that fails."""
+    """Writes to a remote, reads back, lists, creates twice and removes, and times each step; stops at the first failure."""
     remote = repo.remote(name)
     object_name = f"test/{secrets.token_hex(16)}"
     data = secrets.token_bytes(_PROBE_BYTES)
@@ -276,45 +273,33 @@ def remote_test(repo: Repo, name: str | None, *, progress: Progress) -> RemoteTe
 
 
 def _steps(store: ObjectStore, name: str, data: bytes) -> list[tuple[str, Callable[[], str | None]]]:
-    """Returns what is tried in order; each step returns what is wrong, or None."""
+    """Returns the steps in order; each returns what is wrong, or None."""
     other = data[::-1]
 
     def write() -> str | None:
-        return None if store.put(name, data) else "the store says that it did not take the object"
+        return None if store.put(name, data) else "the store did not accept the object"
 
     def read() -> str | None:
-        return None if store.get(name, end=len(data) + 1) == data else "what came back is not what was written"
+        return None if store.get(name, end=len(data) + 1) == data else "the bytes read are not those written"
 
     def read_part() -> str | None:
-        return (
-            None
-            if store.get(name, start=1000, end=3000) == data[1000:3000]
-            else "a part that was asked for is not that part"
-        )
+        part = store.get(name, start=1000, end=3000)
+        return None if part == data[1000:3000] else "a range read returned other bytes"
 
     def list_fresh() -> str | None:
-        found = {entry.name: entry.size_bytes for entry in store.list("test/").entries}
-        return (
-            None
-            if found.get(name) == len(data)
-            else "a new object is missing from the listing: pushes are not safe on this store"
-        )
+        sizes = {entry.name: entry.size_bytes for entry in store.list("test/").entries}
+        missing = "a new object is missing from the listing: pushes are not safe on this store"
+        return None if sizes.get(name) == len(data) else missing
 
     def create_once() -> str | None:
-        created = store.put(name, other, only_if_absent=True)
-        return (
-            "an object that existed was created again"
-            if created or store.get(name, end=len(data) + 1) != data
-            else None
-        )
+        if store.put(name, other, only_if_absent=True) or read() is not None:
+            return "an object that existed was created again"
+        return None
 
     def remove() -> str | None:
         store.delete([name])
-        return (
-            "a removed object is still listed"
-            if any(entry.name == name for entry in store.list("test/").entries)
-            else None
-        )
+        is_listed = any(entry.name == name for entry in store.list("test/").entries)
+        return "a removed object is still listed" if is_listed else None
 
     steps = [("write", write), ("read back", read), ("read a part", read_part), ("list fresh", list_fresh)]
     return [*steps, ("create only once", create_once), ("remove", remove)]
@@ -329,8 +314,8 @@ def _timed(words: str, step: Callable[[], str | None]) -> RemoteCheck:
     return RemoteCheck(name=words, ok=problem is None, elapsed_seconds=time.monotonic() - began, detail=problem or "")
 
 
-def _looked_at(repo: Repo, added: RemoteAddResult) -> RemoteAddResult:
-    """Returns the result with what answers at the remote: one request to read, and two that write a test object and remove it."""
+def _with_state(repo: Repo, added: RemoteAddResult) -> RemoteAddResult:
+    """Returns the result with the state of the remote: one request to read, and two that write a test object and remove it."""
     remote = repo.remote(added.remote.name)
     store = _open(remote, min(_PROBE_SECONDS, repo.config.retry_seconds))
     began = time.monotonic()
@@ -340,7 +325,7 @@ def _looked_at(repo: Repo, added: RemoteAddResult) -> RemoteAddResult:
             state: Literal["empty", "existing"] = "existing"
         except ObjectAbsent:
             state = "empty"
-            with contextlib.suppress(OSError):  # what this clone knew of a store that is new again
+            with contextlib.suppress(OSError):  # the cached catalog of an earlier store
                 shutil.rmtree(repo.cache_dir / "remote" / remote.key)
         latency_seconds = time.monotonic() - began
         found = replace(added, state=state, latency_seconds=latency_seconds, region=remote.options.get("region"))
@@ -395,13 +380,16 @@ def _consent(repo: Repo, name: str) -> tuple[str, ...]:
     place = untrusted_place(repo.config, configured(repo.config, name), repo.root)
     if place is None:
         return ()
-    said = repo.read_layer(USER).get("trust")
-    before = said.value if said is not None and isinstance(said.value, tuple) else ()
     try:
-        repo.change_config(USER, {"trust": (*before, place)})
+        repo.change_config(USER, {"trust": (*_trusted(repo.read_layer(USER)), place)})
     except DvliteError as error:
         return (f"your approval of {place} could not be kept: {error.message}",)
     return ()
+
+
+def _trusted(settings: Mapping[str, Setting]) -> tuple[str, ...]:
+    trust = settings.get("trust")
+    return trust.value if trust is not None and isinstance(trust.value, tuple) else ()
 
 
 def _place_of_remote(name: str, environ: Mapping[str, str]) -> str | None:

@@ -51,13 +51,13 @@ Operation = (
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ResolvedPath:
-    """What became of one file in conflict. `conflicts` are settled if `resolved`, else waiting for a choice."""
+    """One file in conflict. `conflicts` are settled if `resolved`, else they need a choice."""
 
     path: str  # the tracked path, or the lockfile
     kind: Kind
     resolved: bool
-    removed: bool = False  # as one side had removed it
-    taken: int = 0  # files or stages that are now as theirs has them
+    removed: bool = False  # as on the side that removed it
+    taken: int = 0  # files or stages taken from theirs
     conflicts: tuple[MergeConflict, ...] = ()
     can_union: bool = False  # both sides can be kept
 
@@ -73,13 +73,13 @@ class ResolveResult:
     theirs: str = ""
     paths: tuple[ResolvedPath, ...] = ()
     has_remote: bool = False
-    behind: bool = False  # other data that git brought is not what is on disk
+    behind: bool = False  # data on disk does not match pointers that git updated
     staged: tuple[str, ...] = ()
     unstaged: tuple[str, ...] = ()
     warnings: tuple[str, ...] = ()
 
     def failure(self, show: Show) -> DvliteError | None:
-        """Returns what still waits for a choice."""
+        """Returns what still needs a choice."""
         waiting = [path for path in self.paths if not path.resolved]
         if not waiting:
             return None
@@ -88,7 +88,7 @@ class ResolveResult:
 
 
 def _choices(waiting: Sequence[ResolvedPath], show: Show) -> Iterator[str]:
-    """Yields a command for each group of paths with the same choices, and what to do where there is none."""
+    """Yields a command for each group of paths with the same choices, and how to replace files without any."""
     groups: dict[str, list[ResolvedPath]] = {}
     for path in waiting:
         groups.setdefault("|".join(choices_of(path.conflicts, can_union=path.can_union)), []).append(path)
@@ -103,10 +103,10 @@ def _choices(waiting: Sequence[ResolvedPath], show: Show) -> Iterator[str]:
 
 @dataclass(frozen=True, slots=True)
 class _Outcome:
-    """What is to become of one file: `text` None means that it goes, unless nothing is settled."""
+    """The merge of one file; without `text` the file is removed, if the merge is settled."""
 
     name: str
-    told: ResolvedPath
+    path: ResolvedPath
     text: bytes | None = None
 
 
@@ -117,18 +117,20 @@ def resolve(
 
     Without a choice only what needs none is settled, and the rest is listed. Everything is merged before anything is written. Checks nothing
     out. A file that was added with its markers is still in conflict. Raises UsageError for a path without a conflict, ObjectMissing if a
-    listing cannot be had.
+    listing is unavailable.
     """
     with repo.lock(progress):
         chosen = _chosen(repo, _in_conflict(repo), arguments)
         contents = _contents(repo, chosen)
         outcomes = [_outcome(repo, name, contents[name], choice, progress) for name in chosen]
-        done = [each for each in outcomes if each.told.resolved]
+        done = [outcome for outcome in outcomes if outcome.path.resolved]
         # Not in .gitignore, which may be in conflict itself: `add` sees to that.
-        repo.exclude([each.told.path for each in done if each.text is not None and not is_lockfile(each.name)])
-        for each in done:
-            _write(repo, each)
-        names = [each.name for each in done]
+        repo.exclude(
+            [outcome.path.path for outcome in done if outcome.text is not None and not is_lockfile(outcome.name)]
+        )
+        for outcome in done:
+            _write(repo, outcome)
+        names = [outcome.name for outcome in done]
         staged = repo.stage(names, enabled=None if stage else False)
         is_behind = len(done) == len(outcomes) > 0 and _is_behind(repo, names, progress)
     operation, ours, theirs = _who(repo)
@@ -137,7 +139,7 @@ def resolve(
         operation=operation,
         ours=ours,
         theirs=theirs,
-        paths=tuple(each.told for each in outcomes),
+        paths=tuple(outcome.path for outcome in outcomes),
         has_remote=bool(repo.config.remote_names),
         behind=is_behind,
         staged=staged,
@@ -146,7 +148,7 @@ def resolve(
 
 
 def _in_conflict(repo: Repo) -> dict[str, dict[int, str]]:
-    """Returns the stages of the files in conflict, and of those that `git add` took in as they were, with their markers."""
+    """Returns the index stages of the files in conflict, and of those that were added with their conflict markers."""
     added = {name: stages for name, stages in repo.git.settled().items() if _has_markers(repo, name)}
     return added | repo.git.unmerged()
 
@@ -157,21 +159,19 @@ def _has_markers(repo: Repo, name: str) -> bool:
 
 
 def _refuse_lost(repo: Repo, names: Sequence[str]) -> None:
-    """Raises UsageError for a file with conflict markers of which git does not know the sides any more."""
+    """Raises UsageError for a file with conflict markers whose sides are no longer in git's index."""
     for name in names:
         if _has_markers(repo, name):
             shown = repo.display(name)
             hint = how_to_replace(shown, is_lockfile=is_lockfile(name))
-            raise UsageError(
-                f"{quote(shown)} holds conflict markers, and git does not know its sides any more", hint=hint
-            )
+            raise UsageError(f"{quote(shown)} holds conflict markers, and its sides are no longer in git", hint=hint)
 
 
 def _chosen(
     repo: Repo, unmerged: Mapping[str, Mapping[int, str]], arguments: Sequence[str]
 ) -> dict[str, Mapping[int, str]]:
-    """Returns the stages of the files that were asked for: as tracked paths, pointers, lockfiles, or folders above; of all without any."""
-    found: dict[str, Mapping[int, str]] = {} if arguments else dict(unmerged)
+    """Returns the index stages of the files that the arguments name as tracked paths, pointers, lockfiles or folders; without any, of all."""
+    chosen: dict[str, Mapping[int, str]] = {} if arguments else dict(unmerged)
     if not unmerged and not arguments:
         _refuse_lost(repo, [name for name in repo.git.tracking_files() if is_pointer(name)])
     for argument in arguments:
@@ -185,14 +185,12 @@ def _chosen(
             was = [word(repo.display(name)) for name in repo.git.settled() if path in (name, tracked_name(name))]
             hint = "git status"
             if was:
-                hint = (
-                    f"to commit it as it is: git add {was[0]}\nto have the conflict back: git checkout -m -- {was[0]}"
-                )
+                hint = f"to commit it as it is: git add {was[0]}\nto restore the conflict: git checkout -m -- {was[0]}"
             if inside is not None:
                 hint = f"the whole tracked path is settled at once: dvlite resolve {quote(repo.display(inside))}"
             raise UsageError(f"{quote(argument)} has no merge conflict", hint=hint)
-        found |= {name: unmerged[name] for name in matched}
-    return {name: found[name] for name in sorted(found)}
+        chosen |= {name: unmerged[name] for name in matched}
+    return dict(sorted(chosen.items()))
 
 
 def _contents(repo: Repo, chosen: Mapping[str, Mapping[int, str]]) -> dict[str, dict[int, bytes]]:
@@ -213,7 +211,7 @@ def _outcome(repo: Repo, name: str, stages: Mapping[int, bytes], choice: Choice,
         if choice:
             raise
         return _Outcome(name, _unreadable(name, sides, error))
-    told = ResolvedPath(
+    resolved = ResolvedPath(
         path=path,
         kind=merged.kind,
         resolved=merged.settled,
@@ -223,11 +221,11 @@ def _outcome(repo: Repo, name: str, stages: Mapping[int, bytes], choice: Choice,
     )
     if choice == "union" and not merged.settled:
         raise _no_union(repo, path, merged)
-    return _Outcome(name, told, merged.text)
+    return _Outcome(name, resolved, merged.text)
 
 
 def _unreadable(name: str, sides: Sides, error: UnreadableSide) -> ResolvedPath:
-    """Returns what waits for a choice of the side that can be read."""
+    """Returns the conflict of a file with only one readable side."""
     what = {(): "both sides", ("ours",): "theirs", ("theirs",): "ours"}.get(error.sound, "the common ancestor")
     conflict = MergeConflict(path=tracked_name(name), reason=f"{what} cannot be read")
     kind = _kind(name, sides.theirs if error.sound == ("theirs",) else sides.ours)
@@ -241,25 +239,25 @@ def _no_union(repo: Repo, path: str, merged: MergedFile) -> UsageError:
 
 
 def _one_sided(repo: Repo, name: str, stages: Mapping[int, bytes], choice: Choice) -> _Outcome:
-    """Settles what one side removed and the other changed; git calls no merge driver for that."""
-    here = _OURS if _OURS in stages else _THEIRS
-    gone = here not in stages  # both sides removed it, or renamed it, each to another name
-    wanted = {"ours": _OURS, "theirs": _THEIRS, "union": here}.get(choice)
+    """Settles a file that one side removed and the other changed; git calls no merge driver for it."""
+    side = _OURS if _OURS in stages else _THEIRS
+    gone = side not in stages  # both sides removed it, or renamed it, each to another name
+    wanted = {"ours": _OURS, "theirs": _THEIRS, "union": side}.get(choice)
     text = None if gone or wanted is None else stages.get(wanted)
     if text is not None:
-        require_sound(repo, name, text, "ours" if here == _OURS else "theirs")
+        require_sound(repo, name, text, "ours" if side == _OURS else "theirs")
     path = tracked_name(name)
-    removed = "removed by theirs" if here == _OURS else "removed by ours"
-    told = ResolvedPath(
+    removed = "removed by theirs" if side == _OURS else "removed by ours"
+    resolved = ResolvedPath(
         path=path,
-        kind=_kind(name, stages.get(here, b"")),
+        kind=_kind(name, stages.get(side, b"")),
         resolved=gone or wanted is not None,
         removed=text is None and (gone or wanted is not None),
         taken=int(wanted == _THEIRS),
         conflicts=() if gone else (MergeConflict(path=path, reason=removed),),
         can_union=True,
     )
-    return _Outcome(name, told, text)
+    return _Outcome(name, resolved, text)
 
 
 def _kind(name: str, data: bytes) -> Kind:
@@ -283,9 +281,7 @@ def _write(repo: Repo, outcome: _Outcome) -> None:
 
 
 def _is_behind(repo: Repo, settled: Sequence[str], progress: Progress) -> bool:
-    """Returns whether git changed what is tracked, besides the pointers that were settled, and the data did not follow: after a conflict no
-    hook of git runs.
-    """
+    """Returns whether git changed other pointers whose data was not updated: after a conflict, git runs no hook."""
     work = Workspace(repo, open_cache(repo), progress)
     for item in repo.work_tree.tracked(broken=[]):
         is_settled = not item.lockfile and item.path + SUFFIX in settled
@@ -297,13 +293,13 @@ def _is_behind(repo: Repo, settled: Sequence[str], progress: Progress) -> bool:
 
 
 def _waits(work: Workspace, file: FileDifference) -> bool:
-    """Returns whether the data of a pointer that came or went has yet to do so."""
+    """Returns whether the data of an added or removed pointer has not been checked out or removed."""
     is_here = os.path.lexists(work.location(tracked_name(file.path)))
     return (file.old is None and not is_here) or (file.new is None and is_here)
 
 
 def _who(repo: Repo) -> tuple[Operation, str, str]:
-    """Returns what git is in the middle of, and the commits that are ours and theirs in it."""
+    """Returns the running operation of git, and the commits that are ours and theirs in it."""
     operation, theirs = _operation(repo)
     head = repo.git.head()
     known = repo.git.read_commits([commit for commit in (head, theirs) if commit is not None])
@@ -315,7 +311,7 @@ def _who(repo: Repo) -> tuple[Operation, str, str]:
 
 
 def _operation(repo: Repo) -> tuple[Operation, str | None]:
-    """Returns what git is doing and the commit that is theirs. A rebase with merges has MERGE_HEAD too, and REBASE_HEAD outlives a rebase."""
+    """Returns the running operation and the commit that is theirs. A rebase with merges has MERGE_HEAD too; REBASE_HEAD outlives a rebase."""
     rebasing = any((repo.git_dir / name).is_dir() for name in ("rebase-merge", "rebase-apply"))
     for operation, theirs in _HEADS:
         if operation == "rebase" and not rebasing:

@@ -18,7 +18,7 @@ from dvlite.repo.repository import Repo
 from dvlite.runs import columns
 from dvlite.runs import filters as search
 from dvlite.runs.columns import RunColumn, RunSummary, Space
-from dvlite.runs.compare import RunValueChange, compare_runs
+from dvlite.runs.compare import RunDifference, compare_runs
 from dvlite.runs.filters import Filters, SortOrder, parse_condition
 from dvlite.runs.history import History, in_git, locked_now
 from dvlite.runs.index import RunIndex, open_index
@@ -87,19 +87,12 @@ class RunSide:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RunsDiffResult:
-    """The changes between two runs; `same` names the parts without any. Values of `data` and `code` are object ids."""
+    """Two runs and the changes between them."""
 
     schema: ClassVar[str] = "dvlite.runs-diff/1"
     old: RunSide
     new: RunSide
-    params: tuple[RunValueChange, ...] = ()
-    metrics: tuple[RunValueChange, ...] = ()
-    data: tuple[RunValueChange, ...] = ()
-    code: tuple[RunValueChange, ...] = ()  # inputs in git; EDITS: `paths` and kept `diff`
-    command: tuple[RunValueChange, ...] = ()
-    environment: tuple[RunValueChange, ...] = ()
-    outputs: tuple[RunValueChange, ...] = ()
-    same: tuple[str, ...] = ()
+    changes: RunDifference
     warnings: tuple[str, ...] = ()
 
 
@@ -201,18 +194,7 @@ def runs_diff(repo: Repo, old: str, new: str, *, progress: Progress) -> RunsDiff
         oids = find_run(index, old), find_run(index, new)
         before, after = _record(index, oids[0]), _record(index, oids[1])
         changes = compare_runs(before, after, _code_paths(repo, index, (before, after)), _directions(repo, after))
-        return RunsDiffResult(
-            old=_side(oids[0], before),
-            new=_side(oids[1], after),
-            params=changes.params,
-            metrics=changes.metrics,
-            data=changes.data,
-            code=changes.code,
-            command=changes.command,
-            environment=changes.environment,
-            outputs=changes.outputs,
-            same=changes.same,
-        )
+        return RunsDiffResult(old=_side(oids[0], before), new=_side(oids[1], after), changes=changes)
 
 
 def runs_tag(repo: Repo, text: str, tags: Sequence[str], *, now_ns: int, progress: Progress) -> RunsTagResult:

@@ -1,6 +1,6 @@
-"""`dvlite verify`: whether what is committed fits together, and a clone can get all of it. Reads no data, starts nothing, changes nothing.
+"""`dvlite verify`: whether the committed files agree, and a clone can fetch all data. Reads no data, starts nothing, changes nothing.
 
-`verify_again` also runs the stages, in a clean clone of their own.
+`verify_again` also runs the stages again, in a clean clone.
 """
 
 from __future__ import annotations
@@ -46,23 +46,23 @@ class VerifyResult:
     findings: tuple[Finding, ...] = ()
     unchecked: tuple[Unchecked, ...] = ()
     stages: tuple[StageCheck, ...] = ()
-    tracked: int = 0  # tracked paths looked at
-    remote: str | None = None  # that was asked
+    tracked: int = 0  # tracked paths that were checked
+    remote: str | None = None  # if it was checked
     deep: bool = False
     rerun: bool = False
-    fetched: tuple[str, ...] = ()  # what had to be fetched to check: listings, run records
+    fetched: tuple[str, ...] = ()  # listings and run records
     fetched_bytes: int = 0
     elapsed_seconds: float = 0.0
     warnings: tuple[str, ...] = ()
-    kept: str | None = None  # the folder of the clean clone, if it was to stay
+    kept: str | None = None  # the folder of the clean clone, with `--keep`
 
     @property
     def passed(self) -> bool:
-        return not self.findings and not self.unchecked and all(each.verdict in _PASSES for each in self.stages)
+        return not self.findings and not self.unchecked and all(check.verdict in _PASSES for check in self.stages)
 
     @property
     def is_finding(self) -> bool:
-        """Whether something is not as it must be: exit code 1."""
+        """Whether there is a finding: exit code 1."""
         return bool(self.findings) or any(check.verdict == "different" for check in self.stages)
 
     def failure(self, _show: Show) -> DvliteError | None:
@@ -82,8 +82,10 @@ class VerifyResult:
             )
         if not self.unchecked:
             return None
-        hint = self.unchecked[0].hint or "see above what kept it from being checked"
-        return PartlyDone(f"could not check {some([one_line(each.what) for each in self.unchecked], 1)}", hint=hint)
+        hint = self.unchecked[0].hint or "the reason is above"
+        return PartlyDone(
+            f"could not check {some([one_line(unchecked.what) for unchecked in self.unchecked], 1)}", hint=hint
+        )
 
 
 def _stage_failed(failed: Sequence[StageCheck]) -> DvliteError:
@@ -111,40 +113,43 @@ class VerifyOptions:
     offline: bool = False
 
 
-def verify(repo: Repo, asked: VerifyOptions, *, progress: Progress) -> VerifyResult:
+def verify(repo: Repo, options: VerifyOptions, *, progress: Progress) -> VerifyResult:
     """Compares pointers, lockfiles, pipeline files, parameters and git's files with each other, and with the records of runs.
 
-    What is not here and is needed (run records, listings) is fetched from the remote, unless `offline`; with `check_remote` one fresh
-    look says whether all data is there, with `deep` every byte of it is read. Raises UsageError for a revision, remote or path that
-    there is not, and for commits that a shallow clone does not have.
+    Missing run records and listings are fetched from the remote, unless `offline`; `check_remote` checks by a fresh listing that all
+    data is on the remote, `deep` reads every byte of it. Raises UsageError for an unknown revision, remote or path, and for commits
+    that a shallow clone does not have.
     """
     started = time.monotonic()
-    _require_sense(asked)
+    _require_sense(options)
     commit = None
     cache = open_cache(repo)
-    with ContentSource(repo, cache, asked.remote, progress, offline=asked.offline) as source, Blobs(repo.git) as blobs:
-        looking = _Looking(repo, source, asked, progress)
-        if asked.commits is not None:
-            looking.range(commits.listed(repo.git, asked.commits), blobs)
-        elif asked.revision is not None:
-            commit = commits.named(repo.git, asked.revision)
-            looking.one(Revision(repo.git, asked.revision, str, commit=commit, blobs=blobs))
+    with (
+        ContentSource(repo, cache, options.remote, progress, offline=options.offline) as source,
+        Blobs(repo.git) as blobs,
+    ):
+        verification = _Verification(repo, source, options, progress)
+        if options.commits is not None:
+            verification.range(commits.listed(repo.git, options.commits), blobs)
+        elif options.revision is not None:
+            commit = commits.named(repo.git, options.revision)
+            verification.one(Revision(repo.git, options.revision, str, commit=commit, blobs=blobs))
         else:
-            looking.one(Revision(repo.git, WORK_TREE, str, files=files_to_commit(repo.git), blobs=blobs))
-        looking.require_all_named()
-        if asked.check_remote:
-            looking.at_remote()
-        found = looking.together
+            verification.one(Revision(repo.git, WORK_TREE, str, files=files_to_commit(repo.git), blobs=blobs))
+        verification.require_all_named()
+        if options.check_remote:
+            verification.at_remote()
+        together = verification.together
         return VerifyResult(
-            revision=asked.revision or asked.commits,
+            revision=options.revision or options.commits,
             commit=commit,
-            commits=looking.count,
-            findings=tuple(sorted(found.findings, key=_place)),
-            unchecked=tuple(found.unchecked),
-            stages=looking.stages,
-            tracked=looking.tracked,
-            remote=source.name if asked.check_remote else None,
-            deep=asked.deep,
+            commits=verification.count,
+            findings=tuple(sorted(together.findings, key=_place)),
+            unchecked=tuple(together.unchecked),
+            stages=verification.stages,
+            tracked=verification.tracked,
+            remote=source.name if options.check_remote else None,
+            deep=options.deep,
             fetched=tuple(source.fetched),
             fetched_bytes=source.fetched_bytes,
             elapsed_seconds=time.monotonic() - started,
@@ -152,56 +157,57 @@ def verify(repo: Repo, asked: VerifyOptions, *, progress: Progress) -> VerifyRes
 
 
 def verify_again(
-    repo: Repo, asked: VerifyOptions, how: RerunOptions, *, environ: Mapping[str, str], progress: Progress
+    repo: Repo, options: VerifyOptions, how: RerunOptions, *, environ: Mapping[str, str], progress: Progress
 ) -> VerifyResult:
-    """Verifies a commit (the last one if none is named), and runs its stages again in a clean clone of it.
+    """Verifies a commit (HEAD by default), and runs its stages again in a clean clone.
 
-    `asked.paths` name the stages. Raises UsageError, FormatError and Untrusted before anything runs; a stage that fails is in the result.
+    `options.paths` name the stages. Raises UsageError, FormatError and Untrusted before anything runs; a stage that fails is in the result.
     """
     from dvlite.rerun.session import run_again  # 15 ms that verifying without it does not need
 
     started = time.monotonic()
-    if asked.commits is not None:
+    if options.commits is not None:
         raise UsageError("--rerun and --range exclude each other", hint="name one commit: --rev R")
-    revision = asked.revision or "HEAD"
-    found = verify(repo, replace(asked, revision=revision), progress=progress)
+    revision = options.revision or "HEAD"
+    verified = verify(repo, replace(options, revision=revision), progress=progress)
     try:
-        again = run_again(repo, asked.paths, how, revision=revision, environ=environ, progress=progress)
+        again = run_again(repo, options.paths, how, revision=revision, environ=environ, progress=progress)
     except KeyboardInterrupt:
         raise KeyboardInterrupt("nothing of the rerun is kept; the same command starts again") from None
-    ran = {each.stage for each in again.stages}
+    ran = {check.stage for check in again.stages}
     return replace(
-        found,
+        verified,
         rerun=True,
-        stages=(*again.stages, *(each for each in found.stages if each.stage not in ran and not asked.paths)),
-        warnings=(*found.warnings, *again.warnings),
+        stages=(*again.stages, *(check for check in verified.stages if check.stage not in ran and not options.paths)),
+        warnings=(*verified.warnings, *again.warnings),
         kept=again.folder,
         elapsed_seconds=time.monotonic() - started,
     )
 
 
-def _require_sense(asked: VerifyOptions) -> None:
-    if asked.revision is not None and asked.commits is not None:
+def _require_sense(options: VerifyOptions) -> None:
+    if options.revision is not None and options.commits is not None:
         raise UsageError("--rev and --range exclude each other", hint="give one of them")
-    if asked.check_remote and asked.offline:
+    if options.check_remote and options.offline:
         raise UsageError(
             "--remote and --offline exclude each other", hint="without --remote, nothing has to be fetched"
         )
-    if asked.deep and not asked.check_remote:
+    if options.deep and not options.check_remote:
         raise UsageError("--deep reads the bytes on a remote", hint="dvlite verify --remote --deep")
 
 
-def _place(each: Finding) -> tuple[str, int]:
-    return ("", 0) if each.commit is not None else (each.file, each.line)  # of commits: as they come
+def _place(finding: Finding) -> tuple[str, int]:
+    # Findings of commits keep their order.
+    return ("", 0) if finding.commit is not None else (finding.file, finding.line)
 
 
 @dataclass(slots=True)
-class _Looking:
-    """One run: takes in one commit after another, or the work tree."""
+class _Verification:
+    """One run over the work tree, a commit, or several commits."""
 
     repo: Repo
     source: ContentSource
-    asked: VerifyOptions
+    options: VerifyOptions
     progress: Progress
     together: commits.Together = field(default_factory=commits.Together)
     stages: tuple[StageCheck, ...] = ()
@@ -212,7 +218,7 @@ class _Looking:
     _earlier: PreviousCommit = field(default_factory=PreviousCommit)
     _wanted: dict[tuple[str, bytes], Requirement] = field(default_factory=dict)
     _runs: dict[Oid, Mention] = field(default_factory=dict)
-    _named: set[str] = field(default_factory=set)  # words that stood for something
+    _named: set[str] = field(default_factory=set)  # words that match something
 
     def __post_init__(self) -> None:
         self._restoring = Restoring(self.repo.git)
@@ -224,7 +230,7 @@ class _Looking:
         return named
 
     def range(self, wanted: Sequence[str], blobs: Blobs) -> None:
-        """Verifies commits, oldest first; one that changes nothing that matters is as the one before."""
+        """Verifies commits, oldest first; a commit without relevant changes is not checked again."""
         self.count = len(wanted)
         self.progress.start("verifying commits", total_files=len(wanted))
         named, before, watch = None, Checked(), None
@@ -246,27 +252,27 @@ class _Looking:
 
     def _checked(self, at: Revision, known: TrackedFiles | None = None) -> tuple[TrackedFiles, Checked]:
         named = known or read(at, self._memo, self._restoring)
-        words = _Words(self.repo, self.asked.paths, self._named)
-        checked = check(self.repo, at, named, self.source, words.chooses, self._earlier)
-        if self.asked.paths:
-            checked.findings = [each for each in checked.findings if words.is_about(each, named)]
+        selection = _Selection(self.repo, self.options.paths, self._named)
+        checked = check(self.repo, at, named, self.source, selection.chooses, self._earlier)
+        if self.options.paths:
+            checked.findings = [finding for finding in checked.findings if selection.is_about(finding, named)]
         self.stages = checked.stages
-        self.tracked = sum(words.holds(item.path) for item in named.pointers) + sum(
-            words.holds(item.path, item.stage) for lock in named.locks.values() for item in lock.outputs
+        self.tracked = sum(selection.holds(item.path) for item in named.pointers) + sum(
+            selection.holds(item.path, item.stage) for lock in named.locks.values() for item in lock.outputs
         )
-        if self.asked.check_remote and known is None:
-            self._collect(at, named, checked, words)
+        if self.options.check_remote and known is None:
+            self._collect(at, named, checked, selection)
         return named, checked
 
-    def _collect(self, at: Revision, named: TrackedFiles, checked: Checked, words: _Words) -> None:
-        """Notes what the remote has to have."""
+    def _collect(self, at: Revision, named: TrackedFiles, checked: Checked, selection: _Selection) -> None:
+        """Adds what the remote must have."""
         for item in named.pointers:
-            if words.holds(item.path):
+            if selection.holds(item.path):
                 place = Mention(item.path + SUFFIX, lambda: 3, commit=at.commit)
                 self._wanted.setdefault((item.path, item.pointer.digest), Requirement(item.path, item.pointer, place))
         for stage in named.stages:
             entry, lock = checked.trusted.get(stage.address), named.locks.get(stage.lockfile)
-            if entry is None or lock is None or not words.chooses(stage):
+            if entry is None or lock is None or not selection.chooses(stage):
                 continue
             written = lock.by_name[entry.name]
             for out in entry.outs:
@@ -280,77 +286,75 @@ class _Looking:
                 self._runs.setdefault(entry.run, place)
 
     def require_all_named(self) -> None:
-        """Raises UsageError for a word that stood for nothing: a pass would be a lie."""
-        revision = self.asked.revision or self.asked.commits
+        """Raises UsageError for a word that matches nothing, which would else pass."""
+        revision = self.options.revision or self.options.commits
         where, hint = "", "see what there is: dvlite ls, dvlite stage list"
         if revision is not None:
-            where, hint = f" in {printable(revision)}", f"{hint}\ncommit it first: not the work tree is looked at"
-        for word in self.asked.paths:
+            where, hint = f" in {printable(revision)}", f"{hint}\ncommit it first: the work tree is not checked"
+        for word in self.options.paths:
             if self.count and word not in self._named:
                 raise UsageError(f"{quote(word)} is neither tracked nor a stage{where}", hint=hint)
 
     def at_remote(self) -> None:
-        """Looks at the remote, and with `deep` reads it."""
-        found = remote_complete.look(self.source, list(self._wanted.values()), self._runs)
-        self._add(found.findings)
-        if self.asked.deep and found.complete:
-            damage = tuple(deep.read_all(self.source, found.complete, self.progress))
-            again = remote_complete.look(self.source, list(found.complete), {}) if damage else found
-            if damage and not again.findings:  # a push sent again what was damaged: that copy counts
+        """Checks the remote, and with `deep` reads its data."""
+        complete = remote_complete.look(self.source, list(self._wanted.values()), self._runs)
+        self._add(complete.findings)
+        if self.options.deep and complete.complete:
+            damage = tuple(deep.read_all(self.source, complete.complete, self.progress))
+            again = remote_complete.look(self.source, list(complete.complete), {}) if damage else complete
+            if damage and not again.findings:  # a push has sent the damaged packs again: that copy counts
                 damage = tuple(deep.read_all(self.source, again.complete, self.progress))
             self._add(damage)
 
-    def _add(self, found: Sequence[Finding | Unchecked]) -> None:
-        self.together.findings += [each for each in found if isinstance(each, Finding)]
-        self.together.unchecked += [each for each in found if isinstance(each, Unchecked)]
+    def _add(self, items: Sequence[Finding | Unchecked]) -> None:
+        self.together.findings += [item for item in items if isinstance(item, Finding)]
+        self.together.unchecked += [item for item in items if isinstance(item, Unchecked)]
 
 
-class _Words:
-    """What the paths and stages that a user gave stand for; nothing given: everything. `named` collects the words that do."""
+class _Selection:
+    """The paths and stages that a user gave; none: everything. Words that match something are added to `named`."""
 
     def __init__(self, repo: Repo, words: Sequence[str], named: set[str]) -> None:
         self._paths = {word: repo.relative(word) for word in words}
         self._named = named
 
     def chooses(self, stage: Stage) -> bool:
-        """Returns whether a stage is asked for: by its address, its files, an output, or a folder."""
+        """Returns whether a stage is selected: by its address, its files, an output, or a folder."""
         if not self._paths:
             return True
         own = [stage.file, stage.lockfile, *(out.path for out in stage.outs)]
         return self._any(
-            lambda word, path: word in (stage.address, stage.name) or any(_meets(path, each) for each in own)
+            lambda word, path: word in (stage.address, stage.name) or any(overlap(path, file) for file in own)
         )
 
     def holds(self, path: str, stage: str = "") -> bool:
-        """Returns whether a tracked path is asked for."""
+        """Returns whether a tracked path is selected."""
         if not self._paths:
             return True
         return self._any(
-            lambda word, asked: (
+            lambda word, selected: (
                 (bool(stage) and word in (stage, stage.rpartition(":")[2]))
-                or _meets(asked, path)
-                or asked == path + SUFFIX
+                or overlap(selected, path)
+                or selected == path + SUFFIX
             )
         )
 
-    def is_about(self, each: Finding, named: TrackedFiles) -> bool:
-        """Returns whether a finding has to do with what is asked for."""
-        if each.stage is not None:
-            stage = next((stage for stage in named.stages if stage.address == each.stage), None)
+    def is_about(self, finding: Finding, named: TrackedFiles) -> bool:
+        """Returns whether a finding concerns the selection."""
+        if finding.stage is not None:
+            stage = next((stage for stage in named.stages if stage.address == finding.stage), None)
             if stage is not None:
                 return self.chooses(stage)
         return self._any(
-            lambda word, path: word == each.stage or path == each.file or _meets(path, each.path or each.file)
+            lambda word, path: (
+                word == finding.stage or path == finding.file or overlap(path, finding.path or finding.file)
+            )
         )
 
-    def _any(self, stands_for: Callable[[str, str], bool]) -> bool:
-        found = [word for word, path in self._paths.items() if stands_for(word, path)]
-        self._named.update(found)
-        return bool(found)
-
-
-def _meets(asked: str, path: str) -> bool:
-    return overlap(path, asked)
+    def _any(self, matches: Callable[[str, str], bool]) -> bool:
+        matching = [word for word, path in self._paths.items() if matches(word, path)]
+        self._named.update(matching)
+        return bool(matching)
 
 
 def _line(lock: Lock, entry: object, name: str, item: str | None) -> Callable[[], int]:

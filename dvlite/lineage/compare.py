@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, TypeVar
+from typing import Any, ClassVar, TypeVar
 
 from dvlite.lineage.report import LineageGraph, LineageLink, LineageRun, key_of
 from dvlite.runs.names import address_of
@@ -57,9 +57,10 @@ class LineageValueChange:
 class LineageDifference:
     """The changes in each part; `same` names the parts without any."""
 
+    INLINE: ClassVar[bool] = True  # in JSON, the fields stand among those of the result
     data: tuple[LineageContentChange, ...]
     code: tuple[LineageContentChange, ...]
-    stages: tuple[LineageValueChange, ...]
+    stages: tuple[LineageValueChange, ...]  # commands; the whole stage if one side does not have it
     params: tuple[LineageValueChange, ...]
     environment: tuple[LineageValueChange, ...]
     metrics: tuple[LineageValueChange, ...]

@@ -8,7 +8,7 @@ from __future__ import annotations
 import posixpath
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, replace
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 from dvlite.formats.pointer import SUFFIX
 from dvlite.formats.record import Run
@@ -34,12 +34,13 @@ Changes = tuple[RunValueChange, ...]
 
 @dataclass(frozen=True, slots=True)
 class RunDifference:
-    """The changes from one run to another, and the names of the parts that are the same."""
+    """The changes from one run to another; `same` names the parts without any. Values of `data` and `code` are object ids."""
 
+    INLINE: ClassVar[bool] = True  # in JSON, the fields stand among those of the result
     params: Changes
     metrics: Changes
     data: Changes
-    code: Changes
+    code: Changes  # inputs in git; EDITS: `paths` and kept `diff`
     command: Changes
     environment: Changes
     outputs: Changes

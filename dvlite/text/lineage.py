@@ -330,25 +330,25 @@ def _hits(result: LineageFindResult, show: Show) -> Iterator[str]:
 
 def _difference(result: LineageDiffResult, show: Show) -> Iterator[str]:
     yield f"{_side(result.old)}  ->  {_side(result.new)}"
-    rows = [("data" if row[0] else "", *row) for change in result.data for row in _content(change, show)]
+    rows = [("data" if row[0] else "", *row) for change in result.changes.data for row in _content(change, show)]
     at = len(rows)
-    rows += [("code" if row[0] else "", *row) for change in result.code for row in _content(change, show)]
+    rows += [("code" if row[0] else "", *row) for change in result.changes.code for row in _content(change, show)]
     if result.old.commit is not None and result.new.commit is not None and result.old.commit != result.new.commit:
         rows.insert(
             at,
             ("commit", "", f"{commit_text(result.old.commit)} -> {commit_text(result.new.commit)}"),
         )
     for word, changes in (
-        ("stage", result.stages),
-        ("param", result.params),
-        ("env", result.environment),
-        ("metric", result.metrics),
+        ("stage", result.changes.stages),
+        ("param", result.changes.params),
+        ("env", result.changes.environment),
+        ("metric", result.changes.metrics),
     ):
         rows += [(word, *row) for row in _values(changes)]
     if rows:
         yield from table(rows)
-    if result.same:
-        yield f"same: {', '.join(result.same)}"
+    if result.changes.same:
+        yield f"same: {', '.join(result.changes.same)}"
 
 
 def _side(side: LineageSide) -> str:

@@ -174,16 +174,16 @@ def _diff(result: RunsDiffResult, show: Show) -> Iterator[str]:
         yield f"{_side(result.old)} -> {_side(result.new)}"
     rows: list[tuple[str, str, str]] = []
     for label, changes in (
-        ("param", result.params),
-        ("metric", result.metrics),
-        ("data", result.data),
-        ("code", result.code),
-        ("command", result.command),
-        ("env", result.environment),
-        ("output", result.outputs),
+        ("param", result.changes.params),
+        ("metric", result.changes.metrics),
+        ("data", result.changes.data),
+        ("code", result.changes.code),
+        ("command", result.changes.command),
+        ("env", result.changes.environment),
+        ("output", result.changes.outputs),
     ):
         rows += [_row(label, change, show) for change in changes]
-    ends = {"commit": _commits(result), "same": ", ".join(result.same)}
+    ends = {"commit": _commits(result), "same": ", ".join(result.changes.same)}
     labels = [*(row[0] for row in rows), *(label for label, said in ends.items() if said)]
     width = max(map(len, labels), default=0)
     yield from table((label.ljust(width), *cells) for label, *cells in rows)

@@ -122,7 +122,7 @@ def test_what_was_settled_by_hand_stays(added):
     assert "No pointer and no lockfile has a merge conflict" in added.dvlite("resolve", "--ours").stdout
     told = added.dvlite("resolve", "data", "--ours", code=2).stderr
     assert added.read("data.dvlite") == before
-    added.git(*told.partition("hint: to have the conflict back: git ")[2].split())
+    added.git(*told.partition("hint: to restore the conflict: git ")[2].split())
     added.dvlite("resolve", "data", "--ours")
     assert added.read("data.dvlite") != before
 
@@ -133,7 +133,7 @@ def test_markers_whose_sides_git_forgot_are_told(added):
     added.git("checkout", "-q", "main")
     for words in ((), ("data",), ("data.dvlite",), ("data", "--ours")):
         told = added.dvlite("resolve", *words, code=2).stderr
-        assert "'data.dvlite' holds conflict markers, and git does not know its sides any more" in told
+        assert "'data.dvlite' holds conflict markers, and its sides are no longer in git" in told
         assert "git checkout COMMIT -- data.dvlite" in told
 
 
