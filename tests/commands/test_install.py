@@ -185,6 +185,7 @@ def test_a_submodule_has_hooks_of_its_own(team, tmp_path, invoke):
     inner = Hooked(outer / "inner", invoke)
     folder = inner.json("install")["folder"]
     assert folder == str(outer / ".git" / "modules" / "inner" / "hooks")
+    inner.dvlite("config", "--local", "remotes.origin.url", tmp_path / "store")
     inner.dvlite("pull")
     inner.write("data/four.txt", "four")
     inner.save()
