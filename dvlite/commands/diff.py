@@ -146,9 +146,9 @@ def _from_workspace(work: Workspace, pointers: Mapping[str, Pointer], nodes: dic
 
 
 def _whole(work: Workspace, path: str, known: Pointer, have: Snapshot) -> Entries:
-    """Returns the entries on disk, and those that a sparse checkout left out."""
+    """Returns the entries on disk, and those that were never here."""
     entries = have.entries()
-    chooses = work.selector(path)
+    chooses = work.removable(path)
     if chooses is None or known.kind != "directory":
         return entries
     needed = partial(entries_of, known, work.cache)

@@ -46,9 +46,11 @@ class Contents:
         in_git: Callable[[str], Iterable[bytes]] | None = None,
     ) -> None:
         self._work = work
-        self.known = KnownData({item.path: item.pointer for item in tracked}, self._listing)
+        items = {item.path: item for item in tracked}
+        self.known = KnownData({path: item.pointer for path, item in items.items()}, self._listing)
         self._fetches = fetches  # listings that the cache lacks, from the default remote
         self._seen: dict[str, Locked | None] = {}
+        self._added = frozenset(path for path, item in items.items() if not item.lockfile)
         self._nodes: dict[Digest, bytes] = {}  # of listings of changed data, which the cache does not have
         self._assumed: dict[str, Locked] = {}
         self._in_git = in_git or self._names_in_git  # the files below a folder that git has or would take
@@ -196,7 +198,7 @@ class Contents:
         known = self.known.pointers.get(path)
         if vouched is not None and known is not None and vouched == known.digest:
             return Locked(path, known.oid, known.size_bytes, known.files)
-        if path in work.sparse:
+        if path in work.sparse or (known is not None and path in self._added and self._is_part(path, known, scan)):
             raise UsageError(
                 f"only a part of {quote(path)} is here, and it was changed",
                 hint=f"dvlite pull {path}   brings all of it",
@@ -210,6 +212,14 @@ class Contents:
         if have.read_files or known is None:
             work.remember(path, tree.root if known is None else NO_VERSION, have.scan, have.digests, have.racy)
         return Locked(path, format_oid(MANIFEST, tree.root), tree.size_bytes, tree.files)
+
+    def _is_part(self, path: str, known: Pointer, scan: Scan) -> bool:
+        """Returns whether entries of a directory were never here: what is on disk is no version of it."""
+        if known.kind != "directory" or not self._work.is_new_here(path):
+            return False
+        removable, present = self._work.removable(path), frozenset(scan.paths)
+        entries = self._listing(path, known)
+        return any(name not in present and not (removable and removable(name)) for name in entries.paths)
 
     def _counted(self, path: str, scan: Scan) -> Scan:
         """Leaves out what git ignores, in a folder that is git's, and tracked data, which counts for itself (`parts`)."""

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from dvlite.commands.add import AddedPath, AddResult
+from dvlite.commands.add import AddResult
 from dvlite.show import Show, count, duration_text, printable, size_text
 from dvlite.text.style import amount_text, growth_text
+from dvlite.workspace.adder import AddedPath
 from dvlite.workspace.changes import files_text
 
 LISTED = 10  # more tracked paths than this are summed up

@@ -175,14 +175,26 @@ class PathStatus:
         self.is_counted = False
         size = sum(scan.sizes)
         counts = Counts(modified=1, delta_bytes=size - self._pointer.size_bytes)
+        if self._work.is_new_here(self._path):  # what is missing was never here, and that is all that differs perhaps
+            counts = Counts()
         self.changed = ChangedPath(path=self._path, kind="directory", counts=counts, stage=self._stage)
 
     def _compare(self, entries: Entries, have: Snapshot) -> None:
-        differing = list(_changes(entries, have, self._work.selector(self._path)))
+        differing = list(_changes(entries, have, self._work.removable(self._path)))
+        never_here = self._never_here(entries, have)
+        if never_here:
+            sizes = (entries.sizes[i] for i in never_here)
+            self.missing = replace(
+                self._absent(),
+                files=len(never_here),
+                size_bytes=sum(sizes),
+                whole=False,
+                example=self._shown(entries.paths[never_here[0]]),
+            )
+        else:  # else the rows must go on saying what was here
+            self._remember(have, NO_VERSION if differing else self._pointer.digest)
         if not differing:
-            self._remember(have, self._pointer.digest)
             return
-        self._remember(have, NO_VERSION)
         added = sum(old is None for old, _ in differing)
         removed = sum(new is None for _, new in differing)
         delta = sum(have.scan.sizes[new] for _, new in differing if new is not None)
@@ -194,6 +206,14 @@ class PathStatus:
             examples=tuple(self._example(entries, have, old, new) for old, new in differing[:_EXAMPLES]),
             stage=self._stage,
         )
+
+    def _never_here(self, entries: Entries, have: Snapshot) -> list[int]:
+        """Returns the entries that no version which was here could have lost: nothing of the directory was checked out."""
+        if self._pointer.kind != "directory" or not self._work.is_new_here(self._path):
+            return []
+        removable, present = self._work.removable(self._path), frozenset(have.scan.paths)
+        assert removable is not None
+        return [i for i, path in enumerate(entries.paths) if path not in present and not removable(path)]
 
     def _example(self, entries: Entries, have: Snapshot, old: int | None, new: int | None) -> FileChange:
         inner = entries.paths[old] if old is not None else have.scan.paths[new or 0]

@@ -170,6 +170,17 @@ class Workspace:
         patterns = self.sparse.get(path)
         return sparse.selector(patterns) if patterns else None
 
+    def is_new_here(self, path: str) -> bool:
+        """Returns whether no version of a tracked path was ever checked out or added in this worktree."""
+        return not self.versions_here(path)
+
+    def removable(self, path: str) -> sparse.Selects | None:
+        """Returns which entries of a directory count as removed if they are not on disk, None for all: what was never here does not."""
+        if not self.is_new_here(path):
+            return self.selector(path)
+        rows = self.stat_rows(path)
+        return frozenset(() if rows is None else rows.scan.paths).__contains__
+
     def wanted(self, pointer: Pointer) -> Entries:
         """Returns the entries that a pointer stands for; a file is one entry without a path. Raises ObjectMissing."""
         return entries_of(pointer, self.cache)

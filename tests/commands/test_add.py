@@ -12,6 +12,7 @@ import pytest
 
 from dvlite import files
 from tests.clones import Clone, git, refused, start
+from tests.commands.project import tree
 from tests.copies import copy_of
 from tests.trees import noise, put
 
@@ -338,3 +339,51 @@ def test_no_wait_leaves_with_11(here):
     with open(here.path / ".git" / "dvlite" / "lock", "w+b") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         assert "another dvlite command is running here" in here.fails(11, "add", "--no-wait", "file")
+
+
+@pytest.fixture
+def bare_clone(shared, colleague):
+    """A clone that never had the three files of a pushed directory, nor their listing."""
+    for name in ("a", "b", "sub/c"):
+        shared.write(f"data/{name}", name)
+    shared.dvlite("add", "data")
+    shared.commit("data")
+    shared.dvlite("push")
+    clone = colleague(shared)
+    clone.dvlite("remote", "trust", "../store")
+    return clone
+
+
+@pytest.mark.parametrize("words", [("-u",), ("data",), ("data/new",)])
+def test_files_that_were_never_here_stay_in_the_version(bare_clone, words):
+    bare_clone.write("data/new", "new")
+    done = bare_clone.json("add", *words)["paths"][0]
+    assert (done["files"], done["counts"]["added"], done["counts"]["removed"]) == (4, 1, 0)
+    assert "b" not in os.listdir(bare_clone.root / "data")  # the listing alone was fetched
+    bare_clone.dvlite("add", "-u")
+    bare_clone.dvlite("pull")
+    assert sorted(tree(bare_clone.root / "data")) == ["a", "b", "new", "sub", "sub/c"]
+
+
+def test_status_of_a_directory_that_was_never_here_names_what_is_new_alone(bare_clone):
+    bare_clone.write("data/new", "new")
+    assert "not compared: its listing is not here" in bare_clone.dvlite("status").stdout
+    bare_clone.dvlite("ls", "data")  # fetches it
+    counts = bare_clone.json("status")["changed"][0]["counts"]
+    assert (counts["added"], counts["removed"], counts["delta_bytes"]) == (1, 0, 3)
+    assert bare_clone.json("diff")["paths"][0]["counts"]["removed"] == 0
+
+
+def test_what_was_added_to_a_directory_that_was_never_here_can_be_removed_again(bare_clone):
+    bare_clone.write("data/new", "new")
+    bare_clone.dvlite("add", "data")
+    (bare_clone.root / "data" / "new").unlink()
+    bare_clone.dvlite("status")
+    assert bare_clone.json("add", "-u")["paths"][0]["counts"]["removed"] == 1
+    assert len(bare_clone.json("ls", "-R", "data")["entries"]) == 3
+
+
+def test_a_file_in_place_of_a_directory_that_was_never_here_is_refused(bare_clone):
+    bare_clone.write("data", "a file")
+    assert "was never here" in bare_clone.dvlite("add", "-u", code=2).stderr
+    bare_clone.dvlite("add", "--force", "data")

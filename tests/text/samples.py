@@ -1,8 +1,8 @@
 """Results to word."""
 
-from dvlite.commands.add import AddedPath
 from dvlite.commands.diff import DiffResult, PathDiff
 from dvlite.commands.remote import RemoteRow
+from dvlite.workspace.adder import AddedPath
 from dvlite.workspace.changes import Counts, FileChange
 from dvlite.workspace.fetch import MovedPath
 

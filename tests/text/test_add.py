@@ -1,8 +1,9 @@
 """The words of `add`."""
 
-from dvlite.commands.add import AddedPath, AddResult
+from dvlite.commands.add import AddResult
 from dvlite.show import Show
 from dvlite.text.add import text
+from dvlite.workspace.adder import AddedPath
 from tests.text.samples import GIB, GULLS, IMAGES, MIB
 
 

@@ -1,0 +1,270 @@
+"""Takes tracked paths into the cache and makes their pointers name what is on disk: what `add`, and `repro` for its dependencies, do to a path.
+
+What was never here stays in a version: of a directory that is here in part, and of one of which nothing was checked out.
+"""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass, field
+from functools import partial
+
+from dvlite import files
+from dvlite.errors import DvliteError, ObjectCorrupt, ObjectMissing, UsageError
+from dvlite.formats import manifest, pointer
+from dvlite.formats.manifest import SYMLINK, Entries
+from dvlite.formats.pointer import SUFFIX, Pointer
+from dvlite.oid import Digest
+from dvlite.paths import ancestors, check_paths
+from dvlite.progress import Progress
+from dvlite.show import quote, word
+from dvlite.store.cache_writer import Writer
+from dvlite.store.pack import KIND_MANIFEST
+from dvlite.workspace import sparse
+from dvlite.workspace.add_checks import portable_warnings
+from dvlite.workspace.changes import Counts, Kind
+from dvlite.workspace.fetch import with_listings
+from dvlite.workspace.hashing import Snapshot, identify
+from dvlite.workspace.ingest import CachingReader
+from dvlite.workspace.outdated import bringing, find_outdated, refusal
+from dvlite.workspace.scan import Scan, selected_scan
+from dvlite.workspace.workspace import NO_VERSION, Workspace, entries_of, set_aside_damaged_nodes
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AddedPath:
+    """One tracked path after `add`; `size_bytes` and `files` are of the whole, `counts` what differs from before."""
+
+    path: str
+    kind: Kind
+    oid: str
+    size_bytes: int
+    files: int = 1
+    created: bool = False  # it was not tracked before
+    unchanged: bool = False
+    counts: Counts = field(default_factory=Counts)
+    duplicates: int = 0
+    left_out: dict[str, int] = field(default_factory=dict)  # name (`.DS_Store`, or the pattern) -> how many
+    stored_bytes: int = 0  # what the cache grew by for this path
+
+
+@dataclass(slots=True)
+class Target:
+    """One path to be tracked; `inside`: the parts of a tracked directory that were named (none: all of it)."""
+
+    path: str
+    old: Pointer | None
+    inside: list[str] = field(default_factory=list)
+
+
+class Adder:
+    """Adds paths one after the other; pointers are written once everything is in the cache."""
+
+    def __init__(self, work: Workspace, progress: Progress, *, force: bool) -> None:
+        self._work, self._progress, self._force = work, progress, force
+        self._versions: list[tuple[str, Pointer, Pointer | None, Snapshot, bool]] = []  # path, new, old, content, whole
+        self._partial: set[str] = set()  # directories of which only what was added is here
+        self._nodes: dict[Digest, bytes] = {}  # of the new manifests, which the cache shows only after the commit
+        self.shares_blocks = False
+        self.warnings: list[str] = []
+
+    def one(self, target: Target, writer: Writer, *, update: bool) -> AddedPath | None:
+        """Stores one path in the cache; returns None for a tracked path that is not on disk (`-u`: nothing to update)."""
+        work, path, old = self._work, target.path, target.old
+        scan = work.scan(path)
+        work.clear_leftovers(path, scan)
+        if scan is None:
+            if update or old is None:
+                return None
+            raise UsageError(
+                f"cannot find {quote(work.repo.display(path))}",
+                hint=f"dvlite rm {work.repo.display(path)}   or restore it: dvlite checkout",
+            )
+        if old is not None and not self._force and self._is_outdated(target, old, scan, update=update):
+            return None
+        if old is not None and not target.inside and self._is_unchanged(path, old, scan):
+            return None if update else _unchanged(path, old)
+        if target.inside:  # nothing else is read: its bytes would be stored without a version that names them
+            scan = selected_scan(scan, sparse.selector(target.inside))
+        if scan.paths == [b""] and scan.flags[0] == SYMLINK:
+            raise UsageError(
+                f"cannot track {quote(work.repo.display(path))}: it is a symbolic link",
+                hint="track the file or folder that it points to",
+            )
+        reader = CachingReader(work.cache, writer, (work.repo.root / path).parent, work.repo.display(path))
+        before = writer.stored_bytes
+        rows = work.stat_rows(path)
+        snapshot = identify(scan, rows, work.progress, reader, must_have=work.cache.has_file)
+        self.shares_blocks |= reader.shares_blocks
+        new = self._pointer(target, snapshot, writer)
+        self._versions.append((path, new, old, snapshot, not target.inside))
+        if old is None or snapshot.read_files:
+            is_file = snapshot.scan.paths == [b""]
+            self.warnings.extend(portable_warnings([os.fsencode(path)] if is_file else snapshot.scan.paths))
+        if old is not None and new.same_version(old):
+            return None if update else _unchanged(path, old)
+        added = self._added(target, new, snapshot, reader, writer.stored_bytes - before)
+        self._nodes.clear()
+        return added
+
+    def _is_outdated(self, target: Target, old: Pointer, scan: Scan, *, update: bool) -> bool:
+        """Returns whether `-u` skips the path because it is older than its pointer, and warns; raises if adding it would undo a change."""
+        work, path = self._work, target.path
+        is_untouched = update and work.vouched(path, scan) not in (None, old.digest)
+        outdated = None if is_untouched else find_outdated(work, path, old, scan, target.inside)
+        if outdated is not None and (outdated.is_edited or not update):
+            raise refusal(work.repo, path, outdated)
+        if not is_untouched and outdated is None:
+            return False
+        shown = work.repo.display(path)
+        bring = bringing(work, path, "checkout") if outdated is None else outdated.bring
+        self.warnings.append(
+            f"{quote(shown)} is an earlier version, untouched; it is left as it is"
+            f" (to get the version in the pointer: {bring}; to add this version: dvlite add --force {word(shown)})"
+        )
+        return True
+
+    def _is_unchanged(self, path: str, old: Pointer, scan: Scan) -> bool:
+        """Returns whether the stat index proves the path unchanged and the cache has all of it."""
+        work = self._work
+        if work.vouched(path, scan) != old.digest:
+            return False
+        if old.kind == "file":
+            executable = scan.flags[0] == manifest.FILE | manifest.EXECUTABLE
+            return executable == old.executable and work.cache.has_file(old.digest, old.size_bytes)
+        try:
+            entries = entries_of(old, work.cache)
+        except ObjectMissing:
+            return False
+        except ObjectCorrupt:
+            set_aside_damaged_nodes(work.cache, old.digest)  # so that the new manifest is stored
+            return False
+        return work.cache.has_all(entries)
+
+    def _pointer(self, target: Target, snapshot: Snapshot, writer: Writer) -> Pointer:
+        old = target.old
+        meta = old.meta if old is not None else ""
+        if snapshot.scan.paths == [b""]:
+            if old is not None and old.kind == "directory" and not self._force and self._work.is_new_here(target.path):
+                shown = self._work.repo.display(target.path)
+                raise UsageError(
+                    f"cannot add {quote(shown)}: it is a file here, and its pointer names a directory that was never here",
+                    hint=f"to have the directory: move the file away, then dvlite pull {word(shown)}\n"
+                    f"to take the file in its place: dvlite add --force {word(shown)}",
+                )
+            executable = bool(snapshot.scan.flags[0] & manifest.EXECUTABLE)
+            return Pointer("file", snapshot.digest(0), snapshot.scan.sizes[0], executable=executable, meta=meta)
+        entries = self._entries(target, snapshot)
+        try:
+            check_paths(entries.paths)
+        except DvliteError as error:
+            raise UsageError(
+                f"cannot track {quote(self._work.repo.display(target.path))}: {error.message}",
+                hint="rename it, move it away, or name it in .dvliteignore",
+            ) from None
+        tree = manifest.build(entries)
+        for digest, data in tree.nodes:
+            if writer.put(KIND_MANIFEST, digest, data):
+                self._nodes[digest] = data
+        return Pointer("directory", tree.root, tree.size_bytes, tree.files, meta=meta)
+
+    def _entries(self, target: Target, snapshot: Snapshot) -> Entries:
+        """Returns the new manifest: what is on disk and, of a partly checked out directory, the entries that are not."""
+        on_disk = snapshot.entries()
+        if target.old is None or target.old.kind != "directory":
+            return on_disk
+        work, old = self._work, target.old
+        chooses = sparse.selector(target.inside) if target.inside else work.removable(target.path)
+        if chooses is None:
+            return on_disk
+        base = with_listings(
+            work.repo, work.cache, target.path, [old], partial(entries_of, old, work.cache), work.progress
+        )
+        present = set(on_disk.paths)  # what is on disk counts; what is absent because it was never checked out stays
+        folders = {above for path in present for above in ancestors(path)}
+        stays = [
+            base[i]
+            for i, path in enumerate(base.paths)
+            if not chooses(path) and path not in present and not _is_replaced(path, present, folders)
+        ]
+        if stays and work.is_new_here(target.path):
+            self._partial.add(target.path)
+        rows = [*stays, *(on_disk[i] for i in range(len(on_disk)))]
+        return manifest.from_entries(sorted(rows, key=lambda row: row.path))
+
+    def _added(
+        self, target: Target, new: Pointer, snapshot: Snapshot, reader: CachingReader, stored_bytes: int
+    ) -> AddedPath:
+        old = target.old
+        return AddedPath(
+            path=target.path,
+            kind="directory" if new.kind == "directory" else "file",
+            oid=new.oid,
+            size_bytes=new.size_bytes,
+            files=new.files,
+            created=old is None,
+            counts=self._counts(old, new),
+            duplicates=reader.duplicates if old is None else 0,
+            left_out=dict(snapshot.scan.left_out),
+            stored_bytes=stored_bytes,
+        )
+
+    def _counts(self, old: Pointer | None, new: Pointer) -> Counts:
+        if old is None:
+            return Counts(added=new.files, delta_bytes=new.size_bytes)
+        delta = new.size_bytes - old.size_bytes
+        if old.kind != new.kind or new.kind == "file":
+            return Counts(modified=1, delta_bytes=delta)
+        added = removed = modified = 0
+        try:
+            for before, after in manifest.compare(old.digest, new.digest, self._read_node):
+                added += before is None
+                removed += after is None
+                modified += before is not None and after is not None
+        except (ObjectMissing, ObjectCorrupt):
+            return Counts(modified=1, delta_bytes=delta)
+        return Counts(added=added, removed=removed, modified=modified, delta_bytes=delta)
+
+    def _read_node(self, digest: Digest) -> bytes:
+        return self._nodes.get(digest) or self._work.cache.read_node(digest)
+
+    @property
+    def new(self) -> set[str]:
+        """The paths that were not tracked before."""
+        return {path for path, _, old, _, _ in self._versions if old is None}
+
+    def write_pointers(self) -> list[str]:
+        """Writes pointers and stat indexes; returns the files to stage. Unchanged pointers are not touched."""
+        work = self._work
+        written: list[str] = []
+        for path, new, old, _, _ in self._versions:
+            if old is None or not new.same_version(old) or new.size_bytes != old.size_bytes:
+                files.write_atomic(work.repo.root / (path + SUFFIX), pointer.dump(new))
+                written.append(path + SUFFIX)
+        for path, new, old, snapshot, whole in self._versions:
+            if path in self._partial:  # the rows say what is here: no version is, and no note names one
+                if whole:
+                    work.remember(path, NO_VERSION, snapshot.scan, snapshot.digests, snapshot.racy)
+                continue
+            before = None if old is None else old.oid
+            versions = work.versions_here(path)
+            work.note_version(path, new.oid, whole=whole, part=bool(versions) and versions[0] != before, before=before)
+            if whole:
+                work.remember(path, new.digest, snapshot.scan, snapshot.digests, snapshot.racy)
+        return written
+
+
+def _is_replaced(path: bytes, present: set[bytes], folders: set[bytes]) -> bool:
+    """Returns whether what is on disk now has a folder where this file was, or a file where its folder was."""
+    return path in folders or any(above in present for above in ancestors(path))
+
+
+def _unchanged(path: str, pointer: Pointer) -> AddedPath:
+    return AddedPath(
+        path=path,
+        kind="directory" if pointer.kind == "directory" else "file",
+        oid=pointer.oid,
+        size_bytes=pointer.size_bytes,
+        files=pointer.files,
+        unchanged=True,
+    )
