@@ -16,8 +16,8 @@ PROJECT = Path(__file__).parent.parent
 
 # command: (functions, files, frames of the deepest call, frames of the first write of a tracked file's bytes; 0: it writes none)
 BOUNDS = {
-    "add": (186, 33, 14, 9),
-    "status": (110, 29, 12, 0),
+    "add": (187, 34, 14, 9),
+    "status": (111, 29, 12, 0),
     "push": (308, 48, 20, 0),
     "repro": (460, 60, 18, 0),
     "checkout": (207, 38, 17, 13),
