@@ -16,12 +16,12 @@ PROJECT = Path(__file__).parent.parent
 
 # command: (functions, files, frames of the deepest call, frames of the first write of a tracked file's bytes; 0: it writes none)
 BOUNDS = {
-    "add": (186, 33, 14, 9),
-    "status": (110, 29, 12, 0),
-    "push": (308, 48, 20, 0),
-    "repro": (460, 60, 18, 0),
-    "checkout": (207, 38, 17, 13),
-    "pull": (382, 57, 17, 3),
+    "add": (173, 32, 11, 9),
+    "status": (105, 29, 12, 0),
+    "push": (303, 48, 20, 0),
+    "repro": (453, 60, 18, 0),
+    "checkout": (201, 38, 17, 13),
+    "pull": (372, 56, 17, 3),
 }
 COLUMNS = ("functions", "files", "frames", "frames of the first write")
 

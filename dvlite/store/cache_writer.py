@@ -123,7 +123,7 @@ class Writer:
     def adopt_file(self, temporary: Path, digest: Digest, size_bytes: int, *, sync: bool = True) -> None:
         """Moves a verified file on the cache's disk to its place; drops it if the place is taken, by a copy that is sound."""
         target = self.cache.large_path(digest)
-        if digest in self._sound or self._is_sound(target, digest, size_bytes):
+        if digest in self._sound or (os.path.lexists(target) and self._is_sound(target, digest, size_bytes)):
             self._sound.add(digest)
             temporary.unlink()
             if self._durable:
@@ -167,8 +167,10 @@ class Writer:
                 files.sync_path(self.cache.folder / "packs" / name.hex())
         self._folders.clear()
         self._relied.clear()
-        self._publish()
-        self.cache.merge_indexes()
+        if self._rows or self._packs_on_their_way:
+            self._publish()
+        if len(self.cache.segments()) > index.MERGE_ABOVE:
+            self.cache.merge_indexes()
 
     def _publish(self) -> None:
         """Indexes the finished packs; what is in open ones is still only known to this session."""

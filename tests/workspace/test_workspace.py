@@ -56,7 +56,7 @@ def test_a_state_that_is_no_version_is_never_taken_for_one(here):
     mine = work(here)
     found = mine.scan("data")
     known = identify(found, mine.stat_rows("data"), NullProgress())
-    mine.remember("data", NO_VERSION, found, known.digests, bytes(len(found)))
+    mine.remember("data", NO_VERSION, found, known.digests, bytes(len(found.paths)))
     assert mine.vouched("data", found) is None
 
 
