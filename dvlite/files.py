@@ -185,6 +185,20 @@ def share_blocks(source: int, target: int) -> bool:
     return True
 
 
+def can_share_blocks(near: Path, folder: Path) -> bool:
+    """Returns whether a file beside `near` can share its blocks with one in `folder`, by trying."""
+    source, target = near / temporary_name(), folder / "tmp" / temporary_name()
+    try:
+        source.write_bytes(b"dvlite" * 1024)
+        with open(source, "rb") as opened, open(target, "wb") as copy:
+            return share_blocks(opened.fileno(), copy.fileno())
+    except OSError:
+        return False
+    finally:
+        source.unlink(missing_ok=True)
+        target.unlink(missing_ok=True)
+
+
 def copy_range(source: int, target: int, size_bytes: int, advance: Callable[[int], None] | None = None) -> None:
     """Copies the first `size_bytes` of one open file to another inside the kernel, keeping holes; stops early at end of file."""
     in_kernel = hasattr(os, "copy_file_range")

@@ -20,8 +20,7 @@ from dvlite.merge.listings import Choice
 from dvlite.merge.markers import marked
 from dvlite.oid import Digest
 from dvlite.progress import Progress
-from dvlite.repo.open_stores import open_cache
-from dvlite.repo.repository import Repo
+from dvlite.repo.repository import Repo, open_cache
 from dvlite.show import printable, quote, word
 from dvlite.store.cache_writer import Writer
 from dvlite.store.pack import KIND_MANIFEST

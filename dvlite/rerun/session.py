@@ -21,8 +21,7 @@ from dvlite.pipeline.preflight import require_command, require_folder
 from dvlite.pipeline.stages import Stage
 from dvlite.pipeline.targets import choose
 from dvlite.progress import Progress
-from dvlite.repo.open_stores import open_cache
-from dvlite.repo.repository import Repo
+from dvlite.repo.repository import Repo, open_cache
 from dvlite.rerun.clean_clone import changed_files, clean_clone, submodules
 from dvlite.rerun.diagnosis import Diagnosis, diagnose, drift
 from dvlite.rerun.inputs import Inputs

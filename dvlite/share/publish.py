@@ -15,8 +15,8 @@ from dvlite.oid import Digest, digest_bytes
 from dvlite.paths import is_inside
 from dvlite.progress import Progress
 from dvlite.repo import committed_versions
-from dvlite.repo.open_stores import open_cache, open_remote
-from dvlite.repo.repository import Repo
+from dvlite.repo.open_stores import open_remote
+from dvlite.repo.repository import Repo, open_cache
 from dvlite.repo.tracked_paths import Tracked
 from dvlite.runs import share
 from dvlite.show import Show, printable, quote, size_text, some

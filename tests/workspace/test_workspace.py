@@ -7,8 +7,7 @@ import pytest
 
 from dvlite.oid import digest_bytes
 from dvlite.progress import NullProgress
-from dvlite.repo.open_stores import open_cache
-from dvlite.repo.repository import open_repo
+from dvlite.repo.repository import open_cache, open_repo
 from dvlite.workspace.hashing import identify
 from dvlite.workspace.workspace import NO_VERSION, Workspace, entries_of, set_aside_damaged_nodes
 from tests.clones import Clone, start
