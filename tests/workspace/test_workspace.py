@@ -92,10 +92,13 @@ def test_parts_are_remembered_for_each_worktree(here):
 
 def test_leftovers_in_and_beside_a_path_are_removed(here):
     put(here.path / ".dvl-0123456789abcdef", b"")
+    put(here.path / ".dvl-0123456789abcdee" / "inside", b"")
+    put(here.path / ".dvl-users", b"")
     put(here.path / "data" / "sub" / ".dvl-0123456789abcdef", b"")
     mine = work(here)
     mine.clear_leftovers("data", mine.scan("data"))
-    assert not list(here.path.rglob(".dvl-*"))
+    mine.clear_leftovers("none/data", None)
+    assert list(here.path.rglob(".dvl-*")) == [here.path / ".dvl-users"]
 
 
 def test_damaged_nodes_are_set_aside_and_no_others(here):
