@@ -69,7 +69,7 @@ _CALL_WITH_INPUT = 'input | "$program" hook {name} "$@"\n'
 _MISSING = {
     "pre-commit": '  echo "dvlite: note: this commit was not checked: the program dvlite is not on PATH" >&2\n  exit 0\n',
     "pre-push": (
-        '  echo "dvlite: blocked: whether the data of these commits is pushed cannot be told: the program dvlite is not on PATH" >&2\n'
+        '  echo "dvlite: blocked: cannot check that the data of these commits is pushed: the program dvlite is not on PATH" >&2\n'
         '  echo "dvlite: install dvlite, or push without its data: DVLITE_HOOKS=0 git push" >&2\n  exit 1\n'
     ),
 }

@@ -24,10 +24,10 @@ from dvlite.repo.revisions import WORK_TREE, Revision
 from dvlite.show import quote
 from dvlite.store.cache import Cache
 
-_REVISIONS = 16  # that are remembered
+_REVISIONS = 16  # kept in memory
 # An entry of PATH that is not absolute could lead into the repository, whose programs are never run: then as if there were no dvlite.
 _IF_ON_PATH = 'case "$(command -v dvlite)" in /*)'
-# git shows nothing at all if the program it is told to call is missing: where dvlite is not on PATH, the pointers themselves are shown.
+# git shows nothing if the configured program is missing: without dvlite on PATH, the pointers themselves are shown.
 _DIFF_COMMAND = (
     f'f() {{ {_IF_ON_PATH} dvlite diff --driver -- "$@" ;; *) command -p diff -u "$2" "$5" || true ;; esac; }}; f'
 )

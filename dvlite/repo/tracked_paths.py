@@ -75,7 +75,7 @@ def why_untrackable(path: str) -> str | None:
 
 
 def overlap(paths: Iterable[str]) -> tuple[str, str] | None:
-    """Returns two paths of which one lies inside the other, or None."""
+    """Returns two paths, one inside the other, or None."""
     outer: list[str] | None = None
     for parts in sorted(path.split("/") for path in paths):
         if outer is not None and parts[: len(outer)] == outer:
