@@ -177,7 +177,8 @@ def _earlier(repo: Repo, remote: Remote, items: Sequence[Tracked]) -> dict[str, 
     lockfiles = {item.path: item.lockfile for item in items}
     histories = committed_versions.histories(repo.git, lockfiles, _EARLIER, lockfiles=lockfiles)
     for item in items:
-        pushed = from_oid((remote.recall("latest", _path_key(item.path)) or b"").decode("ascii", "replace"))
+        known = remote.recall("latest", _path_key(item.path))
+        pushed = None if known is None else from_oid(known.decode("ascii", "replace"))
         if pushed is not None and all(pushed.digest != version.digest for version in histories[item.path]):
             histories[item.path].insert(0, pushed)
     return histories

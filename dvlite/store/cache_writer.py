@@ -78,7 +78,8 @@ class Writer:
         self._new.add((kind, digest))
         writer = self._writer(kind)
         writer.add(kind, digest, raw)
-        self._ship_if_full(writer)
+        if writer.size_bytes >= pack.TARGET_BYTES:
+            self._finish(writer.pack_class)
         return True
 
     def put_stored(self, record: pack.Record, stored: bytes | memoryview) -> None:
@@ -88,7 +89,8 @@ class Writer:
         self._new.add((record.kind, record.digest))
         writer = self._writer(record.kind)
         writer.add_stored(record, stored)
-        self._ship_if_full(writer)
+        if writer.size_bytes >= pack.TARGET_BYTES:
+            self._finish(writer.pack_class)
 
     def put_pack(self, whole: Pack) -> None:
         """Adds a pack that came from a remote and whose records were verified."""
@@ -192,10 +194,6 @@ class Writer:
         if writer is None:
             writer = self._open[pack_class] = pack.PackWriter(pack_class, os.urandom(pack.NONCE_BYTES))
         return writer
-
-    def _ship_if_full(self, writer: pack.PackWriter) -> None:
-        if writer.size_bytes >= pack.TARGET_BYTES:
-            self._finish(writer.pack_class)
 
     def _finish(self, pack_class: int) -> None:
         whole = self._open.pop(pack_class).finish()
