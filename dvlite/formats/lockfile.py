@@ -240,21 +240,18 @@ class _LockfileReader:
         self._names: set[str] = set()
 
     def read(self) -> Lockfile:
-        head = [(n, line) for n, line in enumerate(self._lines[:200], 1) if line.strip() and not line.startswith("#")][
-            :2
-        ]
+        numbered = enumerate(self._lines[:200], 1)
+        head = [(n, line) for n, line in numbered if line.strip() and not line.startswith("#")][:2]
         for number, line in head:
             self._refuse_conflict(line, number)
         texts = [line for _, line in head]
         if not texts:
             return Lockfile()
         if texts[0] != f"dvlite: {VERSION}":
-            known = texts[0].startswith("dvlite: ")
-            raise (
-                self._wrong(head[0][0], f"version {quote(texts[0][8:28])} of the format is not known")
-                if known
-                else (self._wrong(head[0][0], "it is not a lockfile: it does not begin with 'dvlite: 1'"))
-            )
+            reason = "it is not a lockfile: it does not begin with 'dvlite: 1'"
+            if texts[0].startswith("dvlite: "):
+                reason = f"version {quote(texts[0][8:28])} of the format is not known"
+            raise self._wrong(head[0][0], reason)
         if len(texts) < 2:
             return Lockfile()
         if texts[1] not in ("stages:", "stages: {}"):
