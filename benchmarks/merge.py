@@ -1,8 +1,8 @@
 """Times merges of two branches that changed a large directory: `python benchmarks/merge.py --files 100000 --added 1000`.
 
-Makes the listings only, in a repository of its own: a merge reads no data, and there is no remote that any could come from. Each branch
-adds files, and changes others; with `--conflicts` some are changed on both. Prints wall time and peak memory of `git merge`, which calls
-the driver, and of `dvlite resolve`.
+Creates only the trees, in a new repository: a merge reads no data, and there is no remote to fetch any from. Each branch adds files and
+changes others; with `--conflicts`, both change some. Prints wall time and peak memory of `git merge`, which calls the driver, and of
+`dvlite resolve`.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ def main() -> None:
     """Measures and prints a Markdown table."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--files", type=int, default=100_000)
-    parser.add_argument("--added", type=int, default=1_000, help="by each branch; as many are changed")
+    parser.add_argument("--added", type=int, default=1_000, help="files added on each branch; as many are changed")
     parser.add_argument("--conflicts", type=int, default=3)
     asked = parser.parse_args()
     os.environ["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
@@ -55,11 +55,11 @@ def measure(root: Path, base: Tree, added: int, conflicts: int) -> None:
     commit(root, edited(base, b"theirs", added, 0, conflicts), "Theirs")
     run(root, "git", "checkout", "-q", "-B", "ours", ":/Base")
     commit(root, edited(base, b"ours", added, 1, conflicts), "Ours")
-    print(f"\n{len(base):,} files; each branch adds {added:,}, changes {added:,}; {conflicts:,} changed by both\n")
+    print(f"\n{len(base):,} files; each branch adds {added:,}, changes {added:,}; {conflicts:,} changed on both\n")
     print("| step | seconds | peak memory, MiB |\n|---|---|---|")
     code, seconds, memory = timed(root, "git", "merge", "-q", "-m", "Merge", "theirs")
     if code != (1 if conflicts else 0):
-        sys.exit(f"git merge left with {code}")
+        sys.exit(f"git merge exited with {code}")
     print(f"| git merge | {seconds:.2f} | {memory:.0f} |")
     if conflicts:
         code, seconds, memory = timed(root, "dvlite", "resolve", "data", "--theirs")

@@ -48,7 +48,7 @@ DROPPED_PREFIXES = ("AWS_", "DVC_", "DVLITE_", "GIT_", "PYTHON", "RESTIC_", "S3_
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Measures and prints; returns 1 if a step of dvlite failed. A missed goal is told, not an error."""
+    """Measures and prints; returns 1 if a step of dvlite failed. A missed goal is reported, not an error."""
     options = _options(argv)
     rows = _wanted_rows(options)
     with _scratch(options.folder, keep=options.keep) as folder:
@@ -76,17 +76,23 @@ def main(argv: Sequence[str] | None = None) -> int:
 def _options(argv: Sequence[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument(
-        "--folder", type=Path, help="work in a new folder in here: chooses the disk (30 GB; the temporary one)"
+        "--folder", type=Path, help="work in a new folder below this one (needs 30 GB; default: the temporary folder)"
     )
-    parser.add_argument("--store", type=Path, help="the server keeps its data in a new folder in here (in --folder)")
+    parser.add_argument(
+        "--store", type=Path, help="store the server's data in a new folder below this one (default: --folder)"
+    )
     parser.add_argument("--peers", type=Path, metavar="DIR", help="look for the peers in DIR and DIR/bin first")
-    parser.add_argument("--tools", help="only these tools, with commas between (all that are found)")
-    parser.add_argument("--only", action="append", metavar="ROW", help="a row or a group of rows; may be repeated")
-    parser.add_argument("--rounds", type=int, help="the table shows medians over them (3; quick: 1)")
-    parser.add_argument("--quick", action="store_true", help="a tenth of the data or less: the goals mean little then")
-    parser.add_argument("--million", action="store_true", help="a million files too: ten minutes and 10 GB more")
+    parser.add_argument("--tools", help="only these tools, separated by commas (default: all that are found)")
+    parser.add_argument("--only", action="append", metavar="ROW", help="a row or a group of rows; repeatable")
+    parser.add_argument("--rounds", type=int, help="rounds to take medians of (default: 3; quick: 1)")
+    parser.add_argument(
+        "--quick", action="store_true", help="use a tenth of the data or less, too little to judge the goals"
+    )
+    parser.add_argument(
+        "--million", action="store_true", help="also measure a million files: ten minutes and 10 GB more"
+    )
     parser.add_argument("--json", type=Path, metavar="FILE", help="write every sample to a file")
-    parser.add_argument("--keep", action="store_true", help="leave the folder behind, to look at")
+    parser.add_argument("--keep", action="store_true", help="keep the folder, to inspect it")
     options = parser.parse_args(argv)
     options.rounds = options.rounds or (1 if options.quick else 3)
     return options
@@ -98,7 +104,7 @@ def _wanted_rows(options: argparse.Namespace) -> tuple[table.Row, ...]:
     unknown = [name for name in names if not any(name in (row.key, row.key.split("-")[0]) for row in table.ROWS)]
     if unknown:
         known = ", ".join([*GROUPS, *(row.key for row in table.ROWS)])
-        sys.exit(f"error: no row is called '{unknown[0]}'\nhint: one of {known}")
+        sys.exit(f"error: there is no row '{unknown[0]}'\nhint: one of {known}")
     return rows
 
 
@@ -122,11 +128,11 @@ def _in_a_process(work: Callable[..., None], *arguments: Any) -> None:
     process.start()
     process.join()
     if process.exitcode:
-        sys.exit("error: the data could not be made")
+        sys.exit("error: cannot generate the data")
 
 
 def _make_data(folder: Path, sizes: data.Sizes, groups: Sequence[str]) -> None:
-    print("making the data", file=sys.stderr, flush=True)
+    print("generating the data", file=sys.stderr, flush=True)
     folder.mkdir()
     if "small" in groups:
         files, folders = sizes.small_files, sizes.small_folders
@@ -251,13 +257,13 @@ def _print(found: Found, rows: Sequence[table.Row], conditions: dict[str, Any]) 
     print(table.markdown(found.samples, rows))
     if found.stored:
         print(f"\n{table.stored_markdown(found.stored)}")
-    said = ", ".join(f"{name} ({version})" for name, version in conditions["versions"].items())
+    versions = ", ".join(f"{name} ({version})" for name, version in conditions["versions"].items())
     rounds = f"Medians of {conditions['rounds']} rounds" if conditions["rounds"] > 1 else "One round"
-    size = ", a tenth of the data or less: the goals mean little" if conditions["quick"] else ""
+    size = ", a tenth of the data or less: too little to judge the goals" if conditions["quick"] else ""
     print(
-        f"\n{rounds}{size}; in brackets: how many times dvlite's figure."
+        f"\n{rounds}{size}; in brackets: multiples of dvlite's figure."
         f" {conditions['cpus']} cores, {conditions['system']}, {conditions['file_system']}, Python {conditions['python']},"
-        f" SeaweedFS on loopback. {said}."
+        f" SeaweedFS on loopback. {versions}."
     )
     for failure in found.failed:
         print(f"failed: {failure}")

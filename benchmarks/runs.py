@@ -1,7 +1,7 @@
-"""Times what is asked of many run records: `python benchmarks/runs.py --runs 100000`.
+"""Times queries on many run records: `python benchmarks/runs.py --runs 100000`.
 
-Makes synthetic records (3 inputs, 2 outputs, 10 parameters, 3 metrics each) in batches, builds the index in one process (time and
-memory), then asks each question in a fresh process: imports, opening and the answer count, Python's own start does not.
+Generates synthetic records (3 inputs, 2 outputs, 10 parameters, 3 metrics each) in batches, builds the index in one process (time and
+memory), then runs each query in a fresh process: times include imports, opening and the answer, not the start of Python.
 """
 
 from __future__ import annotations
@@ -188,14 +188,16 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--runs", type=int, default=100_000)
     parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--folder", type=Path, help="keep the records here, and use those that are there")
+    parser.add_argument("--folder", type=Path, help="keep the records in this folder, and reuse existing ones")
     chosen = parser.parse_args()
     with tempfile.TemporaryDirectory() as temporary:
         folder = chosen.folder or Path(temporary) / "runs"
         if not folder.exists():
             began = time.perf_counter()
             size = generate(folder, chosen.runs)
-            print(f"{chosen.runs:,} runs made, {size / 2**20:.1f} MiB in batches, {time.perf_counter() - began:.0f} s")
+            print(
+                f"{chosen.runs:,} runs generated, {size / 2**20:.1f} MiB in batches, {time.perf_counter() - began:.0f} s"
+            )
         measure(folder, chosen.runs, chosen.rounds)
 
 
@@ -204,7 +206,7 @@ def measure(folder: Path, runs: int, rounds: int) -> None:
     (folder / "index.sqlite").unlink(missing_ok=True)
     _, built, _, memory = ask(folder, "None")
     print(
-        f"index made in {built / 1e3:.1f} s, {memory:.0f} MiB of memory, {(folder / 'index.sqlite').stat().st_size / 2**20:.0f} MiB on disk\n"
+        f"index built in {built / 1e3:.1f} s, {memory:.0f} MiB of memory, {(folder / 'index.sqlite').stat().st_size / 2**20:.0f} MiB on disk\n"
     )
     chosen = run_record(runs // 2 // 60 * 60 + 1)  # a train run in the middle that ended well
     known = record.name(record.dump(chosen))
@@ -220,7 +222,7 @@ def measure(folder: Path, runs: int, rounds: int) -> None:
         "day": START_NS // 10**6 + runs // 2 * 60_000,
         "project": PROJECT_ID,
     }
-    print(f"| question | answers | opened, ms | answered, ms (median of {rounds}) |\n|---|---|---|---|")
+    print(f"| query | results | open, ms | query, ms (median of {rounds}) |\n|---|---|---|---|")
     for title, question in QUESTIONS.items():
         asked = [ask(folder, question.format(**words)) for _ in range(rounds)]
         opened, answered = (median(row[i] for row in asked) for i in (0, 1))

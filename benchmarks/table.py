@@ -39,7 +39,7 @@ class Row:
 
 
 def faster(times: float, peer: str) -> Goal:
-    """Returns the goal to be so many times as fast as a peer."""
+    """Returns the goal to be `times` times as fast as a peer."""
     return Goal(1 / times, peer)
 
 
@@ -122,7 +122,7 @@ def quantity(value: float, unit: str) -> str:
 
 
 def markdown(samples: Samples, rows: Sequence[Row]) -> str:
-    """Returns the table: medians, and in brackets how many times dvlite's figure a peer's is. Rows nobody measured are left out."""
+    """Returns the table: medians, and in brackets what multiple of dvlite's figure a peer's is. Rows without samples are left out."""
     measured = [row for row in rows if medians(samples, row)]
     tools = [tool for tool in COLUMNS if any(tool in medians(samples, row) for row in measured)]
     lines = [["step", *tools, "goal of dvlite", "met"]]

@@ -1,9 +1,9 @@
-"""What a CI job sees without the data: `python benchmarks/tampering.py --peers ~/peers`, dvlite beside DVC.
+"""What a CI job can detect without the data, in dvlite and DVC: `python benchmarks/tampering.py --peers ~/peers`.
 
-The same small pipeline is built with both, pushed to a folder, and cloned without its data. Then one thing is tampered with at a time, and
-what a job can run is run: its exit code, and whether it prints what was tampered with, in lines that it does not print of the untouched
-clone. Of DVC the best of its commands counts; a last column has what it says once all data was downloaded. Then both are timed on the
-untouched clone, and asked whether the pipeline gives the same again. `--show` prints the lines themselves.
+Builds the same small pipeline with both tools, pushes it to a folder, and clones it without its data. Then tampers with one thing at a
+time, runs the commands that a job can run, and records the exit code and whether the command names what was tampered with, in lines that
+it does not print for the untouched clone. For DVC the best of its commands counts; the last column shows its result with all data
+downloaded. Then times both on the untouched clone, and tests whether they detect if the pipeline reproduces. `--show` prints the lines.
 """
 
 from __future__ import annotations
@@ -200,7 +200,7 @@ def _remove_listing(world: World) -> None:
 
 CASES = (
     Case("a parameter is edited", (r"\blr\b",), "train", lambda w: w.edit("params.yaml", lambda t: t.replace("lr: 0.2", "lr: 0.5"))),
-    Case("the lockfile is of the commit before", (r"\blr\b",), "train", lambda w: w.must("git", "checkout", "-q", "HEAD~1", "--", w.lock)),
+    Case("the lockfile is that of the previous commit", (r"\blr\b",), "train", lambda w: w.must("git", "checkout", "-q", "HEAD~1", "--", w.lock)),
     Case("a script is edited", (r"src/train\.sh",), "train", lambda w: w.edit("src/train.sh", lambda t: t + "true\n")),
     Case("a command is edited", (r"command|sh -e src",), "train", lambda w: w.edit(w.pipeline, lambda t: t.replace("sh src/train", "sh -e src/train"))),
     Case("a stage is added", (r"\bextra\b",), "extra", lambda w: w.edit(w.pipeline, lambda t: f"{t}  extra:\n    cmd: cp params.yaml extra.txt\n    deps: [params.yaml]\n    outs: [extra.txt]\n")),
@@ -210,14 +210,14 @@ CASES = (
     Case("the entry of a stage is removed from the lockfile", (r"\bevaluate\b",), "evaluate", lambda w: w.edit(w.lock, lambda t: _without_entry(t, "evaluate"))),
     Case("merge-conflict markers in the lockfile", (r"\.lock\b",), "train", lambda w: w.edit(w.lock, _conflict)),
     Case("the id of a script is edited in the lockfile", (r"src/train\.sh|key of train|train.*\bkey\b",), "train", lambda w: w.edit(w.lock, lambda t: t.replace(w.oid("src/train.sh"), ANOTHER[w.tool]))),
-    Case("the id of an input is not that of the output before", (r"data/prepared",), "train", lambda w: w.edit(w.lock, lambda t: _in_entry(t, "train", w.oid("data/prepared"), w.oid("data/raw")))),
+    Case("the id of an input differs from that of the output it comes from", (r"data/prepared",), "train", lambda w: w.edit(w.lock, lambda t: _in_entry(t, "train", w.oid("data/prepared"), w.oid("data/raw")))),
     Case("the ids of two outputs are swapped in the lockfile", (r"(model|weights)\.bin",), "train", lambda w: w.edit(w.lock, lambda t: _swap(t, w.oid("model.bin"), w.oid("weights.bin")))),
-    Case("a directory output is another one, everywhere in the lockfile", (r"data/prepared",), "prepare", lambda w: w.edit(w.lock, lambda t: t.replace(w.oid("data/prepared"), w.oid("data/raw")))),
+    Case("a directory output is replaced by another, everywhere in the lockfile", (r"data/prepared",), "prepare", lambda w: w.edit(w.lock, lambda t: t.replace(w.oid("data/prepared"), w.oid("data/raw")))),
     Case("a pointer is edited to another valid id", (r"data/raw",), "prepare", lambda w: w.edit(w.pointer, lambda t: t.replace(w.oid("data/raw"), w.oid("data/prepared")))),
     Case("a pointer is removed", (r"data/raw",), "prepare", lambda w: (w.clone / w.pointer).unlink()),
-    Case("an output that git keeps is edited", (r"metrics\.json",), "evaluate", lambda w: w.edit("metrics.json", lambda t: t.replace("0.9", "0.99"))),
+    Case("an output kept in git is edited", (r"metrics\.json",), "evaluate", lambda w: w.edit("metrics.json", lambda t: t.replace("0.9", "0.99"))),
     Case("an object is missing on the remote", (r"weights\.bin",), "train", _remove_object),
-    Case("the listing of a directory is missing on the remote", (r"data/prepared",), "prepare", _remove_listing),
+    Case("the tree of a directory is missing on the remote", (r"data/prepared",), "prepare", _remove_listing),
 )  # fmt: skip
 
 
@@ -310,7 +310,7 @@ class Verdict:
     new: tuple[str, ...]
 
     def text(self) -> str:
-        return f"exit {self.said.code}, {('says nothing of it', 'names the stage', 'names it')[self.names]}"
+        return f"exit {self.said.code}, {('does not name it', 'names the stage', 'names it')[self.names]}"
 
 
 def judge(case: Case, command: str, untouched: Said, said: Said) -> Verdict:
@@ -339,11 +339,11 @@ def with_data(program: str, world: World) -> Said:
     return Said(max(part.code for part in parts), tuple(lines), sum(part.seconds for part in parts))
 
 
-# --- does it come out again
+# --- does the pipeline reproduce
 
 
 def rerun(tools: Sequence[Tool], clean: Mapping[str, World], folder: Path) -> None:
-    """Prints what each tool says of whether the pipeline gives the same again."""
+    """Prints what each tool reports about whether the pipeline reproduces."""
     print("\n| the pipeline | " + " | ".join(tool.name for tool in tools) + " |\n|---|" + "---|" * len(tools))
     for number, (name, change) in enumerate(RERUNS):
         cells = []
@@ -377,9 +377,9 @@ def _tolerated(tool: Tool, world: World) -> None:
 
 
 RERUNS: tuple[tuple[str, Callable[[Tool, World], None]], ...] = (
-    ("gives the same", _same),
-    ("is random: a seed was removed", _random),
-    ("gives the same within a tolerance that is declared", _tolerated),
+    ("reproduces", _same),
+    ("is nondeterministic: a seed was removed", _random),
+    ("reproduces within a declared tolerance", _tolerated),
 )
 
 
@@ -389,14 +389,14 @@ def _reran(tool: Tool, world: World) -> str:
         told = [
             re.sub(r" +", " ", line)
             for line in said.lines
-            if re.match(r"(train|evaluate) .*(different|equivalent)|Reproduced|random", line)
+            if re.match(r"(train|evaluate) .*(different|equivalent)|Reproduced|not deterministic", line)
         ]
         return f"`verify --rerun`: exit {said.code}: {'; '.join(told)}".replace("|", "\\|")
     world.must(tool.program, "pull")
     said = world.run(tool.program, "repro", "--force")
     differs = world.run("git", "diff", "--exit-code", "--unified=0", world.lock)
     changed = [line for line in differs.lines if line.startswith("+") and "md5: " in line]
-    return f"`repro --force`: exit {said.code}; `git diff --exit-code {world.lock}`: exit {differs.code}, {len(changed)} other ids"
+    return f"`repro --force`: exit {said.code}; `git diff --exit-code {world.lock}`: exit {differs.code}, {len(changed)} ids differ"
 
 
 # --- the whole
@@ -405,9 +405,9 @@ def _reran(tool: Tool, world: World) -> str:
 def main() -> None:
     """Measures and prints Markdown tables."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--peers", type=Path, help="the venv that has dvc (PATH)")
-    parser.add_argument("--rounds", type=int, default=5, help="of the times on the untouched clone")
-    parser.add_argument("--show", action="store_true", help="print the lines that each verdict rests on")
+    parser.add_argument("--peers", type=Path, help="the venv with dvc (default: PATH)")
+    parser.add_argument("--rounds", type=int, default=5, help="how often to time each command on the untouched clone")
+    parser.add_argument("--show", action="store_true", help="print the lines behind each verdict")
     asked = parser.parse_args()
     beside = Path(sys.executable).with_name("dvlite")
     programs = peers.find_programs(beside if beside.exists() else Path("dvlite"), asked.peers)
@@ -426,8 +426,8 @@ def main() -> None:
 
 
 def compare(tools: Sequence[Tool], clean: Mapping[str, World], folder: Path, *, show: bool) -> None:
-    """Prints what each tool says of each tampering."""
-    heads = [f"{tool.name}{'' if tool.name == 'dvlite' else ', the best of its commands'}" for tool in tools]
+    """Prints what each tool reports for each tampering."""
+    heads = [f"{tool.name}{'' if tool.name == 'dvlite' else ', best of its commands'}" for tool in tools]
     others = [tool for tool in tools if tool.name == "dvc"]
     heads += [f"{tool.name}, all data downloaded" for tool in others]
     print(f"| tampering | {' | '.join(heads)} |\n|---|{'---|' * len(heads)}")
@@ -453,8 +453,8 @@ def compare(tools: Sequence[Tool], clean: Mapping[str, World], folder: Path, *, 
         if show:
             print("\n".join(shown), file=sys.stderr, flush=True)
     for tool in tools:
-        told = f"{tool.name}, without data: names {named[tool.name]} of {len(CASES)}, a command fails for {failed[tool.name]}"
-        print(f"\n{told} ({peers.version(tool.name, Path(tool.program), clean[tool.name].env)})")
+        total = f"{tool.name}, without data: names {named[tool.name]} of {len(CASES)}, a command fails for {failed[tool.name]}"
+        print(f"\n{total} ({peers.version(tool.name, Path(tool.program), clean[tool.name].env)})")
 
 
 _FULL = "pull, status"

@@ -21,7 +21,7 @@ from dvlite.show import quote, size_text
 
 TEMP_PREFIX = ".dvl-"
 _TEMPORARY = re.compile(rb"\.dvl-[0-9a-f]{16}")
-NO_FOLLOW = getattr(os, "O_NOFOLLOW", 0)  # where a system has no such flag the module must still load
+NO_FOLLOW = getattr(os, "O_NOFOLLOW", 0)  # the module must load on systems without this flag
 FOLDER_ONLY = getattr(os, "O_DIRECTORY", 0)
 _READ_REGULAR = os.O_RDONLY | NO_FOLLOW | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_CLOEXEC", 0)
 _LOCAL_FILE_SYSTEMS = {"ext2", "ext3", "ext4", "xfs", "btrfs", "tmpfs", "overlay", "zfs", "f2fs"}
@@ -45,7 +45,7 @@ def temporary_name() -> str:
 
 
 def is_temporary_name(name: bytes) -> bool:
-    """Returns whether a name is one that `temporary_name` makes, and so what a killed run may have left."""
+    """Returns whether a name is of `temporary_name`: a file that a killed run may have left."""
     return _TEMPORARY.fullmatch(name) is not None
 
 
@@ -71,9 +71,9 @@ def write_atomic(path: Path, *parts: bytes | bytearray | memoryview, mode: int =
 
 
 def read_regular(path: Path, where: str, limit_bytes: int) -> bytes | None:
-    """Reads the first bytes of an ordinary file that may come from a stranger; None if it is not there. Never waits.
+    """Reads the first bytes of an untrusted ordinary file; None if it is missing. Never blocks.
 
-    Raises FormatError for a symbolic link (it could show any file of this machine) and for anything that is not a file.
+    Raises FormatError for a symbolic link (which could show any file of this machine) and for anything that is not a file.
     """
     try:
         descriptor = os.open(path, _READ_REGULAR)
@@ -100,7 +100,7 @@ def open_without_waiting(path: str, flags: int) -> int:
 
 
 def holds(path: Path, data: bytes) -> bool:
-    """Returns whether an ordinary file has exactly these bytes; reads no more than that many. False for a link, and for what cannot be read."""
+    """Returns whether an ordinary file has exactly these bytes; reads at most one byte more. False for a link or an unreadable file."""
     try:
         return read_regular(path, str(path), len(data) + 1) == data
     except DvliteError:
@@ -115,7 +115,7 @@ def write_all(descriptor: int, data: bytes | bytearray | memoryview) -> None:
 
 
 def os_error(error: OSError, verb: str, path: Path | str) -> DvliteError:
-    """Returns the user's form of an operating system error."""
+    """Returns an operating system error as an error for the user."""
     reason = error.strerror or str(error)
     if error.errno in (errno.ENOSPC, errno.EDQUOT):
         return NoSpace(f"cannot {verb} {quote(str(path))}: {reason}", hint="free some space and run the command again")
@@ -125,7 +125,7 @@ def os_error(error: OSError, verb: str, path: Path | str) -> DvliteError:
 def format_error(
     where: str, line: int | None, reason: str, *, hint: str | None, usual: str, failed: str = "cannot read"
 ) -> FormatError:
-    """Returns the error for a file whose content is wrong on a line; `usual` is the hint to correct or restore it, where there is no better one."""
+    """Returns the error for a file whose content is wrong on a line; `usual` is the hint if there is no better one."""
     at = "" if line is None else f" line {line}"
     kind: FormatProblem = "malformed" if hint is None else "other"
     message = f"{failed} {quote(where)}{at}: {reason}"
@@ -148,7 +148,7 @@ def refused(where: str, reason: str, *, hint: str | None = None, kind: FormatPro
 def lock(
     path: Path, *, shared: bool = False, wait: bool = True, waiting: Callable[[], None] | None = None
 ) -> Iterator[int]:
-    """Holds a kernel lock on `path` (created, never removed); it dies with the process, so none is ever stale.
+    """Holds a kernel lock on `path` (created, never removed); the kernel releases it with the process, so it is never stale.
 
     `waiting` is called once if another process holds it. Raises Busy when `wait` is false. Yields the descriptor: a child process that
     inherits it holds the lock too if this process is killed, but not once it leaves here.
@@ -183,6 +183,20 @@ def share_blocks(source: int, target: int) -> bool:
     except (ImportError, OSError):
         return False
     return True
+
+
+def can_share_blocks(near: Path, folder: Path) -> bool:
+    """Returns whether a file beside `near` can share its blocks with one in `folder`, by trying."""
+    source, target = near / temporary_name(), folder / "tmp" / temporary_name()
+    try:
+        source.write_bytes(b"dvlite" * 1024)
+        with open(source, "rb") as opened, open(target, "wb") as copy:
+            return share_blocks(opened.fileno(), copy.fileno())
+    except OSError:
+        return False
+    finally:
+        source.unlink(missing_ok=True)
+        target.unlink(missing_ok=True)
 
 
 def copy_range(source: int, target: int, size_bytes: int, advance: Callable[[int], None] | None = None) -> None:

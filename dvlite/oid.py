@@ -55,7 +55,7 @@ def digest_run(record: Buffer) -> Digest:
 
 
 def digest_stage_key(facts: Buffer) -> str:
-    """Returns the 64 hex digits of a stage key, from the canonical bytes of all that decides what the stage makes."""
+    """Returns the 64 hex digits of a stage key, from the canonical bytes of everything that determines its outputs."""
     return blake3(facts, derive_key_context=_STAGE_KEY_CONTEXT).hexdigest()
 
 
@@ -101,7 +101,7 @@ class FileHasher:
 
 
 def signature(*parts: Buffer) -> int:
-    """Returns the XXH3 of all parts, one after the other: says 'nothing changed', never 'this is the content'."""
+    """Returns the XXH3 of all parts, one after the other: detects that nothing changed, never identifies content."""
     state = xxh3_64()
     for part in parts:
         state.update(part)

@@ -7,7 +7,7 @@ tell() { # shows a command, runs it, keeps what it prints for `expect`; a first 
   printf '$ %s\n' "$*"
   "$@" >"$place/shown" || code=$?
   cat "$place/shown"
-  ((code == wanted)) || fail "'$*' left with $code, not $wanted"
+  ((code == wanted)) || fail "'$*' exited with $code, not $wanted"
 }
 fail() {
   printf '\nthe demo is wrong: %s\n' "$*" >&2
@@ -58,7 +58,7 @@ tell dvlite repro -S train.kind=svm -S train.c=10
 expect "params.yaml: train.kind logistic -> svm" "prepare   up to date" "2 ran, 1 up to date" "better"
 commit "Support vector machine" train.kind=svm
 
-say "back to the first parameters: nothing is trained, the run is known"
+say "back to the first parameters: nothing is trained, the outputs are reused"
 tell dvlite repro -S train.kind=logistic -S train.c=1.0
 expect "train     cached" "from ${runs[0]}"
 run git reset --quiet --hard
@@ -78,7 +78,7 @@ expect "3 ran"
 commit "A third part of digits" train.kind=svm
 run dvlite push
 
-say "what was tried, and what came of it?"
+say "all runs with their results"
 tell dvlite runs --stage train
 expect "${runs[@]}" "${commits[@]}"
 tell dvlite runs diff "${runs[0]}" "${runs[1]}"
@@ -88,7 +88,7 @@ expect "accuracy" "better"
 tell dvlite log model.joblib
 expect "${runs[@]}" "${commits[@]}"
 
-say "three model files on a server, renamed: what made them?"
+say "three model files on a server, renamed: what produced them?"
 mkdir "$place/server"
 names=(current.bin candidate.bin next.bin)
 for number in 0 1 2; do
@@ -108,7 +108,7 @@ say "what differs between two of them?"
 tell dvlite lineage diff "$place/server/candidate.bin" "$place/server/next.bin"
 expect "${data[1]} -> ${data[2]}" "data/raw/part-3.csv"
 
-say "the other way: which models came from the first version of the data?"
+say "the other way round: which models used the first version of the data?"
 tell dvlite lineage --down "${commits[0]}:data/raw"
 expect "${data[0]}" "${runs[0]}" "${runs[1]}"
 expect_not "${runs[2]}"
@@ -119,7 +119,7 @@ expect "${data[2]}" "${runs[2]}"
 expect_not "${runs[0]}" "${runs[1]}"
 expect_lines 1 model.joblib
 
-say "a colleague asks the same, in a clone"
+say "the same query in a colleague's clone"
 cd "$place"
 run dvlite clone "$place/digits" digits-colleague
 cd digits-colleague

@@ -157,7 +157,7 @@ def test_of_several_commands_the_one_that_names_most_is_told_and_one_that_fails(
     naming = tampering.judge(CASE, "status", said(0), said(0, "lr is 2"))
     failing = tampering.judge(CASE, "repro", said(0), said(255, "train"))
     assert tampering.best([quiet, naming, failing]) == "`status`: exit 0, names it; `repro`: exit 255, names the stage"
-    assert tampering.best([quiet, quiet]) == "exit 0, says nothing of it"
+    assert tampering.best([quiet, quiet]) == "exit 0, does not name it"
 
 
 def test_a_tampering_that_changes_nothing_ends_the_program(tmp_path):

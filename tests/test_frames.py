@@ -6,22 +6,25 @@ draws the progress line, which runs only if the machine is slow.
 """
 
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
+from tests.conftest import GIT_CONFIG
+
 PROJECT = Path(__file__).parent.parent
 
 # command: (functions, files, frames of the deepest call, frames of the first write of a tracked file's bytes; 0: it writes none)
 BOUNDS = {
-    "add": (187, 34, 14, 9),
-    "status": (111, 29, 12, 0),
-    "push": (308, 48, 20, 0),
-    "repro": (460, 60, 18, 0),
-    "checkout": (207, 38, 17, 13),
-    "pull": (382, 57, 17, 3),
+    "add": (166, 31, 11, 9),
+    "status": (105, 28, 12, 0),
+    "push": (299, 48, 20, 0),
+    "repro": (449, 59, 18, 0),
+    "checkout": (197, 35, 17, 13),
+    "pull": (364, 54, 17, 3),
 }
 COLUMNS = ("functions", "files", "frames", "frames of the first write")
 
@@ -143,8 +146,14 @@ with open(answer, "w", encoding="utf-8") as file:
 @pytest.fixture(scope="module")
 def counts(tmp_path_factory):
     folder = tmp_path_factory.mktemp("frames")
+    (folder / "gitconfig").write_text(GIT_CONFIG)
+    own = {"HOME": folder, "XDG_CONFIG_HOME": folder / ".config", "GIT_CONFIG_GLOBAL": folder / "gitconfig"}
+    environ = {
+        **os.environ,
+        **{name: str(value) for name, value in own.items()},
+    }  # what one run approves, the next must not read
     command = [sys.executable, "-c", STORY, str(folder), str(folder / "counts.json")]
-    done = subprocess.run(command, cwd=PROJECT, capture_output=True, text=True, check=False)
+    done = subprocess.run(command, cwd=PROJECT, env=environ, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     return json.loads((folder / "counts.json").read_text(encoding="utf-8"))
 

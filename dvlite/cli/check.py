@@ -78,7 +78,7 @@ def _hook(session: Session, name: str, words: tuple[str, ...]) -> HookResult:
 
 
 def _concerns_data(environ: Mapping[str, str]) -> bool:
-    """Returns whether git's repository, which dvlite cannot open, is one that dvlite was used in; as the scripts in git's hooks folder do."""
+    """Returns whether dvlite was used in a repository that it cannot open; the hook scripts check the same."""
     from pathlib import Path
 
     return Path(".dvlite/config.yaml").is_file() or Path(environ.get("GIT_DIR") or ".git", "dvlite").is_dir()
@@ -111,7 +111,7 @@ def _called(session: Session, name: str, words: tuple[str, ...]) -> HookResult:
 
 
 def _words_of_pre_commit(name: str, environ: Mapping[str, str]) -> tuple[str, ...]:
-    """Returns what git gave the hook, from the variables that the program pre-commit sets in its place."""
+    """Returns the arguments of git, from the variables that the program pre-commit sets instead."""
     variables = {
         "post-checkout": ("PRE_COMMIT_FROM_REF", "PRE_COMMIT_TO_REF", "PRE_COMMIT_CHECKOUT_TYPE"),
         "post-merge": ("PRE_COMMIT_IS_SQUASH_MERGE",),
@@ -258,7 +258,7 @@ def verify(
 
 
 def _reported(reports: ReportOptions, work: Callable[[Session], VerifyResult]) -> int:
-    """Runs `verify` and writes the reports of what it returns, whatever it found."""
+    """Runs `verify` and writes the reports, with or without findings."""
     from dvlite.reports.write import deliver, printed, require_places
 
     def verified(session: Session) -> VerifyResult:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from dvlite.cli.options import REVISION, PathText, Session, Verb, Verbs, run
+from dvlite.cli.options import REVISION, DefaultVerbs, PathText, Session, Verb, run
 from dvlite.errors import NotARepository, UsageError
 
 if TYPE_CHECKING:
@@ -19,30 +19,7 @@ if TYPE_CHECKING:
 RUN = click.argument("name", metavar="RUN")
 
 
-class RunsVerbs(Verbs):
-    """`runs`, whose first form needs no name: `dvlite runs --stage train` is `dvlite runs list --stage train`."""
-
-    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
-        """Puts `list` where the name of a verb is missing."""
-        at = 0
-        while at < len(args) and args[at] in (
-            "-q",
-            "--quiet",
-            "-v",
-            "--verbose",
-            "--json",
-            "--no-progress",
-            "-C",
-            "--color",
-        ):
-            at += 2 if args[at] in ("-C", "--color") else 1
-        first = args[at] if at < len(args) else ""
-        if not first or (first.startswith("-") and first not in ("-h", "--help")):
-            args = [*args[:at], "list", *args[at:]]
-        return super().parse_args(ctx, args)
-
-
-@click.group(cls=RunsVerbs)
+@click.group(cls=DefaultVerbs, default="list", takes_word=False)
 def runs() -> None:
     """List, compare and tag runs, including failed ones."""
 
@@ -150,20 +127,13 @@ def runs_note(name: str, words: str) -> int:
 ANY_REMOTE = click.option("--remote", metavar="URL_OR_NAME", help="Query this remote; needs no clone.")
 
 
-class LineageVerbs(Verbs):
-    """`lineage`, whose first form needs no name: `dvlite lineage model.pt` is `dvlite lineage show model.pt`."""
-
-    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
-        """Puts `show` before the words of the first form."""
-        words = [word for before, word in zip(["", *args], args, strict=False) if before not in ("-C", "--color")]
-        first = next((word for word in words if not word.startswith("-") or word == "--"), None)
-        asks_help = first is None and (not args or any(word in ("-h", "--help") for word in args))
-        if first not in self.commands and not asks_help:
-            args = ["show", *args]
-        return super().parse_args(ctx, args)
-
-
-@click.group(cls=LineageVerbs, options_metavar="", subcommand_metavar="X | diff A B | find KEY=VALUE...")
+@click.group(
+    cls=DefaultVerbs,
+    default="show",
+    takes_word=True,
+    options_metavar="",
+    subcommand_metavar="X | diff A B | find KEY=VALUE...",
+)
 def lineage() -> None:
     """Show how a file was made, or what was made from it.
 

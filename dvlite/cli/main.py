@@ -45,25 +45,25 @@ def main(argv: Sequence[str] | None = None) -> int:
         output_of(flags).plain(f"interrupted; {str(stopped) or 'run the command again to continue'}")
         return EXIT_INTERRUPTED
     except click.ClickException as error:
-        return output_of({"json": "--json" in arguments, **flags}).failure(_in_our_words(error))
+        return output_of({"json": "--json" in arguments, **flags}).failure(_usage_error(error))
     except Exception as error:  # the one place: every error becomes a message and an exit code
         return output_of({"json": "--json" in arguments, **flags}).failure(error)
     return code
 
 
 def entry() -> NoReturn:
-    """Is what the `dvlite` program calls."""
+    """Runs the `dvlite` program."""
     sys.exit(main())
 
 
-def _in_our_words(error: click.ClickException) -> UsageError:
+def _usage_error(error: click.ClickException) -> UsageError:
     ctx = getattr(error, "ctx", None)
     message = " ".join(error.format_message().split()).rstrip(".")
     return UsageError(message[:1].lower() + message[1:], hint=f"{ctx.command_path if ctx else 'dvlite'} --help")
 
 
 def _forget_stdout() -> None:
-    """Points standard output nowhere, so that Python does not complain about it on the way out."""
+    """Redirects standard output to /dev/null, so that Python does not complain at exit."""
     with contextlib.suppress(OSError, ValueError):
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 

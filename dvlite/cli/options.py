@@ -1,7 +1,6 @@
 """What all verbs of the command line share: common flags, help, options, one run.
 
-Knows no verb: the modules beside this one declare them. Does no work, words no result (`text`) and writes to no stream but through
-`terminal`; help goes through click.
+Knows no verb: the modules beside this one declare them. Prints through `terminal`, help through click.
 """
 
 from __future__ import annotations
@@ -46,7 +45,7 @@ SECTIONS = (
     "Check",
     "Inspect",
     "Maintain",
-)  # each area says which verbs stand in which
+)  # each area lists its verbs by section
 MEANT = {"commit": "add", "track": "add", "import": "get", "download": "pull", "upload": "push", "switch": "checkout"}
 MEANT |= {"run": "repro", "exp": "runs", "experiments": "runs", "reproduce": "repro", "provenance": "lineage"}
 
@@ -65,7 +64,7 @@ class PathText(click.ParamType[str]):
 
 
 def _keep(ctx: click.Context, param: click.Parameter, value: Any) -> None:
-    """Keeps a common flag for the run, wherever it stood."""
+    """Stores a common flag for the run, wherever it was given."""
     flags: dict[str, Any] = ctx.ensure_object(dict)
     if value and param.name == "start_in":
         flags["start_in"] = os.path.join(flags.get("start_in", ""), value)
@@ -100,7 +99,7 @@ class Verb(click.Command):
         self.example, self.codes = example, codes
 
     def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        """Writes the verb's own options; the common ones, which `dvlite --help` explains, in one line."""
+        """Writes the options of the verb, and the common ones in one line."""
         own = [p for p in self.get_params(ctx) if p not in COMMON and isinstance(p, click.Option)]
         records = [record for param in own if (record := param.get_help_record(ctx)) is not None]
         if records:
@@ -119,10 +118,10 @@ class Verb(click.Command):
 
 
 class ComparingVerb(Verb):
-    """A verb that tells revisions from paths by `--`."""
+    """A verb that separates revisions from paths by `--`."""
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
-        """Keeps what follows `--` apart, which click would throw together."""
+        """Keeps the words after `--` apart, which click does not."""
         at = args.index("--") if "--" in args else len(args)
         ctx.meta["dvlite.after"] = None if at == len(args) else tuple(args[at + 1 :])
         return super().parse_args(ctx, args[:at])
@@ -137,13 +136,13 @@ def key_value(text: str, example: str) -> tuple[str, str]:
 
 
 def after_dashes() -> tuple[str, ...] | None:
-    """Returns what followed `--` on the command line of a ComparingVerb, None without it."""
+    """Returns the words after `--` on the command line of a ComparingVerb, None without it."""
     after: tuple[str, ...] | None = click.get_current_context().meta["dvlite.after"]
     return after
 
 
 def revisions_and_paths(words: tuple[str, ...]) -> tuple[tuple[str, ...], tuple[str, ...]]:
-    """Splits as git does: revisions first, paths after `--` or from the first word that names something on disk, or its pointer."""
+    """Splits as git does: revisions first, paths after `--` or from the first word that exists on disk or has a pointer."""
     after = after_dashes()
     if after is not None:
         return words, after
@@ -153,7 +152,7 @@ def revisions_and_paths(words: tuple[str, ...]) -> tuple[tuple[str, ...], tuple[
 
 
 class Verbs(click.Group):
-    """A group of verbs that takes the common flags and knows what was meant by a wrong verb."""
+    """A group of verbs that takes the common flags and suggests a verb for an unknown one."""
 
     command_class = Verb
     group_class = type  # groups below are of this class too
@@ -164,7 +163,7 @@ class Verbs(click.Group):
         self.sections: dict[str, list[click.Command]] = {}
 
     def add_area(self, area: Mapping[str, Sequence[click.Command]]) -> None:
-        """Adds the verbs of an area, by the section of the help that they stand in."""
+        """Adds the verbs of an area by their sections of the help."""
         self.sections = self.sections or {title: [] for title in SECTIONS}
         for title, verbs in area.items():
             for verb in verbs:
@@ -182,7 +181,7 @@ class Verbs(click.Group):
     def resolve_command(
         self, ctx: click.Context, args: list[str]
     ) -> tuple[str | None, click.Command | None, list[str]]:
-        """Finds the verb, or says which one was meant."""
+        """Finds the verb, or suggests one."""
         wrong = args[0]
         if wrong in self.commands or ctx.resilient_parsing:
             return super().resolve_command(ctx, args)
@@ -196,15 +195,35 @@ class Verbs(click.Group):
         )
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        """Writes the verbs by what they are for."""
+        """Writes the verbs by section."""
         for title, verbs in (self.sections or {"Commands": list(self.commands.values())}).items():
             with formatter.section(title):
                 formatter.write_dl([(str(verb.name), verb.get_short_help_str(70)) for verb in verbs if not verb.hidden])
 
 
+class DefaultVerbs(Verbs):
+    """Verbs whose first form needs no name: `dvlite runs --stage train` is `dvlite runs list --stage train`."""
+
+    def __init__(self, *args: Any, default: str, takes_word: bool, **settings: Any) -> None:
+        super().__init__(*args, **settings)
+        self._default, self._takes_word = default, takes_word
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        """Inserts the default verb after common flags if no verb follows; without any word only if it `takes_word` not."""
+        names = {name for param in COMMON for name in param.opts}
+        at = 0
+        while at < len(args) and args[at].partition("=")[0] in names:
+            at += 2 if args[at] in ("-C", "--color") else 1
+        first = args[at] if at < len(args) else ""
+        is_other = first not in self.commands and first not in ("-h", "--help")
+        if is_other and (first.startswith("-") or bool(first) == self._takes_word):
+            args = [*args[:at], self._default, *args[at:]]
+        return super().parse_args(ctx, args)
+
+
 @dataclass(slots=True)
 class Session:
-    """One run of one verb: the outside world as the verb may see it."""
+    """One run of one verb: terminal, progress, environment and flags."""
 
     output: Terminal
     progress: TerminalProgress
@@ -224,11 +243,11 @@ class Session:
         return self.opened
 
     def stage(self) -> bool:
-        """Returns whether git is handed what is written: neither `--no-stage` nor `core.autostage: false`."""
+        """Returns whether written files are staged in git: neither `--no-stage` nor `core.autostage: false`."""
         return not self.flags.get("no_stage") and (self.opened is None or self.opened.config.autostage)
 
     def trusts(self, error: Untrusted) -> bool:
-        """Asks on a terminal, once, whether the user approves the place; if so, the work can be tried again."""
+        """Asks on a terminal, once per place, whether the user approves it; if so, the work can be tried again."""
         self.progress.finish()
         place: str | None = getattr(error, "place", None)
         if place is None or place in self.asked:
@@ -249,7 +268,7 @@ class Session:
         return sys.stdin.readline().strip().lower() in {"y", "yes"}
 
     def may_ask(self) -> bool:
-        """Returns whether there is a terminal, and so somebody who can answer a question."""
+        """Returns whether the user can be asked: both streams are terminals."""
         return not self.output.settings.json and sys.stdin is not None and sys.stdin.isatty() and sys.stderr.isatty()
 
 
@@ -263,7 +282,7 @@ def run(
 ) -> int:
     """Runs a verb, prints what it returns, and returns the exit code: 1 if the result `has_findings`.
 
-    `text` is the module of `dvlite.text` that has the words, `form` the function in it. `to_stderr`: standard output is git's.
+    `text` is the module of `dvlite.text` that formats it, `form` the function in it. `to_stderr`: standard output belongs to git.
     """
     flags: dict[str, Any] = click.get_current_context().ensure_object(dict)
     output = output_of(flags)
@@ -288,7 +307,7 @@ def run(
 
 
 def output_of(flags: Mapping[str, Any]) -> Terminal:
-    """Returns the two streams of a run, as the common flags want them."""
+    """Returns the two streams of a run, with the settings of the common flags."""
     from dvlite.cli.terminal import Terminal, TerminalOptions
 
     settings = TerminalOptions(
@@ -323,7 +342,7 @@ EXIT_CODE = click.option("--exit-code", is_flag=True, help="Exit with 1 if anyth
 
 
 def scoped(function: Callable[..., int]) -> Callable[..., int]:
-    """Adds the options of push, fetch and pull."""
+    """Adds the common options of push, fetch and pull."""
     options = (
         PATHS,
         REMOTE,

@@ -1,6 +1,6 @@
 """The only module that writes to a terminal: results as text or JSON, errors, warnings and progress. Owns the package rich.
 
-Results go to standard output, everything else to standard error. The words of a result stand in `text`, which is not loaded with --json. Knows no command line (`cli`) and does no work of its own.
+Results go to standard output, everything else to standard error. The text of a result comes from `text`, which --json does not load.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 _SHOWN_AFTER_SECONDS = 1.0  # a shorter phase would only flicker
 _REDRAW_SECONDS = 0.2
 _LINE_EVERY_SECONDS = 30.0  # off a terminal
-_RATE_SECONDS = 15.0  # the rate is that of the last seconds, not of a warm-up long ago
+_RATE_SECONDS = 15.0  # the rate is that of the last seconds
 EXIT_BUG = 70
 _BUG_HINT = (
     "please report it with the output of: dvlite doctor\nto see where it happened, run the command again with -v"
@@ -41,7 +41,7 @@ Words = Callable[[Any, Show], Iterable[str]]
 
 @dataclass(frozen=True, slots=True)
 class TerminalOptions:
-    """What the common flags ask for."""
+    """The common flags."""
 
     quiet: bool = False
     verbose: int = 0
@@ -61,9 +61,9 @@ class Terminal:
         self._warned: set[str] = set()
 
     def progress(self, *, to_stderr: bool = False) -> TerminalProgress:
-        """Returns the progress display of this run; a context manager, gone from the screen when it closes.
+        """Returns the progress display of this run; a context manager that clears it on exit.
 
-        `to_stderr`: among the lines of another program, git, where warnings are notes.
+        `to_stderr`: among the lines of git, where warnings are notes.
         """
         wanted = self.settings.progress and not self.settings.quiet
         warn = self.note if to_stderr else self.warning
@@ -72,10 +72,10 @@ class Terminal:
     def result(
         self, result: Any, text: str | Words, form: str = "text", *, root: str | None = None, to_stderr: bool = False
     ) -> DvliteError | None:
-        """Prints a result and its warnings; returns what is left undone, as the error that the run should end with.
+        """Prints a result and its warnings; returns the error that the run ends with, if it is incomplete.
 
-        `text`: the module of `dvlite.text` that has its words, and `form` the function in it; or the function itself.
-        `to_stderr`: standard output is another program's, git's.
+        `text`: the module of `dvlite.text` that formats it, and `form` the function in it; or the function itself.
+        `to_stderr`: standard output belongs to git.
         """
         for warning in _warnings(result):
             (self.note if to_stderr else self.warning)(warning)
@@ -98,7 +98,7 @@ class Terminal:
             self._note("warning", "yellow", message)
 
     def note(self, message: str) -> None:
-        """Prints what would be a warning, were it not among the lines of another program."""
+        """Prints a warning as a note, among the lines of git."""
         self._stderr.write(f"dvlite: note: {one_line(message)}\n")
 
     def failure(self, error: Exception) -> int:
@@ -138,7 +138,7 @@ class Terminal:
 
 
 def wants_color(stream: TextIO, choice: str, environ: Mapping[str, str]) -> bool:
-    """Returns whether a stream gets colours: the flag first, then NO_COLOR (no-color.org), then what the stream is."""
+    """Returns whether a stream gets colours: by the flag, else NO_COLOR (no-color.org), else if it is a terminal."""
     if choice != "auto":
         return choice == "always"
     return not environ.get("NO_COLOR") and environ.get("TERM") != "dumb" and not stream.closed and stream.isatty()
@@ -184,7 +184,7 @@ def _as_report(error: Exception) -> DvliteError | None:
         name = error.filename
         if isinstance(name, (str, bytes)):
             return os_error(error, "use", os.fsdecode(name))
-        return DvliteError(f"cannot go on: {error.strerror}")
+        return DvliteError(f"cannot continue: {error.strerror}")
     return None
 
 
@@ -198,7 +198,7 @@ def _warnings(result: Any) -> Iterator[str]:
 
 
 def _safe_line(line: str) -> str:
-    """Returns a line of another program as a terminal may show it: colours stay, what moves the cursor or worse does not."""
+    """Returns a line of another program that is safe to print: colours stay, other escape sequences go."""
     if line.isprintable():
         return line
     kept = "".join(c if c.isprintable() or c in "\t\x1b" else printable(c) for c in line)
@@ -208,7 +208,7 @@ def _safe_line(line: str) -> str:
 class TerminalProgress:
     """Draws the running phase: one line that is redrawn on a terminal, elsewhere a plain line every 30 s.
 
-    `advance` only adds, under a lock (0.25 us): a thread looks at the clock and draws, so that a stalled transfer is seen too.
+    `advance` only adds, under a lock (0.25 us); a thread draws, so that a stalled transfer shows too.
     """
 
     def __init__(
@@ -282,7 +282,7 @@ class TerminalProgress:
             self._stream.flush()
 
     def tick(self) -> None:
-        """Draws what is due now."""
+        """Draws the phase if it is due."""
         if self._animate and self._clock() - self._began >= _SHOWN_AFTER_SECONDS:
             import rich.live  # noqa: F401  # loaded here, so that no thread that advances waits for it
         with self._lock:

@@ -13,8 +13,7 @@ from typing import ClassVar
 from dvlite.errors import DvliteError, UsageError
 from dvlite.formats.pointer import SUFFIX
 from dvlite.progress import Progress
-from dvlite.repo.open_stores import open_cache
-from dvlite.repo.repository import Repo
+from dvlite.repo.repository import Repo, open_cache
 from dvlite.repo.tracked_paths import Tracked
 from dvlite.show import quote
 from dvlite.store.cache_writer import Writer
@@ -66,7 +65,8 @@ def add(
         tracked = {item.path: item for item in repo.work_tree.tracked(broken)}
         targets, skipped = _targets(repo, tracked, paths, update=update)
         fresh = [target.path for target in targets if target.old is None]
-        refuse_broken(broken, fresh)
+        if broken:
+            refuse_broken(broken, fresh)
         refuse_untrackable(repo, fresh, tracked)
         repo.ensure_ignored([target.path for target in targets], write=False)
         cache = open_cache(repo)
@@ -92,7 +92,8 @@ def add(
             cache_free_bytes=shutil.disk_usage(cache.folder).free,
             shares_blocks=adder.shares_blocks,
             has_remote=bool(repo.config.remote_names),
-            suggest_folder=_suggestion(targets),
+            # more than a thousand single files: their folder can be tracked as one
+            suggest_folder=(os.path.commonpath(fresh) or None) if len(fresh) > _MANY_FILES else None,
             elapsed_seconds=time.monotonic() - started,
             warnings=tuple(adder.warnings),
         )
@@ -107,7 +108,8 @@ def _targets(
     if update:
         targets = {path: Target(path, item.pointer) for path, item in tracked.items() if not item.lockfile}
     for argument in arguments:
-        for name in _expand(repo, argument):
+        is_pattern = not os.path.lexists(repo.cwd / argument) and sparse.is_glob(argument)
+        for name in _expand(repo, argument) if is_pattern else [argument]:
             path = repo.relative(name)
             if path.endswith(SUFFIX) and os.path.isfile(repo.root / path):
                 skipped.append(path)
@@ -127,19 +129,8 @@ def _targets(
 
 
 def _expand(repo: Repo, argument: str) -> list[str]:
-    """Returns the paths of an argument; a pattern that the shell left alone is expanded here."""
-    if os.path.lexists(repo.cwd / argument) or not sparse.is_glob(argument):
-        return [argument]
+    """Returns the paths that a pattern stands for which the shell left alone."""
     names = sorted(glob.glob(argument, root_dir=repo.cwd, recursive=True, include_hidden=False))
     if not names:
         raise UsageError(f"nothing matches {quote(argument)}", hint="look at the names with ls")
     return names
-
-
-def _suggestion(targets: Sequence[Target]) -> str | None:
-    """Returns the folder to track instead of more than a thousand single files."""
-    fresh = [target for target in targets if target.old is None]
-    if len(fresh) <= _MANY_FILES:
-        return None
-    folder = os.path.commonpath([target.path for target in fresh])
-    return folder or None

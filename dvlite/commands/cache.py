@@ -12,8 +12,8 @@ from dvlite import files
 from dvlite.oid import parse_oid
 from dvlite.progress import Progress
 from dvlite.repo import committed_versions
-from dvlite.repo.open_stores import open_cache, open_remote
-from dvlite.repo.repository import WAITING, Repo
+from dvlite.repo.open_stores import open_remote
+from dvlite.repo.repository import WAITING, Repo, open_cache
 from dvlite.repo.revisions import Scope
 from dvlite.store import cache_prune as prune_plan
 from dvlite.store import reachable

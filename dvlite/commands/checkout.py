@@ -13,8 +13,7 @@ from dvlite.formats import pointer as pointers
 from dvlite.formats.pointer import SUFFIX
 from dvlite.paths import overlap
 from dvlite.progress import Progress
-from dvlite.repo.open_stores import open_cache
-from dvlite.repo.repository import Repo
+from dvlite.repo.repository import Repo, open_cache
 from dvlite.workspace.backups import keep_uncommitted
 from dvlite.workspace.path_args import select, usable
 from dvlite.workspace.restore import (

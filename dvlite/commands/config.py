@@ -77,15 +77,11 @@ def config(
 
 def _listed(repo: Repo, place: str | None) -> tuple[ConfigValue, ...]:
     settings: Mapping[str, Setting] = repo.config.settings if place is None else repo.read_layer(place)
-    found = {
-        key: ConfigValue(key=key, value=_shown(key, setting.value), source=setting.source)
-        for key, setting in settings.items()
-    }
-    if place is None:
-        found = {
-            key: ConfigValue(key=key, value=_shown(key, value), source="default") for key, value in DEFAULTS.items()
-        } | found
-    return tuple(found[key] for key in sorted(found))
+    rows = {} if place is not None else {key: (value, "default") for key, value in DEFAULTS.items()}
+    rows |= {key: (setting.value, setting.source) for key, setting in settings.items()}
+    return tuple(
+        ConfigValue(key=key, value=_shown(key, value), source=source) for key, (value, source) in sorted(rows.items())
+    )
 
 
 def _shown(key: str, value: Value) -> str | int | bool | list[str]:

@@ -16,8 +16,7 @@ from dvlite.formats.manifest import EXECUTABLE, FILE, Entries, Entry
 from dvlite.formats.pointer import SUFFIX, Pointer
 from dvlite.oid import Digest
 from dvlite.progress import Progress
-from dvlite.repo.open_stores import open_cache
-from dvlite.repo.repository import Repo
+from dvlite.repo.repository import Repo, open_cache
 from dvlite.show import quote
 from dvlite.store.cache import Cache
 from dvlite.workspace import sparse

@@ -7,7 +7,7 @@ import os
 import platform
 import shutil
 import stat
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -152,51 +152,28 @@ def _hooks(repo: Repo) -> Iterator[DoctorLine]:
 def _links(repo: Repo) -> Iterator[DoctorLine]:
     """Tries each way in which a checkout can place a file of the cache in the work tree."""
     folder = existing_folder(repo.cache_dir)
-    source, works = folder / temporary_name(), []
+    source, target = folder / temporary_name(), repo.root / temporary_name()
     try:
         source.write_bytes(b"dvlite doctor\n")
-        for name, link in _LINKS.items():
-            target = repo.root / temporary_name()
-            try:
-                if link(source, target):
-                    works.append(name)
-            finally:
-                target.unlink(missing_ok=True)
+        with source.open("rb") as origin, target.open("wb") as copy:
+            works = ["reflink"] if share_blocks(origin.fileno(), copy.fileno()) else []
+        for name, link in (("hardlink", os.link), ("symlink", os.symlink)):
+            target.unlink(missing_ok=True)
+            with contextlib.suppress(OSError):
+                link(source, target)
+                works.append(name)
     except OSError as error:
         text = f"cannot write to {quote(str(error.filename or folder))}: {error.strerror}"
         yield DoctorLine(topic="links", text=text, level="problem", fix="check who owns the folder")
         return
     finally:
-        with contextlib.suppress(OSError):
-            source.unlink(missing_ok=True)
+        for file in (source, target):
+            with contextlib.suppress(OSError):
+                file.unlink(missing_ok=True)
     yield DoctorLine(topic="links", text=f"from cache to work tree: {', '.join([*works, 'copy'])}")
     if "reflink" not in works:
         text = f"files cannot share blocks ({file_system(folder) or 'this file system'}): checked out files take their space twice"
         yield DoctorLine(topic="links", text=text, fix="a disk with xfs or btrfs (Linux) or apfs (macOS)")
-
-
-def _reflink(source: Path, target: Path) -> bool:
-    with source.open("rb") as origin, target.open("wb") as copy:
-        return share_blocks(origin.fileno(), copy.fileno())
-
-
-def _hardlink(source: Path, target: Path) -> bool:
-    return _done(lambda: os.link(source, target))
-
-
-def _symlink(source: Path, target: Path) -> bool:
-    return _done(lambda: os.symlink(source, target))
-
-
-def _done(call: Callable[[], None]) -> bool:
-    try:
-        call()
-    except OSError:
-        return False
-    return True
-
-
-_LINKS: Mapping[str, Callable[[Path, Path], bool]] = {"reflink": _reflink, "hardlink": _hardlink, "symlink": _symlink}
 
 
 def _cache(repo: Repo) -> Iterator[DoctorLine]:

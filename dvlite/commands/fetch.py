@@ -6,8 +6,8 @@ import time
 from collections.abc import Sequence
 
 from dvlite.progress import Progress
-from dvlite.repo.open_stores import open_cache, open_remote
-from dvlite.repo.repository import Repo
+from dvlite.repo.open_stores import open_remote
+from dvlite.repo.repository import Repo, open_cache
 from dvlite.repo.revisions import WORKSPACE, Scope
 from dvlite.runs import share
 from dvlite.share.fetch_plan import FetchResult, fetch_result, parts_of

@@ -26,8 +26,8 @@ from dvlite.oid import format_oid
 from dvlite.paths import is_inside
 from dvlite.progress import Progress
 from dvlite.repo import config_files
-from dvlite.repo.open_stores import open_cache, open_remote, plain_cache
-from dvlite.repo.repository import Repo, open_repo
+from dvlite.repo.open_stores import open_remote, plain_cache
+from dvlite.repo.repository import Repo, open_cache, open_repo
 from dvlite.repo.tracked_paths import Tracked
 from dvlite.share.fetch_plan import missing_error
 from dvlite.show import quote

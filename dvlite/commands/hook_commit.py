@@ -15,8 +15,7 @@ from dvlite.hooks.tracked_twice import held_twice
 from dvlite.merge.markers import marker_line
 from dvlite.progress import Progress
 from dvlite.repo import tracked_paths
-from dvlite.repo.open_stores import open_cache
-from dvlite.repo.repository import Repo
+from dvlite.repo.repository import Repo, open_cache
 from dvlite.repo.tracked_paths import Tracked
 from dvlite.show import printable, quote, size_text, some, word
 from dvlite.workspace.changes import Counts, counts_text, files_text

@@ -19,8 +19,7 @@ from dvlite.oid import FILE, MANIFEST, Oid, format_oid, parse_oid
 from dvlite.paths import ancestors
 from dvlite.progress import Progress
 from dvlite.repo import committed_versions
-from dvlite.repo.open_stores import open_cache
-from dvlite.repo.repository import Repo
+from dvlite.repo.repository import Repo, open_cache
 from dvlite.repo.revisions import limit_of
 from dvlite.runs.history import LineageCommit, describe_commits
 from dvlite.runs.index import RunIndex, open_index

@@ -17,8 +17,7 @@ from dvlite.oid import FILE as FILE_OID
 from dvlite.oid import Digest, format_oid
 from dvlite.paths import is_inside
 from dvlite.progress import Progress
-from dvlite.repo.open_stores import open_cache
-from dvlite.repo.repository import Repo
+from dvlite.repo.repository import Repo, open_cache
 from dvlite.repo.tracked_paths import Tracked
 from dvlite.show import quote
 from dvlite.store.cache import Cache

@@ -17,8 +17,7 @@ from dvlite.pipeline.revision_files import chosen, compared, named
 from dvlite.pipeline.stages import Stage, StageOut, load
 from dvlite.pipeline.staleness import read_locks
 from dvlite.progress import Progress
-from dvlite.repo.open_stores import open_cache
-from dvlite.repo.repository import Repo
+from dvlite.repo.repository import Repo, open_cache
 from dvlite.repo.revisions import WORK_TREE, Revision
 from dvlite.show import Show, count, quote
 from dvlite.workspace import sparse

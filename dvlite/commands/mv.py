@@ -15,8 +15,7 @@ from dvlite.files import holds
 from dvlite.formats.pointer import SUFFIX
 from dvlite.oid import Oid
 from dvlite.progress import Progress
-from dvlite.repo.open_stores import open_cache
-from dvlite.repo.repository import Repo
+from dvlite.repo.repository import Repo, open_cache
 from dvlite.repo.tracked_paths import Tracked, why_untrackable
 from dvlite.show import quote
 from dvlite.workspace.dirfd import remove_empty_folders

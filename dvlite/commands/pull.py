@@ -10,8 +10,8 @@ from dataclasses import replace
 from dvlite.errors import ObjectCorrupt
 from dvlite.oid import Digest
 from dvlite.progress import Progress
-from dvlite.repo.open_stores import open_cache, open_remote
-from dvlite.repo.repository import Repo
+from dvlite.repo.open_stores import open_remote
+from dvlite.repo.repository import Repo, open_cache
 from dvlite.repo.revisions import WORKSPACE, Scope
 from dvlite.runs import share
 from dvlite.share.fetch_plan import PullResult, fetch_result, missing_error, parts_of

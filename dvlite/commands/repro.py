@@ -30,8 +30,7 @@ from dvlite.pipeline.stages import Stage, load
 from dvlite.pipeline.staleness import Evaluator, explained, of_stages, survey
 from dvlite.pipeline.targets import choose, params_file, require_readable, unknown_files
 from dvlite.progress import Progress
-from dvlite.repo.open_stores import open_cache
-from dvlite.repo.repository import Repo
+from dvlite.repo.repository import Repo, open_cache
 from dvlite.runs.records import open_records
 from dvlite.show import NAMED, Show, printable, quote
 from dvlite.workspace import running_outputs

@@ -30,8 +30,7 @@ from dvlite.merge.files import (
 from dvlite.merge.listings import Choice
 from dvlite.merge.markers import marker_line
 from dvlite.progress import Progress
-from dvlite.repo.open_stores import open_cache
-from dvlite.repo.repository import Repo
+from dvlite.repo.repository import Repo, open_cache
 from dvlite.show import Show, count, quote, word
 from dvlite.workspace.workspace import Workspace
 

@@ -12,8 +12,7 @@ from dvlite.errors import DvliteError
 from dvlite.formats.manifest import EMPTY_DIR
 from dvlite.formats.pointer import SUFFIX
 from dvlite.progress import Progress
-from dvlite.repo.open_stores import open_cache
-from dvlite.repo.repository import Repo
+from dvlite.repo.repository import Repo, open_cache
 from dvlite.repo.tracked_paths import Tracked
 from dvlite.show import quote, some
 from dvlite.workspace.backups import keep_uncommitted

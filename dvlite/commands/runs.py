@@ -6,7 +6,7 @@ import os
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from typing import Any, ClassVar, Literal, get_args
+from typing import ClassVar, Literal, get_args
 
 from dvlite.errors import ObjectMissing, UsageError
 from dvlite.formats import record
@@ -299,8 +299,19 @@ def _summaries(rows: Sequence[RunRow], index: RunIndex, repo: Repo) -> list[RunS
     several = {stage for stage, _ in names if sum(other == stage for other, _ in names) > 1}
     history, noted = History(repo), index.commits(oids)
     return [
-        _summary(
-            row,
+        RunSummary(
+            run=row.oid,
+            stage=row.stage,
+            file=row.file,
+            status=row.status,
+            start=row.start,
+            seconds=row.seconds,
+            exit_code=row.exit_code,
+            of=row.origin,
+            code=row.code,
+            edited=row.dirty,
+            user=row.user,
+            host=row.host,
             name=name_of(address_of(row.file, row.stage) if row.stage in several else row.stage, row.oid),
             commit=next(iter(noted.get(row.oid, ())), None) or history.commit_of_run(row.oid),
             tags=tuple(index.tags(row.oid)),
@@ -313,24 +324,6 @@ def _summaries(rows: Sequence[RunRow], index: RunIndex, repo: Repo) -> list[RunS
         )
         for row in rows
     ]
-
-
-def _summary(row: RunRow, **more: Any) -> RunSummary:
-    return RunSummary(
-        run=row.oid,
-        stage=row.stage,
-        file=row.file,
-        status=row.status,
-        start=row.start,
-        seconds=row.seconds,
-        exit_code=row.exit_code,
-        of=row.origin,
-        code=row.code,
-        edited=row.dirty,
-        user=row.user,
-        host=row.host,
-        **more,
-    )
 
 
 # --- one run ---
@@ -352,11 +345,8 @@ def _row(index: RunIndex, oid: Oid) -> RunRow:
 
 def _log(repo: Repo, run: Run, name: str, progress: Progress) -> str:
     if run.log is None:
-        because = (
-            "its outputs were reused from another run"
-            if run.status == "cached"
-            else "nothing was printed, or it was not kept"
-        )
+        reused = run.status == "cached"
+        because = "its outputs were reused from another run" if reused else "nothing was printed, or it was not kept"
         raise UsageError(f"the run {name} has no log: {because}", hint=f"dvlite runs show {name}")
     return load_text(repo, run.log, f"the log of {name}", _by(run), progress)
 

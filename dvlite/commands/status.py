@@ -10,8 +10,7 @@ from dvlite.formats.pointer import SUFFIX
 from dvlite.git.output import is_pipeline_file, is_pointer
 from dvlite.pipeline.reasons import StaleStage
 from dvlite.progress import Progress
-from dvlite.repo.open_stores import open_cache
-from dvlite.repo.repository import Repo
+from dvlite.repo.repository import Repo, open_cache
 from dvlite.repo.tracked_paths import Tracked
 from dvlite.workspace.path_args import select, usable, warning_of
 from dvlite.workspace.path_status import AbsentPath, ChangedPath, PathStatus

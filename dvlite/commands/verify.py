@@ -17,8 +17,7 @@ from dvlite.oid import Oid
 from dvlite.paths import overlap
 from dvlite.pipeline.stages import Stage
 from dvlite.progress import Progress
-from dvlite.repo.open_stores import open_cache
-from dvlite.repo.repository import Repo
+from dvlite.repo.repository import Repo, open_cache
 from dvlite.repo.revisions import WORK_TREE, Revision, files_to_commit
 from dvlite.show import Show, one_line, printable, quote, some
 from dvlite.verify import commit_range as commits

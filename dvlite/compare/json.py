@@ -19,7 +19,7 @@ from dvlite.compare.outcome import (
     size_of_difference,
 )
 from dvlite.errors import DvliteError
-from dvlite.formats import parameters
+from dvlite.formats import parameters, strict_json
 
 _LIMIT_BYTES = 64 << 20
 _MOST_LETTERS = 40  # of a text that is shown
@@ -87,7 +87,7 @@ def _load(path: Path, name: str, which: str) -> Any:
     try:
         if name.lower().endswith((".yaml", ".yml", ".toml")):
             return parameters.load(path.read_bytes(), name)
-        return json.loads(path.read_bytes(), object_pairs_hook=_once, parse_float=_fraction)
+        return json.loads(path.read_bytes(), object_pairs_hook=strict_json.once, parse_float=_fraction)
     except (DvliteError, ValueError, RecursionError) as error:
         reason = error.message if isinstance(error, DvliteError) else f"it is not JSON: {error}"
         raise Unreadable(f"the {which} version cannot be read: {reason}") from None
@@ -102,13 +102,6 @@ class _Beyond(str):
 def _fraction(text: str) -> float | _Beyond:
     value = float(text)
     return value if math.isfinite(value) else _Beyond(text)
-
-
-def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    mapping = dict(pairs)
-    if len(mapping) != len(pairs):
-        raise ValueError("a key is given twice")
-    return mapping
 
 
 def _is_number(value: object) -> bool:

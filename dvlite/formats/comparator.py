@@ -1,6 +1,6 @@
 """How two versions of an output are compared, as the pipeline file says it: `compare:` (docs/reference/formats/pipeline.md).
 
-Does no comparing. Knows no disk.
+Only parses the declaration. Knows no disk.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ class Comparator:
     """When two versions of a file are equivalent, though their bytes differ.
 
     Numbers may differ by `atol + rtol * |old|`. `ignore`: dotted keys of values (with `*`), columns of tables, expressions whose matches
-    are cut out of text. `key`: the column that tells which rows belong together. `run`: a script that leaves with 0 if they are.
+    are cut out of text. `key`: the column that matches rows. `run`: a script that exits with 0 if the versions are equivalent.
     """
 
     kind: Kind
@@ -72,7 +72,7 @@ class _ComparatorReader:
         known = tuple(KEYS) if entry is value else WORDS
         kind = next((each for each in known if each == said), None)
         if kind is None:
-            what = f"{quote(said[:60])} is no way to compare" if isinstance(said, str) else "'compare' has no type"
+            what = f"{quote(said[:60])} is not a way to compare" if isinstance(said, str) else "'compare' has no type"
             raise self._wrong(at, f"{what}; known: {', '.join(known)}", _HINT)
         for key in entry:
             if key not in ("type", *KEYS[kind]):

@@ -21,7 +21,7 @@ _NONCE = re.compile(r"[0-9a-f]{32}")
 
 @dataclass(frozen=True, slots=True)
 class Condemned:
-    """Packs that nobody may rely on any more, and oids purged for ever; `nonce` (32 hex) makes its name unique."""
+    """Packs that are going to be deleted, and oids that are purged for ever; `nonce` (32 hex) makes its name unique."""
 
     nonce: str
     packs: tuple[Digest, ...]
@@ -35,7 +35,7 @@ def dump(entry: Condemned) -> bytes:
 
 
 def parse(data: bytes, where: str) -> Condemned:
-    """Reads an entry; raises FormatError for anything unexpected: what cannot be read must stop a writer."""
+    """Reads an entry; raises FormatError for anything unexpected: an unreadable entry must stop a writer."""
     body = strict_json.parse(data, where, limit_bytes=MAX_BYTES)
     strict_json.require_version(body.get("dvlite_condemned"), VERSION, f"cannot read {where}")
     nonce = body.get("nonce")

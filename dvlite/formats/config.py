@@ -72,16 +72,12 @@ class Setting:
 
 @dataclass(frozen=True, slots=True)
 class RemoteConfig:
-    """A remote as configured; `options` are without the URL."""
+    """A remote as configured; `options` are without the URL. `committed`: a committed file chose where requests go, wholly or in part."""
 
     name: str
     url: Setting
     options: Mapping[str, Setting]
-
-    @property
-    def committed(self) -> bool:
-        """Returns whether a committed file chose where requests go, wholly or in part."""
-        return any(setting.layer == COMMITTED for setting in (self.url, *self.options.values()))
+    committed: bool
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -118,8 +114,9 @@ class Config:
         if url is None:
             return None
         options = {key.removeprefix(start): setting for key, setting in self.settings.items() if key.startswith(start)}
+        committed = any(setting.layer == COMMITTED for setting in options.values())
         del options["url"]
-        return RemoteConfig(name, url, options)
+        return RemoteConfig(name, url, options, committed)
 
 
 def parse(data: bytes, where: str, layer: str) -> dict[str, Setting]:

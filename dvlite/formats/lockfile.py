@@ -98,7 +98,7 @@ class LockedStage:
 
 
 def stage_key(facts: Facts, deps: Iterable[Locked], outs: Iterable[str]) -> str:
-    """Returns the stage key, 64 hex digits: all that decides what a stage makes; `outs` are the outputs as the pipeline file names them.
+    """Returns the stage key, 64 hex digits, from everything that determines the outputs; `outs` are named as in the pipeline file.
 
     Two runs with the same key have the same command, dependencies, parameters, variables and captured environment, so the outputs of one
     can stand for those of the other. Paths in it are relative to the pipeline file's folder: a pipeline that moves keeps its runs.
@@ -217,7 +217,7 @@ def _locked(item: Locked) -> str:
 
 
 def _name(text: str) -> str:
-    """Returns a key as it is where every YAML reader takes it for the same text, else quoted."""
+    """Returns a key plain if every YAML reader takes it for the same text, else quoted."""
     plain = _PLAIN.fullmatch(text) and text.lower() not in _WORDS and not text[0].isdigit() and text[0] != "."
     return text if plain else _json(text)
 
@@ -226,7 +226,7 @@ def _json(value: Tree) -> str:
     return dumps(value, ensure_ascii=False, sort_keys=True, allow_nan=False).translate(_BREAKS)
 
 
-# JSON leaves these as they are in a string, but they end a line for YAML readers.
+# JSON does not escape these in a string, but they end a line for YAML readers.
 _BREAKS = {code: f"\\u{code:04x}" for code in (0x7F, *range(0x80, 0xA0), 0x2028, 0x2029, 0xFEFF)}
 
 
@@ -240,21 +240,18 @@ class _LockfileReader:
         self._names: set[str] = set()
 
     def read(self) -> Lockfile:
-        head = [(n, line) for n, line in enumerate(self._lines[:200], 1) if line.strip() and not line.startswith("#")][
-            :2
-        ]
+        numbered = enumerate(self._lines[:200], 1)
+        head = [(n, line) for n, line in numbered if line.strip() and not line.startswith("#")][:2]
         for number, line in head:
             self._refuse_conflict(line, number)
         texts = [line for _, line in head]
         if not texts:
             return Lockfile()
         if texts[0] != f"dvlite: {VERSION}":
-            known = texts[0].startswith("dvlite: ")
-            raise (
-                self._wrong(head[0][0], f"version {quote(texts[0][8:28])} of the format is not known")
-                if known
-                else (self._wrong(head[0][0], "it is not a lockfile: it does not begin with 'dvlite: 1'"))
-            )
+            reason = "it is not a lockfile: it does not begin with 'dvlite: 1'"
+            if texts[0].startswith("dvlite: "):
+                reason = f"version {quote(texts[0][8:28])} of the format is not known"
+            raise self._wrong(head[0][0], reason)
         if len(texts) < 2:
             return Lockfile()
         if texts[1] not in ("stages:", "stages: {}"):
@@ -384,7 +381,7 @@ def _refuse(text: str) -> Tree:
 
 
 def why_not_a_path(path: str) -> str | None:
-    """Returns why a text is no path relative to the lockfile's folder, or None; `../` is fine at the start."""
+    """Returns why a text is not a path relative to the lockfile's folder, or None; `../` is allowed at the start."""
     parts = path.split("/")
     while parts and parts[0] == "..":
         del parts[0]

@@ -127,14 +127,14 @@ def parse(data: bytes, where: str) -> PipelineFile:
 
 
 def shown_value(value: Tree) -> str | None:
-    """Returns the text that a variable gets for a scalar (`1`, `true`), None for what is no scalar."""
+    """Returns the text that a variable gets for a scalar (`1`, `true`), None for other values."""
     if isinstance(value, bool):
         return str(value).lower()
     return str(value) if isinstance(value, str | int | float) else None
 
 
 class _PipelineReader:
-    """Reads one document; `path` is always where in it something stands."""
+    """Reads one document; `at` is the path of a value in it."""
 
     def __init__(self, lines: Mapping[Path, int], where: str) -> None:
         self._lines, self._where = lines, where
@@ -343,7 +343,7 @@ class _PipelineReader:
 
 
 def why_not_a_path(text: str) -> str | None:
-    """Returns why a text is no path or pattern of a stage, or None; whether it stays in the repository, the file alone cannot say."""
+    """Returns why a text is not a path or pattern of a stage, or None; does not check that it stays in the repository."""
     if not text.strip():
         return "it is empty"
     if "\0" in text:
@@ -360,7 +360,7 @@ def why_not_a_path(text: str) -> str | None:
 
 
 def _why_not_a_pattern(text: str) -> str | None:
-    """Returns why it would take for ever to look for a pattern, or why it means nothing, or None."""
+    """Returns why a pattern is too slow to match or invalid, or None."""
     if len(text) > MAX_PATTERN_CHARACTERS:
         return f"it is longer than {MAX_PATTERN_CHARACTERS:,} characters"
     if any(part.count("*") > MAX_STARS for part in text.split("/")):
@@ -386,7 +386,7 @@ def _falls(letters: bytes) -> bool:
 
 
 def _said(value: Tree) -> str:
-    """Returns what was found in place of something else, as its author would know it."""
+    """Returns a description of an unexpected value, for its author."""
     if isinstance(value, dict):
         return "a mapping"
     if isinstance(value, list):

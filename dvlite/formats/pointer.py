@@ -19,7 +19,7 @@ VERSION = 1
 LIMIT_BYTES = 64 * 1024
 MAX_SIZE = 2**63 - 1
 _NUMBER = re.compile(r"0|[1-9][0-9]{0,18}")
-_LINE = re.compile(r"([a-z]+): ([!-~]+)")
+_LINE = re.compile(rb"([a-z]+): ([!-~]+)")
 _CONFLICT = (b"<<<<<<<", b"=======", b">>>>>>>", b"|||||||")
 _FIELDS = {
     "file": ("dvlite", "kind", "oid", "size"),
@@ -44,7 +44,7 @@ class Pointer:
 
     @property
     def oid(self) -> Oid:
-        return format_oid(self.oid_kind, self.digest)
+        return format_oid(MANIFEST if self.kind == "directory" else FILE, self.digest)
 
     def same_version(self, other: Pointer | None) -> bool:
         """Returns whether both name the same content, mode included, whatever the user wrote under `meta`."""
@@ -102,14 +102,13 @@ def _fields(data: bytes, where: str) -> tuple[dict[str, tuple[int, str]], str]:
             raise _conflict(where, number, values)
         if line == b"meta:" or line.startswith(b"meta: "):
             return values, _meta(data[position:], where, number, values)
-        match = _LINE.fullmatch(_ascii(line, where, number))
+        match = _LINE.fullmatch(line)
         if match is None or end < 0:
-            raise _wrong(
-                where, number, f"expected 'name: value', found {quote(line[:40].decode('utf-8', 'surrogateescape'))}"
-            )
-        if match[1] in values:
-            raise _wrong(where, number, f"'{match[1]}' is given twice")
-        values[match[1]] = (number, match[2])
+            raise _no_field(line, where, number)
+        name = match[1].decode("ascii")
+        if name in values:
+            raise _wrong(where, number, f"'{name}' is given twice")
+        values[name] = (number, match[2].decode("ascii"))
         position = end + 1
     return values, ""
 
@@ -121,17 +120,15 @@ def _conflict(where: str, number: int, values: dict[str, tuple[int, str]]) -> Fo
     return merge_conflict(where, number, hint)
 
 
-def _ascii(line: bytes, where: str, number: int) -> str:
+def _no_field(line: bytes, where: str, number: int) -> FormatError:
     if line.startswith(b"\xef\xbb\xbf"):
-        raise _wrong(where, number, "it starts with a byte order mark")
+        return _wrong(where, number, "it starts with a byte order mark")
     if line.endswith(b"\r"):
-        raise _wrong(
-            where, number, "lines must end in LF, not CR LF", hint="set 'core.autocrlf' to false for this repository"
-        )
-    try:
-        return line.decode("ascii")
-    except UnicodeDecodeError:
-        raise _wrong(where, number, "it is not a pointer file") from None
+        hint = "set 'core.autocrlf' to false for this repository"
+        return _wrong(where, number, "lines must end in LF, not CR LF", hint=hint)
+    if not line.isascii():
+        return _wrong(where, number, "it is not a pointer file")
+    return _wrong(where, number, f"expected 'name: value', found {quote(line[:40].decode())}")
 
 
 def _meta(data: bytes, where: str, number: int, values: dict[str, tuple[int, str]]) -> str:
@@ -168,15 +165,12 @@ def _build(kind: str, values: dict[str, tuple[int, str]], meta: str, where: str)
         raise _wrong(where, line, f"a {kind} cannot have an oid of kind '{oid_kind}'")
     if values.get("executable", (0, "true"))[1] != "true":
         raise _wrong(where, values["executable"][0], "'executable' must be true, or absent")
-    files = _number("files", values, where) if kind == "directory" else 1
-    return Pointer(kind, digest, _number("size", values, where), files, "executable" in values, meta)
-
-
-def _number(name: str, values: dict[str, tuple[int, str]], where: str) -> int:
-    line, text = values[name]
-    if _NUMBER.fullmatch(text) is None or int(text) > MAX_SIZE:
-        raise _wrong(where, line, f"'{name}' must be a whole number from 0 to 2^63 - 1")
-    return int(text)
+    for name in required[3:]:
+        line, text = values[name]
+        if _NUMBER.fullmatch(text) is None or int(text) > MAX_SIZE:
+            raise _wrong(where, line, f"'{name}' must be a whole number from 0 to 2^63 - 1")
+    files = int(values["files"][1]) if kind == "directory" else 1
+    return Pointer(kind, digest, int(values["size"][1]), files, "executable" in values, meta)
 
 
 def _unknown_version(where: str, values: dict[str, tuple[int, str]]) -> FormatError:

@@ -1,7 +1,7 @@
 """How a large file is made of chunks that lie in packs (docs/reference/formats/recipe.md).
 
-A recipe is stored under the oid of the file it makes, so its bytes are not covered by that name: it carries a checksum of its own, and
-whoever follows it checks each chunk and the whole file.
+A recipe is stored under the oid of its file, so that name does not cover its bytes: it has a checksum of its own, and a reader checks
+each chunk and the whole file.
 """
 
 from __future__ import annotations

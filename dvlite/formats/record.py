@@ -182,7 +182,7 @@ def name(data: bytes) -> Oid:
 def dump(record: Run | Note) -> bytes:
     """Returns the canonical bytes (one line of JSON and a newline); their `digest_run` is the record's name.
 
-    Fields that say nothing are left out. Numbers that JSON does not have (NaN, infinities) or that not every reader can hold become
+    Fields with their default values are left out. Numbers that JSON does not have (NaN, infinities) or that not every reader can hold become
     text. Raises FormatError for what `parse` would refuse: nothing invalid is ever written.
     """
     schema = RUN_SCHEMA if isinstance(record, Run) else NOTE_SCHEMA
@@ -192,7 +192,7 @@ def dump(record: Run | Note) -> bytes:
 
 
 def parse(data: bytes, where: str) -> Run | Note:
-    """Reads a record, from anyone; raises FormatError for anything that is not one. Unknown fields of a known schema are passed over."""
+    """Reads a record, from anyone; raises FormatError for anything that is not one. Unknown fields of a known schema are ignored."""
     if len(data) > MAX_BYTES:
         raise FormatError(
             f"cannot use {where}: it has {len(data)} bytes, at most {MAX_BYTES} are accepted",
@@ -261,7 +261,7 @@ def _path(value: Any) -> Any:
 
 
 def _written_path(value: Any) -> Any:
-    """Outputs are written when a run is taken from the run cache: the rules of all data hold."""
+    """Outputs are written when a run is reused from the run cache, so the rules for paths of data apply."""
     try:
         check_paths([os.fsencode(_path(value))])
     except FormatError as error:

@@ -1,6 +1,6 @@
 """The object that promises 'this version of a tracked path is complete on this remote' (docs/reference/formats/root.md).
 
-Its name carries what matters, `roots/<kind>-<64 hex>-<nonce>`; the body tells people and gc where the version came from.
+Its name identifies the version, `roots/<kind>-<64 hex>-<nonce>`; the body is for people and gc: where the version came from.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
-"""Checks of the fields of JSON objects from anyone, declared as a table: for the formats that have many of them.
+"""Checks of the fields of untrusted JSON objects, declared as a table, for formats with many fields.
 
-A check returns the value as it is kept, or raises ValueError with the rest of the sentence "'field' ...". Knows no format.
+A check returns the value to keep, or raises ValueError with the rest of the sentence "'field' ...". Knows no format.
 """
-# ruff: noqa: TRY004  # every check raises ValueError, whatever is wrong, so that one place words it
+# ruff: noqa: TRY004  # every check raises ValueError, so that one place writes the message
 
 from __future__ import annotations
 
@@ -74,7 +74,7 @@ def number(least: int, most: int, *kinds: type) -> Check:
 
     def check(value: Any) -> Any:
         if type(value) not in kinds or not least <= value <= most:
-            raise ValueError("is not a number that it can be")
+            raise ValueError("is not a number in its range")
         return value
 
     return check

@@ -24,7 +24,7 @@ def dump(value: object) -> bytes:
 def parse(
     data: bytes, where: str, *, limit_bytes: int = LIMIT_BYTES, floats: bool = False, depth: int = _MAX_DEPTH
 ) -> dict[str, Any]:
-    """Reads one JSON object; raises FormatError with `where` for anything that a careless parser would let through.
+    """Reads one JSON object; raises FormatError with `where` for anything that a lenient parser would accept.
 
     Numbers are whole, or with `floats` also finite fractions.
     """
@@ -35,7 +35,7 @@ def parse(
     try:
         value = json.loads(
             data.decode("utf-8"),
-            object_pairs_hook=_once,
+            object_pairs_hook=once,
             parse_constant=_refuse,
             parse_float=_fraction if floats else _refuse,
             parse_int=_whole,
@@ -77,11 +77,12 @@ def _deeper(data: bytes, most: int) -> bool:
     return deepest > most
 
 
-def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    found = dict(pairs)
-    if len(found) != len(pairs):
+def once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """Returns a JSON object; raises ValueError if a key is given twice."""
+    mapping = dict(pairs)
+    if len(mapping) != len(pairs):
         raise ValueError("a key is given twice")
-    return found
+    return mapping
 
 
 def _refuse(text: str) -> Any:

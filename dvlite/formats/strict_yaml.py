@@ -1,9 +1,9 @@
-"""YAML without its traps, for files that people write: bytes <-> plain values, each with the line it stands on.
+"""YAML without its traps, for files that people write: bytes <-> plain values, each with its line.
 
 At most 1 MiB and 50 levels; no anchors, aliases, tags, duplicate keys or second documents. `true`, `false`, `null` and plain decimal
 numbers are what they look like; everything else (`NO`, `1:30`, `0o17`, dates) is text. The plain block form that dvlite itself writes
 is read by a few lines here, because importing yaml takes 12 ms of every command; anything beyond it goes to yaml (a test compares the two).
-Changing a document in place is the business of `yaml_edit`.
+Documents are changed in place by `yaml_edit`.
 """
 
 from __future__ import annotations
@@ -92,7 +92,7 @@ def block_lines(value: Mapping[str, Tree], indent: str) -> Iterator[str]:
 
 
 def line_value(value: Tree) -> str:
-    """Returns a value as it can stand alone to the end of a line, at the end of which nothing has to be quoted."""
+    """Returns a value as it can stand to the end of a line, where less has to be quoted."""
     plain = isinstance(value, str) and re.fullmatch(_PLAIN, value) and scalar(value) == value
     return str(value) if plain else flow(value)
 
@@ -169,7 +169,7 @@ def _plain_value(text: str) -> Scalar:
 
 
 def _read_yaml(text: str, where: str) -> Document:
-    import yaml  # 12 ms: only for what people wrote in their own way
+    import yaml  # 12 ms: only for documents beyond the plain form
 
     lines: dict[Path, int] = {}
     try:
@@ -255,7 +255,7 @@ def _build(events: Iterator[yaml.Event], event: yaml.Event, path: Path, lines: d
 
 
 def _refuse_surrogates(text: str, line: int, where: str) -> None:
-    """Half of a surrogate pair is no text: nothing could print or store it. libyaml refuses it by itself."""
+    """Refuses half of a surrogate pair, which cannot be printed or stored. libyaml refuses it itself."""
     if not text.isascii() and (half := re.search("[\ud800-\udfff]", text)):
         raise _wrong(where, line, f"the character \\u{ord(half[0]):04x} is not allowed")
 
@@ -271,7 +271,7 @@ def _line(event: yaml.Event) -> int:
 
 
 def _text(value: str) -> str:
-    """Returns text as it is where that reads back as the same text, else quoted."""
+    """Returns text plain if it reads back as the same text, else quoted."""
     if re.fullmatch(_WORDS_IN_FLOW, value) and scalar(value) == value and "," not in value:
         return value
     inner = "".join(_quoted_character(character) for character in value)

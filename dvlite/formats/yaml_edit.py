@@ -1,7 +1,7 @@
 """Changes one value of a YAML document and leaves the rest of its text as it is: comments, order, block and flow style.
 
-Works on the text, at the places that the events of yaml name; what comes out is read again and compared. Reading and writing whole
-documents is the business of `strict_yaml`.
+Edits the text at the positions of yaml's events; the result is read again and compared. Whole documents are read and written by
+`strict_yaml`.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ _BLANK_LINE = re.compile(r"\n[ \t]*\n")
 
 @dataclass(frozen=True, slots=True)
 class _Entry:
-    """Where an entry of a mapping stands in the text: its key, the `:`, and its value without what follows."""
+    """The position of an entry of a mapping in the text: its key, the `:`, and its value."""
 
     key: int
     colon: int
@@ -38,7 +38,7 @@ Entries = Mapping[Path, _Entry]
 def edit(data: bytes, path: Path, value: Tree, where: str, *, keep_null: bool = False) -> bytes:
     """Returns the document with the value at `path` set, or removed if None (not with `keep_null`); all else stays as it is.
 
-    A mapping that became empty goes too. Where the text is too unusual to be edited, it is written anew, keeping the comments at its top.
+    A mapping that becomes empty is removed too. If the text cannot be edited in place, it is rewritten, keeping the comments at its top.
     """
     document = load(data, where)
     removes = value is None and not keep_null
@@ -49,7 +49,7 @@ def edit(data: bytes, path: Path, value: Tree, where: str, *, keep_null: bool = 
     entries = _entries(text)
     edited = _without(text, entries, path) if removes else _set(text, entries, path, value)
     edited = edited.rstrip("\n") + "\n"
-    # The edit is textual; if it says anything else than was asked for, tidiness gives way.
+    # The edit is textual; if the result does not read back as wanted, the document is rewritten.
     return edited.encode() if _says(edited, tree, where) else _top(text, document) + dump(tree)
 
 
@@ -152,7 +152,7 @@ def _set(text: str, entries: Entries, path: Path, value: Tree) -> str:
 
 
 def _replaced(text: str, entry: _Entry, value: Tree) -> str:
-    """Writes another value in place of one, in its style; a comment on the line of the key stays."""
+    """Replaces a value, in its style; a comment on the line of the key stays."""
     space, after = text[entry.colon + 1 : entry.begin], text[entry.end :]
     below = "\n" in space  # the old value stood on lines of its own
     comment = space.partition("\n")[0].rstrip() if below else ""
@@ -167,7 +167,7 @@ def _replaced(text: str, entry: _Entry, value: Tree) -> str:
 
 
 def _without(text: str, entries: Entries, path: Path) -> str:
-    """Takes an entry out; a mapping that holds nothing else goes with it."""
+    """Removes an entry, and a mapping that has no other."""
     while len(path) > 1 and len(_beside(entries, path[:-1])) == 1:
         path = path[:-1]
     entry, beside = entries[path], _beside(entries, path[:-1])

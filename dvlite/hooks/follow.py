@@ -15,9 +15,9 @@ from dvlite.formats.pointer import SUFFIX, Pointer
 from dvlite.git.output import FileDifference, is_lockfile
 from dvlite.progress import Progress
 from dvlite.repo import committed_versions, tracked_paths
-from dvlite.repo.open_stores import open_cache, open_remote
+from dvlite.repo.open_stores import open_remote
 from dvlite.repo.remotes import PlaceUntrusted
-from dvlite.repo.repository import Repo
+from dvlite.repo.repository import Repo, open_cache
 from dvlite.repo.tracked_paths import Tracked, Unusable
 from dvlite.show import printable, size_text, some, word
 from dvlite.store.catalog import Catalog

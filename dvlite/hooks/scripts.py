@@ -1,7 +1,7 @@
-"""The scripts in git's hooks folder that call `dvlite hook`: which folder that is, putting them there, taking them away again.
+"""The scripts in git's hooks folder that call `dvlite hook`: finding the folder, installing and removing them.
 
-A hook that was there before moves to a folder beside git's, as deep and under its own name, for hooks look at how they were called; ours runs it
-first. Knows what the scripts do with dvlite's answer, not what dvlite does.
+An earlier hook moves to a folder beside git's under its own name, because hooks may depend on their name; ours runs it first. Knows how
+the scripts use dvlite's exit code, not what dvlite does.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ import os
 import posixpath
 import shlex
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -21,9 +21,8 @@ from dvlite.repo.repository import Repo
 from dvlite.show import quote
 
 HOOKS = ("pre-commit", "pre-push", "post-checkout", "post-merge", "post-rewrite")
-KEPT = ".before-dvlite"  # after the name of the hooks folder: where hooks are that were there before; earlier after their own names
+KEPT = ".before-dvlite"  # after the name of the hooks folder: the folder of the earlier hooks
 _MARK = b'# Made by "dvlite install"'
-_EARLIER_NAMES = {hook + KEPT: hook for hook in HOOKS}
 _WITH_INPUT = ("pre-push", "post-rewrite")  # git passes them more on standard input
 _LIMIT_BYTES = 64 * 1024
 
@@ -69,7 +68,7 @@ _CALL_WITH_INPUT = 'input | "$program" hook {name} "$@"\n'
 _MISSING = {
     "pre-commit": '  echo "dvlite: note: this commit was not checked: the program dvlite is not on PATH" >&2\n  exit 0\n',
     "pre-push": (
-        '  echo "dvlite: blocked: whether the data of these commits is pushed cannot be told: the program dvlite is not on PATH" >&2\n'
+        '  echo "dvlite: blocked: cannot check that the data of these commits is pushed: the program dvlite is not on PATH" >&2\n'
         '  echo "dvlite: install dvlite, or push without its data: DVLITE_HOOKS=0 git push" >&2\n  exit 1\n'
     ),
 }
@@ -117,7 +116,7 @@ def hooks_place(repo: Repo, *, force: bool = False) -> HooksFolder:
 
 
 def install_hooks(repo: Repo, place: HooksFolder, *, force: bool = False) -> Installed:
-    """Writes the scripts; what stands in their place moves away and runs first. Doing it again changes nothing.
+    """Writes the scripts; an earlier hook moves to the folder beside and runs first. Idempotent.
 
     Raises UsageError, unless `force`, before it would move a hook of the work tree.
     """
@@ -179,21 +178,20 @@ def _calls(path: Path, framework: bytes) -> bool:
 
 
 def uninstall_hooks(place: HooksFolder) -> Installed:
-    """Removes the scripts and puts back, as they were, the hooks that were there before; `hooks` are those that were removed."""
+    """Removes the scripts and restores the earlier hooks; `hooks` are those that were removed."""
     done = Installed(place.folder)
     with _reported(place.folder):
         for name in HOOKS:
             path = place.folder / name
-            original = next((old for old in _before(place.folder, name) if os.path.lexists(old)), None)
+            original = _kept(place.folder) / name
             if _is_ours(path):
-                if original is not None:
+                if os.path.lexists(original):
                     os.replace(original, path)
-                    _lead_to(path, _EARLIER_NAMES)
                     done.chained.append(name)
                 else:
                     os.unlink(path)
                 done.hooks.append(name)
-            elif original is not None:
+            elif os.path.lexists(original):
                 done.warnings.append(
                     f"{quote(str(path))} is not dvlite's any more; the hook that was there before is still {quote(str(original))}"
                 )
@@ -255,36 +253,20 @@ def _is_foreign(path: Path) -> bool:
     return os.path.lexists(path) and not _is_ours(path) and not _is_ours(_legacy(path))
 
 
-def _lead_to(path: Path, names: Mapping[str, str]) -> None:
-    """Lets a hook that is a link to another one lead to where that is now."""
-    target = names.get(os.readlink(path)) if path.is_symlink() else None
-    if target is not None:
-        os.unlink(path)
-        os.symlink(target, path)
-
-
-# -- hooks that were there before
+# -- earlier hooks
 
 
 def _kept(folder: Path) -> Path:
     return Path(os.path.realpath(folder) + KEPT)
 
 
-def _before(folder: Path, name: str) -> tuple[Path, Path]:
-    """Returns where a hook that was there before may be: now, and as an earlier dvlite left it."""
-    return _kept(folder) / name, folder / (name + KEPT)
-
-
 def _move_away(folder: Path, foreign: Sequence[str]) -> None:
-    """Moves hooks to the folder beside this one, with links to all else that is here: a hook may call what lies beside it."""
+    """Moves hooks to the folder beside this one, with links to all other files: a hook may call what lies beside it."""
     backup_folder = _kept(folder)
-    hooks = {name: folder / name for name in foreign}
-    hooks |= {name: path for name in HOOKS if os.path.lexists(path := _before(folder, name)[1])}
-    if hooks:
+    if foreign:
         backup_folder.mkdir(exist_ok=True)
-    for name, path in hooks.items():
-        os.rename(path, backup_folder / name)
-        _lead_to(backup_folder / name, _EARLIER_NAMES)
+    for name in foreign:
+        os.rename(folder / name, backup_folder / name)
     if backup_folder.is_dir():
         _drop_links(folder)
         for entry in sorted(os.listdir(folder)):
@@ -293,7 +275,7 @@ def _move_away(folder: Path, foreign: Sequence[str]) -> None:
 
 
 def _tidy(folder: Path) -> None:
-    """Removes the folder beside this one, unless there is something in it that is not dvlite's."""
+    """Removes the folder beside this one, unless it has files that are not dvlite's."""
     backup_folder = _kept(folder)
     if backup_folder.is_dir() and not any(os.path.lexists(backup_folder / name) for name in HOOKS):
         _drop_links(folder)
@@ -318,12 +300,10 @@ def _link_to(folder: Path, entry: str) -> str:
 
 
 def _refuse_two(folder: Path, foreign: Sequence[str]) -> None:
-    for name in HOOKS:
-        places = [*([folder / name] if name in foreign else []), *_before(folder, name)]
-        there = [path for path in places if os.path.lexists(path)]
-        if len(there) > 1:
+    for name in foreign:
+        if os.path.lexists(_kept(folder) / name):
             raise DvliteError(
-                f"there are two hooks to run before dvlite's: {quote(str(there[0]))} and {quote(str(there[1]))}",
+                f"there are two hooks to run before dvlite's: {quote(str(folder / name))} and {quote(str(_kept(folder) / name))}",
                 hint=f"put both into one file {quote(name)} and remove the other, then run dvlite install again",
             )
 

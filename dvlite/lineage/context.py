@@ -19,8 +19,8 @@ from dvlite.git.program import Git
 from dvlite.oid import Digest, digest_bytes
 from dvlite.progress import Progress
 from dvlite.repo import config_files, remotes
-from dvlite.repo.open_stores import DEFAULT_JOBS, open_cache, open_remote, plain_cache
-from dvlite.repo.repository import Repo
+from dvlite.repo.open_stores import DEFAULT_JOBS, open_remote, plain_cache
+from dvlite.repo.repository import Repo, open_cache
 from dvlite.runs.index import RunIndex, open_index
 from dvlite.runs.records import Records, open_records
 from dvlite.runs.sync import receive

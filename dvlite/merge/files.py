@@ -1,7 +1,6 @@
-"""Merges of the files that git cannot: lockfiles per stage, and pointers with the listings that they name (`workspace.merging`).
+"""Merges of the files that git cannot merge: lockfiles per stage, and pointers with the listings that they name.
 
-Reads listings from the cache, those that are missing from the remote; never any data. Knows no index of git and writes no file in the
-work tree.
+Reads listings from the cache, missing ones from the remote; never data. Does not use git's index and writes nothing in the work tree.
 """
 
 from __future__ import annotations
@@ -21,8 +20,7 @@ from dvlite.merge.listings import Choice
 from dvlite.merge.markers import marked
 from dvlite.oid import Digest
 from dvlite.progress import Progress
-from dvlite.repo.open_stores import open_cache
-from dvlite.repo.repository import Repo
+from dvlite.repo.repository import Repo, open_cache
 from dvlite.show import printable, quote, word
 from dvlite.store.cache_writer import Writer
 from dvlite.store.pack import KIND_MANIFEST
@@ -41,7 +39,7 @@ Kind = Literal["file", "directory", "lockfile"]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MergeConflict:
-    """What both sides changed, each in another way: a file, a whole tracked path (or its `meta`), or a stage of a lockfile."""
+    """A change of both sides that differs: a file, a whole tracked path (or its `meta`), or a stage of a lockfile."""
 
     path: str | None = None
     stage: str | None = None  # its name in the lockfile
@@ -61,7 +59,7 @@ class Sides:
 
 @dataclass(frozen=True, slots=True)
 class MergedFile:
-    """What a file becomes: with markers unless `settled`. `conflicts` are all that both sides changed, settled by the choice or not."""
+    """A merged file, with markers unless `settled`. `conflicts` includes those that the choice settled."""
 
     text: bytes
     kind: Kind
@@ -71,12 +69,12 @@ class MergedFile:
 
 
 def tracked_name(name: str) -> str:
-    """Returns how people call what a file is for: the tracked path of a pointer, or the lockfile itself."""
+    """Returns the name for people: the tracked path of a pointer, or the lockfile itself."""
     return name if is_lockfile(name) else name.removesuffix(SUFFIX)
 
 
 def name_inside(path: str, conflict: MergeConflict) -> str:
-    """Returns a file of a tracked directory as it is called inside of it, a stage as `stage train`, nothing for the path itself."""
+    """Returns a file of a tracked directory by its path inside it, a stage as `stage train`, nothing for the path itself."""
     if conflict.stage is not None:
         return f"stage {conflict.stage}"
     return printable((conflict.path or "").removeprefix(path).removeprefix("/"))
@@ -88,7 +86,7 @@ def reason_text(conflict: MergeConflict) -> str:
 
 
 def choices_of(conflicts: Sequence[MergeConflict], *, can_union: bool) -> list[str]:
-    """Returns the options of `resolve` that settle these conflicts: not a side that cannot be read, and both only where both can be kept."""
+    """Returns the options of `resolve` that settle these conflicts: sides that can be read, and `--union` if both can be kept."""
     reasons = {conflict.reason for conflict in conflicts}
     unreadable = {
         side for side in ("ours", "theirs") if reasons & {f"{side} cannot be read", "both sides cannot be read"}
@@ -98,7 +96,7 @@ def choices_of(conflicts: Sequence[MergeConflict], *, can_union: bool) -> list[s
 
 def can_union(path: str, conflicts: Sequence[MergeConflict]) -> bool:
     """Returns whether both versions can be kept: of files of a directory and of `meta`, not of a single file and not of a stage."""
-    return all(each.reason == "meta" or each.path not in (None, path) for each in conflicts)
+    return all(conflict.reason == "meta" or conflict.path not in (None, path) for conflict in conflicts)
 
 
 def merge_file(
@@ -106,8 +104,8 @@ def merge_file(
 ) -> MergedFile:
     """Merges a pointer or lockfile called `name`; new listings are durable in the cache when it returns.
 
-    A side that was chosen is taken whole if the others cannot be merged with it. Raises UnreadableSide for one that is no such file, FormatError
-    for a listing that is refused, and ObjectMissing if one is neither in the cache nor on the remote.
+    The chosen side is taken whole if it cannot be merged with the other. Raises UnreadableSide for a side that cannot be read,
+    FormatError for a refused listing, and ObjectMissing for one that is neither in the cache nor on the remote.
     """
     try:
         if is_lockfile(name):
@@ -123,7 +121,7 @@ def merge_file(
 
 
 class UnreadableSide(FormatError):
-    """A side of a merge is no pointer or lockfile; `sound` are those that can be taken whole, of ours and theirs."""
+    """A side of a merge is not a valid pointer or lockfile; `sound` are the sides that can be taken whole."""
 
     def __init__(self, message: str, sound: Sequence[str], *, hint: str) -> None:
         super().__init__(message, hint=hint)
@@ -131,7 +129,7 @@ class UnreadableSide(FormatError):
 
 
 def require_sound(repo: Repo, name: str, data: bytes, side: str) -> None:
-    """Raises UnreadableSide for the only side that still has a pointer or lockfile, if it is none; the other removed it."""
+    """Raises UnreadableSide if the only remaining side is not a valid pointer or lockfile; the other side removed it."""
     try:
         lockfile.parse(data, _of(name, side)) if is_lockfile(name) else pointer.parse(data, _of(name, side))
     except FormatError as error:
@@ -156,7 +154,7 @@ def _whole_side(name: str, sides: Sides, choice: Choice) -> MergedFile:
 
 
 def _hint(repo: Repo, name: str, sound: Sequence[str]) -> str:
-    """Returns what settles a merge in which only the sides in `sound` can be taken."""
+    """Returns the command that settles a merge in which only the sides in `sound` can be taken."""
     if sound:
         choices = "|".join(f"--{side}" for side in sound)
         return f"dvlite resolve {word(repo.display(tracked_name(name)))} {choices}"
@@ -164,10 +162,10 @@ def _hint(repo: Repo, name: str, sound: Sequence[str]) -> str:
 
 
 def how_to_replace(shown: str, *, is_lockfile: bool) -> str:
-    """Returns what to do about a pointer or lockfile that is unusable on both sides of a merge."""
+    """Returns how to replace a pointer or lockfile that is invalid on both sides of a merge."""
     file = word(shown)
     recreate = f", or recreate it: git rm -f {file}; dvlite repro" if is_lockfile else ""
-    return f"take it from a commit where it was sound: git checkout COMMIT -- {file}{recreate}"
+    return f"take it from a commit where it was valid: git checkout COMMIT -- {file}{recreate}"
 
 
 def _of(name: str, side: str) -> str:
@@ -196,41 +194,40 @@ def _merge_pointers(
             return listings.Merged(chosen, (listings.Conflict(b"", "other data"),), taken=int(chosen is theirs))
         return listings.merge(base, ours, theirs, cache.read_node, choice=choice)
 
-    found = with_listings(repo, cache, path, needed, work, progress)
-    conflicts = tuple(_conflict(path, each) for each in found.conflicts)
-    if found.pointer is None:
+    merged = with_listings(repo, cache, path, needed, work, progress)
+    conflicts = tuple(_conflict(path, conflict) for conflict in merged.conflicts)
+    if merged.pointer is None:
         text = marked(sides.ours, sides.theirs, size=marker_size)
         return MergedFile(text, _kind(ours), settled=False, conflicts=conflicts)
-    data = pointer.dump(found.pointer)
+    data = pointer.dump(merged.pointer)
     if len(data) > pointer.LIMIT_BYTES:
         raise FormatError(
             f"cannot merge {quote(path)}: 'meta' would be too long", hint="choose a side: --ours or --theirs"
         )
-    _store(repo, found.nodes)
-    return MergedFile(data, _kind(found.pointer), conflicts=conflicts, taken=found.taken)
+    _store(repo, merged.nodes)
+    return MergedFile(data, _kind(merged.pointer), conflicts=conflicts, taken=merged.taken)
 
 
 def _is_other_data(
     repo: Repo, name: str, base: Pointer, sides: Sequence[Pointer], read: Callable[[Digest], bytes]
 ) -> bool:
-    """Returns whether git took a pointer for a renamed one because their texts are alike, and the data is another.
+    """Returns whether git mistook a pointer for a renamed one because their texts are similar, though the data differs.
 
-    Costs a run of git where less than half of the common ancestor's files are left on a side.
+    Costs a run of git if less than half of the common ancestor's files are left on a side.
     """
     if not all(known.kind == "directory" for known in (base, *sides)):
         return False
-    lost = [sum(old is not None for old, _ in manifest.compare(base.digest, each.digest, read)) for each in sides]
+    lost = [sum(old is not None for old, _ in manifest.compare(base.digest, side.digest, read)) for side in sides]
     if 2 * max(lost) <= base.files:
         return False
     arguments = ("log", "--all", "HEAD", "-m", "--format=%h", "-1", "-S", base.oid, "--", f":(top,literal){name}")
-    return not repo.git.run(
-        *arguments, check=False
-    ).strip()  # in no commit the path had the version that it is said to come from
+    # No commit has the version of the common ancestor at this path.
+    return not repo.git.run(*arguments, check=False).strip()
 
 
-def _conflict(path: str, found: listings.Conflict) -> MergeConflict:
-    inside = os.fsdecode(found.path)
-    return MergeConflict(path=f"{path}/{inside}" if inside else path, reason=found.reason)
+def _conflict(path: str, conflict: listings.Conflict) -> MergeConflict:
+    inside = os.fsdecode(conflict.path)
+    return MergeConflict(path=f"{path}/{inside}" if inside else path, reason=conflict.reason)
 
 
 def _store(repo: Repo, nodes: tuple[tuple[Digest, bytes], ...]) -> None:
@@ -248,7 +245,7 @@ def _store(repo: Repo, nodes: tuple[tuple[Digest, bytes], ...]) -> None:
 def merge_lockfiles(sides: Sides, name: str, choice: Choice, *, marker_size: int = MARKER_SIZE) -> MergedFile:
     """Merges two lockfiles per stage, in the order of ours, new stages of theirs after the stage that they follow there.
 
-    `union` settles nothing: a stage has one entry. Raises FormatError for a side that is no lockfile.
+    `union` settles nothing: a stage has one entry. Raises FormatError for a side that is not a lockfile.
     """
     base = _texts(lockfile.parse(sides.base or b"", _of(name, "common ancestor")))
     ours = _texts(lockfile.parse(sides.ours, _of(name, "ours")))
@@ -276,7 +273,7 @@ def _texts(lock: Lockfile) -> Mapping[str, str]:
 
 
 def _order(ours: list[str], theirs: list[str]) -> list[str]:
-    """Returns all stages: those of ours, each that only theirs has right after the one that is before it there."""
+    """Returns all stages: those of ours, and each new one of theirs after its predecessor there."""
     known = set(ours)
     following: dict[str, list[str]] = {}
     before = ""
@@ -285,7 +282,7 @@ def _order(ours: list[str], theirs: list[str]) -> list[str]:
             before = stage
         else:
             following.setdefault(before, []).append(stage)
-    return [*following.get("", ()), *(each for stage in ours for each in (stage, *following.get(stage, ())))]
+    return [*following.get("", ()), *(name for stage in ours for name in (stage, *following.get(stage, ())))]
 
 
 def _reason(base: str, ours: str, theirs: str) -> str:
@@ -297,7 +294,7 @@ def _reason(base: str, ours: str, theirs: str) -> str:
 
 
 def _whole(ours: bytes, theirs: bytes, size: int) -> bytes:
-    """Returns both entries of a stage, each whole: half an entry tells nothing."""
+    """Returns both entries of a stage as a whole, between conflict markers."""
     return b"".join(
         (b"<" * size, b" ours\n", ours, b"=" * size, b"\n", theirs, b">" * size, b" theirs\n"),
     )

@@ -1,7 +1,7 @@
 """Three-way merges of pointers, down to the files of the directories that they name (docs/how-to/merge.md).
 
-Pure: nodes of listings are read through a function and new ones are returned, and no data is looked at. What did not change since the
-common ancestor is not compared; the merged listing is that of `ours` with the changes of `theirs`.
+Pure: nodes of listings are read through a function and new ones are returned; data is not read. Parts that did not change since the
+common ancestor are not compared; the merged listing is that of `ours` with the changes of `theirs`.
 """
 
 from __future__ import annotations
@@ -19,10 +19,10 @@ from dvlite.formats.pointer import Pointer
 from dvlite.oid import DIGEST_BYTES, Digest
 from dvlite.paths import MAX_NAME_BYTES, check_paths
 
-# What is done about a conflict: nothing, one side is taken, both are kept, or (between ancestors, as git does) neither.
+# How a conflict is settled: not at all, one side is taken, both are kept, or (between ancestors, as git does) neither.
 Choice = Literal["", "ours", "theirs", "union", "base"]
 Reason = Literal[
-    "other data",  # of the whole: git took a pointer for a renamed one
+    "other data",  # of the whole path: git mistook a pointer for a renamed one
     "changed on both sides",
     "added on both sides",
     "removed by ours",
@@ -34,7 +34,7 @@ Reason = Literal[
 
 @dataclass(frozen=True, slots=True)
 class Conflict:
-    """What both sides changed. `path` is inside the tracked directory; empty for a tracked file, the whole, or its `meta`."""
+    """A change of both sides. `path` is inside the tracked directory; empty for a tracked file, the whole directory, or `meta`."""
 
     path: bytes
     reason: Reason
@@ -42,12 +42,12 @@ class Conflict:
 
 @dataclass(frozen=True, slots=True)
 class Merged:
-    """A merged pointer, and the nodes to store before it is written; the pointer is None if conflicts are left, for want of a choice."""
+    """A merged pointer, and the nodes to store before it is written; the pointer is None if conflicts are left."""
 
     pointer: Pointer | None
     conflicts: tuple[Conflict, ...] = ()
     nodes: tuple[tuple[Digest, bytes], ...] = ()
-    taken: int = 0  # files (and what else a listing names) that became as theirs has them
+    taken: int = 0  # entries taken from theirs
 
 
 def merge(base: Pointer | None, ours: Pointer, theirs: Pointer, read: ReadNode, *, choice: Choice = "") -> Merged:
@@ -56,7 +56,7 @@ def merge(base: Pointer | None, ours: Pointer, theirs: Pointer, read: ReadNode, 
     Without a base, everything was added on both sides. `union` cannot settle two versions of one file. Raises ObjectMissing for a listing
     that cannot be read, and FormatError for one that is refused.
     """
-    found = _merge_versions(base, ours, theirs, read, choice)
+    merged = _merge_versions(base, ours, theirs, read, choice)
     before = base.meta if base is not None else ""
     if theirs.meta in (ours.meta, before):
         meta: str | None = ours.meta
@@ -64,14 +64,14 @@ def merge(base: Pointer | None, ours: Pointer, theirs: Pointer, read: ReadNode, 
         meta = theirs.meta
     else:
         meta = _choose_meta(before, ours.meta, theirs.meta, choice)
-        found = replace(found, conflicts=(*found.conflicts, Conflict(b"", "meta")))
-    if found.pointer is None or meta is None:
-        return Merged(None, found.conflicts)
-    return replace(found, pointer=replace(found.pointer, meta=meta))
+        merged = replace(merged, conflicts=(*merged.conflicts, Conflict(b"", "meta")))
+    if merged.pointer is None or meta is None:
+        return Merged(None, merged.conflicts)
+    return replace(merged, pointer=replace(merged.pointer, meta=meta))
 
 
 def _choose_meta(base: str, ours: str, theirs: str, choice: Choice) -> str | None:
-    """Returns the user's part, or None. With `union`, theirs follows as comments: nobody can say what both mean together."""
+    """Returns the user's part, or None. With `union`, theirs follows as comments: two YAML texts cannot be merged safely."""
     if choice == "union" and ours and theirs:
         quoted = "".join(f"# {line}\n" for line in theirs.rstrip("\n").split("\n"))
         return f"{ours.rstrip()}\n# theirs:\n{quoted}"
@@ -116,12 +116,12 @@ def _merge_entry(base: Entry | None, ours: Entry | None, theirs: Entry | None) -
 
 
 class _DirectoryMerge:
-    """One merge of two listings: `edits` are what has to be done to that of ours, None to take an entry out of it."""
+    """A merge of two listings: `edits` are the changes to that of ours, None to remove an entry."""
 
     def __init__(self, base: Pointer | None, ours: Pointer, theirs: Pointer, read: ReadNode, choice: Choice) -> None:
         self._read, self._choice = read, choice
         self._edits: dict[bytes, Entry | None] = {}
-        self._beside: list[Entry] = []  # theirs', to be kept under another name
+        self._beside: list[Entry] = []  # entries of theirs to be kept under another name
         self._renamed: dict[bytes, bytes] = {}
         self._conflicts: dict[bytes, Reason] = {}
         self._mine = manifest.load(ours.digest, read)
@@ -155,7 +155,7 @@ class _DirectoryMerge:
                 self._settle(path, before, mine[path], their)
 
     def _settle(self, path: bytes, base: Entry | None, ours: Entry | None, theirs: Entry | None) -> None:
-        """Takes in an entry that both sides changed, each in another way."""
+        """Merges an entry that both sides changed differently."""
         entry = _merge_entry(base, ours, theirs)
         if entry is not None:
             self._edits[path] = entry
@@ -183,23 +183,23 @@ class _DirectoryMerge:
                 self._replace_folder(path, entry)
 
     def _make_room(self, folder: bytes, path: bytes) -> bool:
-        """Lets theirs' entry `path` stand below `folder`; says whether it can. Where that is an empty directory, it is one no more."""
-        there = self._entry(folder)
-        if there is None:
+        """Makes `folder` a folder, for theirs' entry `path` in it; returns whether that is possible."""
+        entry = self._entry(folder)
+        if entry is None:
             return True
-        if there.kind != EMPTY_DIR:
+        if entry.kind != EMPTY_DIR:
             self._conflicts.setdefault(folder, "file and folder")
-        if there.kind == EMPTY_DIR or self._choice == "theirs":
+        if entry.kind == EMPTY_DIR or self._choice == "theirs":
             self._edits[folder] = None
             return True
-        entry = self._edits.pop(path)
-        if self._choice == "union" and entry is not None:
+        moved = self._edits.pop(path)
+        if self._choice == "union" and moved is not None:
             new = self._other_name(folder) + path[len(folder) :]
-            self._edits[new] = replace(entry, path=new)
+            self._edits[new] = replace(moved, path=new)
         return False
 
     def _replace_folder(self, path: bytes, entry: Entry) -> None:
-        """Lets theirs' entry stand where ours may have a folder."""
+        """Puts theirs' entry in place of a folder of ours, if there is one."""
         below = list(self._below(path))
         if not below:
             return
@@ -232,7 +232,7 @@ class _DirectoryMerge:
         return self._edits[path] if path in self._edits else self._mine.find(path)
 
     def _below(self, folder: bytes) -> Iterator[bytes]:
-        """Yields what ours has below a folder and keeps."""
+        """Yields the paths that ours keeps below a folder."""
         paths = self._mine.paths
         start = folder + b"/"
         i = bisect_left(paths, start)
@@ -264,7 +264,7 @@ def _folders(path: bytes) -> Iterator[bytes]:
 
 
 def named_theirs(path: bytes, number: int) -> bytes:
-    """Returns the name under which theirs is kept beside ours; the ending stays, so that programs still know what it is."""
+    """Returns the name under which theirs is kept beside ours; the suffix stays, so that programs recognise the format."""
     folder, slash, name = path.rpartition(b"/")
     stem, ending = os.path.splitext(name)
     if len(ending) > MAX_NAME_BYTES // 2:
@@ -274,7 +274,7 @@ def named_theirs(path: bytes, number: int) -> bytes:
 
 
 def edited(entries: Entries, edits: Mapping[bytes, Entry | None]) -> Entries:
-    """Returns a listing with entries replaced, added, and (None) taken out; costs copies of its columns, not of its rows."""
+    """Returns a listing with entries replaced, added, and (None) removed; costs copies of its columns, not of its rows."""
     paths: list[bytes] = []
     flags, digests, sizes = bytearray(), bytearray(), entries.sizes[:0]
 

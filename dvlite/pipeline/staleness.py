@@ -44,7 +44,7 @@ class Captures(Protocol):
 
 
 class LockedCaptures:
-    """Takes all captured values from the lockfile: for whoever may start no program."""
+    """Takes all captured values from the lockfile, for commands that may not start a program."""
 
     def values(self, stage: Stage, locked: LockedStage | None) -> Mapping[str, str]:
         known = {} if locked is None else locked.facts.capture
@@ -85,7 +85,7 @@ class Content(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Gap:
-    """A declared dependency or parameter of which it is not known what it is now. `is_missing`: there is no such dependency."""
+    """A declared dependency or parameter whose current value is unknown. `is_missing`: the dependency does not exist."""
 
     place: StagePath
     error: DvliteError

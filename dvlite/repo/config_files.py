@@ -53,7 +53,7 @@ def file_of(layer: str, root: Path | None, environ: Mapping[str, str]) -> Path:
         return path
     if layer in _FILES:
         raise UsageError(f"the {layer} config belongs to a repository", hint="cd into one, or use --user")
-    raise UsageError(f"cannot tell where the {layer} config is: HOME is not set", hint="set HOME, or XDG_CONFIG_HOME")
+    raise UsageError(f"cannot find the {layer} config: HOME is not set", hint="set HOME, or XDG_CONFIG_HOME")
 
 
 def change(layer: str, settings: Mapping[str, Value | None], root: Path | None, environ: Mapping[str, str]) -> Path:

@@ -1,6 +1,6 @@
 """A git work tree that uses dvlite: where its parts are, its config, and what dvlite changes in git's files.
 
-Holds no store and no data; the files of its revisions and what they track: `revisions`. Paths inside are relative to the
+Opens its cache, and holds no data; the files of its revisions and what they track: `revisions`. Paths inside are relative to the
 root of the work tree, with `/`; undecodable bytes are kept as `os.fsdecode` keeps them.
 """
 
@@ -22,11 +22,12 @@ from dvlite.repo import config_files, ignore, remotes
 from dvlite.repo.remotes import RemoteSettings
 from dvlite.repo.revisions import WORK_TREE, Revision
 from dvlite.show import quote
+from dvlite.store.cache import Cache
 
-_REVISIONS = 16  # that are remembered
+_REVISIONS = 16  # kept in memory
 # An entry of PATH that is not absolute could lead into the repository, whose programs are never run: then as if there were no dvlite.
 _IF_ON_PATH = 'case "$(command -v dvlite)" in /*)'
-# git shows nothing at all if the program it is told to call is missing: where dvlite is not on PATH, the pointers themselves are shown.
+# git shows nothing if the configured program is missing: without dvlite on PATH, the pointers themselves are shown.
 _DIFF_COMMAND = (
     f'f() {{ {_IF_ON_PATH} dvlite diff --driver -- "$@" ;; *) command -p diff -u "$2" "$5" || true ;; esac; }}; f'
 )
@@ -161,7 +162,8 @@ class Repo:
             return ()
         there = [path for path in paths if os.path.lexists(self.root / path)]
         self.git.stage(there)
-        self.git.remove_cached([path for path in paths if path not in there])
+        if len(there) < len(paths):
+            self.git.remove_cached([path for path in paths if path not in there])
         return tuple(paths)
 
     def ensure_ignored(
@@ -249,6 +251,11 @@ def open_repo(
     if must_be_initialised and not (places.root / config_files.COMMITTED_FILE).is_file():
         raise NotARepository(f"dvlite is not initialised in {quote(str(places.root))}", hint="dvlite init")
     return Repo(places, cwd, environ, git, config, wait=wait)
+
+
+def open_cache(repo: Repo) -> Cache:
+    """Returns the repository's cache; makes no folder."""
+    return Cache(repo.cache_dir, pack_below_bytes=repo.config.pack_below_bytes, group=repo.config.cache_is_shared)
 
 
 def open_for_hook(environ: Mapping[str, str]) -> Repo:

@@ -1,4 +1,4 @@
-"""The repository at a revision: its work tree, or a commit of which nothing in the work tree is looked at. Its files, and what they track.
+"""The repository at a revision: its work tree, or a commit independent of the work tree. Its files, and the paths that they track.
 
 Files by name, sorted, their content within a limit, and where links lead. What pointers and lockfiles mean is decided in `tracked_paths`.
 Git runs no filter and no hook for it. Holds no store and no data.
@@ -205,7 +205,7 @@ class Revision:
         return LINK if stat.S_ISLNK(mode) else "100755" if mode & stat.S_IXUSR else "100644"
 
     def blob(self, path: str) -> str | None:
-        """Returns what tells two versions of a file apart without reading it, or None if nothing does."""
+        """Returns the blob id, by which two versions of a file can be compared without reading them, or None if unknown."""
         file = self.files.by_name.get(path)
         return None if file is None or not file.blob else file.blob
 
@@ -288,7 +288,7 @@ class Revision:
         return self._seen
 
     def pointers(self, *, as_seen: bool = False) -> list[str]:
-        """Returns the pointer files, each of which names one tracked path."""
+        """Returns the pointer files; each names one tracked path."""
         return [name for name in self.own_files(as_seen=as_seen) if is_pointer(name) and not is_lockfile(name)]
 
     def lockfiles(self, *, as_seen: bool = False) -> list[str]:

@@ -75,7 +75,7 @@ def why_untrackable(path: str) -> str | None:
 
 
 def overlap(paths: Iterable[str]) -> tuple[str, str] | None:
-    """Returns two paths of which one lies inside the other, or None."""
+    """Returns two paths, one inside the other, or None."""
     outer: list[str] | None = None
     for parts in sorted(path.split("/") for path in paths):
         if outer is not None and parts[: len(outer)] == outer:
@@ -84,18 +84,13 @@ def overlap(paths: Iterable[str]) -> tuple[str, str] | None:
     return None
 
 
-def tracked_path(name: str) -> str:
-    """Returns the path that a pointer file is for; raises FormatError for one that cannot be tracked."""
+def read_pointer(name: str, data: bytes, where: str) -> Tracked:
+    """Returns what a pointer file names; `where` is its path, for errors. Raises FormatError, also for a path that cannot be tracked."""
     path = name.removesuffix(SUFFIX)
     reason = why_untrackable(path)
     if reason is not None:
         raise refused(name, f"{quote(path)} cannot be tracked, {reason}", hint=f"git rm --cached {quote(name)}")
-    return path
-
-
-def read_pointer(name: str, data: bytes, where: str) -> Tracked:
-    """Returns what a pointer file names; `where` is its path, for errors."""
-    return Tracked(tracked_path(name), pointer.parse(data, where))
+    return Tracked(path, pointer.parse(data, where))
 
 
 def read_lockfile(name: str, data: bytes, where: str) -> list[Tracked]:

@@ -1,7 +1,7 @@
 """Annotations of GitHub Actions: lines of output that it shows beside the file and line that they name. Pure.
 
 Escaped as GitHub's own toolkit does (actions/toolkit, packages/core/src/command.ts). It shows ten errors and ten warnings of a step and
-drops the rest without a word: so the tenth counts the rest.
+drops the rest silently: so the tenth counts the rest.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ _LONGEST_TITLE = 200  # GitHub refuses more than 255
 
 @dataclass(frozen=True, slots=True)
 class Notice:
-    """What one annotation says, before it is escaped."""
+    """One annotation, before it is escaped."""
 
     level: Literal["error", "warning"]
     title: str

@@ -1,8 +1,7 @@
 """JUnit XML, as Jenkins, GitLab, GitHub and others read it: a suite for each pipeline file, a case for each stage and output. Pure.
 
-What failed is a failure; what could not be checked is an error, for a skipped case counts as a pass; a stage that was not
-run because one before it does not reproduce is skipped, for that one fails already; so is a frozen one, which was not to be compared.
-Findings of no stage are cases of a suite of their own.
+A stage that could not be checked is an error, because a skipped case counts as a pass. Skipped are stages that were not run because an
+earlier one does not reproduce, which fails already, and frozen stages. Findings without a stage are cases of their own suite.
 """
 
 from __future__ import annotations
@@ -21,7 +20,7 @@ from dvlite.text.verify import place_text
 from dvlite.verify.findings import Finding, OutputVerdict, StageCheck
 
 DATA = "tracked data"
-_UNTOLD = {  # of a stage whose own case has no words: other cases have them
+_ELSEWHERE = {  # the text of a stage whose findings are in other cases
     "finding": "its lockfile, pipeline file or a file of parameters cannot be used: see the findings",
     "unchecked": "something that it needs could not be checked: see the errors",
 }
@@ -30,7 +29,7 @@ _ENDED: dict[str, str | None] = {"passed": None, "failed": "failure", "unsure": 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Case:
-    """One case. `ended` is None where it passed; else `text` has all of it, `message` the first line."""
+    """One case. `ended` is None if it passed; else `text` is the whole report, `message` its first line."""
 
     suite: str
     name: str
@@ -131,7 +130,7 @@ def _of_stage(check: StageCheck, findings: Sequence[Finding], doubts: Sequence[s
         ended = "skipped"
     ended = "failure" if findings else "error" if doubts and ended is None else ended
     if ended is not None and not lines:
-        lines = [_UNTOLD.get(check.verdict, check.verdict)]
+        lines = [_ELSEWHERE.get(check.verdict, check.verdict)]
     return Case(
         suite=check.file or "dvlite.yaml",
         name=check.stage,

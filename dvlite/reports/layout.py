@@ -1,4 +1,4 @@
-"""Places the stages of a pipeline on a page: columns by what each needs, from left to right; arrows pass between boxes, not under them. Pure."""
+"""Layout of a pipeline: columns by dependencies, from left to right; arrows pass between boxes, not under them. Pure."""
 
 from __future__ import annotations
 
@@ -68,7 +68,7 @@ def plan(needs: Mapping[str, Sequence[str]]) -> Layout:
 def _middle(
     needs: Sequence[str], column: int, column_of: Mapping[str, int], heads: Mapping[tuple[str, int], float]
 ) -> float:
-    """Returns the middle of where the arrows come from that end in a stage of a column."""
+    """Returns the mean height of the sources of a stage's arrows."""
     known = [name for name in needs if (name, column_of.get(name, column)) in heads]
     heights = [heads.get((name, column - 1), heads[name, column_of[name]]) for name in known]
     return sum(heights) / len(heights) if heights else 0.0
@@ -93,7 +93,7 @@ def _left(column: int) -> int:
 
 
 def _columns(needs: Mapping[str, Sequence[str]]) -> list[list[str]]:
-    """Returns the stages by the length of the longest path to each; those of a circle, which no pipeline has, come last."""
+    """Returns the stages by the length of the longest path to each; those of a cycle, which no pipeline has, come last."""
     waiting = {name: {need for need in before if need in needs} for name, before in needs.items()}
     columns: list[list[str]] = []
     while waiting:

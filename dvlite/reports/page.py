@@ -12,7 +12,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dvlite import __version__
 from dvlite.commands.verify import VerifyResult
 from dvlite.reports.layout import HEIGHT, WIDTH, plan
-from dvlite.reports.summary import headline, is_pass, looked_at, outcome, outcome_of, output_sentence, stage_sentences
+from dvlite.reports.summary import headline, is_pass, outcome, outcome_of, output_sentence, scope_text, stage_sentences
 from dvlite.show import Show, count, duration_text, short_oid, size_text
 from dvlite.text.markdown import legal
 from dvlite.text.verify import place_text
@@ -78,7 +78,7 @@ def _lines(result: VerifyResult) -> Iterator[str]:
     yield '<meta name="viewport" content="width=device-width, initial-scale=1">'
     yield f"<title>dvlite verify: {title}</title>\n<style>{_STYLE}</style>\n</head>\n<body>"
     yield f'<header class="{ended}"><h1>{_SIGNS[ended]} {title}</h1>'
-    yield f"<p>{_text(looked_at(result))}</p></header>\n<main>"
+    yield f"<p>{_text(scope_text(result))}</p></header>\n<main>"
     if result.stages:
         yield "<h2>Pipeline</h2>"
         yield from _drawing(result.stages)

@@ -1,4 +1,4 @@
-"""What every report of a verification has, whatever its format: the outcome, the headline, the sentences of a stage. Pure."""
+"""The parts of every report of a verification: the outcome, the headline, the sentences of a stage. Pure."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from dvlite.text.verify import stages_text, why_lines
 from dvlite.verify.findings import OutputVerdict, StageCheck
 
 Outcome = Literal["passed", "failed", "unsure", "frozen"]
-OUTCOMES: dict[str, Outcome] = {  # of stages and outputs; what is not here is unsure
+OUTCOMES: dict[str, Outcome] = {  # of stages and outputs; all others are unsure
     "ok": "passed",
     "identical": "passed",
     "equivalent": "passed",
@@ -26,12 +26,12 @@ FROZEN = "frozen: not compared with its command, dependencies and parameters"
 
 
 def outcome_of(verdict: str) -> Outcome:
-    """Returns how a verdict counts: what could not be compared is never a pass, what was not to be compared is one of its own kind."""
+    """Returns how a verdict counts: an output that could not be compared never passes, a frozen stage is a kind of its own."""
     return OUTCOMES.get(verdict, "unsure")
 
 
 def is_pass(verdict: str) -> bool:
-    """Returns whether a verdict leaves nothing to do."""
+    """Returns whether a verdict needs no action."""
     return outcome_of(verdict) in ("passed", "frozen")
 
 
@@ -60,14 +60,14 @@ def headline(result: VerifyResult) -> str:
     return f"every stage{'' if all_ran else ' that was run'} produced the same outputs"
 
 
-def looked_at(result: VerifyResult) -> str:
-    """Returns what was verified, of which revision, and how long it took."""
+def scope_text(result: VerifyResult) -> str:
+    """Returns what was verified, at which revision, and how long it took."""
     parts = [f"{stages_text(result)} and {count(result.tracked, 'tracked path')}"]
     parts.append(f"of {one_line(revision_text(result))}")
     if result.commits != 1:
         parts.append(f"({count(result.commits, 'commit')})")
     if result.remote is not None:
-        parts.append(f"and {'every byte' if result.deep else 'what is'} on {one_line(result.remote)}")
+        parts.append(f"and {'every byte' if result.deep else 'the data'} on {one_line(result.remote)}")
     if result.fetched:
         parts.append(f"({size_text(result.fetched_bytes)} fetched)")
     return f"{' '.join(parts)}, {duration_text(result.elapsed_seconds)}"
@@ -82,7 +82,7 @@ def revision_text(result: VerifyResult) -> str:
 
 
 def stage_sentences(check: StageCheck) -> Iterator[str]:
-    """Yields why a stage has its verdict, beyond what its outputs show."""
+    """Yields why a stage has its verdict, in addition to its outputs."""
     if check.verdict == "frozen":
         yield FROZEN
     if check.problem is not None:

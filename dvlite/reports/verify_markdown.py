@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 from dvlite.commands.verify import VerifyResult
-from dvlite.reports.summary import headline, is_pass, looked_at, outcome, outcome_of, output_sentence, stage_sentences
+from dvlite.reports.summary import headline, is_pass, outcome, outcome_of, output_sentence, scope_text, stage_sentences
 from dvlite.show import Show, duration_text
 from dvlite.text.markdown import COMMENT, MarkdownDocument, Markup, block, code, opening, plain
 from dvlite.text.verify import place_text
@@ -25,7 +25,7 @@ def markdown(result: VerifyResult, *, limit_bytes: int = COMMENT) -> str:
     """Returns the document, within the limit."""
     document = MarkdownDocument(limit_bytes)
     document.add(MARKER, f"### {_SIGNS[outcome(result)]} dvlite verify: {plain(headline(result))}", "")
-    document.add(plain(looked_at(result)))
+    document.add(plain(scope_text(result)))
     if result.findings:
         document.table(
             ("where", "finding", "what", "fix"),

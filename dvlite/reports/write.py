@@ -1,6 +1,6 @@
-"""Where the reports of a verification go: files, standard output, the job summary of GitHub Actions, annotations in its log.
+"""Writes the reports of a verification: files, the job summary of GitHub Actions, annotations in its log.
 
-Reads no environment and writes nothing to a stream: the caller says where to, and prints the lines that are returned.
+Reads no environment and writes to no stream: the caller passes the places, and prints the lines that are returned.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ _WRITERS: Mapping[str, Callable[[VerifyResult], bytes]] = {
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ReportOptions:
-    """Which reports are wanted, each with its file; `markdown` empty: into the job summary if there is one, else standard output."""
+    """The requested reports, each with its file; `markdown` empty: into the job summary if there is one, else standard output."""
 
     junit: str | None = None
     html: str | None = None
@@ -60,9 +60,9 @@ def printed(result: VerifyResult, wanted: ReportOptions) -> Iterator[str]:
 
 
 def require_places(wanted: ReportOptions, *, with_json: bool) -> None:
-    """Makes the folders of the reports and tries to write into them, before a long run that ends in one.
+    """Creates the folders of the reports and tries to write there, before a long run.
 
-    Raises UsageError for a name that cannot be a report's, and for two that are the same.
+    Raises UsageError for an invalid name, and for two reports with the same name.
     """
     flags = [*wanted.printed, *(["--json"] if with_json else [])]
     if len(flags) > 1:
@@ -82,7 +82,7 @@ def require_places(wanted: ReportOptions, *, with_json: bool) -> None:
 
 def _require_name(flag: str, name: str) -> None:
     if flag == "--md" and not name.lower().endswith((".md", ".markdown")):
-        raise UsageError(  # `--md model.bin` would else replace a file that was to be verified
+        raise UsageError(  # `--md model.bin` would replace a file that should be verified
             f"--md takes a file whose name ends in .md, not {quote(name)}",
             hint="for a path or a stage, write it first: dvlite verify PATH --md",
         )
@@ -93,7 +93,7 @@ def _require_name(flag: str, name: str) -> None:
 
 
 def _is_device(name: str) -> bool:
-    """Returns whether a name is one of a pipe or a device, which is written to and never replaced."""
+    """Returns whether a name is that of a pipe or a device, which is written to and never replaced."""
     try:
         return not stat.S_ISREG(os.stat(name).st_mode)
     except OSError:
@@ -101,7 +101,7 @@ def _is_device(name: str) -> bool:
 
 
 def _try(name: str, folder: Path) -> None:
-    """Makes a folder if it is not there, and a file in it that is gone at once; raises DvliteError if that cannot be done."""
+    """Creates a folder if it is missing and a temporary file in it; raises DvliteError if that is not possible."""
     trial = folder / temporary_name()
     try:
         folder.mkdir(parents=True, exist_ok=True)
@@ -123,7 +123,7 @@ def deliver(result: VerifyResult, wanted: ReportOptions) -> Iterator[str]:
 
 
 def _write(name: str, content: bytes) -> None:
-    """Replaces a file, also behind a symbolic link; a pipe or a device is written to."""
+    """Replaces a file, or the target of a symbolic link; writes to a pipe or a device."""
     if not _is_device(name):
         write_atomic(Path(os.path.realpath(name)), content, sync=False)
         return
@@ -134,7 +134,7 @@ def _write(name: str, content: bytes) -> None:
 
 
 def _append(name: str, result: VerifyResult) -> None:
-    """Adds to the job summary, within what is left of its limit: above it, GitHub shows none at all."""
+    """Appends to the job summary, within the rest of its limit: above it, GitHub shows nothing."""
     try:
         descriptor = os.open(name, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o666)
         with os.fdopen(descriptor, "ab") as file:

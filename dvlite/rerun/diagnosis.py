@@ -27,7 +27,7 @@ RunAgain = Callable[[Mapping[str, str], str], RunOutcome]  # (variables, descrip
 class Diagnosis:
     """Whether a second run produced the same outputs, and else the factor with which they vary: `the number of threads`."""
 
-    repeats: bool
+    repeats: bool | None  # None: there was no second run
     varies_with: str | None = None
     runs: int = 1
     failure: str | None = None

@@ -21,8 +21,7 @@ from dvlite.pipeline.preflight import require_command, require_folder
 from dvlite.pipeline.stages import Stage
 from dvlite.pipeline.targets import choose
 from dvlite.progress import Progress
-from dvlite.repo.open_stores import open_cache
-from dvlite.repo.repository import Repo
+from dvlite.repo.repository import Repo, open_cache
 from dvlite.rerun.clean_clone import changed_files, clean_clone, submodules
 from dvlite.rerun.diagnosis import Diagnosis, diagnose, drift
 from dvlite.rerun.inputs import Inputs
@@ -36,6 +35,7 @@ from dvlite.verify.findings import OutputVerdict, StageCheck, StageVerdict
 
 _MOST_NAMED = 3
 _GOOD = ("identical", "equivalent")
+_NOT_DIAGNOSED = Diagnosis(repeats=None, runs=0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -215,23 +215,23 @@ class _Session:
                 check, seconds=first.ended.seconds, runs=1, drift=self._drift(stage, locked, now, fetch=True)
             )
         verdicts = self._judge.verdicts(stage, first)
-        diagnosis: Diagnosis | None = None
+        diagnosis = _NOT_DIAGNOSED
         problem = f"its inputs are not those of the lockfile: {', '.join(changed[:_MOST_NAMED])}" if changed else None
         if self._how.twice:
             diagnosis, verdicts = self._second(stage, now, first, verdicts)
         elif _verdict(verdicts) == "different" and not changed:
             problem = self._own_input(stage, locked, now)
-            diagnosis = None if problem else self._diagnose(stage, now, first)
+            diagnosis = _NOT_DIAGNOSED if problem else self._diagnose(stage, now, first)
         verdict = _verdict(verdicts)
-        if diagnosis is not None and diagnosis.failure is not None and verdict in _GOOD:
+        if diagnosis.failure is not None and verdict in _GOOD:
             verdict = "failed"
         if verdict in _GOOD:
             self._good.add(stage.address)
         verdicts, verdict = self._with_undeclared(stage, verdicts, verdict)
         culprit = verdict == "different" and not changed
-        if diagnosis is not None and diagnosis.failure is not None:
+        if diagnosis.failure is not None:
             problem = f"its second run failed: {diagnosis.failure}"
-        if diagnosis is not None and not diagnosis.repeats and verdict in _GOOD and problem is None:
+        if diagnosis.repeats is False and verdict in _GOOD and problem is None:
             problem = "two runs produced two results, both equivalent"
         return StageCheck(
             stage=stage.address,
@@ -239,9 +239,9 @@ class _Session:
             seconds=first.ended.seconds,
             outputs=verdicts,
             culprit=culprit,
-            repeats=None if diagnosis is None else diagnosis.repeats,
-            varies_with=None if diagnosis is None else diagnosis.varies_with,
-            runs=1 if diagnosis is None else 1 + diagnosis.runs,
+            repeats=diagnosis.repeats,
+            varies_with=diagnosis.varies_with,
+            runs=1 + diagnosis.runs,
             drift=self._drift(stage, locked, now, fetch=culprit),
             problem=problem,
         )

@@ -5,8 +5,8 @@ from __future__ import annotations
 from dvlite.errors import ObjectCorrupt, ObjectMissing, UsageError
 from dvlite.oid import Digest, Oid, parse_oid
 from dvlite.progress import Progress
-from dvlite.repo.open_stores import open_cache, open_remote
-from dvlite.repo.repository import Repo
+from dvlite.repo.open_stores import open_remote
+from dvlite.repo.repository import Repo, open_cache
 from dvlite.show import size_text
 from dvlite.store import fetch
 from dvlite.store.cache import Cache

@@ -71,7 +71,9 @@ def parts_of(repo: Repo, cache: Cache, paths: Sequence[str], scope: Scope, progr
     else:
         versions = committed_versions.reachable(repo.git, scope, progress=progress)
     chosen = travelling(select(repo, versions, paths, inside=True), paths)
-    if not paths and scope.is_workspace:  # of a partly checked out directory, the same part
+    if (
+        not paths and scope.is_workspace and (repo.state_dir / sparse.FILE).exists()
+    ):  # of a partly checked out directory, the same part
         patterns_by_path = sparse.load(repo.state_dir)
         chosen = [(item, patterns_by_path.get(item.path, ())) for item, _ in chosen]
     named_by = {item.path: item.lockfile for item, _ in chosen}

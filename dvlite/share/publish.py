@@ -15,8 +15,8 @@ from dvlite.oid import Digest, digest_bytes
 from dvlite.paths import is_inside
 from dvlite.progress import Progress
 from dvlite.repo import committed_versions
-from dvlite.repo.open_stores import open_cache, open_remote
-from dvlite.repo.repository import Repo
+from dvlite.repo.open_stores import open_remote
+from dvlite.repo.repository import Repo, open_cache
 from dvlite.repo.tracked_paths import Tracked
 from dvlite.runs import share
 from dvlite.show import Show, printable, quote, size_text, some
@@ -177,7 +177,8 @@ def _earlier(repo: Repo, remote: Remote, items: Sequence[Tracked]) -> dict[str, 
     lockfiles = {item.path: item.lockfile for item in items}
     histories = committed_versions.histories(repo.git, lockfiles, _EARLIER, lockfiles=lockfiles)
     for item in items:
-        pushed = from_oid((remote.recall("latest", _path_key(item.path)) or b"").decode("ascii", "replace"))
+        known = remote.recall("latest", _path_key(item.path))
+        pushed = None if known is None else from_oid(known.decode("ascii", "replace"))
         if pushed is not None and all(pushed.digest != version.digest for version in histories[item.path]):
             histories[item.path].insert(0, pushed)
     return histories

@@ -11,7 +11,7 @@ import contextlib
 import mmap
 import os
 from collections import OrderedDict
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 from dvlite import files
@@ -61,7 +61,10 @@ class Cache:
         """Returns the index objects by name, read once."""
         if self._segments is None:
             self._segments = self._read_segments()
-            self._adopt_orphans()
+            indexed = {name.hex() for segment in self._segments.values() for name in segment.packs}
+            orphans = [name for name in _names(self.folder / "packs") if name not in indexed]
+            if orphans:
+                self._adopt(orphans)
         return self._segments
 
     def refresh(self) -> None:
@@ -246,14 +249,14 @@ class Cache:
             except (ObjectCorrupt, ValueError):  # its rows are read from the packs again
                 self.set_aside(folder / name)
         standing = set(_names(self.folder / "packs"))
-        return {name: _of_standing_packs(segment, standing) for name, segment in segments.items()}
+        for name, segment in segments.items():
+            if not all(pack_name.hex() in standing for pack_name in segment.packs):
+                remaining = [place for place in segment if place.pack.hex() in standing]
+                segments[name] = Index(index.encode(remaining, bytes(16)), "of standing packs")
+        return segments
 
-    def _adopt_orphans(self) -> None:
+    def _adopt(self, orphans: Sequence[str]) -> None:
         """Indexes packs that no index names: a killed process or a damaged index left them. Everything in an index is in the packs too."""
-        indexed = {name.hex() for segment in self.segments().values() for name in segment.packs}
-        orphans = [name for name in _names(self.folder / "packs") if name not in indexed]
-        if not orphans:
-            return
         # a process that writes now indexes its own packs; a read-only disk stays as it is
         with contextlib.suppress(Busy, OSError, DvliteError), files.lock(self.folder / "lock", wait=False):
             rows: list[RecordLocation] = []
@@ -322,14 +325,6 @@ def _mapped_index(descriptor: int, name: str) -> Index:
     view = memoryview(mapped)
     index.verify_name(view, name)
     return Index(view, name)
-
-
-def _of_standing_packs(segment: Index, standing: set[str]) -> Index:
-    """Returns an index without the rows of packs that are gone."""
-    if all(name.hex() in standing for name in segment.packs):
-        return segment
-    remaining = [place for place in segment if place.pack.hex() in standing]
-    return Index(index.encode(remaining, bytes(16)), "of standing packs")
 
 
 def _names(folder: Path) -> list[str]:

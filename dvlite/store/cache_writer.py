@@ -78,7 +78,8 @@ class Writer:
         self._new.add((kind, digest))
         writer = self._writer(kind)
         writer.add(kind, digest, raw)
-        self._ship_if_full(writer)
+        if writer.size_bytes >= pack.TARGET_BYTES:
+            self._finish(writer.pack_class)
         return True
 
     def put_stored(self, record: pack.Record, stored: bytes | memoryview) -> None:
@@ -88,7 +89,8 @@ class Writer:
         self._new.add((record.kind, record.digest))
         writer = self._writer(record.kind)
         writer.add_stored(record, stored)
-        self._ship_if_full(writer)
+        if writer.size_bytes >= pack.TARGET_BYTES:
+            self._finish(writer.pack_class)
 
     def put_pack(self, whole: Pack) -> None:
         """Adds a pack that came from a remote and whose records were verified."""
@@ -123,7 +125,7 @@ class Writer:
     def adopt_file(self, temporary: Path, digest: Digest, size_bytes: int, *, sync: bool = True) -> None:
         """Moves a verified file on the cache's disk to its place; drops it if the place is taken, by a copy that is sound."""
         target = self.cache.large_path(digest)
-        if digest in self._sound or self._is_sound(target, digest, size_bytes):
+        if digest in self._sound or (os.path.lexists(target) and self._is_sound(target, digest, size_bytes)):
             self._sound.add(digest)
             temporary.unlink()
             if self._durable:
@@ -167,8 +169,10 @@ class Writer:
                 files.sync_path(self.cache.folder / "packs" / name.hex())
         self._folders.clear()
         self._relied.clear()
-        self._publish()
-        self.cache.merge_indexes()
+        if self._rows or self._packs_on_their_way:
+            self._publish()
+        if len(self.cache.segments()) > index.MERGE_ABOVE:
+            self.cache.merge_indexes()
 
     def _publish(self) -> None:
         """Indexes the finished packs; what is in open ones is still only known to this session."""
@@ -190,10 +194,6 @@ class Writer:
         if writer is None:
             writer = self._open[pack_class] = pack.PackWriter(pack_class, os.urandom(pack.NONCE_BYTES))
         return writer
-
-    def _ship_if_full(self, writer: pack.PackWriter) -> None:
-        if writer.size_bytes >= pack.TARGET_BYTES:
-            self._finish(writer.pack_class)
 
     def _finish(self, pack_class: int) -> None:
         whole = self._open.pop(pack_class).finish()

@@ -59,20 +59,17 @@ class Pack(NamedTuple):
 class PackWriter:
     """Builds one pack in memory; `nonce` is 16 fresh random bytes. Parts are joined once, at the end: a growing buffer is copied often."""
 
-    __slots__ = ("_length", "_parts", "_records", "pack_class")
+    __slots__ = ("_length", "_parts", "_records", "pack_class", "size_bytes")
 
     def __init__(self, pack_class: int, nonce: bytes) -> None:
         self.pack_class = pack_class
         self._parts: list[Buffer] = [_HEADER.pack(_MAGIC, pack_class, nonce)]
         self._length = HEADER_BYTES
+        self.size_bytes = HEADER_BYTES + TRAILER_BYTES  # of the whole pack, were it finished now
         self._records: list[Record] = []
 
     def __len__(self) -> int:
         return len(self._records)
-
-    @property
-    def size_bytes(self) -> int:
-        return self._length + len(self._records) * ROW_BYTES + TRAILER_BYTES
 
     def add(self, kind: int, digest: Digest, raw: bytes) -> Record:
         """Adds an object, compressed if that makes it smaller."""
@@ -87,6 +84,7 @@ class PackWriter:
         offset = self._length + RECORD_BYTES
         self._parts += (_RECORD.pack(_RECORD_MAGIC, kind, codec, 0, raw_length, stored_length, digest), stored)
         self._length = offset + stored_length
+        self.size_bytes += RECORD_BYTES + stored_length + ROW_BYTES
         placed = Record(kind, codec, offset, raw_length, stored_length, digest)
         self._records.append(placed)
         return placed

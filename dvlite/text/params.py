@@ -20,15 +20,11 @@ def every(result: ParamsDiffResult, show: Show) -> Iterator[str]:
 
 
 def _rows(result: ParamsDiffResult, show: Show, rows: Sequence[ParamDifference]) -> Iterator[str]:
-    yield from table(_row(row, show) for row in rows)
+    yield from table((show.path(row.file), printable(row.key), _values(row)) for row in rows)
     if not rows and not result.unread and not show.quiet:
         sides = f"between {printable(result.old)} and {printable(result.new)}"
         declared = f"{count(len(result.params), 'parameter')} the same" if result.params else "no stage declares one"
         yield f"No parameter differs {sides}: {declared}."
-
-
-def _row(row: ParamDifference, show: Show) -> tuple[str, ...]:
-    return (show.path(row.file), printable(row.key), _values(row))
 
 
 def _values(row: ParamDifference) -> str:

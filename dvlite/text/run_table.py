@@ -30,7 +30,11 @@ def text(result: RunsListResult, show: Show) -> Iterator[str]:
     shown = result.columns if result.chosen else worth_showing(result.columns)
     rows = [[_cell(run, column, result.now) for column in shown] for run in result.runs]
     titles = [printable(column.title) for column in shown]
-    kept = range(len(shown)) if result.chosen else fitting(shown, [titles, *rows], _width())
+    kept = (
+        range(len(shown))
+        if result.chosen
+        else fitting(shown, [titles, *rows], shutil.get_terminal_size((_WIDTH, 0)).columns)
+    )
     yield from _table(result, [shown[i] for i in kept], [[row[i] for i in kept] for row in [titles, *rows]], show)
     if show.quiet:
         return
@@ -118,10 +122,6 @@ def ago_text(then: str, now: str) -> str:
 def when_text(at: str) -> str:
     """Returns a time as people read it, in UTC."""
     return f"{at[:16].replace('T', ' ')} UTC" if at else _NONE
-
-
-def _width() -> int:
-    return shutil.get_terminal_size((_WIDTH, 0)).columns
 
 
 def _table(

@@ -48,9 +48,9 @@ class Checked:
 
 @dataclass(slots=True)
 class PreviousCommit:
-    """What is known from the commit before: entries that are equal are not examined again, nor stages of which nothing changed.
+    """The results of the previous commit: equal entries and unchanged stages are not checked again.
 
-    `only`: the stages that a change may matter to; None: all.
+    `only`: the stages that the change may affect; None: all.
     """
 
     runs: dict[Oid, Run | None] = field(default_factory=dict)

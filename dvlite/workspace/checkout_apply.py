@@ -449,7 +449,7 @@ class TreeWriter:
 
 
 def _require_size(size_bytes: int, want: Entries, i: int) -> None:
-    """Raises ObjectCorrupt if an object, sound in itself, has not the size that its listing or pointer says."""
+    """Raises ObjectCorrupt if an intact object does not have the size in its listing or pointer."""
     if size_bytes != want.sizes[i]:
         name = f"object {format_oid(FILE_OID, want.digest(i))}"
         raise ObjectCorrupt(

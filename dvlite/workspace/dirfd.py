@@ -5,13 +5,12 @@ from __future__ import annotations
 import contextlib
 import errno
 import os
-import shutil
 import stat
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Self
 
-from dvlite.files import FOLDER_ONLY, NO_FOLLOW, is_temporary_name
+from dvlite.files import FOLDER_ONLY, NO_FOLLOW
 from dvlite.formats.manifest import EMPTY_DIR
 from dvlite.workspace.scan import Scan
 
@@ -157,17 +156,6 @@ def unchanged(folder: int, name: bytes, scan: Scan, j: int | None) -> bool:
         scan.ctimes[j],
         scan.inodes[j],
     )
-
-
-def clear_leftovers(folder: Path) -> None:
-    """Removes temporary files of killed runs; the caller holds the workspace lock, so no live process owns them."""
-    with contextlib.suppress(OSError):
-        for entry in list(os.scandir(folder)):
-            if is_temporary_name(os.fsencode(entry.name)):
-                if entry.is_dir(follow_symlinks=False):
-                    shutil.rmtree(entry.path, ignore_errors=True)
-                else:
-                    os.unlink(entry.path)
 
 
 def remove_empty_folders(root: Path, current: Path, path: str) -> None:

@@ -35,7 +35,7 @@ class CachingReader:
         limit = self.limit_bytes
         small = sum(size for size in sizes if size <= limit)
         large = sum(sizes) - small
-        self.shares_blocks = large > 0 and can_share_blocks(self._near, self._cache.folder)
+        self.shares_blocks = large > 0 and files.can_share_blocks(self._near, self._cache.folder)
         needed = small + (0 if self.shares_blocks else large)
         kind = files.file_system(self._cache.folder) or "its disk"
         files.require_space(
@@ -46,17 +46,3 @@ class CachingReader:
             if large and not self.shares_blocks
             else None,
         )
-
-
-def can_share_blocks(near: Path, folder: Path) -> bool:
-    """Returns whether a file beside `near` can share its blocks with one in `folder`, by trying."""
-    source, target = near / files.temporary_name(), folder / "tmp" / files.temporary_name()
-    try:
-        source.write_bytes(b"dvlite" * 1024)
-        with open(source, "rb") as opened, open(target, "wb") as copy:
-            return files.share_blocks(opened.fileno(), copy.fileno())
-    except OSError:
-        return False
-    finally:
-        source.unlink(missing_ok=True)
-        target.unlink(missing_ok=True)

@@ -25,7 +25,7 @@ from dvlite.workspace.checkout_apply import SHARE_FROM, CheckoutOutcome
 from dvlite.workspace.checkout_plan import CheckoutPlan, plan, selected
 from dvlite.workspace.dirfd import Folders, remove_entries, unchanged
 from dvlite.workspace.hashing import Snapshot, identify
-from dvlite.workspace.ingest import CachingReader, can_share_blocks
+from dvlite.workspace.ingest import CachingReader
 from dvlite.workspace.overwrite_safety import EarlierVersions, is_earlier_version, is_exactly
 from dvlite.workspace.scan import Scan
 from dvlite.workspace.workspace import NO_VERSION, Workspace
@@ -114,7 +114,8 @@ def restore(work: Workspace, path: str, wanted: Pointer, patterns: Sequence[str]
     whole = work.wanted(wanted)
     chooses = sparse.selector(asked) if asked else None
     want = whole if chooses is None else selected(whole, chooses)
-    sparse.require_matches(path, patterns, want.paths)
+    if patterns:
+        sparse.require_matches(path, patterns, want.paths)
     have = None if scan is None else identify(scan, work.stat_rows(path), work.progress)
     outside = None
     if have is not None and chooses is not None:
@@ -237,7 +238,7 @@ def _require_space(work: Workspace, path: str, want: Entries, todo: CheckoutPlan
         else:
             large += want.sizes[i]
     folder = files.existing_folder(work.location(path).parent)
-    if large and can_share_blocks(folder, work.cache.folder):
+    if large and files.can_share_blocks(folder, work.cache.folder):
         large = 0
     files.require_space(folder, small + large, work.repo.display(path))
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import shutil
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
@@ -70,7 +71,13 @@ class Workspace:
     def clear_leftovers(self, path: str, scan: Scan | None) -> None:
         """Removes temporary files that killed runs left in or beside a tracked path; the caller holds the workspace lock."""
         place = self.repo.root / path
-        dirfd.clear_leftovers(place.parent)
+        with contextlib.suppress(OSError):
+            for entry in list(os.scandir(place.parent)):
+                if entry.name.startswith(files.TEMP_PREFIX) and files.is_temporary_name(os.fsencode(entry.name)):
+                    if entry.is_dir(follow_symlinks=False):
+                        shutil.rmtree(entry.path, ignore_errors=True)
+                    else:
+                        os.unlink(entry.path)
         if scan is not None and scan.leftovers:
             with dirfd.Folders(place) as opened:
                 for inner in scan.leftovers:
@@ -118,10 +125,12 @@ class Workspace:
         versions = [*earlier[:first], version, *earlier[first:]]
         text = b"".join(os.fsencode(f"{oid}\n") for oid in versions[:_VERSIONS]) + os.fsencode(path)
         name = self._index_path(path).with_suffix(_NOTE)
-        if not files.holds(name, text):
-            with contextlib.suppress(DvliteError, OSError):
-                name.parent.mkdir(parents=True, exist_ok=True)
-                files.write_atomic(name, text, sync=False)
+        with contextlib.suppress(OSError):
+            if name.read_bytes() == text:
+                return
+        with contextlib.suppress(DvliteError, OSError):
+            name.parent.mkdir(parents=True, exist_ok=True)
+            files.write_atomic(name, text, sync=False)
 
     def versions_here(self, path: str) -> list[str]:
         """Returns the oids of versions that may be on disk in this worktree, at least in part, newest first."""

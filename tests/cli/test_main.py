@@ -450,7 +450,7 @@ def test_a_full_disk_behind_standard_output_is_an_error(project, run_cli):
             [sys.executable, "-m", "dvlite", "completion", "bash"], stdout=full, stderr=subprocess.PIPE, text=True
         )
     assert done.returncode == 1
-    assert done.stderr == "error: cannot go on: No space left on device\n"
+    assert done.stderr == "error: cannot continue: No space left on device\n"
 
 
 def test_nothing_in_the_current_folder_is_imported(git_repo, run_cli):

@@ -68,21 +68,6 @@ def test_an_older_hook_that_leads_out_of_the_folder_still_leads_there(bare):
     assert bare.does("commit", "-q", "--allow-empty", "-m", "x") == "checked by pre-commit\n"
 
 
-def test_hooks_of_an_earlier_dvlite_move_on_install_and_come_back(bare):
-    one_for_all(bare.hooks)
-    bare.dvlite("install")
-    for _ in range(2):  # as an earlier dvlite would have left it
-        kept = bare.hooks.with_name("hooks.before-dvlite")
-        (kept / "pre-commit").rename(bare.hooks / "pre-commit.before-dvlite")
-        bare.dvlite("install")
-        told = bare.does("commit", "-q", "--allow-empty", "-m", "x").splitlines()
-        assert told == ["called pre-commit in .git", "called commit-msg in .git"]
-    (kept / "pre-commit").rename(bare.hooks / "pre-commit.before-dvlite")
-    assert bare.json("install", "--uninstall")["chained"] == ["pre-commit", "post-checkout"]
-    assert (bare.hooks / "pre-commit").readlink().name == "all"
-    assert not kept.exists()
-
-
 def test_in_a_folder_of_several_repositories_older_hooks_still_run_for_all(bare, tmp_path):
     one_for_all(tmp_path / "mine")
     bare.git("config", "--global", "core.hooksPath", f"{tmp_path / 'mine'}/")

@@ -11,8 +11,7 @@ import pytest
 from dvlite.formats import record
 from dvlite.formats.record import Code, Input, Output
 from dvlite.oid import FILE, digest_bytes, format_oid
-from dvlite.repo.open_stores import open_cache
-from dvlite.repo.repository import open_repo
+from dvlite.repo.repository import open_cache, open_repo
 from dvlite.runs.columns import RunColumn
 from dvlite.runs.records import Records
 from dvlite.store.cache_writer import Writer

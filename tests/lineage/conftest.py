@@ -8,8 +8,8 @@ import pytest
 from dvlite.lineage.context import LineageContext
 from dvlite.lineage.provenance import Provenance
 from dvlite.progress import NullProgress
-from dvlite.repo.open_stores import open_cache, plain_cache
-from dvlite.repo.repository import open_repo
+from dvlite.repo.open_stores import plain_cache
+from dvlite.repo.repository import open_cache, open_repo
 from dvlite.runs.index import open_index
 from dvlite.runs.records import Records
 from tests.commands.conftest import start_project

@@ -8,8 +8,7 @@ import pytest
 from dvlite.pipeline.content import Contents
 from dvlite.pipeline.outputs import Outputs
 from dvlite.progress import NullProgress
-from dvlite.repo.open_stores import open_cache
-from dvlite.repo.repository import open_repo
+from dvlite.repo.repository import open_cache, open_repo
 from dvlite.workspace.workspace import Workspace
 from tests.pipeline.stages_of import stages_of
 

@@ -8,7 +8,7 @@ import pytest
 from dvlite.errors import FormatError, UsageError
 from dvlite.pipeline.outputs import Outputs
 from dvlite.progress import NullProgress
-from dvlite.repo.open_stores import open_cache
+from dvlite.repo.repository import open_cache
 from dvlite.workspace.workspace import Workspace
 from tests.commands.project import tree
 

@@ -8,8 +8,8 @@ from dvlite.formats import record
 from dvlite.formats.record import Input, Note, Output
 from dvlite.oid import FILE, digest_bytes, format_oid
 from dvlite.progress import NullProgress
-from dvlite.repo.open_stores import open_cache, open_remote
-from dvlite.repo.repository import open_repo
+from dvlite.repo.open_stores import open_remote
+from dvlite.repo.repository import open_cache, open_repo
 from dvlite.runs import share
 from dvlite.runs.records import open_records
 from tests.runs.recorded import name, oid, run

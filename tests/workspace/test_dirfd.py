@@ -5,10 +5,9 @@ import os
 
 import pytest
 
-from dvlite.files import temporary_name
 from dvlite.progress import NullProgress
 from dvlite.repo import ignore
-from dvlite.workspace.dirfd import Folders, clear_leftovers, publish, remove_empty_folders, remove_entries
+from dvlite.workspace.dirfd import Folders, publish, remove_empty_folders, remove_entries
 from dvlite.workspace.scan import scan
 from tests.trees import put
 
@@ -73,16 +72,6 @@ def test_a_file_replaces_an_empty_folder_and_none_with_something_in_it(tmp_path)
             publish(b"new2", b"full", folders.top)
     assert (tmp_path / "empty").is_file()
     assert (tmp_path / "full/users").exists()
-
-
-def test_leftovers_are_removed_and_nothing_else(tmp_path):
-    file, folder = (os.fsdecode(temporary_name()) for _ in range(2))
-    put(tmp_path / file)
-    put(tmp_path / folder / "inside")
-    put(tmp_path / "users")
-    clear_leftovers(tmp_path)
-    clear_leftovers(tmp_path / "none")
-    assert os.listdir(tmp_path) == ["users"]
 
 
 def test_empty_folders_above_are_removed_but_not_where_the_user_is(tmp_path):

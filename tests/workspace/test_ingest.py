@@ -6,10 +6,11 @@ import pytest
 
 from dvlite import files
 from dvlite.errors import NoSpace
+from dvlite.files import can_share_blocks
 from dvlite.oid import digest_bytes
 from dvlite.store.cache import Cache
 from dvlite.store.cache_writer import Writer
-from dvlite.workspace.ingest import CachingReader, can_share_blocks
+from dvlite.workspace.ingest import CachingReader
 from tests.trees import noise, put
 
 

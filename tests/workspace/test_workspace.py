@@ -7,8 +7,7 @@ import pytest
 
 from dvlite.oid import digest_bytes
 from dvlite.progress import NullProgress
-from dvlite.repo.open_stores import open_cache
-from dvlite.repo.repository import open_repo
+from dvlite.repo.repository import open_cache, open_repo
 from dvlite.workspace.hashing import identify
 from dvlite.workspace.workspace import NO_VERSION, Workspace, entries_of, set_aside_damaged_nodes
 from tests.clones import Clone, start
@@ -56,7 +55,7 @@ def test_a_state_that_is_no_version_is_never_taken_for_one(here):
     mine = work(here)
     found = mine.scan("data")
     known = identify(found, mine.stat_rows("data"), NullProgress())
-    mine.remember("data", NO_VERSION, found, known.digests, bytes(len(found)))
+    mine.remember("data", NO_VERSION, found, known.digests, bytes(len(found.paths)))
     assert mine.vouched("data", found) is None
 
 
@@ -93,10 +92,13 @@ def test_parts_are_remembered_for_each_worktree(here):
 
 def test_leftovers_in_and_beside_a_path_are_removed(here):
     put(here.path / ".dvl-0123456789abcdef", b"")
+    put(here.path / ".dvl-0123456789abcdee" / "inside", b"")
+    put(here.path / ".dvl-users", b"")
     put(here.path / "data" / "sub" / ".dvl-0123456789abcdef", b"")
     mine = work(here)
     mine.clear_leftovers("data", mine.scan("data"))
-    assert not list(here.path.rglob(".dvl-*"))
+    mine.clear_leftovers("none/data", None)
+    assert list(here.path.rglob(".dvl-*")) == [here.path / ".dvl-users"]
 
 
 def test_damaged_nodes_are_set_aside_and_no_others(here):
