@@ -18,10 +18,10 @@ PROJECT = Path(__file__).parent.parent
 BOUNDS = {
     "add": (187, 34, 14, 9),
     "status": (111, 29, 12, 0),
-    "push": (308, 48, 20, 0),
+    "push": (313, 48, 20, 0),
     "repro": (460, 60, 18, 0),
     "checkout": (207, 38, 17, 13),
-    "pull": (382, 57, 17, 3),
+    "pull": (384, 57, 17, 3),
 }
 COLUMNS = ("functions", "files", "frames", "frames of the first write")
 
