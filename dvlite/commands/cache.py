@@ -58,7 +58,7 @@ def cache_prune(
             cache.refresh()
         progress.start(f"comparing the cache with {opened.store.label}")
         held = prune_plan.contents(cache)
-        catalog, project = Catalog(opened).look(), repo.config.project or ""
+        catalog, project = Catalog(opened, progress).look(), repo.config.project or ""
         proof = reachable.prove(catalog, cache, versions, project, also=held.digests())
         shared = repo.config.cache_dir is not None  # other projects may rely on it, and have another remote
         plan = prune_plan.plan(cache, held, lambda digest: proof.covers(digest, strangers=not shared))

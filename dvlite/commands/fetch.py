@@ -35,7 +35,7 @@ def fetch(
     with opened:
         parts = parts_of(repo, cache, paths, scope, progress)
         progress.start(f"looking at {opened.store.label}")
-        catalog = Catalog(opened).look()
+        catalog = Catalog(opened, progress).look()
         fetched = fetch_versions(catalog, cache, parts, progress, dry_run=dry_run)
         records = 0 if dry_run else share.receive(repo, opened, progress)
         return fetch_result(name, catalog, fetched, started, records=records, dry_run=dry_run)

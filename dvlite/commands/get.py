@@ -335,7 +335,7 @@ def _fetch(opened: _Source, parts: Sequence[FetchRequest], jobs: int | None, pro
         _refuse_relative_folder(repo)
     _, remote = open_remote(repo, opened.cache, None, jobs)
     with remote:
-        catalog = Catalog(remote).look()
+        catalog = Catalog(remote, progress).look()
         got = fetch_versions(catalog, opened.cache, parts, progress)
         if got.missing:
             raise missing_error(got.missing, catalog)

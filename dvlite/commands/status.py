@@ -64,7 +64,7 @@ def status(
             missing_on_remote,  # 30 ms of modules that a plain status does not need
         )
 
-        name, not_pushed = missing_on_remote(repo, work.cache, chosen, remote)
+        name, not_pushed = missing_on_remote(repo, work.cache, chosen, remote, progress)
     differing = [check.changed for check in checks if check.changed is not None]
     changed = tuple(path for path in differing if path.stage is None)
     outputs_changed = tuple(path for path in differing if path.stage is not None)

@@ -61,7 +61,7 @@ class LineageContext:
     def catalog(self) -> Catalog | None:
         """What the given remote holds, listed once, when it is needed."""
         if self._catalog is None and self.remote is not None:
-            self._catalog = Catalog(self.remote).look()
+            self._catalog = Catalog(self.remote, self.progress).look()
         return self._catalog
 
     def searched(self) -> str:
@@ -94,7 +94,7 @@ class LineageContext:
             try:
                 _, remote = open_remote(self.repo, self.cache, None, None)
                 self.progress.start(f"reading listings on {remote.store.label}")
-                self._default_catalog = Catalog(self._open_remotes.enter_context(remote)).look()
+                self._default_catalog = Catalog(self._open_remotes.enter_context(remote), self.progress).look()
             except DvliteError as error:
                 self.unreachable = error.message
             self.progress.finish()

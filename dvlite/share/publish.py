@@ -93,7 +93,7 @@ def publish(repo: Repo, items: Sequence[Tracked], options: PushOptions, *, progr
     with remote, lock(remote.folder / "lock", wait=repo.waits, waiting=waiting):
         earlier = _earlier(repo, remote, items)
         progress.start(f"looking at {remote.store.label}")
-        catalog = Catalog(remote).look()
+        catalog = Catalog(remote, progress).look()
         _refuse_emptied(catalog, name)
         user = repo.git.config_get("user.email") or ""
         runs = None if options.dry_run else share.outgoing(repo, remote, cache, user, progress)

@@ -19,12 +19,13 @@ from dvlite.formats import condemned, recipe, root, store_config
 from dvlite.formats.condemned import Condemned
 from dvlite.formats.recipe import Recipe
 from dvlite.formats.store_config import StoreConfig
-from dvlite.oid import Digest, digest_bytes, format_oid
+from dvlite.oid import Buffer, Digest, digest_bytes, format_oid
+from dvlite.progress import NullProgress, Progress
 from dvlite.show import quote
 from dvlite.store import index, pack
 from dvlite.store.index import Index, RecordLocation, ranges, unpack_at
 from dvlite.store.object_store import ObjectAbsent, ObjectEntry
-from dvlite.store.pack import KIND_END, KIND_RECIPE, Record
+from dvlite.store.pack import KIND_CHUNK, KIND_END, KIND_RECIPE, Record
 from dvlite.store.remote import Remote
 
 _NAMED = re.compile(r"(packs|index|condemned)/([0-9a-f]{64})")
@@ -32,21 +33,29 @@ _MANY = 4000  # a folder with more objects than this is listed in 16 parts at on
 WHOLE_BELOW_BYTES = 1024 * 1024  # a meta pack smaller than this is fetched and kept whole
 _MAX_CONFIG_BYTES = 64 * 1024
 _DAMAGED = "distrusted"  # kind of the notes about damaged packs in the cache's `remote/` folder
+_OTHER_ROWS = 8  # of one object that are tried when a row is wrong: an index may hold any number of wrong ones
+_TRIES = 4  # listings of condemned/ while its objects are merged
 
 
 class Catalog:
     """One look at a remote. `packs` maps the packs that stand there to their size in bytes."""
 
-    def __init__(self, remote: Remote) -> None:
+    def __init__(self, remote: Remote, progress: Progress | None = None) -> None:
         self.remote = remote
+        self._progress = progress or NullProgress()
         self.config: StoreConfig | None = None
         self.packs: dict[Digest, int] = {}
         self.condemned: frozenset[Digest] = frozenset()
         self.purged: frozenset[Digest] = frozenset()
         self.distrusted: set[Digest] = set()  # packs that this process found damaged
         self._wrong: set[RecordLocation] = set()  # rows that are not where the object is, while another row may be
-        self.condemned_names: frozenset[str] = frozenset()
+        self.condemned_sizes: dict[str, int] = {}  # of the condemned lists at the last look, in bytes
         self.index_sizes: dict[str, int] = {}  # of the index objects at the last look, in bytes
+        self.damaged: dict[
+            str, bytes | None
+        ] = {}  # index objects and condemned lists, with their bytes if they were kept
+        self.unindexed: Index | None = None  # rows from footers, in place of damaged index objects
+        self.unread = False  # a pack in no index could not be read just now
         self._indexes: dict[str, Index] | None = None
         self._indexed: set[Digest] | None = None
         self._footers: dict[Digest, list[Record]] = {}
@@ -62,25 +71,30 @@ class Catalog:
         indexes = remote.submit(lambda: remote.store.list("index/").entries)
         self.look_at_condemned()
         self.config = config.result()
-        self.packs = {
-            Digest(bytes.fromhex(entry.name[6:])): entry.size_bytes
-            for entry in packs.result()
-            # Nothing of ours is larger (never read a stranger's terabyte), and what is shorter than an empty pack holds nothing.
-            if pack.HEADER_BYTES + pack.TRAILER_BYTES <= entry.size_bytes <= pack.MAX_PACK_BYTES
-        }
+        self.packs = _sizes(packs.result())
         self.index_sizes = {entry.name: entry.size_bytes for entry in indexes.result() if _is_named(entry.name)}
-        self._indexes = self._indexed = None
+        self._indexes = self._indexed = self.unindexed = None
+        self.damaged = {name: data for name, data in self.damaged.items() if name in self.condemned_sizes}
         self._recipes.clear()
         return self
 
     def look_at_condemned(self) -> frozenset[Digest]:
-        """Lists condemned/ again and returns the packs that were not condemned at the last look."""
-        names = [entry.name for entry in self.remote.store.list(condemned.FOLDER).entries if _is_named(entry.name)]
+        """Lists condemned/ again and returns the packs that were not condemned at the last look.
+
+        A damaged list is left out with a warning: gc deletes nothing by a list that it cannot read.
+        """
         before = self.condemned
-        entries = self.remote.run_all(self._read_condemned, names)
+        for attempt in range(_TRIES):
+            listed = self.remote.store.list(condemned.FOLDER).entries
+            self.condemned_sizes = {entry.name: entry.size_bytes for entry in listed if _is_named(entry.name)}
+            try:
+                entries = self.remote.run_all(self._read_condemned, list(self.condemned_sizes))
+                break
+            except ObjectAbsent:  # merged since it was listed
+                if attempt == _TRIES - 1:
+                    raise
         self.condemned = frozenset(name for entry in entries for name in entry.packs)
         self.purged = frozenset(digest for entry in entries for digest in entry.purged)
-        self.condemned_names = frozenset(names)
         return self.condemned - before
 
     def _read_config(self) -> StoreConfig | None:
@@ -97,22 +111,59 @@ class Catalog:
         return store_config.parse(data, where)
 
     def _read_condemned(self, name: str) -> Condemned:
-        return condemned.parse(self._read_named(name, condemned.MAX_BYTES), f"{name} on {self.remote.store.label}")
+        data = self._read_named(name, self.condemned_sizes[name], condemned.MAX_BYTES)
+        if data is not None:
+            try:
+                return condemned.parse(data, f"{name} on {self.remote.store.label}")
+            except ObjectCorrupt:  # named by its bytes, and yet no list
+                self._note_named(name, None)
+        return Condemned("", ())
 
-    def _read_named(self, name: str, limit_bytes: int, hint: str | None = None) -> bytes:
+    def _read_named(self, name: str, size_bytes: int | None, limit_bytes: int) -> bytes | None:
         """Returns an object that is named by its content: as it was kept, else read with one request, checked and kept.
 
-        Raises ObjectAbsent, and ObjectCorrupt with the hint.
+        None, with a warning, for one that is damaged; what was kept stands for one that a listing shows with another size. Raises
+        ObjectAbsent.
         """
         folder, _, short = name.partition("/")
         data = self.remote.recall(folder, short)
-        if data is None or digest_bytes(data).hex() != short:
-            data = self.remote.get(name, end=limit_bytes + 1)
-            if digest_bytes(data).hex() != short:
-                where = f"object {name} on {self.remote.store.label}"
-                raise ObjectCorrupt(f"{where} is damaged: its bytes are not the ones that its name promises", hint=hint)
-            self.remote.remember(folder, short, data)
+        if data is not None and digest_bytes(data).hex() == short:
+            if size_bytes not in (None, len(data)):
+                self._note_named(name, data)
+            return data
+        data = self.remote.get(name, end=limit_bytes + 1)
+        if digest_bytes(data).hex() != short:
+            self._note_named(name, None)
+            return None
+        self.remote.remember(folder, short, data)
         return data
+
+    def _note_named(self, name: str, data: bytes | None) -> None:
+        if name not in self.damaged:
+            remedy = "the next dvlite push writes it again" if data or name.startswith("index/") else "it is left out"
+            self._progress.warn(f"object {name[:20]} on {self.remote.store.label} is damaged: {remedy}")
+        self.damaged[name] = data
+
+    def read_named_again(self) -> Iterator[str]:
+        """Reads index objects and condemned lists from the remote, whatever was kept of them, and yields those that are damaged.
+
+        Kept copies of these are dropped, so that the next push looks at what is there.
+        """
+        names = [*self.index_sizes, *self.condemned_sizes]
+
+        def is_sound(name: str) -> bool:
+            folder, _, short = name.partition("/")
+            limit_bytes = index.MAX_BYTES if folder == "index" else condemned.MAX_BYTES
+            try:
+                return digest_bytes(self.remote.get(name, end=limit_bytes + 1)).hex() == short
+            except ObjectAbsent:
+                return True
+
+        for name, sound in zip(names, self.remote.run_all(is_sound, names), strict=True):
+            if not sound:
+                if name.startswith("index/"):
+                    self.remote.forget("index", {name[6:]})
+                yield name
 
     @property
     def is_empty(self) -> bool:
@@ -205,25 +256,87 @@ class Catalog:
             self.distrusted.add(place.pack)
 
     def indexes(self) -> dict[str, Index]:
-        """Returns the index objects of the last look, fetching those not seen before."""
+        """Returns the index objects of the last look, fetching those not seen before; rows from footers stand for damaged ones."""
         if self._indexes is None:
             loaded = self.remote.run_all(self.read_index, list(self.index_sizes))
             self._indexes = {
                 name: segment for name, segment in zip(self.index_sizes, loaded, strict=True) if segment is not None
             }
-            stale = self.remote.remembered("index") - {name[6:] for name in self.index_sizes}
-            for name in stale:
-                with contextlib.suppress(OSError):
-                    os.unlink(self.remote.folder / "index" / name)
+            self.remote.forget("index", self.remote.remembered("index") - {name[6:] for name in self.index_sizes})
+            if any(data is None and name in self.index_sizes for name, data in self.damaged.items()):
+                self.unindexed = self._index_the_rest(
+                    {pack for segment in self._indexes.values() for pack in segment.packs}
+                )
+                self._indexes[""] = self.unindexed
         return self._indexes
 
     def read_index(self, name: str) -> Index | None:
-        """Returns one index object, or None if it is gone."""
+        """Returns one index object, or None if it is gone or damaged."""
         try:
-            data = self._read_named(name, index.MAX_BYTES, hint="push again from a clone that has the data")
+            data = self._read_named(name, self.index_sizes.get(name), index.MAX_BYTES)
+            return None if data is None else Index(data, name)
         except ObjectAbsent:  # merged since it was listed: its rows are in an object that a new look finds
             return None
-        return Index(data, name)
+        except ObjectCorrupt:  # named by its bytes, and yet no index
+            self._note_named(name, None)
+            return None
+
+    def _index_the_rest(self, named: set[Digest]) -> Index:
+        """Returns an index of the packs that no sound index object names; one request or two for each whose footer was not kept.
+
+        Packs are listed again: a pack stands before an index object names it, so this listing has all that a damaged one named.
+        """
+        self.packs = _sizes(self._list_packs("packs/"))
+        names = [name for name in self.packs if name not in named and self.usable(name)]
+        self._progress.start(f"reading what {len(names):,} packs on {self.remote.store.label} hold")
+        parts = self.remote.run_all(
+            lambda text: self._rows_of(Digest(bytes.fromhex(text))), [name.hex() for name in names]
+        )
+        self.unread = None in parts
+        rows = [place for part in parts for place in part or ()]
+        read = [name for name, part in zip(names, parts, strict=True) if part is not None]
+        return Index(index.encode(rows, bytes(16), also=read), "of packs in no index")
+
+    def _rows_of(self, name: Digest) -> list[RecordLocation] | None:
+        """Returns the rows that index a pack: of a damaged one its sound records; None if less than all of it arrived."""
+        try:
+            records = self._kept_footer(name) or self._read_footer(name, self.packs[name])
+            chunks = any(record.kind == KIND_CHUNK for record in records)
+            return (
+                [index.end_of(name, self.packs[name])] if chunks else [RecordLocation(name, each) for each in records]
+            )
+        except ObjectAbsent:
+            return []
+        except ObjectCorrupt:
+            data = self.pack_bytes(name)
+        if len(data) != self.packs[name]:
+            return None
+        with contextlib.suppress(ObjectCorrupt):
+            places = (RecordLocation(name, record) for record in pack.open_whole(data, name))
+            return [place for place in places if place.record.kind != KIND_CHUNK and _is_sound(place, data)]
+        return []
+
+    def mend_indexes(self) -> None:
+        """Writes what stands for damaged objects, then deletes these: called by a push before it publishes.
+
+        What was kept whole is written again under its name; other index objects are replaced by one of rows from footers.
+        """
+        self.indexes()
+        for name, data in list(self.damaged.items()):
+            if data is not None:
+                self.remote.put(name, data)
+                del self.damaged[name]
+        lost = [name for name in self.damaged if name in self.index_sizes]
+        if not lost or self.unindexed is None or self.unread:
+            return
+        data = index.encode(list(self.unindexed), os.urandom(16), also=self.unindexed.packs)
+        name = f"index/{digest_bytes(data).hex()}"
+        self.remote.put(name, data)
+        self.remote.remember("index", name[6:], data)
+        self.remote.store.delete(lost)
+        for bad in lost:
+            del self.damaged[bad], self.index_sizes[bad]
+        self.index_sizes[name] = len(data)
 
     # --- recipes and footers ---
 
@@ -280,15 +393,23 @@ class Catalog:
         """Returns the records of packs; a footer that was never seen costs one ranged request, all at the same time."""
         names = list(dict.fromkeys(names))
         unknown = [name.hex() for name in names if name not in self._footers]
-        for name, records in zip(
-            unknown, self.remote.run_all(lambda text: self.footer(Digest(bytes.fromhex(text))), unknown), strict=True
-        ):
-            self._footers[Digest(bytes.fromhex(name))] = records
-        return {name: self._footers[name] for name in names}
+        read = self.remote.run_all(lambda text: self.footer(Digest(bytes.fromhex(text))), unknown)
+        new = {Digest(bytes.fromhex(name)): records for name, records in zip(unknown, read, strict=True)}
+        return {name: new[name] if name in new else self._footers[name] for name in names}
 
-    def keep_footer(self, name: Digest, records: list[Record]) -> None:
-        self.remote.remember("footers", name.hex(), pack.encode_footer(records))
-        self._footers[name] = records
+    def keep_footer(self, name: Digest, data: Buffer) -> None:
+        """Keeps the footer that ends a pack, whole or its last part, if it is sound and ends where a listing says."""
+        with contextlib.suppress(ObjectCorrupt):
+            footer = memoryview(data)[len(data) - pack.footer_length(data, name) :]
+            self._footers[name] = pack.decode_footer(footer, name, self.packs[name])
+            self.remote.remember("footers", name.hex(), bytes(footer))
+
+    def _kept_footer(self, name: Digest) -> list[Record] | None:
+        data = self.remote.recall("footers", name.hex())
+        if data is not None:
+            with contextlib.suppress(ObjectCorrupt):
+                return pack.decode_footer(data, name, self.packs[name])
+        return None
 
     def unfinished_packs(self) -> set[Digest]:
         """Returns packs of chunks that an interrupted push left here without a recipe, and that stand whole; one request each."""
@@ -303,16 +424,13 @@ class Catalog:
             raise ObjectMissing(
                 f"pack {text} is not on {self.remote.store.label}", hint="push again from a clone that has the data"
             )
-        data = self.remote.recall("footers", text)
-        if data is not None:
-            with contextlib.suppress(ObjectCorrupt):
-                return pack.decode_footer(data, name, size)
+        records = self._kept_footer(name)
+        if records is not None:
+            return records
         try:
-            records = self._read_footer(name, size)
-        except ObjectCorrupt:  # rebuilt from the records themselves
-            records = pack.open_whole(self.pack_bytes(name), name)
-        self.remote.remember("footers", text, pack.encode_footer(records))
-        return records
+            return self._read_footer(name, size)
+        except ObjectCorrupt:  # rebuilt from the records themselves, and not kept: the next answer may be better
+            return pack.open_whole(self.pack_bytes(name), name)
 
     def pack_bytes(self, name: Digest) -> bytes:
         """Returns a whole pack, unverified, and no more of it than its listed size; one request."""
@@ -325,7 +443,9 @@ class Catalog:
         length = pack.footer_length(tail, name)
         if length > len(tail):
             tail = self.remote.get(f"packs/{text}", start=max(0, size - length), end=size)
-        return pack.decode_footer(tail[-length:], name, size)
+        records = pack.decode_footer(tail[-length:], name, size)
+        self.keep_footer(name, tail)
+        return records
 
     # --- reading small things ---
 
@@ -362,15 +482,20 @@ class Catalog:
         return contents
 
     def _unpacked(self, place: RecordLocation, data: bytes, start: int) -> bytes:
-        """Returns an object from where a row says that it is, else from where another one does. Raises ObjectCorrupt."""
-        try:
-            return unpack_at(place, data, start)[1]
-        except ObjectCorrupt:
-            self.doubt(place)
-            others = self.locations(place.record.digest, (place.record.kind,))
-            if not others:
-                raise
-        return self._read_meta(others[:1])[others[0]]
+        """Returns an object from where a row says that it is, else from where one of a few others does. Raises ObjectCorrupt."""
+        for _ in range(_OTHER_ROWS):
+            try:
+                return unpack_at(place, data, start)[1]
+            except ObjectCorrupt as error:
+                self.doubt(place)
+                others = self.locations(place.record.digest, (place.record.kind,))
+                if not others:
+                    raise
+                failure = error
+            place = next((other for other in others if other.pack != place.pack), others[0])
+            start = place.record.offset
+            data = self.remote.get(f"packs/{place.pack.hex()}", start=start, end=start + place.record.stored_length)
+        raise failure
 
     # --- what is complete ---
 
@@ -405,18 +530,17 @@ class Catalog:
         wanted = [name.hex() for name in dict.fromkeys(names)]
         return {
             Digest(bytes.fromhex(name))
-            for name, sound in zip(wanted, self.remote.run_all(self._is_sound, wanted), strict=True)
+            for name, sound in zip(wanted, self.remote.run_all(self._has_sound_end, wanted), strict=True)
             if sound
         }
 
-    def _is_sound(self, text: str) -> bool:
+    def _has_sound_end(self, text: str) -> bool:
         name = Digest(bytes.fromhex(text))
         try:
             records = self._read_footer(name, self.packs[name])
         except (KeyError, ObjectCorrupt, ObjectAbsent):
             return False
-        last = max(record.offset + record.stored_length for record in records) if records else 0
-        return bool(records) and last + len(pack.encode_footer(records)) == self.packs[name]
+        return bool(records)
 
     def roots(self, kind: str, digest: Digest) -> list[tuple[ObjectEntry, float]]:
         """Returns the roots of one version, each with its age in seconds by the store's clock; one listing."""
@@ -437,3 +561,21 @@ class Catalog:
 
 def _is_named(name: str) -> bool:
     return _NAMED.fullmatch(name) is not None
+
+
+def _sizes(listed: Iterable[ObjectEntry]) -> dict[Digest, int]:
+    """Returns the packs of a listing. Nothing of ours is larger (never read a stranger's terabyte); what is shorter than an empty pack holds nothing."""
+    smallest = pack.HEADER_BYTES + pack.TRAILER_BYTES
+    return {
+        Digest(bytes.fromhex(entry.name[6:])): entry.size_bytes
+        for entry in listed
+        if smallest <= entry.size_bytes <= pack.MAX_PACK_BYTES
+    }
+
+
+def _is_sound(place: RecordLocation, data: bytes) -> bool:
+    try:
+        unpack_at(place, data, 0)
+    except ObjectCorrupt:
+        return False
+    return True

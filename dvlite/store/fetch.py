@@ -361,7 +361,7 @@ def _fill(catalog: Catalog, name: Digest, group: list[PartialFile], progress: Pr
         if sum(partial.needed_bytes(name) for partial in group) >= _WHOLE_FRACTION * catalog.packs[name]:
             data = catalog.pack_bytes(name)
             records = pack.open_whole(data, name)
-            catalog.keep_footer(name, records)
+            catalog.keep_footer(name, data)
             parts: Iterable[tuple[int, bytes]] = [(0, data)]
         else:
             records = catalog.footer(name)

@@ -64,10 +64,11 @@ class Index:
         """Yields where an object of one of these kinds lies; usually one place, several after racing pushes."""
         i = self._position(digest)
         while i < self.rows:
-            location = self._row(i)
-            if location.record.digest != digest:
+            at = self._first + i * _ROW.size
+            if self._data[at : at + DIGEST_BYTES] != digest:
                 return
-            if location.record.kind in kinds:
+            location = self._row(i)
+            if location is not None and location.record.kind in kinds:
                 yield location
             i += 1
 
@@ -86,12 +87,15 @@ class Index:
 
     def __iter__(self) -> Iterator[RecordLocation]:
         for i in range(self.rows):
-            yield self._row(i)
+            location = self._row(i)
+            if location is not None:
+                yield location
 
-    def _row(self, i: int) -> RecordLocation:
+    def _row(self, i: int) -> RecordLocation | None:
+        """Returns a row, None for one that points outside of every pack: it costs itself only."""
         digest, kind, codec, _, pack, offset, raw, stored = _ROW.unpack_from(self._data, self._first + i * _ROW.size)
         if pack >= len(self.packs) or raw > MAX_RECORD_BYTES or stored > MAX_RECORD_BYTES:
-            raise _corrupt("row", "it points outside of every pack")
+            return None
         return RecordLocation(self.packs[pack], Record(kind, codec, offset, raw, stored, digest))
 
     def _position(self, digest: bytes) -> int:

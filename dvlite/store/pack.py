@@ -114,7 +114,7 @@ def footer_length(tail: Buffer, name: Digest) -> int:
 
 
 def decode_footer(footer: Buffer, name: Digest, pack_size: int) -> list[Record]:
-    """Reads a footer of exactly its length; raises ObjectCorrupt unless every record lies inside the pack."""
+    """Reads a footer of exactly its length; raises ObjectCorrupt unless the records fill a pack of this size."""
     if footer_length(footer, name) != len(footer):
         raise _corrupt(name, "its footer has the wrong length")
     table = bytes(footer[: len(footer) - TRAILER_BYTES])
@@ -132,6 +132,8 @@ def decode_footer(footer: Buffer, name: Digest, pack_size: int) -> list[Record]:
             raise _corrupt(name, "its footer points outside of it")
         free = offset + stored_length
         records.append(Record(kind, codec, offset, raw_length, stored_length, digest))
+    if free != limit:
+        raise _corrupt(name, "its footer does not begin where its records end")
     return records
 
 

@@ -76,6 +76,7 @@ def run(
         catalog.require_writable()
         sender = Sender(catalog, cache, progress)
         sender.send(todo, chunk_bases)
+        catalog.mend_indexes()
         merge_indexes(catalog, sender.written_indexes)
         relied = {name for names in todo.relies.values() for name in names} | sender.packs
         _publish(catalog, [*todo.present, *todo.incomplete], signer)
@@ -133,7 +134,7 @@ def _publish(catalog: Catalog, versions: Sequence[PushVersion], signer: RootAuth
 def merge_indexes(catalog: Catalog, written: Sequence[tuple[str, int]]) -> None:
     """Merges many small index objects into one; deletes exactly those whose rows the acknowledged new one holds."""
     sizes = catalog.index_sizes | dict(written)
-    small = [name for name, size in sizes.items() if size < index.MERGE_BELOW_BYTES]
+    small = [name for name, size in sizes.items() if size < index.MERGE_BELOW_BYTES and name not in catalog.damaged]
     if len(small) <= index.MERGE_ABOVE:
         return
     remote = catalog.remote

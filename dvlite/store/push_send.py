@@ -152,7 +152,7 @@ class Sender:
         self.packs.add(finished.name)
         self._catalog.packs[finished.name] = len(finished.data)
         if pack_class == pack.CHUNKS:
-            self._catalog.keep_footer(finished.name, finished.records)
+            self._catalog.keep_footer(finished.name, finished.data)
             self._remote.remember("unfinished", finished.name.hex(), b"")
         elif pack_class == pack.META and len(finished.data) < 1 << 20:
             self._remote.remember("meta", finished.name.hex(), bytes(finished.data))

@@ -23,7 +23,7 @@ from dvlite.store.catalog import Catalog
 from dvlite.store.object_store import ObjectAbsent
 from dvlite.store.pack import KIND_FILE, KIND_RECIPE, Record
 from dvlite.verify.findings import Finding, Unchecked
-from dvlite.verify.remote_complete import Mention, Requirement, corrupt
+from dvlite.verify.remote_complete import Mention, Requirement, corrupt, damaged_object
 from dvlite.verify.source import ContentSource
 
 _AT_ONCE = 3  # packs in memory, of at most 80 MiB
@@ -61,6 +61,9 @@ def read_all(
             yield from _file(source, packs, recipes[digest], holder, path, wanted, users, reported)
     progress.finish()
     yield from _records(source, catalog)
+    for damaged in catalog.read_named_again():
+        if damaged not in catalog.damaged:
+            yield damaged_object(source, damaged)
 
 
 class _Packs:

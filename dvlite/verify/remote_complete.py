@@ -90,6 +90,12 @@ def corrupt(message: str, place: Mention, path: str | None) -> Finding:
     )
 
 
+def damaged_object(source: ContentSource, name: str) -> Finding:
+    """Returns the finding for an index object or a list of the remote, which no tracked path names."""
+    message = f"object {name[:20]} on {printable(source.name or 'the remote')} is damaged"
+    return corrupt(message, Mention(".dvlite/config.yaml", lambda: 1), None)
+
+
 def _unreachable(source: ContentSource, error: DvliteError) -> Looked:
     return Looked(
         (Unchecked(what=f"what is on {source.name or 'the remote'}", why=error.message, hint=error.hint),), {}
@@ -102,17 +108,15 @@ def _look(source: ContentSource, wanted: Sequence[Requirement], runs: Mapping[Oi
     catalog = source.catalog()
     if (wanted or runs) and catalog.is_empty:
         raise catalog.empty_error()
-    try:
-        catalog.indexes()
-        promised = _promised(catalog)
-        source.prefetch(requirement.pointer for requirement in wanted if requirement.pointer.kind == "directory")
-        for requirement in wanted:
-            findings, packs = _one(source, catalog, requirement, promised)
-            reports += findings
-            if not findings:
-                complete[requirement] = packs
-    except ObjectCorrupt as error:  # an index: what it listed is not known
-        reports.append(corrupt(error.message, Mention(".dvlite/config.yaml", lambda: 1), None))
+    catalog.indexes()
+    promised = _promised(catalog)
+    source.prefetch(requirement.pointer for requirement in wanted if requirement.pointer.kind == "directory")
+    for requirement in wanted:
+        findings, packs = _one(source, catalog, requirement, promised)
+        reports += findings
+        if not findings:
+            complete[requirement] = packs
+    reports += [damaged_object(source, name) for name in catalog.damaged]
     reports += _unsent(source, catalog.remote, runs)
     return Looked(tuple(reports), complete)
 

@@ -88,7 +88,7 @@ class ContentSource:
         remote = self.connected()
         if self._catalog is None:
             self.progress.start(f"looking at {remote.store.label}")
-            self._catalog = Catalog(remote).look()
+            self._catalog = Catalog(remote, self.progress).look()
             self.progress.finish()
             self.fetched["listings"] = None
         return self._catalog

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from dvlite.progress import Progress
 from dvlite.repo.open_stores import open_remote
 from dvlite.repo.repository import Repo
 from dvlite.repo.tracked_paths import Tracked
@@ -15,12 +16,12 @@ from dvlite.workspace.path_status import AbsentPath
 
 
 def missing_on_remote(
-    repo: Repo, cache: Cache, chosen: Sequence[Tracked], remote: str | None
+    repo: Repo, cache: Cache, chosen: Sequence[Tracked], remote: str | None, progress: Progress
 ) -> tuple[str, tuple[AbsentPath, ...]]:
     """Returns the remote's name and the paths it lacks, those lost everywhere included, those never pushed left out; one fresh look."""
     name, opened = open_remote(repo, cache, remote, None)
     with opened:
-        catalog = Catalog(opened).look()
+        catalog = Catalog(opened, progress).look()
         absent = []
         for item in (item for item in chosen if item.push):
             wanted = item.pointer

@@ -8,6 +8,7 @@ from dvlite.errors import FormatError, ObjectCorrupt, ObjectMissing
 from dvlite.formats import condemned
 from dvlite.formats.condemned import Condemned
 from dvlite.oid import Digest, digest_bytes
+from dvlite.progress import NullProgress
 from dvlite.store import index, pack
 from dvlite.store.catalog import Catalog
 from dvlite.store.index import RecordLocation, ranges
@@ -91,17 +92,90 @@ def test_38_a_condemned_list_that_names_everything_is_believed(site, store):
 
 
 @pytest.mark.parametrize("data", [b"", b"junk", b"{}"])
-def test_39_a_condemned_list_that_cannot_be_read_stops_the_look(site, store, data):
+def test_39_a_condemned_list_that_is_none_is_left_out_with_a_warning(site, store, data):
+    store.put(f"condemned/{digest_bytes(data).hex()}", data)
+    warned = Warned()
+    assert Catalog(site.remote, warned).look().locations(A, (KIND_FILE,))
+    assert len(warned.messages) == 1
+
+
+def test_a_condemned_list_of_a_later_version_stops_the_look(site, store):
+    data = b'{"dvlite_condemned":2}\n'
     store.put(f"condemned/{digest_bytes(data).hex()}", data)
     with pytest.raises(FormatError, match="condemned/"):
         look(site)
 
 
 @pytest.mark.parametrize("prefix", ["index", "condemned"])
-def test_an_object_whose_bytes_are_not_its_name_s_is_refused(site, store, prefix):
+def test_an_object_whose_bytes_are_not_its_name_s_costs_nothing_but_a_warning(site, store, prefix):
     store.put(f"{prefix}/{'ab' * 32}", b"junk")
-    with pytest.raises(ObjectCorrupt, match=f"{'ab' * 32}.* damaged"):
-        look(site).indexes()
+    warned = Warned()
+    catalog = Catalog(site.remote, warned).look()
+    assert catalog.locations(A, (KIND_FILE,))
+    assert list(catalog.damaged) == [f"{prefix}/{'ab' * 32}"]
+    assert len(warned.messages) == 1
+
+
+def damage(store, name: str, at: int = -1) -> None:
+    data = bytearray(store.get(name))
+    data[at] ^= 1
+    store.put(name, data)
+
+
+def index_names(store) -> list[str]:
+    return [entry.name for entry in store.list("index/").entries]
+
+
+@pytest.mark.parametrize("how", ["flipped", "cut", "empty"])
+def test_packs_of_a_damaged_index_object_are_found_by_their_footers(world, site, store, how):
+    (name,) = index_names(store)
+    data = store.get(name)
+    store.put(name, {"flipped": data[:-1] + bytes([data[-1] ^ 1]), "cut": data[:100], "empty": b""}[how])
+    colleague = world.site("colleague")
+    version = site.versions["data"][0]
+    assert colleague.fetch(version) == []
+    assert colleague.content(version) == CONTENT
+    large = site.add("large", noise(60_000, 5))
+    site.push(large)
+    assert world.site("third").fetch(large) == []
+
+
+@pytest.mark.parametrize("kept", [True, False])
+@pytest.mark.parametrize("how", ["flipped", "cut"])
+def test_a_push_mends_a_damaged_index_object(world, site, store, how, kept):
+    (name,) = index_names(store)
+    data = store.get(name)
+    store.put(name, data[:-1] + bytes([data[-1] ^ 1]) if how == "flipped" else data[:100])
+    if not kept or how == "flipped":  # a flip is seen only where the object is read
+        assert list(look(site).read_named_again()) == [name]
+    site.push(site.versions["data"][0])
+    assert all(digest_bytes(store.get(left)).hex() == left[6:] for left in index_names(store))
+    assert list(look(world.site("third")).damaged) == []
+    assert world.site("third").fetch(site.versions["data"][0]) == []
+
+
+def test_a_bad_index_object_stays_while_a_pack_that_it_may_name_cannot_be_read(world, site, store):
+    (name,) = index_names(store)
+    damage(store, name)
+    pushed = [Digest(bytes.fromhex(entry.name[6:])) for entry in store.list("packs/").entries]
+    catalog = look(world.site("third"))
+    catalog.pack_bytes = lambda _: b""  # type: ignore[method-assign]
+    catalog._read_footer = fail  # type: ignore[method-assign]
+    catalog.mend_indexes()
+    assert index_names(store) == [name]
+    assert set(pushed) == set(catalog.packs)
+
+
+def fail(*_: object) -> None:
+    raise ObjectCorrupt("cut short")
+
+
+class Warned(NullProgress):
+    def __init__(self) -> None:
+        self.messages: list[str] = []
+
+    def warn(self, message: str) -> None:
+        self.messages.append(message)
 
 
 @pytest.mark.parametrize(
@@ -174,6 +248,16 @@ def test_the_footer_of_an_absent_pack_is_missing_by_name(site):
         look(site).footer(Digest(b"\xee" * 32))
 
 
+def test_a_table_rebuilt_from_an_answer_that_was_cut_is_not_kept(site, store):
+    whole = chunk_pack(store)
+    catalog = look(site)
+    catalog.keep_footer(whole.name, whole.data[:5000])
+    catalog.pack_bytes = lambda _: whole.data[:5000]  # type: ignore[method-assign]
+    catalog._read_footer = fail  # type: ignore[method-assign]
+    assert 0 < len(catalog.footer(whole.name)) < len(whole.records)
+    assert look(site).footer(whole.name) == whole.records
+
+
 # --- ranges ---
 
 
@@ -224,6 +308,17 @@ def test_a_row_that_is_wrong_gives_way_to_another_one_for_the_same_object(site, 
     assert set(read.values()) == {CONTENT["000"]}
     assert catalog.locations(A, (KIND_FILE,)) == [place]
     assert catalog.usable(place.pack)
+
+
+def test_any_number_of_wrong_rows_ends_in_an_error_of_ours(site, store):
+    (place,) = look(site).locations(A, (KIND_FILE,))
+    data = bytearray(store.get(f"packs/{place.pack.hex()}"))
+    data[place.record.offset + 3] ^= 1
+    store.put(f"packs/{place.pack.hex()}", data)
+    publish(store, [RecordLocation(place.pack, place.record._replace(offset=33 + i)) for i in range(2000)])
+    catalog = look(site)
+    with pytest.raises(ObjectCorrupt):
+        catalog.read_meta(catalog.locations(A, (KIND_FILE,))[:1])
 
 
 def test_a_pack_is_damaged_if_no_row_finds_the_object_in_it(site, store):
