@@ -194,7 +194,8 @@ def test_the_config_of_a_store():
 
 def test_a_complete_note():
     data = shown("complete-note")
-    assert data[:32] == digest_bytes(data[32:])
+    place = f"00112233445566778899aabbccddeeff/complete/blake3-{digest_bytes(SONG).hex()}\n"
+    assert data[:32] == digest_bytes(place.encode() + data[32:])
     packs = sorted((made.name, len(made.data)) for made in (chunks_pack(), files_pack()))
     assert data[32:] == b"".join(name + size.to_bytes(8, "big") for name, size in packs)
 

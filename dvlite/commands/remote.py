@@ -326,7 +326,7 @@ def _with_state(repo: Repo, added: RemoteAddResult) -> RemoteAddResult:
         except ObjectAbsent:
             state = "empty"
             with contextlib.suppress(OSError):  # the cached catalog of an earlier store
-                shutil.rmtree(repo.cache_dir / "remote" / remote.key)
+                shutil.rmtree(repo.notes_dir / remote.key)
         latency_seconds = time.monotonic() - began
         found = replace(added, state=state, latency_seconds=latency_seconds, region=remote.options.get("region"))
         problem = _write_problem(store, remote.location)

@@ -41,7 +41,8 @@ def open_remote(
     if patience_seconds is not None:
         budget = RetryBudget(patience_seconds, patience_seconds)
     store = open_store(settings.location, settings.options, budget=budget, connections=connections)
-    return settings.name, Remote(store, cache, settings.key, jobs=connections)
+    notes = repo.notes_dir if cache.folder == repo.cache_dir else None
+    return settings.name, Remote(store, cache, settings.key, jobs=connections, notes=notes)
 
 
 def plain_cache(folder: Path) -> Cache:

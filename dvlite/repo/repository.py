@@ -76,6 +76,11 @@ class Repo:
         self.waits = wait  # for locks; False: Busy instead
 
     @property
+    def notes_dir(self) -> Path:
+        """What this clone knows of its remotes: never in a cache that others write, for a push relies on it."""
+        return self.common_dir / "dvlite" / "remote"
+
+    @property
     def cache_dir(self) -> Path:
         """The cache: `cache.dir` (relative to the root) or DVLITE_CACHE_DIR (relative to the current folder), else inside git's directory."""
         chosen = self.config.cache_dir

@@ -88,7 +88,7 @@ def publish(repo: Repo, items: Sequence[Tracked], options: PushOptions, *, progr
     cache = open_cache(repo)
     name, remote = open_remote(repo, cache, options.remote, options.jobs)
     waiting = lambda: progress.warn("waiting for another dvlite push from here")  # noqa: E731
-    cache.make_folder(remote.folder)
+    remote.folder.mkdir(parents=True, exist_ok=True)
     # Two pushes from one clone would upload the same data twice: the second waits, and has nothing left to upload.
     with remote, lock(remote.folder / "lock", wait=repo.waits, waiting=waiting):
         earlier = _earlier(repo, remote, items)

@@ -25,7 +25,7 @@ from dvlite.store.pack import KIND_FILE, KIND_MANIFEST
 PACK_BELOW_BYTES = 64 * 1024
 _FILE_KINDS = (KIND_FILE,)
 _MAX_MAPS = 16  # packs mapped at a time: a map holds a file descriptor
-_FOLDERS = ("files", "packs", "index", "partial", "tmp", "quarantine", "remote")
+_FOLDERS = ("files", "packs", "index", "partial", "tmp", "quarantine")
 _REPAIR = "dvlite pull fetches a good copy if a remote has one"
 
 

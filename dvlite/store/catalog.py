@@ -10,7 +10,7 @@ from __future__ import annotations
 import contextlib
 import os
 import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Self
 
@@ -190,6 +190,18 @@ class Catalog:
             )
         return self.config
 
+    def has_all(self, sent: Mapping[str, int]) -> bool:
+        """Returns whether packs and index objects stand with the sizes that were written; lists both folders again if there are any."""
+        if not sent:
+            return True
+        indexes = self.remote.submit(lambda: self.remote.store.list("index/").entries)
+        listed = {entry.name: entry.size_bytes for entry in [*self._list_packs("packs/"), *indexes.result()]}
+        lost = [name for name, size_bytes in sent.items() if listed.get(name) != size_bytes]
+        for name in lost:
+            if name in listed or name.startswith("packs/"):  # an index object may have been merged by another push
+                self._progress.warn(f"{self.remote.store.label} took {name[:20]} and does not have all of it")
+        return not lost
+
     def _list_packs(self, prefix: str) -> list[ObjectEntry]:
         """Lists the packs, in 16 parts at once if there were many last time."""
         count = int.from_bytes(self.remote.recall("size", "packs") or b"", "big")
@@ -216,9 +228,9 @@ class Catalog:
 
     def apply_damage_notes(self) -> None:
         """Stops relying on packs noted as damaged and drops notes of packs that are gone. For pushes only: a pull may use their sound records."""
-        noted = {name: Digest(bytes.fromhex(name)) for name in self.remote.remembered(_DAMAGED)}
-        self.remote.forget(_DAMAGED, {name for name, digest in noted.items() if digest not in self.packs})
-        self.distrusted.update(noted.values())
+        noted = _digests(self.remote.remembered(_DAMAGED))
+        self.remote.forget(_DAMAGED, {name.hex() for name in noted if name not in self.packs})
+        self.distrusted.update(noted)
 
     @contextlib.contextmanager
     def counting_condemned(self) -> Iterator[None]:
@@ -402,10 +414,10 @@ class Catalog:
         with contextlib.suppress(ObjectCorrupt):
             footer = memoryview(data)[len(data) - pack.footer_length(data, name) :]
             self._footers[name] = pack.decode_footer(footer, name, self.packs[name])
-            self.remote.remember("footers", name.hex(), bytes(footer))
+            self.remote.remember_checked("footers", name.hex(), bytes(footer))
 
     def _kept_footer(self, name: Digest) -> list[Record] | None:
-        data = self.remote.recall("footers", name.hex())
+        data = self.remote.recall_checked("footers", name.hex())
         if data is not None:
             with contextlib.suppress(ObjectCorrupt):
                 return pack.decode_footer(data, name, self.packs[name])
@@ -413,7 +425,7 @@ class Catalog:
 
     def unfinished_packs(self) -> set[Digest]:
         """Returns packs of chunks that an interrupted push left here without a recipe, and that stand whole; one request each."""
-        names = (Digest(bytes.fromhex(name)) for name in self.remote.remembered("unfinished"))
+        names = _digests(self.remote.remembered("unfinished"))
         return self.sound_packs(name for name in names if self.usable(name))
 
     def footer(self, name: Digest) -> list[Record]:
@@ -504,12 +516,11 @@ class Catalog:
 
         Which packs hold a version never changes; whether they stand, whole and indexed, is known from the last look.
         """
-        data = self.remote.recall("complete", f"{kind}-{digest.hex()}")
-        if data is None or len(data) % 40 != 32 or digest_bytes(data[32:]) != data[:32]:
+        data = self.remote.recall_checked("complete", f"{kind}-{digest.hex()}")
+        if data is None or len(data) % 40:
             return None
         sizes = {
-            Digest(data[at : at + 32]): int.from_bytes(data[at + 32 : at + 40], "big")
-            for at in range(32, len(data), 40)
+            Digest(data[at : at + 32]): int.from_bytes(data[at + 32 : at + 40], "big") for at in range(0, len(data), 40)
         }
         indexed = self._indexed_packs()
         whole = all(self.usable(name) and name in indexed and self.packs[name] == size for name, size in sizes.items())
@@ -523,7 +534,7 @@ class Catalog:
 
     def keep_complete(self, kind: str, digest: Digest, names: Iterable[Digest]) -> None:
         body = b"".join(name + self.packs[name].to_bytes(8, "big") for name in sorted(names))
-        self.remote.remember("complete", f"{kind}-{digest.hex()}", digest_bytes(body) + body)
+        self.remote.remember_checked("complete", f"{kind}-{digest.hex()}", body)
 
     def sound_packs(self, names: Iterable[Digest]) -> set[Digest]:
         """Returns those packs whose end, read now, is that of a whole pack of the listed size; one request each."""
@@ -561,6 +572,11 @@ class Catalog:
 
 def _is_named(name: str) -> bool:
     return _NAMED.fullmatch(name) is not None
+
+
+def _digests(notes: Iterable[str]) -> list[Digest]:
+    """Returns the packs that notes are named after; what else lies in their folder is passed over."""
+    return [Digest(bytes.fromhex(name)) for name in notes if _is_named(f"packs/{name}")]
 
 
 def _sizes(listed: Iterable[ObjectEntry]) -> dict[Digest, int]:

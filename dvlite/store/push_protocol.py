@@ -7,7 +7,7 @@ safety argument. First a plan (pure data), then its execution with a bounded num
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 from dvlite.errors import RemoteError
@@ -77,7 +77,9 @@ def run(
         sender = Sender(catalog, cache, progress)
         sender.send(todo, chunk_bases)
         catalog.mend_indexes()
-        merge_indexes(catalog, sender.written_indexes)
+        if not catalog.has_all(merge_indexes(catalog, sender.sent)):
+            catalog.look()
+            continue
         relied = {name for names in todo.relies.values() for name in names} | sender.packs
         _publish(catalog, [*todo.present, *todo.incomplete], signer)
         if not (catalog.look_at_condemned() & relied):
@@ -88,8 +90,8 @@ def run(
             return PushOutcome(files, size_bytes, todo)
         catalog.look()
     raise RemoteError(
-        f"cannot push to {catalog.remote.store.label}: gc there kept deleting what this push relied on",
-        hint="run dvlite push again; nothing was lost",
+        f"cannot push to {catalog.remote.store.label}: what this push wrote or relied on there keeps disappearing",
+        hint="run dvlite push again, and check the store: dvlite remote test; nothing was lost here",
     )
 
 
@@ -131,17 +133,22 @@ def _publish(catalog: Catalog, versions: Sequence[PushVersion], signer: RootAuth
     remote.run_all(one, list(keys))
 
 
-def merge_indexes(catalog: Catalog, written: Sequence[tuple[str, int]]) -> None:
-    """Merges many small index objects into one; deletes exactly those whose rows the acknowledged new one holds."""
-    sizes = catalog.index_sizes | dict(written)
+def merge_indexes(catalog: Catalog, sent: Mapping[str, int]) -> dict[str, int]:
+    """Merges many small index objects into one; deletes exactly those whose rows the acknowledged new one holds.
+
+    `sent` are the objects that the push wrote, with their sizes; returns those that stand after it.
+    """
+    sizes = catalog.index_sizes | {name: size for name, size in sent.items() if name.startswith("index/")}
     small = [name for name, size in sizes.items() if size < index.MERGE_BELOW_BYTES and name not in catalog.damaged]
     if len(small) <= index.MERGE_ABOVE:
-        return
+        return dict(sent)
     remote = catalog.remote
     segments = {name: segment for name in small if (segment := catalog.read_index(name)) is not None}
     rows = [place for segment in segments.values() for place in segment]
     named = {name for segment in segments.values() for name in segment.packs}
     data = index.encode(rows, os.urandom(16), also=named)
-    remote.put(f"index/{digest_bytes(data).hex()}", data)
-    remote.remember("index", digest_bytes(data).hex(), data)
+    name = f"index/{digest_bytes(data).hex()}"
+    remote.put(name, data)
+    remote.remember("index", name[6:], data)
     remote.store.delete(sorted(segments))
+    return {name: size for name, size in sent.items() if name not in segments} | {name: len(data)}

@@ -43,7 +43,7 @@ class Sender:
         self._drafts: list[_RecipeDraft] = []
         self._since_index = 0
         self.packs: set[Digest] = set()
-        self.written_indexes: list[tuple[str, int]] = []
+        self.sent: dict[str, int] = {}  # packs and index objects written, with their sizes in bytes
 
     def send(self, todo: PushPlan, chunk_bases: Callable[[str], Sequence[Digest]]) -> None:
         if not todo.uploads:
@@ -150,7 +150,7 @@ class Sender:
         sent = self._remote.submit(lambda: self._remote.put(name, finished.data))
         self._flying.append(_Upload(sent, index.rows_of(finished), slot))
         self.packs.add(finished.name)
-        self._catalog.packs[finished.name] = len(finished.data)
+        self._catalog.packs[finished.name] = self.sent[name] = len(finished.data)
         if pack_class == pack.CHUNKS:
             self._catalog.keep_footer(finished.name, finished.data)
             self._remote.remember("unfinished", finished.name.hex(), b"")
@@ -209,7 +209,7 @@ class Sender:
         name = digest_bytes(data).hex()
         self._remote.put(f"index/{name}", data)
         self._remote.remember("index", name, data)
-        self.written_indexes.append((f"index/{name}", len(data)))
+        self.sent[f"index/{name}"] = len(data)
         self._rows = []
 
 

@@ -1,4 +1,4 @@
-"""An open remote: its store, a pool of connections, the traffic, and what the cache remembers of it."""
+"""An open remote: its store, a pool of connections, the traffic, and the notes that the clone has of it."""
 
 from __future__ import annotations
 
@@ -8,10 +8,12 @@ import threading
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Self, TypeVar
 
 from dvlite import files
 from dvlite.errors import DvliteError
+from dvlite.oid import DIGEST_BYTES, Digest, digest_bytes
 from dvlite.store.cache import Cache
 from dvlite.store.object_store import ObjectStore
 from dvlite.store.retry import RetryBudget, RetryingStore
@@ -31,13 +33,16 @@ class Traffic:
 
 
 class Remote:
-    """A store with a pool of connections and a place in the cache for what is known of it. A context manager."""
+    """A store with a pool of connections and a folder of notes about it. A context manager.
 
-    def __init__(self, store: ObjectStore, cache: Cache, key: str, *, jobs: int) -> None:
+    The notes are those of one clone: what a push believes must not come from a cache that others write.
+    """
+
+    def __init__(self, store: ObjectStore, cache: Cache, key: str, *, jobs: int, notes: Path | None = None) -> None:
         self.store = store
         self.cache = cache
         self.jobs = jobs
-        self.folder = cache.folder / "remote" / key
+        self.folder = (notes or cache.folder / "remote") / key
         self.traffic = Traffic()
         self._lock = threading.Lock()
         self._pool = ThreadPoolExecutor(jobs)
@@ -73,14 +78,27 @@ class Remote:
             self.traffic.bytes_written += len(data)
 
     def remember(self, kind: str, name: str, data: bytes) -> None:
-        """Saves an immutable object in the cache; losing it costs one request."""
+        """Saves a note; losing it costs one request, so one that cannot be written is left out."""
         folder = self.folder / kind
-        self.cache.make_folder(folder)
-        with contextlib.suppress(DvliteError):
+        with contextlib.suppress(DvliteError, OSError):
+            folder.mkdir(parents=True, exist_ok=True)
             files.write_atomic(folder / name, data, mode=0o444, sync=False)
 
+    def remember_checked(self, kind: str, name: str, data: bytes) -> None:
+        """Saves a note that is not named by its content, after a checksum that ties it to its name and to this remote."""
+        self.remember(kind, name, self._checksum(kind, name, data) + data)
+
+    def recall_checked(self, kind: str, name: str) -> bytes | None:
+        """Returns what `remember_checked` saved under this name; None for a note that is damaged, or was moved or copied here."""
+        data = self.recall(kind, name) or b""
+        body = data[DIGEST_BYTES:]
+        return body if data[:DIGEST_BYTES] == self._checksum(kind, name, body) else None
+
+    def _checksum(self, kind: str, name: str, data: bytes) -> Digest:
+        return digest_bytes(f"{self.folder.name}/{kind}/{name}\n".encode() + data)
+
     def recall(self, kind: str, name: str) -> bytes | None:
-        """Returns a remembered object, unverified."""
+        """Returns a note, unverified."""
         try:
             return (self.folder / kind / name).read_bytes()
         except OSError:

@@ -117,7 +117,7 @@ def test_roots_of_another_project_are_no_promise_to_this_one(pushed, invoke, tmp
         project = text.partition('"project":"')[2].partition('"')[0]
         file.chmod(0o644)
         file.write_text(text.replace(project, "0" * len(project)))
-    shutil.rmtree(pushed.cache / "remote")
+    shutil.rmtree(pushed.root / ".git/dvlite/remote")
     assert prune(pushed)["objects"] == 0
 
 

@@ -1,6 +1,7 @@
 """A look at a remote: always fresh, and never believing what it finds there."""
 
 import os
+import shutil
 
 import pytest
 
@@ -13,6 +14,7 @@ from dvlite.store import index, pack
 from dvlite.store.catalog import Catalog
 from dvlite.store.index import RecordLocation, ranges
 from dvlite.store.pack import KIND_FILE, PackWriter, Record
+from dvlite.store.remote import Remote
 from tests.store.collector import Collector
 from tests.store.memory import MemoryStore, RecordingStore
 from tests.store.world import World, noise
@@ -206,6 +208,32 @@ def test_complete_means_that_every_pack_still_counts(site, store):
     assert look(site).complete(version.kind, version.digest)
     Collector(store).condemn({next(iter(Collector(store).packs()))})
     assert look(site).complete(version.kind, version.digest) is None
+
+
+def test_a_note_under_another_name_or_from_another_remote_is_not_believed(world, site):
+    version = site.versions["data"][0]
+    other = site.add("other", noise(60_000, 9))
+    notes = site.remote.folder / "complete"
+    (note,) = notes.iterdir()
+    shutil.copy(note, notes / f"{other.kind}-{other.digest.hex()}")
+    catalog = look(site)
+    assert catalog.complete(version.kind, version.digest)
+    assert catalog.complete(other.kind, other.digest) is None
+    elsewhere = Remote(site.remote.store, site.cache, "elsewhere", jobs=1)
+    shutil.copytree(site.remote.folder, elsewhere.folder)
+    assert Catalog(elsewhere).look().complete(version.kind, version.digest) is None
+    elsewhere.__exit__(None)
+
+
+@pytest.mark.parametrize("kind", ["distrusted", "unfinished", "roots", "complete", "footers", "index"])
+def test_a_file_that_is_no_note_is_passed_over(site, kind):
+    (site.remote.folder / kind).mkdir(exist_ok=True)
+    for name in ("x", "zz" * 32, "AB" * 32):
+        (site.remote.folder / kind / name).write_bytes(b"\xff")
+    for note in (site.remote.folder / kind).iterdir():
+        note.chmod(0o644)
+        note.write_bytes(b"\xff\n")
+    site.push(site.add("other", noise(60_000, 9)), site.versions["data"][0])
 
 
 # --- footers ---

@@ -168,6 +168,37 @@ def test_many_small_index_objects_become_one(world, store):
         assert_complete(world, f"colleague-{path}", version, contents[path])
 
 
+class LossyStore(HookStore):
+    """Acknowledges the first `times` uploads under a prefix and stores nothing, or the first bytes of them."""
+
+    def __init__(self, store, prefix, times, kept_bytes):
+        super().__init__(store, 0, lambda: None)
+        self.prefix, self.times, self.kept_bytes = prefix, times, kept_bytes
+
+    def put(self, name, data, *, only_if_absent=False):
+        if name.startswith(self.prefix) and self.times > 0:
+            self.times -= 1
+            return self.kept_bytes is None or self.store.put(name, bytes(data)[: self.kept_bytes])
+        return self.store.put(name, data, only_if_absent=only_if_absent)
+
+
+@pytest.mark.parametrize("kept_bytes", [None, 0, 150])
+@pytest.mark.parametrize("prefix", ["packs/", "index/"])
+@pytest.mark.parametrize("content", [SMALL, LARGE], ids=["small", "large"])
+def test_what_a_store_acknowledged_and_lost_is_sent_again(world, store, content, prefix, kept_bytes):
+    here = world.site("here", store=LossyStore(store, prefix, 1, kept_bytes))
+    version = here.add("data", content)
+    here.push(version)
+    assert_complete(world, "colleague", version, content)
+
+
+def test_a_store_that_keeps_nothing_is_an_error_and_gets_no_root(world, store):
+    here = world.site("here", store=LossyStore(store, "packs/", 100, None))
+    with pytest.raises(RemoteError, match="disappearing"):
+        here.push(here.add("data", SMALL))
+    assert not store.list("roots/").entries
+
+
 def test_a_merge_that_dies_before_it_deletes_loses_nothing(world, store):
     def die():
         raise Interrupted
