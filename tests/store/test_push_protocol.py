@@ -328,7 +328,7 @@ def test_a_gc_that_condemns_at_every_look_stops_the_push(world, store):
             return super().list(prefix)
 
     here = world.site("here", store=Hostile(store.store))
-    with pytest.raises(RemoteError, match="gc there kept deleting"):
+    with pytest.raises(RemoteError, match="keeps disappearing"):
         here.push(here.add("data", SMALL))
 
 
