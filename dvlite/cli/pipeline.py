@@ -49,11 +49,14 @@ MOST_JOBS = 256
     "-k", "--keep-going", is_flag=True, help="After a failure, run the stages that do not need the failed one."
 )
 @click.option("--pull", is_flag=True, help="Fetch missing inputs, and reuse the outputs of colleagues' runs.")
+@click.option("--no-add", is_flag=True, help="Stop, instead of adding tracked data that changed, if a stage reads it.")
 @click.option("--no-run-cache", is_flag=True, help="Do not use the run cache.")
 @click.option("-S", "--set", "settings", multiple=True, metavar="KEY=VALUE", help="Set a parameter in its file first.")
 @NO_STAGE
 @NO_WAIT
-def repro(targets: tuple[str, ...], *, settings: tuple[str, ...], no_run_cache: bool, **flags: Any) -> int:
+def repro(
+    targets: tuple[str, ...], *, settings: tuple[str, ...], no_run_cache: bool, no_add: bool, **flags: Any
+) -> int:
     """Run the stages that are out of date."""
     import platform
 
@@ -61,7 +64,7 @@ def repro(targets: tuple[str, ...], *, settings: tuple[str, ...], no_run_cache: 
     from dvlite.commands.repro import repro as verb
 
     pairs = [key_value(text, "-S lr=0.003, or -S conf/net.yaml:depth=18") for text in settings]
-    options = ReproOptions(run_cache=not no_run_cache, **flags)
+    options = ReproOptions(run_cache=not no_run_cache, add=not no_add, **flags)
     return run(
         lambda s: verb(
             s.repo(),

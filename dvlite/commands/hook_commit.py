@@ -3,24 +3,28 @@
 from __future__ import annotations
 
 import contextlib
+import posixpath
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from dvlite.errors import DvliteError, FormatError
 from dvlite.formats import lockfile, pointer
+from dvlite.formats.lockfile import Locked
 from dvlite.git import operation
 from dvlite.git.output import FileDifference, is_lockfile, is_pipeline_file, is_pointer
 from dvlite.hooks.result import Blocked, HookResult
 from dvlite.hooks.tracked_twice import held_twice
 from dvlite.merge.markers import marker_line
+from dvlite.paths import ancestors
 from dvlite.progress import Progress
 from dvlite.repo import tracked_paths
 from dvlite.repo.repository import Repo, open_cache
 from dvlite.repo.tracked_paths import Tracked
-from dvlite.show import printable, quote, size_text, some, word
+from dvlite.show import printable, quote, short_oid, size_text, some, word
 from dvlite.workspace.changes import Counts, counts_text, files_text
 from dvlite.workspace.hashing import HashOnly
-from dvlite.workspace.workspace import Workspace
+from dvlite.workspace.workspace import Workspace, entries_of
 
 if TYPE_CHECKING:
     from dvlite.workspace.path_status import ChangedPath, PathStatus
@@ -67,6 +71,7 @@ def hook_commit(repo: Repo, *, progress: Progress) -> HookResult:
     items = _named(repo, [file for file in staged if is_pointer(file.path)], found)
     for item in items:
         _compare(work, item, found)
+    _refuse_other_inputs(work, [file for file in staged if is_lockfile(file.path)], all_staged, found)
     _refuse_unreadable(repo, [file for file in staged if is_pipeline_file(file.path)], found)
     others = [file for file in staged if not is_pointer(file.path) and file.mode != _SUBMODULE]
     known = list(work.known_paths())
@@ -240,6 +245,81 @@ def _difference(changed: ChangedPath) -> str:
     if not changed.examples or not words.endswith(" file"):
         return words
     return f"{words}: {printable(changed.examples[0].path.removeprefix(changed.path + '/'))}"
+
+
+# -- what results were made with
+
+
+def _refuse_other_inputs(
+    work: Workspace, files: Sequence[FileDifference], all_staged: Sequence[FileDifference], found: _Findings
+) -> None:
+    """Blocks for entries of lockfiles that the commit changes and whose dependencies are not the versions that its pointers name."""
+    entries = [entry for file in files for entry in _changed_entries(work.repo, file)]
+    if not entries:
+        return
+    git, head = work.repo.git, work.repo.git.head()
+    blobs: dict[str, str] = {}
+    with contextlib.suppress(DvliteError):  # a pointer that is none is reported where it is committed
+        blobs = {} if head is None else git.pointer_blobs(head)
+    blobs.update({file.path: file.new or "" for file in all_staged if is_pointer(file.path)})
+    seen = set()
+    for stage, dep in entries:
+        path = next((name for name in (dep.path, *ancestors(dep.path)) if name + pointer.SUFFIX in blobs), None)
+        data = None
+        if path is not None and (blob := blobs[path + pointer.SUFFIX]):
+            data = dict(git.blobs_within({blob: pointer.LIMIT_BYTES})).get(blob)
+        names = [path] if path is not None else [dep.path, *ancestors(dep.path)]
+        here = next((item for name in names if (item := _on_disk(work.repo, name)) is not None), None)
+        if (data is None and here is None) or (stage, path) in seen:
+            continue  # a file that git keeps, or the output of a stage
+        committed = None if data is None or path is None else _version_in(work, path, data, dep.path)
+        if data is not None and (committed is None or committed.oid == dep.oid):
+            continue
+        seen.add((stage, path))
+        found.blocked.append(_other_input(work, stage, dep, committed, here))
+
+
+def _changed_entries(repo: Repo, file: FileDifference) -> Iterator[tuple[str, Locked]]:
+    """Yields stage and dependency, by its path in the repository, of the entries that the commit adds to a lockfile or changes."""
+    blobs = [blob for blob in (file.new, file.old) if blob]
+    contents = dict(repo.git.blobs_within(dict.fromkeys(blobs, lockfile.LIMIT_BYTES)))
+    try:
+        stages, before = (
+            lockfile.parse(contents.get(blob or "", b""), file.path).stages if blob else ()
+            for blob in (file.new, file.old)
+        )
+    except FormatError:
+        return  # it is reported where all of it is read
+    known = {(stage.name, stage.key, stage.run) for stage in before}
+    folder = posixpath.dirname(file.path)
+    for stage in stages:
+        if (stage.name, stage.key, stage.run) not in known:
+            for dep in stage.deps:
+                path = posixpath.normpath(posixpath.join(folder, dep.path))
+                yield tracked_paths.address(file.path, stage.name), replace(dep, path=path)
+
+
+def _version_in(work: Workspace, path: str, data: bytes, inside: str) -> Locked | None:
+    """Returns what a pointer says of a path in it; None if that is not known here."""
+    from dvlite.pipeline.known_data import KnownData  # 5 ms that a commit without a lockfile does not need
+
+    with contextlib.suppress(DvliteError):
+        named = tracked_paths.read_pointer(path + pointer.SUFFIX, data, path + pointer.SUFFIX).pointer
+        return KnownData({path: named}, lambda _, version: entries_of(version, work.cache)).at(inside)
+    return None
+
+
+def _other_input(work: Workspace, stage: str, dep: Locked, committed: Locked | None, here: Tracked | None) -> Blocked:
+    repo = work.repo
+    shown = printable(repo.display(dep.path))
+    fix = f"dvlite repro {word(stage)}"
+    if here is not None:
+        present = _version_in(work, here.path, pointer.dump(here.pointer), dep.path)
+        if present is not None and present.oid == dep.oid:
+            fix = f"git add {word(repo.display(here.path + pointer.SUFFIX))}"
+    named = "no version" if committed is None else short_oid(committed.oid)
+    message = f"{stage} was made with {short_oid(dep.oid)} of {shown}, and this commit names {named} of it"
+    return Blocked(message=message, fixes=(f"to make them agree: {fix}", _SKIP))
 
 
 # -- files that dvlite tracks

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import time
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -17,6 +18,7 @@ from dvlite.pipeline.environment import Surroundings
 from dvlite.pipeline.execute import ExecuteOptions, Execution, Tools
 from dvlite.pipeline.executor import Executor, interruptible
 from dvlite.pipeline.fetcher import Fetcher
+from dvlite.pipeline.intake import Intake
 from dvlite.pipeline.journal import Ledger, Locks
 from dvlite.pipeline.outputs import Outputs
 from dvlite.pipeline.params import Params
@@ -28,12 +30,13 @@ from dvlite.pipeline.run_record import Author, Recorder, author
 from dvlite.pipeline.stage_run import RunState, StageRun
 from dvlite.pipeline.stages import Stage, load
 from dvlite.pipeline.staleness import Evaluator, explained, of_stages, survey
-from dvlite.pipeline.targets import choose, params_file, require_readable, unknown_files
+from dvlite.pipeline.targets import choose, differing_files, params_file, require_readable
 from dvlite.progress import Progress
 from dvlite.repo.repository import Repo, open_cache
 from dvlite.runs.records import open_records
-from dvlite.show import NAMED, Show, printable, quote
+from dvlite.show import NAMED, Show, printable, quote, some
 from dvlite.workspace import running_outputs
+from dvlite.workspace.adder import AddedPath
 from dvlite.workspace.workspace import Workspace
 
 
@@ -54,10 +57,12 @@ class ReproResult:
     schema: ClassVar[str] = "dvlite.repro/1"
     stages: tuple[StageRun, ...] = ()
     params_set: tuple[ParamSet, ...] = ()
+    added: tuple[AddedPath, ...] = ()  # tracked data that had changed, taken in before stages read it
     lockfiles: tuple[str, ...] = ()  # that changed
     staged: tuple[str, ...] = ()
     unstaged: tuple[str, ...] = ()
     untracked: tuple[str, ...] = ()  # files of the pipeline that git does not know
+    modified: tuple[str, ...] = ()  # files that stages read and that git's index does not have as they are
     dry_run: bool = False
     explain: bool = False
     elapsed_seconds: float = 0.0
@@ -117,6 +122,7 @@ class ReproOptions:
     keep_going: bool = False
     pull: bool = False
     run_cache: bool = True
+    add: bool = True
 
 
 def repro(
@@ -195,10 +201,12 @@ class _Run:
         broken: list[DvliteError] = []
         self._work = Workspace(repo, open_cache(repo), progress)
         tracked = repo.work_tree.tracked(broken)
-        self._added = {item.path: item.pointer.oid for item in tracked if not item.stage}
         require_readable(self._stages, loaded.broken, tracked)
         require_free(self._work, self._stages, tracked)
+        self._params_files: list[str] = []  # that -S wrote
         self._contents = Contents(self._work, of_stages(tracked, loaded.stages))
+        added = {item.path: item.pointer for item in tracked if not item.stage}
+        self._intake = Intake(self._work, self._contents, added, refuse=not options.add)
         self.outdated = assume_followed(self._work, self._contents, self._stages, tracked)
         self._warnings += [error.message for error in broken if error.message not in self._warnings]
         self._surroundings = Surroundings(repo, environ, progress, self._stages, dry=options.dry_run)
@@ -221,10 +229,17 @@ class _Run:
                 )
             old = parameters.find(parameters.load(data, file), key)
             value = parameters.value_of(text)
+            if isinstance(old, Mapping) and not isinstance(value, Mapping):
+                first = next(iter(old), "KEY")
+                raise UsageError(
+                    f"{quote(key)} in {quote(file)} is a section ({some([quote(name) for name in old])}), not a value",
+                    hint=f"set one of its values: -S {word}.{first}=...",
+                )
             changed[file] = parameters.changed(data, file, key, value)
             done.append(ParamSet(file=file, name=key, old=None if old is parameters.ABSENT else old, new=value))
         for file, data in changed.items():
             write_atomic(self._repo.root / file, data)
+            self._params_files.append(file)
         return tuple(done)
 
     def forecast(self) -> ReproResult:
@@ -250,6 +265,7 @@ class _Run:
         fetcher = stack.enter_context(Fetcher(repo, self._work.cache, progress)) if options.pull else None
         if fetcher is not None:
             fetcher.records(records)
+        self._intake.take([stage for stage in self._stages if not stage.spec.frozen or stage.address in self._forced])
         outlooks = survey(self._graph, self._evaluator, self._stages, force=self._forced)
         for outlook in outlooks:
             if outlook.runs:
@@ -272,6 +288,7 @@ class _Run:
             recorder=recorder,
             ledger=ledger,
             reuse=reuse,
+            intake=self._intake,
         )
         for outlook in outlooks:
             reuse.require(outlook)
@@ -291,33 +308,31 @@ class _Run:
 
     def _result(self, done: tuple[StageRun, ...], changed: tuple[str, ...], ignored: Collection[str]) -> ReproResult:
         repo = self._repo
-        names = {run.stage for run in done if run.state in ("ok", "cached")}
-        ran = [stage for stage in self._stages if stage.address in names]
-        kept_by_git = [out.path for stage in ran for out in stage.outs if not out.spec.cache]
-        kept_by_git = [path for path in kept_by_git if (repo.root / path).exists()]
-        kept_by_git = [path for path in kept_by_git if path not in set(repo.git.ignored(kept_by_git))]
-        self._warnings += [
-            f"{quote(path)} was used as it is on disk, which no pointer names: dvlite add {repo.display(path)}"
-            for path in self._not_added(ran)
-        ]
+        made = {run.stage for run in done if run.state not in ("failed", "tainted", "canceled", "not run")}
+        stages = [stage for stage in self._stages if stage.address in made]
+        unstaged = (*changed, *self._unstaged(stages, ignored))
         deps = [dep.path for stage in self._stages for dep in stage.deps]
+        untracked, modified = differing_files(repo, self._stages, deps)
         return ReproResult(
             stages=done,
             lockfiles=changed,
-            unstaged=(*changed, *sorted(ignored), *kept_by_git),
-            untracked=unknown_files(repo, self._stages, deps) if ran else (),
+            added=tuple(self._intake.done),
+            unstaged=tuple(dict.fromkeys(unstaged)),
+            untracked=tuple(file for file in untracked if file not in unstaged),
+            modified=tuple(file for file in modified if file not in unstaged),
             explain=self._options.explain,
             warnings=tuple(self._warnings),
         )
 
-    def _not_added(self, stages: Sequence[Stage]) -> list[str]:
-        """Returns the tracked data that stages used and that was changed since it was added: other clones could not get it."""
-        contents = self._contents
-        named = {path for stage in stages for dep in stage.deps for path in contents.matches(dep.path)}
-        parts = {part for path in named for part in contents.parts(path)}
-        used = parts.union(holder for path in parts if (holder := contents.known.holder(path)) is not None)
-        on_disk = {path: contents.here(path) for path in sorted(used & self._added.keys())}
-        return [path for path, item in on_disk.items() if item is not None and item.oid != self._added[path]]
+    def _unstaged(self, stages: Sequence[Stage], ignored: Iterable[str]) -> list[str]:
+        """Returns what belongs to the results of stages and is not in git's index as it is, be it that an earlier run was stopped before that."""
+        git, root = self._repo.git, self._repo.root
+        kept_by_git = [out.path for stage in stages for out in stage.outs if not out.spec.cache]
+        names = [*self._params_files, *kept_by_git]
+        left_out = set(git.ignored(names))
+        names = [name for name in names if name not in left_out]
+        names += [*(stage.lockfile for stage in stages), *ignored, *self._intake.pointers(self._stages)]
+        return git.unstaged([name for name in dict.fromkeys(names) if os.path.lexists(root / name)])
 
     def _explained(self, reasons: Iterable[Reason]) -> tuple[Reason, ...]:
         return tuple(explained(reason, self._contents.read_node) for reason in reasons)

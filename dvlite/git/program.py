@@ -317,6 +317,13 @@ class Git:
         options += ["--recurse-submodules"] if in_submodules else []
         return git_output.split(self.run("ls-files", "-z", *options, "--", *pathspecs))
 
+    def differing(self, *pathspecs: str) -> tuple[list[str], list[str]]:
+        """Returns the files that git does not have and would take, and those that are not as its index has them."""
+        options = ("ls-files", "-z", "-t", "--others", "--exclude-standard", "--modified", "--deduplicate")
+        rows = git_output.split(self.run(*options, "--", *pathspecs))
+        unknown = [row[2:] for row in rows if row.startswith("? ")]
+        return unknown, [row[2:] for row in rows if not row.startswith("? ")]
+
     def list_index(self, *, untracked: bool = False) -> Iterator[TreeEntry]:
         """Yields the files in git's index, and those that it would take."""
         options = ["--others", "--exclude-standard"] if untracked else []

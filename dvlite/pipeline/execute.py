@@ -20,6 +20,7 @@ from dvlite.pipeline import reasons
 from dvlite.pipeline.environment import Surroundings
 from dvlite.pipeline.executor import Ended, Executor, Interrupted, interrupted, tail_of, uninterruptible
 from dvlite.pipeline.graph import StageGraph
+from dvlite.pipeline.intake import Intake
 from dvlite.pipeline.journal import Ledger
 from dvlite.pipeline.outputs import Backup, Outputs, store_file
 from dvlite.pipeline.run_cache import Reuse, shown
@@ -59,6 +60,7 @@ class Tools:
     recorder: Recorder
     ledger: Ledger
     reuse: Reuse
+    intake: Intake
 
 
 @dataclass(slots=True)
@@ -133,6 +135,8 @@ class Execution:
     def _settle(self, stage: Stage) -> None:
         if self._begun:  # hours may have passed since it was looked at
             self._look_again(place.path for place in (*stage.deps, *stage.outs))
+            if not stage.spec.frozen or stage.address in self._options.force:
+                self._tools.intake.take([stage])
         outlook = self._tools.evaluator.look(stage, force=stage.address in self._options.force)
         if outlook.state in ("up to date", "frozen"):
             self._done[stage.address] = self._tools.reuse.up_to_date(outlook)

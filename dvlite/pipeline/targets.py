@@ -10,6 +10,7 @@ from dataclasses import dataclass
 
 from dvlite.errors import DvliteError, UsageError
 from dvlite.formats import lockfile, pipeline
+from dvlite.git.output import is_lockfile
 from dvlite.paths import is_inside
 from dvlite.pipeline.graph import StageGraph
 from dvlite.pipeline.stages import Stage
@@ -124,11 +125,12 @@ def _related(word: str, declared: str) -> bool:
     return word == declared or word.startswith(declared + ".") or declared.startswith(word + ".")
 
 
-def unknown_files(repo: Repo, stages: Iterable[Stage], paths: Iterable[str]) -> tuple[str, ...]:
-    """Returns what of a pipeline git does not have and would not ignore: a commit without it could not be reproduced."""
+def differing_files(repo: Repo, stages: Iterable[Stage], paths: Iterable[str]) -> tuple[list[str], list[str]]:
+    """Returns what of a pipeline git does not have and would not ignore, and what its index has otherwise: a commit of the index would not fit."""
     wanted = {stage.file for stage in stages} | {place.path for stage in stages for place in stage.params} | set(paths)
     wanted = {path for path in wanted if path and posixpath.basename(path) != lockfile.FILE_NAME}
     if not wanted:
-        return ()
-    named = [f":(literal){path}" for path in sorted(wanted)[:_MOST_NAMED]]
-    return tuple(sorted(repo.git.list_files(*named, tracked=False, untracked=True)))
+        return [], []
+    named = [f":({'glob' if sparse.is_glob(path) else 'literal'}){path}" for path in sorted(wanted)[:_MOST_NAMED]]
+    unknown, modified = repo.git.differing(*named)
+    return unknown, [name for name in modified if not is_lockfile(name)]

@@ -8,9 +8,10 @@ from typing import Any
 from dvlite.commands.repro import ReproResult
 from dvlite.pipeline.reasons import Reason
 from dvlite.pipeline.stage_run import MetricChange, StageOutput, StageRun
-from dvlite.show import Show, count, duration_text, printable, short_oid, size_text, some, value_text
+from dvlite.show import Show, count, duration_text, printable, short_oid, size_text, some, value_text, word
 from dvlite.text.reasons import reason_text, short_name
 from dvlite.text.style import change_text, table
+from dvlite.workspace.changes import files_text
 
 _COLORS = {
     "ok": "green",
@@ -29,6 +30,9 @@ def text(result: ReproResult, show: Show) -> Iterator[str]:
     for change in result.params_set:
         if change.old != change.new:
             yield f"{printable(change.file)}: {printable(change.name)} {value_text(change.old)} -> {value_text(change.new)}"
+    if result.added and not show.quiet:
+        added = some([f"{show.path(path.path)} ({files_text(path.counts)})" for path in result.added])
+        yield f"Added what had changed: {added}"
     if result.explain:
         yield from _explained(result, show)
     else:
@@ -38,8 +42,8 @@ def text(result: ReproResult, show: Show) -> Iterator[str]:
         return
     yield _summary(result)
     yield from show.staged(result.staged, result.unstaged)
-    if result.lockfiles and result.failure(show) is None:
-        names = " ".join(show.path(path) for path in result.untracked[:6])
+    if (result.lockfiles or result.staged or result.unstaged) and result.failure(show) is None:
+        names = " ".join(word(path) for path in map(show.path, sorted({*result.untracked, *result.modified})))
         add = f"git add {names} && " if names else ""
         commit = "git commit" if result.staged or not result.unstaged else "git add, git commit"
         yield from show.next_step(f"{add}{commit}")

@@ -228,6 +228,10 @@ class Adder:
     def _read_node(self, digest: Digest) -> bytes:
         return self._nodes.get(digest) or self._work.cache.read_node(digest)
 
+    def version(self, path: str) -> Pointer:
+        """Returns what a path was taken in as."""
+        return next(new for added, new, *_ in self._versions if added == path)
+
     @property
     def new(self) -> set[str]:
         """The paths that were not tracked before."""

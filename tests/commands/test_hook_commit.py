@@ -453,3 +453,22 @@ def test_a_pointer_that_is_not_staged_is_told_of(filled):
     assert said(filled.refuses("commit", "-qm", "Code"))[0] == "blocked: data.dvlite changed and is not staged"
     filled.git("add", "data.dvlite")
     assert said(filled.does("commit", "-qm", "Code")) == []
+
+
+def test_a_lockfile_that_names_other_data_than_its_pointer_is_blocked(hooked):
+    hooked.write("data/1", "one\n")
+    hooked.dvlite("add", "data")
+    hooked.write("dvlite.yaml", "stages:\n  sum: {cmd: cat data/* > sum.txt, deps: [data/1], outs: [sum.txt]}\n")
+    hooked.dvlite("repro")
+    hooked.does("add", "-A")
+    hooked.does("commit", "-qm", "one")
+    hooked.write("data/1", "two\n")
+    hooked.dvlite("repro")
+    hooked.does("reset", "-q", "HEAD", "--", "data.dvlite")
+    said = hooked.refuses("commit", "-qm", "two")
+    assert "sum was made with" in said
+    assert "to make them agree: git add data.dvlite" in said
+    hooked.does("checkout", "-q", "--", "data.dvlite")
+    assert "to make them agree: dvlite repro sum" in hooked.refuses("commit", "-qm", "two")
+    hooked.dvlite("repro", "sum")
+    hooked.does("commit", "-qm", "two")

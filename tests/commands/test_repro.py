@@ -448,3 +448,60 @@ def test_only_repro_runs_commands(pipeline, tmp_path):
         pipeline.project._invoke(*words, cwd=pipeline.root)
     pipeline.git("clone", "-q", ".", str(tmp_path / "clone"))
     assert not (tmp_path / "PWNED").exists()
+
+
+@pytest.fixture
+def sums(pipeline):
+    """A stage that reads a tracked folder, run and committed."""
+    pipeline.write("data/1", "one\n")
+    pipeline.dvlite("add", "data")
+    pipeline.write("dvlite.yaml", "stages:\n  sum: {cmd: cat data/* > sum.txt, deps: [data], outs: [sum.txt]}\n")
+    pipeline.dvlite("repro")
+    pipeline.commit("one")
+    return pipeline
+
+
+def test_changed_data_that_a_stage_reads_is_added_first(sums):
+    sums.write("data/1", "precious\n")
+    found = sums.json("repro")
+    assert [path["path"] for path in found["added"]] == ["data"]
+    assert {"data.dvlite", "dvlite.lock"} == set(found["staged"])
+    sums.git("commit", "-qm", "two")
+    sums.write("data/1", "one\n")
+    sums.dvlite("add", "-u")
+    sums.dvlite("repro")
+    sums.git("commit", "-qm", "three")
+    sums.dvlite("checkout", "--rev", "HEAD~1")
+    assert sums.read("data/1") == b"precious\n"
+
+
+def test_no_add_refuses_changed_data_before_anything_runs(sums):
+    sums.write("data/1", "precious\n")
+    before = sums.read("dvlite.lock"), sums.read("data.dvlite")
+    done = sums.dvlite("repro", "--no-add", code=1)
+    assert "hint: dvlite add data, or leave out --no-add" in done.stderr
+    assert before == (sums.read("dvlite.lock"), sums.read("data.dvlite"))
+
+
+def test_a_lockfile_that_is_ahead_of_its_pointer_is_settled_by_repro(sums):
+    sums.write("data/1", "precious\n")
+    sums.dvlite("repro")
+    sums.git("checkout", "-q", "HEAD", "--", "data.dvlite")
+    assert "fix: dvlite repro sum" in sums.dvlite("verify", code=1).stdout
+    assert sums.states("sum") == {"sum": "up to date"}
+    sums.git("commit", "-qm", "both")
+    sums.dvlite("verify", "--rev", "HEAD")
+
+
+def test_a_section_of_parameters_is_not_replaced_by_a_value(sums):
+    sums.write("params.yaml", "net: {lr: 1, depth: 2}\n")
+    done = sums.dvlite("repro", "-S", "net=1", code=2)
+    assert "'net' in 'params.yaml' is a section ('lr', 'depth'), not a value" in done.stderr
+    assert "-S net.lr=..." in done.stderr
+    assert sums.read("params.yaml") == b"net: {lr: 1, depth: 2}\n"
+
+
+def test_a_frozen_stage_takes_nothing_in(sums):
+    sums.edit("dvlite.yaml", "sum: {", "sum: {frozen: true, ")
+    sums.write("data/1", "precious\n")
+    assert sums.json("repro")["added"] == []

@@ -98,5 +98,5 @@ def test_edits_on_top_of_an_earlier_version_stop_the_run(two):
 
 def test_what_no_commit_has_is_the_users_own_and_is_used(two):
     two.write("data/im/2.txt", "mine\n")
-    assert "which no pointer names" in two.dvlite("repro").stderr
+    assert "Added what had changed: data/im (~1 file)" in two.dvlite("repro").stdout
     assert b"mine" in two.read("sum.txt")
