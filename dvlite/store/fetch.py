@@ -171,8 +171,8 @@ def run(
 
 def _start(catalog: Catalog, cache: Cache, todo: FetchPlan, progress: Progress) -> None:
     hint = "free some space, or fetch a part: dvlite fetch PATH"
-    if todo.small or todo.large:  # else the cache may not even be there
-        files.require_space(cache.folder, todo.size_bytes, "fetching", hint=hint)
+    if todo.small or todo.large:
+        files.require_space(files.existing_folder(cache.folder), todo.size_bytes, "fetching", hint=hint)
     label = f"fetching from {catalog.remote.store.label}"
     progress.start(label, total_bytes=todo.size_bytes, total_files=len(todo.small) + len(todo.large))
 
