@@ -8,18 +8,15 @@ import shutil
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
 from dvlite import files
 from dvlite.errors import DvliteError, ObjectCorrupt, ObjectMissing, UsageError
 from dvlite.formats import manifest, pointer
 from dvlite.formats.manifest import SYMLINK, Entries
 from dvlite.formats.pointer import SUFFIX, Pointer
-from dvlite.oid import Digest
 from dvlite.paths import ancestors, check_paths
-from dvlite.progress import Progress
 from dvlite.repo.repository import Repo, open_cache
-from dvlite.repo.tracked_paths import Tracked
 from dvlite.show import quote, word
 from dvlite.store.cache_writer import Writer
 from dvlite.store.pack import KIND_MANIFEST
@@ -32,6 +29,11 @@ from dvlite.workspace.outdated import bringing, find_outdated, refusal
 from dvlite.workspace.path_args import warning_of
 from dvlite.workspace.scan import Scan, selected_scan
 from dvlite.workspace.workspace import Workspace, entries_of, set_aside_damaged_nodes
+
+if TYPE_CHECKING:
+    from dvlite.oid import Digest
+    from dvlite.progress import Progress
+    from dvlite.repo.tracked_paths import Tracked
 
 _MANY_FILES = 1000
 
