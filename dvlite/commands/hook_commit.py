@@ -17,16 +17,16 @@ from dvlite.hooks.result import Blocked, HookResult
 from dvlite.hooks.tracked_twice import held_twice
 from dvlite.merge.markers import marker_line
 from dvlite.paths import ancestors
-from dvlite.progress import Progress
 from dvlite.repo import tracked_paths
 from dvlite.repo.repository import Repo, open_cache
-from dvlite.repo.tracked_paths import Tracked
 from dvlite.show import printable, quote, short_oid, size_text, some, word
 from dvlite.workspace.changes import Counts, counts_text, files_text
 from dvlite.workspace.hashing import HashOnly
 from dvlite.workspace.workspace import Workspace, entries_of
 
 if TYPE_CHECKING:
+    from dvlite.progress import Progress
+    from dvlite.repo.tracked_paths import Tracked
     from dvlite.workspace.path_status import ChangedPath, PathStatus
 
 _NAMED = 3

@@ -8,7 +8,7 @@ import posixpath
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, ClassVar, Literal
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from dvlite.errors import FormatError, ObjectMissing, UsageError
 from dvlite.formats import lockfile, manifest, pointer
@@ -17,7 +17,6 @@ from dvlite.formats.pointer import SUFFIX
 from dvlite.git.output import Change, is_lockfile
 from dvlite.oid import FILE, MANIFEST, Oid, format_oid, parse_oid
 from dvlite.paths import ancestors
-from dvlite.progress import Progress
 from dvlite.repo import committed_versions
 from dvlite.repo.repository import Repo, open_cache
 from dvlite.repo.revisions import limit_of
@@ -26,8 +25,11 @@ from dvlite.runs.index import RunIndex, open_index
 from dvlite.runs.names import name_of
 from dvlite.runs.records import open_records
 from dvlite.show import quote
-from dvlite.store.cache import Cache
 from dvlite.workspace.fetch import with_listings
+
+if TYPE_CHECKING:
+    from dvlite.progress import Progress
+    from dvlite.store.cache import Cache
 
 _STAGES = re.compile(rb"^(?=  [A-Za-z0-9_-]{1,100}:$)", re.MULTILINE)
 _HEAD = f"dvlite: {lockfile.VERSION}\nstages:\n".encode()

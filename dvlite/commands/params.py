@@ -4,17 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, ClassVar, Literal
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from dvlite.errors import DvliteError, PartlyDone
 from dvlite.formats.parameters import ABSENT, find, flatten
-from dvlite.formats.strict_yaml import Tree
 from dvlite.pipeline.revision_files import chosen, compared, values
 from dvlite.pipeline.stages import Stage, load
-from dvlite.progress import Progress
-from dvlite.repo.repository import Repo
-from dvlite.repo.revisions import Revision
 from dvlite.show import Show, count
+
+if TYPE_CHECKING:
+    from dvlite.formats.strict_yaml import Tree
+    from dvlite.progress import Progress
+    from dvlite.repo.repository import Repo
+    from dvlite.repo.revisions import Revision
 
 Declared = Mapping[str, set[str] | None]  # keys by file; None: all of it
 

@@ -364,11 +364,7 @@ def _inside_work_tree(repo: Repo, location: Location) -> tuple[str, ...]:
     folder = location.folder
     if folder is None or not folder.is_relative_to(repo.root):
         return ()
-    if (
-        folder == repo.root
-        or folder.is_relative_to(repo.git_dir)
-        or folder.is_relative_to(repo.root / config_files.FOLDER)
-    ):
+    if folder == repo.root or any(map(folder.is_relative_to, (repo.git_dir, repo.root / config_files.FOLDER))):
         raise UsageError(
             f"{quote(str(folder))} cannot be a remote: it has other files", hint="give a folder of its own"
         )

@@ -6,15 +6,13 @@ import os
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from typing import ClassVar, Literal, get_args
+from typing import TYPE_CHECKING, ClassVar, Literal, get_args
 
 from dvlite.errors import ObjectMissing, UsageError
 from dvlite.formats import record
 from dvlite.formats.record import Note, Run, Status
 from dvlite.oid import MANIFEST, Oid
 from dvlite.pipeline import stages
-from dvlite.progress import Progress
-from dvlite.repo.repository import Repo
 from dvlite.runs import columns
 from dvlite.runs import filters as search
 from dvlite.runs.columns import RunColumn, RunSummary, Space
@@ -29,6 +27,10 @@ from dvlite.runs.records import Records, open_records
 from dvlite.runs.schema import ENV, METRIC, PARAM, RunRow
 from dvlite.runs.upstream import source_data, upstream_params
 from dvlite.show import quote
+
+if TYPE_CHECKING:
+    from dvlite.progress import Progress
+    from dvlite.repo.repository import Repo
 
 _MILLION = 10**6
 

@@ -4,17 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import ClassVar, Literal
+from typing import TYPE_CHECKING, ClassVar, Literal
 
 from dvlite.formats.pointer import SUFFIX
 from dvlite.git.output import is_pipeline_file, is_pointer
-from dvlite.pipeline.reasons import StaleStage
-from dvlite.progress import Progress
 from dvlite.repo.repository import Repo, open_cache
-from dvlite.repo.tracked_paths import Tracked
 from dvlite.workspace.path_args import select, usable, warning_of
 from dvlite.workspace.path_status import AbsentPath, ChangedPath, PathStatus
 from dvlite.workspace.workspace import Workspace
+
+if TYPE_CHECKING:
+    from dvlite.pipeline.reasons import StaleStage  # slow to load: only a repository with stages pays it
+    from dvlite.progress import Progress
+    from dvlite.repo.tracked_paths import Tracked
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

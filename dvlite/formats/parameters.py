@@ -289,11 +289,9 @@ def _toml_text(value: Tree, name: str) -> str:
         raise UsageError(
             f"{quote(name)} can hold no {'null' if value is None else 'mapping'} here", hint=f"edit {name} by hand"
         )
-    return (
-        json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f")
-        if isinstance(value, str | bool)
-        else repr(value)
-    )
+    if not isinstance(value, str | bool):
+        return repr(value)
+    return json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f")
 
 
 def _lower(message: str) -> str:

@@ -138,11 +138,9 @@ def _set(text: str, entries: Entries, path: Path, value: Tree) -> str:
     new: dict[str, Tree] = {path[depth]: value}
     beside = _beside(entries, path[:depth])
     if not beside:
-        return (
-            _replaced(text, entries[path[:depth]], new)
-            if depth
-            else text.rstrip("\n") + "\n" * bool(text) + _block(new, 0)
-        )
+        if depth:
+            return _replaced(text, entries[path[:depth]], new)
+        return text.rstrip("\n") + "\n" * bool(text) + _block(new, 0)
     last = beside[-1]
     if last.in_flow:
         return f"{text[: last.end]}, {flow(new)[1:-1]}{text[last.end :]}"

@@ -92,12 +92,11 @@ def stage_sentences(check: StageCheck) -> Iterator[str]:
 
 def output_sentence(output: OutputVerdict) -> str:
     """Returns how an output compares, in a few words; `detail` has the lines."""
-    if output.verdict == "missing":
-        return "was not produced"
-    if output.verdict == "extra":
-        return "is not in the lockfile"
-    if output.verdict == "equivalent":
-        return f"other bytes, but equivalent by {output.comparator}"
-    if output.verdict == "identical":
-        return "the same bytes"
-    return "differs" if output.verdict == "different" else "could not be compared"
+    sentences = {
+        "missing": "was not produced",
+        "extra": "is not in the lockfile",
+        "equivalent": f"other bytes, but equivalent by {output.comparator}",
+        "identical": "the same bytes",
+        "different": "differs",
+    }
+    return sentences.get(output.verdict, "could not be compared")

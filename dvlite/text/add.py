@@ -39,12 +39,8 @@ def text(result: AddResult, show: Show) -> Iterator[str]:
     if result.suggest_folder is not None:
         yield f"{count(len(changed))} single files: a folder is tracked as one, dvlite add {show.path(result.suggest_folder)}"
     yield from show.staged(result.staged, result.unstaged)
-    if any(path.created for path in changed):
-        yield from show.next_step(
-            "git commit; dvlite push" if result.has_remote else "git commit; dvlite remote add s3://BUCKET/PREFIX"
-        )
-    else:
-        yield from show.next_step("git commit; dvlite push")
+    is_first = any(path.created for path in changed) and not result.has_remote
+    yield from show.next_step(f"git commit; {'dvlite remote add s3://BUCKET/PREFIX' if is_first else 'dvlite push'}")
 
 
 def _what(path: AddedPath) -> str:
@@ -56,8 +52,7 @@ def _what(path: AddedPath) -> str:
         notes.append(f"left out: {names}")
     remarks = f" ({'; '.join(notes)})" if notes else ""
     if path.created or path.kind == "file":
-        return (
-            size_text(path.size_bytes) if path.kind == "file" else amount_text(path.files, path.size_bytes)
-        ) + remarks
+        size = size_text(path.size_bytes) if path.kind == "file" else amount_text(path.files, path.size_bytes)
+        return size + remarks
     growth = growth_text(path.counts)
     return files_text(path.counts) + (f", {growth}" if growth else "") + remarks

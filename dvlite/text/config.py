@@ -20,12 +20,10 @@ def text(result: ConfigResult, show: Show) -> Iterator[str]:
         )
     elif not show.quiet:
         for value in result.values:
-            was = (
-                f"{value.key} = {_value(value)}"
-                if result.action == "set"
-                else f"{value.key} removed, now {_value(value)}"
+            verb = "=" if result.action == "set" else "removed, now"
+            yield f"{value.key} {verb} {_value(value)}" + (
+                f"  in {printable(result.config_path)}" if result.config_path else ""
             )
-            yield was + (f"  in {printable(result.config_path)}" if result.config_path else "")
         yield from show.staged(result.staged)
 
 

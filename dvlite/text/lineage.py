@@ -112,11 +112,8 @@ class _Upstream:
         action = "ran"
         if artefact is not None:
             output = next((link for link in run.outputs if link.oid == artefact.oid), None)
-            action = (
-                f"made as {printable(output.path)} by {printable(run.name)}"
-                if output
-                else f"made by {printable(run.name)}"
-            )
+            name = f" as {printable(output.path)}" if output else ""
+            action = f"made{name} by {printable(run.name)}"
         between = " on " if "@" in run.user else "@"  # of a person's address, or of the name of an account
         who = between.join(printable(part) for part in (run.user, run.host) if part)
         yield f"{action} on {_minute(run.start)}{f', {who}' if who else ''}, status {_status(run)}"
@@ -334,10 +331,7 @@ def _difference(result: LineageDiffResult, show: Show) -> Iterator[str]:
     at = len(rows)
     rows += [("code" if row[0] else "", *row) for change in result.changes.code for row in _content(change, show)]
     if result.old.commit is not None and result.new.commit is not None and result.old.commit != result.new.commit:
-        rows.insert(
-            at,
-            ("commit", "", f"{commit_text(result.old.commit)} -> {commit_text(result.new.commit)}"),
-        )
+        rows.insert(at, ("commit", "", f"{commit_text(result.old.commit)} -> {commit_text(result.new.commit)}"))
     for word, changes in (
         ("stage", result.changes.stages),
         ("param", result.changes.params),

@@ -228,9 +228,8 @@ def _nodes(graphs: Iterable[LineageGraph]) -> Iterator[tuple[str, str, bool]]:
         text = f"{named(artefact.path, artefact.oid)} ({amount(artefact.size_bytes, artefact.files, artefact.oid)})"
         more = f", {artefact.cut_runs:,} more runs" if artefact.cut_runs else ""
         commit = f", commit {commit_text(artefact.commit)}" if artefact.commit is not None else ""
-        unknown = (
-            ", unknown (not recorded)" if artefact.origin == "unknown" and not more and not artefact.used_by else ""
-        )
+        is_unknown = artefact.origin == "unknown" and not more and not artefact.used_by
+        unknown = ", unknown (not recorded)" if is_unknown else ""
         yield name, text + commit + unknown + more, False
     for run, name in runs.values():
         yield name, run_text(run), True

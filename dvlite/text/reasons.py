@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
-from dvlite.pipeline.reasons import Reason
+from typing import TYPE_CHECKING
+
 from dvlite.show import Show, printable, short_oid, value_text
 from dvlite.workspace.changes import files_text
+
+if TYPE_CHECKING:
+    from dvlite.pipeline.reasons import Reason
 
 
 def reason_text(reason: Reason, show: Show) -> str:

@@ -252,12 +252,9 @@ def _said(result: RunsTagResult | RunsNoteResult, show: Show) -> Iterator[str]:
         return
     else:
         verb = "Tagged" if result.action == "tag" else "Untagged"
-        left = (
-            f" (now: {_tags(result.tags)})"
-            if len(result.tags) > len(result.changed) or result.action == "untag"
-            else ""
-        )
-        yield f"{verb} {name}: {_tags(result.changed)}{left if result.tags else ''}"
+        has_others = len(result.tags) > len(result.changed) or result.action == "untag"
+        left = f" (now: {_tags(result.tags)})" if result.tags and has_others else ""
+        yield f"{verb} {name}: {_tags(result.changed)}{left}"
     yield from show.next_step("dvlite push")
 
 

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING
 
-from dvlite.commands.status import StatusResult
-from dvlite.pipeline.reasons import StaleStage
 from dvlite.show import Show, count, printable, some
 from dvlite.text.reasons import reason_text
 from dvlite.text.style import amount_text, growth_text, table
 from dvlite.workspace.changes import Counts, counts_text
-from dvlite.workspace.path_status import AbsentPath, ChangedPath
+
+if TYPE_CHECKING:
+    from dvlite.commands.status import StatusResult
+    from dvlite.pipeline.reasons import StaleStage
+    from dvlite.workspace.path_status import AbsentPath, ChangedPath
 
 WIDTH = 33  # of a heading, so that the commands stand below each other
 

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING
 
 from dvlite.show import DIGITS, count, printable, size_text
-from dvlite.workspace.changes import Counts
-from dvlite.workspace.restore import CheckedOutPath
+
+if TYPE_CHECKING:
+    from dvlite.workspace.changes import Counts
+    from dvlite.workspace.restore import CheckedOutPath
 
 
 def delta_text(delta_bytes: int) -> str:

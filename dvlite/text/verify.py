@@ -51,33 +51,27 @@ def stages_text(result: VerifyResult) -> str:
 
 
 def _summary(result: VerifyResult, show: Show) -> str:
-    looked = f"{stages_text(result)} and {count(result.tracked, 'tracked path')}"
+    scope = f"{stages_text(result)} and {count(result.tracked, 'tracked path')}"
     if result.revision is not None and ".." in result.revision:
-        looked = f"{count(result.commits, 'commit')}, in the last {looked}"
+        scope = f"{count(result.commits, 'commit')}, in the last {scope}"
     took = duration_text(result.elapsed_seconds)
-    remote = (
-        ""
-        if result.remote is None
-        else f", {'every byte' if result.deep else 'complete'} on {printable(result.remote)}"
-    )
+    extent = "every byte" if result.deep else "complete"
+    remote = "" if result.remote is None else f", {extent} on {printable(result.remote)}"
     if result.findings:
         fix = _fixes(result.findings)
-        said = f"{count(len(result.findings), 'finding')} in {looked}, {took}"
+        said = f"{count(len(result.findings), 'finding')} in {scope}, {took}"
         return f"{show.style('red', said)}{f'     fix: {fix}' if fix else ''}"
     if result.unchecked:
-        return f"Nothing found in {looked}, but not all could be checked. {took}"
-    return f"{show.style('green', 'Verified')}: {looked}{remote}. {took}"
+        return f"Nothing found in {scope}, but not all could be checked. {took}"
+    return f"{show.style('green', 'Verified')}: {scope}{remote}. {took}"
 
 
 def _fixes(findings: Sequence[Finding]) -> str:
     """Returns the commands that settle all findings, if they are few."""
-    commands: dict[str, None] = {}
-    for finding in findings:
-        if finding.fix is not None:
-            commands[
-                "dvlite repro" if len(findings) > 1 and finding.fix.startswith("dvlite repro") else finding.fix
-            ] = None
-    order = sorted(commands, key=lambda fix: fix.startswith("dvlite push"))  # what is made is pushed after it
+    fixes = [finding.fix for finding in findings if finding.fix is not None]
+    if len(findings) > 1:
+        fixes = ["dvlite repro" if fix.startswith("dvlite repro") else fix for fix in fixes]
+    order = sorted(dict.fromkeys(fixes), key=lambda fix: fix.startswith("dvlite push"))  # data is pushed last
     return " && ".join(order) if len(order) <= _MOST_FIXES else f"{order[0]} ... (--json has one for each finding)"
 
 

@@ -11,7 +11,7 @@ KINDS = {
     "lockfile-malformed": "a lockfile cannot be read",
     "pipeline-malformed": "a pipeline file cannot be read, or its stages contradict each other",
     "merge-conflict": "a pointer, lockfile or pipeline file has conflict markers",
-    "overlap": "two pointers or outputs are for the same path, or one lies inside the other; or git has the data too",
+    "overlap": "two pointers or outputs are for the same path, or one lies inside the other; or git tracks the data too",
     "size-mismatch": "two places name the same content with different sizes or counts",
     # pipeline file and lockfile
     "lockfile-missing": "a pipeline file has stages, and its lockfile is missing",
@@ -35,18 +35,18 @@ KINDS = {
     "capture-added": "the recorded run did not capture this value",
     "capture-removed": "a value that the recorded run captured is no longer captured",
     # what it made
-    "output-added": "a declared output was not made by the recorded run",
+    "output-added": "a declared output was not produced by the recorded run",
     "output-removed": "an output of the recorded run is no longer declared",
     "output-redeclared": "the declaration of outputs changed: as a pattern, or kept elsewhere",
-    "output-changed": "an output that git keeps differs from what the stage made",
-    "output-missing": "an output that git should keep is missing",
+    "output-changed": "an output kept in git differs from what the run produced",
+    "output-missing": "an output that belongs in git is missing",
     # the lockfile itself
     "key-mismatch": "an entry of the lockfile was edited: its key does not match its fields",
     "record-mismatch": "an entry of the lockfile differs from the record of the run that it names",
-    "record-missing": "the run that an entry names has no record, here or on the remote",
+    "record-missing": "the run that an entry names has no record, locally or on the remote",
     # the remote
-    "not-on-remote": "data or the record of a run is not on the remote",
-    "remote-corrupt": "bytes on the remote are not what their name promises",
+    "not-on-remote": "data or a run record is not on the remote",
+    "remote-corrupt": "bytes on the remote do not match their name",
 }
 
 Verdict = Literal["identical", "equivalent", "different", "missing", "extra", "inconclusive"]

@@ -92,7 +92,7 @@ def as_format_error(error: DvliteError) -> FormatError:
 def correction(file: str, error: FormatError) -> str:
     """Returns what to do about a file that only its author can correct; a hint that says no more than that is left out."""
     where = word(file) if error.line is None else f"line {error.line} of {word(file)}"
-    hint = error.hint if error.kind != "malformed" else None
+    hint = error.hint if error.kind == "other" else None
     return f"correct {where}" + (f" ({hint.replace(chr(10), '; ')})" if hint is not None else "")
 
 

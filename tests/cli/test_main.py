@@ -534,3 +534,17 @@ def test_a_listing_is_one_name_a_line(project, invoke, stand_in):
     stand_in("ls", LsResult(entries=tuple(LsEntry(path=f"data/{i}", kind="file") for i in range(1000))))
     out = invoke("ls", "-C", ".git/..", check=True).stdout.splitlines()
     assert (len(out), out[0]) == (1000, "data/0")
+
+
+@pytest.mark.parametrize("words", [["status"], ["hook", "pre-commit"], ["add", "data.txt"], ["params", "diff"]])
+def test_an_everyday_verb_loads_neither_the_remote_side_nor_what_a_pipeline_needs(project, words):
+    (project / "data.txt").write_text("1")
+    script = (
+        "import sys; from dvlite.cli.main import main; code = main(sys.argv[1:]);"
+        "slow = {'dvlite.store.catalog', 'dvlite.store.fetch', 'dvlite.pipeline.content', 'dvlite.runs.index', 'yaml', 's3fs', 'rich'};"
+        "print(code, *sorted(slow & set(sys.modules)), file=sys.stderr)"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", script, *words], cwd=project, env=dict(os.environ), capture_output=True, text=True
+    )
+    assert done.stderr.splitlines()[-1] == "0"

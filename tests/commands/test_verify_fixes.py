@@ -128,6 +128,11 @@ def test_a_file_of_parameters_that_cannot_be_read_is_told_once_where_it_is_wrong
     assert [each["verdict"] for each in stages] == ["finding", "finding"]
 
 
+def test_a_conflict_in_a_file_of_parameters_is_corrected_by_its_author(trained):
+    trained.write("params.yaml", "<<<<<<< HEAD\nlr: 1\n=======\nlr: 2\n>>>>>>> side\n")
+    assert one(trained)["fix"] == "correct line 1 of params.yaml"
+
+
 # --- entries of lockfiles
 
 
