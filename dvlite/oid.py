@@ -24,11 +24,12 @@ Digest = NewType("Digest", bytes)
 
 DIGEST_BYTES = 32
 EMPTY_FILE: Digest
-FILE, MANIFEST, RUN = "blake3", "manifest", "run"
+FILE, MANIFEST, RUN, SNAPSHOT = "blake3", "manifest", "run", "snapshot"
 _STAGE_KEY_CONTEXT = "dvlite 2026-11 stage key v1"
 _CONTEXTS = {
     MANIFEST: "dvlite 2026-11 manifest v1",
     RUN: "dvlite 2026-11 run record v1",
+    SNAPSHOT: "dvlite 2026-11 snapshot v1",
 }
 _OID = re.compile(r"(blake3|manifest|run):([0-9a-f]{64})")
 _PIECE_BYTES = 4 << 20
@@ -47,6 +48,11 @@ EMPTY_FILE = digest_bytes(b"")
 def digest_manifest(node: Buffer) -> Digest:
     """Returns the name of one manifest node, from its canonical bytes."""
     return Digest(blake3(node, derive_key_context=_CONTEXTS[MANIFEST]).digest())
+
+
+def digest_snapshot(node: Buffer) -> Digest:
+    """Returns the name of one node of a snapshot, from its canonical bytes."""
+    return Digest(blake3(node, derive_key_context=_CONTEXTS[SNAPSHOT]).digest())
 
 
 def digest_run(record: Buffer) -> Digest:

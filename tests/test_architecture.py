@@ -100,6 +100,7 @@ OPENERS = (
     "compare",  # versions that were stored or hashed before
     "verify.commit_range",  # a file of .git
     "repo.config_files",  # config files of the user and the system, which may be links
+    "repo.clone_id",  # in .git, and the id of the machine
     "reports.write",
     "commands.doctor",  # a file of its own
     "commands.stage",  # a file of the package
@@ -112,6 +113,7 @@ READERS = (
     "repo.ignore",
     "verify.trees",  # files of any name
     "workspace.backups",  # saved pointers, in .git
+    "repo.clone_id",  # in .git
     "commands.diff",  # files that git or the user names, as the next two
     "commands.get",
     "commands.merge_driver",

@@ -23,10 +23,12 @@ from dvlite.formats import (
     recipe,
     record,
     root,
+    snapshot,
     store_config,
 )
 from dvlite.formats.lockfile import Facts
 from dvlite.formats.manifest import EMPTY_DIR, EXECUTABLE, FILE, SYMLINK, Entry
+from dvlite.formats.snapshot import Version
 from dvlite.oid import digest_bytes, digest_manifest, format_oid
 from dvlite.store import batch, index, pack
 from dvlite.store.pack import CHUNKS, FILES, KIND_CHUNK, KIND_FILE, RAW, PackWriter, Record
@@ -37,6 +39,7 @@ PAGES = Path(__file__).parent.parent / "docs" / "reference" / "formats"
 WITHOUT_EXAMPLE = {"README.md", "remote.md"}  # an overview, and a layout of what other pages show
 BLOCK = re.compile(r"^```(hex|text|yaml) ([\w-]+)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 
+CLONE = "404142434445464748494a4b4c4d4e4f"
 TARGET, SCRIPT, SONG = b"wren.txt", b"#!/bin/sh\n", b"wren\n"
 DIRECTORY = [
     Entry(b"empty", EMPTY_DIR, 0, manifest.NO_DIGEST),
@@ -174,10 +177,26 @@ def test_an_index():
 def test_a_root():
     found = root.parse(shown("root"), "x")
     assert root.dump(found) == shown("root")
-    names = re.findall(r"roots/manifest-[0-9a-f]{64}-[0-9a-f]{32}", page_of("root"))
-    tree = manifest.build(manifest.from_entries(DIRECTORY))
-    assert names == [root.name("manifest", tree.root, bytes(range(48, 64)))]
-    assert found.size_bytes == tree.size_bytes
+    names = re.findall(r"roots/[0-9a-f]{64}-[0-9a-f]{32}-[0-9a-f]{32}", page_of("root"))
+    tree = the_snapshot()
+    assert names == [root.name(tree.root, found.clone, bytes(range(48, 64)))]
+    assert found.count == tree.files
+
+
+def the_snapshot():
+    birds = manifest.build(manifest.from_entries(DIRECTORY))
+    return snapshot.build(
+        [
+            Version("data/birds", "manifest", birds.root, birds.size_bytes),
+            Version("run.sh", "blake3", digest_bytes(SCRIPT), len(SCRIPT), executable=True),
+        ]
+    )
+
+
+def test_a_snapshot():
+    tree = the_snapshot()
+    assert tree.nodes == ((tree.root, shown("snapshot")),)
+    assert tree.root.hex() in page_of("snapshot")
 
 
 def test_a_condemned_list():
@@ -194,7 +213,7 @@ def test_the_config_of_a_store():
 
 def test_a_complete_note():
     data = shown("complete-note")
-    place = f"00112233445566778899aabbccddeeff/complete/blake3-{digest_bytes(SONG).hex()}\n"
+    place = f"{CLONE}/00112233445566778899aabbccddeeff/complete/blake3-{digest_bytes(SONG).hex()}\n"
     assert data[:32] == digest_bytes(place.encode() + data[32:])
     packs = sorted((made.name, len(made.data)) for made in (chunks_pack(), files_pack()))
     assert data[32:] == b"".join(name + size.to_bytes(8, "big") for name, size in packs)

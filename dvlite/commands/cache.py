@@ -9,6 +9,7 @@ from functools import partial
 from typing import ClassVar
 
 from dvlite import files
+from dvlite.formats.snapshot import VersionId
 from dvlite.oid import parse_oid
 from dvlite.progress import Progress
 from dvlite.repo import committed_versions
@@ -18,7 +19,6 @@ from dvlite.repo.revisions import Scope
 from dvlite.store import cache_prune as prune_plan
 from dvlite.store import reachable
 from dvlite.store.catalog import Catalog
-from dvlite.store.reachable import VersionId
 from dvlite.workspace.backups import saved_pointers
 
 
@@ -42,7 +42,7 @@ def cache_prune(
 ) -> CachePruneResult:
     """Removes from the cache the files that the remote has in packs that are not condemned; listings and run records stay.
 
-    A version is proven if all its objects are on the remote and this project keeps it (a root). Files of a version that is not proven
+    A version is proven if all its objects are on the remote and this clone pushed it (a root). Files of a version that is not proven
     stay, unless a proven one has them too. Takes the lock of the cache, so other dvlite commands that write to it wait.
     """
     cache = open_cache(repo)
@@ -58,8 +58,7 @@ def cache_prune(
             cache.refresh()
         progress.start(f"comparing the cache with {opened.store.label}")
         held = prune_plan.contents(cache)
-        catalog, project = Catalog(opened, progress).look(), repo.config.project or ""
-        proof = reachable.prove(catalog, cache, versions, project, also=held.digests())
+        proof = reachable.prove(Catalog(opened, progress).look(), cache, versions, also=held.digests())
         shared = repo.config.cache_dir is not None  # other projects may rely on it, and have another remote
         plan = prune_plan.plan(cache, held, lambda digest: proof.covers(digest, strangers=not shared))
         if not dry_run:

@@ -14,13 +14,12 @@ from bisect import bisect_left
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import islice
-from operator import lt
+from operator import le, lt
 
 from dvlite.errors import FormatError, ObjectCorrupt
 from dvlite.oid import DIGEST_BYTES, Digest, digest_manifest, short, split_hash
 from dvlite.paths import check_paths, refuse_files_used_as_folders
 
-MAGIC = b"DVLM"
 VERSION = 1
 FILE, SYMLINK, EMPTY_DIR = 0, 1, 2  # the kind, in the low bits of an entry's flags
 KIND_MASK = 0x0F
@@ -31,7 +30,19 @@ MAX_LEVEL = 8
 MAX_SIZE = 2**63 - 1  # bytes of one file
 NO_DIGEST = bytes(DIGEST_BYTES)  # of an empty directory
 _HEADER = struct.Struct("<4sBBHII")  # magic, version, level, 0, entries, bytes of paths
-_LEGAL_FLAGS = frozenset({FILE, FILE | EXECUTABLE, SYMLINK, EMPTY_DIR})
+
+
+@dataclass(frozen=True, slots=True)
+class Form:
+    """What tells one kind of tree from another. With `repeats`, a path may have several entries, in no order that is checked here."""
+
+    magic: bytes
+    digest: Callable[[bytes], Digest]
+    flags: frozenset[int]
+    repeats: bool = False
+
+
+LISTING = Form(b"DVLM", digest_manifest, frozenset({FILE, FILE | EXECUTABLE, SYMLINK, EMPTY_DIR}))
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,15 +122,16 @@ def from_entries(entries: Iterable[Entry]) -> Entries:
     return Entries([row.path for row in rows], bytes(row.flags for row in rows), sizes, digests)
 
 
-def build(entries: Entries) -> Tree:
+def build(entries: Entries, form: Form = LISTING) -> Tree:
     """Cuts sorted entries into nodes, level by level, until one node is left; refuses what `load` would refuse."""
-    refuse_files_used_as_folders(entries.paths)
+    if not form.repeats:
+        refuse_files_used_as_folders(entries.paths)
     nodes: list[tuple[Digest, bytes]] = []
     digests: list[Digest] = []
     files, sizes, last_paths = array("Q"), array("Q"), []
     for start, stop in _cuts(entries.paths, 0):
-        data = encode_leaf(entries, start, stop)
-        digests.append(digest_manifest(data))
+        data = encode_leaf(entries, start, stop, form)
+        digests.append(form.digest(data))
         nodes.append((digests[-1], data))
         files.append(stop - start - entries.flags.count(EMPTY_DIR, start, stop))
         sizes.append(sum(entries.sizes[start:stop]))
@@ -127,29 +139,27 @@ def build(entries: Entries) -> Tree:
     level = 0
     while len(digests) > 1:
         level += 1
-        digests, files, sizes, last_paths = _build_level(level, digests, files, sizes, last_paths, nodes)
+        whole = Branch(level, tuple(digests), files, sizes, last_paths)
+        digests, files, sizes, last_paths = _build_level(whole, nodes, form)
     return Tree(digests[0], sizes[0], files[0], tuple(nodes))
 
 
 def _build_level(
-    level: int,
-    digests: list[Digest],
-    files: array[int],
-    sizes: array[int],
-    last_paths: list[bytes],
-    nodes: list[tuple[Digest, bytes]],
+    whole: Branch, nodes: list[tuple[Digest, bytes]], form: Form
 ) -> tuple[list[Digest], array[int], array[int], list[bytes]]:
+    """Cuts one level, given as a single branch, into nodes; returns the columns of the level above."""
     up_digests: list[Digest] = []
     up_files, up_sizes = array("Q"), array("Q")
     up_paths: list[bytes] = []
-    for start, stop in _cuts(last_paths, level):
-        branch = Branch(level, tuple(digests[start:stop]), files[start:stop], sizes[start:stop], last_paths[start:stop])
-        data = encode_branch(branch)
-        up_digests.append(digest_manifest(data))
+    for start, stop in _cuts(whole.last_paths, whole.level):
+        part = slice(start, stop)
+        branch = Branch(whole.level, whole.digests[part], whole.files[part], whole.sizes[part], whole.last_paths[part])
+        data = encode_branch(branch, form)
+        up_digests.append(form.digest(data))
         nodes.append((up_digests[-1], data))
         up_files.append(sum(branch.files))
         up_sizes.append(sum(branch.sizes))
-        up_paths.append(last_paths[stop - 1])
+        up_paths.append(branch.last_paths[-1])
     return up_digests, up_files, up_sizes, up_paths
 
 
@@ -170,22 +180,22 @@ def _cuts(paths: Sequence[bytes], level: int) -> Iterator[tuple[int, int]]:
         yield start, count
 
 
-def encode_leaf(entries: Entries, start: int, stop: int) -> bytes:
+def encode_leaf(entries: Entries, start: int, stop: int, form: Form = LISTING) -> bytes:
     """Returns the canonical bytes of the leaf that holds entries `start` to `stop`."""
     paths = b"\0".join(entries.paths[start:stop])
-    header = _HEADER.pack(MAGIC, VERSION, 0, 0, stop - start, len(paths))
+    header = _HEADER.pack(form.magic, VERSION, 0, 0, stop - start, len(paths))
     digests = entries.digests[start * DIGEST_BYTES : stop * DIGEST_BYTES]
     return b"".join((header, entries.flags[start:stop], _little(entries.sizes[start:stop]), digests, paths))
 
 
-def encode_branch(branch: Branch) -> bytes:
+def encode_branch(branch: Branch, form: Form = LISTING) -> bytes:
     """Returns the canonical bytes of a node above the leaves."""
     paths = b"\0".join(branch.last_paths)
-    header = _HEADER.pack(MAGIC, VERSION, branch.level, 0, len(branch.digests), len(paths))
+    header = _HEADER.pack(form.magic, VERSION, branch.level, 0, len(branch.digests), len(paths))
     return b"".join((header, _little(branch.files), _little(branch.sizes), b"".join(branch.digests), paths))
 
 
-def decode(data: bytes, digest: Digest) -> Entries | Branch:
+def decode(data: bytes, digest: Digest, form: Form = LISTING) -> Entries | Branch:
     """Reads one node and checks everything that can be checked about it alone; `digest` is for errors.
 
     Raises ObjectCorrupt if it is not well formed and FormatError if it holds a path that is refused.
@@ -193,7 +203,7 @@ def decode(data: bytes, digest: Digest) -> Entries | Branch:
     if len(data) < _HEADER.size or len(data) > NODE_LIMIT_BYTES:
         raise _corrupt(digest, "its length is impossible")
     magic, version, level, zero, count, paths_bytes = _HEADER.unpack_from(data)
-    if magic != MAGIC or zero:
+    if magic != form.magic or zero:
         raise _corrupt(digest, "it is not a listing")
     if version != VERSION:
         raise FormatError(f"listing {short(digest)} has version {version}, which is not known", hint="upgrade dvlite")
@@ -204,15 +214,15 @@ def decode(data: bytes, digest: Digest) -> Entries | Branch:
     if len(paths) != count:
         raise _corrupt(digest, "its count of paths is wrong")
     check_paths(paths)
-    if not all(map(lt, paths, islice(paths, 1, None))):
+    if not all(map(le if form.repeats else lt, paths, islice(paths, 1, None))):
         raise _corrupt(digest, "its paths are not in order")
-    return _decode_branch(data, digest, level, paths) if level else _decode_leaf(data, digest, paths)
+    return _decode_branch(data, digest, level, paths) if level else _decode_leaf(data, digest, paths, form)
 
 
-def _decode_leaf(data: bytes, digest: Digest, paths: list[bytes]) -> Entries:
+def _decode_leaf(data: bytes, digest: Digest, paths: list[bytes], form: Form) -> Entries:
     count = len(paths)
     flags = data[_HEADER.size : _HEADER.size + count]
-    if not _LEGAL_FLAGS.issuperset(flags):
+    if not form.flags.issuperset(flags):
         raise _corrupt(digest, "an entry has a kind that is not known")
     at = _HEADER.size + count
     sizes = _array(data[at : at + 8 * count])
@@ -233,7 +243,7 @@ def _decode_branch(data: bytes, digest: Digest, level: int, paths: list[bytes]) 
     return Branch(level, digests, files, sizes, paths)
 
 
-def leaves(root: Digest, read: ReadNode) -> Iterator[Entries]:
+def leaves(root: Digest, read: ReadNode, form: Form = LISTING) -> Iterator[Entries]:
     """Yields the leaves of a listing in path order, each checked to follow the one before.
 
     Every node must end where its parent says: so no node can stand in a listing twice, and a few bytes cannot list a billion entries.
@@ -242,7 +252,7 @@ def leaves(root: Digest, read: ReadNode) -> Iterator[Entries]:
     stack: list[tuple[Digest, int, bytes | None]] = [(root, MAX_LEVEL + 1, None)]
     while stack:
         digest, below, end = stack.pop()
-        node = decode(read(digest), digest)
+        node = decode(read(digest), digest, form)
         paths = node.last_paths if isinstance(node, Branch) else node.paths
         if end is not None and (not paths or paths[-1] != end):
             raise _corrupt(digest, "it does not end where the node above says")
@@ -253,7 +263,7 @@ def leaves(root: Digest, read: ReadNode) -> Iterator[Entries]:
             stack.extend((child, node.level, path) for child, path in reversed(list(children)))
             continue
         if node.paths:
-            if last and node.paths[0] <= last:
+            if last and (node.paths[0] < last or (node.paths[0] == last and not form.repeats)):
                 raise _corrupt(digest, "its paths are not in order")
             last = node.paths[-1]
         yield node

@@ -1,6 +1,6 @@
-"""The object that promises 'this version of a tracked path is complete on this remote' (docs/reference/formats/root.md).
+"""A clone's claim on a snapshot: 'this clone needs the versions that this snapshot names' (docs/reference/formats/root.md).
 
-Its name identifies the version, `roots/<kind>-<64 hex>-<nonce>`; the body is for people and gc: where the version came from.
+The name says what is kept and for which clone, `roots/<snapshot>-<clone id>-<nonce>`; the body is for people, and for the rules of gc.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from dvlite.oid import Digest
 FOLDER = "roots/"
 VERSION = 1
 MAX_BYTES = 64 * 1024
-_NAME = re.compile(r"roots/(blake3|manifest)-([0-9a-f]{64})-([0-9a-f]{32})")
+_NAME = re.compile(r"roots/([0-9a-f]{64})-([0-9a-f]{32})-([0-9a-f]{32})")
 _HEX = re.compile(r"[0-9a-f]*")
 
 
@@ -23,60 +23,66 @@ _HEX = re.compile(r"[0-9a-f]*")
 class RootName:
     """What a root's name says."""
 
-    kind: str
-    digest: Digest
+    snapshot: Digest
+    clone: str
     nonce: str
 
 
 @dataclass(frozen=True, slots=True)
 class Root:
-    """What a root's body says; all but `project` is advisory."""
+    """What a root's body says. `commit` is empty unless its tree names exactly the versions of the snapshot."""
 
-    path: str
-    size_bytes: int
-    project: str
-    commit: str
-    user: str
-    time: str  # RFC 3339, by the pusher's clock
-
-
-def prefix(kind: str, digest: Digest) -> str:
-    """Returns what the names of all roots of one version start with."""
-    return f"{FOLDER}{kind}-{digest.hex()}-"
+    project: str = ""
+    clone: str = ""
+    commit: str = ""
+    user: str = ""
+    time: str = ""  # RFC 3339, by the pusher's clock
+    count: int = 0  # versions in the snapshot
 
 
-def name(kind: str, digest: Digest, nonce: bytes) -> str:
+def prefix(snapshot: Digest, clone: str = "") -> str:
+    """Returns what the names of all roots of a snapshot start with; with `clone`, of those of one clone."""
+    return f"{FOLDER}{snapshot.hex()}-{clone + '-' if clone else ''}"
+
+
+def name(snapshot: Digest, clone: str, nonce: bytes) -> str:
     """Returns the name of a root; `nonce` is 16 random bytes, so no name is ever used twice."""
-    return prefix(kind, digest) + nonce.hex()
+    return prefix(snapshot, clone) + nonce.hex()
 
 
 def parse_name(text: str) -> RootName | None:
     """Returns what a name says, or None for something that is not a root."""
     match = _NAME.fullmatch(text)
-    return None if match is None else RootName(match[1], Digest(bytes.fromhex(match[2])), match[3])
+    return None if match is None else RootName(Digest(bytes.fromhex(match[1])), match[2], match[3])
 
 
 def dump(root: Root) -> bytes:
     """Returns the canonical bytes of a root's body."""
-    body = {
-        "path": root.path,
-        "size": root.size_bytes,
-        "project": root.project,
-        "commit": root.commit,
-        "user": root.user,
-    }
-    return strict_json.dump({"dvlite_root": VERSION, "time": root.time, **body})
+    return strict_json.dump(
+        {
+            "dvlite_root": VERSION,
+            "project": root.project,
+            "clone": root.clone,
+            "commit": root.commit,
+            "user": root.user,
+            "time": root.time,
+            "count": root.count,
+        }
+    )
 
 
 def parse(data: bytes, where: str) -> Root:
-    """Reads a root's body; raises FormatError for anything unexpected, so that gc never guesses."""
+    """Reads a root's body. A key that is not known passes and one that is not there is empty: what is kept stands in the name.
+
+    Raises FormatError for another version, or a known key with a value that cannot be.
+    """
     body = strict_json.parse(data, where, limit_bytes=MAX_BYTES)
     strict_json.require_version(body.get("dvlite_root"), VERSION, f"cannot read {where}")
-    texts = [body.get(key) for key in ("path", "project", "commit", "user", "time")]
-    size = body.get("size")
-    if len(body) != 7 or not all(isinstance(text, str) for text in texts) or type(size) is not int or size < 0:
-        raise FormatError(f"cannot read {where}: fields are missing or of the wrong type")
-    path, project, commit, user, time = map(str, texts)
-    if not _HEX.fullmatch(project) or not _HEX.fullmatch(commit):
-        raise FormatError(f"cannot read {where}: 'project' or 'commit' is not hexadecimal")
-    return Root(path, size, project, commit, user, time)
+    texts = {key: body.get(key, "") for key in ("project", "clone", "commit", "user", "time")}
+    count = body.get("count", 0)
+    if not all(isinstance(text, str) for text in texts.values()) or type(count) is not int or count < 0:
+        raise FormatError(f"cannot read {where}: a field is of the wrong type")
+    known = {key: str(text) for key, text in texts.items()}
+    if not all(_HEX.fullmatch(known[key]) for key in ("project", "clone", "commit")):
+        raise FormatError(f"cannot read {where}: 'project', 'clone' or 'commit' is not hexadecimal")
+    return Root(**known, count=count)

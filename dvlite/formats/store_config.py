@@ -9,22 +9,25 @@ from dataclasses import dataclass
 
 from dvlite.errors import FormatError
 from dvlite.formats import strict_json
+from dvlite.show import quote
 
 NAME = "config"
 VERSION = 1
 KNOWN_FEATURES: frozenset[str] = frozenset()
 CHUNKER = "fastcdc-2020"
+UPGRADE = "upgrade dvlite"
 LEAST_BYTES = 256  # no chunk but a file's last may be smaller: recipes are bounded by it
 
 
 @dataclass(frozen=True, slots=True)
 class StoreConfig:
-    """Chunk sizes are in bytes; `features` a client does not know forbid it to write."""
+    """Chunk sizes are in bytes; `features` a client does not know forbid it to write, `requires` to read."""
 
     min_bytes: int
     average_bytes: int
     max_bytes: int
     features: tuple[str, ...] = ()
+    requires: tuple[str, ...] = ()
 
     @property
     def unknown_features(self) -> tuple[str, ...]:
@@ -37,19 +40,30 @@ DEFAULT = StoreConfig(8 * 1024, 32 * 1024, 128 * 1024)
 def dump(config: StoreConfig) -> bytes:
     """Returns the canonical bytes."""
     chunker = {"name": CHUNKER, "min": config.min_bytes, "average": config.average_bytes, "max": config.max_bytes}
-    return strict_json.dump({"dvlite_store": VERSION, "chunker": chunker, "features": list(config.features)})
+    names = {"features": list(config.features), "requires": list(config.requires)}
+    return strict_json.dump({"dvlite_store": VERSION, "chunker": chunker, **names})
 
 
 def parse(data: bytes, where: str) -> StoreConfig:
-    """Reads a remote's config; raises FormatError for a version or chunker that this client does not know."""
+    """Reads a remote's config; raises FormatError for a version, a chunker or a required feature that this client does not know."""
     body = strict_json.parse(data, where, limit_bytes=64 * 1024)
     strict_json.require_version(body.get("dvlite_store"), VERSION, f"cannot use {where}")
-    chunker, features = body.get("chunker"), body.get("features")
+    requires = _names(body, "requires", where)
+    unknown = [name for name in requires if name not in KNOWN_FEATURES]
+    if unknown:
+        which = ", ".join(map(quote, unknown))
+        raise FormatError(f"cannot use {where}: it requires {which}, which this dvlite does not know", hint=UPGRADE)
+    chunker = body.get("chunker")
     if not isinstance(chunker, dict) or chunker.get("name") != CHUNKER:
-        raise FormatError(f"cannot use {where}: its chunker is not known", hint="upgrade dvlite")
+        raise FormatError(f"cannot use {where}: its chunker is not known", hint=UPGRADE)
     sizes = [size for key in ("min", "average", "max") if isinstance(size := chunker.get(key), int)]
     if len(sizes) != 3 or not LEAST_BYTES <= sizes[0] <= sizes[1] <= sizes[2] <= 16 * 1024 * 1024:
         raise FormatError(f"cannot use {where}: its chunk sizes are impossible")
-    if not isinstance(features, list) or not all(isinstance(feature, str) for feature in features):
-        raise FormatError(f"cannot use {where}: 'features' is not a list of names")
-    return StoreConfig(sizes[0], sizes[1], sizes[2], tuple(features))
+    return StoreConfig(sizes[0], sizes[1], sizes[2], _names(body, "features", where), requires)
+
+
+def _names(body: dict[str, object], key: str, where: str) -> tuple[str, ...]:
+    names = body.get(key)
+    if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
+        raise FormatError(f"cannot use {where}: {quote(key)} is not a list of names")
+    return tuple(map(str, names))

@@ -1,28 +1,28 @@
-"""Where content comes from, by everything that names it: runs, pointers in git's history, lockfiles on disk, a remote's roots, git's files.
+"""Where content comes from, by everything that names it: runs, pointers in git's history, lockfiles on disk, a remote's snapshots, git's files.
 
 Implements the lookup of walks (`walk.Lookup`) and the directories that listings are searched in (`directories.KnownDirectories`).
 """
 
 from __future__ import annotations
 
+import contextlib
 import posixpath
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
 from dvlite.errors import DvliteError
-from dvlite.formats import root
 from dvlite.formats.pointer import Pointer
 from dvlite.formats.record import Run
+from dvlite.formats.snapshot import Version
 from dvlite.lineage.context import LineageContext
 from dvlite.lineage.directories import DirectoryVersions
-from dvlite.oid import FILE, MANIFEST, Digest, Oid, parse_oid
+from dvlite.oid import FILE, MANIFEST, Digest, Oid, format_oid
 from dvlite.paths import ancestors
 from dvlite.repo.tracked_paths import Tracked
 from dvlite.runs.history import History, in_git, locked_now, named_on_disk
 from dvlite.runs.queries import TELLING_BYTES, Artefact, RunQueries
-
-_KEPT = "roots"  # notes in the cache: a remote's roots
+from dvlite.store import snapshots
 
 Origin = Literal["run", "stage", "data", "code", "directory", "unknown"]
 
@@ -46,7 +46,7 @@ class Provenance:
         self._nodes: dict[bytes, bytes] = {}
         self._history = None if context.repo is None else History(context.repo)
         self._records: dict[Oid, Run | None] = {}
-        self._roots: dict[Oid, root.Root | None] = {}
+        self._of_remote: dict[Oid, tuple[Version, str]] | None = None
         self._in_git: frozenset[str] | None = None
         self._named_now: dict[Oid, list[Tracked]] | None = None
         self._locked_now: set[Oid] | None = None
@@ -95,8 +95,8 @@ class Provenance:
         amount = self.queries.amount(oid)
         if amount is not None:
             return Artefact(oid, path, *amount)
-        body = None if self.context.repo is not None else self._root(oid)
-        return Artefact(oid, path, 0 if body is None else body.size_bytes)
+        pushed = None if self.context.repo is not None else self._pushed().get(oid)
+        return Artefact(oid, path, 0 if pushed is None else pushed[0].size_bytes)
 
     # --- directories.KnownDirectories ---
 
@@ -132,9 +132,9 @@ class Provenance:
         row = None if user is None else self.context.index.row(user)
         code = None if row is None else row.code
         if self.context.repo is None:
-            body = self._root(artefact.oid)
-            if body is not None:
-                return DataSource("data", body.commit or None)
+            pushed = self._pushed().get(artefact.oid)
+            if pushed is not None:
+                return DataSource("data", pushed[1] or None)
             # Without a clone to look it up in: a file, used at a commit, that was not pushed as data, is code.
             return DataSource("code" if code is not None and artefact.oid.startswith(FILE) else "unknown")
         if self._is_in_git(artefact.path) or (
@@ -212,45 +212,33 @@ class Provenance:
                 yield tracked_artefact(item.path, item.pointer)
 
     def _directories_of_remote(self, skip: set[Oid]) -> Iterator[Artefact]:
-        """Yields the directories among a remote's roots that are not in `skip`; costs one request for each, once."""
+        """Yields the directories in a remote's snapshots that are not in `skip`."""
         remote = self.context.remote
         if self.context.repo is not None or remote is None:
             return
-        names = {}
-        for entry in remote.store.list(root.FOLDER).entries:
-            parsed = root.parse_name(entry.name)
-            if parsed is not None and parsed.kind == MANIFEST:
-                oid = Oid(f"{MANIFEST}:{parsed.digest.hex()}")
-                if oid not in skip:
-                    names[oid] = entry.name
-        for oid, body in zip(names, remote.run_all(self._read_root, list(names.values())), strict=True):
-            if body is not None:
-                yield Artefact(oid, posixpath.normpath(body.path), body.size_bytes)
+        for oid, (version, _) in self._pushed().items():
+            if version.kind == MANIFEST and oid not in skip:
+                yield Artefact(oid, posixpath.normpath(version.path), version.size_bytes)
 
-    def _root(self, oid: Oid) -> root.Root | None:
-        """Returns the oldest root of the remote that holds this content as data, one with a commit before others."""
+    def _pushed(self) -> Mapping[Oid, tuple[Version, str]]:
+        """Returns the versions in the remote's snapshots, each with the commit of the oldest claim that has one; '' if none has."""
         catalog, remote = self.context.catalog, self.context.remote
-        if catalog is None or remote is None:
-            return None
-        if oid not in self._roots:
-            entries = catalog.roots(*parse_oid(oid))
-            bodies = remote.run_all(self._read_root, [entry.name for entry, _ in entries])
-            readable = [body for body in bodies if body is not None]
-            self._roots[oid] = min(readable, key=lambda body: (not body.commit, body.time), default=None)
-        return self._roots[oid]
-
-    def _read_root(self, name: str) -> root.Root | None:
-        remote = self.context.remote
-        assert remote is not None
-        short = name.removeprefix(root.FOLDER)
-        try:
-            data = remote.recall(_KEPT, short)
-            if data is None:
-                data = remote.get(name, end=root.MAX_BYTES + 1)
-                remote.remember(_KEPT, short, data)
-            return root.parse(data, f"{name} on {self.context.label}")
-        except DvliteError:  # malformed, or deleted since it was listed
-            return None
+        if self._of_remote is None:
+            self._of_remote = {}
+            roots = [] if catalog is None or remote is None else list(reversed(snapshots.listed(remote)))
+            named = [entry.name for entry, _ in roots]
+            bodies = [] if remote is None else snapshots.bodies(remote, named)
+            by_commit = sorted(zip(roots, bodies, strict=True), key=lambda pair: pair[1] is None or not pair[1].commit)
+            seen: set[Digest] = set()
+            for (_, name), body in by_commit:
+                if catalog is None or name.snapshot in seen:
+                    continue
+                seen.add(name.snapshot)
+                with contextlib.suppress(DvliteError):  # damaged, or deleted since it was listed
+                    for version in snapshots.versions(catalog, name.snapshot):
+                        known = (version, "" if body is None else body.commit)
+                        self._of_remote.setdefault(format_oid(version.kind, version.digest), known)
+        return self._of_remote
 
 
 def tracked_artefact(path: str, pointer: Pointer) -> Artefact:

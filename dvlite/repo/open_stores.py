@@ -6,6 +6,7 @@ import os
 from pathlib import Path
 
 from dvlite.errors import UsageError
+from dvlite.repo.clone_id import clone_id
 from dvlite.repo.repository import Repo
 from dvlite.show import quote
 from dvlite.store.cache import Cache
@@ -42,7 +43,8 @@ def open_remote(
         budget = RetryBudget(patience_seconds, patience_seconds)
     store = open_store(settings.location, settings.options, budget=budget, connections=connections)
     notes = repo.notes_dir if cache.folder == repo.cache_dir else None
-    return settings.name, Remote(store, cache, settings.key, jobs=connections, notes=notes)
+    clone = clone_id(repo.common_dir)
+    return settings.name, Remote(store, cache, settings.key, jobs=connections, notes=notes, clone=clone)
 
 
 def plain_cache(folder: Path) -> Cache:

@@ -11,6 +11,7 @@ from typing import ClassVar
 from dvlite.errors import DvliteError, RemoteError
 from dvlite.files import lock
 from dvlite.formats.pointer import Pointer, from_oid
+from dvlite.formats.snapshot import Version, version_of
 from dvlite.oid import Digest, digest_bytes
 from dvlite.paths import is_inside
 from dvlite.progress import Progress
@@ -23,7 +24,7 @@ from dvlite.show import Show, printable, quote, size_text, some
 from dvlite.store import push_protocol
 from dvlite.store.cache import Cache
 from dvlite.store.catalog import Catalog
-from dvlite.store.push_plan import Bases, PushPlan, PushVersion, refuse_missing
+from dvlite.store.push_plan import Bases, PushPlan, refuse_missing
 from dvlite.store.push_protocol import RootAuthor, plan
 from dvlite.store.remote import Remote
 from dvlite.workspace.fetch import MovedPath, file_in, not_moved
@@ -103,16 +104,26 @@ def publish(repo: Repo, items: Sequence[Tracked], options: PushOptions, *, progr
         if options.limit_bytes is not None and todo.size_bytes > options.limit_bytes:
             raise OverLimit(todo.size_bytes, options.limit_bytes, name, [version.path for version in todo.incomplete])
         files, size_bytes = todo.files, todo.size_bytes
+        sent: list[int] = []
         if not options.dry_run:
             time_text = dt.datetime.now(dt.UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
-            signer = RootAuthor(repo.config.project or "", user, time_text)
-            chunk_bases = _chunk_bases(cache, earlier)
-            done = push_protocol.run(catalog, cache, versions, bases, chunk_bases, signer, progress, todo, also=logs)
+            signer = RootAuthor(repo.config.project or "", user, time_text, _commit_of(repo, items, lost))
+            done = push_protocol.run(
+                catalog,
+                cache,
+                versions,
+                bases,
+                _chunk_bases(cache, earlier),
+                signer,
+                progress,
+                todo,
+                also=logs,
+                send_records=lambda: sent.append(share.send(remote, runs) if runs is not None else 0),
+            )
             files, size_bytes = done.files, done.size_bytes
             for item in items:
                 if (item.path, item.pointer.digest) not in lost:
                     remote.remember("latest", _path_key(item.path), item.pointer.oid.encode())
-        sent = share.send(remote, runs) if runs is not None else 0
         present = {(version.path, version.digest) for version in todo.present}
         traffic = remote.traffic
     return PushResult(
@@ -122,7 +133,7 @@ def publish(repo: Repo, items: Sequence[Tracked], options: PushOptions, *, progr
         objects=traffic.objects_written,
         uploaded_bytes=traffic.bytes_written,
         size_bytes=size_bytes,
-        records=sent,
+        records=sum(sent),
         dry_run=options.dry_run,
         elapsed_seconds=time.monotonic() - started,
         warnings=tuple(
@@ -139,12 +150,9 @@ def _plan(
     logs: Sequence[tuple[Digest, int]],
     *,
     allow_missing: bool,
-) -> tuple[list[PushVersion], PushPlan, dict[Key, list[str]]]:
+) -> tuple[list[Version], PushPlan, dict[Key, list[str]]]:
     """Returns the versions to push, the plan, and for each version left out the files that are lost."""
-    versions = [
-        PushVersion(item.path, item.pointer.oid_kind, item.pointer.digest, item.pointer.size_bytes, item.commit)
-        for item in items
-    ]
+    versions = [version_of(item.path, item.pointer) for item in items]
     todo = plan(catalog, cache, versions, bases, also=logs)
     lost: dict[Key, list[str]] = {}
     if todo.missing and allow_missing:
@@ -170,6 +178,19 @@ def _refuse_emptied(catalog: Catalog, name: str) -> None:
             f"remote {quote(name)} ({catalog.remote.store.label}) is empty, though this clone has pushed to it",
             hint=f"is its disk mounted? If it was emptied on purpose: dvlite remote remove {name}; then dvlite remote add it again",
         )
+
+
+def _commit_of(repo: Repo, items: Sequence[Tracked], lost: Mapping[Key, object]) -> str:
+    """Returns the commit whose tree names exactly the versions that are pushed, '' if there is none such."""
+    commits = {item.commit for item in items}
+    if len(commits) != 1 or lost or not (commit := commits.pop()):
+        return ""
+    named = {_identity(item) for item in repo.at(commit).tracked(broken=[]) if item.push}
+    return commit if named == {_identity(item) for item in items} else ""
+
+
+def _identity(item: Tracked) -> tuple[str, str, bool]:
+    return item.path, item.pointer.oid, item.pointer.executable
 
 
 def _earlier(repo: Repo, remote: Remote, items: Sequence[Tracked]) -> dict[str, list[Pointer]]:

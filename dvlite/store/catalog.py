@@ -15,7 +15,7 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Self
 
 from dvlite.errors import FormatError, ObjectCorrupt, ObjectMissing, RemoteError
-from dvlite.formats import condemned, recipe, root, store_config
+from dvlite.formats import condemned, recipe, store_config
 from dvlite.formats.condemned import Condemned
 from dvlite.formats.recipe import Recipe
 from dvlite.formats.store_config import StoreConfig
@@ -178,7 +178,18 @@ class Catalog:
         )
 
     def require_writable(self) -> StoreConfig:
-        """Returns the config, writing it if the remote is empty; raises FormatError for a feature this client does not know."""
+        """Returns the config, writing it if the remote is empty.
+
+        Raises FormatError for a feature this client does not know, and RemoteError if there is data and no config: it may have held
+        another chunker, or features, and what they guard would be lost without a word.
+        """
+        if self.config is None and not self.is_empty:
+            self.config = self._read_config()  # a first push may have been writing while this one looked
+            if self.config is None:
+                raise RemoteError(
+                    f"cannot write to {self.remote.store.label}: it has data, but its config is gone",
+                    hint="put the object 'config' back, from a backup or from a remote that was set up alike; nothing was written",
+                )
         if self.config is None:
             self.remote.put(store_config.NAME, store_config.dump(store_config.DEFAULT))
             self.config = store_config.DEFAULT
@@ -512,9 +523,10 @@ class Catalog:
     # --- what is complete ---
 
     def complete(self, kind: str, digest: Digest) -> frozenset[Digest] | None:
-        """Returns the packs that a version relies on if they are known from before and all can be relied on now.
+        """Returns the packs that a version relies on if this clone knows them from before and all can be relied on now.
 
-        Which packs hold a version never changes; whether they stand, whole and indexed, is known from the last look.
+        Which packs hold a version never changes; whether they stand, whole and indexed, is known from the last look. A note of another
+        version, or of another clone that shares the cache, is not one.
         """
         data = self.remote.recall_checked("complete", f"{kind}-{digest.hex()}")
         if data is None or len(data) % 40:
@@ -552,15 +564,6 @@ class Catalog:
         except (KeyError, ObjectCorrupt, ObjectAbsent):
             return False
         return bool(records)
-
-    def roots(self, kind: str, digest: Digest) -> list[tuple[ObjectEntry, float]]:
-        """Returns the roots of one version, each with its age in seconds by the store's clock; one listing."""
-        listing = self.remote.store.list(root.prefix(kind, digest))
-        return [
-            (entry, listing.now - entry.modified)
-            for entry in listing.entries
-            if root.parse_name(entry.name) is not None
-        ]
 
     def missing(self, digest: Digest, kind: str) -> ObjectMissing:
         """Returns the error for an object that a fresh look did not find."""

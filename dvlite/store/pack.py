@@ -13,10 +13,21 @@ from typing import NamedTuple
 import zstandard
 
 from dvlite.errors import ObjectCorrupt
-from dvlite.oid import FILE, MANIFEST, RUN, Buffer, Digest, digest_bytes, digest_manifest, digest_run
+from dvlite.oid import (
+    FILE,
+    MANIFEST,
+    RUN,
+    SNAPSHOT,
+    Buffer,
+    Digest,
+    digest_bytes,
+    digest_manifest,
+    digest_run,
+    digest_snapshot,
+)
 
 META, FILES, CHUNKS = 1, 2, 3  # classes: what a pack may hold
-KIND_FILE, KIND_CHUNK, KIND_MANIFEST, KIND_RECIPE, KIND_LOG, KIND_RUN = 1, 2, 3, 4, 5, 6
+KIND_FILE, KIND_CHUNK, KIND_MANIFEST, KIND_RECIPE, KIND_LOG, KIND_RUN, KIND_SNAPSHOT = 1, 2, 3, 4, 5, 6, 7
 KIND_END = 0  # of rows in an index only: where a pack ends
 RAW, ZSTD = 0, 1  # codecs; 2 is kept for zstd against a base object
 TARGET_BYTES = 32 * 1024 * 1024
@@ -31,8 +42,9 @@ _ROW = struct.Struct("<BBHIII32s")  # kind, codec, 0, offset, raw length, stored
 _TRAILER = struct.Struct("<16sII8s")  # checksum of the table, rows, length of table + trailer, magic
 HEADER_BYTES, RECORD_BYTES, ROW_BYTES, TRAILER_BYTES = _HEADER.size, _RECORD.size, _ROW.size, _TRAILER.size
 
-_KINDS = frozenset(range(KIND_FILE, KIND_RUN + 1))
-_OID_KIND = {KIND_MANIFEST: MANIFEST, KIND_RUN: RUN}
+_KINDS = frozenset(range(KIND_FILE, KIND_SNAPSHOT + 1))
+_OID_KIND = {KIND_MANIFEST: MANIFEST, KIND_RUN: RUN, KIND_SNAPSHOT: SNAPSHOT}
+_DIGESTS = {KIND_MANIFEST: digest_manifest, KIND_RUN: digest_run, KIND_SNAPSHOT: digest_snapshot}
 _codecs = threading.local()
 
 
@@ -233,9 +245,7 @@ def _decode(record: Record, stored: Buffer) -> Buffer:
 
 
 def _digest(kind: int, raw: Buffer) -> Digest:
-    if kind == KIND_MANIFEST:
-        return digest_manifest(raw)
-    return digest_run(raw) if kind == KIND_RUN else digest_bytes(raw)
+    return _DIGESTS.get(kind, digest_bytes)(raw)
 
 
 def _thread_codecs() -> tuple[zstandard.ZstdCompressor, zstandard.ZstdDecompressor]:

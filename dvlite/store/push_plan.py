@@ -11,6 +11,7 @@ from dvlite.errors import FormatError, ObjectCorrupt, ObjectMissing
 from dvlite.formats import manifest
 from dvlite.formats.manifest import EMPTY_DIR, Branch, Entries
 from dvlite.formats.recipe import Recipe
+from dvlite.formats.snapshot import Version
 from dvlite.oid import DIGEST_BYTES, MANIFEST, Digest
 from dvlite.show import quote, some
 from dvlite.store.cache import Cache
@@ -18,23 +19,12 @@ from dvlite.store.catalog import Catalog
 from dvlite.store.pack import KIND_FILE, KIND_MANIFEST, KIND_RECIPE
 
 
-@dataclass(frozen=True, slots=True)
-class PushVersion:
-    """One version of a tracked path that a remote is to hold."""
-
-    path: str
-    kind: str  # of its oid: blake3 or manifest
-    digest: Digest
-    size_bytes: int
-    commit: str = ""
-
-
 @dataclass(slots=True)
 class PushPlan:
     """What one push has to do. Digests appear once."""
 
-    present: list[PushVersion] = field(default_factory=list)  # complete already
-    incomplete: list[PushVersion] = field(default_factory=list)
+    present: list[Version] = field(default_factory=list)  # complete already
+    incomplete: list[Version] = field(default_factory=list)
     small: list[Digest] = field(default_factory=list)  # in path order
     large: list[tuple[Digest, int, str]] = field(default_factory=list)  # digest, size, path
     nodes: list[Digest] = field(default_factory=list)
@@ -42,6 +32,7 @@ class PushPlan:
     rescue: list[tuple[Digest, int]] = field(default_factory=list)  # contents only in condemned packs, with their size
     rescue_nodes: list[Digest] = field(default_factory=list)  # manifest nodes only in condemned packs
     relies: dict[tuple[str, Digest], set[Digest]] = field(default_factory=dict)  # version -> packs found on the remote
+    relies_also: set[Digest] = field(default_factory=set)  # packs found on the remote with files that no version names
     files: int = 0
     size_bytes: int = 0  # of the files to upload
 
@@ -56,7 +47,7 @@ Bases = Mapping[str, Sequence[tuple[str, Digest]]]  # tracked path -> (kind, dig
 def plan(
     catalog: Catalog,
     cache: Cache,
-    versions: Sequence[PushVersion],
+    versions: Sequence[Version],
     bases: Bases,
     *,
     also: Sequence[tuple[Digest, int]] = (),
@@ -88,7 +79,7 @@ class _Planner:
             Digest, tuple[int, str, list[set[Digest]], str]
         ] = {}  # size, path, who relies on it, tracked path
 
-    def version(self, version: PushVersion, bases: Sequence[tuple[str, Digest]]) -> None:
+    def version(self, version: Version, bases: Sequence[tuple[str, Digest]]) -> None:
         catalog, result = self._catalog, self._plan
         if version.kind != MANIFEST:
             _refuse_wrong_size(self._cache, version)
@@ -109,8 +100,11 @@ class _Planner:
 
     def unnamed(self, digest: Digest, size_bytes: int) -> None:
         """Plans a file that no version names; what is not in the cache is left out."""
-        if digest not in self._seen and self._cache.has_file(digest, size_bytes):
-            self._file(digest, size_bytes, "", "", set())
+        known = self._seen.get(digest)
+        if known is not None:
+            self._plan.relies_also.add(known)
+        elif digest in self._large or (digest not in self._seen and self._cache.has_file(digest, size_bytes)):
+            self._file(digest, size_bytes, "", "", self._plan.relies_also)
 
     def _base(self, bases: Sequence[tuple[str, Digest]]) -> tuple[set[Digest], set[Digest]]:
         """Returns the nodes of an earlier version that is complete on the remote, and its packs."""
@@ -123,7 +117,7 @@ class _Planner:
                     continue
         return set(), set()
 
-    def _tree(self, version: PushVersion, skip: set[Digest], relies: set[Digest]) -> None:
+    def _tree(self, version: Version, skip: set[Digest], relies: set[Digest]) -> None:
         queue, walked = [version.digest], set(skip)
         while queue:
             digest = queue.pop()
@@ -154,7 +148,7 @@ class _Planner:
             self._plan.rescue_nodes.append(digest)
         return self._catalog.read_meta([place])[place]
 
-    def _leaf(self, node: Entries, version: PushVersion, relies: set[Digest]) -> None:
+    def _leaf(self, node: Entries, version: Version, relies: set[Digest]) -> None:
         seen = self._seen
         digests, sizes = node.digests, node.sizes
         for i, flags in enumerate(node.flags):
@@ -228,7 +222,7 @@ class _Planner:
                 self._nowhere(digest, size_bytes, path, tracked)
 
 
-def _refuse_wrong_size(cache: Cache, version: PushVersion) -> None:
+def _refuse_wrong_size(cache: Cache, version: Version) -> None:
     """Raises FormatError for a pointer to a file whose size is not that of the file: it could not be pulled."""
     places = cache.locations(version.digest, (KIND_FILE,))
     if places:

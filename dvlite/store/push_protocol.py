@@ -1,7 +1,8 @@
 """Brings versions from the cache to a remote by the protocol 'publish, then look' (DESIGN section 5, docs/explanation/protocol.md).
 
-Order: packs, index, root; then a second look at what was condemned meanwhile; only then success. No locks, no leases, no clocks in the
-safety argument. First a plan (pure data), then its execution with a bounded number of packs in memory.
+Order: packs, index, run records, root; then a second look at what was condemned meanwhile; only then success. No locks, no leases, no clocks
+in the safety argument. First a plan (pure data), then its execution with a bounded number of packs in memory. A push deletes no root, not
+even its own: what may fall depends on the git server, which only gc asks.
 """
 
 from __future__ import annotations
@@ -11,7 +12,9 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 from dvlite.errors import RemoteError
-from dvlite.formats import root
+from dvlite.formats import root, snapshot
+from dvlite.formats.manifest import Tree
+from dvlite.formats.snapshot import Version
 from dvlite.oid import Digest, digest_bytes
 from dvlite.progress import Progress
 from dvlite.store import fetch, index, push_plan
@@ -19,9 +22,9 @@ from dvlite.store.cache import Cache
 from dvlite.store.catalog import Catalog
 from dvlite.store.fetch import Need
 from dvlite.store.object_store import ObjectAbsent
-from dvlite.store.push_plan import Bases, PushPlan, PushVersion, refuse_missing
+from dvlite.store.pack import KIND_SNAPSHOT
+from dvlite.store.push_plan import Bases, PushPlan, refuse_missing
 from dvlite.store.push_send import Sender
-from dvlite.store.reachable import is_of_project, own_root, root_key
 
 _ROOT_YOUNG_SECONDS = 7 * 24 * 3600
 _ROUNDS = 5  # times that a gc may get in the way before the push gives up
@@ -29,11 +32,12 @@ _ROUNDS = 5  # times that a gc may get in the way before the push gives up
 
 @dataclass(frozen=True, slots=True)
 class RootAuthor:
-    """What roots say of who made them; `time` is RFC 3339."""
+    """What a root says of its push; `time` is RFC 3339, `commit` is empty unless its tree names exactly the versions pushed."""
 
     project: str
     user: str
     time: str
+    commit: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,7 +52,7 @@ class PushOutcome:
 def run(
     catalog: Catalog,
     cache: Cache,
-    versions: Sequence[PushVersion],
+    versions: Sequence[Version],
     bases: Bases,
     chunk_bases: Callable[[str], Sequence[Digest]],
     signer: RootAuthor,
@@ -56,13 +60,17 @@ def run(
     first: PushPlan | None = None,
     *,
     also: Sequence[tuple[Digest, int]] = (),
+    send_records: Callable[[], object] = lambda: None,
 ) -> PushOutcome:
     """Pushes versions; returns only when all of them are complete on the remote and the second look found nothing in the way.
 
-    `chunk_bases` gives, for the path of a large file, the digests of earlier versions of it. Raises ObjectMissing naming paths if
-    something is neither in the cache nor on the remote; nothing was published then.
+    `chunk_bases` gives, for the path of a large file, the digests of earlier versions of it. `send_records`, called once, puts the
+    records that need the files `also`. Raises ObjectMissing naming paths if something is neither in the cache nor on the remote; nothing
+    was published then.
     """
     files = size_bytes = 0
+    tree = snapshot.build(versions)
+    records_sent = False
     for _ in range(_ROUNDS):
         todo = first or plan(catalog, cache, versions, bases, also=also)
         first = None
@@ -74,14 +82,19 @@ def run(
         files += todo.files
         size_bytes += todo.size_bytes
         catalog.require_writable()
+        nodes, relied = _missing_nodes(catalog, tree)
         sender = Sender(catalog, cache, progress)
-        sender.send(todo, chunk_bases)
+        sender.send(todo, chunk_bases, nodes)
         catalog.mend_indexes()
         if not catalog.has_all(merge_indexes(catalog, sender.sent)):
             catalog.look()
             continue
-        relied = {name for names in todo.relies.values() for name in names} | sender.packs
-        _publish(catalog, [*todo.present, *todo.incomplete], signer)
+        relied.update(sender.packs, todo.relies_also, *todo.relies.values())
+        if not records_sent:
+            send_records()
+            records_sent = True
+        if versions:
+            _publish(catalog, tree, signer)
         if not (catalog.look_at_condemned() & relied):
             for version in todo.incomplete:
                 catalog.keep_complete(
@@ -98,7 +111,7 @@ def run(
 def plan(
     catalog: Catalog,
     cache: Cache,
-    versions: Sequence[PushVersion],
+    versions: Sequence[Version],
     bases: Bases,
     *,
     also: Sequence[tuple[Digest, int]] = (),
@@ -113,24 +126,31 @@ def plan(
     return push_plan.plan(catalog, cache, versions, bases, also=also, may_rescue=may_rescue)
 
 
-def _publish(catalog: Catalog, versions: Sequence[PushVersion], signer: RootAuthor) -> None:
-    """Puts a root for each version, unless this project put one lately; the commit point."""
+def _missing_nodes(catalog: Catalog, tree: Tree) -> tuple[list[tuple[Digest, bytes]], set[Digest]]:
+    """Returns the nodes of a snapshot that the remote lacks, and the packs in which it has the others; no request."""
+    nodes: list[tuple[Digest, bytes]] = []
+    relied: set[Digest] = set()
+    for digest, data in tree.nodes:
+        places = catalog.locations(digest, (KIND_SNAPSHOT,))
+        if places:
+            relied.add(places[0].pack)
+        else:
+            nodes.append((digest, data))
+    return nodes, relied
+
+
+def _publish(catalog: Catalog, tree: Tree, signer: RootAuthor) -> None:
+    """Puts this clone's root of a snapshot, unless it has a young one there; the commit point.
+
+    The older one stays: a listing of many pages that a gc is reading could show neither of the two.
+    """
     remote = catalog.remote
-    unique = list({(version.kind, version.digest): version for version in versions}.values())
-    keys = {root_key((version.kind, version.digest)): version for version in unique}
-
-    def one(key: str) -> None:
-        version = keys[key]
-        mine = own_root(remote, (version.kind, version.digest))
-        for entry, age in catalog.roots(version.kind, version.digest):
-            if age < _ROOT_YOUNG_SECONDS and (entry.name == mine or is_of_project(remote, entry.name, signer.project)):
-                return
-        body = root.Root(version.path, version.size_bytes, signer.project, version.commit, signer.user, signer.time)
-        name = root.name(version.kind, version.digest, os.urandom(16))
-        remote.put(name, root.dump(body))
-        remote.remember("roots", key, name.encode())
-
-    remote.run_all(one, list(keys))
+    listing = remote.store.list(root.prefix(tree.root, remote.clone))
+    ages = [listing.now - entry.modified for entry in listing.entries if root.parse_name(entry.name) is not None]
+    if ages and min(ages) < _ROOT_YOUNG_SECONDS:
+        return
+    body = root.Root(signer.project, remote.clone, signer.commit, signer.user, signer.time, tree.files)
+    remote.put(root.name(tree.root, remote.clone, os.urandom(16)), root.dump(body))
 
 
 def merge_indexes(catalog: Catalog, sent: Mapping[str, int]) -> dict[str, int]:

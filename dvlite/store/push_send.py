@@ -20,7 +20,7 @@ from dvlite.store import chunking, index, pack
 from dvlite.store.cache import Cache
 from dvlite.store.catalog import Catalog
 from dvlite.store.index import RecordLocation
-from dvlite.store.pack import KIND_CHUNK, KIND_FILE, KIND_MANIFEST, KIND_RECIPE, PackWriter, Record
+from dvlite.store.pack import KIND_CHUNK, KIND_FILE, KIND_MANIFEST, KIND_RECIPE, KIND_SNAPSHOT, PackWriter, Record
 from dvlite.store.push_plan import PushPlan
 
 _CHECKPOINT_PACKS = 8  # an index object at least this often, so that an interrupted push continues
@@ -45,8 +45,14 @@ class Sender:
         self.packs: set[Digest] = set()
         self.sent: dict[str, int] = {}  # packs and index objects written, with their sizes in bytes
 
-    def send(self, todo: PushPlan, chunk_bases: Callable[[str], Sequence[Digest]]) -> None:
-        if not todo.uploads:
+    def send(
+        self,
+        todo: PushPlan,
+        chunk_bases: Callable[[str], Sequence[Digest]],
+        snapshot_nodes: Sequence[tuple[Digest, bytes]] = (),
+    ) -> None:
+        """Uploads the plan, and nodes of a snapshot; returns when all of it arrived and is indexed."""
+        if not todo.uploads and not snapshot_nodes:
             return
         self._progress.start(f"pushing {self._remote.store.label}", total_bytes=todo.size_bytes, total_files=todo.files)
         for digest in todo.small:
@@ -55,7 +61,7 @@ class Sender:
         chunks = _KnownChunks(self._catalog, self._unfinished)
         for digest, size_bytes, path in todo.large:
             self._large(digest, size_bytes, path, chunks, chunk_bases(path))
-        self._finish(todo.nodes)
+        self._finish(todo.nodes, snapshot_nodes)
         self._remote.forget("unfinished", {name.hex() for name in self.packs})
         self._progress.finish()
 
@@ -172,7 +178,7 @@ class Sender:
         self._ship(pack.META)
         self._put_index()
 
-    def _finish(self, nodes: Sequence[Digest]) -> None:
+    def _finish(self, nodes: Sequence[Digest], snapshot_nodes: Sequence[tuple[Digest, bytes]]) -> None:
         """Ships everything, the listings with the last recipes, and waits until all of it arrived and is indexed."""
         for pack_class in [pack_class for pack_class in self._open if pack_class != pack.META]:
             self._ship(pack_class)
@@ -181,6 +187,8 @@ class Sender:
         self._add_recipes()
         for digest in nodes:
             self._copy(digest, KIND_MANIFEST)
+        for digest, data in snapshot_nodes:
+            self._add(KIND_SNAPSHOT, digest, data)
         self._ship(pack.META)
         while self._flying:
             self._arrive()

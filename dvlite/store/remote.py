@@ -35,11 +35,15 @@ class Traffic:
 class Remote:
     """A store with a pool of connections and a folder of notes about it. A context manager.
 
+
     The notes are those of one clone: what a push believes must not come from a cache that others write.
     """
 
-    def __init__(self, store: ObjectStore, cache: Cache, key: str, *, jobs: int, notes: Path | None = None) -> None:
+    def __init__(
+        self, store: ObjectStore, cache: Cache, key: str, *, jobs: int, notes: Path | None = None, clone: str = ""
+    ) -> None:
         self.store = store
+        self.clone = clone  # the id of the clone that opened it; empty outside a repository
         self.cache = cache
         self.jobs = jobs
         self.folder = (notes or cache.folder / "remote") / key
@@ -85,7 +89,7 @@ class Remote:
             files.write_atomic(folder / name, data, mode=0o444, sync=False)
 
     def remember_checked(self, kind: str, name: str, data: bytes) -> None:
-        """Saves a note that is not named by its content, after a checksum that ties it to its name and to this remote."""
+        """Saves a note that is not named by its content, after a checksum that ties it to its name, this remote and this clone."""
         self.remember(kind, name, self._checksum(kind, name, data) + data)
 
     def recall_checked(self, kind: str, name: str) -> bytes | None:
@@ -95,7 +99,7 @@ class Remote:
         return body if data[:DIGEST_BYTES] == self._checksum(kind, name, body) else None
 
     def _checksum(self, kind: str, name: str, data: bytes) -> Digest:
-        return digest_bytes(f"{self.folder.name}/{kind}/{name}\n".encode() + data)
+        return digest_bytes(f"{self.clone}/{self.folder.name}/{kind}/{name}\n".encode() + data)
 
     def recall(self, kind: str, name: str) -> bytes | None:
         """Returns a note, unverified."""

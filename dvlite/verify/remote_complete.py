@@ -10,17 +10,18 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from dvlite.errors import DvliteError, FormatError, ObjectCorrupt, RemoteError
-from dvlite.formats import root
 from dvlite.formats.manifest import EMPTY_DIR
 from dvlite.formats.pointer import Pointer
+from dvlite.formats.snapshot import Version, VersionId, version_of
 from dvlite.oid import FILE, MANIFEST, Digest, Oid
 from dvlite.runs import sync
 from dvlite.runs.names import name_of
 from dvlite.show import printable, some
 from dvlite.store.catalog import Catalog
 from dvlite.store.object_store import ObjectAbsent
-from dvlite.store.push_plan import PushPlan, PushVersion, plan
+from dvlite.store.push_plan import PushPlan, plan
 from dvlite.store.remote import Remote
+from dvlite.store.snapshots import claimed_together
 from dvlite.verify.findings import Finding, Unchecked
 from dvlite.verify.source import ContentSource
 
@@ -50,8 +51,8 @@ class Requirement:
         return MANIFEST if self.pointer.kind == "directory" else FILE
 
     @property
-    def version(self) -> PushVersion:
-        return PushVersion(self.path, self.kind, self.pointer.digest, self.pointer.size_bytes)
+    def version(self) -> Version:
+        return version_of(self.path, self.pointer)
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,7 +110,7 @@ def _look(source: ContentSource, wanted: Sequence[Requirement], runs: Mapping[Oi
     if (wanted or runs) and catalog.is_empty:
         raise catalog.empty_error()
     catalog.indexes()
-    promised = _promised(catalog)
+    promised = claimed_together(catalog, [requirement.version for requirement in wanted])
     source.prefetch(requirement.pointer for requirement in wanted if requirement.pointer.kind == "directory")
     for requirement in wanted:
         findings, packs = _one(source, catalog, requirement, promised)
@@ -121,14 +122,8 @@ def _look(source: ContentSource, wanted: Sequence[Requirement], runs: Mapping[Oi
     return Looked(tuple(reports), complete)
 
 
-def _promised(catalog: Catalog) -> set[tuple[str, Digest]]:
-    """Returns the versions that the remote promises to keep; one listing."""
-    names = (root.parse_name(entry.name) for entry in catalog.remote.store.list(root.FOLDER).entries)
-    return {(name.kind, name.digest) for name in names if name is not None}
-
-
 def _one(
-    source: ContentSource, catalog: Catalog, requirement: Requirement, promised: set[tuple[str, Digest]]
+    source: ContentSource, catalog: Catalog, requirement: Requirement, promised: set[VersionId]
 ) -> tuple[list[Finding], frozenset[Digest]]:
     """Looks at one version; returns what is wrong, and the packs that it lies in."""
     path, remote = printable(requirement.path), printable(source.name or "the remote")

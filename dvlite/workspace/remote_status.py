@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from dvlite.formats.snapshot import version_of
 from dvlite.progress import Progress
 from dvlite.repo.open_stores import open_remote
 from dvlite.repo.repository import Repo
@@ -11,7 +12,8 @@ from dvlite.repo.tracked_paths import Tracked
 from dvlite.show import quote
 from dvlite.store.cache import Cache
 from dvlite.store.catalog import Catalog
-from dvlite.store.push_plan import PushVersion, plan
+from dvlite.store.push_plan import plan
+from dvlite.store.snapshots import claimed_together
 from dvlite.workspace.path_status import AbsentPath
 
 
@@ -23,13 +25,13 @@ def missing_on_remote(
     with opened:
         catalog = Catalog(opened, progress).look()
         absent = []
-        for item in (item for item in chosen if item.push):
+        pushed = [(item, version_of(item.path, item.pointer)) for item in chosen if item.push]
+        claimed = claimed_together(catalog, [version for _, version in pushed])
+        for item, version in pushed:
             wanted = item.pointer
-            kind = wanted.oid_kind
-            version = PushVersion(item.path, kind, wanted.digest, wanted.size_bytes)
             todo = plan(catalog, cache, [version], {})
             lost = [path for names in todo.missing.values() for path in names]
-            if todo.uploads or lost or todo.rescue or not catalog.roots(kind, wanted.digest):
+            if todo.uploads or lost or todo.rescue or version.id not in claimed:
                 absent.append(
                     AbsentPath(
                         path=item.path,

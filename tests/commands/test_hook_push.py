@@ -4,6 +4,7 @@ import shutil
 
 import pytest
 
+from tests.claimed import oids
 from tests.clones import objects
 from tests.commands.hooked import Hooked, said
 
@@ -14,15 +15,11 @@ def store(tmp_path):
     return tmp_path / "store"
 
 
-def roots(store):
-    return {name.split("/")[1].rsplit("-", 1)[0] for name in objects(store) if name.startswith("roots/")}
-
-
 def version(project, text):
     """Commits another version of the data and returns its oid."""
     project.write("data/new.txt", text)
     project.save(text)
-    return project.json("ls")["entries"][0]["oid"].replace("manifest:", "manifest-")
+    return project.json("ls")["entries"][0]["oid"]
 
 
 def refs(project):
@@ -30,7 +27,7 @@ def refs(project):
 
 
 def test_it_uploads_exactly_what_the_new_commits_name_and_says_so(team, store):
-    before = roots(store)
+    before = oids(store)
     first, second = version(team, "first"), version(team, "second")
     team.write("data/new.txt", "never committed")
     team.dvlite("add", "-u")
@@ -38,7 +35,7 @@ def test_it_uploads_exactly_what_the_new_commits_name_and_says_so(team, store):
     assert len(lines) == 1
     assert lines[0].startswith("pushed 2 files, ")
     assert " objects to origin. " in lines[0]
-    assert roots(store) - before == {first, second}
+    assert oids(store) - before == {first, second}
 
 
 def test_data_that_was_pushed_before_is_complete(team):
@@ -61,15 +58,15 @@ def test_branches_tags_and_forced_pushes(team, store):
     oid = version(team, "topic")
     team.git("tag", "-a", "v1", "-m", "v1")
     assert said(team.does("push", "-q", "origin", "v1"))[0].startswith("pushed 1 file")
-    assert oid in roots(store)
+    assert oid in oids(store)
     assert said(team.does("push", "-q", "origin", "topic")) == ["data of 1 new commit is complete on origin"]
     team.git("reset", "-q", "--hard", "main")
     team.dvlite("checkout")
     oid = version(team, "another")
     team.refuses("push", "-q", "origin", "topic")
-    assert oid not in roots(store)  # git itself refused
+    assert oid not in oids(store)  # git itself refused
     assert said(team.does("push", "-q", "--force", "origin", "topic"))[0].startswith("pushed 1 file")
-    assert oid in roots(store)
+    assert oid in oids(store)
 
 
 def test_a_remote_state_that_is_not_known_here_is_looked_past(team, tmp_path, invoke):
@@ -92,11 +89,11 @@ def test_a_merge_pushes_what_it_made_itself(team, store):
     team.write("data/ours.txt", "ours")
     team.save("ours")
     team.does("push", "-q")
-    before = roots(store)
+    before = oids(store)
     team.does("merge", "-q", "theirs")
     assert team.listing() == ["one.txt", "ours.txt", "theirs.txt", "three.txt", "two.txt"]
     team.does("push", "-q")
-    assert len(roots(store) - before) == 1
+    assert len(oids(store) - before) == 1
 
 
 def test_of_a_lockfile_only_the_outputs_that_a_commit_changed_are_pushed(team, store):
@@ -108,13 +105,13 @@ def test_of_a_lockfile_only_the_outputs_that_a_commit_changed_are_pushed(team, s
     team.git("add", "-A")
     team.does("commit", "-qm", "Pipeline")
     assert said(team.does("push"))[0].startswith("pushed ")
-    before = roots(store)
+    before = oids(store)
     team.write("a.in", "another a")
     team.dvlite("repro")
     team.git("add", "-A")
     team.does("commit", "-qm", "Again")
     team.does("push")
-    assert len(roots(store) - before) == 1
+    assert len(oids(store) - before) == 1
     team.write("notes", "x")
     team.save()
     assert said(team.does("push")) == []
@@ -155,8 +152,8 @@ def test_lost_history_is_left_out_and_the_rest_is_pushed(team, store):
     lines = said(team.does("push", DVLITE_ALLOW_MISSING="1"))
     assert any("is left out" in line for line in lines)
     assert any(line.startswith("pushed ") for line in lines)
-    assert kept in roots(store)
-    assert lost not in roots(store)
+    assert kept in oids(store)
+    assert lost not in oids(store)
 
 
 def test_push_allow_missing_does_the_same_by_hand(team, store):
@@ -167,11 +164,11 @@ def test_push_allow_missing_does_the_same_by_hand(team, store):
     team.dvlite("add", "data")
     second = version(team, "second")
     team.dvlite("push", "--all-commits", code=12)
-    assert second not in roots(store)
+    assert second not in oids(store)
     done = team.dvlite("--json", "push", "--all-commits", "--allow-missing")
     assert "warning: 'data' at " in done.stderr
-    assert second in roots(store)
-    assert first not in roots(store)
+    assert second in oids(store)
+    assert first not in oids(store)
     assert '"state":"lost"' in done.stdout
 
 
@@ -256,12 +253,12 @@ def test_hostile_words_are_no_options(team):
 
 
 def test_refs_that_are_typed_with_spaces_are_read(team, store):
-    before = roots(store)
+    before = oids(store)
     oid = version(team, "first words")
     assert said(team.does("push", "-q", "origin", "HEAD^{/first words}:refs/heads/typed"))[0].startswith(
         "pushed 1 file"
     )
-    assert roots(store) - before == {oid}
+    assert oids(store) - before == {oid}
 
 
 def test_a_line_that_git_cannot_have_said_blocks(team):
@@ -273,16 +270,16 @@ def test_a_line_that_git_cannot_have_said_blocks(team):
 def test_settings_of_git_that_hide_commits_hide_no_data(team, store, tmp_path):
     """Root commits without a difference, and commits that others stand in for: git pushes them all the same."""
     team.git("config", "log.showRoot", "false")
-    before = roots(store)
+    before = oids(store)
     team.git("checkout", "-q", "--orphan", "root")
     oid = version(team, "root")
     team.does("push", "-q", "origin", "root")
-    assert oid in roots(store) - before
+    assert oid in oids(store) - before
     later = version(team, "later")
     other = team.git("commit-tree", "-p", "HEAD~1", "-m", "other", "HEAD~1^{tree}").strip()
     team.git("replace", team.head, other)
     team.does("push", "-q", "origin", "root")
-    assert later in roots(store)
+    assert later in oids(store)
 
 
 def test_a_remote_that_no_pushed_commit_names_is_told(hooked, tmp_path):

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 
-from dvlite.formats import condemned, manifest, recipe, root
+from dvlite.formats import condemned, manifest, recipe, root, snapshot
 from dvlite.formats.condemned import Condemned
 from dvlite.formats.recipe import Recipe, Term
 from dvlite.oid import FILE, Digest, digest_bytes
 from dvlite.store import index, pack
 from dvlite.store.index import Index, RecordLocation
 from dvlite.store.object_store import ObjectStore
-from dvlite.store.pack import KIND_CHUNK, KIND_FILE, KIND_MANIFEST, KIND_RECIPE, PackWriter, Record
+from dvlite.store.pack import KIND_CHUNK, KIND_FILE, KIND_MANIFEST, KIND_RECIPE, KIND_SNAPSHOT, PackWriter, Record
 
 Wanted = set[tuple[int, Digest]]
 
@@ -78,11 +79,20 @@ class Collector:
             name = root.parse_name(entry.name)
             if name is None:
                 continue
-            if name.kind == FILE:
-                wanted.add(self._kind_of(name.digest))
-            else:
-                self._walk(name.digest, wanted)
+            self._walk_snapshot(name.snapshot, wanted)
         return wanted
+
+    def _walk_snapshot(self, digest: Digest, wanted: Wanted) -> None:
+        def read(node: Digest) -> bytes:
+            wanted.add((KIND_SNAPSHOT, node))
+            return self.read(KIND_SNAPSHOT, node)
+
+        with contextlib.suppress(KeyError):  # a root whose push died, or has not seen yet that its content went
+            for item in snapshot.versions(digest, read):
+                if item.kind == FILE:
+                    wanted.add(self._kind_of(item.digest))
+                else:
+                    self._walk(item.digest, wanted)
 
     def _walk(self, digest: Digest, wanted: Wanted) -> None:
         wanted.add((KIND_MANIFEST, digest))
@@ -105,7 +115,7 @@ class Collector:
         return [
             place
             for segment in self.indexes().values()
-            for place in segment.find(digest, (KIND_FILE, KIND_MANIFEST, KIND_RECIPE))
+            for place in segment.find(digest, (KIND_FILE, KIND_MANIFEST, KIND_RECIPE, KIND_SNAPSHOT))
             if place.pack in standing
         ]
 

@@ -32,7 +32,7 @@ here, there = world.site("here"), world.site("there")
 with open(folder / "big", "wb") as file:
     for _ in range(size >> 20):
         file.write(os.urandom(1 << 20))
-from dvlite.store.push_plan import PushVersion
+from dvlite.formats.snapshot import Version
 from dvlite.store.cache_writer import Writer
 from dvlite.oid import FILE
 
@@ -40,7 +40,7 @@ with Writer(here.cache) as writer, open(folder / "big", "rb") as file:
     digest = writer.put_large(file.fileno(), "big")
     writer.commit()
 os.unlink(folder / "big")
-version = PushVersion("big", FILE, digest, size)
+version = Version("big", FILE, digest, size)
 threading.Thread(target=watch, daemon=True).start()
 here.push(version)
 pushed = peak[0]

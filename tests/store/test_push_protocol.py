@@ -5,9 +5,10 @@ import itertools
 import pytest
 
 from dvlite.errors import FormatError, ObjectMissing, RemoteError
-from dvlite.formats import root, store_config, strict_json
+from dvlite.formats import root, snapshot, store_config, strict_json
 from dvlite.oid import digest_bytes
 from dvlite.store import index
+from dvlite.store.catalog import Catalog
 from dvlite.store.index import Index
 from tests.store.collector import Collector
 from tests.store.memory import MemoryStore, RecordingStore
@@ -34,13 +35,38 @@ def test_second_push_looks_and_uploads_nothing(world, store):
     assert store.count("get") <= 1  # config
 
 
+def written(store):
+    return [name.split("/")[0] for operation, name in store.calls if operation == "put"]
+
+
 def test_a_second_clone_pushes_nothing_but_its_own_root(world, store):
     here, there = world.site("here"), world.site("there")
     here.push(here.add("data", SMALL | {"big": LARGE}))
     version = there.add("data", SMALL | {"big": LARGE})
     store.forget()
     there.push(version)
-    assert store.count("put") == 0  # the root is of the same project and young
+    assert written(store) == ["roots"]
+
+
+def test_a_push_of_many_paths_costs_one_root_and_the_next_one_six_requests(world, store):
+    here = world.site("here")
+    versions = [here.add(f"data/{number}", b"%d" % number) for number in range(1000)]
+    store.forget()
+    here.push(*versions)
+    assert written(store) == ["packs", "packs", "index", "roots"]
+    store.forget()
+    here.push(*versions)
+    assert len(store.calls) == 6  # config, packs, index, condemned; own roots of the snapshot; condemned again
+
+
+def test_one_more_path_shares_all_but_a_node_or_two_of_the_snapshot(world, store):
+    here = world.site("here")
+    versions = [here.add(f"data/{number}", b"%d" % number) for number in range(3000)]
+    here.push(*versions)
+    before = sum(len(data) for name, data in store.store.objects.items() if name.startswith("packs/"))
+    here.push(*versions, here.add("data/one", b"more"))
+    after = sum(len(data) for name, data in store.store.objects.items() if name.startswith("packs/"))
+    assert after - before < before / 3
 
 
 def test_an_old_root_is_renewed(world, store):
@@ -50,26 +76,72 @@ def test_an_old_root_is_renewed(world, store):
     memory = store.store
     for name in memory.modified:
         memory.modified[name] -= 8 * 24 * 3600
+    old = [entry.name for entry in store.list("roots/").entries]
     store.forget()
     here.push(version)
-    assert [name.split("/")[0] for operation, name in store.calls if operation == "put"] == ["roots"]
+    assert written(store) == ["roots"]
+    assert {*old} < {entry.name for entry in store.list("roots/").entries}, "a push deletes no root"
 
 
-def test_another_project_s_root_does_not_stand_for_ours(world, store):
+def test_a_root_of_another_clone_does_not_stand_for_ours(world, store):
     here = world.site("here")
     version = here.add("data", SMALL)
-    body = root.Root("data", 1, "cd" * 16, "", "them", "2026-11-22T14:02:00Z")
-    store.put(root.name(version.kind, version.digest, bytes(16)), root.dump(body))
+    tree = snapshot.build([version])
+    store.put(root.name(tree.root, "cd" * 16, bytes(16)), root.dump(root.Root(clone="cd" * 16)))
     here.push(version)
-    assert len(store.list(root.prefix(version.kind, version.digest)).entries) == 2
+    assert len(store.list(root.prefix(tree.root)).entries) == 2
 
 
-def test_a_root_that_cannot_be_read_does_not_stand_for_ours(world, store):
+def test_a_root_is_no_proof_that_data_is_there(world, store):
+    """That of a push that died, or failed at its second look, names what was never there."""
     here = world.site("here")
     version = here.add("data", SMALL)
-    store.put(root.name(version.kind, version.digest, bytes(16)), b"junk")
+    tree = snapshot.build([version])
+    store.put(root.name(tree.root, here.remote.clone, bytes(16)), root.dump(root.Root(clone=here.remote.clone)))
     here.push(version)
-    assert len(store.list(root.prefix(version.kind, version.digest)).entries) == 2
+    assert_complete(world, "colleague", version, SMALL)
+
+
+def test_a_note_of_another_clone_or_version_is_not_trusted(world):
+    here = world.site("here")
+    version, other = here.add("data", SMALL), here.add("other", b"never pushed")
+    here.push(version)
+    catalog = Catalog(here.remote).look()
+    (note,) = (here.remote.folder / "complete").iterdir()
+    assert catalog.complete(version.kind, version.digest)
+    note.with_name(f"{other.kind}-{other.digest.hex()}-{here.remote.clone}").write_bytes(note.read_bytes())
+    assert catalog.complete(other.kind, other.digest) is None
+    note.with_name(note.name.replace(here.remote.clone, "cd" * 16)).write_bytes(note.read_bytes())
+    here.remote.clone = "cd" * 16
+    assert catalog.complete(version.kind, version.digest) is None
+
+
+def test_records_go_out_after_data_and_before_the_root(world, store):
+    here = world.site("here")
+    version = here.add("data", SMALL)
+    store.forget()
+    here.push(version, send_records=lambda: store.put("runs/x", b"records"))
+    assert written(store) == ["packs", "packs", "index", "runs", "roots"]
+    assert store.calls[-1] == ("list", "condemned/")
+
+
+def test_a_log_in_a_pack_condemned_meanwhile_is_sent_again(world, store):
+    """The records that name it are out by then: a push must not report them without it."""
+    here, there = world.site("here"), world.site("there")
+    log = there.add("log", b"what it printed")
+    there.push(log)
+    collector = Collector(store.store)
+    collector.forget_roots()
+    here.add("log", b"what it printed")
+    records = []
+
+    def send():
+        records.append(1)
+        collector.condemn(collector.packs())
+
+    here.push(also=[(log.digest, log.size_bytes)], send_records=send)
+    assert records == [1], "records are sent once"
+    assert any(place.pack not in collector.condemned() for place in collector.places(log.digest))
 
 
 def test_the_root_is_written_after_everything_else(world, store):
@@ -129,6 +201,40 @@ def test_two_clients_that_create_a_remote_at_once_agree(tmp_path):
     two.push(two.add("x", b"2"))
     assert store.objects["config"] == store_config.dump(store_config.DEFAULT)
     one.close()
+
+
+def test_a_remote_that_requires_what_is_not_known_is_not_read(world, store):
+    here = world.site("here")
+    version = here.add("data", SMALL)
+    here.push(version)
+    store.put("config", store_config.dump(store_config.StoreConfig(256, 1024, 4096, requires=("encryption",))))
+    with pytest.raises(FormatError, match="requires 'encryption', which this dvlite does not know"):
+        world.site("there").fetch(version)
+
+
+def test_a_config_that_is_gone_is_not_written_again_over_data(world, store):
+    here = world.site("here")
+    here.push(here.add("data", SMALL))
+    store.delete(["config"])
+    with pytest.raises(RemoteError, match="it has data, but its config is gone"):
+        here.push(here.add("data", SMALL | {"new": b"x"}))
+    assert "config" not in store.store.objects
+
+
+def test_a_config_that_another_first_push_wrote_meanwhile_is_used(tmp_path):
+    store = MemoryStore()
+    World(tmp_path, store)
+    store.delete(["config"])
+    world = World(tmp_path, store)
+    store.delete(["config"])
+
+    def another():
+        there = world.site("there")
+        there.push(there.add("x", b"1"))
+
+    here = world.site("here", store=HookStore(store, 1, another, lambda _, name: name == "packs/"))
+    here.push(here.add("y", b"2"))
+    world.close()
 
 
 # --- interruption ---

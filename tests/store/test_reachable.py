@@ -3,13 +3,12 @@
 import pytest
 
 from dvlite.errors import ObjectMissing
-from dvlite.formats import root
 from dvlite.oid import MANIFEST, Digest, digest_bytes
 from dvlite.store import reachable
 from dvlite.store.catalog import Catalog
 from dvlite.store.reachable import prove
 from tests.store.memory import MemoryStore, RecordingStore
-from tests.store.world import SIGNER, HookStore, World, noise
+from tests.store.world import World, noise
 
 SMALL = {f"{number:03}": noise(100, number) for number in range(20)}
 LARGE = noise(20_000, 99)
@@ -31,18 +30,8 @@ def identity(version):
     return version.kind, version.digest
 
 
-def proof_of(site, *versions, project=SIGNER.project, also=()):
-    return prove(Catalog(site.remote).look(), site.cache, [identity(each) for each in versions], project, also=also)
-
-
-def put_root(store, version, nonce, body):
-    name = root.name(version.kind, version.digest, bytes([nonce] * 16))
-    store.put(name, body)
-    return name
-
-
-def forget_own_roots(site):
-    site.remote.forget("roots", site.remote.remembered("roots"))
+def proof_of(site, *versions, also=()):
+    return prove(Catalog(site.remote).look(), site.cache, [identity(each) for each in versions], also=also)
 
 
 def test_a_version_reaches_the_nodes_of_its_listing_and_each_content_once(world):
@@ -79,13 +68,22 @@ def test_a_file_of_no_known_version_is_covered_only_with_strangers(world):
     assert not proof.covers(digest, strangers=False)
 
 
-def test_a_version_without_a_root_of_this_project_is_not_proven(world):
-    here = world.site("here")
+def test_a_version_that_only_another_clone_claims_is_not_proven(world):
+    """Its root goes when that clone needs it no more, whatever is reachable here."""
+    here, there = world.site("here"), world.site("there")
+    there.push(there.add("data", SMALL))
     version = here.add("data", SMALL)
+    assert proof_of(here, version).proven == set()
     here.push(version)
-    forget_own_roots(here)
     assert proof_of(here, version).proven
-    assert proof_of(here, version, project="cd" * 16).proven == set()
+
+
+def test_a_version_of_an_earlier_snapshot_of_this_clone_is_proven(world):
+    here = world.site("here")
+    version, other = here.add("data", SMALL), here.add("other", {"x": b"new"})
+    here.push(version, other)
+    here.push(here.add("data", {"y": b"later"}))
+    assert proof_of(here, version).proven
 
 
 def test_a_file_whose_pack_is_gone_proves_nothing(world, store):
@@ -94,39 +92,3 @@ def test_a_file_whose_pack_is_gone_proves_nothing(world, store):
     here.push(version)
     store.delete([entry.name for entry in store.list("packs/").entries])
     assert proof_of(here, version).proven == set()
-
-
-def test_a_root_without_end_costs_no_more_than_a_root_may_have(world, store):
-    here = world.site("here")
-    version = here.add("data", SMALL)
-    here.push(version)
-    forget_own_roots(here)
-    put_root(store, version, 1, bytes(50 << 20))
-    store.forget()
-    assert proof_of(here, version).proven
-    assert store.received_bytes < 1 << 20
-
-
-def test_a_root_that_goes_between_listing_and_reading_does_not_stand_for_ours(world, store, tmp_path):
-    here = world.site("here")
-    version = here.add("data", SMALL)
-    here.push(version)
-    forget_own_roots(here)
-    names = [entry.name for entry in store.list(root.FOLDER).entries]
-    hook = HookStore(
-        store, 1, lambda: store.delete(names), lambda operation, name: (operation, name[:6]) == ("get", root.FOLDER)
-    )
-    watched = World(tmp_path / "watched", hook)
-    there = watched.site("there")
-    there.add("data", SMALL)
-    assert proof_of(there, version).proven == set()
-    assert hook.happened
-    watched.close()
-
-
-def test_a_malformed_root_is_of_no_project(world, store):
-    here = world.site("here")
-    version = here.add("data", SMALL)
-    name = put_root(store, version, 1, b"junk")
-    assert reachable.read_root(here.remote, name) is None
-    assert reachable.kept_versions(here.remote, [identity(version)], "") == set()

@@ -11,6 +11,7 @@ from pathlib import Path
 
 from dvlite.formats import manifest, store_config
 from dvlite.formats.manifest import FILE, Entry
+from dvlite.formats.snapshot import Version
 from dvlite.formats.store_config import StoreConfig
 from dvlite.oid import FILE as FILE_OID
 from dvlite.oid import MANIFEST, Digest, digest_bytes
@@ -22,7 +23,6 @@ from dvlite.store.catalog import Catalog
 from dvlite.store.fetch import Need
 from dvlite.store.object_store import Buffer, Listing, ObjectStore
 from dvlite.store.pack import KIND_FILE, KIND_MANIFEST
-from dvlite.store.push_plan import PushVersion
 from dvlite.store.push_protocol import RootAuthor
 from dvlite.store.remote import Remote
 
@@ -43,13 +43,13 @@ class Site:
 
     cache: Cache
     remote: Remote
-    versions: dict[str, list[PushVersion]] = field(default_factory=dict)
+    versions: dict[str, list[Version]] = field(default_factory=dict)
 
-    def add(self, path: str, content: dict[str, bytes] | bytes) -> PushVersion:
+    def add(self, path: str, content: dict[str, bytes] | bytes) -> Version:
         """Stores a file, or a directory given as path -> bytes, in the cache."""
         with Writer(self.cache) as writer:
             if isinstance(content, bytes):
-                made = PushVersion(path, FILE_OID, self._store(writer, content), len(content))
+                made = Version(path, FILE_OID, self._store(writer, content), len(content))
             else:
                 rows = [
                     Entry(os.fsencode(name), FILE, len(data), self._store(writer, data))
@@ -58,7 +58,7 @@ class Site:
                 tree = manifest.build(manifest.from_entries(rows))
                 for digest, data in tree.nodes:
                     writer.put(KIND_MANIFEST, digest, data)
-                made = PushVersion(path, MANIFEST, tree.root, tree.size_bytes)
+                made = Version(path, MANIFEST, tree.root, tree.size_bytes)
             writer.commit()
         self.versions.setdefault(path, []).insert(0, made)
         return made
@@ -75,7 +75,7 @@ class Site:
         temporary.unlink()
         return digest
 
-    def push(self, *versions: PushVersion) -> push_protocol.PushOutcome:
+    def push(self, *versions: Version, **how) -> push_protocol.PushOutcome:
         """Pushes by the protocol, with what this site pushed before as earlier versions."""
         bases = {
             version.path: [
@@ -84,13 +84,13 @@ class Site:
             for version in versions
         }
         return push_protocol.run(
-            Catalog(self.remote).look(), self.cache, versions, bases, self._chunk_bases, SIGNER, QUIET
+            Catalog(self.remote).look(), self.cache, versions, bases, self._chunk_bases, SIGNER, QUIET, **how
         )
 
     def _chunk_bases(self, path: str) -> Sequence[Digest]:
         return [known.digest for known in self.versions.get(path, ()) if known.kind == FILE_OID]
 
-    def fetch(self, version: PushVersion, *, bases: tuple[Digest, ...] = ()) -> list[Need]:
+    def fetch(self, version: Version, *, bases: tuple[Digest, ...] = ()) -> list[Need]:
         """Brings a version into the cache; returns what no fresh look found."""
         catalog = Catalog(self.remote).look()
         if version.kind == FILE_OID:
@@ -105,7 +105,7 @@ class Site:
             ]
         return fetch.run(catalog, self.cache, needs, QUIET)
 
-    def content(self, version: PushVersion) -> dict[str, bytes] | bytes:
+    def content(self, version: Version) -> dict[str, bytes] | bytes:
         """Reads a version from the cache, verified."""
         if version.kind == FILE_OID:
             return self.cache.read_file(version.digest, version.size_bytes)
@@ -128,7 +128,9 @@ class World:
     def site(self, name: str, *, store: ObjectStore | None = None, jobs: int = 2) -> Site:
         cache = Cache(self.folder / name, pack_below_bytes=PACK_BELOW)
         cache.create()
-        made = Site(cache, Remote(store or self.store, cache, "origin", jobs=jobs))
+        made = Site(
+            cache, Remote(store or self.store, cache, "origin", jobs=jobs, clone=digest_bytes(name.encode()).hex()[:32])
+        )
         self._sites.append(made)
         return made
 

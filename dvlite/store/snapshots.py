@@ -1,0 +1,84 @@
+"""The snapshots on a remote: which there are, who claims them, what they name. A remote describes itself with these, without git.
+
+Reads only. Roots and the nodes of snapshots are written once, so each is read once and kept in the cache; listings are never kept.
+What roots say is for people and for gc: that a push may rely on a version is proven by packs (`push_plan`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+
+from dvlite.errors import FormatError, ObjectCorrupt, ObjectMissing
+from dvlite.formats import root, snapshot
+from dvlite.formats.root import Root, RootName
+from dvlite.formats.snapshot import Version, VersionId
+from dvlite.oid import SNAPSHOT, Digest
+from dvlite.store.catalog import Catalog
+from dvlite.store.object_store import ObjectAbsent, ObjectEntry
+from dvlite.store.pack import KIND_SNAPSHOT
+from dvlite.store.remote import Remote
+
+_KEPT = "roots"  # notes in the cache: bodies of roots
+
+
+def listed(remote: Remote, prefix: str = root.FOLDER) -> list[tuple[ObjectEntry, RootName]]:
+    """Returns the roots that stand there, the newest by the store's own dates first; one listing."""
+    named = ((entry, root.parse_name(entry.name)) for entry in remote.store.list(prefix).entries)
+    roots = [(entry, name) for entry, name in named if name is not None]
+    return sorted(roots, key=lambda pair: (-pair[0].modified, pair[0].name))
+
+
+def bodies(remote: Remote, names: Sequence[str]) -> list[Root | None]:
+    """Returns what roots that were listed say; None for one that is malformed, too long or gone. One request for each, once."""
+    return remote.run_all(lambda name: _body(remote, name), names)
+
+
+def _body(remote: Remote, name: str) -> Root | None:
+    short = name.removeprefix(root.FOLDER)
+    try:
+        data = remote.recall(_KEPT, short)
+        if data is None:
+            data = remote.get(name, end=root.MAX_BYTES + 1)
+        body = root.parse(data, name)
+    except (FormatError, ObjectAbsent):
+        return None
+    remote.remember(_KEPT, short, data)
+    return body
+
+
+def versions(catalog: Catalog, digest: Digest) -> Iterator[Version]:
+    """Yields the versions of a snapshot; raises ObjectMissing if the last look did not find all of it, ObjectCorrupt and FormatError."""
+
+    def read(node: Digest) -> bytes:
+        places = catalog.locations(node, (KIND_SNAPSHOT,))
+        if not places:
+            raise catalog.missing(node, SNAPSHOT)
+        return catalog.read_meta(places[:1])[places[0]]
+
+    return snapshot.versions(digest, read)
+
+
+def claimed(catalog: Catalog, wanted: Iterable[VersionId], clone: str = "") -> set[VersionId]:
+    """Returns those versions that stand in a snapshot which some clone, or the one given, claims.
+
+    Reads snapshots from the newest on until all are found; one that cannot be read claims nothing.
+    """
+    left, found = set(wanted), set[VersionId]()
+    roots = listed(catalog.remote) if left else []
+    for digest in dict.fromkeys(name.snapshot for _, name in roots if clone in ("", name.clone)):
+        try:
+            found.update(left.intersection(version.id for version in versions(catalog, digest)))
+        except (ObjectMissing, ObjectCorrupt, FormatError, ObjectAbsent):
+            continue
+        left -= found
+        if not left:
+            break
+    return found
+
+
+def claimed_together(catalog: Catalog, wanted: Sequence[Version]) -> set[VersionId]:
+    """Returns what `claimed` does; one listing by prefix if these very versions are what some clone pushed last."""
+    ids = {version.id for version in wanted}
+    if wanted and listed(catalog.remote, root.prefix(snapshot.build(wanted).root)):
+        return ids
+    return claimed(catalog, ids)
