@@ -21,10 +21,10 @@ PROJECT = Path(__file__).parent.parent
 BOUNDS = {
     "add": (166, 31, 11, 9),
     "status": (105, 28, 12, 0),
-    "push": (329, 49, 20, 0),
+    "push": (333, 49, 20, 0),
     "repro": (458, 60, 18, 0),
     "checkout": (197, 35, 17, 13),
-    "pull": (373, 55, 17, 3),
+    "pull": (375, 55, 17, 3),
 }
 COLUMNS = ("functions", "files", "frames", "frames of the first write")
 

@@ -103,9 +103,11 @@ def test_no_command_asks_a_place_that_was_not_approved(stranger, ear, command):
 def test_the_refusal_names_the_place_and_the_exact_command(stranger, ear, command):
     done = stranger.run(*command, cwd=stranger.path, env=SECRETS)
     assert done.returncode == 1
-    assert f"error: remote 'origin' is at {ear.url}, which this user has not approved; nothing was sent" in done.stderr
-    assert f"hint: dvlite remote trust {ear.url}" in done.stderr
-    assert f"DVLITE_TRUST={ear.url}" in done.stderr
+    place = f"{ear.url}/bucket/prefix" if command == ["push"] else ear.url
+    assert f"error: remote 'origin' is at {place}, which this user has not approved" in done.stderr
+    assert "; nothing was sent\n" in done.stderr
+    assert f"hint: dvlite remote trust {place} " in done.stderr
+    assert f"DVLITE_TRUST={place})\n" in done.stderr
 
 
 def test_after_the_users_yes_the_request_goes_there(stranger, ear):

@@ -253,17 +253,19 @@ class Session:
         if place is None or place in self.asked:
             return False
         self.asked.add(place)
-        if not self._approves(place):
+        if not self._approves(place, to_push=getattr(error, "to_push", False)):
             return False
         from dvlite.commands.remote import remote_trust
 
-        remote_trust(self.environ, place)
+        remote_trust(self.environ, place, project=getattr(error, "project", None))
         return True
 
-    def _approves(self, place: str) -> bool:
+    def _approves(self, place: str, *, to_push: bool) -> bool:
         if not self.may_ask():
             return False
         sent = "Send it your requests and credentials?" if "://" in place else "Read and write your data there?"
+        if to_push:
+            sent = "Push this project's data there?"
         self.output.ask(f"{place} (from .dvlite/config.yaml) is a place you have not used before. {sent} [y/N]")
         return sys.stdin.readline().strip().lower() in {"y", "yes"}
 

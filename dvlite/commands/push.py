@@ -30,7 +30,7 @@ def push(
     Raises ObjectMissing, with nothing published, if something is neither in the cache nor on the remote; with `allow_missing` the versions
     that lack it are left out and warned of.
     """
-    repo.remote(remote)  # an unusable remote is reported before any pointer
+    repo.remote(remote, to_push=not dry_run)  # an unusable remote is reported before any pointer
     named = _named(repo, paths, scope, progress)
     terms = PushOptions(remote, jobs, dry_run, allow_missing, by_commit=not scope.is_workspace)
     return publish(repo, named, terms, progress=progress)

@@ -35,10 +35,12 @@ from dvlite.repo.open_stores import refuse_overlap
 from dvlite.repo.remotes import (
     RemoteSettings,
     configured,
-    is_approved,
+    destination_of,
+    host_part,
     located,
     normal_place,
     place_of,
+    unapproved_destination,
     untrusted_place,
 )
 from dvlite.repo.repository import Repo, open_repo
@@ -226,21 +228,35 @@ def remote_default(repo: Repo, name: str, *, stage: bool = True, progress: Progr
     )
 
 
-def remote_trust(environ: Mapping[str, str], place: str) -> RemoteTrustResult:
-    """Approves a place (a host, a folder, or the name of a remote here) in the user's own config, for every repository."""
-    base = Path.cwd()
-    if not any(mark in place for mark in "/:.~") and _place_of_remote(place, environ) is None:
+def remote_trust(environ: Mapping[str, str], place: str, *, project: str | None = None) -> RemoteTrustResult:
+    """Approves a place (a host, a bucket, a folder, or the name of a remote in this repository) in the user's own config.
+
+    Its host or folder may be read for every repository. A bucket or folder may be pushed to by this project alone, which is that of the
+    repository around the current folder unless it is given.
+    """
+    try:
+        repo = open_repo(Path.cwd(), environ)
+    except NotARepository:
+        repo = None
+    remote = None if repo is None else repo.config.remote(place)
+    if remote is None and not any(mark in place for mark in "/:.~"):
         raise UsageError(
             f"{quote(place)} is no remote here, and no place", hint="name a URL or a folder with a slash: ./folder"
         )
-    wanted = _place_of_remote(place, environ) or normal_place(place, base)
-    config = config_files.load(None, environ)
+    if remote is not None and repo is not None:
+        location, options = located(remote, repo.root)
+        read, destination = place_of(location, options, repo.root), destination_of(location, options, repo.root)
+    else:
+        destination = normal_place(place, Path.cwd())
+        read = host_part(destination) or destination
+        destination = None if destination == host_part(destination) else destination
+    owner = project if repo is None or project is not None else repo.config.project
+    places = {"trust": read, f"push_to.project-{owner}": destination if owner is not None else None}
     path = config_files.file_of(USER, None, environ)
-    already = is_approved(config, wanted, base)
-    if not already:
-        trusted = _trusted(config_files.read(USER, None, environ))
-        config_files.change(USER, {"trust": (*trusted, wanted)}, None, environ)
-    return RemoteTrustResult(place=wanted, already=already, config_path=str(path))
+    changes = _approvals(config_files.read(USER, None, environ), places)
+    if changes:
+        config_files.change(USER, changes, None, environ)
+    return RemoteTrustResult(place=destination or read or place, already=not changes, config_path=str(path))
 
 
 def remote_test(repo: Repo, name: str | None, *, progress: Progress) -> RemoteTestResult:
@@ -372,30 +388,31 @@ def _inside_work_tree(repo: Repo, location: Location) -> tuple[str, ...]:
 
 
 def _consent(repo: Repo, name: str) -> tuple[str, ...]:
-    """Approves the place of a remote that this user just added."""
-    place = untrusted_place(repo.config, configured(repo.config, name), repo.root)
-    if place is None:
-        return ()
+    """Approves the place of a remote that this user just added, for reading and for pushing this project's data."""
+    remote = configured(repo.config, name)
+    read, destination = (
+        untrusted_place(repo.config, remote, repo.root),
+        unapproved_destination(repo.config, remote, repo.root),
+    )
+    places = {"trust": read, f"push_to.project-{repo.config.project}": destination if repo.config.project else None}
     try:
-        repo.change_config(USER, {"trust": (*_trusted(repo.read_layer(USER)), place)})
+        changes = _approvals(repo.read_layer(USER), places)
+        if changes:
+            repo.change_config(USER, changes)
     except DvliteError as error:
-        return (f"your approval of {place} could not be kept: {error.message}",)
+        return (f"your approval of {destination or read} could not be kept: {error.message}",)
     return ()
 
 
-def _trusted(settings: Mapping[str, Setting]) -> tuple[str, ...]:
-    trust = settings.get("trust")
-    return trust.value if trust is not None and isinstance(trust.value, tuple) else ()
-
-
-def _place_of_remote(name: str, environ: Mapping[str, str]) -> str | None:
-    """Returns the place of a configured remote of that name, if there is a repository here and it has one."""
-    try:
-        repo = open_repo(Path.cwd(), environ)
-    except NotARepository:
-        return None
-    remote = repo.config.remote(name)
-    return None if remote is None else place_of(*located(remote, repo.root), repo.root)
+def _approvals(said: Mapping[str, Setting], places: Mapping[str, str | None]) -> dict[str, Value | None]:
+    """Returns what changes in the user's config when each of the keys lists its place, too."""
+    changes: dict[str, Value | None] = {}
+    for key, place in places.items():
+        setting = said.get(key)
+        listed = setting.value if setting is not None and isinstance(setting.value, tuple) else ()
+        if place is not None and place not in listed:
+            changes[key] = (*listed, place)
+    return changes
 
 
 def _row(repo: Repo, remote: RemoteConfig) -> RemoteRow:

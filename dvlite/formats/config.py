@@ -48,6 +48,8 @@ _NOT_COMMITTED = {
 _ONLY_COMMITTED = ("project",)
 _AT_MOST_DEFAULT = ("hooks.fetch_limit", "hooks.push_limit")  # in a committed file; so much may be sent unasked
 _CONSENT_LAYERS = (SYSTEM, USER, ENVIRONMENT)
+_PUSH_TO = re.compile(r"push_to\.project-[0-9a-f]{32}")
+_ANY_PROJECT = "push_to.project-ID"
 _NAME = re.compile(r"[A-Za-z][A-Za-z0-9_-]{0,63}")
 _OPTION = re.compile(r"[a-z][a-z0-9_]{0,63}")
 # Secrets, where secrets are, and what weakens the connection: never from a file that others wrote. By shape, so that it holds for
@@ -95,7 +97,8 @@ class Config:
     links: tuple[str, ...]
     jobs: int | None
     retry_seconds: float
-    trust: tuple[str, ...]  # the places that this user approved
+    trust: tuple[str, ...]  # the places that this user approved, for reading
+    trust_to_push: tuple[str, ...]  # those that the user approved for pushing this project's data
 
     def limit_bytes(self, key: str) -> int:
         """Returns the size that a setting like `hooks.push_limit` allows."""
@@ -165,6 +168,7 @@ def from_environment(environ: Mapping[str, str]) -> dict[str, Setting]:
 def merge(layers: Iterable[Mapping[str, Setting]]) -> Config:
     """Puts layers, first to last, on top of each other; `trust` adds up. A remote's URL drops the options that lower layers gave it."""
     merged: dict[str, Setting] = {}
+    from_variable: tuple[str, ...] = ()  # it is set for one repository, so it approves pushing too
     for layer in layers:
         for key in layer:
             if key.startswith("remotes.") and key.endswith(".url") and key in merged:
@@ -172,6 +176,8 @@ def merge(layers: Iterable[Mapping[str, Setting]]) -> Config:
                 start = key.removesuffix("url")
                 merged = {other: setting for other, setting in merged.items() if not other.startswith(start)}
         trust = [one["trust"].value for one in (merged, layer) if "trust" in one]
+        if "trust" in layer and layer["trust"].layer == ENVIRONMENT and isinstance(layer["trust"].value, tuple):
+            from_variable = layer["trust"].value
         merged |= layer
         if len(trust) == 2:
             places = tuple(place for value in trust if isinstance(value, tuple) for place in value)
@@ -194,6 +200,7 @@ def merge(layers: Iterable[Mapping[str, Setting]]) -> Config:
         jobs=values.get("transfer.jobs"),
         retry_seconds=values["transfer.retry_seconds"],
         trust=values.get("trust", ()),
+        trust_to_push=(*values.get(f"push_to.project-{values.get('project')}", ()), *from_variable),
     )
 
 
@@ -205,7 +212,7 @@ def edit(data: bytes, key: str, value: Value | None, where: str) -> bytes:
 
 def from_text(key: str, text: str, layer: str) -> Value:
     """Returns the value that words on a command line mean; raises UsageError as `check` does."""
-    if key == "trust":
+    if key == "trust" or _PUSH_TO.fullmatch(key):
         return check(key, [*text.replace(",", " ").split()], layer)
     is_word = key in ("core.autostage", "transfer.jobs", "transfer.retry_seconds")  # means what it would in a file
     return check(key, strict_yaml.scalar(text) if is_word else text, layer)
@@ -215,18 +222,19 @@ def check(key: str, value: Tree, layer: str) -> Value:
     """Returns a value in its proper type; raises UsageError if the key is unknown, or may not stand in this layer, or the value is wrong."""
     if key.startswith("remotes."):
         return _check_remote(key, value, layer)
-    if key not in _VALUES:
+    name = _ANY_PROJECT if _PUSH_TO.fullmatch(key) else key
+    if name not in _VALUES:
         raise UsageError(f"there is no setting {quote(key)}", hint=nearest(key))
     if layer == COMMITTED and key in _NOT_COMMITTED:
         raise UsageError(
             f"{quote(key)} is not allowed in a committed file: {_NOT_COMMITTED[key]}",
             hint=f"dvlite config --user {key} VALUE",
         )
-    if key == "trust" and layer not in _CONSENT_LAYERS:
-        raise UsageError("'trust' is only allowed in the user's own config", hint="dvlite remote trust URL")
+    if (name == "trust" and layer not in _CONSENT_LAYERS) or (name == _ANY_PROJECT and layer != USER):
+        raise UsageError(f"{quote(key)} is only allowed in the user's own config", hint="dvlite remote trust URL")
     if key in _ONLY_COMMITTED and layer != COMMITTED:
         raise UsageError(f"{quote(key)} is only allowed in .dvlite/config.yaml", hint="it is made by dvlite init")
-    kind = _VALUES[key]
+    kind = _VALUES[name]
     found = kind.read(value)
     if found is None:
         raise UsageError(f"{quote(key)} must be {kind.words}", hint=kind.hint)
@@ -243,7 +251,7 @@ def check(key: str, value: Tree, layer: str) -> Value:
 
 def is_known(key: str) -> bool:
     """Returns whether there is such a setting; remotes have any."""
-    return key in _VALUES or (key.startswith("remotes.") and key.count(".") == 2)
+    return key in _VALUES or key.count(".") == {"push_to": 1, "remotes": 2}.get(key.partition(".")[0])
 
 
 def is_dangerous(option: str) -> bool:
@@ -369,6 +377,7 @@ _VALUES: Mapping[str, _Kind] = {
     "transfer.jobs": _number(1, 256, "a number", whole=True),
     "transfer.retry_seconds": _number(0, 86400, "a number of seconds", whole=False),
     "trust": _Kind(_places, "a list of URLs and folders"),
+    _ANY_PROJECT: _Kind(_places, "a list of URLs and folders"),
     "hooks.pre_commit": _one_of("note", "block", "off"),
     "hooks.pre_push": _one_of("on", "off"),
     "hooks.follow": _one_of("on", "off"),

@@ -1,14 +1,15 @@
 """Configured remotes: from a name to a place and its options, and whether this user lets dvlite go there (DESIGN 9.11).
 
-A committed config comes from strangers. It may name the provider's own S3, GCS or Azure and folders inside the repository; any other
-place waits until the user approves it, and approval is kept with the user, not with the clone. Makes no request.
+A committed config comes from strangers. For reading it may name the provider's own S3, GCS or Azure and folders inside the repository;
+any other place waits until the user approves it. Data is pushed only to the bucket, prefix or folder that the user approved for this
+project. Approval is kept with the user, not with the clone. Makes no request.
 """
 
 from __future__ import annotations
 
 import contextlib
 import os
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -16,7 +17,7 @@ from urllib.parse import urlsplit
 from dvlite.errors import Untrusted, UsageError
 from dvlite.formats.config import COMMITTED, Config, RemoteConfig
 from dvlite.oid import digest_bytes
-from dvlite.show import printable, quote
+from dvlite.show import printable, quote, some, word
 from dvlite.store.url import FOLDER, S3, Location, check_options, host_of, parse_url
 
 _PROFILE = "profile"
@@ -33,27 +34,31 @@ class RemoteSettings:
 
 
 class PlaceUntrusted(Untrusted):
-    """Untrusted, with the place that the user may be asked to approve."""
+    """Untrusted, with the place that the user may be asked to approve, for the data of `project` if it is asked `to_push`."""
 
-    def __init__(self, message: str, *, place: str, hint: str) -> None:
-        super().__init__(message, hint=hint)
-        self.place = place
+    def __init__(self, message: str, *, place: str, project: str | None, to_push: bool = False) -> None:
+        how = f"dvlite remote trust {word(place)}     (CI: DVLITE_TRUST={word(place)})"
+        super().__init__(f"{message}; nothing was sent", hint=how)
+        self.place, self.project, self.to_push = place, project, to_push
 
 
-def settings(config: Config, name: str | None, root: Path) -> RemoteSettings:
-    """Returns a remote that the user trusts; a relative folder starts at `root`.
+def settings(config: Config, name: str | None, root: Path, *, to_push: bool = False) -> RemoteSettings:
+    """Returns a remote that the user trusts, for reading or `to_push`; a relative folder starts at `root`.
 
     Raises UsageError if it is not configured or wrongly so, and PlaceUntrusted with the exact command that approves it.
     """
     remote = configured(config, name)
     location, options = located(remote, root)
+    place = unapproved_destination(config, remote, root) if to_push else None
+    if place is not None:
+        known = some([printable(text) for text in reversed(config.trust_to_push)], 1)
+        approved = f" (approved: {known})" if known else ""
+        message = f"remote {quote(remote.name)} is at {printable(place)}, which this user has not approved for this project's data{approved}"
+        raise PlaceUntrusted(message, place=place, project=config.project, to_push=True)
     place = untrusted_place(config, remote, root)
     if place is not None:
-        raise PlaceUntrusted(
-            f"remote {quote(remote.name)} is at {printable(place)}, which this user has not approved; nothing was sent",
-            place=place,
-            hint=f"dvlite remote trust {printable(place)}     (CI: DVLITE_TRUST={printable(place)})",
-        )
+        message = f"remote {quote(remote.name)} is at {printable(place)}, which this user has not approved"
+        raise PlaceUntrusted(message, place=place, project=config.project)
     key = digest_bytes(f"{location.text}\n{options.get('endpoint_url', '')}".encode()).hex()[:32]
     return RemoteSettings(remote.name, location, options, key)
 
@@ -102,13 +107,25 @@ def untrusted_place(config: Config, remote: RemoteConfig, root: Path) -> str | N
     return None if place is None or is_approved(config, place, root) else place
 
 
+def unapproved_destination(config: Config, remote: RemoteConfig, root: Path) -> str | None:
+    """Returns the place that data would go to, if a committed file chose it and the user did not approve it for this project, or None."""
+    destination = destination_of(*located(remote, root), root)
+    if not remote.committed or destination is None or destination in _normal(config.trust_to_push, root):
+        return None
+    return destination
+
+
 def is_approved(config: Config, place: str, root: Path) -> bool:
-    """Returns whether the user approved a place (spelt as `normal_place` does)."""
-    for text in config.trust:
+    """Returns whether the user approved a place (spelt as `normal_place` does): itself, or a bucket on that host."""
+    return any(text == place or host_part(text) == place for text in _normal(config.trust, root))
+
+
+def _normal(places: Iterable[str], root: Path) -> list[str]:
+    normal = []
+    for text in places:
         with contextlib.suppress(UsageError):  # what cannot be a place approves none
-            if normal_place(text, root) == place:
-                return True
-    return False
+            normal.append(normal_place(text, root))
+    return normal
 
 
 def place_of(location: Location, options: Mapping[str, str], root: Path) -> str | None:
@@ -120,14 +137,31 @@ def place_of(location: Location, options: Mapping[str, str], root: Path) -> str 
     return None if inside else str(folder)
 
 
+def destination_of(location: Location, options: Mapping[str, str], root: Path) -> str | None:
+    """Returns where pushed data ends up: `s3://bucket/prefix`, `https://host/bucket/prefix`, a folder, or None for one inside the repository.
+
+    All that decides whose place it is stands in it: one bucket's name means another bucket at another host or account.
+    """
+    if location.scheme == FOLDER:
+        return place_of(location, options, root)
+    host = None if location.scheme in ("sftp", "ssh") else host_of(location, options)
+    if "account_name" in options:
+        host = f"https://{options['account_name'].lower()}.blob.core.windows.net"
+    return location.text if host is None else f"{host}/{location.bucket}/{location.prefix}".rstrip("/")
+
+
+def host_part(place: str) -> str | None:
+    """Returns the host of a place like `https://host/bucket`, None for one without a host."""
+    parts = urlsplit(place)
+    return f"{parts.scheme}://{parts.netloc}" if parts.scheme in ("http", "https") and parts.netloc else None
+
+
 def normal_place(text: str, base: Path) -> str:
-    """Returns the one spelling of a place that people approve: `https://host[:port]`, a folder, or a whole location."""
+    """Returns the one spelling of a place that people approve: `https://host[:port][/bucket/prefix]`, a folder, or a whole location."""
     parts = urlsplit(text)
     if parts.scheme in ("http", "https") and parts.hostname:
-        location = Location(S3, "")
-        return (
-            host_of(location, {"endpoint_url": f"{parts.scheme}://{parts.netloc.lower()}"})
-            or f"{parts.scheme}://{parts.netloc.lower()}"
-        )
+        host = f"{parts.scheme}://{parts.netloc.lower()}"
+        host = host_of(Location(S3, ""), {"endpoint_url": host}) or host
+        return "/".join([host, *filter(None, parts.path.split("/"))])
     location = parse_url(text, base)
     return os.path.realpath(location.folder) if location.folder is not None else location.text

@@ -96,12 +96,13 @@ class Repo:
     def is_initialised(self) -> bool:
         return (self.root / config_files.COMMITTED_FILE).is_file()
 
-    def remote(self, name: str | None = None) -> RemoteSettings:
+    def remote(self, name: str | None = None, *, to_push: bool = False) -> RemoteSettings:
         """Returns where a remote is (the default one without a name) and how to reach it; makes no request.
 
-        Raises UsageError if there is none such, and Untrusted if a committed file chose its place and the user has not approved it.
+        Raises UsageError if there is none such, and Untrusted if a committed file chose its place and the user has not approved it, for
+        reading or `to_push`.
         """
-        return remotes.settings(self.config, name, self.root)
+        return remotes.settings(self.config, name, self.root, to_push=to_push)
 
     def lock(self, progress: Progress | None = None, *, wait: bool | None = None) -> AbstractContextManager[int]:
         """Holds this worktree's lock, exclusively: for whatever writes the work tree.

@@ -40,6 +40,7 @@ class PushResult:
 
     schema: ClassVar[str] = "dvlite.push/1"
     remote: str
+    url: str = ""  # where the remote is
     paths: tuple[MovedPath, ...] = ()
     files: int = 0  # uploaded
     objects: int = 0  # written to the remote
@@ -83,10 +84,12 @@ class PushOptions:
 def publish(repo: Repo, items: Sequence[Tracked], options: PushOptions, *, progress: Progress) -> PushResult:
     """Uploads the versions, and the run records, that the remote lacks.
 
-    Raises ObjectMissing, with nothing published, if something is neither in the cache nor on the remote; OverLimit likewise.
+    Raises ObjectMissing, with nothing published, if something is neither in the cache nor on the remote; OverLimit likewise; Untrusted
+    before the first request, for a place that the user did not approve for this project's data.
     """
     started = time.monotonic()
     cache = open_cache(repo)
+    url = repo.remote(options.remote, to_push=not options.dry_run).location.text
     name, remote = open_remote(repo, cache, options.remote, options.jobs)
     waiting = lambda: progress.warn("waiting for another dvlite push from here")  # noqa: E731
     remote.folder.mkdir(parents=True, exist_ok=True)
@@ -128,6 +131,7 @@ def publish(repo: Repo, items: Sequence[Tracked], options: PushOptions, *, progr
         traffic = remote.traffic
     return PushResult(
         remote=name,
+        url=url,
         paths=tuple(_moved(item, options, present, lost) for item in items),
         files=files,
         objects=traffic.objects_written,

@@ -45,7 +45,7 @@ def _followed(result: HookResult, show: Show) -> Iterator[str]:
 
 
 def _pushed(pushed: PushResult, commits: int) -> Iterator[str]:
-    remote = printable(pushed.remote)
+    remote = printable(pushed.remote) + (f" ({printable(pushed.url)})" if pushed.url else "")
     if pushed.files:
         what = f"{count(pushed.files, 'file')}, {size_text(pushed.uploaded_bytes)} in {count(pushed.objects, 'object')}"
         yield f"pushed {what} to {remote}. {duration_text(pushed.elapsed_seconds)}"

@@ -12,7 +12,7 @@ from dvlite.workspace.fetch import named
 
 def text(result: PushResult, show: Show) -> Iterator[str]:
     """Yields the lines of the result."""
-    remote = printable(result.remote)
+    remote = printable(result.remote) + (f" ({printable(result.url)})" if result.url else "")
     if result.dry_run:
         yield from planned(result.paths, "push", remote, show)
     elif not show.quiet:

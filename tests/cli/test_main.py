@@ -525,7 +525,7 @@ def test_a_place_that_stays_untrusted_is_not_asked_for_twice(project, stand_in, 
     stand_in("remote", RemoteTrustResult(place=Asked.place), "remote_trust")
     stand_in("push", Asked("not approved"))
     questions = []
-    monkeypatch.setattr(frame.Session, "_approves", lambda _self, place: not questions.append(place))
+    monkeypatch.setattr(frame.Session, "_approves", lambda _self, place, **_: not questions.append(place))
     assert main.main(["push"]) == 1
     assert questions == [Asked.place]
 

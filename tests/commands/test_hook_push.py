@@ -34,14 +34,14 @@ def test_it_uploads_exactly_what_the_new_commits_name_and_says_so(team, store):
     lines = said(team.does("push"))
     assert len(lines) == 1
     assert lines[0].startswith("pushed 2 files, ")
-    assert " objects to origin. " in lines[0]
+    assert f" objects to origin ({store}). " in lines[0]
     assert oids(store) - before == {first, second}
 
 
-def test_data_that_was_pushed_before_is_complete(team):
+def test_data_that_was_pushed_before_is_complete(team, store):
     version(team, "first")
     team.dvlite("push")
-    assert said(team.does("push")) == ["data of 1 new commit is complete on origin"]
+    assert said(team.does("push")) == [f"data of 1 new commit is complete on origin ({store})"]
 
 
 def test_commits_without_data_and_deleted_branches_cost_nothing(team, store):
@@ -59,7 +59,7 @@ def test_branches_tags_and_forced_pushes(team, store):
     team.git("tag", "-a", "v1", "-m", "v1")
     assert said(team.does("push", "-q", "origin", "v1"))[0].startswith("pushed 1 file")
     assert oid in oids(store)
-    assert said(team.does("push", "-q", "origin", "topic")) == ["data of 1 new commit is complete on origin"]
+    assert said(team.does("push", "-q", "origin", "topic")) == [f"data of 1 new commit is complete on origin ({store})"]
     team.git("reset", "-q", "--hard", "main")
     team.dvlite("checkout")
     oid = version(team, "another")
@@ -185,7 +185,7 @@ def test_above_the_limit_it_names_the_command_that_pushes(team, store):
     lines = said(team.refuses("push"))
     assert lines[1].startswith("dvlite push --all-commits && git push")
     team.dvlite("push", "--all-commits")
-    assert said(team.does("push")) == ["data of 2 new commits is complete on origin"]
+    assert said(team.does("push")) == [f"data of 2 new commits is complete on origin ({store})"]
 
 
 def test_without_a_remote_commits_with_data_are_stopped(hooked, tmp_path):
@@ -215,12 +215,27 @@ def test_a_place_that_was_not_approved_is_not_used(team, colleague, tmp_path):
     clone = Hooked(colleague(team).root, team._invoke)
     clone.git("remote", "set-url", "origin", str(tmp_path / "bare.git"))
     clone.dvlite("install")
-    clone.write("data/one.txt", "mine")
-    clone.dvlite("add", "data")
+    clone.write("mine", "mine")
+    clone.dvlite("add", "mine")
     clone.does("commit", "-qm", "mine")
     lines = said(clone.refuses("push"))
     assert "has not approved" in lines[0]
     assert f"dvlite remote trust {tmp_path / 'store'}" in lines[1]
+
+
+def test_a_merged_config_leads_no_data_to_another_place(team, store, tmp_path):
+    config = team.read(".dvlite/config.yaml")
+    assert b"url: ../store\n" in config
+    team.write(".dvlite/config.yaml", config.replace(b"../store", b"../other"))
+    version(team, "confidential")
+    before = refs(team)
+    lines = said(team.refuses("push"))
+    assert f"is at {tmp_path / 'other'}, which this user has not approved for this project's data" in lines[0]
+    assert f"(approved: {store}" in lines[0]
+    assert lines[1].startswith(f"dvlite remote trust {tmp_path / 'other'} ")
+    assert refs(team) == before
+    assert not (tmp_path / "other").exists()
+    assert "pushed 4 files" in team.does("push", DVLITE_TRUST=str(tmp_path / "other"))
 
 
 # -- how it is called

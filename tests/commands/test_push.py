@@ -153,7 +153,7 @@ def test_an_unreachable_endpoint_says_how_long_it_was_tried(in_s3):
         endpoint = f"http://127.0.0.1:{taken.getsockname()[1]}"
         here = in_s3()
         here.dv("config", "remotes.origin.endpoint_url", endpoint)
-        here.dv("remote", "trust", endpoint)
+        here.dv("remote", "trust", "origin")
         said = refused(here, 1, "push")
     assert re.search(r"tried \d+ times in \d+ s", said)
 

@@ -79,6 +79,16 @@ def test_adding_is_consent_kept_with_the_user(work):
         opened().remote()
 
 
+def test_adding_approves_pushing_there_and_nowhere_else(work):
+    added(url="s3://acme-data/birds")
+    assert opened().remote(to_push=True).name == "origin"
+    text = committed(work)
+    for other in ("s3://stranger/birds", "s3://acme-data", "s3://acme-data/other", "../store"):
+        (work / ".dvlite" / "config.yaml").write_text(text.replace("s3://acme-data/birds", other))
+        with pytest.raises(Untrusted, match=r"\(approved: s3://acme-data/birds\)"):
+            opened().remote(to_push=True)
+
+
 def test_an_existing_store_is_recognised(work, tmp_path):
     (tmp_path / "store").mkdir()
     (tmp_path / "store" / "config").write_bytes(store_config.dump(store_config.DEFAULT))
@@ -163,15 +173,27 @@ def test_trust_is_kept_once_in_one_spelling(work, given, place):
     first = remote.remote_trust(os.environ, given)
     assert (first.place, first.already, first.config_path) == (place, False, str(user_config()))
     assert remote.remote_trust(os.environ, place).already
-    assert user_config().read_text().count(place) == 1
+    trusted = opened().config
+    assert trusted.trust == (place,)
+    assert trusted.trust_to_push == (() if place.startswith("https") else (place,))
 
 
 def test_a_remote_can_be_trusted_by_its_name(work):
     added(url="s3://bucket", options={"endpoint_url": "http://127.0.0.1:1"})
     user_config().unlink()
     assert not remote.remote_list(opened(), progress=QUIET).remotes[0].trusted
-    assert remote.remote_trust(os.environ, "origin").place == "http://127.0.0.1:1"
-    assert opened().remote().name == "origin"
+    assert remote.remote_trust(os.environ, "origin").place == "http://127.0.0.1:1/bucket"
+    assert opened().remote().name == opened().remote(to_push=True).name == "origin"
+
+
+def test_a_bucket_is_approved_for_the_project_it_is_typed_in(work):
+    remote.remote_trust(os.environ, "s3://bucket/x")
+    place = committed(work)
+    (work / ".dvlite" / "config.yaml").write_text(f"{place}remotes: {{origin: {{url: s3://bucket/x}}}}\n")
+    assert opened().remote(to_push=True).name == "origin"
+    (work / ".dvlite" / "config.yaml").write_text(f"project: {'1' * 32}\nremotes: {{origin: {{url: s3://bucket/x}}}}\n")
+    with pytest.raises(Untrusted):
+        opened().remote(to_push=True)
 
 
 def test_nothing_is_sent_before_trust(work):

@@ -2,7 +2,7 @@
 
 import pytest
 
-from dvlite.errors import Untrusted, UsageError
+from dvlite.errors import FormatError, Untrusted, UsageError
 from tests.repo.repositories import opened, write_config, write_user_config
 
 
@@ -103,3 +103,58 @@ def test_the_key_of_a_remote_depends_on_its_place_only(work):
     )
     repo = opened(work)
     assert repo.remote("a").key == repo.remote("b").key != repo.remote("c").key
+
+
+PROJECT = "0" * 32
+
+
+@pytest.mark.parametrize(
+    ("remote", "place"),
+    [
+        ("url: s3://bucket/x", "s3://bucket/x"),
+        ("url: s3://bucket/x, endpoint_url: 'https://s3.eu-west-1.amazonaws.com'", "s3://bucket/x"),
+        ("url: s3://bucket/x, endpoint_url: 'https://Minio.example.com/'", "https://minio.example.com/bucket/x"),
+        ("url: s3://bucket, endpoint_url: 'https://minio.example.com'", "https://minio.example.com/bucket"),
+        ("url: gs://bucket/x", "gs://bucket/x"),
+        ("url: az://box/x, account_name: acme", "https://acme.blob.core.windows.net/box/x"),
+        ("url: sftp://host/x", "sftp://host/x"),
+        ("url: /srv/store", "/srv/store"),
+    ],
+)
+def test_data_goes_where_the_user_approved_it_for_this_project(work, remote, place):
+    write_config(work, f"remotes: {{origin: {{{remote}}}}}\n")
+    with pytest.raises(Untrusted, match="for this project's data") as caught:
+        opened(work).remote(to_push=True)
+    assert (caught.value.place, caught.value.project, caught.value.to_push) == (place, PROJECT, True)
+    assert opened(work, DVLITE_TRUST=f"{place},sftp://host").remote(to_push=True).name == "origin"
+    others = f"trust: ['{place}', 'https://minio.example.com', 'sftp://host']\n"
+    write_user_config(f"{others}push_to: {{project-{'6' * 32}: ['{place}']}}\n")
+    with pytest.raises(Untrusted):
+        opened(work).remote(to_push=True)
+    write_user_config(f"{others}push_to: {{project-{PROJECT}: ['s3://else', '{place}']}}\n")
+    assert opened(work).remote(to_push=True).name == "origin"
+
+
+@pytest.mark.parametrize("where", ["config.yaml", "config.local.yaml"])
+def test_a_clone_cannot_approve_where_its_data_goes(work, where):
+    write_config(work, f"push_to: {{project-{PROJECT}: [s3://bucket]}}\n", where)
+    with pytest.raises(FormatError, match="only allowed in the user's own config"):
+        opened(work)
+
+
+@pytest.mark.parametrize("remote", ["url: ./store", "url: store"])
+def test_a_folder_inside_the_repository_may_be_pushed_to(work, remote):
+    write_config(work, f"remotes: {{origin: {{{remote}}}}}\n")
+    assert opened(work).remote(to_push=True).name == "origin"
+
+
+def test_what_the_user_wrote_may_be_pushed_to(work):
+    write_config(work, "remotes: {origin: {url: s3://bucket}}\n", "config.local.yaml")
+    assert opened(work).remote(to_push=True).name == "origin"
+
+
+def test_one_bucket_s_approval_reads_its_host(work):
+    write_config(work, "remotes: {origin: {url: s3://bucket/x, endpoint_url: 'https://minio.example.com'}}\n")
+    assert opened(work, DVLITE_TRUST="https://minio.example.com/bucket/x").remote().name == "origin"
+    with pytest.raises(Untrusted):
+        opened(work, DVLITE_TRUST="https://minio.example.com.evil.example/bucket/x").remote()
