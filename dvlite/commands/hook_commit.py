@@ -285,7 +285,7 @@ def _changed_entries(repo: Repo, file: FileDifference) -> Iterator[tuple[str, Lo
     contents = dict(repo.git.blobs_within(dict.fromkeys(blobs, lockfile.LIMIT_BYTES)))
     try:
         stages, before = (
-            lockfile.parse(contents.get(blob or "", b""), file.path).stages if blob else ()
+            lockfile.parse(contents[blob], file.path).stages if blob in contents else ()
             for blob in (file.new, file.old)
         )
     except FormatError:

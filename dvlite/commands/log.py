@@ -33,6 +33,7 @@ if TYPE_CHECKING:
 
 _STAGES = re.compile(rb"^(?=  [A-Za-z0-9_-]{1,100}:$)", re.MULTILINE)
 _HEAD = f"dvlite: {lockfile.VERSION}\nstages:\n".encode()
+_END = lockfile.END.encode()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -165,7 +166,7 @@ def _stages_with(path: str, data: bytes, where: str) -> Iterator[lockfile.Locked
     )  # other names are written as JSON
     for block in _STAGES.split(data)[1:]:
         if part in block:
-            yield from lockfile.parse(_HEAD + block, where).stages
+            yield from lockfile.parse(_HEAD + block.removesuffix(_END) + _END, where).stages
 
 
 def _without_absent(versions: Sequence[_Version]) -> list[_Version]:

@@ -25,6 +25,7 @@ VERSION = 1
 KEY_VERSION = 1
 LIMIT_BYTES = 64 << 20
 HEADER = "# Written by dvlite repro: what each stage ran with and made. Commit it; do not edit it.\n"
+END = "# end\n"  # the last line: a file that was cut reads as no lockfile. No count of stages: git merges without the merge driver, too.
 _MAX_LINE = 1 << 20
 _CONFLICT = ("<<<<<<<", "=======", ">>>>>>>", "|||||||")
 _RUN_LINE = re.compile(rb"^    run: (run:[0-9a-f]{64})$", re.MULTILINE)
@@ -133,7 +134,7 @@ def dump(lock: Lockfile) -> bytes:
     lines = [HEADER, f"dvlite: {VERSION}\n", "stages:\n"]
     for stage in lock.stages:
         lines += _stage_lines(stage)
-    return encoded("".join(lines))
+    return encoded("".join([*lines, END]))
 
 
 def stage_text(stage: LockedStage) -> str:
@@ -246,17 +247,17 @@ class _LockfileReader:
             self._refuse_conflict(line, number)
         texts = [line for _, line in head]
         if not texts:
-            return Lockfile()
+            raise self._wrong(1, "it is empty")
         if texts[0] != f"dvlite: {VERSION}":
             reason = "it is not a lockfile: it does not begin with 'dvlite: 1'"
             if texts[0].startswith("dvlite: "):
                 reason = f"version {quote(texts[0][8:28])} of the format is not known"
             raise self._wrong(head[0][0], reason)
-        if len(texts) < 2:
-            return Lockfile()
-        if texts[1] not in ("stages:", "stages: {}"):
-            raise self._wrong(head[1][0], "expected 'stages:'")
+        if len(texts) < 2 or texts[1] not in ("stages:", "stages: {}"):
+            raise self._wrong(head[-1][0], "expected 'stages:'")
         self._body(head[1][0])
+        if self._lines[-2:] != [END[:-1], ""]:
+            raise self._wrong(len(self._lines), f"the file was cut: its last line is not {quote(END[:-1])}")
         return Lockfile(tuple(self._stages))
 
     def _body(self, number: int) -> None:

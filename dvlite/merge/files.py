@@ -247,10 +247,11 @@ def merge_lockfiles(sides: Sides, name: str, choice: Choice, *, marker_size: int
 
     `union` settles nothing: a stage has one entry. Raises FormatError for a side that is not a lockfile.
     """
-    base = _texts(lockfile.parse(sides.base or b"", _of(name, "common ancestor")))
+    base = _texts(lockfile.parse(sides.base, _of(name, "common ancestor"))) if sides.base else {}
     ours = _texts(lockfile.parse(sides.ours, _of(name, "ours")))
     theirs = _texts(lockfile.parse(sides.theirs, _of(name, "theirs")))
-    blocks = [lockfile.dump(Lockfile())]
+    end = lockfile.encoded(lockfile.END)
+    blocks = [lockfile.dump(Lockfile()).removesuffix(end)]
     conflicts: list[MergeConflict] = []
     settled, taken = True, 0
     for stage in _order(list(ours), list(theirs)):
@@ -265,7 +266,7 @@ def merge_lockfiles(sides: Sides, name: str, choice: Choice, *, marker_size: int
         settled &= text is not None
         left, right = lockfile.encoded(mine), lockfile.encoded(their)
         blocks.append(_whole(left, right, marker_size) if text is None else lockfile.encoded(text))
-    return MergedFile(b"".join(blocks), "lockfile", settled, tuple(conflicts), taken)
+    return MergedFile(b"".join([*blocks, end]), "lockfile", settled, tuple(conflicts), taken)
 
 
 def _texts(lock: Lockfile) -> Mapping[str, str]:

@@ -6,41 +6,55 @@ A directory without patterns is here as a whole. A pattern names a path inside t
 
 from __future__ import annotations
 
-import json
+import contextlib
 import os
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 
 from dvlite import files
-from dvlite.errors import UsageError
-from dvlite.show import quote
+from dvlite.errors import FormatError, UsageError
+from dvlite.formats import strict_json
+from dvlite.oid import digest_bytes
+from dvlite.show import quote, word
 
 Selects = Callable[[bytes], bool]
 FILE = "sparse.json"
+VERSION = 1
+_LIMIT_BYTES = 16 * 1024 * 1024
 _GLOB = re.compile(r"[*?\[]")
 
 
 def load(state: Path) -> dict[str, tuple[str, ...]]:
-    """Returns the patterns of each tracked directory that is here in part."""
-    try:
-        patterns = json.loads((state / FILE).read_text(encoding="utf-8", errors="surrogateescape"))
-    except (OSError, ValueError):
+    """Returns the patterns of each tracked directory that is here in part.
+
+    Raises FormatError for a file that is damaged: without it, everything outside of the patterns would count as removed.
+    """
+    path = state / FILE
+    data = files.read_regular(path, str(path), _LIMIT_BYTES + 1)
+    if data is None:
         return {}
-    return (
-        {str(path): tuple(map(str, selected)) for path, selected in patterns.items()}
-        if isinstance(patterns, dict)
-        else {}
+    with contextlib.suppress(FormatError, TypeError):
+        patterns = strict_json.parse(data, str(path), limit_bytes=_LIMIT_BYTES).get("patterns")
+        if isinstance(patterns, dict) and data == _dump(patterns):
+            return {tracked: tuple(selected) for tracked, selected in patterns.items()}
+    raise FormatError(
+        f"cannot read {quote(str(path))}: it is damaged, so which part of a directory is checked out is not known",
+        hint=f"check out whole directories: rm {word(str(path))}; dvlite pull",
+        file=str(path),
     )
 
 
 def store(state: Path, patterns: Mapping[str, Iterable[str]]) -> None:
     """Replaces all patterns; durable, for they cannot be made again."""
     state.mkdir(parents=True, exist_ok=True)
-    text = json.dumps(
-        {path: sorted(set(selected)) for path, selected in sorted(patterns.items()) if selected}, indent=1
-    )
-    files.write_atomic(state / FILE, text.encode("utf-8", "surrogateescape"))
+    files.write_atomic(state / FILE, _dump({path: sorted(set(chosen)) for path, chosen in patterns.items() if chosen}))
+
+
+def _dump(patterns: Mapping[str, Sequence[str]]) -> bytes:
+    """Returns the canonical bytes, which hold a checksum of the patterns."""
+    checksum = digest_bytes(strict_json.dump(patterns)).hex()
+    return strict_json.dump({"checksum": checksum, "dvlite_sparse": VERSION, "patterns": patterns})
 
 
 def is_glob(text: str) -> bool:

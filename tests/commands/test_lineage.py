@@ -298,7 +298,7 @@ def test_two_runs_of_which_a_lockfile_names_one(project):
     old = records.put(run("train", "d@1", "model.pt@1", number=1))
     records.put(run("train", "d@2", "model.pt@1", number=2))
     assert project.json("lineage", oid("model.pt@1"))["up"]["runs"][0]["params"] == {}
-    lock = f'dvlite: 1\nstages:\n  train:\n    key: {"0" * 64}\n    run: {old}\n    cmd: "x"\n    outs:\n      model.pt: {{oid: {oid("model.pt@1")}, size: 1000}}\n'
+    lock = f'dvlite: 1\nstages:\n  train:\n    key: {"0" * 64}\n    run: {old}\n    cmd: "x"\n    outs:\n      model.pt: {{oid: {oid("model.pt@1")}, size: 1000}}\n# end\n'
     project.write("dvlite.lock", lock)
     project.commit("Choose the old one")
     found = project.json("lineage", "model.pt")

@@ -477,7 +477,7 @@ def test_a_hostile_path_in_a_lockfile_is_refused_with_its_line(made, tmp_path, p
     (tmp_path / "elsewhere").mkdir()
     (made.root / "sub").mkdir()
     (made.root / "sub" / "link").symlink_to(tmp_path / "elsewhere")
-    made.write("sub/dvlite.lock", text + out)
+    made.write("sub/dvlite.lock", text + out + "# end\n")
     for words in (("pull",), ("push",), ("fetch",)):
         done = made.dvlite(*words, code=1)
         lines = [line for line in done.stderr.splitlines() if line.startswith("error: ")]

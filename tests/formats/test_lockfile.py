@@ -59,9 +59,7 @@ OUT = f"{{oid: {FILE}, size: 3}}"
 
 
 def text(*, key=KEY, cmd='"x"', more="", outs=""):
-    return (
-        f"dvlite: 1\nstages:\n  train:\n    key: {key}\n    cmd: {cmd}\n{more}{outs and '    outs:' + chr(10) + outs}"
-    )
+    return f"dvlite: 1\nstages:\n  train:\n    key: {key}\n    cmd: {cmd}\n{more}{outs and '    outs:' + chr(10) + outs}# end\n"
 
 
 def without_lines(lock):
@@ -166,7 +164,7 @@ def test_every_line_but_the_first_is_of_one_stage_path_or_value(made):
         3 + (stage.run is not None) + (stage.facts.wdir != ".") + sum(len(part) + 1 for part in parts_of(stage) if part)
         for stage in made.stages
     )
-    assert len(lockfile.dump(made).split(b"\n")) == 3 + rows + 1
+    assert len(lockfile.dump(made).split(b"\n")) == 3 + rows + 2
 
 
 def parts_of(stage):
@@ -184,9 +182,18 @@ def test_damage_is_refused_or_read_but_never_a_crash(noise, at, gone):
     assert refused is None or (refused.hint and "\n" not in refused.message)
 
 
-def test_an_empty_lockfile_has_no_stages():
-    for empty in (b"", b"# nothing\n", b"dvlite: 1\n", b"dvlite: 1\nstages:\n", b"dvlite: 1\nstages: {}\n"):
+def test_a_lockfile_may_have_no_stages():
+    for empty in (b"dvlite: 1\nstages:\n# end\n", b"# one\ndvlite: 1\n\nstages: {}\n# end\n"):
         assert lockfile.parse(empty, "x") == Lockfile()
+
+
+def test_a_lockfile_that_was_cut_anywhere_is_refused():
+    whole = lockfile.dump(WHOLE)
+    for at in range(len(whole)):
+        with pytest.raises(FormatError):
+            lockfile.parse(whole[:at], "dvlite.lock")
+    with pytest.raises(FormatError, match="cut"):
+        lockfile.parse(whole + b"\n", "dvlite.lock")
 
 
 @pytest.mark.parametrize(

@@ -87,7 +87,7 @@ def test_a_file_that_only_looks_like_a_lockfile_is_none(work):
 def test_one_run_of_git_lists_all_that_is_tracked(work, monkeypatch):
     put(work, a="1")
     (work / "dvlite.yaml").write_text("stages: {}\n")
-    (work / "dvlite.lock").write_bytes(b"dvlite: 1\n")
+    (work / "dvlite.lock").write_bytes(b"dvlite: 1\nstages:\n# end\n")
     repo = opened(work)
     runs = []
     original = subprocess.run

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dvlite.errors import DvliteError, UsageError
+from dvlite.errors import FormatError, UsageError
 from dvlite.workspace import sparse
 
 PATHS = [
@@ -112,11 +112,21 @@ def test_patterns_are_remembered(tmp_path):
     assert sparse.load(tmp_path / "state") == {"data": ("a", "b"), "other": ("*.jpg", "\udcff")}
 
 
-@pytest.mark.parametrize("data", ["", "[]", "{", "null", "\udcff"])
-def test_a_damaged_file_of_patterns_does_not_crash(tmp_path, data):
+@pytest.mark.parametrize("data", ["", "[]", "{", "{}", "null", "\udcff", '{"data":["a"]}'])
+def test_a_damaged_file_of_patterns_is_an_error_and_not_empty(tmp_path, data):
     (tmp_path / "sparse.json").write_bytes(data.encode("utf-8", "surrogateescape"))
-    with contextlib.suppress(DvliteError):
-        assert sparse.load(tmp_path) == {}
+    with pytest.raises(FormatError, match=r"sparse\.json"):
+        sparse.load(tmp_path)
+
+
+def test_a_file_of_patterns_is_proven_whole(tmp_path):
+    sparse.store(tmp_path, {"data": ["a", "b"], "other": ["*.jpg"]})
+    whole = (tmp_path / "sparse.json").read_bytes()
+    for at in range(len(whole)):
+        for data in (whole[:at], whole[:at] + bytes([whole[at] ^ 1]) + whole[at + 1 :]):
+            (tmp_path / "sparse.json").write_bytes(data)
+            with pytest.raises(FormatError):
+                sparse.load(tmp_path)
 
 
 def test_a_pattern_that_chooses_nothing_is_refused_by_name():
