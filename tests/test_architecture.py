@@ -76,6 +76,7 @@ LATE_IMPORTS = (
     "commands.hook_follow",
     "commands.hook_push",
     "commands.verify",
+    "workspace.adder",
 )  # what they need differs from call to call, and is slow to load
 UNIX_ONLY = {"fcntl", "grp", "pwd", "resource", "termios", "tty"}  # never at the top: the package imports anywhere
 ENVIRONMENT = (
@@ -107,6 +108,7 @@ OPENERS = (
     "cli.main",  # /dev/null
 )
 READERS = (
+    "workspace.sparse",  # its own file, in git's folder
     "files",
     "repo.revisions",
     "repo.config_files",

@@ -23,7 +23,6 @@ from dvlite.store.pack import KIND_MANIFEST
 from dvlite.workspace import sparse
 from dvlite.workspace.add_checks import portable_warnings
 from dvlite.workspace.changes import Counts, Kind
-from dvlite.workspace.fetch import with_listings
 from dvlite.workspace.hashing import Snapshot, identify
 from dvlite.workspace.ingest import CachingReader
 from dvlite.workspace.outdated import bringing, find_outdated, refusal
@@ -177,6 +176,8 @@ class Adder:
         chooses = sparse.selector(target.inside) if target.inside else work.removable(target.path)
         if chooses is None:
             return on_disk
+        from dvlite.workspace.fetch import with_listings  # the remote side: slow to load
+
         base = with_listings(
             work.repo, work.cache, target.path, [old], partial(entries_of, old, work.cache), work.progress
         )
