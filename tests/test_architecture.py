@@ -372,6 +372,16 @@ def slivers(package: Path) -> list[str]:
     ]
 
 
+def classes_of_one_name(package: Path) -> list[str]:
+    """One name, one class: who reads `Plan` need not ask which."""
+    places: dict[str, list[str]] = {}
+    for module in modules(package):
+        for node in ast.walk(module.tree):
+            if isinstance(node, ast.ClassDef):
+                places.setdefault(node.name, []).append(module.name)
+    return [f"{name} is a class in {', '.join(names)}" for name, names in places.items() if len(names) > 1]
+
+
 def vague_names(package: Path) -> list[str]:
     paths = itertools.chain(package.rglob("*.py"), (path for path in package.rglob("*") if path.is_dir()))
     return [
@@ -504,6 +514,7 @@ RULES: list[Rule] = [
     filled_init_files,
     long_modules,
     slivers,
+    classes_of_one_name,
     vague_names,
     hidden_imports,
     markdown_tables,
@@ -599,6 +610,7 @@ BREAKS: list[tuple[Rule, str, str]] = [
     (filled_init_files, "store/__init__.py", "from dvlite.store.pack import Pack\n"),
     (long_modules, "repo/repository.py", '"""x"""\n' + "x = 1\n" * MOST_LINES),
     (slivers, "store/lonely.py", '"""x"""'),
+    (classes_of_one_name, "store/two.py", '"""x"""\nclass A:\n    class A:\n        pass\n'),
     (vague_names, "store/utils.py", '"""x"""\n'),
     (vague_names, "helpers/x.py", '"""x"""\n'),
     (hidden_imports, "repo/repository.py", '"""x"""\n__import__("rich")\n'),

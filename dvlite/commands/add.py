@@ -19,7 +19,7 @@ from dvlite.show import quote
 from dvlite.store.cache_writer import Writer
 from dvlite.workspace import sparse
 from dvlite.workspace.add_checks import is_output, refuse_broken, refuse_untrackable, tracked_above
-from dvlite.workspace.adder import AddedPath, Adder, Target
+from dvlite.workspace.adder import AddedPath, Adder, AddTarget
 from dvlite.workspace.path_args import warning_of
 from dvlite.workspace.workspace import Workspace
 
@@ -101,12 +101,12 @@ def add(
 
 def _targets(
     repo: Repo, tracked: dict[str, Tracked], arguments: Sequence[str], *, update: bool
-) -> tuple[list[Target], list[str]]:
+) -> tuple[list[AddTarget], list[str]]:
     """Returns the targets, each path once, and the pointer files among the arguments."""
-    targets: dict[str, Target] = {}
+    targets: dict[str, AddTarget] = {}
     skipped: list[str] = []
     if update:
-        targets = {path: Target(path, item.pointer) for path, item in tracked.items() if not item.lockfile}
+        targets = {path: AddTarget(path, item.pointer) for path, item in tracked.items() if not item.lockfile}
     for argument in arguments:
         is_pattern = not os.path.lexists(repo.cwd / argument) and sparse.is_glob(argument)
         for name in _expand(repo, argument) if is_pattern else [argument]:
@@ -116,13 +116,13 @@ def _targets(
                 continue
             outer = tracked_above(path, tracked)
             if outer is None:
-                targets[path] = Target(path, None)
+                targets[path] = AddTarget(path, None)
             elif tracked[outer].lockfile:
                 raise is_output(repo, path, tracked[outer])
             elif outer == path:
-                targets[path] = Target(path, tracked[path].pointer)
+                targets[path] = AddTarget(path, tracked[path].pointer)
             elif outer not in targets:
-                targets[outer] = Target(outer, tracked[outer].pointer, [path[len(outer) + 1 :]])
+                targets[outer] = AddTarget(outer, tracked[outer].pointer, [path[len(outer) + 1 :]])
             elif targets[outer].inside:
                 targets[outer].inside.append(path[len(outer) + 1 :])
     return list(targets.values()), skipped

@@ -14,7 +14,7 @@ from dvlite.pipeline.known_data import as_output
 from dvlite.pipeline.stages import Stage
 from dvlite.show import quote, some, word
 from dvlite.store.cache_writer import Writer
-from dvlite.workspace.adder import AddedPath, Adder, Target
+from dvlite.workspace.adder import AddedPath, Adder, AddTarget
 from dvlite.workspace.workspace import Workspace
 
 
@@ -39,7 +39,7 @@ class Intake:
             raise _refusal(work, changed, stages)
         with work.repo.lock(work.progress), Writer(work.cache) as writer:
             adder = Adder(work, work.progress, force=False)
-            results = [adder.one(Target(path, self._added[path]), writer, update=False) for path in changed]
+            results = [adder.one(AddTarget(path, self._added[path]), writer, update=False) for path in changed]
             writer.commit()
             adder.write_pointers()
         for path in changed:

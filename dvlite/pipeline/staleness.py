@@ -70,7 +70,7 @@ class Staleness:
         return self.state in ("stale", "after", "unknown")
 
 
-class Content(Protocol):
+class StageContent(Protocol):
     """What belongs at paths: of the work tree (`content.Contents`), or of any revision (`revision_content.RevisionContent`)."""
 
     def matches(self, pattern: str) -> list[str]:
@@ -115,7 +115,7 @@ class StageNow:
 
 def now_of(
     stage: Stage,
-    content: Content,
+    content: StageContent,
     params: Params,
     capture: Callable[[], Mapping[str, str]],
     awaited: Callable[[str], bool] | None = None,

@@ -48,7 +48,7 @@ class AddedPath:
 
 
 @dataclass(slots=True)
-class Target:
+class AddTarget:
     """One path to be tracked; `inside`: the parts of a tracked directory that were named (none: all of it)."""
 
     path: str
@@ -67,7 +67,7 @@ class Adder:
         self.shares_blocks = False
         self.warnings: list[str] = []
 
-    def one(self, target: Target, writer: Writer, *, update: bool) -> AddedPath | None:
+    def one(self, target: AddTarget, writer: Writer, *, update: bool) -> AddedPath | None:
         """Stores one path in the cache; returns None for a tracked path that is not on disk (`-u`: nothing to update)."""
         work, path, old = self._work, target.path, target.old
         scan = work.scan(path)
@@ -106,7 +106,7 @@ class Adder:
         self._nodes.clear()
         return added
 
-    def _is_outdated(self, target: Target, old: Pointer, scan: Scan, *, update: bool) -> bool:
+    def _is_outdated(self, target: AddTarget, old: Pointer, scan: Scan, *, update: bool) -> bool:
         """Returns whether `-u` skips the path because it is older than its pointer, and warns; raises if adding it would undo a change."""
         work, path = self._work, target.path
         is_untouched = update and work.vouched(path, scan) not in (None, old.digest)
@@ -140,7 +140,7 @@ class Adder:
             return False
         return work.cache.has_all(entries)
 
-    def _pointer(self, target: Target, snapshot: Snapshot, writer: Writer) -> Pointer:
+    def _pointer(self, target: AddTarget, snapshot: Snapshot, writer: Writer) -> Pointer:
         old = target.old
         meta = old.meta if old is not None else ""
         if snapshot.scan.paths == [b""]:
@@ -167,7 +167,7 @@ class Adder:
                 self._nodes[digest] = data
         return Pointer("directory", tree.root, tree.size_bytes, tree.files, meta=meta)
 
-    def _entries(self, target: Target, snapshot: Snapshot) -> Entries:
+    def _entries(self, target: AddTarget, snapshot: Snapshot) -> Entries:
         """Returns the new manifest: what is on disk and, of a partly checked out directory, the entries that are not."""
         on_disk = snapshot.entries()
         if target.old is None or target.old.kind != "directory":
@@ -194,7 +194,7 @@ class Adder:
         return manifest.from_entries(sorted(rows, key=lambda row: row.path))
 
     def _added(
-        self, target: Target, new: Pointer, snapshot: Snapshot, reader: CachingReader, stored_bytes: int
+        self, target: AddTarget, new: Pointer, snapshot: Snapshot, reader: CachingReader, stored_bytes: int
     ) -> AddedPath:
         old = target.old
         return AddedPath(
