@@ -26,6 +26,7 @@ FOLDER_ONLY = getattr(os, "O_DIRECTORY", 0)
 _READ_REGULAR = os.O_RDONLY | NO_FOLLOW | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_CLOEXEC", 0)
 _LOCAL_FILE_SYSTEMS = {"ext2", "ext3", "ext4", "xfs", "btrfs", "tmpfs", "overlay", "zfs", "f2fs"}
 _FICLONE = 0x40049409
+_RENAME_EXCHANGE = 2
 _RACY_LOCAL_NS = 20_000_000
 _RACY_OTHER_NS = 2_000_000_000
 
@@ -87,7 +88,7 @@ def read_regular(path: Path, where: str, limit_bytes: int) -> bytes | None:
         if not stat.S_ISREG(os.fstat(descriptor).st_mode):
             hint = "remove it, or restore it from git"
             raise refused(where, "it is not an ordinary file", hint=hint, kind="malformed")
-        return os.read(descriptor, limit_bytes)
+        return read_at(descriptor, limit_bytes)
     except OSError as error:
         raise os_error(error, "read", where) from error
     finally:
@@ -112,6 +113,67 @@ def write_all(descriptor: int, data: bytes | bytearray | memoryview) -> None:
     view = memoryview(data).cast("B")
     while view.nbytes:
         view = view[os.write(descriptor, view) :]
+
+
+def write_at(descriptor: int, data: bytes | bytearray | memoryview, offset: int) -> None:
+    """Writes every byte at an offset, however many calls the kernel takes for it."""
+    view = memoryview(data).cast("B")
+    while view.nbytes:
+        written = os.pwrite(descriptor, view, offset)
+        view, offset = view[written:], offset + written
+
+
+def read_at(descriptor: int, size_bytes: int, offset: int = 0) -> bytes:
+    """Returns the bytes at an offset, fewer only where the file ends: network file systems return less than what is asked for."""
+    data = os.pread(descriptor, size_bytes, offset)
+    if len(data) == size_bytes or not data:
+        return data
+    pieces = [data]
+    left = size_bytes - len(data)
+    while left and (data := os.pread(descriptor, left, offset + size_bytes - left)):
+        pieces.append(data)
+        left -= len(data)
+    return b"".join(pieces)
+
+
+def exchange(one: bytes, other: bytes, folder: int) -> bool:
+    """Swaps two names in a folder at one stroke; returns False where the system or file system cannot."""
+    import ctypes  # 8 ms: only where something is replaced
+
+    rename = getattr(ctypes.CDLL(None, use_errno=True), "renameat2", None)
+    if rename is None:
+        return False
+    if rename(folder, one, folder, other, _RENAME_EXCHANGE) == 0:
+        return True
+    number = ctypes.get_errno()
+    if number in (errno.ENOSYS, errno.EINVAL, errno.EOPNOTSUPP):
+        return False
+    raise OSError(number, os.strerror(number), os.fsdecode(other))
+
+
+def read_piece(descriptor: int, limit_bytes: int) -> bytes:
+    """Returns what a pipe has just now, nothing at its end; the caller reads on. Raises BlockingIOError if it has nothing yet."""
+    return os.read(descriptor, limit_bytes)
+
+
+def is_being_written(descriptor: int) -> bool:
+    """Returns whether someone has an open file open or mapped for writing; False where the system does not say.
+
+    Linux refuses a read lease then. Through a mapping bytes change without a change of times. Waits for a write that is in progress.
+    """
+    import fcntl  # Unix only
+
+    with contextlib.suppress(OSError):
+        os.lseek(descriptor, 0, getattr(os, "SEEK_HOLE", os.SEEK_SET))  # it needs the lock that a write holds
+        os.lseek(descriptor, 0, os.SEEK_SET)
+    if not hasattr(fcntl, "F_SETLEASE"):
+        return False
+    try:
+        fcntl.fcntl(descriptor, fcntl.F_SETLEASE, fcntl.F_RDLCK)
+        fcntl.fcntl(descriptor, fcntl.F_SETLEASE, fcntl.F_UNLCK)
+    except OSError as error:
+        return error.errno == errno.EAGAIN  # else: another user's file, or a file system without leases
+    return False
 
 
 def os_error(error: OSError, verb: str, path: Path | str) -> DvliteError:
@@ -218,9 +280,9 @@ def copy_range(source: int, target: int, size_bytes: int, advance: Callable[[int
                         raise
                     in_kernel = False
             if not in_kernel:
-                data = os.pread(source, min(count, 1 << 20), offset)
-                while copied < len(data):
-                    copied += os.pwrite(target, data[copied:], offset + copied)
+                data = read_at(source, min(count, 1 << 20), offset)
+                write_at(target, data, offset)
+                copied = len(data)
             if not copied:
                 return
             offset += copied

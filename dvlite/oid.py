@@ -17,7 +17,7 @@ from blake3 import blake3
 from xxhash import xxh3_64, xxh3_64_intdigest
 
 from dvlite.errors import FormatError
-from dvlite.files import open_without_waiting
+from dvlite.files import open_without_waiting, read_at
 
 Oid = NewType("Oid", str)
 Digest = NewType("Digest", bytes)
@@ -71,7 +71,7 @@ def digest_file(descriptor: int, size_bytes: int, advance: Callable[[int], None]
     Read, not mapped: a mapping dies of SIGBUS if another program truncates the file, and fills the holes of a sparse file on tmpfs.
     """
     if size_bytes < _PIECE_BYTES:
-        return digest_bytes(os.pread(descriptor, size_bytes + 1, 0))
+        return digest_bytes(read_at(descriptor, size_bytes + 1))
     state = blake3(max_threads=blake3.AUTO)
     buffer = bytearray(_PIECE_BYTES)
     view = memoryview(buffer)

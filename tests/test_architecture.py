@@ -78,7 +78,15 @@ LATE_IMPORTS = (
     "commands.verify",
     "workspace.adder",
 )  # what they need differs from call to call, and is slow to load
-UNIX_ONLY = {"fcntl", "grp", "pwd", "resource", "termios", "tty"}  # never at the top: the package imports anywhere
+UNIX_ONLY = {
+    "ctypes",
+    "fcntl",
+    "grp",
+    "pwd",
+    "resource",
+    "termios",
+    "tty",
+}  # never at the top: the package imports anywhere, and fast
 ENVIRONMENT = (
     "cli",
     "repo.repository",
@@ -447,6 +455,21 @@ def files_opened_without_an_owner(package: Path) -> list[str]:
     return findings
 
 
+def reads_that_may_be_short(package: Path) -> list[str]:
+    """A file system may read or write less than what it was asked for, without an error: the owners ask again."""
+    bare = {"read", "write", "pread", "pwrite", "preadv", "readv", "writev"}
+    return [
+        f"{module.name}:{node.lineno} reads or writes once: files.read_at, write_at, write_all and read_piece go on"
+        for module in modules(package)
+        for node in ast.walk(module.tree)
+        if isinstance(node, ast.Attribute)
+        and node.attr in bare
+        and isinstance(node.value, ast.Name)
+        and node.value.id == "os"
+        and not within(module.name, ("files", "oid"))
+    ]
+
+
 def listings_of_git_parsed_elsewhere(package: Path) -> list[str]:
     """What `ls-files`, `ls-tree` and `status` print is read in git/ alone."""
     commands = {"ls-files", "ls-tree", "status"}
@@ -521,6 +544,7 @@ RULES: list[Rule] = [
     readers_of_the_environment,
     decisions_on_wording,
     files_opened_without_an_owner,
+    reads_that_may_be_short,
     objects_read_without_a_limit,
     listings_of_git_parsed_elsewhere,
 ]
@@ -622,6 +646,7 @@ BREAKS: list[tuple[Rule, str, str]] = [
     (files_opened_without_an_owner, "commands/add.py", '"""x"""\ndef add(path):\n    return path.read_bytes()\n'),
     (files_opened_without_an_owner, "commands/add.py", '"""x"""\ndef add(path):\n    return open(path)\n'),
     (files_opened_without_an_owner, "commands/add.py", '"""x"""\ndef add(path):\n    return read_regular(path, 9)\n'),
+    (reads_that_may_be_short, "commands/add.py", '"""x"""\nimport os\ndef add(one):\n    return os.pread(one, 9, 0)\n'),
     (listings_of_git_parsed_elsewhere, "repo/x.py", '"""x"""\ndef f(git):\n    return git.run("ls-files", "-z")\n'),
     (objects_read_without_a_limit, "store/index.py", '"""x"""\ndef f(remote):\n    return remote.get("config")\n'),
     (

@@ -19,12 +19,12 @@ PROJECT = Path(__file__).parent.parent
 
 # command: (functions, files, frames of the deepest call, frames of the first write of a tracked file's bytes; 0: it writes none)
 BOUNDS = {
-    "add": (166, 31, 11, 9),
-    "status": (105, 28, 12, 0),
-    "push": (333, 49, 20, 0),
-    "repro": (458, 60, 18, 0),
-    "checkout": (197, 35, 17, 13),
-    "pull": (375, 55, 17, 3),
+    "add": (168, 31, 11, 9),
+    "status": (106, 28, 12, 0),
+    "push": (335, 49, 20, 0),
+    "repro": (460, 61, 18, 0),
+    "checkout": (198, 35, 17, 13),
+    "pull": (377, 55, 17, 3),
 }
 COLUMNS = ("functions", "files", "frames", "frames of the first write")
 

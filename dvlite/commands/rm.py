@@ -78,7 +78,7 @@ def _look(work: Workspace, chosen: Sequence[Tracked]) -> dict[str, Snapshot]:
         scan = work.scan(item.path)
         if scan is None:
             continue
-        have = snapshots[item.path] = identify(scan, work.stat_rows(item.path), work.progress)
+        have = snapshots[item.path] = identify(scan, None, work.progress)  # read: what goes is what the cache has
         for i, flags in enumerate(have.scan.flags):
             if flags != EMPTY_DIR and not work.cache.is_sound(have.digest(i), have.scan.sizes[i]):
                 inner = os.fsdecode(have.scan.paths[i])

@@ -11,6 +11,7 @@ from collections.abc import Iterator, Sequence
 from typing import IO, NamedTuple
 
 from dvlite.errors import DvliteError, FormatError
+from dvlite.files import read_piece
 from dvlite.show import printable
 
 REGULAR = ("100644", "100755")  # modes of ordinary files
@@ -150,7 +151,7 @@ def next_blob(output: IO[bytes] | None, blob: str, limit_bytes: int) -> bytes:
 def fields(output: IO[bytes] | None) -> Iterator[str]:
     """Yields the NUL-separated fields of a running git's output as they arrive."""
     rest = b""
-    while output is not None and (piece := os.read(output.fileno(), 1 << 16)):
+    while output is not None and (piece := read_piece(output.fileno(), 1 << 16)):
         *whole, rest = (rest + piece).split(b"\0")
         yield from (os.fsdecode(field) for field in whole)
     if rest:

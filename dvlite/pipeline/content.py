@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 
 from dvlite.errors import FileChanged, UsageError
-from dvlite.files import open_without_waiting, os_error
+from dvlite.files import open_without_waiting, os_error, read_at
 from dvlite.formats import manifest
 from dvlite.formats.lockfile import Locked
 from dvlite.formats.manifest import EMPTY_DIR, EXECUTABLE, SYMLINK, Entries
@@ -295,7 +295,7 @@ def _digest(descriptor: int, size_bytes: int) -> Digest | None:
     """Returns the digest of an open file, or None for a small one that is not as long as it should be."""
     if size_bytes > _SMALL_BYTES:
         return digest_file(descriptor, size_bytes)
-    data = os.pread(descriptor, size_bytes + 1, 0)
+    data = read_at(descriptor, size_bytes + 1)
     return digest_bytes(data) if len(data) == size_bytes else None
 
 

@@ -21,7 +21,7 @@ from dvlite.formats import manifest
 from dvlite.formats.lockfile import Locked
 from dvlite.formats.manifest import EMPTY_DIR, EXECUTABLE, SYMLINK
 from dvlite.formats.pointer import Pointer
-from dvlite.oid import Digest, Oid, digest_bytes
+from dvlite.oid import FILE, MANIFEST, Digest, Oid, digest_bytes, format_oid
 from dvlite.paths import check_paths
 from dvlite.pipeline.content import Contents, same_data
 from dvlite.pipeline.known_data import as_output
@@ -33,7 +33,7 @@ from dvlite.workspace.backups import save_pointer, saved_name
 from dvlite.workspace.hashing import Snapshot, identify
 from dvlite.workspace.ingest import CachingReader
 from dvlite.workspace.restore import CheckoutOptions, restore
-from dvlite.workspace.workspace import Workspace, entries_of
+from dvlite.workspace.workspace import Workspace, entries_of, set_aside_damaged_nodes
 
 _FAILURES_KEPT = 5  # of a stage: what a user put among the outputs while the command ran must survive the next failure
 
@@ -79,15 +79,42 @@ class Outputs:
 
     def _keep(self, path: str, current: Locked, known: Locked | None) -> Locked:
         """Makes sure that the cache has what is on disk, and that something names it."""
-        if same_data(current, known) and self.is_cached(current):
+        if same_data(current, known) and self._is_still(path, current) and self._is_sound(current):
             return current
-        taken = self.take(path)
+        taken = self.take(path, reread=True)
         if not same_data(taken, known) and not self._is_recorded(taken.oid) and not self._is_committed(path):
             target = save_pointer(self._work.repo, path, taken.pointer())
             self._work.progress.warn(
                 f"{quote(path)} was not what its stage had made; it is kept: dvlite get {target} -o PATH"
             )
         return taken
+
+    def _is_still(self, path: str, version: Locked) -> bool:
+        """Returns whether what is on disk is a version, by reading all of it: times alone do not show every change."""
+        scan = self._work.scan(path)
+        if scan is None:
+            return False
+        have = identify(scan, None, self._work.progress, patient=False)
+        if scan.paths == [b""]:
+            return format_oid(FILE, have.digest(0)) == version.oid
+        return format_oid(MANIFEST, manifest.build(have.entries()).root) == version.oid
+
+    def _is_sound(self, version: Locked) -> bool:
+        """Returns whether the cache has all of a version, by reading it; what is damaged is set aside, so that it can be stored again."""
+        cache = self._work.cache
+        try:
+            entries = entries_of(version.pointer(), cache)
+        except DvliteError:
+            set_aside_damaged_nodes(cache, version.pointer().digest)
+            return False
+        damaged = [
+            entries.digest(i)
+            for i, flags in enumerate(entries.flags)
+            if flags != EMPTY_DIR and not cache.is_sound(entries.digest(i), entries.sizes[i])
+        ]
+        for digest in damaged:
+            cache.discard(digest)
+        return not damaged
 
     def _is_committed(self, path: str) -> bool:
         """Returns whether git has exactly these bytes in its last commit."""
@@ -133,8 +160,11 @@ class Outputs:
                 outputs.append((out, replace(taken, cache=out.spec.cache, push=out.spec.push)))
         return outputs
 
-    def take(self, path: str, *, tracked: bool = True) -> Locked:
-        """Puts what is at a path into the cache, durably; not `tracked`: git keeps it, and nothing else is remembered of it."""
+    def take(self, path: str, *, tracked: bool = True, reread: bool = False) -> Locked:
+        """Puts what is at a path into the cache, durably; not `tracked`: git keeps it, and nothing else is remembered of it.
+
+        With `reread`, whatever the stat index says of it.
+        """
         work = self._work
         shown = quote(work.repo.display(path))
         scan = work.scan(path)
@@ -146,7 +176,7 @@ class Outputs:
             reader = CachingReader(
                 work.cache, writer, files.existing_folder(work.location(path).parent), work.repo.display(path)
             )
-            rows = work.stat_rows(path)
+            rows = None if reread else work.stat_rows(path)
             have = identify(scan, rows, work.progress, reader, must_have=work.cache.has_file, patient=False)
             version = _stored(have, writer, shown)
             writer.commit()

@@ -16,6 +16,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import IO
 
+from dvlite.files import read_piece
 from dvlite.pipeline.executor import Command, Ended, Interrupted
 
 LOG_LIMIT_BYTES = 64 << 20
@@ -97,7 +98,7 @@ class Processes:
     def _read(self, running: _Running) -> None:
         assert running.process.stdout is not None
         try:
-            data = os.read(running.process.stdout.fileno(), _PIECE_BYTES)
+            data = read_piece(running.process.stdout.fileno(), _PIECE_BYTES)
         except BlockingIOError:
             return
         if not data:

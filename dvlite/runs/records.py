@@ -196,7 +196,7 @@ class Records:
         """Returns one line of a batch at the place that `lines` yielded (`frame`: offset and length); None if it cannot be read."""
         try:
             with open(self._batches / name, "rb") as file:
-                data = os.pread(file.fileno(), frame[1], frame[0])
+                data = files.read_at(file.fileno(), frame[1], frame[0])
             return batch.read_line(data, start, length, f"run batch {name[:8]}")
         except (OSError, ObjectCorrupt):
             return None

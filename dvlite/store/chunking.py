@@ -5,9 +5,9 @@ Cut points depend only on nearby bytes, so an insertion changes the chunks aroun
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator
 
+from dvlite.files import read_at
 from dvlite.formats.store_config import StoreConfig
 
 _BLOCK_BYTES = 8 * 1024 * 1024  # read at a time; a chunk never depends on where a block ends
@@ -21,7 +21,7 @@ def chunks(descriptor: int, size_bytes: int, config: StoreConfig) -> Iterator[by
     rest = b""
     offset = 0
     while offset < size_bytes:
-        block = os.pread(descriptor, min(_BLOCK_BYTES, size_bytes - offset), offset)
+        block = read_at(descriptor, min(_BLOCK_BYTES, size_bytes - offset), offset)
         if not block:
             break
         offset += len(block)

@@ -14,7 +14,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from dvlite.errors import DvliteError, NoSpace, RemoteError
-from dvlite.files import os_error, require_space, sync_path, temporary_name, write_all
+from dvlite.files import os_error, read_at, require_space, sync_path, temporary_name, write_all
 from dvlite.show import quote
 from dvlite.store.object_store import Buffer, Listing, ObjectAbsent, ObjectEntry, is_name, require_name, require_prefix
 
@@ -45,7 +45,8 @@ class FolderStore:
                 if not stat.S_ISREG(status.st_mode):
                     raise RemoteError(f"cannot read {quote(str(path))}: not a file")
                 first = start or 0
-                return _read(descriptor, first, (status.st_size if end is None else min(end, status.st_size)) - first)
+                last = status.st_size if end is None else min(end, status.st_size)
+                return read_at(descriptor, max(0, last - first), first)
             finally:
                 os.close(descriptor)
         except (FileNotFoundError, NotADirectoryError):
@@ -133,19 +134,6 @@ class FolderStore:
                 sync_path(path.parent)
             except OSError as error:
                 raise _failed(error, "create", path) from error
-
-
-def _read(descriptor: int, offset: int, count: int) -> bytes:
-    """Returns up to `count` bytes; one read does it, but for objects above 2 GiB."""
-    pieces = []
-    while count > 0:
-        piece = os.pread(descriptor, count, offset)
-        if not piece:
-            break
-        pieces.append(piece)
-        offset += len(piece)
-        count -= len(piece)
-    return pieces[0] if len(pieces) == 1 else b"".join(pieces)
 
 
 def _write_durably(path: Path, data: Buffer) -> None:

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from dvlite.errors import ObjectCorrupt
-from dvlite.files import os_error
+from dvlite.files import os_error, read_at, write_at
 from dvlite.formats.recipe import Recipe, Term
 from dvlite.oid import Buffer, Digest, digest_bytes, digest_file, format_oid
 from dvlite.progress import Progress
@@ -93,7 +93,7 @@ class PartialFile:
         """Keeps the chunks that an earlier try left where they belong."""
         for places in self._places.values():
             for place in places:
-                chunk = os.pread(self._file, place.record.raw_length, place.offset)
+                chunk = read_at(self._file, place.record.raw_length, place.offset)
                 if digest_bytes(chunk) == place.record.digest:
                     self._mark(place.term, place.number)
                     progress.advance(size_bytes=len(chunk))
@@ -167,9 +167,7 @@ class PartialFile:
             for turn in range(repeat):
                 written = os.pwritev(self._file, run, offset + turn * period)
                 if written != length:  # a short write: the rest piece by piece
-                    joined = b"".join(run)
-                    while written < length:
-                        written += os.pwrite(self._file, joined[written:], offset + turn * period + written)
+                    write_at(self._file, b"".join(run)[written:], offset + turn * period + written)
         except OSError as error:
             raise os_error(error, "write", self._path) from error
 
@@ -211,9 +209,7 @@ class PartialFile:
         if not self.resumed and not chunk.strip(b"\0"):  # leave a hole
             return
         try:
-            written = os.pwrite(self._file, chunk, offset)
-            while written < len(chunk):
-                written += os.pwrite(self._file, chunk[written:], offset + written)
+            write_at(self._file, chunk, offset)
         except OSError as error:
             raise os_error(error, "write", self._path) from error
 

@@ -28,7 +28,7 @@ from dvlite.store.cache import Cache
 from dvlite.store.pack import KIND_FILE, unpack_view
 from dvlite.workspace import sparse
 from dvlite.workspace.checkout_plan import CheckoutPlan, selected
-from dvlite.workspace.dirfd import Folders, place_new, publish, remove_entries, unchanged
+from dvlite.workspace.dirfd import Folders, place_new, remove_entries, replace_entry
 from dvlite.workspace.hashing import Snapshot, symlink_problem
 from dvlite.workspace.scan import Scan
 from dvlite.workspace.writer_process import WriteJob, WriteReport, WriterOptions
@@ -274,10 +274,8 @@ class TreeWriter:
         j = self._replaces.get(i)
         if j is None or self._have is None:
             place_new(temporary, name, folder)
-        elif unchanged(folder, name, self._have.scan, j):
-            publish(temporary, name, folder)
         else:
-            raise FileExistsError(name)
+            replace_entry(temporary, name, folder, self._have.scan, j)
 
     def _empty_folder(self, folder: int, name: bytes) -> None:
         try:
@@ -294,9 +292,7 @@ class TreeWriter:
         temporary = name if fresh else temporary_name().encode()
         descriptor = os.open(temporary, os.O_WRONLY | _CREATE, mode, dir_fd=folder)
         try:
-            if raw and os.write(descriptor, raw) != len(raw):
-                os.lseek(descriptor, 0, os.SEEK_SET)
-                files.write_all(descriptor, raw)
+            files.write_all(descriptor, raw)
             if not fresh:
                 self._publish(i, temporary, name, folder)
             return os.fstat(descriptor)

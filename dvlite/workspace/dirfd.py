@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Self
 
-from dvlite.files import FOLDER_ONLY, NO_FOLLOW
+from dvlite.files import FOLDER_ONLY, NO_FOLLOW, exchange, temporary_name
 from dvlite.formats.manifest import EMPTY_DIR
 from dvlite.workspace.scan import Scan
 
@@ -91,9 +91,8 @@ def remove_entries(folders: Folders, scan: Scan, chosen: Sequence[int]) -> None:
         folder, name = folders.split(path)
         if scan.flags[j] == EMPTY_DIR:
             emptied.add(path)
-        elif unchanged(folder, name, scan, j):
-            with contextlib.suppress(FileNotFoundError):
-                os.unlink(name, dir_fd=folder)
+        else:
+            remove_entry(name, folder, scan, j)
         if b"/" in path:
             emptied.add(path[: path.rfind(b"/")])
     while emptied:
@@ -117,6 +116,54 @@ def publish(temporary: bytes, name: bytes, folder: int) -> None:
         except OSError:  # something of the user's is in it
             raise blocked from None
         os.rename(temporary, name, src_dir_fd=folder, dst_dir_fd=folder)
+
+
+def replace_entry(temporary: bytes, name: bytes, folder: int, scan: Scan, j: int) -> None:
+    """Gives a complete file the name of an entry of a scan; raises FileExistsError, and leaves what is there, if that is not the entry any more.
+
+    Where names can be swapped, what came out is compared: an edit in the last moment is put back. Else it is compared just before.
+    """
+    if not unchanged(folder, name, scan, j):
+        raise FileExistsError(name)
+    try:
+        is_swapped = exchange(temporary, name, folder)
+    except FileNotFoundError:
+        is_swapped = False
+    if not is_swapped:
+        publish(temporary, name, folder)
+    elif _is_entry(folder, temporary, scan, j):
+        _drop(temporary, folder)
+    else:
+        exchange(temporary, name, folder)
+        raise FileExistsError(name)
+
+
+def remove_entry(name: bytes, folder: int, scan: Scan, j: int) -> None:
+    """Removes an entry of a scan; what came in its place is left, or put back if it came in the last moment."""
+    if not unchanged(folder, name, scan, j):
+        return
+    aside = temporary_name().encode()
+    with contextlib.suppress(FileNotFoundError):
+        os.rename(name, aside, src_dir_fd=folder, dst_dir_fd=folder)
+        if _is_entry(folder, aside, scan, j):
+            _drop(aside, folder)
+        else:
+            place_new(aside, name, folder)
+
+
+def _is_entry(folder: int, name: bytes, scan: Scan, j: int) -> bool:
+    """Returns whether a file that was just renamed, which moves its time of change, is an entry of a scan."""
+    now = os.stat(name, dir_fd=folder, follow_symlinks=False)
+    if scan.flags[j] == EMPTY_DIR:
+        return stat.S_ISDIR(now.st_mode)
+    return (now.st_size, now.st_mtime_ns, now.st_ino) == (scan.sizes[j], scan.mtimes[j], scan.inodes[j])
+
+
+def _drop(name: bytes, folder: int) -> None:
+    try:
+        os.unlink(name, dir_fd=folder)
+    except (IsADirectoryError, PermissionError):
+        os.rmdir(name, dir_fd=folder)
 
 
 def place_new(temporary: bytes, name: bytes, folder: int) -> None:

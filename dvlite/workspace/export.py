@@ -60,7 +60,7 @@ def to_stream(entry: Entry, cache: Cache, write: Callable[[bytes], object]) -> D
             return []
         with cache.open_verified(entry.digest, entry.size_bytes) as descriptor:
             for offset in range(0, entry.size_bytes, _PIECE_BYTES):
-                write(os.pread(descriptor, _PIECE_BYTES, offset))
+                write(files.read_at(descriptor, _PIECE_BYTES, offset))
     except ObjectCorrupt as error:
         return [(entry.digest, error)]
     return []

@@ -117,6 +117,24 @@ def identify(
     return Snapshot(scan, digests, racy, len(unknown))
 
 
+def reread(have: Snapshot, chosen: Sequence[int], progress: Progress) -> bool:
+    """Reads chosen files again, and returns whether all are what they were taken for; the snapshot says then what they are.
+
+    Asked before bytes are removed: that times did not change is no proof that a file did not.
+    """
+    if not chosen:
+        return True
+    scan = have.scan
+    window = files.racy_window_ns(scan.root.parent)
+    entries = _EntryReader(scan, HashOnly(), window, lambda size: progress.advance(size_bytes=size), patient=False)
+    is_same = True
+    for i in chosen:
+        digest, have.racy[i] = entries.read(i)
+        is_same = is_same and digest == have.digest(i)
+        have.digests[i * DIGEST_BYTES : (i + 1) * DIGEST_BYTES] = digest
+    return is_same
+
+
 def _unknown(scan: Scan, rows: StatRows | None, digests: bytearray, must_have: IsCached | None) -> Iterator[int]:
     """Fills in the digests of rows that can be trusted; yields the entries that must be read."""
     if rows is None:
@@ -171,8 +189,9 @@ class _EntryReader:
                     before = os.fstat(descriptor)
                     if not stat.S_ISREG(before.st_mode):
                         raise special_file(self._name(i), before.st_mode)
+                    is_written = files.is_being_written(descriptor)
                     if before.st_size <= limit:
-                        raw = _read_up_to(descriptor, before.st_size + 1)
+                        raw = files.read_at(descriptor, before.st_size + 1)
                         after = os.fstat(descriptor)
                         is_torn = len(raw) != before.st_size or _state(before) != _state(after)
                         digest = None if is_torn else self._reader.small(raw)  # nothing torn is stored
@@ -181,10 +200,11 @@ class _EntryReader:
                         after = os.fstat(descriptor)
                         digest = None if _state(before) != _state(after) else digest
                     scan.replace(i, after)
+                    is_written = is_written or files.is_being_written(descriptor)
                 finally:
                     os.close(descriptor)
                 if digest is not None:
-                    return digest, int(started <= after.st_ctime_ns + self._window)
+                    return digest, int(is_written or started <= after.st_ctime_ns + self._window)
         except OSError as error:
             if error.errno == errno.ELOOP:
                 raise FileChanged(
@@ -237,18 +257,3 @@ def symlink_problem(path: bytes, target: bytes) -> str | None:
         if is_reserved(part):
             return f"points to {quote(os.fsdecode(target))}"
     return None
-
-
-def _read_up_to(descriptor: int, count: int) -> bytes:
-    data = os.read(descriptor, count)
-    if len(data) in (0, count - 1):
-        return data
-    parts = [data]
-    left = count - len(data)
-    while left > 0:
-        data = os.read(descriptor, left)
-        if not data:
-            break
-        parts.append(data)
-        left -= len(data)
-    return b"".join(parts)

@@ -23,8 +23,8 @@ from dvlite.workspace import checkout_apply, sparse
 from dvlite.workspace.backups import save_pointer
 from dvlite.workspace.checkout_apply import SHARE_FROM, CheckoutOutcome
 from dvlite.workspace.checkout_plan import CheckoutPlan, plan, selected
-from dvlite.workspace.dirfd import Folders, remove_entries, unchanged
-from dvlite.workspace.hashing import Snapshot, identify
+from dvlite.workspace.dirfd import Folders, remove_entries, remove_entry
+from dvlite.workspace.hashing import Snapshot, identify, reread
 from dvlite.workspace.ingest import CachingReader
 from dvlite.workspace.overwrite_safety import EarlierVersions, is_earlier_version, is_exactly
 from dvlite.workspace.scan import Scan
@@ -124,6 +124,8 @@ def restore(work: Workspace, path: str, wanted: Pointer, patterns: Sequence[str]
     todo = plan(want, have, is_safe)
     if (todo.conflicts or todo.extra) and have is not None and outside is None and _put_back(work, path, have):
         todo = plan(want, have, EarlierVersions(work, path, have).has)
+    if have is not None and not reread(have, _endangered(have, todo), work.progress):
+        todo = plan(want, have, (lambda _: True) if how.force else EarlierVersions(work, path, have).has)
     lost = _lost(work, want, todo) if have is not None else []
     if lost:
         return Restored(CheckedOutPath(path=path, missing=tuple(_shown(path, want.paths[i]) for i in lost[:_EXAMPLES])))
@@ -167,7 +169,7 @@ def remove_untracked(
         shown = work.repo.display(path)
         scan = work.scan(path)
         if scan is not None:
-            have = identify(scan, work.stat_rows(path), work.progress)
+            have = identify(scan, None, work.progress)
             cached = is_earlier_version(work, path, have)
             if cached and not committed_versions.is_committed(work.repo.git, path):
                 work.progress.warn(
@@ -246,8 +248,7 @@ def _require_space(work: Workspace, path: str, want: Entries, todo: CheckoutPlan
 def _save(work: Workspace, path: str, have: Snapshot, todo: CheckoutPlan) -> tuple[str, ...]:
     """Stores what `--force` is about to overwrite, as a version of its own with a pointer in git's directory."""
     earlier = EarlierVersions(work, path, have)
-    endangered = sorted({*todo.replace.values(), *todo.remove})
-    lost = [j for j in endangered if have.scan.flags[j] != EMPTY_DIR and not earlier.has(j)]
+    lost = [j for j in _endangered(have, todo) if not earlier.has(j)]
     if not lost:
         return ()
     part = _part(have, lost)
@@ -262,6 +263,11 @@ def _save(work: Workspace, path: str, have: Snapshot, todo: CheckoutPlan) -> tup
         f"local changes of {quote(path)} are kept as {target.name}; to get them back: dvlite get {target} -o FOLDER"
     )
     return tuple(_shown(path, part.scan.paths[i]) for i in range(min(len(lost), _EXAMPLES)))
+
+
+def _endangered(have: Snapshot, todo: CheckoutPlan) -> list[int]:
+    """Returns the files on disk that are going to be replaced or removed."""
+    return [j for j in sorted({*todo.replace.values(), *todo.remove}) if have.scan.flags[j] != EMPTY_DIR]
 
 
 def _put_back(work: Workspace, path: str, have: Snapshot) -> bool:
@@ -296,7 +302,7 @@ def _replace_kind(
     scan = work.scan(path)
     assert scan is not None
     work.wanted(wanted)  # before anything is removed: its listing must be here
-    have = identify(scan, work.stat_rows(path), work.progress)
+    have = identify(scan, None, work.progress)
     safe = is_earlier_version(work, path, have)
     if not safe and not how.force:
         return Restored(CheckedOutPath(path=path, conflicts=(path,)))
@@ -311,10 +317,8 @@ def remove_tree(work: Workspace, path: str, have: Snapshot) -> bool:
     above, _, name = os.fsencode(path).rpartition(b"/")
     with Folders(work.repo.root, above) as folders:
         if have.scan.paths == [b""]:
-            if not unchanged(folders.top, name, have.scan, 0):
-                return False
-            os.unlink(name, dir_fd=folders.top)
-            return True
+            remove_entry(name, folders.top, have.scan, 0)
+            return not os.path.lexists(work.location(path))
         with Folders(work.repo.root, os.fsencode(path)) as inside:
             remove_entries(inside, have.scan, range(len(have.scan.paths)))
         try:

@@ -15,6 +15,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Self
 
+from dvlite import files
 from dvlite.oid import Digest
 
 _LENGTH = struct.Struct("<Q")
@@ -126,9 +127,7 @@ class WriterOptions:
 
 
 def _send(descriptor: int, data: bytes) -> None:
-    view = memoryview(_LENGTH.pack(len(data)) + data)
-    while view.nbytes:
-        view = view[os.write(descriptor, view) :]
+    files.write_all(descriptor, _LENGTH.pack(len(data)) + data)
 
 
 def _receive(descriptor: int) -> bytes | None:
@@ -139,7 +138,7 @@ def _receive(descriptor: int) -> bytes | None:
 def _read(descriptor: int, count: int) -> bytes | None:
     parts = []
     while count:
-        part = os.read(descriptor, min(count, 1 << 20))
+        part = files.read_piece(descriptor, min(count, 1 << 20))
         if not part:
             return None
         parts.append(part)

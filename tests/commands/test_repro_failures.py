@@ -517,3 +517,19 @@ def test_dependency_that_is_a_link_to_a_folder_is_refused(pipeline):
     (pipeline.root / "real").mkdir()
     (pipeline.root / "link").symlink_to("real")
     assert "symbolic link to a folder" in one(pipeline, "echo > out", deps=["link"]).dvlite("repro", code=2).stderr
+
+
+def test_the_last_good_copy_of_an_output_goes_back_into_the_cache(pipeline):
+    pipeline.write("dvlite.yaml", "stages:\n  a: {cmd: cat in > out, deps: [in], outs: [out]}\n")
+    pipeline.write("in", b"1" * 200_000)
+    pipeline.dvlite("repro")
+    pipeline.commit()
+    (stored,) = (path for path in (pipeline.project.cache / "files").rglob("*") if path.is_file())
+    stored.chmod(0o644)
+    with open(stored, "r+b") as file:
+        file.write(b"X")
+    pipeline.write("in", b"2" * 200_000)
+    pipeline.dvlite("repro")
+    pipeline.commit()
+    pipeline.dvlite("checkout", "--rev", "HEAD~1", "out")
+    assert pipeline.read("out") == b"1" * 200_000

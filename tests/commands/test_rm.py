@@ -1,6 +1,8 @@
 """`rm` stops tracking, and never takes away bytes that the cache does not have."""
 
+import mmap
 import os
+import sys
 
 import pytest
 
@@ -109,3 +111,15 @@ def test_nothing_is_removed_if_an_ignore_file_cannot_be_changed(project):
     project.dvlite("rm", "x.bin", code=1)
     assert project.has("x.bin")
     assert project.has("x.bin.dvlite")
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux says who writes")
+def test_bytes_written_through_a_mapping_are_not_removed(project):
+    place = project.write("big", bytes(200_000))
+    with open(place, "r+b") as file, mmap.mmap(file.fileno(), 0) as mapped:
+        mapped[0] = 1
+        project.dvlite("add", "big")
+        mapped[0] = 2
+        assert project.json("status")["changed"]
+        project.dvlite("rm", "big", code=1)
+    assert place.read_bytes()[0] == 2

@@ -5,8 +5,10 @@ import os
 
 import pytest
 
+from dvlite import files
 from dvlite.progress import NullProgress
 from dvlite.repo import ignore
+from dvlite.workspace import dirfd as module
 from dvlite.workspace.dirfd import Folders, publish, remove_empty_folders, remove_entries
 from dvlite.workspace.scan import scan
 from tests.trees import put
@@ -81,3 +83,37 @@ def test_empty_folders_above_are_removed_but_not_where_the_user_is(tmp_path):
     put(tmp_path / "a/users")
     remove_empty_folders(tmp_path, tmp_path, "a/b/gone")
     assert os.listdir(tmp_path / "a") == ["users"]
+
+
+@pytest.mark.parametrize("remove", [True, False])
+def test_an_edit_of_the_last_moment_is_put_back(tmp_path, monkeypatch, remove):
+    put(tmp_path / "data" / "f", b"old")
+    put(tmp_path / "data" / "new", b"new")
+    seen = scan(tmp_path / "data", "data", lambda *_: False, frozenset(), NullProgress())
+    j = seen.paths.index(b"f")
+
+    def edited_after(*arguments):
+        (tmp_path / "data" / "f").write_bytes(b"an edit that exists nowhere else")
+        return True
+
+    monkeypatch.setattr(module, "unchanged", edited_after)
+    with Folders(tmp_path, b"data") as folders:
+        if remove:
+            module.remove_entry(b"f", folders.top, seen, j)
+        else:
+            if not files.exchange(b"f", b"new", folders.top):
+                pytest.skip("names cannot be swapped here")
+            files.exchange(b"f", b"new", folders.top)
+            with pytest.raises(FileExistsError):
+                module.replace_entry(b"new", b"f", folders.top, seen, j)
+    assert (tmp_path / "data" / "f").read_bytes() == b"an edit that exists nowhere else"
+    assert sorted(os.listdir(tmp_path / "data")) == ["f", "new"]
+
+
+def test_an_entry_is_replaced_and_nothing_is_left_beside_it(tmp_path):
+    put(tmp_path / "data" / "f", b"old")
+    seen = scan(tmp_path / "data", "data", lambda *_: False, frozenset(), NullProgress())
+    put(tmp_path / "data" / "new", b"new")
+    with Folders(tmp_path, b"data") as folders:
+        module.replace_entry(b"new", b"f", folders.top, seen, 0)
+    assert {path.name: path.read_bytes() for path in (tmp_path / "data").iterdir()} == {"f": b"new"}

@@ -5,6 +5,7 @@ import time
 
 import pytest
 
+from dvlite import files
 from dvlite.errors import DvliteError, FileChanged, UsageError
 from dvlite.oid import digest_bytes
 from dvlite.progress import NullProgress
@@ -145,7 +146,7 @@ def edited_while_read(folder, monkeypatch):
     """Makes a file change as it is read: after its bytes were taken, before it is checked that nothing changed."""
 
     def edited_while_read(name, contents):
-        real = module._read_up_to
+        real = files.read_at
         turns = iter(contents)
         inode = os.stat(folder / name).st_ino
 
@@ -157,7 +158,7 @@ def edited_while_read(folder, monkeypatch):
                     break
             return data
 
-        monkeypatch.setattr(module, "_read_up_to", reading)
+        monkeypatch.setattr(files, "read_at", reading)
 
     return edited_while_read
 

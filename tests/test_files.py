@@ -1,0 +1,45 @@
+"""Files: every byte is read and written, however little the system takes at a time."""
+
+import mmap
+import os
+import sys
+
+import pytest
+
+from dvlite import files
+from dvlite.oid import digest_bytes, digest_file
+
+
+@pytest.fixture
+def short_calls(monkeypatch):
+    """Reads and writes that take 7 bytes at most."""
+    read, write, written = os.pread, os.pwrite, os.write
+    monkeypatch.setattr(os, "pread", lambda one, count, offset: read(one, min(count, 7), offset))
+    monkeypatch.setattr(os, "pwrite", lambda one, data, offset: write(one, bytes(data)[:7], offset))
+    monkeypatch.setattr(os, "write", lambda one, data: written(one, bytes(data)[:7]))
+
+
+def test_a_short_read_or_write_goes_on(tmp_path, short_calls):
+    data = bytes(range(256))
+    with open(tmp_path / "one", "w+b", buffering=0) as file:
+        files.write_all(file.fileno(), data[:100])
+        files.write_at(file.fileno(), data[100:], 100)
+        assert files.read_at(file.fileno(), 1000) == data
+        assert files.read_at(file.fileno(), 50, 20) == data[20:70]
+        assert files.read_at(file.fileno(), 50, 256) == b""
+        assert digest_file(file.fileno(), 256) == digest_bytes(data)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux says so")
+def test_a_file_that_is_open_or_mapped_for_writing_is_being_written(tmp_path):
+    place = tmp_path / "one"
+    place.write_bytes(bytes(4096))
+    with open(place, "rb") as reader:
+        assert not files.is_being_written(reader.fileno())
+        with open(place, "r+b") as writer:
+            assert files.is_being_written(reader.fileno())
+            mapped = mmap.mmap(writer.fileno(), 0)
+        assert files.is_being_written(reader.fileno())
+        mapped.close()
+        assert not files.is_being_written(reader.fileno())
+        assert reader.read() == bytes(4096)
