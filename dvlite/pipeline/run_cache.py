@@ -1,6 +1,7 @@
 """The run cache: outputs that are absent or edited are restored, and those of an earlier run with the same key are reused.
 
-It is the run records: any run that ended well with this key, here or (with `--pull`) on the remote.
+It is the run records. They come from all who can write to the remote, and a record may lie: without `--pull`, only runs of this clone count,
+and those that the lockfile of a commit names.
 """
 
 from __future__ import annotations
@@ -27,7 +28,9 @@ from dvlite.pipeline.staleness import Evaluator, Staleness
 from dvlite.progress import Progress
 from dvlite.repo.repository import Repo
 from dvlite.repo.tracked_paths import why_untrackable
-from dvlite.show import quote
+from dvlite.runs.history import History
+from dvlite.runs.records import hex_of
+from dvlite.show import printable, quote
 from dvlite.workspace import sparse
 
 
@@ -50,6 +53,8 @@ class Reuse:
         self._recorder, self._ledger, self._fetcher = recorder, ledger, fetcher
         self._run_cache, self._progress = run_cache, progress
         self._warned = False
+        self._own: set[str] | None = None
+        self._history: History | None = None
 
     def require(self, outlook: Staleness) -> None:
         """Raises ObjectMissing for outputs of an up-to-date stage that are neither on disk nor in the cache, before anything runs."""
@@ -94,7 +99,11 @@ class Reuse:
         if not self._run_cache:
             return None
         assert outlook.now is not None
+        foreign = None
         for oid in self._ledger.index.ok_runs(outlook.now.key):
+            if self._fetcher is None and not self._is_own(oid) and not self._is_committed(oid):
+                foreign = foreign or self._ledger.index.run(oid)
+                continue
             try:
                 taken = self._taken(outlook, oid)
             except (DvliteError, OSError) as error:  # of one candidate: another may do, and the command always does
@@ -102,7 +111,21 @@ class Reuse:
                 continue
             if taken is not None:
                 return self._cached(outlook, oid, *taken)
+        if foreign is not None:
+            self._progress.warn(
+                f"{outlook.stage.address} ran with the same inputs for {_author(foreign)}, in a run that no commit names; to reuse it: dvlite repro --pull"
+            )
         return None
+
+    def _is_own(self, oid: Oid) -> bool:
+        if self._own is None:
+            self._own = self._ledger.records.own()
+        return hex_of(oid) in self._own
+
+    def _is_committed(self, oid: Oid) -> bool:
+        if self._history is None:
+            self._history = History(self._repo)
+        return self._history.commit_of_run(oid) is not None
 
     def _taken(self, outlook: Staleness, oid: Oid) -> tuple[Run, Sequence[Locked]] | None:
         """Puts the outputs of an earlier run into the workspace; returns None if it does not fit, or its outputs are missing."""
@@ -155,7 +178,14 @@ class Reuse:
             run=new,
             of=oid,
             of_stage=run.stage,
+            of_author=None if self._is_own(oid) else _author(run),
         )
+
+
+def _author(run: Run) -> str:
+    """Returns who recorded a run and where, by their own words."""
+    user = run.user.partition("@")[0] or "unknown"
+    return printable(f"{user}@{run.host}" if run.host else user)
 
 
 def _nowhere(stage: Stage, path: str) -> ObjectMissing:

@@ -57,6 +57,7 @@ class StageRun:
     run: str | None = None  # oid of the record
     of: str | None = None  # cached: the run whose outputs were taken
     of_stage: str | None = None  # the stage of that run, as it was called then
+    of_author: str | None = None  # user@host of that run if it was recorded by another clone
     problem: str | None = None
     exit_code: int | None = None
     log: str | None = None

@@ -1,7 +1,7 @@
 """The run records of a clone: loose files while they are few, batches when there are many (docs/reference/formats/run-batch.md).
 
-Layout: `new/<64 hex>` one record each, named by its digest; `batches/<64 hex>`; `listed/` which batches a remote had; `damaged/` damaged
-files, set aside; `lock`. Records are write-once: a record leaves one place only when it is durable in another. Batches that no remote has
+Layout: `new/<64 hex>` one record each, named by its digest; `batches/<64 hex>`; `own` the names of what this clone recorded itself;
+`listed/` which batches a remote had; `damaged/` damaged files, set aside; `lock`. Records are write-once: a record leaves one place only when it is durable in another. Batches that no remote has
 are merged when they are many; the others stay, so that a listing shows what a clone lacks. Knows no remote and no query: see `sync` and
 `index`.
 """
@@ -28,6 +28,8 @@ from dvlite.store.batch import Line
 MOST_LOOSE = 256
 MOST_SMALL = 64  # local batches below SMALL_BYTES before they are merged
 SMALL_BYTES = 1 << 20  # stored
+_OWN = "own"
+_MOST_OWN = 64 << 20  # bytes: a million records
 _HEX64 = re.compile(r"[0-9a-f]{64}")
 
 
@@ -49,6 +51,9 @@ class Records:
         self._create(self._loose)
         path = self._loose / hex_of(oid)
         files.write_atomic(path, data, mode=0o444, sync=durable)
+        # In one call, and before a batch can take the record: only what stands here counts as this clone's own.
+        with (self.folder / _OWN).open("ab", buffering=0) as own:
+            own.write(f"{path.name}\n".encode())
         if not durable:
             self._unsynced.append(path)
         if len(self.loose()) > MOST_LOOSE:
@@ -65,6 +70,10 @@ class Records:
                 files.sync_path(path)
         self._unsynced.clear()
         files.sync_path(self._loose)
+
+    def own(self) -> set[str]:
+        """Returns the names (64 hex) of the records that this clone wrote itself: those of others come from remotes and may say anything."""
+        return set((self._read(self.folder / _OWN, _MOST_OWN) or b"").decode("ascii", "replace").split())
 
     def fold(self) -> None:
         """Moves the loose records into a batch, durable before the first of them is deleted. Does nothing if another process does it."""

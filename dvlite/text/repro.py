@@ -57,7 +57,8 @@ def _row(run: StageRun, result: ReproResult, show: Show) -> tuple[str, ...]:
         return (run.stage, run.state, "", _reasons(run.reasons))
     parts = [_params(run.reasons), _outputs(run.outputs, show), _metrics(run.metrics)]
     if run.state == "cached" and run.of:
-        parts.append(f"from {run.of_stage}-{short_oid(run.of)[:6]}")
+        whose = f"{printable(run.of_author)}'s run " if run.of_author else ""
+        parts.append(f"from {whose}{run.of_stage}-{short_oid(run.of)[:6]}")
     if run.state == "tainted":
         parts = [f"{', '.join(map(printable, run.tainted_by[:2]))} changed while it ran"]
     if run.state == "failed":

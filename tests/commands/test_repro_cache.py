@@ -12,7 +12,8 @@ from dvlite.formats import record
 from dvlite.formats.record import Input
 from dvlite.progress import NullProgress
 from dvlite.repo.repository import open_repo
-from dvlite.runs.records import open_records
+from dvlite.runs.records import nonces, open_records
+from dvlite.store import batch
 
 ONE = """\
 stages:
@@ -244,6 +245,46 @@ def forged(one, **fields):
     records = open_records(open_repo(one.root, os.environ), NullProgress())
     records.put(dataclasses.replace(first, id=record.new_id(time.time_ns(), os.urandom(8)), **fields))
     one.write("params.yaml", "lr: 1\n")
+
+
+def test_record_of_another_clone_that_no_commit_names_is_not_reused_unasked(pipeline):
+    pipeline.write("dvlite.yaml", ONE)
+    for value in "12":
+        pipeline.write("params.yaml", f"lr: {value}\n")
+        pipeline.dvlite("repro")
+    pipeline.commit()
+    pipeline.ran()
+    key = pipeline.records()[0].key
+    records = open_records(open_repo(pipeline.root, os.environ), NullProgress())
+    foreign = dataclasses.replace(
+        pipeline.records()[0], user="eve\x1b[31m", host="far", outputs=pipeline.records()[1].outputs
+    )
+    shutil.rmtree(records.folder)  # what this clone recorded itself
+    (name,) = (
+        made.name for made in batch.encode([record.dump(foreign)], nonces()) if not records.adopt(made.name, made.data)
+    )
+    assert name in records.batches()
+    pipeline.write("params.yaml", "lr: 1\n")
+    done = pipeline.dvlite("repro")
+    assert pipeline.ran() == ["one"]
+    assert pipeline.read("out") == b"lr: 1\n"
+    assert pipeline.locked("one").key == key
+    assert (
+        "one ran with the same inputs for eve\\x1b[31m@far, in a run that no commit names; to reuse it: dvlite repro --pull"
+        in done.stderr
+    )
+
+
+def test_run_that_the_lockfile_of_a_commit_names_is_reused_and_its_author_shown(other):
+    other.dvlite("pull")
+    other.edit("params.yaml", "1", "2")
+    assert other.states()["train"] == "ok"
+    other.edit("params.yaml", "2", "1")
+    done = other.dvlite("repro")
+    assert done.stdout.count("  cached  ") == 2
+    assert "'s run train-" in done.stdout
+    other.edit("params.yaml", "1", "2")
+    assert "'s run train-" not in other.dvlite("repro").stdout
 
 
 def output(one, **fields):
