@@ -53,7 +53,7 @@ def test_a_flipped_byte_on_the_remote_is_named_or_harmless(world, tmp_path):
             for tracked in ("data", "model.bin", ".git/dvlite"):
                 target = there.path / tracked
                 shutil.rmtree(target) if target.is_dir() else target.unlink(missing_ok=True)
-    assert verdicts.count("named") > 10
+    assert verdicts.count("named") > 5
     assert verdicts.count("right") > 3
 
 
