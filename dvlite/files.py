@@ -232,8 +232,10 @@ def lock(
             fcntl.flock(descriptor, operation)
         yield descriptor
     finally:
-        fcntl.flock(descriptor, fcntl.LOCK_UN)
-        os.close(descriptor)
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_UN)
+        finally:  # an open descriptor would hold the lock against this very process
+            os.close(descriptor)
 
 
 def share_blocks(source: int, target: int) -> bool:
@@ -257,8 +259,9 @@ def can_share_blocks(near: Path, folder: Path) -> bool:
     except OSError:
         return False
     finally:
-        source.unlink(missing_ok=True)
-        target.unlink(missing_ok=True)
+        for path in (source, target):
+            with contextlib.suppress(OSError):  # neither is there: a folder is read-only
+                path.unlink(missing_ok=True)
 
 
 def copy_range(source: int, target: int, size_bytes: int, advance: Callable[[int], None] | None = None) -> None:

@@ -123,6 +123,7 @@ READERS = (
     "repo.ignore",
     "verify.trees",  # files of any name
     "workspace.backups",  # saved pointers, in .git
+    "workspace.sparse",  # in .git
     "repo.clone_id",  # in .git
     "commands.diff",  # files that git or the user names, as the next two
     "commands.get",

@@ -19,7 +19,7 @@ PROJECT = Path(__file__).parent.parent
 
 # command: (functions, files, frames of the deepest call, frames of the first write of a tracked file's bytes; 0: it writes none)
 BOUNDS = {
-    "add": (168, 31, 11, 9),
+    "add": (169, 31, 11, 9),
     "status": (106, 28, 12, 0),
     "push": (335, 49, 20, 0),
     "repro": (460, 61, 18, 0),

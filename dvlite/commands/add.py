@@ -10,12 +10,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
-from dvlite.errors import DvliteError, UsageError
+from dvlite.errors import DvliteError, PartlyDone, UsageError
 from dvlite.formats.pointer import SUFFIX
+from dvlite.git.output import is_lockfile
 from dvlite.progress import Progress
 from dvlite.repo.repository import Repo, open_cache
-from dvlite.repo.tracked_paths import Tracked
-from dvlite.show import quote
+from dvlite.repo.tracked_paths import Tracked, Unusable
+from dvlite.show import Show, quote, some
 from dvlite.store.cache_writer import Writer
 from dvlite.workspace import sparse
 from dvlite.workspace.add_checks import is_output, refuse_broken, refuse_untrackable, tracked_above
@@ -40,8 +41,15 @@ class AddResult:
     shares_blocks: bool = False  # cached files share blocks with the workspace (reflink)
     has_remote: bool = True
     suggest_folder: str | None = None  # more than 1,000 single files were given from this folder
+    unusable: tuple[str, ...] = ()  # with `update`: why pointers could not be read; their data is left out
     elapsed_seconds: float = 0.0
     warnings: tuple[str, ...] = ()
+
+    def failure(self, show: Show) -> DvliteError | None:
+        """Returns what was left out."""
+        return (
+            PartlyDone(some(self.unusable, 1), hint="all else is added; see dvlite status") if self.unusable else None
+        )
 
 
 def add(
@@ -72,7 +80,8 @@ def add(
         cache = open_cache(repo)
         work = Workspace(repo, cache, progress)
         adder = Adder(work, progress, force=force)
-        adder.warnings += [warning_of(error) for error in broken]
+        left_out = [error for error in broken if update and isinstance(error, Unusable) and not is_lockfile(error.file)]
+        adder.warnings += [warning_of(error) for error in broken if error not in left_out]
         with Writer(cache) as writer:
             results = [adder.one(target, writer, update=update) for target in targets]
             writer.commit()
@@ -94,6 +103,7 @@ def add(
             has_remote=bool(repo.config.remote_names),
             # more than a thousand single files: their folder can be tracked as one
             suggest_folder=(os.path.commonpath(fresh) or None) if len(fresh) > _MANY_FILES else None,
+            unusable=tuple(warning_of(error) for error in left_out),
             elapsed_seconds=time.monotonic() - started,
             warnings=tuple(adder.warnings),
         )

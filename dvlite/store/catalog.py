@@ -144,8 +144,8 @@ class Catalog:
             self._progress.warn(f"object {name[:20]} on {self.remote.store.label} is damaged: {remedy}")
         self.damaged[name] = data
 
-    def read_named_again(self) -> Iterator[str]:
-        """Reads index objects and condemned lists from the remote, whatever was kept of them, and yields those that are damaged.
+    def read_named_again(self) -> list[str]:
+        """Reads index objects and condemned lists from the remote, whatever was kept of them, and returns those that are damaged.
 
         Kept copies of these are dropped, so that the next push looks at what is there.
         """
@@ -159,11 +159,9 @@ class Catalog:
             except ObjectAbsent:
                 return True
 
-        for name, sound in zip(names, self.remote.run_all(is_sound, names), strict=True):
-            if not sound:
-                if name.startswith("index/"):
-                    self.remote.forget("index", {name[6:]})
-                yield name
+        damaged = [name for name, sound in zip(names, self.remote.run_all(is_sound, names), strict=True) if not sound]
+        self.remote.forget("index", {name.removeprefix("index/") for name in damaged})
+        return damaged
 
     @property
     def is_empty(self) -> bool:

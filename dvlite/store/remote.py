@@ -6,7 +6,7 @@ import contextlib
 import os
 import threading
 from collections.abc import Callable, Mapping, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Self, TypeVar
@@ -66,6 +66,7 @@ class Remote:
     def run_all(self, work: Callable[[str], T], names: Sequence[str]) -> list[T]:
         """Runs requests at the same time; raises the first error after all ended."""
         futures = [self._pool.submit(work, name) for name in names]
+        wait(futures)  # else the client would be closed under those that still run
         return [future.result() for future in futures]
 
     def get(self, name: str, *, start: int | None = None, end: int | None = None) -> bytes:

@@ -20,9 +20,9 @@ T = TypeVar("T")
 
 @dataclass(frozen=True, slots=True)
 class RetryBudget:
-    """For how long failures are tried again: `seconds` since the store last answered, fewer if it never did.
+    """For how long failures are tried again: `seconds` since the first failure or a later answer to any request; fewer if none came yet.
 
-    A wrong endpoint fails in `unreached_seconds`; a server that restarts, or a laptop that changes networks, has `seconds`. Waits double
+    The time that a stalled request waited for an answer does not count. A wrong endpoint fails in `unreached_seconds`; a server that restarts, or a laptop that changes networks, has `seconds`. Waits double
     from `first_wait_seconds` to `longest_wait_seconds`, each cut at random by up to half, so that clients do not return in step.
     """
 
@@ -64,12 +64,14 @@ class RetryingStore:
 
     def _try(self, operation: Callable[[], T]) -> T:
         began, tries = self._clock(), 0
+        failed: float | None = None
         while True:
             tries += 1
             try:
                 result = operation()
             except Transient as error:
-                wait = self._wait_seconds(began, tries)
+                failed = self._clock() if failed is None else failed
+                wait = self._wait_seconds(began, failed, tries)
                 if wait is None or self._closed.wait(wait):
                     raise self._given_up(error, tries, self._clock() - began) from error
             except RemoteError:
@@ -79,13 +81,11 @@ class RetryingStore:
                 self._last_answer = self._clock()
                 return result
 
-    def _wait_seconds(self, began: float, tries: int) -> float | None:
+    def _wait_seconds(self, began: float, failed: float, tries: int) -> float | None:
         """Returns how long to wait before the next try, or None if the budget would be spent by then."""
         budget, answered = self._budget, self._last_answer
         allowed = budget.unreached_seconds if answered is None else budget.seconds
-        since = (
-            began if answered is None else max(began, answered)
-        )  # a store that was left alone for an hour is not down
+        since = began if answered is None else max(failed, answered)
         wait = min(budget.first_wait_seconds * 2.0 ** min(tries - 1, 32), budget.longest_wait_seconds)
         wait *= random.uniform(0.5, 1.0)  # noqa: S311  (no secret: it spreads clients out)
         return wait if self._clock() + wait - since < allowed else None

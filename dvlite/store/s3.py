@@ -40,7 +40,7 @@ from dvlite.store.url import Location, host_of
 T = TypeVar("T")
 
 _CONNECT_SECONDS = 10
-_ANSWER_SECONDS = 60  # between two arrivals of bytes, counted once the request is sent
+_ANSWER_SECONDS = 20  # between two arrivals of bytes, counted once the request is sent
 _DELETE_AT_ONCE = 1000  # S3's limit
 _REDIRECTS = frozenset({301, 302, 303, 307, 308})
 _NOT_S3 = "what answers there is not an S3 server"
@@ -147,6 +147,8 @@ class S3Store:
             files, client = self._files, self._client
             self._files = self._client = None
         if client is not None and files is not None:
+            # Requests that still run (Ctrl-C) end with it; their errors reach the threads that wait for them, not the terminal.
+            files.loop.call_soon_threadsafe(files.loop.set_exception_handler, _pass_over)
             sync(files.loop, client.close)
 
     def _call(self, operation: Callable[[Any], Awaitable[T]], name: str | None = None) -> T:
@@ -260,6 +262,10 @@ def _file_system(options: Mapping[str, str], connections: int) -> Any:
         skip_instance_cache=True,
         **session,
     )
+
+
+def _pass_over(_loop: object, _context: object) -> None:
+    return
 
 
 def _socket(address: tuple[Any, ...]) -> socket.socket:

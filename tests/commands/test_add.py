@@ -387,3 +387,15 @@ def test_a_file_in_place_of_a_directory_that_was_never_here_is_refused(bare_clon
     bare_clone.write("data", "a file")
     assert "was never here" in bare_clone.dvlite("add", "-u", code=2).stderr
     bare_clone.dvlite("add", "--force", "data")
+
+
+def test_update_that_leaves_out_a_path_it_cannot_read_says_so_by_its_exit_code(project):
+    for name in ("a", "b"):
+        project.write(name, "1")
+    project.dvlite("add", "a", "b")
+    for name in ("a", "b"):
+        project.write(name, "22")
+    project.write("a.dvlite", b"<<<<<<< ours\n" + project.read("a.dvlite"))
+    done = project.dvlite("add", "-u", code=3)
+    assert "Added b" in done.stdout
+    assert "a.dvlite" in done.stderr

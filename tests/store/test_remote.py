@@ -1,9 +1,12 @@
 """The contract of stores, on each kind; and what open_store makes of a location."""
 
+import time
+
 import pytest
 
-from dvlite.errors import UsageError
-from dvlite.store.remote import open_store
+from dvlite.errors import RemoteError, UsageError
+from dvlite.store.cache import Cache
+from dvlite.store.remote import Remote, open_store
 from dvlite.store.retry import RetryBudget
 from dvlite.store.url import parse_url
 from tests.store.contract import StoreContract
@@ -67,3 +70,19 @@ def test_a_recording_store_counts():
     assert (store.sent_bytes, store.received_bytes) == (4, 2)
     store.forget()
     assert store.calls == []
+
+
+def test_requests_at_the_same_time_have_all_ended_when_one_fails(tmp_path):
+    ended = []
+
+    def work(name: str) -> None:
+        if name == "bad":
+            raise RemoteError("refused")
+        time.sleep(0.05)
+        ended.append(name)
+
+    with Remote(MemoryStore(), Cache(tmp_path), "origin", jobs=3) as remote, pytest.raises(RemoteError):
+        try:
+            remote.run_all(work, ["bad", "a", "b"])
+        finally:
+            assert sorted(ended) == ["a", "b"]

@@ -82,6 +82,22 @@ def test_a_store_that_answered_before_has_the_longer_budget():
     assert retrying.get("a") == b"x"
 
 
+def test_the_time_that_a_stalled_request_waited_is_not_part_of_the_budget():
+    class Stalls(FailingStore):
+        def get(self, name, *, start=None, end=None):
+            if self.failures:
+                clock[0] += 60
+            return super().get(name, start=start, end=end)
+
+    clock = [0.0]
+    budget = RetryBudget(seconds=30, unreached_seconds=10, first_wait_seconds=0, longest_wait_seconds=0)
+    store = Stalls(busy())
+    retrying = RetryingStore(store, budget, clock=lambda: clock[0])
+    retrying.put("a", b"x")
+    assert retrying.get("a") == b"x"
+    assert store.tries == 2
+
+
 def test_a_refusal_is_an_answer():
     clock = [0.0]
     store = FailingStore(ObjectAbsent("a", "memory"))
