@@ -422,6 +422,19 @@ def markdown_tables(package: Path) -> list[str]:
     ]
 
 
+def csv_writers(package: Path) -> list[str]:
+    """Cells hold texts that anyone may have written: they are written where each goes through `csv_cell`."""
+    return [
+        f"{module.name}:{node.lineno} writes CSV: text.run_table escapes"
+        for module in modules(package)
+        if module.name != "text.run_table"
+        for node in ast.walk(module.tree)
+        if isinstance(node, ast.Attribute)
+        and node.attr in {"writer", "DictWriter"}
+        and getattr(node.value, "id", "") == "csv"
+    ]
+
+
 def readers_of_the_environment(package: Path) -> list[str]:
     names = {"environ", "environb", "getenv"}
     findings = []
@@ -542,6 +555,7 @@ RULES: list[Rule] = [
     vague_names,
     hidden_imports,
     markdown_tables,
+    csv_writers,
     readers_of_the_environment,
     decisions_on_wording,
     files_opened_without_an_owner,
@@ -641,6 +655,7 @@ BREAKS: list[tuple[Rule, str, str]] = [
     (hidden_imports, "repo/repository.py", '"""x"""\n__import__("rich")\n'),
     (hidden_imports, "repo/repository.py", '"""x"""\nimport importlib\nimportlib.import_module("rich")\n'),
     (markdown_tables, "text/add.py", '"""x"""\ndef text(cells):\n    return " | ".join(cells)\n'),
+    (csv_writers, "text/add.py", '"""x"""\nimport csv\n\nrows = csv.writer(None)\n'),
     (markdown_tables, "text/add.py", '"""x"""\ndef text(cell):\n    return f"| {cell} |"\n'),
     (readers_of_the_environment, "oid.py", '"""x"""\nimport os\nX = os.environ["X"]\n'),
     (readers_of_the_environment, "oid.py", '"""x"""\nfrom os import getenv\n'),

@@ -174,7 +174,7 @@ def merge_driver(words: tuple[str, ...], *, ancestor: bool) -> int:
 @REVISION
 @click.option("--range", "commits", metavar="A..B", help="Check each commit of a range.")
 @click.option("--remote", "check_remote", is_flag=True, help="Also check that all data is on the remote.")
-@click.option("-r", "remote", metavar="NAME", help="Check this remote.")
+@click.option("-r", "remote", metavar="NAME", help="Also check this remote; with --rerun, fetch from it.")
 @click.option("--deep", is_flag=True, help="With --remote: read and hash every byte.")
 @click.option("--offline", is_flag=True, help="Do not use the network; report what could not be checked (exit 3).")
 @click.option("--rerun", is_flag=True, help="Also rerun the stages in a clean clone and compare their outputs.")
@@ -220,7 +220,9 @@ def verify(
     """Check that lockfiles, pointers and code agree; needs no data."""
     from dvlite.commands.verify import VerifyOptions, verify_again
     from dvlite.commands.verify import verify as verb
+    from dvlite.repo.remotes import configured
 
+    check_remote = check_remote or (remote is not None and not rerun)  # a rerun reads from it what it lacks
     options = VerifyOptions(
         paths=paths,
         revision=revision,
@@ -243,6 +245,8 @@ def verify(
 
     def work(session: Session) -> VerifyResult:
         repo = session.repo()
+        if remote is not None:
+            configured(repo.config, remote)  # refuses a name that is none
         if rerun:
             return verify_again(repo, options, how, environ=session.environ, progress=session.progress)
         if check_remote and session.may_ask():

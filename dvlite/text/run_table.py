@@ -13,11 +13,12 @@ from typing import Any
 from dvlite.commands.runs import RunsListResult
 from dvlite.runs.columns import RunColumn, RunSummary, value_in
 from dvlite.show import Show, count, duration_text, printable, short_oid, value_text
-from dvlite.text.markdown import plain, table
+from dvlite.text.markdown import legal, plain, table
 
 _COLOURS = {"ok": "green", "cached": "cyan", "failed": "red", "tainted": "yellow", "canceled": "yellow"}
 _NONE = "-"
 _FIRST = {"param": 2, "metric": 2, "input": 1}  # columns of each space that come before all others
+_COMMANDS = ("=", "+", "-", "@", "::", "##[")  # in spreadsheets, and in the logs of CI services
 _WIDTH = 100  # where there is no terminal
 
 
@@ -60,12 +61,23 @@ def _nothing(result: RunsListResult, show: Show) -> Iterator[str]:
 
 
 def csv_lines(result: RunsListResult, _show: Show) -> Iterator[str]:
-    """Yields comma-separated values, exact."""
+    """Yields comma-separated values, numbers exact, one line for each run; texts are those of `csv_cell`."""
     out = io.StringIO()
     writer = csv.writer(out, lineterminator="\n")
-    writer.writerow([_key(column) for column in result.columns])
-    writer.writerows([_exact(run, column) for column in result.columns] for run in result.runs)
+    writer.writerow([csv_cell(_key(column)) for column in result.columns])
+    writer.writerows([csv_cell(_exact(run, column)) for column in result.columns] for run in result.runs)
     yield from out.getvalue().removesuffix("\n").split("\n")
+
+
+def csv_cell(value: Any) -> Any:
+    """Returns a value that neither a terminal, a CI log nor a spreadsheet takes for a command, whoever wrote the record.
+
+    Control characters and line ends are escaped; a text that begins as a formula or as a workflow command gets a `'` in front.
+    """
+    if not isinstance(value, str):
+        return value
+    shown = legal(value)
+    return f"'{shown}" if shown.lstrip().startswith(_COMMANDS) else shown
 
 
 def markdown(result: RunsListResult, _show: Show) -> Iterator[str]:

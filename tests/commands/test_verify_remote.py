@@ -175,3 +175,12 @@ def test_a_remote_whose_config_cannot_be_read_is_not_checked(pushed, data):
     assert "config" in found["why"]
     assert "JSON" not in found["why"]
     assert "JSON" not in pushed.dvlite("verify", "--remote", code=3).stdout
+
+
+def test_a_remote_that_is_named_is_checked(pushed, tmp_path):
+    pushed.dvlite("remote", "add", "empty", tmp_path / "empty")
+    assert pushed.json("verify", "-r", "origin")["remote"] == "origin"
+    assert "empty" in pushed.dvlite("verify", "-r", "empty", code=3).stderr
+    done = pushed.dvlite("verify", "-r", "nonsense", code=2)
+    assert "there is no remote 'nonsense'" in done.stderr
+    assert "there is no remote 'nonsense'" in pushed.dvlite("verify", "--rerun", "-r", "nonsense", code=2).stderr
