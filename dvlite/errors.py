@@ -88,6 +88,13 @@ class FormatError(DvliteError):
         self.reason = reason or message
 
 
+class LaterVersion(FormatError):
+    """Bytes that are whole, by their name or checksum, and that a later dvlite wrote: never treated as damaged."""
+
+    def __init__(self, subject: str) -> None:
+        super().__init__(f"{subject} was written by a later dvlite", hint="upgrade dvlite; nothing is damaged")
+
+
 class RemoteError(DvliteError):
     """A remote store could not be reached, or refused."""
 

@@ -171,7 +171,10 @@ def test_an_index():
     assert digest_bytes(data).hex() in page_of("index")
     found = list(index.Index(data, "x"))
     assert sorted(found) == sorted(index.rows_of(files_pack()))
-    assert index.encode(found, bytes(range(16, 32))) == data
+    made = files_pack()
+    entries = {made.name: index.PackEntry(FILES, len(made.data))}
+    assert index.Index(data, "x").packs == entries
+    assert index.encode(found, bytes(range(16, 32)), entries) == data
 
 
 def test_a_root():
@@ -201,8 +204,8 @@ def test_a_snapshot():
 
 def test_a_condemned_list():
     found = condemned.parse(shown("condemned"), "x")
-    assert found.packs == (files_pack().name,)
-    assert condemned.dump(found) == shown("condemned")
+    assert found == [files_pack().name]
+    assert condemned.dump(found, bytes(range(64, 80))) == shown("condemned")
     assert digest_bytes(shown("condemned")).hex() in page_of("condemned")
 
 

@@ -21,10 +21,10 @@ PROJECT = Path(__file__).parent.parent
 BOUNDS = {
     "add": (169, 31, 11, 9),
     "status": (106, 28, 12, 0),
-    "push": (335, 49, 20, 0),
-    "repro": (460, 61, 18, 0),
+    "push": (336, 49, 20, 0),
+    "repro": (461, 61, 18, 0),
     "checkout": (198, 35, 17, 13),
-    "pull": (377, 55, 17, 3),
+    "pull": (379, 55, 17, 3),
 }
 COLUMNS = ("functions", "files", "frames", "frames of the first write")
 

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from itertools import islice
 from operator import le, lt
 
-from dvlite.errors import FormatError, ObjectCorrupt
+from dvlite.errors import LaterVersion, ObjectCorrupt
 from dvlite.oid import DIGEST_BYTES, Digest, digest_manifest, short, split_hash
 from dvlite.paths import check_paths, refuse_files_used_as_folders
 
@@ -203,10 +203,10 @@ def decode(data: bytes, digest: Digest, form: Form = LISTING) -> Entries | Branc
     if len(data) < _HEADER.size or len(data) > NODE_LIMIT_BYTES:
         raise _corrupt(digest, "its length is impossible")
     magic, version, level, zero, count, paths_bytes = _HEADER.unpack_from(data)
-    if magic != form.magic or zero:
+    if magic != form.magic:
         raise _corrupt(digest, "it is not a listing")
-    if version != VERSION:
-        raise FormatError(f"listing {short(digest)} has version {version}, which is not known", hint="upgrade dvlite")
+    if version != VERSION or zero:
+        raise LaterVersion(f"listing {short(digest)}")
     row_bytes = 8 + 8 + DIGEST_BYTES if level else 1 + 8 + DIGEST_BYTES
     if level > MAX_LEVEL or count > MAX_ENTRIES or len(data) != _HEADER.size + count * row_bytes + paths_bytes:
         raise _corrupt(digest, "its lengths do not add up")
@@ -223,7 +223,7 @@ def _decode_leaf(data: bytes, digest: Digest, paths: list[bytes], form: Form) ->
     count = len(paths)
     flags = data[_HEADER.size : _HEADER.size + count]
     if not form.flags.issuperset(flags):
-        raise _corrupt(digest, "an entry has a kind that is not known")
+        raise LaterVersion(f"listing {short(digest)}")
     at = _HEADER.size + count
     sizes = _array(data[at : at + 8 * count])
     if count and max(sizes) > MAX_SIZE:

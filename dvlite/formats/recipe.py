@@ -9,14 +9,14 @@ from __future__ import annotations
 import struct
 from dataclasses import dataclass
 
-from dvlite.errors import FormatError, ObjectCorrupt
+from dvlite.errors import LaterVersion, ObjectCorrupt
 from dvlite.formats.store_config import LEAST_BYTES
 from dvlite.oid import DIGEST_BYTES, Digest, digest_bytes, short
 
 MAGIC = b"DVLR"
 VERSION = 1
 MAX_BYTES = 16 * 1024 * 1024
-_HEADER = struct.Struct("<4sB3x32sQII")  # magic, version, file oid, file size, packs, terms
+_HEADER = struct.Struct("<4sB3s32sQII")  # magic, version, 0, file oid, file size, packs, terms
 _TERM = struct.Struct("<IIIIQ")  # pack number, first chunk, chunk count, repeat, length
 _CHECKSUM_BYTES = 16
 
@@ -53,7 +53,7 @@ def dump(recipe: Recipe) -> bytes:
     """Returns the canonical bytes of a recipe."""
     packs = recipe.packs
     number = {pack: i for i, pack in enumerate(packs)}
-    parts = [_HEADER.pack(MAGIC, VERSION, recipe.digest, recipe.size_bytes, len(packs), len(recipe.terms)), *packs]
+    parts = [_HEADER.pack(MAGIC, VERSION, b"", recipe.digest, recipe.size_bytes, len(packs), len(recipe.terms)), *packs]
     parts.extend(
         _TERM.pack(number[term.pack], term.first, term.count, term.repeat, term.length_bytes) for term in recipe.terms
     )
@@ -62,19 +62,19 @@ def dump(recipe: Recipe) -> bytes:
 
 
 def parse(data: bytes, digest: Digest) -> Recipe:
-    """Reads the recipe of the file `digest`; raises ObjectCorrupt unless it is whole, well formed and of that file."""
+    """Reads the recipe of the file `digest`; raises ObjectCorrupt unless it is whole, well formed and of that file, and LaterVersion."""
     if not _HEADER.size + _CHECKSUM_BYTES <= len(data) <= MAX_BYTES:
         raise _corrupt(digest, "its length is impossible")
     body, checksum = data[:-_CHECKSUM_BYTES], data[-_CHECKSUM_BYTES:]
     if digest_bytes(body)[:_CHECKSUM_BYTES] != checksum:
         raise _corrupt(digest, "its checksum is wrong")
-    magic, version, named, size_bytes, packs, terms = _HEADER.unpack_from(body)
-    if magic != MAGIC or named != digest:
+    magic, version, reserved, named, size_bytes, packs, terms = _HEADER.unpack_from(body)
+    if magic != MAGIC:
+        raise _corrupt(digest, "it is not a recipe")
+    if version != VERSION or any(reserved):
+        raise LaterVersion(f"the recipe of {short(digest)}")
+    if named != digest:
         raise _corrupt(digest, "it is not the recipe of this file")
-    if version != VERSION:
-        raise FormatError(
-            f"the recipe of {short(digest)} has version {version}, which is not known", hint="upgrade dvlite"
-        )
     if len(body) != _HEADER.size + packs * DIGEST_BYTES + terms * _TERM.size:
         raise _corrupt(digest, "its lengths do not add up")
     at = _HEADER.size

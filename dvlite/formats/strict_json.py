@@ -7,7 +7,7 @@ import math
 import re
 from typing import Any
 
-from dvlite.errors import FormatError
+from dvlite.errors import FormatError, LaterVersion
 
 LIMIT_BYTES = 4 * 1024 * 1024
 _MAX_DEPTH = 16
@@ -56,7 +56,9 @@ def require_whole_characters(value: object, where: str) -> None:
 
 
 def require_version(found: object, known: int, failure: str) -> None:
-    """Raises FormatError, which begins with `failure`, unless a version is exactly the one that is known (`true` is not 1)."""
+    """Raises FormatError, which begins with `failure`, unless a version is exactly the one that is known (`true` is not 1); LaterVersion for a higher one."""
+    if type(found) is int and found > known:
+        raise LaterVersion(f"{failure}: it")
     if type(found) is not int or found != known:
         raise FormatError(
             f"{failure}: version {str(found)[:20]} is not known", hint="upgrade dvlite; nothing was written"

@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 from dvlite import files
-from dvlite.errors import Busy, DvliteError, ObjectCorrupt, ObjectMissing
+from dvlite.errors import Busy, DvliteError, LaterVersion, ObjectCorrupt, ObjectMissing
 from dvlite.formats.manifest import EMPTY_DIR, Entries
 from dvlite.oid import Digest, digest_bytes, digest_file
 from dvlite.store import index, pack
@@ -263,6 +263,8 @@ class Cache:
             for name in orphans:
                 try:
                     rows.extend(self._rows_of(Digest(bytes.fromhex(name))))
+                except LaterVersion:  # stays for the dvlite that knows it
+                    continue
                 except (ObjectCorrupt, ObjectMissing):
                     self.set_aside(self.folder / "packs" / name)
             self.write_index(rows)
@@ -272,10 +274,11 @@ class Cache:
         return [RecordLocation(name, record) for record in records if record.kind != pack.KIND_CHUNK]
 
     def set_aside(self, path: Path) -> None:
-        """Moves a damaged object out of the way; repair never deletes."""
+        """Moves a damaged object out of the way, under a name that says which folder it came from; repair never deletes."""
         self.make_folder(self.folder / "quarantine")
+        origin = path.relative_to(self.folder).parts[0]
         with contextlib.suppress(FileNotFoundError):
-            os.rename(path, self.folder / "quarantine" / f"{path.name}-{os.urandom(4).hex()}")
+            os.rename(path, self.folder / "quarantine" / f"{origin}-{path.name}-{os.urandom(4).hex()}")
 
     def discard(self, digest: Digest, kinds: tuple[int, ...] = (KIND_FILE, KIND_MANIFEST)) -> None:
         """Forgets the damaged copies of an object, so that a good one can be stored: files are set aside, index rows dropped."""
@@ -304,11 +307,12 @@ class Cache:
 
     def merge_indexes(self) -> None:
         """Merges many small index objects into one; readers meanwhile see the old, the new, or both."""
-        small = {name: seg for name, seg in self.segments().items() if seg.size_bytes < index.MERGE_BELOW_BYTES}
+        small = [name for name, seg in self.segments().items() if seg.size_bytes < index.MERGE_BELOW_BYTES]
         if len(small) <= index.MERGE_ABOVE:
             return
-        self.write_index([place for segment in small.values() for place in segment])
-        for name in small:
+        rows = {name: each for name in small if (each := index.known_rows(self.segments()[name])) is not None}
+        self.write_index([place for each in rows.values() for place in each])
+        for name in rows:
             with contextlib.suppress(FileNotFoundError):
                 os.unlink(self.folder / "index" / name)
             self.segments().pop(name, None)

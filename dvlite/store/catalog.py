@@ -10,22 +10,21 @@ from __future__ import annotations
 import contextlib
 import os
 import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Self
 
-from dvlite.errors import FormatError, ObjectCorrupt, ObjectMissing, RemoteError
+from dvlite.errors import FormatError, LaterVersion, ObjectCorrupt, ObjectMissing, RemoteError
 from dvlite.formats import condemned, recipe, store_config
-from dvlite.formats.condemned import Condemned
 from dvlite.formats.recipe import Recipe
 from dvlite.formats.store_config import StoreConfig
 from dvlite.oid import Buffer, Digest, digest_bytes, format_oid
 from dvlite.progress import NullProgress, Progress
 from dvlite.show import quote
 from dvlite.store import index, pack
-from dvlite.store.index import Index, RecordLocation, ranges, unpack_at
+from dvlite.store.index import Index, PackEntry, RecordLocation, ranges, unpack_at
 from dvlite.store.object_store import ObjectAbsent, ObjectEntry
-from dvlite.store.pack import KIND_CHUNK, KIND_END, KIND_RECIPE, Record
+from dvlite.store.pack import KIND_CHUNK, KIND_RECIPE, Record
 from dvlite.store.remote import Remote
 
 _NAMED = re.compile(r"(packs|index|condemned)/([0-9a-f]{64})")
@@ -46,7 +45,6 @@ class Catalog:
         self.config: StoreConfig | None = None
         self.packs: dict[Digest, int] = {}
         self.condemned: frozenset[Digest] = frozenset()
-        self.purged: frozenset[Digest] = frozenset()
         self.distrusted: set[Digest] = set()  # packs that this process found damaged
         self._wrong: set[RecordLocation] = set()  # rows that are not where the object is, while another row may be
         self.condemned_sizes: dict[str, int] = {}  # of the condemned lists at the last look, in bytes
@@ -57,7 +55,7 @@ class Catalog:
         self.unindexed: Index | None = None  # rows from footers, in place of damaged index objects
         self.unread = False  # a pack in no index could not be read just now
         self._indexes: dict[str, Index] | None = None
-        self._indexed: set[Digest] | None = None
+        self._lengths: dict[Digest, set[int]] | None = None  # of packs, as index objects say; 0 is not known
         self._footers: dict[Digest, list[Record]] = {}
         self._recipes: dict[Digest, tuple[Recipe, Digest] | None] = {}  # and the pack that the recipe lies in
 
@@ -73,7 +71,7 @@ class Catalog:
         self.config = config.result()
         self.packs = _sizes(packs.result())
         self.index_sizes = {entry.name: entry.size_bytes for entry in indexes.result() if _is_named(entry.name)}
-        self._indexes = self._indexed = self.unindexed = None
+        self._indexes = self._lengths = self.unindexed = None
         self.damaged = {name: data for name, data in self.damaged.items() if name in self.condemned_sizes}
         self._recipes.clear()
         return self
@@ -93,8 +91,7 @@ class Catalog:
             except ObjectAbsent:  # merged since it was listed
                 if attempt == _TRIES - 1:
                     raise
-        self.condemned = frozenset(name for entry in entries for name in entry.packs)
-        self.purged = frozenset(digest for entry in entries for digest in entry.purged)
+        self.condemned = frozenset(name for names in entries for name in names)
         return self.condemned - before
 
     def _read_config(self) -> StoreConfig | None:
@@ -110,14 +107,14 @@ class Catalog:
             )
         return store_config.parse(data, where)
 
-    def _read_condemned(self, name: str) -> Condemned:
+    def _read_condemned(self, name: str) -> Collection[Digest]:
         data = self._read_named(name, self.condemned_sizes[name], condemned.MAX_BYTES)
         if data is not None:
             try:
                 return condemned.parse(data, f"{name} on {self.remote.store.label}")
             except ObjectCorrupt:  # named by its bytes, and yet no list
                 self._note_named(name, None)
-        return Condemned("", ())
+        return ()
 
     def _read_named(self, name: str, size_bytes: int | None, limit_bytes: int) -> bytes | None:
         """Returns an object that is named by its content: as it was kept, else read with one request, checked and kept.
@@ -224,6 +221,10 @@ class Catalog:
             self.remote.remember("size", "packs", len(entries).to_bytes(8, "big"))
         return [entry for entry in entries if _is_named(entry.name)]
 
+    def standing_packs(self) -> set[Digest]:
+        """Lists the packs again; other than at a look, those of an impossible length count too."""
+        return {Digest(bytes.fromhex(entry.name[6:])) for entry in self._list_packs("packs/")}
+
     # --- finding ---
 
     def usable(self, name: Digest) -> bool:
@@ -236,10 +237,13 @@ class Catalog:
         self.remote.remember(_DAMAGED, name.hex(), b"")
 
     def apply_damage_notes(self) -> None:
-        """Stops relying on packs noted as damaged and drops notes of packs that are gone. For pushes only: a pull may use their sound records."""
+        """Stops relying on packs noted as damaged, or shorter or longer than every index says; drops notes of packs that are gone.
+
+        For pushes only: a pull may use their sound records.
+        """
         noted = _digests(self.remote.remembered(_DAMAGED))
         self.remote.forget(_DAMAGED, {name.hex() for name in noted if name not in self.packs})
-        self.distrusted.update(noted)
+        self.distrusted.update(noted, (name for name in self.packs if not self.is_whole(name)))
 
     @contextlib.contextmanager
     def counting_condemned(self) -> Iterator[None]:
@@ -310,22 +314,27 @@ class Catalog:
         self.packs = _sizes(self._list_packs("packs/"))
         names = [name for name in self.packs if name not in named and self.usable(name)]
         self._progress.start(f"reading what {len(names):,} packs on {self.remote.store.label} hold")
-        parts = self.remote.run_all(
-            lambda text: self._rows_of(Digest(bytes.fromhex(text))), [name.hex() for name in names]
-        )
+
+        def rows_of(text: str) -> list[RecordLocation] | None:
+            with contextlib.suppress(LaterVersion):
+                return self._rows_of(Digest(bytes.fromhex(text)))
+            return None
+
+        parts = self.remote.run_all(rows_of, [name.hex() for name in names])
         self.unread = None in parts
-        rows = [place for part in parts for place in part or ()]
-        read = [name for name, part in zip(names, parts, strict=True) if part is not None]
-        return Index(index.encode(rows, bytes(16), also=read), "of packs in no index")
+        read = {name: part for name, part in zip(names, parts, strict=True) if part is not None}
+        entries = {
+            name: PackEntry(index.class_of(places[0].record.kind if places else KIND_CHUNK), self.packs[name])
+            for name, places in read.items()
+        }
+        rows = [place for places in read.values() for place in places if place.record.kind != KIND_CHUNK]
+        return Index(index.encode(rows, bytes(16), entries), "of packs in no index")
 
     def _rows_of(self, name: Digest) -> list[RecordLocation] | None:
-        """Returns the rows that index a pack: of a damaged one its sound records; None if less than all of it arrived."""
+        """Returns where a pack's objects lie: of a damaged one its sound records; None if less than all of it arrived."""
         try:
             records = self._kept_footer(name) or self._read_footer(name, self.packs[name])
-            chunks = any(record.kind == KIND_CHUNK for record in records)
-            return (
-                [index.end_of(name, self.packs[name])] if chunks else [RecordLocation(name, each) for each in records]
-            )
+            return [RecordLocation(name, each) for each in records]
         except ObjectAbsent:
             return []
         except ObjectCorrupt:
@@ -334,7 +343,7 @@ class Catalog:
             return None
         with contextlib.suppress(ObjectCorrupt):
             places = (RecordLocation(name, record) for record in pack.open_whole(data, name))
-            return [place for place in places if place.record.kind != KIND_CHUNK and _is_sound(place, data)]
+            return [place for place in places if place.record.kind != KIND_CHUNK and index.is_sound(place, data)]
         return []
 
     def mend_indexes(self) -> None:
@@ -350,7 +359,7 @@ class Catalog:
         lost = [name for name in self.damaged if name in self.index_sizes]
         if not lost or self.unindexed is None or self.unread:
             return
-        data = index.encode(list(self.unindexed), os.urandom(16), also=self.unindexed.packs)
+        data = index.encode(list(self.unindexed), os.urandom(16), self.unindexed.packs)
         name = f"index/{digest_bytes(data).hex()}"
         self.remote.put(name, data)
         self.remote.remember("index", name[6:], data)
@@ -384,7 +393,7 @@ class Catalog:
                 self.doubt(place)
                 damaged = error
                 continue
-            if all(map(self._is_whole, parsed.packs)):
+            if all(self.usable(name) and self.is_whole(name) for name in parsed.packs):
                 return parsed, place.pack
         if damaged is not None:
             raise damaged
@@ -394,15 +403,10 @@ class Catalog:
         entry = self._recipes.get(digest)
         return digest in self._recipes and (entry is None or all(map(self.usable, (*entry[0].packs, entry[1]))))
 
-    def _is_whole(self, name: Digest) -> bool:
-        """Returns whether a pack of chunks stands and is as long as some index says; True if none says it."""
-        if not self.usable(name):
-            return False
-        rows = (
-            row for segment in self.indexes().values() for row in segment.find(name, (KIND_END,)) if row.pack == name
-        )
-        ends = [row.record.offset for row in rows]
-        return not ends or self.packs[name] in ends
+    def is_whole(self, name: Digest) -> bool:
+        """Returns whether a pack that stands is as long as some index says; True if none says it."""
+        lengths = self._indexed_packs().get(name, set()) - {0}
+        return not lengths or self.packs[name] in lengths
 
     def recipe_pack(self, digest: Digest) -> Digest:
         """Returns the pack that holds a recipe which `recipes` returned."""
@@ -536,11 +540,14 @@ class Catalog:
         whole = all(self.usable(name) and name in indexed and self.packs[name] == size for name, size in sizes.items())
         return frozenset(sizes) if whole else None
 
-    def _indexed_packs(self) -> set[Digest]:
-        """Returns the packs that an index of the last look names; made once per look, for a push may ask for many versions."""
-        if self._indexed is None:
-            self._indexed = {name for segment in self.indexes().values() for name in segment.packs}
-        return self._indexed
+    def _indexed_packs(self) -> dict[Digest, set[int]]:
+        """Returns the packs that an index of the last look names, with their lengths there; made once per look: a push may ask often."""
+        if self._lengths is None:
+            self._lengths = {}
+            for segment in self.indexes().values():
+                for name, entry in segment.packs.items():
+                    self._lengths.setdefault(name, set()).add(entry.size_bytes)
+        return self._lengths
 
     def keep_complete(self, kind: str, digest: Digest, names: Iterable[Digest]) -> None:
         body = b"".join(name + self.packs[name].to_bytes(8, "big") for name in sorted(names))
@@ -588,11 +595,3 @@ def _sizes(listed: Iterable[ObjectEntry]) -> dict[Digest, int]:
         for entry in listed
         if smallest <= entry.size_bytes <= pack.MAX_PACK_BYTES
     }
-
-
-def _is_sound(place: RecordLocation, data: bytes) -> bool:
-    try:
-        unpack_at(place, data, 0)
-    except ObjectCorrupt:
-        return False
-    return True

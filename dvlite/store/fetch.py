@@ -14,7 +14,7 @@ from concurrent.futures import FIRST_COMPLETED, Future, wait
 from dataclasses import dataclass, field
 
 from dvlite import files
-from dvlite.errors import ObjectCorrupt, ObjectMissing
+from dvlite.errors import LaterVersion, ObjectCorrupt, ObjectMissing
 from dvlite.formats import manifest
 from dvlite.formats.manifest import Branch
 from dvlite.formats.recipe import Recipe
@@ -278,10 +278,12 @@ def _verified(
 ) -> Callable[[], None]:
     """Verifies the records of a group; returns what stores the sound ones and then raises for a damaged one."""
     sound: list[tuple[pack.Record, memoryview]] = []
-    damaged: ObjectCorrupt | None = None
+    damaged: ObjectCorrupt | LaterVersion | None = None
     for place in group:
         try:
             sound.append((place.record, unpack_at(place, data, start)[0]))
+        except LaterVersion as error:
+            damaged = damaged or error
         except ObjectCorrupt as error:
             damaged = damaged or error
             catalog.doubt(place)

@@ -1,6 +1,6 @@
 """Index objects: sorted rows that say in which pack an object lies (docs/reference/formats/index.md).
 
-One row per file, manifest node, recipe and pack of chunks, never per chunk; derivable from packs. The same bytes serve on a remote and in the cache.
+One row per file, manifest node and recipe, never per chunk, and a table of the packs; derivable from packs. The same bytes serve on a remote and in the cache.
 """
 
 from __future__ import annotations
@@ -9,19 +9,33 @@ import struct
 import sys
 from array import array
 from bisect import bisect_left
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import NamedTuple
 
-from dvlite.errors import FormatError, ObjectCorrupt
+from dvlite.errors import LaterVersion, ObjectCorrupt
 from dvlite.oid import DIGEST_BYTES, Buffer, Digest, digest_bytes
-from dvlite.store.pack import CHUNKS, KIND_END, MAX_RECORD_BYTES, RAW, TARGET_BYTES, Pack, Record, unpack
+from dvlite.store.pack import (
+    CHUNKS,
+    CODECS,
+    FILES,
+    KIND_CHUNK,
+    KIND_FILE,
+    KINDS,
+    MAX_RECORD_BYTES,
+    META,
+    TARGET_BYTES,
+    Pack,
+    Record,
+    unpack,
+)
 
 MAGIC = b"DVLI"
 VERSION = 1
 MAX_BYTES = 512 * 1024 * 1024
 MERGE_ABOVE = 16  # index objects ...
 MERGE_BELOW_BYTES = 4 * 1024 * 1024  # ... smaller than this are merged into one
-_HEADER = struct.Struct("<4sB3xII16s")  # magic, version, packs, rows, nonce
+_HEADER = struct.Struct("<4sB3sII16s")  # magic, version, 0, packs, rows, nonce
+_PACK = struct.Struct("<32sIB3s")  # name, length, class, 0
 _ROW = struct.Struct("<32sBBHIIII")  # oid, kind, codec, 0, pack number, offset, raw length, stored length
 _LARGE_ROWS = 1 << 17
 GAP_BYTES = 64 * 1024  # two ranges of a pack closer than this are requested as one
@@ -35,27 +49,39 @@ class RecordLocation(NamedTuple):
     record: Record
 
 
+class PackEntry(NamedTuple):
+    """What an index says of a pack; a length of 0 is not known."""
+
+    pack_class: int
+    size_bytes: int
+
+
 class Index:
     """One index object, read from bytes or a memory map; look-ups are by binary search."""
 
-    __slots__ = ("_data", "_fan_out", "_first", "_lookups", "packs", "rows", "size_bytes")
+    __slots__ = ("_data", "_fan_out", "_first", "_lookups", "_names", "packs", "rows", "size_bytes")
 
     def __init__(self, data: Buffer, where: str) -> None:
         if len(data) < _HEADER.size or len(data) > MAX_BYTES:
             raise _corrupt(where, "its length is impossible")
-        magic, version, packs, rows, _ = _HEADER.unpack_from(data)
+        magic, version, reserved, packs, rows, _ = _HEADER.unpack_from(data)
         if magic != MAGIC:
             raise _corrupt(where, "it is not an index")
-        if version != VERSION:
-            raise FormatError(f"index {where} has version {version}, which is not known", hint="upgrade dvlite")
-        self._first = _HEADER.size + packs * DIGEST_BYTES
+        if version != VERSION or any(reserved):
+            raise LaterVersion(f"index {where}")
+        self._first = _HEADER.size + packs * _PACK.size
         if len(data) != self._first + rows * _ROW.size:
             raise _corrupt(where, "its lengths do not add up")
         self._data = data
         self.rows: int = rows
-        self.packs = tuple(
-            Digest(bytes(data[at : at + DIGEST_BYTES])) for at in range(_HEADER.size, self._first, DIGEST_BYTES)
-        )
+        self.packs: dict[Digest, PackEntry] = {}
+        for name, length, pack_class, reserved in _PACK.iter_unpack(data[_HEADER.size : self._first]):
+            if any(reserved):
+                raise LaterVersion(f"index {where}")
+            self.packs[Digest(name)] = PackEntry(pack_class, length)
+        if len(self.packs) != packs:
+            raise _corrupt(where, "it names a pack twice")
+        self._names = tuple(self.packs)
         self.size_bytes = len(data)
         self._fan_out: array[int] | None = None
         self._lookups = 0
@@ -92,11 +118,14 @@ class Index:
                 yield location
 
     def _row(self, i: int) -> RecordLocation | None:
-        """Returns a row, None for one that points outside of every pack: it costs itself only."""
-        digest, kind, codec, _, pack, offset, raw, stored = _ROW.unpack_from(self._data, self._first + i * _ROW.size)
-        if pack >= len(self.packs) or raw > MAX_RECORD_BYTES or stored > MAX_RECORD_BYTES:
+        """Returns a row, None for one that points outside of every pack: it costs itself only. Raises LaterVersion."""
+        row = _ROW.unpack_from(self._data, self._first + i * _ROW.size)
+        digest, kind, codec, reserved, pack, offset, raw, stored = row
+        if kind not in KINDS or codec not in CODECS or reserved:
+            raise LaterVersion(f"object {digest.hex()}")
+        if pack >= len(self._names) or raw > MAX_RECORD_BYTES or stored > MAX_RECORD_BYTES:
             return None
-        return RecordLocation(self.packs[pack], Record(kind, codec, offset, raw, stored, digest))
+        return RecordLocation(self._names[pack], Record(kind, codec, offset, raw, stored, digest))
 
     def _position(self, digest: bytes) -> int:
         """Returns the first row whose oid is not below `digest`; binary search between two entries of the fan-out."""
@@ -135,12 +164,16 @@ class Index:
         return array("I", [*(bisect_left(prefixes, value) for value in range(1 << 16)), self.rows])
 
 
-def encode(locations: Collection[RecordLocation], nonce: bytes, *, also: Iterable[Digest] = ()) -> bytes:
+def encode(
+    locations: Collection[RecordLocation], nonce: bytes, packs_of: Mapping[Digest, PackEntry] | None = None
+) -> bytes:
     """Returns an index object of these rows, sorted by their bytes, each once; `nonce` is 16 random bytes, so no name is used twice.
 
-    `also` are packs without rows: that an index names a pack says that its push got that far.
+    `packs_of` may hold packs without rows: that an index names a pack says that its push got that far. The length of one that it lacks is
+    not known to readers.
     """
-    packs = sorted({place.pack for place in locations}.union(also))
+    entries = {pack: PackEntry(class_of(record.kind), 0) for pack, record in locations} | dict(packs_of or {})
+    packs = sorted(entries)
     number = {pack: i for i, pack in enumerate(packs)}
     pack_row = _ROW.pack
     rows = sorted(
@@ -149,19 +182,28 @@ def encode(locations: Collection[RecordLocation], nonce: bytes, *, also: Iterabl
             for pack, r in locations
         }
     )
-    return b"".join([_HEADER.pack(MAGIC, VERSION, len(packs), len(rows), nonce), *packs, *rows])
+    table = [_PACK.pack(pack, entries[pack].size_bytes, entries[pack].pack_class, b"") for pack in packs]
+    return b"".join([_HEADER.pack(MAGIC, VERSION, b"", len(packs), len(rows), nonce), *table, *rows])
 
 
 def rows_of(pack: Pack) -> list[RecordLocation]:
-    """Returns the rows that index a pack: of chunks, which recipes find by number, only where the pack ends."""
+    """Returns the rows that index a pack: none for chunks, which recipes find by number."""
     if pack.pack_class == CHUNKS:
-        return [end_of(pack.name, len(pack.data))]
+        return []
     return [RecordLocation(pack.name, record) for record in pack.records]
 
 
-def end_of(pack: Digest, size_bytes: int) -> RecordLocation:
-    """Returns the row that says how long a pack of chunks is."""
-    return RecordLocation(pack, Record(KIND_END, RAW, size_bytes, 0, 0, pack))
+def class_of(kind: int) -> int:
+    """Returns the class of the packs that hold records of a kind."""
+    return {KIND_FILE: FILES, KIND_CHUNK: CHUNKS}.get(kind, META)
+
+
+def known_rows(segment: Index) -> list[RecordLocation] | None:
+    """Returns all rows of an index object; None if a later dvlite wrote some: such an object is never merged."""
+    try:
+        return list(segment)
+    except LaterVersion:
+        return None
 
 
 def ranges(
@@ -185,6 +227,15 @@ def unpack_at(place: RecordLocation, data: bytes, start: int) -> tuple[memoryvie
     offset = place.record.offset - start
     stored = memoryview(data)[offset : offset + place.record.stored_length]
     return stored, unpack(place.record, stored)
+
+
+def is_sound(place: RecordLocation, data: bytes) -> bool:
+    """Returns whether a record lies in a whole pack as a row says."""
+    try:
+        unpack_at(place, data, 0)
+    except ObjectCorrupt:
+        return False
+    return True
 
 
 def verify_name(data: Buffer, name: str) -> None:

@@ -1,7 +1,8 @@
 """Packs: write-once containers of records (docs/reference/formats/pack.md).
 
 A pack is a header with 16 random bytes, self-describing records, a footer table and the footer's length; its name is the BLAKE3 of all of
-it, so no name is ever used twice. The footer can be rebuilt by reading the records. Owns zstandard. Knows no files and no stores.
+it, so no name is ever used twice. The footer can be rebuilt by reading the records. What is whole and not known was written by a later
+dvlite. Owns zstandard. Knows no files and no stores.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ from typing import NamedTuple
 
 import zstandard
 
-from dvlite.errors import ObjectCorrupt
+from dvlite.errors import LaterVersion, ObjectCorrupt
 from dvlite.oid import (
     FILE,
     MANIFEST,
@@ -28,21 +29,22 @@ from dvlite.oid import (
 
 META, FILES, CHUNKS = 1, 2, 3  # classes: what a pack may hold
 KIND_FILE, KIND_CHUNK, KIND_MANIFEST, KIND_RECIPE, KIND_LOG, KIND_RUN, KIND_SNAPSHOT = 1, 2, 3, 4, 5, 6, 7
-KIND_END = 0  # of rows in an index only: where a pack ends
-RAW, ZSTD = 0, 1  # codecs; 2 is kept for zstd against a base object
+RAW, ZSTD = 0, 1  # codecs; 2 is reserved for zstd against a base chunk
+KINDS, CODECS = frozenset(range(KIND_FILE, KIND_SNAPSHOT + 1)), frozenset((RAW, ZSTD))  # others are of a later dvlite
 TARGET_BYTES = 32 * 1024 * 1024
 MAX_RECORD_BYTES = 16 * 1024 * 1024  # raw length of one record
 MAX_PACK_BYTES = 80 * 1024 * 1024
 NONCE_BYTES = 16
 
 _MAGIC, _RECORD_MAGIC, _END_MAGIC = b"DVLPACK1", b"DVr1", b"DVLPEND1"
-_HEADER = struct.Struct("<8sB7x16s")  # magic, class, nonce
+_HEADER = struct.Struct("<8sB7s16s")  # magic, class, zero, nonce
 _RECORD = struct.Struct("<4sBBHII32s")  # magic, kind, codec, 0, raw length, stored length, oid
 _ROW = struct.Struct("<BBHIII32s")  # kind, codec, 0, offset, raw length, stored length, oid
 _TRAILER = struct.Struct("<16sII8s")  # checksum of the table, rows, length of table + trailer, magic
 HEADER_BYTES, RECORD_BYTES, ROW_BYTES, TRAILER_BYTES = _HEADER.size, _RECORD.size, _ROW.size, _TRAILER.size
 
-_KINDS = frozenset(range(KIND_FILE, KIND_SNAPSHOT + 1))
+_CLASSES = frozenset((META, FILES, CHUNKS))
+_ZERO = bytes(7)
 _OID_KIND = {KIND_MANIFEST: MANIFEST, KIND_RUN: RUN, KIND_SNAPSHOT: SNAPSHOT}
 _DIGESTS = {KIND_MANIFEST: digest_manifest, KIND_RUN: digest_run, KIND_SNAPSHOT: digest_snapshot}
 _codecs = threading.local()
@@ -75,7 +77,7 @@ class PackWriter:
 
     def __init__(self, pack_class: int, nonce: bytes) -> None:
         self.pack_class = pack_class
-        self._parts: list[Buffer] = [_HEADER.pack(_MAGIC, pack_class, nonce)]
+        self._parts: list[Buffer] = [_HEADER.pack(_MAGIC, pack_class, _ZERO, nonce)]
         self._length = HEADER_BYTES
         self.size_bytes = HEADER_BYTES + TRAILER_BYTES  # of the whole pack, were it finished now
         self._records: list[Record] = []
@@ -126,7 +128,10 @@ def footer_length(tail: Buffer, name: Digest) -> int:
 
 
 def decode_footer(footer: Buffer, name: Digest, pack_size: int) -> list[Record]:
-    """Reads a footer of exactly its length; raises ObjectCorrupt unless the records fill a pack of this size."""
+    """Reads a footer of exactly its length; raises ObjectCorrupt unless the records fill a pack of this size.
+
+    Raises LaterVersion for a kind, a codec or a reserved field that is not known: the checksum proves that it was written so.
+    """
     if footer_length(footer, name) != len(footer):
         raise _corrupt(name, "its footer has the wrong length")
     table = bytes(footer[: len(footer) - TRAILER_BYTES])
@@ -135,11 +140,13 @@ def decode_footer(footer: Buffer, name: Digest, pack_size: int) -> list[Record]:
         raise _corrupt(name, "its footer's checksum is wrong")
     records = []
     free, limit = HEADER_BYTES, pack_size - len(footer)
-    for kind, codec, _, offset, raw_length, stored_length, digest in _ROW.iter_unpack(table):
+    for kind, codec, reserved, offset, raw_length, stored_length, digest in _ROW.iter_unpack(table):
+        if kind not in KINDS or codec not in CODECS or reserved:
+            raise LaterVersion(f"pack {name.hex()}")
         if (
             offset < free + RECORD_BYTES
             or offset + stored_length > limit
-            or not _plausible(kind, codec, raw_length, stored_length)
+            or not _plausible(codec, raw_length, stored_length)
         ):
             raise _corrupt(name, "its footer points outside of it")
         free = offset + stored_length
@@ -150,39 +157,53 @@ def decode_footer(footer: Buffer, name: Digest, pack_size: int) -> list[Record]:
 
 
 def scan(data: Buffer, name: Digest) -> list[Record]:
-    """Rebuilds the table by reading the records themselves; stops where they stop making sense."""
-    view = memoryview(data)
-    check_header(view, name)
+    """Rebuilds the table by reading the records themselves; where they stop making sense, searches for the next one.
+
+    After such a gap chunks are left out: recipes count them from the start.
+    """
+    whole = bytes(data)
     records = []
-    position = HEADER_BYTES
-    while position + RECORD_BYTES <= len(view):
-        magic, kind, codec, _, raw_length, stored_length, digest = _RECORD.unpack_from(view, position)
-        end = position + RECORD_BYTES + stored_length
-        if magic != _RECORD_MAGIC or end > len(view) or not _plausible(kind, codec, raw_length, stored_length):
-            break
-        records.append(Record(kind, codec, position + RECORD_BYTES, raw_length, stored_length, digest))
-        position = end
+    position, free = HEADER_BYTES, 0  # `free`: where a search goes on
+    counts = True
+    while 0 <= position <= len(whole) - RECORD_BYTES:
+        magic, kind, codec, reserved, raw_length, stored_length, digest = _RECORD.unpack_from(whole, position)
+        start = position + RECORD_BYTES
+        is_known = magic == _RECORD_MAGIC and kind in KINDS and codec in CODECS and not reserved
+        if is_known and start + stored_length <= len(whole) and _plausible(codec, raw_length, stored_length):
+            if counts or kind != KIND_CHUNK:
+                records.append(Record(kind, codec, start, raw_length, stored_length, digest))
+            position = free = start + stored_length
+        else:
+            counts = False
+            position = whole.find(_RECORD_MAGIC, free)
+            free = position + 1
     return records
 
 
-def check_header(data: Buffer, name: Digest) -> int:
-    """Returns the class of a pack, from its first bytes."""
+def class_of(data: Buffer, name: Digest) -> int:
+    """Returns the class of a pack, from its header. Raises ObjectCorrupt for a header that this version does not write."""
     if len(data) < HEADER_BYTES:
         raise _corrupt(name, "it is cut short")
-    magic, pack_class, _ = _HEADER.unpack_from(data)
-    if magic != _MAGIC or pack_class not in (META, FILES, CHUNKS):
-        raise _corrupt(name, "it is not a pack")
+    magic, pack_class, reserved, _ = _HEADER.unpack_from(data)
+    if magic != _MAGIC or pack_class not in _CLASSES or reserved != _ZERO:
+        raise _corrupt(name, "its header is not that of a pack")
     return int(pack_class)
 
 
 def open_whole(data: Buffer, name: Digest) -> list[Record]:
-    """Returns the records of a whole pack in memory; a damaged footer is rebuilt by reading the records."""
+    """Returns the records of a whole pack in memory; a damaged footer is rebuilt by reading the records.
+
+    Raises ObjectCorrupt if none is left, and LaterVersion for a pack that is whole by its name and not one of this version.
+    """
     view = memoryview(data)
-    check_header(view, name)
     try:
         length = footer_length(view[-TRAILER_BYTES:], name)
-        return decode_footer(view[len(view) - length :], name, len(view))
+        records = decode_footer(view[len(view) - length :], name, len(view))
+        class_of(view, name)
+        return records
     except ObjectCorrupt:
+        if bytes(view[: len(_MAGIC) - 1]) == _MAGIC[:-1] and digest_bytes(view) == name:
+            raise LaterVersion(f"pack {name.hex()}") from None
         records = scan(view, name)
         if not records:
             raise
@@ -195,11 +216,11 @@ def verify_whole(data: bytes, name: Digest) -> Pack:
     view = memoryview(data)
     for record in records:
         unpack(record, view[record.offset : record.offset + record.stored_length])
-    return Pack(name, check_header(view, name), data, records)
+    return Pack(name, class_of(view, name), data, records)
 
 
-def _plausible(kind: int, codec: int, raw_length: int, stored_length: int) -> bool:
-    if kind not in _KINDS or codec not in (RAW, ZSTD) or raw_length > MAX_RECORD_BYTES:
+def _plausible(codec: int, raw_length: int, stored_length: int) -> bool:
+    if raw_length > MAX_RECORD_BYTES:
         return False
     return stored_length == raw_length if codec == RAW else 0 < stored_length < raw_length
 
@@ -234,6 +255,8 @@ def _decode(record: Record, stored: Buffer) -> Buffer:
         raise corrupt_object(record, "it is cut short")
     if record.codec == RAW:
         return stored
+    if record.codec != ZSTD:
+        raise LaterVersion(f"object {_OID_KIND.get(record.kind, FILE)}:{record.digest.hex()}")
     try:
         frame = zstandard.get_frame_parameters(stored)
         # checked before any allocation: a frame may declare an exabyte

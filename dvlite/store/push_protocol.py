@@ -12,7 +12,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 from dvlite.errors import RemoteError
-from dvlite.formats import root, snapshot
+from dvlite.formats import condemned, root, snapshot
 from dvlite.formats.manifest import Tree
 from dvlite.formats.snapshot import Version
 from dvlite.oid import Digest, digest_bytes
@@ -21,6 +21,7 @@ from dvlite.store import fetch, index, push_plan
 from dvlite.store.cache import Cache
 from dvlite.store.catalog import Catalog
 from dvlite.store.fetch import Need
+from dvlite.store.index import PackEntry, RecordLocation
 from dvlite.store.object_store import ObjectAbsent
 from dvlite.store.pack import KIND_SNAPSHOT
 from dvlite.store.push_plan import Bases, PushPlan, refuse_missing
@@ -86,6 +87,7 @@ def run(
         sender = Sender(catalog, cache, progress)
         sender.send(todo, chunk_bases, nodes)
         catalog.mend_indexes()
+        merge_condemned(catalog)
         if not catalog.has_all(merge_indexes(catalog, sender.sent)):
             catalog.look()
             continue
@@ -153,20 +155,49 @@ def _publish(catalog: Catalog, tree: Tree, signer: RootAuthor) -> None:
     remote.put(root.name(tree.root, remote.clone, os.urandom(16)), root.dump(body))
 
 
+def merge_condemned(catalog: Catalog) -> None:
+    """Merges condemned lists if they are many; deletes exactly those whose packs the acknowledged new one names."""
+    names = sorted(catalog.condemned_sizes.keys() - catalog.damaged.keys())
+    if len(names) <= condemned.MERGE_ABOVE:
+        return
+    data = condemned.dump(catalog.condemned, os.urandom(16))
+    if len(data) <= condemned.MAX_BYTES:
+        catalog.remote.put(f"{condemned.FOLDER}{digest_bytes(data).hex()}", data)
+        catalog.remote.store.delete(names)
+
+
 def merge_indexes(catalog: Catalog, sent: Mapping[str, int]) -> dict[str, int]:
     """Merges many small index objects into one; deletes exactly those whose rows the acknowledged new one holds.
 
-    `sent` are the objects that the push wrote, with their sizes; returns those that stand after it.
+    Rows of packs that are gone are left out. A pack stands before an index names it, so packs are listed after the index objects. `sent` are the objects that the push wrote, with their sizes; returns those that stand after it.
     """
     sizes = catalog.index_sizes | {name: size for name, size in sent.items() if name.startswith("index/")}
     small = [name for name, size in sizes.items() if size < index.MERGE_BELOW_BYTES and name not in catalog.damaged]
     if len(small) <= index.MERGE_ABOVE:
         return dict(sent)
     remote = catalog.remote
-    segments = {name: segment for name in small if (segment := catalog.read_index(name)) is not None}
-    rows = [place for segment in segments.values() for place in segment]
-    named = {name for segment in segments.values() for name in segment.packs}
-    data = index.encode(rows, os.urandom(16), also=named)
+    standing = catalog.standing_packs()
+    stale = [
+        name
+        for name, segment in catalog.indexes().items()
+        if name in sizes and name not in small and not standing.issuperset(segment.packs)
+    ]
+    entries: dict[Digest, PackEntry] = {}
+    segments: dict[str, list[RecordLocation]] = {}
+    free = index.MAX_BYTES // 2
+    for name in (*small, *sorted(stale, key=sizes.__getitem__)):
+        free -= sizes[name]
+        segment = catalog.read_index(name) if free > 0 else None
+        if segment is not None and (rows := index.known_rows(segment)) is not None:
+            segments[name] = [place for place in rows if place.pack in standing]
+            entries |= {
+                pack: entry
+                for pack, entry in segment.packs.items()
+                if pack in standing and (entry.size_bytes or pack not in entries)
+            }
+    if len(segments) < 2:
+        return dict(sent)
+    data = index.encode([place for rows in segments.values() for place in rows], os.urandom(16), entries)
     name = f"index/{digest_bytes(data).hex()}"
     remote.put(name, data)
     remote.remember("index", name[6:], data)

@@ -19,7 +19,7 @@ from dvlite.progress import Progress
 from dvlite.store import chunking, index, pack
 from dvlite.store.cache import Cache
 from dvlite.store.catalog import Catalog
-from dvlite.store.index import RecordLocation
+from dvlite.store.index import PackEntry, RecordLocation
 from dvlite.store.pack import KIND_CHUNK, KIND_FILE, KIND_MANIFEST, KIND_RECIPE, KIND_SNAPSHOT, PackWriter, Record
 from dvlite.store.push_plan import PushPlan
 
@@ -39,6 +39,7 @@ class Sender:
         self._slots: dict[int, _PackSlot] = {}
         self._flying: list[_Upload] = []
         self._rows: list[RecordLocation] = []  # of packs that arrived and are in no index yet
+        self._arrived: dict[Digest, PackEntry] = {}  # these packs
         self._unfinished: set[Digest] = set()  # packs of an interrupted push, in no index yet
         self._drafts: list[_RecipeDraft] = []
         self._since_index = 0
@@ -154,7 +155,8 @@ class Sender:
             self._arrive()
         name = f"packs/{finished.name.hex()}"
         sent = self._remote.submit(lambda: self._remote.put(name, finished.data))
-        self._flying.append(_Upload(sent, index.rows_of(finished), slot))
+        entry = PackEntry(pack_class, len(finished.data))
+        self._flying.append(_Upload(sent, finished.name, entry, index.rows_of(finished), slot))
         self.packs.add(finished.name)
         self._catalog.packs[finished.name] = self.sent[name] = len(finished.data)
         if pack_class == pack.CHUNKS:
@@ -165,8 +167,9 @@ class Sender:
 
     def _arrive(self) -> None:
         """Waits for the oldest pack on its way; only now may an index or a recipe name it."""
-        sent, rows, slot = self._flying.pop(0)
+        sent, name, entry, rows, slot = self._flying.pop(0)
         sent.result()
+        self._arrived[name] = entry
         self._rows.extend(rows)
         self._since_index += 1
         if slot is not None:
@@ -200,7 +203,7 @@ class Sender:
         for draft in ready:
             finished = draft.recipe()
             taken_up = self._unfinished.intersection(finished.packs)
-            self._rows += [index.end_of(name, self._catalog.packs[name]) for name in taken_up]
+            self._arrived |= {name: PackEntry(pack.CHUNKS, self._catalog.packs[name]) for name in taken_up}
             self._unfinished -= taken_up
             self.packs.update(finished.packs)
             data = recipe.dump(finished)
@@ -211,20 +214,22 @@ class Sender:
 
     def _put_index(self) -> None:
         self._since_index = 0
-        if not self._rows:
+        if not self._arrived:
             return
-        data = index.encode(self._rows, os.urandom(16))
+        data = index.encode(self._rows, os.urandom(16), self._arrived)
         name = digest_bytes(data).hex()
         self._remote.put(f"index/{name}", data)
         self._remote.remember("index", name, data)
         self.sent[f"index/{name}"] = len(data)
-        self._rows = []
+        self._rows, self._arrived = [], {}
 
 
 class _Upload(NamedTuple):
-    """A pack on its way: the request, the rows that will index it, the slot that its chunks were promised in."""
+    """A pack on its way: the request, what will index it, the slot that its chunks were promised in."""
 
     sent: Future[None]
+    name: Digest
+    entry: PackEntry
     rows: list[RecordLocation]
     slot: _PackSlot | None
 

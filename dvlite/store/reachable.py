@@ -84,7 +84,7 @@ def present(catalog: Catalog, wanted: Iterable[Digest]) -> set[Digest]:
     found: set[Digest] = set()
     with_recipe: list[Digest] = []
     for digest in wanted:
-        if catalog.locations(digest, (KIND_FILE,)):
+        if any(catalog.is_whole(place.pack) for place in catalog.locations(digest, (KIND_FILE,))):
             found.add(digest)
         elif catalog.locations(digest, (KIND_RECIPE,)):
             with_recipe.append(digest)

@@ -9,7 +9,7 @@ import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
-from dvlite.errors import DvliteError, FormatError, ObjectCorrupt, RemoteError
+from dvlite.errors import DvliteError, FormatError, LaterVersion, ObjectCorrupt, RemoteError
 from dvlite.formats.manifest import EMPTY_DIR
 from dvlite.formats.pointer import Pointer
 from dvlite.formats.snapshot import Version, VersionId, version_of
@@ -124,7 +124,7 @@ def _look(source: ContentSource, wanted: Sequence[Requirement], runs: Mapping[Oi
 
 def _one(
     source: ContentSource, catalog: Catalog, requirement: Requirement, promised: set[VersionId]
-) -> tuple[list[Finding], frozenset[Digest]]:
+) -> tuple[list[Finding | Unchecked], frozenset[Digest]]:
     """Looks at one version; returns what is wrong, and the packs that it lies in."""
     path, remote = printable(requirement.path), printable(source.name or "the remote")
     try:
@@ -133,6 +133,8 @@ def _one(
         return [
             corrupt(f"{path} cannot be read from {remote}: {error.message}", requirement.place, requirement.path)
         ], frozenset()
+    except LaterVersion as error:
+        return [Unchecked(what=f"{path} on {remote}", why=error.message, hint=error.hint)], frozenset()
     except FormatError as error:
         return [
             _finding(requirement, "size-mismatch", error.message, f"git log -p -- {requirement.place.file}")

@@ -6,8 +6,8 @@ import pytest
 
 from dvlite.oid import Digest, digest_bytes
 from dvlite.store import index, pack
-from dvlite.store.index import Index, RecordLocation
-from dvlite.store.pack import KIND_END, KIND_FILE, KIND_MANIFEST, KIND_RECIPE, Record
+from dvlite.store.index import Index, PackEntry, RecordLocation
+from dvlite.store.pack import CHUNKS, KIND_FILE, KIND_MANIFEST, KIND_RECIPE, Record
 from tests.commands.project import Project
 
 PIPELINE = "stages:\n  one:\n    cmd: cp large.bin out.bin\n    deps: [large.bin, small]\n    outs: [out.bin]\n"
@@ -41,6 +41,13 @@ def store(project):
 def rows(project):
     """Returns the rows of all indexes on the remote."""
     return [row for path in (store(project) / "index").iterdir() for row in Index(path.read_bytes(), path.name)]
+
+
+def chunk_packs(project):
+    """Returns the packs of chunks on the remote, with their lengths."""
+    indexes = (Index(path.read_bytes(), path.name) for path in (store(project) / "index").iterdir())
+    entries = ((name, entry) for segment in indexes for name, entry in segment.packs.items())
+    return {name: entry.size_bytes for name, entry in entries if entry.pack_class == CHUNKS}
 
 
 def rewrite(path, data):
@@ -84,14 +91,17 @@ def test_deep_finds_a_damaged_batch_of_run_records(pushed):
     assert look(clone_of(pushed), "--deep")["findings"] == []
 
 
-@pytest.mark.parametrize("kind", [KIND_END, KIND_FILE, KIND_MANIFEST, KIND_RECIPE])
+@pytest.mark.parametrize(
+    "kind", [None, KIND_FILE, KIND_MANIFEST, KIND_RECIPE], ids=["chunks", "file", "node", "recipe"]
+)
 def test_a_damaged_pack_is_sent_again_by_the_next_push(pushed, kind):
-    found = [row for row in rows(pushed) if row.record.kind == kind]
-    assert found
-    for row in found:
-        path = store(pushed) / "packs" / row.pack.hex()
+    places = {(row.pack, row.record.offset) for row in rows(pushed) if row.record.kind == kind}
+    places |= {(name, pack.HEADER_BYTES) for name in chunk_packs(pushed) if kind is None}
+    assert places
+    for name, offset in places:
+        path = store(pushed) / "packs" / name.hex()
         data = bytearray(path.read_bytes())
-        data[pack.HEADER_BYTES + 10 if kind == KIND_END else row.record.offset + 10] ^= 1
+        data[offset + 10] ^= 1
         rewrite(path, bytes(data))
     told = look(pushed, "--deep", code=1)["findings"]
     assert {each["kind"] for each in told} == {"remote-corrupt"}
@@ -126,17 +136,28 @@ def test_what_is_right_in_a_damaged_pack_is_still_pulled_and_pushed(pushed):
     assert look(pushed)["findings"] == []
 
 
-def publish(project, places):
-    data = index.encode(places, os.urandom(16))
+def publish(project, places, entries=None):
+    data = index.encode(places, os.urandom(16), entries)
     (store(project) / "index" / digest_bytes(data).hex()).write_bytes(data)
+
+
+def test_what_a_later_dvlite_wrote_is_not_checked_and_not_damaged(pushed):
+    change = {name: PackEntry(CHUNKS, size) for name, size in chunk_packs(pushed).items()}
+    place = next(row for row in rows(pushed) if row.record.kind == KIND_FILE)
+    for path in (store(pushed) / "index").iterdir():
+        path.unlink()
+    publish(pushed, [RecordLocation(place.pack, place.record._replace(codec=2))], change)
+    report = pushed.json("verify", "--remote", code=None)
+    assert any("was written by a later dvlite" in each["why"] for each in report["unchecked"])
+    assert not [each for each in report["findings"] if each["kind"] in ("remote-corrupt", "size-mismatch")]
 
 
 @pytest.mark.parametrize("number", range(3))
 def test_an_index_that_is_wrong_about_where_packs_end_does_no_harm(pushed, number):
-    ends = [row for row in rows(pushed) if row.record.kind == KIND_END]
-    assert ends
-    publish(pushed, [index.end_of(row.pack, row.record.offset - 1 - number) for row in ends])
-    publish(pushed, [RecordLocation(Digest(b"\xee" * 32), row.record._replace(offset=9)) for row in ends])
+    packs = chunk_packs(pushed)
+    assert packs
+    publish(pushed, [], {name: PackEntry(CHUNKS, size - 1 - number) for name, size in packs.items()})
+    publish(pushed, [], {Digest(b"\xee" * 32): PackEntry(CHUNKS, 9)})
     assert look(pushed, "--deep")["findings"] == []
     assert_pulls_all(pushed, "fresh")
 
@@ -153,9 +174,7 @@ def test_an_index_with_rows_that_are_wrong_does_no_harm(pushed, number):
             record.digest,
         )
 
-    publish(
-        pushed, [RecordLocation(row.pack, wrong(row.record)) for row in rows(pushed) if row.record.kind != KIND_END]
-    )
+    publish(pushed, [RecordLocation(row.pack, wrong(row.record)) for row in rows(pushed)])
     clone = clone_of(pushed)
     for project in (pushed, clone):
         assert look(project, "--deep")["findings"] == []

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from dvlite.errors import DvliteError, FormatError, ObjectCorrupt
+from dvlite.errors import DvliteError, FormatError, LaterVersion, ObjectCorrupt
 from dvlite.formats import manifest
 from dvlite.formats.manifest import (
     EMPTY_DIR,
@@ -278,8 +278,8 @@ def test_paths_that_contradict_each_other_are_refused(paths, kind, said):
 
 
 @pytest.mark.parametrize("mode", [0x03, 0x0F, 0x20, 0x40, 0xFF, SYMLINK | EXECUTABLE, EMPTY_DIR | EXECUTABLE])
-def test_only_known_kinds_and_the_executable_bit_are_accepted(mode):
-    with pytest.raises(ObjectCorrupt, match="kind that is not known"):
+def test_a_kind_of_entry_that_is_not_known_is_of_a_later_dvlite(mode):
+    with pytest.raises(LaterVersion):
         manifest.decode(leaf_bytes([b"a"], bytes([mode])), Digest(bytes(32)))
 
 
@@ -296,8 +296,9 @@ def test_a_node_that_lies_about_its_lengths_is_refused():
     for count in (0, 1, 3, 2**31):
         with pytest.raises(ObjectCorrupt):
             manifest.decode(good[:8] + struct.pack("<I", count) + good[12:], Digest(bytes(32)))
-    with pytest.raises(FormatError, match="version 2"):
-        manifest.decode(good[:4] + b"\x02" + good[5:], Digest(bytes(32)))
+    for later in (good[:4] + b"\x02" + good[5:], good[:7] + b"\x01" + good[8:]):
+        with pytest.raises(LaterVersion, match="was written by a later dvlite"):
+            manifest.decode(later, Digest(bytes(32)))
     with pytest.raises(ObjectCorrupt):
         manifest.decode(good[:5] + b"\x09" + good[6:], Digest(bytes(32)))
 

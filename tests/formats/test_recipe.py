@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dvlite.errors import DvliteError, FormatError, ObjectCorrupt
+from dvlite.errors import DvliteError, LaterVersion, ObjectCorrupt
 from dvlite.formats import recipe
 from dvlite.formats.recipe import Recipe, Term
 from dvlite.oid import Digest, digest_bytes
@@ -75,15 +75,17 @@ def sealed(body: bytes) -> bytes:
     return body + digest_bytes(body)[:16]
 
 
-def forged(size=1_000_000, terms=((0, 0, 10, 1, 1_000_000),), packs=1, named=FILE, version=1, term_count=None):
-    header = struct.pack(
-        "<4sB3x32sQII", b"DVLR", version, named, size, packs, len(terms) if term_count is None else term_count
-    )
+def forged(
+    size=1_000_000, terms=((0, 0, 10, 1, 1_000_000),), packs=1, named=FILE, version=1, term_count=None, reserved=0
+):
+    terms_said = len(terms) if term_count is None else term_count
+    header = struct.pack("<4sBHB32sQII", b"DVLR", version, 0, reserved, named, size, packs, terms_said)
     return sealed(header + bytes(32) * packs + b"".join(struct.pack("<IIIIQ", *term) for term in terms))
 
 
 HOSTILE = {
-    "22 unknown version": (forged(version=2), FormatError, "version 2, which is not known"),
+    "22 unknown version": (forged(version=2), LaterVersion, "was written by a later dvlite"),
+    "a reserved byte that is set": (forged(reserved=1), LaterVersion, "was written by a later dvlite"),
     "another file's recipe": (forged(named=PACK_A), ObjectCorrupt, "not the recipe of this file"),
     "32 lengths that do not sum to the size": (forged(size=999_999), ObjectCorrupt, "do not add up to the file's size"),
     "32 2^40 zero-length chunks": (

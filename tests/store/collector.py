@@ -6,7 +6,6 @@ import contextlib
 import os
 
 from dvlite.formats import condemned, manifest, recipe, root, snapshot
-from dvlite.formats.condemned import Condemned
 from dvlite.formats.recipe import Recipe, Term
 from dvlite.oid import FILE, Digest, digest_bytes
 from dvlite.store import index, pack
@@ -36,12 +35,12 @@ class Collector:
 
     def condemn(self, packs: set[Digest]) -> None:
         if packs:
-            data = condemned.dump(Condemned(os.urandom(16).hex(), tuple(sorted(packs))))
+            data = condemned.dump(packs, os.urandom(16))
             self.store.put(f"condemned/{digest_bytes(data).hex()}", data)
 
     def condemned(self) -> set[Digest]:
         names = [entry.name for entry in self.store.list("condemned/").entries]
-        return {name for entry in names for name in condemned.parse(self.store.get(entry), entry).packs}
+        return {name for entry in names for name in condemned.parse(self.store.get(entry), entry)}
 
     def forget_roots(self) -> None:
         """Drops every root, as gc does for versions that nobody refers to any more."""

@@ -60,8 +60,29 @@ def test_a_damaged_index_is_made_again_from_the_packs(cache, damage):
     fresh = reopened(cache)
     for content in (b"a", b"b", b"c"):
         assert read(fresh, content) == content
-    assert len(os.listdir(cache.folder / "quarantine")) == 1
+    (kept,) = os.listdir(cache.folder / "quarantine")
+    assert kept.startswith(f"index-{victim.name}-")
     assert read(reopened(cache), b"c") == b"c"
+
+
+def test_sound_records_of_a_pack_with_a_damaged_header_are_indexed_again(cache):
+    put(cache, b"a", b"b")
+    (packed,) = (cache.folder / "packs").iterdir()
+    flip(packed, 3)
+    for path in (cache.folder / "index").iterdir():
+        path.unlink()
+    assert read(reopened(cache), b"b") == b"b"
+    assert os.listdir(cache.folder / "quarantine") == []
+
+
+def test_a_pack_of_a_later_dvlite_is_not_set_aside(cache):
+    put(cache, b"a")
+    (packed,) = (cache.folder / "packs").iterdir()
+    data = packed.read_bytes()
+    later = data[:9] + b"\1" + data[10:]
+    (cache.folder / "packs" / digest_bytes(later).hex()).write_bytes(later)
+    assert read(reopened(cache), b"a") == b"a"
+    assert os.listdir(cache.folder / "quarantine") == []
 
 
 def test_a_lost_pack_is_missing_not_wrong(cache):

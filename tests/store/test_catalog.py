@@ -5,15 +5,15 @@ import shutil
 
 import pytest
 
-from dvlite.errors import FormatError, ObjectCorrupt, ObjectMissing
+from dvlite.errors import LaterVersion, ObjectCorrupt, ObjectMissing
 from dvlite.formats import condemned
-from dvlite.formats.condemned import Condemned
 from dvlite.oid import Digest, digest_bytes
 from dvlite.progress import NullProgress
 from dvlite.store import index, pack
 from dvlite.store.catalog import Catalog
 from dvlite.store.index import RecordLocation, ranges
 from dvlite.store.pack import KIND_FILE, PackWriter, Record
+from dvlite.store.push_protocol import merge_condemned
 from dvlite.store.remote import Remote
 from tests.store.collector import Collector
 from tests.store.memory import MemoryStore, RecordingStore
@@ -86,10 +86,9 @@ def test_36_an_index_that_names_an_absent_pack_is_harmless(site, store):
 
 
 def test_38_a_condemned_list_that_names_everything_is_believed(site, store):
-    everything = condemned.dump(Condemned("00" * 16, tuple(Collector(store).packs()), (A,)))
+    everything = condemned.dump(Collector(store).packs(), bytes(16))
     store.put(f"condemned/{digest_bytes(everything).hex()}", everything)
     catalog = look(site)
-    assert catalog.purged == {A}
     assert not any(catalog.usable(name) for name in catalog.packs)
 
 
@@ -102,10 +101,48 @@ def test_39_a_condemned_list_that_is_none_is_left_out_with_a_warning(site, store
 
 
 def test_a_condemned_list_of_a_later_version_stops_the_look(site, store):
-    data = b'{"dvlite_condemned":2}\n'
+    data = condemned.dump([], bytes(16)).replace(b"DVLC\1", b"DVLC\2")
     store.put(f"condemned/{digest_bytes(data).hex()}", data)
-    with pytest.raises(FormatError, match="condemned/"):
+    with pytest.raises(LaterVersion, match="condemned/"):
         look(site)
+
+
+def test_a_pack_that_is_not_as_long_as_its_index_says_is_sent_again_and_pulled_from(site, store):
+    (place,) = look(site).locations(A, (KIND_FILE,))
+    name = f"packs/{place.pack.hex()}"
+    store.put(name, store.get(name)[:-10])
+    catalog = look(site)
+    assert catalog.locations(A, (KIND_FILE,)) == [place]
+    assert not catalog.is_whole(place.pack)
+    catalog.apply_damage_notes()
+    assert catalog.locations(A, (KIND_FILE,)) == []
+
+
+def test_many_condemned_lists_are_merged_and_all_they_name_stays_condemned(site, store):
+    for number in range(condemned.MERGE_ABOVE + 1):
+        Collector(store).condemn({Digest(bytes([number]) * 32)})
+    catalog = look(site)
+    merge_condemned(catalog)
+    assert len(store.list("condemned/").entries) == 1
+    assert catalog.look_at_condemned() == frozenset()
+    assert len(catalog.condemned) == condemned.MERGE_ABOVE + 1
+
+
+def test_lists_that_are_merged_while_they_are_read_are_listed_again(site, store, monkeypatch):
+    packs = Collector(store).packs()
+    for _ in range(condemned.MERGE_ABOVE + 1):
+        Collector(store).condemn(packs)
+    other, catalog = look(site), look(site)
+    site.remote.forget("condemned", site.remote.remembered("condemned"))
+    get = site.remote.get
+
+    def merged_first(name, **bounds):
+        merge_condemned(other)
+        return get(name, **bounds)
+
+    monkeypatch.setattr(site.remote, "get", merged_first)
+    catalog.look_at_condemned()
+    assert catalog.condemned == packs
 
 
 @pytest.mark.parametrize("prefix", ["index", "condemned"])

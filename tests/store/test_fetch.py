@@ -8,7 +8,7 @@ from dataclasses import replace
 
 import pytest
 
-from dvlite.errors import DvliteError, NoSpace, ObjectCorrupt, ObjectMissing
+from dvlite.errors import DvliteError, LaterVersion, NoSpace, ObjectCorrupt, ObjectMissing
 from dvlite.formats import recipe
 from dvlite.oid import digest_bytes
 from dvlite.store import fetch, index, pack
@@ -272,7 +272,7 @@ def forge_index(store, row: tuple) -> None:
         store.delete([entry.name])
     (name,) = (entry.name for entry in store.list("packs/").entries if b"good bytes" in store.get(entry.name))
     header = struct.pack("<4sB3xII16s", b"DVLI", 1, 1, 1, bytes(16))
-    data = header + bytes.fromhex(name[6:]) + struct.pack("<32sBBHIIII", *row)
+    data = header + bytes.fromhex(name[6:]) + struct.pack("<IB3x", 0, 2) + struct.pack("<32sBBHIIII", *row)
     store.put(f"index/{digest_bytes(data).hex()}", data)
 
 
@@ -287,6 +287,59 @@ def test_34_an_index_row_that_points_elsewhere_never_gives_other_bytes(world, st
         there = world.site("there")
         if there.fetch(version) or there.content(version) == b"good bytes":
             raise ObjectMissing(version.digest.hex())
+
+
+def later_codec(whole: bytes) -> bytes:
+    """Returns a pack in which the first record has codec 2, as a later dvlite would write it."""
+    records = pack.open_whole(whole, digest_bytes(whole))
+    writer = pack.PackWriter(whole[8], bytes(16))
+    for number, record in enumerate(records):
+        stored = whole[record.offset : record.offset + record.stored_length]
+        writer.add_stored(record if number else record._replace(codec=2), stored)
+    return bytes(writer.finish().data)
+
+
+LATER_PACKS = {
+    "codec": later_codec,
+    "magic": lambda whole: whole[:7] + b"2" + whole[8:],
+    "cipher": lambda whole: whole[:9] + b"\1" + whole[10:],
+}
+
+
+@pytest.mark.parametrize("change", LATER_PACKS.values(), ids=LATER_PACKS)
+def test_a_pack_of_a_later_dvlite_is_reported_as_that_and_never_distrusted_or_sent_again(world, store, pushed, change):
+    version = pushed("data", {"a": noise(300, 1), "b": noise(300, 2)})
+    segments = Collector(store).indexes()
+    store.delete([entry.name for entry in store.list("index/").entries])
+    rows, entries = [], {}
+    for segment in segments.values():
+        for old, entry in segment.packs.items():
+            places = [place for place in segment if place.pack == old]
+            whole = store.get(f"packs/{old.hex()}")
+            name = old
+            if entry.pack_class == pack.FILES:
+                whole = change(whole)
+                store.delete([f"packs/{old.hex()}"])
+                name = digest_bytes(whole)
+                store.put(f"packs/{name.hex()}", whole)
+                places[0] = places[0]._replace(record=places[0].record._replace(codec=2 * (change is later_codec)))
+            rows += [place._replace(pack=name) for place in places]
+            entries[name] = index.PackEntry(entry.pack_class, len(whole))
+    data = index.encode(rows, bytes(16), entries)
+    store.put(f"index/{digest_bytes(data).hex()}", data)
+    there = world.site("there")
+    with pytest.raises(LaterVersion, match="was written by a later dvlite"):
+        there.fetch(version)
+    pusher = world.site("pusher")
+    for site in (there, pusher):
+        assert site.remote.remembered("distrusted") == set()
+    before = {entry.name for entry in store.list("packs/").entries}
+    try:
+        pusher.push(version)
+    except LaterVersion:
+        assert change is later_codec
+    assert {entry.name for entry in store.list("packs/").entries} == before
+    assert Catalog(pusher.remote).look().distrusted == set()
 
 
 def test_37_many_tiny_index_objects_are_read_all_the_same(world, store, pushed):

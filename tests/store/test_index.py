@@ -8,29 +8,39 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dvlite.errors import DvliteError, FormatError, ObjectCorrupt
+from dvlite.errors import DvliteError, LaterVersion, ObjectCorrupt
 from dvlite.oid import Digest, digest_bytes
 from dvlite.store import index, pack
-from dvlite.store.index import Index, RecordLocation
+from dvlite.store.index import Index, PackEntry, RecordLocation
 from dvlite.store.pack import KIND_CHUNK, KIND_FILE, KIND_MANIFEST, KIND_RECIPE, PackWriter, Record
 
 GOLDEN = Path(__file__).parent.parent / "golden"
-PACK_A, PACK_B = Digest(b"\xaa" * 32), Digest(b"\xbb" * 32)
+PACK_A, PACK_B, PACK_C = (Digest(bytes([byte]) * 32) for byte in (0xAA, 0xBB, 0xCC))
 
 
 def place(content: bytes, pack_name: Digest = PACK_A, kind: int = KIND_FILE, offset: int = 80) -> RecordLocation:
     return RecordLocation(pack_name, Record(kind, 0, offset, len(content), len(content), digest_bytes(content)))
 
 
-ROWS = [place(b"a"), place(b"bb", PACK_B, KIND_MANIFEST, 100), place(b"ccc", PACK_B, KIND_RECIPE), place(b"a", PACK_B)]
+ROWS = [place(b"a"), place(b"bb", PACK_B, KIND_MANIFEST, 100), place(b"ccc", PACK_B, KIND_RECIPE)]
+ENTRIES = {PACK_A: PackEntry(pack.FILES, 200), PACK_B: PackEntry(pack.META, 300)}
 
 
 def test_an_index_has_exactly_these_bytes():
     golden = (GOLDEN / "index.bin").read_bytes()
-    assert index.encode(ROWS, bytes(range(16))) == golden
+    assert index.encode(ROWS, bytes(range(16)), ENTRIES) == golden
     read = Index(golden, "x")
     assert sorted(read) == sorted(ROWS)
-    assert read.packs == (PACK_A, PACK_B)
+    assert read.packs == ENTRIES
+
+
+def test_the_class_of_a_pack_is_known_from_its_rows_and_its_length_is_not():
+    read = Index(index.encode(ROWS, bytes(16), {PACK_C: PackEntry(pack.CHUNKS, 99)}), "x")
+    assert read.packs == {
+        PACK_A: PackEntry(pack.FILES, 0),
+        PACK_B: PackEntry(pack.META, 0),
+        PACK_C: PackEntry(pack.CHUNKS, 99),
+    }
 
 
 places = st.builds(
@@ -68,13 +78,14 @@ def test_two_index_objects_of_the_same_rows_have_two_names():
     assert digest_bytes(index.encode(ROWS, bytes(16))) != digest_bytes(index.encode(ROWS, b"x" * 16))
 
 
-def test_chunks_have_no_rows_and_their_pack_has_one_that_says_where_it_ends():
+def test_chunks_have_no_rows_and_their_pack_stands_in_the_table():
     writer = PackWriter(pack.CHUNKS, bytes(16))
     writer.add(KIND_CHUNK, digest_bytes(b"a"), b"a")
     whole = writer.finish()
-    found = Index(index.encode(index.rows_of(whole), bytes(16)), "test")
-    assert list(found) == [index.end_of(whole.name, len(whole.data))]
-    assert found.packs == (whole.name,)
+    entries = {whole.name: PackEntry(whole.pack_class, len(whole.data))}
+    found = Index(index.encode(index.rows_of(whole), bytes(16), entries), "test")
+    assert list(found) == []
+    assert found.packs == entries
 
 
 def test_every_flipped_byte_is_seen_by_its_name():
@@ -88,18 +99,20 @@ def test_every_flipped_byte_is_seen_by_its_name():
             index.verify_name(damaged, name)
 
 
-def forged(packs=1, rows=1, magic=b"DVLI", version=1, row=None, extra=b"") -> bytes:
+def forged(packs=1, rows=1, magic=b"DVLI", version=1, row=None, extra=b"", zero=b"", pack_zero=b"") -> bytes:
     digest = digest_bytes(b"a")
     row = row or (digest, KIND_FILE, 0, 0, 0, 80, 1, 1)
-    header = struct.pack("<4sB3xII16s", magic, version, packs, rows, bytes(16))
-    return header + bytes(32) + struct.pack("<32sBBHIIII", *row) + extra
+    header = struct.pack("<4sB3sII16s", magic, version, zero, packs, rows, bytes(16))
+    return header + struct.pack("<32sIB3s", bytes(32), 0, 2, pack_zero) + struct.pack("<32sBBHIIII", *row) + extra
 
 
 @pytest.mark.parametrize(
     ("data", "kind"),
     [
         (forged(magic=b"DVLX"), ObjectCorrupt),
-        (forged(version=9), FormatError),
+        (forged(version=9), LaterVersion),
+        (forged(zero=b"\0\0\1"), LaterVersion),
+        (forged(pack_zero=b"\0\0\1"), LaterVersion),
         (forged(packs=2**32 - 1), ObjectCorrupt),
         (forged(rows=2**32 - 1), ObjectCorrupt),
         (forged(rows=0), ObjectCorrupt),
@@ -125,6 +138,22 @@ def test_34_an_index_that_lies_about_its_lengths_is_refused(data, kind):
 def test_34_a_row_that_points_nowhere_is_passed_over(row):
     assert list(Index(forged(row=row), "x").find(digest_bytes(b"a"), (KIND_FILE,))) == []
     assert list(Index(forged(row=row), "x")) == []
+
+
+LATER_ROWS = {
+    "kind": (digest_bytes(b"a"), 9, 0, 0, 0, 80, 1, 1),
+    "codec": (digest_bytes(b"a"), KIND_FILE, 2, 0, 0, 80, 1, 1),
+    "reserved": (digest_bytes(b"a"), KIND_FILE, 0, 1, 0, 80, 1, 1),
+}
+
+
+@pytest.mark.parametrize("row", LATER_ROWS.values(), ids=LATER_ROWS)
+def test_a_row_of_a_later_dvlite_is_no_absent_object(row):
+    read = Index(forged(row=row), "x")
+    with pytest.raises(LaterVersion, match="was written by a later dvlite"):
+        list(read.find(digest_bytes(b"a"), (KIND_FILE,)))
+    assert list(read.find(digest_bytes(b"b"), (KIND_FILE,))) == []
+    assert index.known_rows(read) is None
 
 
 @given(st.binary(max_size=200), st.integers(0, 120))

@@ -6,7 +6,7 @@ import pytest
 
 from dvlite.errors import FormatError, ObjectMissing, RemoteError
 from dvlite.formats import root, snapshot, store_config, strict_json
-from dvlite.oid import digest_bytes
+from dvlite.oid import Digest, digest_bytes
 from dvlite.store import index
 from dvlite.store.catalog import Catalog
 from dvlite.store.index import Index
@@ -185,7 +185,7 @@ def test_a_remote_of_a_later_version_is_not_written(world, store):
     store.put("config", strict_json.dump(config))
     store.forget()
     here = world.site("here")
-    with pytest.raises(FormatError, match="version 2 is not known"):
+    with pytest.raises(FormatError, match="was written by a later dvlite"):
         here.push(here.add("data", b"x"))
     assert store.count("put") == 0
 
@@ -347,6 +347,36 @@ def test_a_merge_leaves_large_index_objects_alone(world, store, monkeypatch):
     assert store.count("delete", "index/") > index.MERGE_ABOVE
     assert large in [entry.name for entry in store.list("index/").entries]
     assert_complete(world, "colleague", version, SMALL)
+
+
+def test_a_merge_drops_rows_of_packs_that_are_gone_from_large_index_objects_too(world, store, monkeypatch):
+    monkeypatch.setattr(index, "MERGE_BELOW_BYTES", 1000)
+    here = world.site("here")
+    here.push(here.add("many", SMALL))
+    gone = Collector(store).packs()
+    store.delete([f"packs/{name.hex()}" for name in gone])
+    versions = [here.add(f"p{i}", {"f": noise(200, i)}) for i in range(index.MERGE_ABOVE + 2)]
+    for version in versions:
+        here.push(version)
+    named = {name for segment in Collector(store).indexes().values() for name in segment.packs}
+    assert named == Collector(store).packs()
+    assert not named & gone
+    for i, version in enumerate(versions):
+        assert_complete(world, "colleague", version, {"f": noise(200, i)})
+
+
+def test_a_merge_leaves_rows_of_a_later_dvlite_where_they_are(world, store):
+    here = world.site("here")
+    here.push(here.add("first", {"f": b"first"}))
+    place = next(iter(Collector(store).indexes().values()))
+    row = next(iter(place))
+    later = index.encode([row._replace(record=row.record._replace(codec=2, digest=Digest(bytes(32))))], bytes(16))
+    name = f"index/{digest_bytes(later).hex()}"
+    store.put(name, later)
+    for i in range(index.MERGE_ABOVE + 2):
+        here.push(here.add(f"p{i}", {"f": noise(200, i)}))
+    assert store.count("delete", "index/") >= index.MERGE_ABOVE
+    assert store.get(name) == later
 
 
 # --- a gc at any moment ---
