@@ -19,12 +19,12 @@ PROJECT = Path(__file__).parent.parent
 
 # command: (functions, files, frames of the deepest call, frames of the first write of a tracked file's bytes; 0: it writes none)
 BOUNDS = {
-    "add": (169, 31, 11, 9),
-    "status": (106, 28, 12, 0),
-    "push": (336, 49, 20, 0),
-    "repro": (461, 61, 18, 0),
-    "checkout": (198, 35, 17, 13),
-    "pull": (379, 55, 17, 3),
+    "add": (170, 31, 11, 9),
+    "status": (107, 28, 12, 0),
+    "push": (337, 49, 20, 0),
+    "repro": (462, 61, 18, 0),
+    "checkout": (199, 35, 17, 13),
+    "pull": (380, 55, 17, 3),
 }
 COLUMNS = ("functions", "files", "frames", "frames of the first write")
 

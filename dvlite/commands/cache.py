@@ -4,22 +4,23 @@ from __future__ import annotations
 
 import contextlib
 import shutil
+from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import partial
 from typing import ClassVar
 
 from dvlite import files
+from dvlite.errors import DvliteError
+from dvlite.formats.pointer import Pointer
 from dvlite.formats.snapshot import VersionId
-from dvlite.oid import parse_oid
+from dvlite.oid import Digest, parse_oid
 from dvlite.progress import Progress
-from dvlite.repo import committed_versions
 from dvlite.repo.open_stores import open_remote
 from dvlite.repo.repository import WAITING, Repo, open_cache
-from dvlite.repo.revisions import Scope
 from dvlite.store import cache_prune as prune_plan
 from dvlite.store import reachable
 from dvlite.store.catalog import Catalog
-from dvlite.workspace.backups import saved_pointers
+from dvlite.workspace.needs import needed_versions, projects_sharing
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -50,7 +51,14 @@ def cache_prune(
     with opened, contextlib.ExitStack() as stack:
         if not cache.folder.is_dir():
             return CachePruneResult(remote=name, dry_run=dry_run)
-        versions = _versions(repo, progress)
+        versions = _identified(needed_versions(repo, progress))
+        kept_for_others: set[Digest] = set()
+        for other in projects_sharing(repo, cache):
+            theirs = _identified(needed_versions(other, progress))
+            if _has_same_store(repo, other, name):  # proven for one, proven for the other
+                versions += theirs
+            else:
+                kept_for_others |= reachable.files_of(theirs, cache)
         cache.segments()  # repairs a damaged index, which takes the lock that is held below
         if not dry_run:
             stack.enter_context(repo.lock(progress))
@@ -60,7 +68,11 @@ def cache_prune(
         held = prune_plan.contents(cache)
         proof = reachable.prove(Catalog(opened, progress).look(), cache, versions, also=held.digests())
         shared = repo.config.cache_dir is not None  # other projects may rely on it, and have another remote
-        plan = prune_plan.plan(cache, held, lambda digest: proof.covers(digest, strangers=not shared))
+        plan = prune_plan.plan(
+            cache,
+            held,
+            lambda digest: digest not in kept_for_others and proof.covers(digest, strangers=not shared),
+        )
         if not dry_run:
             prune_plan.remove(cache, plan)
         progress.finish()
@@ -75,10 +87,15 @@ def cache_prune(
     )
 
 
-def _versions(repo: Repo, progress: Progress) -> list[VersionId]:
-    """Returns every version that this clone refers to: pointers on disk, in any commit, and saved ones."""
-    pointers = [item.pointer for item in repo.work_tree.tracked()]
-    scope = Scope(all_commits=True)
-    pointers += [item.pointer for item in committed_versions.reachable(repo.git, scope, progress=progress)]
-    pointers += saved_pointers(repo)
+def _identified(pointers: Iterable[Pointer]) -> list[VersionId]:
     return list(dict.fromkeys(parse_oid(pointer.oid) for pointer in pointers))
+
+
+def _has_same_store(repo: Repo, other: Repo, name: str) -> bool:
+    """Returns whether another clone is of the same project and has the same place under the same name."""
+    if repo.config.project is None or other.config.project != repo.config.project:
+        return False
+    try:
+        return other.remote(name).key == repo.remote(name).key
+    except DvliteError:
+        return False

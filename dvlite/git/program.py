@@ -306,6 +306,12 @@ class Git:
             commits |= {commit: None for kind, commit in pairs if kind == "commit"}
         return list(commits)
 
+    def worktrees(self) -> list[Path]:
+        """Returns the folders of the worktrees of this repository, those that are gone too; none of a bare one."""
+        entries = self.run("worktree", "list", "--porcelain").decode("utf-8", "surrogateescape").split("\n\n")
+        lines = [entry.strip("\n").split("\n") for entry in entries if entry.strip()]
+        return [Path(entry[0].removeprefix("worktree ")) for entry in lines if "bare" not in entry]
+
     # -- index and work tree
 
     def list_files(

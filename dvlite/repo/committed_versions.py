@@ -117,8 +117,8 @@ def followed(called: dict[str, str], change: Change) -> str | None:
 
 
 def _pointers_of_all(git: Git) -> Iterator[tuple[str, str, str]]:
-    """Yields (commit, file, blob) for every version in every commit of every ref and HEAD."""
-    revisions = ["--all"] if git.head() is None else ["--all", "HEAD"]
+    """Yields (commit, file, blob) for every version in every commit of every ref, HEAD and reflog: stashes and commits that were amended too."""
+    revisions = ["--all", "--reflog"] if git.head() is None else ["--all", "--reflog", "HEAD"]
     changes = git.pointer_changes(*revisions, every=True)
     return ((change.commit, change.path, change.blob) for change in changes if change.blob is not None)
 

@@ -6,6 +6,7 @@ root of the work tree, with `/`; undecodable bytes are kept as `os.fsdecode` kee
 
 from __future__ import annotations
 
+import contextlib
 import os
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
@@ -212,6 +213,10 @@ class Repo:
                 self.git.config_set(key, value)
         self.exclude([tracked.path for tracked in self.work_tree.tracked(broken=[])])
 
+    def open_other(self, start: Path) -> Repo:
+        """Opens another repository, or another worktree of this one, for the same user."""
+        return open_repo(start, self._environ, must_be_initialised=False)
+
     def read_layer(self, layer: str) -> Mapping[str, Setting]:
         """Returns what one layer's config file says."""
         return config_files.read(layer, self.root, self._environ)
@@ -261,7 +266,14 @@ def open_repo(
 
 def open_cache(repo: Repo) -> Cache:
     """Returns the repository's cache; makes no folder."""
-    return Cache(repo.cache_dir, pack_below_bytes=repo.config.pack_below_bytes, group=repo.config.cache_is_shared)
+    shared = (repo.common_dir, repo.root) if repo.config.cache_dir is not None else None
+    config = repo.config
+    cache = Cache(
+        repo.cache_dir, pack_below_bytes=config.pack_below_bytes, group=config.cache_is_shared, project=shared
+    )
+    with contextlib.suppress(DvliteError, OSError):  # of others, to be read only
+        cache.register()
+    return cache
 
 
 def open_for_hook(environ: Mapping[str, str]) -> Repo:

@@ -32,8 +32,16 @@ _REPAIR = "dvlite pull fetches a good copy if a remote has one"
 class Cache:
     """Reads objects; verified, from any thread that does not write. `writing.Writer` adds."""
 
-    def __init__(self, folder: Path, *, pack_below_bytes: int = PACK_BELOW_BYTES, group: bool = False) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        *,
+        pack_below_bytes: int = PACK_BELOW_BYTES,
+        group: bool = False,
+        project: tuple[Path, Path] | None = None,
+    ) -> None:
         self.folder = folder
+        self._project = project  # of a cache that clones share: git's common folder and a worktree of this one
         self.pack_below_bytes = pack_below_bytes
         self.group = group
         self._segments: dict[str, Index] | None = None
@@ -46,6 +54,7 @@ class Cache:
         """Makes the folders; idempotent."""
         for name in _FOLDERS:
             self.make_folder(self.folder / name)
+        self.register()
 
     def make_folder(self, path: Path) -> None:
         """Makes one folder inside the cache, writable for the group if the cache is shared."""
@@ -54,6 +63,27 @@ class Cache:
         path.mkdir(parents=True, exist_ok=True)
         if self.group:
             os.chmod(path, 0o2775)  # noqa: S103  # the config says that the group writes this cache
+
+    # --- who uses it ---
+
+    def register(self) -> None:
+        """Notes the clone that uses this cache, if others may use it too: its needs are asked before the cache loses anything."""
+        if self._project is None or not self.folder.is_dir():
+            return
+        text = b"".join(os.fsencode(path) + b"\n" for path in self._project)
+        note = self.folder / "projects" / digest_bytes(os.fsencode(self._project[0])).hex()
+        if not files.holds(note, text):
+            self.make_folder(note.parent)
+            files.write_atomic(note, text)
+
+    def projects(self) -> dict[Path, tuple[Path, Path]]:
+        """Returns the notes of the clones that use this cache, each with git's common folder and a worktree. Raises OSError."""
+        found = {}
+        for name in _names(self.folder / "projects"):
+            note = self.folder / "projects" / name
+            lines = note.read_bytes().split(b"\n")
+            found[note] = (Path(os.fsdecode(lines[0])), Path(os.fsdecode(lines[1] if len(lines) > 1 else lines[0])))
+        return found
 
     # --- finding ---
 

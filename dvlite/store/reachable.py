@@ -93,6 +93,13 @@ def present(catalog: Catalog, wanted: Iterable[Digest]) -> set[Digest]:
     return found | {digest for digest, recipe in recipes.items() if sound.issuperset(recipe.packs)}
 
 
+def files_of(versions: Iterable[VersionId], cache: Cache) -> set[Digest]:
+    """Returns the files that versions need, as far as their listings are in the cache: without a listing, no file of it is known to be here."""
+    return {
+        digest for version in versions if (whole := _in_cache(version, cache)) is not None for digest in whole.files
+    }
+
+
 def _in_cache(version: VersionId, cache: Cache) -> Reachable | None:
     """Returns what a version needs, None if its listing cannot be read here."""
     try:

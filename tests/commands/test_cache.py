@@ -5,7 +5,8 @@ import shutil
 
 import pytest
 
-from tests.commands.project import fill, tree
+from tests.commands.project import Project, fill, tree
+from tests.copies import first_commit
 
 
 @pytest.fixture
@@ -142,7 +143,8 @@ def test_a_shared_cache_keeps_what_this_project_does_not_know(pushed, tmp_path, 
     pushed.dvlite("add", "other")
     pushed.commit()
     pushed.dvlite("push")
-    pushed.git("reset", "-q", "--hard", "HEAD~1")  # now nothing here knows it
+    pushed.git("reset", "-q", "--hard", "HEAD~1")
+    pushed.git("reflog", "expire", "--expire=all", "--all")  # now nothing here knows it
     pushed.dvlite("checkout")
     result = prune(pushed)
     assert result["kept_objects"] >= 1
@@ -167,3 +169,69 @@ def test_prune_keeps_what_a_cut_pack_no_longer_proves(shared):
     (shared.root / "big").unlink()
     shared.dvlite("checkout")
     assert len(shared.read("big")) == 300_000
+
+
+@pytest.fixture
+def other_project(shared, invoke, tmp_path, monkeypatch):
+    """A pushed version in a cache that another project shares, which has the same bytes and never pushed them."""
+    monkeypatch.setenv("DVLITE_CACHE_DIR", str(tmp_path / "cache"))
+    data = os.urandom(200_000)
+    other = Project(tmp_path / "other", invoke)
+    other.root.mkdir()
+    first_commit(other.root)
+    other.dvlite("init")
+    other.commit("Use dvlite")
+    for project in (shared, other):
+        project.write("model.pt", data)
+        project.dvlite("add", "model.pt")
+        project.commit("model")
+    shared.dvlite("push")
+    return other
+
+
+def in_a_commit_of_another_branch(other):
+    other.git("checkout", "-q", "HEAD~1")
+    other.dvlite("checkout")
+
+
+def in_a_stash_below_another(other):
+    for text in ("1", "2"):
+        other.write("model.pt", text)
+        other.dvlite("add", "model.pt")
+        other.git("stash", "-q")
+    other.git("reset", "-q", "--hard", "HEAD~1")
+    other.dvlite("checkout")
+
+
+def in_the_index_of_another_worktree(other):
+    other.git("worktree", "add", "-q", "--detach", "../tree", "HEAD")
+    other.git("reset", "-q", "--hard", "HEAD~1")
+    other.git("-C", "../tree", "reset", "-q", "--soft", "HEAD~1")
+    other.git("reflog", "expire", "--expire=all", "--all")
+    (other.root.parent / "tree" / "model.pt.dvlite").unlink()
+
+
+@pytest.mark.parametrize(
+    "where", [in_a_commit_of_another_branch, in_a_stash_below_another, in_the_index_of_another_worktree]
+)
+def test_what_another_project_needs_stays_in_a_shared_cache(shared, other_project, where):
+    where(other_project)
+    assert prune(shared)["objects"] == 0
+
+
+def test_an_unreadable_project_stops_prune(shared, other_project):
+    other_project.root.rename(other_project.root.parent / "moved")
+    done = shared.dvlite("cache", "prune", "--pushed", code=1)
+    assert "a clone that shares this cache" in done.stderr
+    assert "if the clone is gone for good: rm" in done.stderr
+
+
+def test_a_clone_of_the_same_project_and_remote_keeps_nothing_back(shared, other_project, colleague):
+    shutil.rmtree(other_project.root)
+    for note in (other_project.root.parent / "cache" / "projects").iterdir():
+        if str(other_project.root) in note.read_text():
+            note.unlink()
+    clone = colleague(shared)
+    clone.dvlite("remote", "trust", "../store")
+    clone.dvlite("pull")
+    assert prune(shared)["objects"] == 1
