@@ -34,6 +34,7 @@ DIRECTIONS = ("higher", "lower")
 VALUE_SUFFIXES = (".yaml", ".yml", ".json", ".toml")  # of files that parameters and metrics are read from
 MAX_PATTERN_CHARACTERS = 1000
 MAX_STARS = 4  # in one part of a pattern between two `/`
+MAX_PATTERNS = 2000  # dependencies with wildcards, for each is looked up in turn
 MAX_DEEP = 3  # `**` in a pattern
 _GLOB = re.compile(r"[*?\[]")
 _SET = re.compile(r"\[([^\]]+)\]")
@@ -144,7 +145,11 @@ class _PipelineReader:
         stages = self._mapping(tree.get("stages"), ("stages",))
         if len(stages) > MAX_STAGES:
             raise self._wrong(("stages",), f"it has {len(stages)} stages, more than {MAX_STAGES}")
-        return PipelineFile(tuple(self._stage(name, ("stages", name), stages[name]) for name in stages))
+        read = tuple(self._stage(name, ("stages", name), stages[name]) for name in stages)
+        patterns = sum(_GLOB.search(dep.path) is not None for stage in read for dep in stage.deps)
+        if patterns > MAX_PATTERNS:
+            raise self._wrong(("stages",), f"it has {patterns} dependencies with wildcards, more than {MAX_PATTERNS}")
+        return PipelineFile(read)
 
     def _stage(self, name: str, at: Path, value: Tree) -> StageSpec:
         if STAGE_NAME.fullmatch(name) is None:

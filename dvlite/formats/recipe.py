@@ -21,6 +21,20 @@ _TERM = struct.Struct("<IIIIQ")  # pack number, first chunk, chunk count, repeat
 _CHECKSUM_BYTES = 16
 
 
+_NEW_BYTES_PER_TERM = 24 * 1024 * 1024  # at least, of a file that is all new: a pack of chunks holds more
+
+
+def size_of(packs: int, terms: int) -> int:
+    """Returns the length of a recipe in bytes."""
+    return _HEADER.size + packs * DIGEST_BYTES + terms * _TERM.size + _CHECKSUM_BYTES
+
+
+def size_of_new(size_bytes: int) -> int:
+    """Returns how long a recipe is at most for that many bytes of which nothing is reused: a term and a pack each time a pack is full."""
+    count = size_bytes // _NEW_BYTES_PER_TERM + 2
+    return size_of(count, count)
+
+
 @dataclass(frozen=True, slots=True)
 class Term:
     """`count` consecutive chunks of one pack, from chunk number `first`, the run of them `repeat` times over.

@@ -63,12 +63,19 @@ def parse(data: bytes) -> Ignore:
             f"cannot read '{FILE_NAME}': it has more than {LIMIT_BYTES} bytes", hint="use fewer, wider patterns"
         )
     lines = data.decode("utf-8", "surrogateescape").splitlines()
-    if not any(line.strip() and not line.startswith("#") for line in lines):
+    patterns = sum(bool(line.strip()) and not line.startswith("#") for line in lines)
+    if not patterns:
         return Ignore()
+    if patterns > _MOST_PATTERNS:  # each is tried on each path
+        raise FormatError(
+            f"cannot use '{FILE_NAME}': it has {patterns} patterns, more than {_MOST_PATTERNS}",
+            hint="use fewer, wider patterns",
+        )
     return _compile(lines)
 
 
 _MOST_STARS = 4
+_MOST_PATTERNS = 1000
 
 
 def _compile(lines: list[str]) -> Ignore:

@@ -33,6 +33,7 @@ from dvlite.store.partial_file import PartialFile
 
 _ROUNDS = 4  # fresh looks while gc moves things about
 _OPEN_FILES = 24  # partial files at a time: a process may be limited to 64 descriptors
+_MOST_RAW = 64  # times a pack's length: what more it claims to hold is not unpacked unless it is wanted
 _WHOLE_FRACTION = 0.5  # of a pack; above it, one request for all of it is cheaper than ranges
 
 
@@ -251,10 +252,11 @@ def _bring_small(catalog: Catalog, writer: Writer, places: Sequence[RecordLocati
 def _download_pack(
     catalog: Catalog, writer: Writer, group: list[RecordLocation], progress: Progress
 ) -> Callable[[], None]:
-    """Downloads a whole pack; if it is damaged, its sound records are kept."""
+    """Downloads a whole pack; if it is damaged, or holds far more than is wanted, only wanted records are read."""
     name = group[0].pack
     data = catalog.pack_bytes(name)
-    if digest_bytes(data) != name:
+    wanted = sum(place.record.raw_length for place in group)
+    if digest_bytes(data) != name or pack.raw_bytes(data, name) > max(wanted, _MOST_RAW * len(data)):
         return _verified(catalog, writer, group, data, 0, progress)
     whole = pack.verify_whole(data, name)
 

@@ -210,6 +210,11 @@ def open_whole(data: Buffer, name: Digest) -> list[Record]:
         return records
 
 
+def raw_bytes(data: bytes, name: Digest) -> int:
+    """Returns how many bytes the records of a whole pack claim to have when they are unpacked."""
+    return sum(record.raw_length for record in open_whole(data, name))
+
+
 def verify_whole(data: bytes, name: Digest) -> Pack:
     """Returns a downloaded pack after checking every record in it against its oid."""
     records = open_whole(data, name)

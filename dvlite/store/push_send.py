@@ -11,11 +11,12 @@ from collections.abc import Callable, Collection, Iterable, Sequence
 from concurrent.futures import Future
 from typing import NamedTuple
 
-from dvlite.errors import ObjectCorrupt, ObjectMissing
+from dvlite.errors import FormatError, ObjectCorrupt, ObjectMissing
 from dvlite.formats import recipe
 from dvlite.formats.recipe import Recipe, Term
 from dvlite.oid import Digest, FileHasher, digest_bytes, format_oid
 from dvlite.progress import Progress
+from dvlite.show import quote, size_text
 from dvlite.store import chunking, index, pack
 from dvlite.store.cache import Cache
 from dvlite.store.catalog import Catalog
@@ -55,6 +56,12 @@ class Sender:
         """Uploads the plan, and nodes of a snapshot; returns when all of it arrived and is indexed."""
         if not todo.uploads and not snapshot_nodes:
             return
+        for _, size_bytes, path in todo.large:
+            if recipe.size_of_new(size_bytes) + recipe.size_of(_MANY_TERMS, _MANY_TERMS) > recipe.MAX_BYTES:
+                raise FormatError(
+                    f"cannot push {quote(path)}: a file of {size_text(size_bytes)} is larger than its recipe can describe",
+                    hint="split it into files of a few TiB; nothing was sent",
+                )
         self._progress.start(f"pushing {self._remote.store.label}", total_bytes=todo.size_bytes, total_files=todo.files)
         for digest in todo.small:
             self._copy(digest, KIND_FILE)
@@ -247,12 +254,14 @@ class _PackSlot:
 class _RecipeDraft:
     """A recipe in the making: terms name slots, not packs."""
 
-    __slots__ = ("_chunks", "_digest", "_size", "_terms")
+    __slots__ = ("_chunks", "_digest", "_size", "_slots", "_terms", "_unread")
 
     def __init__(self, digest: Digest, size_bytes: int) -> None:
         self._digest, self._size = digest, size_bytes
         self._terms: list[tuple[_PackSlot, array[int]]] = []  # first, count, repeat, length
+        self._slots: set[_PackSlot] = set()
         self._chunks = 0
+        self._unread = size_bytes
 
     @property
     def ready(self) -> bool:
@@ -260,11 +269,18 @@ class _RecipeDraft:
 
     @property
     def fragmented(self) -> bool:
-        """Returns whether reuse has cut the file into so many pieces that reading it back would crawl."""
-        return len(self._terms) > _MANY_TERMS and self._chunks < 2 * len(self._terms)
+        """Returns whether reuse has cut the file into so many pieces that reading it back would crawl, or that no more fit into a recipe."""
+        if len(self._terms) <= _MANY_TERMS:
+            return False
+        rest = recipe.size_of_new(self._unread)
+        return (
+            self._chunks < 2 * len(self._terms)
+            or rest + recipe.size_of(len(self._slots) + 1, len(self._terms) + 1) > recipe.MAX_BYTES
+        )
 
     def add(self, slot: _PackSlot, number: int, length_bytes: int) -> None:
         self._chunks += 1
+        self._unread -= length_bytes
         if self._terms and self._terms[-1][0] is slot:
             term = self._terms[-1][1]
             extends = term[2] == 1 and number == term[0] + term[1]
@@ -272,6 +288,7 @@ class _RecipeDraft:
                 term[1 if extends else 2] += 1
                 term[3] += length_bytes
                 return
+        self._slots.add(slot)
         self._terms.append((slot, array("Q", (number, 1, 1, length_bytes))))
 
     def recipe(self) -> Recipe:

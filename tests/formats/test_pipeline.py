@@ -393,3 +393,9 @@ def test_pattern_that_is_taken_can_be_compiled(text):
     except FormatError:
         return
     selector([taken.stages[0].deps[0].path])
+
+
+def test_the_number_of_dependencies_with_wildcards_is_limited():
+    deps = "".join(f"    - d{number}/*\n" for number in range(2001))
+    with pytest.raises(FormatError, match="2001 dependencies with wildcards"):
+        parse(f"stages:\n  a:\n    cmd: x\n    deps:\n{deps}".encode(), "dvlite.yaml")

@@ -120,3 +120,12 @@ def test_a_line_that_is_no_pattern_is_an_error(tmp_path):
 
 def test_without_the_file_only_the_built_in_names_count(tmp_path):
     assert load(tmp_path) == ignore.Ignore()
+
+
+def test_more_patterns_than_can_be_tried_on_each_path_are_refused(tmp_path):
+    (tmp_path / ".dvliteignore").write_text("".join(f"# one\nx{number}\n" for number in range(1000)))
+    load(tmp_path)
+    with open(tmp_path / ".dvliteignore", "a") as file:
+        file.write("one more\n")
+    with pytest.raises(FormatError, match="1001 patterns"):
+        load(tmp_path)

@@ -404,3 +404,23 @@ def test_23_a_pointer_with_the_wrong_size_gets_no_bytes(world, pushed):
             there.content(replace(version, size_bytes=size))
             if there.cache.large_path(version.digest).stat().st_size != size:
                 raise ObjectCorrupt("another size")
+
+
+def test_of_a_pack_that_claims_to_hold_far_more_than_its_length_only_wanted_records_are_read(world, store, monkeypatch):
+    writer = pack.PackWriter(pack.FILES, bytes(16))
+    wanted = noise(10_000, 1)
+    writer.add(pack.KIND_FILE, digest_bytes(wanted), wanted)
+    for number in range(4):
+        zeros = bytes(1_000_000 + number)
+        writer.add(pack.KIND_FILE, digest_bytes(zeros), zeros)
+    made = writer.finish()
+    store.put(f"packs/{made.name.hex()}", made.data)
+    data = index.encode(index.rows_of(made), bytes(16))
+    store.put(f"index/{digest_bytes(data).hex()}", data)
+    read = []
+    unpack = pack.unpack
+    monkeypatch.setattr(pack, "unpack", lambda record, stored: read.append(record) or unpack(record, stored))
+    monkeypatch.setattr(index, "unpack", pack.unpack)
+    site = world.site("here")
+    assert fetch.run(Catalog(site.remote).look(), site.cache, [Need(digest_bytes(wanted), 10_000, "x")], QUIET) == []
+    assert {record.digest for record in read} == {digest_bytes(wanted)}
