@@ -6,6 +6,7 @@ import contextlib
 import re
 import time
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from dvlite.errors import DvliteError, FormatError, ObjectMissing
@@ -16,6 +17,7 @@ from dvlite.progress import Progress
 from dvlite.repo import committed_versions
 from dvlite.repo.config_files import COMMITTED_FILE
 from dvlite.repo.repository import Repo
+from dvlite.repo.revisions import Scope
 from dvlite.repo.tracked_paths import Tracked
 from dvlite.show import printable, quote, size_text
 
@@ -33,7 +35,9 @@ def hook_push(
 ) -> HookResult:
     """Pushes the data of commits that git's remote does not have, up to `hooks.push_limit`; blocks if that fails.
 
-    `words` are the name and URL of git's remote, `lines` its refs as githooks(5) says. Commits without new data cost no request.
+    The rest that the tips of the pushed refs name is pushed too: git's remote may have commits whose data was never pushed. What is
+    missing of it is reported, and blocks nothing. `words` are the name and URL of git's remote, `lines` its refs as githooks(5) says.
+    Commits without new data cost no request where this clone knows that the data of the tips is complete.
     """
     started = time.monotonic()
     revisions = [] if repo.config.get("hooks.pre_push") == "off" else revisions_of(words, lines)
@@ -42,13 +46,20 @@ def hook_push(
     named = [
         version for version in committed_versions.introduced(repo.git, revisions, progress=progress) if version.push
     ]
-    if not named:
+    tips = _at_tips(repo, revisions, named, progress)
+    if not named and not tips:
         return HookResult(hook="pre-push")
     blocked = _without_remote(repo)
-    pushed = None
-    if blocked is None:
-        pushed, blocked = _publish(repo, named, allow_missing=allow_missing, progress=progress)
-    notes = [] if blocked is not None else _unnamed_remote(repo, revisions)
+    pushed, notes = None, []
+    if blocked is None and named:
+        pushed, blocked = _publish(repo, named, tips, allow_missing=allow_missing, progress=progress)
+    if blocked is None and (pushed is None or len(pushed.paths) < len(named) + len(tips)):
+        rest, problem = _publish(repo, tips, allow_missing=True, progress=progress)
+        notes = [] if rest is None else [*rest.warnings]
+        if problem is not None:
+            notes.append(f"data of commits that git has already is not pushed: {problem.message}; {problem.fixes[0]}")
+        pushed = pushed or (None if rest is None else replace(rest, warnings=()))
+    notes += [] if blocked is not None else _unnamed_remote(repo, revisions)
     counted = repo.git.run("rev-list", "--count", "--ignore-missing", *revisions, check=False).strip()
     return HookResult(
         hook="pre-push",
@@ -60,9 +71,34 @@ def hook_push(
     )
 
 
+def _at_tips(repo: Repo, revisions: Sequence[str], named: Sequence[Tracked], progress: Progress) -> list[Tracked]:
+    """Returns the other versions that the pushed commits themselves name.
+
+    Without new data, only those that this clone does not know to be complete, and none where it may not push: that is for those who do.
+    """
+    known = {(item.path, item.pointer.oid) for item in named}
+    tips: dict[tuple[str, str], Tracked] = {}
+    for tip in (revision for revision in revisions if not revision.startswith(("^", "--"))):
+        try:
+            items = committed_versions.reachable(repo.git, Scope(revision=tip), progress=progress)
+        except DvliteError as error:  # what cannot be read names no data
+            progress.warn(error.message)
+            continue
+        tips |= {(item.path, item.pointer.oid): item for item in items if item.push}
+    others = [item for key, item in tips.items() if key not in known]
+    if named or not others:
+        return others
+    try:
+        notes = repo.notes_dir / repo.remote(to_push=True).key / "complete"
+    except DvliteError:
+        return []
+    return [item for item in others if not (notes / f"{item.pointer.oid_kind}-{item.pointer.digest.hex()}").exists()]
+
+
 def _publish(
-    repo: Repo, named: Sequence[Tracked], *, allow_missing: bool, progress: Progress
+    repo: Repo, named: Sequence[Tracked], tips: Sequence[Tracked] = (), *, allow_missing: bool, progress: Progress
 ) -> tuple[PushResult | None, Blocked | None]:
+    """Pushes what is named and, if all of it is there and within the limit, what the tips name."""
     from dvlite.share.publish import (  # 60 ms of modules that commits without data do not need
         OverLimit,
         PushOptions,
@@ -72,6 +108,9 @@ def _publish(
     terms = PushOptions(
         allow_missing=allow_missing, limit_bytes=repo.config.limit_bytes("hooks.push_limit"), by_commit=True
     )
+    if tips:
+        with contextlib.suppress(ObjectMissing, OverLimit):  # of either; the tips must not stop what is new
+            return publish(repo, [*named, *tips], terms, progress=progress), None
     try:
         return publish(repo, named, terms, progress=progress), None
     except OverLimit as error:

@@ -45,6 +45,7 @@ def test_data_that_was_pushed_before_is_complete(team, store):
 
 
 def test_commits_without_data_and_deleted_branches_cost_nothing(team, store):
+    team.dvlite("push")
     shutil.rmtree(store)  # nobody asks there
     team.write("code.py", "1")
     team.save()
@@ -236,6 +237,45 @@ def test_a_merged_config_leads_no_data_to_another_place(team, store, tmp_path):
     assert refs(team) == before
     assert not (tmp_path / "other").exists()
     assert "pushed 4 files" in team.does("push", DVLITE_TRUST=str(tmp_path / "other"))
+
+
+def adopted(hooked, tmp_path):
+    """Hooks come after a push of git: the commit with `f` is on git's remote, its data is nowhere but in the cache."""
+    hooked.git("init", "-q", "--bare", str(tmp_path / "bare.git"))
+    hooked.git("remote", "add", "origin", str(tmp_path / "bare.git"))
+    hooked.dvlite("remote", "add", tmp_path / "store")
+    hooked.write("f", "f")
+    hooked.dvlite("add", "f")
+    hooked.commit("f")
+    hooked.does("push", "-q", "-u", "origin", "main", DVLITE_HOOKS="0")
+    return hooked
+
+
+@pytest.mark.parametrize("new", ["data", "code"])
+def test_data_of_commits_that_git_has_already_goes_with_the_next_push(hooked, tmp_path, new):
+    adopted(hooked, tmp_path)
+    hooked.write("g", "g")
+    if new == "data":
+        hooked.dvlite("add", "g")
+    hooked.save("g")
+    assert said(hooked.does("push", "-q"))[0].startswith(f"pushed {'2 files' if new == 'data' else '1 file'}, ")
+    assert hooked.dvlite("status", "--remote", "--exit-code", "f").returncode == 0
+    hooked.write("code.py", "1")
+    hooked.save("more code")
+    assert said(hooked.does("push", "-q")) == []
+
+
+def test_data_of_commits_that_git_has_already_and_that_is_lost_is_reported_and_stops_nothing(hooked, tmp_path):
+    adopted(hooked, tmp_path)
+    shutil.rmtree(hooked.cache)
+    (hooked.root / "f").unlink()
+    hooked.write("g", "g")
+    hooked.dvlite("add", "g")
+    hooked.save("g")
+    lines = said(hooked.does("push", "-q"))
+    assert lines[0].startswith("note: 'f' at ")
+    assert "is left out: 'f' is neither in the cache nor on origin" in lines[0]
+    assert lines[1].startswith("pushed 1 file, ")
 
 
 # -- how it is called
