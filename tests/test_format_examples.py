@@ -36,7 +36,7 @@ from dvlite.workspace import sparse, statindex
 from dvlite.workspace.scan import Scan
 
 PAGES = Path(__file__).parent.parent / "docs" / "reference" / "formats"
-WITHOUT_EXAMPLE = {"README.md", "remote.md"}  # an overview, and a layout of what other pages show
+WITHOUT_EXAMPLE = {"README.md", "promise.md", "remote.md"}  # overviews, and a layout of what other pages show
 BLOCK = re.compile(r"^```(hex|text|yaml) ([\w-]+)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 
 CLONE = "404142434445464748494a4b4c4d4e4f"
