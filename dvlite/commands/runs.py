@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from dvlite.repo.repository import Repo
 
 _MILLION = 10**6
+_MILLISECOND_NS = 10**6
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -409,8 +410,10 @@ def _tagged(
         if action == "untag" and not changed:
             hint = f"it has {', '.join(map(quote, had))}" if had else "it has none"
             raise UsageError(f"the run {name} has no tag {quote(tags[0])}", hint=hint)
-        for number, tag in enumerate(changed):  # a microsecond apart: the order in which they were given
-            records.put(_note(repo, oid, action, tag, now_ns + number * 1000), durable=False)
+        # After all that this clone knows of, whatever the clocks of other machines said; a millisecond apart, in the order given.
+        first_ns = max(now_ns, record.time_ns(index.latest_tag_time(oid)) + _MILLISECOND_NS)
+        for number, tag in enumerate(changed):
+            records.put(_note(repo, oid, action, tag, first_ns + number * _MILLISECOND_NS), durable=False)
         records.sync()
     left = [*had, *changed] if action == "tag" else [tag for tag in had if tag not in changed]
     return RunsTagResult(run=oid, name=name, action=action, changed=tuple(changed), tags=tuple(left))

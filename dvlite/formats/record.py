@@ -164,6 +164,15 @@ def time_text(now_ns: int) -> str:
     return f"{moment:%Y-%m-%dT%H:%M:%S}.{now_ns // 1_000_000 % 1000:03d}Z"
 
 
+def time_ns(text: str) -> int:
+    """Returns what `time_text` wrote; 0 for a text that is no time, or one at the end of the calendar, after which no other could come."""
+    try:
+        moment = dt.datetime.fromisoformat(text)
+    except ValueError:
+        return 0
+    return 0 if moment.year > _LAST_YEAR else round(moment.timestamp() * 1000) * 1_000_000
+
+
 def is_tag(text: str) -> bool:
     """Returns whether a note may give a run this tag."""
     return _TAG.fullmatch(text) is not None
@@ -220,6 +229,7 @@ _MOST = (1 << 63) - 1
 _MANY = 10**18  # whole numbers from here on are written as text
 _UUID = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-7[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}")
 _TIME = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}\.[0-9]{3}Z")
+_LAST_YEAR = 9000
 _TAG = re.compile(r"[^\s!,\x00-\x1f\x7f][^\s,\x00-\x1f\x7f]{0,99}")
 
 

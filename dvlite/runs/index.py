@@ -191,6 +191,11 @@ class RunIndex:
                 tags.setdefault(loaded_text(tag))
         return list(tags)
 
+    def latest_tag_time(self, run: Oid) -> str:
+        """Returns the time of the tag or untag that applies last, by the clock of whoever gave it; empty without one."""
+        sql = "SELECT ifnull(max(time), '') FROM note WHERE run = ? AND op IN ('tag', 'untag')"
+        return str(self.select(sql, digest_of(run))[0][0])
+
     def notes(self, run: Oid) -> list[NoteRow]:
         """Returns the texts added to a run by `runs note`, oldest first."""
         sql = "SELECT value, time, user FROM note WHERE run = ? AND op = 'note' ORDER BY time, id"

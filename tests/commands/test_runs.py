@@ -714,6 +714,22 @@ def test_edits_of_other_files_are_code(runs):
 # --- tag, untag, note ---
 
 
+def test_a_tag_from_a_clock_that_is_ahead_can_be_taken_away(runs):
+    one = runs.put(1)
+    runs.project.dvlite("runs", "tag", "last", "mine")
+    ahead = runs.now_ns + 10 * 365 * 86_400 * 10**9
+    tag = next(note for _, data in runs.records if isinstance(note := record.parse(data, "x"), record.Note))
+    runs.records.put(
+        dataclasses.replace(tag, id=record.new_id(ahead, b"12345678"), value="best", time=record.time_text(ahead))
+    )
+    assert runs.project.json("runs", "show", short(one))["tags"] == ["mine", "best"]
+    assert runs.project.json("runs", "untag", "last", "best")["tags"] == ["mine"]
+    assert runs.project.json("runs", "show", "last")["tags"] == ["mine"]
+    assert runs.project.json("runs", "tag", "last", "best")["tags"] == ["mine", "best"]
+    assert runs.project.json("runs", "show", "last")["tags"] == ["mine", "best"]
+    assert runs.project.json("runs", "-t", "best")["runs"][0]["run"] == name(one)
+
+
 def test_tags_come_and_go_and_travel_as_records(runs):
     one = runs.put(1)
     project = runs.project
