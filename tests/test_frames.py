@@ -24,7 +24,7 @@ BOUNDS = {
     "push": (339, 49, 20, 0),
     "repro": (462, 61, 18, 0),
     "checkout": (199, 35, 17, 13),
-    "pull": (380, 55, 17, 3),
+    "pull": (382, 56, 17, 3),
 }
 COLUMNS = ("functions", "files", "frames", "frames of the first write")
 

@@ -12,6 +12,7 @@ from dvlite.repo.revisions import WORKSPACE, Scope
 from dvlite.runs import share
 from dvlite.share.fetch_plan import FetchResult, fetch_result, parts_of
 from dvlite.store.catalog import Catalog
+from dvlite.store.push_protocol import stay_awake
 from dvlite.workspace.fetch import fetch_versions
 
 
@@ -37,5 +38,7 @@ def fetch(
         progress.start(f"looking at {opened.store.label}")
         catalog = Catalog(opened, progress).look()
         fetched = fetch_versions(catalog, cache, parts, progress, dry_run=dry_run)
+        if not dry_run:
+            stay_awake(catalog)
         records = 0 if dry_run else share.receive(repo, opened, progress)
         return fetch_result(name, catalog, fetched, started, records=records, dry_run=dry_run)

@@ -17,6 +17,7 @@ from dvlite.runs import share
 from dvlite.share.fetch_plan import PullResult, fetch_result, missing_error, parts_of
 from dvlite.store.cache import Cache
 from dvlite.store.catalog import Catalog
+from dvlite.store.push_protocol import stay_awake
 from dvlite.workspace.fetch import FetchOutcome, FetchRequest, fetch_versions
 from dvlite.workspace.restore import (
     CheckedOutPath,
@@ -58,6 +59,8 @@ def pull(
         progress.start(f"looking at {opened.store.label}")
         catalog = Catalog(opened, progress).look()
         fetched = _fetch(catalog, cache, parts, progress, dry_run=dry_run)
+        if not dry_run:
+            stay_awake(catalog)
         records = 0 if dry_run else share.receive(repo, opened, progress)
         checkout = None
         if writes:

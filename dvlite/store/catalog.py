@@ -44,6 +44,7 @@ class Catalog:
         self._progress = progress or NullProgress()
         self.config: StoreConfig | None = None
         self.packs: dict[Digest, int] = {}
+        self.now = 0.0  # by the store's own clock, at the last look at condemned/
         self.condemned: frozenset[Digest] = frozenset()
         self.distrusted: set[Digest] = set()  # packs that this process found damaged
         self._wrong: set[RecordLocation] = set()  # rows that are not where the object is, while another row may be
@@ -83,8 +84,9 @@ class Catalog:
         """
         before = self.condemned
         for attempt in range(_TRIES):
-            listed = self.remote.store.list(condemned.FOLDER).entries
-            self.condemned_sizes = {entry.name: entry.size_bytes for entry in listed if _is_named(entry.name)}
+            listed = self.remote.store.list(condemned.FOLDER)
+            self.now = listed.now
+            self.condemned_sizes = {entry.name: entry.size_bytes for entry in listed.entries if _is_named(entry.name)}
             try:
                 entries = self.remote.run_all(self._read_condemned, list(self.condemned_sizes))
                 break
@@ -173,10 +175,9 @@ class Catalog:
         )
 
     def require_writable(self) -> StoreConfig:
-        """Returns the config, writing it if the remote is empty.
+        """Returns the config, writing it if the remote is empty. Raises FormatError for a feature this client does not know.
 
-        Raises FormatError for a feature this client does not know, and RemoteError if there is data and no config: it may have held
-        another chunker, or features, and what they guard would be lost without a word.
+        Raises RemoteError if there is data and no config: what the lost one said of chunker and features would be lost without a word.
         """
         if self.config is None and not self.is_empty:
             self.config = self._read_config()  # a first push may have been writing while this one looked
@@ -527,8 +528,7 @@ class Catalog:
     def complete(self, kind: str, digest: Digest) -> frozenset[Digest] | None:
         """Returns the packs that a version relies on if this clone knows them from before and all can be relied on now.
 
-        Which packs hold a version never changes; whether they stand, whole and indexed, is known from the last look. A note of another
-        version, or of another clone that shares the cache, is not one.
+        Which packs hold a version never changes; whether they stand, whole and indexed, is known from the last look.
         """
         data = self.remote.recall_checked("complete", f"{kind}-{digest.hex()}")
         if data is None or len(data) % 40:

@@ -7,17 +7,18 @@ even its own: what may fall depends on the git server, which only gc asks.
 
 from __future__ import annotations
 
+import contextlib
 import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
-from dvlite.errors import RemoteError
+from dvlite.errors import DvliteError, RemoteError
 from dvlite.formats import condemned, root, snapshot
 from dvlite.formats.manifest import Tree
 from dvlite.formats.snapshot import Version
-from dvlite.oid import Digest, digest_bytes
+from dvlite.oid import DIGEST_BYTES, Digest, digest_bytes
 from dvlite.progress import Progress
-from dvlite.store import fetch, index, push_plan
+from dvlite.store import fetch, index, push_plan, snapshots
 from dvlite.store.cache import Cache
 from dvlite.store.catalog import Catalog
 from dvlite.store.fetch import Need
@@ -26,8 +27,11 @@ from dvlite.store.object_store import ObjectAbsent
 from dvlite.store.pack import KIND_SNAPSHOT
 from dvlite.store.push_plan import Bases, PushPlan, refuse_missing
 from dvlite.store.push_send import Sender
+from dvlite.store.remote import Remote
 
 _ROOT_YOUNG_SECONDS = 7 * 24 * 3600
+_ROOT_OLD_SECONDS = 30 * 24 * 3600
+_NEWEST = ("claims", "newest")  # the note of when this clone put its last root, and of what
 _ROUNDS = 5  # times that a gc may get in the way before the push gives up
 
 
@@ -152,7 +156,28 @@ def _publish(catalog: Catalog, tree: Tree, signer: RootAuthor) -> None:
     if ages and min(ages) < _ROOT_YOUNG_SECONDS:
         return
     body = root.Root(signer.project, remote.clone, signer.commit, signer.user, signer.time, tree.files)
-    remote.put(root.name(tree.root, remote.clone, os.urandom(16)), root.dump(body))
+    _claim(remote, tree.root, body, listing.now)
+
+
+def _claim(remote: Remote, digest: Digest, body: root.Root, now: float) -> None:
+    remote.put(root.name(digest, remote.clone, os.urandom(16)), root.dump(body))
+    remote.remember_checked(*_NEWEST, int(now).to_bytes(8, "big") + digest)
+
+
+def stay_awake(catalog: Catalog) -> None:
+    """Claims again what this clone claimed last, if that was over 30 days ago by the store's own dates; else makes no request.
+
+    gc takes a clone without a newer root than 90 days for gone. Where nothing may be written, all stays as it is.
+    """
+    remote = catalog.remote
+    note = remote.recall_checked(*_NEWEST) or b""
+    if len(note) != 8 + DIGEST_BYTES or catalog.now - int.from_bytes(note[:8], "big") < _ROOT_OLD_SECONDS:
+        return
+    digest = Digest(note[8:])
+    with contextlib.suppress(DvliteError):
+        standing = [entry.name for entry, _ in snapshots.listed(remote, root.prefix(digest, remote.clone))][:1]
+        for body in snapshots.bodies(remote, standing):
+            _claim(remote, digest, body or root.Root(clone=remote.clone), catalog.now)
 
 
 def merge_condemned(catalog: Catalog) -> None:

@@ -1,8 +1,8 @@
 """An exhaustive checker of what keeps a pushed version alive: commits, amends, branches, pushes and collections in several clones.
 
 Coarser than `protocol`: there each request is a step; here a push and a gc are single steps, since publish-then-look makes them so. A
-commit names versions. A root is a clone's claim on the versions of one push; its age is 0 when young, 1 after 14 days, 2 when its clone
-has not talked to the remote for 90 days. Looked for, at every collection that drops data:
+commit names versions. A root is a clone's claim on the versions of one push; its age is 0 when young, 1 after 14 days, 2 after 90. A
+clone whose newest root has age 2 is taken for gone. Looked for, at every collection that drops data:
 
 A  the push of a clone reported it, and that clone, which is awake, can reach it (a ref, HEAD or index of a worktree names it);
 B  the push of some clone reported it, and a ref of a git server names it.
@@ -31,7 +31,8 @@ RULES = {
     "push drops too": "a push drops the clone's old roots, without asking the git server",
     "one worktree": "a clone judges by the worktree that it runs in",
     "client clocks": "ages are by clocks that may be wrong",
-    "no renewal": "a clone that is awake does not renew its roots",
+    "no renewal": "a clone that is awake does not renew its newest root",
+    "each root": "a root is judged by its own age, not by that of its clone's newest",
     "one git server": "gc asks one git server where there are two, a project and its fork",
 }
 
@@ -252,13 +253,13 @@ class _Model:
         return state.with_clone(place, clone._replace(refs=tips, known=clone.known | self._closure(state, tips)))
 
     def _renew(self, state: State, place: int) -> State:
-        """Its clone talks to the remote: roots older than 30 days are written again."""
+        """Its clone talks to the remote: if even its newest root is older than 30 days, that one is written again."""
         roots = state.roots
-        if self._broken != "no renewal":
-            roots = frozenset(
-                root._replace(age=0) if root.clone == self._id(place) and root.age == 2 else root for root in roots
-            )
-        claimed = {name for root in roots if root.clone == self._id(place) for name in root.names}
+        own = [root for root in roots if root.clone == self._id(place)]
+        if own and self._broken != "no renewal" and min(root.age for root in own) == 2:
+            newest = max(own, key=lambda root: sorted(root.names))  # any: they are equally old here
+            roots = roots - {newest} | {newest._replace(age=0)}
+        claimed = {name for root in own for name in root.names}
         awake = frozenset((who, name, on or (who == place and name in claimed)) for who, name, on in state.reported)
         return state._replace(roots=roots, reported=awake)
 
@@ -315,4 +316,6 @@ class _Model:
             return False
         if root.clone == self._id(place) or (self._broken == "without a commit" and root.commit is None):
             return age >= 1
+        if self._broken not in ("client clocks", "each root"):  # its newest root shows when its clone was awake
+            age = min(other.age for other in state.roots if other.clone == root.clone)
         return known and age >= (1 if self._broken == "others after 14 days" else 2)

@@ -31,6 +31,7 @@ CAUGHT_IN = {
     "others after 14 days": (PLAIN, 9),
     "push drops too": (World(versions=2, shared=True, commits=1), 8),
     "no renewal": (SHARED, 7),
+    "each root": (World(versions=2, shared=True, commits=1), 7),
     "one worktree": (World(worktrees=2, commits=1), 4),
     "one git server": (World(fork=True), 8),
 }

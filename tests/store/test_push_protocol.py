@@ -7,7 +7,7 @@ import pytest
 from dvlite.errors import FormatError, ObjectMissing, RemoteError
 from dvlite.formats import root, snapshot, store_config, strict_json
 from dvlite.oid import Digest, digest_bytes
-from dvlite.store import index
+from dvlite.store import index, push_protocol
 from dvlite.store.catalog import Catalog
 from dvlite.store.index import Index
 from tests.store.collector import Collector
@@ -81,6 +81,22 @@ def test_an_old_root_is_renewed(world, store):
     here.push(version)
     assert written(store) == ["roots"]
     assert {*old} < {entry.name for entry in store.list("roots/").entries}, "a push deletes no root"
+
+
+def test_a_clone_that_pulls_shows_once_in_30_days_that_it_is_there(world, store):
+    here = world.site("here")
+    version = here.add("data", SMALL)
+    here.push(version)
+    store.forget()
+    push_protocol.stay_awake(Catalog(here.remote).look())
+    assert written(store) == []
+    assert store.count("list") == 3
+    pushed = store.list("").now
+    for days in (31, 32):
+        store.store.clock = pushed + days * 24 * 3600
+        push_protocol.stay_awake(Catalog(here.remote).look())
+    assert written(store) == ["roots"]
+    assert len(store.list(root.prefix(snapshot.build([version]).root, here.remote.clone)).entries) == 2
 
 
 def test_a_root_of_another_clone_does_not_stand_for_ours(world, store):
