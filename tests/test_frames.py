@@ -21,7 +21,7 @@ PROJECT = Path(__file__).parent.parent
 BOUNDS = {
     "add": (170, 31, 11, 9),
     "status": (107, 28, 12, 0),
-    "push": (339, 49, 20, 0),
+    "push": (340, 49, 20, 0),
     "repro": (462, 61, 18, 0),
     "checkout": (199, 35, 17, 13),
     "pull": (382, 56, 17, 3),
