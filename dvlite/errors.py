@@ -26,6 +26,10 @@ class UsageError(DvliteError):
     exit_code = 2
 
 
+class StrangeFile(UsageError):
+    """In the data of a tracked path stands what no version can hold: a FIFO, a socket, a device, a link that leaves it."""
+
+
 class PartlyDone(DvliteError):
     """Some of the work could not be done or checked; what could be done was."""
 

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
-from dvlite.errors import DvliteError, PartlyDone, UsageError
+from dvlite.errors import DvliteError, PartlyDone, StrangeFile, UsageError
 from dvlite.formats.pointer import SUFFIX
 from dvlite.git.output import is_lockfile
 from dvlite.progress import Progress
@@ -41,7 +41,7 @@ class AddResult:
     shares_blocks: bool = False  # cached files share blocks with the workspace (reflink)
     has_remote: bool = True
     suggest_folder: str | None = None  # more than 1,000 single files were given from this folder
-    unusable: tuple[str, ...] = ()  # with `update`: why pointers could not be read; their data is left out
+    unusable: tuple[str, ...] = ()  # with `update`: why pointers or data could not be read; these paths are left out
     elapsed_seconds: float = 0.0
     warnings: tuple[str, ...] = ()
 
@@ -80,10 +80,19 @@ def add(
         cache = open_cache(repo)
         work = Workspace(repo, cache, progress)
         adder = Adder(work, progress, force=force)
-        left_out = [error for error in broken if update and isinstance(error, Unusable) and not is_lockfile(error.file)]
+        left_out: list[DvliteError] = [
+            error for error in broken if update and isinstance(error, Unusable) and not is_lockfile(error.file)
+        ]
         adder.warnings += [warning_of(error) for error in broken if error not in left_out]
         with Writer(cache) as writer:
-            results = [adder.one(target, writer, update=update) for target in targets]
+            results: list[AddedPath | None] = []
+            for target in targets:
+                try:
+                    results.append(adder.one(target, writer, update=update))
+                except StrangeFile as error:
+                    if paths or not update:
+                        raise
+                    left_out.append(error)
             writer.commit()
         # Before the pointers, and for all of them: after a killed run or an edit of .gitignore, git would take the data itself.
         new = adder.new

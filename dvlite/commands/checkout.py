@@ -7,7 +7,7 @@ import time
 from collections.abc import Sequence
 from dataclasses import replace
 
-from dvlite.errors import DvliteError, ObjectCorrupt, ObjectMissing
+from dvlite.errors import DvliteError, ObjectCorrupt, ObjectMissing, StrangeFile
 from dvlite.files import holds, write_atomic
 from dvlite.formats import pointer as pointers
 from dvlite.formats.pointer import SUFFIX
@@ -15,7 +15,7 @@ from dvlite.paths import overlap
 from dvlite.progress import Progress
 from dvlite.repo.repository import Repo, open_cache
 from dvlite.workspace.backups import keep_uncommitted
-from dvlite.workspace.path_args import select, usable
+from dvlite.workspace.path_args import select, usable, warning_of
 from dvlite.workspace.restore import (
     CheckedOutPath,
     CheckoutOptions,
@@ -81,6 +81,12 @@ def checkout(
                 continue
             except ObjectCorrupt as error:
                 damaged = damaged or error
+                continue
+            except StrangeFile as error:
+                if paths:
+                    damaged = damaged or error
+                else:
+                    broken.append(warning_of(error))
                 continue
             # an output that stays in the clone that made it is not missed in others
             done.append(restored.result if item.push or paths else replace(restored.result, missing=()))

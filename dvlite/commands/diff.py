@@ -9,7 +9,7 @@ from operator import attrgetter
 from pathlib import Path
 from typing import ClassVar, Literal
 
-from dvlite.errors import DvliteError, ObjectMissing, UsageError
+from dvlite.errors import DvliteError, ObjectMissing, StrangeFile, UsageError
 from dvlite.files import read_regular
 from dvlite.formats import manifest, pointer
 from dvlite.formats.manifest import EXECUTABLE, FILE, Entries, Entry
@@ -23,7 +23,7 @@ from dvlite.workspace import sparse
 from dvlite.workspace.changes import Counts, FileChange, Kind, Pair, changes, counts_of
 from dvlite.workspace.fetch import with_listings
 from dvlite.workspace.hashing import Snapshot, identify
-from dvlite.workspace.path_args import select, usable
+from dvlite.workspace.path_args import select, usable, warning_of
 from dvlite.workspace.workspace import Workspace, entries_of
 
 _NOTHING = "/dev/null"  # how git writes a side that does not exist
@@ -127,13 +127,18 @@ def _from_workspace(work: Workspace, pointers: Mapping[str, Pointer], nodes: dic
     """Returns the versions on disk, without paths that have no data; adds their listings to `nodes`."""
     found: dict[str, Pointer] = {}
     for path, known in pointers.items():
-        scan = work.scan(path)
-        if scan is None:
-            continue
-        if known.kind == "directory" and work.vouched(path, scan) == known.digest:
+        try:
+            scan = work.scan(path)
+            if scan is None:
+                continue
+            if known.kind == "directory" and work.vouched(path, scan) == known.digest:
+                found[path] = known
+                continue
+            have = identify(scan, work.stat_rows(path), work.progress)
+        except StrangeFile as error:
+            work.progress.warn(f"{warning_of(error)}; what is in {quote(path)} is not compared")
             found[path] = known
             continue
-        have = identify(scan, work.stat_rows(path), work.progress)
         if have.scan.paths == [b""]:
             executable = bool(have.scan.flags[0] & EXECUTABLE)
             found[path] = Pointer("file", have.digest(0), have.scan.sizes[0], executable=executable)

@@ -7,7 +7,7 @@ import time
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 
-from dvlite.errors import ObjectCorrupt
+from dvlite.errors import ObjectCorrupt, StrangeFile
 from dvlite.oid import Digest
 from dvlite.progress import Progress
 from dvlite.repo.open_stores import open_remote
@@ -19,6 +19,7 @@ from dvlite.store.cache import Cache
 from dvlite.store.catalog import Catalog
 from dvlite.store.push_protocol import stay_awake
 from dvlite.workspace.fetch import FetchOutcome, FetchRequest, fetch_versions
+from dvlite.workspace.path_args import warning_of
 from dvlite.workspace.restore import (
     CheckedOutPath,
     CheckoutOptions,
@@ -97,10 +98,15 @@ def _restore(
     """Writes every part; what is damaged in the cache is fetched again, once."""
     started = time.monotonic()
     done: dict[str, CheckedOutPath] = {}
+    strange: list[str] = []
     for part in parts:
         if part.path in missing and part.pointer.kind == "directory" and not work.cache.has_node(part.pointer.digest):
             continue
-        restored = restore(work, part.path, part.pointer, part.patterns, how)
+        try:
+            restored = restore(work, part.path, part.pointer, part.patterns, how)
+        except StrangeFile as error:  # stops only the path that it stands in
+            strange.append(warning_of(error))
+            continue
         if restored.damaged:
             _fetch_again(work, catalog, part, (digest for digest, _ in restored.damaged))
             first = restored.result
@@ -119,7 +125,9 @@ def _restore(
             )
         else:
             done[part.path] = restored.result
-    return CheckoutResult(paths=tuple(done.values()), elapsed_seconds=time.monotonic() - started)
+    return CheckoutResult(
+        paths=tuple(done.values()), unusable=tuple(strange), elapsed_seconds=time.monotonic() - started
+    )
 
 
 def _fetch_again(work: Workspace, catalog: Catalog, part: FetchRequest, damaged: Iterable[Digest]) -> None:

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar, Literal
 
+from dvlite.errors import StrangeFile
 from dvlite.formats.pointer import SUFFIX
 from dvlite.git.output import is_pipeline_file, is_pointer
 from dvlite.repo.repository import Repo, open_cache
@@ -58,7 +59,10 @@ def status(
     chosen = [item for item, _ in select(repo, tracked, paths, inside=False)]
     checks = [PathStatus(work, item) for item in chosen]
     for check in checks:
-        check.run()
+        try:
+            check.run()
+        except StrangeFile as error:  # stops only the path that it stands in
+            warnings.append(warning_of(error))
     checks = [check for check in checks if not check.stays_elsewhere]
     not_pushed, name = None, None
     if check_remote:

@@ -13,7 +13,7 @@ from operator import attrgetter
 from typing import Protocol
 
 from dvlite import files
-from dvlite.errors import FileChanged, UsageError
+from dvlite.errors import FileChanged, StrangeFile
 from dvlite.files import os_error, wait_out
 from dvlite.formats.manifest import EMPTY_DIR, KIND_MASK, SYMLINK, Entries
 from dvlite.oid import DIGEST_BYTES, Digest, digest_bytes, digest_file
@@ -231,9 +231,9 @@ class _EntryReader:
         return f"{self._scan.shown}/{path}" if path else self._scan.shown
 
 
-def link_that_leaves(name: str, problem: str) -> UsageError:
+def link_that_leaves(name: str, problem: str) -> StrangeFile:
     """Returns the error for a link in a directory with what `symlink_problem` said of it."""
-    return UsageError(
+    return StrangeFile(
         f"cannot track {quote(name)}: the symbolic link {problem}",
         hint="links inside a tracked directory must be relative and stay inside it: '..' only at the start; replace it or name it in .dvliteignore",
     )

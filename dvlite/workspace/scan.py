@@ -10,7 +10,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from dvlite.errors import DvliteError, UsageError
+from dvlite.errors import DvliteError, StrangeFile, UsageError
 from dvlite.files import TEMP_PREFIX, is_temporary_name, os_error
 from dvlite.formats.manifest import EMPTY_DIR, EXECUTABLE, FILE, SYMLINK
 from dvlite.oid import signature
@@ -78,7 +78,7 @@ class Scan:
 def scan(path: Path, shown: str, ignore: IgnoreRule, names: frozenset[bytes], progress: Progress) -> Scan | None:
     """Returns what is at `path`, or None for nothing. `names` are ignored wherever they stand (a fast form of `ignore`).
 
-    Raises UsageError for a FIFO, socket, device or symlink in the place of a file, and for an unreadable folder.
+    Raises StrangeFile for a FIFO, socket or device, and an error for an unreadable folder.
     """
     result = Scan(root=path, shown=shown)
     try:
@@ -107,7 +107,7 @@ def selected_scan(scan: Scan, chooses: Callable[[bytes], bool]) -> Scan:
 
 def special_file(shown: str, mode: int) -> DvliteError:
     """Returns the error for what is neither a file, a folder nor a symlink."""
-    return UsageError(
+    return StrangeFile(
         f"cannot track {quote(shown)}: it is {_SPECIAL.get(stat.S_IFMT(mode), 'not a file')}",
         hint="move it away, or name it in .dvliteignore",
     )

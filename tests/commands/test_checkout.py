@@ -5,6 +5,8 @@ import os
 import shutil
 import threading
 
+import pytest
+
 from tests.clones import (
     git,
     start,
@@ -264,3 +266,28 @@ def test_an_edit_made_while_its_file_is_written_stays(project, monkeypatch):
     monkeypatch.setattr(Cache, "open_verified", meddle)
     project.dvlite("checkout", code=3)
     assert project.read("big") == b"an edit of this moment"
+
+
+@pytest.mark.parametrize("kind", ["fifo", "link"])
+def test_what_no_version_can_hold_stops_only_the_path_it_stands_in(project, kind):
+    for path in ("d/a", "e/e"):
+        project.write(path, path)
+    project.dvlite("add", "d", "e")
+    project.commit("Add both")
+    if kind == "fifo":
+        os.mkfifo(project.root / "d/odd")
+    else:
+        os.symlink("../../elsewhere", project.root / "d/odd")
+    (project.root / "e/e").unlink()
+    done = project.dvlite("status")
+    assert "d/odd" in done.stderr
+    assert "e" in done.stdout
+    assert "d/odd" in project.dvlite("diff").stderr
+    assert "d/odd" in project.dvlite("checkout", code=3).stderr
+    assert project.read("e/e") == b"e/e"
+    project.write("e/new", "new")
+    done = project.dvlite("add", "-u", code=3)
+    assert "Added e" in done.stdout
+    assert "d/odd" in done.stderr
+    for words in (("add", "d"), ("checkout", "d")):
+        assert "d/odd" in project.dvlite(*words, code=2).stderr
