@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 
 from dvlite import files
-from dvlite.errors import FormatError, UsageError
+from dvlite.errors import FormatError, LaterVersion, UsageError
 from dvlite.formats import strict_json
 from dvlite.oid import digest_bytes
 from dvlite.show import quote, word
@@ -28,16 +28,20 @@ _GLOB = re.compile(r"[*?\[]")
 def load(state: Path) -> dict[str, tuple[str, ...]]:
     """Returns the patterns of each tracked directory that is here in part.
 
-    Raises FormatError for a file that is damaged: without it, everything outside of the patterns would count as removed.
+    Raises LaterVersion, and FormatError for a file that is damaged: without it, everything outside of the patterns would count as removed.
     """
     path = state / FILE
     data = files.read_regular(path, str(path), _LIMIT_BYTES + 1)
     if data is None:
         return {}
+    version: object = VERSION
     with contextlib.suppress(FormatError, TypeError):
-        patterns = strict_json.parse(data, str(path), limit_bytes=_LIMIT_BYTES).get("patterns")
+        body = strict_json.parse(data, str(path), limit_bytes=_LIMIT_BYTES)
+        version, patterns = body.get("dvlite_sparse"), body.get("patterns")
         if isinstance(patterns, dict) and data == _dump(patterns):
             return {tracked: tuple(selected) for tracked, selected in patterns.items()}
+    if type(version) is int and version > VERSION:
+        raise LaterVersion(quote(str(path)))
     raise FormatError(
         f"cannot read {quote(str(path))}: it is damaged, so which part of a directory is checked out is not known",
         hint=f"check out whole directories: rm {word(str(path))}; dvlite pull",
