@@ -2,7 +2,7 @@
 
 Safe without locks: records are only added, a batch's name is never used twice, and a merge deletes exactly the batches whose records
 its acknowledged PUT holds. So the union of all records on the remote never shrinks, for any number of concurrent pushes and wherever a
-push dies. Unreadable batches are reported, and neither merged nor deleted. Logs and outputs are pushed by `share`.
+push dies. Unreadable batches are reported, and neither merged nor deleted; of a damaged one the good records are saved first. Logs and outputs are pushed by `share`.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ _NAME = re.compile(r"runs/[0-9a-f]{32}/([0-9a-f]{64})")
 class RemoteRuns:
     """The records of a project that a remote lacks (`unsent`), and its batches that this clone has too (`listed`: name -> stored bytes).
 
-    `damaged` are batches that are damaged on the remote and sound here: their records count as unsent.
+    `damaged` are batches that are damaged on the remote, and sound here or saved as far as they are good: their records count as unsent.
     """
 
     listed: dict[str, int]
@@ -126,7 +126,7 @@ def note_damaged(remote: Remote, name: str) -> None:
 def _fetched(remote: Remote, records: Records, project: str | None) -> tuple[dict[str, int], tuple[str, ...]]:
     """Fetches missing batches; returns the batches of a fresh listing that this clone has now, with their stored bytes, and damaged ones."""
     prefix = batch.FOLDER if project is None else f"{batch.FOLDER}{project}/"
-    unusable: set[str] = set()
+    unusable: dict[str, bool] = {}  # and whether the good records of it were saved
     for _ in range(_MOST_LOOKS):
         listing = {
             match[1]: entry for entry in remote.store.list(prefix).entries if (match := _NAME.fullmatch(entry.name))
@@ -145,7 +145,7 @@ def _fetched(remote: Remote, records: Records, project: str | None) -> tuple[dic
             for name in damaged:
                 del listed[name]
             records.note_listed(_place(remote, project), listed)
-            return listed, damaged
+            return listed, (*damaged, *(name for name in listing if unusable.get(name)))
     raise RemoteError(
         f"the run records on {remote.store.label} changed each time they were listed", hint="run the command again"
     )
@@ -158,27 +158,41 @@ def _is_damaged(remote: Remote, records: Records, name: str, size_bytes: int) ->
     return records.read_batch(name) is not None
 
 
-def _fetch(remote: Remote, records: Records, listing: dict[str, ObjectEntry], unusable: set[str], name: str) -> bool:
+def _fetch(
+    remote: Remote, records: Records, listing: dict[str, ObjectEntry], unusable: dict[str, bool], name: str
+) -> bool:
     """Fetches one batch; returns False if it was deleted: a new listing shows the batch that has its records."""
     entry = listing[name]
     where = f"{entry.name} on {remote.store.label}"
     try:
         if entry.size_bytes > batch.MAX_BYTES:
             raise ObjectCorrupt(f"{where} is larger than any batch of run records")
-        data = remote.get(entry.name, end=batch.MAX_BYTES + 1)
+        again = data = remote.get(entry.name, end=batch.MAX_BYTES + 1)
         if batch.name_of(data) != name:
+            again, data = data, remote.get(entry.name, end=batch.MAX_BYTES + 1)  # one bad answer is no damage
+        if batch.name_of(data) != name:
+            unusable[name] = again == data and len(data) == entry.size_bytes and _save(records, data, where)
             raise ObjectCorrupt(f"{where} is damaged: its bytes do not match its name")
         for _ in batch.decode(data, where):
             pass
     except ObjectAbsent:
         return False
     except (ObjectCorrupt, FormatError) as error:
-        unusable.add(name)
-        records.progress.warn(f"{error.message}; the run records in it are left out")
+        fate = "its good run records are kept, and the next push replaces it"
+        saved = unusable.setdefault(name, False)
+        records.progress.warn(f"{error.message}; {fate if saved else 'the run records in it are left out'}")
         return True
     records.adopt(name, data)
     records.progress.advance(size_bytes=len(data))
     return True
+
+
+def _save(records: Records, data: bytes, where: str) -> bool:
+    """Keeps the good records of a damaged batch as batches of this clone, for the next push; returns whether there are any."""
+    good = batch.salvage(data, where)
+    for new in batch.encode(good, nonces()):
+        records.adopt(new.name, new.data)
+    return bool(good)
 
 
 def _merge(remote: Remote, records: Records, project: str, listed: dict[str, int]) -> bool:

@@ -23,6 +23,7 @@ MAX_RAW_BYTES = 64 << 20
 TARGET_RAW_BYTES = 32 << 20  # a writer begins another batch here
 _FRAME_BYTES = 256 << 10  # raw: one record is read in 0.1 ms; 4 MiB frames save 2 % and take 1 ms
 _MAX_FRAMES = 1024
+_MAX_FAILURES = 64
 _MAX_LINES = 1 << 19
 _MAX_FRAME_BYTES = _FRAME_BYTES + record.MAX_BYTES
 _MAX_WINDOW_BYTES = 8 << 20
@@ -47,7 +48,7 @@ class Batch(NamedTuple):
 
 def encode(records: Iterable[bytes], nonces: Iterator[bytes]) -> Iterator[Batch]:
     """Yields the batches that hold these records, in order: mostly one. `nonces` yields 16 fresh random bytes for each."""
-    compressor = zstandard.ZstdCompressor(level=_LEVEL, write_content_size=True)
+    compressor = zstandard.ZstdCompressor(level=_LEVEL, write_content_size=True, write_checksum=True)
     frames: list[bytes] = []
     lines: list[bytes] = []
     in_frame = in_batch = 0
@@ -93,6 +94,34 @@ def decode(data: bytes, where: str) -> Iterator[Line]:
         offset = end
     if not offset:
         raise _corrupt(where, "it is empty")
+
+
+def salvage(data: bytes, where: str) -> list[bytes]:
+    """Returns the records in the frames of a damaged batch whose checksum is right; raises FormatError for a newer version.
+
+    Gives up after a number of places that look like a frame and are none, and at what a batch may hold.
+    """
+    view, decompressor = memoryview(data), _decompressor()
+    good: list[bytes] = []
+    at = failures = total = 0
+    while (at := data.find(zstandard.FRAME_HEADER, at)) >= 0 and failures < _MAX_FAILURES and total < MAX_RAW_BYTES:
+        try:
+            frame = bytes(view[at : at + next(_frame_ends(view[at : at + 2 * _MAX_FRAME_BYTES], where))])
+            if not zstandard.get_frame_parameters(frame).has_checksum:
+                raise _corrupt(where, "a part of it has no checksum")
+            raw = _inflated(decompressor, frame, where)
+        except ObjectCorrupt:
+            failures += 1
+            at += 1
+            continue
+        at += len(frame)
+        total += len(raw)
+        for line in _lines(raw, 0, 0, where):
+            if line.data.startswith(b'{"dvlite_runs":'):
+                _require_header(line.data, where)
+            else:
+                good.append(line.data)
+    return good
 
 
 def raw_size(data: bytes, where: str) -> int:
@@ -144,7 +173,7 @@ def _inflated(decompressor: zstandard.ZstdDecompressor, frame: bytes, where: str
         raise _corrupt(where, "it cannot be decompressed") from None
 
 
-def _frame_ends(data: bytes, where: str) -> Iterator[int]:
+def _frame_ends(data: bytes | memoryview, where: str) -> Iterator[int]:
     """Yields where each frame ends, from the headers of its blocks (RFC 8878, 3.1.1): zstandard does not report it."""
     offset = frames = 0
     while offset < len(data):

@@ -335,6 +335,70 @@ def test_a_batch_damaged_on_the_remote_is_sent_again_by_who_has_its_records(stor
     assert clone("third").receive() == 1
 
 
+def damaged_in_the_middle(store):
+    """Puts a batch of three frames on the remote whose second one is damaged; returns its name, and its records that are good."""
+    lines = [record.dump(run(i)) for i in range(9)]
+    header, frames = b'{"dvlite_runs":1,"nonce":"' + b"0" * 32 + b'"}\n', []
+    compressor = zstandard.ZstdCompressor(write_checksum=True)
+    for i in range(3):
+        frames.append(compressor.compress((b"" if i else header) + b"".join(lines[3 * i : 3 * i + 3])))
+    sound = b"".join(frames)
+    middle = frames[1][:-1] + bytes([frames[1][-1] ^ 1])
+    kept = f"runs/{PROJECT}/{batch.name_of(sound)}"
+    store.put(kept, b"".join([frames[0], middle, frames[2]]))
+    return kept, {record.name(line) for line in (*lines[:3], *lines[6:])}, sound
+
+
+def test_good_records_of_a_damaged_batch_are_saved_and_then_it_is_dropped(store, clone):
+    bad, good, sound = damaged_in_the_middle(store)
+    mine = clone("mine")
+    mine.receive()
+    assert mine.names() == good
+    assert batches(store) == [bad]
+    mine.send()
+    assert bad not in batches(store)
+    assert on_remote(store) == good
+    colleague = clone("colleague")  # who fetched it while it was sound
+    colleague.records.adopt(batch.name_of(sound), sound)
+    colleague.send()
+    assert len(on_remote(store)) == 9
+
+
+def test_a_damaged_batch_is_dropped_only_once_its_good_records_are_acknowledged(store, clone):
+    bad, _, _ = damaged_in_the_middle(store)
+
+    def die():
+        raise Interrupted
+
+    mine = clone("mine", through=HookStore(store, 1, die, lambda operation, _: operation == "put"))
+    with pytest.raises(Interrupted):
+        mine.send()
+    assert batches(store) == [bad]
+
+
+def test_one_bad_answer_is_no_damage_on_the_remote(store, clone):
+    bad, _, sound = damaged_in_the_middle(store)
+    rotten = store.get(bad)
+    store.delete([bad])
+    store.put(bad, sound)
+
+    class Once:
+        def __init__(self):
+            self.answers = [rotten]
+
+        def __getattr__(self, name):
+            return getattr(store, name)
+
+        def get(self, name, *, start=None, end=None):
+            return self.answers.pop() if self.answers else store.get(name, start=start, end=end)
+
+    mine = clone("mine", through=Once())
+    mine.send()
+    assert bad in batches(store)
+    assert len(mine.names()) == 9
+    assert not mine.warnings
+
+
 def test_a_batch_merged_away_while_it_is_fetched_is_found_in_the_merged_one(store, clone):
     mine = clone("mine")
     expected = pushed_often(mine, sync.MOST_SMALL)
