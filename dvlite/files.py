@@ -13,6 +13,7 @@ import shutil
 import stat
 import sys
 import time
+import zlib
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -20,7 +21,8 @@ from dvlite.errors import Busy, DvliteError, FormatError, FormatProblem, NoSpace
 from dvlite.show import quote, size_text
 
 TEMP_PREFIX = ".dvl-"
-_TEMPORARY = re.compile(rb"\.dvl-[0-9a-f]{16}")
+TEMP_PATTERN = TEMP_PREFIX + "[0-9a-f]" * 24  # for git's ignore files
+_TEMPORARY = re.compile(rb"\.dvl-([0-9a-f]{16})([0-9a-f]{8})")
 NO_FOLLOW = getattr(os, "O_NOFOLLOW", 0)  # the module must load on systems without this flag
 FOLDER_ONLY = getattr(os, "O_DIRECTORY", 0)
 _READ_REGULAR = os.O_RDONLY | NO_FOLLOW | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_CLOEXEC", 0)
@@ -40,19 +42,39 @@ def sync_path(path: Path) -> None:
         os.close(descriptor)
 
 
+def sync_above(path: Path, root: Path) -> None:
+    """Makes the names in all folders between a path and `root` durable; folders that are gone are passed over."""
+    for folder in path.parents:
+        with contextlib.suppress(FileNotFoundError):
+            sync_path(folder)
+        if folder == root:
+            return
+
+
 def temporary_name() -> str:
-    """Returns a short name no other process uses, that no data file is likely to have."""
-    return TEMP_PREFIX + os.urandom(8).hex()
+    """Returns a short name that no other process uses; it ends in a checksum of itself, so that no file of a user's is taken for one."""
+    name = os.urandom(8).hex()
+    return f"{TEMP_PREFIX}{name}{zlib.crc32(name.encode()):08x}"
 
 
 def is_temporary_name(name: bytes) -> bool:
     """Returns whether a name is of `temporary_name`: a file that a killed run may have left."""
-    return _TEMPORARY.fullmatch(name) is not None
+    match = _TEMPORARY.fullmatch(name)
+    return match is not None and int(match[2], 16) == zlib.crc32(match[1])
 
 
-def write_atomic(path: Path, *parts: bytes | bytearray | memoryview, mode: int = 0o666, sync: bool = True) -> None:
-    """Replaces or creates a file of these parts so that its name only ever shows all of the old or all of the new bytes."""
-    temporary = path.parent / temporary_name()
+def write_atomic(
+    path: Path,
+    *parts: bytes | bytearray | memoryview,
+    mode: int = 0o666,
+    sync: bool = True,
+    aside: Path | None = None,
+) -> None:
+    """Replaces or creates a file of these parts so that its name only ever shows all of the old or all of the new bytes.
+
+    `aside` is a folder for the temporary file, on the same disk, where nothing that it may leave is seen.
+    """
+    temporary = (path.parent if aside is None else aside) / temporary_name()
     try:
         descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, mode)
         try:

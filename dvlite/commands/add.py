@@ -100,6 +100,8 @@ def add(
         written = adder.write_pointers() + ignored
         right = [target.path + SUFFIX for target in targets if target.path + SUFFIX not in written]
         written += repo.git.unstaged([name for name in right if os.path.lexists(repo.root / name)])
+        named = () if update else repo.unstaged_ignore_files([target.path for target in targets])
+        written += [name for name in named if name not in written]
         staged = repo.stage(written, enabled=stage)
         return AddResult(
             paths=tuple(result for result in results if result is not None),

@@ -93,7 +93,7 @@ def checkout(
             damaged = damaged or (restored.damaged[0][1] if restored.damaged else None)
         if not paths and revision is None and not broken:
             done.extend(remove_untracked(work, {item.path for item in wanted}))
-        repo.stage(pointers_written)
+        repo.stage(repo.git.unstaged(list(dict.fromkeys(pointers_written))))  # also by a run that was stopped
         if damaged is not None:
             raise damaged
         return CheckoutResult(
@@ -111,8 +111,7 @@ def _write_pointer(repo: Repo, path: str, wanted: pointers.Pointer) -> list[str]
     target = repo.root / (path + SUFFIX)
     data = pointers.dump(wanted)
     ignore_files = repo.ensure_ignored([path])
-    if holds(target, data):
-        return ignore_files
-    target.parent.mkdir(parents=True, exist_ok=True)
-    write_atomic(target, data)
-    return [path + SUFFIX, *ignore_files]
+    if not holds(target, data):
+        target.parent.mkdir(parents=True, exist_ok=True)
+        write_atomic(target, data)
+    return [path + SUFFIX, *ignore_files, *repo.unstaged_ignore_files([path])]

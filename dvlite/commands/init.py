@@ -19,7 +19,13 @@ from dvlite.repo.repository import CLONE_SETTINGS, Repo, open_repo
 _CONFIG_HEAD = (
     b"# dvlite's settings for everyone who works on this project. Your own: dvlite config --user, or --local\n"
 )
-_GITIGNORE = [b"/config.local.yaml"]
+_GITIGNORE = [b"/config.local.yaml", *ignore.TEMPORARY]
+_FILES = (
+    config_files.COMMITTED_FILE,
+    f"{config_files.FOLDER}/.gitignore",
+    ignore.FILE_NAME,
+    ".gitattributes",
+)
 _GITATTRIBUTES = [
     b"*.dvlite merge=dvlite diff=dvlite text eol=lf",
     b"dvlite.lock merge=dvlite linguist-generated text eol=lf",
@@ -57,7 +63,10 @@ def init(
         done = None if place is None else install_hooks(repo, place)
         off = {key.partition(".")[0] for key in CLONE_SETTINGS if repo.git.config_get(key) is None}
         repo.prepare_clone()
-        staged = repo.stage(created, enabled=None if stage else False)
+        unstaged = repo.git.unstaged(
+            [file for file in _FILES if (repo.root / file).is_file()]
+        )  # by a run that was stopped
+        staged = repo.stage(list(dict.fromkeys([*created, *unstaged])), enabled=None if stage else False)
     return InitResult(
         root=str(repo.root),
         existed=existed,

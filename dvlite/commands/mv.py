@@ -12,7 +12,7 @@ from typing import ClassVar
 from dvlite import files
 from dvlite.errors import DvliteError, UsageError
 from dvlite.files import holds
-from dvlite.formats.pointer import SUFFIX
+from dvlite.formats.pointer import LIMIT_BYTES, SUFFIX
 from dvlite.oid import Oid
 from dvlite.progress import Progress
 from dvlite.repo.repository import Repo, open_cache
@@ -53,6 +53,11 @@ def mv(repo: Repo, source: str, target: str, *, stage: bool = True, progress: Pr
     `checkout` makes whole. Raises UsageError, with nothing done, for a target that exists or cannot be tracked.
     """
     with repo.lock(progress):
+        done = _left_to_stage(repo, source, target)
+        if done is not None:
+            changed = [done[0] + SUFFIX, done[1] + SUFFIX, *repo.unstaged_ignore_files(done)]
+            staged = repo.stage(changed, enabled=stage)
+            return MvResult(source=done[0], target=done[1], staged=staged, unstaged=() if staged else tuple(changed))
         work = Workspace(repo, open_cache(repo), progress)
         move = _settle(repo, usable(repo, [source], progress.warn, whole=True), source, target)
         repo.forget_ignored([move.source], write=False)
@@ -62,10 +67,13 @@ def mv(repo: Repo, source: str, target: str, *, stage: bool = True, progress: Pr
         _move_data(work, move)
         written += repo.forget_ignored([move.source])
         work.forget(move.source)
+        for path in (move.target, move.source):  # before the old pointer goes: a power cut leaves one of the two names
+            files.sync_above(repo.root / path, repo.root)
         os.unlink(repo.root / (move.source + SUFFIX))
+        files.sync_path((repo.root / move.source).parent)
         remove_empty_folders(repo.root, repo.cwd, move.source)
         if move.resumed:  # the killed run may have changed them, and not got to stage them
-            written += [file for file in map(_ignore_file, (move.source, move.target)) if (repo.root / file).is_file()]
+            written += repo.unstaged_ignore_files([move.source, move.target])
         changed = [move.source + SUFFIX, move.target + SUFFIX, *dict.fromkeys(written)]
         staged = repo.stage(changed, enabled=stage)
         return MvResult(
@@ -73,8 +81,17 @@ def mv(repo: Repo, source: str, target: str, *, stage: bool = True, progress: Pr
         )
 
 
-def _ignore_file(path: str) -> str:
-    return f"{path.rpartition('/')[0]}/.gitignore".lstrip("/")
+def _left_to_stage(repo: Repo, source: str, target: str) -> tuple[str, str] | None:
+    """Returns both paths of a move that was stopped when all was done but git's index: it has the old pointer, and the disk the same one under the new name."""
+    path, wanted = repo.relative(source).removesuffix(SUFFIX), repo.relative(target).removesuffix(SUFFIX)
+    if os.path.lexists(repo.root / (path + SUFFIX)) or not repo.git.tracked_under([path + SUFFIX]):
+        return None
+    blob = next((entry.blob for entry in repo.git.list_index() if entry.path == path + SUFFIX), None)
+    data = None if blob is None else dict(repo.git.blobs_within({blob: LIMIT_BYTES})).get(blob)
+    for place in (wanted, f"{wanted}/{path.rpartition('/')[2]}".lstrip("/")):
+        if data is not None and place != path and holds(repo.root / (place + SUFFIX), data):
+            return path, place
+    return None
 
 
 def _settle(repo: Repo, tracked: Sequence[Tracked], source: str, target: str) -> _Move:

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
+from dvlite import files
 from dvlite.errors import DvliteError
 from dvlite.formats.manifest import EMPTY_DIR
 from dvlite.formats.pointer import SUFFIX
@@ -42,7 +43,11 @@ def rm(repo: Repo, paths: Sequence[str], *, cached: bool = False, stage: bool = 
     DvliteError, with nothing done, if any byte that would go is not in the cache.
     """
     with repo.lock(progress):
-        chosen = [item for item, _ in select(repo, usable(repo, paths, progress.warn, whole=True), paths, inside=False)]
+        names = {argument: repo.relative(argument).removesuffix(SUFFIX) for argument in paths}
+        gone = [path for path in dict.fromkeys(names.values()) if _is_gone(repo, path, cached=cached)]
+        paths = [argument for argument in paths if names[argument] not in gone]
+        tracked = usable(repo, paths, progress.warn, whole=True)
+        chosen = [item for item, _ in select(repo, tracked, paths, inside=False)] if paths else []
         refuse_outputs(repo, chosen, "remove")
         repo.forget_ignored([item.path for item in chosen], write=False)
         work = Workspace(repo, open_cache(repo), progress)
@@ -53,21 +58,35 @@ def rm(repo: Repo, paths: Sequence[str], *, cached: bool = False, stage: bool = 
                 warnings.append(
                     f"{quote(repo.display(path))} still has files that dvlite leaves out, or that came just now"
                 )
-        written = repo.forget_ignored([item.path for item in chosen])
-        for item in chosen:
-            work.forget(item.path)
+        removed = [*gone, *(item.path for item in chosen)]
+        written = repo.forget_ignored(removed)
+        for path in removed:
+            work.forget(path)
+            folder = files.existing_folder((repo.root / path).parent)
+            files.sync_path(folder)  # before the pointer goes: a power cut leaves data with a pointer, or neither
             with contextlib.suppress(FileNotFoundError):
-                os.unlink(repo.root / (item.path + SUFFIX))
-            remove_empty_folders(repo.root, repo.cwd, item.path)
-        changed = [*(item.path + SUFFIX for item in chosen), *written]
+                os.unlink(repo.root / (path + SUFFIX))
+            files.sync_path(folder)
+            remove_empty_folders(repo.root, repo.cwd, path)
+        changed = list(
+            dict.fromkeys([*(path + SUFFIX for path in removed), *written, *repo.unstaged_ignore_files(removed)])
+        )
         staged = repo.stage(changed, enabled=stage)
         return RmResult(
-            paths=tuple(item.path for item in chosen),
+            paths=tuple(removed),
             kept=cached,
             staged=staged,
             unstaged=() if staged else tuple(changed),
             warnings=tuple(warnings),
         )
+
+
+def _is_gone(repo: Repo, path: str, *, cached: bool) -> bool:
+    """Returns whether a pointer is gone from the disk, after its data, but not from git's index: a run that was stopped had only that left to do."""
+    file = path + SUFFIX
+    if not path or os.path.lexists(repo.root / file) or (os.path.lexists(repo.root / path) and not cached):
+        return False
+    return file in repo.git.tracked_under([file])
 
 
 def _look(work: Workspace, chosen: Sequence[Tracked]) -> dict[str, Snapshot]:

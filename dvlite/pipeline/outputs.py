@@ -185,6 +185,7 @@ class Outputs:
             work.note_version(path, version.oid, whole=True)
         else:
             work.forget(path)
+            _sync(work.location(path), have.scan.paths)
         output = as_output(path, version)
         self._contents.note_output(path, output)
         return output
@@ -316,6 +317,15 @@ def _stored(have: Snapshot, writer: Writer, shown: str) -> Pointer:
     for digest, data in tree.nodes:
         writer.put(KIND_MANIFEST, digest, data)
     return Pointer("directory", tree.root, tree.size_bytes, tree.files)
+
+
+def _sync(place: Path, inner: Iterable[bytes]) -> None:
+    """Makes a file, or those of a folder, durable: the lockfile names what git is still to take."""
+    for name in inner:
+        file = place / os.fsdecode(name) if name else place
+        if file.is_file() and not file.is_symlink():
+            files.sync_path(file)
+        files.sync_path(file.parent)
 
 
 def _remove(path: Path) -> None:

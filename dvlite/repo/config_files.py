@@ -56,10 +56,18 @@ def file_of(layer: str, root: Path | None, environ: Mapping[str, str]) -> Path:
     raise UsageError(f"cannot find the {layer} config: HOME is not set", hint="set HOME, or XDG_CONFIG_HOME")
 
 
-def change(layer: str, settings: Mapping[str, Value | None], root: Path | None, environ: Mapping[str, str]) -> Path:
+def change(
+    layer: str,
+    settings: Mapping[str, Value | None],
+    root: Path | None,
+    environ: Mapping[str, str],
+    *,
+    private: Path | None = None,
+) -> Path:
     """Sets the keys (removes those with None) in a layer's file, all at once, and returns its path.
 
-    The result is checked as a whole before it is written; comments stay. Only the user can read what may hold secrets.
+    The result is checked as a whole before it is written; comments stay. Only the user can read what may hold secrets;
+    of those in the work tree, a temporary file is in `private`, the git directory, if that is on the same disk: git would take it else.
     """
     path = file_of(layer, root, environ)
     where = _FILES.get(layer) or str(path)
@@ -73,7 +81,9 @@ def change(layer: str, settings: Mapping[str, Value | None], root: Path | None, 
             target.parent.mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise os_error(error, "make the folder", target.parent) from error
-        write_atomic(target, data, mode=0o600 if layer in (USER, LOCAL) else 0o666)
+        if layer != LOCAL or private is None or os.stat(private).st_dev != os.stat(target.parent).st_dev:
+            private = None
+        write_atomic(target, data, mode=0o600 if layer in (USER, LOCAL) else 0o666, aside=private)
     return path
 
 

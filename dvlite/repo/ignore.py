@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from dvlite.errors import DvliteError, FormatError
-from dvlite.files import read_regular, write_atomic
+from dvlite.files import TEMP_PATTERN, TEMP_PREFIX, read_regular, write_atomic
 from dvlite.show import quote
 
 FILE_NAME = ".dvliteignore"
@@ -21,6 +21,10 @@ TEMPLATE = """\
 # Files that dvlite leaves out, in the syntax of .gitignore, relative to this folder. Always left out:
 # .DS_Store, Thumbs.db, desktop.ini, __pycache__, .ipynb_checkpoints (take one back in with a line like !.DS_Store)
 """
+TEMPORARY = [
+    TEMP_PATTERN.encode(),
+    f"{TEMP_PREFIX}get-{'[0-9a-f]' * 16}".encode(),
+]  # what a killed command leaves is no file of the user's
 LIMIT_BYTES = 1 << 20
 _MOST_BYTES = 64 << 20  # of a file of git's: it has a line for each tracked path
 _SPECIAL = re.compile(rb"[\\*?\[]")

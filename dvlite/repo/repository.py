@@ -198,6 +198,12 @@ class Repo:
                 edit(exclude, excluded)
         return changed
 
+    def unstaged_ignore_files(self, paths: Sequence[str]) -> list[str]:
+        """Returns the `.gitignore` files beside paths that are not in git's index as they are: a run that was stopped leaves them so."""
+        names = list(dict.fromkeys(f"{path.rpartition('/')[0]}/.gitignore".lstrip("/") for path in paths))
+        known = {*self.git.tracked_under(names), *(name for name in names if os.path.lexists(self.root / name))}
+        return self.git.unstaged([name for name in names if name in known])
+
     def exclude(self, paths: Sequence[str]) -> None:
         """Makes git ignore tracked paths in this clone alone: `git mv` and `git pull` bring pointers that no .gitignore knows."""
         ignore.add_lines(self.common_dir / "info" / "exclude", sorted(set(map(ignore.pattern, paths))))
@@ -212,6 +218,7 @@ class Repo:
             if self.git.config_get(key) != value:
                 self.git.config_set(key, value)
         self.exclude([tracked.path for tracked in self.work_tree.tracked(broken=[])])
+        ignore.add_lines(self.common_dir / "info" / "exclude", ignore.TEMPORARY)
 
     def open_other(self, start: Path) -> Repo:
         """Opens another repository, or another worktree of this one, for the same user."""
@@ -223,7 +230,7 @@ class Repo:
 
     def change_config(self, layer: str, settings: Mapping[str, Value | None]) -> Path:
         """Changes a layer's config file, reads all of them again, and returns the path of the one that changed."""
-        path = config_files.change(layer, settings, self.root, self._environ)
+        path = config_files.change(layer, settings, self.root, self._environ, private=self.git_dir)
         self.config = config_files.load(self.root, self._environ, self.git)
         return path
 

@@ -60,7 +60,9 @@ class Cache:
         """Makes one folder inside the cache, writable for the group if the cache is shared."""
         if path.is_dir():
             return
+        above = files.existing_folder(path)
         path.mkdir(parents=True, exist_ok=True)
+        files.sync_above(path, above)
         if self.group:
             os.chmod(path, 0o2775)  # noqa: S103  # the config says that the group writes this cache
 

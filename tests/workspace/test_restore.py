@@ -190,7 +190,7 @@ def test_objects_that_the_cache_lacks_are_named_and_the_path_is_left_alone(here)
 
 def test_leftovers_of_a_killed_run_are_removed(here):
     for place in (here.path, here.path / "data", here.path / "data" / "sub"):
-        put(place / ".dvl-0123456789abcdef", b"half")
+        put(place / ".dvl-0123456789abcdef68c4f033", b"half")
     put(here.path / "data" / ".dvl-notes", b"the user's")
     back(here)
     here.run("checkout", cwd=here.path)

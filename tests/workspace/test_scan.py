@@ -88,11 +88,17 @@ def test_patterns_of_the_user_are_asked(tmp_path):
 
 
 def test_temporary_files_of_killed_runs_are_no_data_but_similar_names_are(tmp_path):
-    for name in (".dvl-0123456789abcdef", "sub/.dvl-0123456789abcdef", ".dvl-notes", ".dvl-0123456789abcdeg", "sub/x"):
+    for name in (
+        ".dvl-0123456789abcdef68c4f033",
+        "sub/.dvl-0123456789abcdef68c4f033",
+        ".dvl-notes",
+        ".dvl-0123456789abcdef00000000",
+        "sub/x",
+    ):
         put(tmp_path / "data" / name, b"")
     found = look(tmp_path / "data")
-    assert found.paths == [b".dvl-0123456789abcdeg", b".dvl-notes", b"sub/x"]
-    assert sorted(found.leftovers) == [b".dvl-0123456789abcdef", b"sub/.dvl-0123456789abcdef"]
+    assert found.paths == [b".dvl-0123456789abcdef00000000", b".dvl-notes", b"sub/x"]
+    assert sorted(found.leftovers) == [b".dvl-0123456789abcdef68c4f033", b"sub/.dvl-0123456789abcdef68c4f033"]
     assert not found.left_out
 
 

@@ -91,10 +91,10 @@ def test_parts_are_remembered_for_each_worktree(here):
 
 
 def test_leftovers_in_and_beside_a_path_are_removed(here):
-    put(here.path / ".dvl-0123456789abcdef", b"")
-    put(here.path / ".dvl-0123456789abcdee" / "inside", b"")
+    put(here.path / ".dvl-0123456789abcdef68c4f033", b"")
+    put(here.path / ".dvl-0123456789abcdeef1cda189" / "inside", b"")
     put(here.path / ".dvl-users", b"")
-    put(here.path / "data" / "sub" / ".dvl-0123456789abcdef", b"")
+    put(here.path / "data" / "sub" / ".dvl-0123456789abcdef68c4f033", b"")
     mine = work(here)
     mine.clear_leftovers("data", mine.scan("data"))
     mine.clear_leftovers("none/data", None)
