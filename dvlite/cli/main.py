@@ -10,7 +10,7 @@ import contextlib
 import os
 import sys
 from collections.abc import Sequence
-from typing import Any, NoReturn
+from typing import Any
 
 import click
 from click.shell_completion import shell_complete
@@ -49,11 +49,6 @@ def main(argv: Sequence[str] | None = None) -> int:
     except Exception as error:  # the one place: every error becomes a message and an exit code
         return output_of({"json": "--json" in arguments, **flags}).failure(error)
     return code
-
-
-def entry() -> NoReturn:
-    """Runs the `dvlite` program."""
-    sys.exit(main())
 
 
 def _usage_error(error: click.ClickException) -> UsageError:

@@ -426,9 +426,9 @@ def test_a_closed_pipe_ends_quietly(project, tmp_path):
         "from dvlite.commands import ls as fake\n"
         "from dvlite.commands.ls import LsEntry, LsResult\n"
         "fake.ls = lambda *a, **o: LsResult(entries=tuple(LsEntry(path=f'f{i}', kind='file') for i in range(100000)))\n"
-        "from dvlite.cli.main import entry\n"
+        "from dvlite.__main__ import entry\n"
         "sys.argv = ['dvlite', 'ls']\n"
-        "entry()\n"
+        "sys.exit(entry())\n"
     )
     environ = {
         **os.environ,
