@@ -18,7 +18,7 @@ from dvlite.oid import MANIFEST, Digest
 from dvlite.store.cache import Cache
 from dvlite.store.catalog import Catalog
 from dvlite.store.pack import KIND_FILE, KIND_MANIFEST, KIND_RECIPE
-from dvlite.store.snapshots import claimed
+from dvlite.store.snapshots import claimed, claims
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,10 +52,13 @@ class Proof:
     proven: set[Digest] = field(default_factory=set)
     unproven: set[Digest] = field(default_factory=set)
     present: set[Digest] = field(default_factory=set)
+    claimed: set[Digest] = field(
+        default_factory=set
+    )  # of the files `also`: those of other versions that this clone claims, and there
 
     def covers(self, digest: Digest, *, strangers: bool) -> bool:
-        """Returns whether a file is safe there; with `strangers`, one of no version that was asked about too, if it is there at all."""
-        return digest in self.proven or (strangers and digest in self.present and digest not in self.unproven)
+        """Returns whether a file is safe there; with `strangers`, also one of another version that this clone claims."""
+        return digest in self.proven or (strangers and digest in self.claimed and digest not in self.unproven)
 
 
 def prove(catalog: Catalog, cache: Cache, versions: Sequence[VersionId], *, also: Iterable[Digest] = ()) -> Proof:
@@ -63,8 +66,9 @@ def prove(catalog: Catalog, cache: Cache, versions: Sequence[VersionId], *, also
 
     A version is proven if everything of it is there and this clone claims it: roots of others go when these need it no more. One whose
     listing is not in the cache is neither proven nor unproven. Costs a listing of the roots and one request for each recipe and pack with
-    a recipe's chunks.
+    a recipe's chunks; with files of no version asked about, the snapshots that this clone claims too.
     """
+    also = set(also)
     wanted = set(also)
     for version in versions:
         whole = _in_cache(version, cache)
@@ -76,6 +80,13 @@ def prove(catalog: Catalog, cache: Cache, versions: Sequence[VersionId], *, also
         if whole is not None:
             is_proven = version in kept and whole.files <= proof.present and _has_nodes(catalog, whole)
             (proof.proven if is_proven else proof.unproven).update(whole.files)
+    left = proof.present.intersection(also) - proof.proven - proof.unproven
+    others = claims(catalog, catalog.remote.clone)
+    while left and (other := next(others, None)) is not None:
+        whole = _in_cache(other, cache)
+        if whole is not None:
+            proof.claimed |= left & whole.files
+            left -= whole.files
     return proof
 
 

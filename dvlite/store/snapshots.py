@@ -76,6 +76,18 @@ def claimed(catalog: Catalog, wanted: Iterable[VersionId], clone: str = "") -> s
     return found
 
 
+def claims(catalog: Catalog, clone: str) -> Iterator[VersionId]:
+    """Yields the versions that a clone claims, from the newest snapshot on, each once; one that cannot be read claims nothing."""
+    seen: set[VersionId] = set()
+    for digest in dict.fromkeys(name.snapshot for _, name in listed(catalog.remote) if name.clone == clone):
+        try:
+            new = [version.id for version in versions(catalog, digest) if version.id not in seen]
+        except (ObjectMissing, ObjectCorrupt, FormatError, ObjectAbsent):
+            continue
+        seen.update(new)
+        yield from new
+
+
 def claimed_together(catalog: Catalog, wanted: Sequence[Version]) -> set[VersionId]:
     """Returns what `claimed` does; one listing by prefix if these very versions are what some clone pushed last."""
     ids = {version.id for version in wanted}

@@ -68,6 +68,17 @@ def test_a_file_of_no_known_version_is_covered_only_with_strangers(world):
     assert not proof.covers(digest, strangers=False)
 
 
+def test_a_file_of_no_known_version_that_merely_lies_in_a_pack_is_not_covered(world):
+    """Nothing keeps it there: gc may take the pack."""
+    here, there = world.site("here"), world.site("there")
+    there.push(there.add("data", SMALL))
+    here.add("data", SMALL)
+    digest = digest_bytes(SMALL["000"])
+    proof = proof_of(here, also=[digest])
+    assert digest in proof.present
+    assert not proof.covers(digest, strangers=True)
+
+
 def test_a_version_that_only_another_clone_claims_is_not_proven(world):
     """Its root goes when that clone needs it no more, whatever is reachable here."""
     here, there = world.site("here"), world.site("there")
