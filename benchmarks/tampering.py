@@ -191,9 +191,9 @@ def _remove_object(world: World) -> None:
 
 
 def _remove_listing(world: World) -> None:
-    """Removes the listing of a directory: dvlite's are in packs, which are found by roots."""
+    """Removes the listing of a directory: those of dvlite are in packs, and what claims them are roots."""
     oid = world.oid("data/prepared")
-    pattern = f"roots/*{oid}*" if world.tool == "dvlite" else f"files/md5/{oid[:2]}/{oid[2:]}.dir"
+    pattern = "roots/*" if world.tool == "dvlite" else f"files/md5/{oid[:2]}/{oid[2:]}.dir"
     for file in world.in_store(pattern):
         file.unlink()
 

@@ -152,17 +152,30 @@ def fetch(**flags: Any) -> int:
 @REVISION
 @click.option("-o", "--output", metavar="OUT", type=PathText(), help="Write to OUT; - is standard output.")
 @JOBS
-def get(source: str, path: str | None, *, revision: str | None, output: str | None, jobs: int | None) -> int:
+@click.option("--remote", metavar="URL", help="Copy from a snapshot on this remote: SNAPSHOT[:PATH]; needs no git.")
+def get(
+    source: str, path: str | None, *, revision: str | None, output: str | None, jobs: int | None, remote: str | None
+) -> int:
     """Copy data out of any repository, without a clone."""
     from dvlite.commands.get import get as verb
 
     flags: dict[str, Any] = click.get_current_context().ensure_object(dict)
     if output == "-" and flags.get("json"):
         raise UsageError("-o - and --json both want standard output", hint="give -o a file")
+    if remote is not None and (path is not None or revision is not None):
+        raise UsageError("--remote takes one SNAPSHOT[:PATH]", hint="dvlite get --remote URL SNAPSHOT:PATH")
     where = sys.stdout.buffer if output == "-" else output
+    first, second = (source, path) if remote is None else (remote, source)
     return run(
         lambda s: verb(
-            source, path, revision=revision, output=where, environ=s.environ, jobs=jobs, progress=s.progress
+            first,
+            second,
+            revision=revision,
+            output=where,
+            environ=s.environ,
+            jobs=jobs,
+            remote=remote is not None,
+            progress=s.progress,
         ),
         text="get",
     )

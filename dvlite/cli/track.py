@@ -133,10 +133,15 @@ def checkout(paths: tuple[str, ...], *, revision: str | None, force: bool) -> in
 @click.argument("target", metavar="[REV:][PATH]", required=False, type=PathText())
 @click.option("-l", "long", is_flag=True, help="Show sizes, ids and link targets.")
 @click.option("-R", "recursive", is_flag=True, help="List everything below.")
-def ls(target: str | None, *, long: bool, recursive: bool) -> int:
+@click.option("--remote", metavar="URL", help="List the snapshots on a remote, or TARGET among them; needs no clone.")
+def ls(target: str | None, *, long: bool, recursive: bool, remote: str | None) -> int:
     """List what is tracked."""
     from dvlite.commands.ls import ls as verb
 
+    if remote is not None:
+        from dvlite.commands.ls import ls_remote
+
+        return run(lambda s: ls_remote(remote, target, environ=s.environ, progress=s.progress), text="ls")
     return run(lambda s: verb(s.repo(), target, long=long, recursive=recursive, progress=s.progress), text="ls")
 
 

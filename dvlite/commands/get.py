@@ -17,13 +17,15 @@ from dvlite.errors import DvliteError, NotARepository, ObjectCorrupt, ObjectMiss
 from dvlite.files import read_regular, write_atomic
 from dvlite.formats import manifest, pointer
 from dvlite.formats.manifest import EMPTY_DIR, SYMLINK, Entries, Entry
-from dvlite.formats.pointer import SUFFIX
+from dvlite.formats.pointer import SUFFIX, Pointer
+from dvlite.formats.snapshot import Version
 from dvlite.git.discover import GitPlaces
 from dvlite.git.output import is_lockfile
 from dvlite.git.program import Git, clone_silently, without_credentials
+from dvlite.lineage.context import open_place
 from dvlite.oid import FILE as FILE_OID
-from dvlite.oid import format_oid
-from dvlite.paths import is_inside
+from dvlite.oid import MANIFEST, format_oid
+from dvlite.paths import is_inside, overlap
 from dvlite.progress import Progress
 from dvlite.repo import config_files
 from dvlite.repo.open_stores import open_remote, plain_cache
@@ -31,6 +33,7 @@ from dvlite.repo.repository import Repo, open_cache, open_repo
 from dvlite.repo.tracked_paths import Tracked
 from dvlite.share.fetch_plan import missing_error
 from dvlite.show import quote
+from dvlite.store import snapshots
 from dvlite.store.cache import Cache
 from dvlite.store.catalog import Catalog
 from dvlite.store.url import FOLDER, parse_url
@@ -63,12 +66,13 @@ class GetResult:
 class _Source:
     """An opened repository, what it tracks, and what of it is meant. `commit` is empty for the pointers on disk."""
 
-    repo: Repo
+    repo: Repo | None
     cache: Cache
     tracked: Sequence[Tracked]
     path: str  # relative to the root
     commit: str = ""
     far: bool = False
+    catalog: Catalog | None = None  # of the remote itself, without a repository
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,17 +91,23 @@ def get(
     output: str | BinaryIO | None = None,
     environ: Mapping[str, str],
     jobs: int | None = None,
+    remote: bool = False,
     progress: Progress,
 ) -> GetResult:
     """Copies `path` (a tracked path, a folder above some, a file or folder inside one) out of a git URL or a local repository.
 
-    Without `path`, `source` is a pointer file. Of a URL the default branch counts, of a local repository the pointers on disk. Nothing
+    With `remote`, `source` is the URL of a dvlite remote and `path` SNAPSHOT[:PATH]. Without `path`, `source` is a pointer file. Of a URL the default branch counts, of a local repository the pointers on disk. Nothing
     that exists is overwritten; a stream gets the bytes of one file after they were verified. Raises Untrusted, ObjectMissing and
     ObjectCorrupt.
     """
     started = time.monotonic()
     where, stream = (output, None) if output is None or isinstance(output, str) else (None, output)
-    with _opened(source, path, revision, environ, progress) as opened:
+    opening = (
+        _snapshot(source, path or "", environ, progress)
+        if remote
+        else _opened(source, path, revision, environ, progress)
+    )
+    with opening as opened:
         target = _target(where, opened.path) if stream is None else None
         if target is not None:
             export.refuse_existing(target)
@@ -148,6 +158,32 @@ def _write(
 
 
 # --- opening ---
+
+
+@contextlib.contextmanager
+def _snapshot(url: str, name: str, environ: Mapping[str, str], progress: Progress) -> Iterator[_Source]:
+    """Opens a snapshot on a remote as if it were a repository. Raises UsageError for a path that has several versions in it."""
+    digits, _, path = name.partition(":")
+    path = "" if path in ("", ".") else os.path.normpath(path)
+    with open_place(url, environ) as remote:
+        remote.cache.create()
+        progress.start(f"looking at {remote.store.label}")
+        catalog = Catalog(remote, progress).look()
+        digest = snapshots.chosen(remote, digits)
+        versions = [item for item in snapshots.versions(catalog, digest) if overlap(item.path, path) or not path]
+        progress.finish()
+        if len({item.path for item in versions}) < len(versions):
+            raise UsageError(
+                f"{quote(path or '.')} has several versions in the snapshot {digits}",
+                hint="choose a path or a snapshot that has one: dvlite ls --remote URL SNAPSHOT",
+            )
+        tracked = [Tracked(item.path, _pointer_of(item)) for item in versions]
+        yield _Source(None, remote.cache, tracked, path, digest.hex(), catalog=catalog)
+
+
+def _pointer_of(version: Version) -> Pointer:
+    kind = "directory" if version.kind == MANIFEST else "file"
+    return Pointer(kind, version.digest, version.size_bytes, executable=version.executable)
 
 
 @contextlib.contextmanager
@@ -326,6 +362,12 @@ def _fetch(opened: _Source, parts: Sequence[FetchRequest], jobs: int | None, pro
     if all(_is_cached(opened.cache, part) for part in parts):
         return
     repo = opened.repo
+    if repo is None:
+        assert opened.catalog is not None
+        got = fetch_versions(opened.catalog, opened.cache, parts, progress)
+        if got.missing:
+            raise missing_error(got.missing, opened.catalog)
+        return
     if not repo.config.remote_names:
         raise ObjectMissing(
             f"cannot get {quote(parts[0].path)}: it is not in the cache, and no remote is configured there",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import posixpath
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import ClassVar, Literal
@@ -13,14 +13,19 @@ from dvlite.errors import ObjectCorrupt, ObjectMissing, UsageError
 from dvlite.formats import manifest
 from dvlite.formats.manifest import EMPTY_DIR, EXECUTABLE, FILE, MAX_LEVEL, SYMLINK, Branch, Entries, Entry
 from dvlite.formats.pointer import SUFFIX, Pointer
+from dvlite.formats.root import Root
+from dvlite.formats.snapshot import Version
+from dvlite.lineage.context import open_place
 from dvlite.oid import FILE as FILE_OID
-from dvlite.oid import Digest, format_oid
+from dvlite.oid import MANIFEST, Digest, format_oid
 from dvlite.paths import is_inside
 from dvlite.progress import Progress
 from dvlite.repo.repository import Repo, open_cache
 from dvlite.repo.tracked_paths import Tracked
 from dvlite.show import quote
+from dvlite.store import snapshots
 from dvlite.store.cache import Cache
+from dvlite.store.catalog import Catalog
 from dvlite.workspace.fetch import with_listings
 from dvlite.workspace.path_args import usable
 
@@ -54,6 +59,27 @@ class LsResult:
     entries: tuple[LsEntry, ...] = ()
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SnapshotEntry:
+    """What one push made complete, by the newest claim on it."""
+
+    snapshot: str
+    project: str
+    commit: str  # whose tree names exactly this; else empty
+    user: str
+    time: str  # by the clock of the clone that pushed
+    count: int  # versions of tracked paths
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SnapshotsResult:
+    """The snapshots on a remote, the newest first."""
+
+    schema: ClassVar[str] = "dvlite.snapshots/1"
+    remote: str
+    snapshots: tuple[SnapshotEntry, ...] = ()
+
+
 def ls(
     repo: Repo, target: str | None = None, *, long: bool = False, recursive: bool = False, progress: Progress
 ) -> LsResult:
@@ -82,6 +108,53 @@ def ls(
             )
         entries.extend(rows)
     return LsResult(revision=revision, target=path, long=long, entries=tuple(entries))
+
+
+def ls_remote(
+    url: str, target: str | None = None, *, environ: Mapping[str, str], progress: Progress
+) -> LsResult | SnapshotsResult:
+    """Lists the snapshots on a remote, the newest first, or with `target` (the first digits of one) what is in it; needs no git.
+
+    Raises UsageError for digits that no snapshot or several begin with, and RemoteError for a place that holds nothing.
+    """
+    with open_place(url, environ) as remote:
+        progress.start(f"looking at {remote.store.label}")
+        catalog = Catalog(remote, progress).look()
+        if catalog.is_empty:
+            raise catalog.empty_error()
+        if target is not None:
+            digest = snapshots.chosen(remote, target)
+            versions = list(snapshots.versions(catalog, digest))
+            progress.finish()
+            return LsResult(revision=digest.hex(), long=True, entries=tuple(map(_of_version, versions)))
+        roots = snapshots.listed(remote)
+        bodies = snapshots.bodies(remote, [entry.name for entry, _ in roots])
+        progress.finish()
+    rows: dict[Digest, SnapshotEntry] = {}
+    for (_, name), body in zip(roots, bodies, strict=True):
+        known = body or Root()
+        rows.setdefault(
+            name.snapshot,
+            SnapshotEntry(
+                snapshot=name.snapshot.hex(),
+                project=known.project,
+                commit=known.commit,
+                user=known.user,
+                time=known.time,
+                count=known.count,
+            ),
+        )
+    return SnapshotsResult(remote=url, snapshots=tuple(rows.values()))
+
+
+def _of_version(version: Version) -> LsEntry:
+    return LsEntry(
+        path=version.path,
+        kind="directory" if version.kind == MANIFEST else "file",
+        size_bytes=version.size_bytes,
+        executable=version.executable,
+        oid=format_oid(version.kind, version.digest),
+    )
 
 
 def _split(repo: Repo, target: str) -> tuple[str | None, str]:

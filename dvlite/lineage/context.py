@@ -179,6 +179,14 @@ def _with_location(config: Config, location: Location, root: Path) -> str | None
 
 
 @contextlib.contextmanager
+def open_place(url: str, environ: Mapping[str, str]) -> Iterator[Remote]:
+    """Opens a remote by its URL or folder alone, with the user's cache; the user typed it, which is consent. Needs no clone."""
+    location = parse_url(url, Path.cwd())
+    with _users_cache(environ) as cache, _connected(location, cache, environ) as connection:
+        yield connection
+
+
+@contextlib.contextmanager
 def _connected(location: Location, cache: Cache, environ: Mapping[str, str]) -> Iterator[Remote]:
     """Opens a place; the options are those that the user's own config has for it."""
     config = config_files.load(None, environ)

@@ -8,16 +8,18 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 
-from dvlite.errors import FormatError, ObjectCorrupt, ObjectMissing
+from dvlite.errors import FormatError, ObjectCorrupt, ObjectMissing, UsageError
 from dvlite.formats import root, snapshot
 from dvlite.formats.root import Root, RootName
 from dvlite.formats.snapshot import Version, VersionId
 from dvlite.oid import SNAPSHOT, Digest
+from dvlite.show import quote
 from dvlite.store.catalog import Catalog
 from dvlite.store.object_store import ObjectAbsent, ObjectEntry
 from dvlite.store.pack import KIND_SNAPSHOT
 from dvlite.store.remote import Remote
 
+_LEAST_DIGITS = 4  # of a snapshot's name
 _KEPT = "roots"  # notes in the cache: bodies of roots
 
 
@@ -26,6 +28,20 @@ def listed(remote: Remote, prefix: str = root.FOLDER) -> list[tuple[ObjectEntry,
     named = ((entry, root.parse_name(entry.name)) for entry in remote.store.list(prefix).entries)
     roots = [(entry, name) for entry, name in named if name is not None]
     return sorted(roots, key=lambda pair: (-pair[0].modified, pair[0].name))
+
+
+def chosen(remote: Remote, digits: str) -> Digest:
+    """Returns the snapshot whose name begins with these hex digits. Raises UsageError for none or several; one listing."""
+    names = {name.snapshot for _, name in listed(remote) if name.snapshot.hex().startswith(digits)}
+    if len(digits) < _LEAST_DIGITS or len(names) != 1:
+        found = "no snapshot begins" if not names else "several snapshots begin"
+        raise UsageError(
+            f"{found} with {quote(digits)} on {remote.store.label}"
+            if len(digits) >= _LEAST_DIGITS
+            else f"{quote(digits)} is too short for the name of a snapshot",
+            hint=f"see what is there: dvlite ls --remote {quote(remote.store.label)}",
+        )
+    return names.pop()
 
 
 def bodies(remote: Remote, names: Sequence[str]) -> list[Root | None]:

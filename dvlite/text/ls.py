@@ -4,16 +4,24 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from dvlite.commands.ls import LsEntry, LsResult
+from dvlite.commands.ls import LsEntry, LsResult, SnapshotEntry, SnapshotsResult
 from dvlite.show import Show, count, printable, short_oid, size_text
 
 _MARKS = {"directory": "/", "empty-dir": "/", "symlink": "@", "file": ""}
 
 
-def text(result: LsResult, show: Show) -> Iterator[str]:
+def text(result: LsResult | SnapshotsResult, show: Show) -> Iterator[str]:
     """Yields the lines of the result."""
+    if isinstance(result, SnapshotsResult):
+        yield from (_snapshot(entry) for entry in result.snapshots)
+        return
     for entry in result.entries:
         yield _long(entry, show) if result.long else show.path(entry.path) + (_MARKS[entry.kind] if show.color else "")
+
+
+def _snapshot(entry: SnapshotEntry) -> str:
+    amount, commit = count(entry.count, "version"), entry.commit[:8]
+    return f"{entry.snapshot[:8]}  {printable(entry.time):20}  {commit:8}  {amount:>13}  {printable(entry.user)}"
 
 
 def _long(entry: LsEntry, show: Show) -> str:
