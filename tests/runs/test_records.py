@@ -324,7 +324,7 @@ def test_a_batch_of_a_newer_version_is_passed_over_and_kept(records):
     records.adopt(batch.name_of(data), data)
     good = records.put(run(1))
     assert list(everything(records)) == [good]
-    assert "version 2" in records.progress.warnings[0]
+    assert "later dvlite" in records.progress.warnings[0]
     assert records.batches() == {batch.name_of(data)}
 
 
