@@ -566,7 +566,7 @@ class Catalog:
         name = Digest(bytes.fromhex(text))
         try:
             records = self._read_footer(name, self.packs[name])
-        except (KeyError, ObjectCorrupt, ObjectAbsent):
+        except (KeyError, ObjectCorrupt, ObjectAbsent, LaterVersion):
             return False
         return bool(records)
 

@@ -408,3 +408,12 @@ def test_a_note_of_a_damaged_pack_counts_for_plans_until_the_pack_is_gone(site, 
     store.delete([f"packs/{place.pack.hex()}"])
     look(site).apply_damage_notes()
     assert site.remote.remembered("distrusted") == set()
+
+
+def test_an_unfinished_pack_of_a_later_dvlite_is_not_relied_on_and_stops_nothing(site, store):
+    writer = pack.PackWriter(pack.CHUNKS, bytes(16))
+    writer.add_stored(Record(pack.KIND_CHUNK, 2, 0, 9, 5, digest_bytes(b"x")), b"delta")
+    whole = writer.finish()
+    store.put(f"packs/{whole.name.hex()}", whole.data)
+    site.remote.remember("unfinished", whole.name.hex(), b"")
+    assert look(site).unfinished_packs() == set()
