@@ -80,16 +80,19 @@ class Catalog:
     def look_at_condemned(self) -> frozenset[Digest]:
         """Lists condemned/ again and returns the packs that were not condemned at the last look.
 
-        A damaged list is left out with a warning: gc deletes nothing by a list that it cannot read.
+        A damaged list is left out with a warning. One known from before that is not listed any more was merged: a listing made meanwhile
+        may show neither it nor the new one, so it is made again.
         """
-        before = self.condemned
+        before, known = self.condemned, self.condemned_sizes.keys()
         for attempt in range(_TRIES):
             listed = self.remote.store.list(condemned.FOLDER)
             self.now = listed.now
-            self.condemned_sizes = {entry.name: entry.size_bytes for entry in listed.entries if _is_named(entry.name)}
+            sizes = {entry.name: entry.size_bytes for entry in listed.entries if _is_named(entry.name)}
+            is_settled, known, self.condemned_sizes = known <= sizes.keys(), sizes.keys(), sizes
             try:
-                entries = self.remote.run_all(self._read_condemned, list(self.condemned_sizes))
-                break
+                entries = self.remote.run_all(self._read_condemned, list(sizes))
+                if is_settled:
+                    break
             except ObjectAbsent:  # merged since it was listed
                 if attempt == _TRIES - 1:
                     raise

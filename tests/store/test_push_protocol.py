@@ -1,6 +1,7 @@
 """Push: what it sends, what it never sends twice, and what it survives: interruptions, lost answers, and a gc at any moment."""
 
 import itertools
+from dataclasses import replace
 
 import pytest
 
@@ -482,6 +483,30 @@ def test_a_gc_that_condemns_at_every_look_stops_the_push(world, store):
     here = world.site("here", store=Hostile(store.store))
     with pytest.raises(RemoteError, match="keeps disappearing"):
         here.push(here.add("data", SMALL))
+
+
+def test_a_listing_that_a_merge_of_condemned_lists_leaves_without_both_is_not_trusted(world, store):
+    """A list is merged into a new one while it is listed: the pack that they name must not be relied on."""
+    here = world.site("here")
+    collector = Collector(store.store)
+    collector.condemn({Digest(bytes(32))})
+    version = here.add("data", SMALL)
+
+    class Merging(RecordingStore):
+        def list(self, prefix):
+            listing = super().list(prefix)
+            if prefix == "condemned/" and self.count("put", "roots/") == 1 and not self.blind:
+                self.blind = True
+                collector.condemn(collector.packs())
+                return replace(listing, entries=())
+            return listing
+
+    merging = Merging(store.store)
+    merging.blind = False
+    there = world.site("there", store=merging)
+    there.add("data", SMALL)
+    there.push(version)
+    assert collector.packs() - collector.condemned(), "sent again, into packs that are not condemned"
 
 
 def test_what_only_a_condemned_pack_has_is_copied_while_it_stands(world, store):
