@@ -381,4 +381,4 @@ def test_a_pointer_that_is_right_and_not_staged_is_staged(plain):
     plain.write("new.bin", "n")
     plain.dvlite("add", "new.bin")
     plain.git("reset", "-q")
-    assert plain.json("add", "new.bin")["staged"] == ["new.bin.dvlite"]
+    assert plain.json("add", "new.bin")["staged"] == ["new.bin.dvlite", ".gitignore"]
