@@ -25,7 +25,7 @@ TEMP_PATTERN = TEMP_PREFIX + "[0-9a-f]" * 24  # for git's ignore files
 _TEMPORARY = re.compile(rb"\.dvl-([0-9a-f]{16})([0-9a-f]{8})")
 NO_FOLLOW = getattr(os, "O_NOFOLLOW", 0)  # the module must load on systems without this flag
 FOLDER_ONLY = getattr(os, "O_DIRECTORY", 0)
-_READ_REGULAR = os.O_RDONLY | NO_FOLLOW | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_CLOEXEC", 0)
+READ = os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_CLOEXEC", 0)  # does not wait at a FIFO
 _LOCAL_FILE_SYSTEMS = {"ext2", "ext3", "ext4", "xfs", "btrfs", "tmpfs", "overlay", "zfs", "f2fs"}
 _FICLONE = 0x40049409
 _RENAME_EXCHANGE = 2
@@ -99,7 +99,7 @@ def read_regular(path: Path, where: str, limit_bytes: int) -> bytes | None:
     Raises FormatError for a symbolic link (which could show any file of this machine) and for anything that is not a file.
     """
     try:
-        descriptor = os.open(path, _READ_REGULAR)
+        descriptor = os.open(path, READ | NO_FOLLOW)
     except (FileNotFoundError, NotADirectoryError):
         return None
     except OSError as error:
@@ -115,6 +115,16 @@ def read_regular(path: Path, where: str, limit_bytes: int) -> bytes | None:
         raise os_error(error, "read", where) from error
     finally:
         os.close(descriptor)
+
+
+def read_own(path: Path, limit_bytes: int = 1 << 24) -> bytes | None:
+    """Reads a file that dvlite wrote and can do without; None if it is not there, not an ordinary file or too large. Never waits."""
+    try:
+        with open(os.open(path, READ | NO_FOLLOW), "rb") as file:
+            status = os.fstat(file.fileno())
+            return file.read() if stat.S_ISREG(status.st_mode) and status.st_size <= limit_bytes else None
+    except OSError:
+        return None
 
 
 def open_without_waiting(path: str, flags: int) -> int:

@@ -43,3 +43,18 @@ def test_a_file_that_is_open_or_mapped_for_writing_is_being_written(tmp_path):
         mapped.close()
         assert not files.is_being_written(reader.fileno())
         assert reader.read() == bytes(4096)
+
+
+@pytest.mark.parametrize("made", [os.mkfifo, os.mkdir, lambda place: os.symlink("/dev/zero", place), None])
+def test_a_file_that_can_be_done_without_is_read_if_it_is_one(tmp_path, made):
+    place = tmp_path / "note"
+    if made is not None:
+        made(place)
+    assert files.read_own(place) is None
+
+
+def test_a_file_that_can_be_done_without_has_a_limit(tmp_path):
+    place = tmp_path / "note"
+    place.write_bytes(b"12345")
+    assert files.read_own(place, 5) == b"12345"
+    assert files.read_own(place, 4) is None

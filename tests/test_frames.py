@@ -19,12 +19,12 @@ PROJECT = Path(__file__).parent.parent
 
 # command: (functions, files, frames of the deepest call, frames of the first write of a tracked file's bytes; 0: it writes none)
 BOUNDS = {
-    "add": (173, 31, 12, 9),
+    "add": (174, 31, 12, 9),
     "status": (107, 28, 12, 0),
-    "push": (340, 49, 20, 0),
-    "repro": (462, 61, 18, 0),
-    "checkout": (200, 35, 17, 13),
-    "pull": (384, 56, 17, 3),
+    "push": (341, 49, 20, 0),
+    "repro": (463, 61, 18, 0),
+    "checkout": (201, 35, 17, 13),
+    "pull": (385, 56, 17, 3),
 }
 COLUMNS = ("functions", "files", "frames", "frames of the first write")
 

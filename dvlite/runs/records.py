@@ -204,7 +204,7 @@ class Records:
     def read_line(self, name: str, frame: tuple[int, int], start: int, length: int) -> bytes | None:
         """Returns one line of a batch at the place that `lines` yielded (`frame`: offset and length); None if it cannot be read."""
         try:
-            with open(self._batches / name, "rb") as file:
+            with open(os.open(self._batches / name, files.READ), "rb") as file:
                 data = files.read_at(file.fileno(), frame[1], frame[0])
             return batch.read_line(data, start, length, f"run batch {name[:8]}")
         except (OSError, ObjectCorrupt):
@@ -258,7 +258,7 @@ class Records:
 
     def _read(self, path: Path, most: int) -> bytes | None:
         try:
-            with path.open("rb") as file:
+            with open(os.open(path, files.READ), "rb") as file:
                 return file.read(most + 1)
         except FileNotFoundError:
             return None

@@ -10,6 +10,7 @@ from __future__ import annotations
 import contextlib
 import mmap
 import os
+import stat
 from collections import OrderedDict
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
@@ -214,7 +215,7 @@ class Cache:
         """Opens a large file whose bytes the caller will check; raises ObjectMissing."""
         path = self.large_path(digest)
         try:
-            descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
+            descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK)
         except FileNotFoundError:
             raise missing_object(digest, _FILE_KINDS) from None
         except OSError as error:
@@ -257,7 +258,7 @@ class Cache:
     def _open_map(self, name: Digest) -> mmap.mmap:
         path = self.folder / "packs" / name.hex()
         try:
-            with open(path, "rb") as file:
+            with open(os.open(path, files.READ), "rb") as file:
                 return mmap.mmap(file.fileno(), 0, prot=mmap.PROT_READ)
         except FileNotFoundError:
             raise ObjectMissing(f"pack {name.hex()} is gone from the cache", hint=_REPAIR) from None
@@ -269,8 +270,11 @@ class Cache:
         segments: dict[str, Index] = {}
         for name in _names(folder):
             try:
-                with open(folder / name, "rb") as file, mmap.mmap(file.fileno(), 0, prot=mmap.PROT_READ) as mapped:
-                    data = bytes(mapped) if len(mapped) < 1 << 16 else None
+                with open(os.open(folder / name, files.READ), "rb") as file:
+                    if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
+                        raise ValueError("not an ordinary file")
+                    with mmap.mmap(file.fileno(), 0, prot=mmap.PROT_READ) as mapped:
+                        data = bytes(mapped) if len(mapped) < 1 << 16 else None
                     if data is None:
                         segments[name] = _mapped_index(file.fileno(), name)
                         continue

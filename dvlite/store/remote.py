@@ -14,6 +14,7 @@ from typing import Self, TypeVar
 from dvlite import files
 from dvlite.errors import DvliteError
 from dvlite.oid import DIGEST_BYTES, Digest, digest_bytes
+from dvlite.store import index
 from dvlite.store.cache import Cache
 from dvlite.store.object_store import ObjectStore
 from dvlite.store.retry import RetryBudget, RetryingStore
@@ -104,10 +105,7 @@ class Remote:
 
     def recall(self, kind: str, name: str) -> bytes | None:
         """Returns a note, unverified."""
-        try:
-            return (self.folder / kind / name).read_bytes()
-        except OSError:
-            return None
+        return files.read_own(self.folder / kind / name, index.MAX_BYTES)
 
     def remembered(self, kind: str) -> set[str]:
         try:

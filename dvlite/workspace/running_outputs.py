@@ -26,10 +26,7 @@ def note(repo: Repo, paths: Sequence[str]) -> None:
 
 def outputs(repo: Repo) -> tuple[str, ...]:
     """Returns what a run here is making now, nothing if none runs."""
-    try:
-        text = os.fsdecode((repo.state_dir / _NOTE).read_bytes())
-    except OSError:
-        return ()
+    text = os.fsdecode(files.read_own(repo.state_dir / _NOTE) or b"")
     if not text:
         return ()
     with contextlib.suppress(Busy, DvliteError), files.lock(repo.state_dir / LOCK, shared=True, wait=False):

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import mmap
+import os
 import struct
 import sys
 from array import array
@@ -54,7 +55,10 @@ class StatIndex:
 
     def load(self) -> StatRows | None:
         """Returns the rows, or None if the file is damaged or gone."""
-        with contextlib.suppress(OSError, ValueError, struct.error), open(self.path, "rb") as file:
+        with (
+            contextlib.suppress(OSError, ValueError, struct.error),
+            open(os.open(self.path, files.READ), "rb") as file,
+        ):
             data = mmap.mmap(file.fileno(), 0, prot=mmap.PROT_READ)
             with data, memoryview(data) as view:
                 return _decode(view)
@@ -64,7 +68,7 @@ class StatIndex:
 def open_index(path: Path) -> StatIndex | None:
     """Reads the head only; returns None for an absent, damaged or foreign file."""
     try:
-        with open(path, "rb") as file:
+        with open(os.open(path, files.READ), "rb") as file:
             head = file.read(_HEADER.size + _CHECK.size)
         magic, version, order, _, rows, racy, stamp, root = _HEADER.unpack_from(head)
         (check,) = _CHECK.unpack_from(head, _HEADER.size)

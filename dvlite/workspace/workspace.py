@@ -125,19 +125,15 @@ class Workspace:
         versions = [*earlier[:first], version, *earlier[first:]]
         text = b"".join(os.fsencode(f"{oid}\n") for oid in versions[:_VERSIONS]) + os.fsencode(path)
         name = self._index_path(path).with_suffix(_NOTE)
-        with contextlib.suppress(OSError):
-            if name.read_bytes() == text:
-                return
+        if files.read_own(name) == text:
+            return
         with contextlib.suppress(DvliteError, OSError):
             name.parent.mkdir(parents=True, exist_ok=True)
             files.write_atomic(name, text, sync=False)
 
     def versions_here(self, path: str) -> list[str]:
         """Returns the oids of versions that may be on disk in this worktree, at least in part, newest first."""
-        try:
-            data = self._index_path(path).with_suffix(_NOTE).read_bytes()
-        except OSError:
-            return []
+        data = files.read_own(self._index_path(path).with_suffix(_NOTE)) or b""
         return [
             os.fsdecode(line) for line in data.split(b"\n")[:_VERSIONS] if line.startswith((b"blake3:", b"manifest:"))
         ]
@@ -159,7 +155,7 @@ class Workspace:
         folder = self.repo.state_dir / "index"
         if folder.is_dir():
             for file in sorted(folder.glob(f"*{_NOTE}")):
-                lines = file.read_bytes().split(b"\n")
+                lines = (files.read_own(file) or b"").split(b"\n")
                 while lines and lines[0].startswith((b"blake3:", b"manifest:")):
                     del lines[0]
                 path = os.fsdecode(b"\n".join(lines))

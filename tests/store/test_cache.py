@@ -47,13 +47,19 @@ def test_a_damaged_small_file_is_named_and_never_given(cache):
     assert read(reopened(cache), b"other") == b"other"
 
 
-@pytest.mark.parametrize("damage", ["flip", "empty", "cut"])
+@pytest.mark.parametrize("damage", ["flip", "empty", "cut", "device", "fifo"])
 def test_a_damaged_index_is_made_again_from_the_packs(cache, damage):
     put(cache, b"a", b"b")
     put(cache, b"c")
     victim = min((cache.folder / "index").iterdir())
     if damage == "flip":
         flip(victim, 60)
+    elif damage == "device":
+        victim.unlink()
+        victim.symlink_to("/dev/zero")
+    elif damage == "fifo":
+        victim.unlink()
+        os.mkfifo(victim)
     else:
         victim.chmod(0o644)
         victim.write_bytes(b"" if damage == "empty" else victim.read_bytes()[:-1])
@@ -118,6 +124,18 @@ def test_a_symlink_in_the_place_of_a_large_file_is_not_followed(cache, tmp_path)
     path.symlink_to(tmp_path / "source")
     with pytest.raises(DvliteError), cache.open_verified(digest, len(LARGE)):
         pass
+
+
+def test_a_fifo_in_the_place_of_an_object_is_not_waited_for(cache, tmp_path):
+    digest = put_large(cache, tmp_path)
+    put(cache, b"a")
+    for path in (cache.large_path(digest), *(cache.folder / "packs").iterdir()):
+        path.unlink()
+        os.mkfifo(path)
+    with pytest.raises(ObjectCorrupt), reopened(cache).open_verified(digest, len(LARGE)):
+        pass
+    with pytest.raises(ObjectCorrupt):
+        read(reopened(cache), b"a")
 
 
 def test_what_is_missing_of_a_listing_is_named_by_position(cache):

@@ -91,3 +91,8 @@ def test_any_bytes_are_an_index_or_none(tmp_path_factory, data):
 
 def test_an_absent_index_is_none(tmp_path):
     assert statindex.open_index(tmp_path / "absent") is None
+
+
+def test_a_fifo_is_no_index_and_is_not_waited_for(tmp_path):
+    os.mkfifo(tmp_path / "index")
+    assert statindex.open_index(tmp_path / "index") is None
