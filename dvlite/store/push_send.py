@@ -5,11 +5,8 @@ A bounded number of packs is in memory. An interrupted push continues: packs are
 
 from __future__ import annotations
 
-import os
 from array import array
 from collections.abc import Callable, Collection, Iterable, Sequence
-from concurrent.futures import Future
-from typing import NamedTuple
 
 from dvlite.errors import FormatError, ObjectCorrupt, ObjectMissing
 from dvlite.formats import recipe
@@ -17,14 +14,13 @@ from dvlite.formats.recipe import Recipe, Term
 from dvlite.oid import Digest, FileHasher, digest_bytes, format_oid
 from dvlite.progress import Progress
 from dvlite.show import quote, size_text
-from dvlite.store import chunking, index, pack
+from dvlite.store import chunking, pack
 from dvlite.store.cache import Cache
 from dvlite.store.catalog import Catalog
-from dvlite.store.index import PackEntry, RecordLocation
 from dvlite.store.pack import KIND_CHUNK, KIND_FILE, KIND_MANIFEST, KIND_RECIPE, KIND_SNAPSHOT, PackWriter, Record
+from dvlite.store.pack_upload import PackSlot, PackUpload
 from dvlite.store.push_plan import PushPlan
 
-_CHECKPOINT_PACKS = 8  # an index object at least this often, so that an interrupted push continues
 _KNOWN_CHUNKS = 2_000_000  # chunk places remembered at a time: about 64 GiB of data, 300 MB of memory
 _MANY_TERMS = 4096
 
@@ -36,16 +32,19 @@ class Sender:
         self._catalog, self._cache, self._progress = catalog, cache, progress
         self._remote = catalog.remote
         self._config = catalog.require_writable()
-        self._open: dict[int, PackWriter] = {}
-        self._slots: dict[int, _PackSlot] = {}
-        self._flying: list[_Upload] = []
-        self._rows: list[RecordLocation] = []  # of packs that arrived and are in no index yet
-        self._arrived: dict[Digest, PackEntry] = {}  # these packs
+        self._upload = PackUpload(catalog)
         self._unfinished: set[Digest] = set()  # packs of an interrupted push, in no index yet
         self._drafts: list[_RecipeDraft] = []
-        self._since_index = 0
-        self.packs: set[Digest] = set()
-        self.sent: dict[str, int] = {}  # packs and index objects written, with their sizes in bytes
+        self._reused: set[Digest] = set()  # packs whose chunks new recipes name too
+
+    @property
+    def packs(self) -> set[Digest]:
+        return self._upload.packs | self._reused
+
+    @property
+    def sent(self) -> dict[str, int]:
+        """Packs and index objects written, with their sizes in bytes."""
+        return self._upload.sent
 
     def send(
         self,
@@ -87,7 +86,7 @@ class Sender:
             except ObjectCorrupt as error:
                 damaged = error
                 continue
-            writer = self._writer(pack.FILES if kind == KIND_FILE else pack.META)
+            writer = self._upload.writer(pack.FILES if kind == KIND_FILE else pack.META)
             writer.add_stored(place.record, stored)
             self._ship_if_full(writer)
             if kind == KIND_FILE:
@@ -101,7 +100,7 @@ class Sender:
         )
 
     def _add(self, kind: int, digest: Digest, raw: bytes) -> None:
-        writer = self._writer(pack.FILES if kind == KIND_FILE else pack.META)
+        writer = self._upload.writer(pack.FILES if kind == KIND_FILE else pack.META)
         writer.add(kind, digest, raw)
         self._ship_if_full(writer)
         if kind == KIND_FILE:
@@ -121,8 +120,8 @@ class Sender:
                 name = digest_bytes(chunk)
                 place = None if draft.fragmented else chunks.find(name)
                 if place is None:
-                    writer = self._writer(pack.CHUNKS)
-                    place = (self._slots.setdefault(pack.CHUNKS, _PackSlot()), len(writer))
+                    writer = self._upload.writer(pack.CHUNKS)
+                    place = (self._upload.slot(pack.CHUNKS), len(writer))
                     writer.add(KIND_CHUNK, name, chunk)
                     self._ship_if_full(writer)
                     chunks.remember(name, *place)
@@ -137,72 +136,26 @@ class Sender:
         self._drafts.append(draft)
         self._progress.advance(files=1)
 
-    def _writer(self, pack_class: int) -> PackWriter:
-        writer = self._open.get(pack_class)
-        if writer is None:
-            writer = self._open[pack_class] = PackWriter(pack_class, os.urandom(pack.NONCE_BYTES))
-        return writer
-
     def _ship_if_full(self, writer: PackWriter) -> None:
-        if writer.size_bytes >= pack.TARGET_BYTES:
-            self._ship(writer.pack_class)
-            if self._since_index >= _CHECKPOINT_PACKS and writer.pack_class != pack.META:
-                self._checkpoint()
-
-    def _ship(self, pack_class: int) -> None:
-        """Hands a pack to the upload threads; waits if as many as there are connections are on their way."""
-        writer = self._open.pop(pack_class, None)
-        slot = self._slots.pop(pack_class, None)
-        if writer is None:
-            return
-        finished = writer.finish()
-        if slot is not None:
-            slot.pack = finished.name
-        while len(self._flying) >= self._remote.jobs:
-            self._arrive()
-        name = f"packs/{finished.name.hex()}"
-        sent = self._remote.submit(lambda: self._remote.put(name, finished.data))
-        entry = PackEntry(pack_class, len(finished.data))
-        self._flying.append(_Upload(sent, finished.name, entry, index.rows_of(finished), slot))
-        self.packs.add(finished.name)
-        self._catalog.packs[finished.name] = self.sent[name] = len(finished.data)
-        if pack_class == pack.CHUNKS:
-            self._catalog.keep_footer(finished.name, finished.data)
-            self._remote.remember("unfinished", finished.name.hex(), b"")
-        elif pack_class == pack.META and len(finished.data) < 1 << 20:
-            self._remote.remember("meta", finished.name.hex(), bytes(finished.data))
-
-    def _arrive(self) -> None:
-        """Waits for the oldest pack on its way; only now may an index or a recipe name it."""
-        sent, name, entry, rows, slot = self._flying.pop(0)
-        sent.result()
-        self._arrived[name] = entry
-        self._rows.extend(rows)
-        self._since_index += 1
-        if slot is not None:
-            slot.arrived = True
+        if self._upload.ship_if_full(writer) and self._upload.is_index_due and writer.pack_class != pack.META:
+            self._checkpoint()
 
     def _checkpoint(self) -> None:
         """Publishes what arrived so far, while other packs are on their way: recipes whose chunks are there, and an index."""
         self._add_recipes()
-        self._ship(pack.META)
-        self._put_index()
+        self._upload.ship(pack.META)
+        self._upload.put_index()
 
     def _finish(self, nodes: Sequence[Digest], snapshot_nodes: Sequence[tuple[Digest, bytes]]) -> None:
         """Ships everything, the listings with the last recipes, and waits until all of it arrived and is indexed."""
-        for pack_class in [pack_class for pack_class in self._open if pack_class != pack.META]:
-            self._ship(pack_class)
-        while self._flying:
-            self._arrive()
+        self._upload.ship_all(but=pack.META)
         self._add_recipes()
         for digest in nodes:
             self._copy(digest, KIND_MANIFEST)
         for digest, data in snapshot_nodes:
             self._add(KIND_SNAPSHOT, digest, data)
-        self._ship(pack.META)
-        while self._flying:
-            self._arrive()
-        self._put_index()
+        self._upload.ship_all()
+        self._upload.put_index()
 
     def _add_recipes(self) -> None:
         ready = [draft for draft in self._drafts if draft.ready]
@@ -210,45 +163,13 @@ class Sender:
         for draft in ready:
             finished = draft.recipe()
             taken_up = self._unfinished.intersection(finished.packs)
-            self._arrived |= {name: PackEntry(pack.CHUNKS, self._catalog.packs[name]) for name in taken_up}
+            self._upload.take_up(taken_up)
             self._unfinished -= taken_up
-            self.packs.update(finished.packs)
+            self._reused.update(finished.packs)
             data = recipe.dump(finished)
-            writer = self._writer(pack.META)
+            writer = self._upload.writer(pack.META)
             writer.add_stored(Record(KIND_RECIPE, pack.RAW, 0, len(data), len(data), finished.digest), data)
-            if writer.size_bytes >= pack.TARGET_BYTES:
-                self._ship(pack.META)
-
-    def _put_index(self) -> None:
-        self._since_index = 0
-        if not self._arrived:
-            return
-        data = index.encode(self._rows, os.urandom(16), self._arrived)
-        name = digest_bytes(data).hex()
-        self._remote.put(f"index/{name}", data)
-        self._remote.remember("index", name, data)
-        self.sent[f"index/{name}"] = len(data)
-        self._rows, self._arrived = [], {}
-
-
-class _Upload(NamedTuple):
-    """A pack on its way: the request, what will index it, the slot that its chunks were promised in."""
-
-    sent: Future[None]
-    name: Digest
-    entry: PackEntry
-    rows: list[RecordLocation]
-    slot: _PackSlot | None
-
-
-class _PackSlot:
-    """A pack that has no name before it is finished, and may not be named before it arrived."""
-
-    __slots__ = ("arrived", "pack")
-
-    def __init__(self, name: Digest | None = None) -> None:
-        self.pack = name
-        self.arrived = name is not None
+            self._upload.ship_if_full(writer)
 
 
 class _RecipeDraft:
@@ -258,8 +179,8 @@ class _RecipeDraft:
 
     def __init__(self, digest: Digest, size_bytes: int) -> None:
         self._digest, self._size = digest, size_bytes
-        self._terms: list[tuple[_PackSlot, array[int]]] = []  # first, count, repeat, length
-        self._slots: set[_PackSlot] = set()
+        self._terms: list[tuple[PackSlot, array[int]]] = []  # first, count, repeat, length
+        self._slots: set[PackSlot] = set()
         self._chunks = 0
         self._unread = size_bytes
 
@@ -278,7 +199,7 @@ class _RecipeDraft:
             or rest + recipe.size_of(len(self._slots) + 1, len(self._terms) + 1) > recipe.MAX_BYTES
         )
 
-    def add(self, slot: _PackSlot, number: int, length_bytes: int) -> None:
+    def add(self, slot: PackSlot, number: int, length_bytes: int) -> None:
         self._chunks += 1
         self._unread -= length_bytes
         if self._terms and self._terms[-1][0] is slot:
@@ -304,7 +225,7 @@ class _KnownChunks:
 
     def __init__(self, catalog: Catalog, unfinished: Collection[Digest]) -> None:
         self._catalog = catalog
-        self._places: dict[Digest, tuple[_PackSlot, int]] = {}
+        self._places: dict[Digest, tuple[PackSlot, int]] = {}
         self._learned: set[Digest] = set()
         self._read(unfinished)
 
@@ -316,14 +237,14 @@ class _KnownChunks:
         fresh = [name for name in dict.fromkeys(names) if name not in self._learned]
         self._learned.update(fresh)
         for name, records in self._catalog.footers(fresh).items():
-            slot = _PackSlot(name)
+            slot = PackSlot(name)
             for number, record in enumerate(records):
                 self.remember(record.digest, slot, number)
 
-    def find(self, name: Digest) -> tuple[_PackSlot, int] | None:
+    def find(self, name: Digest) -> tuple[PackSlot, int] | None:
         return self._places.get(name)
 
-    def remember(self, name: Digest, slot: _PackSlot, number: int) -> None:
+    def remember(self, name: Digest, slot: PackSlot, number: int) -> None:
         if len(self._places) >= _KNOWN_CHUNKS:
             for old in list(self._places)[: _KNOWN_CHUNKS // 2]:  # dicts keep order: the oldest half
                 del self._places[old]

@@ -7,7 +7,7 @@ import pytest
 from dvlite.errors import FormatError, ObjectCorrupt, RemoteError
 from dvlite.formats import recipe
 from dvlite.oid import digest_bytes
-from dvlite.store import pack, push_send
+from dvlite.store import pack, pack_upload, push_send
 from tests.store.pushed import EDITED, LARGE, SMALL, assert_complete
 from tests.store.world import SIGNER, HookStore, Interrupted, noise
 
@@ -135,8 +135,8 @@ def test_reuse_ends_before_a_recipe_is_too_long(monkeypatch, known):
     monkeypatch.setattr(recipe, "MAX_BYTES", 400_000)
     chunk, size = 32_768, 6 << 30
     draft = push_send._RecipeDraft(digest_bytes(b"file"), size)
-    reused, number, done, stopped = push_send._PackSlot(digest_bytes(b"a")), 0, 0, 0
-    new, filled = push_send._PackSlot(digest_bytes(b"new")), 0
+    reused, number, done, stopped = pack_upload.PackSlot(digest_bytes(b"a")), 0, 0, 0
+    new, filled = pack_upload.PackSlot(digest_bytes(b"new")), 0
     while done < size:
         for turn in range(known + 2):
             if turn < known and not draft.fragmented:
@@ -146,7 +146,7 @@ def test_reuse_ends_before_a_recipe_is_too_long(monkeypatch, known):
                 draft.add(new, filled, chunk)
                 filled += 1
                 if filled == 1024:  # a pack is full
-                    new, filled = push_send._PackSlot(digest_bytes(str(done).encode())), 0
+                    new, filled = pack_upload.PackSlot(digest_bytes(str(done).encode())), 0
             done += chunk
         number += known + 1
     made = replace(draft.recipe(), size_bytes=done)
