@@ -14,6 +14,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Sequence
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parent.parent))
@@ -22,8 +23,7 @@ from dvlite.formats import manifest, pointer
 from dvlite.formats.manifest import FILE, Entry
 from dvlite.formats.pointer import Pointer
 from dvlite.oid import digest_bytes
-from dvlite.repo.open_stores import open_cache
-from dvlite.repo.repository import open_repo
+from dvlite.repo.repository import open_cache, open_repo
 from dvlite.store.cache_writer import Writer
 from dvlite.store.pack import KIND_MANIFEST
 
@@ -31,13 +31,18 @@ Tree = dict[bytes, bytes]  # path -> content
 MIB = float(1 << 20)
 
 
-def main() -> None:
-    """Measures and prints a Markdown table."""
+def read_options(argv: Sequence[str] | None = None) -> argparse.Namespace:
+    """Reads the command line."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--files", type=int, default=100_000)
     parser.add_argument("--added", type=int, default=1_000, help="files added on each branch; as many are changed")
     parser.add_argument("--conflicts", type=int, default=3)
-    asked = parser.parse_args()
+    return parser.parse_args(argv)
+
+
+def main() -> None:
+    """Measures and prints a Markdown table."""
+    asked = read_options()
     os.environ["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
     with tempfile.TemporaryDirectory() as folder:
         root = Path(folder) / "repo"

@@ -49,8 +49,8 @@ DROPPED_PREFIXES = ("AWS_", "DVC_", "DVLITE_", "GIT_", "PYTHON", "RESTIC_", "S3_
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Measures and prints; returns 1 if a step of dvlite failed. A missed goal is reported, not an error."""
-    options = _options(argv)
-    rows = _wanted_rows(options)
+    options = read_options(argv)
+    rows = wanted_rows(options)
     with _scratch(options.folder, keep=options.keep) as folder:
         sizes = data.QUICK if options.quick else data.FULL
         groups = list(dict.fromkeys(row.key.split("-")[0] for row in rows))
@@ -73,7 +73,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     return int(any(failure.endswith(f" {table.DVLITE}") for failure in found.failed))
 
 
-def _options(argv: Sequence[str] | None) -> argparse.Namespace:
+def read_options(argv: Sequence[str] | None = None) -> argparse.Namespace:
+    """Reads the command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument(
         "--folder", type=Path, help="work in a new folder below this one (needs 30 GB; default: the temporary folder)"
@@ -89,7 +90,7 @@ def _options(argv: Sequence[str] | None) -> argparse.Namespace:
         "--quick", action="store_true", help="use a tenth of the data or less, too little to judge the goals"
     )
     parser.add_argument(
-        "--million", action="store_true", help="also measure a million files: ten minutes and 10 GB more"
+        "--million", action="store_true", help="measure a million files too: ten minutes and 10 GB more"
     )
     parser.add_argument("--json", type=Path, metavar="FILE", help="write every sample to a file")
     parser.add_argument("--keep", action="store_true", help="keep the folder, to inspect it")
@@ -98,8 +99,10 @@ def _options(argv: Sequence[str] | None) -> argparse.Namespace:
     return options
 
 
-def _wanted_rows(options: argparse.Namespace) -> tuple[table.Row, ...]:
-    names = options.only or [group for group in GROUPS if group != "million" or options.million]
+def wanted_rows(options: argparse.Namespace) -> tuple[table.Row, ...]:
+    """Returns the rows to measure; exits for a row that does not exist."""
+    names = options.only or [group for group in GROUPS if group != "million"]
+    names = [*names, *(["million"] if options.million else [])]
     rows = tuple(row for row in table.ROWS if row.key in names or row.key.split("-")[0] in names)
     unknown = [name for name in names if not any(name in (row.key, row.key.split("-")[0]) for row in table.ROWS)]
     if unknown:

@@ -15,7 +15,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from statistics import median
 
@@ -183,13 +183,18 @@ def ask(folder: Path, question: str) -> tuple[float, float, int, float]:
     return tuple(json.loads(done.stdout))
 
 
-def main() -> None:
-    """Prints the table."""
+def read_options(argv: Sequence[str] | None = None) -> argparse.Namespace:
+    """Reads the command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--runs", type=int, default=100_000)
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--folder", type=Path, help="keep the records in this folder, and reuse existing ones")
-    chosen = parser.parse_args()
+    return parser.parse_args(argv)
+
+
+def main() -> None:
+    """Prints the table."""
+    chosen = read_options()
     with tempfile.TemporaryDirectory() as temporary:
         folder = chosen.folder or Path(temporary) / "runs"
         if not folder.exists():

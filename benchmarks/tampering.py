@@ -402,13 +402,18 @@ def _reran(tool: Tool, world: World) -> str:
 # --- the whole
 
 
-def main() -> None:
-    """Measures and prints Markdown tables."""
+def read_options(argv: Sequence[str] | None = None) -> argparse.Namespace:
+    """Reads the command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--peers", type=Path, help="the venv with dvc (default: PATH)")
     parser.add_argument("--rounds", type=int, default=5, help="how often to time each command on the untouched clone")
     parser.add_argument("--show", action="store_true", help="print the lines behind each verdict")
-    asked = parser.parse_args()
+    return parser.parse_args(argv)
+
+
+def main() -> None:
+    """Measures and prints Markdown tables."""
+    asked = read_options()
     beside = Path(sys.executable).with_name("dvlite")
     programs = peers.find_programs(beside if beside.exists() else Path("dvlite"), asked.peers)
     tools = [Tool(name, str(programs[name])) for name in (table.DVLITE, table.DVC) if name in programs]

@@ -1,13 +1,17 @@
 """The parts of the benchmarks that do not measure: the data is the same everywhere, and the table says what was measured."""
 
 import hashlib
+import importlib
+import re
+import shlex
 from pathlib import Path
 
 import pytest
 
-from benchmarks import data, table, tampering
+from benchmarks import data, run, table, tampering
 from benchmarks.table import CP, DVC, DVLITE, RESTIC, Goal, Row
 
+PROJECT = Path(__file__).parent.parent
 ROW = Row("small-push", "small files: push", table.SECONDS, (Goal(0.8, RESTIC), table.faster(10, DVC)))
 
 
@@ -16,6 +20,43 @@ def digest(folder: Path) -> str:
     for path in sorted(path for path in folder.rglob("*") if path.is_file()):
         content.update(f"{path.relative_to(folder)}\0".encode() + path.read_bytes())
     return content.hexdigest()
+
+
+SCRIPTS = sorted(path.stem for path in (PROJECT / "benchmarks").glob("*.py"))
+# Command lines of benchmarks that a page or a script names: `python benchmarks/X.py ...` and `make bench ARGS="..."`.
+NAMED = [
+    (page, script or "run", words or more)
+    for page in sorted([PROJECT / "README.md", *PROJECT.glob("docs/**/*.md"), *PROJECT.glob("benchmarks/*.py")])
+    for script, words, more in re.findall(
+        r"python benchmarks/(\w+)\.py([^`\n]*)|make bench ARGS=\"([^\"]*)\"", page.read_text(encoding="utf-8")
+    )
+]
+
+
+@pytest.mark.parametrize("name", SCRIPTS)
+def test_every_script_loads(name):
+    importlib.import_module(f"benchmarks.{name}")
+
+
+@pytest.mark.parametrize(("page", "script", "words"), NAMED, ids=lambda part: getattr(part, "name", part))
+def test_every_command_line_that_a_page_names_is_one(page, script, words):
+    asked = importlib.import_module(f"benchmarks.{script}").read_options(shlex.split(words, comments=True))
+    if script == "run":
+        assert run.wanted_rows(asked)
+
+
+@pytest.mark.parametrize(
+    ("words", "groups"),
+    [
+        ("", {group for group in run.GROUPS if group != "million"}),
+        ("--million", set(run.GROUPS)),
+        ("--only million", {"million"}),
+        ("--only small --only large-add --million", {"small", "large", "million"}),
+    ],
+)
+def test_a_million_files_are_measured_if_asked_for(words, groups):
+    rows = run.wanted_rows(run.read_options(words.split()))
+    assert {row.key.split("-")[0] for row in rows} == groups
 
 
 def test_the_same_tree_is_written_every_time(tmp_path):

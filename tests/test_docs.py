@@ -8,6 +8,7 @@ exit code, where it is not 0. A command without output shown may print anything.
 
 import os
 import re
+import shlex
 import subprocess
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -149,6 +150,64 @@ def test_every_command_and_flag_is_in_the_reference_and_no_other():
         if name.startswith("dvlite ")
     }
     assert documented == dict(commands())
+
+
+def command_lines(text: str) -> Iterator[tuple[str, bool]]:
+    """Yields the command lines of dvlite in a page, and whether each stands in a block, where none is a mere name."""
+    for number, part in enumerate(re.split(r"^ *```.*$", text, flags=re.MULTILINE)):
+        if number % 2:
+            code = re.sub(r"\\\n(?:> )?|(?:^|\s)#.*$", " ", part, flags=re.MULTILINE)
+            code = "\n".join(re.split(r"&&|\|\|?|;|\$\(|\)", code))
+            found = re.findall(r"^ *(?:\$ |(?:- )?run: )?(?:[A-Z_]+=\S* )*dvlite (.*)$", code, flags=re.MULTILINE)
+        else:
+            found = re.findall(r"`(?:[A-Z_]+=\S* )*dvlite (?![\d-]+ )([^`|]*)[^`]*`", part)
+        yield from ((line.partition(">")[0], bool(number % 2)) for line in found)
+
+
+def unparsed(line: str, *, whole: bool) -> str:
+    """Parses a command line without running it; returns what is wrong with it. Names of verbs stand alone if not `whole`."""
+    click = pytest.importorskip("click")
+    from dvlite.cli import main
+
+    words = [word for word in shlex.split(line) if word != "..."]
+    group, context = main.app, None
+    try:
+        while isinstance(group, click.Group):
+            context = group.make_context(group.name, words, parent=context, obj={})
+            words = [*context._protected_args, *context.args]
+            _, group, words = group.resolve_command(context, words)
+        group.make_context(group.name, words, parent=context)
+    except click.exceptions.Exit:  # --help, --version
+        return ""
+    except click.MissingParameter as error:
+        return error.format_message() if whole else ""
+    except (click.UsageError, errors.UsageError) as error:
+        return str(error)
+    return ""
+
+
+@pytest.mark.parametrize("page", sorted({*PAGES} - {PROJECT / "CHANGELOG.md"}), ids=named)
+def test_every_command_line_in_a_page_is_one(page, capsys):
+    lines = command_lines(page.read_text(encoding="utf-8"))
+    findings = [f"dvlite {line}: {wrong}" for line, whole in lines if (wrong := unparsed(line, whole=whole))]
+    assert not findings, "\n".join(findings)
+
+
+@pytest.mark.parametrize(
+    ("text", "right"),
+    [
+        ("`dvlite rm` and `dvlite push -j 4`", True),
+        ("`dvlite push --jbos 4`", False),
+        ("`dvlite runs tga`", False),
+        ("```console\n$ dvlite rm\n```", False),
+        ("```sh\ncd x && dvlite rm data | head -1  # -x\n```", True),
+        ("```sh\nX=1 dvlite rm \\\n  --keap data\n```", False),
+        ("```yaml\n      - run: dvlite verify --remot\n```", False),
+        ("```yaml\n      - run: dvlite verify --remote > out\n```", True),
+    ],
+)
+def test_a_wrong_command_line_is_noticed(text, right):
+    assert [not unparsed(line, whole=whole) for line, whole in command_lines(text)][-1] == right
 
 
 def test_every_field_of_every_result_is_in_the_reference_and_no_other():
