@@ -146,11 +146,8 @@ class Catalog:
             self._progress.warn(f"object {name[:20]} on {self.remote.store.label} is damaged: {remedy}")
         self.damaged[name] = data
 
-    def read_named_again(self) -> list[str]:
-        """Reads index objects and condemned lists from the remote, whatever was kept of them, and returns those that are damaged.
-
-        Kept copies of these are dropped, so that the next push looks at what is there.
-        """
+    def misnamed(self) -> list[str]:
+        """Reads index objects and condemned lists from the remote, whatever was kept of them, and returns those that are damaged."""
         names = [*self.index_sizes, *self.condemned_sizes]
 
         def is_sound(name: str) -> bool:
@@ -161,9 +158,7 @@ class Catalog:
             except ObjectAbsent:
                 return True
 
-        damaged = [name for name, sound in zip(names, self.remote.run_all(is_sound, names), strict=True) if not sound]
-        self.remote.forget("index", {name.removeprefix("index/") for name in damaged})
-        return damaged
+        return [name for name, sound in zip(names, self.remote.run_all(is_sound, names), strict=True) if not sound]
 
     @property
     def is_empty(self) -> bool:
@@ -466,13 +461,7 @@ class Catalog:
         return self.remote.get(f"packs/{name.hex()}", end=self.packs[name])
 
     def _read_footer(self, name: Digest, size: int) -> list[Record]:
-        text = name.hex()
-        guess = min(size, max(4096, size // 256))
-        tail = self.remote.get(f"packs/{text}", start=size - guess, end=size)
-        length = pack.footer_length(tail, name)
-        if length > len(tail):
-            tail = self.remote.get(f"packs/{text}", start=max(0, size - length), end=size)
-        records = pack.decode_footer(tail[-length:], name, size)
+        records, tail = read_footer(self.remote, name, size)
         self.keep_footer(name, tail)
         return records
 
@@ -579,6 +568,16 @@ class Catalog:
             f"object {format_oid(kind, digest)} is not on {self.remote.store.label}",
             hint="push it from a clone that has it",
         )
+
+
+def read_footer(remote: Remote, name: Digest, size: int) -> tuple[list[Record], bytes]:
+    """Returns the records of a pack, and its end, as it is now; one request, or two. Raises ObjectAbsent, ObjectCorrupt, LaterVersion."""
+    guess = min(size, max(4096, size // 256))
+    tail = remote.get(f"packs/{name.hex()}", start=size - guess, end=size)
+    length = pack.footer_length(tail, name)
+    if length > len(tail):
+        tail = remote.get(f"packs/{name.hex()}", start=max(0, size - length), end=size)
+    return pack.decode_footer(tail[-length:], name, size), tail
 
 
 def _is_named(name: str) -> bool:

@@ -6,35 +6,23 @@ Holds at most a few packs at a time. Keeps nothing of what it reads.
 from __future__ import annotations
 
 import os
-from collections import OrderedDict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from concurrent.futures import Future
-from dataclasses import dataclass, field
 
-from dvlite.errors import DvliteError, ObjectCorrupt
+from dvlite.errors import DvliteError
 from dvlite.formats.manifest import EMPTY_DIR
 from dvlite.formats.recipe import Recipe
-from dvlite.oid import Digest, FileHasher, digest_bytes
+from dvlite.oid import Digest
 from dvlite.progress import Progress
 from dvlite.runs import sync
 from dvlite.show import printable, some
-from dvlite.store import batch, pack
+from dvlite.store import batch
 from dvlite.store.catalog import Catalog
+from dvlite.store.check import PackReader, makes_file
 from dvlite.store.object_store import ObjectAbsent
-from dvlite.store.pack import KIND_FILE, KIND_RECIPE, Record
+from dvlite.store.pack import KIND_FILE, KIND_RECIPE
 from dvlite.verify.findings import Finding, Unchecked
 from dvlite.verify.remote_complete import Mention, Requirement, corrupt, damaged_object
 from dvlite.verify.source import ContentSource
-
-_AT_ONCE = 3  # packs in memory, of at most 80 MiB
-
-
-@dataclass(slots=True)
-class _Pack:
-    data: bytes
-    records: list[Record]
-    damaged: dict[Digest, str] = field(default_factory=dict)  # records that are not what they should be
-    reason: str = ""
 
 
 def read_all(
@@ -51,7 +39,7 @@ def read_all(
     chunks = {name for each in recipes.values() for name in each.packs}
     total = sum(catalog.packs.get(name, 0) for name in users)
     progress.start(f"reading all of {catalog.remote.store.label}", total_bytes=total)
-    packs = _Packs(catalog, progress)
+    packs = PackReader(catalog, progress)
     reported: set[Digest] = set()
     for name in packs.each(sorted(users.keys() - chunks)):
         yield from _pack(source, packs, name, users[name], reported)
@@ -61,61 +49,13 @@ def read_all(
             yield from _file(source, packs, recipes[digest], holder, path, wanted, users, reported)
     progress.finish()
     yield from _records(source, catalog)
-    for damaged in catalog.read_named_again():
-        if damaged not in catalog.damaged:
-            yield damaged_object(source, damaged)
-
-
-class _Packs:
-    """The packs last read; the next is on its way while one is looked at."""
-
-    def __init__(self, catalog: Catalog, progress: Progress) -> None:
-        self._catalog, self._progress = catalog, progress
-        self._here: OrderedDict[Digest, Future[_Pack]] = OrderedDict()
-
-    def each(self, names: Sequence[Digest]) -> Iterator[Digest]:
-        for number, name in enumerate(names):
-            for coming in names[number : number + _AT_ONCE - 1]:
-                self._ask(coming)
-            yield name
-
-    def get(self, name: Digest) -> _Pack:
-        """Returns a pack. Raises RemoteError."""
-        return self._ask(name).result()
-
-    def distrust(self, name: Digest) -> None:
-        """Has the next push from here send again what a pack holds."""
-        self._catalog.note_damaged(name)
-
-    def _ask(self, name: Digest) -> Future[_Pack]:
-        if name in self._here:
-            self._here.move_to_end(name)
-            return self._here[name]
-        while len(self._here) >= _AT_ONCE:
-            self._here.popitem(last=False)
-        self._here[name] = self._catalog.remote.submit(lambda: self._read(name))
-        return self._here[name]
-
-    def _read(self, name: Digest) -> _Pack:
-        data = self._catalog.pack_bytes(name)
-        self._progress.advance(size_bytes=len(data))
-        whole = digest_bytes(data) == name
-        try:
-            records = pack.open_whole(data, name)
-        except ObjectCorrupt as error:
-            return _Pack(data, [], reason=error.message)
-        made = _Pack(data, records, reason="" if whole else "its bytes are not the ones that its name promises")
-        view = memoryview(data)
-        for record in records:
-            try:
-                pack.unpack_view(record, view[record.offset : record.offset + record.stored_length])
-            except ObjectCorrupt as error:
-                made.damaged[record.digest] = error.message
-        return made
+    misnamed = catalog.misnamed()
+    catalog.remote.forget("index", {name.removeprefix("index/") for name in misnamed})  # the next push looks at these
+    yield from (damaged_object(source, name) for name in misnamed if name not in catalog.damaged)
 
 
 def _pack(
-    source: ContentSource, packs: _Packs, name: Digest, users: Sequence[Requirement], reported: set[Digest]
+    source: ContentSource, packs: PackReader, name: Digest, users: Sequence[Requirement], reported: set[Digest]
 ) -> Iterator[Finding | Unchecked]:
     """Yields what is wrong with one pack, once."""
     if name in reported:
@@ -132,10 +72,10 @@ def _pack(
         reported.add(name)
         yield Unchecked(what=f"bytes of {_paths(users)} on {source.name}", why=error.message, hint=error.hint)
         return
-    if not content.reason and not content.damaged:
+    if not content.problem:
         return
     reported.add(name)
-    packs.distrust(name)
+    source.catalog().note_damaged(name)
     example = next(_names(source, users, content.damaged), None)
     what = f"bytes of {_paths(users)} on {source.name} are damaged"
     example_text = f": {printable(example)}" if example is not None else f" (object packs/{name.hex()[:8]})"
@@ -144,7 +84,7 @@ def _pack(
 
 def _file(
     source: ContentSource,
-    packs: _Packs,
+    packs: PackReader,
     recipe: Recipe,
     holder: Digest,
     path: str,
@@ -153,19 +93,16 @@ def _file(
     reported: set[Digest],
 ) -> Iterator[Finding | Unchecked]:
     """Hashes a large file, chunk by chunk."""
-    hasher = FileHasher()
-    for term in recipe.terms:
-        before = len(reported)
-        yield from _pack(source, packs, term.pack, users.get(term.pack, [wanted]), reported)
-        if term.pack in reported or len(reported) != before:
-            return
-        content = packs.get(term.pack)
-        view = memoryview(content.data)
-        for _ in range(term.repeat):
-            for record in content.records[term.first : term.first + term.count]:
-                hasher.update(pack.unpack_view(record, view[record.offset : record.offset + record.stored_length]))
-    if hasher.digest() != recipe.digest:
-        packs.distrust(holder)
+    of_packs: list[Finding | Unchecked] = []
+
+    def is_good(name: Digest) -> bool:
+        of_packs.extend(_pack(source, packs, name, users.get(name, [wanted]), reported))
+        return name not in reported
+
+    is_file = makes_file(packs, recipe, is_good)
+    yield from of_packs
+    if is_file is False:
+        source.catalog().note_damaged(holder)
         yield corrupt(
             f"the chunks of {printable(path)} on {source.name} do not make the file", wanted.place, wanted.path
         )

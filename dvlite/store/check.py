@@ -1,0 +1,212 @@
+"""Whether the bytes of a store are what their names promise: packs, large files in chunks, and that all that versions need is there.
+
+What a cache and a remote have in common, and what `fsck` and `verify --remote --deep` do. Reads only; holds a few packs at a time.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict, deque
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import Future
+from dataclasses import dataclass, field
+from typing import Literal, Protocol, TypeVar
+
+from dvlite.errors import LaterVersion, ObjectCorrupt
+from dvlite.formats import manifest, recipe
+from dvlite.formats.manifest import EMPTY_DIR, Branch
+from dvlite.formats.recipe import Recipe
+from dvlite.formats.snapshot import VersionId
+from dvlite.oid import MANIFEST, Buffer, Digest, FileHasher, digest_bytes
+from dvlite.progress import Progress
+from dvlite.store import pack
+from dvlite.store.catalog import Catalog
+from dvlite.store.pack import KIND_RECIPE, Record
+
+AT_ONCE = 3  # packs in memory, of at most 80 MiB
+_NODES = 256  # read together
+_WRONG_BYTES = "its bytes are not the ones that its name promises"
+
+Problem = Literal["damaged", "missing", "stale", "foreign"]
+Item = TypeVar("Item")
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True)
+class Damage:
+    """An object of a store, by its name there, that is not what it should be."""
+
+    name: str
+    problem: Problem
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class CheckedPack:
+    """A whole pack, read. `damaged`: records that are not what they should be, and why; `reason`: what else is wrong, or nothing."""
+
+    data: Buffer
+    records: list[Record]
+    damaged: dict[Digest, str] = field(default_factory=dict)
+    reason: str = ""
+
+    @property
+    def problem(self) -> str:
+        """Says what is wrong with it, or nothing."""
+        return self.reason or next(iter(self.damaged.values()), "")
+
+
+def check_pack(data: Buffer, name: Digest) -> CheckedPack:
+    """Hashes a pack as a whole, and each record of it. Raises LaterVersion for a sound one that a later dvlite wrote."""
+    whole = digest_bytes(data) == name
+    try:
+        records = pack.open_whole(data, name)
+    except ObjectCorrupt as error:
+        return CheckedPack(data, [], reason=error.message)
+    checked = CheckedPack(data, records, reason="" if whole else _WRONG_BYTES)
+    for record in records:
+        try:
+            stored = memoryview(data)[record.offset : record.offset + record.stored_length]
+            raw = pack.unpack_view(record, stored)
+            if record.kind == KIND_RECIPE:
+                recipe.parse(bytes(raw), record.digest)
+        except LaterVersion:
+            continue
+        except ObjectCorrupt as error:
+            checked.damaged[record.digest] = error.message
+    return checked
+
+
+class PackReader:
+    """The packs of a remote that were read last; the next is on its way while one is looked at."""
+
+    def __init__(self, catalog: Catalog, progress: Progress) -> None:
+        self._catalog, self._progress = catalog, progress
+        self._here: OrderedDict[Digest, Future[CheckedPack]] = OrderedDict()
+
+    def each(self, names: Sequence[Digest]) -> Iterator[Digest]:
+        """Yields the names; `get` returns each one's pack without a wait."""
+        for number, name in enumerate(names):
+            for coming in names[number : number + AT_ONCE - 1]:
+                self._ask(coming)
+            yield name
+
+    def get(self, name: Digest) -> CheckedPack:
+        """Returns a pack. Raises RemoteError, LaterVersion."""
+        return self._ask(name).result()
+
+    def _ask(self, name: Digest) -> Future[CheckedPack]:
+        if name in self._here:
+            self._here.move_to_end(name)
+            return self._here[name]
+        while len(self._here) >= AT_ONCE:
+            self._here.popitem(last=False)
+        self._here[name] = self._catalog.remote.submit(lambda: self._read(name))
+        return self._here[name]
+
+    def _read(self, name: Digest) -> CheckedPack:
+        data = self._catalog.pack_bytes(name)
+        self._progress.advance(size_bytes=len(data))
+        return check_pack(data, name)
+
+
+def makes_file(packs: PackReader, wanted: Recipe, is_good: Callable[[Digest], bool]) -> bool | None:
+    """Returns whether the chunks that a recipe names are the file; None as soon as a pack is not good.
+
+    A pack is read again if more than two others were in between.
+    """
+    hasher = FileHasher()
+    for term in wanted.terms:
+        if not is_good(term.pack):
+            return None
+        content = packs.get(term.pack)
+        view = memoryview(content.data)
+        for _ in range(term.repeat):
+            for record in content.records[term.first : term.first + term.count]:
+                hasher.update(pack.unpack_view(record, view[record.offset : record.offset + record.stored_length]))
+    return hasher.digest() == wanted.digest
+
+
+def ahead(
+    submit: Callable[[Callable[[], T]], Future[T]], work: Callable[[Item], T], items: Iterable[Item], at_once: int
+) -> Iterator[tuple[Item, Future[T]]]:
+    """Yields items, in order, with their work done or on its way in a pool; never more than `at_once` results are held."""
+    flying: deque[tuple[Item, Future[T]]] = deque()
+    for item in items:
+        flying.append((item, submit(lambda item=item: work(item))))  # type: ignore[misc]  # mypy: a default of a lambda
+        if len(flying) >= at_once:
+            yield flying.popleft()
+    yield from flying
+
+
+# --- what versions need ---
+
+
+class Holder(Protocol):
+    """A store, asked for what versions need."""
+
+    def read_nodes(self, digests: Sequence[Digest]) -> dict[Digest, bytes]:
+        """Returns those nodes of listings that are there and sound."""
+
+    def lacking(self, files: Sequence[tuple[Digest, int]]) -> set[Digest]:
+        """Returns those files, given with their sizes in bytes, that are not there whole."""
+
+
+@dataclass(frozen=True, slots=True)
+class Lost:
+    """What versions need and a store does not have in any sound place: nodes of listings, and files."""
+
+    nodes: set[Digest] = field(default_factory=set)
+    files: set[Digest] = field(default_factory=set)
+
+    def __bool__(self) -> bool:
+        return bool(self.nodes or self.files)
+
+
+def lost(versions: Iterable[tuple[VersionId, int]], holder: Holder) -> Lost:
+    """Returns what is not there of versions, given with their sizes in bytes. A node that many share is looked at once."""
+    result = Lost()
+    alone, queue = [], []
+    for (kind, digest), size_bytes in versions:
+        if kind == MANIFEST:
+            queue.append(digest)
+        else:
+            alone.append((digest, size_bytes))
+    result.files.update(holder.lacking(alone))
+    walked = set(queue)
+    while queue:
+        now, queue = queue[-_NODES:], queue[:-_NODES]
+        read = holder.read_nodes(now)
+        for digest in now:
+            try:
+                node = manifest.decode(read[digest], digest)
+            except (KeyError, ObjectCorrupt):
+                result.nodes.add(digest)
+                continue
+            if isinstance(node, Branch):
+                children = [child for child in dict.fromkeys(node.digests) if child not in walked]
+                walked.update(children)
+                queue += children
+            else:
+                files = [(node.digest(i), node.sizes[i]) for i, flags in enumerate(node.flags) if flags != EMPTY_DIR]
+                result.files.update(holder.lacking(files))
+    return result
+
+
+def lost_paths(version: VersionId, gone: Lost, holder: Holder) -> list[bytes] | None:
+    """Returns which files of a version are lost, by their path inside of it; None if its listing is. A file is itself under ''."""
+    kind, digest = version
+    if kind != MANIFEST:
+        return [b""] if digest in gone.files else []
+    paths: list[bytes] = []
+
+    def read(node: Digest) -> bytes:
+        if node in gone.nodes or not (data := holder.read_nodes([node])):
+            raise ObjectCorrupt("a part of the listing is lost")
+        return data[node]
+
+    try:
+        for leaf in manifest.leaves(digest, read):
+            paths += [path for i, path in enumerate(leaf.paths) if leaf.digest(i) in gone.files]
+    except ObjectCorrupt:
+        return None
+    return paths
