@@ -185,9 +185,11 @@ def _conflict(text: str) -> str:
 
 
 def _remove_object(world: World) -> None:
-    """Removes what holds an output of the first push on the remote: a pack of dvlite, which holds more, or an object of DVC."""
+    """Removes what holds an output on the remote: a pack of dvlite, which may hold more, or an object of DVC."""
     oid = world.oid("weights.bin")
-    world.in_store("packs/*" if world.tool == "dvlite" else f"files/md5/{oid[:2]}/{oid[2:]}")[0].unlink()
+    for file in world.in_store("packs/*" if world.tool == "dvlite" else f"files/md5/{oid[:2]}/{oid[2:]}"):
+        if world.tool != "dvlite" or bytes.fromhex(oid) in file.read_bytes():
+            file.unlink()
 
 
 def _remove_listing(world: World) -> None:
