@@ -35,6 +35,7 @@ class AddResult:
     paths: tuple[AddedPath, ...] = ()
     skipped: tuple[str, ...] = ()  # pointers among the arguments
     staged: tuple[str, ...] = ()
+    readers: tuple[str, ...] = ()  # stages whose lockfile entry is out of date by this
     unstaged: tuple[str, ...] = ()  # written, for the user to `git add` (`--no-stage`)
     cache_grew_bytes: int = 0
     cache_free_bytes: int = 0
@@ -103,10 +104,12 @@ def add(
         named = () if update else repo.unstaged_ignore_files([target.path for target in targets])
         written += [name for name in named if name not in written]
         staged = repo.stage(written, enabled=stage)
+        changed = {result.path: result.oid for result in results if result is not None and not result.unchanged}
         return AddResult(
             paths=tuple(result for result in results if result is not None),
             skipped=tuple(skipped),
             staged=staged,
+            readers=repo.work_tree.readers_of(changed),
             unstaged=() if staged else tuple(written),
             cache_grew_bytes=writer.stored_bytes,
             cache_free_bytes=shutil.disk_usage(cache.folder).free,

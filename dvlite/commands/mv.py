@@ -32,6 +32,7 @@ class MvResult:
     source: str
     target: str
     staged: tuple[str, ...] = ()
+    readers: tuple[str, ...] = ()  # stages whose lockfile entry is out of date by this
     unstaged: tuple[str, ...] = ()
     warnings: tuple[str, ...] = ()
 
@@ -57,7 +58,7 @@ def mv(repo: Repo, source: str, target: str, *, stage: bool = True, progress: Pr
         if done is not None:
             changed = [done[0] + SUFFIX, done[1] + SUFFIX, *repo.unstaged_ignore_files(done)]
             staged = repo.stage(changed, enabled=stage)
-            return MvResult(source=done[0], target=done[1], staged=staged, unstaged=() if staged else tuple(changed))
+            return _moved(repo, done, changed, staged)
         work = Workspace(repo, open_cache(repo), progress)
         move = _settle(repo, usable(repo, [source], progress.warn, whole=True), source, target)
         repo.forget_ignored([move.source], write=False)
@@ -76,9 +77,17 @@ def mv(repo: Repo, source: str, target: str, *, stage: bool = True, progress: Pr
             written += repo.unstaged_ignore_files([move.source, move.target])
         changed = [move.source + SUFFIX, move.target + SUFFIX, *dict.fromkeys(written)]
         staged = repo.stage(changed, enabled=stage)
-        return MvResult(
-            source=move.source, target=move.target, staged=staged, unstaged=() if staged else tuple(changed)
-        )
+        return _moved(repo, (move.source, move.target), changed, staged)
+
+
+def _moved(repo: Repo, move: tuple[str, str], changed: Sequence[str], staged: tuple[str, ...]) -> MvResult:
+    return MvResult(
+        source=move[0],
+        target=move[1],
+        staged=staged,
+        readers=repo.work_tree.readers_of(dict.fromkeys(move, "")),
+        unstaged=() if staged else tuple(changed),
+    )
 
 
 def _left_to_stage(repo: Repo, source: str, target: str) -> tuple[str, str] | None:

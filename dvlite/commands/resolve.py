@@ -10,7 +10,7 @@ from typing import ClassVar, Literal
 
 from dvlite.errors import DvliteError, UsageError
 from dvlite.files import write_atomic
-from dvlite.formats import lockfile
+from dvlite.formats import lockfile, pointer
 from dvlite.formats.pointer import SUFFIX
 from dvlite.git import operation as underway
 from dvlite.git.output import FileDifference, is_lockfile, is_pointer
@@ -74,6 +74,7 @@ class ResolveResult:
     has_remote: bool = False
     behind: bool = False  # data on disk does not match pointers that git updated
     staged: tuple[str, ...] = ()
+    readers: tuple[str, ...] = ()  # stages whose lockfile entry is out of date by this
     unstaged: tuple[str, ...] = ()
     warnings: tuple[str, ...] = ()
 
@@ -142,6 +143,7 @@ def resolve(
         has_remote=bool(repo.config.remote_names),
         behind=is_behind,
         staged=staged,
+        readers=_readers(repo, done),
         unstaged=() if staged else tuple(names),
     )
 
@@ -295,6 +297,14 @@ def _waits(work: Workspace, file: FileDifference) -> bool:
     """Returns whether the data of an added or removed pointer has not been checked out or removed."""
     is_here = os.path.lexists(work.location(tracked_name(file.path)))
     return (file.old is None and not is_here) or (file.new is None and is_here)
+
+
+def _readers(repo: Repo, done: Sequence[_Outcome]) -> tuple[str, ...]:
+    """Returns the stages that read another version of what the settled pointers name."""
+    pointers = [outcome for outcome in done if not is_lockfile(outcome.name)]
+    return repo.work_tree.readers_of(
+        {one.path.path: pointer.parse(one.text, one.name).oid if one.text else "" for one in pointers}
+    )
 
 
 def _who(repo: Repo) -> tuple[Operation, str, str]:

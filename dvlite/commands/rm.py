@@ -32,6 +32,7 @@ class RmResult:
     paths: tuple[str, ...] = ()
     kept: bool = False
     staged: tuple[str, ...] = ()
+    readers: tuple[str, ...] = ()  # stages whose lockfile entry is out of date by this
     unstaged: tuple[str, ...] = ()
     warnings: tuple[str, ...] = ()
 
@@ -76,6 +77,7 @@ def rm(repo: Repo, paths: Sequence[str], *, cached: bool = False, stage: bool = 
             paths=tuple(removed),
             kept=cached,
             staged=staged,
+            readers=repo.work_tree.readers_of(dict.fromkeys(removed, "")),
             unstaged=() if staged else tuple(changed),
             warnings=tuple(warnings),
         )

@@ -6,6 +6,7 @@ Git runs no filter and no hook for it. Holds no store and no data.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import posixpath
 import stat
@@ -299,6 +300,21 @@ class Revision:
         """Returns the pipeline files `dvlite.yaml`."""
         return [name for name in self.own_files(as_seen=as_seen) if is_pipeline_file(name)]
 
+    def readers_of(self, versions: Mapping[str, str]) -> tuple[str, ...]:
+        """Returns the stages whose lockfile entry read another version of a path than the one given, or a path in it or around it.
+
+        Reads lockfiles only, those of the last look: whether a version differs in the part that a stage reads is left to `repro`.
+        """
+        stages = []
+        for name in filter(is_lockfile, self.own_files(as_seen=True)) if versions else ():
+            with contextlib.suppress(DvliteError):
+                lock, folder = self.lockfile(name), posixpath.dirname(name)
+                for stage in () if lock is None else lock.stages:
+                    deps = ((posixpath.normpath(posixpath.join(folder, dep.path)), dep.oid) for dep in stage.deps)
+                    if any(_is_other(dep, oid, versions) for dep, oid in deps):
+                        stages.append(tracked_paths.address(name, stage.name))
+        return tuple(stages)
+
     def tracked(self, broken: list[DvliteError] | None = None) -> list[Tracked]:
         """Returns the tracked paths, cached outputs of stages included, sorted.
 
@@ -389,6 +405,13 @@ def limit_of(name: str) -> int:
     if is_pointer(name):
         return pointer.LIMIT_BYTES
     return strict_yaml.LIMIT_BYTES if is_pipeline_file(name) else parameters.LIMIT_BYTES
+
+
+def _is_other(path: str, oid: str, versions: Mapping[str, str]) -> bool:
+    """Returns whether a stage that read a path in this version read something else than these versions of paths have there."""
+    if path in versions:
+        return versions[path] != oid
+    return any(path == "." or known.startswith(f"{path}/") or path.startswith(f"{known}/") for known in versions)
 
 
 # --- sorted names ---

@@ -40,7 +40,8 @@ def text(result: AddResult, show: Show) -> Iterator[str]:
         yield f"{count(len(changed))} single files: a folder is tracked as one, dvlite add {show.path(result.suggest_folder)}"
     yield from show.staged(result.staged, result.unstaged)
     is_first = any(path.created for path in changed) and not result.has_remote
-    yield from show.next_step(f"git commit; {'dvlite remote add s3://BUCKET/PREFIX' if is_first else 'dvlite push'}")
+    then = "dvlite remote add s3://BUCKET/PREFIX" if is_first else "dvlite push"
+    yield from show.next_step("dvlite repro" if result.readers else f"git commit; {then}")
 
 
 def _what(path: AddedPath) -> str:

@@ -14,4 +14,6 @@ def text(result: MvResult, show: Show) -> Iterator[str]:
         return
     yield f"Moved {show.path(result.source)} -> {show.path(result.target)}"
     yield from show.staged(result.staged, result.unstaged)
-    yield from show.next_step("git commit")
+    if result.readers:
+        yield f"read by {show.some(result.readers)}: see that dvlite.yaml names the new path"
+    yield from show.next_step("dvlite repro" if result.readers else "git commit")

@@ -91,6 +91,6 @@ def _next(result: ResolveResult, show: Show) -> Iterator[str]:
         is_all = result.behind or len(pointers) > _NAMED or any(path.removed for path in pointers)
         targets = [] if is_all else [word(show.path(path.path)) for path in pointers]
         yield " ".join((f"dvlite {verb}", *targets))
-    if any(path.kind == "lockfile" for path in result.paths):
+    if result.readers or any(path.kind == "lockfile" for path in result.paths):
         yield "dvlite repro"
     yield _CONTINUE.get(result.operation, f"git {result.operation} --continue")

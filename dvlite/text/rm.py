@@ -18,4 +18,6 @@ def text(result: RmResult, show: Show) -> Iterator[str]:
     how = "No longer tracked, data left in place" if result.kept else "Removed"
     yield f"{how}: {show.paths(result.paths)}"
     yield from show.staged(result.staged, result.unstaged)
-    yield from show.next_step("git commit")
+    if result.readers:
+        yield f"read by {show.some(result.readers)}: see that dvlite.yaml no longer names it"
+    yield from show.next_step("dvlite repro" if result.readers else "git commit")
