@@ -66,7 +66,7 @@ class ObjectCorrupt(DvliteError):
     exit_code = 13
 
 
-FormatProblem = Literal["conflict", "malformed", "other"]
+FormatProblem = Literal["conflict", "malformed", "later", "other"]
 
 
 class FormatError(DvliteError):
@@ -74,7 +74,7 @@ class FormatError(DvliteError):
 
     Decisions rest on the fields, never on the wording. `file` and `line` say where, if that is known; `reason` what is wrong there (the
     message if nothing shorter is known). `kind`: an unresolved merge "conflict"; "malformed" if all that helps is to correct the file or to
-    restore an earlier version of it; "other" if the hint says what to do.
+    restore an earlier version of it; "later" if a later dvlite wrote it; "other" if the hint says what to do.
     """
 
     def __init__(

@@ -226,6 +226,13 @@ def format_error(
     return FormatError(message, hint=hint or usual, file=where, line=line, reason=reason, kind=kind)
 
 
+def later_format(where: str, line: int, reason: str) -> FormatError:
+    """Returns the error for a file that a later dvlite wrote: what it names is not known, so nothing may be decided by it."""
+    message = f"cannot read {quote(where)} line {line}: {reason}"
+    hint = "a newer dvlite wrote it: upgrade dvlite"
+    return FormatError(message, hint=hint, file=where, line=line, reason=reason, kind="later")
+
+
 def merge_conflict(where: str, line: int, hint: str) -> FormatError:
     """Returns the error for a file with markers of an unresolved merge conflict."""
     reason = "there is an unresolved merge conflict"

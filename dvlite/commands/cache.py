@@ -4,23 +4,20 @@ from __future__ import annotations
 
 import contextlib
 import shutil
-from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import partial
 from typing import ClassVar
 
 from dvlite import files
 from dvlite.errors import DvliteError
-from dvlite.formats.pointer import Pointer
-from dvlite.formats.snapshot import VersionId
-from dvlite.oid import Digest, parse_oid
+from dvlite.oid import Digest
 from dvlite.progress import Progress
 from dvlite.repo.open_stores import open_remote
 from dvlite.repo.repository import WAITING, Repo, open_cache
+from dvlite.share.needs import named_versions, projects_sharing
 from dvlite.store import cache_prune as prune_plan
 from dvlite.store import reachable
 from dvlite.store.catalog import Catalog
-from dvlite.workspace.needs import needed_versions, projects_sharing
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -51,10 +48,10 @@ def cache_prune(
     with opened, contextlib.ExitStack() as stack:
         if not cache.folder.is_dir():
             return CachePruneResult(remote=name, dry_run=dry_run)
-        versions = _identified(needed_versions(repo, progress))
+        versions = list(named_versions(repo, progress))
         kept_for_others: set[Digest] = set()
         for other in projects_sharing(repo, cache):
-            theirs = _identified(needed_versions(other, progress))
+            theirs = named_versions(other, progress)
             if _has_same_store(repo, other, name):  # proven for one, proven for the other
                 versions += theirs
             else:
@@ -85,10 +82,6 @@ def cache_prune(
         free_bytes=shutil.disk_usage(cache.folder).free,
         dry_run=dry_run,
     )
-
-
-def _identified(pointers: Iterable[Pointer]) -> list[VersionId]:
-    return list(dict.fromkeys(parse_oid(pointer.oid) for pointer in pointers))
 
 
 def _has_same_store(repo: Repo, other: Repo, name: str) -> bool:

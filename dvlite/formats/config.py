@@ -45,7 +45,12 @@ _NOT_COMMITTED = {
     "cache.link": "each user decides how files are linked to the cache",
     "trust": "consent is each user's own",
 }
-_ONLY_COMMITTED = ("project",)
+_ONLY_COMMITTED = {
+    "project": "it is made by dvlite init",
+    "gc.keep_tags": "what may be lost is decided for all clones: dvlite config gc.keep_tags VALUE",
+    "gc.keep_last": "what may be lost is decided for all clones: dvlite config gc.keep_last VALUE",
+    "gc.keep_within": "what may be lost is decided for all clones: dvlite config gc.keep_within VALUE",
+}
 _AT_MOST_DEFAULT = ("hooks.fetch_limit", "hooks.push_limit")  # in a committed file; so much may be sent unasked
 _CONSENT_LAYERS = (SYSTEM, USER, ENVIRONMENT)
 _PUSH_TO = re.compile(r"push_to\.project-[0-9a-f]{32}")
@@ -56,10 +61,13 @@ _OPTION = re.compile(r"[a-z][a-z0-9_]{0,63}")
 # options that a store will only take later.
 _SECRET = re.compile(r"secret|token|passw|credential|access_key|account_key|connection_string|(^|_)(key|sas)($|_)")
 _UNSAFE = re.compile(r"verify|ssl|ca_bundle|cert|proxy|header|_file$|_filename$|_path$|command|process|role|anon$")
+_WORDS = ("core.autostage", "transfer.jobs", "transfer.retry_seconds", "gc.keep_tags", "gc.keep_last")
 _LINE = "one line of text"
 _WAYS = ("reflink", "hardlink", "symlink", "copy")  # to link a file to the cache
 _SIZE = re.compile(r"([0-9]{1,15}) ?(|B|KiB|MiB|GiB|TiB|kB|KB|MB|GB|TB)", re.IGNORECASE)
 _BINARY = {"kib": 1 << 10, "mib": 1 << 20, "gib": 1 << 30, "tib": 1 << 40}
+_DURATION = re.compile(r"([0-9]{1,6}) ?(s|m|h|d|w)")
+_SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86400, "w": 7 * 86400}
 _UNITS = {"": 1, "b": 1, **_BINARY, "kb": 10**3, "mb": 10**6, "gb": 10**9, "tb": 10**12}
 
 
@@ -214,7 +222,7 @@ def from_text(key: str, text: str, layer: str) -> Value:
     """Returns the value that words on a command line mean; raises UsageError as `check` does."""
     if key == "trust" or _PUSH_TO.fullmatch(key):
         return check(key, [*text.replace(",", " ").split()], layer)
-    is_word = key in ("core.autostage", "transfer.jobs", "transfer.retry_seconds")  # means what it would in a file
+    is_word = key in _WORDS  # means what it would in a file
     return check(key, strict_yaml.scalar(text) if is_word else text, layer)
 
 
@@ -233,7 +241,7 @@ def check(key: str, value: Tree, layer: str) -> Value:
     if (name == "trust" and layer not in _CONSENT_LAYERS) or (name == _ANY_PROJECT and layer != USER):
         raise UsageError(f"{quote(key)} is only allowed in the user's own config", hint="dvlite remote trust URL")
     if key in _ONLY_COMMITTED and layer != COMMITTED:
-        raise UsageError(f"{quote(key)} is only allowed in .dvlite/config.yaml", hint="it is made by dvlite init")
+        raise UsageError(f"{quote(key)} is only allowed in .dvlite/config.yaml", hint=_ONLY_COMMITTED[key])
     kind = _VALUES[name]
     found = kind.read(value)
     if found is None:
@@ -247,6 +255,12 @@ def check(key: str, value: Tree, layer: str) -> Value:
             hint=f"keep it to yourself: dvlite config --user {key} {shown}",
         )
     return found
+
+
+def duration_seconds(text: Tree) -> int | None:
+    """Returns the seconds that a text like `90d`, `24h` or `0s` means; None for another one. Units: s, m, h, d, w."""
+    match = _DURATION.fullmatch(text) if isinstance(text, str) else None
+    return int(match[1]) * _SECONDS[match[2]] if match else None
 
 
 def is_known(key: str) -> bool:
@@ -361,6 +375,7 @@ def _number(smallest: int, largest: int, words: str, *, whole: bool) -> _Kind:
     return _Kind(read, f"{words} from {smallest} to {largest}")
 
 
+_DURATION_WORDS = "a duration, for example 90d or 24h"
 _LIMIT = _size_up_to(1 << 60, "a size, for example 10MiB")
 _VALUES: Mapping[str, _Kind] = {
     "project": _Kind(
@@ -369,6 +384,11 @@ _VALUES: Mapping[str, _Kind] = {
         "restore the line from git, or run dvlite init in a repository without it",
     ),
     "core.autostage": _Kind(lambda value: value if isinstance(value, bool) else None, "true or false"),
+    "gc.keep_tags": _Kind(lambda value: value if isinstance(value, bool) else None, "true or false"),
+    "gc.keep_last": _number(1, 1_000_000, "a number", whole=True),
+    "gc.keep_within": _Kind(
+        lambda value: value if isinstance(value, str) and duration_seconds(value) else None, _DURATION_WORDS
+    ),
     "core.remote": _Kind(lambda value: check_remote_name(line) if (line := _line(value)) else None, _LINE),
     "cache.dir": _Kind(_line, _LINE),
     "cache.shared": _Kind(lambda value: "group" if value == "group" else None, "group, or absent"),

@@ -14,7 +14,7 @@ from operator import attrgetter
 from typing import ClassVar
 
 from dvlite.errors import FormatError
-from dvlite.files import format_error, merge_conflict
+from dvlite.files import format_error, later_format, merge_conflict
 from dvlite.formats.pointer import MAX_SIZE, Pointer
 from dvlite.formats.strict_yaml import Tree
 from dvlite.oid import MANIFEST, RUN, Oid, digest_stage_key, parse_oid
@@ -31,6 +31,7 @@ _CONFLICT = ("<<<<<<<", "=======", ">>>>>>>", "|||||||")
 _RUN_LINE = re.compile(rb"^    run: (run:[0-9a-f]{64})$", re.MULTILINE)
 _PLAIN = re.compile(r"[A-Za-z0-9_./][A-Za-z0-9_./@+=-]*")
 _WORDS = frozenset(("true", "false", "null", "yes", "no", "on", "off", "y", "n"))
+_VERSION = re.compile(r"dvlite: [0-9]{1,9}$")
 _STAGE = re.compile(r"  ([A-Za-z0-9_-]{1,100}):")
 _FIELD = re.compile(r"    ([a-z]+):(?: (.+))?")
 _ITEM = re.compile(r'      ([A-Za-z0-9_./][A-Za-z0-9_./@+=-]*|"(?:[^"\\]|\\.)*"): (.+)')
@@ -249,10 +250,10 @@ class _LockfileReader:
         if not texts:
             raise self._wrong(1, "it is empty")
         if texts[0] != f"dvlite: {VERSION}":
-            reason = "it is not a lockfile: it does not begin with 'dvlite: 1'"
-            if texts[0].startswith("dvlite: "):
+            if _VERSION.match(texts[0]):
                 reason = f"version {quote(texts[0][8:28])} of the format is not known"
-            raise self._wrong(head[0][0], reason)
+                raise later_format(self._where, head[0][0], reason)
+            raise self._wrong(head[0][0], "it is not a lockfile: it does not begin with 'dvlite: 1'")
         if len(texts) < 2 or texts[1] not in ("stages:", "stages: {}"):
             raise self._wrong(head[-1][0], "expected 'stages:'")
         self._body(head[1][0])

@@ -10,7 +10,7 @@ import re
 from dataclasses import dataclass
 
 from dvlite.errors import FormatError
-from dvlite.files import format_error, merge_conflict
+from dvlite.files import format_error, later_format, merge_conflict
 from dvlite.oid import FILE, MANIFEST, Digest, Oid, format_oid, parse_oid
 from dvlite.show import quote, word
 
@@ -20,6 +20,7 @@ LIMIT_BYTES = 64 * 1024
 MAX_SIZE = 2**63 - 1
 _NUMBER = re.compile(r"0|[1-9][0-9]{0,18}")
 _LINE = re.compile(rb"([a-z]+): ([!-~]+)")
+_VERSION = re.compile(rb"dvlite: ([0-9]{1,9})\n")
 _CONFLICT = (b"<<<<<<<", b"=======", b">>>>>>>", b"|||||||")
 _FIELDS = {
     "file": ("dvlite", "kind", "oid", "size"),
@@ -79,11 +80,15 @@ def parse(data: bytes, where: str) -> Pointer:
     """Reads a pointer file; `where` is its path, for errors. Raises FormatError naming the line that is wrong."""
     if len(data) > LIMIT_BYTES:
         raise _wrong(where, 1, f"a pointer file has at most {LIMIT_BYTES} bytes, this one has {len(data)}")
+    first = _VERSION.match(data)  # before the rest: a later version may have lines of another form
+    if first is not None and first[1] != b"%d" % VERSION:
+        raise later_format(where, 1, f"version {quote(first[1].decode())} of the format is not known")
     values, meta = _fields(data, where)
     if "dvlite" not in values:
         raise _wrong(where, 1, "it is not a pointer file: 'dvlite' is missing")
     if values["dvlite"][1] != str(VERSION):
-        raise _unknown_version(where, values)
+        line, version = values["dvlite"]
+        raise later_format(where, line, f"version {quote(version)} of the format is not known")
     line, kind = values.get("kind", (1, ""))
     if kind not in _FIELDS:
         raise _wrong(where, line, "'kind' must be file or directory")
@@ -150,12 +155,8 @@ def _build(kind: str, values: dict[str, tuple[int, str]], meta: str, where: str)
             raise _wrong(where, 1, f"'{name}' is missing")
     for name, (line, _) in values.items():
         if name not in required and not (kind == "file" and name == "executable"):
-            raise _wrong(
-                where,
-                line,
-                f"'{name}' is not known in a pointer to a {kind}",
-                hint="a newer dvlite may have written it",
-            )
+            reason = f"'{name}' is not known in a pointer to a {kind}"
+            raise later_format(where, line, reason)
     line, text = values["oid"]
     try:
         oid_kind, digest = parse_oid(text)
@@ -171,13 +172,6 @@ def _build(kind: str, values: dict[str, tuple[int, str]], meta: str, where: str)
             raise _wrong(where, line, f"'{name}' must be a whole number from 0 to 2^63 - 1")
     files = int(values["files"][1]) if kind == "directory" else 1
     return Pointer(kind, digest, int(values["size"][1]), files, "executable" in values, meta)
-
-
-def _unknown_version(where: str, values: dict[str, tuple[int, str]]) -> FormatError:
-    line, text = values["dvlite"]
-    return _wrong(
-        where, line, f"version {quote(text)} of the format is not known", hint="a newer dvlite wrote it: upgrade dvlite"
-    )
 
 
 def _wrong(where: str, line: int, reason: str, *, hint: str | None = None) -> FormatError:

@@ -215,6 +215,7 @@ def parse(data: bytes, where: str) -> Run | Note:
         raise FormatError(
             f"cannot read {where}: its schema {str(schema)[:40]!r} is not known",
             hint="a newer dvlite may know it: upgrade",
+            kind="later" if _LATER.fullmatch(str(schema)) else "other",
         )
     try:
         if b"\\ud" in data or b"\\uD" in data:
@@ -224,6 +225,7 @@ def parse(data: bytes, where: str) -> Run | Note:
         raise FormatError(f"cannot read {where}: {error}") from None
 
 
+_LATER = re.compile(r"dvlite\.(run|note)/[0-9]{1,9}")
 _MAX_DEPTH = 60  # parameters may be as deep as YAML allows, 50
 _MOST = (1 << 63) - 1
 _MANY = 10**18  # whole numbers from here on are written as text

@@ -7,12 +7,21 @@ from pathlib import Path
 from dvlite.git.output import is_commit_id
 
 _REBASES = ("rebase-merge", "rebase-apply")
-_LIMIT_BYTES = 64 * 1024
+_PENDING = (
+    *("HEAD", "MERGE_HEAD", "CHERRY_PICK_HEAD", "REVERT_HEAD", "REBASE_HEAD", "ORIG_HEAD", "FETCH_HEAD"),
+    *(f"{folder}/{name}" for folder in _REBASES for name in ("orig-head", "onto", "stopped-sha")),
+)
+_LIMIT_BYTES = 1024 * 1024
 
 
 def others(git_dir: Path) -> list[str]:
     """Returns the commits that are being merged or picked: what they bring was not made here."""
     return [commit for name in ("MERGE_HEAD", "CHERRY_PICK_HEAD") for commit in _commits(git_dir / name)]
+
+
+def pending(git_dir: Path) -> list[str]:
+    """Returns the commits that the files of a worktree in git's folder name, though no ref may: of a merge, a pick, a rebase, a fetch."""
+    return list(dict.fromkeys(commit for name in _PENDING for commit in _commits(git_dir / name)))
 
 
 def is_replaying(git_dir: Path) -> bool:

@@ -306,6 +306,58 @@ class Git:
             commits |= {commit: None for kind, commit in pairs if kind == "commit"}
         return list(commits)
 
+    def is_shallow(self) -> bool:
+        """Returns whether history was cut off when this repository was cloned or fetched."""
+        return self.run("rev-parse", "--is-shallow-repository").strip() == b"true"
+
+    def ref_commits(self) -> dict[str, str]:
+        """Returns the refs that lead to a commit, and the commit; those of other worktrees alone are not seen here."""
+        form = "--format=%(refname)%00%(objecttype) %(objectname) %(*objecttype) %(*objectname)"
+        commits: dict[str, str] = {}
+        for line in self.run("for-each-ref", form).decode("utf-8", "surrogateescape").splitlines():
+            ref, _, rest = line.partition("\0")
+            words = rest.split()
+            kinds = dict(zip(words[::2], words[1::2], strict=True))
+            if "commit" not in kinds and "tag" in kinds:  # of another tag, perhaps
+                peeled = self.run("rev-parse", "--verify", "--quiet", f"{ref}^{{commit}}", check=False)
+                kinds["commit"] = peeled.decode().strip()
+            if kinds.get("commit"):
+                commits[ref] = kinds["commit"]
+        return commits
+
+    def stashed_commits(self) -> list[str]:
+        """Returns the commits of all stashes, if there is `refs/stash`: of the work tree, of the index, and of the files that git did not track."""
+        lines = self.run("log", "-g", "--format=%H %P", "refs/stash", "--").decode().splitlines()
+        return [commit for words in map(str.split, lines) for commit in (*words[:1], *words[2:])]
+
+    def commit_times(self, commits: Iterable[str]) -> dict[str, int]:
+        """Returns when commits were committed, in seconds, with one run of git; those that are not here are left out."""
+        options = ("--ignore-missing", "--no-walk=unsorted", "--stdin", "--format=%H %ct")
+        wanted = "".join(f"{commit}\n" for commit in dict.fromkeys(commits))
+        lines = self.run("log", *options, stdin=wanted.encode()).decode().splitlines() if wanted else []
+        return {commit: int(time) for commit, time in map(str.split, lines)}
+
+    def remotes(self) -> list[str]:
+        """Returns the names of git's own remotes."""
+        return self.run("remote").decode("utf-8", "surrogateescape").splitlines()
+
+    def fetch_refs(self, remote: str, *refspecs: str) -> None:
+        """Fetches refs of a git remote into refs of this repository, those that are gone there too; nothing else changes.
+
+        Raises DvliteError with git's reason, without credentials.
+        """
+        options = ("--quiet", "--prune", "--no-tags", "--refmap=", "--no-write-fetch-head", "--no-recurse-submodules")
+        try:
+            self.run("fetch", *options, "--no-auto-gc", "--", remote, *refspecs)
+        except DvliteError as error:
+            raise DvliteError(without_credentials(error.message), hint=error.hint) from None
+
+    def delete_refs(self, prefix: str) -> None:
+        """Deletes all refs under a prefix."""
+        refs = self.run("for-each-ref", "--format=%(refname)", prefix).splitlines()
+        if refs:
+            self.run("update-ref", "--stdin", "-z", stdin=b"".join(b"delete %s\0\0" % ref for ref in refs))
+
     def worktrees(self) -> list[Path]:
         """Returns the folders of the worktrees of this repository, those that are gone too; none of a bare one."""
         entries = self.run("worktree", "list", "--porcelain").decode("utf-8", "surrogateescape").split("\n\n")

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
 from collections.abc import Sequence
 from pathlib import Path
 
 from dvlite import files
-from dvlite.errors import DvliteError
 from dvlite.formats import pointer
 from dvlite.formats.pointer import SUFFIX, Pointer
 from dvlite.repo.repository import Repo
@@ -54,12 +52,12 @@ def keep_uncommitted(repo: Repo, chosen: Sequence[Tracked]) -> list[str]:
     return warnings
 
 
-def saved_pointers(repo: Repo) -> list[Pointer]:
-    """Returns the saved pointers of all worktrees of the clone; unreadable ones are skipped."""
-    pointers = []
+def saved_pointers(repo: Repo) -> dict[Path, Pointer]:
+    """Returns the saved pointers of all worktrees of the clone, by their files. Raises DvliteError for one that cannot be read."""
+    pointers = {}
     for folder in (repo.common_dir, *(repo.common_dir / "worktrees").glob("*")):
         for file in sorted((folder / "dvlite" / "saved").glob(f"*{SUFFIX}")):
-            with contextlib.suppress(DvliteError):
-                data = files.read_regular(file, str(file), pointer.LIMIT_BYTES + 1)
-                pointers.append(pointer.parse(data or b"", file.name))
+            data = files.read_regular(file, str(file), pointer.LIMIT_BYTES + 1)
+            if data is not None:
+                pointers[file] = pointer.parse(data, str(file))
     return pointers

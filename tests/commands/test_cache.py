@@ -144,7 +144,8 @@ def test_a_shared_cache_keeps_what_this_project_does_not_know(pushed, tmp_path, 
     pushed.commit()
     pushed.dvlite("push")
     pushed.git("reset", "-q", "--hard", "HEAD~1")
-    pushed.git("reflog", "expire", "--expire=all", "--all")  # now nothing here knows it
+    pushed.git("reflog", "expire", "--expire=all", "--all")
+    (pushed.root / ".git/ORIG_HEAD").unlink()  # now nothing here knows it
     pushed.dvlite("checkout")
     result = prune(pushed)
     assert result["kept_objects"] >= 1

@@ -334,3 +334,33 @@ def test_a_committed_file_may_guard_more_and_may_allow_larger_files(line):
 def test_wrong_settings_of_hooks_are_refused(line):
     with pytest.raises(FormatError, match=line.split(":")[0]):
         config.parse(f"hooks:\n  {line}\n".encode(), "x", config.COMMITTED)
+
+
+# --- keep rules
+
+
+@pytest.mark.parametrize("text", ["keep_last: 3", "keep_tags: true", "keep_within: 90d", "keep_within: 36 h"])
+def test_a_keep_rule_stands_in_the_committed_file_alone(text):
+    data = f"gc:\n  {text}\n".encode()
+    assert len(parse(data, "config", COMMITTED)) == 1
+    for layer in (SYSTEM, USER, LOCAL):
+        with pytest.raises(FormatError, match="only allowed in"):
+            parse(data, "config", layer)
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["keep_last: 0", "keep_last: -1", "keep_last: 1.5", "keep_last: many", "keep_tags: 1", "keep_within: 90", "keep_within: 0d",
+     "keep_within: -1d", "keep_within: 90days", "keep: 3"],
+)  # fmt: skip
+def test_a_keep_rule_that_is_not_clear_is_refused(text):
+    with pytest.raises(FormatError, match="config:2"):
+        parse(f"gc:\n  {text}\n".encode(), "config", COMMITTED)
+
+
+def test_a_rule_on_the_command_line_means_what_it_does_in_the_file():
+    rules = {"gc.keep_last": "3", "gc.keep_tags": "true", "gc.keep_within": "90d"}
+    assert [config.from_text(key, text, COMMITTED) for key, text in rules.items()] == [3, True, "90d"]
+    assert [config.duration_seconds(text) for text in ("0s", "5m", "2h", "90d", "1w", "5", "")] == [
+        *(0, 300, 7200, 90 * 86400, 7 * 86400, None, None)
+    ]
