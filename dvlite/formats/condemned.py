@@ -15,6 +15,7 @@ FOLDER = "condemned/"
 VERSION = 1
 MAX_BYTES = 64 * 1024 * 1024
 MERGE_ABOVE = 16  # lists
+MOST_PACKS = 1_000_000  # that one list is written with: 32 MB
 _MAGIC = b"DVLC"
 _HEADER = struct.Struct("<4sB3sII16s")  # magic, version, 0, packs, 0, nonce
 

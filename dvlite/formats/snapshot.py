@@ -13,7 +13,7 @@ from dataclasses import dataclass
 
 from dvlite.errors import ObjectCorrupt
 from dvlite.formats import manifest
-from dvlite.formats.manifest import EXECUTABLE, Entries, Form, ReadNode, Tree
+from dvlite.formats.manifest import EXECUTABLE, Branch, Entries, Form, ReadNode, Tree
 from dvlite.formats.pointer import Pointer
 from dvlite.oid import FILE, MANIFEST, Digest, digest_snapshot, short
 from dvlite.paths import check_paths
@@ -73,8 +73,28 @@ def versions(root: Digest, read: ReadNode) -> Iterator[Version]:
                     hint="dvlite push again from a clone that has the data",
                 )
             last = path, flags, digest
-            kind = MANIFEST if flags == DIRECTORY else FILE
-            yield Version(os.fsdecode(path), kind, digest, leaf.sizes[i], bool(flags & EXECUTABLE))
+            yield _version(leaf, i)
+
+
+def node(
+    digest: Digest, data: bytes, below: int = manifest.MAX_LEVEL + 1
+) -> tuple[int, tuple[Digest, ...], list[Version]]:
+    """Returns the level of a node, the nodes below it, and, of a leaf (level 0), its versions. Raises ObjectCorrupt unless the level is under `below`."""
+    decoded = manifest.decode(data, digest, _FORM)
+    if not isinstance(decoded, Branch):
+        return 0, (), [_version(decoded, i) for i in range(len(decoded))]
+    if decoded.level >= below:
+        raise ObjectCorrupt(
+            f"snapshot {short(digest)} is damaged: its level is wrong",
+            hint="dvlite push again from a clone that has the data",
+        )
+    return decoded.level, decoded.digests, []
+
+
+def _version(leaf: Entries, i: int) -> Version:
+    flags = leaf.flags[i]
+    kind = MANIFEST if flags == DIRECTORY else FILE
+    return Version(os.fsdecode(leaf.paths[i]), kind, leaf.digest(i), leaf.sizes[i], bool(flags & EXECUTABLE))
 
 
 def _flags(version: Version) -> int:

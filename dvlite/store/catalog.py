@@ -8,7 +8,6 @@ download.
 from __future__ import annotations
 
 import contextlib
-import os
 import re
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -44,16 +43,20 @@ class Catalog:
         self._progress = progress or NullProgress()
         self.config: StoreConfig | None = None
         self.packs: dict[Digest, int] = {}
+        self.modified: dict[Digest, float] = {}  # of the packs, in unix seconds by the store's own clock
         self.now = 0.0  # by the store's own clock, at the last look at condemned/
         self.condemned: frozenset[Digest] = frozenset()
+        self._counts_condemned = False
         self.distrusted: set[Digest] = set()  # packs that this process found damaged
         self._wrong: set[RecordLocation] = set()  # rows that are not where the object is, while another row may be
         self.condemned_sizes: dict[str, int] = {}  # of the condemned lists at the last look, in bytes
+        self.condemned_at: dict[Digest, float] = {}  # when each pack was condemned, by the store's own clock
         self.index_sizes: dict[str, int] = {}  # of the index objects at the last look, in bytes
         self.damaged: dict[
             str, bytes | None
         ] = {}  # index objects and condemned lists, with their bytes if they were kept
         self.unindexed: Index | None = None  # rows from footers, in place of damaged index objects
+        self.counts_unindexed = False  # whether packs that no index object names count too, by their footers
         self.unread = False  # a pack in no index could not be read just now
         self._indexes: dict[str, Index] | None = None
         self._lengths: dict[Digest, set[int]] | None = None  # of packs, as index objects say; 0 is not known
@@ -70,7 +73,7 @@ class Catalog:
         indexes = remote.submit(lambda: remote.store.list("index/").entries)
         self.look_at_condemned()
         self.config = config.result()
-        self.packs = _sizes(packs.result())
+        self._take_packs(packs.result())
         self.index_sizes = {entry.name: entry.size_bytes for entry in indexes.result() if _is_named(entry.name)}
         self._indexes = self._lengths = self.unindexed = None
         self.damaged = {name: data for name, data in self.damaged.items() if name in self.condemned_sizes}
@@ -96,7 +99,12 @@ class Catalog:
             except ObjectAbsent:  # merged since it was listed
                 if attempt == _TRIES - 1:
                     raise
-        self.condemned = frozenset(name for names in entries for name in names)
+        dates = {entry.name: entry.modified for entry in listed.entries}
+        self.condemned_at = {}
+        for name, packs in zip(sizes, entries, strict=True):
+            for pack_name in packs:
+                self.condemned_at[pack_name] = min(dates[name], self.condemned_at.get(pack_name, dates[name]))
+        self.condemned = frozenset(self.condemned_at)
         return self.condemned - before
 
     def _read_config(self) -> StoreConfig | None:
@@ -220,6 +228,10 @@ class Catalog:
             self.remote.remember("size", "packs", len(entries).to_bytes(8, "big"))
         return [entry for entry in entries if _is_named(entry.name)]
 
+    def _take_packs(self, listed: list[ObjectEntry]) -> None:
+        self.packs = _sizes(listed)
+        self.modified = {Digest(bytes.fromhex(entry.name[6:])): entry.modified for entry in listed}
+
     def standing_packs(self) -> set[Digest]:
         """Lists the packs again; other than at a look, those of an impossible length count too."""
         return {Digest(bytes.fromhex(entry.name[6:])) for entry in self._list_packs("packs/")}
@@ -228,7 +240,8 @@ class Catalog:
 
     def usable(self, name: Digest) -> bool:
         """Returns whether a pack stands there, is not condemned and was not found damaged."""
-        return name in self.packs and name not in self.condemned and name not in self.distrusted
+        is_condemned = name in self.condemned and not self._counts_condemned
+        return name in self.packs and not is_condemned and name not in self.distrusted
 
     def note_damaged(self, name: Digest) -> None:
         """Records that a pack was read and is damaged, so that the next push sends its objects again."""
@@ -247,29 +260,27 @@ class Catalog:
     @contextlib.contextmanager
     def counting_condemned(self) -> Iterator[None]:
         """Within it, condemned and damaged packs that still stand count as usable: to copy what only they have."""
-        condemned, self.condemned = self.condemned, frozenset()
+        self._counts_condemned = True
         distrusted, self.distrusted = self.distrusted, set()
         self._recipes.clear()
         try:
             yield
         finally:
-            self.condemned = condemned
+            self._counts_condemned = False
             self.distrusted |= distrusted
             self._recipes.clear()
 
     def locations(self, digest: Digest, kinds: tuple[int, ...], *, condemned_too: bool = False) -> list[RecordLocation]:
         """Returns where an object lies in packs that can be relied on (or that at least still stand)."""
-        locations = []
-        for segment in self.indexes().values():
-            for place in segment.find(digest, kinds):
-                if not self.usable(place.pack) and not (condemned_too and place.pack in self.packs):
-                    continue
-                if (
-                    place.record.offset + place.record.stored_length <= self.packs[place.pack]
-                    and place not in self._wrong
-                ):
-                    locations.append(place)
-        return locations
+        places = (place for segment in self.indexes().values() for place in segment.find(digest, kinds))
+        return [place for place in places if self.holds(place, condemned_too=condemned_too)]
+
+    def holds(self, place: RecordLocation, *, condemned_too: bool = False) -> bool:
+        """Returns whether a row can be relied on (or at least names a place in a pack that stands)."""
+        if not self.usable(place.pack) and not (condemned_too and place.pack in self.packs):
+            return False
+        end = place.record.offset + place.record.stored_length
+        return end <= self.packs[place.pack] and place not in self._wrong
 
     def doubt(self, place: RecordLocation) -> None:
         """Notes that an object is not where a row says: the row is wrong if there is another one for the same pack, else the pack is."""
@@ -287,7 +298,9 @@ class Catalog:
                 name: segment for name, segment in zip(self.index_sizes, loaded, strict=True) if segment is not None
             }
             self.remote.forget("index", self.remote.remembered("index") - {name[6:] for name in self.index_sizes})
-            if any(data is None and name in self.index_sizes for name, data in self.damaged.items()):
+            if self.counts_unindexed or any(
+                data is None and name in self.index_sizes for name, data in self.damaged.items()
+            ):
                 self.unindexed = self._index_the_rest(
                     {pack for segment in self._indexes.values() for pack in segment.packs}
                 )
@@ -310,8 +323,8 @@ class Catalog:
 
         Packs are listed again: a pack stands before an index object names it, so this listing has all that a damaged one named.
         """
-        self.packs = _sizes(self._list_packs("packs/"))
-        names = [name for name in self.packs if name not in named and self.usable(name)]
+        self._take_packs(self._list_packs("packs/"))
+        names = [name for name in self.packs if name not in named and (self.counts_unindexed or self.usable(name))]
         self._progress.start(f"reading what {len(names):,} packs on {self.remote.store.label} hold")
 
         def rows_of(text: str) -> list[RecordLocation] | None:
@@ -344,28 +357,6 @@ class Catalog:
             places = (RecordLocation(name, record) for record in pack.open_whole(data, name))
             return [place for place in places if place.record.kind != KIND_CHUNK and index.is_sound(place, data)]
         return []
-
-    def mend_indexes(self) -> None:
-        """Writes what stands for damaged objects, then deletes these: called by a push before it publishes.
-
-        What was kept whole is written again under its name; other index objects are replaced by one of rows from footers.
-        """
-        self.indexes()
-        for name, data in list(self.damaged.items()):
-            if data is not None:
-                self.remote.put(name, data)
-                del self.damaged[name]
-        lost = [name for name in self.damaged if name in self.index_sizes]
-        if not lost or self.unindexed is None or self.unread:
-            return
-        data = index.encode(list(self.unindexed), os.urandom(16), self.unindexed.packs)
-        name = f"index/{digest_bytes(data).hex()}"
-        self.remote.put(name, data)
-        self.remote.remember("index", name[6:], data)
-        self.remote.store.delete(lost)
-        for bad in lost:
-            del self.damaged[bad], self.index_sizes[bad]
-        self.index_sizes[name] = len(data)
 
     # --- recipes and footers ---
 
@@ -427,6 +418,10 @@ class Catalog:
             footer = memoryview(data)[len(data) - pack.footer_length(data, name) :]
             self._footers[name] = pack.decode_footer(footer, name, self.packs[name])
             self.remote.remember_checked("footers", name.hex(), bytes(footer))
+
+    def drop_footers(self) -> None:
+        """Forgets the footers that are in memory; those on disk stay."""
+        self._footers.clear()
 
     def _kept_footer(self, name: Digest) -> list[Record] | None:
         data = self.remote.recall_checked("footers", name.hex())

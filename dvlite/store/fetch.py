@@ -73,7 +73,7 @@ def _fetch_tree(catalog: Catalog, cache: Cache, root: Digest) -> None:
     with Writer(cache, durable=False) as writer:
         while level:
             absent = [digest for digest in level if not cache.has_node(digest)]
-            fetched = _fetch_level(catalog, absent) if absent else {}
+            fetched = fetch_level(catalog, absent) if absent else {}
             children: list[Digest] = []
             for digest in level:
                 data = fetched.get(digest)
@@ -86,7 +86,7 @@ def _fetch_tree(catalog: Catalog, cache: Cache, root: Digest) -> None:
         writer.commit()
 
 
-def _fetch_level(catalog: Catalog, digests: Sequence[Digest]) -> dict[Digest, bytes]:
+def fetch_level(catalog: Catalog, digests: Sequence[Digest]) -> dict[Digest, bytes]:
     """Reads nodes from the remote; looks again while some are missing and gc may have moved them."""
     for attempt in range(_ROUNDS):
         places = {digest: catalog.locations(digest, (KIND_MANIFEST,)) for digest in digests}

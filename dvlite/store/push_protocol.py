@@ -90,7 +90,7 @@ def run(
         nodes, relied = _missing_nodes(catalog, tree)
         sender = Sender(catalog, cache, progress)
         sender.send(todo, chunk_bases, nodes)
-        catalog.mend_indexes()
+        mend_indexes(catalog)
         merge_condemned(catalog)
         if not catalog.has_all(merge_indexes(catalog, sender.sent)):
             catalog.look()
@@ -178,6 +178,30 @@ def stay_awake(catalog: Catalog) -> None:
         standing = [entry.name for entry, _ in snapshots.listed(remote, root.prefix(digest, remote.clone))][:1]
         for body in snapshots.bodies(remote, standing):
             _claim(remote, digest, body or root.Root(clone=remote.clone), catalog.now)
+
+
+def mend_indexes(catalog: Catalog) -> None:
+    """Writes what stands for damaged objects, then deletes these.
+
+    What was kept whole is written again under its name; other index objects are replaced by one of rows from footers.
+    """
+    catalog.indexes()
+    remote = catalog.remote
+    for name, kept in list(catalog.damaged.items()):
+        if kept is not None:
+            remote.put(name, kept)
+            del catalog.damaged[name]
+    lost = [name for name in catalog.damaged if name in catalog.index_sizes]
+    if not lost or catalog.unindexed is None or catalog.unread:
+        return
+    data = index.encode(list(catalog.unindexed), os.urandom(16), catalog.unindexed.packs)
+    name = f"index/{digest_bytes(data).hex()}"
+    remote.put(name, data)
+    remote.remember("index", name[6:], data)
+    remote.store.delete(lost)
+    for bad in lost:
+        del catalog.damaged[bad], catalog.index_sizes[bad]
+    catalog.index_sizes[name] = len(data)
 
 
 def merge_condemned(catalog: Catalog) -> None:

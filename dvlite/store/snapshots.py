@@ -10,6 +10,7 @@ from collections.abc import Iterable, Iterator, Sequence
 
 from dvlite.errors import FormatError, ObjectCorrupt, ObjectMissing, UsageError
 from dvlite.formats import root, snapshot
+from dvlite.formats.manifest import ReadNode
 from dvlite.formats.root import Root, RootName
 from dvlite.formats.snapshot import Version, VersionId
 from dvlite.oid import SNAPSHOT, Digest
@@ -25,9 +26,15 @@ _KEPT = "roots"  # notes in the cache: bodies of roots
 
 def listed(remote: Remote, prefix: str = root.FOLDER) -> list[tuple[ObjectEntry, RootName]]:
     """Returns the roots that stand there, the newest by the store's own dates first; one listing."""
-    named = ((entry, root.parse_name(entry.name)) for entry in remote.store.list(prefix).entries)
+    return listed_at(remote, prefix)[1]
+
+
+def listed_at(remote: Remote, prefix: str = root.FOLDER) -> tuple[float, list[tuple[ObjectEntry, RootName]]]:
+    """Returns what `listed` does, after the store's own clock at that moment."""
+    listing = remote.store.list(prefix)
+    named = ((entry, root.parse_name(entry.name)) for entry in listing.entries)
     roots = [(entry, name) for entry, name in named if name is not None]
-    return sorted(roots, key=lambda pair: (-pair[0].modified, pair[0].name))
+    return listing.now, sorted(roots, key=lambda pair: (-pair[0].modified, pair[0].name))
 
 
 def chosen(remote: Remote, digits: str) -> Digest:
@@ -64,6 +71,11 @@ def _body(remote: Remote, name: str) -> Root | None:
 
 def versions(catalog: Catalog, digest: Digest) -> Iterator[Version]:
     """Yields the versions of a snapshot; raises ObjectMissing if the last look did not find all of it, ObjectCorrupt and FormatError."""
+    return snapshot.versions(digest, reader(catalog))
+
+
+def reader(catalog: Catalog) -> ReadNode:
+    """Returns what reads the nodes of snapshots; it raises ObjectMissing for one that the last look did not find."""
 
     def read(node: Digest) -> bytes:
         places = catalog.locations(node, (KIND_SNAPSHOT,))
@@ -71,7 +83,7 @@ def versions(catalog: Catalog, digest: Digest) -> Iterator[Version]:
             raise catalog.missing(node, SNAPSHOT)
         return catalog.read_meta(places[:1])[places[0]]
 
-    return snapshot.versions(digest, read)
+    return read
 
 
 def claimed(catalog: Catalog, wanted: Iterable[VersionId], clone: str = "") -> set[VersionId]:

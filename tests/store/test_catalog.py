@@ -9,11 +9,10 @@ from dvlite.errors import LaterVersion, ObjectCorrupt, ObjectMissing
 from dvlite.formats import condemned
 from dvlite.oid import Digest, digest_bytes
 from dvlite.progress import NullProgress
-from dvlite.store import index, pack
+from dvlite.store import index, pack, push_protocol
 from dvlite.store.catalog import Catalog
 from dvlite.store.index import RecordLocation, ranges
 from dvlite.store.pack import KIND_FILE, PackWriter, Record
-from dvlite.store.push_protocol import merge_condemned
 from dvlite.store.remote import Remote
 from tests.store.collector import Collector
 from tests.store.memory import MemoryStore, RecordingStore
@@ -122,7 +121,7 @@ def test_many_condemned_lists_are_merged_and_all_they_name_stays_condemned(site,
     for number in range(condemned.MERGE_ABOVE + 1):
         Collector(store).condemn({Digest(bytes([number]) * 32)})
     catalog = look(site)
-    merge_condemned(catalog)
+    push_protocol.merge_condemned(catalog)
     assert len(store.list("condemned/").entries) == 1
     assert catalog.look_at_condemned() == frozenset()
     assert len(catalog.condemned) == condemned.MERGE_ABOVE + 1
@@ -137,7 +136,7 @@ def test_lists_that_are_merged_while_they_are_read_are_listed_again(site, store,
     get = site.remote.get
 
     def merged_first(name, **bounds):
-        merge_condemned(other)
+        push_protocol.merge_condemned(other)
         return get(name, **bounds)
 
     monkeypatch.setattr(site.remote, "get", merged_first)
@@ -201,7 +200,7 @@ def test_a_bad_index_object_stays_while_a_pack_that_it_may_name_cannot_be_read(w
     catalog = look(world.site("third"))
     catalog.pack_bytes = lambda _: b""  # type: ignore[method-assign]
     catalog._read_footer = fail  # type: ignore[method-assign]
-    catalog.mend_indexes()
+    push_protocol.mend_indexes(catalog)
     assert index_names(store) == [name]
     assert set(pushed) == set(catalog.packs)
 

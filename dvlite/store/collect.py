@@ -1,0 +1,276 @@
+"""gc of a remote, by the protocol 'publish, then look' (DESIGN section 5, docs/explanation/protocol.md): condemn, look at what is needed, copy, delete.
+
+First a plan (pure data), then its execution, which trusts nothing of the plan but what it chose to condemn: what has to stay is worked out
+after that, from fresh listings. Safe at any request beside pushes, pulls and other collectors; a run that died is finished by the next.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field
+
+from dvlite.errors import ObjectCorrupt, RemoteError
+from dvlite.formats import condemned
+from dvlite.formats.snapshot import Version, VersionId
+from dvlite.oid import FILE, MANIFEST, Digest, digest_bytes
+from dvlite.progress import Progress
+from dvlite.store import claims, copy_objects, fetch, index, push_protocol, usage
+from dvlite.store.cache import Cache
+from dvlite.store.catalog import Catalog
+from dvlite.store.claims import Claim, Claims
+from dvlite.store.copy_objects import Copied
+from dvlite.store.index import PackEntry
+from dvlite.store.pack import KIND_FILE, KIND_MANIFEST, KIND_RECIPE
+from dvlite.store.pack_upload import PackUpload
+from dvlite.store.reachable import reachable
+from dvlite.store.usage import Usage
+
+YOUNG_SECONDS = 24 * 3600  # a pack that a push may be about to name, or that a reader may be reading
+_MOST_WASTE = 0.02  # of what is needed, that stays in packs
+_SMALL_BYTES = 4 << 20
+_MANY_SMALL = 16  # packs of a class
+_MOST_REPACKED = 1000  # packs a run: 32 GiB, and 400 MB of memory for the chunks in them
+_ROUNDS = 5
+_ROOT_KINDS = {FILE: (KIND_FILE, KIND_RECIPE), MANIFEST: (KIND_MANIFEST,)}
+
+
+@dataclass(frozen=True, slots=True)
+class RunNeeds:
+    """What stays besides the versions that roots claim: that of run records which are kept."""
+
+    versions: tuple[VersionId, ...] = ()
+    files: frozenset[Digest] = frozenset()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CollectPlan:
+    """What a collection would do; sizes in bytes. Packs are given with their size."""
+
+    claims: Claims
+    garbage: dict[Digest, int]  # packs without anything that is needed
+    repacked: dict[Digest, int]  # packs of which little is needed, or that are small: what is needed of them is copied
+    copied_bytes: int
+    due: dict[Digest, int]  # packs that were condemned long enough ago
+    waiting: dict[Digest, int]  # packs that were condemned, and stay for now
+    young: dict[Digest, int]  # packs without anything that is needed, and too young to judge
+    live_bytes: int
+    total_bytes: int
+    absent: int = 0  # objects that are needed and nowhere on the remote
+
+    @property
+    def freed_bytes(self) -> int:
+        return sum((*self.garbage.values(), *self.repacked.values())) - self.copied_bytes
+
+    @property
+    def is_empty(self) -> bool:
+        return not (self.garbage or self.repacked or self.due or self.claims.falling)
+
+
+@dataclass(slots=True)
+class Collected:
+    """What a collection did: packs that were deleted now, records that were copied."""
+
+    deleted_packs: int = 0
+    deleted_bytes: int = 0
+    condemned_packs: int = 0
+    roots: int = 0
+    copied: list[Copied] = field(default_factory=list)
+
+
+def look(catalog: Catalog) -> list[Claim]:
+    """Looks at a remote as a collector must: roots first, for what a root needs stands before it; packs in no index object count too.
+
+    Returns the roots. Raises ObjectCorrupt while index objects or condemned lists are damaged, or a pack cannot be read: something might
+    look unneeded.
+    """
+    roots = claims.listed(catalog)
+    catalog.counts_unindexed = True
+    catalog.look().indexes()
+    if catalog.damaged or catalog.unread:
+        raise ObjectCorrupt(
+            f"cannot collect on {catalog.remote.store.label}: an object that says what is there is damaged; nothing was deleted",
+            hint="dvlite push writes it again; then run dvlite gc again",
+        )
+    return roots
+
+
+def plan(
+    catalog: Catalog,
+    cache: Cache,
+    divided: Claims,
+    runs: RunNeeds,
+    *,
+    young_seconds: float = YOUNG_SECONDS,
+) -> CollectPlan:
+    """Compares the last look with what roots claim and runs need. Raises what `usage.gather` does: then nothing may go."""
+    unindexed = catalog.unindexed.packs if catalog.unindexed is not None else {}
+    used = _used(catalog, cache, divided.standing, runs)
+    old = catalog.now - young_seconds
+    usable = {name: size for name, size in catalog.packs.items() if name not in catalog.condemned}
+    unused = {name: size for name, size in usable.items() if not used.live.get(name)}
+    garbage = {name: size for name, size in unused.items() if catalog.modified[name] <= old}
+    live = {name: size for name, size in usable.items() if name not in unused}
+    repacked = _chosen(catalog, used, live, old)
+    repacked |= {name: size for name, size in live.items() if name in unindexed and catalog.modified[name] <= old}
+    standing = {name: size for name, size in catalog.packs.items() if name in catalog.condemned}
+    due = {name: size for name, size in standing.items() if catalog.condemned_at[name] <= old}
+    return CollectPlan(
+        claims=divided,
+        garbage=garbage,
+        repacked=repacked,
+        copied_bytes=sum(used.live[name] for name in repacked),
+        due=due,
+        waiting={name: size for name, size in standing.items() if name not in due},
+        young={name: size for name, size in unused.items() if name not in garbage},
+        live_bytes=sum(used.live.values()),
+        total_bytes=sum(catalog.packs.values()),
+        absent=sum(map(len, used.absent.values())),
+    )
+
+
+def complete(catalog: Catalog, cache: Cache, versions: Sequence[Version]) -> list[Version]:
+    """Returns those versions all of which the remote has, by the last look."""
+    there = [version for version in versions if catalog.locations(version.digest, _ROOT_KINDS[version.kind])]
+    readable = [version for version in there if version.kind != MANIFEST or not _is_cut(catalog, cache, version)]
+    needed = usage.gather(catalog, cache, (), [version.id for version in readable])
+    absent = set[Digest]().union(*usage.survey(catalog, cache, needed).absent.values())
+    if not absent:
+        return readable
+    return [version for version in readable if not _lacks(version, cache, absent)]
+
+
+def _is_cut(catalog: Catalog, cache: Cache, version: Version) -> bool:
+    """Returns whether nodes of a listing are neither on the remote nor in the cache; brings them into the cache."""
+    return bool(fetch.fetch_nodes(catalog, cache, [version.digest]))
+
+
+def _lacks(version: Version, cache: Cache, absent: set[Digest]) -> bool:
+    whole = reachable(version.id, cache.read_node)
+    return not absent.isdisjoint(whole.nodes) or not absent.isdisjoint(whole.files)
+
+
+def _used(catalog: Catalog, cache: Cache, standing: Iterable[Claim], runs: RunNeeds) -> Usage:
+    with catalog.counting_condemned():  # what lies in condemned packs only is needed all the same
+        needed = usage.gather(
+            catalog, cache, dict.fromkeys(claim.snapshot for claim in standing), runs.versions, runs.files
+        )
+    return usage.survey(catalog, cache, needed)
+
+
+def _chosen(catalog: Catalog, used: Usage, packs: dict[Digest, int], old: float) -> dict[Digest, int]:
+    """Returns the packs to write again: those with the most waste until little is left, and small ones if they are many."""
+    chosen: dict[Digest, int] = {}
+    wasted = {
+        name: size - used.live[name] - usage.EMPTY_BYTES
+        for name, size in packs.items()
+        if catalog.modified[name] <= old
+    }
+    waste = sum(wasted.values())
+    most = int(_MOST_WASTE * sum(used.live.values()))
+    for name in sorted(wasted, key=lambda name: (-wasted[name] / packs[name], name)):
+        if waste <= most or wasted[name] <= 0:
+            break
+        chosen[name] = packs[name]
+        waste -= wasted[name]
+    classes: dict[int, list[Digest]] = {}
+    for segment in catalog.indexes().values():
+        for name, entry in segment.packs.items():
+            if name in wasted and packs[name] < _SMALL_BYTES:
+                classes.setdefault(entry.pack_class, []).append(name)
+    for names in classes.values():
+        if len(small := dict.fromkeys(names)) > _MANY_SMALL:
+            chosen |= {name: packs[name] for name in small}
+    return dict(list(chosen.items())[:_MOST_REPACKED])
+
+
+def run(
+    catalog: Catalog,
+    cache: Cache,
+    todo: CollectPlan,
+    run_needs: Callable[[], RunNeeds],
+    progress: Progress,
+    *,
+    young_seconds: float = YOUNG_SECONDS,
+) -> Collected:
+    """Carries out a plan. `run_needs` is asked after packs were condemned, each time that what is needed is looked up."""
+    catalog.require_writable()
+    done = Collected()
+    falling = {claim.name for claim, _ in todo.claims.falling}
+    catalog.remote.store.delete(sorted(falling))
+    done.roots = len(falling)
+    condemn(catalog, (*todo.garbage, *todo.repacked))
+    done.condemned_packs = len(todo.garbage) + len(todo.repacked)
+    _secure(catalog, cache, run_needs, done, progress)
+    due = {
+        name: size
+        for name, size in catalog.packs.items()
+        if name in catalog.condemned and catalog.condemned_at[name] <= catalog.now - young_seconds
+    }
+    if due:
+        _delete(catalog, set(due))
+        done.deleted_packs, done.deleted_bytes = len(due), sum(due.values())
+        catalog.look()
+    push_protocol.merge_condemned(catalog)
+    push_protocol.merge_indexes(catalog, {})
+    return done
+
+
+def condemn(catalog: Catalog, packs: Iterable[Digest]) -> None:
+    """Puts lists of packs that are going to be deleted."""
+    names = sorted(packs)
+    for start in range(0, len(names), condemned.MOST_PACKS):
+        data = condemned.dump(names[start : start + condemned.MOST_PACKS], os.urandom(16))
+        catalog.remote.put(f"{condemned.FOLDER}{digest_bytes(data).hex()}", data)
+
+
+def _secure(
+    catalog: Catalog, cache: Cache, run_needs: Callable[[], RunNeeds], done: Collected, progress: Progress
+) -> None:
+    """Copies what is needed and lies in condemned packs only, until fresh listings show nothing of the kind."""
+    for _ in range(_ROUNDS):
+        progress.start(f"looking at what is needed on {catalog.remote.store.label}")
+        needs = run_needs()
+        standing = look(catalog)
+        with catalog.counting_condemned():
+            needed = usage.gather(
+                catalog, cache, dict.fromkeys(claim.snapshot for claim in standing), needs.versions, needs.files
+            )
+        used = usage.survey(catalog, cache, needed)
+        if not used.lacks():
+            return
+        gone = catalog.condemned
+        upload = PackUpload(catalog)
+        with catalog.counting_condemned():
+            copied = copy_objects.run(catalog, upload, used.absent, gone, progress)
+        if not copied.records and not upload.sent:
+            return
+        done.copied.append(copied)
+        if not catalog.has_all(upload.sent):
+            raise RemoteError(
+                f"{catalog.remote.store.label} took what was copied and does not have all of it; nothing was deleted",
+                hint="check the store: dvlite remote test",
+            )
+    raise RemoteError(
+        f"cannot collect on {catalog.remote.store.label}: what was copied keeps disappearing; nothing was deleted",
+        hint="is another dvlite gc running? run it again later",
+    )
+
+
+def _delete(catalog: Catalog, due: set[Digest]) -> None:
+    """Replaces the index objects that name packs by ones without their rows, deletes exactly these, then the packs."""
+    replaced = {
+        name: segment
+        for name, segment in catalog.indexes().items()
+        if name in catalog.index_sizes and not due.isdisjoint(segment.packs)
+    }
+    for name, segment in replaced.items():
+        rows = index.known_rows(segment)
+        if rows is None:
+            raise RemoteError(f"cannot read all of {name[:20]}: a later dvlite wrote it", hint="upgrade dvlite")
+        entries: dict[Digest, PackEntry] = {key: entry for key, entry in segment.packs.items() if key not in due}
+        if entries:
+            data = index.encode([place for place in rows if place.pack not in due], os.urandom(16), entries)
+            catalog.remote.put(f"index/{digest_bytes(data).hex()}", data)
+    catalog.remote.store.delete(sorted(replaced))
+    catalog.remote.store.delete([f"packs/{name.hex()}" for name in sorted(due)])

@@ -1,0 +1,193 @@
+"""gc of a remote: what goes, what stays, and what it survives."""
+
+import itertools
+
+import pytest
+
+from dvlite.errors import ObjectCorrupt
+from dvlite.formats import snapshot
+from dvlite.formats.snapshot import Version
+from dvlite.store import claims, collect, pack, push_protocol
+from dvlite.store.catalog import Catalog
+from dvlite.store.claims import Owner
+from dvlite.store.collect import RunNeeds
+from tests.store.memory import MemoryStore
+from tests.store.pushed import EDITED, LARGE, SMALL, assert_complete
+from tests.store.world import QUIET, SIGNER, HookStore, Interrupted, World, noise
+
+DAY = 24 * 3600.0
+
+
+def gc(site, kept: list[Version] = (), *, named: list[Version] = (), grace: float = 0.0, gone=(), apply: bool = True):
+    """Collects as a clone that keeps these versions; returns the plan and what was done."""
+    catalog = Catalog(site.remote)
+    roots = collect.look(catalog)
+    covered = collect.complete(catalog, site.cache, list(kept))
+    tree = snapshot.build(covered)
+    ids = {version.id for version in kept}
+    by = Owner(
+        clone=site.remote.clone,
+        project=SIGNER.project,
+        kept=ids,
+        named=ids | {version.id for version in named},
+        knows_commit=lambda _: True,
+        claimed=tree.root if covered else None,
+        covered={version.id for version in covered},
+        own_seconds=min(grace, claims.OWN_SECONDS),
+        gone=gone,
+    )
+    divided = claims.judge(catalog, roots, by)
+    todo = collect.plan(
+        catalog, site.cache, divided, RunNeeds(tuple(version.id for version in covered)), young_seconds=grace
+    )
+    if not apply:
+        return todo, None
+    if covered:
+        push_protocol.run(catalog, site.cache, covered, {}, lambda _: (), SIGNER, QUIET)
+        collect.look(catalog)
+    return todo, collect.run(catalog, site.cache, todo, RunNeeds, QUIET, young_seconds=grace)
+
+
+def stored(store, prefix="packs/"):
+    return sum(entry.size_bytes for entry in store.list(prefix).entries)
+
+
+def test_versions_that_nothing_names_go_and_kept_ones_stay(world, store):
+    here = world.site("here")
+    old = [here.add("data", SMALL | {"extra": noise(500, seed)}) for seed in range(5)]
+    for version in old:
+        here.push(version)
+    kept_content = SMALL | {"big": LARGE}
+    kept = here.add("data", kept_content)
+    here.push(kept)
+    gc(here, [kept])
+    fresh = World(world.folder / "fresh", MemoryStore())
+    there = fresh.site("there")
+    there.push(there.add("data", kept_content))
+    assert_complete(world, "colleague", kept, kept_content)
+    assert stored(store) <= 1.05 * stored(fresh.store)
+    assert not store.list("roots/").entries[1:]
+    fresh.close()
+
+
+def test_chunks_that_two_versions_share_are_copied_once_and_recipes_follow(world, store):
+    here = world.site("here")
+    first = here.add("big", LARGE)
+    here.push(first)
+    second = here.add("big", EDITED)
+    here.push(second)
+    gc(here, [second])
+    assert_complete(world, "colleague", second, EDITED)
+    third = here.add("big", EDITED + b"more")
+    store.forget()
+    here.push(third)
+    assert store.sent_bytes < 12_000  # the chunks that moved are used again
+    assert_complete(world, "colleague 2", third, EDITED + b"more")
+
+
+def test_nothing_goes_before_its_time(world, store):
+    here = world.site("here")
+    here.push(here.add("data", SMALL))
+    before = sorted(entry.name for entry in store.list("packs/").entries)
+    todo, done = gc(here, grace=DAY)
+    assert (todo.garbage, done.deleted_packs, done.roots) == ({}, 0, 0)
+    assert sorted(entry.name for entry in store.list("packs/").entries) == before
+    memory = store.store
+    for name in memory.modified:
+        memory.modified[name] -= 15 * DAY
+    _, done = gc(here, grace=DAY)
+    assert (done.deleted_packs, done.condemned_packs) == (0, 2)
+    for name in memory.modified:
+        memory.modified[name] -= 2 * DAY
+    _, done = gc(here, grace=DAY)
+    assert done.deleted_packs == 2
+    assert store.list("packs/").entries == ()
+
+
+def test_roots_of_other_clones_keep_what_they_name(world, store):
+    here, there = world.site("here"), world.site("there")
+    version = there.add("theirs", SMALL)
+    there.push(version)
+    here.push(here.add("mine", LARGE))
+    gc(here)
+    assert_complete(world, "colleague", version, SMALL)
+    gc(here, named=[version], gone={there.remote.clone})
+    assert_complete(world, "colleague 2", version, SMALL)
+    gc(here, gone={there.remote.clone})
+    assert store.list("packs/").entries == ()
+
+
+def test_a_remote_that_cannot_be_read_loses_nothing(world, store):
+    here = world.site("here")
+    version = here.add("data", SMALL)
+    here.push(version)
+    name = next(entry.name for entry in store.list("index/").entries)
+    store.store.objects[name] = store.store.objects[name][:-1]
+    here.remote.forget("index", {name[6:]})
+    with pytest.raises(ObjectCorrupt, match="cannot collect"):
+        gc(here)
+
+
+def test_packs_whose_index_object_was_lost_are_kept_and_indexed_again(world, store):
+    here = world.site("here")
+    version = here.add("data", SMALL | {"big": LARGE})
+    here.push(version)
+    store.delete([entry.name for entry in store.list("index/").entries])
+    gc(here, [version])
+    assert_complete(world, "colleague", version, SMALL | {"big": LARGE})
+
+
+@pytest.fixture
+def small_packs(monkeypatch):
+    monkeypatch.setattr(pack, "TARGET_BYTES", 8_000)
+
+
+def test_large_files_are_read_after_their_chunks_moved_to_several_packs(world, small_packs, monkeypatch):
+    monkeypatch.setattr(collect, "_MOST_WASTE", 0.0)
+    here = world.site("here")
+    contents = [noise(50_000, 7) + LARGE, LARGE + noise(9_000, 8), LARGE[10_000:]]
+    versions = [here.add("big", content) for content in contents]
+    for version in versions:
+        here.push(version)
+    todo, done = gc(here, versions[1:])
+    assert todo.repacked
+    assert done.copied
+    for i in (1, 2):
+        assert_complete(world, f"colleague {i}", versions[i], contents[i])
+
+
+@pytest.mark.parametrize("action", ["push the old version", "push anew", "collect", "die"])
+def test_whatever_happens_at_any_request_of_a_collection_nothing_needed_goes(tmp_path, action, small_packs):
+    content, other = {f"f{i}": noise(300, i) for i in range(40)} | {"big": noise(20_000, 3)}, {"o": noise(900, 99)}
+    for at in itertools.count(1, 4):
+        memory = MemoryStore()
+        world = World(tmp_path / f"{at}", memory)
+        here, there = world.site("here"), world.site("there")
+        old, kept = here.add("data", content), here.add("kept", content | {"f1": b"edited"})
+        here.push(old)
+        here.push(kept)
+        pushed = []
+
+        def act(there=there, here=here, kept=kept, pushed=pushed):
+            if action == "die":
+                raise Interrupted
+            if action == "collect":
+                gc(there, [])
+                return
+            version = there.add("data", content if action == "push the old version" else other)
+            there.push(version)
+            pushed.append(version)
+
+        hook = HookStore(memory, at, act)
+        collector = world.site("collector", store=hook)
+        collector.remote.clone = here.remote.clone
+        try:
+            gc(collector, [kept])
+        except Interrupted:
+            gc(here, [kept])
+        assert_complete(world, "colleague", kept, content | {"f1": b"edited"})
+        for version in pushed:
+            assert_complete(world, "colleague 2", version, content if action == "push the old version" else other)
+        world.close()
+        if not hook.happened:
+            break
