@@ -109,8 +109,7 @@ def publish(repo: Repo, items: Sequence[Tracked], options: PushOptions, *, progr
         files, size_bytes = todo.files, todo.size_bytes
         sent: list[int] = []
         if not options.dry_run:
-            time_text = dt.datetime.now(dt.UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
-            signer = RootAuthor(repo.config.project or "", user, time_text, _commit_of(repo, items, lost))
+            signer = signature(repo, user, _commit_of(repo, items, lost))
             done = push_protocol.run(
                 catalog,
                 cache,
@@ -144,6 +143,12 @@ def publish(repo: Repo, items: Sequence[Tracked], options: PushOptions, *, progr
             _lost_text(item, lost[key], name) for item in items if (key := (item.path, item.pointer.digest)) in lost
         ),
     )
+
+
+def signature(repo: Repo, user: str, commit: str) -> RootAuthor:
+    """Returns what a root of this clone says; `commit` is the one whose tree names exactly the versions claimed, or empty."""
+    time_text = dt.datetime.now(dt.UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+    return RootAuthor(repo.config.project or "", user, time_text, commit)
 
 
 def _plan(

@@ -34,7 +34,7 @@ class Owner:
     """What the clone that collects knows.
 
     `kept` are the versions that it keeps, `named` all that anything in it or on its git servers names, before or after the fetch;
-    `knows_commit` says whether it has a commit. Roots of its own that are older than `own_seconds` may fall; those that `claimed`, a
+    `known_commits` returns those of some commits that it has. Roots of its own that are older than `own_seconds` may fall; those that `claimed`, a
     snapshot of its own that stands or is about to, makes superfluous too. `gone` are clones that the user says are lost.
     """
 
@@ -42,7 +42,7 @@ class Owner:
     project: str
     kept: Collection[VersionId]
     named: Collection[VersionId]
-    knows_commit: Callable[[str], bool]
+    known_commits: Callable[[Collection[str]], Collection[str]]
     claimed: Digest | None = None
     covered: Collection[VersionId] = ()  # what `claimed` names
     own_seconds: float = OWN_SECONDS
@@ -79,6 +79,7 @@ def judge(catalog: Catalog, claims: Iterable[Claim], by: Owner) -> Claims:
         if claim.clone != by.clone and (youngest[claim.clone] >= ASLEEP_SECONDS or claim.clone in by.gone)
     ]
     bodies = dict(zip(asleep, snapshots.bodies(catalog.remote, [claim.name for claim in asleep]), strict=True))
+    known = by.known_commits({body.commit for body in bodies.values() if body is not None and body.commit})
     keeps, names = _Naming(catalog, set(by.kept).difference(by.covered)), _Naming(catalog, by.named)
     for claim in claims:
         if claim.clone == by.clone:
@@ -90,7 +91,7 @@ def judge(catalog: Catalog, claims: Iterable[Claim], by: Owner) -> Claims:
             is_free = (
                 body is not None
                 and body.project == by.project
-                and (claim.clone in by.gone or (bool(body.commit) and by.knows_commit(body.commit)))
+                and (claim.clone in by.gone or body.commit in known)
                 and not names.any_of(claim.snapshot)
             )
         else:

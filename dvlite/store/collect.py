@@ -125,7 +125,7 @@ def plan(
         young={name: size for name, size in unused.items() if name not in garbage},
         live_bytes=sum(used.live.values()),
         total_bytes=sum(catalog.packs.values()),
-        absent=sum(map(len, used.absent.values())),
+        absent=sum(len(digests - runs.files) for digests in used.absent.values()),
     )
 
 
@@ -151,10 +151,13 @@ def _lacks(version: Version, cache: Cache, absent: set[Digest]) -> bool:
 
 
 def _used(catalog: Catalog, cache: Cache, standing: Iterable[Claim], runs: RunNeeds) -> Usage:
-    with catalog.counting_condemned():  # what lies in condemned packs only is needed all the same
-        needed = usage.gather(
-            catalog, cache, dict.fromkeys(claim.snapshot for claim in standing), runs.versions, runs.files
-        )
+    """Returns how what is needed lies in usable packs; what lies in condemned packs only is needed all the same."""
+    with catalog.counting_condemned():
+        named = [
+            version for version in runs.versions if catalog.locations(version[1], _ROOT_KINDS[version[0]])
+        ]  # others were never pushed
+        snapshots = dict.fromkeys(claim.snapshot for claim in standing)
+        needed = usage.gather(catalog, cache, snapshots, named, runs.files)
     return usage.survey(catalog, cache, needed)
 
 
@@ -232,11 +235,7 @@ def _secure(
         progress.start(f"looking at what is needed on {catalog.remote.store.label}")
         needs = run_needs()
         standing = look(catalog)
-        with catalog.counting_condemned():
-            needed = usage.gather(
-                catalog, cache, dict.fromkeys(claim.snapshot for claim in standing), needs.versions, needs.files
-            )
-        used = usage.survey(catalog, cache, needed)
+        used = _used(catalog, cache, standing, needs)
         if not used.lacks():
             return
         gone = catalog.condemned

@@ -30,7 +30,7 @@ def gc(site, kept: list[Version] = (), *, named: list[Version] = (), grace: floa
         project=SIGNER.project,
         kept=ids,
         named=ids | {version.id for version in named},
-        knows_commit=lambda _: True,
+        known_commits=lambda commits: commits,
         claimed=tree.root if covered else None,
         covered={version.id for version in covered},
         own_seconds=min(grace, claims.OWN_SECONDS),

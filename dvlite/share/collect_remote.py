@@ -1,0 +1,194 @@
+"""gc of a remote for a clone: asks git what is needed, then plans, then carries it out (`store.collect`)."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from functools import partial
+
+from dvlite.errors import UsageError
+from dvlite.files import lock
+from dvlite.formats import snapshot
+from dvlite.formats.root import Root
+from dvlite.formats.snapshot import Version
+from dvlite.progress import Progress
+from dvlite.repo.open_stores import open_remote
+from dvlite.repo.repository import Repo, open_cache
+from dvlite.runs import sync
+from dvlite.runs.records import open_records
+from dvlite.share.needs import Needs, fetch_all_heads, gather
+from dvlite.share.publish import signature
+from dvlite.show import quote
+from dvlite.store import claims, collect, push_protocol, snapshots
+from dvlite.store.cache import Cache
+from dvlite.store.catalog import Catalog
+from dvlite.store.claims import ASLEEP_SECONDS, Claim, Owner
+from dvlite.store.collect import Collected, CollectPlan, RunNeeds
+from dvlite.store.remote import Remote
+from dvlite.store.url import FOLDER, S3
+
+_LEAST_DIGITS = 4  # of a clone's id
+
+
+@dataclass(frozen=True, slots=True)
+class CollectOptions:
+    """How to collect. `grace_seconds` shortens the 14 days of roots and the 24 hours of packs; `gone` are clone ids, or how they begin."""
+
+    remote: str | None = None
+    jobs: int | None = None
+    apply: bool = False
+    grace_seconds: float | None = None
+    gone: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CloneClaims:
+    """A clone that claims something on a remote. `seconds` is the age of its newest root by the store's own dates."""
+
+    clone: str
+    user: str
+    project: str
+    roots: int
+    seconds: float
+    is_own: bool
+    is_asleep: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Collection:
+    """The plan of a collection, what was done, and where."""
+
+    remote: str
+    url: str
+    plan: CollectPlan
+    needs: Needs
+    claimed: int  # versions that this clone needs and the remote has all of
+    done: Collected | None = None
+
+
+def collect_remote(repo: Repo, options: CollectOptions, *, progress: Progress) -> Collection:
+    """Plans a collection on a remote, and carries it out with `apply`.
+
+    Raises DvliteError where something cannot be known, and deletes nothing then: a shallow clone, a git remote that does not answer, a root
+    or listing that cannot be read, a feature that is not known.
+    """
+    with _opened(repo, options, progress) as (name, remote, cache):
+        with fetch_all_heads(repo):
+            needs = gather(repo, progress, fetched=True)
+            catalog = Catalog(remote, progress)
+            progress.start(f"looking at {remote.store.label}")
+            roots = collect.look(catalog)
+            if catalog.is_empty:
+                raise catalog.empty_error()
+            catalog.require_writable()
+            covered = collect.complete(catalog, cache, needs.versions)
+            divided = claims.judge(catalog, roots, _owner(repo, remote, needs, covered, options, roots))
+            ids = [version.id for version in covered]
+            young = min(collect.YOUNG_SECONDS, _grace(options))
+            todo = collect.plan(
+                catalog, cache, divided, RunNeeds((*ids, *needs.listings), needs.files), young_seconds=young
+            )
+            done = None
+            if options.apply:
+                if covered:  # what is needed here gets a root of this clone before others go
+                    push_protocol.run(
+                        catalog,
+                        cache,
+                        covered,
+                        {},
+                        lambda _: (),
+                        signature(repo, repo.git.config_get("user.email") or "", ""),
+                        progress,
+                    )
+                run_needs = partial(_run_needs, repo, remote, needs, progress)
+                done = collect.run(catalog, cache, todo, run_needs, progress, young_seconds=young)
+        return Collection(
+            remote=name,
+            url=remote.store.label,
+            plan=todo,
+            needs=needs,
+            claimed=len(covered),
+            done=done,
+        )
+
+
+def clones(repo: Repo, options: CollectOptions, *, progress: Progress) -> list[CloneClaims]:
+    """Returns who claims what on a remote, the clone that was seen last first."""
+    with _opened(repo, options, progress) as (_, remote, _):
+        roots = claims.listed(Catalog(remote, progress))
+        newest: dict[str, Claim] = {}
+        for claim in roots:
+            newest[claim.clone] = min(newest.get(claim.clone, claim), claim, key=lambda each: each.age_seconds)
+        bodies = snapshots.bodies(remote, [claim.name for claim in newest.values()])
+        return [
+            CloneClaims(
+                clone=claim.clone,
+                user=(body or Root()).user,
+                project=(body or Root()).project,
+                roots=sum(each.clone == claim.clone for each in roots),
+                seconds=claim.age_seconds,
+                is_own=claim.clone == remote.clone,
+                is_asleep=claim.age_seconds >= ASLEEP_SECONDS,
+            )
+            for claim, body in sorted(zip(newest.values(), bodies, strict=True), key=lambda pair: pair[0].age_seconds)
+        ]
+
+
+@contextlib.contextmanager
+def _opened(repo: Repo, options: CollectOptions, progress: Progress) -> Iterator[tuple[str, Remote, Cache]]:
+    settings = repo.remote(options.remote, to_push=options.apply)
+    if settings.location.scheme not in (FOLDER, S3):
+        raise UsageError(
+            f"cannot collect on {quote(settings.name)}: only on folders and S3 does a listing show all that was written",
+            hint="push to a folder or a bucket: dvlite remote add NAME URL",
+        )
+    cache = open_cache(repo)
+    name, remote = open_remote(repo, cache, options.remote, options.jobs)
+    waiting = lambda: progress.warn("waiting for another dvlite push from here")  # noqa: E731
+    remote.folder.mkdir(parents=True, exist_ok=True)
+    with remote, lock(remote.folder / "lock", wait=repo.waits, waiting=waiting):
+        yield name, remote, cache
+
+
+def _grace(options: CollectOptions) -> float:
+    return claims.OWN_SECONDS if options.grace_seconds is None else options.grace_seconds
+
+
+def _owner(
+    repo: Repo,
+    remote: Remote,
+    needs: Needs,
+    covered: Sequence[Version],
+    options: CollectOptions,
+    roots: Sequence[Claim],
+) -> Owner:
+    return Owner(
+        clone=remote.clone,
+        project=repo.config.project or "",
+        kept={version.id for version in needs.versions},
+        named=needs.named,
+        known_commits=repo.git.commit_times,
+        claimed=snapshot.build(covered).root if covered else None,
+        covered={version.id for version in covered},
+        own_seconds=min(claims.OWN_SECONDS, _grace(options)),
+        gone={_chosen(digits, {claim.clone for claim in roots}, remote.clone) for digits in options.gone},
+    )
+
+
+def _chosen(digits: str, known: set[str], own: str) -> str:
+    matching = [clone for clone in known if clone.startswith(digits)]
+    if len(digits) < _LEAST_DIGITS or len(matching) != 1:
+        raise UsageError(
+            f"{quote(digits)} is not the id of one clone", hint="see which there are: dvlite gc --remote --clones"
+        )
+    if matching[0] == own:
+        raise UsageError("this is the clone that you are in: it is not gone", hint="dvlite gc --remote --clones")
+    return matching[0]
+
+
+def _run_needs(repo: Repo, remote: Remote, needs: Needs, progress: Progress) -> RunNeeds:
+    """Returns what run records need, those fetched that came meanwhile."""
+    if repo.config.project is not None and sync.receive(remote, open_records(repo, progress), repo.config.project):
+        needs = gather(repo, progress, fetched=True)
+    return RunNeeds(tuple(needs.listings), needs.files)
