@@ -93,13 +93,14 @@ def write_atomic(
         sync_path(path.parent)
 
 
-def read_regular(path: Path, where: str, limit_bytes: int) -> bytes | None:
+def read_regular(path: Path, where: str, limit_bytes: int, *, follow: bool = False) -> bytes | None:
     """Reads the first bytes of an untrusted ordinary file; None if it is missing. Never blocks.
 
-    Raises FormatError for a symbolic link (which could show any file of this machine) and for anything that is not a file.
+    Raises FormatError for a symbolic link (which could show any file of this machine), unless the user may have one there (`follow`), and
+    for anything that is not a file.
     """
     try:
-        descriptor = os.open(path, READ | NO_FOLLOW)
+        descriptor = os.open(path, READ if follow else READ | NO_FOLLOW)
     except (FileNotFoundError, NotADirectoryError):
         return None
     except OSError as error:
@@ -108,7 +109,7 @@ def read_regular(path: Path, where: str, limit_bytes: int) -> bytes | None:
         raise os_error(error, "read", where) from error
     try:
         if not stat.S_ISREG(os.fstat(descriptor).st_mode):
-            hint = "remove it, or restore it from git"
+            hint = "replace it by a file" if follow else "remove it, or restore it from git"
             raise refused(where, "it is not an ordinary file", hint=hint, kind="malformed")
         return read_at(descriptor, limit_bytes)
     except OSError as error:

@@ -94,23 +94,17 @@ ENVIRONMENT = (
     "git",
 )  # the rest is handed what it needs (git hands the user's environment on to git)
 
-# Who opens files by itself, and which: none of these is a file that a clone brings, unless it says so.
+# Who opens files plainly, and which: all others open without waiting, for a FIFO may stand where a file is expected.
 OPENERS = (
     "files",
-    "oid",  # opened without waiting
-    "store",  # its own objects, and files that are added
-    "runs",  # its own records
-    "git",  # files of .git
-    "workspace",  # data, without following links, and state of its own
+    "store.cache_writer",  # temporary files of its own
+    "runs",  # its own records, by methods that are called so
     "pipeline.executor",  # logs, as the next two
     "pipeline.process",
     "pipeline.outputs",
-    "pipeline.run_record",  # objects in the cache
     "pipeline.environment",  # of the system
     "compare",  # versions that were stored or hashed before
-    "verify.commit_range",  # a file of .git
-    "repo.config_files",  # config files of the user and the system, which may be links
-    "repo.clone_id",  # in .git, and the id of the machine
+    "repo.clone_id",  # the id of the machine
     "reports.write",
     "commands.doctor",  # a file of its own
     "commands.stage",  # a file of the package
@@ -450,6 +444,16 @@ def readers_of_the_environment(package: Path) -> list[str]:
     return findings
 
 
+def is_careful(node: ast.Call) -> bool:
+    """Says whether a call of `open` does not wait at a FIFO: its opener or its flags say so, or it is given a descriptor."""
+    if any(keyword.arg in {"opener", "closefd"} for keyword in node.keywords):
+        return True
+    words = set(re.findall(r"\w+", " ".join(map(ast.unparse, node.args[1:2]))))
+    return bool(
+        words & {"READ", "O_NONBLOCK", "_OPEN", "O_EXCL", "_CREATE", "O_RDWR", "FOLDER_ONLY", "_DIRECTORY"}
+    ) or (bool(node.args) and ast.unparse(node.args[0]).startswith("os.open("))
+
+
 def files_opened_without_an_owner(package: Path) -> list[str]:
     """A file of the work tree comes with a clone: a link to a device or a FIFO may stand in its place, or a file without end."""
     findings = []
@@ -458,7 +462,7 @@ def files_opened_without_an_owner(package: Path) -> list[str]:
             if not isinstance(node, ast.Call):
                 continue
             name = node.func.attr if isinstance(node.func, ast.Attribute) else getattr(node.func, "id", "")
-            careful = name == "open" and any(keyword.arg == "opener" for keyword in node.keywords)
+            careful = name == "open" and is_careful(node)
             if name in {"read_bytes", "read_text", "open"} and not careful and not within(module.name, OPENERS):
                 findings.append(
                     f"{module.name}:{node.lineno} opens a file: Revision.read and files.read_regular do it safely"
@@ -662,6 +666,12 @@ BREAKS: list[tuple[Rule, str, str]] = [
     (readers_of_the_environment, "oid.py", '"""x"""\nfrom os import getenv\n'),
     (files_opened_without_an_owner, "commands/add.py", '"""x"""\ndef add(path):\n    return path.read_bytes()\n'),
     (files_opened_without_an_owner, "commands/add.py", '"""x"""\ndef add(path):\n    return open(path)\n'),
+    (files_opened_without_an_owner, "store/index.py", '"""x"""\ndef f(path):\n    return path.open("rb")\n'),
+    (
+        files_opened_without_an_owner,
+        "store/index.py",
+        '"""x"""\nimport os\ndef f(path):\n    return open(os.open(path, os.O_RDONLY), "rb")\n',
+    ),
     (files_opened_without_an_owner, "commands/add.py", '"""x"""\ndef add(path):\n    return read_regular(path, 9)\n'),
     (reads_that_may_be_short, "commands/add.py", '"""x"""\nimport os\ndef add(one):\n    return os.pread(one, 9, 0)\n'),
     (listings_of_git_parsed_elsewhere, "repo/x.py", '"""x"""\ndef f(git):\n    return git.run("ls-files", "-z")\n'),

@@ -20,7 +20,7 @@ PROJECT = Path(__file__).parent.parent
 # command: (functions, files, frames of the deepest call, frames of the first write of a tracked file's bytes; 0: it writes none)
 BOUNDS = {
     "add": (175, 31, 12, 9),
-    "status": (107, 28, 12, 0),
+    "status": (108, 28, 12, 0),
     "push": (349, 50, 20, 0),
     "repro": (463, 61, 18, 0),
     "checkout": (201, 35, 17, 13),

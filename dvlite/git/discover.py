@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from dvlite.errors import NotARepository
+from dvlite.files import open_without_waiting, read_own
 from dvlite.show import quote
 
 _GITFILE_LIMIT = 64 * 1024
@@ -41,11 +42,11 @@ def find(start: Path, environ: Mapping[str, str]) -> GitPlaces:
         dot_git = candidate / ".git"
         if dot_git.is_file() or (dot_git / "HEAD").exists():
             git_dir = _follow_gitfile(dot_git) if dot_git.is_file() else Path(os.path.realpath(dot_git))
-            try:
-                common = os.fsdecode((git_dir / "commondir").read_bytes().rstrip(b"\r\n"))
-            except FileNotFoundError:
+            common = read_own(git_dir / "commondir")
+            if common is None:
                 return GitPlaces(candidate, git_dir, git_dir)
-            return GitPlaces(candidate, git_dir, Path(os.path.realpath(git_dir / common)))
+            above = git_dir / os.fsdecode(common.rstrip(b"\r\n").replace(b"\0", b"?"))
+            return GitPlaces(candidate, git_dir, Path(os.path.realpath(above)))
         if (candidate / "HEAD").is_file() and (candidate / "objects").is_dir() and (candidate / "refs").is_dir():
             raise NotARepository(
                 f"{quote(str(candidate))} is a git directory without a work tree", hint="run dvlite in a clone of it"
@@ -55,7 +56,7 @@ def find(start: Path, environ: Mapping[str, str]) -> GitPlaces:
 
 def _follow_gitfile(dot_git: Path) -> Path:
     """Reads the `.git` file that stands in for the directory in submodules and worktrees."""
-    with dot_git.open("rb") as file:
+    with open(dot_git, "rb", opener=open_without_waiting) as file:
         data = file.read(_GITFILE_LIMIT)
     target = dot_git.parent / os.fsdecode(data.removeprefix(b"gitdir: ").rstrip(b"\r\n").replace(b"\0", b"?"))
     if not data.startswith(b"gitdir: ") or not (target / "HEAD").exists():

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from dvlite.files import open_without_waiting
 from dvlite.git.output import is_commit_id
 
 _REBASES = ("rebase-merge", "rebase-apply")
@@ -66,7 +67,7 @@ def _commits(path: Path) -> list[str]:
 
 def _read(path: Path) -> str:
     try:
-        with path.open("rb") as file:
+        with open(path, "rb", opener=open_without_waiting) as file:
             return file.read(_LIMIT_BYTES).decode("ascii", "replace")
     except OSError:
         return ""

@@ -180,7 +180,7 @@ class Recorder:
         if wanted.kind != "file":
             return None
         if self._cache.has_large(wanted.digest):
-            with self._cache.large_path(wanted.digest).open("rb") as file:
+            with self._cache.open_large(wanted.digest) as descriptor, open(descriptor, "rb", closefd=False) as file:
                 return hashlib.file_digest(file, "sha256").hexdigest()
         return hashlib.sha256(self._cache.read_file(wanted.digest, wanted.size_bytes)).hexdigest()
 

@@ -117,10 +117,4 @@ def _read(path: Path, layer: str) -> bytes | None:
         if path.parent.is_symlink():
             raise FormatError(f"refused '{FOLDER}': it is a symbolic link", hint="replace it by a folder")
         return read_regular(path, _FILES[layer], _LIMIT_BYTES)
-    try:
-        with path.open("rb") as file:
-            return file.read(_LIMIT_BYTES)
-    except (FileNotFoundError, NotADirectoryError):
-        return None
-    except OSError as error:
-        raise os_error(error, "read", path) from error
+    return read_regular(path, str(path), _LIMIT_BYTES, follow=True)  # people keep links to their dotfiles

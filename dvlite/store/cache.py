@@ -19,6 +19,7 @@ from dvlite import files
 from dvlite.errors import Busy, DvliteError, LaterVersion, ObjectCorrupt, ObjectMissing
 from dvlite.formats.manifest import EMPTY_DIR, Entries
 from dvlite.oid import Digest, digest_bytes, digest_file
+from dvlite.show import quote, word
 from dvlite.store import index, pack
 from dvlite.store.index import Index, RecordLocation
 from dvlite.store.pack import KIND_FILE, KIND_MANIFEST
@@ -80,11 +81,17 @@ class Cache:
             files.write_atomic(note, text)
 
     def projects(self) -> dict[Path, tuple[Path, Path]]:
-        """Returns the notes of the clones that use this cache, each with git's common folder and a worktree. Raises OSError."""
+        """Returns the notes of the clones that use this cache, each with git's common folder and a worktree. Raises DvliteError."""
         found = {}
         for name in _names(self.folder / "projects"):
             note = self.folder / "projects" / name
-            lines = note.read_bytes().split(b"\n")
+            data = files.read_own(note)
+            if data is None:
+                raise DvliteError(
+                    f"cannot read {quote(str(note))}, which names a clone that shares this cache",
+                    hint=f"if that clone is gone for good: rm {word(str(note))}",
+                )
+            lines = data.split(b"\n")
             found[note] = (Path(os.fsdecode(lines[0])), Path(os.fsdecode(lines[1] if len(lines) > 1 else lines[0])))
         return found
 
@@ -195,24 +202,23 @@ class Cache:
         """Returns the verified bytes of a file small enough for memory."""
         if self.has_packed(digest, (KIND_FILE,)) or not self.large_path(digest).exists():
             return self.read(digest, (KIND_FILE,))
-        data = self.large_path(digest).read_bytes()
-        with self.open_verified(digest, len(data)):
-            return data
+        with self.open_large(digest) as descriptor:
+            data = files.read_at(descriptor, os.fstat(descriptor).st_size)
+        if digest_bytes(data) != digest:
+            raise _damaged(digest)
+        return data
 
     @contextlib.contextmanager
     def open_verified(self, digest: Digest, size_bytes: int) -> Iterator[int]:
         """Opens a large file and yields its descriptor after hashing it; raises ObjectMissing or ObjectCorrupt."""
         with self.open_large(digest) as descriptor:
             if os.fstat(descriptor).st_size != size_bytes or digest_file(descriptor, size_bytes) != digest:
-                raise ObjectCorrupt(
-                    f"object blake3:{digest.hex()} is damaged: its bytes are not the ones that its name promises",
-                    hint=_REPAIR,
-                )
+                raise _damaged(digest)
             yield descriptor
 
     @contextlib.contextmanager
     def open_large(self, digest: Digest) -> Iterator[int]:
-        """Opens a large file whose bytes the caller will check; raises ObjectMissing."""
+        """Opens a large file whose bytes the caller will check; raises ObjectMissing, and ObjectCorrupt for what is no file."""
         path = self.large_path(digest)
         try:
             descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK)
@@ -221,6 +227,8 @@ class Cache:
         except OSError as error:
             raise files.os_error(error, "read", path) from error
         try:
+            if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+                raise _damaged(digest)
             yield descriptor
         finally:
             os.close(descriptor)
@@ -352,6 +360,12 @@ class Cache:
             with contextlib.suppress(FileNotFoundError):
                 os.unlink(self.folder / "index" / name)
             self.segments().pop(name, None)
+
+
+def _damaged(digest: Digest) -> ObjectCorrupt:
+    return ObjectCorrupt(
+        f"object blake3:{digest.hex()} is damaged: its bytes are not the ones that its name promises", hint=_REPAIR
+    )
 
 
 def missing_object(digest: Digest, kinds: tuple[int, ...]) -> ObjectMissing:

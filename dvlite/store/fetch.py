@@ -353,7 +353,7 @@ def _reuse(catalog: Catalog, partial: PartialFile, need: Need, cache: Cache, pro
     for base in bases:
         if not partial.packs_needed():
             return
-        with open(base, "rb") as file:
+        with open(os.open(base, files.READ), "rb") as file:
             for chunk in chunking.chunks(file.fileno(), os.fstat(file.fileno()).st_size, config):
                 for place in table.get(digest_bytes(chunk), ()):
                     partial.fill(place, chunk, progress)

@@ -8,6 +8,7 @@ from collections.abc import Hashable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 
 from dvlite.errors import UsageError
+from dvlite.files import read_own
 from dvlite.formats.lockfile import LockedStage
 from dvlite.git.output import REGULAR, is_pipeline_file, is_pointer, split
 from dvlite.git.program import Git
@@ -54,10 +55,7 @@ def listed(git: Git, words: str) -> list[str]:
 def _shallow(git: Git) -> set[str]:
     """Returns the commits of a shallow clone whose parents it does not have."""
     place = os.fsdecode(git.run("rev-parse", "--git-path", "shallow")).removesuffix("\n")
-    try:
-        return set((git.root / place).read_text().split())
-    except OSError:
-        return set()
+    return set((read_own(git.root / place) or b"").decode("ascii", "replace").split())
 
 
 @dataclass(slots=True)

@@ -372,7 +372,7 @@ class TreeWriter:
     def _chmod(self, i: int, folder: int, name: bytes) -> None:
         """Sets or clears the executable bits, where the file may be read, of a file whose content is right."""
         try:
-            descriptor = os.open(name, os.O_RDONLY | files.NO_FOLLOW, dir_fd=folder)
+            descriptor = os.open(name, files.READ | files.NO_FOLLOW, dir_fd=folder)
         except OSError as error:
             raise os_error(error, "change", self._target / os.fsdecode(self._want.paths[i])) from error
         try:

@@ -56,3 +56,8 @@ def test_the_ceiling_is_not_passed(git_repo):
     (git_repo / "a" / "b").mkdir(parents=True)
     with pytest.raises(NotARepository):
         find(git_repo / "a" / "b", {"GIT_CEILING_DIRECTORIES": str(git_repo / "a")})
+
+
+def test_a_fifo_in_place_of_a_file_of_git_is_not_waited_for(git_repo):
+    os.mkfifo(git_repo / ".git" / "commondir")
+    assert find(git_repo, os.environ).common_dir == git_repo / ".git"

@@ -1,5 +1,6 @@
 """The files of the configuration: which are read, and how they are written."""
 
+import os
 import stat
 
 import pytest
@@ -56,3 +57,15 @@ def test_a_failed_write_of_the_config_leaves_it(work):
     with pytest.raises(DvliteError):
         opened(work).change_config("committed", {"remotes.x.verify": "false"})
     assert (work / ".dvlite" / "config.yaml").read_bytes() == before
+
+
+@pytest.mark.parametrize("place", [os.mkfifo, lambda path: path.symlink_to("/dev/zero")])
+def test_a_user_config_that_is_no_file_is_refused_and_not_waited_for(work, place):
+    path = write_user_config("core: {autostage: false}\n")
+    kept = path.rename(path.with_name("dotfile"))
+    place(path)
+    with pytest.raises(FormatError, match=r"config\.yaml.*not an ordinary file"):
+        opened(work)
+    path.unlink()
+    path.symlink_to(kept)
+    assert opened(work).config.autostage is False

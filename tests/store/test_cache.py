@@ -147,3 +147,15 @@ def test_what_is_missing_of_a_listing_is_named_by_position(cache):
     assert list(cache.missing(entries, lambda path: path == b"c")) == [2]
     assert not cache.has_all(entries)
     assert cache.has_all(entries, lambda path: path in {b"a", b"d"})
+
+
+def test_a_fifo_in_place_of_a_large_file_or_of_a_note_is_named(cache, tmp_path):
+    digest = put_large(cache, tmp_path)
+    cache.large_path(digest).unlink()
+    os.mkfifo(cache.large_path(digest))
+    with pytest.raises(ObjectCorrupt):
+        cache.read_file(digest, len(LARGE))
+    (cache.folder / "projects").mkdir()
+    os.mkfifo(cache.folder / "projects" / ("ab" * 32))
+    with pytest.raises(DvliteError, match="abab"):
+        cache.projects()
