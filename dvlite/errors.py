@@ -20,6 +20,11 @@ class DvliteError(Exception):
         self.hint = hint
 
 
+def reason_of(error: DvliteError | OSError) -> str:
+    """Returns why something failed, for a message, without the number and the brackets that Python puts around an error of the system."""
+    return error.message if isinstance(error, DvliteError) else error.strerror or str(error)
+
+
 class UsageError(DvliteError):
     """The command line, a path or a value given by the user cannot be used."""
 

@@ -88,6 +88,6 @@ def refuse_files_used_as_folders(paths: list[bytes]) -> None:
 def _refused(path: bytes, reason: str) -> FormatError:
     name = path[:200].decode("utf-8", "surrogateescape")
     return FormatError(
-        f"refused path {quote(name)} in a listing: {reason}",
+        f"refused path {quote(name)} in a version of a folder: {reason}",
         hint="this version of the directory cannot be used; nothing was written",
     )

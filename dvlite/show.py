@@ -109,6 +109,11 @@ def count(number: int, noun: str = "", plural: str = "") -> str:
     return f"{number:,} {noun if number == 1 else plural or noun + 's'}"
 
 
+def is_or_are(names: Sequence[str]) -> str:
+    """Returns the verb after some names."""
+    return "is" if len(names) == 1 else "are"
+
+
 def duration_text(seconds: float) -> str:
     """Returns how long something took, in the width of a glance: `0.9 s`, `42 s`, `7m01s`, `2h05m`."""
     if seconds < 9.95:

@@ -542,6 +542,26 @@ def decisions_on_wording(package: Path) -> list[str]:
     return findings
 
 
+def system_errors_in_messages(package: Path) -> list[str]:
+    """Python writes an error of the system as `[Errno 2] No such file or directory: 'x'`: `reason_of` and `os_error` have the words."""
+    findings = []
+    for module in modules(package):
+        for handler in ast.walk(module.tree):
+            if not isinstance(handler, ast.ExceptHandler) or handler.type is None:
+                continue
+            if "OSError" not in ast.unparse(handler.type):
+                continue
+            for node in ast.walk(handler):
+                value = node.value if isinstance(node, ast.FormattedValue) else None
+                if isinstance(node, ast.Call) and getattr(node.func, "id", "") == "str" and node.args:
+                    value = node.args[0]
+                if isinstance(value, ast.Name) and value.id == handler.name:
+                    findings.append(
+                        f"{module.name}:{node.lineno} shows an error of the system as Python does: reason_of"
+                    )
+    return findings
+
+
 Rule = Callable[[Path], list[str]]
 RULES: list[Rule] = [
     unplaced_modules,
@@ -567,6 +587,7 @@ RULES: list[Rule] = [
     reads_that_may_be_short,
     objects_read_without_a_limit,
     listings_of_git_parsed_elsewhere,
+    system_errors_in_messages,
 ]
 
 
@@ -682,6 +703,16 @@ BREAKS: list[tuple[Rule, str, str]] = [
         '"""x"""\ndef f(self):\n    return self._store.get("x", start=1)\n',
     ),
     (decisions_on_wording, "oid.py", '"""x"""\ndef f(error):\n    return "gone" in error.message\n'),
+    (
+        system_errors_in_messages,
+        "oid.py",
+        '"""x"""\ndef f():\n    try:\n        pass\n    except (OSError, ValueError) as error:\n        return f"no: {error}"\n',
+    ),
+    (
+        system_errors_in_messages,
+        "oid.py",
+        '"""x"""\ndef f():\n    try:\n        pass\n    except OSError as error:\n        return str(error)\n',
+    ),
     (decisions_on_wording, "oid.py", '"""x"""\ndef f(error):\n    return error.hint.startswith("restore ")\n'),
 ]
 

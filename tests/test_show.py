@@ -2,7 +2,7 @@
 
 import pytest
 
-from dvlite.show import Show, count, duration_text
+from dvlite.show import Show, count, duration_text, is_or_are
 from dvlite.text.style import delta_text
 from tests.text.samples import MIB
 
@@ -23,3 +23,8 @@ def test_numbers():
 def test_a_list_of_names_is_cut_unless_all_are_asked_for():
     assert Show().paths(list("abcde")) == "a, b, c and 2 more"
     assert Show(verbose=1).paths(list("abcde")) == "a, b, c, d, e"
+
+
+@pytest.mark.parametrize(("names", "verb"), [(["a"], "is"), (["a", "b"], "are"), ([], "are")])
+def test_the_verb_fits_the_names(names, verb):
+    assert is_or_are(names) == verb

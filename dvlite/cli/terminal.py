@@ -58,6 +58,7 @@ class Terminal:
         self._stdout, self._stderr = stdout, stderr
         self._colors = {id(stream): wants_color(stream, settings.color, environ) for stream in (stdout, stderr)}
         self._animates = not stderr.closed and stderr.isatty() and environ.get("TERM") != "dumb"
+        self._in_actions = environ.get("GITHUB_ACTIONS") == "true"
         self._warned: set[str] = set()
 
     def progress(self, *, to_stderr: bool = False) -> TerminalProgress:
@@ -67,7 +68,9 @@ class Terminal:
         """
         wanted = self.settings.progress and not self.settings.quiet
         warn = self.note if to_stderr else self.warning
-        return TerminalProgress(self._stderr, warn, animate=self._animates, silent=not wanted)
+        return TerminalProgress(
+            self._stderr, warn, animate=self._animates, silent=not wanted, in_actions=self._in_actions
+        )
 
     def result(
         self, result: Any, text: str | Words, form: str = "text", *, root: str | None = None, to_stderr: bool = False
@@ -197,8 +200,13 @@ def _warnings(result: Any) -> Iterator[str]:
             yield from _warnings(inner)
 
 
-def _safe_line(line: str) -> str:
-    """Returns a line of another program that is safe to print: colours stay, other escape sequences go."""
+def _safe_line(line: str, *, in_actions: bool = False) -> str:
+    """Returns a line of another program that is safe to print: colours stay, other escape sequences go.
+
+    `in_actions`: GitHub runs lines of the log that are commands (`::error::`, and `##[...]` anywhere): a `'` makes them text.
+    """
+    if in_actions:
+        line = f"'{line}" if line.lstrip().startswith("::") else line.replace("##[", "##'[")
     if line.isprintable():
         return line
     kept = "".join(c if c.isprintable() or c in "\t\x1b" else printable(c) for c in line)
@@ -218,10 +226,11 @@ class TerminalProgress:
         *,
         animate: bool,
         silent: bool = False,
+        in_actions: bool = False,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._stream, self._warn, self._clock = stream, warn, clock
-        self._animate, self._silent = animate, silent
+        self._animate, self._silent, self._in_actions = animate, silent, in_actions
         self._lock = threading.Lock()
         self._closed = threading.Event()
         self._ticker: threading.Thread | None = None
@@ -278,7 +287,7 @@ class TerminalProgress:
             if self._live is not None:
                 self._erase(self._live)
             self._said = self._clock()
-            self._stream.write(_safe_line(line) + "\n")
+            self._stream.write(_safe_line(line, in_actions=self._in_actions) + "\n")
             self._stream.flush()
 
     def tick(self) -> None:

@@ -309,7 +309,7 @@ def _pointer_diff(repo: Repo, path: str, old: Pointer | None, new: Pointer | Non
     try:
         files = changes(path, _pairs(old, new, cache.read_node))
     except ObjectMissing:
-        hint = f"a listing is not in the cache: dvlite fetch {path}"
+        hint = f"its list of files is not in the cache: dvlite fetch {path}"
         delta = (new.size_bytes if new else 0) - (old.size_bytes if old else 0)
         return _path_diff(path, old, new, Counts(delta_bytes=delta), (), incomplete=hint)
     return _path_diff(path, old, new, counts_of(files), files)

@@ -311,7 +311,7 @@ def _bring(opened: _Source, jobs: int | None, progress: Progress) -> _Wanted:
             chosen.append((item, opened.path[len(item.path) + 1 :]))
     if not chosen:
         raise UsageError(
-            f"{quote(opened.path)} is not tracked by dvlite there", hint="see what is: dvlite ls, in a clone"
+            f"{quote(opened.path)} is not tracked by dvlite there", hint="see what is tracked: dvlite ls, in a clone"
         )
     if len(chosen) == 1 and chosen[0][0].path == opened.path:
         item = chosen[0][0]

@@ -198,7 +198,9 @@ def _compare(work: Workspace, item: Tracked, found: _Findings) -> None:
     if look.is_earlier and operation.is_replaying(repo.git_dir):
         found.notes.append(f"{path} on disk differs from this commit; to update it: {restore}")
     elif look.changed is not None and not look.is_counted:
-        found.notes.append(f"{path} cannot be compared with {file}: its listing is not here; dvlite fetch {word(path)}")
+        found.notes.append(
+            f"{path} cannot be compared with {file}: its list of files is not here; dvlite fetch {word(path)}"
+        )
     elif look.changed is not None or look.is_earlier:
         what = "another version" if look.changed is None else _difference(look.changed)
         subject = f"{file} in this commit" if not item.lockfile else f"{path} in {file} of this commit"

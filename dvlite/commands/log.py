@@ -203,7 +203,7 @@ def _inside(
     unread = sum(version.unread for version in inner_versions)
     if unread:
         warnings.append(
-            f"the listings of {unread:,} versions of {quote(whole)} cannot be read: their versions are not shown"
+            f"the lists of files of {unread:,} versions of {quote(whole)} cannot be read: their versions are not shown"
         )
     present = _without_absent([version for version in inner_versions if not version.unread])
     if not present and not unread:

@@ -184,7 +184,8 @@ def _chosen(repo: Repo, tracked: Sequence[Tracked], path: str, *, named: bool) -
         count += 1
     if not count and named and path:
         raise UsageError(
-            f"{quote(repo.display(path))} is not tracked by dvlite", hint="see what is: dvlite ls, from the top folder"
+            f"{quote(repo.display(path))} is not tracked by dvlite",
+            hint="see what is tracked: dvlite ls, from the top folder",
         )
 
 
@@ -267,7 +268,9 @@ def _leaves(root: Digest, below: int, prefix: bytes, cache: Cache) -> Iterator[E
         yield node
         return
     if node.level >= below:
-        raise ObjectCorrupt(f"listing {root.hex()} is damaged: its level is wrong", hint="push it from a healthy clone")
+        raise ObjectCorrupt(
+            f"the list of files {root.hex()} is damaged: its level is wrong", hint="push it from a healthy clone"
+        )
     for digest, last in zip(node.digests, node.last_paths, strict=True):
         if last >= prefix:
             yield from _leaves(digest, node.level, prefix, cache)

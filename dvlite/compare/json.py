@@ -89,7 +89,7 @@ def _load(path: Path, name: str, which: str) -> Any:
             return parameters.load(path.read_bytes(), name)
         return json.loads(path.read_bytes(), object_pairs_hook=strict_json.once, parse_float=_fraction)
     except (DvliteError, ValueError, RecursionError) as error:
-        reason = error.message if isinstance(error, DvliteError) else f"it is not JSON: {error}"
+        reason = error.message if isinstance(error, DvliteError) else strict_json.why_not_json(error)
         raise Unreadable(f"the {which} version cannot be read: {reason}") from None
 
 

@@ -28,6 +28,7 @@ from dvlite.compare.outcome import (
     relative,
     size_of_difference,
 )
+from dvlite.errors import reason_of
 
 _MAGIC = b"\x93NUMPY"
 _PIECE_BYTES = 1 << 20  # a multiple of the size of every number
@@ -89,7 +90,8 @@ def compare_arrays(old: Path, new: Path, tolerance: Tolerance) -> Comparison:
             _compare(one, other, "", tolerance, findings)
             return findings.comparison(what="numbers")
     except _DAMAGE as error:
-        raise Unreadable(f"it cannot be read as arrays: {error}") from None
+        reason = reason_of(error) if isinstance(error, OSError) else str(error)
+        raise Unreadable(f"it cannot be read as arrays: {reason}") from None
 
 
 def _compare_archives(old: Path, new: Path, tolerance: Tolerance) -> Comparison:

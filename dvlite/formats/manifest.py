@@ -204,9 +204,9 @@ def decode(data: bytes, digest: Digest, form: Form = LISTING) -> Entries | Branc
         raise _corrupt(digest, "its length is impossible")
     magic, version, level, zero, count, paths_bytes = _HEADER.unpack_from(data)
     if magic != form.magic:
-        raise _corrupt(digest, "it is not a listing")
+        raise _corrupt(digest, "it is not a list of files")
     if version != VERSION or zero:
-        raise LaterVersion(f"listing {short(digest)}")
+        raise LaterVersion(f"list of files {short(digest)}")
     row_bytes = 8 + 8 + DIGEST_BYTES if level else 1 + 8 + DIGEST_BYTES
     if level > MAX_LEVEL or count > MAX_ENTRIES or len(data) != _HEADER.size + count * row_bytes + paths_bytes:
         raise _corrupt(digest, "its lengths do not add up")
@@ -223,7 +223,7 @@ def _decode_leaf(data: bytes, digest: Digest, paths: list[bytes], form: Form) ->
     count = len(paths)
     flags = data[_HEADER.size : _HEADER.size + count]
     if not form.flags.issuperset(flags):
-        raise LaterVersion(f"listing {short(digest)}")
+        raise LaterVersion(f"list of files {short(digest)}")
     at = _HEADER.size + count
     sizes = _array(data[at : at + 8 * count])
     if count and max(sizes) > MAX_SIZE:
@@ -378,7 +378,7 @@ def _children(digest: Digest, read: ReadNode) -> tuple[Digest, ...]:
 
 def _corrupt(digest: Digest, reason: str) -> ObjectCorrupt:
     return ObjectCorrupt(
-        f"listing {digest.hex()} is damaged: {reason}",
+        f"the list of files {digest.hex()} is damaged: {reason}",
         hint="fetch it again with dvlite pull, or push it from a healthy clone",
     )
 

@@ -41,10 +41,19 @@ def parse(
             parse_int=_whole,
         )
     except (ValueError, RecursionError) as error:
-        raise FormatError(f"cannot read {where}: {str(error)[:120] or 'not JSON'}") from None
+        raise FormatError(f"cannot read {where}: {why_not_json(error)}") from None
     if not isinstance(value, dict):
         raise FormatError(f"cannot read {where}: not a JSON object")
     return value
+
+
+def why_not_json(error: ValueError | RecursionError) -> str:
+    """Returns why a text could not be read as JSON: where that is, or what the checks here refused."""
+    if isinstance(error, json.JSONDecodeError):
+        return f"it is not JSON (line {error.lineno}, column {error.colno})"
+    if isinstance(error, UnicodeDecodeError):
+        return "it is not JSON: it is not UTF-8"
+    return f"it is not JSON: {'it is nested too deeply' if isinstance(error, RecursionError) else str(error)[:120]}"
 
 
 def require_whole_characters(value: object, where: str) -> None:

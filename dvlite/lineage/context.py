@@ -75,7 +75,7 @@ class LineageContext:
         if catalog is None:
             return
         self.cache.create()
-        self.progress.start(f"reading listings on {catalog.remote.store.label}")
+        self.progress.start(f"reading lists of files on {catalog.remote.store.label}")
         try:
             for name in listings:
                 with contextlib.suppress(ObjectCorrupt, FormatError):  # a stranger's, and useless
@@ -93,7 +93,7 @@ class LineageContext:
             self._tried_default = True
             try:
                 _, remote = open_remote(self.repo, self.cache, None, None)
-                self.progress.start(f"reading listings on {remote.store.label}")
+                self.progress.start(f"reading lists of files on {remote.store.label}")
                 self._default_catalog = Catalog(self._open_remotes.enter_context(remote), self.progress).look()
             except DvliteError as error:
                 self.unreachable = error.message

@@ -143,9 +143,9 @@ def warnings_of(graphs: Iterable[LineageGraph | None], provenance: Provenance) -
         yield f"git does not have {paths}: only the hash of what was used is known; git add keeps it"
     count = len(provenance.listings.unread)
     if count:
-        listings = "the listing of 1 directory" if count == 1 else f"the listings of {count:,} directories"
+        lists = "the list of files of 1 folder" if count == 1 else f"the lists of files of {count:,} folders"
         why = f" ({provenance.context.unreachable})" if provenance.context.unreachable else ""
-        yield f"{listings} could not be read{why}: files inside may be missing from this answer"
+        yield f"{lists} could not be read{why}: files inside may be missing from this answer"
 
 
 def _run(oid: Oid, record: Run, provenance: Provenance) -> LineageRun:

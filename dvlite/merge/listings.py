@@ -138,7 +138,7 @@ class _DirectoryMerge:
         entries = edited(self._mine, self._edits)
         if sum(entries.sizes) > MAX_SIZE:
             raise FormatError(
-                "the merged directory has an impossible size", hint="one of the two listings is not sound"
+                "the merged directory has an impossible size", hint="one of the two versions is not sound"
             )
         tree = manifest.build(entries)
         pointer = Pointer("directory", tree.root, tree.size_bytes, tree.files)

@@ -12,7 +12,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from dvlite.errors import DvliteError, ObjectMissing
+from dvlite.errors import DvliteError, ObjectMissing, reason_of
 from dvlite.formats.lockfile import Locked, LockedStage
 from dvlite.formats.record import Run, Status
 from dvlite.oid import FILE, format_oid
@@ -290,7 +290,7 @@ class Execution:
             run = self._record(opened, ended, status)
             oid = self._ledger.records.put(run, durable=False)
         except (DvliteError, OSError) as error:
-            self._progress.warn(f"the run of {stage.address} could not be recorded: {error}")
+            self._progress.warn(f"the run of {stage.address} could not be recorded: {reason_of(error)}")
         self._done[stage.address] = StageRun(
             stage=stage.address,
             state="canceled" if status == "canceled" else "failed",

@@ -11,7 +11,7 @@ import time
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 
-from dvlite.errors import DvliteError, ObjectMissing
+from dvlite.errors import DvliteError, ObjectMissing, reason_of
 from dvlite.formats import record
 from dvlite.formats.lockfile import Locked, LockedStage
 from dvlite.formats.record import Run
@@ -141,7 +141,7 @@ class Reuse:
 
     def _warn(self, stage: Stage, error: DvliteError | OSError) -> None:
         if not self._warned:
-            reason = error.message if isinstance(error, DvliteError) else error.strerror
+            reason = reason_of(error)
             self._progress.warn(f"an earlier run of {stage.address} cannot be used: {reason}")
         self._warned = True
 

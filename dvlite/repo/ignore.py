@@ -13,7 +13,7 @@ from pathlib import Path
 
 from dvlite.errors import DvliteError, FormatError
 from dvlite.files import TEMP_PATTERN, TEMP_PREFIX, read_regular, write_atomic
-from dvlite.show import quote
+from dvlite.show import quote, word
 
 FILE_NAME = ".dvliteignore"
 BUILT_IN = frozenset({b".DS_Store", b"Thumbs.db", b"desktop.ini", b"__pycache__", b".ipynb_checkpoints"})
@@ -126,7 +126,8 @@ def add_lines(path: Path, lines: list[bytes], *, write: bool = True) -> bool:
         return False
     if any(line.startswith(b"<<<<<<< ") for line in present):  # it would be staged with its markers
         raise DvliteError(
-            f"cannot change {quote(str(path))}: it has an unresolved merge conflict", hint="settle it, then: git add"
+            f"cannot change {quote(str(path))}: it has an unresolved merge conflict",
+            hint=f"edit it, then: git add {word(str(path))}",
         )
     if not write:
         return True

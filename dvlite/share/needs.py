@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from dvlite import files
-from dvlite.errors import DvliteError, FormatError
+from dvlite.errors import DvliteError, FormatError, reason_of
 from dvlite.formats import config, lockfile, record
 from dvlite.formats.config import COMMITTED
 from dvlite.formats.pointer import SUFFIX
@@ -143,7 +143,7 @@ def projects_sharing(repo: Repo, cache: Cache) -> Iterator[Repo]:
             if other.common_dir != common_dir:
                 raise DvliteError("another repository is in its place")
         except (DvliteError, OSError) as error:
-            reason = error.message if isinstance(error, DvliteError) else error.strerror
+            reason = reason_of(error)
             raise DvliteError(
                 f"cannot read {quote(str(root))}, a clone that shares this cache: {reason}",
                 hint=f"run it where that clone can be read; if the clone is gone for good: rm {word(str(note))}",

@@ -20,7 +20,7 @@ from dvlite.repo.open_stores import open_remote
 from dvlite.repo.repository import Repo, open_cache
 from dvlite.repo.tracked_paths import Tracked
 from dvlite.runs import share
-from dvlite.show import Show, printable, quote, size_text, some
+from dvlite.show import Show, is_or_are, printable, quote, size_text, some
 from dvlite.store import push_protocol
 from dvlite.store.cache import Cache
 from dvlite.store.catalog import Catalog
@@ -177,7 +177,7 @@ def _plan(
 
 def _lost_text(item: Tracked, missing: Sequence[str], remote: str) -> str:
     at = f" at {item.commit[:8]}" if item.commit else ""
-    return f"{quote(item.path)}{at} is left out: {some([quote(name) for name in missing], 1)} is neither in the cache nor on {remote}"
+    return f"{quote(item.path)}{at} is left out: {some([quote(name) for name in missing], 1)} {is_or_are(missing)} neither in the cache nor on {remote}"
 
 
 def _refuse_emptied(catalog: Catalog, name: str) -> None:

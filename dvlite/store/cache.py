@@ -16,7 +16,7 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 from dvlite import files
-from dvlite.errors import Busy, DvliteError, LaterVersion, ObjectCorrupt, ObjectMissing
+from dvlite.errors import Busy, DvliteError, LaterVersion, ObjectCorrupt, ObjectMissing, reason_of
 from dvlite.formats.manifest import EMPTY_DIR, Entries
 from dvlite.oid import Digest, digest_bytes, digest_file
 from dvlite.show import quote, word
@@ -271,7 +271,8 @@ class Cache:
         except FileNotFoundError:
             raise ObjectMissing(f"pack {name.hex()} is gone from the cache", hint=_REPAIR) from None
         except (OSError, ValueError) as error:
-            raise ObjectCorrupt(f"pack {name.hex()} in the cache cannot be read: {error}", hint=_REPAIR) from error
+            reason = reason_of(error) if isinstance(error, OSError) else "it is empty"
+            raise ObjectCorrupt(f"pack {name.hex()} in the cache cannot be read: {reason}", hint=_REPAIR) from error
 
     def _read_segments(self) -> dict[str, Index]:
         folder = self.folder / "index"

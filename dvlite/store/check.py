@@ -201,7 +201,7 @@ def lost_paths(version: VersionId, gone: Lost, holder: Holder) -> list[bytes] | 
 
     def read(node: Digest) -> bytes:
         if node in gone.nodes or not (data := holder.read_nodes([node])):
-            raise ObjectCorrupt("a part of the listing is lost")
+            raise ObjectCorrupt("a part of the list of files is lost")
         return data[node]
 
     try:

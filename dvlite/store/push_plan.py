@@ -13,7 +13,7 @@ from dvlite.formats.manifest import EMPTY_DIR, Branch, Entries
 from dvlite.formats.recipe import Recipe
 from dvlite.formats.snapshot import Version
 from dvlite.oid import DIGEST_BYTES, MANIFEST, Digest
-from dvlite.show import quote, some
+from dvlite.show import is_or_are, quote, some
 from dvlite.store.cache import Cache
 from dvlite.store.catalog import Catalog
 from dvlite.store.pack import KIND_FILE, KIND_MANIFEST, KIND_RECIPE
@@ -245,6 +245,6 @@ def refuse_missing(todo: PushPlan, catalog: Catalog) -> None:
     tracked = sorted(todo.missing)
     names = [name for path in tracked for name in todo.missing[path]]
     raise ObjectMissing(
-        f"cannot push {', '.join(map(repr, tracked[:3]))}: {some([repr(name) for name in names], 1)} is neither in the cache nor on {catalog.remote.store.label}",
+        f"cannot push {', '.join(map(repr, tracked[:3]))}: {some([repr(name) for name in names], 1)} {is_or_are(names)} neither in the cache nor on {catalog.remote.store.label}",
         hint="dvlite add the path again where its data is, or fetch it from a remote that has it: dvlite fetch -r NAME",
     )

@@ -24,7 +24,7 @@ def text(result: CheckoutResult, show: Show) -> Iterator[str]:
             last = f" {took}" if position == len(changed) - 1 else ""
             yield f"Checked out {show.path(path.path)}: {changes_text([path])}.{last}"
     if not changed and result.failure(show) is None:
-        yield f"Nothing to check out: {count(len(result.paths), 'tracked path')} as it should be."
+        yield f"Nothing to check out: {count(len(result.paths), 'tracked path')} unchanged."
     extra = [path for path in result.paths if path.extra]
     if extra:
         names = show.paths([path.path for path in extra])

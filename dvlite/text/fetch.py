@@ -43,4 +43,4 @@ def in_state(paths: Sequence[MovedPath], state: str) -> list[MovedPath]:
 
 def records_text(result: FetchResult) -> str:
     """Returns how many run records came along, if any did."""
-    return f", {count(result.records, 'run record')}" if result.records else ""
+    return f", {count(result.records, 'record')} of runs" if result.records else ""

@@ -27,10 +27,10 @@ def _pushed(result: PushResult, remote: str, show: Show) -> Iterator[str]:
         if result.size_bytes and result.uploaded_bytes < result.size_bytes * 0.9:
             size = f"{size_text(result.size_bytes)} as {size}"
         what = f"{count(result.files, 'file')}, {size} in {count(result.objects, 'object')}"
-        also = f", {count(result.records, 'run record')}" if result.records else ""
+        also = f", {count(result.records, 'record')} of runs" if result.records else ""
         yield f"Pushed {named(done, show)} to {remote}: {what}{also}. {took}"
         yield from show.next_step("git push")
     elif result.records:
-        yield f"Pushed {count(result.records, 'run record')} to {remote}; the data is complete there. {took}"
+        yield f"Pushed {count(result.records, 'record')} of runs to {remote}; the data is complete there. {took}"
     elif result.failure(show) is None:
         yield f"Nothing to push: {count(len(result.paths), 'tracked path')} complete on {remote}. {took}"

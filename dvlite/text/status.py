@@ -88,7 +88,7 @@ def _changed(path: ChangedPath, show: Show) -> tuple[str, ...]:
     if path.kind == "file":
         return (show.path(path.path), "changed", growth_text(path.counts), "")
     if path.counts == Counts():
-        return (show.path(path.path), "not compared: its listing is not here", "", "")
+        return (show.path(path.path), "not compared: its list of files is not here", "", "")
     names = [change.path.removeprefix(path.path + "/") for change in path.examples]
     return (
         show.path(path.path),

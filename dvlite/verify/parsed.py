@@ -105,7 +105,7 @@ def finding_of(error: DvliteError, kind: str, what: str, file: str, restored: st
         message=f"{what} has an unresolved merge conflict" if conflict else f"{what} cannot be used: {known.reason}",
         file=file,
         line=known.line or 1,
-        fix=f"dvlite resolve {word(file)}" if conflict else restored or correction(file, known),
+        fix=f"dvlite resolve {word(file)}" if conflict and is_pointer(file) else restored or correction(file, known),
     )
 
 

@@ -152,7 +152,7 @@ def _lacking(source: ContentSource, requirement: Requirement, push: PushPlan, re
     gone = {*push.small, *(digest for digest, _, _ in push.large)}
     names = [name for paths in push.missing.values() for name in paths]
     if not gone and not names:
-        return f"the listing of {printable(requirement.path)} is not on {remote}" if push.nodes else ""
+        return f"the list of files of {printable(requirement.path)} is not on {remote}" if push.nodes else ""
     if requirement.pointer.kind == "file" or names == [requirement.path]:
         return f"{printable(requirement.path)} is not on {remote}"
     missing = set(names)

@@ -31,7 +31,7 @@ from dvlite.workspace.workspace import entries_of
 _OFFLINE = "--offline was given"
 
 
-HOW_TO_FETCH = "run records and listings come from the remote: dvlite pull, or verify without --offline"
+HOW_TO_FETCH = "run records and lists of files come from the remote: dvlite pull, or verify without --offline"
 
 
 class NotFetched(DvliteError):
@@ -90,7 +90,7 @@ class ContentSource:
             self.progress.start(f"looking at {remote.store.label}")
             self._catalog = Catalog(remote, self.progress).look()
             self.progress.finish()
-            self.fetched["listings"] = None
+            self.fetched["lists of files"] = None
         return self._catalog
 
     # --- run records
@@ -149,7 +149,7 @@ class ContentSource:
                 self._entries[pointer] = entries_of(pointer, self.cache)
             except ObjectMissing as error:
                 why, hint = ("", None) if self._failed is None else (f": {self._failed.message}", self._failed.hint)
-                raise NotFetched(f"the listing of {path} is not here{why}", hint=hint) from error
+                raise NotFetched(f"the list of files of {path} is not here{why}", hint=hint) from error
         return self._entries[pointer]
 
     def prefetch(self, listings: Iterable[Pointer]) -> None:
@@ -164,7 +164,7 @@ class ContentSource:
         try:
             catalog = self.catalog()
             self.cache.create()
-            self.progress.start(f"fetching listings from {catalog.remote.store.label}")
+            self.progress.start(f"fetching lists of files from {catalog.remote.store.label}")
             gone = fetch.fetch_nodes(catalog, self.cache, [pointer.digest for pointer in listings])
             if gone and catalog.is_empty:
                 raise catalog.empty_error()
@@ -174,7 +174,7 @@ class ContentSource:
             self._failed = error
             return
         if len(gone) < len(listings):
-            self.fetched["listings of directories"] = None
+            self.fetched["lists of files of folders"] = None
 
     def small_file(self, path: str, pointer: Pointer) -> bytes:
         """Returns the content of a file that is data, for the values in it; raises NotFetched if it is not here and cannot be fetched."""
@@ -194,4 +194,4 @@ class ContentSource:
         try:
             return entries_of(pointer, self.cache)
         except ObjectMissing as error:
-            raise NotFetched(f"the listing of {path} is not here") from error
+            raise NotFetched(f"the list of files of {path} is not here") from error

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from dvlite import files
-from dvlite.errors import DvliteError, FormatError, ObjectCorrupt, ObjectMissing
+from dvlite.errors import DvliteError, FormatError, ObjectCorrupt, ObjectMissing, reason_of
 from dvlite.files import os_error, temporary_name, wait_out
 from dvlite.formats import manifest
 from dvlite.formats.manifest import EMPTY_DIR, EXECUTABLE, SYMLINK, Entries
@@ -400,7 +400,7 @@ class TreeWriter:
                 folder, name = folders.split(self._want.paths[i], create=True)
                 self._write(i, folder, name, fresh=True)
             except (OSError, DvliteError) as error:
-                self._failed[i] = DvliteError(str(error))
+                self._failed[i] = DvliteError(reason_of(error))
         return sorted(self._blocked | set(self._failed))
 
     def report(self, job: WriteJob, unwritten: Sequence[int]) -> WriteReport:

@@ -198,7 +198,7 @@ def _fetch_from_default(
         message = f"cannot list {quote(shown)}: {missing.message}, and {error.message}"
         raise ObjectMissing(message, hint=error.hint) from None
     with opened:
-        progress.start(f"fetching the listing of {shown}")
+        progress.start(f"fetching the list of files of {shown}")
         problems = fetch.fetch_nodes(Catalog(opened, progress).look(), cache, roots)
         progress.finish()
     if problems:

@@ -237,6 +237,23 @@ def test_counting_a_file_calls_almost_nothing():
         assert calls(count) <= 400
 
 
+@pytest.mark.parametrize(
+    ("line", "shown"),
+    [
+        ("::error file=a.py::no", "'::error file=a.py::no"),
+        ("  ::set-output name=x::y", "'  ::set-output name=x::y"),
+        ("a ##[error]no", "a ##'[error]no"),
+        ("a::b", "a::b"),
+    ],
+)
+@pytest.mark.parametrize("environ", [{"GITHUB_ACTIONS": "true"}, {}])
+def test_what_a_stage_prints_is_no_command_in_the_log_of_github(line, shown, environ):
+    stream = io.StringIO()
+    with Terminal(TerminalOptions(), environ, io.StringIO(), stream).progress() as lines:
+        lines.print_line(line)
+    assert stream.getvalue() == (shown if environ else line) + "\n"
+
+
 def test_a_stderr_that_is_gone_does_not_stop_the_work():
     stream = io.StringIO()
     shown = TerminalProgress(stream, lambda _: None, animate=False, clock=Clock())

@@ -204,7 +204,9 @@ def test_listings_that_a_clone_lacks_come_from_its_remote(made, colleague, tmp_p
     done = clone.dvlite("lineage", made.model(1))
     assert "data/ready/train" in done.stdout
     assert "<- unknown (not recorded)" in done.stdout
-    assert re.search(r"warning: the listings? of .* could not be read.*: files inside may be missing", done.stderr)
+    assert re.search(
+        r"warning: the lists? of files of .* could not be read.*: files inside may be missing", done.stderr
+    )
     (tmp_path / "unplugged").rename(tmp_path / "store")
     found = clone.json("lineage", made.model(1))
     assert (facts(found)[0], found["warnings"]) == (made.true[1][0], [])

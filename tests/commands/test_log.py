@@ -121,5 +121,5 @@ def test_what_is_not_committed_has_no_version_yet(project):
 def test_listings_that_are_gone_are_told_not_passed_over(versions):
     shutil.rmtree(versions.cache)
     done = versions.dvlite("log", "data/changing")
-    assert "the listings of 3 versions of 'data' cannot be read" in done.stderr
+    assert "the lists of files of 3 versions of 'data' cannot be read" in done.stderr
     assert versions.dvlite("log", "data").stdout.count("Version") == 3

@@ -133,6 +133,12 @@ def test_a_conflict_in_a_file_of_parameters_is_corrected_by_its_author(trained):
     assert one(trained)["fix"] == "correct line 1 of params.yaml"
 
 
+def test_a_conflict_in_a_pipeline_file_is_corrected_by_its_author(trained):
+    trained.write("dvlite.yaml", b"<<<<<<< HEAD\n=======\n" + trained.read("dvlite.yaml") + b">>>>>>> side\n")
+    found = trained.json("verify", code=1)["findings"]
+    assert "correct line 1 of dvlite.yaml" in {each["fix"] for each in found}
+
+
 # --- entries of lockfiles
 
 

@@ -63,7 +63,7 @@ def test_a_changed_version_rewrites_one_node_of_each_level():
 def test_a_snapshot_and_a_listing_are_never_each_other():
     (digest, data), *_ = snapshot.build(FEW).nodes
     assert digest_manifest(data) != digest
-    with pytest.raises(ObjectCorrupt, match="not a listing"):
+    with pytest.raises(ObjectCorrupt, match="not a list of files"):
         manifest.decode(data, digest)
     listing = manifest.build(manifest.from_entries([]))
     with pytest.raises(ObjectCorrupt):

@@ -52,4 +52,4 @@ def test_listings_that_could_not_be_read_are_counted(provenance_of):
     provenance = provenance_of()
     assert not provenance.listings.can_read([oid("a", "manifest"), oid("b", "manifest")])
     (warning,) = warnings_of([], provenance)
-    assert warning == "the listings of 2 directories could not be read: files inside may be missing from this answer"
+    assert warning == "the lists of files of 2 folders could not be read: files inside may be missing from this answer"

@@ -21,7 +21,7 @@ def test_checkout():
     ]
     assert result.failure(Show()) is None
     assert said(CheckoutResult(paths=(CheckedOutPath(path="d", kept=5),))) == [
-        "Nothing to check out: 1 tracked path as it should be."
+        "Nothing to check out: 1 tracked path unchanged."
     ]
 
 
