@@ -273,8 +273,9 @@ def lock(
         yield descriptor
     finally:
         try:
-            fcntl.flock(descriptor, fcntl.LOCK_UN)
-        finally:  # an open descriptor would hold the lock against this very process
+            with contextlib.suppress(OSError):  # closing does the same, but for a child that inherited the lock
+                fcntl.flock(descriptor, fcntl.LOCK_UN)
+        finally:
             os.close(descriptor)
 
 

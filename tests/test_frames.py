@@ -21,7 +21,7 @@ PROJECT = Path(__file__).parent.parent
 BOUNDS = {
     "add": (175, 31, 12, 9),
     "status": (108, 28, 12, 0),
-    "push": (349, 50, 20, 0),
+    "push": (350, 50, 20, 0),
     "repro": (463, 61, 18, 0),
     "checkout": (201, 35, 17, 13),
     "pull": (387, 56, 17, 3),

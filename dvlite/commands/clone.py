@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import shlex
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
@@ -46,6 +47,9 @@ def clone(
     """
     began = time.monotonic()
     target = Path(os.path.abspath(directory if directory is not None else folder_name(url)))
+    if (target / ".git").exists():  # perhaps by a clone that was stopped
+        hint = f"to finish a clone that was stopped: cd {shlex.quote(str(target))} && dvlite install && dvlite pull"
+        raise DvliteError(f"cannot clone into {quote(str(target))}: there is a git repository already", hint=hint)
     clone_into(url, target, environ)
     repo = open_repo(target, environ, must_be_initialised=False)
     done: Installed | None = None

@@ -64,6 +64,7 @@ def mv(repo: Repo, source: str, target: str, *, stage: bool = True, progress: Pr
         repo.forget_ignored([move.source], write=False)
         (repo.root / move.target).parent.mkdir(parents=True, exist_ok=True)
         written = repo.ensure_ignored([move.target])
+        resumed = move.resumed or not written  # a killed run may have changed them, and not got to stage them
         files.write_atomic(repo.root / (move.target + SUFFIX), move.pointer)
         _move_data(work, move)
         written += repo.forget_ignored([move.source])
@@ -73,7 +74,7 @@ def mv(repo: Repo, source: str, target: str, *, stage: bool = True, progress: Pr
         os.unlink(repo.root / (move.source + SUFFIX))
         files.sync_path((repo.root / move.source).parent)
         remove_empty_folders(repo.root, repo.cwd, move.source)
-        if move.resumed:  # the killed run may have changed them, and not got to stage them
+        if resumed:
             written += repo.unstaged_ignore_files([move.source, move.target])
         changed = [move.source + SUFFIX, move.target + SUFFIX, *dict.fromkeys(written)]
         staged = repo.stage(changed, enabled=stage)

@@ -158,13 +158,12 @@ def remote_add(
 ) -> RemoteAddResult:
     """Configures a remote, approves its place for this user, and checks that it answers.
 
-    A relative folder is stored relative to the repository. The first remote becomes the default. Raises UsageError, with nothing
-    written, for a name in use, an invalid URL or option, and secrets without `local`.
+    A relative folder is stored relative to the repository. The first remote becomes the default. A remote that is configured just so is
+    approved and staged again: that run may have been stopped. Raises UsageError, with nothing written, for a name in use, an invalid URL
+    or option, and secrets without `local`.
     """
     layer = LOCAL if local else COMMITTED
     check_remote_name(name)
-    if f"remotes.{name}.url" in repo.read_layer(layer):
-        raise UsageError(f"there is a remote {quote(name)} already", hint=f"dvlite remote remove {name}")
     location = parse_url(url, repo.cwd)
     check_options(location.scheme, options)
     inside = _inside_work_tree(repo, location)
@@ -178,6 +177,9 @@ def remote_add(
                 hint="keep it in a file that git ignores: dvlite remote add --local with the same words",
             )
         changes[f"remotes.{name}.{option}"] = check(f"remotes.{name}.{option}", value, layer)
+    said = {key: each.value for key, each in repo.read_layer(layer).items() if key.startswith(f"remotes.{name}.")}
+    if said not in ({}, changes):
+        raise UsageError(f"there is a remote {quote(name)} already", hint=f"dvlite remote remove {name}")
     if default or (repo.config.default_remote is None and not repo.config.remote_names):
         changes["core.remote"] = name
     with repo.lock():

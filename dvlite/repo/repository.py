@@ -8,8 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import os
-from collections.abc import Callable, Mapping, Sequence
-from contextlib import AbstractContextManager
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 
@@ -105,14 +104,19 @@ class Repo:
         """
         return remotes.settings(self.config, name, self.root, to_push=to_push)
 
-    def lock(self, progress: Progress | None = None, *, wait: bool | None = None) -> AbstractContextManager[int]:
-        """Holds this worktree's lock, exclusively: for whatever writes the work tree.
+    @contextlib.contextmanager
+    def lock(self, progress: Progress | None = None, *, wait: bool | None = None) -> Iterator[int]:
+        """Holds this worktree's lock, exclusively: for whatever writes the work tree. git ignores what it may leave if it is killed.
 
         Warns through `progress` if another process holds it; raises Busy if it must not `wait`.
         """
         self.state_dir.mkdir(parents=True, exist_ok=True)
         waiting = None if progress is None else partial(progress.warn, WAITING)
-        return files.lock(self.state_dir / "lock", wait=self.waits if wait is None else wait, waiting=waiting)
+        wait = self.waits if wait is None else wait
+        with files.lock(self.state_dir / "lock", wait=wait, waiting=waiting) as descriptor:
+            with contextlib.suppress(DvliteError):  # for a clone that git alone made, or one whose file is a link
+                ignore.add_lines(self.common_dir / "info" / "exclude", ignore.TEMPORARY)
+            yield descriptor
 
     # -- paths
 
@@ -218,7 +222,6 @@ class Repo:
             if self.git.config_get(key) != value:
                 self.git.config_set(key, value)
         self.exclude([tracked.path for tracked in self.work_tree.tracked(broken=[])])
-        ignore.add_lines(self.common_dir / "info" / "exclude", ignore.TEMPORARY)
 
     def open_other(self, start: Path) -> Repo:
         """Opens another repository, or another worktree of this one, for the same user."""

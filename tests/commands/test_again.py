@@ -55,6 +55,12 @@ def test_mv_stages_both_names(two, undone):
     assert state(two) == whole
 
 
+def test_mv_stages_the_ignore_file_that_a_stopped_run_wrote(two):
+    two.write("new/.gitignore", "/a\n")
+    two.dvlite("mv", "data/a", "new/a")
+    assert "A  new/.gitignore" in state(two)
+
+
 def test_rm_passes_over_what_is_gone(two):
     for name in ("a", "a.dvlite"):
         (two.root / "data" / name).unlink()

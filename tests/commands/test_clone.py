@@ -52,6 +52,16 @@ def test_a_folder_that_is_not_empty_is_left_as_it_is(pushed, tmp_path):
     assert tree(tmp_path / "copy") == {"mine": (b"mine", False)}
 
 
+def test_a_clone_that_was_stopped_is_finished_by_the_commands_of_the_hint(pushed, invoke, tmp_path, on_path):
+    pushed.git("clone", "-q", str(pushed.root), str(tmp_path / "copy"))
+    said = pushed.dvlite("clone", pushed.root, tmp_path / "copy", code=1).stderr
+    finish = said[said.index("cd ") :].strip()
+    subprocess.run(["bash", "-ec", finish], check=True, capture_output=True)
+    copy = Project(tmp_path / "copy", invoke)
+    assert tree(copy.root / "data") == tree(pushed.root / "data")
+    assert copy.is_clean()
+
+
 def test_init_and_clone_set_the_driver(started, tmp_path):
     for key, value in CLONE_SETTINGS.items():
         assert started.git("config", key).strip() == value

@@ -139,6 +139,17 @@ def test_a_name_is_given_once(work):
         added(url="../other")
 
 
+def test_adding_a_remote_again_does_what_a_stopped_run_left(work):
+    added(options={"region": "eu-west-1"}, url="s3://bucket")
+    approved = user_config().read_bytes()
+    user_config().unlink()
+    with pytest.raises(UsageError, match="there is a remote 'origin' already"):
+        added(url="s3://bucket")
+    assert not user_config().exists()
+    added(options={"region": "eu-west-1"}, url="s3://bucket")
+    assert user_config().read_bytes() == approved
+
+
 def test_a_folder_in_the_work_tree_is_warned_of(work):
     assert "keep git from adding it" in added(url="store").warnings[0]
 

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from dvlite.errors import Busy, NotARepository, UsageError
+from dvlite.files import temporary_name
 from dvlite.repo.repository import open_repo
 from tests.repo.repositories import commit, git, opened, put, write_config
 
@@ -122,6 +123,16 @@ def test_a_tracked_path_is_ignored_with_and_without_its_pointer(work):
     assert repo.git.ignored(["data/x", "top", "x"]) == {"data/x", "top"}
     assert repo.forget_ignored(["data/x", "top"]) == [".gitignore"]
     assert repo.git.ignored(["data/x", "top"]) == set()
+
+
+def test_git_ignores_what_a_killed_writer_leaves_in_a_clone_that_git_made(work, tmp_path):
+    commit(work, x="1")
+    git(tmp_path, "clone", "-q", str(work), "other")
+    other = tmp_path / "other"
+    with opened(other).lock():
+        (other / temporary_name()).mkdir()
+        (other / temporary_name()).write_bytes(b"half of a file")
+    assert git(other, "status", "--porcelain", "-uall") == ""
 
 
 def test_the_lock_is_exclusive(work):
