@@ -152,6 +152,18 @@ def test_a_recipe():
     assert recipe.dump(found) == shown("recipe")
 
 
+def test_a_recipe_in_parts():
+    data, name = shown("recipe-part"), chunks_pack().name
+    part, again = recipe.dump_part([recipe.Term(name, 0, 1, 65_536, 65_536 * 300)])
+    assert again == data
+    assert part.digest.hex() in page_of("recipe-part")
+    file = digest_bytes(b"a" * 2 * part.length_bytes)
+    found = recipe.parse(shown("recipe-parts"), file)
+    assert found == recipe.Recipe(file, 2 * part.length_bytes, parts=(part, part))
+    assert recipe.dump(found) == shown("recipe-parts")
+    assert recipe.parse_part(data, part, file)[0].repeat == 65_536
+
+
 def test_a_pack():
     data, name = shown("pack"), digest_bytes(shown("pack"))
     assert name.hex() in page_of("pack")

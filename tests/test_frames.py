@@ -21,10 +21,10 @@ PROJECT = Path(__file__).parent.parent
 BOUNDS = {
     "add": (175, 31, 12, 9),
     "status": (108, 28, 12, 0),
-    "push": (350, 50, 20, 0),
+    "push": (353, 51, 20, 0),
     "repro": (463, 61, 18, 0),
     "checkout": (201, 35, 17, 13),
-    "pull": (387, 56, 17, 3),
+    "pull": (393, 57, 17, 3),
 }
 COLUMNS = ("functions", "files", "frames", "frames of the first write")
 

@@ -1,13 +1,15 @@
 """How a large file is made of chunks that lie in packs (docs/reference/formats/recipe.md).
 
 A recipe is stored under the oid of its file, so that name does not cover its bytes: it has a checksum of its own, and a reader checks
-each chunk and the whole file.
+each chunk and the whole file. The recipe of a file with many terms lists parts, records of their own with the terms of a stretch of it.
 """
 
 from __future__ import annotations
 
 import struct
+from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from dvlite.errors import LaterVersion, ObjectCorrupt
 from dvlite.formats.store_config import LEAST_BYTES
@@ -16,23 +18,13 @@ from dvlite.oid import DIGEST_BYTES, Digest, digest_bytes, short
 MAGIC = b"DVLR"
 VERSION = 1
 MAX_BYTES = 16 * 1024 * 1024
-_HEADER = struct.Struct("<4sB3s32sQII")  # magic, version, 0, file oid, file size, packs, terms
+TERMS_PER_PART = 65_536  # that a writer puts into one record: at most 3.5 MiB, and 20 MB in memory
+_OF_TERMS, _OF_PARTS = 0, 2  # forms; 1 is reserved for terms with bases
+_HEADER = struct.Struct("<4sBB2s32sQII")  # magic, version, form, 0, file oid, size, packs, terms or parts
 _TERM = struct.Struct("<IIIIQ")  # pack number, first chunk, chunk count, repeat, length
+_PART = struct.Struct("<32sQ")  # oid, length
 _CHECKSUM_BYTES = 16
-
-
-_NEW_BYTES_PER_TERM = 24 * 1024 * 1024  # at least, of a file that is all new: a pack of chunks holds more
-
-
-def size_of(packs: int, terms: int) -> int:
-    """Returns the length of a recipe in bytes."""
-    return _HEADER.size + packs * DIGEST_BYTES + terms * _TERM.size + _CHECKSUM_BYTES
-
-
-def size_of_new(size_bytes: int) -> int:
-    """Returns how long a recipe is at most for that many bytes of which nothing is reused: a term and a pack each time a pack is full."""
-    count = size_bytes // _NEW_BYTES_PER_TERM + 2
-    return size_of(count, count)
+_NO_FILE = Digest(bytes(DIGEST_BYTES))  # in the header of a part: any file may use it
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,48 +41,102 @@ class Term:
     length_bytes: int
 
 
+class Part(NamedTuple):
+    """A stretch of the file whose terms stand in a record of their own; `digest` is that of the record's bytes."""
+
+    digest: Digest
+    length_bytes: int
+
+
 @dataclass(frozen=True, slots=True)
 class Recipe:
-    """The terms whose chunks, one after the other, are the file."""
+    """The terms whose chunks, one after the other, are the file; or the parts that have these terms."""
 
     digest: Digest
     size_bytes: int
-    terms: tuple[Term, ...]
+    terms: tuple[Term, ...] = ()
+    parts: tuple[Part, ...] = ()
 
-    @property
-    def packs(self) -> tuple[Digest, ...]:
-        """The packs it needs, each once, in order of first use."""
-        return tuple(dict.fromkeys(term.pack for term in self.terms))
+
+def cut(terms: Sequence[Term]) -> list[Sequence[Term]]:
+    """Cuts terms into pieces that each fit into a part, as few as possible and equally long, so that none is short."""
+    count = max(1, -(-len(terms) // TERMS_PER_PART))
+    return [terms[len(terms) * i // count : len(terms) * (i + 1) // count] for i in range(count)]
+
+
+def packs_of(terms: Sequence[Term]) -> tuple[Digest, ...]:
+    """Returns the packs that terms need, each once, in order of first use."""
+    return tuple(dict.fromkeys(term.pack for term in terms))
 
 
 def dump(recipe: Recipe) -> bytes:
     """Returns the canonical bytes of a recipe."""
-    packs = recipe.packs
+    if recipe.parts:
+        rows = [_PART.pack(*part) for part in recipe.parts]
+        return _sealed(_OF_PARTS, recipe.digest, recipe.size_bytes, (), rows)
+    return _dump_terms(recipe.digest, recipe.size_bytes, recipe.terms)
+
+
+def dump_part(terms: Sequence[Term]) -> tuple[Part, bytes]:
+    """Returns a part with these terms, and the bytes of its record."""
+    length = sum(term.length_bytes for term in terms)
+    data = _dump_terms(_NO_FILE, length, terms)
+    return Part(digest_bytes(data), length), data
+
+
+def _dump_terms(digest: Digest, size_bytes: int, terms: Sequence[Term]) -> bytes:
+    packs = packs_of(terms)
     number = {pack: i for i, pack in enumerate(packs)}
-    parts = [_HEADER.pack(MAGIC, VERSION, b"", recipe.digest, recipe.size_bytes, len(packs), len(recipe.terms)), *packs]
-    parts.extend(
-        _TERM.pack(number[term.pack], term.first, term.count, term.repeat, term.length_bytes) for term in recipe.terms
-    )
-    body = b"".join(parts)
+    rows = [_TERM.pack(number[t.pack], t.first, t.count, t.repeat, t.length_bytes) for t in terms]
+    return _sealed(_OF_TERMS, digest, size_bytes, packs, rows)
+
+
+def _sealed(form: int, digest: Digest, size_bytes: int, packs: Sequence[Digest], rows: Sequence[bytes]) -> bytes:
+    header = _HEADER.pack(MAGIC, VERSION, form, b"", digest, size_bytes, len(packs), len(rows))
+    body = b"".join([header, *packs, *rows])
     return body + digest_bytes(body)[:_CHECKSUM_BYTES]
 
 
 def parse(data: bytes, digest: Digest) -> Recipe:
     """Reads the recipe of the file `digest`; raises ObjectCorrupt unless it is whole, well formed and of that file, and LaterVersion."""
+    form, size_bytes, body = _opened(data, digest, digest)
+    if form == _OF_PARTS:
+        return Recipe(digest, size_bytes, parts=_parts(body, digest, size_bytes))
+    return Recipe(digest, size_bytes, _terms(body, digest, size_bytes))
+
+
+def parse_part(data: bytes, part: Part, digest: Digest) -> tuple[Term, ...]:
+    """Reads the record of a part of the recipe of `digest`; raises as `parse` does. A part has terms: it never names parts."""
+    form, size_bytes, body = _opened(data, digest, _NO_FILE)
+    if form != _OF_TERMS:
+        raise _corrupt(digest, "a part of it names parts")
+    if size_bytes != part.length_bytes:
+        raise _corrupt(digest, "a part of it has another length")
+    return _terms(body, digest, size_bytes)
+
+
+def _opened(data: bytes, digest: Digest, named: Digest) -> tuple[int, int, bytes]:
+    """Returns form, size and body of a record after checking all that does not depend on its form."""
     if not _HEADER.size + _CHECKSUM_BYTES <= len(data) <= MAX_BYTES:
         raise _corrupt(digest, "its length is impossible")
     body, checksum = data[:-_CHECKSUM_BYTES], data[-_CHECKSUM_BYTES:]
     if digest_bytes(body)[:_CHECKSUM_BYTES] != checksum:
         raise _corrupt(digest, "its checksum is wrong")
-    magic, version, reserved, named, size_bytes, packs, terms = _HEADER.unpack_from(body)
+    magic, version, form, reserved, name, size_bytes, packs, rows = _HEADER.unpack_from(body)
     if magic != MAGIC:
         raise _corrupt(digest, "it is not a recipe")
-    if version != VERSION or any(reserved):
+    if version != VERSION or form not in (_OF_TERMS, _OF_PARTS) or any(reserved):
         raise LaterVersion(f"the recipe of {short(digest)}")
-    if named != digest:
+    if name != named:
         raise _corrupt(digest, "it is not the recipe of this file")
-    if len(body) != _HEADER.size + packs * DIGEST_BYTES + terms * _TERM.size:
+    row = _PART if form == _OF_PARTS else _TERM
+    if len(body) != _HEADER.size + packs * DIGEST_BYTES + rows * row.size or (form == _OF_PARTS and packs):
         raise _corrupt(digest, "its lengths do not add up")
+    return form, size_bytes, body
+
+
+def _terms(body: bytes, digest: Digest, size_bytes: int) -> tuple[Term, ...]:
+    packs = _HEADER.unpack_from(body)[6]
     at = _HEADER.size
     names = [Digest(body[at + i * DIGEST_BYTES : at + (i + 1) * DIGEST_BYTES]) for i in range(packs)]
     rows = list(_TERM.iter_unpack(body[at + packs * DIGEST_BYTES :]))
@@ -101,7 +147,18 @@ def parse(data: bytes, digest: Digest) -> Recipe:
         raise _corrupt(digest, "it has impossibly many chunks")
     if sum(row[4] for row in rows) != size_bytes:
         raise _corrupt(digest, "its terms do not add up to the file's size")
-    return Recipe(digest, size_bytes, tuple(Term(names[row[0]], *row[1:]) for row in rows))
+    return tuple(Term(names[row[0]], *row[1:]) for row in rows)
+
+
+def _parts(body: bytes, digest: Digest, size_bytes: int) -> tuple[Part, ...]:
+    """A part other than the last is never short: so the parts that a stranger can have a reader ask for are bounded by the file's size."""
+    parts = tuple(Part(Digest(name), length) for name, length in _PART.iter_unpack(body[_HEADER.size :]))
+    least = TERMS_PER_PART // 2 * LEAST_BYTES
+    if not parts or not parts[-1].length_bytes or any(part.length_bytes < least for part in parts[:-1]):
+        raise _corrupt(digest, "a part is impossible")
+    if sum(part.length_bytes for part in parts) != size_bytes:
+        raise _corrupt(digest, "its parts do not add up to the file's size")
+    return parts
 
 
 def _corrupt(digest: Digest, reason: str) -> ObjectCorrupt:

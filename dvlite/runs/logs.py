@@ -59,5 +59,5 @@ def _size(catalog: Catalog, digest: Digest) -> int | None:
         return places[0].record.raw_length
     if not catalog.locations(digest, (KIND_RECIPE,)):
         return None
-    recipe = catalog.recipes([digest]).get(digest)
-    return None if recipe is None else recipe.size_bytes
+    large = catalog.recipes.find([digest]).get(digest)
+    return None if large is None else large.recipe.size_bytes

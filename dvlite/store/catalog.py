@@ -9,13 +9,13 @@ from __future__ import annotations
 
 import contextlib
 import re
+from collections import OrderedDict
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Self
 
 from dvlite.errors import FormatError, LaterVersion, ObjectCorrupt, ObjectMissing, RemoteError
-from dvlite.formats import condemned, recipe, store_config
-from dvlite.formats.recipe import Recipe
+from dvlite.formats import condemned, store_config
 from dvlite.formats.store_config import StoreConfig
 from dvlite.oid import Buffer, Digest, digest_bytes, format_oid
 from dvlite.progress import NullProgress, Progress
@@ -23,7 +23,8 @@ from dvlite.show import quote
 from dvlite.store import index, pack
 from dvlite.store.index import Index, PackEntry, RecordLocation, ranges, unpack_at
 from dvlite.store.object_store import ObjectAbsent, ObjectEntry
-from dvlite.store.pack import KIND_CHUNK, KIND_RECIPE, Record
+from dvlite.store.pack import KIND_CHUNK, Record
+from dvlite.store.recipes import Recipes
 from dvlite.store.remote import Remote
 
 _NAMED = re.compile(r"(packs|index|condemned)/([0-9a-f]{64})")
@@ -31,6 +32,7 @@ _MANY = 4000  # a folder with more objects than this is listed in 16 parts at on
 WHOLE_BELOW_BYTES = 1024 * 1024  # a meta pack smaller than this is fetched and kept whole
 _MAX_CONFIG_BYTES = 64 * 1024
 _DAMAGED = "distrusted"  # kind of the notes about damaged packs in the cache's `remote/` folder
+_MOST_FOOTERS = 256  # in memory: about 250 KB each
 _OTHER_ROWS = 8  # of one object that are tried when a row is wrong: an index may hold any number of wrong ones
 _TRIES = 4  # listings of condemned/ while its objects are merged
 
@@ -60,8 +62,8 @@ class Catalog:
         self.unread = False  # a pack in no index could not be read just now
         self._indexes: dict[str, Index] | None = None
         self._lengths: dict[Digest, set[int]] | None = None  # of packs, as index objects say; 0 is not known
-        self._footers: dict[Digest, list[Record]] = {}
-        self._recipes: dict[Digest, tuple[Recipe, Digest] | None] = {}  # and the pack that the recipe lies in
+        self._footers: OrderedDict[Digest, list[Record]] = OrderedDict()  # the last ones: a large file may have 300,000
+        self.recipes = Recipes(self, remote.store.label)
 
     # --- looking ---
 
@@ -77,7 +79,7 @@ class Catalog:
         self.index_sizes = {entry.name: entry.size_bytes for entry in indexes.result() if _is_named(entry.name)}
         self._indexes = self._lengths = self.unindexed = None
         self.damaged = {name: data for name, data in self.damaged.items() if name in self.condemned_sizes}
-        self._recipes.clear()
+        self.recipes = Recipes(self, self.remote.store.label)
         return self
 
     def look_at_condemned(self) -> frozenset[Digest]:
@@ -262,13 +264,13 @@ class Catalog:
         """Within it, condemned and damaged packs that still stand count as usable: to copy what only they have."""
         self._counts_condemned = True
         distrusted, self.distrusted = self.distrusted, set()
-        self._recipes.clear()
+        self.recipes = Recipes(self, self.remote.store.label)
         try:
             yield
         finally:
             self._counts_condemned = False
             self.distrusted |= distrusted
-            self._recipes.clear()
+            self.recipes = Recipes(self, self.remote.store.label)
 
     def locations(self, digest: Digest, kinds: tuple[int, ...], *, condemned_too: bool = False) -> list[RecordLocation]:
         """Returns where an object lies in packs that can be relied on (or that at least still stand)."""
@@ -358,65 +360,29 @@ class Catalog:
             return [place for place in places if place.record.kind != KIND_CHUNK and index.is_sound(place, data)]
         return []
 
-    # --- recipes and footers ---
-
-    def recipes(self, digests: Iterable[Digest]) -> dict[Digest, Recipe]:
-        """Returns the recipes of large files that can be relied on: every pack they need stands. Batched."""
-        digests = list(dict.fromkeys(digests))
-        wanted = [digest for digest in digests if not self._knows_recipe(digest)]
-        places = {digest: self.locations(digest, (KIND_RECIPE,)) for digest in wanted}
-        bytes_of = self.read_meta([place for locations in places.values() for place in locations])
-        for digest, locations in places.items():
-            self._recipes.pop(digest, None)
-            self._recipes[digest] = self._recipe(digest, [(place, bytes_of[place]) for place in locations])
-        return {digest: entry[0] for digest in digests if (entry := self._recipes[digest]) is not None}
-
-    def _recipe(
-        self, digest: Digest, candidates: Sequence[tuple[RecordLocation, bytes]]
-    ) -> tuple[Recipe, Digest] | None:
-        """Returns the first recipe that can be relied on; raises ObjectCorrupt if there is none and one is damaged."""
-        damaged: ObjectCorrupt | None = None
-        for place, data in candidates:
-            try:
-                parsed = recipe.parse(data, digest)
-            except ObjectCorrupt as error:
-                self.doubt(place)
-                damaged = error
-                continue
-            if all(self.usable(name) and self.is_whole(name) for name in parsed.packs):
-                return parsed, place.pack
-        if damaged is not None:
-            raise damaged
-        return None
-
-    def _knows_recipe(self, digest: Digest) -> bool:
-        entry = self._recipes.get(digest)
-        return digest in self._recipes and (entry is None or all(map(self.usable, (*entry[0].packs, entry[1]))))
+    # --- footers ---
 
     def is_whole(self, name: Digest) -> bool:
         """Returns whether a pack that stands is as long as some index says; True if none says it."""
         lengths = self._indexed_packs().get(name, set()) - {0}
         return not lengths or self.packs[name] in lengths
 
-    def recipe_pack(self, digest: Digest) -> Digest:
-        """Returns the pack that holds a recipe which `recipes` returned."""
-        entry = self._recipes[digest]
-        assert entry is not None
-        return entry[1]
-
     def footers(self, names: Iterable[Digest]) -> dict[Digest, list[Record]]:
         """Returns the records of packs; a footer that was never seen costs one ranged request, all at the same time."""
         names = list(dict.fromkeys(names))
-        unknown = [name.hex() for name in names if name not in self._footers]
+        known = {name: records for name in names if (records := self._footers.get(name)) is not None}
+        unknown = [name.hex() for name in names if name not in known]
         read = self.remote.run_all(lambda text: self.footer(Digest(bytes.fromhex(text))), unknown)
-        new = {Digest(bytes.fromhex(name)): records for name, records in zip(unknown, read, strict=True)}
-        return {name: new[name] if name in new else self._footers[name] for name in names}
+        known.update((Digest(bytes.fromhex(name)), records) for name, records in zip(unknown, read, strict=True))
+        return {name: known[name] for name in names}
 
     def keep_footer(self, name: Digest, data: Buffer) -> None:
         """Keeps the footer that ends a pack, whole or its last part, if it is sound and ends where a listing says."""
         with contextlib.suppress(ObjectCorrupt):
             footer = memoryview(data)[len(data) - pack.footer_length(data, name) :]
             self._footers[name] = pack.decode_footer(footer, name, self.packs[name])
+            if len(self._footers) > _MOST_FOOTERS:
+                self._footers.popitem(last=False)
             self.remote.remember_checked("footers", name.hex(), bytes(footer))
 
     def drop_footers(self) -> None:

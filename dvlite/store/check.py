@@ -14,7 +14,7 @@ from typing import Literal, Protocol, TypeVar
 from dvlite.errors import LaterVersion, ObjectCorrupt
 from dvlite.formats import manifest, recipe
 from dvlite.formats.manifest import EMPTY_DIR, Branch
-from dvlite.formats.recipe import Recipe
+from dvlite.formats.recipe import Term
 from dvlite.formats.snapshot import VersionId
 from dvlite.oid import MANIFEST, Buffer, Digest, FileHasher, digest_bytes
 from dvlite.progress import Progress
@@ -109,13 +109,15 @@ class PackReader:
         return check_pack(data, name)
 
 
-def makes_file(packs: PackReader, wanted: Recipe, is_good: Callable[[Digest], bool]) -> bool | None:
-    """Returns whether the chunks that a recipe names are the file; None as soon as a pack is not good.
+def makes_file(
+    packs: PackReader, digest: Digest, terms: Iterable[Term], is_good: Callable[[Digest], bool]
+) -> bool | None:
+    """Returns whether the chunks that terms name are the file `digest`; None as soon as a pack is not good.
 
     A pack is read again if more than two others were in between.
     """
     hasher = FileHasher()
-    for term in wanted.terms:
+    for term in terms:
         if not is_good(term.pack):
             return None
         content = packs.get(term.pack)
@@ -123,7 +125,7 @@ def makes_file(packs: PackReader, wanted: Recipe, is_good: Callable[[Digest], bo
         for _ in range(term.repeat):
             for record in content.records[term.first : term.first + term.count]:
                 hasher.update(pack.unpack_view(record, view[record.offset : record.offset + record.stored_length]))
-    return hasher.digest() == wanted.digest
+    return hasher.digest() == digest
 
 
 def ahead(

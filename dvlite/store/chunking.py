@@ -13,13 +13,16 @@ from dvlite.formats.store_config import StoreConfig
 _BLOCK_BYTES = 8 * 1024 * 1024  # read at a time; a chunk never depends on where a block ends
 
 
-def chunks(descriptor: int, size_bytes: int, config: StoreConfig) -> Iterator[bytes]:
-    """Yields the chunks of an open file in order; their lengths sum to what could be read of `size_bytes`."""
+def chunks(descriptor: int, size_bytes: int, config: StoreConfig, *, start_bytes: int = 0) -> Iterator[bytes]:
+    """Yields the chunks of an open file in order; their lengths sum to what could be read of `size_bytes`.
+
+    From `start_bytes` on, the first few may not be those of the whole file.
+    """
     from pyfastcdc import FastCDC
 
     cutter = FastCDC(avg_size=config.average_bytes, min_size=config.min_bytes, max_size=config.max_bytes)
     rest = b""
-    offset = 0
+    offset = start_bytes
     while offset < size_bytes:
         block = read_at(descriptor, min(_BLOCK_BYTES, size_bytes - offset), offset)
         if not block:

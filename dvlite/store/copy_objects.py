@@ -5,19 +5,20 @@ Every record is verified on its way. Large files keep their chunks; a recipe is 
 
 from __future__ import annotations
 
-from collections.abc import Container, Iterable, Iterator, Mapping
+import itertools
+from collections.abc import Callable, Container, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass, field
 
 from dvlite.errors import LaterVersion, ObjectCorrupt
 from dvlite.formats import recipe
-from dvlite.formats.recipe import Recipe, Term
+from dvlite.formats.recipe import Part, Recipe, Term
 from dvlite.oid import Digest
 from dvlite.progress import Progress
 from dvlite.store import pack, usage
 from dvlite.store.catalog import Catalog
 from dvlite.store.index import RecordLocation, class_of, ranges, unpack_at
-from dvlite.store.pack import KIND_CHUNK, KIND_FILE, KIND_RECIPE, Record
+from dvlite.store.pack import KIND_CHUNK, KIND_FILE, KIND_PART, KIND_RECIPE, Record
 from dvlite.store.pack_upload import PackSlot, PackUpload
 
 _PACKS_AT_ONCE = 3  # that are read ahead: memory
@@ -68,12 +69,12 @@ def run(
                 large.append(digest)
             else:
                 result.nowhere.setdefault(kind, set()).add(digest)
-    recipes = source.recipes(large)
-    if lost := set(large) - recipes.keys():
+    large_files = source.recipes.find(large)
+    if lost := set(large) - large_files.keys():
         result.nowhere.setdefault(KIND_FILE, set()).update(lost)
     runs: dict[Digest, list[tuple[int, int]]] = {}
-    for term in (term for each in recipes.values() for term in each.terms if term.pack in leaving):
-        runs.setdefault(term.pack, []).append((term.first, term.first + term.count))
+    for term in (term for file in large_files.values() for term in source.recipes.terms(file) if term.pack in leaving):
+        usage.note_run(runs, term)
     footers = source.footers(runs)
     chunks = [place for name, each in runs.items() for place in usage.places_of(footers[name], name, usage.join(each))]
     total_bytes = sum(place.record.stored_length for place in (*places, *chunks))
@@ -92,15 +93,41 @@ def run(
         result.stored_bytes += place.record.stored_length
         progress.advance(size_bytes=place.record.stored_length)
     upload.ship_all(but=pack.META)
-    for each in recipes.values():
-        data = recipe.dump(_moved_recipe(each, moved, footers))
-        writer = upload.writer(pack.META)
-        writer.add_stored(Record(KIND_RECIPE, pack.RAW, 0, len(data), len(data), each.digest), data)
-        upload.ship_if_full(writer)
+    for file in large_files.values():
+        sections = (_moved_terms(terms, moved, footers) for terms in source.recipes.sections(file))
+        _add_recipe(
+            upload,
+            file.recipe,
+            sections,
+            lambda part: any(place.pack not in leaving for place in source.locations(part, (KIND_PART,))),
+        )
     upload.ship_all()
     upload.put_index()
     progress.finish()
     return result
+
+
+def _add_recipe(
+    upload: PackUpload, old: Recipe, sections: Iterable[Sequence[Term]], stays: Callable[[Digest], bool]
+) -> None:
+    """Writes a recipe of moved terms, and those of its parts that no pack has which stays."""
+    pieces = (piece for terms in sections for piece in recipe.cut(terms))
+    first, second = next(pieces, ()), next(pieces, None)
+    made = Recipe(old.digest, old.size_bytes, tuple(first))
+    if second is not None:
+        parts: list[Part] = []
+        for piece in itertools.chain((first, second), pieces):
+            part, data = recipe.dump_part(piece)
+            if part not in parts[-1:] and not stays(part.digest):
+                writer = upload.writer(pack.META)
+                writer.add(KIND_PART, part.digest, data)
+                upload.ship_if_full(writer)
+            parts.append(part)
+        made = Recipe(old.digest, old.size_bytes, parts=tuple(parts))
+    data = recipe.dump(made)
+    writer = upload.writer(pack.META)
+    writer.add_stored(Record(KIND_RECIPE, pack.RAW, 0, len(data), len(data), made.digest), data)
+    upload.ship_if_full(writer)
 
 
 def _note(runs: list[_Moved], number: int, slot: PackSlot, at: int) -> None:
@@ -110,10 +137,12 @@ def _note(runs: list[_Moved], number: int, slot: PackSlot, at: int) -> None:
         runs.append(_Moved(number, number + 1, slot, at))
 
 
-def _moved_recipe(old: Recipe, moved: Mapping[Digest, list[_Moved]], footers: Mapping[Digest, list[Record]]) -> Recipe:
-    """Returns a recipe of the same chunks where they are now."""
+def _moved_terms(
+    old: Iterable[Term], moved: Mapping[Digest, list[_Moved]], footers: Mapping[Digest, list[Record]]
+) -> list[Term]:
+    """Returns terms of the same chunks where they are now."""
     terms: list[Term] = []
-    for term in old.terms:
+    for term in old:
         runs = moved.get(term.pack)
         if runs is None:
             terms.append(term)
@@ -134,7 +163,7 @@ def _moved_recipe(old: Recipe, moved: Mapping[Digest, list[_Moved]], footers: Ma
             assert slot.pack is not None
             length = repeat * sum(record.raw_length for record in records[first:end])
             terms.append(Term(slot.pack, at, end - first, repeat, length))
-    return Recipe(old.digest, old.size_bytes, tuple(terms))
+    return terms
 
 
 def _read(source: Catalog, places: Iterable[RecordLocation]) -> Iterator[Stored]:

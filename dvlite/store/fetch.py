@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import functools
+import itertools
 import os
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, wait
@@ -17,7 +18,7 @@ from dvlite import files
 from dvlite.errors import LaterVersion, ObjectCorrupt, ObjectMissing
 from dvlite.formats import manifest
 from dvlite.formats.manifest import Branch
-from dvlite.formats.recipe import Recipe
+from dvlite.formats.recipe import Term
 from dvlite.formats.store_config import DEFAULT
 from dvlite.oid import FILE, MANIFEST, Digest, digest_bytes, format_oid
 from dvlite.progress import Progress
@@ -30,10 +31,13 @@ from dvlite.store.index import RecordLocation, ranges, unpack_at
 from dvlite.store.object_store import ObjectAbsent
 from dvlite.store.pack import KIND_FILE, KIND_MANIFEST, KIND_RECIPE
 from dvlite.store.partial_file import PartialFile
+from dvlite.store.recipes import LargeFile, windows
 
 _ROUNDS = 4  # fresh looks while gc moves things about
 _OPEN_FILES = 24  # partial files at a time: a process may be limited to 64 descriptors
 _MOST_RAW = 64  # times a pack's length: what more it claims to hold is not unpacked unless it is wanted
+_FOOTERS = 64  # in memory at a time, while the chunks they name are noted
+_AROUND_BYTES = 1024 * 1024 * 1024  # of an earlier version, before and after where a window of a very large file lies
 _WHOLE_FRACTION = 0.5  # of a pack; above it, one request for all of it is cheaper than ranges
 
 
@@ -52,7 +56,7 @@ class FetchPlan:
     """Where each needed file comes from; `absent` are on no pack that can be relied on."""
 
     small: list[RecordLocation] = field(default_factory=list)
-    large: list[tuple[Need, Recipe]] = field(default_factory=list)
+    large: list[tuple[Need, LargeFile]] = field(default_factory=list)
     absent: list[Need] = field(default_factory=list)
     size_bytes: int = 0
 
@@ -119,14 +123,14 @@ def plan(catalog: Catalog, cache: Cache, needs: Sequence[Need]) -> FetchPlan:
             result.small.append(place)
         else:
             with_recipe.append(need)
-    recipes = catalog.recipes(need.digest for need in with_recipe if catalog.locations(need.digest, (KIND_RECIPE,)))
+    there = catalog.recipes.find(need.digest for need in with_recipe if catalog.locations(need.digest, (KIND_RECIPE,)))
     for need in with_recipe:
-        recipe = recipes.get(need.digest)
-        if recipe is None:
+        file = there.get(need.digest)
+        if file is None:
             result.absent.append(need)
         else:
-            _require_size(need, recipe.size_bytes)
-            result.large.append((need, recipe))
+            _require_size(need, file.recipe.size_bytes)
+            result.large.append((need, file))
     return result
 
 
@@ -303,20 +307,29 @@ def _verified(
 # --- large files ---
 
 
-def _bring_large(catalog: Catalog, writer: Writer, wanted: Sequence[tuple[Need, Recipe]], progress: Progress) -> bool:
+def _bring_large(
+    catalog: Catalog, writer: Writer, wanted: Sequence[tuple[Need, LargeFile]], progress: Progress
+) -> bool:
     gone = False
     for batch in _batches(wanted):
-        partials = [PartialFile(need.digest, need.size_bytes, recipe, writer) for need, recipe in batch]
+        partials = [PartialFile(need.digest, need.size_bytes, writer) for need, _ in batch]
         try:
-            for partial, (need, _) in zip(partials, batch, strict=True):
-                _reuse(catalog, partial, need, writer.cache, progress)
-            by_pack: dict[Digest, list[PartialFile]] = {}
-            for partial in partials:
-                for name in partial.packs_needed():
-                    by_pack.setdefault(name, []).append(partial)
-            missed = _in_flight(
-                catalog, [functools.partial(_fill, catalog, *item, progress) for item in by_pack.items()]
-            )
+            of_files = (windows(catalog.recipes.terms(file)) for _, file in batch)
+            steps: Iterable[tuple[Sequence[Term], ...]] = itertools.zip_longest(*of_files, fillvalue=())
+            missed = False
+            for step in steps:  # one, unless a file is very large: that is alone in its batch
+                for partial, terms, (need, _) in zip(partials, step, batch, strict=True):
+                    partial.begin(terms)
+                    _reuse(catalog, partial, need, writer.cache, progress)
+                by_pack: dict[Digest, list[PartialFile]] = {}
+                for partial in partials:
+                    for name in partial.packs_needed():
+                        by_pack.setdefault(name, []).append(partial)
+                missed = _in_flight(
+                    catalog, [functools.partial(_fill, catalog, *item, progress) for item in by_pack.items()]
+                )
+                if missed:
+                    break
             gone |= missed
             for partial in partials if not missed else ():
                 partial.finish(catalog.remote.store.label)
@@ -327,9 +340,9 @@ def _bring_large(catalog: Catalog, writer: Writer, wanted: Sequence[tuple[Need, 
     return gone
 
 
-def _batches(wanted: Sequence[tuple[Need, Recipe]]) -> Iterable[list[tuple[Need, Recipe]]]:
+def _batches(wanted: Sequence[tuple[Need, LargeFile]]) -> Iterable[list[tuple[Need, LargeFile]]]:
     """Groups files so that small ones share the download of a pack and few are open at a time."""
-    batch: list[tuple[Need, Recipe]] = []
+    batch: list[tuple[Need, LargeFile]] = []
     total = 0
     for item in wanted:
         if batch and (len(batch) >= _OPEN_FILES or total + item[0].size_bytes > 8 * pack.TARGET_BYTES):
@@ -346,7 +359,8 @@ def _reuse(catalog: Catalog, partial: PartialFile, need: Need, cache: Cache, pro
     bases = [path for base in need.bases if (path := cache.large_path(base)).exists()]
     if not partial.resumed and not bases:
         return
-    table = partial.expand(catalog.footers(partial.recipe.packs))
+    for at in range(0, len(partial.packs), _FOOTERS):
+        partial.expand(catalog.footers(partial.packs[at : at + _FOOTERS]))
     if partial.resumed:
         partial.keep_what_is_right(progress)
     config = catalog.config or DEFAULT
@@ -354,8 +368,11 @@ def _reuse(catalog: Catalog, partial: PartialFile, need: Need, cache: Cache, pro
         if not partial.packs_needed():
             return
         with open(os.open(base, files.READ), "rb") as file:
-            for chunk in chunking.chunks(file.fileno(), os.fstat(file.fileno()).st_size, config):
-                for place in table.get(digest_bytes(chunk), ()):
+            size = os.fstat(file.fileno()).st_size
+            end = size if partial.is_last else min(size, partial.end_bytes + _AROUND_BYTES)
+            start = max(0, partial.start_bytes - _AROUND_BYTES)
+            for chunk in chunking.chunks(file.fileno(), end, config, start_bytes=start):
+                for place in partial.places(digest_bytes(chunk)):
                     partial.fill(place, chunk, progress)
 
 

@@ -1,6 +1,6 @@
 """Index objects: sorted rows that say in which pack an object lies (docs/reference/formats/index.md).
 
-One row per file, manifest node and recipe, never per chunk, and a table of the packs; derivable from packs. The same bytes serve on a remote and in the cache.
+One row per file, manifest node, recipe and part of one, never per chunk, and a table of the packs; derivable from packs. The same bytes serve on a remote and in the cache.
 """
 
 from __future__ import annotations

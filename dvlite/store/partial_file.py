@@ -1,26 +1,27 @@
 """One large file on its way from a remote: a file of its final size in the cache's `partial/`, filled in any order.
 
-It survives an interruption: what it holds is checked chunk by chunk when the download is taken up again.
+A window of consecutive terms is known at a time, however large the file. It survives an interruption: what it holds is checked chunk by
+chunk when the download is taken up again.
 """
 
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from dvlite.errors import ObjectCorrupt
 from dvlite.files import os_error, read_at, write_at
-from dvlite.formats.recipe import Recipe, Term
+from dvlite.formats.recipe import Term
 from dvlite.oid import Buffer, Digest, digest_bytes, digest_file, format_oid
 from dvlite.progress import Progress
 from dvlite.store import pack
 from dvlite.store.cache_writer import Writer
 from dvlite.store.pack import Record
+from dvlite.store.recipes import WINDOW_CHUNKS
 
 _RUN_CHUNKS = 256  # written in one call; the kernel takes at most 1,024
-_MOST_CHUNKS = 4_000_000  # beyond it (about 128 GiB) a table of chunks would take too much memory: they are downloaded
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,19 +35,33 @@ class ChunkLocation:
 
 
 class PartialFile:
-    """Assembles one file. `write` may be called from many threads, for different packs."""
+    """Assembles one file, window by window. `write` may be called from many threads, for different packs."""
 
-    def __init__(self, digest: Digest, size_bytes: int, recipe: Recipe, writer: Writer) -> None:
-        self.recipe = recipe
+    def __init__(self, digest: Digest, size_bytes: int, writer: Writer) -> None:
         self._digest, self._size, self._writer = digest, size_bytes, writer
-        self._offsets = _offsets(recipe.terms)
+        self.start_bytes = self.end_bytes = 0  # of the window in the file
+        self._path, self._file, self.resumed = self._open()
+        self.begin(())
+
+    def begin(self, terms: Sequence[Term]) -> None:
+        """Takes up the window of terms after the last one, which is forgotten."""
+        self._terms = terms
         self._by_pack: dict[Digest, list[int]] = {}
-        for position, term in enumerate(recipe.terms):
-            self._by_pack.setdefault(term.pack, []).append(position)
         self._have: dict[int, bytearray] = {}  # term -> a byte per chunk; absent: nothing of it is there
         self._places: dict[Digest, list[ChunkLocation]] = {}
         self._done: set[int] = set()  # terms that are there as a whole
-        self._path, self._file, self.resumed = self._open()
+        self._offsets: list[int] = []
+        self.start_bytes = self.end_bytes
+        for position, term in enumerate(terms):
+            self._by_pack.setdefault(term.pack, []).append(position)
+            self._offsets.append(self.end_bytes)
+            self.end_bytes += term.length_bytes
+        self.packs = list(self._by_pack)
+
+    @property
+    def is_last(self) -> bool:
+        """Returns whether the window ends where the file does."""
+        return self.end_bytes == self._size
 
     def _open(self) -> tuple[Path, int, bool]:
         """Opens the partial file, or a file of its own if another process is filling that one."""
@@ -78,16 +93,19 @@ class PartialFile:
 
     # --- what is there already ---
 
-    def expand(self, footers: Mapping[Digest, list[Record]]) -> dict[Digest, list[ChunkLocation]]:
-        """Returns where each chunk belongs, by its digest."""
-        table: dict[Digest, list[ChunkLocation]] = {}
-        if sum(term.count * term.repeat for term in self.recipe.terms) > _MOST_CHUNKS:
-            return table
-        for position, term in enumerate(self.recipe.terms):
-            for number, record, offset in self._chunks(position, term, footers[term.pack]):
-                table.setdefault(record.digest, []).append(ChunkLocation(position, number, offset, record))
-        self._places = table
-        return table
+    def expand(self, footers: Mapping[Digest, list[Record]]) -> None:
+        """Notes where each chunk of these packs belongs; nothing if one term stands for too many."""
+        if sum(term.count * term.repeat for term in self._terms) > WINDOW_CHUNKS:
+            return
+        for name, records in footers.items():
+            for position in self._by_pack[name]:
+                for number, record, offset in self._chunks(position, self._terms[position], records):
+                    place = ChunkLocation(position, number, offset, record)
+                    self._places.setdefault(record.digest, []).append(place)
+
+    def places(self, digest: Digest) -> Sequence[ChunkLocation]:
+        """Returns where a chunk belongs, of the packs that were expanded."""
+        return self._places.get(digest, ())
 
     def keep_what_is_right(self, progress: Progress) -> None:
         """Keeps the chunks that an earlier try left where they belong."""
@@ -117,7 +135,7 @@ class PartialFile:
         """Returns the raw size of what is needed from a pack."""
         total = 0
         for position in self._by_pack[name]:
-            term = self.recipe.terms[position]
+            term = self._terms[position]
             if position not in self._done:
                 have = self._have.get(position)
                 share = 1.0 if have is None else have.count(0) / len(have)
@@ -127,7 +145,7 @@ class PartialFile:
     def numbers(self, name: Digest, records: list[Record]) -> Iterator[int]:
         """Yields the numbers, in the pack, of chunks that are not there yet."""
         for position in self._by_pack[name]:
-            term = self.recipe.terms[position]
+            term = self._terms[position]
             self._check(term, records)
             yield from (term.first + k for k in range(term.count) if not self._has_all(position, term, k))
 
@@ -135,7 +153,7 @@ class PartialFile:
         """Writes the chunks that a range of a pack, from `start`, holds; each is verified first. Neighbours are written in one call."""
         view = memoryview(data)
         for position in self._by_pack[name]:
-            term = self.recipe.terms[position]
+            term = self._terms[position]
             offset = self._offsets[position]
             period = term.length_bytes // term.repeat
             self._check(term, records)
@@ -221,16 +239,8 @@ class PartialFile:
     def _mark(self, position: int, number: int) -> None:
         have = self._have.get(position)
         if have is None:
-            term = self.recipe.terms[position]
+            term = self._terms[position]
             have = self._have[position] = bytearray(term.count * term.repeat)
         have[number] = 1
         if number == len(have) - 1 and 0 not in have:
             self._done.add(position)
-
-
-def _offsets(terms: tuple[Term, ...]) -> list[int]:
-    offsets, at = [], 0
-    for term in terms:
-        offsets.append(at)
-        at += term.length_bytes
-    return offsets

@@ -10,13 +10,13 @@ from dataclasses import dataclass, field
 from dvlite.errors import FormatError, ObjectCorrupt, ObjectMissing
 from dvlite.formats import manifest
 from dvlite.formats.manifest import EMPTY_DIR, Branch, Entries
-from dvlite.formats.recipe import Recipe
 from dvlite.formats.snapshot import Version
 from dvlite.oid import DIGEST_BYTES, MANIFEST, Digest
 from dvlite.show import is_or_are, quote, some
 from dvlite.store.cache import Cache
 from dvlite.store.catalog import Catalog
 from dvlite.store.pack import KIND_FILE, KIND_MANIFEST, KIND_RECIPE
+from dvlite.store.recipes import LargeFile
 
 
 @dataclass(slots=True)
@@ -200,20 +200,19 @@ class _Planner:
     def settle_large(self) -> None:
         """Looks up the recipes of all large files at once."""
         result = self._plan
-        recipes: dict[Digest, Recipe] | None = None
+        there: dict[Digest, LargeFile] | None = None
         if self._may_rescue:
             with contextlib.suppress(
                 ObjectCorrupt
             ):  # to a push, a damaged recipe is not there: asked again, it is left out
-                recipes = self._catalog.recipes(self._large)
-        if recipes is None:
-            recipes = self._catalog.recipes(self._large)
+                there = self._catalog.recipes.find(self._large)
+        if there is None:
+            there = self._catalog.recipes.find(self._large)
         for digest, (size_bytes, path, relies, tracked) in self._large.items():
-            recipe = recipes.get(digest)
-            if recipe is not None:
-                packs = {*recipe.packs, self._catalog.recipe_pack(digest)}
+            file = there.get(digest)
+            if file is not None:
                 for waiting in relies:
-                    waiting.update(packs)
+                    waiting.update(file.relies)
             elif self._cache.has_file(digest, size_bytes):
                 result.large.append((digest, size_bytes, path))
                 result.files += 1

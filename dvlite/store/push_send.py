@@ -1,28 +1,39 @@
 """Sends what a push plan names: builds packs, keeps as many uploads going as there are connections, publishes indexes on the way.
 
-A bounded number of packs is in memory. An interrupted push continues: packs are indexed every few, chunks are found by kept footers.
+A bounded number of packs and of terms is in memory. An interrupted push continues: packs are indexed every few, chunks are found by kept footers.
 """
 
 from __future__ import annotations
 
+import contextlib
 from array import array
-from collections.abc import Callable, Collection, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 
-from dvlite.errors import FormatError, ObjectCorrupt, ObjectMissing
+from dvlite.errors import ObjectCorrupt, ObjectMissing
 from dvlite.formats import recipe
-from dvlite.formats.recipe import Recipe, Term
+from dvlite.formats.recipe import Part, Recipe, Term
 from dvlite.oid import Digest, FileHasher, digest_bytes, format_oid
 from dvlite.progress import Progress
-from dvlite.show import quote, size_text
 from dvlite.store import chunking, pack
 from dvlite.store.cache import Cache
 from dvlite.store.catalog import Catalog
-from dvlite.store.pack import KIND_CHUNK, KIND_FILE, KIND_MANIFEST, KIND_RECIPE, KIND_SNAPSHOT, PackWriter, Record
+from dvlite.store.pack import (
+    KIND_CHUNK,
+    KIND_FILE,
+    KIND_MANIFEST,
+    KIND_PART,
+    KIND_RECIPE,
+    KIND_SNAPSHOT,
+    PackWriter,
+    Record,
+)
 from dvlite.store.pack_upload import PackSlot, PackUpload
 from dvlite.store.push_plan import PushPlan
 
 _KNOWN_CHUNKS = 2_000_000  # chunk places remembered at a time: about 64 GiB of data, 300 MB of memory
-_MANY_TERMS = 4096
+_AHEAD_BYTES = 8 * 1024 * 1024 * 1024  # of an earlier version, whose chunks are known before they are asked for
+_FOOTERS = 64  # in memory at a time, while chunks are learned from them
+_MANY_TERMS = 4096  # beyond it a file must have two chunks a term
 
 
 class Sender:
@@ -35,6 +46,7 @@ class Sender:
         self._upload = PackUpload(catalog)
         self._unfinished: set[Digest] = set()  # packs of an interrupted push, in no index yet
         self._drafts: list[_RecipeDraft] = []
+        self._parts: set[Digest] = set()  # that this push has written
         self._reused: set[Digest] = set()  # packs whose chunks new recipes name too
 
     @property
@@ -55,12 +67,6 @@ class Sender:
         """Uploads the plan, and nodes of a snapshot; returns when all of it arrived and is indexed."""
         if not todo.uploads and not snapshot_nodes:
             return
-        for _, size_bytes, path in todo.large:
-            if recipe.size_of_new(size_bytes) + recipe.size_of(_MANY_TERMS, _MANY_TERMS) > recipe.MAX_BYTES:
-                raise FormatError(
-                    f"cannot push {quote(path)}: a file of {size_text(size_bytes)} is larger than its recipe can describe",
-                    hint="split it into files of a few TiB; nothing was sent",
-                )
         self._progress.start(f"pushing {self._remote.store.label}", total_bytes=todo.size_bytes, total_files=todo.files)
         for digest in todo.small:
             self._copy(digest, KIND_FILE)
@@ -111,12 +117,13 @@ class Sender:
         if self._cache.has_packed(digest, (KIND_FILE,)):
             self._add(KIND_FILE, digest, self._cache.read_file(digest, size_bytes))
             return
-        chunks.learn(bases)
-        draft = _RecipeDraft(digest, size_bytes)
+        chunks.follow(bases)
+        draft = _RecipeDraft(digest)
         whole = FileHasher()
         with self._cache.open_large(digest) as descriptor:
             for chunk in chunking.chunks(descriptor, size_bytes, self._config):
                 whole.update(chunk)
+                chunks.reach(draft.size_bytes)
                 name = digest_bytes(chunk)
                 place = None if draft.fragmented else chunks.find(name)
                 if place is None:
@@ -126,6 +133,8 @@ class Sender:
                     self._ship_if_full(writer)
                     chunks.remember(name, *place)
                 draft.add(*place, len(chunk))
+                if draft.is_full:
+                    self._cut(draft)
                 self._progress.advance(size_bytes=len(chunk))
         if whole.digest() != digest:
             self._cache.discard(digest)
@@ -157,15 +166,40 @@ class Sender:
         self._upload.ship_all()
         self._upload.put_index()
 
+    def _cut(self, draft: _RecipeDraft) -> None:
+        """Writes the terms so far as a part: ships their last chunks and waits for them, so that a file's terms are never all in memory."""
+        self._upload.ship_all(but=pack.META)
+        draft.parts.append(self._add_part(draft.cut()))
+
+    def _add_part(self, terms: Sequence[Term]) -> Part:
+        """Writes a part of a recipe, unless the remote has it: a file has those of its earlier version up to where they differ."""
+        self._rely_on(recipe.packs_of(terms))
+        part, data = recipe.dump_part(terms)
+        places = self._catalog.locations(part.digest, (KIND_PART,))
+        if places:
+            self._reused.add(places[0].pack)
+        elif part.digest not in self._parts:
+            self._parts.add(part.digest)
+            self._add(KIND_PART, part.digest, data)
+        return part
+
+    def _rely_on(self, packs: Iterable[Digest]) -> None:
+        """Notes packs of chunks that a recipe names; those of an interrupted push are indexed now."""
+        taken_up = self._unfinished.intersection(packs)
+        self._upload.take_up(taken_up)
+        self._unfinished -= taken_up
+        self._reused.update(packs)
+
     def _add_recipes(self) -> None:
         ready = [draft for draft in self._drafts if draft.ready]
         self._drafts = [draft for draft in self._drafts if not draft.ready]
         for draft in ready:
-            finished = draft.recipe()
-            taken_up = self._unfinished.intersection(finished.packs)
-            self._upload.take_up(taken_up)
-            self._unfinished -= taken_up
-            self._reused.update(finished.packs)
+            terms = draft.cut(last=True)
+            if draft.parts:
+                finished = Recipe(draft.digest, draft.size_bytes, parts=(*draft.parts, self._add_part(terms)))
+            else:
+                finished = Recipe(draft.digest, draft.size_bytes, terms)
+                self._rely_on(recipe.packs_of(terms))
             data = recipe.dump(finished)
             writer = self._upload.writer(pack.META)
             writer.add_stored(Record(KIND_RECIPE, pack.RAW, 0, len(data), len(data), finished.digest), data)
@@ -173,35 +207,34 @@ class Sender:
 
 
 class _RecipeDraft:
-    """A recipe in the making: terms name slots, not packs."""
+    """A recipe in the making: terms name slots, not packs. Those that were cut are a part already."""
 
-    __slots__ = ("_chunks", "_digest", "_size", "_slots", "_terms", "_unread")
+    __slots__ = ("_chunks", "_count", "_terms", "digest", "parts", "size_bytes")
 
-    def __init__(self, digest: Digest, size_bytes: int) -> None:
-        self._digest, self._size = digest, size_bytes
+    def __init__(self, digest: Digest) -> None:
+        self.digest = digest
+        self.parts: list[Part] = []
+        self.size_bytes = 0  # of what was read so far
         self._terms: list[tuple[PackSlot, array[int]]] = []  # first, count, repeat, length
-        self._slots: set[PackSlot] = set()
-        self._chunks = 0
-        self._unread = size_bytes
+        self._chunks = self._count = 0  # of the whole file: chunks, and terms
 
     @property
     def ready(self) -> bool:
         return all(slot.arrived for slot, _ in self._terms)
 
     @property
+    def is_full(self) -> bool:
+        """Returns whether one record has no room for the terms; the last one may still grow."""
+        return len(self._terms) > recipe.TERMS_PER_PART
+
+    @property
     def fragmented(self) -> bool:
-        """Returns whether reuse has cut the file into so many pieces that reading it back would crawl, or that no more fit into a recipe."""
-        if len(self._terms) <= _MANY_TERMS:
-            return False
-        rest = recipe.size_of_new(self._unread)
-        return (
-            self._chunks < 2 * len(self._terms)
-            or rest + recipe.size_of(len(self._slots) + 1, len(self._terms) + 1) > recipe.MAX_BYTES
-        )
+        """Returns whether reuse has cut the file into so many pieces that reading it back would crawl."""
+        return self._count > _MANY_TERMS and self._chunks < 2 * self._count
 
     def add(self, slot: PackSlot, number: int, length_bytes: int) -> None:
         self._chunks += 1
-        self._unread -= length_bytes
+        self.size_bytes += length_bytes
         if self._terms and self._terms[-1][0] is slot:
             term = self._terms[-1][1]
             extends = term[2] == 1 and number == term[0] + term[1]
@@ -209,15 +242,18 @@ class _RecipeDraft:
                 term[1 if extends else 2] += 1
                 term[3] += length_bytes
                 return
-        self._slots.add(slot)
+        self._count += 1
         self._terms.append((slot, array("Q", (number, 1, 1, length_bytes))))
 
-    def recipe(self) -> Recipe:
+    def cut(self, *, last: bool = False) -> tuple[Term, ...]:
+        """Returns, and drops, the terms of a full part; with `last`, all that are left."""
+        end = len(self._terms) if last else recipe.TERMS_PER_PART
         terms = []
-        for slot, (first, count, repeat, length) in self._terms:
+        for slot, (first, count, repeat, length) in self._terms[:end]:
             assert slot.pack is not None
             terms.append(Term(slot.pack, first, count, repeat, length))
-        return Recipe(self._digest, self._size, tuple(terms))
+        del self._terms[:end]
+        return tuple(terms)
 
 
 class _KnownChunks:
@@ -227,19 +263,39 @@ class _KnownChunks:
         self._catalog = catalog
         self._places: dict[Digest, tuple[PackSlot, int]] = {}
         self._learned: set[Digest] = set()
-        self._read(unfinished)
+        self._ahead: list[tuple[int, Iterator[Term]]] = []  # of each earlier version: how far it was read, and the rest
+        self._next = 0
+        self._read(list(unfinished))
 
-    def learn(self, bases: Sequence[Digest]) -> None:
-        """Reads the footers of the packs that earlier versions of a file use."""
-        self._read([name for recipe in self._catalog.recipes(bases).values() for name in recipe.packs])
+    def follow(self, bases: Sequence[Digest]) -> None:
+        """Begins a file that has these earlier versions; a damaged one is none."""
+        self._next, self._ahead = 0, []
+        with contextlib.suppress(ObjectCorrupt):
+            recipes = self._catalog.recipes
+            self._ahead = [(0, recipes.terms(file)) for file in recipes.find(bases).values()]
 
-    def _read(self, names: Iterable[Digest]) -> None:
+    def reach(self, offset: int) -> None:
+        """Reads the footers of the packs that earlier versions use up to some way beyond an offset in the file."""
+        if offset < self._next or not self._ahead:
+            return
+        self._next = offset + _AHEAD_BYTES // 2
+        names: list[Digest] = []
+        for i, (known, terms) in enumerate(self._ahead):
+            end = known
+            while end < offset + _AHEAD_BYTES and (term := next(terms, None)) is not None:
+                names.append(term.pack)
+                end += term.length_bytes
+            self._ahead[i] = (end, terms)
+        self._read(names)
+
+    def _read(self, names: Sequence[Digest]) -> None:
         fresh = [name for name in dict.fromkeys(names) if name not in self._learned]
-        self._learned.update(fresh)
-        for name, records in self._catalog.footers(fresh).items():
-            slot = PackSlot(name)
-            for number, record in enumerate(records):
-                self.remember(record.digest, slot, number)
+        for at in range(0, len(fresh), _FOOTERS):
+            for name, records in self._catalog.footers(fresh[at : at + _FOOTERS]).items():
+                self._learned.add(name)
+                slot = PackSlot(name)
+                for number, record in enumerate(records):
+                    self.remember(record.digest, slot, number)
 
     def find(self, name: Digest) -> tuple[PackSlot, int] | None:
         return self._places.get(name)
@@ -248,4 +304,5 @@ class _KnownChunks:
         if len(self._places) >= _KNOWN_CHUNKS:
             for old in list(self._places)[: _KNOWN_CHUNKS // 2]:  # dicts keep order: the oldest half
                 del self._places[old]
+            self._learned.clear()
         self._places.setdefault(name, (slot, number))

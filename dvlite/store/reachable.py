@@ -99,9 +99,9 @@ def present(catalog: Catalog, wanted: Iterable[Digest]) -> set[Digest]:
             found.add(digest)
         elif catalog.locations(digest, (KIND_RECIPE,)):
             with_recipe.append(digest)
-    recipes = catalog.recipes(with_recipe)
-    sound = catalog.sound_packs(name for recipe in recipes.values() for name in recipe.packs)
-    return found | {digest for digest, recipe in recipes.items() if sound.issuperset(recipe.packs)}
+    large = catalog.recipes.find(with_recipe)
+    sound = catalog.sound_packs(name for file in large.values() for name in file.relies)
+    return found | {digest for digest, file in large.items() if sound.issuperset(file.relies)}
 
 
 def files_of(versions: Iterable[VersionId], cache: Cache) -> set[Digest]:

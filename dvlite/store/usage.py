@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from dvlite.errors import ObjectCorrupt, ObjectMissing
 from dvlite.formats import manifest, snapshot
 from dvlite.formats.manifest import EMPTY_DIR, MAX_LEVEL, Branch
-from dvlite.formats.recipe import Recipe
+from dvlite.formats.recipe import Term
 from dvlite.formats.snapshot import VersionId
 from dvlite.oid import DIGEST_BYTES, MANIFEST, Digest
 from dvlite.store import fetch, snapshots
@@ -31,9 +31,11 @@ from dvlite.store.pack import (
     TRAILER_BYTES,
     Record,
 )
+from dvlite.store.recipes import LargeFile
 
 _PART_ROWS = 2_000_000  # files compared at a time: about 250 MB of memory
 _NODES_AT_ONCE = 1000  # 20 MB
+_MOST_RUNS = 4096  # of a pack before they are joined: a pack has about 1,000 chunks
 _FOOTERS_AT_ONCE = 256  # 50 MB
 OVERHEAD_BYTES = RECORD_BYTES + ROW_BYTES  # of a record in a pack
 EMPTY_BYTES = HEADER_BYTES + TRAILER_BYTES  # of a pack
@@ -59,6 +61,7 @@ class Usage:
 
     live: dict[Digest, int] = field(default_factory=dict)
     runs: dict[Digest, list[tuple[int, int]]] = field(default_factory=dict)
+    parts: set[RecordLocation] = field(default_factory=set)  # of recipes, which large files may share
     absent: dict[int, set[Digest]] = field(default_factory=dict)  # kind -> digests; large files count as files
 
     def lacks(self) -> bool:
@@ -150,10 +153,10 @@ def survey(catalog: Catalog, cache: Cache, needed: Needed) -> Usage:
                     left.discard(place.record.digest)
                     usage.count(place.pack, place.record)
         with_recipe = [digest for digest in files if catalog.locations(digest, (KIND_RECIPE,))]
-        recipes = catalog.recipes(with_recipe)
-        files.difference_update(recipes)
-        for digest, each in recipes.items():
-            _count_recipe(catalog, usage, digest, each)
+        large = catalog.recipes.find(with_recipe)
+        files.difference_update(large)
+        for each in large.values():
+            _count_large(catalog, usage, each)
         absent |= files
     usage.absent = {KIND_FILE: absent, KIND_MANIFEST: manifests, KIND_SNAPSHOT: nodes}
     _count_chunks(catalog, usage)
@@ -176,12 +179,14 @@ def _files_of(cache: Cache, needed: Needed, part: int, parts: int) -> set[Digest
     return files
 
 
-def _count_recipe(catalog: Catalog, usage: Usage, digest: Digest, each: Recipe) -> None:
-    name = catalog.recipe_pack(digest)
-    place = next(place for place in catalog.locations(digest, (KIND_RECIPE,)) if place.pack == name)
-    usage.count(name, place.record)
-    for term in each.terms:
-        usage.runs.setdefault(term.pack, []).append((term.first, term.first + term.count))
+def _count_large(catalog: Catalog, usage: Usage, file: LargeFile) -> None:
+    """Counts a large file: its recipe, parts that no other has counted, and its chunks."""
+    for place in file.records:
+        if place not in usage.parts:
+            usage.count(place.pack, place.record)
+    usage.parts.update(file.records[1:])
+    for term in catalog.recipes.terms(file):
+        note_run(usage.runs, term)
 
 
 def _count_chunks(catalog: Catalog, usage: Usage) -> None:
@@ -193,6 +198,14 @@ def _count_chunks(catalog: Catalog, usage: Usage) -> None:
                 record.stored_length + OVERHEAD_BYTES for first, end in joined for record in records[first:end]
             )
         catalog.drop_footers()
+
+
+def note_run(runs: dict[Digest, list[tuple[int, int]]], term: Term) -> None:
+    """Adds the chunks of a term to the runs of its pack, which stay few."""
+    of_pack = runs.setdefault(term.pack, [])
+    of_pack.append((term.first, term.first + term.count))
+    if len(of_pack) > _MOST_RUNS:
+        of_pack[:] = join(of_pack)
 
 
 def join(runs: Iterable[tuple[int, int]]) -> list[tuple[int, int]]:

@@ -5,12 +5,12 @@ Holds at most a few packs at a time. Keeps nothing of what it reads.
 
 from __future__ import annotations
 
+import contextlib
 import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 
-from dvlite.errors import DvliteError
+from dvlite.errors import DvliteError, ObjectCorrupt
 from dvlite.formats.manifest import EMPTY_DIR
-from dvlite.formats.recipe import Recipe
 from dvlite.oid import Digest
 from dvlite.progress import Progress
 from dvlite.runs import sync
@@ -20,6 +20,7 @@ from dvlite.store.catalog import Catalog
 from dvlite.store.check import PackReader, makes_file
 from dvlite.store.object_store import ObjectAbsent
 from dvlite.store.pack import KIND_FILE, KIND_RECIPE
+from dvlite.store.recipes import LargeFile
 from dvlite.verify.findings import Finding, Unchecked
 from dvlite.verify.remote_complete import Mention, Requirement, corrupt, damaged_object
 from dvlite.verify.source import ContentSource
@@ -35,8 +36,9 @@ def read_all(
         for name in names:
             users.setdefault(name, []).append(wanted)
     large = _large_files(source, catalog, complete)
-    recipes = catalog.recipes(large)
-    chunks = {name for each in recipes.values() for name in each.packs}
+    there, findings = _recipes(source, large)
+    yield from findings
+    chunks = {name for file in there.values() for name in file.packs}
     total = sum(catalog.packs.get(name, 0) for name in users)
     progress.start(f"reading all of {catalog.remote.store.label}", total_bytes=total)
     packs = PackReader(catalog, progress)
@@ -44,14 +46,31 @@ def read_all(
     for name in packs.each(sorted(users.keys() - chunks)):
         yield from _pack(source, packs, name, users[name], reported)
     for digest, (path, wanted) in large.items():
-        if digest in recipes:
-            holder = catalog.recipe_pack(digest)
-            yield from _file(source, packs, recipes[digest], holder, path, wanted, users, reported)
+        if digest in there:
+            yield from _file(source, packs, there[digest], path, wanted, users, reported)
     progress.finish()
     yield from _records(source, catalog)
     misnamed = catalog.misnamed()
     catalog.remote.forget("index", {name.removeprefix("index/") for name in misnamed})  # the next push looks at these
     yield from (damaged_object(source, name) for name in misnamed if name not in catalog.damaged)
+
+
+def _recipes(
+    source: ContentSource, large: Mapping[Digest, tuple[str, Requirement]]
+) -> tuple[dict[Digest, LargeFile], list[Finding]]:
+    """Returns how large files lie there, and findings for those that a damaged recipe is of."""
+    catalog = source.catalog()
+    with contextlib.suppress(ObjectCorrupt):
+        return catalog.recipes.find(large), []
+    there: dict[Digest, LargeFile] = {}
+    for digest in large:
+        with contextlib.suppress(ObjectCorrupt):
+            there |= catalog.recipes.find([digest])
+    for name in catalog.distrusted:
+        catalog.note_damaged(name)
+    lost = [(path, wanted) for digest, (path, wanted) in large.items() if digest not in there]
+    what = f"on {source.name} are damaged: which chunks it has is not known"
+    return there, [corrupt(f"bytes of {printable(path)} {what}", wanted.place, wanted.path) for path, wanted in lost]
 
 
 def _pack(
@@ -85,24 +104,31 @@ def _pack(
 def _file(
     source: ContentSource,
     packs: PackReader,
-    recipe: Recipe,
-    holder: Digest,
+    file: LargeFile,
     path: str,
     wanted: Requirement,
     users: Mapping[Digest, Sequence[Requirement]],
     reported: set[Digest],
 ) -> Iterator[Finding | Unchecked]:
     """Hashes a large file, chunk by chunk."""
+    catalog = source.catalog()
+    if file.recipe.parts and not file.holders.isdisjoint(reported):
+        return
     of_packs: list[Finding | Unchecked] = []
 
     def is_good(name: Digest) -> bool:
         of_packs.extend(_pack(source, packs, name, users.get(name, [wanted]), reported))
         return name not in reported
 
-    is_file = makes_file(packs, recipe, is_good)
+    try:
+        is_file = makes_file(packs, file.recipe.digest, catalog.recipes.terms(file), is_good)
+    except ObjectAbsent as error:  # a part of the recipe, or a pack, went meanwhile
+        yield Unchecked(what=f"bytes of {printable(path)} on {source.name}", why=error.message, hint=error.hint)
+        return
     yield from of_packs
     if is_file is False:
-        source.catalog().note_damaged(holder)
+        for holder in file.holders:
+            catalog.note_damaged(holder)
         yield corrupt(
             f"the chunks of {printable(path)} on {source.name} do not make the file", wanted.place, wanted.path
         )

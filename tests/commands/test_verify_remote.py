@@ -1,13 +1,16 @@
 """`dvlite verify --remote`: what is damaged there is told of, what only looks so is not, and a push from a clone with the data repairs it."""
 
 import os
+from dataclasses import replace
 
 import pytest
 
+from dvlite.formats import recipe
+from dvlite.formats.recipe import Recipe
 from dvlite.oid import Digest, digest_bytes
 from dvlite.store import index, pack
 from dvlite.store.index import Index, PackEntry, RecordLocation
-from dvlite.store.pack import CHUNKS, KIND_FILE, KIND_MANIFEST, KIND_RECIPE, Record
+from dvlite.store.pack import CHUNKS, KIND_FILE, KIND_MANIFEST, KIND_PART, KIND_RECIPE, PackWriter, Record
 from tests.commands.project import Project
 
 PIPELINE = "stages:\n  one:\n    cmd: cp large.bin out.bin\n    deps: [large.bin, small]\n    outs: [out.bin]\n"
@@ -113,6 +116,60 @@ def test_a_damaged_pack_is_sent_again_by_the_next_push(pushed, kind):
     assert look(pushed, "--deep")["findings"] == []
     assert look(clone_of(pushed), "--deep")["findings"] == []
     assert_pulls_all(pushed, "fresh")
+
+
+def test_a_damaged_recipe_is_a_finding_where_the_file_is_known_to_be_complete(pushed):
+    for place in (row for row in rows(pushed) if row.record.kind == KIND_RECIPE):
+        path = store(pushed) / "packs" / place.pack.hex()
+        data = bytearray(path.read_bytes())
+        data[place.record.offset + 10] ^= 1
+        rewrite(path, bytes(data))
+    for kept in pushed.root.glob(".git/dvlite/cache/remote/*/meta/*"):
+        kept.unlink()
+    findings = look(pushed, "--deep", code=1)["findings"]
+    assert {finding["kind"] for finding in findings} == {"remote-corrupt"}
+    pushed.dvlite("push")
+    assert look(pushed, "--deep")["findings"] == []
+    assert_pulls_all(pushed, "fresh")
+
+
+def test_a_recipe_in_parts_is_read_whole_and_a_damaged_part_is_sent_again(shared, tmp_path, monkeypatch):
+    monkeypatch.setenv("DVLITE_TRUST", str(tmp_path / "store"))
+    shared.write("zeros.bin", bytes(40 << 20))  # a part that is not the last has 16 MiB at least
+    shared.dvlite("add", "zeros.bin")
+    shared.commit("Add")
+    shared.dvlite("push")
+    place = next(row for row in rows(shared) if row.record.kind == KIND_RECIPE)
+    data = (store(shared) / "packs" / place.pack.hex()).read_bytes()
+    stored = data[place.record.offset : place.record.offset + place.record.stored_length]
+    (term,) = recipe.parse(stored, place.record.digest).terms
+    half, data = recipe.dump_part([replace(term, repeat=term.repeat // 2, length_bytes=term.length_bytes // 2)])
+    whole = recipe.dump(Recipe(place.record.digest, 40 << 20, parts=(half, half)))
+    writer = PackWriter(pack.META, os.urandom(16))
+    writer.add(KIND_PART, half.digest, data)
+    writer.add_stored(Record(KIND_RECIPE, pack.RAW, 0, len(whole), len(whole), place.record.digest), whole)
+    made = writer.finish()
+    kept = [row for row in rows(shared) if row.record.kind != KIND_RECIPE]
+    packs = {name: PackEntry(CHUNKS, size) for name, size in chunk_packs(shared).items()}
+    for path in (store(shared) / "index").iterdir():
+        path.unlink()
+    (store(shared) / "packs" / made.name.hex()).write_bytes(made.data)
+    publish(shared, [*kept, *index.rows_of(made)], packs)
+    clone = clone_of(shared)
+    clone.dvlite("pull")
+    assert clone.read("zeros.bin") == bytes(40 << 20)
+    assert look(clone, "--deep")["findings"] == []
+    bytes_of = bytearray(made.data)
+    bytes_of[made.records[0].offset + 20] ^= 1
+    rewrite(store(shared) / "packs" / made.name.hex(), bytes(bytes_of))
+    (finding,) = look(clone_of(shared, "other"), "--deep", code=1)["findings"]
+    assert finding["kind"] == "remote-corrupt"
+    assert look(clone, "--deep", code=1)["findings"]
+    clone.dvlite("push")
+    assert look(clone, "--deep")["findings"] == []
+    fresh = clone_of(shared, "fresh")
+    fresh.dvlite("pull")
+    assert fresh.read("zeros.bin") == bytes(40 << 20)
 
 
 def test_what_is_right_in_a_damaged_pack_is_still_pulled_and_pushed(pushed):

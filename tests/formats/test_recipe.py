@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from dvlite.errors import DvliteError, LaterVersion, ObjectCorrupt
 from dvlite.formats import recipe
-from dvlite.formats.recipe import Recipe, Term
+from dvlite.formats.recipe import Part, Recipe, Term
 from dvlite.oid import Digest, digest_bytes
 
 GOLDEN = Path(__file__).parent.parent / "golden"
@@ -20,7 +20,8 @@ MADE = Recipe(
     1_000_000,
     (Term(PACK_B, 7, 20, 1, 600_000), Term(PACK_A, 0, 1, 4, 300_000), Term(PACK_B, 3, 2, 1, 100_000)),
 )
-HEADER = 56  # magic, version, oid, size, packs, terms
+LEAST = 32_768 * 256  # of a part that is not the last
+PARTS = Recipe(FILE, LEAST + 1, parts=(Part(PACK_A, LEAST), Part(PACK_B, 1)))
 
 
 def test_a_recipe_has_exactly_these_bytes():
@@ -29,8 +30,22 @@ def test_a_recipe_has_exactly_these_bytes():
     assert recipe.parse(golden, FILE) == MADE
 
 
+def test_a_recipe_of_parts_has_exactly_these_bytes():
+    golden = (GOLDEN / "recipe-parts.bin").read_bytes()
+    assert recipe.dump(PARTS) == golden
+    assert recipe.parse(golden, FILE) == PARTS
+
+
+def test_a_part_has_exactly_these_bytes():
+    golden = (GOLDEN / "recipe-part.bin").read_bytes()
+    part, data = recipe.dump_part(MADE.terms)
+    assert data == golden
+    assert part == Part(digest_bytes(golden), MADE.size_bytes)
+    assert recipe.parse_part(golden, part, FILE) == MADE.terms
+
+
 def test_packs_are_named_once_in_order_of_use():
-    assert MADE.packs == (PACK_B, PACK_A)
+    assert recipe.packs_of(MADE.terms) == (PACK_B, PACK_A)
 
 
 terms = st.builds(
@@ -51,9 +66,10 @@ def test_a_recipe_reads_back_as_it_was(found):
     assert recipe.parse(recipe.dump(made), FILE) == made
 
 
+@pytest.mark.parametrize("made", [MADE, PARTS], ids=["terms", "parts"])
 @pytest.mark.parametrize("bit", [1, 0x80])
-def test_every_flipped_byte_is_seen(bit):
-    data = recipe.dump(MADE)
+def test_every_flipped_byte_is_seen(made, bit):
+    data = recipe.dump(made)
     for at in range(len(data)):
         damaged = bytearray(data)
         damaged[at] ^= bit
@@ -75,11 +91,23 @@ def sealed(body: bytes) -> bytes:
     return body + digest_bytes(body)[:16]
 
 
+def forged_parts(*parts, size=LEAST + 1, packs=0):
+    header = struct.pack("<4sBBH32sQII", b"DVLR", 1, 2, 0, FILE, size, packs, len(parts))
+    return sealed(header + bytes(32) * packs + b"".join(struct.pack("<32sQ", *part) for part in parts))
+
+
 def forged(
-    size=1_000_000, terms=((0, 0, 10, 1, 1_000_000),), packs=1, named=FILE, version=1, term_count=None, reserved=0
+    size=1_000_000,
+    terms=((0, 0, 10, 1, 1_000_000),),
+    packs=1,
+    named=FILE,
+    version=1,
+    term_count=None,
+    reserved=0,
+    form=0,
 ):
     terms_said = len(terms) if term_count is None else term_count
-    header = struct.pack("<4sBHB32sQII", b"DVLR", version, 0, reserved, named, size, packs, terms_said)
+    header = struct.pack("<4sBHB32sQII", b"DVLR", version, form, reserved, named, size, packs, terms_said)
     return sealed(header + bytes(32) * packs + b"".join(struct.pack("<IIIIQ", *term) for term in terms))
 
 
@@ -107,6 +135,26 @@ HOSTILE = {
     ),
     "32 a pack that is not listed": (forged(terms=((1, 0, 10, 1, 1_000_000),)), ObjectCorrupt, "a term is impossible"),
     "31 more terms than bytes": (forged(term_count=2**32 - 1), ObjectCorrupt, "its lengths do not add up"),
+    "a form that is reserved": (forged(form=1), LaterVersion, "was written by a later dvlite"),
+    "parts that do not sum to the size": (
+        forged_parts((PACK_A, LEAST), (PACK_B, 2)),
+        ObjectCorrupt,
+        "its parts do not add up to the file's size",
+    ),
+    "no parts": (forged_parts(size=0), ObjectCorrupt, "a part is impossible"),
+    "a short part before the last": (forged_parts((PACK_A, 1), (PACK_B, LEAST)), ObjectCorrupt, "a part is impossible"),
+    "a last part of nothing": (
+        forged_parts((PACK_A, LEAST + 1), (PACK_B, 0)),
+        ObjectCorrupt,
+        "a part is impossible",
+    ),
+    "100,000 empty parts": (forged_parts(*[(PACK_A, 0)] * 100_000), ObjectCorrupt, "a part is impossible"),
+    "a million parts": (forged_parts(*[(PACK_A, 0)] * 1_000_000), ObjectCorrupt, "its length is impossible"),
+    "parts beside packs": (
+        forged_parts((PACK_A, LEAST), (PACK_B, 1), packs=1),
+        ObjectCorrupt,
+        "its lengths do not add up",
+    ),
     "34 more packs than bytes": (forged(packs=0), ObjectCorrupt, "a term is impossible"),
 }
 
@@ -116,6 +164,36 @@ def test_a_hostile_recipe_is_refused(name):
     data, kind, said = HOSTILE[name]
     with pytest.raises(kind, match=said):
         recipe.parse(data, FILE)
+
+
+PART, PART_BYTES = recipe.dump_part(MADE.terms)
+HOSTILE_PARTS = {
+    "a part that names parts": (
+        sealed(struct.pack("<4sBBH32sQII", b"DVLR", 1, 2, 0, bytes(32), 1_000_000, 0, 1) + bytes(32) + bytes(8)),
+        ObjectCorrupt,
+        "a part of it names parts",
+    ),
+    "a part of another length": (recipe.dump_part(MADE.terms[:2])[1], ObjectCorrupt, "a part of it has another length"),
+    "a recipe in place of a part": (recipe.dump(MADE), ObjectCorrupt, "it is not the recipe of this file"),
+    "a part of too many chunks": (
+        forged(named=bytes(32), terms=((0, 0, 1, 1_000_000, 1_000_000),)),
+        ObjectCorrupt,
+        "it has impossibly many chunks",
+    ),
+    "a cut part": (PART_BYTES[:-1], ObjectCorrupt, "its checksum is wrong"),
+}
+
+
+@pytest.mark.parametrize("name", HOSTILE_PARTS)
+def test_a_hostile_part_is_refused_and_the_file_is_named(name):
+    data, kind, said = HOSTILE_PARTS[name]
+    with pytest.raises(kind, match=f"blake3:{FILE.hex()} is damaged: {said}"):
+        recipe.parse_part(data, PART, FILE)
+
+
+def test_a_part_in_place_of_a_recipe_is_refused():
+    with pytest.raises(ObjectCorrupt, match="not the recipe of this file"):
+        recipe.parse(PART_BYTES, FILE)
 
 
 @given(st.binary(max_size=400))

@@ -4,16 +4,35 @@ from __future__ import annotations
 
 import contextlib
 import os
+from dataclasses import dataclass
 
 from dvlite.formats import condemned, manifest, recipe, root, snapshot
-from dvlite.formats.recipe import Recipe, Term
+from dvlite.formats.recipe import Part, Recipe, Term
 from dvlite.oid import FILE, Digest, digest_bytes
 from dvlite.store import index, pack
 from dvlite.store.index import Index, RecordLocation
 from dvlite.store.object_store import ObjectStore
-from dvlite.store.pack import KIND_CHUNK, KIND_FILE, KIND_MANIFEST, KIND_RECIPE, KIND_SNAPSHOT, PackWriter, Record
+from dvlite.store.pack import (
+    KIND_CHUNK,
+    KIND_FILE,
+    KIND_MANIFEST,
+    KIND_PART,
+    KIND_RECIPE,
+    KIND_SNAPSHOT,
+    PackWriter,
+    Record,
+)
 
 Wanted = set[tuple[int, Digest]]
+
+
+@dataclass(frozen=True)
+class _Parsed:
+    """A recipe: its terms, by part, and all packs that it needs."""
+
+    sections: list[tuple[Term, ...]]
+    packs: set[Digest]
+    has_parts: bool = False
 
 
 class Collector:
@@ -114,7 +133,7 @@ class Collector:
         return [
             place
             for segment in self.indexes().values()
-            for place in segment.find(digest, (KIND_FILE, KIND_MANIFEST, KIND_RECIPE, KIND_SNAPSHOT))
+            for place in segment.find(digest, (KIND_FILE, KIND_MANIFEST, KIND_RECIPE, KIND_SNAPSHOT, KIND_PART))
             if place.pack in standing
         ]
 
@@ -135,8 +154,22 @@ class Collector:
                 if place.record.kind == kind:
                     used.add(place.pack)
                     if kind == KIND_RECIPE:
-                        used.update(recipe.parse(pack.unpack(place.record, self._stored(place)), digest).packs)
+                        used |= self._parsed(place, set()).packs
         return used
+
+    def _parsed(self, place: RecordLocation, gone: set[Digest]) -> _Parsed:
+        """Reads a recipe and its parts; these where no pack is `gone`, if there is such a place."""
+        digest = place.record.digest
+        made = recipe.parse(pack.unpack(place.record, self._stored(place)), digest)
+        sections: list[tuple[Term, ...]] = [made.terms] if made.terms else []
+        packs = {place.pack}
+        for part in made.parts:
+            where = sorted(self.places(part.digest), key=lambda each: each.pack in gone)
+            if not where:
+                return _Parsed([], {bytes(32)})
+            sections.append(recipe.parse_part(pack.unpack(where[0].record, self._stored(where[0])), part, digest))
+            packs.add(where[0].pack)
+        return _Parsed(sections, packs | {term.pack for section in sections for term in section}, bool(made.parts))
 
     def _missing(self, needed: Wanted) -> Wanted:
         """Returns what is in no uncondemned pack, but still in some pack that stands."""
@@ -147,11 +180,9 @@ class Collector:
             for place in self.places(digest):
                 if place.record.kind != kind:
                     continue
-                parts = {place.pack}
-                if kind == KIND_RECIPE:
-                    parts.update(recipe.parse(pack.unpack(place.record, self._stored(place)), digest).packs)
-                readable |= parts <= standing
-                usable |= parts <= standing - gone
+                packs = self._parsed(place, gone).packs if kind == KIND_RECIPE else {place.pack}
+                readable |= packs <= standing
+                usable |= packs <= standing - gone
             if readable and not usable:
                 missing.add((kind, digest))
         return missing
@@ -161,7 +192,9 @@ class Collector:
         writers = {kind: PackWriter(kind, os.urandom(16)) for kind in (pack.META, pack.FILES)}
         for kind, digest in sorted(missing):
             if kind == KIND_RECIPE:
-                made = self._copy_chunks(digest)
+                made, parts = self._copy_chunks(digest)
+                for part, data in parts:
+                    writers[pack.META].add(KIND_PART, part.digest, data)
                 data = recipe.dump(made)
                 record = Record(KIND_RECIPE, pack.RAW, 0, len(data), len(data), digest)
                 writers[pack.META].add_stored(record, data)
@@ -176,25 +209,33 @@ class Collector:
                 rows += index.rows_of(whole)
         self._put_index(rows)
 
-    def _copy_chunks(self, digest: Digest) -> Recipe:
-        """Copies the chunks of a file into a new pack and returns the new recipe."""
+    def _copy_chunks(self, digest: Digest) -> tuple[Recipe, list[tuple[Part, bytes]]]:
+        """Copies the chunks of a file into a new pack; returns the new recipe, and its parts if the old one had some."""
         standing = self.packs()
-        for place in self.places(digest):
-            old = recipe.parse(pack.unpack(place.record, self._stored(place)), digest)
-            if set(old.packs) <= standing:
-                break
+        found = (self._parsed(place, set()) for place in self.places(digest) if place.record.kind == KIND_RECIPE)
+        old = next(each for each in found if each.packs <= standing)
         writer = PackWriter(pack.CHUNKS, os.urandom(16))
-        for term in old.terms:
-            data = self.store.get(f"packs/{term.pack.hex()}")
-            run = pack.open_whole(data, term.pack)[term.first : term.first + term.count]
-            for _ in range(term.repeat):
-                for record in run:
-                    assert record.kind == KIND_CHUNK
-                    writer.add_stored(record, data[record.offset : record.offset + record.stored_length])
-        count = len(writer)
+        runs: list[tuple[int, int, int]] = []
+        for section in old.sections:
+            first = len(writer)
+            for term in section:
+                self._copy_term(term, writer)
+            runs.append((first, len(writer) - first, sum(term.length_bytes for term in section)))
         whole = writer.finish()
         self.store.put(f"packs/{whole.name.hex()}", whole.data)
-        return Recipe(digest, old.size_bytes, (Term(whole.name, 0, count, 1, old.size_bytes),) if count else ())
+        terms = [Term(whole.name, first, count, 1, length) for first, count, length in runs]
+        size = sum(term.length_bytes for term in terms)
+        if not old.has_parts:
+            return Recipe(digest, size, tuple(terms)), []
+        parts = [recipe.dump_part([term]) for term in terms]
+        return Recipe(digest, size, parts=tuple(part for part, _ in parts)), parts
+
+    def _copy_term(self, term: Term, writer: PackWriter) -> None:
+        data = self.store.get(f"packs/{term.pack.hex()}")
+        for _ in range(term.repeat):
+            for record in pack.open_whole(data, term.pack)[term.first : term.first + term.count]:
+                assert record.kind == KIND_CHUNK
+                writer.add_stored(record, data[record.offset : record.offset + record.stored_length])
 
     def _put_index(self, rows: list[RecordLocation]) -> None:
         data = index.encode(rows, os.urandom(16))

@@ -5,7 +5,7 @@ import itertools
 import pytest
 
 from dvlite.errors import ObjectCorrupt
-from dvlite.formats import snapshot
+from dvlite.formats import recipe, snapshot
 from dvlite.formats.snapshot import Version
 from dvlite.store import claims, collect, pack, push_protocol
 from dvlite.store.catalog import Catalog
@@ -142,7 +142,11 @@ def small_packs(monkeypatch):
     monkeypatch.setattr(pack, "TARGET_BYTES", 8_000)
 
 
-def test_large_files_are_read_after_their_chunks_moved_to_several_packs(world, small_packs, monkeypatch):
+@pytest.mark.parametrize("terms_per_part", [65_536, 2])
+def test_large_files_are_read_after_their_chunks_moved_to_several_packs(
+    world, small_packs, monkeypatch, terms_per_part
+):
+    monkeypatch.setattr(recipe, "TERMS_PER_PART", terms_per_part)
     monkeypatch.setattr(collect, "_MOST_WASTE", 0.0)
     here = world.site("here")
     contents = [noise(50_000, 7) + LARGE, LARGE + noise(9_000, 8), LARGE[10_000:]]
@@ -156,8 +160,30 @@ def test_large_files_are_read_after_their_chunks_moved_to_several_packs(world, s
         assert_complete(world, f"colleague {i}", versions[i], contents[i])
 
 
+def test_parts_of_recipes_stay_where_no_chunk_of_theirs_moves(world, store, small_packs, monkeypatch):
+    monkeypatch.setattr(recipe, "TERMS_PER_PART", 2)
+    monkeypatch.setattr(collect, "_MANY_SMALL", 1000)
+    here = world.site("here")
+    start, end = noise(60_000, 7), noise(30_000, 8)
+    old = here.add("big", start + end)
+    here.push(old)
+    kept = here.add("big", start + noise(30_000, 9))
+    here.push(kept)
+    before = Catalog(here.remote).look().recipes.find([kept.digest])[kept.digest]
+    _, done = gc(here, [kept])
+    assert done.deleted_packs
+    after = Catalog(here.remote).look().recipes.find([kept.digest])[kept.digest]
+    assert len(before.recipe.parts) > 4
+    assert after.recipe.parts[:3] == before.recipe.parts[:3]
+    assert_complete(world, "colleague", kept, start + noise(30_000, 9))
+
+
 @pytest.mark.parametrize("action", ["push the old version", "push anew", "collect", "die"])
-def test_whatever_happens_at_any_request_of_a_collection_nothing_needed_goes(tmp_path, action, small_packs):
+def test_whatever_happens_at_any_request_of_a_collection_nothing_needed_goes(
+    tmp_path, action, small_packs, monkeypatch
+):
+    if action in ("push the old version", "die"):
+        monkeypatch.setattr(recipe, "TERMS_PER_PART", 2)  # the large file has two parts
     content, other = {f"f{i}": noise(300, i) for i in range(40)} | {"big": noise(20_000, 3)}, {"o": noise(900, 99)}
     for at in itertools.count(1, 4):
         memory = MemoryStore()

@@ -5,7 +5,7 @@ import random
 import pytest
 
 from dvlite.errors import ObjectCorrupt
-from dvlite.formats.recipe import Recipe, Term
+from dvlite.formats.recipe import Term
 from dvlite.oid import digest_bytes
 from dvlite.store import pack
 from dvlite.store.cache import Cache
@@ -38,7 +38,6 @@ CONTENT = b"".join(
     for t in TERMS
 )
 DIGEST = digest_bytes(CONTENT)
-RECIPE = Recipe(DIGEST, len(CONTENT), TERMS)
 FOOTERS = {ONE.name: ONE.records, TWO.name: TWO.records}
 
 
@@ -49,10 +48,16 @@ def cache(tmp_path):
     return made
 
 
+def opened(writer, terms=TERMS):
+    made = PartialFile(DIGEST, len(CONTENT), writer)
+    made.begin(terms)
+    return made
+
+
 @pytest.fixture
 def partial(cache):
     with Writer(cache) as writer:
-        made = PartialFile(DIGEST, len(CONTENT), RECIPE, writer)
+        made = opened(writer)
         yield made
         made.close()
 
@@ -86,9 +91,9 @@ def test_ranges_in_any_order_make_the_file(cache, partial):
 
 
 def test_chunks_found_elsewhere_are_not_needed(partial):
-    table = partial.expand(FOOTERS)
+    partial.expand(FOOTERS)
     for piece in PIECES[5:15]:
-        for place in table[digest_bytes(piece)]:
+        for place in partial.places(digest_bytes(piece)):
             partial.fill(place, piece, QUIET)
     needed = set(partial.numbers(ONE.name, ONE.records))
     assert needed == set(range(20)) - set(range(5, 15))
@@ -97,14 +102,14 @@ def test_chunks_found_elsewhere_are_not_needed(partial):
 
 def test_what_an_interrupted_download_left_is_kept_if_it_is_right(cache):
     with Writer(cache) as writer:
-        first = PartialFile(DIGEST, len(CONTENT), RECIPE, writer)
+        first = opened(writer)
         fill(first, TWO)
         first.close()
         path = cache.partial_path(DIGEST)
         with path.open("r+b") as file:  # one byte of it went bad meanwhile
             file.seek(5)
             file.write(b"\xff")
-        second = PartialFile(DIGEST, len(CONTENT), RECIPE, writer)
+        second = opened(writer)
         assert second.resumed
         second.expand(FOOTERS)
         second.keep_what_is_right(QUIET)
@@ -116,6 +121,20 @@ def test_what_an_interrupted_download_left_is_kept_if_it_is_right(cache):
     assert cache.large_path(DIGEST).read_bytes() == CONTENT
 
 
+def test_windows_one_after_the_other_make_the_file(cache):
+    with Writer(cache) as writer:
+        made = PartialFile(DIGEST, len(CONTENT), writer)
+        for window in (TERMS[:2], TERMS[2:3], TERMS[3:]):
+            made.begin(window)
+            for whole in (ONE, TWO):
+                if whole.name in made.packs_needed():
+                    fill(made, whole)
+        assert made.is_last
+        made.finish("memory")
+        made.close()
+    assert cache.large_path(DIGEST).read_bytes() == CONTENT
+
+
 def test_a_chunk_that_is_not_what_its_name_promises_is_not_written(partial):
     data = bytearray(ONE.data)
     data[ONE.records[4].offset] ^= 1
@@ -124,9 +143,8 @@ def test_a_chunk_that_is_not_what_its_name_promises_is_not_written(partial):
 
 
 def test_chunks_that_do_not_make_the_file_are_refused_and_removed(cache):
-    lie = Recipe(DIGEST, len(CONTENT), tuple(reversed(TERMS)))
     with Writer(cache) as writer:
-        made = PartialFile(DIGEST, len(CONTENT), lie, writer)
+        made = opened(writer, tuple(reversed(TERMS)))
         fill(made, ONE)
         fill(made, TWO)
         with pytest.raises(ObjectCorrupt, match=f"blake3:{DIGEST.hex()} on memory is damaged"):
@@ -138,7 +156,7 @@ def test_chunks_that_do_not_make_the_file_are_refused_and_removed(cache):
 
 def test_two_downloads_of_one_file_do_not_mix(cache):
     with Writer(cache) as one, Writer(cache) as two:
-        first, second = (PartialFile(DIGEST, len(CONTENT), RECIPE, writer) for writer in (one, two))
+        first, second = (opened(writer) for writer in (one, two))
         for whole in (ONE, TWO):
             fill(first, whole)
         first.finish("memory")
@@ -154,7 +172,7 @@ def test_two_downloads_of_one_file_do_not_mix(cache):
 def test_a_partial_file_of_another_size_is_not_continued(cache):
     cache.partial_path(DIGEST).write_bytes(b"x" * 77)
     with Writer(cache) as writer:
-        made = PartialFile(DIGEST, len(CONTENT), RECIPE, writer)
+        made = opened(writer)
         assert not made.resumed
         for whole in (ONE, TWO):
             fill(made, whole)
@@ -168,5 +186,5 @@ def test_a_symlink_in_the_place_of_a_partial_file_is_not_followed(cache, tmp_pat
     victim.write_bytes(b"precious")
     cache.partial_path(DIGEST).symlink_to(victim)
     with Writer(cache) as writer, pytest.raises((OSError, Exception)):
-        PartialFile(DIGEST, len(CONTENT), RECIPE, writer)
+        opened(writer)
     assert victim.read_bytes() == b"precious"

@@ -1,13 +1,10 @@
 """What a push sends: each content once, what changed of it, and no more after an interruption."""
 
-from dataclasses import replace
-
 import pytest
 
-from dvlite.errors import FormatError, ObjectCorrupt, RemoteError
-from dvlite.formats import recipe
+from dvlite.errors import ObjectCorrupt, RemoteError
 from dvlite.oid import digest_bytes
-from dvlite.store import pack, pack_upload, push_send
+from dvlite.store import pack
 from tests.store.pushed import EDITED, LARGE, SMALL, assert_complete
 from tests.store.world import SIGNER, HookStore, Interrupted, noise
 
@@ -128,37 +125,3 @@ def test_one_failed_upload_fails_the_push(world, store):
         here.push(version)
     assert store.list("roots/").entries == ()
     assert SIGNER.project
-
-
-@pytest.mark.parametrize("known", [1, 3, 10])
-def test_reuse_ends_before_a_recipe_is_too_long(monkeypatch, known):
-    monkeypatch.setattr(recipe, "MAX_BYTES", 400_000)
-    chunk, size = 32_768, 6 << 30
-    draft = push_send._RecipeDraft(digest_bytes(b"file"), size)
-    reused, number, done, stopped = pack_upload.PackSlot(digest_bytes(b"a")), 0, 0, 0
-    new, filled = pack_upload.PackSlot(digest_bytes(b"new")), 0
-    while done < size:
-        for turn in range(known + 2):
-            if turn < known and not draft.fragmented:
-                draft.add(reused, number + turn, chunk)
-            else:
-                stopped += turn < known
-                draft.add(new, filled, chunk)
-                filled += 1
-                if filled == 1024:  # a pack is full
-                    new, filled = pack_upload.PackSlot(digest_bytes(str(done).encode())), 0
-            done += chunk
-        number += known + 1
-    made = replace(draft.recipe(), size_bytes=done)
-    assert stopped
-    assert len(recipe.dump(made)) <= recipe.MAX_BYTES
-    assert sum(term.length_bytes for term in made.terms) == done
-
-
-def test_a_file_that_no_recipe_can_describe_is_refused_before_anything_is_sent(world, store, monkeypatch):
-    here = world.site("here")
-    version = here.add("data", SMALL | {"big": LARGE})
-    monkeypatch.setattr(recipe, "MAX_BYTES", 1000)
-    with pytest.raises(FormatError, match="big"):
-        here.push(version)
-    assert not store.list("packs/").entries

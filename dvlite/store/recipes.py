@@ -1,0 +1,156 @@
+"""How large files lie on a remote: which of their recipes can be relied on, and the terms of these, read part by part.
+
+All that walks recipes comes by this module. A few parts are in memory at a time, never all terms of a file that has parts.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+from dvlite.errors import ObjectCorrupt
+from dvlite.formats import recipe
+from dvlite.formats.recipe import Part, Recipe, Term
+from dvlite.oid import Digest
+from dvlite.store.index import RecordLocation
+from dvlite.store.object_store import ObjectAbsent
+from dvlite.store.pack import KIND_PART, KIND_RECIPE
+
+WINDOW_CHUNKS = 1 << 20  # of a file that are looked at together: 32 GiB, and about 350 MB if each is looked up
+_PARTS = 4  # read at a time, of at most 16 MiB
+
+
+class Look(Protocol):
+    """What a look at a remote knows: a store.catalog.Catalog."""
+
+    def usable(self, name: Digest) -> bool: ...
+
+    def is_whole(self, name: Digest) -> bool: ...
+
+    def locations(self, digest: Digest, kinds: tuple[int, ...]) -> list[RecordLocation]: ...
+
+    def read_meta(self, places: Sequence[RecordLocation]) -> dict[RecordLocation, bytes]: ...
+
+    def doubt(self, place: RecordLocation) -> None: ...
+
+
+@dataclass(frozen=True, slots=True)
+class LargeFile:
+    """A large file on a remote: the packs of its chunks, in order of first use, and the records of its recipe and its parts, each once."""
+
+    recipe: Recipe
+    packs: tuple[Digest, ...]
+    records: tuple[RecordLocation, ...]
+
+    @property
+    def holders(self) -> set[Digest]:
+        """The packs of its recipe and its parts."""
+        return {place.pack for place in self.records}
+
+    @property
+    def relies(self) -> set[Digest]:
+        """All packs without which the file is lost."""
+        return {*self.packs, *self.holders}
+
+
+class Recipes:
+    """The recipes that one look at a remote gives; another look has others."""
+
+    def __init__(self, look: Look, label: str) -> None:
+        self._look, self._label = look, label
+        self._known: dict[Digest, LargeFile | None] = {}
+
+    def find(self, digests: Iterable[Digest]) -> dict[Digest, LargeFile]:
+        """Returns the large files that can be relied on: every pack they need stands. Batched; reads the parts too."""
+        digests = list(dict.fromkeys(digests))
+        known, stands = self._known, self._look.usable
+        wanted = [
+            digest
+            for digest in digests
+            if digest not in known or ((file := known[digest]) is not None and not all(map(stands, file.relies)))
+        ]
+        places = {digest: self._look.locations(digest, (KIND_RECIPE,)) for digest in wanted}
+        bytes_of = self._look.read_meta([place for locations in places.values() for place in locations])
+        for digest, locations in places.items():
+            known.pop(digest, None)
+            known[digest] = self._first_reliable(digest, [(place, bytes_of[place]) for place in locations])
+        return {digest: file for digest in digests if (file := known[digest]) is not None}
+
+    def terms(self, file: LargeFile) -> Iterator[Term]:
+        """Yields the terms of a file in order. Raises ObjectAbsent for a part that is gone since, and ObjectCorrupt."""
+        return itertools.chain.from_iterable(self.sections(file))
+
+    def sections(self, file: LargeFile) -> Iterator[tuple[Term, ...]]:
+        """Yields the terms of each part in order, or all of a recipe without parts; raises as `terms` does."""
+        if not file.recipe.parts:
+            yield file.recipe.terms
+            return
+        for _, terms in self._parts(file.recipe, file.recipe.parts):
+            yield terms
+
+    def _first_reliable(self, digest: Digest, candidates: Sequence[tuple[RecordLocation, bytes]]) -> LargeFile | None:
+        """Returns the first that can be relied on; raises ObjectCorrupt if there is none and one is damaged."""
+        damaged: ObjectCorrupt | None = None
+        for place, data in candidates:
+            try:
+                parsed = recipe.parse(data, digest)
+            except ObjectCorrupt as error:
+                self._look.doubt(place)
+                damaged = error
+                continue
+            try:
+                file = self._opened(parsed, place)
+            except ObjectCorrupt as error:
+                damaged = error
+                continue
+            if file is not None and all(self._look.usable(name) and self._look.is_whole(name) for name in file.packs):
+                return file
+        if damaged is not None:
+            raise damaged
+        return None
+
+    def _opened(self, parsed: Recipe, place: RecordLocation) -> LargeFile | None:
+        """Returns a file with all packs that its recipe and its parts name, None if a part is nowhere."""
+        packs = dict.fromkeys(recipe.packs_of(parsed.terms))
+        records = [place]
+        parts = list(dict.fromkeys(parsed.parts))
+        if not all(self._look.locations(part.digest, (KIND_PART,)) for part in parts):
+            return None
+        for part_place, terms in self._parts(parsed, parts) if parts else ():
+            records.append(part_place)
+            packs |= dict.fromkeys(recipe.packs_of(terms))
+        return LargeFile(parsed, tuple(packs), tuple(records))
+
+    def _parts(self, parsed: Recipe, parts: Sequence[Part]) -> Iterator[tuple[RecordLocation, tuple[Term, ...]]]:
+        """Yields where each part lies, and its terms."""
+        for at in range(0, len(parts), _PARTS):
+            batch = parts[at : at + _PARTS]
+            places = [self._look.locations(part.digest, (KIND_PART,)) for part in batch]
+            for part, locations in zip(batch, places, strict=True):
+                if not locations:
+                    raise ObjectAbsent(f"part {part.digest.hex()} of a recipe", self._label)
+            bytes_of = self._look.read_meta([locations[0] for locations in places])
+            for part, locations in zip(batch, places, strict=True):
+                try:
+                    terms = recipe.parse_part(bytes_of[locations[0]], part, parsed.digest)
+                except ObjectCorrupt:
+                    self._look.doubt(locations[0])
+                    raise
+                yield locations[0], terms
+
+
+def windows(terms: Iterable[Term]) -> Iterator[tuple[Term, ...]]:
+    """Groups terms so that no more than so many chunks are looked at together; a term is never divided."""
+    window: list[Term] = []
+    chunks = 0
+    for term in terms:
+        count = term.count * term.repeat
+        if window and chunks + count > WINDOW_CHUNKS:
+            yield tuple(window)
+            window, chunks = [], 0
+        window.append(term)
+        chunks += count
+    if window:
+        yield tuple(window)
