@@ -11,7 +11,7 @@ from typing import ClassVar
 from dvlite import files
 from dvlite.errors import DvliteError, FileChanged, ObjectMissing, PartlyDone
 from dvlite.formats import manifest
-from dvlite.formats.manifest import EMPTY_DIR, Entries
+from dvlite.formats.manifest import EMPTY_DIR, SYMLINK, Entries
 from dvlite.formats.pointer import SUFFIX, Pointer, from_oid
 from dvlite.oid import MANIFEST, Digest, format_oid
 from dvlite.paths import overlap
@@ -259,6 +259,12 @@ def _save(work: Workspace, path: str, have: Snapshot, todo: CheckoutPlan) -> tup
         saved = Pointer("directory", tree.root, tree.size_bytes, tree.files)
     target = save_pointer(work.repo, path, saved)  # first: once the cache has the bytes, nothing else would name them
     _store(work, path, part, tree)
+    if tree is None and part.scan.flags[0] == SYMLINK:  # its content is where it leads, and `get` would write a file
+        link = os.readlink(work.location(path))
+        work.progress.warn(
+            f"{quote(path)} was a symbolic link; to put it back: ln -sfn {word(link)} {word(work.repo.display(path))}"
+        )
+        return (_shown(path, b""),)
     work.progress.warn(
         f"local changes of {quote(path)} are kept as {target.name}; to get them back: dvlite get {target} -o FOLDER"
     )

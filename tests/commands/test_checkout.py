@@ -3,6 +3,7 @@
 import contextlib
 import os
 import shutil
+import stat
 import threading
 
 import pytest
@@ -178,8 +179,9 @@ def test_a_link_in_the_place_of_data_is_a_change_that_force_undoes(project):
     assert "t.csv" in project.dvlite("status").stdout
     project.dvlite("checkout", code=3)
     assert (project.root / "t.csv").is_symlink()
-    project.dvlite("checkout", "--force")
+    done = project.dvlite("checkout", "--force")
     assert project.read("t.csv") == b"1,2"
+    assert "to put it back: ln -sfn /etc/hostname t.csv" in done.stderr
     project.dvlite("add", "t.csv")
     (project.root / "other").symlink_to("t.csv")
     assert "symbolic link" in project.dvlite("add", "other", code=2).stderr
@@ -266,6 +268,18 @@ def test_an_edit_made_while_its_file_is_written_stays(project, monkeypatch):
     monkeypatch.setattr(Cache, "open_verified", meddle)
     project.dvlite("checkout", code=3)
     assert project.read("big") == b"an edit of this moment"
+
+
+@pytest.mark.parametrize("place", ["d", "d/a"])
+@pytest.mark.parametrize("kind", [stat.S_IFIFO, stat.S_IFSOCK])
+def test_force_moves_nothing_aside_that_it_cannot_keep(project, place, kind):
+    project.write("d/a", "1")
+    project.dvlite("add", "d")
+    shutil.rmtree(project.root / "d")
+    (project.root / place).parent.mkdir(exist_ok=True)
+    os.mknod(project.root / place, kind | 0o600)
+    assert f"cannot track '{place}': it is a " in project.dvlite("checkout", "--force", code=3).stderr
+    assert stat.S_IFMT((project.root / place).lstat().st_mode) == kind
 
 
 @pytest.mark.parametrize("kind", ["fifo", "link"])

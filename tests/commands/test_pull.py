@@ -160,3 +160,19 @@ def test_a_full_work_disk_is_seen_before_anything_is_written(tmp_path, invoke, t
     assert "big needs 8.6 MiB" in said or "'big' needs 8.6 MiB" in said
     assert not (there.path / "big").exists()
     assert not list(there.path.glob(".dvl-*"))
+
+
+@pytest.mark.parametrize("kind", ["fifo", "link"])
+def test_what_no_version_can_hold_stops_only_the_path_it_stands_in(world, kind):
+    here, _ = world
+    expected = (here.path / "model.bin").read_bytes()
+    here.forget_cache()
+    (here.path / "model.bin").unlink()
+    if kind == "fifo":
+        os.mkfifo(here.path / "data/odd")
+    else:
+        os.symlink("../../elsewhere", here.path / "data/odd")
+    done = here.run("pull", cwd=here.path)
+    assert done.returncode == 3
+    assert "data/odd" in done.stderr
+    assert (here.path / "model.bin").read_bytes() == expected
