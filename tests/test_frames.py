@@ -19,12 +19,12 @@ PROJECT = Path(__file__).parent.parent
 
 # command: (functions, files, frames of the deepest call, frames of the first write of a tracked file's bytes; 0: it writes none)
 BOUNDS = {
-    "add": (175, 31, 12, 9),
+    "add": (176, 31, 12, 9),
     "status": (108, 28, 12, 0),
-    "push": (353, 51, 20, 0),
-    "repro": (463, 61, 18, 0),
+    "push": (355, 51, 20, 0),
+    "repro": (464, 61, 18, 0),
     "checkout": (201, 35, 17, 13),
-    "pull": (393, 57, 17, 3),
+    "pull": (395, 57, 17, 3),
 }
 COLUMNS = ("functions", "files", "frames", "frames of the first write")
 

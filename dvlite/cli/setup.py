@@ -1,4 +1,4 @@
-"""The verbs that set dvlite up and look after it: init, clone, cache, config, doctor and completion. Declares flags and help; the work is in `commands`."""
+"""The verbs that set dvlite up and look after it: init, clone, gc, cache, config, doctor and completion. Declares flags and help; the work is in `commands`."""
 
 from __future__ import annotations
 
@@ -99,6 +99,27 @@ def cache_prune(*, pushed: bool, remote: str | None, dry_run: bool) -> int:
     return run(lambda s: verb(s.repo(), remote=remote, dry_run=dry_run, progress=s.progress), text="cache")
 
 
+@click.command(cls=Verb, example="dvlite gc\ndvlite gc --yes", codes=(10, 11, 13))
+@click.option("-y", "--yes", is_flag=True, help="Remove it; without this, only the plan is printed.")
+@click.option(
+    "--grace",
+    metavar="DURATION",
+    default="24h",
+    show_default=True,
+    help="Keep what was stored or reused in this time. 0s may remove what a command that runs now relies on.",
+)
+@NO_WAIT
+def gc(*, yes: bool, grace: str) -> int:
+    """Remove what nothing needs from the cache, after showing what."""
+    from dvlite.commands.gc import gc as verb
+    from dvlite.formats.config import duration_seconds
+
+    seconds = duration_seconds(grace)
+    if seconds is None:
+        raise UsageError(f"'{grace}' is not a duration", hint="for example --grace 12h; units: s, m, h, d, w")
+    return run(lambda s: verb(s.repo(), yes=yes, grace_seconds=seconds, progress=s.progress), text="gc")
+
+
 @click.command(cls=Verb, example="dvlite config --user cache.dir /bigdisk/dvlite", codes=(10,))
 @click.argument("key", metavar="[KEY]", required=False)
 @click.argument("value", metavar="[VALUE]", required=False)
@@ -146,4 +167,4 @@ def completion(shell: str) -> int:
     return 0
 
 
-VERBS = {"Start": (init, clone), "Maintain": (cache, config, doctor, completion)}
+VERBS = {"Start": (init, clone), "Maintain": (gc, cache, config, doctor, completion)}

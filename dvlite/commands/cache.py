@@ -15,9 +15,11 @@ from dvlite.progress import Progress
 from dvlite.repo.open_stores import open_remote
 from dvlite.repo.repository import WAITING, Repo, open_cache
 from dvlite.share.needs import named_versions, projects_sharing
-from dvlite.store import cache_prune as prune_plan
-from dvlite.store import reachable
+from dvlite.store import cache_sweep, reachable
 from dvlite.store.catalog import Catalog
+from dvlite.store.pack import KIND_FILE
+
+_OTHERS = "not proven"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -62,23 +64,25 @@ def cache_prune(
             stack.enter_context(files.lock(cache.folder / "lock", waiting=partial(progress.warn, WAITING)))
             cache.refresh()
         progress.start(f"comparing the cache with {opened.store.label}")
-        held = prune_plan.contents(cache)
-        proof = reachable.prove(Catalog(opened, progress).look(), cache, versions, also=held.digests())
+        digests = set(cache_sweep.file_digests(cache))
+        proof = reachable.prove(Catalog(opened, progress).look(), cache, versions, also=digests)
         shared = repo.config.cache_dir is not None  # other projects may rely on it, and have another remote
-        plan = prune_plan.plan(
-            cache,
-            held,
-            lambda digest: digest not in kept_for_others and proof.covers(digest, strangers=not shared),
-        )
+
+        def judge(kind: int, digest: Digest) -> cache_sweep.Verdict:
+            is_safe = digest not in kept_for_others and proof.covers(digest, strangers=not shared)
+            return (False, name) if kind == KIND_FILE and is_safe else (True, _OTHERS if kind == KIND_FILE else "")
+
+        sweep = cache_sweep.plan(cache, judge, cache_sweep.Limits())
         if not dry_run:
-            prune_plan.remove(cache, plan)
+            cache_sweep.apply(cache, sweep, judge)
         progress.finish()
+    kept = sweep.kept.get(_OTHERS, cache_sweep.Amount())
     return CachePruneResult(
         remote=name,
-        objects=len(plan.large) + len(plan.packs),
-        freed_bytes=plan.freed_bytes,
-        kept_objects=plan.kept_objects,
-        kept_bytes=plan.kept_bytes,
+        objects=sum(amount.objects for amount in sweep.gone.values()),
+        freed_bytes=sweep.freed_bytes,
+        kept_objects=kept.objects,
+        kept_bytes=kept.size_bytes,
         free_bytes=shutil.disk_usage(cache.folder).free,
         dry_run=dry_run,
     )

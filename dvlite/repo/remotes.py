@@ -59,8 +59,17 @@ def settings(config: Config, name: str | None, root: Path, *, to_push: bool = Fa
     if place is not None:
         message = f"remote {quote(remote.name)} is at {printable(place)}, which this user has not approved"
         raise PlaceUntrusted(message, place=place, project=config.project)
-    key = digest_bytes(f"{location.text}\n{options.get('endpoint_url', '')}".encode()).hex()[:32]
-    return RemoteSettings(remote.name, location, options, key)
+    return RemoteSettings(remote.name, location, options, _key(location, options))
+
+
+def note_keys(config: Config, root: Path) -> set[str]:
+    """Returns the names of the folders with notes about the remotes that are configured. Raises UsageError for one that is wrong."""
+    remotes = (configured(config, name) for name in config.remote_names)
+    return {_key(*located(remote, root)) for remote in remotes}
+
+
+def _key(location: Location, options: Mapping[str, str]) -> str:
+    return digest_bytes(f"{location.text}\n{options.get('endpoint_url', '')}".encode()).hex()[:32]
 
 
 def configured(config: Config, name: str | None) -> RemoteConfig:

@@ -34,6 +34,7 @@ from dvlite.store.cache import Cache
 from dvlite.workspace.backups import saved_pointers
 
 NAMED = "named in git"  # why a version is kept if there are no keep rules
+OF_RUNS = "in run records"
 IN_USE = "in use"  # or if there are: by heads, remote-tracking branches, indexes, work trees, stashes and saved copies
 _RUN_SECONDS = 90 * 86400
 _FETCHED = "refs/dvlite/gc/"
@@ -206,7 +207,7 @@ class _History:
     def __init__(self, repo: Repo, progress: Progress, *, fetched: bool) -> None:
         self._repo, self._git, self._progress = repo, repo.git, progress
         self._warned: set[str] = set()
-        self._places = list(_worktrees(repo))
+        self._places = list(worktrees(repo))
         refs = {ref: commit for place in self._places for ref, commit in place.git.ref_commits().items()}
         self._refs = {ref: commit for ref, commit in refs.items() if fetched or not ref.startswith(_FETCHED)}
         pending = [commit for place in self._places for commit in operation.pending(place.git_dir)]
@@ -297,7 +298,8 @@ class _History:
             self._progress.warn(error.message)
 
 
-def _worktrees(repo: Repo) -> Iterator[Repo]:
+def worktrees(repo: Repo) -> Iterator[Repo]:
+    """Yields all worktrees of a repository. Raises DvliteError for one that is not there."""
     for root in repo.git.worktrees():
         if not root.is_dir():
             hint = "if it is gone for good: git worktree prune"

@@ -112,6 +112,11 @@ class Cache:
         self._segments = None
         self._shards = None
 
+    def refresh_if_changed(self) -> None:
+        """Does so if other processes wrote or removed index objects since these were read; costs one listing of a folder."""
+        if self._segments is not None and self._segments.keys() != set(_names(self.folder / "index")):
+            self.refresh()
+
     def locations(self, digest: Digest, kinds: tuple[int, ...]) -> list[RecordLocation]:
         """Returns where an object lies in packs; empty if nowhere."""
         return [place for segment in self.segments().values() for place in segment.find(digest, kinds)]
@@ -234,12 +239,25 @@ class Cache:
             os.close(descriptor)
 
     def stored(self, place: RecordLocation) -> memoryview:
-        """Returns an object's stored bytes, as the pack has them, not verified."""
-        view = memoryview(self.map_pack(place.pack))
+        """Returns an object's stored bytes, as the pack has them, not verified; if it was moved to another pack, from there."""
+        try:
+            view = memoryview(self.map_pack(place.pack))
+        except ObjectMissing:
+            place = self._moved(place)
+            view = memoryview(self.map_pack(place.pack))
         record = place.record
         if record.offset + record.stored_length > len(view):
             raise pack.corrupt_object(record, f"pack {place.pack.hex()} is cut short")
         return view[record.offset : record.offset + record.stored_length]
+
+    def _moved(self, place: RecordLocation) -> RecordLocation:
+        """Returns where a record is whose pack is gone: a garbage collection copies records as they are stored. Raises ObjectMissing."""
+        self.refresh()
+        wanted = place.record._replace(offset=0)
+        for other in self.locations(wanted.digest, (wanted.kind,)):
+            if other.pack != place.pack and other.record._replace(offset=0) == wanted:
+                return other
+        raise missing_object(wanted.digest, (wanted.kind,))
 
     def _found(self, digest: Digest, kinds: tuple[int, ...]) -> list[RecordLocation]:
         places = self.locations(digest, kinds)

@@ -28,7 +28,8 @@ class Writer:
     """Adds objects; they are durable and visible once `commit` returns. Leaving the context without it keeps only finished packs.
 
     What comes from a remote need not be `durable`: it is still there, and what a power cut tore is found when it is read, and fetched again.
-    A process killed in between loses nothing that was there: the cache indexes packs that have no index.
+    A process killed in between loses nothing that was there: the cache indexes packs that have no index. What was there already is as young
+    as what is new: a garbage collection that runs before anything names it leaves it alone.
     """
 
     def __init__(self, cache: Cache, *, durable: bool = True) -> None:
@@ -53,6 +54,7 @@ class Writer:
                 with contextlib.suppress(OSError):
                     os.unlink(self.cache.folder / "tmp" / name)
         self._stack.enter_context(files.lock(lock, shared=True))
+        self.cache.refresh_if_changed()  # from here on, nothing is removed
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -73,8 +75,8 @@ class Writer:
             except (ObjectCorrupt, ObjectMissing):  # the good bytes are in our hands
                 self.cache.discard(digest, (kind,))
             else:
-                self._relied.update(place.pack for place in self.cache.locations(digest, (kind,)))
-                return False
+                if self._relies(digest, kind):
+                    return False
         self._new.add((kind, digest))
         writer = self._writer(kind)
         writer.add(kind, digest, raw)
@@ -84,7 +86,9 @@ class Writer:
 
     def put_stored(self, record: pack.Record, stored: bytes | memoryview) -> None:
         """Adds a verified record as another pack stored it."""
-        if (record.kind, record.digest) in self._new or self.cache.has_packed(record.digest, (record.kind,)):
+        if (record.kind, record.digest) in self._new:
+            return
+        if self.cache.has_packed(record.digest, (record.kind,)) and self._relies(record.digest, record.kind):
             return
         self._new.add((record.kind, record.digest))
         writer = self._writer(record.kind)
@@ -125,7 +129,8 @@ class Writer:
     def adopt_file(self, temporary: Path, digest: Digest, size_bytes: int, *, sync: bool = True) -> None:
         """Moves a verified file on the cache's disk to its place; drops it if the place is taken, by a copy that is sound."""
         target = self.cache.large_path(digest)
-        if digest in self._sound or (os.path.lexists(target) and self._is_sound(target, digest, size_bytes)):
+        is_sound = digest in self._sound or (os.path.lexists(target) and self._is_sound(target, digest, size_bytes))
+        if is_sound and _renewed(target):
             self._sound.add(digest)
             temporary.unlink()
             if self._durable:
@@ -140,6 +145,19 @@ class Writer:
         self._sound.add(digest)
         self._folders.add(target.parent)
         self.stored_bytes += size_bytes
+
+    def _relies(self, digest: Digest, kind: int) -> bool:
+        """Takes note of the packs that hold an object and renews their times; returns whether any could be renewed."""
+        packs = {place.pack for place in self.cache.locations(digest, (kind,))}
+        renewed = {name for name in packs - self._relied if _renewed(self.cache.folder / "packs" / name.hex())}
+        self._relied |= renewed
+        return not packs.isdisjoint(self._relied)
+
+    def has_file(self, digest: Digest, size_bytes: int) -> bool:
+        """Returns whether a file's bytes are here, as `Cache.has_file`, and renews their times."""
+        if self.cache.has_packed(digest, (KIND_FILE,)):
+            return self._relies(digest, KIND_FILE)
+        return self.cache.has_large(digest, size_bytes) and _renewed(self.cache.large_path(digest))
 
     def _is_sound(self, target: Path, digest: Digest, size_bytes: int) -> bool:
         """Returns whether a good copy is there already; a damaged one is set aside, so that adding the file again heals it."""
@@ -225,6 +243,15 @@ class Writer:
         except OSError as error:
             temporary.unlink(missing_ok=True)
             raise files.os_error(error, "write", target) from error
+
+
+def _renewed(path: Path) -> bool:
+    """Sets the times of a file to now; returns False for one that is gone or another user's."""
+    try:
+        os.utime(path)
+    except OSError:
+        return False
+    return True
 
 
 def _nothing(_: int) -> None:

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 
 from dvlite.errors import FormatError, ObjectCorrupt, ObjectMissing
 from dvlite.formats import manifest
-from dvlite.formats.manifest import EMPTY_DIR, ReadNode
+from dvlite.formats.manifest import EMPTY_DIR, Branch, ReadNode
 from dvlite.formats.snapshot import VersionId
 from dvlite.oid import MANIFEST, Digest
 from dvlite.store.cache import Cache
@@ -43,6 +43,44 @@ def reachable(version: VersionId, read_node: ReadNode) -> Reachable:
     for leaf in manifest.leaves(digest, read):
         found.files.update(leaf.digest(i) for i, flags in enumerate(leaf.flags) if flags != EMPTY_DIR)
     return found
+
+
+class Marks:
+    """Which nodes and files are needed, and by which of several reasons, numbered from 0: the first that was given counts.
+
+    Nodes that several versions share are read once.
+    """
+
+    __slots__ = ("absent", "files", "nodes")
+
+    def __init__(self) -> None:
+        self.nodes: dict[Digest, int] = {}
+        self.files: dict[Digest, int] = {}
+        self.absent: set[Digest] = set()  # nodes that could not be read: what they list is not known
+
+    def add(self, version: VersionId, reason: int, read_node: ReadNode) -> None:
+        """Marks a version and all that is in it, as far as its nodes are there. Raises ObjectCorrupt for a node that is damaged."""
+        kind, digest = version
+        if kind != MANIFEST:
+            self.files.setdefault(digest, reason)
+            return
+        pending = [digest]
+        while pending:
+            digest = pending.pop()
+            if digest in self.nodes:
+                continue
+            self.nodes[digest] = reason
+            try:
+                node = manifest.decode(read_node(digest), digest)
+            except ObjectMissing:
+                self.absent.add(digest)
+                continue
+            if isinstance(node, Branch):
+                pending += node.digests
+            else:
+                for i, flags in enumerate(node.flags):
+                    if flags != EMPTY_DIR:
+                        self.files.setdefault(node.digest(i), reason)
 
 
 @dataclass(slots=True)

@@ -1,0 +1,224 @@
+"""`gc` removes from the cache what nothing names, after it has shown what; everything that anything names can still be checked out."""
+
+import os
+import shutil
+
+import pytest
+
+from dvlite.commands import gc as commands_gc
+from tests.commands.project import Project, fill
+from tests.copies import first_commit
+from tests.trees import noise
+
+
+def gc(project, *args, code=0):
+    return project.json("gc", *args, code=code)
+
+
+def by_reason(rows):
+    return {row["reason"]: row["objects"] for row in rows}
+
+
+def stored(project):
+    return {path.name for part in ("files", "packs") for path in (project.cache / part).rglob("*") if path.is_file()}
+
+
+def holds(project, data, cache=None):
+    return any(data in path.read_bytes() for path in (cache or project.cache).rglob("*") if path.is_file())
+
+
+def forget(project):
+    """Lets git forget all that no ref names."""
+    project.git("reflog", "expire", "--expire=all", "--all")
+    for name in ("ORIG_HEAD", "FETCH_HEAD"):
+        (project.root / ".git" / name).unlink(missing_ok=True)
+
+
+@pytest.fixture
+def three(project):
+    """Three versions of a directory and of a file, each in a commit; of the directory a part changes each time."""
+    fill(project)
+    for number in range(3):
+        project.write("data/sub/b.txt", noise(400, number))
+        project.write("model.pt", noise(100_000, number))
+        project.dvlite("add", "data", "model.pt")
+        project.commit(f"Version {number}")
+    return project
+
+
+def assert_has(project, revision, *paths):
+    """Both can be restored from the cache, and are what was committed."""
+    for path in paths or ("data", "model.pt"):
+        target = project.root.parent / f"out-{revision}-{path}".replace("~", "")
+        project.dvlite("checkout", "--force", path) if revision == "HEAD" else None
+        project.dvlite("get", ".", path, "--rev", revision, "-o", target)
+        assert target.exists()
+
+
+def test_without_yes_only_the_plan_is_printed(three):
+    three.git("reset", "-q", "--hard", "HEAD~1")
+    forget(three)
+    before = stored(three)
+    planned = gc(three, "--grace", "0s")
+    assert stored(three) == before
+    assert not planned["applied"]
+    done = gc(three, "--grace", "0s", "--yes")
+    assert {**done, "free_bytes": 0} == {**planned, "applied": True, "free_bytes": 0}
+    assert gc(three, "--grace", "0s", "--yes")["objects"] == 0
+
+
+def test_what_nothing_names_goes_and_the_rest_can_be_checked_out(three):
+    three.git("reset", "-q", "--hard", "HEAD~1")
+    forget(three)
+    size = sum(path.stat().st_size for path in three.cache.rglob("*") if path.is_file())
+    result = gc(three, "--yes", "--grace", "0s")
+    after = sum(path.stat().st_size for path in three.cache.rglob("*") if path.is_file())
+    assert result["freed_bytes"] > 100_000
+    assert abs(size - after - result["freed_bytes"]) < 2000, "but for the index"
+    assert by_reason(result["gone"])["that nothing names"] == 3
+    assert not holds(three, noise(400, 2))
+    assert not holds(three, noise(100_000, 2))
+    for revision in ("HEAD", "HEAD~1"):
+        assert_has(three, revision)
+    three.dvlite("checkout", "--force")
+    assert three.is_clean()
+
+
+def test_what_is_named_anywhere_or_was_stored_just_now_stays(three):
+    three.git("reset", "-q", "--hard", "HEAD~2")
+    assert gc(three, "--yes", "--grace", "0s")["objects"] == 0, "reflog"
+    forget(three)
+    before = stored(three)
+    result = gc(three, "--yes")
+    assert stored(three) == before
+    assert by_reason(result["kept"])["stored just now"] == 6
+
+
+def test_a_keep_rule_drops_older_versions(three):
+    three.dvlite("config", "gc.keep_last", "2")
+    assert gc(three, "--yes", "--grace", "0s")["objects"] == 0, "it is not committed"
+    three.commit("Keep two")
+    result = gc(three, "--yes", "--grace", "0s")
+    assert by_reason(result["gone"]) == {"dropped by gc.keep_last: 2": 3}
+    assert set(by_reason(result["kept"])) == {"in use", "gc.keep_last: 2"}
+    assert not holds(three, noise(100_000, 0))
+    for revision in ("HEAD", "HEAD~1", "HEAD~2"):
+        assert_has(three, revision)
+
+
+def test_a_needed_version_that_was_forgotten_is_missed(three, monkeypatch):
+    """A gather that forgets a version loses it: so the tests of this page would see it."""
+    original = commands_gc.gather
+
+    def forgetful(*args, **options):
+        needs = original(*args, **options)
+        newest = next(version for version in needs.versions if version.path == "model.pt")
+        kept_by = {version: rule for version, rule in needs.kept_by.items() if version != newest.id}
+        return type(needs)(needs.versions, needs.named, needs.files, needs.listings, kept_by, needs.dropped)
+
+    monkeypatch.setattr(commands_gc, "gather", forgetful)
+    gc(three, "--yes", "--grace", "0s")
+    (three.root / "model.pt").unlink()
+    revisions = ("HEAD", "HEAD~1", "HEAD~2")
+    codes = {
+        three.dvlite("get", ".", "model.pt", "--rev", one, "-o", three.root.parent / one, code=None).returncode
+        for one in revisions
+    }
+    assert 12 in codes
+
+
+def test_a_version_without_its_listing_here_keeps_nothing_back(three, colleague):
+    clone = colleague(three)
+    clone.write("own", "x")
+    clone.dvlite("add", "own")
+    assert gc(clone, "--yes", "--grace", "0s")["objects"] == 0
+
+
+def test_a_damaged_pack_with_listings_stops_it(three):
+    three.git("reset", "-q", "--hard", "HEAD~1")
+    forget(three)
+    quarantine = three.cache / "quarantine"
+    for path in (three.cache / "packs").iterdir():
+        if path.stat().st_size < 1500:
+            path.rename(quarantine / f"packs-{path.name}-00000000")
+    before = stored(three)
+    done = three.dvlite("gc", "--yes", "--grace", "0s", code=1)
+    assert "packs of the cache are damaged" in done.stderr
+    assert stored(three) == before
+
+
+def test_a_shallow_clone_is_refused(three, tmp_path, invoke):
+    three.git("clone", "-q", "--depth=1", f"file://{three.root}", str(tmp_path / "shallow"))
+    clone = Project(tmp_path / "shallow", invoke)
+    clone.write("own", "x")
+    clone.dvlite("add", "own")
+    assert "git fetch --unshallow" in clone.dvlite("gc", code=1).stderr
+
+
+def test_it_waits_for_nothing_with_no_wait(three):
+    from dvlite import files
+
+    with files.lock(three.cache / "lock", shared=True):
+        three.dvlite("gc", "--yes", "--no-wait", code=11)
+
+
+def test_notes_about_other_remotes_go(shared):
+    shared.write("model.pt", "x")
+    shared.dvlite("add", "model.pt")
+    shared.commit()
+    shared.dvlite("push")
+    notes = shared.root / ".git/dvlite/remote"
+    (notes / ("f" * 32) / "meta").mkdir(parents=True)
+    (notes / ("f" * 32) / "meta" / "x").write_bytes(b"note")
+    assert by_reason(gc(shared, "--yes", "--grace", "0s")["gone"]) == {"notes about remotes that are not configured": 1}
+    assert len(list(notes.iterdir())) == 1
+
+
+def test_words_of_a_wrong_duration(project):
+    assert "units" in project.dvlite("gc", "--grace", "1 day", code=2).stderr
+
+
+# --- a cache that clones share ---
+
+
+@pytest.fixture
+def other(three, invoke, tmp_path, monkeypatch):
+    """Another project with a version of its own in the same cache, only in its index."""
+    monkeypatch.setenv("DVLITE_CACHE_DIR", str(tmp_path / "cache"))
+    three.dvlite("add", "data", "model.pt")
+    made = Project(tmp_path / "other", invoke)
+    made.root.mkdir()
+    first_commit(made.root)
+    made.dvlite("init")
+    made.write("model.pt", noise(120_000, 7))
+    made.dvlite("add", "model.pt")
+    (made.root / "model.pt.dvlite").unlink()
+    return made
+
+
+def test_what_another_project_needs_stays(three, other, tmp_path):
+    assert gc(three, "--yes", "--grace", "0s")["objects"] == 0
+    other.git("rm", "-qf", "--cached", "model.pt.dvlite")
+    assert gc(three, "--yes", "--grace", "0s")["objects"] == 1
+    assert not holds(three, noise(120_000, 7), tmp_path / "cache")
+
+
+def test_a_project_that_cannot_be_read_stops_it(three, other, tmp_path):
+    shutil.rmtree(other.root)
+    before = {path for path in (tmp_path / "cache").rglob("*") if path.is_file()}
+    assert "a clone that shares this cache" in three.dvlite("gc", "--yes", "--grace", "0s", code=1).stderr
+    assert {path for path in (tmp_path / "cache").rglob("*") if path.is_file()} == before
+
+
+def test_the_clone_whose_own_cache_is_shared_is_asked_too(three, tmp_path, invoke, monkeypatch):
+    guest = Project(tmp_path / "guest", invoke)
+    guest.root.mkdir()
+    first_commit(guest.root)
+    guest.dvlite("init")
+    monkeypatch.setenv("DVLITE_CACHE_DIR", str(three.cache))
+    guest.write("own", "x")
+    guest.dvlite("add", "own")
+    assert gc(guest, "--yes", "--grace", "0s")["objects"] == 0
+    monkeypatch.delenv("DVLITE_CACHE_DIR")
+    assert gc(three, "--yes", "--grace", "0s")["objects"] == 0
+    assert os.path.lexists(three.cache / "projects")
