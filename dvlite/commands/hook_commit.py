@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING
 
 from dvlite.errors import DvliteError, FormatError
 from dvlite.formats import lockfile, pointer
-from dvlite.formats.lockfile import Locked
+from dvlite.formats.lockfile import Locked, LockedStage
+from dvlite.formats.strict_yaml import Tree
 from dvlite.git import operation
 from dvlite.git.output import FileDifference, is_lockfile, is_pipeline_file, is_pointer
 from dvlite.hooks.result import Blocked, HookResult
@@ -19,7 +20,7 @@ from dvlite.merge.markers import marker_line
 from dvlite.paths import ancestors
 from dvlite.repo import tracked_paths
 from dvlite.repo.repository import Repo, open_cache
-from dvlite.show import printable, quote, short_oid, size_text, some, word
+from dvlite.show import printable, quote, short_oid, size_text, some, value_text, word
 from dvlite.workspace.changes import Counts, counts_text, files_text
 from dvlite.workspace.hashing import HashOnly
 from dvlite.workspace.workspace import Workspace, entries_of
@@ -256,7 +257,13 @@ def _refuse_other_inputs(
     work: Workspace, files: Sequence[FileDifference], all_staged: Sequence[FileDifference], found: _Findings
 ) -> None:
     """Blocks for entries of lockfiles that the commit changes and whose dependencies are not the versions that its pointers name."""
-    entries = [entry for file in files for entry in _changed_entries(work.repo, file)]
+    stages = [(file.path, stage) for file in files for stage in _changed_stages(work.repo, file)]
+    _refuse_other_params(work.repo, stages, all_staged, found)
+    entries = [
+        (tracked_paths.address(name, stage.name), replace(dep, path=_placed(name, dep.path)))
+        for name, stage in stages
+        for dep in stage.deps
+    ]
     if not entries:
         return
     git, head = work.repo.git, work.repo.git.head()
@@ -281,8 +288,8 @@ def _refuse_other_inputs(
         found.blocked.append(_other_input(work, stage, dep, committed, here))
 
 
-def _changed_entries(repo: Repo, file: FileDifference) -> Iterator[tuple[str, Locked]]:
-    """Yields stage and dependency, by its path in the repository, of the entries that the commit adds to a lockfile or changes."""
+def _changed_stages(repo: Repo, file: FileDifference) -> Iterator[LockedStage]:
+    """Yields the entries that the commit adds to a lockfile or changes."""
     blobs = [blob for blob in (file.new, file.old) if blob]
     contents = dict(repo.git.blobs_within(dict.fromkeys(blobs, lockfile.LIMIT_BYTES)))
     try:
@@ -293,12 +300,62 @@ def _changed_entries(repo: Repo, file: FileDifference) -> Iterator[tuple[str, Lo
     except FormatError:
         return  # it is reported where all of it is read
     known = {(stage.name, stage.key, stage.run) for stage in before}
-    folder = posixpath.dirname(file.path)
-    for stage in stages:
-        if (stage.name, stage.key, stage.run) not in known:
-            for dep in stage.deps:
-                path = posixpath.normpath(posixpath.join(folder, dep.path))
-                yield tracked_paths.address(file.path, stage.name), replace(dep, path=path)
+    yield from (stage for stage in stages if (stage.name, stage.key, stage.run) not in known)
+
+
+def _placed(lockfile_name: str, path: str) -> str:
+    return posixpath.normpath(posixpath.join(posixpath.dirname(lockfile_name), path))
+
+
+def _refuse_other_params(
+    repo: Repo,
+    stages: Sequence[tuple[str, LockedStage]],
+    all_staged: Sequence[FileDifference],
+    found: _Findings,
+) -> None:
+    """Blocks for entries whose parameters are not those of the same commit; a file that git does not keep is not compared."""
+    names = {(name, key): key.partition(":")[0] for name, stage in stages for key in stage.facts.params}
+    if not names:
+        return
+    from dvlite.formats import parameters  # 10 ms that a commit without parameters does not need
+
+    staged = {file.path: file.new for file in all_staged}
+    head = repo.git.head()
+    committed: dict[str, Tree] = {}
+    for path in {_placed(name, file) for (name, _), file in names.items()}:
+        data = None
+        with contextlib.suppress(DvliteError):  # one that cannot be read is for `repro` and `verify`
+            if (blob := staged.get(path)) is not None:
+                data = dict(repo.git.blobs_within({blob: parameters.LIMIT_BYTES})).get(blob)
+            elif path not in staged and head is not None:
+                data = repo.git.read_file(head, path, limit_bytes=parameters.LIMIT_BYTES)
+            if data is not None:
+                committed[path] = parameters.load(data, path)
+    for name, stage in stages:
+        for key, value in stage.facts.params.items():
+            file, _, inner = key.partition(":")
+            path = _placed(name, file)
+            now = parameters.find(committed[path], inner) if path in committed else value
+            if now != value:
+                found.blocked.append(
+                    _other_param(repo, tracked_paths.address(name, stage.name), path, inner, value, now)
+                )
+                break  # one for each stage
+
+
+def _other_param(repo: Repo, stage: str, path: str, key: str, value: object, now: object) -> Blocked:
+    from dvlite.formats import parameters
+
+    fix = f"dvlite repro {word(stage)}"
+    with contextlib.suppress(DvliteError):
+        here = repo.work_tree.read(path, parameters.LIMIT_BYTES)
+        if here is not None and parameters.find(parameters.load(here, path), key) == value:
+            fix = f"git add {word(repo.display(path))}"
+    has = "does not have it" if now is parameters.ABSENT else f"has {value_text(now)}"
+    message = (
+        f"{stage} was run with {printable(key)} {value_text(value)}, and {repo.display(path)} of this commit {has}"
+    )
+    return Blocked(message=message, fixes=(f"to make them agree: {fix}", _SKIP))
 
 
 def _version_in(work: Workspace, path: str, data: bytes, inside: str) -> Locked | None:

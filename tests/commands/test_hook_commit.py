@@ -472,3 +472,27 @@ def test_a_lockfile_that_names_other_data_than_its_pointer_is_blocked(hooked):
     assert "to make them agree: dvlite repro sum" in hooked.refuses("commit", "-qm", "two")
     hooked.dvlite("repro", "sum")
     hooked.does("commit", "-qm", "two")
+
+
+@pytest.mark.parametrize("name", ["dvlite.yaml", "sub/dvlite.yaml"])
+def test_a_lockfile_with_other_parameters_than_its_commit_is_blocked(hooked, name):
+    folder = name.removesuffix("dvlite.yaml")
+    hooked.write(f"{folder}params.yaml", "lr: 1\nnet: {depth: 2}\n")
+    hooked.write(name, "stages:\n  train: {cmd: date > model, params: [lr, net], outs: [model]}\n")
+    hooked.dvlite("repro")
+    hooked.does("add", "-A")
+    hooked.does("commit", "-qm", "one")
+    stage = "train" if not folder else "sub:train"
+    hooked.dvlite("repro", stage, "-S", "net.depth=3")
+    hooked.does("reset", "-q", "HEAD", "--", f"{folder}params.yaml")
+    said = hooked.refuses("commit", "-qm", "two")
+    assert f"{stage} was run with net.depth 3, and {folder}params.yaml of this commit has 2" in said
+    assert f"to make them agree: git add {folder}params.yaml" in said
+    hooked.write(f"{folder}params.yaml", "lr: 1\n")
+    hooked.does("add", f"{folder}params.yaml")
+    said = hooked.refuses("commit", "-qm", "two")
+    assert f"{folder}params.yaml of this commit does not have it" in said
+    assert f"to make them agree: dvlite repro {stage}" in said
+    hooked.write(f"{folder}params.yaml", "net: {depth: 3}\nlr: 1.0\n")
+    hooked.does("add", "-A")
+    hooked.does("commit", "-qm", "two")
