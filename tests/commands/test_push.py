@@ -86,7 +86,11 @@ def test_a_store_that_is_suddenly_empty_is_not_filled_again(tracked):
     store.rename(store.parent / "unmounted")
     assert "is empty, though" in tracked.dvlite("push", code=1).stderr
     assert not (store / "packs").exists()
+    tracked.dvlite("verify", "--remote", code=3)  # what is missing cannot be known
+    shutil.rmtree(tracked.cache)
+    tracked.dvlite("fetch", code=12)
     (store.parent / "unmounted").rename(store)
+    tracked.dvlite("pull")
     tracked.dvlite("push")
 
 

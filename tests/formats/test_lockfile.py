@@ -187,6 +187,13 @@ def test_a_lockfile_may_have_no_stages():
         assert lockfile.parse(empty, "x") == Lockfile()
 
 
+def test_a_stage_can_be_taken_out_by_hand():
+    before, entry, after = (lockfile.stage_text(replace(WHOLE.stages[0], name=name)) for name in ("a", "b", "c"))
+    data = lockfile.encoded(f"dvlite: 1\nstages:\n{before}{entry}{after}# end\n")
+    assert [stage.name for stage in lockfile.parse(data, "x").stages] == ["a", "b", "c"]
+    assert [stage.name for stage in lockfile.parse(data.replace(entry.encode(), b""), "x").stages] == ["a", "c"]
+
+
 def test_a_lockfile_that_was_cut_anywhere_is_refused():
     whole = lockfile.dump(WHOLE)
     for at in range(len(whole)):
