@@ -81,7 +81,7 @@ def collect_remote(repo: Repo, options: CollectOptions, *, progress: Progress) -
             roots = collect.look(catalog)
             if catalog.is_empty:
                 raise catalog.empty_error()
-            catalog.require_writable()
+            catalog.require_writable(writes=options.apply)
             covered = collect.complete(catalog, cache, needs.versions)
             divided = claims.judge(catalog, roots, _owner(repo, remote, needs, covered, options, roots))
             ids = [version.id for version in covered]

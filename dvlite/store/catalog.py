@@ -14,13 +14,13 @@ from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Self
 
-from dvlite.errors import FormatError, LaterVersion, ObjectCorrupt, ObjectMissing, RemoteError
+from dvlite.errors import LaterVersion, ObjectCorrupt, ObjectMissing, RemoteError
 from dvlite.formats import condemned, store_config
 from dvlite.formats.store_config import StoreConfig
 from dvlite.oid import Buffer, Digest, digest_bytes, format_oid
 from dvlite.progress import NullProgress, Progress
-from dvlite.show import quote
 from dvlite.store import index, pack
+from dvlite.store.config_object import ConfigObject
 from dvlite.store.index import Index, PackEntry, RecordLocation, ranges, unpack_at
 from dvlite.store.object_store import ObjectAbsent, ObjectEntry
 from dvlite.store.pack import KIND_CHUNK, Record
@@ -30,7 +30,6 @@ from dvlite.store.remote import Remote
 _NAMED = re.compile(r"(packs|index|condemned)/([0-9a-f]{64})")
 _MANY = 4000  # a folder with more objects than this is listed in 16 parts at once
 WHOLE_BELOW_BYTES = 1024 * 1024  # a meta pack smaller than this is fetched and kept whole
-_MAX_CONFIG_BYTES = 64 * 1024
 _DAMAGED = "distrusted"  # kind of the notes about damaged packs in the cache's `remote/` folder
 _MOST_FOOTERS = 256  # in memory: about 250 KB each
 _OTHER_ROWS = 8  # of one object that are tried when a row is wrong: an index may hold any number of wrong ones
@@ -43,7 +42,7 @@ class Catalog:
     def __init__(self, remote: Remote, progress: Progress | None = None) -> None:
         self.remote = remote
         self._progress = progress or NullProgress()
-        self.config: StoreConfig | None = None
+        self.settings = ConfigObject(remote, self._progress)
         self.packs: dict[Digest, int] = {}
         self.modified: dict[Digest, float] = {}  # of the packs, in unix seconds by the store's own clock
         self.now = 0.0  # by the store's own clock, at the last look at condemned/
@@ -70,11 +69,11 @@ class Catalog:
     def look(self) -> Self:
         """Lists the remote again: config, condemned/, index/ and packs/ at the same time. Indexes are read when first needed."""
         remote = self.remote
-        config = remote.submit(self._read_config)
+        config = remote.submit(self.settings.look)
         packs = remote.submit(lambda: self._list_packs("packs/"))
         indexes = remote.submit(lambda: remote.store.list("index/").entries)
         self.look_at_condemned()
-        self.config = config.result()
+        config.result()
         self._take_packs(packs.result())
         self.index_sizes = {entry.name: entry.size_bytes for entry in indexes.result() if _is_named(entry.name)}
         self._indexes = self._lengths = self.unindexed = None
@@ -108,19 +107,6 @@ class Catalog:
                 self.condemned_at[pack_name] = min(dates[name], self.condemned_at.get(pack_name, dates[name]))
         self.condemned = frozenset(self.condemned_at)
         return self.condemned - before
-
-    def _read_config(self) -> StoreConfig | None:
-        """Returns the config, None if there is none yet. Raises ObjectCorrupt for an empty one, and FormatError."""
-        where = f"the config of {self.remote.store.label}"
-        try:
-            data = self.remote.get(store_config.NAME, end=_MAX_CONFIG_BYTES)
-        except ObjectAbsent:
-            return None
-        if not data.strip():
-            raise ObjectCorrupt(
-                f"{where} is damaged: it is empty", hint="copy it from a backup, or from a remote that was set up alike"
-            )
-        return store_config.parse(data, where)
 
     def _read_condemned(self, name: str) -> Collection[Digest]:
         data = self._read_named(name, self.condemned_sizes[name], condemned.MAX_BYTES)
@@ -157,7 +143,7 @@ class Catalog:
         self.damaged[name] = data
 
     def misnamed(self) -> list[str]:
-        """Reads index objects and condemned lists from the remote, whatever was kept of them, and returns those that are damaged."""
+        """Reads index objects and condemned lists from the remote, whatever was kept of them; returns those that are damaged, with the config."""
         names = [*self.index_sizes, *self.condemned_sizes]
 
         def is_sound(name: str) -> bool:
@@ -168,12 +154,18 @@ class Catalog:
             except ObjectAbsent:
                 return True
 
-        return [name for name, sound in zip(names, self.remote.run_all(is_sound, names), strict=True) if not sound]
+        bad = [name for name, sound in zip(names, self.remote.run_all(is_sound, names), strict=True) if not sound]
+        return [*bad, store_config.NAME] if self.settings.is_damaged else bad
+
+    @property
+    def config(self) -> StoreConfig | None:
+        """What the config said at the last look; None for none, or one that is damaged."""
+        return self.settings.value
 
     @property
     def is_empty(self) -> bool:
         """The last look found nothing, not even the config that the first push writes before all else."""
-        return self.config is None and not self.packs and not self.index_sizes
+        return not (self.config or self.settings.is_damaged or self.packs or self.index_sizes)
 
     def empty_error(self) -> RemoteError:
         """Returns the error for an empty remote where data was expected: never pushed to, or the wrong folder."""
@@ -182,28 +174,9 @@ class Catalog:
             hint="is it the right place, and is its disk mounted? if nothing was pushed yet: dvlite push, from a clone that has the data",
         )
 
-    def require_writable(self) -> StoreConfig:
-        """Returns the config, writing it if the remote is empty. Raises FormatError for a feature this client does not know.
-
-        Raises RemoteError if there is data and no config: what the lost one said of chunker and features would be lost without a word.
-        """
-        if self.config is None and not self.is_empty:
-            self.config = self._read_config()  # a first push may have been writing while this one looked
-            if self.config is None:
-                raise RemoteError(
-                    f"cannot write to {self.remote.store.label}: it has data, but its config is gone",
-                    hint="put the object 'config' back, from a backup or from a remote that was set up alike; nothing was written",
-                )
-        if self.config is None:
-            self.remote.put(store_config.NAME, store_config.dump(store_config.DEFAULT))
-            self.config = store_config.DEFAULT
-        unknown = self.config.unknown_features
-        if unknown:
-            raise FormatError(
-                f"cannot write to {self.remote.store.label}: it uses {', '.join(map(quote, unknown))}, which this dvlite does not know",
-                hint="upgrade dvlite; nothing was written",
-            )
-        return self.config
+    def require_writable(self, *, writes: bool = True) -> StoreConfig:
+        """Returns the config, writing it (if `writes`) where the remote has none; see `ConfigObject.require_writable`."""
+        return self.settings.require_writable(has_data=bool(self.packs or self.index_sizes), writes=writes)
 
     def has_all(self, sent: Mapping[str, int]) -> bool:
         """Returns whether packs and index objects stand with the sizes that were written; lists both folders again if there are any."""

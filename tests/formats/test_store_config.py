@@ -4,12 +4,13 @@ from pathlib import Path
 
 import pytest
 
-from dvlite.errors import FormatError
+from dvlite.errors import FormatError, LaterVersion, ObjectCorrupt
 from dvlite.formats import store_config, strict_json
 from dvlite.formats.store_config import DEFAULT, StoreConfig
 
 GOLDEN = Path(__file__).parent.parent / "golden"
 GOOD = strict_json.parse(store_config.dump(DEFAULT), "x")
+del GOOD["checksum"]
 
 
 def test_a_new_remote_gets_exactly_these_bytes():
@@ -52,4 +53,18 @@ CHUNKER = GOOD["chunker"]
 )
 def test_a_store_that_is_not_understood_is_refused(change):
     with pytest.raises(FormatError, match="cannot use s3://b/p"):
-        store_config.parse(strict_json.dump(GOOD | change), "s3://b/p")
+        store_config.parse(store_config.seal(GOOD | change), "s3://b/p")
+
+
+def test_a_config_that_was_cut_or_has_a_wrong_bit_is_damaged_and_not_of_a_later_version():
+    data = store_config.dump(DEFAULT)
+    cut = [data[:length] for length in range(len(data) - 1)]  # without its last newline it is as good
+    flipped = [data[:at] + bytes([data[at] ^ 1 << at % 8]) + data[at + 1 :] for at in range(len(data) - 1)]
+    for bad in [*cut, *flipped, b"{}", b"[1]"]:
+        with pytest.raises(ObjectCorrupt):
+            store_config.parse(bad, "x")
+
+
+def test_a_whole_config_of_a_later_version_is_called_that():
+    with pytest.raises(LaterVersion):
+        store_config.parse(store_config.seal({"dvlite_store": 2, "anything": []}), "x")

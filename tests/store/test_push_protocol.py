@@ -6,7 +6,7 @@ from dataclasses import replace
 import pytest
 
 from dvlite.errors import FormatError, ObjectMissing, RemoteError
-from dvlite.formats import root, snapshot, store_config, strict_json
+from dvlite.formats import root, snapshot, store_config
 from dvlite.oid import Digest, digest_bytes
 from dvlite.store import index, push_protocol
 from dvlite.store.catalog import Catalog
@@ -198,8 +198,7 @@ def test_a_remote_with_features_of_the_future_is_not_written(world, store):
 
 
 def test_a_remote_of_a_later_version_is_not_written(world, store):
-    config = strict_json.parse(store_config.dump(store_config.DEFAULT), "x") | {"dvlite_store": 2}
-    store.put("config", strict_json.dump(config))
+    store.put("config", store_config.seal({"dvlite_store": 2}))
     store.forget()
     here = world.site("here")
     with pytest.raises(FormatError, match="was written by a later dvlite"):
@@ -229,13 +228,54 @@ def test_a_remote_that_requires_what_is_not_known_is_not_read(world, store):
         world.site("there").fetch(version)
 
 
-def test_a_config_that_is_gone_is_not_written_again_over_data(world, store):
-    here = world.site("here")
-    here.push(here.add("data", SMALL))
+@pytest.mark.parametrize("left", [None, b"", b"{}", b"not ours"])
+def test_a_config_that_is_gone_or_damaged_stops_no_reader_and_is_put_back_by_a_clone_that_knows_it(world, store, left):
+    here, there = world.site("here"), world.site("there")
+    version = here.add("data", SMALL)
+    here.push(version)
+    whole = store.store.objects["config"]
     store.delete(["config"])
-    with pytest.raises(RemoteError, match="it has data, but its config is gone"):
-        here.push(here.add("data", SMALL | {"new": b"x"}))
-    assert "config" not in store.store.objects
+    if left is not None:
+        store.put("config", left)
+    assert_complete(world, "colleague", version, SMALL)
+    with pytest.raises(RemoteError, match="this clone never saw it"):
+        there.push(there.add("other", b"x"))
+    assert store.store.objects.get("config") == left
+    with pytest.raises(RemoteError, match="its config is"):
+        Catalog(here.remote).look().require_writable(writes=False)
+    here.push(here.add("data", SMALL | {"new": b"x"}))
+    assert store.store.objects["config"] == whole
+    there.push(there.add("other", b"x"))
+
+
+def test_what_stands_in_the_place_of_the_config_of_an_empty_remote_is_not_overwritten(tmp_path):
+    store = MemoryStore(objects={"config": b"[core]"})
+    here = World(tmp_path, store).site("here")
+    with pytest.raises(RemoteError, match="its config is damaged"):
+        here.push(here.add("data", b"x"))
+    assert store.objects == {"config": b"[core]"}
+
+
+@pytest.mark.parametrize("kept_bytes", [None, 0, 50])
+def test_a_config_that_a_store_acknowledged_and_lost_is_written_again(tmp_path, kept_bytes):
+    store = MemoryStore()
+    world = World(tmp_path, store)
+    store.delete(["config"])
+    here = world.site("here", store=LossyStore(store, "config", 1, kept_bytes))
+    here.push(here.add("data", b"x"))
+    assert store.objects["config"] == store_config.dump(store_config.DEFAULT)
+    world.close()
+
+
+def test_a_store_that_does_not_keep_its_config_gets_no_data(tmp_path):
+    store = MemoryStore()
+    world = World(tmp_path, store)
+    store.delete(["config"])
+    here = world.site("here", store=LossyStore(store, "config", 100, None))
+    with pytest.raises(RemoteError, match="took the config and does not have it"):
+        here.push(here.add("data", b"x"))
+    assert not store.objects
+    world.close()
 
 
 def test_a_config_that_another_first_push_wrote_meanwhile_is_used(tmp_path):
