@@ -156,12 +156,23 @@ def _publish(catalog: Catalog, tree: Tree, signer: RootAuthor) -> None:
     if ages and min(ages) < _ROOT_YOUNG_SECONDS:
         return
     body = root.Root(signer.project, remote.clone, signer.commit, signer.user, signer.time, tree.files)
-    _claim(remote, tree.root, body, listing.now)
+    if not _claim(remote, tree.root, body, listing.now):
+        raise RemoteError(
+            f"cannot push to {remote.store.label}: it took the root of this push and does not have it",
+            hint="see whether it keeps what it acknowledges: dvlite remote test",
+        )
 
 
-def _claim(remote: Remote, digest: Digest, body: root.Root, now: float) -> None:
-    remote.put(root.name(digest, remote.clone, os.urandom(16)), root.dump(body))
-    remote.remember_checked(*_NEWEST, int(now).to_bytes(8, "big") + digest)
+def _claim(remote: Remote, digest: Digest, body: root.Root, now: float) -> bool:
+    """Puts a root, twice if need be; returns whether a listing shows all of it."""
+    name, data = root.name(digest, remote.clone, os.urandom(16)), root.dump(body)
+    for _ in range(2):
+        remote.put(name, data)
+        entries = remote.store.list(root.prefix(digest, remote.clone)).entries
+        if any(entry.name == name and entry.size_bytes == len(data) for entry in entries):
+            remote.remember_checked(*_NEWEST, int(now).to_bytes(8, "big") + digest)
+            return True
+    return False
 
 
 def stay_awake(catalog: Catalog) -> None:

@@ -346,13 +346,20 @@ class LossyStore(HookStore):
 
 
 @pytest.mark.parametrize("kept_bytes", [None, 0, 150])
-@pytest.mark.parametrize("prefix", ["packs/", "index/"])
+@pytest.mark.parametrize("prefix", ["packs/", "index/", "roots/"])
 @pytest.mark.parametrize("content", [SMALL, LARGE], ids=["small", "large"])
 def test_what_a_store_acknowledged_and_lost_is_sent_again(world, store, content, prefix, kept_bytes):
     here = world.site("here", store=LossyStore(store, prefix, 1, kept_bytes))
     version = here.add("data", content)
     here.push(version)
     assert_complete(world, "colleague", version, content)
+    assert [root.parse(store.store.objects[entry.name], "x").count for entry in store.list("roots/").entries] == [1]
+
+
+def test_a_push_whose_root_a_store_does_not_keep_is_no_success(world, store):
+    here = world.site("here", store=LossyStore(store, "roots/", 100, None))
+    with pytest.raises(RemoteError, match="took the root of this push and does not have it"):
+        here.push(here.add("data", SMALL))
 
 
 def test_a_store_that_keeps_nothing_is_an_error_and_gets_no_root(world, store):
