@@ -89,7 +89,8 @@ class Terminal:
             self._stdout.write(to_json(result) + "\n")
         else:
             words: Words = text if callable(text) else getattr(importlib.import_module(f"dvlite.text.{text}"), form)
-            stream.writelines(line + "\n" for line in words(result, show))
+            lines = words(result, show)
+            stream.writelines(f"{line}\n" for line in (map(_no_command, lines) if self._in_actions else lines))
         self._stdout.flush()
         failure: DvliteError | None = result.failure(show) if hasattr(result, "failure") else None
         return failure
@@ -200,13 +201,15 @@ def _warnings(result: Any) -> Iterator[str]:
             yield from _warnings(inner)
 
 
-def _safe_line(line: str, *, in_actions: bool = False) -> str:
-    """Returns a line of another program that is safe to print: colours stay, other escape sequences go.
+def _no_command(line: str) -> str:
+    """Returns a line that GitHub does not run as a command of the log (`::error::`, and `##[...]` anywhere): a `'` makes it text."""
+    return (f"'{line}" if line.lstrip().startswith("::") else line).replace("##[", "##'[")
 
-    `in_actions`: GitHub runs lines of the log that are commands (`::error::`, and `##[...]` anywhere): a `'` makes them text.
-    """
+
+def _safe_line(line: str, *, in_actions: bool = False) -> str:
+    """Returns a line of another program that is safe to print: colours stay, other escape sequences go, nor is it a command `in_actions`."""
     if in_actions:
-        line = f"'{line}" if line.lstrip().startswith("::") else line.replace("##[", "##'[")
+        line = _no_command(line)
     if line.isprintable():
         return line
     kept = "".join(c if c.isprintable() or c in "\t\x1b" else printable(c) for c in line)

@@ -251,7 +251,9 @@ def test_what_a_stage_prints_is_no_command_in_the_log_of_github(line, shown, env
     stream = io.StringIO()
     with Terminal(TerminalOptions(), environ, io.StringIO(), stream).progress() as lines:
         lines.print_line(line)
-    assert stream.getvalue() == (shown if environ else line) + "\n"
+    terminal = Terminal(TerminalOptions(), environ, result := io.StringIO(), stream)
+    terminal.result(LsResult(), lambda *_: [line])
+    assert stream.getvalue() == result.getvalue() == (shown if environ else line) + "\n"
 
 
 def test_a_stderr_that_is_gone_does_not_stop_the_work():
