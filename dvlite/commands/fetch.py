@@ -36,7 +36,7 @@ def fetch(
     with opened:
         parts = parts_of(repo, cache, paths, scope, progress)
         progress.start(f"looking at {opened.store.label}")
-        catalog = Catalog(opened, progress).look()
+        catalog = Catalog(opened, progress, to_read=True).look()
         fetched = fetch_versions(catalog, cache, parts, progress, dry_run=dry_run)
         if not dry_run:
             stay_awake(catalog)

@@ -168,7 +168,7 @@ def _snapshot(url: str, name: str, environ: Mapping[str, str], progress: Progres
     with open_place(url, environ) as remote:
         remote.cache.create()
         progress.start(f"looking at {remote.store.label}")
-        catalog = Catalog(remote, progress).look()
+        catalog = Catalog(remote, progress, to_read=True).look()
         digest = snapshots.chosen(remote, digits)
         versions = [item for item in snapshots.versions(catalog, digest) if overlap(item.path, path) or not path]
         progress.finish()
@@ -377,7 +377,7 @@ def _fetch(opened: _Source, parts: Sequence[FetchRequest], jobs: int | None, pro
         _refuse_relative_folder(repo)
     _, remote = open_remote(repo, opened.cache, None, jobs)
     with remote:
-        catalog = Catalog(remote, progress).look()
+        catalog = Catalog(remote, progress, to_read=True).look()
         got = fetch_versions(catalog, opened.cache, parts, progress)
         if got.missing:
             raise missing_error(got.missing, catalog)

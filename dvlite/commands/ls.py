@@ -119,7 +119,7 @@ def ls_remote(
     """
     with open_place(url, environ) as remote:
         progress.start(f"looking at {remote.store.label}")
-        catalog = Catalog(remote, progress).look()
+        catalog = Catalog(remote, progress, to_read=True).look()
         if catalog.is_empty:
             raise catalog.empty_error()
         if target is not None:

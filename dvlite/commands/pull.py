@@ -58,7 +58,7 @@ def pull(
         writes = scope.is_workspace and not dry_run
         helper = stack.enter_context(writer_process_for(work, ((part.path, part.pointer) for part in parts if writes)))
         progress.start(f"looking at {opened.store.label}")
-        catalog = Catalog(opened, progress).look()
+        catalog = Catalog(opened, progress, to_read=True).look()
         fetched = _fetch(catalog, cache, parts, progress, dry_run=dry_run)
         if not dry_run:
             stay_awake(catalog)

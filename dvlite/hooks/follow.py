@@ -151,7 +151,7 @@ def _fetch(repo: Repo, work: Workspace, parts: Sequence[FetchRequest], done: Fol
         _, opened = open_remote(repo, work.cache, None, None, patience_seconds=_PATIENCE_SECONDS)
         with opened:
             progress.start(f"looking at {opened.store.label}")
-            catalog = Catalog(opened, progress).look()
+            catalog = Catalog(opened, progress, to_read=True).look()
             planned = fetch_versions(catalog, work.cache, wanted, progress, dry_run=True).paths
             size_bytes = sum(one.size_bytes for one in planned)
             there = [part for part, one in zip(wanted, planned, strict=True) if one.state == "planned"]

@@ -61,7 +61,7 @@ class LineageContext:
     def catalog(self) -> Catalog | None:
         """What the given remote holds, listed once, when it is needed."""
         if self._catalog is None and self.remote is not None:
-            self._catalog = Catalog(self.remote, self.progress).look()
+            self._catalog = Catalog(self.remote, self.progress, to_read=True).look()
         return self._catalog
 
     def searched(self) -> str:
@@ -94,7 +94,9 @@ class LineageContext:
             try:
                 _, remote = open_remote(self.repo, self.cache, None, None)
                 self.progress.start(f"reading lists of files on {remote.store.label}")
-                self._default_catalog = Catalog(self._open_remotes.enter_context(remote), self.progress).look()
+                self._default_catalog = Catalog(
+                    self._open_remotes.enter_context(remote), self.progress, to_read=True
+                ).look()
             except DvliteError as error:
                 self.unreachable = error.message
             self.progress.finish()

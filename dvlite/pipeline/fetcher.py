@@ -47,7 +47,7 @@ class Fetcher:
         if not parts:
             return True
         if self._catalog is None:
-            self._catalog = Catalog(self._opened(), self._progress).look()
+            self._catalog = Catalog(self._opened(), self._progress, to_read=True).look()
         got = fetch_versions(self._catalog, self._cache, parts, self._progress)
         self._progress.finish()
         return not got.missing

@@ -43,7 +43,7 @@ def _fetch(repo: Repo, cache: Cache, digest: Digest, name: str, by: str, progres
         raise ObjectMissing(f"{name} is not in the cache, and {error.message}", hint=error.hint) from error
     with opened:
         progress.start(f"looking at {opened.store.label}")
-        catalog = Catalog(opened, progress).look()
+        catalog = Catalog(opened, progress, to_read=True).look()
         size_bytes = _size(catalog, digest)
         if size_bytes is not None and size_bytes > MOST_BYTES:
             raise ObjectCorrupt(f"{name} has {size_text(size_bytes)}: more than dvlite keeps")

@@ -37,9 +37,12 @@ _TRIES = 4  # listings of condemned/ while its objects are merged
 
 
 class Catalog:
-    """One look at a remote. `packs` maps the packs that stand there to their size in bytes."""
+    """One look at a remote. `packs` maps the packs that stand there to their size in bytes.
 
-    def __init__(self, remote: Remote, progress: Progress | None = None) -> None:
+    What is only looked at `to_read` may come from condemned packs too, where no other pack has it, as long as they stand.
+    """
+
+    def __init__(self, remote: Remote, progress: Progress | None = None, *, to_read: bool = False) -> None:
         self.remote = remote
         self._progress = progress or NullProgress()
         self.settings = ConfigObject(remote, self._progress)
@@ -47,7 +50,7 @@ class Catalog:
         self.modified: dict[Digest, float] = {}  # of the packs, in unix seconds by the store's own clock
         self.now = 0.0  # by the store's own clock, at the last look at condemned/
         self.condemned: frozenset[Digest] = frozenset()
-        self._counts_condemned = False
+        self._counts_condemned = to_read
         self.distrusted: set[Digest] = set()  # packs that this process found damaged
         self._wrong: set[RecordLocation] = set()  # rows that are not where the object is, while another row may be
         self.condemned_sizes: dict[str, int] = {}  # of the condemned lists at the last look, in bytes
@@ -228,6 +231,7 @@ class Catalog:
 
         For pushes only: a pull may use their sound records.
         """
+        self.indexes()  # may list the packs again
         noted = _digests(self.remote.remembered(_DAMAGED))
         self.remote.forget(_DAMAGED, {name.hex() for name in noted if name not in self.packs})
         self.distrusted.update(noted, (name for name in self.packs if not self.is_whole(name)))
@@ -235,20 +239,21 @@ class Catalog:
     @contextlib.contextmanager
     def counting_condemned(self) -> Iterator[None]:
         """Within it, condemned and damaged packs that still stand count as usable: to copy what only they have."""
-        self._counts_condemned = True
+        before, self._counts_condemned = self._counts_condemned, True
         distrusted, self.distrusted = self.distrusted, set()
         self.recipes = Recipes(self, self.remote.store.label)
         try:
             yield
         finally:
-            self._counts_condemned = False
+            self._counts_condemned = before
             self.distrusted |= distrusted
             self.recipes = Recipes(self, self.remote.store.label)
 
     def locations(self, digest: Digest, kinds: tuple[int, ...], *, condemned_too: bool = False) -> list[RecordLocation]:
         """Returns where an object lies in packs that can be relied on (or that at least still stand)."""
         places = (place for segment in self.indexes().values() for place in segment.find(digest, kinds))
-        return [place for place in places if self.holds(place, condemned_too=condemned_too)]
+        held = [place for place in places if self.holds(place, condemned_too=condemned_too)]
+        return sorted(held, key=lambda place: place.pack in self.condemned) if len(held) > 1 else held
 
     def holds(self, place: RecordLocation, *, condemned_too: bool = False) -> bool:
         """Returns whether a row can be relied on (or at least names a place in a pack that stands)."""

@@ -87,12 +87,16 @@ def look(catalog: Catalog) -> list[Claim]:
     roots = claims.listed(catalog)
     catalog.counts_unindexed = True
     catalog.look().indexes()
+    _refuse_damaged(catalog)
+    return roots
+
+
+def _refuse_damaged(catalog: Catalog) -> None:
     if catalog.damaged or catalog.unread:
         raise ObjectCorrupt(
             f"cannot collect on {catalog.remote.store.label}: an object that says what is there is damaged; nothing was deleted",
             hint="dvlite push writes it again; then run dvlite gc again",
         )
-    return roots
 
 
 def plan(
@@ -158,6 +162,7 @@ def _used(catalog: Catalog, cache: Cache, standing: Iterable[Claim], runs: RunNe
         ]  # others were never pushed
         snapshots = dict.fromkeys(claim.snapshot for claim in standing)
         needed = usage.gather(catalog, cache, snapshots, named, runs.files)
+    _refuse_damaged(catalog)  # it may have looked again
     return usage.survey(catalog, cache, needed)
 
 
@@ -204,11 +209,11 @@ def run(
     done.roots = len(falling)
     condemn(catalog, (*todo.garbage, *todo.repacked))
     done.condemned_packs = len(todo.garbage) + len(todo.repacked)
-    _secure(catalog, cache, run_needs, done, progress)
+    seen = _secure(catalog, cache, run_needs, done, progress)
     due = {
         name: size
         for name, size in catalog.packs.items()
-        if name in catalog.condemned and catalog.condemned_at[name] <= catalog.now - young_seconds
+        if name in seen and catalog.condemned_at.get(name, catalog.now) <= catalog.now - young_seconds
     }
     if due:
         _delete(catalog, set(due))
@@ -229,21 +234,27 @@ def condemn(catalog: Catalog, packs: Iterable[Digest]) -> None:
 
 def _secure(
     catalog: Catalog, cache: Cache, run_needs: Callable[[], RunNeeds], done: Collected, progress: Progress
-) -> None:
-    """Copies what is needed and lies in condemned packs only, until fresh listings show nothing of the kind."""
+) -> frozenset[Digest]:
+    """Copies what is needed and lies in condemned packs only, until fresh listings show nothing of the kind.
+
+    Returns the packs that may be deleted: those that were condemned before the roots were listed. A root of a push that relies on a pack
+    condemned later may be newer than that listing.
+    """
     for _ in range(_ROUNDS):
+        catalog.look_at_condemned()
+        seen = catalog.condemned
         progress.start(f"looking at what is needed on {catalog.remote.store.label}")
         needs = run_needs()
         standing = look(catalog)
         used = _used(catalog, cache, standing, needs)
         if not used.lacks():
-            return
+            return seen
         gone = catalog.condemned
         upload = PackUpload(catalog)
         with catalog.counting_condemned():
             copied = copy_objects.run(catalog, upload, used.absent, gone, progress)
         if not copied.records and not upload.sent:
-            return
+            return seen
         done.copied.append(copied)
         if not catalog.has_all(upload.sent):
             raise RemoteError(

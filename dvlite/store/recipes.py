@@ -25,6 +25,8 @@ _PARTS = 4  # read at a time, of at most 16 MiB
 class Look(Protocol):
     """What a look at a remote knows: a store.catalog.Catalog."""
 
+    condemned: frozenset[Digest]
+
     def usable(self, name: Digest) -> bool: ...
 
     def is_whole(self, name: Digest) -> bool: ...
@@ -91,8 +93,12 @@ class Recipes:
             yield terms
 
     def _first_reliable(self, digest: Digest, candidates: Sequence[tuple[RecordLocation, bytes]]) -> LargeFile | None:
-        """Returns the first that can be relied on; raises ObjectCorrupt if there is none and one is damaged."""
+        """Returns the first that can be relied on, rather one without chunks in condemned packs.
+
+        Raises ObjectCorrupt if there is none and one is damaged.
+        """
         damaged: ObjectCorrupt | None = None
+        leaving: LargeFile | None = None
         for place, data in candidates:
             try:
                 parsed = recipe.parse(data, digest)
@@ -106,7 +112,11 @@ class Recipes:
                 damaged = error
                 continue
             if file is not None and all(self._look.usable(name) and self._look.is_whole(name) for name in file.packs):
-                return file
+                if self._look.condemned.isdisjoint(file.packs):
+                    return file
+                leaving = leaving or file
+        if leaving is not None:
+            return leaving
         if damaged is not None:
             raise damaged
         return None

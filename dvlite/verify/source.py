@@ -88,7 +88,7 @@ class ContentSource:
         remote = self.connected()
         if self._catalog is None:
             self.progress.start(f"looking at {remote.store.label}")
-            self._catalog = Catalog(remote, self.progress).look()
+            self._catalog = Catalog(remote, self.progress, to_read=True).look()
             self.progress.finish()
             self.fetched["lists of files"] = None
         return self._catalog

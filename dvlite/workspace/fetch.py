@@ -199,7 +199,7 @@ def _fetch_from_default(
         raise ObjectMissing(message, hint=error.hint) from None
     with opened:
         progress.start(f"fetching the list of files of {shown}")
-        problems = fetch.fetch_nodes(Catalog(opened, progress).look(), cache, roots)
+        problems = fetch.fetch_nodes(Catalog(opened, progress, to_read=True).look(), cache, roots)
         progress.finish()
     if problems:
         raise ObjectMissing(f"cannot list {quote(shown)}: {problems[0].message}", hint=problems[0].hint)

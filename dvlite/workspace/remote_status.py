@@ -23,7 +23,7 @@ def missing_on_remote(
     """Returns the remote's name and the paths it lacks, those lost everywhere included, those never pushed left out; one fresh look."""
     name, opened = open_remote(repo, cache, remote, None)
     with opened:
-        catalog = Catalog(opened, progress).look()
+        catalog = Catalog(opened, progress, to_read=True).look()
         absent = []
         pushed = [(item, version_of(item.path, item.pointer)) for item in chosen if item.push]
         claimed = claimed_together(catalog, [version for _, version in pushed])

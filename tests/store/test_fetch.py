@@ -92,11 +92,20 @@ def test_a_hole_in_a_file_is_a_hole_again(world, pushed):
 
 def test_data_that_no_fresh_look_finds_is_returned_by_name(world, store, pushed):
     version = pushed("data", {"a": b"small", "b": LARGE})
-    Collector(store).condemn(Collector(store).packs())
+    store.delete([entry.name for entry in store.list("packs/").entries])
     there = world.site("there")
     with pytest.raises(ObjectMissing, match=version.digest.hex()) as caught:
         there.fetch(version)
     assert caught.value.exit_code == 12
+
+
+def test_condemned_packs_are_read_while_they_stand(world, store, pushed):
+    """A collector condemns before it copies, and may die in between."""
+    version = pushed("data", {"a": b"small", "b": LARGE})
+    Collector(store).condemn(Collector(store).packs())
+    there = world.site("there")
+    assert there.fetch(version) == []
+    assert there.content(version) == {"a": b"small", "b": LARGE}
 
 
 def test_what_is_there_is_fetched_though_something_is_missing(world, store, pushed):

@@ -92,7 +92,7 @@ class Site:
 
     def fetch(self, version: Version, *, bases: tuple[Digest, ...] = ()) -> list[Need]:
         """Brings a version into the cache; returns what no fresh look found."""
-        catalog = Catalog(self.remote).look()
+        catalog = Catalog(self.remote, to_read=True).look()
         if version.kind == FILE_OID:
             needs = [Need(version.digest, version.size_bytes, version.path, bases)]
         else:

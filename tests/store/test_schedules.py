@@ -1,0 +1,59 @@
+"""Pushes, pulls and collections request by request, in many orders, with crashes: what a push reported, and is needed, is there at the end."""
+
+import os
+
+import pytest
+
+from dvlite.store import collect, pack
+from tests.store import schedule
+from tests.store.schedule import play
+
+
+@pytest.fixture(autouse=True)
+def small_packs(monkeypatch):
+    monkeypatch.setattr(pack, "TARGET_BYTES", 4_000)
+    monkeypatch.setattr(os, "urandom", os.urandom)  # put back: a schedule draws its nonces from the seed
+
+
+def played(tmp_path, seeds, run_gc=None):
+    return [play(seed, tmp_path / str(seed), run_gc) for seed in seeds]
+
+
+@pytest.mark.parametrize("seeds", [range(12), pytest.param(range(1000, 1200), marks=pytest.mark.long)], ids=len)
+def test_nothing_is_lost_in_any_order(tmp_path, seeds):
+    outcomes = played(tmp_path, seeds)
+    assert [text for outcome in outcomes for text in (*outcome.lost, *outcome.errors)] == []
+    assert sum(outcome.deleted for outcome in outcomes) > 20
+    assert sum(outcome.reported for outcome in outcomes) > 20
+
+
+def with_roots_of_the_plan(monkeypatch):
+    """The collector deletes what its plan says, without looking at roots after it condemned."""
+
+    def secure(catalog, *_):
+        catalog.look()
+        return catalog.condemned
+
+    monkeypatch.setattr(collect, "_secure", secure)
+
+
+def with_packs_condemned_since(monkeypatch):
+    """The collector deletes packs too that others condemned after it had listed the roots."""
+    real = collect._secure
+
+    def secure(catalog, *rest):
+        real(catalog, *rest)
+        catalog.look()
+        return catalog.condemned
+
+    monkeypatch.setattr(collect, "_secure", secure)
+
+
+@pytest.mark.long
+@pytest.mark.parametrize(
+    "breaks", [with_roots_of_the_plan, with_packs_condemned_since], ids=lambda breaks: breaks.__name__
+)
+def test_a_broken_collector_is_caught(tmp_path, monkeypatch, breaks):
+    breaks(monkeypatch)
+    outcomes = (play(seed, tmp_path / str(seed)) for seed in range(2000, 2600))
+    assert any(outcome.lost for outcome in outcomes), schedule.__doc__
