@@ -1,8 +1,11 @@
 """Files: every byte is read and written, however little the system takes at a time."""
 
+import errno
+import fcntl
 import mmap
 import os
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -58,3 +61,34 @@ def test_a_file_that_can_be_done_without_has_a_limit(tmp_path):
     place.write_bytes(b"12345")
     assert files.read_own(place, 5) == b"12345"
     assert files.read_own(place, 4) is None
+
+
+def test_where_a_folder_is_read_only_nothing_is_shared_and_that_is_no_error(tmp_path, monkeypatch):
+    def refuse(path, **_how):
+        raise OSError(errno.EROFS, os.strerror(errno.EROFS), str(path))
+
+    monkeypatch.setattr(Path, "unlink", refuse)
+    assert not files.can_share_blocks(tmp_path, tmp_path / "absent")
+
+
+def test_a_lock_that_cannot_be_released_goes_with_its_descriptor(tmp_path, monkeypatch):
+    real = fcntl.flock
+
+    def refuse(descriptor, operation):
+        if operation == fcntl.LOCK_UN:
+            raise OSError(errno.ENOLCK, os.strerror(errno.ENOLCK))
+        real(descriptor, operation)
+
+    monkeypatch.setattr(fcntl, "flock", refuse)
+    for _ in range(2):
+        with files.lock(tmp_path / "lock", wait=False):
+            pass
+
+
+def test_all_folders_above_a_name_are_synced(tmp_path, monkeypatch):
+    synced = []
+    real = os.fsync
+    monkeypatch.setattr(os, "fsync", lambda one: (synced.append(os.readlink(f"/proc/self/fd/{one}")), real(one)))
+    (tmp_path / "a" / "b").mkdir(parents=True)
+    files.sync_above(tmp_path / "a" / "b" / "gone" / "c", tmp_path)
+    assert synced == [str(tmp_path / "a" / "b"), str(tmp_path / "a"), str(tmp_path)]
