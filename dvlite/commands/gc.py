@@ -144,9 +144,9 @@ def _refuse_unknown(cache: Cache, judgement: _Judgement, sweep: Sweep) -> None:
     """Raises DvliteError if a listing that is needed is not there and may be in a pack that cannot be read: what it lists may be here."""
     quarantine = cache.folder / "quarantine"
     if judgement.absent and (sweep.unreadable or any(quarantine.glob("packs-*"))):
-        listings = count(judgement.absent, "listing")
+        lists = count(judgement.absent, "list of files", "lists of files")
         raise DvliteError(
-            f"cannot find out what is needed: {listings} of versions that are needed cannot be read, and packs of the cache are damaged",
+            f"cannot find out what is needed: {lists} of versions that are needed cannot be read, and the cache is damaged",
             hint=f"dvlite fetch --all-commits; if that data is lost for good: rm {word(str(quarantine))}/packs-*",
         )
 

@@ -2,6 +2,7 @@
 
 import fcntl
 import os
+import re
 import shutil
 import socket
 import stat
@@ -71,6 +72,7 @@ def test_an_ignore_file_with_a_merge_conflict_is_not_staged(project):
     before = project.read(".gitignore")
     done = project.dvlite("add", "x.bin", code=1)
     assert "merge conflict" in done.stderr
+    assert re.search(r"hint: edit it, then: git add \S*\.gitignore\n", done.stderr)
     assert project.read(".gitignore") == before
     assert not project.has("x.bin.dvlite")
 
@@ -367,7 +369,7 @@ def test_files_that_were_never_here_stay_in_the_version(bare_clone, words):
 
 def test_status_of_a_directory_that_was_never_here_names_what_is_new_alone(bare_clone):
     bare_clone.write("data/new", "new")
-    assert "not compared: its listing is not here" in bare_clone.dvlite("status").stdout
+    assert "not compared: its list of files is not here" in bare_clone.dvlite("status").stdout
     bare_clone.dvlite("ls", "data")  # fetches it
     counts = bare_clone.json("status")["changed"][0]["counts"]
     assert (counts["added"], counts["removed"], counts["delta_bytes"]) == (1, 0, 3)
