@@ -133,6 +133,17 @@ def open_without_waiting(path: str, flags: int) -> int:
     return os.open(path, flags | getattr(os, "O_NONBLOCK", 0))
 
 
+def is_there(path: Path) -> bool:
+    """Returns whether a name exists, of a dangling link too; raises DvliteError where the system cannot say: an error is not absence."""
+    try:
+        os.lstat(path)
+    except (FileNotFoundError, NotADirectoryError):
+        return False
+    except OSError as error:
+        raise os_error(error, "read", path) from error
+    return True
+
+
 def holds(path: Path, data: bytes) -> bool:
     """Returns whether an ordinary file has exactly these bytes; reads at most one byte more. False for a link or an unreadable file."""
     try:

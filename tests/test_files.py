@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from dvlite import files
+from dvlite.errors import DvliteError
 from dvlite.oid import digest_bytes, digest_file
 
 
@@ -92,3 +93,12 @@ def test_all_folders_above_a_name_are_synced(tmp_path, monkeypatch):
     (tmp_path / "a" / "b").mkdir(parents=True)
     files.sync_above(tmp_path / "a" / "b" / "gone" / "c", tmp_path)
     assert synced == [str(tmp_path / "a" / "b"), str(tmp_path / "a"), str(tmp_path)]
+
+
+def test_an_error_of_the_disk_is_not_absence(tmp_path):
+    (tmp_path / "link").symlink_to("nowhere")
+    assert files.is_there(tmp_path / "link")
+    assert not files.is_there(tmp_path / "absent")
+    assert not files.is_there(tmp_path / "link" / "below")
+    with pytest.raises(DvliteError, match="cannot read"):
+        files.is_there(tmp_path / ("x" * 300))

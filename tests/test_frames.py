@@ -19,10 +19,10 @@ PROJECT = Path(__file__).parent.parent
 
 # command: (functions, files, frames of the deepest call, frames of the first write of a tracked file's bytes; 0: it writes none)
 BOUNDS = {
-    "add": (176, 31, 12, 9),
+    "add": (177, 31, 12, 9),
     "status": (108, 28, 12, 0),
     "push": (368, 52, 20, 0),
-    "repro": (464, 61, 18, 0),
+    "repro": (465, 61, 18, 0),
     "checkout": (201, 35, 17, 13),
     "pull": (398, 58, 17, 3),
 }

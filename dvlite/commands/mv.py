@@ -94,7 +94,7 @@ def _moved(repo: Repo, move: tuple[str, str], changed: Sequence[str], staged: tu
 def _left_to_stage(repo: Repo, source: str, target: str) -> tuple[str, str] | None:
     """Returns both paths of a move that was stopped when all was done but git's index: it has the old pointer, and the disk the same one under the new name."""
     path, wanted = repo.relative(source).removesuffix(SUFFIX), repo.relative(target).removesuffix(SUFFIX)
-    if os.path.lexists(repo.root / (path + SUFFIX)) or not repo.git.tracked_under([path + SUFFIX]):
+    if files.is_there(repo.root / (path + SUFFIX)) or not repo.git.tracked_under([path + SUFFIX]):
         return None
     blob = next((entry.blob for entry in repo.git.list_index() if entry.path == path + SUFFIX), None)
     data = None if blob is None else dict(repo.git.blobs_within({blob: LIMIT_BYTES})).get(blob)
@@ -153,7 +153,7 @@ def _was_interrupted(repo: Repo, source: str, target: str, data: bytes) -> bool:
 
 def _are_two(source: Path, target: Path) -> bool:
     """Returns whether both names have data of their own; a killed move may leave one file under both names."""
-    if not (os.path.lexists(source) and os.path.lexists(target)):
+    if not (files.is_there(source) and files.is_there(target)):
         return False
     return source.is_dir() or not os.path.samestat(os.lstat(source), os.lstat(target))
 
@@ -172,7 +172,7 @@ def _refuse(repo: Repo, source: str, target: str, tracked: Sequence[str]) -> Non
             hint=f"to make it part of that: dvlite rm --cached {repo.display(source)}, move it with mv, dvlite add {repo.display(above)}",
         )
     for path in (target, target + SUFFIX):
-        if os.path.lexists(repo.root / path):
+        if files.is_there(repo.root / path):
             raise UsageError(
                 f"cannot move to {shown}: {quote(repo.display(path))} exists", hint="choose another name, or remove it"
             )
@@ -224,7 +224,7 @@ def _rename_to_free_name(source: Path, target: Path) -> None:
     if source.is_dir():
         os.rename(source, target)
         return
-    if not os.path.lexists(target) or _are_two(source, target):
+    if not files.is_there(target) or _are_two(source, target):
         os.link(source, target, follow_symlinks=False)
     os.unlink(source)
 

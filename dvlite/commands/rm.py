@@ -55,7 +55,8 @@ def rm(repo: Repo, paths: Sequence[str], *, cached: bool = False, stage: bool = 
         snapshots = {} if cached else _look(work, chosen)
         warnings = [] if cached else keep_uncommitted(repo, chosen)
         for path, have in snapshots.items():
-            if not remove_tree(work, path, have) and os.path.lexists(repo.root / path):
+            work.clear_leftovers(path, have.scan)
+            if not remove_tree(work, path, have) and files.is_there(repo.root / path):
                 warnings.append(
                     f"{quote(repo.display(path))} still has files that dvlite leaves out, or that came just now"
                 )
@@ -86,7 +87,7 @@ def rm(repo: Repo, paths: Sequence[str], *, cached: bool = False, stage: bool = 
 def _is_gone(repo: Repo, path: str, *, cached: bool) -> bool:
     """Returns whether a pointer is gone from the disk, after its data, but not from git's index: a run that was stopped had only that left to do."""
     file = path + SUFFIX
-    if not path or os.path.lexists(repo.root / file) or (os.path.lexists(repo.root / path) and not cached):
+    if not path or files.is_there(repo.root / file) or (files.is_there(repo.root / path) and not cached):
         return False
     return file in repo.git.tracked_under([file])
 

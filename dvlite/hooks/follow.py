@@ -5,10 +5,10 @@ Data that the cache lacks is downloaded if it is below `hooks.fetch_limit`. A pa
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
+from dvlite import files
 from dvlite.errors import DvliteError, FormatError
 from dvlite.formats import lockfile
 from dvlite.formats.pointer import SUFFIX, Pointer
@@ -126,7 +126,7 @@ def _is_to_follow(work: Workspace, item: Tracked, before: Mapping[str, list[Poin
     if item.path not in before:
         return True
     moved = not any(item.pointer.same_version(old) for old in before[item.path])
-    return moved and os.path.lexists(work.location(item.path))
+    return moved and files.is_there(work.location(item.path))
 
 
 def _part(work: Workspace, item: Tracked, before: Sequence[Pointer]) -> FetchRequest:

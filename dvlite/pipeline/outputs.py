@@ -201,7 +201,7 @@ class Outputs:
         """Restores what was moved away, where nothing else is."""
         for backup in backups:
             target = self._work.repo.root / backup.path
-            if os.path.lexists(target):
+            if files.is_there(target):
                 continue
             os.makedirs(target.parent, exist_ok=True)
             with contextlib.suppress(OSError):

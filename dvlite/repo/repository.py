@@ -171,7 +171,7 @@ class Repo:
         """
         if not paths or not (self.config.autostage if enabled is None else enabled):
             return ()
-        there = [path for path in paths if os.path.lexists(self.root / path)]
+        there = [path for path in paths if files.is_there(self.root / path)]
         self.git.stage(there)
         if len(there) < len(paths):
             self.git.remove_cached([path for path in paths if path not in there])

@@ -164,7 +164,7 @@ def remove_untracked(
             continue
         if any(overlap(path, other) for other in tracked):
             continue
-        if work.is_behind_link(path) or os.path.lexists(work.location(path + SUFFIX)):
+        if work.is_behind_link(path) or files.is_there(work.location(path + SUFFIX)):
             continue  # behind a link it is not the repository's; beside an unusable pointer it may still be tracked
         shown = work.repo.display(path)
         scan = work.scan(path)
@@ -324,7 +324,7 @@ def remove_tree(work: Workspace, path: str, have: Snapshot) -> bool:
     with Folders(work.repo.root, above) as folders:
         if have.scan.paths == [b""]:
             remove_entry(name, folders.top, have.scan, 0)
-            return not os.path.lexists(work.location(path))
+            return not files.is_there(work.location(path))
         with Folders(work.repo.root, os.fsencode(path)) as inside:
             remove_entries(inside, have.scan, range(len(have.scan.paths)))
         try:

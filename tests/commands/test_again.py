@@ -69,6 +69,14 @@ def test_rm_passes_over_what_is_gone(two):
     assert sorted(state(two)) == ["D  data/.gitignore", "D  data/a.dvlite", "D  data/b.dvlite"]
 
 
+def test_rm_removes_what_a_killed_rm_moved_aside(project):
+    project.write("data/sub/a", "1")
+    project.dvlite("add", "data")
+    (project.root / "data" / "sub" / "a").rename(project.root / "data" / "sub" / files.temporary_name())
+    project.dvlite("rm", "data")
+    assert not project.has("data")
+
+
 def test_rm_of_a_path_whose_pointer_alone_is_gone_is_refused(two):
     (two.root / "data" / "a.dvlite").unlink()
     two.dvlite("rm", "data/a", code=2)
