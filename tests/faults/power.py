@@ -1,0 +1,176 @@
+"""Cuts the power of a disk while a command runs, and right after it left with 0.
+
+    python -m tests.faults.power [--every N] [--only WORD]
+
+prints a table. The disk is an ext4 image behind a loop device; it is shut down without flushing its log, as a power cut does, and mounted
+again. Needs root. After a cut at any call: no byte of before is lost, and the same command again does the rest. After a cut that
+follows exit 0: all is there.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import fcntl
+import os
+import struct
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+from tests.faults import calls
+from tests.faults.calls import Program
+from tests.faults.scenarios import SCENARIOS, Scenario
+from tests.faults.sweep import State, Sweep, Tally, different, environment, state, table
+
+_EXT4_SHUTDOWN = 0x8004587D
+_WITHOUT_FLUSH = 2
+SWEPT = ("add (first)", "add (again)", "rm", "mv (folder)", "mv (file)", "checkout (behind)", "checkout --force")
+SWEPT += ("repro (again)", "push (first)", "push (second)")
+
+
+class Unavailable(Exception):
+    """This machine cannot do it; the message is the reason."""
+
+
+class Disk:
+    """An ext4 file system in a file, mounted at `mount`."""
+
+    def __init__(self, folder: Path) -> None:
+        self.image, self.saved, self.mount = folder / "image", folder / "saved.image", folder / "disk"
+
+    def make(self) -> None:
+        if os.geteuid():
+            raise Unavailable("mounting a disk needs root")
+        self.mount.mkdir()
+        with self.image.open("wb") as file:
+            file.truncate(48 << 20)
+        run("mkfs.ext4", "-q", "-F", "-E", "lazy_itable_init=0,root_owner=0:0", str(self.image))
+        self.plug_in()
+
+    def plug_in(self) -> None:
+        run("mount", "-o", "loop", str(self.image), str(self.mount))
+
+    def unplug(self) -> None:
+        run("umount", str(self.mount))
+
+    def save(self) -> None:
+        """Keeps the disk as it is now; `restore` brings it back."""
+        os.sync()
+        self.unplug()
+        run("cp", "--sparse=always", str(self.image), str(self.saved))
+        self.plug_in()
+
+    def restore(self) -> None:
+        self.unplug()
+        run("cp", "--sparse=always", str(self.saved), str(self.image))
+        self.plug_in()
+
+    def cut(self) -> None:
+        """Cuts the power now: what is not on the disk never gets there."""
+        folder = os.open(self.mount, os.O_RDONLY)
+        try:
+            fcntl.ioctl(folder, _EXT4_SHUTDOWN, struct.pack("I", _WITHOUT_FLUSH))
+        finally:
+            os.close(folder)
+
+
+def run(*command: str) -> None:
+    done = subprocess.run(command, capture_output=True, text=True)
+    if done.returncode:
+        raise Unavailable(f"{command[0]} failed: {done.stderr.strip()[-200:]}")
+
+
+@contextlib.contextmanager
+def disk_in(folder: Path) -> Iterator[Disk]:
+    disk = Disk(folder)
+    try:
+        disk.make()
+    except FileNotFoundError as error:
+        raise Unavailable(f"there is no {error.filename}") from None
+    try:
+        yield disk
+    finally:
+        subprocess.run(["umount", "-l", disk.mount], capture_output=True)
+
+
+class PowerSweep(Sweep):
+    """A sweep on a disk of its own: each point starts from the same blocks, and ends with the power cut."""
+
+    def __init__(self, scenario: Scenario, program: Program, folder: Path, disk: Disk) -> None:
+        self._disk = disk
+        super().__init__(scenario, program, folder, disk=disk.mount)
+
+    def keep(self) -> None:
+        self._disk.save()
+
+    def again(self) -> None:
+        self._disk.restore()
+
+    def settle(self) -> None:
+        """Finishes a cut: the disk comes back as its log has it."""
+        self._disk.unplug()
+        self._disk.plug_in()
+
+    def judge_end(self) -> None:
+        """Cuts the power right after the command left with 0."""
+        self.again()
+        ended = self.run(calls.NO_FAULT)
+        self._disk.cut()
+        self.settle()
+        self.tally.points += 1
+        difference = different(files_of(state(self.world.base)), files_of(self.end)) if self.scenario.durable else ""
+        if not difference:
+            self.run(calls.NO_FAULT)  # git does not sync its index: what was staged may be gone, and is staged again
+            difference = self.unproven()
+        if difference or ended.code != self.scenario.code:
+            self.tally.verdicts["lies"] += 1
+            self.tally.failures.append(f"{self.scenario.name}: cut after exit {ended.code}: {difference}")
+        else:
+            self.tally.survived += 1
+
+
+def files_of(found: State) -> State:
+    """Returns the files of a state, without git's index."""
+    return {path: fact for path, fact in found.items() if fact[0] != "git"}
+
+
+def sweep_one(scenario: Scenario, every: int) -> Tally:
+    with tempfile.TemporaryDirectory(prefix="dvlite-power-") as place:
+        folder = Path(os.path.realpath(place))
+        with calls.running(folder) as program, disk_in(folder) as disk:
+            sweep = PowerSweep(scenario, program, folder, disk)
+            sweep.judge_end()
+            for fault in list(sweep.points("power", every)):
+                sweep.judge("power", fault)
+        return sweep.tally
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser.add_argument("--only", action="append", help="a word of the scenario's name")
+    parser.add_argument("--every", type=int, default=10, help="try every Nth call that changes the disk")
+    options = parser.parse_args()
+    chosen: Sequence[Scenario] = [
+        each
+        for each in SCENARIOS
+        if each.name in SWEPT and (not options.only or any(word in each.name for word in options.only))
+    ]
+    tallies = []
+    with tempfile.TemporaryDirectory() as home:
+        environment(Path(home))
+        for scenario in chosen:
+            try:
+                tallies.append(sweep_one(scenario, options.every))
+            except Unavailable as reason:
+                print(f"no power cuts here: {reason}")
+                return 0
+            print("\n".join([scenario.name, *(f"  {line}" for line in tallies[-1].failures)]), file=sys.stderr)
+    print(table(tallies))
+    return int(any(tally.failures for tally in tallies))
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,335 @@
+"""The commands that are swept, each with the repository that it starts from. A new verb is one more entry of SCENARIOS.
+
+A world is a folder with repositories, a remote and a home; it is copied for each point, to the same place. Knows nothing of faults.
+"""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from tests.faults.calls import Ended, Program
+from tests.trees import noise
+
+PIPELINE = """\
+stages:
+  prepare:
+    cmd: tr a-z A-Z < raw.txt > clean.txt; cp raw.txt kept.txt
+    deps: [raw.txt]
+    params: [scale]
+    outs:
+      - clean.txt
+      - path: kept.txt
+        cache: false
+  train:
+    cmd: mkdir model; cp clean.txt model/weights; echo '{"acc":' $(wc -c < clean.txt)'}' > metrics.json
+    deps: [clean.txt]
+    params: [rate]
+    outs: [model]
+    metrics: [metrics.json]
+"""
+
+
+OUTPUTS = ("clean.txt", "kept.txt", "model", "metrics.json", "dvlite.lock")  # of which a stopped run may leave a part
+
+
+class World:
+    """The folder of one scenario: `here` is where its command runs, `store` the remote, `there` a colleague's clone."""
+
+    def __init__(self, base: Path, program: Program) -> None:
+        self.base, self._program = base, program
+
+    def make(self) -> None:
+        """Makes the folders that every world has."""
+        for name in ("here", "store", "home", "tmp"):
+            (self.base / name).mkdir(parents=True)
+
+    def env(self) -> dict[str, str]:
+        return {
+            "HOME": str(self.base / "home"),
+            "XDG_CONFIG_HOME": str(self.base / "home" / ".config"),
+            "TMPDIR": str(self.base / "tmp"),
+        }
+
+    def run(self, *args: str, cwd: str = "here") -> Ended:
+        return self._program.run(self.base / cwd, *args, env=self.env())
+
+    def dv(self, *args: str, cwd: str = "here") -> None:
+        ended = self.run(*args, cwd=cwd)
+        assert ended.code == 0, f"{args} left with {ended.code}: {ended.text}"
+
+    def git(self, *args: str, cwd: str = "here", code: int = 0) -> str:
+        done = subprocess.run(["git", *args], cwd=self.base / cwd, capture_output=True, text=True)
+        assert done.returncode == code, f"git {args}: {done.stderr}"
+        return done.stdout
+
+    def write(self, path: str, content: bytes | str, *, cwd: str = "here") -> None:
+        target = self.base / cwd / path
+        target.parent.mkdir(parents=True, exist_ok=True)
+        target.write_bytes(content if isinstance(content, bytes) else content.encode())
+
+    def commit(self, cwd: str = "here") -> None:
+        self.git("add", "-A", cwd=cwd)
+        self.git("commit", "-qm", "Change", cwd=cwd)
+
+
+@dataclass(frozen=True, slots=True)
+class Scenario:
+    """A command, and what makes its world. `code` is how it leaves without a fault.
+
+    `again` is what is run after a fault where the command itself refuses and says so; `proof` does what shows that the data is safe, and its end is compared too.
+    `partial` names what a stopped run may leave neither as it was nor as it will be; one that `notes` leaves with 0 whatever
+    happens, and prints a note: git has done its work already.
+    """
+
+    name: str
+    command: tuple[str, ...]
+    prepare: Callable[[World], None]
+    code: int = 0
+    again: tuple[tuple[str, ...], ...] = ()
+    proof: Callable[[World], None] | None = None
+    where: str = "here"
+    durable: bool = True
+    partial: tuple[str, ...] = ()
+    notes: bool = False
+
+
+# --- worlds ---
+
+
+def fill(world: World, generation: int) -> None:
+    """Writes version `generation` of a folder with small files, a large one, a link, and a large file beside it."""
+    shutil.rmtree(world.base / "here" / "data", ignore_errors=True)
+    for number in range(4):
+        world.write(f"data/d{number % 2}/{number}", noise(300, number if number < 2 else number * 100 + generation))
+    world.write("data/large", noise(70_000, 1) + noise(20_000, generation))
+    world.write("data/run", "#!/bin/sh\n")
+    (world.base / "here" / "data" / "run").chmod(0o755)
+    (world.base / "here" / "data" / "link").symlink_to("run")
+    (world.base / "here" / "data" / "empty").mkdir()
+    world.write("model.bin", noise(80_000, 50 + generation))
+
+
+def plain(world: World) -> None:
+    """Makes a git repository with a file, and data that nothing tracks."""
+    world.write("train.py", "print(1)\n")
+    world.git("init", "-q")
+    world.commit()
+    fill(world, 1)
+    (world.base / "here" / "data").rename(world.base / "here" / "raw")
+
+
+def initialised(world: World) -> None:
+    world.write("train.py", "print(1)\n")
+    world.git("init", "-q")
+    world.dv("init")
+    world.commit()
+    fill(world, 1)
+
+
+def tracked(world: World) -> None:
+    initialised(world)
+    world.dv("add", "data", "model.bin")
+    world.commit()
+
+
+def edited(world: World) -> None:
+    tracked(world)
+    fill(world, 2)
+
+
+def two_versions(world: World) -> None:
+    edited(world)
+    world.dv("add", "-u")
+    world.commit()
+
+
+def behind(world: World) -> None:
+    """The workspace has the first version, git the second; one file is in no version."""
+    two_versions(world)
+    world.git("checkout", "-q", "HEAD~1")
+    world.dv("checkout")
+    world.git("checkout", "-q", "-")
+    world.write("data/mine", "in no version")
+
+
+def overwritten(world: World) -> None:
+    two_versions(world)
+    world.write("data/d1/1", "an edit that is in no version")
+    world.write("model.bin", noise(90_000, 99))
+    (world.base / "here" / "data" / "d0" / "0").unlink()
+
+
+def empty_work_tree(world: World) -> None:
+    two_versions(world)
+    shutil.rmtree(world.base / "here" / "data")
+    (world.base / "here" / "model.bin").unlink()
+
+
+def with_store(world: World) -> None:
+    tracked(world)
+    world.dv("remote", "add", str(world.base / "store"))
+    world.commit()
+
+
+def pushed(world: World) -> None:
+    with_store(world)
+    world.dv("push")
+
+
+def second_to_push(world: World) -> None:
+    pushed(world)
+    fill(world, 2)
+    world.dv("add", "-u")
+    world.commit()
+
+
+def colleague(world: World) -> None:
+    """`there` has the first version, `here` has pushed a second one."""
+    pushed(world)
+    world.git("clone", "-q", "here", "there", cwd=".")
+    world.dv("pull", cwd="there")
+    fill(world, 2)
+    world.dv("add", "-u")
+    world.commit()
+    world.dv("push")
+    world.git("pull", "-q", cwd="there")
+
+
+def fresh_colleague(world: World) -> None:
+    second_to_push(world)
+    world.dv("push")
+    world.git("clone", "-q", "here", "there", cwd=".")
+
+
+def to_clone(world: World) -> None:
+    second_to_push(world)
+    world.dv("push")
+
+
+def conflict(world: World) -> None:
+    tracked(world)
+    for branch in ("theirs", "ours"):
+        world.git("checkout", "-qB", branch, "HEAD" if branch == "theirs" else "HEAD~1")
+        world.dv("checkout", "--force")
+        world.write("data/d0/0", branch)
+        world.write(f"data/{branch}", f"new in {branch}")
+        world.dv("add", "data")
+        world.commit()
+    world.git("config", "--remove-section", "merge.dvlite")
+    world.git("merge", "-q", "theirs", code=1)
+
+
+def staged(world: World) -> None:
+    edited(world)
+    world.dv("add", "data")
+    world.write("model.bin", "changed after the last add")
+
+
+def switched(world: World) -> None:
+    two_versions(world)
+    world.git("checkout", "-q", "HEAD~1")
+
+
+def stages(world: World) -> None:
+    initialised(world)
+    world.write("dvlite.yaml", PIPELINE)
+    world.write("params.yaml", "scale: 1\nrate: 1\n")
+    world.write("raw.txt", "some data\n" * 100)
+    world.commit()
+
+
+def ran_once(world: World) -> None:
+    stages(world)
+    world.dv("repro")
+    world.commit()
+    world.write("raw.txt", "other data\n" * 90)
+
+
+def ran_and_edited(world: World) -> None:
+    """An output was edited by hand, and its stage has to run again."""
+    ran_once(world)
+    world.write("model/weights", "edited by hand")
+    world.write("clean.txt", "edited by hand too")
+
+
+def run_before(world: World) -> None:
+    """Stages that ran with these inputs before: the cache has their outputs."""
+    ran_once(world)
+    world.dv("repro")
+    world.commit()
+    world.write("raw.txt", "some data\n" * 100)
+
+
+# --- proofs: what another clone, or an emptied work tree, gets of the end ---
+
+
+def restores(world: World) -> None:
+    """Removes the data and checks it out again."""
+    for path in ("data", "model.bin", "moved", "model", "clean.txt", "metrics.json"):
+        place = world.base / "here" / path
+        if place.is_dir():
+            shutil.rmtree(place)
+        else:
+            place.unlink(missing_ok=True)
+    world.dv("checkout")
+
+
+def reaches_a_clone(world: World) -> None:
+    """A colleague with nothing clones and pulls."""
+    world.git("clone", "-q", "here", "proof", cwd=".")
+    world.dv("pull", cwd="proof")
+
+
+def _has_both(world: World) -> None:
+    world.dv("checkout", cwd="there")
+
+
+SCENARIOS = (
+    Scenario("init", ("init",), plain, partial=(".dvlite",)),
+    Scenario("init --hooks", ("init", "--hooks"), plain, partial=(".dvlite",)),
+    Scenario("install", ("install",), tracked),
+    Scenario("add (file)", ("add", "data/large"), initialised, proof=restores),
+    Scenario("add (first)", ("add", "data", "model.bin"), initialised, proof=restores),
+    Scenario("add (again)", ("add", "data"), edited),
+    Scenario("add -u", ("add", "-u"), edited, proof=restores),
+    Scenario("rm", ("rm", "data", "model.bin"), tracked),
+    Scenario("mv (folder)", ("mv", "data", "moved/data"), tracked, proof=restores),
+    Scenario("mv (file)", ("mv", "model.bin", "best.bin"), tracked),
+    Scenario("checkout (empty)", ("checkout",), empty_work_tree, durable=False),
+    Scenario("checkout (behind)", ("checkout",), behind, durable=False),
+    Scenario("checkout --rev", ("checkout", "--rev", "HEAD~1"), two_versions, durable=False),
+    Scenario("checkout --force", ("checkout", "--force"), overwritten, durable=False),
+    Scenario("remote add", ("remote", "add", "../store"), tracked),
+    Scenario("remote add --local", ("remote", "add", "--local", "../store"), tracked),
+    Scenario("config", ("config", "transfer.jobs", "4"), tracked),
+    Scenario("push (first)", ("push",), with_store, proof=reaches_a_clone),
+    Scenario("push (second)", ("push",), second_to_push, proof=reaches_a_clone),
+    Scenario("fetch", ("fetch",), colleague, where="there", proof=_has_both, durable=False),
+    Scenario("pull (second)", ("pull",), colleague, where="there", durable=False),
+    Scenario("pull (first)", ("pull",), fresh_colleague, where="there", durable=False),
+    Scenario(
+        "clone",
+        ("clone", "here", "there"),
+        to_clone,
+        where=".",
+        again=(("-C", "there", "install"), ("-C", "there", "pull")),
+        durable=False,
+    ),
+    Scenario("get", ("get", "here", "data", "-o", "copy"), to_clone, where=".", durable=False),
+    Scenario("cache prune", ("cache", "prune", "--pushed"), pushed),
+    Scenario("hook pre-commit", ("hook", "pre-commit"), staged),
+    Scenario(
+        "hook post-checkout", ("hook", "post-checkout", "HEAD~1", "HEAD", "1"), switched, durable=False, notes=True
+    ),
+    Scenario("resolve", ("resolve", "--union"), conflict, proof=restores),
+    Scenario("stage add", ("stage", "add", "-f", "count", "-d", "raw.txt", "-o", "n", "--", "wc raw.txt > n"), stages),
+    Scenario("repro (first)", ("repro",), stages, proof=restores, partial=OUTPUTS),
+    Scenario("repro (again)", ("repro",), ran_once, proof=restores, partial=OUTPUTS),
+    Scenario("repro (edited)", ("repro", "--force"), ran_and_edited, proof=restores, partial=OUTPUTS),
+    Scenario("repro (run before)", ("repro",), run_before, proof=restores, partial=OUTPUTS),
+    Scenario("runs tag", ("runs", "tag", "last:train", "best"), ran_once),
+)
