@@ -41,6 +41,14 @@ class PartlyDone(DvliteError):
     exit_code = 3
 
 
+class Dropped(PartlyDone):
+    """Versions that keep rules of the project dropped, and that are not there any more."""
+
+    def __init__(self, names: str, rules: str) -> None:
+        hint = "choose a later version: dvlite log PATH; another clone may still have it in its cache"
+        super().__init__(f"{names}: dropped by {rules}", hint=hint)
+
+
 class StageFailed(DvliteError):
     """The command of a stage failed, or did not make what it should."""
 

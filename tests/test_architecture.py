@@ -72,6 +72,7 @@ LATE_IMPORTS = (
     "cli",
     "formats.parameters",
     "store.remote",
+    "commands.checkout",
     "commands.status",
     "commands.hook_commit",
     "commands.hook_follow",

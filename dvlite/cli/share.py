@@ -145,7 +145,7 @@ def fetch(**flags: Any) -> int:
 
 
 @click.command(
-    cls=Verb, example="dvlite get git@example.com:acme/birds model.pt --rev v1.2 -o model.pt", codes=(12, 13)
+    cls=Verb, example="dvlite get git@example.com:acme/birds model.pt --rev v1.2 -o model.pt", codes=(3, 12, 13)
 )
 @click.argument("source", metavar="REPO_OR_PATH", type=PathText())
 @click.argument("path", metavar="[PATH]", required=False)

@@ -14,6 +14,7 @@ from dvlite.formats.pointer import SUFFIX
 from dvlite.paths import overlap
 from dvlite.progress import Progress
 from dvlite.repo.repository import Repo, open_cache
+from dvlite.repo.tracked_paths import Tracked
 from dvlite.workspace.backups import keep_uncommitted
 from dvlite.workspace.path_args import select, usable, warning_of
 from dvlite.workspace.restore import (
@@ -91,6 +92,8 @@ def checkout(
             # an output that stays in the clone that made it is not missed in others
             done.append(restored.result if item.push or paths else replace(restored.result, missing=()))
             damaged = damaged or (restored.damaged[0][1] if restored.damaged else None)
+        if any(path.missing for path in done):
+            done = _explained(repo, chosen, done)
         if not paths and revision is None and not broken:
             done.extend(remove_untracked(work, {item.path for item in wanted}))
         repo.stage(repo.git.unstaged(list(dict.fromkeys(pointers_written))))  # also by a run that was stopped
@@ -104,6 +107,18 @@ def checkout(
             elapsed_seconds=time.monotonic() - started,
             link="hardlink" if how.link else "",
         )
+
+
+def _explained(
+    repo: Repo, chosen: Sequence[tuple[Tracked, Sequence[str]]], done: list[CheckedOutPath]
+) -> list[CheckedOutPath]:
+    """Returns the results, with the rules that dropped a version that is not all here."""
+    from dvlite.share.needs import dropped_by  # slow to load
+
+    absent = {path.path for path in done if path.missing}
+    ids = {item.path: (item.pointer.oid_kind, item.pointer.digest) for item, _ in chosen if item.path in absent}
+    dropped = dropped_by(repo, ids.values())
+    return [replace(path, dropped=dropped.get(ids[path.path])) if path.path in ids else path for path in done]
 
 
 def _write_pointer(repo: Repo, path: str, wanted: pointers.Pointer) -> list[str]:

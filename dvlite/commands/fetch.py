@@ -10,10 +10,9 @@ from dvlite.repo.open_stores import open_remote
 from dvlite.repo.repository import Repo, open_cache
 from dvlite.repo.revisions import WORKSPACE, Scope
 from dvlite.runs import share
-from dvlite.share.fetch_plan import FetchResult, fetch_result, parts_of
+from dvlite.share.fetch_plan import FetchResult, fetch_kept, fetch_result, parts_of
 from dvlite.store.catalog import Catalog
 from dvlite.store.push_protocol import stay_awake
-from dvlite.workspace.fetch import fetch_versions
 
 
 def fetch(
@@ -37,7 +36,7 @@ def fetch(
         parts = parts_of(repo, cache, paths, scope, progress)
         progress.start(f"looking at {opened.store.label}")
         catalog = Catalog(opened, progress, to_read=True).look()
-        fetched = fetch_versions(catalog, cache, parts, progress, dry_run=dry_run)
+        fetched = fetch_kept(repo, catalog, cache, parts, progress, dry_run=dry_run)
         if not dry_run:
             stay_awake(catalog)
         records = 0 if dry_run else share.receive(repo, opened, progress)

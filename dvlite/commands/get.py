@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO, ClassVar
 
-from dvlite.errors import DvliteError, NotARepository, ObjectCorrupt, ObjectMissing, UsageError
+from dvlite.errors import Dropped, DvliteError, NotARepository, ObjectCorrupt, ObjectMissing, UsageError
 from dvlite.files import read_regular, write_atomic
 from dvlite.formats import manifest, pointer
 from dvlite.formats.manifest import EMPTY_DIR, SYMLINK, Entries, Entry
@@ -32,7 +32,8 @@ from dvlite.repo.open_stores import open_remote, plain_cache
 from dvlite.repo.repository import Repo, open_cache, open_repo
 from dvlite.repo.tracked_paths import Tracked
 from dvlite.share.fetch_plan import missing_error
-from dvlite.show import quote
+from dvlite.share.needs import dropped_by
+from dvlite.show import quote, some
 from dvlite.store import snapshots
 from dvlite.store.cache import Cache
 from dvlite.store.catalog import Catalog
@@ -369,6 +370,7 @@ def _fetch(opened: _Source, parts: Sequence[FetchRequest], jobs: int | None, pro
             raise missing_error(got.missing, opened.catalog)
         return
     if not repo.config.remote_names:
+        _refuse_dropped(repo, parts)
         raise ObjectMissing(
             f"cannot get {quote(parts[0].path)}: it is not in the cache, and no remote is configured there",
             hint="dvlite remote add URL, in that repository, and dvlite push",
@@ -380,7 +382,15 @@ def _fetch(opened: _Source, parts: Sequence[FetchRequest], jobs: int | None, pro
         catalog = Catalog(remote, progress, to_read=True).look()
         got = fetch_versions(catalog, opened.cache, parts, progress)
         if got.missing:
+            _refuse_dropped(repo, parts)
             raise missing_error(got.missing, catalog)
+
+
+def _refuse_dropped(repo: Repo, parts: Sequence[FetchRequest]) -> None:
+    """Raises Dropped if keep rules dropped one of these versions, which is not all there."""
+    dropped = dropped_by(repo, [(part.pointer.oid_kind, part.pointer.digest) for part in parts])
+    if dropped:
+        raise Dropped(some([quote(part.path) for part in parts]), next(iter(dropped.values())))
 
 
 def _is_cached(cache: Cache, part: FetchRequest) -> bool:

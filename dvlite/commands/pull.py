@@ -7,18 +7,17 @@ import time
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 
-from dvlite.errors import ObjectCorrupt, StrangeFile
+from dvlite.errors import StrangeFile
 from dvlite.oid import Digest
 from dvlite.progress import Progress
 from dvlite.repo.open_stores import open_remote
 from dvlite.repo.repository import Repo, open_cache
 from dvlite.repo.revisions import WORKSPACE, Scope
 from dvlite.runs import share
-from dvlite.share.fetch_plan import PullResult, fetch_result, missing_error, parts_of
-from dvlite.store.cache import Cache
+from dvlite.share.fetch_plan import PullResult, fetch_kept, fetch_result, missing_error, parts_of
 from dvlite.store.catalog import Catalog
 from dvlite.store.push_protocol import stay_awake
-from dvlite.workspace.fetch import FetchOutcome, FetchRequest, fetch_versions
+from dvlite.workspace.fetch import FetchRequest, fetch_versions
 from dvlite.workspace.path_args import warning_of
 from dvlite.workspace.restore import (
     CheckedOutPath,
@@ -29,7 +28,7 @@ from dvlite.workspace.restore import (
     writer_process_for,
 )
 from dvlite.workspace.running_outputs import skip_running_outputs
-from dvlite.workspace.workspace import Workspace, set_aside_damaged_nodes
+from dvlite.workspace.workspace import Workspace
 
 
 def pull(
@@ -59,7 +58,7 @@ def pull(
         helper = stack.enter_context(writer_process_for(work, ((part.path, part.pointer) for part in parts if writes)))
         progress.start(f"looking at {opened.store.label}")
         catalog = Catalog(opened, progress, to_read=True).look()
-        fetched = _fetch(catalog, cache, parts, progress, dry_run=dry_run)
+        fetched = fetch_kept(repo, catalog, cache, parts, progress, dry_run=dry_run)
         if not dry_run:
             stay_awake(catalog)
         records = 0 if dry_run else share.receive(repo, opened, progress)
@@ -71,25 +70,13 @@ def pull(
             )
             is_being_made = skip_running_outputs(repo, progress.warn)
             present = [part for part in parts if not is_being_made(part.path)]
-            checkout = _restore(work, catalog, present, how, set(fetched.missing))
+            absent = {*fetched.missing, *(path.path for path in fetched.paths if path.state == "dropped")}
+            checkout = _restore(work, catalog, present, how, absent)
             if not paths:
                 gone = remove_untracked(work, {item.path for item in repo.work_tree.tracked()})
                 checkout = replace(checkout, paths=(*checkout.paths, *gone))
         result = fetch_result(name, catalog, fetched, started, records=records, dry_run=dry_run)
     return PullResult(fetch=result, checkout=checkout, elapsed_seconds=time.monotonic() - started)
-
-
-def _fetch(
-    catalog: Catalog, cache: Cache, parts: Sequence[FetchRequest], progress: Progress, *, dry_run: bool
-) -> FetchOutcome:
-    """Fetches; a manifest that is damaged in the cache is set aside and fetched again."""
-    try:
-        return fetch_versions(catalog, cache, parts, progress, dry_run=dry_run)
-    except ObjectCorrupt:
-        roots = [part.pointer.digest for part in parts if part.pointer.kind == "directory"]
-        if not sum(set_aside_damaged_nodes(cache, digest) for digest in roots):
-            raise  # the damage is on the remote
-        return fetch_versions(catalog, cache, parts, progress, dry_run=dry_run)
 
 
 def _restore(

@@ -4,21 +4,26 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import ClassVar
 
-from dvlite.errors import DvliteError, ObjectMissing
+from dvlite.errors import DvliteError, ObjectCorrupt, ObjectMissing
+from dvlite.formats.snapshot import VersionId
+from dvlite.oid import MANIFEST
 from dvlite.progress import Progress
 from dvlite.repo import committed_versions
 from dvlite.repo.repository import Repo
 from dvlite.repo.revisions import Scope
+from dvlite.share.needs import dropped_by
 from dvlite.show import Show, printable, quote, some
 from dvlite.store.cache import Cache
 from dvlite.store.catalog import Catalog
+from dvlite.store.pack import KIND_FILE, KIND_MANIFEST, KIND_RECIPE
 from dvlite.workspace import sparse
-from dvlite.workspace.fetch import FetchOutcome, FetchRequest, MovedPath, not_moved
+from dvlite.workspace.fetch import FetchOutcome, FetchRequest, MovedPath, fetch_versions, not_moved
 from dvlite.workspace.path_args import select, travelling, usable
 from dvlite.workspace.restore import CheckoutResult
+from dvlite.workspace.workspace import set_aside_damaged_nodes
 
 _EARLIER = 3
 
@@ -85,6 +90,62 @@ def parts_of(repo: Repo, cache: Cache, paths: Sequence[str], scope: Scope, progr
         bases = tuple(old for old in histories.get(item.path, ()) if old.digest != item.pointer.digest)
         parts.append(FetchRequest(item.path, item.pointer, patterns, bases, item.commit))
     return parts
+
+
+def fetch_kept(
+    repo: Repo, catalog: Catalog, cache: Cache, parts: Sequence[FetchRequest], progress: Progress, *, dry_run: bool
+) -> FetchOutcome:
+    """Does as `fetch_versions`; what keep rules dropped, and is neither here nor on the remote, is left out and reported as that.
+
+    A listing that is damaged in the cache is set aside and fetched again.
+    """
+    dropped: dict[VersionId, str] = {}
+    if any(part.commit for part in parts):  # of many commits: else each would be looked for twice
+        dropped = _dropped(repo, catalog, cache, parts)
+    rest = _without(parts, dropped) if dropped else parts
+    try:
+        fetched = fetch_versions(catalog, cache, rest, progress, dry_run=dry_run)
+    except ObjectCorrupt:
+        roots = [part.pointer.digest for part in rest if part.pointer.kind == "directory"]
+        if not sum(set_aside_damaged_nodes(cache, digest) for digest in roots):
+            raise  # the damage is on the remote
+        fetched = fetch_versions(catalog, cache, rest, progress, dry_run=dry_run)
+    if fetched.missing and not dropped:
+        dropped = _dropped(repo, catalog, cache, [part for part in parts if part.path in fetched.missing])
+        if dropped:
+            again = fetch_versions(catalog, cache, _without(parts, dropped), progress, dry_run=dry_run)
+            files, size_bytes = fetched.files + again.files, fetched.size_bytes + again.size_bytes
+            fetched = replace(again, files=files, size_bytes=size_bytes)
+    if not dropped:
+        return fetched
+    gone = [
+        MovedPath(path=part.path, oid=part.pointer.oid, state="dropped", revision=part.commit or None, problem=rules)
+        for part in parts
+        if (rules := dropped.get(_id(part))) is not None
+    ]
+    return replace(fetched, paths=(*fetched.paths, *gone))
+
+
+def _dropped(repo: Repo, catalog: Catalog, cache: Cache, parts: Sequence[FetchRequest]) -> dict[VersionId, str]:
+    found = dropped_by(repo, map(_id, parts))
+    return {version: rules for version, rules in found.items() if not _is_anywhere(catalog, cache, version)}
+
+
+def _is_anywhere(catalog: Catalog, cache: Cache, version: VersionId) -> bool:
+    """Returns whether the listing of a version, or the content of a single file, is in the cache or on the remote."""
+    kind, digest = version
+    if kind == MANIFEST:
+        return cache.has_node(digest) or bool(catalog.locations(digest, (KIND_MANIFEST,)))
+    in_cache = cache.has_large(digest) or cache.has_packed(digest, (KIND_FILE,))
+    return in_cache or bool(catalog.locations(digest, (KIND_FILE, KIND_RECIPE)))
+
+
+def _without(parts: Sequence[FetchRequest], dropped: Mapping[VersionId, str]) -> list[FetchRequest]:
+    return [part for part in parts if _id(part) not in dropped]
+
+
+def _id(part: FetchRequest) -> VersionId:
+    return part.pointer.oid_kind, part.pointer.digest
 
 
 def fetch_result(

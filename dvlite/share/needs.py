@@ -7,6 +7,7 @@ are narrower than "all that is named" count only as HEAD has them. Reads git and
 from __future__ import annotations
 
 import contextlib
+import re
 import time
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
@@ -23,7 +24,7 @@ from dvlite.git import operation
 from dvlite.git.output import REGULAR, is_lockfile, is_pointer
 from dvlite.git.program import Git
 from dvlite.oid import FILE, Digest, Oid, digest_run, parse_oid
-from dvlite.progress import Progress
+from dvlite.progress import NullProgress, Progress
 from dvlite.repo.config_files import COMMITTED_FILE
 from dvlite.repo.repository import Repo
 from dvlite.repo.revisions import read_blobs
@@ -39,6 +40,9 @@ IN_USE = "in use"  # or if there are: by heads, remote-tracking branches, indexe
 _RUN_SECONDS = 90 * 86400
 _FETCHED = "refs/dvlite/gc/"
 _CONFIG_BYTES = 1 << 20
+_RULES = ("gc.keep_tags", "gc.keep_last", "gc.keep_within")
+_MAIN = re.compile(r"refs/remotes/.+/HEAD")
+_MANY_TIPS = 20  # that are looked at for rules
 
 Pair = tuple[str, str]  # a blob of git and the name of the pointer file or lockfile
 
@@ -97,6 +101,24 @@ def named_versions(repo: Repo, progress: Progress) -> frozenset[VersionId]:
     history = _History(repo, progress, fetched=False)
     items = (*history.on_disk(), *history.read(history.pairs))
     return frozenset(version_of(item.path, item.pointer).id for item in items)
+
+
+def dropped_by(repo: Repo, versions: Iterable[VersionId]) -> dict[VersionId, str]:
+    """Returns those of some versions that commits of refs name and that the keep rules of HEAD or a branch keep no more, with the rules.
+
+    What only HEAD, an index or the work tree names now counts as dropped: it is asked about where an old commit is checked out. Costs a few
+    runs of git without such rules. Nothing is dropped where history cannot be read.
+    """
+    with contextlib.suppress(DvliteError):
+        tips = [
+            commit for ref, commit in repo.git.ref_commits().items() if ref.startswith(("refs/heads/", "refs/remotes/"))
+        ]
+        commits = list(dict.fromkeys([*filter(None, [repo.git.head()]), *tips]))[:_MANY_TIPS]
+        rules = next((rules for commit in commits if (rules := KeepRules.at(repo.git, commit)).text), KeepRules())
+        if rules.text and not repo.git.is_shallow():
+            kept, named = _History(repo, NullProgress(), fetched=False).by_refs(rules)
+            return {version: rules.text for version in versions if version in named and version not in kept}
+    return {}
 
 
 def refuse_shallow(git: Git) -> None:
@@ -179,23 +201,45 @@ class KeepRules:
         return ", ".join(f"{key}: {value}" for key, value in shown.items())
 
     @staticmethod
-    def of(repo: Repo, progress: Progress) -> KeepRules:
-        """Returns the rules of the config that HEAD has; warns of others in the file. Raises FormatError."""
-        head = repo.git.head()
-        data = None
-        if head is not None:
-            data = repo.git.read_file(head, COMMITTED_FILE, limit_bytes=_CONFIG_BYTES)
-        settings = {} if data is None else config.parse(data, f"HEAD:{COMMITTED_FILE}", COMMITTED)
-        committed = {key: setting.value for key, setting in settings.items() if key.startswith("gc.")}
-        for key in ("gc.keep_tags", "gc.keep_last", "gc.keep_within"):
-            if repo.config.get(key) != committed.get(key):
-                progress.warn(f"'{key}' counts as HEAD has it: commit '{COMMITTED_FILE}' first")
-        last, within = committed.get("gc.keep_last"), committed.get("gc.keep_within")
+    def at(git: Git, commit: str) -> KeepRules:
+        """Returns the rules of the config that a commit has. Raises FormatError."""
+        data = git.read_file(commit, COMMITTED_FILE, limit_bytes=_CONFIG_BYTES)
+        settings = {} if data is None else config.parse(data, f"{commit[:8]}:{COMMITTED_FILE}", COMMITTED)
+        tags, last, within = (settings[key].value if key in settings else None for key in _RULES)
         return KeepRules(
-            committed.get("gc.keep_tags") is True,
-            last if isinstance(last, int) else None,
-            within if isinstance(within, str) else None,
+            tags is True, last if isinstance(last, int) else None, within if isinstance(within, str) else None
         )
+
+    @staticmethod
+    def of(repo: Repo, progress: Progress) -> KeepRules:
+        """Returns the rules that count: those of HEAD and, as an old branch may have old ones, of the main branch of each git remote.
+
+        What one of them keeps is kept; where one has no rules, there are none. Warns of rules in the file that no commit has.
+        """
+        head = repo.git.head()
+        if head is None:
+            return KeepRules()
+        rules = KeepRules.at(repo.git, head)
+        on_disk = (
+            repo.config.get("gc.keep_tags") is True,
+            repo.config.get("gc.keep_last"),
+            repo.config.get("gc.keep_within"),
+        )
+        if on_disk != (rules.tags, rules.last, rules.within):
+            progress.warn(f"keep rules count as HEAD has them: commit '{COMMITTED_FILE}' first")
+        mains = {commit for ref, commit in repo.git.ref_commits().items() if _MAIN.fullmatch(ref)} if rules.text else ()
+        for commit in mains:
+            rules = rules.joined(KeepRules.at(repo.git, commit))
+        return rules
+
+    def joined(self, other: KeepRules) -> KeepRules:
+        """Returns the rules that keep what one of both keeps."""
+        if not self.text or not other.text:
+            return KeepRules()
+        lasts = [last for last in (self.last, other.last) if last is not None]
+        withins = [within for within in (self.within, other.within) if within is not None]
+        longest = max(withins, key=lambda text: config.duration_seconds(text) or 0, default=None)
+        return KeepRules(self.tags or other.tags, max(lasts, default=None), longest)
 
 
 # --- what git names ---
@@ -254,6 +298,15 @@ class _History:
             # A version counts until the commit that replaced it.
             recent = (those for commit, those in self._commits.items() if times.get(commit, oldest) >= oldest)
             yield f"gc.keep_within: {rules.within}", set().union(*recent)
+
+    def by_refs(self, rules: KeepRules) -> tuple[set[VersionId], set[VersionId]]:
+        """Returns what the rules keep if nothing but refs is in use, and all that the commits of refs name."""
+        self._loose = []
+        kept = {version_of(item.path, item.pointer) for _, pairs in self.kept_pairs(rules) for item in self.read(pairs)}
+        changes = self._git.pointer_changes("--exclude=refs/stash", *self._every, every=True)
+        pairs = dict.fromkeys((change.blob, change.path) for change in changes if change.blob is not None)
+        named = {version_of(item.path, item.pointer).id for item in self.read(pairs)}
+        return {version.id for version in (*kept, *self.newest(rules.last))}, named
 
     def newest(self, count: int | None) -> list[Version]:
         """Returns the newest versions of each path in the history of all refs, at most `count` of each; none for None."""

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import datetime as dt
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import ClassVar
 
 from dvlite.errors import DvliteError, RemoteError
 from dvlite.files import lock
 from dvlite.formats.pointer import Pointer, from_oid
-from dvlite.formats.snapshot import Version, version_of
+from dvlite.formats.snapshot import Version, VersionId, version_of
 from dvlite.oid import Digest, digest_bytes
 from dvlite.paths import is_inside
 from dvlite.progress import Progress
@@ -20,6 +21,7 @@ from dvlite.repo.open_stores import open_remote
 from dvlite.repo.repository import Repo, open_cache
 from dvlite.repo.tracked_paths import Tracked
 from dvlite.runs import share
+from dvlite.share.needs import dropped_by
 from dvlite.show import Show, is_or_are, printable, quote, size_text, some
 from dvlite.store import push_protocol
 from dvlite.store.cache import Cache
@@ -81,6 +83,14 @@ class PushOptions:
     by_commit: bool = False
 
 
+@dataclass(frozen=True, slots=True)
+class _Lost:
+    """The files of a version that are nowhere, and the keep rules that dropped it, if any did."""
+
+    missing: tuple[str, ...]
+    rules: str
+
+
 def publish(repo: Repo, items: Sequence[Tracked], options: PushOptions, *, progress: Progress) -> PushResult:
     """Uploads the versions, and the run records, that the remote lacks.
 
@@ -103,7 +113,8 @@ def publish(repo: Repo, items: Sequence[Tracked], options: PushOptions, *, progr
         runs = None if options.dry_run else share.outgoing(repo, remote, cache, user, progress)
         logs = runs.contents if runs is not None else ()
         bases = {path: [(version.oid_kind, version.digest) for version in old] for path, old in earlier.items()}
-        versions, todo, lost = _plan(catalog, cache, items, bases, logs, allow_missing=options.allow_missing)
+        may_lack = (lambda ids: dict.fromkeys(ids, "")) if options.allow_missing else partial(dropped_by, repo)
+        versions, todo, lost = _plan(catalog, cache, items, bases, logs, may_lack=may_lack)
         if options.limit_bytes is not None and todo.size_bytes > options.limit_bytes:
             raise OverLimit(todo.size_bytes, options.limit_bytes, name, [version.path for version in todo.incomplete])
         files, size_bytes = todo.files, todo.size_bytes
@@ -158,25 +169,30 @@ def _plan(
     bases: Bases,
     logs: Sequence[tuple[Digest, int]],
     *,
-    allow_missing: bool,
-) -> tuple[list[Version], PushPlan, dict[Key, list[str]]]:
-    """Returns the versions to push, the plan, and for each version left out the files that are lost."""
+    may_lack: Callable[[Iterable[VersionId]], Mapping[VersionId, str]],
+) -> tuple[list[Version], PushPlan, dict[Key, _Lost]]:
+    """Returns the versions to push, the plan, and for each version left out the files that are lost; `may_lack` says which of them may be."""
     versions = [version_of(item.path, item.pointer) for item in items]
     todo = plan(catalog, cache, versions, bases, also=logs)
-    lost: dict[Key, list[str]] = {}
-    if todo.missing and allow_missing:
+    lost: dict[Key, _Lost] = {}
+    allowed = may_lack([version.id for version in todo.incomplete]) if todo.missing else {}
+    if allowed:
         for version in todo.incomplete:  # each alone: a file that several lack is named once in the plan of all
-            missing = plan(catalog, cache, [version], bases).missing
+            missing = plan(catalog, cache, [version], bases).missing if version.id in allowed else {}
             if missing:
-                lost[version.path, version.digest] = [path for paths in missing.values() for path in paths]
+                names = tuple(path for paths in missing.values() for path in paths)
+                lost[version.path, version.digest] = _Lost(names, allowed[version.id])
         versions = [version for version in versions if (version.path, version.digest) not in lost]
         todo = plan(catalog, cache, versions, bases, also=logs)
     refuse_missing(todo, catalog)
     return versions, todo, lost
 
 
-def _lost_text(item: Tracked, missing: Sequence[str], remote: str) -> str:
+def _lost_text(item: Tracked, lost: _Lost, remote: str) -> str:
     at = f" at {item.commit[:8]}" if item.commit else ""
+    missing = lost.missing
+    if lost.rules:
+        return f"{quote(item.path)}{at} is left out: dropped by {lost.rules}"
     return f"{quote(item.path)}{at} is left out: {some([quote(name) for name in missing], 1)} {is_or_are(missing)} neither in the cache nor on {remote}"
 
 
@@ -232,7 +248,7 @@ def _chunk_bases(cache: Cache, earlier: Mapping[str, Sequence[Pointer]]) -> Call
     return bases
 
 
-def _moved(item: Tracked, options: PushOptions, present: set[Key], lost: Mapping[Key, Sequence[str]]) -> MovedPath:
+def _moved(item: Tracked, options: PushOptions, present: set[Key], lost: Mapping[Key, object]) -> MovedPath:
     key = (item.path, item.pointer.digest)
     return MovedPath(
         path=item.path,

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal, TypeVar
 
-from dvlite.errors import DvliteError, ObjectMissing, PartlyDone, Untrusted, UsageError
+from dvlite.errors import Dropped, DvliteError, ObjectMissing, PartlyDone, Untrusted, UsageError
 from dvlite.formats import manifest
 from dvlite.formats.pointer import Pointer
 from dvlite.oid import Digest
@@ -33,7 +33,7 @@ class MovedPath:
     oid: str
     files: int = 0
     size_bytes: int = 0
-    state: Literal["pushed", "fetched", "present", "planned", "missing", "lost", "failed"] = "present"
+    state: Literal["pushed", "fetched", "present", "planned", "missing", "dropped", "lost", "failed"] = "present"
     revision: str | None = None  # the commit that names it, when revisions were asked for
     problem: str | None = None
 
@@ -45,13 +45,15 @@ def named(paths: Sequence[MovedPath], show: Show) -> str:
 
 def not_moved(paths: Sequence[MovedPath], where: str, verb: str, hint: str, show: Show) -> DvliteError | None:
     """Returns what `verb` could not move: `where` says from where the missing are absent, `hint` how to get them."""
-    for state in ("missing", "failed"):
+    for state in ("missing", "failed", "dropped"):
         those = [path for path in paths if path.state == state]
         if not those:
             continue
         reason = next((f": {path.problem}" for path in those if path.problem), "")
         if state == "missing":
             return ObjectMissing(f"{named(those, show)}: {where}{reason}", hint=hint)
+        if state == "dropped":
+            return Dropped(named(those, show), those[0].problem or "")
         amount = f"{len(those)} of {count(len(paths), 'tracked path')}"
         again = f"run dvlite {verb} again: it continues"
         return PartlyDone(f"cannot {verb} {amount}, {named(those, show)}{reason}", hint=again)

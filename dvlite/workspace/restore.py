@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from dvlite import files
-from dvlite.errors import DvliteError, FileChanged, ObjectMissing, PartlyDone
+from dvlite.errors import Dropped, DvliteError, FileChanged, ObjectMissing, PartlyDone
 from dvlite.formats import manifest
 from dvlite.formats.manifest import EMPTY_DIR, SYMLINK, Entries
 from dvlite.formats.pointer import SUFFIX, Pointer, from_oid
@@ -47,6 +47,7 @@ class CheckedOutPath:
     conflicts: tuple[str, ...] = ()  # local edits that were not overwritten
     saved: tuple[str, ...] = ()  # overwritten by --force after their bytes went into the cache
     missing: tuple[str, ...] = ()  # not in the cache
+    dropped: str | None = None  # the keep rules that dropped this version, if some of it is missing
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -63,9 +64,12 @@ class CheckoutResult:
 
     def failure(self, show: Show) -> DvliteError | None:
         """Returns what was not checked out."""
-        missing = [name for path in self.paths for name in path.missing]
+        missing = [name for path in self.paths for name in path.missing if path.dropped is None]
         if missing:
             return ObjectMissing(f"not in the cache: {show.paths(missing)}", hint="dvlite pull")
+        dropped = {path.path: path.dropped for path in self.paths if path.missing and path.dropped is not None}
+        if dropped:
+            return Dropped(show.paths([*dropped]), next(iter(dropped.values())))
         conflicts = [name for path in self.paths for name in path.conflicts]
         if conflicts:
             whole = [path.path for path in self.paths if path.conflicts]

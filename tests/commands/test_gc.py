@@ -222,3 +222,65 @@ def test_the_clone_whose_own_cache_is_shared_is_asked_too(three, tmp_path, invok
     monkeypatch.delenv("DVLITE_CACHE_DIR")
     assert gc(three, "--yes", "--grace", "0s")["objects"] == 0
     assert os.path.lexists(three.cache / "projects")
+
+
+# --- what rules dropped is reported as that
+
+
+@pytest.fixture
+def dropped(shared):
+    """Three versions in as many commits, of which a rule keeps two; nothing of the first is anywhere."""
+    for number in range(3):
+        shared.write("data/a", noise(400, number))
+        shared.write("model.pt", noise(100_000, number))
+        shared.dvlite("add", "data", "model.pt")
+        shared.commit(f"Version {number}")
+        if number:
+            shared.dvlite("push")
+    shared.git("tag", "first", "HEAD~2")
+    shared.dvlite("config", "gc.keep_last", "2")
+    shared.commit("Keep two")
+    assert by_reason(gc(shared, "--yes", "--grace", "0s")["gone"]) == {"dropped by gc.keep_last: 2": 3}
+    return shared
+
+
+def said(project, *args, code=3):
+    done = project.dvlite(*args, code=code)
+    assert "dropped by gc.keep_last: 2" in done.stderr
+    assert "not in the cache" not in done.stderr
+    return done
+
+
+def test_a_dropped_version_is_no_missing_one(dropped, tmp_path):
+    said(dropped, "checkout", "--rev", "first")
+    dropped.git("checkout", "-q", "HEAD", "--", ".")
+    dropped.dvlite("checkout")
+    said(dropped, "fetch", "--rev", "first")
+    said(dropped, "get", ".", "model.pt", "--rev", "first", "-o", tmp_path / "out")
+    dropped.git("checkout", "-q", "first")
+    said(dropped, "pull")
+    said(dropped, "checkout")
+    assert dropped.read("model.pt") == noise(100_000, 2), "what cannot be had is left as it is"
+
+
+def test_fetching_all_brings_the_rest(dropped):
+    found = dropped.json("fetch", "--all-commits", code=3)
+    assert {(path["path"], path["state"]) for path in found["paths"]} == {
+        *(("data", "present"), ("model.pt", "present"), ("data", "dropped"), ("model.pt", "dropped"))
+    }
+    assert len([path for path in found["paths"] if path["state"] == "dropped"]) == 2
+
+
+def test_a_push_of_all_leaves_it_out(dropped):
+    done = dropped.dvlite("push", "--all-commits")
+    assert "'model.pt' at" in done.stderr
+    assert "is left out: dropped by gc.keep_last: 2" in done.stderr
+
+
+def test_what_no_rule_dropped_is_missing_as_before(dropped, tmp_path):
+    shutil.rmtree(tmp_path / "store")
+    shutil.rmtree(dropped.cache)
+    shutil.rmtree(dropped.root / ".git/dvlite/remote")
+    (dropped.root / "model.pt").unlink()
+    assert "not in the cache" in dropped.dvlite("checkout", code=12).stderr
+    dropped.dvlite("pull", code=12)

@@ -219,6 +219,20 @@ def test_a_rule_counts_once_it_is_committed(five):
     assert "commit" in progress.warnings[0]
 
 
+def test_an_old_branch_drops_nothing_that_the_main_branch_keeps(five, tmp_path):
+    ruled(five, "keep_last: 1")
+    git(tmp_path, "clone", "-q", str(five), "clone")
+    clone = tmp_path / "clone"
+    assert kept(needs(clone), *"12345") == {*"5"}
+    ruled(five, "keep_last: 3")
+    git(clone, "fetch", "-q")
+    forget_reflogs(clone)
+    assert kept(needs(clone), *"12345") == {*"345"}
+    ruled(five, "keep_tags: false")
+    git(clone, "fetch", "-q")
+    assert kept(needs(clone), *"12345") == {*"12345"}
+
+
 def test_keep_tags_false_is_no_rule(five):
     assert not ruled(five, "keep_tags: false").dropped
 
