@@ -5,7 +5,9 @@ Where it was damaged or lost, a push writes it again as this clone knows it; its
 
 from __future__ import annotations
 
-from dvlite.errors import FormatError, ObjectCorrupt, RemoteError
+import contextlib
+
+from dvlite.errors import DvliteError, FormatError, ObjectCorrupt, RemoteError
 from dvlite.formats import store_config
 from dvlite.formats.store_config import StoreConfig
 from dvlite.progress import Progress
@@ -40,8 +42,8 @@ class ConfigObject:
             if not was_damaged:
                 self._progress.warn(f"{where} is damaged: the next dvlite push writes it again")
             return
-        if remote.recall_checked(*_KEPT) != data:
-            remote.remember_checked(*_KEPT, data)
+        if remote.recall(*_KEPT) != data:
+            remote.remember(*_KEPT, data)  # it proves itself: a clone that was moved or copied can use it too
 
     def require_writable(self, *, has_data: bool, writes: bool = True) -> StoreConfig:
         """Returns it, after writing it (if `writes`) where there is none. Raises FormatError for a feature that this client does not know.
@@ -65,7 +67,7 @@ class ConfigObject:
     def _known(self, *, writes: bool) -> bytes:
         """Returns the bytes that the clone kept, with a warning that they are written again."""
         label, what = self._remote.store.label, "damaged" if self.is_damaged else "gone"
-        kept = self._remote.recall_checked(*_KEPT)
+        kept = self._kept()
         if kept is not None and not writes:
             raise RemoteError(f"cannot write to {label}: its config is {what}", hint="dvlite push writes it again")
         if kept is None:
@@ -75,6 +77,13 @@ class ConfigObject:
             )
         self._progress.warn(f"the config of {label} was {what}; it is written again as this clone knows it")
         return kept
+
+    def _kept(self) -> bytes | None:
+        data = self._remote.recall(*_KEPT)
+        with contextlib.suppress(DvliteError):
+            store_config.parse(data or b"", "the kept config")
+            return data
+        return None
 
     def _put(self, data: bytes) -> StoreConfig:
         """Writes it and reads it back: without a whole one, no other clone can push."""

@@ -243,6 +243,7 @@ def test_a_config_that_is_gone_or_damaged_stops_no_reader_and_is_put_back_by_a_c
     assert store.store.objects.get("config") == left
     with pytest.raises(RemoteError, match="its config is"):
         Catalog(here.remote).look().require_writable(writes=False)
+    here.remote.clone = "cd" * 16  # it was moved
     here.push(here.add("data", SMALL | {"new": b"x"}))
     assert store.store.objects["config"] == whole
     there.push(there.add("other", b"x"))
