@@ -35,7 +35,7 @@ LAYERS = (
     ("workspace", "runs"),
     ("compare", "lineage", "merge", "pipeline", "share"),
     ("hooks",),
-    ("verify",),
+    ("health", "verify"),
     ("rerun",),
     ("commands",),
     ("text",),

@@ -30,7 +30,8 @@ from dvlite.formats.lockfile import Facts
 from dvlite.formats.manifest import EMPTY_DIR, EXECUTABLE, FILE, SYMLINK, Entry
 from dvlite.formats.snapshot import Version
 from dvlite.oid import digest_bytes, digest_manifest, format_oid
-from dvlite.store import batch, index, pack
+from dvlite.store import batch, check_round, index, pack
+from dvlite.store.check_round import CheckRound
 from dvlite.store.pack import CHUNKS, FILES, KIND_CHUNK, KIND_FILE, RAW, PackWriter, Record
 from dvlite.workspace import sparse, statindex
 from dvlite.workspace.scan import Scan
@@ -321,3 +322,9 @@ def test_a_run_batch():
     assert f"`{batch.name_of(shown('run-batch'))}`" in page_of("run-batch")
     (made,) = batch.encode([shown("note-record")], iter([bytes(range(16))]))
     assert [line.data for line in batch.decode(made.data, "x")] == [shown("note-record")]  # zstd may find shorter bytes
+
+
+def test_check_round():
+    name = files_pack().name
+    current = CheckRound(1764385200, 1764298800, {name})
+    assert check_round.dump(current) == shown("check-round")

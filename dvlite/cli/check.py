@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from dvlite.cli.options import NO_STAGE, NO_WAIT, PATHS, REVISION, PathText, Session, Verb, output_of, run
+from dvlite.cli.options import JOBS, NO_STAGE, NO_WAIT, PATHS, REVISION, PathText, Session, Verb, output_of, run
 from dvlite.errors import DvliteError, NotARepository, UsageError
 
 if TYPE_CHECKING:
@@ -280,4 +280,56 @@ def _reported(reports: ReportOptions, work: Callable[[Session], VerifyResult]) -
     )
 
 
-VERBS = {"Check": (verify, install, resolve, hook, merge_driver)}
+# --- fsck -----------------------------------------------------------------------------------------------------------------------
+
+
+@click.command(
+    "fsck",
+    cls=Verb,
+    example="dvlite fsck\ndvlite fsck --deep --repair\ndvlite fsck --remote origin --for 30m --repair",
+    codes=(3, 10, 11, 13),
+)
+@click.option(
+    "--remote", "on_remote", metavar="[NAME]", is_flag=False, flag_value="", help="Check a remote instead of the cache."
+)
+@click.option("--deep", is_flag=True, help="Read and hash every byte.")
+@click.option(
+    "--sample",
+    metavar="P",
+    type=click.FloatRange(0, 100, min_open=True),
+    help="Read P percent, of what was not read for longest.",
+)
+@click.option(
+    "--for", "duration", metavar="TIME", help="Read for this long, for example 30m; the next check continues."
+)
+@click.option("--repair", is_flag=True, help="Set damaged objects aside and restore good ones from wherever they are.")
+@JOBS
+@NO_WAIT
+def fsck(
+    *, on_remote: str | None, deep: bool, sample: float | None, duration: str | None, repair: bool, jobs: int | None
+) -> int:
+    """Check stored objects, and repair damaged ones."""
+    from dvlite.commands.fsck import FsckOptions
+    from dvlite.commands.fsck import fsck as verb
+    from dvlite.formats.config import duration_seconds
+
+    seconds = None if duration is None else duration_seconds(duration)
+    if duration is not None and seconds is None:
+        raise UsageError(f"'{duration}' is not a time", hint="for example 90s, 30m, 8h")
+    options = FsckOptions(
+        on_remote=on_remote is not None,
+        remote=on_remote or None,
+        deep=deep,
+        percent=sample,
+        seconds=seconds,
+        repair=repair,
+        jobs=jobs,
+    )
+    return run(
+        lambda s: verb(s.repo(), options, progress=s.progress),
+        text="fsck",
+        has_findings=lambda result: result.is_repaired,
+    )
+
+
+VERBS = {"Check": (verify, fsck, install, resolve, hook, merge_driver)}

@@ -68,10 +68,12 @@ def parse(data: bytes, where: str) -> StoreConfig:
     unknown = [name for name in requires if name not in KNOWN_FEATURES]
     if unknown:
         which = ", ".join(map(quote, unknown))
-        raise FormatError(f"cannot use {where}: it requires {which}, which this dvlite does not know", hint=UPGRADE)
+        raise FormatError(
+            f"cannot use {where}: it requires {which}, which this dvlite does not know", hint=UPGRADE, kind="later"
+        )
     chunker = body.get("chunker")
     if not isinstance(chunker, dict) or chunker.get("name") != CHUNKER:
-        raise FormatError(f"cannot use {where}: its chunker is not known", hint=UPGRADE)
+        raise FormatError(f"cannot use {where}: its chunker is not known", hint=UPGRADE, kind="later")
     sizes = [size for key in ("min", "average", "max") if isinstance(size := chunker.get(key), int)]
     if len(sizes) != 3 or not LEAST_BYTES <= sizes[0] <= sizes[1] <= sizes[2] <= 16 * 1024 * 1024:
         raise FormatError(f"cannot use {where}: its chunk sizes are impossible")

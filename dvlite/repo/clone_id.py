@@ -41,6 +41,12 @@ def clone_id(common_dir: Path) -> str:
     return known or new
 
 
+def is_known(common_dir: Path) -> bool:
+    """Returns whether the id of a clone can be read and is of this place, or there is none yet."""
+    folder = common_dir / "dvlite"
+    return not os.path.lexists(folder / FILE) or _known(folder) is not None
+
+
 def _known(folder: Path) -> str | None:
     with contextlib.suppress(OSError, DvliteError, ValueError):
         text = (files.read_regular(folder / FILE, FILE, _LETTERS + 1) or b"").decode("ascii")

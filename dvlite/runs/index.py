@@ -7,6 +7,7 @@ proportional to the new records. Tables and rows are in `schema`, filters in `fi
 from __future__ import annotations
 
 import contextlib
+import itertools
 import os
 import re
 import sqlite3
@@ -31,6 +32,21 @@ _DIGESTS_AT_ONCE = 500  # arguments of one query
 _DAMAGE = {sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_ERROR}
 _UUID = re.compile(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 _HEX = re.compile(r"[0-9a-f]{4,64}")
+_CONTENT = (  # what the index says of records, in an order that does not depend on how it was made
+    (
+        "SELECT record.digest, uuid, key, stage, file, status, start, seconds, exit_code, code, dirty, origin, user, host"
+        " FROM run JOIN record ON record.id = run.id ORDER BY record.digest"
+    ),
+    (
+        "SELECT record.digest, name.ns, name.k, kv.v FROM kv JOIN name ON name.id = kv.name JOIN record ON record.id = kv.run"
+        " ORDER BY 1, 2, 3"
+    ),
+    (
+        "SELECT record.digest, io.output, path.path, obj.digest, io.size, io.files FROM io JOIN path ON path.id = io.path"
+        " JOIN obj ON obj.id = io.obj JOIN record ON record.id = io.run ORDER BY 1, 2, 3"
+    ),
+    "SELECT record.digest, note.run, op, value, time, user FROM note JOIN record ON record.id = note.id ORDER BY 1",
+)
 _FROM_RUNS = "FROM run JOIN record ON record.id = run.id"
 
 
@@ -265,6 +281,34 @@ class RunIndex:
 
     def _oids(self, sql: str, *arguments: Any) -> list[Oid]:
         return [_run_oid(digest) for (digest,) in self.select(sql, *arguments)]
+
+
+def is_derived(records: Records) -> bool:
+    """Returns whether the index on disk says what one made of the records now says; one that is not there is right."""
+    path = records.folder / NAME
+    if not path.exists():
+        return True
+    try:
+        connection = _connected(path)
+        if connection is None:  # of another version: the next command builds it
+            return True
+        with contextlib.closing(connection), contextlib.closing(_in_memory(records)) as fresh:
+            if not index_update.is_current(connection, records):  # the next command updates it
+                return bool(connection.execute("PRAGMA quick_check").fetchone()[0] == "ok")
+            return all(_same_rows(connection, fresh, sql) for sql in _CONTENT)
+    except (sqlite3.DatabaseError, OSError):
+        return False
+
+
+def _same_rows(one: sqlite3.Connection, other: sqlite3.Connection, sql: str) -> bool:
+    return all(a == b for a, b in itertools.zip_longest(one.execute(sql), other.execute(sql)))
+
+
+def forget(records: Records) -> None:
+    """Takes the index out of the way, so that the next command builds it again."""
+    for path in (records.folder / NAME, records.folder / f"{NAME}-journal"):
+        with contextlib.suppress(FileNotFoundError):
+            os.replace(path, records.folder / f"{path.name}-damaged")
 
 
 def open_index(records: Records) -> RunIndex:

@@ -118,8 +118,11 @@ class Records:
             remotes = os.listdir(self._listed)
         except FileNotFoundError:
             return set()
-        texts = (self._read(self._listed / remote, batch.MAX_BYTES) for remote in remotes if remote != but)
-        return {name for text in texts for name in (text or b"").decode("ascii", "replace").split()}
+        return {name for remote in remotes if remote != but for name in self.listed_by(remote)}
+
+    def listed_by(self, remote: str) -> set[str]:
+        """Returns the batches that a remote had when it was last listed."""
+        return set((self._read(self._listed / remote, batch.MAX_BYTES) or b"").decode("ascii", "replace").split())
 
     # --- reading ---
 
@@ -265,6 +268,18 @@ class Records:
         except OSError as error:
             self.progress.warn(f"{files.os_error(error, 'read', path).message}; skipped")
             return None
+
+    def salvage(self, name: str) -> None:
+        """Sets aside a damaged file, by its name in the folder; the good records of a batch are kept in another one first."""
+        path = self.folder / name
+        if path.parent == self._batches and (data := self._read(path, batch.MAX_BYTES)) is not None:
+            with contextlib.suppress(FormatError):
+                for new in batch.encode(batch.salvage(data, name), nonces()):
+                    self.adopt(new.name, new.data)
+        own = sorted(name for name in self.own() if _HEX64.fullmatch(name)) if name == _OWN else []
+        self._set_aside(path, "found by dvlite fsck")
+        if own:
+            files.write_atomic(path, "".join(f"{each}\n" for each in own).encode())
 
     def _set_aside(self, path: Path, reason: str) -> None:
         kept = self.folder / "damaged" / path.name

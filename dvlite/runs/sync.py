@@ -7,13 +7,14 @@ push dies. Unreadable batches are reported, and neither merged nor deleted; of a
 
 from __future__ import annotations
 
+import contextlib
 import re
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 
 from dvlite.errors import FormatError, ObjectCorrupt, RemoteError
-from dvlite.oid import Oid
+from dvlite.oid import RUN, Oid, digest_run, format_oid
 from dvlite.runs.index import open_index
 from dvlite.runs.records import Records, hex_of, nonces
 from dvlite.store import batch
@@ -82,6 +83,20 @@ def send(remote: Remote, records: Records, project: str, remote_runs: RemoteRuns
     if changed or records.batches() - listed.keys():
         _tidy(remote, records, project, listed)
     return remote_runs.unsent
+
+
+def vanished(remote: Remote, records: Records, project: str, listing: Collection[str]) -> set[Oid]:
+    """Returns the records in batches that stood on a remote when it was listed last, and that no batch of a fresh listing has."""
+    gone = records.listed_by(_place(remote, project)).difference(listing) & records.batches()
+    lost = {digest_run(line.data) for name in gone for line in records.lines(name)}
+    for name in listing if lost else ():
+        data = records.read_batch(name)
+        if data is None:
+            with contextlib.suppress(ObjectAbsent):
+                data = remote.get(f"{batch.FOLDER}{project}/{name}", end=batch.MAX_BYTES + 1)
+        with contextlib.suppress(ObjectCorrupt, FormatError):
+            lost.difference_update([digest_run(line.data) for line in batch.decode(data or b"", name)])
+    return {format_oid(RUN, digest) for digest in lost}
 
 
 def _tidy(remote: Remote, records: Records, project: str | None, listed: Collection[str]) -> None:

@@ -107,6 +107,10 @@ class Cache:
                 self._adopt(orphans)
         return self._segments
 
+    def look_through(self, segments: dict[str, Index]) -> None:
+        """Has look-ups use these index objects, until the next `refresh`: a check reads them itself, and mends nothing."""
+        self._segments = segments
+
     def refresh(self) -> None:
         """Forgets what is known, so that what other processes added is seen."""
         self._segments = None
@@ -339,7 +343,8 @@ class Cache:
     def set_aside(self, path: Path) -> None:
         """Moves a damaged object out of the way, under a name that says which folder it came from; repair never deletes."""
         self.make_folder(self.folder / "quarantine")
-        origin = path.relative_to(self.folder).parts[0]
+        inside = path.parts[len(self.folder.parts) :] if path.is_relative_to(self.folder) else path.parts[-2:]
+        origin = inside[0]
         with contextlib.suppress(FileNotFoundError):
             os.rename(path, self.folder / "quarantine" / f"{origin}-{path.name}-{os.urandom(4).hex()}")
 

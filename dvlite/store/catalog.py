@@ -30,7 +30,7 @@ from dvlite.store.remote import Remote
 _NAMED = re.compile(r"(packs|index|condemned)/([0-9a-f]{64})")
 _MANY = 4000  # a folder with more objects than this is listed in 16 parts at once
 WHOLE_BELOW_BYTES = 1024 * 1024  # a meta pack smaller than this is fetched and kept whole
-_DAMAGED = "distrusted"  # kind of the notes about damaged packs in the cache's `remote/` folder
+DAMAGED = "distrusted"  # kind of the notes about damaged packs in the cache's `remote/` folder
 _MOST_FOOTERS = 256  # in memory: about 250 KB each
 _OTHER_ROWS = 8  # of one object that are tried when a row is wrong: an index may hold any number of wrong ones
 _TRIES = 4  # listings of condemned/ while its objects are merged
@@ -224,7 +224,7 @@ class Catalog:
     def note_damaged(self, name: Digest) -> None:
         """Records that a pack was read and is damaged, so that the next push sends its objects again."""
         self.distrusted.add(name)
-        self.remote.remember(_DAMAGED, name.hex(), b"")
+        self.remote.remember(DAMAGED, name.hex(), b"")
 
     def apply_damage_notes(self) -> None:
         """Stops relying on packs noted as damaged, or shorter or longer than every index says; drops notes of packs that are gone.
@@ -232,8 +232,8 @@ class Catalog:
         For pushes only: a pull may use their sound records.
         """
         self.indexes()  # may list the packs again
-        noted = _digests(self.remote.remembered(_DAMAGED))
-        self.remote.forget(_DAMAGED, {name.hex() for name in noted if name not in self.packs})
+        noted = _digests(self.remote.remembered(DAMAGED))
+        self.remote.forget(DAMAGED, {name.hex() for name in noted if name not in self.packs})
         self.distrusted.update(noted, (name for name in self.packs if not self.is_whole(name)))
 
     @contextlib.contextmanager
@@ -325,7 +325,7 @@ class Catalog:
     def _rows_of(self, name: Digest) -> list[RecordLocation] | None:
         """Returns where a pack's objects lie: of a damaged one its sound records; None if less than all of it arrived."""
         try:
-            records = self._kept_footer(name) or self._read_footer(name, self.packs[name])
+            records = self._kept_footer(name) or self.read_footer(name, self.packs[name])
             return [RecordLocation(name, each) for each in records]
         except ObjectAbsent:
             return []
@@ -391,7 +391,7 @@ class Catalog:
         if records is not None:
             return records
         try:
-            return self._read_footer(name, size)
+            return self.read_footer(name, size)
         except ObjectCorrupt:  # rebuilt from the records themselves, and not kept: the next answer may be better
             return pack.open_whole(self.pack_bytes(name), name)
 
@@ -399,9 +399,17 @@ class Catalog:
         """Returns a whole pack, unverified, and no more of it than its listed size; one request."""
         return self.remote.get(f"packs/{name.hex()}", end=self.packs[name])
 
-    def _read_footer(self, name: Digest, size: int) -> list[Record]:
-        records, tail = read_footer(self.remote, name, size)
-        self.keep_footer(name, tail)
+    def read_footer(self, name: Digest, size: int, *, keep: bool = True) -> list[Record]:
+        """Returns the records of a pack, from its end as it is now; one request, or two. Raises ObjectAbsent, ObjectCorrupt, LaterVersion."""
+        text = name.hex()
+        guess = min(size, max(4096, size // 256))
+        tail = self.remote.get(f"packs/{text}", start=size - guess, end=size)
+        length = pack.footer_length(tail, name)
+        if length > len(tail):
+            tail = self.remote.get(f"packs/{text}", start=max(0, size - length), end=size)
+        records = pack.decode_footer(tail[-length:], name, size)
+        if keep:
+            self.keep_footer(name, tail)
         return records
 
     # --- reading small things ---
@@ -496,7 +504,7 @@ class Catalog:
     def _has_sound_end(self, text: str) -> bool:
         name = Digest(bytes.fromhex(text))
         try:
-            records = self._read_footer(name, self.packs[name])
+            records = self.read_footer(name, self.packs[name])
         except (KeyError, ObjectCorrupt, ObjectAbsent, LaterVersion):
             return False
         return bool(records)
@@ -507,16 +515,6 @@ class Catalog:
             f"object {format_oid(kind, digest)} is not on {self.remote.store.label}",
             hint="push it from a clone that has it",
         )
-
-
-def read_footer(remote: Remote, name: Digest, size: int) -> tuple[list[Record], bytes]:
-    """Returns the records of a pack, and its end, as it is now; one request, or two. Raises ObjectAbsent, ObjectCorrupt, LaterVersion."""
-    guess = min(size, max(4096, size // 256))
-    tail = remote.get(f"packs/{name.hex()}", start=size - guess, end=size)
-    length = pack.footer_length(tail, name)
-    if length > len(tail):
-        tail = remote.get(f"packs/{name.hex()}", start=max(0, size - length), end=size)
-    return pack.decode_footer(tail[-length:], name, size), tail
 
 
 def _is_named(name: str) -> bool:

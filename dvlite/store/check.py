@@ -6,7 +6,7 @@ What a cache and a remote have in common, and what `fsck` and `verify --remote -
 from __future__ import annotations
 
 from collections import OrderedDict, deque
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass, field
 from typing import Literal, Protocol, TypeVar
@@ -20,7 +20,8 @@ from dvlite.oid import MANIFEST, Buffer, Digest, FileHasher, digest_bytes
 from dvlite.progress import Progress
 from dvlite.store import pack
 from dvlite.store.catalog import Catalog
-from dvlite.store.pack import KIND_RECIPE, Record
+from dvlite.store.index import Index, RecordLocation
+from dvlite.store.pack import KIND_CHUNK, KIND_RECIPE, Record
 
 AT_ONCE = 3  # packs in memory, of at most 80 MiB
 _NODES = 256  # read together
@@ -31,6 +32,12 @@ Item = TypeVar("Item")
 T = TypeVar("T")
 
 
+class Read(Protocol):
+    """Is called with each object that was read, and whether it was right."""
+
+    def __call__(self, item: Digest, *, right: bool) -> None: ...
+
+
 @dataclass(frozen=True, slots=True)
 class Damage:
     """An object of a store, by its name there, that is not what it should be."""
@@ -38,6 +45,91 @@ class Damage:
     name: str
     problem: Problem
     reason: str
+
+
+@dataclass(slots=True)
+class Found:
+    """What a check found in a store so far."""
+
+    damages: dict[str, Damage] = field(default_factory=dict)
+    later: set[str] = field(default_factory=set)  # objects that a later dvlite wrote: not checked
+    bad_packs: dict[Digest, str] = field(default_factory=dict)  # and why
+    unindexed: dict[Digest, list[RecordLocation]] = field(default_factory=dict)  # packs in no index, and what they hold
+    replaced: dict[str, list[RecordLocation]] = field(
+        default_factory=dict
+    )  # index objects with wrong rows -> right rows
+    stopped: bool = False  # the time was over
+
+    def note(self, name: str, problem: Problem, reason: str) -> None:
+        self.damages.setdefault(name, Damage(name, problem, reason))
+
+    def bad(self, name: Digest, reason: str) -> None:
+        """Notes a pack that must not be relied on."""
+        self.bad_packs.setdefault(name, reason)
+        self.note(f"packs/{name.hex()}", "damaged", reason)
+
+
+class IndexRows:
+    """The index objects of a store, and which rows of them are about which pack."""
+
+    def __init__(self, segments: Mapping[str, Index]) -> None:
+        self.segments = dict(segments)
+        self._numbers = {name: segment.by_pack() for name, segment in segments.items()}
+
+    def of_class(self, pack_class: int) -> set[Digest]:
+        """Returns the packs that an index says are of a class."""
+        tables = (segment.packs.items() for segment in self.segments.values())
+        return {name for table in tables for name, entry in table if entry.pack_class == pack_class}
+
+    def of_pack(self, name: Digest) -> dict[str, set[RecordLocation | None]]:
+        """Returns what each index object says of a pack, of those that name it. Raises LaterVersion."""
+        return {
+            named_by: {self.segments[named_by].row(i) for i in numbers[name]}
+            for named_by, numbers in self._numbers.items()
+            if name in numbers
+        }
+
+    def naming(self, is_gone: Callable[[Digest], bool]) -> dict[Digest, list[str]]:
+        """Returns the packs that are gone, each with the index objects that name it."""
+        gone: dict[Digest, list[str]] = {}
+        for named_by, segment in self.segments.items():
+            for name in segment.packs:
+                if is_gone(name):
+                    gone.setdefault(name, []).append(named_by)
+        return gone
+
+    def correct(self, found: Found, named_by: str, name: Digest, rows: Iterable[RecordLocation]) -> None:
+        """Notes what an index object should say of a pack."""
+        right = found.replaced.get(named_by)
+        if right is None:
+            right = list(self.segments[named_by])
+        found.replaced[named_by] = [place for place in right if place.pack != name] + list(rows)
+
+
+def compare(
+    found: Found, rows: IndexRows, name: Digest, records: Iterable[Record], whole: Callable[[], Buffer]
+) -> None:
+    """Compares what a pack's table says with the rows of it; if they differ, the pack's bytes decide which of the two is right."""
+    expected = {RecordLocation(name, record) for record in records if record.kind != KIND_CHUNK}
+    try:
+        indexed = rows.of_pack(name)
+    except LaterVersion as error:
+        found.later.add(error.message)
+        return
+    if not indexed:
+        found.unindexed[name] = sorted(expected)
+        return
+    wrong = [named_by for named_by, known in indexed.items() if known - expected]
+    if not wrong and expected <= set().union(*indexed.values()):
+        return
+    if digest_bytes(whole()) != name:
+        found.bad(name, "its table is not that of the pack of this name")
+        return
+    for named_by in wrong or list(indexed)[:1]:
+        found.note(
+            f"index/{named_by.removeprefix('index/')}", "damaged", f"it does not say what pack {name.hex()[:8]} holds"
+        )
+        rows.correct(found, named_by, name, expected)
 
 
 @dataclass(frozen=True, slots=True)

@@ -37,6 +37,7 @@ MERGE_BELOW_BYTES = 4 * 1024 * 1024  # ... smaller than this are merged into one
 _HEADER = struct.Struct("<4sB3sII16s")  # magic, version, 0, packs, rows, nonce
 _PACK = struct.Struct("<32sIB3s")  # name, length, class, 0
 _ROW = struct.Struct("<32sBBHIIII")  # oid, kind, codec, 0, pack number, offset, raw length, stored length
+_PACK_NUMBER_AT = 36  # in a row
 _LARGE_ROWS = 1 << 17
 GAP_BYTES = 64 * 1024  # two ranges of a pack closer than this are requested as one
 _FAN_OUT_FROM = 1000  # look-ups after which a table of prefixes (50 ms) pays for itself
@@ -110,6 +111,21 @@ class Index:
                 return True
             i += 1
         return False
+
+    def by_pack(self) -> dict[Digest, array[int]]:
+        """Returns the numbers of the rows of each pack, for `row`: 4 bytes a row. A row that points outside of every pack has none."""
+        numbers: dict[Digest, array[int]] = {name: array("I") for name in self._names}
+        at = self._first + _PACK_NUMBER_AT
+        for i in range(self.rows):
+            number = int.from_bytes(self._data[at : at + 4], "little")
+            if number < len(self._names):
+                numbers[self._names[number]].append(i)
+            at += _ROW.size
+        return numbers
+
+    def row(self, i: int) -> RecordLocation | None:
+        """Returns a row by its number, None for one that points outside of every pack. Raises LaterVersion."""
+        return self._row(i)
 
     def __iter__(self) -> Iterator[RecordLocation]:
         for i in range(self.rows):

@@ -156,14 +156,22 @@ def _publish(catalog: Catalog, tree: Tree, signer: RootAuthor) -> None:
     if ages and min(ages) < _ROOT_YOUNG_SECONDS:
         return
     body = root.Root(signer.project, remote.clone, signer.commit, signer.user, signer.time, tree.files)
-    if not _claim(remote, tree.root, body, listing.now):
+    if not claim(remote, tree.root, body, listing.now):
         raise RemoteError(
             f"cannot push to {remote.store.label}: it took the root of this push and does not have it",
             hint="see whether it keeps what it acknowledges: dvlite remote test",
         )
 
 
-def _claim(remote: Remote, digest: Digest, body: root.Root, now: float) -> bool:
+def newest_claim(remote: Remote) -> tuple[float, Digest] | None:
+    """Returns when this clone put its newest root there, by the store's clock, and the snapshot that it names; None if that is not known."""
+    note = remote.recall_checked(*_NEWEST) or b""
+    if len(note) != 8 + DIGEST_BYTES:
+        return None
+    return int.from_bytes(note[:8], "big"), Digest(note[8:])
+
+
+def claim(remote: Remote, digest: Digest, body: root.Root, now: float) -> bool:
     """Puts a root, twice if need be; returns whether a listing shows all of it."""
     name, data = root.name(digest, remote.clone, os.urandom(16)), root.dump(body)
     for _ in range(2):
@@ -181,14 +189,14 @@ def stay_awake(catalog: Catalog) -> None:
     gc takes a clone without a newer root than 90 days for gone. Where nothing may be written, all stays as it is.
     """
     remote = catalog.remote
-    note = remote.recall_checked(*_NEWEST) or b""
-    if len(note) != 8 + DIGEST_BYTES or catalog.now - int.from_bytes(note[:8], "big") < _ROOT_OLD_SECONDS:
+    newest = newest_claim(remote)
+    if newest is None or catalog.now - newest[0] < _ROOT_OLD_SECONDS:
         return
-    digest = Digest(note[8:])
+    digest = newest[1]
     with contextlib.suppress(DvliteError):
         standing = [entry.name for entry, _ in snapshots.listed(remote, root.prefix(digest, remote.clone))][:1]
         for body in snapshots.bodies(remote, standing):
-            _claim(remote, digest, body or root.Root(clone=remote.clone), catalog.now)
+            claim(remote, digest, body or root.Root(clone=remote.clone), catalog.now)
 
 
 def mend_indexes(catalog: Catalog) -> None:

@@ -63,15 +63,19 @@ class Sender:
         todo: PushPlan,
         chunk_bases: Callable[[str], Sequence[Digest]],
         snapshot_nodes: Sequence[tuple[Digest, bytes]] = (),
+        known_packs: Collection[Digest] = (),
     ) -> None:
-        """Uploads the plan, and nodes of a snapshot; returns when all of it arrived and is indexed."""
+        """Uploads the plan, and nodes of a snapshot; returns when all of it arrived and is indexed.
+
+        Chunks in `known_packs`, which are good, are not sent again.
+        """
         if not todo.uploads and not snapshot_nodes:
             return
         self._progress.start(f"pushing {self._remote.store.label}", total_bytes=todo.size_bytes, total_files=todo.files)
         for digest in todo.small:
             self._copy(digest, KIND_FILE)
         self._unfinished = self._catalog.unfinished_packs() if todo.large else set()
-        chunks = _KnownChunks(self._catalog, self._unfinished)
+        chunks = _KnownChunks(self._catalog, {*self._unfinished, *known_packs})
         for digest, size_bytes, path in todo.large:
             self._large(digest, size_bytes, path, chunks, chunk_bases(path))
         self._finish(todo.nodes, snapshot_nodes)

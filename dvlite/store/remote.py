@@ -92,16 +92,14 @@ class Remote:
 
     def remember_checked(self, kind: str, name: str, data: bytes) -> None:
         """Saves a note that is not named by its content, after a checksum that ties it to its name, this remote and this clone."""
-        self.remember(kind, name, self._checksum(kind, name, data) + data)
+        self.remember(kind, name, note_checksum(self.clone, f"{self.folder.name}/{kind}/{name}", data) + data)
 
     def recall_checked(self, kind: str, name: str) -> bytes | None:
         """Returns what `remember_checked` saved under this name; None for a note that is damaged, or was moved or copied here."""
         data = self.recall(kind, name) or b""
         body = data[DIGEST_BYTES:]
-        return body if data[:DIGEST_BYTES] == self._checksum(kind, name, body) else None
-
-    def _checksum(self, kind: str, name: str, data: bytes) -> Digest:
-        return digest_bytes(f"{self.clone}/{self.folder.name}/{kind}/{name}\n".encode() + data)
+        place = f"{self.folder.name}/{kind}/{name}"
+        return body if data[:DIGEST_BYTES] == note_checksum(self.clone, place, body) else None
 
     def recall(self, kind: str, name: str) -> bytes | None:
         """Returns a note, unverified."""
@@ -118,6 +116,11 @@ class Remote:
         for name in self.remembered(kind) & names:
             with contextlib.suppress(OSError):
                 os.unlink(self.folder / kind / name)
+
+
+def note_checksum(clone: str, place: str, data: bytes) -> Digest:
+    """Returns what ties the note at a place, `<key>/<kind>/<name>`, to a clone."""
+    return digest_bytes(f"{clone}/{place}\n".encode() + data)
 
 
 def open_store(location: Location, options: Mapping[str, str], *, budget: RetryBudget, connections: int) -> ObjectStore:

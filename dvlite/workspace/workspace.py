@@ -150,6 +150,10 @@ class Workspace:
                 file.unlink()
         self.set_sparse(path, ())
 
+    def forget_rows(self, path: str) -> None:
+        """Drops what was known of the files of a path, so that they are read at the next look."""
+        self._index_path(path).unlink(missing_ok=True)
+
     def known_paths(self) -> Iterator[str]:
         """Yields every path that was tracked in this worktree when it was last looked at."""
         folder = self.repo.state_dir / "index"

@@ -199,7 +199,7 @@ def test_a_bad_index_object_stays_while_a_pack_that_it_may_name_cannot_be_read(w
     pushed = [Digest(bytes.fromhex(entry.name[6:])) for entry in store.list("packs/").entries]
     catalog = look(world.site("third"))
     catalog.pack_bytes = lambda _: b""  # type: ignore[method-assign]
-    catalog._read_footer = fail  # type: ignore[method-assign]
+    catalog.read_footer = fail  # type: ignore[method-assign]
     push_protocol.mend_indexes(catalog)
     assert index_names(store) == [name]
     assert set(pushed) == set(catalog.packs)
@@ -318,7 +318,7 @@ def test_a_table_rebuilt_from_an_answer_that_was_cut_is_not_kept(site, store):
     catalog = look(site)
     catalog.keep_footer(whole.name, whole.data[:5000])
     catalog.pack_bytes = lambda _: whole.data[:5000]  # type: ignore[method-assign]
-    catalog._read_footer = fail  # type: ignore[method-assign]
+    catalog.read_footer = fail  # type: ignore[method-assign]
     assert 0 < len(catalog.footer(whole.name)) < len(whole.records)
     assert look(site).footer(whole.name) == whole.records
 

@@ -1,0 +1,262 @@
+"""A remote: looked at, and mended from the cache, the workspace and other remotes.
+
+What is mended is looked at again: only that says what became right.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Collection, Iterable, Sequence
+from dataclasses import dataclass, field
+
+from dvlite.errors import DvliteError
+from dvlite.formats import lockfile
+from dvlite.formats.root import Root
+from dvlite.formats.snapshot import Version, VersionId, version_of
+from dvlite.health.findings import Depth, Health, LostVersion, NotChecked
+from dvlite.health.needs import NeededVersion, files_needed, name_lost
+from dvlite.health.sources import from_remote, from_workspace, is_missing, missing_files, opened, remote_names
+from dvlite.oid import Digest, Oid
+from dvlite.progress import Progress
+from dvlite.repo import committed_versions
+from dvlite.repo.repository import Repo
+from dvlite.repo.revisions import Scope
+from dvlite.repo.tracked_paths import Tracked
+from dvlite.runs import sync
+from dvlite.runs.records import open_records
+from dvlite.share.needs import named_versions
+from dvlite.show import count
+from dvlite.store import batch, check_remote, repair
+from dvlite.store.cache import Cache
+from dvlite.store.catalog import Catalog
+from dvlite.store.check_remote import RemoteHolder, RemoteState
+from dvlite.store.check_round import Reading
+from dvlite.store.object_store import ObjectAbsent
+from dvlite.store.push_protocol import newest_claim
+from dvlite.store.remote import Remote
+
+_TRIES = 3  # a gc may move things between two looks
+
+
+@dataclass(slots=True)
+class RemoteLook:
+    """All that one look at a remote found, and what a repair needs of it."""
+
+    check: RemoteState
+    health: Health = field(default_factory=Health)
+    needed: dict[VersionId, NeededVersion] = field(default_factory=dict)
+    runs: list[str] = field(default_factory=list)  # damaged batches of this project
+
+
+def look(
+    repo: Repo,
+    remote: Remote,
+    cache: Cache,
+    depth: Depth,
+    reading: Reading,
+    progress: Progress,
+    *,
+    only: Collection[Digest] | None = None,
+) -> RemoteLook:
+    """Looks at a remote; reads bytes as `depth` says, or those of the packs in `only`. Looks again if a gc was at work."""
+    for attempt in range(_TRIES):
+        try:
+            return _look(repo, remote, cache, depth, reading, progress, only)
+        except ObjectAbsent:
+            if attempt == _TRIES - 1:
+                raise
+    raise AssertionError("every try returns or raises")
+
+
+def _look(
+    repo: Repo,
+    remote: Remote,
+    cache: Cache,
+    depth: Depth,
+    reading: Reading,
+    progress: Progress,
+    only: Collection[Digest] | None,
+) -> RemoteLook:
+    catalog = Catalog(remote, progress)
+    result = RemoteLook(RemoteState(catalog, cache, progress, depth.is_over))
+    check, health = result.check, result.health
+    catalog.look()
+    check_remote.look(check)
+    for name in check.found.bad_packs:
+        reading.read(name, right=False)
+    is_reading = depth.deep and only is None
+    chosen = reading.choose(check.packs) if is_reading else [name for name in check.packs if name in (only or ())]
+    if not check.found.stopped:
+        check_remote.read_packs(check, chosen, reading.read)
+    check_remote.close(check)
+    if is_reading and not check.found.stopped:
+        bad = set(check.found.bad_packs)
+        proven = reading.round.proven
+        large = [digest for digest, (name, _) in check.recipes.items() if name not in proven]
+        check_remote.read_files(check, large, lambda item, right: proven.add(item) if right else None)
+        if check.found.bad_packs.keys() - bad:
+            check_remote.close(check)
+    _own_root(repo, check, progress)
+    _runs(repo, remote, result, deep=depth.deep)
+    health.read_objects = len(check.checked) + sum(name in check.found.bad_packs for name in chosen)
+    health.read_bytes = sum(catalog.packs.get(name, 0) for name in chosen)
+    health.objects = len(catalog.packs) + len(catalog.index_sizes) + len(check.roots)
+    health.stopped = check.found.stopped
+    if is_reading:
+        files = {name for name, _ in check.recipes.values()}
+        waiting = [next(iter(check.packs), Digest(bytes(32)))] if check.found.stopped else []
+        reading.end([*check.packs, *waiting], files)
+    health.completed = reading.round.completed
+    _name(repo, result, progress)
+    return result
+
+
+def _own_root(repo: Repo, check: RemoteState, progress: Progress) -> None:
+    with contextlib.suppress(DvliteError):  # what is needed here cannot be read: `dvlite fsck` says it
+        if newest_claim(check.catalog.remote) is not None:
+            check_remote.find_own_root(check, named_versions(repo, progress))
+
+
+def _name(repo: Repo, result: RemoteLook, progress: Progress) -> None:
+    """Says in the words of the clone what is wrong."""
+    check, health = result.check, result.health
+    for damage in check.found.damages.values():
+        health.note(damage.name, damage.problem, damage.reason)
+        if damage.problem == "foreign":
+            health.ignored.add(damage.name)
+    health.unchecked += [
+        NotChecked(what=what, why="a later dvlite wrote it", hint="upgrade dvlite")
+        for what in sorted(check.found.later)
+    ]
+    items: dict[VersionId, Tracked] = {}
+    if check.lost or check.lost_snapshots:
+        with contextlib.suppress(DvliteError):
+            for item in committed_versions.reachable(repo.git, Scope(all_commits=True), progress=progress):
+                items.setdefault(version_of(item.path, item.pointer).id, item)
+    result.needed = {
+        version_id: NeededVersion(claim.version, items.get(version_id), tuple(claim.users))
+        for version_id, claim in check.claims.items()
+    }
+    if check.lost:
+        verb = "dvlite push     in a clone that has the data"
+        names = name_lost(repo, check.lost, result.needed.values(), RemoteHolder(check), verb=verb)
+        health.lost = {(each.path, each.oid): each for each in names}
+    for digest, roots in check.lost_snapshots.items():
+        bodies = [body for each in roots if (body := check.roots[each][1]) is not None]
+        oid = f"snapshot:{digest.hex()}"
+        health.lost["", oid] = LostVersion(
+            path="",
+            oid=oid,
+            commit=next((body.commit for body in bodies if body.commit), None),
+            who=tuple(dict.fromkeys(body.user for body in bodies if body.user)),
+            fix="dvlite push     in the clone of that user",
+        )
+
+
+def _runs(repo: Repo, remote: Remote, result: RemoteLook, *, deep: bool) -> None:
+    """Compares batches of run records with the copies here; with `deep`, reads and hashes them."""
+    records = open_records(repo, result.check.progress)
+    project = repo.config.project
+    listed = remote.store.list(batch.FOLDER).entries
+    if project is not None:
+        names = {
+            entry.name.rpartition("/")[2] for entry in listed if entry.name.startswith(f"{batch.FOLDER}{project}/")
+        }
+        gone = sync.vanished(remote, records, project, names) & _locked(repo)
+        if gone:
+            result.runs.append("")
+            reason = f"{count(len(gone), 'run record')} that lockfiles name was there before"
+            result.health.note(f"{batch.FOLDER}{project}/...", "missing", reason)
+    for entry in listed:
+        folder, _, short = entry.name.rpartition("/")
+        here = records.batch_bytes(short)
+        is_bad = here not in (-1, entry.size_bytes)
+        if deep and not is_bad:
+            try:
+                is_bad = batch.name_of(remote.get(entry.name, end=batch.MAX_BYTES + 1)) != short
+            except ObjectAbsent:
+                continue
+        if is_bad:
+            result.health.note(entry.name, "damaged", "its bytes are not the ones that its name promises")
+            if folder == f"{batch.FOLDER}{project}":
+                result.runs.append(short)
+            else:
+                result.health.fixes[entry.name] = "dvlite fsck --remote --repair     in a clone of that project"
+
+
+def _locked(repo: Repo) -> set[Oid]:
+    """Returns the runs that the lockfiles on disk name."""
+    lockfiles = (repo.work_tree.read(name) or b"" for name in repo.work_tree.lockfiles())
+    return {oid for data in lockfiles for oid in lockfile.run_ids(data)}
+
+
+# --- mending ---
+
+
+def mend(
+    repo: Repo, remote: Remote, cache: Cache, first: RemoteLook, name: str, progress: Progress
+) -> list[NotChecked]:
+    """Puts right what can be put right; returns which remotes could not be asked. May be run again after a kill."""
+    health = Health()
+    cache.create()
+    with contextlib.ExitStack() as stack:
+        asked = [
+            stack.enter_context(opened(repo, cache, other, health, progress)) for other in remote_names(repo, but=name)
+        ]
+        others = [other for other in asked if other is not None]
+        try:
+            first.check.catalog.require_writable()  # a damaged config is written again as this clone knows it
+        except DvliteError as error:
+            return [NotChecked(what=f"a repair of {name}", why=error.message, hint=error.hint)]
+        repair.replace_objects(first.check, cache, others)
+        _mend_runs(repo, remote, first, progress)
+        repair.claim_again(first.check)
+        again = look_again(repo, remote, cache, first.check.found.bad_packs, progress)
+        _send(repo, cache, again, others, progress)
+        repair.correct_indexes(again.check)
+    return health.unchecked
+
+
+def look_again(repo: Repo, remote: Remote, cache: Cache, packs: Collection[Digest], progress: Progress) -> RemoteLook:
+    """Looks as `look` does, and reads these packs."""
+    return look(repo, remote, cache, Depth(), Reading(cache.folder / "tmp" / "none", lambda: 0.0), progress, only=packs)
+
+
+def _send(repo: Repo, cache: Cache, again: RemoteLook, others: Sequence[Catalog], progress: Progress) -> None:
+    """Sends again what is lost, from wherever it is."""
+    check, gone = again.check, again.check.lost
+    if not gone and not check.lost_snapshots:
+        return
+    holder = RemoteHolder(check)
+    from_workspace(repo, cache, gone, again.needed, holder, progress)
+    repair.salvage(check, cache, missing_files(cache, gone, again.needed, holder))
+    for other in others:
+        if is_missing(cache, gone, again.needed, holder):
+            from_remote(other, cache, gone, again.needed, holder, progress)
+    needs = files_needed(gone, again.needed, holder)
+    nodes = repair.snapshot_nodes(check, others, lambda body: _versions_of(repo, body))
+    repair.send_lost(check, cache, needs, nodes, progress)
+
+
+def _versions_of(repo: Repo, body: Root) -> Iterable[Version]:
+    """Returns the versions that the commit of a root names."""
+    try:
+        items = repo.at(body.commit).tracked(broken=[])
+    except DvliteError:
+        return []
+    return [version_of(item.path, item.pointer) for item in items if item.push]
+
+
+def _mend_runs(repo: Repo, remote: Remote, first: RemoteLook, progress: Progress) -> None:
+    """Writes damaged batches of run records again under their name, or the good records of them as new batches."""
+    if not first.runs or repo.config.project is None:
+        return
+    records = open_records(repo, progress)
+    for short in filter(None, first.runs):
+        name = f"{batch.FOLDER}{repo.config.project}/{short}"
+        data = records.read_batch(short)
+        if data is not None:
+            remote.put(name, data)
+        else:
+            sync.note_damaged(remote, short)
+    sync.send(remote, records, repo.config.project)

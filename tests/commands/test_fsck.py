@@ -1,0 +1,236 @@
+"""`dvlite fsck`: every kind of damage in every place is found, and healed from wherever good bytes are."""
+
+import itertools
+import shutil
+import subprocess
+
+import pytest
+
+from dvlite.store import pack
+from tests.commands.project import Project, tree
+from tests.copies import copy_of
+from tests.trees import noise
+
+PIPELINE = "stages:\n  train:\n    cmd: cat data/1 > model.txt; cp data/large big.bin\n    deps: [data/1, data/large]\n    outs: [model.txt, big.bin]\n"
+KINDS = ("flipped", "cut", "emptied", "missing", "swapped", "stale")
+
+
+class Stored:
+    """A project that is pushed to two folder remotes, with its stores."""
+
+    def __init__(self, base, invoke):
+        self.base = base
+        self.project = Project(base / "repo", invoke)
+        self.dvlite, self.json = self.project.dvlite, self.project.json
+        self.origin, self.backup = base / "origin", base / "backup"
+
+    def fsck(self, *args, code):
+        return self.json("fsck", *args, code=code)
+
+    @property
+    def cache(self):
+        return self.project.cache
+
+    @property
+    def dot(self):
+        return self.project.root / ".git" / "dvlite"
+
+    def objects(self, store, folder):
+        found = sorted(path for path in (store / folder).rglob("*") if path.is_file())
+        assert found
+        return found
+
+    def pack(self, store, pack_class):
+        """Returns the largest pack of a class."""
+        found = [path for path in self.objects(store, "packs") if path.read_bytes()[8] == pack_class]
+        return max(found, key=lambda path: path.stat().st_size)
+
+    def is_whole(self, tmp_path, store):
+        """A colleague with nothing gets every byte from a store alone."""
+        there = tmp_path / "there"
+        subprocess.run(["git", "clone", "-q", str(self.project.root), str(there)], check=True)
+        colleague = Project(there, self.project._invoke)
+        colleague.dvlite("pull", "-r", store.name)
+        for name in ("data", "model.txt", "big.bin"):
+            mine, theirs = self.project.root / name, there / name
+            assert tree(mine) == tree(theirs) if mine.is_dir() else mine.read_bytes() == theirs.read_bytes()
+
+
+@pytest.fixture
+def stored(tmp_path, invoke, monkeypatch):
+    def build(base):
+        repo = base / "repo"
+        repo.mkdir()
+        subprocess.run(["git", "init", "--quiet"], cwd=repo, check=True)
+        made = Project(repo, invoke)
+        made.dvlite("init")
+        for number in range(12):
+            made.write(f"data/{number}", f"number {number}\n" * 20)
+        made.write("data/large", noise(300_000, 1))
+        made.write("data/twice", noise(150_000, 2))
+        (made.root / "data" / "link").symlink_to("1")
+        made.dvlite("add", "data")
+        made.write("dvlite.yaml", PIPELINE)
+        made.dvlite("repro")
+        for name in ("origin", "backup"):
+            made.dvlite("remote", "add", name, f"../{name}")
+        made.commit("One")
+        made.dvlite("push")
+        made.write("data/new", noise(90_000, 3))
+        made.write("data/1", "number one\n")
+        made.dvlite("add", "data")
+        made.commit("Two")
+        made.dvlite("repro")
+        made.commit("Three")
+        made.dvlite("push", "--all-commits")
+        made.dvlite("push", "-r", "backup", "--all-commits")
+
+    monkeypatch.setenv("DVLITE_TRUST", f"{tmp_path / 'origin'},{tmp_path / 'backup'}")
+    made = Stored(copy_of("fsck", build, tmp_path), invoke)
+    (made.dot / "clone-id").unlink()  # a copy is another clone
+    shutil.rmtree(made.dot / "remote")
+    made.dvlite("push")
+    return made
+
+
+def sometimes(quick, *parts):
+    """Returns all combinations; those that are not in `quick` run with the long tests."""
+    return [
+        pytest.param(*each, marks=() if each in quick else pytest.mark.long, id="-".join(each))
+        for each in itertools.product(*parts)
+    ]
+
+
+def damage(path, how, other):
+    """Damages a file; `other` is one of the same kind, to swap it with."""
+    data = path.read_bytes()
+    path.parent.chmod(0o755)
+    path.chmod(0o644)
+    if how == "flipped" and path.suffix == ".sqlite":  # in the middle may be a page that is not used
+        path.write_bytes(data.replace(b"train", b"brain"))
+    elif how == "flipped":
+        path.write_bytes(data[: len(data) // 2] + bytes([data[len(data) // 2] ^ 8]) + data[len(data) // 2 + 1 :])
+    elif how == "cut":
+        path.write_bytes(data[: len(data) * 2 // 3])
+    elif how == "emptied":
+        path.write_bytes(b"")
+    elif how == "missing":
+        path.unlink()
+    elif how == "swapped":
+        other.chmod(0o644)
+        path.write_bytes(other.read_bytes())
+        other.write_bytes(data)
+    else:  # bytes of a sound object of another name
+        path.write_bytes(other.read_bytes())
+    return data
+
+
+REMOTE_PLACES = ("files", "meta", "chunks", "index", "root", "runs", "config")
+
+
+def remote_place(stored, place):
+    """Returns an object of a remote, and another one."""
+    origin = stored.origin
+    if place in ("files", "meta", "chunks"):
+        number = {"meta": pack.META, "files": pack.FILES, "chunks": pack.CHUNKS}[place]
+        path = stored.pack(origin, number)
+        return path, next(each for each in stored.objects(origin, "packs") if each != path)
+    if place == "config":
+        return origin / "config", stored.objects(origin, "index")[0]
+    objects = stored.objects(origin, {"root": "roots"}.get(place, place))
+    if place == "root":
+        objects.sort(key=lambda path: path.stat().st_mtime_ns, reverse=True)
+    return objects[0], objects[1] if len(objects) > 1 else stored.objects(origin, "packs")[0]
+
+
+QUICK_REMOTE = {
+    ("flipped", "files", "cache"),
+    ("cut", "meta", "backup"),
+    ("missing", "chunks", "cache"),
+    ("emptied", "chunks", "backup"),
+    ("swapped", "files", "backup"),
+    ("stale", "index", "cache"),
+    ("missing", "index", "backup"),
+    ("flipped", "root", "cache"),
+    ("missing", "root", "cache"),
+    ("flipped", "runs", "cache"),
+    ("flipped", "config", "cache"),
+}
+
+
+@pytest.mark.parametrize(("how", "place", "source"), sometimes(QUICK_REMOTE, KINDS, REMOTE_PLACES, ("cache", "backup")))
+def test_damage_on_a_remote_is_found_and_healed(stored, tmp_path, how, place, source):
+    path, other = remote_place(stored, place)
+    damage(path, how, other)
+    if source == "backup":
+        shutil.rmtree(stored.cache)
+    found = stored.fsck("--remote", "origin", "--deep", code=13)
+    assert found["findings"]
+    healed = stored.fsck("--remote", "origin", "--deep", "--repair", code=1)
+    assert {each["state"] for each in healed["findings"]} == {"repaired"}
+    assert stored.fsck("--remote", "origin", "--deep", code=0)["findings"] == []
+    stored.is_whole(tmp_path, stored.origin)
+
+
+CACHE_PLACES = ("large", "files", "meta", "index", "batch", "runs index", "stat index", "note")
+
+
+def cache_place(stored, place):
+    """Returns a file of a clone, and another one."""
+    if place in ("files", "meta"):
+        path = stored.pack(stored.cache, {"meta": pack.META, "files": pack.FILES}[place])
+        return path, next(each for each in stored.objects(stored.cache, "packs") if each != path)
+    folders = {"large": "cache/files", "index": "cache/index", "batch": "runs/batches", "stat index": "index"}
+    if place == "runs index":
+        return stored.dot / "runs" / "index.sqlite", stored.objects(stored.dot, "cache/files")[0]
+    if place == "note":
+        found = stored.objects(next((stored.dot / "remote").iterdir()), "index")
+    else:
+        found = [path for path in stored.objects(stored.dot, folders[place]) if path.suffix != ".path"]
+    return found[0], found[1] if len(found) > 1 else stored.objects(stored.dot, "cache/files")[0]
+
+
+QUICK_CLONE = {
+    ("flipped", "large", "workspace"),
+    ("cut", "files", "remote"),
+    ("missing", "meta", "workspace"),
+    ("swapped", "files", "backup"),
+    ("stale", "index", "remote"),
+    ("flipped", "batch", "remote"),
+    ("flipped", "runs index", "workspace"),
+    ("emptied", "stat index", "workspace"),
+    ("flipped", "note", "remote"),
+}
+
+
+@pytest.mark.parametrize(
+    ("how", "place", "source"), sometimes(QUICK_CLONE, KINDS, CACHE_PLACES, ("workspace", "remote", "backup"))
+)
+def test_damage_in_a_clone_is_found_and_healed(stored, tmp_path, how, place, source):
+    expected = {name: tree(stored.project.root / name) for name in ("data",)}
+    stored.dvlite("runs", "list")
+    path, other = cache_place(stored, place)
+    damage(path, how, other)
+    if source == "workspace":
+        shutil.move(stored.origin, tmp_path / "away")
+        shutil.move(stored.backup, tmp_path / "away too")
+    else:
+        shutil.rmtree(stored.project.root / "data")
+        (stored.project.root / "big.bin").unlink()
+        if source == "backup":
+            shutil.move(stored.origin, tmp_path / "away")
+    if how == "missing" and place not in ("files", "meta"):  # a remote may have it, or it is made again
+        stored.dvlite("fsck", "--deep", "--repair", code=None)
+    else:
+        assert stored.fsck("--deep", code=13)["findings"]
+        too_old = place == "files" and source == "workspace" and how not in {"flipped", "cut"}
+        healed = stored.fsck("--deep", "--repair", code=13 if too_old else 1)
+        assert {each["state"] for each in healed["findings"]} == {"repaired"}
+        if too_old:  # on disk is the newest version only
+            assert {(each["path"], *each["files"]) for each in healed["lost"]} == {("data", "1"), ("model.txt", "")}
+            assert all(each["commit"] and each["who"] for each in healed["lost"])
+            return
+    if source != "workspace":
+        stored.dvlite("pull", "-r", source if source == "backup" else "origin")
+    assert stored.fsck("--deep", code=None if source == "workspace" else 0)["findings"] == []
+    assert tree(stored.project.root / "data") == expected["data"]
