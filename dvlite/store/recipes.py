@@ -40,21 +40,20 @@ class Look(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class LargeFile:
-    """A large file on a remote: the packs of its chunks, in order of first use, and the records of its recipe and its parts, each once."""
+    """A large file on a remote: the packs of its chunks, in order of first use, and the records of its recipe and its parts, each once.
+
+    `relies` are all packs without which the file is lost.
+    """
 
     recipe: Recipe
     packs: tuple[Digest, ...]
     records: tuple[RecordLocation, ...]
+    relies: frozenset[Digest]
 
     @property
     def holders(self) -> set[Digest]:
         """The packs of its recipe and its parts."""
         return {place.pack for place in self.records}
-
-    @property
-    def relies(self) -> set[Digest]:
-        """All packs without which the file is lost."""
-        return {*self.packs, *self.holders}
 
 
 class Recipes:
@@ -93,7 +92,7 @@ class Recipes:
             yield terms
 
     def _first_reliable(self, digest: Digest, candidates: Sequence[tuple[RecordLocation, bytes]]) -> LargeFile | None:
-        """Returns the first that can be relied on, rather one without chunks in condemned packs.
+        """Returns the first that can be relied on, rather one that needs no condemned pack.
 
         Raises ObjectCorrupt if there is none and one is damaged.
         """
@@ -112,7 +111,7 @@ class Recipes:
                 damaged = error
                 continue
             if file is not None and all(self._look.usable(name) and self._look.is_whole(name) for name in file.packs):
-                if self._look.condemned.isdisjoint(file.packs):
+                if self._look.condemned.isdisjoint(file.relies):
                     return file
                 leaving = leaving or file
         if leaving is not None:
@@ -131,7 +130,8 @@ class Recipes:
         for part_place, terms in self._parts(parsed, parts) if parts else ():
             records.append(part_place)
             packs |= dict.fromkeys(recipe.packs_of(terms))
-        return LargeFile(parsed, tuple(packs), tuple(records))
+        relies = frozenset(packs) | {record.pack for record in records}
+        return LargeFile(parsed, tuple(packs), tuple(records), relies)
 
     def _parts(self, parsed: Recipe, parts: Sequence[Part]) -> Iterator[tuple[RecordLocation, tuple[Term, ...]]]:
         """Yields where each part lies, and its terms."""

@@ -23,7 +23,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from dvlite.errors import DvliteError
-from dvlite.formats import snapshot
+from dvlite.formats import recipe, snapshot
 from dvlite.formats.snapshot import Version
 from dvlite.store import claims, collect, pack, push_protocol
 from dvlite.store.catalog import Catalog
@@ -316,6 +316,7 @@ def main() -> None:
     parser.add_argument("--minutes", type=float, default=1e9)
     asked = parser.parse_args()
     pack.TARGET_BYTES = 4_000
+    recipe.TERMS_PER_PART = 2
     totals: collections.Counter[str] = collections.Counter()
     lost: list[str] = []
     began = time.monotonic()

@@ -4,6 +4,7 @@ import os
 
 import pytest
 
+from dvlite.formats import recipe
 from dvlite.store import collect, pack
 from tests.store import schedule
 from tests.store.schedule import play
@@ -12,6 +13,7 @@ from tests.store.schedule import play
 @pytest.fixture(autouse=True)
 def small_packs(monkeypatch):
     monkeypatch.setattr(pack, "TARGET_BYTES", 4_000)
+    monkeypatch.setattr(recipe, "TERMS_PER_PART", 2)  # the large file has two parts
     monkeypatch.setattr(os, "urandom", os.urandom)  # put back: a schedule draws its nonces from the seed
 
 
