@@ -99,25 +99,59 @@ def cache_prune(*, pushed: bool, remote: str | None, dry_run: bool) -> int:
     return run(lambda s: verb(s.repo(), remote=remote, dry_run=dry_run, progress=s.progress), text="cache")
 
 
-@click.command(cls=Verb, example="dvlite gc\ndvlite gc --yes", codes=(10, 11, 13))
+@click.command(
+    cls=Verb,
+    example="dvlite gc\ndvlite gc --yes\ndvlite gc --remote\ndvlite gc --remote --yes",
+    codes=(3, 10, 11, 12, 13),
+)
+@click.option(
+    "--remote",
+    metavar="[NAME]",
+    is_flag=False,
+    flag_value="",
+    help="Collect on a remote, the default one without NAME, instead of the cache.",
+)
 @click.option("-y", "--yes", is_flag=True, help="Remove it; without this, only the plan is printed.")
 @click.option(
     "--grace",
     metavar="DURATION",
-    default="24h",
-    show_default=True,
-    help="Keep what was stored or reused in this time. 0s may remove what a command that runs now relies on.",
+    help="Keep what was stored or reused in this time: 24h in the cache. On a remote, shortens the 14 days of claims and the 24 hours of data. "
+    "0s may remove what a command that runs now relies on.",
 )
+@click.option("--clones", is_flag=True, help="With --remote: list which clones claim what there.")
+@click.option(
+    "--forget-clone",
+    "gone",
+    multiple=True,
+    metavar="ID",
+    help="With --remote: a clone that is lost claims nothing any more.",
+)
+@JOBS
 @NO_WAIT
-def gc(*, yes: bool, grace: str) -> int:
-    """Remove what nothing needs from the cache, after showing what."""
-    from dvlite.commands.gc import gc as verb
+def gc(
+    *, remote: str | None, yes: bool, grace: str | None, clones: bool, gone: tuple[str, ...], jobs: int | None
+) -> int:
+    """Remove what nothing needs from the cache or a remote, after showing what."""
     from dvlite.formats.config import duration_seconds
 
-    seconds = duration_seconds(grace)
-    if seconds is None:
+    seconds = None if grace is None else duration_seconds(grace)
+    if grace is not None and seconds is None:
         raise UsageError(f"'{grace}' is not a duration", hint="for example --grace 12h; units: s, m, h, d, w")
-    return run(lambda s: verb(s.repo(), yes=yes, grace_seconds=seconds, progress=s.progress), text="gc")
+    if remote is None:
+        if clones or gone:
+            raise UsageError("--clones and --forget-clone are about a remote", hint="dvlite gc --remote --clones")
+        from dvlite.commands.gc import GRACE_SECONDS
+        from dvlite.commands.gc import gc as verb
+
+        wanted = GRACE_SECONDS if seconds is None else seconds
+        return run(lambda s: verb(s.repo(), yes=yes, grace_seconds=wanted, progress=s.progress), text="gc")
+    from dvlite.commands.gc_remote import gc_clones, gc_remote
+    from dvlite.share.collect_remote import CollectOptions
+
+    options = CollectOptions(remote or None, jobs, yes, seconds, gone)
+    if clones:
+        return run(lambda s: gc_clones(s.repo(), options, progress=s.progress), text="gc_remote")
+    return run(lambda s: gc_remote(s.repo(), options, progress=s.progress), text="gc_remote")
 
 
 @click.command(cls=Verb, example="dvlite config --user cache.dir /bigdisk/dvlite", codes=(10,))

@@ -17,7 +17,7 @@ from dvlite.oid import Digest
 from dvlite.progress import Progress
 from dvlite.repo.remotes import note_keys
 from dvlite.repo.repository import WAITING, Repo, open_cache
-from dvlite.share.needs import IN_USE, NAMED, OF_RUNS, Needs, gather, projects_sharing, worktrees
+from dvlite.share.needs import IN_USE, NAMED, OF_RUNS, GcPart, Needs, gather, projects_sharing, worktrees
 from dvlite.show import Show, count, word
 from dvlite.store import cache_sweep
 from dvlite.store.cache import Cache
@@ -31,20 +31,10 @@ _OTHER = "of other kinds"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class GcPart:
-    """So many objects that go, or stay, for one reason."""
-
-    reason: str
-    objects: int
-    size_bytes: int
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class GcResult:
     """What a garbage collection removed, or would; and what stays, by which rule."""
 
     schema: ClassVar[str] = "dvlite.gc/1"
-    store: str = "cache"  # or the name of a remote
     applied: bool = False  # False: a plan
     objects: int = 0
     freed_bytes: int = 0

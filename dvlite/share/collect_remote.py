@@ -105,7 +105,7 @@ def collect_remote(repo: Repo, options: CollectOptions, *, progress: Progress) -
                 done = collect.run(catalog, cache, todo, run_needs, progress, young_seconds=young)
         return Collection(
             remote=name,
-            url=remote.store.label,
+            url=repo.remote(name).location.text,
             plan=todo,
             needs=needs,
             claimed=len(covered),

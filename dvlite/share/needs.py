@@ -63,6 +63,15 @@ class Needs:
     dropped: Mapping[VersionId, str]
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GcPart:
+    """So many objects that go, or stay, for one reason."""
+
+    reason: str
+    objects: int
+    size_bytes: int
+
+
 def gather(repo: Repo, progress: Progress, *, fetched: bool) -> Needs:
     """Returns what a clone needs; what `fetch_all_heads` brought counts with `fetched` only.
 

@@ -34,8 +34,8 @@ class Owner:
     """What the clone that collects knows.
 
     `kept` are the versions that it keeps, `named` all that anything in it or on its git servers names, before or after the fetch;
-    `known_commits` returns those of some commits that it has. Roots of its own that are older than `own_seconds` may fall; those that `claimed`, a
-    snapshot of its own that stands or is about to, makes superfluous too. `gone` are clones that the user says are lost.
+    `known_commits` returns those of some commits that it has. Roots of its own that are older than `own_seconds` may fall. `claimed` is a snapshot of
+    its own that stands, or is put before others go: a root is not needed for what that names. `gone` are clones that the user says are lost.
     """
 
     clone: str
@@ -80,7 +80,8 @@ def judge(catalog: Catalog, claims: Iterable[Claim], by: Owner) -> Claims:
     ]
     bodies = dict(zip(asleep, snapshots.bodies(catalog.remote, [claim.name for claim in asleep]), strict=True))
     known = by.known_commits({body.commit for body in bodies.values() if body is not None and body.commit})
-    keeps, names = _Naming(catalog, set(by.kept).difference(by.covered)), _Naming(catalog, by.named)
+    keeps = _Naming(catalog, set(by.kept).difference(by.covered))
+    names = _Naming(catalog, set(by.named).difference(by.covered))
     for claim in claims:
         if claim.clone == by.clone:
             reason = "no longer needed here" if claim.age_seconds >= by.own_seconds else ""

@@ -54,17 +54,9 @@ class CollectPlan:
     due: dict[Digest, int]  # packs that were condemned long enough ago
     waiting: dict[Digest, int]  # packs that were condemned, and stay for now
     young: dict[Digest, int]  # packs without anything that is needed, and too young to judge
-    live_bytes: int
-    total_bytes: int
+    live: dict[Digest, int]  # packs that stay
+    live_bytes: int  # that are needed, wherever they are
     absent: int = 0  # objects that are needed and nowhere on the remote
-
-    @property
-    def freed_bytes(self) -> int:
-        return sum((*self.garbage.values(), *self.repacked.values())) - self.copied_bytes
-
-    @property
-    def is_empty(self) -> bool:
-        return not (self.garbage or self.repacked or self.due or self.claims.falling)
 
 
 @dataclass(slots=True)
@@ -127,8 +119,8 @@ def plan(
         due=due,
         waiting={name: size for name, size in standing.items() if name not in due},
         young={name: size for name, size in unused.items() if name not in garbage},
+        live={name: size for name, size in live.items() if name not in repacked},
         live_bytes=sum(used.live.values()),
-        total_bytes=sum(catalog.packs.values()),
         absent=sum(len(digests - runs.files) for digests in used.absent.values()),
     )
 

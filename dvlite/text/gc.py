@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from dvlite.commands.gc import GcPart, GcResult
+from dvlite.commands.gc import GcResult
+from dvlite.share.needs import GcPart
 from dvlite.show import Show, count, printable, size_text
 from dvlite.text.style import table
 
@@ -14,14 +15,14 @@ def text(result: GcResult, show: Show) -> Iterator[str]:
     if show.quiet and result.applied:
         return
     if not result.gone:
-        yield f"Nothing to remove from the {_store(result)}."
+        yield "Nothing to remove from the cache."
     else:
         verb = "Removed" if result.applied else "Would remove"
-        yield f"{verb} {count(result.objects, 'object')} from the {_store(result)}, which frees {size_text(result.freed_bytes)}:"
-        yield from _rows(result.gone)
+        yield f"{verb} {count(result.objects, 'object')} from the cache, which frees {size_text(result.freed_bytes)}:"
+        yield from part_rows(result.gone)
     if result.kept:
         yield "Kept:"
-        yield from _rows(result.kept)
+        yield from part_rows(result.kept)
     if result.quarantined:
         amount = f"{count(result.quarantined, 'damaged object')}, {size_text(result.quarantined_bytes)}"
         yield f"In quarantine: {amount}; they stay until you remove them."
@@ -29,11 +30,10 @@ def text(result: GcResult, show: Show) -> Iterator[str]:
         yield from show.next_step("dvlite gc --yes")
 
 
-def _rows(parts: tuple[GcPart, ...]) -> Iterator[str]:
+def part_rows(parts: tuple[GcPart, ...]) -> Iterator[str]:
+    """Yields a row for each part: bytes, objects, reason."""
+    if not parts:
+        return
     yield from table(
         ((f"{size_text(part.size_bytes):>10}", f"{part.objects:>7,}", printable(part.reason)) for part in parts),
     )
-
-
-def _store(result: GcResult) -> str:
-    return "cache" if result.store == "cache" else f"remote {printable(result.store)}"

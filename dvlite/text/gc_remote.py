@@ -1,0 +1,57 @@
+"""The words of `gc --remote`."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from dvlite.commands.gc_remote import GcClonesResult, GcRemoteResult
+from dvlite.show import Show, count, printable, size_text
+from dvlite.text.gc import part_rows
+from dvlite.text.style import table
+
+_DAY = 86400
+
+
+def text(result: GcRemoteResult | GcClonesResult, show: Show) -> Iterator[str]:
+    """Yields the lines of the result."""
+    if isinstance(result, GcClonesResult):
+        yield from _clones(result)
+        return
+    if show.quiet and result.applied:
+        return
+    where = f"{printable(result.remote)} ({printable(result.url)})"
+    freed, later = size_text(result.freed_bytes), size_text(result.later_bytes)
+    if not result.gone and not result.claims:
+        yield f"Nothing to remove from {where}."
+    elif result.applied:
+        yield f"Removed {freed} from {where}."
+        if result.later_bytes:
+            yield f"{later} more goes with the first gc in a day or later; until then a transfer that runs may read it."
+    else:
+        whole = size_text(max(0, result.freed_bytes + result.later_bytes - result.copied_bytes))
+        part = f", {freed} of it at once, the rest with the first gc in a day or later" if result.later_bytes else ""
+        yield f"Would free {whole} on {where}{part}:"
+    yield from part_rows(result.gone)
+    if result.claims:
+        yield f"{count(result.claims, 'claim')} of clones that nothing needs {'fell' if result.applied else 'would fall'}."
+    if result.kept:
+        yield "Kept:"
+        yield from part_rows(result.kept)
+    if result.missing:
+        are = "objects that are needed are" if result.missing > 1 else "object that is needed is"
+        yield show.style("yellow", f"{result.missing:,} {are} not there: dvlite push from a clone that has the data.")
+    if not result.applied and (result.gone or result.claims):
+        yield from show.next_step(f"dvlite gc --remote {printable(result.remote)} --yes")
+
+
+def _clones(result: GcClonesResult) -> Iterator[str]:
+    if not result.clones:
+        yield f"No clone claims anything on {printable(result.remote)}."
+        return
+    rows = [("CLONE", "USER", "CLAIMS", "LAST SEEN", "")]
+    for each in result.clones:
+        days = int(each.seconds // _DAY)
+        seen = "today" if not days else f"{count(days, 'day')} ago"
+        note = "this clone" if each.is_own else "asleep: gc asks git about its versions" if each.is_asleep else ""
+        rows.append((each.clone[:12], printable(each.user) or "-", f"{each.roots:,}", seen, note))
+    yield from table(rows)
