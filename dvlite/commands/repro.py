@@ -331,6 +331,8 @@ class _Run:
         names = [*self._params_files, *kept_by_git]
         left_out = set(git.ignored(names))
         names = [name for name in names if name not in left_out]
+        in_cache = [out.path for stage in stages for out in stage.outs if out.spec.cache]
+        names += [f"{path.rpartition('/')[0]}/.gitignore".lstrip("/") for path in in_cache]
         names += [*(stage.lockfile for stage in stages), *ignored, *self._intake.pointers(self._stages)]
         return git.unstaged([name for name in dict.fromkeys(names) if os.path.lexists(root / name)])
 

@@ -583,3 +583,10 @@ def test_commits_and_changes_of_lockfiles(made):
     assert known[heads[0]].time == int(made.git("log", "-1", "--format=%at"))
     assert known[heads[0]].author == made.git("log", "-1", "--format=%an").strip()
     assert repo.git.read_commits([]) == {}
+
+
+def test_a_rerun_stages_the_ignore_file_of_a_stopped_run(pipeline):
+    pipeline.line().repro()
+    pipeline.git("rm", "-q", "--cached", ".gitignore")
+    pipeline.repro()
+    assert "A  .gitignore" in pipeline.git("status", "--porcelain")

@@ -110,6 +110,9 @@ class Sweep:
         shutil.rmtree(self.world.base)
         subprocess.run(["cp", "-a", self._saved, self.world.base], check=True)
 
+    def arrange(self, fault: Fault) -> None:
+        """Does what a fault needs before the command begins."""
+
     def settle(self) -> None:
         """Does what must be done after a fault before the world can be looked at."""
 
@@ -157,6 +160,7 @@ class Sweep:
     def judge(self, kind: str, fault: Fault) -> None:
         """Tries one point."""
         self.again()
+        self.arrange(fault)
         ended = self.run(fault, log=True)
         log = self._log.read_text(errors="backslashreplace").splitlines()
         struck = next((line for line in log if line.startswith(f"{fault.at}\t")), "-\tstart of a program")
