@@ -238,11 +238,10 @@ class RunIndex:
             with self._lock:
                 return self._connection.execute(sql, arguments).fetchall()
         except sqlite3.DatabaseError as error:
-            if not _is_damage(error):
-                raise
+            is_damaged = _is_damage(error)
         with self._lock:
             self._connection.close()
-            self._connection = _renewed(self._records)
+            self._connection = _renewed(self._records) if is_damaged else _in_memory(self._records)
             return self._connection.execute(sql, arguments).fetchall()
 
     def select_in(self, sql: str, numbers: Sequence[int], *arguments: Any) -> list[Any]:

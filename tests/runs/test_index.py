@@ -369,6 +369,24 @@ def test_on_a_disk_that_cannot_be_written_the_index_is_in_memory(records):
     assert done.stdout == "2\n", done.stderr
 
 
+class FailingConnection:
+    def execute(self, *_):
+        error = sqlite3.OperationalError("disk I/O error")
+        error.sqlite_errorcode = sqlite3.SQLITE_IOERR
+        raise error
+
+    def close(self):
+        pass
+
+
+def test_where_the_index_cannot_be_read_the_records_answer(records):
+    with filled(records, run(1)) as index:
+        index._connection.close()
+        index._connection = FailingConnection()
+        assert index.count() == 1
+    assert (records.folder / NAME).exists()
+
+
 def test_no_folder_is_made_by_asking(records):
     with open_index(records) as index:
         assert index.find(Filters()) == []
