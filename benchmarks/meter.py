@@ -15,14 +15,16 @@ from urllib.parse import urlsplit
 
 @dataclass(slots=True)
 class Meter:
-    """A running relay: `sent_bytes` went to the server, `received_bytes` came from it."""
+    """A running relay: `sent_bytes` went to the server, in `requests` HTTP requests; `received_bytes` came from it."""
 
     url: str
+    requests: int = 0
     sent_bytes: int = 0
     received_bytes: int = 0
 
     def reset(self) -> None:
         """Counts from 0 again."""
+        self.requests = 0
         self.sent_bytes = self.received_bytes = 0
 
 
@@ -50,6 +52,8 @@ def _relay(source: socket.socket, target: socket.socket, meter: Meter, counter: 
     with contextlib.suppress(OSError):
         while piece := source.recv(1 << 18):
             setattr(meter, counter, getattr(meter, counter) + len(piece))
+            if counter == "sent_bytes":
+                meter.requests += piece.count(b" HTTP/1.1\r\n")
             target.sendall(piece)
     for end, way in ((target, socket.SHUT_WR), (source, socket.SHUT_RD)):
         with contextlib.suppress(OSError):
