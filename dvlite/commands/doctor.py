@@ -42,6 +42,7 @@ _PACKAGES = (
 )
 _OLDEST_GIT = (2, 31)  # ls-files --deduplicate
 _PATIENCE_SECONDS = 3.0
+_LITTLE_SPACE = 0.05  # of a disk
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -178,11 +179,16 @@ def _links(repo: Repo) -> Iterator[DoctorLine]:
 
 def _cache(repo: Repo) -> Iterator[DoctorLine]:
     folder = repo.cache_dir
-    free = size_text(shutil.disk_usage(existing_folder(folder)).free)
+    disk = shutil.disk_usage(existing_folder(folder))
+    free = size_text(disk.free)
     if not folder.exists():
         yield DoctorLine(topic="cache", text=f"{printable(str(folder))}: not created yet, {free} free")
         return
     yield DoctorLine(topic="cache", text=f"{printable(str(folder))}: {size_text(_size_bytes(folder))}, {free} free")
+    if disk.free < _LITTLE_SPACE * disk.total:
+        text = f"little space is left on the disk of the cache: {free} of {size_text(disk.total)}"
+        fix = "dvlite gc shows what nothing needs; dvlite cache prune --pushed drops what a remote has"
+        yield DoctorLine(topic="cache", text=text, level="warning", fix=fix)
     if folder.stat().st_mode & stat.S_IWOTH:
         text = f"every user of this machine can write to {quote(str(folder))}"
         yield DoctorLine(topic="cache", text=text, level="problem", fix=f"chmod o-w {printable(str(folder))}")

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import ClassVar
 
 from dvlite import files
-from dvlite.errors import DvliteError, ObjectCorrupt, UsageError
+from dvlite.errors import DvliteError, ObjectCorrupt, PartlyDone, UsageError
 from dvlite.formats.snapshot import VersionId
 from dvlite.oid import Digest
 from dvlite.progress import Progress
@@ -43,11 +43,16 @@ class GcResult:
     quarantined: int = 0  # damaged objects that were set aside; they are never removed
     quarantined_bytes: int = 0
     damaged: int = 0  # needed objects whose only copies are damaged: their packs stay
+    unreadable: int = 0  # packs that could not be read; they stay
     free_bytes: int = 0  # on the disk of the cache, now
     warnings: tuple[str, ...] = ()
 
     def failure(self, _show: Show) -> DvliteError | None:
-        """Returns what was found damaged."""
+        """Returns what was found damaged, or could not be read."""
+        if self.unreadable and not self.damaged:
+            packs, stay = count(self.unreadable, "pack"), "stays" if self.unreadable == 1 else "stay"
+            hint = "see what is damaged: dvlite fsck"
+            return PartlyDone(f"cannot read {packs} of the cache, which {stay}", hint=hint)
         if not self.damaged:
             return None
         are = "objects that are needed are" if self.damaged > 1 else "object that is needed is"
@@ -92,6 +97,7 @@ def gc(repo: Repo, *, yes: bool, grace_seconds: int = GRACE_SECONDS, progress: P
         quarantined=quarantined.objects,
         quarantined_bytes=quarantined.size_bytes,
         damaged=damaged,
+        unreadable=sweep.unreadable,
         free_bytes=shutil.disk_usage(cache.folder).free,
     )
 

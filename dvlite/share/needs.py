@@ -81,7 +81,7 @@ def gather(repo: Repo, progress: Progress, *, fetched: bool) -> Needs:
     refuse_shallow(repo.git)
     progress.start("reading the history")
     history = _History(repo, progress, fetched=fetched)
-    on_disk = history.on_disk()
+    on_disk = history.on_disk
     everything = {version_of(item.path, item.pointer): NAMED for item in (*on_disk, *history.read(history.pairs))}
     rules = KeepRules.of(repo, progress)
     kept, pairs = everything, set(history.pairs)
@@ -108,7 +108,7 @@ def gather(repo: Repo, progress: Progress, *, fetched: bool) -> Needs:
 def named_versions(repo: Repo, progress: Progress) -> frozenset[VersionId]:
     """Returns the versions that a clone refers to anywhere, whatever the keep rules say. Raises as `gather`, but not in a shallow clone."""
     history = _History(repo, progress, fetched=False)
-    items = (*history.on_disk(), *history.read(history.pairs))
+    items = (*history.on_disk, *history.read(history.pairs))
     return frozenset(version_of(item.path, item.pointer).id for item in items)
 
 
@@ -176,19 +176,24 @@ def projects_sharing(repo: Repo, cache: Cache) -> Iterator[Repo]:
                 raise DvliteError("another repository is in its place")
         except (DvliteError, OSError) as error:
             reason = reason_of(error)
+            gone = "" if note is None else f"; if the clone is gone for good: rm {word(str(note))}"
             raise DvliteError(
                 f"cannot read {quote(str(root))}, a clone that shares this cache: {reason}",
-                hint=f"run it where that clone can be read; if the clone is gone for good: rm {word(str(note))}",
+                hint=f"run it where that clone can be read{gone}",
             ) from error
         yield other
 
 
-def _users(cache: Cache) -> dict[Path, tuple[Path, Path]]:
-    """Returns the notes of the clones that use a cache, and the clone that it lies in: that one needs no note to use it."""
-    users = cache.projects()
+def _users(cache: Cache) -> dict[Path | None, tuple[Path, Path]]:
+    """Returns the notes of the clones that use a cache, and the clone that it lies in: that one needs no note (None) to use it."""
+    users: dict[Path | None, tuple[Path, Path]] = {}
+    try:
+        users.update(cache.projects().items())
+    except OSError as error:
+        raise files.os_error(error, "read", cache.folder / "projects") from error
     home = cache.folder.parent
     if (cache.folder.name, home.name) == ("cache", "dvlite") and (home.parent / "HEAD").is_file():
-        users.setdefault(cache.folder, (home.parent, home.parent.parent))
+        users[None] = home.parent, home.parent.parent
     return users
 
 
@@ -255,12 +260,17 @@ class KeepRules:
 
 
 class _History:
-    """The pointer files and lockfiles in all that a clone can reach; `pairs` are those of its commits, newest first."""
+    """The pointer files and lockfiles in all that a clone can reach; `pairs` are those of its commits, newest first.
+
+    `on_disk` is what work trees, indexes and saved copies name, before and after the commits were read: git may move something from one to
+    the other meanwhile, as a stash does. Raises DvliteError for what of these cannot be read.
+    """
 
     def __init__(self, repo: Repo, progress: Progress, *, fetched: bool) -> None:
         self._repo, self._git, self._progress = repo, repo.git, progress
         self._warned: set[str] = set()
         self._places = list(worktrees(repo))
+        self.on_disk = self._on_disk()
         refs = {ref: commit for place in self._places for ref, commit in place.git.ref_commits().items()}
         self._refs = {ref: commit for ref, commit in refs.items() if fetched or not ref.startswith(_FETCHED)}
         pending = [commit for place in self._places for commit in operation.pending(place.git_dir)]
@@ -277,14 +287,14 @@ class _History:
             self.pairs |= dict.fromkeys(pairs)
             before = ((blob, change.old_path or change.path) for blob in change.before)
             self._commits.setdefault(change.commit, set()).update(pairs, before)
+        self.on_disk += self._on_disk()
 
     def read(self, pairs: Iterable[Pair]) -> list[Tracked]:
         """Returns what these name; what is no pointer is warned of once. Raises FormatError for what a later dvlite wrote."""
         shown = {pair: f"{pair[1]} at {pair[0][:8]}" for pair in pairs}
         return [item for _, items in read_blobs(self._git, shown, self._pass_over) for item in items]
 
-    def on_disk(self) -> list[Tracked]:
-        """Returns what work trees, indexes and saved copies name. Raises DvliteError for what cannot be read."""
+    def _on_disk(self) -> list[Tracked]:
         saved = saved_pointers(self._repo).items()
         items = [Tracked(file.name.removesuffix(SUFFIX), pointer) for file, pointer in saved]
         for place in self._places:

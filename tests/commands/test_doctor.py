@@ -1,4 +1,5 @@
 import os
+import shutil
 import subprocess
 
 import pytest
@@ -96,3 +97,14 @@ def test_hooks_through_the_program_pre_commit_count(work):
         hook.chmod(0o755)
     found = [line.text for line in look(work).lines if line.topic == "hooks"]
     assert found == ["pre-push; not pre-commit, post-checkout, post-merge, post-rewrite"]
+
+
+def test_a_disk_that_is_nearly_full_is_said_with_what_helps(work, monkeypatch):
+    from dvlite.commands import doctor as module
+
+    (work / ".git" / "dvlite" / "cache").mkdir()
+    monkeypatch.setattr(module.shutil, "disk_usage", lambda _: shutil._ntuple_diskusage(1000, 960, 40))
+    (line,) = [line for line in look(work).lines if "little space" in line.text]
+    assert (line.level, "dvlite gc" in line.fix) == ("warning", True)
+    monkeypatch.setattr(module.shutil, "disk_usage", lambda _: shutil._ntuple_diskusage(1000, 900, 100))
+    assert not [line for line in look(work).lines if "little space" in line.text]

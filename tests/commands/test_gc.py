@@ -147,6 +147,16 @@ def test_a_damaged_pack_with_listings_stops_it(three):
     assert stored(three) == before
 
 
+def test_a_pack_that_cannot_be_read_is_said_so(three):
+    gc(three, "--yes", "--grace", "0s")
+    pack = max((three.cache / "packs").iterdir(), key=lambda path: path.stat().st_size)
+    pack.chmod(0o644)
+    os.truncate(pack, pack.stat().st_size - 1)
+    done = three.dvlite("gc", "--yes", "--grace", "0s", code=3)
+    assert "cannot read 1 pack of the cache, which stays" in done.stderr
+    assert pack.exists()
+
+
 def test_a_shallow_clone_is_refused(three, tmp_path, invoke):
     three.git("clone", "-q", "--depth=1", f"file://{three.root}", str(tmp_path / "shallow"))
     clone = Project(tmp_path / "shallow", invoke)

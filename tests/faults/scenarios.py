@@ -147,6 +147,22 @@ def two_versions(world: World) -> None:
     world.commit()
 
 
+def forgotten(world: World) -> None:
+    """Two versions that git names, and a third that nothing names any more; what is needed of its packs has to be copied."""
+    two_versions(world)
+    fill(world, 3)
+    world.dv("add", "-u")
+    world.commit()
+    world.git("reset", "-q", "--hard", "HEAD~1")
+    world.git("reflog", "expire", "--expire=all", "--all")
+    (world.base / "here" / ".git" / "ORIG_HEAD").unlink()
+    world.dv("checkout")
+    world.write("raw.txt", "x" * 90_000)  # and a file that was added once, in no version
+    world.dv("add", "raw.txt")
+    world.git("rm", "-q", "--cached", "raw.txt.dvlite")
+    (world.base / "here" / "raw.txt.dvlite").unlink()
+
+
 def behind(world: World) -> None:
     """The workspace has the first version, git the second; one file is in no version."""
     two_versions(world)
@@ -278,6 +294,14 @@ def restores(world: World) -> None:
     world.dv("checkout")
 
 
+def restores_both(world: World) -> None:
+    """Does so with both versions; of the third, nothing is left."""
+    restores(world)
+    world.dv("get", ".", "data", "--rev", "HEAD~1", "-o", "before")
+    packs = (world.base / "here" / ".git" / "dvlite" / "cache" / "packs").iterdir()
+    assert not any(noise(300, 203) in pack.read_bytes() for pack in packs), "what nothing names is still there"
+
+
 def reaches_a_clone(world: World) -> None:
     """A colleague with nothing clones and pulls."""
     world.git("clone", "-q", "here", "proof", cwd=".")
@@ -321,6 +345,7 @@ SCENARIOS = (
     ),
     Scenario("get", ("get", "here", "data", "-o", "copy"), to_clone, where=".", durable=False),
     Scenario("cache prune", ("cache", "prune", "--pushed"), pushed),
+    Scenario("gc --yes", ("gc", "--yes", "--grace", "0s"), forgotten, proof=restores_both),
     Scenario("hook pre-commit", ("hook", "pre-commit"), staged),
     Scenario(
         "hook post-checkout", ("hook", "post-checkout", "HEAD~1", "HEAD", "1"), switched, durable=False, notes=True

@@ -8,6 +8,7 @@ from dvlite.errors import DvliteError
 from dvlite.formats import lockfile
 from dvlite.formats.lockfile import Facts, LockedStage, Lockfile
 from dvlite.formats.record import Code, Note, Output, new_id, time_text
+from dvlite.git.program import Git
 from dvlite.oid import parse_oid
 from dvlite.progress import NullProgress
 from dvlite.runs.records import open_records
@@ -104,10 +105,8 @@ PLACES = [
 
 
 @pytest.mark.parametrize("place", PLACES)
-@pytest.mark.parametrize("rule", ["", "gc:\n  keep_last: 1\n"], ids=["all", "last"])
-def test_what_anything_names_is_needed(work, place, rule):
-    write_config(work, rule)
-    commit(work, start=rule)
+def test_what_anything_names_is_needed(work, place):
+    write_config(work, "gc:\n  keep_last: 1\n")
     commit(work, data="wanted")
     place(work)
     (work / ".git" / "ORIG_HEAD").unlink(missing_ok=True)
@@ -124,6 +123,35 @@ def test_a_version_that_nothing_names_is_not_needed(work):
     (work / ".git" / "ORIG_HEAD").unlink()
     forget_reflogs(work)
     assert not named(needs(work), "amended")
+
+
+def test_what_git_moves_while_it_is_read_is_needed(work, monkeypatch):
+    """Into a stash after the commits were read, out of one before."""
+    original = Git.pointer_changes
+    put(work, data="wanted")
+    git(work, "add", "-A")
+    for moves in (["stash", "-q"], ["stash", "pop", "-q", "--index"]):
+
+        def changes(self, *revisions, moves=moves, **options):
+            found = list(original(self, *revisions, **options)) if "pop" not in moves else None
+            git(work, *moves)
+            forget_reflogs(work) if "pop" in moves else None
+            return found if found is not None else original(self, *revisions, **options)
+
+        with monkeypatch.context() as patch:
+            patch.setattr(Git, "pointer_changes", changes)
+            assert named(needs(work), "wanted") == {"wanted"}
+
+
+def test_without_a_commit_and_with_commits_that_are_gone(tmp_path):
+    git(tmp_path, "init", "-q", "new")
+    (tmp_path / "new" / ".dvlite").mkdir()
+    write_config(tmp_path / "new", "")
+    assert not needs(tmp_path / "new").named
+    put(tmp_path / "new", data="wanted")
+    (tmp_path / "new" / ".git" / "FETCH_HEAD").write_text(f"{'1' * 40}\t\tbranch 'main' of elsewhere\n")
+    (tmp_path / "new" / ".git" / "ORIG_HEAD").write_text(f"{'2' * 40}\n")
+    assert kept(needs(tmp_path / "new"), "wanted") == {"wanted"}
 
 
 def test_a_saved_pointer_keeps_its_version_and_one_that_cannot_be_read_is_an_error(work):

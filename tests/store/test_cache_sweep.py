@@ -359,7 +359,7 @@ def needing(cache, versions):
 
 
 @given(VERSIONS, st.data())
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=15)
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=8)
 def test_every_needed_version_is_whole_after_any_number_of_sweeps(tmp_path_factory, versions, data):
     cache = Cache(tmp_path_factory.mktemp("cache"), pack_below_bytes=1024)
     cache.create()
