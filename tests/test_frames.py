@@ -21,10 +21,10 @@ PROJECT = Path(__file__).parent.parent
 BOUNDS = {
     "add": (177, 31, 12, 9),
     "status": (108, 28, 12, 0),
-    "push": (369, 52, 20, 0),
+    "push": (371, 53, 20, 0),
     "repro": (465, 61, 18, 0),
     "checkout": (201, 35, 17, 13),
-    "pull": (399, 58, 17, 3),
+    "pull": (409, 58, 18, 3),
 }
 COLUMNS = ("functions", "files", "frames", "frames of the first write")
 

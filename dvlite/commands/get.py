@@ -31,7 +31,7 @@ from dvlite.repo import config_files
 from dvlite.repo.open_stores import open_remote, plain_cache
 from dvlite.repo.repository import Repo, open_cache, open_repo
 from dvlite.repo.tracked_paths import Tracked
-from dvlite.share.fetch_plan import missing_error
+from dvlite.share.fetch_plan import unfetched
 from dvlite.share.needs import dropped_by
 from dvlite.show import quote, some
 from dvlite.store import snapshots
@@ -367,7 +367,7 @@ def _fetch(opened: _Source, parts: Sequence[FetchRequest], jobs: int | None, pro
         assert opened.catalog is not None
         got = fetch_versions(opened.catalog, opened.cache, parts, progress)
         if got.missing:
-            raise missing_error(got.missing, opened.catalog)
+            raise unfetched(got, opened.catalog)
         return
     if not repo.config.remote_names:
         _refuse_dropped(repo, parts)
@@ -383,7 +383,7 @@ def _fetch(opened: _Source, parts: Sequence[FetchRequest], jobs: int | None, pro
         got = fetch_versions(catalog, opened.cache, parts, progress)
         if got.missing:
             _refuse_dropped(repo, parts)
-            raise missing_error(got.missing, catalog)
+            raise unfetched(got, catalog)
 
 
 def _refuse_dropped(repo: Repo, parts: Sequence[FetchRequest]) -> None:

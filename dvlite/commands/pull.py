@@ -7,14 +7,14 @@ import time
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 
-from dvlite.errors import StrangeFile
+from dvlite.errors import DvliteError, ObjectCorrupt, ObjectMissing, StrangeFile
 from dvlite.oid import Digest
 from dvlite.progress import Progress
 from dvlite.repo.open_stores import open_remote
 from dvlite.repo.repository import Repo, open_cache
 from dvlite.repo.revisions import WORKSPACE, Scope
 from dvlite.runs import share
-from dvlite.share.fetch_plan import PullResult, fetch_kept, fetch_result, missing_error, parts_of
+from dvlite.share.fetch_plan import PullResult, fetch_kept, fetch_result, parts_of, unfetched
 from dvlite.store.catalog import Catalog
 from dvlite.store.push_protocol import stay_awake
 from dvlite.workspace.fetch import FetchRequest, fetch_versions
@@ -82,38 +82,45 @@ def pull(
 def _restore(
     work: Workspace, catalog: Catalog, parts: Sequence[FetchRequest], how: CheckoutOptions, missing: set[str]
 ) -> CheckoutResult:
-    """Writes every part; what is damaged in the cache is fetched again, once."""
+    """Writes every part; what is damaged in the cache is fetched again, once. Raises the first damage without a good copy, after the rest."""
     started = time.monotonic()
     done: dict[str, CheckedOutPath] = {}
     strange: list[str] = []
+    lost: list[DvliteError] = []
     for part in parts:
         if part.path in missing and part.pointer.kind == "directory" and not work.cache.has_node(part.pointer.digest):
             continue
         try:
-            restored = restore(work, part.path, part.pointer, part.patterns, how)
+            done[part.path] = _restore_one(work, catalog, part, how)
         except StrangeFile as error:  # stops only the path that it stands in
             strange.append(warning_of(error))
-            continue
-        if restored.damaged:
-            _fetch_again(work, catalog, part, (digest for digest, _ in restored.damaged))
-            first = restored.result
-            restored = restore(work, part.path, part.pointer, part.patterns, how)
-            if restored.damaged:
-                raise restored.damaged[0][1]
-            done[part.path] = CheckedOutPath(
-                path=part.path,
-                written=first.written + restored.result.written,
-                removed=first.removed,
-                kept=first.kept,
-                extra=restored.result.extra,
-                written_bytes=first.written_bytes,
-                conflicts=restored.result.conflicts,
-                missing=restored.result.missing,
-            )
-        else:
-            done[part.path] = restored.result
+        except (ObjectCorrupt, ObjectMissing) as error:
+            lost.append(error)
+    if lost and not missing:
+        raise lost[0]
     return CheckoutResult(
         paths=tuple(done.values()), unusable=tuple(strange), elapsed_seconds=time.monotonic() - started
+    )
+
+
+def _restore_one(work: Workspace, catalog: Catalog, part: FetchRequest, how: CheckoutOptions) -> CheckedOutPath:
+    restored = restore(work, part.path, part.pointer, part.patterns, how)
+    if not restored.damaged:
+        return restored.result
+    _fetch_again(work, catalog, part, (digest for digest, _ in restored.damaged))
+    first = restored.result
+    restored = restore(work, part.path, part.pointer, part.patterns, how)
+    if restored.damaged:
+        raise restored.damaged[0][1]
+    return CheckedOutPath(
+        path=part.path,
+        written=first.written + restored.result.written,
+        removed=first.removed,
+        kept=first.kept,
+        extra=restored.result.extra,
+        written_bytes=first.written_bytes,
+        conflicts=restored.result.conflicts,
+        missing=restored.result.missing,
     )
 
 
@@ -123,4 +130,4 @@ def _fetch_again(work: Workspace, catalog: Catalog, part: FetchRequest, damaged:
         work.progress.warn(f"object blake3:{digest.hex()} was damaged in the cache; fetching a good copy")
     fetched = fetch_versions(catalog, work.cache, [part], work.progress)
     if fetched.missing:
-        raise missing_error(fetched.missing, catalog)
+        raise unfetched(fetched, catalog)

@@ -56,9 +56,9 @@ def parse_name(text: str) -> RootName | None:
     return None if match is None else RootName(Digest(bytes.fromhex(match[1])), match[2], match[3])
 
 
-def dump(root: Root) -> bytes:
-    """Returns the canonical bytes of a root's body."""
-    return strict_json.dump(
+def dump(root: Root, name: str) -> bytes:
+    """Returns the canonical bytes of a root's body, which a checksum ties to its name."""
+    return strict_json.seal(
         {
             "dvlite_root": VERSION,
             "project": root.project,
@@ -67,16 +67,19 @@ def dump(root: Root) -> bytes:
             "user": root.user,
             "time": root.time,
             "count": root.count,
-        }
+        },
+        name,
     )
 
 
-def parse(data: bytes, where: str) -> Root:
+def parse(data: bytes, name: str) -> Root:
     """Reads a root's body. A key that is not known passes and one that is not there is empty: what is kept stands in the name.
 
-    Raises FormatError for another version, or a known key with a value that cannot be.
+    Raises ObjectCorrupt for bytes that are not those of a root of this name, FormatError for another version, or a known key with a value
+    that cannot be.
     """
-    body = strict_json.parse(data, where, limit_bytes=MAX_BYTES)
+    where = f"object {name}"
+    body = strict_json.unseal(data, where, name, limit_bytes=MAX_BYTES)
     strict_json.require_version(body.get("dvlite_root"), VERSION, f"cannot read {where}")
     texts = {key: body.get(key, "") for key in ("project", "clone", "commit", "user", "time")}
     count = body.get("count", 0)

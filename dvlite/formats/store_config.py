@@ -6,12 +6,10 @@ a feature of a later version (docs/reference/formats/store-config.md).
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 
-from dvlite.errors import FormatError, ObjectCorrupt
+from dvlite.errors import FormatError
 from dvlite.formats import strict_json
-from dvlite.oid import digest_bytes
 from dvlite.show import quote
 
 NAME = "config"
@@ -44,12 +42,7 @@ def dump(config: StoreConfig) -> bytes:
     """Returns the canonical bytes."""
     chunker = {"name": CHUNKER, "min": config.min_bytes, "average": config.average_bytes, "max": config.max_bytes}
     names = {"features": list(config.features), "requires": list(config.requires)}
-    return seal({"dvlite_store": VERSION, "chunker": chunker, **names})
-
-
-def seal(body: Mapping[str, object]) -> bytes:
-    """Returns the bytes of a config with these keys and their checksum, which later versions keep."""
-    return strict_json.dump({**body, "checksum": _checksum(body)})
+    return strict_json.seal({"dvlite_store": VERSION, "chunker": chunker, **names})
 
 
 def parse(data: bytes, where: str) -> StoreConfig:
@@ -57,12 +50,7 @@ def parse(data: bytes, where: str) -> StoreConfig:
 
     Raises ObjectCorrupt for what is no config or not whole.
     """
-    try:
-        body = strict_json.parse(data, where, limit_bytes=64 * 1024)
-    except FormatError:
-        body = {}
-    if body.pop("checksum", None) != _checksum(body):
-        raise ObjectCorrupt(f"{where} is damaged")
+    body = strict_json.unseal(data, where, limit_bytes=64 * 1024)
     strict_json.require_version(body.get("dvlite_store"), VERSION, f"cannot use {where}")
     requires = _names(body, "requires", where)
     unknown = [name for name in requires if name not in KNOWN_FEATURES]
@@ -78,10 +66,6 @@ def parse(data: bytes, where: str) -> StoreConfig:
     if len(sizes) != 3 or not LEAST_BYTES <= sizes[0] <= sizes[1] <= sizes[2] <= 16 * 1024 * 1024:
         raise FormatError(f"cannot use {where}: its chunk sizes are impossible")
     return StoreConfig(sizes[0], sizes[1], sizes[2], _names(body, "features", where), requires)
-
-
-def _checksum(body: Mapping[str, object]) -> str:
-    return digest_bytes(strict_json.dump(body)).hex()
 
 
 def _names(body: dict[str, object], key: str, where: str) -> tuple[str, ...]:

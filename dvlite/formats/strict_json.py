@@ -5,9 +5,11 @@ from __future__ import annotations
 import json
 import math
 import re
+from collections.abc import Mapping
 from typing import Any
 
-from dvlite.errors import FormatError, LaterVersion
+from dvlite.errors import FormatError, LaterVersion, ObjectCorrupt
+from dvlite.oid import digest_bytes
 
 LIMIT_BYTES = 4 * 1024 * 1024
 _MAX_DEPTH = 16
@@ -19,6 +21,28 @@ _STRING = re.compile(rb'"[^"\\]*+(?:\\(?:.|\Z)[^"\\]*+)*+(?:"|\Z)', re.DOTALL)
 def dump(value: object) -> bytes:
     """Returns the one encoding of a value: sorted keys, no spaces, ASCII, a final newline."""
     return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=True, allow_nan=False).encode() + b"\n"
+
+
+def seal(body: Mapping[str, object], binds: str = "") -> bytes:
+    """Returns the encoding of an object with a `checksum` of the rest, which `binds` ties to where it belongs, such as its name."""
+    return dump({**body, "checksum": _checksum(body, binds)})
+
+
+def unseal(data: bytes, where: str, binds: str = "", *, limit_bytes: int = LIMIT_BYTES) -> dict[str, Any]:
+    """Reads what `seal` wrote, whatever keys it has; raises ObjectCorrupt for bytes that are not whole."""
+    try:
+        body = parse(data, where, limit_bytes=limit_bytes)
+        checksum = body.pop("checksum", None)
+        whole = checksum == _checksum(body, binds) and data == dump({**body, "checksum": checksum})
+    except (FormatError, ValueError):
+        whole = False
+    if not whole:
+        raise ObjectCorrupt(f"{where} is damaged: {'its checksum is wrong' if data.strip() else 'it is empty'}")
+    return body
+
+
+def _checksum(body: Mapping[str, object], binds: str) -> str:
+    return digest_bytes(binds.encode() + dump(body)).hex()
 
 
 def parse(

@@ -12,7 +12,7 @@ import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
-from dvlite.errors import DvliteError, FormatError, NotARepository, ObjectCorrupt, RemoteError, UsageError
+from dvlite.errors import DvliteError, FormatError, NotARepository, RemoteError, UsageError
 from dvlite.files import os_error
 from dvlite.formats.config import Config
 from dvlite.git.program import Git
@@ -78,7 +78,7 @@ class LineageContext:
         self.progress.start(f"reading lists of files on {catalog.remote.store.label}")
         try:
             for name in listings:
-                with contextlib.suppress(ObjectCorrupt, FormatError):  # a stranger's, and useless
+                with contextlib.suppress(FormatError):  # a stranger's, and useless
                     fetch.fetch_nodes(catalog, self.cache, [name])
         except RemoteError as error:
             if self.remote is not None:

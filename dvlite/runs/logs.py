@@ -48,8 +48,11 @@ def _fetch(repo: Repo, cache: Cache, digest: Digest, name: str, by: str, progres
         if size_bytes is not None and size_bytes > MOST_BYTES:
             raise ObjectCorrupt(f"{name} has {size_text(size_bytes)}: more than dvlite keeps")
         cache.create()
-        if size_bytes is None or fetch.run(catalog, cache, [Need(digest, size_bytes, name)], progress):
+        if size_bytes is None:
             raise ObjectMissing(f"{name} is not in the cache and not on {remote}", hint=hint)
+        left, damage = fetch.run(catalog, cache, [Need(digest, size_bytes, name)], progress)
+        if left:
+            raise damage or ObjectMissing(f"{name} is not in the cache and not on {remote}", hint=hint)
     cache.refresh()
 
 

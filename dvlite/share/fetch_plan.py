@@ -103,13 +103,11 @@ def fetch_kept(
     if any(part.commit for part in parts):  # of many commits: else each would be looked for twice
         dropped = _dropped(repo, catalog, cache, parts)
     rest = _without(parts, dropped) if dropped else parts
-    try:
-        fetched = fetch_versions(catalog, cache, rest, progress, dry_run=dry_run)
-    except ObjectCorrupt:
+    fetched = fetch_versions(catalog, cache, rest, progress, dry_run=dry_run)
+    if isinstance(fetched.damage, ObjectCorrupt):
         roots = [part.pointer.digest for part in rest if part.pointer.kind == "directory"]
-        if not sum(set_aside_damaged_nodes(cache, digest) for digest in roots):
-            raise  # the damage is on the remote
-        fetched = fetch_versions(catalog, cache, rest, progress, dry_run=dry_run)
+        if sum(set_aside_damaged_nodes(cache, digest) for digest in roots):  # else the damage is on the remote
+            fetched = fetch_versions(catalog, cache, rest, progress, dry_run=dry_run)
     if fetched.missing and not dropped:
         dropped = _dropped(repo, catalog, cache, [part for part in parts if part.path in fetched.missing])
         if dropped:
@@ -151,9 +149,9 @@ def _id(part: FetchRequest) -> VersionId:
 def fetch_result(
     remote: str, catalog: Catalog, fetched: FetchOutcome, started: float, *, records: int, dry_run: bool
 ) -> FetchResult:
-    """Returns the result of a fetch that began at `started`. Raises ObjectMissing if a fresh look did not find everything."""
+    """Returns the result of a fetch that began at `started`. Raises `unfetched` if a fresh look did not find everything sound."""
     if fetched.missing:
-        raise missing_error(fetched.missing, catalog)
+        raise unfetched(fetched, catalog)
     return FetchResult(
         remote=remote,
         paths=fetched.paths,
@@ -167,13 +165,17 @@ def fetch_result(
     )
 
 
-def missing_error(missing: Mapping[str, Sequence[str]], catalog: Catalog) -> ObjectMissing:
-    """Returns the error that names what a remote lacks, by a fresh look."""
-    wanted = f"cannot fetch {some([quote(path) for path in missing])}"
+def unfetched(fetched: FetchOutcome, catalog: Catalog) -> DvliteError:
+    """Returns the error for what could not be fetched: it is damaged, or a fresh look did not find it."""
+    wanted = f"cannot fetch {some([quote(path) for path in fetched.missing])}"
+    if isinstance(fetched.damage, ObjectCorrupt):
+        return ObjectCorrupt(f"{wanted}: {fetched.damage.message}", hint=fetched.damage.hint)
+    if fetched.damage is not None:
+        return fetched.damage
     if catalog.is_empty:
         error = catalog.empty_error()
         return ObjectMissing(f"{wanted}: {error.message}", hint=error.hint)
-    names = [name for lacking in missing.values() for name in lacking]
+    names = [name for lacking in fetched.missing.values() for name in lacking]
     listed = f"{some([quote(name) for name in names], 1)} {'are' if len(names) > 1 else 'is'}"
     return ObjectMissing(
         f"{wanted}: {listed} not on {catalog.remote.store.label}",

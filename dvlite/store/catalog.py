@@ -14,7 +14,7 @@ from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Self
 
-from dvlite.errors import LaterVersion, ObjectCorrupt, ObjectMissing, RemoteError
+from dvlite.errors import DvliteError, LaterVersion, ObjectCorrupt, ObjectMissing, RemoteError
 from dvlite.formats import condemned, store_config
 from dvlite.formats.store_config import StoreConfig
 from dvlite.oid import Buffer, Digest, digest_bytes, format_oid
@@ -51,14 +51,14 @@ class Catalog:
         self.now = 0.0  # by the store's own clock, at the last look at condemned/
         self.condemned: frozenset[Digest] = frozenset()
         self._counts_condemned = to_read
-        self.distrusted: set[Digest] = set()  # packs that this process found damaged
+        self.distrusted: set[Digest] = set()  # packs that are not relied on: damaged
+        self.doubted: set[Digest] = set()  # packs with a damaged object: a push does not rely on them
+        self.damage: dict[Digest, DvliteError] = {}  # objects that were read and are nowhere sound, and why
         self._wrong: set[RecordLocation] = set()  # rows that are not where the object is, while another row may be
         self.condemned_sizes: dict[str, int] = {}  # of the condemned lists at the last look, in bytes
         self.condemned_at: dict[Digest, float] = {}  # when each pack was condemned, by the store's own clock
         self.index_sizes: dict[str, int] = {}  # of the index objects at the last look, in bytes
-        self.damaged: dict[
-            str, bytes | None
-        ] = {}  # index objects and condemned lists, with their bytes if they were kept
+        self.damaged: dict[str, bytes | None] = {}  # index objects and condemned lists; with their bytes if kept
         self.unindexed: Index | None = None  # rows from footers, in place of damaged index objects
         self.counts_unindexed = False  # whether packs that no index object names count too, by their footers
         self.unread = False  # a pack in no index could not be read just now
@@ -69,8 +69,11 @@ class Catalog:
 
     # --- looking ---
 
-    def look(self) -> Self:
-        """Lists the remote again: config, condemned/, index/ and packs/ at the same time. Indexes are read when first needed."""
+    def look(self, *, search: bool = False) -> Self:
+        """Lists the remote again: config, condemned/, index/ and packs/ at the same time. Indexes are read when first needed.
+
+        With `search`, packs that no index names are read too from now on: an index object may be lost.
+        """
         remote = self.remote
         config = remote.submit(self.settings.look)
         packs = remote.submit(lambda: self._list_packs("packs/"))
@@ -79,6 +82,7 @@ class Catalog:
         config.result()
         self._take_packs(packs.result())
         self.index_sizes = {entry.name: entry.size_bytes for entry in indexes.result() if _is_named(entry.name)}
+        self.counts_unindexed |= search
         self._indexes = self._lengths = self.unindexed = None
         self.damaged = {name: data for name, data in self.damaged.items() if name in self.condemned_sizes}
         self.recipes = Recipes(self, self.remote.store.label)
@@ -234,7 +238,7 @@ class Catalog:
         self.indexes()  # may list the packs again
         noted = _digests(self.remote.remembered(DAMAGED))
         self.remote.forget(DAMAGED, {name.hex() for name in noted if name not in self.packs})
-        self.distrusted.update(noted, (name for name in self.packs if not self.is_whole(name)))
+        self.distrusted.update(noted, self.doubted, (name for name in self.packs if not self.is_whole(name)))
 
     @contextlib.contextmanager
     def counting_condemned(self) -> Iterator[None]:
@@ -265,10 +269,9 @@ class Catalog:
     def doubt(self, place: RecordLocation) -> None:
         """Notes that an object is not where a row says: the row is wrong if there is another one for the same pack, else the pack is."""
         others = self.locations(place.record.digest, (place.record.kind,), condemned_too=True)
-        if any(other.pack == place.pack and other != place for other in others):
-            self._wrong.add(place)
-        else:
-            self.distrusted.add(place.pack)
+        if not any(other.pack == place.pack and other != place for other in others):
+            self.doubted.add(place.pack)
+        self._wrong.add(place)
 
     def indexes(self) -> dict[str, Index]:
         """Returns the index objects of the last look, fetching those not seen before; rows from footers stand for damaged ones."""
@@ -415,7 +418,10 @@ class Catalog:
     # --- reading small things ---
 
     def read_meta(self, places: Sequence[RecordLocation]) -> dict[RecordLocation, bytes]:
-        """Returns the verified bytes of listing nodes and recipes; small packs are fetched and kept whole, others in ranges."""
+        """Returns the verified bytes of listing nodes and recipes; small packs are fetched and kept whole, others in ranges.
+
+        What is damaged, and sound nowhere else, is left out: `missing` says why.
+        """
         groups: dict[Digest, list[RecordLocation]] = {}
         for place in dict.fromkeys(places):
             groups.setdefault(place.pack, []).append(place)
@@ -439,11 +445,20 @@ class Catalog:
             if size < WHOLE_BELOW_BYTES and digest_bytes(data) == name:
                 self.remote.remember("meta", name.hex(), data)
         if data is not None:
-            return {place: self._unpacked(place, data, 0) for place in places}
+            return self._sound(places, data, 0)
         contents = {}
         for start, end, group in ranges(places):
             data = self.remote.get(f"packs/{name.hex()}", start=start, end=end)
-            contents.update({place: self._unpacked(place, data, start) for place in group})
+            contents.update(self._sound(group, data, start))
+        return contents
+
+    def _sound(self, places: Iterable[RecordLocation], data: bytes, start: int) -> dict[RecordLocation, bytes]:
+        contents = {}
+        for place in places:
+            try:
+                contents[place] = self._unpacked(place, data, start)
+            except (ObjectCorrupt, LaterVersion) as error:
+                self.damage[place.record.digest] = error
         return contents
 
     def _unpacked(self, place: RecordLocation, data: bytes, start: int) -> bytes:
@@ -509,8 +524,10 @@ class Catalog:
             return False
         return bool(records)
 
-    def missing(self, digest: Digest, kind: str) -> ObjectMissing:
-        """Returns the error for an object that a fresh look did not find."""
+    def missing(self, digest: Digest, kind: str) -> DvliteError:
+        """Returns the error for an object that a fresh look did not find, or found damaged."""
+        if digest in self.damage:
+            return self.remote.damaged(self.damage[digest])
         return ObjectMissing(
             f"object {format_oid(kind, digest)} is not on {self.remote.store.label}",
             hint="push it from a clone that has it",

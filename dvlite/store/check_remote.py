@@ -6,6 +6,7 @@ are 4 bytes for each row of an index, and about 150 for each version, large file
 
 from __future__ import annotations
 
+import contextlib
 import re
 from array import array
 from collections.abc import Callable, Container, Sequence
@@ -256,7 +257,9 @@ def close(check: RemoteState) -> None:
     check.lost = _lost(check)
     if (check.lost or check.lost_snapshots) and check.found.unindexed:
         _take_up_unindexed(check)
-    for name in check.catalog.distrusted.intersection(check.catalog.packs) - check.found.bad_packs.keys():
+    for name in (check.catalog.distrusted | check.catalog.doubted).intersection(
+        check.catalog.packs
+    ) - check.found.bad_packs.keys():
         check.bad(name, "what it holds is damaged")
     check.progress.finish()
 
@@ -320,8 +323,8 @@ def _body(check: RemoteState, name: str) -> Root | None:
         return None
     except ObjectAbsent:
         return None
-    except FormatError as error:
-        check.found.note(name, "damaged", error.reason)
+    except (FormatError, ObjectCorrupt) as error:
+        check.found.note(name, "damaged", error.reason if isinstance(error, FormatError) else error.message)
         return None
     if named is not None and body.clone not in ("", named.clone):
         check.found.note(name, "damaged", "its bytes are those of another clone's root")
@@ -432,6 +435,9 @@ def _large_files(check: RemoteState, digests: Sequence[Digest]) -> dict[Digest, 
                 check.found.later.add(f"the recipe of blake3:{digest.hex()}")
             except (ObjectCorrupt, ObjectAbsent):
                 continue
+    for digest in digests:
+        if digest not in found and isinstance(check.catalog.damage.get(digest), LaterVersion):
+            check.found.later.add(f"the recipe of blake3:{digest.hex()}")
     for digest, file in found.items():
         check.recipes[digest] = digest_bytes(recipe.dump(file.recipe)), file.records[0].pack
     return found
@@ -439,17 +445,15 @@ def _large_files(check: RemoteState, digests: Sequence[Digest]) -> dict[Digest, 
 
 def _read_each(catalog: Catalog, places: dict[Digest, list[RecordLocation]]) -> dict[Digest, bytes]:
     """Returns those objects that one of their places has; together if nothing is damaged, else one by one."""
-    try:
-        data = catalog.read_meta([found[0] for found in places.values()])
-        return {digest: data[found[0]] for digest, found in places.items()}
-    except (ObjectCorrupt, ObjectAbsent):
-        pass
     read: dict[Digest, bytes] = {}
+    with contextlib.suppress(ObjectAbsent):
+        data = catalog.read_meta([found[0] for found in places.values()])
+        read = {place.record.digest: raw for place, raw in data.items()}
     for digest, found in places.items():
-        for place in found:
-            try:
-                read[digest] = catalog.read_meta([place])[place]
-                break
-            except (ObjectCorrupt, ObjectAbsent):
-                continue
+        for place in found if digest not in read else ():
+            with contextlib.suppress(ObjectAbsent):
+                read |= {each.record.digest: raw for each, raw in catalog.read_meta([place]).items()}
+        damage = catalog.damage.get(digest)
+        if digest not in read and isinstance(damage, LaterVersion):
+            raise damage
     return read

@@ -10,7 +10,7 @@ import os
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 
-from dvlite.errors import ObjectCorrupt, RemoteError
+from dvlite.errors import ObjectCorrupt, ObjectMissing, RemoteError
 from dvlite.formats import condemned
 from dvlite.formats.snapshot import Version, VersionId
 from dvlite.oid import FILE, MANIFEST, Digest, digest_bytes
@@ -137,8 +137,12 @@ def complete(catalog: Catalog, cache: Cache, versions: Sequence[Version]) -> lis
 
 
 def _is_cut(catalog: Catalog, cache: Cache, version: Version) -> bool:
-    """Returns whether nodes of a listing are neither on the remote nor in the cache; brings them into the cache."""
-    return bool(fetch.fetch_nodes(catalog, cache, [version.digest]))
+    """Returns whether nodes of a listing are neither on the remote nor in the cache; brings them into the cache. Raises ObjectCorrupt."""
+    problems = fetch.fetch_nodes(catalog, cache, [version.digest])
+    for problem in problems.values():
+        if not isinstance(problem, ObjectMissing):
+            raise problem  # what it needs is not known
+    return bool(problems)
 
 
 def _lacks(version: Version, cache: Cache, absent: set[Digest]) -> bool:

@@ -6,16 +6,16 @@ so an interrupted fetch continues. Packs that are mostly needed are fetched whol
 
 from __future__ import annotations
 
-import contextlib
 import functools
 import itertools
 import os
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, wait
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 from dvlite import files
-from dvlite.errors import LaterVersion, ObjectCorrupt, ObjectMissing
+from dvlite.errors import DvliteError, LaterVersion, ObjectCorrupt, ObjectMissing
 from dvlite.formats import manifest
 from dvlite.formats.manifest import Branch
 from dvlite.formats.recipe import Term
@@ -59,16 +59,36 @@ class FetchPlan:
     large: list[tuple[Need, LargeFile]] = field(default_factory=list)
     absent: list[Need] = field(default_factory=list)
     size_bytes: int = 0
+    damage: DvliteError | None = None  # the first that makes a file absent
 
 
-def fetch_nodes(catalog: Catalog, cache: Cache, roots: Iterable[Digest]) -> list[ObjectMissing]:
-    """Brings whole listings into the cache, one round trip per level; returns an error for each root that cannot be completed."""
-    problems: list[ObjectMissing] = []
+@dataclass(slots=True)
+class _Arrival:
+    """What happened to downloads: an object was gone, so that a new look may help; the first damage that was met."""
+
+    gone: bool = False
+    damage: DvliteError | None = None
+
+    def add(self, other: _Arrival) -> None:
+        self.gone |= other.gone
+        self.damage = self.damage or other.damage
+
+
+class Unfetched(NamedTuple):
+    """The files that a fetch could not bring, and the first damage on the remote that is why; None: they are not there."""
+
+    needs: list[Need]
+    damage: DvliteError | None = None
+
+
+def fetch_nodes(catalog: Catalog, cache: Cache, roots: Iterable[Digest]) -> dict[Digest, DvliteError]:
+    """Brings whole listings into the cache, one round trip per level; returns an error for each root that is missing or damaged in part."""
+    problems: dict[Digest, DvliteError] = {}
     for root in dict.fromkeys(roots):
         try:
             _fetch_tree(catalog, cache, root)
-        except ObjectMissing as error:
-            problems.append(error)
+        except (ObjectMissing, ObjectCorrupt, LaterVersion) as error:
+            problems[root] = error
     return problems
 
 
@@ -98,12 +118,14 @@ def fetch_level(catalog: Catalog, digests: Sequence[Digest]) -> dict[Digest, byt
         try:
             if absent is None:
                 data = catalog.read_meta([locations[0] for locations in places.values()])
-                return {digest: data[locations[0]] for digest, locations in places.items()}
+                absent = next((place.record.digest for place, *_ in places.values() if place not in data), None)
+                if absent is None:
+                    return {digest: data[locations[0]] for digest, locations in places.items()}
         except ObjectAbsent:
             absent = digests[0]
         if attempt:
             break
-        catalog.look()
+        catalog.look(search=True)
     raise catalog.missing(absent or digests[0], MANIFEST)
 
 
@@ -119,8 +141,8 @@ def plan(catalog: Catalog, cache: Cache, needs: Sequence[Need]) -> FetchPlan:
         places = catalog.locations(need.digest, (KIND_FILE,))
         if places:
             place = next((place for place in places if place.record.raw_length == need.size_bytes), places[0])
-            _require_size(need, place.record.raw_length)
-            result.small.append(place)
+            if _has_size(need, place.record.raw_length, result):
+                result.small.append(place)
         else:
             with_recipe.append(need)
     there = catalog.recipes.find(need.digest for need in with_recipe if catalog.locations(need.digest, (KIND_RECIPE,)))
@@ -128,50 +150,48 @@ def plan(catalog: Catalog, cache: Cache, needs: Sequence[Need]) -> FetchPlan:
         file = there.get(need.digest)
         if file is None:
             result.absent.append(need)
-        else:
-            _require_size(need, file.recipe.size_bytes)
+            damage = catalog.damage.get(need.digest)
+            result.damage = result.damage or (damage and catalog.remote.damaged(damage))
+        elif _has_size(need, file.recipe.size_bytes, result):
             result.large.append((need, file))
     return result
 
 
-def _require_size(need: Need, size_bytes: int) -> None:
-    """Raises ObjectCorrupt if what a remote has of a name is not as long as the pointer or listing says."""
-    if need.size_bytes != size_bytes:
-        raise ObjectCorrupt(
-            f"object {format_oid(FILE, need.digest)} has {size_bytes} bytes, but {quote(need.path)} is said to have {need.size_bytes}",
-            hint="restore the pointer from git",
-        )
+def _has_size(need: Need, size_bytes: int, result: FetchPlan) -> bool:
+    """Returns whether what a remote has of a name is as long as the pointer or listing says; else it is absent."""
+    if need.size_bytes == size_bytes:
+        return True
+    result.absent.append(need)
+    result.damage = result.damage or ObjectCorrupt(
+        f"object {format_oid(FILE, need.digest)} has {size_bytes} bytes, but {quote(need.path)} is said to have {need.size_bytes}",
+        hint="restore the pointer from git",
+    )
+    return False
 
 
 def run(
     catalog: Catalog, cache: Cache, needs: Sequence[Need], progress: Progress, first: FetchPlan | None = None
-) -> list[Need]:
-    """Brings files into the cache; returns those that a fresh look at the remote did not find. Repeatable; continues what was interrupted."""
+) -> Unfetched:
+    """Brings files into the cache; returns those that a fresh look at the remote did not find, or found damaged. Repeatable; continues what was interrupted."""
     left = list(needs)
-    damaged: ObjectCorrupt | None = None
+    damage: DvliteError | None = None
     for attempt in range(_ROUNDS):
         todo = first or plan(catalog, cache, left)
         first = None
-        if todo.absent and damaged is not None:
-            raise damaged  # there was no other copy
         if attempt == 0:
             _start(catalog, cache, todo, progress)
-        try:
-            gone = _bring(catalog, cache, todo, progress)
-        except ObjectCorrupt as error:
-            damaged, gone = error, True
-        if not todo.absent and not gone:
+        arrival = _bring(catalog, cache, todo, progress)
+        damage = arrival.damage or todo.damage or damage
+        if not todo.absent and not arrival.gone and arrival.damage is None:
             left = []
             break
         before = len(left)
         left = [need for need in left if not cache.has_file(need.digest, need.size_bytes)]
-        if not left or (attempt and len(left) == before and damaged is None):
+        if not left or (attempt and len(left) == before and arrival.damage is None):
             break
-        catalog.look()
+        catalog.look(search=bool(todo.absent))
     progress.finish()
-    if left and damaged is not None:
-        raise damaged
-    return left
+    return Unfetched(left, damage if left else None)
 
 
 def _start(catalog: Catalog, cache: Cache, todo: FetchPlan, progress: Progress) -> None:
@@ -186,23 +206,23 @@ def rescue(
     catalog: Catalog, cache: Cache, nodes: Sequence[Digest], contents: Sequence[Need], progress: Progress
 ) -> None:
     """Copies objects into the cache from condemned packs while these still exist, so that a push can publish them again."""
-    with catalog.counting_condemned(), contextlib.suppress(ObjectCorrupt):  # the new plan says what is nowhere else
+    with catalog.counting_condemned():  # the new plan says what is nowhere else
         fetch_nodes(catalog, cache, nodes)
         _bring(catalog, cache, plan(catalog, cache, contents), progress)
 
 
-def _bring(catalog: Catalog, cache: Cache, todo: FetchPlan, progress: Progress) -> bool:
-    """Carries out a plan; returns whether an object was gone, so that a new look may help."""
+def _bring(catalog: Catalog, cache: Cache, todo: FetchPlan, progress: Progress) -> _Arrival:
+    """Carries out a plan; what is damaged stops nothing else."""
     with Writer(cache, durable=False) as writer:
         try:
-            gone = _bring_small(catalog, writer, todo.small, progress)
+            arrival = _bring_small(catalog, writer, todo.small, progress)
         finally:
             writer.commit()  # what arrived is kept, whatever happened
         try:
-            gone |= _bring_large(catalog, writer, todo.large, progress)
+            arrival.add(_bring_large(catalog, writer, todo.large, progress))
         finally:
             writer.commit()
-    return gone
+    return arrival
 
 
 # --- downloads: what a job returns runs in the calling thread ---
@@ -210,12 +230,12 @@ def _bring(catalog: Catalog, cache: Cache, todo: FetchPlan, progress: Progress) 
 Job = Callable[[], Callable[[], None] | None]
 
 
-def _in_flight(catalog: Catalog, jobs: Sequence[Job]) -> bool:
-    """Runs downloads, as many at once as there are connections; returns whether an object was gone."""
+def _in_flight(catalog: Catalog, jobs: Sequence[Job]) -> _Arrival:
+    """Runs downloads, as many at once as there are connections."""
     remote = catalog.remote
     flying: set[Future[Callable[[], None] | None]] = set()
     waiting = list(reversed(jobs))
-    gone = False
+    arrival = _Arrival()
     failure: BaseException | None = None
     while waiting or flying:
         while waiting and len(flying) < remote.jobs and failure is None:
@@ -229,18 +249,20 @@ def _in_flight(catalog: Catalog, jobs: Sequence[Job]) -> bool:
                 if store is not None:
                     store()
             except ObjectAbsent:
-                gone = True
+                arrival.gone = True
+            except (ObjectCorrupt, LaterVersion) as error:
+                arrival.add(_Arrival(damage=catalog.remote.damaged(error)))
             except Exception as error:  # raised below, once what is on its way was stored
                 failure = failure or error
     if failure is not None:
         raise failure
-    return gone
+    return arrival
 
 
 # --- small files ---
 
 
-def _bring_small(catalog: Catalog, writer: Writer, places: Sequence[RecordLocation], progress: Progress) -> bool:
+def _bring_small(catalog: Catalog, writer: Writer, places: Sequence[RecordLocation], progress: Progress) -> _Arrival:
     groups: dict[Digest, list[RecordLocation]] = {}
     for place in places:
         groups.setdefault(place.pack, []).append(place)
@@ -309,35 +331,61 @@ def _verified(
 
 def _bring_large(
     catalog: Catalog, writer: Writer, wanted: Sequence[tuple[Need, LargeFile]], progress: Progress
-) -> bool:
-    gone = False
+) -> _Arrival:
+    arrival = _Arrival()
     for batch in _batches(wanted):
         partials = [PartialFile(need.digest, need.size_bytes, writer) for need, _ in batch]
         try:
-            of_files = (windows(catalog.recipes.terms(file)) for _, file in batch)
-            steps: Iterable[tuple[Sequence[Term], ...]] = itertools.zip_longest(*of_files, fillvalue=())
-            missed = False
-            for step in steps:  # one, unless a file is very large: that is alone in its batch
-                for partial, terms, (need, _) in zip(partials, step, batch, strict=True):
-                    partial.begin(terms)
-                    _reuse(catalog, partial, need, writer.cache, progress)
-                by_pack: dict[Digest, list[PartialFile]] = {}
-                for partial in partials:
-                    for name in partial.packs_needed():
-                        by_pack.setdefault(name, []).append(partial)
-                missed = _in_flight(
-                    catalog, [functools.partial(_fill, catalog, *item, progress) for item in by_pack.items()]
-                )
-                if missed:
-                    break
-            gone |= missed
-            for partial in partials if not missed else ():
-                partial.finish(catalog.remote.store.label)
-                progress.advance(files=1)
+            arrival.add(_bring_batch(catalog, batch, partials, writer.cache, progress))
         finally:
             for partial in partials:
                 partial.close()
-    return gone
+    return arrival
+
+
+def _bring_batch(
+    catalog: Catalog,
+    batch: Sequence[tuple[Need, LargeFile]],
+    partials: Sequence[PartialFile],
+    cache: Cache,
+    progress: Progress,
+) -> _Arrival:
+    """Fills the files window by window, and finishes those of which all arrived."""
+    arrival, whole = _Arrival(), list(partials)
+    of_files = (windows(catalog.recipes.terms(file)) for _, file in batch)
+    steps: Iterable[tuple[Sequence[Term], ...]] = itertools.zip_longest(*of_files, fillvalue=())
+
+    def fill() -> None:
+        for step in steps:  # one, unless a file is very large: that is alone in its batch
+            by_pack: dict[Digest, list[PartialFile]] = {}
+            for partial, terms, (need, _) in zip(partials, step, batch, strict=True):
+                partial.begin(terms)
+                arrival.add(_stopping_none(catalog, functools.partial(_reuse, catalog, partial, need, cache, progress)))
+                for name in partial.packs_needed():
+                    by_pack.setdefault(name, []).append(partial)
+            jobs = [functools.partial(_fill, catalog, *item, progress) for item in by_pack.items()]
+            arrival.add(_in_flight(catalog, jobs))
+            whole[:] = [partial for partial in whole if partial.is_complete()]
+            if not whole:
+                return
+
+    parts = _stopping_none(catalog, fill)  # the terms of a file may lie in parts
+    arrival.add(parts)
+    for partial in () if parts.gone or parts.damage else whole:
+        arrival.add(_stopping_none(catalog, partial.finish))
+        progress.advance(files=1)
+    return arrival
+
+
+def _stopping_none(catalog: Catalog, work: Callable[[], None]) -> _Arrival:
+    """Does the work for one file; damage or absence of what it needs is noted, and stops no other file."""
+    try:
+        work()
+    except ObjectAbsent:
+        return _Arrival(gone=True)
+    except (ObjectCorrupt, LaterVersion) as error:
+        return _Arrival(damage=catalog.remote.damaged(error))
+    return _Arrival()
 
 
 def _batches(wanted: Sequence[tuple[Need, LargeFile]]) -> Iterable[list[tuple[Need, LargeFile]]]:
@@ -391,9 +439,15 @@ def _fill(catalog: Catalog, name: Digest, group: list[PartialFile], progress: Pr
             parts = (
                 (start, catalog.remote.get(f"packs/{name.hex()}", start=start, end=end)) for start, end, _ in wanted
             )
+        damaged: ObjectCorrupt | None = None
         for start, data in parts:
             for partial in group:
-                partial.write(name, records, data, start, progress)
+                try:
+                    partial.write(name, records, data, start, progress)
+                except ObjectCorrupt as error:  # of a chunk that others may not need
+                    damaged = error
+        if damaged is not None:
+            raise damaged
     except ObjectCorrupt:
         catalog.distrusted.add(name)
         raise

@@ -131,6 +131,10 @@ class PartialFile:
         """Returns the packs that hold a chunk which is not there yet."""
         return [name for name, terms in self._by_pack.items() if any(term not in self._done for term in terms)]
 
+    def is_complete(self) -> bool:
+        """Returns whether every chunk of the window is there."""
+        return all(0 not in self._have.get(position, b"\0") for position in range(len(self._terms)))
+
     def needed_bytes(self, name: Digest) -> int:
         """Returns the raw size of what is needed from a pack."""
         total = 0
@@ -189,7 +193,7 @@ class PartialFile:
         except OSError as error:
             raise os_error(error, "write", self._path) from error
 
-    def finish(self, label: str) -> None:
+    def finish(self) -> None:
         """Checks the whole file and gives it its place in the cache."""
         synced = self._writer.sync_soon(self._file)  # the disk works while we hash
         right = digest_file(self._file, self._size) == self._digest
@@ -197,7 +201,7 @@ class PartialFile:
         if not right:
             os.unlink(self._path)
             raise ObjectCorrupt(
-                f"object {format_oid('blake3', self._digest)} on {label} is damaged: its chunks do not make the file that its name promises",
+                f"object {format_oid('blake3', self._digest)} is damaged: its chunks do not make the file that its name promises",
                 hint="push it again from a clone that has it",
             )
         self._writer.adopt_file(self._path, self._digest, self._size, sync=False)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -16,7 +15,6 @@ from dvlite.show import is_or_are, quote, some
 from dvlite.store.cache import Cache
 from dvlite.store.catalog import Catalog
 from dvlite.store.pack import KIND_FILE, KIND_MANIFEST, KIND_RECIPE
-from dvlite.store.recipes import LargeFile
 
 
 @dataclass(slots=True)
@@ -146,7 +144,10 @@ class _Planner:
         place = next((place for place in places if self._catalog.usable(place.pack)), places[0])
         if not self._catalog.usable(place.pack):
             self._plan.rescue_nodes.append(digest)
-        return self._catalog.read_meta([place])[place]
+        data = self._catalog.read_meta([place]).get(place)
+        if data is None:
+            raise self._catalog.missing(digest, MANIFEST)
+        return data
 
     def _leaf(self, node: Entries, version: Version, relies: set[Digest]) -> None:
         seen = self._seen
@@ -198,16 +199,9 @@ class _Planner:
             self._plan.missing.setdefault(tracked, []).append(path)
 
     def settle_large(self) -> None:
-        """Looks up the recipes of all large files at once."""
+        """Looks up the recipes of all large files at once; to a push, a damaged one is not there."""
         result = self._plan
-        there: dict[Digest, LargeFile] | None = None
-        if self._may_rescue:
-            with contextlib.suppress(
-                ObjectCorrupt
-            ):  # to a push, a damaged recipe is not there: asked again, it is left out
-                there = self._catalog.recipes.find(self._large)
-        if there is None:
-            there = self._catalog.recipes.find(self._large)
+        there = self._catalog.recipes.find(self._large)
         for digest, (size_bytes, path, relies, tracked) in self._large.items():
             file = there.get(digest)
             if file is not None:

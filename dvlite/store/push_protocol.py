@@ -99,6 +99,7 @@ def run(
         if not records_sent:
             send_records()
             records_sent = True
+        snapshots.mend_roots(catalog.remote)
         if versions:
             _publish(catalog, tree, signer)
         if not (catalog.look_at_condemned() & relied):
@@ -173,11 +174,11 @@ def newest_claim(remote: Remote) -> tuple[float, Digest] | None:
 
 def claim(remote: Remote, digest: Digest, body: root.Root, now: float) -> bool:
     """Puts a root, twice if need be; returns whether a listing shows all of it."""
-    name, data = root.name(digest, remote.clone, os.urandom(16)), root.dump(body)
+    name = root.name(digest, remote.clone, os.urandom(16))
     for _ in range(2):
-        remote.put(name, data)
+        size_bytes = snapshots.put_root(remote, name, body)
         entries = remote.store.list(root.prefix(digest, remote.clone)).entries
-        if any(entry.name == name and entry.size_bytes == len(data) for entry in entries):
+        if any(entry.name == name and entry.size_bytes == size_bytes for entry in entries):
             remote.remember_checked(*_NEWEST, int(now).to_bytes(8, "big") + digest)
             return True
     return False

@@ -10,7 +10,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
-from dvlite.errors import ObjectCorrupt
+from dvlite.errors import DvliteError, LaterVersion, ObjectCorrupt
 from dvlite.formats import recipe
 from dvlite.formats.recipe import Part, Recipe, Term
 from dvlite.oid import Digest
@@ -23,7 +23,9 @@ _PARTS = 4  # read at a time, of at most 16 MiB
 
 
 class Look(Protocol):
-    """What a look at a remote knows: a store.catalog.Catalog."""
+    """What a look at a remote knows: a store.catalog.Catalog. `damage` are objects that were read and are nowhere sound."""
+
+    damage: dict[Digest, DvliteError]
 
     condemned: frozenset[Digest]
 
@@ -64,7 +66,10 @@ class Recipes:
         self._known: dict[Digest, LargeFile | None] = {}
 
     def find(self, digests: Iterable[Digest]) -> dict[Digest, LargeFile]:
-        """Returns the large files that can be relied on: every pack they need stands. Batched; reads the parts too."""
+        """Returns the large files that can be relied on: every pack they need stands. Batched; reads the parts too.
+
+        One whose recipe, or a part of it, is damaged is left out; the look's `damage` says why.
+        """
         digests = list(dict.fromkeys(digests))
         known, stands = self._known, self._look.usable
         wanted = [
@@ -76,7 +81,9 @@ class Recipes:
         bytes_of = self._look.read_meta([place for locations in places.values() for place in locations])
         for digest, locations in places.items():
             known.pop(digest, None)
-            known[digest] = self._first_reliable(digest, [(place, bytes_of[place]) for place in locations])
+            known[digest] = self._first_reliable(
+                digest, [(place, bytes_of[place]) for place in locations if place in bytes_of]
+            )
         return {digest: file for digest in digests if (file := known[digest]) is not None}
 
     def terms(self, file: LargeFile) -> Iterator[Term]:
@@ -92,33 +99,33 @@ class Recipes:
             yield terms
 
     def _first_reliable(self, digest: Digest, candidates: Sequence[tuple[RecordLocation, bytes]]) -> LargeFile | None:
-        """Returns the first that can be relied on, rather one that needs no condemned pack.
+        """Returns the first that can be relied on: rather one that needs no condemned pack, then one whose packs have their full length.
 
-        Raises ObjectCorrupt if there is none and one is damaged.
+        Notes the damage of others.
         """
-        damaged: ObjectCorrupt | None = None
         leaving: LargeFile | None = None
+        cut: LargeFile | None = None
         for place, data in candidates:
             try:
                 parsed = recipe.parse(data, digest)
             except ObjectCorrupt as error:
                 self._look.doubt(place)
-                damaged = error
+                self._look.damage[digest] = error
                 continue
             try:
                 file = self._opened(parsed, place)
-            except ObjectCorrupt as error:
-                damaged = error
+            except (ObjectCorrupt, LaterVersion) as error:
+                self._look.damage[digest] = error
                 continue
-            if file is not None and all(self._look.usable(name) and self._look.is_whole(name) for name in file.packs):
-                if self._look.condemned.isdisjoint(file.relies):
-                    return file
+            if file is None or not all(map(self._look.usable, file.packs)):
+                continue
+            if not all(map(self._look.is_whole, file.packs)):
+                cut = cut or file
+            elif self._look.condemned.isdisjoint(file.relies):
+                return file
+            else:
                 leaving = leaving or file
-        if leaving is not None:
-            return leaving
-        if damaged is not None:
-            raise damaged
-        return None
+        return leaving or cut
 
     def _opened(self, parsed: Recipe, place: RecordLocation) -> LargeFile | None:
         """Returns a file with all packs that its recipe and its parts name, None if a part is nowhere."""
@@ -143,6 +150,8 @@ class Recipes:
                     raise ObjectAbsent(f"part {part.digest.hex()} of a recipe", self._label)
             bytes_of = self._look.read_meta([locations[0] for locations in places])
             for part, locations in zip(batch, places, strict=True):
+                if locations[0] not in bytes_of:
+                    raise self._look.damage[part.digest]
                 try:
                     terms = recipe.parse_part(bytes_of[locations[0]], part, parsed.digest)
                 except ObjectCorrupt:

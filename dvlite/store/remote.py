@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Self, TypeVar
 
 from dvlite import files
-from dvlite.errors import DvliteError
+from dvlite.errors import DvliteError, ObjectCorrupt
 from dvlite.oid import DIGEST_BYTES, Digest, digest_bytes
 from dvlite.store import index
 from dvlite.store.cache import Cache
@@ -21,6 +21,8 @@ from dvlite.store.retry import RetryBudget, RetryingStore
 from dvlite.store.url import FOLDER, S3, Location, check_options
 
 T = TypeVar("T")
+
+MEND = "in a clone that has the data: dvlite verify --remote --deep; dvlite push"
 
 
 @dataclass(slots=True)
@@ -69,6 +71,12 @@ class Remote:
         futures = [self._pool.submit(work, name) for name in names]
         wait(futures)  # else the client would be closed under those that still run
         return [future.result() for future in futures]
+
+    def damaged(self, error: DvliteError) -> DvliteError:
+        """Returns the error for damage that was met there: which remote, and how to mend it; what is no damage stays as it is."""
+        if not isinstance(error, ObjectCorrupt):
+            return error
+        return ObjectCorrupt(f"{error.message} (on {self.store.label})", hint=MEND)
 
     def get(self, name: str, *, start: int | None = None, end: int | None = None) -> bytes:
         data = self.store.get(name, start=start, end=end)

@@ -89,12 +89,12 @@ def _root(check: RemoteState, name: str, others: Sequence[Catalog]) -> bytes | N
     kept = check.catalog.remote.recall("roots", name.removeprefix(root.FOLDER))
     count = check.counts.get(named.snapshot, 0)
     for data in (kept, *(_get(other, name, root.MAX_BYTES) for other in others)):
-        with contextlib.suppress(FormatError):
+        with contextlib.suppress(FormatError, ObjectCorrupt):
             if data is not None:
                 body = root.parse(data, name)
                 if body.clone == named.clone and count in (0, body.count):
                     return data
-    return root.dump(Root(clone=named.clone, count=count))
+    return root.dump(Root(clone=named.clone, count=count), name)
 
 
 def claim_again(check: RemoteState) -> None:

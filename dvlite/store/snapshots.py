@@ -6,6 +6,7 @@ What roots say is for people and for gc: that a push may rely on a version is pr
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Iterable, Iterator, Sequence
 
 from dvlite.errors import FormatError, ObjectCorrupt, ObjectMissing, UsageError
@@ -21,7 +22,8 @@ from dvlite.store.pack import KIND_SNAPSHOT
 from dvlite.store.remote import Remote
 
 _LEAST_DIGITS = 4  # of a snapshot's name
-_KEPT = "roots"  # notes in the cache: bodies of roots
+_KEPT = "roots"  # notes in the clone: bodies of roots
+_DAMAGED = "damaged-roots"  # and which of them were damaged on the remote
 
 
 def listed(remote: Remote, prefix: str = root.FOLDER) -> list[tuple[ObjectEntry, RootName]]:
@@ -63,10 +65,57 @@ def _body(remote: Remote, name: str) -> Root | None:
         if data is None:
             data = remote.get(name, end=root.MAX_BYTES + 1)
         body = root.parse(data, name)
-    except (FormatError, ObjectAbsent):
+    except (FormatError, ObjectAbsent, ObjectCorrupt):
         return None
     remote.remember(_KEPT, short, data)
     return body
+
+
+def put_root(remote: Remote, name: str, body: Root) -> int:
+    """Writes a root, and keeps it; returns its size in bytes."""
+    data = root.dump(body, name)
+    remote.put(name, data)
+    remote.remember(_KEPT, name.removeprefix(root.FOLDER), data)
+    return len(data)
+
+
+def damaged_roots(remote: Remote) -> list[str]:
+    """Reads every root, whatever was kept of it, and returns the names of damaged ones; notes them for the next push."""
+    names = [entry.name for entry, _ in listed(remote)]
+
+    def is_sound(name: str) -> bool:
+        try:
+            root.parse(remote.get(name, end=root.MAX_BYTES + 1), name)
+        except ObjectCorrupt:
+            return False
+        except (FormatError, ObjectAbsent):
+            pass
+        return True
+
+    damaged = [name for name, sound in zip(names, remote.run_all(is_sound, names), strict=True) if not sound]
+    for name in damaged:
+        remote.remember(_DAMAGED, name.removeprefix(root.FOLDER), b"")
+    return damaged
+
+
+def mend_roots(remote: Remote) -> None:
+    """Writes damaged roots that were noted again under their names, as they were kept here or without what is for people; else makes no request.
+
+    What a root keeps stands in its name. One that is gone by now was dropped by its clone and stays gone.
+    """
+    noted = remote.remembered(_DAMAGED)
+    for name in sorted(f"{root.FOLDER}{short}" for short in noted):
+        named = root.parse_name(name)
+        with contextlib.suppress(ObjectAbsent, FormatError):
+            try:
+                root.parse(remote.get(name, end=root.MAX_BYTES + 1), name)
+            except ObjectCorrupt:
+                kept = remote.recall(_KEPT, name.removeprefix(root.FOLDER)) or b""
+                body = Root(clone=named.clone if named else "")
+                with contextlib.suppress(ObjectCorrupt):
+                    body = root.parse(kept, name)
+                put_root(remote, name, body)
+    remote.forget(_DAMAGED, noted)
 
 
 def versions(catalog: Catalog, digest: Digest) -> Iterator[Version]:
@@ -78,10 +127,10 @@ def reader(catalog: Catalog) -> ReadNode:
     """Returns what reads the nodes of snapshots; it raises ObjectMissing for one that the last look did not find."""
 
     def read(node: Digest) -> bytes:
-        places = catalog.locations(node, (KIND_SNAPSHOT,))
-        if not places:
+        read = catalog.read_meta(catalog.locations(node, (KIND_SNAPSHOT,))[:1])
+        if not read:
             raise catalog.missing(node, SNAPSHOT)
-        return catalog.read_meta(places[:1])[places[0]]
+        return next(iter(read.values()))
 
     return read
 

@@ -14,7 +14,7 @@ from dvlite.formats import manifest, snapshot
 from dvlite.formats.manifest import EMPTY_DIR, MAX_LEVEL, Branch
 from dvlite.formats.recipe import Term
 from dvlite.formats.snapshot import VersionId
-from dvlite.oid import DIGEST_BYTES, MANIFEST, Digest
+from dvlite.oid import DIGEST_BYTES, FILE, MANIFEST, Digest
 from dvlite.store import fetch, snapshots
 from dvlite.store.cache import Cache
 from dvlite.store.cache_writer import Writer
@@ -154,6 +154,9 @@ def survey(catalog: Catalog, cache: Cache, needed: Needed) -> Usage:
                     usage.count(place.pack, place.record)
         with_recipe = [digest for digest in files if catalog.locations(digest, (KIND_RECIPE,))]
         large = catalog.recipes.find(with_recipe)
+        for digest in with_recipe:
+            if digest not in large and digest in catalog.damage:
+                raise catalog.missing(digest, FILE)  # which packs it needs is not known
         files.difference_update(large)
         for each in large.values():
             _count_large(catalog, usage, each)

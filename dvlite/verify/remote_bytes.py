@@ -5,24 +5,23 @@ Holds at most a few packs at a time. Keeps nothing of what it reads.
 
 from __future__ import annotations
 
-import contextlib
 import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 
-from dvlite.errors import DvliteError, ObjectCorrupt
+from dvlite.errors import DvliteError
 from dvlite.formats.manifest import EMPTY_DIR
 from dvlite.oid import Digest
 from dvlite.progress import Progress
 from dvlite.runs import sync
 from dvlite.show import printable, some
-from dvlite.store import batch
+from dvlite.store import batch, snapshots
 from dvlite.store.catalog import Catalog
 from dvlite.store.check import PackReader, makes_file
 from dvlite.store.object_store import ObjectAbsent
 from dvlite.store.pack import KIND_FILE, KIND_RECIPE
 from dvlite.store.recipes import LargeFile
 from dvlite.verify.findings import Finding, Unchecked
-from dvlite.verify.remote_complete import Mention, Requirement, corrupt, damaged_object
+from dvlite.verify.remote_complete import CONFIG_FILE, Requirement, corrupt, damaged_object
 from dvlite.verify.source import ContentSource
 
 
@@ -52,7 +51,8 @@ def read_all(
     yield from _records(source, catalog)
     misnamed = catalog.misnamed()
     catalog.remote.forget("index", {name.removeprefix("index/") for name in misnamed})  # the next push looks at these
-    yield from (damaged_object(source, name) for name in misnamed if name not in catalog.damaged)
+    yield from (damaged_object(source, name) for name in misnamed if name not in {*catalog.damaged, "config"})
+    yield from (damaged_object(source, name) for name in snapshots.damaged_roots(catalog.remote))
 
 
 def _recipes(
@@ -60,13 +60,8 @@ def _recipes(
 ) -> tuple[dict[Digest, LargeFile], list[Finding]]:
     """Returns how large files lie there, and findings for those that a damaged recipe is of."""
     catalog = source.catalog()
-    with contextlib.suppress(ObjectCorrupt):
-        return catalog.recipes.find(large), []
-    there: dict[Digest, LargeFile] = {}
-    for digest in large:
-        with contextlib.suppress(ObjectCorrupt):
-            there |= catalog.recipes.find([digest])
-    for name in catalog.distrusted:
+    there = catalog.recipes.find(large)
+    for name in catalog.doubted if len(there) < len(large) else ():
         catalog.note_damaged(name)
     lost = [(path, wanted) for digest, (path, wanted) in large.items() if digest not in there]
     what = f"on {source.name} are damaged: which chunks it has is not known"
@@ -141,7 +136,7 @@ def _records(source: ContentSource, catalog: Catalog) -> Iterator[Finding]:
         if batch.name_of(catalog.remote.get(entry.name, end=batch.MAX_BYTES + 1)) != name:
             sync.note_damaged(catalog.remote, name)
             message = f"run records on {source.name} are damaged (object {name[:8]})"
-            yield corrupt(message, Mention(".dvlite/config.yaml", lambda: 1), None)
+            yield corrupt(message, CONFIG_FILE, None)
 
 
 def _large_files(

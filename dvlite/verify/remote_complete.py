@@ -25,6 +25,7 @@ from dvlite.store.snapshots import claimed_together
 from dvlite.verify.findings import Finding, Unchecked
 from dvlite.verify.source import ContentSource
 
+MEND = "dvlite verify --remote --deep; dvlite push     in a clone that has the data"
 _TRIES = 4  # gc may move things between two looks
 
 
@@ -36,6 +37,9 @@ class Mention:
     line: Callable[[], int]
     stage: str | None = None
     commit: str | None = None
+
+
+CONFIG_FILE = Mention(".dvlite/config.yaml", lambda: 1)  # where a remote is named
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,7 +81,7 @@ def look(source: ContentSource, wanted: Sequence[Requirement], runs: Mapping[Oid
     raise AssertionError("every try returns or raises")
 
 
-def corrupt(message: str, place: Mention, path: str | None) -> Finding:
+def corrupt(message: str, place: Mention, path: str | None, fix: str = MEND) -> Finding:
     """Returns the finding for damaged bytes on the remote."""
     return Finding(
         kind="remote-corrupt",
@@ -86,7 +90,7 @@ def corrupt(message: str, place: Mention, path: str | None) -> Finding:
         line=place.line(),
         stage=place.stage,
         path=path,
-        fix="dvlite verify --remote --deep; dvlite push     in a clone that has the data",
+        fix=fix,
         commit=place.commit,
     )
 
@@ -94,7 +98,7 @@ def corrupt(message: str, place: Mention, path: str | None) -> Finding:
 def damaged_object(source: ContentSource, name: str) -> Finding:
     """Returns the finding for an index object or a list of the remote, which no tracked path names."""
     message = f"object {name[:20]} on {printable(source.name or 'the remote')} is damaged"
-    return corrupt(message, Mention(".dvlite/config.yaml", lambda: 1), None)
+    return corrupt(message, CONFIG_FILE, None)
 
 
 def _unreachable(source: ContentSource, error: DvliteError) -> Looked:
@@ -118,6 +122,12 @@ def _look(source: ContentSource, wanted: Sequence[Requirement], runs: Mapping[Oi
         if not findings:
             complete[requirement] = packs
     reports += [damaged_object(source, name) for name in catalog.damaged]
+    if catalog.config is None and not catalog.is_empty:
+        what = "damaged" if catalog.settings.is_damaged else "gone"
+        message = f"object config on {printable(source.name or 'the remote')} is {what}"
+        reports.append(
+            corrupt(message, CONFIG_FILE, None, "dvlite push     in a clone that has used this remote before")
+        )
     reports += _unsent(source, catalog.remote, runs)
     return Looked(tuple(reports), complete)
 
@@ -127,6 +137,7 @@ def _one(
 ) -> tuple[list[Finding | Unchecked], frozenset[Digest]]:
     """Looks at one version; returns what is wrong, and the packs that it lies in."""
     path, remote = printable(requirement.path), printable(source.name or "the remote")
+    known = set(catalog.damage)
     try:
         push = plan(catalog, source.cache, [requirement.version], {}, may_rescue=False)
     except ObjectCorrupt as error:
@@ -139,6 +150,10 @@ def _one(
         return [
             _finding(requirement, "size-mismatch", error.message, f"git log -p -- {requirement.place.file}")
         ], frozenset()
+    damage = next((error for digest, error in catalog.damage.items() if digest not in known), None)
+    if isinstance(damage, ObjectCorrupt) and (push.uploads or push.missing):
+        message = f"{path} cannot be read from {remote}: {damage.message}"
+        return [corrupt(message, requirement.place, requirement.path)], frozenset()
     message = _lacking(source, requirement, push, remote)
     if not message and (requirement.kind, requirement.pointer.digest) not in promised:
         message = f"{path} was not pushed as a whole: {remote} does not promise to keep it"

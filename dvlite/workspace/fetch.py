@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal, TypeVar
 
-from dvlite.errors import Dropped, DvliteError, ObjectMissing, PartlyDone, Untrusted, UsageError
+from dvlite.errors import Dropped, DvliteError, ObjectCorrupt, ObjectMissing, PartlyDone, Untrusted, UsageError
 from dvlite.formats import manifest
 from dvlite.formats.pointer import Pointer
 from dvlite.oid import Digest
@@ -73,22 +73,29 @@ class FetchRequest:
 
 @dataclass(frozen=True, slots=True)
 class FetchOutcome:
-    """What was fetched, in counts, and the files that the remote lacks, by tracked path."""
+    """What was fetched, in counts, and the files that could not be, by tracked path: the remote lacks them, or has them damaged."""
 
     paths: tuple[MovedPath, ...]
     files: int
     size_bytes: int
     missing: Mapping[str, Sequence[str]]
+    damage: DvliteError | None = None  # the first that was met; None: all that is missing is not there
 
 
 def fetch_versions(
     catalog: Catalog, cache: Cache, parts: Sequence[FetchRequest], progress: Progress, *, dry_run: bool = False
 ) -> FetchOutcome:
-    """Fetches manifests, then the files in them that the cache lacks. A dry run fetches manifests and counts files."""
+    """Fetches manifests, then the files in them that the cache lacks. A dry run fetches manifests and counts files.
+
+    What is missing or damaged stops no other path.
+    """
     missing: dict[str, list[str]] = {}
+    problems: list[DvliteError] = []
     for part in parts:
-        if part.pointer.kind == "directory" and fetch.fetch_nodes(catalog, cache, [part.pointer.digest]):
-            missing.setdefault(part.path, []).append(part.path)
+        if part.pointer.kind == "directory":
+            for problem in fetch.fetch_nodes(catalog, cache, [part.pointer.digest]).values():
+                missing.setdefault(part.path, []).append(part.path)
+                problems.append(problem)
     _require_matches(cache, [part for part in parts if part.patterns and part.path not in missing])
     needs: list[Need] = []
     owners: dict[Digest, str] = {}
@@ -101,16 +108,17 @@ def fetch_versions(
         needs.extend(part_needs)
     unique = list({need.digest: need for need in reversed(needs)}.values())[::-1]
     if dry_run:
-        left = fetch.plan(catalog, cache, unique).absent
+        todo = fetch.plan(catalog, cache, unique)
+        left, damage = todo.absent, todo.damage
     else:
-        left = fetch.run(catalog, cache, unique, progress) if unique else []
+        left, damage = fetch.run(catalog, cache, unique, progress) if unique else ([], None)
+    damage = next((problem for problem in problems if not isinstance(problem, ObjectMissing)), damage)
     for need in left:
         missing.setdefault(owners[need.digest], []).append(need.path)
     paths = tuple(_moved(part, counts[number], missing, dry_run=dry_run) for number, part in enumerate(parts))
     brought = len(unique) - len(left)
-    return FetchOutcome(
-        paths, brought, sum(need.size_bytes for need in unique) - sum(need.size_bytes for need in left), missing
-    )
+    size_bytes = sum(need.size_bytes for need in unique) - sum(need.size_bytes for need in left)
+    return FetchOutcome(paths, brought, size_bytes, missing, damage)
 
 
 def _require_matches(cache: Cache, parts: Sequence[FetchRequest]) -> None:
@@ -203,5 +211,6 @@ def _fetch_from_default(
         progress.start(f"fetching the list of files of {shown}")
         problems = fetch.fetch_nodes(Catalog(opened, progress, to_read=True).look(), cache, roots)
         progress.finish()
-    if problems:
-        raise ObjectMissing(f"cannot list {quote(shown)}: {problems[0].message}", hint=problems[0].hint)
+    for problem in problems.values():
+        kind = ObjectCorrupt if isinstance(problem, ObjectCorrupt) else ObjectMissing
+        raise kind(f"cannot list {quote(shown)}: {problem.message}", hint=problem.hint)

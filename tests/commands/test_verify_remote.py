@@ -5,7 +5,7 @@ from dataclasses import replace
 
 import pytest
 
-from dvlite.formats import recipe
+from dvlite.formats import recipe, root, strict_json
 from dvlite.formats.recipe import Recipe
 from dvlite.oid import Digest, digest_bytes
 from dvlite.store import index, pack
@@ -244,13 +244,86 @@ def test_an_index_with_rows_that_are_wrong_does_no_harm(pushed, number):
     assert {each["kind"] for each in look(clone, code=1)["findings"]} == {"dep-changed"}
 
 
-@pytest.mark.parametrize("data", [b"", b"{}", b"junk", b'{"dvlite_store": 99}'])
-def test_a_remote_whose_config_cannot_be_read_is_not_checked(pushed, data):
-    rewrite(store(pushed) / "config", data)
+@pytest.mark.parametrize("data", [None, b"", b"{}", b"junk", b'{"dvlite_store": 99}'])
+def test_a_lost_or_damaged_config_is_found_and_stops_only_writers_that_never_saw_it(pushed, data):
+    config, whole = store(pushed) / "config", (store(pushed) / "config").read_bytes()
+    config.unlink()
+    if data is not None:
+        config.write_bytes(data)
+    (found,) = look(pushed, code=1)["findings"]
+    assert (found["kind"], found["message"].split(" on ")[0]) == ("remote-corrupt", "object config")
+    assert found["fix"].startswith("dvlite push ")
+    assert_pulls_all(pushed, "fresh")
+    assert "never saw it" in clone_of(pushed, "stranger").dvlite("push", code=1).stderr
+    pushed.dvlite("push")
+    assert config.read_bytes() == whole
+    assert look(pushed, "--deep")["findings"] == []
+
+
+def test_a_config_of_a_later_version_is_not_damaged_and_not_written_over(pushed):
+    config = store(pushed) / "config"
+    later = strict_json.seal({"dvlite_store": 99})
+    rewrite(config, later)
     (found,) = look(pushed, code=3)["unchecked"]
-    assert "config" in found["why"]
-    assert "JSON" not in found["why"]
-    assert "JSON" not in pushed.dvlite("verify", "--remote", code=3).stdout
+    assert "later dvlite" in found["why"]
+    pushed.dvlite("push", code=1)
+    assert config.read_bytes() == later
+
+
+def test_a_damaged_root_is_found_by_a_deep_look_and_written_again_by_the_next_push(pushed):
+    (name,) = (store(pushed) / "roots").iterdir()
+    whole = name.read_bytes()
+    rewrite(name, whole.replace(b'"count":', b'"cOunt":'))
+    assert look(pushed)["findings"] == []
+    (found,) = look(pushed, "--deep", code=1)["findings"]
+    assert found["kind"] == "remote-corrupt"
+    assert f"roots/{name.name[:8]}" in found["message"]
+    pushed.dvlite("push")
+    assert name.read_bytes() == whole
+    assert look(pushed, "--deep")["findings"] == []
+
+
+def test_another_clone_writes_a_damaged_root_again_without_what_it_does_not_know(pushed):
+    (name,) = (store(pushed) / "roots").iterdir()
+    rewrite(name, b"")
+    other = clone_of(pushed)
+    look(other, "--deep", code=1)
+    other.dvlite("push")
+    body = root.parse(name.read_bytes(), f"roots/{name.name}")
+    assert body == root.Root(clone=name.name.split("-")[1])
+    assert look(pushed, "--deep")["findings"] == []
+
+
+def test_damage_of_one_path_does_not_keep_others_from_being_pulled(pushed):
+    place = next(row for row in rows(pushed) if row.record.kind == KIND_FILE and row.record.raw_length == 200)
+    path = store(pushed) / "packs" / place.pack.hex()
+    data = bytearray(path.read_bytes())
+    data[place.record.offset + 5] ^= 1
+    rewrite(path, bytes(data))
+    clone = clone_of(pushed)
+    done = clone.dvlite("pull", code=13)
+    assert place.record.digest.hex() in done.stderr
+    assert "hint: in a clone that has the data: dvlite verify --remote --deep; dvlite push" in done.stderr
+    assert clone.read("large.bin") == pushed.read("large.bin")
+    assert clone.read("out.bin") == pushed.read("out.bin")
+    assert not clone.has("small/0.txt")
+
+
+def test_a_damaged_chunk_does_not_keep_other_large_files_from_being_fetched(pushed):
+    pushed.write("other.bin", os.urandom(200_000))
+    pushed.dvlite("add", "other.bin")
+    pushed.commit("Another")
+    known = chunk_packs(pushed)
+    pushed.dvlite("push")
+    (new,) = chunk_packs(pushed).keys() - known.keys()
+    path = store(pushed) / "packs" / new.hex()
+    data = bytearray(path.read_bytes())
+    data[pack.HEADER_BYTES + 100] ^= 1
+    rewrite(path, bytes(data))
+    clone = clone_of(pushed)
+    assert "other.bin" in clone.dvlite("pull", code=13).stderr
+    assert clone.read("large.bin") == pushed.read("large.bin")
+    assert not clone.has("other.bin")
 
 
 def test_a_remote_that_is_named_is_checked(pushed, tmp_path):

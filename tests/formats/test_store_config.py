@@ -53,7 +53,7 @@ CHUNKER = GOOD["chunker"]
 )
 def test_a_store_that_is_not_understood_is_refused(change):
     with pytest.raises(FormatError, match="cannot use s3://b/p"):
-        store_config.parse(store_config.seal(GOOD | change), "s3://b/p")
+        store_config.parse(strict_json.seal(GOOD | change), "s3://b/p")
 
 
 def test_a_config_that_was_cut_or_has_a_wrong_bit_is_damaged_and_not_of_a_later_version():
@@ -67,4 +67,4 @@ def test_a_config_that_was_cut_or_has_a_wrong_bit_is_damaged_and_not_of_a_later_
 
 def test_a_whole_config_of_a_later_version_is_called_that():
     with pytest.raises(LaterVersion):
-        store_config.parse(store_config.seal({"dvlite_store": 2, "anything": []}), "x")
+        store_config.parse(strict_json.seal({"dvlite_store": 2, "anything": []}), "x")

@@ -72,7 +72,7 @@ def test_whole_packs_in_any_order_make_the_file(cache, partial):
     assert partial.packs_needed() == [ONE.name]
     fill(partial, ONE)
     assert partial.packs_needed() == []
-    partial.finish("memory")
+    partial.finish()
     assert cache.large_path(DIGEST).read_bytes() == CONTENT
     assert not list((cache.folder / "partial").iterdir())
 
@@ -86,7 +86,7 @@ def test_ranges_in_any_order_make_the_file(cache, partial):
     for whole, start, end in ranges:
         fill(partial, whole, start, end)
     assert partial.needed_bytes(ONE.name) == partial.needed_bytes(TWO.name) == 0
-    partial.finish("memory")
+    partial.finish()
     assert cache.large_path(DIGEST).read_bytes() == CONTENT
 
 
@@ -116,7 +116,7 @@ def test_what_an_interrupted_download_left_is_kept_if_it_is_right(cache):
         assert set(second.numbers(TWO.name, TWO.records)) == {3}
         fill(second, ONE)
         fill(second, TWO)
-        second.finish("memory")
+        second.finish()
         second.close()
     assert cache.large_path(DIGEST).read_bytes() == CONTENT
 
@@ -130,7 +130,7 @@ def test_windows_one_after_the_other_make_the_file(cache):
                 if whole.name in made.packs_needed():
                     fill(made, whole)
         assert made.is_last
-        made.finish("memory")
+        made.finish()
         made.close()
     assert cache.large_path(DIGEST).read_bytes() == CONTENT
 
@@ -147,8 +147,8 @@ def test_chunks_that_do_not_make_the_file_are_refused_and_removed(cache):
         made = opened(writer, tuple(reversed(TERMS)))
         fill(made, ONE)
         fill(made, TWO)
-        with pytest.raises(ObjectCorrupt, match=f"blake3:{DIGEST.hex()} on memory is damaged"):
-            made.finish("memory")
+        with pytest.raises(ObjectCorrupt, match=f"blake3:{DIGEST.hex()} is damaged"):
+            made.finish()
         made.close()
     assert not cache.large_path(DIGEST).exists()
     assert not cache.partial_path(DIGEST).exists()
@@ -159,10 +159,10 @@ def test_two_downloads_of_one_file_do_not_mix(cache):
         first, second = (opened(writer) for writer in (one, two))
         for whole in (ONE, TWO):
             fill(first, whole)
-        first.finish("memory")
+        first.finish()
         for whole in (TWO, ONE):
             fill(second, whole)
-        second.finish("memory")
+        second.finish()
         first.close()
         second.close()
     assert cache.large_path(DIGEST).read_bytes() == CONTENT
@@ -176,7 +176,7 @@ def test_a_partial_file_of_another_size_is_not_continued(cache):
         assert not made.resumed
         for whole in (ONE, TWO):
             fill(made, whole)
-        made.finish("memory")
+        made.finish()
         made.close()
     assert cache.large_path(DIGEST).read_bytes() == CONTENT
 

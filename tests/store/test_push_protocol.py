@@ -6,7 +6,7 @@ from dataclasses import replace
 import pytest
 
 from dvlite.errors import FormatError, ObjectMissing, RemoteError
-from dvlite.formats import root, snapshot, store_config
+from dvlite.formats import root, snapshot, store_config, strict_json
 from dvlite.oid import Digest, digest_bytes
 from dvlite.store import index, push_protocol
 from dvlite.store.catalog import Catalog
@@ -104,7 +104,8 @@ def test_a_root_of_another_clone_does_not_stand_for_ours(world, store):
     here = world.site("here")
     version = here.add("data", SMALL)
     tree = snapshot.build([version])
-    store.put(root.name(tree.root, "cd" * 16, bytes(16)), root.dump(root.Root(clone="cd" * 16)))
+    name = root.name(tree.root, "cd" * 16, bytes(16))
+    store.put(name, root.dump(root.Root(clone="cd" * 16), name))
     here.push(version)
     assert len(store.list(root.prefix(tree.root)).entries) == 2
 
@@ -114,7 +115,8 @@ def test_a_root_is_no_proof_that_data_is_there(world, store):
     here = world.site("here")
     version = here.add("data", SMALL)
     tree = snapshot.build([version])
-    store.put(root.name(tree.root, here.remote.clone, bytes(16)), root.dump(root.Root(clone=here.remote.clone)))
+    name = root.name(tree.root, here.remote.clone, bytes(16))
+    store.put(name, root.dump(root.Root(clone=here.remote.clone), name))
     here.push(version)
     assert_complete(world, "colleague", version, SMALL)
 
@@ -198,7 +200,7 @@ def test_a_remote_with_features_of_the_future_is_not_written(world, store):
 
 
 def test_a_remote_of_a_later_version_is_not_written(world, store):
-    store.put("config", store_config.seal({"dvlite_store": 2}))
+    store.put("config", strict_json.seal({"dvlite_store": 2}))
     store.forget()
     here = world.site("here")
     with pytest.raises(FormatError, match="was written by a later dvlite"):
@@ -354,7 +356,9 @@ def test_what_a_store_acknowledged_and_lost_is_sent_again(world, store, content,
     version = here.add("data", content)
     here.push(version)
     assert_complete(world, "colleague", version, content)
-    assert [root.parse(store.store.objects[entry.name], "x").count for entry in store.list("roots/").entries] == [1]
+    assert [
+        root.parse(store.store.objects[entry.name], entry.name).count for entry in store.list("roots/").entries
+    ] == [1]
 
 
 def test_a_push_whose_root_a_store_does_not_keep_is_no_success(world, store):

@@ -226,7 +226,8 @@ def test_windows_divide_no_term_and_bound_the_chunks():
 
 
 def publish(store, *records):
-    """Puts records into a pack of class meta, in place of all that indexes named."""
+    """Puts records into a pack of class meta, in place of all that indexes and packs of that class named."""
+    store.delete([f"packs/{name.hex()}" for kind in (KIND_RECIPE, KIND_PART) for name in meta_packs(store, kind)])
     store.delete([entry.name for entry in store.list("index/").entries])
     writer = pack.PackWriter(pack.META, os.urandom(16))
     for kind, digest, data in records:

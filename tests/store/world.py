@@ -97,13 +97,16 @@ class Site:
             needs = [Need(version.digest, version.size_bytes, version.path, bases)]
         else:
             problems = fetch.fetch_nodes(catalog, self.cache, [version.digest])
-            if problems:
-                raise problems[0]
+            for problem in problems.values():
+                raise problem
             entries = manifest.load(version.digest, self.cache.read_node)
             needs = [
                 Need(entries.digest(i), entries.sizes[i], os.fsdecode(entries.paths[i])) for i in range(len(entries))
             ]
-        return fetch.run(catalog, self.cache, needs, QUIET)
+        left, damage = fetch.run(catalog, self.cache, needs, QUIET)
+        if damage is not None:
+            raise damage
+        return left
 
     def content(self, version: Version) -> dict[str, bytes] | bytes:
         """Reads a version from the cache, verified."""
