@@ -94,6 +94,14 @@ def quick_python(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def isolated(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch, quick_python: Path) -> Path:
     """Returns this test's own home folder; git and every Python that the test starts are set up to stay inside."""
     home = tmp_path_factory.mktemp("home")
+    own = environment(home, tmp_path_factory.getbasetemp(), quick_python)
+    for name, value in own.items():
+        monkeypatch.setenv(name, value)
+    return home
+
+
+def environment(home: Path, ceiling: Path, first_on_path: Path) -> dict[str, str]:
+    """Returns the variables that keep git, dvlite and Python in a home of their own, and writes its git config; no git repository is looked for above `ceiling`."""
     git_config = home / "gitconfig"
     git_config.write_text(GIT_CONFIG)
     path = f"{GUARD}{os.pathsep}{os.environ['PYTHONPATH']}" if os.environ.get("PYTHONPATH") else str(GUARD)
@@ -105,15 +113,13 @@ def isolated(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.Monke
         "GIT_CONFIG_GLOBAL": git_config,
         "GIT_CONFIG_SYSTEM": os.devnull,
         "GIT_TERMINAL_PROMPT": "0",
-        "GIT_CEILING_DIRECTORIES": tmp_path_factory.getbasetemp(),
+        "GIT_CEILING_DIRECTORIES": ceiling,
         "AWS_EC2_METADATA_DISABLED": "true",  # else a client without credentials asks a host that is not here
-        "PATH": f"{quick_python}{os.pathsep}{os.environ['PATH']}",
+        "PATH": f"{first_on_path}{os.pathsep}{os.environ['PATH']}",
         "PYTHONPATH": path,
         "TZ": "UTC",
     }
-    for name, value in own.items():
-        monkeypatch.setenv(name, str(value))
-    return home
+    return {name: str(value) for name, value in own.items()}
 
 
 @pytest.fixture

@@ -99,13 +99,13 @@ def answer(client: socket.socket) -> None:
 
 
 @contextlib.contextmanager
-def running(folder: Path) -> Iterator[Path]:
-    """Starts the server and yields the program whose commands it runs, alone in its folder."""
+def running(folder: Path, module: str = "tests.warm") -> Iterator[Path]:
+    """Starts the server and yields the program whose commands it runs, alone in its folder. `module` is what serves."""
     (folder / "bin").mkdir()
     program, address = folder / "bin" / "dvlite", str(folder / "socket")
     program.write_text(CLIENT.format(python=sys.executable, socket=address))
     program.chmod(0o755)
-    command = [sys.executable, "-m", "tests.warm", address]
+    command = [sys.executable, "-m", module, address]
     with subprocess.Popen(command, cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as server:
         assert server.stdout.readline() == b"ready\n"
         try:

@@ -13,11 +13,14 @@ import threading
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from enum import Enum
+from urllib.parse import unquote
 
 from aiohttp import ClientSession, TCPConnector, web
 
 HOP_BY_HOP = {"connection", "transfer-encoding", "expect"}
+CONTENTS = re.compile("<Contents>.*?<Key>(.*?)</Key>.*?</Contents>", re.DOTALL)
 CODES = {
+    400: "BadRequest",
     403: "AccessDenied",
     404: "NoSuchKey",
     409: "ConditionalRequestConflict",
@@ -35,15 +38,17 @@ class Fault(Enum):
     DELAY = "wait this many seconds, then forward"
     DROP_BEFORE = "close the connection, and do not forward"
     DROP_AFTER = "forward, then close the connection: the answer is lost"
-    TRUNCATE = "answer with this many bytes of the body, then close the connection"
-    FLIP_ANSWER = "flip a bit of this byte of the answer"
+    TRUNCATE = "answer with this many bytes of the body (a fraction: with that part), then close the connection"
+    FLIP_ANSWER = "flip a bit of this byte of the answer (a fraction: of the byte there)"
     FLIP_REQUEST = "flip a bit of this byte of what is forwarded"
     TWICE = "forward it two times"
+    LIST_WITHOUT_NEW = "leave out of a listing what was put since `new` and `gone` were cleared, and what is in `new`"
+    LIST_WITH_GONE = "show in a listing what was deleted since, and what is in `gone`"
 
 
 @dataclass(slots=True)
 class Rule:
-    """Breaks the requests of a method (`*`: any) whose path matches: the first `times` of them, or all."""
+    """Breaks the requests of a method (`*`: any) whose path matches: `times` of them (None: all) after the first `passing`."""
 
     method: str
     path: re.Pattern[str]
@@ -51,10 +56,14 @@ class Rule:
     argument: int | float | str
     times: int | None
     headers: dict[str, str]
+    passing: int = 0
     hits: int = 0
 
     def takes(self, request: web.Request) -> bool:
         if self.method not in ("*", request.method) or not self.path.search(request.path_qs):
+            return False
+        if self.passing:
+            self.passing -= 1
             return False
         if self.times is not None and self.hits >= self.times:
             return False
@@ -64,12 +73,18 @@ class Rule:
 
 @dataclass
 class FaultProxy:
-    """A running proxy; `requests` holds `PUT /bucket/key?query` of everything that arrived."""
+    """A running proxy; `requests` holds `PUT /bucket/key?query` of everything that arrived.
+
+    `new` are keys that a listing which lags does not show yet, `gone` those that it still shows, as they stood in it.
+    """
 
     upstream: str
     url: str = ""
     requests: list[str] = field(default_factory=list)
     rules: list[Rule] = field(default_factory=list)
+    new: set[str] = field(default_factory=set)
+    gone: dict[str, str] = field(default_factory=dict)
+    listed: dict[str, str] = field(default_factory=dict)
     session: ClientSession | None = None
 
     def breaks(
@@ -81,9 +96,11 @@ class FaultProxy:
         *,
         times: int | None = 1,
         headers: dict[str, str] | None = None,
-    ) -> None:
-        """Adds a rule; the first that takes a request decides. `headers` go with BODY."""
-        self.rules.append(Rule(method, re.compile(path), fault, argument, times, headers or {}))
+        passing: int = 0,
+    ) -> Rule:
+        """Adds a rule and returns it; the first that takes a request decides. `headers` go with BODY."""
+        self.rules.append(Rule(method, re.compile(path), fault, argument, times, headers or {}, passing))
+        return self.rules[-1]
 
     async def answer(self, request: web.Request) -> web.StreamResponse:
         self.requests.append(f"{request.method} {request.path_qs}")
@@ -113,10 +130,36 @@ class FaultProxy:
             case Fault.DROP_AFTER:
                 return cut_off(request)
             case Fault.FLIP_ANSWER:
-                response.body = flipped(response.body, argument)
+                response.body = flipped(response.body, position(argument, response.body))
+            case Fault.LIST_WITHOUT_NEW | Fault.LIST_WITH_GONE if "list-type" in request.query:
+                response.body = self.lagging(request, response.body, rule.fault)
             case Fault.TRUNCATE:
-                return await cut_short(request, response, argument)
+                return await cut_short(request, response, position(argument, response.body))
         return response
+
+    def lagging(self, request: web.Request, body: bytes, fault: Fault) -> bytes:
+        """Returns a listing as a server gives it whose listings lag behind."""
+        text = body.decode()
+        if fault is Fault.LIST_WITHOUT_NEW:
+            text = CONTENTS.sub(lambda item: "" if item[1] in self.new else item[0], text)
+        else:
+            prefix = request.query.get("prefix", "")
+            there = {item[1] for item in CONTENTS.finditer(text)}
+            old = [item for key, item in self.gone.items() if key.startswith(prefix) and key not in there]
+            text = text.replace("</ListBucketResult>", "".join(old) + "</ListBucketResult>")
+        return text.encode()
+
+    def note(self, request: web.Request, sent: bytes, answer: web.Response) -> None:
+        """Notes what was put, listed and deleted, for listings that lag."""
+        key = unquote(request.path).lstrip("/").partition("/")[2]
+        if request.method == "GET" and "list-type" in request.query:
+            self.listed |= {item[1]: item[0] for item in CONTENTS.finditer(answer.body.decode())}
+        elif request.method == "PUT" and answer.status == 200:
+            self.new.add(key)
+        elif request.method == "POST":
+            for name in re.findall("<Key>(.*?)</Key>", sent.decode()):
+                if name in self.listed:
+                    self.gone[name] = self.listed[name]
 
     async def forward(self, request: web.Request, body: bytes) -> web.Response:
         headers = [(name, value) for name, value in request.headers.items() if name.lower() not in HOP_BY_HOP]
@@ -129,19 +172,26 @@ class FaultProxy:
         ) as answer:
             data = await answer.read()
             kept = [(name, value) for name, value in answer.headers.items() if name.lower() not in HOP_BY_HOP]
-            return web.Response(status=answer.status, headers=without_length(kept), body=data)
+            response = web.Response(status=answer.status, headers=without_length(kept), body=data)
+            self.note(request, body, response)
+            return response
 
 
 def without_length(headers):
     return [(name, value) for name, value in headers if name.lower() != "content-length"]
 
 
+def position(argument: float, data: bytes) -> int:
+    return int(argument * len(data)) if isinstance(argument, float) else argument
+
+
 def flipped(data: bytes, at: int) -> bytes:
-    return data[:at] + bytes([data[at] ^ 1]) + data[at + 1 :]
+    return data[:at] + bytes(byte ^ 1 for byte in data[at : at + 1]) + data[at + 1 :]
 
 
 def cut_off(request: web.Request) -> web.Response:
-    request.transport.abort()
+    if request.transport is not None:  # the client has closed it already
+        request.transport.abort()
     return web.Response()
 
 
