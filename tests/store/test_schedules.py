@@ -1,12 +1,14 @@
 """Pushes, pulls and collections request by request, in many orders, with crashes: what a push reported, and is needed, is there at the end."""
 
 import os
+from functools import partial
 
 import pytest
 
 from dvlite.formats import recipe
-from dvlite.store import collect, pack
-from tests.store import schedule
+from dvlite.store import collect, pack, push_protocol
+from dvlite.store.catalog import Catalog
+from tests.store import schedule, world
 from tests.store.schedule import play
 
 
@@ -51,11 +53,57 @@ def with_packs_condemned_since(monkeypatch):
     monkeypatch.setattr(collect, "_secure", secure)
 
 
-@pytest.mark.long
-@pytest.mark.parametrize(
-    "breaks", [with_roots_of_the_plan, with_packs_condemned_since], ids=lambda breaks: breaks.__name__
+def with_index_objects_deleted(monkeypatch):
+    """The collector deletes index objects that name condemned packs, without writing again what else they say."""
+    monkeypatch.setattr(collect.index, "known_rows", lambda _: [])
+    real = collect._delete
+
+    def delete(catalog, due):
+        put = catalog.remote.put
+        catalog.remote.put = lambda name, data: None if name.startswith("index/") else put(name, data)
+        try:
+            real(catalog, due)
+        finally:
+            catalog.remote.put = put
+
+    monkeypatch.setattr(collect, "_delete", delete)
+
+
+def without_second_look(monkeypatch):
+    """A push reports success without looking at what was condemned meanwhile."""
+    real = push_protocol.run
+
+    def run(catalog, *rest, **how):
+        look = catalog.look_at_condemned
+        catalog.look_at_condemned = lambda: look() and frozenset()
+        return real(catalog, *rest, **how)
+
+    monkeypatch.setattr(push_protocol, "run", run)
+
+
+def without_a_root(monkeypatch):
+    """A push reports success without having claimed anything."""
+    monkeypatch.setattr(push_protocol, "_publish", lambda *_: None)
+
+
+def with_condemned_packs(monkeypatch):
+    """A push relies on packs that are condemned, as a reader may."""
+    monkeypatch.setattr(world, "Catalog", partial(Catalog, to_read=True))
+
+
+BROKEN = (
+    with_roots_of_the_plan,
+    with_packs_condemned_since,
+    with_index_objects_deleted,
+    without_second_look,
+    without_a_root,
+    with_condemned_packs,
 )
-def test_a_broken_collector_is_caught(tmp_path, monkeypatch, breaks):
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("breaks", BROKEN, ids=lambda breaks: breaks.__name__)
+def test_a_broken_collector_or_push_is_caught(tmp_path, monkeypatch, breaks):
     breaks(monkeypatch)
     outcomes = (play(seed, tmp_path / str(seed)) for seed in range(2000, 2600))
     assert any(outcome.lost for outcome in outcomes), schedule.__doc__
