@@ -9,6 +9,7 @@ import contextlib
 import os
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass, field
+from pathlib import Path
 
 from dvlite import files
 from dvlite.errors import DvliteError
@@ -17,7 +18,7 @@ from dvlite.formats.snapshot import VersionId
 from dvlite.health import worktree
 from dvlite.health.findings import Depth, Health, NotChecked
 from dvlite.health.needs import NeededVersion, name_lost, needed_here, sized
-from dvlite.health.sources import from_remote, from_workspace, is_missing, opened, remote_names
+from dvlite.health.sources import from_remote, from_workspace, is_missing, missing_files, opened, remote_names
 from dvlite.health.worktree import WorktreeCheck
 from dvlite.oid import MANIFEST, Digest
 from dvlite.progress import Progress
@@ -32,7 +33,7 @@ from dvlite.store.cache import Cache
 from dvlite.store.cache_writer import Writer
 from dvlite.store.check import Lost, Problem, lost
 from dvlite.store.check_cache import CacheHolder, CacheState, sound_records
-from dvlite.store.check_round import Reading
+from dvlite.store.check_round import Reading, load_unfinished, store_unfinished
 from dvlite.store.pack import KIND_FILE, KIND_MANIFEST
 from dvlite.store.reachable import present
 
@@ -110,7 +111,8 @@ def _close(repo: Repo, checked: LocalCheck, progress: Progress) -> None:
     checked.needed = needed_here(repo, cache, health, progress)
     holder = CacheHolder(checked.cache)
     gone = lost(sized(checked.needed.values()), holder)
-    damaged = {digest for _, digest in checked.cache.damaged}
+    unfinished = {each for each in load_unfinished(_unfinished(repo)) if each[1] in gone.nodes | gone.files}
+    damaged = {digest for _, digest in checked.cache.damaged | unfinished}
     elsewhere = Lost(gone.nodes - damaged, gone.files - damaged)
     if elsewhere:
         kept_here = {
@@ -153,6 +155,9 @@ def _nowhere(
 def mend(repo: Repo, cache: Cache, checked: LocalCheck, progress: Progress) -> list[NotChecked]:
     """Sets aside what is damaged and brings good copies; returns which remotes could not be asked. May be run again after a kill."""
     progress.start("repairing the cache")
+    cache.refresh()
+    gone = Lost(set(checked.lost.nodes), {*checked.lost.files, *_bad_on_disk(cache, checked)})
+    store_unfinished(_unfinished(repo), _objects(gone))
     worktree.mend_notes(repo, cache, checked.worktree)
     for path in checked.cache.strange:
         cache.set_aside(path)
@@ -164,7 +169,6 @@ def mend(repo: Repo, cache: Cache, checked: LocalCheck, progress: Progress) -> l
     cache.refresh()
     cache.segments()  # indexes packs that have no index
     health = Health()
-    gone = Lost(set(checked.lost.nodes), {*checked.lost.files, *_bad_on_disk(cache, checked)})
     holder = CacheHolder(CacheState(cache, progress))
     if gone:
         from_workspace(repo, cache, gone, checked.needed, holder, progress)
@@ -174,10 +178,23 @@ def mend(repo: Repo, cache: Cache, checked: LocalCheck, progress: Progress) -> l
             with opened(repo, cache, remote_name, health, progress) as catalog:
                 if catalog is not None:
                     from_remote(catalog, cache, gone, checked.needed, holder, progress)
+    left = Lost(
+        {node for node in gone.nodes if not cache.has_node(node)},
+        {need.digest for need in missing_files(cache, gone, checked.needed, holder)},
+    )
+    store_unfinished(_unfinished(repo), _objects(left))
     worktree.mend_files(repo, cache, checked.worktree, progress)
     _mend_runs(repo, cache, checked, progress)
     progress.finish()
     return health.unchecked
+
+
+def _unfinished(repo: Repo) -> Path:
+    return repo.common_dir / "dvlite" / "fsck" / "unfinished"
+
+
+def _objects(gone: Lost) -> set[tuple[int, Digest]]:
+    return {(KIND_MANIFEST, node) for node in gone.nodes} | {(KIND_FILE, file) for file in gone.files}
 
 
 def _bad_on_disk(cache: Cache, checked: LocalCheck) -> Iterator[Digest]:
@@ -206,7 +223,11 @@ def _salvage(cache: Cache, name: Digest) -> None:
     Its rows go first, for what is indexed is not stored again; if this is killed, the pack is indexed again, and found again.
     """
     path = cache.folder / "packs" / name.hex()
-    data = memoryview(files.read_own(path, pack.MAX_PACK_BYTES) or b"")
+    found = files.read_own(path, pack.MAX_PACK_BYTES)
+    if found is None and path.exists():  # it may be read another time, and what it holds comes from elsewhere
+        _drop_rows(cache, name)
+        return
+    data = memoryview(found or b"")
     _drop_rows(cache, name)
     with Writer(cache) as writer:
         for record in sound_records(data, name):

@@ -110,7 +110,7 @@ def read(
         chosen = set(reading.choose([block for block, _ in blocks])) if depth.deep and not health.stopped else set()
         if not chosen:
             continue
-        with contextlib.suppress(DvliteError):
+        with contextlib.suppress(DvliteError):  # what cannot be read now is not what is known: `dvlite status` shows it
             _read(
                 work, item, [(block, numbers) for block, numbers in blocks if block in chosen], check, reading, health
             )
@@ -137,6 +137,8 @@ def _read(
 ) -> None:
     scan, rows = work.scan(item.path), work.stat_rows(item.path)
     if scan is None or rows is None:
+        for block, _ in blocks:  # nothing is there
+            reading.read(block, right=True)
         return
     position = {path: i for i, path in enumerate(rows.scan.paths)}
     have = identify(scan, rows, work.progress)
@@ -166,12 +168,12 @@ def mend_notes(repo: Repo, cache: Cache, check: WorktreeCheck) -> None:
 
 
 def mend_files(repo: Repo, cache: Cache, check: WorktreeCheck, progress: Progress) -> None:
-    """Puts files that went bad on disk back from the cache; as they are now, they go into the cache first."""
+    """Puts files that went bad on disk back from the cache; as they are now, they go into the cache first. The caller holds the lock."""
     work = Workspace(repo, cache, progress)
     tracked = {item.path: item for item in repo.work_tree.tracked(broken=[])}
     for bad, inner in check.bad.items():
         work.forget_rows(bad)
-        with contextlib.suppress(DvliteError), repo.lock(progress):
+        with contextlib.suppress(DvliteError):
             patterns = [os.fsdecode(each) for each in inner if each]
             restore(work, bad, tracked[bad].pointer, patterns, CheckoutOptions(force=True, keep_sparse=True))
 

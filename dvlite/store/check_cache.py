@@ -150,10 +150,7 @@ def _segments(check: CacheState) -> dict[str, Index]:
 def _pack(check: CacheState, rows: IndexRows, name: Digest) -> None:
     """Compares the table of a pack with the rows of it."""
     try:
-        data = memoryview(check.cache.map_pack(name))
-        length = pack.footer_length(data[-pack.TRAILER_BYTES :], name)
-        records = pack.decode_footer(data[len(data) - length :], name, len(data))
-        compare(check.found, rows, name, records, lambda: data)
+        compare(check.found, rows, name, _table(check, name), partial(_bytes_of, check, name))
     except LaterVersion as error:
         check.found.later.add(error.message)
     except ObjectMissing:  # pruned since
@@ -184,9 +181,35 @@ def _bad_pack(check: CacheState, name: Digest, content: CheckedPack | None, rows
 
 def _whole(check: CacheState, name: Digest) -> CheckedPack | None:
     try:
-        return check_pack(memoryview(check.cache.map_pack(name)), name)
+        return check_pack(_bytes_of(check, name), name)
     except (ObjectMissing, ObjectCorrupt, FormatError):
         return None
+
+
+def _table(check: CacheState, name: Digest) -> list[Record]:
+    """Returns what the end of a pack says that it holds. Raises ObjectMissing, ObjectCorrupt, LaterVersion."""
+    path, size = check.cache.folder / "packs" / name.hex(), check.packs[name]
+    try:
+        with open(os.open(path, files.READ | files.NO_FOLLOW), "rb") as file:
+            tail = files.read_at(file.fileno(), pack.TRAILER_BYTES, max(0, size - pack.TRAILER_BYTES))
+            length = min(pack.footer_length(tail, name), size)
+            footer = files.read_at(file.fileno(), length, size - length)
+    except FileNotFoundError:
+        raise ObjectMissing("pruned since") from None
+    except OSError as error:
+        raise ObjectCorrupt(f"it cannot be read: {error.strerror}") from error
+    return pack.decode_footer(footer, name, size)
+
+
+def _bytes_of(check: CacheState, name: Digest) -> memoryview:
+    """Returns the bytes of a pack; read, not mapped: a mapping on a disk with bad sectors kills the process."""
+    path = check.cache.folder / "packs" / name.hex()
+    data = files.read_own(path, pack.MAX_PACK_BYTES)
+    if data is not None:
+        return memoryview(data)
+    if os.path.lexists(path):
+        raise ObjectCorrupt("it cannot be read")
+    raise ObjectMissing("pruned since")
 
 
 # --- bytes ---
@@ -221,7 +244,10 @@ def read_objects(check: CacheState, names: Sequence[Digest], read: Read, *, jobs
 def _read(check: CacheState, name: Digest) -> str:
     """Says what is wrong with a pack or large file, or nothing. Raises ObjectMissing, LaterVersion."""
     if name not in check.large:
-        data = memoryview(check.cache.map_pack(name))
+        try:
+            data = _bytes_of(check, name)
+        except ObjectCorrupt as error:
+            return error.message
         check.progress.advance(size_bytes=len(data))
         return check_pack(data, name).problem
     try:

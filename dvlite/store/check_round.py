@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import math
+import re
 import struct
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, field
@@ -21,6 +22,7 @@ VERSION = 1
 _HEADER = struct.Struct("<4sB3sQQIII")  # magic, version, 0, began, completed, objects read, bad ones, recipes proven
 _MAX_BYTES = 1 << 28
 _SAVE_SECONDS = 20
+_LOST = re.compile(r"([1-9]) ([0-9a-f]{64})")
 
 
 @dataclass(slots=True)
@@ -79,6 +81,21 @@ class Reading:
             current.completed, current.began = int(self._clock()), 0
             current.done.clear()
         store(self._path, current)
+
+
+def load_unfinished(path: Path) -> set[tuple[int, Digest]]:
+    """Returns the objects, by kind, that a repair was about to bring back; of a damaged file the lines that are whole."""
+    lines = (files.read_own(path, _MAX_BYTES) or b"").decode("ascii", "replace").splitlines()
+    return {(int(match[1]), Digest(bytes.fromhex(match[2]))) for line in lines if (match := _LOST.fullmatch(line))}
+
+
+def store_unfinished(path: Path, objects: Collection[tuple[int, Digest]]) -> None:
+    """Saves them, durably, before the first damaged object is set aside; none: removes the file. Raises DvliteError."""
+    if objects:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        files.write_atomic(path, "".join(f"{kind} {digest.hex()}\n" for kind, digest in sorted(objects)).encode())
+    else:
+        path.unlink(missing_ok=True)
 
 
 def load(path: Path) -> CheckRound:

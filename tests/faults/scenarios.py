@@ -82,7 +82,7 @@ class Scenario:
 
     `again` is what is run after a fault where the command itself refuses and says so; `proof` does what shows that the data is safe, and its end is compared too.
     `partial` names what a stopped run may leave neither as it was nor as it will be; one that `notes` leaves with 0 whatever
-    happens, and prints a note: git has done its work already.
+    happens, and prints a note: git has done its work already. `nothing_left` is how it leaves where all was done before.
     """
 
     name: str
@@ -95,6 +95,7 @@ class Scenario:
     durable: bool = True
     partial: tuple[str, ...] = ()
     notes: bool = False
+    nothing_left: int | None = None
 
 
 # --- worlds ---
@@ -280,6 +281,29 @@ def run_before(world: World) -> None:
     world.write("raw.txt", "some data\n" * 100)
 
 
+def flip(path: Path) -> None:
+    """Flips a bit in the middle of a file, as a disk does."""
+    data = bytearray(path.read_bytes())
+    data[len(data) // 2] ^= 8
+    path.chmod(0o644)
+    path.write_bytes(data)
+
+
+def damaged_cache(world: World) -> None:
+    """A pack and a large file of the cache are damaged; the remote and the workspace have what was in them."""
+    pushed(world)
+    cache = world.base / "here" / ".git" / "dvlite" / "cache"
+    flip(max((cache / "packs").iterdir(), key=lambda path: path.stat().st_size))
+    flip(min(path for path in (cache / "files").rglob("*") if path.is_file()))
+
+
+def damaged_remote(world: World) -> None:
+    """Every pack of the remote is damaged; the cache has what was in them."""
+    pushed(world)
+    for path in sorted((world.base / "store" / "packs").iterdir()):
+        flip(path)
+
+
 # --- proofs: what another clone, or an emptied work tree, gets of the end ---
 
 
@@ -306,6 +330,19 @@ def reaches_a_clone(world: World) -> None:
     """A colleague with nothing clones and pulls."""
     world.git("clone", "-q", "here", "proof", cwd=".")
     world.dv("pull", cwd="proof")
+
+
+def heals(world: World) -> None:
+    """Repairs what a fault left, and checks all data out again."""
+    world.run("fsck", "--deep", "--repair")
+    world.dv("fsck", "--deep")
+    restores(world)
+
+
+def heals_the_remote(world: World) -> None:
+    world.run("fsck", "--remote", "--deep", "--repair")
+    world.dv("fsck", "--remote", "--deep")
+    reaches_a_clone(world)
 
 
 def _has_both(world: World) -> None:
@@ -356,5 +393,14 @@ SCENARIOS = (
     Scenario("repro (again)", ("repro",), ran_once, proof=restores, partial=OUTPUTS),
     Scenario("repro (edited)", ("repro", "--force"), ran_and_edited, proof=restores, partial=OUTPUTS),
     Scenario("repro (run before)", ("repro",), run_before, proof=restores, partial=OUTPUTS),
+    Scenario("fsck --repair", ("fsck", "--deep", "--repair"), damaged_cache, code=1, proof=heals, nothing_left=0),
+    Scenario(
+        "fsck --remote --repair",
+        ("fsck", "--remote", "--deep", "--repair"),
+        damaged_remote,
+        code=1,
+        proof=heals_the_remote,
+        nothing_left=0,
+    ),
     Scenario("runs tag", ("runs", "tag", "last:train", "best"), ran_once),
 )
