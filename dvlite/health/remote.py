@@ -59,13 +59,27 @@ def look(
     only: Collection[Digest] | None = None,
 ) -> RemoteLook:
     """Looks at a remote; reads bytes as `depth` says, or those of the packs in `only`. Looks again if a gc was at work."""
+    first: RemoteLook | None = None
     for attempt in range(_TRIES):
         try:
-            return _look(repo, remote, cache, depth, reading, progress, only)
+            result = _look(repo, remote, cache, depth, reading, progress, only)
         except ObjectAbsent:
             if attempt == _TRIES - 1:
                 raise
-    raise AssertionError("every try returns or raises")
+            continue
+        if first is not None:
+            counted, health = first.health, result.health
+            health.read_objects, health.read_bytes, health.stopped = (
+                counted.read_objects,
+                counted.read_bytes,
+                counted.stopped,
+            )
+            health.completed = counted.completed
+        if result.health.is_sound or not check_remote.was_disturbed(result.check):
+            return result
+        first = first or result
+        only = frozenset(result.check.found.bad_packs)
+    return result
 
 
 def _look(

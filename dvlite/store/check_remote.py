@@ -69,6 +69,7 @@ class RemoteState:
     progress: Progress
     is_over: Callable[[], bool] = lambda: False
     found: Found = field(default_factory=Found)
+    listed: frozenset[Digest] = frozenset()  # the packs that stood there when this look began
     checked: set[Digest] = field(default_factory=set)  # packs whose bytes were read and are right
     proven: set[Digest] = field(default_factory=set)  # recipes, by the BLAKE3 of their bytes, whose chunks are the file
     recipes: dict[Digest, tuple[Digest, Digest]] = field(default_factory=dict)  # file -> BLAKE3 of its recipe, and pack
@@ -98,6 +99,7 @@ def look(check: RemoteState) -> None:
     """Compares names, sizes, indexes and the ends of packs; the catalog has looked already."""
     catalog = check.catalog
     check.progress.start(f"checking {catalog.remote.store.label}")
+    check.listed = frozenset(catalog.packs)
     _names(check)
     for name in catalog.misnamed():
         check.found.note(name, "damaged", "its bytes are not the ones that its name promises")
@@ -178,6 +180,11 @@ def _missing_packs(check: RemoteState, rows: IndexRows) -> None:
             check.found.note(f"packs/{name.hex()}", "missing", "an index names it, and it is not there")
         for each in standing:
             rows.correct(check.found, each, name, ())
+
+
+def was_disturbed(check: RemoteState) -> bool:
+    """Returns whether packs that stood there at the beginning are gone now: a gc moved what they held, so a new look is needed."""
+    return not check.catalog.standing_packs() >= check.listed
 
 
 # --- bytes ---

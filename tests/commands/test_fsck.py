@@ -10,6 +10,9 @@ import pytest
 from dvlite.progress import NullProgress
 from dvlite.repo.repository import open_cache, open_repo
 from dvlite.store import pack
+from dvlite.store.remote import open_store
+from dvlite.store.retry import RetryBudget
+from dvlite.store.url import parse_url
 from dvlite.workspace import statindex
 from dvlite.workspace.workspace import Workspace
 from tests.commands.project import Project, tree
@@ -339,3 +342,42 @@ def test_what_was_bad_is_found_by_each_check_with_a_limit(stored):
     for _ in range(2):
         stored.fsck("--remote", "origin", "--for", "10m", code=13)
         assert stored.fsck("--remote", "origin", "--sample", "1", code=13)["read_objects"] <= 2
+
+
+def test_a_bucket_is_healed(project, weed, s3_url, monkeypatch):
+    monkeypatch.setenv("DVLITE_TRUST", weed.endpoint_url)
+    project.dvlite("remote", "add", s3_url, "-o", f"endpoint_url={weed.endpoint_url}")
+    for number in range(5):
+        project.write(f"data/{number}", noise(2000, number))
+    project.write("data/large", noise(200_000, 9))
+    project.dvlite("add", "data")
+    project.commit("One")
+    project.dvlite("push")
+    assert project.json("fsck", "--remote", "--deep")["findings"] == []
+    store = open_store(
+        parse_url(s3_url, project.root), {"endpoint_url": weed.endpoint_url}, budget=RetryBudget(10), connections=2
+    )
+    packs = sorted(entry.name for entry in store.list("packs/").entries)
+    data = bytearray(store.get(packs[0]))
+    data[len(data) // 2] ^= 8
+    store.put(packs[0], bytes(data))
+    store.delete([packs[1], *(entry.name for entry in store.list("index/").entries)])
+    assert project.json("fsck", "--remote", "--deep", code=13)["lost"]
+    healed = project.json("fsck", "--remote", "--deep", "--repair", code=1)
+    assert {each["state"] for each in healed["findings"]} == {"repaired"}
+    assert project.json("fsck", "--remote", "--deep")["findings"] == []
+    before = tree(project.root / "data")
+    shutil.rmtree(project.root / ".git" / "dvlite")
+    shutil.rmtree(project.root / "data")
+    project.dvlite("pull")
+    assert tree(project.root / "data") == before
+    store.close()
+
+
+def test_a_list_of_condemned_packs_is_written_again_as_this_clone_knows_it(stored):
+    damage(stored.pack(stored.origin, pack.FILES), "flipped", None)
+    stored.fsck("--remote", "origin", "--deep", "--repair", code=1)
+    stored.dvlite("status", "--remote")
+    damage(stored.objects(stored.origin, "condemned")[0], "flipped", None)
+    found = stored.fsck("--remote", "origin", "--repair", code=1)["findings"]
+    assert [(each["name"].partition("/")[0], each["state"]) for each in found] == [("condemned", "repaired")]
