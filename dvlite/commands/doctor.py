@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import datetime as dt
 import os
 import platform
 import shutil
@@ -24,6 +25,7 @@ from dvlite.progress import Progress
 from dvlite.repo.config_files import LOCAL_FILE
 from dvlite.repo.repository import Repo
 from dvlite.show import Show, count, printable, quote, size_text
+from dvlite.store import check_round
 from dvlite.store.object_store import ObjectAbsent
 from dvlite.store.remote import open_store
 from dvlite.store.retry import RetryBudget
@@ -79,7 +81,7 @@ def doctor(repo: Repo | None, environ: Mapping[str, str], *, progress: Progress)
             DoctorLine(topic="repository", text="no dvlite repository here: only the installation was checked")
         )
     else:
-        for check in (_git, _hooks, _links, _cache, _pointers, _settings):
+        for check in (_git, _hooks, _links, _cache, _checks, _pointers, _settings):
             progress.start(f"checking {check.__name__.strip('_')}")
             lines += check(repo)
         progress.start("asking the remotes")
@@ -192,6 +194,21 @@ def _cache(repo: Repo) -> Iterator[DoctorLine]:
     if folder.stat().st_mode & stat.S_IWOTH:
         text = f"every user of this machine can write to {quote(str(folder))}"
         yield DoctorLine(topic="cache", text=text, level="problem", fix=f"chmod o-w {printable(str(folder))}")
+
+
+def _checks(repo: Repo) -> Iterator[DoctorLine]:
+    """Reports when `fsck` last read every byte of the cache, and what was not right then."""
+    if not repo.cache_dir.exists():
+        return
+    known = check_round.load(repo.common_dir / "dvlite" / "fsck" / "cache")
+    if known.bad:
+        text = f"{count(len(known.bad), 'object')} of the cache {'was' if len(known.bad) == 1 else 'were'} damaged at the last check"
+        yield DoctorLine(topic="checks", text=text, level="problem", fix="dvlite fsck --repair")
+    if known.completed:
+        day = dt.datetime.fromtimestamp(known.completed, dt.UTC).date()
+        yield DoctorLine(topic="checks", text=f"every byte of the cache was last read on {day}")
+    else:
+        yield DoctorLine(topic="checks", text="no check has read every byte of the cache yet: dvlite fsck --deep")
 
 
 def _pointers(repo: Repo) -> Iterator[DoctorLine]:

@@ -28,7 +28,7 @@ PACK_BELOW_BYTES = 64 * 1024
 _FILE_KINDS = (KIND_FILE,)
 _MAX_MAPS = 16  # packs mapped at a time: a map holds a file descriptor
 _FOLDERS = ("files", "packs", "index", "partial", "tmp", "quarantine")
-_REPAIR = "dvlite pull fetches a good copy if a remote has one"
+_REPAIR = "dvlite pull fetches a good copy if a remote has one; else dvlite fsck --repair"
 
 
 class Cache:

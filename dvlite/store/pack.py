@@ -288,11 +288,13 @@ def corrupt_object(record: Record, reason: str) -> ObjectCorrupt:
     """Returns the error for an object whose stored bytes are wrong."""
     name = f"{_OID_KIND.get(record.kind, FILE)}:{record.digest.hex()}"
     return ObjectCorrupt(
-        f"object {name} is damaged: {reason}", hint="dvlite pull fetches a good copy if a remote has one"
+        f"object {name} is damaged: {reason}",
+        hint="dvlite pull fetches a good copy if a remote has one; else dvlite fsck --repair",
     )
 
 
 def _corrupt(name: Digest, reason: str) -> ObjectCorrupt:
     return ObjectCorrupt(
-        f"pack {name.hex()} is damaged: {reason}", hint="dvlite pull fetches a good copy if a remote has one"
+        f"pack {name.hex()} is damaged: {reason}",
+        hint="dvlite pull fetches a good copy if a remote has one; else dvlite fsck --repair",
     )

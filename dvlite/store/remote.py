@@ -22,7 +22,7 @@ from dvlite.store.url import FOLDER, S3, Location, check_options
 
 T = TypeVar("T")
 
-MEND = "in a clone that has the data: dvlite verify --remote --deep; dvlite push"
+MEND = "in a clone that has the data: dvlite fsck --remote --deep --repair"
 
 
 @dataclass(slots=True)

@@ -25,7 +25,7 @@ from dvlite.store.snapshots import claimed_together
 from dvlite.verify.findings import Finding, Unchecked
 from dvlite.verify.source import ContentSource
 
-MEND = "dvlite verify --remote --deep; dvlite push     in a clone that has the data"
+MEND = "dvlite fsck --remote --deep --repair     in a clone that has the data"
 _TRIES = 4  # gc may move things between two looks
 
 

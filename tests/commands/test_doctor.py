@@ -108,3 +108,15 @@ def test_a_disk_that_is_nearly_full_is_said_with_what_helps(work, monkeypatch):
     assert (line.level, "dvlite gc" in line.fix) == ("warning", True)
     monkeypatch.setattr(module.shutil, "disk_usage", lambda _: shutil._ntuple_diskusage(1000, 900, 100))
     assert not [line for line in look(work).lines if "little space" in line.text]
+
+
+def test_it_says_when_the_cache_was_last_read(tracked):
+    assert any("fsck --deep" in line["text"] for line in tracked.json("doctor")["lines"])
+    tracked.dvlite("fsck", "--deep")
+    path = max((tracked.cache / "packs").iterdir(), key=lambda path: path.stat().st_size)
+    assert any("was last read on" in line["text"] for line in tracked.json("doctor")["lines"])
+    path.chmod(0o644)
+    path.write_bytes(path.read_bytes()[:-1])
+    tracked.dvlite("fsck", "--deep", code=13)
+    done = tracked.json("doctor", code=1)
+    assert "dvlite fsck --repair" in [line["fix"] for line in done["lines"]]

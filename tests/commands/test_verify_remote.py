@@ -108,9 +108,7 @@ def test_a_damaged_pack_is_sent_again_by_the_next_push(pushed, kind):
         rewrite(path, bytes(data))
     told = look(pushed, "--deep", code=1)["findings"]
     assert {each["kind"] for each in told} == {"remote-corrupt"}
-    assert {each["fix"] for each in told} == {
-        "dvlite verify --remote --deep; dvlite push     in a clone that has the data"
-    }
+    assert {each["fix"] for each in told} == {"dvlite fsck --remote --deep --repair     in a clone that has the data"}
     assert {each["kind"] for each in look(pushed, code=1)["findings"]} <= {"not-on-remote", "remote-corrupt"}
     assert "Nothing to push" not in pushed.dvlite("push").stdout
     assert look(pushed, "--deep")["findings"] == []
@@ -303,7 +301,7 @@ def test_damage_of_one_path_does_not_keep_others_from_being_pulled(pushed):
     clone = clone_of(pushed)
     done = clone.dvlite("pull", code=13)
     assert place.record.digest.hex() in done.stderr
-    assert "hint: in a clone that has the data: dvlite verify --remote --deep; dvlite push" in done.stderr
+    assert "hint: in a clone that has the data: dvlite fsck --remote --deep --repair" in done.stderr
     assert clone.read("large.bin") == pushed.read("large.bin")
     assert clone.read("out.bin") == pushed.read("out.bin")
     assert not clone.has("small/0.txt")
