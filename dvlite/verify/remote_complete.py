@@ -16,6 +16,7 @@ from dvlite.formats.snapshot import Version, VersionId, version_of
 from dvlite.oid import FILE, MANIFEST, Digest, Oid
 from dvlite.runs import sync
 from dvlite.runs.names import name_of
+from dvlite.share.needs import dropped_by
 from dvlite.show import printable, some
 from dvlite.store.catalog import Catalog
 from dvlite.store.object_store import ObjectAbsent
@@ -116,11 +117,14 @@ def _look(source: ContentSource, wanted: Sequence[Requirement], runs: Mapping[Oi
     catalog.indexes()
     promised = claimed_together(catalog, [requirement.version for requirement in wanted])
     source.prefetch(requirement.pointer for requirement in wanted if requirement.pointer.kind == "directory")
+    lacking: dict[Requirement, list[Finding | Unchecked]] = {}
     for requirement in wanted:
         findings, packs = _one(source, catalog, requirement, promised)
-        reports += findings
-        if not findings:
+        if findings:
+            lacking[requirement] = findings
+        else:
             complete[requirement] = packs
+    reports += _explained(source, lacking)
     reports += [damaged_object(source, name) for name in catalog.damaged]
     if catalog.config is None and not catalog.is_empty:
         what = "damaged" if catalog.settings.is_damaged else "gone"
@@ -130,6 +134,28 @@ def _look(source: ContentSource, wanted: Sequence[Requirement], runs: Mapping[Oi
         )
     reports += _unsent(source, catalog.remote, runs)
     return Looked(tuple(reports), complete)
+
+
+def _explained(
+    source: ContentSource, lacking: Mapping[Requirement, list[Finding | Unchecked]]
+) -> Iterator[Finding | Unchecked]:
+    """Yields what is wrong with versions; of one that keep rules dropped, that: no clone can push it."""
+    dropped = dropped_by(source.repo, [requirement.version.id for requirement in lacking])
+    for requirement, findings in lacking.items():
+        rules = dropped.get(requirement.version.id)
+        for report in findings:
+            if rules is not None and isinstance(report, Finding) and report.kind == "not-on-remote":
+                yield Unchecked(
+                    what=f"{printable(requirement.path)} on {printable(source.name or 'the remote')}",
+                    why=f"dropped by {rules}",
+                    file=report.file,
+                    line=report.line,
+                    stage=report.stage,
+                    commit=report.commit,
+                    hint="verify a commit whose versions the rules keep",
+                )
+            else:
+                yield report
 
 
 def _one(

@@ -1,11 +1,18 @@
 """`gc` removes from the cache what nothing names, after it has shown what; everything that anything names can still be checked out."""
 
 import os
+import random
 import shutil
 
 import pytest
 
 from dvlite.commands import gc as commands_gc
+from dvlite.errors import ObjectMissing
+from dvlite.formats import pointer
+from dvlite.progress import NullProgress
+from dvlite.repo.repository import open_cache, open_repo
+from dvlite.share.needs import gather
+from dvlite.store.reachable import reachable
 from tests.commands.project import Project, fill
 from tests.copies import first_commit
 from tests.trees import noise
@@ -273,6 +280,14 @@ def test_a_dropped_version_is_no_missing_one(dropped, tmp_path):
     assert dropped.read("model.pt") == noise(100_000, 2), "what cannot be had is left as it is"
 
 
+def test_verify_reports_a_dropped_version_as_that(dropped):
+    found = dropped.json("verify", "--rev", "first", "--remote", code=3)
+    assert {row["why"] for row in found["unchecked"]} == {"dropped by gc.keep_last: 2"}
+    assert not found["findings"]
+    dropped.dvlite("push")
+    dropped.dvlite("verify", "--rev", "HEAD", "--remote")
+
+
 def test_fetching_all_brings_the_rest(dropped):
     found = dropped.json("fetch", "--all-commits", code=3)
     assert {(path["path"], path["state"]) for path in found["paths"]} == {
@@ -294,3 +309,129 @@ def test_what_no_rule_dropped_is_missing_as_before(dropped, tmp_path):
     (dropped.root / "model.pt").unlink()
     assert "not in the cache" in dropped.dvlite("checkout", code=12).stderr
     dropped.dvlite("pull", code=12)
+
+
+# --- any history
+
+
+class Story:
+    """A random history: what people do to git and data; after every `gc`, all that is needed is whole and nothing else is there."""
+
+    def __init__(self, project, seed):
+        self.project, self.random, self.made = project, random.Random(seed), 0
+        self.lost = set()  # versions that a rule of then dropped; a later one, or none, may want them back
+
+    def edit(self):
+        for name in self.random.sample(["data/a", "data/b", "data/large", "model.pt"], 2):
+            self.made += 1
+            self.project.write(name, noise(90_000 if "large" in name or "model" in name else 300, self.made))
+        self.project.dvlite("add", *(path for path in ("data", "model.pt") if self.project.has(path)))
+
+    def commit(self):
+        self.edit()
+        self.project.commit()
+
+    def amend(self):
+        self.edit()
+        self.project.git("commit", "-q", "--amend", "--no-edit", "-a", "--allow-empty")
+
+    def branch(self):
+        self.project.git("checkout", "-q", "-b", f"branch-{self.random.random()}")
+
+    def switch(self):
+        branches = self.project.git("branch", "--format=%(refname:short)").split()
+        self.project.git("checkout", "-q", "-f", self.random.choice([one for one in branches if "(" not in one]))
+        self.project.dvlite("checkout", "--force")
+
+    def delete(self):
+        for branch in self.project.git("branch", "--format=%(refname:short)").split()[1:2]:
+            self.project.git("branch", "-q", "-D", branch) if branch not in self.project.git(
+                "branch", "--show-current"
+            ) else None
+
+    def tag(self):
+        self.project.git("tag", f"tag-{self.random.random()}")
+
+    def stash(self):
+        self.edit()
+        self.project.git("stash", "-q")
+        self.project.dvlite("checkout", "--force")
+
+    def undo(self):
+        self.project.git("reset", "-q", "--hard", "HEAD~1")
+        self.project.dvlite("checkout", "--force")
+
+    def expire(self):
+        """Not of stashes: they live in a reflog."""
+        for ref in ("HEAD", "--all"):
+            kept = self.project.git("stash", "list").strip()
+            self.project.git("reflog", "expire", "--expire=all", ref) if not kept or ref == "HEAD" else None
+
+    def rule(self):
+        rules = {"gc.keep_last": "2", "gc.keep_tags": "true", "gc.keep_within": "1s"}
+        key = self.random.choice(sorted(rules))
+        self.project.dvlite("config", key, rules[key])
+        self.project.git("commit", "-qm", "Rule", "--allow-empty", "--", ".dvlite/config.yaml")
+
+    def in_use(self):
+        """Yields the commits that git itself says are at the end of something, stashes included."""
+        heads = self.project.git("for-each-ref", "--format=%(objectname)", "refs/heads", "refs/stash").split()
+        stashes = self.project.git("stash", "list", "--format=%H").split()
+        return dict.fromkeys([*heads, *stashes, self.project.git("rev-parse", "HEAD").strip()])
+
+    def gc(self):
+        self.project.dvlite("gc", "--yes", "--grace", "0s")
+        for commit in self.in_use():
+            blob = self.project.git("show", f"{commit}:model.pt.dvlite").encode()
+            version = pointer.parse(blob, commit)
+            is_here = open_cache(open_repo(self.project.root, os.environ)).has_file(version.digest, version.size_bytes)
+            assert is_here or ("blake3", version.digest) in self.lost, commit
+        repo = open_repo(self.project.root, os.environ)
+        needs, cache = gather(repo, NullProgress(), fetched=False), open_cache(repo)
+        self.lost |= set(needs.dropped)
+        files, nodes = set(needs.files), set()
+        for version in needs.versions:
+            try:
+                whole = reachable(version.id, cache.read_node)
+            except ObjectMissing:
+                assert version.id in self.lost
+                continue
+            files |= whole.files
+            nodes |= whole.nodes
+        lost = {digest for kind, digest in self.lost if kind == "blake3"}
+        for digest in files - lost:
+            assert cache.is_sound(digest, cache.large_path(digest).stat().st_size if cache.has_large(digest) else 300)
+        held = {bytes.fromhex(path.name) for path in (cache.folder / "files").rglob("*") if path.is_file()}
+        held |= {place.record.digest for segment in cache.segments().values() for place in segment}
+        assert len(held - files - nodes) <= 1, "a little waste may be left in a pack"
+
+
+DEEDS = ["commit"] * 5 + [
+    "amend",
+    "branch",
+    "switch",
+    "delete",
+    "tag",
+    "stash",
+    "undo",
+    "expire",
+    "expire",
+    "rule",
+    "edit",
+    "gc",
+    "gc",
+]
+
+
+@pytest.mark.parametrize("seed", [1, *(pytest.param(seed, marks=pytest.mark.long) for seed in range(2, 20))])
+def test_any_history_keeps_what_it_needs_and_nothing_else(project, seed):
+    story = Story(project, seed)
+    project.write("model.pt", noise(90_000, 10_000))
+    story.commit()
+    story.commit()
+    for _ in range(12 if seed == 1 else 30):
+        deed = story.random.choice(DEEDS)
+        if deed == "undo" and "Change" not in project.git("log", "-1", "--format=%s", "HEAD~1"):
+            continue
+        getattr(story, deed)()
+    story.gc()
