@@ -344,10 +344,9 @@ EXIT_CODE = click.option("--exit-code", is_flag=True, help="Exit with 1 if anyth
 
 
 def scoped(function: Callable[..., int]) -> Callable[..., int]:
-    """Adds the common options of push, fetch and pull."""
+    """Adds the common options of push, fetch, pull and sync."""
     options = (
         PATHS,
-        REMOTE,
         REVISION,
         click.option("--all-branches", is_flag=True, help="All branches."),
         click.option("--all-tags", is_flag=True, help="All tags."),

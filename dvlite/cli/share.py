@@ -12,6 +12,7 @@ from dvlite.cli.options import (
     FORCE,
     JOBS,
     NO_STAGE,
+    REMOTE,
     REVISION,
     PathText,
     R,
@@ -117,6 +118,7 @@ def remote_test(name: str | None) -> int:
 
 @click.command(cls=Verb, example="dvlite push\ndvlite push -r backup --all-branches", codes=MOVE_CODES)
 @scoped
+@REMOTE
 @click.option("--allow-missing", is_flag=True, help="Skip versions whose data is lost, with a warning.")
 def push(**flags: Any) -> int:
     """Upload data to a remote."""
@@ -127,6 +129,7 @@ def push(**flags: Any) -> int:
 
 @click.command(cls=Verb, example="dvlite pull data/images/val", codes=MOVE_CODES)
 @scoped
+@REMOTE
 @FORCE
 def pull(**flags: Any) -> int:
     """Download data and check it out."""
@@ -137,11 +140,25 @@ def pull(**flags: Any) -> int:
 
 @click.command(cls=Verb, example="dvlite fetch --all-tags", codes=MOVE_CODES)
 @scoped
+@REMOTE
 def fetch(**flags: Any) -> int:
     """Download data into the cache only."""
     from dvlite.commands.fetch import fetch as verb
 
     return _move(verb, "fetch", **flags)
+
+
+@click.command(cls=Verb, example="dvlite sync origin backup\ndvlite sync origin backup --all-commits", codes=MOVE_CODES)
+@click.argument("source", metavar="FROM")
+@click.argument("target", metavar="TO")
+@scoped
+@click.option("--allow-missing", is_flag=True, help="Skip versions that FROM does not have, with a warning.")
+def sync(**flags: Any) -> int:
+    """Copy data from one remote to another."""
+    from dvlite.commands.sync import sync as verb
+
+    source, target = flags.pop("source"), flags.pop("target")
+    return _move(lambda repo, paths, **how: verb(repo, source, target, paths, **how), "sync", **flags)
 
 
 @click.command(
@@ -181,4 +198,4 @@ def get(
     )
 
 
-VERBS = {"Start": (remote,), "Share": (push, pull, fetch), "Inspect": (get,)}
+VERBS = {"Start": (remote,), "Share": (push, pull, fetch, sync), "Inspect": (get,)}

@@ -3,15 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
 
 from dvlite.progress import Progress
-from dvlite.repo import committed_versions
 from dvlite.repo.repository import Repo
 from dvlite.repo.revisions import WORKSPACE, Scope
-from dvlite.repo.tracked_paths import Tracked
-from dvlite.share.publish import PushOptions, PushResult, publish
-from dvlite.workspace.path_args import select, travelling, usable
+from dvlite.share.publish import PushOptions, PushResult, chosen_versions, publish
 
 
 def push(
@@ -31,15 +27,6 @@ def push(
     that lack it are left out and warned of.
     """
     repo.remote(remote, to_push=not dry_run)  # an unusable remote is reported before any pointer
-    named = _named(repo, paths, scope, progress)
+    named = chosen_versions(repo, paths, scope, progress)
     terms = PushOptions(remote, jobs, dry_run, allow_missing, by_commit=not scope.is_workspace)
     return publish(repo, named, terms, progress=progress)
-
-
-def _named(repo: Repo, paths: Sequence[str], scope: Scope, progress: Progress) -> list[Tracked]:
-    if scope.is_workspace:
-        head = repo.git.head() or ""
-        versions = [replace(item, commit=head) for item in usable(repo, paths, progress.warn, whole=True)]
-    else:
-        versions = committed_versions.reachable(repo.git, scope, progress=progress)
-    return [item for item, _ in travelling(select(repo, versions, paths, inside=False), paths)]

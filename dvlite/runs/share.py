@@ -9,7 +9,7 @@ import itertools
 import os
 import time
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from dvlite.formats import lockfile, record
 from dvlite.formats.record import Note
@@ -51,7 +51,24 @@ def outgoing(repo: Repo, remote: Remote, cache: Cache, user: str, progress: Prog
         return None
     _note_commits(repo, records, user, project)
     remote_runs = sync.compare(remote, records, project)
-    return Outgoing(records, remote_runs, project, tuple(_contents(records, remote_runs, cache)))
+    found = (_in_cache(cache, oid) for oid in _left_by(records, remote_runs))
+    return Outgoing(records, remote_runs, project, tuple(content for content in found if content is not None))
+
+
+def between(repo: Repo, source: Remote, target: Remote, progress: Progress) -> Outgoing | None:
+    """Returns the records that one remote has and another lacks, with their logs and diffs, of which no size is known; None for none.
+
+    The records are fetched. Those that the first remote lacks too are left out.
+    """
+    records, project = open_records(repo, progress), repo.config.project
+    if project is None:
+        return None
+    unpushed = set(sync.compare(source, records, project).unsent)
+    there = sync.compare(target, records, project)
+    there = replace(there, unsent=tuple(oid for oid in there.unsent if oid not in unpushed))
+    if not there.unsent:
+        return None
+    return Outgoing(records, there, project, tuple((parse_oid(oid)[1], 0) for oid in _left_by(records, there)))
 
 
 def send(remote: Remote, outgoing: Outgoing) -> int:
@@ -125,7 +142,8 @@ def _named_runs(repo: Repo) -> Iterator[list[tuple[Oid, str]]]:
         yield [(run, commit) for blob, commit in commits.items() for run in lockfile.run_ids(contents.get(blob, b""))]
 
 
-def _contents(records: Records, remote_runs: sync.RemoteRuns, cache: Cache) -> Iterator[Content]:
+def _left_by(records: Records, remote_runs: sync.RemoteRuns) -> Iterator[Oid]:
+    """Yields the logs and diffs of runs that a remote lacks, and their small outputs in git."""
     with open_index(records) as index:
         for oid in remote_runs.unsent:
             run = index.run(oid)
@@ -133,9 +151,8 @@ def _contents(records: Records, remote_runs: sync.RemoteRuns, cache: Cache) -> I
                 continue
             kept_by_git = [out.oid for out in run.outputs if not out.cached and out.size_bytes <= _SMALL_BYTES]
             for kept in (run.log, run.code.diff, *kept_by_git):
-                content = None if kept is None or kept.startswith(MANIFEST) else _in_cache(cache, kept)
-                if content is not None:
-                    yield content
+                if kept is not None and not kept.startswith(MANIFEST):
+                    yield kept
 
 
 def _in_cache(cache: Cache, oid: Oid) -> Content | None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import datetime as dt
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import ClassVar
 
@@ -19,6 +19,7 @@ from dvlite.progress import Progress
 from dvlite.repo import committed_versions
 from dvlite.repo.open_stores import open_remote
 from dvlite.repo.repository import Repo, open_cache
+from dvlite.repo.revisions import Scope
 from dvlite.repo.tracked_paths import Tracked
 from dvlite.runs import share
 from dvlite.share.needs import dropped_by
@@ -30,6 +31,7 @@ from dvlite.store.push_plan import Bases, PushPlan, refuse_missing
 from dvlite.store.push_protocol import RootAuthor, plan
 from dvlite.store.remote import Remote
 from dvlite.workspace.fetch import MovedPath, file_in, not_moved
+from dvlite.workspace.path_args import select, travelling, usable
 
 _EARLIER = 3  # versions of a path whose content the remote may have
 
@@ -105,10 +107,10 @@ def publish(repo: Repo, items: Sequence[Tracked], options: PushOptions, *, progr
     remote.folder.mkdir(parents=True, exist_ok=True)
     # Two pushes from one clone would upload the same data twice: the second waits, and has nothing left to upload.
     with remote, lock(remote.folder / "lock", wait=repo.waits, waiting=waiting):
-        earlier = _earlier(repo, remote, items)
+        earlier = earlier_versions(repo, remote, items)
         progress.start(f"looking at {remote.store.label}")
         catalog = Catalog(remote, progress).look()
-        _refuse_emptied(catalog, name)
+        refuse_emptied(catalog, name)
         user = repo.git.config_get("user.email") or ""
         runs = None if options.dry_run else share.outgoing(repo, remote, cache, user, progress)
         logs = runs.contents if runs is not None else ()
@@ -120,7 +122,7 @@ def publish(repo: Repo, items: Sequence[Tracked], options: PushOptions, *, progr
         files, size_bytes = todo.files, todo.size_bytes
         sent: list[int] = []
         if not options.dry_run:
-            signer = signature(repo, user, _commit_of(repo, items, lost))
+            signer = signature(repo, user, commit_of(repo, items, lost))
             done = push_protocol.run(
                 catalog,
                 cache,
@@ -154,6 +156,16 @@ def publish(repo: Repo, items: Sequence[Tracked], options: PushOptions, *, progr
             _lost_text(item, lost[key], name) for item in items if (key := (item.path, item.pointer.digest)) in lost
         ),
     )
+
+
+def chosen_versions(repo: Repo, paths: Sequence[str], scope: Scope, progress: Progress) -> list[Tracked]:
+    """Returns the versions that arguments of `push` stand for: those on disk, or those of the revisions in `scope`."""
+    if scope.is_workspace:
+        head = repo.git.head() or ""
+        versions = [replace(item, commit=head) for item in usable(repo, paths, progress.warn, whole=True)]
+    else:
+        versions = committed_versions.reachable(repo.git, scope, progress=progress)
+    return [item for item, _ in travelling(select(repo, versions, paths, inside=False), paths)]
 
 
 def signature(repo: Repo, user: str, commit: str) -> RootAuthor:
@@ -196,7 +208,7 @@ def _lost_text(item: Tracked, lost: _Lost, remote: str) -> str:
     return f"{quote(item.path)}{at} is left out: {some([quote(name) for name in missing], 1)} {is_or_are(missing)} neither in the cache nor on {remote}"
 
 
-def _refuse_emptied(catalog: Catalog, name: str) -> None:
+def refuse_emptied(catalog: Catalog, name: str) -> None:
     """Raises RemoteError for a store that had data and is empty now: most likely its disk is not mounted."""
     if catalog.config is None and not catalog.packs and catalog.remote.remembered("complete"):
         raise RemoteError(
@@ -205,7 +217,7 @@ def _refuse_emptied(catalog: Catalog, name: str) -> None:
         )
 
 
-def _commit_of(repo: Repo, items: Sequence[Tracked], lost: Mapping[Key, object]) -> str:
+def commit_of(repo: Repo, items: Sequence[Tracked], lost: Mapping[Key, object]) -> str:
     """Returns the commit whose tree names exactly the versions that are pushed, '' if there is none such."""
     commits = {item.commit for item in items}
     if len(commits) != 1 or lost or not (commit := commits.pop()):
@@ -218,7 +230,7 @@ def _identity(item: Tracked) -> tuple[str, str, bool]:
     return item.path, item.pointer.oid, item.pointer.executable
 
 
-def _earlier(repo: Repo, remote: Remote, items: Sequence[Tracked]) -> dict[str, list[Pointer]]:
+def earlier_versions(repo: Repo, remote: Remote, items: Sequence[Tracked]) -> dict[str, list[Pointer]]:
     """Returns for each path the versions that the remote may have: the one last pushed from this clone, and those in git's history."""
     lockfiles = {item.path: item.lockfile for item in items}
     histories = committed_versions.histories(repo.git, lockfiles, _EARLIER, lockfiles=lockfiles)

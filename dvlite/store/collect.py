@@ -248,7 +248,7 @@ def _secure(
         gone = catalog.condemned
         upload = PackUpload(catalog)
         with catalog.counting_condemned():
-            copied = copy_objects.run(catalog, upload, used.absent, gone, progress)
+            copied = copy_objects.run(catalog, upload, copy_objects.plan(catalog, used.absent), gone, progress)
         if not copied.records and not upload.sent:
             return seen
         done.copied.append(copied)

@@ -18,9 +18,13 @@ from dvlite.progress import Progress
 from dvlite.store import pack, usage
 from dvlite.store.catalog import Catalog
 from dvlite.store.index import RecordLocation, class_of, ranges, unpack_at
-from dvlite.store.pack import KIND_CHUNK, KIND_FILE, KIND_PART, KIND_RECIPE, Record
+from dvlite.store.object_store import ObjectAbsent
+from dvlite.store.pack import KIND_CHUNK, KIND_FILE, KIND_PART, KIND_RECIPE, PackWriter, Record
 from dvlite.store.pack_upload import PackSlot, PackUpload
+from dvlite.store.push_send import KnownChunks
+from dvlite.store.recipes import LargeFile
 
+_MOST_PACKS = 256  # whose footers are in memory at a time: 65 MB, and 8 GiB of chunks
 _PACKS_AT_ONCE = 3  # that are read ahead: memory
 _WHOLE_FRACTION = 0.5  # of a pack; above it, one request for all of it is cheaper than ranges
 
@@ -34,6 +38,11 @@ class Copied:
     records: int = 0
     stored_bytes: int = 0
     nowhere: dict[int, set[Digest]] = field(default_factory=dict)
+    reused: set[Digest] = field(default_factory=set)  # packs whose chunks new recipes name, and that were there
+
+    def count(self, record: Record) -> None:
+        self.records += 1
+        self.stored_bytes += record.stored_length
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,65 +55,207 @@ class _Moved:
     at: int
 
 
-def run(
-    source: Catalog,
-    upload: PackUpload,
-    wanted: Mapping[int, Iterable[Digest]],
-    leaving: Container[Digest],
-    progress: Progress,
-) -> Copied:
-    """Copies objects, given by kind (large files as files), into new packs, which arrive and are indexed.
+@dataclass(slots=True)
+class CopyPlan:
+    """What a copy reads: small objects by the pack that they are read from, and large files; and what stands nowhere, by kind."""
 
-    Chunks are copied out of packs that are `leaving`; others stay where they are. Raises ObjectCorrupt if no sound copy of an object that stands is left.
-    """
-    result = Copied()
-    places: list[RecordLocation] = []
+    small: dict[Digest, list[tuple[int, Digest]]] = field(default_factory=dict)
+    large: list[LargeFile] = field(default_factory=list)
+    nowhere: dict[int, set[Digest]] = field(default_factory=dict)
+    records: int = 0  # small objects
+    stored_bytes: int = 0  # of these
+
+    @property
+    def size_bytes(self) -> int:
+        """Small objects as they are stored, and large files whole: chunks that need no copy count too."""
+        return self.stored_bytes + sum(file.recipe.size_bytes for file in self.large)
+
+
+def plan(source: Catalog, wanted: Mapping[int, Iterable[Digest]]) -> CopyPlan:
+    """Looks up objects, given by kind (large files as files), by the last look at a remote; reads the recipes of large files."""
+    todo = CopyPlan()
     large: list[Digest] = []
     for kind, digests in wanted.items():
         for digest in digests:
             found = source.locations(digest, (kind,))
             if found:
-                places.append(found[0])
+                todo.small.setdefault(found[0].pack, []).append((kind, digest))
+                todo.records += 1
+                todo.stored_bytes += found[0].record.stored_length
             elif kind == KIND_FILE and source.locations(digest, (KIND_RECIPE,)):
                 large.append(digest)
             else:
-                result.nowhere.setdefault(kind, set()).add(digest)
-    large_files = source.recipes.find(large)
-    if lost := set(large) - large_files.keys():
-        result.nowhere.setdefault(KIND_FILE, set()).update(lost)
-    runs: dict[Digest, list[tuple[int, int]]] = {}
-    for term in (term for file in large_files.values() for term in source.recipes.terms(file) if term.pack in leaving):
-        usage.note_run(runs, term)
-    footers = source.footers(runs)
-    chunks = [place for name, each in runs.items() for place in usage.places_of(footers[name], name, usage.join(each))]
-    total_bytes = sum(place.record.stored_length for place in (*places, *chunks))
-    progress.start(f"copying within {source.remote.store.label}", total_bytes=total_bytes)
-    numbers = {name: {record.offset: number for number, record in enumerate(footers[name])} for name in runs}
-    moved: dict[Digest, list[_Moved]] = {}
-    for place, stored in _read(source, (*places, *chunks)):
+                todo.nowhere.setdefault(kind, set()).add(digest)
+    files = source.recipes.find(large)
+    todo.large = list(files.values())
+    if lost := set(large) - files.keys():
+        todo.nowhere.setdefault(KIND_FILE, set()).update(lost)
+    return todo
+
+
+def run(
+    source: Catalog,
+    upload: PackUpload,
+    todo: CopyPlan,
+    leaving: Container[Digest],
+    progress: Progress,
+    *,
+    known: KnownChunks | None = None,
+) -> Copied:
+    """Copies what a plan names into new packs, which arrive and are indexed.
+
+    Chunks are copied out of packs that are `leaving`; others stay where they are. Those that are `known` where the copies go are not copied.
+    Raises ObjectCorrupt if no sound copy of an object that stands is left, and ObjectAbsent for a pack that is gone since the last look.
+    """
+    result = Copied(nowhere=todo.nowhere)
+    progress.start(f"copying to {upload.catalog.remote.store.label}", total_bytes=todo.size_bytes)
+    groups = (_places(source, name, objects) for name, objects in todo.small.items())
+    for place, stored in _read(source, groups):
         writer = upload.writer(class_of(place.record.kind))
-        if place.record.kind == KIND_CHUNK:
-            number = numbers[place.pack][place.record.offset]
-            _note(moved.setdefault(place.pack, []), number, upload.slot(pack.CHUNKS), len(writer))
         writer.add_stored(place.record, stored)
-        if upload.ship_if_full(writer) and upload.is_index_due:
-            upload.put_index()
-        result.records += 1
-        result.stored_bytes += place.record.stored_length
+        _ship_if_full(upload, writer)
+        result.count(place.record)
         progress.advance(size_bytes=place.record.stored_length)
-    upload.ship_all(but=pack.META)
-    for file in large_files.values():
-        sections = (_moved_terms(terms, moved, footers) for terms in source.recipes.sections(file))
-        _add_recipe(
-            upload,
-            file.recipe,
-            sections,
-            lambda part: any(place.pack not in leaving for place in source.locations(part, (KIND_PART,))),
-        )
+    chunks = _Chunks(source, upload, leaving, known, result)
+    for files in _groups(todo.large):
+        chunks.bring((term for file in files for term in source.recipes.terms(file)), progress)
+        upload.ship_all(but=pack.META)
+        for file in files:
+            sections = (chunks.moved(terms) for terms in source.recipes.sections(file))
+            _add_recipe(
+                upload,
+                file.recipe,
+                sections,
+                lambda part: any(place.pack not in leaving for place in upload.catalog.locations(part, (KIND_PART,))),
+            )
+        progress.advance(size_bytes=sum(file.recipe.size_bytes for file in files) - chunks.take_advanced())
+    result.reused = chunks.reused
     upload.ship_all()
     upload.put_index()
     progress.finish()
     return result
+
+
+def _ship_if_full(upload: PackUpload, writer: PackWriter) -> None:
+    if upload.ship_if_full(writer) and upload.is_index_due:
+        upload.put_index()
+
+
+def _places(source: Catalog, name: Digest, objects: Iterable[tuple[int, Digest]]) -> list[RecordLocation]:
+    """Returns where objects lie in a pack, else in another one: the pack may have been found damaged since they were looked up."""
+    places = []
+    for kind, digest in objects:
+        those = source.locations(digest, (kind,))
+        if not those:
+            raise ObjectAbsent(f"packs/{name.hex()}", source.remote.store.label)
+        places.append(next((place for place in those if place.pack == name), those[0]))
+    return places
+
+
+def _groups(files: Iterable[LargeFile]) -> Iterator[list[LargeFile]]:
+    """Yields files whose chunks lie in a limited number of packs together, or single ones: their recipes are written before the next."""
+    group: list[LargeFile] = []
+    packs: set[Digest] = set()
+    for file in files:
+        if group and len(packs.union(file.packs)) > _MOST_PACKS:
+            yield group
+            group, packs = [], set()
+        group.append(file)
+        packs.update(file.packs)
+    if group:
+        yield group
+
+
+class _Chunks:
+    """Copies chunks, each once, and remembers where they are now; the footers of a limited number of packs are in memory."""
+
+    def __init__(
+        self,
+        source: Catalog,
+        upload: PackUpload,
+        leaving: Container[Digest],
+        known: KnownChunks | None,
+        result: Copied,
+    ) -> None:
+        self._source, self._upload, self._leaving = source, upload, leaving
+        self._known, self._result = known, result
+        self._moved: dict[Digest, list[_Moved]] = {}
+        self._advanced = 0
+        self.reused: set[Digest] = set()  # packs that had chunks already
+
+    def take_advanced(self) -> int:
+        """Returns by how many bytes the progress advanced since it was asked last."""
+        advanced, self._advanced = self._advanced, 0
+        return advanced
+
+    def bring(self, terms: Iterable[Term], progress: Progress) -> None:
+        """Copies the chunks of terms that did not move yet, those of a limited number of packs at a time."""
+        runs: dict[Digest, list[tuple[int, int]]] = {}
+        for term in terms:
+            if term.pack not in self._leaving:
+                continue
+            if term.pack not in runs and len(runs) >= _MOST_PACKS:
+                self._copy(runs, progress)
+                runs = {}
+            usage.note_run(runs, term)
+        self._copy(runs, progress)
+
+    def _copy(self, runs: Mapping[Digest, list[tuple[int, int]]], progress: Progress) -> None:
+        footers = self._source.footers(runs)
+        numbers: dict[Digest, dict[int, int]] = {}  # pack -> where a chunk begins -> its number
+        for name, spans in runs.items():
+            moved, wanted = self._moved.setdefault(name, []), numbers.setdefault(name, {})
+            done = {number for run in moved for number in range(run.first, run.end)}
+            for number in (number for first, end in usage.join(spans) for number in range(first, end)):
+                if number >= len(footers[name]):
+                    raise ObjectCorrupt(
+                        f"pack {name.hex()} on {self._source.remote.store.label} has fewer chunks than a file needs",
+                        hint="dvlite fsck --remote",
+                    )
+                record = footers[name][number]
+                if number not in done and not self._is_known(moved, number, record):
+                    wanted[record.offset] = number
+        places = (
+            [RecordLocation(name, footers[name][number]) for number in those.values()]
+            for name, those in numbers.items()
+            if those
+        )
+        for place, stored in _read(self._source, places):
+            number, moved = numbers[place.pack][place.record.offset], self._moved[place.pack]
+            if not self._is_known(moved, number, place.record):  # it stood in two packs
+                self._add(moved, number, place.record, stored)
+            progress.advance(size_bytes=place.record.raw_length)
+            self._advanced += place.record.raw_length
+        for name in runs:
+            self._moved[name].sort(key=lambda run: run.first)
+        self._source.drop_footers()
+
+    def _is_known(self, moved: list[_Moved], number: int, record: Record) -> bool:
+        place = None if self._known is None else self._known.find(record.digest)
+        if place is None:
+            return False
+        _note(moved, number, *place)
+        if place[0].arrived and place[0].pack is not None:
+            self.reused.add(place[0].pack)
+        return True
+
+    def _add(self, moved: list[_Moved], number: int, record: Record, stored: memoryview) -> None:
+        writer = self._upload.writer(pack.CHUNKS)
+        slot, at = self._upload.slot(pack.CHUNKS), len(writer)
+        _note(moved, number, slot, at)
+        writer.add_stored(record, stored)
+        if self._known is not None:
+            self._known.remember(record.digest, slot, at)
+        _ship_if_full(self._upload, writer)
+        self._result.count(record)
+
+    def moved(self, terms: Sequence[Term]) -> list[Term]:
+        """Returns terms of the same chunks where they are now; all of these arrived."""
+        moved: list[Term] = []
+        for term in terms:
+            runs = self._moved.get(term.pack)
+            moved += [term] if runs is None else _moved_term(term, runs, self._source.footers([term.pack])[term.pack])
+        return moved
 
 
 def _add_recipe(
@@ -137,47 +288,46 @@ def _note(runs: list[_Moved], number: int, slot: PackSlot, at: int) -> None:
         runs.append(_Moved(number, number + 1, slot, at))
 
 
-def _moved_terms(
-    old: Iterable[Term], moved: Mapping[Digest, list[_Moved]], footers: Mapping[Digest, list[Record]]
-) -> list[Term]:
-    """Returns terms of the same chunks where they are now."""
-    terms: list[Term] = []
-    for term in old:
-        runs = moved.get(term.pack)
-        if runs is None:
-            terms.append(term)
-            continue
-        records = footers[term.pack]
-        parts = [
-            (
-                part.slot,
-                part.at + max(term.first, part.first) - part.first,
-                max(term.first, part.first),
-                min(term.first + term.count, part.end),
-            )
-            for part in runs
-            if part.first < term.first + term.count and part.end > term.first
-        ]
-        repeat = term.repeat if len(parts) == 1 else 1
-        for slot, at, first, end in parts * (term.repeat // repeat):
-            assert slot.pack is not None
-            length = repeat * sum(record.raw_length for record in records[first:end])
-            terms.append(Term(slot.pack, at, end - first, repeat, length))
+def _moved_term(term: Term, runs: Iterable[_Moved], records: list[Record]) -> list[Term]:
+    """Returns the chunks of a term where they are now."""
+    parts = [
+        (
+            run.slot,
+            run.at + max(term.first, run.first) - run.first,
+            max(term.first, run.first),
+            min(term.first + term.count, run.end),
+        )
+        for run in runs
+        if run.first < term.first + term.count and run.end > term.first
+    ]
+    repeat = term.repeat if len(parts) == 1 else 1
+    terms = []
+    for slot, at, first, end in parts * (term.repeat // repeat):
+        assert slot.pack is not None
+        length = repeat * sum(record.raw_length for record in records[first:end])
+        terms.append(Term(slot.pack, at, end - first, repeat, length))
     return terms
 
 
-def _read(source: Catalog, places: Iterable[RecordLocation]) -> Iterator[Stored]:
-    """Yields records with their verified stored bytes, those of one pack together and in order; a few packs are read ahead."""
+def _read(source: Catalog, groups: Iterable[list[RecordLocation]]) -> Iterator[Stored]:
+    """Yields records with their verified stored bytes, given by pack, those of one pack in order; a few packs are read ahead."""
+    reading: list[Future[list[Stored]]] = []
+    waiting = iter(groups)
+    ahead = min(_PACKS_AT_ONCE, source.remote.jobs)
+    while True:
+        for group in itertools.islice(waiting, ahead - len(reading)):
+            reading.append(source.remote.submit(lambda group=group: _read_group(source, group)))  # type: ignore[misc]
+        if not reading:
+            return
+        yield from reading.pop(0).result()
+
+
+def _read_group(source: Catalog, places: list[RecordLocation]) -> list[Stored]:
+    """Reads records, nearly always of one pack."""
     groups: dict[Digest, list[RecordLocation]] = {}
     for place in places:
         groups.setdefault(place.pack, []).append(place)
-    reading: list[Future[list[Stored]]] = []
-    waiting = list(reversed(groups.values()))
-    while waiting or reading:
-        while waiting and len(reading) < min(_PACKS_AT_ONCE, source.remote.jobs):
-            group = waiting.pop()
-            reading.append(source.remote.submit(lambda group=group: _read_pack(source, group)))  # type: ignore[misc]
-        yield from reading.pop(0).result()
+    return [stored for group in groups.values() for stored in _read_pack(source, group)]
 
 
 def _read_pack(source: Catalog, group: list[RecordLocation]) -> list[Stored]:

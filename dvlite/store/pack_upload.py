@@ -44,7 +44,7 @@ class PackUpload:
     """Packs on their way to a remote. `packs` are those written, `sent` what was written with its size in bytes."""
 
     def __init__(self, catalog: Catalog) -> None:
-        self._catalog = catalog
+        self.catalog = catalog
         self._remote = catalog.remote
         self._open: dict[int, PackWriter] = {}
         self._slots: dict[int, PackSlot] = {}
@@ -92,9 +92,9 @@ class PackUpload:
         entry = PackEntry(pack_class, len(finished.data))
         self._flying.append(_Upload(sent, finished.name, entry, index.rows_of(finished), slot))
         self.packs.add(finished.name)
-        self._catalog.packs[finished.name] = self.sent[name] = len(finished.data)
+        self.catalog.packs[finished.name] = self.sent[name] = len(finished.data)
         if pack_class == pack.CHUNKS:
-            self._catalog.keep_footer(finished.name, finished.data)
+            self.catalog.keep_footer(finished.name, finished.data)
             self._remote.remember("unfinished", finished.name.hex(), b"")
         elif pack_class == pack.META and len(finished.data) < WHOLE_BELOW_BYTES:
             self._remote.remember("meta", finished.name.hex(), bytes(finished.data))
@@ -118,7 +118,7 @@ class PackUpload:
 
     def take_up(self, names: Iterable[Digest]) -> None:
         """Has the next index name packs of chunks too that an interrupted push left."""
-        self._arrived |= {name: PackEntry(pack.CHUNKS, self._catalog.packs[name]) for name in names}
+        self._arrived |= {name: PackEntry(pack.CHUNKS, self.catalog.packs[name]) for name in names}
 
     def put_index(self) -> None:
         """Puts an index object for all that arrived since the last one."""

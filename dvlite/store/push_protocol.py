@@ -10,6 +10,7 @@ from __future__ import annotations
 import contextlib
 import os
 from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 
 from dvlite.errors import DvliteError, RemoteError
@@ -32,7 +33,7 @@ from dvlite.store.remote import Remote
 _ROOT_YOUNG_SECONDS = 7 * 24 * 3600
 _ROOT_OLD_SECONDS = 30 * 24 * 3600
 _NEWEST = ("claims", "newest")  # the note of when this clone put its last root, and of what
-_ROUNDS = 5  # times that a gc may get in the way before the push gives up
+ROUNDS = 5  # times that a gc may get in the way before the push gives up
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,8 +76,8 @@ def run(
     """
     files = size_bytes = 0
     tree = snapshot.build(versions)
-    records_sent = False
-    for _ in range(_ROUNDS):
+    publish = publisher(catalog, tree, signer, send_records)
+    for _ in range(ROUNDS):
         todo = first or plan(catalog, cache, versions, bases, also=also)
         first = None
         if todo.rescue or todo.rescue_nodes:
@@ -87,29 +88,37 @@ def run(
         files += todo.files
         size_bytes += todo.size_bytes
         catalog.require_writable()
-        nodes, relied = _missing_nodes(catalog, tree)
+        nodes, relied = missing_nodes(catalog, tree)
         sender = Sender(catalog, cache, progress)
         sender.send(todo, chunk_bases, nodes)
-        mend_indexes(catalog)
-        merge_condemned(catalog)
-        if not catalog.has_all(merge_indexes(catalog, sender.sent)):
-            catalog.look()
-            continue
         relied.update(sender.packs, todo.relies_also, *todo.relies.values())
-        if not records_sent:
-            send_records()
-            records_sent = True
-        snapshots.mend_roots(catalog.remote)
-        if versions:
-            _publish(catalog, tree, signer)
-        if not (catalog.look_at_condemned() & relied):
+        if settle(catalog, sender.sent, relied, publish):
             for version in todo.incomplete:
                 catalog.keep_complete(
                     version.kind, version.digest, todo.relies[version.kind, version.digest] | sender.packs
                 )
             return PushOutcome(files, size_bytes, todo)
-        catalog.look()
-    raise RemoteError(
+    raise disturbed(catalog)
+
+
+def settle(catalog: Catalog, sent: Mapping[str, int], relied: AbstractSet[Digest], publish: Callable[[], None]) -> bool:
+    """Ends a round, after objects were `sent` (with their sizes): looks at them, calls `publish`, which puts the root, and looks for packs that were condemned.
+
+    Returns whether success may be reported; if not, a new look at the remote was taken.
+    """
+    mend_indexes(catalog)
+    merge_condemned(catalog)
+    if catalog.has_all(merge_indexes(catalog, sent)):
+        publish()
+        if not (catalog.look_at_condemned() & relied):
+            return True
+    catalog.look()
+    return False
+
+
+def disturbed(catalog: Catalog) -> RemoteError:
+    """Returns the error of a push that gives up."""
+    return RemoteError(
         f"cannot push to {catalog.remote.store.label}: what this push wrote or relied on there keeps disappearing",
         hint="run dvlite push again, and check the store: dvlite remote test; nothing was lost here",
     )
@@ -125,7 +134,7 @@ def plan(
     may_rescue: bool = True,
 ) -> PushPlan:
     """Compares versions with the last look at the remote; looks again while gc deletes what that look listed."""
-    for _ in range(_ROUNDS):
+    for _ in range(ROUNDS):
         try:
             return push_plan.plan(catalog, cache, versions, bases, also=also, may_rescue=may_rescue)
         except ObjectAbsent:
@@ -133,7 +142,7 @@ def plan(
     return push_plan.plan(catalog, cache, versions, bases, also=also, may_rescue=may_rescue)
 
 
-def _missing_nodes(catalog: Catalog, tree: Tree) -> tuple[list[tuple[Digest, bytes]], set[Digest]]:
+def missing_nodes(catalog: Catalog, tree: Tree) -> tuple[list[tuple[Digest, bytes]], set[Digest]]:
     """Returns the nodes of a snapshot that the remote lacks, and the packs in which it has the others; no request."""
     nodes: list[tuple[Digest, bytes]] = []
     relied: set[Digest] = set()
@@ -144,6 +153,22 @@ def _missing_nodes(catalog: Catalog, tree: Tree) -> tuple[list[tuple[Digest, byt
         else:
             nodes.append((digest, data))
     return nodes, relied
+
+
+def publisher(
+    catalog: Catalog, tree: Tree, signer: RootAuthor, send_records: Callable[[], object]
+) -> Callable[[], None]:
+    """Returns what publishes the versions of a snapshot: the run records, once, then the root; no root for no versions."""
+    pending = [send_records]
+
+    def publish() -> None:
+        while pending:
+            pending.pop()()
+        snapshots.mend_roots(catalog.remote)
+        if tree.files:
+            _publish(catalog, tree, signer)
+
+    return publish
 
 
 def _publish(catalog: Catalog, tree: Tree, signer: RootAuthor) -> None:

@@ -75,7 +75,7 @@ class Sender:
         for digest in todo.small:
             self._copy(digest, KIND_FILE)
         self._unfinished = self._catalog.unfinished_packs() if todo.large else set()
-        chunks = _KnownChunks(self._catalog, {*self._unfinished, *known_packs})
+        chunks = KnownChunks(self._catalog, {*self._unfinished, *known_packs})
         for digest, size_bytes, path in todo.large:
             self._large(digest, size_bytes, path, chunks, chunk_bases(path))
         self._finish(todo.nodes, snapshot_nodes)
@@ -116,7 +116,7 @@ class Sender:
         if kind == KIND_FILE:
             self._progress.advance(size_bytes=len(raw), files=1)
 
-    def _large(self, digest: Digest, size_bytes: int, path: str, chunks: _KnownChunks, bases: Sequence[Digest]) -> None:
+    def _large(self, digest: Digest, size_bytes: int, path: str, chunks: KnownChunks, bases: Sequence[Digest]) -> None:
         """Chunks one file, uploads the chunks that the remote does not have, drafts its recipe."""
         if self._cache.has_packed(digest, (KIND_FILE,)):
             self._add(KIND_FILE, digest, self._cache.read_file(digest, size_bytes))
@@ -260,7 +260,7 @@ class _RecipeDraft:
         return tuple(terms)
 
 
-class _KnownChunks:
+class KnownChunks:
     """Chunks that the remote has or is about to have: from footers of earlier versions, unfinished pushes, and this push."""
 
     def __init__(self, catalog: Catalog, unfinished: Collection[Digest]) -> None:

@@ -33,7 +33,9 @@ class MovedPath:
     oid: str
     files: int = 0
     size_bytes: int = 0
-    state: Literal["pushed", "fetched", "present", "planned", "missing", "dropped", "lost", "failed"] = "present"
+    state: Literal["pushed", "fetched", "copied", "present", "planned", "missing", "dropped", "lost", "failed"] = (
+        "present"
+    )
     revision: str | None = None  # the commit that names it, when revisions were asked for
     problem: str | None = None
 

@@ -1,0 +1,198 @@
+"""Copies versions from one remote to another by the protocol of a push (`push_protocol`): packs, index, run records, root, a second look.
+
+Listings come into the cache; the content of files passes through memory, a few packs at a time, and is never on the disk. What the target
+has is not copied. An interrupted copy continues as a push does: packs are indexed every few, chunks are found by kept footers.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field
+
+from dvlite.errors import ObjectCorrupt, ObjectMissing
+from dvlite.formats import snapshot
+from dvlite.formats.snapshot import Version, VersionId
+from dvlite.oid import MANIFEST, Digest
+from dvlite.progress import Progress
+from dvlite.store import copy_objects, fetch, pack, push_protocol, reachable, usage
+from dvlite.store.cache import Cache
+from dvlite.store.catalog import Catalog
+from dvlite.store.copy_objects import CopyPlan
+from dvlite.store.object_store import ObjectAbsent
+from dvlite.store.pack import KIND_FILE, KIND_RECIPE, KIND_SNAPSHOT
+from dvlite.store.pack_upload import PackUpload
+from dvlite.store.push_protocol import RootAuthor
+from dvlite.store.push_send import KnownChunks
+from dvlite.store.usage import Needed, Usage
+
+_MOST_BASE_PACKS = 2000  # of earlier versions, whose chunks are known: as many as a push remembers
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """What is to be complete on the target: versions, and files of no version, as far as the source has them (`also`).
+
+    Chunks of the versions `bases` are looked for on the target.
+    """
+
+    versions: Sequence[Version]
+    also: frozenset[Digest] = frozenset()
+    bases: Sequence[VersionId] = ()
+
+
+@dataclass(slots=True)
+class SyncPlan:
+    """What a copy has to do. `lacking` are the versions of which something is nowhere, each with how many objects."""
+
+    needed: Needed = field(default_factory=Needed)
+    used: Usage = field(default_factory=Usage)  # of what the target has
+    copies: CopyPlan = field(default_factory=CopyPlan)
+    versions: list[Version] = field(default_factory=list)  # the others
+    incomplete: list[Version] = field(default_factory=list)  # those of them of which something is copied
+    lacking: dict[Version, int] = field(default_factory=dict)
+
+    @property
+    def files(self) -> int:
+        return sum(kind == KIND_FILE for those in self.copies.small.values() for kind, _ in those) + len(
+            self.copies.large
+        )
+
+
+@dataclass(slots=True)
+class SyncOutcome:
+    """What a copy did: files and records copied, and their stored bytes."""
+
+    files: int = 0
+    records: int = 0
+    stored_bytes: int = 0
+
+
+def plan(source: Catalog, target: Catalog, cache: Cache, wanted: Wanted) -> SyncPlan:
+    """Compares what is wanted with the last looks at both remotes; looks again while gc deletes what was just listed."""
+    for _ in range(push_protocol.ROUNDS):
+        try:
+            return _plan(source, target, cache, wanted)
+        except ObjectAbsent:
+            source.look()
+            target.look()
+    return _plan(source, target, cache, wanted)
+
+
+def _plan(source: Catalog, target: Catalog, cache: Cache, wanted: Wanted) -> SyncPlan:
+    target.apply_damage_notes()
+    todo = SyncPlan()
+    for version in wanted.versions:
+        if _is_listed(source, cache, version) or _is_listed(target, cache, version):
+            todo.versions.append(version)
+        else:
+            todo.lacking[version] = 1
+    todo.needed = usage.gather(source, cache, (), [version.id for version in todo.versions])
+    known = _known_to_be_there(source, wanted.also)
+    todo.needed.files |= known
+    todo.used = usage.survey(target, cache, todo.needed)
+    todo.copies = copy_objects.plan(source, todo.used.absent)
+    nowhere = set[Digest]().union(*todo.copies.nowhere.values())
+    if nowhere:
+        for version in todo.versions:
+            whole = reachable.reachable(version.id, cache.read_node)
+            if count := len(nowhere & (whole.nodes | whole.files)):
+                todo.lacking[version] = count
+        kept = [version for version in todo.versions if version not in todo.lacking]
+        rest = _plan(source, target, cache, Wanted(kept, frozenset(known - nowhere), wanted.bases))
+        rest.lacking |= todo.lacking
+        return rest
+    absent = set[Digest]().union(*todo.used.absent.values())
+    if absent:
+        for version in todo.versions:
+            whole = reachable.reachable(version.id, cache.read_node)
+            if not absent.isdisjoint(whole.nodes) or not absent.isdisjoint(whole.files):
+                todo.incomplete.append(version)
+    return todo
+
+
+def _is_listed(catalog: Catalog, cache: Cache, version: Version) -> bool:
+    """Returns whether all of a version's listing is in the cache now, where it is brought."""
+    return version.kind != MANIFEST or not fetch.fetch_nodes(catalog, cache, [version.digest])
+
+
+def _known_to_be_there(catalog: Catalog, digests: Iterable[Digest]) -> set[Digest]:
+    return {digest for digest in digests if catalog.locations(digest, (KIND_FILE, KIND_RECIPE))}
+
+
+def run(
+    source: Catalog,
+    target: Catalog,
+    cache: Cache,
+    wanted: Wanted,
+    signer: RootAuthor,
+    progress: Progress,
+    first: SyncPlan | None = None,
+    *,
+    send_records: Callable[[], object] = lambda: None,
+) -> SyncOutcome:
+    """Copies versions; returns only when all of them are complete on the target and the second look found nothing in the way.
+
+    `first` is the plan by the last looks, if there is one. `send_records`, called once, puts the records that need the files `also`. Raises
+    ObjectMissing, with nothing written, if something of a version is neither on the source nor on the target, and ObjectCorrupt if a
+    record on the source is damaged.
+    """
+    outcome = SyncOutcome()
+    tree = snapshot.build(wanted.versions)
+    publish = push_protocol.publisher(target, tree, signer, send_records)
+    for _ in range(push_protocol.ROUNDS):
+        todo = first or plan(source, target, cache, wanted)
+        first = None
+        if todo.lacking:
+            raise ObjectMissing(f"{source.remote.store.label} has no longer all of what is copied", hint="run it again")
+        target.require_writable()
+        nodes, relied = push_protocol.missing_nodes(target, tree)
+        upload = PackUpload(target)
+        for digest, data in nodes:
+            writer = upload.writer(pack.META)
+            writer.add(KIND_SNAPSHOT, digest, data)
+            upload.ship_if_full(writer)
+        unfinished = target.unfinished_packs() if todo.copies.large else set()
+        upload.take_up(unfinished)
+        try:
+            copied = copy_objects.run(
+                source,
+                upload,
+                todo.copies,
+                source.packs,
+                progress,
+                known=_known_chunks(target, cache, todo, wanted.bases, unfinished),
+            )
+        except ObjectAbsent:  # a collector moved it since the last look
+            source.look()
+            target.look()
+            continue
+        outcome.files += todo.files
+        outcome.records += copied.records
+        outcome.stored_bytes += copied.stored_bytes
+        relied.update(upload.packs, copied.reused, todo.used.live)
+        if push_protocol.settle(target, upload.sent, relied, publish):
+            target.remote.forget("unfinished", {name.hex() for name in relied})
+            return outcome
+        source.look()
+    raise push_protocol.disturbed(target)
+
+
+def _known_chunks(
+    target: Catalog, cache: Cache, todo: SyncPlan, bases: Sequence[VersionId], unfinished: set[Digest]
+) -> KnownChunks | None:
+    """Returns the chunks that the target has of earlier versions, and of a copy that was interrupted."""
+    if not todo.copies.large:
+        return None
+    for kind, digest in bases:
+        if kind == MANIFEST:
+            fetch.fetch_nodes(target, cache, [digest])
+    files = reachable.files_of([*bases, *(version.id for version in todo.versions)], cache)
+    packs = dict.fromkeys(unfinished)
+    try:
+        for large in target.recipes.find(
+            digest for digest in files if target.locations(digest, (KIND_RECIPE,))
+        ).values():
+            packs |= dict.fromkeys(large.packs)
+    except ObjectCorrupt:  # an earlier version only saves work
+        pass
+    return KnownChunks(target, list(packs)[:_MOST_BASE_PACKS])
