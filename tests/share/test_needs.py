@@ -13,6 +13,7 @@ from dvlite.oid import parse_oid
 from dvlite.progress import NullProgress
 from dvlite.runs.records import open_records
 from dvlite.share.needs import IN_USE, fetch_all_heads, gather, named_versions
+from tests.copies import copy_of, first_commit
 from tests.recording import RecordingProgress
 from tests.repo.repositories import commit, git, opened, put, version, write_config
 from tests.runs.recorded import oid, run
@@ -21,11 +22,14 @@ DAY = 86400
 
 
 @pytest.fixture
-def work(git_repo):
-    (git_repo / ".dvlite").mkdir()
-    write_config(git_repo, "")
-    commit(git_repo)
-    return git_repo
+def work(tmp_path):
+    def build(folder):
+        first_commit(folder)
+        (folder / ".dvlite").mkdir()
+        write_config(folder, "")
+        commit(folder)
+
+    return copy_of("initialised_by_git", build, tmp_path / "repo")
 
 
 def needs(work, *, fetched=False):
@@ -200,13 +204,18 @@ def test_a_worktree_that_is_gone_is_refused(work):
 
 
 @pytest.fixture
-def five(work):
+def five(tmp_path, work):
     """Five versions of one path, and one of another that did not change since the first."""
-    commit(work, other="old")
-    for text in "12345":
-        commit(work, data=text)
-        git(work, "tag", f"v{text}") if text == "2" else None
-    return work
+
+    def build(folder):
+        git(tmp_path, "clone", "-q", str(work), str(folder))
+        git(folder, "remote", "remove", "origin")
+        commit(folder, other="old")
+        for text in "12345":
+            commit(folder, data=text)
+            git(folder, "tag", f"v{text}") if text == "2" else None
+
+    return copy_of("five_versions", build, tmp_path / "five")
 
 
 def ruled(work, rule):
