@@ -17,7 +17,7 @@ from dvlite.formats import manifest
 from dvlite.formats.snapshot import VersionId
 from dvlite.health import worktree
 from dvlite.health.findings import Depth, Health, NotChecked
-from dvlite.health.needs import NeededVersion, name_lost, needed_here, sized
+from dvlite.health.needs import LostIn, NeededVersion, name_lost, needed_here, sized
 from dvlite.health.sources import from_remote, from_workspace, is_missing, missing_files, opened, remote_names
 from dvlite.health.worktree import WorktreeCheck
 from dvlite.oid import MANIFEST, Digest
@@ -169,18 +169,18 @@ def mend(repo: Repo, cache: Cache, checked: LocalCheck, progress: Progress) -> l
     cache.refresh()
     cache.segments()  # indexes packs that have no index
     health = Health()
-    holder = CacheHolder(CacheState(cache, progress))
+    wanted = LostIn(gone, checked.needed, CacheHolder(CacheState(cache, progress)))
     if gone:
-        from_workspace(repo, cache, gone, checked.needed, holder, progress)
+        from_workspace(repo, cache, wanted, progress)
         for remote_name in remote_names(repo):
-            if not is_missing(cache, gone, checked.needed, holder):
+            if not is_missing(cache, wanted):
                 break
             with opened(repo, cache, remote_name, health, progress) as catalog:
                 if catalog is not None:
-                    from_remote(catalog, cache, gone, checked.needed, holder, progress)
+                    from_remote(catalog, cache, wanted, progress)
     left = Lost(
         {node for node in gone.nodes if not cache.has_node(node)},
-        {need.digest for need in missing_files(cache, gone, checked.needed, holder)},
+        {need.digest for need in missing_files(cache, wanted)},
     )
     store_unfinished(_unfinished(repo), _objects(left))
     worktree.mend_files(repo, cache, checked.worktree, progress)

@@ -33,6 +33,15 @@ class NeededVersion:
     users: tuple[str, ...] = ()
 
 
+@dataclass(frozen=True, slots=True)
+class LostIn:
+    """What is lost in a store, the versions that need it, and the store itself."""
+
+    gone: Lost
+    needed: Mapping[VersionId, NeededVersion]
+    holder: Holder
+
+
 def needed_here(repo: Repo, cache: Cache, health: Health, progress: Progress) -> dict[VersionId, NeededVersion]:
     """Returns the versions that this clone, and those that share its cache, refer to anywhere; not those that keep rules drop."""
     needed: dict[VersionId, NeededVersion] = {}
@@ -82,29 +91,29 @@ def name_lost(
         )
 
 
-def files_needed(gone: Lost, needed: Mapping[VersionId, NeededVersion], holder: Holder) -> list[Need]:
+def files_needed(wanted: LostIn) -> list[Need]:
     """Returns the files that are lost, with their size and a path; those in listings that are lost are not known."""
     needs: dict[Digest, Need] = {}
 
     def read(node: Digest) -> bytes:
-        data = holder.read_nodes([node])
+        data = wanted.holder.read_nodes([node])
         if node not in data:
             raise ObjectCorrupt("a part of the listing is lost")
         return data[node]
 
-    for (kind, digest), each in needed.items():
+    for (kind, digest), each in wanted.needed.items():
         path = each.version.path
         if kind != MANIFEST:
-            if digest in gone.files:
+            if digest in wanted.gone.files:
                 needs.setdefault(digest, Need(digest, each.version.size_bytes, path))
             continue
-        if gone.files.issubset(needs):
+        if wanted.gone.files.issubset(needs):
             continue
         try:
             for leaf in manifest.leaves(digest, read):
                 for i, inner in enumerate(leaf.paths):
                     name = leaf.digest(i)
-                    if leaf.flags[i] != EMPTY_DIR and name in gone.files and name not in needs:
+                    if leaf.flags[i] != EMPTY_DIR and name in wanted.gone.files and name not in needs:
                         needs[name] = Need(name, leaf.sizes[i], f"{path}/{os.fsdecode(inner)}")
         except ObjectCorrupt:
             continue

@@ -14,7 +14,7 @@ from dvlite.formats import lockfile
 from dvlite.formats.root import Root
 from dvlite.formats.snapshot import Version, VersionId, version_of
 from dvlite.health.findings import Depth, Health, LostVersion, NotChecked
-from dvlite.health.needs import NeededVersion, files_needed, name_lost
+from dvlite.health.needs import LostIn, NeededVersion, files_needed, name_lost
 from dvlite.health.sources import from_remote, from_workspace, is_missing, missing_files, opened, remote_names
 from dvlite.oid import Digest, Oid
 from dvlite.progress import Progress
@@ -241,13 +241,13 @@ def _send(repo: Repo, cache: Cache, again: RemoteLook, others: Sequence[Catalog]
     check, gone = again.check, again.check.lost
     if not gone and not check.lost_snapshots:
         return
-    holder = RemoteHolder(check)
-    from_workspace(repo, cache, gone, again.needed, holder, progress)
-    repair.salvage(check, cache, missing_files(cache, gone, again.needed, holder))
+    wanted = LostIn(gone, again.needed, RemoteHolder(check))
+    from_workspace(repo, cache, wanted, progress)
+    repair.salvage(check, cache, missing_files(cache, wanted))
     for other in others:
-        if is_missing(cache, gone, again.needed, holder):
-            from_remote(other, cache, gone, again.needed, holder, progress)
-    needs = files_needed(gone, again.needed, holder)
+        if is_missing(cache, wanted):
+            from_remote(other, cache, wanted, progress)
+    needs = files_needed(wanted)
     nodes = repair.snapshot_nodes(check, others, lambda body: _versions_of(repo, body))
     repair.send_lost(check, cache, needs, nodes, progress)
 

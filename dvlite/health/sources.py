@@ -5,14 +5,13 @@ from __future__ import annotations
 import contextlib
 import os
 import stat
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 
 from dvlite import files
 from dvlite.errors import DvliteError
 from dvlite.formats import manifest
-from dvlite.formats.snapshot import VersionId
 from dvlite.health.findings import Health, NotChecked
-from dvlite.health.needs import NeededVersion, files_needed
+from dvlite.health.needs import LostIn, files_needed
 from dvlite.oid import MANIFEST, Digest, digest_bytes, digest_path
 from dvlite.progress import Progress
 from dvlite.repo.open_stores import open_remote
@@ -21,7 +20,7 @@ from dvlite.store import fetch
 from dvlite.store.cache import Cache
 from dvlite.store.cache_writer import Writer
 from dvlite.store.catalog import Catalog
-from dvlite.store.check import Holder, Lost
+from dvlite.store.check import Holder
 from dvlite.store.fetch import Need
 from dvlite.store.pack import KIND_FILE, KIND_MANIFEST
 from dvlite.workspace.hashing import identify
@@ -48,31 +47,24 @@ def opened(repo: Repo, cache: Cache, name: str, health: Health, progress: Progre
         yield catalog
 
 
-def is_missing(cache: Cache, gone: Lost, needed: Mapping[VersionId, NeededVersion], holder: Holder) -> bool:
+def is_missing(cache: Cache, wanted: LostIn) -> bool:
     """Returns whether the cache lacks something of what is lost."""
-    return any(not cache.has_node(node) for node in gone.nodes) or bool(missing_files(cache, gone, needed, holder))
+    return any(not cache.has_node(node) for node in wanted.gone.nodes) or bool(missing_files(cache, wanted))
 
 
-def missing_files(cache: Cache, gone: Lost, needed: Mapping[VersionId, NeededVersion], holder: Holder) -> list[Need]:
+def missing_files(cache: Cache, wanted: LostIn) -> list[Need]:
     """Returns the lost files that the cache does not have either, whole and right."""
-    needs = files_needed(gone, needed, _Either(holder, cache))
+    needs = files_needed(LostIn(wanted.gone, wanted.needed, _Either(wanted.holder, cache)))
     return [need for need in needs if not cache.is_sound(need.digest, need.size_bytes)]
 
 
-def from_remote(
-    catalog: Catalog,
-    cache: Cache,
-    gone: Lost,
-    needed: Mapping[VersionId, NeededVersion],
-    holder: Holder,
-    progress: Progress,
-) -> None:
+def from_remote(catalog: Catalog, cache: Cache, wanted: LostIn, progress: Progress) -> None:
     """Brings what a remote has of what is lost."""
-    for kind, listing in needed if any(not cache.has_node(node) for node in gone.nodes) else ():
+    for kind, listing in wanted.needed if any(not cache.has_node(node) for node in wanted.gone.nodes) else ():
         if kind == MANIFEST and not _has_listing(cache, listing):
             with contextlib.suppress(DvliteError):
                 fetch.fetch_nodes(catalog, cache, [listing])
-    needs = missing_files(cache, gone, needed, holder)
+    needs = missing_files(cache, wanted)
     with contextlib.suppress(DvliteError):
         fetch.run(catalog, cache, needs, progress)
         return
@@ -82,20 +74,18 @@ def from_remote(
                 fetch.run(catalog, cache, [need], progress)
 
 
-def from_workspace(
-    repo: Repo, cache: Cache, gone: Lost, needed: Mapping[VersionId, NeededVersion], holder: Holder, progress: Progress
-) -> None:
+def from_workspace(repo: Repo, cache: Cache, wanted: LostIn, progress: Progress) -> None:
     """Brings what is on disk of what is lost: files by their path or by the stat indexes, listings derived from all of a folder."""
     work = Workspace(repo, cache, progress)
     with Writer(cache) as writer:
-        if gone.nodes:
-            for path in dict.fromkeys(each.version.path for each in needed.values() if each.version.path):
+        if wanted.gone.nodes:
+            for path in dict.fromkeys(each.version.path for each in wanted.needed.values() if each.version.path):
                 with contextlib.suppress(DvliteError, OSError):
-                    _nodes_of(work, path, gone.nodes, writer, progress)
+                    _nodes_of(work, path, wanted.gone.nodes, writer, progress)
             writer.commit()
-        for need in missing_files(cache, gone, needed, holder):
+        for need in missing_files(cache, wanted):
             _file_of(work, need, writer)
-        for path, digest in _known_files(work, gone.files):
+        for path, digest in _known_files(work, wanted.gone.files):
             _file_of(work, Need(digest, -1, path), writer)
         writer.commit()
 

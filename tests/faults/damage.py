@@ -188,6 +188,8 @@ class RemoteSweep:
                 self._withheld(damage, done.returncode, tally)
         if not damage.is_dense:
             self._heal(damage, tallies.setdefault("verify --deep; push", Tally()))
+            self._start(damage)
+            repaired(self.scene, damage, tallies.setdefault("fsck --remote --repair", Tally()), "--remote")
 
     def _is_shown(self, damage: Damage) -> bool:
         """Whether a listing shows it: an object that is gone, or of another size, and needed."""
@@ -240,6 +242,23 @@ class RemoteSweep:
             tally.note("stuck", damage.name, f"still: {again.stdout[-500:]}{again.stderr[-200:]}")
         else:
             tally.done += 1
+
+
+def repaired(scene: Scene, damage: Damage, tally: Tally, *where: str) -> None:
+    """In the clone that has the data: a repair finds everything and puts it right, a deep check agrees, and a fresh clone gets everything."""
+    tally.points += 1
+    done = scene.run("fsck", *where, "--deep", "--repair", cwd=scene.here.path)
+    again = scene.run("fsck", *where, "--deep", cwd=scene.here.path)
+    if "Traceback" in done.stderr + again.stderr:
+        tally.note("tracebacks", damage.name, f"{done.stderr}{again.stderr}"[-600:])
+    elif done.returncode not in (0, 1):
+        tally.note("stuck", damage.name, f"left with {done.returncode}: {done.stdout[-500:]}{done.stderr[-300:]}")
+    elif again.returncode:
+        tally.note("lies", damage.name, f"still: {again.stdout[-500:]}{again.stderr[-200:]}")
+    elif why := scene.published():
+        tally.note("lost", damage.name, why)
+    else:
+        tally.done += 1
 
 
 class CacheSweep:
@@ -298,6 +317,10 @@ class CacheSweep:
                 self._judge_read(damage, scenario, done, tally)
             else:
                 judge(scene, scenario, done, damage.name, tally)
+
+        if not damage.is_dense:
+            self._start(damage, without_data=False)
+            repaired(scene, damage, tallies.setdefault("fsck --repair", Tally()))
 
     def _judge_read(self, damage: Damage, scenario: Scenario, done, tally: Tally) -> None:
         scene = self.scene

@@ -76,7 +76,7 @@ def test_a_push_that_was_interrupted_is_no_damage(site, store):
     assert is_sound(checked(site))
 
 
-@pytest.mark.parametrize("at", range(1, 40, 4))
+@pytest.mark.parametrize("at", range(1, 40, 8))
 def test_a_collector_at_work_is_no_damage(world, site, store, at):
     """Before call number `at` of a check, a collector moves all that is needed to new packs, and deletes the others."""
     hooked = HookStore(store, at, lambda: Collector(store).collect(everything=True))
