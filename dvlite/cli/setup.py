@@ -131,7 +131,7 @@ def cache_prune(*, pushed: bool, remote: str | None, dry_run: bool) -> int:
 def gc(
     *, remote: str | None, yes: bool, grace: str | None, clones: bool, gone: tuple[str, ...], jobs: int | None
 ) -> int:
-    """Remove what nothing needs from the cache or a remote, after showing what."""
+    """Show what the cache or a remote needs no more; remove it."""
     from dvlite.formats.config import duration_seconds
 
     seconds = None if grace is None else duration_seconds(grace)
