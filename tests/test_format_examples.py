@@ -25,6 +25,7 @@ from dvlite.formats import (
     root,
     snapshot,
     store_config,
+    tombstone,
 )
 from dvlite.formats.lockfile import Facts
 from dvlite.formats.manifest import EMPTY_DIR, EXECUTABLE, FILE, SYMLINK, Entry
@@ -213,6 +214,12 @@ def test_a_snapshot():
     tree = the_snapshot()
     assert tree.nodes == ((tree.root, shown("snapshot")),)
     assert tree.root.hex() in page_of("snapshot")
+
+
+def test_a_tombstone():
+    found = tombstone.parse(shown("tombstone"), "x")
+    assert tombstone.dump(found) == shown("tombstone")
+    assert f"purged/{tombstone.name_of(shown('tombstone'))}" in page_of("tombstone")
 
 
 def test_a_condemned_list():

@@ -19,12 +19,12 @@ PROJECT = Path(__file__).parent.parent
 
 # command: (functions, files, frames of the deepest call, frames of the first write of a tracked file's bytes; 0: it writes none)
 BOUNDS = {
-    "add": (177, 31, 12, 9),
-    "status": (108, 28, 12, 0),
-    "push": (371, 53, 20, 0),
+    "add": (178, 31, 12, 9),
+    "status": (109, 28, 12, 0),
+    "push": (376, 53, 20, 0),
     "repro": (465, 61, 18, 0),
-    "checkout": (201, 35, 17, 13),
-    "pull": (409, 58, 18, 3),
+    "checkout": (203, 35, 17, 13),
+    "pull": (413, 58, 18, 3),
 }
 COLUMNS = ("functions", "files", "frames", "frames of the first write")
 

@@ -1,4 +1,4 @@
-"""The verbs that set dvlite up and look after it: init, clone, gc, cache, config, doctor and completion. Declares flags and help; the work is in `commands`."""
+"""The verbs that set dvlite up and look after it: init, clone, gc, purge, cache, config, doctor and completion. Declares flags and help; the work is in `commands`."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from dvlite.cli.options import (
     JOBS,
     NO_STAGE,
     NO_WAIT,
+    PATHS,
     REMOTE,
     PathText,
     Session,
@@ -154,6 +155,47 @@ def gc(
     return run(lambda s: gc_remote(s.repo(), options, progress=s.progress), text="gc_remote")
 
 
+@click.command(
+    cls=Verb,
+    example='dvlite purge data/people.csv --all-versions --reason "erasure request 17"\n'
+    'dvlite purge data/people.csv --all-versions --reason "erasure request 17" --yes\ndvlite purge --list',
+    codes=(3, 10, 11, 12, 13),
+)
+@PATHS
+@click.option("--rev", "revision", metavar="R", help="Purge what the paths hold at this commit, tag or branch.")
+@click.option("--all-versions", is_flag=True, help="Purge all that the paths ever held, in any commit.")
+@click.option("--reason", metavar="TEXT", help="Say why: all who miss the content are shown this (required).")
+@click.option("-y", "--yes", is_flag=True, help="Do it; without this, only the plan is printed.")
+@click.option("--list", "lists", is_flag=True, help="List what was purged.")
+@click.option("-r", "--remote", metavar="NAME", help="Purge on this remote alone, instead of all that are configured.")
+@click.option(
+    "--grace",
+    metavar="DURATION",
+    help="On remotes, delete after this time instead of a day. 0s deletes at once, and transfers that run have to look again.",
+)
+@JOBS
+@NO_WAIT
+def purge(
+    paths: tuple[str, ...], *, reason: str | None, yes: bool, lists: bool, grace: str | None, **chosen: Any
+) -> int:
+    """Remove the content of files from every version, in the cache and on remotes, for good."""
+    from dvlite.commands.purge import PurgeOptions, purge_list
+    from dvlite.commands.purge import purge as verb
+    from dvlite.formats.config import duration_seconds
+
+    if lists:
+        return run(lambda s: purge_list(s.repo(), progress=s.progress), text="purge")
+    seconds = None if grace is None else duration_seconds(grace)
+    if grace is not None and seconds is None:
+        raise UsageError(f"'{grace}' is not a duration", hint="for example --grace 12h; units: s, m, h, d, w")
+    if not paths or not (reason or "").strip():
+        raise UsageError("say what is to be purged, and why", hint='dvlite purge PATH... --reason "erasure request 17"')
+    if chosen["revision"] is not None and chosen["all_versions"]:
+        raise UsageError("--rev and --all-versions exclude each other", hint="give one of them")
+    options = PurgeOptions(reason=str(reason).strip(), apply=yes, grace_seconds=seconds, **chosen)
+    return run(lambda s: verb(s.repo(), paths, options, progress=s.progress), text="purge")
+
+
 @click.command(cls=Verb, example="dvlite config --user cache.dir /bigdisk/dvlite", codes=(10,))
 @click.argument("key", metavar="[KEY]", required=False)
 @click.argument("value", metavar="[VALUE]", required=False)
@@ -201,4 +243,4 @@ def completion(shell: str) -> int:
     return 0
 
 
-VERBS = {"Start": (init, clone), "Maintain": (gc, cache, config, doctor, completion)}
+VERBS = {"Start": (init, clone), "Maintain": (gc, purge, cache, config, doctor, completion)}

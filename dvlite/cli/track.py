@@ -34,17 +34,19 @@ from dvlite.errors import UsageError
 @click.option(
     "-f", "--force", is_flag=True, help="Add data even if it lacks changes that its pointer has (undoes them)."
 )
+@click.option(
+    "--allow-purged", is_flag=True, help="Let versions name files that were purged; no store has their content."
+)
 @NO_STAGE
 @NO_WAIT
-def add(paths: tuple[str, ...], *, update: bool, force: bool) -> int:
+def add(paths: tuple[str, ...], *, update: bool, force: bool, allow_purged: bool) -> int:
     """Track files and folders, or update tracked ones."""
     from dvlite.commands.add import add as verb
 
     if not paths and not update:
         raise UsageError("no path is given", hint="dvlite add PATH..., or dvlite add -u for what changed")
-    return run(
-        lambda s: verb(s.repo(), paths, update=update, force=force, stage=s.stage(), progress=s.progress), text="add"
-    )
+    flags: dict[str, Any] = {"update": update, "force": force, "allow_purged": allow_purged}
+    return run(lambda s: verb(s.repo(), paths, **flags, stage=s.stage(), progress=s.progress), text="add")
 
 
 @click.command(cls=Verb, example="dvlite rm --cached data/images", codes=(10, 11, 12))

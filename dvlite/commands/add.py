@@ -59,13 +59,14 @@ def add(
     *,
     update: bool = False,
     force: bool = False,
+    allow_purged: bool = False,
     stage: bool = True,
     progress: Progress,
 ) -> AddResult:
     """Tracks the paths given, or with `update` every tracked path that changed.
 
     Data older than its pointer is refused (with `update`, skipped if it is unedited) unless `force`. Nothing is written if any path cannot
-    be added. Correct pointers that are not staged are staged. Content that the cache has is not stored again. Raises UsageError for
+    be added; bytes that were purged cannot, unless `allow_purged`. Correct pointers that are not staged are staged. Content that the cache has is not stored again. Raises UsageError for
     what cannot be tracked, FileChanged for a file that is being written, NoSpace before anything is stored.
     """
     started = time.monotonic()
@@ -80,7 +81,7 @@ def add(
         repo.ensure_ignored([target.path for target in targets], write=False)
         cache = open_cache(repo)
         work = Workspace(repo, cache, progress)
-        adder = Adder(work, progress, force=force)
+        adder = Adder(work, progress, force=force, allow_purged=allow_purged)
         left_out: list[DvliteError] = [
             error for error in broken if update and isinstance(error, Unusable) and not is_lockfile(error.file)
         ]

@@ -107,6 +107,7 @@ class _Judgement:
 
     def __init__(self, cache: Cache, needs: list[Needs]) -> None:
         self._marks, self._verdicts = Marks(), list[Verdict]()
+        self._purged = cache.purged
         by_rule: dict[str, list[VersionId]] = {NAMED: [], IN_USE: []}
         dropped: dict[str, list[VersionId]] = {}
         for each in needs:
@@ -132,6 +133,8 @@ class _Judgement:
     def of(self, kind: int, digest: Digest) -> Verdict:
         if kind not in (KIND_FILE, KIND_MANIFEST):
             return True, _OTHER
+        if kind == KIND_FILE and digest in self._purged:
+            return False, cache_sweep.PURGED
         marked = (self._marks.files if kind == KIND_FILE else self._marks.nodes).get(digest)
         return (False, _UNNAMED) if marked is None else self._verdicts[marked]
 

@@ -33,13 +33,14 @@ from dvlite.repo.repository import Repo, open_cache, open_repo
 from dvlite.repo.tracked_paths import Tracked
 from dvlite.share.fetch_plan import unfetched
 from dvlite.share.needs import dropped_by
-from dvlite.show import quote, some
+from dvlite.show import Show, quote, some
 from dvlite.store import snapshots
 from dvlite.store.cache import Cache
 from dvlite.store.catalog import Catalog
 from dvlite.store.url import FOLDER, parse_url
 from dvlite.workspace import export, sparse
 from dvlite.workspace.fetch import FetchRequest, fetch_versions
+from dvlite.workspace.purged import PurgedFile, failure_of, purged_in, without
 from dvlite.workspace.workspace import entries_of
 
 _CONFIG_LIMIT_BYTES = pointer.LIMIT_BYTES
@@ -59,8 +60,13 @@ class GetResult:
     oid: str
     files: int
     size_bytes: int
+    purged: tuple[PurgedFile, ...] = ()  # removed for good: not written
     elapsed_seconds: float = 0.0
     warnings: tuple[str, ...] = ()
+
+    def failure(self, show: Show) -> DvliteError | None:
+        """Returns what was not copied, because it was purged."""
+        return failure_of(self.purged, show)
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,13 +118,13 @@ def get(
         target = _target(where, opened.path) if stream is None else None
         if target is not None:
             export.refuse_existing(target)
-        wanted = _bring(opened, jobs, progress)
+        wanted, gone = _bring(opened, jobs, progress)
         damaged = _write(wanted, opened.cache, target, stream, progress)
         if damaged:
             for digest, _ in damaged:
                 opened.cache.discard(digest)
             try:
-                wanted = _bring(opened, jobs, progress)
+                wanted, gone = _bring(opened, jobs, progress)
             except (ObjectMissing, UsageError):  # there is no other copy
                 raise damaged[0][1] from None
             damaged = _write(wanted, opened.cache, target, stream, progress)
@@ -132,6 +138,7 @@ def get(
         oid=wanted.oid,
         files=len(wanted.entries) - wanted.entries.flags.count(EMPTY_DIR),
         size_bytes=sum(wanted.entries.sizes),
+        purged=gone,
         elapsed_seconds=time.monotonic() - started,
     )
 
@@ -302,8 +309,17 @@ def _is_bare(folder: Path) -> bool:
 # --- choosing and fetching ---
 
 
-def _bring(opened: _Source, jobs: int | None, progress: Progress) -> _Wanted:
-    """Returns what is meant by the path, with all of its bytes in the cache."""
+def _bring(opened: _Source, jobs: int | None, progress: Progress) -> tuple[_Wanted, tuple[PurgedFile, ...]]:
+    """Returns what is meant by the path, with all of its bytes in the cache, and what of it was purged. Raises Purged if that is all."""
+    whole = _whole(opened, jobs, progress)
+    gone = purged_in(opened.cache, opened.path, whole.entries)
+    failure = failure_of(gone.values()) if len(gone) == len(whole.entries) else None
+    if failure is not None:
+        raise failure
+    return (_Wanted(without(whole.entries, gone), whole.oid) if gone else whole), tuple(gone.values())
+
+
+def _whole(opened: _Source, jobs: int | None, progress: Progress) -> _Wanted:
     chosen: list[tuple[Tracked, str]] = []
     for item in opened.tracked:
         if is_inside(item.path, opened.path):

@@ -12,6 +12,7 @@ from dvlite.git.output import is_pipeline_file, is_pointer
 from dvlite.repo.repository import Repo, open_cache
 from dvlite.workspace.path_args import select, usable, warning_of
 from dvlite.workspace.path_status import AbsentPath, ChangedPath, PathStatus
+from dvlite.workspace.purged import PurgedFile
 from dvlite.workspace.workspace import Workspace
 
 if TYPE_CHECKING:
@@ -43,6 +44,7 @@ class StatusResult:
     not_in_cache: tuple[AbsentPath, ...] = ()  # dvlite fetch
     not_pushed: tuple[AbsentPath, ...] | None = None  # dvlite push; None: not looked at
     remote: str | None = None
+    purged: tuple[PurgedFile, ...] = ()  # files whose content was removed for good: nothing is to be done about them
     warnings: tuple[str, ...] = ()
 
 
@@ -96,6 +98,7 @@ def status(
         not_in_cache=not_in_cache,
         not_pushed=not_pushed,
         remote=name,
+        purged=tuple(file for check in checks for file in check.purged),
         warnings=tuple(warnings),
     )
 

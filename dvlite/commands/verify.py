@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, ClassVar
 
@@ -29,6 +29,7 @@ from dvlite.verify.fix_commands import Restoring
 from dvlite.verify.parsed import Lock, Memo, TrackedFiles, read
 from dvlite.verify.remote_complete import Mention, Requirement
 from dvlite.verify.source import ContentSource
+from dvlite.workspace.purged import PurgedFile, purged_in
 
 if TYPE_CHECKING:
     from dvlite.rerun.session import RerunOptions
@@ -48,6 +49,7 @@ class VerifyResult:
     tracked: int = 0  # tracked paths that were checked
     remote: str | None = None  # if it was checked
     deep: bool = False
+    purged: tuple[PurgedFile, ...] = ()  # files that a complete version lacks, for they were removed for good
     rerun: bool = False
     fetched: tuple[str, ...] = ()  # listings and run records
     fetched_bytes: int = 0
@@ -149,6 +151,7 @@ def verify(repo: Repo, options: VerifyOptions, *, progress: Progress) -> VerifyR
             tracked=verification.tracked,
             remote=source.name if options.check_remote else None,
             deep=options.deep,
+            purged=verification.purged,
             fetched=tuple(source.fetched),
             fetched_bytes=source.fetched_bytes,
             elapsed_seconds=time.monotonic() - started,
@@ -212,6 +215,7 @@ class _Verification:
     stages: tuple[StageCheck, ...] = ()
     tracked: int = 0
     count: int = 1
+    purged: tuple[PurgedFile, ...] = ()
     _restoring: Restoring = field(init=False)
     _memo: Memo = field(default_factory=Memo)
     _earlier: PreviousCommit = field(default_factory=PreviousCommit)
@@ -298,12 +302,18 @@ class _Verification:
         """Checks the remote, and with `deep` reads its data."""
         complete = remote_complete.look(self.source, list(self._wanted.values()), self._runs)
         self._add(complete.findings)
+        self.purged = tuple(self._purged(complete.complete))
         if self.options.deep and complete.complete:
             damage = tuple(deep.read_all(self.source, complete.complete, self.progress))
             again = remote_complete.look(self.source, list(complete.complete), {}) if damage else complete
             if damage and not again.findings:  # a push has sent the damaged packs again: that copy counts
                 damage = tuple(deep.read_all(self.source, again.complete, self.progress))
             self._add(damage)
+
+    def _purged(self, complete: Iterable[Requirement]) -> Iterator[PurgedFile]:
+        for wanted in complete if self.source.cache.purged else ():
+            entries = self.source.entries(wanted.path, wanted.pointer)
+            yield from purged_in(self.source.cache, wanted.path, entries).values()
 
     def _add(self, items: Sequence[Finding | Unchecked]) -> None:
         self.together.findings += [item for item in items if isinstance(item, Finding)]

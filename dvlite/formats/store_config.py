@@ -9,12 +9,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from dvlite.errors import FormatError
-from dvlite.formats import strict_json
+from dvlite.formats import strict_json, tombstone
 from dvlite.show import quote
 
 NAME = "config"
 VERSION = 1
-KNOWN_FEATURES: frozenset[str] = frozenset()
+KNOWN_FEATURES = frozenset((tombstone.FEATURE,))
 CHUNKER = "fastcdc-2020"
 UPGRADE = "upgrade dvlite"
 LEAST_BYTES = 256  # no chunk but a file's last may be smaller: recipes are bounded by it
@@ -29,6 +29,11 @@ class StoreConfig:
     max_bytes: int
     features: tuple[str, ...] = ()
     requires: tuple[str, ...] = ()
+
+    @property
+    def has_tombstones(self) -> bool:
+        """Whether contents were purged there; else nothing looks for tombstones."""
+        return tombstone.FEATURE in self.requires
 
     @property
     def unknown_features(self) -> tuple[str, ...]:

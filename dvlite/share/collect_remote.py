@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Container, Iterator, Sequence
+from dataclasses import dataclass, replace
 from functools import partial
 
 from dvlite.errors import UsageError
@@ -12,6 +12,7 @@ from dvlite.files import lock
 from dvlite.formats import snapshot
 from dvlite.formats.root import Root
 from dvlite.formats.snapshot import Version
+from dvlite.oid import Digest
 from dvlite.progress import Progress
 from dvlite.repo.open_stores import open_remote
 from dvlite.repo.repository import Repo, open_cache
@@ -23,7 +24,7 @@ from dvlite.show import quote
 from dvlite.store import claims, collect, push_protocol, snapshots
 from dvlite.store.cache import Cache
 from dvlite.store.catalog import Catalog
-from dvlite.store.claims import ASLEEP_SECONDS, Claim, Owner
+from dvlite.store.claims import ASLEEP_SECONDS, Claim, Claims, Owner
 from dvlite.store.collect import Collected, CollectPlan, RunNeeds
 from dvlite.store.remote import Remote
 from dvlite.store.url import FOLDER, S3
@@ -33,13 +34,18 @@ _LEAST_DIGITS = 4  # of a clone's id
 
 @dataclass(frozen=True, slots=True)
 class CollectOptions:
-    """How to collect. `grace_seconds` shortens the 14 days of roots and the 24 hours of packs; `gone` are clone ids, or how they begin."""
+    """How to collect. `grace_seconds` shortens the 14 days of roots and the 24 hours of packs; `gone` are clone ids, or how they begin.
+
+    With `only_purged` nothing goes but what was purged; `tombstones` are to be reckoned with in a plan, and known already where it is applied.
+    """
 
     remote: str | None = None
     jobs: int | None = None
     apply: bool = False
     grace_seconds: float | None = None
     gone: tuple[str, ...] = ()
+    only_purged: bool = False
+    tombstones: tuple[bytes, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -82,13 +88,23 @@ def collect_remote(repo: Repo, options: CollectOptions, *, progress: Progress) -
             if catalog.is_empty:
                 raise catalog.empty_error()
             catalog.require_writable(writes=options.apply)
+            for data in options.tombstones:
+                cache.bury(data, keep=False)
+            if options.apply:
+                push_protocol.send_tombstones(catalog, repo.config.project or "")
             covered = collect.complete(catalog, cache, needs.versions)
-            divided = claims.judge(catalog, roots, _owner(repo, remote, needs, covered, options, roots))
+            if options.only_purged:
+                divided = Claims(standing=list(roots))
+            else:
+                divided = claims.judge(catalog, roots, _owner(repo, remote, needs, covered, options, roots))
             ids = [version.id for version in covered]
             young = min(collect.YOUNG_SECONDS, _grace(options))
             todo = collect.plan(
                 catalog, cache, divided, RunNeeds((*ids, *needs.listings), needs.files), young_seconds=young
             )
+            if options.only_purged:
+                garbage, repacked = (_within(packs, todo.held.packs) for packs in (todo.garbage, todo.repacked))
+                todo = replace(todo, garbage=garbage, repacked=repacked)
             done = None
             if options.apply:
                 if covered:  # what is needed here gets a root of this clone before others go
@@ -111,6 +127,10 @@ def collect_remote(repo: Repo, options: CollectOptions, *, progress: Progress) -
             claimed=len(covered),
             done=done,
         )
+
+
+def _within(packs: dict[Digest, int], chosen: Container[Digest]) -> dict[Digest, int]:
+    return {name: size for name, size in packs.items() if name in chosen}
 
 
 def clones(repo: Repo, options: CollectOptions, *, progress: Progress) -> list[CloneClaims]:

@@ -22,7 +22,7 @@ from dvlite.show import Show, printable, quote, some, word
 from dvlite.store import copy_protocol
 from dvlite.store.catalog import Catalog
 from dvlite.store.copy_protocol import SyncOutcome, SyncPlan, Wanted
-from dvlite.store.push_protocol import stay_awake
+from dvlite.store.push_protocol import send_tombstones, stay_awake
 from dvlite.workspace.fetch import MovedPath, not_moved
 
 
@@ -100,6 +100,8 @@ def copy_between(repo: Repo, items: Sequence[Tracked], options: SyncOptions, *, 
         done, sent = SyncOutcome(), 0
         if not options.dry_run:
             stay_awake(source)
+            if cache.purged:
+                send_tombstones(target, repo.config.project or "")
             commit = commit_of(repo, items, {version.id: "" for version in todo.lacking})
             author = signature(repo, repo.git.config_get("user.email") or "", commit)
             records: list[int] = []

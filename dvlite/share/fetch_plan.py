@@ -22,6 +22,7 @@ from dvlite.store.pack import KIND_FILE, KIND_MANIFEST, KIND_RECIPE
 from dvlite.workspace import sparse
 from dvlite.workspace.fetch import FetchOutcome, FetchRequest, MovedPath, fetch_versions, not_moved
 from dvlite.workspace.path_args import select, travelling, usable
+from dvlite.workspace.purged import Purged
 from dvlite.workspace.restore import CheckoutResult
 from dvlite.workspace.workspace import set_aside_damaged_nodes
 
@@ -61,9 +62,9 @@ class PullResult:
     warnings: tuple[str, ...] = ()
 
     def failure(self, show: Show) -> DvliteError | None:
-        """Returns what was not fetched or not checked out."""
-        not_fetched = self.fetch.failure(show)
-        return not_fetched if not_fetched or self.checkout is None else self.checkout.failure(show)
+        """Returns what was not fetched or not checked out; what was purged comes last, for nothing can be done about it."""
+        failures = (self.fetch.failure(show), self.checkout.failure(show) if self.checkout is not None else None)
+        return min(filter(None, failures), key=lambda failure: isinstance(failure, Purged), default=None)
 
 
 def parts_of(repo: Repo, cache: Cache, paths: Sequence[str], scope: Scope, progress: Progress) -> list[FetchRequest]:

@@ -106,10 +106,15 @@ def gather(repo: Repo, progress: Progress, *, fetched: bool) -> Needs:
 
 
 def named_versions(repo: Repo, progress: Progress) -> frozenset[VersionId]:
-    """Returns the versions that a clone refers to anywhere, whatever the keep rules say. Raises as `gather`, but not in a shallow clone."""
+    """Returns the versions that a clone refers to anywhere, whatever the keep rules say. Raises as `every_version`."""
+    return frozenset(version.id for version in every_version(repo, progress))
+
+
+def every_version(repo: Repo, progress: Progress) -> list[Version]:
+    """Returns the versions that a clone refers to anywhere, of each path each once. Raises as `gather`, but not in a shallow clone."""
     history = _History(repo, progress, fetched=False)
     items = (*history.on_disk, *history.read(history.pairs))
-    return frozenset(version_of(item.path, item.pointer).id for item in items)
+    return list(dict.fromkeys(version_of(item.path, item.pointer) for item in items))
 
 
 def dropped_by(repo: Repo, versions: Iterable[VersionId]) -> dict[VersionId, str]:

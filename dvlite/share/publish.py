@@ -32,6 +32,7 @@ from dvlite.store.push_protocol import RootAuthor, plan
 from dvlite.store.remote import Remote
 from dvlite.workspace.fetch import MovedPath, file_in, not_moved
 from dvlite.workspace.path_args import select, travelling, usable
+from dvlite.workspace.purged import PurgedFile, purged_file
 
 _EARLIER = 3  # versions of a path whose content the remote may have
 
@@ -51,6 +52,7 @@ class PushResult:
     uploaded_bytes: int = 0
     size_bytes: int = 0  # of the files uploaded, before dedup and compression
     records: int = 0  # run records, tags and notes that were uploaded
+    purged: tuple[PurgedFile, ...] = ()  # removed for good: neither sent nor missed
     dry_run: bool = False
     elapsed_seconds: float = 0.0
     warnings: tuple[str, ...] = ()
@@ -122,6 +124,8 @@ def publish(repo: Repo, items: Sequence[Tracked], options: PushOptions, *, progr
         files, size_bytes = todo.files, todo.size_bytes
         sent: list[int] = []
         if not options.dry_run:
+            if cache.purged:
+                push_protocol.send_tombstones(catalog, repo.config.project or "")
             signer = signature(repo, user, commit_of(repo, items, lost))
             done = push_protocol.run(
                 catalog,
@@ -135,7 +139,7 @@ def publish(repo: Repo, items: Sequence[Tracked], options: PushOptions, *, progr
                 also=logs,
                 send_records=lambda: sent.append(share.send(remote, runs) if runs is not None else 0),
             )
-            files, size_bytes = done.files, done.size_bytes
+            files, size_bytes, todo.purged = done.files, done.size_bytes, done.plan.purged
             for item in items:
                 if (item.path, item.pointer.digest) not in lost:
                     remote.remember("latest", _path_key(item.path), item.pointer.oid.encode())
@@ -150,6 +154,7 @@ def publish(repo: Repo, items: Sequence[Tracked], options: PushOptions, *, progr
         uploaded_bytes=traffic.bytes_written,
         size_bytes=size_bytes,
         records=sum(sent),
+        purged=tuple(purged_file(path, cache.purged[digest]) for path, digest in todo.purged.items()),
         dry_run=options.dry_run,
         elapsed_seconds=time.monotonic() - started,
         warnings=tuple(

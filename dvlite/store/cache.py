@@ -1,7 +1,7 @@
 """The store in the clone: large files whole, small files and listings in packs, found through index objects.
 
 Layout (docs/reference/formats/cache.md): `files/ab/<oid>`, `packs/<name>`, `index/<name>`, `partial/` (unfinished downloads), `tmp/`,
-`quarantine/`, `remote/` (what is known of remotes). Objects are write-once and appear only complete; readers never wait. Knows nothing of
+`quarantine/`, `purged/` (tombstones), `remote/` (what is known of remotes). Objects are write-once and appear only complete; readers never wait. Knows nothing of
 pointers or workspaces.
 """
 
@@ -12,12 +12,14 @@ import mmap
 import os
 import stat
 from collections import OrderedDict
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 from dvlite import files
 from dvlite.errors import Busy, DvliteError, LaterVersion, ObjectCorrupt, ObjectMissing, reason_of
+from dvlite.formats import tombstone
 from dvlite.formats.manifest import EMPTY_DIR, Entries
+from dvlite.formats.tombstone import Tombstone
 from dvlite.oid import Digest, digest_bytes, digest_file
 from dvlite.show import quote, word
 from dvlite.store import index, pack
@@ -51,6 +53,8 @@ class Cache:
         self._shards: set[str] | None = None  # folders of large files: most look-ups end here, without a system call
         self.just_verified: set[Digest] = set()  # large files that this process hashed as it stored them
         self._maps: OrderedDict[Digest, mmap.mmap] = OrderedDict()
+        self._purged: dict[Digest, Tombstone] | None = None
+        self._tombstones: dict[str, bytes] = {}
 
     def create(self) -> None:
         """Makes the folders; idempotent."""
@@ -95,6 +99,41 @@ class Cache:
             found[note] = (Path(os.fsdecode(lines[0])), Path(os.fsdecode(lines[1] if len(lines) > 1 else lines[0])))
         return found
 
+    # --- what was purged ---
+
+    @property
+    def purged(self) -> Mapping[Digest, Tombstone]:
+        """Files that must not be here, whatever lies on the disk: to all who look for them they are absent. Read once."""
+        if self._purged is None:
+            self._purged = {}
+            for name in _names(self.folder / "purged"):
+                data = files.read_own(self.folder / "purged" / name, tombstone.MAX_BYTES)
+                if data is not None and tombstone.name_of(data) == name:  # else a remote that has it brings it again
+                    self._take_in(name, data)
+        return self._purged
+
+    @property
+    def tombstones(self) -> Mapping[str, bytes]:
+        """The tombstones by their names."""
+        return self._tombstones if self.purged else {}
+
+    def bury(self, data: bytes, *, keep: bool = True) -> None:
+        """Takes in a tombstone, for good or (unless `keep`) for this process; idempotent. Raises FormatError, DvliteError."""
+        name = tombstone.name_of(data)
+        if name not in self.tombstones:
+            self._take_in(name, data)
+        target = self.folder / "purged" / name
+        if keep and not files.holds(target, data):
+            self.make_folder(target.parent)
+            files.write_atomic(target, data, mode=0o444)
+
+    def _take_in(self, name: str, data: bytes) -> None:
+        assert self._purged is not None
+        content = tombstone.parse(data, f"the tombstone {name[:8]}")
+        self._tombstones[name] = data
+        for digest in content.files:
+            self._purged.setdefault(digest, content)
+
     # --- finding ---
 
     def segments(self) -> dict[str, Index]:
@@ -132,21 +171,24 @@ class Cache:
         return False
 
     def has_file(self, digest: Digest, size_bytes: int) -> bool:
-        """Returns whether a file's bytes are here; the size says where to look first."""
+        """Returns whether a file's bytes are here, and not purged; the size says where to look first."""
+        if self.purged and digest in self.purged:
+            return False
         if size_bytes <= self.pack_below_bytes:
             return self.has_packed(digest, _FILE_KINDS) or self.has_large(digest, size_bytes)
         return self.has_large(digest, size_bytes) or self.has_packed(digest, _FILE_KINDS)
 
     def missing(self, entries: Entries, chooses: Callable[[bytes], bool] | None = None) -> Iterator[int]:
-        """Yields the positions of the files of a listing that are not here, of those that `chooses` takes by their path."""
+        """Yields the positions of the files of a listing that are not here, of those that `chooses` takes by their path; purged ones are not missed."""
+        purged = self.purged
         for i, flags in enumerate(entries.flags):
             if flags == EMPTY_DIR or (chooses is not None and not chooses(entries.paths[i])):
                 continue
-            if not self.has_file(entries.digest(i), entries.sizes[i]):
+            if not self.has_file(entries.digest(i), entries.sizes[i]) and entries.digest(i) not in purged:
                 yield i
 
     def has_all(self, entries: Entries, chooses: Callable[[bytes], bool] | None = None) -> bool:
-        """Returns whether every file of a listing is here, of those that `chooses` takes."""
+        """Returns whether every file of a listing is here that was not purged, of those that `chooses` takes."""
         return next(self.missing(entries, chooses), None) is None
 
     def has_large(self, digest: Digest, size_bytes: int | None = None) -> bool:
@@ -166,6 +208,8 @@ class Cache:
 
     def is_sound(self, digest: Digest, size_bytes: int) -> bool:
         """Returns whether a file's bytes are here and right, by reading them: asked before another copy of them is removed."""
+        if digest in self.purged:
+            return False
         try:
             if self.has_packed(digest, _FILE_KINDS):
                 return len(self.read(digest, _FILE_KINDS)) == size_bytes

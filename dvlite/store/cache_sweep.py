@@ -23,6 +23,7 @@ from dvlite.store.index import RecordLocation, rows_of
 from dvlite.store.pack import KIND_FILE, Pack, PackWriter, Record
 
 YOUNG = "stored just now"
+PURGED = "purged"  # goes whatever its age, and however little of its pack it is
 TWICE = "stored twice"
 UNFINISHED = "unfinished downloads"
 TEMPORARY = "temporary files"
@@ -115,7 +116,7 @@ def plan(cache: Cache, judge: Judge, limits: Limits) -> Sweep:
     for path in _large(cache):
         verdict = judge(KIND_FILE, Digest(bytes.fromhex(path.name)))
         status = os.lstat(path)
-        if not verdict[0] and _is_young(status, limits):
+        if not verdict[0] and verdict[1] != PURGED and _is_young(status, limits):
             verdict = True, YOUNG
         freed = status.st_size if status.st_nlink == 1 else 0  # the workspace may have a hard link to it
         sweep.count(verdict, status.st_size if verdict[0] else freed)
@@ -140,6 +141,7 @@ class _PackPlan:
     size_bytes: int
     live: tuple[int, ...]
     is_young: bool
+    holds_purged: bool
 
     @property
     def is_wasteful(self) -> bool:
@@ -165,10 +167,10 @@ def _plan_packs(cache: Cache, judge: Judge, limits: Limits, sweep: Sweep) -> Non
             sweep.unreadable += 1
             sweep.count((True, UNREADABLE), -size)
     for pack_class in (pack.FILES, pack.META, pack.CHUNKS):
-        old = [one for one in plans if one.pack_class == pack_class and not one.is_young]
+        old = [one for one in plans if one.pack_class == pack_class and (one.holds_purged or not one.is_young)]
         small = [one for one in old if one.live and one.size_bytes < _SMALL_BYTES]
         joined = {one.name for one in small} if limits.tidies and len(small) > _MANY_SMALL else set()
-        doomed = [one for one in old if one.is_wasteful or one.name in joined]
+        doomed = [one for one in old if one.holds_purged or one.is_wasteful or one.name in joined]
         sweep.packs += [one.name for one in doomed]
         copied = sum(_layout(length for one in doomed for length in one.live))
         sweep.copied_bytes += copied
@@ -181,6 +183,7 @@ def _plan_pack(
     name, size_bytes, is_young = which
     pack_class = pack.class_of(memoryview(cache.map_pack(name)), name)
     live = []
+    holds_purged = False
     for record in _records(cache, name):
         verdict = judge(record.kind, record.digest)
         length = record.stored_length + _RECORD_BYTES
@@ -189,8 +192,10 @@ def _plan_pack(
         elif verdict[0]:
             seen.add((record.kind, record.digest))
             live.append(length)
-        sweep.count((True, YOUNG) if is_young and not verdict[0] else verdict, length)
-    return _PackPlan(name, pack_class, size_bytes, tuple(live), is_young)
+        is_purged = verdict == (False, PURGED)
+        holds_purged |= is_purged
+        sweep.count((True, YOUNG) if is_young and not verdict[0] and not is_purged else verdict, length)
+    return _PackPlan(name, pack_class, size_bytes, tuple(live), is_young, holds_purged)
 
 
 def _layout(lengths: Iterable[int]) -> Iterator[int]:

@@ -19,7 +19,7 @@ from dvlite.formats import condemned, store_config
 from dvlite.formats.store_config import StoreConfig
 from dvlite.oid import Buffer, Digest, digest_bytes, format_oid
 from dvlite.progress import NullProgress, Progress
-from dvlite.store import index, pack
+from dvlite.store import index, pack, tombstones
 from dvlite.store.config_object import ConfigObject
 from dvlite.store.index import Index, PackEntry, RecordLocation, ranges, unpack_at
 from dvlite.store.object_store import ObjectAbsent, ObjectEntry
@@ -58,6 +58,7 @@ class Catalog:
         self.condemned_sizes: dict[str, int] = {}  # of the condemned lists at the last look, in bytes
         self.condemned_at: dict[Digest, float] = {}  # when each pack was condemned, by the store's own clock
         self.index_sizes: dict[str, int] = {}  # of the index objects at the last look, in bytes
+        self.tombstones: set[str] = set()  # their names, at the last look
         self.damaged: dict[str, bytes | None] = {}  # index objects and condemned lists; with their bytes if kept
         self.unindexed: Index | None = None  # rows from footers, in place of damaged index objects
         self.counts_unindexed = False  # whether packs that no index object names count too, by their footers
@@ -73,13 +74,19 @@ class Catalog:
         """Lists the remote again: config, condemned/, index/ and packs/ at the same time. Indexes are read when first needed.
 
         With `search`, packs that no index names are read too from now on: an index object may be lost.
+        Where the config says that there are tombstones, those that the cache does not know are read into it.
         """
         remote = self.remote
         config = remote.submit(self.settings.look)
+        kept = self.settings.kept
+        purged = remote.submit(lambda: tombstones.listed(remote)) if kept is not None and kept.has_tombstones else None
         packs = remote.submit(lambda: self._list_packs("packs/"))
         indexes = remote.submit(lambda: remote.store.list("index/").entries)
         self.look_at_condemned()
         config.result()
+        if purged is not None or (self.config is not None and self.config.has_tombstones):
+            self.tombstones = tombstones.listed(remote) if purged is None else purged.result()
+            tombstones.receive(remote, self.tombstones)
         self._take_packs(packs.result())
         self.index_sizes = {entry.name: entry.size_bytes for entry in indexes.result() if _is_named(entry.name)}
         self.counts_unindexed |= search
@@ -150,8 +157,8 @@ class Catalog:
         self.damaged[name] = data
 
     def misnamed(self) -> list[str]:
-        """Reads index objects and condemned lists from the remote, whatever was kept of them; returns those that are damaged, with the config."""
-        names = [*self.index_sizes, *self.condemned_sizes]
+        """Reads index objects, condemned lists and tombstones from the remote, whatever was kept of them; returns those that are damaged, with the config."""
+        names = [*self.index_sizes, *self.condemned_sizes, *(f"purged/{name}" for name in self.tombstones)]
 
         def is_sound(name: str) -> bool:
             folder, _, short = name.partition("/")

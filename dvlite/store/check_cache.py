@@ -26,7 +26,7 @@ from dvlite.store.index import Index
 from dvlite.store.pack import KIND_FILE, KIND_MANIFEST, Record
 
 _NAME = re.compile(r"[0-9a-f]{64}")
-_FOLDERS = ("files", "packs", "index", "partial", "tmp", "quarantine", "projects", "remote")
+_FOLDERS = ("files", "packs", "index", "partial", "tmp", "quarantine", "projects", "purged", "remote")
 _FILES = ("lock",)
 _WRONG_BYTES = "its bytes are not the ones that its name promises"
 
@@ -274,7 +274,8 @@ class CacheHolder:
         return read
 
     def lacking(self, wanted: Sequence[tuple[Digest, int]]) -> set[Digest]:
-        return {digest for digest, size_bytes in wanted if not self._has(digest, size_bytes)}
+        purged = self._cache.purged
+        return {digest for digest, size_bytes in wanted if digest not in purged and not self._has(digest, size_bytes)}
 
     def _has(self, digest: Digest, size_bytes: int) -> bool:
         size = self._check.large.get(digest)

@@ -45,7 +45,7 @@ from dvlite.store.recipes import LargeFile, Recipes
 Segment = str  # the name of an index object
 
 _NAMES = re.compile(
-    r"config|(packs|index|condemned|keys)/[0-9a-f]{64}|roots/[0-9a-f]{64}-[0-9a-f]{32}-[0-9a-f]{32}"
+    r"config|(packs|index|condemned|purged|keys)/[0-9a-f]{64}|roots/[0-9a-f]{64}-[0-9a-f]{32}-[0-9a-f]{32}"
     r"|runs/[0-9a-f]{32}/[0-9a-f]{64}|test/[0-9a-f]{32}"
 )
 _RECIPES = 256  # read together
@@ -371,8 +371,9 @@ class RemoteHolder:
 
     def lacking(self, files: Sequence[tuple[Digest, int]]) -> set[Digest]:
         gone = set()
+        purged = self._catalog.remote.cache.purged
         for digest, _ in files:
-            if self._catalog.locations(digest, (KIND_FILE,)):
+            if digest in purged or self._catalog.locations(digest, (KIND_FILE,)):
                 continue
             if self._catalog.locations(digest, (KIND_RECIPE,)):
                 self._large[digest] = None

@@ -15,7 +15,7 @@ from dvlite.formats import condemned
 from dvlite.formats.snapshot import Version, VersionId
 from dvlite.oid import FILE, MANIFEST, Digest, digest_bytes
 from dvlite.progress import Progress
-from dvlite.store import claims, copy_objects, fetch, index, push_protocol, usage
+from dvlite.store import claims, copy_objects, fetch, index, purged_packs, push_protocol, usage
 from dvlite.store.cache import Cache
 from dvlite.store.catalog import Catalog
 from dvlite.store.claims import Claim, Claims
@@ -23,6 +23,7 @@ from dvlite.store.copy_objects import Copied
 from dvlite.store.index import PackEntry
 from dvlite.store.pack import KIND_FILE, KIND_MANIFEST, KIND_RECIPE
 from dvlite.store.pack_upload import PackUpload
+from dvlite.store.purged_packs import Held
 from dvlite.store.reachable import reachable
 from dvlite.store.usage import Usage
 
@@ -57,6 +58,7 @@ class CollectPlan:
     live: dict[Digest, int]  # packs that stay
     live_bytes: int  # that are needed, wherever they are
     absent: int = 0  # objects that are needed and nowhere on the remote
+    held: Held = field(default_factory=Held)  # of purged files: its packs are among those that go, whatever their age
 
 
 @dataclass(slots=True)
@@ -105,10 +107,12 @@ def plan(
     old = catalog.now - young_seconds
     usable = {name: size for name, size in catalog.packs.items() if name not in catalog.condemned}
     unused = {name: size for name, size in usable.items() if not used.live.get(name)}
-    garbage = {name: size for name, size in unused.items() if catalog.modified[name] <= old}
+    held = purged_packs.look(catalog, cache.purged, used) if cache.purged else Held()
+    garbage = {name: size for name, size in unused.items() if catalog.modified[name] <= old or name in held.packs}
     live = {name: size for name, size in usable.items() if name not in unused}
     repacked = _chosen(catalog, used, live, old)
     repacked |= {name: size for name, size in live.items() if name in unindexed and catalog.modified[name] <= old}
+    repacked |= {name: size for name, size in live.items() if name in held.packs}
     standing = {name: size for name, size in catalog.packs.items() if name in catalog.condemned}
     due = {name: size for name, size in standing.items() if catalog.condemned_at[name] <= old}
     return CollectPlan(
@@ -122,6 +126,7 @@ def plan(
         live={name: size for name, size in live.items() if name not in repacked},
         live_bytes=sum(used.live.values()),
         absent=sum(len(digests - runs.files) for digests in used.absent.values()),
+        held=held,
     )
 
 

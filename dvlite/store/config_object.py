@@ -6,6 +6,7 @@ Where it was damaged or lost, a push writes it again as this clone knows it; its
 from __future__ import annotations
 
 import contextlib
+from dataclasses import replace
 
 from dvlite.errors import DvliteError, FormatError, ObjectCorrupt, RemoteError
 from dvlite.formats import store_config
@@ -63,6 +64,23 @@ class ConfigObject:
                 hint="upgrade dvlite; nothing was written",
             )
         return self.value
+
+    @property
+    def kept(self) -> StoreConfig | None:
+        """The config as this clone last read it: a guess at what a look is going to see."""
+        kept = self._kept()
+        return None if kept is None else store_config.parse(kept, "the kept config")
+
+    def require(self, feature: str) -> None:
+        """Makes the config require a feature, unless it does; the remote has a config. Raises RemoteError."""
+        value = self.require_writable(has_data=True)
+        if feature not in value.requires:
+            requires = tuple(sorted({*value.requires, feature}))
+            if feature not in self._put(store_config.dump(replace(value, requires=requires))).requires:
+                raise RemoteError(
+                    f"the config of {self._remote.store.label} was written by another client at the same moment",
+                    hint="run the command again",
+                )
 
     def _known(self, *, writes: bool) -> bytes:
         """Returns the bytes that the clone kept, with a warning that they are written again."""

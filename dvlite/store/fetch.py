@@ -285,6 +285,9 @@ def _download_pack(
     if digest_bytes(data) != name or pack.raw_bytes(data, name) > max(wanted, _MOST_RAW * len(data)):
         return _verified(catalog, writer, group, data, 0, progress)
     whole = pack.verify_whole(data, name)
+    purged = writer.cache.purged
+    if purged and any(record.digest in purged for record in whole.records):
+        return _verified(catalog, writer, group, data, 0, progress)
 
     def store() -> None:
         writer.put_pack(whole)

@@ -27,6 +27,7 @@ class PushPlan:
     large: list[tuple[Digest, int, str]] = field(default_factory=list)  # digest, size, path
     nodes: list[Digest] = field(default_factory=list)
     missing: dict[str, list[str]] = field(default_factory=dict)  # tracked path -> files that are nowhere
+    purged: dict[str, Digest] = field(default_factory=dict)  # files that are neither sent nor missed
     rescue: list[tuple[Digest, int]] = field(default_factory=list)  # contents only in condemned packs, with their size
     rescue_nodes: list[Digest] = field(default_factory=list)  # manifest nodes only in condemned packs
     relies: dict[tuple[str, Digest], set[Digest]] = field(default_factory=dict)  # version -> packs found on the remote
@@ -72,6 +73,7 @@ class _Planner:
     def __init__(self, catalog: Catalog, cache: Cache, result: PushPlan, *, may_rescue: bool) -> None:
         self._catalog, self._cache, self._plan = catalog, cache, result
         self._may_rescue = may_rescue
+        self._purged = cache.purged
         self._seen: dict[Digest, Digest | None] = {}  # object -> the pack that has it, or None if it is to be uploaded
         self._large: dict[
             Digest, tuple[int, str, list[set[Digest]], str]
@@ -163,6 +165,11 @@ class _Planner:
                 self._file(digest, sizes[i], f"{version.path}/{os.fsdecode(node.paths[i])}", version.path, relies)
 
     def _file(self, digest: Digest, size_bytes: int, path: str, tracked: str, relies: set[Digest]) -> None:
+        if digest in self._purged:
+            self._seen[digest] = None
+            if path:
+                self._plan.purged.setdefault(path, digest)
+            return
         if digest in self._large:
             self._large[digest][2].append(relies)
             return

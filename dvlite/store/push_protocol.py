@@ -14,12 +14,12 @@ from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 
 from dvlite.errors import DvliteError, RemoteError
-from dvlite.formats import condemned, root, snapshot
+from dvlite.formats import condemned, root, snapshot, tombstone
 from dvlite.formats.manifest import Tree
 from dvlite.formats.snapshot import Version
 from dvlite.oid import DIGEST_BYTES, Digest, digest_bytes
 from dvlite.progress import Progress
-from dvlite.store import fetch, index, push_plan, snapshots
+from dvlite.store import fetch, index, push_plan, snapshots, tombstones
 from dvlite.store.cache import Cache
 from dvlite.store.catalog import Catalog
 from dvlite.store.fetch import Need
@@ -223,6 +223,31 @@ def stay_awake(catalog: Catalog) -> None:
         standing = [entry.name for entry, _ in snapshots.listed(remote, root.prefix(digest, remote.clone))][:1]
         for body in snapshots.bodies(remote, standing):
             claim(remote, digest, body or root.Root(clone=remote.clone), catalog.now)
+
+
+def send_tombstones(catalog: Catalog, project: str) -> None:
+    """Puts the tombstones of a project that a remote lacks, after its config says that there are some. Idempotent.
+
+    The config is written again where another client, which saw none, has written its own over it. Raises RemoteError.
+    """
+    known = catalog.remote.cache.tombstones.items()
+    lacking = {
+        name: data
+        for name, data in known
+        if name not in catalog.tombstones and tombstone.parse(data, name).project == project
+    }
+    if not lacking:
+        return
+    catalog.require_writable()
+    catalog.settings.require(tombstone.FEATURE)
+    for name, data in lacking.items():
+        catalog.remote.put(tombstone.FOLDER + name, data)
+    catalog.tombstones = tombstones.listed(catalog.remote)
+    if not catalog.tombstones.issuperset(lacking):
+        raise RemoteError(
+            f"{catalog.remote.store.label} took a tombstone and does not have it; nothing was deleted",
+            hint="check the store: dvlite remote test",
+        )
 
 
 def mend_indexes(catalog: Catalog) -> None:

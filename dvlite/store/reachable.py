@@ -150,9 +150,11 @@ def files_of(versions: Iterable[VersionId], cache: Cache) -> set[Digest]:
 
 
 def _in_cache(version: VersionId, cache: Cache) -> Reachable | None:
-    """Returns what a version needs, None if its listing cannot be read here."""
+    """Returns what a version needs but for what was purged, None if its listing cannot be read here."""
     try:
-        return reachable(version, cache.read_node)
+        whole = reachable(version, cache.read_node)
+        whole.files.difference_update(cache.purged)
+        return whole
     except (ObjectMissing, ObjectCorrupt, FormatError):
         return None
 

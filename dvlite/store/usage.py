@@ -167,7 +167,7 @@ def survey(catalog: Catalog, cache: Cache, needed: Needed) -> Usage:
 
 
 def _files_of(cache: Cache, needed: Needed, part: int, parts: int) -> set[Digest]:
-    """Returns the files that are needed, those of one part of all digests."""
+    """Returns the files that are needed and not purged, those of one part of all digests."""
     files = {digest for digest in needed.files if digest[0] % parts == part}
     for leaf in needed.leaves:
         node = manifest.decode(cache.read_node(leaf), leaf)
@@ -179,7 +179,7 @@ def _files_of(cache: Cache, needed: Needed, part: int, parts: int) -> set[Digest
             for digest, flag in zip(slices, flags, strict=True)
             if flag != EMPTY_DIR and (parts == 1 or digest[0] % parts == part)
         )
-    return files
+    return files.difference(cache.purged)
 
 
 def _count_large(catalog: Catalog, usage: Usage, file: LargeFile) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from dvlite.commands.get import GetResult
-from dvlite.show import Show, duration_text, printable
+from dvlite.show import Show, count, duration_text, printable
 from dvlite.text.style import amount_text
 
 
@@ -17,4 +17,6 @@ def text(result: GetResult, show: Show) -> Iterator[str]:
     what = amount_text(result.files, result.size_bytes)
     took = duration_text(result.elapsed_seconds)
     origin = f"{printable(result.path)} of {printable(result.source)}" if result.path else printable(result.source)
+    if result.purged:
+        what += f", without {count(len(result.purged), 'purged file')}"
     yield f"Got {printable(result.output)}: {what}, {origin}{at}. {took}"

@@ -17,6 +17,9 @@ def text(result: PushResult, show: Show) -> Iterator[str]:
         yield from planned(result.paths, "push", remote, show)
     elif not show.quiet:
         yield from _pushed(result, remote, show)
+        if result.purged:
+            names = show.paths([file.path for file in result.purged])
+            yield f"Without {names}: purged (dvlite purge --list)."
 
 
 def _pushed(result: PushResult, remote: str, show: Show) -> Iterator[str]:

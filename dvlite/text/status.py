@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
-from dvlite.show import Show, count, printable, some
+from dvlite.show import Show, count, one_line, printable, some
 from dvlite.text.reasons import reason_text
 from dvlite.text.style import amount_text, growth_text, table
 from dvlite.workspace.changes import Counts, counts_text
@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from dvlite.pipeline.reasons import StaleStage
     from dvlite.workspace.path_status import AbsentPath, ChangedPath
 
+_MOST_PURGED = 5
 WIDTH = 33  # of a heading, so that the commands stand below each other
 
 
@@ -57,6 +58,15 @@ def text(result: StatusResult, show: Show) -> Iterator[str]:
         yield from _absent(result.not_pushed, show)
     if show.quiet:
         return
+    if result.purged:
+        yield _heading("Purged, gone for good", "dvlite purge --list", show)
+        rows = (
+            (show.path(file.path), f"on {file.time[:10]} by {one_line(file.user)}", one_line(file.reason))
+            for file in (result.purged if show.verbose else result.purged[:_MOST_PURGED])
+        )
+        yield from table(rows, indent="  ")
+        if len(result.purged) > _MOST_PURGED and not show.verbose:
+            yield f"  {count(len(result.purged) - _MOST_PURGED, 'more file')} (-v)"
     if not result.tracked and result.clean:
         yield "Nothing is tracked yet."
         yield from show.next_step("dvlite add PATH")

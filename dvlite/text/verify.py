@@ -57,6 +57,8 @@ def _summary(result: VerifyResult, show: Show) -> str:
     took = duration_text(result.elapsed_seconds)
     extent = "every byte" if result.deep else "complete"
     remote = "" if result.remote is None else f", {extent} on {printable(result.remote)}"
+    gone = len({file.path for file in result.purged})
+    remote += f", but for {count(gone, 'file')} that {'was' if gone == 1 else 'were'} purged" if gone else ""
     if result.findings:
         fix = _fixes(result.findings)
         said = f"{count(len(result.findings), 'finding')} in {scope}, {took}"

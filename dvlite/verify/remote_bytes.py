@@ -158,7 +158,7 @@ def _large_files(
 def _contents(source: ContentSource, wanted: Requirement) -> Iterator[tuple[str, Digest]]:
     entries = source.entries(wanted.path, wanted.pointer)
     for i, flags in enumerate(entries.flags):
-        if flags != EMPTY_DIR:
+        if flags != EMPTY_DIR and entries.digest(i) not in source.cache.purged:
             inner = os.fsdecode(entries.paths[i])
             yield f"{wanted.path}/{inner}" if inner else wanted.path, entries.digest(i)
 

@@ -17,7 +17,7 @@ from dvlite.formats.pointer import SUFFIX, Pointer
 from dvlite.oid import Digest
 from dvlite.paths import ancestors, check_paths
 from dvlite.progress import Progress
-from dvlite.show import quote, word
+from dvlite.show import count, one_line, quote, word
 from dvlite.store.cache_writer import Writer
 from dvlite.store.pack import KIND_MANIFEST
 from dvlite.workspace import sparse
@@ -26,6 +26,7 @@ from dvlite.workspace.changes import Counts, Kind
 from dvlite.workspace.hashing import Snapshot, identify
 from dvlite.workspace.ingest import CachingReader
 from dvlite.workspace.outdated import bringing, find_outdated, refusal
+from dvlite.workspace.purged import purged_in
 from dvlite.workspace.scan import Scan, selected_scan
 from dvlite.workspace.workspace import NO_VERSION, Workspace, entries_of, set_aside_damaged_nodes
 
@@ -59,8 +60,8 @@ class AddTarget:
 class Adder:
     """Adds paths one after the other; pointers are written once everything is in the cache."""
 
-    def __init__(self, work: Workspace, progress: Progress, *, force: bool) -> None:
-        self._work, self._progress, self._force = work, progress, force
+    def __init__(self, work: Workspace, progress: Progress, *, force: bool, allow_purged: bool = False) -> None:
+        self._work, self._progress, self._force, self._allow_purged = work, progress, force, allow_purged
         self._versions: list[tuple[str, Pointer, Pointer | None, Snapshot, bool]] = []  # path, new, old, content, whole
         self._partial: set[str] = set()  # directories of which only what was added is here
         self._nodes: dict[Digest, bytes] = {}  # of the new manifests, which the cache shows only after the commit
@@ -95,6 +96,8 @@ class Adder:
         rows = work.stat_rows(path)
         snapshot = identify(scan, rows, work.progress, reader, must_have=work.cache.has_file)
         self.shares_blocks |= reader.shares_blocks
+        if work.cache.purged:
+            self._refuse_purged(path, snapshot)
         new = self._pointer(target, snapshot, writer)
         self._versions.append((path, new, old, snapshot, not target.inside))
         if old is None or snapshot.read_files:
@@ -105,6 +108,24 @@ class Adder:
         added = self._added(target, new, snapshot, reader, writer.stored_bytes - before)
         self._nodes.clear()
         return added
+
+    def _refuse_purged(self, path: str, snapshot: Snapshot) -> None:
+        """Raises UsageError for bytes that were purged, unless they are allowed: then the version names them, and no store has them."""
+        cache = self._work.cache
+        gone = purged_in(cache, path, snapshot.entries())
+        for i in gone:
+            cache.large_path(snapshot.digest(i)).unlink(
+                missing_ok=True
+            )  # of small ones, gc drops what was stored just now
+        if not gone or self._allow_purged:
+            return
+        first = next(iter(gone.values()))
+        shown = self._work.repo.display(first.path)
+        more = f" (and {count(len(gone) - 1, 'more file')})" if len(gone) > 1 else ""
+        raise UsageError(
+            f"cannot add {quote(shown)}: its content was purged by {first.user} on {first.time[:10]}: {one_line(first.reason)}{more}",
+            hint=f"rm {word(shown)}; to have it named in a version all the same, without its content: dvlite add --allow-purged",
+        )
 
     def _is_outdated(self, target: AddTarget, old: Pointer, scan: Scan, *, update: bool) -> bool:
         """Returns whether `-u` skips the path because it is older than its pointer, and warns; raises if adding it would undo a change."""

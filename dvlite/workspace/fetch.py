@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal, TypeVar
 
 from dvlite.errors import Dropped, DvliteError, ObjectCorrupt, ObjectMissing, PartlyDone, Untrusted, UsageError
@@ -19,7 +19,8 @@ from dvlite.store import fetch
 from dvlite.store.cache import Cache
 from dvlite.store.catalog import Catalog
 from dvlite.store.fetch import Need
-from dvlite.workspace import sparse
+from dvlite.workspace import purged, sparse
+from dvlite.workspace.purged import PurgedFile
 from dvlite.workspace.workspace import entries_of
 
 T = TypeVar("T")
@@ -38,6 +39,7 @@ class MovedPath:
     )
     revision: str | None = None  # the commit that names it, when revisions were asked for
     problem: str | None = None
+    purged: tuple[PurgedFile, ...] = ()  # files of it that were removed for good, here and on remotes
 
 
 def named(paths: Sequence[MovedPath], show: Show) -> str:
@@ -59,7 +61,8 @@ def not_moved(paths: Sequence[MovedPath], where: str, verb: str, hint: str, show
         amount = f"{len(those)} of {count(len(paths), 'tracked path')}"
         again = f"run dvlite {verb} again: it continues"
         return PartlyDone(f"cannot {verb} {amount}, {named(those, show)}{reason}", hint=again)
-    return None
+    gone = [file for path in paths for file in path.purged]
+    return purged.failure_of(gone, show) if gone else None
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,7 +120,12 @@ def fetch_versions(
     damage = next((problem for problem in problems if not isinstance(problem, ObjectMissing)), damage)
     for need in left:
         missing.setdefault(owners[need.digest], []).append(need.path)
-    paths = tuple(_moved(part, counts[number], missing, dry_run=dry_run) for number, part in enumerate(parts))
+    paths = tuple(
+        replace(_moved(part, counts[number], missing, dry_run=dry_run), purged=_purged(cache, part))
+        if cache.purged and part.path not in missing
+        else _moved(part, counts[number], missing, dry_run=dry_run)
+        for number, part in enumerate(parts)
+    )
     brought = len(unique) - len(left)
     size_bytes = sum(need.size_bytes for need in unique) - sum(need.size_bytes for need in left)
     return FetchOutcome(paths, brought, size_bytes, missing, damage)
@@ -143,6 +151,11 @@ def _needs(cache: Cache, part: FetchRequest) -> list[Need]:
         path = f"{part.path}/{os.fsdecode(inner)}" if inner else part.path
         needs.append(Need(entries.digest(i), size, path, bases))
     return needs
+
+
+def _purged(cache: Cache, part: FetchRequest) -> tuple[PurgedFile, ...]:
+    chooses = sparse.selector(part.patterns) if part.patterns else None
+    return tuple(purged.purged_in(cache, part.path, entries_of(part.pointer, cache), chooses).values())
 
 
 def _bases(cache: Cache, part: FetchRequest, inner: bytes) -> tuple[Digest, ...]:

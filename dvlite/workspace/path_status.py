@@ -17,6 +17,7 @@ from dvlite.repo.tracked_paths import Tracked
 from dvlite.workspace.changes import Counts, FileChange, Kind, changes, counts_of
 from dvlite.workspace.hashing import Reader, Snapshot, identify
 from dvlite.workspace.overwrite_safety import is_exactly
+from dvlite.workspace.purged import PurgedFile, purged_in, without
 from dvlite.workspace.scan import Scan
 from dvlite.workspace.sparse import Selects
 from dvlite.workspace.workspace import NO_VERSION, Workspace
@@ -67,6 +68,7 @@ class PathStatus:
         self.changed: ChangedPath | None = None
         self.missing: AbsentPath | None = None
         self.not_in_cache: AbsentPath | None = None
+        self.purged: tuple[PurgedFile, ...] = ()
         self.is_earlier = False
         self.is_counted = True
         self._pushed = item.push
@@ -78,6 +80,9 @@ class PathStatus:
 
     def run(self) -> None:
         work, wanted = self._work, self._pointer
+        if work.cache.purged:
+            with contextlib.suppress(ObjectMissing, ObjectCorrupt):  # noted below
+                self.purged = tuple(self._purged_in(work.wanted(wanted)).values())
         scan = work.scan(self._path)
         if scan is not None and work.is_vouched(self._path, scan, wanted):
             self._check_root_in_cache()
@@ -89,6 +94,8 @@ class PathStatus:
             self._note_earlier(Pointer(kind, vouched, 0))
             return
         if scan is None:
+            if self.purged and entries is not None and len(self.purged) == len(entries):
+                return  # there is nothing that could be here
             if entries is None or len(entries) or wanted.kind == "directory":
                 self.missing = self._absent()
             return
@@ -104,6 +111,9 @@ class PathStatus:
             self._without_listing(scan)
         else:
             self._compare(entries, have)
+
+    def _purged_in(self, entries: Entries) -> dict[int, PurgedFile]:
+        return purged_in(self._work.cache, self._path, entries, self._work.selector(self._path))
 
     def _note_earlier(self, present: Pointer) -> None:
         self.is_earlier = True
@@ -130,7 +140,7 @@ class PathStatus:
         there = (
             cache.has_node(wanted.digest)
             if wanted.kind == "directory"
-            else cache.has_file(wanted.digest, wanted.size_bytes)
+            else bool(self.purged) or cache.has_file(wanted.digest, wanted.size_bytes)
         )
         if not there:
             self.not_in_cache = self._absent()
@@ -154,7 +164,7 @@ class PathStatus:
             return None
         cache = self._work.cache
         if self._pointer.kind == "file":
-            if not cache.has_file(self._pointer.digest, self._pointer.size_bytes):
+            if not self.purged and not cache.has_file(self._pointer.digest, self._pointer.size_bytes):
                 self.not_in_cache = self._absent()
             return entries
         gone = list(cache.missing(entries, self._work.selector(self._path)))
@@ -180,6 +190,9 @@ class PathStatus:
         self.changed = ChangedPath(path=self._path, kind="directory", counts=counts, stage=self._stage)
 
     def _compare(self, entries: Entries, have: Snapshot) -> None:
+        if self.purged:  # what is not there cannot come back; what is there is compared
+            present = frozenset(have.scan.paths)
+            entries = without(entries, [i for i in self._purged_in(entries) if entries.paths[i] not in present])
         differing = list(_changes(entries, have, self._work.removable(self._path)))
         never_here = self._never_here(entries, have)
         if never_here:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 from collections.abc import Collection, Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import ClassVar
 
 from dvlite import files
@@ -27,6 +27,7 @@ from dvlite.workspace.dirfd import Folders, remove_entries, remove_entry
 from dvlite.workspace.hashing import Snapshot, identify, reread
 from dvlite.workspace.ingest import CachingReader
 from dvlite.workspace.overwrite_safety import EarlierVersions, is_earlier_version, is_exactly
+from dvlite.workspace.purged import PurgedFile, failure_of, purged_in, without
 from dvlite.workspace.scan import Scan
 from dvlite.workspace.workspace import NO_VERSION, Workspace
 from dvlite.workspace.writer_process import WriterOptions, WriterProcess
@@ -48,6 +49,7 @@ class CheckedOutPath:
     saved: tuple[str, ...] = ()  # overwritten by --force after their bytes went into the cache
     missing: tuple[str, ...] = ()  # not in the cache
     dropped: str | None = None  # the keep rules that dropped this version, if some of it is missing
+    purged: tuple[PurgedFile, ...] = ()  # removed for good: not written
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -80,7 +82,8 @@ class CheckoutResult:
             )
         if self.unusable:
             return PartlyDone(some(self.unusable, 1), hint="all else is checked out; see dvlite status")
-        return None
+        purged = [file for path in self.paths for file in path.purged]
+        return failure_of(purged, show) if purged else None
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,7 +108,15 @@ class CheckoutOptions:
 
 
 def restore(work: Workspace, path: str, wanted: Pointer, patterns: Sequence[str], how: CheckoutOptions) -> Restored:
-    """Restores a version, or the part of it that `patterns` name. Raises ObjectMissing if its manifest is not cached."""
+    """Restores a version, or the part of it that `patterns` name, but for what was purged. Raises ObjectMissing if its manifest is not cached."""
+    gone = {}
+    if work.cache.purged:
+        gone = purged_in(work.cache, path, work.wanted(wanted), sparse.selector(patterns) if patterns else None)
+        if gone and wanted.kind == "file":
+            return Restored(CheckedOutPath(path=path, purged=tuple(gone.values())))
+        if gone:
+            how = replace(how, helper=None)  # which would write the whole version
+    purged = tuple(gone.values())
     scan = work.scan(path)
     work.clear_leftovers(path, scan)
     if scan is not None and (scan.paths == [b""]) != (wanted.kind == "file"):
@@ -113,9 +124,11 @@ def restore(work: Workspace, path: str, wanted: Pointer, patterns: Sequence[str]
     patterns_here = tuple(work.sparse.get(path, ()))
     asked = tuple(patterns) or (patterns_here if how.keep_sparse else ())
     if scan is not None and asked == patterns_here and not how.force and work.is_vouched(path, scan, wanted):
-        return Restored(CheckedOutPath(path=path, kept=len(scan.paths)))
+        return Restored(CheckedOutPath(path=path, kept=len(scan.paths), purged=purged))
     _settle_patterns(work, path, asked, absent=scan is None)
     whole = work.wanted(wanted)
+    if work.cache.purged:
+        whole = without(whole, purged_in(work.cache, path, whole))
     chooses = sparse.selector(asked) if asked else None
     want = whole if chooses is None else selected(whole, chooses)
     if patterns:
@@ -141,7 +154,8 @@ def restore(work: Workspace, path: str, wanted: Pointer, patterns: Sequence[str]
     )
     if not outcome.abandoned:
         _remember(work, path, wanted, outcome, todo, whole=outside is None)
-    return Restored(_result(path, want, have, todo, outcome, saved), tuple(outcome.damaged))
+    result = replace(_result(path, want, have, todo, outcome, saved), purged=purged)
+    return Restored(result, tuple(outcome.damaged))
 
 
 @contextlib.contextmanager
@@ -284,7 +298,7 @@ def _put_back(work: Workspace, path: str, have: Snapshot) -> bool:
     """Stores data that is exactly the version checked out last and that the cache lost, so that it may be replaced; returns whether it is that."""
     versions = work.versions_here(path)
     version = from_oid(versions[0]) if versions else None
-    if version is None or not is_exactly(work, version, have.entries()):
+    if version is None or not is_exactly(work, version, have.entries()) or purged_in(work.cache, path, have.entries()):
         return False
     _store(work, path, have, None if version.kind == "file" else manifest.build(have.entries()))
     return True

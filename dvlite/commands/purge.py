@@ -1,0 +1,362 @@
+"""`dvlite purge`: removes the content of files from every version, here and on remotes, and leaves a tombstone that says who, when and why."""
+
+from __future__ import annotations
+
+import contextlib
+import datetime as dt
+import os
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from functools import partial
+from typing import ClassVar
+
+from dvlite import __version__, files
+from dvlite.errors import DvliteError, ObjectMissing, PartlyDone, UsageError, reason_of
+from dvlite.formats import manifest, tombstone
+from dvlite.formats.manifest import EMPTY_DIR, Branch
+from dvlite.formats.snapshot import Version, version_of
+from dvlite.formats.tombstone import Tombstone
+from dvlite.oid import FILE as FILE_OID
+from dvlite.oid import MANIFEST, Digest, format_oid
+from dvlite.paths import is_inside
+from dvlite.progress import Progress
+from dvlite.repo.open_stores import open_remote
+from dvlite.repo.repository import WAITING, Repo, open_cache
+from dvlite.share.collect_remote import Collection, CollectOptions, collect_remote
+from dvlite.share.needs import every_version, refuse_shallow
+from dvlite.show import Show, quote, word
+from dvlite.store import cache_sweep, fetch
+from dvlite.store.cache import Cache
+from dvlite.store.cache_sweep import PURGED, Amount, Limits, Verdict
+from dvlite.store.catalog import Catalog
+from dvlite.store.pack import KIND_FILE
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PurgeOptions:
+    """What to purge of the paths (what the work tree's pointers name; what a revision names; all that commits ever named), and how."""
+
+    reason: str
+    revision: str | None = None
+    all_versions: bool = False
+    apply: bool = False
+    remote: str | None = None
+    grace_seconds: float | None = None
+    jobs: int | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PurgedContent:
+    """One content, under one of the paths that have it; `versions` of that tracked path name it."""
+
+    path: str
+    oid: str
+    size_bytes: int
+    versions: int
+    asked: bool  # False: the path was not named, and has the same bytes
+    in_workspace: bool  # a file stands there: it is left alone
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PurgedStore:
+    """What one store has of it. `pieces` are those of large files; `shared_pieces` are part of other files too, and stay."""
+
+    store: str  # "cache", or the name of a remote
+    url: str = ""
+    size_bytes: int = 0  # stored, of the purged content
+    freed_bytes: int = 0  # deleted now, with what lay beside it and nothing needs
+    later_bytes: int = 0  # deleted by the first collection after the grace
+    pieces: int = 0
+    shared_pieces: int = 0
+    problem: str | None = None  # why nothing could be done there
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PurgeResult:
+    """What was purged, or would be, where, and what stays."""
+
+    schema: ClassVar[str] = "dvlite.purge/1"
+    reason: str
+    applied: bool = False  # False: a plan
+    contents: tuple[PurgedContent, ...] = ()
+    stores: tuple[PurgedStore, ...] = ()
+    warnings: tuple[str, ...] = ()
+
+    def failure(self, show: Show) -> DvliteError | None:
+        """Returns where the content could not be removed."""
+        failed = [store for store in self.stores if store.problem is not None]
+        if not failed or not self.applied:
+            return None
+        names = show.paths([store.store for store in failed])
+        return PartlyDone(
+            f"the content still stands on {names}: {failed[0].problem}",
+            hint=f"run the same command again, or later: dvlite gc --remote {word(failed[0].store)} --yes",
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Purge:
+    """One purge of the past."""
+
+    path: str
+    files: int
+    user: str
+    time: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PurgeListResult:
+    """What was purged, the newest first."""
+
+    schema: ClassVar[str] = "dvlite.purge-list/1"
+    purges: tuple[Purge, ...] = ()
+    warnings: tuple[str, ...] = ()
+
+
+def purge_list(repo: Repo, *, progress: Progress) -> PurgeListResult:
+    """Returns the tombstones that are known here; those of a remote arrive with each fetch, pull and push."""
+    del progress
+    cache = open_cache(repo)
+    known = [tombstone.parse(data, name) for name, data in cache.tombstones.items()]
+    return PurgeListResult(
+        purges=tuple(
+            Purge(path=each.path, files=len(each.files), user=each.user, time=each.time, reason=each.reason)
+            for each in sorted(known, key=lambda each: (each.time, each.path), reverse=True)
+        )
+    )
+
+
+def purge(repo: Repo, paths: Sequence[str], options: PurgeOptions, *, progress: Progress) -> PurgeResult:
+    """Removes content from every version, wherever it is named; without `apply`, only plans it.
+
+    Tombstones come first, here and on each remote, then the content goes: whatever is cut short, the same command completes. A remote that
+    cannot be reached is named, and all else is done. Raises UsageError for paths that name nothing; DvliteError, with nothing done, in
+    a shallow clone, or where a listing that may name the content is nowhere.
+    """
+    refuse_shallow(repo.git)
+    cache = open_cache(repo)
+    asked = [repo.relative(path) for path in paths]
+    names = [options.remote] if options.remote is not None else list(repo.config.remote_names)
+    progress.start("reading the history")
+    versions = every_version(repo, progress)
+    _bring_listings(repo, cache, [*versions, *_named(repo, asked, options, versions)], names, progress)
+    mentions = _Mentions(cache, versions)
+    chosen = _chosen(cache, asked, _named(repo, asked, options, versions), paths)
+    mentions.find(chosen, asked)
+    stones = _tombstones(repo, cache, chosen, paths, options.reason)
+    if options.apply:
+        cache.create()
+        for data in stones:
+            cache.bury(data)
+    else:
+        for data in stones:
+            cache.bury(data, keep=False)
+    stores = [_on_remote(repo, name, options, stones, progress) for name in names]
+    here = _in_cache(repo, cache, apply=options.apply, progress=progress)
+    progress.finish()
+    return PurgeResult(
+        reason=options.reason,
+        applied=options.apply,
+        contents=tuple(mentions.rows(repo)),
+        stores=(here, *stores),
+        warnings=tuple(_warnings(cache)),
+    )
+
+
+# --- what is meant ---
+
+
+def _named(repo: Repo, asked: Sequence[str], options: PurgeOptions, versions: Sequence[Version]) -> list[Version]:
+    """Returns the versions that the paths stand for."""
+    if options.all_versions:
+        chosen = list(versions)
+    else:
+        place = repo.work_tree if options.revision is None else repo.at(options.revision)
+        chosen = [version_of(item.path, item.pointer) for item in place.tracked(broken=[])]
+    related = [
+        version
+        for version in chosen
+        if any(is_inside(version.path, path) or is_inside(path, version.path) for path in asked)
+    ]
+    if not related:
+        raise UsageError(
+            f"{quote(asked[0])} is not tracked by dvlite there",
+            hint="name what a commit had: --rev R, or --all-versions",
+        )
+    return related
+
+
+def _chosen(cache: Cache, asked: Sequence[str], versions: Sequence[Version], paths: Sequence[str]) -> dict[Digest, int]:
+    """Returns the contents of the paths in some versions, with their sizes. Raises UsageError for a path that has none."""
+    chosen: dict[Digest, int] = {}
+    found: set[str] = set()
+    for version in versions:
+        for name, digest, size_bytes in _files_of(cache, version):
+            for path in asked:
+                if is_inside(name, path):
+                    found.add(path)
+                    chosen[digest] = size_bytes
+    for path, given in zip(asked, paths, strict=True):
+        if path not in found:
+            raise UsageError(f"{quote(given)} names no file there", hint="see what there is: dvlite ls -R")
+    if all(size == 0 for size in chosen.values()):
+        raise UsageError(
+            f"{quote(paths[0])} is empty: there is nothing to purge", hint="see what there is: dvlite ls -l"
+        )
+    return {digest: size for digest, size in chosen.items() if size}
+
+
+def _files_of(cache: Cache, version: Version) -> Iterator[tuple[str, Digest, int]]:
+    """Yields the files of a version: path, digest and size in bytes."""
+    if version.kind != MANIFEST:
+        yield version.path, version.digest, version.size_bytes
+        return
+    for leaf in manifest.leaves(version.digest, cache.read_node):
+        for i, flags in enumerate(leaf.flags):
+            if flags != EMPTY_DIR:
+                yield f"{version.path}/{os.fsdecode(leaf.paths[i])}", leaf.digest(i), leaf.sizes[i]
+
+
+def _bring_listings(
+    repo: Repo, cache: Cache, versions: Sequence[Version], names: Sequence[str], progress: Progress
+) -> None:
+    """Brings the listings that the cache lacks from the remotes. Raises ObjectMissing for one that is nowhere: it may name the content."""
+    roots = dict.fromkeys(version.digest for version in versions if version.kind == MANIFEST)
+    absent = [digest for digest in roots if not _has_listing(cache, digest)]
+    problem: DvliteError | None = None
+    for name in names if absent else ():
+        try:
+            _, remote = open_remote(repo, cache, name, None)
+            with remote:
+                fetch.fetch_nodes(Catalog(remote, progress, to_read=True).look(), cache, absent)
+        except DvliteError as error:
+            problem = error
+        absent = [digest for digest in absent if not _has_listing(cache, digest)]
+    if absent:
+        lost = next(version for version in versions if version.digest == absent[0])
+        why = f": {problem.message}" if problem is not None else ""
+        raise ObjectMissing(
+            f"cannot find out what has the content: the list of files of a version of {quote(lost.path)} is nowhere{why}",
+            hint="dvlite fetch --all-commits; what no remote has must come from the clone that added it",
+        )
+
+
+def _has_listing(cache: Cache, digest: Digest) -> bool:
+    pending = [digest]
+    while pending:
+        try:
+            node = manifest.decode(cache.read_node(pending[-1]), pending.pop())
+        except ObjectMissing:
+            return False
+        if isinstance(node, Branch):
+            pending += node.digests
+    return True
+
+
+@dataclass(slots=True)
+class _Mentions:
+    """Where contents are named, in all versions."""
+
+    cache: Cache
+    versions: Sequence[Version]
+    _rows: dict[tuple[str, Digest], list[int]] = field(default_factory=dict)  # -> size, versions
+    _asked: Sequence[str] = ()
+
+    def find(self, chosen: dict[Digest, int], asked: Sequence[str]) -> None:
+        self._asked = asked
+        for version in self.versions:
+            for name, digest, size_bytes in _files_of(self.cache, version):
+                if digest in chosen:
+                    self._rows.setdefault((name, digest), [size_bytes, 0])[1] += 1
+
+    def rows(self, repo: Repo) -> Iterator[PurgedContent]:
+        for (name, digest), (size_bytes, versions) in sorted(self._rows.items()):
+            yield PurgedContent(
+                path=name,
+                oid=format_oid(FILE_OID, digest),
+                size_bytes=size_bytes,
+                versions=versions,
+                asked=any(is_inside(name, path) for path in self._asked),
+                in_workspace=os.path.lexists(repo.root / name),
+            )
+
+
+def _tombstones(
+    repo: Repo, cache: Cache, chosen: dict[Digest, int], paths: Sequence[str], reason: str
+) -> tuple[bytes, ...]:
+    """Returns tombstones for what has none yet."""
+    new = tuple(sorted(chosen.keys() - cache.purged.keys()))
+    stone = Tombstone(
+        files=new,
+        path=", ".join(map(repo.relative, paths)),
+        user=repo.git.config_get("user.email") or "",
+        time=dt.datetime.now(dt.UTC).strftime("%Y-%m-%dT%H:%M:%SZ"),
+        reason=reason,
+        project=repo.config.project or "",
+        dvlite=__version__,
+    )
+    return tuple(map(tombstone.dump, stone.parts()))
+
+
+# --- where it goes ---
+
+
+def _on_remote(
+    repo: Repo, name: str, options: PurgeOptions, stones: tuple[bytes, ...], progress: Progress
+) -> PurgedStore:
+    wanted = CollectOptions(
+        name, options.jobs, options.apply, options.grace_seconds, only_purged=True, tombstones=stones
+    )
+    try:
+        collection = collect_remote(repo, wanted, progress=progress)
+    except DvliteError as error:
+        return PurgedStore(store=name, problem=reason_of(error))
+    return _of_collection(collection, options)
+
+
+def _of_collection(collection: Collection, options: PurgeOptions) -> PurgedStore:
+    todo, done = collection.plan, collection.done
+    given_up = sum((*todo.garbage.values(), *todo.repacked.values()))
+    freed = done.deleted_bytes if done is not None else given_up if options.grace_seconds == 0 else 0
+    return PurgedStore(
+        store=collection.remote,
+        url=collection.url,
+        size_bytes=todo.held.size_bytes,
+        freed_bytes=freed,
+        later_bytes=max(0, given_up - freed),
+        pieces=todo.held.chunks,
+        shared_pieces=todo.held.shared,
+    )
+
+
+def _in_cache(repo: Repo, cache: Cache, *, apply: bool, progress: Progress) -> PurgedStore:
+    """Removes what is purged from the cache, damaged copies and leftovers of killed commands too."""
+    if not cache.folder.is_dir():
+        return PurgedStore(store="cache")
+    cache.segments()  # repairs a damaged index, which takes the lock that is held below
+
+    def judge(kind: int, digest: Digest) -> Verdict:
+        return (False, PURGED) if kind == KIND_FILE and digest in cache.purged else (True, "")
+
+    with contextlib.ExitStack() as stack:
+        if apply:
+            stack.enter_context(repo.lock(progress))
+            waiting = partial(progress.warn, WAITING)
+            stack.enter_context(files.lock(cache.folder / "lock", wait=repo.waits, waiting=waiting))
+            cache.refresh()
+        progress.start("looking at the cache")
+        sweep = cache_sweep.plan(cache, judge, Limits(tidies=apply))
+        gone = sweep.gone.get(PURGED, Amount())
+        if apply:
+            cache_sweep.apply(cache, sweep, judge)
+            for path in (cache.folder / "quarantine").glob("files-*"):
+                if path.name[6:70] in {digest.hex() for digest in cache.purged}:
+                    path.unlink(missing_ok=True)
+    return PurgedStore(store="cache", url=str(cache.folder), size_bytes=gone.size_bytes, freed_bytes=gone.size_bytes)
+
+
+def _warnings(cache: Cache) -> Iterator[str]:
+    quarantine = cache.folder / "quarantine"
+    if any(quarantine.glob("packs-*")):
+        yield f"damaged packs in quarantine may hold the content; to remove them: rm {word(str(quarantine))}/packs-*"

@@ -1,0 +1,271 @@
+"""`purge` removes the content of files from every version, in the cache and on remotes: no byte of it is left, and all who miss it learn why."""
+
+import json
+import shutil
+
+import pytest
+
+from dvlite.oid import Digest, digest_bytes
+from dvlite.store import pack
+from tests.clones import Clone, git, objects, start, trusting_clone
+from tests.trees import noise, put
+
+SECRET = b"name,born\nAda Lovelace,1815-12-10\n" * 40  # small, and it compresses
+LARGE = noise(400_000, 7)
+REASON = "erasure request 17"
+
+
+def records(folder):
+    """Yields the raw bytes of every object below a folder, and of packs every record as it was before compression."""
+    for name, path in objects(folder).items():
+        data = path.read_bytes()
+        yield name, data
+        if path.parent.name == "packs" and len(path.name) == 64:
+            digest = Digest(bytes.fromhex(path.name))
+            for record in pack.open_whole(data, digest):
+                stored = memoryview(data)[record.offset : record.offset + record.stored_length]
+                yield f"{name}:{record.kind}", pack.unpack(record, stored)
+
+
+def pieces_of(content, size=48):
+    return [content[at : at + size] for at in range(0, len(content) - size, max(size, len(content) // 500))]
+
+
+def left_of(content, folder):
+    """Returns the objects in which a part of a content stands."""
+    wanted = pieces_of(content)
+    return [name for name, data in records(folder) if any(piece in data for piece in wanted)]
+
+
+@pytest.fixture
+def past(tmp_path, invoke, monkeypatch):
+    """Three versions of a directory with a small secret and a large one, pushed; returns the clone and its remote."""
+    store = tmp_path / "store"
+    monkeypatch.setenv("DVLITE_TRUST", str(store))
+    here = start(tmp_path / "here", invoke, str(store))
+    git(here.path, "config", "user.email", "ada@example.com")
+    put(here.path / "data" / "sub" / "people.csv", SECRET)
+    put(here.path / "data" / "scan.raw", LARGE)
+    for number in range(3):
+        put(here.path / "data" / "other", noise(3000, number))
+        here.dv("add", "data")
+        here.commit(f"Version {number}")
+        here.dv("push")
+    return here, store
+
+
+def purge(clone, *args, **options):
+    return clone.json("purge", *args, "--reason", REASON, **options)
+
+
+def at_once(clone, *paths):
+    return purge(clone, *paths, "--all-versions", "--yes", "--grace", "0s")
+
+
+def purged_names(clone, *args):
+    """Runs a command that must leave with 3, and returns what it said."""
+    done = clone.run(*args, cwd=clone.path)
+    assert done.returncode == 3, f"{done.returncode} {done.stdout} {done.stderr}"
+    assert REASON in done.stderr
+    assert "@example.com" in done.stderr
+    return done.stderr
+
+
+def test_the_helper_finds_what_is_there(past):
+    here, store = past
+    for content in (SECRET, LARGE):
+        assert left_of(content, store)
+        assert left_of(content, here.cache)
+
+
+def test_without_yes_nothing_changes(past):
+    here, store = past
+    before = objects(store).keys(), set(here.cache.rglob("*"))
+    plan = purge(here, "data/sub/people.csv", "data/scan.raw", "--all-versions")
+    assert not plan["applied"]
+    assert [(row["path"], row["versions"]) for row in plan["contents"]] == [
+        ("data/scan.raw", 3),
+        ("data/sub/people.csv", 3),
+    ]
+    assert all(store["size_bytes"] for store in plan["stores"])
+    assert (objects(store).keys(), set(here.cache.rglob("*"))) == before
+    assert here.json("purge", "--list")["purges"] == []
+
+
+@pytest.mark.parametrize("path", ["data/sub/people.csv", "data/scan.raw", "data"])
+def test_no_byte_is_left_in_cache_and_remote(past, path):
+    here, store = past
+    done = at_once(here, path)
+    assert done["applied"]
+    contents = {"data/sub/people.csv": [SECRET], "data/scan.raw": [LARGE], "data": [SECRET, LARGE]}[path]
+    for content in contents:
+        assert left_of(content, store) == []
+        assert left_of(content, here.cache) == []
+    assert (here.path / "data" / "sub" / "people.csv").read_bytes() == SECRET  # the work tree is the user's
+    assert [row["path"] for row in here.json("purge", "--list")["purges"]] == [path]
+
+
+def test_every_old_version_can_be_pulled_without_it(past, tmp_path):
+    here, store = past
+    at_once(here, "data/sub/people.csv", "data/scan.raw")
+    there = trusting_clone(here, tmp_path / "there", store)
+    for number in range(3):
+        git(there.path, "checkout", "-q", "main~" + str(2 - number))
+        said = purged_names(there, "pull")
+        assert "scan.raw" in said
+        assert (there.path / "data" / "other").read_bytes() == noise(3000, number)
+        assert not (there.path / "data" / "sub" / "people.csv").exists()
+        assert not (there.path / "data" / "scan.raw").exists()
+        purged_names(there, "checkout")
+        status = there.json("status")
+        assert {row["path"] for row in status["purged"]} == {"data/sub/people.csv", "data/scan.raw"}
+        assert [status[part] for part in ("changed", "missing", "not_in_cache")] == [[], [], []]
+    purged_names(there, "fetch", "--all-commits")
+    purged_names(there, "get", ".", "data", "--rev", "main~1", "-o", str(tmp_path / "out"))
+    assert (tmp_path / "out" / "other").read_bytes() == noise(3000, 1)
+    purged_names(there, "get", ".", "data/scan.raw", "--rev", "main~1", "-o", str(tmp_path / "out2"))
+
+
+def test_a_clone_of_before_never_brings_it_back(past, tmp_path):
+    here, store = past
+    old = trusting_clone(here, tmp_path / "old", store)
+    old.dv("pull")
+    put(old.path / "data" / "new", b"n" * 5000)
+    old.dv("add", "data")
+    old.commit("A version that names it too")
+    at_once(here, "data/sub/people.csv", "data/scan.raw")
+    pushed = old.json("push")
+    assert {row["path"] for row in pushed["purged"]} == {"data/sub/people.csv", "data/scan.raw"}
+    assert left_of(SECRET, store) == left_of(LARGE, store) == []
+    assert left_of(b"n" * 5000, store)
+    old.dv("gc", "--yes")  # although it was stored a moment ago
+    assert left_of(SECRET, old.cache) == left_of(LARGE, old.cache) == []
+    old.dv("push")
+    assert left_of(SECRET, store) == left_of(LARGE, store) == []
+
+
+def test_a_copy_to_another_remote_leaves_it_out(past, tmp_path):
+    here, store = past
+    purge(here, "data/sub/people.csv", "data/scan.raw", "--all-versions", "--yes")  # the packs still stand
+    assert left_of(LARGE, store)
+    here.dv("remote", "add", "second", str(tmp_path / "second"))
+    here.dv("sync", "origin", "second", "--all-commits")
+    assert left_of(SECRET, tmp_path / "second") == left_of(LARGE, tmp_path / "second") == []
+    assert left_of(noise(3000, 1), tmp_path / "second")
+    assert "purge-1" in (tmp_path / "second" / "config").read_text()
+
+
+def test_add_refuses_the_same_bytes(past):
+    here, store = past
+    at_once(here, "data/sub/people.csv", "data/scan.raw")
+    put(here.path / "copy", SECRET)
+    assert REASON in here.fails(2, "add", "copy")
+    put(here.path / "large", LARGE)
+    assert REASON in here.fails(2, "add", "large")
+    here.dv("add", "--allow-purged", "copy", "large")
+    here.commit("Named all the same")
+    here.dv("push")
+    here.dv("gc", "--yes")
+    assert left_of(SECRET, store) == left_of(LARGE, store) == []
+    assert left_of(SECRET, here.cache) == left_of(LARGE, here.cache) == []
+    assert (here.path / "copy").read_bytes() == SECRET
+
+
+def test_pieces_that_other_files_share_stay_and_the_plan_says_so(past):
+    here, store = past
+    put(here.path / "twin.raw", LARGE[:200_000] + noise(200_000, 8))
+    here.dv("add", "twin.raw")
+    here.commit("A file with the same pieces")
+    here.dv("push")
+    done = at_once(here, "data/scan.raw")
+    (remote,) = [row for row in done["stores"] if row["store"] != "cache"]
+    assert 0 < remote["shared_pieces"] < remote["pieces"]
+    assert left_of(LARGE[220_000:], store) == []
+    shutil.rmtree(here.cache / "files")
+    here.dv("pull", "twin.raw")
+    assert digest_bytes((here.path / "twin.raw").read_bytes()) == digest_bytes(LARGE[:200_000] + noise(200_000, 8))
+
+
+def test_after_a_grace_the_next_collection_deletes_it(past):
+    here, store = past
+    done = purge(here, "data/sub/people.csv", "--yes")
+    (remote,) = [row for row in done["stores"] if row["store"] != "cache"]
+    assert remote["later_bytes"]
+    assert left_of(SECRET, store)
+    assert left_of(SECRET, here.cache) == []
+    here.dv("gc", "--remote", "--yes", "--grace", "0s")
+    assert left_of(SECRET, store) == []
+
+
+def test_verify_passes_and_says_so(past, tmp_path):
+    here, store = past
+    at_once(here, "data/sub/people.csv", "data/scan.raw")
+    there = trusting_clone(here, tmp_path / "there", store)
+    for clone in (here, there):
+        for flags in (["--remote"], ["--remote", "--deep"], []):
+            result = clone.json("verify", *flags)
+            assert (result["findings"], result["unchecked"]) == ([], []), flags
+            if flags:
+                assert {row["path"] for row in result["purged"]} == {"data/sub/people.csv", "data/scan.raw"}
+    assert "purged" in here.dv("verify", "--remote").stdout
+
+
+def test_a_remote_that_cannot_be_reached_is_named_and_the_rest_is_done(past, tmp_path):
+    here, store = past
+    away = tmp_path / "away"
+    here.dv("remote", "add", "backup", str(away))
+    here.dv("push", "-r", "backup")
+    shutil.move(away, tmp_path / "unplugged")
+    done = here.run(
+        "purge",
+        "data/scan.raw",
+        "--all-versions",
+        "--reason",
+        REASON,
+        "--yes",
+        "--grace",
+        "0s",
+        "--json",
+        cwd=here.path,
+    )
+    assert done.returncode == 3
+    problems = {row["store"]: row["problem"] for row in json.loads(done.stdout)["stores"]}
+    assert problems["backup"]
+    assert not problems["origin"]
+    assert left_of(LARGE, store) == []
+    shutil.move(tmp_path / "unplugged", away)
+    at_once(here, "data/scan.raw")
+    assert left_of(LARGE, away) == []
+    assert len(here.json("purge", "--list")["purges"]) == 1
+
+
+def test_a_purge_that_is_run_again_changes_nothing(past):
+    here, store = past
+    at_once(here, "data")
+    before = objects(store).keys()
+    at_once(here, "data")
+    assert {name for name in objects(store) if name.startswith(("purged", "config"))} == {
+        name for name in before if name.startswith(("purged", "config"))
+    }
+    assert len(here.json("purge", "--list")["purges"]) == 1
+
+
+def test_what_names_nothing_is_refused(past):
+    here, _ = past
+    here.fails(2, "purge", "data/nothing", "--reason", REASON)
+    here.fails(2, "purge", "elsewhere", "--reason", REASON)
+    here.fails(2, "purge", "data")
+    here.fails(2, "purge", "--reason", REASON)
+
+
+def test_without_a_remote_only_the_cache_is_concerned(tmp_path, invoke):
+    here = Clone(start(tmp_path / "here", invoke).path, invoke)
+    put(here.path / "data" / "people.csv", SECRET)
+    put(here.path / "data" / "other", b"other")
+    here.dv("add", "data")
+    here.commit("Data")
+    purge(here, "data/people.csv", "--yes")
+    assert left_of(SECRET, here.cache) == []
+    shutil.rmtree(here.path / "data")
+    purged_names(here, "checkout")
+    assert (here.path / "data" / "other").read_bytes() == b"other"
