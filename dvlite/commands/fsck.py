@@ -31,6 +31,7 @@ from dvlite.show import Show, count
 from dvlite.store import repair as store_repair
 from dvlite.store.check_round import Reading
 
+_ROUNDS = 3
 L = TypeVar("L", LocalCheck, RemoteLook)
 
 
@@ -138,14 +139,17 @@ def fsck(repo: Repo, options: FsckOptions, *, progress: Progress) -> FsckResult:
         def again() -> RemoteLook:
             return remote.look_again(repo, opened, cache, seen.check.found.bad_packs, progress)
 
-        outcome = _checked(
-            seen,
-            lambda now: remote.mend(repo, opened, cache, now, name, progress),
-            again,
-            repair=options.repair,
-        )
-        if outcome.last is not None and store_repair.condemn_bad(outcome.last.check):
-            outcome.last = again()
+        def mend(now: RemoteLook) -> list[NotChecked]:
+            return remote.mend(repo, opened, cache, now, name, progress)
+
+        outcome = _checked(seen, mend, again, repair=options.repair)
+        for _ in range(_ROUNDS):
+            if outcome.last is None or not store_repair.condemn_bad(outcome.last.check):
+                break
+            outcome.last = again()  # another collector may have condemned what was sent: then it is sent again
+            if outcome.last.health.lost:
+                mend(outcome.last)
+                outcome.last = again()
     return _result(name, url, outcome, depth, options, started)
 
 

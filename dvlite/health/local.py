@@ -231,7 +231,7 @@ def _salvage(cache: Cache, name: Digest) -> None:
     _drop_rows(cache, name)
     with Writer(cache) as writer:
         for record in sound_records(data, name):
-            if record.kind in (KIND_FILE, KIND_MANIFEST):
+            if record.kind in (KIND_FILE, KIND_MANIFEST) and record.digest not in cache.purged:
                 writer.put_stored(record, data[record.offset : record.offset + record.stored_length])
         writer.commit()
     cache.forget_map(name)

@@ -95,6 +95,10 @@ def _look(
     result = RemoteLook(RemoteState(catalog, cache, progress, depth.is_over))
     check, health = result.check, result.health
     catalog.look()
+    if catalog.is_empty:
+        error = catalog.empty_error()
+        health.unchecked.append(NotChecked(what=remote.store.label, why=error.message, hint=error.hint))
+        return result
     check_remote.look(check)
     for name in check.found.bad_packs:
         reading.read(name, right=False)

@@ -115,7 +115,8 @@ def salvage(check: RemoteState, cache: Cache, wanted: Sequence[Need]) -> None:
                 data = remote.get(f"packs/{name.hex()}", end=pack.MAX_PACK_BYTES)
                 content = check_pack(data, name)
                 for record in content.records:
-                    if record.kind in (KIND_FILE, KIND_MANIFEST) and record.digest not in content.damaged:
+                    unwanted = record.digest in content.damaged or record.digest in cache.purged
+                    if record.kind in (KIND_FILE, KIND_MANIFEST) and not unwanted:
                         writer.put_stored(record, data[record.offset : record.offset + record.stored_length])
         writer.commit()
     for need in wanted:

@@ -375,3 +375,13 @@ def test_a_list_of_condemned_packs_is_written_again_as_this_clone_knows_it(store
     damage(stored.objects(stored.origin, "condemned")[0], "flipped", None)
     found = stored.fsck("--remote", "origin", "--repair", code=1)["findings"]
     assert [(each["name"].partition("/")[0], each["state"]) for each in found] == [("condemned", "repaired")]
+
+
+def test_a_fresh_clone_has_nothing_wrong_and_an_emptied_remote_is_not_called_right(stored, tmp_path):
+    subprocess.run(["git", "clone", "-q", str(stored.project.root), str(tmp_path / "there")], check=True)
+    there = Project(tmp_path / "there", stored.project._invoke)
+    assert there.json("fsck", "--deep")["lost"] == []
+    for store in (stored.origin, stored.backup):
+        shutil.rmtree(store)
+        store.mkdir()
+    assert there.json("fsck", "--remote", "origin", code=3)["unchecked"]
