@@ -8,10 +8,12 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Iterable
 from dataclasses import dataclass, field
 
+from dvlite.errors import ObjectMissing
 from dvlite.formats import snapshot
 from dvlite.formats.manifest import MAX_LEVEL
 from dvlite.formats.snapshot import VersionId
 from dvlite.oid import Digest
+from dvlite.show import printable
 from dvlite.store import snapshots
 from dvlite.store.catalog import Catalog
 
@@ -66,7 +68,8 @@ def listed(catalog: Catalog) -> list[Claim]:
 def judge(catalog: Catalog, claims: Iterable[Claim], by: Owner) -> Claims:
     """Divides roots. Reads their snapshots, and the bodies of those of sleeping clones.
 
-    Raises ObjectMissing, ObjectCorrupt or FormatError for a snapshot that cannot be read: then nothing may fall.
+    A claim of this clone, or of one that is gone, falls if its snapshot is lost. Raises ObjectMissing for another claim of that kind, ObjectCorrupt
+    or FormatError for a snapshot that cannot be read: then nothing may fall.
     """
     result = Claims()
     claims = list(claims)
@@ -83,20 +86,30 @@ def judge(catalog: Catalog, claims: Iterable[Claim], by: Owner) -> Claims:
     keeps = _Naming(catalog, set(by.kept).difference(by.covered))
     names = _Naming(catalog, set(by.named).difference(by.covered))
     for claim in claims:
-        if claim.clone == by.clone:
-            reason = "no longer needed here" if claim.age_seconds >= by.own_seconds else ""
-            is_free = bool(reason) and claim.snapshot != by.claimed and not keeps.any_of(claim.snapshot)
-        elif claim in bodies:
-            body = bodies[claim]
-            reason = "of a clone that is gone" if claim.clone in by.gone else "of a clone not seen for 90 days"
-            is_free = (
-                body is not None
-                and body.project == by.project
-                and (claim.clone in by.gone or body.commit in known)
-                and not names.any_of(claim.snapshot)
-            )
-        else:
-            reason, is_free = "", False
+        is_own, is_gone = claim.clone == by.clone, claim.clone in by.gone
+        reason, is_free = "", False
+        try:
+            if is_own:
+                reason = "no longer needed here"
+                is_free = not keeps.any_of(claim.snapshot) and claim.age_seconds >= by.own_seconds
+                is_free = is_free and claim.snapshot != by.claimed
+            elif claim in bodies:
+                body = bodies[claim]
+                reason = "of a clone that is gone" if is_gone else "of a clone not seen for 90 days"
+                is_free = (
+                    body is not None
+                    and body.project == by.project
+                    and (is_gone or body.commit in known)
+                    and not names.any_of(claim.snapshot)
+                )
+        except (
+            ObjectMissing
+        ) as error:  # of a push that died: it keeps nothing that is known, and would stop every collection
+            if not (is_own or is_gone):
+                raise lost(catalog, claim) from error
+            if claim.snapshot == by.claimed:
+                continue  # its list is put again before others go
+            reason, is_free = "its list of versions is lost", True
         if is_free:
             result.falling.append((claim, reason))
         else:
@@ -104,8 +117,18 @@ def judge(catalog: Catalog, claims: Iterable[Claim], by: Owner) -> Claims:
     return result
 
 
+def lost(catalog: Catalog, claim: Claim) -> ObjectMissing:
+    """Returns the error for a claim whose snapshot is not there: what its clone needs is not known."""
+    body = snapshots.bodies(catalog.remote, [claim.name])[0]
+    of = f"{claim.clone[:12]} ({printable(body.user)})" if body is not None and body.user else claim.clone[:12]
+    return ObjectMissing(
+        f"cannot collect on {catalog.remote.store.label}: the list of what clone {of} needs is lost",
+        hint=f"dvlite gc --remote --yes in that clone; if it is gone for good: dvlite gc --remote --forget-clone {claim.clone[:12]}",
+    )
+
+
 class _Naming:
-    """Whether a snapshot names one of some versions; each node is read once, whatever shares it."""
+    """Whether a snapshot names one of some versions; each node is read once, whatever shares it. Raises ObjectMissing if one is not there."""
 
     def __init__(self, catalog: Catalog, versions: Collection[VersionId]) -> None:
         self._read = snapshots.reader(catalog)
@@ -116,8 +139,7 @@ class _Naming:
         known = self._known.get(digest)
         if known is None:
             level, children, versions = snapshot.node(digest, self._read(digest), below)
-            known = any(version.id in self._versions for version in versions) or any(
-                self.any_of(child, level) for child in children
-            )
+            is_below = [self.any_of(child, level) for child in children]  # of all: one that is lost is an error
+            known = any(is_below) or any(version.id in self._versions for version in versions)
             self._known[digest] = known
         return known

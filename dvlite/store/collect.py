@@ -6,6 +6,7 @@ after that, from fresh listings. Safe at any request beside pushes, pulls and ot
 
 from __future__ import annotations
 
+import collections
 import os
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
@@ -15,7 +16,7 @@ from dvlite.formats import condemned
 from dvlite.formats.snapshot import Version, VersionId
 from dvlite.oid import FILE, MANIFEST, Digest, digest_bytes
 from dvlite.progress import Progress
-from dvlite.store import claims, copy_objects, fetch, index, purged_packs, push_protocol, usage
+from dvlite.store import claims, copy_objects, fetch, index, purged_packs, push_protocol, snapshots, usage
 from dvlite.store.cache import Cache
 from dvlite.store.catalog import Catalog
 from dvlite.store.claims import Claim, Claims
@@ -155,16 +156,40 @@ def _lacks(version: Version, cache: Cache, absent: set[Digest]) -> bool:
     return not absent.isdisjoint(whole.nodes) or not absent.isdisjoint(whole.files)
 
 
-def _used(catalog: Catalog, cache: Cache, standing: Iterable[Claim], runs: RunNeeds) -> Usage:
+def _used(catalog: Catalog, cache: Cache, standing: Sequence[Claim], runs: RunNeeds) -> Usage:
     """Returns how what is needed lies in usable packs; what lies in condemned packs only is needed all the same."""
     with catalog.counting_condemned():
         named = [
             version for version in runs.versions if catalog.locations(version[1], _ROOT_KINDS[version[0]])
         ]  # others were never pushed
-        snapshots = dict.fromkeys(claim.snapshot for claim in standing)
-        needed = usage.gather(catalog, cache, snapshots, named, runs.files)
+        try:
+            claimed = dict.fromkeys(claim.snapshot for claim in standing)
+            needed = usage.gather(catalog, cache, claimed, named, runs.files)
+        except ObjectMissing as error:
+            left = _still_there(catalog, standing)
+            if len(left) == len(standing):
+                raise _explained(catalog, standing, error) from error
+            return _used(catalog, cache, left, runs)
     _refuse_damaged(catalog)  # it may have looked again
     return usage.survey(catalog, cache, needed)
+
+
+def _still_there(catalog: Catalog, standing: Sequence[Claim]) -> list[Claim]:
+    """Returns those claims that stand now: what one that fell meanwhile names may be gone."""
+    names = {claim.name for claim in claims.listed(catalog)}
+    return [claim for claim in standing if claim.name in names]
+
+
+def _explained(catalog: Catalog, standing: Sequence[Claim], error: ObjectMissing) -> ObjectMissing:
+    for claim in standing:
+        try:
+            collections.deque(snapshots.versions(catalog, claim.snapshot), maxlen=0)
+        except ObjectMissing:
+            return claims.lost(catalog, claim)
+    return ObjectMissing(
+        f"cannot collect on {catalog.remote.store.label}: {error.message}",
+        hint="see which version that is, and who may have it: dvlite fsck --remote",
+    )
 
 
 def _chosen(catalog: Catalog, used: Usage, packs: dict[Digest, int], old: float) -> dict[Digest, int]:

@@ -124,10 +124,13 @@ def versions(catalog: Catalog, digest: Digest) -> Iterator[Version]:
 
 
 def reader(catalog: Catalog) -> ReadNode:
-    """Returns what reads the nodes of snapshots; it raises ObjectMissing for one that the last look did not find."""
+    """Returns what reads the nodes of snapshots; it raises ObjectMissing for one that the last look did not find.
+
+    Condemned packs count while they stand: a collector may have died before it copied what is needed of them.
+    """
 
     def read(node: Digest) -> bytes:
-        read = catalog.read_meta(catalog.locations(node, (KIND_SNAPSHOT,))[:1])
+        read = catalog.read_meta(catalog.locations(node, (KIND_SNAPSHOT,), condemned_too=True)[:1])
         if not read:
             raise catalog.missing(node, SNAPSHOT)
         return next(iter(read.values()))

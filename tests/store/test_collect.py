@@ -4,12 +4,12 @@ import itertools
 
 import pytest
 
-from dvlite.errors import ObjectCorrupt
+from dvlite.errors import ObjectCorrupt, ObjectMissing
 from dvlite.formats import recipe, snapshot
 from dvlite.formats.snapshot import Version
 from dvlite.store import claims, collect, pack, push_protocol
 from dvlite.store.catalog import Catalog
-from dvlite.store.claims import Owner
+from dvlite.store.claims import Claims, Owner
 from dvlite.store.collect import RunNeeds
 from tests.store.memory import MemoryStore
 from tests.store.pushed import EDITED, LARGE, SMALL, assert_complete
@@ -115,6 +115,61 @@ def test_roots_of_other_clones_keep_what_they_name(world, store):
     assert_complete(world, "colleague 2", version, SMALL)
     gc(here, gone={there.remote.clone})
     assert store.list("packs/").entries == ()
+
+
+def test_what_a_collector_condemned_and_did_not_copy_is_finished_by_the_next(world, store):
+    here = world.site("here")
+    versions = [here.add("data", SMALL | {"extra": noise(500, seed)}) for seed in range(2)]
+    for version in versions:
+        here.push(version)
+    catalog = Catalog(here.remote)
+    collect.look(catalog)
+    collect.condemn(catalog, catalog.packs)  # and died
+    gc(here, versions[:1])
+    assert_complete(world, "colleague", versions[0], SMALL | {"extra": noise(500, 0)})
+
+
+def test_a_claim_whose_list_is_lost_stops_others_until_its_clone_ends_it_or_is_forgotten(world, store):
+    here, there = world.site("here"), world.site("there")
+    here.push(here.add("mine", LARGE))
+    packs = {entry.name for entry in store.list("packs/").entries}
+    theirs = there.add("theirs", SMALL)
+    there.push(theirs)
+    store.delete([entry.name for entry in store.list("packs/").entries if entry.name not in packs])
+    with pytest.raises(ObjectMissing, match="cannot collect") as caught:
+        gc(here)
+    assert f"--forget-clone {there.remote.clone[:12]}" in caught.value.hint
+    todo, _ = gc(here, gone={there.remote.clone}, apply=False)
+    assert [claim.clone for claim, _ in todo.claims.falling if claim.clone != here.remote.clone] == [there.remote.clone]
+    todo, _ = gc(there, grace=DAY, apply=False)
+    assert [claim.clone for claim, _ in todo.claims.falling] == [there.remote.clone]
+    there.push(theirs)
+    assert gc(here, apply=False)[0].absent == 0
+    assert_complete(world, "colleague", theirs, SMALL)
+
+
+def test_a_claim_that_falls_meanwhile_stops_no_collection(world, store, monkeypatch):
+    here, there = world.site("here"), world.site("there")
+    kept = here.add("mine", LARGE)
+    here.push(kept)
+    packs = {entry.name for entry in store.list("packs/").entries}
+    roots = {entry.name for entry in store.list("roots/").entries}
+    there.push(there.add("theirs", SMALL))
+    listed = claims.listed
+
+    def fall_after(catalog):
+        standing = listed(catalog)
+        store.delete([each.name for each in store.list("roots/").entries if each.name not in roots])
+        store.delete([each.name for each in store.list("packs/").entries if each.name not in packs])
+        return standing
+
+    catalog = Catalog(here.remote)
+    monkeypatch.setattr(claims, "listed", fall_after)
+    standing = collect.look(catalog)
+    monkeypatch.setattr(claims, "listed", listed)
+    todo = collect.plan(catalog, here.cache, Claims(standing=standing), RunNeeds(), young_seconds=0)
+    assert todo.live
+    assert not todo.absent
 
 
 def test_a_remote_that_cannot_be_read_loses_nothing(world, store):
