@@ -21,10 +21,10 @@ PROJECT = Path(__file__).parent.parent
 BOUNDS = {
     "add": (178, 31, 12, 9),
     "status": (109, 28, 12, 0),
-    "push": (376, 53, 20, 0),
+    "push": (378, 53, 20, 0),
     "repro": (465, 61, 18, 0),
     "checkout": (203, 35, 17, 13),
-    "pull": (413, 58, 18, 3),
+    "pull": (415, 58, 18, 3),
 }
 COLUMNS = ("functions", "files", "frames", "frames of the first write")
 

@@ -37,10 +37,16 @@ def _move(
     all_branches: bool,
     all_tags: bool,
     all_commits: bool,
+    asks: bool = False,  # whether the verb wants to know if the user can be asked
     **flags: Any,  # remote, jobs, dry_run, and force of pull
 ) -> int:
     scope = scope_of(revision, all_branches=all_branches, all_tags=all_tags, all_commits=all_commits)
-    return run(lambda s: verb(s.repo(), paths, scope=scope, progress=s.progress, **flags), text=text)
+    return run(
+        lambda s: verb(
+            s.repo(), paths, scope=scope, progress=s.progress, **({"may_ask": s.may_ask()} if asks else {}), **flags
+        ),
+        text=text,
+    )
 
 
 @click.group(cls=Verbs)
@@ -88,14 +94,14 @@ def remote_remove(name: str) -> int:
     return run(lambda s: verb(s.repo(), name, stage=s.stage(), progress=s.progress), text="remote")
 
 
-@remote.command("default", example="dvlite remote default backup", codes=(10,))
-@click.argument("name", metavar="NAME")
+@remote.command("default", example="dvlite remote default backup\ndvlite remote default origin backup", codes=(10,))
+@click.argument("names", metavar="NAME...", nargs=-1, required=True)
 @NO_STAGE
-def remote_default(name: str) -> int:
-    """Choose the remote that push and pull use."""
+def remote_default(names: tuple[str, ...]) -> int:
+    """Choose the remote that push and pull use. With several, push fills each, and pull uses the first that has the data."""
     from dvlite.commands.remote import remote_default as verb
 
-    return run(lambda s: verb(s.repo(), name, stage=s.stage(), progress=s.progress), text="remote")
+    return run(lambda s: verb(s.repo(), names, stage=s.stage(), progress=s.progress), text="remote")
 
 
 @remote.command("trust", example="dvlite remote trust https://minio.example.com")
@@ -124,7 +130,7 @@ def push(**flags: Any) -> int:
     """Upload data to a remote."""
     from dvlite.commands.push import push as verb
 
-    return _move(verb, "push", **flags)
+    return _move(verb, "push", asks=True, **flags)
 
 
 @click.command(cls=Verb, example="dvlite pull data/images/val", codes=MOVE_CODES)

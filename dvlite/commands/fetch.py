@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
 import time
 from collections.abc import Sequence
 
 from dvlite.progress import Progress
-from dvlite.repo.open_stores import open_remote
 from dvlite.repo.repository import Repo, open_cache
 from dvlite.repo.revisions import WORKSPACE, Scope
 from dvlite.runs import share
-from dvlite.share.fetch_plan import FetchResult, fetch_kept, fetch_result, parts_of
-from dvlite.store.catalog import Catalog
+from dvlite.share.fetch_plan import FetchOptions, FetchResult, fetch_from_first, fetch_result, parts_of
 from dvlite.store.push_protocol import stay_awake
 
 
@@ -31,13 +30,11 @@ def fetch(
     """
     started = time.monotonic()
     cache = open_cache(repo)
-    name, opened = open_remote(repo, cache, remote, jobs)
-    with opened:
+    repo.usable_remotes(remote)
+    with contextlib.ExitStack() as stack:
         parts = parts_of(repo, cache, paths, scope, progress)
-        progress.start(f"looking at {opened.store.label}")
-        catalog = Catalog(opened, progress, to_read=True).look()
-        fetched = fetch_kept(repo, catalog, cache, parts, progress, dry_run=dry_run)
+        source = fetch_from_first(repo, cache, parts, FetchOptions(remote, jobs, dry_run), stack, progress)
         if not dry_run:
-            stay_awake(catalog)
-        records = 0 if dry_run else share.receive(repo, opened, progress)
-        return fetch_result(name, catalog, fetched, started, records=records, dry_run=dry_run)
+            stay_awake(source.catalog)
+        records = 0 if dry_run else share.receive(repo, source.catalog.remote, progress)
+        return fetch_result(source, started, records=records, dry_run=dry_run)

@@ -10,7 +10,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from dvlite.errors import DvliteError, FormatError, ObjectMissing
-from dvlite.formats.config import COMMITTED, parse
+from dvlite.formats.config import COMMITTED, RemoteConfig, parse
 from dvlite.git.output import is_commit_id
 from dvlite.hooks.result import Blocked, HookResult
 from dvlite.progress import Progress
@@ -49,26 +49,61 @@ def hook_push(
     tips = _at_tips(repo, revisions, named, progress)
     if not named and not tips:
         return HookResult(hook="pre-push")
-    blocked = _without_remote(repo)
-    pushed, notes = None, []
-    if blocked is None and named:
-        pushed, blocked = _publish(repo, named, tips, allow_missing=allow_missing, progress=progress)
+    without = _without_remote(repo)
+    blocked, notes = [] if without is None else [without], list[str]()
+    done: list[PushResult] = []
+    for remote in (repo.config.default_remotes or (None,)) if without is None else ():  # all are tried
+        pushed, reason, more = _to_remote(repo, remote, named, tips, allow_missing=allow_missing, progress=progress)
+        notes += more
+        blocked += [] if reason is None else [_of_several(repo, remote, reason)]
+        done += [] if pushed is None else [pushed]
+    notes += [] if blocked else _unnamed_remote(repo, revisions)
+    counted = repo.git.run("rev-list", "--count", "--ignore-missing", *revisions, check=False).strip()
+    return HookResult(
+        hook="pre-push",
+        blocked=tuple(blocked),
+        notes=tuple(dict.fromkeys(notes)),
+        push=_joined(done),
+        commits=int(counted or b"0"),
+        elapsed_seconds=time.monotonic() - started,
+    )
+
+
+def _to_remote(
+    repo: Repo,
+    remote: str | None,
+    named: Sequence[Tracked],
+    tips: Sequence[Tracked],
+    *,
+    allow_missing: bool,
+    progress: Progress,
+) -> tuple[PushResult | None, Blocked | None, list[str]]:
+    """Pushes to one remote what is named, then what the tips name; returns what was pushed, why git must stop, and notes."""
+    pushed, blocked, notes = None, None, list[str]()
+    if named:
+        pushed, blocked = _publish(repo, remote, named, tips, allow_missing=allow_missing, progress=progress)
     if blocked is None and (pushed is None or len(pushed.paths) < len(named) + len(tips)):
-        rest, problem = _publish(repo, tips, allow_missing=True, progress=progress)
+        rest, problem = _publish(repo, remote, tips, allow_missing=True, progress=progress)
         notes = [] if rest is None else [*rest.warnings]
         if problem is not None:
             notes.append(f"data of commits that git has already is not pushed: {problem.message}; {problem.fixes[0]}")
         pushed = pushed or (None if rest is None else replace(rest, warnings=()))
-    notes += [] if blocked is not None else _unnamed_remote(repo, revisions)
-    counted = repo.git.run("rev-list", "--count", "--ignore-missing", *revisions, check=False).strip()
-    return HookResult(
-        hook="pre-push",
-        blocked=() if blocked is None else (blocked,),
-        notes=tuple(notes),
-        push=pushed,
-        commits=int(counted or b"0"),
-        elapsed_seconds=time.monotonic() - started,
-    )
+    return pushed, blocked, notes
+
+
+def _of_several(repo: Repo, remote: str | None, blocked: Blocked) -> Blocked:
+    """Returns a block that names its remote, if there are several."""
+    if len(repo.config.default_remotes) < 2:
+        return blocked
+    return replace(blocked, message=f"not pushed to {printable(remote or '')}: {blocked.message}")
+
+
+def _joined(done: Sequence[PushResult]) -> PushResult | None:
+    if len(done) < 2:
+        return done[0] if done else None
+    from dvlite.share.publish import joined  # loaded by now
+
+    return joined(done, [])
 
 
 def _at_tips(repo: Repo, revisions: Sequence[str], named: Sequence[Tracked], progress: Progress) -> list[Tracked]:
@@ -88,15 +123,24 @@ def _at_tips(repo: Repo, revisions: Sequence[str], named: Sequence[Tracked], pro
     others = [item for key, item in tips.items() if key not in known]
     if named or not others:
         return others
-    try:
-        notes = repo.notes_dir / repo.remote(to_push=True).key / "complete"
-    except DvliteError:
-        return []
-    return [item for item in others if not (notes / f"{item.pointer.oid_kind}-{item.pointer.digest.hex()}").exists()]
+    places = []
+    for remote in repo.config.default_remotes or (None,):
+        with contextlib.suppress(DvliteError):
+            places.append(repo.notes_dir / repo.remote(remote, to_push=True).key / "complete")
+    names = {(item.path, item.pointer.oid): f"{item.pointer.oid_kind}-{item.pointer.digest.hex()}" for item in others}
+    return [
+        item for item in others if any(not (place / names[item.path, item.pointer.oid]).exists() for place in places)
+    ]
 
 
 def _publish(
-    repo: Repo, named: Sequence[Tracked], tips: Sequence[Tracked] = (), *, allow_missing: bool, progress: Progress
+    repo: Repo,
+    remote: str | None,
+    named: Sequence[Tracked],
+    tips: Sequence[Tracked] = (),
+    *,
+    allow_missing: bool,
+    progress: Progress,
 ) -> tuple[PushResult | None, Blocked | None]:
     """Pushes what is named and, if all of it is there and within the limit, what the tips name."""
     from dvlite.share.publish import (  # 60 ms of modules that commits without data do not need
@@ -106,7 +150,7 @@ def _publish(
     )
 
     terms = PushOptions(
-        allow_missing=allow_missing, limit_bytes=repo.config.limit_bytes("hooks.push_limit"), by_commit=True
+        remote, allow_missing=allow_missing, limit_bytes=repo.config.limit_bytes("hooks.push_limit"), by_commit=True
     )
     if tips:
         with contextlib.suppress(ObjectMissing, OverLimit):  # of either; the tips must not stop what is new
@@ -164,19 +208,25 @@ def _without_remote(repo: Repo) -> Blocked | None:
 
 def _unnamed_remote(repo: Repo, revisions: Sequence[str]) -> list[str]:
     """Returns a note if none of the commits names the remote of the data: a clone could not find it."""
-    remote = repo.config.remote(repo.config.default_remote or "")
-    if remote is None or remote.url.layer != COMMITTED:
-        return []
+    notes = []
+    for name in repo.config.default_remotes:
+        remote = repo.config.remote(name)
+        if remote is not None and remote.url.layer == COMMITTED and not _is_named(repo, remote, revisions):
+            how = f"git commit {COMMITTED_FILE}, and push again"
+            notes.append(
+                f"{quote(COMMITTED_FILE)} with remote {printable(name)} is not committed: others cannot find the data; {how}"
+            )
+    return notes
+
+
+def _is_named(repo: Repo, remote: RemoteConfig, revisions: Sequence[str]) -> bool:
     for commit in (one for one in revisions if not one.startswith(("^", "--"))):
         with contextlib.suppress(FormatError):
             data = repo.git.read_file(commit, COMMITTED_FILE, limit_bytes=_MOST_CONFIG)
             known = parse(data or b"", COMMITTED_FILE, COMMITTED).get(f"remotes.{remote.name}.url")
             if known is not None and known.value == remote.url.value:
-                return []
-    how = f"git commit {COMMITTED_FILE}, and push again"
-    return [
-        f"{quote(COMMITTED_FILE)} with remote {printable(remote.name)} is not committed: others cannot find the data; {how}"
-    ]
+                return True
+    return False
 
 
 def _over_limit(repo: Repo, named: Sequence[Tracked], error: DvliteError, paths: Sequence[str]) -> Blocked:

@@ -10,11 +10,10 @@ from dataclasses import replace
 from dvlite.errors import DvliteError, ObjectCorrupt, ObjectMissing, StrangeFile
 from dvlite.oid import Digest
 from dvlite.progress import Progress
-from dvlite.repo.open_stores import open_remote
 from dvlite.repo.repository import Repo, open_cache
 from dvlite.repo.revisions import WORKSPACE, Scope
 from dvlite.runs import share
-from dvlite.share.fetch_plan import PullResult, fetch_kept, fetch_result, parts_of, unfetched
+from dvlite.share.fetch_plan import FetchOptions, PullResult, fetch_from_first, fetch_result, parts_of, unfetched
 from dvlite.store.catalog import Catalog
 from dvlite.store.push_protocol import stay_awake
 from dvlite.workspace.fetch import FetchRequest, fetch_versions
@@ -49,19 +48,18 @@ def pull(
     """
     started = time.monotonic()
     cache = open_cache(repo)
-    name, opened = open_remote(repo, cache, remote, jobs)
-    with opened, contextlib.ExitStack() as stack:
+    repo.usable_remotes(remote)
+    with contextlib.ExitStack() as stack:
         stack.enter_context(repo.lock(progress))
         parts = parts_of(repo, cache, paths, scope, progress)
         work = Workspace(repo, cache, progress)
         writes = scope.is_workspace and not dry_run
         helper = stack.enter_context(writer_process_for(work, ((part.path, part.pointer) for part in parts if writes)))
-        progress.start(f"looking at {opened.store.label}")
-        catalog = Catalog(opened, progress, to_read=True).look()
-        fetched = fetch_kept(repo, catalog, cache, parts, progress, dry_run=dry_run)
+        source = fetch_from_first(repo, cache, parts, FetchOptions(remote, jobs, dry_run), stack, progress)
+        catalog, fetched = source.catalog, source.outcome
         if not dry_run:
             stay_awake(catalog)
-        records = 0 if dry_run else share.receive(repo, opened, progress)
+        records = 0 if dry_run else share.receive(repo, catalog.remote, progress)
         checkout = None
         if writes:
             repo.exclude([part.path for part in parts])
@@ -75,7 +73,7 @@ def pull(
             if not paths:
                 gone = remove_untracked(work, {item.path for item in repo.work_tree.tracked()})
                 checkout = replace(checkout, paths=(*checkout.paths, *gone))
-        result = fetch_result(name, catalog, fetched, started, records=records, dry_run=dry_run)
+        result = fetch_result(source, started, records=records, dry_run=dry_run)
     return PullResult(fetch=result, checkout=checkout, elapsed_seconds=time.monotonic() - started)
 
 

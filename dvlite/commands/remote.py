@@ -10,7 +10,7 @@ import os
 import secrets
 import shutil
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import ClassVar, Literal
@@ -97,7 +97,8 @@ class RemoteChangeResult:
     schema: ClassVar[str] = "dvlite.remote-change/1"
     action: Literal["removed", "default"]
     name: str
-    default: str | None = None  # the default remote now
+    default: str | None = None  # the default remote now, the first if there are several
+    defaults: tuple[str, ...] = ()  # all of them
     config_path: str = ""
     staged: tuple[str, ...] = ()
     warnings: tuple[str, ...] = ()
@@ -207,26 +208,41 @@ def remote_remove(repo: Repo, name: str, *, stage: bool = True, progress: Progre
             changes: dict[str, Value | None] = {}
             if any(key.startswith(f"remotes.{name}.") for key in said):
                 changes[f"remotes.{name}"] = None
-            if "core.remote" in said and said["core.remote"].value == name:
-                changes["core.remote"] = None
+            if "core.remote" in said:
+                value = said["core.remote"].value
+                before = value if isinstance(value, tuple) else (str(value),)
+                left = tuple(other for other in before if other != name)
+                if left != before:
+                    changes["core.remote"] = (left if len(left) > 1 else left[0]) if left else None
             if changes:
                 paths.append(repo.change_config(layer, changes))
         staged = tuple(file for path in paths for file in _stage(repo, path, enabled=stage))
     where = str(paths[0]) if paths else ""
     return RemoteChangeResult(
-        action="removed", name=name, default=repo.config.default_remote, config_path=where, staged=staged
+        action="removed",
+        name=name,
+        default=repo.config.default_remote,
+        defaults=repo.config.default_remotes,
+        config_path=where,
+        staged=staged,
     )
 
 
-def remote_default(repo: Repo, name: str, *, stage: bool = True, progress: Progress) -> RemoteChangeResult:
-    """Makes a remote the default one, in the file that configures it."""
-    remote = configured(repo.config, name)
-    layer = remote.url.layer if remote.url.layer in (COMMITTED, LOCAL) else LOCAL
+def remote_default(repo: Repo, names: Sequence[str], *, stage: bool = True, progress: Progress) -> RemoteChangeResult:
+    """Makes remotes the default ones, in the file that configures them: the clone's own, unless all of them are committed."""
+    names = tuple(dict.fromkeys(names))
+    layers = {configured(repo.config, name).url.layer for name in names}
+    layer = COMMITTED if layers == {COMMITTED} else LOCAL
     with repo.lock():
-        path = repo.change_config(layer, {"core.remote": name})
+        path = repo.change_config(layer, {"core.remote": names if len(names) > 1 else names[0]})
         staged = _stage(repo, path, enabled=stage)
     return RemoteChangeResult(
-        action="default", name=name, default=repo.config.default_remote, config_path=str(path), staged=staged
+        action="default",
+        name=names[0],
+        default=repo.config.default_remote,
+        defaults=repo.config.default_remotes,
+        config_path=str(path),
+        staged=staged,
     )
 
 
@@ -421,7 +437,7 @@ def _row(repo: Repo, remote: RemoteConfig) -> RemoteRow:
     return RemoteRow(
         name=remote.name,
         url=str(remote.url.value),
-        default=remote.name == repo.config.default_remote,
+        default=remote.name in repo.config.default_remotes,
         trusted=untrusted_place(repo.config, remote, repo.root) is None,
         source=remote.url.source,
         options={option: str(setting.value) for option, setting in remote.options.items() if not is_secret(option)},

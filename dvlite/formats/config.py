@@ -98,7 +98,7 @@ class Config:
     project: str | None  # the random id that `init` gave this project: 32 hex digits
     autostage: bool
     remote_names: tuple[str, ...]  # sorted
-    default_remote: str | None  # the name in `core.remote`; without one, the only remote there is
+    default_remotes: tuple[str, ...]  # the names in `core.remote`; without any, the only remote there is
     cache_dir: str | None
     cache_is_shared: bool
     pack_below_bytes: int
@@ -107,6 +107,11 @@ class Config:
     retry_seconds: float
     trust: tuple[str, ...]  # the places that this user approved, for reading
     trust_to_push: tuple[str, ...]  # those that the user approved for pushing this project's data
+
+    @property
+    def default_remote(self) -> str | None:
+        """The first of the default remotes."""
+        return self.default_remotes[0] if self.default_remotes else None
 
     def limit_bytes(self, key: str) -> int:
         """Returns the size that a setting like `hooks.push_limit` allows."""
@@ -195,12 +200,13 @@ def merge(layers: Iterable[Mapping[str, Setting]]) -> Config:
         **{key: setting.value for key, setting in merged.items()},
     }  # as `check` types them
     names = sorted(key.split(".")[1] for key in merged if key.startswith("remotes.") and key.endswith(".url"))
+    chosen = values.get("core.remote")
     return Config(
         settings=merged,
         project=values.get("project"),
         autostage=values["core.autostage"],
         remote_names=tuple(names),
-        default_remote=values.get("core.remote") or (names[0] if len(names) == 1 else None),
+        default_remotes=(chosen,) if isinstance(chosen, str) else chosen or (tuple(names) if len(names) == 1 else ()),
         cache_dir=values.get("cache.dir"),
         cache_is_shared="cache.shared" in values,
         pack_below_bytes=values["cache.pack_below"],
@@ -332,6 +338,15 @@ def _line(value: Tree) -> str | None:
     return value if isinstance(value, str) and value and value.isprintable() else None
 
 
+def _remotes(value: Tree) -> str | tuple[str, ...] | None:
+    """Returns names of remotes, each once; one alone is one line."""
+    words = value.replace(",", " ").split() if isinstance(value, str) and value.isprintable() else value
+    if not isinstance(words, list) or not words or not all(isinstance(word, str) for word in words):
+        return None
+    names = tuple(dict.fromkeys(check_remote_name(str(word)) for word in words))
+    return names if len(names) > 1 else names[0]
+
+
 def _size_up_to(largest: int, words: str) -> _Kind:
     """A size in bytes, written as a number or with a unit."""
 
@@ -389,7 +404,7 @@ _VALUES: Mapping[str, _Kind] = {
     "gc.keep_within": _Kind(
         lambda value: value if isinstance(value, str) and duration_seconds(value) else None, _DURATION_WORDS
     ),
-    "core.remote": _Kind(lambda value: check_remote_name(line) if (line := _line(value)) else None, _LINE),
+    "core.remote": _Kind(_remotes, "the name of a remote, or a list of them"),
     "cache.dir": _Kind(_line, _LINE),
     "cache.shared": _Kind(lambda value: "group" if value == "group" else None, "group, or absent"),
     "cache.pack_below": _size_up_to(16 << 20, "a size up to 16MiB, for example 64KiB"),  # the largest record in a pack

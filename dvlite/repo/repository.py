@@ -13,7 +13,7 @@ from functools import partial
 from pathlib import Path
 
 from dvlite import files
-from dvlite.errors import DvliteError, NotARepository, UsageError
+from dvlite.errors import DvliteError, NotARepository, Untrusted, UsageError
 from dvlite.formats.config import Config, Setting, Value
 from dvlite.git import discover
 from dvlite.git.program import Git
@@ -103,6 +103,20 @@ class Repo:
         reading or `to_push`.
         """
         return remotes.settings(self.config, name, self.root, to_push=to_push)
+
+    def usable_remotes(self, name: str | None, *, to_push: bool = False, may_ask: bool = True) -> Sequence[str | None]:
+        """Returns the remote that is named, else the default ones; makes no request.
+
+        Raises as `remote` does; of several, one that the user has not approved is refused when it is used, unless the user `may_ask` be asked.
+        """
+        names: Sequence[str | None] = [name] if name is not None else self.config.default_remotes or [None]
+        for each in names:
+            try:
+                self.remote(each, to_push=to_push)
+            except Untrusted:
+                if len(names) == 1 or (to_push and may_ask):
+                    raise
+        return names
 
     @contextlib.contextmanager
     def lock(self, progress: Progress | None = None, *, wait: bool | None = None) -> Iterator[int]:

@@ -19,7 +19,7 @@ from dvlite.runs import share
 from dvlite.share.needs import dropped_by
 from dvlite.share.publish import commit_of, earlier_versions, refuse_emptied, signature
 from dvlite.show import Show, printable, quote, some, word
-from dvlite.store import copy_protocol
+from dvlite.store import copy_protocol, push_protocol
 from dvlite.store.catalog import Catalog
 from dvlite.store.copy_protocol import SyncOutcome, SyncPlan, Wanted
 from dvlite.store.push_protocol import send_tombstones, stay_awake
@@ -100,6 +100,8 @@ def copy_between(repo: Repo, items: Sequence[Tracked], options: SyncOptions, *, 
         done, sent = SyncOutcome(), 0
         if not options.dry_run:
             stay_awake(source)
+            if cache.purged:
+                push_protocol.send_tombstones(target, repo.config.project or "")
             if cache.purged:
                 send_tombstones(target, repo.config.project or "")
             commit = commit_of(repo, items, {version.id: "" for version in todo.lacking})

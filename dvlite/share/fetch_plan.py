@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import contextlib
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import ClassVar
 
-from dvlite.errors import DvliteError, ObjectCorrupt, ObjectMissing
+from dvlite.errors import DvliteError, ObjectCorrupt, ObjectMissing, RemoteError
 from dvlite.formats.snapshot import VersionId
 from dvlite.oid import MANIFEST
 from dvlite.progress import Progress
 from dvlite.repo import committed_versions
+from dvlite.repo.open_stores import open_remote
 from dvlite.repo.repository import Repo
 from dvlite.repo.revisions import Scope
 from dvlite.share.needs import dropped_by
@@ -19,6 +21,7 @@ from dvlite.show import Show, printable, quote, some
 from dvlite.store.cache import Cache
 from dvlite.store.catalog import Catalog
 from dvlite.store.pack import KIND_FILE, KIND_MANIFEST, KIND_RECIPE
+from dvlite.store.remote import Remote
 from dvlite.workspace import sparse
 from dvlite.workspace.fetch import FetchOutcome, FetchRequest, MovedPath, fetch_versions, not_moved
 from dvlite.workspace.path_args import select, travelling, usable
@@ -67,6 +70,15 @@ class PullResult:
         return min(filter(None, failures), key=lambda failure: isinstance(failure, Purged), default=None)
 
 
+@dataclass(frozen=True, slots=True)
+class FetchOptions:
+    """From where to fetch, and how."""
+
+    remote: str | None = None
+    jobs: int | None = None
+    dry_run: bool = False
+
+
 def parts_of(repo: Repo, cache: Cache, paths: Sequence[str], scope: Scope, progress: Progress) -> list[FetchRequest]:
     """Returns the versions that the arguments stand for, each with earlier versions whose content may be in the cache.
 
@@ -91,6 +103,72 @@ def parts_of(repo: Repo, cache: Cache, paths: Sequence[str], scope: Scope, progr
         bases = tuple(old for old in histories.get(item.path, ()) if old.digest != item.pointer.digest)
         parts.append(FetchRequest(item.path, item.pointer, patterns, bases, item.commit))
     return parts
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """The remote that had the data, the last look at it, what was fetched, and from where."""
+
+    name: str
+    catalog: Catalog
+    outcome: FetchOutcome
+    remotes: tuple[Remote, ...]
+
+
+def fetch_from_first(
+    repo: Repo,
+    cache: Cache,
+    parts: Sequence[FetchRequest],
+    options: FetchOptions,
+    stack: contextlib.ExitStack,
+    progress: Progress,
+) -> Source:
+    """Fetches from the remote that is named, else from the first default one that answers and has the data; what it lacks, from the next.
+
+    They stay open until the stack closes. Warns of those that could not be used. Raises the error of the first if none of them could be.
+    """
+    names = repo.usable_remotes(options.remote)
+    source: Source | None = None
+    problems: list[tuple[str, DvliteError]] = []
+    for wanted in names:
+        try:
+            name, remote = open_remote(repo, cache, wanted, options.jobs)
+            stack.enter_context(remote)
+            progress.start(f"looking at {remote.store.label}")
+            catalog = Catalog(remote, progress, to_read=True).look()
+            if len(names) > 1 and catalog.is_empty:
+                raise catalog.empty_error()
+            outcome = fetch_kept(repo, catalog, cache, parts, progress, dry_run=options.dry_run)
+        except (RemoteError, ObjectCorrupt, ObjectMissing) as error:
+            if len(names) == 1:
+                raise
+            problems.append((wanted or "", error))
+            continue
+        if outcome.damage is not None and len(names) > 1:
+            problems.append((name, outcome.damage))
+        if source is not None:
+            outcome = _both(source.outcome, outcome)
+        source = Source(name, catalog, outcome, (*(source.remotes if source is not None else ()), remote))
+        if not outcome.missing and all(path.state in ("fetched", "present", "planned") for path in outcome.paths):
+            break
+    for name, problem in problems if source is not None else problems[1:]:
+        progress.warn(f"remote {name} was not used: {problem.message}")
+    if source is None:
+        raise problems[0][1]
+    return source
+
+
+def _both(first: FetchOutcome, then: FetchOutcome) -> FetchOutcome:
+    """Returns what two remotes gave, one after the other."""
+    brought = {(path.path, path.oid, path.revision) for path in first.paths if path.state == "fetched"}
+    paths = tuple(
+        replace(path, state="fetched")
+        if path.state == "present" and (path.path, path.oid, path.revision) in brought
+        else path
+        for path in then.paths
+    )
+    files, size_bytes = first.files + then.files, first.size_bytes + then.size_bytes
+    return replace(then, paths=paths, files=files, size_bytes=size_bytes)
 
 
 def fetch_kept(
@@ -147,18 +225,17 @@ def _id(part: FetchRequest) -> VersionId:
     return part.pointer.oid_kind, part.pointer.digest
 
 
-def fetch_result(
-    remote: str, catalog: Catalog, fetched: FetchOutcome, started: float, *, records: int, dry_run: bool
-) -> FetchResult:
+def fetch_result(source: Source, started: float, *, records: int, dry_run: bool) -> FetchResult:
     """Returns the result of a fetch that began at `started`. Raises `unfetched` if a fresh look did not find everything sound."""
+    fetched = source.outcome
     if fetched.missing:
-        raise unfetched(fetched, catalog)
+        raise unfetched(fetched, source.catalog)
     return FetchResult(
-        remote=remote,
+        remote=source.name,
         paths=fetched.paths,
         files=fetched.files,
-        objects=catalog.remote.traffic.objects_read,
-        downloaded_bytes=catalog.remote.traffic.bytes_read,
+        objects=sum(remote.traffic.objects_read for remote in source.remotes),
+        downloaded_bytes=sum(remote.traffic.bytes_read for remote in source.remotes),
         size_bytes=fetched.size_bytes,
         records=records,
         dry_run=dry_run,

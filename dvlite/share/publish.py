@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from functools import partial
 from typing import ClassVar
 
-from dvlite.errors import DvliteError, RemoteError
+from dvlite.errors import Busy, DvliteError, ObjectCorrupt, ObjectMissing, PartlyDone, RemoteError
 from dvlite.files import lock
 from dvlite.formats.pointer import Pointer, from_oid
 from dvlite.formats.snapshot import Version, VersionId, version_of
@@ -34,6 +34,8 @@ from dvlite.workspace.fetch import MovedPath, file_in, not_moved
 from dvlite.workspace.path_args import select, travelling, usable
 from dvlite.workspace.purged import PurgedFile, purged_file
 
+_KINDS: Mapping[int, type[DvliteError]] = {13: ObjectCorrupt, 12: ObjectMissing, 11: Busy, 3: PartlyDone}
+_SPECIFIC = tuple(_KINDS)  # the most specific exit code first
 _EARLIER = 3  # versions of a path whose content the remote may have
 
 Key = tuple[str, Digest]  # of a version: its path and digest
@@ -55,13 +57,35 @@ class PushResult:
     purged: tuple[PurgedFile, ...] = ()  # removed for good: neither sent nor missed
     dry_run: bool = False
     elapsed_seconds: float = 0.0
+    others: tuple[RemotePush, ...] = ()  # of several default remotes, the others
     warnings: tuple[str, ...] = ()
 
     def failure(self, show: Show) -> DvliteError | None:
-        """Returns what was not pushed."""
+        """Returns what was not pushed, to some of several remotes or at all."""
+        failed = [other for other in self.others if other.problem is not None]
         where = f"neither in the cache nor on {printable(self.remote)}"
         hint = "push from the clone that added it, or put the data back and run dvlite add"
+        if failed:
+            return _not_pushed([(each.remote, each.problem or "", each.hint, each.code) for each in failed])
         return not_moved(self.paths, where, "push", hint, show)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RemotePush:
+    """What was added to one more of several remotes, or the problem, with the exit code that it leads to."""
+
+    remote: str
+    url: str = ""
+    paths: tuple[MovedPath, ...] = ()
+    files: int = 0
+    objects: int = 0
+    uploaded_bytes: int = 0
+    size_bytes: int = 0
+    records: int = 0
+    elapsed_seconds: float = 0.0
+    problem: str | None = None
+    hint: str | None = None
+    code: int = 0
 
 
 class OverLimit(DvliteError):
@@ -171,6 +195,40 @@ def chosen_versions(repo: Repo, paths: Sequence[str], scope: Scope, progress: Pr
     else:
         versions = committed_versions.reachable(repo.git, scope, progress=progress)
     return [item for item, _ in travelling(select(repo, versions, paths, inside=False), paths)]
+
+
+def joined(done: Sequence[PushResult], failed: Sequence[tuple[str, DvliteError]]) -> PushResult:
+    """Returns the results of pushes to several remotes as one, that of the first which took it. Raises the most specific error if none did."""
+    if not done:
+        raise _not_pushed([(name, each.message, each.hint, each.exit_code) for name, each in failed])
+    first, *rest = done
+    others = [
+        RemotePush(
+            remote=each.remote,
+            url=each.url,
+            paths=each.paths,
+            files=each.files,
+            objects=each.objects,
+            uploaded_bytes=each.uploaded_bytes,
+            size_bytes=each.size_bytes,
+            records=each.records,
+            elapsed_seconds=each.elapsed_seconds,
+        )
+        for each in rest
+    ]
+    others += [
+        RemotePush(remote=name, problem=error.message, hint=error.hint, code=error.exit_code) for name, error in failed
+    ]
+    warnings = dict.fromkeys(warning for each in done for warning in each.warnings)
+    return replace(first, others=tuple(others), warnings=tuple(warnings))
+
+
+def _not_pushed(problems: Sequence[tuple[str, str, str | None, int]]) -> DvliteError:
+    """Returns one error for remotes that took nothing, given with message, hint and exit code: of the most specific kind."""
+    ranked = sorted(problems, key=lambda each: _SPECIFIC.index(each[3]) if each[3] in _SPECIFIC else len(_SPECIFIC))
+    message = "; ".join(f"not pushed to {name}: {problem}" for name, problem, _, _ in ranked)
+    kind = _KINDS.get(ranked[0][3], RemoteError)
+    return kind(message, hint=ranked[0][2])
 
 
 def signature(repo: Repo, user: str, commit: str) -> RootAuthor:

@@ -27,6 +27,8 @@ from dvlite.store.usage import Needed, Usage
 
 _MOST_BASE_PACKS = 2000  # of earlier versions, whose chunks are known: as many as a push remembers
 
+_MOST_NOTED = 100_000  # packs in the notes of what is complete, which say of each version all packs of the copy: 4 MB
+
 
 @dataclass(frozen=True, slots=True)
 class Wanted:
@@ -171,6 +173,9 @@ def run(
         outcome.stored_bytes += copied.stored_bytes
         relied.update(upload.packs, copied.reused, todo.used.live)
         if push_protocol.settle(target, upload.sent, relied, publish):
+            if len(relied) * len(todo.versions) <= _MOST_NOTED:
+                for version in todo.versions:
+                    target.keep_complete(version.kind, version.digest, relied)
             target.remote.forget("unfinished", {name.hex() for name in relied})
             return outcome
         source.look()

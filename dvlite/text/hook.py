@@ -10,7 +10,7 @@ from dvlite.text.style import changes_text
 
 if TYPE_CHECKING:
     from dvlite.hooks.result import HookResult
-    from dvlite.share.publish import PushResult
+    from dvlite.share.publish import PushResult, RemotePush
 
 _WIDTH = 140
 
@@ -27,7 +27,9 @@ def _lines(result: HookResult, show: Show) -> Iterator[str]:
             yield f"note: {one_line(note)}"
         yield from _followed(result, show)
         if result.push is not None:
-            yield from _pushed(result.push, result.commits)
+            everywhere: list[PushResult | RemotePush] = [result.push, *result.push.others]
+            for pushed in everywhere:
+                yield from _pushed(pushed, result.commits)
     for blocked in result.blocked:
         yield f"{show.style('red', 'blocked:')} {one_line(blocked.message)}"
         fixes = [one_line(fix) for fix in blocked.fixes]
@@ -44,7 +46,7 @@ def _followed(result: HookResult, show: Show) -> Iterator[str]:
     yield f"checked out {names}: {changes_text(paths)}{brought}. {duration_text(result.elapsed_seconds)}"
 
 
-def _pushed(pushed: PushResult, commits: int) -> Iterator[str]:
+def _pushed(pushed: PushResult | RemotePush, commits: int) -> Iterator[str]:
     remote = printable(pushed.remote) + (f" ({printable(pushed.url)})" if pushed.url else "")
     if pushed.files:
         what = f"{count(pushed.files, 'file')}, {size_text(pushed.uploaded_bytes)} in {count(pushed.objects, 'object')}"

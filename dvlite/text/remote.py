@@ -77,9 +77,9 @@ def _list(result: RemoteListResult, show: Show) -> Iterator[str]:
 
 def _change(result: RemoteChangeResult, show: Show) -> Iterator[str]:
     name = printable(result.name)
-    default = printable(result.default) if result.default else None
+    default = ", ".join(map(printable, result.defaults))
     if result.action == "default":
-        yield f"Default remote: {name}"
+        yield f"Default {'remotes' if len(result.defaults) > 1 else 'remote'}: {default or name}"
     else:
         yield f"Removed remote {name} (its data is untouched)" + (f"; default is now {default}" if default else "")
     yield from show.staged(result.staged)

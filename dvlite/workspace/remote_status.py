@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from dvlite.errors import DvliteError, ObjectCorrupt, ObjectMissing, RemoteError
 from dvlite.formats.snapshot import version_of
 from dvlite.progress import Progress
 from dvlite.repo.open_stores import open_remote
@@ -20,7 +21,33 @@ from dvlite.workspace.path_status import AbsentPath
 def missing_on_remote(
     repo: Repo, cache: Cache, chosen: Sequence[Tracked], remote: str | None, progress: Progress
 ) -> tuple[str, tuple[AbsentPath, ...]]:
-    """Returns the remote's name and the paths it lacks, those lost everywhere included, those never pushed left out; one fresh look."""
+    """Returns a remote's name and the paths it lacks, those lost everywhere included, those never pushed left out; one fresh look at each.
+
+    Of several default remotes, it is the first that answers and has all, else the first that answers; the others are warned of.
+    """
+    names = repo.usable_remotes(remote)
+    first: tuple[str, tuple[AbsentPath, ...]] | None = None
+    problems: list[DvliteError] = []
+    for wanted in names:
+        try:
+            found = _missing_on(repo, cache, chosen, wanted, progress)
+        except (RemoteError, ObjectCorrupt, ObjectMissing) as error:
+            if len(names) == 1:
+                raise
+            problems.append(error)
+            progress.warn(f"remote {wanted} was not used: {error.message}")
+            continue
+        first = first or found
+        if not found[1]:
+            return found
+    if first is None:
+        raise problems[0]
+    return first
+
+
+def _missing_on(
+    repo: Repo, cache: Cache, chosen: Sequence[Tracked], remote: str | None, progress: Progress
+) -> tuple[str, tuple[AbsentPath, ...]]:
     name, opened = open_remote(repo, cache, remote, None)
     with opened:
         catalog = Catalog(opened, progress, to_read=True).look()

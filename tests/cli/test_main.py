@@ -300,7 +300,7 @@ def test_moving_verbs_take_a_scope(project, invoke, stand_in, verb):
     invoke(verb, "a", "b", "-r", "backup", "--rev", "v1", "-j", "4", "-n", check=True)
     assert call.args[1] == ("a", "b")
     assert call.options.pop("progress") is not None
-    own = {"pull": {"force": False}, "push": {"allow_missing": False}}.get(verb, {})
+    own = {"pull": {"force": False}, "push": {"allow_missing": False, "may_ask": False}}.get(verb, {})
     assert call.options == {"remote": "backup", "scope": Scope(revision="v1"), "jobs": 4, "dry_run": True, **own}
     invoke(verb, "--all-tags", check=True)
     assert call.options["scope"] == Scope(all_tags=True)

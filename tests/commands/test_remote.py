@@ -169,10 +169,10 @@ def test_removing_takes_the_remote_out_of_all_files(work):
 def test_the_default_changes(work):
     added()
     added("backup", "../backup")
-    assert remote.remote_default(opened(), "backup", progress=QUIET).default == "backup"
+    assert remote.remote_default(opened(), ["backup"], progress=QUIET).default == "backup"
     assert opened().remote().name == "backup"
     with pytest.raises(UsageError, match="there is no remote 'none'"):
-        remote.remote_default(opened(), "none", progress=QUIET)
+        remote.remote_default(opened(), ["none"], progress=QUIET)
 
 
 @pytest.mark.parametrize(
