@@ -15,6 +15,7 @@ from pathlib import Path
 from dvlite.store.remote import open_store
 from dvlite.store.retry import RetryBudget
 from dvlite.store.url import parse_url
+from tests.clones import git
 from tests.conftest import Runner
 from tests.faults.impatient import ANSWER_SECONDS
 from tests.faults.scene import Objects, Scenario, Scene, Tally, alone, judge, table
@@ -79,6 +80,7 @@ BREAKS = (
     Break("listing with gone", Fault.LIST_WITH_GONE, 0, LISTING, lasts=True),
 )
 OUT = ("-o", "out")
+BEFORE = {"both": "edited", "dropped": "edited"}  # the state after which objects are new, for listings that lag
 
 
 def scenarios(url: str, snapshot: str) -> list[Scenario]:
@@ -97,6 +99,7 @@ def scenarios(url: str, snapshot: str) -> list[Scenario]:
         Scenario("verify --remote", ("verify", "--remote"), "both", "here", Scene.published),
         Scenario("verify --remote --deep", ("verify", "--remote", "--deep"), "both", "there", Scene.published),
         Scenario("verify --remote, incomplete", ("verify", "--remote"), "edited", "here", Scene.never, 1),
+        Scenario("gc --remote", ("gc", "--remote", "--grace", "0s", "--yes"), "dropped", "here", Scene.collected),
         Scenario("ls --remote", ("ls", "--remote", url), "both", "nowhere", Scene.silent),
         Scenario("get --remote", ("get", "--remote", url, f"{snapshot}:data", *OUT), "both", "nowhere", Scene.copied),
     ]
@@ -128,6 +131,21 @@ class Sweep:
         scene.place.restore(pushed)
         scene.keep("many")
 
+    def _drop(self) -> None:
+        """Makes a state with a third version that was pushed, and that git has dropped."""
+        scene, here = self.scene, self.scene.here
+        scene.set("both")
+        scene.fill(3)
+        here.dv("add", "data", "model.bin")
+        here.dv("repro")
+        here.commit("three")
+        here.dv("push")
+        git(here.path, "reset", "-q", "--hard", "HEAD~1")
+        git(here.path, "reflog", "expire", "--expire=all", "--all")
+        (here.path / ".git" / "ORIG_HEAD").unlink()
+        here.dv("checkout", "--force")
+        scene.keep("dropped")
+
     def requests(self, scenario: Scenario) -> list[str]:
         """Returns the requests of a command that meets no fault, after checking that it keeps its promise."""
         self._start(scenario)
@@ -150,8 +168,8 @@ class Sweep:
 
     def _start(self, scenario: Scenario) -> None:
         self.proxy.rules.clear()
-        if scenario.starts == "many" and "many" not in self.scene.states:
-            self._push_often()
+        if scenario.starts not in self.scene.states:
+            (self._push_often if scenario.starts == "many" else self._drop)()
         self.scene.set(scenario.starts)
         for notes in (self.proxy.requests, self.proxy.new, self.proxy.gone):
             notes.clear()
@@ -160,7 +178,7 @@ class Sweep:
         """Plays a scenario with one fault, judges, then plays it again without."""
         scene, name = self.scene, f"request {at + 1}{' and all after it' if lasts else ''}: {broken.name}"
         self._start(scenario)
-        earlier = scene.states["edited" if scenario.starts == "both" else "new"].objects
+        earlier = scene.states[BEFORE.get(scenario.starts, "new")].objects
         self.proxy.new |= {f"{PREFIX}/{key}" for key in scene.state.objects.keys() - earlier.keys()}
         os.environ["DVLITE_RETRY_SECONDS"] = "1" if lasts else "30"
         self.proxy.breaks("*", ".", broken.fault, broken.argument, times=None if lasts else 1, passing=at)

@@ -164,6 +164,24 @@ def forgotten(world: World) -> None:
     (world.base / "here" / "raw.txt.dvlite").unlink()
 
 
+def forgotten_there(world: World) -> None:
+    """Three pushed versions of which git has dropped the last; its data shares a pack with what its run left, which is kept."""
+    with_store(world)
+    world.write("dvlite.yaml", PIPELINE)
+    world.write("params.yaml", "scale: 1\nrate: 1\n")
+    for generation in (1, 2, 3):
+        fill(world, generation)
+        world.dv("add", "-u")
+        world.write("raw.txt", noise(40_000, 60 + generation).hex())
+        world.dv("repro")
+        world.commit()
+        world.dv("push")
+    world.git("reset", "-q", "--hard", "HEAD~1")
+    world.git("reflog", "expire", "--expire=all", "--all")
+    (world.base / "here" / ".git" / "ORIG_HEAD").unlink()
+    world.dv("checkout")
+
+
 def behind(world: World) -> None:
     """The workspace has the first version, git the second; one file is in no version."""
     two_versions(world)
@@ -225,6 +243,14 @@ def fresh_colleague(world: World) -> None:
 def to_clone(world: World) -> None:
     second_to_push(world)
     world.dv("push")
+
+
+def second_remote(world: World) -> None:
+    """Two pushed versions, and a remote that has nothing yet."""
+    second_to_push(world)
+    world.dv("push")
+    world.dv("remote", "add", "backup", str(world.base / "backup"))
+    world.commit()
 
 
 def conflict(world: World) -> None:
@@ -297,6 +323,17 @@ def damaged_cache(world: World) -> None:
     flip(min(path for path in (cache / "files").rglob("*") if path.is_file()))
 
 
+def damaged_history(world: World) -> None:
+    """Two pushed versions; of the first, which is not in the workspace, the cache has a pack with a wrong byte."""
+    second_to_push(world)
+    world.dv("push")
+    lost = noise(300, 201)
+    packs = (world.base / "here" / ".git" / "dvlite" / "cache" / "packs").iterdir()
+    pack = next(path for path in packs if lost in path.read_bytes())
+    pack.chmod(0o644)
+    pack.write_bytes(pack.read_bytes().replace(lost, lost[:-1] + b"?"))
+
+
 def damaged_remote(world: World) -> None:
     """Every pack of the remote is damaged; the cache has what was in them."""
     pushed(world)
@@ -332,17 +369,50 @@ def reaches_a_clone(world: World) -> None:
     world.dv("pull", cwd="proof")
 
 
-def heals(world: World) -> None:
-    """Repairs what a fault left, and checks all data out again."""
-    world.run("fsck", "--deep", "--repair")
+def healed(world: World) -> None:
+    """The cache is sound, and has all data."""
     world.dv("fsck", "--deep")
     restores(world)
 
 
-def heals_the_remote(world: World) -> None:
-    world.run("fsck", "--remote", "--deep", "--repair")
+def healed_history(world: World) -> None:
+    """The cache is sound, and has both versions without a remote."""
+    away = world.base / "tmp" / "away"
+    (world.base / "store").rename(away)
+    healed(world)
+    world.dv("get", ".", "data", "--rev", "HEAD~1", "-o", "before")
+    away.rename(world.base / "store")
+
+
+def healed_remote(world: World) -> None:
     world.dv("fsck", "--remote", "--deep")
     reaches_a_clone(world)
+
+
+def all_reach_a_clone(world: World) -> None:
+    """A colleague gets every version that git has; of the one that it dropped, nothing is left on the remote."""
+    reaches_a_clone(world)
+    proof = world.base / "proof"
+    (proof / "newest").mkdir()
+    for path in ("data", "model.bin", "model", "clean.txt"):
+        (proof / path).rename(proof / "newest" / path)
+    world.dv("fetch", "--all-commits", cwd="proof")
+    world.dv("checkout", "--rev", "HEAD~1", cwd="proof")
+    packs = (world.base / "store" / "packs").iterdir()
+    dropped = noise(80_000, 53)[40_000:41_000]
+    assert not any(dropped in pack.read_bytes() for pack in packs), "what git dropped is still there"
+
+
+def is_mirrored(world: World) -> None:
+    """A colleague gets both versions from the backup alone."""
+    away = world.base / "tmp" / "away"
+    (world.base / "store").rename(away)
+    world.git("clone", "-q", "here", "proof", cwd=".")
+    world.dv("fetch", "-r", "backup", "--all-commits", cwd="proof")
+    world.dv("checkout", "--rev", "HEAD~2", cwd="proof")
+    (world.base / "proof" / "data").rename(world.base / "proof" / "before")
+    world.dv("checkout", cwd="proof")
+    away.rename(world.base / "store")
 
 
 def _has_both(world: World) -> None:
@@ -383,6 +453,10 @@ SCENARIOS = (
     Scenario("get", ("get", "here", "data", "-o", "copy"), to_clone, where=".", durable=False),
     Scenario("cache prune", ("cache", "prune", "--pushed"), pushed),
     Scenario("gc --yes", ("gc", "--yes", "--grace", "0s"), forgotten, proof=restores_both),
+    Scenario(
+        "gc --remote --yes", ("gc", "--remote", "--grace", "0s", "--yes"), forgotten_there, proof=all_reach_a_clone
+    ),
+    Scenario("sync", ("sync", "origin", "backup", "--all-commits"), second_remote, proof=is_mirrored),
     Scenario("hook pre-commit", ("hook", "pre-commit"), staged),
     Scenario(
         "hook post-checkout", ("hook", "post-checkout", "HEAD~1", "HEAD", "1"), switched, durable=False, notes=True
@@ -393,13 +467,21 @@ SCENARIOS = (
     Scenario("repro (again)", ("repro",), ran_once, proof=restores, partial=OUTPUTS),
     Scenario("repro (edited)", ("repro", "--force"), ran_and_edited, proof=restores, partial=OUTPUTS),
     Scenario("repro (run before)", ("repro",), run_before, proof=restores, partial=OUTPUTS),
-    Scenario("fsck --repair", ("fsck", "--deep", "--repair"), damaged_cache, code=1, proof=heals, nothing_left=0),
+    Scenario("fsck --repair", ("fsck", "--deep", "--repair"), damaged_cache, code=1, proof=healed, nothing_left=0),
+    Scenario(
+        "fsck --repair (history)",
+        ("fsck", "--deep", "--repair"),
+        damaged_history,
+        code=1,
+        proof=healed_history,
+        nothing_left=0,
+    ),
     Scenario(
         "fsck --remote --repair",
         ("fsck", "--remote", "--deep", "--repair"),
         damaged_remote,
         code=1,
-        proof=heals_the_remote,
+        proof=healed_remote,
         nothing_left=0,
     ),
     Scenario("runs tag", ("runs", "tag", "last:train", "best"), ran_once),

@@ -128,7 +128,7 @@ class Scene:
 
     def _build(self) -> None:
         here = start(self.here.path, self.run, self.place.url, *self.place.options)
-        self._fill(1)
+        self.fill(1)
         put(here.path / "dvlite.yaml", PIPELINE.encode())
         here.dv("add", "data", "model.bin")
         here.dv("repro")
@@ -136,7 +136,7 @@ class Scene:
         self.keep("new")
         here.dv("push")
         self.keep("pushed")
-        self._fill(2)
+        self.fill(2)
         here.dv("add", "data", "model.bin")
         here.dv("repro")
         here.commit("two")
@@ -144,7 +144,8 @@ class Scene:
         here.dv("push")
         self.keep("both")
 
-    def _fill(self, generation: int) -> None:
+    def fill(self, generation: int) -> None:
+        """Writes version `generation` of the data."""
         folder = self.here.path / "data"
         for number in range(6):
             put(folder / f"d{number % 2}" / str(number), noise(200, number if number < 4 else number * 10 + generation))
@@ -208,6 +209,19 @@ class Scene:
         if done.returncode:
             return f"a fresh clone cannot pull: {done.stderr.strip()[-300:]}"
         return "" if self.tracked(target) == self.state.tracked else "a fresh clone pulls other bytes"
+
+    def collected(self) -> str:
+        """A fresh clone gets every byte of both versions that git has."""
+        why = self.published()
+        if why:
+            return why
+        proof = Clone(self.folder / "proof", self.run)
+        done = self.run("fetch", "--all-commits", cwd=proof.path)
+        done = done if done.returncode else self.run("checkout", "--rev", "HEAD~1", cwd=proof.path)
+        if done.returncode:
+            return f"a fresh clone cannot check the first version out: {done.stderr.strip()[-300:]}"
+        same = self.tracked(proof.path) == self.states["pushed"].tracked
+        return "" if same else "a fresh clone gets other bytes of the first version"
 
     def delivered(self) -> str:
         """The clone that pulled has every byte."""

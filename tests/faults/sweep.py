@@ -14,7 +14,6 @@ import errno
 import hashlib
 import os
 import re
-import shutil
 import subprocess
 import sys
 import tempfile
@@ -106,9 +105,13 @@ class Sweep:
         subprocess.run(["cp", "-a", self.world.base, self._saved], check=True)
 
     def again(self) -> None:
-        """Puts the world back to what was kept."""
-        shutil.rmtree(self.world.base)
-        subprocess.run(["cp", "-a", self._saved, self.world.base], check=True)
+        """Puts the world back to what was kept. The folders by which a clone knows that it is no copy stay (see `repo.clone_id`)."""
+        base = self.world.base
+        repos = [base / repo.parent.name for repo in self._saved.glob("*/.git")]
+        stay = [folder for repo in repos for folder in (repo, repo / ".git", repo / ".git" / "dvlite")]
+        kept = [part for folder in stay for part in ("!", "-path", folder)]
+        subprocess.run(["find", base, "-mindepth", "1", *kept, "-delete"], check=True)
+        subprocess.run(["cp", "-a", f"{self._saved}/.", base], check=True)
 
     def arrange(self, fault: Fault) -> None:
         """Does what a fault needs before the command begins."""
@@ -185,9 +188,12 @@ class Sweep:
             not killed and ended.code not in {0, self.scenario.code} and not re.search("error: |blocked: ", ended.text)
         ):
             yield "lies", f"left with {ended.code} and no error: {ended.text[-200:]}"
+        elif ended.code == 0 != self.scenario.code:
+            yield "lies", f"left with 0, not {self.scenario.code}: {ended.text[-200:]}"
         after = state(self.world.base)
         yield from self._damage(after, synced=self.scenario.durable or fault.action != POWER)
         noted = self.scenario.notes and ("note: " in ended.text or "error: " in ended.text)
+        noted |= self.scenario.code != 0 and "error: " in ended.text
         if ended.code == self.scenario.code and not killed and not noted:
             if self.scenario.durable and "fsync" in struck.split("\t")[1:2]:
                 self.tally.unsynced.append(struck)
@@ -265,7 +271,7 @@ def state(base: Path) -> State:
     """Returns all that a user can see below a world: files, and for each repository git's index, status, hooks and config."""
     found: State = {}
     for place in sorted(base.iterdir()):
-        if place.name in {"store", "tmp"}:
+        if place.name in {"store", "backup", "tmp"}:
             continue
         above = os.fsencode(place.name)
         if not (place / ".git").is_dir():
