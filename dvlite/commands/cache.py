@@ -4,18 +4,22 @@ from __future__ import annotations
 
 import contextlib
 import shutil
+from collections import Counter
 from dataclasses import dataclass
 from functools import partial
 from typing import ClassVar
 
 from dvlite import files
 from dvlite.errors import DvliteError
+from dvlite.formats.snapshot import VersionId
 from dvlite.oid import Digest
 from dvlite.progress import Progress
 from dvlite.repo.open_stores import open_remote
+from dvlite.repo.remotes import configured, located
 from dvlite.repo.repository import WAITING, Repo, open_cache
 from dvlite.share.needs import named_versions, projects_sharing
 from dvlite.store import cache_sweep, reachable
+from dvlite.store.cache import Cache
 from dvlite.store.catalog import Catalog
 from dvlite.store.pack import KIND_FILE
 
@@ -28,9 +32,11 @@ class CachePruneResult:
 
     schema: ClassVar[str] = "dvlite.cache-prune/1"
     remote: str
+    remotes: tuple[str, ...] = ()  # that were asked
+    copies: int = 1  # remotes that must have a file before it goes: gc.copies
     objects: int = 0
     freed_bytes: int = 0
-    kept_objects: int = 0  # not on the remote
+    kept_objects: int = 0  # not on the remote, or on fewer than `copies`
     kept_bytes: int = 0
     free_bytes: int = 0  # on the disk of the cache, now
     dry_run: bool = False
@@ -43,34 +49,40 @@ def cache_prune(
     """Removes from the cache the files that the remote has in packs that are not condemned; listings and run records stay.
 
     A version is proven if all its objects are on the remote and this clone pushed it (a root). Files of a version that is not proven
-    stay, unless a proven one has them too. Takes the lock of the cache, so other dvlite commands that write to it wait.
+    stay, unless a proven one has them too. With `gc.copies` above 1, so many of the configured remotes must prove it, each place counted once. Takes the lock of the cache, so other dvlite commands that write to it wait.
     """
     cache = open_cache(repo)
-    name, opened = open_remote(repo, cache, remote, None)
-    with opened, contextlib.ExitStack() as stack:
-        if not cache.folder.is_dir():
-            return CachePruneResult(remote=name, dry_run=dry_run)
-        versions = list(named_versions(repo, progress))
-        kept_for_others: set[Digest] = set()
-        for other in projects_sharing(repo, cache):
-            theirs = named_versions(other, progress)
-            if _has_same_store(repo, other, name):  # proven for one, proven for the other
-                versions += theirs
-            else:
-                kept_for_others |= reachable.files_of(theirs, cache)
+    first = repo.remote(remote).name
+    if not cache.folder.is_dir():
+        return CachePruneResult(remote=first, dry_run=dry_run)
+    asked = _Asked(
+        cache,
+        named_versions(repo, progress),
+        tuple((other, named_versions(other, progress)) for other in projects_sharing(repo, cache)),
+    )
+    copies = max(_copies(each) for each in (repo, *(other for other, _ in asked.others)))
+    with contextlib.ExitStack() as stack:
         cache.segments()  # repairs a damaged index, which takes the lock that is held below
         if not dry_run:
             stack.enter_context(repo.lock(progress))
             stack.enter_context(files.lock(cache.folder / "lock", waiting=partial(progress.warn, WAITING)))
             cache.refresh()
-        progress.start(f"comparing the cache with {opened.store.label}")
         digests = set(cache_sweep.file_digests(cache))
-        proof = reachable.prove(Catalog(opened, progress).look(), cache, versions, also=digests)
-        shared = repo.config.cache_dir is not None  # other projects may rely on it, and have another remote
+        holders: Counter[Digest] = Counter()
+        remotes: list[str] = []
+        for name in _places(repo, first) if copies > 1 else (first,):
+            try:
+                holders.update(_safe_on(repo, name, asked, digests, progress))
+            except DvliteError as error:
+                if copies == 1:
+                    raise
+                progress.warn(f"remote {name} does not count as a copy: {error.message}")
+                continue
+            remotes.append(name)
 
         def judge(kind: int, digest: Digest) -> cache_sweep.Verdict:
-            is_safe = digest not in kept_for_others and proof.covers(digest, strangers=not shared)
-            return (False, name) if kind == KIND_FILE and is_safe else (True, _OTHERS if kind == KIND_FILE else "")
+            is_safe = holders[digest] >= copies
+            return (False, first) if kind == KIND_FILE and is_safe else (True, _OTHERS if kind == KIND_FILE else "")
 
         sweep = cache_sweep.plan(cache, judge, cache_sweep.Limits())
         if not dry_run:
@@ -78,7 +90,9 @@ def cache_prune(
         progress.finish()
     kept = sweep.kept.get(_OTHERS, cache_sweep.Amount())
     return CachePruneResult(
-        remote=name,
+        remote=first,
+        remotes=tuple(remotes),
+        copies=copies,
         objects=sum(amount.objects for amount in sweep.gone.values()),
         freed_bytes=sweep.freed_bytes,
         kept_objects=kept.objects,
@@ -86,6 +100,44 @@ def cache_prune(
         free_bytes=shutil.disk_usage(cache.folder).free,
         dry_run=dry_run,
     )
+
+
+@dataclass(frozen=True, slots=True)
+class _Asked:
+    """What is asked about: the versions that this clone names, and those of others that share the cache."""
+
+    cache: Cache
+    own: frozenset[VersionId]
+    others: tuple[tuple[Repo, frozenset[VersionId]], ...]
+
+
+def _safe_on(repo: Repo, name: str, asked: _Asked, digests: set[Digest], progress: Progress) -> set[Digest]:
+    """Returns the files of the cache that one remote provably has."""
+    versions, kept_for_others = list(asked.own), set[Digest]()
+    for other, theirs in asked.others:
+        if _has_same_store(repo, other, name):  # proven for one, proven for the other
+            versions += theirs
+        else:
+            kept_for_others |= reachable.files_of(theirs, asked.cache)
+    _, opened = open_remote(repo, asked.cache, name, None)
+    with opened:
+        progress.start(f"comparing the cache with {opened.store.label}")
+        proof = reachable.prove(Catalog(opened, progress).look(), asked.cache, versions, also=digests)
+    shared = repo.config.cache_dir is not None  # other projects may rely on it, and have another remote
+    covered = {digest for digest in digests if proof.covers(digest, strangers=not shared)}
+    return covered - kept_for_others
+
+
+def _copies(repo: Repo) -> int:
+    value = repo.config.get("gc.copies")
+    return value if isinstance(value, int) else 1
+
+
+def _places(repo: Repo, first: str) -> list[str]:
+    """Returns the configured remotes, one name for each place, the given one first."""
+    places = {located(configured(repo.config, name), repo.root)[0].text: name for name in repo.config.remote_names}
+    places[located(configured(repo.config, first), repo.root)[0].text] = first
+    return [first, *(name for name in places.values() if name != first)]
 
 
 def _has_same_store(repo: Repo, other: Repo, name: str) -> bool:

@@ -47,6 +47,7 @@ _NOT_COMMITTED = {
 }
 _ONLY_COMMITTED = {
     "project": "it is made by dvlite init",
+    "gc.copies": "what may be lost is decided for all clones: dvlite config gc.copies VALUE",
     "gc.keep_tags": "what may be lost is decided for all clones: dvlite config gc.keep_tags VALUE",
     "gc.keep_last": "what may be lost is decided for all clones: dvlite config gc.keep_last VALUE",
     "gc.keep_within": "what may be lost is decided for all clones: dvlite config gc.keep_within VALUE",
@@ -61,7 +62,7 @@ _OPTION = re.compile(r"[a-z][a-z0-9_]{0,63}")
 # options that a store will only take later.
 _SECRET = re.compile(r"secret|token|passw|credential|access_key|account_key|connection_string|(^|_)(key|sas)($|_)")
 _UNSAFE = re.compile(r"verify|ssl|ca_bundle|cert|proxy|header|_file$|_filename$|_path$|command|process|role|anon$")
-_WORDS = ("core.autostage", "transfer.jobs", "transfer.retry_seconds", "gc.keep_tags", "gc.keep_last")
+_WORDS = ("core.autostage", "transfer.jobs", "transfer.retry_seconds", "gc.copies", "gc.keep_tags", "gc.keep_last")
 _LINE = "one line of text"
 _WAYS = ("reflink", "hardlink", "symlink", "copy")  # to link a file to the cache
 _SIZE = re.compile(r"([0-9]{1,15}) ?(|B|KiB|MiB|GiB|TiB|kB|KB|MB|GB|TB)", re.IGNORECASE)
@@ -400,6 +401,7 @@ _VALUES: Mapping[str, _Kind] = {
     ),
     "core.autostage": _Kind(lambda value: value if isinstance(value, bool) else None, "true or false"),
     "gc.keep_tags": _Kind(lambda value: value if isinstance(value, bool) else None, "true or false"),
+    "gc.copies": _number(1, 16, "a number", whole=True),
     "gc.keep_last": _number(1, 1_000_000, "a number", whole=True),
     "gc.keep_within": _Kind(
         lambda value: value if isinstance(value, str) and duration_seconds(value) else None, _DURATION_WORDS

@@ -125,3 +125,19 @@ def test_the_hook_pushes_to_each(team, tmp_path):
     team.commit("Five")
     unmount(tmp_path / "backup")
     assert "not pushed to backup" in team.refuses("push", "-q")
+
+
+def test_with_two_copies_prune_drops_only_what_two_places_have(two, tmp_path):
+    two.dvlite("config", "gc.copies", "2")
+    two.dvlite("remote", "add", "same", tmp_path / "store")
+    two.dvlite("push", "-r", "origin")
+    kept = two.json("cache", "prune", "--pushed")
+    assert (kept["objects"], kept["kept_objects"], kept["copies"]) == (0, 2, 2)
+    two.dvlite("push")
+    unmount(tmp_path / "backup")
+    done = two.dvlite("cache", "prune", "--pushed")
+    assert "does not count as a copy" in done.stderr
+    assert "fewer than 2 remotes have" in done.stdout
+    (tmp_path / "backup").unlink()
+    (tmp_path / "elsewhere").rename(tmp_path / "backup")
+    assert two.json("cache", "prune", "--pushed")["objects"] == 2
