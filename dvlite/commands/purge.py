@@ -30,6 +30,7 @@ from dvlite.store.cache import Cache
 from dvlite.store.cache_sweep import PURGED, Amount, Limits, Verdict
 from dvlite.store.catalog import Catalog
 from dvlite.store.pack import KIND_FILE
+from dvlite.workspace.path_args import usable
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -172,8 +173,10 @@ def _named(repo: Repo, asked: Sequence[str], options: PurgeOptions, versions: Se
     if options.all_versions:
         chosen = list(versions)
     else:
-        place = repo.work_tree if options.revision is None else repo.at(options.revision)
-        chosen = [version_of(item.path, item.pointer) for item in place.tracked(broken=[])]
+        given = [str(repo.root / path) for path in asked]
+        at = options.revision
+        items = usable(repo, given, _pass_over) if at is None else repo.at(at).tracked()
+        chosen = [version_of(item.path, item.pointer) for item in items]
     related = [
         version
         for version in chosen
@@ -187,16 +190,19 @@ def _named(repo: Repo, asked: Sequence[str], options: PurgeOptions, versions: Se
     return related
 
 
+def _pass_over(_: str) -> None:
+    """Passes over pointers that have nothing to do with the paths: what names the content is looked for in all of history."""
+
+
 def _chosen(cache: Cache, asked: Sequence[str], versions: Sequence[Version], paths: Sequence[str]) -> dict[Digest, int]:
     """Returns the contents of the paths in some versions, with their sizes. Raises UsageError for a path that has none."""
     chosen: dict[Digest, int] = {}
     found: set[str] = set()
     for version in versions:
-        for name, digest, size_bytes in _files_of(cache, version):
-            for path in asked:
-                if is_inside(name, path):
-                    found.add(path)
-                    chosen[digest] = size_bytes
+        for path in asked:
+            files_there = list(_files_at(cache, version, path))
+            chosen.update(files_there)
+            found.update([path] if files_there else ())
     for path, given in zip(asked, paths, strict=True):
         if path not in found:
             raise UsageError(f"{quote(given)} names no file there", hint="see what there is: dvlite ls -R")
@@ -207,15 +213,21 @@ def _chosen(cache: Cache, asked: Sequence[str], versions: Sequence[Version], pat
     return {digest: size for digest, size in chosen.items() if size}
 
 
-def _files_of(cache: Cache, version: Version) -> Iterator[tuple[str, Digest, int]]:
-    """Yields the files of a version: path, digest and size in bytes."""
+def _files_at(cache: Cache, version: Version, path: str) -> Iterator[tuple[Digest, int]]:
+    """Yields digest and size of the files of a version that are at a path or below it."""
     if version.kind != MANIFEST:
-        yield version.path, version.digest, version.size_bytes
+        if is_inside(version.path, path):
+            yield version.digest, version.size_bytes
+        return
+    inner = b"" if is_inside(version.path, path) else os.fsencode(path[len(version.path) + 1 :])
+    if not inner and not is_inside(version.path, path):
         return
     for leaf in manifest.leaves(version.digest, cache.read_node):
-        for i, flags in enumerate(leaf.flags):
-            if flags != EMPTY_DIR:
-                yield f"{version.path}/{os.fsdecode(leaf.paths[i])}", leaf.digest(i), leaf.sizes[i]
+        entry = leaf.find(inner) if inner else None
+        entries = (
+            [entry] if entry is not None else leaf.subtree(inner) if inner else map(leaf.__getitem__, range(len(leaf)))
+        )
+        yield from ((each.digest, each.size_bytes) for each in entries if each.flags != EMPTY_DIR)
 
 
 def _bring_listings(
@@ -264,11 +276,30 @@ class _Mentions:
     _asked: Sequence[str] = ()
 
     def find(self, chosen: dict[Digest, int], asked: Sequence[str]) -> None:
+        """Looks through all versions; a part of a listing that many share is read once."""
         self._asked = asked
+        known: dict[Digest, tuple[tuple[str, Digest], ...]] = {}
+
+        def within(node_digest: Digest) -> tuple[tuple[str, Digest], ...]:
+            if node_digest not in known:
+                node = manifest.decode(self.cache.read_node(node_digest), node_digest)
+                if isinstance(node, Branch):
+                    known[node_digest] = tuple(each for child in node.digests for each in within(child))
+                else:
+                    known[node_digest] = tuple(
+                        (os.fsdecode(node.paths[i]), digest)
+                        for i, flags in enumerate(node.flags)
+                        if (digest := node.digest(i)) in chosen and flags != EMPTY_DIR
+                    )
+            return known[node_digest]
+
         for version in self.versions:
-            for name, digest, size_bytes in _files_of(self.cache, version):
-                if digest in chosen:
-                    self._rows.setdefault((name, digest), [size_bytes, 0])[1] += 1
+            if version.kind == MANIFEST:
+                names = [(f"{version.path}/{inner}", digest) for inner, digest in within(version.digest)]
+            else:
+                names = [(version.path, version.digest)] if version.digest in chosen else []
+            for name, digest in names:
+                self._rows.setdefault((name, digest), [chosen[digest], 0])[1] += 1
 
     def rows(self, repo: Repo) -> Iterator[PurgedContent]:
         for (name, digest), (size_bytes, versions) in sorted(self._rows.items()):

@@ -32,6 +32,7 @@ from dvlite.store.pack import KIND_FILE, KIND_MANIFEST
 from dvlite.workspace.backups import save_pointer, saved_name
 from dvlite.workspace.hashing import Snapshot, identify
 from dvlite.workspace.ingest import CachingReader
+from dvlite.workspace.purged import failure_of, purged_in
 from dvlite.workspace.restore import CheckoutOptions, restore
 from dvlite.workspace.workspace import Workspace, entries_of, set_aside_damaged_nodes
 
@@ -245,6 +246,14 @@ class Outputs:
         except DvliteError:
             return False
         return cache.has_all(entries)
+
+    def purged(self, version: Locked) -> str:
+        """Returns what of a version was purged, by whom, when and why; '' if nothing was."""
+        with contextlib.suppress(DvliteError):
+            gone = purged_in(self._work.cache, version.path, entries_of(version.pointer(), self._work.cache))
+            failure = failure_of(gone.values())
+            return "" if failure is None else failure.message
+        return ""
 
     def counted(self, version: Locked) -> Locked:
         """Returns a version with the size that it has, whatever its record says. Raises ObjectMissing or ObjectCorrupt."""

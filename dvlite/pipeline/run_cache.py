@@ -61,7 +61,7 @@ class Reuse:
         if self._fetcher is None and outlook.state == "up to date":
             for version in outlook.absent:
                 if not self._outputs.is_cached(version):
-                    raise _nowhere(outlook.stage, version.path)
+                    raise _nowhere(outlook.stage, version.path, self._outputs.purged(version))
 
     def up_to_date(self, outlook: Staleness) -> StageRun:
         """Brings absent outputs back, and the lockfile up to what the pipeline file says of outputs that did not change."""
@@ -71,7 +71,7 @@ class Reuse:
             if not self.obtain(outlook.absent):
                 if outlook.state == "frozen":
                     return StageRun(stage=stage.address, state=state)
-                raise _nowhere(stage, outlook.absent[0].path)
+                raise _nowhere(stage, outlook.absent[0].path, self._outputs.purged(outlook.absent[0]))
             state = "restored" if state == "up to date" else state
         if locked is not None and state != "frozen":
             self._refresh(stage, locked)
@@ -188,7 +188,12 @@ def _author(run: Run) -> str:
     return printable(f"{user}@{run.host}" if run.host else user)
 
 
-def _nowhere(stage: Stage, path: str) -> ObjectMissing:
+def _nowhere(stage: Stage, path: str, purged: str) -> ObjectMissing:
+    if purged:
+        return ObjectMissing(
+            f"{stage.address} is up to date, but {purged}",
+            hint=f"to make it again: dvlite repro --force {stage.address}",
+        )
     return ObjectMissing(
         f"{stage.address} is up to date, but its output {quote(path)} is neither here nor in the cache",
         hint=f"dvlite pull {path}, or dvlite repro --pull; to make it again: dvlite repro --force {stage.address}",

@@ -77,8 +77,8 @@ class Catalog:
         Where the config says that there are tombstones, those that the cache does not know are read into it.
         """
         remote = self.remote
-        config = remote.submit(self.settings.look)
         kept = self.settings.kept
+        config = remote.submit(self.settings.look)
         purged = remote.submit(lambda: tombstones.listed(remote)) if kept is not None and kept.has_tombstones else None
         packs = remote.submit(lambda: self._list_packs("packs/"))
         indexes = remote.submit(lambda: remote.store.list("index/").entries)

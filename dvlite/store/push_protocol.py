@@ -231,12 +231,9 @@ def send_tombstones(catalog: Catalog, project: str) -> None:
     The config is written again where another client, which saw none, has written its own over it. Raises RemoteError.
     """
     known = catalog.remote.cache.tombstones.items()
-    lacking = {
-        name: data
-        for name, data in known
-        if name not in catalog.tombstones and tombstone.parse(data, name).project == project
-    }
-    if not lacking:
+    own = {name: data for name, data in known if tombstone.parse(data, name).project == project}
+    lacking = {name: data for name, data in own.items() if name not in catalog.tombstones}
+    if not lacking and (not own or (catalog.config is not None and catalog.config.has_tombstones)):
         return
     catalog.require_writable()
     catalog.settings.require(tombstone.FEATURE)

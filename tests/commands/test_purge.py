@@ -8,6 +8,7 @@ import pytest
 from dvlite.oid import Digest, digest_bytes
 from dvlite.store import pack
 from tests.clones import Clone, git, objects, start, trusting_clone
+from tests.copies import copy_of
 from tests.trees import noise, put
 
 SECRET = b"name,born\nAda Lovelace,1815-12-10\n" * 40  # small, and it compresses
@@ -40,18 +41,19 @@ def left_of(content, folder):
 @pytest.fixture
 def past(tmp_path, invoke, monkeypatch):
     """Three versions of a directory with a small secret and a large one, pushed; returns the clone and its remote."""
-    store = tmp_path / "store"
-    monkeypatch.setenv("DVLITE_TRUST", str(store))
-    here = start(tmp_path / "here", invoke, str(store))
-    git(here.path, "config", "user.email", "ada@example.com")
-    put(here.path / "data" / "sub" / "people.csv", SECRET)
-    put(here.path / "data" / "scan.raw", LARGE)
-    for number in range(3):
-        put(here.path / "data" / "other", noise(3000, number))
-        here.dv("add", "data")
-        here.commit(f"Version {number}")
-        here.dv("push")
-    return here, store
+
+    def build(base):
+        here = start(base / "here", invoke, "../store")
+        put(here.path / "data" / "sub" / "people.csv", SECRET)
+        put(here.path / "data" / "scan.raw", LARGE)
+        for number in range(3):
+            put(here.path / "data" / "other", noise(3000, number))
+            here.dv("add", "data")
+            here.commit(f"Version {number}")
+            here.dv("push")
+
+    monkeypatch.setenv("DVLITE_TRUST", str(tmp_path / "store"))
+    return Clone(copy_of("purge", build, tmp_path) / "here", invoke), tmp_path / "store"
 
 
 def purge(clone, *args, **options):
@@ -142,6 +144,32 @@ def test_a_clone_of_before_never_brings_it_back(past, tmp_path):
     assert left_of(SECRET, old.cache) == left_of(LARGE, old.cache) == []
     old.dv("push")
     assert left_of(SECRET, store) == left_of(LARGE, store) == []
+
+
+def test_what_a_push_under_way_sends_again_no_pull_takes_and_the_next_collection_removes(past, tmp_path):
+    here, store = past
+    old = trusting_clone(here, tmp_path / "old", store)
+    old.dv("pull")
+    put(old.path / "data" / "new", b"n" * 5000)
+    old.dv("add", "data")
+    old.commit("A version that names it too")
+    config = (store / "config").read_bytes()
+    at_once(here, "data/sub/people.csv", "data/scan.raw")
+    purged = tmp_path / "purged"
+    shutil.move(store / "purged", purged)
+    (store / "config").unlink()
+    (store / "config").write_bytes(config)
+    old.dv("push")  # as if it had looked before the purge
+    assert left_of(SECRET, store)
+    shutil.move(purged, store / "purged")
+    here.dv("push")  # the config says again that there are tombstones
+    assert "purge-1" in (store / "config").read_text()
+    there = trusting_clone(old, tmp_path / "there", store)
+    purged_names(there, "pull")
+    assert left_of(SECRET, there.cache) == left_of(LARGE, there.cache) == []
+    here.dv("gc", "--remote", "--yes", "--grace", "0s")
+    assert left_of(SECRET, store) == left_of(LARGE, store) == []
+    assert (there.path / "data" / "new").read_bytes() == b"n" * 5000
 
 
 def test_a_copy_to_another_remote_leaves_it_out(past, tmp_path):
@@ -269,3 +297,12 @@ def test_without_a_remote_only_the_cache_is_concerned(tmp_path, invoke):
     shutil.rmtree(here.path / "data")
     purged_names(here, "checkout")
     assert (here.path / "data" / "other").read_bytes() == b"other"
+
+
+def test_a_pipeline_that_needs_a_purged_output_says_so(pipeline):
+    pipeline.write("dvlite.yaml", "stages:\n  make:\n    cmd: echo secret > out\n    outs: [out]\n")
+    pipeline.dvlite("repro")
+    pipeline.commit()
+    pipeline.dvlite("purge", "out", "--reason", REASON, "--yes")
+    (pipeline.root / "out").unlink()
+    assert REASON in pipeline.dvlite("repro", code=12).stderr

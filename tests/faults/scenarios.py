@@ -369,6 +369,17 @@ def reaches_a_clone(world: World) -> None:
     world.dv("pull", cwd="proof")
 
 
+def is_purged(world: World) -> None:
+    """No byte of it is left here or on the remote; a colleague gets the rest."""
+    folders = (world.base / "here" / ".git" / "dvlite" / "cache", world.base / "store")
+    stored = [path for folder in folders for path in folder.rglob("*") if path.is_file()]
+    for name in ("model.bin", "data/large"):
+        piece = (world.base / "here" / name).read_bytes()[1000:1048]
+        assert not any(piece in path.read_bytes() for path in stored), f"{name} is still there"
+    world.git("clone", "-q", "here", "proof", cwd=".")
+    assert world.run("pull", cwd="proof").code == 3
+
+
 def healed(world: World) -> None:
     """The cache is sound, and has all data."""
     world.dv("fsck", "--deep")
@@ -457,6 +468,12 @@ SCENARIOS = (
         "gc --remote --yes", ("gc", "--remote", "--grace", "0s", "--yes"), forgotten_there, proof=all_reach_a_clone
     ),
     Scenario("sync", ("sync", "origin", "backup", "--all-commits"), second_remote, proof=is_mirrored),
+    Scenario(
+        "purge",
+        ("purge", "model.bin", "data/large", "--reason", "law", "--yes", "--grace", "0s"),
+        pushed,
+        proof=is_purged,
+    ),
     Scenario("hook pre-commit", ("hook", "pre-commit"), staged),
     Scenario(
         "hook post-checkout", ("hook", "post-checkout", "HEAD~1", "HEAD", "1"), switched, durable=False, notes=True
