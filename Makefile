@@ -17,7 +17,7 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip -qq --disable-pip-version-check --no-input
 WORKERS ?= 2
 
-.PHONY: help demo test test-long check lint format bench clean
+.PHONY: help demo test test-long test-sweep check lint format bench clean
 
 help:
 	@sed -n 's/^## //p' $(MAKEFILE_LIST)
@@ -30,9 +30,13 @@ demo: $(VENV)/.installed-demo
 test: $(VENV)/.installed-dev
 	@$(BIN)/python -m pytest -n $(WORKERS) --dist worksteal -m 'not long' $(ARGS)
 
-## make test-long  the long ones: kill sweeps, random histories, large data; more examples of each property
+## make test-long  the long ones: random histories and schedules, large data; more examples of each property
 test-long: $(VENV)/.installed-dev
-	@$(BIN)/python -m pytest -n $(WORKERS) --dist worksteal -m 'long or hypothesis' --hypothesis-profile=long $(ARGS)
+	@$(BIN)/python -m pytest -n $(WORKERS) --dist worksteal -m '(long or hypothesis) and not sweep' --hypothesis-profile=long $(ARGS)
+
+## make test-sweep every command by every kind of fault, every damage by every place: half an hour
+test-sweep: $(VENV)/.installed-dev
+	@$(BIN)/python -m pytest -n $(WORKERS) --dist worksteal -m sweep $(ARGS)
 
 ## make check      format, lint, types, architecture, docs
 check: lint

@@ -104,7 +104,7 @@ def stored(tmp_path, invoke, monkeypatch):
 def sometimes(quick, *parts):
     """Returns all combinations; those that are not in `quick` run with the long tests."""
     return [
-        pytest.param(*each, marks=() if each in quick else pytest.mark.long, id="-".join(each))
+        pytest.param(*each, marks=() if each in quick else (pytest.mark.long, pytest.mark.sweep), id="-".join(each))
         for each in itertools.product(*parts)
     ]
 

@@ -62,6 +62,7 @@ def test_a_command_survives_a_fault_at_a_sample_of_its_calls(name, folder, progr
 
 
 @pytest.mark.long
+@pytest.mark.sweep
 @pytest.mark.parametrize("name", BY_NAME)
 def test_a_command_survives_a_fault_at_many_of_its_calls(name, folder, program):
     sweep = Sweep(BY_NAME[name], program, folder)
@@ -76,6 +77,7 @@ def test_no_call_of_a_command_escapes_the_count(folder, program):
 
 
 @pytest.mark.long
+@pytest.mark.sweep
 @pytest.mark.parametrize("name", BY_NAME)
 def test_no_call_of_any_command_escapes_the_count(name, folder, program):
     check_that_nothing_escapes(name, folder, program)
