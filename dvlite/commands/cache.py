@@ -17,7 +17,7 @@ from dvlite.progress import Progress
 from dvlite.repo.open_stores import open_remote
 from dvlite.repo.remotes import configured, located
 from dvlite.repo.repository import WAITING, Repo, open_cache
-from dvlite.share.needs import named_versions, projects_sharing
+from dvlite.share.needs import named_versions, projects_sharing, said_of
 from dvlite.store import cache_sweep, reachable
 from dvlite.store.cache import Cache
 from dvlite.store.catalog import Catalog
@@ -55,11 +55,11 @@ def cache_prune(
     first = repo.remote(remote).name
     if not cache.folder.is_dir():
         return CachePruneResult(remote=first, dry_run=dry_run)
-    asked = _Asked(
-        cache,
-        named_versions(repo, progress),
-        tuple((other, named_versions(other, progress)) for other in projects_sharing(repo, cache)),
-    )
+    others = []
+    for other in projects_sharing(repo, cache):
+        with said_of(other, repo):
+            others.append((other, named_versions(other, progress)))
+    asked = _Asked(cache, named_versions(repo, progress), tuple(others))
     copies = max(_copies(each) for each in (repo, *(other for other, _ in asked.others)))
     with contextlib.ExitStack() as stack:
         cache.segments()  # repairs a damaged index, which takes the lock that is held below

@@ -70,14 +70,14 @@ class FsckResult:
         bad = [each for each in self.findings if each.state in ("found", "left")]
         gone = [each for each in self.lost if each.state in ("found", "left")]
         if bad or gone:
-            what = " and ".join(
-                [count(len(bad), "damaged or missing object")] * bool(bad) + [count(len(gone), "version")] * bool(gone)
-            )
+            versions = f"{count(len(gone), 'version')} not whole"
+            what = " and ".join([count(len(bad), "damaged or missing object")] * bool(bad) + [versions] * bool(gone))
             again = f"dvlite fsck{'' if self.store == 'cache' else f' --remote {self.store}'}"
             if not self.repaired:
-                return ObjectCorrupt(f"{what} not whole in {self._where}", hint=f"{again} --repair")
+                return ObjectCorrupt(f"{what} in {self._where}", hint=f"{again} --repair")
             return ObjectCorrupt(
-                f"{what} could not be repaired in {self._where}", hint="see above who may still have it"
+                f"{what} could not be repaired in {self._where}",
+                hint="see above" + (" who may still have it" if gone else ""),
             )
         if self.unchecked:
             each = self.unchecked[0]

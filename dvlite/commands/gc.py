@@ -17,7 +17,7 @@ from dvlite.oid import Digest
 from dvlite.progress import Progress
 from dvlite.repo.remotes import note_keys
 from dvlite.repo.repository import WAITING, Repo, open_cache
-from dvlite.share.needs import IN_USE, NAMED, OF_RUNS, GcPart, Needs, gather, projects_sharing, worktrees
+from dvlite.share.needs import IN_USE, NAMED, OF_RUNS, GcPart, Needs, gather, projects_sharing, said_of, worktrees
 from dvlite.show import Show, count, word
 from dvlite.store import cache_sweep
 from dvlite.store.cache import Cache
@@ -45,6 +45,7 @@ class GcResult:
     damaged: int = 0  # needed objects whose only copies are damaged: their packs stay
     unreadable: int = 0  # packs that could not be read; they stay
     free_bytes: int = 0  # on the disk of the cache, now
+    grace_seconds: int = GRACE_SECONDS
     warnings: tuple[str, ...] = ()
 
     def failure(self, _show: Show) -> DvliteError | None:
@@ -70,7 +71,7 @@ def gc(repo: Repo, *, yes: bool, grace_seconds: int = GRACE_SECONDS, progress: P
     """
     cache = open_cache(repo)
     if not cache.folder.is_dir():
-        return GcResult(applied=yes)
+        return GcResult(applied=yes, grace_seconds=grace_seconds)
     cache.segments()  # repairs a damaged index, which takes the lock that is held below
     with contextlib.ExitStack() as stack:
         if yes:
@@ -78,7 +79,10 @@ def gc(repo: Repo, *, yes: bool, grace_seconds: int = GRACE_SECONDS, progress: P
             waiting = partial(progress.warn, WAITING)
             stack.enter_context(files.lock(cache.folder / "lock", wait=repo.waits, waiting=waiting))
             cache.refresh()
-        needs = [gather(each, progress, fetched=False) for each in (repo, *projects_sharing(repo, cache))]
+        needs = [gather(repo, progress, fetched=False)]
+        for each in projects_sharing(repo, cache):
+            with said_of(each, repo):
+                needs.append(gather(each, progress, fetched=False))
         progress.start("comparing the cache with what is needed")
         judgement = _Judgement(cache, needs)
         oldest_ns = cache_sweep.now_ns(cache) - grace_seconds * 1_000_000_000 if grace_seconds else None
@@ -99,6 +103,7 @@ def gc(repo: Repo, *, yes: bool, grace_seconds: int = GRACE_SECONDS, progress: P
         damaged=damaged,
         unreadable=sweep.unreadable,
         free_bytes=shutil.disk_usage(cache.folder).free,
+        grace_seconds=grace_seconds,
     )
 
 

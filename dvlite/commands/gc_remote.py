@@ -27,6 +27,8 @@ class GcRemoteResult:
     missing: int = 0  # objects that are needed and not there
     gone: tuple[GcPart, ...] = ()
     kept: tuple[GcPart, ...] = ()
+    grace_seconds: float | None = None  # as it was given
+    forgotten: tuple[str, ...] = ()  # clones that are gone, as they were given
     warnings: tuple[str, ...] = ()
 
 
@@ -76,6 +78,8 @@ def gc_remote(repo: Repo, options: CollectOptions, *, progress: Progress) -> GcR
             ("given up by an earlier gc, less than a day ago", len(todo.waiting), sum(todo.waiting.values())),
             ("that nothing needs, too young to go", len(todo.young), sum(todo.young.values())),
         ),
+        grace_seconds=options.grace_seconds,
+        forgotten=options.gone,
     )
 
 

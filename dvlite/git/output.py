@@ -12,7 +12,7 @@ from typing import IO, NamedTuple
 
 from dvlite.errors import DvliteError, FormatError
 from dvlite.files import read_piece
-from dvlite.show import printable
+from dvlite.show import one_line
 
 REGULAR = ("100644", "100755")  # modes of ordinary files
 _COMMIT = re.compile(r"[0-9a-f]{40}([0-9a-f]{24})?")
@@ -103,7 +103,7 @@ def failed(arguments: Sequence[str], stderr: bytes) -> DvliteError:
     first = next((line for line in lines if not line.startswith(("warning:", "hint:"))), "it gave no reason")
     reason = first.removeprefix("fatal: ").removeprefix("error: ").rstrip(".")
     hint = "another git command is running here, or one was killed: see git status" if "index.lock" in reason else None
-    return DvliteError(f"git {arguments[0]} failed: {printable(reason)}", hint=hint)
+    return DvliteError(f"git {arguments[0]} failed: {one_line(reason)}", hint=hint)
 
 
 def split(output: bytes) -> list[str]:

@@ -114,11 +114,12 @@ def without_credentials(url: str) -> str:
 class Git:
     """Runs git in one work tree."""
 
-    __slots__ = ("_env", "_start_of_command", "root")
+    __slots__ = ("_common_dir", "_env", "_start_of_command", "root")
 
     def __init__(self, places: GitPlaces, environ: Mapping[str, str], *, any_index: bool = False) -> None:
         """`any_index`: GIT_INDEX_FILE is this repository's, wherever it is, for git itself calls us."""
         self.root = places.root
+        self._common_dir = Path(os.path.realpath(places.common_dir))
         self._start_of_command = (program(environ, not_in=places.root), "-C", str(places.root), *_SAFE)
         self._env = {name: value for name, value in environ.items() if name not in _REDIRECTS}
         self._env |= {"LC_ALL": "C", "GIT_TERMINAL_PROMPT": "0", "GIT_OPTIONAL_LOCKS": "0"}
@@ -362,7 +363,12 @@ class Git:
         """Returns the folders of the worktrees of this repository, those that are gone too; none of a bare one."""
         entries = self.run("worktree", "list", "--porcelain").decode("utf-8", "surrogateescape").split("\n\n")
         lines = [entry.strip("\n").split("\n") for entry in entries if entry.strip()]
-        return [Path(entry[0].removeprefix("worktree ")) for entry in lines if "bare" not in entry]
+        folders = [Path(entry[0].removeprefix("worktree ")) for entry in lines if "bare" not in entry]
+        # git lists the git directory of a submodule in place of its work tree.
+        return [self._work_tree_of(folder) if folder == self._common_dir else folder for folder in folders]
+
+    def _work_tree_of(self, git_dir: Path) -> Path:
+        return Path(os.path.realpath(git_dir / (self.config_get("core.worktree") or ".")))
 
     # -- index and work tree
 

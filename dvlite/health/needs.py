@@ -17,7 +17,7 @@ from dvlite.repo import committed_versions
 from dvlite.repo.repository import Repo
 from dvlite.repo.revisions import Scope
 from dvlite.repo.tracked_paths import Tracked
-from dvlite.share.needs import KeepRules, gather, named_versions, projects_sharing
+from dvlite.share.needs import KeepRules, gather, named_versions, projects_sharing, said_of
 from dvlite.show import word
 from dvlite.store.cache import Cache
 from dvlite.store.check import Holder, Lost, lost_paths
@@ -54,8 +54,9 @@ def needed_here(repo: Repo, cache: Cache, health: Health, progress: Progress) ->
             if known is None or (known.item is not None and not known.item.commit):
                 needed[version.id] = NeededVersion(version, item)
         for clone in (repo, *projects_sharing(repo, cache)):
-            for kind, digest in named_versions(clone, progress):
-                needed.setdefault((kind, digest), NeededVersion(Version("", kind, digest, -1)))
+            with said_of(clone, repo):
+                for kind, digest in named_versions(clone, progress):
+                    needed.setdefault((kind, digest), NeededVersion(Version("", kind, digest, -1)))
         if KeepRules.of(repo, progress).text:
             for version_id in gather(repo, progress, fetched=False).dropped:
                 needed.pop(version_id, None)

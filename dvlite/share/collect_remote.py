@@ -26,10 +26,12 @@ from dvlite.store.cache import Cache
 from dvlite.store.catalog import Catalog
 from dvlite.store.claims import ASLEEP_SECONDS, Claim, Claims, Owner
 from dvlite.store.collect import Collected, CollectPlan, RunNeeds
+from dvlite.store.object_store import ObjectAbsent
 from dvlite.store.remote import Remote
 from dvlite.store.url import FOLDER, S3
 
 _LEAST_DIGITS = 4  # of a clone's id
+_TRIES = 3
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,8 +79,15 @@ def collect_remote(repo: Repo, options: CollectOptions, *, progress: Progress) -
     """Plans a collection on a remote, and carries it out with `apply`.
 
     Raises DvliteError where something cannot be known, and deletes nothing then: a shallow clone, a git remote that does not answer, a root
-    or listing that cannot be read, a feature that is not known.
+    or listing that cannot be read, a feature that is not known. Begins again where another collection deleted what this one was reading.
     """
+    for _ in range(_TRIES - 1):
+        with contextlib.suppress(ObjectAbsent):
+            return _collect(repo, options, progress)
+    return _collect(repo, options, progress)
+
+
+def _collect(repo: Repo, options: CollectOptions, progress: Progress) -> Collection:
     with _opened(repo, options, progress) as (name, remote, cache):
         with fetch_all_heads(repo):
             needs = gather(repo, progress, fetched=True)

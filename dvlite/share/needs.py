@@ -189,6 +189,19 @@ def projects_sharing(repo: Repo, cache: Cache) -> Iterator[Repo]:
         yield other
 
 
+@contextlib.contextmanager
+def said_of(place: Repo, here: Repo) -> Iterator[None]:
+    """Adds to errors that are not about the work tree of the user where they are, and where the command of the hint belongs."""
+    try:
+        yield
+    except DvliteError as error:
+        if place.root != here.root:
+            where = quote(str(place.root))
+            error.message += f", in {where}"
+            error.hint = error.hint and f"in {where}: {error.hint}"
+        raise
+
+
 def _users(cache: Cache) -> dict[Path | None, tuple[Path, Path]]:
     """Returns the notes of the clones that use a cache, and the clone that it lies in: that one needs no note (None) to use it."""
     users: dict[Path | None, tuple[Path, Path]] = {}
@@ -303,9 +316,10 @@ class _History:
         saved = saved_pointers(self._repo).items()
         items = [Tracked(file.name.removesuffix(SUFFIX), pointer) for file, pointer in saved]
         for place in self._places:
-            items += place.work_tree.tracked()
-            staged = {pair: f"{pair[1]} in the index" for pair in _staged(place.git)}
-            items += [item for _, those in read_blobs(place.git, staged, _refuse) for item in those]
+            with said_of(place, self._repo):
+                items += place.work_tree.tracked()
+                staged = {pair: f"{pair[1]} in the index" for pair in _staged(place.git)}
+                items += [item for _, those in read_blobs(place.git, staged, _refuse) for item in those]
         return items
 
     def kept_pairs(self, rules: KeepRules) -> Iterator[tuple[str, set[Pair]]]:

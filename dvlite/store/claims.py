@@ -96,15 +96,10 @@ def judge(catalog: Catalog, claims: Iterable[Claim], by: Owner) -> Claims:
             elif claim in bodies:
                 body = bodies[claim]
                 reason = "of a clone that is gone" if is_gone else "of a clone not seen for 90 days"
-                is_free = (
-                    body is not None
-                    and body.project == by.project
-                    and (is_gone or body.commit in known)
-                    and not names.any_of(claim.snapshot)
-                )
-        except (
-            ObjectMissing
-        ) as error:  # of a push that died: it keeps nothing that is known, and would stop every collection
+                is_named = names.any_of(claim.snapshot)
+                is_ours = body is not None and body.project == by.project and (is_gone or body.commit in known)
+                is_free = is_ours and not is_named
+        except ObjectMissing as error:  # as of a push that died: what it keeps is not known
             if not (is_own or is_gone):
                 raise lost(catalog, claim) from error
             if claim.snapshot == by.claimed:

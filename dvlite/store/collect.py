@@ -22,6 +22,7 @@ from dvlite.store.catalog import Catalog
 from dvlite.store.claims import Claim, Claims
 from dvlite.store.copy_objects import Copied
 from dvlite.store.index import PackEntry
+from dvlite.store.object_store import ObjectAbsent
 from dvlite.store.pack import KIND_FILE, KIND_MANIFEST, KIND_RECIPE
 from dvlite.store.pack_upload import PackUpload
 from dvlite.store.purged_packs import Held
@@ -87,11 +88,18 @@ def look(catalog: Catalog) -> list[Claim]:
 
 
 def _refuse_damaged(catalog: Catalog) -> None:
-    if catalog.damaged or catalog.unread:
-        raise ObjectCorrupt(
-            f"cannot collect on {catalog.remote.store.label}: an object that says what is there is damaged; nothing was deleted",
-            hint="dvlite push writes it again; then run dvlite gc again",
-        )
+    if not catalog.damaged and not catalog.unread:
+        return
+    lists = sorted(name for name in catalog.damaged if name.startswith(condemned.FOLDER))
+    hint = "dvlite push writes it again; then run dvlite gc again"
+    if lists:
+        hint = f"if no dvlite gc runs anywhere, delete this object from the store, which nothing can write again: {lists[0]}"
+    elif not catalog.damaged:
+        hint = "see which object: dvlite fsck --remote"
+    raise ObjectCorrupt(
+        f"cannot collect on {catalog.remote.store.label}: an object that says what is there is damaged; nothing was deleted",
+        hint=hint,
+    )
 
 
 def plan(
@@ -126,8 +134,18 @@ def plan(
         young={name: size for name, size in unused.items() if name not in garbage},
         live={name: size for name, size in live.items() if name not in repacked},
         live_bytes=sum(used.live.values()),
-        absent=sum(len(digests - runs.files) for digests in used.absent.values()),
+        absent=_absent(catalog, used, runs),
         held=held,
+    )
+
+
+def _absent(catalog: Catalog, used: Usage, runs: RunNeeds) -> int:
+    """Counts what is needed and in no pack that stands; what lies in condemned ones only is copied out of them."""
+    kinds = {KIND_FILE: (KIND_FILE, KIND_RECIPE)}
+    return sum(
+        not catalog.locations(digest, kinds.get(kind, (kind,)), condemned_too=True)
+        for kind, digests in used.absent.items()
+        for digest in digests - runs.files
     )
 
 
@@ -271,20 +289,23 @@ def _secure(
         seen = catalog.condemned
         progress.start(f"looking at what is needed on {catalog.remote.store.label}")
         needs = run_needs()
-        standing = look(catalog)
-        used = _used(catalog, cache, standing, needs)
-        if not used.lacks():
-            return seen
-        gone = catalog.condemned
-        upload = PackUpload(catalog)
-        with catalog.counting_condemned():
-            copied = copy_objects.run(catalog, upload, copy_objects.plan(catalog, used.absent), gone, progress)
+        try:
+            standing = look(catalog)
+            used = _used(catalog, cache, standing, needs)
+            if not used.lacks():
+                return seen
+            gone = catalog.condemned
+            upload = PackUpload(catalog)
+            with catalog.counting_condemned():
+                copied = copy_objects.run(catalog, upload, copy_objects.plan(catalog, used.absent), gone, progress)
+        except ObjectAbsent:  # another collector deleted a pack meanwhile
+            continue
         if not copied.records and not upload.sent:
             return seen
         done.copied.append(copied)
         catalog.has_all(upload.sent)  # says what is not there: lost, or taken for superfluous by another collector
     raise RemoteError(
-        f"cannot collect on {catalog.remote.store.label}: what was copied keeps disappearing; nothing was deleted",
+        f"cannot collect on {catalog.remote.store.label}: what was listed or copied keeps disappearing; no data was deleted",
         hint="is another dvlite gc running? run it again later; else check the store: dvlite remote test",
     )
 

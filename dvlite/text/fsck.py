@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 from dvlite.commands.fsck import FsckResult
 from dvlite.health.findings import FsckFinding, LostVersion
-from dvlite.show import Show, count, duration_text, printable, short_oid, size_text
+from dvlite.show import Show, count, duration_text, one_line, printable, short_oid, size_text
 
 _COLORS = {"found": "red", "left": "red", "repaired": "green", "ignored": "yellow"}
 _WORDS = {"found": "", "left": "not repaired: ", "repaired": "repaired: ", "ignored": "ignored: "}
@@ -24,7 +24,7 @@ def text(result: FsckResult, show: Show) -> Iterator[str]:
     for lost in result.lost:
         yield from _version(lost, show)
     for each in result.unchecked:
-        yield f"{show.style('yellow', 'not checked:')} {printable(each.what)}: {printable(each.why)}"
+        yield f"{show.style('yellow', 'not checked:')} {one_line(each.what)}: {one_line(each.why)}"
     if not show.quiet:
         yield from _summary(result, show)
 

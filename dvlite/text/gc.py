@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from dvlite.commands.gc import GcResult
+from dvlite.commands.gc import GRACE_SECONDS, GcResult
 from dvlite.share.needs import GcPart
 from dvlite.show import Show, count, printable, size_text
 from dvlite.text.style import table
@@ -27,7 +27,15 @@ def text(result: GcResult, show: Show) -> Iterator[str]:
         amount = f"{count(result.quarantined, 'damaged object')}, {size_text(result.quarantined_bytes)}"
         yield f"In quarantine: {amount}; they stay until you remove them."
     if result.gone and not result.applied:
-        yield from show.next_step("dvlite gc --yes")
+        grace = "" if result.grace_seconds == GRACE_SECONDS else grace_option(result.grace_seconds)
+        yield from show.next_step(f"dvlite gc{grace} --yes")
+
+
+def grace_option(seconds: float) -> str:
+    """Returns the option for a grace, in the largest unit that it is a whole number of."""
+    units = {"d": 86400, "h": 3600, "m": 60, "s": 1}
+    unit = next((unit for unit, size in units.items() if seconds >= size and not seconds % size), "s")
+    return f" --grace {int(seconds) // units[unit]}{unit}"
 
 
 def part_rows(parts: tuple[GcPart, ...]) -> Iterator[str]:

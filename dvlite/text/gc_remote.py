@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 from dvlite.commands.gc_remote import GcClonesResult, GcRemoteResult
 from dvlite.show import Show, count, printable, size_text
-from dvlite.text.gc import part_rows
+from dvlite.text.gc import grace_option, part_rows
 from dvlite.text.style import table
 
 _DAY = 86400
@@ -23,6 +23,8 @@ def text(result: GcRemoteResult | GcClonesResult, show: Show) -> Iterator[str]:
     freed, later = size_text(result.freed_bytes), size_text(result.later_bytes)
     if not result.gone and not result.claims:
         yield f"Nothing to remove from {where}."
+    elif not result.gone:
+        yield f"Nothing to remove from {where} yet."
     elif result.applied:
         yield f"Removed {freed} from {where}."
         if result.later_bytes:
@@ -33,7 +35,8 @@ def text(result: GcRemoteResult | GcClonesResult, show: Show) -> Iterator[str]:
         yield f"Would free {whole} on {where}{part}:"
     yield from part_rows(result.gone)
     if result.claims:
-        yield f"{count(result.claims, 'claim')} of clones that nothing needs {'fell' if result.applied else 'would fall'}."
+        fell = "ended" if result.applied else "would end"
+        yield f"{count(result.claims, 'claim')} on what is no longer needed {fell}."
     if result.kept:
         yield "Kept:"
         yield from part_rows(result.kept)
@@ -41,7 +44,9 @@ def text(result: GcRemoteResult | GcClonesResult, show: Show) -> Iterator[str]:
         are = "objects that are needed are" if result.missing > 1 else "object that is needed is"
         yield show.style("yellow", f"{result.missing:,} {are} not there: dvlite push from a clone that has the data.")
     if not result.applied and (result.gone or result.claims):
-        yield from show.next_step(f"dvlite gc --remote {printable(result.remote)} --yes")
+        grace = "" if result.grace_seconds is None else grace_option(result.grace_seconds)
+        gone = "".join(f" --forget-clone {printable(clone)}" for clone in result.forgotten)
+        yield from show.next_step(f"dvlite gc --remote {printable(result.remote)}{grace}{gone} --yes")
 
 
 def _clones(result: GcClonesResult) -> Iterator[str]:
@@ -50,7 +55,7 @@ def _clones(result: GcClonesResult) -> Iterator[str]:
         return
     rows = [("CLONE", "USER", "CLAIMS", "LAST SEEN", "")]
     for each in result.clones:
-        days = int(each.seconds // _DAY)
+        days = max(0, int(each.seconds // _DAY))  # the store may have dates in the future
         seen = "today" if not days else f"{count(days, 'day')} ago"
         note = "this clone" if each.is_own else "asleep: gc asks git about its versions" if each.is_asleep else ""
         rows.append((each.clone[:12], printable(each.user) or "-", f"{each.roots:,}", seen, note))

@@ -44,7 +44,7 @@ def test_a_plan_removes_nothing_and_says_what_would_go(pushed):
     assert plan["applied"] is False
     assert plan["freed_bytes"] > 100_000
     assert holds(pushed, noise(100_000, 2)[40_000:41_000])
-    assert "next: dvlite gc --remote origin --yes" in pushed.dvlite("gc", "--remote", "--grace", "0s").stdout
+    assert "next: dvlite gc --remote origin --grace 0s --yes" in pushed.dvlite("gc", "--remote", "--grace", "0s").stdout
 
 
 def test_what_git_dropped_goes_and_the_rest_can_be_pulled(pushed, colleague):

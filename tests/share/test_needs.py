@@ -200,6 +200,29 @@ def test_a_worktree_that_is_gone_is_refused(work):
         needs(work)
 
 
+def test_a_submodule_is_a_clone_like_others(work, tmp_path):
+    above = tmp_path / "above"
+    git(tmp_path, "init", "-q", "above")
+    git(above, "-c", "protocol.file.allow=always", "submodule", "--quiet", "add", str(work), "sub")
+    put(above / "sub", data="in the submodule")
+    git(above / "sub", "worktree", "add", "-q", "--detach", str(tmp_path / "other"), "HEAD")
+    for folder in (above / "sub", tmp_path / "other"):
+        assert named(needs(folder), "in the submodule")
+
+
+def test_an_error_in_another_worktree_says_where_it_is(work):
+    tree = work.parent / "tree"
+    git(work, "worktree", "add", "-q", "--detach", str(tree), "HEAD")
+    (tree / "data.dvlite").write_text("garbage", encoding="utf-8")
+    with pytest.raises(DvliteError) as refused:
+        needs(work)
+    assert refused.value.message.endswith(f"in '{tree}'")
+    assert refused.value.hint.startswith(f"in '{tree}': ")
+    with pytest.raises(DvliteError) as refused:
+        needs(tree)
+    assert str(tree) not in refused.value.message
+
+
 # --- keep rules ---
 
 

@@ -125,6 +125,7 @@ def test_what_a_collector_condemned_and_did_not_copy_is_finished_by_the_next(wor
     catalog = Catalog(here.remote)
     collect.look(catalog)
     collect.condemn(catalog, catalog.packs)  # and died
+    assert gc(here, versions, apply=False)[0].absent == 0
     gc(here, versions[:1])
     assert_complete(world, "colleague", versions[0], SMALL | {"extra": noise(500, 0)})
 
@@ -143,6 +144,12 @@ def test_a_claim_whose_list_is_lost_stops_others_until_its_clone_ends_it_or_is_f
     assert [claim.clone for claim, _ in todo.claims.falling if claim.clone != here.remote.clone] == [there.remote.clone]
     todo, _ = gc(there, grace=DAY, apply=False)
     assert [claim.clone for claim, _ in todo.claims.falling] == [there.remote.clone]
+    root = next(entry.name for entry in store.list("roots/").entries if there.remote.clone in entry.name)
+    body = store.store.objects[root]
+    store.store.objects[root] = b"junk"
+    here.remote.forget("roots", {root[6:]})
+    assert gc(here, gone={there.remote.clone}, apply=False)[0].claims.falling
+    store.store.objects[root] = body
     there.push(theirs)
     assert gc(here, apply=False)[0].absent == 0
     assert_complete(world, "colleague", theirs, SMALL)
@@ -181,6 +188,16 @@ def test_a_remote_that_cannot_be_read_loses_nothing(world, store):
     here.remote.forget("index", {name[6:]})
     with pytest.raises(ObjectCorrupt, match="cannot collect"):
         gc(here)
+
+
+def test_a_damaged_condemned_list_that_nothing_can_write_again_is_named(world, store):
+    here = world.site("here")
+    here.push(here.add("data", SMALL))
+    name = f"condemned/{'a' * 64}"
+    store.put(name, b"junk")
+    with pytest.raises(ObjectCorrupt) as caught:
+        gc(here)
+    assert caught.value.hint.endswith(name)
 
 
 def test_packs_whose_index_object_was_lost_are_kept_and_indexed_again(world, store):

@@ -1,7 +1,13 @@
 """The words of `gc`."""
 
+from dataclasses import replace
+
+import pytest
+
 from dvlite.commands.gc import GcPart, GcResult
+from dvlite.commands.gc_remote import GcRemoteResult
 from dvlite.show import Show
+from dvlite.text import gc_remote
 from dvlite.text.gc import text
 from tests.text.samples import GIB, MIB
 
@@ -28,6 +34,15 @@ def test_a_plan_gives_reasons_and_the_next_command():
         "In quarantine: 2 damaged objects, 10 B; they stay until you remove them.",
         "next: dvlite gc --yes",
     ]
+
+
+@pytest.mark.parametrize(("seconds", "shown"), [(0, "0s"), (90, "90s"), (7200, "2h"), (30 * 86400, "30d")])
+def test_the_next_command_has_the_options_of_the_plan(seconds, shown):
+    assert said(replace(PLAN, grace_seconds=seconds))[-1] == f"next: dvlite gc --grace {shown} --yes"
+    remote = GcRemoteResult(remote="origin", url="u", claims=1, grace_seconds=float(seconds), forgotten=("5775976b",))
+    assert list(gc_remote.text(remote, Show()))[-1] == (
+        f"next: dvlite gc --remote origin --grace {shown} --forget-clone 5775976b --yes"
+    )
 
 
 def test_what_was_done_and_nothing_to_do():
