@@ -6,6 +6,7 @@ Knows nothing of dvlite. Every server has ports and a folder of its own, so that
 from __future__ import annotations
 
 import contextlib
+import http.client
 import os
 import random
 import shutil
@@ -108,7 +109,9 @@ def _binary() -> str:
 def _free_ports() -> dict[str, int]:
     """Returns five ports that nothing listens on, nor on the five used for gRPC."""
     while True:
-        first = random.randrange(20_000, 50_000)
+        first = random.randrange(
+            12_000, 22_000
+        )  # below the ports that Linux gives to clients: one of them may connect to itself
         numbers = range(first, first + len(_PORTS))
         if all(_is_free(number) and _is_free(number + _GRPC_OFFSET) for number in numbers):
             return dict(zip(_PORTS, numbers, strict=True))
@@ -134,7 +137,7 @@ def _answers(process: subprocess.Popen[bytes], url: str) -> bool:
                 urllib.request.Request(request.url, headers=dict(request.headers)), timeout=2
             ).close()
             return True
-        except OSError:
+        except (OSError, http.client.HTTPException):
             pass
         time.sleep(0.05)
     return False
