@@ -28,7 +28,7 @@ from tests.faults.sweep import Sweep, Tally, different, environment, in_cache, s
 _EXT4_SHUTDOWN = 0x8004587D
 _WITHOUT_FLUSH = 2
 SWEPT = ("add (first)", "add (again)", "rm", "mv (folder)", "mv (file)", "checkout (behind)", "checkout --force")
-SWEPT += ("repro (again)", "push (first)", "push (second)")
+SWEPT += ("repro (again)", "push (first)", "push (second)", "gc --yes", "gc --remote --yes", "sync")
 
 
 class Unavailable(Exception):

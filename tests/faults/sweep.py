@@ -312,11 +312,11 @@ def one_fact(path: Path) -> tuple:
 
 
 def normal(path: bytes, fact: tuple) -> tuple:
-    """Returns a fact without what differs from run to run."""
+    """Returns a fact without what differs from run to run; the order of paths that git ignores does not count."""
     if (
         path.endswith(b"/.git/info/exclude") and fact[0] == "file"
     ):  # what git need not see is written there once, if that can be
-        lines = (line for line in fact[2].splitlines() if not line.startswith(files.TEMP_PREFIX.encode()))
+        lines = sorted(line for line in fact[2].splitlines() if not line.startswith(files.TEMP_PREFIX.encode()))
         return (*fact[:2], b"\n".join(lines))
     if path.endswith(_WITH_IDS) and fact[0] == "file":
         return (*fact[:2], _RANDOM.sub(b"id", fact[2]))
