@@ -24,13 +24,15 @@ from dvlite.repo.open_stores import open_remote
 from dvlite.repo.repository import WAITING, Repo, open_cache
 from dvlite.share.collect_remote import Collection, CollectOptions, collect_remote
 from dvlite.share.needs import every_version, refuse_shallow
-from dvlite.show import Show, quote, word
+from dvlite.show import Show, count, quote, word
 from dvlite.store import cache_sweep, fetch
 from dvlite.store.cache import Cache
 from dvlite.store.cache_sweep import PURGED, Amount, Limits, Verdict
 from dvlite.store.catalog import Catalog
 from dvlite.store.pack import KIND_FILE
 from dvlite.workspace.path_args import usable
+
+CACHE = "cache"  # what the store of this clone is called
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -89,6 +91,11 @@ class PurgeResult:
         if not failed or not self.applied:
             return None
         names = show.paths([store.store for store in failed])
+        if failed[0].store == CACHE:
+            return PartlyDone(
+                f"the content may still stand in the cache: {failed[0].problem}",
+                hint="dvlite fsck --deep --repair, then run the same command again",
+            )
         return PartlyDone(
             f"the content still stands on {names}: {failed[0].problem}",
             hint=f"run the same command again, or later: dvlite gc --remote {word(failed[0].store)} --yes",
@@ -364,7 +371,7 @@ def _of_collection(collection: Collection, options: PurgeOptions) -> PurgedStore
 def _in_cache(repo: Repo, cache: Cache, *, apply: bool, progress: Progress) -> PurgedStore:
     """Removes what is purged from the cache, damaged copies and leftovers of killed commands too."""
     if not cache.folder.is_dir():
-        return PurgedStore(store="cache")
+        return PurgedStore(store=CACHE)
     cache.segments()  # repairs a damaged index, which takes the lock that is held below
 
     def judge(kind: int, digest: Digest) -> Verdict:
@@ -379,12 +386,31 @@ def _in_cache(repo: Repo, cache: Cache, *, apply: bool, progress: Progress) -> P
         progress.start("looking at the cache")
         sweep = cache_sweep.plan(cache, judge, Limits(tidies=apply))
         gone = sweep.gone.get(PURGED, Amount())
+        damaged = cache_sweep.apply(cache, sweep, judge) if apply else 0
         if apply:
-            cache_sweep.apply(cache, sweep, judge)
-            for path in (cache.folder / "quarantine").glob("files-*"):
-                if path.name[6:70] in {digest.hex() for digest in cache.purged}:
-                    path.unlink(missing_ok=True)
-    return PurgedStore(store="cache", url=str(cache.folder), size_bytes=gone.size_bytes, freed_bytes=gone.size_bytes)
+            _clear_quarantine(cache)
+    problem = None
+    if sweep.unreadable:
+        problem = f"cannot read {count(sweep.unreadable, 'pack')}"
+    elif damaged:
+        problem = f"{count(damaged, 'other object')} in its packs cannot be copied: damaged"
+    return PurgedStore(
+        store=CACHE,
+        url=str(cache.folder),
+        size_bytes=gone.size_bytes,
+        freed_bytes=0 if damaged else gone.size_bytes,
+        problem=problem,
+    )
+
+
+def _clear_quarantine(cache: Cache) -> None:
+    """Removes damaged copies of what is purged; a folder that cannot be listed is an error, as they may be in it."""
+    purged = {digest.hex() for digest in cache.purged}
+    folder = cache.folder / "quarantine"
+    with contextlib.suppress(FileNotFoundError):
+        for name in os.listdir(folder):
+            if name.startswith("files-") and name[6:70] in purged:
+                (folder / name).unlink(missing_ok=True)
 
 
 def _warnings(cache: Cache) -> Iterator[str]:

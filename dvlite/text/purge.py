@@ -61,7 +61,9 @@ def _contents(contents: Sequence[PurgedContent], show: Show) -> Iterator[str]:
 def _store(store: PurgedStore, *, applied: bool) -> str:
     name = "the cache" if store.store == "cache" else f"{printable(store.store)} ({printable(store.url)})"
     if store.problem is not None:
-        return f"Not from {printable(store.store)}: {one_line(store.problem)}."
+        return (
+            f"Not from {'the cache' if store.store == 'cache' else printable(store.store)}: {one_line(store.problem)}."
+        )
     if not store.size_bytes and not store.later_bytes and not store.freed_bytes:
         return f"Nothing of it is in {name}." if store.store == "cache" else f"Nothing of it is on {name}."
     size = size_text(store.size_bytes)

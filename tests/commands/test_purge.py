@@ -278,6 +278,22 @@ def test_a_purge_that_is_run_again_changes_nothing(past):
     assert len(here.json("purge", "--list")["purges"]) == 1
 
 
+@pytest.mark.parametrize("where", ["another file", "the list of its records"])
+def test_a_damaged_pack_of_the_cache_is_not_passed_over(past, where):
+    here, _ = past
+    other = noise(3000, 0)[1000:1048]  # stands in the pack of the secret
+    damaged = next(path for path in here.cache.glob("packs/*") if other in path.read_bytes())
+    data = bytearray(damaged.read_bytes())
+    at = data.index(other) if where == "another file" else len(data) - 20
+    data[at] ^= 8
+    damaged.chmod(0o644)
+    damaged.write_bytes(data)
+    whole = here.fails(
+        3, "purge", "data/sub/people.csv", "--all-versions", "--reason", REASON, "--yes", "--grace", "0s"
+    )
+    assert "may still stand in the cache" in whole
+
+
 def test_what_names_nothing_is_refused(past):
     here, _ = past
     here.fails(2, "purge", "data/nothing", "--reason", REASON)

@@ -426,6 +426,21 @@ def is_mirrored(world: World) -> None:
     away.rename(world.base / "store")
 
 
+def is_purged_of_all(world: World) -> None:
+    """No byte of what was purged is left in the cache or on the remote; a colleague gets all else of both versions."""
+    pieces = [noise(300, 201), noise(300, 202), noise(80_000, 51)[40_000:41_000], noise(80_000, 52)[40_000:41_000]]
+    for folder in (world.base / "store", world.base / "here" / ".git" / "dvlite" / "cache"):
+        for path in folder.rglob("*"):
+            data = path.read_bytes() if path.is_file() else b""
+            assert not any(piece in data for piece in pieces), f"{path} has content that was purged"
+    world.git("clone", "-q", "here", "proof", cwd=".")
+    for version in ("HEAD~1", "HEAD"):
+        world.git("checkout", "-q", "--detach", version, cwd="proof")
+        ended = world.run("pull", cwd="proof")
+        assert ended.code == 3, f"pull of {version} left with {ended.code}: {ended.text}"
+        subprocess.run(["cp", "-a", world.base / "proof" / "data", world.base / "proof" / f"of {version}"], check=True)
+
+
 def _has_both(world: World) -> None:
     world.dv("checkout", cwd="there")
 
@@ -473,6 +488,12 @@ SCENARIOS = (
         ("purge", "model.bin", "data/large", "--reason", "law", "--yes", "--grace", "0s"),
         pushed,
         proof=is_purged,
+    ),
+    Scenario(
+        "purge --all-versions",
+        ("purge", "data/d0/2", "model.bin", "--all-versions", "--reason", "request 17", "--grace", "0s", "--yes"),
+        to_clone,
+        proof=is_purged_of_all,
     ),
     Scenario("hook pre-commit", ("hook", "pre-commit"), staged),
     Scenario(
