@@ -6,8 +6,9 @@ from functools import partial
 import pytest
 
 from dvlite.formats import recipe
-from dvlite.store import collect, pack, push_protocol
+from dvlite.store import claims, collect, pack, push_protocol
 from dvlite.store.catalog import Catalog
+from dvlite.store.claims import Claims
 from tests.store import schedule, world
 from tests.store.schedule import play
 
@@ -53,20 +54,9 @@ def with_packs_condemned_since(monkeypatch):
     monkeypatch.setattr(collect, "_secure", secure)
 
 
-def with_index_objects_deleted(monkeypatch):
-    """The collector deletes index objects that name condemned packs, without writing again what else they say."""
-    monkeypatch.setattr(collect.index, "known_rows", lambda _: [])
-    real = collect._delete
-
-    def delete(catalog, due):
-        put = catalog.remote.put
-        catalog.remote.put = lambda name, data: None if name.startswith("index/") else put(name, data)
-        try:
-            real(catalog, due)
-        finally:
-            catalog.remote.put = put
-
-    monkeypatch.setattr(collect, "_delete", delete)
+def with_claims_that_fall(monkeypatch):
+    """The collector drops the claims of other clones, however young."""
+    monkeypatch.setattr(claims, "judge", lambda _catalog, roots, _owner: Claims(falling=[(each, "") for each in roots]))
 
 
 def without_second_look(monkeypatch):
@@ -94,7 +84,7 @@ def with_condemned_packs(monkeypatch):
 BROKEN = (
     with_roots_of_the_plan,
     with_packs_condemned_since,
-    with_index_objects_deleted,
+    with_claims_that_fall,
     without_second_look,
     without_a_root,
     with_condemned_packs,
