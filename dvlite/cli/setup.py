@@ -150,6 +150,8 @@ def gc(
     from dvlite.share.collect_remote import CollectOptions
 
     options = CollectOptions(remote or None, jobs, yes, seconds, gone)
+    if clones and gone:
+        raise UsageError("--clones only lists: it takes no --forget-clone", hint="dvlite gc --remote --clones")
     if clones:
         return run(lambda s: gc_clones(s.repo(), options, progress=s.progress), text="gc_remote")
     return run(lambda s: gc_remote(s.repo(), options, progress=s.progress), text="gc_remote")

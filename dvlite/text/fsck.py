@@ -66,7 +66,9 @@ def _summary(result: FsckResult, show: Show) -> Iterator[str]:
     extent = f", read {size_text(result.read_bytes)}" if result.deep else ""
     bad = sum(state in ("found", "left") for state in result.states)
     outcome = (
-        "all is right"
+        "not all could be checked"
+        if result.unchecked and not bad
+        else "all is right"
         if not bad and not result.is_repaired
         else "all is repaired"
         if not bad
