@@ -373,9 +373,11 @@ class Catalog:
                 self._footers.popitem(last=False)
             self.remote.remember_checked("footers", name.hex(), bytes(footer))
 
-    def drop_footers(self) -> None:
-        """Forgets the footers that are in memory; those on disk stay."""
-        self._footers.clear()
+    def each_footer(self, names: Iterable[Digest]) -> Iterator[tuple[Digest, list[Record]]]:
+        """Yields the records of any number of packs, each once, with no more of them in memory than are kept anyway."""
+        names = list(dict.fromkeys(names))
+        for start in range(0, len(names), _MOST_FOOTERS):
+            yield from self.footers(names[start : start + _MOST_FOOTERS]).items()
 
     def _kept_footer(self, name: Digest) -> list[Record] | None:
         data = self.remote.recall_checked("footers", name.hex())

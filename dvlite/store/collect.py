@@ -1,4 +1,4 @@
-"""gc of a remote, by the protocol 'publish, then look' (DESIGN section 5, docs/explanation/protocol.md): condemn, look at what is needed, copy, delete.
+"""gc of a remote, by the protocol 'publish, then look' (docs/explanation/protocol.md): condemn, look at what is needed, copy, delete.
 
 First a plan (pure data), then its execution, which trusts nothing of the plan but what it chose to condemn: what has to stay is worked out
 after that, from fresh listings. Safe at any request beside pushes, pulls and other collectors; a run that died is finished by the next.

@@ -228,7 +228,6 @@ class _Chunks:
             self._advanced += place.record.raw_length
         for name in runs:
             self._moved[name].sort(key=lambda run: run.first)
-        self._source.drop_footers()
 
     def _is_known(self, moved: list[_Moved], number: int, record: Record) -> bool:
         place = None if self._known is None else self._known.find(record.digest)

@@ -12,8 +12,6 @@ from dvlite.store.pack import KIND_CHUNK, KIND_FILE, KIND_RECIPE
 from dvlite.store.recipes import LargeFile
 from dvlite.store.usage import Usage, note_run, places_of
 
-_FOOTERS_AT_ONCE = 256
-
 
 @dataclass(slots=True)
 class Held:
@@ -53,25 +51,17 @@ def _look_at_chunks(catalog: Catalog, files: Iterable[LargeFile], used: Usage, h
             note_run(runs, term)
     chunks: set[Digest] = set()
     shared: set[Digest] = set()
-    for name, records in _footers(catalog, runs):
+    for name, records in catalog.each_footer(runs):
         chunks.update(place.record.digest for place in places_of(records, name, runs[name]))
     of_class = (entry for segment in catalog.indexes().values() for entry in segment.packs.items())
     names = dict.fromkeys(name for name, entry in of_class if entry.pack_class == pack.CHUNKS and catalog.usable(name))
-    for name, records in _footers(catalog, names):
+    for name, records in catalog.each_footer(names):
         needed = {place.record.digest for place in places_of(records, name, used.runs.get(name, ()))}
         shared |= needed & chunks
     held.chunks, held.shared = len(chunks), len(shared)
     leaving = chunks - shared
-    for name, records in _footers(catalog, names):
+    for name, records in catalog.each_footer(names):
         going = [record.stored_length for record in records if record.kind == KIND_CHUNK and record.digest in leaving]
         if going:
             held.packs.add(name)
             held.size_bytes += sum(going)
-
-
-def _footers(catalog: Catalog, names: Iterable[Digest]) -> Iterable[tuple[Digest, list[pack.Record]]]:
-    """Yields the records of packs, a part of the packs at a time: they are kept on the disk, and few in memory."""
-    names = list(names)
-    for start in range(0, len(names), _FOOTERS_AT_ONCE):
-        yield from catalog.footers(names[start : start + _FOOTERS_AT_ONCE]).items()
-        catalog.drop_footers()

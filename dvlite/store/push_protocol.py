@@ -1,4 +1,4 @@
-"""Brings versions from the cache to a remote by the protocol 'publish, then look' (DESIGN section 5, docs/explanation/protocol.md).
+"""Brings versions from the cache to a remote by the protocol 'publish, then look' (docs/explanation/protocol.md).
 
 Order: packs, index, run records, root; then a second look at what was condemned meanwhile; only then success. No locks, no leases, no clocks
 in the safety argument. First a plan (pure data), then its execution with a bounded number of packs in memory. A push deletes no root, not

@@ -36,7 +36,6 @@ from dvlite.store.recipes import LargeFile
 _PART_ROWS = 2_000_000  # files compared at a time: about 250 MB of memory
 _NODES_AT_ONCE = 1000  # 20 MB
 _MOST_RUNS = 4096  # of a pack before they are joined: a pack has about 1,000 chunks
-_FOOTERS_AT_ONCE = 256  # 50 MB
 OVERHEAD_BYTES = RECORD_BYTES + ROW_BYTES  # of a record in a pack
 EMPTY_BYTES = HEADER_BYTES + TRAILER_BYTES  # of a pack
 
@@ -193,14 +192,11 @@ def _count_large(catalog: Catalog, usage: Usage, file: LargeFile) -> None:
 
 
 def _count_chunks(catalog: Catalog, usage: Usage) -> None:
-    names = list(usage.runs)
-    for start in range(0, len(names), _FOOTERS_AT_ONCE):
-        for name, records in catalog.footers(names[start : start + _FOOTERS_AT_ONCE]).items():
-            usage.runs[name] = joined = join(usage.runs[name])
-            usage.live[name] = sum(
-                record.stored_length + OVERHEAD_BYTES for first, end in joined for record in records[first:end]
-            )
-        catalog.drop_footers()
+    for name, records in catalog.each_footer(usage.runs):
+        usage.runs[name] = joined = join(usage.runs[name])
+        usage.live[name] = sum(
+            record.stored_length + OVERHEAD_BYTES for first, end in joined for record in records[first:end]
+        )
 
 
 def note_run(runs: dict[Digest, list[tuple[int, int]]], term: Term) -> None:

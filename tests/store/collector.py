@@ -1,4 +1,4 @@
-"""A gc for tests: the protocol of DESIGN section 5 without its ages and policies, free to condemn any pack at any moment."""
+"""A gc for tests: the protocol of docs/explanation/protocol.md without its ages and policies, free to condemn any pack at any moment."""
 
 from __future__ import annotations
 
