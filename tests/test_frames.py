@@ -19,10 +19,10 @@ PROJECT = Path(__file__).parent.parent
 
 # command: (functions, files, frames of the deepest call, frames of the first write of a tracked file's bytes; 0: it writes none)
 BOUNDS = {
-    "add": (178, 31, 12, 9),
-    "status": (109, 28, 12, 0),
-    "push": (378, 53, 20, 0),
-    "repro": (465, 61, 18, 0),
+    "add": (179, 32, 12, 9),
+    "status": (110, 29, 12, 0),
+    "push": (380, 54, 20, 0),
+    "repro": (466, 62, 18, 0),
     "checkout": (203, 35, 17, 13),
     "pull": (415, 58, 18, 3),
 }

@@ -10,6 +10,7 @@ from dvlite.errors import StrangeFile
 from dvlite.formats.pointer import SUFFIX
 from dvlite.git.output import is_pipeline_file, is_pointer
 from dvlite.repo.repository import Repo, open_cache
+from dvlite.workspace import unpushed
 from dvlite.workspace.path_args import select, usable, warning_of
 from dvlite.workspace.path_status import AbsentPath, ChangedPath, PathStatus
 from dvlite.workspace.purged import PurgedFile
@@ -44,6 +45,7 @@ class StatusResult:
     not_in_cache: tuple[AbsentPath, ...] = ()  # dvlite fetch
     not_pushed: tuple[AbsentPath, ...] | None = None  # dvlite push; None: not looked at
     remote: str | None = None
+    unpushed: tuple[str, ...] = ()  # made in this clone, and not pushed since: dvlite push; no remote was asked
     purged: tuple[PurgedFile, ...] = ()  # files whose content was removed for good: nothing is to be done about them
     warnings: tuple[str, ...] = ()
 
@@ -80,7 +82,8 @@ def status(
     not_in_cache = tuple(check.not_in_cache for check in checks if check.not_in_cache is not None)
     uncommitted = tuple(_uncommitted(repo, _files_of(chosen) if paths else None))
     stale: tuple[StaleStage, ...] = ()
-    if not paths and repo.work_tree.pipeline_files(as_seen=True):
+    nothing_here = bool(checks) and all(check.missing and check.not_in_cache for check in checks)
+    if not nothing_here and not paths and repo.work_tree.pipeline_files(as_seen=True):
         from dvlite.pipeline.staleness import stages_out_of_date  # only where there is a pipeline
 
         stale, problems = stages_out_of_date(repo, work, tracked)
@@ -98,9 +101,20 @@ def status(
         not_in_cache=not_in_cache,
         not_pushed=not_pushed,
         remote=name,
+        unpushed=() if check_remote else _unpushed(repo, chosen, uncommitted),
         purged=tuple(file for check in checks for file in check.purged),
         warnings=tuple(warnings),
     )
+
+
+def _unpushed(repo: Repo, chosen: Sequence[Tracked], uncommitted: Sequence[UncommittedPointer]) -> tuple[str, ...]:
+    """Returns the paths whose version was made here and not pushed since, as far as this clone knows; a commit comes before a push."""
+    if not repo.config.default_remotes:
+        return ()
+    waiting = {file.path for file in uncommitted}
+    due = [item for item in chosen if item.push and not waiting & {item.lockfile or item.path + SUFFIX}]
+    made_here = unpushed.among(repo, (item.pointer.oid for item in due))
+    return tuple(item.path for item in due if item.pointer.oid in made_here)
 
 
 def _files_of(chosen: Sequence[Tracked]) -> set[str]:

@@ -29,6 +29,7 @@ from dvlite.pipeline.stages import Stage, StageOut
 from dvlite.show import quote
 from dvlite.store.cache_writer import Writer
 from dvlite.store.pack import KIND_FILE, KIND_MANIFEST
+from dvlite.workspace import unpushed
 from dvlite.workspace.backups import save_pointer, saved_name
 from dvlite.workspace.hashing import Snapshot, identify
 from dvlite.workspace.ingest import CachingReader
@@ -159,6 +160,8 @@ class Outputs:
             for path in paths:
                 taken = self.take(path, tracked=out.spec.cache)
                 outputs.append((out, replace(taken, cache=out.spec.cache, push=out.spec.push)))
+                if out.spec.cache and out.spec.push:
+                    unpushed.note(self._work.repo, taken.oid)
         return outputs
 
     def take(self, path: str, *, tracked: bool = True, reread: bool = False) -> Locked:

@@ -30,6 +30,7 @@ from dvlite.store.catalog import Catalog
 from dvlite.store.push_plan import Bases, PushPlan, refuse_missing
 from dvlite.store.push_protocol import RootAuthor, plan
 from dvlite.store.remote import Remote
+from dvlite.workspace import unpushed
 from dvlite.workspace.fetch import MovedPath, file_in, not_moved
 from dvlite.workspace.path_args import select, travelling, usable
 from dvlite.workspace.purged import PurgedFile, purged_file
@@ -164,9 +165,10 @@ def publish(repo: Repo, items: Sequence[Tracked], options: PushOptions, *, progr
                 send_records=lambda: sent.append(share.send(remote, runs) if runs is not None else 0),
             )
             files, size_bytes, todo.purged = done.files, done.size_bytes, done.plan.purged
-            for item in items:
-                if (item.path, item.pointer.digest) not in lost:
-                    remote.remember("latest", _path_key(item.path), item.pointer.oid.encode())
+            complete = [item for item in items if (item.path, item.pointer.digest) not in lost]
+            for item in complete:
+                remote.remember("latest", _path_key(item.path), item.pointer.oid.encode())
+            unpushed.drop(repo, (item.pointer.oid for item in complete))
         present = {(version.path, version.digest) for version in todo.present}
         traffic = remote.traffic
     return PushResult(

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
-from dvlite.show import Show, count, one_line, printable, some
+from dvlite.show import Show, count, one_line, printable, size_text, some
 from dvlite.text.reasons import reason_text
 from dvlite.text.style import amount_text, growth_text, table
 from dvlite.workspace.changes import Counts, counts_text
@@ -22,6 +22,11 @@ WIDTH = 33  # of a heading, so that the commands stand below each other
 def text(result: StatusResult, show: Show) -> Iterator[str]:
     """Yields the lines of the result."""
     remote = printable(result.remote or "the remote")
+    is_fresh = 1 < len(result.not_in_cache) == len(result.missing) and not (result.changed or result.outputs_changed)
+    if is_fresh:
+        size = size_text(sum(path.size_bytes for path in result.not_in_cache))
+        yield _heading("No data here yet", "dvlite pull", show)
+        yield f"  {count(len(result.not_in_cache), 'tracked path')}, {size}"
     earlier = [path for path in result.missing if path.earlier is not None]
     if earlier:
         gone = {path.path for path in result.not_in_cache}.intersection(path.path for path in earlier)
@@ -47,7 +52,7 @@ def text(result: StatusResult, show: Show) -> Iterator[str]:
     if result.uncommitted:
         yield _heading("Not committed", "git commit", show)
         yield from table(((show.path(pointer.path), pointer.state) for pointer in result.uncommitted), indent="  ")
-    if result.not_in_cache:
+    if result.not_in_cache and not is_fresh:
         # what is in the workspace and unchanged can go back into the cache from there
         is_whole = not (result.missing or result.changed or any(path.stage for path in result.not_in_cache))
         hint = "dvlite pull, or from the workspace: dvlite add -u" if is_whole else "dvlite pull"
@@ -73,6 +78,9 @@ def text(result: StatusResult, show: Show) -> Iterator[str]:
     elif result.clean:
         pushed = f", complete on {remote}" if result.not_pushed is not None else ""
         yield f"Clean: {count(result.tracked, 'tracked path')}{pushed}."
+    if result.unpushed:
+        yield _heading("Not pushed yet", "dvlite push", show)
+        yield f"  {show.some([show.path(path) for path in result.unpushed])}"
 
 
 def _stale(stages: Sequence[StaleStage], show: Show) -> Iterator[str]:

@@ -20,7 +20,7 @@ from dvlite.progress import Progress
 from dvlite.show import count, one_line, quote, word
 from dvlite.store.cache_writer import Writer
 from dvlite.store.pack import KIND_MANIFEST
-from dvlite.workspace import sparse
+from dvlite.workspace import sparse, unpushed
 from dvlite.workspace.add_checks import portable_warnings
 from dvlite.workspace.changes import Counts, Kind
 from dvlite.workspace.hashing import Snapshot, identify
@@ -266,6 +266,7 @@ class Adder:
         for path, new, old, _, _ in self._versions:
             if old is None or not new.same_version(old) or new.size_bytes != old.size_bytes:
                 files.write_atomic(work.repo.root / (path + SUFFIX), pointer.dump(new))
+                unpushed.note(work.repo, new.oid)
                 written.append(path + SUFFIX)
         for path, new, old, snapshot, whole in self._versions:
             if path in self._partial:  # the rows say what is here: no version is, and no note names one

@@ -30,3 +30,30 @@ def test_each_kind_of_change_is_named_and_nothing_is_written(project):
     assert "edited.bin" in shown
     assert "gone.bin" in shown
     assert "same.bin" not in shown
+
+
+def test_status_knows_without_a_remote_what_this_clone_did_not_push(shared, colleague, monkeypatch):
+    shared.write("data/a", "a")
+    shared.dvlite("add", "data")
+    assert shared.json("status")["unpushed"] == []  # a commit comes first
+    shared.commit("Add")
+    assert shared.json("status")["unpushed"] == ["data"]
+    shared.dvlite("status", "--exit-code")
+    shared.dvlite("push")
+    assert shared.json("status")["unpushed"] == []
+    other = colleague(shared)
+    assert other.json("status")["unpushed"] == []
+    monkeypatch.setenv("DVLITE_TRUST", str(shared.root.parent / "store"))
+    other.dvlite("pull")
+    assert other.json("status")["unpushed"] == []
+
+
+def test_an_output_is_not_pushed_until_a_push(shared):
+    shared.write(
+        "dvlite.yaml", "stages:\n  s: {cmd: 'echo 1 > o; echo 2 > kept', outs: [o, {path: kept, push: false}]}\n"
+    )
+    shared.dvlite("repro")
+    shared.commit("Run")
+    assert shared.json("status")["unpushed"] == ["o"]
+    shared.dvlite("push")
+    assert shared.json("status")["unpushed"] == []

@@ -51,3 +51,19 @@ def test_a_clean_status_says_what_was_looked_at():
         "Clean: 2 tracked paths, complete on origin."
     ]
     assert said(StatusResult(clean=True)) == ["Nothing is tracked yet.", "next: dvlite add PATH"]
+
+
+def test_what_this_clone_made_and_did_not_push_is_a_note_and_no_finding():
+    assert said(StatusResult(clean=True, tracked=1, unpushed=("data",))) == [
+        "Clean: 1 tracked path.",
+        "Not pushed yet                   (dvlite push)",
+        "  data",
+    ]
+
+
+def test_a_clone_without_any_data_is_sent_to_pull_first():
+    absent = tuple(AbsentPath(path=path, kind="file", files=1, size_bytes=MIB) for path in "ab")
+    assert said(StatusResult(clean=False, tracked=2, missing=absent, not_in_cache=absent)) == [
+        "No data here yet                 (dvlite pull)",
+        "  2 tracked paths, 2.0 MiB",
+    ]
