@@ -1,34 +1,28 @@
 """Cuts the power of a disk while a command runs, and right after it left with 0.
 
-    python -m tests.faults.power [--every N] [--only WORD]
-
-prints a table. The disk is an ext4 image behind a loop device; it is shut down without flushing its log, as a power cut does, and mounted
+`python -m tests.faults.table --kinds power` prints the counts. The disk is an ext4 image behind a loop device; it is shut down without flushing its log, as a power cut does, and mounted
 again. Needs root. After a cut at any call: no byte of before is lost, and the same command again does the rest. After a cut that
 follows exit 0: all is there.
 """
 
 from __future__ import annotations
 
-import argparse
 import contextlib
 import fcntl
 import os
 import struct
 import subprocess
-import sys
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from pathlib import Path
 
 from tests.faults import calls
 from tests.faults.calls import Program
-from tests.faults.scenarios import SCENARIOS, Scenario
-from tests.faults.sweep import Sweep, Tally, different, environment, in_cache, state, table
+from tests.faults.scenarios import Scenario
+from tests.faults.sweep import Sweep, Tally, different, in_cache, state
 
 _EXT4_SHUTDOWN = 0x8004587D
 _WITHOUT_FLUSH = 2
-SWEPT = ("add (first)", "add (again)", "rm", "mv (folder)", "mv (file)", "checkout (behind)", "checkout --force")
-SWEPT += ("repro (again)", "push (first)", "push (second)", "gc --yes", "gc --remote --yes", "sync")
 
 
 class Unavailable(Exception):
@@ -155,31 +149,3 @@ def sweep_one(scenario: Scenario, every: int) -> Tally:
             for fault in list(sweep.points("power", every)):
                 sweep.judge("power", fault)
         return sweep.tally
-
-
-def main() -> int:
-    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
-    parser.add_argument("--only", action="append", help="a word of the scenario's name")
-    parser.add_argument("--every", type=int, default=10, help="try every Nth call that changes the disk")
-    options = parser.parse_args()
-    chosen: Sequence[Scenario] = [
-        each
-        for each in SCENARIOS
-        if each.name in SWEPT and (not options.only or any(word in each.name for word in options.only))
-    ]
-    tallies = []
-    with tempfile.TemporaryDirectory() as home:
-        environment(Path(home))
-        for scenario in chosen:
-            try:
-                tallies.append(sweep_one(scenario, options.every))
-            except Unavailable as reason:
-                print(f"no power cuts here: {reason}")
-                return 0
-            print("\n".join([scenario.name, *(f"  {line}" for line in tallies[-1].failures)]), file=sys.stderr)
-    print(table(tallies))
-    return int(any(tally.failures for tally in tallies))
-
-
-if __name__ == "__main__":
-    sys.exit(main())

@@ -1,13 +1,12 @@
 """S3 faults at every request: a proxy before a real server breaks request 1, then 2, then 3 of each command, in every way.
 
-`python -m tests.faults.s3 [--every N] [--only WORD]` runs all of it and prints the table; tests/faults/test_s3.py runs a sample.
+`python -m tests.faults.table --kinds s3` runs all of it and prints the counts; tests/faults/test_s3.py runs a sample.
 """
 
 from __future__ import annotations
 
-import argparse
+import contextlib
 import os
-import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,7 +17,7 @@ from dvlite.store.url import parse_url
 from tests.clones import git
 from tests.conftest import Runner
 from tests.faults.impatient import ANSWER_SECONDS
-from tests.faults.scene import Objects, Scenario, Scene, Tally, alone, judge, table
+from tests.faults.scene import Objects, Scenario, Scene, Tally, alone, judge
 from tests.store.faultproxy import Fault, FaultProxy, running_proxy
 from tests.store.weed import Weed, running_weed
 
@@ -197,15 +196,12 @@ class Sweep:
         elif why := scenario.holds(scene) or scene.published() if scenario.code == 0 else "":
             tally.note("lost", name, why)
 
-    def run(self, *, every: int = 1, first: int = 0, only: str = "") -> dict[str, Tally]:
-        tallies = {}
-        for scenario in self.scenarios:
-            if only in scenario.name:
-                tally = tallies[scenario.name] = Tally()
-                for at, broken, lasts in self.points(scenario, every=every, first=first):
-                    self.point(scenario, at, broken, tally, lasts=lasts)
-                print(table({scenario.name: tally}), file=sys.stderr, flush=True)
-        return tallies
+    def sweep(self, scenario: Scenario, *, every: int = 1, first: int = 0) -> Tally:
+        """Tries point `first` of a scenario, and each that is `every` after it."""
+        tally = Tally()
+        for at, broken, lasts in self.points(scenario, every=every, first=first):
+            self.point(scenario, at, broken, tally, lasts=lasts)
+        return tally
 
 
 def sweep_of(weed: Weed, proxy: FaultProxy, folder: Path, run: Runner) -> Sweep:
@@ -222,23 +218,12 @@ def sweep_of(weed: Weed, proxy: FaultProxy, folder: Path, run: Runner) -> Sweep:
     return Sweep(Scene(folder, run, place), proxy)
 
 
-def main() -> int:
-    arguments = argparse.ArgumentParser(description=__doc__)
-    arguments.add_argument("--every", type=int, default=1, help="try one point in so many")
-    arguments.add_argument(
-        "--first", type=int, default=0, help="and begin with this one, so that several runs share the work"
-    )
-    arguments.add_argument("--only", default="", help="scenarios with this in their name")
-    wanted = arguments.parse_args()
+@contextlib.contextmanager
+def running() -> Iterator[Sweep]:
+    """Starts the server, the proxy and the program."""
     with (
         alone() as (folder, run),
         running_weed(folder.parent / "weed") as weed,
         running_proxy(weed.endpoint_url) as proxy,
     ):
-        tallies = sweep_of(weed, proxy, folder, run).run(every=wanted.every, first=wanted.first, only=wanted.only)
-    print(table(tallies))
-    return int(any(tally.bad() for tally in tallies.values()))
-
-
-if __name__ == "__main__":
-    sys.exit(main())
+        yield sweep_of(weed, proxy, folder, run)

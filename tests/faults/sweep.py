@@ -1,26 +1,20 @@
 """Runs each command once for every file-system call that it makes, with a fault at that call, and judges what it left.
 
-    python -m tests.faults.sweep [--only WORD] [--every N] [--faults kill,eio,...] [--jobs N]
-
-prints a table. After each fault: no byte that was in the work tree is lost, no file has bytes that are neither those of before nor those
+`python -m tests.faults.table --kinds kill,eio,eacces,full,short` prints the counts. After each fault: no byte that was in the work tree is lost, no file has bytes that are neither those of before nor those
 of after, what was printed and the exit code are true, git sees no file that it did not see before, and the same command again does
 the rest: work tree, git's index, hooks and config are those of a run without a fault, and so is what a clone or an emptied work tree gets.
 """
 
 from __future__ import annotations
 
-import argparse
 import errno
 import hashlib
 import os
 import re
 import subprocess
-import sys
 import tempfile
-import time
 import zlib
 from collections.abc import Iterator, Sequence
-from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -45,7 +39,7 @@ from tests.faults.calls import (
     Fault,
     Program,
 )
-from tests.faults.scenarios import SCENARIOS, Scenario, World
+from tests.faults.scenarios import Scenario, World
 from tests.trees import facts
 
 # Of a fatal write every other one puts down half of its bytes first (see `Sweep.points`).
@@ -113,8 +107,8 @@ class Sweep:
         subprocess.run(["find", base, "-mindepth", "1", *kept, "-delete"], check=True)
         subprocess.run(["cp", "-a", f"{self._saved}/.", base], check=True)
 
-    def arrange(self, fault: Fault) -> None:
-        """Does what a fault needs before the command begins."""
+    def arrange(self, kind: str, fault: Fault) -> None:
+        """Does what a fault of a kind needs before the command begins."""
 
     def settle(self) -> None:
         """Does what must be done after a fault before the world can be looked at."""
@@ -163,7 +157,7 @@ class Sweep:
     def judge(self, kind: str, fault: Fault) -> None:
         """Tries one point."""
         self.again()
-        self.arrange(fault)
+        self.arrange(kind, fault)
         ended = self.run(fault, log=True)
         log = self._log.read_text(errors="backslashreplace").splitlines()
         struck = next((line for line in log if line.startswith(f"{fault.at}\t")), "-\tstart of a program")
@@ -378,51 +372,19 @@ def in_cache(folder: Path, content: bytes) -> bool:
         return Cache(copy).is_sound(digest_bytes(content), len(content))
 
 
-def sweep_one(scenario: Scenario, kinds: Sequence[str], every: int) -> Tally:
-    """Sweeps one scenario in a folder and with a server of its own."""
+def sweep_one(scenario: Scenario, kinds: Sequence[str], every: int) -> dict[str, Tally]:
+    """Sweeps one scenario in a folder and with a server of its own; returns the counts of each kind."""
+    tallies = {}
     shared = Path("/dev/shm")
     with tempfile.TemporaryDirectory(prefix="dvlite-faults-", dir=shared if shared.is_dir() else None) as place:
         folder = Path(os.path.realpath(place))
         with calls.running(folder) as program:
             sweep = Sweep(scenario, program, folder)
             for kind in kinds:
+                tallies[kind] = sweep.tally = Tally(scenario.name)
                 for fault in list(sweep.points(kind, every)):
                     sweep.judge(kind, fault)
-        return sweep.tally
-
-
-def table(tallies: Sequence[Tally]) -> str:
-    """Returns the counts of all scenarios, as Markdown."""
-    head = ("command", "calls", "points", "survived", *VERDICTS)
-    rows = [(t.name, t.calls, t.points, t.survived, *t.verdicts.values()) for t in tallies]
-    rows.append(("**all**", *(sum(row[column] for row in rows) for column in range(1, len(head)))))
-    lines = [head, ("---", *["---:"] * (len(head) - 1)), *rows]
-    return "\n".join("| " + " | ".join(map(str, line)) + " |" for line in lines)
-
-
-def main() -> int:
-    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
-    parser.add_argument("--only", action="append", help="a word of the scenario's name")
-    parser.add_argument("--every", type=int, default=1, help="try every Nth call")
-    parser.add_argument("--faults", default=",".join(IN_ONE_PROCESS), help="which kinds")
-    parser.add_argument("--jobs", type=int, default=2)
-    options = parser.parse_args()
-    chosen = [each for each in SCENARIOS if not options.only or any(word in each.name for word in options.only)]
-    kinds = options.faults.split(",")
-    began = time.monotonic()
-    tallies = []
-    with tempfile.TemporaryDirectory() as home, ProcessPoolExecutor(options.jobs) as pool:
-        environment(Path(home))
-        for tally in pool.map(sweep_one, chosen, [kinds] * len(chosen), [options.every] * len(chosen)):
-            tallies.append(tally)
-            print(f"{tally.name}: {tally.points} points, {len(tally.failures)} failures", file=sys.stderr)
-            for line in tally.failures:
-                print(f"  {line}", file=sys.stderr)
-            for line in tally.unsynced:
-                print(f"  exit 0 although a sync failed: {line}", file=sys.stderr)
-    print(table(tallies))
-    print(f"{time.monotonic() - began:.0f} s")
-    return int(any(tally.failures for tally in tallies))
+    return tallies
 
 
 def environment(home: Path) -> None:
@@ -432,7 +394,3 @@ def environment(home: Path) -> None:
     pytest_configure()
     (home / "gitconfig").write_text(GIT_CONFIG)
     os.environ |= {"HOME": str(home), "GIT_CONFIG_GLOBAL": str(home / "gitconfig"), "GIT_CONFIG_SYSTEM": os.devnull}
-
-
-if __name__ == "__main__":
-    sys.exit(main())

@@ -6,10 +6,11 @@ from pathlib import Path
 
 import pytest
 
-from tests.faults import calls
+from tests.faults import calls, small_disk
 from tests.faults.calls import KILL, Fault
 from tests.faults.scenarios import SCENARIOS, World, initialised
 from tests.faults.sweep import IN_ONE_PROCESS, Sweep
+from tests.faults.table import on_disk
 from tests.faults.traced import trace
 
 BY_NAME = {scenario.name: scenario for scenario in SCENARIOS}
@@ -70,6 +71,16 @@ def test_a_command_survives_a_fault_at_many_of_its_calls(name, folder, program):
         for fault in list(sweep.points(kind, 7 if kind == "kill" else 40)):
             sweep.judge(kind, fault)
     assert sweep.tally.failures == []
+
+
+@pytest.mark.long
+@pytest.mark.sweep
+@pytest.mark.parametrize("name", BY_NAME)
+def test_a_command_survives_power_cuts_and_small_disks(name, isolated):
+    rows, failures = on_disk(BY_NAME[name], ("power", *small_disk.KINDS), 8)
+    if not rows:
+        pytest.skip(failures[0])
+    assert failures == []
 
 
 def test_no_call_of_a_command_escapes_the_count(folder, program):
