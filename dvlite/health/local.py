@@ -13,14 +13,14 @@ from pathlib import Path
 
 from dvlite import files
 from dvlite.errors import DvliteError
-from dvlite.formats import manifest
+from dvlite.formats import manifest, tombstone
 from dvlite.formats.snapshot import VersionId
 from dvlite.health import worktree
 from dvlite.health.findings import Depth, Health, NotChecked
 from dvlite.health.needs import LostIn, NeededVersion, name_lost, needed_here, sized
 from dvlite.health.sources import from_remote, from_workspace, is_missing, missing_files, opened, remote_names
 from dvlite.health.worktree import WorktreeCheck
-from dvlite.oid import MANIFEST, Digest
+from dvlite.oid import MANIFEST, Digest, digest_bytes
 from dvlite.progress import Progress
 from dvlite.repo.open_stores import open_remote
 from dvlite.repo.repository import Repo
@@ -28,6 +28,7 @@ from dvlite.runs import check as runs_check
 from dvlite.runs import sync
 from dvlite.runs.index import NAME, forget
 from dvlite.runs.records import open_records
+from dvlite.show import word
 from dvlite.store import check_cache, pack
 from dvlite.store.cache import Cache
 from dvlite.store.cache_writer import Writer
@@ -84,6 +85,9 @@ def look(
         worktree.read(repo, cache, checked.worktree, depth, reading, health, progress)
     for damage in found.damages.values():
         health.note(damage.name, damage.problem, damage.reason)
+        if damage.name.startswith(tombstone.FOLDER):
+            otherwise = f"if none has it: rm {word(str(cache.folder / damage.name))}, then purge the same files again"
+            health.fixes[damage.name] = f"dvlite fsck --repair     brings it from a remote; {otherwise}"
     health.unchecked += [
         NotChecked(what=what, why="a later dvlite wrote it", hint="upgrade dvlite") for what in found.later
     ]
@@ -165,13 +169,23 @@ def mend(repo: Repo, cache: Cache, checked: LocalCheck, progress: Progress) -> l
         cache.set_aside(cache.large_path(digest))
     _correct_indexes(cache, checked.cache)
     for name in checked.cache.found.bad_packs:
+        _drop_rows(cache, name)
+    for name in checked.cache.found.bad_packs:
         _salvage(cache, name)
     cache.refresh()
     cache.segments()  # indexes packs that have no index
     health = Health()
+    unread = {
+        name[len(tombstone.FOLDER) :] for name in checked.cache.found.damages if name.startswith(tombstone.FOLDER)
+    }
+    for remote_name in remote_names(repo) if unread else ():
+        with opened(repo, cache, remote_name, health, progress):
+            unread -= cache.tombstones.keys()  # those of the remote were read
+    gone.files.difference_update(cache.purged)
     wanted = LostIn(gone, checked.needed, CacheHolder(CacheState(cache, progress)))
     if gone:
-        from_workspace(repo, cache, wanted, progress)
+        if not unread:  # else it might bring back what was purged
+            from_workspace(repo, cache, wanted, progress)
         for remote_name in remote_names(repo):
             if not is_missing(cache, wanted):
                 break
@@ -220,17 +234,16 @@ def _correct_indexes(cache: Cache, check: CacheState) -> None:
 def _salvage(cache: Cache, name: Digest) -> None:
     """Copies the good records of a bad pack to another one, then sets it aside.
 
-    Its rows go first, for what is indexed is not stored again; if this is killed, the pack is indexed again, and found again.
+    The rows of all bad packs went before, for what is indexed is not stored again; if this is killed, the pack is indexed again, and found
+    again.
     """
     path = cache.folder / "packs" / name.hex()
     found = files.read_own(path, pack.MAX_PACK_BYTES)
     if found is None and path.exists():  # it may be read another time, and what it holds comes from elsewhere
-        _drop_rows(cache, name)
         return
     data = memoryview(found or b"")
-    _drop_rows(cache, name)
     with Writer(cache) as writer:
-        for record in sound_records(data, name):
+        for record in sound_records(data, name) or sound_records(data, digest_bytes(data)):  # a pack of another name
             if record.kind in (KIND_FILE, KIND_MANIFEST) and record.digest not in cache.purged:
                 writer.put_stored(record, data[record.offset : record.offset + record.stored_length])
         writer.commit()

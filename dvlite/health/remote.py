@@ -9,14 +9,14 @@ import contextlib
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, field
 
-from dvlite.errors import DvliteError
-from dvlite.formats import lockfile
+from dvlite.errors import DvliteError, ObjectCorrupt
+from dvlite.formats import tombstone
 from dvlite.formats.root import Root
 from dvlite.formats.snapshot import Version, VersionId, version_of
 from dvlite.health.findings import Depth, Health, LostVersion, NotChecked
 from dvlite.health.needs import LostIn, NeededVersion, files_needed, name_lost
 from dvlite.health.sources import from_remote, from_workspace, is_missing, missing_files, opened, remote_names
-from dvlite.oid import Digest, Oid
+from dvlite.oid import Digest
 from dvlite.progress import Progress
 from dvlite.repo import committed_versions
 from dvlite.repo.repository import Repo
@@ -94,7 +94,13 @@ def _look(
     catalog = Catalog(remote, progress)
     result = RemoteLook(RemoteState(catalog, cache, progress, depth.is_over))
     check, health = result.check, result.health
-    catalog.look()
+    try:
+        catalog.look()
+    except ObjectCorrupt:
+        if not catalog.unread_tombstones:
+            raise
+        _unread_tombstones(result)
+        return result
     if catalog.is_empty:
         error = catalog.empty_error()
         health.unchecked.append(NotChecked(what=remote.store.label, why=error.message, hint=error.hint))
@@ -127,6 +133,19 @@ def _look(
     health.completed = reading.round.completed
     _name(repo, result, progress)
     return result
+
+
+def _unread_tombstones(result: RemoteLook) -> None:
+    """Notes tombstones that are damaged and not known here. All else waits: what counts as lost, and what may be sent, is not known without them."""
+    catalog = result.check.catalog
+    for name in sorted(catalog.unread_tombstones):
+        address, reason = f"{tombstone.FOLDER}{name}", "it does not say any more what was purged"
+        otherwise = f"if there is none: remove purged/{name} there, then purge the same files again"
+        fix = f"dvlite fsck --remote --repair     in a clone that was used since the purge; {otherwise}"
+        result.check.found.note(address, "damaged", reason)
+        result.health.note(address, "damaged", reason, fix)
+    what, why = f"all else on {catalog.remote.store.label}", "what was purged there is not known"
+    result.health.unchecked.append(NotChecked(what=what, why=why))
 
 
 def _own_root(repo: Repo, check: RemoteState, progress: Progress) -> None:
@@ -180,10 +199,10 @@ def _runs(repo: Repo, remote: Remote, result: RemoteLook, *, deep: bool) -> None
         names = {
             entry.name.rpartition("/")[2] for entry in listed if entry.name.startswith(f"{batch.FOLDER}{project}/")
         }
-        gone = sync.vanished(remote, records, project, names) & _locked(repo)
+        gone = sync.vanished(remote, records, project, names)
         if gone:
             result.runs.append("")
-            reason = f"{count(len(gone), 'run record')} that lockfiles name was there before"
+            reason = f"{count(len(gone), 'run record')} that stood there before and no other batch has"
             result.health.note(f"{batch.FOLDER}{project}/...", "missing", reason)
     for entry in listed:
         folder, _, short = entry.name.rpartition("/")
@@ -200,12 +219,6 @@ def _runs(repo: Repo, remote: Remote, result: RemoteLook, *, deep: bool) -> None
                 result.runs.append(short)
             else:
                 result.health.fixes[entry.name] = "dvlite fsck --remote --repair     in a clone of that project"
-
-
-def _locked(repo: Repo) -> set[Oid]:
-    """Returns the runs that the lockfiles on disk name."""
-    lockfiles = (repo.work_tree.read(name) or b"" for name in repo.work_tree.lockfiles())
-    return {oid for data in lockfiles for oid in lockfile.run_ids(data)}
 
 
 # --- mending ---

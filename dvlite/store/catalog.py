@@ -59,6 +59,7 @@ class Catalog:
         self.condemned_at: dict[Digest, float] = {}  # when each pack was condemned, by the store's own clock
         self.index_sizes: dict[str, int] = {}  # of the index objects at the last look, in bytes
         self.tombstones: set[str] = set()  # their names, at the last look
+        self.unread_tombstones: set[str] = set()  # those of them that are damaged, and that the cache does not know
         self.damaged: dict[str, bytes | None] = {}  # index objects and condemned lists; with their bytes if kept
         self.unindexed: Index | None = None  # rows from footers, in place of damaged index objects
         self.counts_unindexed = False  # whether packs that no index object names count too, by their footers
@@ -74,7 +75,8 @@ class Catalog:
         """Lists the remote again: config, condemned/, index/ and packs/ at the same time. Indexes are read when first needed.
 
         With `search`, packs that no index names are read too from now on: an index object may be lost.
-        Where the config says that there are tombstones, those that the cache does not know are read into it.
+        Where the config says that there are tombstones, those that the cache does not know are read into it. Raises ObjectCorrupt for
+        one that is damaged: content that must not come back might.
         """
         remote = self.remote
         kept = self.settings.kept
@@ -86,7 +88,7 @@ class Catalog:
         config.result()
         if purged is not None or (self.config is not None and self.config.has_tombstones):
             self.tombstones = tombstones.listed(remote) if purged is None else purged.result()
-            tombstones.receive(remote, self.tombstones)
+            self._receive_tombstones()
         self._take_packs(packs.result())
         self.index_sizes = {entry.name: entry.size_bytes for entry in indexes.result() if _is_named(entry.name)}
         self.counts_unindexed |= search
@@ -94,6 +96,14 @@ class Catalog:
         self.damaged = {name: data for name, data in self.damaged.items() if name in self.condemned_sizes}
         self.recipes = Recipes(self, self.remote.store.label)
         return self
+
+    def _receive_tombstones(self) -> None:
+        self.unread_tombstones = tombstones.receive(self.remote, self.tombstones)
+        for name in sorted(self.unread_tombstones):
+            raise ObjectCorrupt(
+                f"object purged/{name[:8]} on {self.remote.store.label} is damaged: what was purged there is not known",
+                hint="in a clone that was used since the purge: dvlite fsck --remote --repair",
+            )
 
     def look_at_condemned(self) -> frozenset[Digest]:
         """Lists condemned/ again and returns the packs that were not condemned at the last look.

@@ -17,6 +17,7 @@ from pathlib import Path
 
 from dvlite import files
 from dvlite.errors import DvliteError, FormatError, LaterVersion, ObjectCorrupt, ObjectMissing
+from dvlite.formats import tombstone
 from dvlite.oid import Digest, digest_bytes, digest_path
 from dvlite.progress import Progress
 from dvlite.store import index, pack
@@ -60,6 +61,7 @@ def look(check: CacheState) -> None:
     """Compares names, kinds of files, indexes and the tables of packs."""
     check.progress.start("checking the cache")
     _top(check)
+    _tombstones(check)
     _large(check)
     segments = _segments(check)
     rows = IndexRows(segments)
@@ -99,6 +101,13 @@ def _top(check: CacheState) -> None:
         note = files.read_own(Path(entry.path)) or b""
         if digest_bytes(note.split(b"\n")[0]).hex() != entry.name:
             check.aside(Path(entry.path), f"projects/{entry.name}", _WRONG_BYTES)
+
+
+def _tombstones(check: CacheState) -> None:
+    """Looks at what says which contents were purged: a damaged one counts for nothing, and stays until a remote has it."""
+    for path, name in _objects(check, "purged"):
+        if path.name not in check.cache.tombstones:
+            check.found.note(f"{tombstone.FOLDER}{name.hex()}", "damaged", _WRONG_BYTES)
 
 
 def _large(check: CacheState) -> None:

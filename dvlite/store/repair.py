@@ -44,6 +44,8 @@ def replace_objects(check: RemoteState, cache: Cache, others: Sequence[Catalog])
             data = _named(short, remote.recall(folder, short), *(_get(other, name, limit) for other in others))
         elif folder == "roots":
             data = _root(check, name, others)
+        elif folder == "purged":
+            data = cache.tombstones.get(short)  # other remotes have been asked
         if data is not None and name not in check.found.replaced:
             remote.put(name, bytes(data))
             remote.forget(DAMAGED, {short})

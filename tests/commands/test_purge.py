@@ -267,6 +267,52 @@ def test_a_remote_that_cannot_be_reached_is_named_and_the_rest_is_done(past, tmp
     assert len(here.json("purge", "--list")["purges"]) == 1
 
 
+def damage(tombstone):
+    tombstone.chmod(0o644)
+    tombstone.write_bytes(tombstone.read_bytes().replace(b"erasure", b"erasurE"))
+
+
+def test_a_damaged_tombstone_is_mended_from_where_it_is_known_and_nothing_is_sent_without_it(past, tmp_path):
+    here, store = past
+    old = trusting_clone(here, tmp_path / "old", store)
+    old.dv("pull")
+    at_once(here, "data/sub/people.csv", "data/scan.raw")
+    (tombstone,) = (store / "purged").iterdir()
+    whole = tombstone.read_bytes()
+    damage(tombstone)
+    assert "fsck --remote --repair" in old.run("push", cwd=old.path).stderr
+    for flags in ([], ["--repair"]):
+        done = old.run("fsck", "--remote", *flags, cwd=old.path)
+        assert (done.returncode, "in a clone that was used since the purge" in done.stdout) == (13, True)
+    assert left_of(SECRET, store) == left_of(LARGE, store) == []
+    here.dv("remote", "add", "backup", str(tmp_path / "backup"))
+    here.dv("push", "-r", "backup")
+    shutil.copy(here.path / ".dvlite" / "config.yaml", old.path / ".dvlite" / "config.yaml")
+    for clone in (here, old):  # one knows it, the other one asks a second remote
+        damage(tombstone)
+        here.fails(13, "fsck", "--remote", "origin")
+        clone.run("remote", "trust", str(tmp_path / "backup"), cwd=clone.path)
+        done = clone.run("fsck", "--remote", "origin", "--repair", cwd=clone.path)
+        assert (done.returncode, tombstone.read_bytes()) == (1, whole), done.stdout + done.stderr
+        clone.dv("fsck", "--remote", "origin")
+    assert left_of(SECRET, store) == left_of(LARGE, store) == []
+
+
+def test_a_damaged_tombstone_of_a_cache_comes_from_the_remote(past, tmp_path):
+    here, store = past
+    at_once(here, "data/sub/people.csv", "data/scan.raw")
+    (tombstone,) = (here.cache / "purged").iterdir()
+    whole = tombstone.read_bytes()
+    damage(tombstone)
+    shutil.move(store, tmp_path / "away")
+    assert f"rm {tombstone}" in here.run("fsck", "--repair", cwd=here.path).stdout
+    shutil.move(tmp_path / "away", store)
+    assert here.run("fsck", "--repair", cwd=here.path).returncode == 1
+    assert tombstone.read_bytes() == whole
+    here.dv("fsck")
+    assert left_of(SECRET, here.cache) == left_of(LARGE, here.cache) == []
+
+
 def test_a_purge_that_is_run_again_changes_nothing(past):
     here, store = past
     at_once(here, "data")
