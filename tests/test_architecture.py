@@ -147,6 +147,11 @@ VAGUE = {
 }
 VAGUE |= {"misc", "shared", "tools", "util", "utils"}
 
+# what a path, a stage or a remote is called, or text made from one for people: no word of a command as it is
+_NAMES_OF_WORDS = {"path", "name", "file", "target", "source", "address", "argument", "tracked", "stage", "parent"}
+_NAMES_OF_WORDS |= {"display", "quote", "printable", "str", "label", "left", "right", "revision"}
+_VERBS = "add|rm|mv|get|ls|log|diff|push|pull|fetch|checkout|repro|resolve|lineage|gc|fsck|purge|sync|runs|verify|stage|config|remote (?:add|remove|set|rename|test|trust)"
+
 # STYLE: below the verbs, things are put, got and scanned. `get` is a verb of the command line too; `config` makes a noun.
 ORDINARY_NAMES = {"get"}
 
@@ -563,6 +568,29 @@ def system_errors_in_messages(package: Path) -> list[str]:
     return findings
 
 
+def unquoted_words_in_commands(package: Path) -> list[str]:
+    """Finds paths and names that are put into a command that people copy, and not as a shell takes them: `word` or `Show.path`."""
+    command = re.compile(
+        rf"(?:\bdvlite (?:{_VERBS})|\bgit (?:add|rm|mv|log|show|diff|config|restore|checkout|check-ignore)|\bmkdir -p) (?:[^;,(]* )?$"
+    )
+    findings = []
+    for module in modules(package):
+        for text in (node for node in ast.walk(module.tree) if isinstance(node, ast.JoinedStr)):
+            for before, value in itertools.pairwise(text.values):
+                literal = before.value if isinstance(before, ast.Constant) else ""
+                if not (command.search(literal) and isinstance(value, ast.FormattedValue)):
+                    continue
+                last = value.value
+                while isinstance(last, ast.Call):
+                    last = last.func
+                name = last.attr if isinstance(last, ast.Attribute) else last.id if isinstance(last, ast.Name) else ""
+                if name in _NAMES_OF_WORDS and not (isinstance(value.value, ast.Call) and name == "path"):
+                    findings.append(
+                        f"{module.name}:{text.lineno} puts {ast.unparse(value.value)} into a command: word()"
+                    )
+    return findings
+
+
 Rule = Callable[[Path], list[str]]
 RULES: list[Rule] = [
     unplaced_modules,
@@ -589,6 +617,7 @@ RULES: list[Rule] = [
     objects_read_without_a_limit,
     listings_of_git_parsed_elsewhere,
     system_errors_in_messages,
+    unquoted_words_in_commands,
 ]
 
 
@@ -715,6 +744,8 @@ BREAKS: list[tuple[Rule, str, str]] = [
         '"""x"""\ndef f():\n    try:\n        pass\n    except OSError as error:\n        return str(error)\n',
     ),
     (decisions_on_wording, "oid.py", '"""x"""\ndef f(error):\n    return error.hint.startswith("restore ")\n'),
+    (unquoted_words_in_commands, "oid.py", '"""x"""\ndef f(path):\n    return f"dvlite add -f {path}"\n'),
+    (unquoted_words_in_commands, "oid.py", '"""x"""\ndef f(repo, path):\n    return f"git rm {repo.display(path)}"\n'),
 ]
 
 

@@ -169,6 +169,7 @@ def merge_driver(words: tuple[str, ...], *, ancestor: bool) -> int:
     cls=Verb,
     example="dvlite verify\ndvlite verify --remote\ndvlite verify --range main..HEAD\ndvlite verify --rerun train --html report.html",
     codes=(3, 4, 10),
+    says={1: "problems found", 3: "not everything could be checked", 4: "a stage failed in the rerun"},
 )
 @PATHS
 @REVISION
@@ -288,6 +289,7 @@ def _reported(reports: ReportOptions, work: Callable[[Session], VerifyResult]) -
     cls=Verb,
     example="dvlite fsck\ndvlite fsck --deep --repair\ndvlite fsck --remote origin --for 30m --repair",
     codes=(3, 10, 11, 13),
+    says={1: "damage found and repaired, or failed", 3: "not everything could be checked", 13: "damage is left"},
 )
 @click.option(
     "--remote", "on_remote", metavar="[NAME]", is_flag=False, flag_value="", help="Check a remote instead of the cache."

@@ -35,6 +35,7 @@ CODES = {
     13: "data corrupt",
     130: "interrupted",
 }
+FINDS = {1: "something was found (with --exit-code), or failed"}
 COMPLETE = "_DVLITE_COMPLETE"  # the variable in which a shell asks for completions
 SECTIONS = (
     "Start",
@@ -48,6 +49,8 @@ SECTIONS = (
 )  # each area lists its verbs by section
 MEANT = {"commit": "add", "track": "add", "import": "get", "download": "pull", "upload": "push", "switch": "checkout"}
 MEANT |= {"run": "repro", "exp": "runs", "experiments": "runs", "reproduce": "repro", "provenance": "lineage"}
+MEANT |= {"undo": "checkout", "restore": "checkout", "reset": "checkout", "remove": "rm", "move": "mv", "list": "ls"}
+MEANT |= {"help": "--help", "version": "--version", "plots": "metrics", "prune": "cache prune", "unprotect": "checkout"}
 
 
 # --- the frame: common flags, help, one run -------------------------------------------------------------------------------------
@@ -93,10 +96,17 @@ COMMON: tuple[click.Parameter, ...] = (
 class Verb(click.Command):
     """A command that takes the common flags, and whose help ends in an example and its exit codes."""
 
-    def __init__(self, *args: Any, example: str = "", codes: tuple[int, ...] = (), **settings: Any) -> None:
+    def __init__(
+        self,
+        *args: Any,
+        example: str = "",
+        codes: tuple[int, ...] = (),
+        says: Mapping[int, str] | None = None,
+        **settings: Any,
+    ) -> None:
         super().__init__(*args, **settings)
         self.params += COMMON
-        self.example, self.codes = example, codes
+        self.example, self.codes, self.says = example, codes, says or {}
 
     def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """Writes the options of the verb, and the common ones in one line."""
@@ -114,7 +124,8 @@ class Verb(click.Command):
                 formatter.write(f"  {line}\n")
         codes = sorted({0, 1, 2, 130, *self.codes})
         formatter.write_paragraph()
-        formatter.write_text("Exit codes: " + ", ".join(f"{code} {CODES[code]}" for code in codes))
+        words = {**CODES, **self.says}
+        formatter.write_text("Exit codes: " + ", ".join(f"{code} {words[code]}" for code in codes))
 
 
 class ComparingVerb(Verb):
@@ -189,7 +200,8 @@ class Verbs(click.Group):
 
         close = difflib.get_close_matches(wrong, self.commands, n=1, cutoff=0.5)
         meant = MEANT.get(wrong, close[0] if close else "")
-        first = f"did you mean: {ctx.command_path} {meant}\n" if meant in self.commands else ""
+        is_ours = meant.startswith("-") or meant.partition(" ")[0] in self.commands
+        first = f"did you mean: {ctx.command_path} {meant}\n" if is_ours else ""
         raise UsageError(
             f"'{ctx.command_path} {wrong}' is not a command", hint=f"{first}all commands: {ctx.command_path} --help"
         )

@@ -171,9 +171,10 @@ def stage_add(*, force: bool, **words: Any) -> int:
     """Add a stage to the pipeline file of the current folder."""
     from dvlite.commands.stage import NewStage
     from dvlite.commands.stage import stage_add as verb
+    from dvlite.show import word
 
     if not words["command"]:
-        raise UsageError("no command is given", hint=f"dvlite stage add {words['name']} ... -- python script.py")
+        raise UsageError("no command is given", hint=f"dvlite stage add {word(words['name'])} ... -- python script.py")
     new = NewStage(**words)
     return run(lambda s: verb(s.repo(), new, force=force, stage=s.stage(), progress=s.progress), text="stage")
 

@@ -8,6 +8,7 @@ import click
 
 from dvlite.cli.options import (
     EXIT_CODE,
+    FINDS,
     FORCE,
     NO_STAGE,
     NO_WAIT,
@@ -73,7 +74,7 @@ def mv(source: str, target: str) -> int:
     return run(lambda s: verb(s.repo(), source, target, stage=s.stage(), progress=s.progress), text="mv")
 
 
-@click.command(cls=Verb, example="dvlite status --remote --exit-code", codes=(3, 10, 13))
+@click.command(cls=Verb, example="dvlite status --remote --exit-code", codes=(3, 10, 13), says=FINDS)
 @PATHS
 @click.option("--remote", "check_remote", is_flag=True, help="Also check what the remote has.")
 @click.option("-r", "remote", metavar="NAME", help="Check this remote.")
@@ -90,7 +91,9 @@ def status(paths: tuple[str, ...], *, check_remote: bool, remote: str | None, ex
     )
 
 
-@click.command(cls=ComparingVerb, example="dvlite diff main..HEAD --stat -- data/images", codes=(10, 12, 13))
+@click.command(
+    cls=ComparingVerb, example="dvlite diff main..HEAD --stat -- data/images", codes=(10, 12, 13), says=FINDS
+)
 @click.argument("words", nargs=-1, metavar="[A | A B | A..B | A...B] [-- PATH...]", type=PathText())
 @click.option("--stat", is_flag=True, help="Print one line for each tracked path.")
 @click.option("--md", "markdown", is_flag=True, help="Print Markdown for a comment on a pull request.")

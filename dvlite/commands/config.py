@@ -10,7 +10,7 @@ from dvlite.errors import UsageError
 from dvlite.formats.config import COMMITTED, DEFAULTS, Setting, Value, from_text, is_known, is_secret, nearest
 from dvlite.progress import Progress
 from dvlite.repo.repository import Repo
-from dvlite.show import quote
+from dvlite.show import quote, word
 
 _HIDDEN = "(set, not shown)"
 
@@ -56,10 +56,10 @@ def config(
     if value is None and not unset:
         shown = [setting for setting in _listed(repo, place) if setting.key == key]
         if not shown:
-            raise UsageError(f"{quote(key)} is not set", hint=f"dvlite config {key} VALUE")
+            raise UsageError(f"{quote(key)} is not set", hint=f"dvlite config {word(key)} VALUE")
         return ConfigResult(action="get", values=tuple(shown))
     if unset and value is not None:
-        raise UsageError("--unset takes no value", hint=f"dvlite config --unset {key}")
+        raise UsageError("--unset takes no value", hint=f"dvlite config --unset {word(key)}")
     layer = place or COMMITTED
     if unset and key not in repo.read_layer(layer):
         raise UsageError(f"{quote(key)} is not set in the {layer} config", hint="see where it is: dvlite config")

@@ -17,7 +17,7 @@ from dvlite.formats.pointer import SUFFIX, Pointer
 from dvlite.oid import Digest
 from dvlite.progress import Progress
 from dvlite.repo.repository import Repo, open_cache
-from dvlite.show import quote
+from dvlite.show import quote, word
 from dvlite.store.cache import Cache
 from dvlite.workspace import sparse
 from dvlite.workspace.changes import Counts, FileChange, Kind, Pair, changes, counts_of
@@ -111,7 +111,8 @@ def _names(repo: Repo, revisions: Sequence[str]) -> tuple[str | None, str | None
         common = repo.git.merge_base(repo.git.resolve(left), repo.git.resolve(right))
         if common is None:
             raise UsageError(
-                f"{quote(left)} and {quote(right)} have no common commit", hint=f"dvlite diff {left} {right}"
+                f"{quote(left)} and {quote(right)} have no common commit",
+                hint=f"dvlite diff {word(left)} {word(right)}",
             )
         return common, right
     if ".." in text:
@@ -309,7 +310,7 @@ def _pointer_diff(repo: Repo, path: str, old: Pointer | None, new: Pointer | Non
     try:
         files = changes(path, _pairs(old, new, cache.read_node))
     except ObjectMissing:
-        hint = f"its list of files is not in the cache: dvlite fetch {path}"
+        hint = f"its list of files is not in the cache: dvlite fetch {word(path)}"
         delta = (new.size_bytes if new else 0) - (old.size_bytes if old else 0)
         return _path_diff(path, old, new, Counts(delta_bytes=delta), (), incomplete=hint)
     return _path_diff(path, old, new, counts_of(files), files)

@@ -24,7 +24,7 @@ from dvlite.hooks.scripts import HOOKS, installed_hooks
 from dvlite.progress import Progress
 from dvlite.repo.config_files import LOCAL_FILE
 from dvlite.repo.repository import Repo
-from dvlite.show import Show, count, printable, quote, size_text
+from dvlite.show import Show, count, printable, quote, size_text, word
 from dvlite.store import check_round
 from dvlite.store.object_store import ObjectAbsent
 from dvlite.store.remote import open_store
@@ -223,7 +223,7 @@ def _pointers(repo: Repo) -> Iterator[DoctorLine]:
     for path in sorted(known):
         text = f"git tracks {quote(repo.display(path))}, which dvlite tracks too"
         yield DoctorLine(
-            topic="pointers", text=text, level="problem", fix=f"git rm -r --cached {printable(repo.display(path))}"
+            topic="pointers", text=text, level="problem", fix=f"git rm -r -q --cached {word(repo.display(path))}"
         )
 
 

@@ -27,7 +27,7 @@ from dvlite.health.remote import RemoteLook
 from dvlite.progress import Progress
 from dvlite.repo.open_stores import DEFAULT_JOBS, open_remote
 from dvlite.repo.repository import Repo, open_cache
-from dvlite.show import Show, count
+from dvlite.show import Show, count, word
 from dvlite.store import repair as store_repair
 from dvlite.store.check_round import Reading
 
@@ -72,7 +72,7 @@ class FsckResult:
         if bad or gone:
             versions = f"{count(len(gone), 'version')} not whole"
             what = " and ".join([count(len(bad), "damaged or missing object")] * bool(bad) + [versions] * bool(gone))
-            again = f"dvlite fsck{'' if self.store == 'cache' else f' --remote {self.store}'}"
+            again = f"dvlite fsck{'' if self.store == 'cache' else f' --remote {word(self.store)}'}"
             if not self.repaired:
                 return ObjectCorrupt(f"{what} in {self._where}", hint=f"{again} --repair")
             return ObjectCorrupt(

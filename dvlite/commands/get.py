@@ -33,7 +33,7 @@ from dvlite.repo.repository import Repo, open_cache, open_repo
 from dvlite.repo.tracked_paths import Tracked
 from dvlite.share.fetch_plan import unfetched
 from dvlite.share.needs import dropped_by
-from dvlite.show import Show, quote, some
+from dvlite.show import Show, quote, some, word
 from dvlite.store import snapshots
 from dvlite.store.cache import Cache
 from dvlite.store.catalog import Catalog
@@ -201,11 +201,13 @@ def _opened(
     """Opens what `source` names; a far repository is cloned as briefly as its server allows, and gone afterwards."""
     if os.path.isfile(source) and source.endswith(SUFFIX):
         if path is not None or revision is not None:
-            raise UsageError("a pointer file is a version already", hint=f"dvlite get {source} -o OUT")
+            raise UsageError("a pointer file is a version already", hint=f"dvlite get {word(source)} -o OUT")
         yield _pointer_file(source, environ)
         return
     if path is None:
-        raise UsageError("say which path of it to get", hint=f"dvlite get {source} PATH   (what is there: dvlite ls)")
+        raise UsageError(
+            "say which path of it to get", hint=f"dvlite get {word(source)} PATH   (what is there: dvlite ls)"
+        )
     if os.path.isdir(source) and not _is_bare(Path(source)):
         yield _near(Path(source), path, revision, environ)
         return

@@ -24,7 +24,7 @@ from dvlite.runs.history import LineageCommit, describe_commits
 from dvlite.runs.index import RunIndex, open_index
 from dvlite.runs.names import name_of
 from dvlite.runs.records import open_records
-from dvlite.show import quote
+from dvlite.show import quote, word
 from dvlite.workspace.fetch import with_listings
 
 if TYPE_CHECKING:
@@ -209,7 +209,7 @@ def _inside(
     if not present and not unread:
         raise UsageError(
             f"no version of {quote(whole)} has {quote(inner)}",
-            hint=f"list its files: dvlite ls -R {repo.display(whole)}",
+            hint=f"list its files: dvlite ls -R {word(repo.display(whole))}",
         )
     return list(_changed(present))
 

@@ -22,7 +22,7 @@ from dvlite.paths import is_inside
 from dvlite.progress import Progress
 from dvlite.repo.repository import Repo, open_cache
 from dvlite.repo.tracked_paths import Tracked
-from dvlite.show import quote
+from dvlite.show import quote, word
 from dvlite.store import snapshots
 from dvlite.store.cache import Cache
 from dvlite.store.catalog import Catalog
@@ -104,7 +104,7 @@ def ls(
         if not rows and prefix:
             raise UsageError(
                 f"nothing in {quote(repo.display(item.path))} is named {quote(os.fsdecode(prefix))}",
-                hint=f"see what is there: dvlite ls -R {repo.display(item.path)}",
+                hint=f"see what is there: dvlite ls -R {word(repo.display(item.path))}",
             )
         entries.extend(rows)
     return LsResult(revision=revision, target=path, long=long, entries=tuple(entries))

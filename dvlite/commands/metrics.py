@@ -19,7 +19,7 @@ from dvlite.pipeline.staleness import read_locks
 from dvlite.progress import Progress
 from dvlite.repo.repository import Repo, open_cache
 from dvlite.repo.revisions import WORK_TREE, Revision
-from dvlite.show import Show, count, quote
+from dvlite.show import Show, count, quote, word
 from dvlite.workspace import sparse
 
 
@@ -204,7 +204,7 @@ def _from_cache(repo: Repo, at: Revision, path: str, locked: Locked) -> bytes:
         if version.kind == "file" and version.size_bytes <= parameters.LIMIT_BYTES:
             return open_cache(repo).read_file(version.digest, version.size_bytes)
     except ObjectMissing as error:
-        hint = f"dvlite fetch --rev {at.name}"
+        hint = f"dvlite fetch --rev {word(at.name)}"
         raise ObjectMissing(f"{quote(at.shown(path))} is not in the cache", hint=hint) from error
     raise FormatError(f"cannot read {quote(at.shown(path))}: it is a folder, or too large", hint="name one file")
 

@@ -17,7 +17,7 @@ from dvlite.oid import Oid
 from dvlite.progress import Progress
 from dvlite.repo.repository import Repo, open_cache
 from dvlite.repo.tracked_paths import Tracked, why_untrackable
-from dvlite.show import quote
+from dvlite.show import quote, word
 from dvlite.workspace.dirfd import remove_empty_folders
 from dvlite.workspace.hashing import Snapshot, identify
 from dvlite.workspace.path_args import refuse_outputs, select, usable
@@ -113,7 +113,7 @@ def _settle(repo: Repo, tracked: Sequence[Tracked], source: str, target: str) ->
     if path not in chosen:
         raise UsageError(
             f"{quote(source)} is not a tracked path, it has {len(chosen)} below it",
-            hint=f"move them one by one, for example: dvlite mv {repo.display(chosen[0])} TARGET",
+            hint=f"move them one by one, for example: dvlite mv {word(repo.display(chosen[0]))} TARGET",
         )
     data = repo.work_tree.read(path + SUFFIX)
     if data is None:
@@ -129,7 +129,7 @@ def _settle(repo: Repo, tracked: Sequence[Tracked], source: str, target: str) ->
     if not wanted or os.path.isdir(repo.root / wanted):
         wanted = into
     elif target.endswith("/"):
-        raise UsageError(f"cannot move to {quote(target)}: there is no such folder", hint=f"mkdir -p {target}")
+        raise UsageError(f"cannot move to {quote(target)}: there is no such folder", hint=f"mkdir -p {word(target)}")
     inside = next((item for item in tracked if item.lockfile and wanted.startswith(item.path + "/")), None)
     if inside is not None:
         raise UsageError(
@@ -169,7 +169,7 @@ def _refuse(repo: Repo, source: str, target: str, tracked: Sequence[str]) -> Non
     if above is not None:
         raise UsageError(
             f"cannot move to {shown}: it is inside {quote(repo.display(above))}, which is tracked",
-            hint=f"to make it part of that: dvlite rm --cached {repo.display(source)}, move it with mv, dvlite add {repo.display(above)}",
+            hint=f"to make it part of that: dvlite rm --cached {word(repo.display(source))}, move it with mv, dvlite add {word(repo.display(above))}",
         )
     for path in (target, target + SUFFIX):
         if files.is_there(repo.root / path):
@@ -180,12 +180,12 @@ def _refuse(repo: Repo, source: str, target: str, tracked: Sequence[str]) -> Non
     if in_git:
         raise UsageError(
             f"cannot move to {shown}: git tracks {quote(repo.display(in_git[0]))}",
-            hint=f"git rm -r --cached {repo.display(in_git[0])}",
+            hint=f"git rm -r -q --cached {word(repo.display(in_git[0]))}",
         )
     if repo.git.ignored([target + SUFFIX]):
         raise UsageError(
             f"cannot move to {shown}: git ignores {quote(repo.display(target + SUFFIX))}",
-            hint=f"see which rule does: git check-ignore -v {repo.display(target + SUFFIX)}",
+            hint=f"see which rule does: git check-ignore -v {word(repo.display(target + SUFFIX))}",
         )
 
 
@@ -209,7 +209,7 @@ def _move_data(work: Workspace, move: _Move) -> None:
         if error.errno == errno.EXDEV:
             raise DvliteError(
                 f"cannot move {quote(move.source)}: {quote(move.target)} is on another disk",
-                hint=f"run: mv {move.source} {move.target}; then dvlite add {move.target} and dvlite rm {move.source}",
+                hint=f"run: mv {word(move.source)} {word(move.target)}; then dvlite add {word(move.target)} and dvlite rm {word(move.source)}",
             ) from None
         raise files.os_error(error, "move", work.location(move.source)) from error
     if have.scan.paths == [b""]:

@@ -44,7 +44,7 @@ from dvlite.repo.remotes import (
     untrusted_place,
 )
 from dvlite.repo.repository import Repo, open_repo
-from dvlite.show import Show, printable, quote
+from dvlite.show import Show, printable, quote, word
 from dvlite.store.object_store import ObjectAbsent, ObjectStore
 from dvlite.store.remote import open_store
 from dvlite.store.retry import RetryBudget
@@ -180,7 +180,7 @@ def remote_add(
         changes[f"remotes.{name}.{option}"] = check(f"remotes.{name}.{option}", value, layer)
     said = {key: each.value for key, each in repo.read_layer(layer).items() if key.startswith(f"remotes.{name}.")}
     if said not in ({}, changes):
-        raise UsageError(f"there is a remote {quote(name)} already", hint=f"dvlite remote remove {name}")
+        raise UsageError(f"there is a remote {quote(name)} already", hint=f"dvlite remote remove {word(name)}")
     if default or (repo.config.default_remote is None and not repo.config.remote_names):
         changes["core.remote"] = name
     with repo.lock():

@@ -34,7 +34,7 @@ from dvlite.pipeline.targets import choose, differing_files, params_file, requir
 from dvlite.progress import Progress
 from dvlite.repo.repository import Repo, open_cache
 from dvlite.runs.records import open_records
-from dvlite.show import NAMED, Show, printable, quote, some
+from dvlite.show import NAMED, Show, printable, quote, some, word
 from dvlite.workspace import running_outputs
 from dvlite.workspace.adder import AddedPath
 from dvlite.workspace.workspace import Workspace
@@ -79,7 +79,7 @@ class ReproResult:
         return PartlyDone(
             f"{', '.join(map(quote, tainted.tainted_by[:NAMED]))} changed while {tainted.stage} ran: its outputs may come"
             " from either version, so they were not locked",
-            hint=f"run it again: dvlite repro {tainted.stage}",
+            hint=f"run it again: dvlite repro {word(tainted.stage)}",
         )
 
 
@@ -219,12 +219,12 @@ class _Run:
         """Writes the values of `-S`; none is written unless all can be."""
         changed: dict[str, bytes] = {}
         done = []
-        for word, text in settings:
-            file, key = params_file(self._repo, self._stages, word)
+        for setting, text in settings:
+            file, key = params_file(self._repo, self._stages, setting)
             data = changed.get(file) or self._repo.work_tree.read(file)
             if data is None:
                 raise UsageError(
-                    f"there is no {quote(file)} for {quote(word)}",
+                    f"there is no {quote(file)} for {quote(setting)}",
                     hint=f"make it, or name another: -S FILE:{key}=VALUE",
                 )
             old = parameters.find(parameters.load(data, file), key)
@@ -233,7 +233,7 @@ class _Run:
                 first = next(iter(old), "KEY")
                 raise UsageError(
                     f"{quote(key)} in {quote(file)} is a section ({some([quote(name) for name in old])}), not a value",
-                    hint=f"set one of its values: -S {word}.{first}=...",
+                    hint=f"set one of its values: -S {setting}.{first}=...",
                 )
             changed[file] = parameters.changed(data, file, key, value)
             done.append(ParamSet(file=file, name=key, old=None if old is parameters.ABSENT else old, new=value))

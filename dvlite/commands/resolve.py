@@ -188,7 +188,7 @@ def _chosen(
             if was:
                 hint = f"to commit it as it is: git add {was[0]}\nto restore the conflict: git checkout -m -- {was[0]}"
             if inside is not None:
-                hint = f"the whole tracked path is settled at once: dvlite resolve {quote(repo.display(inside))}"
+                hint = f"the whole tracked path is settled at once: dvlite resolve {word(repo.display(inside))}"
             raise UsageError(f"{quote(argument)} has no merge conflict", hint=hint)
         chosen |= {name: unmerged[name] for name in matched}
     return dict(sorted(chosen.items()))
@@ -236,7 +236,9 @@ def _unreadable(name: str, sides: Sides, error: UnreadableSide) -> ResolvedPath:
 def _no_union(repo: Repo, path: str, merged: MergedFile) -> UsageError:
     what = "a stage has one entry" if merged.kind == "lockfile" else "it is one file, or not a directory on both sides"
     shown = quote(repo.display(path))
-    return UsageError(f"cannot keep both sides of {shown}: {what}", hint=f"dvlite resolve {shown} --ours|--theirs")
+    return UsageError(
+        f"cannot keep both sides of {shown}: {what}", hint=f"dvlite resolve {word(shown)} --ours|--theirs"
+    )
 
 
 def _one_sided(repo: Repo, name: str, stages: Mapping[int, bytes], choice: Choice) -> _Outcome:

@@ -26,7 +26,7 @@ from dvlite.runs.queries import RunQueries
 from dvlite.runs.records import Records, open_records
 from dvlite.runs.schema import ENV, METRIC, PARAM, RunRow
 from dvlite.runs.upstream import source_data, upstream_params
-from dvlite.show import quote
+from dvlite.show import quote, word
 
 if TYPE_CHECKING:
     from dvlite.progress import Progress
@@ -350,14 +350,14 @@ def _log(repo: Repo, run: Run, name: str, progress: Progress) -> str:
     if run.log is None:
         reused = run.status == "cached"
         because = "its outputs were reused from another run" if reused else "nothing was printed, or it was not kept"
-        raise UsageError(f"the run {name} has no log: {because}", hint=f"dvlite runs show {name}")
+        raise UsageError(f"the run {name} has no log: {because}", hint=f"dvlite runs show {word(name)}")
     return load_text(repo, run.log, f"the log of {name}", _by(run), progress)
 
 
 def _edits(repo: Repo, run: Run, name: str, progress: Progress) -> str:
     if run.code.diff is None:
         because = "too long to be kept" if run.code.dirty else "none: it ran as the commit is"
-        raise UsageError(f"the edits that {name} ran with are {because}", hint=f"dvlite runs show {name}")
+        raise UsageError(f"the edits that {name} ran with are {because}", hint=f"dvlite runs show {word(name)}")
     return load_text(repo, run.code.diff, f"the diff of {name}", _by(run), progress)
 
 

@@ -21,7 +21,7 @@ from dvlite.pipeline.stages import Stage
 from dvlite.progress import Progress
 from dvlite.repo import config_files
 from dvlite.repo.repository import Repo
-from dvlite.show import Show, count, quote
+from dvlite.show import Show, count, quote, word
 
 SCHEMA_FILE = f"{config_files.FOLDER}/schema.json"
 
@@ -190,8 +190,8 @@ def _script(command: Sequence[str]) -> Tree:
 
 def _params(words: Sequence[str], local: Callable[[str], str]) -> Iterator[Tree]:
     """Yields what `lr`, `lr,net.depth`, `conf/other.toml:seed` and `conf/all.json:` mean."""
-    for word in words:
-        file, colon, keys = word.rpartition(":")
+    for text in words:
+        file, colon, keys = text.rpartition(":")
         names: list[Tree] = [key.strip() for key in keys.split(",") if key.strip()]
         if not colon or (local(file) == PARAMS_FILE and names):
             yield from names
@@ -288,7 +288,7 @@ def _refuse_taken(repo: Repo, added: Stage, others: Sequence[Stage]) -> None:
 
 def _way_out(repo: Repo, path: str, *, is_tracked: bool) -> str:
     if is_tracked:
-        return f"choose another name, or stop tracking it: dvlite rm --cached {repo.display(path)}"
+        return f"choose another name, or stop tracking it: dvlite rm --cached {word(repo.display(path))}"
     return "give each stage outputs of its own"
 
 

@@ -19,7 +19,7 @@ from dvlite.pipeline.stages import Stage
 from dvlite.progress import Progress
 from dvlite.repo.repository import Repo, open_cache
 from dvlite.repo.revisions import WORK_TREE, Revision, files_to_commit
-from dvlite.show import Show, one_line, printable, quote, some
+from dvlite.show import Show, one_line, printable, quote, some, word
 from dvlite.verify import commit_range as commits
 from dvlite.verify import remote_bytes as deep
 from dvlite.verify import remote_complete
@@ -94,7 +94,7 @@ def _stage_failed(failed: Sequence[StageCheck]) -> DvliteError:
     also = f"; {', '.join(check.stage for check in others)} failed too" if others else ""
     return StageFailed(
         f"{first.stage} failed in a clean clone: {one_line(first.problem or '')}{also}",
-        hint=f"{'the end of its log is above; ' if first.log_tail else ''}to look at the clone: dvlite verify --rerun --keep {first.stage}",
+        hint=f"{'the end of its log is above; ' if first.log_tail else ''}to look at the clone: dvlite verify --rerun --keep {word(first.stage)}",
     )
 
 
@@ -294,9 +294,9 @@ class _Verification:
         where, hint = "", "see what there is: dvlite ls, dvlite stage list"
         if revision is not None:
             where, hint = f" in {printable(revision)}", f"{hint}\ncommit it first: the work tree is not checked"
-        for word in self.options.paths:
-            if self.count and word not in self._named:
-                raise UsageError(f"{quote(word)} is neither tracked nor a stage{where}", hint=hint)
+        for argument in self.options.paths:
+            if self.count and argument not in self._named:
+                raise UsageError(f"{quote(argument)} is neither tracked nor a stage{where}", hint=hint)
 
     def at_remote(self) -> None:
         """Checks the remote, and with `deep` reads its data."""

@@ -393,5 +393,5 @@ def why_not_a_path(path: str) -> str | None:
 
 
 def _wrong(where: str, line: int, reason: str) -> FormatError:
-    usual = f"restore it from git, or recreate it: git checkout HEAD -- {quote(where)}, or rm it and dvlite repro"
+    usual = f"restore it from git, or recreate it: git checkout HEAD -- {word(where)}, or rm it and dvlite repro"
     return format_error(where, line, reason, hint=None, usual=usual)

@@ -51,7 +51,10 @@ def find(start: Path, environ: Mapping[str, str]) -> GitPlaces:
             raise NotARepository(
                 f"{quote(str(candidate))} is a git directory without a work tree", hint="run dvlite in a clone of it"
             )
-    raise NotARepository(f"{quote(str(folder))} is not in a git repository", hint="git init && dvlite init")
+    raise NotARepository(
+        f"{quote(str(folder))} is not in a git repository",
+        hint="go into your clone with cd; to start a repository here: git init && dvlite init",
+    )
 
 
 def _follow_gitfile(dot_git: Path) -> Path:

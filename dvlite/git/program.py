@@ -30,7 +30,7 @@ from dvlite.git.output import (
     is_pointer,
 )
 from dvlite.paths import ancestors
-from dvlite.show import printable, quote
+from dvlite.show import quote, word
 
 # As git pathspecs, these match in every folder.
 _LOCKFILES = ("dvlite.lock", "*/dvlite.lock")
@@ -148,7 +148,8 @@ class Git:
             self.run("rev-parse", "--git-dir")
         except DvliteError as error:
             raise NotARepository(
-                error.message, hint=f"if you trust its owner: git config --global --add safe.directory {self.root}"
+                error.message,
+                hint=f"if you trust its owner: git config --global --add safe.directory {word(str(self.root))}",
             ) from None
 
     # -- pointers: pointer files, and lockfiles, which are the pointers of outputs
@@ -432,7 +433,7 @@ class Git:
             ignored = sorted(self.ignored(paths))
             if not ignored:
                 raise
-            hint = f"see which rule does: git check-ignore -v {printable(ignored[0])}"
+            hint = f"see which rule does: git check-ignore -v {word(ignored[0])}"
             raise DvliteError(f"cannot stage {quote(ignored[0])}: git ignores it", hint=hint) from None
 
     def remove_cached(self, paths: Sequence[str]) -> None:

@@ -25,7 +25,7 @@ from dvlite.repo.tracked_paths import Tracked
 from dvlite.runs.filters import Filters
 from dvlite.runs.names import find_run
 from dvlite.runs.queries import Artefact
-from dvlite.show import quote, some
+from dvlite.show import quote, some, word
 from dvlite.workspace.hashing import Snapshot, identify
 from dvlite.workspace.scan import scan
 from dvlite.workspace.workspace import Workspace
@@ -109,7 +109,7 @@ def _refuse_many(text: str, inside: str, path: str, repo: Repo) -> None:
         listed = some([quote(repo.display(path)) for path in held], 1)
         raise UsageError(
             f"{quote(text)} is not tracked as a whole, it contains {listed}",
-            hint=f"name one of them: dvlite lineage {quote(repo.display(held[0]))}",
+            hint=f"name one of them: dvlite lineage {word(repo.display(held[0]))}",
         )
 
 
@@ -204,7 +204,7 @@ def _at_revision(text: str, repo: Repo, provenance: Provenance) -> Target | None
     content = at.read(path, _FILE_LIMIT_BYTES)
     if content is None:
         raise UsageError(
-            f"{quote(path)} is not tracked at {quote(revision)}", hint=f"list paths: dvlite ls {revision}:"
+            f"{quote(path)} is not tracked at {quote(revision)}", hint=f"list paths: dvlite ls {word(revision)}:"
         )
     return Target(text, format_oid(FILE, digest_bytes(content)), path, len(content), 1)
 
@@ -226,7 +226,7 @@ def _tracked_at(text: str, path: str, tracked: Sequence[Tracked], provenance: Pr
             if entry is None:
                 raise UsageError(
                     f"nothing in {quote(item.path)} is named {quote(inner)}",
-                    hint=f"list its files: dvlite ls -R {item.path}",
+                    hint=f"list its files: dvlite ls -R {word(item.path)}",
                 )
             return Target(text, entry.oid, path, entry.size_bytes, entry.files)
     return None

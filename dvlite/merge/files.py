@@ -163,9 +163,9 @@ def _hint(repo: Repo, name: str, sound: Sequence[str]) -> str:
 
 def how_to_replace(shown: str, *, is_lockfile: bool) -> str:
     """Returns how to replace a pointer or lockfile that is invalid on both sides of a merge."""
-    file = word(shown)
-    recreate = f", or recreate it: git rm -f {file}; dvlite repro" if is_lockfile else ""
-    return f"take it from a commit where it was valid: git checkout COMMIT -- {file}{recreate}"
+    where = word(shown)
+    recreate = f", or recreate it: git rm -f {where}; dvlite repro" if is_lockfile else ""
+    return f"take it from a commit where it was valid: git checkout COMMIT -- {where}{recreate}"
 
 
 def _of(name: str, side: str) -> str:

@@ -22,7 +22,7 @@ from dvlite.oid import FILE, MANIFEST, Digest, digest_bytes, digest_file, format
 from dvlite.pipeline.globs import names_on_disk
 from dvlite.pipeline.known_data import KnownData, as_output
 from dvlite.repo.tracked_paths import Tracked
-from dvlite.show import quote
+from dvlite.show import quote, word
 from dvlite.workspace import sparse
 from dvlite.workspace.fetch import with_listings
 from dvlite.workspace.hashing import identify
@@ -201,7 +201,7 @@ class Contents:
         if path in work.sparse or (known is not None and path in self._added and self._is_part(path, known, scan)):
             raise UsageError(
                 f"only a part of {quote(path)} is here, and it was changed",
-                hint=f"dvlite pull {path}   brings all of it",
+                hint=f"dvlite pull {word(path)}   brings all of it",
             )
         if vouched is not None:
             return Locked(path, format_oid(MANIFEST, vouched), _size(scan), _files(scan))

@@ -30,7 +30,7 @@ from dvlite.pipeline.stages import Stage, StageOut
 from dvlite.pipeline.staleness import Evaluator, Staleness
 from dvlite.progress import Progress
 from dvlite.repo.repository import Repo
-from dvlite.show import quote
+from dvlite.show import quote, word
 from dvlite.workspace import running_outputs, sparse
 from dvlite.workspace.workspace import Workspace
 
@@ -209,7 +209,7 @@ class Execution:
                 line, what = stage.spec.line, "is not here as its pointer has it" if is_behind else "is not here"
                 raise ObjectMissing(
                     f"cannot run {stage.address} ({stage.file} line {line}): its dependency {quote(path)} {what}",
-                    hint=f"dvlite pull {whole.path}, or dvlite repro --pull",
+                    hint=f"dvlite pull {word(whole.path)}, or dvlite repro --pull",
                 )
             if is_behind:
                 self._progress.print_line(

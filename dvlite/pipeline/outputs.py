@@ -26,7 +26,7 @@ from dvlite.paths import check_paths
 from dvlite.pipeline.content import Contents, same_data
 from dvlite.pipeline.known_data import as_output
 from dvlite.pipeline.stages import Stage, StageOut
-from dvlite.show import quote
+from dvlite.show import quote, word
 from dvlite.store.cache_writer import Writer
 from dvlite.store.pack import KIND_FILE, KIND_MANIFEST
 from dvlite.workspace import unpushed
@@ -87,7 +87,7 @@ class Outputs:
         if not same_data(taken, known) and not self._is_recorded(taken.oid) and not self._is_committed(path):
             target = save_pointer(self._work.repo, path, taken.pointer())
             self._work.progress.warn(
-                f"{quote(path)} was not what its stage had made; it is kept: dvlite get {target} -o PATH"
+                f"{quote(path)} was not what its stage had made; it is kept: dvlite get {word(str(target))} -o PATH"
             )
         return taken
 

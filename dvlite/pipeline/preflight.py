@@ -72,7 +72,7 @@ def _refuse_tracked(stages: Sequence[Stage], tracked: set[str]) -> None:
             raise stage.wrong(
                 out.line,
                 f"the output {quote(out.path)} {what} {quote(path)}, which is tracked on its own",
-                hint=f"dvlite rm --cached {path}, or name another output",
+                hint=f"dvlite rm --cached {word(path)}, or name another output",
             )
 
 
@@ -92,7 +92,7 @@ def _refuse_in_git(repo: Repo, stages: Sequence[Stage]) -> None:
             raise stage.wrong(
                 out.line,
                 f"git tracks the output {quote(name)}" + (f", in {quote(path)}" if name != path else ""),
-                hint=f"git rm -r --cached {path}   then run again; or let git keep it:  {{path: {out.spec.path}, cache: false}}",
+                hint=f"git rm -r -q --cached {word(path)}   then run again; or let git keep it:  {{path: {out.spec.path}, cache: false}}",
             )
 
 

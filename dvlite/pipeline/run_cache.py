@@ -30,7 +30,7 @@ from dvlite.repo.repository import Repo
 from dvlite.repo.tracked_paths import why_untrackable
 from dvlite.runs.history import History
 from dvlite.runs.records import hex_of
-from dvlite.show import printable, quote
+from dvlite.show import printable, quote, word
 from dvlite.workspace import sparse
 
 
@@ -192,11 +192,11 @@ def _nowhere(stage: Stage, path: str, purged: str) -> ObjectMissing:
     if purged:
         return ObjectMissing(
             f"{stage.address} is up to date, but {purged}",
-            hint=f"to make it again: dvlite repro --force {stage.address}",
+            hint=f"to make it again: dvlite repro --force {word(stage.address)}",
         )
     return ObjectMissing(
         f"{stage.address} is up to date, but its output {quote(path)} is neither here nor in the cache",
-        hint=f"dvlite pull {path}, or dvlite repro --pull; to make it again: dvlite repro --force {stage.address}",
+        hint=f"dvlite pull {word(path)}, or dvlite repro --pull; to make it again: dvlite repro --force {word(stage.address)}",
     )
 
 

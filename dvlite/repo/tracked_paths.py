@@ -17,7 +17,7 @@ from dvlite.formats import lockfile, pointer
 from dvlite.formats.lockfile import LockedStage
 from dvlite.formats.pointer import SUFFIX, Pointer
 from dvlite.paths import MAX_DEPTH, MAX_NAME_BYTES, MAX_PATH_BYTES, is_reserved
-from dvlite.show import quote
+from dvlite.show import quote, word
 
 _OWN_NAMES = ("dvlite.yaml", "dvlite.lock")
 _STAGE_BEGINS = re.compile(rb"^(?=  [^ \n])", re.MULTILINE)
@@ -69,6 +69,8 @@ def why_untrackable(path: str) -> str | None:
         return "git and dvlite use that name themselves"
     if last.endswith(SUFFIX):
         return "it has the name of a pointer"
+    if path in ("", "."):
+        return "dvlite tracks the files and folders that you name, not the whole repository"
     if any(part in ("", ".", "..") for part in parts):
         return "it is not a plain path"
     return None
@@ -89,7 +91,7 @@ def read_pointer(name: str, data: bytes, where: str) -> Tracked:
     path = name.removesuffix(SUFFIX)
     reason = why_untrackable(path)
     if reason is not None:
-        raise refused(name, f"{quote(path)} cannot be tracked, {reason}", hint=f"git rm --cached {quote(name)}")
+        raise refused(name, f"{quote(path)} cannot be tracked, {reason}", hint=f"git rm --cached {word(name)}")
     return Tracked(path, pointer.parse(data, where))
 
 
@@ -134,7 +136,7 @@ def refuse_outputs(name: str, data: bytes, where: str, reason_of: Callable[[str]
 
 
 def _refused_output(line: int, where: str, reason: str) -> FormatError:
-    usual = f"restore it from git: git checkout HEAD -- {quote(where)}, or correct dvlite.yaml and run dvlite repro"
+    usual = f"restore it from git: git checkout HEAD -- {word(where)}, or correct dvlite.yaml and run dvlite repro"
     return format_error(where, line, reason, hint=None, usual=usual, failed="refused")
 
 
@@ -192,8 +194,8 @@ def _overlapping(outer: Tracked, inner: Tracked) -> Unusable:
     )
     named = f"an output of the stage {quote(outer.stage)}" if outer.stage else "tracked"
     what = f"{how}, which is {named} too" if inner.path != outer.path else f"{how} {named} too"
-    hint = f"keep one of the two: git rm --cached {quote(file)}"
+    hint = f"keep one of the two: git rm --cached {word(file)}"
     if inner.lockfile:
         hint = f"give the output of the stage {inner.stage} another path in dvlite.yaml"
-        hint += "" if outer.stage else f", or: dvlite rm --cached {quote(outer.path)}"
+        hint += "" if outer.stage else f", or: dvlite rm --cached {word(outer.path)}"
     return Unusable(file, refused(file, what, hint=hint), inner.path)

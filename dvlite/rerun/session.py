@@ -29,7 +29,7 @@ from dvlite.rerun.sandbox import RunOutcome, Sandbox
 from dvlite.rerun.verdicts import Judge
 from dvlite.runs.index import open_index
 from dvlite.runs.records import open_records
-from dvlite.show import quote, some
+from dvlite.show import quote, some, word
 from dvlite.verify import commit_range
 from dvlite.verify.findings import OutputVerdict, StageCheck, StageVerdict
 
@@ -172,7 +172,7 @@ class _Session:
             return _unsettled(
                 stage,
                 "inconclusive",
-                f"the committed lockfile does not have it: dvlite repro {stage.address}, and commit",
+                f"the committed lockfile does not have it: dvlite repro {word(stage.address)}, and commit",
             )
         needed = [other for other in self._sandbox.graph.before[stage.address] if other in self._running]
         missing = [other for other in needed if other not in self._good]

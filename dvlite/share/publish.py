@@ -23,7 +23,7 @@ from dvlite.repo.revisions import Scope
 from dvlite.repo.tracked_paths import Tracked
 from dvlite.runs import share
 from dvlite.share.needs import dropped_by
-from dvlite.show import Show, is_or_are, printable, quote, size_text, some
+from dvlite.show import Show, is_or_are, printable, quote, size_text, some, word
 from dvlite.store import push_protocol
 from dvlite.store.cache import Cache
 from dvlite.store.catalog import Catalog
@@ -278,7 +278,7 @@ def refuse_emptied(catalog: Catalog, name: str) -> None:
     if catalog.config is None and not catalog.packs and catalog.remote.remembered("complete"):
         raise RemoteError(
             f"remote {quote(name)} ({catalog.remote.store.label}) is empty, though this clone has pushed to it",
-            hint=f"is its disk mounted? If it was emptied on purpose: dvlite remote remove {name}; then dvlite remote add it again",
+            hint=f"is its disk mounted? If it was emptied on purpose: dvlite remote remove {word(name)}; then dvlite remote add it again",
         )
 
 

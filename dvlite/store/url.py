@@ -14,7 +14,7 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 from dvlite.errors import UsageError
-from dvlite.show import quote
+from dvlite.show import quote, word
 
 FOLDER, S3 = "file", "s3"
 EXPERIMENTAL = ("gs", "az", "abfs", "sftp", "ssh")
@@ -120,10 +120,18 @@ def _folder(text: str, base: Path) -> Location:
     if text.startswith("~"):
         raise _refused(text, "a path that starts with ~ depends on who reads it", hint="write the whole path")
     if text.startswith(("-", "\\")):
-        raise _refused(text, f"a path cannot start with {text[0]}", hint=f"write ./{text} if it is a folder")
+        raise _refused(text, f"a path cannot start with {text[0]}", hint=f"write {word(f'./{text}')} if it is a folder")
     if ":" in text.split("/", 1)[0]:
+        if "@" in text.split(":", 1)[0]:
+            raise _refused(
+                text,
+                "that is the address of a git server",
+                hint="data goes to a bucket (s3://BUCKET/PREFIX) or a folder",
+            )
         raise _refused(
-            text, "it is neither a folder nor a url of a known kind", hint=f"write ./{text} if it is a folder"
+            text,
+            "it is neither a folder nor a url of a known kind",
+            hint=f"write {word(f'./{text}')} if it is a folder",
         )
     folder = Path(os.path.abspath(base / text))
     return Location(FOLDER, str(folder), folder=folder)

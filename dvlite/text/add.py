@@ -47,7 +47,8 @@ def text(result: AddResult, show: Show) -> Iterator[str]:
 def _what(path: AddedPath) -> str:
     notes = []
     if path.duplicates:
-        notes.append(count(path.duplicates, "duplicate"))
+        all_of_it = path.duplicates == path.files
+        notes.append("already in the cache" if all_of_it else f"{count(path.duplicates)} already in the cache")
     if path.left_out:
         names = ", ".join(f"{count(number)} {printable(name)}" for name, number in sorted(path.left_out.items()))
         notes.append(f"left out: {names}")

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 from dvlite.commands.fsck import FsckResult
 from dvlite.health.findings import FsckFinding, LostVersion
-from dvlite.show import Show, count, duration_text, one_line, printable, short_oid, size_text
+from dvlite.show import Show, count, duration_text, one_line, printable, short_oid, size_text, word
 
 _COLORS = {"found": "red", "left": "red", "repaired": "green", "ignored": "yellow"}
 _WORDS = {"found": "", "left": "not repaired: ", "repaired": "repaired: ", "ignored": "ignored: "}
@@ -83,5 +83,5 @@ def _summary(result: FsckResult, show: Show) -> Iterator[str]:
         yield "Not every byte was read yet."
     elif not bad:
         yield from show.next_step(
-            f"dvlite fsck {'' if result.store == 'cache' else f'--remote {result.store} '}--deep     reads every byte"
+            f"dvlite fsck {'' if result.store == 'cache' else f'--remote {word(result.store)} '}--deep     reads every byte"
         )

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from dvlite.commands.gc_remote import GcClonesResult, GcRemoteResult
-from dvlite.show import Show, count, printable, size_text
+from dvlite.show import Show, count, printable, size_text, word
 from dvlite.text.gc import grace_option, part_rows
 from dvlite.text.style import table
 
@@ -46,7 +46,7 @@ def text(result: GcRemoteResult | GcClonesResult, show: Show) -> Iterator[str]:
     if not result.applied and (result.gone or result.claims):
         grace = "" if result.grace_seconds is None else grace_option(result.grace_seconds)
         gone = "".join(f" --forget-clone {printable(clone)}" for clone in result.forgotten)
-        yield from show.next_step(f"dvlite gc --remote {printable(result.remote)}{grace}{gone} --yes")
+        yield from show.next_step(f"dvlite gc --remote {word(result.remote)}{grace}{gone} --yes")
 
 
 def _clones(result: GcClonesResult) -> Iterator[str]:

@@ -12,7 +12,7 @@ from dvlite.commands.remote import (
     RemoteTestResult,
     RemoteTrustResult,
 )
-from dvlite.show import Show, printable, size_text
+from dvlite.show import Show, printable, size_text, word
 from dvlite.text.style import table
 
 RemoteResult = RemoteAddResult | RemoteListResult | RemoteChangeResult | RemoteTrustResult | RemoteTestResult
@@ -53,7 +53,7 @@ def _add(result: RemoteAddResult, show: Show) -> Iterator[str]:
     yield from show.staged(result.staged)
     name = "" if result.remote.default else f" -r {printable(result.remote.name)}"
     if result.state == "unreachable":
-        yield from show.next_step(f"dvlite remote test {printable(result.remote.name)}")
+        yield from show.next_step(f"dvlite remote test {word(result.remote.name)}")
     else:
         yield from show.next_step(f"git commit; dvlite push{name}")
 

@@ -40,10 +40,12 @@ def text(result: RunsListResult, show: Show) -> Iterator[str]:
     if show.quiet:
         return
     if len(kept) < len(shown):
-        more = count(len(shown) - len(kept), "more column")
-        yield show.style("dim", f"{more}: --columns all or names")
+        hidden = [printable(shown[i].title) for i in range(len(shown)) if i not in kept]
+        yield show.style(
+            "dim", f"{count(len(hidden), 'more column')}: --columns all, or --columns {','.join(hidden[:2])}"
+        )
     if result.more:
-        yield show.style("dim", f"the first {count(len(result.runs), 'run')}; more match (-n N, --all)")
+        yield show.style("dim", f"the first {count(len(result.runs), 'run')}; for more: -n N, or --all")
 
 
 def _nothing(result: RunsListResult, show: Show) -> Iterator[str]:

@@ -9,7 +9,7 @@ from typing import Any
 from dvlite.commands.runs import RunsDiffResult, RunSide, RunsListResult, RunsNoteResult, RunsShowResult, RunsTagResult
 from dvlite.formats.record import Input, Output
 from dvlite.runs.compare import EDITS, RunValueChange
-from dvlite.show import Show, count, duration_text, pair_text, printable, short_oid, size_text, value_text
+from dvlite.show import Show, count, duration_text, pair_text, printable, short_oid, size_text, value_text, word
 from dvlite.text import run_table
 from dvlite.text.run_table import ago_text, when_text
 from dvlite.text.style import change_text, table
@@ -55,7 +55,7 @@ def _show(result: RunsShowResult, show: Show) -> Iterator[str]:
     yield from _facts("ended", _ended(result))
     yield from _facts("commit", [commit[:7] for commit in result.commits])
     yield from _facts("code", _code(result, show))
-    yield from _facts("edits", [f"dvlite runs show {printable(result.name)} --diff"] if run.code.diff else [])
+    yield from _facts("edits", [f"dvlite runs show {word(result.name)} --diff"] if run.code.diff else [])
     yield from _facts("tags", [" ".join(map(printable, result.tags))] if result.tags else [])
     yield from _facts("notes", [_noted(note.text, note.time, note.user) for note in result.notes])
     yield from _facts("params", _pairs(run.facts.params))
@@ -65,7 +65,7 @@ def _show(result: RunsShowResult, show: Show) -> Iterator[str]:
     yield from _facts("environment", _pairs(run.surroundings))
     yield from _facts("set", [f"{printable(name)}={printable(value)}" for name, value in run.facts.env.items()])
     yield from _facts("used", _used(result))
-    yield from _facts("log", [f"dvlite runs show {printable(result.name)} --log"] if run.log else [])
+    yield from _facts("log", [f"dvlite runs show {word(result.name)} --log"] if run.log else [])
     yield from _facts("job", [printable(run.ci)] if run.ci else [])
 
 
@@ -82,7 +82,7 @@ def _odd_folder(wdir: str) -> list[str]:
 def _ended(result: RunsShowResult) -> Iterator[str]:
     run = result.record
     if run.status == "cached" and run.of is not None:
-        yield f"nothing ran: outputs are those of {printable(run.stage)}-{run.of[4:10]}"
+        yield f"reused the outputs of {printable(run.stage)}-{run.of[4:10]}, which had the same inputs; nothing was run"
     elif run.signal is not None:
         yield f"by signal {run.signal}"
     elif run.exit_code:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from dvlite.commands.stage import StageAddResult, StageListResult, StageRow
-from dvlite.show import Show, printable
+from dvlite.show import Show, printable, word
 from dvlite.text.style import table
 
 
@@ -17,7 +17,7 @@ def text(result: StageAddResult | StageListResult, show: Show) -> Iterator[str]:
         done = "Replaced" if result.replaced else "Added"
         yield f"{done} stage {result.stage.rpartition(':')[2]} in {show.path(result.file)}"
         yield from show.staged(result.staged, result.unstaged)
-        yield from show.next_step(f"dvlite repro {printable(result.stage)}")
+        yield from show.next_step(f"dvlite repro {word(result.stage)}")
 
 
 def _list(result: StageListResult, show: Show) -> Iterator[str]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from dvlite.share.copy_versions import SyncResult
-from dvlite.show import Show, count, duration_text, printable, size_text
+from dvlite.show import Show, count, duration_text, printable, size_text, word
 from dvlite.text.fetch import in_state
 from dvlite.text.style import amount_text
 from dvlite.workspace.fetch import named
@@ -22,7 +22,7 @@ def text(result: SyncResult, show: Show) -> Iterator[str]:
             yield f"would copy {show.path(path.path)}{at}: {amount_text(path.files, path.size_bytes)}"
         if waiting:
             yield f"In all {count(result.files, 'file')}, at most {size_text(result.copied_bytes)}, {way}."
-            yield from show.next_step(f"dvlite sync {source} {target}")
+            yield from show.next_step(f"dvlite sync {word(source)} {word(target)}")
         else:
             yield f"Nothing to copy {way}."
     elif not show.quiet:

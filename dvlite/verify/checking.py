@@ -22,7 +22,7 @@ from dvlite.pipeline.stages import Stage
 from dvlite.repo.repository import Repo
 from dvlite.repo.revisions import Revision
 from dvlite.repo.tracked_paths import Tracked, address
-from dvlite.show import printable, some
+from dvlite.show import printable, some, word
 from dvlite.verify.findings import Finding, StageCheck, Unchecked
 from dvlite.verify.fix_commands import Restoring
 from dvlite.verify.freshness import Freshness
@@ -166,7 +166,7 @@ class _Check:
                 names = some([printable(entry.name) for entry in lock.content.stages])
                 message, line = f"{file} has entries for {names}, but {own} is missing", lock.content.stages[0].line
                 yield Finding(
-                    kind="pipeline-missing", message=message, file=file, line=line, path=own, fix=f"git rm {file}"
+                    kind="pipeline-missing", message=message, file=file, line=line, path=own, fix=f"git rm {word(file)}"
                 )
                 continue
             known = {stage.name for stage in self._by_lockfile.get(file, ())}
@@ -313,7 +313,7 @@ def _not_locked(stage: Stage) -> Finding:
         file=stage.file,
         line=stage.spec.line,
         stage=stage.address,
-        fix=f"dvlite repro {stage.address}",
+        fix=f"dvlite repro {word(stage.address)}",
     )
 
 

@@ -86,7 +86,7 @@ class Freshness:
                 path=path,
                 old=out.oid,
                 new=None if found is None else found.oid,
-                fix=f"dvlite repro {stage.address}",
+                fix=f"dvlite repro {word(stage.address)}",
             )
 
     # -- what is not known
@@ -153,7 +153,7 @@ class Freshness:
             path=path,
             old=reason.old,
             new=reason.new,
-            fix=f"dvlite repro {stage.address}",
+            fix=f"dvlite repro {word(stage.address)}",
         )
         if reason.kind != "dep-removed" or path is None or not self._content.is_ignored(path):
             return finding
@@ -181,7 +181,7 @@ class Freshness:
                 path=path,
                 old=was.size_bytes,
                 new=dep.size_bytes,
-                fix=f"dvlite add {path}" if is_pointer else f"dvlite repro {stage.address}",
+                fix=f"dvlite add {word(path)}" if is_pointer else f"dvlite repro {word(stage.address)}",
             )
 
     def _redeclared(self, now: StageNow, entry: LockedStage, lock: Lock) -> Iterator[Finding]:
@@ -224,7 +224,7 @@ class Freshness:
             line=line,
             stage=stage.address,
             path=path,
-            fix=f"dvlite repro {stage.address}" if to_run else f"correct line {line} of {stage.file}",
+            fix=f"dvlite repro {word(stage.address)}" if to_run else f"correct line {line} of {stage.file}",
         )
 
 

@@ -13,7 +13,7 @@ from typing import Any
 from dvlite.formats.lockfile import Facts, Locked, LockedStage, stage_key
 from dvlite.formats.record import Run, held
 from dvlite.runs.names import name_of
-from dvlite.show import pair_text, short_oid, some, value_text
+from dvlite.show import pair_text, short_oid, some, value_text, word
 from dvlite.verify.findings import Finding
 from dvlite.verify.parsed import Lock
 
@@ -108,7 +108,7 @@ class Examiner:
     def missing(self, entry: LockedStage, address: str) -> Finding:
         """Returns the finding for an entry whose run has no record: the clone that has it must push it, unless the entry was edited here."""
         if entry.run is None:
-            message, fix = f"the entry of {address} names no run", f"dvlite repro --force {address}"
+            message, fix = f"the entry of {address} names no run", f"dvlite repro --force {word(address)}"
         else:
             message = (
                 f"{address}: the run {name_of(entry.name, entry.run)} of its entry has no record here or on the remote"
@@ -151,7 +151,7 @@ class Examiner:
             new=None if item is None else item.recorded,
             fix=fix
             or self._restored(lambda was: _differs(was, entry), entry.name)
-            or f"dvlite repro --force {address}",
+            or f"dvlite repro --force {word(address)}",
         )
 
 

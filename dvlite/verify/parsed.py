@@ -207,7 +207,7 @@ class _Parser:
         file = item.lockfile or item.path + SUFFIX
         where = "" if names[0] == item.path else f" and inside {value_text(item.path)}"
         message = f"{some([value_text(name) for name in names], 1)} is in git{where}, which {file} tracks"
-        self._overlap(file, item, message, f"git rm -r --cached {word(names[0] if len(names) == 1 else item.path)}")
+        self._overlap(file, item, message, f"git rm -r -q --cached {word(names[0] if len(names) == 1 else item.path)}")
 
     def _overlap(self, file: str, item: Tracked | None, message: str, fix: str) -> None:
         line = 1

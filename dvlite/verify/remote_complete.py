@@ -17,7 +17,7 @@ from dvlite.oid import FILE, MANIFEST, Digest, Oid
 from dvlite.runs import sync
 from dvlite.runs.names import name_of
 from dvlite.share.needs import dropped_by
-from dvlite.show import printable, some
+from dvlite.show import printable, some, word
 from dvlite.store.catalog import Catalog
 from dvlite.store.object_store import ObjectAbsent
 from dvlite.store.push_plan import PushPlan, plan
@@ -174,7 +174,7 @@ def _one(
         return [Unchecked(what=f"{path} on {remote}", why=error.message, hint=error.hint)], frozenset()
     except FormatError as error:
         return [
-            _finding(requirement, "size-mismatch", error.message, f"git log -p -- {requirement.place.file}")
+            _finding(requirement, "size-mismatch", error.message, f"git log -p -- {word(requirement.place.file)}")
         ], frozenset()
     damage = next((error for digest, error in catalog.damage.items() if digest not in known), None)
     if isinstance(damage, ObjectCorrupt) and (push.uploads or push.missing):

@@ -16,7 +16,7 @@ from dvlite.git.output import is_lockfile
 from dvlite.paths import ancestors
 from dvlite.repo.repository import Repo
 from dvlite.repo.tracked_paths import Tracked, Unusable, why_untrackable
-from dvlite.show import quote
+from dvlite.show import quote, word
 from dvlite.workspace.path_args import is_about_pointer
 
 _NOT_EVERYWHERE = tuple(
@@ -47,7 +47,7 @@ def is_output(repo: Repo, path: str, output: Tracked) -> UsageError:
         message = f"{shown} is inside {which}, {what}"
     else:
         message = f"{shown} holds {which}, {what}"
-    return UsageError(message, hint=f"its stage makes it: dvlite repro {output.stage}")
+    return UsageError(message, hint=f"its stage makes it: dvlite repro {word(output.stage)}")
 
 
 def refuse_broken(broken: Sequence[DvliteError], paths: Sequence[str]) -> None:
@@ -100,7 +100,7 @@ def _refuse_tracked_around(repo: Repo, path: str, tracked: Mapping[str, Tracked]
     if below is not None:
         raise UsageError(
             f"cannot track {quote(repo.display(path))}: {quote(repo.display(below))} inside it is tracked on its own",
-            hint=f"dvlite rm --cached {repo.display(below)}   and add the folder again",
+            hint=f"dvlite rm --cached {word(repo.display(below))}   and add the folder again",
         )
 
 
@@ -111,7 +111,7 @@ def _refuse_in_git(repo: Repo, paths: Sequence[str]) -> None:
         raise UsageError(
             f"cannot track {quote(shown)}: git tracks it already"
             + (f" (and {len(in_git) - 1} more)" if len(in_git) > 1 else ""),
-            hint=f"git rm -r --cached {shown}   then add it again; the file stays",
+            hint=f"git rm -r -q --cached {word(shown)}   then add it again; its data stays",
         )
 
 
@@ -129,7 +129,7 @@ def _refuse_ignored_pointers(repo: Repo, paths: Sequence[str]) -> None:
     )
     raise UsageError(
         f"cannot track {quote(repo.display(pointer_file[: -len(SUFFIX)]))}: git ignores its pointer {quote(repo.display(pointer_file))}",
-        hint=f"in .gitignore, {change}     which rule it is: git check-ignore -v {pointer_file}",
+        hint=f"in .gitignore, {change}     which rule it is: git check-ignore -v {word(pointer_file)}",
     )
 
 

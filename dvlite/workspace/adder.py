@@ -78,7 +78,7 @@ class Adder:
                 return None
             raise UsageError(
                 f"cannot find {quote(work.repo.display(path))}",
-                hint=f"dvlite rm {work.repo.display(path)}   or restore it: dvlite checkout",
+                hint=f"dvlite rm {word(work.repo.display(path))}   or restore it: dvlite checkout",
             )
         if old is not None and not self._force and self._is_outdated(target, old, scan, update=update):
             return None

@@ -11,7 +11,7 @@ from dvlite.formats import pointer
 from dvlite.formats.pointer import SUFFIX, Pointer
 from dvlite.repo.repository import Repo
 from dvlite.repo.tracked_paths import Tracked
-from dvlite.show import quote
+from dvlite.show import quote, word
 
 _LONGEST = 180  # bytes
 
@@ -47,7 +47,7 @@ def keep_uncommitted(repo: Repo, chosen: Sequence[Tracked]) -> list[str]:
                 continue
         target = save_pointer(repo, item.path, item.pointer)
         warnings.append(
-            f"this version of {quote(repo.display(item.path))} was never committed; to get it back: dvlite get {target} -o PATH"
+            f"this version of {quote(repo.display(item.path))} was never committed; to get it back: dvlite get {word(str(target))} -o PATH"
         )
     return warnings
 

@@ -14,7 +14,7 @@ from dvlite.files import TEMP_PREFIX
 from dvlite.formats.manifest import SYMLINK, Entries, Entry
 from dvlite.oid import Digest, digest_bytes
 from dvlite.progress import Progress
-from dvlite.show import quote
+from dvlite.show import quote, word
 from dvlite.store.cache import Cache, missing_object
 from dvlite.store.pack import KIND_FILE
 from dvlite.workspace.checkout_apply import apply
@@ -71,7 +71,7 @@ def refuse_existing(target: Path) -> None:
     if os.path.lexists(target):
         raise UsageError(f"{quote(str(target))} exists, and nothing is overwritten", hint="choose another name: -o OUT")
     if not target.parent.is_dir():
-        raise UsageError(f"there is no folder {quote(str(target.parent))}", hint=f"mkdir -p {target.parent}")
+        raise UsageError(f"there is no folder {quote(str(target.parent))}", hint=f"mkdir -p {word(str(target.parent))}")
 
 
 def _refuse_leaving_links(want: Entries, cache: Cache) -> None:

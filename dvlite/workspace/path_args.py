@@ -11,7 +11,7 @@ from dvlite.git.output import is_lockfile
 from dvlite.paths import is_inside
 from dvlite.repo.repository import Repo
 from dvlite.repo.tracked_paths import Tracked, Unusable
-from dvlite.show import quote
+from dvlite.show import quote, word
 from dvlite.workspace import sparse
 
 Parts = tuple[str, ...]  # patterns inside of a tracked directory; none: all of it
@@ -75,7 +75,7 @@ def travelling(chosen: Sequence[tuple[Tracked, Parts]], arguments: Sequence[str]
         item = chosen[0][0]
         raise UsageError(
             f"{quote(item.path)} stays in the clone that made it: the stage {item.stage} says 'push: false'",
-            hint=f"make it here: dvlite repro {item.stage}",
+            hint=f"make it here: dvlite repro {word(item.stage)}",
         )
     return shared
 
@@ -123,7 +123,7 @@ def _meant(repo: Repo, argument: str) -> str:
     if argument in repo.config.remote_names:
         return f"the remote is given with -r: -r {argument}"
     if os.path.lexists(repo.cwd / argument):
-        return f"dvlite add {argument}   or see what is tracked: dvlite ls"
+        return f"dvlite add {word(argument)}   or see what is tracked: dvlite ls"
     try:
         repo.git.resolve(argument)
     except DvliteError:

@@ -77,7 +77,7 @@ class CheckoutResult:
             whole = [path.path for path in self.paths if path.conflicts]
             where = " ".join(show.path(path) for path in (conflicts if len(conflicts) <= NAMED else whole))
             return PartlyDone(
-                f"{count(len(conflicts), 'file')} changed here and not overwritten: {show.paths(conflicts)}",
+                f"{count(len(conflicts), 'file')} not overwritten, with changes that are not added: {show.paths(conflicts)}",
                 hint=f"to keep the changes: dvlite add {where}\nto give them up: dvlite checkout --force {where}",
             )
         if self.unusable:
@@ -191,13 +191,13 @@ def remove_untracked(
             cached = is_earlier_version(work, path, have)
             if cached and not committed_versions.is_committed(work.repo.git, path):
                 work.progress.warn(
-                    f"{quote(shown)} is not tracked any more; it is left alone, for no commit has it ({_settles(shown)})"
+                    f"{quote(shown)} is no longer tracked. It was kept because no commit has it; {_settles(shown)}"
                 )
                 continue
             if not cached or work.repo.git.tracked_under([path]):
                 if not cached:
                     work.progress.warn(
-                        f"{quote(shown)} is not tracked any more; it is left alone, for it holds data that no version of it has ({_settles(shown)})"
+                        f"{quote(shown)} is no longer tracked. It was kept because it has data that no version has; {_settles(shown)}"
                     )
                 continue
             remove_tree(work, path, have)
@@ -208,7 +208,7 @@ def remove_untracked(
 
 def _settles(shown: str) -> str:
     again = word(shown)
-    return f"to track it: dvlite add {again}; to be rid of it: rm -r {again}"
+    return f"to track it: dvlite add {again}; to delete it: rm -r {again}"
 
 
 def _settle_patterns(work: Workspace, path: str, asked: tuple[str, ...], *, absent: bool) -> None:
@@ -219,7 +219,7 @@ def _settle_patterns(work: Workspace, path: str, asked: tuple[str, ...], *, abse
         if work.sparse.get(path) != asked:
             shown = quote(work.repo.display(path))
             work.progress.warn(
-                f"only a part of {shown} is here from now on; all of it: dvlite pull {work.repo.display(path)}"
+                f"only a part of {shown} is here from now on; all of it: dvlite pull {word(work.repo.display(path))}"
             )
         work.set_sparse(path, asked)
     elif work.sparse.get(path):
@@ -284,7 +284,7 @@ def _save(work: Workspace, path: str, have: Snapshot, todo: CheckoutPlan) -> tup
         )
         return (_shown(path, b""),)
     work.progress.warn(
-        f"local changes of {quote(path)} are kept as {target.name}; to get them back: dvlite get {target} -o FOLDER"
+        f"local changes of {quote(path)} are kept as {target.name}; to get them back: dvlite get {word(str(target))} -o FOLDER"
     )
     return tuple(_shown(path, part.scan.paths[i]) for i in range(min(len(lost), _EXAMPLES)))
 

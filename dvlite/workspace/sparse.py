@@ -85,7 +85,7 @@ def require_matches(tracked: str, patterns: Iterable[str], paths: Sequence[bytes
         if not any(map(selector([pattern]), paths)):
             raise UsageError(
                 f"nothing in {quote(tracked)} is named {quote(pattern)}",
-                hint=f"see what is there: dvlite ls -R {tracked}",
+                hint=f"see what is there: dvlite ls -R {word(tracked)}",
             )
 
 

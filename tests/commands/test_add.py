@@ -119,7 +119,7 @@ def test_git_tracked_says_how_to_untrack(here):
     put(here.path / "code" / "a.py", b"x")
     git(here.path, "add", "code")
     done = here.run("add", "code", cwd=here.path)
-    assert "hint: git rm -r --cached code" in done.stderr
+    assert "hint: git rm -r -q --cached code" in done.stderr
     git(here.path, "rm", "-rq", "--cached", "code")
     here.dv("add", "code")
 

@@ -91,7 +91,7 @@ def test_edits_on_top_of_it_are_refused_and_the_hint_leads_to_both(plain, words)
     assert hints(done.stderr)[1] == "to take what is on disk all the same: dvlite add --force data"
     assert plain.git("status", "--porcelain") == ""
     kept = plain.dvlite("checkout", "data", code=3)
-    assert "1 file changed here and not overwritten: data/1" in kept.stderr
+    assert "1 file not overwritten, with changes that are not added: data/1" in kept.stderr
     plain.dvlite("add", "data")
     plain.dvlite("checkout", "data")
     assert plain.listing() == ["1", "2", "3", "mine", "same"]

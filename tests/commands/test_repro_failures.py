@@ -467,7 +467,7 @@ def test_output_that_git_tracks_is_refused_with_what_to_do(pipeline):
     pipeline.commit()
     said = one(pipeline, 'echo one >> "$RAN"; echo > out').refused()
     assert "'dvlite.yaml' line 1: git tracks the output 'out'" in said
-    assert "hint: git rm -r --cached out" in said
+    assert "hint: git rm -r -q --cached out" in said
     one(pipeline, "echo > out", outs=[{"path": "out", "cache": False}]).dvlite("repro")
 
 

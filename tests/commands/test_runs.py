@@ -218,7 +218,7 @@ def test_at_most_twenty_are_listed_and_more_if_asked(runs):
     assert runs.listed("--all") == newest
     shown = lines(runs.project.dvlite("runs", "-n", "3"))
     assert len(shown) == 5
-    assert shown[-1] == "the first 3 runs; more match (-n N, --all)"
+    assert shown[-1] == "the first 3 runs; for more: -n N, or --all"
     assert len(lines(runs.project.dvlite("runs", "-q", "-n", "3"))) == 4
     assert len(lines(runs.project.dvlite("runs", "-n", "23"))) == 24
 
@@ -336,7 +336,7 @@ def test_what_does_not_fit_is_counted(runs, monkeypatch):
         assert head.count("a_long_name") == shown
         assert "acc" in head
         assert max(map(len, [head, *rows])) <= int(width or 100)
-        assert last == f"{more}: --columns all or names"
+        assert last.startswith(f"{more}: --columns all, or --columns a_long_name_")
         assert last not in lines(runs.project.dvlite("runs", "-q"))
     monkeypatch.setenv("COLUMNS", "200")
     assert not lines(runs.project.dvlite("runs"))[-1].endswith("names")
@@ -510,7 +510,7 @@ def test_a_failed_run_says_how_it_ended_and_a_cached_one_of_what(runs):
     killed = runs.put(2, status="failed", signal=9)
     assert "ended        by signal 9" in lines(runs.project.dvlite("runs", "show", short(killed)))
     cached = runs.put(3, status="cached", of=name(failed))
-    assert f"outputs are those of {short(failed)}" in runs.project.dvlite("runs", "show", short(cached)).stdout
+    assert f"reused the outputs of {short(failed)}" in runs.project.dvlite("runs", "show", short(cached)).stdout
 
 
 def test_the_log_is_printed_and_can_do_nothing_to_the_terminal(runs):

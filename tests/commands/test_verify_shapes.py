@@ -152,9 +152,9 @@ def test_a_file_that_is_in_git_and_in_data_too(shared, commits):
     found = shared.json("verify", *(["--rev", "HEAD"] if commits else []), code=1)["findings"]
     found.sort(key=lambda each: each["file"])
     assert [(each["kind"], each["file"], each["path"], each["fix"]) for each in found] == [
-        ("overlap", "data/raw.dvlite", "data/raw", "git rm -r --cached data/raw"),
-        ("overlap", "dvlite.lock", "two.bin", "git rm -r --cached two.bin"),
-        ("overlap", "one.bin.dvlite", "one.bin", "git rm -r --cached one.bin"),
+        ("overlap", "data/raw.dvlite", "data/raw", "git rm -r -q --cached data/raw"),
+        ("overlap", "dvlite.lock", "two.bin", "git rm -r -q --cached two.bin"),
+        ("overlap", "one.bin.dvlite", "one.bin", "git rm -r -q --cached one.bin"),
     ]
     assert (
         found[0]["message"] == "data/raw/1.csv and 1 more is in git and inside data/raw, which data/raw.dvlite tracks"

@@ -22,7 +22,7 @@ def test_add_a_new_directory():
         elapsed_seconds=108,
     )
     assert said(result) == [
-        "Added data/images: 384,211 files, 50.0 GiB (2,104 duplicates; left out: 3 .DS_Store). 1m48s",
+        "Added data/images: 384,211 files, 50.0 GiB (2,104 already in the cache; left out: 3 .DS_Store). 1m48s",
         "cache +400.0 MiB (files share blocks with the workspace), 212.0 GiB free",
         "staged in git: data/images.dvlite data/.gitignore",
         "next: git commit; dvlite remote add s3://BUCKET/PREFIX",

@@ -31,4 +31,4 @@ def test_checkout_of_what_is_not_there_is_more_than_a_kept_edit():
     assert said(result) == []
     kept = CheckoutResult(paths=(CheckedOutPath(path="d", conflicts=tuple("abcde")),)).failure(Show())
     assert isinstance(kept, PartlyDone)
-    assert kept.message == "5 files changed here and not overwritten: a, b, c and 2 more"
+    assert kept.message == "5 files not overwritten, with changes that are not added: a, b, c and 2 more"
