@@ -25,7 +25,8 @@ from dvlite.store.push_send import KnownChunks
 from dvlite.store.recipes import LargeFile
 
 _MOST_PACKS = 256  # whose footers are in memory at a time: 65 MB, and 8 GiB of chunks
-_PACKS_AT_ONCE = 3  # that are read ahead: memory
+_PACKS_AT_ONCE = 2  # that are read, and as many are sent: memory
+PACKS_SENT_AT_ONCE = 2
 _WHOLE_FRACTION = 0.5  # of a pack; above it, one request for all of it is cheaper than ranges
 
 Stored = tuple[RecordLocation, memoryview]
@@ -238,7 +239,7 @@ class _Chunks:
             self.reused.add(place[0].pack)
         return True
 
-    def _add(self, moved: list[_Moved], number: int, record: Record, stored: memoryview) -> None:
+    def _add(self, moved: list[_Moved], number: int, record: Record, stored: bytes) -> None:
         writer = self._upload.writer(pack.CHUNKS)
         slot, at = self._upload.slot(pack.CHUNKS), len(writer)
         _note(moved, number, slot, at)
@@ -308,7 +309,7 @@ def _moved_term(term: Term, runs: Iterable[_Moved], records: list[Record]) -> li
     return terms
 
 
-def _read(source: Catalog, groups: Iterable[list[RecordLocation]]) -> Iterator[Stored]:
+def _read(source: Catalog, groups: Iterable[list[RecordLocation]]) -> Iterator[tuple[RecordLocation, bytes]]:
     """Yields records with their verified stored bytes, given by pack, those of one pack in order; a few packs are read ahead."""
     reading: list[Future[list[Stored]]] = []
     waiting = iter(groups)
@@ -318,7 +319,13 @@ def _read(source: Catalog, groups: Iterable[list[RecordLocation]]) -> Iterator[S
             reading.append(source.remote.submit(lambda group=group: _read_group(source, group)))  # type: ignore[misc]
         if not reading:
             return
-        yield from reading.pop(0).result()
+        yield from _copies(reading.pop(0).result())
+
+
+def _copies(records: Iterable[Stored]) -> Iterator[tuple[RecordLocation, bytes]]:
+    """Yields records with bytes of their own: a view in an open pack would keep all that was read with it."""
+    for place, stored in records:
+        yield place, bytes(stored)
 
 
 def _read_group(source: Catalog, places: list[RecordLocation]) -> list[Stored]:

@@ -148,7 +148,7 @@ def run(
             raise ObjectMissing(f"{source.remote.store.label} has no longer all of what is copied", hint="run it again")
         target.require_writable()
         nodes, relied = push_protocol.missing_nodes(target, tree)
-        upload = PackUpload(target)
+        upload = PackUpload(target, at_once=copy_objects.PACKS_SENT_AT_ONCE)
         for digest, data in nodes:
             writer = upload.writer(pack.META)
             writer.add(KIND_SNAPSHOT, digest, data)

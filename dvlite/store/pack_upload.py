@@ -43,9 +43,10 @@ class _Upload(NamedTuple):
 class PackUpload:
     """Packs on their way to a remote. `packs` are those written, `sent` what was written with its size in bytes."""
 
-    def __init__(self, catalog: Catalog) -> None:
+    def __init__(self, catalog: Catalog, *, at_once: int | None = None) -> None:
         self.catalog = catalog
         self._remote = catalog.remote
+        self._at_once = min(at_once or self._remote.jobs, self._remote.jobs)
         self._open: dict[int, PackWriter] = {}
         self._slots: dict[int, PackSlot] = {}
         self._flying: list[_Upload] = []
@@ -77,16 +78,16 @@ class PackUpload:
         return True
 
     def ship(self, pack_class: int) -> None:
-        """Hands a pack to the upload threads; waits if as many as there are connections are on their way."""
+        """Hands a pack to the upload threads; waits if as many as may be are on their way: `at_once`, else one for each connection."""
         writer = self._open.pop(pack_class, None)
         slot = self._slots.pop(pack_class, None)
         if writer is None:
             return
-        finished = writer.finish()
+        while len(self._flying) >= self._at_once:
+            self._arrive()
+        finished = writer.finish()  # after the wait: its parts and the whole are in memory for a moment
         if slot is not None:
             slot.pack = finished.name
-        while len(self._flying) >= self._remote.jobs:
-            self._arrive()
         name = f"packs/{finished.name.hex()}"
         sent = self._remote.submit(lambda: self._remote.put(name, finished.data))
         entry = PackEntry(pack_class, len(finished.data))

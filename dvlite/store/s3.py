@@ -41,6 +41,7 @@ T = TypeVar("T")
 
 _CONNECT_SECONDS = 10
 _ANSWER_SECONDS = 20  # between two arrivals of bytes, counted once the request is sent
+_PIECE_BYTES = 1 << 18
 _DELETE_AT_ONCE = 1000  # S3's limit
 _REDIRECTS = frozenset({301, 302, 303, 307, 308})
 _NOT_S3 = "what answers there is not an S3 server"
@@ -78,8 +79,11 @@ class S3Store:
             if not answer.get("ETag") or answer["ContentLength"] > most:  # never read more than the range
                 answer["Body"].close()
                 raise self._not_s3()
+            received = io.BytesIO()  # its bytes come out without a copy; `read()` of everything has it twice
             async with answer["Body"] as body:
-                data: bytes = await body.read()
+                async for piece in body.iter_chunks(_PIECE_BYTES):
+                    received.write(piece)
+            data = received.getvalue()
             if len(data) != answer["ContentLength"]:
                 raise Transient(f"cannot read {quote(name)} from {self.label}: the connection broke off")
             return status, data
@@ -94,9 +98,8 @@ class S3Store:
 
     def put(self, name: str, data: Buffer, *, only_if_absent: bool = False) -> bool:
         require_name(name)
-        # BytesIO shares the memory of bytes, and goes out piece by piece: bytes themselves would be copied once by asyncio.
         request = {
-            "Body": io.BytesIO(data),
+            "Body": _Body(data),
             "ChecksumCRC32": base64.b64encode(zlib.crc32(data).to_bytes(4, "big")).decode("ascii"),
         }
         if only_if_absent:
@@ -202,6 +205,20 @@ class S3Store:
 
     def _not_s3(self) -> RemoteError:
         return RemoteError(f"cannot use {self.label}: {_NOT_S3}", hint=_NOT_S3_HINT)
+
+
+class _Body(io.BytesIO):
+    """What is sent: shares the memory of bytes, and goes out piece by piece. asyncio would copy bytes themselves.
+
+    aiohttp asks for the buffer to learn its length, for which BytesIO makes a copy that it can change: 32 MiB for each pack on its way.
+    """
+
+    def __init__(self, data: Buffer) -> None:
+        super().__init__(data)
+        self._data = data
+
+    def getbuffer(self) -> memoryview:
+        return memoryview(self._data)
 
 
 class _OneHostSession(AIOHTTPSession):  # type: ignore[misc]  # aiobotocore has no types

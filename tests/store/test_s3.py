@@ -6,6 +6,7 @@ import http.server
 import socket
 import threading
 import traceback
+import tracemalloc
 import urllib.parse
 
 import pytest
@@ -163,6 +164,21 @@ def test_each_operation_makes_one_request(store, proxy):
     store.list("packs/")
     store.delete(["packs/a", "packs/b"])
     assert [line.split(" ")[0] for line in proxy.requests] == ["PUT", "GET", "GET", "GET", "GET", "POST"]
+
+
+def test_what_is_sent_and_received_is_in_memory_once(weed, open_at):
+    store, data = open_at(weed.endpoint_url), bytes(16 << 20)
+    store.put("packs/a", b"first")  # loads modules
+    tracemalloc.start()
+    try:
+        store.put("packs/a", data)
+        sent = tracemalloc.get_traced_memory()[1]
+        assert store.get("packs/a") == data
+        received = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert sent < 0.5 * len(data)
+    assert received < 1.5 * len(data)
 
 
 def test_what_another_client_does_is_seen(store, open_at, weed):
