@@ -79,6 +79,7 @@ LATE_IMPORTS = (
     "commands.hook_push",
     "commands.verify",
     "workspace.adder",
+    "workspace.path_args",
 )  # what they need differs from call to call, and is slow to load
 UNIX_ONLY = {
     "ctypes",

@@ -9,7 +9,19 @@ from typing import TYPE_CHECKING
 
 import click
 
-from dvlite.cli.options import JOBS, NO_STAGE, NO_WAIT, PATHS, REVISION, PathText, Session, Verb, output_of, run
+from dvlite.cli.options import (
+    JOBS,
+    NO_STAGE,
+    NO_WAIT,
+    PATHS,
+    REVISION,
+    FreeText,
+    PathText,
+    Session,
+    Verb,
+    output_of,
+    run,
+)
 from dvlite.errors import DvliteError, NotARepository, UsageError
 
 if TYPE_CHECKING:
@@ -41,7 +53,7 @@ def install(*, uninstall: bool, force: bool) -> int:
     context_settings={"ignore_unknown_options": True},
 )
 @click.argument("name", type=click.Choice(["pre-commit", "pre-push", "post-checkout", "post-merge", "post-rewrite"]))
-@click.argument("words", nargs=-1, type=click.UNPROCESSED)
+@click.argument("words", nargs=-1, type=FreeText())
 def hook(name: str, words: tuple[str, ...]) -> int:
     """Run as a hook of git. A failure after git has done its work never fails git."""
     try:
@@ -146,7 +158,7 @@ def resolve(paths: tuple[str, ...], *, ours: bool, theirs: bool, union: bool) ->
 
 
 @click.command("merge-driver", cls=Verb, hidden=True, example="git config merge.dvlite.driver")
-@click.argument("words", nargs=-1, metavar="BASE OURS THEIRS MARKERS PATH")
+@click.argument("words", nargs=-1, metavar="BASE OURS THEIRS MARKERS PATH", type=FreeText())
 @click.option("--ancestor", is_flag=True, help="Merge several common ancestors into one.")
 def merge_driver(words: tuple[str, ...], *, ancestor: bool) -> int:
     """Run as git's merge driver."""

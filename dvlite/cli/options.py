@@ -47,6 +47,7 @@ SECTIONS = (
     "Inspect",
     "Maintain",
 )  # each area lists its verbs by section
+_GLOB = frozenset("*?[")  # no name of a revision has them
 MEANT = {"commit": "add", "track": "add", "import": "get", "download": "pull", "upload": "push", "switch": "checkout"}
 MEANT |= {"run": "repro", "exp": "runs", "experiments": "runs", "reproduce": "repro", "provenance": "lineage"}
 MEANT |= {"undo": "checkout", "restore": "checkout", "reset": "checkout", "remove": "rm", "move": "mv", "list": "ls"}
@@ -66,9 +67,20 @@ class PathText(click.ParamType[str]):
         return [CompletionItem(incomplete, type="file")]
 
 
+class FreeText(click.types.UnprocessedParamType):
+    """Words that may be empty: those of another program, and values of settings."""
+
+
+def empty_word(what: str) -> UsageError:
+    """Returns the error for a word of the command line that is empty."""
+    return UsageError(f"{what} is empty", hint="is a variable of a script not set?")
+
+
 def _keep(ctx: click.Context, param: click.Parameter, value: Any) -> None:
     """Stores a common flag for the run, wherever it was given."""
     flags: dict[str, Any] = ctx.ensure_object(dict)
+    if value == "":
+        raise empty_word(param.opts[-1])
     if value and param.name == "start_in":
         flags["start_in"] = os.path.join(flags.get("start_in", ""), value)
     elif value:
@@ -107,6 +119,17 @@ class Verb(click.Command):
         super().__init__(*args, **settings)
         self.params += COMMON
         self.example, self.codes, self.says = example, codes, says or {}
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        """Refuses an empty word: it stands for nothing, and never for all or for the default."""
+        rest = super().parse_args(ctx, args)
+        for param in self.params:
+            value = ctx.params.get(str(param.name))
+            is_empty = value == "" or (isinstance(value, tuple) and "" in value)
+            may_be_empty = isinstance(param.type, FreeText) or "" in {param.default, getattr(param, "flag_value", None)}
+            if is_empty and not may_be_empty:
+                raise empty_word("an argument" if isinstance(param, click.Argument) else param.opts[-1])
+        return rest
 
     def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """Writes the options of the verb, and the common ones in one line."""
@@ -153,11 +176,14 @@ def after_dashes() -> tuple[str, ...] | None:
 
 
 def revisions_and_paths(words: tuple[str, ...]) -> tuple[tuple[str, ...], tuple[str, ...]]:
-    """Splits as git does: revisions first, paths after `--` or from the first word that exists on disk or has a pointer."""
+    """Splits as git does: revisions first, paths after `--` or from the first word that exists on disk, has a pointer, or is a glob."""
     after = after_dashes()
     if after is not None:
         return words, after
-    there = (os.path.lexists(word) or os.path.lexists(f"{word}.dvlite") for word in words)
+    there = (
+        os.path.lexists(word) or os.path.lexists(f"{word}.dvlite") or (not _GLOB.isdisjoint(word) and ":/" not in word)
+        for word in words
+    )
     at = next((i for i, exists in enumerate(there) if exists), len(words))
     return words[:at], words[at:]
 

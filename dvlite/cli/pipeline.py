@@ -12,6 +12,7 @@ from dvlite.cli.options import (
     NO_STAGE,
     NO_WAIT,
     ComparingVerb,
+    FreeText,
     PathText,
     Verb,
     Verbs,
@@ -112,7 +113,7 @@ def stage() -> None:
     codes=(10, 11),
 )
 @click.argument("name", metavar="NAME")
-@click.argument("command", nargs=-1, metavar="-- CMD...", type=click.UNPROCESSED)
+@click.argument("command", nargs=-1, metavar="-- CMD...", type=FreeText())
 @click.option(
     "-d",
     "--deps",

@@ -16,6 +16,7 @@ from dvlite.cli.options import (
     NO_WAIT,
     PATHS,
     REMOTE,
+    FreeText,
     PathText,
     Session,
     Verb,
@@ -200,7 +201,7 @@ def purge(
 
 @click.command(cls=Verb, example="dvlite config --user cache.dir /bigdisk/dvlite", codes=(10,))
 @click.argument("key", metavar="[KEY]", required=False)
-@click.argument("value", metavar="[VALUE]", required=False)
+@click.argument("value", metavar="[VALUE]", required=False, type=FreeText())
 @click.option("--unset", is_flag=True, help="Remove KEY.")
 @click.option("--local", "place", flag_value="local", help="Use this clone's file, which git ignores.")
 @click.option("--user", "place", flag_value="user", help="Use your own file, for all repositories.")

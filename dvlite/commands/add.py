@@ -148,9 +148,9 @@ def _targets(
             elif outer == path:
                 targets[path] = AddTarget(path, tracked[path].pointer)
             elif outer not in targets:
-                targets[outer] = AddTarget(outer, tracked[outer].pointer, [path[len(outer) + 1 :]])
+                targets[outer] = AddTarget(outer, tracked[outer].pointer, [sparse.literal(path[len(outer) + 1 :])])
             elif targets[outer].inside:
-                targets[outer].inside.append(path[len(outer) + 1 :])
+                targets[outer].inside.append(sparse.literal(path[len(outer) + 1 :]))
     return list(targets.values()), skipped
 
 

@@ -16,7 +16,7 @@ from dvlite.progress import Progress
 from dvlite.repo.repository import Repo, open_cache
 from dvlite.repo.tracked_paths import Tracked
 from dvlite.workspace.backups import keep_uncommitted
-from dvlite.workspace.path_args import select, usable, warning_of
+from dvlite.workspace.path_args import cached_listing, select, usable, warning_of
 from dvlite.workspace.restore import (
     CheckedOutPath,
     CheckoutOptions,
@@ -45,9 +45,8 @@ def checkout(
         broken: list[str] = []
         wanted = usable(repo, paths, broken.append) if revision is None else repo.at(revision).tracked()
         is_being_made = skip_running_outputs(repo, progress.warn)
-        chosen = [
-            (item, part) for item, part in select(repo, wanted, paths, inside=True) if not is_being_made(item.path)
-        ]
+        targets = select(repo, wanted, paths, inside=True, listing=cached_listing(work.cache))
+        chosen = [(item, part) for item, part in targets if not is_being_made(item.path)]
         repo.exclude([item.path for item, _ in chosen])
         done: list[CheckedOutPath] = []
         pointers_written: list[str] = []

@@ -32,7 +32,7 @@ def fetch(
     cache = open_cache(repo)
     repo.usable_remotes(remote)
     with contextlib.ExitStack() as stack:
-        parts = parts_of(repo, cache, paths, scope, progress)
+        parts = parts_of(repo, cache, paths, scope, progress, remote=remote)
         source = fetch_from_first(repo, cache, parts, FetchOptions(remote, jobs, dry_run), stack, progress)
         if not dry_run:
             stay_awake(source.catalog)

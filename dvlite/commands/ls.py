@@ -18,7 +18,6 @@ from dvlite.formats.snapshot import Version
 from dvlite.lineage.context import open_place
 from dvlite.oid import FILE as FILE_OID
 from dvlite.oid import MANIFEST, Digest, format_oid
-from dvlite.paths import is_inside
 from dvlite.progress import Progress
 from dvlite.repo.repository import Repo, open_cache
 from dvlite.repo.tracked_paths import Tracked
@@ -26,8 +25,10 @@ from dvlite.show import quote, word
 from dvlite.store import snapshots
 from dvlite.store.cache import Cache
 from dvlite.store.catalog import Catalog
-from dvlite.workspace.fetch import with_listings
-from dvlite.workspace.path_args import usable
+from dvlite.workspace import sparse
+from dvlite.workspace.fetch import listing_of, with_listings
+from dvlite.workspace.path_args import select, usable
+from dvlite.workspace.workspace import entries_of
 
 _KINDS: dict[int, Literal["file", "symlink", "empty-dir"]] = {FILE: "file", SYMLINK: "symlink", EMPTY_DIR: "empty-dir"}
 _SYMLINK_LIMIT_BYTES = 4096
@@ -83,27 +84,37 @@ class SnapshotsResult:
 def ls(
     repo: Repo, target: str | None = None, *, long: bool = False, recursive: bool = False, progress: Progress
 ) -> LsResult:
-    """Lists the tracked paths at or below `[REV:]PATH` (the current folder without one), or what is inside a tracked directory.
+    """Lists the tracked paths that `[REV:]TARGET` means (those in the current folder without one), or what is inside a tracked directory.
 
     The path is relative to the current folder at a revision too. One level of a tracked directory, everything below with `recursive`.
     `long` adds symlink targets and what is cached. Raises UsageError for a path that is not tracked, ObjectMissing for a listing that
     is neither in the cache nor on the default remote.
     """
-    revision, path = _split(repo, target or "")
-    tracked = usable(repo, [target or "."], progress.warn) if revision is None else repo.at(revision).tracked()
+    revision, argument = _split(repo, target or "")
+    path = repo.relative(argument or ".")
+    tracked = usable(repo, [argument or "."], progress.warn) if revision is None else repo.at(revision).tracked()
     cache = open_cache(repo)
+    try:
+        chosen = select(repo, tracked, [argument or "."], inside=True, listing=listing_of(repo, cache, progress))
+    except UsageError:
+        if argument:
+            raise
+        chosen = []
     entries: list[LsEntry] = []
-    for item, inner in _chosen(repo, tracked, path, named=bool(target)):
+    for item, parts in chosen:
         lister = _Lister(cache, item, long=long)
-        if not inner and (item.pointer.kind == "file" or (inner is None and not recursive)):
+        if not parts and (item.pointer.kind == "file" or not (recursive or path.removesuffix(SUFFIX) == item.path)):
             entries.append(lister.whole())
             continue
-        prefix = os.fsencode(inner or "")
-        work = partial(lister.inside, prefix, recursive=recursive)
+        work = (
+            partial(lister.matching, parts)
+            if any(map(sparse.is_glob, parts))
+            else partial(lister.inside, os.fsencode("".join(parts)), recursive=recursive)
+        )
         rows = with_listings(repo, cache, item.path, [item.pointer], work, progress)
-        if not rows and prefix:
+        if not rows and parts:
             raise UsageError(
-                f"nothing in {quote(repo.display(item.path))} is named {quote(os.fsdecode(prefix))}",
+                f"nothing in {quote(repo.display(item.path))} is named {quote(parts[0])}",
                 hint=f"see what is there: dvlite ls -R {word(repo.display(item.path))}",
             )
         entries.extend(rows)
@@ -158,35 +169,13 @@ def _of_version(version: Version) -> LsEntry:
 
 
 def _split(repo: Repo, target: str) -> tuple[str | None, str]:
-    """Returns the revision and the path, relative to the root; a colon in the name of something that is there is no separator."""
+    """Returns the revision and the path, as they were typed; a colon in the name of something that is there is no separator."""
     revision, colon, path = target.partition(":")
     there = any(os.path.lexists(repo.cwd / name) for name in (target, target + SUFFIX)) if target else True
     if not colon or there:
-        return None, repo.relative(target or ".")
+        return None, target
     repo.git.resolve(revision)
-    return revision, repo.relative(path or ".")
-
-
-def _chosen(repo: Repo, tracked: Sequence[Tracked], path: str, *, named: bool) -> Iterator[tuple[Tracked, str | None]]:
-    """Yields tracked paths, with what is meant inside of them: None for the path itself, '' for its first level."""
-    if path.endswith(SUFFIX) and any(item.path == path[: -len(SUFFIX)] for item in tracked):
-        path = path[: -len(SUFFIX)]
-    count = 0
-    for item in tracked:
-        if item.path == path:
-            yield item, ""
-        elif is_inside(item.path, path):
-            yield item, None
-        elif path.startswith(item.path + "/"):
-            yield item, path[len(item.path) + 1 :]
-        else:
-            continue
-        count += 1
-    if not count and named and path:
-        raise UsageError(
-            f"{quote(repo.display(path))} is not tracked by dvlite",
-            hint="see what is tracked: dvlite ls, from the top folder",
-        )
+    return revision, path
 
 
 class _Lister:
@@ -214,6 +203,11 @@ class _Lister:
     def inside(self, prefix: bytes, *, recursive: bool) -> list[LsEntry]:
         """Returns the file of exactly this path, or what is in the folder of this path; '' is the tracked directory."""
         return [] if self._pointer.kind == "file" else list(self._inside(prefix, recursive=recursive))
+
+    def matching(self, patterns: Sequence[str]) -> list[LsEntry]:
+        """Returns the files that patterns choose."""
+        entries, chooses = entries_of(self._pointer, self._cache), sparse.selector(patterns)
+        return [self._entry(entries[i]) for i, path in enumerate(entries.paths) if chooses(path)]
 
     def _inside(self, prefix: bytes, *, recursive: bool) -> Iterator[LsEntry]:
         start = prefix + b"/" if prefix else b""

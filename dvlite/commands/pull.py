@@ -51,7 +51,7 @@ def pull(
     repo.usable_remotes(remote)
     with contextlib.ExitStack() as stack:
         stack.enter_context(repo.lock(progress))
-        parts = parts_of(repo, cache, paths, scope, progress)
+        parts = parts_of(repo, cache, paths, scope, progress, remote=remote)
         work = Workspace(repo, cache, progress)
         writes = scope.is_workspace and not dry_run
         helper = stack.enter_context(writer_process_for(work, ((part.path, part.pointer) for part in parts if writes)))

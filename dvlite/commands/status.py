@@ -10,8 +10,8 @@ from dvlite.errors import StrangeFile
 from dvlite.formats.pointer import SUFFIX
 from dvlite.git.output import is_pipeline_file, is_pointer
 from dvlite.repo.repository import Repo, open_cache
-from dvlite.workspace import unpushed
-from dvlite.workspace.path_args import select, usable, warning_of
+from dvlite.workspace import sparse, unpushed
+from dvlite.workspace.path_args import cached_listing, select, usable, warning_of
 from dvlite.workspace.path_status import AbsentPath, ChangedPath, PathStatus
 from dvlite.workspace.purged import PurgedFile
 from dvlite.workspace.workspace import Workspace
@@ -53,15 +53,16 @@ class StatusResult:
 def status(
     repo: Repo, paths: Sequence[str], *, remote: str | None = None, check_remote: bool = False, progress: Progress
 ) -> StatusResult:
-    """Compares every tracked path given (all without any) with its pointer, and the pointers with git's last commit.
+    """Compares every tracked path given (all without any; parts of directories too) with its pointer, and the pointers with git's last commit.
 
     Files are read only if their times say that they may have changed. With `check_remote` one fresh look at the remote is taken.
     """
     work = Workspace(repo, open_cache(repo), progress)
     warnings: list[str] = []
     tracked = usable(repo, paths, warnings.append)
-    chosen = [item for item, _ in select(repo, tracked, paths, inside=False)]
-    checks = [PathStatus(work, item) for item in chosen]
+    targets = select(repo, tracked, paths, inside=True, listing=cached_listing(work.cache))
+    chosen = [item for item, _ in targets]
+    checks = [PathStatus(work, item, part=sparse.selector(parts) if parts else None) for item, parts in targets]
     for check in checks:
         try:
             check.run()
@@ -92,7 +93,7 @@ def status(
         clean=not (
             changed or outputs_changed or missing or not_in_cache or uncommitted or not_pushed or stale or warnings
         ),
-        tracked=len(tracked),
+        tracked=len(chosen),
         changed=changed,
         outputs_changed=outputs_changed,
         stale=stale,

@@ -9,7 +9,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from dvlite.errors import DvliteError, UsageError
-from dvlite.formats import lockfile, pipeline
+from dvlite.formats import lockfile
 from dvlite.git.output import is_lockfile
 from dvlite.paths import is_inside
 from dvlite.pipeline.graph import StageGraph
@@ -18,6 +18,7 @@ from dvlite.repo.repository import Repo
 from dvlite.repo.tracked_paths import Tracked, Unusable
 from dvlite.show import quote
 from dvlite.workspace import sparse
+from dvlite.workspace.path_args import stages_named
 
 DEFAULT_PARAMS = "params.yaml"
 _MOST_NAMED = 500  # what fits into a command line
@@ -36,7 +37,8 @@ def choose(
 ) -> Chosen:
     """Returns the stages that words stand for, with all before them; `single`: without; `downstream`: with all after them instead.
 
-    A word is a stage, an output or something in it, a pipeline file, or a folder (all stages of pipeline files below). No words: all stages.
+    A word is a stage, a glob of their names, an output or something in it, a pipeline file, or a folder (all stages of pipeline files
+    below). No words: all stages.
     """
     if not words:
         return Chosen(graph.stages, frozenset(stage.address for stage in graph.stages))
@@ -46,26 +48,9 @@ def choose(
 
 
 def _meant(repo: Repo, graph: StageGraph, word: str) -> list[str]:
-    by_address = {stage.address for stage in graph.stages}
-    folder, colon, name = word.rpartition(":")
-    if word in by_address and (colon or not repo.relative(".")):
-        return [word]
-    if colon:
-        folder = posixpath.dirname(folder) if posixpath.basename(folder) == pipeline.FILE_NAME else folder
-        path = repo.relative(folder or ".")
-        word = f"{path}:{name}" if path else name
-        if word in by_address:
-            return [word]
-        raise _unknown(word, by_address)
-    folder = repo.relative(".")
-    for address in ((f"{folder}:{word}",) if folder else ()) + (word,):
-        if address in by_address:
-            return [address]
-    same = [stage.address for stage in graph.stages if stage.name == word]
-    if len(same) == 1:
-        return same
-    if same:
-        raise UsageError(f"{quote(word)} is a stage of several pipeline files", hint=f"one of: {', '.join(same)}")
+    by_address = [stage.address for stage in graph.stages]
+    if named := stages_named(repo, word, by_address):
+        return named
     path = repo.relative(word)
     stages = [stage.address for stage in graph.stages if path in (stage.file, stage.lockfile)]
     stages = stages or [stage.address for stage in graph.stages if any(_makes(out.path, path) for out in stage.outs)]

@@ -140,6 +140,8 @@ class Repo:
         Raises UsageError if it is outside the repository, or behind a symbolic link (whose content is not the repository's).
         """
         text = os.fspath(user_path)
+        if not text:
+            raise UsageError("an empty text is no path", hint="is a variable of a script not set?")
         if "\0" in text:
             raise UsageError(f"{quote(text)} is not a path")
         whole = os.path.normpath(self.cwd / text)

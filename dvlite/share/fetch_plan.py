@@ -23,7 +23,7 @@ from dvlite.store.catalog import Catalog
 from dvlite.store.pack import KIND_FILE, KIND_MANIFEST, KIND_RECIPE
 from dvlite.store.remote import Remote
 from dvlite.workspace import sparse
-from dvlite.workspace.fetch import FetchOutcome, FetchRequest, MovedPath, fetch_versions, not_moved
+from dvlite.workspace.fetch import FetchOutcome, FetchRequest, MovedPath, fetch_versions, listing_of, not_moved
 from dvlite.workspace.path_args import select, travelling, usable
 from dvlite.workspace.purged import Purged
 from dvlite.workspace.restore import CheckoutResult
@@ -79,7 +79,9 @@ class FetchOptions:
     dry_run: bool = False
 
 
-def parts_of(repo: Repo, cache: Cache, paths: Sequence[str], scope: Scope, progress: Progress) -> list[FetchRequest]:
+def parts_of(
+    repo: Repo, cache: Cache, paths: Sequence[str], scope: Scope, progress: Progress, *, remote: str | None = None
+) -> list[FetchRequest]:
     """Returns the versions that the arguments stand for, each with earlier versions whose content may be in the cache.
 
     An output that its pipeline keeps in one clone is left out; raises UsageError if nothing else was given.
@@ -88,7 +90,8 @@ def parts_of(repo: Repo, cache: Cache, paths: Sequence[str], scope: Scope, progr
         versions = usable(repo, paths, progress.warn, whole=True)
     else:
         versions = committed_versions.reachable(repo.git, scope, progress=progress)
-    chosen = travelling(select(repo, versions, paths, inside=True), paths)
+    listing = listing_of(repo, cache, progress, remote) if scope.is_workspace else None
+    chosen = travelling(select(repo, versions, paths, inside=True, listing=listing), paths)
     if (
         not paths and scope.is_workspace and (repo.state_dir / sparse.FILE).exists()
     ):  # of a partly checked out directory, the same part

@@ -30,9 +30,9 @@ from dvlite.store.catalog import Catalog
 from dvlite.store.push_plan import Bases, PushPlan, refuse_missing
 from dvlite.store.push_protocol import RootAuthor, plan
 from dvlite.store.remote import Remote
-from dvlite.workspace import unpushed
+from dvlite.workspace import sparse, unpushed
 from dvlite.workspace.fetch import MovedPath, file_in, not_moved
-from dvlite.workspace.path_args import select, travelling, usable
+from dvlite.workspace.path_args import cached_listing, select, travelling, usable
 from dvlite.workspace.purged import PurgedFile, purged_file
 
 _KINDS: Mapping[int, type[DvliteError]] = {13: ObjectCorrupt, 12: ObjectMissing, 11: Busy, 3: PartlyDone}
@@ -190,13 +190,22 @@ def publish(repo: Repo, items: Sequence[Tracked], options: PushOptions, *, progr
 
 
 def chosen_versions(repo: Repo, paths: Sequence[str], scope: Scope, progress: Progress) -> list[Tracked]:
-    """Returns the versions that arguments of `push` stand for: those on disk, or those of the revisions in `scope`."""
+    """Returns the versions that arguments of `push` stand for: those on disk, or those of the revisions in `scope`.
+
+    A part of a directory stands for all of it: a version is complete on a remote, or not there.
+    """
     if scope.is_workspace:
         head = repo.git.head() or ""
         versions = [replace(item, commit=head) for item in usable(repo, paths, progress.warn, whole=True)]
     else:
         versions = committed_versions.reachable(repo.git, scope, progress=progress)
-    return [item for item, _ in travelling(select(repo, versions, paths, inside=False), paths)]
+    listing = cached_listing(open_cache(repo)) if scope.is_workspace else None
+    chosen = travelling(select(repo, versions, paths, inside=True, listing=listing), paths)
+    for item, parts in chosen:
+        known = listing(item) if listing is not None and parts else None
+        if known is not None:
+            sparse.require_matches(item.path, parts, known)
+    return [item for item, _ in chosen]
 
 
 def joined(done: Sequence[PushResult], failed: Sequence[tuple[str, DvliteError]]) -> PushResult:

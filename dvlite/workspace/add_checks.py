@@ -64,7 +64,12 @@ def refuse_untrackable(repo: Repo, paths: Sequence[str], tracked: Mapping[str, T
     """Raises UsageError for the first path that cannot be tracked; all of them are new."""
     given = set(paths)
     for path in paths:
-        shown = repo.display(path) if path else "."
+        if not path:
+            raise UsageError(
+                "dvlite tracks the files and folders that are named, not the whole repository",
+                hint="name them: dvlite add PATH...; all that are tracked and changed: dvlite add -u",
+            )
+        shown = repo.display(path)
         reason = why_untrackable(path)
         if reason is not None:
             raise UsageError(

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Literal, TypeVar
 
 from dvlite.errors import Dropped, DvliteError, ObjectCorrupt, ObjectMissing, PartlyDone, Untrusted, UsageError
@@ -14,6 +16,7 @@ from dvlite.oid import Digest
 from dvlite.progress import Progress
 from dvlite.repo.open_stores import open_remote
 from dvlite.repo.repository import Repo
+from dvlite.repo.tracked_paths import Tracked
 from dvlite.show import Show, count, quote, some
 from dvlite.store import fetch
 from dvlite.store.cache import Cache
@@ -132,12 +135,17 @@ def fetch_versions(
 
 
 def _require_matches(cache: Cache, parts: Sequence[FetchRequest]) -> None:
-    """Raises UsageError for a pattern that matches nothing in any of the versions."""
-    paths: dict[str, list[bytes]] = {}
-    for part in parts:
-        paths.setdefault(part.path, []).extend(entries_of(part.pointer, cache).paths)
-    for part in parts:
-        sparse.require_matches(part.path, part.patterns, paths[part.path])
+    """Raises UsageError for a pattern that matches nothing in any of the versions; a glob may reach into several paths."""
+    paths: dict[tuple[str, str], list[bytes]] = {}
+    keys = [
+        (part, pattern, ("" if sparse.is_glob(pattern) else part.path, pattern))
+        for part in parts
+        for pattern in part.patterns
+    ]
+    for part, _, key in keys:
+        paths.setdefault(key, []).extend(entries_of(part.pointer, cache).paths)
+    for part, pattern, key in keys:
+        sparse.require_matches(part.path, [pattern], paths[key])
 
 
 def _needs(cache: Cache, part: FetchRequest) -> list[Need]:
@@ -199,26 +207,54 @@ def _moved(
 
 
 def with_listings(
-    repo: Repo, cache: Cache, path: str, needed: Iterable[Pointer | None], work: Callable[[], T], progress: Progress
+    repo: Repo,
+    cache: Cache,
+    path: str,
+    needed: Iterable[Pointer | None],
+    work: Callable[[], T],
+    progress: Progress,
+    *,
+    remote: str | None = None,
 ) -> T:
     """Returns what `work` returns; if a listing is missing, fetches those of the versions in `needed` and runs it again.
 
-    Costs nothing if the cache has what is read. Raises ObjectMissing naming `path` if there is no trusted remote or none that has them.
+    Costs nothing if the cache has what is read; else it asks `remote`, or the default one. Raises ObjectMissing naming `path` if there is
+    no trusted remote or none that has them.
     """
     try:
         return work()
     except ObjectMissing as error:
         roots = [version.digest for version in needed if version is not None and version.kind == "directory"]
-        _fetch_from_default(repo, cache, path, roots, error, progress)
+        _fetch_listings(repo, cache, path, roots, error, progress, remote)
     return work()
 
 
-def _fetch_from_default(
-    repo: Repo, cache: Cache, path: str, roots: Sequence[Digest], missing: ObjectMissing, progress: Progress
+def listing_of(
+    repo: Repo, cache: Cache, progress: Progress, remote: str | None = None
+) -> Callable[[Tracked], Sequence[bytes] | None]:
+    """Returns a function that lists a tracked directory, from a remote if the cache lacks its listing; None if it is not there either."""
+
+    def listing(item: Tracked) -> Sequence[bytes] | None:
+        read = partial(entries_of, item.pointer, cache)
+        with contextlib.suppress(ObjectMissing, ObjectCorrupt):
+            return with_listings(repo, cache, item.path, [item.pointer], read, progress, remote=remote).paths
+        return None
+
+    return listing
+
+
+def _fetch_listings(
+    repo: Repo,
+    cache: Cache,
+    path: str,
+    roots: Sequence[Digest],
+    missing: ObjectMissing,
+    progress: Progress,
+    remote: str | None,
 ) -> None:
     shown = repo.display(path)
     try:
-        _, opened = open_remote(repo, cache, None, None)
+        _, opened = open_remote(repo, cache, remote, None)
     except (Untrusted, UsageError) as error:
         message = f"cannot list {quote(shown)}: {missing.message}, and {error.message}"
         raise ObjectMissing(message, hint=error.hint) from None

@@ -2,37 +2,44 @@
 
 from __future__ import annotations
 
+import contextlib
+import difflib
 import os
-from collections.abc import Callable, Sequence
+import posixpath
+from collections.abc import Callable, Collection, Sequence
 
-from dvlite.errors import DvliteError, UsageError
+from dvlite.errors import DvliteError, ObjectCorrupt, ObjectMissing, UsageError
 from dvlite.formats.pointer import SUFFIX
-from dvlite.git.output import is_lockfile
+from dvlite.git.output import is_lockfile, is_pipeline_file
 from dvlite.paths import is_inside
 from dvlite.repo.repository import Repo
-from dvlite.repo.tracked_paths import Tracked, Unusable
+from dvlite.repo.tracked_paths import Tracked, Unusable, address
 from dvlite.show import quote, word
+from dvlite.store.cache import Cache
 from dvlite.workspace import sparse
+from dvlite.workspace.workspace import entries_of
 
 Parts = tuple[str, ...]  # patterns inside of a tracked directory; none: all of it
+Listing = Callable[[Tracked], Sequence[bytes] | None]  # the paths inside a tracked directory; None: not known
 
 
 def select(
-    repo: Repo, tracked: Sequence[Tracked], arguments: Sequence[str], *, inside: bool
+    repo: Repo, tracked: Sequence[Tracked], arguments: Sequence[str], *, inside: bool, listing: Listing | None = None
 ) -> list[tuple[Tracked, Parts]]:
-    """Returns `(tracked, patterns)` for the paths given, all tracked paths if none; no pattern means the whole path.
+    """Returns `(tracked, patterns)` for the targets given, all tracked paths if none; no pattern means the whole path.
 
-    A path may be a tracked path, its pointer, a folder above tracked paths, a glob over tracked paths, or, with `inside`, a path or glob
-    inside a tracked directory. Raises UsageError for one that stands for nothing.
+    A target is a tracked path, its pointer, a folder above tracked paths, a stage or a pipeline file (their outputs), or, with `inside`, a
+    path inside a tracked directory; or a glob of them, which may reach into several directories: those count in which `listing` shows
+    that it matches something. A name that exists is no glob, and a path no stage. Raises UsageError for one that stands for nothing.
     """
     if not arguments:
         return [(item, ()) for item in tracked]
     whole: set[int] = set()
     parts: dict[int, list[str]] = {}
     for argument in arguments:
-        matched = _matches(repo, tracked, argument)
+        matched = _matches(repo, tracked, argument, listing or (lambda _: None))
         if not matched:
-            raise UsageError(f"{quote(argument)} is not tracked by dvlite", hint=_meant(repo, argument))
+            raise UsageError(f"{quote(argument)} is not tracked by dvlite", hint=_meant(repo, tracked, argument))
         for position, pattern in matched:
             if pattern is None:
                 whole.add(position)
@@ -47,6 +54,53 @@ def select(
         (tracked[position], () if position in whole else tuple(parts[position]))
         for position in sorted(whole | parts.keys())
     ]
+
+
+def cached_listing(cache: Cache) -> Listing:
+    """Returns a function that lists a tracked directory as far as the cache has its listing."""
+
+    def listing(item: Tracked) -> Sequence[bytes] | None:
+        try:
+            return entries_of(item.pointer, cache).paths
+        except (ObjectMissing, ObjectCorrupt):
+            return None
+
+    return listing
+
+
+def stages_named(repo: Repo, text: str, known: Collection[str]) -> list[str]:
+    """Returns the addresses of the stages that `NAME`, `FOLDER:NAME` or `FOLDER/dvlite.yaml:NAME`, or a glob of names, means.
+
+    Without a folder, those of the current folder come first, then those at the root, then a name that stands in one other folder. Raises
+    UsageError if it stands in several.
+    """
+    above, colon, name = text.rpartition(":")
+    if colon and text in known:
+        return [text]
+    above = posixpath.dirname(above) if is_pipeline_file(above) else above
+    folders = [repo.relative(above or ".")] if colon else [repo.relative("."), ""]
+    matches = (
+        sparse.selector([name]) if sparse.is_glob(name) and name not in {_stage(each)[1] for each in known} else None
+    )
+    alike = [
+        each
+        for each in known
+        if _stage(each)[1] == name or (matches is not None and matches(os.fsencode(_stage(each)[1])))
+    ]
+    for folder in folders:
+        if in_folder := [each for each in alike if _stage(each)[0] == folder]:
+            return in_folder
+    if len(alike) > 1 and matches is None and not colon:
+        raise UsageError(
+            f"{quote(text)} is a stage of several pipeline files", hint=f"one of: {', '.join(map(word, alike))}"
+        )
+    return [] if colon else alike
+
+
+def _stage(called: str) -> tuple[str, str]:
+    """Returns the folder of the pipeline file and the name, of the address of a stage."""
+    folder, _, name = called.rpartition(":")
+    return folder, name
 
 
 def usable(repo: Repo, arguments: Sequence[str], warn: Callable[[str], None], *, whole: bool = False) -> list[Tracked]:
@@ -105,7 +159,7 @@ def _is_about(file: str, path: str, tracked: Sequence[Tracked], *, whole: bool) 
     if not is_lockfile(file):
         named = file.removesuffix(SUFFIX)
         below = is_inside(named, path)
-        matches = sparse.is_glob(path) and sparse.selector([path])(os.fsencode(named))
+        matches = sparse.is_glob(path) and bool(sparse.rests(path, named))
         return is_about_pointer(file, path) or (whole and (below or matches))
     if path == file:
         return True
@@ -118,11 +172,17 @@ def _is_about(file: str, path: str, tracked: Sequence[Tracked], *, whole: bool) 
     return bool(path) and not above  # it stands for nothing that is known, so it may be an output of this lockfile
 
 
-def _meant(repo: Repo, argument: str) -> str:
-    """Guesses what was meant by a word that is no tracked path: git takes remotes and revisions in that place."""
+def _meant(repo: Repo, tracked: Sequence[Tracked], argument: str) -> str:
+    """Guesses what was meant by a word that is no target: git takes remotes and revisions in that place."""
     if argument in repo.config.remote_names:
         return f"the remote is given with -r: -r {argument}"
-    if os.path.lexists(repo.cwd / argument):
+    path = repo.relative(argument)
+    if stages := _unlocked(repo, path, argument):
+        return f"no output of it is kept by dvlite yet: dvlite repro {' '.join(map(word, stages))}"
+    close = difflib.get_close_matches(path, [item.path for item in tracked], n=1, cutoff=0.8)
+    if close:
+        return f"did you mean {word(repo.display(close[0]))}?   see what is tracked: dvlite ls"
+    if os.path.lexists(repo.cwd / argument) and path:
         return f"dvlite add {word(argument)}   or see what is tracked: dvlite ls"
     try:
         repo.git.resolve(argument)
@@ -131,17 +191,66 @@ def _meant(repo: Repo, argument: str) -> str:
     return f"a revision is given with --rev: --rev {argument}"
 
 
-def _matches(repo: Repo, tracked: Sequence[Tracked], argument: str) -> list[tuple[int, str | None]]:
+def _unlocked(repo: Repo, path: str, argument: str) -> list[str]:
+    """Returns the stages of the pipeline files on disk that a word names, by their file too."""
+    from dvlite.formats import pipeline  # slow to load: only a wrong word pays it
+
+    found: dict[str, str] = {}
+    for name in repo.work_tree.pipeline_files(as_seen=True):
+        with contextlib.suppress(DvliteError):
+            stages = pipeline.parse(repo.work_tree.read(name) or b"", name).stages
+            found |= {address(name, stage.name): name for stage in stages}
+    return [each for each, name in found.items() if path == name] or stages_named(repo, argument, found)
+
+
+def _matches(repo: Repo, tracked: Sequence[Tracked], argument: str, listing: Listing) -> list[tuple[int, str | None]]:
+    """Returns the positions of what an argument means, each with a pattern inside of it, None for all of it."""
     path = repo.relative(argument)
     if path.endswith(SUFFIX) and any(item.path == path[: -len(SUFFIX)] for item in tracked):
         path = path[: -len(SUFFIX)]
     matches: list[tuple[int, str | None]] = []
-    glob = sparse.selector([path]) if sparse.is_glob(path) else None
     for position, item in enumerate(tracked):
         if is_inside(item.path, path):
             matches.append((position, None))
         elif path.startswith(item.path + "/"):
-            matches.append((position, path[len(item.path) + 1 :]))
-        elif glob is not None and glob(os.fsencode(item.path)):
+            matches += [(position, part) for part in _inner(repo, item, path[len(item.path) + 1 :], listing)]
+    if matches:
+        return matches
+    if is_pipeline_file(path) or is_lockfile(path):
+        return [(i, None) for i, item in enumerate(tracked) if item.lockfile in (path, path[: -len("yaml")] + "lock")]
+    is_glob = sparse.is_glob(path) and not os.path.lexists(repo.root / path)
+    if is_glob and (matches := _reached(path, tracked, listing)):
+        return matches
+    stages = stages_named(repo, argument, dict.fromkeys(item.stage for item in tracked if item.stage))
+    return [(position, None) for position, item in enumerate(tracked) if item.stage in stages]
+
+
+def _inner(repo: Repo, item: Tracked, inner: str, listing: Listing) -> list[str]:
+    """Returns the pattern for what is typed below a tracked directory; a name that exists is no glob."""
+    if not sparse.is_glob(inner):
+        return [inner]
+    known = listing(item)
+    name = os.fsencode(inner)
+    if os.path.lexists(repo.root / item.path / inner) or any(
+        path == name or path.startswith(name + b"/") for path in known or ()
+    ):
+        return [sparse.literal(inner)]
+    if known is not None:
+        sparse.require_matches(item.path, [inner], known)
+    return [inner]
+
+
+def _reached(pattern: str, tracked: Sequence[Tracked], listing: Listing) -> list[tuple[int, str | None]]:
+    """Returns what a glob means, as `_matches` does; directories that cannot be listed only if it matches nothing else."""
+    matches: list[tuple[int, str | None]] = []
+    perhaps: list[tuple[int, str | None]] = []
+    for position, item in enumerate(tracked):
+        left = sparse.rests(pattern, item.path)
+        if "" in left:
             matches.append((position, None))
-    return matches
+        elif left and item.pointer.kind == "directory":
+            known = listing(item)
+            (perhaps if known is None else matches).extend(
+                (position, rest) for rest in left if known is None or any(map(sparse.selector([rest]), known))
+            )
+    return matches or perhaps

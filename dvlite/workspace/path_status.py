@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
 from dvlite.errors import DvliteError, ObjectCorrupt, ObjectMissing
@@ -55,14 +55,16 @@ class AbsentPath:
 
 
 class PathStatus:
-    """One look at one tracked path; `run` takes it.
+    """One look at one tracked path, or the `part` of it that a function chooses; `run` takes it.
 
     `is_earlier`: another version is here, as it was checked out. `is_counted` is False where something changed, and the listing that would
     say what is not in the cache.
     """
 
-    def __init__(self, work: Workspace, item: Tracked, reader: Reader | None = None) -> None:
-        self._work, self._item = work, item
+    def __init__(
+        self, work: Workspace, item: Tracked, reader: Reader | None = None, *, part: Selects | None = None
+    ) -> None:
+        self._work, self._item, self._part = work, item, part
         self._path, self._pointer, self._stage = item.path, item.pointer, item.stage or None
         self._reader = reader
         self.changed: ChangedPath | None = None
@@ -97,7 +99,10 @@ class PathStatus:
             if self.purged and entries is not None and len(self.purged) == len(entries):
                 return  # there is nothing that could be here
             if entries is None or len(entries) or wanted.kind == "directory":
-                self.missing = self._absent()
+                chosen = (
+                    [i for i, path in enumerate(entries.paths) if self._part(path)] if entries and self._part else ()
+                )
+                self.missing = self._absent(entries, chosen)
             return
         earlier = self._earlier_version()
         if entries is None and earlier is None:
@@ -113,21 +118,32 @@ class PathStatus:
             self._compare(entries, have)
 
     def _purged_in(self, entries: Entries) -> dict[int, PurgedFile]:
-        return purged_in(self._work.cache, self._path, entries, self._work.selector(self._path))
+        return purged_in(self._work.cache, self._path, entries, self._selects())
+
+    def _selects(self) -> Selects | None:
+        """Returns which entries are looked at: those that belong here, of the part that was asked for."""
+        belongs, part = self._work.selector(self._path), self._part
+        if belongs is None or part is None:
+            return belongs or part
+        return lambda path: belongs(path) and part(path)
 
     def _note_earlier(self, present: Pointer) -> None:
         self.is_earlier = True
-        self.missing = replace(self._absent(), earlier=self._to_come(present))
+        earlier = self._to_come(present)
+        if earlier is not None:
+            self.missing = replace(self._absent(), earlier=earlier)
 
-    def _to_come(self, present: Pointer) -> Counts:
-        """Returns how the version of the pointer differs from another one, as far as their listings are in the cache."""
+    def _to_come(self, present: Pointer) -> Counts | None:
+        """Returns how the version of the pointer differs from another one, as far as their listings are in the cache; None: not in this part."""
         if present.kind != "directory" or self._pointer.kind != "directory":
             return Counts(modified=1)
         try:
             pairs = list(manifest.compare(present.digest, self._pointer.digest, self._work.cache.read_node))
         except (ObjectMissing, ObjectCorrupt):
             return Counts()
-        return counts_of(changes(self._path, pairs))
+        if self._part is not None:
+            pairs = [pair for pair in pairs if self._part(next(filter(None, pair)).path)]
+        return counts_of(changes(self._path, pairs)) if pairs else None
 
     def _earlier_version(self) -> Pointer | None:
         """Returns the version that was checked out here last, if it is another one: its files may be too young for their times to prove it."""
@@ -145,15 +161,20 @@ class PathStatus:
         if not there:
             self.not_in_cache = self._absent()
 
-    def _absent(self) -> AbsentPath:
+    def _absent(self, entries: Entries | None = None, gone: Sequence[int] = ()) -> AbsentPath:
+        """Returns all of the path, or some of its entries, as what is not where it should be."""
         wanted = self._pointer
-        return AbsentPath(
+        some = AbsentPath(
             path=self._path,
             kind="directory" if wanted.kind == "directory" else "file",
             files=wanted.files,
             size_bytes=wanted.size_bytes,
             stage=self._stage,
         )
+        if entries is None or not gone:
+            return some
+        size, first = sum(entries.sizes[i] for i in gone), self._shown(entries.paths[gone[0]])
+        return replace(some, files=len(gone), size_bytes=size, whole=len(gone) == len(entries), example=first)
 
     def _entries(self) -> Entries | None:
         """Returns what the pointer stands for; None, and a note, if its listing is not in the cache."""
@@ -167,17 +188,9 @@ class PathStatus:
             if not self.purged and not cache.has_file(self._pointer.digest, self._pointer.size_bytes):
                 self.not_in_cache = self._absent()
             return entries
-        gone = list(cache.missing(entries, self._work.selector(self._path)))
+        gone = list(cache.missing(entries, self._selects()))
         if gone:
-            self.not_in_cache = AbsentPath(
-                path=self._path,
-                kind="directory",
-                files=len(gone),
-                size_bytes=sum(entries.sizes[i] for i in gone),
-                whole=len(gone) == len(entries),
-                example=self._shown(entries.paths[gone[0]]),
-                stage=self._stage,
-            )
+            self.not_in_cache = self._absent(entries, gone)
         return entries
 
     def _without_listing(self, scan: Scan) -> None:
@@ -195,17 +208,14 @@ class PathStatus:
             entries = without(entries, [i for i in self._purged_in(entries) if entries.paths[i] not in present])
         differing = list(_changes(entries, have, self._work.removable(self._path)))
         never_here = self._never_here(entries, have)
-        if never_here:
-            sizes = (entries.sizes[i] for i in never_here)
-            self.missing = replace(
-                self._absent(),
-                files=len(never_here),
-                size_bytes=sum(sizes),
-                whole=False,
-                example=self._shown(entries.paths[never_here[0]]),
-            )
-        else:  # else the rows must go on saying what was here
+        if not never_here:  # else the rows must go on saying what was here
             self._remember(have, NO_VERSION if differing else self._pointer.digest)
+        if self._part is not None:
+            paths = (entries.paths[old] if old is not None else have.scan.paths[new or 0] for old, new in differing)
+            differing = [pair for pair, path in zip(differing, paths, strict=True) if self._part(path)]
+            never_here = [i for i in never_here if self._part(entries.paths[i])]
+        if never_here:
+            self.missing = self._absent(entries, never_here)
         if not differing:
             return
         added = sum(old is None for old, _ in differing)

@@ -66,6 +66,35 @@ def is_glob(text: str) -> bool:
     return _GLOB.search(text) is not None
 
 
+def literal(path: str) -> str:
+    """Returns the pattern that means exactly a path."""
+    return _GLOB.sub(r"[\g<0>]", path)
+
+
+def rests(pattern: str, path: str) -> list[str]:
+    """Returns what is left of a glob below a path that its first folders match; '' if it matches the path itself or a folder above."""
+    wanted, names = pattern.split("/"), path.split("/")
+    left: dict[str, None] = {}
+    looked: set[tuple[int, int]] = set()
+
+    def match(i: int, j: int) -> None:
+        if (i, j) in looked:
+            return
+        looked.add((i, j))
+        if i == len(wanted) or j == len(names):
+            left["" if wanted[i:] == ["**"] else "/".join(wanted[i:])] = None
+            return
+        if wanted[i] == "**":
+            match(i + 1, j)
+            match(i, j + 1)
+        elif selector([wanted[i]])(os.fsencode(names[j])):
+            match(i + 1, j + 1)
+
+    match(0, 0)
+    widest = next((rest for rest in left if rest.startswith("**/")), None)
+    return [""] if "" in left else [widest] if widest is not None else list(left)
+
+
 def selector(patterns: Iterable[str]) -> Selects:
     """Returns a test for paths relative to the tracked directory."""
     wanted = tuple(patterns)

@@ -192,6 +192,10 @@ def test_a_wrong_verb_in_a_group_is_answered_too(invoke):
         (["remote", "add", "/data", "-o", "region"], "'region' is not KEY=VALUE"),
         (["get", "a", "b", "-o", "-", "--json"], "-o - and --json both want standard output"),
         (["cache", "prune"], "choose what to prune"),
+        (["add", "a", ""], "an argument is empty"),
+        (["push", "-r", ""], "--remote is empty"),
+        (["-C", "", "status"], "-C is empty"),
+        (["status", "--", ""], "an argument is empty"),
         (["--color", "sometimes", "status"], "'sometimes' is not one of"),
     ],
 )
@@ -266,6 +270,7 @@ def test_status_asks_a_remote_by_flag_or_name(project, invoke, stand_in):
         (["main..dev", "data"], ("main..dev",), ("data",)),
         (["gone"], (), ("gone",)),
         (["data", "main"], (), ("data", "main")),
+        (["main", "*.csv"], ("main",), ("*.csv",)),
         (["--", "-odd"], (), ("-odd",)),
         (["data", "--"], ("data",), ()),
     ],

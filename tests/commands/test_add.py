@@ -98,7 +98,7 @@ def crowded(tmp_path, invoke) -> Clone:
         ("no*match", "nothing matches 'no*match'"),
         ("../outside", "'../outside' is outside the repository"),
         ("/etc/passwd", "'/etc/passwd' is outside the repository"),
-        (".", "cannot track '.'"),
+        (".", "not the whole repository"),
         (".git", "cannot track '.git'"),
         (".git/config", "cannot track '.git/config'"),
         (".dvlite", "cannot track '.dvlite'"),

@@ -30,6 +30,9 @@ def test_tracked_paths_then_one_level_then_everything(filled):
     assert names(filled, "in/data/sub/b.txt") == ["in/data/sub/b.txt"]
     assert names(filled, "in/data.dvlite") == names(filled, "in/data")
     assert names(filled, "in") == ["in/data"]
+    assert names(filled, "in/data/*.txt") == ["in/data/a.txt"]
+    assert names(filled, "**/*.bin") == ["in/data/big.bin", "in/data/sub/deep/c.bin"]
+    assert names(filled, "*.pt") == ["model.pt"]
     everything = names(filled, "-R")
     assert len(everything) == 8
     assert everything[-1] == "model.pt"

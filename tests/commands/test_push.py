@@ -125,8 +125,13 @@ def test_a_pointer_with_a_wrong_size_is_not_pushed(pushed):
     assert "300000" in pushed.dvlite("push", code=1).stderr
 
 
-def test_a_part_cannot_be_pushed(here):
-    assert "only whole tracked paths can be given here" in refused(here, 2, "push", "data/file")
+def test_a_part_is_pushed_with_all_of_its_folder(pushed):
+    pushed.write("d/1", "changed")
+    pushed.write("d/new", "new")
+    pushed.dvlite("add", "-u")
+    assert [path["path"] for path in pushed.json("push", "d/new")["paths"]] == ["d"]
+    assert "Nothing to push" in pushed.dvlite("push", "d").stdout
+    assert "nothing in 'd' is named 'other'" in pushed.dvlite("push", "d/other", code=2).stderr
 
 
 def test_a_folder_that_is_not_mounted(tmp_path, invoke):

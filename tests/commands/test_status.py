@@ -1,6 +1,7 @@
 """`dvlite status`: what is here, without waiting and without changing anything."""
 
 import fcntl
+import shutil
 
 from tests.commands.project import tree
 from tests.trees import put
@@ -57,3 +58,17 @@ def test_an_output_is_not_pushed_until_a_push(shared):
     assert shared.json("status")["unpushed"] == ["o"]
     shared.dvlite("push")
     assert shared.json("status")["unpushed"] == []
+
+
+def test_a_part_of_a_directory_is_looked_at_alone(tracked):
+    tracked.write("data/new/file", "x")
+    tracked.write("data/a", "changed")
+    (tracked.root / "data" / "b").unlink()
+    assert tracked.json("status", "data")["changed"][0]["counts"]["added"] == 1
+    part = tracked.json("status", "data/a", "data/c")
+    assert [change["path"] for change in part["changed"][0]["examples"]] == ["data/a"]
+    assert part["tracked"] == 1
+    assert tracked.json("status", "data/c")["clean"]
+    shutil.rmtree(tracked.root / "data")
+    gone = tracked.json("status", "data/[ab]")["missing"][0]
+    assert (gone["files"], gone["whole"]) == (2, False)
