@@ -16,8 +16,9 @@ VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip -qq --disable-pip-version-check --no-input
 WORKERS ?= 2
+HINTS := $(VENV)/hints.jsonl
 
-.PHONY: help demo test test-long test-sweep check lint format bench clean
+.PHONY: help demo test test-long test-sweep hints check lint format bench clean
 
 help:
 	@sed -n 's/^## //p' $(MAKEFILE_LIST)
@@ -37,6 +38,12 @@ test-long: $(VENV)/.installed-dev
 ## make test-sweep every command by every kind of fault, every damage by every place: half an hour
 test-sweep: $(VENV)/.installed-dev
 	@$(BIN)/python -m pytest -n $(WORKERS) --dist worksteal -m sweep $(ARGS)
+
+## make hints      run what every error and next step of the suite names, in copies; as root
+hints: $(VENV)/.installed-dev
+	@rm -f $(HINTS)
+	@DVLITE_WALK_HINTS=$(HINTS) $(BIN)/python -m pytest --quiet -n $(WORKERS) tests/commands tests/cli $(ARGS)
+	@$(BIN)/python -m tests.hints $(HINTS)
 
 ## make check      format, lint, types, architecture, docs
 check: lint

@@ -19,6 +19,7 @@ import pytest
 from hypothesis import settings
 
 import tests.guard.sitecustomize  # noqa: F401  (refuses the network in this process)
+from tests import hints
 from tests.copies import copy_of, first_commit
 
 GUARD = Path(__file__).parent / "guard"
@@ -157,7 +158,10 @@ def run_cli(program: Path) -> Runner:
             capture_output=True,
             timeout=120,
         )
-        return finished(command, done.returncode, done.stdout, done.stderr, check=check)
+        result = finished(command, done.returncode, done.stdout, done.stderr, check=check)
+        if hints.REPORT:
+            hints.walk(result.args, cwd, result.stdout, result.stderr)
+        return result
 
     return run
 
@@ -184,9 +188,12 @@ def invoke(monkeypatch: pytest.MonkeyPatch) -> Runner:
                     code = leaving.code
             for stream in (stdout, stderr):
                 stream.flush()
-        return finished(
+        result = finished(
             ["dvlite", *map(str, args)], code or 0, stdout.buffer.getvalue(), stderr.buffer.getvalue(), check=check
         )
+        if hints.REPORT:
+            hints.walk(result.args, cwd, result.stdout, result.stderr)
+        return result
 
     return run
 

@@ -73,7 +73,7 @@ def find_run(index: RunIndex, text: str) -> Oid:
     if not oids:
         raise UsageError(
             f"{quote(text)} is not a known run",
-            hint="a run is written train-7f3a9c, 7f3a9c, last or by its tag (dvlite runs lists them; dvlite pull fetches those of others)",
+            hint="a run is written train-7f3a9c, 7f3a9c, last or by its tag; to list runs: dvlite runs; to fetch those of others: dvlite pull",
         )
     if len(oids) > 1:
         names = some([_distinct(index, oid) for oid in oids], _MOST_LISTED)

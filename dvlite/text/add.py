@@ -39,8 +39,7 @@ def text(result: AddResult, show: Show) -> Iterator[str]:
     if result.suggest_folder is not None:
         yield f"{count(len(changed))} single files: a folder is tracked as one, dvlite add {show.path(result.suggest_folder)}"
     yield from show.staged(result.staged, result.unstaged)
-    is_first = any(path.created for path in changed) and not result.has_remote
-    then = "dvlite remote add s3://BUCKET/PREFIX" if is_first else "dvlite push"
+    then = "dvlite push" if result.has_remote else "dvlite remote add s3://BUCKET/PREFIX"
     yield from show.next_step("dvlite repro" if result.readers else f"git commit; {then}")
 
 

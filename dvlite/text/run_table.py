@@ -58,8 +58,7 @@ def _nothing(result: RunsListResult, show: Show) -> Iterator[str]:
         yield f"There are no run records in this clone; lockfiles name {count(result.named, 'run')}: {records} with dvlite pull."
         yield from show.next_step("dvlite pull")
     else:
-        yield "There are no runs yet."
-        yield from show.next_step("dvlite repro")
+        yield "There are no runs yet: dvlite repro records each run of a stage."
 
 
 def csv_lines(result: RunsListResult, _show: Show) -> Iterator[str]:

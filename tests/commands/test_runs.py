@@ -74,7 +74,7 @@ def lines(done):
 
 
 def test_without_runs_it_says_so_and_what_to_do(project):
-    assert lines(project.dvlite("runs")) == ["There are no runs yet.", "next: dvlite repro"]
+    assert lines(project.dvlite("runs")) == ["There are no runs yet: dvlite repro records each run of a stage."]
     assert not (project.root / ".git" / "dvlite" / "runs").exists()
     assert project.json("runs")["runs"] == []
 
