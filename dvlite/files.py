@@ -14,11 +14,11 @@ import stat
 import sys
 import time
 import zlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from pathlib import Path
 
 from dvlite.errors import Busy, DvliteError, FormatError, FormatProblem, NoSpace
-from dvlite.show import quote, size_text
+from dvlite.show import printable, quote, size_text
 
 TEMP_PREFIX = ".dvl-"
 TEMP_PATTERN = TEMP_PREFIX + "[0-9a-f]" * 24  # for git's ignore files
@@ -259,11 +259,11 @@ def refused(where: str, reason: str, *, hint: str | None = None, kind: FormatPro
 
 @contextlib.contextmanager
 def lock(
-    path: Path, *, shared: bool = False, wait: bool = True, waiting: Callable[[], None] | None = None
+    path: Path, *, shared: bool = False, wait: bool = True, waiting: Callable[[str], None] | None = None
 ) -> Iterator[int]:
     """Holds a kernel lock on `path` (created, never removed); the kernel releases it with the process, so it is never stale.
 
-    `waiting` is called once if another process holds it. Raises Busy when `wait` is false. Yields the descriptor: a child process that
+    `waiting` is called once, with a sentence, if another process holds it. Raises Busy when `wait` is false. Yields the descriptor: a child process that
     inherits it holds the lock too if this process is killed, but not once it leaves here.
     """
     import fcntl  # Unix only: kept out of the top level so that the package imports anywhere
@@ -275,11 +275,14 @@ def lock(
             fcntl.flock(descriptor, operation | fcntl.LOCK_NB)
         except BlockingIOError:
             if not wait:
+                holder = lock_holder(descriptor)
                 raise Busy(
-                    "another dvlite command is running here", hint="wait for it, or leave out --no-wait"
+                    f"another dvlite command is running here{holder and f' ({holder})'}",
+                    hint="wait for it, or leave out --no-wait",
                 ) from None
             if waiting is not None:
-                waiting()
+                holder = lock_holder(descriptor)
+                waiting(f"waiting for another dvlite command here{holder and f' ({holder})'}")
             fcntl.flock(descriptor, operation)
         yield descriptor
     finally:
@@ -288,6 +291,38 @@ def lock(
                 fcntl.flock(descriptor, fcntl.LOCK_UN)
         finally:
             os.close(descriptor)
+
+
+def lock_holder(descriptor: int) -> str:
+    """Returns which process holds a kernel lock (`process 4711, dvlite repro`), as Linux knows it; '' where that is not known.
+
+    One that inherited it from a killed process is found by its open files.
+    """
+    try:
+        held = os.fstat(descriptor)
+        rows = [line.split() for line in Path("/proc/locks").read_text().splitlines()]
+        rows = [row for row in rows if "FLOCK" in row and row[-3].rpartition(":")[2] == str(held.st_ino)]
+        holders = [row[-4] for row in rows if row[1] != "->"]
+        alive = [pid for pid in holders if os.path.exists(f"/proc/{pid}")]
+        pid = (alive or _inheritors(held, {row[-4] for row in rows}))[0]
+        program, *words = Path(f"/proc/{pid}/cmdline").read_bytes().decode(errors="replace").split("\0")
+    except (OSError, IndexError):
+        return ""
+    text = " ".join([os.path.basename(program), *words]).strip()
+    text = re.sub(r"^python\S* (-\S+ )*\S*/dvlite ", "dvlite ", text)
+    left = "" if alive else " which a killed dvlite left running:"
+    return f"process {pid},{left} {printable(text[:80])}"
+
+
+def _inheritors(held: os.stat_result, but: Collection[str]) -> list[str]:
+    """Returns the processes of /proc that have a file open, the youngest last."""
+    pids = []
+    for pid in (name for name in os.listdir("/proc") if name.isdigit() and name not in but):
+        with contextlib.suppress(OSError):
+            opened = (os.stat(f"/proc/{pid}/fd/{fd}") for fd in os.listdir(f"/proc/{pid}/fd"))
+            if int(pid) != os.getpid() and any(os.path.samestat(held, status) for status in opened):
+                pids.append(pid)
+    return sorted(pids, key=int)
 
 
 def share_blocks(source: int, target: int) -> bool:

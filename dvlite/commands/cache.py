@@ -6,7 +6,6 @@ import contextlib
 import shutil
 from collections import Counter
 from dataclasses import dataclass
-from functools import partial
 from typing import ClassVar
 
 from dvlite import files
@@ -16,7 +15,7 @@ from dvlite.oid import Digest
 from dvlite.progress import Progress
 from dvlite.repo.open_stores import open_remote
 from dvlite.repo.remotes import configured, located
-from dvlite.repo.repository import WAITING, Repo, open_cache
+from dvlite.repo.repository import Repo, open_cache
 from dvlite.share.needs import named_versions, projects_sharing, said_of
 from dvlite.store import cache_sweep, reachable
 from dvlite.store.cache import Cache
@@ -65,7 +64,7 @@ def cache_prune(
         cache.segments()  # repairs a damaged index, which takes the lock that is held below
         if not dry_run:
             stack.enter_context(repo.lock(progress))
-            stack.enter_context(files.lock(cache.folder / "lock", waiting=partial(progress.warn, WAITING)))
+            stack.enter_context(files.lock(cache.folder / "lock", waiting=progress.warn))
             cache.refresh()
         digests = set(cache_sweep.file_digests(cache))
         holders: Counter[Digest] = Counter()

@@ -6,7 +6,6 @@ import contextlib
 import shutil
 from collections.abc import Iterable
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 from typing import ClassVar
 
@@ -16,7 +15,7 @@ from dvlite.formats.snapshot import VersionId
 from dvlite.oid import Digest
 from dvlite.progress import Progress
 from dvlite.repo.remotes import note_keys
-from dvlite.repo.repository import WAITING, Repo, open_cache
+from dvlite.repo.repository import Repo, open_cache
 from dvlite.share.needs import IN_USE, NAMED, OF_RUNS, GcPart, Needs, gather, projects_sharing, said_of, worktrees
 from dvlite.show import Show, count, word
 from dvlite.store import cache_sweep
@@ -76,8 +75,7 @@ def gc(repo: Repo, *, yes: bool, grace_seconds: int = GRACE_SECONDS, progress: P
     with contextlib.ExitStack() as stack:
         if yes:
             stack.enter_context(repo.lock(progress))
-            waiting = partial(progress.warn, WAITING)
-            stack.enter_context(files.lock(cache.folder / "lock", wait=repo.waits, waiting=waiting))
+            stack.enter_context(files.lock(cache.folder / "lock", wait=repo.waits, waiting=progress.warn))
             cache.refresh()
         needs = [gather(repo, progress, fetched=False)]
         for each in projects_sharing(repo, cache):

@@ -7,7 +7,6 @@ import datetime as dt
 import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
-from functools import partial
 from typing import ClassVar
 
 from dvlite import __version__, files
@@ -21,7 +20,7 @@ from dvlite.oid import MANIFEST, Digest, format_oid
 from dvlite.paths import is_inside
 from dvlite.progress import Progress
 from dvlite.repo.open_stores import open_remote
-from dvlite.repo.repository import WAITING, Repo, open_cache
+from dvlite.repo.repository import Repo, open_cache
 from dvlite.share.collect_remote import Collection, CollectOptions, collect_remote
 from dvlite.share.needs import every_version, refuse_shallow
 from dvlite.show import Show, count, quote, word
@@ -380,8 +379,7 @@ def _in_cache(repo: Repo, cache: Cache, *, apply: bool, progress: Progress) -> P
     with contextlib.ExitStack() as stack:
         if apply:
             stack.enter_context(repo.lock(progress))
-            waiting = partial(progress.warn, WAITING)
-            stack.enter_context(files.lock(cache.folder / "lock", wait=repo.waits, waiting=waiting))
+            stack.enter_context(files.lock(cache.folder / "lock", wait=repo.waits, waiting=progress.warn))
             cache.refresh()
         progress.start("looking at the cache")
         sweep = cache_sweep.plan(cache, judge, Limits(tidies=apply))

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import contextlib
 import os
+import signal
 import time
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, ClassVar
 
 from dvlite.errors import DvliteError, PartlyDone, StageFailed, UsageError
-from dvlite.files import lock, write_atomic
+from dvlite.files import write_atomic
 from dvlite.formats import parameters
+from dvlite.formats.lockfile import Locked
 from dvlite.pipeline import graph as graphs
 from dvlite.pipeline.content import Contents
 from dvlite.pipeline.environment import Surroundings
@@ -25,11 +27,11 @@ from dvlite.pipeline.params import Params
 from dvlite.pipeline.preflight import assume_followed, require_command, require_folder, require_free
 from dvlite.pipeline.process import Processes
 from dvlite.pipeline.reasons import Reason
-from dvlite.pipeline.run_cache import Reuse
+from dvlite.pipeline.run_cache import Reuse, is_nowhere
 from dvlite.pipeline.run_record import Author, Recorder, author
 from dvlite.pipeline.stage_run import RunState, StageRun
 from dvlite.pipeline.stages import Stage, load
-from dvlite.pipeline.staleness import Evaluator, explained, of_stages, survey
+from dvlite.pipeline.staleness import Evaluator, Staleness, explained, needed, of_stages, survey
 from dvlite.pipeline.targets import choose, differing_files, params_file, require_readable
 from dvlite.progress import Progress
 from dvlite.repo.repository import Repo, open_cache
@@ -79,7 +81,8 @@ class ReproResult:
         return PartlyDone(
             f"{', '.join(map(quote, tainted.tainted_by[:NAMED]))} changed while {tainted.stage} ran: its outputs may come"
             " from either version, so they were not locked",
-            hint=f"run it again: dvlite repro {word(tainted.stage)}",
+            hint=f"run it again: dvlite repro {word(tainted.stage)}\n"
+            f"if {tainted.stage} itself writes it: list it in its outs, as {{path: ..., persist: true}}, and not in its deps",
         )
 
 
@@ -87,9 +90,17 @@ def _stage_failed(failed: Sequence[StageRun], show: Show) -> DvliteError:
     first = failed[0]
     others = f"; {', '.join(run.stage for run in failed[1:])} failed too" if failed[1:] else ""
     hints = []
+    if first.hint:
+        hints.append(first.hint)
     if first.run:
         hints.append(
             f"its output: dvlite runs show {first.stage.rpartition(':')[2]}-{first.run.rpartition(':')[2][:6]} --log"
+        )
+    if first.exit_code == 128 + signal.SIGPIPE:
+        hints.append("a program wrote into a pipe that its reader had closed; where that is right: set +o pipefail")
+    elif first.exit_code == 1 and not first.log_tail:
+        hints.append(
+            "it printed nothing; a stage stops at the first program that fails, also inside a pipe, and grep fails if it finds nothing: grep ... || true"
         )
     if first.kept:
         where = printable(first.kept) if first.kept.startswith("/") else show.path(first.kept)
@@ -106,6 +117,7 @@ _FORECASTS: Mapping[str, RunState] = {
     "after": "may run",
     "edited": "would restore",
     "frozen": "frozen",
+    "unknown": "unknown",
 }
 
 
@@ -151,10 +163,7 @@ def repro(
         if options.dry_run:
             run = _Run(repo, targets, options, environ, progress)
             return replace(run.forecast(), elapsed_seconds=time.monotonic() - started)
-        repo.state_dir.mkdir(parents=True, exist_ok=True)
-        message = "waiting for another dvlite repro here, or for a command that a killed one left running"
-        path = repo.state_dir / running_outputs.LOCK
-        held = stack.enter_context(lock(path, wait=repo.waits, waiting=lambda: progress.warn(message)))
+        held = stack.enter_context(running_outputs.hold(repo, environ, progress))
         run = _Run(repo, targets, options, environ, progress)
         if run.outdated:
             raise run.outdated[0]
@@ -196,6 +205,7 @@ class _Run:
         self._outs = [out.path for stage in self._graph.stages for out in stage.outs]
         chosen = choose(repo, self._graph, targets, single=options.single, downstream=options.downstream)
         self._stages = chosen.stages
+        self._named = chosen.named if targets else frozenset[str]()
         frozen = () if targets else (stage.address for stage in loaded.stages if stage.spec.frozen)
         self._forced = chosen.named.difference(frozen) if options.force else frozenset()  # frozen: only if named
         broken: list[DvliteError] = []
@@ -244,6 +254,8 @@ class _Run:
 
     def forecast(self) -> ReproResult:
         """Returns what would run."""
+        unknown: dict[str, DvliteError] = {}
+        outlooks = self._survey(lambda version: is_nowhere(self._repo, version), unknown)
         return ReproResult(
             stages=tuple(
                 StageRun(
@@ -251,11 +263,11 @@ class _Run:
                     state=_FORECASTS.get(outlook.state, "up to date"),
                     reasons=self._explained(outlook.reasons),
                 )
-                for outlook in survey(self._graph, self._evaluator, self._stages, force=self._forced)
+                for outlook in outlooks
             ),
             dry_run=True,
             explain=self._options.explain,
-            warnings=(*self._warnings, *(error.message for error in self.outdated)),
+            warnings=(*self._warnings, *(error.message for error in (*self.outdated, *unknown.values()))),
         )
 
     def execute(self, made_by: Author, executor: Executor, stack: contextlib.ExitStack) -> ReproResult:
@@ -265,13 +277,11 @@ class _Run:
         fetcher = stack.enter_context(Fetcher(repo, self._work.cache, progress)) if options.pull else None
         if fetcher is not None:
             fetcher.records(records)
-        self._intake.take([stage for stage in self._stages if not stage.spec.frozen or stage.address in self._forced])
-        outlooks = survey(self._graph, self._evaluator, self._stages, force=self._forced)
-        for outlook in outlooks:
-            if outlook.runs:
-                environ = self._surroundings.environ_of(outlook.stage)
-                require_folder(outlook.stage, repo.root, self._outs)
-                require_command(outlook.stage, repo.root, environ, self._outs)
+        refused: dict[str, DvliteError] = {}
+        active = [stage for stage in self._stages if not stage.spec.frozen or stage.address in self._forced]
+        for group in [[stage] for stage in active] if options.keep_going else [active]:
+            with self._noting(refused, group):
+                self._intake.take(group)
         recorder = Recorder(repo, self._work.cache, made_by, self._outs)
         ledger = stack.enter_context(Ledger(repo, records, self._locks, self._evaluator, progress))
         outputs = Outputs(self._work, self._contents, ledger.is_recorded)
@@ -290,21 +300,61 @@ class _Run:
             reuse=reuse,
             intake=self._intake,
         )
-        for outlook in outlooks:
-            reuse.require(outlook)
-        how = ExecuteOptions(jobs=options.jobs, force=self._forced, keep_going=options.keep_going)
+        outlooks = self._survey(reuse.is_lost, refused)
+        how = ExecuteOptions(jobs=options.jobs, force=self._forced, keep_going=options.keep_going, refused=refused)
         execution = Execution(tools, how, progress)
+        self._require(outlooks, execution, reuse, refused)
         try:
             with interruptible():
                 done = execution.run(self._stages, sum(outlook.runs for outlook in outlooks))
         finally:
             changed = ledger.finish()
-        if execution.error is not None:
+        if execution.error is not None and not options.keep_going:
             raise execution.error
         if options.explain:
             reasons = (run.reasons or outlook.reasons for run, outlook in zip(done, outlooks, strict=True))
             done = tuple(replace(run, reasons=self._explained(why)) for run, why in zip(done, reasons, strict=True))
         return self._result(done, changed, ledger.ignored)
+
+    def _survey(self, is_lost: Callable[[Locked], bool], unknown: dict[str, DvliteError]) -> list[Staleness]:
+        problems = unknown if self._options.keep_going else None
+        wanted = self._named
+        return survey(
+            self._graph,
+            self._evaluator,
+            self._stages,
+            force=self._forced,
+            problems=problems,
+            is_lost=is_lost,
+            wanted=wanted,
+        )
+
+    def _require(
+        self, outlooks: Sequence[Staleness], execution: Execution, reuse: Reuse, refused: dict[str, DvliteError]
+    ) -> None:
+        """Looks for what would stop a stage, before anything runs."""
+        running = {outlook.stage.address for outlook in outlooks if outlook.runs}
+        for stage in (outlook.stage for outlook in outlooks if outlook.runs and outlook.state != "unknown"):
+            with self._noting(refused, [stage]):
+                require_folder(stage, self._repo.root, self._outs)
+                environ = self._surroundings.environ_of(stage)
+                is_first = running.isdisjoint(self._graph.upstream(self._graph.before[stage.address]))
+                require_command(stage, self._repo.root, environ, self._outs, is_first=is_first)
+                execution.require(stage)
+        for outlook, outs in needed(self._graph, outlooks, running, self._named):
+            with self._noting(refused, [outlook.stage]):
+                reuse.require(outlook, outs)
+
+    @contextlib.contextmanager
+    def _noting(self, refused: dict[str, DvliteError], stages: Iterable[Stage]) -> Iterator[None]:
+        """Lets an error about stages stop everything; with `-k`, only these and what needs them."""
+        try:
+            yield
+        except DvliteError as error:
+            if not self._options.keep_going:
+                raise
+            for stage in stages:
+                refused.setdefault(stage.address, error)
 
     def _result(self, done: tuple[StageRun, ...], changed: tuple[str, ...], ignored: Collection[str]) -> ReproResult:
         repo = self._repo

@@ -25,6 +25,7 @@ FILE_NAME = "dvlite.yaml"
 PARAMS_FILE = "params.yaml"  # where a plain parameter is
 STAGE_NAME = re.compile(r"[A-Za-z0-9_-]{1,100}")
 MAX_STAGES = 10_000
+MAX_CMD_BYTES = (128 << 10) - 1  # Linux takes no longer argument
 # What may stand in each kind of mapping; pipeline_schema.json says the same to editors.
 STAGE_KEYS = ("cmd", "deps", "params", "outs", "metrics", "env", "capture", "wdir", "desc", "always", "frozen")
 OUT_KEYS = ("path", "cache", "persist", "push", "compare")
@@ -187,6 +188,9 @@ class _PipelineReader:
             raise self._wrong(at, f"the stage {quote(name)} has no cmd", _HINTS["cmd"])
         if "\0" in script:
             raise self._wrong(at, "a NUL character is not allowed in a cmd", "take it out")
+        if len(os.fsencode(script)) > MAX_CMD_BYTES:
+            hint = "put it into a script, list that in deps, and run it:  cmd: bash script.sh"
+            raise self._wrong(at, f"the cmd of {quote(name)} is longer than {MAX_CMD_BYTES:,} bytes", hint)
         return script.rstrip("\n")
 
     def _outs(self, value: dict[str, Tree], at: Path) -> tuple[Out, ...]:

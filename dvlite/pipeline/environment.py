@@ -73,6 +73,7 @@ class Surroundings:
             **self.environ_of(stage),
             "DVLITE_STAGE": stage.address,
             "DVLITE_KEY": key,
+            "DVLITE_REPRO": os.fspath(self._repo.state_dir),
             **(variables or {}),
         }
         return Command(stage.address, stage.spec.cmd, self._repo.root / stage.wdir, environ, log, show)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import posixpath
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -44,6 +44,7 @@ class ExecuteOptions:
     jobs: int = 1
     force: frozenset[str] = frozenset()
     keep_going: bool = False
+    refused: Mapping[str, DvliteError] = field(default_factory=dict)  # stages that cannot run, with the reasons
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,11 +125,13 @@ class Execution:
                 self._done[address] = StageRun(stage=address, state="not run")
                 continue
             try:
+                if address in self._options.refused:
+                    raise self._options.refused[address]
                 self._settle(stage)
             except DvliteError as error:  # what runs already goes on to its end
                 self._failed = True
                 self.error = self.error or error
-                self._done[address] = StageRun(stage=address, state="failed", problem=error.message)
+                self._done[address] = StageRun(stage=address, state="failed", problem=error.message, hint=error.hint)
 
     # -- one stage
 
@@ -195,6 +198,25 @@ class Execution:
                 stage.spec.cmd_line, f"cannot start {stage.address} in {quote(stage.spec.wdir)}: {error.strerror}"
             ) from error
 
+    def require(self, stage: Stage) -> None:
+        """Raises ObjectMissing for data that a stage reads, no stage makes, and that is neither on disk nor at hand: before anything runs."""
+        contents = self._tools.evaluator.contents
+        paths = [
+            path for dep in stage.deps if dep.path not in self._tools.graph.made for path in contents.matches(dep.path)
+        ]
+        for part in (part for path in paths for part in contents.parts(path)):
+            known = None if contents.has(part) and not contents.is_assumed(part) else contents.expected(part)
+            if known is not None and not self._tools.reuse.is_at_hand(whole := self._whole(part, known)):
+                raise self._lacks(stage, part, whole)
+
+    def _lacks(self, stage: Stage, path: str, whole: Locked) -> ObjectMissing:
+        is_behind = self._tools.evaluator.contents.is_assumed(path)
+        what = "is not on disk as its pointer has it" if is_behind else "is not on disk"
+        return ObjectMissing(
+            f"cannot run {stage.address} ({stage.file} line {stage.spec.line}): its dependency {quote(path)} {what}",
+            hint=f"dvlite pull {word(whole.path)}, or dvlite repro --pull",
+        )
+
     def _require_dependencies(self, outlook: Staleness) -> None:
         """Makes sure that what the command reads is on disk, from the cache or with `--pull` from the remote."""
         stage, contents = outlook.stage, self._tools.evaluator.contents
@@ -206,11 +228,7 @@ class Execution:
                 continue
             whole = self._whole(path, dep)
             if not self._tools.reuse.obtain([whole]):
-                line, what = stage.spec.line, "is not here as its pointer has it" if is_behind else "is not here"
-                raise ObjectMissing(
-                    f"cannot run {stage.address} ({stage.file} line {line}): its dependency {quote(path)} {what}",
-                    hint=f"dvlite pull {word(whole.path)}, or dvlite repro --pull",
-                )
+                raise self._lacks(stage, path, whole)
             if is_behind:
                 self._progress.print_line(
                     f"{whole.path} was an earlier version, untouched; checked out as its pointer has it"

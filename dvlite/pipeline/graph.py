@@ -104,7 +104,8 @@ class _Outs:
                     raise stage.wrong(
                         needed.line,
                         f"{quote(needed.path)}, a dependency of {stage.address}, is or holds its own output",
-                        hint="name the dependency more narrowly, or put the output elsewhere",
+                        hint="name the dependency more narrowly, or put the output elsewhere; a file that the stage updates in place is"
+                        " an output alone: {path: ..., persist: true}",
                     )
                 self.found.add(needed.path)
                 yield maker

@@ -27,6 +27,7 @@ from dvlite.pipeline.content import Contents, same_data
 from dvlite.pipeline.known_data import as_output
 from dvlite.pipeline.stages import Stage, StageOut
 from dvlite.show import quote, word
+from dvlite.store.cache import Cache
 from dvlite.store.cache_writer import Writer
 from dvlite.store.pack import KIND_FILE, KIND_MANIFEST
 from dvlite.workspace import unpushed
@@ -239,25 +240,6 @@ class Outputs:
 
     # -- instead of a run
 
-    def is_cached(self, version: Locked) -> bool:
-        """Returns whether the cache has all of a version."""
-        cache, wanted = self._work.cache, version.pointer()
-        if wanted.kind == "file":
-            return cache.has_file(wanted.digest, wanted.size_bytes)
-        try:
-            entries = entries_of(wanted, cache)
-        except DvliteError:
-            return False
-        return cache.has_all(entries)
-
-    def purged(self, version: Locked) -> str:
-        """Returns what of a version was purged, by whom, when and why; '' if nothing was."""
-        with contextlib.suppress(DvliteError):
-            gone = purged_in(self._work.cache, version.path, entries_of(version.pointer(), self._work.cache))
-            failure = failure_of(gone.values())
-            return "" if failure is None else failure.message
-        return ""
-
     def counted(self, version: Locked) -> Locked:
         """Returns a version with the size that it has, whatever its record says. Raises ObjectMissing or ObjectCorrupt."""
         current = self._contents.here(version.path)
@@ -297,6 +279,26 @@ class Outputs:
         folder = self._folder / "logs"
         folder.mkdir(parents=True, exist_ok=True)
         return folder
+
+
+def is_cached(cache: Cache, version: Locked) -> bool:
+    """Returns whether the cache has all of a version."""
+    wanted = version.pointer()
+    if wanted.kind == "file":
+        return cache.has_file(wanted.digest, wanted.size_bytes)
+    try:
+        entries = entries_of(wanted, cache)
+    except DvliteError:
+        return False
+    return cache.has_all(entries)
+
+
+def why_purged(cache: Cache, version: Locked) -> str:
+    """Returns what of a version was purged, by whom, when and why; '' if nothing was."""
+    with contextlib.suppress(DvliteError):
+        failure = failure_of(purged_in(cache, version.path, entries_of(version.pointer(), cache)).values())
+        return "" if failure is None else failure.message
+    return ""
 
 
 def store_file(work: Workspace, path: Path) -> Digest:

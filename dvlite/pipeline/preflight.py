@@ -17,6 +17,7 @@ from dvlite.formats.pointer import SUFFIX
 from dvlite.paths import ancestors, is_inside
 from dvlite.pipeline.content import Contents
 from dvlite.pipeline.known_data import as_output
+from dvlite.pipeline.process import output_of, shell_command
 from dvlite.pipeline.stages import Stage, StageOut
 from dvlite.repo.repository import Repo
 from dvlite.repo.tracked_paths import Tracked
@@ -27,12 +28,6 @@ from dvlite.workspace.workspace import Workspace
 
 _WORD = re.compile(r"[A-Za-z0-9_./+-]+")
 _ASSIGNMENT = re.compile(r"[A-Za-z_][A-Za-z0-9_]*=")
-_WORDS = """
-. : [ alias bg break builtin cd command continue declare echo eval exec exit export false fg for getopts hash if jobs kill let
-local mapfile popd printf pushd pwd read readarray readonly return select set shift shopt source test time times trap true type
-typeset ulimit umask unalias unset until wait while case function { ( [[ !
-"""
-_BUILT_IN = frozenset(_WORDS.split())
 
 
 def require_free(work: Workspace, stages: Sequence[Stage], tracked: Iterable[Tracked]) -> None:
@@ -110,23 +105,32 @@ def require_folder(stage: Stage, root: Path, outputs: Iterable[str]) -> None:
         )
 
 
-def require_command(stage: Stage, root: Path, environ: Mapping[str, str], outputs: Iterable[str]) -> None:
-    """Raises FormatError if the first word of a script is plainly a program that does not exist; `outputs` are still to come."""
+def require_command(
+    stage: Stage, root: Path, environ: Mapping[str, str], outputs: Iterable[str], *, is_first: bool = True
+) -> None:
+    """Raises FormatError if the first word of a script is plainly a program that does not exist; `outputs` are still to come.
+
+    A stage that runs before (not `is_first`) may make a program beside its outputs, such as `env/bin/python`.
+    """
     words = stage.spec.cmd.split(None, 8)
     word = next((word for word in words if not _ASSIGNMENT.match(word)), "")
-    if _WORD.fullmatch(word) is None or word in _BUILT_IN or "()" in stage.spec.cmd:
+    if _WORD.fullmatch(word) is None or "()" in stage.spec.cmd or stage.spec.cmd.lstrip().startswith("PATH="):
         return
     if "/" in word:
         path = os.path.normpath(os.path.join(stage.wdir, word))
-        exists = os.path.lexists(root / path) or _is_output(path, outputs)
+        exists = not is_first or os.path.lexists(root / path) or _is_output(path, outputs)
     else:
-        exists = shutil.which(word, path=environ.get("PATH")) is not None
+        exists = shutil.which(word, path=environ.get("PATH")) is not None or _is_word_of_shell(word, root, environ)
     if not exists:
         raise stage.wrong(
             stage.spec.cmd_line,
             f"the command {quote(word)} of {stage.address} is not found",
             hint="install it, or correct its name; nothing was run",
         )
+
+
+def _is_word_of_shell(name: str, root: Path, environ: Mapping[str, str]) -> bool:
+    return bool(output_of([*shell_command('command -v -- "$0"', environ), name], root, environ))
 
 
 def _is_output(path: str, outputs: Iterable[str]) -> bool:

@@ -20,13 +20,13 @@ from dvlite.paths import ancestors
 from dvlite.pipeline.content import same_data
 from dvlite.pipeline.fetcher import Fetcher
 from dvlite.pipeline.journal import Ledger, declared_at, with_flags
-from dvlite.pipeline.outputs import Outputs
+from dvlite.pipeline.outputs import Outputs, is_cached, why_purged
 from dvlite.pipeline.run_record import Recorder, begun
 from dvlite.pipeline.stage_run import RunState, StageOutput, StageRun
 from dvlite.pipeline.stages import Stage
 from dvlite.pipeline.staleness import Evaluator, Staleness
 from dvlite.progress import Progress
-from dvlite.repo.repository import Repo
+from dvlite.repo.repository import Repo, open_cache
 from dvlite.repo.tracked_paths import why_untrackable
 from dvlite.runs.history import History
 from dvlite.runs.records import hex_of
@@ -50,32 +50,44 @@ class Reuse:
         run_cache: bool,
     ) -> None:
         self._repo, self._evaluator, self._outputs = repo, evaluator, outputs
+        self._cache = open_cache(repo)
         self._recorder, self._ledger, self._fetcher = recorder, ledger, fetcher
         self._run_cache, self._progress = run_cache, progress
         self._warned = False
         self._own: set[str] | None = None
         self._history: History | None = None
 
-    def require(self, outlook: Staleness) -> None:
-        """Raises ObjectMissing for outputs of an up-to-date stage that are neither on disk nor in the cache, before anything runs."""
-        if self._fetcher is None and outlook.state == "up to date":
-            for version in outlook.absent:
-                if not self._outputs.is_cached(version):
-                    raise _nowhere(outlook.stage, version.path, self._outputs.purged(version))
+    def is_lost(self, version: Locked) -> bool:
+        """Returns whether an output that is not on disk is nowhere else either; without a fetcher, what may be on a remote is not lost."""
+        if self._fetcher is None:
+            return is_nowhere(self._repo, version)
+        return not self.is_at_hand(version) and not why_purged(self._cache, version)
+
+    def is_at_hand(self, version: Locked) -> bool:
+        """Returns whether the cache has a version or, with a fetcher, can get it."""
+        return is_cached(self._cache, version) or (self._fetcher is not None and self._fetcher.bring([version]))
+
+    def require(self, outlook: Staleness, versions: Iterable[Locked]) -> None:
+        """Raises ObjectMissing for outputs that are needed, on no disk and not at hand, of a stage that does not run: before anything runs."""
+        for version in versions:
+            if not self.is_at_hand(version):
+                raise _nowhere(outlook, version, why_purged(self._cache, version))
 
     def up_to_date(self, outlook: Staleness) -> StageRun:
-        """Brings absent outputs back, and the lockfile up to what the pipeline file says of outputs that did not change."""
+        """Brings absent outputs back where that is possible, and the lockfile up to what the pipeline file says of outputs that did not change."""
         stage, locked = outlook.stage, outlook.locked
         state: RunState = "frozen" if outlook.state == "frozen" else "up to date"
-        if outlook.absent:
-            if not self.obtain(outlook.absent):
-                if outlook.state == "frozen":
-                    return StageRun(stage=stage.address, state=state)
-                raise _nowhere(stage, outlook.absent[0].path, self._outputs.purged(outlook.absent[0]))
-            state = "restored" if state == "up to date" else state
-        if locked is not None and state != "frozen":
+        absent = []
+        for version in outlook.absent:
+            if not self._bring([version]):
+                absent.append(version.path)
+            elif not self._restore([version]) and outlook.state != "frozen":
+                raise _nowhere(outlook, version, "")
+        if len(absent) < len(outlook.absent) and state == "up to date":
+            state = "restored"
+        if locked is not None and outlook.state != "frozen":
             self._refresh(stage, locked)
-        return StageRun(stage=stage.address, state=state)
+        return StageRun(stage=stage.address, state=state, absent=tuple(absent))
 
     def _refresh(self, stage: Stage, locked: LockedStage) -> None:
         outs = tuple(with_flags(stage, out) for out in locked.outs)
@@ -154,7 +166,7 @@ class Reuse:
         absent = [
             version
             for version in versions
-            if not same_data(on_disk(version.path), version) and not self._outputs.is_cached(version)
+            if not same_data(on_disk(version.path), version) and not is_cached(self._cache, version)
         ]
         return not absent or (self._fetcher is not None and self._fetcher.bring(absent))
 
@@ -188,15 +200,21 @@ def _author(run: Run) -> str:
     return printable(f"{user}@{run.host}" if run.host else user)
 
 
-def _nowhere(stage: Stage, path: str, purged: str) -> ObjectMissing:
+def is_nowhere(repo: Repo, version: Locked) -> bool:
+    """Returns whether the cache lacks an output and no remote can have it; what was purged is not meant to come back."""
+    if version.push and version.cache and repo.config.remote_names:
+        return False
+    cache = open_cache(repo)
+    return not is_cached(cache, version) and not why_purged(cache, version)
+
+
+def _nowhere(outlook: Staleness, version: Locked, purged: str) -> ObjectMissing:
+    address, again = outlook.stage.address, f"to make it again: dvlite repro --force {word(outlook.stage.address)}"
     if purged:
-        return ObjectMissing(
-            f"{stage.address} is up to date, but {purged}",
-            hint=f"to make it again: dvlite repro --force {word(stage.address)}",
-        )
+        return ObjectMissing(f"{address} is {outlook.state}, but {purged}", hint=again)
     return ObjectMissing(
-        f"{stage.address} is up to date, but its output {quote(path)} is neither here nor in the cache",
-        hint=f"dvlite pull {word(path)}, or dvlite repro --pull; to make it again: dvlite repro --force {word(stage.address)}",
+        f"{address} is {outlook.state}, but its output {quote(version.path)} is neither on disk nor in the cache",
+        hint=f"dvlite pull {word(version.path)}, or dvlite repro --pull, which makes again what no remote has; {again}",
     )
 
 

@@ -20,6 +20,7 @@ RunState = Literal[
     "would run",
     "may run",
     "would restore",
+    "unknown",
 ]
 
 
@@ -64,3 +65,5 @@ class StageRun:
     log_tail: tuple[str, ...] = ()
     tainted_by: tuple[str, ...] = ()
     kept: str | None = None
+    absent: tuple[str, ...] = ()  # outputs of an up-to-date stage that are nowhere, and that nothing needs
+    hint: str | None = None  # what to do about the problem, if its command did not begin

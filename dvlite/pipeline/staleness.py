@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import os
 import posixpath
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal, Protocol
 
@@ -16,7 +16,7 @@ from dvlite.formats import manifest
 from dvlite.formats.lockfile import Facts, Locked, LockedStage, Lockfile
 from dvlite.formats.strict_yaml import Tree
 from dvlite.oid import MANIFEST, Digest, parse_oid
-from dvlite.paths import is_inside
+from dvlite.paths import is_inside, overlap
 from dvlite.pipeline import reasons
 from dvlite.pipeline.content import Contents
 from dvlite.pipeline.graph import StageGraph, build
@@ -181,6 +181,7 @@ class Evaluator:
         for file, lock in locks.items():
             contents.know_outputs(posixpath.dirname(file), (out for stage in lock.stages for out in stage.outs))
         self.locked = {(file, stage.name): stage for file, lock in locks.items() for stage in lock.stages}
+        self.lost: dict[str, list[Locked]] = {}  # by stage: outputs that are nowhere, and needed
 
     def locked_stage(self, stage: Stage) -> LockedStage | None:
         return self.locked.get((stage.lockfile, stage.name))
@@ -227,6 +228,9 @@ class Evaluator:
             return
         if stage.spec.always:
             yield Reason(kind="always")
+        for out in self.lost.get(stage.address, ()):
+            if not self.contents.has(out.path):
+                yield Reason(kind="output-missing", name=out.path, old=out.oid)
         for reason in StageNow(stage, now).differences(locked):
             if not (pending and reason.kind == "dep-removed"):
                 yield reason
@@ -277,12 +281,64 @@ def survey(
     stages: Iterable[Stage],
     *,
     force: Collection[str] = (),
-    problems: list[DvliteError] | None = None,
+    problems: dict[str, DvliteError] | None = None,
+    is_lost: Callable[[Locked], bool] | None = None,
+    wanted: Collection[str] = (),
 ) -> list[Staleness]:
     """Returns how stages stand, which are given in the order of the graph; those that run are expected to change their outputs.
 
-    Raises DvliteError for a stage that cannot be looked at; with `problems` it goes there, and the stage is "unknown".
+    With `is_lost` (is this output, which is not on disk, nowhere else either?) a stage is out of date if something needs such an output of it;
+    `wanted` are stages whose outputs are needed in any case. Raises DvliteError for a stage that cannot be looked at; with `problems` it goes
+    there, by stage, and the stage is "unknown".
     """
+    stages = list(stages)
+    while True:
+        outlooks = _looked_at(graph, evaluator, stages, force, problems)
+        running = {outlook.stage.address for outlook in outlooks if outlook.runs}
+        before = len(evaluator.lost)
+        for outlook, outs in needed(graph, outlooks, running, wanted):
+            lost = [] if is_lost is None or outlook.state != "up to date" else [out for out in outs if is_lost(out)]
+            if lost:
+                evaluator.lost[outlook.stage.address] = lost
+                running.add(outlook.stage.address)
+        if len(evaluator.lost) == before:
+            return outlooks
+
+
+def needed(
+    graph: StageGraph, outlooks: Sequence[Staleness], running: Collection[str], wanted: Collection[str] = ()
+) -> Iterator[tuple[Staleness, list[Locked]]]:
+    """Yields the stages whose outputs are not on disk although something needs them, with these; the last stages first.
+
+    An output is needed if a stage that runs reads it, if no other of the stages comes later, or if its stage is `wanted`. `running` may grow
+    between two steps.
+    """
+    chosen = {outlook.stage.address: outlook.stage for outlook in outlooks}
+    for outlook in reversed(outlooks):
+        address = outlook.stage.address
+        later = [other for other in graph.after[address] if other in chosen]
+        if address in running or not outlook.absent:
+            continue
+        if outlook.state != "frozen" and (not later or address in wanted):
+            yield outlook, list(outlook.absent)
+            continue
+        readers = [chosen[other] for other in later if other in running]
+        outs = [out for out in outlook.absent if any(_reads(reader, out.path) for reader in readers)]
+        if outs:
+            yield outlook, outs
+
+
+def _reads(stage: Stage, output: str) -> bool:
+    return any(sparse.is_glob(place.path) or overlap(place.path, output) for place in (*stage.deps, *stage.params))
+
+
+def _looked_at(
+    graph: StageGraph,
+    evaluator: Evaluator,
+    stages: Iterable[Stage],
+    force: Collection[str],
+    problems: dict[str, DvliteError] | None,
+) -> list[Staleness]:
     running: set[str] = set()
     outlooks = []
     for stage in stages:
@@ -292,7 +348,7 @@ def survey(
         except DvliteError as error:
             if problems is None:
                 raise
-            problems.append(error)
+            problems[stage.address] = error
             outlook = Staleness(stage, "unknown", None)
         if outlook.runs:
             running.add(stage.address)
@@ -317,7 +373,8 @@ def stages_out_of_date(
         evaluator = Evaluator(contents, Params(at.read), LockedCaptures(), locks, graph.made)
     except DvliteError as error:
         return (), (*problems, error)
-    outlooks = survey(graph, evaluator, graph.stages, problems=problems)
+    unknown: dict[str, DvliteError] = {}
+    outlooks = survey(graph, evaluator, graph.stages, problems=unknown)
     stale = (
         StaleStage(
             stage=outlook.stage.address,
@@ -327,7 +384,7 @@ def stages_out_of_date(
         for outlook in outlooks
         if outlook.state in ("stale", "after", "unknown")
     )
-    return tuple(stale), tuple(problems)
+    return tuple(stale), (*problems, *unknown.values())
 
 
 def explained(reason: Reason, read: Callable[[Digest], bytes]) -> Reason:

@@ -9,7 +9,6 @@ from __future__ import annotations
 import contextlib
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from functools import partial
 from pathlib import Path
 
 from dvlite import files
@@ -45,9 +44,6 @@ CLONE_SETTINGS = {  # what `prepare_clone` sets in git's config of a clone
     "merge.dvlite.recursive": "dvlite-ancestor",
     "merge.dvlite.name": "dvlite: pointers by file, lockfiles by stage",
 }
-
-
-WAITING = "waiting for another dvlite command here"
 
 
 class Repo:
@@ -125,7 +121,7 @@ class Repo:
         Warns through `progress` if another process holds it; raises Busy if it must not `wait`.
         """
         self.state_dir.mkdir(parents=True, exist_ok=True)
-        waiting = None if progress is None else partial(progress.warn, WAITING)
+        waiting = None if progress is None else progress.warn
         wait = self.waits if wait is None else wait
         with files.lock(self.state_dir / "lock", wait=wait, waiting=waiting) as descriptor:
             with contextlib.suppress(DvliteError):  # for a clone that git alone made, or one whose file is a link

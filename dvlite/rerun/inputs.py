@@ -16,7 +16,7 @@ from dvlite.paths import is_inside
 from dvlite.pipeline.content import same_data
 from dvlite.pipeline.fetcher import Fetcher
 from dvlite.pipeline.known_data import as_output
-from dvlite.pipeline.outputs import Outputs
+from dvlite.pipeline.outputs import is_cached
 from dvlite.pipeline.stages import Stage
 from dvlite.progress import Progress
 from dvlite.repo.repository import Repo
@@ -34,7 +34,6 @@ class Inputs:
 
     def __init__(self, original: Repo, sandbox: Sandbox, fetcher: Fetcher | None, progress: Progress) -> None:
         self._original, self._sandbox, self._fetcher, self._progress = original, sandbox, fetcher, progress
-        self._outputs = Outputs(sandbox.work, sandbox.contents, lambda _: False)
         self._placed: dict[str, Locked] = {}
         self._why_not = "" if fetcher is not None else ", and nothing is fetched"
         self._items: dict[str, tuple[Locked, str]] = {
@@ -83,7 +82,8 @@ class Inputs:
 
     def fetch(self, versions: Iterable[Locked]) -> None:
         """Fetches into the cache what is missing there and available on the remote. Raises Untrusted."""
-        missing = list({version.oid: version for version in versions if not self._outputs.is_cached(version)}.values())
+        cache = self._sandbox.work.cache
+        missing = list({version.oid: version for version in versions if not is_cached(cache, version)}.values())
         if not missing or self._fetcher is None:
             return
         try:
@@ -96,7 +96,7 @@ class Inputs:
     def unavailable(self, versions: Iterable[Locked]) -> str | None:
         """Returns why some of the data is unavailable, or None."""
         for version in versions:
-            if not self._outputs.is_cached(version):
+            if not is_cached(self._sandbox.work.cache, version):
                 where = "not in the cache" if self._why_not else "neither in the cache nor on the remote"
                 return f"{quote(version.path)} is {where}{self._why_not}"
         return None

@@ -174,9 +174,8 @@ def _opened(repo: Repo, options: CollectOptions, progress: Progress) -> Iterator
         )
     cache = open_cache(repo)
     name, remote = open_remote(repo, cache, options.remote, options.jobs)
-    waiting = lambda: progress.warn("waiting for another dvlite push from here")  # noqa: E731
     remote.folder.mkdir(parents=True, exist_ok=True)
-    with remote, lock(remote.folder / "lock", wait=repo.waits, waiting=waiting):
+    with remote, lock(remote.folder / "lock", wait=repo.waits, waiting=progress.warn):
         yield name, remote, cache
 
 

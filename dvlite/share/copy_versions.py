@@ -75,12 +75,11 @@ def copy_between(repo: Repo, items: Sequence[Tracked], options: SyncOptions, *, 
             f"{quote(options.source)} and {quote(options.target)} are the same place", hint="dvlite remote list"
         )
     cache = open_cache(repo)
-    waiting = lambda: progress.warn("waiting for another dvlite push from here")  # noqa: E731
     with contextlib.ExitStack() as stack:
         source_remote = stack.enter_context(open_remote(repo, cache, options.source, options.jobs)[1])
         remote = stack.enter_context(open_remote(repo, cache, options.target, options.jobs)[1])
         remote.folder.mkdir(parents=True, exist_ok=True)
-        stack.enter_context(lock(remote.folder / "lock", wait=repo.waits, waiting=waiting))
+        stack.enter_context(lock(remote.folder / "lock", wait=repo.waits, waiting=progress.warn))
         progress.start(f"looking at {source_remote.store.label} and {remote.store.label}")
         source = Catalog(source_remote, progress, to_read=True).look()
         target = Catalog(remote, progress).look()

@@ -130,10 +130,9 @@ def publish(repo: Repo, items: Sequence[Tracked], options: PushOptions, *, progr
     cache = open_cache(repo)
     url = repo.remote(options.remote, to_push=not options.dry_run).location.text
     name, remote = open_remote(repo, cache, options.remote, options.jobs)
-    waiting = lambda: progress.warn("waiting for another dvlite push from here")  # noqa: E731
     remote.folder.mkdir(parents=True, exist_ok=True)
     # Two pushes from one clone would upload the same data twice: the second waits, and has nothing left to upload.
-    with remote, lock(remote.folder / "lock", wait=repo.waits, waiting=waiting):
+    with remote, lock(remote.folder / "lock", wait=repo.waits, waiting=progress.warn):
         earlier = earlier_versions(repo, remote, items)
         progress.start(f"looking at {remote.store.label}")
         catalog = Catalog(remote, progress).look()

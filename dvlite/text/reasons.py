@@ -45,6 +45,7 @@ _FIXED = {
 }
 _CHANGES = {
     "changed": "differs from what the stage produced",
+    "missing": "is nowhere",
     "added": "is new in the pipeline file",
     "removed": "is no longer an output",
 }

@@ -54,7 +54,8 @@ def _row(run: StageRun, result: ReproResult, show: Show) -> tuple[str, ...]:
         return ()
     took = duration_text(run.seconds) if run.state in ("ok", "failed", "tainted", "canceled") else ""
     if result.dry_run:
-        return (run.stage, run.state, "", _reasons(run.reasons))
+        state = "cannot be checked" if run.state == "unknown" else run.state
+        return (run.stage, state, "", _reasons(run.reasons))
     parts = [_params(run.reasons), _outputs(run.outputs, show), _metrics(run.metrics)]
     if run.state == "cached" and run.of:
         whose = f"{printable(run.of_author)}'s run " if run.of_author else ""
@@ -63,6 +64,8 @@ def _row(run: StageRun, result: ReproResult, show: Show) -> tuple[str, ...]:
         parts = [f"{', '.join(map(printable, run.tainted_by[:2]))} changed while it ran"]
     if run.state == "failed":
         parts = [run.problem or ""]
+    if run.absent:
+        parts.append(f"{_some([show.path(path) for path in run.absent], 2)} not on disk, and not needed")
     return (run.stage, run.state, took, "  ".join(part for part in parts if part))
 
 
@@ -84,6 +87,7 @@ def _summary(result: ReproResult) -> str:
         "tainted": "tainted",
         "canceled": "canceled",
         "not run": "not run",
+        "unknown": "cannot be checked",
         "would run": "would run",
         "would restore": "would be restored",
         "may run": "may run after them",

@@ -19,6 +19,7 @@ from dvlite.repo.tracked_paths import Tracked, Unusable, why_untrackable
 from dvlite.show import quote, word
 from dvlite.workspace.path_args import is_about_pointer
 
+_MAX_NAME_BYTES = 255
 _NOT_EVERYWHERE = tuple(
     (re.compile(pattern), reason)
     for pattern, reason in (
@@ -74,6 +75,12 @@ def refuse_untrackable(repo: Repo, paths: Sequence[str], tracked: Mapping[str, T
         if reason is not None:
             raise UsageError(
                 f"cannot track {quote(shown)}: {reason}", hint="name files or folders inside the repository"
+            )
+        if len(os.fsencode(os.path.basename(path) + SUFFIX)) > _MAX_NAME_BYTES:
+            folder = repo.display(os.path.dirname(path)) if "/" in path else "FOLDER"
+            raise UsageError(
+                f"cannot track {quote(shown)}: the name of its pointer would have more than {_MAX_NAME_BYTES} bytes",
+                hint=f"track the folder that it is in: dvlite add {word(folder)}",
             )
         if os.path.lexists(repo.root / (path + SUFFIX)):
             raise UsageError(

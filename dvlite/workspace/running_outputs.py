@@ -7,16 +7,38 @@ from __future__ import annotations
 
 import contextlib
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 
 from dvlite import files
-from dvlite.errors import Busy, DvliteError
+from dvlite.errors import Busy, DvliteError, UsageError
+from dvlite.progress import Progress
 from dvlite.repo.repository import Repo
 from dvlite.show import quote
 from dvlite.workspace import sparse
 
 LOCK = "repro.lock"
 _NOTE = "making"
+
+
+@contextlib.contextmanager
+def hold(repo: Repo, environ: Mapping[str, str], progress: Progress) -> Iterator[int]:
+    """Holds the lock of pipeline runs, and yields its descriptor; warns of what it waits for.
+
+    Raises UsageError in a stage's own command, which would wait for the run that it is part of, and Busy if nothing waits.
+    """
+    repo.state_dir.mkdir(parents=True, exist_ok=True)
+
+    def waiting(sentence: str) -> None:
+        if environ.get("DVLITE_REPRO") == os.fspath(repo.state_dir):
+            stage = environ.get("DVLITE_STAGE", "")
+            raise UsageError(
+                f"the stage {quote(stage)} runs this command, which would wait for the run that {quote(stage)} is part of",
+                hint=f"take it out of the cmd of {stage}; to run another stage before it, make an output of that one a dependency",
+            )
+        progress.warn(sentence.replace("command", "repro", 1))
+
+    with files.lock(repo.state_dir / LOCK, wait=repo.waits, waiting=waiting) as descriptor:
+        yield descriptor
 
 
 def note(repo: Repo, paths: Sequence[str]) -> None:

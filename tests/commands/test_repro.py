@@ -119,7 +119,9 @@ def test_output_that_comes_out_equal_leaves_what_needs_it_up_to_date(line):
     assert line.is_up_to_date()
 
 
-def test_everything_is_said_of_a_clone_without_data(line, colleague):
+def test_everything_is_said_of_a_clone_without_data(line, colleague, tmp_path):
+    line.dvlite("remote", "add", tmp_path / "store")
+    line.commit("The outputs may be on a remote")
     other = type(line)(colleague(line), line._ran)
     assert not other.has("model.pt")
     assert other.is_up_to_date()
@@ -133,7 +135,8 @@ def test_everything_is_said_of_a_clone_without_data(line, colleague):
     assert not other.has("clean.txt")
 
 
-def test_folder_that_holds_tracked_data_is_known_in_a_clone_without_it(pipeline, colleague):
+def test_folder_that_holds_tracked_data_is_known_in_a_clone_without_it(pipeline, colleague, tmp_path):
+    pipeline.dvlite("remote", "add", tmp_path / "store")
     pipeline.write("data/raw/x", "x")
     pipeline.write("data/notes.txt", "n")
     pipeline.dvlite("add", "data/raw")

@@ -257,17 +257,81 @@ def test_deleted_outputs_are_restored(made):
     assert outputs(made) == before
 
 
-def test_outputs_that_are_nowhere_are_named_and_nothing_runs(pipeline, colleague):
+def test_outputs_that_are_nowhere_are_made_again_where_something_needs_them(pipeline, colleague):
     pipeline.line().dvlite("repro")
     pipeline.commit()
     pipeline.ran()
     other = type(pipeline)(colleague(pipeline), pipeline._ran)
+    missing = [("output-missing", "clean.txt")]
+    assert other.reasons("clean.txt") == {"prepare": missing}
+    assert set(other.reasons()) == {"prepare", "train", "report"}, "the last output is what was asked for"
+    assert other.states() == {"prepare": "ok", "train": "ok", "report": "ok"}
+    assert other.ran() == ["prepare", "train", "report"]
+    (other.root / "clean.txt").unlink()
+    shutil.rmtree(other.root / ".git/dvlite/cache")
+    assert other.is_up_to_date(), "nothing that runs reads it"
+    assert other.repro()["prepare"]["absent"] == ["clean.txt"]
+    other.edit("params.yaml", "1", "2")
+    assert other.reasons()["prepare"] == missing
+    assert other.states()["prepare"] == "ok"
+    assert other.ran() == ["prepare", "train", "report"]
+
+
+def test_outputs_that_may_be_on_a_remote_are_fetched_first(pipeline, colleague, tmp_path, monkeypatch):
+    pipeline.dvlite("remote", "add", tmp_path / "store")
+    monkeypatch.setenv("DVLITE_TRUST", str(tmp_path / "store"))
+    pipeline.line().edit("dvlite.yaml", "outs: [clean.txt]", "outs: [{path: clean.txt, push: false}]")
+    pipeline.dvlite("repro")
+    pipeline.commit()
+    pipeline.ran()
+    other = type(pipeline)(colleague(pipeline), pipeline._ran)
     said = other.refused(code=12)
-    assert "its output 'clean.txt' is neither here nor in the cache" in said
+    assert "its output 'report.txt' is neither on disk nor in the cache" in said
     assert "dvlite repro --pull" in said
-    other.write("raw.txt", "other\n")
-    other.edit("dvlite.yaml", "tr a-z A-Z", "tr -d x")
-    assert other.states()["prepare"] == "ok", "what is out of date needs no old outputs"
+    pipeline.dvlite("push")
+    assert other.states("--pull") == {"prepare": "up to date", "train": "restored", "report": "restored"}
+    assert other.ran() == []
+    other.edit("params.yaml", "1", "2")
+    assert other.states("-n", code=1)["prepare"] == "would run", "it was never pushed, and train reads it"
+    shutil.rmtree(tmp_path / "store")
+    for name in ("report.txt", "model.pt"):
+        (other.root / name).unlink()
+    shutil.rmtree(other.root / ".git/dvlite/cache")
+    other.edit("params.yaml", "2", "1")
+    assert set(other.states("--pull").values()) == {"ok"}, "the remote lost it"
+
+
+def test_keep_going_runs_what_does_not_need_a_stage_that_cannot_be_run(pipeline):
+    pipeline.write("params.yaml", "a: 1\n")
+    pipeline.write("dvlite.yaml", "stages:\n"
+                   "  value: {cmd: 'echo > v', params: [nope], outs: [v]}\n"
+                   "  program: {cmd: 'no-such-program > p', outs: [p]}\n"
+                   "  after: {cmd: cp p q, deps: [p], outs: [q]}\n"
+                   "  good: {cmd: echo > g, outs: [g]}\n")  # fmt: skip
+    assert "'nope' is not in" in pipeline.refused()
+    assert pipeline.states("-n", "-k", code=1)["value"] == "unknown"
+    done = pipeline.repro("-k", code=4)
+    assert {name: run["state"] for name, run in done.items()} == {
+        "value": "failed", "program": "failed", "after": "not run", "good": "ok"}  # fmt: skip
+    assert "'no-such-program' of program is not found" in done["program"]["problem"]
+
+
+def test_program_may_come_from_a_stage_before_it_or_from_a_path_that_the_command_sets(pipeline):
+    make = "mkdir -p env; printf '#!/bin/sh\\necho > $1' > env/t; chmod +x env/t; echo > s"
+    pipeline.write("dvlite.yaml", f'stages:\n  setup:\n    cmd: "{make}"\n    outs: [s]\n'
+                   "  use: {cmd: env/t a, deps: [s], outs: [a]}\n"
+                   "  path: {cmd: 'PATH=$PWD/env:$PATH t b', deps: [s], outs: [b]}\n")  # fmt: skip
+    assert pipeline.states() == {"setup": "ok", "use": "ok", "path": "ok"}
+    pipeline.edit("dvlite.yaml", "env/t a", "env/u a")
+    assert "'env/u' of use is not found" in pipeline.refused()
+
+
+def test_stage_that_runs_repro_is_refused_at_once(pipeline, on_path):
+    pipeline.write("dvlite.yaml", "stages:\n  a: {cmd: dvlite repro b; echo > a, outs: [a]}\n"
+                   "  b: {cmd: echo > b, outs: [b]}\n")  # fmt: skip
+    assert pipeline.states("a", code=4) == {"a": "failed"}
+    log = pipeline.dvlite("runs", "show", "last:a", "--log").stdout
+    assert "would wait for the run that 'a' is part of" in log
 
 
 def test_folder_that_git_keeps_may_hold_what_git_ignores(pipeline):
@@ -347,7 +411,10 @@ def test_command_that_a_killed_repro_left_is_waited_for(slow):
     said = pipeline.refused("--no-wait", code=11)
     assert "another dvlite command is running here" in said
     waiting = background(pipeline)
-    assert b"waiting for another dvlite repro here" in waiting.stderr.readline()
+    said = waiting.stderr.readline()
+    assert b"waiting for another dvlite repro here" in said
+    if sys.platform == "linux":
+        assert b"which a killed dvlite left running: " in said
     (pipeline.root / "slow").unlink()
     os.kill(int(child.read_text()), 9)
     waiting.communicate(timeout=60)

@@ -6,7 +6,7 @@ import shutil
 import pytest
 
 from dvlite.errors import FormatError, UsageError
-from dvlite.pipeline.outputs import Outputs
+from dvlite.pipeline.outputs import Outputs, is_cached
 from dvlite.progress import NullProgress
 from dvlite.repo.repository import open_cache
 from dvlite.workspace.workspace import Workspace
@@ -91,7 +91,7 @@ def test_edited_output_is_in_the_cache_before_it_is_moved(made):
     moved = []
     place.outputs.set_aside(stage, versions, moved)
     assert moved[0].version.size_bytes == 6
-    assert place.outputs.is_cached(moved[0].version)
+    assert is_cached(place.work.cache, moved[0].version)
     assert [path.name[:5] for path in (place.repo.state_dir / "saved").iterdir()] == ["file-"]
 
 
@@ -148,7 +148,7 @@ def test_restore_says_no_when_bytes_are_gone(made):
     place.contents.forget(["file"])
     fresh = Workspace(place.repo, open_cache(place.repo), NullProgress())
     outputs = Outputs(fresh, place.contents, lambda _oid: False)
-    assert not outputs.is_cached(versions[0])
+    assert not is_cached(fresh.cache, versions[0])
     assert not outputs.restore(versions[:1])
 
 
