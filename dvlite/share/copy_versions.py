@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import ClassVar, Literal
 
-from dvlite.errors import DvliteError, ObjectMissing, UsageError
+from dvlite.errors import DvliteError, ObjectCorrupt, UsageError
 from dvlite.files import lock
+from dvlite.formats import manifest
 from dvlite.formats.snapshot import Version, VersionId, version_of
+from dvlite.oid import MANIFEST, Digest
 from dvlite.progress import Progress
 from dvlite.repo.open_stores import open_remote
 from dvlite.repo.repository import Repo, open_cache
@@ -19,11 +22,16 @@ from dvlite.runs import share
 from dvlite.share.needs import dropped_by
 from dvlite.share.publish import commit_of, earlier_versions, refuse_emptied, signature
 from dvlite.show import Show, printable, quote, some, word
-from dvlite.store import copy_protocol, push_protocol
+from dvlite.store import copy_protocol
+from dvlite.store.cache import Cache
 from dvlite.store.catalog import Catalog
-from dvlite.store.copy_protocol import SyncOutcome, SyncPlan, Wanted
+from dvlite.store.copy_protocol import Lacking, SyncOutcome, Wanted
 from dvlite.store.push_protocol import send_tombstones, stay_awake
-from dvlite.workspace.fetch import MovedPath, not_moved
+from dvlite.workspace.fetch import MovedPath, named, not_moved
+from dvlite.workspace.purged import PurgedFile, purged_file, purged_in
+from dvlite.workspace.workspace import entries_of
+
+LostState = Literal["lost", "missing", "failed"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -40,13 +48,21 @@ class SyncResult:
     objects: int = 0  # written to the target
     copied_bytes: int = 0  # written to the target; of a dry run, at most so many
     records: int = 0  # run records, tags and notes that the target lacked
+    purged: tuple[PurgedFile, ...] = ()  # removed for good: neither copied nor missed
     dry_run: bool = False
     elapsed_seconds: float = 0.0
     warnings: tuple[str, ...] = ()
 
     def failure(self, show: Show) -> DvliteError | None:
         """Returns what was not copied."""
-        return not_moved(self.paths, f"not on {printable(self.source)}", "sync", "", show)
+        again = f"then run the same dvlite sync {word(self.source)} {word(self.target)} again; all else is done"
+        if damaged := [path for path in self.paths if path.state == "failed"]:
+            return ObjectCorrupt(
+                f"cannot copy {named(damaged, show)}: damaged on {printable(self.source)}",
+                hint=f"in a clone that has the data: dvlite fsck --remote {word(self.source)} --deep --repair; {again}",
+            )
+        push = f"push it from a clone that has it: dvlite push -r {word(self.source)}; {again}"
+        return not_moved(self.paths, f"not all of it is on {printable(self.source)}", "sync", push, show)
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,8 +80,8 @@ class SyncOptions:
 def copy_between(repo: Repo, items: Sequence[Tracked], options: SyncOptions, *, progress: Progress) -> SyncResult:
     """Copies the versions, and the run records, that one remote has and another lacks; their data is never on this disk.
 
-    Raises ObjectMissing, with nothing written, for a version of which something is neither on the source nor on the target, unless keep
-    rules dropped it; UsageError for two names of one place; Untrusted before the first request.
+    A version of which something is nowhere, or damaged, is left out and named in the result, and keeps no other from being copied. Raises
+    UsageError for two names of one place; Untrusted before the first request.
     """
     started = time.monotonic()
     target_at = repo.remote(options.target, to_push=not options.dry_run)
@@ -95,14 +111,12 @@ def copy_between(repo: Repo, items: Sequence[Tracked], options: SyncOptions, *, 
             [(old.oid_kind, old.digest) for those in earlier.values() for old in those],
         )
         todo = copy_protocol.plan(source, target, cache, wanted)
-        lost = _lost(repo, todo, options)
-        done, sent = SyncOutcome(), 0
+        purged = _purged(cache, items)
+        done, sent = SyncOutcome(lacking=todo.lacking), 0
         if not options.dry_run:
             stay_awake(source)
             if cache.purged:
-                push_protocol.send_tombstones(target, repo.config.project or "")
-            if cache.purged:
-                send_tombstones(target, repo.config.project or "")
+                send_tombstones(target, repo.config.project or "", set(purged.values()))
             commit = commit_of(repo, items, {version.id: "" for version in todo.lacking})
             author = signature(repo, repo.git.config_get("user.email") or "", commit)
             records: list[int] = []
@@ -110,14 +124,15 @@ def copy_between(repo: Repo, items: Sequence[Tracked], options: SyncOptions, *, 
                 source,
                 target,
                 cache,
-                Wanted(todo.versions, wanted.also, wanted.bases),
+                wanted,
                 author,
                 progress,
-                None if todo.lacking else todo,
+                todo,
                 send_records=lambda: records.append(share.send(remote, runs) if runs is not None else 0),
             )
             sent = sum(records)
         copied = {version.id for version in todo.incomplete}
+        lost = _lost(repo, cache, done.lacking, options)
         traffic = remote.traffic
     return SyncResult(
         source=options.source,
@@ -129,41 +144,67 @@ def copy_between(repo: Repo, items: Sequence[Tracked], options: SyncOptions, *, 
         objects=traffic.objects_written,
         copied_bytes=todo.copies.size_bytes if options.dry_run else traffic.bytes_written,
         records=sent,
+        purged=tuple(purged_file(path, cache.purged[digest]) for path, digest in purged.items()),
         dry_run=options.dry_run,
         elapsed_seconds=time.monotonic() - started,
-        warnings=tuple(_lost_text(version, lost[version.id], options) for version in todo.lacking),
+        warnings=tuple(
+            f"{quote(version.path)} ({version.digest.hex()[:8]}) is left out: {problem}"
+            for version in done.lacking
+            for state, problem in [lost[version.id]]
+            if state == "lost"
+        ),
     )
 
 
-def _lost(repo: Repo, todo: SyncPlan, options: SyncOptions) -> dict[VersionId, str]:
-    """Returns the versions to leave out, each with the keep rules that dropped it. Raises ObjectMissing for others."""
-    if not todo.lacking:
-        return {}
-    ids = [version.id for version in todo.lacking]
-    dropped = dropped_by(repo, ids)
-    others = [version for version in todo.lacking if version.id not in dropped]
-    if others and not options.allow_missing:
-        paths = some([quote(path) for path in dict.fromkeys(version.path for version in others)])
-        raise ObjectMissing(
-            f"cannot copy {paths}: not all of it is on {options.source}",
-            hint=f"push it from a clone that has it: dvlite push -r {word(options.source)}; or leave such versions out: --allow-missing",
-        )
-    return dict.fromkeys(ids, "") | dropped
+def _purged(cache: Cache, items: Sequence[Tracked]) -> dict[str, Digest]:
+    """Returns the files of versions that were purged, as far as the listings are here."""
+    gone: dict[str, Digest] = {}
+    for item in items if cache.purged else ():
+        with contextlib.suppress(DvliteError):
+            entries = entries_of(item.pointer, cache)
+            gone |= {row.path: entries.digest(i) for i, row in purged_in(cache, item.path, entries).items()}
+    return gone
 
 
-def _lost_text(version: Version, rules: str, options: SyncOptions) -> str:
-    reason = f"dropped by {rules}" if rules else f"not all of it is on {options.source}"
-    return f"{quote(version.path)} ({version.digest.hex()[:8]}) is left out: {reason}"
+def _lost(repo: Repo, cache: Cache, lacking: Lacking, options: SyncOptions) -> dict[VersionId, tuple[LostState, str]]:
+    """Returns the versions that were left out, each as its state and the reason: the keep rules that dropped it, or what it lacks."""
+    dropped = dropped_by(repo, [version.id for version in lacking]) if lacking else {}
+    lost: dict[VersionId, tuple[LostState, str]] = {}
+    for version, gone in lacking.items():
+        damage = next((error for error in gone.values() if isinstance(error, ObjectCorrupt)), None)
+        if version.id in dropped:
+            lost[version.id] = "lost", f"dropped by {dropped[version.id]}"
+        elif damage is not None:
+            lost[version.id] = "failed", f"{_names(cache, version, gone)}: {damage.message}"
+        else:
+            state: LostState = "lost" if options.allow_missing else "missing"
+            lost[version.id] = state, f"not all of it is on {options.source}: {_names(cache, version, gone)}"
+    return lost
 
 
-def _moved(item: Tracked, copied: set[VersionId], lost: Mapping[VersionId, str], options: SyncOptions) -> MovedPath:
+def _names(cache: Cache, version: Version, gone: Collection[Digest]) -> str:
+    """Returns the first paths in a version that have some contents."""
+    if version.kind != MANIFEST:
+        return quote(version.path)
+    names: list[str] = []
+    with contextlib.suppress(DvliteError):
+        for leaf in manifest.leaves(version.digest, cache.read_node):
+            names += [os.fsdecode(leaf.paths[i]) for i in range(len(leaf)) if leaf.digest(i) in gone]
+    return some([quote(f"{version.path}/{name}") for name in names]) if names else "the list of its files"
+
+
+def _moved(
+    item: Tracked, copied: set[VersionId], lost: Mapping[VersionId, tuple[LostState, str]], options: SyncOptions
+) -> MovedPath:
     version = version_of(item.path, item.pointer).id
-    pending = version in copied
+    state, problem = lost.get(version, (None, None))
+    done: Literal["planned", "copied"] = "planned" if options.dry_run else "copied"
     return MovedPath(
         path=item.path,
         oid=item.pointer.oid,
         files=item.pointer.files,
         size_bytes=item.pointer.size_bytes,
-        state="lost" if version in lost else ("planned" if options.dry_run else "copied") if pending else "present",
+        state=state or (done if version in copied else "present"),
         revision=item.commit if options.by_commit else None,
+        problem=problem,
     )

@@ -149,7 +149,7 @@ def publish(repo: Repo, items: Sequence[Tracked], options: PushOptions, *, progr
         sent: list[int] = []
         if not options.dry_run:
             if cache.purged:
-                push_protocol.send_tombstones(catalog, repo.config.project or "")
+                push_protocol.send_tombstones(catalog, repo.config.project or "", set(todo.purged.values()))
             signer = signature(repo, user, commit_of(repo, items, lost))
             done = push_protocol.run(
                 catalog,

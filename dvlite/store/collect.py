@@ -300,6 +300,8 @@ def _secure(
                 copied = copy_objects.run(catalog, upload, copy_objects.plan(catalog, used.absent), gone, progress)
         except ObjectAbsent:  # another collector deleted a pack meanwhile
             continue
+        for damage in copied.damaged.values():
+            raise damage
         if not copied.records and not upload.sent:
             return seen
         done.copied.append(copied)

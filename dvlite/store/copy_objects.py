@@ -5,12 +5,13 @@ Every record is verified on its way. Large files keep their chunks; a recipe is 
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 from collections.abc import Callable, Container, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass, field
 
-from dvlite.errors import LaterVersion, ObjectCorrupt
+from dvlite.errors import DvliteError, LaterVersion, ObjectCorrupt
 from dvlite.formats import recipe
 from dvlite.formats.recipe import Part, Recipe, Term
 from dvlite.oid import Digest
@@ -27,18 +28,20 @@ from dvlite.store.recipes import LargeFile
 _MOST_PACKS = 256  # whose footers are in memory at a time: 65 MB, and 8 GiB of chunks
 _PACKS_AT_ONCE = 2  # that are read, and as many are sent: memory
 PACKS_SENT_AT_ONCE = 2
+_WHOLE = -1  # in place of the number of a chunk: all of a pack
 _WHOLE_FRACTION = 0.5  # of a pack; above it, one request for all of it is cheaper than ranges
 
-Stored = tuple[RecordLocation, memoryview]
+Stored = tuple[RecordLocation, memoryview | ObjectCorrupt]  # a record as it is stored, or why no pack has it whole
 
 
 @dataclass(slots=True)
 class Copied:
-    """What a copy moved: records and their stored bytes; and what stands nowhere, by kind."""
+    """What a copy moved: records and their stored bytes; what stands nowhere, by kind; and what is damaged wherever it stands."""
 
     records: int = 0
     stored_bytes: int = 0
     nowhere: dict[int, set[Digest]] = field(default_factory=dict)
+    damaged: dict[Digest, DvliteError] = field(default_factory=dict)  # large files as files
     reused: set[Digest] = field(default_factory=set)  # packs whose chunks new recipes name, and that were there
 
     def count(self, record: Record) -> None:
@@ -106,12 +109,15 @@ def run(
     """Copies what a plan names into new packs, which arrive and are indexed.
 
     Chunks are copied out of packs that are `leaving`; others stay where they are. Those that are `known` where the copies go are not copied.
-    Raises ObjectCorrupt if no sound copy of an object that stands is left, and ObjectAbsent for a pack that is gone since the last look.
+    What is damaged is left out and named in the result. Raises ObjectAbsent for a pack that is gone since the last look.
     """
     result = Copied(nowhere=todo.nowhere)
     progress.start(f"copying to {upload.catalog.remote.store.label}", total_bytes=todo.size_bytes)
     groups = (_places(source, name, objects) for name, objects in todo.small.items())
     for place, stored in _read(source, groups):
+        if isinstance(stored, ObjectCorrupt):
+            result.damaged[place.record.digest] = source.remote.damaged(stored)
+            continue
         writer = upload.writer(class_of(place.record.kind))
         writer.add_stored(place.record, stored)
         _ship_if_full(upload, writer)
@@ -122,6 +128,10 @@ def run(
         chunks.bring((term for file in files for term in source.recipes.terms(file)), progress)
         upload.ship_all(but=pack.META)
         for file in files:
+            damage = chunks.damage(source.recipes.terms(file))
+            if damage is not None:
+                result.damaged[file.recipe.digest] = source.remote.damaged(damage)
+                continue
             sections = (chunks.moved(terms) for terms in source.recipes.sections(file))
             _add_recipe(
                 upload,
@@ -181,6 +191,9 @@ class _Chunks:
         self._source, self._upload, self._leaving = source, upload, leaving
         self._known, self._result = known, result
         self._moved: dict[Digest, list[_Moved]] = {}
+        self._damaged: dict[
+            Digest, dict[int, ObjectCorrupt]
+        ] = {}  # pack -> number of a chunk; _WHOLE: none of it can be read
         self._advanced = 0
         self.reused: set[Digest] = set()  # packs that had chunks already
 
@@ -202,17 +215,17 @@ class _Chunks:
         self._copy(runs, progress)
 
     def _copy(self, runs: Mapping[Digest, list[tuple[int, int]]], progress: Progress) -> None:
-        footers = self._source.footers(runs)
+        footers = self._footers(runs)
         numbers: dict[Digest, dict[int, int]] = {}  # pack -> where a chunk begins -> its number
         for name, spans in runs.items():
+            if name not in footers:
+                continue
             moved, wanted = self._moved.setdefault(name, []), numbers.setdefault(name, {})
             done = {number for run in moved for number in range(run.first, run.end)}
             for number in (number for first, end in usage.join(spans) for number in range(first, end)):
                 if number >= len(footers[name]):
-                    raise ObjectCorrupt(
-                        f"pack {name.hex()} on {self._source.remote.store.label} has fewer chunks than a file needs",
-                        hint="dvlite fsck --remote",
-                    )
+                    self._note(name, _WHOLE, ObjectCorrupt(f"pack {name.hex()} has fewer chunks than a file needs"))
+                    break
                 record = footers[name][number]
                 if number not in done and not self._is_known(moved, number, record):
                     wanted[record.offset] = number
@@ -223,18 +236,43 @@ class _Chunks:
         )
         for place, stored in _read(self._source, places):
             number, moved = numbers[place.pack][place.record.offset], self._moved[place.pack]
-            if not self._is_known(moved, number, place.record):  # it stood in two packs
+            if isinstance(stored, ObjectCorrupt):
+                self._note(place.pack, number, stored)
+            elif not self._is_known(moved, number, place.record):  # it stood in two packs
                 self._add(moved, number, place.record, stored)
             progress.advance(size_bytes=place.record.raw_length)
             self._advanced += place.record.raw_length
-        for name in runs:
+        for name in footers:
             self._moved[name].sort(key=lambda run: run.first)
+
+    def _footers(self, names: Iterable[Digest]) -> dict[Digest, list[Record]]:
+        """Returns the records of packs, but for those that are too damaged to tell."""
+        with contextlib.suppress(ObjectCorrupt):
+            return self._source.footers(names)
+        read: dict[Digest, list[Record]] = {}
+        for name in names:
+            try:
+                read |= self._source.footers([name])
+            except ObjectCorrupt as error:
+                self._note(name, _WHOLE, error)
+        return read
+
+    def _note(self, name: Digest, number: int, error: ObjectCorrupt) -> None:
+        self._damaged.setdefault(name, {})[number] = error
+
+    def damage(self, terms: Iterable[Term]) -> ObjectCorrupt | None:
+        """Returns why the chunks of terms did not all arrive; None: they did."""
+        for term in terms if self._damaged else ():
+            for number, error in self._damaged.get(term.pack, {}).items():
+                if number == _WHOLE or term.first <= number < term.first + term.count:
+                    return error
+        return None
 
     def _is_known(self, moved: list[_Moved], number: int, record: Record) -> bool:
         place = None if self._known is None else self._known.find(record.digest)
         if place is None:
             return False
-        _note(moved, number, *place)
+        _note_moved(moved, number, *place)
         if place[0].arrived and place[0].pack is not None:
             self.reused.add(place[0].pack)
         return True
@@ -242,7 +280,7 @@ class _Chunks:
     def _add(self, moved: list[_Moved], number: int, record: Record, stored: bytes) -> None:
         writer = self._upload.writer(pack.CHUNKS)
         slot, at = self._upload.slot(pack.CHUNKS), len(writer)
-        _note(moved, number, slot, at)
+        _note_moved(moved, number, slot, at)
         writer.add_stored(record, stored)
         if self._known is not None:
             self._known.remember(record.digest, slot, at)
@@ -281,7 +319,7 @@ def _add_recipe(
     upload.ship_if_full(writer)
 
 
-def _note(runs: list[_Moved], number: int, slot: PackSlot, at: int) -> None:
+def _note_moved(runs: list[_Moved], number: int, slot: PackSlot, at: int) -> None:
     if runs and runs[-1].slot is slot and runs[-1].end == number and runs[-1].at + number - runs[-1].first == at:
         runs[-1] = _Moved(runs[-1].first, number + 1, slot, runs[-1].at)
     else:
@@ -309,7 +347,9 @@ def _moved_term(term: Term, runs: Iterable[_Moved], records: list[Record]) -> li
     return terms
 
 
-def _read(source: Catalog, groups: Iterable[list[RecordLocation]]) -> Iterator[tuple[RecordLocation, bytes]]:
+def _read(
+    source: Catalog, groups: Iterable[list[RecordLocation]]
+) -> Iterator[tuple[RecordLocation, bytes | ObjectCorrupt]]:
     """Yields records with their verified stored bytes, given by pack, those of one pack in order; a few packs are read ahead."""
     reading: list[Future[list[Stored]]] = []
     waiting = iter(groups)
@@ -322,10 +362,10 @@ def _read(source: Catalog, groups: Iterable[list[RecordLocation]]) -> Iterator[t
         yield from _copies(reading.pop(0).result())
 
 
-def _copies(records: Iterable[Stored]) -> Iterator[tuple[RecordLocation, bytes]]:
+def _copies(records: Iterable[Stored]) -> Iterator[tuple[RecordLocation, bytes | ObjectCorrupt]]:
     """Yields records with bytes of their own: a view in an open pack would keep all that was read with it."""
     for place, stored in records:
-        yield place, bytes(stored)
+        yield place, stored if isinstance(stored, ObjectCorrupt) else bytes(stored)
 
 
 def _read_group(source: Catalog, places: list[RecordLocation]) -> list[Stored]:
@@ -350,15 +390,15 @@ def _read_pack(source: Catalog, group: list[RecordLocation]) -> list[Stored]:
 
 
 def _verified(source: Catalog, place: RecordLocation, data: bytes, start: int) -> Stored:
-    """Returns a record as it is stored; where it is damaged, as another pack has it."""
+    """Returns a record as it is stored; where it is damaged, as another pack has it, else the damage."""
     try:
         return place, unpack_at(place, data, start)[0]
     except LaterVersion:
         raise
-    except ObjectCorrupt:
+    except ObjectCorrupt as error:
         source.doubt(place)
         if place.record.kind == KIND_CHUNK:
-            raise
+            return place, error.with_traceback(None)  # which holds the bytes of the pack
         for other in source.locations(place.record.digest, (place.record.kind,)):
             end = other.record.offset + other.record.stored_length
             data = source.remote.get(f"packs/{other.pack.hex()}", start=other.record.offset, end=end)
@@ -366,4 +406,4 @@ def _verified(source: Catalog, place: RecordLocation, data: bytes, start: int) -
                 return other, unpack_at(other, data, other.record.offset)[0]
             except ObjectCorrupt:
                 source.doubt(other)
-        raise
+        return place, error.with_traceback(None)  # which holds the bytes of the pack

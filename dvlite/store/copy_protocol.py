@@ -6,13 +6,14 @@ has is not copied. An interrupted copy continues as a push does: packs are index
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from functools import cache as once
 
-from dvlite.errors import ObjectCorrupt, ObjectMissing
+from dvlite.errors import DvliteError, ObjectCorrupt
 from dvlite.formats import snapshot
 from dvlite.formats.snapshot import Version, VersionId
-from dvlite.oid import MANIFEST, Digest
+from dvlite.oid import FILE, MANIFEST, Digest
 from dvlite.progress import Progress
 from dvlite.store import copy_objects, fetch, pack, push_protocol, reachable, usage
 from dvlite.store.cache import Cache
@@ -29,6 +30,10 @@ _MOST_BASE_PACKS = 2000  # of earlier versions, whose chunks are known: as many 
 
 _MOST_NOTED = 100_000  # packs in the notes of what is complete, which say of each version all packs of the copy: 4 MB
 
+Lacking = dict[
+    Version, dict[Digest, DvliteError]
+]  # versions that cannot be copied: the objects that keep them from it, each with the reason
+
 
 @dataclass(frozen=True, slots=True)
 class Wanted:
@@ -44,14 +49,14 @@ class Wanted:
 
 @dataclass(slots=True)
 class SyncPlan:
-    """What a copy has to do. `lacking` are the versions of which something is nowhere, each with how many objects."""
+    """What a copy has to do. `lacking` are the versions of which something is nowhere, or damaged."""
 
     needed: Needed = field(default_factory=Needed)
     used: Usage = field(default_factory=Usage)  # of what the target has
     copies: CopyPlan = field(default_factory=CopyPlan)
     versions: list[Version] = field(default_factory=list)  # the others
     incomplete: list[Version] = field(default_factory=list)  # those of them of which something is copied
-    lacking: dict[Version, int] = field(default_factory=dict)
+    lacking: Lacking = field(default_factory=dict)
 
     @property
     def files(self) -> int:
@@ -62,11 +67,12 @@ class SyncPlan:
 
 @dataclass(slots=True)
 class SyncOutcome:
-    """What a copy did: files and records copied, and their stored bytes."""
+    """What a copy did: files and records copied, their stored bytes, and the versions that are not complete on the target, with the reasons."""
 
     files: int = 0
     records: int = 0
     stored_bytes: int = 0
+    lacking: Lacking = field(default_factory=dict)
 
 
 def plan(source: Catalog, target: Catalog, cache: Cache, wanted: Wanted) -> SyncPlan:
@@ -84,24 +90,21 @@ def _plan(source: Catalog, target: Catalog, cache: Cache, wanted: Wanted) -> Syn
     target.apply_damage_notes()
     todo = SyncPlan()
     for version in wanted.versions:
-        if _is_listed(source, cache, version) or _is_listed(target, cache, version):
+        problem = _unlisted(source, cache, version)
+        if problem is None or _unlisted(target, cache, version) is None:
             todo.versions.append(version)
         else:
-            todo.lacking[version] = 1
+            todo.lacking[version] = {version.digest: problem}
     todo.needed = usage.gather(source, cache, (), [version.id for version in todo.versions])
     known = _known_to_be_there(source, wanted.also)
     todo.needed.files |= known
-    todo.used = usage.survey(target, cache, todo.needed)
+    todo.used = usage.survey(target, cache, todo.needed, weighs=False)
     todo.copies = copy_objects.plan(source, todo.used.absent)
-    nowhere = set[Digest]().union(*todo.copies.nowhere.values())
-    if nowhere:
-        for version in todo.versions:
-            whole = reachable.reachable(version.id, cache.read_node)
-            if count := len(nowhere & (whole.nodes | whole.files)):
-                todo.lacking[version] = count
-        kept = [version for version in todo.versions if version not in todo.lacking]
-        rest = _plan(source, target, cache, Wanted(kept, frozenset(known - nowhere), wanted.bases))
-        rest.lacking |= todo.lacking
+    gone = {digest: source.missing(digest, FILE) for those in todo.copies.nowhere.values() for digest in those}
+    if gone:
+        lacking = _lacking(cache, todo.versions, gone)
+        rest = _plan(source, target, cache, _without(wanted, todo.lacking | lacking, gone))
+        rest.lacking |= todo.lacking | lacking
         return rest
     absent = set[Digest]().union(*todo.used.absent.values())
     if absent:
@@ -112,9 +115,24 @@ def _plan(source: Catalog, target: Catalog, cache: Cache, wanted: Wanted) -> Syn
     return todo
 
 
-def _is_listed(catalog: Catalog, cache: Cache, version: Version) -> bool:
-    """Returns whether all of a version's listing is in the cache now, where it is brought."""
-    return version.kind != MANIFEST or not fetch.fetch_nodes(catalog, cache, [version.digest])
+def _unlisted(catalog: Catalog, cache: Cache, version: Version) -> DvliteError | None:
+    """Returns why not all of a version's listing is in the cache now, where it is brought."""
+    return fetch.fetch_nodes(catalog, cache, [version.digest] if version.kind == MANIFEST else ()).get(version.digest)
+
+
+def _lacking(cache: Cache, versions: Iterable[Version], gone: Mapping[Digest, DvliteError]) -> Lacking:
+    """Returns the versions that need objects which cannot be copied."""
+    lacking: Lacking = {}
+    for version in versions:
+        whole = reachable.reachable(version.id, cache.read_node)
+        if those := gone.keys() & (whole.nodes | whole.files):
+            lacking[version] = {digest: gone[digest] for digest in those}
+    return lacking
+
+
+def _without(wanted: Wanted, lacking: Lacking, gone: Mapping[Digest, DvliteError]) -> Wanted:
+    kept = [version for version in wanted.versions if version not in lacking]
+    return replace(wanted, versions=kept, also=wanted.also.difference(gone))
 
 
 def _known_to_be_there(catalog: Catalog, digests: Iterable[Digest]) -> set[Digest]:
@@ -132,20 +150,22 @@ def run(
     *,
     send_records: Callable[[], object] = lambda: None,
 ) -> SyncOutcome:
-    """Copies versions; returns only when all of them are complete on the target and the second look found nothing in the way.
+    """Copies versions; returns only when they are complete on the target and the second look found nothing in the way.
 
-    `first` is the plan by the last looks, if there is one. `send_records`, called once, puts the records that need the files `also`. Raises
-    ObjectMissing, with nothing written, if something of a version is neither on the source nor on the target, and ObjectCorrupt if a
-    record on the source is damaged.
+    Those of which something is nowhere, or damaged on the source and not on the target, are left out, and named in the result. `first` is
+    the plan by the last looks, if there is one. `send_records`, called once, puts the records that need the files `also`.
     """
     outcome = SyncOutcome()
-    tree = snapshot.build(wanted.versions)
-    publish = push_protocol.publisher(target, tree, signer, send_records)
+    send_once = once(send_records)
     for _ in range(push_protocol.ROUNDS):
         todo = first or plan(source, target, cache, wanted)
         first = None
-        if todo.lacking:
-            raise ObjectMissing(f"{source.remote.store.label} has no longer all of what is copied", hint="run it again")
+        outcome.lacking |= todo.lacking
+        wanted = _without(wanted, todo.lacking, {})
+        if outcome.lacking:
+            signer = replace(signer, commit="")
+        tree = snapshot.build(wanted.versions)
+        publish = push_protocol.publisher(target, tree, signer, send_once)
         target.require_writable()
         nodes, relied = push_protocol.missing_nodes(target, tree)
         upload = PackUpload(target, at_once=copy_objects.PACKS_SENT_AT_ONCE)
@@ -171,7 +191,13 @@ def run(
         outcome.files += todo.files
         outcome.records += copied.records
         outcome.stored_bytes += copied.stored_bytes
-        relied.update(upload.packs, copied.reused, todo.used.live)
+        if copied.damaged:
+            damaged = _lacking(cache, wanted.versions, copied.damaged)
+            wanted = _without(wanted, damaged, copied.damaged)
+            outcome.lacking |= damaged
+            target.look()
+            continue
+        relied.update(upload.packs, copied.reused, todo.used.live, todo.used.runs)
         if push_protocol.settle(target, upload.sent, relied, publish):
             if len(relied) * len(todo.versions) <= _MOST_NOTED:
                 for version in todo.versions:

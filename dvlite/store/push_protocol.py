@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 
@@ -225,13 +225,17 @@ def stay_awake(catalog: Catalog) -> None:
             claim(remote, digest, body or root.Root(clone=remote.clone), catalog.now)
 
 
-def send_tombstones(catalog: Catalog, project: str) -> None:
-    """Puts the tombstones of a project that a remote lacks, after its config says that there are some. Idempotent.
+def send_tombstones(catalog: Catalog, project: str, named: Collection[Digest] = ()) -> None:
+    """Puts the tombstones that a remote lacks, of a project and of contents that are `named` there, after its config says that there are some. Idempotent.
 
     The config is written again where another client, which saw none, has written its own over it. Raises RemoteError.
     """
-    known = catalog.remote.cache.tombstones.items()
-    own = {name: data for name, data in known if tombstone.parse(data, name).project == project}
+    known = ((name, data, tombstone.parse(data, name)) for name, data in catalog.remote.cache.tombstones.items())
+    own = {
+        name: data
+        for name, data, each in known
+        if each.project == project or any(digest in named for digest in each.files)
+    }
     lacking = {name: data for name, data in own.items() if name not in catalog.tombstones}
     if not lacking and (not own or (catalog.config is not None and catalog.config.has_tombstones)):
         return

@@ -133,8 +133,12 @@ def _nodes(catalog: Catalog, cache: Cache, writer: Writer, digests: list[Digest]
             yield digest, data
 
 
-def survey(catalog: Catalog, cache: Cache, needed: Needed) -> Usage:
-    """Compares what is needed with the last look: each object counts in one usable pack that has it."""
+def survey(catalog: Catalog, cache: Cache, needed: Needed, *, weighs: bool = True) -> Usage:
+    """Compares what is needed with the last look: each object counts in one usable pack that has it.
+
+    Unless it `weighs`, it looks into no pack of chunks, and a large file whose recipe is damaged is absent, where it otherwise raises
+    ObjectCorrupt.
+    """
     usage = Usage()
     segments = sorted(catalog.indexes().values(), key=lambda segment: -segment.rows)
     parts = sum(segment.rows for segment in segments) // _PART_ROWS + 1
@@ -154,14 +158,15 @@ def survey(catalog: Catalog, cache: Cache, needed: Needed) -> Usage:
         with_recipe = [digest for digest in files if catalog.locations(digest, (KIND_RECIPE,))]
         large = catalog.recipes.find(with_recipe)
         for digest in with_recipe:
-            if digest not in large and digest in catalog.damage:
+            if weighs and digest not in large and digest in catalog.damage:
                 raise catalog.missing(digest, FILE)  # which packs it needs is not known
         files.difference_update(large)
         for each in large.values():
             _count_large(catalog, usage, each)
         absent |= files
     usage.absent = {KIND_FILE: absent, KIND_MANIFEST: manifests, KIND_SNAPSHOT: nodes}
-    _count_chunks(catalog, usage)
+    if weighs:
+        _count_chunks(catalog, usage)
     return usage
 
 

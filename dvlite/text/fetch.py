@@ -8,6 +8,7 @@ from dvlite.share.fetch_plan import FetchResult
 from dvlite.show import Show, count, duration_text, printable, size_text
 from dvlite.text.style import amount_text
 from dvlite.workspace.fetch import MovedPath, named
+from dvlite.workspace.purged import PurgedFile
 
 
 def text(result: FetchResult, show: Show) -> Iterator[str]:
@@ -44,3 +45,8 @@ def in_state(paths: Sequence[MovedPath], state: str) -> list[MovedPath]:
 def records_text(result: FetchResult) -> str:
     """Returns how many run records came along, if any did."""
     return f", {count(result.records, 'record')} of runs" if result.records else ""
+
+
+def without_purged(files: Sequence[PurgedFile], show: Show) -> str:
+    """Returns the line that names purged files, which are neither moved nor missed."""
+    return f"Without {show.paths([file.path for file in files])}: purged (dvlite purge --list)."

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 from dvlite.share.publish import PushResult, RemotePush
 from dvlite.show import Show, count, duration_text, printable, size_text
-from dvlite.text.fetch import in_state, planned
+from dvlite.text.fetch import in_state, planned, without_purged
 from dvlite.workspace.fetch import named, not_moved
 
 
@@ -22,8 +22,7 @@ def text(result: PushResult, show: Show) -> Iterator[str]:
             yield from _pushed(each, remote, show)
             is_pushed |= bool(each.objects and in_state(each.paths, "pushed"))
     if result.purged and not (show.quiet or result.dry_run):
-        names = show.paths([file.path for file in result.purged])
-        yield f"Without {names}: purged (dvlite purge --list)."
+        yield without_purged(result.purged, show)
     if is_pushed and not any(other.problem for other in result.others):
         yield from show.next_step("git push")
 

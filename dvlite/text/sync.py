@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from dvlite.share.copy_versions import SyncResult
-from dvlite.show import Show, count, duration_text, printable, size_text, word
-from dvlite.text.fetch import in_state
+from dvlite.show import Show, count, duration_text, one_line, printable, short_oid, size_text, word
+from dvlite.text.fetch import in_state, without_purged
 from dvlite.text.style import amount_text
 from dvlite.workspace.fetch import named
 
@@ -25,6 +25,7 @@ def text(result: SyncResult, show: Show) -> Iterator[str]:
             yield from show.next_step(f"dvlite sync {word(source)} {word(target)}")
         else:
             yield f"Nothing to copy {way}."
+        yield from _left_out(result, show)
     elif not show.quiet:
         took = duration_text(result.elapsed_seconds)
         also = f", {count(result.records, 'record')} of runs" if result.records else ""
@@ -40,3 +41,14 @@ def text(result: SyncResult, show: Show) -> Iterator[str]:
         elif result.failure(show) is None:
             complete = len(result.paths) - len(in_state(result.paths, "lost"))
             yield f"Nothing to copy: {count(complete, 'version')} complete on {target}. {took}"
+        if result.purged:
+            yield without_purged(result.purged, show)
+        yield from _left_out(result, show)
+
+
+def _left_out(result: SyncResult, show: Show) -> Iterator[str]:
+    """Yields a line for each version that was not copied."""
+    for path in result.paths:
+        if path.state in ("missing", "failed"):
+            at = path.revision[:8] if path.revision else short_oid(path.oid)
+            yield f"{show.style('red', 'not copied:')} {show.path(path.path)} at {at}: {one_line(path.problem or '')}"

@@ -172,15 +172,63 @@ def test_what_a_push_under_way_sends_again_no_pull_takes_and_the_next_collection
     assert (there.path / "data" / "new").read_bytes() == b"n" * 5000
 
 
-def test_a_copy_to_another_remote_leaves_it_out(past, tmp_path):
+def test_a_copy_to_another_remote_leaves_it_out_and_takes_the_tombstone_along(past, tmp_path):
     here, store = past
     purge(here, "data/sub/people.csv", "data/scan.raw", "--all-versions", "--yes")  # the packs still stand
     assert left_of(LARGE, store)
     here.dv("remote", "add", "second", str(tmp_path / "second"))
-    here.dv("sync", "origin", "second", "--all-commits")
+    there = trusting_clone(here, tmp_path / "there", store)  # which never heard of it
+    shutil.copy(here.path / ".dvlite" / "config.yaml", there.path / ".dvlite" / "config.yaml")
+    there.dv("remote", "trust", str(tmp_path / "second"))
+    assert "Without data/scan.raw, data/sub/people.csv: purged" in there.dv(*SYNC).stdout
     assert left_of(SECRET, tmp_path / "second") == left_of(LARGE, tmp_path / "second") == []
     assert left_of(noise(3000, 1), tmp_path / "second")
-    assert "purge-1" in (tmp_path / "second" / "config").read_text()
+    assert (tmp_path / "second" / "config").read_bytes() == (store / "config").read_bytes()
+    assert_same_tombstones(store, tmp_path / "second")
+
+
+SYNC = ("sync", "origin", "second", "--all-commits")
+
+
+def assert_same_tombstones(store, other):
+    (one,), (two,) = (list((folder / "purged").iterdir()) for folder in (store, other))
+    assert (one.name, one.read_bytes()) == (two.name, two.read_bytes())
+
+
+def test_a_remote_that_still_has_it_gives_it_to_none_that_was_purged_and_loses_it_after_a_copy(past, tmp_path):
+    here, store = past
+    second = tmp_path / "second"
+    here.dv("remote", "add", "second", str(second))
+    here.dv(*SYNC)
+    at_once(here, "data/sub/people.csv", "data/scan.raw", "-r", "origin")
+    assert left_of(SECRET, second)
+    shutil.rmtree(here.cache)  # so that this clone learns it from origin alone
+    assert here.dv("sync", "second", "origin", "--all-commits").stdout.count("purged") == 1
+    assert left_of(SECRET, store) == left_of(LARGE, store) == []
+    here.dv(*SYNC)
+    assert_same_tombstones(store, second)
+    here.dv("gc", "--remote", "second", "--yes", "--grace", "0s")
+    assert left_of(SECRET, second) == left_of(LARGE, second) == []
+
+
+def test_what_another_project_purged_on_a_shared_store_is_missed_with_the_reason_from_every_remote(
+    past, tmp_path, invoke
+):
+    here, store = past
+    other = start(tmp_path / "other", invoke, str(store))
+    put(other.path / "ours" / "copy.csv", SECRET)
+    put(other.path / "ours" / "own", b"own")
+    other.dv("add", "ours")
+    other.commit("The same bytes")
+    other.dv("push")
+    at_once(here, "data/sub/people.csv")
+    other.dv("remote", "add", "second", str(tmp_path / "second"))
+    other.commit("A second remote")
+    other.dv("push", "-r", "origin")
+    other.dv("push", "-r", "second")
+    there = trusting_clone(other, tmp_path / "there", tmp_path / "second")
+    assert "copy.csv" in purged_names(there, "pull", "-r", "second")
+    assert left_of(SECRET, tmp_path / "second") == left_of(SECRET, store) == []
 
 
 def test_add_refuses_the_same_bytes(past):

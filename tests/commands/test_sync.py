@@ -56,17 +56,35 @@ def test_a_dry_run_names_what_would_be_copied_and_writes_nothing(two, tmp_path):
     assert not list((tmp_path / "backup").rglob("*"))
 
 
-def test_what_the_first_remote_lacks_stops_it_or_is_left_out(two, tmp_path):
+def states(done):
+    return {path["path"]: path["state"] for path in done["paths"]}
+
+
+def test_what_the_first_remote_lacks_is_left_out_and_all_else_is_copied(two):
     two.write("new", "new")
     two.dvlite("add", "new")
-    assert "'new': not all of it is on origin" in two.dvlite("sync", "origin", "backup", code=12).stderr
-    assert not list((tmp_path / "backup").rglob("roots/*"))
-    done = two.json("sync", "origin", "backup", "--allow-missing")
-    assert {path["path"]: path["state"] for path in done["paths"]} == {
-        "data": "copied",
-        "model": "copied",
-        "new": "lost",
-    }
+    left = two.dvlite("sync", "origin", "backup", code=12)
+    assert "not copied: new at" in left.stdout
+    assert "dvlite push -r origin" in left.stderr
+    assert states(two.json("sync", "origin", "backup", "--allow-missing"))["new"] == "lost"
+    (two.root / "new.dvlite").unlink()
+    assert read_from(two, "backup") == (b"2", b"2")
+
+
+def test_what_is_damaged_is_named_with_its_version_and_all_else_is_copied(two, tmp_path):
+    wanted = noise(300_000, 3)[-200:] + b"2"  # the last chunk of the newest model
+    damaged = next(path for path in (tmp_path / "store" / "packs").iterdir() if wanted in path.read_bytes())
+    whole = damaged.read_bytes()
+    damaged.chmod(0o644)
+    damaged.write_bytes(whole.replace(wanted, wanted[:-1] + b"3"))
+    left = two.dvlite("sync", "origin", "backup", "--all-commits", code=13)
+    head = two.git("rev-parse", "HEAD").strip()[:8]
+    assert f"not copied: model at {head}: 'model'" in left.stdout
+    assert "dvlite fsck --remote origin --deep --repair" in left.stderr
+    assert read_from(two, "backup", revision="HEAD~1") == (b"1", b"1")
+    damaged.write_bytes(whole)
+    two.dvlite("sync", "origin", "backup", "--all-commits")
+    assert read_from(two, "backup") == (b"2", b"2")
 
 
 def test_one_place_under_two_names_is_refused(two, tmp_path):

@@ -7,11 +7,12 @@ import pytest
 from dvlite.errors import ObjectCorrupt, ObjectMissing
 from dvlite.formats import store_config
 from dvlite.formats.store_config import StoreConfig
-from dvlite.oid import digest_bytes
-from dvlite.store import copy_objects, copy_protocol
+from dvlite.oid import Digest, digest_bytes
+from dvlite.store import copy_objects, copy_protocol, pack
 from dvlite.store.cache import Cache
 from dvlite.store.catalog import Catalog
 from dvlite.store.copy_protocol import Wanted
+from dvlite.store.pack import KIND_CHUNK, KIND_FILE, KIND_MANIFEST, KIND_RECIPE
 from dvlite.store.remote import Remote
 from tests.store.collector import Collector
 from tests.store.memory import MemoryStore, RecordingStore
@@ -96,27 +97,62 @@ def test_few_packs_in_memory_at_a_time_give_the_same(world, backup, monkeypatch)
         assert_complete(backup, f"colleague {number}", version, content)
 
 
-def test_what_neither_has_stops_the_copy_before_anything_is_written(world, backup):
+def test_what_neither_has_is_left_out_and_named(world, backup):
     here = world.site("here")
-    version = here.add("data", SMALL)
-    before = backup.store.list("").entries
-    with pytest.raises(ObjectMissing):
-        copy(world, backup, version)
-    assert backup.store.list("").entries == before
+    version, lost = here.add("data", SMALL), here.add("lost", {"x": b"nowhere"})
+    here.push(version)
+    outcome, _ = copy(world, backup, version, lost)
+    assert [(each, type(error)) for each, gone in outcome.lacking.items() for error in gone.values()] == [
+        (lost, ObjectMissing)
+    ]
+    assert_complete(backup, "colleague", version, SMALL)
 
 
-def test_a_damaged_record_is_not_copied(world, backup):
+def damage(store, names, kind):
+    """Damages the last record of a kind in some packs (None: the end of a pack of chunks); returns what puts it right."""
+    for name in names:
+        data = bytearray(store.get(name))
+        records = pack.open_whole(bytes(data), Digest(bytes.fromhex(name[6:])))
+        those = [each for each in records if each.kind == (KIND_CHUNK if kind is None else kind)]
+        if those:
+            whole = bytes(data)
+            data[-14 if kind is None else those[-1].offset + those[-1].stored_length - 1] ^= 8
+            if kind is None:  # nor can its records be followed
+                data[those[-1].offset - pack.RECORD_BYTES] ^= 8
+            store.put(name, bytes(data))
+            return lambda: store.put(name, whole)
+    raise AssertionError
+
+
+@pytest.mark.parametrize("kind", [KIND_FILE, KIND_MANIFEST, KIND_CHUNK, KIND_RECIPE, None])
+def test_what_is_damaged_keeps_no_other_version_from_being_copied(world, backup, kind):
+    here = world.site("here")
+    content, other = SMALL | {"big": LARGE}, {"small": noise(300, 50), "big": noise(60_000, 51)}
+    version, bad = here.add("data", content), here.add("other", other)
+    here.push(version)
+    before = {entry.name for entry in world.store.list("packs/").entries}
+    here.push(bad)
+    mend = damage(world.store, [e.name for e in world.store.list("packs/").entries if e.name not in before], kind)
+    outcome, _ = copy(world, backup, bad, version)
+    assert [(each, type(error)) for each, gone in outcome.lacking.items() for error in gone.values()] == [
+        (bad, ObjectCorrupt)
+    ]
+    assert_complete(backup, "colleague", version, content)
+    assert len(backup.store.list("roots/").entries) == 1
+    mend()
+    outcome, _ = copy(world, backup, bad, version, name="another")
+    assert not outcome.lacking
+    assert_complete(backup, "colleague 2", bad, other)
+
+
+def test_a_damaged_recipe_on_the_target_is_written_again(world, backup):
     here = world.site("here")
     version = here.add("big", LARGE)
     here.push(version)
-    memory = world.store.store
-    name = max((entry.size_bytes, entry.name) for entry in memory.list("packs/").entries)[1]
-    damaged = bytearray(memory.get(name))
-    damaged[5_000:5_200] = bytes(200)
-    memory.put(name, damaged)
-    with pytest.raises(ObjectCorrupt):
-        copy(world, backup, version)
-    assert not backup.store.list("roots/").entries
+    copy(world, backup, version)
+    damage(backup.store, [entry.name for entry in backup.store.list("packs/").entries], KIND_RECIPE)
+    copy(world, backup, version, name="another")
+    assert_complete(backup, "colleague", version, LARGE)
 
 
 def test_a_copy_that_was_interrupted_anywhere_is_finished_by_the_next(world, backup):
