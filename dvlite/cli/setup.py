@@ -128,10 +128,24 @@ def cache_prune(*, pushed: bool, remote: str | None, dry_run: bool) -> int:
     metavar="ID",
     help="With --remote: a clone that is lost claims nothing any more.",
 )
+@click.option(
+    "--forget-version",
+    "given_up",
+    multiple=True,
+    metavar="OID",
+    help="With --remote: a version whose list of files is lost keeps nothing.",
+)
 @JOBS
 @NO_WAIT
 def gc(
-    *, remote: str | None, yes: bool, grace: str | None, clones: bool, gone: tuple[str, ...], jobs: int | None
+    *,
+    remote: str | None,
+    yes: bool,
+    grace: str | None,
+    clones: bool,
+    gone: tuple[str, ...],
+    given_up: tuple[str, ...],
+    jobs: int | None,
 ) -> int:
     """Show what the cache or a remote needs no more; remove it."""
     from dvlite.formats.config import duration_seconds
@@ -140,8 +154,10 @@ def gc(
     if grace is not None and seconds is None:
         raise UsageError(f"'{grace}' is not a duration", hint="for example --grace 12h; units: s, m, h, d, w")
     if remote is None:
-        if clones or gone:
-            raise UsageError("--clones and --forget-clone are about a remote", hint="dvlite gc --remote --clones")
+        if clones or gone or given_up:
+            raise UsageError(
+                "--clones, --forget-clone and --forget-version are about a remote", hint="dvlite gc --remote --clones"
+            )
         from dvlite.commands.gc import GRACE_SECONDS
         from dvlite.commands.gc import gc as verb
 
@@ -150,9 +166,9 @@ def gc(
     from dvlite.commands.gc_remote import gc_clones, gc_remote
     from dvlite.share.collect_remote import CollectOptions
 
-    options = CollectOptions(remote or None, jobs, yes, seconds, gone)
-    if clones and gone:
-        raise UsageError("--clones only lists: it takes no --forget-clone", hint="dvlite gc --remote --clones")
+    options = CollectOptions(remote or None, jobs, yes, seconds, gone, given_up)
+    if clones and (gone or given_up):
+        raise UsageError("--clones only lists: it forgets nothing", hint="dvlite gc --remote --clones")
     if clones:
         return run(lambda s: gc_clones(s.repo(), options, progress=s.progress), text="gc_remote")
     return run(lambda s: gc_remote(s.repo(), options, progress=s.progress), text="gc_remote")

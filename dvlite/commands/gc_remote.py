@@ -24,11 +24,13 @@ class GcRemoteResult:
     copied_bytes: int = 0  # written again, to free what lies beside it
     claims: int = 0  # of clones, on versions that nothing needs
     versions: int = 0  # that this clone needs, and the remote has all of
-    missing: int = 0  # objects that are needed and not there
+    incomplete: int = 0  # versions that this clone needs, and that are not whole there
+    missing: int = 0  # objects that claims and runs need, and that are not there
     gone: tuple[GcPart, ...] = ()
     kept: tuple[GcPart, ...] = ()
     grace_seconds: float | None = None  # as it was given
     forgotten: tuple[str, ...] = ()  # clones that are gone, as they were given
+    given_up: tuple[str, ...] = ()  # versions whose list of files may be lost, as they were given
     warnings: tuple[str, ...] = ()
 
 
@@ -62,7 +64,9 @@ def gc_remote(repo: Repo, options: CollectOptions, *, progress: Progress) -> GcR
         later_bytes=max(0, given_up - freed),
         copied_bytes=todo.copied_bytes if done is None else sum(each.stored_bytes for each in done.copied),
         claims=len(todo.claims.falling),
-        versions=collection.claimed,
+        versions=len(todo.own),
+        incomplete=len({version.id for version in collection.needs.versions})
+        - len({version.id for version in todo.own}),
         missing=todo.absent,
         gone=_parts(
             ("that nothing needs", len(todo.garbage), sum(todo.garbage.values())),
@@ -80,6 +84,7 @@ def gc_remote(repo: Repo, options: CollectOptions, *, progress: Progress) -> GcR
         ),
         grace_seconds=options.grace_seconds,
         forgotten=options.gone,
+        given_up=options.given_up,
     )
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import re
 from collections.abc import Container, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
@@ -31,12 +32,14 @@ from dvlite.store.remote import Remote
 from dvlite.store.url import FOLDER, S3
 
 _LEAST_DIGITS = 4  # of a clone's id
+_VERSION = re.compile("[0-9a-f]{8,64}")
 _TRIES = 3
 
 
 @dataclass(frozen=True, slots=True)
 class CollectOptions:
-    """How to collect. `grace_seconds` shortens the 14 days of roots and the 24 hours of packs; `gone` are clone ids, or how they begin.
+    """How to collect. `grace_seconds` shortens the 14 days of roots and the 24 hours of packs; `gone` are clone ids, or how they begin,
+    `given_up` versions whose list of files may be lost, by how their oids begin.
 
     With `only_purged` nothing goes but what was purged; `tombstones` are to be reckoned with in a plan, and known already where it is applied.
     """
@@ -46,6 +49,7 @@ class CollectOptions:
     apply: bool = False
     grace_seconds: float | None = None
     gone: tuple[str, ...] = ()
+    given_up: tuple[str, ...] = ()
     only_purged: bool = False
     tombstones: tuple[bytes, ...] = ()
 
@@ -71,7 +75,6 @@ class Collection:
     url: str
     plan: CollectPlan
     needs: Needs
-    claimed: int  # versions that this clone needs and the remote has all of
     done: Collected | None = None
 
 
@@ -101,39 +104,37 @@ def _collect(repo: Repo, options: CollectOptions, progress: Progress) -> Collect
                 cache.bury(data, keep=False)
             if options.apply:
                 push_protocol.send_tombstones(catalog, repo.config.project or "")
-            covered = collect.complete(catalog, cache, needs.versions)
-            if options.only_purged:
-                divided = Claims(standing=list(roots))
-            else:
-                divided = claims.judge(catalog, roots, _owner(repo, remote, needs, covered, options, roots))
-            ids = [version.id for version in covered]
+
+            def divide(own: Sequence[Version]) -> Claims:
+                if options.only_purged:
+                    return Claims(standing=list(roots))
+                return claims.judge(catalog, roots, _owner(repo, remote, needs, own, options, roots))
+
             young = min(collect.YOUNG_SECONDS, _grace(options))
-            todo = collect.plan(
-                catalog, cache, divided, RunNeeds((*ids, *needs.listings), needs.files), young_seconds=young
-            )
+            of_runs = _of_runs(needs, options)
+            todo = collect.plan(catalog, cache, divide, of_runs, needs.versions, young_seconds=young)
             if options.only_purged:
                 garbage, repacked = (_within(packs, todo.held.packs) for packs in (todo.garbage, todo.repacked))
                 todo = replace(todo, garbage=garbage, repacked=repacked)
             done = None
             if options.apply:
-                if covered:  # what is needed here gets a root of this clone before others go
+                if todo.own:  # what is needed here gets a root of this clone before others go
                     push_protocol.run(
                         catalog,
                         cache,
-                        covered,
+                        todo.own,
                         {},
                         lambda _: (),
                         signature(repo, repo.git.config_get("user.email") or "", ""),
                         progress,
                     )
-                run_needs = partial(_run_needs, repo, remote, needs, progress)
+                run_needs = partial(_run_needs, repo, remote, needs, options, progress)
                 done = collect.run(catalog, cache, todo, run_needs, progress, young_seconds=young)
         return Collection(
             remote=name,
             url=repo.remote(name).location.text,
             plan=todo,
             needs=needs,
-            claimed=len(covered),
             done=done,
         )
 
@@ -187,7 +188,7 @@ def _owner(
     repo: Repo,
     remote: Remote,
     needs: Needs,
-    covered: Sequence[Version],
+    own: Sequence[Version],
     options: CollectOptions,
     roots: Sequence[Claim],
 ) -> Owner:
@@ -197,8 +198,8 @@ def _owner(
         kept={version.id for version in needs.versions},
         named=needs.named,
         known_commits=repo.git.commit_times,
-        claimed=snapshot.build(covered).root if covered else None,
-        covered={version.id for version in covered},
+        claimed=snapshot.build(own).root if own else None,
+        covered={version.id for version in own},
         own_seconds=min(claims.OWN_SECONDS, _grace(options)),
         gone={_chosen(digits, {claim.clone for claim in roots}, remote.clone) for digits in options.gone},
     )
@@ -215,8 +216,19 @@ def _chosen(digits: str, known: set[str], own: str) -> str:
     return matching[0]
 
 
-def _run_needs(repo: Repo, remote: Remote, needs: Needs, progress: Progress) -> RunNeeds:
+def _of_runs(needs: Needs, options: CollectOptions) -> RunNeeds:
+    given_up = tuple(text.removeprefix("manifest:") for text in options.given_up)
+    for digits in given_up:
+        if not _VERSION.fullmatch(digits):
+            raise UsageError(
+                f"{quote(digits)} is not the oid of a version",
+                hint="dvlite gc --remote names the versions that are lost",
+            )
+    return RunNeeds(tuple(needs.listings), needs.files, given_up)
+
+
+def _run_needs(repo: Repo, remote: Remote, needs: Needs, options: CollectOptions, progress: Progress) -> RunNeeds:
     """Returns what run records need, those fetched that came meanwhile."""
     if repo.config.project is not None and sync.receive(remote, open_records(repo, progress), repo.config.project):
         needs = gather(repo, progress, fetched=True)
-    return RunNeeds(tuple(needs.listings), needs.files)
+    return _of_runs(needs, options)

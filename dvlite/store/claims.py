@@ -118,7 +118,8 @@ def lost(catalog: Catalog, claim: Claim) -> ObjectMissing:
     of = f"{claim.clone[:12]} ({printable(body.user)})" if body is not None and body.user else claim.clone[:12]
     return ObjectMissing(
         f"cannot collect on {catalog.remote.store.label}: the list of what clone {of} needs is lost",
-        hint=f"dvlite gc --remote --yes in that clone; if it is gone for good: dvlite gc --remote --forget-clone {claim.clone[:12]}",
+        hint="in that clone: dvlite fsck --remote --repair, or dvlite gc --remote --yes; "
+        f"if it is gone for good: dvlite gc --remote --forget-clone {claim.clone[:12]}",
     )
 
 

@@ -6,16 +6,18 @@ after that, from fresh listings. Safe at any request beside pushes, pulls and ot
 
 from __future__ import annotations
 
-import collections
 import os
 from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field
 
 from dvlite.errors import ObjectCorrupt, ObjectMissing, RemoteError
-from dvlite.formats import condemned
+from dvlite.formats import condemned, manifest
+from dvlite.formats.manifest import Branch
 from dvlite.formats.snapshot import Version, VersionId
-from dvlite.oid import FILE, MANIFEST, Digest, digest_bytes
+from dvlite.oid import FILE, MANIFEST, Digest, digest_bytes, format_oid
 from dvlite.progress import Progress
+from dvlite.show import quote, short_oid, some
 from dvlite.store import claims, copy_objects, fetch, index, purged_packs, push_protocol, snapshots, usage
 from dvlite.store.cache import Cache
 from dvlite.store.catalog import Catalog
@@ -26,8 +28,7 @@ from dvlite.store.object_store import ObjectAbsent
 from dvlite.store.pack import KIND_FILE, KIND_MANIFEST, KIND_RECIPE
 from dvlite.store.pack_upload import PackUpload
 from dvlite.store.purged_packs import Held
-from dvlite.store.reachable import reachable
-from dvlite.store.usage import Usage
+from dvlite.store.usage import Needed, Usage
 
 YOUNG_SECONDS = 24 * 3600  # a pack that a push may be about to name, or that a reader may be reading
 _MOST_WASTE = 0.02  # of what is needed, that stays in packs
@@ -35,15 +36,21 @@ _SMALL_BYTES = 4 << 20
 _MANY_SMALL = 16  # packs of a class
 _MOST_REPACKED = 1000  # packs a run: 32 GiB, and 400 MB of memory for the chunks in them
 _ROUNDS = 5
+_MOST_FLAGS = 5  # in a hint
 _ROOT_KINDS = {FILE: (KIND_FILE, KIND_RECIPE), MANIFEST: (KIND_MANIFEST,)}
 
 
 @dataclass(frozen=True, slots=True)
 class RunNeeds:
-    """What stays besides the versions that roots claim: that of run records which are kept."""
+    """What stays besides the versions that roots claim: that of run records which are kept.
+
+    `given_up` are versions, by how the hex digits of their oids begin, that keep nothing where their list of files is lost: the user says
+    that no copy of it is left.
+    """
 
     versions: tuple[VersionId, ...] = ()
     files: frozenset[Digest] = frozenset()
+    given_up: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -51,6 +58,8 @@ class CollectPlan:
     """What a collection would do; sizes in bytes. Packs are given with their size."""
 
     claims: Claims
+    own: tuple[Version, ...] = ()  # versions of this clone that the remote has all of
+    also: tuple[VersionId, ...] = ()  # these, and those of which it has a part
     garbage: dict[Digest, int]  # packs without anything that is needed
     repacked: dict[Digest, int]  # packs of which little is needed, or that are small: what is needed of them is copied
     copied_bytes: int
@@ -105,14 +114,31 @@ def _refuse_damaged(catalog: Catalog) -> None:
 def plan(
     catalog: Catalog,
     cache: Cache,
-    divided: Claims,
+    divide: Callable[[Sequence[Version]], Claims],
     runs: RunNeeds,
+    own: Sequence[Version] = (),
     *,
     young_seconds: float = YOUNG_SECONDS,
 ) -> CollectPlan:
-    """Compares the last look with what roots claim and runs need. Raises what `usage.gather` does: then nothing may go."""
+    """Compares the last look with what roots claim, runs need, and `own`, the versions of this clone.
+
+    `divide` divides the roots, given those of `own` that the remote has all of; of others, what is there is needed too. What lies in
+    condemned packs only is there while they stand. Raises what `usage.gather` does: then nothing may go.
+    """
     unindexed = catalog.unindexed.packs if catalog.unindexed is not None else {}
-    used = _used(catalog, cache, divided.standing, runs)
+    readable, whole = _readable(catalog, cache, own)
+    while True:  # mostly once: again without the versions that turned out to lack something
+        divided = divide(whole)
+        needed = _gather(catalog, cache, divided.standing, runs, [version.id for version in whole])
+        used, absent = _survey(catalog, cache, needed)
+        lacking = _Lacking(cache, absent)
+        lack = {version.id for version in whole if lacking.version(version)} if absent else set[VersionId]()
+        if not lack:
+            break
+        whole = [version for version in whole if version.id not in lack]
+    if len(whole) < len(readable):
+        needed = _gather(catalog, cache, divided.standing, runs, [version.id for version in readable])
+        used, _ = _survey(catalog, cache, needed)
     old = catalog.now - young_seconds
     usable = {name: size for name, size in catalog.packs.items() if name not in catalog.condemned}
     unused = {name: size for name, size in usable.items() if not used.live.get(name)}
@@ -126,6 +152,8 @@ def plan(
     due = {name: size for name, size in standing.items() if catalog.condemned_at[name] <= old}
     return CollectPlan(
         claims=divided,
+        own=tuple(whole),
+        also=tuple(version.id for version in readable),
         garbage=garbage,
         repacked=repacked,
         copied_bytes=sum(used.live[name] for name in repacked),
@@ -134,62 +162,90 @@ def plan(
         young={name: size for name, size in unused.items() if name not in garbage},
         live={name: size for name, size in live.items() if name not in repacked},
         live_bytes=sum(used.live.values()),
-        absent=_absent(catalog, used, runs),
+        absent=len(absent - runs.files),
         held=held,
     )
 
 
-def _absent(catalog: Catalog, used: Usage, runs: RunNeeds) -> int:
-    """Counts what is needed and in no pack that stands; what lies in condemned ones only is copied out of them."""
-    kinds = {KIND_FILE: (KIND_FILE, KIND_RECIPE)}
-    return sum(
-        not catalog.locations(digest, kinds.get(kind, (kind,)), condemned_too=True)
-        for kind, digests in used.absent.items()
-        for digest in digests - runs.files
-    )
+def _readable(catalog: Catalog, cache: Cache, own: Sequence[Version]) -> tuple[list[Version], list[Version]]:
+    """Returns the versions of which all that they consist of is known, and those of them that the remote may have all of."""
+    with catalog.counting_condemned():
+        there = {each.id for each in own if catalog.locations(each.digest, _ROOT_KINDS[each.kind])}
+        lists = [each for each in own if each.kind == MANIFEST and (each.id in there or cache.has_node(each.digest))]
+        cut = _cut(catalog, cache, (each.digest for each in lists))
+    known = {each.id for each in lists if each.digest not in cut}
+    readable = [each for each in own if each.id in known or (each.kind != MANIFEST and each.id in there)]
+    return readable, [each for each in readable if each.id in there]
 
 
-def complete(catalog: Catalog, cache: Cache, versions: Sequence[Version]) -> list[Version]:
-    """Returns those versions all of which the remote has, by the last look."""
-    there = [version for version in versions if catalog.locations(version.digest, _ROOT_KINDS[version.kind])]
-    readable = [version for version in there if version.kind != MANIFEST or not _is_cut(catalog, cache, version)]
-    needed = usage.gather(catalog, cache, (), [version.id for version in readable])
-    absent = set[Digest]().union(*usage.survey(catalog, cache, needed).absent.values())
-    if not absent:
-        return readable
-    return [version for version in readable if not _lacks(version, cache, absent)]
+def _survey(catalog: Catalog, cache: Cache, needed: Needed) -> tuple[Usage, set[Digest]]:
+    """Returns how what is needed lies in usable packs, and what of it is in none that stands."""
+    used = usage.survey(catalog, cache, needed)
+    absent = set[Digest]()
+    if used.lacks():
+        with catalog.counting_condemned():
+            absent.update(*usage.survey(catalog, cache, needed).absent.values())
+    return used, absent
 
 
-def _is_cut(catalog: Catalog, cache: Cache, version: Version) -> bool:
-    """Returns whether nodes of a listing are neither on the remote nor in the cache; brings them into the cache. Raises ObjectCorrupt."""
-    problems = fetch.fetch_nodes(catalog, cache, [version.digest])
+def _cut(catalog: Catalog, cache: Cache, lists: Iterable[Digest]) -> set[Digest]:
+    """Returns those lists of files of which a part is neither on the remote nor in the cache; brings the others into the cache.
+
+    Raises ObjectCorrupt: what it needs is not known.
+    """
+    problems = fetch.fetch_nodes(catalog, cache, lists)
     for problem in problems.values():
         if not isinstance(problem, ObjectMissing):
-            raise problem  # what it needs is not known
-    return bool(problems)
+            raise problem
+    return set(problems)
 
 
-def _lacks(version: Version, cache: Cache, absent: set[Digest]) -> bool:
-    whole = reachable(version.id, cache.read_node)
-    return not absent.isdisjoint(whole.nodes) or not absent.isdisjoint(whole.files)
+class _Lacking:
+    """Whether a version needs one of some objects; each node of a list of files is read once, whatever shares it."""
+
+    def __init__(self, cache: Cache, absent: AbstractSet[Digest]) -> None:
+        self._cache, self._absent = cache, absent
+        self._known: dict[Digest, bool] = {}
+
+    def version(self, version: Version) -> bool:
+        return version.digest in self._absent if version.kind != MANIFEST else self._node(version.digest)
+
+    def _node(self, digest: Digest) -> bool:
+        known = self._known.get(digest)
+        if known is None:
+            known = digest in self._absent
+            if not known:
+                node = manifest.decode(self._cache.read_node(digest), digest)
+                if isinstance(node, Branch):
+                    known = any(self._node(child) for child in node.digests)
+                else:
+                    known = any(node.digest(i) in self._absent for i in range(len(node)))
+            self._known[digest] = known
+        return known
 
 
-def _used(catalog: Catalog, cache: Cache, standing: Sequence[Claim], runs: RunNeeds) -> Usage:
-    """Returns how what is needed lies in usable packs; what lies in condemned packs only is needed all the same."""
+def _gather(
+    catalog: Catalog, cache: Cache, standing: Sequence[Claim], runs: RunNeeds, also: Sequence[VersionId]
+) -> Needed:
+    """Returns what is needed; what lies in condemned packs only is needed all the same. Raises ObjectMissing if that is not known."""
     with catalog.counting_condemned():
         named = [
             version for version in runs.versions if catalog.locations(version[1], _ROOT_KINDS[version[0]])
         ]  # others were never pushed
+        named += also
+        claimed = dict.fromkeys(claim.snapshot for claim in standing)
         try:
-            claimed = dict.fromkeys(claim.snapshot for claim in standing)
             needed = usage.gather(catalog, cache, claimed, named, runs.files)
         except ObjectMissing as error:
             left = _still_there(catalog, standing)
-            if len(left) == len(standing):
-                raise _explained(catalog, standing, error) from error
-            return _used(catalog, cache, left, runs)
+            if len(left) != len(standing):
+                return _gather(catalog, cache, left, runs, also)
+            lost = _lost_lists(catalog, cache, standing, named)
+            if not lost or not all(version.digest.hex().startswith(runs.given_up) for version in lost):
+                raise _explained(catalog, lost, error) from error
+            needed = usage.gather(catalog, cache, claimed, named, runs.files, but={version.id for version in lost})
     _refuse_damaged(catalog)  # it may have looked again
-    return usage.survey(catalog, cache, needed)
+    return needed
 
 
 def _still_there(catalog: Catalog, standing: Sequence[Claim]) -> list[Claim]:
@@ -198,15 +254,35 @@ def _still_there(catalog: Catalog, standing: Sequence[Claim]) -> list[Claim]:
     return [claim for claim in standing if claim.name in names]
 
 
-def _explained(catalog: Catalog, standing: Sequence[Claim], error: ObjectMissing) -> ObjectMissing:
+def _lost_lists(catalog: Catalog, cache: Cache, standing: Sequence[Claim], named: Sequence[VersionId]) -> list[Version]:
+    """Returns the versions whose list of files is lost, each under a path that it has. Raises ObjectMissing for a claim whose snapshot is."""
+    versions: dict[VersionId, Version] = {}
     for claim in standing:
         try:
-            collections.deque(snapshots.versions(catalog, claim.snapshot), maxlen=0)
+            for version in snapshots.versions(catalog, claim.snapshot):
+                versions.setdefault(version.id, version)
         except ObjectMissing:
-            return claims.lost(catalog, claim)
+            raise claims.lost(catalog, claim) from None
+    for kind, digest in named:
+        versions.setdefault((kind, digest), Version("", kind, digest, -1))
+    cut = _cut(catalog, cache, (digest for kind, digest in versions if kind == MANIFEST))
+    return [version for version in versions.values() if version.digest in cut]
+
+
+def _explained(catalog: Catalog, lost: Sequence[Version], error: ObjectMissing) -> ObjectMissing:
+    label = catalog.remote.store.label
+    if not lost:
+        return ObjectMissing(
+            f"cannot collect on {label}: {error.message}", hint="see what is missing: dvlite fsck --remote"
+        )
+    names = some(
+        [f"{quote(each.path or 'an output of a run')} ({short_oid(format_oid(*each.id))})" for each in lost], 3
+    )
+    flags = " ".join(f"--forget-version {each.digest.hex()[:12]}" for each in lost[:_MOST_FLAGS])
     return ObjectMissing(
-        f"cannot collect on {catalog.remote.store.label}: {error.message}",
-        hint="see which version that is, and who may have it: dvlite fsck --remote",
+        f"cannot collect on {label}: the list of files of {names} is lost, so what it needs is not known; nothing was deleted",
+        hint="to bring it back: dvlite fsck --remote --repair, or dvlite push in a clone that has it; "
+        f"if no copy is left anywhere: dvlite gc --remote {flags}",
     )
 
 
@@ -253,7 +329,12 @@ def run(
     done.roots = len(falling)
     condemn(catalog, (*todo.garbage, *todo.repacked))
     done.condemned_packs = len(todo.garbage) + len(todo.repacked)
-    seen = _secure(catalog, cache, run_needs, done, progress)
+
+    def look_again() -> Needed:
+        runs = run_needs()
+        return _gather(catalog, cache, look(catalog), runs, todo.also)
+
+    seen = _secure(catalog, cache, look_again, done, progress)
     due = {
         name: size
         for name, size in catalog.packs.items()
@@ -277,7 +358,7 @@ def condemn(catalog: Catalog, packs: Iterable[Digest]) -> None:
 
 
 def _secure(
-    catalog: Catalog, cache: Cache, run_needs: Callable[[], RunNeeds], done: Collected, progress: Progress
+    catalog: Catalog, cache: Cache, look_again: Callable[[], Needed], done: Collected, progress: Progress
 ) -> frozenset[Digest]:
     """Copies what is needed and lies in condemned packs only, until fresh listings show nothing of the kind.
 
@@ -288,14 +369,12 @@ def _secure(
         catalog.look_at_condemned()
         seen = catalog.condemned
         progress.start(f"looking at what is needed on {catalog.remote.store.label}")
-        needs = run_needs()
         try:
-            standing = look(catalog)
-            used = _used(catalog, cache, standing, needs)
+            used = usage.survey(catalog, cache, look_again())
             if not used.lacks():
                 return seen
             gone = catalog.condemned
-            upload = PackUpload(catalog)
+            upload = PackUpload(catalog, at_once=copy_objects.PACKS_SENT_AT_ONCE)
             with catalog.counting_condemned():
                 copied = copy_objects.run(catalog, upload, copy_objects.plan(catalog, used.absent), gone, progress)
         except ObjectAbsent:  # another collector deleted a pack meanwhile

@@ -6,7 +6,7 @@ part of all digests at a time, so that memory is bounded whatever there is.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass, field
 
 from dvlite.errors import ObjectCorrupt, ObjectMissing
@@ -77,8 +77,10 @@ def gather(
     claimed: Iterable[Digest],
     versions: Iterable[VersionId],
     files: Iterable[Digest] = (),
+    *,
+    but: Collection[VersionId] = (),
 ) -> Needed:
-    """Walks snapshots, versions and single files; listings come into the cache.
+    """Walks snapshots, versions and single files, but for some versions; listings come into the cache.
 
     Raises ObjectMissing, ObjectCorrupt, FormatError or LaterVersion for a snapshot or listing that cannot be read: what it needs is not
     known then.
@@ -95,6 +97,7 @@ def gather(
         stack.extend((child, level) for child in children)
         needed.versions.update(version.id for version in named)
     needed.versions.update(versions)
+    needed.versions.difference_update(but)
     needed.files.update(digest for kind, digest in needed.versions if kind != MANIFEST)
     _walk(catalog, cache, [digest for kind, digest in needed.versions if kind == MANIFEST], needed)
     return needed

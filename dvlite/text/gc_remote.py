@@ -43,9 +43,14 @@ def text(result: GcRemoteResult | GcClonesResult, show: Show) -> Iterator[str]:
     if result.missing:
         are = "objects that are needed are" if result.missing > 1 else "object that is needed is"
         yield show.style("yellow", f"{result.missing:,} {are} not there: dvlite push from a clone that has the data.")
+    if result.incomplete:
+        are = "versions that git names here are" if result.incomplete > 1 else "version that git names here is"
+        again = f"dvlite push -r {word(result.remote)} --all-commits"
+        yield show.style("yellow", f"{result.incomplete:,} {are} not whole there; what is there stays: {again}")
     if not result.applied and (result.gone or result.claims):
         grace = "" if result.grace_seconds is None else grace_option(result.grace_seconds)
         gone = "".join(f" --forget-clone {printable(clone)}" for clone in result.forgotten)
+        gone += "".join(f" --forget-version {printable(version)}" for version in result.given_up)
         yield from show.next_step(f"dvlite gc --remote {word(result.remote)}{grace}{gone} --yes")
 
 

@@ -27,7 +27,7 @@ from dvlite.formats import recipe, snapshot
 from dvlite.formats.snapshot import Version
 from dvlite.store import claims, collect, pack, push_protocol
 from dvlite.store.catalog import Catalog
-from dvlite.store.claims import Owner
+from dvlite.store.claims import Claims, Owner
 from dvlite.store.collect import RunNeeds
 from dvlite.store.object_store import Listing
 from tests.store.memory import MemoryStore
@@ -289,22 +289,24 @@ def collect_as(site: Site, kept: Sequence[Version]) -> int:
     """Collects without any grace, as a clone that keeps these versions; returns how many packs it deleted."""
     catalog = Catalog(site.remote)
     roots = collect.look(catalog)
-    covered = collect.complete(catalog, site.cache, kept)
     ids = {version.id for version in kept}
-    owner = Owner(
-        clone=site.remote.clone,
-        project=SIGNER.project,
-        kept=ids,
-        named=ids,
-        known_commits=lambda commits: commits,
-        claimed=snapshot.build(covered).root if covered else None,
-        covered={version.id for version in covered},
-        own_seconds=0,
-    )
-    divided = claims.judge(catalog, roots, owner)
-    todo = collect.plan(catalog, site.cache, divided, RunNeeds(tuple(v.id for v in covered)), young_seconds=0)
-    if covered:
-        push_protocol.run(catalog, site.cache, covered, {}, lambda _: (), SIGNER, QUIET)
+
+    def divide(own: Sequence[Version]) -> Claims:
+        owner = Owner(
+            clone=site.remote.clone,
+            project=SIGNER.project,
+            kept=ids,
+            named=ids,
+            known_commits=lambda commits: commits,
+            claimed=snapshot.build(own).root if own else None,
+            covered={version.id for version in own},
+            own_seconds=0,
+        )
+        return claims.judge(catalog, roots, owner)
+
+    todo = collect.plan(catalog, site.cache, divide, RunNeeds(), kept, young_seconds=0)
+    if todo.own:
+        push_protocol.run(catalog, site.cache, todo.own, {}, lambda _: (), SIGNER, QUIET)
     return collect.run(catalog, site.cache, todo, RunNeeds, QUIET, young_seconds=0).deleted_packs
 
 

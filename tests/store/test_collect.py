@@ -1,6 +1,7 @@
 """gc of a remote: what goes, what stays, and what it survives."""
 
 import itertools
+import shutil
 
 import pytest
 
@@ -11,6 +12,7 @@ from dvlite.store import claims, collect, pack, push_protocol
 from dvlite.store.catalog import Catalog
 from dvlite.store.claims import Claims, Owner
 from dvlite.store.collect import RunNeeds
+from dvlite.store.pack import KIND_MANIFEST
 from tests.store.memory import MemoryStore
 from tests.store.pushed import EDITED, LARGE, SMALL, assert_complete
 from tests.store.world import QUIET, SIGNER, HookStore, Interrupted, World, noise
@@ -18,34 +20,35 @@ from tests.store.world import QUIET, SIGNER, HookStore, Interrupted, World, nois
 DAY = 24 * 3600.0
 
 
-def gc(site, kept: list[Version] = (), *, named: list[Version] = (), grace: float = 0.0, gone=(), apply: bool = True):
-    """Collects as a clone that keeps these versions; returns the plan and what was done."""
+def gc(site, kept: list[Version] = (), *, named: list[Version] = (), grace: float = 0.0, **how):
+    """Collects as a clone that keeps these versions, with `apply`, `gone` and `given_up`; returns the plan and what was done."""
+    apply, gone, given_up = how.get("apply", True), how.get("gone", ()), how.get("given_up", ())
     catalog = Catalog(site.remote)
     roots = collect.look(catalog)
-    covered = collect.complete(catalog, site.cache, list(kept))
-    tree = snapshot.build(covered)
     ids = {version.id for version in kept}
-    by = Owner(
-        clone=site.remote.clone,
-        project=SIGNER.project,
-        kept=ids,
-        named=ids | {version.id for version in named},
-        known_commits=lambda commits: commits,
-        claimed=tree.root if covered else None,
-        covered={version.id for version in covered},
-        own_seconds=min(grace, claims.OWN_SECONDS),
-        gone=gone,
-    )
-    divided = claims.judge(catalog, roots, by)
-    todo = collect.plan(
-        catalog, site.cache, divided, RunNeeds(tuple(version.id for version in covered)), young_seconds=grace
-    )
+
+    def divide(own):
+        by = Owner(
+            clone=site.remote.clone,
+            project=SIGNER.project,
+            kept=ids,
+            named=ids | {version.id for version in named},
+            known_commits=lambda commits: commits,
+            claimed=snapshot.build(own).root if own else None,
+            covered={version.id for version in own},
+            own_seconds=min(grace, claims.OWN_SECONDS),
+            gone=gone,
+        )
+        return claims.judge(catalog, roots, by)
+
+    runs = RunNeeds(given_up=given_up)
+    todo = collect.plan(catalog, site.cache, divide, runs, list(kept), young_seconds=grace)
     if not apply:
         return todo, None
-    if covered:
-        push_protocol.run(catalog, site.cache, covered, {}, lambda _: (), SIGNER, QUIET)
+    if todo.own:
+        push_protocol.run(catalog, site.cache, todo.own, {}, lambda _: (), SIGNER, QUIET)
         collect.look(catalog)
-    return todo, collect.run(catalog, site.cache, todo, RunNeeds, QUIET, young_seconds=grace)
+    return todo, collect.run(catalog, site.cache, todo, lambda: runs, QUIET, young_seconds=grace)
 
 
 def stored(store, prefix="packs/"):
@@ -155,6 +158,49 @@ def test_a_claim_whose_list_is_lost_stops_others_until_its_clone_ends_it_or_is_f
     assert_complete(world, "colleague", theirs, SMALL)
 
 
+def lose_list(store, site, version):
+    place = Catalog(site.remote).look().locations(version.digest, (KIND_MANIFEST,))[0]
+    store.delete([f"packs/{place.pack.hex()}"])
+
+
+def test_a_version_whose_list_of_files_is_lost_stops_it_until_it_is_given_up(world, store):
+    here, there = world.site("here"), world.site("there")
+    lost, kept = here.add("data", SMALL), here.add("big", LARGE)
+    here.push(lost)
+    here.push(lost, kept)
+    lose_list(store, here, lost)
+    how = {"named": [lost, kept], "gone": {here.remote.clone}}
+    with pytest.raises(ObjectMissing, match="'data'") as caught:
+        gc(there, **how)
+    flag, digits = caught.value.hint.split()[-2:]
+    assert (flag, lost.digest.hex().startswith(digits)) == ("--forget-version", True)
+    gc(there, given_up=(digits,), **how)
+    assert_complete(world, "colleague", kept, LARGE)
+
+
+def test_what_is_left_of_a_version_stays_if_its_list_of_files_is_here(world, store):
+    here = world.site("here")
+    version = here.add("data", SMALL)
+    here.push(version)
+    lose_list(store, here, version)
+    gc(here, [version])
+    store.forget()
+    here.push(version)
+    assert store.sent_bytes < 30_000  # no file
+    assert_complete(world, "colleague", version, SMALL)
+
+
+def test_a_version_of_this_clone_that_only_condemned_packs_have_is_brought_back(world, store):
+    here = world.site("here")
+    version = here.add("data", SMALL | {"big": LARGE})
+    here.push(version)
+    collect.condemn(catalog := Catalog(here.remote).look(), catalog.packs)
+    store.delete([entry.name for entry in store.list("roots/").entries])
+    shutil.rmtree(here.cache.folder / "packs")
+    gc(here, [version])
+    assert_complete(world, "colleague", version, SMALL | {"big": LARGE})
+
+
 def test_a_claim_that_falls_meanwhile_stops_no_collection(world, store, monkeypatch):
     here, there = world.site("here"), world.site("there")
     kept = here.add("mine", LARGE)
@@ -174,7 +220,7 @@ def test_a_claim_that_falls_meanwhile_stops_no_collection(world, store, monkeypa
     monkeypatch.setattr(claims, "listed", fall_after)
     standing = collect.look(catalog)
     monkeypatch.setattr(claims, "listed", listed)
-    todo = collect.plan(catalog, here.cache, Claims(standing=standing), RunNeeds(), young_seconds=0)
+    todo = collect.plan(catalog, here.cache, lambda _: Claims(standing=standing), RunNeeds(), young_seconds=0)
     assert todo.live
     assert not todo.absent
 
