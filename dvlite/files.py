@@ -352,7 +352,10 @@ def can_share_blocks(near: Path, folder: Path) -> bool:
 
 
 def copy_range(source: int, target: int, size_bytes: int, advance: Callable[[int], None] | None = None) -> None:
-    """Copies the first `size_bytes` of one open file to another inside the kernel, keeping holes; stops early at end of file."""
+    """Copies the first `size_bytes` of one open file to another inside the kernel, keeping holes; stops early at end of file.
+
+    The size is set only where the file ends in a hole: after a power cut, a file that was not synced is empty then, and not full of zeros.
+    """
     in_kernel = hasattr(os, "copy_file_range")
     offset = 0
     while offset < size_bytes:
@@ -378,7 +381,8 @@ def copy_range(source: int, target: int, size_bytes: int, advance: Callable[[int
             offset += copied
             if advance is not None:
                 advance(copied)
-    os.ftruncate(target, size_bytes)
+    if offset < size_bytes:
+        os.ftruncate(target, size_bytes)
 
 
 def _next_data(descriptor: int, offset: int, end: int) -> tuple[int, int]:

@@ -58,6 +58,7 @@ def _forget_merge_driver(repo: Repo) -> list[str]:
             repo.git.run("config", "--local", "--unset-all", key)
         elif value and _is_command(key):
             warnings.append(f"{key} is not what dvlite sets, and stays: git config --unset {key}")
+    repo.sync_git_config()
     return warnings
 
 

@@ -233,7 +233,13 @@ class Repo:
         for key, value in CLONE_SETTINGS.items():
             if self.git.config_get(key) != value:
                 self.git.config_set(key, value)
+        self.sync_git_config()
         self.exclude([tracked.path for tracked in self.work_tree.tracked(broken=[])])
+
+    def sync_git_config(self) -> None:
+        """Makes git's own settings of this clone durable: git does not."""
+        for path in (self.common_dir / "config", self.common_dir):
+            files.sync_path(path)
 
     def open_other(self, start: Path) -> Repo:
         """Opens another repository, or another worktree of this one, for the same user."""

@@ -6,7 +6,7 @@ from array import array
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from dvlite.formats.manifest import EMPTY_DIR, KIND_MASK, Entries
+from dvlite.formats.manifest import EMPTY_DIR, FILE, KIND_MASK, Entries
 from dvlite.workspace.hashing import Snapshot
 
 IsSafe = Callable[[int], bool]  # may entry j of what is on disk be overwritten or removed?
@@ -26,7 +26,11 @@ class CheckoutPlan:
 
 
 def plan(want: Entries, have: Snapshot | None, is_safe: IsSafe) -> CheckoutPlan:
-    """Compares a version with what is on disk; only what `is_safe` says is overwritten or removed."""
+    """Compares a version with what is on disk; only what `is_safe` says is overwritten or removed.
+
+    An empty file in the place of one with bytes is overwritten too, as one that is gone is written: it holds nothing that could be lost,
+    and a power cut leaves such files of a checkout, which is not synced.
+    """
     if have is None:
         return CheckoutPlan(write=list(range(len(want))))
     todo = CheckoutPlan()
@@ -54,7 +58,7 @@ def _both(todo: CheckoutPlan, want: Entries, have: Snapshot, i: int, j: int, is_
             todo.keep.append((i, j))
         else:
             todo.chmod.append(i)
-    elif flags == EMPTY_DIR or is_safe(j):
+    elif flags == EMPTY_DIR or (flags & KIND_MASK == FILE and not have.scan.sizes[j] and want.sizes[i]) or is_safe(j):
         todo.write.append(i)
         todo.replace[i] = j
     else:
