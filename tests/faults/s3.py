@@ -18,7 +18,7 @@ from tests.clones import git
 from tests.conftest import Runner
 from tests.faults.impatient import ANSWER_SECONDS
 from tests.faults.scene import Objects, Scenario, Scene, Tally, alone, judge
-from tests.store.faultproxy import Fault, FaultProxy, running_proxy
+from tests.store.faultproxy import Fault, FaultProxy, flipped, running_proxy
 from tests.store.weed import Weed, running_weed
 
 PREFIX = "swept"
@@ -38,12 +38,11 @@ class BucketPlace:
         return {entry.name: self._store.get(entry.name) for entry in self._store.list("").entries}
 
     def restore(self, objects: Objects) -> None:
-        there = {entry.name for entry in self._store.list("").entries}
-        self._store.delete(sorted(there - objects.keys()))
-        for name in (
-            objects.keys() - there
-        ):  # of names that are there, the bytes are as they were: objects are written once
-            self._store.put(name, objects[name])
+        there = self.objects()
+        self._store.delete(sorted(name for name, data in there.items() if objects.get(name) != data))
+        for name, data in objects.items():
+            if there.get(name) != data:
+                self._store.put(name, data)
 
     def close(self) -> None:
         self._store.close()
@@ -79,7 +78,13 @@ BREAKS = (
     Break("listing with gone", Fault.LIST_WITH_GONE, 0, LISTING, lasts=True),
 )
 OUT = ("-o", "out")
-BEFORE = {"both": "edited", "dropped": "edited"}  # the state after which objects are new, for listings that lag
+PURGE = ("purge", "model.bin", "--all-versions", "--reason", "law", "--grace", "0s", "--yes")
+BEFORE = {
+    "both": "edited",
+    "dropped": "edited",
+    "mirror": "edited",
+    "damaged": "edited",
+}  # the state after which objects are new, for listings that lag
 
 
 def scenarios(url: str, snapshot: str) -> list[Scenario]:
@@ -99,6 +104,19 @@ def scenarios(url: str, snapshot: str) -> list[Scenario]:
         Scenario("verify --remote --deep", ("verify", "--remote", "--deep"), "both", "there", Scene.published),
         Scenario("verify --remote, incomplete", ("verify", "--remote"), "edited", "here", Scene.never, 1),
         Scenario("gc --remote", ("gc", "--remote", "--grace", "0s", "--yes"), "dropped", "here", Scene.collected),
+        Scenario("sync", ("sync", "origin", "backup", "--all-commits"), "mirror", "here", Scene.mirrored),
+        Scenario("purge", PURGE, "both", "here", Scene.purged, stays=Scene.purged),
+        Scenario("fsck --remote", ("fsck", "--remote", "--deep"), "both", "here", Scene.published),
+        Scenario("fsck --remote, damaged", ("fsck", "--remote", "--deep"), "damaged", "here", Scene.never, 13),
+        Scenario(
+            "fsck --remote --repair",
+            ("fsck", "--remote", "--deep", "--repair"),
+            "damaged",
+            "here",
+            Scene.published,
+            1,
+            nothing_left=0,
+        ),
         Scenario("ls --remote", ("ls", "--remote", url), "both", "nowhere", Scene.silent),
         Scenario("get --remote", ("get", "--remote", url, f"{snapshot}:data", *OUT), "both", "nowhere", Scene.copied),
     ]
@@ -145,6 +163,24 @@ class Sweep:
         here.dv("checkout", "--force")
         scene.keep("dropped")
 
+    def _mirror(self) -> None:
+        """Makes a state with a second remote that has nothing yet."""
+        self.scene.set("both")
+        here = self.scene.here
+        here.dv("remote", "add", "backup", f"{self.scene.place.url}/backup", *self.scene.place.options)
+        here.commit("backup")
+        self.scene.keep("mirror")
+
+    def _damage(self) -> None:
+        """Makes a state in which every pack of the remote has a wrong byte."""
+        self.scene.set("both")
+        objects = self.scene.place.objects()
+        middles = {name: len(data) // 2 for name, data in objects.items() if name.startswith("packs/")}
+        self.scene.place.restore(
+            {name: flipped(data, middles[name]) if name in middles else data for name, data in objects.items()}
+        )
+        self.scene.keep("damaged")
+
     def requests(self, scenario: Scenario) -> list[str]:
         """Returns the requests of a command that meets no fault, after checking that it keeps its promise."""
         self._start(scenario)
@@ -168,7 +204,8 @@ class Sweep:
     def _start(self, scenario: Scenario) -> None:
         self.proxy.rules.clear()
         if scenario.starts not in self.scene.states:
-            (self._push_often if scenario.starts == "many" else self._drop)()
+            states = {"many": self._push_often, "dropped": self._drop, "mirror": self._mirror, "damaged": self._damage}
+            states[scenario.starts]()
         self.scene.set(scenario.starts)
         for notes in (self.proxy.requests, self.proxy.new, self.proxy.gone):
             notes.clear()
@@ -189,11 +226,13 @@ class Sweep:
         if scenario.place == "nowhere":
             scene.set(scenario.starts)
         done = scene.play(scenario)
-        if done.returncode != scenario.code:
+        if done.returncode not in (scenario.code, scenario.nothing_left):
             tally.note(
                 "stuck", name, f"again, without the fault, it leaves with {done.returncode}: {done.stderr[-300:]}"
             )
-        elif why := scenario.holds(scene) or scene.published() if scenario.code == 0 else "":
+        elif scenario.holds is not Scene.never and (
+            why := scenario.holds(scene) or (scenario.stays or Scene.published)(scene)
+        ):
             tally.note("lost", name, why)
 
     def sweep(self, scenario: Scenario, *, every: int = 1, first: int = 0) -> Tally:

@@ -82,7 +82,8 @@ class Scenario:
 
     `again` is what is run after a fault where the command itself refuses and says so; `proof` does what shows that the data is safe, and its end is compared too.
     `partial` names what a stopped run may leave neither as it was nor as it will be; one that `notes` leaves with 0 whatever
-    happens, and prints a note: git has done its work already. `nothing_left` is how it leaves where all was done before.
+    happens, and prints a note: git has done its work already. `nothing_left` is how it leaves where all was done before. `env` and
+    `before_again` are what git does: variables that it sets, and what it does before it runs the command again.
     """
 
     name: str
@@ -96,6 +97,8 @@ class Scenario:
     partial: tuple[str, ...] = ()
     notes: bool = False
     nothing_left: int | None = None
+    env: tuple[tuple[str, str], ...] = ()
+    before_again: Callable[[World], None] | None = None
 
 
 # --- worlds ---
@@ -266,6 +269,35 @@ def conflict(world: World) -> None:
     world.git("merge", "-q", "theirs", code=1)
 
 
+def merging(world: World) -> None:
+    """Git is about to call the merge driver, with three versions of a pointer in files of its own; the third has a file more."""
+    conflict(world)
+    world.git("merge", "--abort")
+    world.dv("checkout", "--force")
+    ours_again(world)
+    for name, revision in (("base", "HEAD~1"), ("theirs", "theirs")):
+        world.write(f".merge_file_{name}", world.git("show", f"{revision}:data.dvlite"))
+    world.write("data/d0/0", noise(300, 0))
+    world.dv("add", "data")
+    world.commit()
+    ours_again(world)
+
+
+def ours_again(world: World) -> None:
+    world.write(".merge_file_ours", world.git("show", "HEAD:data.dvlite"))
+
+
+def two_remotes(world: World) -> None:
+    """An edit that neither of two default remotes has."""
+    pushed(world)
+    world.dv("remote", "add", "backup", str(world.base / "backup"))
+    world.dv("remote", "default", "origin", "backup")
+    world.commit()
+    fill(world, 2)
+    world.dv("add", "-u")
+    world.commit()
+
+
 def staged(world: World) -> None:
     edited(world)
     world.dv("add", "data")
@@ -380,6 +412,24 @@ def is_purged(world: World) -> None:
     assert world.run("pull", cwd="proof").code == 3
 
 
+def merges(world: World) -> None:
+    """The merged pointer names what both sides have, and all of it is there."""
+    (world.base / "here" / ".merge_file_ours").rename(world.base / "here" / "data.dvlite")
+    restores(world)
+    assert (world.base / "here" / "data" / "theirs").exists()
+
+
+def reaches_a_clone_of_each(world: World) -> None:
+    """A colleague pulls from either remote."""
+    for remote, other in (("origin", "backup"), ("backup", "store")):
+        away = world.base / "tmp" / "away"
+        place = world.base / ("store" if other == "store" else "backup")
+        place.rename(away)
+        world.git("clone", "-q", "here", f"proof-{remote}", cwd=".")
+        world.dv("pull", "-r", remote, cwd=f"proof-{remote}")
+        away.rename(place)
+
+
 def healed(world: World) -> None:
     """The cache is sound, and has all data."""
     world.dv("fsck", "--deep")
@@ -462,9 +512,13 @@ SCENARIOS = (
     Scenario("checkout --force", ("checkout", "--force"), overwritten, durable=False),
     Scenario("remote add", ("remote", "add", "../store"), tracked),
     Scenario("remote add --local", ("remote", "add", "--local", "../store"), tracked),
+    Scenario("remote default", ("remote", "default", "backup"), second_remote),
+    Scenario("remote remove", ("remote", "remove", "backup"), second_remote),
+    Scenario("remote trust", ("remote", "trust", "https://minio.example.com"), tracked),
     Scenario("config", ("config", "transfer.jobs", "4"), tracked),
     Scenario("push (first)", ("push",), with_store, proof=reaches_a_clone),
     Scenario("push (second)", ("push",), second_to_push, proof=reaches_a_clone),
+    Scenario("push (two remotes)", ("push",), two_remotes, proof=reaches_a_clone_of_each),
     Scenario("fetch", ("fetch",), colleague, where="there", proof=_has_both, durable=False),
     Scenario("pull (second)", ("pull",), colleague, where="there", durable=False),
     Scenario("pull (first)", ("pull",), fresh_colleague, where="there", durable=False),
@@ -499,7 +553,27 @@ SCENARIOS = (
     Scenario(
         "hook post-checkout", ("hook", "post-checkout", "HEAD~1", "HEAD", "1"), switched, durable=False, notes=True
     ),
+    Scenario(
+        "hook pre-push",
+        ("hook", "pre-push", "origin", "git@example.com:team/project.git"),
+        second_to_push,
+        proof=reaches_a_clone,
+        env=(("PRE_COMMIT_TO_REF", "HEAD"),),
+    ),
+    Scenario(
+        "merge-driver",
+        ("merge-driver", ".merge_file_base", ".merge_file_ours", ".merge_file_theirs", "7", "data.dvlite"),
+        merging,
+        proof=merges,
+        durable=False,
+        partial=(".merge_file_ours",),
+        before_again=ours_again,
+    ),
     Scenario("resolve", ("resolve", "--union"), conflict, proof=restores),
+    Scenario("resolve --theirs", ("resolve", "--theirs"), conflict, proof=restores),
+    Scenario("status", ("status",), edited),
+    Scenario("verify", ("verify",), edited),
+    Scenario("fsck", ("fsck", "--deep"), pushed),
     Scenario("stage add", ("stage", "add", "-f", "count", "-d", "raw.txt", "-o", "n", "--", "wc raw.txt > n"), stages),
     Scenario("repro (first)", ("repro",), stages, proof=restores, partial=OUTPUTS),
     Scenario("repro (again)", ("repro",), ran_once, proof=restores, partial=OUTPUTS),
@@ -523,4 +597,5 @@ SCENARIOS = (
         nothing_left=0,
     ),
     Scenario("runs tag", ("runs", "tag", "last:train", "best"), ran_once),
+    Scenario("runs note", ("runs", "note", "last:train", "of the first week"), ran_once),
 )

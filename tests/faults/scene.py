@@ -20,6 +20,7 @@ from tests.conftest import Runner, environment, finished, pytest_configure
 from tests.trees import facts, noise, put
 from tests.warm import running
 
+PARTLY = 3
 HANG = 137  # the exit code of a command that was ended for taking too long
 TRACKED = ("data", "model.bin", "out.bin")
 PIPELINE = "stages:\n  copy:\n    cmd: cp model.bin out.bin\n    deps: [model.bin]\n    outs: [out.bin]\n"
@@ -71,7 +72,8 @@ class FolderPlace:
 class Scenario:
     """A command, where it runs ("here": the clone that pushed, "there": a fresh clone, "nowhere": beside them), and what it promises.
 
-    `starts` names the state before it. `holds` returns what is untrue of exit code 0, or nothing. `code` is its exit code without a fault.
+    `starts` names the state before it. `holds` returns what is untrue of exit code 0, or nothing. `code` is its exit code without a fault,
+    `nothing_left` that of a run after one that did all. `stays` returns what is untrue after all is done, or nothing.
     """
 
     name: str
@@ -80,6 +82,8 @@ class Scenario:
     place: str
     holds: Callable[[Scene], str]
     code: int = 0
+    nothing_left: int | None = None
+    stays: Callable[[Scene], str] | None = None  # none: a fresh clone gets everything
 
 
 @dataclass(slots=True)
@@ -222,6 +226,29 @@ class Scene:
             return f"a fresh clone cannot check the first version out: {done.stderr.strip()[-300:]}"
         same = self.tracked(proof.path) == self.states["pushed"].tracked
         return "" if same else "a fresh clone gets other bytes of the first version"
+
+    def mirrored(self) -> str:
+        """A fresh clone gets every byte from the backup."""
+        target = self.folder / "mirror"
+        shutil.rmtree(target, ignore_errors=True)
+        done = self.run("pull", "-r", "backup", cwd=self._clone(target).path)
+        if done.returncode:
+            return f"a fresh clone cannot pull from the backup: {done.stderr.strip()[-300:]}"
+        return "" if self.tracked(target) == self.state.tracked else "a fresh clone gets other bytes from the backup"
+
+    def purged(self) -> str:
+        """No byte of the model is on the remote or in the cache; a fresh clone gets all else."""
+        piece = self.state.tracked[b"model.bin"][2][30_000:30_050]
+        cache = (path for path in (self.here.path / ".git" / "dvlite" / "cache").rglob("*") if path.is_file())
+        if any(piece in data for data in (*self.place.objects().values(), *(path.read_bytes() for path in cache))):
+            return "content that was purged is still there"
+        target = self.folder / "proof"
+        shutil.rmtree(target, ignore_errors=True)
+        done = self.run("pull", cwd=self._clone(target).path)
+        if done.returncode != PARTLY:
+            return f"a pull without what was purged leaves with {done.returncode}: {done.stderr.strip()[-300:]}"
+        rest = {path: fact for path, fact in self.state.tracked.items() if path not in {b"model.bin", b"out.bin"}}
+        return "" if self.tracked(target) == rest else "a fresh clone does not get all that was not purged"
 
     def delivered(self) -> str:
         """The clone that pulled has every byte."""

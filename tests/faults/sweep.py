@@ -137,7 +137,7 @@ class Sweep:
             fault=fault,
             root=self.world.base,
             log=self._log if log else None,
-            env=self.world.env(),
+            env=self.world.env() | dict(self.scenario.env),
         )
 
     def _proof(self) -> State | None:
@@ -196,6 +196,8 @@ class Sweep:
                 yield "lies", f"left with {ended.code}, yet {difference}: {ended.text[-300:]}"
         else:
             whole = not different(after, self.end)
+            if self.scenario.before_again is not None:
+                self.scenario.before_again(self.world)
             ended = self.run(calls.NO_FAULT)
             if ended.code != self.scenario.code:
                 for command in self.scenario.again:
