@@ -70,7 +70,7 @@ def start(path: Path, run: Runner, url: str | None = None, *options: str) -> Clo
 
     def initialised(folder: Path) -> None:
         git(folder, "init", "-q")
-        Clone(folder, run).dv("init")
+        Clone(folder, run).dv("init", "--no-hooks")
 
     def committed(folder: Path) -> None:
         Clone(copy_of("initialised", initialised, folder), run).commit("Start")

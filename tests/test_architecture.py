@@ -117,6 +117,7 @@ READERS = (
     "files",
     "repo.revisions",
     "repo.config_files",
+    "repo.attributes",
     "repo.ignore",
     "verify.trees",  # files of any name
     "workspace.backups",  # saved pointers, in .git

@@ -28,15 +28,15 @@ from dvlite.errors import DvliteError, NotARepository, Untrusted, UsageError
 
 
 @click.command(cls=Verb, example="dvlite init", codes=(10,))
-@click.option("--hooks", is_flag=True, help="Also install the git hooks.")
+@click.option("--no-hooks", is_flag=True, help="Do not install the git hooks (later: dvlite install).")
 @NO_STAGE
-def init(*, hooks: bool) -> int:
+def init(*, no_hooks: bool) -> int:
     """Start using dvlite in this git work tree."""
     from pathlib import Path
 
     from dvlite.commands.init import init as verb
 
-    return run(lambda s: verb(Path(), s.environ, stage=s.stage(), hooks=hooks, progress=s.progress), text="init")
+    return run(lambda s: verb(Path(), s.environ, stage=s.stage(), hooks=not no_hooks, progress=s.progress), text="init")
 
 
 @click.command(cls=Verb, example="dvlite clone git@example.com:acme/birds", codes=(3, 10, 12, 13))

@@ -13,7 +13,7 @@ from typing import ClassVar
 
 from dvlite.errors import DvliteError, UsageError
 from dvlite.git.program import clone_into
-from dvlite.hooks.scripts import Installed, hooks_place, install_hooks
+from dvlite.hooks.scripts import install_if_possible, installed_hooks
 from dvlite.progress import Progress
 from dvlite.repo.repository import open_repo
 from dvlite.share.fetch_plan import PullResult
@@ -52,21 +52,17 @@ def clone(
         raise DvliteError(f"cannot clone into {quote(str(target))}: there is a git repository already", hint=hint)
     clone_into(url, target, environ)
     repo = open_repo(target, environ, must_be_initialised=False)
-    done: Installed | None = None
-    warnings = []
+    warnings: list[str] = []
     if repo.is_initialised:
         repo.prepare_clone()
-        try:
-            done = install_hooks(repo, hooks_place(repo)) if hooks else None
-        except DvliteError as error:
-            warnings.append(f"no hooks were installed: {error.message} (dvlite install says what can be done)")
+        warnings = install_if_possible(repo) if hooks else []
     return CloneResult(
         url=url,
         directory=str(target),
-        hooks=() if done is None else tuple(done.hooks),
+        hooks=tuple(installed_hooks(repo)) if repo.is_initialised else (),
         has_dvlite=repo.is_initialised,
         elapsed_seconds=time.monotonic() - began,
-        warnings=(*warnings, *(() if done is None else done.warnings)),
+        warnings=tuple(warnings),
     )
 
 

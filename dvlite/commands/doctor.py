@@ -20,8 +20,9 @@ from dvlite.files import existing_folder, file_system, share_blocks, temporary_n
 from dvlite.formats import store_config
 from dvlite.formats.config import LOCAL, is_secret
 from dvlite.git.program import program, program_version
-from dvlite.hooks.scripts import HOOKS, installed_hooks
+from dvlite.hooks.scripts import HOOKS, installed_hooks, obstacle
 from dvlite.progress import Progress
+from dvlite.repo import attributes
 from dvlite.repo.config_files import LOCAL_FILE
 from dvlite.repo.repository import Repo
 from dvlite.show import Show, count, printable, quote, size_text, word
@@ -136,11 +137,14 @@ def _hooks(repo: Repo) -> Iterator[DoctorLine]:
     """Reports hooks and the merge driver; they are optional, but their absence is easily overlooked."""
     there = installed_hooks(repo)
     gone = [name for name in HOOKS if name not in there]
+    why_not = obstacle(repo) if gone else None
+    fix = "dvlite install" if why_not is None else why_not.hint
+    because = "" if why_not is None else f"; {why_not.message}"
     if not there:
-        yield DoctorLine(topic="hooks", text="none: git does not check or update the data", fix="dvlite install")
+        yield DoctorLine(topic="hooks", text=f"none: git does not check or update the data{because}", fix=fix)
     elif gone:
-        text = f"{', '.join(there)}; not {', '.join(gone)}"
-        yield DoctorLine(topic="hooks", text=text, level="warning", fix="dvlite install")
+        text = f"{', '.join(there)}; not {', '.join(gone)}{because}"
+        yield DoctorLine(topic="hooks", text=text, level="warning", fix=fix)
     else:
         yield DoctorLine(topic="hooks", text=f"all: {', '.join(there)}")
     if repo.git.config_get("merge.dvlite.driver"):
@@ -217,6 +221,8 @@ def _pointers(repo: Repo) -> Iterator[DoctorLine]:
     except DvliteError as error:
         yield DoctorLine(topic="pointers", text=error.message, level="problem", fix=error.hint)
         return
+    if filtered := attributes.filtered(repo.git, repo.work_tree.own_files(as_seen=True)):
+        yield DoctorLine(topic="pointers", text=filtered.message, level="problem", fix=filtered.hint)
     size = size_text(sum(item.pointer.size_bytes for item in tracked))
     yield DoctorLine(topic="pointers", text=f"{len(tracked)} tracked path{'s' * (len(tracked) != 1)}, {size}")
     known = set(repo.git.tracked_under([item.path for item in tracked]))

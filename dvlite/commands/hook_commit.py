@@ -18,7 +18,7 @@ from dvlite.hooks.result import Blocked, HookResult
 from dvlite.hooks.tracked_twice import held_twice
 from dvlite.merge.markers import marker_line
 from dvlite.paths import ancestors
-from dvlite.repo import tracked_paths
+from dvlite.repo import attributes, tracked_paths
 from dvlite.repo.repository import Repo, open_cache
 from dvlite.show import printable, quote, short_oid, size_text, some, value_text, word
 from dvlite.workspace.changes import Counts, counts_text, files_text
@@ -126,7 +126,7 @@ def _named(repo: Repo, files: Sequence[FileDifference], found: _Findings) -> lis
         try:
             items += _read(repo, file, contents)
         except FormatError as error:
-            found.blocked.append(_refused(error))
+            found.blocked.append(_refused(attributes.filtered(repo.git, [file.path]) or error))
     return items
 
 

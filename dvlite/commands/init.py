@@ -11,9 +11,9 @@ from typing import ClassVar
 
 from dvlite.files import write_atomic
 from dvlite.formats.config import COMMITTED
-from dvlite.hooks.scripts import hooks_place, install_hooks, installed_hooks
+from dvlite.hooks.scripts import install_if_possible, installed_hooks
 from dvlite.progress import Progress
-from dvlite.repo import config_files, ignore
+from dvlite.repo import attributes, config_files, ignore
 from dvlite.repo.repository import CLONE_SETTINGS, Repo, open_repo
 
 _CONFIG_HEAD = (
@@ -24,12 +24,8 @@ _FILES = (
     config_files.COMMITTED_FILE,
     f"{config_files.FOLDER}/.gitignore",
     ignore.FILE_NAME,
-    ".gitattributes",
+    attributes.FILE_NAME,
 )
-_GITATTRIBUTES = [
-    b"*.dvlite merge=dvlite diff=dvlite text eol=lf",
-    b"dvlite.lock merge=dvlite linguist-generated text eol=lf",
-]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -49,18 +45,17 @@ class InitResult:
 
 
 def init(
-    start: Path, environ: Mapping[str, str], *, stage: bool = True, hooks: bool = False, progress: Progress
+    start: Path, environ: Mapping[str, str], *, stage: bool = True, hooks: bool = True, progress: Progress
 ) -> InitResult:
-    """Sets up the work tree around `start`: settings, ignore files, attributes, and git's settings of this clone.
+    """Sets up the work tree around `start`: settings, ignore files, attributes, and of this clone git's settings and `hooks`.
 
-    Raises NotARepository outside a git work tree, UsageError where `hooks` cannot be installed.
+    Raises NotARepository outside a git work tree. Hooks that cannot be installed are a warning.
     """
     repo = open_repo(start, environ, must_be_initialised=False)
-    place = hooks_place(repo) if hooks else None  # first: raises before anything is written
     with repo.lock():
         existed = repo.is_initialised
         created = _write_files(repo)
-        done = None if place is None else install_hooks(repo, place)
+        warnings = install_if_possible(repo) if hooks else []
         off = {key.partition(".")[0] for key in CLONE_SETTINGS if repo.git.config_get(key) is None}
         repo.prepare_clone()
         unstaged = repo.git.unstaged(
@@ -76,25 +71,29 @@ def init(
         merge_driver=True,
         switched_on=tuple(sorted(off)),
         missing=sum(not os.path.lexists(repo.root / item.path) for item in repo.work_tree.tracked(broken=[])),
-        warnings=() if done is None else tuple(done.warnings),
+        warnings=tuple(warnings),
     )
 
 
 def _write_files(repo: Repo) -> list[str]:
-    """Writes or completes the files that git should have; returns those that changed."""
+    """Writes or completes the files that git should have; returns those that changed. What a sparse checkout leaves out stays so."""
     created = []
+    is_left_out = repo.git.left_out
     config = repo.root / config_files.COMMITTED_FILE
     if not repo.is_initialised:
+        if lost := config_files.removed(repo.git):
+            raise lost
         config.parent.mkdir(exist_ok=True)
         write_atomic(config, _CONFIG_HEAD)
     if repo.config.project is None:
         repo.change_config(COMMITTED, {"project": secrets.token_hex(16)})
         created.append(config_files.COMMITTED_FILE)
-    if ignore.add_lines(config.parent / ".gitignore", _GITIGNORE):
-        created.append(f"{config_files.FOLDER}/.gitignore")
-    if not (repo.root / ignore.FILE_NAME).exists():
+    own = f"{config_files.FOLDER}/.gitignore"
+    if not is_left_out(own) and ignore.add_lines(repo.root / own, _GITIGNORE):
+        created.append(own)
+    if not is_left_out(ignore.FILE_NAME) and not (repo.root / ignore.FILE_NAME).exists():
         write_atomic(repo.root / ignore.FILE_NAME, ignore.TEMPLATE.encode())
         created.append(ignore.FILE_NAME)
-    if ignore.add_lines(repo.root / ".gitattributes", _GITATTRIBUTES):
-        created.append(".gitattributes")
+    if not is_left_out(attributes.FILE_NAME) and attributes.write_lines(repo.root):
+        created.append(attributes.FILE_NAME)
     return created

@@ -32,7 +32,7 @@ from dvlite.pipeline.run_record import Author, Recorder, author
 from dvlite.pipeline.stage_run import RunState, StageRun
 from dvlite.pipeline.stages import Stage, load
 from dvlite.pipeline.staleness import Evaluator, Staleness, explained, needed, of_stages, survey
-from dvlite.pipeline.targets import choose, differing_files, params_file, require_readable
+from dvlite.pipeline.targets import choose, differing_files, params_file, require_readable, without_left_out
 from dvlite.progress import Progress
 from dvlite.repo.repository import Repo, open_cache
 from dvlite.runs.records import open_records
@@ -205,6 +205,9 @@ class _Run:
         self._outs = [out.path for stage in self._graph.stages for out in stage.outs]
         chosen = choose(repo, self._graph, targets, single=options.single, downstream=options.downstream)
         self._stages = chosen.stages
+        if repo.git.is_sparse:
+            self._stages, left_out = without_left_out(repo.work_tree, chosen.stages, is_chosen=bool(targets))
+            self._warnings += left_out
         self._named = chosen.named if targets else frozenset[str]()
         frozen = () if targets else (stage.address for stage in loaded.stages if stage.spec.frozen)
         self._forced = chosen.named.difference(frozen) if options.force else frozenset()  # frozen: only if named

@@ -47,6 +47,7 @@ class StatusResult:
     remote: str | None = None
     unpushed: tuple[str, ...] = ()  # made in this clone, and not pushed since: dvlite push; no remote was asked
     purged: tuple[PurgedFile, ...] = ()  # files whose content was removed for good: nothing is to be done about them
+    left_out: int = 0  # pointers that a sparse checkout leaves out, with their data
     warnings: tuple[str, ...] = ()
 
 
@@ -104,6 +105,7 @@ def status(
         remote=name,
         unpushed=() if check_remote else _unpushed(repo, chosen, uncommitted),
         purged=tuple(file for check in checks for file in check.purged),
+        left_out=repo.work_tree.pointers_left_out() if repo.git.is_sparse and not paths else 0,
         warnings=tuple(warnings),
     )
 

@@ -12,11 +12,12 @@ from typing import TYPE_CHECKING, ClassVar
 
 from dvlite.errors import DvliteError, PartlyDone, StageFailed, UsageError
 from dvlite.formats.pointer import SUFFIX
-from dvlite.git.program import Blobs
+from dvlite.git.blobs import Blobs
 from dvlite.oid import Oid
 from dvlite.paths import overlap
 from dvlite.pipeline.stages import Stage
 from dvlite.progress import Progress
+from dvlite.repo import attributes
 from dvlite.repo.repository import Repo, open_cache
 from dvlite.repo.revisions import WORK_TREE, Revision, files_to_commit
 from dvlite.show import Show, one_line, printable, quote, some, word
@@ -127,7 +128,7 @@ def verify(repo: Repo, options: VerifyOptions, *, progress: Progress) -> VerifyR
     cache = open_cache(repo)
     with (
         ContentSource(repo, cache, options.remote, progress, offline=options.offline) as source,
-        Blobs(repo.git) as blobs,
+        Blobs(repo.git.blob_reader) as blobs,
     ):
         verification = _Verification(repo, source, options, progress)
         if options.commits is not None:
@@ -230,6 +231,8 @@ class _Verification:
         """Verifies one revision."""
         named, checked = self._checked(at)
         self.together.add(checked.findings, checked.unchecked)
+        if at.commit is None:
+            self._add(_filtered(self.repo, at))
         return named
 
     def range(self, wanted: Sequence[str], blobs: Blobs) -> None:
@@ -364,6 +367,14 @@ class _Selection:
         matching = [word for word, path in self._paths.items() if matches(word, path)]
         self._named.update(matching)
         return bool(matching)
+
+
+def _filtered(repo: Repo, at: Revision) -> list[Finding]:
+    """Returns the finding for a file that the commit would hold in another form."""
+    error = attributes.filtered(repo.git, at.own_files(as_seen=True))
+    if error is None:
+        return []
+    return [Finding(kind="pointer-malformed", message=error.message, file=error.file or "", fix=error.hint)]
 
 
 def _line(lock: Lock, entry: object, name: str, item: str | None) -> Callable[[], int]:

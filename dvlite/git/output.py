@@ -14,6 +14,7 @@ from dvlite.errors import DvliteError, FormatError
 from dvlite.files import read_piece
 from dvlite.show import one_line
 
+_REASON_LINES = 4  # of git's message: it breaks sentences
 REGULAR = ("100644", "100755")  # modes of ordinary files
 _COMMIT = re.compile(r"[0-9a-f]{40}([0-9a-f]{24})?")
 _SUFFIX = ".dvlite"
@@ -100,8 +101,8 @@ class TooLarge(FormatError):
 def failed(arguments: Sequence[str], stderr: bytes) -> DvliteError:
     """Returns the error that git's own words make."""
     lines = stderr.decode("utf-8", "replace").strip().splitlines()
-    first = next((line for line in lines if not line.startswith(("warning:", "hint:"))), "it gave no reason")
-    reason = first.removeprefix("fatal: ").removeprefix("error: ").rstrip(".")
+    said = [line.strip() for line in lines if not line.startswith(("warning:", "hint:"))] or ["it gave no reason"]
+    reason = " ".join(line.removeprefix("fatal: ").removeprefix("error: ") for line in said[:_REASON_LINES]).rstrip(".")
     hint = "another git command is running here, or one was killed: see git status" if "index.lock" in reason else None
     return DvliteError(f"git {arguments[0]} failed: {one_line(reason)}", hint=hint)
 

@@ -13,10 +13,10 @@ import shutil
 import subprocess
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Self
 
 from dvlite.errors import DvliteError, FormatError, NotARepository, UsageError
 from dvlite.git import output as git_output
+from dvlite.git.blobs import BlobReader
 from dvlite.git.discover import GitPlaces
 from dvlite.git.output import (
     Change,
@@ -114,11 +114,14 @@ def without_credentials(url: str) -> str:
 class Git:
     """Runs git in one work tree."""
 
-    __slots__ = ("_common_dir", "_env", "_start_of_command", "root")
+    __slots__ = ("_common_dir", "_env", "_left_out", "_start_of_command", "is_sparse", "root")
 
     def __init__(self, places: GitPlaces, environ: Mapping[str, str], *, any_index: bool = False) -> None:
         """`any_index`: GIT_INDEX_FILE is this repository's, wherever it is, for git itself calls us."""
         self.root = places.root
+        # Whether a sparse checkout may leave files out of the work tree; asked first, so that others pay nothing.
+        self.is_sparse = (places.git_dir / "info" / "sparse-checkout").exists()
+        self._left_out: Mapping[str, TreeEntry] | None = None if self.is_sparse else {}
         self._common_dir = Path(os.path.realpath(places.common_dir))
         self._start_of_command = (program(environ, not_in=places.root), "-C", str(places.root), *_SAFE)
         self._env = {name: value for name, value in environ.items() if name not in _REDIRECTS}
@@ -394,6 +397,24 @@ class Git:
         options = ["--others", "--exclude-standard"] if untracked else []
         return git_output.index_entries(self.run("ls-files", "-z", "-t", "-s", "--cached", *options))
 
+    def left_out(self, path: str) -> TreeEntry | None:
+        """Returns the entry in git's index of a file that a sparse checkout leaves out of the work tree, None for any other."""
+        entry = self.all_left_out().get(path)
+        return None if entry is None or os.path.lexists(self.root / path) else entry
+
+    def all_left_out(self) -> Mapping[str, TreeEntry]:
+        """Returns what a sparse checkout leaves out, by path; nothing without one. Runs git once; some may have been written since."""
+        if self._left_out is None:
+            self._left_out = {entry.path: entry for entry in self.list_index() if entry.is_skipped}
+        return self._left_out
+
+    def read_left_out(self, path: str, *, limit_bytes: int) -> bytes | None:
+        """Returns a file that a sparse checkout leaves out, as git's index has it; None for any other."""
+        entry = self.left_out(path)
+        if entry is None or entry.mode not in git_output.REGULAR:
+            return None
+        return self.read_blobs([entry.blob], limit_bytes=limit_bytes)[entry.blob]
+
     def list_tree(self, commit: str, *paths: str, recurse: bool = True) -> Iterator[TreeEntry]:
         """Yields the files of a commit, or those that are one of `paths` or lie below one, sorted; not `recurse`: a folder stands for its files."""
         options = ["-r"] if recurse else []
@@ -423,6 +444,18 @@ class Git:
             git_output.split(self.run("check-ignore", "-z", "--stdin", stdin=git_output.join(paths), check=False))
         )
 
+    def filters(self, paths: Sequence[str]) -> dict[str, str]:
+        """Returns those of `paths` for which git's attributes name a filter, and its name."""
+        if not paths:
+            return {}
+        rows = self.run("check-attr", "-z", "--stdin", "filter", stdin=git_output.join(paths)).split(b"\0")
+        named = zip(map(os.fsdecode, rows[::3]), map(os.fsdecode, rows[2::3]), strict=False)
+        return {path: value for path, value in named if value not in ("unspecified", "unset")}
+
+    def path_of(self, name: str) -> Path:
+        """Returns where a file of git's own folder is, shared by worktrees or not."""
+        return self.root / os.fsdecode(self.run("rev-parse", "--git-path", name).rstrip(b"\n"))
+
     def stage(self, paths: Sequence[str]) -> None:
         """Stages files as they are in the work tree; raises DvliteError naming one that git ignores."""
         if not paths:
@@ -432,9 +465,18 @@ class Git:
         except DvliteError:
             ignored = sorted(self.ignored(paths))
             if not ignored:
+                self._refuse_outside_sparse(paths)
                 raise
             hint = f"see which rule does: git check-ignore -v {word(ignored[0])}"
             raise DvliteError(f"cannot stage {quote(ignored[0])}: git ignores it", hint=hint) from None
+
+    def _refuse_outside_sparse(self, paths: Sequence[str]) -> None:
+        """Raises DvliteError for a path that a dry run shows to be outside of a sparse checkout."""
+        for path in paths if self.is_sparse else ():
+            outside, inside = ("add", "--dry-run", "--sparse", "--"), ("add", "--dry-run", "--")
+            is_taken = self.run(*inside, _LITERAL + path, check=False)
+            if not is_taken and self.run(*outside, _LITERAL + path, check=False):
+                raise outside_sparse(path)
 
     def remove_cached(self, paths: Sequence[str]) -> None:
         """Takes files out of the index and leaves the work tree alone; files that are not in it are passed over."""
@@ -519,51 +561,9 @@ class Git:
         self.run("config", "--local", key, value)
 
 
-class BlobReader:
-    """Reads blobs from one running git: no process for each. A context manager."""
-
-    def __init__(self, process: subprocess.Popen[bytes]) -> None:
-        self._process = process
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._process.kill()
-        self._process.__exit__(None, None, None)
-
-    def read(self, blob: str, limit_bytes: int) -> bytes:
-        """Returns the content of a blob; raises FormatError for one above the limit, after which the reader is of no more use."""
-        assert self._process.stdin is not None
-        self._process.stdin.write(f"{blob}\n".encode())
-        self._process.stdin.flush()
-        return git_output.next_blob(self._process.stdout, blob, limit_bytes)
-
-
-class Blobs:
-    """Content of git's objects, read from one running git that starts with the first; a context manager."""
-
-    def __init__(self, git: Git) -> None:
-        self._git = git
-        self._reader: BlobReader | None = None
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._close()
-
-    def read(self, blob: str, limit_bytes: int) -> bytes:
-        """Returns a blob; raises TooLarge if it has more bytes than the limit."""
-        if self._reader is None:
-            self._reader = self._git.blob_reader()
-        try:
-            return self._reader.read(blob, limit_bytes)
-        except BaseException:  # the rest of its answer is still on its way
-            self._close()
-            raise
-
-    def _close(self) -> None:
-        if self._reader is not None:
-            self._reader.__exit__(None, None, None)
-            self._reader = None
+def outside_sparse(path: str) -> DvliteError:
+    """Returns the error for a file that this sparse checkout leaves out."""
+    folder = path.rpartition("/")[0] or path
+    return DvliteError(
+        f"{quote(path)} is outside of this sparse checkout", hint=f"git sparse-checkout add {word(folder)}"
+    )

@@ -1,6 +1,6 @@
 """Makes the workspace follow pointers that git changed: only those tracked paths, never over edits, from the cache.
 
-Data that the cache lacks is downloaded if it is below `hooks.fetch_limit`. A path that was tracked and is not on disk is not restored.
+Data that the cache lacks is downloaded if it is below `hooks.fetch_limit`, and so are records of runs that a lockfile names now. A path that was tracked and is not on disk is not restored.
 """
 
 from __future__ import annotations
@@ -19,6 +19,9 @@ from dvlite.repo.open_stores import open_remote
 from dvlite.repo.remotes import PlaceUntrusted
 from dvlite.repo.repository import Repo, open_cache
 from dvlite.repo.tracked_paths import Tracked, Unusable
+from dvlite.runs import share
+from dvlite.runs.index import open_index
+from dvlite.runs.records import open_records
 from dvlite.show import printable, size_text, some, word
 from dvlite.store.catalog import Catalog
 from dvlite.workspace.fetch import FetchRequest, fetch_versions
@@ -74,7 +77,7 @@ def follow(repo: Repo, moved: Sequence[FileDifference], progress: Progress, *, l
         part = _part(work, item, before.get(item.path, []))
         if _missing_bytes(work, part) == 0 or (item.push and not _is_here(work, item.path, item.pointer)):
             parts.append(part)  # what its pipeline does not push stays where it was made
-    _fetch(repo, work, parts, done, progress)
+    _fetch(work, parts, done, has_new_runs=_has_new_runs(repo, moved, progress))
     with writer_process_for(work, ((part.path, part.pointer) for part in parts)) as helper:
         how = CheckoutOptions(link="hardlink" in repo.config.links, keep_sparse=True, helper=helper)
         for part in parts:
@@ -136,21 +139,36 @@ def _part(work: Workspace, item: Tracked, before: Sequence[Pointer]) -> FetchReq
 # -- downloads
 
 
-def _fetch(repo: Repo, work: Workspace, parts: Sequence[FetchRequest], done: Followed, progress: Progress) -> None:
-    """Downloads what the cache lacks, if it is within `hooks.fetch_limit`; a remote that is not available makes a note."""
+def _has_new_runs(repo: Repo, moved: Sequence[FileDifference], progress: Progress) -> bool:
+    """Returns whether lockfiles name runs now whose records are not here."""
+    limits = {file.new: lockfile.LIMIT_BYTES for file in moved if file.new is not None and is_lockfile(file.path)}
+    runs = {run for _, data in repo.git.blobs_within(limits) for run in lockfile.run_ids(data)}
+    if not runs:
+        return False
+    with open_index(open_records(repo, progress)) as index:
+        return any(index.row(run) is None for run in runs)
+
+
+def _fetch(work: Workspace, parts: Sequence[FetchRequest], done: Followed, *, has_new_runs: bool) -> None:
+    """Downloads what the cache lacks, if it is within `hooks.fetch_limit`, and records of runs; a remote that is not available makes a note."""
+    repo, progress = work.repo, work.progress
     missing = [(part, _missing_bytes(work, part)) for part in parts]
     wanted = [part for part, size in missing if size != 0]
     limit = repo.config.limit_bytes("hooks.fetch_limit")
     missing_bytes = sum(size or 0 for _, size in missing)
-    if not wanted or not limit or not repo.config.remote_names:
-        return
     if missing_bytes > limit:
-        done.reason = _too_large(missing_bytes, limit)
+        done.reason = _too_large(missing_bytes, limit) if limit else ""
+        wanted = []
+    if not (wanted or has_new_runs) or not limit or not repo.config.remote_names:
         return
     try:
         _, opened = open_remote(repo, work.cache, None, None, patience_seconds=_PATIENCE_SECONDS)
         with opened:
             progress.start(f"looking at {opened.store.label}")
+            if has_new_runs:
+                share.receive(repo, opened, progress)
+            if not wanted:
+                return
             catalog = Catalog(opened, progress, to_read=True).look()
             planned = fetch_versions(catalog, work.cache, wanted, progress, dry_run=True).paths
             size_bytes = sum(one.size_bytes for one in planned)

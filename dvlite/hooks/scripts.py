@@ -42,8 +42,9 @@ if [ -x "$before" ]; then input 2>/dev/null | "$before" "$@" || exit $?; fi
 _SWITCH = """\
 case "${DVLITE_HOOKS:-}" in 0 | off | no | false) exit 0 ;; esac
 """
+# A sparse checkout may leave the folder out.
 _ONLY_WITH_DVLITE = """\
-[ -f .dvlite/config.yaml ] || exit 0
+[ -f .dvlite/config.yaml ] || git cat-file -e :.dvlite/config.yaml 2>/dev/null || exit 0
 """
 # A branch with data may be pushed from one without.
 _ONLY_WHERE_IT_WAS_USED = """\
@@ -121,10 +122,7 @@ def install_hooks(repo: Repo, place: HooksFolder, *, force: bool = False) -> Ins
     Raises UsageError, unless `force`, before it would move a hook of the work tree.
     """
     done = Installed(place.folder)
-    foreign = [name for name in HOOKS if _is_foreign(place.folder / name)]
-    _refuse_two(place.folder, foreign)
-    if place.shared and foreign and not force:
-        _refuse_in_work_tree(repo, [_within(repo, place.folder / name) for name in foreign])
+    foreign = _foreign_hooks(repo, place, force=force)
     program = "''" if place.shared else shlex.quote(_program())  # other users have other folders
     with _reported(place.folder):
         place.folder.mkdir(parents=True, exist_ok=True)
@@ -150,6 +148,25 @@ def install_hooks(repo: Repo, place: HooksFolder, *, force: bool = False) -> Ins
             f"hooks of this repository are in the work tree: commit {where} for all, or have git ignore it"
         )
     return done
+
+
+def obstacle(repo: Repo) -> DvliteError | None:
+    """Returns why `install_hooks` would refuse, None if it would not; changes nothing."""
+    try:
+        _foreign_hooks(repo, hooks_place(repo), force=False)
+    except DvliteError as error:
+        return error
+    return None
+
+
+def install_if_possible(repo: Repo) -> list[str]:
+    """Installs the hooks, unless all of them call dvlite already; returns warnings, with the ways out where it is not possible."""
+    if len(installed_hooks(repo)) == len(HOOKS):
+        return []
+    try:
+        return install_hooks(repo, hooks_place(repo)).warnings
+    except DvliteError as error:
+        return ["; ".join([f"git hooks were not installed: {error.message}", *(error.hint or "").splitlines()])]
 
 
 def _never_ran(name: str, original: Path) -> str:
@@ -297,6 +314,15 @@ def _is_link(folder: Path, entry: str) -> bool:
 
 def _link_to(folder: Path, entry: str) -> str:
     return os.path.join("..", os.path.basename(os.path.realpath(folder)), entry)
+
+
+def _foreign_hooks(repo: Repo, place: HooksFolder, *, force: bool) -> list[str]:
+    """Returns the hooks that have to run before dvlite's; raises as `install_hooks`."""
+    foreign = [name for name in HOOKS if _is_foreign(place.folder / name)]
+    _refuse_two(place.folder, foreign)
+    if place.shared and foreign and not force:
+        _refuse_in_work_tree(repo, [_within(repo, place.folder / name) for name in foreign])
+    return foreign
 
 
 def _refuse_two(folder: Path, foreign: Sequence[str]) -> None:

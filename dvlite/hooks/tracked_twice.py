@@ -11,7 +11,6 @@ from collections.abc import Iterable, Iterator, Sequence
 from dvlite.errors import DvliteError
 from dvlite.formats.pointer import SUFFIX
 from dvlite.paths import ancestors, is_inside
-from dvlite.repo import ignore
 from dvlite.repo.tracked_paths import Tracked
 from dvlite.workspace.workspace import Workspace
 
@@ -26,7 +25,7 @@ def held_twice(work: Workspace, paths: Sequence[str], tracked_before: Iterable[s
     if not _is_likely(work, paths, tracked_before):
         return []
     tracked = {item.path: item for item in work.repo.work_tree.tracked(broken=[])}
-    rules = ignore.load(work.repo.root)
+    rules = work.repo.work_tree.ignore_rules
     files_by_path: dict[str, list[str]] = {}
     for path in paths:
         outer = next((above for above in (path, *ancestors(path)) if above in tracked), None)

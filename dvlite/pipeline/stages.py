@@ -130,6 +130,15 @@ def load(at: Revision, files: Sequence[str] | None = None) -> Loaded:
     return Loaded(tuple(stages), tuple(broken))
 
 
+def left_out(at: Revision, stages: Sequence[Stage]) -> dict[str, str]:
+    """Returns the stages that a sparse checkout leaves out, by address, each with a file of it or a dependency that is not here."""
+    files = {stage.address: [stage.file, *(place.path for place in (*stage.deps, *stage.params))] for stage in stages}
+    absent = {
+        name: next((file for path in paths if (file := at.left_out(path))), None) for name, paths in files.items()
+    }
+    return {name: file for name, file in absent.items() if file is not None}
+
+
 def stages_of(at: Revision, file: str) -> list[Stage] | None:
     """Returns the stages of one pipeline file, None where there is none. Raises FormatError."""
     data = at.read(file, LIMIT_BYTES)

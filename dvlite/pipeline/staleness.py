@@ -23,7 +23,7 @@ from dvlite.pipeline.graph import StageGraph, build
 from dvlite.pipeline.params import Params
 from dvlite.pipeline.preflight import assume_followed
 from dvlite.pipeline.reasons import Reason, StaleStage
-from dvlite.pipeline.stages import Stage, StageParams, StagePath, captured_name, load
+from dvlite.pipeline.stages import Stage, StageParams, StagePath, captured_name, left_out, load
 from dvlite.repo.repository import Repo
 from dvlite.repo.revisions import Revision
 from dvlite.repo.tracked_paths import Tracked
@@ -374,7 +374,9 @@ def stages_out_of_date(
     except DvliteError as error:
         return (), (*problems, error)
     unknown: dict[str, DvliteError] = {}
-    outlooks = survey(graph, evaluator, graph.stages, problems=unknown)
+    absent = left_out(at, graph.stages) if repo.git.is_sparse else {}
+    here = [stage for stage in graph.stages if stage.address not in absent]
+    outlooks = survey(graph, evaluator, here, problems=unknown)
     stale = (
         StaleStage(
             stage=outlook.stage.address,

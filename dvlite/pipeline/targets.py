@@ -13,10 +13,11 @@ from dvlite.formats import lockfile
 from dvlite.git.output import is_lockfile
 from dvlite.paths import is_inside
 from dvlite.pipeline.graph import StageGraph
-from dvlite.pipeline.stages import Stage
+from dvlite.pipeline.stages import Stage, left_out
 from dvlite.repo.repository import Repo
+from dvlite.repo.revisions import Revision
 from dvlite.repo.tracked_paths import Tracked, Unusable
-from dvlite.show import quote
+from dvlite.show import quote, some, word
 from dvlite.workspace import sparse
 from dvlite.workspace.path_args import stages_named
 
@@ -58,6 +59,23 @@ def _meant(repo: Repo, graph: StageGraph, word: str) -> list[str]:
     if not stages:
         raise _unknown(word, by_address)
     return stages
+
+
+def without_left_out(at: Revision, stages: Sequence[Stage], *, is_chosen: bool) -> tuple[tuple[Stage, ...], list[str]]:
+    """Returns the stages that a sparse checkout does not leave out, and a warning about the others.
+
+    Raises UsageError if nothing remains, and where the user has chosen the stages.
+    """
+    absent = left_out(at, stages)
+    if not absent:
+        return tuple(stages), []
+    file = next(iter(absent.values()))
+    reason = f"{some(list(absent))}: the sparse checkout leaves out {quote(file)}"
+    if is_chosen or len(absent) == len(stages):
+        raise UsageError(
+            f"cannot run {reason}", hint=f"git sparse-checkout add {word(posixpath.dirname(file) or file)}"
+        )
+    return tuple(stage for stage in stages if stage.address not in absent), [f"not looked at: {reason}"]
 
 
 def require_readable(stages: Iterable[Stage], broken: Iterable[DvliteError], tracked: Iterable[Tracked]) -> None:

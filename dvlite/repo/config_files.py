@@ -7,7 +7,7 @@ import sys
 from collections.abc import Mapping
 from pathlib import Path
 
-from dvlite.errors import FormatError, UsageError
+from dvlite.errors import FormatError, NotARepository, UsageError
 from dvlite.files import os_error, read_regular, write_atomic
 from dvlite.formats import config
 from dvlite.formats.config import COMMITTED, LOCAL, SYSTEM, USER, Config, Setting, Value
@@ -26,6 +26,8 @@ def load(root: Path | None, environ: Mapping[str, str], git: Git | None = None) 
     for layer in (SYSTEM, USER) if root is None else (SYSTEM, USER, COMMITTED, LOCAL):
         path = path_of(layer, root, environ)
         data = None if path is None else _read(path, layer)
+        if data is None and layer == COMMITTED and git is not None:
+            data = git.read_left_out(COMMITTED_FILE, limit_bytes=_LIMIT_BYTES)
         if path is None or data is None:
             continue
         if layer == LOCAL and git is not None and git.tracked_under([LOCAL_FILE]):
@@ -37,6 +39,16 @@ def load(root: Path | None, environ: Mapping[str, str], git: Git | None = None) 
     if not environ.keys().isdisjoint(config.ENVIRONMENT_KEYS):
         layers.append(config.from_environment(environ))
     return config.merge(layers)
+
+
+def removed(git: Git) -> NotARepository | None:
+    """Returns the error for committed settings that git has and the work tree has lost; None where git has none."""
+    if git.head() is None or git.read_file("HEAD", COMMITTED_FILE, limit_bytes=_LIMIT_BYTES) is None:
+        return None
+    return NotARepository(
+        f"'{COMMITTED_FILE}' is gone from the work tree, and the last commit has it",
+        hint=f"git checkout HEAD -- {FOLDER}",
+    )
 
 
 def read(layer: str, root: Path | None, environ: Mapping[str, str]) -> Mapping[str, Setting]:

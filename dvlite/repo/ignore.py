@@ -54,14 +54,8 @@ class Ignore:
         return self.match(path, is_dir=False) or any(self.match(outer, is_dir=True) for outer in between)
 
 
-def load(root: Path) -> Ignore:
-    """Reads the rules of the repository at `root`; raises FormatError naming a line that is no pattern."""
-    data = read_regular(root / FILE_NAME, FILE_NAME, LIMIT_BYTES + 1)
-    return Ignore() if data is None else parse(data)
-
-
 def parse(data: bytes) -> Ignore:
-    """Returns the rules that a `.dvliteignore` states; raises as `load`."""
+    """Returns the rules that a `.dvliteignore` states; raises FormatError naming a line that is no pattern."""
     if len(data) > LIMIT_BYTES:
         raise FormatError(
             f"cannot read '{FILE_NAME}': it has more than {LIMIT_BYTES} bytes", hint="use fewer, wider patterns"

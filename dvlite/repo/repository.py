@@ -13,11 +13,11 @@ from pathlib import Path
 
 from dvlite import files
 from dvlite.errors import DvliteError, NotARepository, Untrusted, UsageError
-from dvlite.formats.config import Config, Setting, Value
+from dvlite.formats.config import COMMITTED, Config, Setting, Value
 from dvlite.git import discover
-from dvlite.git.program import Git
+from dvlite.git.program import Git, outside_sparse
 from dvlite.progress import Progress
-from dvlite.repo import config_files, ignore, remotes
+from dvlite.repo import attributes, config_files, ignore, remotes
 from dvlite.repo.remotes import RemoteSettings
 from dvlite.repo.revisions import WORK_TREE, Revision
 from dvlite.show import quote
@@ -90,7 +90,8 @@ class Repo:
 
     @property
     def is_initialised(self) -> bool:
-        return (self.root / config_files.COMMITTED_FILE).is_file()
+        file = config_files.COMMITTED_FILE
+        return (self.root / file).is_file() or self.git.left_out(file) is not None
 
     def remote(self, name: str | None = None, *, to_push: bool = False) -> RemoteSettings:
         """Returns where a remote is (the default one without a name) and how to reach it; makes no request.
@@ -179,11 +180,13 @@ class Repo:
     def stage(self, paths: Sequence[str], *, enabled: bool | None = None) -> tuple[str, ...]:
         """Puts files into git's index as they are now (gone ones leave it), unless `core.autostage` or `enabled` says no.
 
-        Returns what was staged.
+        Returns what was staged. Raises FormatError, with nothing staged, where a filter of git would change one of dvlite's own files.
         """
         if not paths or not (self.config.autostage if enabled is None else enabled):
             return ()
         there = [path for path in paths if files.is_there(self.root / path)]
+        if error := attributes.filtered(self.git, there):
+            raise error
         self.git.stage(there)
         if len(there) < len(paths):
             self.git.remove_cached([path for path in paths if path not in there])
@@ -250,7 +253,12 @@ class Repo:
         return config_files.read(layer, self.root, self._environ)
 
     def change_config(self, layer: str, settings: Mapping[str, Value | None]) -> Path:
-        """Changes a layer's config file, reads all of them again, and returns the path of the one that changed."""
+        """Changes a layer's config file, reads all of them again, and returns the path of the one that changed.
+
+        Raises DvliteError for a file that a sparse checkout leaves out.
+        """
+        if layer == COMMITTED and self.git.left_out(config_files.COMMITTED_FILE) is not None:
+            raise outside_sparse(config_files.COMMITTED_FILE)
         path = config_files.change(layer, settings, self.root, self._environ, private=self.git_dir)
         self.config = config_files.load(self.root, self._environ, self.git)
         return path
@@ -287,8 +295,12 @@ def open_repo(
     if str(owner) not in own:
         git.check_ownership()  # git knows which strangers this user trusts
     config = config_files.load(places.root, environ, git)
-    if must_be_initialised and not (places.root / config_files.COMMITTED_FILE).is_file():
-        raise NotARepository(f"dvlite is not initialised in {quote(str(places.root))}", hint="dvlite init")
+    if must_be_initialised and not (
+        (places.root / config_files.COMMITTED_FILE).is_file() or git.left_out(config_files.COMMITTED_FILE)
+    ):
+        raise config_files.removed(git) or NotARepository(
+            f"dvlite is not initialised in {quote(str(places.root))}", hint="dvlite init"
+        )
     return Repo(places, cwd, environ, git, config, wait=wait)
 
 

@@ -20,8 +20,10 @@ from dvlite.errors import DvliteError, FormatError
 from dvlite.files import read_regular, refused
 from dvlite.formats import lockfile, parameters, pointer, strict_yaml
 from dvlite.formats.lockfile import Lockfile
+from dvlite.formats.pointer import SUFFIX
+from dvlite.git.blobs import Blobs
 from dvlite.git.output import REGULAR, TooLarge, is_lockfile, is_pipeline_file, is_pointer
-from dvlite.git.program import Blobs, Git
+from dvlite.git.program import Git
 from dvlite.repo import ignore, tracked_paths
 from dvlite.repo.tracked_paths import Tracked, Unusable
 
@@ -162,13 +164,17 @@ class Revision:
     def read(self, path: str, limit_bytes: int | None = None) -> bytes | None:
         """Returns a file, None where there is none; the limit is that of its format, if none is given. Opening one on disk never waits.
 
+        What a sparse checkout leaves out of the work tree is as git's index has it.
         Raises FormatError for a link, which could lead to any file of this machine or to a device without end, and for a file of git above
         the limit. Of a file on disk one byte more than the limit is returned, so that its format can refuse it.
         """
         if limit_bytes is None:
             limit_bytes = limit_of(path)
         if self.is_on_disk:
-            return read_regular(self._root / path, self.shown(path), limit_bytes + 1)
+            data = read_regular(self._root / path, self.shown(path), limit_bytes + 1)
+            if data is None and self._git.is_sparse:
+                return self._git.read_left_out(path, limit_bytes=limit_bytes)
+            return data
         file = self.files.by_name.get(path)
         if file is None or file.mode == SUBMODULE:
             return None
@@ -316,7 +322,7 @@ class Revision:
         return tuple(stages)
 
     def tracked(self, broken: list[DvliteError] | None = None) -> list[Tracked]:
-        """Returns the tracked paths, cached outputs of stages included, sorted.
+        """Returns the tracked paths, cached outputs of stages included, sorted; of the work tree without those that a sparse checkout leaves out.
 
         Raises Unusable for a pointer or lockfile that cannot be used; with a list, those go there and the rest is returned. What overlaps
         is refused likewise.
@@ -329,7 +335,9 @@ class Revision:
                 raise error
             broken.append(error)
 
-        rows = self._tracked_by_disk(refuse) if self.commit is None else self._tracked_by_commit(self.commit, refuse)
+        rows: Iterator[Tracked] = (
+            self._tracked_by_disk(refuse) if self.commit is None else self._tracked_by_commit(self.commit, refuse)
+        )
         tracked = tracked_paths.without_overlap(list(rows), refuse)
         if self.commit is not None and not broken:
             self._tracked = tracked
@@ -349,7 +357,26 @@ class Revision:
             except DvliteError as error:
                 refuse(Unusable(name, error))
             else:
-                yield from rows
+                yield from (row for row in rows if not self._git.is_sparse or self.left_out(row.path) is None)
+
+    def left_out(self, path: str) -> str | None:
+        """Returns a file that a sparse checkout leaves out of the work tree, at a path or below it; None for none.
+
+        Of data that is not here, that is its pointer or, of an output, the `.gitignore` beside it.
+        """
+        names = self._git.all_left_out()
+        if not names or self.commit is not None:
+            return None
+        ignores = f"{posixpath.dirname(path)}/.gitignore".lstrip("/")
+        beside = () if os.path.lexists(self._root / path) else (path + SUFFIX, ignores)
+        return next((name for name in (*at(sorted(names), path), *beside) if self._git.left_out(name)), None)
+
+    def pointers_left_out(self) -> int:
+        """Returns how many pointers a sparse checkout leaves out of the work tree; outputs are not counted."""
+        names = self._git.all_left_out()
+        return sum(
+            is_pointer(name) and not is_lockfile(name) and self._git.left_out(name) is not None for name in names
+        )
 
     def _why_not_real(self, path: str) -> str | None:
         return None if self._is_real_folder(path) else "is behind a symbolic link"

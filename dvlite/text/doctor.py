@@ -21,6 +21,7 @@ def text(result: DoctorResult, show: Show) -> Iterator[str]:
         mark = "" if line.level == "ok" else show.style(_COLORS[line.level], line.level + ": ")
         yield f"{first:{width}}  {mark}{line.text}"
         if line.fix is not None:
-            yield f"{'':{width}}  {show.style('cyan', 'fix:')} {line.fix}"
+            for fix in line.fix.splitlines():
+                yield f"{'':{width}}  {show.style('cyan', 'fix:')} {fix}"
     if result.ok and not show.quiet:
         yield "No problem found."

@@ -16,8 +16,7 @@ def text(result: InitResult, show: Show) -> Iterator[str]:
         return
     verb = "Already initialised" if result.existed and not result.created else "Initialised"
     hooks = ", ".join(result.hooks) or "none (dvlite install)"
-    facts = f"  Hooks: {hooks}. Merge driver: on." if result.hooks or result.existed else ""
-    yield f"{verb} {printable(result.root)}{facts}"
+    yield f"{verb} {printable(result.root)}  Hooks: {hooks}. Merge driver: on."
     if result.existed and result.switched_on:
         yield f"switched on in this clone: {', '.join(_SWITCHES[one] for one in result.switched_on)}"
     yield from show.staged(result.staged, () if result.staged else result.created)

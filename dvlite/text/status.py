@@ -72,12 +72,13 @@ def text(result: StatusResult, show: Show) -> Iterator[str]:
         yield from table(rows, indent="  ")
         if len(result.purged) > _MOST_PURGED and not show.verbose:
             yield f"  {count(len(result.purged) - _MOST_PURGED, 'more file')} (-v)"
-    if not result.tracked and result.clean:
+    left_out = f", {result.left_out:,} left out by the sparse checkout" if result.left_out else ""
+    if not result.tracked and result.clean and not left_out:
         yield "Nothing is tracked yet."
         yield from show.next_step("dvlite add PATH")
     elif result.clean:
         pushed = f", complete on {remote}" if result.not_pushed is not None else ""
-        yield f"Clean: {count(result.tracked, 'tracked path')}{pushed}."
+        yield f"Clean: {count(result.tracked, 'tracked path')}{pushed}{left_out}."
     if result.unpushed:
         yield _heading("Not pushed yet", "dvlite push", show)
         yield f"  {show.some([show.path(path) for path in result.unpushed])}"

@@ -14,6 +14,7 @@ from dvlite.errors import DvliteError, UsageError
 from dvlite.formats.pointer import SUFFIX
 from dvlite.git.output import is_lockfile
 from dvlite.paths import ancestors
+from dvlite.repo import attributes
 from dvlite.repo.repository import Repo
 from dvlite.repo.tracked_paths import Tracked, Unusable, why_untrackable
 from dvlite.show import quote, word
@@ -102,6 +103,8 @@ def refuse_untrackable(repo: Repo, paths: Sequence[str], tracked: Mapping[str, T
                 f"cannot track {quote(shown)}: it is inside {quote(repo.display(above))}, which is given too"
             )
     _refuse_ignored_pointers(repo, paths)
+    if error := attributes.filtered(repo.git, [path + SUFFIX for path in paths]):
+        raise error
     _refuse_in_git(repo, paths)
 
 

@@ -11,6 +11,7 @@ from collections.abc import Callable, Collection, Sequence
 from dvlite.errors import DvliteError, ObjectCorrupt, ObjectMissing, UsageError
 from dvlite.formats.pointer import SUFFIX
 from dvlite.git.output import is_lockfile, is_pipeline_file
+from dvlite.git.program import outside_sparse
 from dvlite.paths import is_inside
 from dvlite.repo.repository import Repo
 from dvlite.repo.tracked_paths import Tracked, Unusable, address
@@ -39,6 +40,8 @@ def select(
     for argument in arguments:
         matched = _matches(repo, tracked, argument, listing or (lambda _: None))
         if not matched:
+            if left_out := repo.work_tree.left_out(repo.relative(argument)):
+                raise outside_sparse(left_out)
             raise UsageError(f"{quote(argument)} is not tracked by dvlite", hint=_meant(repo, tracked, argument))
         for position, pattern in matched:
             if pattern is None:

@@ -19,7 +19,6 @@ from dvlite.formats.pointer import Pointer
 from dvlite.oid import Digest, Oid, digest_bytes
 from dvlite.paths import ancestors
 from dvlite.progress import Progress
-from dvlite.repo import ignore
 from dvlite.repo.repository import Repo
 from dvlite.repo.tracked_paths import Tracked
 from dvlite.show import quote
@@ -42,7 +41,7 @@ class Workspace:
         self.cache = cache
         self.progress = progress
         self.sparse = sparse.load(repo.state_dir) if (repo.state_dir / sparse.FILE).exists() else {}
-        self._ignore = ignore.load(repo.root)
+        self._ignore = repo.work_tree.ignore_rules
 
     def location(self, path: str) -> Path:
         return self.repo.root / path

@@ -19,7 +19,7 @@ def start_project(folder, invoke):
     def build(folder):
         first_commit(folder)
         project = Project(folder, invoke)
-        project.dvlite("init")
+        project.dvlite("init", "--no-hooks")
         project.commit("Use dvlite")
 
     return Project(copy_of("project", build, folder), invoke)

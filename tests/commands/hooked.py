@@ -52,7 +52,7 @@ def with_hooks(folder, invoke):
     """Makes a folder a repository with dvlite and its hooks, committed; `dvlite` is on PATH."""
     first_commit(folder)
     made = Hooked(folder, invoke)
-    made.dvlite("init", "--hooks")
+    made.dvlite("init")
     made.commit("Use dvlite")
 
 

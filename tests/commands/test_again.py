@@ -34,7 +34,7 @@ def test_add_stages_pointers_and_ignore_files(project):
 
 def test_init_stages_its_files(project):
     project.git("rm", "-rq", "--cached", ".dvlite", ".gitattributes", ".dvliteignore")
-    project.dvlite("init")
+    project.dvlite("init", "--no-hooks")
     assert state(project) == []
 
 

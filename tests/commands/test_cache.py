@@ -180,7 +180,7 @@ def other_project(shared, invoke, tmp_path, monkeypatch):
     other = Project(tmp_path / "other", invoke)
     other.root.mkdir()
     first_commit(other.root)
-    other.dvlite("init")
+    other.dvlite("init", "--no-hooks")
     other.commit("Use dvlite")
     for project in (shared, other):
         project.write("model.pt", data)

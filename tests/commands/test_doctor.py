@@ -16,7 +16,7 @@ QUIET = NullProgress()
 
 @pytest.fixture
 def work(git_repo):
-    init(git_repo, os.environ, progress=QUIET)
+    init(git_repo, os.environ, hooks=False, progress=QUIET)
     return git_repo
 
 

@@ -71,7 +71,7 @@ def stored(tmp_path, invoke, monkeypatch):
         repo.mkdir()
         subprocess.run(["git", "init", "--quiet"], cwd=repo, check=True)
         made = Project(repo, invoke)
-        made.dvlite("init")
+        made.dvlite("init", "--no-hooks")
         for number in range(12):
             made.write(f"data/{number}", f"number {number}\n" * 20)
         made.write("data/large", noise(300_000, 1))

@@ -48,7 +48,7 @@ def three(tmp_path, invoke):
     def build(folder):
         first_commit(folder)
         project = Project(folder, invoke)
-        project.dvlite("init")
+        project.dvlite("init", "--no-hooks")
         fill(project)
         for number in range(3):
             project.write("data/sub/b.txt", noise(400, number))
@@ -212,7 +212,7 @@ def other(three, invoke, tmp_path, monkeypatch):
     made = Project(tmp_path / "other", invoke)
     made.root.mkdir()
     first_commit(made.root)
-    made.dvlite("init")
+    made.dvlite("init", "--no-hooks")
     made.write("model.pt", noise(120_000, 7))
     made.dvlite("add", "model.pt")
     (made.root / "model.pt.dvlite").unlink()
@@ -237,7 +237,7 @@ def test_the_clone_whose_own_cache_is_shared_is_asked_too(three, tmp_path, invok
     guest = Project(tmp_path / "guest", invoke)
     guest.root.mkdir()
     first_commit(guest.root)
-    guest.dvlite("init")
+    guest.dvlite("init", "--no-hooks")
     monkeypatch.setenv("DVLITE_CACHE_DIR", str(three.cache))
     guest.write("own", "x")
     guest.dvlite("add", "own")
@@ -258,7 +258,7 @@ def dropped(tmp_path, invoke, monkeypatch):
         (base / "repo").mkdir()
         first_commit(base / "repo")
         project = Project(base / "repo", invoke)
-        project.dvlite("init")
+        project.dvlite("init", "--no-hooks")
         project.dvlite("remote", "add", "../store")
         for number in range(3):
             project.write("data/a", noise(400, number))

@@ -184,7 +184,7 @@ def test_a_first_commit_is_looked_at(tmp_path, invoke, on_path):
     (tmp_path / "new").mkdir()
     made = Hooked(tmp_path / "new", invoke)
     made.git("init", "-q")
-    made.dvlite("init", "--hooks")
+    made.dvlite("init")
     made.write("data/one.txt", "one")
     made.dvlite("add", "data")
     made.write("data/two.txt", "two")

@@ -96,6 +96,14 @@ def test_a_merge_and_a_pull_bring_the_data_of_others(team, tmp_path):
     assert " downloaded. " in lines[0]
     assert "bobs.txt" in team.listing()
     assert team.is_clean()
+    # The records of runs come with the lockfile that names them.
+    bob.write("dvlite.yaml", "stages:\n  s: {cmd: cp data/bobs.txt m, deps: [data], outs: [m]}\n")
+    bob.dvlite("repro", "-q")
+    bob.save("A stage")
+    bob.does("push", "-q")
+    assert team.json("runs")["runs"] == []
+    team.does("pull", "-q")
+    assert [run["stage"] for run in team.json("runs")["runs"]] == ["s"]
 
 
 def test_a_squashed_merge_is_followed_from_the_index(team):

@@ -18,7 +18,7 @@ def test_a_day_of_two_people(tmp_path, invoke, monkeypatch, weed, s3_url, on_pat
     subprocess.run(["git", "init", "-q", "--bare", str(tmp_path / "birds.git")], check=True)
     subprocess.run(["git", "clone", "-q", "birds.git", "ann"], cwd=tmp_path, check=True, capture_output=True)
     ann = Hooked(tmp_path / "ann", invoke)
-    ann.dvlite("init", "--hooks")
+    ann.dvlite("init")
     for number in range(IMAGES):
         ann.write(f"data/images/{number}.jpg", os.urandom(10_000))
     ann.dvlite("add", "data/images")

@@ -23,7 +23,7 @@ def git(folder: Path, *arguments: str) -> str:
 
 
 def start(folder, **options):
-    return init(folder, os.environ, progress=NullProgress(), **options)
+    return init(folder, os.environ, progress=NullProgress(), **{"hooks": False, **options})
 
 
 def test_init_writes_and_stages_its_files(git_repo):
@@ -50,6 +50,17 @@ def test_init_completes_what_is_missing_and_keeps_what_is_there(git_repo):
     assert start(git_repo).created == (".dvlite/.gitignore",)
     assert (git_repo / ".gitattributes").read_text().startswith("*.py diff=python\n*.dvlite ")
     assert (git_repo / ".dvliteignore").read_text() == "*.tmp\n"
+
+
+def test_settings_that_the_last_commit_has_are_not_written_anew(git_repo):
+    start(git_repo)
+    git(git_repo, "commit", "-qm", "Start")
+    (git_repo / FILES[0]).unlink()
+    for attempt in (start, lambda folder: open_repo(folder, os.environ)):
+        with pytest.raises(NotARepository) as caught:
+            attempt(git_repo)
+        assert caught.value.hint == "git checkout HEAD -- .dvlite"
+    assert not (git_repo / FILES[0]).exists()
 
 
 def test_init_without_staging_leaves_gits_index_alone(git_repo):
@@ -115,7 +126,7 @@ def test_a_clone_that_fails_leaves_nothing(tmp_path):
 
 def test_init_in_a_clone_says_what_it_switched_on_and_whether_data_is_missing(team, tmp_path, invoke):
     team.git("clone", "-q", str(tmp_path / "bare.git"), str(tmp_path / "clone"))
-    done = invoke("init", cwd=tmp_path / "clone").stdout.splitlines()
+    done = invoke("init", "--no-hooks", cwd=tmp_path / "clone").stdout.splitlines()
     assert done[0].endswith("clone  Hooks: none (dvlite install). Merge driver: on.")
     assert done[1].startswith("switched on in this clone: git diff shows ")
     assert "git merges pointers by file" in done[1]

@@ -100,13 +100,30 @@ def test_uninstall_takes_only_what_dvlite_set_for_merges(bare):
 
 def test_init_and_clone_install_them(git_repo, invoke, tmp_path):
     made = Hooked(git_repo, invoke)
-    assert "Hooks: pre-commit, pre-push" in made.dvlite("init", "--hooks").stdout
+    assert "Hooks: pre-commit, pre-push" in made.dvlite("init").stdout
     made.git("commit", "-qm", "Use dvlite")
     cloned = made.json("clone", made.root, tmp_path / "one", "--no-data", cwd="..")
     assert cloned["hooks"] == HOOKS
     assert (tmp_path / "one" / ".git" / "hooks" / "pre-push").is_file()
     assert made.json("clone", made.root, tmp_path / "two", "--no-data", "--no-hooks", cwd="..")["hooks"] == []
     assert not (tmp_path / "two" / ".git" / "hooks" / "pre-push").exists()
+
+
+def test_init_goes_on_where_hooks_are_not_its_own_and_doctor_prints_the_ways_out(git_repo, invoke):
+    made = Hooked(git_repo, invoke)
+    made.git("config", "core.hooksPath", ".husky/_")
+    old_hook(made.root / ".husky" / "_", "pre-commit")
+    done = made.json("init")
+    assert (done["hooks"], len(done["warnings"])) == ([], 1)
+    assert "husky" in done["warnings"][0]
+    assert "dvlite hook pre-commit" in done["warnings"][0]
+    lines = [line for line in made.json("doctor")["lines"] if line["topic"] == "hooks"]
+    assert "dvlite hook pre-commit" in lines[0]["fix"]
+    for name in HOOKS:  # called from the user's own: nothing is missing
+        old_hook(made.root / ".husky", name, f'#!/bin/sh\ndvlite hook {name} "$@"\n')
+        old_hook(made.root / ".husky" / "_", name)
+    again = made.json("init")
+    assert (again["hooks"], again["warnings"]) == (HOOKS, [])
 
 
 def test_the_hook_that_was_there_runs_first_and_may_refuse(team, seen, tmp_path):
@@ -200,7 +217,7 @@ def test_a_folder_of_the_user_outside_the_repository_is_refused_without_force(ba
     assert "--force" in done.stderr
     assert not shared.exists()
     cloned = bare.dvlite("clone", bare.root, tmp_path / "one", "--no-data")
-    assert "no hooks were installed" in cloned.stderr
+    assert "git hooks were not installed" in cloned.stderr
     assert bare.json("install", "--force")["folder"] == str(shared)
     bare.write("x", b"\0" * (11 << 20))
     bare.git("add", "x")

@@ -161,7 +161,7 @@ def test_the_merge_needs_no_data_and_the_listing_is_fetched_alone(started, tmp_p
     started.dvlite("push", "--all-branches")
     clone = colleague(started)
     clone = Merging(clone.root, clone._invoke)
-    clone.dvlite("init")
+    clone.dvlite("init", "--no-hooks")
     clone.git("branch", "-q", "other", "origin/other")
     code, said = clone.try_git("merge", "other")
     assert code == 1
@@ -186,7 +186,7 @@ def test_what_was_merged_without_its_data_can_be_pushed(started, tmp_path, colle
     clone = colleague(started)
     clone = Merging(clone.root, clone._invoke)
     clone.dvlite("remote", "trust", tmp_path / "store")
-    clone.dvlite("init")
+    clone.dvlite("init", "--no-hooks")
     clone.dvlite("pull")
     clone.git("branch", "-q", "other", "origin/other")
     clone.main({"a": "main"})

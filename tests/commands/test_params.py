@@ -107,7 +107,7 @@ def test_before_the_first_commit_everything_is_new(tmp_path, invoke):
 
     subprocess.run(["git", "init", "-q", tmp_path / "new"], check=True)
     project = Project(tmp_path / "new", invoke)
-    project.dvlite("init")
+    project.dvlite("init", "--no-hooks")
     project.write("dvlite.yaml", "stages:\n  s: {cmd: x, params: [a]}\n")
     project.write("params.yaml", "a: 1\n")
     assert rows(project) == {("params.yaml", "a"): ("added", None, 1)}

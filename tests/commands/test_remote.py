@@ -19,7 +19,7 @@ QUIET = NullProgress()
 
 @pytest.fixture
 def work(git_repo, monkeypatch):
-    init(git_repo, os.environ, progress=QUIET)
+    init(git_repo, os.environ, hooks=False, progress=QUIET)
     monkeypatch.chdir(git_repo)
     return git_repo
 

@@ -178,7 +178,7 @@ def test_works_before_the_first_commit(tmp_path, invoke):
 
     subprocess.run(["git", "init", "-q", str(tmp_path / "new")], check=True)
     new = Project(tmp_path / "new", invoke)
-    new.dvlite("init")
+    new.dvlite("init", "--no-hooks")
     new.write("a", "a")
     new.write("dvlite.yaml", "stages: {one: {cmd: cat a > out, deps: [a], outs: [out]}}")
     assert new.json("repro")["stages"][0]["state"] == "ok"

@@ -60,7 +60,7 @@ echo '{"rows": 3}' > prepared.json
 
 def build(project):
     """Writes a project with two commits of runs, everything pushed; what the first parameter is makes no difference to outputs."""
-    project.dvlite("init")
+    project.dvlite("init", "--no-hooks")
     project.dvlite("remote", "add", "../store")
     for number in "123":
         project.write(f"data/raw/{number}.csv", f"row {number}\n")

@@ -110,7 +110,7 @@ def test_before_the_first_commit_no_command_of_git_is_offered(tmp_path, invoke):
     (tmp_path / "new").mkdir()
     project = Project(tmp_path / "new", invoke)
     project.git("init", "-q")
-    project.dvlite("init")
+    project.dvlite("init", "--no-hooks")
     project.write("raw.txt", "1\n")
     project.dvlite("add", "raw.txt")
     edit(project, "raw.txt.dvlite", "size: 2", "size: many")

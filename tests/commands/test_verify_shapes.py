@@ -239,7 +239,7 @@ def test_before_the_first_commit_the_work_tree_can_be_verified(tmp_path, invoke)
     (tmp_path / "new").mkdir()
     project = Project(tmp_path / "new", invoke)
     project.git("init", "-q")
-    project.dvlite("init")
+    project.dvlite("init", "--no-hooks")
     project.write("dvlite.yaml", stage("in.txt"))
     project.write("in.txt", "1")
     assert [each["kind"] for each in project.json("verify", code=1)["findings"]] == ["lockfile-missing"]

@@ -129,7 +129,7 @@ def plain(world: World) -> None:
 def initialised(world: World) -> None:
     world.write("train.py", "print(1)\n")
     world.git("init", "-q")
-    world.dv("init")
+    world.dv("init", "--no-hooks")
     world.commit()
     fill(world, 1)
 
@@ -497,7 +497,6 @@ def _has_both(world: World) -> None:
 
 SCENARIOS = (
     Scenario("init", ("init",), plain, partial=(".dvlite",)),
-    Scenario("init --hooks", ("init", "--hooks"), plain, partial=(".dvlite",)),
     Scenario("install", ("install",), tracked),
     Scenario("add (file)", ("add", "data/large"), initialised, proof=restores),
     Scenario("add (first)", ("add", "data", "model.bin"), initialised, proof=restores),

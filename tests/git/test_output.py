@@ -109,7 +109,7 @@ def test_a_blob_is_read_to_its_end_and_no_further_and_not_at_all_above_the_limit
 @pytest.mark.parametrize(
     ("printed", "message"),
     [
-        (b"warning: x\nfatal: it broke.\nmore", "git add failed: it broke"),
+        (b"warning: x\nfatal: it broke at a\nplace.\nhint: y", "git add failed: it broke at a place"),
         (b"", "git add failed: it gave no reason"),
         (b"error: \x1b]0;x\x07\xff", None),
     ],

@@ -47,7 +47,7 @@ class Place:
 @pytest.fixture
 def place(git_repo, invoke):
     """Returns an initialised repository, looked at from its root."""
-    assert invoke("init", cwd=git_repo).returncode == 0
+    assert invoke("init", "--no-hooks", cwd=git_repo).returncode == 0
     repo = open_repo(git_repo, os.environ)
     work = Workspace(repo, open_cache(repo), NullProgress())
     contents = Contents(work, [])

@@ -10,5 +10,5 @@ from dvlite.progress import NullProgress
 
 @pytest.fixture
 def work(git_repo):
-    init(git_repo, os.environ, progress=NullProgress())
+    init(git_repo, os.environ, hooks=False, progress=NullProgress())
     return git_repo

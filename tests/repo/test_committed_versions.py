@@ -75,7 +75,7 @@ def test_a_broken_pointer_in_history_is_warned_of(work):
 
 def test_a_repository_without_commits_refers_to_nothing(tmp_path):
     git(tmp_path, "init", "--quiet", "new")
-    init(tmp_path / "new", os.environ, progress=NullProgress())
+    init(tmp_path / "new", os.environ, hooks=False, progress=NullProgress())
     repo = opened(tmp_path / "new")
     assert (
         committed_versions.reachable(repo.git, Scope())

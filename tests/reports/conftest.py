@@ -29,7 +29,7 @@ def project(invoke, tmp_path, monkeypatch):
         (folder / "repo").mkdir()
         first_commit(folder / "repo")
         made = Project(folder / "repo", invoke)
-        made.dvlite("init")
+        made.dvlite("init", "--no-hooks")
         made.dvlite("remote", "add", "../store")
         made.write("data/raw.txt", "3\n1\n2\n")
         made.dvlite("add", "data/raw.txt")

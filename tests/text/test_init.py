@@ -23,7 +23,9 @@ def test_init():
         "staged in git: a b",
         "next: dvlite add PATH",
     ]
-    assert said(InitResult(root="/w", existed=False))[0] == "Initialised /w"
+    assert said(InitResult(root="/w", existed=False))[0] == (
+        "Initialised /w  Hooks: none (dvlite install). Merge driver: on."
+    )
     assert said(InitResult(root="/w", existed=True, switched_on=("diff",), missing=2)) == [
         "Already initialised /w  Hooks: none (dvlite install). Merge driver: on.",
         "switched on in this clone: git diff shows what changed in data",
