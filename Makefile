@@ -18,7 +18,7 @@ PIP := $(BIN)/python -m pip -qq --disable-pip-version-check --no-input
 WORKERS ?= 2
 HINTS := $(VENV)/hints.jsonl
 
-.PHONY: help demo test test-long test-sweep hints check lint format bench clean
+.PHONY: help demo test test-long test-sweep hints check lint format bench dist clean
 
 help:
 	@sed -n 's/^## //p' $(MAKEFILE_LIST)
@@ -63,6 +63,23 @@ format: $(VENV)/.installed-dev
 ## make bench      the table of the README, measured here (ARGS=... goes to benchmarks/run.py)
 bench: $(VENV)/.installed-dev
 	@$(BIN)/python benchmarks/run.py $(ARGS)
+
+## make dist       wheel, source archive and release notes in dist/; the wheel runs the demo from an empty environment
+dist: $(VENV)/.installed-release
+	@rm -rf dist build/check
+	$(BIN)/python -m build --outdir dist . >/dev/null
+	$(BIN)/python -m twine check --strict dist/*.whl dist/*.tar.gz
+	version=$$($(BIN)/python -c 'import dvlite; print(dvlite.__version__)')
+	awk -v heading="## [$$version]" 'index($$0, heading) == 1 { on = 1; next } /^## / { on = 0 } on' CHANGELOG.md >dist/NOTES.md
+	if [ ! -s dist/NOTES.md ]; then
+		awk '/^## \[Unreleased\]/ { on = 1; next } /^## / { on = 0 } on' CHANGELOG.md >dist/NOTES.md
+		echo "CHANGELOG.md has no section [$$version]: the notes are those of what is unreleased" >&2
+	fi
+	$(PYTHON) -m venv build/check
+	build/check/bin/pip -qq --disable-pip-version-check --no-input install "$$(echo dist/*.whl)[demo]"
+	build/check/bin/dvlite --version
+	PATH="$(CURDIR)/build/check/bin:$$PATH" bash examples/demo.sh
+	ls -l dist
 
 ## make clean      remove what the other targets made
 clean:
