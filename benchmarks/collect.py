@@ -28,10 +28,12 @@ from tests.store.weed import Weed, running_weed
 MIB = 1 << 20
 
 
-def read_options(argv: Sequence[str] | None = None) -> argparse.Namespace:
+def read_options(
+    argv: Sequence[str] | None = None, *, description: str | None = __doc__, versions: int = 30
+) -> argparse.Namespace:
     """Reads the command line."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--versions", type=int, default=30)
+    parser = argparse.ArgumentParser(description=description)
+    parser.add_argument("--versions", type=int, default=versions)
     parser.add_argument("--kept", type=int, default=5)
     parser.add_argument("--files", type=int, default=20_000)
     parser.add_argument("--large-mib", type=int, default=1024)

@@ -1,5 +1,6 @@
 """`purge` removes the content of files from every version, in the cache and on remotes: no byte of it is left, and all who miss it learn why."""
 
+import contextlib
 import json
 import shutil
 
@@ -7,6 +8,9 @@ import pytest
 
 from dvlite.oid import Digest, digest_bytes
 from dvlite.store import pack
+from dvlite.store.remote import open_store
+from dvlite.store.retry import RetryBudget
+from dvlite.store.url import parse_url
 from tests.clones import Clone, git, objects, start, trusting_clone
 from tests.copies import copy_of
 from tests.trees import noise, put
@@ -394,6 +398,49 @@ def test_what_names_nothing_is_refused(past):
     here.fails(2, "purge", "elsewhere", "--reason", REASON)
     here.fails(2, "purge", "data")
     here.fails(2, "purge", "--reason", REASON)
+
+
+def test_no_byte_of_it_is_left_in_a_bucket_and_none_comes_back(tmp_path, invoke, weed, s3_url, monkeypatch):
+    monkeypatch.setenv("DVLITE_TRUST", weed.endpoint_url)
+    options = {"endpoint_url": weed.endpoint_url}
+
+    def in_bucket(content):
+        folder = tmp_path / "bucket"
+        shutil.rmtree(folder, ignore_errors=True)
+        with contextlib.closing(
+            open_store(parse_url(s3_url, tmp_path), options, budget=RetryBudget(10), connections=2)
+        ) as store:
+            for entry in store.list("").entries:
+                put(folder / entry.name, bytes(store.get(entry.name)))
+        return left_of(content, folder)
+
+    here = start(tmp_path / "here", invoke, s3_url, "-o", f"endpoint_url={weed.endpoint_url}")
+    put(here.path / "data" / "people.csv", SECRET)
+    put(here.path / "data" / "scan.raw", LARGE)
+    for number in range(2):
+        put(here.path / "data" / "other", noise(3000, number))
+        here.dv("add", "data")
+        here.commit(f"Version {number}")
+        here.dv("push")
+    offline = here.clone(tmp_path / "offline")
+    offline.dv("pull")
+    purge(here, "data/people.csv", "data/scan.raw", "--all-versions", "--yes")
+    assert in_bucket(SECRET)
+    here.dv("gc", "--remote", "--yes", "--grace", "0s")
+    assert in_bucket(SECRET) == in_bucket(LARGE) == []
+    there = here.clone(tmp_path / "there")
+    git(there.path, "checkout", "-q", "main~1")
+    assert "and 1 more file" in purged_names(there, "pull")
+    assert (there.path / "data" / "other").read_bytes() == noise(3000, 0)
+    assert len(there.json("verify", "--remote")["purged"]) == 2
+    put(offline.path / "data" / "new", b"n" * 5000)
+    offline.dv("add", "data")
+    offline.commit("Named again")
+    assert len(offline.json("push")["purged"]) == 2
+    put(offline.path / "copy", SECRET)
+    assert REASON in offline.fails(2, "add", "copy")
+    assert in_bucket(SECRET) == in_bucket(LARGE) == []
+    assert in_bucket(b"n" * 5000)
 
 
 def test_without_a_remote_only_the_cache_is_concerned(tmp_path, invoke):
