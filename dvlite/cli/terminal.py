@@ -346,9 +346,13 @@ class TerminalProgress:
         seconds = max(now - then, 1e-9)
         byte_rate, file_rate = (self._bytes - bytes_then) / seconds, (self._files - files_then) / seconds
         parts = [self._label]
+        if (
+            self._total_bytes and self._bytes >= self._total_bytes
+        ):  # what was read is written to disk, or the store acknowledges it
+            return f"{self._label}  {size_text(self._total_bytes)}  finishing"
         if self._bytes or self._total_bytes:
             parts.append(_of_size(self._bytes, self._total_bytes))
-        if self._files or self._total_files:
+        if self._files or (self._total_files or 0) > 1:
             of = f"/{self._total_files:,}" if self._total_files and not self._total_bytes else ""
             parts.append(f"{self._files:,}{of} files" if of else count(self._files, "file"))
         if byte_rate >= 1:

@@ -17,7 +17,8 @@ from dvlite.text.markdown import legal, plain, table
 
 _COLOURS = {"ok": "green", "cached": "cyan", "failed": "red", "tainted": "yellow", "canceled": "yellow"}
 _NONE = "-"
-_FIRST = {"param": 2, "metric": 2, "input": 1}  # columns of each space that come before all others
+_FIRST = {"metric": 2, "param": 2, "run": 99, "input": 1}  # columns of each space that come before all others
+_RANK = {space: rank for rank, space in enumerate(_FIRST)}
 _COMMANDS = ("=", "+", "-", "@", "::", "##[")  # in spreadsheets, and in the logs of CI services
 _WIDTH = 100  # where there is no terminal
 
@@ -89,26 +90,25 @@ def markdown(result: RunsListResult, _show: Show) -> Iterator[str]:
 
 
 def worth_showing(columns: Sequence[RunColumn]) -> list[RunColumn]:
-    """Returns the columns in which runs differ."""
-    return [column for column in columns if column.differs or column.space == "run"]
+    """Returns the columns in which runs differ, and the first metrics in any case."""
+    metrics = [column for column in columns if column.space == "metric"][: _FIRST["metric"]]
+    return [column for column in columns if column.differs or column.space == "run" or column in metrics]
 
 
 def fitting(columns: Sequence[RunColumn], rows: Sequence[Sequence[str]], width: int) -> list[int]:
-    """Returns which columns fit a width: those of the run, then the first input, two parameters and two metrics, then what has room."""
+    """Returns which columns fit a width: the run, two metrics, two parameters, what else is of the run, the first input, then what has room."""
     widths = [max(len(row[i]) for row in rows) + 2 for i in range(len(columns))]
-    kept = {i for i, column in enumerate(columns) if column.space == "run"}
-    room = width + 2 - sum(widths[i] for i in kept)
-    seen = dict.fromkeys(_FIRST, 0)
+    seen: dict[str, int] = {}
     order = []
     for i, column in enumerate(columns):
-        if i not in kept:
-            seen[column.space] = seen.get(column.space, 0) + 1
-            is_first = seen[column.space] <= _FIRST.get(column.space, 0)
-            order.append((not is_first, is_first and column.space != "input", i))
+        seen[column.space] = seen.get(column.space, 0) + 1
+        is_first = seen[column.space] <= _FIRST.get(column.space, 0)
+        order.append((i > 0, _RANK.get(column.space, len(_RANK)) if is_first else len(_RANK), i))
+    room, kept = width + 2, []
     for _, _, i in sorted(order):
-        if widths[i] <= room:
+        if widths[i] <= room or i == 0:
             room -= widths[i]
-            kept.add(i)
+            kept.append(i)
     return sorted(kept)
 
 

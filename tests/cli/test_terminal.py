@@ -192,6 +192,16 @@ def test_the_rate_is_that_of_the_last_seconds():
     assert "50.0 MiB/s" in stream.getvalue().splitlines()[1]
 
 
+def test_when_all_is_read_the_phase_is_finishing():
+    stream, clock = io.StringIO(), Clock()
+    with progress(stream, clock) as shown:
+        shown.start("adding big.bin", total_bytes=1 << 30, total_files=1)
+        shown.advance(size_bytes=1 << 30)
+        clock.now += 31
+        shown.tick()
+    assert stream.getvalue() == "adding big.bin  1.0 GiB  finishing\n"
+
+
 def test_a_warning_is_printed_at_once():
     stream = io.StringIO()
     with progress(stream, Clock()) as shown:

@@ -339,9 +339,9 @@ def test_what_does_not_fit_is_counted(runs, monkeypatch):
         assert last.startswith(f"{more}: --columns all, or --columns a_long_name_")
         assert last not in lines(runs.project.dvlite("runs", "-q"))
     monkeypatch.setenv("COLUMNS", "200")
-    assert not lines(runs.project.dvlite("runs"))[-1].endswith("names")
+    assert "--columns" not in runs.project.dvlite("runs").stdout
     monkeypatch.setenv("COLUMNS", "10")
-    assert lines(runs.project.dvlite("runs"))[0].split() == ["RUN", "WHEN", "STATUS", "COMMIT"]
+    assert lines(runs.project.dvlite("runs"))[0].split() == ["RUN"]
 
 
 def test_what_fits_is_chosen_by_what_it_tells():
@@ -354,8 +354,8 @@ def test_what_fits_is_chosen_by_what_it_tells():
     assert fitting(columns, rows, 98) == list(range(10))
     assert fitting(columns, rows, 88) == [0, 1, 2, 3, 4, 5, 6, 7, 9]
     assert fitting(columns, rows, 68) == [0, 1, 2, 4, 5, 7, 9]
-    assert fitting(columns, rows, 38) == [0, 1, 7, 9]
-    assert fitting(columns, rows, 5) == [0, 9]
+    assert fitting(columns, rows, 38) == [0, 1, 4, 5]
+    assert fitting(columns, rows, 5) == [0]
     wide = [["x" * (50 if i == 1 else 8) for i in range(10)]]
     assert fitting(columns, wide, 58) == [0, 2, 4, 5, 7, 9]
 
@@ -749,7 +749,7 @@ def test_tags_come_and_go_and_travel_as_records(runs):
     assert {found.project for found in made} == {open_repo(project.root, os.environ).config.project}
 
 
-@pytest.mark.parametrize("tag", ["a b", "!a", "", "a,b", "x" * 101, "a\n"])
+@pytest.mark.parametrize("tag", ["a b", "!a", "a,b", "x" * 101, "a\n"])
 def test_what_is_no_tag_is_refused_and_nothing_is_written(runs, tag):
     runs.put(1)
     assert "is not a tag" in runs.project.dvlite("runs", "tag", "last", "fine", "--", tag, code=2).stderr
