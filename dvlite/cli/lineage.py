@@ -36,7 +36,7 @@ def runs() -> None:
     "statuses",
     metavar="STATUS",
     multiple=True,
-    help="Only runs that are ok, failed, cached, tainted or canceled.",
+    help="Only runs that are ok, failed, cached, asserted, tainted or canceled.",
 )
 @click.option(
     "-p", "--param", "params", metavar="K=V", multiple=True, help="Only runs with this parameter: lr=0.01, 'lr<0.1'."

@@ -61,8 +61,8 @@ def repro(
     """Run the stages that are out of date."""
     import platform
 
-    from dvlite.commands.repro import ReproOptions
     from dvlite.commands.repro import repro as verb
+    from dvlite.pipeline.invocation import ReproOptions
 
     pairs = [key_value(text, "-S lr=0.003, or -S conf/net.yaml:depth=18") for text in settings]
     options = ReproOptions(run_cache=not no_run_cache, add=not no_add, **flags)
@@ -82,6 +82,36 @@ def repro(
         has_findings=lambda result: any(
             run.state in ("would run", "may run", "would restore", "unknown") for run in result.stages
         ),
+    )
+
+
+@click.command(
+    cls=Verb,
+    example="dvlite commit train      # outputs that a cluster, or a hand, made",
+    codes=(3, 10, 11),
+)
+@click.argument("targets", nargs=-1, metavar="[STAGE]...", type=PathText())
+@click.option("--no-add", is_flag=True, help="Stop, instead of adding tracked data that changed, if a stage reads it.")
+@NO_STAGE
+@NO_WAIT
+def commit(targets: tuple[str, ...], *, no_add: bool) -> int:
+    """Accept what is on disk as the outputs of stages, without running them."""
+    import platform
+
+    from dvlite.commands.commit import commit as verb
+
+    return run(
+        lambda s: verb(
+            s.repo(),
+            targets,
+            environ=s.environ,
+            host=platform.node(),
+            version=__version__,
+            add=not no_add,
+            stage=s.stage(),
+            progress=s.progress,
+        ),
+        text="commit",
     )
 
 
@@ -248,4 +278,4 @@ def metrics_diff(words: tuple[str, ...], *, rtol: float, atol: float, md: bool, 
     )
 
 
-VERBS = {"Pipeline": (stage, repro, dag, params, metrics)}
+VERBS = {"Pipeline": (stage, repro, commit, dag, params, metrics)}

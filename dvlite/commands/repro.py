@@ -3,53 +3,22 @@
 from __future__ import annotations
 
 import contextlib
-import os
 import signal
 import time
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
-from typing import Any, ClassVar
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import ClassVar
 
 from dvlite.errors import DvliteError, PartlyDone, StageFailed, UsageError
-from dvlite.files import write_atomic
-from dvlite.formats import parameters
-from dvlite.formats.lockfile import Locked
-from dvlite.pipeline import graph as graphs
-from dvlite.pipeline.content import Contents
-from dvlite.pipeline.environment import Surroundings
-from dvlite.pipeline.execute import ExecuteOptions, Execution, Tools
-from dvlite.pipeline.executor import Executor, interruptible
-from dvlite.pipeline.fetcher import Fetcher
-from dvlite.pipeline.intake import Intake
-from dvlite.pipeline.journal import Ledger, Locks
-from dvlite.pipeline.outputs import Outputs
-from dvlite.pipeline.params import Params
-from dvlite.pipeline.preflight import assume_followed, require_command, require_folder, require_free
+from dvlite.pipeline.invocation import Invocation, Outcome, ParamSet, ReproOptions
 from dvlite.pipeline.process import Processes
-from dvlite.pipeline.reasons import Reason
-from dvlite.pipeline.run_cache import Reuse, is_nowhere
-from dvlite.pipeline.run_record import Author, Recorder, author
-from dvlite.pipeline.stage_run import RunState, StageRun
-from dvlite.pipeline.stages import Stage, load
-from dvlite.pipeline.staleness import Evaluator, Staleness, explained, needed, of_stages, survey
-from dvlite.pipeline.targets import choose, differing_files, params_file, require_readable, without_left_out
+from dvlite.pipeline.run_record import author
+from dvlite.pipeline.stage_run import StageRun
 from dvlite.progress import Progress
-from dvlite.repo.repository import Repo, open_cache
-from dvlite.runs.records import open_records
-from dvlite.show import NAMED, Show, printable, quote, some, word
+from dvlite.repo.repository import Repo
+from dvlite.show import NAMED, Show, printable, quote, word
 from dvlite.workspace import running_outputs
 from dvlite.workspace.adder import AddedPath
-from dvlite.workspace.workspace import Workspace
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ParamSet:
-    """A value that `-S` wrote into a file of parameters."""
-
-    file: str
-    name: str
-    old: Any = None
-    new: Any = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -112,31 +81,6 @@ def _stage_failed(failed: Sequence[StageRun], show: Show) -> DvliteError:
     return StageFailed(f"{first.stage} failed: {first.problem}{others}", hint="\n".join(hints) or None)
 
 
-_FORECASTS: Mapping[str, RunState] = {
-    "stale": "would run",
-    "after": "may run",
-    "edited": "would restore",
-    "frozen": "frozen",
-    "unknown": "unknown",
-}
-
-
-@dataclass(frozen=True, slots=True)
-class ReproOptions:
-    """The flags of the command line, by their names there."""
-
-    jobs: int = 1
-    dry_run: bool = False
-    explain: bool = False
-    force: bool = False
-    single: bool = False
-    downstream: bool = False
-    keep_going: bool = False
-    pull: bool = False
-    run_cache: bool = True
-    add: bool = True
-
-
 def repro(
     repo: Repo,
     targets: Sequence[str],
@@ -155,239 +99,44 @@ def repro(
     stage is in the result. Raises KeyboardInterrupt after the commands were stopped and everything is in order.
     """
     started = time.monotonic()
-    if options.dry_run and settings:
-        raise UsageError("-S writes a file of parameters, and -n writes nothing", hint="leave out one of them")
     if options.single and options.downstream:
         raise UsageError("--single and --downstream exclude each other", hint="give one of them")
     with contextlib.ExitStack() as stack:
         if options.dry_run:
-            run = _Run(repo, targets, options, environ, progress)
-            return replace(run.forecast(), elapsed_seconds=time.monotonic() - started)
+            run = Invocation(repo, targets, options, environ, progress)
+            params_set = run.write_params(settings)
+            outcome = run.forecast()
+            return _result(outcome, options, params_set, outcome.unstaged, started)
         held = stack.enter_context(running_outputs.hold(repo, environ, progress))
-        run = _Run(repo, targets, options, environ, progress)
+        run = Invocation(repo, targets, options, environ, progress)
         if run.outdated:
             raise run.outdated[0]
         made_by = author(repo, environ, host, version)
         params_set = run.write_params(settings)
         try:
             # the commands inherit the lock, so that one that a killed run left behind is waited for
-            result = run.execute(made_by, Processes((held,)), stack)
+            outcome = run.execute(made_by, Processes((held,)), stack)
         except DvliteError:
             for change in params_set:  # it was written, though nothing ran
                 progress.warn(f"{quote(change.file)} was changed: {change.name} is {change.new!r} now")
             raise
-        staged = repo.stage(result.unstaged, enabled=stage)
-        return replace(
-            result,
-            params_set=params_set,
-            staged=staged,
-            unstaged=() if staged else result.unstaged,
-            elapsed_seconds=time.monotonic() - started,
-        )
+        return _result(outcome, options, params_set, repo.stage(outcome.unstaged, enabled=stage), started)
 
 
-class _Run:
-    """One invocation: the stages chosen, and what is known of them. `outdated`: data that did not follow its pointer and cannot unasked."""
-
-    def __init__(
-        self, repo: Repo, targets: Sequence[str], options: ReproOptions, environ: Mapping[str, str], progress: Progress
-    ) -> None:
-        self._repo, self._options, self._progress = repo, options, progress
-        loaded = load(repo.work_tree)
-        if loaded.broken and not (targets and loaded.stages):
-            raise loaded.broken[0]
-        self._warnings = [error.message for error in loaded.broken]
-        if not loaded.stages:
-            raise UsageError(
-                "there is no pipeline here", hint="dvlite stage add NAME -d DEP -o OUT -- COMMAND, or write dvlite.yaml"
-            )
-        self._graph = graphs.build(loaded.stages)
-        self._outs = [out.path for stage in self._graph.stages for out in stage.outs]
-        chosen = choose(repo, self._graph, targets, single=options.single, downstream=options.downstream)
-        self._stages = chosen.stages
-        if repo.git.is_sparse:
-            self._stages, left_out = without_left_out(repo.work_tree, chosen.stages, is_chosen=bool(targets))
-            self._warnings += left_out
-        self._named = chosen.named if targets else frozenset[str]()
-        frozen = () if targets else (stage.address for stage in loaded.stages if stage.spec.frozen)
-        self._forced = chosen.named.difference(frozen) if options.force else frozenset()  # frozen: only if named
-        broken: list[DvliteError] = []
-        self._work = Workspace(repo, open_cache(repo), progress)
-        tracked = repo.work_tree.tracked(broken)
-        require_readable(self._stages, loaded.broken, tracked)
-        require_free(self._work, self._stages, tracked)
-        self._params_files: list[str] = []  # that -S wrote
-        self._contents = Contents(self._work, of_stages(tracked, loaded.stages))
-        added = {item.path: item.pointer for item in tracked if not item.stage}
-        self._intake = Intake(self._work, self._contents, added, refuse=not options.add)
-        self.outdated = assume_followed(self._work, self._contents, self._stages, tracked)
-        self._warnings += [error.message for error in broken if error.message not in self._warnings]
-        self._surroundings = Surroundings(repo, environ, progress, self._stages, dry=options.dry_run)
-        self._locks = Locks(repo, loaded.stages)
-        self._evaluator = Evaluator(
-            self._contents, Params(repo.work_tree.read), self._surroundings, self._locks.current, self._graph.made
-        )
-
-    def write_params(self, settings: Sequence[tuple[str, str]]) -> tuple[ParamSet, ...]:
-        """Writes the values of `-S`; none is written unless all can be."""
-        changed: dict[str, bytes] = {}
-        done = []
-        for setting, text in settings:
-            file, key = params_file(self._repo, self._stages, setting)
-            data = changed.get(file) or self._repo.work_tree.read(file)
-            if data is None:
-                raise UsageError(
-                    f"there is no {quote(file)} for {quote(setting)}",
-                    hint=f"make it, or name another: -S FILE:{key}=VALUE",
-                )
-            old = parameters.find(parameters.load(data, file), key)
-            value = parameters.value_of(text)
-            if isinstance(old, Mapping) and not isinstance(value, Mapping):
-                first = next(iter(old), "KEY")
-                raise UsageError(
-                    f"{quote(key)} in {quote(file)} is a section ({some([quote(name) for name in old])}), not a value",
-                    hint=f"set one of its values: -S {setting}.{first}=...",
-                )
-            changed[file] = parameters.changed(data, file, key, value)
-            done.append(ParamSet(file=file, name=key, old=None if old is parameters.ABSENT else old, new=value))
-        for file, data in changed.items():
-            write_atomic(self._repo.root / file, data)
-            self._params_files.append(file)
-        return tuple(done)
-
-    def forecast(self) -> ReproResult:
-        """Returns what would run."""
-        unknown: dict[str, DvliteError] = {}
-        outlooks = self._survey(lambda version: is_nowhere(self._repo, version), unknown)
-        return ReproResult(
-            stages=tuple(
-                StageRun(
-                    stage=outlook.stage.address,
-                    state=_FORECASTS.get(outlook.state, "up to date"),
-                    reasons=self._explained(outlook.reasons),
-                )
-                for outlook in outlooks
-            ),
-            dry_run=True,
-            explain=self._options.explain,
-            warnings=(*self._warnings, *(error.message for error in (*self.outdated, *unknown.values()))),
-        )
-
-    def execute(self, made_by: Author, executor: Executor, stack: contextlib.ExitStack) -> ReproResult:
-        """Runs what is out of date and records it."""
-        repo, options, progress = self._repo, self._options, self._progress
-        records = open_records(repo, progress)
-        fetcher = stack.enter_context(Fetcher(repo, self._work.cache, progress)) if options.pull else None
-        if fetcher is not None:
-            fetcher.records(records)
-        refused: dict[str, DvliteError] = {}
-        active = [stage for stage in self._stages if not stage.spec.frozen or stage.address in self._forced]
-        for group in [[stage] for stage in active] if options.keep_going else [active]:
-            with self._noting(refused, group):
-                self._intake.take(group)
-        recorder = Recorder(repo, self._work.cache, made_by, self._outs)
-        ledger = stack.enter_context(Ledger(repo, records, self._locks, self._evaluator, progress))
-        outputs = Outputs(self._work, self._contents, ledger.is_recorded)
-        outputs.clear_leftovers()
-        reuse = Reuse(repo, self._evaluator, outputs, recorder, ledger, fetcher, progress, run_cache=options.run_cache)
-        tools = Tools(
-            repo=repo,
-            work=self._work,
-            graph=self._graph,
-            evaluator=self._evaluator,
-            outputs=outputs,
-            surroundings=self._surroundings,
-            executor=executor,
-            recorder=recorder,
-            ledger=ledger,
-            reuse=reuse,
-            intake=self._intake,
-        )
-        outlooks = self._survey(reuse.is_lost, refused)
-        how = ExecuteOptions(jobs=options.jobs, force=self._forced, keep_going=options.keep_going, refused=refused)
-        execution = Execution(tools, how, progress)
-        self._require(outlooks, execution, reuse, refused)
-        try:
-            with interruptible():
-                done = execution.run(self._stages, sum(outlook.runs for outlook in outlooks))
-        finally:
-            changed = ledger.finish()
-        if execution.error is not None and not options.keep_going:
-            raise execution.error
-        if options.explain:
-            reasons = (run.reasons or outlook.reasons for run, outlook in zip(done, outlooks, strict=True))
-            done = tuple(replace(run, reasons=self._explained(why)) for run, why in zip(done, reasons, strict=True))
-        return self._result(done, changed, ledger.ignored)
-
-    def _survey(self, is_lost: Callable[[Locked], bool], unknown: dict[str, DvliteError]) -> list[Staleness]:
-        problems = unknown if self._options.keep_going else None
-        wanted = self._named
-        return survey(
-            self._graph,
-            self._evaluator,
-            self._stages,
-            force=self._forced,
-            problems=problems,
-            is_lost=is_lost,
-            wanted=wanted,
-        )
-
-    def _require(
-        self, outlooks: Sequence[Staleness], execution: Execution, reuse: Reuse, refused: dict[str, DvliteError]
-    ) -> None:
-        """Looks for what would stop a stage, before anything runs."""
-        running = {outlook.stage.address for outlook in outlooks if outlook.runs}
-        for stage in (outlook.stage for outlook in outlooks if outlook.runs and outlook.state != "unknown"):
-            with self._noting(refused, [stage]):
-                require_folder(stage, self._repo.root, self._outs)
-                environ = self._surroundings.environ_of(stage)
-                is_first = running.isdisjoint(self._graph.upstream(self._graph.before[stage.address]))
-                require_command(stage, self._repo.root, environ, self._outs, is_first=is_first)
-                execution.require(stage)
-        for outlook, outs in needed(self._graph, outlooks, running, self._named):
-            with self._noting(refused, [outlook.stage]):
-                reuse.require(outlook, outs)
-
-    @contextlib.contextmanager
-    def _noting(self, refused: dict[str, DvliteError], stages: Iterable[Stage]) -> Iterator[None]:
-        """Lets an error about stages stop everything; with `-k`, only these and what needs them."""
-        try:
-            yield
-        except DvliteError as error:
-            if not self._options.keep_going:
-                raise
-            for stage in stages:
-                refused.setdefault(stage.address, error)
-
-    def _result(self, done: tuple[StageRun, ...], changed: tuple[str, ...], ignored: Collection[str]) -> ReproResult:
-        repo = self._repo
-        made = {run.stage for run in done if run.state not in ("failed", "tainted", "canceled", "not run")}
-        stages = [stage for stage in self._stages if stage.address in made]
-        unstaged = (*changed, *self._unstaged(stages, ignored))
-        deps = [dep.path for stage in self._stages for dep in stage.deps]
-        untracked, modified = differing_files(repo, self._stages, deps)
-        return ReproResult(
-            stages=done,
-            lockfiles=changed,
-            added=tuple(self._intake.done),
-            unstaged=tuple(dict.fromkeys(unstaged)),
-            untracked=tuple(file for file in untracked if file not in unstaged),
-            modified=tuple(file for file in modified if file not in unstaged),
-            explain=self._options.explain,
-            warnings=tuple(self._warnings),
-        )
-
-    def _unstaged(self, stages: Sequence[Stage], ignored: Iterable[str]) -> list[str]:
-        """Returns what belongs to the results of stages and is not in git's index as it is, be it that an earlier run was stopped before that."""
-        git, root = self._repo.git, self._repo.root
-        kept_by_git = [out.path for stage in stages for out in stage.outs if not out.spec.cache]
-        names = [*self._params_files, *kept_by_git]
-        left_out = set(git.ignored(names))
-        names = [name for name in names if name not in left_out]
-        in_cache = [out.path for stage in stages for out in stage.outs if out.spec.cache]
-        names += [f"{path.rpartition('/')[0]}/.gitignore".lstrip("/") for path in in_cache]
-        names += [*(stage.lockfile for stage in stages), *ignored, *self._intake.pointers(self._stages)]
-        return git.unstaged([name for name in dict.fromkeys(names) if os.path.lexists(root / name)])
-
-    def _explained(self, reasons: Iterable[Reason]) -> tuple[Reason, ...]:
-        return tuple(explained(reason, self._contents.read_node) for reason in reasons)
+def _result(
+    outcome: Outcome, options: ReproOptions, params_set: tuple[ParamSet, ...], staged: tuple[str, ...], started: float
+) -> ReproResult:
+    return ReproResult(
+        stages=outcome.stages,
+        params_set=params_set,
+        added=outcome.added,
+        lockfiles=outcome.lockfiles,
+        staged=staged,
+        unstaged=() if staged else outcome.unstaged,
+        untracked=outcome.untracked,
+        modified=outcome.modified,
+        dry_run=options.dry_run,
+        explain=options.explain,
+        elapsed_seconds=time.monotonic() - started,
+        warnings=outcome.warnings,
+    )

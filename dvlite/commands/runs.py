@@ -346,10 +346,15 @@ def _row(index: RunIndex, oid: Oid) -> RunRow:
     return row
 
 
+_NOTHING_RAN = {
+    "cached": "its outputs were reused from another run",
+    "asserted": "its outputs were accepted by dvlite commit, and nothing was run",
+}
+
+
 def _log(repo: Repo, run: Run, name: str, progress: Progress) -> str:
     if run.log is None:
-        reused = run.status == "cached"
-        because = "its outputs were reused from another run" if reused else "nothing was printed, or it was not kept"
+        because = _NOTHING_RAN.get(run.status, "nothing was printed, or it was not kept")
         raise UsageError(f"the run {name} has no log: {because}", hint=f"dvlite runs show {word(name)}")
     return load_text(repo, run.log, f"the log of {name}", _by(run), progress)
 

@@ -40,7 +40,7 @@ from dvlite.paths import check_paths
 RUN_SCHEMA, NOTE_SCHEMA = "dvlite.run/1", "dvlite.note/1"
 MAX_BYTES = 4 << 20
 
-Status = Literal["ok", "failed", "cached", "tainted", "canceled"]
+Status = Literal["ok", "failed", "cached", "asserted", "tainted", "canceled"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -81,7 +81,7 @@ class Code:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Run:
-    """One execution of a stage. `status` cached: nothing ran, `of` is the run whose outputs were taken.
+    """One execution of a stage. `status` cached: nothing ran, `of` is the run whose outputs were taken; asserted: nothing ran, the user vouches for the outputs.
 
     `environment` describes the machine: python, platform, cpu, cpus, gpu, image, `lock:FILE` -> oid ... `metrics` is `file:dotted.key` -> number or text. Times are RFC 3339 UTC with milliseconds; `seconds` is wall time.
     """

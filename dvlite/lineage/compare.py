@@ -170,6 +170,6 @@ def _changes(
 
 
 def _environment(run: LineageRun) -> dict[str, Any]:
-    if run.status == "cached":
+    if run.status in ("cached", "asserted"):
         return {}
     return {key: value for key, value in run.environment.items() if key not in _QUIET_ENVIRONMENT} | {**run.capture}

@@ -254,6 +254,9 @@ class Execution:
                     outputs = self._outputs.collect(stage)
             except DvliteError as error:
                 self._fail(opened, ended, "failed", error.message)
+                self._done[stage.address] = replace(
+                    self._done[stage.address], hint=_way_back(self._done[stage.address])
+                )
             else:
                 self._succeed(opened, ended, outputs)
         else:
@@ -365,3 +368,11 @@ class Execution:
                     with self._repo.lock(wait=True):
                         self._outputs.put_back(opened.backups)
             self._ledger.write()
+
+
+def _way_back(run: StageRun) -> str | None:
+    """Returns how outputs that could not be taken are taken after all: what took hours is not to be made again."""
+    if run.kept is None:
+        return None
+    moved = f"cp -a {word(run.kept)}/. ."
+    return f"the command itself succeeded; to take its outputs: put right what is wrong there, {moved}, then: dvlite commit {word(run.stage)}"

@@ -149,9 +149,7 @@ class Outputs:
     def collect(self, stage: Stage) -> list[tuple[StageOut, Locked]]:
         """Takes every output into the cache. Raises FormatError, with file and line, for one that the command did not make."""
         outputs = []
-        self._contents.forget([out.path for out in stage.outs])
-        for out in stage.outs:
-            paths = [path for path in self._contents.matches(out.path) if self._contents.has(path)]
+        for out, paths in self.on_disk(stage):
             if not paths:
                 raise stage.wrong(
                     out.line,
@@ -164,6 +162,12 @@ class Outputs:
                 if out.spec.cache and out.spec.push:
                     unpushed.note(self._work.repo, taken.oid)
         return outputs
+
+    def on_disk(self, stage: Stage) -> list[tuple[StageOut, list[str]]]:
+        """Returns each declared output with the paths that are there for it, looking again."""
+        self._contents.forget([out.path for out in stage.outs])
+        found = ((out, self._contents.matches(out.path)) for out in stage.outs)
+        return [(out, [path for path in paths if self._contents.has(path)]) for out, paths in found]
 
     def take(self, path: str, *, tracked: bool = True, reread: bool = False) -> Locked:
         """Puts what is at a path into the cache, durably; not `tracked`: git keeps it, and nothing else is remembered of it.

@@ -121,6 +121,12 @@ class Recorder:
         items = (_output(item, "metric" if out.spec.metric else "out", self._sha256(item)) for out, item in outputs)
         return replace(run, outputs=tuple(items), metrics=dict(metrics), taint=tuple(taint))
 
+    def asserted(
+        self, attempt: Attempt, outputs: Iterable[tuple[StageOut, Locked]], metrics: Mapping[str, Scalar]
+    ) -> Run:
+        """Returns the record of outputs that the user vouches for: nothing ran, and how they were made is not known."""
+        return self.with_outputs(self._run(attempt, "asserted"), outputs, metrics, ())
+
     def cached(self, attempt: Attempt, of: Oid, original: Run, outputs: Sequence[Locked]) -> Run:
         """Returns the record of a stage that reuses the outputs of an earlier run."""
         pairs = zip(outputs, original.outputs, strict=True)

@@ -11,6 +11,7 @@ RunState = Literal[
     "up to date",
     "ok",
     "cached",
+    "asserted",
     "restored",
     "failed",
     "tainted",

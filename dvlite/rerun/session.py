@@ -29,7 +29,7 @@ from dvlite.rerun.sandbox import RunOutcome, Sandbox
 from dvlite.rerun.verdicts import Judge
 from dvlite.runs.index import open_index
 from dvlite.runs.records import open_records
-from dvlite.show import quote, some, word
+from dvlite.show import printable, quote, some, word
 from dvlite.verify import commit_range
 from dvlite.verify.findings import OutputVerdict, StageCheck, StageVerdict
 
@@ -220,7 +220,7 @@ class _Session:
         if self._how.twice:
             diagnosis, verdicts = self._second(stage, now, first, verdicts)
         elif _verdict(verdicts) == "different" and not changed:
-            problem = self._own_input(stage, locked, now)
+            problem = self._own_input(stage, locked, now) or self._asserted(locked)
             diagnosis = _NOT_DIAGNOSED if problem else self._diagnose(stage, now, first)
         verdict = _verdict(verdicts)
         if diagnosis.failure is not None and verdict in _GOOD:
@@ -278,6 +278,12 @@ class _Session:
         changed = [dep.path for dep in after.deps if were.get(dep.path) != dep.oid]
         return f"it changes its own input {quote(stage.placed(changed[0]))}" if changed else None
 
+    def _asserted(self, locked: LockedStage) -> str | None:
+        recorded = None if locked.run is None else self._record(locked.run, fetch=True)
+        if recorded is None or recorded.status != "asserted":
+            return None
+        return f"its outputs were accepted by dvlite commit ({printable(recorded.user or 'unknown')}), and not made by a run"
+
     def _with_undeclared(
         self, stage: Stage, verdicts: tuple[OutputVerdict, ...], verdict: StageVerdict
     ) -> tuple[tuple[OutputVerdict, ...], StageVerdict]:
@@ -298,7 +304,7 @@ class _Session:
     ) -> dict[str, tuple[object, object]] | None:
         """Returns how the environment differs from that of the recorded run; None if its record is unavailable."""
         recorded = None if locked.run is None else self._record(locked.run, fetch=fetch)
-        if recorded is None:
+        if recorded is None or recorded.status == "asserted":
             return None
         return drift(recorded, {**self._sandbox.surroundings.describe(stage), **now.facts.capture})
 

@@ -70,8 +70,8 @@ class RunIndex:
     # --- runs ---
 
     def ok_runs(self, key: str) -> list[Oid]:
-        """Returns the runs of status ok that have this stage key, newest first."""
-        sql = f"SELECT record.digest {_FROM_RUNS} WHERE run.key = ? AND run.status = 'ok' ORDER BY run.id DESC"
+        """Returns the runs, ok or asserted, that have this stage key, newest first."""
+        sql = f"SELECT record.digest {_FROM_RUNS} WHERE run.key = ? AND run.status IN ('ok', 'asserted') ORDER BY run.id DESC"
         return self._oids(sql, bytes.fromhex(key))
 
     def run(self, oid: Oid) -> Run | None:

@@ -13,11 +13,11 @@ from typing import Any, NamedTuple
 from dvlite.formats.record import Note, Run
 from dvlite.oid import FILE, MANIFEST, RUN, Oid, format_oid
 
-VERSION = 2  # of the tables: an index of another version is rebuilt
+VERSION = 3  # of the tables: an index of another version is rebuilt
 INPUT, OUTPUT, HOLDER = 0, 1, 2  # a holder is a directory that contained an input when the run started
 LOOSE = 0  # the source of loose files
 PARAM, METRIC, ENV = "param", "metric", "env"
-WITH_OUTPUTS = "('ok', 'cached', 'tainted')"  # statuses of runs that wrote their outputs
+WITH_OUTPUTS = "('ok', 'cached', 'asserted', 'tainted')"  # statuses of runs whose outputs are theirs
 # Runs that wrote the content of the row of io that is filled in; `other` is one of them.
 MAKERS = (
     f"FROM io other JOIN run maker ON maker.id = other.run AND maker.status IN {WITH_OUTPUTS}"

@@ -475,4 +475,6 @@ def _part(run: Run, oldest_ns: int) -> _RunPart:
     ended_ns = record.time_ns(run.end or run.start)
     logs = tuple(oid for oid in (run.log, run.code.diff) if oid is not None)
     outputs = tuple(output.oid for output in run.outputs if output.cached)
-    return _RunPart(logs, outputs, run.of, not ended_ns or ended_ns >= oldest_ns, run.status in ("ok", "cached"))
+    return _RunPart(
+        logs, outputs, run.of, not ended_ns or ended_ns >= oldest_ns, run.status in ("ok", "cached", "asserted")
+    )

@@ -5,12 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import Any
 
+from dvlite.commands.commit import CommitResult
 from dvlite.commands.repro import ReproResult
 from dvlite.pipeline.reasons import Reason
 from dvlite.pipeline.stage_run import MetricChange, StageOutput, StageRun
 from dvlite.show import Show, count, duration_text, printable, short_oid, size_text, some, value_text, word
 from dvlite.text.reasons import reason_text, short_name
 from dvlite.text.style import change_text, table
+from dvlite.workspace.adder import AddedPath
 from dvlite.workspace.changes import files_text
 
 _COLORS = {
@@ -30,9 +32,7 @@ def text(result: ReproResult, show: Show) -> Iterator[str]:
     for change in result.params_set:
         if change.old != change.new:
             yield f"{printable(change.file)}: {printable(change.name)} {value_text(change.old)} -> {value_text(change.new)}"
-    if result.added and not show.quiet:
-        added = some([f"{show.path(path.path)} ({files_text(path.counts)})" for path in result.added])
-        yield f"Added what had changed: {added}"
+    yield from added_text(result.added, show)
     if result.explain:
         yield from _explained(result, show)
     else:
@@ -41,8 +41,20 @@ def text(result: ReproResult, show: Show) -> Iterator[str]:
     if show.quiet:
         return
     yield _summary(result)
+    yield from next_lines(result, show, is_done=result.failure(show) is None)
+
+
+def added_text(paths: Sequence[AddedPath], show: Show) -> Iterator[str]:
+    """Yields what was taken in because stages read it."""
+    if paths and not show.quiet:
+        added = some([f"{show.path(path.path)} ({files_text(path.counts)})" for path in paths])
+        yield f"Added what had changed: {added}"
+
+
+def next_lines(result: ReproResult | CommitResult, show: Show, *, is_done: bool = True) -> Iterator[str]:
+    """Yields what was staged, and the command that commits all that belongs to it."""
     yield from show.staged(result.staged, result.unstaged)
-    if (result.lockfiles or result.staged or result.unstaged) and result.failure(show) is None:
+    if (result.lockfiles or result.staged or result.unstaged) and is_done:
         names = " ".join(word(path) for path in map(show.path, sorted({*result.untracked, *result.modified})))
         add = f"git add {names} && " if names else ""
         commit = "git commit" if result.staged or not result.unstaged else "git add, git commit"
@@ -56,7 +68,7 @@ def _row(run: StageRun, result: ReproResult, show: Show) -> tuple[str, ...]:
     if result.dry_run:
         state = "cannot be checked" if run.state == "unknown" else run.state
         return (run.stage, state, "", _reasons(run.reasons))
-    parts = [_params(run.reasons), _outputs(run.outputs, show), _metrics(run.metrics)]
+    parts = [made_text(run, show)]
     if run.state == "cached" and run.of:
         whose = f"{printable(run.of_author)}'s run " if run.of_author else ""
         parts.append(f"from {whose}{run.of_stage}-{short_oid(run.of)[:6]}")
@@ -67,6 +79,12 @@ def _row(run: StageRun, result: ReproResult, show: Show) -> tuple[str, ...]:
     if run.absent:
         parts.append(f"{_some([show.path(path) for path in run.absent], 2)} not on disk, and not needed")
     return (run.stage, run.state, took, "  ".join(part for part in parts if part))
+
+
+def made_text(run: StageRun, show: Show) -> str:
+    """Returns the parameters that changed, the outputs and the metrics of a stage."""
+    parts = (_params(run.reasons), _outputs(run.outputs, show), _metrics(run.metrics))
+    return "  ".join(part for part in parts if part)
 
 
 def _colored(lines: Any, result: ReproResult, show: Show) -> Iterator[str]:

@@ -15,7 +15,14 @@ from dvlite.runs.columns import RunColumn, RunSummary, value_in
 from dvlite.show import Show, count, duration_text, printable, short_oid, value_text
 from dvlite.text.markdown import legal, plain, table
 
-_COLOURS = {"ok": "green", "cached": "cyan", "failed": "red", "tainted": "yellow", "canceled": "yellow"}
+_COLOURS = {
+    "ok": "green",
+    "cached": "cyan",
+    "asserted": "cyan",
+    "failed": "red",
+    "tainted": "yellow",
+    "canceled": "yellow",
+}
 _NONE = "-"
 _FIRST = {"metric": 2, "param": 2, "run": 99, "input": 1}  # columns of each space that come before all others
 _RANK = {space: rank for rank, space in enumerate(_FIRST)}

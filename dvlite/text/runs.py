@@ -83,6 +83,8 @@ def _ended(result: RunsShowResult) -> Iterator[str]:
     run = result.record
     if run.status == "cached" and run.of is not None:
         yield f"reused the outputs of {printable(run.stage)}-{run.of[4:10]}, which had the same inputs; nothing was run"
+    elif run.status == "asserted":
+        yield "accepted by dvlite commit as it was on disk; nothing was run"
     elif run.signal is not None:
         yield f"by signal {run.signal}"
     elif run.exit_code:

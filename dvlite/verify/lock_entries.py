@@ -62,7 +62,7 @@ class Examiner:
             return Examined(entry, doubtful=not fits)
         assert entry.run is not None
         name = name_of(entry.name, entry.run)
-        if run.status not in ("ok", "cached"):
+        if run.status not in ("ok", "cached", "asserted"):
             return Examined(entry, self._wrong_run(entry, address, f"{name}, which ended as {run.status}"))
         if fits and run.key not in own:
             return Examined(entry, self._wrong_run(entry, address, f"{name}, which had another key"))

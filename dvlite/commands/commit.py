@@ -1,0 +1,70 @@
+"""`dvlite commit`: takes what is on disk as the outputs of stages, without running them, and records that the user vouches for it."""
+
+from __future__ import annotations
+
+import contextlib
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import ClassVar
+
+from dvlite.pipeline.invocation import Invocation, ReproOptions
+from dvlite.pipeline.run_record import author
+from dvlite.pipeline.stage_run import StageRun
+from dvlite.progress import Progress
+from dvlite.repo.repository import Repo
+from dvlite.workspace import running_outputs
+from dvlite.workspace.adder import AddedPath
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CommitResult:
+    """What became of the stages, in the order of the pipeline: `asserted`, `up to date`, `frozen`, or `not run` if an output is not there."""
+
+    schema: ClassVar[str] = "dvlite.commit/1"
+    stages: tuple[StageRun, ...] = ()
+    added: tuple[AddedPath, ...] = ()  # tracked data that had changed, taken in because stages read it
+    lockfiles: tuple[str, ...] = ()  # that changed
+    staged: tuple[str, ...] = ()
+    unstaged: tuple[str, ...] = ()
+    untracked: tuple[str, ...] = ()  # files of the pipeline that git does not know
+    modified: tuple[str, ...] = ()  # files that stages read and that git's index does not have as they are
+    elapsed_seconds: float = 0.0
+    warnings: tuple[str, ...] = ()
+
+
+def commit(
+    repo: Repo,
+    targets: Sequence[str],
+    *,
+    environ: Mapping[str, str],
+    host: str = "",
+    version: str = "",
+    add: bool = True,
+    stage: bool = True,
+    progress: Progress,
+) -> CommitResult:
+    """Accepts the outputs of the stages that the targets stand for and that are out of date; without targets, of all whose outputs are there.
+
+    The lockfile then names a record with the status `asserted`. Raises FormatError, with nothing stored, for a named stage that lacks an
+    output, and for a dependency that is nowhere. Frozen stages count only if they are named.
+    """
+    started = time.monotonic()
+    with contextlib.ExitStack() as stack:
+        stack.enter_context(running_outputs.hold(repo, environ, progress))
+        run = Invocation(repo, targets, ReproOptions(single=True, add=add), environ, progress)
+        if run.outdated:
+            raise run.outdated[0]
+        outcome = run.accept(author(repo, environ, host, version), stack)
+        staged = repo.stage(outcome.unstaged, enabled=stage)
+    return CommitResult(
+        stages=outcome.stages,
+        added=outcome.added,
+        lockfiles=outcome.lockfiles,
+        staged=staged,
+        unstaged=() if staged else outcome.unstaged,
+        untracked=outcome.untracked,
+        modified=outcome.modified,
+        elapsed_seconds=time.monotonic() - started,
+        warnings=outcome.warnings,
+    )
