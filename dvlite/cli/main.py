@@ -63,7 +63,15 @@ def _forget_stdout() -> None:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
-@click.group(cls=Verbs, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+_EPILOG = """\b
+First steps: dvlite init; dvlite add DATA; git commit;
+             dvlite remote add s3://BUCKET/PREFIX; dvlite push
+Flags and examples of a command: dvlite COMMAND --help"""
+
+
+@click.group(
+    cls=Verbs, epilog=_EPILOG, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100}
+)
 @click.version_option(__version__, "-V", "--version", message="dvlite %(version)s")
 def app() -> None:
     """Versions data and models next to code: git, and a folder or bucket for the data."""

@@ -185,6 +185,8 @@ def _chosen(
             inside = next((tracked_name(name) for name in unmerged if path.startswith(tracked_name(name) + "/")), None)
             was = [word(repo.display(name)) for name in repo.git.settled() if path in (name, tracked_name(name))]
             hint = "git status"
+            if not is_pointer(path) and path in repo.git.tracked_under([path]):  # an output that git keeps, mostly
+                hint = f"if a stage writes it: dvlite resolve dvlite.lock; dvlite repro\nelse: git checkout --ours -- {word(repo.display(path))}"
             if was:
                 hint = f"to commit it as it is: git add {was[0]}\nto restore the conflict: git checkout -m -- {was[0]}"
             if inside is not None:

@@ -30,7 +30,7 @@ def text(result: StatusResult, show: Show) -> Iterator[str]:
     earlier = [path for path in result.missing if path.earlier is not None]
     if earlier:
         gone = {path.path for path in result.not_in_cache}.intersection(path.path for path in earlier)
-        yield _heading("Another version is here", "dvlite pull" if gone else "dvlite checkout", show)
+        yield _heading("Data of another version is here", "dvlite pull" if gone else "dvlite checkout", show)
         yield from table((_earlier(path, show) for path in earlier), indent="  ")
     if result.changed:
         first = result.changed[0]
@@ -111,7 +111,7 @@ def _changed(path: ChangedPath, show: Show) -> tuple[str, ...]:
     names = [change.path.removeprefix(path.path + "/") for change in path.examples]
     return (
         show.path(path.path),
-        counts_text(path.counts, wide=True) + " files",
+        _change(path.counts),
         growth_text(path.counts),
         ", ".join(map(printable, names[:2])) if show.verbose else "",
     )
@@ -121,7 +121,14 @@ def _earlier(path: AbsentPath, show: Show) -> tuple[str, ...]:
     counts = path.earlier
     if path.kind == "file" or counts is None or counts == Counts():
         return (show.path(path.path), "", "")
-    return (show.path(path.path), f"{counts_text(counts, wide=True)} files", growth_text(counts))
+    return (show.path(path.path), _change(counts), growth_text(counts))
+
+
+def _change(counts: Counts) -> str:
+    """Returns what happened to files: `12 files deleted`, or `+1,204  -3  ~0 files` where several things did."""
+    kinds = (("added", counts.added), ("deleted", counts.removed), ("changed", counts.modified))
+    happened = [f"{count(number, 'file')} {kind}" for kind, number in kinds if number]
+    return happened[0] if len(happened) == 1 and not counts.renamed else f"{counts_text(counts, wide=True)} files"
 
 
 def _absent(paths: Sequence[AbsentPath], show: Show) -> Iterator[str]:

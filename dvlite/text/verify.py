@@ -64,7 +64,7 @@ def _summary(result: VerifyResult, show: Show) -> str:
         said = f"{count(len(result.findings), 'finding')} in {scope}, {took}"
         return f"{show.style('red', said)}{f'     fix: {fix}' if fix else ''}"
     if result.unchecked:
-        return f"Nothing found in {scope}, but not all could be checked. {took}"
+        return f"Incomplete: {count(len(result.unchecked), 'check')} could not be made; nothing is wrong in the rest of {scope}. {took}"
     return f"{show.style('green', 'Verified')}: {scope}{remote}. {took}"
 
 

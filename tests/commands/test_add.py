@@ -279,7 +279,7 @@ def test_an_untouched_earlier_version_is_no_change_and_add_u_leaves_the_pointer(
     pointer = (tracked.root / "data.dvlite").read_bytes()
     shown = tracked.dvlite("status").stdout
     assert "not added" not in shown
-    assert "Another version is here" in shown
+    assert "Data of another version is here" in shown
     done = tracked.dvlite("add", "-u")
     assert "earlier version" in done.stderr
     assert (tracked.root / "data.dvlite").read_bytes() == pointer

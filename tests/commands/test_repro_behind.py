@@ -48,7 +48,7 @@ def test_data_that_did_not_follow_counts_as_its_pointer_says(two):
     old = locked(two)
     assert old != before
     shown = two.dvlite("status").stdout
-    assert "Another version is here" in shown
+    assert "Data of another version is here" in shown
     assert "Stages out of date" not in shown
     assert {each["state"] for each in two.json("repro", "-n", code=1)["stages"]} <= {"up to date", "would restore"}
     two.dvlite("repro")
