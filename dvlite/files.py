@@ -268,7 +268,12 @@ def lock(
     """
     import fcntl  # Unix only: kept out of the top level so that the package imports anywhere
 
-    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
+    try:
+        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
+    except OSError as error:
+        if error.errno not in (errno.EACCES, errno.EROFS):
+            raise
+        descriptor = os.open(path, READ)  # another user's: a kernel lock needs no right to write
     try:
         operation = fcntl.LOCK_SH if shared else fcntl.LOCK_EX
         try:

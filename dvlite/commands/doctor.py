@@ -24,7 +24,7 @@ from dvlite.hooks.scripts import HOOKS, installed_hooks, obstacle
 from dvlite.progress import Progress
 from dvlite.repo import attributes
 from dvlite.repo.config_files import LOCAL_FILE
-from dvlite.repo.repository import Repo
+from dvlite.repo.repository import Repo, open_cache
 from dvlite.show import Show, count, printable, quote, size_text, word
 from dvlite.store import check_round
 from dvlite.store.object_store import ObjectAbsent
@@ -191,6 +191,10 @@ def _cache(repo: Repo) -> Iterator[DoctorLine]:
         yield DoctorLine(topic="cache", text=f"{printable(str(folder))}: not created yet, {free} free")
         return
     yield DoctorLine(topic="cache", text=f"{printable(str(folder))}: {size_text(_size_bytes(folder))}, {free} free")
+    if (closed := open_cache(repo).unwritable()) is not None:
+        text = f"this user may not write to {quote(str(closed))}"
+        fix = f"its owner: chmod -R g+rwX {word(str(folder))}, or dvlite config --user cache.dir FOLDER"
+        yield DoctorLine(topic="cache", text=text, level="problem", fix=fix)
     if disk.free < _LITTLE_SPACE * disk.total:
         text = f"little space is left on the disk of the cache: {free} of {size_text(disk.total)}"
         fix = "dvlite gc shows what nothing needs; dvlite cache prune --pushed drops what a remote has"

@@ -18,6 +18,7 @@ from dvlite.progress import Progress
 from dvlite.repo.repository import Repo, open_cache
 from dvlite.repo.tracked_paths import Tracked, why_untrackable
 from dvlite.show import quote, word
+from dvlite.workspace.add_checks import refuse_ignored
 from dvlite.workspace.dirfd import remove_empty_folders
 from dvlite.workspace.hashing import Snapshot, identify
 from dvlite.workspace.path_args import refuse_outputs, select, usable
@@ -182,11 +183,7 @@ def _refuse(repo: Repo, source: str, target: str, tracked: Sequence[str]) -> Non
             f"cannot move to {shown}: git tracks {quote(repo.display(in_git[0]))}",
             hint=f"git rm -r -q --cached {word(repo.display(in_git[0]))}",
         )
-    if repo.git.ignored([target + SUFFIX]):
-        raise UsageError(
-            f"cannot move to {shown}: git ignores {quote(repo.display(target + SUFFIX))}",
-            hint=f"see which rule does: git check-ignore -v {word(repo.display(target + SUFFIX))}",
-        )
+    refuse_ignored(repo, [target + SUFFIX], "cannot move the data to")
 
 
 def _move_data(work: Workspace, move: _Move) -> None:

@@ -11,7 +11,7 @@ from typing import ClassVar
 
 from dvlite.errors import DvliteError, FormatError, PartlyDone, UsageError
 from dvlite.files import read_regular, write_atomic
-from dvlite.formats import pipeline
+from dvlite.formats import lockfile, pipeline
 from dvlite.formats.pipeline import FILE_NAME, PARAMS_FILE, STAGE_NAME
 from dvlite.formats.strict_yaml import Tree, load
 from dvlite.formats.yaml_edit import edit
@@ -22,6 +22,7 @@ from dvlite.progress import Progress
 from dvlite.repo import config_files
 from dvlite.repo.repository import Repo
 from dvlite.show import Show, count, quote, word
+from dvlite.workspace.add_checks import refuse_ignored
 
 SCHEMA_FILE = f"{config_files.FOLDER}/schema.json"
 
@@ -115,6 +116,7 @@ def stage_add(
             before if before is not None else _head(folder), new, _tree(repo, folder, new), repo.display(file)
         )
         _check(repo, file, new.name, data)
+        refuse_ignored(repo, [file, posixpath.join(folder, lockfile.FILE_NAME)], "cannot keep stages in")
         created = _write(repo, file, data, is_new=before is None)
         written = (file, SCHEMA_FILE)
         staged = repo.stage(written, enabled=None if stage else False)

@@ -307,6 +307,8 @@ class Invocation:
     ) -> None:
         """Looks for what would stop a stage, before anything runs."""
         running = {outlook.stage.address for outlook in outlooks if outlook.runs}
+        if running:
+            self._work.cache.create()  # what they make is stored there
         for stage in (outlook.stage for outlook in outlooks if outlook.runs and outlook.state != "unknown"):
             with self._noting(refused, [stage]):
                 require_folder(stage, self._repo.root, self._outs)
@@ -350,11 +352,13 @@ class Invocation:
         """Returns what belongs to the results of stages and is not in git's index as it is, be it that an earlier run was stopped before that."""
         git, root = self._repo.git, self._repo.root
         kept_by_git = [out.path for stage in stages for out in stage.outs if not out.spec.cache]
-        names = [*self._params_set, *kept_by_git]
-        left_out = set(git.ignored(names))
-        names = [name for name in names if name not in left_out]
         in_cache = [out.path for stage in stages for out in stage.outs if out.spec.cache]
-        names += [f"{path.rpartition('/')[0]}/.gitignore".lstrip("/") for path in in_cache]
+        ignore_files = [f"{path.rpartition('/')[0]}/.gitignore".lstrip("/") for path in in_cache]
+        names = [*self._params_set, *kept_by_git, *ignore_files]
+        left_out = git.ignored(names)
+        if lost := [quote(path) for path in kept_by_git if path in left_out]:
+            self._warnings.append(f"git ignores {some(lost)}, which it is to keep: no clone will have it")
+        names = [name for name in names if name not in left_out]
         names += [*(stage.lockfile for stage in stages), *ignored, *self._intake.pointers(self._stages)]
         return git.unstaged([name for name in dict.fromkeys(names) if os.path.lexists(root / name)])
 

@@ -23,6 +23,7 @@ from dvlite.repo.repository import Repo
 from dvlite.repo.tracked_paths import Tracked
 from dvlite.show import printable, quote, word
 from dvlite.workspace import sparse
+from dvlite.workspace.add_checks import refuse_ignored
 from dvlite.workspace.outdated import Outdated, find_outdated, keeping
 from dvlite.workspace.workspace import Workspace
 
@@ -31,10 +32,11 @@ _ASSIGNMENT = re.compile(r"[A-Za-z_][A-Za-z0-9_]*=")
 
 
 def require_free(work: Workspace, stages: Sequence[Stage], tracked: Iterable[Tracked]) -> None:
-    """Raises FormatError, with file and line, for an output that is something else already."""
+    """Raises FormatError, with file and line, for an output that is something else already, and UsageError for a lockfile that git ignores."""
     _refuse_links(work, stages)
     _refuse_tracked(stages, {item.path for item in tracked if not item.lockfile})
     _refuse_in_git(work.repo, stages)
+    refuse_ignored(work.repo, sorted({stage.lockfile for stage in stages}), "cannot record results in")
 
 
 def _refuse_links(work: Workspace, stages: Sequence[Stage]) -> None:

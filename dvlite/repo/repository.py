@@ -208,6 +208,8 @@ class Repo:
         edits = [(f"{folder}/.gitignore".lstrip("/"), sorted(lines)) for folder, lines in sorted(by_folder.items())]
         exclude, excluded = self.common_dir / "info" / "exclude", sorted(set(map(ignore.pattern, paths)))
         changed = [file for file, lines in edits if edit(self.root / file, lines, write=False)]
+        ignored = self.git.ignored(changed)  # as in a folder that git ignores whole: no line is needed there
+        changed = [file for file in changed if file not in ignored]
         is_excluded = not paths or not edit(exclude, excluded, write=False)
         if write:
             for file, lines in edits:
@@ -220,7 +222,8 @@ class Repo:
     def unstaged_ignore_files(self, paths: Sequence[str]) -> list[str]:
         """Returns the `.gitignore` files beside paths that are not in git's index as they are: a run that was stopped leaves them so."""
         names = list(dict.fromkeys(f"{path.rpartition('/')[0]}/.gitignore".lstrip("/") for path in paths))
-        known = {*self.git.tracked_under(names), *(name for name in names if os.path.lexists(self.root / name))}
+        there = {name for name in names if os.path.lexists(self.root / name)}
+        known = {*self.git.tracked_under(names), *(there - self.git.ignored(sorted(there)))}
         return self.git.unstaged([name for name in names if name in known])
 
     def exclude(self, paths: Sequence[str]) -> None:

@@ -29,6 +29,7 @@ from dvlite.store.pack import KIND_FILE, KIND_MANIFEST
 PACK_BELOW_BYTES = 64 * 1024
 _FILE_KINDS = (KIND_FILE,)
 _MAX_MAPS = 16  # packs mapped at a time: a map holds a file descriptor
+_LOCK = "lock"
 _FOLDERS = ("files", "packs", "index", "partial", "tmp", "quarantine")
 _REPAIR = "dvlite pull fetches a good copy if a remote has one; else dvlite fsck --repair"
 
@@ -57,10 +58,28 @@ class Cache:
         self._tombstones: dict[str, bytes] = {}
 
     def create(self) -> None:
-        """Makes the folders; idempotent."""
+        """Makes the folders; idempotent. Raises DvliteError where this user cannot add to them."""
+        if not self.folder.is_dir():
+            self.make_folder(self.folder)
         for name in _FOLDERS:
             self.make_folder(self.folder / name)
+        if self.group and not (self.folder / _LOCK).exists():
+            os.close(os.open(self.folder / _LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666))
+            self.open_to_group(self.folder / _LOCK, 0o664)
+        if (place := self.unwritable()) is not None:
+            hint = "if a group shares it, its owner runs: chmod -R g+rwX " + word(str(self.folder))
+            raise DvliteError(
+                f"cannot add to the cache: this user may not write to {quote(str(place))}",
+                hint=f"{hint}\nto use another folder: dvlite config --user cache.dir FOLDER",
+            )
         self.register()
+
+    def unwritable(self) -> Path | None:
+        """Returns a folder of the cache, or its lock, that this user has no right to use; None if all is well, or there is no cache yet."""
+        places = [self.folder / name for name in (*_FOLDERS, "projects")]
+        closed = (place for place in places if place.is_dir() and not os.access(place, os.W_OK | os.X_OK))
+        lock = self.folder / _LOCK
+        return next(closed, lock if lock.exists() and not os.access(lock, os.R_OK) else None)
 
     def make_folder(self, path: Path) -> None:
         """Makes one folder inside the cache, writable for the group if the cache is shared."""
@@ -69,8 +88,13 @@ class Cache:
         above = files.existing_folder(path)
         path.mkdir(parents=True, exist_ok=True)
         files.sync_above(path, above)
+        self.open_to_group(path, 0o2775)
+
+    def open_to_group(self, path: Path, mode: int) -> None:
+        """Gives a new file or folder its mode whatever the umask, if the config says that the group uses this cache."""
         if self.group:
-            os.chmod(path, 0o2775)  # noqa: S103  # the config says that the group writes this cache
+            with contextlib.suppress(PermissionError):  # another member has made it just now
+                os.chmod(path, mode)
 
     # --- who uses it ---
 
@@ -83,6 +107,7 @@ class Cache:
         if not files.holds(note, text):
             self.make_folder(note.parent)
             files.write_atomic(note, text)
+            self.open_to_group(note, 0o664)
 
     def projects(self) -> dict[Path, tuple[Path, Path]]:
         """Returns the notes of the clones that use this cache, each with git's common folder and a worktree. Raises DvliteError."""
@@ -126,6 +151,7 @@ class Cache:
         if keep and not files.holds(target, data):
             self.make_folder(target.parent)
             files.write_atomic(target, data, mode=0o444)
+            self.open_to_group(target, 0o444)
 
     def _take_in(self, name: str, data: bytes) -> None:
         assert self._purged is not None
@@ -369,7 +395,7 @@ class Cache:
     def _adopt(self, orphans: Sequence[str]) -> None:
         """Indexes packs that no index names: a killed process or a damaged index left them. Everything in an index is in the packs too."""
         # a process that writes now indexes its own packs; a read-only disk stays as it is
-        with contextlib.suppress(Busy, OSError, DvliteError), files.lock(self.folder / "lock", wait=False):
+        with contextlib.suppress(Busy, OSError, DvliteError), files.lock(self.folder / _LOCK, wait=False):
             rows: list[RecordLocation] = []
             for name in orphans:
                 try:
@@ -414,6 +440,7 @@ class Cache:
         data = index.encode(locations, os.urandom(16))
         name = digest_bytes(data).hex()
         files.write_atomic(self.folder / "index" / name, data, mode=0o444, sync=sync)
+        self.open_to_group(self.folder / "index" / name, 0o444)
         if self._segments is not None:
             self._segments[name] = Index(data, name)
 

@@ -294,6 +294,7 @@ class _Copies:
     def _store(self, whole: Pack) -> None:
         target = self._cache.folder / "packs" / whole.name.hex()
         files.write_atomic(target, whole.data, mode=0o444, aside=self._cache.folder / "tmp")
+        self._cache.open_to_group(target, 0o444)
         self._rows += rows_of(whole)
 
 

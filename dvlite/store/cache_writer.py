@@ -238,6 +238,7 @@ class Writer:
                     os.fsync(descriptor)
             finally:
                 os.close(descriptor)
+            self.cache.open_to_group(temporary, 0o444)
             os.rename(temporary, target)
             self.cache.forget_map(whole.name)
         except OSError as error:

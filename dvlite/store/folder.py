@@ -63,6 +63,7 @@ class FolderStore:
         temporary = path.parent / temporary_name()
         try:
             _write_durably(temporary, data)
+            self._open_to_group(temporary, _MODE)
             if only_if_absent:
                 created = _link(temporary, path)
             else:
@@ -131,9 +132,16 @@ class FolderStore:
             try:
                 with contextlib.suppress(FileExistsError):
                     os.mkdir(path)
+                    self._open_to_group(path, 0o2777)
                 sync_path(path.parent)
             except OSError as error:
                 raise _failed(error, "create", path) from error
+
+    def _open_to_group(self, path: Path, mode: int) -> None:
+        """Gives what was made the rights of the remote's folder, as far as `mode` goes, where a group writes to it: whatever the umask."""
+        above = os.stat(self._folder).st_mode
+        if path != self._folder and above & stat.S_IWGRP:
+            os.chmod(path, above & mode)
 
 
 def _write_durably(path: Path, data: Buffer) -> None:

@@ -70,7 +70,12 @@ class PartialFile:
         shared = self._writer.cache.partial_path(self._digest)
         for path in (shared, self._writer.temporary()):
             existed = path.exists()
-            descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+            try:
+                descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+            except PermissionError:
+                if path != shared:
+                    raise
+                continue  # another member of the group began it
             try:
                 fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
                 if os.path.samestat(os.fstat(descriptor), os.stat(path)):

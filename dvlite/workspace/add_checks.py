@@ -102,7 +102,7 @@ def refuse_untrackable(repo: Repo, paths: Sequence[str], tracked: Mapping[str, T
             raise UsageError(
                 f"cannot track {quote(shown)}: it is inside {quote(repo.display(above))}, which is given too"
             )
-    _refuse_ignored_pointers(repo, paths)
+    refuse_ignored(repo, [path + SUFFIX for path in paths], "cannot track the data of")
     if error := attributes.filtered(repo.git, [path + SUFFIX for path in paths]):
         raise error
     _refuse_in_git(repo, paths)
@@ -130,21 +130,20 @@ def _refuse_in_git(repo: Repo, paths: Sequence[str]) -> None:
         )
 
 
-def _refuse_ignored_pointers(repo: Repo, paths: Sequence[str]) -> None:
-    """Stops where git would never see the pointer: the data would look tracked and be in no commit."""
-    ignored = repo.git.ignored([path + SUFFIX for path in paths])
-    if not ignored:
+def refuse_ignored(repo: Repo, files: Sequence[str], cannot: str) -> None:
+    """Raises UsageError, which begins with `cannot`, for a pointer, lockfile or pipeline file that git ignores: it would be in no commit."""
+    ignored = repo.git.ignored([*files, *{folder for file in files for folder in ancestors(file)}])
+    file = next((file for file in files if file in ignored), None)
+    if file is None:
         return
-    pointer_file = min(ignored)
-    folder = pointer_file.rpartition("/")[0].partition("/")[0]
-    change = (
-        f"replace {folder}/ by the lines {folder}/* and !{folder}/**/*{SUFFIX} and !{folder}/**/.gitignore"
-        if folder
-        else f"add the line !*{SUFFIX}"
-    )
+    name = f"*{SUFFIX}" if file.endswith(SUFFIX) else file.rpartition("/")[2]
+    folder = next((folder for folder in reversed([*ancestors(file)]) if folder in ignored), None)
+    change = f"add the line  !{name}"
+    if folder is not None:  # git looks at nothing in it
+        change = f"replace the rule for {folder}/ by the lines  /{folder}/**  !/{folder}/**/  !/{folder}/**/{name}"
     raise UsageError(
-        f"cannot track {quote(repo.display(pointer_file[: -len(SUFFIX)]))}: git ignores its pointer {quote(repo.display(pointer_file))}",
-        hint=f"in .gitignore, {change}     which rule it is: git check-ignore -v {word(pointer_file)}",
+        f"{cannot} {quote(repo.display(file))}: git ignores that file",
+        hint=f"in .gitignore, {change}     which rule it is: git check-ignore -v {word(repo.display(file))}",
     )
 
 

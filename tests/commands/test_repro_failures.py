@@ -600,3 +600,27 @@ def test_the_last_good_copy_of_an_output_goes_back_into_the_cache(pipeline):
     pipeline.commit()
     pipeline.dvlite("checkout", "--rev", "HEAD~1", "out")
     assert pipeline.read("out") == b"1" * 200_000
+
+
+def test_what_git_ignores_is_said_before_anything_runs(pipeline):
+    one(pipeline, "mkdir -p models; echo 1 > models/m; touch ran", outs=["models/m"])
+    pipeline.write(".gitignore", "models/\n*.lock\n")
+    for words in ((), ("-n",)):
+        done = pipeline.dvlite("repro", *words, code=2)
+        assert "'dvlite.lock': git ignores that file" in done.stderr
+    assert not pipeline.has("ran")
+    pipeline.write(".gitignore", "models/\n!dvlite.lock\n")
+    pipeline.dvlite("repro")  # there is nothing to stage in a folder that git ignores
+    assert pipeline.has("ran")
+    assert not pipeline.has("models/.gitignore")
+    assert pipeline.states() == {"one": "up to date"}
+    one(pipeline, "echo 1 > m.json", outs=[{"path": "m.json", "cache": False}])
+    pipeline.write(".gitignore", "m.json\n")
+    assert "git ignores 'm.json'" in pipeline.dvlite("repro").stderr
+
+
+def test_a_cache_that_cannot_take_the_outputs_stops_the_run_before_it_begins(pipeline):
+    one(pipeline, "echo 1 > out; touch ran")
+    pipeline.write(".git/dvlite/cache/tmp", "in the way")
+    pipeline.dvlite("repro", code=1)
+    assert not pipeline.has("ran")
