@@ -121,7 +121,7 @@ def _look(
         if check.found.bad_packs.keys() - bad:
             check_remote.close(check)
     _own_root(repo, check, progress)
-    _runs(repo, remote, result, deep=depth.deep)
+    _runs(repo, remote, result, deep=depth.deep or only is not None)
     health.read_objects = len(check.checked) + sum(name in check.found.bad_packs for name in chosen)
     health.read_bytes = sum(catalog.packs.get(name, 0) for name in chosen)
     health.objects = len(catalog.packs) + len(catalog.index_sizes) + len(check.roots)
@@ -217,6 +217,9 @@ def _runs(repo: Repo, remote: Remote, result: RemoteLook, *, deep: bool) -> None
             result.health.note(entry.name, "damaged", "its bytes are not the ones that its name promises")
             if folder == f"{batch.FOLDER}{project}":
                 result.runs.append(short)
+                if here == -1:
+                    fix = "dvlite fsck --remote --repair     in a clone that has these run records; if none has, remove that object"
+                    result.health.fixes[entry.name] = fix
             else:
                 result.health.fixes[entry.name] = "dvlite fsck --remote --repair     in a clone of that project"
 

@@ -2,6 +2,7 @@
 
 import contextlib
 import json
+import re
 import shutil
 
 import pytest
@@ -98,13 +99,12 @@ def test_without_yes_nothing_changes(past):
     assert here.json("purge", "--list")["purges"] == []
 
 
-@pytest.mark.parametrize("path", ["data/sub/people.csv", "data/scan.raw", "data"])
+@pytest.mark.parametrize("path", ["data/scan.raw", "data"])
 def test_no_byte_is_left_in_cache_and_remote(past, path):
     here, store = past
     done = at_once(here, path)
     assert done["applied"]
-    contents = {"data/sub/people.csv": [SECRET], "data/scan.raw": [LARGE], "data": [SECRET, LARGE]}[path]
-    for content in contents:
+    for content in [LARGE] if path == "data/scan.raw" else [SECRET, LARGE]:
         assert left_of(content, store) == []
         assert left_of(content, here.cache) == []
     assert (here.path / "data" / "sub" / "people.csv").read_bytes() == SECRET  # the work tree is the user's
@@ -220,6 +220,8 @@ def test_what_another_project_purged_on_a_shared_store_is_missed_with_the_reason
 ):
     here, store = past
     other = start(tmp_path / "other", invoke, str(store))
+    config = other.path / ".dvlite" / "config.yaml"
+    config.write_text(re.sub("project: [0-9a-f]{32}", f"project: {'5' * 32}", config.read_text()))
     put(other.path / "ours" / "copy.csv", SECRET)
     put(other.path / "ours" / "own", b"own")
     other.dv("add", "ours")
