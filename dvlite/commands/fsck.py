@@ -68,7 +68,8 @@ class FsckResult:
     def failure(self, show: Show) -> DvliteError | None:
         """Returns what is not right, or was not checked."""
         bad = [each for each in self.findings if each.state in ("found", "left")]
-        gone = [each for each in self.lost if each.state in ("found", "left")]
+        left = [each for each in self.lost if each.state in ("found", "left")]
+        gone = [each for each in left if each.given_up is None]
         if bad or gone:
             versions = f"{count(len(gone), 'version')} not whole"
             what = " and ".join([count(len(bad), "damaged or missing object")] * bool(bad) + [versions] * bool(gone))
@@ -82,6 +83,11 @@ class FsckResult:
         if self.unchecked:
             each = self.unchecked[0]
             return PartlyDone(f"could not check {each.what}: {each.why}", hint=each.hint)
+        if left:
+            return DvliteError(
+                f"{count(len(left), 'version')} can be read only from what a gc gave up on {self._where}",
+                hint=f"dvlite gc --remote {self.store} --yes, or dvlite fsck --remote {self.store} --repair",
+            )
         return None
 
     @property

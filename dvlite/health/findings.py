@@ -33,6 +33,9 @@ class LostVersion:
     files: tuple[str, ...] = ()
     lost_files: int = 0
     state: State = "found"
+    given_up: str | None = (
+        None  # RFC 3339: since then, only packs that a gc gave up have it; it can be read while they stand
+    )
     who: tuple[str, ...] = ()  # who may still have it
     fix: str | None = None
 

@@ -6,8 +6,9 @@ What is mended is looked at again: only that says what became right.
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Collection, Iterable, Sequence
-from dataclasses import dataclass, field
+import datetime as dt
+from collections.abc import Collection, Iterable, Iterator, Sequence
+from dataclasses import dataclass, field, replace
 
 from dvlite.errors import DvliteError, ObjectCorrupt
 from dvlite.formats import tombstone
@@ -16,7 +17,7 @@ from dvlite.formats.snapshot import Version, VersionId, version_of
 from dvlite.health.findings import Depth, Health, LostVersion, NotChecked
 from dvlite.health.needs import LostIn, NeededVersion, files_needed, name_lost
 from dvlite.health.sources import from_remote, from_workspace, is_missing, missing_files, opened, remote_names
-from dvlite.oid import Digest
+from dvlite.oid import Digest, format_oid
 from dvlite.progress import Progress
 from dvlite.repo import committed_versions
 from dvlite.repo.repository import Repo
@@ -29,6 +30,7 @@ from dvlite.show import count
 from dvlite.store import batch, check_remote, repair
 from dvlite.store.cache import Cache
 from dvlite.store.catalog import Catalog
+from dvlite.store.check import lost_paths
 from dvlite.store.check_remote import RemoteHolder, RemoteState
 from dvlite.store.check_round import Reading
 from dvlite.store.object_store import ObjectAbsent
@@ -177,7 +179,7 @@ def _name(repo: Repo, result: RemoteLook, progress: Progress) -> None:
     if check.lost:
         verb = "dvlite push     in a clone that has the data"
         names = name_lost(repo, check.lost, result.needed.values(), RemoteHolder(check), verb=verb)
-        health.lost = {(each.path, each.oid): each for each in names}
+        health.lost = {(each.path, each.oid): each for each in _given_up(check, names)}
     for digest, roots in check.lost_snapshots.items():
         bodies = [body for each in roots if (body := check.roots[each][1]) is not None]
         oid = f"snapshot:{digest.hex()}"
@@ -188,6 +190,22 @@ def _name(repo: Repo, result: RemoteLook, progress: Progress) -> None:
             who=tuple(dict.fromkeys(body.user for body in bodies if body.user)),
             fix="dvlite push     in the clone of that user",
         )
+
+
+def _given_up(check: RemoteState, lost: Iterable[LostVersion]) -> Iterator[LostVersion]:
+    """Yields versions that are lost, and notes those that can still be read from packs that a gc gave up."""
+    if check.nowhere is check.lost:
+        yield from lost
+        return
+    day = dt.datetime.fromtimestamp(check_remote.given_up_at(check), dt.UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+    with check.catalog.counting_condemned(damaged_too=False):
+        holder = RemoteHolder(check)
+        nowhere = {format_oid(*version) for version in check.claims if lost_paths(version, check.nowhere, holder) != []}
+    for each in lost:
+        if each.oid in nowhere:
+            yield each
+        else:
+            yield replace(each, given_up=day, files=(), lost_files=0, who=(), fix=None)
 
 
 def _runs(repo: Repo, remote: Remote, result: RemoteLook, *, deep: bool) -> None:

@@ -258,10 +258,10 @@ class Catalog:
         self.distrusted.update(noted, self.doubted, (name for name in self.packs if not self.is_whole(name)))
 
     @contextlib.contextmanager
-    def counting_condemned(self) -> Iterator[None]:
+    def counting_condemned(self, *, damaged_too: bool = True) -> Iterator[None]:
         """Within it, condemned and damaged packs that still stand count as usable: to copy what only they have."""
         before, self._counts_condemned = self._counts_condemned, True
-        distrusted, self.distrusted = self.distrusted, set()
+        distrusted, self.distrusted = self.distrusted, set() if damaged_too else self.distrusted
         self.recipes = Recipes(self, self.remote.store.label)
         try:
             yield

@@ -81,6 +81,7 @@ class RemoteState:
     claims: dict[VersionId, ClaimedVersion] = field(default_factory=dict)
     missing_root: Digest | None = None  # the snapshot that the newest root of this clone named, if it is gone
     lost: Lost = field(default_factory=Lost)
+    nowhere: Lost = field(default_factory=Lost)  # what of that is not even in condemned packs that stand
     lost_snapshots: dict[Digest, list[str]] = field(default_factory=dict)  # and the roots that name them
 
     def bad(self, name: Digest, reason: str) -> None:
@@ -268,7 +269,16 @@ def close(check: RemoteState) -> None:
         check.catalog.packs
     ) - check.found.bad_packs.keys():
         check.bad(name, "what it holds is damaged")
+    check.nowhere = check.lost
+    if check.lost and not check.catalog.condemned.isdisjoint(check.catalog.packs):
+        with check.catalog.counting_condemned(damaged_too=False):
+            check.nowhere = _lost(check)
     check.progress.finish()
+
+
+def given_up_at(check: RemoteState) -> float:
+    """Returns when the first of the packs that stand was condemned, by the store's own clock."""
+    return min(at for name, at in check.catalog.condemned_at.items() if name in check.catalog.packs)
 
 
 def _lost(check: RemoteState) -> Lost:

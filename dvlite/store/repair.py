@@ -109,8 +109,10 @@ def claim_again(check: RemoteState) -> None:
 
 
 def salvage(check: RemoteState, cache: Cache, wanted: Sequence[Need]) -> None:
-    """Copies into the cache what only bad packs have of it: sound records, and large files whose own chunks are sound."""
+    """Copies into the cache what only bad or condemned packs have of it: sound records, and large files whose own chunks are sound."""
     catalog, remote = check.catalog, check.catalog.remote
+    with contextlib.suppress(DvliteError):
+        fetch.rescue(catalog, cache, sorted(check.lost.nodes - check.nowhere.nodes), (), check.progress)
     with Writer(cache) as writer:
         for name in check.found.bad_packs:
             with contextlib.suppress(ObjectAbsent, FormatError):

@@ -51,6 +51,8 @@ def _version(lost: LostVersion, show: Show) -> Iterator[str]:
         what = f"{count(lost.lost_files, 'file')} lost: {show.paths(lost.files)}"
     else:
         what = "it is lost" if lost.files else "its listing is lost"
+    if lost.given_up is not None:
+        what = f"only what a gc gave up on {lost.given_up[:10]} {lost.given_up[11:16]} UTC still has it"
     mark = show.style(_COLORS[lost.state], _WORDS[lost.state])
     yield f"{mark}{show.bold(f'{path}{at}:')} {what} ({short_oid(lost.oid)})"
     if lost.state not in ("found", "left"):

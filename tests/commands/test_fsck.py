@@ -7,9 +7,12 @@ import subprocess
 
 import pytest
 
+from dvlite.formats import condemned
+from dvlite.oid import Digest, digest_bytes
 from dvlite.progress import NullProgress
 from dvlite.repo.repository import open_cache, open_repo
 from dvlite.store import pack
+from dvlite.store.folder import FolderStore
 from dvlite.store.remote import open_store
 from dvlite.store.retry import RetryBudget
 from dvlite.store.url import parse_url
@@ -337,6 +340,24 @@ def test_a_damaged_pack_that_nothing_needs_is_condemned_and_stays(stored):
     stored.fsck("--remote", "origin", "--deep", "--repair", code=1)
     assert path.exists()
     assert stored.objects(stored.origin, "condemned")
+
+
+def test_what_only_condemned_packs_have_is_not_called_lost_and_is_brought_back(stored, tmp_path):
+    store = FolderStore(stored.origin)
+    packs = [Digest(bytes.fromhex(path.name)) for path in stored.objects(stored.origin, "packs")]
+    data = condemned.dump(packs, bytes(16))
+    store.put(f"condemned/{digest_bytes(data).hex()}", data)
+    subprocess.run(["git", "clone", "-q", str(stored.project.root), str(tmp_path / "empty")], check=True)
+    there = Project(tmp_path / "empty", stored.project._invoke)
+    found = there.json("fsck", "--remote", "origin", code=1)
+    assert {each["given_up"][:2] for each in found["lost"]} == {"20"}
+    assert {each["state"] for each in there.json("fsck", "--remote", "origin", "--repair", code=1)["lost"]} == {
+        "repaired"
+    }
+    there.json("fsck", "--remote", "origin", code=0)
+    for name in packs:
+        (stored.origin / "packs" / name.hex()).unlink()
+    stored.is_whole(tmp_path, stored.origin)
 
 
 def test_samples_get_round_and_a_lost_note_of_them_starts_over(stored):
