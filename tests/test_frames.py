@@ -21,7 +21,7 @@ PROJECT = Path(__file__).parent.parent
 BOUNDS = {
     "add": (184, 33, 12, 9),
     "status": (112, 29, 12, 0),
-    "push": (383, 54, 20, 0),
+    "push": (389, 56, 20, 0),
     "repro": (486, 64, 18, 0),
     "checkout": (205, 35, 17, 13),
     "pull": (418, 58, 18, 3),

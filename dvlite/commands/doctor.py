@@ -8,6 +8,7 @@ import os
 import platform
 import shutil
 import stat
+import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
@@ -25,6 +26,7 @@ from dvlite.progress import Progress
 from dvlite.repo import attributes
 from dvlite.repo.config_files import LOCAL_FILE
 from dvlite.repo.repository import Repo, open_cache
+from dvlite.share.needs import stale_refs
 from dvlite.show import Show, count, printable, quote, size_text, word
 from dvlite.store import check_round
 from dvlite.store.object_store import ObjectAbsent
@@ -46,6 +48,8 @@ _PACKAGES = (
 _OLDEST_GIT = (2, 31)  # ls-files --deduplicate
 _PATIENCE_SECONDS = 3.0
 _LITTLE_SPACE = 0.05  # of a disk
+_LARGE, _LARGE_BYTES = 5, 1 << 30  # a cache
+_LONG_SECONDS = 90 * 86400  # without a check
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -128,6 +132,9 @@ def _git(repo: Repo) -> Iterator[DoctorLine]:
         yield DoctorLine(
             topic="git", text=text, level="warning", fix=f"if none is running: rm {repo.git_dir / 'index.lock'}"
         )
+    if private := stale_refs(repo):
+        text = f"a gc that was stopped left {count(private, 'private ref')}, which git log --all shows"
+        yield DoctorLine(topic="git", text=text, level="warning", fix="dvlite gc")
     if not repo.git.config_get("diff.dvlite.command"):
         text = "git diff shows pointers as text in this clone"
         yield DoctorLine(topic="git", text=text, level="warning", fix="dvlite init")
@@ -190,7 +197,8 @@ def _cache(repo: Repo) -> Iterator[DoctorLine]:
     if not folder.exists():
         yield DoctorLine(topic="cache", text=f"{printable(str(folder))}: not created yet, {free} free")
         return
-    yield DoctorLine(topic="cache", text=f"{printable(str(folder))}: {size_text(_size_bytes(folder))}, {free} free")
+    size_bytes = _size_bytes(folder)
+    yield DoctorLine(topic="cache", text=f"{printable(str(folder))}: {size_text(size_bytes)}, {free} free")
     if (closed := open_cache(repo).unwritable()) is not None:
         text = f"this user may not write to {quote(str(closed))}"
         fix = f"its owner: chmod -R g+rwX {word(str(folder))}, or dvlite config --user cache.dir FOLDER"
@@ -199,6 +207,12 @@ def _cache(repo: Repo) -> Iterator[DoctorLine]:
         text = f"little space is left on the disk of the cache: {free} of {size_text(disk.total)}"
         fix = "dvlite gc shows what nothing needs; dvlite cache prune --pushed drops what a remote has"
         yield DoctorLine(topic="cache", text=text, level="warning", fix=fix)
+    with contextlib.suppress(DvliteError):  # `_pointers` says it
+        here = sum(item.pointer.size_bytes for item in repo.work_tree.tracked())
+        if size_bytes > max(_LARGE * here, _LARGE_BYTES):
+            text = f"that is more than {_LARGE} times what is tracked here now ({size_text(here)}): old versions"
+            fix = "dvlite gc shows what nothing needs; dvlite cache prune --pushed drops what a remote has"
+            yield DoctorLine(topic="cache", text=text, fix=fix)
     if folder.stat().st_mode & stat.S_IWOTH:
         text = f"every user of this machine can write to {quote(str(folder))}"
         yield DoctorLine(topic="cache", text=text, level="problem", fix=f"chmod o-w {printable(str(folder))}")
@@ -215,6 +229,8 @@ def _checks(repo: Repo) -> Iterator[DoctorLine]:
     if known.completed:
         day = dt.datetime.fromtimestamp(known.completed, dt.UTC).date()
         yield DoctorLine(topic="checks", text=f"every byte of the cache was last read on {day}")
+        if time.time() - known.completed > _LONG_SECONDS:
+            yield DoctorLine(topic="checks", text="that is over 90 days ago", level="warning", fix="dvlite fsck --deep")
     else:
         yield DoctorLine(topic="checks", text="no check has read every byte of the cache yet: dvlite fsck --deep")
 
@@ -261,6 +277,10 @@ def _remotes(repo: Repo) -> Iterator[DoctorLine]:
             finally:
                 store.close()
             yield DoctorLine(topic="remotes", text=f"{name} = {printable(remote.location.text)}: reachable, {text}")
+            if bad := len(check_round.load(repo.common_dir / "dvlite" / "fsck" / remote.key).bad):
+                text = f"{count(bad, 'object')} of {name} {'was' if bad == 1 else 'were'} damaged at the last check"
+                fix = f"dvlite fsck --remote {word(name)} --repair"
+                yield DoctorLine(topic="checks", text=text, level="problem", fix=fix)
         except DvliteError as error:
             yield DoctorLine(topic="remotes", text=f"{name}: {error.message}", level="problem", fix=error.hint)
 

@@ -16,7 +16,18 @@ from dvlite.oid import Digest
 from dvlite.progress import Progress
 from dvlite.repo.remotes import note_keys
 from dvlite.repo.repository import Repo, open_cache
-from dvlite.share.needs import IN_USE, NAMED, OF_RUNS, GcPart, Needs, gather, projects_sharing, said_of, worktrees
+from dvlite.share.needs import (
+    IN_USE,
+    NAMED,
+    OF_RUNS,
+    GcPart,
+    Needs,
+    gather,
+    projects_sharing,
+    said_of,
+    stale_refs,
+    worktrees,
+)
 from dvlite.show import Show, count, word
 from dvlite.store import cache_sweep
 from dvlite.store.cache import Cache
@@ -69,6 +80,7 @@ def gc(repo: Repo, *, yes: bool, grace_seconds: int = GRACE_SECONDS, progress: P
     Raises DvliteError, with nothing removed, if one of them cannot be read; see `gather`.
     """
     cache = open_cache(repo)
+    stale_refs(repo, drop=True)
     if not cache.folder.is_dir():
         return GcResult(applied=yes, grace_seconds=grace_seconds)
     cache.segments()  # repairs a damaged index, which takes the lock that is held below

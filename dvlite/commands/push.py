@@ -8,6 +8,7 @@ from dvlite.errors import DvliteError
 from dvlite.progress import Progress
 from dvlite.repo.repository import Repo
 from dvlite.repo.revisions import WORKSPACE, Scope
+from dvlite.share.needs import stale_refs
 from dvlite.share.publish import PushOptions, PushResult, chosen_versions, joined, publish
 
 
@@ -29,6 +30,7 @@ def push(
     that lack it are left out and warned of. Of several remotes all are tried; raises the most specific error if none of them took it. One that
     was not approved counts as failed, unless the user `may_ask` be asked.
     """
+    stale_refs(repo, drop=True)
     names = repo.usable_remotes(remote, to_push=not dry_run, may_ask=may_ask)
     named = chosen_versions(repo, paths, scope, progress)
     done: list[PushResult] = []

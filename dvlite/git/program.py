@@ -33,6 +33,10 @@ from dvlite.paths import ancestors
 from dvlite.show import quote, word
 
 # As git pathspecs, these match in every folder.
+ALL_REFS = (
+    "--exclude=refs/dvlite/*",
+    "--all",
+)  # in arguments of git log: but for private ones, which belong to a collection
 _LOCKFILES = ("dvlite.lock", "*/dvlite.lock")
 _PIPELINE_FILES = ("dvlite.yaml", "*/dvlite.yaml")
 POINTERS = ("*.dvlite", *_LOCKFILES)
@@ -298,7 +302,7 @@ class Git:
 
     def is_in_history(self, path: str) -> bool:
         """Returns whether any commit of any ref has a file of this name."""
-        return bool(self.run("rev-list", "-n", "1", "--all", "--", f":(top,literal){path}").strip())
+        return bool(self.run("rev-list", "-n", "1", *ALL_REFS, "--", f":(top,literal){path}").strip())
 
     def commits_of(self, refs: str) -> list[str]:
         """Returns the commits that the refs under a prefix (`refs/heads`, `refs/tags`) lead to, without repeats."""

@@ -15,6 +15,7 @@ from dvlite.formats import lockfile, manifest, pointer
 from dvlite.formats.lockfile import Lockfile
 from dvlite.formats.pointer import SUFFIX, Pointer
 from dvlite.git.output import is_lockfile
+from dvlite.git.program import ALL_REFS
 from dvlite.merge import listings
 from dvlite.merge.listings import Choice
 from dvlite.merge.markers import marked
@@ -220,7 +221,7 @@ def _is_other_data(
     lost = [sum(old is not None for old, _ in manifest.compare(base.digest, side.digest, read)) for side in sides]
     if 2 * max(lost) <= base.files:
         return False
-    arguments = ("log", "--all", "HEAD", "-m", "--format=%h", "-1", "-S", base.oid, "--", f":(top,literal){name}")
+    arguments = ("log", *ALL_REFS, "HEAD", "-m", "--format=%h", "-1", "-S", base.oid, "--", f":(top,literal){name}")
     # No commit has the version of the common ancestor at this path.
     return not repo.git.run(*arguments, check=False).strip()
 

@@ -11,7 +11,7 @@ from dataclasses import replace
 
 from dvlite.formats.pointer import SUFFIX, Pointer
 from dvlite.git.output import Change, is_lockfile
-from dvlite.git.program import Git
+from dvlite.git.program import ALL_REFS, Git
 from dvlite.progress import NullProgress, Progress
 from dvlite.repo.revisions import Revision, Scope, read_blobs
 from dvlite.repo.tracked_paths import Tracked, Unusable
@@ -63,7 +63,7 @@ def is_committed(git: Git, path: str) -> bool:
     """Returns whether any commit of any ref has a pointer of this path, or a lockfile that names it (of the newest 500 of them)."""
     if git.is_in_history(path + SUFFIX):
         return True
-    blobs = ((change.blob, change.path) for change in git.lockfile_changes("--all") if change.blob is not None)
+    blobs = ((change.blob, change.path) for change in git.lockfile_changes(*ALL_REFS) if change.blob is not None)
     newest = dict.fromkeys(itertools.islice(blobs, _MANY_VERSIONS), path)
     return any(item.path == path for _, items in read_blobs(git, newest, _pass_over) for item in items)
 
@@ -118,7 +118,7 @@ def followed(called: dict[str, str], change: Change) -> str | None:
 
 def _pointers_of_all(git: Git) -> Iterator[tuple[str, str, str]]:
     """Yields (commit, file, blob) for every version in every commit of every ref, HEAD and reflog: stashes and commits that were amended too."""
-    revisions = ["--all", "--reflog"] if git.head() is None else ["--all", "--reflog", "HEAD"]
+    revisions = [*ALL_REFS, "--reflog", *(["HEAD"] if git.head() is not None else [])]
     changes = git.pointer_changes(*revisions, every=True)
     return ((change.commit, change.path, change.blob) for change in changes if change.blob is not None)
 

@@ -12,7 +12,7 @@ from dvlite.errors import FormatError
 from dvlite.formats import lockfile, pointer
 from dvlite.formats.pointer import SUFFIX, Pointer
 from dvlite.git.output import is_lockfile
-from dvlite.git.program import Git
+from dvlite.git.program import ALL_REFS, Git
 from dvlite.oid import Oid
 from dvlite.repo.repository import Repo
 from dvlite.repo.tracked_paths import Tracked
@@ -91,7 +91,7 @@ class History:
         """Returns the first commit of each version (blob and name) of pointer files and lockfiles, newest first."""
         if self._changed is None:
             self._changed = {}
-            revisions = ["--all"] if self._repo.git.head() is None else ["--all", "HEAD"]
+            revisions = ALL_REFS if self._repo.git.head() is None else (*ALL_REFS, "HEAD")
             for change in self._repo.git.pointer_changes(*revisions, every=True):
                 if change.blob is not None:
                     self._changed[change.blob, change.path] = change.commit

@@ -13,6 +13,7 @@ from dataclasses import dataclass, replace
 
 from dvlite.formats import lockfile, record
 from dvlite.formats.record import Note
+from dvlite.git.program import ALL_REFS
 from dvlite.oid import MANIFEST, Digest, Oid, parse_oid
 from dvlite.progress import Progress
 from dvlite.repo.repository import Repo
@@ -135,7 +136,7 @@ def _brought(repo: Repo, runs: Iterable[Oid], index: RunIndex) -> Iterator[tuple
 
 def _named_runs(repo: Repo) -> Iterator[list[tuple[Oid, str]]]:
     """Yields the runs in lockfiles, each with the commit, newest first and a few versions of lockfiles at a time."""
-    changes = repo.git.lockfile_changes("--all", *(["HEAD"] if repo.git.head() is not None else []))
+    changes = repo.git.lockfile_changes(*ALL_REFS, *(["HEAD"] if repo.git.head() is not None else []))
     while chunk := list(itertools.islice(changes, _AT_ONCE)):
         commits = {change.blob: change.commit for change in chunk if change.blob is not None}
         contents = dict(repo.git.blobs_within(dict.fromkeys(commits, lockfile.LIMIT_BYTES)))

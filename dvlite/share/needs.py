@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from dvlite import files
-from dvlite.errors import DvliteError, FormatError, reason_of
+from dvlite.errors import Busy, DvliteError, FormatError, reason_of
 from dvlite.formats import config, lockfile, record
 from dvlite.formats.config import COMMITTED
 from dvlite.formats.pointer import SUFFIX
@@ -22,7 +22,7 @@ from dvlite.formats.record import Note, Run
 from dvlite.formats.snapshot import Version, VersionId, version_of
 from dvlite.git import operation
 from dvlite.git.output import REGULAR, is_lockfile, is_pointer
-from dvlite.git.program import Git
+from dvlite.git.program import ALL_REFS, Git
 from dvlite.oid import FILE, Digest, Oid, digest_run, parse_oid
 from dvlite.progress import NullProgress, Progress
 from dvlite.repo.config_files import COMMITTED_FILE
@@ -38,7 +38,8 @@ NAMED = "named in git"  # why a version is kept if there are no keep rules
 OF_RUNS = "in run records"
 IN_USE = "in use"  # or if there are: by heads, remote-tracking branches, indexes, work trees, stashes and saved copies
 _RUN_SECONDS = 90 * 86400
-_FETCHED = "refs/dvlite/gc/"
+_FETCHED = "refs/dvlite/gc/"  # private refs, while a collection asks the git remotes
+_LOCK = "gc.lock"
 _CONFIG_BYTES = 1 << 20
 _RULES = ("gc.keep_tags", "gc.keep_last", "gc.keep_within")
 _MAIN = re.compile(r"refs/remotes/.+/HEAD")
@@ -151,7 +152,7 @@ def fetch_all_heads(repo: Repo) -> Iterator[None]:
     refuse_shallow(repo.git)
     folder = repo.common_dir / "dvlite"
     folder.mkdir(exist_ok=True)
-    with files.lock(folder / "gc.lock", wait=repo.waits):
+    with files.lock(folder / _LOCK, wait=repo.waits):
         repo.git.delete_refs(_FETCHED)  # of a killed command
         try:
             for name in repo.git.remotes():
@@ -167,6 +168,21 @@ def fetch_all_heads(repo: Repo) -> Iterator[None]:
             yield
         finally:
             repo.git.delete_refs(_FETCHED)
+
+
+def stale_refs(repo: Repo, *, drop: bool = False) -> int:
+    """Returns how many private refs a killed `fetch_all_heads` left, and removes them with `drop`; none while one runs.
+
+    Runs git only where one ran before.
+    """
+    path = repo.common_dir / "dvlite" / _LOCK
+    if path.exists():
+        with contextlib.suppress(Busy), files.lock(path, wait=False):
+            left = sum(ref.startswith(_FETCHED) for ref in repo.git.ref_commits())
+            if left and drop:
+                repo.git.delete_refs(_FETCHED)
+            return left
+    return 0
 
 
 def projects_sharing(repo: Repo, cache: Cache) -> Iterator[Repo]:
@@ -295,7 +311,7 @@ class _History:
         heads = [head for place in self._places if (head := place.git.head()) is not None]
         stashed = self._git.stashed_commits() if "refs/stash" in refs else []
         self._loose = list(dict.fromkeys((*heads, *stashed, *pending)))  # commits that need no ref to be in use
-        self._every = [*([] if fetched else [f"--exclude={_FETCHED}*"]), "--all"]
+        self._every = ("--all",) if fetched else ALL_REFS
         others = set(refs.values()) - set(self._git.ref_commits().values())  # of other worktrees alone
         revisions = ("--ignore-missing", *self._every, "--reflog", *self._loose, *sorted(others))
         self.pairs: dict[Pair, None] = {}

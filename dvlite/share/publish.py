@@ -30,6 +30,7 @@ from dvlite.store.catalog import Catalog
 from dvlite.store.push_plan import Bases, PushPlan, refuse_missing
 from dvlite.store.push_protocol import RootAuthor, plan
 from dvlite.store.remote import Remote
+from dvlite.store.upkeep import advice
 from dvlite.workspace import sparse, unpushed
 from dvlite.workspace.fetch import MovedPath, file_in, not_moved
 from dvlite.workspace.path_args import cached_listing, select, travelling, usable
@@ -168,6 +169,8 @@ def publish(repo: Repo, items: Sequence[Tracked], options: PushOptions, *, progr
             for item in complete:
                 remote.remember("latest", _path_key(item.path), item.pointer.oid.encode())
             unpushed.drop(repo, (item.pointer.oid for item in complete))
+        for sentence in advice(catalog, name):
+            progress.warn(sentence)
         present = {(version.path, version.digest) for version in todo.present}
         traffic = remote.traffic
     return PushResult(

@@ -247,13 +247,17 @@ class Catalog:
         self.distrusted.add(name)
         self.remote.remember(DAMAGED, name.hex(), b"")
 
+    def damage_notes(self) -> set[Digest]:
+        """Returns the packs that were noted as damaged."""
+        return set(_digests(self.remote.remembered(DAMAGED)))
+
     def apply_damage_notes(self) -> None:
         """Stops relying on packs noted as damaged, or shorter or longer than every index says; drops notes of packs that are gone.
 
         For pushes only: a pull may use their sound records.
         """
         self.indexes()  # may list the packs again
-        noted = _digests(self.remote.remembered(DAMAGED))
+        noted = self.damage_notes()
         self.remote.forget(DAMAGED, {name.hex() for name in noted if name not in self.packs})
         self.distrusted.update(noted, self.doubted, (name for name in self.packs if not self.is_whole(name)))
 
@@ -362,7 +366,7 @@ class Catalog:
 
     def is_whole(self, name: Digest) -> bool:
         """Returns whether a pack that stands is as long as some index says; True if none says it."""
-        lengths = self._indexed_packs().get(name, set()) - {0}
+        lengths = self.indexed_packs().get(name, set()) - {0}
         return not lengths or self.packs[name] in lengths
 
     def footers(self, names: Iterable[Digest]) -> dict[Digest, list[Record]]:
@@ -509,11 +513,11 @@ class Catalog:
         sizes = {
             Digest(data[at : at + 32]): int.from_bytes(data[at + 32 : at + 40], "big") for at in range(0, len(data), 40)
         }
-        indexed = self._indexed_packs()
+        indexed = self.indexed_packs()
         whole = all(self.usable(name) and name in indexed and self.packs[name] == size for name, size in sizes.items())
         return frozenset(sizes) if whole else None
 
-    def _indexed_packs(self) -> dict[Digest, set[int]]:
+    def indexed_packs(self) -> dict[Digest, set[int]]:
         """Returns the packs that an index of the last look names, with their lengths there; made once per look: a push may ask often."""
         if self._lengths is None:
             self._lengths = {}

@@ -14,6 +14,7 @@ from dvlite.errors import DvliteError, ObjectCorrupt, ObjectMissing
 from dvlite.formats import manifest
 from dvlite.formats.manifest import EMPTY_DIR, Entry
 from dvlite.formats.pointer import LIMIT_BYTES, SUFFIX, Pointer, from_oid
+from dvlite.git.program import ALL_REFS
 from dvlite.oid import Digest
 from dvlite.repo.repository import Repo
 from dvlite.show import printable, quote, some, word
@@ -73,7 +74,7 @@ def find_outdated(work: Workspace, path: str, pointer: Pointer, scan: Scan, insi
 
 def commit_of(repo: Repo, file: str, version: str) -> str | None:
     """Returns a commit, 8 hex digits, of any ref or reflog, in which a pointer or lockfile names a version; None if it was never committed."""
-    options = ("--all", "--reflog", "--topo-order", "-m", "--no-show-signature", "--format=%h", "--abbrev=8")
+    options = (*ALL_REFS, "--reflog", "--topo-order", "-m", "--no-show-signature", "--format=%h", "--abbrev=8")
     listed = repo.git.run("log", *options, "-S", version, "--", f":(top,literal){file}", check=False).split()
     return listed[-1].decode() if listed else None  # the first one that has it: the others may have taken it out
 

@@ -15,6 +15,7 @@ from dvlite.store.cache import Cache
 from dvlite.store.catalog import Catalog
 from dvlite.store.push_plan import plan
 from dvlite.store.snapshots import claimed_together
+from dvlite.store.upkeep import advice
 from dvlite.workspace.path_status import AbsentPath
 
 
@@ -51,6 +52,8 @@ def _missing_on(
     name, opened = open_remote(repo, cache, remote, None)
     with opened:
         catalog = Catalog(opened, progress, to_read=True).look()
+        for sentence in advice(catalog, name):
+            progress.warn(sentence)
         absent = []
         pushed = [(item, version_of(item.path, item.pointer)) for item in chosen if item.push]
         claimed = claimed_together(catalog, [version for _, version in pushed])

@@ -77,6 +77,23 @@ def test_a_branch_that_only_the_git_server_has_keeps_its_data(pushed, tmp_path):
     assert "refs/dvlite" not in pushed.git("for-each-ref")
 
 
+def test_private_refs_of_a_killed_run_count_nowhere_and_go_with_the_next_push(pushed):
+    pushed.git("checkout", "-q", "-b", "theirs")
+    pushed.write("theirs.bin", noise(2000, 60))
+    pushed.dvlite("add", "theirs.bin")
+    pushed.commit()
+    pushed.git("update-ref", "refs/dvlite/gc/server/heads/theirs", "HEAD")
+    (pushed.root / ".git" / "dvlite" / "gc.lock").touch()
+    pushed.git("checkout", "-q", "-")
+    pushed.git("branch", "-q", "-D", "theirs")
+    forget(pushed)
+    lines = pushed.json("doctor")["lines"]
+    assert [line["fix"] for line in lines if "private ref" in line["text"]] == ["dvlite gc"]
+    paths = {each["path"] for each in pushed.json("push", "--all-commits", "-n")["paths"]}
+    assert paths == {"data", "model.pt"}
+    assert "refs/dvlite" not in pushed.git("for-each-ref")
+
+
 def test_a_git_remote_that_does_not_answer_stops_it(pushed):
     pushed.git("remote", "add", "server", "/nowhere")
     drop_last(pushed)
