@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import glob
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, ClassVar, Literal
 
@@ -13,7 +13,8 @@ from dvlite.formats import parameters
 from dvlite.formats.lockfile import Locked
 from dvlite.formats.parameters import flatten
 from dvlite.formats.strict_yaml import Tree
-from dvlite.pipeline.revision_files import chosen, compared, named
+from dvlite.pipeline.outputs import is_cached as is_cached_version
+from dvlite.pipeline.revision_files import chosen, compared, named, undeclared
 from dvlite.pipeline.stages import Stage, StageOut, load
 from dvlite.pipeline.staleness import read_locks
 from dvlite.progress import Progress
@@ -95,7 +96,12 @@ class _MetricsRead:
 
     files: dict[str, MetricsFile] = field(default_factory=dict)
     better: dict[tuple[str, str], str] = field(default_factory=dict)
-    problems: list[str] = field(default_factory=list)
+    problems: dict[str, str] = field(default_factory=dict)  # by metrics or pipeline file
+
+    def add_problem(self, path: str, stage: str, error: DvliteError) -> None:
+        hint = f"; {error.hint}" if isinstance(error, ObjectMissing) else ""
+        self.problems[path] = f"{error.message}{hint}"
+        self.files[path] = MetricsFile(path=path, stage=stage, problem=error.message)
 
 
 def metrics_show(
@@ -106,7 +112,7 @@ def metrics_show(
     A file that cannot be read has a problem and no values. Raises UsageError for a revision or path that there is not.
     """
     sides = [named(repo, revision) for revision in revisions or (WORK_TREE,)]
-    reads = [_look(repo, side) for side in sides]
+    reads = _looked_at(repo, sides, paths)
     files = chosen(repo, paths, sorted({path for read in reads for path in read.files}), "metrics file")
     shown = tuple(
         MetricsOfRevision(
@@ -116,7 +122,7 @@ def metrics_show(
         )
         for side, read in zip(sides, reads, strict=True)
     )
-    warnings = tuple(dict.fromkeys(problem for read in reads for problem in read.problems))
+    warnings = _warnings(reads, files)
     return MetricsShowResult(revisions=shown, unread=len(warnings), warnings=warnings)
 
 
@@ -134,9 +140,10 @@ def metrics_diff(
     Numbers are equal if they differ by at most `atol` + `rtol` * |old|. Raises UsageError for a revision or path that there is not.
     """
     old, new = compared(repo, revisions)
-    before, after = _look(repo, old), _look(repo, new)
+    before, after = _looked_at(repo, (old, new), paths)
     rows: list[MetricDifference] = []
-    for path in sorted(chosen(repo, paths, sorted(before.files | after.files), "metrics file")):
+    files = chosen(repo, paths, sorted(before.files | after.files), "metrics file")
+    for path in sorted(files):
         one, other = (side.files.get(path, MetricsFile(path=path, stage="")) for side in (before, after))
         if one.problem is not None or other.problem is not None:
             continue  # it is not known what changed
@@ -144,21 +151,42 @@ def metrics_diff(
         for key in dict.fromkeys([*other.values, *one.values]):
             row = _difference(other if other.stage else one, key, one.values, other.values)
             rows.append(_measured(row, better.get((path, key)), rtol, atol))
-    warnings = tuple(dict.fromkeys([*before.problems, *after.problems]))
+    warnings = _warnings((before, after), files)
     return MetricsDiffResult(old=old.name, new=new.name, metrics=tuple(rows), unread=len(warnings), warnings=warnings)
+
+
+def _warnings(reads: Iterable[_MetricsRead], files: Collection[str]) -> tuple[str, ...]:
+    """Returns what could not be read of the files chosen, and of pipeline files."""
+    problems = (
+        item for read in reads for item in read.problems.items() if item[0] in files or item[0] not in read.files
+    )
+    return tuple(dict.fromkeys(text for _, text in problems))
+
+
+def _looked_at(repo: Repo, sides: Sequence[Revision], paths: Sequence[str]) -> list[_MetricsRead]:
+    """Reads every metrics file of each side, and the files named that no stage declares."""
+    reads = [_look(repo, side) for side in sides]
+    for path in undeclared(repo, sides, paths, {path for read in reads for path in read.files}):
+        for side, read in zip(sides, reads, strict=True):
+            try:
+                data = side.read(path, parameters.LIMIT_BYTES)
+                if data is not None:
+                    tree = parameters.load_metrics(data, path, side.shown(path))
+                    read.files[path] = MetricsFile(path=path, stage="", values=flatten(tree))
+            except DvliteError as error:
+                read.add_problem(path, "", error)
+    return reads
 
 
 def _look(repo: Repo, at: Revision) -> _MetricsRead:
     """Reads every metrics file of a revision."""
     loaded = load(at)
-    read = _MetricsRead(problems=[error.message for error in loaded.broken])
-    for stage in loaded.stages:
+    read = _MetricsRead(problems={error.message: error.message for error in loaded.broken})
+    for stage in (*loaded.stages, *loaded.loose):
         for out in stage.outs:
             for path, tree in _metrics(repo, at, stage, out) if out.spec.metric else ():
                 if isinstance(tree, DvliteError):
-                    hint = f"; {tree.hint}" if isinstance(tree, ObjectMissing) else ""
-                    read.problems.append(f"{tree.message}{hint}")
-                    read.files[path] = MetricsFile(path=path, stage=stage.address, problem=tree.message)
+                    read.add_problem(path, stage.address, tree)
                     continue
                 read.files[path] = MetricsFile(path=path, stage=stage.address, values=flatten(tree))
                 read.better |= {(path, key): direction for key, direction in out.spec.better.items()}
@@ -169,14 +197,16 @@ def _metrics(repo: Repo, at: Revision, stage: Stage, out: StageOut) -> Iterator[
     """Yields the files of a metric, by path, with what they hold or why that is not known; none for a file that does not exist."""
     is_cached = out.spec.cache and not at.is_on_disk
     try:
-        locked = _locked(at, stage) if is_cached else {}
+        locked = _locked(at, stage) if out.spec.cache else {}
     except DvliteError as error:
         yield out.path, error
         return
     names = [out.path]
     if sparse.is_glob(out.path) and at.is_on_disk:
         globbed = glob.iglob(out.path, root_dir=repo.root, recursive=True)
-        names = sorted({path for path in globbed if (repo.root / path).is_file()})
+        is_chosen = sparse.selector([out.path])
+        absent = {path for path in locked if is_chosen(os.fsencode(path))}
+        names = sorted(absent | {path for path in globbed if (repo.root / path).is_file()})
     elif sparse.is_glob(out.path):
         is_chosen = sparse.selector([out.path])
         names = sorted(path for path in (locked if is_cached else at.names) if is_chosen(os.fsencode(path)))
@@ -184,10 +214,13 @@ def _metrics(repo: Repo, at: Revision, stage: Stage, out: StageOut) -> Iterator[
         try:
             if not is_cached:
                 data = at.read(path, parameters.LIMIT_BYTES)
+                if data is None and path in locked:
+                    verb = "checkout" if is_cached_version(open_cache(repo), locked[path]) else "pull"
+                    yield path, ObjectMissing(f"{quote(path)} is not on disk", hint=f"dvlite {verb} {word(path)}")
             else:
                 data = _from_cache(repo, at, path, locked[path]) if path in locked else None
             if data is not None:
-                yield path, parameters.load(data, path, at.shown(path))
+                yield path, parameters.load_metrics(data, path, at.shown(path))
         except DvliteError as error:
             yield path, error
 

@@ -40,6 +40,7 @@ class ParamsDiffResult:
     old: str
     new: str
     params: tuple[ParamDifference, ...] = ()
+    absent: tuple[str, ...] = ()  # `file:key` of declared parameters that neither side has
     unread: int = 0  # files that could not be read
     warnings: tuple[str, ...] = ()
 
@@ -57,8 +58,9 @@ def params_diff(repo: Repo, revisions: Sequence[str], paths: Sequence[str], *, p
     old, new = compared(repo, revisions)
     loaded = [load(side) for side in (old, new)]
     problems: list[DvliteError] = [error for pipeline in loaded for error in pipeline.broken]
-    declared = _declared(stage for pipeline in loaded for stage in pipeline.stages)
+    declared = _declared(stage for pipeline in loaded for stage in (*pipeline.stages, *pipeline.loose))
     rows: list[ParamDifference] = []
+    absent: list[str] = []
     for file in sorted(chosen(repo, paths, sorted(declared), "file of parameters")):
         try:
             before, after = (_values(side, file, declared[file]) for side in (old, new))
@@ -66,8 +68,16 @@ def params_diff(repo: Repo, revisions: Sequence[str], paths: Sequence[str], *, p
             problems.append(error)
             continue
         rows += [_difference(file, key, before, after) for key in dict.fromkeys([*after, *before])]
+        keys = sorted(declared[file] or ())
+        absent += [f"{file}:{key}" for key in keys if not any(_covers(key, name) for name in (*before, *after))]
     warnings = tuple(dict.fromkeys(error.message for error in problems))
-    return ParamsDiffResult(old=old.name, new=new.name, params=tuple(rows), unread=len(warnings), warnings=warnings)
+    return ParamsDiffResult(
+        old=old.name, new=new.name, params=tuple(rows), absent=tuple(absent), unread=len(warnings), warnings=warnings
+    )
+
+
+def _covers(key: str, name: str) -> bool:
+    return name == key or name.startswith(f"{key}.")
 
 
 def _declared(stages: Iterable[Stage]) -> Declared:

@@ -6,6 +6,7 @@ becomes text (dates, NaN), so that every value has one form in lockfiles and rec
 
 from __future__ import annotations
 
+import csv
 import difflib
 import enum
 import json
@@ -19,9 +20,10 @@ from dvlite.errors import FormatError, UsageError
 from dvlite.files import format_error
 from dvlite.formats import strict_yaml, yaml_edit
 from dvlite.formats.strict_yaml import MAX_DEPTH, Path, Tree
-from dvlite.show import quote
+from dvlite.show import quote, some
 
 LIMIT_BYTES = 4 << 20
+TABLE_SUFFIXES = (".csv", ".tsv")
 _MAX_DIGITS = 4000  # Python converts no longer number
 _TOML_LINE = re.compile(r"\(at line (\d+)")
 _TOML_LONG_KEY = re.compile(r"(?<![\w-])(?:[\w-]++[ \t]*+\.[ \t]*+){100}")
@@ -45,7 +47,7 @@ def load(data: bytes, name: str, where: str | None = None) -> Tree:
     kind = _kind(name)
     name = where or name
     if kind == "yaml":
-        return strict_yaml.load(data, name).value
+        return strict_yaml.load(data, name, foreign=True).value
     if len(data) > LIMIT_BYTES:
         raise _wrong(name, None, f"it has {len(data)} bytes, more than {LIMIT_BYTES}")
     try:
@@ -77,6 +79,36 @@ def path_of(tree: Tree, dotted: str) -> Path | None:
     return None
 
 
+def full_key(tree: Tree, key: str, name: str) -> str:
+    """Returns the dotted key that a key as typed means: itself, or the only one that ends with it (`lr` for `train.lr`).
+
+    Raises UsageError, naming what it may mean, where it means nothing, or several.
+    """
+    if path_of(tree, key) is not None:
+        return key
+    known = flatten(tree)
+    sections = {full.rpartition(".")[0] for full in known if "." in full}
+    meant = [full for full in (*known, *sorted(sections)) if full.endswith(f".{key}")]
+    if len(meant) == 1:
+        return meant[0]
+    reason = f"there is no {quote(key)} in {quote(name)}"
+    if meant:
+        raise UsageError(reason, hint=f"did you mean one of {some([quote(full) for full in meant])}?")
+    close = difflib.get_close_matches(key, known, n=1, cutoff=0.5)
+    raise UsageError(reason, hint=f"did you mean '{close[0]}'?" if close else f"add it to {name} first")
+
+
+def load_metrics(data: bytes, name: str, where: str | None = None) -> Tree:
+    """Reads a file of metrics: a file of values, one number, which is called as the file, or the last row of a table (`.csv`, `.tsv`)."""
+    suffix = posixpath.splitext(name)[1].lower()
+    if suffix in TABLE_SUFFIXES:
+        return _last_row(data, where or name, "\t" if suffix == ".tsv" else ",")
+    alone = strict_yaml.scalar(data.decode("utf-8", "replace").strip(), foreign=True) if len(data) < _MAX_DIGITS else ""
+    if isinstance(alone, int | float) and not isinstance(alone, bool):
+        return {posixpath.splitext(posixpath.basename(name))[0]: alone}
+    return load(data, name, where)
+
+
 def flatten(tree: Tree) -> dict[str, Tree]:
     """Returns the values by dotted key; a list, and a mapping that is empty, is one value."""
     return dict(_leaves(tree, "")) if isinstance(tree, dict) else {}
@@ -88,14 +120,10 @@ def changed(data: bytes, name: str, dotted: str, value: Tree) -> bytes:
     Raises UsageError for a key that is not there, naming the nearest, and where a TOML file cannot be edited line by line.
     """
     tree = load(data, name)
-    path = path_of(tree, dotted)
-    if path is None:
-        close = difflib.get_close_matches(dotted, flatten(tree), n=1, cutoff=0.5)
-        hint = f"did you mean '{close[0]}'?" if close else f"add it to {name} first"
-        raise UsageError(f"there is no {quote(dotted)} in {quote(name)}", hint=hint)
+    path = path_of(tree, full_key(tree, dotted, name)) or ()
     kind = _kind(name)
     if kind == "yaml":
-        return yaml_edit.edit(data, path, value, name, keep_null=True)
+        return yaml_edit.edit(data, path, value, name, foreign=True)
     text = data.decode("utf-8").removeprefix("\ufeff")
     return (_changed_json(text, path, value) if kind == "json" else _changed_toml(text, name, path, value)).encode()
 
@@ -103,10 +131,10 @@ def changed(data: bytes, name: str, dotted: str, value: Tree) -> bytes:
 def value_of(text: str) -> Tree:
     """Returns what a value on the command line means: as in YAML, so `0.003` is a number and `[1, 2]` a list. Raises UsageError."""
     if text[:1] not in ("[", "{", '"', "'"):
-        return strict_yaml.scalar(text)
+        return strict_yaml.scalar(text, foreign=True)
     reason = "it has several lines"
     try:
-        found = strict_yaml.load(b"value: " + text.encode("utf-8", "surrogateescape"), "value").value
+        found = strict_yaml.load(b"value: " + text.encode("utf-8", "surrogateescape"), "value", foreign=True).value
         if len(found) == 1:
             return found["value"]
     except FormatError as error:
@@ -145,6 +173,29 @@ def _check_depth(tree: Tree, name: str, depth: int) -> None:
         raise _wrong(name, None, f"it is nested deeper than {MAX_DEPTH} levels")
     for child in tree.values() if isinstance(tree, dict) else tree if isinstance(tree, list) else ():
         _check_depth(child, name, depth + 1)
+
+
+# --- tables
+
+
+def _last_row(data: bytes, name: str, delimiter: str) -> Tree:
+    """Returns the last row of a table by the names in its first."""
+    if len(data) > LIMIT_BYTES:
+        raise _wrong(name, None, f"it has {len(data)} bytes, more than {LIMIT_BYTES}")
+    try:
+        lines = data.decode("utf-8-sig").splitlines()
+        rows = [row for row in csv.reader(lines, delimiter=delimiter, strict=True) if row]
+    except UnicodeDecodeError as error:
+        raise _wrong(name, data[: error.start].count(b"\n") + 1, "it is not UTF-8 text") from None
+    except csv.Error as error:
+        raise _wrong(name, None, f"it is not a table: {error}") from None
+    if not rows:
+        return {}
+    heads = [head.strip() for head in rows[0]]
+    if len(set(heads)) != len(heads) or len(rows[-1]) != len(heads) or not all(heads):
+        raise _wrong(name, len(lines), "its last row does not have one value for each name in its first")
+    cells = {head: strict_yaml.scalar(cell.strip(), foreign=True) for head, cell in zip(heads, rows[-1], strict=True)}
+    return dict(cells) if len(rows) > 1 else {}
 
 
 # --- JSON

@@ -10,13 +10,14 @@ import os
 import posixpath
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Literal
 
 from dvlite.errors import FormatError
 from dvlite.files import format_error
 from dvlite.formats import comparator, strict_yaml
 from dvlite.formats.comparator import Comparator
+from dvlite.formats.parameters import TABLE_SUFFIXES
 from dvlite.formats.strict_yaml import Path, Tree
 from dvlite.paths import MAX_PATH_BYTES, is_reserved
 from dvlite.show import quote
@@ -30,6 +31,8 @@ MAX_CMD_BYTES = (128 << 10) - 1  # Linux takes no longer argument
 STAGE_KEYS = ("cmd", "deps", "params", "outs", "metrics", "env", "capture", "wdir", "desc", "always", "frozen")
 OUT_KEYS = ("path", "cache", "persist", "push", "compare")
 METRIC_KEYS = (*OUT_KEYS, "better")
+FILE_KEYS = ("stages", "metrics", "params")
+LOOSE_METRIC_KEYS = ("path", "better")
 CAPTURE_KEYS = ("env", "cmd")
 DIRECTIONS = ("higher", "lower")
 VALUE_SUFFIXES = (".yaml", ".yml", ".json", ".toml")  # of files that parameters and metrics are read from
@@ -117,9 +120,10 @@ class StageSpec:
 
 @dataclass(frozen=True, slots=True)
 class PipelineFile:
-    """The stages of one file, in its order."""
+    """The stages of one file, in its order; `metrics` and `params` belong to none: a stage of no name, which never runs, has them."""
 
     stages: tuple[StageSpec, ...]
+    loose: StageSpec | None = None
 
 
 def parse(data: bytes, where: str) -> PipelineFile:
@@ -142,7 +146,7 @@ class _PipelineReader:
         self._lines, self._where = lines, where
 
     def file(self, tree: dict[str, Tree]) -> PipelineFile:
-        self._check_keys(tree, (), ("stages",), "a pipeline file")
+        self._check_keys(tree, (), FILE_KEYS, "a pipeline file")
         stages = self._mapping(tree.get("stages"), ("stages",))
         if len(stages) > MAX_STAGES:
             raise self._wrong(("stages",), f"it has {len(stages)} stages, more than {MAX_STAGES}")
@@ -150,7 +154,15 @@ class _PipelineReader:
         patterns = sum(_GLOB.search(dep.path) is not None for stage in read for dep in stage.deps)
         if patterns > MAX_PATTERNS:
             raise self._wrong(("stages",), f"it has {patterns} dependencies with wildcards, more than {MAX_PATTERNS}")
-        return PipelineFile(read)
+        return PipelineFile(read, self._loose(tree))
+
+    def _loose(self, tree: dict[str, Tree]) -> StageSpec | None:
+        metrics = [self._out(item, place, LOOSE_METRIC_KEYS) for place, item in self._list(tree, (), "metrics")]
+        params = [found for place, item in self._list(tree, (), "params") for found in self._params(item, place)]
+        if not metrics and not params:
+            return None
+        outs = tuple(replace(out, cache=False) for out in metrics)
+        return StageSpec(name="", line=1, cmd="", cmd_line=1, outs=outs, params=tuple(params))
 
     def _stage(self, name: str, at: Path, value: Tree) -> StageSpec:
         if STAGE_NAME.fullmatch(name) is None:
@@ -204,7 +216,7 @@ class _PipelineReader:
         return tuple(outs)
 
     def _out(self, item: Tree, at: Path, known: Sequence[str]) -> Out:
-        metric, line = known is METRIC_KEYS, self._line(at)
+        metric, line = known is not OUT_KEYS, self._line(at)
         kind = "a metric" if metric else "an output"
         entry = item if isinstance(item, dict) else {"path": item}
         self._check_keys(entry, at, known, kind)
@@ -214,7 +226,7 @@ class _PipelineReader:
         if path == "." or path.endswith("/..") or path == "..":
             raise self._wrong(at, f"{quote(path)} cannot be {kind}", "name a file or folder that the stage makes")
         if metric:
-            self._check_suffix(path, at)
+            self._check_suffix(path, at, (*VALUE_SUFFIXES, *TABLE_SUFFIXES))
         flags = {key: self._flag(entry, at, key, default=key != "persist") for key in ("cache", "persist", "push")}
         compare = comparator.read(entry.get("compare"), (*at, "compare"), self._line, self._wrong)
         better = self._better(entry.get("better"), (*at, "better"))
@@ -295,11 +307,10 @@ class _PipelineReader:
             raise self._wrong(at, f"{quote(text[:200])} cannot be used: {reason}", _HINTS["path"])
         return posixpath.normpath(text)
 
-    def _check_suffix(self, path: str, at: Path) -> None:
-        if not path.lower().endswith(VALUE_SUFFIXES):
-            raise self._wrong(
-                at, f"{quote(path)} is not YAML, JSON or TOML", f"it must end in {', '.join(VALUE_SUFFIXES)}"
-            )
+    def _check_suffix(self, path: str, at: Path, known: tuple[str, ...] = VALUE_SUFFIXES) -> None:
+        if not path.lower().endswith(known):
+            kinds = "YAML, JSON or TOML" if known == VALUE_SUFFIXES else "YAML, JSON, TOML or CSV"
+            raise self._wrong(at, f"{quote(path)} is not {kinds}", f"it must end in {', '.join(known)}")
 
     def _check_variable(self, name: str, at: Path) -> None:
         if _VARIABLE.fullmatch(name) is None:

@@ -1,6 +1,6 @@
 """YAML without its traps, for files that people write: bytes <-> plain values, each with its line.
 
-At most 1 MiB and 50 levels; no anchors, aliases, tags, duplicate keys or second documents. `true`, `false`, `null` and plain decimal
+At most 1 MiB and 50 levels; no anchors or aliases (but in `foreign` files), tags, duplicate keys or second documents. `true`, `false`, `null` and plain decimal
 numbers are what they look like; everything else (`NO`, `1:30`, `0o17`, dates) is text. The plain block form that dvlite itself writes
 is read by a few lines here, because importing yaml takes 12 ms of every command; anything beyond it goes to yaml (a test compares the two).
 Documents are changed in place by `yaml_edit`.
@@ -35,6 +35,9 @@ _LONG_LINE = 4096  # beyond it these expressions need too much memory
 _OTHER_BREAKS = "\r\x85\u2028\u2029"  # ends of lines to yaml
 _INTEGER = re.compile(r"-?(0|[1-9][0-9]{0,17})")
 _FLOAT = re.compile(r"-?[0-9]+(\.[0-9]*)?([eE][-+]?[0-9]{1,4})?")
+_TITLED = frozenset(["True", "TRUE", "False", "FALSE", "Null", "NULL"])
+_POSITIVE = re.compile(r"^\+(?=[0-9.])")
+_NO_ZERO = re.compile(r"\.[0-9]+([eE][-+]?[0-9]{1,4})?")
 _CONTROL = re.compile("[^\t\n\r -~\x85\xa0-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 _MAX_VALUES = 200_000  # bounds the memory that a small hostile file can take
 _WORD = (
@@ -58,8 +61,11 @@ class Document:
     lines: Mapping[Path, int]
 
 
-def load(data: bytes, where: str) -> Document:
-    """Reads one document, which must be a mapping or empty; `where` is its path, for errors. Raises FormatError naming the line."""
+def load(data: bytes, where: str, *, foreign: bool = False) -> Document:
+    """Reads one document, which must be a mapping or empty; `where` is its path, for errors. Raises FormatError naming the line.
+
+    `foreign`: the file is not dvlite's: anchors, aliases and merge keys are read, and more spellings of numbers and truth.
+    """
     if len(data) > LIMIT_BYTES:
         raise _wrong(where, 1, f"it has {len(data)} bytes, more than {LIMIT_BYTES}")
     try:
@@ -69,8 +75,8 @@ def load(data: bytes, where: str) -> Document:
     if control := _CONTROL.search(text):
         line = text.count("\n", 0, control.start()) + 1
         raise _wrong(where, line, f"the control character {quote(control[0])} is not allowed")
-    plain = _read_plain_blocks(text)
-    return plain if plain is not None else _read_yaml(text, where)
+    plain = _read_plain_blocks(text, foreign=foreign)
+    return plain if plain is not None else _read_yaml(text, where, foreign=foreign)
 
 
 def dump(value: Mapping[str, Tree]) -> bytes:
@@ -105,11 +111,17 @@ def flow(value: Tree) -> str:
         return "[" + ", ".join(map(flow, value)) + "]"
     if isinstance(value, str):
         return _text(value)
-    return "null" if value is None else str(value).lower() if isinstance(value, bool) else repr(value)
+    shown = "null" if value is None else str(value).lower() if isinstance(value, bool) else repr(value)
+    return (
+        shown.replace("e", ".0e") if isinstance(value, float) and "." not in shown else shown
+    )  # 1e-05: YAML 1.1 reads text
 
 
-def scalar(text: str) -> Scalar:
-    """Returns what an unquoted word in a document means."""
+def scalar(text: str, *, foreign: bool = False) -> Scalar:
+    """Returns what an unquoted word in a document means; `foreign`: also `True`, `.5` and `+1.5`, as YAML 1.1 reads them."""
+    if foreign:
+        text = text.lower() if text in _TITLED else _POSITIVE.sub("", text)
+        text = f"{text[: text.index('.')]}0{text[text.index('.') :]}" if _NO_ZERO.fullmatch(text) else text
     if text in _WORDS:
         return _WORDS[text]
     if _INTEGER.fullmatch(text):
@@ -119,7 +131,7 @@ def scalar(text: str) -> Scalar:
     return text
 
 
-def _read_plain_blocks(text: str) -> Document | None:
+def _read_plain_blocks(text: str, *, foreign: bool = False) -> Document | None:
     """Reads the form that `dump` writes, with comments; returns None for anything else, however valid."""
     root: dict[str, Tree] = {}
     lines: dict[Path, int] = {}
@@ -137,7 +149,7 @@ def _read_plain_blocks(text: str) -> Document | None:
             if pending is None or len(item[1]) != 2 * len(stack):
                 return None
             lines[*above, str(len(pending))] = number
-            pending.append(_plain_value(item[2]))
+            pending.append(_plain_value(item[2], foreign=foreign))
             continue
         entry = _ENTRY.fullmatch(line)
         if entry is None:
@@ -160,24 +172,24 @@ def _read_plain_blocks(text: str) -> Document | None:
         above = (*(name for name, _ in stack[1:]), key)
         lines[above] = number
         pending = None if entry[3] else []
-        mapping[key] = _plain_value(entry[3]) if entry[3] else pending
+        mapping[key] = _plain_value(entry[3], foreign=foreign) if entry[3] else pending
     return Document(root, lines) if pending != [] else None
 
 
-def _plain_value(text: str) -> Scalar:
-    return text[1:-1] if text.startswith('"') else scalar(text)
+def _plain_value(text: str, *, foreign: bool) -> Scalar:
+    return text[1:-1] if text.startswith('"') else scalar(text, foreign=foreign)
 
 
-def _read_yaml(text: str, where: str) -> Document:
+def _read_yaml(text: str, where: str, *, foreign: bool = False) -> Document:
     import yaml  # 12 ms: only for documents beyond the plain form
 
-    lines: dict[Path, int] = {}
     try:
         events = parse_events(text)
         next(events)  # the stream
         if isinstance(next(events), yaml.StreamEndEvent):
-            return Document({}, lines)
-        value = _build(events, next(events), (), lines, where)
+            return Document({}, {})
+        builder = _Builder(events, where, foreign=foreign)
+        value = builder.value(next(events), ())
         next(events)  # the end of the document
         if not isinstance(after := next(events), yaml.StreamEndEvent):
             raise _wrong(where, _line(after), "a second document begins here")
@@ -195,7 +207,7 @@ def _read_yaml(text: str, where: str) -> Document:
         return Document({}, {})
     if not isinstance(value, dict):
         raise _wrong(where, 1, "it is not a mapping of keys to values")
-    return Document(value, lines)
+    return Document(value, builder.lines)
 
 
 def _too_deep(text: str) -> int | None:
@@ -218,40 +230,90 @@ def parse_events(text: str) -> Iterator[yaml.Event]:
     return events
 
 
-def _build(events: Iterator[yaml.Event], event: yaml.Event, path: Path, lines: dict[Path, int], where: str) -> Tree:
-    """Builds the value that begins with `event`."""
-    import yaml
+class _Builder:
+    """Builds one document; with `foreign`, values that are anchored may be used again, and `<<` merges them."""
 
-    line = _line(event)
-    if isinstance(event, yaml.AliasEvent) or event.anchor is not None:  # type: ignore[attr-defined]
-        raise _wrong(
-            where, line, "anchors and aliases (& and *) are not allowed", hint="write the value out, or quote it"
-        )
-    if event.tag is not None:  # type: ignore[attr-defined]
-        raise _wrong(where, line, "tags (!) are not allowed", hint="leave the tag out, or quote the value")
-    if isinstance(event, yaml.ScalarEvent):
-        _refuse_surrogates(event.value, line, where)
-        return event.value if event.style else scalar(event.value)
-    if len(path) >= MAX_DEPTH:
-        raise _wrong(where, line, _TOO_DEEP)
-    if isinstance(event, yaml.SequenceStartEvent):
+    def __init__(self, events: Iterator[yaml.Event], where: str, *, foreign: bool) -> None:
+        self._events, self._where, self._foreign = events, where, foreign
+        self._anchored: dict[str, Tree] = {}
+        self._repeated = 0  # values that aliases stand for
+        self.lines: dict[Path, int] = {}
+
+    def value(self, event: yaml.Event, path: Path) -> Tree:
+        """Builds the value that begins with `event`."""
+        import yaml
+
+        line, anchor = _line(event), event.anchor  # type: ignore[attr-defined]
+        if not self._foreign and (isinstance(event, yaml.AliasEvent) or anchor is not None):
+            hint = "write the value out, or quote it"
+            raise _wrong(self._where, line, "anchors and aliases (& and *) are not allowed", hint=hint)
+        if isinstance(event, yaml.AliasEvent):
+            return self._alias(anchor, path, line)
+        if event.tag is not None:  # type: ignore[attr-defined]
+            raise _wrong(self._where, line, "tags (!) are not allowed", hint="leave the tag out, or quote the value")
+        if isinstance(event, yaml.ScalarEvent):
+            _refuse_surrogates(event.value, line, self._where)
+            value: Tree = event.value if event.style else scalar(event.value, foreign=self._foreign)
+        elif len(path) >= MAX_DEPTH:
+            raise _wrong(self._where, line, _TOO_DEEP)
+        else:
+            value = self._list(path) if isinstance(event, yaml.SequenceStartEvent) else self._mapping(path)
+        if anchor is not None:
+            self._anchored[anchor] = value
+        return value
+
+    def _alias(self, anchor: str, path: Path, line: int) -> Tree:
+        if anchor not in self._anchored:
+            raise _wrong(self._where, line, f"there is no anchor &{anchor[:60]} before it")
+        value = self._anchored[anchor]
+        values, depth = _extent(value)
+        self._repeated += values
+        if self._repeated > _MAX_VALUES:
+            raise _wrong(self._where, line, f"its aliases stand for more than {_MAX_VALUES} values")
+        if len(path) + depth > MAX_DEPTH:
+            raise _wrong(self._where, line, _TOO_DEEP)
+        return value
+
+    def _list(self, path: Path) -> list[Tree]:
+        import yaml
+
         values: list[Tree] = []
-        while not isinstance(event := next(events), yaml.SequenceEndEvent):
-            _note(lines, (*path, str(len(values))), _line(event), where)
-            values.append(_build(events, event, (*path, str(len(values))), lines, where))
+        while not isinstance(event := next(self._events), yaml.SequenceEndEvent):
+            _note(self.lines, (*path, str(len(values))), _line(event), self._where)
+            values.append(self.value(event, (*path, str(len(values)))))
         return values
-    mapping: dict[str, Tree] = {}
-    while not isinstance(event := next(events), yaml.MappingEndEvent):
-        key_line = _line(event)
-        if not isinstance(event, yaml.ScalarEvent) or event.anchor is not None or event.tag is not None:
-            raise _wrong(where, key_line, "a key must be plain text")
-        key = event.value
-        _refuse_surrogates(key, key_line, where)
-        if key in mapping:
-            raise _wrong(where, key_line, f"{quote(key)} is given twice")
-        _note(lines, (*path, key), key_line, where)
-        mapping[key] = _build(events, next(events), (*path, key), lines, where)
-    return mapping
+
+    def _mapping(self, path: Path) -> dict[str, Tree]:
+        import yaml
+
+        mapping: dict[str, Tree] = {}
+        merged: list[Tree] = []
+        while not isinstance(event := next(self._events), yaml.MappingEndEvent):
+            line = _line(event)
+            if not isinstance(event, yaml.ScalarEvent) or event.anchor is not None or event.tag is not None:
+                raise _wrong(self._where, line, "a key must be plain text")
+            key = event.value
+            _refuse_surrogates(key, line, self._where)
+            if self._foreign and key == "<<" and not event.style:
+                value = self.value(next(self._events), (*path, key))
+                merged += value if isinstance(value, list) else [value]
+                if not all(isinstance(part, dict) for part in merged):
+                    raise _wrong(self._where, line, "'<<' must be followed by a mapping, or a list of them")
+                continue
+            if key in mapping:
+                raise _wrong(self._where, line, f"{quote(key)} is given twice")
+            _note(self.lines, (*path, key), line, self._where)
+            mapping[key] = self.value(next(self._events), (*path, key))
+        for part in merged:  # of two, the first counts; what the mapping itself says counts more
+            mapping = {**part, **mapping} if isinstance(part, dict) else mapping
+        return mapping
+
+
+def _extent(value: Tree) -> tuple[int, int]:
+    """Returns how many values a tree has, and how deep it is."""
+    children = value.values() if isinstance(value, dict) else value if isinstance(value, list) else ()
+    extents = [_extent(child) for child in children]
+    return 1 + sum(values for values, _ in extents), 1 + max((depth for _, depth in extents), default=-1)
 
 
 def _refuse_surrogates(text: str, line: int, where: str) -> None:

@@ -6,13 +6,15 @@ Edits the text at the positions of yaml's events; the result is read again and c
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from dvlite.errors import FormatError
+from dvlite.errors import FormatError, UsageError
 from dvlite.formats.strict_yaml import Document, Path, Tree, block_lines, dump, flow, line_value, load, parse_events
+from dvlite.show import quote
 
 if TYPE_CHECKING:
     import yaml
@@ -35,22 +37,31 @@ class _Entry:
 Entries = Mapping[Path, _Entry]
 
 
-def edit(data: bytes, path: Path, value: Tree, where: str, *, keep_null: bool = False) -> bytes:
-    """Returns the document with the value at `path` set, or removed if None (not with `keep_null`); all else stays as it is.
+def edit(data: bytes, path: Path, value: Tree, where: str, *, foreign: bool = False) -> bytes:
+    """Returns the document with the value at `path` set, or removed if None; all else stays as it is. A mapping that becomes empty is removed too.
 
-    A mapping that becomes empty is removed too. If the text cannot be edited in place, it is rewritten, keeping the comments at its top.
+    If the text cannot be edited in place, it is rewritten, keeping the comments at its top. A `foreign` file keeps a null, and is never
+    rewritten: raises UsageError where a value is used in several places by an alias.
     """
-    document = load(data, where)
-    removes = value is None and not keep_null
+    document = load(data, where, foreign=foreign)
+    removes = value is None and not foreign
     tree = _with(document.value, path, value, removes=removes)
-    if repr(tree) == repr(document.value):  # 1, 1.0 and true are equal, and not the same
+    if _is_same(tree, document.value):
         return data
     text = data.decode("utf-8").removeprefix("\ufeff")
     entries = _entries(text)
     edited = _without(text, entries, path) if removes else _set(text, entries, path, value)
     edited = edited.rstrip("\n") + "\n"
     # The edit is textual; if the result does not read back as wanted, the document is rewritten.
-    return edited.encode() if _says(edited, tree, where) else _top(text, document) + dump(tree)
+    if _says(edited, tree, where, foreign=foreign):
+        return edited.encode()
+    if foreign and any(event.anchor for event in parse_events(text) if hasattr(event, "anchor")):
+        shown = quote(".".join(path))
+        raise UsageError(
+            f"cannot set {shown} in {quote(where)} alone: an anchor uses it in several places",
+            hint=f"edit {where} by hand",
+        )
+    return _top(text, document) + dump(tree)
 
 
 def _with(tree: dict[str, Tree], path: Path, value: Tree, *, removes: bool) -> dict[str, Tree]:
@@ -68,11 +79,16 @@ def _with(tree: dict[str, Tree], path: Path, value: Tree, *, removes: bool) -> d
     return {**tree, key: value}
 
 
-def _says(text: str, tree: dict[str, Tree], where: str) -> bool:
+def _says(text: str, tree: dict[str, Tree], where: str, *, foreign: bool) -> bool:
     try:
-        return repr(load(text.encode(), where).value) == repr(tree)
+        return _is_same(load(text.encode(), where, foreign=foreign).value, tree)
     except FormatError:
         return False
+
+
+def _is_same(one: Tree, other: Tree) -> bool:
+    """Returns whether two trees say the same, whatever the order of their keys: 1, 1.0 and true are equal, and not the same."""
+    return json.dumps(one, sort_keys=True) == json.dumps(other, sort_keys=True)
 
 
 def _top(text: str, document: Document) -> bytes:
@@ -97,7 +113,7 @@ def _note(events: Iterator[yaml.Event], event: yaml.Event, path: Path, text: str
     import yaml
 
     begin, end = _place(event)
-    if isinstance(event, yaml.ScalarEvent):
+    if isinstance(event, yaml.ScalarEvent | yaml.AliasEvent):
         return begin + len(text[begin:end].rstrip())
     in_flow: bool = event.flow_style  # type: ignore[attr-defined]
     if isinstance(event, yaml.SequenceStartEvent):

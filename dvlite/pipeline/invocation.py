@@ -144,8 +144,9 @@ class Invocation:
                     f"there is no {quote(file)} for {quote(setting)}",
                     hint=f"make it, or name another: -S FILE:{key}=VALUE",
                 )
-            old = parameters.find(parameters.load(data, file), key)
-            value = parameters.value_of(text)
+            tree = parameters.load(data, file)
+            key = parameters.full_key(tree, key, file)
+            old, value = parameters.find(tree, key), parameters.value_of(text)
             if isinstance(old, Mapping) and not isinstance(value, Mapping):
                 first = next(iter(old), "KEY")
                 raise UsageError(

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Iterable, Sequence
 
-from dvlite.errors import UsageError
+from dvlite.errors import DvliteError, UsageError
 from dvlite.formats import parameters
 from dvlite.formats.strict_yaml import Tree
 from dvlite.paths import is_inside
@@ -39,6 +39,21 @@ def compared(repo: Repo, revisions: Sequence[str]) -> tuple[Revision, Revision]:
         raise UsageError(f"at most two revisions can be compared, not {len(words)}", hint="give A, or A and B")
     old, new = [*words, *(_HEAD, WORK_TREE)[len(words) :]] if words else (_HEAD, WORK_TREE)
     return named(repo, old), named(repo, new)
+
+
+def undeclared(repo: Repo, sides: Iterable[Revision], paths: Sequence[str], known: Collection[str]) -> list[str]:
+    """Returns the paths given that are files on one of the sides, and not among `known`, nor around one of them."""
+    names = dict.fromkeys(map(repo.relative, paths))
+    unknown = [path for path in names if not any(is_inside(file, path) for file in known)]
+    sides = list(sides)
+    return [path for path in unknown if any(_is_file(side, path) for side in sides)]
+
+
+def _is_file(at: Revision, path: str) -> bool:
+    try:
+        return at.read(path, parameters.LIMIT_BYTES) is not None
+    except DvliteError:
+        return True  # what is wrong with it is said when it is read
 
 
 def chosen(repo: Repo, paths: Sequence[str], known: Sequence[str], what: str) -> set[str]:

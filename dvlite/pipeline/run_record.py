@@ -201,7 +201,7 @@ def metrics_of(repo: Repo, stage: Stage, paths: Iterable[str]) -> tuple[dict[str
             if data is None:
                 problems.append(f"cannot read {path}: there is no such file")
                 continue
-            tree = parameters.load(data, path)
+            tree = parameters.load_metrics(data, path)
         except DvliteError as error:
             problems.append(error.message)
             continue

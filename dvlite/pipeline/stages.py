@@ -112,22 +112,29 @@ def wrong(file: str, line: int, reason: str, *, hint: str | None = None) -> Form
 
 @dataclass(frozen=True, slots=True)
 class Loaded:
-    """All stages that could be read, in the order of their files, and the errors (of `load`: Unusable) of files that could not."""
+    """All stages that could be read, in the order of their files, and the errors (of `load`: Unusable) of files that could not.
+
+    `loose`: for each file that has metrics and parameters of no stage, a stage without a name that has them, and never runs.
+    """
 
     stages: tuple[Stage, ...]
     broken: tuple[DvliteError, ...]
+    loose: tuple[Stage, ...] = ()
 
 
 def load(at: Revision, files: Sequence[str] | None = None) -> Loaded:
     """Reads the pipeline files of a revision: all, or those given."""
     stages: list[Stage] = []
+    loose: list[Stage] = []
     broken: list[DvliteError] = []
     for file in at.pipeline_files() if files is None else files:
         try:
-            stages += stages_of(at, file) or ()
+            parsed = pipeline.parse(at.read(file, LIMIT_BYTES) or b"", at.shown(file))
+            stages += bind(file, parsed.stages)
+            loose += bind(file, [] if parsed.loose is None else [parsed.loose])
         except DvliteError as error:
             broken.append(Unusable(file, error))
-    return Loaded(tuple(stages), tuple(broken))
+    return Loaded(tuple(stages), tuple(broken), tuple(loose))
 
 
 def left_out(at: Revision, stages: Sequence[Stage]) -> dict[str, str]:

@@ -125,7 +125,7 @@ def params_file(repo: Repo, stages: Sequence[Stage], word: str) -> tuple[str, st
 
 
 def _related(word: str, declared: str) -> bool:
-    return word == declared or word.startswith(declared + ".") or declared.startswith(word + ".")
+    return word == declared or word.startswith(declared + ".") or f".{declared}.".find(f".{word}.") >= 0
 
 
 def differing_files(repo: Repo, stages: Iterable[Stage], paths: Iterable[str]) -> tuple[list[str], list[str]]:

@@ -21,6 +21,8 @@ _SIGNS = {"added": ("+", "green"), "removed": ("-", "red"), "modified": ("~", "y
 
 def text(result: DiffResult, show: Show) -> Iterator[str]:
     """Yields the lines of the result."""
+    if not result.paths and not result.warnings and not show.quiet:
+        yield f"No data differs between {printable(result.old)} and {printable(result.new)}."
     for path in result.paths:
         yield _summary(path, show)
         if path.incomplete is not None:

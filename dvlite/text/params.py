@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 from dvlite.commands.params import ParamDifference, ParamsDiffResult
-from dvlite.show import Show, count, pair_text, printable, value_text
+from dvlite.show import Show, count, pair_text, printable, some, value_text
 from dvlite.text.style import table
 
 
@@ -23,8 +23,10 @@ def _rows(result: ParamsDiffResult, show: Show, rows: Sequence[ParamDifference])
     yield from table((show.path(row.file), printable(row.key), _values(row)) for row in rows)
     if not rows and not result.unread and not show.quiet:
         sides = f"between {printable(result.old)} and {printable(result.new)}"
-        declared = f"{count(len(result.params), 'parameter')} the same" if result.params else "no stage declares one"
-        yield f"No parameter differs {sides}: {declared}."
+        same = f"{count(len(result.params), 'parameter')} the same" if result.params else ""
+        absent = f"{some([printable(name.replace(':', ' ', 1)) for name in result.absent])} on neither side"
+        declared = [text for text in (same, absent if result.absent else "") if text]
+        yield f"No parameter differs {sides}: {', '.join(declared) or 'no stage declares one'}."
 
 
 def _values(row: ParamDifference) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from dvlite.show import Show, printable, short_oid, value_text
+from dvlite.show import Show, pair_text, printable, short_oid, value_text
 from dvlite.workspace.changes import files_text
 
 if TYPE_CHECKING:
@@ -26,7 +26,7 @@ def reason_text(reason: Reason, show: Show) -> str:
     if what in ("param", "env", "capture"):
         label = {"param": "", "env": "variable ", "capture": "captured "}[what]
         values = {
-            "changed": f"{value_text(reason.old)} -> {value_text(reason.new)}",
+            "changed": " -> ".join(pair_text(reason.old, reason.new)),
             "added": f"added ({value_text(reason.new)})",
             "removed": f"removed (was {value_text(reason.old)})",
         }

@@ -9,7 +9,7 @@ from dvlite.commands.commit import CommitResult
 from dvlite.commands.repro import ReproResult
 from dvlite.pipeline.reasons import Reason
 from dvlite.pipeline.stage_run import MetricChange, StageOutput, StageRun
-from dvlite.show import Show, count, duration_text, printable, short_oid, size_text, some, value_text, word
+from dvlite.show import Show, count, duration_text, pair_text, printable, short_oid, size_text, some, value_text, word
 from dvlite.text.reasons import reason_text, short_name
 from dvlite.text.style import change_text, table
 from dvlite.workspace.adder import AddedPath
@@ -30,8 +30,9 @@ _MOST = 4  # metrics, outputs or reasons in a line
 def text(result: ReproResult, show: Show) -> Iterator[str]:
     """Yields the lines of the result."""
     for change in result.params_set:
-        if change.old != change.new:
-            yield f"{printable(change.file)}: {printable(change.name)} {value_text(change.old)} -> {value_text(change.new)}"
+        if repr(change.old) != repr(change.new):  # 1, 1.0 and true are equal, and not the same
+            sides = " -> ".join(pair_text(change.old, change.new))
+            yield f"{printable(change.file)}: {printable(change.name)} {sides}"
     yield from added_text(result.added, show)
     if result.explain:
         yield from _explained(result, show)
@@ -120,7 +121,7 @@ def _summary(result: ReproResult) -> str:
 
 def _params(reasons: Sequence[Reason]) -> str:
     changed = [
-        f"{short_name(reason.name)} {value_text(reason.old)} -> {value_text(reason.new)}"
+        f"{short_name(reason.name)} {' -> '.join(pair_text(reason.old, reason.new))}"
         for reason in reasons
         if reason.kind == "param-changed"
     ]

@@ -44,7 +44,7 @@ EDITS += ["+ data/sub/deep", "- data/sub/deep/c.bin"]  # an empty folder is some
 
 
 def test_edits_against_the_pointers_on_disk(filled):
-    assert filled.dvlite("diff", "--exit-code").stdout == ""
+    assert filled.dvlite("diff", "--exit-code").stdout == "No data differs between pointers and workspace.\n"
     edit(filled)
     assert changed(filled, "--exit-code", code=1) == [*EDITS, "~ model.pt"]
     (data, model) = filled.json("diff")["paths"]

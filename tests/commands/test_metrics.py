@@ -231,3 +231,31 @@ def test_a_folder_below_and_paths(project):
 def test_without_metrics_there_is_a_word_about_it(project):
     assert project.dvlite("metrics", "show").stdout == "No stage has produced metrics yet.\n"
     assert project.dvlite("metrics", "diff").stdout == "No metric differs between HEAD and workspace: there are none.\n"
+
+
+def test_files_of_no_stage_count_where_they_are_declared_or_named(pipeline):
+    pipeline.line().dvlite("repro")
+    pipeline.edit(
+        "dvlite.yaml",
+        "stages:",
+        "metrics: [{path: own.csv, better: {acc: higher}}]\nparams: [{own.toml: [n]}]\nstages:",
+    )
+    pipeline.write("own.csv", "acc\n1\n2\n")
+    pipeline.write("own.toml", "n = 1\n")
+    pipeline.write("other.json", "0.5")
+    shown = pipeline.dvlite("metrics", "show").stdout
+    assert "own.csv       acc  2" in shown
+    assert pipeline.dvlite("metrics", "show", "--", "other.json").stdout == "other.json  other  0.5\n"
+    assert [row["key"] for row in pipeline.json("params", "diff")["params"]] == ["n", "lr"]
+    assert pipeline.is_up_to_date()
+
+
+def test_metrics_that_are_not_on_disk_are_named(pipeline):
+    pipeline.line().dvlite("repro")
+    (pipeline.root / "metrics.json").unlink()
+    assert (
+        "'metrics.json' is not on disk; dvlite checkout metrics.json"
+        in pipeline.dvlite("metrics", "show", code=3).stderr
+    )
+    pipeline.write("other.json", "{}")
+    pipeline.dvlite("metrics", "show", "--", "other.json")

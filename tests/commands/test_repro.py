@@ -422,8 +422,7 @@ def test_parameter_that_was_written_is_said_though_nothing_could_run(line):
     assert "warning: 'params.yaml' was changed: lr is 5 now" in line.refused("-S", "lr=5")
 
 
-def test_setting_excludes_a_dry_run(line):
-    line.refused("-n", "-S", "lr=5", code=2)
+def test_setting_needs_a_value(line):
     line.refused("-S", "lr", code=2)
     assert line.read("params.yaml") == b"lr: 1\n"
 

@@ -22,6 +22,78 @@ def test_three_notations_say_the_same():
     assert load(TOML, "sub/p.toml") == {key: value for key, value in TREE.items() if key != "nothing"}
 
 
+ANCHORS = b"base: &b {lr: 0.1, net: &n {depth: 3, w: 1}}\nrun:\n  <<: *b\n  epochs: 3  # few\nall: {<<: [*b, {lr: 2, x: 1}], net: *n}\n"
+
+
+def test_anchors_and_merge_keys_of_the_users_file_are_read_and_stay():
+    base = {"lr": 0.1, "net": {"depth": 3, "w": 1}}
+    tree = {"base": base, "run": {**base, "epochs": 3}, "all": {**base, "x": 1}}
+    assert load(ANCHORS, "p.yaml") == tree
+    edited = changed(ANCHORS, "p.yaml", "run.epochs", 4)
+    assert edited == ANCHORS.replace(b"epochs: 3", b"epochs: 4")
+    own = changed(ANCHORS, "p.yaml", "run.lr", 0.2)
+    assert load(own, "p.yaml") == {**tree, "run": {**tree["run"], "lr": 0.2}}
+    for key in ("base.lr", "all.net.depth"):
+        with pytest.raises(UsageError, match="an anchor uses it in several places"):
+            changed(ANCHORS, "p.yaml", key, 9)
+    with pytest.raises(FormatError, match="must be followed by a mapping"):
+        load(b"a: &a 1\nb: {<<: *a}\n", "p.yaml")
+
+
+def test_aliases_stand_for_a_bounded_number_of_values():
+    doubled = b"".join(b"a%d: &a%d [%s]\n" % (n, n, b", ".join([b"*a%d" % (n - 1)] * 9)) for n in range(1, 30))
+    with pytest.raises(FormatError, match="stand for more than"):
+        load(b"a0: &a0 x\n" + doubled, "p.yaml")
+    nested = b"".join(b"a%d: &a%d {x: *a%d}\n" % (n, n, n - 1) for n in range(1, 90))
+    with pytest.raises(FormatError, match="nested deeper"):
+        load(b"a0: &a0 x\n" + nested, "p.yaml")
+    with pytest.raises(FormatError, match="no anchor &a before it"):
+        load(b"a: &a [*a]\n", "p.yaml")
+
+
+def test_numbers_and_truth_mean_what_other_readers_of_yaml_take_them_for():
+    yaml = pytest.importorskip("yaml")
+    words = ["True", "FALSE", "Null", ".5", "+1.5", "+3", "1.5", "1.0e-5", "1.", "x", "+x"]
+    data = "".join(f"k{n}: {word}\n" for n, word in enumerate(words)).encode()
+    assert load(data, "p.yaml") == yaml.safe_load(data)
+    for value in (1e-05, 1e22, -3e-300, 0.1, 5.0, True, None, 7):
+        written = changed(b"a: x  # why\n", "p.yaml", "a", value)
+        assert repr(yaml.safe_load(written)["a"]) == repr(value)
+        assert repr(load(written, "p.yaml")["a"]) == repr(value)
+
+
+def test_a_key_may_leave_out_its_sections_if_it_means_one():
+    tree = {"train": {"lr": 1, "net": {"depth": 2}}, "eval": {"net": {"depth": 3}, "n": 4}}
+    meant = {"lr": "train.lr", "train.lr": "train.lr", "n": "eval.n", "train": "train"}
+    assert {key: parameters.full_key(tree, key, "p") for key in meant} == meant
+    with pytest.raises(UsageError) as error:
+        parameters.full_key(tree, "depth", "p")
+    assert "'train.net.depth'" in error.value.hint
+    assert "'eval.net.depth'" in error.value.hint
+
+
+@pytest.mark.parametrize(
+    ("name", "data", "values"),
+    [
+        ("acc.json", b"0.93\n", {"acc": 0.93}),
+        ("sub/acc.yaml", b"3", {"acc": 3}),
+        ("m.csv", b"epoch,acc\n1,0.5\n2,0.75\n\n", {"epoch": 2, "acc": 0.75}),
+        ("m.tsv", b"\xef\xbb\xbfname\tloss\r\nlast one\t.5\r\n", {"name": "last one", "loss": 0.5}),
+        ("m.csv", b"epoch,acc\n", {}),
+        ("m.csv", b"", {}),
+        ("m.yaml", b"acc: 1", {"acc": 1}),
+    ],
+)
+def test_metrics_are_one_number_or_the_last_row_of_a_table_too(name, data, values):
+    assert parameters.load_metrics(data, name) == values
+
+
+@pytest.mark.parametrize("data", [b"a,b\n1\n", b"a,a\n1,2\n", b"a,\n1,2\n", b"a\n\xff\n", b'a\n"x\n'])
+def test_table_that_has_no_last_row_is_refused(data):
+    with pytest.raises(FormatError):
+        parameters.load_metrics(data, "m.csv")
+
+
 @pytest.mark.parametrize(("name", "data"), [("p.yaml", b""), ("p.yaml", b"# x\n"), ("p.toml", b""), ("p.json", b"{}")])
 def test_an_empty_file_has_no_values(name, data):
     assert load(data, name) == {}
@@ -93,7 +165,7 @@ def test_every_key_that_flatten_names_is_found(tree):
         ("p.toml", b'"a"  .' * 100_000 + b"b = 1", None, "100 parts"),
         ("p.toml", b"a = " + b"1" * 5000, None, "digits"),
         ("p.yaml", b"a: 1\nb: [", 3, ""),
-        ("p.yaml", b"a: 1\nb: *x\n", 2, "aliases"),
+        ("p.yaml", b"a: 1\nb: *x\n", 2, "no anchor &x"),
         ("p.yaml", b"- a\n", 1, "not a mapping"),
         ("p.ini", b"a=1", None, "not YAML, JSON or TOML"),
         ("yaml", b"a: 1", None, "not YAML, JSON or TOML"),

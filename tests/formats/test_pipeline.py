@@ -9,7 +9,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from dvlite.errors import FormatError
-from dvlite.formats import comparator, pipeline
+from dvlite.formats import comparator, parameters, pipeline
 from dvlite.formats.comparator import Comparator
 from dvlite.formats.pipeline import Capture, Dep, Out, Param, StageSpec, parse
 from dvlite.workspace.sparse import selector
@@ -156,7 +156,7 @@ WRONG = [
     ("stages:\n  a:\n    cmd: x\n    outs:\n      - path: b\n        cached: false", 6, "'cached' is not known in an output; did you mean 'cache'?"),
     ("stages:\n  a:\n    cmd: x\n    outs: [{path: b, better: {x: higher}}]", 4, "'better' is not known in an output"),
     ("stages:\n  a:\n    cmd: x\n    outs: [{path: b, cache: NO}]", 4, "'cache' must be true or false, not 'NO'"),
-    ("stages:\n  a:\n    cmd: x\n    metrics: [m.csv]", 4, "'m.csv' is not YAML, JSON or TOML"),
+    ("stages:\n  a:\n    cmd: x\n    metrics: [m.txt]", 4, "'m.txt' is not YAML, JSON, TOML or CSV"),
     ("stages:\n  a:\n    cmd: x\n    metrics:\n      - path: m.json\n        better: {x: more}", 6, "the better 'x' is 'higher' or 'lower', not 'more'"),
     ("stages:\n  a:\n    cmd: x\n    outs:\n      - path: b\n        compare: jsn", 6, "'jsn' is not a way to compare; known: json, csv, npy, text"),
     ("stages:\n  a:\n    cmd: x\n    outs:\n      - path: b\n        compare: command", 6, "'command' is not a way to compare"),
@@ -252,7 +252,8 @@ SCHEMA = json.loads(files("dvlite.formats").joinpath("pipeline_schema.json").rea
 
 def test_the_schema_knows_the_keys_that_the_parser_knows():
     parts = SCHEMA["$defs"]
-    assert tuple(SCHEMA["properties"]) == ("stages",)
+    assert {*SCHEMA["properties"]} == {*pipeline.FILE_KEYS}
+    assert tuple(parts["loose_metric"]["properties"]) == pipeline.LOOSE_METRIC_KEYS
     assert tuple(parts["stage"]["properties"]) == pipeline.STAGE_KEYS
     assert tuple(parts["out"]["properties"]) == pipeline.OUT_KEYS
     assert tuple(parts["metric"]["properties"]) == pipeline.METRIC_KEYS
@@ -278,6 +279,8 @@ def test_the_patterns_of_the_schema_are_those_of_the_parser():
         assert re.search(parts["values_file"]["pattern"], f"a{suffix}")
         assert re.search(parts["values_file"]["pattern"], f"a{suffix.upper()}")
     assert not re.search(parts["values_file"]["pattern"], "a.csv")
+    for suffix in (*pipeline.VALUE_SUFFIXES, *parameters.TABLE_SUFFIXES):
+        assert re.search(parts["metrics_file"]["pattern"], f"a{suffix}")
 
 
 def allows(schema, value):

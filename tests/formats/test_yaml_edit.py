@@ -94,7 +94,7 @@ def test_edits_of_all_kinds_of_documents(text, path, value, edited):
 
 
 def test_null_can_be_a_value():
-    assert changed("a: 1\nb: 2 # x\n", "b", None, keep_null=True) == "a: 1\nb: null # x\n"
+    assert changed("a: 1\nb: 2 # x\n", "b", None, foreign=True) == "a: 1\nb: null # x\n"
     assert changed("a: 1\nb: 2 # x\n", "b", None) == "a: 1\n"
 
 
