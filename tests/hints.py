@@ -32,16 +32,22 @@ _walked: dict[tuple[str, str], int] = {}
 
 
 def commands(said: str) -> list[str]:
-    """Returns the commands that lines `hint:` and `next:` name, those with placeholders left out."""
-    found = []
+    """Returns the commands that lines `hint:` and `next:` name, those with placeholders left out; `A, then: B` is one, `A; B`."""
+    found: list[str] = []
     for line in said.splitlines():
         label, _, text = line.partition(": ")
         if label not in ("hint", "next"):
             continue
+        end, before = 0, ""
         for match in _COMMAND.finditer(text):
             command = _END.split(match.group())[0].strip().rstrip(".,:")
+            if before and re.search(r"\bthen\b", text[end : match.start()]):
+                found.remove(before)
+                command = f"{before}; {command}"
+            end, before = match.start() + 1, ""
             if not _PLACEHOLDER.search(command):
                 found.append(command)
+                before = command
     return found
 
 

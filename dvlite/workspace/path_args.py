@@ -185,6 +185,8 @@ def _meant(repo: Repo, tracked: Sequence[Tracked], argument: str) -> str:
     close = difflib.get_close_matches(path, [item.path for item in tracked], n=1, cutoff=0.8)
     if close:
         return f"did you mean {word(repo.display(close[0]))}?   see what is tracked: dvlite ls"
+    if path and repo.git.tracked_under([path]):
+        return "git keeps it, not dvlite; see what is tracked: dvlite ls"
     if os.path.lexists(repo.cwd / argument) and path:
         return f"dvlite add {word(argument)}   or see what is tracked: dvlite ls"
     try:
