@@ -7,6 +7,7 @@ Reads two tiny files at most; knows nothing of what the repository holds.
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -55,6 +56,16 @@ def find(start: Path, environ: Mapping[str, str]) -> GitPlaces:
         f"{quote(str(folder))} is not in a git repository",
         hint="go into your clone with cd; to start a repository here: git init && dvlite init",
     )
+
+
+def trusts_modes(common_dir: Path) -> bool:
+    """Returns whether executable bits on disk count (`core.fileMode`), as git's config of this clone says, which `git init` writes.
+
+    It is false where all files look alike: exFAT, CIFS, the disks of Windows in WSL.
+    """
+    config = read_own(common_dir / "config") or b""
+    said = re.findall(rb"(?im)^[ \t]*filemode[ \t]*=[ \t]*(\w+)", config)
+    return not said or said[-1].lower() not in (b"false", b"no", b"off", b"0")
 
 
 def _follow_gitfile(dot_git: Path) -> Path:

@@ -17,7 +17,7 @@ from pathlib import Path
 from dvlite.errors import DvliteError, FormatError, NotARepository, UsageError
 from dvlite.git import output as git_output
 from dvlite.git.blobs import BlobReader
-from dvlite.git.discover import GitPlaces
+from dvlite.git.discover import GitPlaces, trusts_modes
 from dvlite.git.output import (
     Change,
     Commit,
@@ -118,7 +118,7 @@ def without_credentials(url: str) -> str:
 class Git:
     """Runs git in one work tree."""
 
-    __slots__ = ("_common_dir", "_env", "_left_out", "_start_of_command", "is_sparse", "root")
+    __slots__ = ("_common_dir", "_env", "_left_out", "_start_of_command", "is_sparse", "root", "trusts_modes")
 
     def __init__(self, places: GitPlaces, environ: Mapping[str, str], *, any_index: bool = False) -> None:
         """`any_index`: GIT_INDEX_FILE is this repository's, wherever it is, for git itself calls us."""
@@ -127,6 +127,7 @@ class Git:
         self.is_sparse = (places.git_dir / "info" / "sparse-checkout").exists()
         self._left_out: Mapping[str, TreeEntry] | None = None if self.is_sparse else {}
         self._common_dir = Path(os.path.realpath(places.common_dir))
+        self.trusts_modes = trusts_modes(places.common_dir)
         self._start_of_command = (program(environ, not_in=places.root), "-C", str(places.root), *_SAFE)
         self._env = {name: value for name, value in environ.items() if name not in _REDIRECTS}
         self._env |= {"LC_ALL": "C", "GIT_TERMINAL_PROMPT": "0", "GIT_OPTIONAL_LOCKS": "0"}

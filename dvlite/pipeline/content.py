@@ -10,6 +10,7 @@ import os
 import posixpath
 import stat
 from collections.abc import Callable, Iterable
+from dataclasses import replace
 from pathlib import Path
 
 from dvlite.errors import FileChanged, UsageError
@@ -97,7 +98,10 @@ class Contents:
     def here(self, path: str) -> Locked | None:
         """Returns what is on disk, or None for nothing."""
         if path not in self._seen:
-            self._seen[path] = self._look(path)
+            seen = self._look(path)
+            if seen is not None and not (self._work.repo.git.trusts_modes or seen.oid.startswith(MANIFEST)):
+                seen = replace(seen, executable=os.fsencode(path) in self._work.executables)
+            self._seen[path] = seen
         return self._seen[path]
 
     def expected(self, path: str) -> Locked | None:

@@ -102,6 +102,8 @@ def sentence(reason: Reason, stage: Stage, by: str = "") -> str:
     old, new = pair_text(reason.old, reason.new)
     if what in ("dep", "output"):
         path = value_text(stage.placed(reason.name) if what == "dep" else reason.name)
+        if reason.kind == "dep-changed" and reason.old == reason.new:
+            return f"the executable bit of {path} is not the one that is locked"
         return {
             "dep-changed": f"{path} is {short_oid(str(reason.new))}{by and f' by {by}'}, locked with {short_oid(str(reason.old))}",
             "dep-added": f"it depends on {path}, which the recorded run did not use",

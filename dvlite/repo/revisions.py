@@ -209,6 +209,8 @@ class Revision:
             mode = os.lstat(self._root / path).st_mode
         except (FileNotFoundError, NotADirectoryError):
             return ""
+        if stat.S_ISREG(mode) and not self._git.trusts_modes:
+            return file.mode if file is not None and file.mode in REGULAR else "100644"
         return LINK if stat.S_ISLNK(mode) else "100755" if mode & stat.S_IXUSR else "100644"
 
     def blob(self, path: str) -> str | None:

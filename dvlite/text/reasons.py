@@ -19,6 +19,8 @@ def reason_text(reason: Reason, show: Show) -> str:
         return _FIXED[reason.kind]
     if what == "output":
         return f"output {show.path(reason.name)} {_CHANGES.get(how, how)}"
+    if what == "dep" and how == "changed" and reason.old == reason.new:
+        return f"the executable bit of {show.path(reason.name)} changed"
     if what == "dep":
         versions = f" {short_oid(str(reason.old))} -> {short_oid(str(reason.new))}" if how == "changed" else ""
         counts = f" ({files_text(reason.counts)})" if reason.counts is not None else ""

@@ -37,6 +37,7 @@ class Scan:
     leftovers: list[bytes] = field(default_factory=list)  # temporary files of killed runs; no entries
     root: Path = Path()  # the tracked path on disk
     shown: str = ""  # how messages call it
+    trusts_modes: bool = True  # False: executable bits are what is known of the files, whatever the disk says
 
     def append(self, path: bytes, flags: int, status: os.stat_result) -> None:
         self.paths.append(path)
@@ -57,11 +58,19 @@ class Scan:
 
     def replace(self, i: int, status: os.stat_result) -> None:
         """Records the state of a regular file when it was opened."""
-        self.flags[i] = FILE | EXECUTABLE if status.st_mode & _EXECUTE else FILE
+        if self.trusts_modes:
+            self.flags[i] = FILE | EXECUTABLE if status.st_mode & _EXECUTE else FILE
         self.sizes[i] = status.st_size
         self.mtimes[i] = status.st_mtime_ns
         self.ctimes[i] = status.st_ctime_ns
         self.inodes[i] = status.st_ino
+
+    def set_executables(self, are: Callable[[bytes], bool]) -> None:
+        """Takes the executable bits of files from elsewhere than the disk, by the path of each."""
+        self.trusts_modes = False
+        for i, path in enumerate(self.paths):
+            if self.flags[i] & ~EXECUTABLE == FILE:
+                self.flags[i] = FILE | EXECUTABLE if are(path) else FILE
 
     def signature(self) -> int:
         """Returns a hash of all columns: equal for two scans means that no file was touched in between. An empty folder's times do not count."""
@@ -98,7 +107,7 @@ def scan(path: Path, shown: str, ignore: IgnoreRule, names: frozenset[bytes], pr
 
 def selected_scan(scan: Scan, chooses: Callable[[bytes], bool]) -> Scan:
     """Returns the entries of a scan whose path is chosen."""
-    part = Scan(root=scan.root, shown=scan.shown)
+    part = Scan(root=scan.root, shown=scan.shown, trusts_modes=scan.trusts_modes)
     for i, path in enumerate(scan.paths):
         if chooses(path):
             part.copy_from(scan, i)

@@ -9,6 +9,7 @@ import contextlib
 import os
 import shutil
 from collections.abc import Iterable, Iterator
+from functools import cached_property
 from pathlib import Path
 
 from dvlite import files
@@ -65,7 +66,21 @@ class Workspace:
             if rules.matches is not None
             else lambda *_: False
         )
-        return scan(self.repo.root / path, self.repo.display(path), matches, rules.names, self.progress)
+        seen = scan(self.repo.root / path, self.repo.display(path), matches, rules.names, self.progress)
+        if seen is not None and not self.repo.git.trusts_modes:
+            seen.set_executables(lambda inner: (prefix + inner).rstrip(b"/") in self.executables)
+        return seen
+
+    @cached_property
+    def executables(self) -> frozenset[bytes]:
+        """The files that are executable by git's index, pointers and lockfiles: what counts where git goes by no bit on disk."""
+        names = {os.fsencode(entry.path) for entry in self.repo.git.list_index() if entry.mode == "100755"}
+        for item in self.repo.work_tree.tracked(broken=[]):
+            with contextlib.suppress(ObjectMissing, ObjectCorrupt):
+                entries, path = entries_of(item.pointer, self.cache), os.fsencode(item.path)
+                inner = (name for name, flags in zip(entries.paths, entries.flags, strict=True) if flags & EXECUTABLE)
+                names.update((path + b"/" + name).rstrip(b"/") for name in inner)
+        return frozenset(names)
 
     def clear_leftovers(self, path: str, scan: Scan | None) -> None:
         """Removes temporary files that killed runs left in or beside a tracked path; the caller holds the workspace lock."""

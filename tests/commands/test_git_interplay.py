@@ -55,7 +55,7 @@ def test_data_that_is_only_here_is_left_alone(filled, how):
     filled.write("data/new.txt", "only here")
     filled.git(*how)
     done = filled.dvlite("checkout")
-    assert "holds data that no version of it has" in done.stderr
+    assert "data that no version has" in done.stderr
     assert filled.read("data/new.txt") == b"only here"
     filled.dvlite("add", "data")
     filled.dvlite("rm", "data")
@@ -96,3 +96,29 @@ def test_a_path_that_becomes_a_folder_of_paths(filled):
     filled.dvlite("checkout")
     assert filled.read("data/sub/b.txt") == b"beta"
     assert filled.read("data/a.txt") == b"alpha"
+
+
+def test_executable_bits_on_disk_do_not_count_where_git_ignores_them(project):
+    """As on exFAT, CIFS and the disks of Windows in WSL: all files look executable, or none."""
+    project.write("data/a", "1")
+    project.write("data/run", "2").chmod(0o755)
+    project.write("src/code", "3")
+    project.write("dvlite.yaml", "stages: {s: {cmd: cp data/a m, deps: [data, src, in], outs: [m]}}")
+    project.write("in", "4")
+    project.dvlite("add", "data")
+    project.dvlite("repro", "-q")
+    project.commit("All")
+    (project.root / "in").chmod(0o755)
+    (project.root / "data" / "a").chmod(0o755)
+    status = project.dvlite("status").stdout
+    assert "the executable bit of in changed" in status
+    assert not project.is_clean()
+    project.git("config", "core.fileMode", "false")
+    for name, mode in {"data/run": 0o644, "src/code": 0o755, "m": 0o755}.items():
+        (project.root / name).chmod(mode)
+    assert project.is_clean()
+    assert project.json("verify")["findings"] == []
+    project.write("data/new", "5").chmod(0o755)
+    project.dvlite("add", "-u")
+    listed = {entry["path"]: entry["executable"] for entry in project.json("ls", "-l", "data")["entries"]}
+    assert listed == {"data/a": False, "data/new": False, "data/run": True}
