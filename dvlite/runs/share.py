@@ -8,7 +8,7 @@ from __future__ import annotations
 import itertools
 import os
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass, replace
 
 from dvlite.formats import lockfile, record
@@ -52,7 +52,7 @@ def outgoing(repo: Repo, remote: Remote, cache: Cache, user: str, progress: Prog
         return None
     _note_commits(repo, records, user, project)
     remote_runs = sync.compare(remote, records, project)
-    found = (_in_cache(cache, oid) for oid in _left_by(records, remote_runs))
+    found = (_in_cache(cache, oid) for _, oid in _left_by(records, remote_runs))
     return Outgoing(records, remote_runs, project, tuple(content for content in found if content is not None))
 
 
@@ -69,12 +69,19 @@ def between(repo: Repo, source: Remote, target: Remote, progress: Progress) -> O
     there = replace(there, unsent=tuple(oid for oid in there.unsent if oid not in unpushed))
     if not there.unsent:
         return None
-    return Outgoing(records, there, project, tuple((parse_oid(oid)[1], 0) for oid in _left_by(records, there)))
+    return Outgoing(records, there, project, tuple((parse_oid(oid)[1], 0) for _, oid in _left_by(records, there)))
 
 
-def send(remote: Remote, outgoing: Outgoing) -> int:
-    """Uploads the records and returns how many; their logs must have been uploaded before."""
-    return len(sync.send(remote, outgoing.records, outgoing.project, outgoing.remote_runs))
+def send(remote: Remote, outgoing: Outgoing, *, lacking: Collection[Digest] = ()) -> int:
+    """Uploads the records and returns how many; their logs must have been uploaded before.
+
+    Records whose logs are `lacking` wait: with the record there, none would look for its log again.
+    """
+    runs, waiting = outgoing.remote_runs, set[Oid]()
+    if lacking:
+        waiting = {run for run, oid in _left_by(outgoing.records, runs) if parse_oid(oid)[1] in lacking}
+    runs = replace(runs, unsent=tuple(oid for oid in runs.unsent if oid not in waiting))
+    return len(sync.send(remote, outgoing.records, outgoing.project, runs))
 
 
 def receive(repo: Repo, remote: Remote, progress: Progress) -> int:
@@ -143,8 +150,8 @@ def _named_runs(repo: Repo) -> Iterator[list[tuple[Oid, str]]]:
         yield [(run, commit) for blob, commit in commits.items() for run in lockfile.run_ids(contents.get(blob, b""))]
 
 
-def _left_by(records: Records, remote_runs: sync.RemoteRuns) -> Iterator[Oid]:
-    """Yields the logs and diffs of runs that a remote lacks, and their small outputs in git."""
+def _left_by(records: Records, remote_runs: sync.RemoteRuns) -> Iterator[tuple[Oid, Oid]]:
+    """Yields the logs and diffs of runs that a remote lacks, and their small outputs in git, each after its run."""
     with open_index(records) as index:
         for oid in remote_runs.unsent:
             run = index.run(oid)
@@ -153,7 +160,7 @@ def _left_by(records: Records, remote_runs: sync.RemoteRuns) -> Iterator[Oid]:
             kept_by_git = [out.oid for out in run.outputs if not out.cached and out.size_bytes <= _SMALL_BYTES]
             for kept in (run.log, run.code.diff, *kept_by_git):
                 if kept is not None and not kept.startswith(MANIFEST):
-                    yield kept
+                    yield oid, kept
 
 
 def _in_cache(cache: Cache, oid: Oid) -> Content | None:

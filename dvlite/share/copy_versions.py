@@ -21,7 +21,7 @@ from dvlite.repo.tracked_paths import Tracked
 from dvlite.runs import share
 from dvlite.share.needs import dropped_by
 from dvlite.share.publish import commit_of, earlier_versions, refuse_emptied, signature
-from dvlite.show import Show, printable, quote, some, word
+from dvlite.show import Show, count, printable, quote, some, word
 from dvlite.store import copy_protocol
 from dvlite.store.cache import Cache
 from dvlite.store.catalog import Catalog
@@ -48,6 +48,7 @@ class SyncResult:
     objects: int = 0  # written to the target
     copied_bytes: int = 0  # written to the target; of a dry run, at most so many
     records: int = 0  # run records, tags and notes that the target lacked
+    damaged_logs: int = 0  # of runs, that are damaged on the source
     purged: tuple[PurgedFile, ...] = ()  # removed for good: neither copied nor missed
     dry_run: bool = False
     elapsed_seconds: float = 0.0
@@ -59,6 +60,11 @@ class SyncResult:
         if damaged := [path for path in self.paths if path.state == "failed"]:
             return ObjectCorrupt(
                 f"cannot copy {named(damaged, show)}: damaged on {printable(self.source)}",
+                hint=f"in a clone that has the data: dvlite fsck --remote {word(self.source)} --deep --repair; {again}",
+            )
+        if self.damaged_logs:
+            return ObjectCorrupt(
+                f"cannot copy {count(self.damaged_logs, 'log')} of runs: damaged on {printable(self.source)}",
                 hint=f"in a clone that has the data: dvlite fsck --remote {word(self.source)} --deep --repair; {again}",
             )
         push = f"push it from a clone that has it: dvlite push -r {word(self.source)}; {again}"
@@ -128,7 +134,9 @@ def copy_between(repo: Repo, items: Sequence[Tracked], options: SyncOptions, *, 
                 author,
                 progress,
                 todo,
-                send_records=lambda: records.append(share.send(remote, runs) if runs is not None else 0),
+                send_records=lambda damaged: records.append(
+                    share.send(remote, runs, lacking=damaged) if runs is not None else 0
+                ),
             )
             sent = sum(records)
         copied = {version.id for version in todo.incomplete}
@@ -144,6 +152,7 @@ def copy_between(repo: Repo, items: Sequence[Tracked], options: SyncOptions, *, 
         objects=traffic.objects_written,
         copied_bytes=todo.copies.size_bytes if options.dry_run else traffic.bytes_written,
         records=sent,
+        damaged_logs=len(done.damaged),
         purged=tuple(purged_file(path, cache.purged[digest]) for path, digest in purged.items()),
         dry_run=options.dry_run,
         elapsed_seconds=time.monotonic() - started,

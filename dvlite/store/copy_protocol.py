@@ -6,7 +6,7 @@ has is not copied. An interrupted copy continues as a push does: packs are index
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cache as once
 
@@ -73,6 +73,7 @@ class SyncOutcome:
     records: int = 0
     stored_bytes: int = 0
     lacking: Lacking = field(default_factory=dict)
+    damaged: set[Digest] = field(default_factory=set)  # files of no version
 
 
 def plan(source: Catalog, target: Catalog, cache: Cache, wanted: Wanted) -> SyncPlan:
@@ -148,15 +149,16 @@ def run(
     progress: Progress,
     first: SyncPlan | None = None,
     *,
-    send_records: Callable[[], object] = lambda: None,
+    send_records: Callable[[Collection[Digest]], object] = lambda _: None,
 ) -> SyncOutcome:
     """Copies versions; returns only when they are complete on the target and the second look found nothing in the way.
 
     Those of which something is nowhere, or damaged on the source and not on the target, are left out, and named in the result. `first` is
-    the plan by the last looks, if there is one. `send_records`, called once, puts the records that need the files `also`.
+    the plan by the last looks, if there is one. `send_records`, called once, puts the records that need the files `also`, but for those that
+    need the ones it is given, which are damaged.
     """
     outcome = SyncOutcome()
-    send_once = once(send_records)
+    send_once = once(lambda: send_records(outcome.damaged))
     for _ in range(push_protocol.ROUNDS):
         todo = first or plan(source, target, cache, wanted)
         first = None
@@ -193,6 +195,7 @@ def run(
         outcome.stored_bytes += copied.stored_bytes
         if copied.damaged:
             damaged = _lacking(cache, wanted.versions, copied.damaged)
+            outcome.damaged |= wanted.also & copied.damaged.keys()
             wanted = _without(wanted, damaged, copied.damaged)
             outcome.lacking |= damaged
             target.look()

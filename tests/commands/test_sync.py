@@ -108,8 +108,13 @@ def test_runs_and_their_logs_go_too(pipeline, tmp_path):
     project.dvlite("remote", "add", "backup", tmp_path / "backup")
     project.dvlite("push")
     shutil.rmtree(project.cache)
-    done = project.json("sync", "origin", "backup")
-    assert done["records"] >= 1
+    log = next(path for path in (tmp_path / "store" / "packs").iterdir() if b"said\n" in path.read_bytes())
+    whole = log.read_bytes()
+    log.chmod(0o644)
+    log.write_bytes(whole.replace(b"said\n", b"sAid\n"))
+    assert "1 log of runs" in project.dvlite("sync", "origin", "backup", code=13).stderr
+    log.write_bytes(whole)
+    assert project.json("sync", "origin", "backup")["records"]
     project.dvlite("remote", "default", "backup")
     assert "said" in project.dvlite("runs", "show", "last", "--log").stdout
 
