@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks import data, run, table, tampering
+from benchmarks import data, faults, run, table, tampering
 from benchmarks.table import CP, DVC, DVLITE, RESTIC, Goal, Row
 
 PROJECT = Path(__file__).parent.parent
@@ -218,3 +218,22 @@ def test_a_tampering_that_changes_nothing_ends_the_program(tmp_path):
     for case in changes[:1] + changes[3:]:
         with pytest.raises(SystemExit, match="nothing of"):
             case.tamper(world)
+
+
+def test_a_flip_changes_one_bit_and_no_time(tmp_path):
+    for name in ("small", "large"):
+        (tmp_path / name).write_bytes(bytes(10 if name == "small" else 1000))
+    name, at = next(faults.flips(tmp_path, 1))
+    before = (tmp_path / name).stat()
+    faults.flip(tmp_path / name, at)
+    assert sum(byte.bit_count() for path in tmp_path.iterdir() for byte in path.read_bytes()) == 1
+    after = (tmp_path / name).stat()
+    assert (after.st_mtime_ns, after.st_mode, after.st_size) == (before.st_mtime_ns, before.st_mode, before.st_size)
+    assert {str(place) for place, _ in faults.flips(tmp_path, 9)} >= {"large"}
+
+
+def test_other_bytes_with_exit_0_are_the_worst_verdict():
+    done = [faults.Done(["dvc", "pull"], code, "", "") for code in (0, 1)]
+    assert faults.verdict({"a": b"1"}, {"a": b"1"}, done[:1]) == "right"
+    assert faults.verdict({}, {"a": b"1"}, done[:1]) == "wrong"
+    assert faults.verdict({}, {"a": b"1"}, done) == "refused"

@@ -73,6 +73,7 @@ BREAKS = (
     Break("answer cut", Fault.TRUNCATE, 0.5, "GET"),
     Break("answer flipped", Fault.FLIP_ANSWER, 0.5, "GET"),
     Break("answer flipped at its end", Fault.FLIP_ANSWER, 0.97, "GET"),
+    Break("upload flipped", Fault.FLIP_REQUEST, 0.5, "PUT"),
     Break("stall", Fault.DELAY, 2.5 * ANSWER_SECONDS, lasts=True),
     Break("listing without new", Fault.LIST_WITHOUT_NEW, 0, LISTING, lasts=True),
     Break("listing with gone", Fault.LIST_WITH_GONE, 0, LISTING, lasts=True),

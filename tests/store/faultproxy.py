@@ -40,7 +40,7 @@ class Fault(Enum):
     DROP_AFTER = "forward, then close the connection: the answer is lost"
     TRUNCATE = "answer with this many bytes of the body (a fraction: with that part), then close the connection"
     FLIP_ANSWER = "flip a bit of this byte of the answer (a fraction: of the byte there)"
-    FLIP_REQUEST = "flip a bit of this byte of what is forwarded"
+    FLIP_REQUEST = "flip a bit of this byte of what is forwarded (a fraction: of the byte there)"
     TWICE = "forward it two times"
     LIST_WITHOUT_NEW = "leave out of a listing what was put since `new` and `gone` were cleared, and what is in `new`"
     LIST_WITH_GONE = "show in a listing what was deleted since, and what is in `gone`"
@@ -122,7 +122,7 @@ class FaultProxy:
             case Fault.DROP_BEFORE:
                 return cut_off(request)
             case Fault.FLIP_REQUEST:
-                body = flipped(body, argument)
+                body = flipped(body, position(argument, body))
             case Fault.TWICE:
                 await self.forward(request, body)
         response = await self.forward(request, body)
