@@ -157,6 +157,7 @@ class Outputs:
                     hint="correct the name of the output, or the command",
                 )
             for path in paths:
+                self._resolve(path)
                 taken = self.take(path, tracked=out.spec.cache)
                 outputs.append((out, replace(taken, cache=out.spec.cache, push=out.spec.push)))
                 if out.spec.cache and out.spec.push:
@@ -180,7 +181,10 @@ class Outputs:
         if scan is None:
             raise FormatError(f"{shown} is gone", hint="run the command again when nothing else writes to it")
         if scan.paths == [b""] and scan.flags[0] == SYMLINK:
-            raise UsageError(f"cannot keep the output {shown}: it is a symbolic link", hint="write a file or a folder")
+            raise UsageError(
+                f"cannot keep the output {shown}: it is a symbolic link",
+                hint="write a file or a folder, or copy what it leads to",
+            )
         with Writer(work.cache) as writer:
             reader = CachingReader(
                 work.cache, writer, files.existing_folder(work.location(path).parent), work.repo.display(path)
@@ -198,6 +202,18 @@ class Outputs:
         output = as_output(path, version)
         self._contents.note_output(path, output)
         return output
+
+    def _resolve(self, path: str) -> None:
+        """Replaces an output that is a link to a file of the repository by a copy of that file: a version of an output is content."""
+        place = self._work.repo.root / path
+        if not place.is_symlink() or not place.is_file() or not place.resolve().is_relative_to(self._work.repo.root):
+            return
+        self._work.progress.warn(
+            f"the output {quote(path)} is a link to {quote(os.readlink(place))}; a copy of that file takes its place"
+        )
+        copy = place.with_name(files.temporary_name())
+        shutil.copy2(place, copy)
+        os.replace(copy, place)
 
     def discard(self, backups: Iterable[Backup]) -> None:
         """Removes what was moved away; the cache has it."""

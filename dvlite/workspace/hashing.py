@@ -218,6 +218,8 @@ class _EntryReader:
 
     def _symlink(self, i: int, path: bytes) -> Digest:
         target = os.readlink(path)
+        if target.startswith(b"/") and self._scan.paths[i]:
+            target = _relative(self._root, self._scan.paths[i], target)
         problem = symlink_problem(self._scan.paths[i], target)
         if (
             problem is not None and self._scan.paths[i]
@@ -231,11 +233,20 @@ class _EntryReader:
         return f"{self._scan.shown}/{path}" if path else self._scan.shown
 
 
+def _relative(root: bytes, path: bytes, target: bytes) -> bytes:
+    """Returns an absolute target of the link at `path` in `root` as relative if it is inside: there it means the same wherever the folder is."""
+    real = os.path.join(os.path.realpath(os.path.dirname(target)), os.path.basename(target))
+    root = os.path.realpath(root)
+    if not real.startswith(root + b"/"):
+        return target
+    return os.path.relpath(real[len(root) + 1 :], os.path.dirname(path) or b".")
+
+
 def link_that_leaves(name: str, problem: str) -> StrangeFile:
     """Returns the error for a link in a directory with what `symlink_problem` said of it."""
     return StrangeFile(
         f"cannot track {quote(name)}: the symbolic link {problem}",
-        hint="links inside a tracked directory must be relative and stay inside it: '..' only at the start; replace it or name it in .dvliteignore",
+        hint="a link in a tracked directory must lead to something inside it, with '..' only at the start; replace it or name it in .dvliteignore",
     )
 
 

@@ -1,5 +1,10 @@
 """Outputs that the user vouches for: locked without a run, and said to be that wherever they are shown."""
 
+import json
+import os
+import shutil
+import subprocess
+
 import pytest
 
 
@@ -64,3 +69,24 @@ def test_run_without_its_command_may_be_tried(line):
     assert tried["params_set"][0]["new"] == 5
     assert [why["name"] for why in tried["stages"][1]["reasons"]] == ["train.sh", "params.yaml:lr", "model.pt"]
     assert line.read("params.yaml") == b"lr: 1\n"
+
+
+def test_links_of_an_output_stay_inside_it_and_what_cannot_be_taken_is_not_lost(pipeline):
+    links = "mkdir -p ck/in; echo 1 > ck/e1; ln -s $PWD/ck/e1 ck/in/last; ln -s ck/e1 best"
+    pipeline.write("dvlite.yaml", f"stages: {{s: {{cmd: '{links}', outs: [ck, best]}}}}")
+    assert pipeline.states() == {"s": "ok"}
+    assert not (pipeline.root / "best").is_symlink(), "an output is content"
+    assert pipeline.is_up_to_date()
+    shutil.rmtree(pipeline.root / "ck")
+    pipeline.dvlite("checkout")
+    assert os.readlink(pipeline.root / "ck/in/last") == "../e1"
+    assert pipeline.is_up_to_date()
+    pipeline.edit("dvlite.yaml", "ln -s ck/e1 best", "echo 2 > best; ln -s /etc ck/etc")
+    hint = json.loads(pipeline.dvlite("--json", "repro", code=4).stdout)["stages"][0]["hint"]
+    move = hint.split(", ")[1]
+    (etc,) = (pipeline.root / ".git/dvlite/repro/failed").glob("*/*/ck/etc")
+    etc.unlink()
+    subprocess.run(["bash", "-c", move], cwd=pipeline.root, check=True)
+    pipeline.dvlite("commit", "s")
+    assert pipeline.read("best") == b"2\n"
+    assert pipeline.is_up_to_date()
