@@ -378,6 +378,14 @@ REVISION = click.option("--rev", "revision", metavar="R", help="Use the version 
 JOBS = click.option("-j", "--jobs", metavar="N", type=click.IntRange(1, 256), help="Run up to N transfers in parallel.")
 DRY_RUN = click.option("-n", "--dry-run", is_flag=True, help="Show what would be done without doing it.")
 FORCE = click.option("-f", "--force", is_flag=True, help="Overwrite changed files (a copy stays in the cache).")
+EXCLUDE = click.option(
+    "-x",
+    "--exclude",
+    multiple=True,
+    metavar="PATH",
+    type=PathText(),
+    help="Leave out this path, or what this glob matches.",
+)
 EXIT_CODE = click.option("--exit-code", is_flag=True, help="Exit with 1 if anything is found.")
 
 

@@ -9,6 +9,7 @@ from typing import Any
 import click
 
 from dvlite.cli.options import (
+    EXCLUDE,
     FORCE,
     JOBS,
     NO_STAGE,
@@ -25,6 +26,7 @@ from dvlite.cli.options import (
 )
 from dvlite.errors import UsageError
 
+ALLOW_MISSING = click.option("--allow-missing", is_flag=True, help="Leave out files that are nowhere, with a warning.")
 MOVE_CODES = (3, 10, 11, 12, 13)
 
 
@@ -137,6 +139,8 @@ def push(**flags: Any) -> int:
 @scoped
 @REMOTE
 @FORCE
+@EXCLUDE
+@ALLOW_MISSING
 def pull(**flags: Any) -> int:
     """Download data and check it out."""
     from dvlite.commands.pull import pull as verb
@@ -147,6 +151,8 @@ def pull(**flags: Any) -> int:
 @click.command(cls=Verb, example="dvlite fetch --all-tags", codes=MOVE_CODES)
 @scoped
 @REMOTE
+@EXCLUDE
+@ALLOW_MISSING
 def fetch(**flags: Any) -> int:
     """Download data into the cache only."""
     from dvlite.commands.fetch import fetch as verb

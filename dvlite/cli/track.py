@@ -126,12 +126,13 @@ def diff(words: tuple[str, ...], *, stat: bool, markdown: bool, exit_code: bool,
 @PATHS
 @REVISION
 @FORCE
+@click.option("--allow-missing", is_flag=True, help="Leave out files that are not in the cache, and write the rest.")
 @NO_WAIT
-def checkout(paths: tuple[str, ...], *, revision: str | None, force: bool) -> int:
+def checkout(paths: tuple[str, ...], **flags: Any) -> int:
     """Update the workspace to match the pointers."""
     from dvlite.commands.checkout import checkout as verb
 
-    return run(lambda s: verb(s.repo(), paths, revision=revision, force=force, progress=s.progress), text="checkout")
+    return run(lambda s: verb(s.repo(), paths, **flags, progress=s.progress), text="checkout")
 
 
 @click.command(cls=Verb, example="dvlite ls -l HEAD~1:data/images", codes=(10, 12, 13))

@@ -30,11 +30,18 @@ from dvlite.workspace.workspace import Workspace
 
 
 def checkout(
-    repo: Repo, paths: Sequence[str], *, revision: str | None = None, force: bool = False, progress: Progress
+    repo: Repo,
+    paths: Sequence[str],
+    *,
+    revision: str | None = None,
+    force: bool = False,
+    allow_missing: bool = False,
+    progress: Progress,
 ) -> CheckoutResult:
     """Writes the tracked paths given (all without any; parts of directories too) as their pointers, or those of a revision, say.
 
-    Local bytes that are not in the cache are kept and listed; with `force` they are stored first. With a revision the pointers on disk
+    Local bytes that are not in the cache are kept and listed; with `force` they are stored first. A version that is not all in the cache is
+    not written, or with `allow_missing` all of it that is. With a revision the pointers on disk
     are rewritten too, as `git checkout REV -- PATH` would; lockfiles are not, for they say what stages made. Where a pointer or lockfile
     cannot be used, the rest is done and nothing is removed. Raises ObjectCorrupt after doing what could be done.
     """
@@ -53,7 +60,7 @@ def checkout(
         outputs: list[str] = []  # on disk, named by lockfiles: what overlaps them gets no pointer
         damaged: DvliteError | None = None
         helper = stack.enter_context(writer_process_for(work, ((item.path, item.pointer) for item, _ in chosen)))
-        how = CheckoutOptions(force=force, link="hardlink" in repo.config.links, keep_sparse=not paths, helper=helper)
+        how = CheckoutOptions(force, "hardlink" in repo.config.links, not paths, allow_missing, helper)
         if revision is not None:
             now = {item.path: item for item in repo.work_tree.tracked(broken=[])}
             outputs = [path for path, item in now.items() if item.lockfile]
@@ -101,6 +108,7 @@ def checkout(
         return CheckoutResult(
             paths=tuple(done),
             revision=revision,
+            may_lack=allow_missing,
             unusable=() if paths else tuple(broken),
             warnings=tuple(broken) if paths else (),
             elapsed_seconds=time.monotonic() - started,

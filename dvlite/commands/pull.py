@@ -16,6 +16,7 @@ from dvlite.runs import share
 from dvlite.share.fetch_plan import FetchOptions, PullResult, fetch_from_first, fetch_result, parts_of, unfetched
 from dvlite.store.catalog import Catalog
 from dvlite.store.push_protocol import stay_awake
+from dvlite.workspace import sparse
 from dvlite.workspace.fetch import FetchRequest, fetch_versions
 from dvlite.workspace.path_args import warning_of
 from dvlite.workspace.restore import (
@@ -39,42 +40,47 @@ def pull(
     jobs: int | None = None,
     dry_run: bool = False,
     force: bool = False,
+    exclude: Sequence[str] = (),
+    allow_missing: bool = False,
     progress: Progress,
 ) -> PullResult:
-    """Downloads what the cache lacks and writes it; local edits are kept and listed unless `force`.
+    """Downloads what the cache lacks and writes it; local edits are kept and listed unless `force`, what `exclude` names is left out.
 
     With revisions in `scope` only the cache is filled. Objects that turn out damaged in the cache are set aside and fetched again once.
-    Raises ObjectMissing, after doing the rest, if a fresh look at the remote has no copy.
+    The result names what a fresh look at the remote did not find, and pointers that could not be read; all else is done. Of a version
+    with missing files nothing is written, or with `allow_missing` the rest.
     """
     started = time.monotonic()
     cache = open_cache(repo)
     repo.usable_remotes(remote)
+    options = FetchOptions(remote, jobs, dry_run, exclude, allow_missing)
+    broken: list[str] = []
     with contextlib.ExitStack() as stack:
         stack.enter_context(repo.lock(progress))
-        parts = parts_of(repo, cache, paths, scope, progress, remote=remote)
         work = Workspace(repo, cache, progress)
+        asked = parts_of(work, paths, scope, options, broken)
+        parts = [part for part in asked if part.patterns != sparse.NOTHING]
         writes = scope.is_workspace and not dry_run
         helper = stack.enter_context(writer_process_for(work, ((part.path, part.pointer) for part in parts if writes)))
-        source = fetch_from_first(repo, cache, parts, FetchOptions(remote, jobs, dry_run), stack, progress)
+        source = fetch_from_first(repo, cache, parts, options, stack, progress)
         catalog, fetched = source.catalog, source.outcome
         if not dry_run:
             stay_awake(catalog)
         records = 0 if dry_run else share.receive(repo, catalog.remote, progress)
         checkout = None
         if writes:
-            repo.exclude([part.path for part in parts])
-            how = CheckoutOptions(
-                force=force, link="hardlink" in repo.config.links, keep_sparse=not paths, helper=helper
-            )
+            repo.exclude([part.path for part in asked])
+            how = CheckoutOptions(force, "hardlink" in repo.config.links, not paths, allow_missing, helper)
             is_being_made = skip_running_outputs(repo, progress.warn)
-            present = [part for part in parts if not is_being_made(part.path)]
+            present = [part for part in asked if not is_being_made(part.path)]
             absent = {*fetched.missing, *(path.path for path in fetched.paths if path.state == "dropped")}
             checkout = _restore(work, catalog, present, how, absent)
-            if not paths:
+            if not paths and not broken:
                 gone = remove_untracked(work, {item.path for item in repo.work_tree.tracked()})
                 checkout = replace(checkout, paths=(*checkout.paths, *gone))
-        result = fetch_result(source, started, records=records, dry_run=dry_run)
-    return PullResult(fetch=result, checkout=checkout, elapsed_seconds=time.monotonic() - started)
+        result = fetch_result(source, started, options, () if paths else broken, records=records)
+    warnings = tuple(broken) if paths else ()
+    return PullResult(fetch=result, checkout=checkout, elapsed_seconds=time.monotonic() - started, warnings=warnings)
 
 
 def _restore(
@@ -97,7 +103,10 @@ def _restore(
     if lost and not missing:
         raise lost[0]
     return CheckoutResult(
-        paths=tuple(done.values()), unusable=tuple(strange), elapsed_seconds=time.monotonic() - started
+        paths=tuple(done.values()),
+        unusable=tuple(strange),
+        may_lack=how.allow_missing,
+        elapsed_seconds=time.monotonic() - started,
     )
 
 

@@ -227,7 +227,7 @@ def edit(data: bytes, key: str, value: Value | None, where: str) -> bytes:
 
 def from_text(key: str, text: str, layer: str) -> Value:
     """Returns the value that words on a command line mean; raises UsageError as `check` does."""
-    if key == "trust" or _PUSH_TO.fullmatch(key):
+    if key in {"trust", "pull.exclude"} or _PUSH_TO.fullmatch(key):
         return check(key, [*text.replace(",", " ").split()], layer)
     is_word = key in _WORDS  # means what it would in a file
     return check(key, strict_yaml.scalar(text) if is_word else text, layer)
@@ -411,6 +411,7 @@ _VALUES: Mapping[str, _Kind] = {
     "cache.shared": _Kind(lambda value: "group" if value == "group" else None, "group, or absent"),
     "cache.pack_below": _size_up_to(16 << 20, "a size up to 16MiB, for example 64KiB"),  # the largest record in a pack
     "cache.link": _Kind(_links, f"some of {', '.join(_WAYS)}, the one to try first in front"),
+    "pull.exclude": _Kind(_places, "a list of paths and globs, relative to the repository"),
     "transfer.jobs": _number(1, 256, "a number", whole=True),
     "transfer.retry_seconds": _number(0, 86400, "a number of seconds", whole=False),
     "trust": _Kind(_places, "a list of URLs and folders"),

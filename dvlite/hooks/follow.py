@@ -125,15 +125,15 @@ def _read_pointer(name: str, data: bytes, where: str) -> list[Tracked]:
 
 
 def _is_to_follow(work: Workspace, item: Tracked, before: Mapping[str, list[Pointer]]) -> bool:
-    """Returns whether a path is new or has another version; one that was tracked and is not on disk was removed on purpose."""
+    """Returns whether a path is new or has another version; one that was tracked and is not on disk was removed, or left out, on purpose."""
     if item.path not in before:
-        return True
+        return not work.is_left_out(item.path)
     moved = not any(item.pointer.same_version(old) for old in before[item.path])
     return moved and files.is_there(work.location(item.path))
 
 
 def _part(work: Workspace, item: Tracked, before: Sequence[Pointer]) -> FetchRequest:
-    return FetchRequest(item.path, item.pointer, tuple(work.sparse.get(item.path, ())), tuple(before))
+    return FetchRequest(item.path, item.pointer, work.part(item.path), tuple(before))
 
 
 # -- downloads

@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import ClassVar
 
-from dvlite.errors import DvliteError, ObjectCorrupt, ObjectMissing, RemoteError
+from dvlite.errors import DvliteError, ObjectCorrupt, ObjectMissing, PartlyDone, RemoteError
 from dvlite.formats.snapshot import VersionId
 from dvlite.oid import MANIFEST
 from dvlite.progress import Progress
@@ -17,19 +17,30 @@ from dvlite.repo.open_stores import open_remote
 from dvlite.repo.repository import Repo
 from dvlite.repo.revisions import Scope
 from dvlite.share.needs import dropped_by
-from dvlite.show import Show, printable, quote, some
+from dvlite.show import Show, is_or_are, printable, quote, some
 from dvlite.store.cache import Cache
 from dvlite.store.catalog import Catalog
 from dvlite.store.pack import KIND_FILE, KIND_MANIFEST, KIND_RECIPE
 from dvlite.store.remote import Remote
-from dvlite.workspace import sparse
 from dvlite.workspace.fetch import FetchOutcome, FetchRequest, MovedPath, fetch_versions, listing_of, not_moved
-from dvlite.workspace.path_args import select, travelling, usable
+from dvlite.workspace.path_args import select, travelling, usable, without
 from dvlite.workspace.purged import Purged
 from dvlite.workspace.restore import CheckoutResult
-from dvlite.workspace.workspace import set_aside_damaged_nodes
+from dvlite.workspace.workspace import Workspace, set_aside_damaged_nodes
 
 _EARLIER = 3
+
+
+@dataclass(frozen=True, slots=True)
+class FetchProblem:
+    """Why something could not be fetched, what to do about it, and the exit code that it leads to."""
+
+    message: str
+    hint: str | None
+    code: int
+
+
+_KINDS: Mapping[int, type[DvliteError]] = {13: ObjectCorrupt, 12: ObjectMissing}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -45,11 +56,18 @@ class FetchResult:
     size_bytes: int = 0  # of the files that were missing
     records: int = 0  # run records, tags and notes that are new here
     dry_run: bool = False
+    problem: FetchProblem | None = None  # what could not be fetched
+    unusable: tuple[str, ...] = ()  # why a pointer or lockfile could not be read, if no paths were given
     elapsed_seconds: float = 0.0
     warnings: tuple[str, ...] = ()
 
     def failure(self, show: Show) -> DvliteError | None:
         """Returns what was not fetched."""
+        if self.problem is not None:
+            kind = _KINDS.get(self.problem.code, RemoteError)
+            return kind(self.problem.message, hint=self.problem.hint)
+        if self.unusable:
+            return PartlyDone(some(self.unusable, 1), hint="all else is fetched; see dvlite status")
         where = f"neither on {printable(self.remote)} nor in the cache"
         return not_moved(self.paths, where, "fetch", "ask who added it to run: dvlite push", show)
 
@@ -72,31 +90,34 @@ class PullResult:
 
 @dataclass(frozen=True, slots=True)
 class FetchOptions:
-    """From where to fetch, and how."""
+    """From where to fetch, and how. `exclude`: paths and globs to leave out; `allow_missing`: what is nowhere is left out, with a warning."""
 
     remote: str | None = None
     jobs: int | None = None
     dry_run: bool = False
+    exclude: Sequence[str] = ()
+    allow_missing: bool = False
 
 
 def parts_of(
-    repo: Repo, cache: Cache, paths: Sequence[str], scope: Scope, progress: Progress, *, remote: str | None = None
+    work: Workspace, paths: Sequence[str], scope: Scope, options: FetchOptions, broken: list[str]
 ) -> list[FetchRequest]:
     """Returns the versions that the arguments stand for, each with earlier versions whose content may be in the cache.
 
-    An output that its pipeline keeps in one clone is left out; raises UsageError if nothing else was given.
+    What is left out as a whole has the pattern `sparse.NOTHING`. An output that its pipeline keeps in one clone is left out; raises
+    UsageError if nothing else was given. Why a pointer or lockfile could not be read is added to `broken`, or raised if it was named.
     """
+    repo, cache, progress = work.repo, work.cache, work.progress
     if scope.is_workspace:
-        versions = usable(repo, paths, progress.warn, whole=True)
+        versions = usable(repo, paths, broken.append)
     else:
         versions = committed_versions.reachable(repo.git, scope, progress=progress)
-    listing = listing_of(repo, cache, progress, remote) if scope.is_workspace else None
+    listing = listing_of(repo, cache, progress, options.remote) if scope.is_workspace else None
     chosen = travelling(select(repo, versions, paths, inside=True, listing=listing), paths)
-    if (
-        not paths and scope.is_workspace and (repo.state_dir / sparse.FILE).exists()
-    ):  # of a partly checked out directory, the same part
-        patterns_by_path = sparse.load(repo.state_dir)
-        chosen = [(item, patterns_by_path.get(item.path, ())) for item, _ in chosen]
+    if not paths and scope.is_workspace:  # of a partly checked out directory, the same part
+        chosen = [(item, work.wanted_part(item.path)) for item, _ in chosen]
+    if options.exclude:
+        chosen = without(repo, versions, chosen, options.exclude)
     named_by = {item.path: item.lockfile for item, _ in chosen}
     histories = (
         committed_versions.histories(repo.git, named_by, _EARLIER, lockfiles=named_by) if cache.folder.exists() else {}
@@ -228,21 +249,32 @@ def _id(part: FetchRequest) -> VersionId:
     return part.pointer.oid_kind, part.pointer.digest
 
 
-def fetch_result(source: Source, started: float, *, records: int, dry_run: bool) -> FetchResult:
-    """Returns the result of a fetch that began at `started`. Raises `unfetched` if a fresh look did not find everything sound."""
+def fetch_result(
+    source: Source, started: float, options: FetchOptions, broken: Sequence[str], *, records: int
+) -> FetchResult:
+    """Returns the result of a fetch that began at `started`; `broken` is why pointers could not be read."""
     fetched = source.outcome
-    if fetched.missing:
-        raise unfetched(fetched, source.catalog)
+    lost = unfetched(fetched, source.catalog) if fetched.missing else None
+    may_lack = options.allow_missing and fetched.damage is None and not source.catalog.is_empty
+    left_out = tuple(
+        f"{quote(path)} is left out: {_nowhere(names, source.catalog)}" for path, names in fetched.missing.items()
+    )
+    paths = fetched.paths
+    if may_lack:
+        paths = tuple(replace(path, state="lost") if path.state == "missing" else path for path in paths)
     return FetchResult(
         remote=source.name,
-        paths=fetched.paths,
+        paths=paths,
+        problem=None if lost is None or may_lack else FetchProblem(lost.message, lost.hint, lost.exit_code),
+        unusable=tuple(broken),
         files=fetched.files,
         objects=sum(remote.traffic.objects_read for remote in source.remotes),
         downloaded_bytes=sum(remote.traffic.bytes_read for remote in source.remotes),
         size_bytes=fetched.size_bytes,
         records=records,
-        dry_run=dry_run,
+        dry_run=options.dry_run,
         elapsed_seconds=time.monotonic() - started,
+        warnings=left_out if may_lack else (),
     )
 
 
@@ -257,8 +289,11 @@ def unfetched(fetched: FetchOutcome, catalog: Catalog) -> DvliteError:
         error = catalog.empty_error()
         return ObjectMissing(f"{wanted}: {error.message}", hint=error.hint)
     names = [name for lacking in fetched.missing.values() for name in lacking]
-    listed = f"{some([quote(name) for name in names], 1)} {'are' if len(names) > 1 else 'is'}"
     return ObjectMissing(
-        f"{wanted}: {listed} not on {catalog.remote.store.label}",
-        hint="push it from a clone that has it, or fetch from another remote: dvlite pull -r NAME; to have a part: dvlite pull PATH",
+        f"{wanted}: {_nowhere(names, catalog)}",
+        hint="push it from a clone that has it, or fetch from another remote: dvlite pull -r NAME; to have the rest: dvlite pull --allow-missing",
     )
+
+
+def _nowhere(names: Sequence[str], catalog: Catalog) -> str:
+    return f"{some([quote(name) for name in names], 1)} {is_or_are(names)} not on {catalog.remote.store.label}"

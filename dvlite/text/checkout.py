@@ -23,12 +23,15 @@ def text(result: CheckoutResult, show: Show) -> Iterator[str]:
         for position, path in enumerate(changed):
             last = f" {took}" if position == len(changed) - 1 else ""
             yield f"Checked out {show.path(path.path)}: {changes_text([path])}.{last}"
-    if not changed and result.failure(show) is None:
+    if not changed and result.failure(show) is None and not any(path.missing for path in result.paths):
         yield f"Nothing to check out: {count(len(result.paths), 'tracked path')} unchanged."
     extra = [path for path in result.paths if path.extra]
     if extra:
         names = show.paths([path.path for path in extra])
         yield f"{count(sum(path.extra for path in extra), 'file')} of yours left alone in {names} (dvlite status)"
+    lost = [name for path in result.paths for name in path.missing] if result.may_lack else []
+    if lost:
+        yield f"Without {show.paths(lost)}: not in the cache (dvlite status)"
     for path in result.paths:
         if path.saved:
             yield f"{count(len(path.saved), 'file')} overwritten in {show.path(path.path)}; the bytes before are in the cache"

@@ -24,7 +24,8 @@ def text(result: FetchResult, show: Show) -> Iterator[str]:
             yield f"Fetched {named(fetched, show)} from {remote}: {what}{records_text(result)}. {took}"
             yield from show.next_step("dvlite checkout")
         elif result.failure(show) is None:
-            yield f"Nothing to fetch: {count(len(result.paths), 'tracked path')} in the cache{records_text(result)}. {took}"
+            there = len(result.paths) - len(in_state(result.paths, "lost"))
+            yield f"Nothing to fetch: {count(there, 'tracked path')} in the cache{records_text(result)}. {took}"
 
 
 def planned(paths: Sequence[MovedPath], verb: str, remote: str, show: Show) -> Iterator[str]:

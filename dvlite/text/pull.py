@@ -26,4 +26,5 @@ def text(result: PullResult, show: Show) -> Iterator[str]:
         size = size_text(result.fetch.downloaded_bytes)
         yield f"Pulled {names}: {count(written, 'file')} written{gone}, {size} downloaded{fetch.records_text(result.fetch)}. {took}"
     elif result.failure(show) is None:
-        yield f"Nothing to pull: {count(len(result.fetch.paths), 'tracked path')} up to date with {printable(result.fetch.remote)}{fetch.records_text(result.fetch)}. {took}"
+        there = len(result.fetch.paths) - len(fetch.in_state(result.fetch.paths, "lost"))
+        yield f"Nothing to pull: {count(there, 'tracked path')} up to date with {printable(result.fetch.remote)}{fetch.records_text(result.fetch)}. {took}"

@@ -23,6 +23,7 @@ def text(result: StatusResult, show: Show) -> Iterator[str]:
     """Yields the lines of the result."""
     remote = printable(result.remote or "the remote")
     is_fresh = 1 < len(result.not_in_cache) == len(result.missing) and not (result.changed or result.outputs_changed)
+    is_fresh = is_fresh and all(path.whole for path in result.not_in_cache)
     if is_fresh:
         size = size_text(sum(path.size_bytes for path in result.not_in_cache))
         yield _heading("No data here yet", "dvlite pull", show)

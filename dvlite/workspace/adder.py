@@ -273,6 +273,9 @@ class Adder:
                 if whole:
                     work.remember(path, NO_VERSION, snapshot.scan, snapshot.digests, snapshot.racy)
                 continue
+            if path in work.sparse:  # what was lost, and is on disk now, is no longer missed
+                present = {sparse.LOST + os.fsdecode(inner) for inner in snapshot.scan.paths}
+                work.set_sparse(path, [pattern for pattern in work.sparse[path] if pattern not in present])
             before = None if old is None else old.oid
             versions = work.versions_here(path)
             work.note_version(path, new.oid, whole=whole, part=bool(versions) and versions[0] != before, before=before)

@@ -137,6 +137,24 @@ def travelling(chosen: Sequence[tuple[Tracked, Parts]], arguments: Sequence[str]
     return shared
 
 
+def without(
+    repo: Repo, tracked: Sequence[Tracked], chosen: Sequence[tuple[Tracked, Parts]], excluded: Sequence[str]
+) -> list[tuple[Tracked, Parts]]:
+    """Returns what is chosen, with patterns that leave out paths and globs; `sparse.NOTHING` for what is left out as a whole.
+
+    Raises UsageError for one that reaches nothing that is tracked.
+    """
+    globs = [repo.relative(argument) for argument in excluded]
+    for argument, glob in zip(excluded, globs, strict=True):
+        if not any(sparse.exclusions(item.path, [glob]) for item in tracked):
+            raise UsageError(f"{quote(argument)} is not tracked by dvlite", hint=_meant(repo, tracked, argument))
+    left = []
+    for item, parts in chosen:
+        out = sparse.exclusions(item.path, globs)
+        left.append((item, out if out == sparse.NOTHING else (*parts, *out)))
+    return left
+
+
 def refuse_outputs(repo: Repo, chosen: Sequence[Tracked], what: str) -> None:
     """Raises UsageError for an output of a stage: it has no pointer of its own that a command could change."""
     for item in chosen:

@@ -14,6 +14,7 @@ from dvlite.formats.pointer import Pointer, from_oid
 from dvlite.oid import FILE as FILE_OID
 from dvlite.oid import Digest, format_oid
 from dvlite.repo.tracked_paths import Tracked
+from dvlite.workspace import sparse
 from dvlite.workspace.changes import Counts, FileChange, Kind, changes, counts_of
 from dvlite.workspace.hashing import Reader, Snapshot, identify
 from dvlite.workspace.overwrite_safety import is_exactly
@@ -82,12 +83,16 @@ class PathStatus:
 
     def run(self) -> None:
         work, wanted = self._work, self._pointer
+        if work.is_left_out(self._path):
+            return
         if work.cache.purged:
             with contextlib.suppress(ObjectMissing, ObjectCorrupt):  # noted below
                 self.purged = tuple(self._purged_in(work.wanted(wanted)).values())
         scan = work.scan(self._path)
         if scan is not None and work.is_vouched(self._path, scan, wanted):
             self._check_root_in_cache()
+            if self._path in work.sparse and (known := self._entries()) is not None:  # perhaps without what was nowhere
+                self._note_never_here(known, scan.paths)
             return
         entries = self._entries()
         vouched = None if scan is None else work.vouched(self._path, scan)
@@ -122,7 +127,8 @@ class PathStatus:
 
     def _selects(self) -> Selects | None:
         """Returns which entries are looked at: those that belong here, of the part that was asked for."""
-        belongs, part = self._work.selector(self._path), self._part
+        patterns, part = self._work.wanted_part(self._path), self._part
+        belongs = sparse.selector(patterns) if patterns else None
         if belongs is None or part is None:
             return belongs or part
         return lambda path: belongs(path) and part(path)
@@ -207,15 +213,13 @@ class PathStatus:
             present = frozenset(have.scan.paths)
             entries = without(entries, [i for i in self._purged_in(entries) if entries.paths[i] not in present])
         differing = list(_changes(entries, have, self._work.removable(self._path)))
-        never_here = self._never_here(entries, have)
-        if not never_here:  # else the rows must go on saying what was here
+        never_here = self._never_here(entries, have.scan.paths)
+        if not (never_here and self._work.is_new_here(self._path)):  # else the rows must go on saying what was here
             self._remember(have, NO_VERSION if differing else self._pointer.digest)
         if self._part is not None:
             paths = (entries.paths[old] if old is not None else have.scan.paths[new or 0] for old, new in differing)
             differing = [pair for pair, path in zip(differing, paths, strict=True) if self._part(path)]
-            never_here = [i for i in never_here if self._part(entries.paths[i])]
-        if never_here:
-            self.missing = self._absent(entries, never_here)
+        self._note_never_here(entries, have.scan.paths)
         if not differing:
             return
         added = sum(old is None for old, _ in differing)
@@ -230,13 +234,22 @@ class PathStatus:
             stage=self._stage,
         )
 
-    def _never_here(self, entries: Entries, have: Snapshot) -> list[int]:
-        """Returns the entries that no version which was here could have lost: nothing of the directory was checked out."""
-        if self._pointer.kind != "directory" or not self._work.is_new_here(self._path):
+    def _note_never_here(self, entries: Entries, on_disk: Sequence[bytes]) -> None:
+        gone = [i for i in self._never_here(entries, on_disk) if self._part is None or self._part(entries.paths[i])]
+        if gone:
+            self.missing = self._absent(entries, gone)
+
+    def _never_here(self, entries: Entries, on_disk: Sequence[bytes]) -> list[int]:
+        """Returns the entries that no version which was here could have lost: they were nowhere, or nothing of the directory was checked out."""
+        work, present = self._work, frozenset(on_disk)
+        if self._pointer.kind != "directory":
             return []
-        removable, present = self._work.removable(self._path), frozenset(have.scan.paths)
-        assert removable is not None
-        return [i for i, path in enumerate(entries.paths) if path not in present and not removable(path)]
+        if work.is_new_here(self._path):
+            removable = work.removable(self._path)
+            assert removable is not None
+            return [i for i, path in enumerate(entries.paths) if path not in present and not removable(path)]
+        lost = {os.fsencode(name[len(sparse.LOST) :]) for name in work.part(self._path) if name.startswith(sparse.LOST)}
+        return [i for i, path in enumerate(entries.paths) if path in lost and path not in present]
 
     def _example(self, entries: Entries, have: Snapshot, old: int | None, new: int | None) -> FileChange:
         inner = entries.paths[old] if old is not None else have.scan.paths[new or 0]

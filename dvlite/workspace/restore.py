@@ -61,14 +61,16 @@ class CheckoutResult:
     revision: str | None = None
     link: str = ""  # "reflink", "copy", "hardlink", "symlink"
     unusable: tuple[str, ...] = ()  # why a pointer or lockfile could not be read, if no paths were given
+    may_lack: bool = False  # what is missing was to be left out
     elapsed_seconds: float = 0.0
     warnings: tuple[str, ...] = ()
 
     def failure(self, show: Show) -> DvliteError | None:
         """Returns what was not checked out."""
         missing = [name for path in self.paths for name in path.missing if path.dropped is None]
-        if missing:
-            return ObjectMissing(f"not in the cache: {show.paths(missing)}", hint="dvlite pull")
+        if missing and not self.may_lack:
+            hint = "dvlite pull; to have the rest of it: dvlite checkout --allow-missing"
+            return ObjectMissing(f"not in the cache: {show.paths(missing)}", hint=hint)
         dropped = {path.path: path.dropped for path in self.paths if path.missing and path.dropped is not None}
         if dropped:
             return Dropped(show.paths([*dropped]), next(iter(dropped.values())))
@@ -98,17 +100,27 @@ class Restored:
 class CheckoutOptions:
     """How to restore: `force` overwrites local edits after storing them; `link` hard-links large files; `helper` writes half of a fresh tree.
 
-    `keep_sparse`: for a partly checked out directory, no patterns mean the same part, not all of it.
+    `keep_sparse`: for a partly checked out directory, no patterns mean the same part, not all of it. `allow_missing`: files that the cache
+    lacks are left out, and count as never checked out; else a version that lacks one is not written at all.
     """
 
     force: bool = False
     link: bool = False
     keep_sparse: bool = False
+    allow_missing: bool = False
     helper: WriterProcess | None = None
 
 
 def restore(work: Workspace, path: str, wanted: Pointer, patterns: Sequence[str], how: CheckoutOptions) -> Restored:
     """Restores a version, or the part of it that `patterns` name, but for what was purged. Raises ObjectMissing if its manifest is not cached."""
+    patterns_here = work.part(path) if how.keep_sparse else tuple(work.sparse.get(path, ()))
+    asked = tuple(patterns) or (work.wanted_part(path) if how.keep_sparse else ())
+    if wanted.kind == "file" and asked != sparse.NOTHING:  # nothing of it can be left out
+        asked = patterns = tuple(pattern for pattern in asked if not pattern.startswith(sparse.OUT))
+    if asked == sparse.NOTHING:
+        if not files.is_there(work.location(path)):
+            work.set_sparse(path, asked)
+        return Restored(CheckedOutPath(path=path))
     gone = {}
     if work.cache.purged:
         gone = purged_in(work.cache, path, work.wanted(wanted), sparse.selector(patterns) if patterns else None)
@@ -121,11 +133,8 @@ def restore(work: Workspace, path: str, wanted: Pointer, patterns: Sequence[str]
     work.clear_leftovers(path, scan)
     if scan is not None and (scan.paths == [b""]) != (wanted.kind == "file"):
         return _replace_kind(work, path, wanted, patterns, how)
-    patterns_here = tuple(work.sparse.get(path, ()))
-    asked = tuple(patterns) or (patterns_here if how.keep_sparse else ())
     if scan is not None and asked == patterns_here and not how.force and work.is_vouched(path, scan, wanted):
         return Restored(CheckedOutPath(path=path, kept=len(scan.paths), purged=purged))
-    _settle_patterns(work, path, asked, absent=scan is None)
     whole = work.wanted(wanted)
     if work.cache.purged:
         whole = without(whole, purged_in(work.cache, path, whole))
@@ -143,9 +152,20 @@ def restore(work: Workspace, path: str, wanted: Pointer, patterns: Sequence[str]
         todo = plan(want, have, EarlierVersions(work, path, have).has)
     if have is not None and not reread(have, _endangered(have, todo), work.progress):
         todo = plan(want, have, (lambda _: True) if how.force else EarlierVersions(work, path, have).has)
-    lost = _lost(work, want, todo) if have is not None else []
+    lost = _lost(work, want, todo) if have is not None or how.allow_missing else []
+    lost_paths = tuple(_shown(path, want.paths[i]) for i in lost[:_EXAMPLES])
+    if lost and not how.allow_missing:
+        return Restored(CheckedOutPath(path=path, missing=lost_paths))
     if lost:
-        return Restored(CheckedOutPath(path=path, missing=tuple(_shown(path, want.paths[i]) for i in lost[:_EXAMPLES])))
+        names = [os.fsdecode(want.paths[i]) for i in lost]
+        want, how = without(want, lost), replace(how, helper=None)  # which would write the whole version
+        todo = plan(want, have, is_safe)
+        if not want:
+            return Restored(CheckedOutPath(path=path, missing=lost_paths))
+    shown = work.repo.display(path)
+    if scan is None and len(want) + len(lost) < len(whole) and tuple(work.sparse.get(path, ())) != asked:
+        work.progress.warn(f"only a part of {quote(shown)} is here from now on; all of it: dvlite pull {word(shown)}")
+    _settle_patterns(work, path, asked, [sparse.LOST + name for name in names] if lost else (), absent=scan is None)
     _require_space(work, path, want, todo)
     saved = _save(work, path, have, todo) if how.force and have is not None else ()
     options = WriterOptions(how.link, None if how.link else how.helper, (wanted.digest, asked))
@@ -155,6 +175,7 @@ def restore(work: Workspace, path: str, wanted: Pointer, patterns: Sequence[str]
     if not outcome.abandoned:
         _remember(work, path, wanted, outcome, todo, whole=outside is None)
     result = replace(_result(path, want, have, todo, outcome, saved), purged=purged)
+    result = replace(result, missing=(*lost_paths, *result.missing)[:_EXAMPLES])
     return Restored(result, tuple(outcome.damaged))
 
 
@@ -211,19 +232,16 @@ def _settles(shown: str) -> str:
     return f"to track it: dvlite add {again}; to delete it: rm -r {again}"
 
 
-def _settle_patterns(work: Workspace, path: str, asked: tuple[str, ...], *, absent: bool) -> None:
-    """Updates the sparse patterns: a part of an absent directory makes it sparse, all of it makes it whole."""
-    if not asked:
-        work.set_sparse(path, ())
-    elif absent:
-        if work.sparse.get(path) != asked:
-            shown = quote(work.repo.display(path))
-            work.progress.warn(
-                f"only a part of {shown} is here from now on; all of it: dvlite pull {word(work.repo.display(path))}"
-            )
-        work.set_sparse(path, asked)
-    elif work.sparse.get(path):
-        work.set_sparse(path, dict.fromkeys([*work.sparse[path], *asked]))
+def _settle_patterns(work: Workspace, path: str, asked: tuple[str, ...], lost: Sequence[str], *, absent: bool) -> None:
+    """Updates the sparse patterns: a part of an absent directory makes it sparse, all of it makes it whole, but for what is `lost`."""
+    here = work.sparse.get(path, ())
+    chosen = [pattern for pattern in here if not pattern.startswith(sparse.LOST)]
+    before: Sequence[str] = ()
+    if asked and not absent:
+        chooses = sparse.selector(asked)
+        before = [name for name in here if name not in chosen and not chooses(os.fsencode(name[len(sparse.LOST) :]))]
+        asked = sparse.added(chosen, asked) if chosen else ()
+    work.set_sparse(path, (*asked, *before, *lost))
 
 
 def _split(have: Snapshot, chooses: sparse.Selects) -> tuple[Snapshot, Snapshot | None]:

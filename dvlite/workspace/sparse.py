@@ -1,7 +1,8 @@
 """Which part of a tracked directory this worktree has: patterns, kept beside the stat index.
 
 A directory without patterns is here as a whole. A pattern names a path inside the directory (and all below it), or is a glob in which
-`*` stays inside one folder and `**` does not.
+`*` stays inside one folder and `**` does not. One that begins with `/!` leaves out what the rest of it names, one that begins with `/?` a file
+that was nowhere when it was wanted; the last that matches counts.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ import contextlib
 import os
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from itertools import groupby
 from pathlib import Path
 
 from dvlite import files
@@ -20,6 +22,9 @@ from dvlite.show import quote, word
 
 Selects = Callable[[bytes], bool]
 FILE = "sparse.json"
+OUT = "/!"  # begins a pattern of what is left out; no path inside a directory begins so
+LOST = "/?"  # begins the name of a file that is not here because no store had it
+NOTHING = (OUT + "**",)  # of a tracked path that is left out as a whole
 VERSION = 1
 _LIMIT_BYTES = 16 * 1024 * 1024
 _GLOB = re.compile(r"[*?\[]")
@@ -49,10 +54,10 @@ def load(state: Path) -> dict[str, tuple[str, ...]]:
     )
 
 
-def store(state: Path, patterns: Mapping[str, Iterable[str]]) -> None:
+def store(state: Path, patterns: Mapping[str, Sequence[str]]) -> None:
     """Replaces all patterns; durable, for they cannot be made again."""
     state.mkdir(parents=True, exist_ok=True)
-    files.write_atomic(state / FILE, _dump({path: sorted(set(chosen)) for path, chosen in patterns.items() if chosen}))
+    files.write_atomic(state / FILE, _dump({path: list(chosen) for path, chosen in patterns.items() if chosen}))
 
 
 def _dump(patterns: Mapping[str, Sequence[str]]) -> bytes:
@@ -95,9 +100,36 @@ def rests(pattern: str, path: str) -> list[str]:
     return [""] if "" in left else [widest] if widest is not None else list(left)
 
 
+def exclusions(path: str, globs: Iterable[str]) -> tuple[str, ...]:
+    """Returns the patterns that leave out of a tracked path what globs of whole paths name; `NOTHING` if that is all of it."""
+    left = [rest for glob in globs for rest in rests(glob, path)]
+    return NOTHING if "" in left else tuple(OUT + rest for rest in left)
+
+
+def added(patterns: Sequence[str], more: Sequence[str]) -> tuple[str, ...]:
+    """Returns patterns with others that count before them."""
+    return (*(pattern for pattern in patterns if pattern not in more), *more)
+
+
 def selector(patterns: Iterable[str]) -> Selects:
     """Returns a test for paths relative to the tracked directory."""
-    wanted = tuple(patterns)
+    runs = [(mark, tuple(group)) for mark, group in groupby(patterns, _mark)]
+    if len(runs) == 1 and not runs[0][0]:
+        return _matching(runs[0][1])
+    tests: list[tuple[bool, Selects]] = []
+    for mark, group in reversed(runs):
+        texts = [text[len(mark) :] for text in group]
+        matches = frozenset(map(os.fsencode, texts)).__contains__ if mark == LOST else _matching(texts)
+        tests.append((not mark, matches))
+    otherwise = bool(runs and runs[0][0])  # what comes first is left out: so all else is chosen
+    return lambda path: next((chosen for chosen, matches in tests if matches(path)), otherwise)
+
+
+def _mark(pattern: str) -> str:
+    return pattern[:2] if pattern.startswith((OUT, LOST)) else ""
+
+
+def _matching(wanted: Sequence[str]) -> Selects:
     try:
         compiled = re.compile(b"|".join(map(_expression, wanted)), re.DOTALL)
     except re.error as error:
@@ -111,7 +143,7 @@ def selector(patterns: Iterable[str]) -> Selects:
 def require_matches(tracked: str, patterns: Iterable[str], paths: Sequence[bytes]) -> None:
     """Raises UsageError for a pattern that chooses nothing among the paths of a directory."""
     for pattern in patterns:
-        if not any(map(selector([pattern]), paths)):
+        if not _mark(pattern) and not any(map(selector([pattern]), paths)):
             raise UsageError(
                 f"nothing in {quote(tracked)} is named {quote(pattern)}",
                 hint=f"see what is there: dvlite ls -R {word(tracked)}",

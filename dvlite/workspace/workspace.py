@@ -42,6 +42,8 @@ class Workspace:
         self.cache = cache
         self.progress = progress
         self.sparse = sparse.load(repo.state_dir) if (repo.state_dir / sparse.FILE).exists() else {}
+        left_out = repo.config.settings.get("pull.exclude")
+        self._left_out = left_out.value if left_out is not None and isinstance(left_out.value, tuple) else ()
         self._ignore = repo.work_tree.ignore_rules
 
     def location(self, path: str) -> Path:
@@ -188,10 +190,25 @@ class Workspace:
         self.sparse[path] = chosen
         sparse.store(self.repo.state_dir, self.sparse)
 
+    def part(self, path: str) -> tuple[str, ...]:
+        """Returns the patterns of what belongs here: those that were chosen, of what is new here those that `pull.exclude` leaves; none: all."""
+        if path in self.sparse or not self._left_out:
+            return tuple(self.sparse.get(path, ()))
+        is_new = self.is_new_here(path) and not files.is_there(self.location(path))
+        return sparse.exclusions(path, self._left_out) if is_new else ()
+
+    def wanted_part(self, path: str) -> tuple[str, ...]:
+        """Returns the patterns of what belongs here, files among it that were nowhere to be fetched from."""
+        return tuple(pattern for pattern in self.part(path) if not pattern.startswith(sparse.LOST))
+
     def selector(self, path: str) -> sparse.Selects | None:
-        """Returns which entries of a directory belong here, or None for all."""
-        patterns = self.sparse.get(path)
+        """Returns which entries of a directory are to be on disk, or None for all."""
+        patterns = self.part(path)
         return sparse.selector(patterns) if patterns else None
+
+    def is_left_out(self, path: str) -> bool:
+        """Returns whether a tracked path was left out as a whole, and is not on disk."""
+        return self.part(path) == sparse.NOTHING and not files.is_there(self.location(path))
 
     def is_new_here(self, path: str) -> bool:
         """Returns whether no version of a tracked path was ever checked out or added in this worktree."""

@@ -16,22 +16,85 @@ from tests.clones import Clone, assert_nothing_wrong, contents, everything, git,
 from tests.trees import facts, noise, put
 
 
-def test_data_that_a_remote_lost_is_named_and_a_part_of_the_rest_comes(world, tmp_path):
-    """A new tree with gaps would look like one from which somebody deleted files: it is only written on demand."""
+def test_data_that_a_remote_lost_is_named_and_the_rest_comes_on_demand(world, tmp_path):
+    """What was nowhere stays in the version, and is named until it comes: a gap is no deletion."""
     here, store = world
     there = trusting_clone(here, tmp_path / "there", store)
-    biggest = max(
-        (path for name, path in objects(store).items() if name.startswith("packs/")), key=lambda p: p.stat().st_size
-    )
-    biggest.unlink()
+    recipes = [p for name, p in objects(store).items() if name.startswith("packs/")]
+    biggest = max(recipes, key=lambda p: p.stat().st_size)
+    moved = biggest.rename(tmp_path / "pack")
     done = there.run("pull", cwd=there.path)
     assert done.returncode == 12
     assert "data/large" in done.stderr or "model.bin" in done.stderr
     assert_nothing_wrong(contents(there), contents(here))
     assert not (there.path / "data" / "d0" / "0").exists()
-    there.dv("pull", "data/d0")
-    assert_nothing_wrong(contents(there), contents(here))
-    assert (there.path / "data" / "d0" / "0").exists()
+    pointer = (there.path / "data.dvlite").read_bytes()
+    for verb in ("pull", "checkout"):
+        there.dv(verb, "--allow-missing")
+        assert_nothing_wrong(contents(there), contents(here))
+        assert (there.path / "data" / "d0" / "0").exists()
+        assert not (there.path / "data" / "large").exists()
+        assert "data/large" in there.dv("status").stdout
+        there.dv("add", "-u")
+        assert (there.path / "data.dvlite").read_bytes() == pointer
+    put(there.path / "data" / "mine", b"new")
+    (there.path / "data" / "link").unlink()
+    there.dv("add", "data")
+    assert there.dv("ls", "data").stdout.split() == [
+        "data/d0",
+        "data/d1",
+        "data/empty",
+        "data/large",
+        "data/mine",
+        "data/text",
+    ]
+    git(there.path, "checkout", "-q", "HEAD", "--", "data.dvlite")
+    moved.rename(biggest)
+    there.dv("pull", "--force")
+    assert there.is_clean()
+    assert {**contents(there), "data/mine": b"new"} == {**contents(here), "data/mine": b"new"}
+
+
+def test_what_is_left_out_stays_so_until_it_is_named(world, tmp_path):
+    here, store = world
+    there = trusting_clone(here, tmp_path / "there", store)
+    assert "not tracked" in there.fails(2, "pull", "-x", "absent")
+    there.dv("pull", "-x", "data/d*", "--exclude", "model.bin")
+    for verb in ("pull", "checkout", "status"):
+        there.dv(verb)
+        assert sorted(os.listdir(there.path / "data")) == ["empty", "large", "link", "text"]
+        assert not (there.path / "model.bin").exists()
+    assert there.is_clean()
+    there.dv("pull", "data/d0", "model.bin")
+    assert sorted(os.listdir(there.path / "data")) == ["d0", "empty", "large", "link", "text"]
+    there.dv("pull", "data")
+    assert contents(there) == contents(here)
+
+
+def test_the_config_leaves_out_of_what_is_new_here(world, tmp_path):
+    here, store = world
+    there = trusting_clone(here, tmp_path / "there", store)
+    there.dv("config", "--local", "pull.exclude", "data/**/large *.bin")
+    assert there.is_clean() is False
+    there.dv("pull")
+    assert there.is_clean()
+    assert not (there.path / "data" / "large").exists()
+    there.dv("pull", "data", "model.bin")
+    there.dv("pull")
+    assert contents(there) == contents(here)
+
+
+def test_a_pointer_in_conflict_stops_only_its_own_path(world, tmp_path):
+    here, store = world
+    there = trusting_clone(here, tmp_path / "there", store)
+    (there.path / "model.bin.dvlite").write_text("<<<<<<< ours\n")
+    for verb in ("fetch", "pull"):
+        done = there.run(verb, cwd=there.path)
+        assert done.returncode == 3
+        assert "model.bin" in done.stderr
+    assert (there.path / "data" / "text").exists()
+    there.fails(1, "pull", "model.bin")
+    there.dv("pull", "data")
 
 
 def test_a_lost_cache_is_fetched_again(world):

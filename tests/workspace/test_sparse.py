@@ -46,6 +46,14 @@ def chosen(*patterns):
         (["\udcff"], [b"\xff"]),
         (["a/b", "img/2.png"], [b"a/b", b"a/b/c.txt", b"img/2.png"]),
         (["*"], PATHS),
+        (["/!**"], []),
+        (
+            ["/!a", "/!img/*.jpg"],
+            [path for path in PATHS if not (path + b"/").startswith(b"a/") and path != b"img/1.jpg"],
+        ),
+        (["a", "/!a/b"], [b"a", b"a/bc"]),
+        (["/!a", "a/b"], [path for path in PATHS if path not in (b"a", b"a/bc")]),
+        (["/?a/b", "/?x[1]"], [path for path in PATHS if path not in (b"a/b", b"x[1]")]),
         (["nothing"], []),
         (["a.b"], []),
         (["(a|b)"], []),
@@ -107,9 +115,9 @@ def test_a_range_that_goes_downwards_is_refused(pattern):
 
 def test_patterns_are_remembered(tmp_path):
     assert sparse.load(tmp_path / "state") == {}
-    patterns = {"data": ["b", "a", "a"], "other": ["*.jpg", "\udcff"], "whole": []}
+    patterns = {"data": ["b", "a", "/!b/x"], "other": ["*.jpg", "\udcff"], "whole": []}
     sparse.store(tmp_path / "state", patterns)
-    assert sparse.load(tmp_path / "state") == {"data": ("a", "b"), "other": ("*.jpg", "\udcff")}
+    assert sparse.load(tmp_path / "state") == {"data": ("b", "a", "/!b/x"), "other": ("*.jpg", "\udcff")}
 
 
 @pytest.mark.parametrize("data", ["", "[]", "{", "{}", "null", "\udcff", '{"data":["a"]}'])
@@ -133,3 +141,16 @@ def test_a_pattern_that_chooses_nothing_is_refused_by_name():
     sparse.require_matches("data", ["a", "img/*.jpg"], PATHS)
     with pytest.raises(UsageError, match="nothing in 'data' is named 'nope'"):
         sparse.require_matches("data", ["a", "nope"], PATHS)
+
+
+@pytest.mark.parametrize(
+    ("path", "globs", "patterns"),
+    [
+        ("data/images", ["data/images"], sparse.NOTHING),
+        ("data/images", ["data"], sparse.NOTHING),
+        ("data/images", ["*/im*/raw", "**/*.csv"], ("/!raw", "/!**/*.csv")),
+        ("data/images", ["data/tables", "images"], ()),
+    ],
+)
+def test_globs_of_whole_paths_leave_out_parts(path, globs, patterns):
+    assert sparse.exclusions(path, globs) == patterns
