@@ -83,7 +83,14 @@ class ObjectAbsent(RemoteError):
 
 
 class Transient(RemoteError):
-    """A request failed in a way that may pass: no connection, no answer in time, a server that is busy or broke off."""
+    """A request failed in a way that may pass: no connection, no answer in time, a server that is busy or broke off.
+
+    `answered`: by a server that speaks the protocol, so the place is right and it is worth waiting.
+    """
+
+    def __init__(self, message: str, *, hint: str | None = None, answered: bool = False) -> None:
+        super().__init__(message, hint=hint)
+        self.answered = answered
 
 
 def is_name(text: str) -> bool:

@@ -5,6 +5,7 @@ Backends decide what may pass (they raise Transient) and this module decides for
 
 from __future__ import annotations
 
+import math
 import random
 import threading
 import time
@@ -20,10 +21,10 @@ T = TypeVar("T")
 
 @dataclass(frozen=True, slots=True)
 class RetryBudget:
-    """For how long failures are tried again: `seconds` since the first failure or a later answer to any request; fewer if none came yet.
+    """For how long failures are tried again: `seconds` since the first failure or a later answer to any request; fewer if nothing answered yet.
 
-    The time that a stalled request waited for an answer does not count. A wrong endpoint fails in `unreached_seconds`; a server that restarts, or a laptop that changes networks, has `seconds`. Waits double
-    from `first_wait_seconds` to `longest_wait_seconds`, each cut at random by up to half, so that clients do not return in step.
+    The time that a stalled request waited for an answer does not count. A wrong endpoint fails in `unreached_seconds`; a server that says it is busy, one that restarts, or a laptop that changes networks, has `seconds`. Waits double
+    from `first_wait_seconds` to `longest_wait_seconds` or a tenth of the budget, each cut at random by up to half, so that clients do not return in step. The last try is at the end of the budget.
     """
 
     seconds: float = 120.0
@@ -44,7 +45,8 @@ class RetryingStore:
         self._budget = budget
         self._clock = clock
         self._closed = threading.Event()
-        self._last_answer: float | None = None
+        self._is_reached = False
+        self._last_answer = -math.inf
 
     def get(self, name: str, *, start: int | None = None, end: int | None = None) -> bytes:
         return self._try(lambda: self._store.get(name, start=start, end=end))
@@ -71,24 +73,31 @@ class RetryingStore:
                 result = operation()
             except Transient as error:
                 failed = self._clock() if failed is None else failed
+                self._is_reached = self._is_reached or error.answered
                 wait = self._wait_seconds(began, failed, tries)
                 if wait is None or self._closed.wait(wait):
                     raise self._given_up(error, tries, self._clock() - began) from error
             except RemoteError:
-                self._last_answer = self._clock()  # a refusal is an answer too
+                self._answered()  # a refusal is an answer too
                 raise
             else:
-                self._last_answer = self._clock()
+                self._answered()
                 return result
 
+    def _answered(self) -> None:
+        self._is_reached, self._last_answer = True, self._clock()
+
     def _wait_seconds(self, began: float, failed: float, tries: int) -> float | None:
-        """Returns how long to wait before the next try, or None if the budget would be spent by then."""
-        budget, answered = self._budget, self._last_answer
-        allowed = budget.unreached_seconds if answered is None else budget.seconds
-        since = began if answered is None else max(failed, answered)
-        wait = min(budget.first_wait_seconds * 2.0 ** min(tries - 1, 32), budget.longest_wait_seconds)
+        """Returns how long to wait before the next try, or None if the budget is spent."""
+        budget = self._budget
+        if self._is_reached:
+            left = max(failed, self._last_answer) + budget.seconds - self._clock()
+        else:
+            left = began + budget.unreached_seconds - self._clock()
+        longest = min(budget.longest_wait_seconds, budget.seconds / 10)
+        wait = min(budget.first_wait_seconds * 2.0 ** min(tries - 1, 32), longest)
         wait *= random.uniform(0.5, 1.0)  # noqa: S311  (no secret: it spreads clients out)
-        return wait if self._clock() + wait - since < allowed else None
+        return min(wait, left) if left > 0 else None
 
     def _given_up(self, error: Transient, tries: int, seconds: float) -> RemoteError:
         times = "once" if tries == 1 else f"{tries} times"

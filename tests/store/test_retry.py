@@ -26,8 +26,8 @@ class FailingStore(MemoryStore):
         return super().get(name, start=start, end=end)
 
 
-def busy():
-    return Transient("cannot reach origin: the server is busy", hint="try again later")
+def busy(*, answered=False):
+    return Transient("cannot reach origin: the server is busy", hint="try again later", answered=answered)
 
 
 def test_what_passes_is_tried_again():
@@ -63,11 +63,45 @@ def test_a_spent_budget_says_how_often_and_how_long():
     assert caught.value.hint == "try again later"
 
 
-def test_a_wait_that_would_outlast_the_budget_is_not_begun():
-    store = FailingStore(busy())
-    budget = RetryBudget(seconds=3600, unreached_seconds=3600, first_wait_seconds=8000, longest_wait_seconds=8000)
-    with pytest.raises(RemoteError, match=r"\(tried once in 0 s\)$"):
-        RetryingStore(store, budget, clock=lambda: 0.0).get("a")
+class Patience:
+    """A clock that goes on only while a store waits, in place of the store's own event; keeps the waits."""
+
+    def __init__(self):
+        self.now, self.waits = 0.0, []
+
+    def wait(self, seconds):
+        self.waits.append(seconds)
+        self.now += seconds
+        return False
+
+
+def retrying(store, budget):
+    """Returns a retrying store without real waits, and its patience."""
+    patience = Patience()
+    patient = RetryingStore(store, budget, clock=lambda: patience.now)
+    patient._closed = patience
+    return patient, patience
+
+
+@pytest.mark.parametrize(("answered", "spent"), [(True, 300), (False, 10)])
+def test_a_server_that_says_it_is_busy_has_the_whole_budget_from_the_first_request_on(answered, spent):
+    """And a place where nothing speaks S3 does not."""
+    patient, patience = retrying(FailingStore(*[busy(answered=answered)] * 1000), RetryBudget(seconds=300))
+    with pytest.raises(RemoteError, match=rf"in {spent} s\)$"):
+        patient.get("a")
+    assert patience.now == pytest.approx(spent)
+    assert max(patience.waits) <= 15
+
+
+def test_waits_grow_to_a_tenth_of_the_budget_and_differ_between_clients():
+    """A request that fails six times out of ten would else be given up after eight tries in 30 s: one push in ten."""
+    runs = [retrying(FailingStore(*[busy(answered=True)] * 1000), RetryBudget(seconds=30)) for _ in range(2)]
+    for patient, patience in runs:
+        with pytest.raises(RemoteError):
+            patient.get("a")
+        assert len(patience.waits) >= 13
+        assert max(patience.waits) <= 3
+    assert runs[0][1].waits != runs[1][1].waits
 
 
 def test_a_store_that_answered_before_has_the_longer_budget():
