@@ -378,7 +378,10 @@ def test_a_merge_that_dies_before_it_deletes_loses_nothing(world, store):
     def die():
         raise Interrupted
 
-    here = world.site("here", store=HookStore(store, 1, die, lambda operation, _: operation == "delete"))
+    here = world.site(
+        "here",
+        store=HookStore(store, 1, die, lambda operation, name: operation == "delete" and name.startswith("index/")),
+    )
     contents = {f"p{i}": {"f": noise(200, i)} for i in range(20)}
     versions = {path: here.add(path, content) for path, content in contents.items()}
     for version in versions.values():
@@ -388,6 +391,18 @@ def test_a_merge_that_dies_before_it_deletes_loses_nothing(world, store):
             here.push(version)
     for path, version in versions.items():
         assert_complete(world, f"colleague-{path}", version, contents[path])
+
+
+def test_a_store_that_deletes_nothing_takes_every_push_and_is_not_merged(world, store):
+    """Else each push would add a merged index to all those that stay."""
+
+    def refuse():
+        raise RemoteError("access denied")
+
+    for i in range(index.MERGE_ABOVE + 3):
+        here = world.site("here", store=HookStore(store, 1, refuse, lambda operation, _: operation == "delete"))
+        here.push(here.add(f"p{i}", {"f": noise(200, i)}))
+    assert len(store.list("index/").entries) == index.MERGE_ABOVE + 3
 
 
 def test_merging_keeps_every_row(world, store):
