@@ -25,6 +25,7 @@ from tests.copies import copy_of, first_commit
 GUARD = Path(__file__).parent / "guard"
 DROPPED_PREFIXES = ("AWS_", "CI_", "DVLITE_", "GITHUB_", "GIT_", "XDG_")
 DROPPED = {
+    *("REQUESTS_CA_BUNDLE", "SSL_CERT_DIR", "SSL_CERT_FILE"),
     *("CI", "CLICOLOR", "CLICOLOR_FORCE", "COLUMNS", "FORCE_COLOR", "LINES", "NO_COLOR", "PAGER", "EDITOR", "VISUAL"),
     *("ALL_PROXY", "FTP_PROXY", "HTTPS_PROXY", "HTTP_PROXY", "NO_PROXY"),
 }

@@ -263,7 +263,8 @@ def remote_trust(environ: Mapping[str, str], place: str, *, project: str | None 
         )
     if remote is not None and repo is not None:
         location, options = located(remote, repo.root)
-        read, destination = place_of(location, options, repo.root), destination_of(location, options, repo.root)
+        read = untrusted_place(repo.config, remote, repo.root) or place_of(location, options, repo.root)
+        destination = destination_of(location, options, repo.root)
     else:
         destination = normal_place(place, Path.cwd())
         read = host_part(destination) or destination
@@ -349,7 +350,7 @@ def _timed(words: str, step: Callable[[], str | None]) -> RemoteCheck:
 
 
 def _with_state(repo: Repo, added: RemoteAddResult) -> RemoteAddResult:
-    """Returns the result with the state of the remote: one request to read, and two that write a test object and remove it."""
+    """Returns the result with the state of the remote: two requests that read and list, and two that write a test object and remove it."""
     remote = repo.remote(added.remote.name)
     store = _open(remote, min(_PROBE_SECONDS, repo.config.retry_seconds))
     began = time.monotonic()
@@ -362,27 +363,32 @@ def _with_state(repo: Repo, added: RemoteAddResult) -> RemoteAddResult:
             with contextlib.suppress(OSError):  # the cached catalog of an earlier store
                 shutil.rmtree(repo.notes_dir / remote.key)
         latency_seconds = time.monotonic() - began
+        store.list("test/")  # a right of its own
         found = replace(added, state=state, latency_seconds=latency_seconds, region=remote.options.get("region"))
-        problem = _write_problem(store, remote.location)
-        return replace(found, writable=problem is None, problem=problem)
+        writable, problem = _tried_to_write(store, remote.location)
+        return replace(found, writable=writable, problem=problem)
     except DvliteError as error:
         return replace(added, state="unreachable", problem=error.message)
     finally:
         store.close()
 
 
-def _write_problem(store: ObjectStore, location: Location) -> str | None:
-    """Returns why nothing can be written to a store, or None. A folder is not written to: the first push makes it."""
+def _tried_to_write(store: ObjectStore, location: Location) -> tuple[bool, str | None]:
+    """Returns whether objects can be written to a store, and what cannot be done. A folder is not written to: the first push makes it."""
     if location.folder is not None:
         folder = location.folder if location.folder.exists() else location.folder.parent
-        return None if os.access(folder, os.W_OK | os.X_OK) else f"{quote(str(folder))} is not writable for you"
+        writable = os.access(folder, os.W_OK | os.X_OK)
+        return writable, None if writable else f"{quote(str(folder))} is not writable for you"
     name = f"test/{secrets.token_hex(16)}"
     try:
         store.put(name, b"dvlite remote add\n")
-        store.delete([name])
     except RemoteError as error:
-        return error.message
-    return None
+        return False, error.message
+    try:
+        store.delete([name])
+    except RemoteError as error:  # buckets that keep everything take pushes
+        return True, f"nothing can be deleted, so gc --remote will fail: {error.message}"
+    return True, None
 
 
 def _stored_url(repo: Repo, url: str, location: Location) -> str:

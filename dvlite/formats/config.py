@@ -59,8 +59,10 @@ _ANY_PROJECT = "push_to.project-ID"
 _NAME = re.compile(r"[A-Za-z][A-Za-z0-9_-]{0,63}")
 _OPTION = re.compile(r"[a-z][a-z0-9_]{0,63}")
 # Secrets, where secrets are, and what weakens the connection: never from a file that others wrote. By shape, so that it holds for
-# options that a store will only take later.
-_SECRET = re.compile(r"secret|token|passw|credential|access_key|account_key|connection_string|(^|_)(key|sas)($|_)")
+# options that a store will only take later. The id of a KMS key is none.
+_SECRET = re.compile(
+    r"secret|token|passw|credential|access_key|account_key|connection_string|(^|_)(?<!kms_)(key|sas)($|_)"
+)
 _UNSAFE = re.compile(r"verify|ssl|ca_bundle|cert|proxy|header|_file$|_filename$|_path$|command|process|role|anon$")
 _WORDS = ("core.autostage", "transfer.jobs", "transfer.retry_seconds", "gc.copies", "gc.keep_tags", "gc.keep_last")
 _LINE = "one line of text"

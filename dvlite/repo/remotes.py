@@ -18,9 +18,13 @@ from dvlite.errors import Untrusted, UsageError
 from dvlite.formats.config import COMMITTED, Config, RemoteConfig
 from dvlite.oid import digest_bytes
 from dvlite.show import printable, quote, some, word
-from dvlite.store.url import FOLDER, S3, Location, check_options, host_of, parse_url
+from dvlite.store.url import FOLDER, S3, Location, address_of, check_options, host_of, parse_url
 
-_PROFILE = "profile"
+_CHOICES = (
+    "profile",
+    "requester_pays",
+    "sse_kms_key_id",
+)  # in whose name the user speaks there, who pays, whose key encrypts
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,8 +115,8 @@ def untrusted_place(config: Config, remote: RemoteConfig, root: Path) -> str | N
     if not remote.committed:
         return None
     place = place_of(location, options, root)
-    if place is None and _PROFILE in remote.options and remote.options[_PROFILE].layer == COMMITTED:
-        place = location.text  # it chooses in whose name the user speaks there
+    if place is None and any(remote.options[name].layer == COMMITTED for name in _CHOICES if name in remote.options):
+        place = location.text
     return None if place is None or is_approved(config, place, root) else place
 
 
@@ -153,7 +157,7 @@ def destination_of(location: Location, options: Mapping[str, str], root: Path) -
     """
     if location.scheme == FOLDER:
         return place_of(location, options, root)
-    host = None if location.scheme in ("sftp", "ssh") else host_of(location, options)
+    host = None if location.scheme in ("sftp", "ssh") else address_of(location, options)
     if "account_name" in options:
         host = f"https://{options['account_name'].lower()}.blob.core.windows.net"
     return location.text if host is None else f"{host}/{location.bucket}/{location.prefix}".rstrip("/")

@@ -1,26 +1,20 @@
-"""A remote in a bucket, over s3fs: one S3 request for each call, and what its answer means.
+"""A remote in a bucket: one S3 request for each call, what it asks for, and what its answer means.
 
-s3fs (fsspec, aiobotocore) finds credentials, signs, and keeps the connections on its own thread; its file-system side is not used, for it
-answers from a listing cache, uploads in parts and retries on its own. Loading this module takes 0.25 s: `store.remote` does so late.
-Measured against SeaweedFS on loopback, 32 MiB objects: the server is the limit from 4 threads on, whatever is checked or signed here;
+What servers are known to lack is asked for in another way, once, and then no more. Measured against SeaweedFS on loopback, 32 MiB objects: the server is the limit from 4 threads on, whatever is checked or signed here;
 client time per GiB of uploads was 1.5 s with the payload signed by SHA-256 on the event loop, 0.9 s with CRC-32 in the caller's thread.
 """
 
 from __future__ import annotations
 
+import asyncio
 import base64
 import email.utils
+import hashlib
 import io
-import socket
-import threading
 import time
 import zlib
 from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from typing import Any, TypeVar
-
-import s3fs
-from aiobotocore.httpsession import AIOHTTPSession
-from fsspec.asyn import sync
 
 from dvlite.errors import RemoteError
 from dvlite.show import quote
@@ -34,16 +28,28 @@ from dvlite.store.object_store import (
     require_name,
     require_prefix,
 )
-from dvlite.store.s3_errors import Redirected, explain, explain_refusal, is_name_taken, is_past_the_end
-from dvlite.store.url import Location, host_of
+from dvlite.store.s3_client import S3Client
+from dvlite.store.s3_errors import (
+    Asked,
+    explain,
+    explain_refusal,
+    is_absent,
+    is_name_taken,
+    is_not_offered,
+    is_past_the_end,
+)
+from dvlite.store.url import Location, address_of
 
 T = TypeVar("T")
 
-_CONNECT_SECONDS = 10
-_ANSWER_SECONDS = 20  # between two arrivals of bytes, counted once the request is sent
 _PIECE_BYTES = 1 << 18
 _DELETE_AT_ONCE = 1000  # S3's limit
-_REDIRECTS = frozenset({301, 302, 303, 307, 308})
+_UPLOAD_FIELDS = {
+    "sse": "ServerSideEncryption",
+    "sse_kms_key_id": "SSEKMSKeyId",
+    "storage_class": "StorageClass",
+    "acl": "ACL",
+}
 _NOT_S3 = "what answers there is not an S3 server"
 _NOT_S3_HINT = "check endpoint_url, and whether this network wants you to sign in first"
 
@@ -51,19 +57,19 @@ _NOT_S3_HINT = "check endpoint_url, and whether this network wants you to sign i
 class S3Store:
     """Objects in an S3 bucket, below a prefix. Connects at the first call; raises Transient where a new try may help.
 
-    Uploads carry a CRC-32 that the server checks; downloads are not checked, because the layers above hash every byte.
+    Uploads carry a CRC-32 that the server checks, or an MD5 for servers that refuse the header of a CRC-32 (Backblaze, Infomaniak, older ones); downloads are not checked, because the layers above hash every byte.
     """
 
     def __init__(self, location: Location, options: Mapping[str, str], *, connections: int) -> None:
-        host = host_of(location, options)
-        self.label = location.text if host is None else f"{location.text} at {host}"
+        address = address_of(location, options)
+        self.label = location.text if address is None else f"{location.text} at {address}"
         self._bucket = location.bucket
         self._above = f"{location.prefix}/" if location.prefix else ""
-        self._options = dict(options)
-        self._connections = connections
-        self._lock = threading.Lock()
-        self._files: Any = None  # s3fs has no types
-        self._client: Any = None
+        self._client = S3Client(options, connections=connections)
+        self._every = {"RequestPayer": "requester"} if options.get("requester_pays") == "true" else {}
+        self._upload = {field: options[name] for name, field in _UPLOAD_FIELDS.items() if name in options}
+        self._checksums = [options["checksum"]] if "checksum" in options else ["crc32", "md5"]  # the best first
+        self._deletes_at_once = True
 
     def get(self, name: str, *, start: int | None = None, end: int | None = None) -> bytes:
         require_name(name)
@@ -73,7 +79,7 @@ class S3Store:
         asked = {"Range": f"bytes={first}-{'' if end is None else end - 1}"} if first or end is not None else {}
 
         async def fetch(client: Any) -> tuple[int, bytes]:
-            answer = await client.get_object(Bucket=self._bucket, Key=self._above + name, **asked)
+            answer = await client.get_object(Bucket=self._bucket, Key=self._above + name, **asked, **self._every)
             status = answer["ResponseMetadata"]["HTTPStatusCode"]
             most = answer["ContentLength"] if end is None else end - (first if status == 206 else 0)
             if not answer.get("ETag") or answer["ContentLength"] > most:  # never read more than the range
@@ -89,7 +95,7 @@ class S3Store:
             return status, data
 
         try:
-            status, data = self._call(fetch, name)
+            status, data = self._call(fetch, "GetObject", name)
         except Exception as error:
             if asked and is_past_the_end(error.__cause__):
                 return b""
@@ -98,25 +104,14 @@ class S3Store:
 
     def put(self, name: str, data: Buffer, *, only_if_absent: bool = False) -> bool:
         require_name(name)
-        request = {
-            "Body": _Body(data),
-            "ChecksumCRC32": base64.b64encode(zlib.crc32(data).to_bytes(4, "big")).decode("ascii"),
-        }
-        if only_if_absent:
-            request["IfNoneMatch"] = "*"
-
-        async def send(client: Any) -> bool:
-            answer = await client.put_object(Bucket=self._bucket, Key=self._above + name, **request)
-            if not answer.get("ETag"):  # a captive portal says 200 to anything
-                raise self._not_s3()
-            return True
-
+        kinds = self._checksums
         try:
-            return self._call(send, name)
+            return self._put(name, data, kinds[0], only_if_absent=only_if_absent)
         except RemoteError as error:
-            if only_if_absent and is_name_taken(error.__cause__):
-                return self._holds(name, data)
-            raise
+            if len(kinds) == 1 or not is_not_offered(error.__cause__):
+                raise
+        self._checksums = kinds[1:]
+        return self._put(name, data, kinds[1], only_if_absent=only_if_absent)
 
     def list(self, prefix: str) -> Listing:
         require_prefix(prefix)
@@ -136,55 +131,88 @@ class S3Store:
         for name in names:
             require_name(name)
         for at in range(0, len(names), _DELETE_AT_ONCE):
-            keys = [{"Key": self._above + name} for name in names[at : at + _DELETE_AT_ONCE]]
-
-            async def remove(client: Any, keys: Sequence[object] = keys) -> Any:
-                return await client.delete_objects(Bucket=self._bucket, Delete={"Objects": keys, "Quiet": True})
-
-            for refused in self._call(remove).get("Errors", ()):
-                if refused.get("Code") != "NoSuchKey":
-                    raise explain_refusal(refused.get("Code", ""), 200, self.label)
+            self._delete(names[at : at + _DELETE_AT_ONCE])
 
     def close(self) -> None:
-        with self._lock:
-            files, client = self._files, self._client
-            self._files = self._client = None
-        if client is not None and files is not None:
-            # Requests that still run (Ctrl-C) end with it; their errors reach the threads that wait for them, not the terminal.
-            files.loop.call_soon_threadsafe(files.loop.set_exception_handler, _pass_over)
-            sync(files.loop, client.close)
+        self._client.close()
 
-    def _call(self, operation: Callable[[Any], Awaitable[T]], name: str | None = None) -> T:
-        """Runs an operation on the thread of s3fs and waits for it; its failure comes out as ours, caused by theirs."""
-        files = self._connected()
+    def _put(self, name: str, data: Buffer, checksum: str, *, only_if_absent: bool) -> bool:
+        request = {"Body": _Body(data)} | _checksum(checksum, data) | self._upload | self._every
+        if only_if_absent:
+            request["IfNoneMatch"] = "*"
 
-        async def run() -> T:
-            self._client = await files.set_session()
-            return await operation(self._client)
+        async def send(client: Any) -> bool:
+            answer = await client.put_object(Bucket=self._bucket, Key=self._above + name, **request)
+            if not answer.get("ETag"):  # a captive portal says 200 to anything
+                raise self._not_s3()
+            return True
 
         try:
-            result: T = sync(files.loop, run)
+            return self._call(send, "PutObject", name)
+        except RemoteError as error:
+            if only_if_absent and is_name_taken(error.__cause__):
+                return self._holds(name, data)
+            raise
+
+    def _delete(self, names: Sequence[str]) -> None:
+        if self._deletes_at_once:
+            try:
+                return self._delete_at_once(names)
+            except RemoteError as error:
+                if not is_not_offered(error.__cause__, batch=True):
+                    raise
+        self._call(lambda client: self._delete_one_by_one(client, names), "DeleteObject", "")
+        self._deletes_at_once = False
+        return None
+
+    def _delete_at_once(self, names: Sequence[str]) -> None:
+        request = {"Objects": [{"Key": self._above + name} for name in names], "Quiet": True}
+
+        async def remove(client: Any) -> Any:
+            return await client.delete_objects(Bucket=self._bucket, Delete=request, **self._every)
+
+        for refused in self._call(remove, "DeleteObjects", names[0] if len(names) == 1 else "").get("Errors", ()):
+            if refused.get("Code") != "NoSuchKey":
+                name = str(refused.get("Key", "")).removeprefix(self._above)
+                raise explain_refusal(refused.get("Code", ""), 200, self._asked("DeleteObjects", name))
+
+    async def _delete_one_by_one(self, client: Any, names: Sequence[str]) -> None:
+        """Sends as many requests at a time as there are connections; raises the first error after all ended."""
+
+        async def remove(name: str) -> None:
+            await client.delete_object(Bucket=self._bucket, Key=self._above + name, **self._every)
+
+        outcomes = await asyncio.gather(*map(remove, names), return_exceptions=True)
+        for name, outcome in zip(names, outcomes, strict=True):
+            if isinstance(outcome, Exception) and not is_absent(outcome):
+                raise explain(outcome, self._asked("DeleteObject", name)) or outcome from outcome
+
+    def _call(self, operation: Callable[[Any], Awaitable[T]], request: str, name: str) -> T:
+        """Runs an operation on the thread of s3fs and waits for it; its failure comes out as ours, caused by theirs."""
+        try:
+            return self._client.run(operation)
         except Exception as error:
-            explained = explain(error, self.label, self._bucket, name)
+            explained = explain(error, self._asked(request, name))
             if explained is None or explained is error:
                 raise
             raise explained from error
-        return result
 
-    def _connected(self) -> Any:
-        with self._lock:
-            if self._files is None:
-                self._files = _file_system(self._options, self._connections)
-            return self._files
+    def _asked(self, request: str, name: str) -> Asked:
+        endpoint = self._client.endpoint_url
+        is_named = " at " in self.label or not endpoint or "amazonaws.com" in endpoint
+        label = self.label if is_named else f"{self.label} at {endpoint}"  # the environment or the AWS config chose it
+        return Asked(label, self._bucket, request, name)
 
     def _pages(self, prefix: str) -> Iterator[Any]:
         token: dict[str, str] = {}
         while True:
 
             async def ask(client: Any, token: Mapping[str, str] = token) -> Any:
-                return await client.list_objects_v2(Bucket=self._bucket, Prefix=self._above + prefix, **token)
+                return await client.list_objects_v2(
+                    Bucket=self._bucket, Prefix=self._above + prefix, **token, **self._every
+                )
 
-            page = self._call(ask)
+            page = self._call(ask, "ListObjectsV2", prefix)
             if "IsTruncated" not in page:
                 raise self._not_s3()
             yield page
@@ -221,78 +249,11 @@ class _Body(io.BytesIO):
         return memoryview(self._data)
 
 
-class _OneHostSession(AIOHTTPSession):  # type: ignore[misc]  # aiobotocore has no types
-    """HTTP that stays where it was sent: aiohttp would follow a redirect to any host."""
-
-    async def _get_session(self, proxy_url: str | None) -> _WithoutRedirects:
-        return _WithoutRedirects(await super()._get_session(proxy_url))
-
-
-class _WithoutRedirects:
-    """Leaves to botocore the redirects that name a bucket's region, and refuses others (it would ask again without end)."""
-
-    __slots__ = ("_session",)
-
-    def __init__(self, session: Any) -> None:
-        self._session = session
-
-    async def request(self, *arguments: Any, **options: Any) -> Any:
-        response = await self._session.request(*arguments, allow_redirects=False, **options)
-        if response.status in _REDIRECTS and "x-amz-bucket-region" not in response.headers:
-            response.close()
-            raise Redirected
-        return response
-
-
-def _file_system(options: Mapping[str, str], connections: int) -> Any:
-    endpoint = options.get("endpoint_url", "")
-    aws = not endpoint or "amazonaws.com" in endpoint
-    verify: bool | str = options.get("ca_bundle", True)
-    if options.get("verify") == "false" or endpoint.startswith("http://"):
-        verify = False  # there is nothing to verify without TLS, and loading the certificates takes 20 ms
-    config = {
-        "http_session_cls": _OneHostSession,
-        "connector_args": {"socket_factory": _socket},
-        "retries": {"max_attempts": 0},
-        "max_pool_connections": connections,
-        "connect_timeout": _CONNECT_SECONDS,
-        "read_timeout": _ANSWER_SECONDS,
-        "request_checksum_calculation": "when_required",
-        "response_checksum_validation": "when_required",
-        "s3": {
-            "addressing_style": options.get("addressing_style", "auto" if aws else "path"),
-            "payload_signing_enabled": False,  # the signed CRC-32 header stands for it
-        },
-    }
-    session = {"profile": options["profile"]} if "profile" in options else {}
-    region = options.get("region") or (
-        None if aws else "us-east-1"
-    )  # other servers do not care, but signatures need one
-    return s3fs.S3FileSystem(
-        key=options.get("access_key_id"),
-        secret=options.get("secret_access_key"),
-        token=options.get("session_token"),
-        endpoint_url=endpoint or None,
-        client_kwargs={"verify": verify} | ({"region_name": region} if region else {}),
-        config_kwargs=config,
-        use_listings_cache=False,
-        skip_instance_cache=True,
-        **session,
-    )
-
-
-def _pass_over(_loop: object, _context: object) -> None:
-    return
-
-
-def _socket(address: tuple[Any, ...]) -> socket.socket:
-    """Makes a socket that notices a dead peer while it sends, too: no time limit of aiohttp counts then."""
-    family, kind, protocol, *_ = address
-    opened = socket.socket(family, kind, protocol)
-    opened.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
-    if hasattr(socket, "TCP_USER_TIMEOUT"):  # Linux
-        opened.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, _ANSWER_SECONDS * 1000)
-    return opened
+def _checksum(kind: str, data: Buffer) -> dict[str, str]:
+    """Returns the field of an upload by which the server notices damage on the way."""
+    if kind == "md5":
+        return {"ContentMD5": base64.b64encode(hashlib.md5(data, usedforsecurity=False).digest()).decode("ascii")}
+    return {"ChecksumCRC32": base64.b64encode(zlib.crc32(data).to_bytes(4, "big")).decode("ascii")}
 
 
 def _server_time(answer: Any) -> float:

@@ -6,6 +6,7 @@ shown a URL: it unpacks chains (`simplecache::file:///etc/passwd`), and some of 
 
 from __future__ import annotations
 
+import difflib
 import os
 import re
 from collections.abc import Mapping
@@ -23,14 +24,17 @@ EXPERIMENTAL = ("gs", "az", "abfs", "sftp", "ssh")
 SECRET_OPTIONS = frozenset({
     "access_key_id", "secret_access_key", "session_token", "account_key", "sas_token", "connection_string", "password",
 })  # fmt: skip
-# Legal in a committed config, but without effect until the user has approved: they name whom to send to, or who sends.
-CONSENT_OPTIONS = frozenset({"endpoint_url", "profile", "ca_bundle", "verify", "token", "username", "key_filename"})
+# Legal in a committed config, but without effect until the user has approved: they name whom to send to, who sends, who pays, or who can read.
+CONSENT_OPTIONS = frozenset({
+    "endpoint_url", "profile", "ca_bundle", "verify", "token", "username", "key_filename", "requester_pays", "sse_kms_key_id",
+})  # fmt: skip
 
 OPTIONS = {
     FOLDER: (),
     S3: (
         "endpoint_url", "region", "profile", "addressing_style", "ca_bundle", "verify",
-        "access_key_id", "secret_access_key", "session_token",
+        "access_key_id", "secret_access_key", "session_token", "anonymous", "requester_pays",
+        "sse", "sse_kms_key_id", "storage_class", "acl", "checksum",
     ),
     "gs": ("project", "token"),
     "az": ("account_name", "account_key", "sas_token", "connection_string"),
@@ -38,9 +42,22 @@ OPTIONS = {
 }  # fmt: skip
 OPTIONS |= {"abfs": OPTIONS["az"], "ssh": OPTIONS["sftp"]}
 
+_VALUES = {
+    "verify": ("true", "false"),
+    "addressing_style": ("auto", "path", "virtual"),
+    "anonymous": ("true", "false"),
+    "requester_pays": ("true", "false"),
+    "sse": ("AES256", "aws:kms", "aws:kms:dsse"),
+    "acl": ("private", "bucket-owner-read", "bucket-owner-full-control"),  # none that lets the world read
+    "checksum": ("crc32", "md5"),
+}
+
 _URL = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*)://(.*)", re.DOTALL)
 _BUCKET = re.compile(r"[a-z0-9][a-z0-9._-]{1,61}[a-z0-9]")
 _HOST = re.compile(r"[a-z0-9](?:[a-z0-9.-]{0,251}[a-z0-9])?(?::[0-9]{1,5})?")
+_PATH = re.compile(r"(?:/[A-Za-z0-9_~-][A-Za-z0-9._~-]*)*/?")  # of an endpoint: no dot-segments, nothing escaped
+_STORAGE_CLASS = re.compile(r"[A-Z][A-Z0-9_-]{0,63}")
+_ARCHIVES = ("GLACIER", "DEEP_ARCHIVE")
 _REGION = re.compile(r"[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?")
 # Exactly S3's own: other names under amazonaws.com belong to Amazon's customers (ec2-203-0-113-7.compute-1.amazonaws.com).
 _AWS_HOST = re.compile(r"s3(?:-fips)?(?:\.dualstack)?(?:\.[a-z]{2}(?:-[a-z]+)+-[0-9])?\.amazonaws\.com(?:\.cn)?")
@@ -86,21 +103,31 @@ def check_options(scheme: str, options: Mapping[str, str]) -> None:
     """Raises UsageError for an option that this scheme does not take, or a value that it cannot have."""
     for name, value in options.items():
         if name not in OPTIONS[scheme]:
-            options_text = ", ".join(OPTIONS[scheme]) or "none"
-            raise UsageError(
-                f"{quote(name)} is not an option of a {scheme} remote", hint=f"its options: {options_text}"
-            )
+            close = difflib.get_close_matches(name, OPTIONS[scheme], n=1)
+            known = f"did you mean '{close[0]}'?" if close else f"its options: {', '.join(OPTIONS[scheme]) or 'none'}"
+            raise UsageError(f"{quote(name)} is not an option of a {scheme} remote", hint=known)
         if not value or not value.isprintable():
             raise UsageError(f"the value of {quote(name)} is empty or has control characters in it")
+        if name in _VALUES and value not in _VALUES[name]:
+            raise UsageError(f"{quote(value)} is not a value of {name}", hint=f"one of: {', '.join(_VALUES[name])}")
     if "endpoint_url" in options:
         _endpoint(options["endpoint_url"])
     if "region" in options and _REGION.fullmatch(options["region"]) is None:  # it becomes part of a host name
         raise UsageError(f"{quote(options['region'])} is not a region", hint="a region is written like eu-west-1")
-    for name, values in (("verify", ("true", "false")), ("addressing_style", ("auto", "path", "virtual"))):
-        if options.get(name, values[0]) not in values:
-            raise UsageError(f"{quote(options[name])} is not a value of {name}", hint=f"one of: {', '.join(values)}")
     if ("access_key_id" in options) != ("secret_access_key" in options):
         raise UsageError("access_key_id and secret_access_key go together", hint="set both, or neither")
+    if "sse_kms_key_id" in options and not options.get("sse", "").startswith("aws:kms"):
+        raise UsageError("sse_kms_key_id goes with sse=aws:kms", hint="add -o sse=aws:kms, or leave out sse_kms_key_id")
+    if options.get("anonymous") == "true" and ({"access_key_id", "profile", "requester_pays"} & options.keys()):
+        raise UsageError("anonymous goes with no access key, profile or requester_pays", hint="leave out one of them")
+    storage_class = options.get("storage_class", "STANDARD")
+    if _STORAGE_CLASS.fullmatch(storage_class) is None:
+        raise UsageError(
+            f"{quote(storage_class)} is not a storage class",
+            hint="one is written like STANDARD_IA or INTELLIGENT_TIERING",
+        )
+    if storage_class in _ARCHIVES:
+        raise UsageError(f"objects in {storage_class} cannot be read until they are restored", hint="use GLACIER_IR")
 
 
 def host_of(location: Location, options: Mapping[str, str]) -> str | None:
@@ -112,8 +139,14 @@ def host_of(location: Location, options: Mapping[str, str]) -> str | None:
         return f"{location.scheme}://{location.bucket}"
     if "endpoint_url" not in options:
         return None
-    scheme, host = _endpoint(options["endpoint_url"])
+    scheme, host, _ = _endpoint(options["endpoint_url"])
     return None if scheme == "https" and _AWS_HOST.fullmatch(host) else f"{scheme}://{host}"
+
+
+def address_of(location: Location, options: Mapping[str, str]) -> str | None:
+    """Returns `host_of` and the path of the endpoint: a gateway may serve several stores at one host."""
+    host = host_of(location, options)
+    return host if host is None or "endpoint_url" not in options else host + _endpoint(options["endpoint_url"])[2]
 
 
 def _folder(text: str, base: Path) -> Location:
@@ -174,9 +207,9 @@ def _bucket(text: str, scheme: str, rest: str) -> Location:
     )
 
 
-def _endpoint(url: str) -> tuple[str, str]:
-    """Returns scheme and host[:port] of an endpoint; raises UsageError for anything beyond a plain address."""
-    hint = "write it like https://minio.example.com or http://127.0.0.1:9000"
+def _endpoint(url: str) -> tuple[str, str, str]:
+    """Returns scheme, host[:port] and path of an endpoint; raises UsageError for anything beyond a plain address."""
+    hint = "write it like https://minio.example.com, http://127.0.0.1:9000 or https://example.com/s3"
     if not url.isprintable() or " " in url or "\\" in url:
         raise UsageError("endpoint_url has spaces, backslashes or control characters in it", hint=hint)
     try:
@@ -186,13 +219,13 @@ def _endpoint(url: str) -> tuple[str, str]:
         raise UsageError("endpoint_url is not a url", hint=hint) from None
     if "@" in parts.netloc:  # not quoted in the message: it may hold a password
         raise UsageError("endpoint_url has a user name or password in it", hint=hint)
-    plain = parts.path in ("", "/") and not parts.query and not parts.fragment
+    plain = _PATH.fullmatch(parts.path) and not parts.query and not parts.fragment
     is_ipv6 = re.fullmatch(r"[0-9a-f:]{2,39}", host) is not None and ":" in host
     if not url.startswith(("http://", "https://")) or not plain or not (is_ipv6 or _HOST.fullmatch(host)):
         raise UsageError(f"endpoint_url {quote(url[:200])} is not a plain http or https address", hint=hint)
     host = f"[{host}]" if is_ipv6 else host
     default = {"http": 80, "https": 443}[parts.scheme]
-    return parts.scheme, host if port in (None, default) else f"{host}:{port}"
+    return parts.scheme, host if port in (None, default) else f"{host}:{port}", parts.path.rstrip("/")
 
 
 def _wrong_scheme(text: str, scheme: str) -> UsageError:

@@ -13,6 +13,7 @@ from dvlite.formats import store_config
 from dvlite.progress import NullProgress
 from dvlite.repo import config_files
 from dvlite.repo.repository import open_repo
+from tests.store.company import refuses, running_company
 
 QUIET = NullProgress()
 
@@ -256,3 +257,51 @@ def test_a_missing_bucket_is_said_when_it_is_added(work, weed, s3_url):
     result = added(url="s3://no-such-bucket-here/x", options={"endpoint_url": weed.endpoint_url})
     assert result.state == "unreachable" or not result.writable
     assert "no-such-bucket-here" in result.problem
+
+
+def test_credentials_that_fail_are_one_error_and_its_hint_with_no_line_of_the_libraries(work, run_cli):
+    """They log a traceback for each request, and Python prints what no handler takes."""
+    with running_company() as server:
+        server.rules = [refuses("Assume", 403, "AccessDenied")]
+        run_cli("remote", "add", "s3://bucket/x", "-o", f"endpoint_url={server.url}", cwd=work)
+        role = {
+            "AWS_ROLE_ARN": "arn:aws:iam::123456789012:role/birds",
+            "AWS_WEB_IDENTITY_TOKEN_FILE": str(work / "token"),
+        }
+        (work / "token").write_text("a.web.identity")
+        done = run_cli(
+            "push", "--all-commits", cwd=work, env=role | {"AWS_REGION": "x", "AWS_ENDPOINT_URL_STS": server.url}
+        )
+    assert done.returncode == 1
+    assert [line.partition(":")[0] for line in done.stderr.splitlines()] == ["error", "hint"]
+    assert "AssumeRoleWithWebIdentity: 403 AccessDenied" in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("rules", "writable", "words"),
+    [
+        ([refuses("DeleteObjects", 501, "NotImplemented")], True, None),
+        ([refuses("Delete", 403, "AccessDenied")], True, "nothing can be deleted, so gc --remote will fail"),
+        ([refuses("Put", 403, "AccessDenied")], False, "access denied (PutObject "),
+        ([refuses("List", 403, "AccessDenied")], None, "access denied (ListObjectsV2 "),
+    ],
+)
+def test_adding_says_what_the_bucket_does_not_let_one_do(work, monkeypatch, rules, writable, words):
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "x")
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "x")
+    with running_company() as server:
+        server.rules = rules
+        result = added(url="s3://bucket/x", options={"endpoint_url": server.url})
+    assert result.writable == writable
+    assert words is None if result.problem is None else words in result.problem
+
+
+def test_what_makes_the_user_pay_or_encrypts_for_another_key_needs_approval(work, monkeypatch):
+    for name, value in (("requester_pays", "true"), ("sse_kms_key_id", "alias/x")):
+        text = f"remotes:\n  origin:\n    url: s3://bucket/x\n    sse: aws:kms\n    {name}: {value!r}\n"
+        (work / ".dvlite" / "config.yaml").write_text(text)
+        with pytest.raises(Untrusted) as caught:
+            opened().remote()
+        assert caught.value.place == "s3://bucket/x"
+    remote.remote_trust(os.environ, "origin")
+    assert opened().remote().options["sse_kms_key_id"] == "alias/x"

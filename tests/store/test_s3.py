@@ -16,6 +16,7 @@ from dvlite.store.object_store import ObjectAbsent
 from dvlite.store.remote import open_store
 from dvlite.store.retry import RetryBudget
 from dvlite.store.url import parse_url
+from tests.store.company import refuses, running_company, wants_header, without_header
 from tests.store.faultproxy import Fault, running_proxy
 
 NONE = RetryBudget(seconds=0, unreached_seconds=0)
@@ -100,7 +101,7 @@ def test_a_server_that_stays_down_spends_the_budget(proxy, open_at):
     store = open_at(proxy.url, budget=dataclasses.replace(PATIENT, seconds=0.5))
     store.put("a", b"x")
     proxy.breaks("*", ".", Fault.STATUS, 503, times=None)
-    with pytest.raises(RemoteError, match=rf"the server is busy or failing \(503 SlowDown\) {TRIED}$"):
+    with pytest.raises(RemoteError, match=rf"the server is busy or failing \(GetObject 'a': 503 SlowDown\) {TRIED}$"):
         store.get("a")
 
 
@@ -231,13 +232,6 @@ def test_foreign_keys_are_not_listed(store, weed, s3_prefix, tmp_path):
     [
         ({"secret_access_key": "wrong-secret"}, "the secret key is wrong", "check the access key"),
         ({"access_key_id": "nobody"}, "the access key is not known there", "check the access key"),
-        ({"access_key_id": None, "secret_access_key": None}, "no credentials", "AWS_ACCESS_KEY_ID"),
-        ({"profile": "nobody"}, "its profile is not in your AWS config", "aws configure"),
-        (
-            {"ca_bundle": "/no/such/file", "endpoint_url": "https://127.0.0.1:1"},
-            "its ca_bundle does not exist",
-            "check",
-        ),
     ],
 )
 def test_wrong_settings_have_one_line_and_a_hint(weed, open_at, changes, message, hint):
@@ -329,6 +323,84 @@ def test_a_listing_is_asked_for_page_by_page(open_at):
 def test_an_endless_listing_is_an_error(open_at):
     with listing_server({"": (["a"], "again"), "again": (["a"], "again")}) as url, pytest.raises(RemoteError):
         open_at(url).list("")
+
+
+@pytest.fixture
+def company_store(tmp_path):
+    """Returns an in-memory server of odd habits, and opens a store in it with these options."""
+    with running_company() as server:
+        opened = []
+
+        def open_with(**options):
+            keys = {"access_key_id": "x", "secret_access_key": "x"}
+            options = {"endpoint_url": server.url} | (options if "anonymous" in options else keys | options)
+            opened.append(open_store(parse_url("s3://bucket/x", tmp_path), options, budget=NONE, connections=2))
+            return opened[-1]
+
+        yield server, open_with
+        for store in opened:
+            store.close()
+
+
+@pytest.mark.parametrize(("status", "code"), [(400, "InvalidArgument"), (501, "NotImplemented")])
+def test_a_server_that_refuses_the_header_of_a_crc_gets_an_md5_from_then_on(company_store, status, code):
+    server, open_with = company_store
+    server.rules = [without_header("x-amz-checksum-", status, code)]
+    store = open_with()
+    assert store.put("a", b"hello")
+    assert store.put("b", b"world")
+    md5s = [request.headers.get("content-md5") for request in server.requests]
+    assert md5s == [None, "XUFAKrxLKna5cZ2REBfFkg==", "fXkwN6B2AYZXSwKC8vQ15w=="]
+    with pytest.raises(RemoteError, match=f"PutObject 'c': {status} {code}"):
+        open_with(checksum="crc32").put("c", b"x")
+    assert len(server.requests) == 4
+
+
+@pytest.mark.parametrize(
+    "rule",
+    [
+        refuses("DeleteObjects", 501, "NotImplemented"),
+        refuses("DeleteObjects", 403, "AccessDenied"),
+        wants_header("content-md5", "x", 400, "MissingContentMD5", operations="DeleteObjects"),
+    ],
+)
+def test_a_server_without_batch_delete_is_asked_for_one_object_at_a_time(company_store, rule):
+    server, open_with = company_store
+    server.rules = [rule]
+    server.objects = {"x/a": b"", "x/b": b"", "x/c": b""}
+    store = open_with()
+    store.delete(["a", "b", "absent"])
+    store.delete(["c"])
+    assert server.objects == {}
+    assert server.operations == ["DeleteObjects", *["DeleteObject"] * 4]
+
+
+def test_what_may_not_be_deleted_is_an_error_of_that_object(company_store):
+    server, open_with = company_store
+    server.rules = [
+        refuses("DeleteObject", 403, "AccessDenied", part="x/b"),
+        refuses("DeleteObjects", 501, "NotImplemented"),
+    ]
+    with pytest.raises(RemoteError, match=r"access denied \(DeleteObject 'b': 403 AccessDenied\)"):
+        open_with().delete(["b"])
+
+
+def test_the_options_of_uploads_and_of_who_pays_go_out_with_every_request_they_are_for(company_store):
+    server, open_with = company_store
+    store = open_with(
+        requester_pays="true", sse="aws:kms", sse_kms_key_id="alias/birds", storage_class="STANDARD_IA", acl="bucket-owner-full-control"
+    )  # fmt: skip
+    store.put("a", b"x")
+    store.get("a")
+    store.list("")
+    store.delete(["a"])
+    assert [request.headers.get("x-amz-request-payer") for request in server.requests] == ["requester"] * 4
+    upload = server.requests[0].headers
+    assert upload["x-amz-server-side-encryption"] == "aws:kms"
+    assert upload["x-amz-server-side-encryption-aws-kms-key-id"] == "alias/birds"
+    assert upload["x-amz-storage-class"] == "STANDARD_IA"
+    assert upload["x-amz-acl"] == "bucket-owner-full-control"
+    assert "x-amz-acl" not in server.requests[1].headers
 
 
 def test_a_closed_store_opens_again(store):

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from dvlite.errors import UsageError
 from dvlite.formats.config import is_dangerous
 from dvlite.store import url
-from dvlite.store.url import CONSENT_OPTIONS, SECRET_OPTIONS, Location, check_options, host_of, parse_url
+from dvlite.store.url import CONSENT_OPTIONS, SECRET_OPTIONS, Location, address_of, check_options, host_of, parse_url
 
 BASE = Path("/home/ann/project")
 
@@ -68,7 +68,7 @@ def test_other_stores_are_experimental(scheme):
         ("https://example.com/store", "http and https are not"),
         ("data:text/plain,x", "neither a folder nor a url"),
         ("local:/etc", "neither a folder nor a url"),
-        ("git@example.com:x", "neither a folder nor a url"),
+        ("git@example.com:x", "address of a git server"),
         ("C:\\store", "neither a folder nor a url"),
         ("\\\\host\\share", "cannot start with"),
         ("-oProxyCommand=x", "cannot start with"),
@@ -159,6 +159,7 @@ def test_urls_have_one_spelling(text):
         ("https://s3.amazonaws.com:8443", "https://s3.amazonaws.com:8443"),
         ("https://minio.example.com", "https://minio.example.com"),
         ("https://minio.example.com:443/", "https://minio.example.com"),
+        ("https://example.com/s3", "https://example.com"),
         ("https://MinIO.example.com:9000", "https://minio.example.com:9000"),
         ("http://127.0.0.1:8333", "http://127.0.0.1:8333"),
         ("http://[::1]:8333", "http://[::1]:8333"),
@@ -167,6 +168,13 @@ def test_urls_have_one_spelling(text):
 def test_the_host_to_trust(endpoint, host):
     options = {} if endpoint is None else {"endpoint_url": endpoint}
     assert host_of(parse_url("s3://bucket", BASE), options) == host
+
+
+def test_an_address_has_the_path_of_the_endpoint():
+    """Two stores behind one gateway are two places to push to."""
+    bucket = parse_url("s3://bucket", BASE)
+    assert address_of(bucket, {"endpoint_url": "https://Example.com/s3/"}) == "https://example.com/s3"
+    assert address_of(bucket, {}) is None
 
 
 def test_other_hosts_to_trust():
@@ -179,7 +187,7 @@ def test_other_hosts_to_trust():
     "endpoint",
     [
         "minio.example.com", "ftp://x", "file:///etc", "HTTP://x", "http://", "https://a b", "https://a\nb", "https://a@b",
-        "https://a/path", "https://a?x", "https://a#x", "https://a\\@b", "https://a:99999", "https://-a", "https://a%40b", "",
+        "https://a/../b", "https://a/%2e", "https://a//b", "https://a/.b", "https://a?x", "https://a#x", "https://a\\@b", "https://a:99999", "https://-a", "https://a%40b", "",
     ],
 )  # fmt: skip
 def test_an_endpoint_is_a_plain_address(endpoint):
@@ -191,6 +199,13 @@ def test_an_endpoint_is_a_plain_address(endpoint):
     ("options", "reason"),
     [
         ({"key": "x"}, "is not an option"),
+        ({"requester_pays": "yes"}, "is not a value of requester_pays"),
+        ({"sse": "kms"}, "is not a value of sse"),
+        ({"sse_kms_key_id": "x"}, "goes with sse=aws:kms"),
+        ({"acl": "public-read"}, "is not a value of acl"),
+        ({"storage_class": "GLACIER"}, "cannot be read until they are restored"),
+        ({"storage_class": "cold"}, "is not a storage class"),
+        ({"anonymous": "true", "profile": "x"}, "anonymous goes with no"),
         ({"default_cache_type": "x"}, "is not an option"),
         ({"region": "x@evil.example/"}, "is not a region"),
         ({"verify": "no"}, "is not a value of verify"),
@@ -204,8 +219,24 @@ def test_options_are_checked(options, reason):
         check_options("s3", options)
 
 
+def test_a_misspelt_option_is_answered_with_the_one_meant():
+    with pytest.raises(UsageError) as caught:
+        check_options("s3", {"requester-pays": "true"})
+    assert caught.value.hint == "did you mean 'requester_pays'?"
+
+
 def test_every_option_has_its_class():
-    public = {"region", "addressing_style", "project", "account_name"}
+    public = {
+        "region",
+        "addressing_style",
+        "project",
+        "account_name",
+        "anonymous",
+        "sse",
+        "storage_class",
+        "acl",
+        "checksum",
+    }
     known = {name for names in url.OPTIONS.values() for name in names}
     assert known == public | SECRET_OPTIONS | CONSENT_OPTIONS
     assert not public & (SECRET_OPTIONS | CONSENT_OPTIONS)
