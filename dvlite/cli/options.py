@@ -48,7 +48,15 @@ SECTIONS = (
     "Maintain",
 )  # each area lists its verbs by section
 _GLOB = frozenset("*?[")  # no name of a revision has them
-MEANT = {"track": "add", "import": "get", "download": "pull", "upload": "push", "switch": "checkout"}
+MEANT = {
+    "freeze": "stage freeze",
+    "unfreeze": "stage thaw",
+    "track": "add",
+    "import": "get",
+    "download": "pull",
+    "upload": "push",
+    "switch": "checkout",
+}
 MEANT |= {"run": "repro", "exp": "runs", "experiments": "runs", "reproduce": "repro", "provenance": "lineage"}
 MEANT |= {"undo": "checkout", "restore": "checkout", "reset": "checkout", "remove": "rm", "move": "mv", "list": "ls"}
 MEANT |= {"help": "--help", "version": "--version", "plots": "metrics", "prune": "cache prune", "unprotect": "checkout"}

@@ -210,6 +210,51 @@ def stage_add(*, force: bool, **words: Any) -> int:
     return run(lambda s: verb(s.repo(), new, force=force, stage=s.stage(), progress=s.progress), text="stage")
 
 
+@stage.command("remove", example="dvlite stage remove train", codes=(10, 11))
+@click.argument("names", nargs=-1, required=True, metavar="STAGE...")
+@NO_STAGE
+@NO_WAIT
+def stage_remove(names: tuple[str, ...]) -> int:
+    """Remove stages; their outputs and run records stay."""
+    from dvlite.commands.stage import stage_remove as verb
+
+    return run(lambda s: verb(s.repo(), names, stage=s.stage(), progress=s.progress), text="stage")
+
+
+@stage.command("rename", example="dvlite stage rename train fit", codes=(10, 11))
+@click.argument("name", metavar="STAGE")
+@click.argument("new", metavar="NAME")
+@NO_STAGE
+@NO_WAIT
+def stage_rename(name: str, new: str) -> int:
+    """Give a stage another name; it stays up to date."""
+    from dvlite.commands.stage import stage_rename as verb
+
+    return run(lambda s: verb(s.repo(), name, new, stage=s.stage(), progress=s.progress), text="stage")
+
+
+@stage.command("freeze", example="dvlite stage freeze train", codes=(10, 11))
+@click.argument("names", nargs=-1, required=True, metavar="STAGE...")
+@NO_STAGE
+@NO_WAIT
+def stage_freeze(names: tuple[str, ...]) -> int:
+    """Keep stages from running, whatever changes."""
+    from dvlite.commands.stage import stage_freeze as verb
+
+    return run(lambda s: verb(s.repo(), names, stage=s.stage(), progress=s.progress), text="stage")
+
+
+@stage.command("thaw", example="dvlite stage thaw train", codes=(10, 11))
+@click.argument("names", nargs=-1, required=True, metavar="STAGE...")
+@NO_STAGE
+@NO_WAIT
+def stage_thaw(names: tuple[str, ...]) -> int:
+    """Let frozen stages run again."""
+    from dvlite.commands.stage import stage_freeze as verb
+
+    return run(lambda s: verb(s.repo(), names, frozen=False, stage=s.stage(), progress=s.progress), text="stage")
+
+
 @stage.command("list", example="dvlite stage list", codes=(3, 10))
 def stage_list() -> int:
     """List the stages of all pipeline files."""

@@ -1,20 +1,23 @@
-"""`dvlite stage add` and `stage list`: the stages in the pipeline files."""
+"""`dvlite stage add`, `list`, `remove`, `rename`, `freeze` and `thaw`: the stages in the pipeline files, edited as text."""
 
 from __future__ import annotations
 
+import difflib
+import os
 import posixpath
 import shlex
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from importlib.resources import files
-from typing import ClassVar
+from typing import ClassVar, Literal
 
 from dvlite.errors import DvliteError, FormatError, PartlyDone, UsageError
 from dvlite.files import read_regular, write_atomic
 from dvlite.formats import lockfile, pipeline
+from dvlite.formats.lockfile import Lockfile
 from dvlite.formats.pipeline import FILE_NAME, PARAMS_FILE, STAGE_NAME
 from dvlite.formats.strict_yaml import Tree, load
-from dvlite.formats.yaml_edit import edit
+from dvlite.formats.yaml_edit import edit, rename
 from dvlite.paths import overlap
 from dvlite.pipeline import graph, stages
 from dvlite.pipeline.stages import Stage
@@ -23,7 +26,10 @@ from dvlite.repo import config_files
 from dvlite.repo.repository import Repo
 from dvlite.show import Show, count, quote, word
 from dvlite.workspace.add_checks import refuse_ignored
+from dvlite.workspace.path_args import stages_named
+from dvlite.workspace.sparse import is_glob
 
+Action = Literal["remove", "rename", "freeze", "thaw"]
 SCHEMA_FILE = f"{config_files.FOLDER}/schema.json"
 
 
@@ -72,6 +78,22 @@ class StageListResult:
             return None
         message = f"{count(self.unread, 'pipeline file')} could not be read"
         return PartlyDone(message, hint="correct what the warnings above name")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StageEditResult:
+    """Stages that were removed, renamed, frozen or thawed in their pipeline files; `unchanged`: they were frozen, or not, already."""
+
+    schema: ClassVar[str] = "dvlite.stage-edit/1"
+    action: Action
+    stages: tuple[str, ...]  # their addresses, with `rename` the new one
+    old: str | None = None  # the address before `rename`
+    unchanged: tuple[str, ...] = ()
+    files: tuple[str, ...] = ()  # that changed
+    freed: tuple[str, ...] = ()  # outputs that stay on disk, and that no stage makes any more
+    staged: tuple[str, ...] = ()
+    unstaged: tuple[str, ...] = ()
+    warnings: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -128,6 +150,124 @@ def stage_add(
         staged=staged,
         unstaged=() if staged else written,
     )
+
+
+def stage_remove(repo: Repo, names: Sequence[str], *, stage: bool = True, progress: Progress) -> StageEditResult:
+    """Takes stages out of their pipeline files and lockfiles; their outputs and run records stay."""
+    with repo.lock(progress):
+        chosen = _named(repo, names)
+        edits = _Edits(repo)
+        for one in chosen:
+            edits.set(one, (), None)
+            edits.lock(one.lockfile, {one.name: None})
+        outs = [out.path for one in chosen for out in one.outs if out.spec.cache and not is_glob(out.path)]
+        changed = (*edits.write(), *repo.forget_ignored(outs))
+        freed = tuple(path for path in outs if os.path.lexists(repo.root / path))
+        return replace(_edited(repo, "remove", chosen, changed, stage=stage), freed=freed)
+
+
+def stage_rename(repo: Repo, name: str, new: str, *, stage: bool = True, progress: Progress) -> StageEditResult:
+    """Gives a stage another name in its pipeline file and lockfile: it stays up to date. Its run records keep the old name.
+
+    Raises UsageError for a name that is taken, or that no stage can have.
+    """
+    _require_name(new)
+    with repo.lock(progress):
+        found = _named(repo, [name])
+        if len(found) > 1:
+            raise UsageError(f"{quote(name)} is several stages", hint="give the name of one")
+        one = found[0]
+        address = f"{one.folder}:{new}" if one.folder else new
+        if any(other.address == address for other in stages.load(repo.work_tree).stages):
+            raise UsageError(f"there is a stage {quote(address)} already", hint="choose another name")
+        edits = _Edits(repo)
+        edits.change(one.file, lambda data: rename(data, ("stages", one.name), new, repo.display(one.file)))
+        edits.lock(one.lockfile, {one.name: new})
+        result = _edited(repo, "rename", found, edits.write(), stage=stage)
+        return replace(result, stages=(address,), old=one.address)
+
+
+def stage_freeze(
+    repo: Repo, names: Sequence[str], *, frozen: bool = True, stage: bool = True, progress: Progress
+) -> StageEditResult:
+    """Sets `frozen: true` for stages, or with `frozen` False takes it out."""
+    with repo.lock(progress):
+        chosen = _named(repo, names)
+        edits = _Edits(repo)
+        for one in chosen:
+            edits.set(one, ("frozen",), frozen or None)
+        same = tuple(one.address for one in chosen if one.spec.frozen == frozen)
+        return replace(
+            _edited(repo, "freeze" if frozen else "thaw", chosen, edits.write(), stage=stage), unchanged=same
+        )
+
+
+def _edited(
+    repo: Repo, action: Action, chosen: Sequence[Stage], changed: tuple[str, ...], *, stage: bool
+) -> StageEditResult:
+    staged = repo.stage(changed, enabled=None if stage else False) if changed else ()
+    return StageEditResult(
+        action=action,
+        stages=tuple(one.address for one in chosen),
+        files=changed,
+        staged=staged,
+        unstaged=() if staged else changed,
+    )
+
+
+def _named(repo: Repo, names: Sequence[str]) -> list[Stage]:
+    """Returns the stages with these names or addresses, globs too. Raises UsageError for a name that no stage has."""
+    loaded = stages.load(repo.work_tree)
+    known = {one.address: one for one in loaded.stages}
+    chosen: dict[str, Stage] = {}
+    for name in names:
+        found = stages_named(repo, name, list(known))
+        if not found and loaded.broken:
+            raise loaded.broken[0]
+        if not found:
+            close = difflib.get_close_matches(name, known, n=1, cutoff=0.5)
+            hint = f"did you mean {close[0]}?" if close else "all stages: dvlite stage list"
+            raise UsageError(f"there is no stage {quote(name)}", hint=hint)
+        chosen |= {address: known[address] for address in found}
+    return list(chosen.values())
+
+
+class _Edits:
+    """Files of pipelines as they are going to be; none is written unless all can be."""
+
+    def __init__(self, repo: Repo) -> None:
+        self._repo = repo
+        self._changed: dict[str, bytes] = {}
+
+    def change(self, file: str, edited: Callable[[bytes], bytes]) -> None:
+        """Edits a file as it is by now."""
+        before = self._changed.get(file) or self._repo.work_tree.read(file) or b""
+        after = edited(before)
+        if after != before:
+            self._changed[file] = after
+
+    def set(self, stage: Stage, key: tuple[str, ...], value: Tree) -> None:
+        """Sets a key of a stage, or removes it with None; without a key, the stage."""
+        shown = self._repo.display(stage.file)
+        self.change(stage.file, lambda data: edit(data, ("stages", stage.name, *key), value, shown))
+
+    def lock(self, file: str, names: Mapping[str, str | None]) -> None:
+        """Renames entries of a lockfile, or drops those whose new name is None."""
+        if self._repo.work_tree.read(file) is None:
+            return
+
+        def edited(data: bytes) -> bytes:
+            entries = lockfile.parse(data, self._repo.display(file)).stages
+            kept = [(entry, names.get(entry.name, entry.name)) for entry in entries]
+            return lockfile.dump(Lockfile(tuple(replace(entry, name=name) for entry, name in kept if name is not None)))
+
+        self.change(file, edited)
+
+    def write(self) -> tuple[str, ...]:
+        """Writes the files, and returns them."""
+        for file, data in self._changed.items():
+            write_atomic(self._repo.root / file, data)
+        return tuple(self._changed)
 
 
 def stage_list(repo: Repo, *, progress: Progress) -> StageListResult:
@@ -239,10 +379,7 @@ def _with_stage(data: bytes, new: NewStage, tree: dict[str, Tree], shown: str) -
 
 def _check(repo: Repo, file: str, name: str, data: bytes) -> None:
     """Raises UsageError if the file as it would be is wrong, or does not go with what else there is."""
-    if STAGE_NAME.fullmatch(name) is None:
-        raise UsageError(
-            f"{quote(name)} cannot be the name of a stage", hint="use letters, digits, '_' and '-', at most 100"
-        )
+    _require_name(name)
     try:
         specs = pipeline.parse(data, file).stages
         own = stages.bind(file, specs)
@@ -261,6 +398,13 @@ def _check(repo: Repo, file: str, name: str, data: bytes) -> None:
         graph.build(everything)
     except FormatError as error:
         raise _in_words(error) from None
+
+
+def _require_name(name: str) -> None:
+    if STAGE_NAME.fullmatch(name) is None:
+        raise UsageError(
+            f"{quote(name)} cannot be the name of a stage", hint="use letters, digits, '_' and '-', at most 100"
+        )
 
 
 def _in_words(error: FormatError) -> UsageError:

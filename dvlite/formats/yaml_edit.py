@@ -64,6 +64,16 @@ def edit(data: bytes, path: Path, value: Tree, where: str, *, foreign: bool = Fa
     return _top(text, document) + dump(tree)
 
 
+def rename(data: bytes, path: Path, new: str, where: str) -> bytes:
+    """Returns the document with the last key of `path` called `new`; all else stays as it is. Raises FormatError where that cannot be done."""
+    load(data, where)
+    text = data.decode("utf-8").removeprefix("\ufeff")
+    entry = _entries(text)[path]
+    edited = f"{text[: entry.key]}{new}{text[entry.colon :]}".encode()
+    load(edited, where)
+    return edited
+
+
 def _with(tree: dict[str, Tree], path: Path, value: Tree, *, removes: bool) -> dict[str, Tree]:
     """Returns a copy of the tree with one value set or removed; a mapping that became empty goes too."""
     key, *rest = path

@@ -138,7 +138,7 @@ class _Upstream:
         shown = runs if self._show.verbose else runs[:_PARAMS]
         texts = [f"{short_values(run.params)} ({printable(run.name)})" for run in shown]
         texts += [f"{len(runs) - len(shown):,} more with -v"] if len(shown) < len(runs) else []
-        yield from ["  ".join(texts)] if sum(map(len, texts)) <= _LINE else texts
+        yield from ["  ".join(texts)] if texts and sum(map(len, texts)) <= _LINE else texts
 
     def _results(self, run: LineageRun) -> Iterator[str]:
         """Yields the metrics of the run; without any, those of runs that read its outputs, as an evaluation does."""

@@ -126,7 +126,7 @@ def test_replacing_a_stage_keeps_the_comments_beside_what_stays(project):
         (["x", "-o", "."], "cannot be an output"),
         (["x", "-o", ".git/hooks/x"], "could be taken for '.git'"),
         (["x", "-o", "dvlite.lock"], "cannot be an output"),
-        (["x", "-m", "m.csv"], "'m.csv' is not YAML, JSON or TOML"),
+        (["x", "-m", "m.txt"], "'m.txt' is not YAML, JSON, TOML or CSV"),
         (["x", "-e", "A"], "'A' is not NAME=VALUE"),
         (["x", "-e", "A-B=1"], "'A-B' cannot be the name of a variable"),
         (["x", "-c", "a b"], "'a b' cannot be the name of a package"),
@@ -228,3 +228,53 @@ def test_no_command_of_a_pipeline_file_runs(project):
     for words in (["stage", "list"], ["stage", "add", "x", "--", "touch", "PWNED"], ["params", "diff"], ["metrics", "show"], ["metrics", "diff"]):  # fmt: skip
         project.dvlite(*words)
     assert not project.has("PWNED")
+
+
+EDITED = """\
+# top
+stages:
+  # first
+  prep: {cmd: "echo 1 > p", outs: [p]}  # flow
+  train:  # the model
+    cmd: cp p m
+    deps: [p]
+    outs: [m]
+"""
+
+
+def test_stages_are_renamed_frozen_and_removed_as_text(pipeline):
+    pipeline.write("dvlite.yaml", EDITED)
+    pipeline.dvlite("repro")
+    pipeline.commit("Run")
+    said = pipeline.json("stage", "rename", "train", "fit")
+    assert (said["old"], said["stages"], said["staged"]) == ("train", ["fit"], ["dvlite.yaml", "dvlite.lock"])
+    renamed = EDITED.replace("train:", "fit:")
+    assert pipeline.read("dvlite.yaml").decode() == renamed
+    assert pipeline.is_up_to_date(), "the entry of the lockfile went along"
+    pipeline.commit("Rename")
+    pipeline.dvlite("verify")
+    pipeline.dvlite("stage", "freeze", "prep", "fit")
+    assert (
+        pipeline.read("dvlite.yaml").decode()
+        == renamed.replace("outs: [p]}", "outs: [p], frozen: true}") + "    frozen: true\n"
+    )
+    assert pipeline.json("stage", "freeze", "f*")["unchanged"] == ["fit"]
+    pipeline.dvlite("stage", "thaw", "prep", "fit")
+    assert pipeline.read("dvlite.yaml").decode() == renamed
+    assert pipeline.json("stage", "remove", "prep")["freed"] == ["p"]
+    assert "prep" not in pipeline.read("dvlite.yaml").decode() + pipeline.lock().decode()
+    assert "# the model" in pipeline.read("dvlite.yaml").decode()
+    assert pipeline.read(".gitignore") == b"/m\n"
+    assert pipeline.is_up_to_date()
+
+
+def test_stage_that_is_not_there_or_a_name_that_is_taken_changes_nothing(pipeline):
+    pipeline.write("dvlite.yaml", EDITED)
+    for words in (
+        ("rename", "train", "prep"),
+        ("rename", "train", "a b"),
+        ("rename", "*", "x"),
+        ("remove", "train", "trian"),
+    ):
+        pipeline.dvlite("stage", *words, code=2)
+    assert pipeline.read("dvlite.yaml").decode() == EDITED
