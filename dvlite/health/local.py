@@ -8,19 +8,19 @@ from __future__ import annotations
 import contextlib
 import os
 from collections.abc import Collection, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from dvlite import files
 from dvlite.errors import DvliteError
 from dvlite.formats import manifest, tombstone
-from dvlite.formats.snapshot import VersionId
+from dvlite.formats.snapshot import Version, VersionId
 from dvlite.health import worktree
 from dvlite.health.findings import Depth, Health, NotChecked
 from dvlite.health.needs import LostIn, NeededVersion, name_lost, needed_here, sized
 from dvlite.health.sources import from_remote, from_workspace, is_missing, missing_files, opened, remote_names
 from dvlite.health.worktree import WorktreeCheck
-from dvlite.oid import MANIFEST, Digest, digest_bytes
+from dvlite.oid import FILE, MANIFEST, Digest, digest_bytes
 from dvlite.progress import Progress
 from dvlite.repo.open_stores import open_remote
 from dvlite.repo.repository import Repo
@@ -28,6 +28,7 @@ from dvlite.runs import check as runs_check
 from dvlite.runs import sync
 from dvlite.runs.index import NAME, forget
 from dvlite.runs.records import open_records
+from dvlite.share.needs import gather
 from dvlite.show import word
 from dvlite.store import check_cache, pack
 from dvlite.store.cache import Cache
@@ -113,9 +114,16 @@ def _close(repo: Repo, checked: LocalCheck, progress: Progress) -> None:
     """Finds what versions need and neither the cache nor a remote has, and what the cache had and has no more."""
     health, cache = checked.health, checked.cache.cache
     checked.needed = needed_here(repo, cache, health, progress)
+    unfinished = load_unfinished(_unfinished(repo))
+    if bad := {digest for _, digest in checked.cache.damaged | unfinished}:
+        with contextlib.suppress(DvliteError):  # said already: the same records and history are read
+            left_by_runs = gather(repo, progress, fetched=False).files
+            for digest in left_by_runs & bad:
+                version = Version("", FILE, digest, -1)
+                checked.needed.setdefault(version.id, NeededVersion(version))
     holder = CacheHolder(checked.cache)
     gone = lost(sized(checked.needed.values()), holder)
-    unfinished = {each for each in load_unfinished(_unfinished(repo)) if each[1] in gone.nodes | gone.files}
+    unfinished = {each for each in unfinished if each[1] in gone.nodes | gone.files}
     damaged = {digest for _, digest in checked.cache.damaged | unfinished}
     elsewhere = Lost(gone.nodes - damaged, gone.files - damaged)
     if elsewhere:
@@ -126,7 +134,8 @@ def _close(repo: Repo, checked: LocalCheck, progress: Progress) -> None:
     checked.lost = Lost((gone.nodes & damaged) | elsewhere.nodes, (gone.files & damaged) | elsewhere.files)
     if checked.lost:
         names = name_lost(repo, checked.lost, checked.needed.values(), holder, verb="dvlite pull")
-        health.lost = {(each.path, each.oid): each for each in names}
+        fix = "dvlite fsck --repair     brings it from a remote that has it"  # what no path names
+        health.lost = {(each.path, each.oid): each if each.path else replace(each, fix=fix) for each in names}
 
 
 def _nowhere(

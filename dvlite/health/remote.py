@@ -25,7 +25,7 @@ from dvlite.repo.revisions import Scope
 from dvlite.repo.tracked_paths import Tracked
 from dvlite.runs import sync
 from dvlite.runs.records import open_records
-from dvlite.share.needs import named_versions
+from dvlite.share.needs import gather, named_versions
 from dvlite.show import count
 from dvlite.store import batch, check_remote, repair
 from dvlite.store.cache import Cache
@@ -114,6 +114,9 @@ def _look(
     chosen = reading.choose(check.packs) if is_reading else [name for name in check.packs if name in (only or ())]
     if not check.found.stopped:
         check_remote.read_packs(check, chosen, reading.read)
+    if check.found.damages or not catalog.condemned.isdisjoint(catalog.packs):
+        with contextlib.suppress(DvliteError):  # what cannot be read here: `dvlite fsck` says it
+            check.left_by_runs = gather(repo, progress, fetched=False).files
     check_remote.close(check)
     if is_reading and not check.found.stopped:
         bad = set(check.found.bad_packs)
@@ -179,7 +182,9 @@ def _name(repo: Repo, result: RemoteLook, progress: Progress) -> None:
     if check.lost:
         verb = "dvlite push     in a clone that has the data"
         names = name_lost(repo, check.lost, result.needed.values(), RemoteHolder(check), verb=verb)
-        health.lost = {(each.path, each.oid): each for each in _given_up(check, names)}
+        fix = "dvlite fsck --remote --repair     in the clone of that run: this is its log, or what else it left"
+        those = (each if each.path else replace(each, fix=fix) for each in names)
+        health.lost = {(each.path, each.oid): each for each in _given_up(check, those)}
     for digest, roots in check.lost_snapshots.items():
         bodies = [body for each in roots if (body := check.roots[each][1]) is not None]
         oid = f"snapshot:{digest.hex()}"
@@ -261,6 +266,9 @@ def mend(
         except DvliteError as error:
             return [NotChecked(what=f"a repair of {name}", why=error.message, hint=error.hint)]
         repair.replace_objects(first.check, cache, others)
+        with contextlib.suppress(DvliteError):  # they say which logs are needed
+            if repo.config.project is not None:
+                sync.receive(remote, open_records(repo, progress), repo.config.project)
         _mend_runs(repo, remote, first, progress)
         repair.claim_again(first.check)
         again = look_again(repo, remote, cache, first.check.found.bad_packs, progress)

@@ -6,6 +6,7 @@ import contextlib
 import os
 import stat
 from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import replace
 
 from dvlite import files
 from dvlite.errors import DvliteError
@@ -16,6 +17,7 @@ from dvlite.oid import MANIFEST, Digest, digest_bytes, digest_path
 from dvlite.progress import Progress
 from dvlite.repo.open_stores import open_remote
 from dvlite.repo.repository import Repo
+from dvlite.runs.logs import size_on
 from dvlite.store import fetch
 from dvlite.store.cache import Cache
 from dvlite.store.cache_writer import Writer
@@ -64,7 +66,10 @@ def from_remote(catalog: Catalog, cache: Cache, wanted: LostIn, progress: Progre
         if kind == MANIFEST and not _has_listing(cache, listing):
             with contextlib.suppress(DvliteError):
                 fetch.fetch_nodes(catalog, cache, [listing])
-    needs = missing_files(cache, wanted)
+    needs = [
+        need if need.size_bytes >= 0 else replace(need, size_bytes=size_on(catalog, need.digest) or 0)
+        for need in missing_files(cache, wanted)
+    ]
     with contextlib.suppress(DvliteError):
         fetch.run(catalog, cache, needs, progress)
         return

@@ -44,7 +44,7 @@ def _fetch(repo: Repo, cache: Cache, digest: Digest, name: str, by: str, progres
     with opened:
         progress.start(f"looking at {opened.store.label}")
         catalog = Catalog(opened, progress, to_read=True).look()
-        size_bytes = _size(catalog, digest)
+        size_bytes = size_on(catalog, digest)
         if size_bytes is not None and size_bytes > MOST_BYTES:
             raise ObjectCorrupt(f"{name} has {size_text(size_bytes)}: more than dvlite keeps")
         cache.create()
@@ -56,7 +56,8 @@ def _fetch(repo: Repo, cache: Cache, digest: Digest, name: str, by: str, progres
     cache.refresh()
 
 
-def _size(catalog: Catalog, digest: Digest) -> int | None:
+def size_on(catalog: Catalog, digest: Digest) -> int | None:
+    """Returns the size of a file in bytes, as a remote says it; None if it is not there."""
     places = catalog.locations(digest, (KIND_FILE,))
     if places:
         return places[0].record.raw_length

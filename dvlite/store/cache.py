@@ -233,12 +233,12 @@ class Cache:
         return size_bytes is None or size == size_bytes
 
     def is_sound(self, digest: Digest, size_bytes: int) -> bool:
-        """Returns whether a file's bytes are here and right, by reading them: asked before another copy of them is removed."""
+        """Returns whether a file's bytes are here and right, by reading them: asked before another copy of them is removed. A size of -1, of a small file, is not known."""
         if digest in self.purged:
             return False
         try:
             if self.has_packed(digest, _FILE_KINDS):
-                return len(self.read(digest, _FILE_KINDS)) == size_bytes
+                return size_bytes in (-1, len(self.read(digest, _FILE_KINDS)))
             with self.open_verified(digest, size_bytes):
                 return True
         except (ObjectMissing, ObjectCorrupt):

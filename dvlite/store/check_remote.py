@@ -18,7 +18,7 @@ from dvlite.errors import FormatError, LaterVersion, ObjectCorrupt, ObjectMissin
 from dvlite.formats import recipe, root, store_config
 from dvlite.formats.root import Root, RootName
 from dvlite.formats.snapshot import Version, VersionId
-from dvlite.oid import Digest, digest_bytes
+from dvlite.oid import FILE, Digest, digest_bytes
 from dvlite.progress import Progress
 from dvlite.store import index, snapshots
 from dvlite.store.cache import Cache
@@ -83,6 +83,8 @@ class RemoteState:
     lost: Lost = field(default_factory=Lost)
     nowhere: Lost = field(default_factory=Lost)  # what of that is not even in condemned packs that stand
     lost_snapshots: dict[Digest, list[str]] = field(default_factory=dict)  # and the roots that name them
+    left_by_runs: frozenset[Digest] = frozenset()  # logs, diffs and outputs, which no root names
+    indexed: dict[Segment, Index] = field(default_factory=dict)  # as they stand there, right or wrong
 
     def bad(self, name: Digest, reason: str) -> None:
         """Notes a pack that must not be relied on, here and by the next push."""
@@ -105,6 +107,7 @@ def look(check: RemoteState) -> None:
     for name in catalog.misnamed():
         check.found.note(name, "damaged", "its bytes are not the ones that its name promises")
     rows = IndexRows(catalog.indexes())
+    check.indexed = rows.segments
     for name in catalog.damaged:
         check.found.note(name, "damaged", "it is not what its name says")
     _footers(check, rows)
@@ -329,6 +332,11 @@ def _roots(check: RemoteState) -> None:
                     )
         except (ObjectMissing, ObjectCorrupt, FormatError, ObjectAbsent):
             check.lost_snapshots[digest] = [each for each, _ in named_by]
+    for digest in check.left_by_runs:  # as far as it was sent: an index names it
+        places = (place for segment in check.indexed.values() for place in segment.find(digest, (KIND_FILE,)))
+        if (place := next(places, None)) is not None:
+            version = Version("", FILE, digest, place.record.raw_length)
+            check.claims.setdefault(version.id, ClaimedVersion(version))
 
 
 def _body(check: RemoteState, name: str) -> Root | None:

@@ -22,7 +22,7 @@ from tests.commands.project import Project, tree
 from tests.copies import copy_of
 from tests.trees import noise
 
-PIPELINE = "stages:\n  train:\n    cmd: cat data/1 > model.txt; cp data/large big.bin\n    deps: [data/1, data/large]\n    outs: [model.txt, big.bin]\n"
+PIPELINE = "stages:\n  train:\n    cmd: echo trained; cat data/1 > model.txt; cp data/large big.bin\n    deps: [data/1, data/large]\n    outs: [model.txt, big.bin]\n"
 KINDS = ("flipped", "cut", "emptied", "missing", "swapped", "stale", "foreign")
 
 
@@ -66,6 +66,7 @@ class Stored:
         for name in mine:
             if name.startswith("data/") or name in {"model.txt", "big.bin"}:
                 assert mine[name] == theirs[name]
+        assert "trained" in colleague.dvlite("runs", "show", "last", "--log").stdout
 
 
 @pytest.fixture
@@ -161,7 +162,7 @@ def outcome_of(result):
     if states <= {"repaired", "ignored"}:
         return "healed" if "repaired" in states else "ignored"
     for each in result["lost"]:
-        assert each["state"] == "repaired" or (each["who"] and each["fix"]), each
+        assert each["state"] == "repaired" or ((each["who"] or not each["path"]) and each["fix"]), each
     return "said"
 
 
@@ -317,6 +318,20 @@ def test_what_is_lost_is_named_with_who_may_have_it_and_how_it_is_made_again(sto
     shown = stored.dvlite("fsck", code=13).stdout
     assert "who may still have it: Test User" in shown
     assert "dvlite repro train" in shown
+
+
+def test_a_damaged_log_is_brought_back_wherever_it_was(stored, tmp_path):
+    """No version names it."""
+    for store, flags in ((stored.cache, ()), (stored.origin, ("--remote", "origin"))):
+        path = next(path for path in stored.objects(store, "packs") if b"trained\n" in path.read_bytes())
+        damaged = path.read_bytes().replace(b"trained\n", b"tRained\n")
+        path.chmod(0o644)
+        path.write_bytes(damaged)
+        healed = stored.fsck(*flags, "--deep", "--repair", code=1)
+        assert {each["state"] for each in healed["lost"]} == {"repaired"}
+        stored.dvlite("gc", *flags, "--yes", "--grace", "0s")
+    shutil.rmtree(stored.cache)
+    assert "trained" in stored.dvlite("runs", "show", "last", "--log").stdout
 
 
 def test_what_is_not_ours_on_a_remote_is_left_alone(stored):
