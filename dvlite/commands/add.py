@@ -19,7 +19,7 @@ from dvlite.repo.tracked_paths import Tracked, Unusable
 from dvlite.show import Show, quote, some
 from dvlite.store.cache_writer import Writer
 from dvlite.workspace import sparse
-from dvlite.workspace.add_checks import is_output, refuse_broken, refuse_untrackable, tracked_above
+from dvlite.workspace.add_checks import is_output, refuse_broken, refuse_untrackable, tracked_above, twin_warnings
 from dvlite.workspace.adder import AddedPath, Adder, AddTarget
 from dvlite.workspace.path_args import warning_of
 from dvlite.workspace.workspace import Workspace
@@ -78,6 +78,7 @@ def add(
         if broken:
             refuse_broken(broken, fresh)
         refuse_untrackable(repo, fresh, tracked)
+        twins = twin_warnings(fresh, tracked)
         repo.ensure_ignored([target.path for target in targets], write=False)
         cache = open_cache(repo)
         work = Workspace(repo, cache, progress)
@@ -85,6 +86,7 @@ def add(
         left_out: list[DvliteError] = [
             error for error in broken if update and isinstance(error, Unusable) and not is_lockfile(error.file)
         ]
+        adder.warnings += twins
         adder.warnings += [warning_of(error) for error in broken if error not in left_out]
         with Writer(cache) as writer:
             results: list[AddedPath | None] = []

@@ -32,6 +32,7 @@ from dvlite.store import check_round
 from dvlite.store.object_store import ObjectAbsent
 from dvlite.store.remote import open_store
 from dvlite.store.retry import RetryBudget
+from dvlite.workspace.add_checks import kept_by_git
 
 _PACKAGES = (
     "blake3",
@@ -245,8 +246,7 @@ def _pointers(repo: Repo) -> Iterator[DoctorLine]:
         yield DoctorLine(topic="pointers", text=filtered.message, level="problem", fix=filtered.hint)
     size = size_text(sum(item.pointer.size_bytes for item in tracked))
     yield DoctorLine(topic="pointers", text=f"{len(tracked)} tracked path{'s' * (len(tracked) != 1)}, {size}")
-    known = set(repo.git.tracked_under([item.path for item in tracked]))
-    for path in sorted(known):
+    for path in sorted(kept_by_git(repo, [item.path for item in tracked])):
         text = f"git tracks {quote(repo.display(path))}, which dvlite tracks too"
         yield DoctorLine(
             topic="pointers", text=text, level="problem", fix=f"git rm -r -q --cached {word(repo.display(path))}"

@@ -16,10 +16,10 @@ from dvlite.files import TEMP_PATTERN, TEMP_PREFIX, read_regular, write_atomic
 from dvlite.show import quote, word
 
 FILE_NAME = ".dvliteignore"
-BUILT_IN = frozenset({b".DS_Store", b"Thumbs.db", b"desktop.ini", b"__pycache__", b".ipynb_checkpoints"})
+BUILT_IN = frozenset({b".DS_Store", b"Thumbs.db", b"desktop.ini", b"__pycache__", b".ipynb_checkpoints", b".git"})
 TEMPLATE = """\
 # Files that dvlite leaves out, in the syntax of .gitignore, relative to this folder. Always left out:
-# .DS_Store, Thumbs.db, desktop.ini, __pycache__, .ipynb_checkpoints (take one back in with a line like !.DS_Store)
+# .DS_Store, Thumbs.db, desktop.ini, __pycache__, .ipynb_checkpoints (take one back in with a line like !.DS_Store), .git
 """
 TEMPORARY = [
     TEMP_PATTERN.encode(),

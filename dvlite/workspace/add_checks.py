@@ -5,8 +5,9 @@ from __future__ import annotations
 import contextlib
 import os
 import re
+import unicodedata
 from array import array
-from collections.abc import Container, Mapping, Sequence
+from collections.abc import Container, Iterable, Mapping, Sequence
 from itertools import islice
 from operator import ne
 
@@ -14,7 +15,7 @@ from dvlite.errors import DvliteError, UsageError
 from dvlite.formats.pointer import SUFFIX
 from dvlite.git.output import is_lockfile
 from dvlite.paths import ancestors
-from dvlite.repo import attributes
+from dvlite.repo import attributes, ignore
 from dvlite.repo.repository import Repo
 from dvlite.repo.tracked_paths import Tracked, Unusable, why_untrackable
 from dvlite.show import quote, word
@@ -29,6 +30,10 @@ _NOT_EVERYWHERE = tuple(
         (
             rb"(?i)[\0/](?:con|prn|aux|nul|com[0-9]|lpt[0-9])(?:\.[^/\0]*)?(?=[/\0])",
             "is the name of a device on Windows",
+        ),
+        (
+            rb"[\0/]\.dvliteignore(?=\0)",
+            "is data like any other file: only the .dvliteignore at the top of the repository counts",
         ),
     )
 )
@@ -120,14 +125,28 @@ def _refuse_tracked_around(repo: Repo, path: str, tracked: Mapping[str, Tracked]
 
 
 def _refuse_in_git(repo: Repo, paths: Sequence[str]) -> None:
-    in_git = repo.git.tracked_under(paths)
+    in_git = kept_by_git(repo, paths)
     if in_git:
         shown = repo.display(in_git[0])
+        hint = f"git rm -r -q --cached {word(shown)}   then add it again; its data stays"
+        if in_git[0] not in paths:
+            hint += f"\nor leave it to git: echo {word('/' + in_git[0])} >> {word(repo.display(ignore.FILE_NAME))}"
         raise UsageError(
             f"cannot track {quote(shown)}: git tracks it already"
             + (f" (and {len(in_git) - 1} more)" if len(in_git) > 1 else ""),
-            hint=f"git rm -r -q --cached {word(shown)}   then add it again; its data stays",
+            hint=hint,
         )
+
+
+def kept_by_git(repo: Repo, paths: Sequence[str]) -> list[str]:
+    """Returns the files that git tracks and that would be data of `paths`: `.dvliteignore` may leave some to git."""
+    rules, given = repo.work_tree.ignore_rules, set(paths)
+
+    def is_data(name: str) -> bool:
+        folder = next((above for above in (name, *ancestors(name)) if above in given), "")
+        return name in given or not rules.leaves_out(name, folder)
+
+    return [name for name in repo.git.tracked_under(paths) if is_data(name)]
 
 
 def refuse_ignored(repo: Repo, files: Sequence[str], cannot: str) -> None:
@@ -160,9 +179,8 @@ def portable_warnings(paths: list[bytes]) -> list[str]:
                 )
             ]
             warnings.append(f"{quote(os.fsdecode(name))} {reason}")
-    if joined != joined.lower() and (pair := _differ_in_case(paths)):
-        one, other = (quote(os.fsdecode(path)) for path in pair)
-        warnings.append(f"{one} and {other} differ only in case: macOS and Windows cannot hold both")
+    if (joined != joined.lower() or not joined.isascii()) and (pair := _twins(paths)):
+        warnings.append(_twin_warning(*pair))
     with contextlib.suppress(UnicodeDecodeError):
         joined.decode("utf-8")
         return warnings
@@ -170,17 +188,37 @@ def portable_warnings(paths: list[bytes]) -> list[str]:
     return [*warnings, f"{quote(os.fsdecode(broken))} is not UTF-8: macOS and Windows cannot hold it"]
 
 
-def _differ_in_case(paths: list[bytes]) -> tuple[bytes, bytes] | None:
-    """Returns two paths that are one on a system that ignores case; hashes first, for a million paths."""
-    hashes = sorted(array("q", (hash(path.lower()) for path in paths)))
+def twin_warnings(fresh: Sequence[str], tracked: Iterable[str]) -> list[str]:
+    """Returns a warning for each new path that some other system takes for another tracked path."""
+    seen: dict[str | bytes, str] = {}
+    for path in (*tracked, *fresh):
+        seen.setdefault(_folded(os.fsencode(path)), path)
+    pairs = ((seen[_folded(os.fsencode(path))], path) for path in fresh)
+    return [_twin_warning(os.fsencode(other), os.fsencode(path)) for other, path in pairs if other != path]
+
+
+def _twins(paths: list[bytes]) -> tuple[bytes, bytes] | None:
+    """Returns two paths that are one on a system that ignores case or composes letters; hashes first, for a million paths."""
+    hashes = sorted(array("q", map(hash, map(_folded, paths))))
     if all(map(ne, hashes, islice(hashes, 1, None))):
         return None
-    seen: dict[bytes, bytes] = {}
+    seen: dict[str | bytes, bytes] = {}
     for path in paths:
-        other = seen.setdefault(path.lower(), path)
+        other = seen.setdefault(_folded(path), path)
         if other is not path:
             return other, path
     return None
+
+
+def _folded(path: bytes) -> str | bytes:
+    return path.lower() if path.isascii() else unicodedata.normalize("NFC", os.fsdecode(path)).casefold()
+
+
+def _twin_warning(one: bytes, other: bytes) -> str:
+    both = f"{quote(os.fsdecode(one))} and {quote(os.fsdecode(other))}"
+    if os.fsdecode(one).lower() == os.fsdecode(other).lower():
+        return f"{both} differ only in case: macOS and Windows cannot hold both"
+    return f"{both} differ only in how letters are composed (Unicode NFC and NFD): macOS cannot hold both"
 
 
 def _undecodable(path: bytes) -> bool:

@@ -96,6 +96,11 @@ class Adder:
         rows = work.stat_rows(path)
         snapshot = identify(scan, rows, work.progress, reader, must_have=work.cache.has_file)
         self.shares_blocks |= reader.shares_blocks
+        if reader.lfs_pointers:
+            shown, number = work.repo.display(path), count(reader.lfs_pointers, "Git LFS pointer")
+            self.warnings.append(
+                f"{quote(shown)} has {number} in place of data: git lfs pull there, then dvlite add {word(shown)}"
+            )
         if work.cache.purged:
             self._refuse_purged(path, snapshot)
         new = self._pointer(target, snapshot, writer)

@@ -11,6 +11,8 @@ from dvlite.store.cache import Cache
 from dvlite.store.cache_writer import Writer
 from dvlite.store.pack import KIND_FILE
 
+_LFS = b"version https://git-lfs.github.com/spec/v1\n"
+
 
 class CachingReader:
     """A reader that puts what it reads into the cache. `near` is a folder on the workspace's disk."""
@@ -24,10 +26,12 @@ class CachingReader:
         self.large = writer.put_large
         self.shares_blocks = False
         self.duplicates = 0  # small files whose content the cache had already
+        self.lfs_pointers = 0  # small files that stand for data that Git LFS has
 
     def small(self, raw: bytes) -> Digest:
         digest = digest_bytes(raw)
         self.duplicates += not self._writer.put(KIND_FILE, digest, raw)
+        self.lfs_pointers += raw.startswith(_LFS)
         return digest
 
     def expect(self, sizes: Sequence[int]) -> None:

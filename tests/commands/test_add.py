@@ -401,3 +401,42 @@ def test_update_that_leaves_out_a_path_it_cannot_read_says_so_by_its_exit_code(p
     done = project.dvlite("add", "-u", code=3)
     assert "Added b" in done.stdout
     assert "a.dvlite" in done.stderr
+
+
+def test_a_file_that_git_keeps_inside_data_is_left_to_git_if_the_user_says_so(project):
+    project.write("data/README.md", "read me")
+    project.commit("Read me")
+    project.write("data/a", "1")
+    hint = project.dvlite("add", "data", code=2).stderr.splitlines()[-1]
+    assert hint == "hint: or leave it to git: echo /data/README.md >> .dvliteignore"
+    with (project.root / ".dvliteignore").open("a") as file:
+        file.write("/data/README.md\n")
+    assert project.json("add", "data")["paths"][0]["files"] == 1
+    project.commit("Data")
+    assert project.is_clean()
+    assert project.json("verify")["findings"] == []
+    assert not [line for line in project.json("doctor")["lines"] if line["topic"] == "pointers" and line["fix"]]
+    (project.root / "data" / "a").unlink()
+    project.dvlite("checkout")
+    assert project.read("data/README.md") == b"read me"
+
+
+def test_add_warns_of_what_is_not_what_it_seems(project):
+    project.write("ds/.git/HEAD", "ref: refs/heads/main\n")
+    project.write("ds/w.bin", "version https://git-lfs.github.com/spec/v1\noid sha256:00\nsize 1\n")
+    project.write("ds/.dvliteignore", "*.tmp")
+    added = project.json("add", "ds")
+    assert added["paths"][0]["left_out"] == {".git": 1}
+    assert len(added["warnings"]) == 2
+    assert "1 Git LFS pointer in place of data" in " ".join(added["warnings"])
+    assert "'ds/.dvliteignore'" in " ".join(added["warnings"]) or "'.dvliteignore'" in " ".join(added["warnings"])
+
+
+def test_paths_that_another_system_takes_for_one_are_named(project):
+    for name in ("model", "Model", "e\u0301", "\u00e9", "d/e\u0301", "d/\u00e9"):
+        project.write(name, name)
+    project.dvlite("add", "model", "e\u0301")
+    assert "differ only in case" in project.dvlite("add", "Model").stderr
+    assert "NFC and NFD" in project.dvlite("add", "\u00e9").stderr
+    assert "NFC and NFD" in project.dvlite("add", "d").stderr
+    assert project.dvlite("add", "-u").stderr == ""
