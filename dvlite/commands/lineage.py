@@ -20,10 +20,11 @@ from dvlite.oid import MANIFEST, Oid, format_oid, parse_oid
 from dvlite.progress import Progress
 from dvlite.repo.repository import Repo
 from dvlite.runs.history import LineageCommit, describe_commits
+from dvlite.runs.index import RunIndex
 from dvlite.runs.names import find_stage, name_of
-from dvlite.runs.queries import Artefact, RunIO
-from dvlite.runs.schema import METRIC, PARAM
-from dvlite.runs.upstream import upstream_params
+from dvlite.runs.queries import Artefact, RunIO, RunQueries
+from dvlite.runs.schema import METRIC, PARAM, RunRow
+from dvlite.runs.upstream import upstream_params, upstream_runs
 from dvlite.show import printable, quote
 from dvlite.workspace.changes import Counts, FileChange
 
@@ -71,6 +72,7 @@ class LineageOutput:
     status: str
     start: str
     commit: LineageCommit | None = None
+    edits: bool = False  # it ran with changes to the files of that commit
     values: Mapping[str, Any] = field(default_factory=dict)
 
 
@@ -155,6 +157,7 @@ def lineage_find(
 ) -> LineageFindResult:
     """Lists the outputs of runs that match all terms (`lr=0.01`, `metric.acc>0.9`, `tag=prod`), newest first.
 
+    A metric with a `path` also finds what the run with that metric was made from: the metrics of an evaluation are results of the model.
     Keys are `param.NAME`, `metric.NAME`, `env.NAME`, a bare NAME (a parameter, else a metric), `tag`, `stage`, `status`, `commit` and
     `path` (of the output; * and ? are wildcards). Raises UsageError for a malformed term.
     """
@@ -165,17 +168,23 @@ def lineage_find(
         if filters.stage is not None and index.count_runs():
             filters = replace(filters, stage=find_stage(index, filters.stage))
         rows = index.find(replace(filters, limit=None if limit is None or query.paths else limit + 1))
+        measured = {row.oid: row.oid for row in rows}  # a run -> the one that has the values asked for
+        if query.paths and any(condition.space == METRIC for condition in filters.conditions):
+            rows += _upstream(provenance.queries, index, measured)
+            rows.sort(key=lambda row: row.id, reverse=True)
         runs = provenance.runs([row.oid for row in rows], inputs=False)
         matching = {
             row: outputs
             for row in rows
-            if (outputs := [output for output in runs[row.oid].outputs if query.matches(output.path)])
+            if row.origin not in measured  # else its outputs are listed already, as those of the run that made them
+            and (outputs := [output for output in runs[row.oid].outputs if query.matches(output.path)])
         }
         shown = list(matching)[:limit]
         provenance.read_commits(row.oid for row in shown)
-        commits = {row.oid: provenance.commit_of_run(row.oid) or row.code for row in shown}
+        named = {row.oid: provenance.commit_of_run(row.oid) for row in shown}
+        commits = {row.oid: named[row.oid] or row.code for row in shown}
         described = describe_commits(context.git, filter(None, commits.values()), provenance.queries)
-        values = _values(context, [row.oid for row in shown], {space for space, _ in query.keys})
+        values = _values(context, [measured[row.oid] for row in shown], {space for space, _ in query.keys})
         return LineageFindResult(
             asked=tuple(asked),
             found=tuple(
@@ -189,7 +198,8 @@ def lineage_find(
                     status=row.status,
                     start=row.start,
                     commit=described.get(commits[row.oid] or ""),
-                    values=query.values_of(row.oid, values),
+                    edits=row.dirty and named[row.oid] is None,
+                    values=query.values_of(measured[row.oid], values),
                 )
                 for row in shown
                 for output in matching[row]
@@ -198,6 +208,17 @@ def lineage_find(
             runs=index.count_runs(),
             remote=None if context.remote is None else context.label,
         )
+
+
+def _upstream(queries: RunQueries, index: RunIndex, measured: dict[Oid, Oid]) -> list[RunRow]:
+    """Returns the runs upstream of those in `measured`, and enters there whose values they are shown with."""
+    found = []
+    for run, earlier in upstream_runs(queries, [*measured]).items():
+        for oid in earlier:
+            if oid not in measured and (row := index.row(oid)) is not None:
+                measured[oid] = run
+                found.append(row)
+    return found
 
 
 def _values(
@@ -348,7 +369,7 @@ def _measured(
     """Yields the metrics of runs that read the subject, as an evaluation does; of each stage, of the run to show first."""
     if above is None or not above.runs:
         return
-    stages = users_of(starts, provenance)
+    stages = users_of([part for start in starts for part in provenance.queries.with_parts(start)], provenance)
     metrics = provenance.context.index.values([runs[0][0] for runs in stages], METRIC)
     for runs in stages:
         oid, run = runs[0]

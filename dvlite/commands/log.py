@@ -23,7 +23,9 @@ from dvlite.repo.revisions import limit_of
 from dvlite.runs.history import LineageCommit, describe_commits
 from dvlite.runs.index import RunIndex, open_index
 from dvlite.runs.names import name_of
+from dvlite.runs.queries import Artefact, RunQueries
 from dvlite.runs.records import open_records
+from dvlite.runs.schema import METRIC
 from dvlite.show import quote, word
 from dvlite.workspace.fetch import with_listings
 
@@ -245,6 +247,7 @@ def _at(cache: Cache, repo: Repo, version: _Version, inner: str, progress: Progr
 def _described(repo: Repo, versions: Sequence[_Version], progress: Progress) -> Iterator[LogVersion]:
     commits = describe_commits(repo.git, [version.commit for version in versions])
     with open_index(open_records(repo, progress)) as index:
+        queries = RunQueries(index)
         for version in versions:
             record = None if version.run is None else index.run(version.run)
             yield LogVersion(
@@ -255,8 +258,21 @@ def _described(repo: Repo, versions: Sequence[_Version], progress: Progress) -> 
                 files=version.files if version.oid is not None and version.oid.startswith(MANIFEST) else None,
                 run=version.run,
                 run_name=_name(index, version.run),
-                metrics={} if record is None else record.metrics,
+                metrics=_measured(index, queries, version) if record is None or not record.metrics else record.metrics,
             )
+
+
+def _measured(index: RunIndex, queries: RunQueries, version: _Version) -> dict[str, Any]:
+    """Returns the metrics of runs that read a version, as an evaluation does; of several with the same metric, the newest counts."""
+    if version.oid is None:
+        return {}
+    parts = queries.with_parts(Artefact(version.oid, version.path, version.size_bytes or 0))
+    users = queries.users([part.oid for part in parts])
+    names = sorted({run for part in parts for run, path in users.get(part.oid, ()) if path == part.path})
+    runs = [row for run in names if (row := index.row(run)) is not None and row.status in ("ok", "cached", "asserted")]
+    values = index.values([row.oid for row in runs], METRIC)
+    ordered = sorted(runs, key=lambda row: row.id)
+    return {key: value for row in ordered for key, value in values.get(row.oid, {}).items()}
 
 
 def _name(index: RunIndex, run: Oid | None) -> str | None:

@@ -17,7 +17,7 @@ from dvlite.formats.record import Run
 from dvlite.oid import Oid
 from dvlite.runs.queries import TELLING_BYTES, Artefact, RunIO, RunsByContent
 
-_STATUS_RANKS = {"ok": 0, "cached": 1, "asserted": 2, "tainted": 3, "failed": 4, "canceled": 4}
+_STATUS_RANKS = {"ok": 0, "cached": 1, "asserted": 1, "tainted": 2, "failed": 3, "canceled": 3}
 
 
 class Lookup(Protocol):

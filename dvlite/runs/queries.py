@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Generic, NamedTuple, TypeVar
 
-from dvlite.oid import RUN, Oid, format_oid
+from dvlite.oid import MANIFEST, RUN, Oid, format_oid
 from dvlite.paths import ancestors
 from dvlite.runs.index import RunIndex
 from dvlite.runs.schema import HOLDER, INPUT, OUTPUT, WITH_OUTPUTS, loaded_text, object_id
@@ -99,6 +99,10 @@ class RunQueries:
         users = [run for (run,) in self._index.select_in(sql, self._objects.numbers([directory.oid]))]
         start = directory.path + "/"
         return [item for item in self._distinct(f"output = {INPUT} AND run", users) if item.path.startswith(start)]
+
+    def with_parts(self, item: Artefact) -> list[Artefact]:
+        """Returns content as runs may have read it: itself, and of a directory version what runs read inside it."""
+        return [item, *self.parts(item)] if item.oid.startswith(MANIFEST) and item.path else [item]
 
     def below(self, folder: str, *, outputs: bool) -> list[Artefact]:
         """Returns every input of runs, or with `outputs` every output, at paths below a folder."""

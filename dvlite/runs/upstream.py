@@ -84,6 +84,15 @@ def _inherited(
     return inherited
 
 
+# --- runs ---
+
+
+def upstream_runs(queries: RunQueries, runs: Sequence[Oid]) -> dict[Oid, list[Oid]]:
+    """Returns, for each run, the runs upstream of it, the nearest first: those that wrote its inputs, or the folders that held these."""
+    makers = walk(runs, _SourceData(queries, ()).makers)
+    return {run: [*walk([run], lambda level: {one: makers.get(one, ()) for one in level})][1:] for run in runs}
+
+
 # --- source data ---
 
 

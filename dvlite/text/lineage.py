@@ -314,7 +314,7 @@ def _hits(result: LineageFindResult, show: Show) -> Iterator[str]:
             printable(hit.name),
             _minute(hit.start),
             printable(hit.status),
-            printable(hit.commit.commit[:7]) if hit.commit is not None else "",
+            f"{printable(hit.commit.commit[:7])}{'+edits' if hit.edits else ''}" if hit.commit is not None else "",
             *(scalar(hit.values[key]) if key in hit.values else "" for key in keys),
         )
         for hit in result.found

@@ -1,0 +1,54 @@
+"""The metrics of an evaluation are results of the model that it read, also of a folder; for find, lineage and log."""
+
+import pytest
+
+STAGES = """\
+stages:
+  train:
+    cmd: mkdir model; cat params.yaml > model/model.bin; echo x > model/other; cat params.yaml > single
+    params: [lr]
+    outs: [model, single]
+  evaluate:
+    cmd: 'echo "{\\"acc\\": 0.$(sed s/[^0-9]*//g model/model.bin)}" > metrics.json'
+    deps: [model/model.bin]
+    metrics: [{path: metrics.json, cache: false}]
+  inspect:
+    cmd: 'echo "f1: 0.5" > f1.yaml'
+    deps: [single]
+    metrics: [f1.yaml]
+"""
+
+
+@pytest.fixture
+def tried(pipeline):
+    """A model in a folder, trained with three parameters; the second and its cached double are in no commit."""
+    pipeline.write("dvlite.yaml", STAGES)
+    pipeline.write("params.yaml", "lr: 1\n")
+    pipeline.dvlite("repro")
+    pipeline.commit("1")
+    for lr in ("7", "9"):
+        pipeline.dvlite("repro", "-S", f"lr={lr}")
+    pipeline.commit("9")
+    pipeline.dvlite("repro", "-S", "lr=7")
+    return pipeline
+
+
+def hits(pipeline, *terms):
+    return {
+        (hit["path"], hit["values"].get("acc"), hit["edits"])
+        for hit in pipeline.json("lineage", "find", *terms)["found"]
+    }
+
+
+def test_model_is_found_by_the_metrics_of_what_reads_it(tried):
+    assert hits(tried, "acc>0.5", "path=model") == {("model", 0.7, True), ("model", 0.9, False)}
+    assert hits(tried, "acc>0.5", "lr=7", "path=single") == {("single", 0.7, True)}
+    assert hits(tried, "acc>0.5") == {("metrics.json", 0.7, True), ("metrics.json", 0.9, False)}
+    assert len(tried.json("lineage", "find", "lr=7", "path=model")["found"]) == 1, "a reused output is listed once"
+
+
+def test_results_of_later_stages_are_shown_for_folders_and_in_the_log(tried):
+    assert "result  acc=0.7" in tried.dvlite("lineage", "model").stdout
+    versions = tried.json("log", "model")["versions"]
+    assert [version["metrics"] for version in versions] == [{"metrics.json:acc": 0.9}, {"metrics.json:acc": 0.1}]
+    assert tried.json("log", "single")["versions"][0]["metrics"] == {"f1.yaml:f1": 0.5}
