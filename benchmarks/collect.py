@@ -1,7 +1,8 @@
 """Measures a collection on a remote: `python benchmarks/collect.py --versions 30 --kept 5`.
 
 Pushes many versions of a directory and of a large file to an S3 server, drops all but the last few from git, and collects. Compares what the
-remote takes then with what a fresh push of the kept versions takes, and has a clone from before pull each of them. Prints a table.
+remote takes then with what a fresh push of the kept versions takes, and has a clone from before pull each of them. Does the same with
+restic, where it is installed. Prints a table for each.
 """
 
 from __future__ import annotations
@@ -9,11 +10,13 @@ from __future__ import annotations
 import argparse
 import os
 import random
+import resource
 import shutil
 import subprocess
 import sys
 import tempfile
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parent.parent))
@@ -54,6 +57,8 @@ class Bench:
             "AWS_ACCESS_KEY_ID": weed.access_key_id,
             "AWS_SECRET_ACCESS_KEY": weed.secret_access_key,
             "AWS_REGION": "us-east-1",
+            "AWS_DEFAULT_REGION": "us-east-1",
+            "RESTIC_PASSWORD": "not a secret",
             "GIT_AUTHOR_NAME": "Bench",
             "GIT_AUTHOR_EMAIL": "bench@example.com",
             "GIT_COMMITTER_NAME": "Bench",
@@ -62,6 +67,12 @@ class Bench:
 
     def run(self, *argv: str | Path, cwd: Path | None = None) -> process.Sample:
         return process.run(argv, cwd=cwd or self.repo, env=self.env)
+
+    def do(self, *argv: str | Path, cwd: Path | None = None) -> None:
+        """Runs what is not measured."""
+        done = subprocess.run(argv, cwd=cwd or self.repo, env=self.env, capture_output=True, text=True, check=False)
+        if done.returncode:
+            raise process.StepFailed(f"`{argv[0]}` left with {done.returncode}: {done.stderr[-2000:]}")
 
     def text(self, *argv: str) -> str:
         done = subprocess.run(argv, cwd=self.repo, env=self.env, check=True, capture_output=True, text=True)
@@ -81,11 +92,11 @@ class Bench:
 
     def start(self, url: str) -> None:
         self.repo.mkdir()
-        self.run("git", "init", "-q", "-b", "main")
-        self.run("dvlite", "init", "-q")
-        self.run("dvlite", "remote", "add", url, "-o", f"endpoint_url={self.meter.url}")
-        self.run("git", "add", "-A")
-        self.run("git", "commit", "-qm", "Start")
+        self.do("git", "init", "-q", "-b", "main")
+        self.do("dvlite", "init", "-q")
+        self.do("dvlite", "remote", "add", url, "-o", f"endpoint_url={self.meter.url}")
+        self.do("git", "add", "-A")
+        self.do("git", "commit", "-qm", "Start")
 
 
 def edit(root: Path, number: int) -> None:
@@ -104,8 +115,54 @@ def edit(root: Path, number: int) -> None:
     os.replace(inserted, large)
 
 
+class Restic:
+    """The same history in restic, if it is installed: the newest versions in a second repository too, which is what they take alone."""
+
+    def __init__(self, bench: Bench, kept: int) -> None:
+        self._bench, self._kept = bench, kept
+
+    @property
+    def is_here(self) -> bool:
+        return shutil.which("restic") is not None
+
+    def backup(self, number: int, versions: int) -> None:
+        for name in ("restic", "restic-fresh")[: 2 if number >= versions - self._kept else 1]:
+            if not self._bench.size(name):
+                self._bench.do("restic", *self._repository(name), "init")
+            self._bench.do("restic", *self._repository(name), "backup", "--quiet", "small", "large.bin")
+
+    def forget(self, *options: str) -> Sequence[str]:
+        return "restic", *self._repository("restic"), "forget", "--keep-last", str(self._kept), "--prune", *options
+
+    def check(self) -> None:
+        """Reads all that is left."""
+        self._bench.do("restic", *self._repository("restic"), "check", "--read-data")
+
+    def _repository(self, name: str) -> Sequence[str]:
+        return "--repo", f"s3:{self._bench.meter.url}/{self._bench.weed.bucket}/{name}"
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """What one program did: what the remote takes then, or what went over the network, and what that cost."""
+
+    name: str
+    size_bytes: int
+    sent_bytes: int | None = None
+    sample: process.Sample | None = None
+    requests: int | None = None
+
+
+def measured(bench: Bench, name: str, *argv: str) -> Step:
+    """Runs one step and returns what it cost."""
+    bench.meter.reset()
+    sample = bench.run(*argv)
+    meter = bench.meter
+    return Step(name, meter.sent_bytes + meter.received_bytes, meter.sent_bytes, sample, meter.requests)
+
+
 def main() -> None:
-    """Measures and prints a Markdown table."""
+    """Measures and prints Markdown tables."""
     asked = read_options()
     with (
         tempfile.TemporaryDirectory(dir=asked.folder) as text,
@@ -114,37 +171,54 @@ def main() -> None:
     ):
         folder = Path(text)
         bench = Bench(folder, weed, meter)
+        restic = Restic(bench, asked.kept)
         bench.start(f"s3://{weed.bucket}/history")
-        trees = [make_version(bench, number, asked) for number in range(asked.versions)]
+        trees = []
+        for number in range(asked.versions):
+            trees.append(make_version(bench, number, asked))
+            if restic.is_here:
+                restic.backup(number, asked.versions)
         shutil.copytree(bench.repo, folder / "before", symlinks=True)
-        grown = bench.size("history")
+        before = Step("remote before", bench.size("history"))
         drop(bench, trees[-asked.kept :])
-        rows = [("remote before", grown, None, None)]
-        meter.reset()
-        plan = bench.run("dvlite", "gc", "--remote", "--grace", "0s")
-        rows.append(("plan", meter.received_bytes, plan, meter.requests))
-        meter.reset()
-        done = bench.run("dvlite", "gc", "--remote", "--grace", "0s", "--yes")
-        rows.append(("gc --remote --yes", meter.sent_bytes + meter.received_bytes, done, meter.requests))
-        left = bench.size("history")
-        rows.append(("remote after", left, None, None))
-        bench.run("dvlite", "remote", "add", "fresh", f"s3://{weed.bucket}/fresh", "-o", f"endpoint_url={meter.url}")
-        bench.run("dvlite", "fetch", "-q", "--all-commits")
-        bench.run("dvlite", "push", "-q", "-r", "fresh", "--all-commits")
-        fresh = bench.size("fresh")
-        rows.append(("a fresh push of the kept versions", fresh, None, None))
+        gc = ("dvlite", "gc", "--remote", "--grace", "0s")
+        steps = [before, measured(bench, "plan", *gc), measured(bench, "gc --remote --yes", *gc, "--yes")]
+        steps.append(Step("remote after", bench.size("history")))
+        bench.do("dvlite", "remote", "add", "fresh", f"s3://{weed.bucket}/fresh", "-o", f"endpoint_url={meter.url}")
+        bench.do("dvlite", "fetch", "-q", "--all-commits")
+        bench.do("dvlite", "push", "-q", "-r", "fresh", "--all-commits")
+        steps.append(Step("a fresh push of the kept versions", bench.size("fresh")))
         check(bench, folder / "before", asked.kept)
-    print(
-        f"\n{asked.versions} versions of {asked.files:,} files and of a file of {asked.large_mib} MiB; {asked.kept} kept\n"
-    )
-    print("| | MiB | seconds | peak memory, MiB | requests |\n|---|---|---|---|---|")
-    for name, size, sample, requests in rows:
-        cells = [f"{size / MIB:,.1f}"]
-        cells += [f"{sample.seconds:.1f}", f"{sample.peak_bytes / MIB:.0f}"] if sample else ["", ""]
-        print(f"| {name} | {' | '.join(cells)} | {'' if requests is None else f'{requests:,}'} |")
-    print(
-        f"\nafter / fresh: {left / fresh:.3f}; each of the {asked.kept} versions was pulled by a clone from before, byte for byte"
-    )
+        print(
+            f"\n{asked.versions} versions of {asked.files:,} files and of a file of {asked.large_mib} MiB; {asked.kept} kept;"
+            f" each was pulled by a clone from before, byte for byte"
+        )
+        show("dvlite", steps)
+        if not restic.is_here:
+            print("\nrestic: skipped, it is not installed")
+            return
+        steps = [Step("remote before", bench.size("restic"))]
+        steps.append(measured(bench, "plan", *restic.forget("--dry-run")))
+        steps.append(measured(bench, "forget --prune", *restic.forget()))
+        steps.append(Step("remote after", bench.size("restic")))
+        steps.append(Step("fresh backups of the kept versions", bench.size("restic-fresh")))
+        restic.check()
+        show("restic", steps)
+
+
+def show(tool: str, steps: Sequence[Step]) -> None:
+    """Prints the table of one tool; the last two steps are the sizes that count."""
+    own_bytes = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024  # a child begins with it: less cannot be seen
+    print(f"\n| {tool} | MiB | of it sent | seconds | peak memory, MiB | requests |\n|---|---|---|---|---|---|")
+    for step in steps:
+        cells = [f"{step.size_bytes / MIB:,.1f}", "" if step.sent_bytes is None else f"{step.sent_bytes / MIB:,.1f}"]
+        if step.sample is None:
+            cells += ["", ""]
+        else:
+            below = "< " if step.sample.peak_bytes <= 1.02 * own_bytes else ""
+            cells += [f"{step.sample.seconds:.1f}", f"{below}{step.sample.peak_bytes / MIB:.0f}"]
+        print(f"| {step.name} | {' | '.join(cells)} | {'' if step.requests is None else f'{step.requests:,}'} |")
+    print(f"\nafter / fresh: {steps[-2].size_bytes / steps[-1].size_bytes:.3f}")
 
 
 def make_version(bench: Bench, number: int, asked: argparse.Namespace) -> str:
@@ -155,10 +229,10 @@ def make_version(bench: Bench, number: int, asked: argparse.Namespace) -> str:
     else:
         data.write_tree(bench.repo / "small", files=asked.files, folders=100, least_bytes=2_000, most_bytes=18_000)
         data.write_random(bench.repo / "large.bin", asked.large_mib * MIB)
-    bench.run("dvlite", "add", "-q", "small", "large.bin")
-    bench.run("git", "commit", "-qm", f"Version {number}")
-    bench.run("dvlite", "push", "-q")
-    bench.run("dvlite", "cache", "prune", "--pushed", "-q")
+    bench.do("dvlite", "add", "-q", "small", "large.bin")
+    bench.do("git", "commit", "-qm", f"Version {number}")
+    bench.do("dvlite", "push", "-q")
+    bench.do("dvlite", "cache", "prune", "--pushed", "-q")
     return bench.text("git", "rev-parse", "HEAD^{tree}")
 
 
@@ -167,8 +241,8 @@ def drop(bench: Bench, trees: Sequence[str]) -> None:
     parent: list[str] = []
     for tree in trees:
         parent = ["-p", bench.text("git", "commit-tree", tree, *parent, "-m", "Kept")]
-    bench.run("git", "update-ref", "refs/heads/main", parent[1])
-    bench.run("git", "reflog", "expire", "--expire=all", "--all")
+    bench.do("git", "update-ref", "refs/heads/main", parent[1])
+    bench.do("git", "reflog", "expire", "--expire=all", "--all")
     (bench.repo / ".git" / "ORIG_HEAD").unlink(missing_ok=True)
 
 
@@ -176,10 +250,10 @@ def check(bench: Bench, before: Path, kept: int) -> None:
     """Has a clone from before pull each kept version, and compares it with what this one has."""
     shutil.rmtree(before / ".git" / "dvlite" / "cache", ignore_errors=True)
     for back in range(kept):
-        bench.run("git", "checkout", "-q", f"main~{back}", cwd=before)
-        bench.run("dvlite", "pull", "-q", "--force", cwd=before)
-        bench.run("git", "checkout", "-q", f"main~{back}")
-        bench.run("dvlite", "checkout", "-q", "--force")
+        bench.do("git", "checkout", "-q", f"main~{back}", cwd=before)
+        bench.do("dvlite", "pull", "-q", "--force", cwd=before)
+        bench.do("git", "checkout", "-q", f"main~{back}")
+        bench.do("dvlite", "checkout", "-q", "--force")
         for name in ("small", "large.bin"):
             subprocess.run(["diff", "-r", bench.repo / name, before / name], check=True)
 

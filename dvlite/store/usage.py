@@ -31,9 +31,10 @@ from dvlite.store.pack import (
     TRAILER_BYTES,
     Record,
 )
-from dvlite.store.recipes import LargeFile
+from dvlite.store.recipes import LargeFile, Recipes
 
-_PART_ROWS = 2_000_000  # files compared at a time: about 250 MB of memory
+_PART_ROWS = 1_000_000  # files compared at a time: about 125 MB of memory
+_RECIPES_AT_ONCE = 20_000  # 30 MB if most are of one chunk
 _NODES_AT_ONCE = 1000  # 20 MB
 _MOST_RUNS = 4096  # of a pack before they are joined: a pack has about 1,000 chunks
 OVERHEAD_BYTES = RECORD_BYTES + ROW_BYTES  # of a record in a pack
@@ -158,14 +159,7 @@ def survey(catalog: Catalog, cache: Cache, needed: Needed, *, weighs: bool = Tru
                 if left is not None and place.record.digest in left and catalog.holds(place):
                     left.discard(place.record.digest)
                     usage.count(place.pack, place.record)
-        with_recipe = [digest for digest in files if catalog.locations(digest, (KIND_RECIPE,))]
-        large = catalog.recipes.find(with_recipe)
-        for digest in with_recipe:
-            if weighs and digest not in large and digest in catalog.damage:
-                raise catalog.missing(digest, FILE)  # which packs it needs is not known
-        files.difference_update(large)
-        for each in large.values():
-            _count_large(catalog, usage, each)
+        _take_large(catalog, usage, files, weighs=weighs)
         absent |= files
     usage.absent = {KIND_FILE: absent, KIND_MANIFEST: manifests, KIND_SNAPSHOT: nodes}
     if weighs:
@@ -189,13 +183,29 @@ def _files_of(cache: Cache, needed: Needed, part: int, parts: int) -> set[Digest
     return files.difference(cache.purged)
 
 
-def _count_large(catalog: Catalog, usage: Usage, file: LargeFile) -> None:
+def _take_large(catalog: Catalog, usage: Usage, files: set[Digest], *, weighs: bool) -> None:
+    """Counts those files that are large, and takes them out; a limited number of recipes is in memory, read in the order of the packs."""
+    places = ((digest, catalog.locations(digest, (KIND_RECIPE,))) for digest in files)
+    wanted = sorted((found[0].pack, found[0].record.offset, digest) for digest, found in places if found)
+    for start in range(0, len(wanted), _RECIPES_AT_ONCE):
+        batch = [digest for _, _, digest in wanted[start : start + _RECIPES_AT_ONCE]]
+        recipes = Recipes(catalog, catalog.remote.store.label)
+        large = recipes.find(batch)
+        for digest in batch:
+            if weighs and digest not in large and digest in catalog.damage:
+                raise catalog.missing(digest, FILE)  # which packs it needs is not known
+        files.difference_update(large)
+        for each in large.values():
+            _count_large(recipes, usage, each)
+
+
+def _count_large(recipes: Recipes, usage: Usage, file: LargeFile) -> None:
     """Counts a large file: its recipe, parts that no other has counted, and its chunks."""
     for place in file.records:
         if place not in usage.parts:
             usage.count(place.pack, place.record)
     usage.parts.update(file.records[1:])
-    for term in catalog.recipes.terms(file):
+    for term in recipes.terms(file):
         note_run(usage.runs, term)
 
 
@@ -210,7 +220,10 @@ def _count_chunks(catalog: Catalog, usage: Usage) -> None:
 def note_run(runs: dict[Digest, list[tuple[int, int]]], term: Term) -> None:
     """Adds the chunks of a term to the runs of its pack, which stay few."""
     of_pack = runs.setdefault(term.pack, [])
-    of_pack.append((term.first, term.first + term.count))
+    if of_pack and of_pack[-1][1] == term.first:
+        of_pack[-1] = (of_pack[-1][0], term.first + term.count)
+    else:
+        of_pack.append((term.first, term.first + term.count))
     if len(of_pack) > _MOST_RUNS:
         of_pack[:] = join(of_pack)
 
