@@ -16,11 +16,13 @@ from dvlite.cli.options import (
     NO_WAIT,
     PATHS,
     REMOTE,
+    ComparingVerb,
     FreeText,
     PathText,
     Session,
     Verb,
     Verbs,
+    after_dashes,
     run,
     scope_of,
 )
@@ -39,9 +41,13 @@ def init(*, no_hooks: bool) -> int:
     return run(lambda s: verb(Path(), s.environ, stage=s.stage(), hooks=not no_hooks, progress=s.progress), text="init")
 
 
-@click.command(cls=Verb, example="dvlite clone git@example.com:acme/birds", codes=(3, 10, 12, 13))
+@click.command(
+    cls=ComparingVerb,
+    example="dvlite clone git@example.com:acme/birds\ndvlite clone URL -- --branch v2 --depth 1    # options of git clone",
+    codes=(3, 10, 12, 13),
+)
 @click.argument("url", metavar="URL")
-@click.argument("directory", metavar="[DIR]", required=False, type=PathText())
+@click.argument("directory", metavar="[DIR] [-- GITFLAG...]", required=False, type=PathText())
 @click.option("--no-data", is_flag=True, help="Do not pull the data (later: dvlite pull).")
 @click.option("--no-hooks", is_flag=True, help="Do not install the git hooks (later: dvlite install).")
 @JOBS
@@ -51,9 +57,13 @@ def clone(url: str, directory: str | None, *, no_data: bool, no_hooks: bool, job
 
     from dvlite.commands.clone import clone as verb
 
+    after = after_dashes()
+
     def work(session: Session) -> Any:
         where = None if directory is None else Path(directory)
-        cloned = verb(url, where, session.environ, hooks=not no_hooks, progress=session.progress)
+        quiet = ["--quiet"] if session.flags.get("quiet") else []
+        flags = [*quiet, *(after or ())]
+        cloned = verb(url, where, session.environ, hooks=not no_hooks, git_flags=flags, progress=session.progress)
         if no_data or not cloned.has_dvlite:
             return cloned
         while True:

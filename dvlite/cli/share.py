@@ -174,40 +174,41 @@ def sync(**flags: Any) -> int:
 
 
 @click.command(
-    cls=Verb, example="dvlite get git@example.com:acme/birds model.pt --rev v1.2 -o model.pt", codes=(3, 12, 13)
+    cls=Verb, example="dvlite get git@example.com:acme/birds model.pt --rev v1.2 -o model.pt", codes=(3, 10, 12, 13)
 )
-@click.argument("source", metavar="REPO_OR_PATH", type=PathText())
-@click.argument("path", metavar="[PATH]", required=False)
+@click.argument("source", metavar="[REPO]", type=PathText())
+@click.argument("path", metavar="[REV:]PATH", required=False)
 @REVISION
 @click.option("-o", "--output", metavar="OUT", type=PathText(), help="Write to OUT; - is standard output.")
 @JOBS
-@click.option("--remote", metavar="URL", help="Copy from a snapshot on this remote: SNAPSHOT[:PATH]; needs no git.")
-def get(
-    source: str, path: str | None, *, revision: str | None, output: str | None, jobs: int | None, remote: str | None
-) -> int:
-    """Copy data out of any repository, without a clone."""
+@click.option(
+    "-r",
+    "--remote",
+    metavar="NAME_OR_URL",
+    help="Fetch from this remote of REPO; or, by its URL, copy a snapshot on it: SNAPSHOT[:PATH], without git.",
+)
+def get(source: str, path: str | None, *, output: str | None, **flags: Any) -> int:
+    """Copy data, or files of git, out of any repository, without a clone."""
+    return _copied(source, path, output, **flags)
+
+
+@click.command(cls=Verb, example="dvlite cat HEAD~1:metrics.json", codes=(3, 10, 12, 13))
+@click.argument("path", metavar="[REV:]PATH", type=PathText())
+@REVISION
+@click.option("-r", "--remote", metavar="NAME", help="Fetch from this remote instead of the default one.")
+def cat(path: str, **flags: Any) -> int:
+    """Print a file, as it is on disk or at a revision."""
+    return _copied(".", path, "-", jobs=None, **flags)
+
+
+def _copied(source: str, path: str | None, output: str | None, **flags: Any) -> int:
     from dvlite.commands.get import get as verb
 
-    flags: dict[str, Any] = click.get_current_context().ensure_object(dict)
-    if output == "-" and flags.get("json"):
+    common: dict[str, Any] = click.get_current_context().ensure_object(dict)
+    if output == "-" and common.get("json"):
         raise UsageError("-o - and --json both want standard output", hint="give -o a file")
-    if remote is not None and (path is not None or revision is not None):
-        raise UsageError("--remote takes one SNAPSHOT[:PATH]", hint="dvlite get --remote URL SNAPSHOT:PATH")
     where = sys.stdout.buffer if output == "-" else output
-    first, second = (source, path) if remote is None else (remote, source)
-    return run(
-        lambda s: verb(
-            first,
-            second,
-            revision=revision,
-            output=where,
-            environ=s.environ,
-            jobs=jobs,
-            remote=remote is not None,
-            progress=s.progress,
-        ),
-        text="get",
-    )
+    return run(lambda s: verb(source, path, output=where, environ=s.environ, progress=s.progress, **flags), text="get")
 
 
-VERBS = {"Start": (remote,), "Share": (push, pull, fetch, sync), "Inspect": (get,)}
+VERBS = {"Start": (remote,), "Share": (push, pull, fetch, sync), "Inspect": (get, cat)}

@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
+from dvlite import files
 from dvlite.errors import DvliteError, PartlyDone, StrangeFile, UsageError
 from dvlite.formats.pointer import SUFFIX
 from dvlite.git.output import is_lockfile
@@ -42,6 +43,10 @@ class AddResult:
     shares_blocks: bool = False  # cached files share blocks with the workspace (reflink)
     has_remote: bool = True
     suggest_folder: str | None = None  # more than 1,000 single files were given from this folder
+    absent: tuple[str, ...] = ()  # with `update`: tracked paths that are not on disk, left as they are
+    moved: tuple[
+        tuple[str, str], ...
+    ] = ()  # old name, new name: the version of a path that is not on disk, added under another name
     unusable: tuple[str, ...] = ()  # with `update`: why pointers or data could not be read; these paths are left out
     elapsed_seconds: float = 0.0
     warnings: tuple[str, ...] = ()
@@ -109,8 +114,18 @@ def add(
         written += [name for name in named if name not in written]
         staged = repo.stage(written, enabled=stage)
         changed = {result.path: result.oid for result in results if result is not None and not result.unchanged}
+        missing = [
+            item for item in tracked.values() if not item.lockfile and not files.is_there(work.location(item.path))
+        ]
+        created = [
+            (result.path, adder.version(result.path)) for result in results if result is not None and result.created
+        ]
         return AddResult(
             paths=tuple(result for result in results if result is not None),
+            absent=tuple(item.path for item in missing if not work.is_left_out(item.path)) if update else (),
+            moved=tuple(
+                (item.path, path) for path, new in created for item in missing if new.same_version(item.pointer)
+            ),
             skipped=tuple(skipped),
             staged=staged,
             readers=repo.work_tree.readers_of(changed),

@@ -6,7 +6,7 @@ import os
 import re
 import shlex
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import ClassVar
@@ -39,7 +39,13 @@ class CloneResult:
 
 
 def clone(
-    url: str, directory: Path | None, environ: Mapping[str, str], *, hooks: bool = True, progress: Progress
+    url: str,
+    directory: Path | None,
+    environ: Mapping[str, str],
+    *,
+    hooks: bool = True,
+    git_flags: Sequence[str] = (),
+    progress: Progress,
 ) -> CloneResult:
     """Clones a git repository into `directory` (else a folder named like it) and sets up dvlite's settings of the clone.
 
@@ -50,7 +56,7 @@ def clone(
     if (target / ".git").exists():  # perhaps by a clone that was stopped
         hint = f"to finish a clone that was stopped: cd {shlex.quote(str(target))} && dvlite install && dvlite pull"
         raise DvliteError(f"cannot clone into {quote(str(target))}: there is a git repository already", hint=hint)
-    clone_into(url, target, environ)
+    clone_into(url, target, environ, git_flags)
     repo = open_repo(target, environ, must_be_initialised=False)
     warnings: list[str] = []
     if repo.is_initialised:

@@ -9,26 +9,28 @@ import shutil
 import tempfile
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import BinaryIO, ClassVar
 
+from dvlite import files
 from dvlite.errors import Dropped, DvliteError, NotARepository, ObjectCorrupt, ObjectMissing, UsageError
 from dvlite.files import read_regular, write_atomic
 from dvlite.formats import manifest, pointer
-from dvlite.formats.manifest import EMPTY_DIR, SYMLINK, Entries, Entry
+from dvlite.formats.manifest import EMPTY_DIR, EXECUTABLE, FILE, SYMLINK, Entries, Entry
 from dvlite.formats.pointer import SUFFIX, Pointer
 from dvlite.formats.snapshot import Version
 from dvlite.git.discover import GitPlaces
-from dvlite.git.output import is_lockfile
+from dvlite.git.output import TreeEntry, is_lockfile, is_pointer
 from dvlite.git.program import Git, clone_silently, without_credentials
 from dvlite.lineage.context import open_place
 from dvlite.oid import FILE as FILE_OID
-from dvlite.oid import MANIFEST, format_oid
+from dvlite.oid import MANIFEST, digest_bytes, format_oid
 from dvlite.paths import is_inside, overlap
 from dvlite.progress import Progress
 from dvlite.repo import config_files
 from dvlite.repo.open_stores import open_remote, plain_cache
+from dvlite.repo.remotes import configured
 from dvlite.repo.repository import Repo, open_cache, open_repo
 from dvlite.repo.tracked_paths import Tracked
 from dvlite.share.fetch_plan import unfetched
@@ -36,13 +38,18 @@ from dvlite.share.needs import dropped_by
 from dvlite.show import Show, quote, some, word
 from dvlite.store import snapshots
 from dvlite.store.cache import Cache
+from dvlite.store.cache_writer import Writer
 from dvlite.store.catalog import Catalog
+from dvlite.store.pack import KIND_FILE
 from dvlite.store.url import FOLDER, parse_url
 from dvlite.workspace import export, sparse
 from dvlite.workspace.fetch import FetchRequest, fetch_versions
 from dvlite.workspace.purged import PurgedFile, failure_of, purged_in, without
 from dvlite.workspace.workspace import entries_of
 
+_LINK = "120000"
+_FLAGS = {"100644": FILE, "100755": FILE | EXECUTABLE, _LINK: SYMLINK}  # by the modes of git; the rest is no file
+_GIT_LIMIT_BYTES = 1 << 30
 _CONFIG_LIMIT_BYTES = pointer.LIMIT_BYTES
 _MOST_LINKS = 40  # followed from a symlink to a file, as the kernel does
 _GLOB = re.compile(r"([*?\[])")
@@ -80,6 +87,7 @@ class _Source:
     commit: str = ""
     far: bool = False
     catalog: Catalog | None = None  # of the remote itself, without a repository
+    remote: str | None = None  # of the repository, to fetch from; None: the default one
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,23 +106,31 @@ def get(
     output: str | BinaryIO | None = None,
     environ: Mapping[str, str],
     jobs: int | None = None,
-    remote: bool = False,
+    remote: str | None = None,
     progress: Progress,
 ) -> GetResult:
-    """Copies `path` (a tracked path, a folder above some, a file or folder inside one) out of a git URL or a local repository.
+    """Copies `[REV:]path` (a tracked path, one inside, a file of git, a folder above them) out of a git URL or a local repository.
 
-    With `remote`, `source` is the URL of a dvlite remote and `path` SNAPSHOT[:PATH]. Without `path`, `source` is a pointer file. Of a URL the default branch counts, of a local repository the pointers on disk. Nothing
-    that exists is overwritten; a stream gets the bytes of one file after they were verified. Raises Untrusted, ObjectMissing and
-    ObjectCorrupt.
+    With a `remote` that is a place, `source` is SNAPSHOT[:PATH] there; else `remote` names the one of the repository to fetch from. Without
+    `path`, `source` is a pointer file, or a path in the repository here. Of a URL the default branch counts, of a local repository
+    what is on disk. Nothing that exists is overwritten; a stream gets the bytes of one file after they were verified. Raises Untrusted,
+    ObjectMissing and ObjectCorrupt.
     """
     started = time.monotonic()
     where, stream = (output, None) if output is None or isinstance(output, str) else (None, output)
-    opening = (
-        _snapshot(source, path or "", environ, progress)
-        if remote
-        else _opened(source, path, revision, environ, progress)
-    )
-    with opening as opened:
+    if remote is not None and any(mark in remote for mark in "/:.~"):
+        if path is not None or revision is not None:
+            raise UsageError("a place takes one SNAPSHOT[:PATH]", hint="dvlite get --remote URL SNAPSHOT:PATH")
+        opening = _snapshot(remote, source, environ, progress)
+    else:
+        is_version = os.path.isfile(source) and source.endswith(SUFFIX)
+        if path is None and not is_version and "://" not in source and not _is_repository(Path(source)):
+            source, path = ".", source
+        opening = _opened(source, path, revision, environ, progress)
+    with opening as found:
+        if remote is not None and found.repo is not None:
+            configured(found.repo.config, remote)
+        opened = replace(found, remote=remote if found.repo is not None else None)
         target = _target(where, opened.path) if stream is None else None
         if target is not None:
             export.refuse_existing(target)
@@ -211,6 +227,9 @@ def _opened(
     if os.path.isdir(source) and not _is_bare(Path(source)):
         yield _near(Path(source), path, revision, environ)
         return
+    rev, colon, inner = path.partition(":")
+    if colon and revision is None:
+        revision, path = rev, inner
     if not os.path.exists(source) and "://" not in source and ":" not in source:
         raise UsageError(f"cannot find {quote(source)}", hint="give a git URL, or the folder of a repository")
     with tempfile.TemporaryDirectory(prefix="dvlite-") as folder:
@@ -234,6 +253,9 @@ def _pointer_file(source: str, environ: Mapping[str, str]) -> _Source:
 
 def _near(folder: Path, path: str, revision: str | None, environ: Mapping[str, str]) -> _Source:
     repo = open_repo(folder, environ)
+    rev, colon, inner = path.partition(":")
+    if colon and revision is None and not any(files.is_there(repo.cwd / name) for name in (path, path + SUFFIX)):
+        revision, path = rev, inner or "."
     commit = "" if revision is None else repo.git.resolve(revision)
     tracked = repo.at(commit).tracked() if commit else repo.work_tree.tracked()
     return _Source(repo, open_cache(repo), tracked, repo.relative(path), commit)
@@ -241,7 +263,7 @@ def _near(folder: Path, path: str, revision: str | None, environ: Mapping[str, s
 
 def _far(url: str, path: str, revision: str | None, target: Path, environ: Mapping[str, str]) -> _Source:
     """Reads config and pointers of a commit, nothing else; its config is that of a stranger, as in any clone."""
-    git, commit = _clone_briefly(url, target, environ, revision)
+    git, commit = _clone_briefly(url, target, environ, revision, os.path.normpath(path or "."))
     config = git.read_file(commit, config_files.COMMITTED_FILE, limit_bytes=_CONFIG_LIMIT_BYTES)
     if config is None:
         raise NotARepository(
@@ -255,11 +277,13 @@ def _far(url: str, path: str, revision: str | None, target: Path, environ: Mappi
     )
 
 
-def _clone_briefly(url: str, target: Path, environ: Mapping[str, str], revision: str | None) -> tuple[Git, str]:
+def _clone_briefly(
+    url: str, target: Path, environ: Mapping[str, str], revision: str | None, path: str
+) -> tuple[Git, str]:
     """Clones as little as the server allows and returns the commit that is meant: one commit for a branch, a tag or nothing.
 
-    For any other revision it is the history. Files too large for a pointer are never fetched, not even later. Only a lockfile may be
-    larger: git fetches it as soon as its size is queried.
+    For any other revision it is the history. Files too large for a pointer are not fetched, but for lockfiles and what is at `path`: git
+    fetches these as soon as their size is queried.
     """
     near = os.path.isdir(url)  # git ignores such options for a folder, and says so
     small = [] if near else [f"--filter=blob:limit={pointer.LIMIT_BYTES + 1}"]
@@ -276,8 +300,9 @@ def _clone_briefly(url: str, target: Path, environ: Mapping[str, str], revision:
     git = Git(GitPlaces(target, target / ".git", target / ".git"), environ)
     commit = next(filter(None, (_resolved(git, name) for name in names)), None)
     if commit is not None:
-        lockfiles = [blob for name, blob in git.pointer_blobs(commit).items() if is_lockfile(name)]
-        git.run("cat-file", "--batch-check", stdin="".join(f"{blob}\n" for blob in lockfiles).encode(), check=False)
+        large = [blob for name, blob in git.pointer_blobs(commit).items() if is_lockfile(name)]
+        large += [entry.blob for entry in _listed(git, commit, "" if path == "." else path)]
+        git.run("cat-file", "--batch-check", stdin="".join(f"{blob}\n" for blob in large).encode(), check=False)
     for key in ("remote.origin.promisor", "remote.origin.partialclonefilter", "extensions.partialClone"):
         git.run("config", "--local", "--unset-all", key, check=False)
     if commit is not None:
@@ -304,6 +329,10 @@ def _own_cache(repo: Repo, environ: Mapping[str, str], temporary: Path) -> Cache
     return plain_cache(config_files.own_cache_folder(environ) or temporary / "cache")
 
 
+def _is_repository(folder: Path) -> bool:
+    return files.is_there(folder / ".git") or _is_bare(folder)
+
+
 def _is_bare(folder: Path) -> bool:
     return not (folder / ".git").exists() and (folder / "HEAD").is_file() and (folder / "objects").is_dir()
 
@@ -328,16 +357,15 @@ def _whole(opened: _Source, jobs: int | None, progress: Progress) -> _Wanted:
             chosen.append((item, ""))
         elif opened.path.startswith(item.path + "/"):
             chosen.append((item, opened.path[len(item.path) + 1 :]))
-    if not chosen:
-        raise UsageError(
-            f"{quote(opened.path)} is not tracked by dvlite there", hint="see what is tracked: dvlite ls, in a clone"
-        )
     if len(chosen) == 1 and chosen[0][0].path == opened.path:
         item = chosen[0][0]
         _fetch(opened, [FetchRequest(item.path, item.pointer, commit=opened.commit)], jobs, progress)
         return _Wanted(entries_of(item.pointer, opened.cache), item.pointer.oid)
-    if chosen[0][1]:
+    if chosen and chosen[0][1]:
         return _inside(opened, *chosen[0], jobs, progress)
+    kept = _kept_by_git(opened)
+    if not chosen and not kept:
+        raise UsageError(f"there is no {quote(opened.path)} there", hint="see what is tracked: dvlite ls, in a clone")
     _fetch(opened, [FetchRequest(item.path, item.pointer, commit=opened.commit) for item, _ in chosen], jobs, progress)
     above = len(opened.path) + 1 if opened.path else 0
     rows: list[Entry] = []
@@ -345,7 +373,54 @@ def _whole(opened: _Source, jobs: int | None, progress: Progress) -> _Wanted:
         name = os.fsencode(item.path[above:])
         entries = entries_of(item.pointer, opened.cache)
         rows += [_moved(entries[i], name + b"/" + path if path else name) for i, path in enumerate(entries.paths)]
+    rows += kept
     return _Wanted(manifest.from_entries(sorted(rows, key=lambda row: row.path)), "")
+
+
+def _kept_by_git(opened: _Source) -> list[Entry]:
+    """Returns the files that git keeps at the path or below it, but for pointers and git's own; their bytes go into the cache."""
+    repo, above = opened.repo, len(opened.path) + 1 if opened.path else 0
+    if repo is None:
+        return []
+    if opened.commit:
+        listed = _listed(repo.git, opened.commit, opened.path)
+        contents = repo.git.read_blobs([entry.blob for entry in listed], limit_bytes=_GIT_LIMIT_BYTES)
+        found = [(entry.path, entry.mode, contents[entry.blob]) for entry in listed]
+    else:
+        names = [name for name in repo.git.tracked_under([opened.path or "."]) if _is_wanted(name, opened.path)]
+        found = [(name, *content) for name in names if (content := _on_disk(repo.root / name)) is not None]
+    rows = []
+    with Writer(opened.cache) as writer, tempfile.TemporaryFile() as file:
+        for name, mode, data in found:
+            digest = digest_bytes(data)
+            if len(data) > opened.cache.pack_below_bytes:
+                files.write_at(file.fileno(), data, 0)
+                os.ftruncate(file.fileno(), len(data))
+                writer.put_large(file.fileno(), name)
+            else:
+                writer.put(KIND_FILE, digest, data)
+            rows.append(Entry(os.fsencode(name[above:]), _FLAGS[mode], len(data), digest))
+        writer.commit()
+    return rows
+
+
+def _listed(git: Git, commit: str, path: str) -> list[TreeEntry]:
+    entries = git.list_tree(commit, *([path] if path else []))
+    return [entry for entry in entries if entry.mode in _FLAGS and _is_wanted(entry.path, path)]
+
+
+def _is_wanted(name: str, path: str) -> bool:
+    """Returns whether a file of git is meant by a path: one of git's or dvlite's own only by its name."""
+    is_own = is_pointer(name) or name.rpartition("/")[2].startswith((".git", ".dvlite")) or name.startswith(".dvlite/")
+    return name == path or not is_own
+
+
+def _on_disk(path: Path) -> tuple[str, bytes] | None:
+    """Returns mode and content of a file of the work tree, None where it is not there."""
+    if path.is_symlink():
+        return _LINK, os.fsencode(os.readlink(path))
+    data = read_regular(path, str(path), _GIT_LIMIT_BYTES)
+    return None if data is None else ("100755" if os.stat(path).st_mode & 0o100 else "100644", data)
 
 
 def _inside(opened: _Source, item: Tracked, inner: str, jobs: int | None, progress: Progress) -> _Wanted:
@@ -395,7 +470,7 @@ def _fetch(opened: _Source, parts: Sequence[FetchRequest], jobs: int | None, pro
         )
     if opened.far:
         _refuse_relative_folder(repo)
-    _, remote = open_remote(repo, opened.cache, None, jobs)
+    _, remote = open_remote(repo, opened.cache, opened.remote, jobs)
     with remote:
         catalog = Catalog(remote, progress, to_read=True).look()
         got = fetch_versions(catalog, opened.cache, parts, progress)

@@ -12,7 +12,7 @@ from typing import ClassVar
 from dvlite import files
 from dvlite.errors import DvliteError, UsageError
 from dvlite.files import holds
-from dvlite.formats.pointer import LIMIT_BYTES, SUFFIX
+from dvlite.formats.pointer import LIMIT_BYTES, SUFFIX, Pointer
 from dvlite.oid import Oid
 from dvlite.progress import Progress
 from dvlite.repo.repository import Repo, open_cache
@@ -21,6 +21,7 @@ from dvlite.show import quote, word
 from dvlite.workspace.add_checks import refuse_ignored
 from dvlite.workspace.dirfd import remove_empty_folders
 from dvlite.workspace.hashing import Snapshot, identify
+from dvlite.workspace.overwrite_safety import is_exactly
 from dvlite.workspace.path_args import refuse_outputs, select, usable
 from dvlite.workspace.workspace import NO_VERSION, Workspace
 
@@ -40,12 +41,13 @@ class MvResult:
 
 @dataclass(frozen=True, slots=True)
 class _Move:
-    """From where to where; `pointer` are the bytes of the pointer file, the user's part included."""
+    """From where to where; `pointer` are the bytes of the pointer file, the user's part included. `moved`: the data, by the user already."""
 
     source: str
     target: str
     pointer: bytes
     resumed: bool = False
+    moved: Pointer | None = None
 
 
 def mv(repo: Repo, source: str, target: str, *, stage: bool = True, progress: Progress) -> MvResult:
@@ -61,7 +63,7 @@ def mv(repo: Repo, source: str, target: str, *, stage: bool = True, progress: Pr
             staged = repo.stage(changed, enabled=stage)
             return _moved(repo, done, changed, staged)
         work = Workspace(repo, open_cache(repo), progress)
-        move = _settle(repo, usable(repo, [source], progress.warn, whole=True), source, target)
+        move = _settle(work, usable(repo, [source], progress.warn, whole=True), source, target)
         repo.forget_ignored([move.source], write=False)
         (repo.root / move.target).parent.mkdir(parents=True, exist_ok=True)
         written = repo.ensure_ignored([move.target])
@@ -105,8 +107,9 @@ def _left_to_stage(repo: Repo, source: str, target: str) -> tuple[str, str] | No
     return None
 
 
-def _settle(repo: Repo, tracked: Sequence[Tracked], source: str, target: str) -> _Move:
+def _settle(work: Workspace, tracked: Sequence[Tracked], source: str, target: str) -> _Move:
     """Returns the move that the arguments mean; raises UsageError if it is not allowed."""
+    repo = work.repo
     items = [item for item, _ in select(repo, tracked, [source], inside=False)]
     refuse_outputs(repo, items, "rename")
     chosen = [item.path for item in items]
@@ -127,6 +130,10 @@ def _settle(repo: Repo, tracked: Sequence[Tracked], source: str, target: str) ->
     for place in (wanted, into):
         if place != path and _was_interrupted(repo, path, place, data):
             return _Move(path, place, data, resumed=True)
+    version = next(item.pointer for item in items if item.path == path)
+    if wanted and _was_moved_by_hand(work, path, wanted, version):
+        _refuse(repo, path, wanted, [item.path for item in tracked], data_is_there=True)
+        return _Move(path, wanted, data, moved=version)
     if not wanted or os.path.isdir(repo.root / wanted):
         wanted = into
     elif target.endswith("/"):
@@ -139,6 +146,14 @@ def _settle(repo: Repo, tracked: Sequence[Tracked], source: str, target: str) ->
         )
     _refuse(repo, path, wanted, [item.path for item in tracked])
     return _Move(path, wanted, data)
+
+
+def _was_moved_by_hand(work: Workspace, source: str, target: str, version: Pointer) -> bool:
+    """Returns whether the data is not at its path, and exactly its version is at the target."""
+    if files.is_there(work.location(source)) or not files.is_there(work.location(target)):
+        return False
+    scan = work.scan(target)
+    return scan is not None and is_exactly(work, version, identify(scan, None, work.progress).entries())
 
 
 def _was_interrupted(repo: Repo, source: str, target: str, data: bytes) -> bool:
@@ -159,7 +174,7 @@ def _are_two(source: Path, target: Path) -> bool:
     return source.is_dir() or not os.path.samestat(os.lstat(source), os.lstat(target))
 
 
-def _refuse(repo: Repo, source: str, target: str, tracked: Sequence[str]) -> None:
+def _refuse(repo: Repo, source: str, target: str, tracked: Sequence[str], *, data_is_there: bool = False) -> None:
     shown = quote(repo.display(target))
     reason = why_untrackable(target)
     if reason is not None:
@@ -172,11 +187,12 @@ def _refuse(repo: Repo, source: str, target: str, tracked: Sequence[str]) -> Non
             f"cannot move to {shown}: it is inside {quote(repo.display(above))}, which is tracked",
             hint=f"to make it part of that: dvlite rm --cached {word(repo.display(source))}, move it with mv, dvlite add {word(repo.display(above))}",
         )
-    for path in (target, target + SUFFIX):
+    for path in (target + SUFFIX,) if data_is_there else (target, target + SUFFIX):
         if files.is_there(repo.root / path):
-            raise UsageError(
-                f"cannot move to {shown}: {quote(repo.display(path))} exists", hint="choose another name, or remove it"
-            )
+            hint = "choose another name, or remove it"
+            if data_is_there:
+                hint = f"to stop tracking the old name: dvlite rm {word(repo.display(source))}"
+            raise UsageError(f"cannot move to {shown}: {quote(repo.display(path))} exists", hint=hint)
     in_git = repo.git.tracked_under([target, target + SUFFIX])
     if in_git:
         raise UsageError(
@@ -191,6 +207,8 @@ def _move_data(work: Workspace, move: _Move) -> None:
     patterns = work.sparse.get(move.source, ())
     if patterns:
         work.set_sparse(move.target, patterns)
+    if move.moved is not None:
+        work.note_version(move.target, move.moved.oid, whole=True)
     scan = work.scan(move.source)
     if scan is None:
         return

@@ -84,9 +84,9 @@ def program_version(environ: Mapping[str, str]) -> tuple[int, ...]:
     return tuple(int(part) for part in match[0].split(b"."))
 
 
-def clone_into(url: str, target: Path, environ: Mapping[str, str], *, quiet: bool = False) -> None:
+def clone_into(url: str, target: Path, environ: Mapping[str, str], flags: Sequence[str] = ()) -> None:
     """Clones a repository; git may ask for credentials on the terminal and shows its own progress on standard error."""
-    arguments = [program(environ, not_in=Path.cwd()), "clone", *(["--quiet"] if quiet else []), "--", url, str(target)]
+    arguments = [program(environ, not_in=Path.cwd()), "clone", *flags, "--", url, str(target)]
     if subprocess.run(arguments, env=_outside(environ), stdout=subprocess.DEVNULL, check=False).returncode:
         raise DvliteError(f"git could not clone {quote(without_credentials(url))}", hint="git's own message is above")
 

@@ -15,7 +15,7 @@ from dvlite.formats.manifest import ReadNode
 from dvlite.formats.root import Root, RootName
 from dvlite.formats.snapshot import Version, VersionId
 from dvlite.oid import SNAPSHOT, Digest
-from dvlite.show import quote, word
+from dvlite.show import quote
 from dvlite.store.catalog import Catalog
 from dvlite.store.object_store import ObjectAbsent, ObjectEntry
 from dvlite.store.pack import KIND_SNAPSHOT
@@ -48,7 +48,7 @@ def chosen(remote: Remote, digits: str) -> Digest:
             f"{found} with {quote(digits)} on {remote.store.label}"
             if len(digits) >= _LEAST_DIGITS
             else f"{quote(digits)} is too short for the name of a snapshot",
-            hint=f"see what is there: dvlite ls --remote {word(remote.store.label)}",
+            hint="see what is there: dvlite ls --remote URL",
         )
     return names.pop()
 

@@ -18,6 +18,9 @@ def text(result: AddResult, show: Show) -> Iterator[str]:
     if show.quiet:
         return
     changed = [path for path in result.paths if not path.unchanged]
+    if result.absent:
+        names, those = show.paths(result.absent), " ".join(map(show.path, result.absent[:3]))
+        yield f"Left as it is, not on disk: {names}. To have it again: dvlite pull; to stop tracking it: dvlite rm {those}"
     took = duration_text(result.elapsed_seconds)
     if len(changed) > LISTED and not show.verbose:
         files, size_bytes = sum(path.files for path in changed), sum(path.size_bytes for path in changed)
@@ -33,6 +36,8 @@ def text(result: AddResult, show: Show) -> Iterator[str]:
         same = [path.path for path in result.paths]
         yield f"Nothing to add: {show.paths(same)} unchanged. {took}" if same else "Nothing to add: nothing changed."
         return
+    for old, new in result.moved:
+        yield f"{show.path(new)} has the content of {show.path(old)}, which is not on disk. If it was renamed: dvlite rm {show.path(old)}"
     if any(path.created for path in changed):
         shared = " (files share blocks with the workspace)" if result.shares_blocks else ""
         yield f"cache +{size_text(result.cache_grew_bytes)}{shared}, {size_text(result.cache_free_bytes)} free"

@@ -6,7 +6,7 @@ What was never here stays in a version: of a directory that is here in part, and
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 
 from dvlite import files
@@ -22,7 +22,7 @@ from dvlite.store.cache_writer import Writer
 from dvlite.store.pack import KIND_MANIFEST
 from dvlite.workspace import sparse, unpushed
 from dvlite.workspace.add_checks import portable_warnings
-from dvlite.workspace.changes import Counts, Kind
+from dvlite.workspace.changes import Counts, Kind, changes, counts_of
 from dvlite.workspace.hashing import Snapshot, identify
 from dvlite.workspace.ingest import CachingReader
 from dvlite.workspace.outdated import bringing, find_outdated, refusal
@@ -242,15 +242,11 @@ class Adder:
         delta = new.size_bytes - old.size_bytes
         if old.kind != new.kind or new.kind == "file":
             return Counts(modified=1, delta_bytes=delta)
-        added = removed = modified = 0
         try:
-            for before, after in manifest.compare(old.digest, new.digest, self._read_node):
-                added += before is None
-                removed += after is None
-                modified += before is not None and after is not None
+            pairs = list(manifest.compare(old.digest, new.digest, self._read_node))
         except (ObjectMissing, ObjectCorrupt):
             return Counts(modified=1, delta_bytes=delta)
-        return Counts(added=added, removed=removed, modified=modified, delta_bytes=delta)
+        return replace(counts_of(changes("", pairs)), delta_bytes=delta)
 
     def _read_node(self, digest: Digest) -> bytes:
         return self._nodes.get(digest) or self._work.cache.read_node(digest)

@@ -222,14 +222,10 @@ class PathStatus:
         self._note_never_here(entries, have.scan.paths)
         if not differing:
             return
-        added = sum(old is None for old, _ in differing)
-        removed = sum(new is None for _, new in differing)
-        delta = sum(have.scan.sizes[new] for _, new in differing if new is not None)
-        delta -= sum(entries.sizes[old] for old, _ in differing if old is not None)
         self.changed = ChangedPath(
             path=self._path,
             kind="file" if self._pointer.kind == "file" else "directory",
-            counts=Counts(added=added, removed=removed, modified=len(differing) - added - removed, delta_bytes=delta),
+            counts=_counts(self._path, entries, have, differing),
             examples=tuple(self._example(entries, have, old, new) for old, new in differing[:_EXAMPLES]),
             stage=self._stage,
         )
@@ -292,3 +288,16 @@ def _changes(entries: Entries, have: Snapshot, selects: Selects | None) -> Itera
             if entries.flags[i] != have.scan.flags[j] or entries.digest(i) != have.digest(j):
                 yield i, j
             i, j = i + 1, j + 1
+
+
+def _counts(path: str, entries: Entries, have: Snapshot, differing: Sequence[tuple[int | None, int | None]]) -> Counts:
+    """Counts differences, those that are renames as that."""
+    added = sum(old is None for old, _ in differing)
+    removed = sum(new is None for _, new in differing)
+    if added and removed:
+        now = have.entries()
+        pairs = [(None if old is None else entries[old], None if new is None else now[new]) for old, new in differing]
+        return counts_of(changes(path, pairs))
+    delta = sum(have.scan.sizes[new] for _, new in differing if new is not None)
+    delta -= sum(entries.sizes[old] for old, _ in differing if old is not None)
+    return Counts(added=added, removed=removed, modified=len(differing) - added - removed, delta_bytes=delta)

@@ -102,6 +102,29 @@ def test_large_files_of_git_stay_away(pushed, outside, monkeypatch):
     assert outside.read("old") == outside.read("model.pt")
 
 
+def test_files_of_git_come_along(pushed, outside):
+    pushed.write("in/labels.csv", "a,b")
+    pushed.write("in/large.bin", b"l" * 100_000)
+    (pushed.root / "in" / "link").symlink_to("labels.csv")
+    pushed.write("in/run.sh", "#!/bin/sh")
+    (pushed.root / "in" / "run.sh").chmod(0o755)
+    pushed.commit("Files of git")
+    bare = pushed.root.parent / "bare.git"
+    pushed.git("push", "-q", str(bare), "main")
+    wanted = {
+        name: content for name, content in tree(pushed.root / "in").items() if name not in {".gitignore", "data.dvlite"}
+    }
+    for number, source in enumerate((bare.as_uri(), pushed.root)):
+        outside.dvlite("get", source, "in", "-o", f"got{number}")
+        assert tree(outside.root / f"got{number}") == wanted
+        assert outside.dvlite("get", source, "HEAD:in/labels.csv", "-o", "-").stdout == "a,b"
+    pushed.write("in/labels.csv", "edited")
+    assert pushed.dvlite("cat", "labels.csv", cwd="in").stdout == "edited"
+    assert pushed.dvlite("cat", "HEAD:labels.csv", cwd="in").stdout == "a,b"
+    assert pushed.dvlite("cat", "HEAD~1:in/data/a.txt").stdout == "alpha"
+    assert pushed.dvlite("get", "v1:model.pt", "-o", "-").stdout == "m" * 100_000
+
+
 def test_standard_output_gets_one_verified_file(source, outside):
     assert outside.dvlite("get", source, "in/data/sub/b.txt", "-o", "-").stdout == "beta"
     assert outside.dvlite("get", source, "model.pt", "-o", "-").stdout == "n" * 100_000
@@ -148,7 +171,8 @@ def test_wrong_sources_and_paths(pushed, outside):
     assert "not in a git repository" in outside.dvlite("get", ".", "x", code=10).stderr
     assert "say which path" in outside.dvlite("get", pushed.root, code=2).stderr
     bare = pushed.root.parent / "bare.git"
-    assert "not tracked" in outside.dvlite("get", bare, "x", code=2).stderr
+    assert "there is no 'x'" in outside.dvlite("get", bare, "x", code=2).stderr
+    assert "there is no remote 'nope'" in outside.dvlite("get", "-r", "nope", pushed.root, "model.pt", code=2).stderr
     assert "no commit 'nope'" in outside.dvlite("get", bare, "model.pt", "--rev", "nope", code=2).stderr
     start = pushed.git("rev-list", "--max-parents=0", "HEAD").strip()
     assert "does not use dvlite" in outside.dvlite("get", bare, "model.pt", "--rev", start, code=10).stderr

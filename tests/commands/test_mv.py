@@ -53,6 +53,23 @@ def test_mv_takes_everything_along(project, kind, monkeypatch):
     assert "/in/data" not in exclude
 
 
+def test_what_the_user_moved_already_gets_its_pointer(project):
+    project.write("old/a", "a")
+    project.write("file", "b")
+    project.dvlite("add", "old", "file")
+    project.commit()
+    (project.root / "old").rename(project.root / "new")
+    (project.root / "file").rename(project.root / "renamed")
+    assert project.json("mv", "old", "new")["target"] == "new"
+    project.dvlite("mv", "file", "renamed")
+    assert project.tracked() == ["new", "renamed"]
+    assert project.json("status")["changed"] == []
+    (project.root / "new").rename(project.root / "newer")
+    assert project.json("add", "-u")["absent"] == ["new"]
+    assert project.json("add", "newer")["moved"] == [["new", "newer"]]
+    assert "dvlite rm new" in project.dvlite("mv", "new", "newer", code=2).stderr
+
+
 def test_mv_into_a_folder_and_by_pointer(project):
     project.write("x", "x")
     project.write("folder/kept", "git's")
