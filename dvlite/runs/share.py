@@ -11,8 +11,9 @@ import time
 from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass, replace
 
+from dvlite.errors import ObjectCorrupt
 from dvlite.formats import lockfile, record
-from dvlite.formats.record import Note
+from dvlite.formats.record import Note, Run
 from dvlite.git.program import ALL_REFS
 from dvlite.oid import MANIFEST, Digest, Oid, parse_oid
 from dvlite.progress import Progress
@@ -22,6 +23,7 @@ from dvlite.runs.history import History
 from dvlite.runs.index import RunIndex, open_index
 from dvlite.runs.queries import RunQueries
 from dvlite.runs.records import Records, open_records
+from dvlite.store import batch
 from dvlite.store.cache import Cache
 from dvlite.store.pack import KIND_FILE
 from dvlite.store.remote import Remote
@@ -94,6 +96,30 @@ def receive(repo: Repo, remote: Remote, progress: Progress) -> int:
     return sync.receive(remote, records, repo.config.project)
 
 
+def left_by_others(remote: Remote, project: str | None) -> frozenset[Digest]:
+    """Returns the logs and diffs of the runs of other projects on a remote, and their outputs in git: a collection here must keep them.
+
+    One LIST, and a GET for each of their batches. Raises ObjectCorrupt, FormatError or LaterVersion for one that cannot be read, and
+    ObjectAbsent for one that was merged since.
+    """
+    names = [entry.name for entry in remote.store.list(batch.FOLDER).entries]
+    others = [name for name in names if not name.startswith(f"{batch.FOLDER}{project}/")]
+    left: set[Digest] = set()
+    for name, data in zip(
+        others, remote.run_all(lambda name: remote.get(name, end=batch.MAX_BYTES + 1), others), strict=True
+    ):
+        if batch.name_of(data) != name.rpartition("/")[2]:
+            raise ObjectCorrupt(
+                f"{name} on {remote.store.label} is damaged: what the runs of that project need is not known",
+                hint="in a clone of that project: dvlite fsck --remote --deep --repair",
+            )
+        for line in batch.decode(data, name):
+            content = record.parse(line.data, f"a run record in {name}")
+            if isinstance(content, Run):
+                left.update(parse_oid(oid)[1] for oid in _kept(content))
+    return frozenset(left)
+
+
 def _note_commits(repo: Repo, records: Records, user: str, project: str) -> None:
     """Notes the first commit of each run in a lockfile; reads history back to where all runs have a note."""
     first: dict[Oid, str] = {}
@@ -157,10 +183,15 @@ def _left_by(records: Records, remote_runs: sync.RemoteRuns) -> Iterator[tuple[O
             run = index.run(oid)
             if run is None:
                 continue
-            kept_by_git = [out.oid for out in run.outputs if not out.cached and out.size_bytes <= _SMALL_BYTES]
-            for kept in (run.log, run.code.diff, *kept_by_git):
-                if kept is not None and not kept.startswith(MANIFEST):
-                    yield oid, kept
+            for kept in _kept(run):
+                yield oid, kept
+
+
+def _kept(run: Run) -> Iterator[Oid]:
+    kept_by_git = [out.oid for out in run.outputs if not out.cached and out.size_bytes <= _SMALL_BYTES]
+    for kept in (run.log, run.code.diff, *kept_by_git):
+        if kept is not None and not kept.startswith(MANIFEST):
+            yield kept
 
 
 def _in_cache(cache: Cache, oid: Oid) -> Content | None:

@@ -19,6 +19,7 @@ from dvlite.repo.open_stores import open_remote
 from dvlite.repo.repository import Repo, open_cache
 from dvlite.runs import sync
 from dvlite.runs.records import open_records
+from dvlite.runs.share import left_by_others
 from dvlite.share.needs import Needs, fetch_all_heads, gather
 from dvlite.share.publish import signature
 from dvlite.show import quote
@@ -111,7 +112,7 @@ def _collect(repo: Repo, options: CollectOptions, progress: Progress) -> Collect
                 return claims.judge(catalog, roots, _owner(repo, remote, needs, own, options, roots))
 
             young = min(collect.YOUNG_SECONDS, _grace(options))
-            of_runs = _of_runs(needs, options)
+            of_runs = _of_runs(repo, remote, needs, options)
             todo = collect.plan(catalog, cache, divide, of_runs, needs.versions, young_seconds=young)
             if options.only_purged:
                 garbage, repacked = (_within(packs, todo.held.packs) for packs in (todo.garbage, todo.repacked))
@@ -216,7 +217,8 @@ def _chosen(digits: str, known: set[str], own: str) -> str:
     return matching[0]
 
 
-def _of_runs(needs: Needs, options: CollectOptions) -> RunNeeds:
+def _of_runs(repo: Repo, remote: Remote, needs: Needs, options: CollectOptions) -> RunNeeds:
+    """Returns what the runs of this project need that are kept, and all that the records of other projects name."""
     given_up = tuple(text.removeprefix("manifest:") for text in options.given_up)
     for digits in given_up:
         if not _VERSION.fullmatch(digits):
@@ -224,11 +226,11 @@ def _of_runs(needs: Needs, options: CollectOptions) -> RunNeeds:
                 f"{quote(digits)} is not the oid of a version",
                 hint="dvlite gc --remote names the versions that are lost",
             )
-    return RunNeeds(tuple(needs.listings), needs.files, given_up)
+    return RunNeeds(tuple(needs.listings), needs.files | left_by_others(remote, repo.config.project), given_up)
 
 
 def _run_needs(repo: Repo, remote: Remote, needs: Needs, options: CollectOptions, progress: Progress) -> RunNeeds:
     """Returns what run records need, those fetched that came meanwhile."""
     if repo.config.project is not None and sync.receive(remote, open_records(repo, progress), repo.config.project):
         needs = gather(repo, progress, fetched=True)
-    return _of_runs(needs, options)
+    return _of_runs(repo, remote, needs, options)

@@ -94,6 +94,26 @@ def test_private_refs_of_a_killed_run_count_nowhere_and_go_with_the_next_push(pu
     assert "refs/dvlite" not in pushed.git("for-each-ref")
 
 
+def test_logs_of_another_project_on_the_same_remote_stay(pushed, tmp_path, invoke):
+    other = Project(tmp_path / "other", invoke)
+    other.root.mkdir()
+    other.git("init", "-q")
+    other.dvlite("init")
+    other.write("data", "x")
+    other.dvlite("add", "data")
+    other.dvlite("remote", "add", store_of(pushed))
+    other.dvlite("push")  # so that the next one sends the log alone
+    other.write(
+        "dvlite.yaml", "stages:\n  hello:\n    cmd: echo said; cp data out\n    deps: [data]\n    outs: [out]\n"
+    )
+    other.dvlite("repro")
+    other.commit("Run")
+    other.dvlite("push")
+    pushed.dvlite("gc", "--remote", "--grace", "0s", "--yes")
+    shutil.rmtree(other.cache)
+    assert "said" in other.dvlite("runs", "show", "last", "--log").stdout
+
+
 def test_a_git_remote_that_does_not_answer_stops_it(pushed):
     pushed.git("remote", "add", "server", "/nowhere")
     drop_last(pushed)
