@@ -65,6 +65,8 @@ def quote(name: str) -> str:
 
 def word(name: str) -> str:
     """Returns a path as a shell takes it, in a command that people may copy; one that a terminal could misread, as `quote` has it."""
+    if name.startswith("-"):
+        name = f"./{name}"  # no option
     return shlex.quote(name) if name.isprintable() else quote(name)
 
 

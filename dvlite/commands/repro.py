@@ -61,7 +61,7 @@ def _stage_failed(failed: Sequence[StageRun], show: Show) -> DvliteError:
     hints = []
     if first.hint:
         hints.append(first.hint)
-    if first.run:
+    if first.run and first.log_tail:
         hints.append(
             f"its output: dvlite runs show {first.stage.rpartition(':')[2]}-{first.run.rpartition(':')[2][:6]} --log"
         )

@@ -379,7 +379,7 @@ def _children(digest: Digest, read: ReadNode) -> tuple[Digest, ...]:
 def _corrupt(digest: Digest, reason: str) -> ObjectCorrupt:
     return ObjectCorrupt(
         f"the list of files {digest.hex()} is damaged: {reason}",
-        hint="fetch it again with dvlite pull, or push it from a healthy clone",
+        hint="to see what is damaged: dvlite fsck --remote; to mend it from a clone that has it: dvlite fsck --remote --repair",
     )
 
 

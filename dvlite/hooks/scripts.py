@@ -330,7 +330,7 @@ def _refuse_two(folder: Path, foreign: Sequence[str]) -> None:
         if os.path.lexists(_kept(folder) / name):
             raise DvliteError(
                 f"there are two hooks to run before dvlite's: {quote(str(folder / name))} and {quote(str(_kept(folder) / name))}",
-                hint=f"put both into one file {quote(name)} and remove the other, then run dvlite install again",
+                hint=f"put both into one file {quote(name)} and remove the other, then: dvlite install",
             )
 
 

@@ -319,7 +319,7 @@ def link_to_folder(path: str) -> UsageError:
     """Returns the error for a dependency that is a link to a folder."""
     return UsageError(
         f"cannot depend on {quote(path)}: it is a symbolic link to a folder",
-        hint="name the folder itself, or dvlite add it",
+        hint="name the folder itself",
     )
 
 

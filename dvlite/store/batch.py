@@ -198,4 +198,4 @@ def _frame_ends(data: bytes | memoryview, where: str) -> Iterator[int]:
 
 
 def _corrupt(where: str, reason: str) -> ObjectCorrupt:
-    return ObjectCorrupt(f"{where} is damaged: {reason}", hint="dvlite pull fetches a good copy if a remote has one")
+    return ObjectCorrupt(f"{where} is damaged: {reason}", hint="to fetch a good copy: dvlite pull")

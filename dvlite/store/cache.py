@@ -31,7 +31,7 @@ _FILE_KINDS = (KIND_FILE,)
 _MAX_MAPS = 16  # packs mapped at a time: a map holds a file descriptor
 _LOCK = "lock"
 _FOLDERS = ("files", "packs", "index", "partial", "tmp", "quarantine")
-_REPAIR = "dvlite pull fetches a good copy if a remote has one; else dvlite fsck --repair"
+_REPAIR = "to fetch a good copy: dvlite pull; if no remote has one: dvlite fsck --repair"
 
 
 class Cache:

@@ -289,12 +289,12 @@ def corrupt_object(record: Record, reason: str) -> ObjectCorrupt:
     name = f"{_OID_KIND.get(record.kind, FILE)}:{record.digest.hex()}"
     return ObjectCorrupt(
         f"object {name} is damaged: {reason}",
-        hint="dvlite pull fetches a good copy if a remote has one; else dvlite fsck --repair",
+        hint="to fetch a good copy: dvlite pull; if no remote has one: dvlite fsck --repair",
     )
 
 
 def _corrupt(name: Digest, reason: str) -> ObjectCorrupt:
     return ObjectCorrupt(
         f"pack {name.hex()} is damaged: {reason}",
-        hint="dvlite pull fetches a good copy if a remote has one; else dvlite fsck --repair",
+        hint="to fetch a good copy: dvlite pull; if no remote has one: dvlite fsck --repair",
     )

@@ -234,7 +234,7 @@ def _refuse_wrong_size(cache: Cache, version: Version) -> None:
     if size != version.size_bytes:
         raise FormatError(
             f"the pointer of {quote(version.path)} says {version.size_bytes} bytes, its content has {size}",
-            hint="restore the pointer from git, or dvlite add the file again",
+            hint="restore the pointer from git, or add the file again: dvlite add PATH",
         )
 
 
@@ -246,5 +246,5 @@ def refuse_missing(todo: PushPlan, catalog: Catalog) -> None:
     names = [name for path in tracked for name in todo.missing[path]]
     raise ObjectMissing(
         f"cannot push {', '.join(map(repr, tracked[:3]))}: {some([repr(name) for name in names], 1)} {is_or_are(names)} neither in the cache nor on {catalog.remote.store.label}",
-        hint="dvlite add the path again where its data is, or fetch it from a remote that has it: dvlite fetch -r NAME",
+        hint="where its data is: dvlite add PATH; to fetch it from a remote that has it: dvlite fetch -r NAME",
     )

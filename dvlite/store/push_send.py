@@ -144,7 +144,7 @@ class Sender:
             self._cache.discard(digest)
             raise ObjectCorrupt(
                 f"object {format_oid('blake3', digest)} ('{path}') is damaged in the cache: its bytes are not the ones that its name promises",
-                hint="dvlite add the file again, or dvlite pull a good copy",
+                hint="to fetch a good copy: dvlite pull; to take it from the workspace: dvlite fsck --repair",
             )
         self._drafts.append(draft)
         self._progress.advance(files=1)

@@ -129,7 +129,7 @@ class Adder:
         more = f" (and {count(len(gone) - 1, 'more file')})" if len(gone) > 1 else ""
         raise UsageError(
             f"cannot add {quote(shown)}: its content was purged by {first.user} on {first.time[:10]}: {one_line(first.reason)}{more}",
-            hint=f"rm {word(shown)}; to have it named in a version all the same, without its content: dvlite add --allow-purged",
+            hint=f"rm {word(shown)}; to have it named in a version all the same, without its content: dvlite add --allow-purged {word(shown)}",
         )
 
     def _is_outdated(self, target: AddTarget, old: Pointer, scan: Scan, *, update: bool) -> bool:
