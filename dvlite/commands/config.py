@@ -11,6 +11,7 @@ from dvlite.formats.config import COMMITTED, DEFAULTS, Setting, Value, from_text
 from dvlite.progress import Progress
 from dvlite.repo.repository import Repo
 from dvlite.show import quote, word
+from dvlite.store.url import check_option, parse_url
 
 _HIDDEN = "(set, not shown)"
 
@@ -64,6 +65,8 @@ def config(
     if unset and key not in repo.read_layer(layer):
         raise UsageError(f"{quote(key)} is not set in the {layer} config", hint="see where it is: dvlite config")
     changed = None if value is None else from_text(key, value, layer)
+    if key.startswith("remotes.") and changed is not None:
+        _check_remote(repo, key, str(changed))
     with repo.lock():
         path = repo.change_config(layer, {key: changed})
         staged = (
@@ -73,6 +76,16 @@ def config(
         )
     shown = [] if changed is None else [ConfigValue(key=key, value=_shown(key, changed), source=str(path))]
     return ConfigResult(action="unset" if unset else "set", values=tuple(shown), config_path=str(path), staged=staged)
+
+
+def _check_remote(repo: Repo, key: str, value: str) -> None:
+    """Raises UsageError for an address, or an option of a remote that is configured, at which the next command would stop."""
+    _, name, option = key.split(".")
+    remote = repo.config.remote(name)
+    if option == "url":
+        parse_url(value, repo.root)
+    elif remote is not None:
+        check_option(parse_url(str(remote.url.value), repo.root).scheme, option, value)
 
 
 def _listed(repo: Repo, place: str | None) -> tuple[ConfigValue, ...]:

@@ -100,34 +100,37 @@ def parse_url(text: str, base: Path) -> Location:
 
 
 def check_options(scheme: str, options: Mapping[str, str]) -> None:
-    """Raises UsageError for an option that this scheme does not take, or a value that it cannot have."""
+    """Raises UsageError for options that this scheme does not take, or that do not go together, or a value that one cannot have."""
     for name, value in options.items():
-        if name not in OPTIONS[scheme]:
-            close = difflib.get_close_matches(name, OPTIONS[scheme], n=1)
-            known = f"did you mean '{close[0]}'?" if close else f"its options: {', '.join(OPTIONS[scheme]) or 'none'}"
-            raise UsageError(f"{quote(name)} is not an option of a {scheme} remote", hint=known)
-        if not value or not value.isprintable():
-            raise UsageError(f"the value of {quote(name)} is empty or has control characters in it")
-        if name in _VALUES and value not in _VALUES[name]:
-            raise UsageError(f"{quote(value)} is not a value of {name}", hint=f"one of: {', '.join(_VALUES[name])}")
-    if "endpoint_url" in options:
-        _endpoint(options["endpoint_url"])
-    if "region" in options and _REGION.fullmatch(options["region"]) is None:  # it becomes part of a host name
-        raise UsageError(f"{quote(options['region'])} is not a region", hint="a region is written like eu-west-1")
+        check_option(scheme, name, value)
     if ("access_key_id" in options) != ("secret_access_key" in options):
         raise UsageError("access_key_id and secret_access_key go together", hint="set both, or neither")
     if "sse_kms_key_id" in options and not options.get("sse", "").startswith("aws:kms"):
         raise UsageError("sse_kms_key_id goes with sse=aws:kms", hint="add -o sse=aws:kms, or leave out sse_kms_key_id")
     if options.get("anonymous") == "true" and ({"access_key_id", "profile", "requester_pays"} & options.keys()):
         raise UsageError("anonymous goes with no access key, profile or requester_pays", hint="leave out one of them")
-    storage_class = options.get("storage_class", "STANDARD")
-    if _STORAGE_CLASS.fullmatch(storage_class) is None:
+
+
+def check_option(scheme: str, name: str, value: str) -> None:
+    """Raises UsageError for an option that this scheme does not take, or a value that it cannot have."""
+    if name not in OPTIONS[scheme]:
+        close = difflib.get_close_matches(name, OPTIONS[scheme], n=1)
+        known = f"did you mean '{close[0]}'?" if close else f"its options: {', '.join(OPTIONS[scheme]) or 'none'}"
+        raise UsageError(f"{quote(name)} is not an option of a {scheme} remote", hint=known)
+    if not value or not value.isprintable():
+        raise UsageError(f"the value of {quote(name)} is empty or has control characters in it")
+    if name in _VALUES and value not in _VALUES[name]:
+        raise UsageError(f"{quote(value)} is not a value of {name}", hint=f"one of: {', '.join(_VALUES[name])}")
+    if name == "endpoint_url":
+        _endpoint(value)
+    if name == "region" and _REGION.fullmatch(value) is None:  # it becomes part of a host name
+        raise UsageError(f"{quote(value)} is not a region", hint="a region is written like eu-west-1")
+    if name == "storage_class" and _STORAGE_CLASS.fullmatch(value) is None:
         raise UsageError(
-            f"{quote(storage_class)} is not a storage class",
-            hint="one is written like STANDARD_IA or INTELLIGENT_TIERING",
+            f"{quote(value)} is not a storage class", hint="one is written like STANDARD_IA or INTELLIGENT_TIERING"
         )
-    if storage_class in _ARCHIVES:
-        raise UsageError(f"objects in {storage_class} cannot be read until they are restored", hint="use GLACIER_IR")
+    if name == "storage_class" and value in _ARCHIVES:
+        raise UsageError(f"objects in {value} cannot be read until they are restored", hint="use GLACIER_IR")
 
 
 def host_of(location: Location, options: Mapping[str, str]) -> str | None:

@@ -70,3 +70,20 @@ def test_what_cannot_be_set_changes_nothing(work, key, value, options, words):
     with pytest.raises(UsageError, match=words):
         call(work, key, value, **options)
     assert (work / ".dvlite" / "config.yaml").read_bytes() == before
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "words"),
+    [
+        ("remotes.o.requester-pays", "true", "cannot be an option"),
+        ("remotes.o.reqester_pays", "true", "is not an option of a s3 remote"),
+        ("remotes.o.sse", "kms", "is not a value of sse"),
+        ("remotes.o.url", "ftp://x", "not a kind of remote"),
+        ("remotes.other.url", "s3://x", "not the name of a bucket"),
+    ],
+)
+def test_what_the_next_command_would_refuse_of_a_remote_is_not_set(work, key, value, words):
+    call(work, "remotes.o.url", "s3://bucket", place="local")
+    call(work, "remotes.o.access_key_id", "first of two", place="local")
+    with pytest.raises(UsageError, match=words):
+        call(work, key, value, place="local")
