@@ -20,7 +20,7 @@ PROJECT = Path(__file__).parent.parent
 # command: (functions, files, frames of the deepest call, frames of the first write of a tracked file's bytes; 0: it writes none)
 BOUNDS = {
     "add": (190, 33, 12, 9),
-    "status": (116, 29, 12, 0),
+    "status": (117, 29, 12, 0),
     "push": (390, 56, 20, 0),
     "repro": (494, 64, 20, 0),
     "checkout": (208, 35, 17, 13),

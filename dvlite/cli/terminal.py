@@ -188,6 +188,10 @@ def _as_report(error: Exception) -> DvliteError | None:
         name = error.filename
         if isinstance(name, (str, bytes)):
             return os_error(error, "use", os.fsdecode(name))
+        try:
+            os.getcwd()
+        except OSError:
+            return DvliteError("the current folder does not exist any more", hint="cd into a folder that does")
         return DvliteError(f"cannot continue: {error.strerror}")
     return None
 

@@ -7,8 +7,10 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar, Literal
 
 from dvlite.errors import StrangeFile
+from dvlite.files import is_there
 from dvlite.formats.pointer import SUFFIX
 from dvlite.git.output import is_pipeline_file, is_pointer
+from dvlite.paths import overlap
 from dvlite.repo.repository import Repo, open_cache
 from dvlite.workspace import sparse, unpushed
 from dvlite.workspace.path_args import cached_listing, select, usable, warning_of
@@ -47,6 +49,7 @@ class StatusResult:
     remote: str | None = None
     unpushed: tuple[str, ...] = ()  # made in this clone, and not pushed since: dvlite push; no remote was asked
     purged: tuple[PurgedFile, ...] = ()  # files whose content was removed for good: nothing is to be done about them
+    left_behind: tuple[str, ...] = ()  # on disk, and not tracked any more: dvlite checkout
     left_out: int = 0  # pointers that a sparse checkout leaves out, with their data
     warnings: tuple[str, ...] = ()
 
@@ -105,9 +108,19 @@ def status(
         remote=name,
         unpushed=() if check_remote else _unpushed(repo, chosen, uncommitted),
         purged=tuple(file for check in checks for file in check.purged),
+        left_behind=() if paths else _left_behind(work, tracked),
         left_out=repo.work_tree.pointers_left_out() if repo.git.is_sparse and not paths else 0,
         warnings=tuple(warnings),
     )
+
+
+def _left_behind(work: Workspace, tracked: Sequence[Tracked]) -> tuple[str, ...]:
+    """Returns the data on disk that was tracked in this worktree and has no pointer now; git ignores it still."""
+    known, now = list(work.known_paths()), {item.path for item in tracked}
+    if now.issuperset(known):
+        return ()
+    gone = (path for path in known if not any(overlap(path, other) for other in now))
+    return tuple(path for path in gone if is_there(work.location(path)) and not is_there(work.location(path + SUFFIX)))
 
 
 def _unpushed(repo: Repo, chosen: Sequence[Tracked], uncommitted: Sequence[UncommittedPointer]) -> tuple[str, ...]:

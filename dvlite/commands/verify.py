@@ -134,7 +134,7 @@ def verify(repo: Repo, options: VerifyOptions, *, progress: Progress) -> VerifyR
         if options.commits is not None:
             verification.range(commits.listed(repo.git, options.commits), blobs)
         elif options.revision is not None:
-            commit = commits.named(repo.git, options.revision)
+            commit = repo.git.resolve(options.revision)
             verification.one(Revision(repo.git, options.revision, str, commit=commit, blobs=blobs))
         else:
             verification.one(Revision(repo.git, WORK_TREE, str, files=files_to_commit(repo.git), blobs=blobs))

@@ -61,6 +61,7 @@ _REDIRECTS = frozenset(
         *("LITERAL_PATHSPECS", "GLOB_PATHSPECS", "NOGLOB_PATHSPECS", "ICASE_PATHSPECS"),
     )
 )
+DEEPEN = "git fetch --unshallow     (CI: fetch-depth: 0, GIT_DEPTH: 0)"
 _ASK_AT_ONCE = 128  # their names fit into any pipe, so that git and we never wait for each other
 
 
@@ -281,9 +282,19 @@ class Git:
             commit = self.run(*arguments, check=False).decode().strip()
             if is_commit_id(commit):
                 return commit
-        raise UsageError(
-            f"{quote(revision)} is not a commit that is known here", hint="git fetch --tags; see git log --all"
-        )
+        raise self._unknown(revision)
+
+    def _unknown(self, revision: str) -> UsageError:
+        """Returns the error for a revision that names no commit; its hint is about this clone: a shallow one, a branch of a remote only."""
+        message = f"{quote(revision)} is not a commit that is known here"
+        if (self._common_dir / "shallow").exists():
+            return UsageError(f"{message}: the clone is shallow", hint=DEEPEN)
+        branch = re.split(r"[~^@:\0]", revision, maxsplit=1)[0]
+        form = ("for-each-ref", "--format=%(refname:short)")
+        there = self.run(*form, f"refs/remotes/*/{branch}", check=False).decode("utf-8", "replace").split()
+        if branch and there:
+            return UsageError(message, hint=f"as a remote has it: {word(there[0] + revision[len(branch) :])}")
+        return UsageError(message, hint="git fetch --tags; see git log --all")
 
     def head(self) -> str | None:
         """Returns the current commit, or None before the first one."""

@@ -31,7 +31,7 @@ from dvlite.pipeline.reasons import Reason
 from dvlite.pipeline.run_cache import Reuse, is_nowhere, shown
 from dvlite.pipeline.run_record import Author, Recorder, begun, metrics_of
 from dvlite.pipeline.stage_run import RunState, StageRun
-from dvlite.pipeline.stages import Stage, load
+from dvlite.pipeline.stages import Stage, load, secret_warnings
 from dvlite.pipeline.staleness import Evaluator, Staleness, explained, needed, of_stages, survey
 from dvlite.pipeline.targets import choose, differing_files, params_file, require_readable, without_left_out
 from dvlite.progress import Progress
@@ -101,6 +101,7 @@ class Invocation:
         if loaded.broken and not (targets and loaded.stages):
             raise loaded.broken[0]
         self._warnings = [error.message for error in loaded.broken]
+        self._warnings += secret_warnings(loaded.stages)
         if not loaded.stages:
             raise UsageError(
                 "there is no pipeline here", hint="dvlite stage add NAME -d DEP -o OUT -- COMMAND, or write dvlite.yaml"

@@ -7,12 +7,14 @@ no data.
 from __future__ import annotations
 
 import posixpath
-from collections.abc import Sequence
+import re
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 
 from dvlite.errors import DvliteError, FormatError
 from dvlite.files import format_error
 from dvlite.formats import lockfile, pipeline
+from dvlite.formats.config import is_secret
 from dvlite.formats.lockfile import Facts, Locked, LockedStage
 from dvlite.formats.pipeline import Capture, Out, Param, StageSpec
 from dvlite.repo.revisions import Revision
@@ -20,6 +22,7 @@ from dvlite.repo.tracked_paths import Unusable, why_untrackable
 from dvlite.show import quote
 
 LIMIT_BYTES = 1 << 20
+_URL = re.compile(r"[a-z][a-z0-9+.-]+:/")
 
 
 @dataclass(frozen=True, slots=True)
@@ -157,6 +160,16 @@ def captured_name(capture: Capture) -> str:
     return capture.name if capture.kind == "package" else f"{capture.kind} {capture.name}"
 
 
+def secret_warnings(stages: Iterable[Stage]) -> list[str]:
+    """Returns a warning for each stage that captures a variable whose value seems to be a secret: it is going to stand in the lockfile."""
+    return [
+        f"{stage.address} captures the variable {capture.name}: its value is written to {stage.lockfile}, for all to read"
+        for stage in stages
+        for capture in stage.spec.capture
+        if capture.kind == "env" and is_secret(capture.name.lower())
+    ]
+
+
 def bind(file: str, specs: Sequence[StageSpec]) -> list[Stage]:
     """Returns the stages of one pipeline file, its paths relative to the repository. Raises FormatError for one that leaves it."""
     return [_Binder(file, spec).stage() for spec in specs]
@@ -191,6 +204,12 @@ class _Binder:
 
     def _path(self, text: str, line: int, *, within: str, whole: bool = False) -> str:
         """Returns a path relative to the repository; raises FormatError if it is outside. `whole`: it may be all of it."""
+        if _URL.match(text):
+            raise self._wrong(
+                line,
+                f"{quote(text)} is not a path in the repository: stages depend on files",
+                hint="download it in a stage of its own, and depend on what that makes",
+            )
         path = posixpath.normpath(posixpath.join(within, text))
         if path == ".." or path.startswith(("../", "/")):
             raise self._wrong(

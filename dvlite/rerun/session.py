@@ -30,7 +30,6 @@ from dvlite.rerun.verdicts import Judge
 from dvlite.runs.index import open_index
 from dvlite.runs.records import open_records
 from dvlite.show import printable, quote, some, word
-from dvlite.verify import commit_range
 from dvlite.verify.findings import OutputVerdict, StageCheck, StageVerdict
 
 _MOST_NAMED = 3
@@ -73,7 +72,7 @@ def run_again(
     Raises UsageError for an unknown stage, FormatError for a pipeline that cannot be run, Untrusted before anything runs, and
     KeyboardInterrupt once everything is stopped and the clone is removed.
     """
-    commit = commit_range.named(repo.git, revision)
+    commit = repo.git.resolve(revision)
     warnings = _not_checked(repo, revision)
     cache = open_cache(repo)
     with contextlib.ExitStack() as stack:

@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
-from dvlite.show import Show, count, one_line, printable, size_text, some
+from dvlite.show import Show, count, one_line, printable, size_text, some, word
 from dvlite.text.reasons import reason_text
 from dvlite.text.style import amount_text, growth_text, table
 from dvlite.workspace.changes import Counts, counts_text
 
 if TYPE_CHECKING:
-    from dvlite.commands.status import StatusResult
+    from dvlite.commands.status import StatusResult, UncommittedPointer
     from dvlite.pipeline.reasons import StaleStage
     from dvlite.workspace.path_status import AbsentPath, ChangedPath
 
@@ -52,7 +52,7 @@ def text(result: StatusResult, show: Show) -> Iterator[str]:
         yield from _absent(missing, show)
     if result.uncommitted:
         yield _heading("Not committed", "git commit", show)
-        yield from table(((show.path(pointer.path), pointer.state) for pointer in result.uncommitted), indent="  ")
+        yield from table((_uncommitted(pointer, show) for pointer in result.uncommitted), indent="  ")
     if result.not_in_cache and not is_fresh:
         # what is in the workspace and unchanged can go back into the cache from there
         is_whole = not (result.missing or result.changed or any(path.stage for path in result.not_in_cache))
@@ -74,12 +74,15 @@ def text(result: StatusResult, show: Show) -> Iterator[str]:
         if len(result.purged) > _MOST_PURGED and not show.verbose:
             yield f"  {count(len(result.purged) - _MOST_PURGED, 'more file')} (-v)"
     left_out = f", {result.left_out:,} left out by the sparse checkout" if result.left_out else ""
-    if not result.tracked and result.clean and not left_out:
+    if not (result.tracked or left_out or result.left_behind) and result.clean:
         yield "Nothing is tracked yet."
         yield from show.next_step("dvlite add PATH")
     elif result.clean:
         pushed = f", complete on {remote}" if result.not_pushed is not None else ""
         yield f"Clean: {count(result.tracked, 'tracked path')}{pushed}{left_out}."
+    if result.left_behind:
+        yield _heading("No longer tracked, still here", "dvlite checkout", show)
+        yield f"  {show.some([show.path(path) for path in result.left_behind])}"
     if result.unpushed:
         yield _heading("Not pushed yet", "dvlite push", show)
         yield f"  {show.some([show.path(path) for path in result.unpushed])}"
@@ -94,6 +97,12 @@ def _stale(stages: Sequence[StaleStage], show: Show) -> Iterator[str]:
         yield f"  {printable(stage.stage)}: {reasons or 'cannot be checked'}{behind}"
     if after and len(own) != 1:
         yield f"  {after} after them"
+
+
+def _uncommitted(pointer: UncommittedPointer, show: Show) -> tuple[str, ...]:
+    path = show.path(pointer.path)
+    undo = f"(undo: git checkout HEAD -- {word(path)})" if pointer.state == "deleted" else ""
+    return path, pointer.state, undo
 
 
 def _force(path: ChangedPath) -> str:

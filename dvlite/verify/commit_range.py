@@ -11,7 +11,7 @@ from dvlite.errors import UsageError
 from dvlite.files import read_own
 from dvlite.formats.lockfile import LockedStage
 from dvlite.git.output import REGULAR, is_pipeline_file, is_pointer, split
-from dvlite.git.program import Git
+from dvlite.git.program import DEEPEN, Git
 from dvlite.paths import ancestors
 from dvlite.pipeline.globs import expression
 from dvlite.repo import ignore
@@ -22,17 +22,6 @@ from dvlite.workspace import sparse
 
 _GONE = "000000"
 _MODES = frozenset((*REGULAR, _GONE))  # of what is an ordinary file, or nothing
-_DEEPEN = "git fetch --unshallow     (CI: fetch-depth: 0, GIT_DEPTH: 0)"
-
-
-def named(git: Git, revision: str) -> str:
-    """Returns the commit that a revision names; raises UsageError if there is none, or none that a shallow clone has."""
-    try:
-        return git.resolve(revision)
-    except UsageError as error:
-        if not _shallow(git):
-            raise
-        raise UsageError(f"{error.message}: the clone is shallow", hint=_DEEPEN) from None
 
 
 def listed(git: Git, words: str) -> list[str]:
@@ -40,7 +29,7 @@ def listed(git: Git, words: str) -> list[str]:
     old, dots, new = words.partition("..")
     if not dots or new.startswith("."):
         raise UsageError(f"'{words}' is no range of commits", hint="give A..B: the commits of B that A does not have")
-    first, last = named(git, old or "HEAD"), named(git, new or "HEAD")
+    first, last = git.resolve(old or "HEAD"), git.resolve(new or "HEAD")
     commits = git.run("rev-list", "--reverse", "--topo-order", f"{first}..{last}").decode().split()
     if not commits and first != last:
         raise UsageError(
@@ -48,7 +37,7 @@ def listed(git: Git, words: str) -> list[str]:
         )
     ends = _shallow(git).intersection(commits)
     if ends:
-        raise UsageError(f"'{words}' goes back to {min(ends)[:8]}, where this shallow clone ends", hint=_DEEPEN)
+        raise UsageError(f"'{words}' goes back to {min(ends)[:8]}, where this shallow clone ends", hint=DEEPEN)
     return commits
 
 

@@ -122,3 +122,16 @@ def test_executable_bits_on_disk_do_not_count_where_git_ignores_them(project):
     project.dvlite("add", "-u")
     listed = {entry["path"]: entry["executable"] for entry in project.json("ls", "-l", "data")["entries"]}
     assert listed == {"data/a": False, "data/new": False, "data/run": True}
+
+
+def test_data_whose_pointer_is_gone_is_named_until_checkout_removes_it(filled):
+    (filled.root / "data.dvlite").unlink()
+    assert "(undo: git checkout HEAD -- data.dvlite)" in filled.dvlite("status").stdout
+    filled.git("rm", "-q", "data.dvlite")
+    filled.git("commit", "-qm", "Remove")
+    assert filled.json("status")["left_behind"] == ["data"]
+    assert "No longer tracked, still here    (dvlite checkout)" in filled.dvlite("status").stdout
+    filled.dvlite("checkout")
+    assert filled.json("status")["left_behind"] == []
+    filled.dvlite("rm", "--cached", "model.pt")  # kept on purpose
+    assert filled.json("status")["left_behind"] == []

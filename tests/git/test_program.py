@@ -184,6 +184,18 @@ def test_what_is_no_revision_is_refused(git_repo, revision):
         opened(git_repo).resolve(revision)
 
 
+def test_the_hint_for_an_unknown_commit_is_about_this_clone(git_repo):
+    git(git_repo, "update-ref", "refs/remotes/origin/topic", "HEAD")
+    for revision, hint in {"topic~1": "'origin/topic~1'", "nothing": "git fetch --tags"}.items():
+        with pytest.raises(UsageError) as caught:
+            opened(git_repo).resolve(revision)
+        assert hint in caught.value.hint
+    (git_repo / ".git" / "shallow").write_text("")
+    with pytest.raises(UsageError, match="shallow") as caught:
+        opened(git_repo).resolve("nothing")
+    assert "fetch-depth: 0" in caught.value.hint
+
+
 def test_before_the_first_commit_there_is_no_head(tmp_path):
     git(tmp_path, "init", "--quiet", "new")
     repo = opened(tmp_path / "new")

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from dvlite.errors import FormatError
-from dvlite.pipeline.stages import load
+from dvlite.pipeline.stages import load, secret_warnings
 from dvlite.repo.repository import open_repo
 from tests.pipeline.stages_of import stages_of
 
@@ -64,3 +64,8 @@ def test_broken_file_leaves_the_others(git_repo):
     )
     assert [stage.address for stage in loaded.stages] == ["good:a"]
     assert [error.file for error in loaded.broken] == ["dvlite.yaml"]
+
+
+def test_a_captured_secret_gets_a_warning():
+    stages = stages_of("a: {cmd: x, capture: [{env: AWS_SECRET_ACCESS_KEY}, {env: MONKEY}, torch]}")
+    assert [line.split(":")[0] for line in secret_warnings(stages)] == ["a captures the variable AWS_SECRET_ACCESS_KEY"]
