@@ -21,7 +21,7 @@ PROJECT = Path(__file__).parent.parent
 BOUNDS = {
     "add": (190, 33, 12, 9),
     "status": (117, 29, 12, 0),
-    "push": (390, 56, 20, 0),
+    "push": (393, 56, 20, 0),
     "repro": (494, 64, 20, 0),
     "checkout": (208, 35, 17, 13),
     "pull": (422, 58, 18, 3),

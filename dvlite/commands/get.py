@@ -33,6 +33,7 @@ from dvlite.repo.open_stores import open_remote, plain_cache
 from dvlite.repo.remotes import configured
 from dvlite.repo.repository import Repo, open_cache, open_repo
 from dvlite.repo.tracked_paths import Tracked
+from dvlite.runs.outputs import outputs_of_run
 from dvlite.share.fetch_plan import unfetched
 from dvlite.share.needs import dropped_by
 from dvlite.show import Show, quote, some, word
@@ -225,7 +226,7 @@ def _opened(
             "say which path of it to get", hint=f"dvlite get {word(source)} PATH   (what is there: dvlite ls)"
         )
     if os.path.isdir(source) and not _is_bare(Path(source)):
-        yield _near(Path(source), path, revision, environ)
+        yield _near(Path(source), path, revision, environ, progress)
         return
     rev, colon, inner = path.partition(":")
     if colon and revision is None:
@@ -251,12 +252,22 @@ def _pointer_file(source: str, environ: Mapping[str, str]) -> _Source:
     return _Source(repo, open_cache(repo), [Tracked(name, version)], name)
 
 
-def _near(folder: Path, path: str, revision: str | None, environ: Mapping[str, str]) -> _Source:
+def _near(folder: Path, path: str, revision: str | None, environ: Mapping[str, str], progress: Progress) -> _Source:
     repo = open_repo(folder, environ)
-    rev, colon, inner = path.partition(":")
-    if colon and revision is None and not any(files.is_there(repo.cwd / name) for name in (path, path + SUFFIX)):
+    run, rev, inner = revision or "", *path.partition(":")[::2]
+    if ":" in path and revision is None and not any(files.is_there(repo.cwd / name) for name in (path, path + SUFFIX)):
+        run, _, of_run = path.rpartition(":")  # `last:train` is a run, too
         revision, path = rev, inner or "."
-    commit = "" if revision is None else repo.git.resolve(revision)
+    else:
+        of_run = path
+    try:
+        commit = "" if revision is None else repo.git.resolve(revision)
+    except UsageError as error:
+        try:
+            items = outputs_of_run(repo, run, progress)
+        except UsageError:
+            raise error from None
+        return _Source(repo, open_cache(repo), items, repo.relative(of_run or "."))
     tracked = repo.at(commit).tracked() if commit else repo.work_tree.tracked()
     return _Source(repo, open_cache(repo), tracked, repo.relative(path), commit)
 

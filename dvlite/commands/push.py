@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 from dvlite.errors import DvliteError
 from dvlite.progress import Progress
 from dvlite.repo.repository import Repo
 from dvlite.repo.revisions import WORKSPACE, Scope
+from dvlite.repo.tracked_paths import Tracked
+from dvlite.runs.outputs import outputs_of_tagged_runs
 from dvlite.share.needs import stale_refs
 from dvlite.share.publish import PushOptions, PushResult, chosen_versions, joined, publish
+from dvlite.workspace import unpushed
 
 
 def push(
@@ -33,14 +37,43 @@ def push(
     stale_refs(repo, drop=True)
     names = repo.usable_remotes(remote, to_push=not dry_run, may_ask=may_ask)
     named = chosen_versions(repo, paths, scope, progress)
+    tagged = _tagged(repo, named, progress) if scope.is_workspace and not paths else []
     done: list[PushResult] = []
     failed: list[tuple[str, DvliteError]] = []
     for name in names:
         terms = PushOptions(name, jobs, dry_run, allow_missing, by_commit=not scope.is_workspace)
         if len(names) == 1:
-            return publish(repo, named, terms, progress=progress)
+            return _published(repo, named, tagged, terms, progress)
         try:
-            done.append(publish(repo, named, terms, progress=progress))
+            done.append(_published(repo, named, tagged, terms, progress))
         except DvliteError as error:
             failed.append((name or "", error))
     return joined(done, failed)
+
+
+def _tagged(repo: Repo, named: Sequence[Tracked], progress: Progress) -> list[Tracked]:
+    """Returns the outputs of runs with a tag that were made in this clone and never pushed: no commit need name them."""
+    known = {item.pointer.oid for item in named}
+    items = outputs_of_tagged_runs(repo, progress) if unpushed.has_other(repo, known) else []
+    new = unpushed.among(repo, [item.pointer.oid for item in items]) - known
+    return [item for item in items if item.pointer.oid in new]
+
+
+def _published(
+    repo: Repo, named: Sequence[Tracked], tagged: Sequence[Tracked], terms: PushOptions, progress: Progress
+) -> PushResult:
+    result = publish(repo, named, terms, progress=progress)
+    if not tagged:
+        return result
+    # a claim of their own: the first one names a commit whose versions it has
+    more = publish(repo, tagged, replace(terms, allow_missing=True), progress=progress)
+    return replace(
+        result,
+        paths=(*result.paths, *more.paths),
+        files=result.files + more.files,
+        objects=result.objects + more.objects,
+        uploaded_bytes=result.uploaded_bytes + more.uploaded_bytes,
+        size_bytes=result.size_bytes + more.size_bytes,
+        records=result.records + more.records,
+        warnings=(*result.warnings, *more.warnings),
+    )

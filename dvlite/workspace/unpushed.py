@@ -33,6 +33,15 @@ def drop(repo: Repo, versions: Iterable[Oid]) -> None:
             os.unlink(repo.common_dir / _FOLDER / version.replace(":", "-"))
 
 
+def has_other(repo: Repo, known: Iterable[Oid]) -> bool:
+    """Returns whether a version was made here and not pushed that is not among these."""
+    try:
+        names = set(os.listdir(repo.common_dir / _FOLDER))
+    except OSError:
+        return False
+    return bool(names.difference(version.replace(":", "-") for version in known))
+
+
 def among(repo: Repo, versions: Iterable[Oid]) -> set[Oid]:
     """Returns those versions that were made here and not pushed."""
     try:

@@ -1,0 +1,44 @@
+"""An experiment that was never committed comes back by its run, and goes along with push once it has a tag."""
+
+import shutil
+
+import pytest
+
+
+@pytest.fixture
+def tried(pipeline, tmp_path, monkeypatch):
+    """Trained with 1 and committed, with 2 and tagged, with 4, and with 3 and committed."""
+    pipeline.dvlite("remote", "add", tmp_path / "store")
+    monkeypatch.setenv("DVLITE_TRUST", str(tmp_path / "store"))
+    stage = "train: {cmd: 'mkdir m; cp params.yaml m/x; cp params.yaml one', params: [lr], outs: [m, one]}"
+    pipeline.write("dvlite.yaml", f"stages: {{{stage}}}")
+    pipeline.write("params.yaml", "lr: 1\n")
+    pipeline.dvlite("repro")
+    pipeline.commit("1")
+    pipeline.dvlite("repro", "-S", "lr=2")
+    pipeline.dvlite("runs", "tag", "last:train", "best")
+    for lr in ("4", "3"):
+        pipeline.dvlite("repro", "-S", f"lr={lr}")
+    pipeline.commit("3")
+    return pipeline
+
+
+def test_outputs_of_a_run_are_copied_out(tried, tmp_path):
+    assert tried.dvlite("get", "best:one", "-o", "-").stdout == "lr: 2\n"
+    assert tried.dvlite("get", ".", "m/x", "--rev", "best", "-o", "-").stdout == "lr: 2\n"
+    tried.dvlite("get", "best:m", "-o", tmp_path / "out")
+    assert (tmp_path / "out/x").read_text() == "lr: 2\n"
+    assert tried.dvlite("get", "last:train:one", "-o", "-").stdout == "lr: 3\n"
+    for words in (("best:no",), ("worst:one",), (".", "one", "--rev", "worst")):
+        tried.dvlite("get", *words, "-o", "-", code=2)
+
+
+def test_push_takes_the_outputs_of_tagged_runs_along(tried, colleague):
+    sent = [row["oid"] for row in tried.json("push")["paths"]]
+    assert len(sent) == len(set(sent)) == 4, "of the commit and of the tagged run, not of the one between"
+    assert len(tried.json("push")["paths"]) == 2
+    other = type(tried)(colleague(tried), tried._ran)
+    other.dvlite("fetch")
+    shutil.rmtree(tried.root / ".git/dvlite/cache")
+    assert other.dvlite("get", "best:one", "-o", "-").stdout == "lr: 2\n"
+    assert other.states("-S", "lr=2", "--pull") == {"train": "cached"}
