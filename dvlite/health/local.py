@@ -170,7 +170,8 @@ def mend(repo: Repo, cache: Cache, checked: LocalCheck, progress: Progress) -> l
     progress.start("repairing the cache")
     cache.refresh()
     gone = Lost(set(checked.lost.nodes), {*checked.lost.files, *_bad_on_disk(cache, checked)})
-    store_unfinished(_unfinished(repo), _objects(gone))
+    damaged = checked.cache.damaged  # of which versions, is not known where a listing could not be read
+    store_unfinished(_unfinished(repo), _objects(gone) | damaged)
     worktree.mend_notes(repo, cache, checked.worktree)
     for path in checked.cache.strange:
         cache.set_aside(path)
@@ -205,7 +206,8 @@ def mend(repo: Repo, cache: Cache, checked: LocalCheck, progress: Progress) -> l
         {node for node in gone.nodes if not cache.has_node(node)},
         {need.digest for need in missing_files(cache, wanted)},
     )
-    store_unfinished(_unfinished(repo), _objects(left))
+    away = {(kind, each) for kind, each in damaged if not (cache.has_packed(each, (kind,)) or cache.has_large(each))}
+    store_unfinished(_unfinished(repo), _objects(left) | away)
     worktree.mend_files(repo, cache, checked.worktree, progress)
     _mend_runs(repo, cache, checked, progress)
     progress.finish()
