@@ -36,6 +36,13 @@ _VARIABLES = {
     "region": ("region", ["AWS_REGION", "AWS_DEFAULT_REGION"], None, None),
     "requests_ca_bundle": (None, "REQUESTS_CA_BUNDLE", None, None),
 }
+_WAYS = {  # key of a profile: what it is called in messages
+    "role_arn": "role",
+    "sso_session": "SSO session",
+    "sso_start_url": "SSO session",
+    "login_session": "login session",
+    "credential_process": "credential_process",
+}
 _KEYS = ("access_key_id", "secret_access_key", "session_token")
 
 # Each failure is one line, ours. Without a handler Python prints what libraries log of it, tracebacks included.
@@ -133,7 +140,7 @@ async def _require_credentials(session: Any, options: Mapping[str, str]) -> None
         roles._prompter = _mfa_code  # noqa: SLF001  (botocore takes it only where the provider is made)
         credentials = await session.get_credentials()
         if credentials is None:
-            raise CredentialsFailed("", "")
+            raise CredentialsFailed
         frozen = await credentials.get_frozen_credentials()
     except CredentialsFailed:
         raise
@@ -167,21 +174,18 @@ def _place(method: str | None, profile: str | None) -> str:
     return f"profile {quote(profile or 'default')} of your AWS config"
 
 
-def _origin(session: Any) -> tuple[str, str]:
-    """Returns which way to credentials was taken, and the profile that chose it, if one did."""
+def _origin(session: Any) -> tuple[str, str, str]:
+    """Returns which way to credentials was taken, the profile that chose it, if one did, and the one whose SSO session that needs."""
     try:
-        chosen: Mapping[str, str] = session.get_scoped_config()
+        profiles: Mapping[str, Mapping[str, str]] = session.full_config.get("profiles", {})
     except Exception:  # the config cannot be read: the error itself says so
-        chosen = {}
-    profile = session.profile or ("default" if chosen else "")
-    ways = {
-        "role_arn": "role",
-        "sso_session": "SSO session",
-        "sso_start_url": "SSO session",
-        "login_session": "login session",
-        "credential_process": "credential_process",
-    }
-    return next((words for key, words in ways.items() if key in chosen), ""), profile
+        profiles = {}
+    profile = session.profile or ("default" if "default" in profiles else "")
+    way = next((words for key, words in _WAYS.items() if key in profiles.get(profile, {})), "")
+    source = profile
+    for _ in profiles:
+        source = profiles.get(source, {}).get("source_profile", source)
+    return way, profile, source
 
 
 def _file_system(options: Mapping[str, str], connections: int) -> Any:

@@ -91,13 +91,15 @@ class SettingWrong(Exception):
 class CredentialsFailed(Exception):
     """There are no valid credentials; what went wrong is the cause, and there is none if no place has any.
 
-    `way` is what the profile says to do for them (`SSO session`, `role`), `profile` its name; both may be empty.
+    `way` is what the profile says to do for them (`SSO session`, `role`), `profile` its name, `source` that of the first in a chain of
+    roles; all may be empty.
     """
 
-    def __init__(self, way: str, profile: str) -> None:
+    def __init__(self, way: str = "", profile: str = "", source: str = "") -> None:
         super().__init__(way)
         self.way = way
         self.profile = profile
+        self.source = source
 
 
 @dataclass(frozen=True, slots=True)
@@ -216,13 +218,13 @@ def _explain_credentials(error: CredentialsFailed, label: str) -> RemoteError:
     if isinstance(cause, boto.ProfileNotFound):
         name = quote(str(cause.kwargs.get("profile", "")))
         return RemoteError(f"{start}: your AWS config has no profile {name}", hint="aws configure list-profiles")
+    if isinstance(cause, boto.SSOError | boto.TokenRetrievalError | boto.LoginError):
+        kind, program = ("login", "aws login") if isinstance(cause, boto.LoginError) else ("SSO", "aws sso login")
+        message = f"{start}: the {kind} session of profile {quote(error.source)} has expired, or never began"
+        return RemoteError(message, hint=program + _profile_choice(error.source))
     if error.profile:
         start += f" from the {error.way or 'AWS config'} of profile {quote(error.profile)}"
-    choice = f" --profile {word(error.profile)}" if error.profile not in ("", "default") else ""
-    if isinstance(cause, boto.SSOError | boto.TokenRetrievalError):
-        return RemoteError(f"{start}: it has expired, or never began", hint=f"aws sso login{choice}")
-    if isinstance(cause, boto.LoginError):
-        return RemoteError(f"{start}: it has expired, or never began", hint=f"aws login{choice}")
+    choice = _profile_choice(error.profile)
     hint = f"aws sts get-caller-identity{choice}     shows more"
     if isinstance(cause, boto.ClientError):
         code, status = _answer(cause)
@@ -237,12 +239,17 @@ def _explain_credentials(error: CredentialsFailed, label: str) -> RemoteError:
     return RemoteError(f"{start}: {_credentials_reason(cause)}", hint=hint)
 
 
+def _profile_choice(profile: str) -> str:
+    return "" if profile in ("", "default") else f" --profile {word(profile)}"
+
+
 def _credentials_reason(cause: BaseException) -> str:
     if isinstance(cause, boto.CredentialRetrievalError):  # with what the program printed, which may be a secret
         provider = str(cause.kwargs.get("provider"))
-        return {"custom-process": "it failed", "container-role": "the container's server of credentials failed"}.get(
-            provider, f"{printable(provider)} failed"
-        )
+        return {
+            "custom-process": "its program failed",
+            "container-role": "the container's server of credentials failed",
+        }.get(provider, f"{printable(provider)} failed")
     if isinstance(cause, Warning | boto.RefreshWithMFAUnsupportedError):  # the warning is that of getpass
         return "it asks for an MFA code, and there is no terminal to ask on"
     if isinstance(cause, boto.BotoCoreError):  # what botocore says of the user's own config
@@ -259,7 +266,7 @@ def _credentials_reason(cause: BaseException) -> str:
 def _local_trouble(error: Exception, label: str) -> RemoteError | None:
     """What no new try can help: settings of this computer, and servers that do not speak S3."""
     if isinstance(error, boto.NoCredentialsError | boto.PartialCredentialsError | boto.ProfileNotFound):
-        failed = CredentialsFailed("", "")
+        failed = CredentialsFailed()
         failed.__cause__ = error
         return _explain_credentials(failed, label)
     if isinstance(error, ResponseParserError):

@@ -30,6 +30,9 @@ sso_role_name = birds
 role_arn = {ROLE}
 source_profile = keys
 region = us-east-1
+[profile chained]
+role_arn = {ROLE}
+source_profile = sso
 [profile coded]
 role_arn = {ROLE}
 source_profile = keys
@@ -148,11 +151,12 @@ def test_every_way_to_credentials_works(home, server, monkeypatch, environment, 
         ({}, "no credentials", "AWS_ACCESS_KEY_ID"),
         ({"AWS_ACCESS_KEY_ID": "x"}, "missing: AWS_SECRET_ACCESS_KEY", "aws sts get-caller-identity "),
         ({"AWS_PROFILE": "other"}, "your AWS config has no profile 'other'", "aws configure list-profiles"),
-        ({"AWS_PROFILE": "sso"}, "the SSO session of profile 'sso': it has expired", "aws sso login --profile sso"),
+        ({"AWS_PROFILE": "sso"}, "the SSO session of profile 'sso' has expired", "aws sso login --profile sso"),
+        ({"AWS_PROFILE": "chained"}, "the SSO session of profile 'sso' has expired", "aws sso login --profile sso"),
         ({"AWS_PROFILE": "role"}, "the role of profile 'role': refused (AssumeRole: 403 AccessDenied)", "--profile role "),
         ({"AWS_PROFILE": "unsourced"}, "the role of profile 'unsourced': the source", "--profile unsourced "),
         (WEB, "HOME/token': no such file or directory", "aws sts get-caller-identity "),
-        ({"AWS_PROFILE": "process"}, "the credential_process of profile 'process': it failed", "--profile process "),
+        ({"AWS_PROFILE": "process"}, "the credential_process of profile 'process': its program failed", "--profile process "),
         ({"AWS_PROFILE": "absent"}, "'/no/such/program': no such file or directory", "--profile absent "),
         ({"AWS_PROFILE": "unclosed"}, "it cannot be used (ValueError)", "--profile unclosed "),
         ({"AWS_PROFILE": "odd"}, "the access key id has a blank", "profile 'odd' of your AWS config"),

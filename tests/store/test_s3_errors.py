@@ -36,7 +36,7 @@ def caused(error, by):
 
 def failed(cause):
     """Returns the failure of a profile to give credentials."""
-    return caused(CredentialsFailed("SSO session", "p"), cause)
+    return caused(CredentialsFailed("SSO session", "p", "p"), cause)
 
 
 @pytest.mark.parametrize(
@@ -140,9 +140,9 @@ def test_a_connection_that_fails_may_come_back(error, words):
         (boto.ProfileNotFound(profile="x"), "your AWS config has no profile 'x'"),
         (
             failed(boto.TokenRetrievalError(provider="x", error_msg="hunter2")),
-            "the SSO session of profile 'p': it has expired",
+            "the SSO session of profile 'p' has expired",
         ),
-        (failed(boto.CredentialRetrievalError(provider="custom-process", error_msg="hunter2")), "it failed"),
+        (failed(boto.CredentialRetrievalError(provider="custom-process", error_msg="hunter2")), "its program failed"),
         (failed(RuntimeError("still expired")), "those that it gave have expired"),
         (boto.HTTPClientError(error=ssl.SSLCertVerificationError("x")), "its certificate is not trusted"),
         (boto.SSLError(endpoint_url="https://x", error=ssl.SSLError("x")), "no TLS there"),
