@@ -35,7 +35,7 @@ test: $(VENV)/.installed-dev
 test-long: $(VENV)/.installed-dev
 	@$(BIN)/python -m pytest -n $(WORKERS) --dist worksteal -m '(long or hypothesis) and not sweep' --hypothesis-profile=long $(ARGS)
 
-## make test-sweep every command by every kind of fault, every damage by every place: half an hour
+## make test-sweep every command by every kind of fault, every damage by every place: an hour
 test-sweep: $(VENV)/.installed-dev
 	@$(BIN)/python -m pytest -n $(WORKERS) --dist worksteal -m sweep $(ARGS)
 

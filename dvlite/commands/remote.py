@@ -28,6 +28,7 @@ from dvlite.formats.config import (
     check_remote_name,
     is_dangerous,
     is_secret,
+    parse,
 )
 from dvlite.progress import Progress
 from dvlite.repo import config_files
@@ -199,9 +200,13 @@ def remote_list(repo: Repo, *, progress: Progress) -> RemoteListResult:
 
 
 def remote_remove(repo: Repo, name: str, *, stage: bool = True, progress: Progress) -> RemoteChangeResult:
-    """Removes a remote from the config files of the repository, the clone and the user; its data stays."""
-    configured(repo.config, name)
-    paths = []
+    """Removes a remote from the config files of the repository, the clone and the user; its data stays.
+
+    Stages what a run that was stopped left. Raises UsageError for a remote that is not there.
+    """
+    paths = [repo.root / config_files.COMMITTED_FILE] if _is_half_removed(repo, name) else []
+    if not paths:
+        configured(repo.config, name)
     with repo.lock():
         for layer in (COMMITTED, LOCAL, USER):
             said = repo.read_layer(layer)
@@ -226,6 +231,15 @@ def remote_remove(repo: Repo, name: str, *, stage: bool = True, progress: Progre
         config_path=where,
         staged=staged,
     )
+
+
+def _is_half_removed(repo: Repo, name: str) -> bool:
+    """Returns whether git still has a remote that the committed file has no more, and a change of that file is not staged."""
+    file, head = config_files.COMMITTED_FILE, repo.git.head()
+    if repo.config.remote(name) is not None or head is None or not repo.git.unstaged([file]):
+        return False
+    data = repo.git.read_file(head, file, limit_bytes=config_files.LIMIT_BYTES)
+    return any(key.startswith(f"remotes.{name}.") for key in parse(data or b"", file, COMMITTED))
 
 
 def remote_default(repo: Repo, names: Sequence[str], *, stage: bool = True, progress: Progress) -> RemoteChangeResult:

@@ -17,7 +17,7 @@ FOLDER = ".dvlite"
 COMMITTED_FILE = f"{FOLDER}/config.yaml"
 LOCAL_FILE = f"{FOLDER}/config.local.yaml"
 _FILES = {COMMITTED: COMMITTED_FILE, LOCAL: LOCAL_FILE}
-_LIMIT_BYTES = (1 << 20) + 1  # one more than the format allows, so that it can say so
+LIMIT_BYTES = (1 << 20) + 1  # one more than the format allows, so that it can say so
 
 
 def load(root: Path | None, environ: Mapping[str, str], git: Git | None = None) -> Config:
@@ -27,7 +27,7 @@ def load(root: Path | None, environ: Mapping[str, str], git: Git | None = None) 
         path = path_of(layer, root, environ)
         data = None if path is None else _read(path, layer)
         if data is None and layer == COMMITTED and git is not None:
-            data = git.read_left_out(COMMITTED_FILE, limit_bytes=_LIMIT_BYTES)
+            data = git.read_left_out(COMMITTED_FILE, limit_bytes=LIMIT_BYTES)
         if path is None or data is None:
             continue
         if layer == LOCAL and git is not None and git.tracked_under([LOCAL_FILE]):
@@ -43,7 +43,7 @@ def load(root: Path | None, environ: Mapping[str, str], git: Git | None = None) 
 
 def removed(git: Git) -> NotARepository | None:
     """Returns the error for committed settings that git has and the work tree has lost; None where git has none."""
-    if git.head() is None or git.read_file("HEAD", COMMITTED_FILE, limit_bytes=_LIMIT_BYTES) is None:
+    if git.head() is None or git.read_file("HEAD", COMMITTED_FILE, limit_bytes=LIMIT_BYTES) is None:
         return None
     return NotARepository(
         f"'{COMMITTED_FILE}' is gone from the work tree, and the last commit has it",
@@ -128,5 +128,5 @@ def _read(path: Path, layer: str) -> bytes | None:
     if layer in _FILES:  # a clone may bring it, and the folder
         if path.parent.is_symlink():
             raise FormatError(f"refused '{FOLDER}': it is a symbolic link", hint="replace it by a folder")
-        return read_regular(path, _FILES[layer], _LIMIT_BYTES)
-    return read_regular(path, str(path), _LIMIT_BYTES, follow=True)  # people keep links to their dotfiles
+        return read_regular(path, _FILES[layer], LIMIT_BYTES)
+    return read_regular(path, str(path), LIMIT_BYTES, follow=True)  # people keep links to their dotfiles

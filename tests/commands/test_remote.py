@@ -167,6 +167,15 @@ def test_removing_takes_the_remote_out_of_all_files(work):
         remote.remote_remove(opened(), "origin", progress=QUIET)
 
 
+def test_a_removal_that_was_stopped_is_staged_by_the_same_command(work):
+    added()
+    subprocess.run(["git", "commit", "-qm", "Remote"], cwd=work, check=True)
+    remote.remote_remove(opened(), "origin", stage=False, progress=QUIET)
+    assert remote.remote_remove(opened(), "origin", progress=QUIET).staged == (".dvlite/config.yaml",)
+    with pytest.raises(UsageError, match="there is no remote 'origin'"):
+        remote.remote_remove(opened(), "origin", progress=QUIET)
+
+
 def test_the_default_changes(work):
     added()
     added("backup", "../backup")

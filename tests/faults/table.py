@@ -93,7 +93,7 @@ def on_disk(scenario: Scenario, kinds: Sequence[str], every: int) -> tuple[list[
     try:
         if in_process:
             tallies |= sweep.sweep_one(scenario, in_process, every)
-        if "power" in kinds:
+        if "power" in kinds and scenario.name not in power.LEFT_OUT:
             tallies["power"] = power.sweep_one(scenario, every)
         for kind in small_disk.KINDS:
             if kind in kinds:
