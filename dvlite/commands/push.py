@@ -42,12 +42,15 @@ def push(
     failed: list[tuple[str, DvliteError]] = []
     for name in names:
         terms = PushOptions(name, jobs, dry_run, allow_missing, by_commit=not scope.is_workspace)
-        if len(names) == 1:
-            return _published(repo, named, tagged, terms, progress)
         try:
-            done.append(_published(repo, named, tagged, terms, progress))
+            result = publish(repo, named, terms, progress=progress)
+            done.append(_with_tagged(result, repo, tagged, terms, progress) if tagged else result)
         except DvliteError as error:
+            if len(names) == 1:
+                raise
             failed.append((name or "", error))
+    if len(names) == 1:
+        return done[0]
     return joined(done, failed)
 
 
@@ -59,13 +62,10 @@ def _tagged(repo: Repo, named: Sequence[Tracked], progress: Progress) -> list[Tr
     return [item for item in items if item.pointer.oid in new]
 
 
-def _published(
-    repo: Repo, named: Sequence[Tracked], tagged: Sequence[Tracked], terms: PushOptions, progress: Progress
+def _with_tagged(
+    result: PushResult, repo: Repo, tagged: Sequence[Tracked], terms: PushOptions, progress: Progress
 ) -> PushResult:
-    result = publish(repo, named, terms, progress=progress)
-    if not tagged:
-        return result
-    # a claim of their own: the first one names a commit whose versions it has
+    """Pushes the outputs of runs with a tag, with a claim of their own: the first one names a commit, whose versions it has."""
     more = publish(repo, tagged, replace(terms, allow_missing=True), progress=progress)
     return replace(
         result,

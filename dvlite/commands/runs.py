@@ -195,7 +195,9 @@ def runs_diff(repo: Repo, old: str, new: str, *, progress: Progress) -> RunsDiff
     """Compares two runs: parameters, metrics, data, code, command, environment, outputs."""
     with _open(repo, progress) as (_, index):
         oids = find_run(index, old), find_run(index, new)
-        before, after = _record(index, oids[0]), _record(index, oids[1])
+        before, after = _whole(index, oids[0]), _whole(index, oids[1])
+        if "asserted" in (before.status, after.status):  # nothing is known of where it ran
+            before, after = replace(before, environment={}), replace(after, environment={})
         changes = compare_runs(before, after, _code_paths(repo, index, (before, after)), _directions(repo, after))
         return RunsDiffResult(old=_side(oids[0], before), new=_side(oids[1], after), changes=changes)
 
@@ -373,6 +375,15 @@ def _by(run: Run) -> str:
 def _side(oid: Oid, run: Run) -> RunSide:
     edited = bool(run.code.dirty or run.code.diff)
     return RunSide(run=oid, name=name_of(run.stage, oid), status=run.status, code=run.code.commit, edited=edited)
+
+
+def _whole(index: RunIndex, oid: Oid) -> Run:
+    """Returns a record with the parameters of the runs upstream, and if nothing ran with the environment of the run that was reused."""
+    run = _record(index, oid)
+    original = index.run(run.of) if run.status == "cached" and run.of is not None else None
+    params = {**upstream_params(index, [oid])[oid], **run.facts.params}
+    environment = run.environment if original is None else original.environment
+    return replace(run, environment=environment, facts=replace(run.facts, params=params))
 
 
 def _code_paths(repo: Repo, index: RunIndex, runs: Sequence[Run]) -> set[str]:

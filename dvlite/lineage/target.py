@@ -69,6 +69,8 @@ def find_target(text: str, provenance: Provenance) -> Target:
     target = _by_id(text, provenance) or _by_run(text, context)
     if target is None and context.repo is not None:
         target = _at_revision(text, context.repo, provenance) or _tracked(text, context.repo, provenance)
+    if target is None and (context.index.tagged(text) or context.index.named(text)):
+        target = Target(text, find_run(context.index, text))
     if target is None:
         hint = (
             "a path, REV:PATH, blake3:<64 hex>, 8 or more digits of one, sha256:<8 to 64 hex>, or a run (dvlite runs)"

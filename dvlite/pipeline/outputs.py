@@ -279,7 +279,7 @@ class Outputs:
             if same_data(self._contents.here(version.path), version):
                 continue
             os.makedirs((self._work.repo.root / version.path).parent, exist_ok=True)
-            if not version.cache and self._is_committed(version.path):
+            if not version.cache and (self._is_committed(version.path) or self._is_of_a_run(version.path)):
                 _remove(self._work.repo.root / version.path)
             outcome = restore(self._work, version.path, version.pointer(), (), CheckoutOptions(force=True))
             if outcome.damaged or outcome.result.missing or outcome.result.conflicts:
@@ -288,6 +288,11 @@ class Outputs:
                 self._work.forget(version.path)
             self._contents.note_output(version.path, version)
         return True
+
+    def _is_of_a_run(self, path: str) -> bool:
+        """Returns whether what is on disk was made by a run, and the cache has it: it is no edit."""
+        here = self._contents.here(path)
+        return here is not None and self._is_recorded(here.oid) and self._is_still(path, here) and self._is_sound(here)
 
     def clear_leftovers(self) -> None:
         """Removes what killed runs left: outputs that were set aside are in the cache."""

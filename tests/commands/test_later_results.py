@@ -52,3 +52,16 @@ def test_results_of_later_stages_are_shown_for_folders_and_in_the_log(tried):
     versions = tried.json("log", "model")["versions"]
     assert [version["metrics"] for version in versions] == [{"metrics.json:acc": 0.9}, {"metrics.json:acc": 0.1}]
     assert tried.json("log", "single")["versions"][0]["metrics"] == {"f1.yaml:f1": 0.5}
+
+
+def test_experiments_follow_each_other_without_a_warning_and_compare_as_what_they_were(tried):
+    for lr in ("9", "7"):
+        assert "warning" not in tried.dvlite("repro", "-S", f"lr={lr}").stderr, "a run made what it replaces"
+    runs = tried.json("runs", "--stage", "evaluate")["runs"]
+    assert [run["status"] for run in runs[:3]] == ["cached"] * 3
+    ok = next(run["run"] for run in runs if run["status"] == "ok" and run["metrics"]["metrics.json:acc"] == 0.1)
+    changes = tried.json("runs", "diff", runs[0]["run"], ok)
+    assert changes["environment"] == []
+    assert [change["key"] for change in changes["params"]] == ["params.yaml:lr"], "of the stage before"
+    tried.dvlite("runs", "tag", "last:train", "best")
+    assert tried.json("lineage", "best")["subject"]["kind"] == "run"
