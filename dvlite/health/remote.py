@@ -97,7 +97,7 @@ def _look(
     result = RemoteLook(RemoteState(catalog, cache, progress, depth.is_over))
     check, health = result.check, result.health
     try:
-        catalog.look()
+        check_remote.look(check)
     except ObjectCorrupt:
         if not catalog.unread_tombstones:
             raise
@@ -107,7 +107,6 @@ def _look(
         error = catalog.empty_error()
         health.unchecked.append(NotChecked(what=remote.store.label, why=error.message, hint=error.hint))
         return result
-    check_remote.look(check)
     for name in check.found.bad_packs:
         reading.read(name, right=False)
     is_reading = depth.deep and only is None

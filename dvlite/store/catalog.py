@@ -228,7 +228,7 @@ class Catalog:
         return [entry for entry in entries if _is_named(entry.name)]
 
     def _take_packs(self, listed: list[ObjectEntry]) -> None:
-        self.packs = _sizes(listed)
+        self.packs = pack_sizes(listed)
         self.modified = {Digest(bytes.fromhex(entry.name[6:])): entry.modified for entry in listed}
 
     def standing_packs(self) -> set[Digest]:
@@ -566,7 +566,7 @@ def _digests(notes: Iterable[str]) -> list[Digest]:
     return [Digest(bytes.fromhex(name)) for name in notes if _is_named(f"packs/{name}")]
 
 
-def _sizes(listed: Iterable[ObjectEntry]) -> dict[Digest, int]:
+def pack_sizes(listed: Iterable[ObjectEntry]) -> dict[Digest, int]:
     """Returns the packs of a listing. Nothing of ours is larger (never read a stranger's terabyte); what is shorter than an empty pack holds nothing."""
     smallest = pack.HEADER_BYTES + pack.TRAILER_BYTES
     return {

@@ -22,7 +22,7 @@ from dvlite.oid import FILE, Digest, digest_bytes
 from dvlite.progress import Progress
 from dvlite.store import index, snapshots
 from dvlite.store.cache import Cache
-from dvlite.store.catalog import Catalog
+from dvlite.store.catalog import Catalog, pack_sizes
 from dvlite.store.check import (
     AT_ONCE,
     Found,
@@ -37,7 +37,7 @@ from dvlite.store.check import (
     makes_file,
 )
 from dvlite.store.index import Index, RecordLocation
-from dvlite.store.object_store import ObjectAbsent
+from dvlite.store.object_store import ObjectAbsent, ObjectEntry
 from dvlite.store.pack import CHUNKS, KIND_FILE, KIND_MANIFEST, KIND_RECIPE, Record
 from dvlite.store.push_protocol import newest_claim
 from dvlite.store.recipes import LargeFile, Recipes
@@ -48,6 +48,7 @@ _NAMES = re.compile(
     r"config|(packs|index|condemned|purged|keys)/[0-9a-f]{64}|roots/[0-9a-f]{64}-[0-9a-f]{32}-[0-9a-f]{32}"
     r"|runs/[0-9a-f]{32}/[0-9a-f]{64}|test/[0-9a-f]{32}"
 )
+_PACK = re.compile("packs/[0-9a-f]{64}")
 _RECIPES = 256  # read together
 _TERM_FIELDS = 3  # first chunk, number of chunks, their length
 
@@ -70,6 +71,7 @@ class RemoteState:
     is_over: Callable[[], bool] = lambda: False
     found: Found = field(default_factory=Found)
     listed: frozenset[Digest] = frozenset()  # the packs that stood there when this look began
+    claimed_by: list[tuple[ObjectEntry, RootName]] = field(default_factory=list)  # the roots, listed before all else
     checked: set[Digest] = field(default_factory=set)  # packs whose bytes were read and are right
     proven: set[Digest] = field(default_factory=set)  # recipes, by the BLAKE3 of their bytes, whose chunks are the file
     recipes: dict[Digest, tuple[Digest, Digest]] = field(default_factory=dict)  # file -> BLAKE3 of its recipe, and pack
@@ -99,8 +101,10 @@ class RemoteState:
 
 
 def look(check: RemoteState) -> None:
-    """Compares names, sizes, indexes and the ends of packs; the catalog has looked already."""
+    """Looks at the remote; compares names, sizes, indexes and the ends of packs. Roots come first: what a root needs stands before it."""
     catalog = check.catalog
+    check.claimed_by = snapshots.listed(catalog.remote)
+    catalog.look()
     check.progress.start(f"checking {catalog.remote.store.label}")
     check.listed = frozenset(catalog.packs)
     _names(check)
@@ -121,13 +125,15 @@ def look(check: RemoteState) -> None:
 def _names(check: RemoteState) -> None:
     """Lists everything: what has no name of ours, what is too short or too long to be a pack, and what claims nothing."""
     catalog = check.catalog
-    sizes = {entry.name: entry.size_bytes for entry in catalog.remote.store.list("").entries}
+    entries = catalog.remote.store.list("").entries
+    sizes = {entry.name: entry.size_bytes for entry in entries}
+    possible = pack_sizes(entry for entry in entries if _PACK.fullmatch(entry.name))
     for name, size in sizes.items():
         if _NAMES.fullmatch(name) is None:
             check.found.note(name, "foreign", "dvlite writes no such name")
         elif name.startswith("packs/"):
             pack_name = Digest(bytes.fromhex(name[6:]))
-            if pack_name not in catalog.packs and pack_name not in catalog.condemned:
+            if pack_name not in possible and pack_name not in catalog.condemned:  # others may be newer than the look
                 check.bad(pack_name, f"no pack has {size:,} bytes")
     if catalog.config is None and sizes and not catalog.settings.is_damaged:
         check.found.note(store_config.NAME, "missing", "every remote has one")
@@ -187,8 +193,9 @@ def _missing_packs(check: RemoteState, rows: IndexRows) -> None:
 
 
 def was_disturbed(check: RemoteState) -> bool:
-    """Returns whether packs that stood there at the beginning are gone now: a gc moved what they held, so a new look is needed."""
-    return not check.catalog.standing_packs() >= check.listed
+    """Returns whether packs came or went since the look began, or index objects went: others moved things, so a new look is needed."""
+    indexes = {entry.name for entry in check.catalog.remote.store.list("index/").entries}
+    return not indexes.issuperset(check.catalog.index_sizes) or check.catalog.standing_packs() != check.listed
 
 
 # --- bytes ---
@@ -280,8 +287,9 @@ def close(check: RemoteState) -> None:
 
 
 def given_up_at(check: RemoteState) -> float:
-    """Returns when the first of the packs that stand was condemned, by the store's own clock."""
-    return min(at for name, at in check.catalog.condemned_at.items() if name in check.catalog.packs)
+    """Returns when the first of the packs that stand was condemned, by the store's own clock; now, if the last of them went meanwhile."""
+    catalog = check.catalog
+    return min((at for name, at in catalog.condemned_at.items() if name in catalog.packs), default=catalog.now)
 
 
 def _lost(check: RemoteState) -> Lost:
@@ -310,10 +318,9 @@ def _take_up_unindexed(check: RemoteState) -> None:
 def _roots(check: RemoteState) -> None:
     """Reads every root, and the snapshots that they name."""
     catalog = check.catalog
-    listed = snapshots.listed(catalog.remote)
-    bodies = catalog.remote.run_all(lambda name: _body(check, name), [entry.name for entry, _ in listed])
+    bodies = catalog.remote.run_all(lambda name: _body(check, name), [entry.name for entry, _ in check.claimed_by])
     trees: dict[Digest, list[tuple[str, Root | None]]] = {}
-    for (entry, name), body in zip(listed, bodies, strict=True):
+    for (entry, name), body in zip(check.claimed_by, bodies, strict=True):
         check.roots[entry.name] = name, body
         trees.setdefault(name.snapshot, []).append((entry.name, body))
     for digest, named_by in trees.items():

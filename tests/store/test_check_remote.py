@@ -19,7 +19,7 @@ from tests.store.world import QUIET, HookStore
 def checked(site, *, deep=True):
     """Looks as fsck does: again if a collector was at work."""
     for _ in range(4):
-        check = RemoteState(Catalog(site.remote).look(), site.cache, QUIET)
+        check = RemoteState(Catalog(site.remote), site.cache, QUIET)
         try:
             check_remote.look(check)
             if deep:
@@ -54,6 +54,7 @@ def test_a_sound_remote_has_no_findings(site):
     assert is_sound(check)
     assert set(check.packs) == check.checked
     assert len(check.claims) == 2
+    assert check_remote.given_up_at(check) == check.catalog.now  # nothing was given up
 
 
 def test_a_look_without_bytes_costs_requests_by_packs_not_by_files(site, store):
@@ -82,6 +83,18 @@ def test_a_collector_at_work_is_no_damage(world, site, store, at):
     hooked = HookStore(store, at, lambda: Collector(store).collect(everything=True))
     colleague = world.site("colleague", store=hooked)
     assert is_sound(checked(colleague))
+
+
+@pytest.mark.parametrize("at", [2, 6, 9])
+def test_a_push_at_work_is_no_damage(world, site, store, at):
+    """Before call number `at` of a check, a push puts packs and a root."""
+    other = world.site("other")
+    hooked = HookStore(store, at, lambda: other.push(other.add("more", LARGE[5000:] + LARGE[:5000])))
+    check = RemoteState(Catalog(world.site("colleague", store=hooked).remote), site.cache, QUIET)
+    check_remote.look(check)
+    check_remote.close(check)
+    assert hooked.happened
+    assert is_sound(check)
 
 
 def test_a_damaged_list_of_condemned_packs_is_found(site, store):
