@@ -1,153 +1,40 @@
-"""Runs real pushes, fetches and collections on one store, one request at a time, in an order drawn from a seed; any of them may die.
+"""Plays schedules of the real code: clones push, fetch, collect, purge, repair and sync, one request at a time in an order drawn from a seed.
 
-A client that dies loses its process, not its last request: that may be applied later. Used by tests/store/test_schedules.py; as a program it runs
-as many schedules as asked for: `python -m tests.store.schedule --schedules 200000`.
+Any of them may die before any request. Afterwards everything that was reported and is needed is fetched by a clone with an empty cache, byte
+for byte, but for what was purged, of which no byte may be left. Used by tests/store/test_schedules.py; as a program it plays as many
+schedules as asked for: `python -m tests.store.schedule --schedules 200000 --jobs 2`.
 """
 
 from __future__ import annotations
 
 import argparse
 import collections
-import contextlib
+import gc
+import multiprocessing
 import os
 import random
 import shutil
 import sys
 import tempfile
-import threading
 import time
 import traceback
-from collections.abc import Callable, Sequence
-from concurrent.futures import Future
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from dvlite.errors import DvliteError
-from dvlite.formats import recipe, snapshot
-from dvlite.formats.snapshot import Version
-from dvlite.store import claims, collect, pack, push_protocol
-from dvlite.store.catalog import Catalog
-from dvlite.store.claims import Claims, Owner
-from dvlite.store.collect import RunNeeds
-from dvlite.store.object_store import Listing
+from dvlite.formats import snapshot, store_config
+from dvlite.formats.snapshot import Version, VersionId
+from dvlite.oid import Digest, digest_bytes, format_oid
+from tests.store import actors
+from tests.store.actors import BACKUP, ORIGIN, SETTINGS, Content, GitLess
 from tests.store.memory import MemoryStore
-from tests.store.world import QUIET, SIGNER, Interrupted, Site, World, noise
+from tests.store.scheduler import ScheduledStore, Scheduler
+from tests.store.world import CHUNKS, noise
 
-_MOST_REQUESTS = 4000  # of all clients of a schedule
-
-
-class Inline:
-    """Stands for a pool of connections: what is submitted runs at once, in the thread of its client."""
-
-    def submit(self, work, *arguments):
-        future = Future()
-        try:
-            future.set_result(work(*arguments))
-        except BaseException as error:
-            future.set_exception(error)
-        return future
-
-    def shutdown(self, **_):
-        return
-
-
-@dataclass
-class Client:
-    """A thread that waits before each of its requests. `left` is how many it may still make before it dies; None: any number."""
-
-    name: str
-    work: Callable[[], None]
-    left: int | None = None
-    turn: threading.Semaphore = field(default_factory=lambda: threading.Semaphore(0))
-    is_done: bool = False
-    failure: BaseException | None = None
-
-
-class Scheduler:
-    """Lets one client at a time make one request; which one is drawn from the seed."""
-
-    def __init__(self, seed: int, store: MemoryStore) -> None:
-        self.random = random.Random(seed)
-        self.store = store
-        self.clients: list[Client] = []
-        self.late: list[Callable[[], None]] = []  # requests of clients that died, on their way
-        self.requests = 0
-        self._back = threading.Semaphore(0)
-
-    def add(self, name: str, work: Callable[[], None], left: int | None = None) -> None:
-        self.clients.append(Client(name, work, left))
-
-    def run(self) -> None:
-        threads = [threading.Thread(target=self._live, args=(client,), daemon=True) for client in self.clients]
-        for thread in threads:
-            thread.start()
-        while alive := [client for client in self.clients if not client.is_done]:
-            if self.late and self.random.random() < 0.1:
-                self.late.pop(self.random.randrange(len(self.late)))()
-            self.requests += 1
-            if self.requests > _MOST_REQUESTS:
-                raise AssertionError("the schedule does not end")
-            self.random.choice(alive).turn.release()
-            self._back.acquire()
-        for request in self.late:
-            request()
-        for thread in threads:
-            thread.join()
-
-    def _live(self, client: Client) -> None:
-        client.turn.acquire()
-        try:
-            client.work()
-        except (Interrupted, DvliteError) as error:
-            client.failure = error
-        except BaseException as error:  # told by the main thread
-            client.failure = error
-        client.is_done = True
-        self._back.release()
-
-    def before(self, client: Client, request: Callable[[], None]) -> None:
-        """Hands the turn back and waits for the next one; the client may die here, with this request on its way or not."""
-        self._back.release()
-        client.turn.acquire()
-        if client.left is not None:
-            client.left -= 1
-            if client.left < 0:
-                if self.random.random() < 0.5:
-                    self.late.append(request)
-                raise Interrupted
-
-
-class ScheduledStore:
-    """A store whose every request waits for its turn."""
-
-    def __init__(self, scheduler: Scheduler, client: Callable[[], Client]) -> None:
-        self.label = scheduler.store.label
-        self._scheduler, self._client, self._store = scheduler, client, scheduler.store
-
-    def get(self, name, *, start=None, end=None) -> bytes:
-        self._scheduler.before(self._client(), lambda: None)
-        return self._store.get(name, start=start, end=end)
-
-    def put(self, name, data, *, only_if_absent=False) -> bool:
-        copied = bytes(data)
-        self._scheduler.before(self._client(), lambda: self._store.put(name, copied))
-        return self._store.put(name, copied, only_if_absent=only_if_absent)
-
-    def list(self, prefix) -> Listing:
-        self._scheduler.before(self._client(), lambda: None)
-        return self._store.list(prefix)
-
-    def delete(self, names: Sequence[str]) -> None:
-        for name in names:  # a batch is not one event
-            self._scheduler.before(self._client(), lambda name=name: self._store.delete([name]))
-            self._store.delete([name])
-
-    def close(self) -> None:
-        return
-
-
-Content = dict[str, bytes]
-BASE = {f"f{i}": noise(200 + i, i) for i in range(12)}
+_PRINT_SECONDS = 60
+_FILES = 8
+BASE = {f"f{i}": noise(200 + i, i) for i in range(_FILES)}
 BIG = noise(9_000, 100)
 
 
@@ -155,7 +42,7 @@ def contents(chance: random.Random) -> list[Content]:
     """Returns a few contents that share most of what they hold."""
     made = []
     for number in range(3):
-        content = BASE | {f"f{chance.randrange(12)}": noise(210, 1000 + number)}
+        content = BASE | {f"f{chance.randrange(_FILES)}": noise(210, 1000 + number)}
         if chance.random() < 0.7:
             at = chance.randrange(9_000)
             content["big"] = BIG[:at] + noise(60, number) + BIG[at:]
@@ -163,186 +50,378 @@ def contents(chance: random.Random) -> list[Content]:
     return made
 
 
+CONTENTS = [content for seed in range(4) for content in contents(random.Random(seed))]
+BYTES = {digest_bytes(data): data for content in CONTENTS for data in content.values()}
+
+
+def needles(data: bytes) -> list[bytes]:
+    """Returns parts of a content that no other content has, one of which at least no border of chunks divides."""
+    if len(data) < len(BIG):
+        return [data]
+    at = next((i for i, byte in enumerate(BIG) if data[i] != byte), len(BIG))
+    return [data[max(0, at - 10) : at + 20], data[at + 40 : at + 70]]
+
+
 @dataclass(frozen=True)
 class Outcome:
-    """What a schedule came to; `lost` names versions that a push reported, that are needed, and that cannot be fetched."""
+    """What a schedule came to; `lost` names what a client reported, and that is needed and not there, or gone and still there."""
 
-    requests: int
-    reported: int
-    died: int
-    gave_up: int
-    deleted: int
+    counts: dict[str, int]
     lost: tuple[str, ...]
     errors: tuple[str, ...]
 
 
-def play(seed: int, folder: Path, run_gc=None) -> Outcome:
-    """Plays one schedule: two or three clones push and pull, one or two collect, some die; then everything that is needed is fetched."""
-    chance = random.Random(seed)
-    nonces = random.Random(f"nonces {seed}")
-    os.urandom = nonces.randbytes  # one client runs at a time: the same seed, the same names
-    memory = MemoryStore()
-    scheduler = Scheduler(seed, memory)
-    world = World(folder, memory)
-    reported: dict[str, list[tuple[Version, Content]]] = collections.defaultdict(list)
-    dropped: dict[str, set] = collections.defaultdict(set)
-    deleted: list[int] = []
-    wrong: list[str] = []
-    for number in range(chance.randint(2, 3)):
-        _add_pusher(scheduler, world, chance, f"clone {number}", reported, dropped, run_gc or collect_as, deleted)
-    for number in range(chance.randint(1, 2)):
-        name = f"collector {number}"
-        site = _site(scheduler, world, name)
-        left = chance.randint(1, 60) if chance.random() < 0.4 else None
-        scheduler.add(name, lambda site=site: deleted.append((run_gc or collect_as)(site, [])), left)
-    if chance.random() < 0.5:
-        _add_reader(scheduler, world, chance, reported, dropped, wrong)
-    scheduler.run()
-    lost = list(wrong)
-    for name, versions in reported.items():
-        for i, (version, content) in enumerate(versions):
-            if version.id in dropped[name] and not any(
-                version.id == other.id and other.id not in dropped[who]
-                for who, others in reported.items()
-                for other, _ in others
-            ):
-                continue
-            if not _is_complete(world, f"check {name} {i}", version, content):
-                lost.append(f"seed {seed}: version {i} of {name}")
-    world.close()
-    failures = [client.failure for client in scheduler.clients if client.failure is not None]
-    return Outcome(
-        scheduler.requests,
-        sum(map(len, reported.values())),
-        sum(isinstance(failure, Interrupted) for failure in failures),
-        sum(isinstance(failure, DvliteError) for failure in failures),
-        sum(deleted),
-        tuple(lost),
-        tuple(
-            f"seed {seed}: {''.join(traceback.format_exception(failure))}"
-            for failure in failures
-            if not isinstance(failure, Interrupted | DvliteError)
-        ),
+@dataclass
+class Play:
+    """One schedule. Stores are named by `where`, clones by `who`."""
+
+    seed: int
+    folder: Path
+    chance: random.Random
+    scheduler: Scheduler
+    stores: dict[str, MemoryStore]
+    reported: dict[tuple[str, str], list[tuple[Version, Content]]] = field(
+        default_factory=lambda: collections.defaultdict(list)
     )
+    dropped: dict[str, set] = field(default_factory=lambda: collections.defaultdict(set))
+    purged: set[Digest] = field(default_factory=set)  # perhaps: a purge of it began
+    buried: dict[str, set[Digest]] = field(default_factory=lambda: collections.defaultdict(set))  # a purge reported it
+    damaged: str = ""  # the object that went bad
+    counts: collections.Counter[str] = field(default_factory=collections.Counter)
+    alarms: list[tuple[VersionId | None, str]] = field(
+        default_factory=list
+    )  # what fsck found wrong, of what had been reported
+    lost: list[str] = field(default_factory=list)
+
+    def clone(self, who: str) -> GitLess:
+        """Returns a clone whose requests wait for their turn."""
+        stores = {where: ScheduledStore(self.scheduler, who, store) for where, store in self.stores.items()}
+        return actors.clone(self.folder, who, stores)
+
+    def maybe(self, probability: float) -> bool:
+        return self.chance.random() < probability
+
+    def dies_after(self, probability: float, most: int) -> int | None:
+        return self.chance.randint(1, most) if self.maybe(probability) else None
+
+    def lose(self, what: str) -> None:
+        self.lost.append(f"seed {self.seed}: {what}")
+
+    def known(self, where: str) -> list[tuple[Version, Content]]:
+        return [pair for (place, _), pairs in list(self.reported.items()) if place == where for pair in list(pairs)]
+
+    def needed(self, where: str) -> Iterator[tuple[str, Version, Content]]:
+        """Yields what was reported there, and that not all who did have dropped."""
+        of_store = {who: pairs for (place, who), pairs in self.reported.items() if place == where}
+        kept = {
+            version.id for who, pairs in of_store.items() for version, _ in pairs if version.id not in self.dropped[who]
+        }
+        done = set()
+        for who, pairs in of_store.items():
+            for version, content in pairs:
+                if version.id in kept and version.id not in done:
+                    done.add(version.id)
+                    yield who, version, content
 
 
-def _site(scheduler: Scheduler, world: World, name: str) -> Site:
-    def client() -> Client:
-        return next(each for each in scheduler.clients if each.name == name)
+def play(seed: int, folder: Path) -> Outcome:
+    """Plays one schedule: two or three clones push, one or two collect; often some also read, purge, repair or sync; some die."""
+    os.urandom = random.Random(f"nonces {seed}").randbytes  # one client runs at a time: the same seed, the same names
+    chance = random.Random(seed)
+    play = Play(seed, folder, chance, Scheduler(seed), {ORIGIN: MemoryStore(ORIGIN)})
+    syncs, purges, repairs = play.maybe(0.2), play.maybe(0.25), play.maybe(0.2)
+    if syncs:
+        play.stores[BACKUP] = MemoryStore(BACKUP)
+    for store in play.stores.values():
+        store.put(store_config.NAME, store_config.dump(CHUNKS))
+    for number in range(2 + play.maybe(0.3)):
+        _add_pusher(play, f"clone {number}", syncs=syncs, repairs=repairs)
+    for number in range(1 + play.maybe(0.3)):
+        _add_collector(play, f"collector {number}", ORIGIN)
+    if play.maybe(0.3):
+        _add_reader(play)
+    if syncs:
+        _add_syncer(play)
+        if play.maybe(0.7):
+            _add_collector(play, "collector of the backup", BACKUP, times=4)
+    if purges:
+        _add_purger(play)
+    if repairs:
+        _add_mender(play)
+        if play.maybe(0.4):
+            _add_fault(play)
+    play.scheduler.run()
+    clients = play.scheduler.clients.values()
+    if not any(client.died or client.gave_up for client in clients) and not play.damaged:
+        needed = {version.id for _, version, _ in play.needed(ORIGIN)}
+        for version_id, text in play.alarms:
+            if version_id is None or version_id in needed:
+                play.lose(text)
+    for where in play.stores:
+        _judge(play, where)
+    play.counts.update(
+        schedules=1,
+        requests=play.scheduler.requests,
+        died=sum(client.died for client in clients),
+        gave_up=sum(client.gave_up for client in clients),
+        pushed=sum(len(pairs) for (_, who), pairs in play.reported.items() if who != "syncer"),
+    )
+    failures = [client.failure for client in clients if client.failure and not (client.died or client.gave_up)]
+    errors = tuple(f"seed {seed}: {''.join(traceback.format_exception(failure))}" for failure in failures)
+    return Outcome(dict(play.counts), tuple(play.lost), errors)
 
-    site = world.site(name, store=ScheduledStore(scheduler, client), jobs=1)
-    site.remote._pool.shutdown()
-    site.remote._pool = Inline()
-    return site
+
+# --- the clients ---
 
 
-def _add_pusher(scheduler, world, chance, name, reported, dropped, run_gc, deleted) -> None:
-    site = _site(scheduler, world, name)
-    chosen = [chance.choice(contents(random.Random(chance.randrange(4)))) for _ in range(chance.randint(1, 3))]
-    collects, drops = chance.random() < 0.5, chance.random() < 0.6
+def _add_pusher(play: Play, who: str, *, syncs: bool, repairs: bool) -> None:
+    repo = play.clone(who)
+    chosen = [play.chance.choice(CONTENTS) for _ in range(play.chance.choice([1, 1, 2, 2, 3]))]
+    collects, drops = play.maybe(0.4), play.maybe(0.6)
+    places = [ORIGIN, BACKUP] if syncs and play.maybe(0.4) else [ORIGIN]
+    mends = repairs and play.maybe(0.3)
 
     def work() -> None:
         for content in chosen:
-            version = site.add("data", content)
-            dropped[name].discard(version.id)
-            site.push(version)
-            reported[name].append((version, content))
-            if drops and len(reported[name]) > 1:
-                for old, _ in reported[name][:-1]:
-                    if old.id != version.id:
-                        dropped[name].add(old.id)
+            version = repo.site.add("data", content)
+            play.dropped[who].discard(version.id)
+            for where in places:
+                actors.push(repo, version, where)
+                play.reported[where, who].append((version, content))
+            if drops:
+                play.dropped[who] |= {old.id for old, _ in play.reported[places[-1], who]} - {version.id}
+        repo.kept = [version for version, _ in play.reported[ORIGIN, who] if version.id not in play.dropped[who]]
+        if mends:
+            _mend(play, repo)
         if collects:
-            deleted.append(run_gc(site, [version for version, _ in reported[name] if version.id not in dropped[name]]))
+            play.counts["deleted_packs"] += actors.gc(repo, play.chance.choice(places))
 
-    scheduler.add(name, work, chance.randint(1, 120) if chance.random() < 0.3 else None)
+    play.scheduler.add(who, work, play.dies_after(0.3, 120))
 
 
-def _add_reader(scheduler, world, chance, reported, dropped, wrong) -> None:
-    site = _site(scheduler, world, "reader")
+def _waits(play: Play, who: str, most: int) -> Callable[[], None]:
+    """Returns what lets others make requests first, so many as the seed says."""
+    turns = play.chance.randrange(most)
+
+    def wait() -> None:
+        for _ in range(turns):
+            play.scheduler.before(play.scheduler.clients[who], None)
+
+    return wait
+
+
+def _add_collector(play: Play, who: str, where: str, *, times: int = 1) -> None:
+    repo, wait = play.clone(who), _waits(play, who, 40)
+
+    def work() -> None:
+        for number in range(times):
+            if number:
+                wait()
+            play.counts["deleted_packs"] += actors.gc(repo, where)
+
+    play.scheduler.add(who, work, play.dies_after(0.4, 60 * times))
+
+
+def _add_reader(play: Play) -> None:
+    repo, wait = play.clone("reader"), _waits(play, "reader", 40)
 
     def work() -> None:
         for _ in range(3):
-            known = [(who, *pair) for who, pairs in list(reported.items()) for pair in list(pairs)]
-            if not known:
-                with contextlib.suppress(DvliteError):
-                    Catalog(site.remote).look()
-                continue
-            who, version, content = chance.choice(known)
-            with contextlib.suppress(DvliteError):
-                if site.fetch(version) == [] and site.content(version) != content:
-                    wrong.append(f"wrong bytes of {who}")
+            wait()
+            known = play.known(ORIGIN)
+            if known:
+                version, content = play.chance.choice(known)
+                got = actors.fetch(repo, [version], ORIGIN)[0]
+                if got is not None and got != _without(content, repo):
+                    play.lose("wrong bytes for a reader")
 
-    scheduler.add("reader", work)
+    play.scheduler.add("reader", work)
 
 
-def _is_complete(world: World, name: str, version: Version, content: Content) -> bool:
-    site = world.site(name)
+def _add_syncer(play: Play) -> None:
+    repo, wait = play.clone("syncer"), _waits(play, "syncer", 60)
+
+    def work() -> None:
+        for _ in range(2):
+            wait()
+            known = play.known(ORIGIN)
+            if known:
+                version, content = play.chance.choice(known)
+                if actors.sync(repo, version, ORIGIN, BACKUP):
+                    play.reported[BACKUP, "syncer"].append((version, content))
+                    play.counts["synced"] += 1
+
+    play.scheduler.add("syncer", work, play.dies_after(0.3, 100))
+
+
+def _add_purger(play: Play) -> None:
+    repo = play.clone("purger")
+    content = play.chance.choice(CONTENTS)
+    name = "big" if "big" in content and play.maybe(0.5) else f"f{play.chance.randrange(_FILES)}"
+    digest = digest_bytes(content[name])
+    wait = _waits(play, "purger", 40)
+
+    def work() -> None:
+        wait()
+        repo.kept = [version for version, _ in play.known(ORIGIN)[:1]]
+        play.purged.add(digest)
+        for where in play.stores:
+            actors.purge(repo, [digest], where)
+            play.buried[where].add(digest)
+            play.counts["purged"] += 1
+
+    play.scheduler.add("purger", work, play.dies_after(0.4, 100))
+
+
+def _add_mender(play: Play) -> None:
+    repo = play.clone("mender")
+    for content in play.chance.sample(CONTENTS, play.chance.choice([0, 3])):
+        repo.site.add("data", content)
+    play.scheduler.add("mender", lambda: _mend(play, repo), play.dies_after(0.3, 120))
+
+
+def _mend(play: Play, repo: GitLess) -> None:
+    before = {format_oid(*version.id): version.id for version, _ in play.known(ORIGIN)}
+    before |= {f"snapshot:{snapshot.build([version]).root.hex()}": version.id for version, _ in play.known(ORIGIN)}
+    result = actors.repair(repo, ORIGIN)
+    play.counts["fsck"] += 1
+    play.alarms += [(None, f"fsck found damage: {finding}") for finding in result.findings]
+    lost = [each for each in result.lost if each.given_up is None]
+    play.alarms += [(before[each.oid], f"fsck missed {each}") for each in lost if each.oid in before]
+
+
+def _add_fault(play: Play) -> None:
+    """Adds a disk on which a pack or an index object goes bad, or an index object is lost.
+
+    A pack that a store loses after a collector condemned it, and before it was copied, looks as if it had been deleted: no client can know.
+    """
+    wait, at, how = _waits(play, "fault", 100), play.chance.random(), play.chance.choice(["flipped", "cut", "lost"])
+    folders = ("index/",) if how == "lost" else ("index/", "packs/")
+
+    def work() -> None:
+        wait()
+        objects = play.stores[ORIGIN].objects
+        names = sorted(name for name in objects if name.startswith(folders))
+        if not names:
+            return
+        play.damaged = name = names[int(at * len(names))]
+        data = objects[name]
+        if how == "lost":
+            del objects[name]
+        else:
+            middle = len(data) // 2
+            objects[name] = data[:middle] + (b"" if how == "cut" else bytes([data[middle] ^ 1]) + data[middle + 1 :])
+
+    play.scheduler.add("fault", work)
+
+
+# --- what must hold ---
+
+
+def _judge(play: Play, where: str) -> None:
+    """Looks at a store after all clients ended: with clones whose requests wait for no turn."""
+    stores = dict(play.stores)
+    if where == ORIGIN and play.damaged:
+        _heal(play, stores)
+    objects = play.stores[where].objects
+    is_swept = False
+    if any(name.startswith("purged/") for name in objects):
+        try:
+            actors.gc(actors.clone(play.folder, "sweeper", stores), where)
+            is_swept = not play.damaged
+        except DvliteError:
+            play.counts["unswept"] += 1
+    colleague = actors.clone(play.folder, f"colleague at {where}", stores)
+    needed = list(play.needed(where))
+    got = actors.fetch(colleague, [version for _, version, _ in needed], where)
+    for (who, _, content), there in zip(needed, got, strict=True):
+        if there != _without(content, colleague):
+            play.lose(f"{where} lacks a version of {who}")
+    gone = set(colleague.site.cache.purged)
+    if not play.buried[where] <= gone <= play.purged:
+        play.lose(f"{where} says that {len(gone)} contents were purged, and it were others")
+    for digest in gone if is_swept else ():
+        if any(part in data for part in needles(BYTES[digest]) for data in objects.values()):
+            play.lose(f"{where} still has what was purged")
+        play.counts["wiped"] += 1
+
+
+def _without(content: Content, repo: GitLess) -> Content:
+    """Returns what a clone gets of a content: all but what it knows to be purged."""
+    purged = repo.site.cache.purged
+    return {name: data for name, data in content.items() if not purged or digest_bytes(data) not in purged}
+
+
+def _heal(play: Play, stores: dict[str, MemoryStore]) -> None:
+    """Repairs the store from a clone that has everything; if that names something as lost, those who claim versions push them again."""
+    play.counts["damaged"] += 1
+    healer = actors.clone(play.folder, "healer", stores)
+    for _, content in play.known(ORIGIN):
+        healer.site.add("data", content)
+    result = actors.repair(healer, ORIGIN)
+    play.counts["unhealed"] += bool(result.lost) or any(finding.state == "left" for finding in result.findings)
+    if not result.lost:
+        return
+    for (where, who), pairs in play.reported.items():
+        if where == ORIGIN:
+            repo = actors.clone(play.folder, who, stores)
+            for version, _ in pairs:
+                if version.id not in play.dropped[who]:
+                    repo.site.versions["data"] = [version]
+                    actors.push(repo, version, ORIGIN)
+
+
+# --- the program ---
+
+
+def _play_one(arguments: tuple[int, Path]) -> Outcome:
+    seed, folder = arguments
     try:
-        return site.fetch(version) == [] and site.content(version) == content
-    except DvliteError:
-        return False
+        return play(seed, folder / str(seed))
+    except Exception:
+        return Outcome({"schedules": 1}, (), (f"seed {seed}: {traceback.format_exc()}",))
     finally:
-        shutil.rmtree(world.folder / name, ignore_errors=True)
+        shutil.rmtree(folder / str(seed), ignore_errors=True)
 
 
-def collect_as(site: Site, kept: Sequence[Version]) -> int:
-    """Collects without any grace, as a clone that keeps these versions; returns how many packs it deleted."""
-    catalog = Catalog(site.remote)
-    roots = collect.look(catalog)
-    ids = {version.id for version in kept}
-
-    def divide(own: Sequence[Version]) -> Claims:
-        owner = Owner(
-            clone=site.remote.clone,
-            project=SIGNER.project,
-            kept=ids,
-            named=ids,
-            known_commits=lambda commits: commits,
-            claimed=snapshot.build(own).root if own else None,
-            covered={version.id for version in own},
-            own_seconds=0,
-        )
-        return claims.judge(catalog, roots, owner)
-
-    todo = collect.plan(catalog, site.cache, divide, RunNeeds(), kept, young_seconds=0)
-    if todo.own:
-        push_protocol.run(catalog, site.cache, todo.own, {}, lambda _: (), SIGNER, QUIET)
-    return collect.run(catalog, site.cache, todo, RunNeeds, QUIET, young_seconds=0).deleted_packs
+COLUMNS = (
+    *("schedules", "requests", "died", "gave_up", "pushed", "synced", "purged", "fsck", "damaged", "deleted_packs"),
+    *("wiped", "unswept", "unhealed", "errors", "lost"),
+)
 
 
 def main() -> None:
-    """Plays schedules and prints what they came to."""
+    """Plays schedules and prints what they came to, a row a minute."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--schedules", type=int, default=1000)
     parser.add_argument("--first", type=int, default=0, help="the first seed")
-    parser.add_argument("--minutes", type=float, default=1e9)
+    parser.add_argument("--minutes", type=float, default=1e6)
+    parser.add_argument("--jobs", type=int, default=1)
     asked = parser.parse_args()
-    pack.TARGET_BYTES = 4_000
-    recipe.TERMS_PER_PART = 2
+    began = printed = time.monotonic()
     totals: collections.Counter[str] = collections.Counter()
-    lost: list[str] = []
-    began = time.monotonic()
-    with tempfile.TemporaryDirectory() as folder:
-        for seed in range(asked.first, asked.first + asked.schedules):
+    print("| minutes | " + " | ".join(COLUMNS) + " |\n|---|" + "---|" * len(COLUMNS), flush=True)
+
+    def show() -> None:
+        minutes = (time.monotonic() - began) / 60
+        print(f"| {minutes:.1f} | " + " | ".join(f"{totals[name]:,}" for name in COLUMNS) + " |", flush=True)
+
+    for owner, name, value in SETTINGS:
+        setattr(owner, name, value)
+    gc.freeze()
+    seeds = range(asked.first, asked.first + asked.schedules)
+    with tempfile.TemporaryDirectory() as folder, multiprocessing.get_context("fork").Pool(asked.jobs) as pool:
+        for outcome in pool.imap_unordered(_play_one, ((seed, Path(folder)) for seed in seeds), 5):
+            totals.update(outcome.counts | {"errors": len(outcome.errors), "lost": len(outcome.lost)})
+            for text in (*outcome.lost, *outcome.errors):
+                print(text, flush=True)
+            if time.monotonic() - printed > _PRINT_SECONDS:
+                printed = time.monotonic()
+                show()
             if time.monotonic() - began > 60 * asked.minutes:
                 break
-            outcome = play(seed, Path(folder) / str(seed))
-            shutil.rmtree(Path(folder) / str(seed))
-            totals.update(
-                schedules=1,
-                requests=outcome.requests,
-                reported=outcome.reported,
-                died=outcome.died,
-                gave_up=outcome.gave_up,
-                deleted_packs=outcome.deleted,
-                errors=len(outcome.errors),
-                lost=len(outcome.lost),
-            )
-            lost += outcome.lost + outcome.errors
-    print("| " + " | ".join(totals) + " |\n|" + "---|" * len(totals))
-    print("| " + " | ".join(f"{count:,}" for count in totals.values()) + " |")
-    print("\n".join(lost[:20]))
-    sys.exit(1 if lost else 0)
+    show()
+    sys.exit(1 if totals["lost"] or totals["errors"] else 0)
 
 
 if __name__ == "__main__":

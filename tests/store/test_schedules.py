@@ -1,35 +1,43 @@
-"""Pushes, pulls and collections request by request, in many orders, with crashes: what a push reported, and is needed, is there at the end."""
+"""Clients of all kinds request by request, in many orders, with crashes: what was reported and is needed is there at the end, what was purged is not."""
 
-import os
+from collections import Counter
 from functools import partial
+from types import SimpleNamespace
 
 import pytest
 
-from dvlite.formats import recipe
-from dvlite.store import claims, collect, pack, push_protocol
+from dvlite.share import collect_remote, copy_versions
+from dvlite.store import (
+    check_remote,
+    claims,
+    collect,
+    config_object,
+    copy_protocol,
+    purged_packs,
+    push_protocol,
+    usage,
+)
 from dvlite.store.catalog import Catalog
 from dvlite.store.claims import Claims
-from tests.store import schedule, world
+from dvlite.store.purged_packs import Held
+from tests.store import actors, schedule
 from tests.store.schedule import play
 
 
 @pytest.fixture(autouse=True)
-def small_packs(monkeypatch):
-    monkeypatch.setattr(pack, "TARGET_BYTES", 4_000)
-    monkeypatch.setattr(recipe, "TERMS_PER_PART", 2)  # the large file has two parts
-    monkeypatch.setattr(os, "urandom", os.urandom)  # put back: a schedule draws its nonces from the seed
+def prepared(monkeypatch):
+    for owner, name, value in schedule.SETTINGS:
+        monkeypatch.setattr(owner, name, value)
 
 
-def played(tmp_path, seeds, run_gc=None):
-    return [play(seed, tmp_path / str(seed), run_gc) for seed in seeds]
-
-
-@pytest.mark.parametrize("seeds", [range(12), pytest.param(range(1000, 1200), marks=pytest.mark.long)], ids=len)
+@pytest.mark.parametrize("seeds", [range(20, 32), pytest.param(range(1000, 1300), marks=pytest.mark.long)], ids=len)
 def test_nothing_is_lost_in_any_order(tmp_path, seeds):
-    outcomes = played(tmp_path, seeds)
+    outcomes = [play(seed, tmp_path / str(seed)) for seed in seeds]
     assert [text for outcome in outcomes for text in (*outcome.lost, *outcome.errors)] == []
-    assert sum(outcome.deleted for outcome in outcomes) > 20
-    assert sum(outcome.reported for outcome in outcomes) > 20
+    counts = sum((Counter(outcome.counts) for outcome in outcomes), Counter())
+    assert counts["deleted_packs"] > 20
+    assert counts["pushed"] > 20
+    assert min(counts[name] for name in ("synced", "purged", "wiped", "fsck")) > 0
 
 
 def with_roots_of_the_plan(monkeypatch):
@@ -78,7 +86,93 @@ def without_a_root(monkeypatch):
 
 def with_condemned_packs(monkeypatch):
     """A push relies on packs that are condemned, as a reader may."""
-    monkeypatch.setattr(world, "Catalog", partial(Catalog, to_read=True))
+    monkeypatch.setattr(actors, "Catalog", partial(Catalog, to_read=True))
+
+
+def without_second_look_of_a_sync(monkeypatch):
+    """A sync reports success without looking at what was condemned meanwhile on its target."""
+
+    def settle(target, sent, _, publish):
+        return push_protocol.settle(target, sent, set(), publish)
+
+    monkeypatch.setattr(copy_protocol, "push_protocol", SimpleNamespace(**vars(push_protocol) | {"settle": settle}))
+
+
+def with_condemned_packs_of_the_target(monkeypatch):
+    """A sync takes what lies in condemned packs of its target for there."""
+    monkeypatch.setattr(copy_versions, "Catalog", partial(Catalog, to_read=True))
+
+
+def with_small_files_only(monkeypatch):
+    """A sync copies no large files."""
+    real = copy_protocol.copy_objects.plan
+
+    def plan(source, wanted):
+        todo = real(source, wanted)
+        todo.large.clear()
+        return todo
+
+    monkeypatch.setattr(
+        copy_protocol, "copy_objects", SimpleNamespace(**vars(copy_protocol.copy_objects) | {"plan": plan})
+    )
+
+
+def with_tombstones_kept_here(monkeypatch):
+    """A purge puts no tombstone on the remote."""
+    monkeypatch.setattr(push_protocol, "send_tombstones", lambda *_: None)
+
+
+def without_a_feature(monkeypatch):
+    """A purge puts its tombstone without a word of it in the config, so that nobody looks for it."""
+    monkeypatch.setattr(config_object.ConfigObject, "require", lambda *_: None)
+
+
+def with_packs_that_stay(monkeypatch):
+    """A purge, and every collection after it, condemns no pack for what was purged."""
+    monkeypatch.setattr(purged_packs, "look", lambda *_: Held())
+
+
+def with_all_that_lies_beside(monkeypatch):
+    """A purge deletes packs without copying what else is in them."""
+    real = collect_remote.collect.run
+
+    def run(catalog, cache, todo, *rest, **how):
+        with pytest.MonkeyPatch.context() as patch:
+            if cache.purged:
+                patch.setattr(collect, "_secure", lambda catalog, *_: catalog.look().condemned)
+            return real(catalog, cache, todo, *rest, **how)
+
+    monkeypatch.setattr(collect, "run", run)
+
+
+def with_purged_files_that_count(monkeypatch):
+    """A collector copies what was purged along with the rest."""
+    real = usage._files_of
+
+    def files_of(cache, needed, part, parts):
+        return real(SimpleNamespace(read_node=cache.read_node, purged=()), needed, part, parts)
+
+    monkeypatch.setattr(usage, "_files_of", files_of)
+
+
+def without_chunks(monkeypatch):
+    """fsck takes a large file for whole if it has a recipe."""
+    monkeypatch.setattr(check_remote.RemoteHolder, "without_chunks", lambda _: set())
+
+
+def with_packs_unread(monkeypatch):
+    """fsck reads no packs."""
+    monkeypatch.setattr(check_remote, "read_packs", lambda *_: None)
+
+
+def with_bad_packs_trusted(monkeypatch):
+    """fsck finds damage, and takes what lies in such a pack for there all the same."""
+    monkeypatch.setattr(Catalog, "note_damaged", lambda *_: None)
+
+
+def with_one_look(monkeypatch):
+    """fsck takes what others move meanwhile for lost."""
+    monkeypatch.setattr(check_remote, "was_disturbed", lambda _: False)
 
 
 BROKEN = (
@@ -88,12 +182,24 @@ BROKEN = (
     without_second_look,
     without_a_root,
     with_condemned_packs,
+    without_second_look_of_a_sync,
+    with_condemned_packs_of_the_target,
+    with_small_files_only,
+    with_tombstones_kept_here,
+    without_a_feature,
+    with_packs_that_stay,
+    with_all_that_lies_beside,
+    with_purged_files_that_count,
+    without_chunks,
+    with_packs_unread,
+    with_bad_packs_trusted,
+    with_one_look,
 )
 
 
 @pytest.mark.long
 @pytest.mark.parametrize("breaks", BROKEN, ids=lambda breaks: breaks.__name__)
-def test_a_broken_collector_or_push_is_caught(tmp_path, monkeypatch, breaks):
+def test_a_broken_client_is_caught(tmp_path, monkeypatch, breaks):
     breaks(monkeypatch)
-    outcomes = (play(seed, tmp_path / str(seed)) for seed in range(2000, 2600))
-    assert any(outcome.lost for outcome in outcomes), schedule.__doc__
+    outcomes = (play(seed, tmp_path / str(seed)) for seed in range(2000, 3000))
+    assert any(outcome.lost for outcome in outcomes), breaks.__doc__

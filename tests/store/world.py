@@ -90,32 +90,39 @@ class Site:
     def _chunk_bases(self, path: str) -> Sequence[Digest]:
         return [known.digest for known in self.versions.get(path, ()) if known.kind == FILE_OID]
 
-    def fetch(self, version: Version, *, bases: tuple[Digest, ...] = ()) -> list[Need]:
-        """Brings a version into the cache; returns what no fresh look found."""
+    def fetch(self, *versions: Version, bases: tuple[Digest, ...] = ()) -> list[Need]:
+        """Brings versions into the cache, but for what was purged; returns what no fresh look found."""
         catalog = Catalog(self.remote, to_read=True).look()
-        if version.kind == FILE_OID:
-            needs = [Need(version.digest, version.size_bytes, version.path, bases)]
-        else:
-            problems = fetch.fetch_nodes(catalog, self.cache, [version.digest])
-            for problem in problems.values():
-                raise problem
-            entries = manifest.load(version.digest, self.cache.read_node)
-            needs = [
-                Need(entries.digest(i), entries.sizes[i], os.fsdecode(entries.paths[i])) for i in range(len(entries))
-            ]
+        needs = [
+            Need(version.digest, version.size_bytes, version.path, bases)
+            for version in versions
+            if version.kind == FILE_OID
+        ]
+        trees = [version.digest for version in versions if version.kind != FILE_OID]
+        problems = fetch.fetch_nodes(catalog, self.cache, trees)
+        for digest in trees:
+            if digest not in problems:
+                entries = manifest.load(digest, self.cache.read_node)
+                needs += [
+                    Need(entries.digest(i), entries.sizes[i], os.fsdecode(entries.paths[i]))
+                    for i in range(len(entries))
+                    if entries.digest(i) not in self.cache.purged
+                ]
         left, damage = fetch.run(catalog, self.cache, needs, QUIET)
-        if damage is not None:
-            raise damage
+        for problem in (*problems.values(), damage):
+            if problem is not None:
+                raise problem
         return left
 
     def content(self, version: Version) -> dict[str, bytes] | bytes:
-        """Reads a version from the cache, verified."""
+        """Reads a version from the cache, verified, but for what was purged."""
         if version.kind == FILE_OID:
             return self.cache.read_file(version.digest, version.size_bytes)
         entries = manifest.load(version.digest, self.cache.read_node)
         return {
             os.fsdecode(entries.paths[i]): self.cache.read_file(entries.digest(i), entries.sizes[i])
             for i in range(len(entries))
+            if entries.digest(i) not in self.cache.purged
         }
 
 
