@@ -33,7 +33,14 @@ from dvlite.pipeline.run_record import Author, Recorder, begun, metrics_of
 from dvlite.pipeline.stage_run import RunState, StageRun
 from dvlite.pipeline.stages import Stage, load, secret_warnings
 from dvlite.pipeline.staleness import Evaluator, Staleness, explained, needed, of_stages, survey
-from dvlite.pipeline.targets import choose, differing_files, params_file, require_readable, without_left_out
+from dvlite.pipeline.targets import (
+    changed_by_git,
+    choose,
+    differing_files,
+    params_file,
+    require_readable,
+    without_left_out,
+)
 from dvlite.progress import Progress
 from dvlite.repo.repository import Repo, open_cache
 from dvlite.runs.records import open_records
@@ -340,6 +347,7 @@ class Invocation:
         unstaged = (*changed, *self._unstaged(stages, ignored))
         deps = [dep.path for stage in self._stages for dep in stage.deps]
         untracked, modified = differing_files(repo, self._stages, deps)
+        self._warnings += changed_by_git(repo, stages) if changed else []
         return Outcome(
             stages=done,
             lockfiles=changed,

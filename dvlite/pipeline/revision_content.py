@@ -30,7 +30,10 @@ from dvlite.workspace.workspace import Workspace, behind_link
 BLOB_LIMIT_BYTES = 1 << 30
 UPDATE = "git submodule update --init"
 _IN_WORK_TREE = "in a work tree that has it, it can be: dvlite verify, without --rev and --range"
-_LFS = b"version https://git-lfs.github.com/spec/v1\n"
+_STANDS_FOR = {  # how blobs begin that are not the content
+    b"version https://git-lfs.github.com/spec/v1\n": "it is kept by Git LFS: the commit has a pointer only",
+    b"\0GITCRYPT\0": "git-crypt keeps it encrypted",
+}
 _OWN = (".dvlite", "/dvlite.lock")
 
 Look = Callable[[str], Locked | None]
@@ -81,6 +84,10 @@ class RevisionContent:
     def is_ignored(self, path: str) -> bool:
         """Returns whether something is on disk that git ignores."""
         return self._at.is_ignored(path)
+
+    def filter_of(self, path: str) -> str | None:
+        """Returns the filter of git that changes a file on commit."""
+        return self._at.filter_of(path)
 
     def named_by(self, path: str) -> str:
         """Returns the pointer file of data, or the stage that made it, for a path inside it too; '' for what is no data."""
@@ -208,8 +215,9 @@ class GitContent:
             return self._digests[blob]
         is_link = self._at.mode(name) == LINK
         data = self._at.read_link(name) if is_link else self._at.read(name, BLOB_LIMIT_BYTES) or b""
-        if blob is not None and data.startswith(_LFS):
-            raise UsageError("it is kept by Git LFS: the commit has a pointer only", hint=_IN_WORK_TREE)
+        for begin, why in _STANDS_FOR.items() if blob is not None else ():
+            if data.startswith(begin):
+                raise UsageError(why, hint=_IN_WORK_TREE)
         content = digest_bytes(data), len(data)
         if blob is not None:
             self._digests[blob] = content

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 
 from dvlite.errors import DvliteError, UsageError
 from dvlite.formats import lockfile
+from dvlite.git.conversions import LINE_ENDS, changed_on_commit
 from dvlite.git.output import is_lockfile
 from dvlite.paths import is_inside
 from dvlite.pipeline.graph import StageGraph
@@ -130,10 +131,30 @@ def _related(word: str, declared: str) -> bool:
 
 def differing_files(repo: Repo, stages: Iterable[Stage], paths: Iterable[str]) -> tuple[list[str], list[str]]:
     """Returns what of a pipeline git does not have and would not ignore, and what its index has otherwise: a commit of the index would not fit."""
+    named = _pathspecs(stages, paths)
+    unknown, modified = repo.git.differing(*named) if named else ([], [])
+    return unknown, [name for name in modified if not is_lockfile(name)]
+
+
+def changed_by_git(repo: Repo, stages: Sequence[Stage]) -> list[str]:
+    """Returns a warning for each way in which git changes files on commit that stages read, or that they make for git to keep."""
+    paths = [dep.path for stage in stages for dep in stage.deps]
+    paths += [out.path for stage in stages for out in stage.outs if not out.spec.cache]
+    named = _pathspecs(stages, paths)
+    changed = changed_on_commit(repo.git, *named) if named else {}
+    by_cause: dict[str, list[str]] = {}
+    for path, cause in changed.items():
+        by_cause.setdefault(cause, []).append(path)
+    return [
+        f"git changes {some([quote(path) for path in names])} on commit ({cause}): other clones have other bytes, and verify --rev"
+        f" compares those; to use them here, once they are committed: {'' if cause != LINE_ENDS else 'git config core.autocrlf input && '}"
+        f"rm {word(names[0])} && git checkout -- {word(names[0])} && dvlite repro"
+        for cause, names in by_cause.items()
+    ]
+
+
+def _pathspecs(stages: Iterable[Stage], paths: Iterable[str]) -> list[str]:
+    """Returns what git is asked for: these paths, and the pipeline files and files of parameters of stages."""
     wanted = {stage.file for stage in stages} | {place.path for stage in stages for place in stage.params} | set(paths)
     wanted = {path for path in wanted if path and posixpath.basename(path) != lockfile.FILE_NAME}
-    if not wanted:
-        return [], []
-    named = [f":({'glob' if sparse.is_glob(path) else 'literal'}){path}" for path in sorted(wanted)[:_MOST_NAMED]]
-    unknown, modified = repo.git.differing(*named)
-    return unknown, [name for name in modified if not is_lockfile(name)]
+    return [f":({'glob' if sparse.is_glob(path) else 'literal'}){path}" for path in sorted(wanted)[:_MOST_NAMED]]

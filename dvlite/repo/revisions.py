@@ -22,6 +22,7 @@ from dvlite.formats import lockfile, parameters, pointer, strict_yaml
 from dvlite.formats.lockfile import Lockfile
 from dvlite.formats.pointer import SUFFIX
 from dvlite.git.blobs import Blobs
+from dvlite.git.conversions import active_filters
 from dvlite.git.output import REGULAR, TooLarge, is_lockfile, is_pipeline_file, is_pointer
 from dvlite.git.program import Git
 from dvlite.repo import ignore, tracked_paths
@@ -92,16 +93,25 @@ def files_at(git: Git, commit: str) -> Files:
 
 
 def files_to_commit(git: Git) -> Files:
-    """Returns the files of the work tree that git has or would take; those that a sparse checkout leaves out are as the index has them."""
+    """Returns the files of the work tree that git has or would take, as a clone would have them.
+
+    Those that a sparse checkout leaves out, and those that a filter of git changes, are as the index has them.
+    """
     files: dict[str, GitFile] = {}
     submodules: dict[str, Sequence[str] | None] = {}
+    blobs: dict[str, str] = {}
     for path, mode, blob, is_skipped in git.list_index(untracked=True):
         if mode == SUBMODULE:  # fetched or not, its files are not of this repository
             is_open = os.path.lexists(git.root / path / ".git")
             submodules[path] = git.list_files(f":(literal){path}", in_submodules=True) if is_open else None
         else:
+            blobs[path] = blob
             is_left_out = is_skipped and not os.path.lexists(git.root / path)
             files[path] = GitFile(mode, blob if is_left_out else "")
+    filtered = active_filters(git, [path for path, file in files.items() if file.mode in REGULAR and not file.blob])
+    if filtered:
+        edited = set(git.differing()[1])
+        files |= {path: GitFile(files[path].mode, blobs[path]) for path in filtered if path not in edited}
     tree = Files(files)
     tree.submodules = submodules
     return tree
@@ -217,6 +227,10 @@ class Revision:
         """Returns the blob id, by which two versions of a file can be compared without reading them, or None if unknown."""
         file = self.files.by_name.get(path)
         return None if file is None or not file.blob else file.blob
+
+    def filter_of(self, path: str) -> str | None:
+        """Returns the filter of git that changes a file on commit, by the attributes of the work tree."""
+        return active_filters(self._git, [path]).get(path)
 
     def in_git(self, path: str) -> Sequence[str]:
         """Returns what git has of a path: the file itself, or the files in the folder."""

@@ -155,6 +155,9 @@ class Freshness:
             new=reason.new,
             fix=f"dvlite repro {word(stage.address)}",
         )
+        if reason.kind == "dep-changed" and path is not None and not by and (name := self._content.filter_of(path)):
+            again = f"rm {word(path)} && git checkout -- {word(path)} && {finding.fix}"
+            return replace(finding, message=f"{finding.message}: git's filter {name} changes it on commit", fix=again)
         if reason.kind != "dep-removed" or path is None or not self._content.is_ignored(path):
             return finding
         message = f"{stage.address}: the dependency {value_text(path)} of the recorded run {_NOT_CLONED}"

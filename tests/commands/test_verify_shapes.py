@@ -303,3 +303,21 @@ def test_a_file_that_git_lfs_keeps_cannot_be_checked_in_a_commit(shared):
     (found,) = shared.json("verify", "--rev", "HEAD", code=3)["unchecked"]
     assert found["what"] == "the dependency model.bin of one"
     assert "Git LFS" in found["why"]
+
+
+def test_a_file_that_a_filter_of_git_changes_is_the_same_finding_with_and_without_a_revision(project):
+    project.git("config", "filter.nb.clean", "sed s/outputs.*/outputs/")
+    project.write(".gitattributes", project.read(".gitattributes").decode() + "*.ipynb filter=nb\n")
+    project.write("a.ipynb", "code outputs 123")
+    project.write("dvlite.yaml", "stages: {s: {cmd: cp a.ipynb o, deps: [a.ipynb], outs: [o]}}")
+    assert "git changes 'a.ipynb' on commit (filter nb)" in project.dvlite("repro").stderr
+    project.commit("All")
+    found = [project.json("verify", *words, code=1)["findings"] for words in ((), ("--rev", "HEAD"))]
+    assert [[(each["kind"], each["fix"]) for each in findings] for findings in found] == [
+        [("dep-changed", "rm a.ipynb && git checkout -- a.ipynb && dvlite repro s")]
+    ] * 2
+    (project.root / "a.ipynb").unlink()
+    project.git("checkout", "--", "a.ipynb")
+    assert "git changes" not in project.dvlite("repro").stderr
+    project.commit("Again")
+    assert [project.json("verify", *words)["findings"] for words in ((), ("--rev", "HEAD"))] == [[], []]
