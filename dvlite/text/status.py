@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from dvlite.show import Show, count, one_line, printable, size_text, some, word
 from dvlite.text.reasons import reason_text
 from dvlite.text.style import amount_text, growth_text, table
-from dvlite.workspace.changes import Counts, counts_text
+from dvlite.workspace.changes import Counts
 
 if TYPE_CHECKING:
     from dvlite.commands.status import StatusResult, UncommittedPointer
@@ -106,7 +106,7 @@ def _uncommitted(pointer: UncommittedPointer, show: Show) -> tuple[str, ...]:
 
 
 def _force(path: ChangedPath) -> str:
-    return "--force " if path.counts.added or path.counts.modified else ""
+    return "--force " if path.counts.added or path.counts.modified or path.counts.renamed else ""
 
 
 def _heading(title: str, command: str, show: Show) -> str:
@@ -135,10 +135,15 @@ def _earlier(path: AbsentPath, show: Show) -> tuple[str, ...]:
 
 
 def _change(counts: Counts) -> str:
-    """Returns what happened to files: `12 files deleted`, or `+1,204  -3  ~0 files` where several things did."""
-    kinds = (("added", counts.added), ("deleted", counts.removed), ("changed", counts.modified))
-    happened = [f"{count(number, 'file')} {kind}" for kind, number in kinds if number]
-    return happened[0] if len(happened) == 1 and not counts.renamed else f"{counts_text(counts, wide=True)} files"
+    """Returns what happened to files: `1,204 files added, 3 deleted`."""
+    kinds = (
+        ("added", counts.added),
+        ("deleted", counts.removed),
+        ("changed", counts.modified),
+        ("renamed", counts.renamed),
+    )
+    (first, kind), *others = [(number, kind) for kind, number in kinds if number] or [(0, "changed")]
+    return ", ".join([f"{count(first, 'file')} {kind}", *(f"{count(number)} {kind}" for number, kind in others)])
 
 
 def _absent(paths: Sequence[AbsentPath], show: Show) -> Iterator[str]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 from dvlite.formats.manifest import EMPTY_DIR, EXECUTABLE, FILE, SYMLINK, Entry
@@ -148,5 +148,10 @@ def counts_text(counts: Counts, *, wide: bool = False) -> str:
 
 
 def files_text(counts: Counts) -> str:
-    """Returns `+1,204 -3 files`, or `+1 file`."""
-    return f"{counts_text(counts)} {'file' if counts.added + counts.removed + counts.modified + counts.renamed == 1 else 'files'}"
+    """Returns `+1,204 -3 files`, `+1 file`, or `-10 files, 1 renamed`."""
+    plain = replace(counts, renamed=0)
+    number = counts.added + counts.removed + counts.modified
+    renamed = [f"{count(counts.renamed)} renamed"] if counts.renamed else []
+    return (
+        ", ".join([f"{counts_text(plain)} {'file' if number == 1 else 'files'}"] * bool(number) + renamed) or "changed"
+    )

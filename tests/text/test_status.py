@@ -32,7 +32,7 @@ def test_status_has_parts_each_with_the_command_that_settles_it():
     )
     assert said(result) == [
         "Data changed, not added          (dvlite add -u, or undo: dvlite checkout --force data/images)",
-        "  data/images  +1,204  -3  ~0 files  +161.0 MiB",
+        "  data/images  1,204 files added, 3 deleted  +161.0 MiB",
         "  model.pt     changed",
         "Not in the workspace             (dvlite checkout)",
         "  x  1 file, 5 B",
