@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import posixpath
 import stat
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
 from pathlib import Path
 
@@ -17,7 +17,8 @@ from dvlite.errors import FileChanged, UsageError
 from dvlite.files import open_without_waiting, os_error, read_at
 from dvlite.formats import manifest
 from dvlite.formats.lockfile import Locked
-from dvlite.formats.manifest import EMPTY_DIR, EXECUTABLE, SYMLINK, Entries
+from dvlite.formats.manifest import EMPTY_DIR, EXECUTABLE, SYMLINK, Entries, Entry
+from dvlite.formats.manifest import FILE as FILE_ENTRY
 from dvlite.formats.pointer import Pointer
 from dvlite.oid import FILE, MANIFEST, Digest, digest_bytes, digest_file, format_oid, signature
 from dvlite.pipeline.globs import names_on_disk
@@ -26,7 +27,7 @@ from dvlite.repo.tracked_paths import Tracked
 from dvlite.show import quote, word
 from dvlite.workspace import sparse
 from dvlite.workspace.fetch import with_listings
-from dvlite.workspace.hashing import identify
+from dvlite.workspace.hashing import identify, inner_target, symlink_problem
 from dvlite.workspace.scan import Scan, selected_scan
 from dvlite.workspace.workspace import NO_VERSION, Workspace, entries_of
 
@@ -175,7 +176,32 @@ class Contents:
             return None
         if scan.paths != [b""]:
             scan = self._counted(path, scan)
+            followed = {} if self.known.is_data(path) else self._followed(path, scan)
+            if followed:
+                return self._with_followed(path, scan, followed)
         return self._identified(path, scan)
+
+    def _followed(self, path: str, scan: Scan) -> dict[bytes, Locked]:
+        """Returns the files of the repository that links in a folder of git's lead to, out of it: a dependency is read, not stored."""
+        root, found = os.fsencode(scan.root), dict[bytes, Locked]()
+        for name, flags in zip(scan.paths, scan.flags, strict=True):
+            if flags == SYMLINK and symlink_problem(name, inner_target(root, name, os.readlink(root + b"/" + name))):
+                place = scan.root / os.fsdecode(name)
+                if place.is_file() and place.resolve().is_relative_to(self._work.repo.root):  # else no clone has it
+                    found[name] = _read(f"{path}/{os.fsdecode(name)}".lstrip("/"), place)
+        return found
+
+    def _with_followed(self, path: str, scan: Scan, followed: Mapping[bytes, Locked]) -> Locked:
+        work = self._work
+        have = identify(selected_scan(scan, lambda name: name not in followed), work.stat_rows(path), work.progress)
+        work.remember(path, NO_VERSION, have.scan, have.digests, have.racy)
+        entries = have.entries()
+        found = [entries[i] for i in range(len(entries))]
+        for name, linked in followed.items():
+            flags = FILE_ENTRY | EXECUTABLE if linked.executable else FILE_ENTRY
+            found.append(Entry(name, flags, linked.size_bytes, linked.pointer().digest))
+        tree = manifest.build(manifest.from_entries(sorted(found, key=lambda entry: entry.path)))
+        return Locked(path, format_oid(MANIFEST, tree.root), tree.size_bytes, tree.files)
 
     def _linked(self, path: str, location: Path) -> Locked | None:
         """A link to a file stands for the file; one to a folder would need a place of its own."""
@@ -319,7 +345,7 @@ def link_to_folder(path: str) -> UsageError:
     """Returns the error for a dependency that is a link to a folder."""
     return UsageError(
         f"cannot depend on {quote(path)}: it is a symbolic link to a folder",
-        hint="name the folder itself",
+        hint="name the folder itself, or single files behind the link (LINK/FILE)",
     )
 
 

@@ -200,7 +200,11 @@ class GitContent:
                 continue
             if mode == LINK:
                 problem = symlink_problem(inner, self._at.read_link(name))
-                if problem is not None:
+                real = None if problem is None else self._at.real(name)
+                is_file = real is not None and self._at.mode(real) not in ("", LINK, SUBMODULE)
+                if real is not None and is_file:  # it counts as the file that it leads to
+                    name, mode = real, self._at.mode(real)  # noqa: PLW2901
+                elif problem is not None:
                     raise link_that_leaves(name, problem)
             digest, size_bytes = self._content(name)
             flags = SYMLINK if mode == LINK else FILE | EXECUTABLE if mode == "100755" else FILE

@@ -217,9 +217,7 @@ class _EntryReader:
         )
 
     def _symlink(self, i: int, path: bytes) -> Digest:
-        target = os.readlink(path)
-        if target.startswith(b"/") and self._scan.paths[i]:
-            target = _relative(self._root, self._scan.paths[i], target)
+        target = inner_target(self._root, self._scan.paths[i], os.readlink(path))
         problem = symlink_problem(self._scan.paths[i], target)
         if (
             problem is not None and self._scan.paths[i]
@@ -233,8 +231,10 @@ class _EntryReader:
         return f"{self._scan.shown}/{path}" if path else self._scan.shown
 
 
-def _relative(root: bytes, path: bytes, target: bytes) -> bytes:
+def inner_target(root: bytes, path: bytes, target: bytes) -> bytes:
     """Returns an absolute target of the link at `path` in `root` as relative if it is inside: there it means the same wherever the folder is."""
+    if not target.startswith(b"/") or not path:
+        return target
     real = os.path.join(os.path.realpath(os.path.dirname(target)), os.path.basename(target))
     root = os.path.realpath(root)
     if not real.startswith(root + b"/"):
