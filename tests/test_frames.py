@@ -20,11 +20,11 @@ PROJECT = Path(__file__).parent.parent
 # command: (functions, files, frames of the deepest call, frames of the first write of a tracked file's bytes; 0: it writes none)
 BOUNDS = {
     "add": (190, 33, 12, 9),
-    "status": (117, 29, 12, 0),
-    "push": (393, 56, 20, 0),
+    "status": (118, 29, 12, 0),
+    "push": (394, 56, 20, 0),
     "repro": (496, 65, 20, 0),
     "checkout": (208, 35, 17, 13),
-    "pull": (422, 58, 18, 3),
+    "pull": (423, 58, 18, 3),
 }
 COLUMNS = ("functions", "files", "frames", "frames of the first write")
 

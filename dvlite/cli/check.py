@@ -19,6 +19,7 @@ from dvlite.cli.options import (
     PathText,
     Session,
     Verb,
+    on_remote,
     output_of,
     run,
 )
@@ -186,8 +187,7 @@ def merge_driver(words: tuple[str, ...], *, ancestor: bool) -> int:
 @PATHS
 @REVISION
 @click.option("--range", "commits", metavar="A..B", help="Check each commit of a range.")
-@click.option("--remote", "check_remote", is_flag=True, help="Also check that all data is on the remote.")
-@click.option("-r", "remote", metavar="NAME", help="Also check this remote; with --rerun, fetch from it.")
+@on_remote("Also check that all data is on this remote; with --rerun, fetch from it. Without NAME, the default one.")
 @click.option("--deep", is_flag=True, help="With --remote: read and hash every byte.")
 @click.option("--offline", is_flag=True, help="Do not use the network; report what could not be checked (exit 3).")
 @click.option("--rerun", is_flag=True, help="Also rerun the stages in a clean clone and compare their outputs.")
@@ -217,7 +217,6 @@ def verify(
     *,
     revision: str | None,
     commits: str | None,
-    check_remote: bool,
     remote: str | None,
     deep: bool,
     offline: bool,
@@ -235,7 +234,8 @@ def verify(
     from dvlite.commands.verify import verify as verb
     from dvlite.repo.remotes import configured
 
-    check_remote = check_remote or (remote is not None and not rerun)  # a rerun reads from it what it lacks
+    check_remote = remote is not None and not (rerun and remote)  # a rerun reads from it what it lacks
+    remote = remote or None
     options = VerifyOptions(
         paths=paths,
         revision=revision,
@@ -303,9 +303,7 @@ def _reported(reports: ReportOptions, work: Callable[[Session], VerifyResult]) -
     codes=(3, 10, 11, 13),
     says={1: "damage found and repaired, or failed", 3: "not everything could be checked", 13: "damage is left"},
 )
-@click.option(
-    "--remote", "on_remote", metavar="[NAME]", is_flag=False, flag_value="", help="Check a remote instead of the cache."
-)
+@on_remote("Check a remote instead of the cache; without NAME, the default one.")
 @click.option("--deep", is_flag=True, help="Read and hash every byte.")
 @click.option(
     "--sample",
@@ -320,7 +318,7 @@ def _reported(reports: ReportOptions, work: Callable[[Session], VerifyResult]) -
 @JOBS
 @NO_WAIT
 def fsck(
-    *, on_remote: str | None, deep: bool, sample: float | None, duration: str | None, repair: bool, jobs: int | None
+    *, remote: str | None, deep: bool, sample: float | None, duration: str | None, repair: bool, jobs: int | None
 ) -> int:
     """Check stored objects, and repair damaged ones."""
     from dvlite.commands.fsck import FsckOptions
@@ -331,8 +329,8 @@ def fsck(
     if duration is not None and seconds is None:
         raise UsageError(f"'{duration}' is not a time", hint="for example 90s, 30m, 8h")
     options = FsckOptions(
-        on_remote=on_remote is not None,
-        remote=on_remote or None,
+        on_remote=remote is not None,
+        remote=remote or None,
         deep=deep,
         percent=sample,
         seconds=seconds,

@@ -124,7 +124,7 @@ def runs_note(name: str, words: str) -> int:
 
 # --- lineage and log ------------------------------------------------------------------------------------------------------------
 
-ANY_REMOTE = click.option("--remote", metavar="URL_OR_NAME", help="Query this remote; needs no clone.")
+ANY_REMOTE = click.option("-r", "--remote", metavar="URL_OR_NAME", help="Query this remote; needs no clone.")
 
 
 @click.group(

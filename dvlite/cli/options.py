@@ -134,7 +134,8 @@ class Verb(click.Command):
         for param in self.params:
             value = ctx.params.get(str(param.name))
             is_empty = value == "" or (isinstance(value, tuple) and "" in value)
-            may_be_empty = isinstance(param.type, FreeText) or "" in {param.default, getattr(param, "flag_value", None)}
+            flag_value = getattr(param, "flag_value", None)
+            may_be_empty = isinstance(param.type, FreeText) or param.default == "" or isinstance(flag_value, str)
             if is_empty and not may_be_empty:
                 raise empty_word("an argument" if isinstance(param, click.Argument) else param.opts[-1])
         return rest
@@ -381,7 +382,25 @@ NO_WAIT = click.option(
     callback=_keep,
     help="Exit with 11 instead of waiting for another dvlite command.",
 )
-REMOTE = click.option("-r", "--remote", metavar="NAME", help="Use this remote instead of the default one.")
+
+
+_THE_DEFAULT = "(the default one)"  # no remote can be called so
+
+
+def on_remote(help_text: str) -> Callable[[Any], Any]:
+    """Returns the option `-r, --remote [NAME]`: None if it is not given, '' for the default remote."""
+
+    def named(ctx: click.Context, param: click.Parameter, value: str | None) -> str | None:
+        if value == "":
+            raise empty_word("--remote")
+        return "" if value == _THE_DEFAULT else value
+
+    return click.option(
+        "-r", "--remote", metavar="[NAME]", is_flag=False, flag_value=_THE_DEFAULT, callback=named, help=help_text
+    )
+
+
+REMOTE = on_remote("Use this remote; without NAME, the default one.")
 REVISION = click.option("--rev", "revision", metavar="R", help="Use the version at this commit, tag or branch.")
 JOBS = click.option("-j", "--jobs", metavar="N", type=click.IntRange(1, 256), help="Run up to N transfers in parallel.")
 DRY_RUN = click.option("-n", "--dry-run", is_flag=True, help="Show what would be done without doing it.")

@@ -23,6 +23,7 @@ from dvlite.cli.options import (
     Verb,
     Verbs,
     after_dashes,
+    on_remote,
     run,
     scope_of,
 )
@@ -108,7 +109,7 @@ def cache_prune(*, pushed: bool, remote: str | None, dry_run: bool) -> int:
 
     if not pushed:
         raise UsageError("choose what to prune", hint="dvlite cache prune --pushed  drops what the remote provably has")
-    return run(lambda s: verb(s.repo(), remote=remote, dry_run=dry_run, progress=s.progress), text="cache")
+    return run(lambda s: verb(s.repo(), remote=remote or None, dry_run=dry_run, progress=s.progress), text="cache")
 
 
 @click.command(
@@ -116,13 +117,7 @@ def cache_prune(*, pushed: bool, remote: str | None, dry_run: bool) -> int:
     example="dvlite gc\ndvlite gc --yes\ndvlite gc --remote\ndvlite gc --remote --yes",
     codes=(3, 10, 11, 12, 13),
 )
-@click.option(
-    "--remote",
-    metavar="[NAME]",
-    is_flag=False,
-    flag_value="",
-    help="Collect on a remote, the default one without NAME, instead of the cache.",
-)
+@on_remote("Collect on a remote, the default one without NAME, instead of the cache.")
 @click.option("-y", "--yes", is_flag=True, help="Remove it; without this, only the plan is printed.")
 @click.option(
     "--grace",
@@ -237,10 +232,21 @@ def config(key: str | None, value: str | None, *, unset: bool, place: str | None
     """Show or change settings."""
     from dvlite.commands.config import config as verb
 
-    return run(
-        lambda s: verb(s.repo(), key, value, unset=unset, place=place, stage=s.stage(), progress=s.progress),
-        text="config",
-    )
+    flags: dict[str, Any] = {"unset": unset, "place": place}
+    is_own = place in {"user", "system"} or (place is None and value is None and not unset)
+
+    def work(session: Session) -> Any:
+        try:
+            repo = session.repo()
+        except NotARepository:
+            if not is_own:
+                raise
+            repo = None
+        return verb(
+            repo, key, value, **flags, environ=session.environ, stage=session.stage(), progress=session.progress
+        )
+
+    return run(work, text="config")
 
 
 @click.command(cls=Verb, example="dvlite doctor")

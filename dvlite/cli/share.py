@@ -42,6 +42,8 @@ def _move(
     asks: bool = False,  # whether the verb wants to know if the user can be asked
     **flags: Any,  # remote, jobs, dry_run, and force of pull
 ) -> int:
+    if "remote" in flags:
+        flags["remote"] = flags["remote"] or None
     scope = scope_of(revision, all_branches=all_branches, all_tags=all_tags, all_commits=all_commits)
     return run(
         lambda s: verb(
@@ -76,6 +78,42 @@ def remote_add(words: tuple[str, ...], *, default: bool, options: tuple[str, ...
         ),
         text="remote",
     )
+
+
+@remote.command(
+    "set",
+    example="dvlite remote set origin -o endpoint_url=https://minio.example.com\ndvlite remote set origin s3://other/prefix",
+    codes=(10,),
+)
+@click.argument("name", metavar="NAME")
+@click.argument("url", metavar="[URL]", required=False)
+@click.option(
+    "-o", "--option", "options", multiple=True, metavar="KEY=VALUE", help="Set an option; without VALUE, remove it."
+)
+@click.option("--local", is_flag=True, help="Write to the file that git ignores (for secrets).")
+@NO_STAGE
+def remote_set(name: str, url: str | None, *, options: tuple[str, ...], local: bool) -> int:
+    """Change the place or options of a remote."""
+    from dvlite.commands.remote import remote_set as verb
+
+    pairs = dict(key_value(option, "-o region=eu-west-1") for option in options)
+    if url is None and not pairs:
+        raise UsageError("say what to change", hint="dvlite remote set NAME URL, or -o KEY=VALUE")
+    return run(
+        lambda s: verb(s.repo(), name, url, options=pairs, local=local, stage=s.stage(), progress=s.progress),
+        text="remote",
+    )
+
+
+@remote.command("rename", example="dvlite remote rename origin backup", codes=(10,))
+@click.argument("name", metavar="OLD")
+@click.argument("new_name", metavar="NEW")
+@NO_STAGE
+def remote_rename(name: str, new_name: str) -> int:
+    """Give a remote another name."""
+    from dvlite.commands.remote import remote_rename as verb
+
+    return run(lambda s: verb(s.repo(), name, new_name, stage=s.stage(), progress=s.progress), text="remote")
 
 
 @remote.command("list", example="dvlite remote list -v", codes=(10,))
@@ -195,10 +233,10 @@ def get(source: str, path: str | None, *, output: str | None, **flags: Any) -> i
 @click.command(cls=Verb, example="dvlite cat HEAD~1:metrics.json", codes=(3, 10, 12, 13))
 @click.argument("path", metavar="[REV:]PATH", type=PathText())
 @REVISION
-@click.option("-r", "--remote", metavar="NAME", help="Fetch from this remote instead of the default one.")
-def cat(path: str, **flags: Any) -> int:
+@REMOTE
+def cat(path: str, remote: str | None, **flags: Any) -> int:
     """Print a file, as it is on disk or at a revision."""
-    return _copied(".", path, "-", jobs=None, **flags)
+    return _copied(".", path, "-", jobs=None, remote=remote or None, **flags)
 
 
 def _copied(source: str, path: str | None, output: str | None, **flags: Any) -> int:

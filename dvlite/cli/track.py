@@ -19,6 +19,7 @@ from dvlite.cli.options import (
     Session,
     Verb,
     after_dashes,
+    on_remote,
     revisions_and_paths,
     run,
 )
@@ -76,16 +77,15 @@ def mv(source: str, target: str) -> int:
 
 @click.command(cls=Verb, example="dvlite status --remote --exit-code", codes=(3, 10, 13), says=FINDS)
 @PATHS
-@click.option("--remote", "check_remote", is_flag=True, help="Also check what the remote has.")
-@click.option("-r", "remote", metavar="NAME", help="Check this remote.")
+@on_remote("Also check what this remote has; without NAME, the default one.")
 @EXIT_CODE
-def status(paths: tuple[str, ...], *, check_remote: bool, remote: str | None, exit_code: bool) -> int:
+def status(paths: tuple[str, ...], *, remote: str | None, exit_code: bool) -> int:
     """Show what is not added, committed, cached or pushed."""
     from dvlite.commands.status import status as verb
 
-    asks = check_remote or remote is not None
+    asks = remote is not None
     return run(
-        lambda s: verb(s.repo(), paths, remote=remote, check_remote=asks, progress=s.progress),
+        lambda s: verb(s.repo(), paths, remote=remote or None, check_remote=asks, progress=s.progress),
         text="status",
         has_findings=lambda result: exit_code and not result.clean,
     )
@@ -139,7 +139,9 @@ def checkout(paths: tuple[str, ...], **flags: Any) -> int:
 @click.argument("target", metavar="[REV:][PATH]", required=False, type=PathText())
 @click.option("-l", "long", is_flag=True, help="Show sizes, ids and link targets.")
 @click.option("-R", "recursive", is_flag=True, help="List everything below.")
-@click.option("--remote", metavar="URL", help="List the snapshots on a remote, or TARGET among them; needs no clone.")
+@click.option(
+    "-r", "--remote", metavar="URL", help="List the snapshots on a remote, or TARGET among them; needs no clone."
+)
 def ls(target: str | None, *, long: bool, recursive: bool, remote: str | None) -> int:
     """List what is tracked."""
     from dvlite.commands.ls import ls as verb

@@ -25,7 +25,7 @@ from dvlite.health.findings import (
 from dvlite.health.local import LocalCheck
 from dvlite.health.remote import RemoteLook
 from dvlite.progress import Progress
-from dvlite.repo.open_stores import DEFAULT_JOBS, open_remote
+from dvlite.repo.open_stores import open_remote
 from dvlite.repo.repository import Repo, open_cache
 from dvlite.show import Show, count, word
 from dvlite.store import repair as store_repair
@@ -120,7 +120,7 @@ def fsck(repo: Repo, options: FsckOptions, *, progress: Progress) -> FsckResult:
         deep=options.deep or continues,
         percent=options.percent,
         is_over=_until(options.seconds, started),
-        jobs=options.jobs or repo.config.jobs or DEFAULT_JOBS,
+        jobs=options.jobs or repo.config.jobs,
     )
 
     def reading(key: str) -> Reading:

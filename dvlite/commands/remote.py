@@ -93,13 +93,14 @@ class RemoteListResult:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RemoteChangeResult:
-    """A remote that was removed or became the default."""
+    """A remote that was removed, was renamed or became the default."""
 
     schema: ClassVar[str] = "dvlite.remote-change/1"
-    action: Literal["removed", "default"]
+    action: Literal["removed", "renamed", "default"]
     name: str
     default: str | None = None  # the default remote now, the first if there are several
     defaults: tuple[str, ...] = ()  # all of them
+    default_changed: bool = False
     config_path: str = ""
     staged: tuple[str, ...] = ()
     warnings: tuple[str, ...] = ()
@@ -181,9 +182,94 @@ def remote_add(
         changes[f"remotes.{name}.{option}"] = check(f"remotes.{name}.{option}", value, layer)
     said = {key: each.value for key, each in repo.read_layer(layer).items() if key.startswith(f"remotes.{name}.")}
     if said not in ({}, changes):
-        raise UsageError(f"there is a remote {quote(name)} already", hint=f"dvlite remote remove {word(name)}")
+        there = said.get(f"remotes.{name}.url", "")
+        raise UsageError(
+            f"there is a remote {quote(name)} already" + (f", {there}" if there else ""),
+            hint=f"to change it: dvlite remote set {word(name)} {word(url)}\na second one: dvlite remote add NAME {word(url)}",
+        )
     if default or (repo.config.default_remote is None and not repo.config.remote_names):
         changes["core.remote"] = name
+    return _written(repo, name, layer, changes, inside, stage=stage)
+
+
+def remote_set(
+    repo: Repo,
+    name: str,
+    url: str | None = None,
+    *,
+    options: Mapping[str, str],
+    local: bool = False,
+    stage: bool = True,
+    progress: Progress,
+) -> RemoteAddResult:
+    """Changes the place or options of a remote, in the file that names it or with `local` in the clone's own; an empty value removes one.
+
+    What the user types is approved, as by `remote_add`; raises as it does, with nothing written.
+    """
+    known = configured(repo.config, name)
+    layer = LOCAL if local else known.url.layer
+    location = parse_url(str(known.url.value), repo.root) if url is None else parse_url(url, repo.cwd)
+    after = {option: str(setting.value) for option, setting in known.options.items()} | dict(options)
+    check_options(location.scheme, {option: value for option, value in after.items() if value})
+    inside: tuple[str, ...] = ()
+    changes: dict[str, Value | None] = {}
+    if url is not None:
+        inside = _inside_work_tree(repo, location)
+        if location.folder is not None:
+            refuse_overlap(location.folder, repo.cache_dir, name)
+        changes[f"remotes.{name}.url"] = _stored_url(repo, url, location)
+    for option, value in sorted(options.items()):
+        key = f"remotes.{name}.{option}"
+        changes[key] = check(key, value, layer) if value else None
+    return _written(repo, name, layer, changes, inside, stage=stage)
+
+
+def remote_rename(
+    repo: Repo, name: str, new_name: str, *, stage: bool = True, progress: Progress
+) -> RemoteChangeResult:
+    """Gives a remote another name, in every config file of the repository, the clone and the user. Raises UsageError for a name in use."""
+    configured(repo.config, name)
+    check_remote_name(new_name)
+    if new_name in repo.config.remote_names:
+        raise UsageError(f"there is a remote {quote(new_name)} already", hint="choose another name")
+    paths = []
+    start = f"remotes.{name}."
+    with repo.lock():
+        for layer in (COMMITTED, LOCAL, USER):
+            said = repo.read_layer(layer)
+            own = {key.removeprefix(start): one.value for key, one in said.items() if key.startswith(start)}
+            changes: dict[str, Value | None] = {f"remotes.{new_name}.{option}": value for option, value in own.items()}
+            if own:
+                changes[f"remotes.{name}"] = None
+            if "core.remote" in said:
+                value = said["core.remote"].value
+                names = value if isinstance(value, tuple) else (str(value),)
+                after = tuple(new_name if other == name else other for other in names)
+                if after != names:
+                    changes["core.remote"] = after if len(after) > 1 else after[0]
+            if changes:
+                paths.append(repo.change_config(layer, changes))
+        staged = tuple(file for path in paths for file in _stage(repo, path, enabled=stage))
+    return RemoteChangeResult(
+        action="renamed",
+        name=new_name,
+        default=repo.config.default_remote,
+        defaults=repo.config.default_remotes,
+        config_path=str(paths[0]) if paths else "",
+        staged=staged,
+    )
+
+
+def _written(
+    repo: Repo,
+    name: str,
+    layer: str,
+    changes: Mapping[str, Value | None],
+    inside: tuple[str, ...],
+    *,
+    stage: bool,
+) -> RemoteAddResult:
+    """Writes what is said of a remote, approves its place for this user, and looks whether it answers."""
     with repo.lock():
         path = repo.change_config(layer, changes)
         warnings = (*inside, *_consent(repo, name))
@@ -207,6 +293,7 @@ def remote_remove(repo: Repo, name: str, *, stage: bool = True, progress: Progre
     paths = [repo.root / config_files.COMMITTED_FILE] if _is_half_removed(repo, name) else []
     if not paths:
         configured(repo.config, name)
+    defaults = repo.config.default_remotes
     with repo.lock():
         for layer in (COMMITTED, LOCAL, USER):
             said = repo.read_layer(layer)
@@ -228,6 +315,7 @@ def remote_remove(repo: Repo, name: str, *, stage: bool = True, progress: Progre
         name=name,
         default=repo.config.default_remote,
         defaults=repo.config.default_remotes,
+        default_changed=repo.config.default_remotes != defaults,
         config_path=where,
         staged=staged,
     )

@@ -47,6 +47,7 @@ class StatusResult:
     not_in_cache: tuple[AbsentPath, ...] = ()  # dvlite fetch
     not_pushed: tuple[AbsentPath, ...] | None = None  # dvlite push; None: not looked at
     remote: str | None = None
+    remote_is_default: bool = True
     unpushed: tuple[str, ...] = ()  # made in this clone, and not pushed since: dvlite push; no remote was asked
     purged: tuple[PurgedFile, ...] = ()  # files whose content was removed for good: nothing is to be done about them
     left_behind: tuple[str, ...] = ()  # on disk, and not tracked any more: dvlite checkout
@@ -106,6 +107,7 @@ def status(
         not_in_cache=not_in_cache,
         not_pushed=not_pushed,
         remote=name,
+        remote_is_default=name is None or name in repo.config.default_remotes,
         unpushed=() if check_remote else _unpushed(repo, chosen, uncommitted),
         purged=tuple(file for check in checks for file in check.purged),
         left_behind=() if paths else _left_behind(work, tracked),

@@ -25,6 +25,7 @@ DEFAULTS: Mapping[str, Value] = {
     "core.autostage": True,
     "cache.pack_below": 65536,
     "cache.link": ("reflink", "copy"),
+    "transfer.jobs": 8,
     "transfer.retry_seconds": 30,
     "hooks.pre_commit": "note",
     "hooks.pre_push": "on",
@@ -106,7 +107,7 @@ class Config:
     cache_is_shared: bool
     pack_below_bytes: int
     links: tuple[str, ...]
-    jobs: int | None
+    jobs: int
     retry_seconds: float
     trust: tuple[str, ...]  # the places that this user approved, for reading
     trust_to_push: tuple[str, ...]  # those that the user approved for pushing this project's data
@@ -214,7 +215,7 @@ def merge(layers: Iterable[Mapping[str, Setting]]) -> Config:
         cache_is_shared="cache.shared" in values,
         pack_below_bytes=values["cache.pack_below"],
         links=values["cache.link"],
-        jobs=values.get("transfer.jobs"),
+        jobs=values["transfer.jobs"],
         retry_seconds=values["transfer.retry_seconds"],
         trust=values.get("trust", ()),
         trust_to_push=(*values.get(f"push_to.project-{values.get('project')}", ()), *from_variable),

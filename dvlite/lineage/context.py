@@ -19,7 +19,7 @@ from dvlite.git.program import Git
 from dvlite.oid import Digest, digest_bytes
 from dvlite.progress import Progress
 from dvlite.repo import config_files, remotes
-from dvlite.repo.open_stores import DEFAULT_JOBS, open_remote, plain_cache
+from dvlite.repo.open_stores import open_remote, plain_cache
 from dvlite.repo.repository import Repo, open_cache
 from dvlite.runs.index import RunIndex, open_index
 from dvlite.runs.records import Records, open_records
@@ -195,9 +195,8 @@ def _connected(location: Location, cache: Cache, environ: Mapping[str, str]) -> 
     name = _with_location(config, location, Path("/"))
     options = {} if name is None else remotes.located(remotes.configured(config, name), Path("/"))[1]
     key = digest_bytes(f"{location.text}\n{options.get('endpoint_url', '')}".encode()).hex()[:32]
-    jobs = config.jobs or DEFAULT_JOBS
-    store = open_store(location, options, budget=RetryBudget(config.retry_seconds), connections=jobs)
-    with Remote(store, cache, key, jobs=jobs) as connection:
+    store = open_store(location, options, budget=RetryBudget(config.retry_seconds), connections=config.jobs)
+    with Remote(store, cache, key, jobs=config.jobs) as connection:
         yield connection
 
 

@@ -13,8 +13,6 @@ from dvlite.store.cache import Cache
 from dvlite.store.remote import Remote, open_store
 from dvlite.store.retry import RetryBudget
 
-DEFAULT_JOBS = 8
-
 
 def refuse_overlap(folder: Path, cache: Path, name: str) -> None:
     """Raises UsageError for a remote that is the cache, holds it or lies in it: pruning one would empty the other."""
@@ -37,7 +35,7 @@ def open_remote(
     settings = repo.remote(name)
     if settings.location.folder is not None:
         refuse_overlap(settings.location.folder, repo.cache_dir, settings.name)
-    connections = jobs or repo.config.jobs or DEFAULT_JOBS
+    connections = jobs or repo.config.jobs
     budget = RetryBudget(repo.config.retry_seconds)
     if patience_seconds is not None:
         budget = RetryBudget(patience_seconds, patience_seconds)

@@ -6,7 +6,8 @@ from collections.abc import Iterator
 
 from dvlite.commands.config import ConfigResult, ConfigValue
 from dvlite.show import Show, printable
-from dvlite.text.style import table
+
+_LONG = 64
 
 
 def text(result: ConfigResult, show: Show) -> Iterator[str]:
@@ -15,15 +16,16 @@ def text(result: ConfigResult, show: Show) -> Iterator[str]:
         for value in result.values:
             yield _value(value)
     elif result.action == "list":
-        yield from table(
-            (value.key, _value(value), show.style("dim", printable(value.source))) for value in result.values
-        )
+        short = [
+            row for row in result.values if len(row.key) + len(_value(row)) <= _LONG
+        ]  # the others push no line apart
+        keys, values = (max(map(len, texts), default=0) for texts in ([r.key for r in short], [*map(_value, short)]))
+        for row in result.values:
+            yield f"{row.key:<{keys}}  {_value(row):<{values}}  {show.style('dim', printable(row.source))}"
     elif not show.quiet:
         for value in result.values:
-            verb = "=" if result.action == "set" else "removed, now"
-            yield f"{value.key} {verb} {_value(value)}" + (
-                f"  in {printable(result.config_path)}" if result.config_path else ""
-            )
+            verb = f"= {_value(value)}" if result.action == "set" else "is not set any more"
+            yield f"{value.key} {verb}" + (f"  in {printable(result.config_path)}" if result.config_path else "")
         yield from show.staged(result.staged)
 
 

@@ -78,10 +78,14 @@ def _list(result: RemoteListResult, show: Show) -> Iterator[str]:
 def _change(result: RemoteChangeResult, show: Show) -> Iterator[str]:
     name = printable(result.name)
     default = ", ".join(map(printable, result.defaults))
-    if result.action == "default":
+    if result.action == "renamed":
+        yield f"Renamed remote: it is called {name} now"
+    elif result.action == "default":
         yield f"Default {'remotes' if len(result.defaults) > 1 else 'remote'}: {default or name}"
     else:
-        yield f"Removed remote {name} (its data is untouched)" + (f"; default is now {default}" if default else "")
+        yield f"Removed remote {name} (its data is untouched)" + (
+            f"; default is now {default}" if default and result.default_changed else ""
+        )
     yield from show.staged(result.staged)
 
 

@@ -60,7 +60,8 @@ def text(result: StatusResult, show: Show) -> Iterator[str]:
         yield _heading("Not in the cache", hint, show)
         yield from _absent(result.not_in_cache, show)
     if result.not_pushed:
-        yield _heading(f"Not on {remote}", "dvlite push", show)
+        named = "" if result.remote_is_default else f" -r {remote}"
+        yield _heading(f"Not on {remote}", f"dvlite push{named}", show)
         yield from _absent(result.not_pushed, show)
     if show.quiet:
         return

@@ -66,7 +66,7 @@ def _missing_on(
                     AbsentPath(
                         path=item.path,
                         kind="directory" if wanted.kind == "directory" else "file",
-                        files=max(todo.files + len(lost), 1),
+                        files=todo.files + len(lost),
                         size_bytes=todo.size_bytes,
                         whole=todo.files + len(lost) >= wanted.files,
                         example=f"{quote(lost[0])} is neither in the cache nor on the remote" if lost else None,

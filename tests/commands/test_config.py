@@ -20,7 +20,7 @@ def work(git_repo):
 
 
 def call(work, key=None, value=None, **options):
-    return config(open_repo(work, os.environ), key, value, progress=QUIET, **options)
+    return config(open_repo(work, os.environ), key, value, environ=os.environ, progress=QUIET, **options)
 
 
 def test_a_committed_setting_is_staged(work):
@@ -30,8 +30,9 @@ def test_a_committed_setting_is_staged(work):
     assert call(work, "transfer.jobs").values[0].value == 8
     assert call(work, "transfer.jobs").values[0].source.startswith(".dvlite/config.yaml:")
     assert call(work, "transfer.jobs", unset=True).action == "unset"
+    assert call(work, "transfer.jobs").values[0].source == "default"
     with pytest.raises(UsageError, match="is not set"):
-        call(work, "transfer.jobs")
+        call(work, "gc.keep_last")
 
 
 def test_each_place_has_its_file(work):
@@ -87,3 +88,21 @@ def test_what_the_next_command_would_refuse_of_a_remote_is_not_set(work, key, va
     call(work, "remotes.o.access_key_id", "first of two", place="local")
     with pytest.raises(UsageError, match=words):
         call(work, key, value, place="local")
+
+
+def test_names_of_remotes_that_are_none_are_refused_where_they_count(work):
+    for key, value in (("core.remote", "nope"), ("remotes.typo.region", "eu-west-1")):
+        with pytest.raises(UsageError, match=r"no remote"):
+            call(work, key, value)
+    call(work, "remotes.typo.region", "eu-west-1", place="user")
+
+
+def test_defaults_are_shown_and_ones_own_file_needs_no_repository(work):
+    assert call(work, "transfer.jobs").values[0].value == 8
+    assert call(work, "cache.dir").values[0].value == str(work / ".git/dvlite/cache")
+    config(None, "cache.dir", "/elsewhere", place="user", environ=os.environ, progress=QUIET)
+    assert call(work, "cache.dir").values[0].value == "/elsewhere"
+    shown = config(None, "cache.dir", None, environ=os.environ, progress=QUIET)
+    assert shown.values[0].value == "/elsewhere"
+    config(None, "cache.dir", None, unset=True, place="user", environ=os.environ, progress=QUIET)
+    assert "cache.dir" not in {row.key for row in config(None, None, None, environ=os.environ, progress=QUIET).values}

@@ -176,6 +176,29 @@ def test_a_removal_that_was_stopped_is_staged_by_the_same_command(work):
         remote.remote_remove(opened(), "origin", progress=QUIET)
 
 
+def test_a_remote_is_changed_in_the_file_that_names_it(work):
+    added(url="s3://bucket/data", options={"region": "eu-west-1"})
+    done = remote.remote_set(
+        opened(), "origin", options={"region": "", "endpoint_url": "http://127.0.0.1:1"}, progress=QUIET
+    )
+    assert (done.remote.options, done.staged) == ({"endpoint_url": "http://127.0.0.1:1"}, (".dvlite/config.yaml",))
+    opened().remote(to_push=True)  # what the user typed is approved
+    with pytest.raises(UsageError, match="not an option of a file remote"):
+        remote.remote_set(opened(), "origin", "../store", options={}, progress=QUIET)
+    remote.remote_set(opened(), "origin", "../store", options={"endpoint_url": ""}, progress=QUIET)
+    assert "url: ../store" in committed(work)
+
+
+def test_a_remote_keeps_all_but_its_name(work):
+    added()
+    added("backup", "../backup")
+    remote.remote_default(opened(), ["origin", "backup"], progress=QUIET)
+    with pytest.raises(UsageError, match="there is a remote 'backup' already"):
+        remote.remote_rename(opened(), "origin", "backup", progress=QUIET)
+    assert remote.remote_rename(opened(), "origin", "main", progress=QUIET).defaults == ("main", "backup")
+    assert opened().remote("main").location.folder == (work / "../store").resolve()
+
+
 def test_the_default_changes(work):
     added()
     added("backup", "../backup")

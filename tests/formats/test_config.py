@@ -186,7 +186,7 @@ def test_the_defaults_hold_where_nothing_is_said():
         ("reflink", "copy"),
         30,
     )
-    assert (made.project, made.default_remote, made.cache_dir, made.jobs, made.trust) == (None, None, None, None, ())
+    assert (made.project, made.default_remote, made.cache_dir, made.jobs, made.trust) == (None, None, None, 8, ())
 
 
 def test_later_layers_win_and_trust_adds_up():

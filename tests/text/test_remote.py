@@ -36,7 +36,7 @@ def test_remotes():
         "b = https://x  not trusted: dvlite remote trust b",
     ]
     assert said(RemoteListResult())[0] == "No remote is configured."
-    assert said(RemoteChangeResult(action="removed", name="a", default="b", defaults=("b",))) == [
+    assert said(RemoteChangeResult(action="removed", name="a", defaults=("b",), default_changed=True)) == [
         "Removed remote a (its data is untouched); default is now b"
     ]
     assert said(RemoteTrustResult(place="https://x", config_path="/c")) == ["Trusted: https://x", "written to /c"]
