@@ -265,13 +265,14 @@ class Catalog:
     def counting_condemned(self, *, damaged_too: bool = True) -> Iterator[None]:
         """Within it, condemned and damaged packs that still stand count as usable: to copy what only they have."""
         before, self._counts_condemned = self._counts_condemned, True
-        distrusted, self.distrusted = self.distrusted, set() if damaged_too else self.distrusted
+        noted = set[Digest]() if damaged_too else self.condemned.intersection(_digests(self.remote.remembered(DAMAGED)))
+        distrusted, self.distrusted = self.distrusted, set() if damaged_too else self.distrusted | noted
         self.recipes = Recipes(self, self.remote.store.label)
         try:
             yield
         finally:
             self._counts_condemned = before
-            self.distrusted |= distrusted
+            self.distrusted = self.distrusted - noted | distrusted
             self.recipes = Recipes(self, self.remote.store.label)
 
     def locations(self, digest: Digest, kinds: tuple[int, ...], *, condemned_too: bool = False) -> list[RecordLocation]:
