@@ -400,7 +400,8 @@ def _kept_twice(repo: Repo, item: Tracked, files: Sequence[str]) -> Blocked:
     where = "tracked by dvlite" if files[0] == item.path else f"inside {printable(outer)}, which dvlite tracks"
     message = f"{shown} {'is' if one else 'are'} {where}: git would keep {'it' if one else 'them'} too"
     names = [repo.display(path) for path in files]
-    take = "git rm --cached " + " ".join(map(word, names if len(names) <= _NAMED else ["-r", "-q", outer]))
+    few = len(names) <= _NAMED
+    take = f"git rm --cached {'' if few else '-r -q '}" + " ".join(map(word, names if few else [outer]))
     fixes = [f"to leave {'it' if one else 'them'} to dvlite: {take}"]
     if not item.lockfile:
         fixes.append(f"to leave {printable(outer)} to git: dvlite rm --cached {word(outer)}")
