@@ -30,8 +30,11 @@ _SHELL = (
 
 _LEADS_ON = ("no remote is configured", "there is no pipeline here")  # what the repositories of tests lack
 _PROSE = {"from", "they", "command"}  # what follows the name of the program in a sentence
-# What goes on failing for a reason of the test: a command that edits its own input; a hard link, which an overlay cannot keep.
-_GOES_ON = re.compile(r"changed while \S+ ran|with changes that are not added: data, moved")
+# What goes on failing for a reason of the test: a command that edits its own input or fails again; a hard link, which an overlay cannot keep;
+# a hint for another clone.
+_GOES_ON = re.compile(
+    r"changed while \S+ ran|in a clean clone|with changes that are not added: data, moved|this clone never saw it"
+)
 
 _walked: dict[tuple[str, str], int] = {}
 

@@ -56,7 +56,7 @@ class SyncResult:
 
     def failure(self, show: Show) -> DvliteError | None:
         """Returns what was not copied."""
-        again = f"then run the same dvlite sync {word(self.source)} {word(self.target)} again; all else is done"
+        again = f"then copy the rest: dvlite sync {word(self.source)} {word(self.target)}; all else is done"
         if damaged := [path for path in self.paths if path.state == "failed"]:
             return ObjectCorrupt(
                 f"cannot copy {named(damaged, show)}: damaged on {printable(self.source)}",
