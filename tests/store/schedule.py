@@ -293,7 +293,7 @@ def _mend(play: Play, repo: GitLess) -> None:
 def _add_fault(play: Play) -> None:
     """Adds a disk on which a pack or an index object goes bad, or an index object is lost.
 
-    A pack that a store loses after a collector condemned it, and before it was copied, looks as if it had been deleted: no client can know.
+    A pack that the store loses after a collector condemned it, and before it was copied, looks as if it had been deleted: no client can know.
     """
     wait, at, how = _waits(play, "fault", 100), play.chance.random(), play.chance.choice(["flipped", "cut", "lost"])
     folders = ("index/",) if how == "lost" else ("index/", "packs/")
@@ -353,22 +353,24 @@ def _without(content: Content, repo: GitLess) -> Content:
 
 
 def _heal(play: Play, stores: dict[str, MemoryStore]) -> None:
-    """Repairs the store from a clone that has everything; if that names something as lost, those who claim versions push them again."""
+    """Repairs the store from a clone that has everything; if that names something as lost, those who claim versions push them again.
+
+    So do clones whose claim is gone: a list of versions that is lost looks as if a push had died, and falls with the next collection there.
+    """
     play.counts["damaged"] += 1
     healer = actors.clone(play.folder, "healer", stores)
     for _, content in play.known(ORIGIN):
         healer.site.add("data", content)
     result = actors.repair(healer, ORIGIN)
     play.counts["unhealed"] += bool(result.lost) or any(finding.state == "left" for finding in result.findings)
-    if not result.lost:
-        return
+    claimed = {name[6:70] for name in stores[ORIGIN].objects if name.startswith("roots/")}
     for (where, who), pairs in play.reported.items():
-        if where == ORIGIN:
-            repo = actors.clone(play.folder, who, stores)
-            for version, _ in pairs:
-                if version.id not in play.dropped[who]:
-                    repo.site.versions["data"] = [version]
-                    actors.push(repo, version, ORIGIN)
+        repo = actors.clone(play.folder, who, stores) if where == ORIGIN else None
+        for version, _ in pairs if repo is not None else ():
+            is_claimed = snapshot.build([version]).root.hex() in claimed
+            if version.id not in play.dropped[who] and (result.lost or not is_claimed):
+                repo.site.versions["data"] = [version]
+                actors.push(repo, version, ORIGIN)
 
 
 # --- the program ---
