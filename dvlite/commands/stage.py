@@ -158,10 +158,11 @@ def stage_remove(repo: Repo, names: Sequence[str], *, stage: bool = True, progre
         chosen = _named(repo, names)
         edits = _Edits(repo)
         for one in chosen:
-            edits.set(one, (), None)
             edits.lock(one.lockfile, {one.name: None})
+            edits.set(one, (), None)
         outs = [out.path for one in chosen for out in one.outs if out.spec.cache and not is_glob(out.path)]
-        changed = (*edits.write(), *repo.forget_ignored(outs))
+        ignored = repo.forget_ignored(outs)
+        changed = (*edits.write(), *ignored)
         freed = tuple(path for path in outs if os.path.lexists(repo.root / path))
         return replace(_edited(repo, "remove", chosen, changed, stage=stage), freed=freed)
 
@@ -181,8 +182,8 @@ def stage_rename(repo: Repo, name: str, new: str, *, stage: bool = True, progres
         if any(other.address == address for other in stages.load(repo.work_tree).stages):
             raise UsageError(f"there is a stage {quote(address)} already", hint="choose another name")
         edits = _Edits(repo)
-        edits.change(one.file, lambda data: rename(data, ("stages", one.name), new, repo.display(one.file)))
         edits.lock(one.lockfile, {one.name: new})
+        edits.change(one.file, lambda data: rename(data, ("stages", one.name), new, repo.display(one.file)))
         result = _edited(repo, "rename", found, edits.write(), stage=stage)
         return replace(result, stages=(address,), old=one.address)
 
@@ -264,7 +265,7 @@ class _Edits:
         self.change(file, edited)
 
     def write(self) -> tuple[str, ...]:
-        """Writes the files, and returns them."""
+        """Writes the files in the order of their edits, and returns them: what names a stage comes last, so that a stopped command can be repeated."""
         for file, data in self._changed.items():
             write_atomic(self._repo.root / file, data)
         return tuple(self._changed)

@@ -247,7 +247,7 @@ def test_stages_are_renamed_frozen_and_removed_as_text(pipeline):
     pipeline.dvlite("repro")
     pipeline.commit("Run")
     said = pipeline.json("stage", "rename", "train", "fit")
-    assert (said["old"], said["stages"], said["staged"]) == ("train", ["fit"], ["dvlite.yaml", "dvlite.lock"])
+    assert (said["old"], said["stages"], said["staged"]) == ("train", ["fit"], ["dvlite.lock", "dvlite.yaml"])
     renamed = EDITED.replace("train:", "fit:")
     assert pipeline.read("dvlite.yaml").decode() == renamed
     assert pipeline.is_up_to_date(), "the entry of the lockfile went along"

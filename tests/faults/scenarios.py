@@ -578,6 +578,7 @@ SCENARIOS = (
     Scenario("repro (again)", ("repro",), ran_once, proof=restores, partial=OUTPUTS),
     Scenario("repro (edited)", ("repro", "--force"), ran_and_edited, proof=restores, partial=OUTPUTS),
     Scenario("repro (run before)", ("repro",), run_before, proof=restores, partial=OUTPUTS),
+    Scenario("commit", ("commit",), ran_and_edited, proof=restores, partial=OUTPUTS),
     Scenario("fsck --repair", ("fsck", "--deep", "--repair"), damaged_cache, code=1, proof=healed, nothing_left=0),
     Scenario(
         "fsck --repair (history)",
