@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from dvlite.cli.complete import NameOf
 from dvlite.cli.options import REVISION, DefaultVerbs, PathText, Session, Verb, run
 from dvlite.errors import NotARepository, UsageError
 
@@ -16,7 +17,7 @@ if TYPE_CHECKING:
 
 # --- runs -----------------------------------------------------------------------------------------------------------------------
 
-RUN = click.argument("name", metavar="RUN")
+RUN = click.argument("name", metavar="RUN", type=NameOf("run"))
 
 
 @click.group(cls=DefaultVerbs, default="list", takes_word=False)

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import click
 from click.shell_completion import CompletionItem
 
+from dvlite.cli.complete import NameOf
 from dvlite.errors import Untrusted, UsageError
 
 if TYPE_CHECKING:
@@ -396,12 +397,21 @@ def on_remote(help_text: str) -> Callable[[Any], Any]:
         return "" if value == _THE_DEFAULT else value
 
     return click.option(
-        "-r", "--remote", metavar="[NAME]", is_flag=False, flag_value=_THE_DEFAULT, callback=named, help=help_text
+        "-r",
+        "--remote",
+        metavar="[NAME]",
+        type=NameOf("remote"),
+        is_flag=False,
+        flag_value=_THE_DEFAULT,
+        callback=named,
+        help=help_text,
     )
 
 
 REMOTE = on_remote("Use this remote; without NAME, the default one.")
-REVISION = click.option("--rev", "revision", metavar="R", help="Use the version at this commit, tag or branch.")
+REVISION = click.option(
+    "--rev", "revision", metavar="R", type=NameOf("revision"), help="Use the version at this commit, tag or branch."
+)
 JOBS = click.option("-j", "--jobs", metavar="N", type=click.IntRange(1, 256), help="Run up to N transfers in parallel.")
 DRY_RUN = click.option("-n", "--dry-run", is_flag=True, help="Show what would be done without doing it.")
 FORCE = click.option("-f", "--force", is_flag=True, help="Overwrite changed files (a copy stays in the cache).")

@@ -7,6 +7,7 @@ from typing import Any
 import click
 
 from dvlite import __version__
+from dvlite.cli.complete import NameOf
 from dvlite.cli.options import (
     EXIT_CODE,
     NO_STAGE,
@@ -35,7 +36,7 @@ MOST_JOBS = 256
     "dvlite repro -n --explain          # only show what would run, and why",
     codes=(3, 4, 10, 11, 12, 13),
 )
-@click.argument("targets", nargs=-1, metavar="[TARGET]...", type=PathText())
+@click.argument("targets", nargs=-1, metavar="[TARGET]...", type=NameOf("stage", or_file=True))
 @click.option(
     "-j", "--jobs", metavar="N", type=click.IntRange(1, MOST_JOBS), default=1, help="Run up to N stages in parallel."
 )
@@ -90,7 +91,7 @@ def repro(
     example="dvlite commit train      # outputs that a cluster, or a hand, made",
     codes=(3, 10, 11),
 )
-@click.argument("targets", nargs=-1, metavar="[STAGE]...", type=PathText())
+@click.argument("targets", nargs=-1, metavar="[STAGE]...", type=NameOf("stage"))
 @click.option("--no-add", is_flag=True, help="Stop, instead of adding tracked data that changed, if a stage reads it.")
 @NO_STAGE
 @NO_WAIT
@@ -116,7 +117,7 @@ def commit(targets: tuple[str, ...], *, no_add: bool) -> int:
 
 
 @click.command(cls=Verb, example="dvlite dag\ndvlite dag --mermaid train > train.mmd", codes=(10,))
-@click.argument("targets", nargs=-1, metavar="[TARGET]...", type=PathText())
+@click.argument("targets", nargs=-1, metavar="[TARGET]...", type=NameOf("stage", or_file=True))
 @click.option("--mermaid", "form", flag_value="mermaid", help="Print a Mermaid flowchart.")
 @click.option("--dot", "form", flag_value="dot", help="Print a graph for Graphviz.")
 @click.option("--downstream", is_flag=True, help="Show the stages after the targets, not those before.")

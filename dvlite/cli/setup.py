@@ -8,6 +8,7 @@ from typing import Any
 import click
 from click.shell_completion import ShellComplete, get_completion_class
 
+from dvlite.cli.complete import NameOf
 from dvlite.cli.options import (
     COMPLETE,
     DRY_RUN,
@@ -221,7 +222,7 @@ def purge(
 
 
 @click.command(cls=Verb, example="dvlite config --user cache.dir /bigdisk/dvlite", codes=(10,))
-@click.argument("key", metavar="[KEY]", required=False)
+@click.argument("key", metavar="[KEY]", required=False, type=NameOf("setting"))
 @click.argument("value", metavar="[VALUE]", required=False, type=FreeText())
 @click.option("--unset", is_flag=True, help="Remove KEY.")
 @click.option("--local", "place", flag_value="local", help="Use this clone's file, which git ignores.")

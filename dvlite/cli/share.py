@@ -8,6 +8,7 @@ from typing import Any
 
 import click
 
+from dvlite.cli.complete import NameOf
 from dvlite.cli.options import (
     EXCLUDE,
     FORCE,
@@ -85,7 +86,7 @@ def remote_add(words: tuple[str, ...], *, default: bool, options: tuple[str, ...
     example="dvlite remote set origin -o endpoint_url=https://minio.example.com\ndvlite remote set origin s3://other/prefix",
     codes=(10,),
 )
-@click.argument("name", metavar="NAME")
+@click.argument("name", metavar="NAME", type=NameOf("remote"))
 @click.argument("url", metavar="[URL]", required=False)
 @click.option(
     "-o", "--option", "options", multiple=True, metavar="KEY=VALUE", help="Set an option; without VALUE, remove it."
@@ -106,7 +107,7 @@ def remote_set(name: str, url: str | None, *, options: tuple[str, ...], local: b
 
 
 @remote.command("rename", example="dvlite remote rename origin backup", codes=(10,))
-@click.argument("name", metavar="OLD")
+@click.argument("name", metavar="OLD", type=NameOf("remote"))
 @click.argument("new_name", metavar="NEW")
 @NO_STAGE
 def remote_rename(name: str, new_name: str) -> int:
@@ -125,7 +126,7 @@ def remote_list() -> int:
 
 
 @remote.command("remove", example="dvlite remote remove old", codes=(10,))
-@click.argument("name", metavar="NAME")
+@click.argument("name", metavar="NAME", type=NameOf("remote"))
 @NO_STAGE
 def remote_remove(name: str) -> int:
     """Forget a remote; its data stays where it is."""
@@ -135,7 +136,7 @@ def remote_remove(name: str) -> int:
 
 
 @remote.command("default", example="dvlite remote default backup\ndvlite remote default origin backup", codes=(10,))
-@click.argument("names", metavar="NAME...", nargs=-1, required=True)
+@click.argument("names", metavar="NAME...", nargs=-1, required=True, type=NameOf("remote"))
 @NO_STAGE
 def remote_default(names: tuple[str, ...]) -> int:
     """Choose the remote that push and pull use. With several, push fills each, and pull uses the first that has the data."""
@@ -154,7 +155,7 @@ def remote_trust(place: str) -> int:
 
 
 @remote.command("test", example="dvlite remote test origin", codes=(10,))
-@click.argument("name", metavar="[NAME]", required=False)
+@click.argument("name", metavar="[NAME]", required=False, type=NameOf("remote"))
 def remote_test(name: str | None) -> int:
     """Test and time what a remote must be able to do."""
     from dvlite.commands.remote import remote_test as verb
@@ -199,8 +200,8 @@ def fetch(**flags: Any) -> int:
 
 
 @click.command(cls=Verb, example="dvlite sync origin backup\ndvlite sync origin backup --all-commits", codes=MOVE_CODES)
-@click.argument("source", metavar="FROM")
-@click.argument("target", metavar="TO")
+@click.argument("source", metavar="FROM", type=NameOf("remote"))
+@click.argument("target", metavar="TO", type=NameOf("remote"))
 @scoped
 @click.option("--allow-missing", is_flag=True, help="Skip versions that FROM does not have, with a warning.")
 def sync(**flags: Any) -> int:

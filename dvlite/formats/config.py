@@ -273,6 +273,11 @@ def duration_seconds(text: Tree) -> int | None:
     return int(match[1]) * _SECONDS[match[2]] if match else None
 
 
+def known_keys() -> list[str]:
+    """Returns the settings that have a fixed name."""
+    return [key for key in _VALUES if key != _ANY_PROJECT]
+
+
 def is_known(key: str) -> bool:
     """Returns whether there is such a setting; remotes have any."""
     return key in _VALUES or key.count(".") == {"push_to": 1, "remotes": 2}.get(key.partition(".")[0])

@@ -160,10 +160,10 @@ def fetch_from_first(
             stack.enter_context(remote)
             progress.start(f"looking at {remote.store.label}")
             catalog = Catalog(remote, progress, to_read=True).look()
-            if catalog.is_empty and remote.remembered("complete"):
-                progress.warn(f"{remote.store.label} is empty, though this clone has pushed to it")
             if len(names) > 1 and catalog.is_empty:
                 raise catalog.empty_error()
+            if catalog.is_empty and remote.remembered("complete"):
+                progress.warn(f"{remote.store.label} is empty, though this clone has pushed to it")
             outcome = fetch_kept(repo, catalog, cache, parts, progress, dry_run=options.dry_run)
         except (RemoteError, ObjectCorrupt, ObjectMissing) as error:
             if len(names) == 1:

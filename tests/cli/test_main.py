@@ -483,6 +483,21 @@ def test_completion_offers_verbs_options_and_files(invoke):
     assert offered("dvlite --json remote tr", 3) == ["plain,trust"]
 
 
+def test_completion_offers_names_of_the_repository(project, invoke):
+    def offered(words: str) -> list[str]:
+        env = {"COMP_WORDS": words, "COMP_CWORD": str(words.count(" ")), main.COMPLETE: "bash_complete"}
+        return invoke(env=env, check=True).stdout.split()
+
+    assert offered("dvlite repro ") == ["file,"]  # nothing that cannot be read is an error
+    invoke("remote", "add", "backup", "../store", check=True)
+    (project / "dvlite.yaml").write_text("stages: {train: {cmd: x, outs: [o]}}\n")
+    assert offered("dvlite push -r ") == offered("dvlite remote test b") == ["plain,backup"]
+    assert offered("dvlite checkout --rev m") == ["plain,main"]
+    assert offered("dvlite repro t") == ["plain,train", "file,t"]
+    assert offered("dvlite config transfer.j") == ["plain,transfer.jobs"]
+    assert offered("dvlite runs show ") == ["plain,last"]
+
+
 class Asked(Untrusted):
     place = "https://minio.example.com"
 
