@@ -72,6 +72,9 @@ _RIGHTS = {
     "DeleteObjects": "s3:DeleteObject",
 }
 _CONNECTION_ERRORS = (boto.HTTPClientError, boto.ConnectionError, aiohttp.ClientError, asyncio.TimeoutError, OSError)
+_LOGIN_ERRORS: tuple[type[Exception], ...] = (
+    (boto.LoginError,) if hasattr(boto, "LoginError") else ()
+)  # since botocore 1.41
 _ENDPOINT_HINT = "check the network, and the endpoint_url of this remote"
 
 
@@ -218,8 +221,9 @@ def _explain_credentials(error: CredentialsFailed, label: str) -> RemoteError:
     if isinstance(cause, boto.ProfileNotFound):
         name = quote(str(cause.kwargs.get("profile", "")))
         return RemoteError(f"{start}: your AWS config has no profile {name}", hint="aws configure list-profiles")
-    if isinstance(cause, boto.SSOError | boto.TokenRetrievalError | boto.LoginError):
-        kind, program = ("login", "aws login") if isinstance(cause, boto.LoginError) else ("SSO", "aws sso login")
+    is_login = isinstance(cause, _LOGIN_ERRORS)
+    if is_login or isinstance(cause, boto.SSOError | boto.TokenRetrievalError):
+        kind, program = ("login", "aws login") if is_login else ("SSO", "aws sso login")
         message = f"{start}: the {kind} session of profile {quote(error.source)} has expired, or never began"
         return RemoteError(message, hint=program + _profile_choice(error.source))
     if error.profile:
@@ -234,8 +238,10 @@ def _explain_credentials(error: CredentialsFailed, label: str) -> RemoteError:
         return RemoteError(f"{start}: refused ({shown})", hint=hint)
     if isinstance(cause, boto.HTTPClientError | boto.ConnectionError):
         host = urlsplit(str(cause.kwargs.get("endpoint_url", ""))).netloc
-        reason = _trust_trouble(cause) or _reason(cause)
-        return Transient(f"{start}: cannot reach {printable(host) or 'the server'}: {reason}", hint=hint)
+        where = printable(host) or "the server"
+        if (trouble := _trust_trouble(cause)) is not None:
+            return RemoteError(f"{start}: cannot use {where}: {trouble}", hint="name your CA's file: AWS_CA_BUNDLE")
+        return Transient(f"{start}: cannot reach {where}: {_reason(cause)}", hint=hint)
     return RemoteError(f"{start}: {_credentials_reason(cause)}", hint=hint)
 
 
@@ -310,6 +316,8 @@ def _broken_connection(error: Exception, asked: Asked) -> RemoteError | None:
 
 def _reason(error: BaseException) -> str:
     for cause in _causes(error):
+        if isinstance(cause, Redirected):
+            return "it redirects elsewhere"
         if isinstance(cause, socket.gaierror | aiohttp.ClientConnectorDNSError):
             return "the host name is not known"
         if isinstance(cause, asyncio.TimeoutError | boto.ConnectTimeoutError | boto.ReadTimeoutError):

@@ -24,3 +24,15 @@ def world(tmp_path, store):
     made = World(tmp_path, store)
     yield made
     made.close()
+
+
+@pytest.fixture(scope="session")
+def models_read_once():
+    """Spares each client 0.1 s of CPU: botocore reads its models of S3 and STS for each."""
+    import botocore.loaders
+    import botocore.session
+
+    reader = botocore.loaders.create_loader()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(botocore.session, "create_loader", lambda *_: reader)
+        yield

@@ -31,6 +31,7 @@ class TestFolder(StoreContract):
         return open_store(parse_url("remote", tmp_path), {}, budget=RetryBudget(), connections=4)
 
 
+@pytest.mark.usefixtures("models_read_once")
 class TestS3(StoreContract):
     @pytest.fixture
     def store(self, weed, s3_prefix, tmp_path):

@@ -6,8 +6,6 @@ import os
 from pathlib import Path
 
 import botocore.credentials
-import botocore.loaders
-import botocore.session
 import pytest
 
 from dvlite.errors import RemoteError
@@ -57,13 +55,7 @@ credential_process = sh -c 'x
 """
 
 
-@pytest.fixture(scope="module", autouse=True)
-def models_read_once():
-    """botocore reads its models of S3 and STS for each client: 0.1 s of CPU."""
-    reader = botocore.loaders.create_loader()
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(botocore.session, "create_loader", lambda *_: reader)
-        yield
+pytestmark = pytest.mark.usefixtures("models_read_once")
 
 
 @pytest.fixture
