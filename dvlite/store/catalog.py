@@ -541,12 +541,19 @@ class Catalog:
         }
 
     def _has_sound_end(self, text: str) -> bool:
+        """Returns whether a pack is as long as an index says and ends in a footer of its own: of another pack, the index names other places."""
         name = Digest(bytes.fromhex(text))
         try:
             records = self.read_footer(name, self.packs[name])
         except (KeyError, ObjectCorrupt, ObjectAbsent, LaterVersion):
             return False
-        return bool(records)
+        if not records or not self.is_whole(name):
+            return False
+        first = records[0]
+        if first.kind == pack.KIND_CHUNK or name not in self.indexed_packs():
+            return True  # recipes name chunks, no index does
+        places = self.locations(first.digest, (first.kind,), condemned_too=True)
+        return any((place.pack, place.record.offset) == (name, first.offset) for place in places)
 
     def missing(self, digest: Digest, kind: str) -> DvliteError:
         """Returns the error for an object that a fresh look did not find, or found damaged."""

@@ -103,8 +103,7 @@ def prove(catalog: Catalog, cache: Cache, versions: Sequence[VersionId], *, also
     """Compares versions with the last look of `catalog`, and the files `also`, which may be of no version.
 
     A version is proven if everything of it is there and this clone claims it: roots of others go when these need it no more. One whose
-    listing is not in the cache is neither proven nor unproven. Costs a listing of the roots and one request for each recipe and pack with
-    a recipe's chunks; with files of no version asked about, the snapshots that this clone claims too.
+    listing is not in the cache is neither proven nor unproven. Costs a listing of the roots and one request for each recipe and pack; with files of no version asked about, the snapshots that this clone claims too.
     """
     also = set(also)
     wanted = set(also)
@@ -129,16 +128,23 @@ def prove(catalog: Catalog, cache: Cache, versions: Sequence[VersionId], *, also
 
 
 def present(catalog: Catalog, wanted: Iterable[Digest]) -> set[Digest]:
-    """Returns those files that lie whole in packs which stand, by the last look; the packs of large files are looked at again now."""
+    """Returns those files that lie whole in packs which stand, by the last look; the end of each of these packs is read now."""
     found: set[Digest] = set()
+    packs: set[Digest] = set()
     with_recipe: list[Digest] = []
     for digest in wanted:
-        if any(catalog.is_whole(place.pack) for place in catalog.locations(digest, (KIND_FILE,))):
+        names = [place.pack for place in catalog.locations(digest, (KIND_FILE,)) if catalog.is_whole(place.pack)]
+        if names:
             found.add(digest)
+            packs.update(names)
         elif catalog.locations(digest, (KIND_RECIPE,)):
             with_recipe.append(digest)
     large = catalog.recipes.find(with_recipe)
-    sound = catalog.sound_packs(name for file in large.values() for name in file.relies)
+    sound = catalog.sound_packs(packs.union(*(file.relies for file in large.values())))
+    if not packs <= sound:
+        found = {
+            digest for digest in found if any(place.pack in sound for place in catalog.locations(digest, (KIND_FILE,)))
+        }
     return found | {digest for digest, file in large.items() if sound.issuperset(file.relies)}
 
 
