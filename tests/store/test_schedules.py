@@ -15,6 +15,7 @@ from dvlite.store import (
     copy_protocol,
     purged_packs,
     push_protocol,
+    snapshots,
     usage,
 )
 from dvlite.store.catalog import Catalog
@@ -165,13 +166,15 @@ def with_packs_unread(monkeypatch):
     monkeypatch.setattr(check_remote, "read_packs", lambda *_: None)
 
 
-def with_bad_packs_trusted(monkeypatch):
-    """fsck finds damage, and takes what lies in such a pack for there all the same."""
-    monkeypatch.setattr(Catalog, "note_damaged", lambda *_: None)
+def with_claims_listed_last(monkeypatch):
+    """fsck lists the claims after all else, and takes what others put or moved meanwhile for lost."""
+    real = check_remote._roots
 
+    def roots(check):
+        check.claimed_by = snapshots.listed(check.catalog.remote)
+        real(check)
 
-def with_one_look(monkeypatch):
-    """fsck takes what others move meanwhile for lost."""
+    monkeypatch.setattr(check_remote, "_roots", roots)
     monkeypatch.setattr(check_remote, "was_disturbed", lambda _: False)
 
 
@@ -192,8 +195,7 @@ BROKEN = (
     with_purged_files_that_count,
     without_chunks,
     with_packs_unread,
-    with_bad_packs_trusted,
-    with_one_look,
+    with_claims_listed_last,
 )
 
 
