@@ -97,6 +97,11 @@ class S3Client:
 class _OneHostSession(AIOHTTPSession):  # type: ignore[misc]  # aiobotocore has no types
     """HTTP that stays where it was sent, for aiohttp would follow a redirect to any host; it trusts what this machine trusts."""
 
+    def __init__(self, *arguments: Any, **options: Any) -> None:
+        # In this place, for the configs of older releases refuse it.
+        options["connector_args"] = {**(options.get("connector_args") or {}), "socket_factory": _socket}
+        super().__init__(*arguments, **options)
+
     async def _get_session(self, proxy_url: str | None) -> _WithoutRedirects:
         return _WithoutRedirects(await super()._get_session(proxy_url))
 
@@ -200,7 +205,6 @@ def _file_system(options: Mapping[str, str], connections: int) -> Any:
     session = AioSession(session_vars=_VARIABLES, profile=options.get("profile"))
     session.set_default_client_config(AioConfig(**limits))  # for the requests to STS and SSO
     config = limits | {
-        "connector_args": {"socket_factory": _socket},
         "max_pool_connections": connections,
         "request_checksum_calculation": "when_required",
         "response_checksum_validation": "when_required",
