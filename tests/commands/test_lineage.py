@@ -350,7 +350,7 @@ def test_parameters_of_the_runs_before_are_told_and_found(trained):
 def test_a_folder_of_several_things_is_refused_before_it_is_read(trained):
     done = trained.dvlite("lineage", "data", code=2)
     assert "'data' is not tracked as a whole, it contains 'data/images' and 1 more" in done.stderr
-    assert "dvlite lineage 'data/images'" in done.stderr
+    assert "dvlite lineage data/images" in done.stderr
     for word in (".", "..", "/"):
         assert "contains the whole repository" in trained.dvlite("lineage", word, code=2).stderr
 
