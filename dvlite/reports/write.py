@@ -86,8 +86,6 @@ def _require_name(flag: str, name: str) -> None:
             f"--md takes a file whose name ends in .md, not {quote(name)}",
             hint="for a path or a stage, write it first: dvlite verify PATH --md",
         )
-    if not name:
-        raise UsageError(f"{flag} takes the name of a file, and it is empty", hint=f"{flag} FILE")
     if os.path.isdir(name) or name.endswith("/"):
         raise UsageError(f"{flag}: {quote(name)} is a folder", hint="give the file to write")
 

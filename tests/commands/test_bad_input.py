@@ -72,7 +72,7 @@ def test_a_malformed_pointer_is_named_in_one_line(here, verb):
         put(here.path / "fresh", b"z")
         said = warned(here, verb, *(["fresh"] if verb == "add" else []))
     else:
-        said = refused(here, 3 if verb == "checkout" else 1, verb)
+        said = refused(here, 3 if verb in ("checkout", "pull") else 1, verb)
     assert "bad.dvlite" in said
     assert "line " in said
     assert said.isprintable()
@@ -87,7 +87,7 @@ def test_7_to_10_a_pointer_beside_a_reserved_name_is_refused(here, name):
     (here.path / "sub" / f"{name}.dvlite").write_bytes(good)
     git(here.path, "add", "-Af", "sub")
     assert "refused" in warned(here, "status")
-    for verb, code in (("checkout", 3), ("pull", 1)):
+    for verb, code in (("checkout", 3), ("pull", 3)):
         assert "refused" in refused(here, code, verb)
 
 

@@ -118,6 +118,7 @@ CASES = [
     (in_conflict, ("resolve", "--theirs")),
     (renamed_in_the_pipeline, ("mv", "data", "moved")),
     (nothing, ("remote", "add", "../store")),
+    (nothing, ("stage", "freeze", "one")),
 ]
 TRACKED = [("rm", "more"), ("mv", "more", "less")]
 

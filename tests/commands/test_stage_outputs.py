@@ -414,8 +414,10 @@ def test_a_broken_lockfile_stops_only_what_it_is_about(made):
     made.commit("Data")
     made.write("dvlite.lock", b"<<<<<<< HEAD\n" + made.read("dvlite.lock"))
     broken = "cannot read 'dvlite.lock' line 1: there is an unresolved merge conflict"
-    for words in (("push",), ("fetch",), ("pull",), ("push", "model.pt"), ("push", "."), ("checkout", "tiles")):
+    for words in (("push",), ("push", "model.pt"), ("push", "."), ("checkout", "tiles")):
         assert broken in made.dvlite(*words, code=1).stderr
+    for words in (("fetch",), ("pull",)):
+        assert broken in made.dvlite(*words, code=3).stderr
     remove(made, "data.bin")
     assert broken in made.dvlite("checkout", code=3).stderr
     assert made.has("data.bin")
@@ -478,8 +480,9 @@ def test_a_hostile_path_in_a_lockfile_is_refused_with_its_line(made, tmp_path, p
     (made.root / "sub").mkdir()
     (made.root / "sub" / "link").symlink_to(tmp_path / "elsewhere")
     made.write("sub/dvlite.lock", text + out + "# end\n")
-    for words in (("pull",), ("push",), ("fetch",)):
-        done = made.dvlite(*words, code=1)
+    goes_on = () if reason == "overlap" else (("pull", 3), ("fetch", 3))  # there is a tracked path left to fetch
+    for verb, code in (("push", 1), *goes_on):
+        done = made.dvlite(verb, code=code)
         lines = [line for line in done.stderr.splitlines() if line.startswith("error: ")]
         assert len(lines) == 1
         if reason != "overlap":
@@ -504,7 +507,7 @@ def test_an_output_that_overlaps_a_pointer_is_refused_in_one_line(made):
     write_lock(made, "set2", again=[Locked("../set/a.bin", f"blake3:{'a' * 64}", 3)])
     error, hint = made.dvlite("push", code=1).stderr.splitlines()
     assert error == "error: refused 'set2/dvlite.lock': 'set/a.bin' is inside 'set', which is tracked too"
-    assert "dvlite rm --cached 'set'" in hint
+    assert "dvlite rm --cached set" in hint
     assert "refused" in made.json("status")["warnings"][0]
     made.write("set/b.bin", "y")
     assert made.dvlite("add", "-u").returncode == 0  # the outer path still counts
@@ -520,7 +523,7 @@ def test_a_linked_lockfile_is_not_followed(made, tmp_path):
 def test_a_clone_with_a_broken_lockfile_is_still_a_clone(made, tmp_path):
     made.write("dvlite.lock", "nonsense\n")
     made.commit("Break it")
-    assert "cannot read 'dvlite.lock'" in made.dvlite("clone", made.root, tmp_path / "copy", code=1).stderr
+    assert "cannot read 'dvlite.lock'" in made.dvlite("clone", made.root, tmp_path / "copy", code=3).stderr
     assert (tmp_path / "copy" / ".dvlite").is_dir()
 
 
