@@ -62,7 +62,7 @@ def test_a_push_of_many_paths_costs_one_root_and_the_next_one_six_requests(world
 
 def test_one_more_path_shares_all_but_a_node_or_two_of_the_snapshot(world, store):
     here = world.site("here")
-    versions = [here.add(f"data/{number}", b"%d" % number) for number in range(3000)]
+    versions = [here.add(f"data/{number}", b"%d" % number) for number in range(1000)]
     here.push(*versions)
     before = sum(len(data) for name, data in store.store.objects.items() if name.startswith("packs/"))
     here.push(*versions, here.add("data/one", b"more"))
