@@ -24,6 +24,7 @@ from dvlite.formats.manifest import (
     Entry,
 )
 from dvlite.oid import Digest, digest_bytes, digest_manifest
+from dvlite.paths import is_reserved
 
 GOLDEN = Path(__file__).parent.parent / "golden"
 
@@ -83,7 +84,7 @@ def test_nodes_keep_their_bounds():
 
 
 names = st.binary(min_size=1, max_size=6).filter(
-    lambda name: b"/" not in name and b"\0" not in name and name not in (b".", b"..")
+    lambda name: b"/" not in name and b"\0" not in name and name not in (b".", b"..") and not is_reserved(name)
 )
 flags = st.sampled_from([FILE, FILE | EXECUTABLE, SYMLINK, EMPTY_DIR])
 directories = st.dictionaries(names, st.tuples(flags, st.binary(max_size=3)), max_size=30)
