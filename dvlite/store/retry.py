@@ -93,7 +93,7 @@ class RetryingStore:
         if self._is_reached:
             left = max(failed, self._last_answer) + budget.seconds - self._clock()
         else:
-            left = began + budget.unreached_seconds - self._clock()
+            left = began + min(budget.unreached_seconds, budget.seconds) - self._clock()
         longest = min(budget.longest_wait_seconds, budget.seconds / 10)
         wait = min(budget.first_wait_seconds * 2.0 ** min(tries - 1, 32), longest)
         wait *= random.uniform(0.5, 1.0)  # noqa: S311  (no secret: it spreads clients out)

@@ -163,7 +163,7 @@ def test_an_unreachable_endpoint_says_how_long_it_was_tried(in_s3):
         here = in_s3()
         here.dv("config", "remotes.origin.endpoint_url", endpoint)
         here.dv("remote", "trust", "origin")
-        said = refused(here, 1, "push")
+        said = refused(here, 1, "push", env={"DVLITE_RETRY_SECONDS": "2"})
     assert re.search(r"tried \d+ times in \d+ s", said)
 
 

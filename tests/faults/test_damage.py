@@ -19,8 +19,8 @@ def assert_sound(tallies):
 
 
 def test_damage_is_named_and_takes_away_no_more_than_it_has_to(scene):
-    assert_sound(run_all(RemoteSweep(scene), every=1500, first=5))
-    assert_sound(run_all(CacheSweep(scene), every=3000, first=9))
+    assert_sound(run_all(RemoteSweep(scene), every=4000, first=5))
+    assert_sound(run_all(CacheSweep(scene), every=8000, first=9))
 
 
 @pytest.mark.long
