@@ -79,7 +79,7 @@ def csv_lines(result: RunsListResult, _show: Show) -> Iterator[str]:
 
 
 def csv_cell(value: Any) -> Any:
-    """Returns a value that neither a terminal, a CI log nor a spreadsheet takes for a command, whoever wrote the record.
+    """Returns a value that neither a terminal, a CI log nor a spreadsheet takes for a command: strangers may have written the record.
 
     Control characters and line ends are escaped; a text that begins as a formula or as a workflow command gets a `'` in front.
     """

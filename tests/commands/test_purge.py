@@ -132,13 +132,19 @@ def test_every_old_version_can_be_pulled_without_it(past, tmp_path):
     purged_names(there, "get", ".", "data/scan.raw", "--rev", "main~1", "-o", str(tmp_path / "out2"))
 
 
-def test_a_clone_of_before_never_brings_it_back(past, tmp_path):
-    here, store = past
+def clone_of_before(here, store, tmp_path):
+    """Returns a clone that has the data, with a version of its own that names it."""
     old = trusting_clone(here, tmp_path / "old", store)
     old.dv("pull")
     put(old.path / "data" / "new", b"n" * 5000)
     old.dv("add", "data")
     old.commit("A version that names it too")
+    return old
+
+
+def test_a_clone_of_before_never_brings_it_back(past, tmp_path):
+    here, store = past
+    old = clone_of_before(here, store, tmp_path)
     at_once(here, "data/sub/people.csv", "data/scan.raw")
     pushed = old.json("push")
     assert {row["path"] for row in pushed["purged"]} == {"data/sub/people.csv", "data/scan.raw"}
@@ -152,11 +158,7 @@ def test_a_clone_of_before_never_brings_it_back(past, tmp_path):
 
 def test_what_a_push_under_way_sends_again_no_pull_takes_and_the_next_collection_removes(past, tmp_path):
     here, store = past
-    old = trusting_clone(here, tmp_path / "old", store)
-    old.dv("pull")
-    put(old.path / "data" / "new", b"n" * 5000)
-    old.dv("add", "data")
-    old.commit("A version that names it too")
+    old = clone_of_before(here, store, tmp_path)
     config = (store / "config").read_bytes()
     at_once(here, "data/sub/people.csv", "data/scan.raw")
     purged = tmp_path / "purged"
