@@ -70,6 +70,13 @@ def word(name: str) -> str:
     return shlex.quote(name) if name.isprintable() else quote(name)
 
 
+def closest(word: str, known: Iterable[str], *, cutoff: float = 0.5) -> str:
+    """Returns what a wrong word may have meant, '' if nothing is like it."""
+    import difflib  # 2 ms that only a wrong word pays
+
+    return next(iter(difflib.get_close_matches(word, list(known), n=1, cutoff=cutoff)), "")
+
+
 def printable(name: str) -> str:
     """Returns a name as text that no terminal can misread; plain names are returned as they are."""
     if name.isprintable() and "'" not in name and "\\" not in name:

@@ -68,6 +68,7 @@ DISTRIBUTIONS = {
     "pyyaml": "yaml",
 }  # where the name to install is not the name to import
 LATE_IMPORTS = (
+    "show",
     "__main__",  # it answers Ctrl-C while the rest loads
     "cli",
     "formats.parameters",

@@ -232,10 +232,9 @@ class Verbs(click.Group):
         wrong = args[0]
         if wrong in self.commands or ctx.resilient_parsing:
             return super().resolve_command(ctx, args)
-        import difflib  # 2 ms that only a wrong verb pays
+        from dvlite.show import closest
 
-        close = difflib.get_close_matches(wrong, self.commands, n=1, cutoff=0.5)
-        meant = MEANT.get(wrong, close[0] if close else "")
+        meant = MEANT.get(wrong, closest(wrong, self.commands))
         is_ours = meant.startswith("-") or meant.partition(" ")[0] in self.commands
         first = f"did you mean: {ctx.command_path} {meant}\n" if is_ours else ""
         raise UsageError(

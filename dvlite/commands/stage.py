@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import os
 import posixpath
 import shlex
@@ -24,7 +23,7 @@ from dvlite.pipeline.stages import Stage
 from dvlite.progress import Progress
 from dvlite.repo import config_files
 from dvlite.repo.repository import Repo
-from dvlite.show import Show, count, quote, word
+from dvlite.show import Show, closest, count, quote, word
 from dvlite.workspace.add_checks import refuse_ignored
 from dvlite.workspace.path_args import stages_named
 from dvlite.workspace.sparse import is_glob
@@ -226,8 +225,8 @@ def _named(repo: Repo, names: Sequence[str]) -> list[Stage]:
         if not found and loaded.broken:
             raise loaded.broken[0]
         if not found:
-            close = difflib.get_close_matches(name, known, n=1, cutoff=0.5)
-            hint = f"did you mean {close[0]}?" if close else "all stages: dvlite stage list"
+            close = closest(name, known)
+            hint = f"did you mean {close}?" if close else "all stages: dvlite stage list"
             raise UsageError(f"there is no stage {quote(name)}", hint=hint)
         chosen |= {address: known[address] for address in found}
     return list(chosen.values())

@@ -7,7 +7,6 @@ Reads no file and no environment; does not know what a remote's options mean bey
 
 from __future__ import annotations
 
-import difflib
 import re
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
@@ -16,7 +15,7 @@ from typing import Any, NamedTuple
 from dvlite.errors import FormatError, UsageError
 from dvlite.formats import strict_yaml, yaml_edit
 from dvlite.formats.strict_yaml import Tree
-from dvlite.show import quote
+from dvlite.show import closest, quote
 
 Value = str | int | float | bool | tuple[str, ...]
 
@@ -296,8 +295,8 @@ def is_secret(option: str) -> bool:
 def nearest(key: str) -> str:
     """Returns a hint that names the setting most like `key`."""
     known = [*_VALUES, "remotes.NAME.url", "remotes.NAME.OPTION"]
-    close = difflib.get_close_matches(key, known, n=1, cutoff=0.5)
-    return f"did you mean '{close[0]}'?" if close else "the settings are: " + ", ".join(known)
+    close = closest(key, known)
+    return f"did you mean '{close}'?" if close else "the settings are: " + ", ".join(known)
 
 
 def check_remote_name(name: str) -> str:

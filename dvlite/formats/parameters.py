@@ -7,7 +7,6 @@ becomes text (dates, NaN), so that every value has one form in lockfiles and rec
 from __future__ import annotations
 
 import csv
-import difflib
 import enum
 import json
 import math
@@ -20,7 +19,7 @@ from dvlite.errors import FormatError, UsageError
 from dvlite.files import format_error
 from dvlite.formats import strict_yaml, yaml_edit
 from dvlite.formats.strict_yaml import MAX_DEPTH, Path, Tree
-from dvlite.show import quote, some
+from dvlite.show import closest, quote, some
 
 LIMIT_BYTES = 4 << 20
 TABLE_SUFFIXES = (".csv", ".tsv")
@@ -94,8 +93,8 @@ def full_key(tree: Tree, key: str, name: str) -> str:
     reason = f"there is no {quote(key)} in {quote(name)}"
     if meant:
         raise UsageError(reason, hint=f"did you mean one of {some([quote(full) for full in meant])}?")
-    close = difflib.get_close_matches(key, known, n=1, cutoff=0.5)
-    raise UsageError(reason, hint=f"did you mean '{close[0]}'?" if close else f"add it to {name} first")
+    close = closest(key, known)
+    raise UsageError(reason, hint=f"did you mean '{close}'?" if close else f"add it to {name} first")
 
 
 def load_metrics(data: bytes, name: str, where: str | None = None) -> Tree:

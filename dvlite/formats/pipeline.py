@@ -5,7 +5,6 @@ Paths are relative to the stage's folder (`wdir`, itself relative to the file's 
 
 from __future__ import annotations
 
-import difflib
 import os
 import posixpath
 import re
@@ -20,7 +19,7 @@ from dvlite.formats.comparator import Comparator
 from dvlite.formats.parameters import TABLE_SUFFIXES
 from dvlite.formats.strict_yaml import Path, Tree
 from dvlite.paths import MAX_PATH_BYTES, is_reserved
-from dvlite.show import quote
+from dvlite.show import closest, quote
 
 FILE_NAME = "dvlite.yaml"
 PARAMS_FILE = "params.yaml"  # where a plain parameter is
@@ -320,8 +319,8 @@ class _PipelineReader:
     def _check_keys(self, tree: Mapping[str, Tree], at: Path, known: Sequence[str], kind: str) -> None:
         for key in tree:
             if key not in known:
-                close = difflib.get_close_matches(key[:60], known, n=1, cutoff=0.5)
-                meant = f"; did you mean '{close[0]}'?" if close else ""
+                close = closest(key[:60], known)
+                meant = f"; did you mean '{close}'?" if close else ""
                 hint = f"the keys of {kind}: {', '.join(known)}"
                 raise self._wrong((*at, key), f"{quote(key[:60])} is not known in {kind}{meant}", hint)
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import os
 import posixpath
 from collections.abc import Iterable, Sequence
@@ -18,7 +17,7 @@ from dvlite.pipeline.stages import Stage, left_out
 from dvlite.repo.repository import Repo
 from dvlite.repo.revisions import Revision
 from dvlite.repo.tracked_paths import Tracked, Unusable
-from dvlite.show import quote, some, word
+from dvlite.show import closest, quote, some, word
 from dvlite.workspace import sparse
 from dvlite.workspace.path_args import stages_named
 
@@ -99,8 +98,8 @@ def _holds(out: str, path: str) -> bool:
 
 
 def _unknown(word: str, known: Iterable[str]) -> UsageError:
-    close = difflib.get_close_matches(word, sorted(known), n=1, cutoff=0.5)
-    hint = f"did you mean {close[0]}?   all stages: dvlite stage list" if close else "all stages: dvlite stage list"
+    close = closest(word, sorted(known))
+    hint = f"did you mean {close}?   all stages: dvlite stage list" if close else "all stages: dvlite stage list"
     return UsageError(f"{quote(word)} is neither a stage nor an output of one", hint=hint)
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import datetime as dt
-import difflib
 import posixpath
 import re
 from collections.abc import Iterable
@@ -12,7 +11,7 @@ from dvlite.errors import DvliteError, UsageError
 from dvlite.oid import Oid
 from dvlite.runs.filters import Filters
 from dvlite.runs.index import RunIndex
-from dvlite.show import quote, some
+from dvlite.show import closest, quote, some
 
 _FILE = "dvlite.yaml"
 _HEX = 6  # digits of a run's name
@@ -54,9 +53,9 @@ def find_stage(index: RunIndex, word: str) -> str:
 def suggestion(word: str, known: Iterable[str], what: str) -> str:
     """Returns a hint for an unknown word: the closest known one, else some of them."""
     names = list(known)
-    close = difflib.get_close_matches(word, names, n=1, cutoff=0.5)
+    close = closest(word, names)
     if close:
-        return f"did you mean {close[0]}?"
+        return f"did you mean {close}?"
     return f"{what}: {some(names, _MOST_LISTED)}" if names else f"there are no {what} yet"
 
 

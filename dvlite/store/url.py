@@ -6,7 +6,6 @@ shown a URL: it unpacks chains (`simplecache::file:///etc/passwd`), and some of 
 
 from __future__ import annotations
 
-import difflib
 import os
 import re
 from collections.abc import Mapping
@@ -15,7 +14,7 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 from dvlite.errors import UsageError
-from dvlite.show import quote, word
+from dvlite.show import closest, quote, word
 
 FOLDER, S3 = "file", "s3"
 EXPERIMENTAL = ("gs", "az", "abfs", "sftp", "ssh")
@@ -114,8 +113,8 @@ def check_options(scheme: str, options: Mapping[str, str]) -> None:
 def check_option(scheme: str, name: str, value: str) -> None:
     """Raises UsageError for an option that this scheme does not take, or a value that it cannot have."""
     if name not in OPTIONS[scheme]:
-        close = difflib.get_close_matches(name, OPTIONS[scheme], n=1)
-        known = f"did you mean '{close[0]}'?" if close else f"its options: {', '.join(OPTIONS[scheme]) or 'none'}"
+        close = closest(name, OPTIONS[scheme], cutoff=0.6)
+        known = f"did you mean '{close}'?" if close else f"its options: {', '.join(OPTIONS[scheme]) or 'none'}"
         raise UsageError(f"{quote(name)} is not an option of a {scheme} remote", hint=known)
     if not value or not value.isprintable():
         raise UsageError(f"the value of {quote(name)} is empty or has control characters in it")

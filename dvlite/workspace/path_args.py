@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import difflib
 import os
 import posixpath
 from collections.abc import Callable, Collection, Sequence
@@ -15,7 +14,7 @@ from dvlite.git.program import outside_sparse
 from dvlite.paths import is_inside
 from dvlite.repo.repository import Repo
 from dvlite.repo.tracked_paths import Tracked, Unusable, address
-from dvlite.show import quote, word
+from dvlite.show import closest, quote, word
 from dvlite.store.cache import Cache
 from dvlite.workspace import sparse
 from dvlite.workspace.workspace import entries_of
@@ -200,9 +199,9 @@ def _meant(repo: Repo, tracked: Sequence[Tracked], argument: str) -> str:
     path = repo.relative(argument)
     if stages := _unlocked(repo, path, argument):
         return f"no output of it is kept by dvlite yet: dvlite repro {' '.join(map(word, stages))}"
-    close = difflib.get_close_matches(path, [item.path for item in tracked], n=1, cutoff=0.8)
+    close = closest(path, [item.path for item in tracked], cutoff=0.8)
     if close:
-        return f"did you mean {word(repo.display(close[0]))}?   see what is tracked: dvlite ls"
+        return f"did you mean {word(repo.display(close))}?   see what is tracked: dvlite ls"
     if path and repo.git.tracked_under([path]):
         return "git keeps it, not dvlite; see what is tracked: dvlite ls"
     if os.path.lexists(repo.cwd / argument) and path:
