@@ -145,9 +145,10 @@ def publish(repo: Repo, items: Sequence[Tracked], options: PushOptions, *, progr
         may_lack = (lambda ids: dict.fromkeys(ids, "")) if options.allow_missing else partial(dropped_by, repo)
         versions, todo, lost = _plan(catalog, cache, items, bases, logs, may_lack=may_lack)
         if options.limit_bytes is not None and todo.size_bytes > options.limit_bytes:
-            raise OverLimit(todo.size_bytes, options.limit_bytes, name, [version.path for version in todo.incomplete])
-        files, size_bytes = todo.files, todo.size_bytes
-        sent: list[int] = []
+            over = [version.path for version in versions if version.id in todo.sending]
+            raise OverLimit(todo.size_bytes, options.limit_bytes, name, over)
+        files, size_bytes, sending = todo.files, todo.size_bytes, todo.sending
+        records: list[int] = []
         if not options.dry_run:
             if cache.purged:
                 push_protocol.send_tombstones(catalog, repo.config.project or "", set(todo.purged.values()))
@@ -162,26 +163,25 @@ def publish(repo: Repo, items: Sequence[Tracked], options: PushOptions, *, progr
                 progress,
                 todo,
                 also=logs,
-                send_records=lambda: sent.append(share.send(remote, runs) if runs is not None else 0),
+                send_records=lambda: records.append(share.send(remote, runs) if runs is not None else 0),
             )
-            files, size_bytes, todo.purged = done.files, done.size_bytes, done.plan.purged
+            files, size_bytes, sending, todo.purged = done.files, done.size_bytes, done.sent, done.plan.purged
             complete = [item for item in items if (item.path, item.pointer.digest) not in lost]
             for item in complete:
                 remote.remember("latest", _path_key(item.path), item.pointer.oid.encode())
             unpushed.drop(repo, (item.pointer.oid for item in complete))
         for sentence in advice(catalog, name):
             progress.warn(sentence)
-        present = {(version.path, version.digest) for version in todo.present}
         traffic = remote.traffic
     return PushResult(
         remote=name,
         url=url,
-        paths=tuple(_moved(item, options, present, lost) for item in items),
+        paths=tuple(_moved(item, options, sending, lost) for item in items),
         files=files,
         objects=traffic.objects_written,
         uploaded_bytes=traffic.bytes_written,
         size_bytes=size_bytes,
-        records=sum(sent),
+        records=sum(records),
         purged=tuple(purged_file(path, cache.purged[digest]) for path, digest in todo.purged.items()),
         dry_run=options.dry_run,
         elapsed_seconds=time.monotonic() - started,
@@ -336,13 +336,14 @@ def _chunk_bases(cache: Cache, earlier: Mapping[str, Sequence[Pointer]]) -> Call
     return bases
 
 
-def _moved(item: Tracked, options: PushOptions, present: set[Key], lost: Mapping[Key, object]) -> MovedPath:
+def _moved(item: Tracked, options: PushOptions, sending: set[VersionId], lost: Mapping[Key, object]) -> MovedPath:
+    is_sent = version_of(item.path, item.pointer).id in sending
     key = (item.path, item.pointer.digest)
     return MovedPath(
         path=item.path,
         oid=item.pointer.oid,
         files=item.pointer.files,
         size_bytes=item.pointer.size_bytes,
-        state="lost" if key in lost else "present" if key in present else "planned" if options.dry_run else "pushed",
+        state="lost" if key in lost else "present" if not is_sent else "planned" if options.dry_run else "pushed",
         revision=item.commit if options.by_commit else None,
     )

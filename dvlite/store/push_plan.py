@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from dvlite.errors import FormatError, ObjectCorrupt, ObjectMissing
 from dvlite.formats import manifest
 from dvlite.formats.manifest import EMPTY_DIR, Branch, Entries
-from dvlite.formats.snapshot import Version
+from dvlite.formats.snapshot import Version, VersionId
 from dvlite.oid import DIGEST_BYTES, MANIFEST, Digest
 from dvlite.show import is_or_are, quote, some
 from dvlite.store.cache import Cache
@@ -18,11 +18,27 @@ from dvlite.store.pack import KIND_FILE, KIND_MANIFEST, KIND_RECIPE
 
 
 @dataclass(slots=True)
+class _Whole:
+    """A version, or ('' as its path) what no version names: the packs on the remote with parts of it, and whether others are to be sent."""
+
+    path: str
+    relies: set[Digest]
+    sends: bool = False
+
+    def has_part(self, pack: Digest | None) -> None:
+        """Notes the pack that has a part of it; None: the part is to be sent."""
+        if pack is None:
+            self.sends = True
+        else:
+            self.relies.add(pack)
+
+
+@dataclass(slots=True)
 class PushPlan:
     """What one push has to do. Digests appear once."""
 
-    present: list[Version] = field(default_factory=list)  # complete already
-    incomplete: list[Version] = field(default_factory=list)
+    incomplete: list[Version] = field(default_factory=list)  # not known to be complete there
+    sending: set[VersionId] = field(default_factory=set)  # those of which the remote lacks something
     small: list[Digest] = field(default_factory=list)  # in path order
     large: list[tuple[Digest, int, str]] = field(default_factory=list)  # digest, size, path
     nodes: list[Digest] = field(default_factory=list)
@@ -30,7 +46,7 @@ class PushPlan:
     purged: dict[str, Digest] = field(default_factory=dict)  # files that are neither sent nor missed
     rescue: list[tuple[Digest, int]] = field(default_factory=list)  # contents only in condemned packs, with their size
     rescue_nodes: list[Digest] = field(default_factory=list)  # manifest nodes only in condemned packs
-    relies: dict[tuple[str, Digest], set[Digest]] = field(default_factory=dict)  # version -> packs found on the remote
+    relies: dict[VersionId, set[Digest]] = field(default_factory=dict)  # version -> packs found on the remote
     relies_also: set[Digest] = field(default_factory=set)  # packs found on the remote with files that no version names
     files: int = 0
     size_bytes: int = 0  # of the files to upload
@@ -40,7 +56,7 @@ class PushPlan:
         return bool(self.small or self.large or self.nodes)
 
 
-Bases = Mapping[str, Sequence[tuple[str, Digest]]]  # tracked path -> (kind, digest) of earlier versions, newest first
+Bases = Mapping[str, Sequence[VersionId]]  # tracked path -> earlier versions, newest first
 
 
 def plan(
@@ -65,7 +81,7 @@ def plan(
         planner.version(version, bases.get(version.path, ()))
     for digest, size_bytes in also:
         planner.unnamed(digest, size_bytes)
-    planner.settle_large()
+    planner.settle()
     return result
 
 
@@ -75,38 +91,33 @@ class _Planner:
         self._may_rescue = may_rescue
         self._purged = cache.purged
         self._seen: dict[Digest, Digest | None] = {}  # object -> the pack that has it, or None if it is to be uploaded
-        self._large: dict[
-            Digest, tuple[int, str, list[set[Digest]], str]
-        ] = {}  # size, path, who relies on it, tracked path
+        self._large: dict[Digest, tuple[int, str, list[_Whole]]] = {}  # size, path, what it is a part of
+        self._wholes: list[tuple[VersionId, _Whole]] = []
 
-    def version(self, version: Version, bases: Sequence[tuple[str, Digest]]) -> None:
+    def version(self, version: Version, bases: Sequence[VersionId]) -> None:
         catalog, result = self._catalog, self._plan
         if version.kind != MANIFEST:
             _refuse_wrong_size(self._cache, version)
         complete = catalog.complete(version.kind, version.digest)
-        key = (version.kind, version.digest)
         if complete is not None:
-            result.present.append(version)
-            result.relies[key] = set(complete)
+            result.relies[version.id] = set(complete)
             return
-        relies = result.relies.setdefault(key, set())
+        whole = _Whole(version.path, result.relies.setdefault(version.id, set()))
+        self._wholes.append((version.id, whole))
         if version.kind == MANIFEST:
             skip, from_base = self._base(bases)
-            relies |= from_base
-            self._tree(version, skip, relies)
+            whole.relies |= from_base
+            self._tree(version, skip, whole)
         else:
-            self._file(version.digest, version.size_bytes, version.path, version.path, relies)
+            self._file(version.digest, version.size_bytes, version.path, whole)
         result.incomplete.append(version)
 
     def unnamed(self, digest: Digest, size_bytes: int) -> None:
         """Plans a file that no version names; what is not in the cache is left out."""
-        known = self._seen.get(digest)
-        if known is not None:
-            self._plan.relies_also.add(known)
-        elif digest in self._large or (digest not in self._seen and self._cache.has_file(digest, size_bytes)):
-            self._file(digest, size_bytes, "", "", self._plan.relies_also)
+        if digest in self._seen or digest in self._large or self._cache.has_file(digest, size_bytes):
+            self._file(digest, size_bytes, "", _Whole("", self._plan.relies_also))
 
-    def _base(self, bases: Sequence[tuple[str, Digest]]) -> tuple[set[Digest], set[Digest]]:
+    def _base(self, bases: Sequence[VersionId]) -> tuple[set[Digest], set[Digest]]:
         """Returns the nodes of an earlier version that is complete on the remote, and its packs."""
         for kind, digest in bases:
             packs = self._catalog.complete(kind, digest) if kind == MANIFEST else None
@@ -117,7 +128,7 @@ class _Planner:
                     continue
         return set(), set()
 
-    def _tree(self, version: Version, skip: set[Digest], relies: set[Digest]) -> None:
+    def _tree(self, version: Version, skip: set[Digest], whole: _Whole) -> None:
         queue, walked = [version.digest], set(skip)
         while queue:
             digest = queue.pop()
@@ -129,11 +140,16 @@ class _Planner:
                 self._plan.missing.setdefault(version.path, []).append(version.path)
                 return
             node = manifest.decode(data, digest)
-            self._object(digest, KIND_MANIFEST, relies)
+            if digest not in self._seen:
+                places = self._catalog.locations(digest, (KIND_MANIFEST,))
+                self._seen[digest] = places[0].pack if places else None
+                if not places:
+                    self._plan.nodes.append(digest)
+            whole.has_part(self._seen[digest])
             if isinstance(node, Branch):
                 queue.extend(reversed(node.digests))
             else:
-                self._leaf(node, version, relies)
+                self._leaf(node, whole)
 
     def _node(self, digest: Digest) -> bytes | None:
         """Returns a node from the cache, else from the remote; None if neither has it."""
@@ -151,52 +167,44 @@ class _Planner:
             raise self._catalog.missing(digest, MANIFEST)
         return data
 
-    def _leaf(self, node: Entries, version: Version, relies: set[Digest]) -> None:
-        seen = self._seen
+    def _leaf(self, node: Entries, whole: _Whole) -> None:
         digests, sizes = node.digests, node.sizes
         for i, flags in enumerate(node.flags):
-            if flags == EMPTY_DIR:
-                continue
-            digest = Digest(digests[i * DIGEST_BYTES : (i + 1) * DIGEST_BYTES])
-            name = seen.get(digest)
-            if name is not None:
-                relies.add(name)
-            elif digest not in seen or digest in self._large:
-                self._file(digest, sizes[i], f"{version.path}/{os.fsdecode(node.paths[i])}", version.path, relies)
+            if flags != EMPTY_DIR:
+                digest = Digest(digests[i * DIGEST_BYTES : (i + 1) * DIGEST_BYTES])
+                name = self._seen.get(digest)
+                if name is not None:
+                    whole.relies.add(name)
+                else:
+                    self._file(digest, sizes[i], f"{whole.path}/{os.fsdecode(node.paths[i])}", whole)
 
-    def _file(self, digest: Digest, size_bytes: int, path: str, tracked: str, relies: set[Digest]) -> None:
+    def _file(self, digest: Digest, size_bytes: int, path: str, whole: _Whole) -> None:
         if digest in self._purged:
-            self._seen[digest] = None
             if path:
                 self._plan.purged.setdefault(path, digest)
             return
         if digest in self._large:
-            self._large[digest][2].append(relies)
+            self._large[digest][2].append(whole)
+            return
+        if digest in self._seen:
+            whole.has_part(self._seen[digest])
             return
         places = self._catalog.locations(digest, (KIND_FILE,))
+        if not places and (
+            size_bytes > self._cache.pack_below_bytes or self._catalog.locations(digest, (KIND_RECIPE,))
+        ):
+            self._large[digest] = (size_bytes, path, [whole])
+            return
+        self._seen[digest] = places[0].pack if places else None
+        whole.has_part(self._seen[digest])
         if places:
-            self._seen[digest] = places[0].pack
-            relies.add(places[0].pack)
-        elif size_bytes > self._cache.pack_below_bytes or self._catalog.locations(digest, (KIND_RECIPE,)):
-            self._seen[digest] = None
-            self._large[digest] = (size_bytes, path, [relies], tracked)
+            return
+        if self._cache.has_file(digest, size_bytes):
+            self._plan.small.append(digest)
+            self._plan.files += 1
+            self._plan.size_bytes += size_bytes
         else:
-            self._seen[digest] = None
-            if self._cache.has_file(digest, size_bytes):
-                self._plan.small.append(digest)
-                self._plan.files += 1
-                self._plan.size_bytes += size_bytes
-            else:
-                self._nowhere(digest, size_bytes, path, tracked)
-
-    def _object(self, digest: Digest, kind: int, relies: set[Digest]) -> None:
-        places = self._catalog.locations(digest, (kind,))
-        if places:
-            self._seen[digest] = places[0].pack
-            relies.add(places[0].pack)
-        elif digest not in self._seen:
-            self._seen[digest] = None
-            self._plan.nodes.append(digest)
+            self._nowhere(digest, size_bytes, path, whole.path)
 
     def _nowhere(self, digest: Digest, size_bytes: int, path: str, tracked: str) -> None:
         """Notes a file that is not in the cache: taken from a condemned pack while one stands, else missing."""
@@ -205,21 +213,24 @@ class _Planner:
         else:
             self._plan.missing.setdefault(tracked, []).append(path)
 
-    def settle_large(self) -> None:
-        """Looks up the recipes of all large files at once; to a push, a damaged one is not there."""
+    def settle(self) -> None:
+        """Looks up the recipes of all large files at once; to a push, a damaged one is not there. Then what is sent is known."""
         result = self._plan
         there = self._catalog.recipes.find(self._large)
-        for digest, (size_bytes, path, relies, tracked) in self._large.items():
+        for digest, (size_bytes, path, wholes) in self._large.items():
             file = there.get(digest)
-            if file is not None:
-                for waiting in relies:
-                    waiting.update(file.relies)
-            elif self._cache.has_file(digest, size_bytes):
+            for whole in wholes:
+                if file is None:
+                    whole.sends = True
+                else:
+                    whole.relies |= file.relies
+            if file is None and self._cache.has_file(digest, size_bytes):
                 result.large.append((digest, size_bytes, path))
                 result.files += 1
                 result.size_bytes += size_bytes
-            else:
-                self._nowhere(digest, size_bytes, path, tracked)
+            elif file is None:
+                self._nowhere(digest, size_bytes, path, wholes[0].path)
+        result.sending = {version for version, whole in self._wholes if whole.sends}
 
 
 def _refuse_wrong_size(cache: Cache, version: Version) -> None:

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from dvlite.errors import DvliteError, RemoteError
 from dvlite.formats import condemned, root, snapshot, tombstone
 from dvlite.formats.manifest import Tree
-from dvlite.formats.snapshot import Version
+from dvlite.formats.snapshot import Version, VersionId
 from dvlite.oid import DIGEST_BYTES, Digest, digest_bytes
 from dvlite.progress import Progress
 from dvlite.store import fetch, index, push_plan, snapshots, tombstones
@@ -48,10 +48,11 @@ class RootAuthor:
 
 @dataclass(frozen=True, slots=True)
 class PushOutcome:
-    """What a push did."""
+    """What a push did: `sent` are the versions of which it sent something."""
 
     files: int
     size_bytes: int
+    sent: set[VersionId]
     plan: PushPlan
 
 
@@ -75,6 +76,7 @@ def run(
     was published then.
     """
     files = size_bytes = 0
+    sent: set[VersionId] = set()
     tree = snapshot.build(versions)
     publish = publisher(catalog, tree, signer, send_records)
     for _ in range(ROUNDS):
@@ -87,6 +89,7 @@ def run(
         refuse_missing(todo, catalog)
         files += todo.files
         size_bytes += todo.size_bytes
+        sent |= todo.sending
         catalog.require_writable()
         nodes, relied = missing_nodes(catalog, tree)
         sender = Sender(catalog, cache, progress)
@@ -97,7 +100,7 @@ def run(
                 catalog.keep_complete(
                     version.kind, version.digest, todo.relies[version.kind, version.digest] | sender.packs
                 )
-            return PushOutcome(files, size_bytes, todo)
+            return PushOutcome(files, size_bytes, sent, todo)
     raise disturbed(catalog)
 
 

@@ -134,6 +134,24 @@ def test_a_part_is_pushed_with_all_of_its_folder(pushed):
     assert "nothing in 'd' is named 'other'" in pushed.dvlite("push", "d/other", code=2).stderr
 
 
+def test_a_push_names_what_it_sent_and_sends_equal_files_once(pushed, colleague):
+    other = colleague(pushed)  # it does not know yet what is complete there
+    other.dvlite("remote", "trust", str(pushed.root.parent / "store"))
+    other.dvlite("pull")
+    for name in ("x", "y"):
+        other.write(name, "equal")
+    other.dvlite("add", "x", "y")
+    assert other.dvlite("push", "-n").stdout.splitlines() == ["would push x: 1 file, 5 B", "would push y: 1 file, 5 B"]
+    done = other.json("push")
+    assert {path["path"]: path["state"] for path in done["paths"]} == {
+        "big": "present",
+        "d": "present",
+        "x": "pushed",
+        "y": "pushed",
+    }
+    assert done["files"] == 1
+
+
 def test_a_folder_that_is_not_mounted(tmp_path, invoke):
     here = start(tmp_path / "here", invoke)
     here.run("remote", "add", str(tmp_path / "disk" / "store"), cwd=here.path)
