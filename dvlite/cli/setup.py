@@ -109,13 +109,14 @@ def cache_prune(*, pushed: bool, remote: str | None, dry_run: bool) -> int:
     from dvlite.commands.cache import cache_prune as verb
 
     if not pushed:
-        raise UsageError("choose what to prune", hint="dvlite cache prune --pushed  drops what the remote provably has")
+        hint = "dvlite cache prune --pushed  drops what the remote provably has; dvlite gc  shows what nothing needs"
+        raise UsageError("choose what to prune", hint=hint)
     return run(lambda s: verb(s.repo(), remote=remote or None, dry_run=dry_run, progress=s.progress), text="cache")
 
 
 @click.command(
     cls=Verb,
-    example="dvlite gc\ndvlite gc --yes\ndvlite gc --remote\ndvlite gc --remote --yes",
+    example="dvlite gc\ndvlite gc --yes\ndvlite gc --uncommitted --older-than 30d\ndvlite gc --remote\ndvlite gc --remote --yes",
     codes=(3, 10, 11, 12, 13),
 )
 @on_remote("Collect on a remote, the default one without NAME, instead of the cache.")
@@ -125,6 +126,14 @@ def cache_prune(*, pushed: bool, remote: str | None, dry_run: bool) -> int:
     metavar="DURATION",
     help="Keep what was stored or reused in this time: 24h in the cache. On a remote, shortens the 14 days of claims and the 24 hours of data. "
     "0s may remove what a command that runs now relies on.",
+)
+@click.option(
+    "--uncommitted",
+    is_flag=True,
+    help="Also remove outputs of runs, and saved copies, that no commit and no tag names.",
+)
+@click.option(
+    "--older-than", metavar="DURATION", help="With --uncommitted: only those older than this, for example 30d."
 )
 @click.option("--clones", is_flag=True, help="With --remote: list which clones claim what there.")
 @click.option(
@@ -148,17 +157,18 @@ def gc(
     remote: str | None,
     yes: bool,
     grace: str | None,
+    uncommitted: bool,
+    older_than: str | None,
     clones: bool,
     gone: tuple[str, ...],
     given_up: tuple[str, ...],
     jobs: int | None,
 ) -> int:
     """Show what the cache or a remote needs no more; remove it."""
-    from dvlite.formats.config import duration_seconds
-
-    seconds = None if grace is None else duration_seconds(grace)
-    if grace is not None and seconds is None:
-        raise UsageError(f"'{grace}' is not a duration", hint="for example --grace 12h; units: s, m, h, d, w")
+    seconds, age = _duration("--grace", grace), _duration("--older-than", older_than)
+    if (uncommitted and remote is not None) or (older_than is not None and not uncommitted):
+        message = "--uncommitted is about the cache, and --older-than limits it"
+        raise UsageError(message, hint="dvlite gc --uncommitted --older-than 30d")
     if remote is None:
         if clones or gone or given_up:
             raise UsageError(
@@ -168,7 +178,11 @@ def gc(
         from dvlite.commands.gc import gc as verb
 
         wanted = GRACE_SECONDS if seconds is None else seconds
-        return run(lambda s: verb(s.repo(), yes=yes, grace_seconds=wanted, progress=s.progress), text="gc")
+        drops = (age or 0) if uncommitted else None
+        return run(
+            lambda s: verb(s.repo(), yes=yes, grace_seconds=wanted, uncommitted_seconds=drops, progress=s.progress),
+            text="gc",
+        )
     from dvlite.commands.gc_remote import gc_clones, gc_remote
     from dvlite.share.collect_remote import CollectOptions
 
@@ -178,6 +192,16 @@ def gc(
     if clones:
         return run(lambda s: gc_clones(s.repo(), options, progress=s.progress), text="gc_remote")
     return run(lambda s: gc_remote(s.repo(), options, progress=s.progress), text="gc_remote")
+
+
+def _duration(option: str, text: str | None) -> int | None:
+    """Returns an option in seconds, None if it was not given."""
+    from dvlite.formats.config import duration_seconds
+
+    seconds = None if text is None else duration_seconds(text)
+    if text is not None and seconds is None:
+        raise UsageError(f"'{text}' is not a duration", hint=f"for example {option} 12h; units: s, m, h, d, w")
+    return seconds
 
 
 @click.command(
@@ -206,13 +230,10 @@ def purge(
     """Remove the content of files from every version, in the cache and on remotes, for good."""
     from dvlite.commands.purge import PurgeOptions, purge_list
     from dvlite.commands.purge import purge as verb
-    from dvlite.formats.config import duration_seconds
 
     if lists:
         return run(lambda s: purge_list(s.repo(), progress=s.progress), text="purge")
-    seconds = None if grace is None else duration_seconds(grace)
-    if grace is not None and seconds is None:
-        raise UsageError(f"'{grace}' is not a duration", hint="for example --grace 12h; units: s, m, h, d, w")
+    seconds = _duration("--grace", grace)
     if not paths or not (reason or "").strip():
         raise UsageError("say what is to be purged, and why", hint='dvlite purge PATH... --reason "erasure request 17"')
     if chosen["revision"] is not None and chosen["all_versions"]:

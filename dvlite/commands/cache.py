@@ -16,13 +16,16 @@ from dvlite.progress import Progress
 from dvlite.repo.open_stores import open_remote
 from dvlite.repo.remotes import configured, located
 from dvlite.repo.repository import Repo, open_cache
-from dvlite.share.needs import named_versions, projects_sharing, said_of
+from dvlite.share.judgement import UNNAMED, Judgement
+from dvlite.share.needs import LOCAL, OF_RUNS, RUN, SAVED_COPY, UNCOMMITTED, GcPart, gather, projects_sharing, said_of
+from dvlite.show import word
 from dvlite.store import cache_sweep, reachable
 from dvlite.store.cache import Cache
 from dvlite.store.catalog import Catalog
 from dvlite.store.pack import KIND_FILE
 
-_OTHERS = "not proven"
+_LISTINGS = "listings"  # stay, so that ls, status and diff work
+_OTHERS = "of other clones that share the cache"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -37,6 +40,8 @@ class CachePruneResult:
     freed_bytes: int = 0
     kept_objects: int = 0  # not on the remote, or on fewer than `copies`
     kept_bytes: int = 0
+    kept: tuple[GcPart, ...] = ()  # why
+    fixes: tuple[str, ...] = ()  # commands after which less is kept
     free_bytes: int = 0  # on the disk of the cache, now
     dry_run: bool = False
     warnings: tuple[str, ...] = ()
@@ -54,11 +59,12 @@ def cache_prune(
     first = repo.remote(remote).name
     if not cache.folder.is_dir():
         return CachePruneResult(remote=first, dry_run=dry_run)
+    own = gather(repo, progress, fetched=False, cut_off=True)
     others = []
     for other in projects_sharing(repo, cache):
         with said_of(other, repo):
-            others.append((other, named_versions(other, progress)))
-    asked = _Asked(cache, named_versions(repo, progress), tuple(others))
+            others.append((other, gather(other, progress, fetched=False, cut_off=True)))
+    asked = _Asked(cache, own.named, tuple((other, theirs.named) for other, theirs in others))
     copies = max(_copies(each) for each in (repo, *(other for other, _ in asked.others)))
     with contextlib.ExitStack() as stack:
         cache.segments()  # repairs a damaged index, which takes the lock that is held below
@@ -79,26 +85,58 @@ def cache_prune(
                 continue
             remotes.append(name)
 
+        needed, needed_elsewhere = Judgement(cache, [own]), Judgement(cache, [theirs for _, theirs in others])
+
         def judge(kind: int, digest: Digest) -> cache_sweep.Verdict:
-            is_safe = holders[digest] >= copies
-            return (False, first) if kind == KIND_FILE and is_safe else (True, _OTHERS if kind == KIND_FILE else "")
+            if kind != KIND_FILE:
+                return True, _LISTINGS
+            if holders[digest] >= copies:
+                return False, first
+            is_needed, why = needed.of(kind, digest)
+            return True, _OTHERS if not is_needed and needed_elsewhere.of(kind, digest)[0] else why
 
         sweep = cache_sweep.plan(cache, judge, cache_sweep.Limits())
+        sweep.kept.pop(_LISTINGS, None)
+        kept = needed.parts(sweep.kept, (digest for digest in digests if holders[digest] < copies), kept=True)
         if not dry_run:
             cache_sweep.apply(cache, sweep, judge)
         progress.finish()
-    kept = sweep.kept.get(_OTHERS, cache_sweep.Amount())
     return CachePruneResult(
         remote=first,
         remotes=tuple(remotes),
         copies=copies,
         objects=sum(amount.objects for amount in sweep.gone.values()),
         freed_bytes=sweep.freed_bytes,
-        kept_objects=kept.objects,
-        kept_bytes=kept.size_bytes,
+        kept_objects=sum(part.objects for part in kept),
+        kept_bytes=sum(part.size_bytes for part in kept),
+        kept=kept,
+        fixes=_fixes(repo, first, set(sweep.kept)),
         free_bytes=shutil.disk_usage(cache.folder).free,
         dry_run=dry_run,
     )
+
+
+def _fixes(repo: Repo, name: str, reasons: set[str]) -> tuple[str, ...]:
+    """Returns the commands after which less is kept for these reasons."""
+    to = "" if name in repo.config.default_remotes else f" -r {word(name)}"
+    by_push = reasons - {
+        UNNAMED,
+        cache_sweep.PURGED,
+        cache_sweep.UNREADABLE,
+        UNCOMMITTED,
+        LOCAL,
+        OF_RUNS,
+        RUN,
+        SAVED_COPY,
+        _OTHERS,
+    }
+    commands = {
+        f"dvlite push{to} --all-commits": bool(by_push),
+        f"dvlite push{to}": UNCOMMITTED in reasons,
+        "dvlite gc --uncommitted": not reasons.isdisjoint((RUN, SAVED_COPY)),
+        "dvlite gc": UNNAMED in reasons and reasons.isdisjoint((RUN, SAVED_COPY)),
+    }
+    return tuple(command for command, helps in commands.items() if helps)
 
 
 @dataclass(frozen=True, slots=True)

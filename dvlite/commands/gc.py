@@ -11,33 +11,18 @@ from typing import ClassVar
 
 from dvlite import files
 from dvlite.errors import DvliteError, ObjectCorrupt, PartlyDone, UsageError
-from dvlite.formats.snapshot import VersionId
-from dvlite.oid import Digest
 from dvlite.progress import Progress
 from dvlite.repo.remotes import note_keys
 from dvlite.repo.repository import Repo, open_cache
-from dvlite.share.needs import (
-    IN_USE,
-    NAMED,
-    OF_RUNS,
-    GcPart,
-    Needs,
-    gather,
-    projects_sharing,
-    said_of,
-    stale_refs,
-    worktrees,
-)
+from dvlite.share.judgement import Judgement
+from dvlite.share.needs import GcPart, Needs, Unnamed, gather, projects_sharing, said_of, stale_refs, worktrees
 from dvlite.show import Show, count, word
 from dvlite.store import cache_sweep
 from dvlite.store.cache import Cache
-from dvlite.store.cache_sweep import Amount, Limits, Sweep, Verdict
-from dvlite.store.pack import KIND_FILE, KIND_MANIFEST
-from dvlite.store.reachable import Marks
+from dvlite.store.cache_sweep import Limits, Sweep
+from dvlite.workspace.backups import SAVED
 
 GRACE_SECONDS = 86400
-_UNNAMED = "that nothing names"
-_OTHER = "of other kinds"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -56,6 +41,7 @@ class GcResult:
     unreadable: int = 0  # packs that could not be read; they stay
     free_bytes: int = 0  # on the disk of the cache, now
     grace_seconds: int = GRACE_SECONDS
+    uncommitted_seconds: int | None = None  # what no commit names was to go if it is older than this
     warnings: tuple[str, ...] = ()
 
     def failure(self, _show: Show) -> DvliteError | None:
@@ -73,16 +59,25 @@ class GcResult:
         )
 
 
-def gc(repo: Repo, *, yes: bool, grace_seconds: int = GRACE_SECONDS, progress: Progress) -> GcResult:
+def gc(
+    repo: Repo,
+    *,
+    yes: bool,
+    grace_seconds: int = GRACE_SECONDS,
+    uncommitted_seconds: int | None = None,
+    progress: Progress,
+) -> GcResult:
     """Removes from the cache what nothing needs and nothing touched for `grace_seconds`; without `yes`, only plans it.
 
+    With `uncommitted_seconds` also the outputs of runs, and the saved copies, that are older than this, and than `grace_seconds`, and that no
+    commit and no tag names; records, metrics and logs of the runs stay.
     Asks every clone that shares the cache. Holds the locks of this worktree and of the cache from before it asks until all is removed.
     Raises DvliteError, with nothing removed, if one of them cannot be read; see `gather`.
     """
     cache = open_cache(repo)
     stale_refs(repo, drop=True)
     if not cache.folder.is_dir():
-        return GcResult(applied=yes, grace_seconds=grace_seconds)
+        return GcResult(applied=yes, grace_seconds=grace_seconds, uncommitted_seconds=uncommitted_seconds)
     cache.segments()  # repairs a damaged index, which takes the lock that is held below
     with contextlib.ExitStack() as stack:
         if yes:
@@ -94,67 +89,39 @@ def gc(repo: Repo, *, yes: bool, grace_seconds: int = GRACE_SECONDS, progress: P
             with said_of(each, repo):
                 needs.append(gather(each, progress, fetched=False))
         progress.start("comparing the cache with what is needed")
-        judgement = _Judgement(cache, needs)
-        oldest_ns = cache_sweep.now_ns(cache) - grace_seconds * 1_000_000_000 if grace_seconds else None
+        now_ns = cache_sweep.now_ns(cache)
+        given_up = frozenset[Unnamed]()
+        if uncommitted_seconds is not None:
+            given_up = _give_up(repo, needs[0], now_ns - max(uncommitted_seconds, grace_seconds) * 1_000_000_000)
+        judgement = Judgement(cache, needs, given_up)
+        oldest_ns = now_ns - grace_seconds * 1_000_000_000 if grace_seconds else None
         limits = Limits(oldest_ns, tidies=True, notes=_unused_notes(repo))
         sweep = cache_sweep.plan(cache, judgement.of, limits)
         quarantined = cache_sweep.quarantined(cache)
         _refuse_unknown(cache, judgement, sweep)
+        gone = judgement.parts(sweep.gone, cache_sweep.file_digests(cache), kept=False)
+        kept = judgement.parts(sweep.kept, cache_sweep.file_digests(cache), kept=True)
+        if yes:
+            _forget_copies(given_up)
         damaged = cache_sweep.apply(cache, sweep, judgement.of) if yes else 0
         progress.finish()
     return GcResult(
         applied=yes,
         objects=sum(amount.objects for amount in sweep.gone.values()),
         freed_bytes=sweep.freed_bytes,
-        gone=_parts(sweep.gone),
-        kept=_parts(sweep.kept),
+        gone=gone,
+        kept=kept,
         quarantined=quarantined.objects,
         quarantined_bytes=quarantined.size_bytes,
         damaged=damaged,
         unreadable=sweep.unreadable,
         free_bytes=shutil.disk_usage(cache.folder).free,
         grace_seconds=grace_seconds,
+        uncommitted_seconds=uncommitted_seconds,
     )
 
 
-class _Judgement:
-    """Says of each object whether one of several clones needs it, by which of its rules, or why not."""
-
-    def __init__(self, cache: Cache, needs: list[Needs]) -> None:
-        self._marks, self._verdicts = Marks(), list[Verdict]()
-        self._purged = cache.purged
-        by_rule: dict[str, list[VersionId]] = {NAMED: [], IN_USE: []}
-        dropped: dict[str, list[VersionId]] = {}
-        for each in needs:
-            for version, rule in each.kept_by.items():
-                by_rule.setdefault(rule, []).append(version)
-            for version, rules in each.dropped.items():
-                dropped.setdefault(f"dropped by {rules}", []).append(version)
-        by_rule[OF_RUNS] = [version for each in needs for version in each.listings]
-        for rule, versions in by_rule.items():
-            self._mark(cache, (True, rule), versions)
-        for digest in (digest for each in needs for digest in each.files):
-            self._marks.files.setdefault(digest, len(self._verdicts) - 1)
-        self.absent = len(self._marks.absent)  # nodes of what is needed: what they list is not known
-        for rule, versions in dropped.items():
-            with contextlib.suppress(ObjectCorrupt):  # said so only for a part of it then
-                self._mark(cache, (False, rule), versions)
-
-    def _mark(self, cache: Cache, verdict: Verdict, versions: Iterable[VersionId]) -> None:
-        self._verdicts.append(verdict)
-        for version in versions:
-            self._marks.add(version, len(self._verdicts) - 1, cache.read_node)
-
-    def of(self, kind: int, digest: Digest) -> Verdict:
-        if kind not in (KIND_FILE, KIND_MANIFEST):
-            return True, _OTHER
-        if kind == KIND_FILE and digest in self._purged:
-            return False, cache_sweep.PURGED
-        marked = (self._marks.files if kind == KIND_FILE else self._marks.nodes).get(digest)
-        return (False, _UNNAMED) if marked is None else self._verdicts[marked]
-
-
-def _refuse_unknown(cache: Cache, judgement: _Judgement, sweep: Sweep) -> None:
+def _refuse_unknown(cache: Cache, judgement: Judgement, sweep: Sweep) -> None:
     """Raises DvliteError if a listing that is needed is not there and may be in a pack that cannot be read: what it lists may be here."""
     quarantine = cache.folder / "quarantine"
     if judgement.absent and (sweep.unreadable or any(quarantine.glob("packs-*"))):
@@ -174,6 +141,16 @@ def _unused_notes(repo: Repo) -> tuple[Path, ...]:
         return ()
 
 
-def _parts(amounts: dict[str, Amount]) -> tuple[GcPart, ...]:
-    rows = sorted(amounts.items(), key=lambda row: -row[1].size_bytes)
-    return tuple(GcPart(reason=reason, objects=each.objects, size_bytes=each.size_bytes) for reason, each in rows)
+def _give_up(repo: Repo, own: Needs, before_ns: int) -> frozenset[Unnamed]:
+    """Returns the runs of this clone and the saved copies of this worktree, whose lock is held, that no commit names and that are old enough."""
+    old = (each for each in own.unnamed if each.time_ns < before_ns)
+    return frozenset(each for each in old if each.saved is None or each.saved.parent == repo.state_dir / SAVED)
+
+
+def _forget_copies(given_up: Iterable[Unnamed]) -> None:
+    """Removes the pointers of saved copies, before their data."""
+    pointers = [each.saved for each in given_up if each.saved is not None]
+    for file in pointers:
+        file.unlink(missing_ok=True)
+    for folder in {file.parent for file in pointers}:
+        files.sync_path(folder)

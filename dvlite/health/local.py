@@ -117,7 +117,7 @@ def _close(repo: Repo, checked: LocalCheck, progress: Progress) -> None:
     unfinished = load_unfinished(_unfinished(repo))
     if bad := {digest for _, digest in checked.cache.damaged | unfinished}:
         with contextlib.suppress(DvliteError):  # said already: the same records and history are read
-            left_by_runs = gather(repo, progress, fetched=False).files
+            left_by_runs = gather(repo, progress, fetched=False).left_by_runs()[0]
             for digest in left_by_runs & bad:
                 version = Version("", FILE, digest, -1)
                 checked.needed.setdefault(version.id, NeededVersion(version))

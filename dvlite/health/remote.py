@@ -115,7 +115,7 @@ def _look(
         check_remote.read_packs(check, chosen, reading.read)
     if check.found.damages or not catalog.condemned.isdisjoint(catalog.packs):
         with contextlib.suppress(DvliteError):  # what cannot be read here: `dvlite fsck` says it
-            check.left_by_runs = gather(repo, progress, fetched=False).files
+            check.left_by_runs = gather(repo, progress, fetched=False).left_by_runs()[0]
     check_remote.close(check)
     if is_reading and not check.found.stopped:
         bad = set(check.found.bad_packs)

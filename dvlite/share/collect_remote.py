@@ -226,7 +226,8 @@ def _of_runs(repo: Repo, remote: Remote, needs: Needs, options: CollectOptions) 
                 f"{quote(digits)} is not the oid of a version",
                 hint="dvlite gc --remote names the versions that are lost",
             )
-    return RunNeeds(tuple(needs.listings), needs.files | left_by_others(remote, repo.config.project), given_up)
+    contents, listings = needs.left_by_runs()
+    return RunNeeds(tuple(listings), contents | left_by_others(remote, repo.config.project), given_up)
 
 
 def _run_needs(repo: Repo, remote: Remote, needs: Needs, options: CollectOptions, progress: Progress) -> RunNeeds:

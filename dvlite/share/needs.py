@@ -35,8 +35,12 @@ from dvlite.store.cache import Cache
 from dvlite.workspace.backups import saved_pointers
 
 NAMED = "named in git"  # why a version is kept if there are no keep rules
+UNCOMMITTED = "not committed"  # in an index or a work tree alone
+LOCAL = "outputs with push: false"
 OF_RUNS = "in run records"
 IN_USE = "in use"  # or if there are: by heads, remote-tracking branches, indexes, work trees, stashes and saved copies
+RUN = "run"  # that no commit names, and that has no tag
+SAVED_COPY = "saved copy"
 _RUN_SECONDS = 90 * 86400
 _FETCHED = "refs/dvlite/gc/"  # private refs, while a collection asks the git remotes
 _LOCK = "gc.lock"
@@ -49,11 +53,21 @@ Pair = tuple[str, str]  # a blob of git and the name of the pointer file or lock
 
 
 @dataclass(frozen=True, slots=True)
-class Needs:
-    """What a clone needs; `files` and `listings` are what its kept runs left: logs, diffs, outputs.
+class Unnamed:
+    """What is kept though no commit names it: the outputs of a run, or a saved copy, with its pointer `saved`."""
 
-    `versions` are those that the keep rules keep, each path and version once; `kept_by` says by which rule. `named` are all versions that
-    anything here names, `dropped` those of them that no rule keeps, each with the rules.
+    what: str  # RUN or SAVED_COPY
+    versions: tuple[VersionId, ...]
+    time_ns: int
+    saved: Path | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Needs:
+    """What a clone needs; `files` and `listings` are what its kept runs left: logs, diffs, outputs of those that a commit names.
+
+    `versions` are those that the keep rules keep, each path and version once; `kept_by` says by which rule, but for saved copies. `named` are
+    all versions that anything here names, `dropped` those of them that no rule keeps, each with the rules. `unnamed` is kept for its own sake.
     """
 
     versions: tuple[Version, ...]
@@ -62,6 +76,13 @@ class Needs:
     listings: frozenset[VersionId]
     kept_by: Mapping[VersionId, str]
     dropped: Mapping[VersionId, str]
+    unnamed: tuple[Unnamed, ...] = ()
+
+    def left_by_runs(self) -> tuple[frozenset[Digest], frozenset[VersionId]]:
+        """Returns the files and the listings that all kept runs left."""
+        tries = {version for each in self.unnamed if each.what == RUN for version in each.versions}
+        contents = self.files.union(digest for kind, digest in tries if kind == FILE)
+        return contents, self.listings.union(version for version in tries if version[0] != FILE)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -73,21 +94,31 @@ class GcPart:
     size_bytes: int
 
 
-def gather(repo: Repo, progress: Progress, *, fetched: bool) -> Needs:
+def gather(repo: Repo, progress: Progress, *, fetched: bool, cut_off: bool = False) -> Needs:
     """Returns what a clone needs; what `fetch_all_heads` brought counts with `fetched` only.
 
     Raises DvliteError for a worktree, a pointer on disk or in an index, or a saved one that cannot be read, for anything that a later dvlite
-    wrote, and in a shallow clone.
+    wrote, and in a shallow clone unless history may be `cut_off`.
     """
-    refuse_shallow(repo.git)
+    if not cut_off:
+        refuse_shallow(repo.git)
     progress.start("reading the history")
     history = _History(repo, progress, fetched=fetched)
-    on_disk = history.on_disk
-    everything = {version_of(item.path, item.pointer): NAMED for item in (*on_disk, *history.read(history.pairs))}
+    committed = history.read(history.pairs)
+    reasons = (
+        (NAMED, committed, True),
+        (UNCOMMITTED, history.on_disk, True),
+        (LOCAL, committed, False),
+        (LOCAL, history.on_disk, False),
+    )
+    everything: dict[Version, str] = {}
+    for reason, items, is_pushed in reasons:
+        for item in (item for item in items if item.push is is_pushed):
+            everything.setdefault(version_of(item.path, item.pointer), reason)
     rules = KeepRules.of(repo, progress)
     kept, pairs = everything, set(history.pairs)
     if rules.text:
-        kept = {version_of(item.path, item.pointer): IN_USE for item in on_disk}
+        kept = {version_of(item.path, item.pointer): IN_USE for item in history.on_disk}
         pairs = set()
         for rule, those in history.kept_pairs(rules):
             pairs |= those
@@ -98,12 +129,20 @@ def gather(repo: Repo, progress: Progress, *, fetched: bool) -> Needs:
     kept_by: dict[VersionId, str] = {}
     for version, rule in kept.items():
         kept_by.setdefault(version.id, rule)
-    named = frozenset(version.id for version in everything)
+    copies = {file: version_of(item.path, item.pointer) for file, item in history.saved.items()}
+    named = frozenset(version.id for version in (*everything, *copies.values()))
+    saved = [
+        Unnamed(SAVED_COPY, (version.id,), _changed_ns(file), file)
+        for file, version in copies.items()
+        if version.id not in kept_by
+    ]
     progress.start("reading the run records")
-    contents, listings = _of_runs(repo, history, pairs, progress)
+    contents, listings, runs = _of_runs(repo, history, pairs, progress)
     progress.finish()
-    dropped = {version: rules.text for version in named if version not in kept_by}
-    return Needs(tuple(kept), named, contents, listings, kept_by, dropped)
+    alive = {version for each in saved for version in each.versions}.union(kept_by)
+    dropped = {version: rules.text for version in named if version not in alive}
+    versions = tuple(dict.fromkeys((*kept, *copies.values())))
+    return Needs(versions, named, contents, listings, kept_by, dropped, (*saved, *runs))
 
 
 def named_versions(repo: Repo, progress: Progress) -> frozenset[VersionId]:
@@ -114,7 +153,7 @@ def named_versions(repo: Repo, progress: Progress) -> frozenset[VersionId]:
 def every_version(repo: Repo, progress: Progress) -> list[Version]:
     """Returns the versions that a clone refers to anywhere, of each path each once. Raises as `gather`, but not in a shallow clone."""
     history = _History(repo, progress, fetched=False)
-    items = (*history.on_disk, *history.read(history.pairs))
+    items = (*history.on_disk, *history.saved.values(), *history.read(history.pairs))
     return list(dict.fromkeys(version_of(item.path, item.pointer) for item in items))
 
 
@@ -296,14 +335,15 @@ class KeepRules:
 class _History:
     """The pointer files and lockfiles in all that a clone can reach; `pairs` are those of its commits, newest first.
 
-    `on_disk` is what work trees, indexes and saved copies name, before and after the commits were read: git may move something from one to
-    the other meanwhile, as a stash does. Raises DvliteError for what of these cannot be read.
+    `on_disk` is what work trees and indexes name, `saved` are the saved copies by their files, before and after the commits were read: git
+    may move something from one to the other meanwhile, as a stash does. Raises DvliteError for what of these cannot be read.
     """
 
     def __init__(self, repo: Repo, progress: Progress, *, fetched: bool) -> None:
         self._repo, self._git, self._progress = repo, repo.git, progress
         self._warned: set[str] = set()
         self._places = list(worktrees(repo))
+        self.saved: dict[Path, Tracked] = {}
         self.on_disk = self._on_disk()
         refs = {ref: commit for place in self._places for ref, commit in place.git.ref_commits().items()}
         self._refs = {ref: commit for ref, commit in refs.items() if fetched or not ref.startswith(_FETCHED)}
@@ -329,8 +369,9 @@ class _History:
         return [item for _, items in read_blobs(self._git, shown, self._pass_over) for item in items]
 
     def _on_disk(self) -> list[Tracked]:
-        saved = saved_pointers(self._repo).items()
-        items = [Tracked(file.name.removesuffix(SUFFIX), pointer) for file, pointer in saved]
+        for file, pointer in saved_pointers(self._repo).items():
+            self.saved[file] = Tracked(file.name.removesuffix(SUFFIX), pointer)
+        items: list[Tracked] = []
         for place in self._places:
             with said_of(place, self._repo):
                 items += place.work_tree.tracked()
@@ -414,6 +455,13 @@ def worktrees(repo: Repo) -> Iterator[Repo]:
         yield repo if root == repo.root else repo.open_other(root)
 
 
+def _changed_ns(file: Path) -> int:
+    try:
+        return file.stat().st_mtime_ns
+    except OSError:
+        return time.time_ns()
+
+
 def _staged(git: Git) -> set[Pair]:
     return {(entry.blob, entry.path) for entry in git.list_index() if is_pointer(entry.path)}
 
@@ -436,32 +484,46 @@ class _RunPart:
     logs: tuple[Oid, ...]
     outputs: tuple[Oid, ...]
     of: Oid | None
+    time_ns: int
     is_young: bool
     is_ok: bool
 
 
 def _of_runs(
     repo: Repo, history: _History, pairs: Iterable[Pair], progress: Progress
-) -> tuple[frozenset[Digest], frozenset[VersionId]]:
-    """Returns the files and the listings that kept runs left.
+) -> tuple[frozenset[Digest], frozenset[VersionId], list[Unnamed]]:
+    """Returns the files and the listings that kept runs left; apart, the outputs of those that no commit names.
 
     A run is kept while a lockfile that is kept names it, while it has a tag, and, if no commit names it, for 90 days if it was ok. Logs and
     diffs of others stay 90 days too: they say why something failed.
     """
     runs, tagged = _recorded(repo, progress)
     named, kept = history.runs(history.pairs), history.runs(pairs) | tagged
-    kept |= {oid for oid, run in runs.items() if run.is_young and run.is_ok and oid not in named}
-    wanted, pending = set[Oid](), [oid for oid in kept if oid in runs]
+    tries = [oid for oid, run in runs.items() if run.is_young and run.is_ok and oid not in named and oid not in kept]
+    wanted = [runs[oid] for oid in _with_makers(runs, kept)]
+    left = {parse_oid(one) for run in wanted for one in (*run.logs, *run.outputs)}
+    left |= {parse_oid(one) for run in runs.values() if run.is_young for one in run.logs}
+    unnamed = []
+    for oid in tries:
+        of_try = [runs[one] for one in _with_makers(runs, (oid,))]
+        left |= {parse_oid(one) for run in of_try for one in run.logs}
+        outputs = {parse_oid(one) for run in of_try for one in run.outputs}
+        if outputs:
+            unnamed.append(Unnamed(RUN, tuple(outputs), runs[oid].time_ns))
+    contents = frozenset(digest for kind, digest in left if kind == FILE)
+    return contents, frozenset(version for version in left if version[0] != FILE), unnamed
+
+
+def _with_makers(runs: Mapping[Oid, _RunPart], some: Iterable[Oid]) -> set[Oid]:
+    """Returns runs that are recorded here, with those that made what they took over."""
+    wanted, pending = set[Oid](), [oid for oid in some if oid in runs]
     while pending:
         oid = pending.pop()
         if oid not in wanted:
             wanted.add(oid)
             of = runs[oid].of
             pending += [of] if of in runs and of is not None else []
-    left = {parse_oid(one) for oid in wanted for one in (*runs[oid].logs, *runs[oid].outputs)}
-    left |= {parse_oid(one) for run in runs.values() if run.is_young for one in run.logs}
-    contents = frozenset(digest for kind, digest in left if kind == FILE)
-    return contents, frozenset(version for version in left if version[0] != FILE)
+    return wanted
 
 
 def _recorded(repo: Repo, progress: Progress) -> tuple[dict[Oid, _RunPart], set[Oid]]:
@@ -491,6 +553,5 @@ def _part(run: Run, oldest_ns: int) -> _RunPart:
     ended_ns = record.time_ns(run.end or run.start)
     logs = tuple(oid for oid in (run.log, run.code.diff) if oid is not None)
     outputs = tuple(output.oid for output in run.outputs if output.cached)
-    return _RunPart(
-        logs, outputs, run.of, not ended_ns or ended_ns >= oldest_ns, run.status in ("ok", "cached", "asserted")
-    )
+    is_young, is_ok = not ended_ns or ended_ns >= oldest_ns, run.status in ("ok", "cached", "asserted")
+    return _RunPart(logs, outputs, run.of, ended_ns or time.time_ns(), is_young, is_ok)

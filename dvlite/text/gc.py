@@ -15,7 +15,9 @@ def text(result: GcResult, show: Show) -> Iterator[str]:
     if show.quiet and result.applied:
         return
     if not result.gone:
-        yield "Nothing to remove from the cache."
+        age = max(result.uncommitted_seconds or 0, result.grace_seconds)
+        is_limited = result.uncommitted_seconds is not None and age
+        yield "Nothing to remove from the cache" + (f" that is older than {duration_word(age)}." if is_limited else ".")
     else:
         verb = "Removed" if result.applied else "Would remove"
         yield f"{verb} {count(result.objects, 'object')} from the cache, which frees {size_text(result.freed_bytes)}:"
@@ -27,15 +29,25 @@ def text(result: GcResult, show: Show) -> Iterator[str]:
         amount = f"{count(result.quarantined, 'damaged object')}, {size_text(result.quarantined_bytes)}"
         yield f"In quarantine: {amount}; they stay until you remove them."
     if result.gone and not result.applied:
-        grace = "" if result.grace_seconds == GRACE_SECONDS else grace_option(result.grace_seconds)
-        yield from show.next_step(f"dvlite gc{grace} --yes")
+        options = "" if result.grace_seconds == GRACE_SECONDS else grace_option(result.grace_seconds)
+        if result.uncommitted_seconds is not None:
+            options += " --uncommitted"
+            options += (
+                f" --older-than {duration_word(result.uncommitted_seconds)}" if result.uncommitted_seconds else ""
+            )
+        yield from show.next_step(f"dvlite gc{options} --yes")
 
 
 def grace_option(seconds: float) -> str:
-    """Returns the option for a grace, in the largest unit that it is a whole number of."""
+    """Returns the option for a grace."""
+    return f" --grace {duration_word(seconds)}"
+
+
+def duration_word(seconds: float) -> str:
+    """Returns a duration as options take it, in the largest unit that it is a whole number of."""
     units = {"d": 86400, "h": 3600, "m": 60, "s": 1}
     unit = next((unit for unit, size in units.items() if seconds >= size and not seconds % size), "s")
-    return f" --grace {int(seconds) // units[unit]}{unit}"
+    return f"{int(seconds) // units[unit]}{unit}"
 
 
 def part_rows(parts: tuple[GcPart, ...]) -> Iterator[str]:

@@ -33,19 +33,20 @@ def text(result: StatusResult, show: Show) -> Iterator[str]:
         gone = {path.path for path in result.not_in_cache}.intersection(path.path for path in earlier)
         yield _heading("Data of another version is here", "dvlite pull" if gone else "dvlite checkout", show)
         yield from table((_earlier(path, show) for path in earlier), indent="  ")
+    uncached = {path.path for path in result.not_in_cache}
     if result.changed:
         first = result.changed[0]
-        undo = f"dvlite checkout {_force(first)}{show.path(first.path)}"
+        undo = f"dvlite {'pull' if first.path in uncached else 'checkout'} {_force(first)}{show.path(first.path)}"
         yield _heading("Data changed, not added", f"dvlite add -u, or undo: {undo}", show)
         yield from table((_changed(path, show) for path in result.changed), indent="  ")
     if result.outputs_changed:
-        undo = f"dvlite checkout {_force(result.outputs_changed[0])}{show.path(result.outputs_changed[0].path)}"
+        first = result.outputs_changed[0]
+        undo = f"dvlite {'pull' if first.path in uncached else 'checkout'} {_force(first)}{show.path(first.path)}"
         yield _heading("Outputs changed, not by their stage", f"dvlite repro, or undo: {undo}", show)
         yield from table((_changed(path, show) for path in result.outputs_changed), indent="  ")
     if result.stale:
         yield _heading("Stages out of date", "dvlite repro", show)
         yield from _stale(result.stale, show)
-    uncached = {path.path for path in result.not_in_cache}
     missing = [path for path in result.missing if path.path not in uncached and path.earlier is None]
     if missing:
         yield _heading("Not in the workspace", "dvlite checkout", show)

@@ -13,6 +13,7 @@ from dvlite.repo.repository import Repo
 from dvlite.repo.tracked_paths import Tracked
 from dvlite.show import quote, word
 
+SAVED = "saved"  # the folder, in git's directory of a worktree
 _LONGEST = 180  # bytes
 
 
@@ -25,7 +26,7 @@ def saved_name(path: str) -> str:
 
 def save_pointer(repo: Repo, path: str, version: Pointer) -> Path:
     """Writes the pointer of a version to `saved/`, under a name made of the path, and returns where."""
-    folder = repo.state_dir / "saved"
+    folder = repo.state_dir / SAVED
     folder.mkdir(parents=True, exist_ok=True)
     target = folder / f"{saved_name(path)}-{version.digest.hex()[:8]}{SUFFIX}"
     files.write_atomic(target, pointer.dump(version))
@@ -56,7 +57,7 @@ def saved_pointers(repo: Repo) -> dict[Path, Pointer]:
     """Returns the saved pointers of all worktrees of the clone, by their files. Raises DvliteError for one that cannot be read."""
     pointers = {}
     for folder in (repo.common_dir, *(repo.common_dir / "worktrees").glob("*")):
-        for file in sorted((folder / "dvlite" / "saved").glob(f"*{SUFFIX}")):
+        for file in sorted((folder / "dvlite" / SAVED).glob(f"*{SUFFIX}")):
             data = files.read_regular(file, str(file), pointer.LIMIT_BYTES + 1)
             if data is not None:
                 pointers[file] = pointer.parse(data, str(file))

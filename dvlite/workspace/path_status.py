@@ -14,7 +14,7 @@ from dvlite.formats.pointer import Pointer, from_oid
 from dvlite.oid import FILE as FILE_OID
 from dvlite.oid import Digest, format_oid
 from dvlite.repo.tracked_paths import Tracked
-from dvlite.workspace import sparse
+from dvlite.workspace import sparse, unpushed
 from dvlite.workspace.changes import Counts, FileChange, Kind, changes, counts_of
 from dvlite.workspace.hashing import Reader, Snapshot, identify
 from dvlite.workspace.overwrite_safety import is_exactly
@@ -110,13 +110,15 @@ class PathStatus:
                 self.missing = self._absent(entries, chosen)
             return
         earlier = self._earlier_version()
-        if entries is None and earlier is None:
+        if entries is None and earlier is None and sum(scan.sizes) != wanted.size_bytes:
             self._without_listing(scan)
             return
         have = identify(scan, work.stat_rows(self._path), work.progress, self._reader)
         if earlier is not None and is_exactly(work, earlier, have.entries()):
             self._remember(have, earlier.digest)
             self._note_earlier(earlier)
+        elif entries is None and is_exactly(work, wanted, have.entries()):
+            self._remember(have, wanted.digest)
         elif entries is None:
             self._without_listing(scan)
         else:
@@ -159,13 +161,17 @@ class PathStatus:
     def _check_root_in_cache(self) -> None:
         """Looks for the listing, or the file, alone: a cheap sign that the cache was emptied."""
         cache, wanted = self._work.cache, self._pointer
-        there = (
-            cache.has_node(wanted.digest)
-            if wanted.kind == "directory"
-            else bool(self.purged) or cache.has_file(wanted.digest, wanted.size_bytes)
-        )
+        if wanted.kind == "directory":
+            there = cache.has_node(wanted.digest)
+        else:
+            there = bool(self.purged) or cache.has_file(wanted.digest, wanted.size_bytes) or self._was_pushed()
         if not there:
             self.not_in_cache = self._absent()
+
+    def _was_pushed(self) -> bool:
+        """Returns whether the version need not be in the cache while it is on disk: as far as this clone knows, a remote has it."""
+        repo = self._work.repo
+        return self._pushed and bool(repo.config.remote_names) and not unpushed.among(repo, [self._pointer.oid])
 
     def _absent(self, entries: Entries | None = None, gone: Sequence[int] = ()) -> AbsentPath:
         """Returns all of the path, or some of its entries, as what is not where it should be."""
@@ -221,6 +227,8 @@ class PathStatus:
             differing = [pair for pair, path in zip(differing, paths, strict=True) if self._part(path)]
         self._note_never_here(entries, have.scan.paths)
         if not differing:
+            if self.missing is None and self._was_pushed():
+                self.not_in_cache = None  # as where the times vouch for it: `cache prune` took what is safe
             return
         self.changed = ChangedPath(
             path=self._path,

@@ -68,6 +68,39 @@ def test_what_was_not_pushed_stays(pushed):
     assert_comes_back(pushed)
 
 
+def test_what_stays_is_named_by_kind_with_the_command_that_ends_it(pushed, monkeypatch):
+    def kinds(*args):
+        result = prune(pushed, *args)
+        return {part["reason"]: part["objects"] for part in result["kept"]}, result["fixes"]
+
+    pushed.write("model.pt", os.urandom(100_001))
+    pushed.dvlite("checkout", "--force", "model.pt")
+    pushed.write("data/big.bin", os.urandom(100_002))
+    pushed.dvlite("add", "-u")
+    assert kinds() == (
+        {"of 1 saved copy that no commit names": 1, "not committed": 1},
+        ["dvlite push", "dvlite gc --uncommitted"],
+    )
+    pushed.commit()
+    assert kinds("-n")[1] == ["dvlite push --all-commits", "dvlite gc --uncommitted"]
+    pushed.dvlite("push", "--all-commits")
+    saved = {"of 1 saved copy that no commit names": 1}
+    assert kinds() == (saved, ["dvlite gc --uncommitted"])
+    pushed.dvlite("gc", "--uncommitted", "--grace", "0s", "--yes")
+    assert kinds() == ({}, [])
+    assert pushed.json("status", "--exit-code")["clean"], "files on disk need no copy in the cache"
+    for path in ("model.pt", "data/big.bin"):
+        os.utime(pushed.root / path)
+    assert pushed.json("status")["clean"]
+    pushed.write("new", os.urandom(100_003))
+    pushed.dvlite("add", "new")
+    pushed.commit()
+    shutil.rmtree(pushed.cache)
+    found = pushed.json("status")
+    assert [each["path"] for each in found["not_in_cache"]] == ["data", "new"], "the one was never pushed"
+    assert not found["changed"]
+
+
 def test_a_version_only_in_an_old_commit_stays_if_it_was_not_pushed(shared):
     shared.write("model.pt", os.urandom(200_000))
     shared.dvlite("add", "model.pt")

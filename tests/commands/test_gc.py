@@ -450,3 +450,27 @@ def test_any_history_keeps_what_it_needs_and_nothing_else(project, seed):
             continue
         getattr(story, deed)()
     story.gc()
+
+
+def test_what_no_commit_names_goes_if_it_is_asked_for_and_old_enough(pipeline):
+    pipeline.write(
+        "dvlite.yaml", "stages: {train: {cmd: cp params.yaml model.pt; echo log, params: [lr], outs: [model.pt]}}"
+    )
+    for lr in (3, 2, 1):
+        pipeline.write("params.yaml", f"lr: {lr}")
+        pipeline.dvlite("repro")
+    pipeline.commit()
+    pipeline.write("model.pt", "by hand")
+    pipeline.dvlite("checkout", "--force", "model.pt")
+    pipeline.dvlite("runs", "tag", pipeline.json("runs")["runs"][-1]["run"], "best")
+    of_runs, copies = "of 1 run that no commit names", "of 1 saved copy that no commit names"
+    assert by_reason(gc(pipeline, "--grace", "0s")["kept"]).items() >= {of_runs: 1, copies: 1}.items()
+    for limits in ((), ("--grace", "0s", "--older-than", "1d")):
+        assert not gc(pipeline, "--uncommitted", "--yes", *limits)["objects"]
+    assert by_reason(gc(pipeline, "--uncommitted", "--grace", "0s", "--yes")["gone"]) == {of_runs: 1, copies: 1}
+    assert list((pipeline.root / ".git/dvlite/saved").iterdir()) == []
+    rest = gc(pipeline, "--grace", "0s")
+    assert not {of_runs, copies} & set(by_reason(rest["kept"]))
+    assert len(pipeline.json("runs")["runs"]) == 3, "records and logs stay"
+    assert not rest["objects"]
+    pipeline.dvlite("gc", "--older-than", "1d", code=2)

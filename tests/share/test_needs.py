@@ -354,7 +354,7 @@ def test_runs_keep_what_they_left(work):
     recorded(work, Note(id=new_id(1, bytes(10)), run=oids[1], op="tag", value="best", time=time_text(10**18)))
     found = needs(work)
     wanted = {"committed", "tagged", "diff", "fresh", "log of failed", "log 1", "log 2", "log 7"}
-    assert found.files == {parse_oid(oid(word))[1] for word in wanted}
+    assert found.left_by_runs()[0] == {parse_oid(oid(word))[1] for word in wanted}
 
 
 def test_a_run_of_a_commit_that_no_rule_keeps_goes_with_it(work):

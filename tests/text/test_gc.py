@@ -39,6 +39,8 @@ def test_a_plan_gives_reasons_and_the_next_command():
 @pytest.mark.parametrize(("seconds", "shown"), [(0, "0s"), (90, "90s"), (7200, "2h"), (30 * 86400, "30d")])
 def test_the_next_command_has_the_options_of_the_plan(seconds, shown):
     assert said(replace(PLAN, grace_seconds=seconds))[-1] == f"next: dvlite gc --grace {shown} --yes"
+    old = replace(PLAN, uncommitted_seconds=seconds, grace_seconds=86400)
+    assert said(old)[-1] == f"next: dvlite gc --uncommitted{f' --older-than {shown}' if seconds else ''} --yes"
     remote = GcRemoteResult(remote="origin", url="u", claims=1, grace_seconds=float(seconds), forgotten=("5775976b",))
     assert list(gc_remote.text(remote, Show()))[-1] == (
         f"next: dvlite gc --remote origin --grace {shown} --forget-clone 5775976b --yes"
@@ -51,4 +53,5 @@ def test_what_was_done_and_nothing_to_do():
         "       5 B        1  temporary files",
     ]
     assert said(GcResult(kept=KEPT))[0] == "Nothing to remove from the cache."
+    assert said(GcResult(uncommitted_seconds=0)) == ["Nothing to remove from the cache that is older than 1d."]
     assert said(GcResult(applied=True, gone=GONE), Show(quiet=True)) == []
