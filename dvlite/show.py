@@ -38,6 +38,10 @@ class Show:
         """Returns a repo-relative path relative to the current folder, safe to print."""
         return printable(path if self.folder in (None, ".") else posixpath.relpath(path or ".", self.folder))
 
+    def word(self, path: str) -> str:
+        """Returns a repo-relative path relative to the current folder, as a shell takes it in a command."""
+        return word(path if self.folder in (None, ".") else posixpath.relpath(path or ".", self.folder))
+
     def paths(self, paths: Sequence[str]) -> str:
         """Returns the first few paths and how many more there are."""
         return self.some([self.path(path) for path in paths])
@@ -48,9 +52,10 @@ class Show:
 
     def staged(self, staged: Sequence[str], unstaged: Sequence[str] = ()) -> Iterable[str]:
         """Yields what was staged in git, and what is left to stage."""
-        for label, paths in (("staged in git: ", staged), ("not staged: git add ", unstaged)):
-            if paths and not self.quiet:
-                yield label + some([self.path(path) for path in paths], _STAGED, separator=" ")
+        if staged and not self.quiet:
+            yield "staged in git: " + some([self.path(path) for path in staged], _STAGED, separator=" ")
+        if unstaged and not self.quiet:
+            yield "not staged: git add " + " ".join(map(self.word, unstaged))
 
     def next_step(self, text: str) -> Iterable[str]:
         """Yields the command that usually follows."""

@@ -572,7 +572,7 @@ def system_errors_in_messages(package: Path) -> list[str]:
 
 
 def unquoted_words_in_commands(package: Path) -> list[str]:
-    """Finds paths and names that are put into a command that people copy, and not as a shell takes them: `word` or `Show.path`."""
+    """Finds paths and names that are put into a command that people copy, and not as a shell takes them: `word` or `Show.word`."""
     command = re.compile(
         rf"(?:\bdvlite (?:{_VERBS})|\bgit (?:add|rm|mv|log|show|diff|config|restore|checkout|check-ignore)|\bmkdir -p) (?:[^;,(]* )?$"
     )
@@ -587,7 +587,7 @@ def unquoted_words_in_commands(package: Path) -> list[str]:
                 while isinstance(last, ast.Call):
                     last = last.func
                 name = last.attr if isinstance(last, ast.Attribute) else last.id if isinstance(last, ast.Name) else ""
-                if name in _NAMES_OF_WORDS and not (isinstance(value.value, ast.Call) and name == "path"):
+                if name in _NAMES_OF_WORDS:
                     findings.append(
                         f"{module.name}:{text.lineno} puts {ast.unparse(value.value)} into a command: word()"
                     )
@@ -748,6 +748,7 @@ BREAKS: list[tuple[Rule, str, str]] = [
     ),
     (decisions_on_wording, "oid.py", '"""x"""\ndef f(error):\n    return error.hint.startswith("restore ")\n'),
     (unquoted_words_in_commands, "oid.py", '"""x"""\ndef f(path):\n    return f"dvlite add -f {path}"\n'),
+    (unquoted_words_in_commands, "oid.py", '"""x"""\ndef f(show, x):\n    return f"dvlite rm {show.path(x)}"\n'),
     (unquoted_words_in_commands, "oid.py", '"""x"""\ndef f(repo, path):\n    return f"git rm {repo.display(path)}"\n'),
 ]
 

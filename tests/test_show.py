@@ -28,3 +28,11 @@ def test_a_list_of_names_is_cut_unless_all_are_asked_for():
 @pytest.mark.parametrize(("names", "verb"), [(["a"], "is"), (["a", "b"], "are"), ([], "are")])
 def test_the_verb_fits_the_names(names, verb):
     assert is_or_are(names) == verb
+
+
+def test_what_is_left_to_stage_is_a_command():
+    show = Show(folder="sub")
+    assert list(show.staged(["sub/my file"], ["sub/my file", "it's"])) == [
+        "staged in git: my file",
+        "not staged: git add 'my file' '../it'\"'\"'s'",
+    ]

@@ -131,7 +131,10 @@ def _git(repo: Repo) -> Iterator[DoctorLine]:
     if (repo.git_dir / "index.lock").exists():
         text = "git's index is locked: git is running here, or was killed"
         yield DoctorLine(
-            topic="git", text=text, level="warning", fix=f"if none is running: rm {repo.git_dir / 'index.lock'}"
+            topic="git",
+            text=text,
+            level="warning",
+            fix=f"if none is running: rm {word(str(repo.git_dir / 'index.lock'))}",
         )
     if private := stale_refs(repo):
         text = f"a gc that was stopped left {count(private, 'private ref')}, which git log --all shows"
@@ -160,7 +163,7 @@ def _hooks(repo: Repo) -> Iterator[DoctorLine]:
     else:
         text = "merge driver: off, so git merges pointers by lines"
         yield DoctorLine(
-            topic="merges", text=text, level="warning", fix="dvlite install, or without hooks: dvlite init"
+            topic="merges", text=text, level="warning", fix="dvlite install, or without hooks: dvlite init --no-hooks"
         )
 
 

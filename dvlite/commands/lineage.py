@@ -25,7 +25,7 @@ from dvlite.runs.names import find_stage, name_of
 from dvlite.runs.queries import Artefact, RunIO, RunQueries
 from dvlite.runs.schema import METRIC, PARAM, RunRow
 from dvlite.runs.upstream import upstream_params, upstream_runs
-from dvlite.show import printable, quote
+from dvlite.show import printable, quote, word
 from dvlite.workspace.changes import Counts, FileChange
 
 _FILES_KEPT = 1000  # changes of files in a result; all are counted
@@ -319,9 +319,7 @@ def _unknown(subject: Target, provenance: Provenance) -> DvliteError:
     if context.remote is not None:
         hint = "it may have been made outside of the pipeline, or its run was not pushed: dvlite push"
     if provenance.is_tracked_now(subject.path):
-        hint = (
-            f"it was changed since it was tracked; for the tracked version: dvlite lineage HEAD:{quote(subject.path)}"
-        )
+        hint = f"it was changed since it was tracked; for the tracked version: dvlite lineage {word(f'HEAD:{subject.path}')}"
     content = "this content" if subject.oid.startswith(MANIFEST) else "these bytes"
     where = "on" if context.remote is not None else "in"
     return DvliteError(
@@ -369,7 +367,8 @@ def _measured(
     """Yields the metrics of runs that read the subject, as an evaluation does; of each stage, of the run to show first."""
     if above is None or not above.runs:
         return
-    stages = users_of([part for start in starts for part in provenance.queries.with_parts(start)], provenance)
+    named = [item for start in starts for item in provenance.under_its_paths(start)]
+    stages = users_of([part for item in named for part in provenance.queries.with_parts(item)], provenance)
     metrics = provenance.context.index.values([runs[0][0] for runs in stages], METRIC)
     for runs in stages:
         oid, run = runs[0]

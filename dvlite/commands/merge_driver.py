@@ -29,7 +29,7 @@ from dvlite.merge.files import (
 from dvlite.merge.markers import marked
 from dvlite.progress import Progress
 from dvlite.repo.repository import open_repo
-from dvlite.show import Show, quote, word
+from dvlite.show import Show, quote
 
 _MOST_MARKS = 100
 
@@ -51,7 +51,7 @@ class MergeDriverResult:
         if self.merged:
             return None
         name = quote(show.path(self.path))
-        again = f"dvlite resolve {word(show.path(self.path))}"
+        again = f"dvlite resolve {show.word(self.path)}"
         if self.problem is not None:
             hint = "\n".join(filter(None, (self.hint, None if again in (self.hint or "") else f"then: {again}")))
             return DvliteError(f"cannot merge {name}: {self.problem}", hint=hint)

@@ -131,9 +131,10 @@ def _settle(work: Workspace, tracked: Sequence[Tracked], source: str, target: st
         if place != path and _was_interrupted(repo, path, place, data):
             return _Move(path, place, data, resumed=True)
     version = next(item.pointer for item in items if item.path == path)
-    if wanted and _was_moved_by_hand(work, path, wanted, version):
-        _refuse(repo, path, wanted, [item.path for item in tracked], data_is_there=True)
-        return _Move(path, wanted, data, moved=version)
+    for place in (wanted, into):
+        if place and _was_moved_by_hand(work, path, place, version):
+            _refuse(repo, path, place, [item.path for item in tracked], data_is_there=True)
+            return _Move(path, place, data, moved=version)
     if not wanted or os.path.isdir(repo.root / wanted):
         wanted = into
     elif target.endswith("/"):
@@ -190,6 +191,8 @@ def _refuse(repo: Repo, source: str, target: str, tracked: Sequence[str], *, dat
     for path in (target + SUFFIX,) if data_is_there else (target, target + SUFFIX):
         if files.is_there(repo.root / path):
             hint = "choose another name, or remove it"
+            if not files.is_there(repo.root / source):
+                hint = f"if that is its data, changed: dvlite add {word(repo.display(target))}; dvlite rm {word(repo.display(source))}"
             if data_is_there:
                 hint = f"to stop tracking the old name: dvlite rm {word(repo.display(source))}"
             raise UsageError(f"cannot move to {shown}: {quote(repo.display(path))} exists", hint=hint)

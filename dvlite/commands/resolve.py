@@ -96,7 +96,7 @@ def _choices(waiting: Sequence[ResolvedPath], show: Show) -> Iterator[str]:
         for path in paths if not choices else ():
             name = show.path(path.path + ("" if path.kind == "lockfile" else SUFFIX))
             yield how_to_replace(name, is_lockfile=path.kind == "lockfile")
-        targets = word(show.path(paths[0].path)) if len(paths) == 1 else "PATH"
+        targets = show.word(paths[0].path) if len(paths) == 1 else "PATH"
         if choices:
             yield f"dvlite resolve {targets} {choices}"
 

@@ -380,10 +380,8 @@ def _side(oid: Oid, run: Run) -> RunSide:
 def _whole(index: RunIndex, oid: Oid) -> Run:
     """Returns a record with the parameters of the runs upstream, and if nothing ran with the environment of the run that was reused."""
     run = _record(index, oid)
-    original = index.run(run.of) if run.status == "cached" and run.of is not None else None
     params = {**upstream_params(index, [oid])[oid], **run.facts.params}
-    environment = run.environment if original is None else original.environment
-    return replace(run, environment=environment, facts=replace(run.facts, params=params))
+    return replace(run, environment=index.environment_of(run), facts=replace(run.facts, params=params))
 
 
 def _code_paths(repo: Repo, index: RunIndex, runs: Sequence[Run]) -> set[str]:

@@ -286,10 +286,12 @@ class Git:
 
     def _unknown(self, revision: str) -> UsageError:
         """Returns the error for a revision that names no commit; its hint is about this clone: a shallow one, a branch of a remote only."""
-        message = f"{quote(revision)} is not a commit that is known here"
+        message = f"{quote(revision)} is not a commit of this clone"
         if (self._common_dir / "shallow").exists():
             return UsageError(f"{message}: the clone is shallow", hint=DEEPEN)
         branch = re.split(r"[~^@:\0]", revision, maxsplit=1)[0]
+        if branch in ("HEAD", "") and self.head() is None:
+            return UsageError(f"{message}: there is no commit yet", hint="git commit")
         form = ("for-each-ref", "--format=%(refname:short)")
         there = self.run(*form, f"refs/remotes/*/{branch}", check=False).decode("utf-8", "replace").split()
         if branch and there:

@@ -79,7 +79,7 @@ def compare_graphs(
     code = _contents(_sources(old, "code"), _sources(new, "code"), compare)
     stages = _values(before, after, lambda run: {"cmd": run.cmd}) if before.keys() & after.keys() else ()
     params = _values(*_in_both(before, after), lambda run: run.params)
-    environment = _values(*_in_both(before, after), _environment)
+    environment = _values(*_in_both(_that_ran(before), _that_ran(after)), _environment)
     results = _metrics(before, measured[0]), _metrics(after, measured[1])
     metrics = _changes(*_in_both(*results))
     parts = (("data", data), ("code", code), ("stages", stages), ("params", params), ("environment", environment))
@@ -92,6 +92,11 @@ def compare_graphs(
 def _by_stage(graph: LineageGraph) -> dict[str, LineageRun]:
     """Returns the runs upstream by the address of their stage; of several, the nearest."""
     return {address_of(run.file, run.stage): run for run in reversed(graph.runs)}
+
+
+def _that_ran(runs: Mapping[str, LineageRun]) -> dict[str, LineageRun]:
+    """Returns the runs of which it is known what they ran in, or the run that they reused."""
+    return {stage: run for stage, run in runs.items() if run.environment and run.status != "asserted"}
 
 
 def _in_both(old: Mapping[str, T], new: Mapping[str, T]) -> tuple[dict[str, T], dict[str, T]]:
@@ -170,6 +175,4 @@ def _changes(
 
 
 def _environment(run: LineageRun) -> dict[str, Any]:
-    if run.status in ("cached", "asserted"):
-        return {}
     return {key: value for key, value in run.environment.items() if key not in _QUIET_ENVIRONMENT} | {**run.capture}

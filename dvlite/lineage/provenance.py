@@ -143,6 +143,11 @@ class Provenance:
             return DataSource("code")
         return DataSource("unknown")
 
+    def under_its_paths(self, artefact: Artefact) -> list[Artefact]:
+        """Returns content under the paths that runs wrote it to, where it has none: a copy outside of the repository."""
+        written = [] if artefact.path else self.makers([artefact.oid]).get(artefact.oid, ())
+        return [artefact._replace(path=path) for path in dict.fromkeys(path for _, path in written)] or [artefact]
+
     def named_now(self, oid: Oid) -> list[str]:
         """Returns the paths at which pointers and lockfiles on disk name this content."""
         return [item.path for item in self._all_named_now().get(oid, ())]

@@ -170,7 +170,7 @@ def _run(oid: Oid, record: Run, provenance: Provenance) -> LineageRun:
         dirty=record.code.dirty,
         diff=record.code.diff,
         params=record.facts.params,
-        environment=record.environment,
+        environment=provenance.context.index.environment_of(record),
         capture=record.facts.capture,
         metrics=record.metrics,
         inputs=tuple(map(link_of, run.inputs)),

@@ -76,7 +76,7 @@ def find_target(text: str, provenance: Provenance) -> Target:
             "a path, REV:PATH, blake3:<64 hex>, 8 or more digits of one, sha256:<8 to 64 hex>, or a run (dvlite runs)"
         )
         if context.index.find(Filters(stage=text, limit=1)):
-            hint = f"it is a stage; its newest run: dvlite lineage last:{text}"
+            hint = f"it is a stage; its newest run: dvlite lineage {word(f'last:{text}')}"
         raise UsageError(f"{quote(text)} is not a known file, tracked path, object id or run", hint=hint)
     return target
 

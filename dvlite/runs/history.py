@@ -142,6 +142,7 @@ def time_text(seconds: int) -> str:
 
 def in_git(git: Git, commit: str, paths: Sequence[str]) -> set[str]:
     """Returns those of `paths` that a commit has; none if the commit is missing."""
+    paths = [path for path in paths if path]  # content that no pointer and no output names has none
     if not paths or not git.read_commits([commit]):
         return set()
     present: set[str] = set()

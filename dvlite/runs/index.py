@@ -12,12 +12,13 @@ import os
 import re
 import sqlite3
 import threading
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Self
 
 from dvlite import files
 from dvlite.formats.record import Run
+from dvlite.formats.strict_yaml import Scalar
 from dvlite.oid import RUN, Oid, digest_run, format_oid
 from dvlite.runs import filters as search
 from dvlite.runs import index_update, schema
@@ -79,6 +80,11 @@ class RunIndex:
         data = self.read_bytes(oid)
         record = None if data is None else self._records.parsed(data)
         return record if isinstance(record, Run) else None
+
+    def environment_of(self, run: Run) -> Mapping[str, Scalar]:
+        """Returns what a run ran in; where nothing ran, what the run had whose outputs were reused."""
+        original = self.run(run.of) if run.status == "cached" and run.of is not None else None
+        return run.environment if original is None else original.environment
 
     def read_bytes(self, oid: Oid) -> bytes | None:
         """Returns the bytes of a record, verified, or None if it is missing."""

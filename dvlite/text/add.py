@@ -19,7 +19,7 @@ def text(result: AddResult, show: Show) -> Iterator[str]:
         return
     changed = [path for path in result.paths if not path.unchanged]
     if result.absent:
-        names, those = show.paths(result.absent), " ".join(map(show.path, result.absent[:3]))
+        names, those = show.paths(result.absent), " ".join(map(show.word, result.absent[:3]))
         yield f"Left as it is, not on disk: {names}. To have it again: dvlite pull; to stop tracking it: dvlite rm {those}"
     took = duration_text(result.elapsed_seconds)
     if len(changed) > LISTED and not show.verbose:
@@ -37,12 +37,12 @@ def text(result: AddResult, show: Show) -> Iterator[str]:
         yield f"Nothing to add: {show.paths(same)} unchanged. {took}" if same else "Nothing to add: nothing changed."
         return
     for old, new in result.moved:
-        yield f"{show.path(new)} has the content of {show.path(old)}, which is not on disk. If it was renamed: dvlite rm {show.path(old)}"
+        yield f"{show.path(new)} has the content of {show.path(old)}, which is not on disk. If it was renamed: dvlite rm {show.word(old)}"
     if any(path.created for path in changed):
         shared = " (files share blocks with the workspace)" if result.shares_blocks else ""
         yield f"cache +{size_text(result.cache_grew_bytes)}{shared}, {size_text(result.cache_free_bytes)} free"
     if result.suggest_folder is not None:
-        yield f"{count(len(changed))} single files: a folder is tracked as one, dvlite add {show.path(result.suggest_folder)}"
+        yield f"{count(len(changed))} single files: a folder is tracked as one, dvlite add {show.word(result.suggest_folder)}"
     yield from show.staged(result.staged, result.unstaged)
     then = "dvlite push" if result.has_remote else "dvlite remote add s3://BUCKET/PREFIX"
     yield from show.next_step("dvlite repro" if result.readers else f"git commit; {then}")

@@ -9,7 +9,7 @@ from dvlite.commands.commit import CommitResult
 from dvlite.commands.repro import ReproResult
 from dvlite.pipeline.reasons import Reason
 from dvlite.pipeline.stage_run import MetricChange, StageOutput, StageRun
-from dvlite.show import Show, count, duration_text, pair_text, printable, short_oid, size_text, some, value_text, word
+from dvlite.show import Show, count, duration_text, pair_text, printable, short_oid, size_text, some, value_text
 from dvlite.text.reasons import reason_text, short_name
 from dvlite.text.style import change_text, table
 from dvlite.workspace.adder import AddedPath
@@ -56,7 +56,7 @@ def next_lines(result: ReproResult | CommitResult, show: Show, *, is_done: bool 
     """Yields what was staged, and the command that commits all that belongs to it."""
     yield from show.staged(result.staged, result.unstaged)
     if (result.lockfiles or result.staged or result.unstaged) and is_done:
-        names = " ".join(word(path) for path in map(show.path, sorted({*result.untracked, *result.modified})))
+        names = " ".join(map(show.word, sorted({*result.untracked, *result.modified})))
         add = f"git add {names} && " if names else ""
         commit = "git commit" if result.staged or not result.unstaged else "git add, git commit"
         yield from show.next_step(f"{add}{commit}")

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 
 from dvlite.commands.resolve import ResolvedPath, ResolveResult
 from dvlite.merge.files import MergeConflict, name_inside, reason_text
-from dvlite.show import Show, count, printable, word
+from dvlite.show import Show, count, printable
 from dvlite.text.style import table
 
 _ROWS = 20  # of conflicts
@@ -89,7 +89,7 @@ def _next(result: ResolveResult, show: Show) -> Iterator[str]:
         brings = result.behind or any(path.taken and not path.removed for path in pointers)
         verb = "pull" if result.has_remote and brings else "checkout"
         is_all = result.behind or len(pointers) > _NAMED or any(path.removed for path in pointers)
-        targets = [] if is_all else [word(show.path(path.path)) for path in pointers]
+        targets = [] if is_all else [show.word(path.path) for path in pointers]
         yield " ".join((f"dvlite {verb}", *targets))
     if result.readers or any(path.kind == "lockfile" for path in result.paths):
         yield "dvlite repro"

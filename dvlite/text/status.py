@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
-from dvlite.show import Show, count, one_line, printable, size_text, some, word
+from dvlite.show import Show, count, one_line, printable, size_text, some
 from dvlite.text.reasons import reason_text
 from dvlite.text.style import amount_text, growth_text, table
 from dvlite.workspace.changes import Counts
@@ -36,12 +36,12 @@ def text(result: StatusResult, show: Show) -> Iterator[str]:
     uncached = {path.path for path in result.not_in_cache}
     if result.changed:
         first = result.changed[0]
-        undo = f"dvlite {'pull' if first.path in uncached else 'checkout'} {_force(first)}{show.path(first.path)}"
+        undo = f"dvlite {'pull' if first.path in uncached else 'checkout'} {_force(first)}{show.word(first.path)}"
         yield _heading("Data changed, not added", f"dvlite add -u, or undo: {undo}", show)
         yield from table((_changed(path, show) for path in result.changed), indent="  ")
     if result.outputs_changed:
         first = result.outputs_changed[0]
-        undo = f"dvlite {'pull' if first.path in uncached else 'checkout'} {_force(first)}{show.path(first.path)}"
+        undo = f"dvlite {'pull' if first.path in uncached else 'checkout'} {_force(first)}{show.word(first.path)}"
         yield _heading("Outputs changed, not by their stage", f"dvlite repro, or undo: {undo}", show)
         yield from table((_changed(path, show) for path in result.outputs_changed), indent="  ")
     if result.stale:
@@ -103,7 +103,7 @@ def _stale(stages: Sequence[StaleStage], show: Show) -> Iterator[str]:
 
 def _uncommitted(pointer: UncommittedPointer, show: Show) -> tuple[str, ...]:
     path = show.path(pointer.path)
-    undo = f"(undo: git checkout HEAD -- {word(path)})" if pointer.state == "deleted" else ""
+    undo = f"(undo: git checkout HEAD -- {show.word(pointer.path)})" if pointer.state == "deleted" else ""
     return path, pointer.state, undo
 
 

@@ -77,7 +77,7 @@ class CheckoutResult:
         conflicts = [name for path in self.paths for name in path.conflicts]
         if conflicts:
             whole = [path.path for path in self.paths if path.conflicts]
-            where = " ".join(show.path(path) for path in (conflicts if len(conflicts) <= NAMED else whole))
+            where = " ".join(show.word(path) for path in (conflicts if len(conflicts) <= NAMED else whole))
             return PartlyDone(
                 f"{count(len(conflicts), 'file')} not overwritten, with changes that are not added: {show.paths(conflicts)}",
                 hint=f"to keep the changes: dvlite add {where}\nto give them up: dvlite checkout --force {where}",

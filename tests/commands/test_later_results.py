@@ -1,5 +1,7 @@
 """The metrics of an evaluation are results of the model that it read, also of a folder; for find, lineage and log."""
 
+import shutil
+
 import pytest
 
 STAGES = """\
@@ -48,7 +50,10 @@ def test_model_is_found_by_the_metrics_of_what_reads_it(tried):
 
 
 def test_results_of_later_stages_are_shown_for_folders_and_in_the_log(tried):
-    assert "result  acc=0.7" in tried.dvlite("lineage", "model").stdout
+    served = tried.root.parent / "served"
+    shutil.copytree(tried.root / "model", served)
+    for model in ("model", served):
+        assert "result  acc=0.7" in tried.dvlite("lineage", model).stdout
     versions = tried.json("log", "model")["versions"]
     assert [version["metrics"] for version in versions] == [{"metrics.json:acc": 0.9}, {"metrics.json:acc": 0.1}]
     assert tried.json("log", "single")["versions"][0]["metrics"] == {"f1.yaml:f1": 0.5}
@@ -61,7 +66,7 @@ def test_experiments_follow_each_other_without_a_warning_and_compare_as_what_the
     assert [run["status"] for run in runs[:3]] == ["cached"] * 3
     ok = next(run["run"] for run in runs if run["status"] == "ok" and run["metrics"]["metrics.json:acc"] == 0.1)
     changes = tried.json("runs", "diff", runs[0]["run"], ok)
-    assert changes["environment"] == []
+    assert changes["environment"] == tried.json("lineage", "diff", runs[0]["run"], ok)["environment"] == []
     assert [change["key"] for change in changes["params"]] == ["params.yaml:lr"], "of the stage before"
     tried.dvlite("runs", "tag", "last:train", "best")
     assert tried.json("lineage", "best")["subject"]["kind"] == "run"

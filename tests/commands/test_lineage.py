@@ -358,7 +358,7 @@ def test_a_folder_of_several_things_is_refused_before_it_is_read(trained):
 def test_a_changed_output_says_what_was_tracked(trained):
     trained.write("model.pt", "edited by hand, and long enough to be told from other bytes of the kind")
     done = trained.dvlite("lineage", "model.pt", code=1)
-    assert "it was changed since it was tracked; for the tracked version: dvlite lineage HEAD:'model.pt'" in done.stderr
+    assert "it was changed since it was tracked; for the tracked version: dvlite lineage HEAD:model.pt" in done.stderr
     assert "made as model.pt by train-" in trained.dvlite("lineage", "HEAD:model.pt").stdout
 
 

@@ -64,10 +64,17 @@ def test_what_the_user_moved_already_gets_its_pointer(project):
     project.dvlite("mv", "file", "renamed")
     assert project.tracked() == ["new", "renamed"]
     assert project.json("status")["changed"] == []
+    (project.root / "folder").mkdir()
+    (project.root / "renamed").rename(project.root / "folder/renamed")
+    assert project.json("mv", "renamed", "folder")["target"] == "folder/renamed"
     (project.root / "new").rename(project.root / "newer")
     assert project.json("add", "-u")["absent"] == ["new"]
     assert project.json("add", "newer")["moved"] == [["new", "newer"]]
     assert "dvlite rm new" in project.dvlite("mv", "new", "newer", code=2).stderr
+    (project.root / "folder/renamed").rename(project.root / "my edits")
+    project.write("my edits", "more")
+    refused = project.dvlite("mv", "folder/renamed", "my edits", code=2).stderr
+    assert "dvlite add 'my edits'; dvlite rm folder/renamed" in refused, "not to remove what was edited"
 
 
 def test_mv_into_a_folder_and_by_pointer(project):

@@ -200,6 +200,8 @@ def test_before_the_first_commit_there_is_no_head(tmp_path):
     git(tmp_path, "init", "--quiet", "new")
     repo = opened(tmp_path / "new")
     assert repo.head() is None
+    with pytest.raises(UsageError, match="no commit yet"):
+        repo.resolve("HEAD~1")
     assert list(repo.pointer_changes("--all", every=True)) == []
 
 

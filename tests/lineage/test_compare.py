@@ -75,10 +75,11 @@ def test_of_several_runs_of_a_stage_the_nearest_counts():
     assert changes(several, LineageGraph(runs=(train(params={"p:lr": 1}),))).params == ()
 
 
-def test_the_environment_of_a_cached_run_is_not_compared():
-    old, new = graph(environment={"python": "3.11"}, status="cached"), graph(environment={"python": "3.12"})
-    assert changes(graph(environment={"python": "3.11"}), new).environment != ()
-    assert [change.old for change in changes(old, new).environment] == [None]
+def test_an_environment_that_nothing_ran_in_is_not_compared():
+    new = graph(environment={"python": "3.12"})
+    assert [change.old for change in changes(graph(environment={"python": "3.11"}), new).environment] == ["3.11"]
+    for nothing_ran in (graph(status="cached"), graph(environment={"python": "3.11"}, status="asserted")):
+        assert changes(nothing_ran, new).environment == ()
 
 
 def test_metrics_of_later_runs_are_compared_too():

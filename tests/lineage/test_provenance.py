@@ -66,6 +66,7 @@ def test_files_of_git_are_code_now_or_at_the_commit_of_a_run_that_read_them(prov
         ("old.py", name(user), "code"),
         ("old.py", None, "unknown"),
         ("new.py", name(user), "unknown"),
+        ("", name(user), "unknown"),  # an id of content, of which only the run knows a path
     ):
         assert provenance.source(Artefact(oid(path), path, 1), reader).origin == origin, path
 
