@@ -21,6 +21,7 @@ from dvlite.workspace.restore import (
     CheckedOutPath,
     CheckoutOptions,
     CheckoutResult,
+    of_stages,
     remove_untracked,
     restore,
     writer_process_for,
@@ -100,6 +101,8 @@ def checkout(
             damaged = damaged or (restored.damaged[0][1] if restored.damaged else None)
         if any(path.missing for path in done):
             done = _explained(repo, chosen, done)
+        if any(path.conflicts for path in done):
+            done = [*of_stages(repo, done)]
         if not paths and revision is None and not broken:
             done.extend(remove_untracked(work, {item.path for item in wanted}))
         repo.stage(repo.git.unstaged(list(dict.fromkeys(pointers_written))))  # also by a run that was stopped

@@ -23,6 +23,7 @@ from dvlite.workspace.restore import (
     CheckedOutPath,
     CheckoutOptions,
     CheckoutResult,
+    of_stages,
     remove_untracked,
     restore,
     writer_process_for,
@@ -78,6 +79,8 @@ def pull(
             if not paths and not broken:
                 gone = remove_untracked(work, {item.path for item in repo.work_tree.tracked()})
                 checkout = replace(checkout, paths=(*checkout.paths, *gone))
+            if any(path.conflicts for path in checkout.paths):
+                checkout = replace(checkout, paths=of_stages(repo, checkout.paths))
         result = fetch_result(source, started, options, () if paths else broken, records=records)
     warnings = tuple(broken) if paths else ()
     return PullResult(fetch=result, checkout=checkout, elapsed_seconds=time.monotonic() - started, warnings=warnings)

@@ -54,7 +54,10 @@ def is_output(repo: Repo, path: str, output: Tracked) -> UsageError:
         message = f"{shown} is inside {which}, {what}"
     else:
         message = f"{shown} holds {which}, {what}"
-    return UsageError(message, hint=f"its stage makes it: dvlite repro {word(output.stage)}")
+    stage = word(output.stage)
+    return UsageError(
+        message, hint=f"its stage makes it: dvlite repro {stage}\nto accept what is on disk: dvlite commit {stage}"
+    )
 
 
 def refuse_broken(broken: Sequence[DvliteError], paths: Sequence[str]) -> None:

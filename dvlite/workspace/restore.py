@@ -16,6 +16,7 @@ from dvlite.formats.pointer import SUFFIX, Pointer, from_oid
 from dvlite.oid import MANIFEST, Digest, format_oid
 from dvlite.paths import overlap
 from dvlite.repo import committed_versions
+from dvlite.repo.repository import Repo
 from dvlite.show import NAMED, Show, count, quote, some, word
 from dvlite.store.cache_writer import Writer
 from dvlite.store.pack import KIND_MANIFEST
@@ -46,10 +47,17 @@ class CheckedOutPath:
     extra: int = 0  # local files that no version has: left alone
     written_bytes: int = 0
     conflicts: tuple[str, ...] = ()  # local edits that were not overwritten
+    stage: str = ""  # whose output it is, if it has conflicts
     saved: tuple[str, ...] = ()  # overwritten by --force after their bytes went into the cache
     missing: tuple[str, ...] = ()  # not in the cache
     dropped: str | None = None  # the keep rules that dropped this version, if some of it is missing
     purged: tuple[PurgedFile, ...] = ()  # removed for good: not written
+
+
+def of_stages(repo: Repo, done: Sequence[CheckedOutPath]) -> tuple[CheckedOutPath, ...]:
+    """Returns what was done; where edits were kept, with the stage whose output it is: `add` takes no outputs."""
+    stages = {item.path: item.stage for item in repo.work_tree.tracked(broken=[]) if item.lockfile}
+    return tuple(replace(path, stage=stages.get(path.path, "")) if path.conflicts else path for path in done)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -76,11 +84,20 @@ class CheckoutResult:
             return Dropped(show.paths([*dropped]), next(iter(dropped.values())))
         conflicts = [name for path in self.paths for name in path.conflicts]
         if conflicts:
-            whole = [path.path for path in self.paths if path.conflicts]
-            where = " ".join(show.word(path) for path in (conflicts if len(conflicts) <= NAMED else whole))
+            kept = [path for path in self.paths if path.conflicts]
+            added = [
+                name
+                for path in kept
+                if not path.stage
+                for name in (path.conflicts if len(conflicts) <= NAMED else [path.path])
+            ]
+            stages = dict.fromkeys(path.stage for path in kept if path.stage)
+            keep = [f"dvlite add {' '.join(map(show.word, added))}"] if added else []
+            keep += [f"dvlite commit {' '.join(map(word, stages))}"] if stages else []
+            where = " ".join(map(show.word, [*added, *(path.path for path in kept if path.stage)]))
             return PartlyDone(
                 f"{count(len(conflicts), 'file')} not overwritten, with changes that are not added: {show.paths(conflicts)}",
-                hint=f"to keep the changes: dvlite add {where}\nto give them up: dvlite checkout --force {where}",
+                hint=f"to keep the changes: {' && '.join(keep)}\nto give them up: dvlite checkout --force {where}",
             )
         if self.unusable:
             return PartlyDone(some(self.unusable, 1), hint="all else is checked out; see dvlite status")

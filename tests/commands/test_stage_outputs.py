@@ -213,6 +213,8 @@ def test_an_output_changed_by_hand_has_a_part_of_its_own(made):
         re.MULTILINE,
     )
     assert "add -u" not in shown
+    for verb in ("checkout", "pull"):  # add takes no outputs
+        assert "to keep the changes: dvlite commit train\n" in made.dvlite(verb, code=3).stderr, verb
     made.dvlite("checkout", "--force", "model.pt")
     assert made.is_clean()
 
