@@ -33,7 +33,7 @@ def _revisions(repo: Repo) -> Iterable[str]:
 
 def _stages(repo: Repo) -> Iterable[str]:
     from dvlite.formats import pipeline
-    from dvlite.repo.tracked_paths import address
+    from dvlite.repo.stage_names import address
 
     for name in repo.work_tree.pipeline_files():
         for stage in pipeline.parse(repo.work_tree.read(name) or b"", name).stages:

@@ -17,6 +17,7 @@ from dvlite.formats.pointer import SUFFIX, Pointer
 from dvlite.oid import Digest
 from dvlite.progress import Progress
 from dvlite.repo.repository import Repo, open_cache
+from dvlite.runs.outputs import at_word
 from dvlite.show import quote, word
 from dvlite.store.cache import Cache
 from dvlite.workspace import sparse
@@ -68,14 +69,17 @@ class _Sides:
 def diff(repo: Repo, revisions: Sequence[str], paths: Sequence[str], *, progress: Progress) -> DiffResult:
     """Compares the workspace with the pointers on disk, with one revision, or two revisions with each other (`A B`, `A..B`).
 
-    `A...B` compares B with the common ancestor of both. Paths may be inside tracked directories. Equal parts of listings are never read;
+    A revision may be a run: then only its outputs are compared. `A...B` compares B with the common ancestor of both. Paths may be inside tracked directories. Equal parts of listings are never read;
     a listing that the cache lacks is fetched alone. Raises ObjectMissing if it is unavailable.
     """
     cache = open_cache(repo)
     old_name, new_name = _names(repo, revisions)
     on_disk = [] if None not in {old_name, new_name} else usable(repo, paths, progress.warn)
-    old = on_disk if old_name is None else repo.at(old_name).tracked()
-    new = on_disk if new_name is None else repo.at(new_name).tracked()
+    at = [None if name is None else at_word(repo, name, progress) for name in (old_name, new_name)]
+    old, new = (on_disk if side is None else side.tracked for side in at)
+    of_runs = {item.path for side in at if side is not None and not side.commit for item in side.tracked}
+    if of_runs:  # a run knows its outputs only
+        old, new = ([item for item in side if item.path in of_runs] for side in (old, new))
     union = {item.path: item for item in (*old, *new)}
     chosen = [
         (item.path, inside)

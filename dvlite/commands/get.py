@@ -33,7 +33,7 @@ from dvlite.repo.open_stores import open_remote, plain_cache
 from dvlite.repo.remotes import configured
 from dvlite.repo.repository import Repo, open_cache, open_repo
 from dvlite.repo.tracked_paths import Tracked
-from dvlite.runs.outputs import outputs_of_run
+from dvlite.runs.outputs import at_start, at_word
 from dvlite.share.fetch_plan import unfetched
 from dvlite.share.needs import dropped_by
 from dvlite.show import Show, quote, some, word
@@ -89,6 +89,7 @@ class _Source:
     far: bool = False
     catalog: Catalog | None = None  # of the remote itself, without a repository
     remote: str | None = None  # of the repository, to fetch from; None: the default one
+    of_run: bool = False  # `tracked` are the outputs of a run, and nothing else is there
 
 
 @dataclass(frozen=True, slots=True)
@@ -254,22 +255,15 @@ def _pointer_file(source: str, environ: Mapping[str, str]) -> _Source:
 
 def _near(folder: Path, path: str, revision: str | None, environ: Mapping[str, str], progress: Progress) -> _Source:
     repo = open_repo(folder, environ)
-    run, rev, inner = revision or "", *path.partition(":")[::2]
-    if ":" in path and revision is None and not any(files.is_there(repo.cwd / name) for name in (path, path + SUFFIX)):
-        run, _, of_run = path.rpartition(":")  # `last:train` is a run, too
-        revision, path = rev, inner or "."
+    if revision is not None:
+        at, inner = at_word(repo, revision, progress, in_git=True), path
     else:
-        of_run = path
-    try:
-        commit = "" if revision is None else repo.git.resolve(revision)
-    except UsageError as error:
-        try:
-            items = outputs_of_run(repo, run, progress)
-        except UsageError:
-            raise error from None
-        return _Source(repo, open_cache(repo), items, repo.relative(of_run or "."))
-    tracked = repo.at(commit).tracked() if commit else repo.work_tree.tracked()
-    return _Source(repo, open_cache(repo), tracked, repo.relative(path), commit)
+        found = at_start(repo, path, progress, in_git=True)
+        if found is None:
+            return _Source(repo, open_cache(repo), repo.work_tree.tracked(), repo.relative(path))
+        at, inner = found
+    place = repo.relative(inner or ".")
+    return _Source(repo, open_cache(repo), at.tracked, place, at.commit, of_run=not at.commit)
 
 
 def _far(url: str, path: str, revision: str | None, target: Path, environ: Mapping[str, str]) -> _Source:
@@ -391,7 +385,7 @@ def _whole(opened: _Source, jobs: int | None, progress: Progress) -> _Wanted:
 def _kept_by_git(opened: _Source) -> list[Entry]:
     """Returns the files that git keeps at the path or below it, but for pointers and git's own; their bytes go into the cache."""
     repo, above = opened.repo, len(opened.path) + 1 if opened.path else 0
-    if repo is None:
+    if repo is None or opened.of_run:
         return []
     if opened.commit:
         listed = _listed(repo.git, opened.commit, opened.path)

@@ -20,6 +20,7 @@ from dvlite.merge.markers import marker_line
 from dvlite.paths import ancestors
 from dvlite.repo import attributes, tracked_paths
 from dvlite.repo.repository import Repo, open_cache
+from dvlite.repo.stage_names import address
 from dvlite.show import printable, quote, short_oid, size_text, some, value_text, word
 from dvlite.workspace.changes import Counts, counts_text, files_text
 from dvlite.workspace.hashing import HashOnly
@@ -260,7 +261,7 @@ def _refuse_other_inputs(
     stages = [(file.path, stage) for file in files for stage in _changed_stages(work.repo, file)]
     _refuse_other_params(work.repo, stages, all_staged, found)
     entries = [
-        (tracked_paths.address(name, stage.name), replace(dep, path=_placed(name, dep.path)))
+        (address(name, stage.name), replace(dep, path=_placed(name, dep.path)))
         for name, stage in stages
         for dep in stage.deps
     ]
@@ -337,9 +338,7 @@ def _refuse_other_params(
             path = _placed(name, file)
             now = parameters.find(committed[path], inner) if path in committed else value
             if now != value:
-                found.blocked.append(
-                    _other_param(repo, tracked_paths.address(name, stage.name), path, inner, value, now)
-                )
+                found.blocked.append(_other_param(repo, address(name, stage.name), path, inner, value, now))
                 break  # one for each stage
 
 

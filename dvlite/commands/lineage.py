@@ -166,7 +166,7 @@ def lineage_find(
         query, index = parse_query(asked, context.index), context.index
         filters = query.filters
         if filters.stage is not None and index.count_runs():
-            filters = replace(filters, stage=find_stage(index, filters.stage))
+            filters = replace(filters, stage=find_stage(index, filters.stage, context.relative))
         rows = index.find(replace(filters, limit=None if limit is None or query.paths else limit + 1))
         measured = {row.oid: row.oid for row in rows}  # a run -> the one that has the values asked for
         if query.paths and any(condition.space == METRIC for condition in filters.conditions):

@@ -21,6 +21,7 @@ from dvlite.oid import MANIFEST, Digest, format_oid
 from dvlite.progress import Progress
 from dvlite.repo.repository import Repo, open_cache
 from dvlite.repo.tracked_paths import Tracked
+from dvlite.runs.outputs import at_start
 from dvlite.show import quote, word
 from dvlite.store import snapshots
 from dvlite.store.cache import Cache
@@ -90,9 +91,10 @@ def ls(
     `long` adds symlink targets and what is cached. Raises UsageError for a path that is not tracked, ObjectMissing for a listing that
     is neither in the cache nor on the default remote.
     """
-    revision, argument = _split(repo, target or "")
+    found = at_start(repo, target, progress) if target else None
+    at, argument = found or (None, target or "")
     path = repo.relative(argument or ".")
-    tracked = usable(repo, [argument or "."], progress.warn) if revision is None else repo.at(revision).tracked()
+    tracked = usable(repo, [argument or "."], progress.warn) if at is None else at.tracked
     cache = open_cache(repo)
     try:
         chosen = select(repo, tracked, [argument or "."], inside=True, listing=listing_of(repo, cache, progress))
@@ -118,6 +120,7 @@ def ls(
                 hint=f"see what is there: dvlite ls -R {word(repo.display(item.path))}",
             )
         entries.extend(rows)
+    revision = None if at is None or target is None else target[: len(target) - len(argument) - 1]
     return LsResult(revision=revision, target=path, long=long, entries=tuple(entries))
 
 
@@ -166,16 +169,6 @@ def _of_version(version: Version) -> LsEntry:
         executable=version.executable,
         oid=format_oid(version.kind, version.digest),
     )
-
-
-def _split(repo: Repo, target: str) -> tuple[str | None, str]:
-    """Returns the revision and the path, as they were typed; a colon in the name of something that is there is no separator."""
-    revision, colon, path = target.partition(":")
-    there = any(os.path.lexists(repo.cwd / name) for name in (target, target + SUFFIX)) if target else True
-    if not colon or there:
-        return None, target
-    repo.git.resolve(revision)
-    return revision, path
 
 
 class _Lister:

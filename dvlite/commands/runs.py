@@ -13,6 +13,7 @@ from dvlite.formats import record
 from dvlite.formats.record import Note, Run, Status
 from dvlite.oid import MANIFEST, Oid
 from dvlite.pipeline import stages
+from dvlite.repo.stage_names import address
 from dvlite.runs import columns
 from dvlite.runs import filters as search
 from dvlite.runs.columns import RunColumn, RunSummary, Space
@@ -21,7 +22,7 @@ from dvlite.runs.filters import Filters, SortOrder, parse_condition
 from dvlite.runs.history import History, in_git, locked_now
 from dvlite.runs.index import RunIndex, open_index
 from dvlite.runs.logs import load_text
-from dvlite.runs.names import address_of, find_run, find_stage, name_of, parse_time_ms, suggestion
+from dvlite.runs.names import find_run, find_stage, name_of, parse_time_ms, suggestion
 from dvlite.runs.queries import RunQueries
 from dvlite.runs.records import Records, open_records
 from dvlite.runs.schema import ENV, METRIC, PARAM, RunRow
@@ -148,7 +149,7 @@ def runs_list(repo: Repo, options: RunsOptions, *, now_ns: int, progress: Progre
         if count:
             _require_keys(index, filters)
         if count and options.stage is not None:
-            filters = replace(filters, stage=find_stage(index, options.stage))
+            filters = replace(filters, stage=find_stage(index, options.stage, repo.relative))
         rows = index.find(filters) if options.sort is None else index.find_sorted(filters, _order(options.sort, index))
         runs = _summaries(rows[: options.limit], index, repo)
         requested = bool(options.columns)
@@ -174,7 +175,7 @@ def runs_show(
     if log and diff:
         raise UsageError("--log and --diff cannot be given together", hint="give one of them")
     with _open(repo, progress) as (_, index):
-        oid = find_run(index, text)
+        oid = find_run(index, text, repo.relative)
         run = _record(index, oid)
         commits = index.commits([oid]).get(oid) or filter(None, [History(repo).commit_of_run(oid)])
         name = name_of(run.stage, oid)
@@ -194,7 +195,7 @@ def runs_show(
 def runs_diff(repo: Repo, old: str, new: str, *, progress: Progress) -> RunsDiffResult:
     """Compares two runs: parameters, metrics, data, code, command, environment, outputs."""
     with _open(repo, progress) as (_, index):
-        oids = find_run(index, old), find_run(index, new)
+        oids = find_run(index, old, repo.relative), find_run(index, new, repo.relative)
         before, after = _whole(index, oids[0]), _whole(index, oids[1])
         if "asserted" in (before.status, after.status):  # nothing is known of where it ran
             before, after = replace(before, environment={}), replace(after, environment={})
@@ -222,7 +223,7 @@ def runs_note(repo: Repo, text: str, words: str, *, now_ns: int, progress: Progr
     if not words.strip():
         raise UsageError("the note is empty", hint="dvlite runs note RUN 'cleaned labels'")
     with _open(repo, progress) as (records, index):
-        oid = find_run(index, text)
+        oid = find_run(index, text, repo.relative)
         note = _note(repo, oid, "note", words, now_ns)
         records.put(note)
         row = _row(index, oid)
@@ -317,7 +318,7 @@ def _summaries(rows: Sequence[RunRow], index: RunIndex, repo: Repo) -> list[RunS
             edited=row.dirty,
             user=row.user,
             host=row.host,
-            name=name_of(address_of(row.file, row.stage) if row.stage in several else row.stage, row.oid),
+            name=name_of(address(row.file, row.stage) if row.stage in several else row.stage, row.oid),
             commit=next(iter(noted.get(row.oid, ())), None) or history.commit_of_run(row.oid),
             tags=tuple(index.tags(row.oid)),
             params=values[PARAM][row.oid],
@@ -417,7 +418,7 @@ def _tagged(
     repo: Repo, text: str, tags: Sequence[str], action: Literal["tag", "untag"], now_ns: int, progress: Progress
 ) -> RunsTagResult:
     with _open(repo, progress) as (records, index):
-        oid = find_run(index, text)
+        oid = find_run(index, text, repo.relative)
         row = _row(index, oid)
         name, had = name_of(row.stage, oid), index.tags(oid)
         changed = [tag for tag in dict.fromkeys(tags) if (tag in had) == (action == "untag")]

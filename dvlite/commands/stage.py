@@ -23,9 +23,9 @@ from dvlite.pipeline.stages import Stage
 from dvlite.progress import Progress
 from dvlite.repo import config_files
 from dvlite.repo.repository import Repo
+from dvlite.repo.stage_names import stages_named
 from dvlite.show import Show, closest, count, quote, word
 from dvlite.workspace.add_checks import refuse_ignored
-from dvlite.workspace.path_args import stages_named
 from dvlite.workspace.sparse import is_glob
 
 Action = Literal["remove", "rename", "freeze", "thaw"]
@@ -221,7 +221,7 @@ def _named(repo: Repo, names: Sequence[str]) -> list[Stage]:
     known = {one.address: one for one in loaded.stages}
     chosen: dict[str, Stage] = {}
     for name in names:
-        found = stages_named(repo, name, list(known))
+        found = stages_named(name, list(known), repo.relative)
         if not found and loaded.broken:
             raise loaded.broken[0]
         if not found:

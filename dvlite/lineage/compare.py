@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any, ClassVar, TypeVar
 
 from dvlite.lineage.report import LineageGraph, LineageLink, LineageRun, key_of
-from dvlite.runs.names import address_of
+from dvlite.repo.stage_names import address
 from dvlite.workspace.changes import Counts, FileChange
 
 T = TypeVar("T")
@@ -91,7 +91,7 @@ def compare_graphs(
 
 def _by_stage(graph: LineageGraph) -> dict[str, LineageRun]:
     """Returns the runs upstream by the address of their stage; of several, the nearest."""
-    return {address_of(run.file, run.stage): run for run in reversed(graph.runs)}
+    return {address(run.file, run.stage): run for run in reversed(graph.runs)}
 
 
 def _that_ran(runs: Mapping[str, LineageRun]) -> dict[str, LineageRun]:
@@ -105,7 +105,7 @@ def _in_both(old: Mapping[str, T], new: Mapping[str, T]) -> tuple[dict[str, T], 
 
 
 def _metrics(runs: Mapping[str, LineageRun], measured: Measures) -> dict[str, Mapping[str, Any]]:
-    later = {address_of(run.file, run.stage): run.metrics for run in measured}
+    later = {address(run.file, run.stage): run.metrics for run in measured}
     return {stage: run.metrics for stage, run in runs.items()} | later
 
 

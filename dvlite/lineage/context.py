@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import posixpath
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -56,6 +57,12 @@ class LineageContext:
     @property
     def git(self) -> Git | None:
         return None if self.repo is None else self.repo.git
+
+    def relative(self, path: str) -> str:
+        """Returns a path given by the user, relative to the root of the clone; without one, it is that already."""
+        if self.repo is not None:
+            return self.repo.relative(path)
+        return "" if path == "." else posixpath.normpath(path)
 
     @property
     def catalog(self) -> Catalog | None:

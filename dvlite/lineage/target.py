@@ -5,6 +5,7 @@ What is on disk comes first and is hashed as `add` would; then ids, runs, revisi
 
 from __future__ import annotations
 
+import contextlib
 import os
 import posixpath
 import re
@@ -23,7 +24,8 @@ from dvlite.repo import ignore
 from dvlite.repo.repository import Repo
 from dvlite.repo.tracked_paths import Tracked
 from dvlite.runs.filters import Filters
-from dvlite.runs.names import find_run
+from dvlite.runs.names import find_run, is_run
+from dvlite.runs.outputs import at_start
 from dvlite.runs.queries import Artefact
 from dvlite.show import quote, some, word
 from dvlite.workspace.hashing import Snapshot, identify
@@ -69,8 +71,8 @@ def find_target(text: str, provenance: Provenance) -> Target:
     target = _by_id(text, provenance) or _by_run(text, context)
     if target is None and context.repo is not None:
         target = _at_revision(text, context.repo, provenance) or _tracked(text, context.repo, provenance)
-    if target is None and (context.index.tagged(text) or context.index.named(text)):
-        target = Target(text, find_run(context.index, text))
+    if target is None and is_run(context.index, text):
+        target = Target(text, find_run(context.index, text, context.relative))
     if target is None:
         hint = (
             "a path, REV:PATH, blake3:<64 hex>, 8 or more digits of one, sha256:<8 to 64 hex>, or a run (dvlite runs)"
@@ -182,8 +184,11 @@ def _starting(digits: str, provenance: Provenance) -> list[Oid]:
 
 
 def _by_run(text: str, context: LineageContext) -> Target | None:
-    if text == "last" or text.startswith("last:") or (_RUN.fullmatch(text) and context.index.named(text)):
-        return Target(text, find_run(context.index, text))
+    if text == "last" or (_RUN.fullmatch(text) and is_run(context.index, text)):
+        return Target(text, find_run(context.index, text, context.relative))
+    if text.startswith("last:"):  # or an output of it
+        with contextlib.suppress(UsageError):
+            return Target(text, find_run(context.index, text, context.relative))
     return None
 
 
@@ -194,7 +199,10 @@ def _at_revision(text: str, repo: Repo, provenance: Provenance) -> Target | None
     revision, colon, name = text.partition(":")
     if not colon or not revision or "//" in name[:2]:
         return None
-    at = repo.at(revision)
+    try:
+        at = repo.at(revision)
+    except UsageError:
+        return _at_run(text, repo, provenance)
     path = repo.relative(name or ".")
     target = _tracked_at(text, path, at.tracked(), provenance)
     if target is not None:
@@ -209,6 +217,15 @@ def _at_revision(text: str, repo: Repo, provenance: Provenance) -> Target | None
             f"{quote(path)} is not tracked at {quote(revision)}", hint=f"list paths: dvlite ls {word(revision)}:"
         )
     return Target(text, format_oid(FILE, digest_bytes(content)), path, len(content), 1)
+
+
+def _at_run(text: str, repo: Repo, provenance: Provenance) -> Target | None:
+    """Returns the run that `TAG:STAGE` means, else what `RUN:PATH` does. Raises UsageError if the first part names nothing."""
+    context = provenance.context
+    with contextlib.suppress(UsageError):
+        return Target(text, find_run(context.index, text, context.relative))
+    found = at_start(repo, text, context.progress, in_git=True)
+    return None if found is None else _tracked_at(text, repo.relative(found[1] or "."), found[0].tracked, provenance)
 
 
 def _tracked(text: str, repo: Repo, provenance: Provenance) -> Target | None:

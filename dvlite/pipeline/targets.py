@@ -16,10 +16,10 @@ from dvlite.pipeline.graph import StageGraph
 from dvlite.pipeline.stages import Stage, left_out
 from dvlite.repo.repository import Repo
 from dvlite.repo.revisions import Revision
+from dvlite.repo.stage_names import stages_named
 from dvlite.repo.tracked_paths import Tracked, Unusable
 from dvlite.show import closest, quote, some, word
 from dvlite.workspace import sparse
-from dvlite.workspace.path_args import stages_named
 
 DEFAULT_PARAMS = "params.yaml"
 _MOST_NAMED = 500  # what fits into a command line
@@ -50,7 +50,7 @@ def choose(
 
 def _meant(repo: Repo, graph: StageGraph, word: str) -> list[str]:
     by_address = [stage.address for stage in graph.stages]
-    if named := stages_named(repo, word, by_address):
+    if named := stages_named(word, by_address, repo.relative):
         return named
     path = repo.relative(word)
     stages = [stage.address for stage in graph.stages if path in (stage.file, stage.lockfile)]
@@ -103,25 +103,30 @@ def _unknown(word: str, known: Iterable[str]) -> UsageError:
     return UsageError(f"{quote(word)} is neither a stage nor an output of one", hint=hint)
 
 
-def params_file(repo: Repo, stages: Sequence[Stage], word: str) -> tuple[str, str]:
-    """Returns the file (relative to the repository) and the dotted key that `FILE:KEY`, or a key that stages declare, means."""
-    file, colon, key = word.rpartition(":")
+def params_file(repo: Repo, stages: Sequence[Stage], text: str) -> tuple[str, str]:
+    """Returns the file (relative to the repository) and the dotted key that `FILE:KEY`, or a key that stages declare, means.
+
+    Of several files with a key, the one in the current folder is meant, unless that is the root. Raises UsageError if none is.
+    """
+    file, colon, key = text.rpartition(":")
     if colon:
         return repo.relative(file), key
     files = [
         place.path
         for stage in stages
         for place in stage.params
-        if any(_related(word, declared) for declared in place.spec.keys)
+        if any(_related(text, declared) for declared in place.spec.keys)
     ]
     files = files or [place.path for stage in stages for place in stage.params if not place.spec.keys]
     unique = list(dict.fromkeys(files))
-    if len(unique) > 1:
+    nearest = [name for name in unique if posixpath.dirname(name) == (repo.relative(".") or None)]
+    if len(unique) > 1 and len(nearest) != 1:
+        names = [word(f"{repo.display(name)}:{text}=VALUE") for name in unique]
         raise UsageError(
-            f"{quote(word)} is a parameter in several files",
-            hint=f"one of: {', '.join(f'-S {repo.display(name)}:{word}=...' for name in unique)}",
+            f"{quote(text)} is a parameter in several files",
+            hint=f"one of: {', '.join(f'-S {name}' for name in names)}",
         )
-    return (unique[0] if unique else repo.relative(DEFAULT_PARAMS)), word
+    return (*nearest, *unique, repo.relative(DEFAULT_PARAMS))[0], text
 
 
 def _related(word: str, declared: str) -> bool:

@@ -26,6 +26,7 @@ from dvlite.git.conversions import active_filters
 from dvlite.git.output import REGULAR, TooLarge, is_lockfile, is_pipeline_file, is_pointer
 from dvlite.git.program import Git
 from dvlite.repo import ignore, tracked_paths
+from dvlite.repo.stage_names import address
 from dvlite.repo.tracked_paths import Tracked, Unusable
 
 LINK, SUBMODULE = "120000", "160000"  # modes
@@ -334,7 +335,7 @@ class Revision:
                 for stage in () if lock is None else lock.stages:
                     deps = ((posixpath.normpath(posixpath.join(folder, dep.path)), dep.oid) for dep in stage.deps)
                     if any(_is_other(dep, oid, versions) for dep, oid in deps):
-                        stages.append(tracked_paths.address(name, stage.name))
+                        stages.append(address(name, stage.name))
         return tuple(stages)
 
     def tracked(self, broken: list[DvliteError] | None = None) -> list[Tracked]:

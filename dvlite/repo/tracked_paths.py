@@ -17,6 +17,7 @@ from dvlite.formats import lockfile, pointer
 from dvlite.formats.lockfile import LockedStage
 from dvlite.formats.pointer import SUFFIX, Pointer
 from dvlite.paths import MAX_DEPTH, MAX_NAME_BYTES, MAX_PATH_BYTES, is_reserved
+from dvlite.repo.stage_names import address
 from dvlite.show import quote, word
 
 _OWN_NAMES = ("dvlite.yaml", "dvlite.lock")
@@ -49,12 +50,6 @@ class Unusable(FormatError):
             error.message, hint=error.hint, file=file, line=known.line, reason=known.reason, kind=known.kind
         )
         self.path = path
-
-
-def address(lockfile_name: str, stage: str) -> str:
-    """Returns how a stage is called across the repository: `train`, or `sub/dir:train` for that of another folder."""
-    folder = posixpath.dirname(lockfile_name)
-    return f"{folder}:{stage}" if folder else stage
 
 
 def why_untrackable(path: str) -> str | None:

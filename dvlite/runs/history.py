@@ -15,8 +15,8 @@ from dvlite.git.output import is_lockfile
 from dvlite.git.program import ALL_REFS, Git
 from dvlite.oid import Oid
 from dvlite.repo.repository import Repo
+from dvlite.repo.stage_names import address
 from dvlite.repo.tracked_paths import Tracked
-from dvlite.runs.names import address_of
 from dvlite.runs.queries import RunQueries
 
 _PATHS_AT_ONCE = 500  # in one command line
@@ -117,7 +117,7 @@ def named_on_disk(repo: Repo) -> Iterator[tuple[Oid, Tracked]]:
                 for out in stage.outs:
                     if not out.cache:
                         path = posixpath.normpath(posixpath.join(folder, out.path))
-                        yield out.oid, Tracked(path, out.pointer(), name, address_of(name, stage.name))
+                        yield out.oid, Tracked(path, out.pointer(), name, address(name, stage.name))
 
 
 def describe_commits(

@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 import datetime as dt
-import posixpath
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 from dvlite.errors import DvliteError, UsageError
 from dvlite.oid import Oid
+from dvlite.repo.stage_names import Relative, address, stages_named
 from dvlite.runs.filters import Filters
 from dvlite.runs.index import RunIndex
-from dvlite.show import closest, quote, some
+from dvlite.show import closest, quote, some, word
 
-_FILE = "dvlite.yaml"
 _HEX = 6  # digits of a run's name
 _MOST_LISTED = 5
 _AGO = re.compile(r"([0-9]{1,6})\s*(m|min|h|d|w)")
@@ -26,28 +25,15 @@ def name_of(stage: str, run: str) -> str:
     return f"{stage}-{run.rpartition(':')[2][:_HEX]}"
 
 
-def address_of(file: str, stage: str) -> str:
-    """Returns the address of a stage: `train`, or `ml:train` for one of a pipeline file in a folder."""
-    folder = posixpath.dirname(file)
-    return f"{folder}:{stage}" if folder else stage
-
-
-def find_stage(index: RunIndex, word: str) -> str:
-    """Returns a stage as filters take it: with a bare name, the one at the root, or the only one of that name.
-
-    Raises UsageError if it has no run, or if stages of that name in several pipeline files have.
-    """
-    folder, colon, name = word.rpartition(":")
-    files = index.files_of(name)
-    if colon and f"{folder}/{_FILE}".removeprefix("/") in files:
-        return word
-    if colon or not files:
-        stages = [address_of(file, name) for file in files] or index.stages()
-        raise UsageError(f"there is no run of {quote(word)}", hint=suggestion(word, stages, "stages that ran"))
-    if len(files) > 1 and _FILE not in files:
-        addresses = ", ".join(address_of(file, name) for file in files)
-        raise UsageError(f"{quote(word)} is a stage of several pipeline files", hint=f"one of: {addresses}")
-    return word if len(files) == 1 else f":{word}"
+def find_stage(index: RunIndex, word: str, relative: Relative) -> str:
+    """Returns a stage, called as `repro` takes it, as filters take it. Raises UsageError for one without a run."""
+    files = index.files_of(word.rpartition(":")[2])
+    known = [address(file, word.rpartition(":")[2]) for file in files]
+    found = stages_named(word, known, relative)
+    if not found:
+        hint = suggestion(word, known or index.stages(), "stages that ran")
+        raise UsageError(f"there is no run of {quote(word)}", hint=hint)
+    return found[0] if ":" in found[0] else f":{found[0]}"
 
 
 def suggestion(word: str, known: Iterable[str], what: str) -> str:
@@ -59,28 +45,49 @@ def suggestion(word: str, known: Iterable[str], what: str) -> str:
     return f"{what}: {some(names, _MOST_LISTED)}" if names else f"there are no {what} yet"
 
 
-def find_run(index: RunIndex, text: str) -> Oid:
-    """Returns a run by name, digits, id, tag, `last` or `last:STAGE`. Raises UsageError for none, or for several."""
-    last, colon, stage = text.partition(":")
-    if last == "last" and (not colon or stage):
-        rows = index.find(Filters(stage=find_stage(index, stage) if stage else None, limit=1))
+def is_run(index: RunIndex, text: str) -> bool:
+    """Returns whether a word is about runs: `find_run` returns one, or raises because there are several or none of that stage."""
+    first, colon, stage = text.partition(":")
+    if first == "last":
+        return not colon or bool(stage)
+    return bool(index.named(text) or index.tagged(text) or (stage and index.tagged(first)))
+
+
+def find_run(index: RunIndex, text: str, relative: Relative) -> Oid:
+    """Returns a run by name, digits, id, tag or `last`; `TAG:STAGE` and `last:STAGE` are those of one stage.
+
+    Raises UsageError for none, or for several.
+    """
+    first, colon, stage = text.partition(":")
+    if first == "last" and (not colon or stage):
+        rows = index.find(Filters(stage=find_stage(index, stage, relative) if stage else None, limit=1))
         if not rows:
             raise UsageError("there is no run yet", hint="dvlite repro")
         return rows[0].oid
     named = index.named(text)
     oids = named or index.tagged(text)
+    if not oids and stage and index.tagged(first):
+        filters = Filters(tags=(first,), stage=find_stage(index, stage, relative))
+        oids = [row.oid for row in index.find(filters)]
     if not oids:
         raise UsageError(
             f"{quote(text)} is not a known run",
             hint="a run is written train-7f3a9c, 7f3a9c, last or by its tag; to list runs: dvlite runs; to fetch those of others: dvlite pull",
         )
     if len(oids) > 1:
-        names = some([_distinct(index, oid) for oid in oids], _MOST_LISTED)
-        raise UsageError(
-            f"{quote(text)} may be any of {len(oids)} runs",
-            hint=f"{'give more digits' if named else 'one of'}: {names}",
-        )
+        raise UsageError(f"{quote(text)} may be any of {len(oids)} runs", hint=_choice(index, text, oids, named))
     return oids[0]
+
+
+def _choice(index: RunIndex, text: str, oids: Sequence[Oid], named: Sequence[Oid]) -> str:
+    """Returns the words that name one of several runs."""
+    if not named:
+        rows = [row for oid in oids if (row := index.row(oid)) is not None]
+        stages = sorted({address(row.file, row.stage) for row in rows})
+        if len(stages) == len(oids):
+            return f"one of: {some([word(f'{text}:{stage}') for stage in stages], _MOST_LISTED)}"
+    names = some([_distinct(index, oid) for oid in oids], _MOST_LISTED)
+    return f"{'give more digits' if named else 'one of'}: {names}"
 
 
 def parse_time_ms(text: str, now_ms: int, *, end: bool = False) -> int:

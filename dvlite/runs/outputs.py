@@ -1,29 +1,68 @@
-"""The outputs of recorded runs as tracked paths: of one run that a user names, or of all runs that have a tag. Looks at no data."""
+"""What is tracked at a revision that a user names, where a recorded run is one: its outputs; and the outputs of all runs with a tag. Looks at no data."""
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Iterator
+from dataclasses import dataclass
 
+from dvlite import files
 from dvlite.errors import UsageError
+from dvlite.formats.pointer import SUFFIX
 from dvlite.formats.record import Run
 from dvlite.progress import Progress
 from dvlite.repo.repository import Repo
+from dvlite.repo.stage_names import address
 from dvlite.repo.tracked_paths import Tracked
 from dvlite.runs.index import RunIndex, open_index
-from dvlite.runs.names import address_of, find_run
+from dvlite.runs.names import find_run, is_run
 from dvlite.runs.records import open_records
 from dvlite.show import quote
 
 
-def outputs_of_run(repo: Repo, text: str, progress: Progress) -> list[Tracked]:
-    """Returns the outputs of a run, named as `runs show` takes it. Raises UsageError for none, for several, and for one without outputs."""
-    with open_index(open_records(repo, progress)) as index:
-        run = index.run(find_run(index, text))
-    if run is None or not run.outputs:
+@dataclass(frozen=True, slots=True)
+class At:
+    """What a word names: a commit and what is tracked there, or ('') a run and its outputs."""
+
+    commit: str
+    tracked: list[Tracked]
+
+
+def at_word(repo: Repo, text: str, progress: Progress, *, in_git: bool = False) -> At:
+    """Returns what a revision or a run names; git's names come first. `in_git`: with outputs of the run that git keeps.
+
+    Raises UsageError for neither, for one of several runs, and for one without outputs.
+    """
+    try:
+        at = repo.at(text)
+    except UsageError:
+        with open_index(open_records(repo, progress)) as index:
+            if not is_run(index, text):
+                raise
+            run = index.run(find_run(index, text, repo.relative))
+    else:
+        return At(at.commit or "", at.tracked())
+    outputs = [] if run is None else list(_tracked(run, in_git=in_git))
+    if not outputs:
         raise UsageError(
             f"the run {quote(text)} has no outputs", hint="dvlite runs --status ok   lists those that have"
         )
-    return list(_tracked(run))
+    return At("", outputs)
+
+
+def at_start(repo: Repo, text: str, progress: Progress, *, in_git: bool = False) -> tuple[At, str] | None:
+    """Splits `REV:PATH` or `RUN:PATH`, where `best:train` is a run too, and returns what the first part names, and the path.
+
+    None for a plain path: without a colon, or the name of something that is on disk or has a pointer.
+    """
+    first, colon, path = text.partition(":")
+    if not colon or any(files.is_there(repo.cwd / name) for name in (text, text + SUFFIX)):
+        return None
+    run, _, rest = text.rpartition(":")
+    if run != first:
+        with contextlib.suppress(UsageError):
+            return at_word(repo, run, progress, in_git=in_git), rest
+    return at_word(repo, first, progress, in_git=in_git), path
 
 
 def outputs_of_tagged_runs(repo: Repo, progress: Progress) -> list[Tracked]:
@@ -38,7 +77,7 @@ def _tags(index: RunIndex) -> list[tuple[str]]:
     return index.select("SELECT DISTINCT value FROM note WHERE op = 'tag'")
 
 
-def _tracked(run: Run) -> Iterator[Tracked]:
+def _tracked(run: Run, *, in_git: bool = False) -> Iterator[Tracked]:
     for output, locked in zip(run.outputs, run.locked()[1], strict=True):
-        if output.cached:
-            yield Tracked(output.path, locked.pointer(), stage=address_of(run.file, run.stage))
+        if output.cached or in_git:
+            yield Tracked(output.path, locked.pointer(), stage=address(run.file, run.stage))

@@ -21,7 +21,8 @@ from dvlite.pipeline.revision_content import Digests, GitContent, RevisionConten
 from dvlite.pipeline.stages import Stage
 from dvlite.repo.repository import Repo
 from dvlite.repo.revisions import Revision
-from dvlite.repo.tracked_paths import Tracked, address
+from dvlite.repo.stage_names import address
+from dvlite.repo.tracked_paths import Tracked
 from dvlite.show import printable, some, word
 from dvlite.verify.findings import Finding, StageCheck, Unchecked
 from dvlite.verify.fix_commands import Restoring

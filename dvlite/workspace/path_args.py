@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
-import posixpath
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Sequence
 
 from dvlite.errors import DvliteError, ObjectCorrupt, ObjectMissing, UsageError
 from dvlite.formats.pointer import SUFFIX
@@ -13,7 +12,8 @@ from dvlite.git.output import is_lockfile, is_pipeline_file
 from dvlite.git.program import outside_sparse
 from dvlite.paths import is_inside
 from dvlite.repo.repository import Repo
-from dvlite.repo.tracked_paths import Tracked, Unusable, address
+from dvlite.repo.stage_names import address, stages_named
+from dvlite.repo.tracked_paths import Tracked, Unusable
 from dvlite.show import closest, quote, word
 from dvlite.store.cache import Cache
 from dvlite.workspace import sparse
@@ -68,41 +68,6 @@ def cached_listing(cache: Cache) -> Listing:
             return None
 
     return listing
-
-
-def stages_named(repo: Repo, text: str, known: Collection[str]) -> list[str]:
-    """Returns the addresses of the stages that `NAME`, `FOLDER:NAME` or `FOLDER/dvlite.yaml:NAME`, or a glob of names, means.
-
-    Without a folder, those of the current folder come first, then those at the root, then a name that stands in one other folder. Raises
-    UsageError if it stands in several.
-    """
-    above, colon, name = text.rpartition(":")
-    if colon and text in known:
-        return [text]
-    above = posixpath.dirname(above) if is_pipeline_file(above) else above
-    folders = [repo.relative(above or ".")] if colon else [repo.relative("."), ""]
-    matches = (
-        sparse.selector([name]) if sparse.is_glob(name) and name not in {_stage(each)[1] for each in known} else None
-    )
-    alike = [
-        each
-        for each in known
-        if _stage(each)[1] == name or (matches is not None and matches(os.fsencode(_stage(each)[1])))
-    ]
-    for folder in folders:
-        if in_folder := [each for each in alike if _stage(each)[0] == folder]:
-            return in_folder
-    if len(alike) > 1 and matches is None and not colon:
-        raise UsageError(
-            f"{quote(text)} is a stage of several pipeline files", hint=f"one of: {', '.join(map(word, alike))}"
-        )
-    return [] if colon else alike
-
-
-def _stage(called: str) -> tuple[str, str]:
-    """Returns the folder of the pipeline file and the name, of the address of a stage."""
-    folder, _, name = called.rpartition(":")
-    return folder, name
 
 
 def usable(repo: Repo, arguments: Sequence[str], warn: Callable[[str], None], *, whole: bool = False) -> list[Tracked]:
@@ -222,7 +187,7 @@ def _unlocked(repo: Repo, path: str, argument: str) -> list[str]:
         with contextlib.suppress(DvliteError):
             stages = pipeline.parse(repo.work_tree.read(name) or b"", name).stages
             found |= {address(name, stage.name): name for stage in stages}
-    return [each for each, name in found.items() if path == name] or stages_named(repo, argument, found)
+    return [each for each, name in found.items() if path == name] or stages_named(argument, found, repo.relative)
 
 
 def _matches(repo: Repo, tracked: Sequence[Tracked], argument: str, listing: Listing) -> list[tuple[int, str | None]]:
@@ -243,7 +208,7 @@ def _matches(repo: Repo, tracked: Sequence[Tracked], argument: str, listing: Lis
     is_glob = sparse.is_glob(path) and not os.path.lexists(repo.root / path)
     if is_glob and (matches := _reached(path, tracked, listing)):
         return matches
-    stages = stages_named(repo, argument, dict.fromkeys(item.stage for item in tracked if item.stage))
+    stages = stages_named(argument, dict.fromkeys(item.stage for item in tracked if item.stage), repo.relative)
     return [(position, None) for position, item in enumerate(tracked) if item.stage in stages]
 
 

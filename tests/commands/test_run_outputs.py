@@ -33,6 +33,19 @@ def test_outputs_of_a_run_are_copied_out(tried, tmp_path):
         tried.dvlite("get", *words, "-o", "-", code=2)
 
 
+def test_a_run_is_a_revision_to_cat_ls_diff_and_lineage(tried):
+    assert tried.dvlite("cat", "best:m/x").stdout == "lr: 2\n"
+    assert tried.dvlite("cat", "best:train:one").stdout == "lr: 2\n"
+    assert tried.dvlite("ls", "best:m").stdout == "m/x\n"
+    assert [row["path"] for row in tried.json("diff", "best")["paths"]] == ["m", "one"]
+    assert [row["path"] for row in tried.json("diff", "best", "last:train", "--", "m")["paths"]] == ["m"]
+    assert tried.json("diff", "HEAD", "last:train")["paths"] == []
+    assert "no data differs" in tried.dvlite("diff", "last").stdout.lower()
+    assert "is not a commit" in tried.dvlite("diff", "worst", code=2).stderr
+    assert tried.json("lineage", "best:train:one")["subject"]["path"] == "one"
+    assert tried.json("lineage", "diff", "best:train", "last")["params"]
+
+
 def test_push_takes_the_outputs_of_tagged_runs_along(tried, colleague):
     sent = [row["oid"] for row in tried.json("push")["paths"]]
     assert len(sent) == len(set(sent)) == 4, "of the commit and of the tagged run, not of the one between"

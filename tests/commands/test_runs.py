@@ -175,6 +175,9 @@ def test_an_ambiguous_stage_is_refused_or_means_the_one_at_the_root(runs):
         f"ml:{short(one)}",
     ]
     assert runs.project.json("runs", "show", f"ml:{short(one)}")["run"] == name(one)
+    (runs.project.root / "ml").mkdir()
+    shown = runs.project.json("runs", "show", "last:train", cwd="ml")
+    assert shown["run"] == name(one), "the one of the current folder, as for repro"
     root = runs.put(3)
     assert runs.listed("-s", "train") == [name(root)]
 

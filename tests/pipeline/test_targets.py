@@ -115,10 +115,11 @@ def test_parameter_is_in_the_file_that_stages_name(repo, graph, word, expected):
     assert params_file(repo, graph.stages, word) == expected
 
 
-def test_parameter_in_two_files_is_asked_about(repo, graph):
+def test_parameter_in_two_files_is_asked_about_unless_one_is_in_the_folder(repo, below, graph):
+    assert params_file(below, graph.stages, "seed") == ("sub/conf.toml", "seed")
     with pytest.raises(UsageError) as caught:
         params_file(repo, graph.stages, "seed")
-    assert caught.value.hint == "one of: -S sub/conf.toml:seed=..., -S params.yaml:seed=..."
+    assert caught.value.hint == "one of: -S sub/conf.toml:seed=VALUE, -S params.yaml:seed=VALUE"
 
 
 def test_unreadable_file_stops_only_who_needs_its_outputs(repo, graph, place):

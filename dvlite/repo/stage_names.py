@@ -1,0 +1,52 @@
+"""What stages are called across a repository, and which of them a word means in a folder. Knows no pipeline file and no run."""
+
+from __future__ import annotations
+
+import fnmatch
+import posixpath
+from collections.abc import Callable, Collection
+
+from dvlite.errors import UsageError
+from dvlite.git.output import is_pipeline_file
+from dvlite.show import quote, word
+
+_GLOB = frozenset("*?[")  # no name of a stage has them
+
+Relative = Callable[[str], str]  # from a path given by the user to one relative to the root; '.' is the current folder
+
+
+def address(file: str, stage: str) -> str:
+    """Returns the address of a stage: `train`, or `ml:train` for one of a pipeline file (or its lockfile) in a folder."""
+    folder = posixpath.dirname(file)
+    return f"{folder}:{stage}" if folder else stage
+
+
+def stages_named(text: str, known: Collection[str], relative: Relative) -> list[str]:
+    """Returns which of the `known` addresses `NAME`, `FOLDER:NAME` or `FOLDER/dvlite.yaml:NAME`, or a glob of names, means.
+
+    Without a folder, those of the current folder come first, then those at the root, then a name that stands in one other folder. Raises
+    UsageError if it stands in several.
+    """
+    above, colon, name = text.rpartition(":")
+    if colon and text in known:
+        return [text]
+    above = posixpath.dirname(above) if is_pipeline_file(above) else above
+    folders = [relative(above or ".")] if colon else [relative("."), ""]
+    alike = [each for each in known if _parts(each)[1] == name]
+    is_glob = not alike and not _GLOB.isdisjoint(name)
+    if is_glob:
+        alike = [each for each in known if fnmatch.fnmatchcase(_parts(each)[1], name)]
+    for folder in folders:
+        if in_folder := [each for each in alike if _parts(each)[0] == folder]:
+            return in_folder
+    if len(alike) > 1 and not is_glob and not colon:
+        raise UsageError(
+            f"{quote(text)} is a stage of several pipeline files", hint=f"one of: {', '.join(map(word, alike))}"
+        )
+    return [] if colon else alike
+
+
+def _parts(called: str) -> tuple[str, str]:
+    """Returns the folder of the pipeline file and the name, of an address."""
+    folder, _, name = called.rpartition(":")
+    return folder, name
