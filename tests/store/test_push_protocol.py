@@ -49,25 +49,22 @@ def test_a_second_clone_pushes_nothing_but_its_own_root(world, store):
     assert written(store) == ["roots"]
 
 
-def test_a_push_of_many_paths_costs_one_root_and_the_next_one_six_requests(world, store):
+def test_a_push_of_many_paths_costs_one_root_and_the_next_one_six_requests_and_what_differs(world, store):
     here = world.site("here")
-    versions = [here.add(f"data/{number}", b"%d" % number) for number in range(1000)]
+    versions = here.add_all({f"data/{number}": b"%d" % number for number in range(1000)})
     store.forget()
     here.push(*versions)
     assert written(store) == ["packs", "packs", "index", "roots"]
     store.forget()
     here.push(*versions)
     assert len(store.calls) == 6  # config, packs, index, condemned; own roots of the snapshot; condemned again
-
-
-def test_one_more_path_shares_all_but_a_node_or_two_of_the_snapshot(world, store):
-    here = world.site("here")
-    versions = [here.add(f"data/{number}", b"%d" % number) for number in range(1000)]
-    here.push(*versions)
-    before = sum(len(data) for name, data in store.store.objects.items() if name.startswith("packs/"))
+    before = size_of_packs(store)
     here.push(*versions, here.add("data/one", b"more"))
-    after = sum(len(data) for name, data in store.store.objects.items() if name.startswith("packs/"))
-    assert after - before < before / 3
+    assert size_of_packs(store) - before < before / 3, "all but a node or two of the snapshot are shared"
+
+
+def size_of_packs(store) -> int:
+    return sum(len(data) for name, data in store.store.objects.items() if name.startswith("packs/"))
 
 
 def test_an_old_root_is_renewed(world, store):
