@@ -54,9 +54,9 @@ def is_output(repo: Repo, path: str, output: Tracked) -> UsageError:
         message = f"{shown} is inside {which}, {what}"
     else:
         message = f"{shown} holds {which}, {what}"
-    stage = word(output.stage)
+    called = word(output.stage)
     return UsageError(
-        message, hint=f"its stage makes it: dvlite repro {stage}\nto accept what is on disk: dvlite commit {stage}"
+        message, hint=f"its stage makes it: dvlite repro {called}\nto accept what is on disk: dvlite commit {called}"
     )
 
 
