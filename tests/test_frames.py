@@ -21,7 +21,7 @@ PROJECT = Path(__file__).parent.parent
 BOUNDS = {
     "add": (190, 33, 12, 9),
     "status": (118, 29, 12, 0),
-    "push": (394, 56, 20, 0),
+    "push": (395, 56, 20, 0),
     "repro": (497, 65, 20, 0),
     "checkout": (208, 35, 17, 13),
     "pull": (423, 58, 18, 3),

@@ -34,7 +34,7 @@ from dvlite.store.check import lost_paths
 from dvlite.store.check_remote import RemoteHolder, RemoteState
 from dvlite.store.check_round import Reading
 from dvlite.store.object_store import ObjectAbsent
-from dvlite.store.push_protocol import newest_claim
+from dvlite.store.push_protocol import claim_again
 from dvlite.store.remote import Remote
 
 _TRIES = 3  # a gc may move things between two looks
@@ -154,8 +154,7 @@ def _unread_tombstones(result: RemoteLook) -> None:
 
 def _own_root(repo: Repo, check: RemoteState, progress: Progress) -> None:
     with contextlib.suppress(DvliteError):  # what is needed here cannot be read: `dvlite fsck` says it
-        if newest_claim(check.catalog.remote) is not None:
-            check_remote.find_own_root(check, named_versions(repo, progress))
+        check_remote.find_own_roots(check, lambda: named_versions(repo, progress))
 
 
 def _name(repo: Repo, result: RemoteLook, progress: Progress) -> None:
@@ -269,7 +268,7 @@ def mend(
             if repo.config.project is not None:
                 sync.receive(remote, open_records(repo, progress), repo.config.project)
         _mend_runs(repo, remote, first, progress)
-        repair.claim_again(first.check)
+        claim_again(first.check.catalog, first.check.missing_roots)
         again = look_again(repo, remote, cache, first.check.found.bad_packs, progress)
         _send(repo, cache, again, others, progress)
         repair.correct_indexes(again.check)

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from functools import partial
 
 from dvlite.errors import FormatError, ObjectCorrupt, RemoteError
-from dvlite.oid import RUN, Oid, digest_run, format_oid
+from dvlite.oid import RUN, Digest, Oid, digest_run, format_oid
 from dvlite.runs.index import open_index
 from dvlite.runs.records import Records, hex_of, nonces
 from dvlite.store import batch
@@ -88,15 +88,27 @@ def send(remote: Remote, records: Records, project: str, remote_runs: RemoteRuns
 def vanished(remote: Remote, records: Records, project: str, listing: Collection[str]) -> set[Oid]:
     """Returns the records in batches that stood on a remote when it was listed last, and that no batch of a fresh listing has."""
     gone = records.listed_by(_place(remote, project)).difference(listing) & records.batches()
-    lost = {digest_run(line.data) for name in gone for line in records.lines(name)}
+    lost: set[Digest] = set()
+    for name in gone:
+        with contextlib.suppress(ObjectCorrupt, FormatError):  # of a later dvlite, or damaged here
+            lost.update(digest_run(line.data) for line in records.lines(name))
     for name in listing if lost else ():
-        data = records.read_batch(name)
-        if data is None:
-            with contextlib.suppress(ObjectAbsent):
-                data = remote.get(f"{batch.FOLDER}{project}/{name}", end=batch.MAX_BYTES + 1)
+        try:
+            data = records.read_batch(name) or remote.get(f"{batch.FOLDER}{project}/{name}", end=batch.MAX_BYTES + 1)
+        except ObjectAbsent:  # merged meanwhile: where its records are now, the next check sees
+            return set()
         with contextlib.suppress(ObjectCorrupt, FormatError):
-            lost.difference_update([digest_run(line.data) for line in batch.decode(data or b"", name)])
+            lost.difference_update([digest_run(line.data) for line in batch.decode(data, name)])
     return {format_oid(RUN, digest) for digest in lost}
+
+
+def _note_listed(records: Records, place: str, listed: Collection[str]) -> None:
+    """Keeps which batches a remote has; also those that went with records which no other batch there has, until a push sends these again."""
+    gone = records.listed_by(place).difference(listed) & records.batches()
+    if gone:
+        with open_index(records) as index:
+            gone.difference_update(index.redundant(listed))
+    records.note_listed(place, gone.union(listed))
 
 
 def _tidy(remote: Remote, records: Records, project: str | None, listed: Collection[str]) -> None:
@@ -105,7 +117,7 @@ def _tidy(remote: Remote, records: Records, project: str | None, listed: Collect
     Batches that any remote has under the same name stay: else they would be fetched again each time.
     """
     place = _place(remote, project)
-    records.note_listed(place, listed)
+    _note_listed(records, place, listed)
     if records.batches() <= set(listed):
         return
     with open_index(records) as index:
@@ -159,7 +171,7 @@ def _fetched(remote: Remote, records: Records, project: str | None) -> tuple[dic
             damaged = tuple(name for name, size in listed.items() if _is_damaged(remote, records, name, size))
             for name in damaged:
                 del listed[name]
-            records.note_listed(_place(remote, project), listed)
+            _note_listed(records, _place(remote, project), listed)
             return listed, (*damaged, *(name for name in listing if unusable.get(name)))
     raise RemoteError(
         f"the run records on {remote.store.label} changed each time they were listed", hint="run the command again"

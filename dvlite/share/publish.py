@@ -143,7 +143,8 @@ def publish(repo: Repo, items: Sequence[Tracked], options: PushOptions, *, progr
         logs = runs.contents if runs is not None else ()
         bases = {path: [(version.oid_kind, version.digest) for version in old] for path, old in earlier.items()}
         may_lack = (lambda ids: dict.fromkeys(ids, "")) if options.allow_missing else partial(dropped_by, repo)
-        versions, todo, lost = _plan(catalog, cache, items, bases, logs, may_lack=may_lack)
+        rescue = None if options.dry_run else partial(push_protocol.rescued, catalog, cache, progress=progress)
+        versions, todo, lost = _plan(catalog, cache, items, bases, logs, rescue=rescue, may_lack=may_lack)
         if options.limit_bytes is not None and todo.size_bytes > options.limit_bytes:
             over = [version.path for version in versions if version.id in todo.sending]
             raise OverLimit(todo.size_bytes, options.limit_bytes, name, over)
@@ -257,21 +258,31 @@ def _plan(
     bases: Bases,
     logs: Sequence[tuple[Digest, int]],
     *,
+    rescue: Callable[[PushPlan], bool] | None,
     may_lack: Callable[[Iterable[VersionId]], Mapping[VersionId, str]],
 ) -> tuple[list[Version], PushPlan, dict[Key, _Lost]]:
-    """Returns the versions to push, the plan, and for each version left out the files that are lost; `may_lack` says which of them may be."""
+    """Returns the versions to push, the plan, and for each version left out the files that are lost.
+
+    `rescue` brings what only condemned packs have, if there is any: what is lost is known after that. `may_lack` says which versions may
+    be left out.
+    """
     versions = [version_of(item.path, item.pointer) for item in items]
     todo = plan(catalog, cache, versions, bases, also=logs)
+    may_rescue = rescue is None or not rescue(todo)
+    if not may_rescue:
+        todo = plan(catalog, cache, versions, bases, also=logs, may_rescue=False)
     lost: dict[Key, _Lost] = {}
     allowed = may_lack([version.id for version in todo.incomplete]) if todo.missing else {}
     if allowed:
         for version in todo.incomplete:  # each alone: a file that several lack is named once in the plan of all
-            missing = plan(catalog, cache, [version], bases).missing if version.id in allowed else {}
+            missing = (
+                plan(catalog, cache, [version], bases, may_rescue=may_rescue).missing if version.id in allowed else {}
+            )
             if missing:
                 names = tuple(path for paths in missing.values() for path in paths)
                 lost[version.path, version.digest] = _Lost(names, allowed[version.id])
         versions = [version for version in versions if (version.path, version.digest) not in lost]
-        todo = plan(catalog, cache, versions, bases, also=logs)
+        todo = plan(catalog, cache, versions, bases, also=logs, may_rescue=may_rescue)
     refuse_missing(todo, catalog)
     return versions, todo, lost
 

@@ -39,7 +39,7 @@ from dvlite.store.check import (
 from dvlite.store.index import Index, RecordLocation
 from dvlite.store.object_store import ObjectAbsent, ObjectEntry
 from dvlite.store.pack import CHUNKS, KIND_FILE, KIND_MANIFEST, KIND_RECIPE, Record
-from dvlite.store.push_protocol import newest_claim
+from dvlite.store.push_protocol import lost_claims
 from dvlite.store.recipes import LargeFile, Recipes
 
 Segment = str  # the name of an index object
@@ -81,7 +81,7 @@ class RemoteState:
     roots: dict[str, tuple[RootName, Root | None]] = field(default_factory=dict)
     counts: dict[Digest, int] = field(default_factory=dict)  # of the versions of each snapshot
     claims: dict[VersionId, ClaimedVersion] = field(default_factory=dict)
-    missing_root: Digest | None = None  # the snapshot that the newest root of this clone named, if it is gone
+    missing_roots: list[Digest] = field(default_factory=list)  # the snapshots of roots of this clone that are gone
     lost: Lost = field(default_factory=Lost)
     nowhere: Lost = field(default_factory=Lost)  # what of that is not even in condemned packs that stand
     lost_snapshots: dict[Digest, list[str]] = field(default_factory=dict)  # and the roots that name them
@@ -364,23 +364,13 @@ def _body(check: RemoteState, name: str) -> Root | None:
     return body
 
 
-def find_own_root(check: RemoteState, needed: Container[VersionId]) -> None:
-    """Notes that the newest root of this clone is gone, if its snapshot is whole and names what this clone needs: else gc may drop it."""
+def find_own_roots(check: RemoteState, needed: Callable[[], Container[VersionId]]) -> None:
+    """Notes that roots of this clone are gone whose snapshots are whole and name what it needs: else gc may drop that."""
     remote = check.catalog.remote
-    newest = newest_claim(remote)
-    if newest is None or any(
-        (name.snapshot, name.clone) == (newest[1], remote.clone) for name, _ in check.roots.values()
-    ):
-        return
-    try:
-        is_needed = any(version.id in needed for version in snapshots.versions(check.catalog, newest[1]))
-    except (ObjectMissing, ObjectCorrupt, FormatError, ObjectAbsent):
-        return
-    if is_needed:
-        check.missing_root = newest[1]
-        check.found.note(
-            root.prefix(newest[1], remote.clone) + "...", "missing", "this clone put it, and needs what it names"
-        )
+    check.missing_roots = list(lost_claims(check.catalog, (name for name, _ in check.roots.values()), needed))
+    for digest in check.missing_roots:
+        name = root.prefix(digest, remote.clone) + "..."
+        check.found.note(name, "missing", "this clone put it, and needs what it names")
 
 
 class RemoteHolder:

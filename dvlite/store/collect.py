@@ -325,7 +325,7 @@ def run(
     catalog.require_writable()
     done = Collected()
     falling = {claim.name for claim, _ in todo.claims.falling}
-    catalog.remote.store.delete(sorted(falling))
+    snapshots.let_go(catalog.remote, falling)
     done.roots = len(falling)
     condemn(catalog, (*todo.garbage, *todo.repacked))
     done.condemned_packs = len(todo.garbage) + len(todo.repacked)

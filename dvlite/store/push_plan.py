@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from dvlite.errors import FormatError, ObjectCorrupt, ObjectMissing
@@ -204,11 +204,13 @@ class _Planner:
             self._plan.files += 1
             self._plan.size_bytes += size_bytes
         else:
-            self._nowhere(digest, size_bytes, path, whole.path)
+            kinds = (KIND_FILE, KIND_RECIPE)
+            stands = self._may_rescue and self._catalog.locations(digest, kinds, condemned_too=True)
+            self._nowhere(digest, size_bytes, path, whole.path, stands=bool(stands))
 
-    def _nowhere(self, digest: Digest, size_bytes: int, path: str, tracked: str) -> None:
-        """Notes a file that is not in the cache: taken from a condemned pack while one stands, else missing."""
-        if self._may_rescue and self._catalog.locations(digest, (KIND_FILE, KIND_RECIPE), condemned_too=True):
+    def _nowhere(self, digest: Digest, size_bytes: int, path: str, tracked: str, *, stands: bool) -> None:
+        """Notes a file that is not in the cache: taken from condemned packs while it `stands` there, else missing."""
+        if stands:
             self._plan.rescue.append((digest, size_bytes))
         else:
             self._plan.missing.setdefault(tracked, []).append(path)
@@ -217,6 +219,12 @@ class _Planner:
         """Looks up the recipes of all large files at once; to a push, a damaged one is not there. Then what is sent is known."""
         result = self._plan
         there = self._catalog.recipes.find(self._large)
+        gone = {
+            digest
+            for digest, (size_bytes, *_) in self._large.items()
+            if digest not in there and not self._cache.has_file(digest, size_bytes)
+        }
+        stand = self._condemned(gone) if gone and self._may_rescue else set()
         for digest, (size_bytes, path, wholes) in self._large.items():
             file = there.get(digest)
             for whole in wholes:
@@ -224,13 +232,19 @@ class _Planner:
                     whole.sends = True
                 else:
                     whole.relies |= file.relies
-            if file is None and self._cache.has_file(digest, size_bytes):
+            if digest in gone:
+                self._nowhere(digest, size_bytes, path, wholes[0].path, stands=digest in stand)
+            elif file is None:
                 result.large.append((digest, size_bytes, path))
                 result.files += 1
                 result.size_bytes += size_bytes
-            elif file is None:
-                self._nowhere(digest, size_bytes, path, wholes[0].path)
         result.sending = {version for version, whole in self._wholes if whole.sends}
+
+    def _condemned(self, digests: Iterable[Digest]) -> set[Digest]:
+        """Returns those large files that can be read while condemned packs stand: a recipe alone is not the file."""
+        with self._catalog.counting_condemned():
+            small = {digest for digest in digests if self._catalog.locations(digest, (KIND_FILE,))}
+            return small.union(self._catalog.recipes.find(digests))
 
 
 def _refuse_wrong_size(cache: Cache, version: Version) -> None:

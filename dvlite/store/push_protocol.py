@@ -9,13 +9,14 @@ from __future__ import annotations
 
 import contextlib
 import os
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Container, Iterable, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 
-from dvlite.errors import DvliteError, RemoteError
+from dvlite.errors import DvliteError, FormatError, ObjectCorrupt, ObjectMissing, RemoteError
 from dvlite.formats import condemned, root, snapshot, tombstone
 from dvlite.formats.manifest import Tree
+from dvlite.formats.root import RootName
 from dvlite.formats.snapshot import Version, VersionId
 from dvlite.oid import DIGEST_BYTES, Digest, digest_bytes
 from dvlite.progress import Progress
@@ -82,9 +83,7 @@ def run(
     for _ in range(ROUNDS):
         todo = first or plan(catalog, cache, versions, bases, also=also)
         first = None
-        if todo.rescue or todo.rescue_nodes:
-            contents = [Need(digest, size, "") for digest, size in todo.rescue]
-            fetch.rescue(catalog, cache, todo.rescue_nodes, contents, progress)
+        if rescued(catalog, cache, todo, progress):
             todo = plan(catalog, cache, versions, bases, also=also, may_rescue=False)
         refuse_missing(todo, catalog)
         files += todo.files
@@ -102,6 +101,15 @@ def run(
                 )
             return PushOutcome(files, size_bytes, sent, todo)
     raise disturbed(catalog)
+
+
+def rescued(catalog: Catalog, cache: Cache, todo: PushPlan, progress: Progress) -> bool:
+    """Brings into the cache what only condemned packs have of a plan; returns whether there was any: then what could not be read is missing in a new plan."""
+    contents = [Need(digest, size, "") for digest, size in todo.rescue]
+    if contents or todo.rescue_nodes:
+        fetch.rescue(catalog, cache, todo.rescue_nodes, contents, progress)
+        return True
+    return False
 
 
 def settle(catalog: Catalog, sent: Mapping[str, int], relied: AbstractSet[Digest], publish: Callable[[], None]) -> bool:
@@ -210,6 +218,45 @@ def claim(remote: Remote, digest: Digest, body: root.Root, now: float) -> bool:
             remote.remember_checked(*_NEWEST, int(now).to_bytes(8, "big") + digest)
             return True
     return False
+
+
+def lost_claims(
+    catalog: Catalog, standing: Iterable[RootName], needed: Callable[[], Container[VersionId]]
+) -> dict[Digest, list[Version]]:
+    """Returns the snapshots that this clone claimed and whose roots are gone, each with what is `needed` of it and no other root of this clone claims.
+
+    Of the newest, all that is needed counts: it shows that the clone is awake. Snapshots that cannot be read are left out. A clone that lost
+    its notes knows of none.
+    """
+    remote, newest = catalog.remote, newest_claim(catalog.remote)
+    last = [] if newest is None else [newest[1]]
+    own = {name.snapshot for name in standing if name.clone == remote.clone}
+    gone = [digest for digest in (*(snapshots.own(remote).keys() - last), *last) if digest not in own]
+    if not gone:
+        return {}
+    wanted, lost = needed(), dict[Digest, list[Version]]()
+    claimed = {version.id for digest in own for version in _readable(catalog, digest)}
+    for digest in gone:
+        versions = [version for version in _readable(catalog, digest) if version.id in wanted]
+        lacking = versions if digest in last else [version for version in versions if version.id not in claimed]
+        if lacking:
+            lost[digest] = lacking
+    return lost
+
+
+def _readable(catalog: Catalog, digest: Digest) -> list[Version]:
+    with contextlib.suppress(ObjectMissing, ObjectCorrupt, FormatError, ObjectAbsent):
+        return list(snapshots.versions(catalog, digest))
+    return []
+
+
+def claim_again(catalog: Catalog, lost: Iterable[Digest]) -> None:
+    """Puts roots of this clone for snapshots again: as they were, where that is known."""
+    remote = catalog.remote
+    names = snapshots.own(remote)
+    for digest in lost:
+        kept = snapshots.bodies(remote, [names[digest]])[0] if digest in names else None
+        claim(remote, digest, kept or root.Root(clone=remote.clone), catalog.now)
 
 
 def stay_awake(catalog: Catalog) -> None:

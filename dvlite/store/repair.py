@@ -27,7 +27,7 @@ from dvlite.store.index import PackEntry
 from dvlite.store.object_store import ObjectAbsent
 from dvlite.store.pack import KIND_CHUNK, KIND_FILE, KIND_MANIFEST, KIND_RECIPE, KIND_SNAPSHOT
 from dvlite.store.push_plan import PushPlan
-from dvlite.store.push_protocol import claim, mend_indexes
+from dvlite.store.push_protocol import mend_indexes
 from dvlite.store.push_send import Sender
 
 
@@ -97,12 +97,6 @@ def _root(check: RemoteState, name: str, others: Sequence[Catalog]) -> bytes | N
                 if body.clone == named.clone and count in (0, body.count):
                     return data
     return root.dump(Root(clone=named.clone, count=count), name)
-
-
-def claim_again(check: RemoteState) -> None:
-    """Puts this clone's newest root again if it is missing."""
-    if check.missing_root is not None:
-        claim(check.catalog.remote, check.missing_root, Root(clone=check.catalog.remote.clone), check.catalog.now)
 
 
 # --- what is lost ---

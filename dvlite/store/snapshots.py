@@ -79,9 +79,22 @@ def put_root(remote: Remote, name: str, body: Root) -> int:
     return len(data)
 
 
-def damaged_roots(remote: Remote) -> list[str]:
-    """Reads every root, whatever was kept of it, and returns the names of damaged ones; notes them for the next push."""
-    names = [entry.name for entry, _ in listed(remote)]
+def own(remote: Remote) -> dict[Digest, str]:
+    """Returns the snapshots that this clone claimed and did not let go, by its notes, each with the name of a root; no request."""
+    names = (f"{root.FOLDER}{short}" for short in sorted(remote.remembered(_KEPT)))
+    parsed = ((root.parse_name(name), name) for name in names)
+    return {named.snapshot: name for named, name in parsed if named is not None and named.clone == remote.clone}
+
+
+def let_go(remote: Remote, names: Iterable[str]) -> None:
+    """Deletes roots. They are forgotten first: one that is gone and known counts as lost."""
+    names = sorted(names)
+    remote.forget(_KEPT, {name.removeprefix(root.FOLDER) for name in names})
+    remote.store.delete(names)
+
+
+def damaged_roots(remote: Remote, names: Sequence[str]) -> list[str]:
+    """Reads roots, whatever was kept of them, and returns the names of damaged ones; notes them for the next push."""
 
     def is_sound(name: str) -> bool:
         try:

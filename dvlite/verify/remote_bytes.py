@@ -5,23 +5,28 @@ Holds at most a few packs at a time. Keeps nothing of what it reads.
 
 from __future__ import annotations
 
+import contextlib
 import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from functools import partial
 
 from dvlite.errors import DvliteError
 from dvlite.formats.manifest import EMPTY_DIR
+from dvlite.formats.snapshot import Version
 from dvlite.oid import Digest
 from dvlite.progress import Progress
 from dvlite.runs import sync
-from dvlite.show import printable, some
+from dvlite.share.needs import named_versions
+from dvlite.show import count, printable, some
 from dvlite.store import batch, snapshots
 from dvlite.store.catalog import Catalog
 from dvlite.store.check import PackReader, makes_file
 from dvlite.store.object_store import ObjectAbsent
 from dvlite.store.pack import KIND_FILE, KIND_RECIPE
+from dvlite.store.push_protocol import lost_claims
 from dvlite.store.recipes import LargeFile
 from dvlite.verify.findings import Finding, Unchecked
-from dvlite.verify.remote_complete import CONFIG_FILE, Requirement, corrupt, damaged_object
+from dvlite.verify.remote_complete import CONFIG_FILE, Requirement, corrupt, damaged_object, not_there
 from dvlite.verify.source import ContentSource
 
 
@@ -52,7 +57,7 @@ def read_all(
     misnamed = catalog.misnamed()
     catalog.remote.forget("index", {name.removeprefix("index/") for name in misnamed})  # the next push looks at these
     yield from (damaged_object(source, name) for name in misnamed if name not in {*catalog.damaged, "config"})
-    yield from (damaged_object(source, name) for name in snapshots.damaged_roots(catalog.remote))
+    yield from _claims(source, catalog)
 
 
 def _recipes(
@@ -129,9 +134,29 @@ def _file(
         )
 
 
+def _claims(source: ContentSource, catalog: Catalog) -> Iterator[Finding]:
+    """Reads the roots, and looks for those that this clone put and that are gone."""
+    roots = snapshots.listed(catalog.remote)
+    for name in snapshots.damaged_roots(catalog.remote, [entry.name for entry, _ in roots]):
+        yield damaged_object(source, name)
+    lost: dict[Digest, list[Version]] = {}
+    with contextlib.suppress(DvliteError):  # what is needed here cannot be read: `dvlite fsck` says it
+        needed = partial(named_versions, source.repo, source.progress)
+        lost = lost_claims(catalog, (name for _, name in roots), needed)
+    for versions in lost.values():
+        paths = some([printable(version.path) for version in versions], 1)
+        message = f"{source.name} does not promise any more to keep {paths}, which this clone pushed"
+        yield not_there(message, "dvlite fsck --remote --repair")
+
+
 def _records(source: ContentSource, catalog: Catalog) -> Iterator[Finding]:
     """Reads the batches of run records, which are small."""
-    for entry in catalog.remote.store.list(f"{batch.FOLDER}{source.repo.config.project}/").entries:
+    project = source.repo.config.project or ""
+    entries = catalog.remote.store.list(f"{batch.FOLDER}{project}/").entries
+    gone = sync.vanished(catalog.remote, source.records, project, {entry.name.rpartition("/")[2] for entry in entries})
+    if gone:
+        yield not_there(f"{count(len(gone), 'run record')} that stood on {source.name} before are gone", "dvlite push")
+    for entry in entries:
         name = entry.name.rpartition("/")[2]
         if batch.name_of(catalog.remote.get(entry.name, end=batch.MAX_BYTES + 1)) != name:
             sync.note_damaged(catalog.remote, name)

@@ -102,6 +102,11 @@ def damaged_object(source: ContentSource, name: str) -> Finding:
     return corrupt(message, CONFIG_FILE, None)
 
 
+def not_there(message: str, fix: str) -> Finding:
+    """Returns the finding for what is gone from the remote, and no version that was looked at needs."""
+    return Finding(kind="not-on-remote", message=message, file=CONFIG_FILE.file, line=CONFIG_FILE.line(), fix=fix)
+
+
 def _unreachable(source: ContentSource, error: DvliteError) -> Looked:
     return Looked(
         (Unchecked(what=f"what is on {source.name or 'the remote'}", why=error.message, hint=error.hint),), {}

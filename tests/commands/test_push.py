@@ -1,5 +1,6 @@
 """`dvlite push`: what is not whole is not pushed, nothing is sent twice, and an edit costs what it changed."""
 
+import json
 import os
 import re
 import shutil
@@ -7,6 +8,10 @@ import socket
 
 import pytest
 
+from dvlite.formats import condemned
+from dvlite.oid import Digest, digest_bytes
+from dvlite.store import pack
+from dvlite.store.folder import FolderStore
 from tests.clones import contents, flip, objects, refused, start, total, trusting_clone
 from tests.trees import noise, put
 
@@ -252,3 +257,30 @@ def test_nothing_new_is_answered_without_the_data(tmp_path, invoke):
     shutil.rmtree(here.cache / "packs")
     again = here.json("push")
     assert again["objects"] == again["uploaded_bytes"] == 0
+
+
+@pytest.mark.parametrize("how", ["gone", "condemned and cut"])
+def test_a_large_file_whose_chunks_are_lost_is_left_out_and_the_rest_is_pushed(shared, tmp_path, how):
+    shared.write("big.bin", noise(200_000, 1))
+    shared.dvlite("add", "big.bin")
+    shared.dvlite("push")
+    store = tmp_path / "store"
+    (chunks,) = (path for path in (store / "packs").iterdir() if path.read_bytes()[8] == pack.CHUNKS)
+    if how == "gone":
+        chunks.unlink()
+    else:
+        chunks.chmod(0o644)
+        chunks.write_bytes(chunks.read_bytes()[:100_000])
+        data = condemned.dump([Digest(bytes.fromhex(chunks.name))], bytes(16))
+        FolderStore(store).put(f"condemned/{digest_bytes(data).hex()}", data)
+    shutil.rmtree(shared.cache)
+    (shared.root / "big.bin").unlink()
+    shared.write("small.txt", "new")
+    shared.dvlite("add", "small.txt")
+    shared.dvlite("push", code=12)
+    done = shared.dvlite("--json", "push", "--allow-missing")
+    assert {each["path"]: each["state"] for each in json.loads(done.stdout)["paths"]} == {
+        "big.bin": "lost",
+        "small.txt": "pushed",
+    }
+    assert "warning: 'big.bin' at " in done.stderr

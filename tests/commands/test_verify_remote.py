@@ -292,6 +292,27 @@ def test_another_clone_writes_a_damaged_root_again_without_what_it_does_not_know
     assert look(pushed, "--deep")["findings"] == []
 
 
+def test_a_deep_look_misses_what_this_clone_put_there_for_an_earlier_commit(pushed):
+    earlier = [path for folder in ("roots", "runs") for path in (store(pushed) / folder).rglob("*") if path.is_file()]
+    pushed.write("small/0.txt", b"edited")
+    pushed.dvlite("add", "small")
+    pushed.dvlite("repro")
+    pushed.commit("Run again")
+    pushed.dvlite("push")
+    for path in earlier:
+        path.unlink()
+    assert look(pushed)["findings"] == []
+    found = look(pushed, "--deep", code=1)["findings"]
+    assert {(each["kind"], each["fix"]) for each in found} == {
+        ("not-on-remote", "dvlite push"),
+        ("not-on-remote", "dvlite fsck --remote --repair"),
+    }
+    assert look(clone_of(pushed), "--deep")["findings"] == []  # it put nothing there
+    pushed.json("fsck", "--remote", "--repair", code=1)
+    assert look(pushed, "--deep")["findings"] == []
+    pushed.dvlite("verify", "--remote", "--rev", "HEAD~1")
+
+
 def test_damage_of_one_path_does_not_keep_others_from_being_pulled(pushed):
     place = next(row for row in rows(pushed) if row.record.kind == KIND_FILE and row.record.raw_length == 200)
     path = store(pushed) / "packs" / place.pack.hex()

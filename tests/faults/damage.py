@@ -225,12 +225,16 @@ class RemoteSweep:
             tally.note("stuck", damage.name, f"left with {code}: {scene.last.stderr[-300:]}")
 
     def _heal(self, damage: Damage, tally: Tally) -> None:
-        """In the clone that has the data: a deep look, a push, and all is well again."""
+        """In the clone that has the data: a deep look, a push, and all is well again. A push claims what it pushes: what else was claimed, `fsck` claims again."""
         scene = self.scene
         self._start(damage)
         tally.points += 1
         scene.run("verify", "--remote", "--deep", cwd=scene.here.path)
         done = scene.run("push", cwd=scene.here.path)
+        if not done.returncode and any(
+            name.startswith("roots/") and damage.objects[name] is None for name in damage.objects
+        ):
+            scene.run("fsck", "--remote", "--repair", cwd=scene.here.path)
         if done.returncode:
             tally.note("stuck", damage.name, done.stderr[-400:])
             return

@@ -254,6 +254,25 @@ def test_batches_that_a_colleague_merged_go_with_the_next_push(store, clone):
     assert mine.names() == made
 
 
+def test_what_a_remote_lost_is_known_until_it_is_sent_again(store, clone):
+    mine, yours = clone("mine"), clone("yours")
+    made = set(mine.put(run(100)))
+    mine.send()
+    pushed_often(yours, sync.MOST_SMALL)  # merged: the batch is gone, and nothing is lost
+    assert sync.vanished(mine.remote, mine.records, PROJECT, names_on(store)) == set()
+    mine.receive()
+    assert mine.records.listed() == names_on(store)
+    made = set(mine.put(run(101)))
+    mine.send()
+    store.delete(sorted(set(batches(store)) - {f"runs/{PROJECT}/{name}" for name in yours.records.batches()}))
+    for _ in range(2):
+        mine.receive()
+        assert sync.vanished(mine.remote, mine.records, PROJECT, names_on(store)) == made
+    assert set(mine.send()) == made
+    assert sync.vanished(mine.remote, mine.records, PROJECT, names_on(store)) == set()
+    assert mine.records.listed() == names_on(store)
+
+
 def test_two_remotes_take_turns_without_fetching_anything_again(store, clone):
     mine, second = clone("mine"), RecordingStore(MemoryStore())
     other = Remote(second, mine.remote.cache, "second", jobs=2)
