@@ -7,9 +7,11 @@ import contextlib
 import io
 import os
 import platform
+import shutil
 import signal
 import subprocess
 import sys
+import tempfile
 import uuid
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -60,6 +62,19 @@ def pytest_configure() -> None:
         signal.getsignal(signal.SIGINT) is signal.SIG_IGN
     ):  # started in the background of a shell: children would inherit it
         signal.signal(signal.SIGINT, signal.default_int_handler)
+    put_temporary_files_in_memory()
+
+
+def put_temporary_files_in_memory() -> None:
+    """Makes /dev/shm the place of temporary files, of programs too, if it has room for all that the tests write (2.7 GiB).
+
+    Nine in ten of these files live for a second, and a disk that syncs each of them is what the tests would wait for.
+    """
+    memory = Path("/dev/shm")
+    with contextlib.suppress(OSError):
+        if "TMPDIR" not in os.environ and shutil.disk_usage(memory).free > 8 << 30 and os.access(memory, os.W_OK):
+            os.environ["TMPDIR"] = str(memory)
+            tempfile.tempdir = None
 
 
 class Runner(Protocol):

@@ -23,6 +23,7 @@ from dvlite.store import batch
 from tests.recording import RecordingProgress
 from tests.runs import recorded
 from tests.runs.recorded import START_NS, name, note, oid, run
+from tests.trees import let_others_reach
 
 
 @pytest.fixture
@@ -356,16 +357,12 @@ def test_on_a_disk_that_cannot_be_written_the_index_is_in_memory(records):
         "os.geteuid() or os.setresuid(65534, 65534, 65534)\n"
         "with open_index(Records(Path(sys.argv[1]))) as index: print(len(index.find(Filters())))"
     )
-    above = {folder: folder.stat().st_mode for folder in records.folder.parents[:4]} if os.geteuid() == 0 else {}
-    for folder, mode in above.items():  # root may write anything: nobody asks in its place, and has to get there
-        os.chmod(folder, mode | 0o011)
+    let_others_reach(records.folder)  # root may write anything: another user asks in its place
     os.chmod(records.folder, 0o555)
     try:
         done = subprocess.run([sys.executable, "-c", code, str(records.folder)], capture_output=True, text=True)
     finally:
         os.chmod(records.folder, 0o755)
-        for folder, mode in above.items():
-            os.chmod(folder, mode)
     assert done.stdout == "2\n", done.stderr
 
 
