@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from dvlite.cli.complete import NameOf
-from dvlite.cli.options import REVISION, DefaultVerbs, PathText, Session, Verb, run
+from dvlite.cli.options import REVISION, DefaultVerbs, PathText, Session, Verb, on_remote, run
 from dvlite.errors import NotARepository, UsageError
 
 if TYPE_CHECKING:
@@ -125,7 +125,7 @@ def runs_note(name: str, words: str) -> int:
 
 # --- lineage and log ------------------------------------------------------------------------------------------------------------
 
-ANY_REMOTE = click.option("-r", "--remote", metavar="URL_OR_NAME", help="Query this remote; needs no clone.")
+ANY_REMOTE = on_remote("Query this remote (without one, the default one); a URL needs no clone.", "[URL_OR_NAME]")
 
 
 @click.group(

@@ -49,18 +49,31 @@ SECTIONS = (
     "Maintain",
 )  # each area lists its verbs by section
 _GLOB = frozenset("*?[")  # no name of a revision has them
-MEANT = {
-    "freeze": "stage freeze",
-    "unfreeze": "stage thaw",
-    "track": "add",
-    "import": "get",
-    "download": "pull",
-    "upload": "push",
-    "switch": "checkout",
+_OTHERS = {  # words of other programs, by what they mean here; of several, the first that the group has
+    "checkout": "undo restore reset revert switch unprotect",
+    "add": "track",
+    "rm|remove": "rm remove delete del untrack unadd",
+    "mv|rename": "move mv",
+    "ls|list": "list ls",
+    "set": "set-url modify update change",
+    "list": "get-url get",
+    "get": "import",
+    "pull": "download",
+    "push": "upload",
+    "repro": "run reproduce",
+    "runs": "exp experiments",
+    "lineage": "provenance",
+    "log": "history",
+    "metrics": "plots",
+    "stage freeze": "freeze",
+    "stage thaw|thaw": "unfreeze",
+    "cache prune": "prune",
+    "gc": "clean",
+    "fsck": "repair",
+    "--help": "help",
+    "--version": "version",
 }
-MEANT |= {"run": "repro", "exp": "runs", "experiments": "runs", "reproduce": "repro", "provenance": "lineage"}
-MEANT |= {"undo": "checkout", "restore": "checkout", "reset": "checkout", "remove": "rm", "move": "mv", "list": "ls"}
-MEANT |= {"help": "--help", "version": "--version", "plots": "metrics", "prune": "cache prune", "unprotect": "checkout"}
+MEANT = {word: meant for meant, words in _OTHERS.items() for word in words.split()}
 
 
 # --- the frame: common flags, help, one run -------------------------------------------------------------------------------------
@@ -131,7 +144,11 @@ class Verb(click.Command):
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
         """Refuses an empty word: it stands for nothing, and never for all or for the default."""
-        rest = super().parse_args(ctx, args)
+        try:
+            rest = super().parse_args(ctx, args)
+        except click.UsageError as error:
+            error.ctx = error.ctx or ctx  # click leaves it out where a value is missing, and the hint names the verb
+            raise
         for param in self.params:
             value = ctx.params.get(str(param.name))
             is_empty = value == "" or (isinstance(value, tuple) and "" in value)
@@ -234,9 +251,12 @@ class Verbs(click.Group):
             return super().resolve_command(ctx, args)
         from dvlite.show import closest
 
-        meant = MEANT.get(wrong, closest(wrong, self.commands))
-        is_ours = meant.startswith("-") or meant.partition(" ")[0] in self.commands
-        first = f"did you mean: {ctx.command_path} {meant}\n" if is_ours else ""
+        others = MEANT.get(wrong, "").split("|")
+        known = (word for word in others if word.startswith("-") or word.partition(" ")[0] in self.commands)
+        meant = next(known, "") or closest(wrong, self.commands)
+        if wrong == "help" and args[1:2] and args[1] in self.commands:
+            meant = f"{args[1]} --help"
+        first = f"did you mean: {ctx.command_path} {meant}\n" if meant else ""
         raise UsageError(
             f"'{ctx.command_path} {wrong}' is not a command", hint=f"{first}all commands: {ctx.command_path} --help"
         )
@@ -263,9 +283,18 @@ class DefaultVerbs(Verbs):
             at += 2 if args[at] in ("-C", "--color") else 1
         first = args[at] if at < len(args) else ""
         is_other = first not in self.commands and first not in ("-h", "--help")
+        is_other = is_other and (bool(first) or not ctx.resilient_parsing)  # a shell completes the word that comes next
         if is_other and (first.startswith("-") or bool(first) == self._takes_word):
             args = [*args[:at], self._default, *args[at:]]
         return super().parse_args(ctx, args)
+
+    def shell_complete(self, ctx: click.Context, incomplete: str) -> list[CompletionItem]:
+        """Offers the verbs, and the options of the default one."""
+        if not incomplete.startswith("-"):
+            return super().shell_complete(ctx, incomplete)
+        verb = self.commands[self._default]
+        with verb.make_context(self._default, [], parent=ctx, resilient_parsing=True) as inner:
+            return verb.shell_complete(inner, incomplete)
 
 
 @dataclass(slots=True)
@@ -387,7 +416,7 @@ NO_WAIT = click.option(
 _THE_DEFAULT = "(the default one)"  # no remote can be called so
 
 
-def on_remote(help_text: str) -> Callable[[Any], Any]:
+def on_remote(help_text: str, metavar: str = "[NAME]") -> Callable[[Any], Any]:
     """Returns the option `-r, --remote [NAME]`: None if it is not given, '' for the default remote."""
 
     def named(ctx: click.Context, param: click.Parameter, value: str | None) -> str | None:
@@ -398,7 +427,7 @@ def on_remote(help_text: str) -> Callable[[Any], Any]:
     return click.option(
         "-r",
         "--remote",
-        metavar="[NAME]",
+        metavar=metavar,
         type=NameOf("remote"),
         is_flag=False,
         flag_value=_THE_DEFAULT,

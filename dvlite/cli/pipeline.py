@@ -13,10 +13,10 @@ from dvlite.cli.options import (
     NO_STAGE,
     NO_WAIT,
     ComparingVerb,
+    DefaultVerbs,
     FreeText,
     PathText,
     Verb,
-    Verbs,
     key_value,
     revisions_and_paths,
     run,
@@ -133,7 +133,7 @@ def dag(targets: tuple[str, ...], *, form: str | None, downstream: bool) -> int:
 # --- stage, params, metrics ------------------------------------------------------------------------------------------------------
 
 
-@click.group(cls=Verbs)
+@click.group(cls=DefaultVerbs, default="list", takes_word=False)
 def stage() -> None:
     """Write and list the stages of the pipeline."""
 
@@ -264,7 +264,7 @@ def stage_list() -> int:
     return run(lambda s: verb(s.repo(), progress=s.progress), text="stage")
 
 
-@click.group(cls=Verbs)
+@click.group(cls=DefaultVerbs, default="diff", takes_word=False)
 def params() -> None:
     """Compare the parameters of stages."""
 
@@ -285,7 +285,7 @@ def params_diff(words: tuple[str, ...], *, every: bool) -> int:
     )
 
 
-@click.group(cls=Verbs)
+@click.group(cls=DefaultVerbs, default="show", takes_word=False)
 def metrics() -> None:
     """Show and compare the metrics of stages."""
 

@@ -16,10 +16,10 @@ from dvlite.cli.options import (
     NO_STAGE,
     REMOTE,
     REVISION,
+    DefaultVerbs,
     PathText,
     R,
     Verb,
-    Verbs,
     key_value,
     run,
     scope_of,
@@ -54,7 +54,7 @@ def _move(
     )
 
 
-@click.group(cls=Verbs)
+@click.group(cls=DefaultVerbs, default="list", takes_word=False)
 def remote() -> None:
     """Manage remotes, the places that data is pushed to."""
 

@@ -114,35 +114,36 @@ class LineageContext:
 def open_context(
     repo: Repo | None, remote: str | None, environ: Mapping[str, str], progress: Progress
 ) -> Iterator[LineageContext]:
-    """Opens the records of the clone, or of a remote given by name or URL; the latter works without a clone.
+    """Opens the records of the clone, or of a remote given by name or URL ('': the default one); a URL works without a clone.
 
     Raises NotARepository without either, UsageError for a remote that does not exist, Untrusted for one that was not approved.
     """
-    if remote is None:
-        if repo is None:
-            raise NotARepository(
-                "this is not a clone that uses dvlite, and no remote is given",
-                hint="ask a remote: --remote s3://BUCKET/PREFIX   or   --remote /a/folder",
-            )
+    if repo is None and not remote:
+        raise NotARepository(
+            "this is not a clone that uses dvlite, and no remote is given",
+            hint="ask a remote: --remote s3://BUCKET/PREFIX   or   --remote /a/folder",
+        )
+    if repo is not None and remote is None:
         records = open_records(repo, progress)
         with open_index(records) as index:
             context = LineageContext(repo, index, open_cache(repo), None, "this clone", progress)
             with contextlib.closing(context):
                 yield context
         return
-    name = None if repo is None else _configured(repo, remote)
-    if repo is not None and name is not None:
+    place = remote or ""
+    name = _configured(repo, place) if repo is not None and place else None
+    if repo is not None and (name is not None or not place):
         _, connection = open_remote(repo, open_cache(repo), name, None)
         with connection:
             records = open_records(repo, progress)
             yield from _received(repo, connection, records, repo.config.project, progress)
         return
-    if not _is_place(remote):
+    if not _is_place(place):
         raise UsageError(
-            f"there is no folder {quote(remote)}, and names of remotes mean something in a clone only",
+            f"there is no folder {quote(place)}, and names of remotes mean something in a clone only",
             hint="give its URL: --remote s3://BUCKET/PREFIX   or   --remote /a/folder",
         )
-    location = parse_url(remote, Path.cwd())
+    location = parse_url(place, Path.cwd())
     with _users_cache(environ) as cache, _connected(location, cache, environ) as connection:
         records = Records(cache.folder / _RECORDS / connection.folder.name, progress)
         yield from _received(None, connection, records, None, progress)

@@ -164,7 +164,8 @@ def test_no_verb_prints_the_help_and_is_a_usage_error(invoke):
 
 
 @pytest.mark.parametrize(
-    ("typed", "meant"), [("chekout", "checkout"), ("stauts", "status"), ("download", "pull"), ("track", "add")]
+    ("typed", "meant"),
+    [("chekout", "checkout"), ("stauts", "status"), ("download", "pull"), ("delete", "rm"), ("version", "--version")],
 )
 def test_a_wrong_verb_is_answered_in_three_lines_with_the_one_meant(invoke, typed, meant):
     done = invoke(typed)
@@ -177,7 +178,9 @@ def test_a_wrong_verb_is_answered_in_three_lines_with_the_one_meant(invoke, type
 
 
 def test_a_wrong_verb_in_a_group_is_answered_too(invoke):
-    assert "hint: did you mean: dvlite remote remove" in invoke("remote", "remov").stderr
+    for words, meant in (("remov", "remove"), ("rm x", "remove"), ("set-url", "set"), ("help add", "add --help")):
+        assert f"hint: did you mean: dvlite remote {meant}" in invoke("remote", *words.split()).stderr
+    assert "hint: did you mean: dvlite stage rename" in invoke("stage", "mv").stderr
     assert len(invoke("xyzzy").stderr.splitlines()) == 2
 
 
@@ -481,6 +484,8 @@ def test_completion_offers_verbs_options_and_files(invoke):
     assert "plain,--update" in offered("dvlite add --", 2)
     assert offered("dvlite add da", 2) == ["file,da"]
     assert offered("dvlite --json remote tr", 3) == ["plain,trust"]
+    assert offered("dvlite runs t", 2) == ["plain,tag"]
+    assert offered("dvlite runs --sta", 2) == ["plain,--stage", "plain,--status"]
 
 
 def test_completion_offers_names_of_the_repository(project, invoke):
@@ -571,3 +576,7 @@ def test_an_everyday_verb_loads_neither_the_remote_side_nor_what_a_pipeline_need
         [sys.executable, "-c", script, *words], cwd=project, env=dict(os.environ), capture_output=True, text=True
     )
     assert done.stderr.splitlines()[-1] == "0"
+
+
+def test_a_missing_value_is_answered_with_the_help_of_its_verb(invoke):
+    assert "hint: dvlite runs list --help" in invoke("runs", "list", "--since").stderr
