@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sys
+from pathlib import Path
 from typing import Any
 
 import click
@@ -24,11 +26,12 @@ from dvlite.cli.options import (
     run,
 )
 from dvlite.errors import UsageError
+from dvlite.show import quote, word
 
 
 @click.command(
     cls=Verb,
-    example="dvlite add data/images\ndvlite add -u          # every tracked path that changed",
+    example="dvlite add data/images\ndvlite add -u          # every tracked path that changed\ndvlite add /mnt/raw/2024 -o data/raw\npg_dump shop | dvlite add - -o data/shop.sql",
     codes=(3, 10, 11),
 )
 @click.argument("paths", nargs=-1, metavar="PATH...", type=PathText())
@@ -37,18 +40,47 @@ from dvlite.errors import UsageError
     "-f", "--force", is_flag=True, help="Add data even if it lacks changes that its pointer has (undoes them)."
 )
 @click.option(
+    "-o",
+    "--output",
+    metavar="PATH",
+    type=PathText(),
+    help="Add a file or folder from elsewhere as PATH; - is standard input.",
+)
+@click.option(
     "--allow-purged", is_flag=True, help="Let versions name files that were purged; no store has their content."
 )
 @NO_STAGE
 @NO_WAIT
-def add(paths: tuple[str, ...], *, update: bool, force: bool, allow_purged: bool) -> int:
+def add(paths: tuple[str, ...], *, update: bool, force: bool, output: str | None, allow_purged: bool) -> int:
     """Track files and folders, or update tracked ones."""
     from dvlite.commands.add import add as verb
 
+    if output is not None or paths == ("-",):
+        return _add_from(paths, output, update=update or force, allow_purged=allow_purged)
     if not paths and not update:
         raise UsageError("no path is given", hint="dvlite add PATH..., or dvlite add -u for what changed")
     flags: dict[str, Any] = {"update": update, "force": force, "allow_purged": allow_purged}
     return run(lambda s: verb(s.repo(), paths, **flags, stage=s.stage(), progress=s.progress), text="add")
+
+
+def _add_from(paths: tuple[str, ...], output: str | None, *, update: bool, allow_purged: bool) -> int:
+    """Adds one file or folder from elsewhere, or standard input."""
+    from dvlite.commands.add import add as verb
+
+    if output is None:
+        raise UsageError("standard input has no name", hint="dvlite add - -o PATH")
+    if len(paths) != 1 or update:
+        raise UsageError("-o takes one source, without -u and -f", hint="dvlite add SOURCE -o PATH")
+
+    def work(session: Session) -> Any:
+        source = sys.stdin.buffer if paths == ("-",) else Path(paths[0]).resolve()
+        if "://" in paths[0] and not Path(paths[0]).exists():
+            hint = f"download it: curl -fL {word(paths[0])} | dvlite add - -o {word(output)}"
+            raise UsageError(f"{quote(paths[0])} is a URL, not a file or folder", hint=hint)
+        flags: dict[str, Any] = {"allow_purged": allow_purged, "stage": session.stage(), "source": source}
+        return verb(session.repo(), (output,), **flags, progress=session.progress)
+
+    return run(work, text="add")
 
 
 @click.command(cls=Verb, example="dvlite rm --cached data/images", codes=(10, 11, 12))

@@ -8,7 +8,8 @@ import shutil
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import ClassVar
+from pathlib import Path
+from typing import BinaryIO, ClassVar
 
 from dvlite import files
 from dvlite.errors import DvliteError, PartlyDone, StrangeFile, UsageError
@@ -17,12 +18,15 @@ from dvlite.git.output import is_lockfile
 from dvlite.progress import Progress
 from dvlite.repo.repository import Repo, open_cache
 from dvlite.repo.tracked_paths import Tracked, Unusable
-from dvlite.show import Show, quote, some
+from dvlite.show import Show, quote, some, word
 from dvlite.store.cache_writer import Writer
 from dvlite.workspace import sparse
 from dvlite.workspace.add_checks import is_output, refuse_broken, refuse_untrackable, tracked_above, twin_warnings
 from dvlite.workspace.adder import AddedPath, Adder, AddTarget
+from dvlite.workspace.hashing import identify
+from dvlite.workspace.overwrite_safety import is_earlier_version
 from dvlite.workspace.path_args import warning_of
+from dvlite.workspace.restore import CheckoutOptions, restore
 from dvlite.workspace.workspace import Workspace
 
 _MANY_FILES = 1000
@@ -65,10 +69,13 @@ def add(
     update: bool = False,
     force: bool = False,
     allow_purged: bool = False,
+    source: Path | BinaryIO | None = None,
     stage: bool = True,
     progress: Progress,
 ) -> AddResult:
-    """Tracks the paths given, or with `update` every tracked path that changed.
+    """Tracks the paths given, or with `update` every tracked path that changed; with a `source`, its data, as the one path given.
+
+    Data from a source is copied into the cache once, and checked out from there; what is in its place must be in the cache.
 
     Data older than its pointer is refused (with `update`, skipped if it is unedited) unless `force`. Nothing is written if any path cannot
     be added; bytes that were purged cannot, unless `allow_purged`. Correct pointers that are not staged are staged. Content that the cache has is not stored again. Raises UsageError for
@@ -82,12 +89,14 @@ def add(
         fresh = [target.path for target in targets if target.old is None]
         if broken:
             refuse_broken(broken, fresh)
-        refuse_untrackable(repo, fresh, tracked)
+        refuse_untrackable(repo, fresh, tracked, are_there=source is None)
         twins = twin_warnings(fresh, tracked)
         repo.ensure_ignored([target.path for target in targets], write=False)
         cache = open_cache(repo)
         work = Workspace(repo, cache, progress)
-        adder = Adder(work, progress, force=force, allow_purged=allow_purged)
+        adder = Adder(work, progress, force=force or source is not None, allow_purged=allow_purged)
+        if source is not None:
+            _refuse_source(work, source, targets)
         left_out: list[DvliteError] = [
             error for error in broken if update and isinstance(error, Unusable) and not is_lockfile(error.file)
         ]
@@ -97,7 +106,10 @@ def add(
             results: list[AddedPath | None] = []
             for target in targets:
                 try:
-                    results.append(adder.one(target, writer, update=update))
+                    if source is not None:
+                        results.append(adder.from_elsewhere(target, source, writer))
+                    else:
+                        results.append(adder.one(target, writer, update=update))
                 except StrangeFile as error:
                     if paths or not update:
                         raise
@@ -113,6 +125,8 @@ def add(
         named = () if update else repo.unstaged_ignore_files([target.path for target in targets])
         written += [name for name in named if name not in written]
         staged = repo.stage(written, enabled=stage)
+        if source is not None:
+            _check_out(work, adder, targets[0].path)
         changed = {result.path: result.oid for result in results if result is not None and not result.unchanged}
         missing = [
             item for item in tracked.values() if not item.lockfile and not files.is_there(work.location(item.path))
@@ -139,6 +153,43 @@ def add(
             unusable=tuple(warning_of(error) for error in left_out),
             elapsed_seconds=time.monotonic() - started,
             warnings=tuple(adder.warnings),
+        )
+
+
+def _refuse_source(work: Workspace, source: Path | BinaryIO, targets: Sequence[AddTarget]) -> None:
+    """Raises UsageError where the data of a source cannot take the place of a path, before anything is read."""
+    repo, (target, *_) = work.repo, targets
+    shown, location = repo.display(target.path), work.location(target.path)
+    if target.inside:
+        raise UsageError(
+            f"{quote(shown)} is tracked as a whole: data from elsewhere cannot become a part of it",
+            hint=f"put it there, then dvlite add {word(f'{shown}/{target.inside[0]}')}",
+        )
+    if isinstance(source, Path):
+        inner, outer = sorted((source, location.resolve()), key=lambda path: -len(path.parts))
+        if inner.is_relative_to(outer):
+            raise UsageError(f"{quote(shown)} and its source lie in each other", hint="give another path with -o")
+    scan = work.scan(target.path)
+    if scan is None:
+        return
+    have = identify(scan, work.stat_rows(target.path), work.progress)
+    if target.old is None or not is_earlier_version(work, target.path, have):
+        raise UsageError(
+            f"{quote(shown)} is in the way: it has data that is not in the cache",
+            hint=f"to keep it, dvlite add {word(shown)}; then run this again",
+        )
+
+
+def _check_out(work: Workspace, adder: Adder, path: str) -> None:
+    """Puts what was added from elsewhere in its place, from the cache."""
+    how, version = CheckoutOptions(link="hardlink" in work.repo.config.links), adder.version(path)
+    work.note_version(path, version.oid, whole=False, part=True)  # if this is stopped, both may be there
+    restored = restore(work, path, version, (), how)
+    if restored.damaged:
+        raise restored.damaged[0][1]
+    if restored.result.conflicts:
+        adder.warnings.append(
+            f"{quote(work.repo.display(path))} was edited meanwhile and stays as it is; to compare: dvlite diff"
         )
 
 

@@ -8,11 +8,11 @@ from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from operator import attrgetter
 from pathlib import Path
-from typing import Self
+from typing import BinaryIO, Self
 
 from dvlite import files
 from dvlite.errors import Busy, FileChanged, ObjectCorrupt, ObjectMissing
-from dvlite.oid import Digest, digest_file
+from dvlite.oid import Digest, digest_bytes, digest_file
 from dvlite.show import quote
 from dvlite.store import index, pack
 from dvlite.store.cache import Cache
@@ -20,6 +20,7 @@ from dvlite.store.index import RecordLocation
 from dvlite.store.pack import KIND_FILE, Pack
 
 _PACKS_ON_THEIR_WAY = 1
+_BLOCK_BYTES = 1 << 20
 _state = attrgetter("st_size", "st_mtime_ns", "st_ctime_ns", "st_ino")
 _INDEX_ROWS = 250_000  # rows of an index object: bounds the memory of an add of millions of files
 
@@ -125,6 +126,32 @@ class Writer:
         finally:
             temporary.unlink(missing_ok=True)
         return digest
+
+    def put_stream(self, stream: BinaryIO, advance: Callable[[int], None]) -> tuple[Digest, int]:
+        """Adds a file that comes as a stream; returns its digest and size. An empty one is not stored."""
+        temporary = self.temporary()
+        size_bytes = 0
+        try:
+            with open(temporary, "w+b", buffering=0) as copy:
+                while block := stream.read(_BLOCK_BYTES):
+                    files.write_all(copy.fileno(), block)
+                    size_bytes += len(block)
+                    advance(len(block))
+                if 0 < size_bytes <= self.cache.pack_below_bytes:
+                    raw = files.read_at(copy.fileno(), size_bytes)
+                    digest = digest_bytes(raw)
+                    self.put(KIND_FILE, digest, raw)
+                else:
+                    synced = self.sync_soon(copy.fileno())
+                    digest = digest_file(copy.fileno(), size_bytes)
+                    synced.result()
+            if size_bytes > self.cache.pack_below_bytes:
+                self.adopt_file(temporary, digest, size_bytes, sync=False)
+        except OSError as error:
+            raise files.os_error(error, "store", "standard input") from error
+        finally:
+            temporary.unlink(missing_ok=True)
+        return digest, size_bytes
 
     def adopt_file(self, temporary: Path, digest: Digest, size_bytes: int, *, sync: bool = True) -> None:
         """Moves a verified file on the cache's disk to its place; drops it if the place is taken, by a copy that is sound."""

@@ -70,8 +70,10 @@ def refuse_broken(broken: Sequence[DvliteError], paths: Sequence[str]) -> None:
                     raise error
 
 
-def refuse_untrackable(repo: Repo, paths: Sequence[str], tracked: Mapping[str, Tracked]) -> None:
-    """Raises UsageError for the first path that cannot be tracked; all of them are new."""
+def refuse_untrackable(
+    repo: Repo, paths: Sequence[str], tracked: Mapping[str, Tracked], *, are_there: bool = True
+) -> None:
+    """Raises UsageError for the first path that cannot be tracked; all of them are new, and must be there unless their data is elsewhere."""
     given = set(paths)
     for path in paths:
         if not path:
@@ -100,7 +102,7 @@ def refuse_untrackable(repo: Repo, paths: Sequence[str], tracked: Mapping[str, T
             raise UsageError(
                 f"cannot track {quote(shown)}: the cache is in it", hint="dvlite config --user cache.dir /elsewhere"
             )
-        if not os.path.lexists(repo.root / path):
+        if are_there and not os.path.lexists(repo.root / path):
             raise UsageError(
                 f"cannot find {quote(shown)}", hint="check the name; a path is relative to the current folder"
             )

@@ -6,8 +6,11 @@ What was never here stays in a version: of a directory that is here in part, and
 from __future__ import annotations
 
 import os
+from array import array
 from dataclasses import dataclass, field, replace
 from functools import partial
+from pathlib import Path
+from typing import BinaryIO
 
 from dvlite import files
 from dvlite.errors import DvliteError, ObjectCorrupt, ObjectMissing, UsageError
@@ -64,6 +67,7 @@ class Adder:
         self._work, self._progress, self._force, self._allow_purged = work, progress, force, allow_purged
         self._versions: list[tuple[str, Pointer, Pointer | None, Snapshot, bool]] = []  # path, new, old, content, whole
         self._partial: set[str] = set()  # directories of which only what was added is here
+        self._elsewhere: set[str] = set()  # paths whose content is in the cache alone, as yet
         self._nodes: dict[Digest, bytes] = {}  # of the new manifests, which the cache shows only after the commit
         self.shares_blocks = False
         self.warnings: list[str] = []
@@ -95,6 +99,40 @@ class Adder:
         before = writer.stored_bytes
         rows = work.stat_rows(path)
         snapshot = identify(scan, rows, work.progress, reader, must_have=work.cache.has_file)
+        added = self._take(target, snapshot, reader, writer)
+        return None if update and added.unchanged else replace(added, stored_bytes=writer.stored_bytes - before)
+
+    def from_elsewhere(self, target: AddTarget, source: Path | BinaryIO, writer: Writer) -> AddedPath:
+        """Stores what is to become a path, from a file or folder elsewhere or from a stream; the work tree is not touched.
+
+        Raises UsageError for an empty stream: mostly, the command before it failed.
+        """
+        work, path = self._work, target.path
+        shown, before = work.repo.display(path), writer.stored_bytes
+        self._elsewhere.add(path)
+        if isinstance(source, Path):
+            scan = work.scan(path, source)
+            if scan is None:
+                raise UsageError(f"cannot find {quote(str(source))}", hint="check the name of what is to be added")
+            reader = CachingReader(work.cache, writer, source.parent, str(source))
+            snapshot = identify(scan, None, work.progress, reader)
+        else:
+            work.progress.start(f"adding {shown}")
+            digest, size_bytes = writer.put_stream(source, lambda size: work.progress.advance(size_bytes=size))
+            work.progress.finish()
+            if not size_bytes:
+                raise UsageError(
+                    "standard input is empty, so nothing was added", hint="did the command before the pipe fail?"
+                )
+            reader = CachingReader(work.cache, writer, work.repo.root, shown)
+            scan = Scan([b""], bytearray([manifest.FILE]), array("q", [size_bytes]), root=work.location(path))
+            snapshot = Snapshot(scan, bytearray(digest), bytearray(1), 1)
+        added = self._take(target, snapshot, reader, writer)
+        return replace(added, stored_bytes=writer.stored_bytes - before)
+
+    def _take(self, target: AddTarget, snapshot: Snapshot, reader: CachingReader, writer: Writer) -> AddedPath:
+        """Takes note of a version whose files are stored, and stores its listing."""
+        work, path, old = self._work, target.path, target.old
         self.shares_blocks |= reader.shares_blocks
         if reader.lfs_pointers:
             shown, number = work.repo.display(path), count(reader.lfs_pointers, "Git LFS pointer")
@@ -109,8 +147,8 @@ class Adder:
             is_file = snapshot.scan.paths == [b""]
             self.warnings.extend(portable_warnings([os.fsencode(path)] if is_file else snapshot.scan.paths))
         if old is not None and new.same_version(old):
-            return None if update else _unchanged(path, old)
-        added = self._added(target, new, snapshot, reader, writer.stored_bytes - before)
+            return _unchanged(path, old)
+        added = self._added(target, new, snapshot, reader)
         self._nodes.clear()
         return added
 
@@ -219,9 +257,7 @@ class Adder:
         rows = [*stays, *(on_disk[i] for i in range(len(on_disk)))]
         return manifest.from_entries(sorted(rows, key=lambda row: row.path))
 
-    def _added(
-        self, target: AddTarget, new: Pointer, snapshot: Snapshot, reader: CachingReader, stored_bytes: int
-    ) -> AddedPath:
+    def _added(self, target: AddTarget, new: Pointer, snapshot: Snapshot, reader: CachingReader) -> AddedPath:
         old = target.old
         return AddedPath(
             path=target.path,
@@ -233,7 +269,6 @@ class Adder:
             counts=self._counts(old, new),
             duplicates=reader.duplicates if old is None else 0,
             left_out=dict(snapshot.scan.left_out),
-            stored_bytes=stored_bytes,
         )
 
     def _counts(self, old: Pointer | None, new: Pointer) -> Counts:
@@ -270,6 +305,8 @@ class Adder:
                 unpushed.note(work.repo, new.oid)
                 written.append(path + SUFFIX)
         for path, new, old, snapshot, whole in self._versions:
+            if path in self._elsewhere:  # on disk is what was there
+                continue
             if path in self._partial:  # the rows say what is here: no version is, and no note names one
                 if whole:
                     work.remember(path, NO_VERSION, snapshot.scan, snapshot.digests, snapshot.racy)

@@ -58,8 +58,8 @@ class Workspace:
         if self.is_behind_link(path):
             raise behind_link(quote(self.repo.display(path)))
 
-    def scan(self, path: str) -> Scan | None:
-        """Returns what is on disk at a tracked path, or None for nothing."""
+    def scan(self, path: str, source: Path | None = None) -> Scan | None:
+        """Returns what is on disk at a tracked path, or at a `source` that is to become it; None for nothing."""
         self.require_real_folder(path)
         prefix = os.fsencode(path) + b"/"
         rules = self._ignore
@@ -68,8 +68,11 @@ class Workspace:
             if rules.matches is not None
             else lambda *_: False
         )
-        seen = scan(self.repo.root / path, self.repo.display(path), matches, rules.names, self.progress)
-        if seen is not None and not self.repo.git.trusts_modes:
+        place, shown = self.repo.root / path, self.repo.display(path)
+        if source is not None:
+            place, shown = source, str(source)
+        seen = scan(place, shown, matches, rules.names, self.progress)
+        if seen is not None and source is None and not self.repo.git.trusts_modes:
             seen.set_executables(lambda inner: (prefix + inner).rstrip(b"/") in self.executables)
         return seen
 

@@ -13,7 +13,7 @@ import pytest
 
 from dvlite import files
 from tests.clones import Clone, git, refused, start
-from tests.commands.project import tree
+from tests.commands.project import Project, fill, tree
 from tests.copies import copy_of
 from tests.trees import let_others_reach, noise, put
 
@@ -438,3 +438,49 @@ def test_paths_that_another_system_takes_for_one_are_named(project):
     assert "NFC and NFD" in project.dvlite("add", "\u00e9").stderr
     assert "NFC and NFD" in project.dvlite("add", "d").stderr
     assert project.dvlite("add", "-u").stderr == ""
+
+
+def test_a_folder_from_elsewhere_becomes_a_tracked_path_and_its_next_version(project, tmp_path):
+    source = tmp_path / "elsewhere"
+    whole = fill(Project(source, None), ".")
+    added = project.json("add", source, "-o", "new/data")
+    assert tree(project.root / "new/data") == tree(source) == whole
+    assert added["paths"][0]["created"]
+    assert added["staged"] == ["new/data.dvlite", "new/.gitignore"]
+    project.commit("Data")
+    assert project.is_clean()
+    (source / "a.txt").write_text("changed")
+    (project.root / "new/data/sub/b.txt").unlink()
+    assert project.json("add", "../elsewhere", "-o", "new/data")["paths"][0]["counts"]["modified"] == 1
+    assert tree(project.root / "new/data") == tree(source)
+    project.write("new/data/mine", "only here")
+    assert "in the way" in project.dvlite("add", source, "-o", "new/data", code=2).stderr
+    for path in ("new/data/part", "new", "../elsewhere/inside", "dvlite.yaml"):
+        project.dvlite("add", source, "-o", path, code=2)
+    project.dvlite("add", "new", "-o", "new/data/more", code=2)
+    os.mkfifo(source / "pipe")
+    assert "it is a FIFO" in project.dvlite("add", source, "-o", "other", code=None).stderr
+    assert project.read("new/data/mine") == b"only here"
+    assert not project.has("other")
+
+
+@pytest.mark.parametrize("size", [10, 200_000])
+def test_standard_input_becomes_a_tracked_file(project, size):
+    def add(data, *args, code=0):
+        done = project._invoke("add", *args, cwd=project.root, input=data)
+        assert done.returncode == code
+        return done.stderr
+
+    one, two = noise(size, 1), noise(size, 2)
+    add(one, "-", "-o", "data/file")
+    assert project.read("data/file") == one
+    add(two, "-", "-o", "data/file")
+    assert project.read("data/file") == two
+    project.commit("Data")
+    assert project.is_clean()
+    assert "empty" in add(b"", "-", "-o", "data/file", code=2)
+    for words in (("-",), ("-", "data/file", "-o", "x"), ("https://example.com/x", "-o", "x"), ("-u", "-", "-o", "x")):
+        add(b"x", *words, code=2)
+    project.write("data/file", "edited")
+    assert "in the way" in add(one, "-", "-o", "data/file", code=2)
+    assert list((project.cache / "tmp").iterdir()) == []

@@ -502,6 +502,7 @@ SCENARIOS = (
     Scenario("add (first)", ("add", "data", "model.bin"), initialised, proof=restores),
     Scenario("add (again)", ("add", "data"), edited),
     Scenario("add -u", ("add", "-u"), edited, proof=restores),
+    Scenario("add -o", ("add", "data", "-o", "copies/data"), initialised),
     Scenario("rm", ("rm", "data", "model.bin"), tracked),
     Scenario("mv (folder)", ("mv", "data", "moved/data"), tracked, proof=restores),
     Scenario("mv (file)", ("mv", "model.bin", "best.bin"), tracked),
