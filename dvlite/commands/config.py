@@ -34,6 +34,7 @@ class ConfigResult:
     schema: ClassVar[str] = "dvlite.config/1"
     action: Literal["list", "get", "set", "unset"]
     values: tuple[ConfigValue, ...] = ()
+    in_force: ConfigValue | None = None  # what holds for the key after a change; None: nothing
     config_path: str | None = None  # the file that was changed
     staged: tuple[str, ...] = ()
 
@@ -81,7 +82,13 @@ def config(
             if layer == COMMITTED:
                 staged = repo.stage([path.relative_to(repo.root).as_posix()], enabled=None if stage else False)
     row = ConfigValue(key=key, value=None if changed is None else _shown(key, changed), source=str(path))
-    return ConfigResult(action="unset" if unset else "set", values=(row,), config_path=str(path), staged=staged)
+    return ConfigResult(
+        action="unset" if unset else "set",
+        values=(row,),
+        in_force=next((now for now in _listed(repo, None, environ) if now.key == key), None),
+        config_path=str(path),
+        staged=staged,
+    )
 
 
 def _refuse_what_breaks(repo: Repo, key: str, value: Value, layer: str) -> None:

@@ -223,8 +223,17 @@ def merge(layers: Iterable[Mapping[str, Setting]]) -> Config:
 
 def edit(data: bytes, key: str, value: Value | None, where: str) -> bytes:
     """Returns the file with one key set, or removed if None; comments and other lines stay."""
-    tree: Tree = [*value] if isinstance(value, tuple) else value
+    shown = None if value is None else written(key, value)
+    tree: Tree = [*shown] if isinstance(shown, tuple) else shown
     return yaml_edit.edit(data, tuple(key.split(".")), tree, where)
+
+
+def written(key: str, value: Value) -> Value:
+    """Returns a value as people write it: a size in the largest unit in which it is a whole number, `100MiB`."""
+    if key not in _VALUES or not _VALUES[key].is_size or not isinstance(value, int) or not value:
+        return value
+    unit = max((unit for unit in _BINARY if not value % _BINARY[unit]), key=_BINARY.__getitem__, default="")
+    return f"{value // _BINARY[unit]}{unit[0].upper()}iB" if unit else value
 
 
 def from_text(key: str, text: str, layer: str) -> Value:
@@ -340,6 +349,7 @@ class _Kind(NamedTuple):
     read: Callable[[Tree], Value | None]
     words: str
     hint: str | None = None
+    is_size: bool = False
 
 
 def _line(value: Tree) -> str | None:
@@ -363,7 +373,7 @@ def _size_up_to(largest: int, words: str) -> _Kind:
         size_bytes = int(match[1]) * _UNITS[match[2].lower()] if match else largest + 1
         return size_bytes if size_bytes <= largest else None
 
-    return _Kind(read, words)
+    return _Kind(read, words, is_size=True)
 
 
 def _one_of(*words: str) -> _Kind:

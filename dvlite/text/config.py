@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from dvlite.commands.config import ConfigResult, ConfigValue
+from dvlite.formats.config import written
 from dvlite.show import Show, printable
 
 _LONG = 64
@@ -24,9 +25,20 @@ def text(result: ConfigResult, show: Show) -> Iterator[str]:
             yield f"{row.key:<{keys}}  {_value(row):<{values}}  {show.style('dim', printable(row.source))}"
     elif not show.quiet:
         for value in result.values:
-            verb = f"= {_value(value)}" if result.action == "set" else "is not set any more"
-            yield f"{value.key} {verb}" + (f"  in {printable(result.config_path)}" if result.config_path else "")
+            file = printable(result.config_path or "")
+            is_set = result.action == "set"
+            yield f"{value.key} = {_value(value)}  in {file}" if is_set else f"Removed {value.key} from {file}"
+            yield from _in_force(value, result.in_force)
         yield from show.staged(result.staged)
+
+
+def _in_force(changed: ConfigValue, now: ConfigValue | None) -> Iterator[str]:
+    """Yields what holds after a change, where the line above does not say so."""
+    if now is None:
+        yield f"{changed.key} is not set any more"
+    elif now.value != changed.value:
+        source = "the default" if now.source == "default" else f"from {printable(now.source)}"
+        yield f"in force: {_value(now)}, {source}"
 
 
 def _value(value: ConfigValue) -> str:
@@ -38,4 +50,4 @@ def _value(value: ConfigValue) -> str:
         case list() as items:
             return ", ".join(map(printable, items))
         case other:
-            return printable(str(other))
+            return printable(str(written(value.key, other)))

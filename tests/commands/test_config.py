@@ -35,6 +35,14 @@ def test_a_committed_setting_is_staged(work):
         call(work, "gc.keep_last")
 
 
+def test_a_size_is_written_with_a_unit_and_what_overrides_is_named(work):
+    call(work, "hooks.push_limit", "3072 MiB", place="local")
+    assert "push_limit: 3GiB\n" in (work / ".dvlite/config.local.yaml").read_text()
+    result = call(work, "hooks.push_limit", "1000000", place="user")
+    assert (result.values[0].value, result.in_force.value) == (1_000_000, 3 << 30)
+    assert result.in_force.source.startswith(".dvlite/config.local.yaml:")
+
+
 def test_each_place_has_its_file(work):
     call(work, "cache.dir", "/big", place="user")
     call(work, "cache.link", "hardlink,copy", place="local")
