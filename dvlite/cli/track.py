@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import os
 import sys
 from pathlib import Path
 from typing import Any
@@ -25,7 +27,7 @@ from dvlite.cli.options import (
     revisions_and_paths,
     run,
 )
-from dvlite.errors import UsageError
+from dvlite.errors import NotARepository, UsageError
 from dvlite.show import quote, word
 
 
@@ -167,22 +169,47 @@ def checkout(paths: tuple[str, ...], **flags: Any) -> int:
     return run(lambda s: verb(s.repo(), paths, **flags, progress=s.progress), text="checkout")
 
 
-@click.command(cls=Verb, example="dvlite ls -l HEAD~1:data/images", codes=(10, 12, 13))
-@click.argument("target", metavar="[REV:][PATH]", required=False, type=PathText())
+@click.command(
+    cls=Verb,
+    example="dvlite ls -l HEAD~1:data/images\ndvlite ls -l git@example.com:acme/birds models",
+    codes=(10, 12, 13),
+)
+@click.argument("words", nargs=-1, metavar="[REPO] [REV:][PATH]", type=PathText())
+@REVISION
 @click.option("-l", "long", is_flag=True, help="Show sizes, ids and link targets.")
 @click.option("-R", "recursive", is_flag=True, help="List everything below.")
 @click.option(
     "-r", "--remote", metavar="URL", help="List the snapshots on a remote, or TARGET among them; needs no clone."
 )
-def ls(target: str | None, *, long: bool, recursive: bool, remote: str | None) -> int:
-    """List what is tracked."""
+def ls(words: tuple[str, ...], *, remote: str | None, **flags: Any) -> int:
+    """List what is tracked; of another repository, files of git too."""
     from dvlite.commands.ls import ls as verb
+    from dvlite.commands.ls import ls_remote, ls_repository
 
+    if len(words) > (2 if remote is None else 1):
+        raise UsageError(f"expected [REPO] [REV:][PATH], got {len(words)} words", hint="dvlite ls --help")
+    first = words[0] if words else None
     if remote is not None:
-        from dvlite.commands.ls import ls_remote
+        return run(lambda s: ls_remote(remote, first, environ=s.environ, progress=s.progress), text="ls")
 
-        return run(lambda s: ls_remote(remote, target, environ=s.environ, progress=s.progress), text="ls")
-    return run(lambda s: verb(s.repo(), target, long=long, recursive=recursive, progress=s.progress), text="ls")
+    def work(session: Session) -> Any:
+        if first is None or (len(words) == 1 and not _is_other(session, first)):
+            return verb(session.repo(), first, **flags, progress=session.progress)
+        return ls_repository(first, *words[1:], **flags, environ=session.environ, progress=session.progress)
+
+    return run(work, text="ls")
+
+
+def _is_other(session: Session, text: str) -> bool:
+    """Returns whether a word is the address of another repository than the one around the current folder."""
+    from dvlite.share.any_repository import is_address
+
+    if not is_address(text):
+        return False
+    with contextlib.suppress(NotARepository):
+        root, session.opened = session.repo().root, None
+        return os.path.realpath(text) != str(root)
+    return True
 
 
 VERBS = {"Work": (add, status, diff, checkout, mv, rm), "Inspect": (ls,)}

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import os
 import posixpath
-from collections.abc import Iterator, Mapping, Sequence
+import stat
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import ClassVar, Literal
@@ -21,7 +22,8 @@ from dvlite.oid import MANIFEST, Digest, format_oid
 from dvlite.progress import Progress
 from dvlite.repo.repository import Repo, open_cache
 from dvlite.repo.tracked_paths import Tracked
-from dvlite.runs.outputs import at_start
+from dvlite.runs.outputs import at_start, at_word
+from dvlite.share.any_repository import FLAGS, Opened, git_files, open_any, refuse_relative_folder
 from dvlite.show import quote, word
 from dvlite.store import snapshots
 from dvlite.store.cache import Cache
@@ -48,13 +50,15 @@ class LsEntry:
     target: str | None = None  # of a symlink
     in_cache: bool | None = None
     stage: str | None = None  # whose output it is, or is inside of
+    kept_by: Literal["dvlite", "git", "both"] = "dvlite"  # both: a folder with files of each
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LsResult:
-    """What is tracked at a revision (None: the pointers on disk)."""
+    """What is tracked at a revision (None: the pointers on disk). `source`: the other repository that was asked for."""
 
     schema: ClassVar[str] = "dvlite.ls/1"
+    source: str | None = None
     revision: str | None = None
     target: str = ""
     long: bool = False
@@ -83,7 +87,13 @@ class SnapshotsResult:
 
 
 def ls(
-    repo: Repo, target: str | None = None, *, long: bool = False, recursive: bool = False, progress: Progress
+    repo: Repo,
+    target: str | None = None,
+    *,
+    revision: str | None = None,
+    long: bool = False,
+    recursive: bool = False,
+    progress: Progress,
 ) -> LsResult:
     """Lists the tracked paths that `[REV:]TARGET` means (those in the current folder without one), or what is inside a tracked directory.
 
@@ -91,8 +101,10 @@ def ls(
     `long` adds symlink targets and what is cached. Raises UsageError for a path that is not tracked, ObjectMissing for a listing that
     is neither in the cache nor on the default remote.
     """
-    found = at_start(repo, target, progress) if target else None
-    at, argument = found or (None, target or "")
+    found = at_start(repo, target, progress) if target and revision is None else None
+    at, argument = found or (None if revision is None else at_word(repo, revision, progress), target or "")
+    if found is not None and target is not None:
+        revision = target[: len(target) - len(argument) - 1]
     path = repo.relative(argument or ".")
     tracked = usable(repo, [argument or "."], progress.warn) if at is None else at.tracked
     cache = open_cache(repo)
@@ -120,8 +132,100 @@ def ls(
                 hint=f"see what is there: dvlite ls -R {word(repo.display(item.path))}",
             )
         entries.extend(rows)
-    revision = None if at is None or target is None else target[: len(target) - len(argument) - 1]
     return LsResult(revision=revision, target=path, long=long, entries=tuple(entries))
+
+
+def ls_repository(
+    source: str,
+    target: str | None = None,
+    *,
+    revision: str | None = None,
+    long: bool = False,
+    recursive: bool = False,
+    environ: Mapping[str, str],
+    progress: Progress,
+) -> LsResult:
+    """Lists what `get` can copy out of a repository, given by URL or folder: one level of a folder, files of git too.
+
+    Paths are relative to its root. Raises UsageError for a path that is not there, NotARepository for one that does not use dvlite.
+    """
+    with open_any(source, target or ".", revision, environ, progress, reads=False) as found:
+        above = f"{found.path}/" if found.path else ""
+        rows: list[LsEntry] = []
+        for item in found.tracked:
+            is_inside = item.path == found.path or found.path.startswith(item.path + "/")
+            lister = _Lister(found.cache, item, long=long)
+            if item.pointer.kind == "file" and item.path == found.path:
+                rows.append(lister.whole())
+            elif is_inside or (recursive and item.pointer.kind == "directory" and item.path.startswith(above)):
+                inner = os.fsencode(found.path[len(item.path) + 1 :]) if is_inside else b""
+                rows += _listed_there(found, item, partial(lister.inside, inner, recursive=recursive), progress)
+            elif item.path.startswith(above):
+                rows.append(lister.whole())
+        rows += _kept_by_git(found)
+        if not rows and found.path:
+            raise UsageError(f"there is no {quote(found.path)} there", hint=f"what is there: dvlite ls {found.place}")
+        shown = rows if recursive else _one_level(rows, above)
+        commit = found.commit or None
+    entries = tuple(sorted(shown, key=lambda row: os.fsencode(row.path)))
+    return LsResult(source=source, revision=commit, target=found.path, long=long, entries=entries)
+
+
+def _listed_there(found: Opened, item: Tracked, work: Callable[[], list[LsEntry]], progress: Progress) -> list[LsEntry]:
+    assert found.repo is not None
+    try:
+        return work()
+    except ObjectMissing:
+        if found.far:
+            refuse_relative_folder(found.repo)
+    return with_listings(found.repo, found.cache, item.path, [item.pointer], work, progress)
+
+
+def _kept_by_git(found: Opened) -> list[LsEntry]:
+    """Returns the files that git keeps; the size of one that a brief clone did not bring is not known."""
+    repo, listed = found.repo, git_files(found)
+    if repo is None:
+        return []
+    sizes = repo.git.blob_sizes(entry.blob for entry in listed if entry.blob)
+    rows = []
+    for entry in listed:
+        flags, size = FLAGS.get(entry.mode, FILE), sizes.get(entry.blob)
+        if not entry.mode:
+            try:
+                now = os.lstat(repo.root / entry.path)
+            except FileNotFoundError:
+                continue
+            flags = SYMLINK if stat.S_ISLNK(now.st_mode) else FILE | EXECUTABLE * bool(now.st_mode & stat.S_IXUSR)
+            size = now.st_size
+        kind = _KINDS[flags & ~EXECUTABLE]
+        executable = bool(flags & EXECUTABLE)
+        rows.append(LsEntry(path=entry.path, kind=kind, size_bytes=size, executable=executable, kept_by="git"))
+    return rows
+
+
+def _one_level(rows: Sequence[LsEntry], above: str) -> list[LsEntry]:
+    """Returns the entries right in a folder: all that is deeper as the folders that it is in."""
+    shown: list[LsEntry] = []
+    deeper: dict[str, list[LsEntry]] = {}
+    for row in rows:
+        name, slash, _ = row.path[len(above) :].partition("/")
+        if slash and row.path.startswith(above):
+            deeper.setdefault(above + name, []).append(row)
+        else:
+            shown.append(row)
+    for path, inside in deeper.items():
+        keepers = {row.kept_by for row in inside}
+        sizes = [row.size_bytes for row in inside if row.size_bytes is not None]
+        shown.append(
+            LsEntry(
+                path=path,
+                kind="directory",
+                size_bytes=sum(sizes) if len(sizes) == len(inside) else None,
+                files=sum(1 if row.files is None else row.files for row in inside),
+                kept_by="both" if len(keepers) > 1 else keepers.pop(),
+            )
+        )
+    return shown
 
 
 def ls_remote(

@@ -5,9 +5,9 @@ import shutil
 
 import pytest
 
-from dvlite.commands import get as module
 from dvlite.commands.get import get
 from dvlite.errors import ObjectCorrupt
+from dvlite.git.program import Git
 from dvlite.progress import NullProgress
 from tests.commands.project import Project, fill, tree
 
@@ -89,13 +89,13 @@ def test_large_files_of_git_stay_away(pushed, outside, monkeypatch):
     pushed.git("push", "-q", str(bare), "main")
     pushed.git("-C", str(bare), "config", "uploadpack.allowFilter", "true")
     sizes = []
-    run = module.Git.resolve
+    run = Git.resolve
 
     def resolve(git, revision):
         sizes.append(sum(file.stat().st_size for file in (git.root / ".git/objects").rglob("*") if file.is_file()))
         return run(git, revision)
 
-    monkeypatch.setattr(module.Git, "resolve", resolve)
+    monkeypatch.setattr(Git, "resolve", resolve)
     outside.dvlite("get", bare.as_uri(), "model.pt")
     outside.dvlite("get", bare.as_uri(), "model.pt", "--rev", "HEAD~1", "-o", "old")
     assert max(sizes) < 100_000
@@ -169,7 +169,7 @@ def test_what_checkout_force_saved_comes_back(pushed):
 def test_wrong_sources_and_paths(pushed, outside):
     assert "cannot find 'nowhere'" in outside.dvlite("get", "nowhere", "x", code=2).stderr
     assert "not in a git repository" in outside.dvlite("get", ".", "x", code=10).stderr
-    assert "say which path" in outside.dvlite("get", pushed.root, code=2).stderr
+    assert "missing the path" in outside.dvlite("get", pushed.root, code=2).stderr
     bare = pushed.root.parent / "bare.git"
     assert "there is no 'x'" in outside.dvlite("get", bare, "x", code=2).stderr
     assert "there is no remote 'nope'" in outside.dvlite("get", "-r", "nope", pushed.root, "model.pt", code=2).stderr

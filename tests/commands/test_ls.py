@@ -5,7 +5,7 @@ import shutil
 import pytest
 
 from dvlite.store.cache import Cache
-from tests.commands.project import fill
+from tests.commands.project import Project, fill
 
 
 @pytest.fixture
@@ -118,3 +118,30 @@ def test_one_folder_of_a_big_listing_reads_few_nodes(project, monkeypatch):
     assert len(names(project, "-R", "data")) == 3000
     assert few <= 3
     assert len(reads) > 4
+
+
+def test_another_repository_is_listed_with_files_of_git(filled, tmp_path, invoke):
+    filled.write("in/labels.csv", "a,b")
+    filled.commit("A file of git")
+    filled.dvlite("remote", "add", tmp_path / "store")
+    filled.commit("A remote")
+    filled.dvlite("push")
+    filled.git("clone", "-q", "--bare", ".", tmp_path / "bare.git")
+    (tmp_path / "outside").mkdir()
+    outside = Project(tmp_path / "outside", invoke)
+    for source in (filled.root, (tmp_path / "bare.git").as_uri()):
+        rows = outside.json("ls", "-l", source)["entries"]
+        assert [(row["path"], row["kind"], row["kept_by"]) for row in rows] == [
+            ("in", "directory", "both"),
+            ("model.pt", "file", "dvlite"),
+        ]
+        assert names(outside, source, "in") == ["in/data", "in/labels.csv"]
+        assert names(outside, source, "in/labels.csv") == ["in/labels.csv"]
+    assert names(outside, source, "in/data/sub") == ["in/data/sub/b.txt", "in/data/sub/deep"]
+    assert len(names(outside, "-R", source)) == 9
+    assert names(outside, source, "HEAD~2:in") == names(outside, source, "in", "--rev", "HEAD~2") == ["in/data"]
+    refused = outside.dvlite("ls", source, "nothing", code=2).stderr
+    assert f"hint: what is there: dvlite ls {source}" in refused
+    assert names(filled, ".") == ["in/data", "model.pt"], "the repository around the folder"
+    assert names(filled, ".", "in") == ["in/data", "in/labels.csv"]
+    assert names(filled, "--rev", "HEAD~1", "in", cwd=".") == ["in/data"]

@@ -22,3 +22,8 @@ def test_ls():
         "      10 B                           run.sh*",
         "                                     latest@ -> data",
     ]
+    other = LsEntry(path="code.py", kind="file", size_bytes=5, kept_by="git")
+    assert said(LsResult(entries=(other, entries[1]), long=True, source="u")) == [
+        "       5 B                           git     code.py",
+        "      10 B                           dvlite  run.sh*",
+    ]

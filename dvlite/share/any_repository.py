@@ -1,0 +1,220 @@
+"""A repository that a user names by a URL or a folder, opened to read data and files of git out of it, without a checkout.
+
+A far one is cloned as briefly as its server allows. Decides which of git's files are shown; knows no output.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import re
+import shutil
+import tempfile
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from dvlite import files
+from dvlite.errors import DvliteError, NotARepository, UsageError
+from dvlite.files import write_atomic
+from dvlite.formats import pointer
+from dvlite.formats.manifest import EXECUTABLE, FILE, SYMLINK
+from dvlite.git.discover import GitPlaces
+from dvlite.git.output import TreeEntry, is_lockfile, is_pointer
+from dvlite.git.program import Git, clone_silently, without_credentials
+from dvlite.progress import Progress
+from dvlite.repo import config_files
+from dvlite.repo.open_stores import plain_cache
+from dvlite.repo.repository import Repo, open_cache, open_repo
+from dvlite.repo.tracked_paths import Tracked
+from dvlite.runs.outputs import at_start, at_word
+from dvlite.show import quote, word
+from dvlite.store.cache import Cache
+from dvlite.store.catalog import Catalog
+from dvlite.store.url import FOLDER, parse_url
+
+LINK = "120000"
+FLAGS = {"100644": FILE, "100755": FILE | EXECUTABLE, LINK: SYMLINK}  # by the modes of git; the rest is no file
+_CONFIG_LIMIT_BYTES = pointer.LIMIT_BYTES
+_SSH = re.compile(r"[^/:]+@[^/:]+:.*")  # as git writes an address: git@example.com:acme/birds
+
+
+@dataclass(frozen=True, slots=True)
+class Opened:
+    """An opened repository, what it tracks, and what of it is meant. `commit` is empty for the pointers on disk.
+
+    `place` are the words by which `ls` shows what is there.
+    """
+
+    repo: Repo | None
+    cache: Cache
+    tracked: Sequence[Tracked]
+    path: str  # relative to the root
+    commit: str = ""
+    far: bool = False
+    catalog: Catalog | None = None  # of the remote itself, without a repository
+    remote: str | None = None  # of the repository, to fetch from; None: the default one
+    place: str = ""
+    of_run: bool = False  # `tracked` are the outputs of a run, and nothing else is there
+
+
+def is_address(text: str) -> bool:
+    """Returns whether a word is the address of a git repository: a URL, `git@HOST:PATH`, or a folder that is one."""
+    folder = Path(text)
+    is_folder = files.is_there(folder / ".git") or _is_bare(folder)
+    return is_folder or "://" in text or _SSH.fullmatch(text) is not None
+
+
+def git_files(opened: Opened) -> list[TreeEntry]:
+    """Returns the files that git keeps at the path or below it, but for pointers and its own; modes and blobs of a commit only."""
+    repo, path = opened.repo, opened.path
+    if repo is None or opened.of_run:
+        return []
+    if opened.commit:
+        return _listed(repo.git, opened.commit, path)
+    return [TreeEntry(name, "", "") for name in repo.git.tracked_under([path or "."]) if _is_wanted(name, path)]
+
+
+@contextlib.contextmanager
+def open_any(
+    source: str,
+    path: str,
+    revision: str | None,
+    environ: Mapping[str, str],
+    progress: Progress,
+    *,
+    reads: bool = True,
+) -> Iterator[Opened]:
+    """Opens what `source` names, at `[REV:]path`; a far repository is cloned as briefly as its server allows, and gone afterwards.
+
+    Files of git at the path can be read if `reads`, else only listed. Raises NotARepository for one that does not use dvlite.
+    """
+    if os.path.isdir(source) and not _is_bare(Path(source)):
+        yield _near(Path(source), path, revision, environ, progress)
+        return
+    rev, colon, inner = path.partition(":")
+    if colon and revision is None:
+        revision, path = rev, inner
+    if not os.path.exists(source) and "://" not in source and ":" not in source:
+        raise UsageError(f"cannot find {quote(source)}", hint="give a git URL, or the folder of a repository")
+    with tempfile.TemporaryDirectory(prefix="dvlite-") as folder:
+        progress.start(f"reading {source}")
+        far = _far(source, path, revision, Path(folder) / "clone", environ, reads=reads)
+        progress.finish()
+        yield far
+
+
+def _near(folder: Path, path: str, revision: str | None, environ: Mapping[str, str], progress: Progress) -> Opened:
+    repo, here = open_repo(folder, environ), word(str(folder))
+    if revision is not None:
+        at, inner = at_word(repo, revision, progress, in_git=True), path
+    else:
+        found = at_start(repo, path, progress, in_git=True)
+        if found is None:
+            return Opened(repo, open_cache(repo), repo.work_tree.tracked(), repo.relative(path), place=here)
+        at, inner = found
+    inside = repo.relative(inner or ".")
+    return Opened(repo, open_cache(repo), at.tracked, inside, at.commit, place=here, of_run=not at.commit)
+
+
+def _far(url: str, path: str, revision: str | None, target: Path, environ: Mapping[str, str], *, reads: bool) -> Opened:
+    """Reads config and pointers of a commit, nothing else; its config is that of a stranger, as in any clone."""
+    git, commit = _clone_briefly(url, target, environ, revision, os.path.normpath(path or ".") if reads else None)
+    config = git.read_file(commit, config_files.COMMITTED_FILE, limit_bytes=_CONFIG_LIMIT_BYTES)
+    if config is None:
+        raise NotARepository(
+            f"{quote(url)} does not use dvlite at {commit[:8]}", hint="choose a revision that does: --rev R"
+        )
+    (target / config_files.FOLDER).mkdir()
+    write_atomic(target / config_files.COMMITTED_FILE, config, sync=False)
+    repo = open_repo(target, environ)
+    place = word(url) if revision is None else f"{word(url)} --rev {word(revision)}"
+    return Opened(
+        repo,
+        _own_cache(repo, environ, target),
+        repo.at(commit).tracked(),
+        repo.relative(path or "."),
+        commit,
+        far=True,
+        place=place,
+    )
+
+
+def _clone_briefly(
+    url: str, target: Path, environ: Mapping[str, str], revision: str | None, path: str | None
+) -> tuple[Git, str]:
+    """Clones as little as the server allows and returns the commit that is meant: one commit for a branch, a tag or nothing.
+
+    For any other revision it is the history. Files too large for a pointer are not fetched, but for lockfiles and what is at `path`: git
+    fetches these as soon as their size is queried.
+    """
+    near = os.path.isdir(url)  # git ignores such options for a folder, and says so
+    small = [] if near else [f"--filter=blob:limit={pointer.LIMIT_BYTES + 1}"]
+    one = small if near else [*small, "--depth=1"]
+    names = ["HEAD"]
+    try:
+        clone_silently(url, target, environ, one if revision is None else [*one, f"--branch={revision}"])
+    except DvliteError:
+        if revision is None:
+            raise
+        names = [revision, f"origin/{revision}"]
+        shutil.rmtree(target, ignore_errors=True)
+        clone_silently(url, target, environ, small)
+    git = Git(GitPlaces(target, target / ".git", target / ".git"), environ)
+    commit = next(filter(None, (_resolved(git, name) for name in names)), None)
+    if commit is not None:
+        large = [blob for name, blob in git.pointer_blobs(commit).items() if is_lockfile(name)]
+        large += [entry.blob for entry in _listed(git, commit, path.removeprefix("."))] if path is not None else []
+        git.run("cat-file", "--batch-check", stdin="".join(f"{blob}\n" for blob in large).encode(), check=False)
+    for key in ("remote.origin.promisor", "remote.origin.partialclonefilter", "extensions.partialClone"):
+        git.run("config", "--local", "--unset-all", key, check=False)
+    if commit is not None:
+        return git, commit
+    which = "" if revision is None else f" {quote(revision)}"
+    raise UsageError(
+        f"{quote(without_credentials(url))} has no commit{which}", hint="see what it has: git ls-remote URL"
+    )
+
+
+def _resolved(git: Git, name: str) -> str | None:
+    with contextlib.suppress(UsageError):
+        return git.resolve(name)
+    return None
+
+
+def _own_cache(repo: Repo, environ: Mapping[str, str], temporary: Path) -> Cache:
+    """Returns the user's cache for what belongs to no clone: `cache.dir` if it is set, else in this platform's place for caches."""
+    chosen = repo.config.cache_dir
+    if chosen is not None:
+        if repo.config.settings["cache.dir"].source != "DVLITE_CACHE_DIR":
+            return open_cache(repo)
+        return plain_cache(Path(os.path.abspath(os.path.expanduser(chosen))))
+    return plain_cache(config_files.own_cache_folder(environ) or temporary / "cache")
+
+
+def _is_bare(folder: Path) -> bool:
+    return not (folder / ".git").exists() and (folder / "HEAD").is_file() and (folder / "objects").is_dir()
+
+
+def _listed(git: Git, commit: str, path: str) -> list[TreeEntry]:
+    entries = git.list_tree(commit, *([path] if path else []))
+    return [entry for entry in entries if entry.mode in FLAGS and _is_wanted(entry.path, path)]
+
+
+def _is_wanted(name: str, path: str) -> bool:
+    """Returns whether a file of git is meant by a path: one of git's or dvlite's own only by its name."""
+    is_own = is_pointer(name) or name.rpartition("/")[2].startswith((".git", ".dvlite")) or name.startswith(".dvlite/")
+    return name == path or not is_own
+
+
+def refuse_relative_folder(repo: Repo) -> None:
+    """Raises DvliteError for one: a folder relative to the work tree is nowhere, seen from a clone that is about to vanish."""
+    remote = repo.config.remote(repo.config.default_remote or "")
+    if remote is None:
+        return
+    text = str(remote.url.value)
+    if parse_url(text, repo.root).scheme == FOLDER and "://" not in text and not text.startswith(("/", "~")):
+        raise DvliteError(
+            f"the remote {quote(remote.name)} is {quote(text)}, relative to a clone: it cannot be reached by the repository's URL",
+            hint="clone the repository beside that folder: dvlite clone URL",
+        )
