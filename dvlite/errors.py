@@ -6,7 +6,10 @@ end without a full stop.
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 
 class DvliteError(Exception):
@@ -32,7 +35,11 @@ class UsageError(DvliteError):
 
 
 class StrangeFile(UsageError):
-    """In the data of a tracked path stands what no version can hold: a FIFO, a socket, a device, a link that leaves it."""
+    """In the data of a tracked path stands what no version can hold: a FIFO, a socket, a device, a link that leaves it. `place` is where."""
+
+    def __init__(self, message: str, *, hint: str | None = None, place: Path | None = None) -> None:
+        super().__init__(message, hint=hint)
+        self.place = place
 
 
 class PartlyDone(DvliteError):

@@ -156,11 +156,12 @@ def diff(words: tuple[str, ...], *, stat: bool, markdown: bool, exit_code: bool,
     )
 
 
-@click.command(cls=Verb, example="dvlite checkout data/images/val", codes=(3, 10, 11, 12, 13))
+@click.command(cls=Verb, example="dvlite checkout data/images/val\ndvlite checkout --relink", codes=(3, 10, 11, 12, 13))
 @PATHS
 @REVISION
 @FORCE
 @click.option("--allow-missing", is_flag=True, help="Leave out files that are not in the cache, and write the rest.")
+@click.option("--relink", is_flag=True, help="Also link large files as cache.link says now.")
 @NO_WAIT
 def checkout(paths: tuple[str, ...], **flags: Any) -> int:
     """Update the workspace to match the pointers."""

@@ -15,6 +15,7 @@ from dvlite.paths import overlap
 from dvlite.progress import Progress
 from dvlite.repo.repository import Repo, open_cache
 from dvlite.repo.tracked_paths import Tracked
+from dvlite.show import word
 from dvlite.workspace.backups import keep_uncommitted
 from dvlite.workspace.path_args import cached_listing, select, usable, warning_of
 from dvlite.workspace.restore import (
@@ -37,12 +38,13 @@ def checkout(
     revision: str | None = None,
     force: bool = False,
     allow_missing: bool = False,
+    relink: bool = False,
     progress: Progress,
 ) -> CheckoutResult:
     """Writes the tracked paths given (all without any; parts of directories too) as their pointers, or those of a revision, say.
 
     Local bytes that are not in the cache are kept and listed; with `force` they are stored first. A version that is not all in the cache is
-    not written, or with `allow_missing` all of it that is. With a revision the pointers on disk
+    not written, or with `allow_missing` all of it that is. With `relink`, large files that are right are linked to the cache as `cache.link` says now. With a revision the pointers on disk
     are rewritten too, as `git checkout REV -- PATH` would; lockfiles are not, for they say what stages made. Where a pointer or lockfile
     cannot be used, the rest is done and nothing is removed. Raises ObjectCorrupt after doing what could be done.
     """
@@ -61,7 +63,7 @@ def checkout(
         outputs: list[str] = []  # on disk, named by lockfiles: what overlaps them gets no pointer
         damaged: DvliteError | None = None
         helper = stack.enter_context(writer_process_for(work, ((item.path, item.pointer) for item, _ in chosen)))
-        how = CheckoutOptions(force, "hardlink" in repo.config.links, not paths, allow_missing, helper)
+        how = CheckoutOptions(force, "hardlink" in repo.config.links, not paths, allow_missing, helper, relink)
         if revision is not None:
             now = {item.path: item for item in repo.work_tree.tracked(broken=[])}
             outputs = [path for path, item in now.items() if item.lockfile]
@@ -91,6 +93,7 @@ def checkout(
                 damaged = damaged or error
                 continue
             except StrangeFile as error:
+                error.hint = f"to have it moved away: dvlite checkout --force {word(repo.display(item.path))}"
                 if paths:
                     damaged = damaged or error
                 else:

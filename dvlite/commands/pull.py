@@ -14,6 +14,7 @@ from dvlite.repo.repository import Repo, open_cache
 from dvlite.repo.revisions import WORKSPACE, Scope
 from dvlite.runs import share
 from dvlite.share.fetch_plan import FetchOptions, PullResult, fetch_from_first, fetch_result, parts_of, unfetched
+from dvlite.show import word
 from dvlite.store.catalog import Catalog
 from dvlite.store.push_protocol import stay_awake
 from dvlite.workspace import sparse
@@ -100,6 +101,7 @@ def _restore(
         try:
             done[part.path] = _restore_one(work, catalog, part, how)
         except StrangeFile as error:  # stops only the path that it stands in
+            error.hint = f"to have it moved away: dvlite pull --force {word(work.repo.display(part.path))}"
             strange.append(warning_of(error))
         except (ObjectCorrupt, ObjectMissing) as error:
             lost.append(error)

@@ -12,6 +12,7 @@ from dvlite.formats.pointer import SUFFIX, Pointer
 from dvlite.repo.repository import Repo
 from dvlite.repo.tracked_paths import Tracked
 from dvlite.show import quote, word
+from dvlite.workspace.dirfd import Folders
 
 SAVED = "saved"  # the folder, in git's directory of a worktree
 _LONGEST = 180  # bytes
@@ -30,6 +31,23 @@ def save_pointer(repo: Repo, path: str, version: Pointer) -> Path:
     folder.mkdir(parents=True, exist_ok=True)
     target = folder / f"{saved_name(path)}-{version.digest.hex()[:8]}{SUFFIX}"
     files.write_atomic(target, pointer.dump(version))
+    return target
+
+
+def move_aside(repo: Repo, place: Path) -> Path:
+    """Moves what no version can hold, a FIFO or a link that leads out, from the work tree to `saved/`; follows no link. Returns where it is.
+
+    Raises DvliteError where it cannot be moved, as to another disk.
+    """
+    inner = os.fsencode(place.relative_to(repo.root))
+    target = repo.state_dir / SAVED / f"{saved_name(os.fsdecode(inner))}-{os.urandom(4).hex()}"
+    target.parent.mkdir(parents=True, exist_ok=True)
+    above, _, name = inner.rpartition(b"/")
+    try:
+        with Folders(repo.root, above) as folders:
+            os.rename(name, target, src_dir_fd=folders.top)
+    except OSError as error:
+        raise files.os_error(error, "move away", place) from error
     return target
 
 

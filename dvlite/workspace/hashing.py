@@ -10,6 +10,7 @@ from array import array
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from operator import attrgetter
+from pathlib import Path
 from typing import Protocol
 
 from dvlite import files
@@ -188,7 +189,7 @@ class _EntryReader:
                 try:
                     before = os.fstat(descriptor)
                     if not stat.S_ISREG(before.st_mode):
-                        raise special_file(self._name(i), before.st_mode)
+                        raise special_file(self._name(i), before.st_mode, Path(os.fsdecode(path)))
                     is_written = files.is_being_written(descriptor)
                     if before.st_size <= limit:
                         raw = files.read_at(descriptor, before.st_size + 1)

@@ -9,9 +9,9 @@ from dataclasses import dataclass, replace
 from typing import ClassVar
 
 from dvlite import files
-from dvlite.errors import Dropped, DvliteError, FileChanged, ObjectMissing, PartlyDone
+from dvlite.errors import Dropped, DvliteError, FileChanged, ObjectMissing, PartlyDone, StrangeFile
 from dvlite.formats import manifest
-from dvlite.formats.manifest import EMPTY_DIR, SYMLINK, Entries
+from dvlite.formats.manifest import EMPTY_DIR, EXECUTABLE, FILE, KIND_MASK, SYMLINK, Entries
 from dvlite.formats.pointer import SUFFIX, Pointer, from_oid
 from dvlite.oid import MANIFEST, Digest, format_oid
 from dvlite.paths import overlap
@@ -21,11 +21,11 @@ from dvlite.show import NAMED, Show, count, quote, some, word
 from dvlite.store.cache_writer import Writer
 from dvlite.store.pack import KIND_MANIFEST
 from dvlite.workspace import checkout_apply, sparse
-from dvlite.workspace.backups import save_pointer
+from dvlite.workspace.backups import move_aside, save_pointer
 from dvlite.workspace.checkout_apply import SHARE_FROM, CheckoutOutcome
 from dvlite.workspace.checkout_plan import CheckoutPlan, plan, selected
 from dvlite.workspace.dirfd import Folders, remove_entries, remove_entry
-from dvlite.workspace.hashing import Snapshot, identify, reread
+from dvlite.workspace.hashing import Snapshot, identify, inner_target, reread, symlink_problem
 from dvlite.workspace.ingest import CachingReader
 from dvlite.workspace.overwrite_safety import EarlierVersions, is_earlier_version, is_exactly
 from dvlite.workspace.purged import PurgedFile, failure_of, purged_in, without
@@ -118,7 +118,8 @@ class CheckoutOptions:
     """How to restore: `force` overwrites local edits after storing them; `link` hard-links large files; `helper` writes half of a fresh tree.
 
     `keep_sparse`: for a partly checked out directory, no patterns mean the same part, not all of it. `allow_missing`: files that the cache
-    lacks are left out, and count as never checked out; else a version that lacks one is not written at all.
+    lacks are left out, and count as never checked out; else a version that lacks one is not written at all. `relink`: large files that are
+    right are written again where they are not linked to the cache as `link` says.
     """
 
     force: bool = False
@@ -126,6 +127,7 @@ class CheckoutOptions:
     keep_sparse: bool = False
     allow_missing: bool = False
     helper: WriterProcess | None = None
+    relink: bool = False
 
 
 def restore(work: Workspace, path: str, wanted: Pointer, patterns: Sequence[str], how: CheckoutOptions) -> Restored:
@@ -146,11 +148,16 @@ def restore(work: Workspace, path: str, wanted: Pointer, patterns: Sequence[str]
         if gone:
             how = replace(how, helper=None)  # which would write the whole version
     purged = tuple(gone.values())
+    if how.force:
+        _move_strangers(work, path)
     scan = work.scan(path)
     work.clear_leftovers(path, scan)
+    if scan is not None and scan.paths == [b""] and scan.flags[0] == SYMLINK and not how.force:
+        raise StrangeFile(f"{quote(work.repo.display(path))} is a symbolic link, in the place of data")
     if scan is not None and (scan.paths == [b""]) != (wanted.kind == "file"):
         return _replace_kind(work, path, wanted, patterns, how)
-    if scan is not None and asked == patterns_here and not how.force and work.is_vouched(path, scan, wanted):
+    is_settled = scan is not None and asked == patterns_here and not how.force and not how.relink
+    if is_settled and scan is not None and work.is_vouched(path, scan, wanted):
         return Restored(CheckedOutPath(path=path, kept=len(scan.paths), purged=purged))
     whole = work.wanted(wanted)
     if work.cache.purged:
@@ -167,6 +174,8 @@ def restore(work: Workspace, path: str, wanted: Pointer, patterns: Sequence[str]
     todo = plan(want, have, is_safe)
     if (todo.conflicts or todo.extra) and have is not None and outside is None and _put_back(work, path, have):
         todo = plan(want, have, EarlierVersions(work, path, have).has)
+    if have is not None and how.relink:
+        _relink(work, want, have, todo, link=how.link)
     if have is not None and not reread(have, _endangered(have, todo), work.progress):
         todo = plan(want, have, (lambda _: True) if how.force else EarlierVersions(work, path, have).has)
     lost = _lost(work, want, todo) if have is not None or how.allow_missing else []
@@ -183,7 +192,7 @@ def restore(work: Workspace, path: str, wanted: Pointer, patterns: Sequence[str]
     if scan is None and len(want) + len(lost) < len(whole) and tuple(work.sparse.get(path, ())) != asked:
         work.progress.warn(f"only a part of {quote(shown)} is here from now on; all of it: dvlite pull {word(shown)}")
     _settle_patterns(work, path, asked, [sparse.LOST + name for name in names] if lost else (), absent=scan is None)
-    _require_space(work, path, want, todo)
+    _require_space(work, path, want, todo, link=how.link)
     saved = _save(work, path, have, todo) if how.force and have is not None else ()
     options = WriterOptions(how.link, None if how.link else how.helper, (wanted.digest, asked))
     outcome = checkout_apply.apply(
@@ -284,13 +293,66 @@ def _lost(work: Workspace, want: Entries, todo: CheckoutPlan) -> list[int]:
     return [i for i in todo.write if want.flags[i] != EMPTY_DIR and not has(want.digest(i), want.sizes[i])]
 
 
-def _require_space(work: Workspace, path: str, want: Entries, todo: CheckoutPlan) -> None:
+def _move_strangers(work: Workspace, path: str) -> None:
+    """Moves away what no version can hold and nothing can store: FIFOs, sockets, devices, and links in a directory that leave it."""
+    root = os.fsencode(work.location(path))
+    while True:
+        try:
+            scan = work.scan(path)
+            links = [] if scan is None else [inner for i, inner in enumerate(scan.paths) if scan.flags[i] == SYMLINK]
+            leaving = next((link for link in links if link and _leaves(root, link)), None)
+            if leaving is None:
+                return
+            place = work.location(path) / os.fsdecode(leaving)
+        except StrangeFile as error:
+            if error.place is None:
+                raise
+            place = error.place
+        target = move_aside(work.repo, place)
+        shown = work.repo.display(place.relative_to(work.repo.root).as_posix())
+        work.progress.warn(
+            f"{quote(shown)}, which no version can hold, was moved away; to put it back: mv {word(str(target))} {word(shown)}"
+        )
+
+
+def _leaves(root: bytes, link: bytes) -> bool:
+    target = os.readlink(root + b"/" + link)
+    return symlink_problem(link, inner_target(root, link, target)) is not None
+
+
+def _relink(work: Workspace, want: Entries, have: Snapshot, todo: CheckoutPlan, *, link: bool) -> None:
+    """Plans to write those large files again that are right, and no hard link into the cache though they should be, or the reverse.
+
+    Where blocks can be shared, all that are no hard links are: nothing says which of them share theirs.
+    """
+    shares = "reflink" in work.repo.config.links and files.can_share_blocks(have.scan.root.parent, work.cache.folder)
+    kept = list(todo.keep)
+    todo.keep.clear()
+    for i, j in kept:
+        digest, is_large = (
+            want.digest(i),
+            want.flags[i] & KIND_MASK == FILE and want.sizes[i] > work.cache.pack_below_bytes,
+        )
+        if is_large and work.cache.has_large(digest, want.sizes[i]):
+            should = link and not want.flags[i] & EXECUTABLE
+            cached = os.stat(work.cache.large_path(digest))
+            inner = os.fsdecode(have.scan.paths[j])
+            now = os.lstat(have.scan.root / inner if inner else have.scan.root)
+            if os.path.samestat(cached, now) != should or (shares and not should):
+                todo.write.append(i)
+                todo.replace[i] = j
+                continue
+        todo.keep.append((i, j))
+    todo.write.sort()
+
+
+def _require_space(work: Workspace, path: str, want: Entries, todo: CheckoutPlan, *, link: bool) -> None:
     limit = work.cache.pack_below_bytes
     small = large = 0
     for i in todo.write:
         if want.sizes[i] <= limit:
             small += want.sizes[i]
-        else:
+        elif not link or want.flags[i] & EXECUTABLE:
             large += want.sizes[i]
     folder = files.existing_folder(work.location(path).parent)
     if large and files.can_share_blocks(folder, work.cache.folder):

@@ -101,7 +101,7 @@ def scan(path: Path, shown: str, ignore: IgnoreRule, names: frozenset[bytes], pr
     elif stat.S_ISLNK(status.st_mode):
         result.append(b"", SYMLINK, status)
     else:
-        raise special_file(shown, status.st_mode)
+        raise special_file(shown, status.st_mode, path)
     return result
 
 
@@ -114,11 +114,12 @@ def selected_scan(scan: Scan, chooses: Callable[[bytes], bool]) -> Scan:
     return part
 
 
-def special_file(shown: str, mode: int) -> DvliteError:
+def special_file(shown: str, mode: int, place: Path) -> DvliteError:
     """Returns the error for what is neither a file, a folder nor a symlink."""
     return StrangeFile(
         f"cannot track {quote(shown)}: it is {_SPECIAL.get(stat.S_IFMT(mode), 'not a file')}",
         hint="move it away, or name it in .dvliteignore",
+        place=place,
     )
 
 
@@ -170,7 +171,7 @@ class _Scan:
             elif stat.S_ISLNK(mode):
                 add(prefix + name, SYMLINK, status)
             else:
-                raise special_file(self._name(prefix + name), mode)
+                raise special_file(self._name(prefix + name), mode, result.root / os.fsdecode(prefix + name))
         return len(result.paths) > before
 
     def _name(self, path: bytes) -> str:

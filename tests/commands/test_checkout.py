@@ -4,6 +4,7 @@ import contextlib
 import os
 import shutil
 import stat
+import subprocess
 import threading
 
 import pytest
@@ -270,16 +271,26 @@ def test_an_edit_made_while_its_file_is_written_stays(project, monkeypatch):
     assert project.read("big") == b"an edit of this moment"
 
 
-@pytest.mark.parametrize("place", ["d", "d/a"])
-@pytest.mark.parametrize("kind", [stat.S_IFIFO, stat.S_IFSOCK])
-def test_force_moves_nothing_aside_that_it_cannot_keep(project, place, kind):
+@pytest.mark.parametrize("place", ["d", "d/a", "d/sub"])
+@pytest.mark.parametrize("kind", [stat.S_IFIFO, stat.S_IFSOCK, stat.S_IFLNK])
+def test_force_moves_away_what_no_version_can_hold_and_follows_nothing(project, tmp_path, place, kind):
+    outside = tmp_path / "outside"
+    outside.mkdir()
     project.write("d/a", "1")
+    project.write("d/sub/b", "2")
     project.dvlite("add", "d")
-    shutil.rmtree(project.root / "d")
-    (project.root / place).parent.mkdir(exist_ok=True)
-    os.mknod(project.root / place, kind | 0o600)
-    assert f"cannot track '{place}': it is a " in project.dvlite("checkout", "--force", code=3).stderr
-    assert stat.S_IFMT((project.root / place).lstat().st_mode) == kind
+    target = project.root / place
+    shutil.rmtree(target) if target.is_dir() else target.unlink()
+    os.symlink(outside, target) if kind == stat.S_IFLNK else os.mknod(target, kind | 0o600)
+    assert "dvlite checkout --force d" in project.dvlite("checkout", code=3).stderr
+    assert stat.S_IFMT(target.lstat().st_mode) == kind
+    back = project.dvlite("checkout", "--force").stderr.strip().rpartition("to put it back: ")[2]
+    assert (project.read("d/a"), project.read("d/sub/b")) == (b"1", b"2")
+    assert project.json("status")["not_in_cache"] == project.json("status")["changed"] == []
+    shutil.rmtree(target) if target.is_dir() else target.unlink()
+    subprocess.run(["bash", "-c", back], cwd=project.root, check=True)
+    assert stat.S_IFMT(target.lstat().st_mode) == kind
+    assert list(outside.iterdir()) == []
 
 
 @pytest.mark.parametrize("kind", ["fifo", "link"])

@@ -337,3 +337,22 @@ def test_hard_links_are_read_only_and_a_push_notices_an_edit_through_one(here):
     with large.open("r+b") as file:
         file.write(b"edited in place")
     assert here.run("push", cwd=here.path).returncode == 13
+
+
+def test_relink_links_what_is_there_as_the_config_says_now(here):
+    large = here.path / "data" / "large"
+    large.chmod(0o600)
+    here.dv("config", "--user", "cache.link", "hardlink")
+    assert here.json("checkout")["paths"][0]["written"] == 0
+    assert here.json("checkout", "--relink")["paths"][0]["written"] == 1
+    assert os.stat(large).st_nlink == 2
+    assert here.json("checkout", "--relink")["paths"][0]["written"] == 0
+    here.dv("config", "--user", "cache.link", "copy")
+    assert here.json("checkout", "--relink", "data/a", "data/large")["paths"][0]["written"] == 1
+    assert os.stat(large).st_nlink == 1
+    assert large.read_bytes() == noise(200_000, 2)
+    assert here.json("status")["clean"]
+    here.dv("config", "--user", "cache.link", "hardlink")
+    large.write_bytes(noise(200_000, 7))
+    here.run("checkout", "--relink", cwd=here.path)
+    assert large.read_bytes() == noise(200_000, 7), "an edit stays"
