@@ -45,15 +45,19 @@ def init(*, no_hooks: bool) -> int:
 
 @click.command(
     cls=ComparingVerb,
-    example="dvlite clone git@example.com:acme/birds\ndvlite clone URL -- --branch v2 --depth 1    # options of git clone",
+    example="dvlite clone git@example.com:acme/birds\ndvlite clone URL --branch v2 --depth 1\ndvlite clone URL -- --filter=blob:none    # options of git clone",
     codes=(3, 10, 12, 13),
 )
 @click.argument("url", metavar="URL")
 @click.argument("directory", metavar="[DIR] [-- GITFLAG...]", required=False, type=PathText())
+@click.option("-b", "--branch", metavar="NAME", help="Check out this branch or tag.")
+@click.option("--depth", metavar="N", type=click.IntRange(min=1), help="Fetch the last N commits only.")
 @click.option("--no-data", is_flag=True, help="Do not pull the data (later: dvlite pull).")
 @click.option("--no-hooks", is_flag=True, help="Do not install the git hooks (later: dvlite install).")
 @JOBS
-def clone(url: str, directory: str | None, *, no_data: bool, no_hooks: bool, jobs: int | None) -> int:
+def clone(
+    url: str, directory: str | None, *, no_data: bool, no_hooks: bool, jobs: int | None, **git_options: Any
+) -> int:  # git_options: branch, depth
     """Clone a git repository and pull its data."""
     from pathlib import Path
 
@@ -64,7 +68,8 @@ def clone(url: str, directory: str | None, *, no_data: bool, no_hooks: bool, job
     def work(session: Session) -> Any:
         where = None if directory is None else Path(directory)
         quiet = ["--quiet"] if session.flags.get("quiet") else []
-        flags = [*quiet, *(after or ())]
+        given = [f"--{name}={value}" for name, value in git_options.items() if value is not None]
+        flags = [*quiet, *given, *(after or ())]
         cloned = verb(url, where, session.environ, hooks=not no_hooks, git_flags=flags, progress=session.progress)
         if no_data or not cloned.has_dvlite:
             return cloned

@@ -39,6 +39,7 @@ from dvlite.store.catalog import Catalog
 from dvlite.store.pack import KIND_FILE
 from dvlite.workspace import export, sparse
 from dvlite.workspace.fetch import FetchRequest, fetch_versions
+from dvlite.workspace.path_args import guess
 from dvlite.workspace.purged import PurgedFile, failure_of, purged_in, without
 from dvlite.workspace.workspace import entries_of
 
@@ -238,7 +239,10 @@ def _whole(opened: Opened, jobs: int | None, progress: Progress) -> _Wanted:
         return _inside(opened, *chosen[0], jobs, progress)
     kept = _kept_by_git(opened)
     if not chosen and not kept:
-        raise UsageError(f"there is no {quote(opened.path)} there", hint=f"what is there: dvlite ls {opened.place}")
+        meant = guess(opened.path, (item.path for item in opened.tracked))
+        raise UsageError(
+            f"there is no {quote(opened.path)} there", hint=f"{meant}what is there: dvlite ls {opened.place}"
+        )
     _fetch(opened, [FetchRequest(item.path, item.pointer, commit=opened.commit) for item, _ in chosen], jobs, progress)
     above = len(opened.path) + 1 if opened.path else 0
     rows: list[Entry] = []

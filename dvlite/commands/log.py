@@ -28,6 +28,7 @@ from dvlite.runs.records import open_records
 from dvlite.runs.schema import METRIC
 from dvlite.show import quote, word
 from dvlite.workspace.fetch import with_listings
+from dvlite.workspace.path_args import guess
 
 if TYPE_CHECKING:
     from dvlite.progress import Progress
@@ -92,10 +93,11 @@ def log(
     if not versions:
         whole = _tracked_above(repo, start, name)
         versions = [] if start is None or whole is None else _versions(repo, start, whole)
-        if not versions and not any(item.path == name for item in repo.work_tree.tracked(broken=[])):
+        tracked = [] if versions else [item.path for item in repo.work_tree.tracked(broken=[])]
+        if not versions and name not in tracked:
             raise UsageError(
                 f"{quote(repo.display(name))} was never tracked by dvlite",
-                hint="list tracked paths: dvlite ls; for code: git log",
+                hint=f"{guess(name, tracked, repo.display)}list tracked paths: dvlite ls; for code: git log",
             )
     warnings: list[str] = []
     if whole is not None and whole != name:

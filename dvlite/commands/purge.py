@@ -29,7 +29,7 @@ from dvlite.store.cache import Cache
 from dvlite.store.cache_sweep import PURGED, Amount, Limits, Verdict
 from dvlite.store.catalog import Catalog
 from dvlite.store.pack import KIND_FILE
-from dvlite.workspace.path_args import usable
+from dvlite.workspace.path_args import guess, usable
 
 CACHE = "cache"  # what the store of this clone is called
 
@@ -191,7 +191,7 @@ def _named(repo: Repo, asked: Sequence[str], options: PurgeOptions, versions: Se
     if not related:
         raise UsageError(
             f"{quote(asked[0])} is not tracked by dvlite there",
-            hint="name what a commit had: --rev R, or --all-versions",
+            hint=f"{guess(asked[0], (version.path for version in chosen))}name what a commit had: --rev R, or --all-versions",
         )
     return related
 

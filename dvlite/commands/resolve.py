@@ -184,14 +184,15 @@ def _chosen(
             _refuse_lost(repo, [name for name in (path, path + SUFFIX) if is_pointer(name)])
             inside = next((tracked_name(name) for name in unmerged if path.startswith(tracked_name(name) + "/")), None)
             was = [word(repo.display(name)) for name in repo.git.settled() if path in (name, tracked_name(name))]
-            hint = "git status"
+            message, hint = f"{quote(argument)} has no merge conflict", "git status"
             if not is_pointer(path) and path in repo.git.tracked_under([path]):  # an output that git keeps, mostly
-                hint = f"if a stage writes it: dvlite resolve dvlite.lock; dvlite repro\nelse: git checkout --ours -- {word(repo.display(path))}"
+                message = f"{quote(argument)} is neither a pointer nor a lockfile, and git keeps it"
+                hint = f"if a stage writes it: dvlite resolve dvlite.lock --ours|--theirs; dvlite repro\nelse: git checkout --ours -- {word(repo.display(path))}"
             if was:
                 hint = f"to commit it as it is: git add {was[0]}\nto restore the conflict: git checkout -m -- {was[0]}"
             if inside is not None:
                 hint = f"the whole tracked path is settled at once: dvlite resolve {word(repo.display(inside))}"
-            raise UsageError(f"{quote(argument)} has no merge conflict", hint=hint)
+            raise UsageError(message, hint=hint)
         chosen |= {name: unmerged[name] for name in matched}
     return dict(sorted(chosen.items()))
 

@@ -29,6 +29,7 @@ from dvlite.runs.outputs import at_start
 from dvlite.runs.queries import Artefact
 from dvlite.show import quote, some, word
 from dvlite.workspace.hashing import Snapshot, identify
+from dvlite.workspace.path_args import guess
 from dvlite.workspace.scan import scan
 from dvlite.workspace.workspace import Workspace
 
@@ -77,6 +78,9 @@ def find_target(text: str, provenance: Provenance) -> Target:
         hint = (
             "a path, REV:PATH, blake3:<64 hex>, 8 or more digits of one, sha256:<8 to 64 hex>, or a run (dvlite runs)"
         )
+        if context.repo is not None and (inside := _inside(context.repo, text)):
+            tracked = (item.path for item in context.repo.work_tree.tracked(broken=[]))
+            hint = guess(inside, tracked, context.repo.display) + hint
         if context.index.find(Filters(stage=text, limit=1)):
             hint = f"it is a stage; its newest run: dvlite lineage {word(f'last:{text}')}"
         raise UsageError(f"{quote(text)} is not a known file, tracked path, object id or run", hint=hint)

@@ -20,7 +20,8 @@ def text(result: AddResult, show: Show) -> Iterator[str]:
     changed = [path for path in result.paths if not path.unchanged]
     if result.absent:
         names, those = show.paths(result.absent), " ".join(map(show.word, result.absent[:3]))
-        yield f"Left as it is, not on disk: {names}. To have it again: dvlite pull; to stop tracking it: dvlite rm {those}"
+        again = "pull" if result.has_remote else "checkout"
+        yield f"Left as it is, not on disk: {names}. To have it again: dvlite {again}; to stop tracking it: dvlite rm {those}"
     took = duration_text(result.elapsed_seconds)
     if len(changed) > LISTED and not show.verbose:
         files, size_bytes = sum(path.files for path in changed), sum(path.size_bytes for path in changed)

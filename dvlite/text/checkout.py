@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from dvlite.show import Show, count, duration_text
-from dvlite.text.style import changes_text
+from dvlite.text.style import changes_text, untracked_text
 from dvlite.workspace.restore import CheckoutResult
 
 LISTED = 10  # more tracked paths than this are summed up
@@ -15,7 +15,7 @@ def text(result: CheckoutResult, show: Show) -> Iterator[str]:
     """Yields the lines of the result."""
     if show.quiet:
         return
-    changed = [path for path in result.paths if path.written or path.removed]
+    changed = [path for path in result.paths if (path.written or path.removed) and not path.untracked]
     took = duration_text(result.elapsed_seconds)
     if len(changed) > LISTED and not show.verbose:
         yield f"Checked out {count(len(changed), 'path')}: {changes_text(changed)}. {took}"
@@ -23,8 +23,12 @@ def text(result: CheckoutResult, show: Show) -> Iterator[str]:
         for position, path in enumerate(changed):
             last = f" {took}" if position == len(changed) - 1 else ""
             yield f"Checked out {show.path(path.path)}: {changes_text([path])}.{last}"
+    gone = [path for path in result.paths if path.untracked]
+    if gone:
+        yield untracked_text(gone, show)
+    there = [path for path in result.paths if not path.untracked]
     if not changed and result.failure(show) is None and not any(path.missing for path in result.paths):
-        yield f"Nothing to check out: {count(len(result.paths), 'tracked path')} unchanged."
+        yield f"Nothing to check out: {count(len(there), 'tracked path')} unchanged."
     extra = [path for path in result.paths if path.extra]
     if extra:
         names = show.paths([path.path for path in extra])

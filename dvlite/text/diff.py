@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import posixpath
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import PurePosixPath
 
 from dvlite.commands.diff import DiffResult, PathDiff
@@ -14,6 +15,7 @@ from dvlite.workspace.changes import Counts, FileChange, counts_text
 
 MARKER = "<!-- dvlite diff -->"
 _TABLE_SHARE = 0.5
+_MOST_MOVED = 4  # files of one folder moved to another: more are one line
 _SHORTEST_OID = 40  # hex digits; a full one shows as 7
 
 _SIGNS = {"added": ("+", "green"), "removed": ("-", "red"), "modified": ("~", "yellow"), "renamed": (">", "cyan")}
@@ -27,8 +29,8 @@ def text(result: DiffResult, show: Show) -> Iterator[str]:
         yield _summary(path, show)
         if path.incomplete is not None:
             yield f"  files not listed: {path.incomplete}"
-        for change in path.files:
-            yield "  " + _change(change, path, show)
+        for change, moved in _folded(path.files, most=_MOST_MOVED if not show.verbose else len(path.files)):
+            yield "  " + (_folder(change, moved, path, show) if moved > 1 else _change(change, path, show))
 
 
 def stat(result: DiffResult, show: Show) -> Iterator[str]:
@@ -63,6 +65,36 @@ def _change(change: FileChange, path: PathDiff, show: Show) -> str:
     if change.old_path is not None:
         name = f"{_inside(change.old_path, path.path)} -> {name}"
     return show.style(color, f"{sign} {name}") + _details(change)
+
+
+def _folded(files: Sequence[FileChange], *, most: int) -> Iterator[tuple[FileChange, int]]:
+    """Yields the changes; of more than `most` files that went from one folder to another under their names, the first, and how many they are."""
+    moves = {change.path: _move(change) for change in files}
+    sizes = Counter(moves.values())
+    shown = set()
+    for change in files:
+        move = moves[change.path]
+        if move is None or sizes[move] <= most:
+            yield change, 1
+        elif move not in shown:
+            shown.add(move)
+            yield change, sizes[move]
+
+
+def _move(change: FileChange) -> tuple[str, str] | None:
+    """Returns the folders between which a file was moved, if nothing else about it changed."""
+    old, new = posixpath.split(change.old_path or ""), posixpath.split(change.path)
+    return (
+        (old[0], new[0]) if change.old_path is not None and old[1] == new[1] and not change.executable_changed else None
+    )
+
+
+def _folder(change: FileChange, moved: int, path: PathDiff, show: Show) -> str:
+    sign, color = _SIGNS[change.change]
+    old, new = (
+        _inside(f"{posixpath.dirname(name)}/", path.path) or "./" for name in (change.old_path or "", change.path)
+    )
+    return show.style(color, f"{sign} {old} -> {new}") + f"  {count(moved, 'file')}, all of them with -v"
 
 
 def _details(change: FileChange) -> str:

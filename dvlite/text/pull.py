@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from dvlite.share.fetch_plan import PullResult
-from dvlite.show import Show, count, duration_text, printable, size_text
+from dvlite.show import Show, count, duration_text, size_text
 from dvlite.text import fetch
+from dvlite.text.style import untracked_text
 from dvlite.workspace.fetch import named
 
 
@@ -17,7 +18,10 @@ def text(result: PullResult, show: Show) -> Iterator[str]:
         return
     if show.quiet:
         return
-    changed = [path for path in result.checkout.paths if path.written or path.removed]
+    changed = [path for path in result.checkout.paths if (path.written or path.removed) and not path.untracked]
+    dropped = [path for path in result.checkout.paths if path.untracked]
+    if dropped:
+        yield untracked_text(dropped, show)
     took = duration_text(result.elapsed_seconds)
     if changed or fetch.in_state(result.fetch.paths, "fetched"):
         names = show.paths([path.path for path in changed]) or named(result.fetch.paths, show)
@@ -27,4 +31,4 @@ def text(result: PullResult, show: Show) -> Iterator[str]:
         yield f"Pulled {names}: {count(written, 'file')} written{gone}, {size} downloaded{fetch.records_text(result.fetch)}. {took}"
     elif result.failure(show) is None:
         there = len(result.fetch.paths) - len(fetch.in_state(result.fetch.paths, "lost"))
-        yield f"Nothing to pull: {count(there, 'tracked path')} up to date with {printable(result.fetch.remote)}{fetch.records_text(result.fetch)}. {took}"
+        yield f"Nothing to pull: {count(there, 'tracked path')} here already{fetch.records_text(result.fetch)}. {took}"

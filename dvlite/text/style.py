@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING
 
-from dvlite.show import DIGITS, count, printable, size_text
+from dvlite.show import DIGITS, Show, count, printable, size_text
 
 if TYPE_CHECKING:
     from dvlite.workspace.changes import Counts
@@ -47,6 +47,14 @@ def changes_text(paths: Sequence[CheckedOutPath]) -> str:
     parts = [f"{count(written, 'file')} written, {size}"] if written else []
     parts += [f"{count(removed, 'file')} removed"] if removed else []
     return ", ".join(parts)
+
+
+def untracked_text(gone: Sequence[CheckedOutPath], show: Show) -> str:
+    """Returns which paths were removed because no pointer names them any more, and how to see their versions."""
+    removed, names = sum(path.removed for path in gone), show.paths([path.path for path in gone])
+    return (
+        f"No longer tracked: {names}; {count(removed, 'file')} removed. Versions: dvlite log {show.word(gone[0].path)}"
+    )
 
 
 _PLAIN = frozenset(" ._-/+=,:")

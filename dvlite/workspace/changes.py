@@ -142,9 +142,8 @@ def counts_text(counts: Counts, *, wide: bool = False) -> str:
     """Returns `+1,204 -3`, or with `wide` the zeros too: `+1,204  -3  ~0`."""
     parts = (("+", counts.added), ("-", counts.removed), ("~", counts.modified))
     shown = [f"{sign}{number:,}" for sign, number in parts if wide or number]
-    if counts.renamed:
-        shown.append(f"{count(counts.renamed)} renamed")
-    return ("  " if wide else " ").join(shown)
+    renamed = [f"{count(counts.renamed)} renamed"] if counts.renamed else []
+    return "  ".join([*shown, *renamed]) if wide else ", ".join([*filter(None, [" ".join(shown)]), *renamed])
 
 
 def files_text(counts: Counts) -> str:

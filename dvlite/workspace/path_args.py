@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import contextlib
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 
 from dvlite.errors import DvliteError, ObjectCorrupt, ObjectMissing, UsageError
 from dvlite.formats.pointer import SUFFIX
 from dvlite.git.output import is_lockfile, is_pipeline_file
 from dvlite.git.program import outside_sparse
-from dvlite.paths import is_inside
+from dvlite.paths import ancestors, is_inside
 from dvlite.repo.repository import Repo
 from dvlite.repo.stage_names import address, stages_named
 from dvlite.repo.tracked_paths import Tracked, Unusable
@@ -164,9 +164,8 @@ def _meant(repo: Repo, tracked: Sequence[Tracked], argument: str) -> str:
     path = repo.relative(argument)
     if stages := _unlocked(repo, path, argument):
         return f"no output of it is kept by dvlite yet: dvlite repro {' '.join(map(word, stages))}"
-    close = closest(path, [item.path for item in tracked], cutoff=0.8)
-    if close:
-        return f"did you mean {word(repo.display(close))}?   see what is tracked: dvlite ls"
+    if meant := guess(path, (item.path for item in tracked), repo.display):
+        return f"{meant}see what is tracked: dvlite ls"
     if path and repo.git.tracked_under([path]):
         return "git keeps it, not dvlite; see what is tracked: dvlite ls"
     if os.path.lexists(repo.cwd / argument) and path:
@@ -176,6 +175,12 @@ def _meant(repo: Repo, tracked: Sequence[Tracked], argument: str) -> str:
     except DvliteError:
         return "see what is tracked: dvlite ls"
     return f"a revision is given with --rev: --rev {argument}"
+
+
+def guess(path: str, tracked: Iterable[str], display: Callable[[str], str] = str) -> str:
+    """Returns a question with the tracked path, or the folder above some, that a wrong path resembles; '' if none does."""
+    close = closest(path, {name for item in tracked for name in (item, *ancestors(item))}, cutoff=0.8)
+    return f"did you mean {word(display(close))}?   " if close else ""
 
 
 def _unlocked(repo: Repo, path: str, argument: str) -> list[str]:

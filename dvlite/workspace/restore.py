@@ -52,6 +52,7 @@ class CheckedOutPath:
     missing: tuple[str, ...] = ()  # not in the cache
     dropped: str | None = None  # the keep rules that dropped this version, if some of it is missing
     purged: tuple[PurgedFile, ...] = ()  # removed for good: not written
+    untracked: bool = False  # no pointer names it any more, and its data was removed
 
 
 def of_stages(repo: Repo, done: Sequence[CheckedOutPath]) -> tuple[CheckedOutPath, ...]:
@@ -248,7 +249,7 @@ def remove_untracked(
                     )
                 continue
             remove_tree(work, path, have)
-            done.append(CheckedOutPath(path=path, removed=len(have.scan.paths)))
+            done.append(CheckedOutPath(path=path, removed=len(have.scan.paths), untracked=True))
         work.forget(path)
     return done
 

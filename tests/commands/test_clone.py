@@ -33,6 +33,8 @@ def test_flags_after_dashes_are_those_of_git(pushed, tmp_path):
     pushed.dvlite("clone", "--no-data", pushed.root.as_uri(), tmp_path / "copy", "--", "--branch=other", "--depth=1")
     assert (tmp_path / "copy" / ".git" / "shallow").exists()
     assert (tmp_path / "copy" / ".git" / "HEAD").read_text() == "ref: refs/heads/other\n"
+    pushed.dvlite("clone", "--no-data", pushed.root.as_uri(), tmp_path / "two", "-b", "other", "--depth", "1")
+    assert (tmp_path / "two" / ".git" / "HEAD").read_text() == "ref: refs/heads/other\n"
 
 
 def test_a_clone_without_data_is_pulled_later(pushed, invoke, tmp_path):

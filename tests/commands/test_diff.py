@@ -173,7 +173,7 @@ def test_git_diff_of_a_pointer_lists_files(filled):
     edit(filled)
     filled.dvlite("add", "-u", "--no-stage")
     shown = filled.git("diff")
-    for words in ("data  +2 -1 ~2 1 renamed", "~ a.txt", "+ new.txt", "big.bin -> sub/big.bin", "model.pt"):
+    for words in ("data  +2 -1 ~2, 1 renamed", "~ a.txt", "+ new.txt", "big.bin -> sub/big.bin", "model.pt"):
         assert words in shown
     filled.git("add", "-u")
     assert "+ new.txt" in filled.git("diff", "--cached")

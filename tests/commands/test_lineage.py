@@ -314,6 +314,8 @@ def test_the_last_run_and_a_stage_are_understood(trained):
     assert "dvlite lineage last:train" in trained.dvlite("lineage", "train", code=2).stderr
     assert "no run of 'nobody'" in trained.dvlite("lineage", "last:nobody", code=2).stderr
     assert "did you mean train?" in trained.dvlite("lineage", "last:trian", code=2).stderr
+    for verb in ("lineage", "log", "get", "cat"):
+        assert "did you mean model.pt?" in trained.dvlite(verb, "modle.pt", code=2).stderr
 
 
 def test_a_short_sha256_as_it_is_printed_is_understood(trained):

@@ -23,6 +23,11 @@ def test_checkout():
     assert said(CheckoutResult(paths=(CheckedOutPath(path="d", kept=5),))) == [
         "Nothing to check out: 1 tracked path unchanged."
     ]
+    gone = CheckedOutPath(path="my photos", removed=2, untracked=True)
+    assert said(CheckoutResult(paths=(CheckedOutPath(path="d", kept=5), gone))) == [
+        "No longer tracked: my photos; 2 files removed. Versions: dvlite log 'my photos'",
+        "Nothing to check out: 1 tracked path unchanged.",
+    ]
 
 
 def test_checkout_of_what_is_not_there_is_more_than_a_kept_edit():

@@ -19,7 +19,7 @@ def test_fetch_and_pull():
     ]
     present = FetchResult(remote="origin", paths=(moved("present"),))
     assert said(PullResult(fetch=present, checkout=CheckoutResult())) == [
-        "Nothing to pull: 1 tracked path up to date with origin. 0.0 s"
+        "Nothing to pull: 1 tracked path here already. 0.0 s"
     ]
     lost = PullResult(fetch=FetchResult(remote="origin", paths=(moved("missing"),)), checkout=CheckoutResult())
     assert lost.failure(Show()).exit_code == 12

@@ -9,7 +9,7 @@ from dvlite.formats.pointer import Pointer
 from dvlite.oid import Digest
 from dvlite.repo.repository import open_repo
 from dvlite.repo.tracked_paths import Tracked
-from dvlite.workspace.path_args import select
+from dvlite.workspace.path_args import guess, select
 from tests.clones import start
 
 NAMES = ["data/images", "data/tables", "model.bin", "sub/deep/set"]
@@ -124,6 +124,12 @@ def test_a_wrong_word_is_answered_with_what_was_meant(repo, argument, hint):
     with pytest.raises(UsageError) as refused:
         chosen(repo(), argument, tracked=[TRACKED[2]])
     assert hint in refused.value.hint
+
+
+def test_a_folder_above_tracked_paths_may_be_meant_too():
+    assert guess("dta", ["data/my images"]) == "did you mean data?   "
+    assert guess("data/my imges", ["data/my images"]) == "did you mean 'data/my images'?   "
+    assert guess("code", ["data/my images"]) == ""
 
 
 @pytest.mark.parametrize("argument", ["absent", "dat", "data/image", "*.txt", "model.bin.dvlite.dvlite"])
