@@ -158,7 +158,7 @@ def _safe_on(repo: Repo, name: str, asked: _Asked, digests: set[Digest], progres
             kept_for_others |= reachable.files_of(theirs, asked.cache)
     _, opened = open_remote(repo, asked.cache, name, None)
     with opened:
-        progress.start(f"comparing the cache with {opened.store.label}")
+        progress.start(f"comparing the cache with {opened.shown}")
         proof = reachable.prove(Catalog(opened, progress).look(), asked.cache, versions, also=digests)
     shared = repo.config.cache_dir is not None  # other projects may rely on it, and have another remote
     covered = {digest for digest in digests if proof.covers(digest, strangers=not shared)}

@@ -179,7 +179,7 @@ def _snapshot(url: str, name: str, environ: Mapping[str, str], progress: Progres
     path = "" if path in ("", ".") else os.path.normpath(path)
     with open_place(url, environ) as remote:
         remote.cache.create()
-        progress.start(f"looking at {remote.store.label}")
+        progress.start(f"looking at {remote.shown}")
         catalog = Catalog(remote, progress, to_read=True).look()
         digest = snapshots.chosen(remote, digits)
         versions = [item for item in snapshots.versions(catalog, digest) if overlap(item.path, path) or not path]

@@ -236,7 +236,7 @@ def ls_remote(
     Raises UsageError for digits that no snapshot or several begin with, and RemoteError for a place that holds nothing.
     """
     with open_place(url, environ) as remote:
-        progress.start(f"looking at {remote.store.label}")
+        progress.start(f"looking at {remote.shown}")
         catalog = Catalog(remote, progress, to_read=True).look()
         if catalog.is_empty:
             raise catalog.empty_error()

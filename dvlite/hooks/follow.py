@@ -164,7 +164,7 @@ def _fetch(work: Workspace, parts: Sequence[FetchRequest], done: Followed, *, ha
     try:
         _, opened = open_remote(repo, work.cache, None, None, patience_seconds=_PATIENCE_SECONDS)
         with opened:
-            progress.start(f"looking at {opened.store.label}")
+            progress.start(f"looking at {opened.shown}")
             if has_new_runs:
                 share.receive(repo, opened, progress)
             if not wanted:

@@ -82,7 +82,7 @@ class LineageContext:
         if catalog is None:
             return
         self.cache.create()
-        self.progress.start(f"reading lists of files on {catalog.remote.store.label}")
+        self.progress.start(f"reading lists of files on {catalog.remote.shown}")
         try:
             for name in listings:
                 with contextlib.suppress(FormatError):  # a stranger's, and useless
@@ -100,7 +100,7 @@ class LineageContext:
             self._tried_default = True
             try:
                 _, remote = open_remote(self.repo, self.cache, None, None)
-                self.progress.start(f"reading lists of files on {remote.store.label}")
+                self.progress.start(f"reading lists of files on {remote.shown}")
                 self._default_catalog = Catalog(
                     self._open_remotes.enter_context(remote), self.progress, to_read=True
                 ).look()

@@ -42,7 +42,9 @@ def open_remote(
     store = open_store(settings.location, settings.options, budget=budget, connections=connections)
     notes = repo.notes_dir if cache.folder == repo.cache_dir else None
     clone = clone_id(repo.common_dir)
-    return settings.name, Remote(store, cache, settings.key, jobs=connections, notes=notes, clone=clone)
+    remote = Remote(store, cache, settings.key, jobs=connections, notes=notes, clone=clone)
+    remote.shown = settings.name
+    return settings.name, remote
 
 
 def plain_cache(folder: Path) -> Cache:

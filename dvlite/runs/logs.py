@@ -42,7 +42,7 @@ def _fetch(repo: Repo, cache: Cache, digest: Digest, name: str, by: str, progres
     except UsageError as error:
         raise ObjectMissing(f"{name} is not in the cache, and {error.message}", hint=error.hint) from error
     with opened:
-        progress.start(f"looking at {opened.store.label}")
+        progress.start(f"looking at {opened.shown}")
         catalog = Catalog(opened, progress, to_read=True).look()
         size_bytes = size_on(catalog, digest)
         if size_bytes is not None and size_bytes > MOST_BYTES:

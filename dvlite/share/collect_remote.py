@@ -96,7 +96,7 @@ def _collect(repo: Repo, options: CollectOptions, progress: Progress) -> Collect
         with fetch_all_heads(repo):
             needs = gather(repo, progress, fetched=True)
             catalog = Catalog(remote, progress)
-            progress.start(f"looking at {remote.store.label}")
+            progress.start(f"looking at {remote.shown}")
             roots = collect.look(catalog)
             if catalog.is_empty:
                 raise catalog.empty_error()

@@ -102,7 +102,7 @@ def copy_between(repo: Repo, items: Sequence[Tracked], options: SyncOptions, *, 
         remote = stack.enter_context(open_remote(repo, cache, options.target, options.jobs)[1])
         remote.folder.mkdir(parents=True, exist_ok=True)
         stack.enter_context(lock(remote.folder / "lock", wait=repo.waits, waiting=progress.warn))
-        progress.start(f"looking at {source_remote.store.label} and {remote.store.label}")
+        progress.start(f"looking at {source_remote.shown} and {remote.shown}")
         source = Catalog(source_remote, progress, to_read=True).look()
         target = Catalog(remote, progress).look()
         if source.is_empty:

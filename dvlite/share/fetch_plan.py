@@ -158,7 +158,7 @@ def fetch_from_first(
         try:
             name, remote = open_remote(repo, cache, wanted, options.jobs)
             stack.enter_context(remote)
-            progress.start(f"looking at {remote.store.label}")
+            progress.start(f"looking at {remote.shown}")
             catalog = Catalog(remote, progress, to_read=True).look()
             if len(names) > 1 and catalog.is_empty:
                 raise catalog.empty_error()

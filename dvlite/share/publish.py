@@ -135,7 +135,7 @@ def publish(repo: Repo, items: Sequence[Tracked], options: PushOptions, *, progr
     # Two pushes from one clone would upload the same data twice: the second waits, and has nothing left to upload.
     with remote, lock(remote.folder / "lock", wait=repo.waits, waiting=progress.warn):
         earlier = earlier_versions(repo, remote, items)
-        progress.start(f"looking at {remote.store.label}")
+        progress.start(f"looking at {remote.shown}")
         catalog = Catalog(remote, progress).look()
         refuse_emptied(catalog, name)
         user = repo.git.config_get("user.email") or ""

@@ -330,7 +330,7 @@ class Catalog:
         """
         self._take_packs(self._list_packs("packs/"))
         names = [name for name in self.packs if name not in named and (self.counts_unindexed or self.usable(name))]
-        self._progress.start(f"reading what {len(names):,} packs on {self.remote.store.label} hold")
+        self._progress.start(f"reading what {len(names):,} packs on {self.remote.shown} hold")
 
         def rows_of(text: str) -> list[RecordLocation] | None:
             with contextlib.suppress(LaterVersion):

@@ -105,7 +105,7 @@ def look(check: RemoteState) -> None:
     catalog = check.catalog
     check.claimed_by = snapshots.listed(catalog.remote)
     catalog.look()
-    check.progress.start(f"checking {catalog.remote.store.label}")
+    check.progress.start(f"checking {catalog.remote.shown}")
     check.listed = frozenset(catalog.packs)
     _names(check)
     for name in catalog.misnamed():
@@ -206,7 +206,7 @@ def read_packs(check: RemoteState, names: Sequence[Digest], read: Read) -> None:
     catalog, remote = check.catalog, check.catalog.remote
     names = [name for name in names if name in catalog.packs and name not in check.found.bad_packs]
     total = sum(catalog.packs[name] for name in names)
-    check.progress.start(f"reading {remote.store.label}", total_bytes=total)
+    check.progress.start(f"reading {remote.shown}", total_bytes=total)
 
     def look_at(name: Digest) -> tuple[str, Digest | None]:
         data = catalog.pack_bytes(name)
@@ -237,7 +237,7 @@ def read_packs(check: RemoteState, names: Sequence[Digest], read: Read) -> None:
 def read_files(check: RemoteState, digests: Sequence[Digest], read: Read) -> None:
     """Puts large files together from their chunks and hashes them; calls `read` for the recipe of each that is right."""
     packs = PackReader(check.catalog, check.progress)
-    check.progress.start(f"reading large files on {check.catalog.remote.store.label}")
+    check.progress.start(f"reading large files on {check.catalog.remote.shown}")
 
     def is_good(name: Digest) -> bool:
         content = packs.get(name)
@@ -268,7 +268,7 @@ def read_files(check: RemoteState, digests: Sequence[Digest], read: Read) -> Non
 
 def close(check: RemoteState) -> None:
     """Walks all that the roots need, and notes what no sound place has; may be called again when packs proved bad since."""
-    check.progress.start(f"checking what is kept on {check.catalog.remote.store.label}")
+    check.progress.start(f"checking what is kept on {check.catalog.remote.shown}")
     check.claims.clear()
     check.lost_snapshots.clear()
     _roots(check)

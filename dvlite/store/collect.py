@@ -368,7 +368,7 @@ def _secure(
     for _ in range(_ROUNDS):
         catalog.look_at_condemned()
         seen = catalog.condemned
-        progress.start(f"looking at what is needed on {catalog.remote.store.label}")
+        progress.start(f"looking at what is needed on {catalog.remote.shown}")
         try:
             used = usage.survey(catalog, cache, look_again())
             if not used.lacks():

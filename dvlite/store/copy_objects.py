@@ -112,7 +112,7 @@ def run(
     What is damaged is left out and named in the result. Raises ObjectAbsent for a pack that is gone since the last look.
     """
     result = Copied(nowhere=todo.nowhere)
-    progress.start(f"copying to {upload.catalog.remote.store.label}", total_bytes=todo.size_bytes)
+    progress.start(f"copying to {upload.catalog.remote.shown}", total_bytes=todo.size_bytes)
     groups = (_places(source, name, objects) for name, objects in todo.small.items())
     for place, stored in _read(source, groups):
         if isinstance(stored, ObjectCorrupt):

@@ -198,7 +198,7 @@ def _start(catalog: Catalog, cache: Cache, todo: FetchPlan, progress: Progress) 
     hint = "free some space, or fetch a part: dvlite fetch PATH"
     if todo.small or todo.large:
         files.require_space(files.existing_folder(cache.folder), todo.size_bytes, "fetching", hint=hint)
-    label = f"fetching from {catalog.remote.store.label}"
+    label = f"fetching from {catalog.remote.shown}"
     progress.start(label, total_bytes=todo.size_bytes, total_files=len(todo.small) + len(todo.large))
 
 

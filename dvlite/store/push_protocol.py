@@ -94,6 +94,7 @@ def run(
         sender = Sender(catalog, cache, progress)
         sender.send(todo, chunk_bases, nodes)
         relied.update(sender.packs, todo.relies_also, *todo.relies.values())
+        progress.start(f"checking {catalog.remote.shown}")
         if settle(catalog, sender.sent, relied, publish):
             for version in todo.incomplete:
                 catalog.keep_complete(

@@ -71,7 +71,7 @@ class Sender:
         """
         if not todo.uploads and not snapshot_nodes:
             return
-        self._progress.start(f"pushing {self._remote.store.label}", total_bytes=todo.size_bytes, total_files=todo.files)
+        self._progress.start(f"pushing {self._remote.shown}", total_bytes=todo.size_bytes, total_files=todo.files)
         for digest in todo.small:
             self._copy(digest, KIND_FILE)
         self._unfinished = self._catalog.unfinished_packs() if todo.large else set()

@@ -46,6 +46,7 @@ class Remote:
         self, store: ObjectStore, cache: Cache, key: str, *, jobs: int, notes: Path | None = None, clone: str = ""
     ) -> None:
         self.store = store
+        self.shown = store.label  # in progress: its name, where it has one
         self.clone = clone  # the id of the clone that opened it; empty outside a repository
         self.cache = cache
         self.jobs = jobs

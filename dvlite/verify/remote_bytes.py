@@ -44,7 +44,7 @@ def read_all(
     yield from findings
     chunks = {name for file in there.values() for name in file.packs}
     total = sum(catalog.packs.get(name, 0) for name in users)
-    progress.start(f"reading all of {catalog.remote.store.label}", total_bytes=total)
+    progress.start(f"reading all of {catalog.remote.shown}", total_bytes=total)
     packs = PackReader(catalog, progress)
     reported: set[Digest] = set()
     for name in packs.each(sorted(users.keys() - chunks)):

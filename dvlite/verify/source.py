@@ -87,7 +87,7 @@ class ContentSource:
         """Returns a fresh look at the remote, one for all that is asked."""
         remote = self.connected()
         if self._catalog is None:
-            self.progress.start(f"looking at {remote.store.label}")
+            self.progress.start(f"looking at {remote.shown}")
             self._catalog = Catalog(remote, self.progress, to_read=True).look()
             self.progress.finish()
             self.fetched["lists of files"] = None
@@ -124,7 +124,7 @@ class ContentSource:
     def _receive(self) -> None:
         remote = self.connected()
         before = remote.traffic.bytes_read
-        self.progress.start(f"fetching run records from {remote.store.label}")
+        self.progress.start(f"fetching run records from {remote.shown}")
         self._close_index()  # it is brought up to date by what is fetched
         count = sync.receive(remote, self.records, self.repo.config.project)
         self.progress.finish()
@@ -164,7 +164,7 @@ class ContentSource:
         try:
             catalog = self.catalog()
             self.cache.create()
-            self.progress.start(f"fetching lists of files from {catalog.remote.store.label}")
+            self.progress.start(f"fetching lists of files from {catalog.remote.shown}")
             gone = fetch.fetch_nodes(catalog, self.cache, [pointer.digest for pointer in listings])
             if gone and catalog.is_empty:
                 raise catalog.empty_error()

@@ -8,11 +8,14 @@ import socket
 
 import pytest
 
+from dvlite.commands.push import push
 from dvlite.formats import condemned
 from dvlite.oid import Digest, digest_bytes
+from dvlite.repo.repository import open_repo
 from dvlite.store import pack
 from dvlite.store.folder import FolderStore
 from tests.clones import contents, flip, objects, refused, start, total, trusting_clone
+from tests.recording import RecordingProgress
 from tests.trees import noise, put
 
 
@@ -284,3 +287,17 @@ def test_a_large_file_whose_chunks_are_lost_is_left_out_and_the_rest_is_pushed(s
         "small.txt": "pushed",
     }
     assert "warning: 'big.bin' at " in done.stderr
+
+
+def test_progress_calls_the_remote_by_its_name_and_ends_with_a_check(shared):
+    shared.write("model.pt", "a model")
+    shared.dvlite("add", "model.pt")
+    shared.commit()
+    progress = RecordingProgress()
+    push(open_repo(shared.root, os.environ), (), progress=progress)
+    assert [phase for phase in progress.phases if "origin" in phase] == [
+        "looking at origin",
+        "pushing origin",
+        "checking origin",
+    ]
+    assert str(shared.root.parent) not in " ".join(progress.phases)
