@@ -175,8 +175,7 @@ def mend(repo: Repo, cache: Cache, checked: LocalCheck, progress: Progress) -> l
     worktree.mend_notes(repo, cache, checked.worktree)
     for path in checked.cache.strange:
         cache.set_aside(path)
-    for digest in checked.cache.bad_files:
-        cache.set_aside(cache.large_path(digest))
+    _set_aside_large(cache, checked.cache, gone.files)
     _correct_indexes(cache, checked.cache)
     for name in checked.cache.found.bad_packs:
         _drop_rows(cache, name)
@@ -232,6 +231,17 @@ def _bad_on_disk(cache: Cache, checked: LocalCheck) -> Iterator[Digest]:
             with contextlib.suppress(DvliteError):
                 found = (manifest.find(each.version.digest, path, cache.read_node) for path in inner)
                 yield from [entry.digest for entry in found if entry is not None]
+
+
+def _set_aside_large(cache: Cache, check: CacheState, wanted: Collection[Digest]) -> None:
+    """Sets bad large files aside; those of them that are another file which is wanted, as after two were swapped, are stored under its name."""
+    aside = {digest: cache.set_aside(cache.large_path(digest)) for digest in check.bad_files}
+    with Writer(cache) as writer:
+        for digest, name in check.misplaced.items():
+            if digest in wanted and digest not in cache.purged and name in aside:
+                with contextlib.suppress(OSError, DvliteError), open(os.open(aside[name], files.READ), "rb") as file:
+                    writer.put_large(file.fileno(), aside[name].name)
+        writer.commit()
 
 
 def _correct_indexes(cache: Cache, check: CacheState) -> None:

@@ -239,8 +239,9 @@ def _runs(repo: Repo, remote: Remote, result: RemoteLook, *, deep: bool) -> None
             if folder == f"{batch.FOLDER}{project}":
                 result.runs.append(short)
                 if here == -1:
-                    fix = "dvlite fsck --remote --repair     in a clone that has these run records; if none has, remove that object"
-                    result.health.fixes[entry.name] = fix
+                    fix = "dvlite fsck --remote --repair     first in a clone that has these run records; others save what is good in it, and set it aside"
+                    is_long = entry.size_bytes > batch.MAX_BYTES
+                    result.health.fixes[entry.name] = "remove that object: no batch is so long" if is_long else fix
             else:
                 result.health.fixes[entry.name] = "dvlite fsck --remote --repair     in a clone of that project"
 
@@ -306,15 +307,15 @@ def _versions_of(repo: Repo, body: Root) -> Iterable[Version]:
 
 
 def _mend_runs(repo: Repo, remote: Remote, first: RemoteLook, progress: Progress) -> None:
-    """Writes damaged batches of run records again under their name, or the good records of them as new batches."""
+    """Writes damaged batches of run records again under their name, or the good records of them as new batches: then they are set aside here."""
     if not first.runs or repo.config.project is None:
         return
     records = open_records(repo, progress)
+    unknown = []
     for short in filter(None, first.runs):
-        name = f"{batch.FOLDER}{repo.config.project}/{short}"
         data = records.read_batch(short)
         if data is not None:
-            remote.put(name, data)
+            remote.put(f"{batch.FOLDER}{repo.config.project}/{short}", data)
         else:
-            sync.note_damaged(remote, short)
-    sync.send(remote, records, repo.config.project)
+            unknown.append(short)
+    sync.send_again(remote, records, repo.config.project, unknown)

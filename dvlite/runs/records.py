@@ -281,6 +281,11 @@ class Records:
         if own:
             files.write_atomic(path, "".join(f"{each}\n" for each in own).encode())
 
+    def keep_damaged(self, name: str, data: bytes) -> None:
+        """Stores the bytes of a damaged batch of a remote among what was set aside. Durable; idempotent."""
+        self._create(self.folder / "damaged")
+        files.write_atomic(self.folder / "damaged" / name, data, mode=0o444)
+
     def _set_aside(self, path: Path, reason: str) -> None:
         kept = self.folder / "damaged" / path.name
         with contextlib.suppress(OSError):

@@ -85,6 +85,37 @@ def send(remote: Remote, records: Records, project: str, remote_runs: RemoteRuns
     return remote_runs.unsent
 
 
+def send_again(remote: Remote, records: Records, project: str, damaged: Sequence[str]) -> None:
+    """Sends what the remote lacks, and takes batches off it whose bytes are not the ones that their names promise.
+
+    Their bytes are kept among the damaged files of this clone, and their good records are sent first. Who has one whole sends it again with
+    the next push: no remote lists it.
+    """
+    kept = [name for name in damaged if _is_kept_aside(remote, records, f"{batch.FOLDER}{project}/{name}")]
+    for name in kept:
+        note_damaged(remote, name)
+    send(remote, records, project)
+    for name in kept:
+        if _damaged_bytes(remote, f"{batch.FOLDER}{project}/{name}") is not None:
+            remote.store.delete([f"{batch.FOLDER}{project}/{name}"])
+
+
+def _is_kept_aside(remote: Remote, records: Records, name: str) -> bool:
+    data = _damaged_bytes(remote, name)
+    if data is not None:
+        records.keep_damaged(name.rpartition("/")[2], data)
+    return data is not None
+
+
+def _damaged_bytes(remote: Remote, name: str) -> bytes | None:
+    """Returns the bytes of a damaged batch, read twice: one bad answer is no damage. None for one that is sound, gone, or longer than any batch."""
+    with contextlib.suppress(ObjectAbsent):
+        data, again = (remote.get(name, end=batch.MAX_BYTES + 1) for _ in range(2))
+        if data == again and len(data) <= batch.MAX_BYTES and not name.endswith(f"/{batch.name_of(data)}"):
+            return data
+    return None
+
+
 def vanished(remote: Remote, records: Records, project: str, listing: Collection[str]) -> set[Oid]:
     """Returns the records in batches that stood on a remote when it was listed last, and that no batch of a fresh listing has."""
     gone = records.listed_by(_place(remote, project)).difference(listing) & records.batches()

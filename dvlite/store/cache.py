@@ -410,13 +410,14 @@ class Cache:
         records = pack.open_whole(memoryview(self.map_pack(name)), name)
         return [RecordLocation(name, record) for record in records if record.kind != pack.KIND_CHUNK]
 
-    def set_aside(self, path: Path) -> None:
-        """Moves a damaged object out of the way, under a name that says which folder it came from; repair never deletes."""
+    def set_aside(self, path: Path) -> Path:
+        """Moves a damaged object out of the way, under a name that says which folder it came from, and returns that; repair never deletes."""
         self.make_folder(self.folder / "quarantine")
         inside = path.parts[len(self.folder.parts) :] if path.is_relative_to(self.folder) else path.parts[-2:]
-        origin = inside[0]
+        aside = self.folder / "quarantine" / f"{inside[0]}-{path.name}-{os.urandom(4).hex()}"
         with contextlib.suppress(FileNotFoundError):
-            os.rename(path, self.folder / "quarantine" / f"{origin}-{path.name}-{os.urandom(4).hex()}")
+            os.rename(path, aside)
+        return aside
 
     def discard(self, digest: Digest, kinds: tuple[int, ...] = (KIND_FILE, KIND_MANIFEST)) -> None:
         """Forgets the damaged copies of an object, so that a good one can be stored: files are set aside, index rows dropped."""

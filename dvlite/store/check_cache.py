@@ -44,6 +44,9 @@ class CacheState:
     packs: dict[Digest, int] = field(default_factory=dict)
     damaged: set[tuple[int, Digest]] = field(default_factory=set)
     bad_files: set[Digest] = field(default_factory=set)
+    misplaced: dict[Digest, Digest] = field(
+        default_factory=dict
+    )  # what bad files are, and under which name each stands
     bad_records: set[tuple[Digest, Digest]] = field(default_factory=set)  # pack and object
     strange: list[Path] = field(default_factory=list)  # what is not ours, or has no sound content: to be set aside
 
@@ -266,6 +269,8 @@ def _read(check: CacheState, name: Digest) -> str:
     except OSError as error:
         return f"it cannot be read: {error.strerror}"
     check.progress.advance(size_bytes=size)
+    if digest != name:
+        check.misplaced[digest] = name
     return "" if digest == name else _WRONG_BYTES
 
 

@@ -32,12 +32,19 @@ from dvlite.store.push_send import Sender
 
 
 def replace_objects(check: RemoteState, cache: Cache, others: Sequence[Catalog]) -> None:
-    """Writes damaged and missing objects again under their names, where their bytes are known: here, misplaced, or on another remote."""
+    """Writes damaged and missing objects again under their names, where their bytes are known: here, misplaced, or on another remote.
+
+    Before a pack is written over that stands under the name of another one, its bytes are read, and go to their own name next.
+    """
     remote = check.catalog.remote
-    for name in list(check.found.damages):
+    standing = _misplaced(check)
+    names = list(check.found.damages)
+    held: Buffer | None = None  # the bytes of the first of `names`
+    while names:
+        name = names.pop(0)
         folder, _, short = name.partition("/")
-        data: Buffer | None = None
-        if folder == "packs" and len(short) == 64:
+        data, held = held, None
+        if data is None and folder == "packs" and len(short) == 64:
             data = _pack_bytes(check, cache, Digest(bytes.fromhex(short)), others)
         elif folder in ("index", "condemned"):
             limit = index.MAX_BYTES if folder == "index" else condemned.MAX_BYTES
@@ -47,9 +54,23 @@ def replace_objects(check: RemoteState, cache: Cache, others: Sequence[Catalog])
         elif folder == "purged":
             data = cache.tombstones.get(short)  # other remotes have been asked
         if data is not None and name not in check.found.replaced:
+            if (other := standing.get(name)) in names:
+                held = _named(other[6:], _get(check.catalog, name, pack.MAX_PACK_BYTES))
+                names.remove(other)
+                names.insert(0, other)
             remote.put(name, bytes(data))
             remote.forget(DAMAGED, {short})
             check.catalog.distrusted.discard(Digest(bytes.fromhex(short[:64])))
+
+
+def _misplaced(check: RemoteState) -> dict[str, str]:
+    """Returns the names under which packs stand that have another name, and that; reads those bad packs of which it is not known."""
+    known = set(check.misplaced.values())
+    for name in (f"packs/{bad.hex()}" for bad in check.found.bad_packs):
+        data = _get(check.catalog, name, pack.MAX_PACK_BYTES) if name not in known else None
+        if data is not None:
+            check.misplaced.setdefault(digest_bytes(data), name)
+    return {name: f"packs/{digest.hex()}" for digest, name in check.misplaced.items()}
 
 
 def _pack_bytes(check: RemoteState, cache: Cache, name: Digest, others: Sequence[Catalog]) -> Buffer | None:

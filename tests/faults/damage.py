@@ -17,11 +17,13 @@ from pathlib import Path
 from dvlite.oid import Digest, digest_bytes
 from dvlite.store import pack
 from tests.conftest import Runner
-from tests.faults.scene import FolderPlace, Objects, Scenario, Scene, State, Tally, alone, judge, table
+from tests.faults.scene import TRACKED, FolderPlace, Objects, Scenario, Scene, State, Tally, alone, judge, table
 
 EVERY_LENGTH = 200  # objects are cut at every length up to this, then at some
 SAMPLES = 60
 CORRUPT = (12, 13)  # exit codes of what is missing, and of what is damaged
+SOURCES = ("the remote and the work tree left", "the remote left", "the work tree left", "nothing left")
+CONTENT = ("cache/files/", "cache/packs/", "runs/")  # what no other object of a clone can be made from
 BODY = {"config", "packs", "index", "runs", "roots"}  # kinds of objects whose damage a deep look has to find
 
 
@@ -294,7 +296,7 @@ class CacheSweep:
             if data is not None:
                 path.parent.mkdir(parents=True, exist_ok=True)
                 path.write_bytes(data)
-        for name in ("data", "model.bin", "out.bin") if without_data else ():
+        for name in TRACKED if without_data else ():
             target = here / name
             shutil.rmtree(target) if target.is_dir() else target.unlink()
 
@@ -322,9 +324,44 @@ class CacheSweep:
             else:
                 judge(scene, scenario, done, damage.name, tally)
 
-        if not damage.is_dense:
-            self._start(damage, without_data=False)
-            repaired(scene, damage, tallies.setdefault("fsck --repair", Tally()))
+        for sources in SOURCES if not damage.is_dense else ():
+            self.repair(damage, sources, tallies.setdefault(f"fsck --repair, {sources}", Tally()))
+
+    def repair(self, damage: Damage, sources: str, tally: Tally) -> None:
+        """In the clone, with these sources left: what `fsck` finds is healed or left over; what it does not find, or calls healed, can be had."""
+        scene, has_remote = self.scene, "remote" in sources
+        self._start(damage, without_data="work tree" not in sources)
+        if not has_remote:
+            shutil.rmtree(scene.place.folder)
+        is_content = any(name.startswith(CONTENT) for name in damage.objects)
+        tally.points += 1
+        runs = [scene.run("fsck", "--deep", *flags, cwd=scene.here.path) for flags in ((), ("--repair",), ())]
+        found, done, again = (run.returncode for run in runs)
+        shown = "".join(f"{run.stdout[-400:]}{run.stderr[-300:]}" for run in runs)
+        if "Traceback" in shown or 70 in (found, done, again):
+            tally.note("tracebacks", damage.name, shown)
+        elif not has_remote and (done == again == 3 or (done == again == 13 and is_content)):
+            tally.refused += 1  # the remote, which cannot be asked, may have it
+        elif (found in (0, 3)) != (done in (0, 3)) or done not in (0, 1, 3) or again not in (0, 3):
+            tally.note("stuck", damage.name, f"left with {found}, {done}, {again}: {shown}")
+        elif why := self._lacks(has_remote=has_remote):
+            tally.note("lies", damage.name, f"{why}; left with {found}, {done}, {again}: {shown}")
+        else:
+            tally.done += 1
+
+    def _lacks(self, *, has_remote: bool) -> str:
+        """Returns what cannot be had of the two versions, without what is on disk."""
+        scene, here = self.scene, self.scene.here.path
+        if has_remote:
+            scene.run("fetch", "--all-commits", cwd=here)
+        for revision, state in (("HEAD~1", "pushed"), ("HEAD", "both")):
+            for name in TRACKED:
+                target = here / name
+                shutil.rmtree(target) if target.is_dir() else target.unlink(missing_ok=True)
+            done = scene.run("checkout", "--rev", revision, cwd=here)
+            if scene.tracked(here) != scene.states[state].tracked:
+                return f"{revision} cannot be checked out ({done.returncode}): {done.stderr[-300:]}"
+        return ""
 
     def _judge_read(self, damage: Damage, scenario: Scenario, done, tally: Tally) -> None:
         scene = self.scene

@@ -395,6 +395,17 @@ def test_a_damaged_batch_is_dropped_only_once_its_good_records_are_acknowledged(
     assert batches(store) == [bad]
 
 
+def test_what_is_no_batch_is_set_aside_by_a_repair_once_its_bytes_are_kept_here(store, clone):
+    mine = clone("mine")
+    mine.put(run(1))
+    mine.send()
+    whole, stray = batches(store)[0].rpartition("/")[2], "ab" * 32
+    store.put(f"runs/{PROJECT}/{stray}", b"no batch")
+    sync.send_again(mine.remote, mine.records, PROJECT, [whole, stray])
+    assert names_on(store) == {whole}  # that one is sound by now
+    assert (mine.records.folder / "damaged" / stray).read_bytes() == b"no batch"
+
+
 def test_one_bad_answer_is_no_damage_on_the_remote(store, clone):
     bad, _, sound = damaged_in_the_middle(store)
     rotten = store.get(bad)
