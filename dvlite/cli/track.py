@@ -180,7 +180,7 @@ def checkout(paths: tuple[str, ...], **flags: Any) -> int:
 @click.option("-l", "long", is_flag=True, help="Show sizes, ids and link targets.")
 @click.option("-R", "recursive", is_flag=True, help="List everything below.")
 @click.option(
-    "-r", "--remote", metavar="URL", help="List the snapshots on a remote, or TARGET among them; needs no clone."
+    "-r", "--remote", metavar="URL", help="List the snapshots on a remote, or what is in one; needs no clone."
 )
 def ls(words: tuple[str, ...], *, remote: str | None, **flags: Any) -> int:
     """List what is tracked; of another repository, files of git too."""
@@ -201,6 +201,15 @@ def ls(words: tuple[str, ...], *, remote: str | None, **flags: Any) -> int:
     return run(work, text="ls")
 
 
+@click.command(cls=Verb, example="dvlite du\ndvlite du data/images/val", codes=(10,))
+@PATHS
+def du(paths: tuple[str, ...]) -> int:
+    """Show what takes space: each tracked path, its versions, and what the cache has of them."""
+    from dvlite.commands.du import du as verb
+
+    return run(lambda s: verb(s.repo(), paths, progress=s.progress), text="du")
+
+
 def _is_other(session: Session, text: str) -> bool:
     """Returns whether a word is the address of another repository than the one around the current folder."""
     from dvlite.share.any_repository import is_address
@@ -213,4 +222,4 @@ def _is_other(session: Session, text: str) -> bool:
     return True
 
 
-VERBS = {"Work": (add, status, diff, checkout, mv, rm), "Inspect": (ls,)}
+VERBS = {"Work": (add, status, diff, checkout, mv, rm), "Inspect": (ls, du)}

@@ -12,12 +12,11 @@ import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
-from pathlib import Path
 from typing import ClassVar, Literal
 
 from dvlite import __version__
 from dvlite.errors import DvliteError
-from dvlite.files import existing_folder, file_system, share_blocks, temporary_name
+from dvlite.files import disk_usage, existing_folder, file_system, share_blocks, temporary_name
 from dvlite.formats import store_config
 from dvlite.formats.config import LOCAL, is_secret
 from dvlite.git.program import program, program_version
@@ -201,7 +200,7 @@ def _cache(repo: Repo) -> Iterator[DoctorLine]:
     if not folder.exists():
         yield DoctorLine(topic="cache", text=f"{printable(str(folder))}: not created yet, {free} free")
         return
-    size_bytes = _size_bytes(folder)
+    size_bytes = disk_usage(folder)
     yield DoctorLine(topic="cache", text=f"{printable(str(folder))}: {size_text(size_bytes)}, {free} free")
     if (closed := open_cache(repo).unwritable()) is not None:
         text = f"this user may not write to {quote(str(closed))}"
@@ -286,13 +285,3 @@ def _remotes(repo: Repo) -> Iterator[DoctorLine]:
                 yield DoctorLine(topic="checks", text=text, level="problem", fix=fix)
         except DvliteError as error:
             yield DoctorLine(topic="remotes", text=f"{name}: {error.message}", level="problem", fix=error.hint)
-
-
-def _size_bytes(folder: Path) -> int:
-    """Returns the disk usage of a folder (holes use none)."""
-    total = 0
-    for parent, _, names in os.walk(folder):
-        for name in names:
-            with contextlib.suppress(OSError):
-                total += os.lstat(os.path.join(parent, name)).st_blocks * 512
-    return total

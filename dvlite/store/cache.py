@@ -232,6 +232,16 @@ class Cache:
             return False
         return size_bytes is None or size == size_bytes
 
+    def stored_bytes(self, digest: Digest) -> int:
+        """Returns the disk space that a file takes here, compressed if it is in a pack; 0 if it is not here."""
+        places = self.locations(digest, _FILE_KINDS)
+        if places:
+            return places[0].record.stored_length
+        try:
+            return os.stat(self.large_path(digest)).st_blocks * 512 if self.has_large(digest) else 0
+        except FileNotFoundError:
+            return 0
+
     def is_sound(self, digest: Digest, size_bytes: int) -> bool:
         """Returns whether a file's bytes are here and right, by reading them: asked before another copy of them is removed. A size of -1, of a small file, is not known."""
         if digest in self.purged:
