@@ -28,7 +28,6 @@ from dvlite.cli.options import (
     run,
 )
 from dvlite.errors import NotARepository, UsageError
-from dvlite.show import quote, word
 
 
 @click.command(
@@ -77,6 +76,8 @@ def _add_from(paths: tuple[str, ...], output: str | None, *, update: bool, allow
     def work(session: Session) -> Any:
         source = sys.stdin.buffer if paths == ("-",) else Path(paths[0]).resolve()
         if "://" in paths[0] and not Path(paths[0]).exists():
+            from dvlite.show import quote, word
+
             hint = f"download it: curl -fL {word(paths[0])} | dvlite add - -o {word(output)}"
             raise UsageError(f"{quote(paths[0])} is a URL, not a file or folder", hint=hint)
         flags: dict[str, Any] = {"allow_purged": allow_purged, "stage": session.stage(), "source": source}
