@@ -249,9 +249,8 @@ class PathStatus:
         if self._pointer.kind != "directory":
             return []
         if work.is_new_here(self._path):
-            removable = work.removable(self._path)
-            assert removable is not None
-            return [i for i, path in enumerate(entries.paths) if path not in present and not removable(path)]
+            present |= work.were_here(self._path)
+            return [i for i, path in enumerate(entries.paths) if path not in present]
         lost = {os.fsencode(name[len(sparse.LOST) :]) for name in work.part(self._path) if name.startswith(sparse.LOST)}
         return [i for i, path in enumerate(entries.paths) if path in lost and path not in present]
 

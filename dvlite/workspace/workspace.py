@@ -219,10 +219,12 @@ class Workspace:
 
     def removable(self, path: str) -> sparse.Selects | None:
         """Returns which entries of a directory count as removed if they are not on disk, None for all: what was never here does not."""
-        if not self.is_new_here(path):
-            return self.selector(path)
+        return self.were_here(path).__contains__ if self.is_new_here(path) else self.selector(path)
+
+    def were_here(self, path: str) -> frozenset[bytes]:
+        """Returns the entries of a directory that were on disk at the last look."""
         rows = self.stat_rows(path)
-        return frozenset(() if rows is None else rows.scan.paths).__contains__
+        return frozenset(() if rows is None else rows.scan.paths)
 
     def wanted(self, pointer: Pointer) -> Entries:
         """Returns the entries that a pointer stands for; a file is one entry without a path. Raises ObjectMissing."""

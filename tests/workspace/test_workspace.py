@@ -9,6 +9,7 @@ from dvlite.oid import digest_bytes
 from dvlite.progress import NullProgress
 from dvlite.repo.repository import open_cache, open_repo
 from dvlite.workspace.hashing import identify
+from dvlite.workspace.path_status import PathStatus
 from dvlite.workspace.workspace import NO_VERSION, Workspace, entries_of, set_aside_damaged_nodes
 from tests.clones import Clone, start
 from tests.trees import put
@@ -41,6 +42,17 @@ def test_what_was_added_is_vouched_for_until_it_is_touched(here):
         assert mine.vouched(path, mine.scan(path)) == known[path].digest
     put(here.path / "data" / "a", b"ONE")
     assert mine.vouched("data", mine.scan("data")) is None
+
+
+def test_what_was_here_may_be_unreadable_at_one_look(here, monkeypatch):
+    put(here.path / "data" / "a", b"ONE")
+    mine, item = work(here), next(iter(open_repo(here.path, os.environ).work_tree.tracked()))
+    reads = iter(range(100))
+    known = Workspace.versions_here
+    monkeypatch.setattr(Workspace, "versions_here", lambda self, path: [] if next(reads) == 2 else known(self, path))
+    look = PathStatus(mine, item)
+    look.run()
+    assert look.changed is not None
 
 
 def test_nothing_is_vouched_for_without_an_index(here):
