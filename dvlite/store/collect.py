@@ -335,6 +335,11 @@ def run(
         return _gather(catalog, cache, look(catalog), runs, todo.also)
 
     seen = _secure(catalog, cache, look_again, done, progress)
+    if not seen.issuperset({*todo.garbage, *todo.repacked}):
+        raise RemoteError(
+            f"{catalog.remote.store.label} took the list of what is to be deleted and does not have it; no data was deleted",
+            hint="check the store: dvlite remote test",
+        )
     due = {
         name: size
         for name, size in catalog.packs.items()

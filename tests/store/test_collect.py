@@ -5,7 +5,7 @@ import shutil
 
 import pytest
 
-from dvlite.errors import ObjectCorrupt, ObjectMissing
+from dvlite.errors import ObjectCorrupt, ObjectMissing, RemoteError
 from dvlite.formats import recipe, snapshot
 from dvlite.formats.snapshot import Version
 from dvlite.store import claims, collect, pack, push_protocol
@@ -244,6 +244,16 @@ def test_a_damaged_condemned_list_that_nothing_can_write_again_is_named(world, s
     with pytest.raises(ObjectCorrupt) as caught:
         gc(here)
     assert caught.value.hint.endswith(name)
+
+
+def test_a_collection_whose_list_of_what_goes_is_not_listed_fails_and_deletes_no_data(world, store, monkeypatch):
+    here = world.site("here")
+    here.push(here.add("data", SMALL))
+    before = stored(store)
+    monkeypatch.setattr(collect, "condemn", lambda *_: None)  # acknowledged, and not there
+    with pytest.raises(RemoteError, match="does not have it"):
+        gc(here)
+    assert stored(store) == before
 
 
 def test_packs_whose_index_object_was_lost_are_kept_and_indexed_again(world, store):
