@@ -1,7 +1,8 @@
 """Runs dvlite with a fault at its Nth file-system call: SIGKILL, an error number, half of what was asked for, a power cut.
 
 The calls are counted by a small C library (failpoint.c) below one folder, in the dvlite process and the processes that it forks; git and
-the commands of stages are programs of their own, and are not counted. One server loads everything once and forks for each command.
+the commands of stages are programs of their own, and are not counted. One server loads everything once and forks for each command. The
+clock of counted commands stands still; randomness is the same at each fault, and real without one, so that a second run repeats no name.
 Knows nothing of what the commands do.
 """
 
@@ -15,6 +16,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -27,6 +29,7 @@ CHANGE, SPACE, NAME, READ, LOOK, LOCK, START = (1 << bit for bit in range(7))
 EVERY_CALL = CHANGE | NAME | READ | LOOK | LOCK
 COUNT, KILL, FAIL, FAIL_FROM, SHORT, POWER = range(6)
 DEADLINE_S = 100
+CLOCK_S = int(time.time()) + 6 * 3600  # of counted commands: later than the dates of files, however long a sweep lasts
 HUNG = -signal.SIGALRM
 
 
@@ -92,6 +95,7 @@ def order_of(cwd: Path, args: tuple[str, ...], fault: Fault, root: Path | None, 
         "root": None if root is None else os.path.realpath(root),
         "fault": [fault.action, fault.classes, fault.at, fault.error],
         "log": None if log is None else str(log),
+        "clock_s": CLOCK_S,
     }
 
 
@@ -137,7 +141,8 @@ def live(order: dict[str, Any], answer: int) -> None:
     sys.argv = ["dvlite", *order["args"]]
     if order["root"] is not None:
         action, classes, at, error = order["fault"]
-        library.failpoint_arm(os.fsencode(order["root"]), action, classes, ctypes.c_long(at), error, log)
+        now = ctypes.c_long(order["clock_s"])
+        library.failpoint_arm(os.fsencode(order["root"]), action, classes, ctypes.c_long(at), error, log, now)
     code = main(order["args"])
     with contextlib.suppress(OSError):
         sys.stdout.flush()

@@ -1,8 +1,9 @@
 /* Counts the file-system calls of one process below one folder; at call N it kills the process, cuts the power of the disk, or fails.
  *
  * Loaded by LD_PRELOAD and armed by failpoint_arm(), so that a process which has loaded everything can fork and arm a child. A process
- * that the child forks shares the counter; a program that it starts does not load this library and is not counted. tests/faults/calls.py
- * is the other side: it has the numbers of the classes and actions too.
+ * that the child forks shares the counter; a program that it starts does not load this library and is not counted. The clock stands still,
+ * and at a fault randomness is the same each time, so that two faults that leave the same leave the same bytes. tests/faults/calls.py is
+ * the other side: it has the numbers of the classes and actions too.
  */
 #define _GNU_SOURCE
 #include <dirent.h>
@@ -14,13 +15,16 @@
 #include <signal.h>
 #include <stdarg.h>
 #include <stdatomic.h>
+#include <stdint.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/ioctl.h>
 #include <sys/mman.h>
+#include <sys/random.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
 #include <sys/uio.h>
+#include <time.h>
 #include <unistd.h>
 
 enum { CHANGE = 1, SPACE = 2, NAME = 4, READ = 8, LOOK = 16, LOCK = 32, START = 64 }; /* a call may be of several classes */
@@ -30,17 +34,18 @@ enum { COUNT = 0, KILL = 1, FAIL = 2, FAIL_FROM = 3, SHORT = 4, POWER = 5 };
 #define EXT4_SHUTDOWN _IOR('X', 125, unsigned)
 
 static int armed, action, classes, number, log_fd = -1, disk = -1;
-static long at;
+static long at, now_s;
 static pid_t main_pid;
 static char root[PATH_MAX];
 static size_t root_length;
-static atomic_long *count;
+static atomic_long *count, *drawn;
 
-void failpoint_arm(const char *folder, int what, int which, long when, int error, int log) {
+void failpoint_arm(const char *folder, int what, int which, long when, int error, int log, long clock_s) {
   snprintf(root, sizeof root, "%s/", folder);
   root_length = strlen(root);
-  action = what, classes = which, at = when, number = error, log_fd = log;
+  action = what, classes = which, at = when, number = error, log_fd = log, now_s = clock_s;
   count = mmap(0, 4096, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+  drawn = count + 1;
   main_pid = getpid();
   if (action == POWER) disk = syscall(SYS_openat, AT_FDCWD, folder, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
   armed = 1;
@@ -199,3 +204,24 @@ int flock(int fd, int operation) { REAL(flock); FAIL_IF(at_fd(LOCK, "flock", fd)
 FCNTL(fcntl) FCNTL(fcntl64)
 int ioctl(int fd, unsigned long request, ...) { REAL(ioctl); va_list rest; va_start(rest, request); void *value = va_arg(rest, void *); va_end(rest); FAIL_IF(request == FICLONE ? at_fd(CHANGE | SPACE, "ficlone", fd) : 0); return real(fd, request, value); }
 int execve(const char *path, char *const *arguments, char *const *environment) { REAL(execve); FAIL_IF(armed && (START & classes) ? reached(START, "execve", root) : 0); return real(path, arguments, environment); }
+
+/* --- the clock and randomness --- */
+
+int clock_gettime(clockid_t clock, struct timespec *time) {
+  REAL(clock_gettime);
+  if (!armed || clock != CLOCK_REALTIME) return real(clock, time);
+  *time = (struct timespec){.tv_sec = now_s};
+  return 0;
+}
+
+ssize_t getrandom(void *data, size_t size, unsigned flags) {
+  REAL(getrandom);
+  if (!armed || action == COUNT) return real(data, size, flags);
+  for (size_t i = 0; i < size; i++) { /* splitmix64 */
+    uint64_t x = ((uint64_t)atomic_fetch_add(drawn, 1) + 1) * 0x9E3779B97F4A7C15u;
+    x = (x ^ (x >> 30)) * 0xBF58476D1CE4E5B9u;
+    x = (x ^ (x >> 27)) * 0x94D049BB133111EBu;
+    ((unsigned char *)data)[i] = x >> 56;
+  }
+  return size;
+}

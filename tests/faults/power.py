@@ -137,7 +137,14 @@ class PowerSweep(Sweep):
     def _cache(self) -> Path:
         return self.world.base / self.scenario.where / ".git" / "dvlite" / "cache"
 
-    def judge_end(self) -> None:
+    def sweep(self, kind: str, every: int) -> Tally:
+        """Tries every Nth change to the disk, and the moment after the last one."""
+        super().sweep(kind, every)
+        self.tally.of += 1
+        self._judge_end()
+        return self.tally
+
+    def _judge_end(self) -> None:
         """Cuts the power right after the command left with 0."""
         self.again()
         ended = self.run(calls.NO_FAULT)
@@ -159,8 +166,4 @@ def sweep_one(scenario: Scenario, every: int) -> Tally:
     with tempfile.TemporaryDirectory(prefix="dvlite-power-") as place:
         folder = Path(os.path.realpath(place))
         with calls.running(folder) as program, disk_in(folder) as disk:
-            sweep = PowerSweep(scenario, program, folder, disk)
-            sweep.judge_end()
-            for fault in list(sweep.points("power", every)):
-                sweep.judge("power", fault)
-        return sweep.tally
+            return PowerSweep(scenario, program, folder, disk).sweep("power", every)

@@ -18,6 +18,7 @@ from tests.clones import git
 from tests.conftest import Runner
 from tests.faults.impatient import ANSWER_SECONDS
 from tests.faults.scene import Objects, Scenario, Scene, Tally, alone, judge
+from tests.faults.sweep import sample
 from tests.store.faultproxy import Fault, FaultProxy, flipped, running_proxy
 from tests.store.weed import Weed, running_weed
 
@@ -191,16 +192,15 @@ class Sweep:
         assert not (why := scenario.holds(self.scene)), why
         return requests
 
-    def points(self, scenario: Scenario, *, every: int, first: int) -> Iterator[tuple[int, Break, bool]]:
-        """Yields (request, fault, whether it lasts): number `first` and each that is `every` after it."""
-        number = -first
-        for at, request in enumerate(self.requests(scenario)):
-            for broken in BREAKS:
-                for lasts in (False, True) if broken.lasts else (False,):
-                    if broken.fits(request):
-                        if number % every == 0:
-                            yield at, broken, lasts
-                        number += 1
+    def points(self, scenario: Scenario) -> list[tuple[int, Break, bool]]:
+        """Returns (request, fault, whether it lasts) of all that can be tried."""
+        return [
+            (at, broken, lasts)
+            for at, request in enumerate(self.requests(scenario))
+            for broken in BREAKS
+            if broken.fits(request)
+            for lasts in ((False, True) if broken.lasts else (False,))
+        ]
 
     def _start(self, scenario: Scenario) -> None:
         self.proxy.rules.clear()
@@ -236,10 +236,11 @@ class Sweep:
         ):
             tally.note("lost", name, why)
 
-    def sweep(self, scenario: Scenario, *, every: int = 1, first: int = 0) -> Tally:
-        """Tries point `first` of a scenario, and each that is `every` after it."""
-        tally = Tally()
-        for at, broken, lasts in self.points(scenario, every=every, first=first):
+    def sweep(self, scenario: Scenario, every: int) -> Tally:
+        """Tries every Nth point of a scenario."""
+        points = self.points(scenario)
+        tally = Tally(of=len(points))
+        for at, broken, lasts in sample(points, every, scenario.name):
             self.point(scenario, at, broken, tally, lasts=lasts)
         return tally
 

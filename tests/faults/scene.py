@@ -90,6 +90,7 @@ class Scenario:
 class Tally:
     """What became of the points of one scenario. Every column from `stuck` on has to be 0."""
 
+    of: int = 0  # all that there are
     points: int = 0
     done: int = 0  # exit code as without a fault
     refused: int = 0  # an error that is one, with nothing lost

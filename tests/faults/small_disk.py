@@ -9,7 +9,7 @@ import contextlib
 import os
 import subprocess
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from tests.faults import calls
@@ -32,13 +32,12 @@ class SmallDiskSweep(Sweep):
         self._disk = disk
         super().__init__(scenario, program, folder, disk=disk)
 
-    def points(self, kind: str, every: int) -> Iterator[Fault]:
-        """Yields all that is too little, by what the command needs."""
+    def points(self, kind: str) -> list[Fault]:
+        """Returns all that is too little, by what the command needs."""
         self.again()
         before = self._used(kind)
         self.run(calls.NO_FAULT)
-        for at in range(0, max(self._used(kind) - before, 0) + _PASSING, STEP * every):
-            yield Fault(at=at)
+        return [Fault(at=at) for at in range(0, max(self._used(kind) - before, 0) + _PASSING, STEP)]
 
     def _used(self, kind: str) -> int:
         disk = os.statvfs(self._disk)
@@ -71,11 +70,9 @@ def disk_in(folder: Path) -> Iterator[Path]:
         subprocess.run(["umount", "-l", place], capture_output=True)
 
 
-def sweep_one(scenario: Scenario, kind: str, every: int) -> Tally:
+def sweep_one(scenario: Scenario, kinds: Sequence[str], every: int) -> dict[str, Tally]:
     with tempfile.TemporaryDirectory(prefix="dvlite-small-") as place:
         folder = Path(os.path.realpath(place))
         with calls.running(folder) as program, disk_in(folder) as disk:
             sweep = SmallDiskSweep(scenario, program, folder, disk)
-            for fault in list(sweep.points(kind, every)):
-                sweep.judge(kind, fault)
-        return sweep.tally
+            return {kind: sweep.sweep(kind, every) for kind in kinds}

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import errno
 import hashlib
+import marshal
 import os
 import re
 import subprocess
@@ -17,6 +18,7 @@ import zlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TypeVar
 
 from dvlite import files
 from dvlite.oid import digest_bytes
@@ -62,14 +64,15 @@ _WITH_ID = re.compile(rb"^(1 ..).*(%s)$" % b"|".join(map(re.escape, _WITH_IDS)))
 _IN_GIT = ("config", "hooks", "info/exclude")
 
 State = dict[bytes, tuple]
+T = TypeVar("T")
 
 
 @dataclass(slots=True)
 class Tally:
-    """Counts of one scenario; `failures` has a line for each verdict against it."""
+    """Counts of one scenario; `of` is how many points there are, `failures` has a line for each verdict against it."""
 
     name: str
-    calls: int = 0
+    of: int = 0
     points: int = 0
     survived: int = 0
     verdicts: dict[str, int] = field(default_factory=lambda: dict.fromkeys(VERDICTS, 0))
@@ -88,11 +91,12 @@ class Sweep:
         scenario.prepare(self.world)
         self.keep()
         self.start = state(self.world.base)
-        self.calls = self._calls(EVERY_CALL)
+        self._calls(EVERY_CALL)
         self.end = state(self.world.base)
         self.visible = untracked(self.start) | untracked(self.end) | indexed(self.world.base)
         self.proof = self._proof()
-        self.tally = Tally(scenario.name, len(self.calls))
+        self._proven: set[tuple[bool, bytes]] = set()
+        self.tally = Tally(scenario.name)
 
     def keep(self) -> None:
         """Keeps the world as it is now."""
@@ -118,17 +122,26 @@ class Sweep:
         assert ended.code == self.scenario.code, f"{self.scenario.name} left with {ended.code}: {ended.text}"
         return self._log.read_text(errors="backslashreplace").splitlines()
 
-    def points(self, kind: str, every: int) -> Iterator[Fault]:
-        """Yields the faults of one kind: at each of its calls, or at every Nth, from one that is drawn by the name."""
+    def points(self, kind: str) -> list[Fault]:
+        """Returns the faults of one kind: at each of its calls."""
         fault = FAULTS[kind]
         if fault.action == SHORT:
-            yield fault
-            return
+            return [fault]
         self.again()
         count = len(self._calls(fault.classes))
-        start = zlib.crc32(f"{self.scenario.name} {kind}".encode()) % every
-        for at in range(1 + min(start, max(count - 1, 0)), count + 1, every):
-            yield Fault(fault.action, fault.classes, at, fault.error or int(fault.action == KILL and at % 2 == 0))
+        halves = fault.action == KILL
+        return [
+            Fault(fault.action, fault.classes, at, fault.error or int(halves and at % 2 == 0))
+            for at in range(1, count + 1)
+        ]
+
+    def sweep(self, kind: str, every: int) -> Tally:
+        """Tries every Nth point of one kind."""
+        points = self.points(kind)
+        self.tally = Tally(self.scenario.name, of=len(points))
+        for fault in sample(points, every, f"{self.scenario.name} {kind}"):
+            self.judge(kind, fault)
+        return self.tally
 
     def run(self, fault: Fault, *, log: bool = False, command: tuple[str, ...] = ()) -> Ended:
         return self._program.run(
@@ -171,6 +184,7 @@ class Sweep:
         self.tally.survived += not found
 
     def _verdicts(self, fault: Fault, ended: Ended, struck: str) -> Iterator[tuple[str, str]]:
+        """Yields what is wrong. Of faults that leave the same, bit for bit, the first one shows that what is left is sound."""
         if "Traceback" in ended.text or ended.code == 70:
             yield "tracebacks", ended.text[-600:]
         killed = ended.code == -9 and fault.action in {KILL, POWER}
@@ -185,36 +199,46 @@ class Sweep:
         elif ended.code == 0 != self.scenario.code:
             yield "lies", f"left with 0, not {self.scenario.code}: {ended.text[-200:]}"
         after = state(self.world.base)
-        yield from self._damage(after, synced=self.scenario.durable or fault.action != POWER)
         noted = self.scenario.notes and ("note: " in ended.text or "error: " in ended.text)
         noted |= self.scenario.code != 0 and "error: " in ended.text
-        if ended.code == self.scenario.code and not killed and not noted:
+        done = ended.code == self.scenario.code and not killed and not noted
+        if done:
             if self.scenario.durable and "fsync" in struck.split("\t")[1:2]:
                 self.tally.unsynced.append(struck)
             difference = different(after, self.end)
             if difference and "warning: " not in ended.text:
                 yield "lies", f"left with {ended.code}, yet {difference}: {ended.text[-300:]}"
-        else:
-            whole = not different(after, self.end)
-            if self.scenario.before_again is not None:
-                self.scenario.before_again(self.world)
-            ended = self.run(calls.NO_FAULT)
-            if ended.code != self.scenario.code:
-                for command in self.scenario.again:
-                    ended = self.run(calls.NO_FAULT, command=command)
-            after = state(self.world.base)
-            difference = different(after, self.end)
-            expected = (self.scenario.code, self.scenario.nothing_left)
-            if ended.code not in expected and not (whole and ended.code in REFUSED):
-                yield "stuck", f"again it left with {ended.code}: {ended.text[-300:]}"
-            elif difference:
-                yield "stuck", f"again: {difference}: {ended.text[-300:]}"
-            lost = self._lost(after)
-            if lost:
-                yield "lost", f"after the command again: {lost}"
+        proven = (done, everything(self.world.base))
+        if proven in self._proven:
+            return
+        found = [*self._damage(after, synced=self.scenario.durable or fault.action != POWER)]
+        found += [] if done else self._again(after)
         missing = self.unproven()
         if missing:
-            yield "lost", f"proof: {missing}"
+            found.append(("lost", f"proof: {missing}"))
+        if not found:
+            self._proven.add(proven)
+        yield from found
+
+    def _again(self, after: State) -> Iterator[tuple[str, str]]:
+        """Runs the command again, without a fault; yields what it does not do, or has lost."""
+        whole = not different(after, self.end)
+        if self.scenario.before_again is not None:
+            self.scenario.before_again(self.world)
+        ended = self.run(calls.NO_FAULT)
+        if ended.code != self.scenario.code:
+            for command in self.scenario.again:
+                ended = self.run(calls.NO_FAULT, command=command)
+        after = state(self.world.base)
+        difference = different(after, self.end)
+        expected = (self.scenario.code, self.scenario.nothing_left)
+        if ended.code not in expected and not (whole and ended.code in REFUSED):
+            yield "stuck", f"again it left with {ended.code}: {ended.text[-300:]}"
+        elif difference:
+            yield "stuck", f"again: {difference}: {ended.text[-300:]}"
+        lost = self._lost(after)
+        if lost:
+            yield "lost", f"after the command again: {lost}"
 
     def _damage(self, after: State, *, synced: bool) -> Iterator[tuple[str, str]]:
         """Yields what is wrong just after the fault. What a checkout writes is not synced: after a power cut it is written again."""
@@ -295,6 +319,11 @@ def state(base: Path) -> State:
     }
 
 
+def everything(base: Path) -> bytes:
+    """Returns a digest of all that is below a world, to the last bit of caches and remotes; dates do not count."""
+    return hashlib.blake2b(marshal.dumps(sorted(facts(base).items()))).digest()
+
+
 def is_temporary(path: bytes) -> bool:
     return any(files.is_temporary_name(part) or _OF_GET.fullmatch(part) for part in path.split(b"/"))
 
@@ -320,7 +349,9 @@ def normal(path: bytes, fact: tuple) -> tuple:
 
 
 def git(place: Path, *args: str) -> bytes:
-    return subprocess.run(["git", *args], cwd=place, check=True, capture_output=True).stdout
+    """Asks git, which leaves its index as it is."""
+    command = ["git", "--no-optional-locks", *args]
+    return subprocess.run(command, cwd=place, check=True, capture_output=True).stdout
 
 
 def lines_of(fact: tuple | None) -> set[bytes]:
@@ -374,19 +405,19 @@ def in_cache(folder: Path, content: bytes) -> bool:
         return Cache(copy).is_sound(digest_bytes(content), len(content))
 
 
+def sample(points: Sequence[T], every: int, name: str) -> Sequence[T]:
+    """Returns every Nth of some points, from one that is drawn by the name."""
+    return points[zlib.crc32(name.encode()) % max(min(every, len(points)), 1) :: every]
+
+
 def sweep_one(scenario: Scenario, kinds: Sequence[str], every: int) -> dict[str, Tally]:
     """Sweeps one scenario in a folder and with a server of its own; returns the counts of each kind."""
-    tallies = {}
     shared = Path("/dev/shm")
     with tempfile.TemporaryDirectory(prefix="dvlite-faults-", dir=shared if shared.is_dir() else None) as place:
         folder = Path(os.path.realpath(place))
         with calls.running(folder) as program:
             sweep = Sweep(scenario, program, folder)
-            for kind in kinds:
-                tallies[kind] = sweep.tally = Tally(scenario.name)
-                for fault in list(sweep.points(kind, every)):
-                    sweep.judge(kind, fault)
-    return tallies
+            return {kind: sweep.sweep(kind, every) for kind in kinds}
 
 
 def environment(home: Path) -> None:

@@ -37,11 +37,12 @@ _OF_TWO_WORDS = {"cache", "hook", "remote", "runs", "stage"}
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """What one kind of fault did to one scenario. All after `survived` has to be 0."""
+    """What one kind of fault did to one scenario, at some `of` all points. All after `survived` has to be 0."""
 
     kind: str
     scenario: str
     command: str
+    of: int
     points: int
     survived: int
     lost: int
@@ -52,25 +53,26 @@ class Row:
     unfinished: int
 
 
-COUNTS = tuple(field.name for field in dataclasses.fields(Row)[3:])
+COUNTS = tuple(field.name for field in dataclasses.fields(Row)[4:])
 
 
 def of_disk(kind: str, command: Sequence[str], tally: sweep.Tally) -> Row:
     counts = tally.verdicts
     bad = [counts[name] for name in ("lost", "wrong", "tracebacks", "hangs")]
     untrue = counts["lies"] + counts["visible"]
-    return Row(kind, tally.name, verb(command), tally.points, tally.survived, *bad, untrue, counts["stuck"])
+    return Row(kind, tally.name, verb(command), tally.of, tally.points, tally.survived, *bad, untrue, counts["stuck"])
 
 
 def of_remote(scenario: scene.Scenario, tally: scene.Tally) -> Row:
     bad = (tally.lost, tally.wrong, tally.tracebacks, tally.hangs, tally.lies, tally.stuck + tally.withheld)
-    return Row("s3", scenario.name, verb(scenario.command), tally.points, tally.points - tally.bad(), *bad)
+    survived = tally.points - tally.bad()
+    return Row("s3", scenario.name, verb(scenario.command), tally.of, tally.points, survived, *bad)
 
 
 def verb(command: Sequence[str]) -> str:
     """Returns the command of a command line."""
     words = command[: 2 if command[0] in _OF_TWO_WORDS else 1]
-    return " ".join([*words, *(["--remote"] if "--remote" in command else [])])
+    return " ".join([*words, *(flag for flag in ("--remote", "--repair") if flag in command)])
 
 
 def table(rows: Sequence[Row]) -> str:
@@ -79,25 +81,32 @@ def table(rows: Sequence[Row]) -> str:
     lines = [head, ("---", *["---:"] * (len(head) - 1))]
     for name in [*sorted({row.command for row in rows}), ""]:
         of_command = [row for row in rows if not name or row.command == name]
-        of_groups = [sum(row.points for row in of_command if row.kind in kinds) for kinds in GROUPS.values()]
-        sums = [sum(getattr(row, count) for row in of_command) for count in COUNTS]
-        lines.append((name or "**all**", *(f"{count:,}" for count in of_groups + sums)))
+        of_groups = (tried([row for row in of_command if row.kind in kinds]) for kinds in GROUPS.values())
+        sums = (f"{sum(getattr(row, count) for row in of_command):,}" for count in COUNTS)
+        lines.append((name or "**all**", *of_groups, *sums))
     return "\n".join("| " + " | ".join(line) + " |" for line in lines)
+
+
+def tried(rows: Sequence[Row]) -> str:
+    """Returns how many points were tried of how many, or a dash where there is none."""
+    of = sum(row.of for row in rows)
+    return f"{sum(row.points for row in rows):,} of {of:,}" if of else "-"
 
 
 def on_disk(scenario: Scenario, kinds: Sequence[str], every: int) -> tuple[list[Row], list[str]]:
     """Tries one scenario with kinds of fault that strike at file-system calls; returns what failed too."""
     tallies: dict[str, sweep.Tally] = {}
     failures = []
-    in_process = [kind for kind in kinds if kind in sweep.IN_ONE_PROCESS]
+    in_process, on_small_disk = (
+        [kind for kind in kinds if kind in of] for of in (sweep.IN_ONE_PROCESS, small_disk.KINDS)
+    )
     try:
         if in_process:
             tallies |= sweep.sweep_one(scenario, in_process, every)
         if "power" in kinds and scenario.name not in power.LEFT_OUT:
             tallies["power"] = power.sweep_one(scenario, every)
-        for kind in small_disk.KINDS:
-            if kind in kinds:
-                tallies[kind] = small_disk.sweep_one(scenario, kind, every)
+        if on_small_disk:
+            tallies |= small_disk.sweep_one(scenario, on_small_disk, every)
     except Unavailable as reason:
         failures.append(f"skipped: {scenario.name}: {reason}")
     for tally in tallies.values():
@@ -162,7 +171,7 @@ def run(results: Results, kinds: Sequence[str], words: Sequence[str], every: int
         with s3.running() as remote:
             for scenario in remote.scenarios:
                 if results.lack("s3", scenario.name) and any(word in scenario.name for word in words):
-                    tally = remote.sweep(scenario, every=every)
+                    tally = remote.sweep(scenario, every)
                     results.add(of_remote(scenario, tally))
                     yield from tally.notes
 

@@ -57,9 +57,7 @@ def world_of(name, folder, program):
 def test_a_command_survives_a_fault_at_a_sample_of_its_calls(name, folder, program):
     sweep = Sweep(BY_NAME[name], program, folder)
     for kind, every in (("kill", 40), ("eio", 250), ("full", 60), ("short", 1)):
-        for fault in list(sweep.points(kind, every)):
-            sweep.judge(kind, fault)
-    assert sweep.tally.failures == []
+        assert sweep.sweep(kind, every).failures == []
 
 
 @pytest.mark.long
@@ -68,9 +66,7 @@ def test_a_command_survives_a_fault_at_a_sample_of_its_calls(name, folder, progr
 def test_a_command_survives_a_fault_at_many_of_its_calls(name, folder, program):
     sweep = Sweep(BY_NAME[name], program, folder)
     for kind in IN_ONE_PROCESS:
-        for fault in list(sweep.points(kind, 7 if kind == "kill" else 40)):
-            sweep.judge(kind, fault)
-    assert sweep.tally.failures == []
+        assert sweep.sweep(kind, 7 if kind == "kill" else 40).failures == []
 
 
 @pytest.mark.long
