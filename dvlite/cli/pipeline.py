@@ -81,7 +81,7 @@ def repro(
         ),
         text="repro",
         has_findings=lambda result: any(
-            run.state in ("would run", "may run", "would restore", "unknown") for run in result.stages
+            run.state in ("would run", "may run", "would restore", "unknown") for run in result.outcome.stages
         ),
     )
 

@@ -201,7 +201,7 @@ def _warnings(result: Any) -> Iterator[str]:
     yield from getattr(result, "warnings", ())
     for field in dataclasses.fields(result):
         inner = getattr(result, field.name)
-        if hasattr(inner, "schema"):
+        if hasattr(inner, "schema") or hasattr(inner, "INLINE"):
             yield from _warnings(inner)
 
 

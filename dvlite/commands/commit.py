@@ -8,29 +8,20 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
-from dvlite.pipeline.invocation import Invocation, ReproOptions
+from dvlite.pipeline.invocation import Invocation, Outcome, ReproOptions
 from dvlite.pipeline.run_record import author
-from dvlite.pipeline.stage_run import StageRun
 from dvlite.progress import Progress
 from dvlite.repo.repository import Repo
 from dvlite.workspace import running_outputs
-from dvlite.workspace.adder import AddedPath
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CommitResult:
-    """What became of the stages, in the order of the pipeline: `asserted`, `up to date`, `frozen`, or `not run` if an output is not there."""
+    """What became of the stages: `asserted`, `up to date`, `frozen`, or `not run` if an output is not there."""
 
     schema: ClassVar[str] = "dvlite.commit/1"
-    stages: tuple[StageRun, ...] = ()
-    added: tuple[AddedPath, ...] = ()  # tracked data that had changed, taken in because stages read it
-    lockfiles: tuple[str, ...] = ()  # that changed
-    staged: tuple[str, ...] = ()
-    unstaged: tuple[str, ...] = ()
-    untracked: tuple[str, ...] = ()  # files of the pipeline that git does not know
-    modified: tuple[str, ...] = ()  # files that stages read and that git's index does not have as they are
+    outcome: Outcome
     elapsed_seconds: float = 0.0
-    warnings: tuple[str, ...] = ()
 
 
 def commit(
@@ -55,16 +46,5 @@ def commit(
         run = Invocation(repo, targets, ReproOptions(single=True, add=add), environ, progress)
         if run.outdated:
             raise run.outdated[0]
-        outcome = run.accept(author(repo, environ, host, version), stack)
-        staged = repo.stage(outcome.unstaged, enabled=stage)
-    return CommitResult(
-        stages=outcome.stages,
-        added=outcome.added,
-        lockfiles=outcome.lockfiles,
-        staged=staged,
-        unstaged=() if staged else outcome.unstaged,
-        untracked=outcome.untracked,
-        modified=outcome.modified,
-        elapsed_seconds=time.monotonic() - started,
-        warnings=outcome.warnings,
-    )
+        outcome = run.accept(author(repo, environ, host, version), stack).stage_in(repo, enabled=stage)
+    return CommitResult(outcome=outcome, elapsed_seconds=time.monotonic() - started)

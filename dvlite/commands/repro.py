@@ -18,33 +18,25 @@ from dvlite.progress import Progress
 from dvlite.repo.repository import Repo
 from dvlite.show import NAMED, Show, printable, quote, word
 from dvlite.workspace import running_outputs
-from dvlite.workspace.adder import AddedPath
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ReproResult:
-    """What `repro` did, in the order of the pipeline; with `dry_run`, what it would do."""
+    """What `repro` did; with `dry_run`, what it would do."""
 
     schema: ClassVar[str] = "dvlite.repro/1"
-    stages: tuple[StageRun, ...] = ()
+    outcome: Outcome
     params_set: tuple[ParamSet, ...] = ()
-    added: tuple[AddedPath, ...] = ()  # tracked data that had changed, taken in before stages read it
-    lockfiles: tuple[str, ...] = ()  # that changed
-    staged: tuple[str, ...] = ()
-    unstaged: tuple[str, ...] = ()
-    untracked: tuple[str, ...] = ()  # files of the pipeline that git does not know
-    modified: tuple[str, ...] = ()  # files that stages read and that git's index does not have as they are
     dry_run: bool = False
     explain: bool = False
     elapsed_seconds: float = 0.0
-    warnings: tuple[str, ...] = ()
 
     def failure(self, show: Show) -> DvliteError | None:
         """Returns what stopped the run."""
-        failed = [run for run in self.stages if run.state == "failed"]
+        failed = [run for run in self.outcome.stages if run.state == "failed"]
         if failed:
             return _stage_failed(failed, show)
-        tainted = next((run for run in self.stages if run.state == "tainted"), None)
+        tainted = next((run for run in self.outcome.stages if run.state == "tainted"), None)
         if tainted is None:
             return None
         return PartlyDone(
@@ -106,7 +98,7 @@ def repro(
             run = Invocation(repo, targets, options, environ, progress)
             params_set = run.write_params(settings)
             outcome = run.forecast()
-            return _result(outcome, options, params_set, outcome.unstaged, started)
+            return _result(outcome, options, params_set, started)
         held = stack.enter_context(running_outputs.hold(repo, environ, progress))
         run = Invocation(repo, targets, options, environ, progress)
         if run.outdated:
@@ -120,23 +112,14 @@ def repro(
             for change in params_set:  # it was written, though nothing ran
                 progress.warn(f"{quote(change.file)} was changed: {change.name} is {change.new!r} now")
             raise
-        return _result(outcome, options, params_set, repo.stage(outcome.unstaged, enabled=stage), started)
+        return _result(outcome.stage_in(repo, enabled=stage), options, params_set, started)
 
 
-def _result(
-    outcome: Outcome, options: ReproOptions, params_set: tuple[ParamSet, ...], staged: tuple[str, ...], started: float
-) -> ReproResult:
+def _result(outcome: Outcome, options: ReproOptions, params_set: tuple[ParamSet, ...], started: float) -> ReproResult:
     return ReproResult(
-        stages=outcome.stages,
+        outcome=outcome,
         params_set=params_set,
-        added=outcome.added,
-        lockfiles=outcome.lockfiles,
-        staged=staged,
-        unstaged=() if staged else outcome.unstaged,
-        untracked=outcome.untracked,
-        modified=outcome.modified,
         dry_run=options.dry_run,
         explain=options.explain,
         elapsed_seconds=time.monotonic() - started,
-        warnings=outcome.warnings,
     )

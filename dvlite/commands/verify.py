@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, ClassVar
 
 from dvlite.errors import DvliteError, PartlyDone, StageFailed, UsageError
 from dvlite.formats.pointer import SUFFIX
-from dvlite.git.blobs import Blobs
+from dvlite.git.blobs import BlobReader
 from dvlite.oid import Oid
 from dvlite.paths import overlap
 from dvlite.pipeline.stages import Stage
@@ -128,7 +128,7 @@ def verify(repo: Repo, options: VerifyOptions, *, progress: Progress) -> VerifyR
     cache = open_cache(repo)
     with (
         ContentSource(repo, cache, options.remote, progress, offline=options.offline) as source,
-        Blobs(repo.git.blob_reader) as blobs,
+        repo.git.blob_reader() as blobs,
     ):
         verification = _Verification(repo, source, options, progress)
         if options.commits is not None:
@@ -235,7 +235,7 @@ class _Verification:
             self._add(_filtered(self.repo, at))
         return named
 
-    def range(self, wanted: Sequence[str], blobs: Blobs) -> None:
+    def range(self, wanted: Sequence[str], blobs: BlobReader) -> None:
         """Verifies commits, oldest first; a commit without relevant changes is not checked again."""
         self.count = len(wanted)
         self.progress.start("verifying commits", total_files=len(wanted))

@@ -12,6 +12,7 @@ import re
 import shutil
 import subprocess
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 
 from dvlite.errors import DvliteError, FormatError, NotARepository, UsageError
@@ -229,7 +230,7 @@ class Git:
 
     def blob_reader(self) -> BlobReader:
         """Returns a reader for blobs that are asked for one after another; a context manager."""
-        return BlobReader(self._start(("cat-file", "--batch"), subprocess.PIPE))
+        return BlobReader(partial(self._start, ("cat-file", "--batch"), subprocess.PIPE))
 
     def read_file(self, commit: str, path: str, *, limit_bytes: int) -> bytes | None:
         """Returns one file of a commit, or None if the commit does not have it."""

@@ -10,7 +10,7 @@ import os
 import time
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, ClassVar
 
 from dvlite.errors import DvliteError, UsageError
 from dvlite.files import write_atomic
@@ -86,15 +86,22 @@ class ParamSet:
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """What became of the stages of an invocation, in order, and the files that belong to it."""
+    """What became of the stages of an invocation, in the order of the pipeline, and the files that belong to it."""
 
+    INLINE: ClassVar[bool] = True  # in JSON, the fields stand among those of the result
     stages: tuple[StageRun, ...]
+    added: tuple[AddedPath, ...] = ()  # tracked data that had changed, taken in because stages read it
     lockfiles: tuple[str, ...] = ()  # that changed
-    added: tuple[AddedPath, ...] = ()
+    staged: tuple[str, ...] = ()
     unstaged: tuple[str, ...] = ()  # of the results, and not in git's index as they are
-    untracked: tuple[str, ...] = ()
-    modified: tuple[str, ...] = ()
+    untracked: tuple[str, ...] = ()  # files of the pipeline that git does not know
+    modified: tuple[str, ...] = ()  # files that stages read and that git's index does not have as they are
     warnings: tuple[str, ...] = ()
+
+    def stage_in(self, repo: Repo, *, enabled: bool) -> Outcome:
+        """Stages the results in git, and returns what is staged then."""
+        staged = repo.stage(self.unstaged, enabled=enabled)
+        return replace(self, staged=staged, unstaged=() if staged else self.unstaged)
 
 
 class Invocation:

@@ -21,7 +21,7 @@ from dvlite.files import read_regular, refused
 from dvlite.formats import lockfile, parameters, pointer, strict_yaml
 from dvlite.formats.lockfile import Lockfile
 from dvlite.formats.pointer import SUFFIX
-from dvlite.git.blobs import Blobs
+from dvlite.git.blobs import BlobReader
 from dvlite.git.conversions import active_filters
 from dvlite.git.output import REGULAR, TooLarge, is_lockfile, is_pipeline_file, is_pointer
 from dvlite.git.program import Git
@@ -133,7 +133,7 @@ class Revision:
         *,
         commit: str | None = None,
         files: Files | None = None,
-        blobs: Blobs | None = None,
+        blobs: BlobReader | None = None,
     ) -> None:
         self.name, self.commit, self.shown = name, commit, shown
         self._git, self._root, self._blobs = git, git.root, blobs

@@ -11,18 +11,19 @@ from dvlite.text.repro import added_text, made_text, next_lines
 
 def text(result: CommitResult, show: Show) -> Iterator[str]:
     """Yields a line for each stage whose outputs were accepted, and what to do next."""
-    yield from added_text(result.added, show)
-    accepted = [run for run in result.stages if run.state == "asserted"]
+    yield from added_text(result.outcome.added, show)
+    stages = result.outcome.stages
+    accepted = [run for run in stages if run.state == "asserted"]
     for run in accepted:
         yield f"Accepted {printable(run.stage)}: {made_text(run, show)}"
     if show.quiet:
         return
-    for run in result.stages:
+    for run in stages:
         if run.state == "not run":
             yield f"Left out {printable(run.stage)}: {run.problem}."
     if accepted:
         yield f"Recorded as asserted: nothing was run. To check: dvlite verify --rerun {word(accepted[0].stage)}"
     else:
-        stages = [run for run in result.stages if run.state != "not run"]
-        yield f"Nothing to accept: {count(len(stages), 'stage')} up to date." if stages else "Nothing to accept."
-    yield from next_lines(result, show)
+        settled = sum(run.state != "not run" for run in stages)
+        yield f"Nothing to accept: {count(settled, 'stage')} up to date." if settled else "Nothing to accept."
+    yield from next_lines(result.outcome, show)

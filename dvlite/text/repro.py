@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from dvlite.commands.commit import CommitResult
 from dvlite.commands.repro import ReproResult
+from dvlite.pipeline.invocation import Outcome
 from dvlite.pipeline.reasons import Reason
 from dvlite.pipeline.stage_run import MetricChange, StageOutput, StageRun
 from dvlite.show import Show, count, duration_text, pair_text, printable, short_oid, size_text, some, value_text
@@ -33,16 +33,16 @@ def text(result: ReproResult, show: Show) -> Iterator[str]:
         if repr(change.old) != repr(change.new):  # 1, 1.0 and true are equal, and not the same
             sides = " -> ".join(pair_text(change.old, change.new))
             yield f"{printable(change.file)}: {printable(change.name)} {sides}"
-    yield from added_text(result.added, show)
+    yield from added_text(result.outcome.added, show)
     if result.explain:
         yield from _explained(result, show)
     else:
-        rows = [_row(run, result, show) for run in result.stages]
+        rows = [_row(run, result, show) for run in result.outcome.stages]
         yield from _colored(table([row for row in rows if row]), result, show)
     if show.quiet:
         return
-    yield _summary(result)
-    yield from next_lines(result, show, is_done=result.failure(show) is None)
+    yield _summary(result.outcome)
+    yield from next_lines(result.outcome, show, is_done=result.failure(show) is None)
 
 
 def added_text(paths: Sequence[AddedPath], show: Show) -> Iterator[str]:
@@ -52,13 +52,13 @@ def added_text(paths: Sequence[AddedPath], show: Show) -> Iterator[str]:
         yield f"Added what had changed: {added}"
 
 
-def next_lines(result: ReproResult | CommitResult, show: Show, *, is_done: bool = True) -> Iterator[str]:
+def next_lines(outcome: Outcome, show: Show, *, is_done: bool = True) -> Iterator[str]:
     """Yields what was staged, and the command that commits all that belongs to it."""
-    yield from show.staged(result.staged, result.unstaged)
-    if (result.lockfiles or result.staged or result.unstaged) and is_done:
-        names = " ".join(map(show.word, sorted({*result.untracked, *result.modified})))
+    yield from show.staged(outcome.staged, outcome.unstaged)
+    if (outcome.lockfiles or outcome.staged or outcome.unstaged) and is_done:
+        names = " ".join(map(show.word, sorted({*outcome.untracked, *outcome.modified})))
         add = f"git add {names} && " if names else ""
-        commit = "git commit" if result.staged or not result.unstaged else "git add, git commit"
+        commit = "git commit" if outcome.staged or not outcome.unstaged else "git add, git commit"
         yield from show.next_step(f"{add}{commit}")
 
 
@@ -89,13 +89,13 @@ def made_text(run: StageRun, show: Show) -> str:
 
 
 def _colored(lines: Any, result: ReproResult, show: Show) -> Iterator[str]:
-    shown = [run for run in result.stages if not (run.state in ("up to date", "frozen") and show.quiet)]
+    shown = [run for run in result.outcome.stages if not (run.state in ("up to date", "frozen") and show.quiet)]
     for line, run in zip(lines, shown, strict=True):
         color = _COLORS.get(run.state)
         yield line.replace(f"  {run.state}", f"  {show.style(color, run.state)}", 1) if color else line
 
 
-def _summary(result: ReproResult) -> str:
+def _summary(outcome: Outcome) -> str:
     words = {
         "ok": "ran",
         "cached": "from the run cache",
@@ -111,11 +111,11 @@ def _summary(result: ReproResult) -> str:
         "would restore": "would be restored",
         "may run": "may run after them",
     }
-    counts = [(sum(run.state == state for run in result.stages), word) for state, word in words.items()]
+    counts = [(sum(run.state == state for run in outcome.stages), word) for state, word in words.items()]
     text = ", ".join(f"{number:,} {word}" for number, word in counts if number)
-    if result.stages and all(run.state in ("up to date", "frozen") for run in result.stages):
-        text = f"Everything is up to date: {count(len(result.stages), 'stage')}"
-    changed = f" {', '.join(printable(file) for file in result.lockfiles)} updated." if result.lockfiles else ""
+    if outcome.stages and all(run.state in ("up to date", "frozen") for run in outcome.stages):
+        text = f"Everything is up to date: {count(len(outcome.stages), 'stage')}"
+    changed = f" {', '.join(printable(file) for file in outcome.lockfiles)} updated." if outcome.lockfiles else ""
     return f"{text}.{changed}"
 
 
@@ -158,7 +158,7 @@ def _some(parts: Sequence[str], most: int = _MOST) -> str:
 
 
 def _explained(result: ReproResult, show: Show) -> Iterator[str]:
-    for run in result.stages:
+    for run in result.outcome.stages:
         took = f"  {duration_text(run.seconds)}" if run.seconds else ""
         yield f"{show.bold(run.stage)}  {run.state}{took}"
         for reason in run.reasons:
