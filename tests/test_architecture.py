@@ -59,7 +59,7 @@ OWNERS = {
     "s3fs": ("store.s3_client",),
     "botocore": ("store.s3_errors",),  # the errors that s3fs lets through
     "sqlite3": ("runs.index",),
-    "subprocess": ("git", "pipeline.process"),
+    "subprocess": ("git", "pipeline.process", "cli.pager"),
     "xxhash": ("oid",),
     "yaml": ("formats",),
     "zstandard": ("store.pack", "store.batch"),

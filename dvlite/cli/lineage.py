@@ -27,6 +27,7 @@ def runs() -> None:
 
 @runs.command(
     "list",
+    pages=True,
     example="dvlite runs --stage train --metric 'acc>0.9' --sort -acc\ndvlite runs --csv > runs.csv",
     codes=(10,),
 )
@@ -70,7 +71,9 @@ def runs_list(
     )
 
 
-@runs.command("show", example="dvlite runs show last\ndvlite runs show train-7f3a9c --log", codes=(10, 12, 13))
+@runs.command(
+    "show", pages=True, example="dvlite runs show last\ndvlite runs show train-7f3a9c --log", codes=(10, 12, 13)
+)
 @RUN
 @click.option("--log", is_flag=True, help="Print the log of the run.")
 @click.option("--diff", is_flag=True, help="Print the uncommitted edits of the run, as git diff.")
@@ -83,7 +86,7 @@ def runs_show(name: str, *, log: bool, diff: bool) -> int:
     )
 
 
-@runs.command("diff", example="dvlite runs diff train-5d20e1 last:train", codes=(10, 12))
+@runs.command("diff", pages=True, example="dvlite runs diff train-5d20e1 last:train", codes=(10, 12))
 @click.argument("old", metavar="A")
 @click.argument("new", metavar="B")
 def runs_diff(old: str, new: str) -> int:
@@ -150,6 +153,7 @@ def lineage() -> None:
 
 @lineage.command(
     "show",
+    pages=True,
     short_help="Show how X was made, or with --down what was made from it; the word show may be left out.",
     example="dvlite lineage model.pt\ndvlite lineage --down data/images\ndvlite lineage /srv/current.pt --remote s3://acme-data/birds",
     codes=(10,),
@@ -192,6 +196,7 @@ def lineage_show(subject: str, *, way: str | None, depth: int | None, form: str 
 
 @lineage.command(
     "find",
+    pages=True,
     short_help="List outputs of runs by parameter, metric, tag, stage or status.",
     example="dvlite lineage find lr=0.01 'acc>0.9' path=model.pt",
     codes=(10,),
@@ -211,6 +216,7 @@ def lineage_find(conditions: tuple[str, ...], *, limit: int | None, remote: str 
 
 @lineage.command(
     "diff",
+    pages=True,
     short_help="Show what differs upstream of A and B.",
     example="dvlite lineage diff HEAD~1:model.pt model.pt",
     codes=(10,),
@@ -235,7 +241,7 @@ def _repo_if_any(session: Session) -> Repo | None:
         return None
 
 
-@click.command("log", cls=Verb, example="dvlite log model.pt -n 10", codes=(10, 12))
+@click.command("log", cls=Verb, pages=True, example="dvlite log model.pt -n 10", codes=(10, 12))
 @click.argument("path", metavar="PATH", type=PathText())
 @REVISION
 @click.option("-n", "--number", "limit", metavar="N", type=click.IntRange(min=1), help="Show at most N versions.")

@@ -118,6 +118,7 @@ COMMON: tuple[click.Parameter, ...] = (
     _common("-v", "--verbose", count=True, help="Print more."),
     _common("--json", is_flag=True, help="Print the result as JSON."),
     _common("--no-progress", is_flag=True, help="Print no progress."),
+    _common("--no-pager", is_flag=True, help="Print long lists without a pager."),
     _common(
         "--color",
         type=click.Choice(["auto", "always", "never"]),
@@ -128,7 +129,7 @@ COMMON: tuple[click.Parameter, ...] = (
 
 
 class Verb(click.Command):
-    """A command that takes the common flags, and whose help ends in an example and its exit codes."""
+    """A command that takes the common flags, and whose help ends in an example and its exit codes; one that `pages` may list much."""
 
     def __init__(
         self,
@@ -136,11 +137,12 @@ class Verb(click.Command):
         example: str = "",
         codes: tuple[int, ...] = (),
         says: Mapping[int, str] | None = None,
+        pages: bool = False,
         **settings: Any,
     ) -> None:
         super().__init__(*args, **settings)
         self.params += COMMON
-        self.example, self.codes, self.says = example, codes, says or {}
+        self.example, self.codes, self.says, self.pages = example, codes, says or {}, pages
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
         """Refuses an empty word: it stands for nothing, and never for all or for the default."""
@@ -165,7 +167,7 @@ class Verb(click.Command):
         if records:
             with formatter.section("Options"):
                 formatter.write_dl(records)
-        formatter.write("\nAlso: -q, -v, --json, --no-progress, --color WHEN, -C DIR (see dvlite --help)\n")
+        formatter.write("\nAlso: -q, -v, --json, --no-progress, --no-pager, --color WHEN, -C DIR (see dvlite --help)\n")
 
     def format_epilog(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """Writes the example and the exit codes."""
@@ -322,6 +324,16 @@ class Session:
         """Returns whether written files are staged in git: neither `--no-stage` nor `core.autostage: false`."""
         return not self.flags.get("no_stage") and (self.opened is None or self.opened.config.autostage)
 
+    def pages(self) -> bool:
+        """Returns whether the user wants a pager: neither `--no-pager` nor `core.pager: false`."""
+        if self.flags.get("no_pager"):
+            return False
+        if self.opened is not None:
+            return self.opened.config.get("core.pager") is True
+        from dvlite.repo.config_files import load
+
+        return load(None, self.environ).get("core.pager") is True
+
     def trusts(self, error: Untrusted) -> bool:
         """Asks on a terminal, once per place, whether the user approves it; if so, the work can be tried again."""
         self.progress.finish()
@@ -362,7 +374,8 @@ def run(
 
     `text` is the module of `dvlite.text` that formats it, `form` the function in it. `to_stderr`: standard output belongs to git.
     """
-    flags: dict[str, Any] = click.get_current_context().ensure_object(dict)
+    ctx = click.get_current_context()
+    flags: dict[str, Any] = ctx.ensure_object(dict)
     output = output_of(flags)
     folder = flags.get("start_in")
     if folder is not None and not os.path.isdir(folder):
@@ -378,6 +391,8 @@ def run(
                     if not session.trusts(error):
                         raise
         root = None if session.opened is None else str(session.opened.root)
+        if isinstance(ctx.command, Verb) and ctx.command.pages and session.pages():
+            output.use_pager()
         failure = output.result(result, text, form, root=root, to_stderr=to_stderr)
     if failure is not None:
         raise failure

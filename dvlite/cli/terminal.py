@@ -57,6 +57,7 @@ class Terminal:
         self.settings = settings
         self._stdout, self._stderr = stdout, stderr
         self._colors = {id(stream): wants_color(stream, settings.color, environ) for stream in (stdout, stderr)}
+        self._environ, self._pages = environ, False
         self._animates = not stderr.closed and stderr.isatty() and environ.get("TERM") != "dumb"
         self._in_actions = environ.get("GITHUB_ACTIONS") == "true"
         self._warned: set[str] = set()
@@ -71,6 +72,10 @@ class Terminal:
         return TerminalProgress(
             self._stderr, warn, animate=self._animates, silent=not wanted, in_actions=self._in_actions
         )
+
+    def use_pager(self) -> None:
+        """Lets text of results go through the user's pager if standard output is a terminal, and shows less than all of it."""
+        self._pages = not self._stdout.closed and self._stdout.isatty() and self._environ.get("TERM") != "dumb"
 
     def result(
         self, result: Any, text: str | Words, form: str = "text", *, root: str | None = None, to_stderr: bool = False
@@ -90,7 +95,13 @@ class Terminal:
         else:
             words: Words = text if callable(text) else getattr(importlib.import_module(f"dvlite.text.{text}"), form)
             lines = words(result, show)
-            stream.writelines(f"{line}\n" for line in (map(_no_command, lines) if self._in_actions else lines))
+            whole = (f"{line}\n" for line in (map(_no_command, lines) if self._in_actions else lines))
+            if self._pages and not to_stderr:
+                from dvlite.cli import pager  # only a terminal pays it
+
+                pager.write(whole, stream, self._environ)
+            else:
+                stream.writelines(whole)
         self._stdout.flush()
         failure: DvliteError | None = result.failure(show) if hasattr(result, "failure") else None
         return failure

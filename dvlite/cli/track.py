@@ -127,7 +127,11 @@ def status(paths: tuple[str, ...], *, remote: str | None, exit_code: bool) -> in
 
 
 @click.command(
-    cls=ComparingVerb, example="dvlite diff main..HEAD --stat -- data/images", codes=(10, 12, 13), says=FINDS
+    cls=ComparingVerb,
+    pages=True,
+    example="dvlite diff main..HEAD --stat -- data/images",
+    codes=(10, 12, 13),
+    says=FINDS,
 )
 @click.argument("words", nargs=-1, metavar="[A | A B | A..B | A...B] [-- PATH...]", type=PathText())
 @click.option("--stat", is_flag=True, help="Print one line for each tracked path.")
@@ -140,6 +144,7 @@ def diff(words: tuple[str, ...], *, stat: bool, markdown: bool, exit_code: bool,
     from dvlite.commands.diff import driver as verb_of_git
 
     if driver:
+        click.get_current_context().ensure_object(dict)["no_pager"] = True  # git's, if any
         sides = (*words, *(after_dashes() or ()))
         return run(lambda s: verb_of_git(s.repo(), sides, progress=s.progress), text="diff")
 
@@ -173,6 +178,7 @@ def checkout(paths: tuple[str, ...], **flags: Any) -> int:
 
 @click.command(
     cls=Verb,
+    pages=True,
     example="dvlite ls -l HEAD~1:data/images\ndvlite ls -l git@example.com:acme/birds models",
     codes=(10, 12, 13),
 )

@@ -22,6 +22,7 @@ Value = str | int | float | bool | tuple[str, ...]
 SYSTEM, USER, COMMITTED, LOCAL, ENVIRONMENT = "system", "user", "committed", "local", "environment"
 DEFAULTS: Mapping[str, Value] = {
     "core.autostage": True,
+    "core.pager": True,
     "cache.pack_below": 65536,
     "cache.link": ("reflink", "copy"),
     "transfer.jobs": 8,
@@ -43,6 +44,7 @@ _NOT_COMMITTED = {
     "cache.dir": "it is a folder of one machine",
     "cache.shared": "it opens the cache to other users of a machine",
     "cache.link": "each user decides how files are linked to the cache",
+    "core.pager": "each user decides how text is shown",
     "trust": "consent is each user's own",
 }
 _ONLY_COMMITTED = {
@@ -64,7 +66,15 @@ _SECRET = re.compile(
     r"secret|token|passw|credential|access_key|account_key|connection_string|(^|_)(?<!kms_)(key|sas)($|_)"
 )
 _UNSAFE = re.compile(r"verify|ssl|ca_bundle|cert|proxy|header|_file$|_filename$|_path$|command|process|role|anon$")
-_WORDS = ("core.autostage", "transfer.jobs", "transfer.retry_seconds", "gc.copies", "gc.keep_tags", "gc.keep_last")
+_WORDS = (
+    "core.autostage",
+    "core.pager",
+    "transfer.jobs",
+    "transfer.retry_seconds",
+    "gc.copies",
+    "gc.keep_tags",
+    "gc.keep_last",
+)
 _LINE = "one line of text"
 _WAYS = ("reflink", "hardlink", "symlink", "copy")  # to link a file to the cache
 _SIZE = re.compile(r"([0-9]{1,15}) ?(|B|KiB|MiB|GiB|TiB|kB|KB|MB|GB|TB)", re.IGNORECASE)
@@ -409,6 +419,7 @@ def _number(smallest: int, largest: int, words: str, *, whole: bool) -> _Kind:
 
 
 _DURATION_WORDS = "a duration, for example 90d or 24h"
+_BOOLEAN = _Kind(lambda value: value if isinstance(value, bool) else None, "true or false")
 _LIMIT = _size_up_to(1 << 60, "a size, for example 10MiB")
 _VALUES: Mapping[str, _Kind] = {
     "project": _Kind(
@@ -416,8 +427,9 @@ _VALUES: Mapping[str, _Kind] = {
         "32 hex digits",
         "restore the line from git, or run dvlite init in a repository without it",
     ),
-    "core.autostage": _Kind(lambda value: value if isinstance(value, bool) else None, "true or false"),
-    "gc.keep_tags": _Kind(lambda value: value if isinstance(value, bool) else None, "true or false"),
+    "core.autostage": _BOOLEAN,
+    "core.pager": _BOOLEAN,
+    "gc.keep_tags": _BOOLEAN,
     "gc.copies": _number(1, 16, "a number", whole=True),
     "gc.keep_last": _number(1, 1_000_000, "a number", whole=True),
     "gc.keep_within": _Kind(

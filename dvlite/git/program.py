@@ -86,6 +86,16 @@ def program_version(environ: Mapping[str, str]) -> tuple[int, ...]:
     return tuple(int(part) for part in match[0].split(b"."))
 
 
+def pager(environ: Mapping[str, str]) -> str:
+    """Returns the command line that shows long text to this user: GIT_PAGER, core.pager, PAGER or git's default.
+
+    Asked outside of any repository: what the config of one names is never run.
+    """
+    command = [program(environ), "-C", "/", "var", "GIT_PAGER"]
+    done = subprocess.run(command, env=_outside(environ), capture_output=True, stdin=subprocess.DEVNULL, check=False)
+    return os.fsdecode(done.stdout).strip()
+
+
 def clone_into(url: str, target: Path, environ: Mapping[str, str], flags: Sequence[str] = ()) -> None:
     """Clones a repository; git may ask for credentials on the terminal and shows its own progress on standard error."""
     arguments = [program(environ, not_in=Path.cwd()), "clone", *flags, "--", url, str(target)]
