@@ -280,13 +280,13 @@ def lock(
             fcntl.flock(descriptor, operation | fcntl.LOCK_NB)
         except BlockingIOError:
             if not wait:
-                holder = lock_holder(descriptor)
+                _, holder = lock_holder(descriptor)
                 raise Busy(
                     f"another dvlite command is running here{holder and f' ({holder})'}",
                     hint="wait for it, or leave out --no-wait",
                 ) from None
             if waiting is not None:
-                holder = lock_holder(descriptor)
+                _, holder = lock_holder(descriptor)
                 waiting(f"waiting for another dvlite command here{holder and f' ({holder})'}")
             fcntl.flock(descriptor, operation)
         yield descriptor
@@ -298,8 +298,8 @@ def lock(
             os.close(descriptor)
 
 
-def lock_holder(descriptor: int) -> str:
-    """Returns which process holds a kernel lock (`process 4711, dvlite repro`), as Linux knows it; '' where that is not known.
+def lock_holder(descriptor: int) -> tuple[int, str]:
+    """Returns the process that holds a kernel lock, and its name (`process 4711, dvlite repro`), as Linux knows it; 0 and '' where that is not known.
 
     One that inherited it from a killed process is found by its open files.
     """
@@ -312,11 +312,11 @@ def lock_holder(descriptor: int) -> str:
         pid = (alive or _inheritors(held, {row[-4] for row in rows}))[0]
         program, *words = Path(f"/proc/{pid}/cmdline").read_bytes().decode(errors="replace").split("\0")
     except (OSError, IndexError):
-        return ""
+        return 0, ""
     text = " ".join([os.path.basename(program), *words]).strip()
     text = re.sub(r"^python\S* (-\S+ )*\S*/dvlite ", "dvlite ", text)
     left = "" if alive else " which a killed dvlite left running:"
-    return f"process {pid},{left} {printable(text[:80])}"
+    return int(pid), f"process {pid},{left} {printable(text[:80])}"
 
 
 def _inheritors(held: os.stat_result, but: Collection[str]) -> list[str]:

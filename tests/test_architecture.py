@@ -594,6 +594,20 @@ def unquoted_words_in_commands(package: Path) -> list[str]:
     return findings
 
 
+def silent_waits(package: Path) -> list[str]:
+    """Whoever waits for a lock says so, and for which process: `waiting=`, or there is no wait."""
+    findings = []
+    for module in modules(package):
+        if module.name == "repo.clone_id":  # held for the writing of 33 bytes
+            continue
+        for node in ast.walk(module.tree):
+            if isinstance(node, ast.Call) and ast.unparse(node.func) in ("lock", "files.lock"):
+                words = {word.arg: ast.unparse(word.value) for word in node.keywords}
+                if "waiting" not in words and words.get("wait") != "False":
+                    findings.append(f"{module.name}:{node.lineno} waits for a lock without a word: waiting=")
+    return findings
+
+
 Rule = Callable[[Path], list[str]]
 RULES: list[Rule] = [
     unplaced_modules,
@@ -621,6 +635,7 @@ RULES: list[Rule] = [
     listings_of_git_parsed_elsewhere,
     system_errors_in_messages,
     unquoted_words_in_commands,
+    silent_waits,
 ]
 
 
@@ -750,6 +765,11 @@ BREAKS: list[tuple[Rule, str, str]] = [
     (unquoted_words_in_commands, "oid.py", '"""x"""\ndef f(path):\n    return f"dvlite add -f {path}"\n'),
     (unquoted_words_in_commands, "oid.py", '"""x"""\ndef f(show, x):\n    return f"dvlite rm {show.path(x)}"\n'),
     (unquoted_words_in_commands, "oid.py", '"""x"""\ndef f(repo, path):\n    return f"git rm {repo.display(path)}"\n'),
+    (
+        silent_waits,
+        "oid.py",
+        '"""x"""\nfrom dvlite.files import lock\ndef f(path):\n    with lock(path):\n        pass\n',
+    ),
 ]
 
 

@@ -102,7 +102,7 @@ def add(
         ]
         adder.warnings += twins
         adder.warnings += [warning_of(error) for error in broken if error not in left_out]
-        with Writer(cache) as writer:
+        with Writer(cache, progress) as writer:
             results: list[AddedPath | None] = []
             for target in targets:
                 try:

@@ -77,7 +77,7 @@ def config(
     else:
         if changed is not None:
             _refuse_what_breaks(repo, key, changed, layer)
-        with repo.lock():
+        with repo.lock(progress):
             path = repo.change_config(layer, {key: changed})
             if layer == COMMITTED:
                 staged = repo.stage([path.relative_to(repo.root).as_posix()], enabled=None if stage else False)

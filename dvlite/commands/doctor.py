@@ -26,12 +26,13 @@ from dvlite.repo import attributes
 from dvlite.repo.config_files import LOCAL_FILE
 from dvlite.repo.repository import Repo, open_cache
 from dvlite.share.needs import stale_refs
-from dvlite.show import Show, count, printable, quote, size_text, word
+from dvlite.show import Show, count, duration_text, printable, quote, size_text, word
 from dvlite.store import check_round
 from dvlite.store.object_store import ObjectAbsent
 from dvlite.store.remote import open_store
 from dvlite.store.retry import RetryBudget
 from dvlite.workspace.add_checks import kept_by_git
+from dvlite.workspace.running_outputs import running
 
 _PACKAGES = (
     "blake3",
@@ -86,7 +87,7 @@ def doctor(repo: Repo | None, environ: Mapping[str, str], *, progress: Progress)
             DoctorLine(topic="repository", text="no dvlite repository here: only the installation was checked")
         )
     else:
-        for check in (_git, _hooks, _links, _cache, _checks, _pointers, _settings):
+        for check in (_git, _hooks, _links, _cache, _checks, _pointers, _running, _settings):
             progress.start(f"checking {check.__name__.strip('_')}")
             lines += check(repo)
         progress.start("asking the remotes")
@@ -253,6 +254,14 @@ def _pointers(repo: Repo) -> Iterator[DoctorLine]:
         yield DoctorLine(
             topic="pointers", text=text, level="problem", fix=f"git rm -r -q --cached {word(repo.display(path))}"
         )
+
+
+def _running(repo: Repo) -> Iterator[DoctorLine]:
+    now = running(repo)
+    if now is not None:
+        stages = "".join(f", {one.stage} for {duration_text(one.seconds)}" for one in now.stages)
+        text = f"{now.process or 'a dvlite repro'} runs stages here{printable(stages)}"
+        yield DoctorLine(topic="pipeline", text=text)
 
 
 def _settings(repo: Repo) -> Iterator[DoctorLine]:

@@ -31,7 +31,7 @@ def hook_follow(repo: Repo, hook: str, words: Sequence[str], *, progress: Progre
             return HookResult(hook=hook)
         from dvlite.hooks.follow import follow  # 50 ms of modules that most checkouts do not need
 
-        with repo.lock(wait=False):
+        with repo.lock(progress, wait=False):
             done = follow(repo, moved, progress, left_behind=is_rebased)
     except DvliteError as error:
         return HookResult(hook=hook, notes=(f"the workspace did not follow: {error.message}; then: dvlite checkout",))

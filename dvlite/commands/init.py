@@ -52,7 +52,7 @@ def init(
     Raises NotARepository outside a git work tree. Hooks that cannot be installed are a warning.
     """
     repo = open_repo(start, environ, must_be_initialised=False)
-    with repo.lock():
+    with repo.lock(progress):
         existed = repo.is_initialised
         created = _write_files(repo)
         warnings = install_if_possible(repo) if hooks else []

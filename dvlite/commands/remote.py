@@ -189,7 +189,7 @@ def remote_add(
         )
     if default or (repo.config.default_remote is None and not repo.config.remote_names):
         changes["core.remote"] = name
-    return _written(repo, name, layer, changes, inside, stage=stage)
+    return _written(repo, name, layer, changes, inside, stage=stage, progress=progress)
 
 
 def remote_set(
@@ -221,7 +221,7 @@ def remote_set(
     for option, value in sorted(options.items()):
         key = f"remotes.{name}.{option}"
         changes[key] = check(key, value, layer) if value else None
-    return _written(repo, name, layer, changes, inside, stage=stage)
+    return _written(repo, name, layer, changes, inside, stage=stage, progress=progress)
 
 
 def remote_rename(
@@ -234,7 +234,7 @@ def remote_rename(
         raise UsageError(f"there is a remote {quote(new_name)} already", hint="choose another name")
     paths = []
     start = f"remotes.{name}."
-    with repo.lock():
+    with repo.lock(progress):
         for layer in (COMMITTED, LOCAL, USER):
             said = repo.read_layer(layer)
             own = {key.removeprefix(start): one.value for key, one in said.items() if key.startswith(start)}
@@ -268,9 +268,10 @@ def _written(
     inside: tuple[str, ...],
     *,
     stage: bool,
+    progress: Progress,
 ) -> RemoteAddResult:
     """Writes what is said of a remote, approves its place for this user, and looks whether it answers."""
-    with repo.lock():
+    with repo.lock(progress):
         path = repo.change_config(layer, changes)
         warnings = (*inside, *_consent(repo, name))
         staged = _stage(repo, path, enabled=stage)
@@ -294,7 +295,7 @@ def remote_remove(repo: Repo, name: str, *, stage: bool = True, progress: Progre
     if not paths:
         configured(repo.config, name)
     defaults = repo.config.default_remotes
-    with repo.lock():
+    with repo.lock(progress):
         for layer in (COMMITTED, LOCAL, USER):
             said = repo.read_layer(layer)
             changes: dict[str, Value | None] = {}
@@ -335,7 +336,7 @@ def remote_default(repo: Repo, names: Sequence[str], *, stage: bool = True, prog
     names = tuple(dict.fromkeys(names))
     layers = {configured(repo.config, name).url.layer for name in names}
     layer = COMMITTED if layers == {COMMITTED} else LOCAL
-    with repo.lock():
+    with repo.lock(progress):
         path = repo.change_config(layer, {"core.remote": names if len(names) > 1 else names[0]})
         staged = _stage(repo, path, enabled=stage)
     return RemoteChangeResult(

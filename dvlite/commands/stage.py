@@ -124,7 +124,7 @@ def stage_add(
     """
     folder = repo.relative(".")
     file = posixpath.join(folder, FILE_NAME)
-    with repo.lock():
+    with repo.lock(progress):
         before = repo.work_tree.read(file)
         known = pipeline.parse(before or b"", repo.display(file)).stages
         replaced = any(spec.name == new.name for spec in known)

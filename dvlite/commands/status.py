@@ -16,6 +16,7 @@ from dvlite.workspace import sparse, unpushed
 from dvlite.workspace.path_args import cached_listing, select, usable, warning_of
 from dvlite.workspace.path_status import AbsentPath, ChangedPath, PathStatus
 from dvlite.workspace.purged import PurgedFile
+from dvlite.workspace.running_outputs import RunningRepro, running
 from dvlite.workspace.workspace import Workspace
 
 if TYPE_CHECKING:
@@ -38,6 +39,7 @@ class StatusResult:
 
     schema: ClassVar[str] = "dvlite.status/1"
     clean: bool
+    running: RunningRepro | None = None  # in this worktree; its outputs are on their way
     tracked: int = 0
     changed: tuple[ChangedPath, ...] = ()  # dvlite add -u
     outputs_changed: tuple[ChangedPath, ...] = ()  # not as their stage made them: dvlite repro, or dvlite checkout
@@ -98,6 +100,7 @@ def status(
         clean=not (
             changed or outputs_changed or missing or not_in_cache or uncommitted or not_pushed or stale or warnings
         ),
+        running=running(repo),
         tracked=len(chosen),
         changed=changed,
         outputs_changed=outputs_changed,

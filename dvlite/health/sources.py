@@ -82,7 +82,7 @@ def from_remote(catalog: Catalog, cache: Cache, wanted: LostIn, progress: Progre
 def from_workspace(repo: Repo, cache: Cache, wanted: LostIn, progress: Progress) -> None:
     """Brings what is on disk of what is lost: files by their path or by the stat indexes, listings derived from all of a folder."""
     work = Workspace(repo, cache, progress)
-    with Writer(cache) as writer:
+    with Writer(cache, progress) as writer:
         if wanted.gone.nodes:
             for path in dict.fromkeys(each.version.path for each in wanted.needed.values() if each.version.path):
                 with contextlib.suppress(DvliteError, OSError):

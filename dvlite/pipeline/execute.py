@@ -164,18 +164,19 @@ class Execution:
             self._launch(opened)
         except DvliteError:
             del self._open[stage.address]
-            with self._repo.lock(wait=True):
+            with self._repo.lock(self._progress, wait=True):
                 self._outputs.put_back(opened.backups)
             raise
 
     def _note_running_outputs(self) -> None:
-        """Lists for other commands the outputs that are missing because their stage runs."""
-        paths = [out.path for opened in self._open.values() for out in opened.attempt.stage.outs]
-        running_outputs.note(self._repo, paths)
+        """Lists for other commands the stages that run, and their outputs, which are missing because of that."""
+        attempts = {address: opened.attempt for address, opened in self._open.items()}
+        stages = {address: (one.started_ns, [out.path for out in one.stage.outs]) for address, one in attempts.items()}
+        running_outputs.note(self._repo, stages)
 
     def _set_aside(self, opened: _Open) -> None:
         stage, locked = opened.attempt.stage, opened.outlook.locked
-        with self._repo.lock():
+        with self._repo.lock(self._progress):
             self._note_running_outputs()
             self._ledger.ignore([out.path for out in stage.outs if out.spec.cache and not sparse.is_glob(out.path)])
             self._outputs.set_aside(stage, stage.placed_outs(locked), opened.backups)
@@ -250,7 +251,7 @@ class Execution:
         stage = opened.attempt.stage
         if ended.exit_code == 0:
             try:
-                with self._repo.lock(wait=True):
+                with self._repo.lock(self._progress, wait=True):
                     outputs = self._outputs.collect(stage)
             except DvliteError as error:
                 self._fail(opened, ended, "failed", error.message)
@@ -298,7 +299,7 @@ class Execution:
     def _fail(self, opened: _Open, ended: Ended, status: Status, problem: str) -> None:
         stage = opened.attempt.stage
         self._failed = True
-        with self._repo.lock(wait=True):
+        with self._repo.lock(self._progress, wait=True):
             kept = self._outputs.keep_partial(stage)
             self._outputs.put_back(opened.backups)
             known = {out.path for out in stage.placed_outs(opened.outlook.locked)}
@@ -365,7 +366,7 @@ class Execution:
                     ended = stopped.get(address) or opened.ended or interrupted(address)
                     self._fail(opened, ended, "canceled", "stopped")
                 else:
-                    with self._repo.lock(wait=True):
+                    with self._repo.lock(self._progress, wait=True):
                         self._outputs.put_back(opened.backups)
             self._ledger.write()
 

@@ -37,7 +37,7 @@ class Intake:
         work = self._work
         if self._refuse:
             raise _refusal(work, changed, stages)
-        with work.repo.lock(work.progress), Writer(work.cache) as writer:
+        with work.repo.lock(work.progress), Writer(work.cache, work.progress) as writer:
             adder = Adder(work, work.progress, force=False)
             results = [adder.one(AddTarget(path, self._added[path]), writer, update=False) for path in changed]
             writer.commit()

@@ -185,7 +185,7 @@ class Outputs:
                 f"cannot keep the output {shown}: it is a symbolic link",
                 hint="write a file or a folder, or copy what it leads to",
             )
-        with Writer(work.cache) as writer:
+        with Writer(work.cache, work.progress) as writer:
             reader = CachingReader(
                 work.cache, writer, files.existing_folder(work.location(path).parent), work.repo.display(path)
             )
@@ -328,7 +328,7 @@ def why_purged(cache: Cache, version: Locked) -> str:
 
 def store_file(work: Workspace, path: Path) -> Digest:
     """Puts a file of ours (a log) into the cache, durably, and returns its digest."""
-    with Writer(work.cache) as writer:
+    with Writer(work.cache, work.progress) as writer:
         if path.stat().st_size <= work.cache.pack_below_bytes:
             raw = path.read_bytes()
             digest = digest_bytes(raw)

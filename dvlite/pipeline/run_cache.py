@@ -93,7 +93,7 @@ class Reuse:
         outs = tuple(with_flags(stage, out) for out in locked.outs)
         if outs == locked.outs:
             return
-        with self._repo.lock():
+        with self._repo.lock(self._progress):
             for out in outs:
                 if self._evaluator.contents.has(stage.placed(out.path)):
                     self._outputs.take(stage.placed(out.path), tracked=out.cache)
@@ -171,7 +171,7 @@ class Reuse:
         return not absent or (self._fetcher is not None and self._fetcher.bring(absent))
 
     def _restore(self, versions: Sequence[Locked]) -> bool:
-        with self._repo.lock():
+        with self._repo.lock(self._progress):
             return self._outputs.restore(versions)
 
     def _cached(self, outlook: Staleness, oid: Oid, run: Run, versions: Sequence[Locked]) -> StageRun:

@@ -116,15 +116,14 @@ class Repo:
         return names
 
     @contextlib.contextmanager
-    def lock(self, progress: Progress | None = None, *, wait: bool | None = None) -> Iterator[int]:
+    def lock(self, progress: Progress, *, wait: bool | None = None) -> Iterator[int]:
         """Holds this worktree's lock, exclusively: for whatever writes the work tree. git ignores what it may leave if it is killed.
 
         Warns through `progress` if another process holds it; raises Busy if it must not `wait`.
         """
         self.state_dir.mkdir(parents=True, exist_ok=True)
-        waiting = None if progress is None else progress.warn
         wait = self.waits if wait is None else wait
-        with files.lock(self.state_dir / "lock", wait=wait, waiting=waiting) as descriptor:
+        with files.lock(self.state_dir / "lock", wait=wait, waiting=progress.warn) as descriptor:
             with contextlib.suppress(DvliteError):  # for a clone that git alone made, or one whose file is a link
                 ignore.add_lines(self.common_dir / "info" / "exclude", ignore.TEMPORARY)
             yield descriptor

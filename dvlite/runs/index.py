@@ -329,7 +329,7 @@ def open_index(records: Records) -> RunIndex:
             connection = _connected(records.folder / NAME)
         if connection is not None and index_update.is_current(connection, records):
             return RunIndex(records, connection)
-        with index_update.updating(records.folder, wait=connection is None) as alone:
+        with index_update.updating(records, wait=connection is None) as alone:
             if not alone and connection is not None:
                 return RunIndex(records, connection)
             if connection is not None:
@@ -404,7 +404,7 @@ def _rebuilt(records: Records) -> sqlite3.Connection:
 def _renewed(records: Records) -> sqlite3.Connection:
     """Replaces a damaged index; builds one in memory if the file cannot be written."""
     try:
-        with index_update.updating(records.folder, wait=True):
+        with index_update.updating(records, wait=True):
             return _rebuilt(records)
     except (OSError, sqlite3.DatabaseError):
         return _in_memory(records)

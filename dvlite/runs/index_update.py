@@ -10,7 +10,6 @@ import contextlib
 import time
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any, Protocol
 
 from dvlite import files
@@ -38,14 +37,14 @@ class Connection(Protocol):
 
 
 @contextlib.contextmanager
-def updating(folder: Path, *, wait: bool) -> Iterator[bool]:
+def updating(records: Records, *, wait: bool) -> Iterator[bool]:
     """Holds the lock for writing the index; without `wait`, yields False if another process holds it for 2 seconds."""
-    path = folder / "index.lock"
+    path = records.folder / "index.lock"
     until = time.monotonic() + _PATIENCE_SECONDS
     with contextlib.ExitStack() as held:
         while True:
             try:
-                held.enter_context(files.lock(path, wait=wait))
+                held.enter_context(files.lock(path, wait=wait, waiting=records.progress.warn))
             except Busy:
                 if time.monotonic() < until:
                     time.sleep(0.02)

@@ -93,7 +93,7 @@ def collect_remote(repo: Repo, options: CollectOptions, *, progress: Progress) -
 
 def _collect(repo: Repo, options: CollectOptions, progress: Progress) -> Collection:
     with _opened(repo, options, progress) as (name, remote, cache):
-        with fetch_all_heads(repo):
+        with fetch_all_heads(repo, progress):
             needs = gather(repo, progress, fetched=True)
             catalog = Catalog(remote, progress)
             progress.start(f"looking at {remote.shown}")

@@ -183,7 +183,7 @@ def refuse_shallow(git: Git) -> None:
 
 
 @contextlib.contextmanager
-def fetch_all_heads(repo: Repo) -> Iterator[None]:
+def fetch_all_heads(repo: Repo, progress: Progress) -> Iterator[None]:
     """Brings the branches and tags of every git remote into private refs, which go at the end; a single-branch clone sees them all then.
 
     Raises DvliteError if one of the remotes cannot be asked, and Busy if another command does the same and this one must not wait.
@@ -191,7 +191,7 @@ def fetch_all_heads(repo: Repo) -> Iterator[None]:
     refuse_shallow(repo.git)
     folder = repo.common_dir / "dvlite"
     folder.mkdir(exist_ok=True)
-    with files.lock(folder / _LOCK, wait=repo.waits):
+    with files.lock(folder / _LOCK, wait=repo.waits, waiting=progress.warn):
         repo.git.delete_refs(_FETCHED)  # of a killed command
         try:
             for name in repo.git.remotes():

@@ -13,6 +13,7 @@ from typing import BinaryIO, Self
 from dvlite import files
 from dvlite.errors import Busy, FileChanged, ObjectCorrupt, ObjectMissing
 from dvlite.oid import Digest, digest_bytes, digest_file
+from dvlite.progress import Progress
 from dvlite.show import quote
 from dvlite.store import index, pack
 from dvlite.store.cache import Cache
@@ -33,9 +34,9 @@ class Writer:
     as what is new: a garbage collection that runs before anything names it leaves it alone.
     """
 
-    def __init__(self, cache: Cache, *, durable: bool = True) -> None:
+    def __init__(self, cache: Cache, progress: Progress | None = None, *, durable: bool = True) -> None:
         self.cache = cache
-        self._durable = durable
+        self._durable, self._progress = durable, progress
         self._relied: set[Digest] = set()  # packs that hold what was to be added: perhaps pulled, and not synced then
         self._open: dict[int, pack.PackWriter] = {}
         self._rows: list[RecordLocation] = []
@@ -54,7 +55,8 @@ class Writer:
             for name in os.listdir(self.cache.folder / "tmp"):  # no other process writes now: these are a killed one's
                 with contextlib.suppress(OSError):
                     os.unlink(self.cache.folder / "tmp" / name)
-        self._stack.enter_context(files.lock(lock, shared=True))
+        waiting = None if self._progress is None else self._progress.warn
+        self._stack.enter_context(files.lock(lock, shared=True, waiting=waiting))
         self.cache.refresh_if_changed()  # from here on, nothing is removed
         return self
 

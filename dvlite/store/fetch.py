@@ -213,7 +213,7 @@ def rescue(
 
 def _bring(catalog: Catalog, cache: Cache, todo: FetchPlan, progress: Progress) -> _Arrival:
     """Carries out a plan; what is damaged stops nothing else."""
-    with Writer(cache, durable=False) as writer:
+    with Writer(cache, progress, durable=False) as writer:
         try:
             arrival = _bring_small(catalog, writer, todo.small, progress)
         finally:

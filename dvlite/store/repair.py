@@ -128,7 +128,7 @@ def salvage(check: RemoteState, cache: Cache, wanted: Sequence[Need]) -> None:
     catalog, remote = check.catalog, check.catalog.remote
     with contextlib.suppress(DvliteError):
         fetch.rescue(catalog, cache, sorted(check.lost.nodes - check.nowhere.nodes), (), check.progress)
-    with Writer(cache) as writer:
+    with Writer(cache, check.progress) as writer:
         for name in check.found.bad_packs:
             with contextlib.suppress(ObjectAbsent, FormatError):
                 data = remote.get(f"packs/{name.hex()}", end=pack.MAX_PACK_BYTES)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
-from dvlite.show import Show, count, one_line, printable, size_text, some
+from dvlite.show import Show, count, duration_text, one_line, printable, size_text, some
 from dvlite.text.reasons import reason_text
 from dvlite.text.style import amount_text, growth_text, table
 from dvlite.workspace.changes import Counts
@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from dvlite.commands.status import StatusResult, UncommittedPointer
     from dvlite.pipeline.reasons import StaleStage
     from dvlite.workspace.path_status import AbsentPath, ChangedPath
+    from dvlite.workspace.running_outputs import RunningRepro
 
 _MOST_PURGED = 5
 WIDTH = 33  # of a heading, so that the commands stand below each other
@@ -22,6 +23,8 @@ WIDTH = 33  # of a heading, so that the commands stand below each other
 def text(result: StatusResult, show: Show) -> Iterator[str]:
     """Yields the lines of the result."""
     remote = printable(result.remote or "the remote")
+    if result.running is not None:
+        yield from _running(result.running, show)
     is_fresh = 1 < len(result.not_in_cache) == len(result.missing) and not (result.changed or result.outputs_changed)
     is_fresh = is_fresh and all(path.whole for path in result.not_in_cache)
     if is_fresh:
@@ -88,6 +91,12 @@ def text(result: StatusResult, show: Show) -> Iterator[str]:
     if result.unpushed:
         yield _heading("Not pushed yet", "dvlite push", show)
         yield f"  {show.some([show.path(path) for path in result.unpushed])}"
+
+
+def _running(running: RunningRepro, show: Show) -> Iterator[str]:
+    yield _heading("Stages run now", printable(running.process or "dvlite repro"), show)
+    rows = [(printable(stage.stage), f"for {duration_text(stage.seconds)}") for stage in running.stages]
+    yield from table(rows, indent="  ")
 
 
 def _stale(stages: Sequence[StaleStage], show: Show) -> Iterator[str]:

@@ -275,7 +275,7 @@ class PathStatus:
         if not have.read_files and root == NO_VERSION:
             return
         work = self._work
-        with contextlib.suppress(DvliteError, OSError), work.repo.lock(wait=False):
+        with contextlib.suppress(DvliteError, OSError), work.repo.lock(work.progress, wait=False):
             work.remember(self._path, root, have.scan, have.digests, have.racy)
 
 

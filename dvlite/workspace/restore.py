@@ -404,7 +404,7 @@ def _put_back(work: Workspace, path: str, have: Snapshot) -> bool:
 
 def _store(work: Workspace, path: str, have: Snapshot, tree: manifest.Tree | None) -> None:
     """Stores files, and the listing of a directory. Raises FileChanged."""
-    with Writer(work.cache) as writer:
+    with Writer(work.cache, work.progress) as writer:
         reader = CachingReader(work.cache, writer, files.existing_folder(work.location(path).parent), f"keeping {path}")
         stored = identify(have.scan, None, work.progress, reader)
         for digest, data in tree.nodes if tree else ():

@@ -1,4 +1,4 @@
-"""The outputs that a running `repro` has moved away and is producing, so that no other command restores the old ones.
+"""The `repro` that runs here: its process and stages, and the outputs that it has moved away, so that no other command restores the old ones.
 
 A note beside the lock of pipeline runs; it counts only while that lock is held, so that a killed run leaves nothing to clear up.
 """
@@ -6,8 +6,11 @@ A note beside the lock of pipeline runs; it counts only while that lock is held,
 from __future__ import annotations
 
 import contextlib
+import json
 import os
-from collections.abc import Callable, Iterator, Mapping, Sequence
+import time
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
 
 from dvlite import files
 from dvlite.errors import Busy, DvliteError, UsageError
@@ -17,7 +20,25 @@ from dvlite.show import quote
 from dvlite.workspace import sparse
 
 LOCK = "repro.lock"
-_NOTE = "making"
+_NOTE = "running"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunningStage:
+    """A stage whose command runs now, or is about to."""
+
+    stage: str
+    seconds: float  # since it began
+    outs: tuple[str, ...] = ()  # that it makes, patterns included
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunningRepro:
+    """A `repro` or `commit` that runs in this worktree now; `stages` is empty while it looks at files."""
+
+    pid: int | None  # None: the system does not say
+    process: str = ""  # its number and command line; of a killed one, what it left running
+    stages: tuple[RunningStage, ...] = ()
 
 
 @contextlib.contextmanager
@@ -38,27 +59,43 @@ def hold(repo: Repo, environ: Mapping[str, str], progress: Progress) -> Iterator
         progress.warn(sentence.replace("command", "repro", 1))
 
     with files.lock(repo.state_dir / LOCK, wait=repo.waits, waiting=waiting) as descriptor:
+        (repo.state_dir / _NOTE).unlink(missing_ok=True)  # of a killed run
         yield descriptor
 
 
-def note(repo: Repo, paths: Sequence[str]) -> None:
-    """Says what is being made, patterns included; for the run that holds the lock."""
-    files.write_atomic(repo.state_dir / _NOTE, os.fsencode("\0".join(paths)), sync=False)
+def note(repo: Repo, stages: Mapping[str, tuple[int, list[str]]]) -> None:
+    """Writes which stages run, since when (in ns), and what they make, patterns included; for the run that holds the lock."""
+    files.write_atomic(repo.state_dir / _NOTE, json.dumps(stages).encode(), sync=False)
 
 
-def outputs(repo: Repo) -> tuple[str, ...]:
-    """Returns what a run here is making now, nothing if none runs."""
-    text = os.fsdecode(files.read_own(repo.state_dir / _NOTE) or b"")
-    if not text:
-        return ()
-    with contextlib.suppress(Busy, DvliteError), files.lock(repo.state_dir / LOCK, shared=True, wait=False):
-        return ()
-    return tuple(text.split("\0"))
+def running(repo: Repo) -> RunningRepro | None:
+    """Returns the run that goes on here, None if there is none."""
+    lock = repo.state_dir / LOCK
+    if not lock.exists():
+        return None
+    try:
+        with files.lock(lock, shared=True, wait=False):
+            return None
+    except Busy:
+        with open(lock, "rb", opener=files.open_without_waiting) as held:
+            pid, process = files.lock_holder(held.fileno())
+    except (DvliteError, OSError):
+        return None
+    noted: dict[str, tuple[int, list[str]]] = {}
+    with contextlib.suppress(ValueError):  # torn by a power cut
+        noted = json.loads(files.read_own(repo.state_dir / _NOTE) or "{}")
+    now_ns = time.time_ns()
+    stages = (
+        RunningStage(stage=stage, seconds=(now_ns - began_ns) / 1e9, outs=tuple(outs))
+        for stage, (began_ns, outs) in noted.items()
+    )
+    return RunningRepro(pid=pid or None, process=process, stages=tuple(stages))
 
 
 def skip_running_outputs(repo: Repo, warn: Callable[[str], None]) -> Callable[[str], bool]:
     """Returns a test for tracked paths that are to be left alone, which warns of each one that is."""
-    patterns = outputs(repo)
+    now = running(repo)
+    patterns = [path for stage in now.stages for path in stage.outs] if now is not None else []
     chosen = sparse.selector(patterns) if patterns else None
 
     def is_being_made(path: str) -> bool:

@@ -34,11 +34,16 @@ def test_old_outputs_are_not_put_back_while_new_ones_are_made(pipeline, tmp_path
     until(begun.exists)
     done = pipeline.dvlite("checkout")
     assert "'out' is being made by a running dvlite repro" in done.stderr
+    now = pipeline.json("status")["running"]
+    assert [stage["stage"] for stage in now["stages"]] == ["one"]
+    assert now["pid"] == (running.pid if sys.platform == "linux" else None)
+    assert "runs stages here, one for " in pipeline.dvlite("doctor").stdout
     assert not pipeline.has("out")
     go.touch()
     assert running.communicate(timeout=60)[0]
     assert running.returncode == 0
     assert sorted(os.listdir(pipeline.root / "out")) == ["a", "b"]
+    assert pipeline.json("status")["running"] is None
     (pipeline.root / "out" / "a").unlink()
     pipeline.dvlite("checkout", "out")
     assert sorted(os.listdir(pipeline.root / "out")) == ["a", "b"]

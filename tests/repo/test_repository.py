@@ -10,6 +10,7 @@ import pytest
 
 from dvlite.errors import Busy, NotARepository, UsageError
 from dvlite.files import temporary_name
+from dvlite.progress import NullProgress
 from dvlite.repo.repository import open_repo
 from tests.repo.repositories import commit, git, opened, put, write_config
 
@@ -129,14 +130,14 @@ def test_git_ignores_what_a_killed_writer_leaves_in_a_clone_that_git_made(work, 
     commit(work, x="1")
     git(tmp_path, "clone", "-q", str(work), "other")
     other = tmp_path / "other"
-    with opened(other).lock():
+    with opened(other).lock(NullProgress()):
         (other / temporary_name()).mkdir()
         (other / temporary_name()).write_bytes(b"half of a file")
     assert git(other, "status", "--porcelain", "-uall") == ""
 
 
 def test_the_lock_is_exclusive(work):
-    with opened(work).lock(), pytest.raises(Busy), opened(work).lock(wait=False):
+    with opened(work).lock(NullProgress()), pytest.raises(Busy), opened(work).lock(NullProgress(), wait=False):
         pass
-    with opened(work).lock(wait=False):
+    with opened(work).lock(NullProgress(), wait=False):
         pass

@@ -313,12 +313,15 @@ def test_a_single_branch_clone_sees_all_heads_for_a_while(work, tmp_path):
     git(tmp_path, "clone", "-q", "--single-branch", "--no-tags", str(work), "clone")
     clone = tmp_path / "clone"
     assert not named(needs(clone), "on a side branch")
-    with fetch_all_heads(opened(clone)):
+    with fetch_all_heads(opened(clone), NullProgress()):
         assert kept(needs(clone, fetched=True), "on a side branch")
         assert not named(needs(clone), "on a side branch")
     assert "refs/dvlite" not in git(clone, "for-each-ref")
     shutil.rmtree(work)
-    with pytest.raises(DvliteError, match="cannot ask the git remote 'origin'"), fetch_all_heads(opened(clone)):
+    with (
+        pytest.raises(DvliteError, match="cannot ask the git remote 'origin'"),
+        fetch_all_heads(opened(clone), NullProgress()),
+    ):
         pass
 
 
