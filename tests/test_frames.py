@@ -19,8 +19,8 @@ PROJECT = Path(__file__).parent.parent
 
 # command: (functions, files, frames of the deepest call, frames of the first write of a tracked file's bytes; 0: it writes none)
 BOUNDS = {
-    "add": (191, 33, 12, 9),
-    "status": (118, 29, 12, 0),
+    "add": (192, 33, 12, 9),
+    "status": (119, 29, 12, 0),
     "push": (395, 56, 20, 0),
     "repro": (497, 65, 20, 0),
     "checkout": (208, 35, 17, 13),

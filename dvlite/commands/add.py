@@ -21,7 +21,14 @@ from dvlite.repo.tracked_paths import Tracked, Unusable
 from dvlite.show import Show, quote, some, word
 from dvlite.store.cache_writer import Writer
 from dvlite.workspace import sparse
-from dvlite.workspace.add_checks import is_output, refuse_broken, refuse_untrackable, tracked_above, twin_warnings
+from dvlite.workspace.add_checks import (
+    is_output,
+    refuse_broken,
+    refuse_untrackable,
+    tracked_above,
+    twin_warnings,
+    unread_ignores,
+)
 from dvlite.workspace.adder import AddedPath, Adder, AddTarget
 from dvlite.workspace.hashing import identify
 from dvlite.workspace.overwrite_safety import is_earlier_version
@@ -100,7 +107,7 @@ def add(
         left_out: list[DvliteError] = [
             error for error in broken if update and isinstance(error, Unusable) and not is_lockfile(error.file)
         ]
-        adder.warnings += twins
+        adder.warnings += [*twins, *unread_ignores(repo, fresh)]
         adder.warnings += [warning_of(error) for error in broken if error not in left_out]
         with Writer(cache, progress) as writer:
             results: list[AddedPath | None] = []

@@ -6,6 +6,7 @@ import contextlib
 import datetime as dt
 import os
 import platform
+import posixpath
 import shutil
 import stat
 import time
@@ -22,7 +23,7 @@ from dvlite.formats.config import LOCAL, is_secret
 from dvlite.git.program import program, program_version
 from dvlite.hooks.scripts import HOOKS, installed_hooks, obstacle
 from dvlite.progress import Progress
-from dvlite.repo import attributes
+from dvlite.repo import attributes, ignore
 from dvlite.repo.config_files import LOCAL_FILE
 from dvlite.repo.repository import Repo, open_cache
 from dvlite.share.needs import stale_refs
@@ -31,7 +32,7 @@ from dvlite.store import check_round
 from dvlite.store.object_store import ObjectAbsent
 from dvlite.store.remote import open_store
 from dvlite.store.retry import RetryBudget
-from dvlite.workspace.add_checks import kept_by_git
+from dvlite.workspace.add_checks import kept_by_git, unread_ignore
 from dvlite.workspace.running_outputs import running
 
 _PACKAGES = (
@@ -240,6 +241,11 @@ def _checks(repo: Repo) -> Iterator[DoctorLine]:
 
 
 def _pointers(repo: Repo) -> Iterator[DoctorLine]:
+    for name in repo.git.list_files(f"*/{ignore.FILE_NAME}", untracked=True):
+        fix = (
+            f"move its lines to {ignore.FILE_NAME} at the top, each with {printable(posixpath.dirname(name))}/ in front"
+        )
+        yield DoctorLine(topic="pointers", text=unread_ignore(repo, name), level="warning", fix=fix)
     try:
         tracked = repo.work_tree.tracked()
     except DvliteError as error:

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import ClassVar, Literal
 
-from dvlite.errors import ObjectCorrupt, ObjectMissing, UsageError
+from dvlite.errors import DvliteError, ObjectCorrupt, ObjectMissing, UsageError
 from dvlite.formats import manifest
 from dvlite.formats.manifest import EMPTY_DIR, EXECUTABLE, FILE, MAX_LEVEL, SYMLINK, Branch, Entries, Entry
 from dvlite.formats.pointer import SUFFIX, Pointer
@@ -110,7 +110,7 @@ def ls(
     cache = open_cache(repo)
     try:
         chosen = select(repo, tracked, [argument or "."], inside=True, listing=listing_of(repo, cache, progress))
-    except UsageError:
+    except DvliteError:
         if argument:
             raise
         chosen = []

@@ -26,7 +26,7 @@ TEMPORARY = [
     f"{TEMP_PREFIX}get-{'[0-9a-f]' * 16}".encode(),
 ]  # what a killed command leaves is no file of the user's
 LIMIT_BYTES = 1 << 20
-_MOST_BYTES = 64 << 20  # of a file of git's: it has a line for each tracked path
+MOST_BYTES = 64 << 20  # of a file of git's: it has a line for each tracked path
 _SPECIAL = re.compile(rb"[\\*?\[]")
 
 
@@ -151,7 +151,7 @@ def _read(ignore_file: Path) -> bytes:
         raise DvliteError(
             f"cannot change {quote(str(ignore_file))}: it is a symbolic link", hint="replace it by a file"
         )
-    data = read_regular(ignore_file, str(ignore_file), _MOST_BYTES + 1) or b""
-    if len(data) > _MOST_BYTES:
-        raise DvliteError(f"cannot change {quote(str(ignore_file))}: it has more than {_MOST_BYTES} bytes")
+    data = read_regular(ignore_file, str(ignore_file), MOST_BYTES + 1) or b""
+    if len(data) > MOST_BYTES:
+        raise DvliteError(f"cannot change {quote(str(ignore_file))}: it has more than {MOST_BYTES} bytes")
     return data

@@ -206,7 +206,12 @@ class Repo:
             by_folder.setdefault(folder, set()).add(ignore.pattern(name))
         edits = [(f"{folder}/.gitignore".lstrip("/"), sorted(lines)) for folder, lines in sorted(by_folder.items())]
         exclude, excluded = self.common_dir / "info" / "exclude", sorted(set(map(ignore.pattern, paths)))
-        changed = [file for file, lines in edits if edit(self.root / file, lines, write=False)]
+        changed = [
+            file
+            for file, lines in edits
+            if edit(self.root / file, lines, write=False)
+            and not (self.git.is_sparse and self._index_ignores(file, lines))
+        ]
         ignored = self.git.ignored(changed)  # as in a folder that git ignores whole: no line is needed there
         changed = [file for file in changed if file not in ignored]
         is_excluded = not paths or not edit(exclude, excluded, write=False)
@@ -217,6 +222,11 @@ class Repo:
             if not is_excluded:
                 edit(exclude, excluded)
         return changed
+
+    def _index_ignores(self, file: str, lines: Sequence[bytes]) -> bool:
+        """Returns whether a `.gitignore` that a sparse checkout leaves out has these lines: git reads it from its index."""
+        data = self.git.read_left_out(file, limit_bytes=ignore.MOST_BYTES)
+        return data is not None and set(data.split(b"\n")).issuperset(lines)
 
     def unstaged_ignore_files(self, paths: Sequence[str]) -> list[str]:
         """Returns the `.gitignore` files beside paths that are not in git's index as they are: a run that was stopped leaves them so."""

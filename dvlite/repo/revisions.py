@@ -385,7 +385,8 @@ class Revision:
         if not names or self.commit is not None:
             return None
         ignores = f"{posixpath.dirname(path)}/.gitignore".lstrip("/")
-        beside = () if os.path.lexists(self._root / path) else (path + SUFFIX, ignores)
+        is_here = any(os.path.lexists(self._root / name) for name in (path, path + SUFFIX))
+        beside = () if is_here else (path + SUFFIX, ignores)
         return next((name for name in (*at(sorted(names), path), *beside) if self._git.left_out(name)), None)
 
     def pointers_left_out(self) -> int:

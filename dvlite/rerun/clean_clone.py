@@ -51,8 +51,9 @@ def clean_clone(repo: Repo, commit: str, environ: Mapping[str, str], *, keep: bo
         clone_silently(str(repo.root), root, inside, ["--shared"])
         _share_objects(repo, root)
         git = Git(discover.find(root, inside), inside)
-        git.run("remote", "remove", "origin")  # a stage that pushes would write into the original
+        _fetch_as_the_original(repo, git)
         git.run("checkout", "--quiet", "--detach", commit)
+        git.run("remote", "remove", "origin")  # a stage that pushes would write into the original
         aside = folder / "aside"
         aside.mkdir()
         yield CleanClone(open_repo(root, inside), aside, inside)
@@ -82,6 +83,16 @@ def _share_objects(repo: Repo, root: Path) -> None:
     (info / "alternates").write_bytes(os.fsencode(repo.common_dir / "objects") + b"\n")
     with contextlib.suppress(FileNotFoundError):
         shutil.copyfile(repo.common_dir / "shallow", root / ".git" / "shallow")
+
+
+def _fetch_as_the_original(repo: Repo, git: Git) -> None:
+    """Lets the checkout fetch what a partial clone (`git clone --filter`) left on its server; git would leave out those files and go on."""
+    for name in repo.git.remotes():
+        url = repo.git.remote_url(name)
+        if url is not None and repo.git.config_get(f"remote.{name}.promisor") == "true":
+            git.run("remote", "set-url", "origin", url)
+            git.config_set("remote.origin.promisor", "true")
+            return
 
 
 def _remove(folder: Path) -> None:

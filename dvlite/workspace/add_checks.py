@@ -154,6 +154,18 @@ def kept_by_git(repo: Repo, paths: Sequence[str]) -> list[str]:
     return [name for name in repo.git.tracked_under(paths) if is_data(name)]
 
 
+def unread_ignores(repo: Repo, paths: Iterable[str]) -> list[str]:
+    """Returns a warning for each `.dvliteignore` in a folder above one of the paths: the one at the top of the repository counts alone."""
+    folders = dict.fromkeys(folder for path in paths for folder in ancestors(path) if folder)
+    names = (f"{folder}/{ignore.FILE_NAME}" for folder in folders)
+    return [unread_ignore(repo, name) for name in names if os.path.lexists(repo.root / name)]
+
+
+def unread_ignore(repo: Repo, name: str) -> str:
+    """Returns what to say of a `.dvliteignore` that is not at the top of the repository."""
+    return f"{quote(repo.display(name))} is not read: only the {ignore.FILE_NAME} at the top of the repository counts"
+
+
 def refuse_ignored(repo: Repo, files: Sequence[str], cannot: str) -> None:
     """Raises UsageError, which begins with `cannot`, for a pointer, lockfile or pipeline file that git ignores: it would be in no commit."""
     ignored = repo.git.ignored([*files, *{folder for file in files for folder in ancestors(file)}])

@@ -426,6 +426,9 @@ def test_add_warns_of_what_is_not_what_it_seems(project):
     added = project.json("add", "ds")
     assert added["paths"][0]["left_out"] == {".git": 1}
     assert len(added["warnings"]) == 2
+    project.write("sub/.dvliteignore", "*.tmp")
+    project.write("sub/in/x", "x")
+    assert "'sub/.dvliteignore' is not read: only the" in project.dvlite("add", "sub/in").stderr
     assert "1 Git LFS pointer in place of data" in " ".join(added["warnings"])
     assert "'ds/.dvliteignore'" in " ".join(added["warnings"]) or "'.dvliteignore'" in " ".join(added["warnings"])
 

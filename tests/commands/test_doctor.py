@@ -52,8 +52,11 @@ def test_problems_come_with_their_fix(work):
     (work / ".git" / "dvlite" / "cache").mkdir()
     (work / ".git" / "dvlite" / "cache").chmod(0o777)
     (work / ".dvlite" / "config.yaml").write_text(f"project: {'0' * 32}\nremotes: {{bad: {{url: /srv/other}}}}\n")
+    (work / "sub").mkdir()
+    (work / "sub" / ".dvliteignore").write_text("*.tmp\n")
     result = look(work)
     assert not result.ok
+    assert [line.level for line in result.lines if "'sub/.dvliteignore' is not read" in line.text] == ["warning"]
     for words in ("core.autocrlf", "holds secrets", "x.dvlite", "every user", "not approved"):
         found = [line for line in result.lines if words in line.text]
         assert found, words

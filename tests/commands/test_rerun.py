@@ -475,16 +475,21 @@ def test_any_revision_can_be_run_again(pipeline):
     assert [each["verdict"] for each in found["stages"]] == ["identical"] * 3
 
 
-def test_a_shallow_clone_with_a_detached_head_is_verified(pipeline, invoke, tmp_path):
+def test_a_shallow_partial_sparse_clone_with_a_detached_head_is_verified(pipeline, invoke, tmp_path):
     from tests.commands.project import Project
 
     pipeline.line().repro()
     pipeline.commit("Run")
-    pipeline.git("clone", "-q", "--depth", "1", f"file://{pipeline.root}", str(tmp_path / "shallow"))
+    pipeline.git("config", "uploadpack.allowFilter", "true")
+    parts = ("--depth", "1", "--filter=blob:none", "--sparse")
+    pipeline.git("clone", "-q", *parts, f"file://{pipeline.root}", str(tmp_path / "shallow"))
     shallow = Project(tmp_path / "shallow", invoke)
     shallow.git("checkout", "-q", "--detach")
     shallow.git("branch", "-q", "-D", "main")
     found = shallow.json("verify", "--rerun", "--offline", code=None)
+    assert not [warning for warning in found["warnings"] if "changes" in warning], (
+        "git fetched every file of the commit"
+    )
     assert [each["verdict"] for each in found["stages"]] == ["identical"] * 3
 
 

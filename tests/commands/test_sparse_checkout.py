@@ -97,3 +97,13 @@ def test_patterns_that_leave_out_all_data_are_no_reason_to_begin_anew(cone):
     assert cone.dvlite("status").stdout == "Clean: 0 tracked paths, 2 left out by the sparse checkout.\n"
     cone.dvlite("init", "--no-hooks")
     assert cone.git("status", "--porcelain") == ""
+    assert cone.dvlite("ls").stdout == ""
+
+
+def test_data_whose_pointer_is_here_needs_no_ignore_file_beside_it(cone):
+    cone.git("sparse-checkout", "set", "--no-cone", "/data/a.dvlite")
+    assert cone.dvlite("ls").stdout == "data/a\n"
+    cone.dvlite("pull")
+    assert cone.dvlite("status").stdout == "Clean: 1 tracked path, 1 left out by the sparse checkout.\n"
+    assert cone.listing("data") == ["a", "a.dvlite"]
+    assert cone.git("status", "--porcelain") == ""
