@@ -98,28 +98,24 @@ def repro(
             run = Invocation(repo, targets, options, environ, progress)
             params_set = run.write_params(settings)
             outcome = run.forecast()
-            return _result(outcome, options, params_set, started)
-        held = stack.enter_context(running_outputs.hold(repo, environ, progress))
-        run = Invocation(repo, targets, options, environ, progress)
-        if run.outdated:
-            raise run.outdated[0]
-        made_by = author(repo, environ, host, version)
-        params_set = run.write_params(settings)
-        try:
-            # the commands inherit the lock, so that one that a killed run left behind is waited for
-            outcome = run.execute(made_by, Processes((held,)), stack)
-        except DvliteError:
-            for change in params_set:  # it was written, though nothing ran
-                progress.warn(f"{quote(change.file)} was changed: {change.name} is {change.new!r} now")
-            raise
-        return _result(outcome.stage_in(repo, enabled=stage), options, params_set, started)
-
-
-def _result(outcome: Outcome, options: ReproOptions, params_set: tuple[ParamSet, ...], started: float) -> ReproResult:
-    return ReproResult(
-        outcome=outcome,
-        params_set=params_set,
-        dry_run=options.dry_run,
-        explain=options.explain,
-        elapsed_seconds=time.monotonic() - started,
-    )
+        else:
+            held = stack.enter_context(running_outputs.hold(repo, environ, progress))
+            run = Invocation(repo, targets, options, environ, progress)
+            if run.outdated:
+                raise run.outdated[0]
+            made_by = author(repo, environ, host, version)
+            params_set = run.write_params(settings)
+            try:
+                # the commands inherit the lock, so that one that a killed run left behind is waited for
+                outcome = run.execute(made_by, Processes((held,)), stack).stage_in(repo, enabled=stage)
+            except DvliteError:
+                for change in params_set:  # it was written, though nothing ran
+                    progress.warn(f"{quote(change.file)} was changed: {change.name} is {change.new!r} now")
+                raise
+        return ReproResult(
+            outcome=outcome,
+            params_set=params_set,
+            dry_run=options.dry_run,
+            explain=options.explain,
+            elapsed_seconds=time.monotonic() - started,
+        )
