@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from dvlite.git import discover
-from dvlite.git.program import Git, clone_silently
+from dvlite.git.program import Git
 from dvlite.pipeline.executor import uninterruptible
 from dvlite.repo.repository import Repo, open_repo
 from dvlite.repo.revisions import SUBMODULE
@@ -48,12 +48,14 @@ def clean_clone(repo: Repo, commit: str, environ: Mapping[str, str], *, keep: bo
     inside = {name: value for name, value in environ.items() if name not in _GIT_LOCATIONS}
     try:
         root = folder / (repo.root.name or "clone")
-        clone_silently(str(repo.root), root, inside, ["--shared"])
-        _share_objects(repo, root)
-        git = Git(discover.find(root, inside), inside)
-        _fetch_as_the_original(repo, git)
+        git = _empty_clone(repo, root, inside)
+        promisor = _promisor(repo)
+        if promisor is not None:
+            git.run("remote", "add", "origin", promisor)
+            git.config_set("remote.origin.promisor", "true")
         git.run("checkout", "--quiet", "--detach", commit)
-        git.run("remote", "remove", "origin")  # a stage that pushes would write into the original
+        if promisor is not None:  # a stage that pushes would write there
+            git.run("remote", "remove", "origin")
         aside = folder / "aside"
         aside.mkdir()
         yield CleanClone(open_repo(root, inside), aside, inside)
@@ -76,23 +78,25 @@ def submodules(repo: Repo) -> list[str]:
     return [entry.path for entry in repo.git.list_index() if entry.mode == SUBMODULE]
 
 
-def _share_objects(repo: Repo, root: Path) -> None:
-    """Gives the clone access to all objects of the original, which git itself does not do for a shallow one."""
+def _empty_clone(repo: Repo, root: Path, environ: Mapping[str, str]) -> Git:
+    """Makes a repository with the objects and tags of another one, by reference: git's own clone sends them if that is shallow, and fails if it is partial too."""
+    form = repo.git.run("rev-parse", "--show-object-format").decode().strip()
+    repo.git.run("init", "--quiet", "--template=", f"--object-format={form}", "--", str(root))
     info = root / ".git" / "objects" / "info"
     info.mkdir(exist_ok=True)
     (info / "alternates").write_bytes(os.fsencode(repo.common_dir / "objects") + b"\n")
     with contextlib.suppress(FileNotFoundError):
         shutil.copyfile(repo.common_dir / "shallow", root / ".git" / "shallow")
+    git = Git(discover.find(root, environ), environ)
+    tags = repo.git.run("for-each-ref", "--format=create %(refname) %(objectname)", "refs/tags")
+    git.run("update-ref", "--stdin", stdin=tags)
+    return git
 
 
-def _fetch_as_the_original(repo: Repo, git: Git) -> None:
-    """Lets the checkout fetch what a partial clone (`git clone --filter`) left on its server; git would leave out those files and go on."""
-    for name in repo.git.remotes():
-        url = repo.git.remote_url(name)
-        if url is not None and repo.git.config_get(f"remote.{name}.promisor") == "true":
-            git.run("remote", "set-url", "origin", url)
-            git.config_set("remote.origin.promisor", "true")
-            return
+def _promisor(repo: Repo) -> str | None:
+    """Returns where git fetches what a partial clone (`git clone --filter`) lacks; without it a checkout leaves out those files and goes on."""
+    names = (name for name in repo.git.remotes() if repo.git.config_get(f"remote.{name}.promisor") == "true")
+    return next((url for name in names if (url := repo.git.remote_url(name))), None)
 
 
 def _remove(folder: Path) -> None:
