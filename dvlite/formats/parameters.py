@@ -24,6 +24,7 @@ from dvlite.show import closest, quote, some
 LIMIT_BYTES = 4 << 20
 TABLE_SUFFIXES = (".csv", ".tsv")
 _MAX_DIGITS = 4000  # Python converts no longer number
+_HALF_NUMBER = re.compile(rf"(?:^\s*|[:,\[-]\s+|[\[,])({strict_yaml.HALF_NUMBER})(?=\s*(?:[,\]}}]|$|\s#))")
 _TOML_LINE = re.compile(r"\(at line (\d+)")
 _TOML_LONG_KEY = re.compile(r"(?<![\w-])(?:[\w-]++[ \t]*+\.[ \t]*+){100}")
 _TOML_QUOTED = re.compile(r"\"[^\"\n]*\"|'[^'\n]*'")
@@ -125,6 +126,14 @@ def changed(data: bytes, name: str, dotted: str, value: Tree) -> bytes:
         return yaml_edit.edit(data, path, value, name, foreign=True)
     text = data.decode("utf-8").removeprefix("\ufeff")
     return (_changed_json(text, path, value) if kind == "json" else _changed_toml(text, name, path, value)).encode()
+
+
+def numbers_as_text(data: bytes, name: str) -> Iterator[tuple[int, str, str]]:
+    """Yields each number of a YAML file that readers of YAML 1.1, PyYAML among them, take for text: its line, itself, and as all read it."""
+    if name.lower().endswith((".yaml", ".yml")) and len(data) <= LIMIT_BYTES:
+        for number, line in enumerate(data.decode("utf-8", "replace").splitlines(), 1):
+            for match in _HALF_NUMBER.finditer(line):
+                yield number, match[1], strict_yaml.flow(float(match[1]))
 
 
 def value_of(text: str) -> Tree:

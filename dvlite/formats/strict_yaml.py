@@ -97,6 +97,11 @@ def block_lines(value: Mapping[str, Tree], indent: str) -> Iterator[str]:
             yield f"{indent}{_text(key)}: {line_value(child)}\n"
 
 
+HALF_NUMBER = (
+    r"[-+]?(?:\d+[eE][-+]?\d+|(?:\d+\.\d*|\.\d+)[eE]\d+)"  # for YAML 1.2; text for YAML 1.1, which wants dot and sign
+)
+
+
 def line_value(value: Tree) -> str:
     """Returns a value as it can stand to the end of a line, where less has to be quoted."""
     plain = isinstance(value, str) and re.fullmatch(_PLAIN, value) and scalar(value) == value

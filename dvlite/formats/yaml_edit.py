@@ -13,7 +13,18 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from dvlite.errors import FormatError, UsageError
-from dvlite.formats.strict_yaml import Document, Path, Tree, block_lines, dump, flow, line_value, load, parse_events
+from dvlite.formats.strict_yaml import (
+    HALF_NUMBER,
+    Document,
+    Path,
+    Tree,
+    block_lines,
+    dump,
+    flow,
+    line_value,
+    load,
+    parse_events,
+)
 from dvlite.show import quote
 
 if TYPE_CHECKING:
@@ -46,10 +57,15 @@ def edit(data: bytes, path: Path, value: Tree, where: str, *, foreign: bool = Fa
     document = load(data, where, foreign=foreign)
     removes = value is None and not foreign
     tree = _with(document.value, path, value, removes=removes)
-    if _is_same(tree, document.value):
+    is_same = _is_same(tree, document.value)
+    if is_same and not (foreign and isinstance(value, float)):
         return data
     text = data.decode("utf-8").removeprefix("\ufeff")
     entries = _entries(text)
+    if is_same and (
+        path not in entries or not re.fullmatch(HALF_NUMBER, text[entries[path].begin : entries[path].end])
+    ):
+        return data  # else: the same number, in a form that other readers take for text
     edited = _without(text, entries, path) if removes else _set(text, entries, path, value)
     edited = edited.rstrip("\n") + "\n"
     # The edit is textual; if the result does not read back as wanted, the document is rewritten.

@@ -180,9 +180,23 @@ class Invocation:
         would_be = self._params_set.get(path) if self._options.dry_run else None
         return self._repo.work_tree.read(path) if would_be is None else would_be
 
+    def _numbers_as_text(self) -> list[str]:
+        """Returns a warning for each file of parameters with numbers that the stage may read as text; its first one is named."""
+        warnings = []
+        for file in dict.fromkeys(place.path for stage in self._stages for place in stage.params):
+            found = list(parameters.numbers_as_text(self._read_params(file) or b"", file))
+            if found:
+                line, word, number = found[0]
+                more = f" (and {len(found) - 1} more)" if len(found) > 1 else ""
+                warnings.append(
+                    f"{quote(file)}, line {line}: PyYAML reads {word}{more} as text; {number} is a number for all"
+                )
+        return warnings
+
     def forecast(self) -> Outcome:
         """Returns what would run."""
         unknown: dict[str, DvliteError] = {}
+        self._warnings += self._numbers_as_text()
         outlooks = self._survey(lambda version: is_nowhere(self._repo, version), unknown)
         return Outcome(
             stages=tuple(
@@ -199,6 +213,8 @@ class Invocation:
     def execute(self, made_by: Author, executor: Executor, stack: contextlib.ExitStack) -> Outcome:
         """Runs what is out of date and records it."""
         repo, options, progress = self._repo, self._options, self._progress
+        for warning in self._numbers_as_text():  # before hours of work
+            progress.warn(warning)
         records = open_records(repo, progress)
         fetcher = stack.enter_context(Fetcher(repo, self._work.cache, progress)) if options.pull else None
         if fetcher is not None:

@@ -507,3 +507,14 @@ def test_a_frozen_stage_takes_nothing_in(sums):
     sums.edit("dvlite.yaml", "sum: {", "sum: {frozen: true, ")
     sums.write("data/1", "precious\n")
     assert sums.json("repro")["added"] == []
+
+
+def test_a_number_that_pyyaml_reads_as_text_is_named_before_a_stage_runs(pipeline):
+    pipeline.write("dvlite.yaml", "stages: {s: {cmd: cp params.yaml o, params: [lr, n], outs: [o]}}")
+    pipeline.write("params.yaml", "lr: 1e-5\nn: 2e3\n")
+    for words in (("-n",), ()):
+        said = pipeline.dvlite("repro", *words, code=None).stderr
+        assert "'params.yaml', line 1: PyYAML reads 1e-5 (and 1 more) as text; 1.0e-05 is a number for all" in said
+    pipeline.dvlite("repro", "-S", "lr=0.00001", "-S", "n=2e3")
+    assert pipeline.read("params.yaml") == b"lr: 1.0e-05\nn: 2000.0\n"
+    assert "PyYAML" not in pipeline.dvlite("repro").stderr

@@ -3,12 +3,13 @@
 import math
 
 import pytest
+import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
 from dvlite.errors import FormatError, UsageError
 from dvlite.formats import parameters
-from dvlite.formats.parameters import ABSENT, changed, find, flatten, load, value_of
+from dvlite.formats.parameters import ABSENT, changed, find, flatten, load, numbers_as_text, value_of
 
 YAML = b"lr: 0.01  # rate\nnet:\n  depth: 3\n  act: relu\nsizes: [1, 2]\non: true\nnothing: null\n"
 JSON = b'{"lr": 0.01, "net": {"depth": 3, "act": "relu"}, "sizes": [1, 2], "on": true, "nothing": null}'
@@ -316,3 +317,13 @@ def test_an_error_names_the_file_as_it_was_read(name):
     assert caught.value.file == f"HEAD:{name}"
     assert caught.value.kind == "malformed"
     assert f"'HEAD:{name}'" in caught.value.message
+
+
+def test_numbers_that_yaml_1_1_takes_for_text_are_named_with_a_form_that_all_read():
+    lines = "a: 1e-5\nb: [1E5, 1.5e3, 2.0e-3]  # 1e-3\nc:\n  - 1e3 # rate\nd: '1e-5'\ne: about 1e5\nf: 1.0e+5\ng: {h: -2e4}\ni: 1e-5x\n"
+    found = list(numbers_as_text(lines.encode(), "params.yaml"))
+    assert [word for _, word, _ in found] == ["1e-5", "1E5", "1.5e3", "1e3", "-2e4"]
+    for _, word, written in found:
+        assert yaml.safe_load(word) == word
+        assert yaml.safe_load(written) == float(word)
+    assert not list(numbers_as_text(b'{"a": 1e-5}', "params.json"))
