@@ -138,7 +138,7 @@ def get(
         source=source,
         path=opened.path if path is not None else "",
         revision=opened.commit,
-        output="-" if target is None else os.path.relpath(target) if where is None else str(target),
+        output="-" if target is None else str(target) if where and os.path.isabs(where) else os.path.relpath(target),
         oid=wanted.oid,
         files=len(wanted.entries) - wanted.entries.flags.count(EMPTY_DIR),
         size_bytes=sum(wanted.entries.sizes),

@@ -113,8 +113,11 @@ def _near(folder: Path, path: str, revision: str | None, environ: Mapping[str, s
         if found is None:
             return Opened(repo, open_cache(repo), repo.work_tree.tracked(), repo.relative(path), place=here)
         at, inner = found
+        revision = path[: len(path) - len(inner) - 1]
     inside = repo.relative(inner or ".")
-    return Opened(repo, open_cache(repo), at.tracked, inside, at.commit, place=here, of_run=not at.commit)
+    return Opened(
+        repo, open_cache(repo), at.tracked, inside, at.commit, place=f"{here} {word(revision)}:", of_run=not at.commit
+    )
 
 
 def _far(url: str, path: str, revision: str | None, target: Path, environ: Mapping[str, str], *, reads: bool) -> Opened:

@@ -42,6 +42,7 @@ def test_a_run_is_a_revision_to_cat_ls_diff_and_lineage(tried):
     assert tried.json("diff", "HEAD", "last:train")["paths"] == []
     assert "no data differs" in tried.dvlite("diff", "last").stdout.lower()
     assert "is not a commit" in tried.dvlite("diff", "worst", code=2).stderr
+    assert "what is there: dvlite ls . best:" in tried.dvlite("cat", "best:dvlite.yaml", code=2).stderr
     assert tried.json("lineage", "best:train:one")["subject"]["path"] == "one"
     assert tried.json("lineage", "diff", "best:train", "last")["params"]
 
