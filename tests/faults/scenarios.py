@@ -304,6 +304,18 @@ def staged(world: World) -> None:
     world.write("model.bin", "changed after the last add")
 
 
+def saved(world: World) -> None:
+    """A copy that --force saved, and no commit names."""
+    overwritten(world)
+    world.dv("checkout", "--force")
+
+
+def to_be_linked(world: World) -> None:
+    overwritten(world)
+    world.dv("checkout", "--force")
+    world.dv("config", "--local", "cache.link", "hardlink")
+
+
 def switched(world: World) -> None:
     two_versions(world)
     world.git("checkout", "-q", "HEAD~1")
@@ -510,6 +522,7 @@ SCENARIOS = (
     Scenario("checkout (behind)", ("checkout",), behind, durable=False),
     Scenario("checkout --rev", ("checkout", "--rev", "HEAD~1"), two_versions, durable=False),
     Scenario("checkout --force", ("checkout", "--force"), overwritten, durable=False),
+    Scenario("checkout --relink", ("checkout", "--relink"), to_be_linked, durable=False),
     Scenario("remote add", ("remote", "add", "../store"), tracked),
     Scenario("remote add --local", ("remote", "add", "--local", "../store"), tracked),
     Scenario("remote default", ("remote", "default", "backup"), second_remote),
@@ -533,6 +546,7 @@ SCENARIOS = (
     Scenario("get", ("get", "here", "data", "-o", "copy"), to_clone, where=".", durable=False),
     Scenario("cache prune", ("cache", "prune", "--pushed"), pushed),
     Scenario("gc --yes", ("gc", "--yes", "--grace", "0s"), forgotten, proof=restores_both),
+    Scenario("gc --uncommitted", ("gc", "--uncommitted", "--yes", "--grace", "0s"), saved, proof=restores),
     Scenario(
         "gc --remote --yes", ("gc", "--remote", "--grace", "0s", "--yes"), forgotten_there, proof=all_reach_a_clone
     ),
