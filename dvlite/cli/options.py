@@ -249,6 +249,8 @@ class Verbs(click.Group):
     ) -> tuple[str | None, click.Command | None, list[str]]:
         """Finds the verb, or suggests one."""
         wrong = args[0]
+        if not wrong:
+            raise empty_word("an argument")
         if wrong in self.commands or ctx.resilient_parsing:
             return super().resolve_command(ctx, args)
         from dvlite.show import closest

@@ -50,6 +50,7 @@ class PushPlan:
     relies_also: set[Digest] = field(default_factory=set)  # packs found on the remote with files that no version names
     files: int = 0
     size_bytes: int = 0  # of the files to upload
+    missing_bytes: int = 0  # of files that are nowhere, where a tree names them
 
     @property
     def uploads(self) -> bool:
@@ -214,6 +215,7 @@ class _Planner:
             self._plan.rescue.append((digest, size_bytes))
         else:
             self._plan.missing.setdefault(tracked, []).append(path)
+            self._plan.missing_bytes += size_bytes
 
     def settle(self) -> None:
         """Looks up the recipes of all large files at once; to a push, a damaged one is not there. Then what is sent is known."""

@@ -61,7 +61,7 @@ def _sizes(path: PathDiff, *, is_markdown: bool = False) -> str:
 
 def _change(change: FileChange, path: PathDiff, show: Show) -> str:
     sign, color = _SIGNS[change.change]
-    name = _inside(change.path, path.path)
+    name = show.path(change.path) if change.path == path.path else _inside(change.path, path.path)
     if change.old_path is not None:
         name = f"{_inside(change.old_path, path.path)} -> {name}"
     return show.style(color, f"{sign} {name}") + _details(change)

@@ -31,4 +31,5 @@ def text(result: PullResult, show: Show) -> Iterator[str]:
         yield f"Pulled {names}: {count(written, 'file')} written{gone}, {size} downloaded{fetch.records_text(result.fetch)}. {took}"
     elif result.failure(show) is None:
         there = len(result.fetch.paths) - len(fetch.in_state(result.fetch.paths, "lost"))
-        yield f"Nothing to pull: {count(there, 'tracked path')} here already{fetch.records_text(result.fetch)}. {took}"
+        what = f": {count(there, 'tracked path')} here already" if there else ""
+        yield f"Nothing to pull{what}{fetch.records_text(result.fetch)}. {took}"

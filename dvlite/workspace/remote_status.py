@@ -10,7 +10,6 @@ from dvlite.progress import Progress
 from dvlite.repo.open_stores import open_remote
 from dvlite.repo.repository import Repo
 from dvlite.repo.tracked_paths import Tracked
-from dvlite.show import quote
 from dvlite.store.cache import Cache
 from dvlite.store.catalog import Catalog
 from dvlite.store.push_plan import plan
@@ -61,15 +60,18 @@ def _missing_on(
             wanted = item.pointer
             todo = plan(catalog, cache, [version], {})
             lost = [path for names in todo.missing.values() for path in names]
+            files, size_bytes = todo.files + len(lost), todo.size_bytes + todo.missing_bytes
+            if wanted.kind == "directory" and item.path in lost:  # its tree is: nothing says what of it is there
+                files, size_bytes = wanted.files, wanted.size_bytes
             if todo.uploads or lost or todo.rescue or version.id not in claimed:
                 absent.append(
                     AbsentPath(
                         path=item.path,
                         kind="directory" if wanted.kind == "directory" else "file",
-                        files=todo.files + len(lost),
-                        size_bytes=todo.size_bytes,
-                        whole=todo.files + len(lost) >= wanted.files,
-                        example=f"{quote(lost[0])} is neither in the cache nor on the remote" if lost else None,
+                        files=files,
+                        size_bytes=size_bytes,
+                        whole=files >= wanted.files,
+                        example=lost[0] if lost else None,
                         stage=item.stage or None,
                     )
                 )

@@ -578,5 +578,9 @@ def test_an_everyday_verb_loads_neither_the_remote_side_nor_what_a_pipeline_need
     assert done.stderr.splitlines()[-1] == "0"
 
 
+def test_an_empty_word_is_no_verb(invoke):
+    assert "an argument is empty" in invoke("lineage", "").stderr
+
+
 def test_a_missing_value_is_answered_with_the_help_of_its_verb(invoke):
     assert "hint: dvlite runs list --help" in invoke("runs", "list", "--since").stderr

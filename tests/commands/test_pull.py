@@ -1,5 +1,6 @@
 """`dvlite pull`: the right bytes, or an error by name and nothing written."""
 
+import json
 import os
 import shutil
 from array import array
@@ -35,6 +36,9 @@ def test_data_that_a_remote_lost_is_named_and_the_rest_comes_on_demand(world, tm
         assert (there.path / "data" / "d0" / "0").exists()
         assert not (there.path / "data" / "large").exists()
         assert "data/large" in there.dv("status").stdout
+        gaps = json.loads(there.dv("--json", "status", "--remote").stdout)["not_pushed"]
+        assert gaps
+        assert all(gap["example"] in ("data/large", "model.bin") and gap["size_bytes"] for gap in gaps)
         there.dv("add", "-u")
         assert (there.path / "data.dvlite").read_bytes() == pointer
     put(there.path / "data" / "mine", b"new")

@@ -25,6 +25,12 @@ def test_diff():
     ]
 
 
+def test_a_file_is_shown_from_the_current_folder():
+    change = FileChange(change="modified", path="sub/f", old_size_bytes=1, size_bytes=1)
+    result = replace(DIFF, paths=(replace(DIFF.paths[1], path="sub/f", files=(change,), incomplete=None),))
+    assert said(result, Show(folder="sub"))[1] == "  ~ f  1 B"
+
+
 def test_files_that_moved_to_another_folder_together_are_one_line():
     moved = tuple(
         FileChange(change="renamed", path=f"data/new dir/{n}", old_path=f"data/{n}", old_size_bytes=7, size_bytes=7)
