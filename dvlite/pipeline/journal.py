@@ -177,33 +177,32 @@ class Locks:
         return bool(self._unwritten) and time.monotonic() >= self._next_write
 
     def write(self) -> None:
-        """Writes what changed; not yet durable."""
+        """Writes what changed, durably: after a power cut, a lockfile that is empty would stop the next run."""
         started = time.monotonic()
         for file in sorted(self._unwritten):
-            self._write(file, sync=False)
+            self._write(file)
         self._unwritten.clear()
         self._next_write = time.monotonic() + max(_PAUSE_SECONDS, _SHARE * (time.monotonic() - started))
 
     def finish(self) -> tuple[str, ...]:
-        """Drops the entries of stages that are gone, makes everything durable, and returns the lockfiles that changed."""
+        """Drops the entries of stages that are gone, writes what changed, and returns the lockfiles that did."""
         for file, lock in self.current.items():
             if any(entry.name not in self._order[file] for entry in lock.stages):
                 self._unwritten.add(file)
         for file in sorted(self._unwritten | self._written):
-            self._write(file, sync=True)
+            self._write(file)
         self._unwritten.clear()
         return tuple(sorted(self._written))
 
-    def _write(self, file: str, *, sync: bool) -> None:
+    def _write(self, file: str) -> None:
         on_disk = self._repo.work_tree.read(file)
         if on_disk != self._seen[file]:  # git, or the user, changed it meanwhile
             self.current[file] = self._merged(file, self._parsed(file, on_disk))  # raises before anything is forgotten
             self._seen[file] = on_disk
         entries = [entry for entry in self.current[file].stages if entry.name in self._order[file]]
         data = lockfile.dump(Lockfile(tuple(entries)))
-        if data != on_disk or sync:
-            write_atomic(self._repo.root / file, data, sync=sync)
         if data != on_disk:
+            write_atomic(self._repo.root / file, data)
             self._written.add(file)
         self._seen[file] = data
 

@@ -1,5 +1,7 @@
 """The lockfiles of one repro: written whole, in the order of the file, and only what changed."""
 
+import os
+
 import pytest
 
 from dvlite.formats import lockfile
@@ -66,6 +68,16 @@ def test_what_git_or_a_person_wrote_meanwhile_is_kept(place, stages):
     locks.put(stages[0], entry("b"))
     locks.finish()
     assert written(place) == ["b", "a"]
+
+
+def test_a_lockfile_is_durable_whenever_it_is_written(place, stages, monkeypatch):
+    synced = []
+    monkeypatch.setattr(os, "fsync", synced.append)
+    locks = Locks(place.repo, stages)
+    locks.put(stages[0], entry("b"))
+    locks.write()
+    assert len(synced) == 2  # the file and its folder
+    assert (locks.finish(), len(synced)) == (("dvlite.lock",), 2)
 
 
 def test_write_is_seldom(place, stages):
