@@ -107,6 +107,7 @@ def scenarios(url: str, snapshot: str) -> list[Scenario]:
         Scenario("verify --remote, incomplete", ("verify", "--remote"), "edited", "here", Scene.never, 1),
         Scenario("gc --remote", ("gc", "--remote", "--grace", "0s", "--yes"), "dropped", "here", Scene.collected),
         Scenario("sync", ("sync", "origin", "backup", "--all-commits"), "mirror", "here", Scene.mirrored),
+        Scenario("cache prune", ("cache", "prune", "--pushed"), "both", "here", Scene.published),
         Scenario("purge", PURGE, "both", "here", Scene.purged, stays=Scene.purged),
         Scenario("fsck --remote", ("fsck", "--remote", "--deep"), "both", "here", Scene.published),
         Scenario("fsck --remote, damaged", ("fsck", "--remote", "--deep"), "damaged", "here", Scene.never, 13),

@@ -390,7 +390,7 @@ def damaged_remote(world: World) -> None:
 
 def restores(world: World) -> None:
     """Removes the data and checks it out again."""
-    for path in ("data", "model.bin", "moved", "model", "clean.txt", "metrics.json"):
+    for path in ("data", "model.bin", "moved", "copies", "model", "clean.txt", "metrics.json"):
         place = world.base / "here" / path
         if place.is_dir():
             shutil.rmtree(place)
@@ -515,6 +515,7 @@ SCENARIOS = (
     Scenario("add (again)", ("add", "data"), edited),
     Scenario("add -u", ("add", "-u"), edited, proof=restores),
     Scenario("add -o", ("add", "data", "-o", "copies/data"), initialised),
+    Scenario("add -o", ("add", "data", "-o", "copies/data"), initialised, proof=restores),
     Scenario("rm", ("rm", "data", "model.bin"), tracked),
     Scenario("mv (folder)", ("mv", "data", "moved/data"), tracked, proof=restores),
     Scenario("mv (file)", ("mv", "model.bin", "best.bin"), tracked),
@@ -585,7 +586,10 @@ SCENARIOS = (
     ),
     Scenario("resolve", ("resolve", "--union"), conflict, proof=restores),
     Scenario("resolve --theirs", ("resolve", "--theirs"), conflict, proof=restores),
-    Scenario("status", ("status",), edited),
+    *(
+        Scenario(words, tuple(words.split()), edited)
+        for words in ("status", "diff", "ls -R", "cat HEAD:data/large", "du", "log data", "doctor")
+    ),
     Scenario("verify", ("verify",), edited),
     Scenario("fsck", ("fsck", "--deep"), pushed),
     Scenario("stage add", ("stage", "add", "-f", "count", "-d", "raw.txt", "-o", "n", "--", "wc raw.txt > n"), stages),
@@ -610,6 +614,10 @@ SCENARIOS = (
         code=1,
         proof=healed_remote,
         nothing_left=0,
+    ),
+    *(
+        Scenario(words, tuple(words.split()), ran_once)
+        for words in ("runs", "lineage model", "dag", "params", "metrics")
     ),
     Scenario("runs tag", ("runs", "tag", "last:train", "best"), ran_once),
     Scenario("runs note", ("runs", "note", "last:train", "of the first week"), ran_once),
