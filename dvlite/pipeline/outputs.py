@@ -26,7 +26,7 @@ from dvlite.paths import check_paths
 from dvlite.pipeline.content import Contents, same_data
 from dvlite.pipeline.known_data import as_output
 from dvlite.pipeline.stages import Stage, StageOut
-from dvlite.show import quote, word
+from dvlite.show import printable, quote, word
 from dvlite.store.cache import Cache
 from dvlite.store.cache_writer import Writer
 from dvlite.store.pack import KIND_FILE, KIND_MANIFEST
@@ -151,11 +151,9 @@ class Outputs:
         outputs = []
         for out, paths in self.on_disk(stage):
             if not paths:
-                raise stage.wrong(
-                    out.line,
-                    f"{stage.address} ended well but did not make its output {quote(out.path)}",
-                    hint="correct the name of the output, or the command",
-                )
+                reason = f"the command succeeded and did not create {quote(out.path)}, which {printable(stage.file)}:{out.line} lists as an output of {stage.address}"
+                hint = "correct the name of the output, or the command"
+                raise FormatError(reason, hint=hint, file=stage.file, line=out.line, reason=reason)
             for path in paths:
                 self._resolve(path)
                 taken = self.take(path, tracked=out.spec.cache)

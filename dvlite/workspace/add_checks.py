@@ -14,11 +14,11 @@ from operator import ne
 from dvlite.errors import DvliteError, UsageError
 from dvlite.formats.pointer import SUFFIX
 from dvlite.git.output import is_lockfile
-from dvlite.paths import ancestors
+from dvlite.paths import ancestors, is_inside
 from dvlite.repo import attributes, ignore
 from dvlite.repo.repository import Repo
 from dvlite.repo.tracked_paths import Tracked, Unusable, why_untrackable
-from dvlite.show import quote, word
+from dvlite.show import NAMED, count, quote, some, word
 from dvlite.workspace.path_args import is_about_pointer
 
 _MAX_NAME_BYTES = 255
@@ -131,16 +131,21 @@ def _refuse_tracked_around(repo: Repo, path: str, tracked: Mapping[str, Tracked]
 
 def _refuse_in_git(repo: Repo, paths: Sequence[str]) -> None:
     in_git = kept_by_git(repo, paths)
-    if in_git:
-        shown = repo.display(in_git[0])
-        hint = f"git rm -r -q --cached {word(shown)}   then add it again; its data stays"
-        if in_git[0] not in paths:
-            hint += f"\nor leave it to git: echo {word('/' + in_git[0])} >> {word(repo.display(ignore.FILE_NAME))}"
-        raise UsageError(
-            f"cannot track {quote(shown)}: git tracks it already"
-            + (f" (and {len(in_git) - 1} more)" if len(in_git) > 1 else ""),
-            hint=hint,
-        )
+    if not in_git:
+        return
+    given = next((path for path in paths if is_inside(in_git[0], path)), in_git[0])
+    shown, inside = repo.display(given), [name for name in in_git if is_inside(name, given)]
+    what, hint = "it already", f"git rm -r -q --cached {word(shown)} && dvlite add {word(shown)}"
+    if given not in in_git:
+        named = some([quote(repo.display(name)) for name in inside])
+        what = f"{count(len(inside), 'file')} in it already, {named}"
+        lines = " ".join(word(f"/{name}") for name in inside)
+        write = "echo" if len(inside) == 1 else "printf '%s\\n'"
+        if len(inside) <= NAMED:
+            hint += f"\nor leave to git what it has: {write} {lines} >> {word(repo.display(ignore.FILE_NAME))}"
+        else:
+            hint += f"\nor leave to git what it has: name it in {ignore.FILE_NAME}"
+    raise UsageError(f"cannot track {quote(shown)}: git tracks {what}", hint=hint)
 
 
 def kept_by_git(repo: Repo, paths: Sequence[str]) -> list[str]:

@@ -105,7 +105,7 @@ def crowded(tmp_path, invoke) -> Clone:
         (".gitignore", "cannot track '.gitignore'"),
         ("dvlite.yaml", "cannot track 'dvlite.yaml'"),
         ("in git", "git tracks it already"),
-        ("code", "git tracks it already"),
+        ("code", "git tracks 1 file in it already"),
         ("outer", "inside it is tracked on its own"),
         ("link/file", "behind a symbolic link"),
         ("", ""),
@@ -116,12 +116,16 @@ def test_paths_that_cannot_be_tracked(crowded, path, said):
 
 
 def test_git_tracked_says_how_to_untrack(here):
-    put(here.path / "code" / "a.py", b"x")
-    git(here.path, "add", "code")
-    done = here.run("add", "code", cwd=here.path)
-    assert "hint: git rm -r -q --cached code" in done.stderr
-    git(here.path, "rm", "-rq", "--cached", "code")
-    here.dv("add", "code")
+    for name in ("a.py", "b.py"):
+        put(here.path / "my code" / name, b"x")
+    git(here.path, "add", "my code")
+    done = here.run("add", "my code", cwd=here.path)
+    assert "git tracks 2 files in it already" in done.stderr
+    assert "printf '%s\\n' '/my code/a.py' '/my code/b.py' >> .dvliteignore" in done.stderr
+    (hint,) = [line for line in done.stderr.splitlines() if line.startswith("hint: git rm")]
+    assert hint == "hint: git rm -r -q --cached 'my code' && dvlite add 'my code'"
+    git(here.path, "rm", "-rq", "--cached", "my code")
+    here.dv("add", "my code")
 
 
 def test_two_arguments_that_overlap(here):
@@ -406,7 +410,7 @@ def test_a_file_that_git_keeps_inside_data_is_left_to_git_if_the_user_says_so(pr
     project.commit("Read me")
     project.write("data/a", "1")
     hint = project.dvlite("add", "data", code=2).stderr.splitlines()[-1]
-    assert hint == "hint: or leave it to git: echo /data/README.md >> .dvliteignore"
+    assert hint == "hint: or leave to git what it has: echo /data/README.md >> .dvliteignore"
     with (project.root / ".dvliteignore").open("a") as file:
         file.write("/data/README.md\n")
     assert project.json("add", "data")["paths"][0]["files"] == 1

@@ -111,7 +111,8 @@ def test_output_that_is_not_there_is_an_error_with_its_line(place):
     place.write("a", "1")
     with pytest.raises(FormatError) as caught:
         place.outputs.collect(place.stage("one: {cmd: x, outs: [a, b]}"))
-    assert caught.value.message == "cannot use 'dvlite.yaml' line 2: one ended well but did not make its output 'b'"
+    assert "did not create 'b', which dvlite.yaml:2 lists" in caught.value.message
+    assert (caught.value.file, caught.value.line) == ("dvlite.yaml", 2)
 
 
 def test_pattern_collects_what_is_there_now(place):
