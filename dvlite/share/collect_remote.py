@@ -25,7 +25,7 @@ from dvlite.share.publish import signature
 from dvlite.show import quote
 from dvlite.store import claims, collect, push_protocol, snapshots
 from dvlite.store.cache import Cache
-from dvlite.store.catalog import Catalog
+from dvlite.store.catalog import COMPLETE, Catalog
 from dvlite.store.claims import ASLEEP_SECONDS, Claim, Claims, Owner
 from dvlite.store.collect import Collected, CollectPlan, RunNeeds
 from dvlite.store.object_store import ObjectAbsent
@@ -201,9 +201,26 @@ def _owner(
         known_commits=repo.git.commit_times,
         claimed=snapshot.build(own).root if own else None,
         covered={version.id for version in own},
+        lacking=_lacking(remote, needs, own, options),
         own_seconds=min(claims.OWN_SECONDS, _grace(options)),
         gone={_chosen(digits, {claim.clone for claim in roots}, remote.clone) for digits in options.gone},
     )
+
+
+def _given_up(options: CollectOptions) -> tuple[str, ...]:
+    return tuple(text.removeprefix("manifest:") for text in options.given_up)
+
+
+def _lacking(remote: Remote, needs: Needs, own: Sequence[Version], options: CollectOptions) -> list[Version]:
+    """Returns the versions that this clone needs and knew as whole on a remote, and of which that lacks a part; not those that the user gives up."""
+    known, whole, given_up = remote.remembered(COMPLETE), {version.id for version in own}, _given_up(options)
+    return [
+        version
+        for version in needs.versions
+        if f"{version.kind}-{version.digest.hex()}" in known
+        and version.id not in whole
+        and not version.digest.hex().startswith(given_up)
+    ]
 
 
 def _chosen(digits: str, known: set[str], own: str) -> str:
@@ -219,7 +236,7 @@ def _chosen(digits: str, known: set[str], own: str) -> str:
 
 def _of_runs(repo: Repo, remote: Remote, needs: Needs, options: CollectOptions) -> RunNeeds:
     """Returns what the runs of this project need that are kept, and all that the records of other projects name."""
-    given_up = tuple(text.removeprefix("manifest:") for text in options.given_up)
+    given_up = _given_up(options)
     for digits in given_up:
         if not _VERSION.fullmatch(digits):
             raise UsageError(

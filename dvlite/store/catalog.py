@@ -30,6 +30,7 @@ from dvlite.store.remote import Remote
 _NAMED = re.compile(r"(packs|index|condemned)/([0-9a-f]{64})")
 _MANY = 4000  # a folder with more objects than this is listed in 16 parts at once
 WHOLE_BELOW_BYTES = 1024 * 1024  # a meta pack smaller than this is fetched and kept whole
+COMPLETE = "complete"  # notes in the clone: versions that a push made complete, by kind and digest
 DAMAGED = "distrusted"  # kind of the notes about damaged packs in the cache's `remote/` folder
 _MOST_FOOTERS = 256  # in memory: about 250 KB each
 _OTHER_ROWS = 8  # of one object that are tried when a row is wrong: an index may hold any number of wrong ones
@@ -508,7 +509,7 @@ class Catalog:
 
         Which packs hold a version never changes; whether they stand, whole and indexed, is known from the last look.
         """
-        data = self.remote.recall_checked("complete", f"{kind}-{digest.hex()}")
+        data = self.remote.recall_checked(COMPLETE, f"{kind}-{digest.hex()}")
         if data is None or len(data) % 40:
             return None
         sizes = {
@@ -529,7 +530,7 @@ class Catalog:
 
     def keep_complete(self, kind: str, digest: Digest, names: Iterable[Digest]) -> None:
         body = b"".join(name + self.packs[name].to_bytes(8, "big") for name in sorted(names))
-        self.remote.remember_checked("complete", f"{kind}-{digest.hex()}", body)
+        self.remote.remember_checked(COMPLETE, f"{kind}-{digest.hex()}", body)
 
     def sound_packs(self, names: Iterable[Digest]) -> set[Digest]:
         """Returns those packs whose end, read now, is that of a whole pack of the listed size; one request each."""

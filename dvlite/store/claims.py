@@ -5,20 +5,21 @@ Decides and deletes nothing. What git names is asked of the caller, who has fetc
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable
+from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass, field
 
 from dvlite.errors import ObjectMissing
 from dvlite.formats import snapshot
 from dvlite.formats.manifest import MAX_LEVEL
-from dvlite.formats.snapshot import VersionId
+from dvlite.formats.snapshot import Version, VersionId
 from dvlite.oid import Digest
-from dvlite.show import printable
+from dvlite.show import printable, quote, some
 from dvlite.store import snapshots
 from dvlite.store.catalog import Catalog
 
 ASLEEP_SECONDS = 90 * 24 * 3600
 OWN_SECONDS = 14 * 24 * 3600
+_MOST_FLAGS = 5  # in a hint
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,6 +48,9 @@ class Owner:
     known_commits: Callable[[Collection[str]], Collection[str]]
     claimed: Digest | None = None
     covered: Collection[VersionId] = ()  # what `claimed` names
+    lacking: Sequence[
+        Version
+    ] = ()  # versions that are kept, and were pushed from here, and that `claimed` does not name
     own_seconds: float = OWN_SECONDS
     gone: Collection[str] = ()
 
@@ -68,8 +72,8 @@ def listed(catalog: Catalog) -> list[Claim]:
 def judge(catalog: Catalog, claims: Iterable[Claim], by: Owner) -> Claims:
     """Divides roots. Reads their snapshots, and the bodies of those of sleeping clones.
 
-    A claim of this clone, or of one that is gone, falls if its snapshot is lost. Raises ObjectMissing for another claim of that kind, ObjectCorrupt
-    or FormatError for a snapshot that cannot be read: then nothing may fall.
+    A claim of this clone, or of one that is gone, falls if its snapshot is lost. Raises ObjectMissing for another claim of that kind, and for one of
+    this clone if it may be for something that is `lacking`, ObjectCorrupt or FormatError for a snapshot that cannot be read: then nothing may fall.
     """
     result = Claims()
     claims = list(claims)
@@ -104,6 +108,8 @@ def judge(catalog: Catalog, claims: Iterable[Claim], by: Owner) -> Claims:
                 raise lost(catalog, claim) from error
             if claim.snapshot == by.claimed:
                 continue  # its list is put again before others go
+            if is_own and by.lacking:
+                raise _lost_here(catalog, by.lacking) from error
             reason, is_free = "its list of versions is lost", True
         if is_free:
             result.falling.append((claim, reason))
@@ -120,6 +126,16 @@ def lost(catalog: Catalog, claim: Claim) -> ObjectMissing:
         f"cannot collect on {catalog.remote.store.label}: the list of what clone {of} needs is lost",
         hint="in that clone: dvlite fsck --remote --repair, or dvlite gc --remote --yes; "
         f"if it is gone for good: dvlite gc --remote --forget-clone {claim.clone[:12]}",
+    )
+
+
+def _lost_here(catalog: Catalog, lacking: Sequence[Version]) -> ObjectMissing:
+    paths = some([quote(path) for path in dict.fromkeys(version.path for version in lacking)], 3)
+    flags = " ".join(f"--forget-version {version.digest.hex()[:12]}" for version in lacking[:_MOST_FLAGS])
+    return ObjectMissing(
+        f"cannot collect on {catalog.remote.store.label}: the list of what this clone needs is lost, and so is a part of {paths}; nothing was deleted",
+        hint="to send it again: dvlite push --all-commits, or dvlite fsck --remote --repair; "
+        f"if no copy is left anywhere: dvlite gc --remote {flags}",
     )
 
 

@@ -4,6 +4,7 @@ import shutil
 
 import pytest
 
+from dvlite.store import pack
 from tests.commands.project import Project
 from tests.commands.test_gc import forget
 from tests.trees import noise
@@ -153,3 +154,17 @@ def test_a_keep_rule_of_the_project_drops_older_versions(pushed, colleague):
     there = colleague(pushed)
     there.dvlite("pull")
     assert there.read("model.pt") == noise(100_000, 2)
+
+
+def test_a_claim_whose_list_is_damaged_stays_while_what_it_may_be_for_is_not_whole(pushed):
+    for path in (store_of(pushed) / "packs").iterdir():
+        if path.read_bytes()[8] == pack.META:
+            path.chmod(0o644)
+            path.write_bytes(path.read_bytes()[:64])
+    claims = sorted((store_of(pushed) / "roots").iterdir())
+    failed = pushed.dvlite("gc", "--remote", "--grace", "0s", "--yes", code=12).stderr
+    assert "dvlite push --all-commits" in failed
+    assert sorted((store_of(pushed) / "roots").iterdir()) == claims
+    pushed.dvlite("push", "--all-commits")
+    pushed.json("gc", "--remote", "--grace", "0s", "--yes")
+    assert not set(claims).intersection((store_of(pushed) / "roots").iterdir())

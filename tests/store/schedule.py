@@ -354,22 +354,17 @@ def _without(content: Content, repo: GitLess) -> Content:
 
 
 def _heal(play: Play, stores: dict[str, MemoryStore]) -> None:
-    """Repairs the store from a clone that has everything; if that names something as lost, those who claim versions push them again.
-
-    So do clones whose claim is gone: a list of versions that is lost looks as if a push had died, and falls with the next collection there.
-    """
+    """Repairs the store from a clone that has everything; if that names something as lost, those who claim versions push them again."""
     play.counts["damaged"] += 1
     healer = actors.clone(play.folder, "healer", stores)
     for _, content in play.known(ORIGIN):
         healer.site.add("data", content)
     result = actors.repair(healer, ORIGIN)
     play.counts["unhealed"] += bool(result.lost) or any(finding.state == "left" for finding in result.findings)
-    claimed = {name[6:70] for name in stores[ORIGIN].objects if name.startswith("roots/")}
     for (where, who), pairs in play.reported.items():
         repo = actors.clone(play.folder, who, stores) if where == ORIGIN else None
         for version, _ in pairs if repo is not None else ():
-            is_claimed = snapshot.build([version]).root.hex() in claimed
-            if version.id not in play.dropped[who] and (result.lost or not is_claimed):
+            if version.id not in play.dropped[who] and result.lost:
                 repo.site.versions["data"] = [version]
                 actors.push(repo, version, ORIGIN)
 
