@@ -41,7 +41,8 @@ from tests.faults.calls import (
     Fault,
     Program,
 )
-from tests.faults.scenarios import Scenario, World
+from tests.faults.scenarios import Scenario
+from tests.faults.worlds import World
 from tests.trees import facts
 
 # Of a fatal write every other one puts down half of its bytes first (see `Sweep.points`).
@@ -203,10 +204,11 @@ class Sweep:
         noted |= self.scenario.code != 0 and "error: " in ended.text
         done = ended.code == self.scenario.code and not killed and not noted
         if done:
-            if self.scenario.durable and "fsync" in struck.split("\t")[1:2]:
+            warned = "warning: " in ended.text
+            if self.scenario.durable and "fsync" in struck.split("\t")[1:2] and not warned:
                 self.tally.unsynced.append(struck)
             difference = different(after, self.end)
-            if difference and "warning: " not in ended.text:
+            if difference and not warned:
                 yield "lies", f"left with {ended.code}, yet {difference}: {ended.text[-300:]}"
         proven = (done, everything(self.world.base))
         if proven in self._proven:

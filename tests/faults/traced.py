@@ -12,7 +12,7 @@ from collections import Counter
 from pathlib import Path
 
 from tests.faults.calls import EVERY_CALL, ROOT, Fault, library_in, order_of
-from tests.faults.scenarios import World
+from tests.faults.worlds import World
 
 KINDS = {
     "open": "open openat openat2 creat",
