@@ -295,7 +295,8 @@ class DefaultVerbs(Verbs):
     def shell_complete(self, ctx: click.Context, incomplete: str) -> list[CompletionItem]:
         """Offers the verbs, and the options of the default one."""
         if not incomplete.startswith("-"):
-            return super().shell_complete(ctx, incomplete)
+            names = [CompletionItem(incomplete, type="file")] if self._takes_word else []
+            return [*super().shell_complete(ctx, incomplete), *names]
         verb = self.commands[self._default]
         with verb.make_context(self._default, [], parent=ctx, resilient_parsing=True) as inner:
             return verb.shell_complete(inner, incomplete)

@@ -212,7 +212,7 @@ def stage_add(*, force: bool, **words: Any) -> int:
 
 
 @stage.command("remove", example="dvlite stage remove train", codes=(10, 11))
-@click.argument("names", nargs=-1, required=True, metavar="STAGE...")
+@click.argument("names", nargs=-1, required=True, metavar="STAGE...", type=NameOf("stage"))
 @NO_STAGE
 @NO_WAIT
 def stage_remove(names: tuple[str, ...]) -> int:
@@ -223,7 +223,7 @@ def stage_remove(names: tuple[str, ...]) -> int:
 
 
 @stage.command("rename", example="dvlite stage rename train fit", codes=(10, 11))
-@click.argument("name", metavar="STAGE")
+@click.argument("name", metavar="STAGE", type=NameOf("stage"))
 @click.argument("new", metavar="NAME")
 @NO_STAGE
 @NO_WAIT
@@ -235,7 +235,7 @@ def stage_rename(name: str, new: str) -> int:
 
 
 @stage.command("freeze", example="dvlite stage freeze train", codes=(10, 11))
-@click.argument("names", nargs=-1, required=True, metavar="STAGE...")
+@click.argument("names", nargs=-1, required=True, metavar="STAGE...", type=NameOf("stage"))
 @NO_STAGE
 @NO_WAIT
 def stage_freeze(names: tuple[str, ...]) -> int:
@@ -246,7 +246,7 @@ def stage_freeze(names: tuple[str, ...]) -> int:
 
 
 @stage.command("thaw", example="dvlite stage thaw train", codes=(10, 11))
-@click.argument("names", nargs=-1, required=True, metavar="STAGE...")
+@click.argument("names", nargs=-1, required=True, metavar="STAGE...", type=NameOf("stage"))
 @NO_STAGE
 @NO_WAIT
 def stage_thaw(names: tuple[str, ...]) -> int:

@@ -180,8 +180,9 @@ def _run(oid: Oid, record: Run, provenance: Provenance) -> LineageRun:
 
 def _artefacts(graph: Subgraph, provenance: Provenance) -> list[LineageArtefact]:
     oids = list(dict.fromkeys(artefact.oid for artefact in graph.artefacts.values()))
-    written = set(provenance.makers(oids))
-    written.update(artefact.oid for run in graph.runs.values() for artefact in run.outputs)  # of failed runs too
+    written = {oid: {path for _, path in makers} for oid, makers in provenance.makers(oids).items()}
+    for artefact in (output for run in graph.runs.values() for output in run.outputs):  # of failed runs too
+        written.setdefault(artefact.oid, set()).add(artefact.path)
     users = {oid: runs[0][0] for oid, runs in provenance.users([oid for oid in oids if oid not in written]).items()}
     others = [oid for makers in graph.made_by.values() for oid in makers]
     others += [oid for groups in graph.used_by.values() for group in groups for oid in group.others]
@@ -189,7 +190,8 @@ def _artefacts(graph: Subgraph, provenance: Provenance) -> list[LineageArtefact]
     artefacts = []
     for key, artefact in graph.artefacts.items():
         reported = _artefact(key, artefact, graph, names)
-        if reported.made_by or artefact.oid in written:
+        paths = written.get(artefact.oid, ())
+        if reported.made_by or (paths if key == artefact.oid else artefact.path in paths):  # few bytes: by their path
             origin = DataSource("run")
         elif reported.held_by:
             origin = DataSource("directory")

@@ -93,6 +93,13 @@ def refuse_untrackable(
                 f"cannot track {quote(shown)}: the name of its pointer would have more than {_MAX_NAME_BYTES} bytes",
                 hint=f"track the folder that it is in: dvlite add {word(folder)}",
             )
+        other = next((above for above in ancestors(path) if os.path.lexists(repo.root / above / ".git")), None)
+        if other is not None:
+            inner = path.removeprefix(f"{other}/")
+            raise UsageError(
+                f"cannot track {quote(shown)}: it is in another git repository, {quote(repo.display(other))}",
+                hint=f"track it there: dvlite -C {word(repo.display(other))} add {word(inner)}",
+            )
         if os.path.lexists(repo.root / (path + SUFFIX)):
             raise UsageError(
                 f"cannot track {quote(shown)}: {quote(repo.display(path + SUFFIX))} exists and is no pointer of it",

@@ -485,6 +485,7 @@ def test_completion_offers_verbs_options_and_files(invoke):
     assert offered("dvlite add da", 2) == ["file,da"]
     assert offered("dvlite --json remote tr", 3) == ["plain,trust"]
     assert offered("dvlite runs t", 2) == ["plain,tag"]
+    assert offered("dvlite lineage mo", 2) == ["file,mo"]
     assert offered("dvlite runs --sta", 2) == ["plain,--stage", "plain,--status"]
 
 

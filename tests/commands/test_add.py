@@ -128,6 +128,14 @@ def test_git_tracked_says_how_to_untrack(here):
     here.dv("add", "my code")
 
 
+def test_a_path_in_another_repository_is_tracked_there(here):
+    put(here.path / "sub lib" / "data" / "x", b"x")
+    git(here.path, "init", "-q", "sub lib")
+    said = here.run("add", "sub lib/data", cwd=here.path).stderr
+    assert "it is in another git repository, 'sub lib'" in said
+    assert "dvlite -C 'sub lib' add data" in said
+
+
 def test_two_arguments_that_overlap(here):
     put(here.path / "a" / "b" / "c", b"x")
     assert "is inside 'a', which is given too" in refused(here, 2, "add", "a", "a/b")

@@ -386,3 +386,12 @@ def test_outside_of_a_clone_a_name_is_no_remote(tmp_path, invoke):
     done = invoke("lineage", tmp_path / "x", "--remote", "origin", cwd=tmp_path)
     assert done.returncode == 2
     assert "names of remotes mean something in a clone only" in done.stderr
+
+
+def test_an_output_of_the_same_few_bytes_does_not_hide_where_its_input_is_from(pipeline):
+    pipeline.write("raw", "1")
+    pipeline.write("dvlite.yaml", "stages: {copy: {cmd: cp raw out, deps: [raw], outs: [out]}}\n")
+    pipeline.dvlite("add", "raw")
+    pipeline.dvlite("repro")
+    artefacts = pipeline.json("lineage", "out")["up"]["artefacts"]
+    assert {artefact["path"]: artefact["origin"] for artefact in artefacts} == {"out": "run", "raw": "data"}
