@@ -43,8 +43,15 @@ class ReproResult:
             f"{', '.join(map(quote, tainted.tainted_by[:NAMED]))} changed while {tainted.stage} ran: its outputs may come"
             " from either version, so they were not locked",
             hint=f"run it again: dvlite repro {word(tainted.stage)}\n"
-            f"if {tainted.stage} itself writes it: list it in its outs, as {{path: ..., persist: true}}, and not in its deps",
+            f"if {tainted.stage} itself writes it: {_own_input(tainted.tainted_by[0])}",
         )
+
+
+def _own_input(name: str) -> str:
+    """Returns what to do about an input that its stage writes: a file, or a parameter (`params.yaml:lr`)."""
+    if ":" in name:
+        return "let it write another file, and list that in its outs"
+    return "list it in its outs, as {path: ..., persist: true}, and not in its deps"
 
 
 def _stage_failed(failed: Sequence[StageRun], show: Show) -> DvliteError:

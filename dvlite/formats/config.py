@@ -63,7 +63,7 @@ _OPTION = re.compile(r"[a-z][a-z0-9_]{0,63}")
 # Secrets, where secrets are, and what weakens the connection: never from a file that others wrote. By shape, so that it holds for
 # options that a store will only take later. The id of a KMS key is none.
 _SECRET = re.compile(
-    r"secret|token|passw|credential|access_key|account_key|connection_string|(^|_)(?<!kms_)(key|sas)($|_)"
+    r"secret|token|passw|credential|access_key|account_key|connection_string|(^|_)(?<!kms_)(key|sas|pat)($|_)"
 )
 _UNSAFE = re.compile(r"verify|ssl|ca_bundle|cert|proxy|header|_file$|_filename$|_path$|command|process|role|anon$")
 _WORDS = (

@@ -14,7 +14,7 @@ from typing import Any, ClassVar
 
 from dvlite.errors import DvliteError, UsageError
 from dvlite.files import write_atomic
-from dvlite.formats import parameters
+from dvlite.formats import parameters, pipeline
 from dvlite.formats.lockfile import Locked
 from dvlite.pipeline import graph as graphs
 from dvlite.pipeline.content import Contents
@@ -24,7 +24,7 @@ from dvlite.pipeline.executor import Executor, interruptible
 from dvlite.pipeline.fetcher import Fetcher
 from dvlite.pipeline.intake import Intake
 from dvlite.pipeline.journal import Ledger, Locks
-from dvlite.pipeline.outputs import Outputs
+from dvlite.pipeline.outputs import Outputs, is_cached
 from dvlite.pipeline.params import Params
 from dvlite.pipeline.preflight import assume_followed, require_command, require_folder, require_free
 from dvlite.pipeline.reasons import Reason
@@ -44,7 +44,8 @@ from dvlite.pipeline.targets import (
 from dvlite.progress import Progress
 from dvlite.repo.repository import Repo, open_cache
 from dvlite.runs.records import open_records
-from dvlite.show import quote, some
+from dvlite.show import is_or_are, quote, some
+from dvlite.workspace.add_checks import refuse_ignored
 from dvlite.workspace.adder import AddedPath
 from dvlite.workspace.sparse import is_glob
 from dvlite.workspace.workspace import Workspace
@@ -117,6 +118,8 @@ class Invocation:
         self._warnings = [error.message for error in loaded.broken]
         self._warnings += secret_warnings(loaded.stages)
         if not loaded.stages:
+            own = (repo.relative(file) for file in (pipeline.FILE_NAME, repo.root / pipeline.FILE_NAME))
+            refuse_ignored(repo, [file for file in own if (repo.root / file).is_file()], "cannot use the stages of")
             raise UsageError(
                 "there is no pipeline here", hint="dvlite stage add NAME -d DEP -o OUT -- COMMAND, or write dvlite.yaml"
             )
@@ -198,6 +201,7 @@ class Invocation:
         unknown: dict[str, DvliteError] = {}
         self._warnings += self._numbers_as_text()
         outlooks = self._survey(lambda version: is_nowhere(self._repo, version), unknown)
+        self._warnings += self._not_here(outlooks)
         return Outcome(
             stages=tuple(
                 StageRun(
@@ -209,6 +213,14 @@ class Invocation:
             ),
             warnings=(*self._warnings, *(error.message for error in (*self.outdated, *unknown.values()))),
         )
+
+    def _not_here(self, outlooks: Sequence[Staleness]) -> Iterator[str]:
+        """Yields a warning of outputs that a run would bring with --pull, and stop for without."""
+        running = {outlook.stage.address for outlook in outlooks if outlook.runs}
+        outs = [out for _, outs in needed(self._graph, outlooks, running, self._named) for out in outs]
+        absent = [quote(out.path) for out in outs if not is_cached(self._work.cache, out)]
+        if absent and not self._options.pull:
+            yield f"{some(absent)} {is_or_are(absent)} neither on disk nor in the cache: dvlite pull, or dvlite repro --pull"
 
     def execute(self, made_by: Author, executor: Executor, stack: contextlib.ExitStack) -> Outcome:
         """Runs what is out of date and records it."""

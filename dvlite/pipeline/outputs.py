@@ -202,15 +202,22 @@ class Outputs:
         return output
 
     def _resolve(self, path: str) -> None:
-        """Replaces an output that is a link to a file of the repository by a copy of that file: a version of an output is content."""
+        """Replaces an output that is a link to what the repository holds by a copy of that: a version of an output is content."""
         place = self._work.repo.root / path
-        if not place.is_symlink() or not place.is_file() or not place.resolve().is_relative_to(self._work.repo.root):
+        if not place.is_symlink() or not place.exists():
+            return
+        target = place.resolve()
+        if not target.is_relative_to(self._work.repo.root) or place.is_relative_to(target):
             return
         self._work.progress.warn(
-            f"the output {quote(path)} is a link to {quote(os.readlink(place))}; a copy of that file takes its place"
+            f"the output {quote(path)} is a link to {quote(os.readlink(place))}; a copy of that takes its place"
         )
         copy = place.with_name(files.temporary_name())
-        shutil.copy2(place, copy)
+        if target.is_dir():
+            shutil.copytree(target, copy, symlinks=True)
+            place.unlink()
+        else:
+            shutil.copy2(target, copy)
         os.replace(copy, place)
 
     def discard(self, backups: Iterable[Backup]) -> None:

@@ -127,7 +127,7 @@ def require_command(
         raise stage.wrong(
             stage.spec.cmd_line,
             f"the command {quote(word)} of {stage.address} is not found",
-            hint="install it, or correct its name; nothing was run",
+            hint="install it, or correct its name",
         )
 
 

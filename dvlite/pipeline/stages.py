@@ -161,12 +161,16 @@ def captured_name(capture: Capture) -> str:
 
 
 def secret_warnings(stages: Iterable[Stage]) -> list[str]:
-    """Returns a warning for each stage that captures a variable whose value seems to be a secret: it is going to stand in the lockfile."""
+    """Returns a warning for each variable of a stage whose value seems to be a secret: it is going to stand in the lockfile."""
     return [
-        f"{stage.address} captures the variable {capture.name}: its value is written to {stage.lockfile}, for all to read"
+        f"{stage.address} {verb} the variable {name}: its value is written to {stage.lockfile}, for all to read"
         for stage in stages
-        for capture in stage.spec.capture
-        if capture.kind == "env" and is_secret(capture.name.lower())
+        for verb, names in (
+            ("captures", [capture.name for capture in stage.spec.capture if capture.kind == "env"]),
+            ("sets", stage.spec.env),
+        )
+        for name in names
+        if is_secret(name.lower())
     ]
 
 

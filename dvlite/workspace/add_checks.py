@@ -110,9 +110,10 @@ def refuse_untrackable(
                 f"cannot track {quote(shown)}: the cache is in it", hint="dvlite config --user cache.dir /elsewhere"
             )
         if are_there and not os.path.lexists(repo.root / path):
-            raise UsageError(
-                f"cannot find {quote(shown)}", hint="check the name; a path is relative to the current folder"
-            )
+            hint = "check the name; a path is relative to the current folder"
+            if re.match(r"[a-z][a-z0-9+.-]+:/", shown):
+                hint = "add takes files on disk: download it, or pipe it into  dvlite add - -o PATH"
+            raise UsageError(f"cannot find {quote(shown)}", hint=hint)
         _refuse_tracked_around(repo, path, tracked)
         above = tracked_above(path.rpartition("/")[0], given)
         if above is not None:

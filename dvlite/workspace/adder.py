@@ -27,7 +27,7 @@ from dvlite.workspace import sparse, unpushed
 from dvlite.workspace.add_checks import portable_warnings
 from dvlite.workspace.changes import Counts, Kind, changes, counts_of
 from dvlite.workspace.hashing import Snapshot, identify
-from dvlite.workspace.ingest import CachingReader
+from dvlite.workspace.ingest import STAND_INS, CachingReader
 from dvlite.workspace.outdated import bringing, find_outdated, refusal
 from dvlite.workspace.purged import purged_in
 from dvlite.workspace.scan import Scan, selected_scan
@@ -134,10 +134,10 @@ class Adder:
         """Takes note of a version whose files are stored, and stores its listing."""
         work, path, old = self._work, target.path, target.old
         self.shares_blocks |= reader.shares_blocks
-        if reader.lfs_pointers:
-            shown, number = work.repo.display(path), count(reader.lfs_pointers, "Git LFS pointer")
+        for start, number in reader.stand_ins.items():
+            shown, (tool, command) = work.repo.display(path), STAND_INS[start]
             self.warnings.append(
-                f"{quote(shown)} has {number} in place of data: git lfs pull there, then dvlite add {word(shown)}"
+                f"{quote(shown)} has {count(number, f'{tool} pointer')} in place of data: {command} there, then dvlite add {word(shown)}"
             )
         if work.cache.purged:
             self._refuse_purged(path, snapshot)

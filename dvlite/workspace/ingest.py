@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -11,7 +12,12 @@ from dvlite.store.cache import Cache
 from dvlite.store.cache_writer import Writer
 from dvlite.store.pack import KIND_FILE
 
-_LFS = b"version https://git-lfs.github.com/spec/v1\n"
+# how small files begin that stand for data which another tool has, its name and its command that brings the data
+STAND_INS = {
+    b"version https://git-lfs.github.com/spec/v1\n": ("Git LFS", "git lfs pull"),
+    b"/annex/objects/": ("git-annex", "git annex get"),
+}
+_STARTS = tuple(STAND_INS)
 
 
 class CachingReader:
@@ -26,12 +32,13 @@ class CachingReader:
         self.large = writer.put_large
         self.shares_blocks = False
         self.duplicates = 0  # small files whose content the cache had already
-        self.lfs_pointers = 0  # small files that stand for data that Git LFS has
+        self.stand_ins = Counter[bytes]()
 
     def small(self, raw: bytes) -> Digest:
         digest = digest_bytes(raw)
         self.duplicates += not self._writer.put(KIND_FILE, digest, raw)
-        self.lfs_pointers += raw.startswith(_LFS)
+        if raw.startswith(_STARTS):
+            self.stand_ins[next(start for start in _STARTS if raw.startswith(start))] += 1
         return digest
 
     def expect(self, sizes: Sequence[int]) -> None:

@@ -435,9 +435,11 @@ def test_add_warns_of_what_is_not_what_it_seems(project):
     project.write("ds/.git/HEAD", "ref: refs/heads/main\n")
     project.write("ds/w.bin", "version https://git-lfs.github.com/spec/v1\noid sha256:00\nsize 1\n")
     project.write("ds/.dvliteignore", "*.tmp")
+    project.write("ds/annexed", "/annex/objects/MD5E-s4--00\n")
     added = project.json("add", "ds")
     assert added["paths"][0]["left_out"] == {".git": 1}
-    assert len(added["warnings"]) == 2
+    assert len(added["warnings"]) == 3
+    assert "1 git-annex pointer in place of data: git annex get" in " ".join(added["warnings"])
     project.write("sub/.dvliteignore", "*.tmp")
     project.write("sub/in/x", "x")
     assert "'sub/.dvliteignore' is not read: only the" in project.dvlite("add", "sub/in").stderr

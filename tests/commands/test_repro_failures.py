@@ -148,6 +148,14 @@ def test_output_that_is_a_link_is_refused_and_the_old_one_stays(pipeline):
     assert not (pipeline.root / "out").is_symlink()
 
 
+def test_output_that_is_a_link_to_a_folder_of_the_repository_is_kept_as_that_folder(pipeline):
+    one(pipeline, "mkdir -p v1 && echo 1 > v1/x && ln -sfn v1 current", outs=["v1", "current"])
+    assert "a copy of that takes its place" in pipeline.dvlite("repro").stderr
+    assert not (pipeline.root / "current").is_symlink()
+    assert pipeline.read("current/x") == b"1\n"
+    assert pipeline.is_up_to_date()
+
+
 def test_killed_command_is_a_failure(pipeline):
     one(pipeline, "kill -9 $$")
     assert pipeline.repro(code=4)["one"]["problem"] == "killed by signal 9"
@@ -187,6 +195,7 @@ def test_stage_whose_input_changed_while_it_ran_is_tainted(pipeline, victim):
     done = pipeline.dvlite("repro", code=3)
     name = "params.yaml:lr" if victim == "params.yaml" else victim
     assert f"error: '{name}' changed while one ran" in done.stderr
+    assert ("let it write another file" in done.stderr) == (":" in name)
     assert pipeline.lock() == lock
     (pipeline.root / "edit").unlink()
     run = pipeline.records()[-1]
@@ -288,6 +297,7 @@ def test_outputs_that_may_be_on_a_remote_are_fetched_first(pipeline, colleague, 
     said = other.refused(code=12)
     assert "its output 'report.txt' is neither on disk nor in the cache" in said
     assert "dvlite repro --pull" in said
+    assert "'report.txt' is neither on disk nor in the cache: dvlite pull" in other.dvlite("repro", "-n").stderr
     pipeline.dvlite("push")
     assert other.states("--pull") == {"prepare": "up to date", "train": "restored", "report": "restored"}
     assert other.ran() == []
@@ -617,6 +627,8 @@ def test_what_git_ignores_is_said_before_anything_runs(pipeline):
     one(pipeline, "echo 1 > m.json", outs=[{"path": "m.json", "cache": False}])
     pipeline.write(".gitignore", "m.json\n")
     assert "git ignores 'm.json'" in pipeline.dvlite("repro").stderr
+    pipeline.write(".gitignore", "*.yaml\n")
+    assert "cannot use the stages of 'dvlite.yaml': git ignores that file" in pipeline.dvlite("repro", code=2).stderr
 
 
 def test_a_cache_that_cannot_take_the_outputs_stops_the_run_before_it_begins(pipeline):

@@ -67,5 +67,11 @@ def test_broken_file_leaves_the_others(git_repo):
 
 
 def test_a_captured_secret_gets_a_warning():
-    stages = stages_of("a: {cmd: x, capture: [{env: AWS_SECRET_ACCESS_KEY}, {env: MONKEY}, torch]}")
-    assert [line.split(":")[0] for line in secret_warnings(stages)] == ["a captures the variable AWS_SECRET_ACCESS_KEY"]
+    stages = stages_of(
+        "a: {cmd: x, capture: [{env: AWS_SECRET_ACCESS_KEY}, {env: MONKEY}, {env: GITHUB_PAT}, torch], env: {HF_TOKEN: x, PATCH: y}}"
+    )
+    assert [line.split(":")[0] for line in secret_warnings(stages)] == [
+        "a captures the variable AWS_SECRET_ACCESS_KEY",
+        "a captures the variable GITHUB_PAT",
+        "a sets the variable HF_TOKEN",
+    ]
