@@ -51,10 +51,10 @@ SECTIONS = (
 _GLOB = frozenset("*?[")  # no name of a revision has them
 _OTHERS = {  # words of other programs, by what they mean here; of several, the first that the group has
     "checkout": "undo restore reset revert switch unprotect",
-    "add": "track",
+    "add": "track import-url",
     "rm|remove": "rm remove delete del untrack unadd",
     "mv|rename": "move mv",
-    "ls|list": "list ls",
+    "ls|list": "list ls ls-files",
     "set": "set-url modify update change",
     "list": "get-url get",
     "get": "import",
