@@ -50,6 +50,9 @@ def test_without_the_driver_resolve_needs_no_choice_for_different_files(started)
 def test_resolve_without_a_conflict_says_so(started):
     assert "No pointer and no lockfile has a merge conflict" in started.dvlite("resolve").stdout
     assert "'data' has no merge conflict" in started.dvlite("resolve", "data", "--ours", code=2).stderr
+    kept = started.dvlite("resolve", ".gitignore", "--ours", code=2).stderr
+    assert "'.gitignore' is neither a pointer nor a lockfile" in kept
+    assert "git checkout --ours -- .gitignore" in kept
 
 
 def test_resolve_leaves_staging_to_who_wants_it(started):
