@@ -187,7 +187,7 @@ def remote_place(stored, place):
 QUICK_REMOTE = {
     ("cut", "meta", "backup"),
     ("missing", "chunks", "cache"),
-    ("swapped", "files", "backup"),
+    ("swapped", "files", "nothing"),
     ("missing", "index", "backup"),
     ("missing", "root", "cache"),
     ("flipped", "runs", "cache"),
