@@ -20,9 +20,10 @@ class StepFailed(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Sample:
-    """One measured run of one program."""
+    """One measured run of one program and of all that it started; `peak_bytes` is of the largest process."""
 
     seconds: float
+    cpu_seconds: float
     peak_bytes: int
 
 
@@ -45,4 +46,4 @@ def run(argv: Sequence[str | Path], *, cwd: Path, env: Mapping[str, str]) -> Sam
         said = log.read_text(encoding="utf-8", errors="replace").strip()[-2000:]
         words = shlex.join(str(word) for word in argv)
         raise StepFailed(f"`{words}` left with {process.returncode}:\n{said}")
-    return Sample(seconds, usage.ru_maxrss * 1024)
+    return Sample(seconds, usage.ru_utime + usage.ru_stime, usage.ru_maxrss * 1024)
