@@ -9,7 +9,7 @@ import posixpath
 import re
 import unicodedata
 from bisect import bisect_left
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import AnyStr
 
 from dvlite.errors import FormatError
@@ -39,6 +39,20 @@ def is_inside(path: str, folder: str) -> bool:
 def overlap(one: str, other: str) -> bool:
     """Returns whether one of two relative paths lies inside the other, or both are the same."""
     return is_inside(one, other) or is_inside(other, one)
+
+
+class PathSet:
+    """Relative paths; to ask about another path costs what that path is long, whatever their number."""
+
+    __slots__ = ("_above", "_paths")
+
+    def __init__(self, paths: Iterable[str]) -> None:
+        self._paths = frozenset(paths)
+        self._above = frozenset(folder for path in self._paths for folder in ancestors(path))
+
+    def overlaps(self, path: str) -> bool:
+        """Returns whether one of them is `path`, lies inside it or has it inside."""
+        return path in self._paths or path in self._above or not self._paths.isdisjoint(ancestors(path))
 
 
 def check_paths(paths: Sequence[bytes]) -> None:

@@ -11,7 +11,7 @@ from dvlite.errors import DvliteError, ObjectCorrupt, ObjectMissing, StrangeFile
 from dvlite.files import holds, write_atomic
 from dvlite.formats import pointer as pointers
 from dvlite.formats.pointer import SUFFIX
-from dvlite.paths import overlap
+from dvlite.paths import PathSet
 from dvlite.progress import Progress
 from dvlite.repo.repository import Repo, open_cache
 from dvlite.repo.tracked_paths import Tracked
@@ -77,7 +77,8 @@ def checkout(
         rewritten: set[str] = set()
         if revision is not None:
             whole = [item.path for item, patterns in chosen if not patterns and not item.lockfile]
-            rewritten = {path for path in whole if not any(overlap(path, output) for output in outputs)}
+            made = PathSet(outputs)
+            rewritten = {path for path in whole if not made.overlaps(path)}
             repo.ensure_ignored(sorted(rewritten), write=False)
         for item, patterns in chosen:
             work.require_real_folder(item.path)

@@ -10,7 +10,7 @@ from dvlite.errors import StrangeFile
 from dvlite.files import is_there
 from dvlite.formats.pointer import SUFFIX
 from dvlite.git.output import is_pipeline_file, is_pointer
-from dvlite.paths import overlap
+from dvlite.paths import PathSet
 from dvlite.repo.repository import Repo, open_cache
 from dvlite.workspace import sparse, unpushed
 from dvlite.workspace.path_args import cached_listing, select, usable, warning_of
@@ -124,7 +124,8 @@ def _left_behind(work: Workspace, tracked: Sequence[Tracked]) -> tuple[str, ...]
     known, now = list(work.known_paths()), {item.path for item in tracked}
     if now.issuperset(known):
         return ()
-    gone = (path for path in known if not any(overlap(path, other) for other in now))
+    here = PathSet(now)
+    gone = (path for path in known if not here.overlaps(path))
     return tuple(path for path in gone if is_there(work.location(path)) and not is_there(work.location(path + SUFFIX)))
 
 

@@ -14,7 +14,7 @@ from dvlite.formats import manifest
 from dvlite.formats.manifest import EMPTY_DIR, EXECUTABLE, FILE, KIND_MASK, SYMLINK, Entries
 from dvlite.formats.pointer import SUFFIX, Pointer, from_oid
 from dvlite.oid import MANIFEST, Digest, format_oid
-from dvlite.paths import overlap
+from dvlite.paths import PathSet
 from dvlite.repo import committed_versions
 from dvlite.repo.repository import Repo
 from dvlite.show import NAMED, Show, count, quote, some, word
@@ -225,10 +225,11 @@ def remove_untracked(
     `tracked` is everything tracked now: call this only if every pointer and lockfile could be read.
     """
     done = []
+    here = PathSet(tracked)
     for path in list(work.known_paths()):
         if only is not None and path not in only:
             continue
-        if any(overlap(path, other) for other in tracked):
+        if here.overlaps(path):
             continue
         if work.is_behind_link(path) or files.is_there(work.location(path + SUFFIX)):
             continue  # behind a link it is not the repository's; beside an unusable pointer it may still be tracked

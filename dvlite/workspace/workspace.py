@@ -45,6 +45,7 @@ class Workspace:
         left_out = repo.config.settings.get("pull.exclude")
         self._left_out = left_out.value if left_out is not None and isinstance(left_out.value, tuple) else ()
         self._ignore = repo.work_tree.ignore_rules
+        self._cleared: set[Path] = set()  # folders, of leftovers: once, for many paths have the same
 
     def location(self, path: str) -> Path:
         return self.repo.root / path
@@ -90,13 +91,15 @@ class Workspace:
     def clear_leftovers(self, path: str, scan: Scan | None) -> None:
         """Removes temporary files that killed runs left in or beside a tracked path; the caller holds the workspace lock."""
         place = self.repo.root / path
+        above = place.parent
         with contextlib.suppress(OSError):
-            for entry in list(os.scandir(place.parent)):
+            for entry in list(os.scandir(above)) if above not in self._cleared else ():
                 if entry.name.startswith(files.TEMP_PREFIX) and files.is_temporary_name(os.fsencode(entry.name)):
                     if entry.is_dir(follow_symlinks=False):
                         shutil.rmtree(entry.path, ignore_errors=True)
                     else:
                         os.unlink(entry.path)
+        self._cleared.add(above)
         if scan is not None and scan.leftovers:
             with dirfd.Folders(place) as opened:
                 for inner in scan.leftovers:

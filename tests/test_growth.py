@@ -1,0 +1,126 @@
+"""How the work of a command grows with the number of tracked paths and stages: in proportion, whatever else they have in common.
+
+Work is counted in calls of functions, so that a busy machine changes nothing. `python benchmarks/growth.py` measures time and requests.
+"""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.conftest import GIT_CONFIG
+
+PROJECT = Path(__file__).parent.parent
+SIZES = (12, 24, 120)
+MOST = (
+    1.15  # times as many calls for each of the last 96 as for each of the 12 before: 1 is linear, above 5 is quadratic
+)
+# Each stage that ends puts its lines into the lockfile, .gitignore and the journal, which are read again for that.
+MOST_OF = {"repro, first": 1.35}
+
+STORY = r"""
+import contextlib, io, json, os, subprocess, sys, threading
+from dvlite.cli.main import main
+
+base, answer, *sizes = sys.argv[1:]
+counts = {}
+
+class Counter:
+    def __init__(self):
+        self.calls = 0
+
+    def __call__(self, frame, event, argument):
+        if event in {"call", "c_call"} and threading.current_thread().name != "progress":
+            self.calls += 1
+
+def dv(title, *words):
+    counter = Counter()
+    threading.setprofile(counter)
+    sys.setprofile(counter)
+    try:
+        with contextlib.redirect_stdout(io.StringIO()):
+            code = main(list(words))
+    finally:
+        sys.setprofile(None)
+        threading.setprofile(None)
+    assert code == 0, (words, code)
+    counts.setdefault(title, []).append(counter.calls)
+
+def commit():
+    subprocess.run(["git", "add", "-A"], check=True)
+    subprocess.run(["git", "commit", "-qnm", "Step"], check=True)
+
+def story(size):
+    subprocess.run(["git", "init", "-q"], check=True)
+    dv("init", "init", "-q", "--no-hooks")
+    os.mkdir("data")
+    names = [f"data/{number}.bin" for number in range(size)]
+    for name in names:
+        with open(name, "w") as file:
+            file.write(name)
+    stages = "".join(f"  s{n}: {{cmd: 'echo {n} >o{n}', deps: [in], outs: [o{n}]}}\n" for n in range(size // 4))
+    with open("dvlite.yaml", "w") as file:
+        file.write("stages:\n" + stages)
+    with open("in", "w") as file:
+        file.write("in")
+    dv("add, first", "add", "-q", *names)
+    commit()
+    dv("repro, first", "repro", "-q")
+    commit()
+    dv("remote add", "remote", "add", "-q", "origin", os.path.join(base, f"store{size}"))
+    dv("push, first", "push", "-q")
+    dv("push, nothing new", "push", "-q")
+    dv("pull, nothing new", "pull", "-q")
+    dv("status --remote", "status", "-q", "--remote")
+    dv("checkout, nothing to do", "checkout", "-q")
+    dv("repro, nothing to do", "repro", "-q")
+    dv("verify", "verify", "-q")
+    with open(names[0], "w") as file:
+        file.write("edited")
+    dv("status, one edit", "status", "-q")
+    dv("add -u, one edit", "add", "-q", "-u")
+    commit()
+    dv("checkout --rev", "checkout", "-q", "--rev", "HEAD~1")
+    dv("diff", "diff", "HEAD~1")
+    dv("gc", "gc", "-q")
+    dv("fsck", "fsck", "-q")
+
+for number, size in enumerate([4, *map(int, sizes)]):  # the first loads what is loaded once
+    os.mkdir(os.path.join(base, f"repo{size}"))
+    os.chdir(os.path.join(base, f"repo{size}"))
+    story(size)
+    if not number:
+        counts.clear()
+with open(answer, "w") as file:
+    json.dump(counts, file)
+"""
+
+
+@pytest.fixture(scope="module")
+def counts(tmp_path_factory) -> dict[str, list[int]]:
+    folder = tmp_path_factory.mktemp("growth")
+    (folder / "gitconfig").write_text(GIT_CONFIG)
+    env = {
+        **{name: value for name, value in os.environ.items() if not name.startswith(("DVLITE_", "GIT_", "XDG_"))},
+        "HOME": str(folder),
+        "XDG_CONFIG_HOME": str(folder / "config"),
+        "GIT_CONFIG_GLOBAL": str(folder / "gitconfig"),
+        "GIT_CONFIG_SYSTEM": os.devnull,
+        "PYTHONPATH": str(PROJECT),
+    }
+    arguments = [folder, folder / "answer", *map(str, SIZES)]
+    subprocess.run([sys.executable, "-c", STORY, *arguments], env=env, check=True, cwd=folder)
+    return json.loads((folder / "answer").read_text())
+
+
+def test_the_work_of_a_command_grows_no_faster_than_the_paths_and_stages(counts):
+    few, some, many = SIZES
+    grown = {
+        title: (last - middle) / (many - some) / max((middle - first) / (some - few), 20)
+        for title, (first, middle, last) in counts.items()
+    }
+    too_fast = {title: round(times, 2) for title, times in grown.items() if times > MOST_OF.get(title, MOST)}
+    assert too_fast == {}
