@@ -112,7 +112,7 @@ SETTINGS = (
     (store_config, "parse", functools.lru_cache(store_config.parse)),  # a twentieth of the price of a schedule
     (os, "urandom", os.urandom),  # put back by tests: a schedule draws its nonces from the seed
     (collect_remote, "_opened", _opened_for_gc),
-    (collect_remote, "fetch_all_heads", contextlib.nullcontext),
+    (collect_remote, "fetch_all_heads", lambda *_: contextlib.nullcontext()),
     (collect_remote, "gather", _needs),
     (collect_remote, "_run_needs", lambda *_: RunNeeds()),
     (fsck_command, "open_cache", lambda repo: repo.site.cache),
