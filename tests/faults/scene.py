@@ -316,7 +316,7 @@ def judge(scene: Scene, scenario: Scenario, done: subprocess.CompletedProcess[st
         tally.note("lost", point, "data in the clone that pushed changed")
     if "Traceback" in done.stderr or done.returncode == 70:
         tally.note("tracebacks", point, done.stderr[-800:])
-    elif done.returncode in {0, scenario.code}:
+    elif done.returncode in {0, scenario.code} and not (scenario.code and "error: " in done.stderr):
         untrue = scenario.holds(scene)
         if untrue:
             tally.note("lies", point, f"{untrue} {done.stderr[-300:]}")
