@@ -10,6 +10,7 @@ from typing import Any, get_args
 from dvlite.errors import UsageError
 from dvlite.formats.record import Status
 from dvlite.oid import Oid
+from dvlite.paths import is_inside
 from dvlite.runs.filters import Condition, Filters, keys_meant, parse_condition
 from dvlite.runs.index import RunIndex
 from dvlite.runs.schema import ENV, METRIC, PARAM
@@ -29,8 +30,9 @@ class FindQuery:
     paths: tuple[str, ...] = ()
 
     def matches(self, path: str) -> bool:
-        """Returns whether the path of an output matches."""
-        return not self.paths or any(path == pattern or fnmatch.fnmatchcase(path, pattern) for pattern in self.paths)
+        """Returns whether the path of an output matches; a path inside a directory asks for the directory."""
+        asked = (pattern.rstrip("/") for pattern in self.paths)
+        return not self.paths or any(is_inside(one, path) or fnmatch.fnmatchcase(path, one) for one in asked)
 
     def values_of(self, run: Oid, values: Mapping[str, Mapping[Oid, Mapping[str, Any]]]) -> dict[str, Any]:
         """Returns a run's values of `keys`."""

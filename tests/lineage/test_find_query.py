@@ -39,6 +39,14 @@ def test_words_are_filters_of_runs_and_paths():
     assert parsed().matches("anything")
 
 
+def test_a_path_inside_a_directory_asks_for_the_directory():
+    assert [path for path in ("model", "models", "model/part") if parsed("path=model/part/a.pkl").matches(path)] == [
+        "model",
+        "model/part",
+    ]
+    assert parsed("path=model/").matches("model")
+
+
 def test_a_path_with_a_bracket_matches_itself():
     assert parsed("path=a[1].txt").matches("a[1].txt")
 
