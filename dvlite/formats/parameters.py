@@ -23,6 +23,7 @@ from dvlite.show import closest, quote, some
 
 LIMIT_BYTES = 4 << 20
 TABLE_SUFFIXES = (".csv", ".tsv")
+PLAIN_SUFFIXES = ("", ".txt")  # of metrics: one number, or YAML
 _MAX_DIGITS = 4000  # Python converts no longer number
 _HALF_NUMBER = re.compile(rf"(?:^\s*|[:,\[-]\s+|[\[,])({strict_yaml.HALF_NUMBER})(?=\s*(?:[,\]}}]|$|\s#))")
 _TOML_LINE = re.compile(r"\(at line (\d+)")
@@ -99,13 +100,18 @@ def full_key(tree: Tree, key: str, name: str) -> str:
 
 
 def load_metrics(data: bytes, name: str, where: str | None = None) -> Tree:
-    """Reads a file of metrics: a file of values, one number, which is called as the file, or the last row of a table (`.csv`, `.tsv`)."""
+    """Reads a file of metrics: a file of values, one number, which is called as the file, or the last row of a table (`.csv`, `.tsv`).
+
+    A name that ends in `.txt`, or has no ending, is read as YAML if it is not a number.
+    """
     suffix = posixpath.splitext(name)[1].lower()
     if suffix in TABLE_SUFFIXES:
         return _last_row(data, where or name, "\t" if suffix == ".tsv" else ",")
     alone = strict_yaml.scalar(data.decode("utf-8", "replace").strip(), foreign=True) if len(data) < _MAX_DIGITS else ""
     if isinstance(alone, int | float) and not isinstance(alone, bool):
         return {posixpath.splitext(posixpath.basename(name))[0]: alone}
+    if suffix in PLAIN_SUFFIXES:
+        return load(data, f"{name}.yaml", where or name)
     return load(data, name, where)
 
 

@@ -16,7 +16,7 @@ from dvlite.errors import FormatError
 from dvlite.files import format_error
 from dvlite.formats import comparator, strict_yaml
 from dvlite.formats.comparator import Comparator
-from dvlite.formats.parameters import TABLE_SUFFIXES
+from dvlite.formats.parameters import PLAIN_SUFFIXES, TABLE_SUFFIXES
 from dvlite.formats.strict_yaml import Path, Tree
 from dvlite.paths import MAX_PATH_BYTES, is_reserved
 from dvlite.show import closest, quote
@@ -225,7 +225,7 @@ class _PipelineReader:
         if path == "." or path.endswith("/..") or path == "..":
             raise self._wrong(at, f"{quote(path)} cannot be {kind}", "name a file or folder that the stage makes")
         if metric:
-            self._check_suffix(path, at, (*VALUE_SUFFIXES, *TABLE_SUFFIXES))
+            self._check_suffix(path, at, (*VALUE_SUFFIXES, *TABLE_SUFFIXES, *PLAIN_SUFFIXES))
         flags = {key: self._flag(entry, at, key, default=key != "persist") for key in ("cache", "persist", "push")}
         compare = comparator.read(entry.get("compare"), (*at, "compare"), self._line, self._wrong)
         better = self._better(entry.get("better"), (*at, "better"))
@@ -307,9 +307,9 @@ class _PipelineReader:
         return posixpath.normpath(text)
 
     def _check_suffix(self, path: str, at: Path, known: tuple[str, ...] = VALUE_SUFFIXES) -> None:
-        if not path.lower().endswith(known):
-            kinds = "YAML, JSON or TOML" if known == VALUE_SUFFIXES else "YAML, JSON, TOML or CSV"
-            raise self._wrong(at, f"{quote(path)} is not {kinds}", f"it must end in {', '.join(known)}")
+        if posixpath.splitext(path)[1].lower() not in known:
+            kinds = "YAML, JSON or TOML" if known == VALUE_SUFFIXES else "YAML, JSON, TOML, CSV or text"
+            raise self._wrong(at, f"{quote(path)} is not {kinds}", f"it must end in {', '.join(filter(None, known))}")
 
     def _check_variable(self, name: str, at: Path) -> None:
         if _VARIABLE.fullmatch(name) is None:

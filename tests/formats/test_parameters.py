@@ -83,6 +83,8 @@ def test_a_key_may_leave_out_its_sections_if_it_means_one():
         ("m.csv", b"epoch,acc\n", {}),
         ("m.csv", b"", {}),
         ("m.yaml", b"acc: 1", {"acc": 1}),
+        ("out/acc", b"0.93\n", {"acc": 0.93}),
+        ("acc.txt", b"acc: 0.5\nloss: 2", {"acc": 0.5, "loss": 2}),
     ],
 )
 def test_metrics_are_one_number_or_the_last_row_of_a_table_too(name, data, values):

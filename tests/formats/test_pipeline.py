@@ -156,7 +156,7 @@ WRONG = [
     ("stages:\n  a:\n    cmd: x\n    outs:\n      - path: b\n        cached: false", 6, "'cached' is not known in an output; did you mean 'cache'?"),
     ("stages:\n  a:\n    cmd: x\n    outs: [{path: b, better: {x: higher}}]", 4, "'better' is not known in an output"),
     ("stages:\n  a:\n    cmd: x\n    outs: [{path: b, cache: NO}]", 4, "'cache' must be true or false, not 'NO'"),
-    ("stages:\n  a:\n    cmd: x\n    metrics: [m.txt]", 4, "'m.txt' is not YAML, JSON, TOML or CSV"),
+    ("stages:\n  a:\n    cmd: x\n    metrics: [m.png]", 4, "'m.png' is not YAML, JSON, TOML, CSV or text"),
     ("stages:\n  a:\n    cmd: x\n    metrics:\n      - path: m.json\n        better: {x: more}", 6, "the better 'x' is 'higher' or 'lower', not 'more'"),
     ("stages:\n  a:\n    cmd: x\n    outs:\n      - path: b\n        compare: jsn", 6, "'jsn' is not a way to compare; known: json, csv, npy, text"),
     ("stages:\n  a:\n    cmd: x\n    outs:\n      - path: b\n        compare: command", 6, "'command' is not a way to compare"),
