@@ -39,11 +39,12 @@ test-long: $(VENV)/.installed-dev
 test-sweep: $(VENV)/.installed-dev
 	@$(BIN)/python -m pytest -n $(WORKERS) --dist worksteal -m sweep $(ARGS)
 
-## make hints      run what every error and next step of the suite names, in copies; as root
+## make hints      run what every error and next step of the suite names, in copies; as root (ARGS=... for some tests)
 hints: $(VENV)/.installed-dev
 	@rm -f $(HINTS)
-	@DVLITE_WALK_HINTS=$(HINTS) $(BIN)/python -m pytest --quiet -n $(WORKERS) tests/commands tests/cli $(ARGS)
-	@$(BIN)/python -m tests.hints $(HINTS)
+	WALK_HINTS=$(HINTS) $(BIN)/python -m pytest --quiet -n $(WORKERS) -m 'not long' $(or $(ARGS),tests/commands tests/cli) || failed=yes
+	$(BIN)/python -m tests.hints $(HINTS)
+	[ -z "$${failed:-}" ]
 
 ## make check      format, lint, types, architecture, docs
 check: lint

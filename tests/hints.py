@@ -1,12 +1,14 @@
 """Walks the hints: every command that an error or a `next:` line of the suite names is run, where it was named, in a copy that is thrown away.
 
-`make hints` runs the tests of the commands with DVLITE_WALK_HINTS set to a file, then this module as a program, which prints what did not work:
+`make hints` runs the tests of the commands with WALK_HINTS set to a file, then this module as a program, which prints what did not work:
 a command that is refused as wrong usage, that crashes, or that fails with the error which named it. The copy is an overlay in a mount
 namespace: paths stay as they are, and nothing of the test changes. It needs root.
 """
 
 from __future__ import annotations
 
+import contextlib
+import functools
 import json
 import os
 import re
@@ -14,21 +16,32 @@ import shlex
 import subprocess
 import sys
 import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 
-REPORT = os.environ.get("DVLITE_WALK_HINTS", "")
+import click
+
+REPORT = os.environ.get("WALK_HINTS", "")  # not DVLITE_: the tests forget these, and their workers would walk nothing
 _EACH = 2  # times that a hint is walked: more of the same kind say no more
-_COMMAND = re.compile(r"(?:^|(?<=[\s:(]))(?:dvlite|git) [a-z-][^;()\n]*")
-_END = re.compile(
-    r"   |, (?:or|and|then|with|where|which|if|to)\b|, |[.:]$| (?:again|and|or|if|in|there|where|brings|uploads|drops|reads|keeps) "
+_START = r"(?:^|(?<=[\s:(]))(?:(?:rm|mv|cd|curl) [^;|&()\n]+(?:&&|\|) )*(?:dvlite|git|(?:cd|rm)(?= \S+; )) [\w-]"
+_END = (
+    r"   |, (?:or|and|then|with|where|which|if|to)\b|, |[.:](?:$|\s)| (?:again|and|or|if|in|there|where|brings|uploads|drops|reads|keeps) "
+    r"|[;()\n]|$"
 )
+_COMMAND = re.compile(rf"{_START}(?>'[^']*'|\"[^\"]*\"|[^\n])*?(?={_END})")
+_FIELDS = ("hint", "fix", "fixes", "next")  # of JSON
 _PLACEHOLDER = re.compile(r"(?:^|[^a-z])[A-Z]{2,}|\.\.\.|\||<|REV|^N$|=K|\[")
 _DETAIL = re.compile(r"'[^']*'|\"[^\"]*\"|\S*/\S*|\d[\w.:-]*|[0-9a-f]{6,}")
 _SHELL = (
     'mount -t overlay overlay -o "lowerdir=$1,upperdir=$2/upper,workdir=$2/work" "$1" && cd "$3" && exec bash -c "$4"'
 )
 
-_LEADS_ON = ("no remote is configured", "there is no pipeline here")  # what the repositories of tests lack
+_LEADS_ON = (
+    "no remote is configured",
+    "there is no pipeline here",
+    "No configured push destination",
+    "has no upstream branch",
+)  # what the repositories of tests lack
 _PROSE = {"from", "they", "command"}  # what follows the name of the program in a sentence
 # What goes on failing for a reason of the test: a command that edits its own input or fails again; a hard link, which an overlay cannot keep;
 # a hint for another clone.
@@ -40,32 +53,64 @@ _walked: dict[tuple[str, str], int] = {}
 
 
 def commands(said: str) -> list[str]:
-    """Returns the commands that lines `hint:` and `next:` name, those with placeholders left out; `A, then: B` is one, `A; B`."""
+    """Returns the commands that the lines name, those with placeholders left out; `A; B` and `A, then: B` are one.
+
+    Every line is read, for headings and notes name commands too; outside of hints, next steps and fixes only those with a verb of dvlite.
+    """
     found: list[str] = []
     for line in said.splitlines():
-        label, _, text = line.partition(": ")
-        if label not in ("hint", "next"):
+        if line.startswith("{"):
+            with contextlib.suppress(ValueError):  # not JSON: an output of some stage
+                found += [command for text in _texts(json.loads(line)) for command in commands(f"hint: {text}")]
             continue
-        end, before = 0, ""
-        for match in _COMMAND.finditer(text):
-            command = _END.split(match.group())[0].strip().rstrip(".,:")
-            if before and re.search(r"\bthen\b", text[end : match.start()]):
+        is_labelled = re.match(r"dvlite: |(?:.*\s)?(?:hint|next|fix): ", line) is not None
+        end, before, dropped = 0, "", False
+        for match in _COMMAND.finditer(line):
+            command = match.group().strip().rstrip(".,:")
+            gap = line[end : match.start()]
+            goes_on = bool(end) and (gap == "; " or bool(re.search(r"\bthen\b", gap)))
+            end = match.end()
+            if not _is_command(command, is_labelled=is_labelled) or (goes_on and dropped):
+                before, dropped = "", True  # what follows one with a placeholder is left out too
+                continue
+            if goes_on and before:
                 found.remove(before)
                 command = f"{before}; {command}"
-            elif re.search(r"\bthen\b", text[end : match.start()]):
-                continue  # after one with a placeholder
-            end, before = match.start() + 1, ""
-            if not _PLACEHOLDER.search(command) and command.split()[1] not in _PROSE:
-                found.append(command)
-                before = command
+            found.append(command)
+            before, dropped = command, False
     return found
+
+
+def _is_command(command: str, *, is_labelled: bool) -> bool:
+    words = command.split()
+    if _PLACEHOLDER.search(command) or words[1] in _PROSE or words[0] == "curl":
+        return False
+    return is_labelled or (words[0] == "dvlite" and (words[1] in _verbs() or words[1].startswith("-")))
+
+
+@functools.cache
+def _verbs() -> frozenset[str]:
+    from dvlite.cli.main import app
+
+    return frozenset(app.list_commands(click.Context(app)))
+
+
+def _texts(value: object) -> Iterator[str]:
+    """Yields the hints and fixes in a result that is JSON."""
+    for inner in value if isinstance(value, list) else ():
+        yield from _texts(inner)
+    for key, inner in value.items() if isinstance(value, dict) else ():
+        if key in _FIELDS:
+            yield from str(inner).splitlines() if not isinstance(inner, list) else map(str, inner)
+        else:
+            yield from _texts(inner)
 
 
 def walk(argv: list[str], cwd: os.PathLike[str] | str | None, stdout: str, stderr: str) -> None:
     """Runs what the output of a command names, and appends how it went to the report."""
     folder = Path(cwd or os.getcwd()).resolve()
     top = next((above for above in folder.parents if above.name.startswith("pytest-")), None)
-    if top is None:
+    if top is None or "--help" in argv or "completion" in argv:
         return
     error = next((line for line in stderr.splitlines() if line.startswith("error: ")), "")
     for command in commands(f"{stderr}\n{stdout}"):
@@ -76,7 +121,7 @@ def walk(argv: list[str], cwd: os.PathLike[str] | str | None, stdout: str, stder
         code, said = _run(top, folder, command)
         again = next((line for line in said.splitlines() if line.startswith("error: ")), "")
         problem = ""
-        if code in (2, 70, 126, 127, 129) and not any(text in again for text in _LEADS_ON):
+        if code in (2, 70, 124, 126, 127, 128, 129) and not any(text in said for text in _LEADS_ON):
             problem = f"exit {code}"
         elif error and again == error and command in commands(said) and not _GOES_ON.search(error):
             problem = "the same error"
@@ -86,22 +131,31 @@ def walk(argv: list[str], cwd: os.PathLike[str] | str | None, stdout: str, stder
 
 
 def _run(top: Path, folder: Path, command: str) -> tuple[int, str]:
-    environment = {**os.environ, "GIT_EDITOR": "true", "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}"}
+    environment = {
+        **os.environ,
+        "GIT_EDITOR": "sed -i 1iChange",
+        "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",
+    }
     with tempfile.TemporaryDirectory(dir="/dev/shm") as scratch:
         for name in ("upper", "work"):
             os.mkdir(f"{scratch}/{name}")
         words = ["unshare", "-m", "sh", "-c", _SHELL, "sh", str(top), scratch, str(folder), command]
-        done = subprocess.run(words, env=environment, capture_output=True, stdin=subprocess.DEVNULL, timeout=120)
+        try:
+            done = subprocess.run(words, env=environment, capture_output=True, stdin=subprocess.DEVNULL, timeout=120)
+        except subprocess.TimeoutExpired:
+            return 124, "no end within two minutes"
     return done.returncode, os.fsdecode(done.stderr + done.stdout)
 
 
 def main(report: str) -> int:
     """Prints the hints that do not work, and how many were walked."""
-    rows = [json.loads(line) for line in Path(report).read_text().splitlines()]
+    lines = Path(report).read_text().splitlines() if Path(report).exists() else []
+    rows = [json.loads(line) for line in lines]
     failed = {(row["error"], row["command"]): row for row in rows if row["problem"]}
     for row in failed.values():
         print(
-            f"dvlite {shlex.join(row['argv'][1:])}\n  {row['error']}\n  named: {row['command']}\n  {row['problem']}: {row['said']}\n"
+            f"{shlex.join([Path(row['argv'][0]).name, *row['argv'][1:]])}\n  {row['error']}\n  named: {row['command']}\n"
+            f"  {row['problem']}: {row['said']}\n"
         )
     kinds = {(_DETAIL.sub("*", row["error"]), _DETAIL.sub("*", row["command"])) for row in rows}
     print(f"{len(rows):,} hints of {len(kinds):,} kinds walked, {len(failed)} failed")

@@ -3,6 +3,7 @@
 import os
 import subprocess
 
+from tests import hints
 from tests.commands.project import Project
 from tests.copies import first_commit
 
@@ -27,6 +28,8 @@ class Hooked(Project):
         )
         assert bool(done.returncode) == fails, f"git {args} left with {done.returncode}\n{done.stdout}{done.stderr}"
         assert "Traceback" not in done.stderr
+        if hints.REPORT:
+            hints.walk(["git", *map(str, args)], self.root / cwd, "", done.stderr)
         return done.stderr
 
     @property
