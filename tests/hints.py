@@ -30,7 +30,7 @@ _END = (
 )
 _COMMAND = re.compile(rf"{_START}(?>'[^']*'|\"[^\"]*\"|[^\n])*?(?={_END})")
 _FIELDS = ("hint", "fix", "fixes", "next")  # of JSON
-_PLACEHOLDER = re.compile(r"(?:^|[^a-z])[A-Z]{2,}|\.\.\.|\||<|REV|^N$|=K|\[")
+_PLACEHOLDER = re.compile(r"(?:^|[^a-z])[A-Z]{2,}| [A-Z]$|\.\.\.|\||<|=K|\[")
 _DETAIL = re.compile(r"'[^']*'|\"[^\"]*\"|\S*/\S*|\d[\w.:-]*|[0-9a-f]{6,}")
 _SHELL = (
     'mount -t overlay overlay -o "lowerdir=$1,upperdir=$2/upper,workdir=$2/work" "$1" && cd "$3" && exec bash -c "$4"'
@@ -41,8 +41,10 @@ _LEADS_ON = (
     "there is no pipeline here",
     "No configured push destination",
     "has no upstream branch",
+    "it is a symbolic link",
 )  # what the repositories of tests lack
-_PROSE = {"from", "they", "command"}  # what follows the name of the program in a sentence
+_GIT_VERBS = frozenset(("add", "checkout", "commit", "fetch", "rm"))
+_PROSE = {"from", "they", "command", "what"}  # what follows the name of the program in a sentence
 # What goes on failing for a reason of the test: a command that edits its own input or fails again; a hard link, which an overlay cannot keep;
 # a hint for another clone.
 _GOES_ON = re.compile(
@@ -55,7 +57,7 @@ _walked: dict[tuple[str, str], int] = {}
 def commands(said: str) -> list[str]:
     """Returns the commands that the lines name, those with placeholders left out; `A; B` and `A, then: B` are one.
 
-    Every line is read, for headings and notes name commands too; outside of hints, next steps and fixes only those with a verb of dvlite.
+    Every line is read, for headings and notes name commands too; outside of hints, next steps and fixes only those with a known verb.
     """
     found: list[str] = []
     for line in said.splitlines():
@@ -85,7 +87,7 @@ def _is_command(command: str, *, is_labelled: bool) -> bool:
     words = command.split()
     if _PLACEHOLDER.search(command) or words[1] in _PROSE or words[0] == "curl":
         return False
-    return is_labelled or (words[0] == "dvlite" and (words[1] in _verbs() or words[1].startswith("-")))
+    return is_labelled or words[1].startswith("-") or words[1] in (_verbs() if words[0] == "dvlite" else _GIT_VERBS)
 
 
 @functools.cache
@@ -121,11 +123,21 @@ def walk(argv: list[str], cwd: os.PathLike[str] | str | None, stdout: str, stder
         code, said = _run(top, folder, command)
         again = next((line for line in said.splitlines() if line.startswith("error: ")), "")
         problem = ""
-        if code in (2, 70, 124, 126, 127, 128, 129) and not any(text in said for text in _LEADS_ON):
+        if (
+            code in (2, 70, 124, 126, 127, 128, 129) and not any(text in said for text in _LEADS_ON)
+        ) or "is not a git command" in said:
             problem = f"exit {code}"
         elif error and again == error and command in commands(said) and not _GOES_ON.search(error):
             problem = "the same error"
-        row = {"argv": argv, "error": error, "command": command, "code": code, "problem": problem, "said": said[-600:]}
+        row = {
+            "argv": argv,
+            "folder": str(folder),
+            "error": error,
+            "command": command,
+            "code": code,
+            "problem": problem,
+            "said": said[-600:],
+        }
         with open(REPORT, "a") as report:
             report.write(json.dumps(row) + "\n")
 

@@ -86,7 +86,7 @@ class FsckResult:
         if left:
             return DvliteError(
                 f"{count(len(left), 'version')} can be read only from what a gc gave up on {self._where}",
-                hint=f"dvlite gc --remote {self.store} --yes, or dvlite fsck --remote {self.store} --repair",
+                hint=f"dvlite gc --remote {word(self.store)} --yes, or dvlite fsck --remote {word(self.store)} --repair",
             )
         return None
 

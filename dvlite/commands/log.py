@@ -15,6 +15,7 @@ from dvlite.formats import lockfile, manifest, pointer
 from dvlite.formats.manifest import EMPTY_DIR
 from dvlite.formats.pointer import SUFFIX
 from dvlite.git.output import Change, is_lockfile
+from dvlite.git.program import ALL_REFS
 from dvlite.oid import FILE, MANIFEST, Oid, format_oid, parse_oid
 from dvlite.paths import ancestors
 from dvlite.repo import committed_versions
@@ -83,23 +84,27 @@ def log(
 ) -> LogResult:
     """Returns the committed versions of a path up to a revision (HEAD), newest first, at most `limit`; renames are followed.
 
-    A file or folder inside a tracked directory has a version where its own content changed. Raises UsageError for a path that was
-    never tracked, and for a revision that does not exist.
+    A file or folder inside a tracked directory has a version where its own content changed. Without a revision, a path that only other
+    branches or tags name has their versions, with a warning. Raises UsageError for a path that was never tracked, and for a revision that
+    does not exist.
     """
     start = repo.git.head() if revision is None else repo.git.resolve(revision)
     name = repo.relative(path).removesuffix(SUFFIX)
-    versions = [] if start is None else _versions(repo, start, name)
+    versions = [] if start is None else _versions(repo, (start,), name)
     whole: str | None = name
+    warnings: list[str] = []
     if not versions:
         whole = _tracked_above(repo, start, name)
-        versions = [] if start is None or whole is None else _versions(repo, start, whole)
+        versions = [] if start is None or whole is None else _versions(repo, (start,), whole)
         tracked = [] if versions else [item.path for item in repo.work_tree.tracked(broken=[])]
+        if not versions and name not in tracked and revision is None:
+            whole, versions = name, _versions(repo, ALL_REFS, name)
+            warnings += [f"no commit of this branch names {quote(repo.display(name))}: others do"] if versions else []
         if not versions and name not in tracked:
             raise UsageError(
                 f"{quote(repo.display(name))} was never tracked by dvlite",
                 hint=f"{guess(name, tracked, repo.display)}list tracked paths: dvlite ls; for code: git log",
             )
-    warnings: list[str] = []
     if whole is not None and whole != name:
         versions = _inside(repo, versions, whole, name[len(whole) + 1 :], warnings, progress)
     more = limit is not None and len(versions) > limit
@@ -118,9 +123,9 @@ def log(
 # --- the versions that git has ---
 
 
-def _versions(repo: Repo, start: str, path: str) -> list[_Version]:
+def _versions(repo: Repo, starts: Sequence[str], path: str) -> list[_Version]:
     """Returns the versions of a path that pointers or lockfiles name, newest first; each with the commit that brought it."""
-    changes = list(_changes(repo, start, path))
+    changes = list(_changes(repo, starts, path))
     limits = {change.blob: limit_of(change.path) for change, _ in changes if change.blob is not None}
     contents = dict(repo.git.each_blob(limits))
     versions: list[tuple[str, _Version]] = []
@@ -138,10 +143,10 @@ def _versions(repo: Repo, start: str, path: str) -> list[_Version]:
     return list(_changed(_without_absent(relevant)))
 
 
-def _changes(repo: Repo, start: str, path: str) -> Iterator[tuple[Change, str]]:
+def _changes(repo: Repo, starts: Sequence[str], path: str) -> Iterator[tuple[Change, str]]:
     """Yields the changes that may name a path, newest first, with its name then; follows renames of its pointer."""
     called = {path + SUFFIX: path}
-    for change in repo.git.pointer_changes(start):
+    for change in repo.git.pointer_changes(*starts):
         name = next(iter(called)).removesuffix(SUFFIX)
         if is_lockfile(change.path) or committed_versions.followed(called, change) is not None:
             yield change, name

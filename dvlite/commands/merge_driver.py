@@ -57,7 +57,7 @@ class MergeDriverResult:
             return DvliteError(f"cannot merge {name}: {self.problem}", hint=hint)
         choices = choices_of(self.conflicts, can_union=can_union(self.path, self.conflicts))
         message = f"cannot merge {name}: {_summary(self.path, self.conflicts, show)}"
-        return DvliteError(message, hint=f"{again} {'|'.join(choices)}")
+        return DvliteError(message, hint=f"{again} {' or '.join(choices)}")
 
 
 def _summary(path: str, conflicts: Sequence[MergeConflict], show: Show) -> str:

@@ -91,7 +91,7 @@ def _choices(waiting: Sequence[ResolvedPath], show: Show) -> Iterator[str]:
     """Yields a command for each group of paths with the same choices, and how to replace files without any."""
     groups: dict[str, list[ResolvedPath]] = {}
     for path in waiting:
-        groups.setdefault("|".join(choices_of(path.conflicts, can_union=path.can_union)), []).append(path)
+        groups.setdefault(" or ".join(choices_of(path.conflicts, can_union=path.can_union)), []).append(path)
     for choices, paths in groups.items():
         for path in paths if not choices else ():
             name = show.path(path.path + ("" if path.kind == "lockfile" else SUFFIX))
@@ -187,7 +187,7 @@ def _chosen(
             message, hint = f"{quote(argument)} has no merge conflict", "git status"
             if not is_pointer(path) and path in repo.git.tracked_under([path]):  # an output that git keeps, mostly
                 message = f"{quote(argument)} is neither a pointer nor a lockfile, and git keeps it"
-                hint = f"if a stage writes it: dvlite resolve dvlite.lock --ours|--theirs; dvlite repro\nelse: git checkout --ours -- {word(repo.display(path))}"
+                hint = f"if a stage writes it: dvlite resolve dvlite.lock --ours or --theirs, then: dvlite repro\nelse: git checkout --ours -- {word(repo.display(path))}"
             if was:
                 hint = f"to commit it as it is: git add {was[0]}\nto restore the conflict: git checkout -m -- {was[0]}"
             if inside is not None:
@@ -240,7 +240,7 @@ def _no_union(repo: Repo, path: str, merged: MergedFile) -> UsageError:
     what = "a stage has one entry" if merged.kind == "lockfile" else "it is one file, or not a directory on both sides"
     shown = quote(repo.display(path))
     return UsageError(
-        f"cannot keep both sides of {shown}: {what}", hint=f"dvlite resolve {word(shown)} --ours|--theirs"
+        f"cannot keep both sides of {shown}: {what}", hint=f"dvlite resolve {word(shown)} --ours or --theirs"
     )
 
 

@@ -15,7 +15,7 @@ from dvlite.formats.pointer import SUFFIX
 from dvlite.progress import Progress
 from dvlite.repo.repository import Repo, open_cache
 from dvlite.repo.tracked_paths import Tracked
-from dvlite.show import quote, some
+from dvlite.show import quote, some, word
 from dvlite.workspace.backups import keep_uncommitted
 from dvlite.workspace.dirfd import remove_empty_folders
 from dvlite.workspace.hashing import Snapshot, identify
@@ -96,6 +96,7 @@ def _look(work: Workspace, chosen: Sequence[Tracked]) -> dict[str, Snapshot]:
     """Returns what is on disk of each path; raises DvliteError naming files that the cache does not have."""
     snapshots: dict[str, Snapshot] = {}
     lost: list[str] = []
+    kept: list[str] = []
     for item in chosen:
         scan = work.scan(item.path)
         if scan is None:
@@ -105,9 +106,10 @@ def _look(work: Workspace, chosen: Sequence[Tracked]) -> dict[str, Snapshot]:
             if flags != EMPTY_DIR and not work.cache.is_sound(have.digest(i), have.scan.sizes[i]):
                 inner = os.fsdecode(have.scan.paths[i])
                 lost.append(work.repo.display(f"{item.path}/{inner}" if inner else item.path))
+                kept.append(word(work.repo.display(item.path)))
     if lost:
         raise DvliteError(
             f"cannot remove {some([quote(name) for name in lost])}: not in the cache, so it would be lost; nothing was done",
-            hint="to keep it in the cache: dvlite add -u     to keep it in the workspace: dvlite rm --cached",
+            hint=f"to keep it in the cache: dvlite add -u\nto keep it in the workspace: dvlite rm --cached {' '.join(dict.fromkeys(kept))}",
         )
     return snapshots

@@ -371,7 +371,7 @@ class _LockfileReader:
 
     def _refuse_conflict(self, line: str, number: int) -> None:
         if line.startswith(_CONFLICT):
-            hint = f"dvlite resolve {word(self._where)} --ours|--theirs\nthen run what is out of date: dvlite repro"
+            hint = f"dvlite resolve {word(self._where)} --ours or --theirs\nthen run what is out of date: dvlite repro"
             raise merge_conflict(self._where, number, hint)
 
     def _wrong(self, number: int, reason: str) -> FormatError:

@@ -120,7 +120,7 @@ def _fields(data: bytes, where: str) -> tuple[dict[str, tuple[int, str]], str]:
 
 def _conflict(where: str, number: int, values: dict[str, tuple[int, str]]) -> FormatError:
     """Returns the error for a conflict below these fields; of a file only one version can be kept."""
-    choices = "--ours|--theirs|--union" if values.get("kind", (0, ""))[1] == "directory" else "--ours|--theirs"
+    choices = "--ours or --theirs or --union" if values.get("kind", (0, ""))[1] == "directory" else "--ours or --theirs"
     hint = f"dvlite resolve {word(where.removesuffix(SUFFIX))} {choices}"
     return merge_conflict(where, number, hint)
 

@@ -157,7 +157,7 @@ def _whole_side(name: str, sides: Sides, choice: Choice) -> MergedFile:
 def _hint(repo: Repo, name: str, sound: Sequence[str]) -> str:
     """Returns the command that settles a merge in which only the sides in `sound` can be taken."""
     if sound:
-        choices = "|".join(f"--{side}" for side in sound)
+        choices = " or ".join(f"--{side}" for side in sound)
         return f"dvlite resolve {word(repo.display(tracked_name(name)))} {choices}"
     return how_to_replace(repo.display(name), is_lockfile=is_lockfile(name))
 

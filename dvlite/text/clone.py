@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 
 from dvlite.commands.clone import CloneResult
-from dvlite.show import Show, duration_text, printable
+from dvlite.show import Show, duration_text, printable, word
 from dvlite.text import pull
 
 
@@ -19,6 +19,6 @@ def text(result: CloneResult, show: Show) -> Iterator[str]:
     if result.pull is not None:
         yield from pull.text(result.pull, replace(show, folder=None))
     elif result.has_dvlite:
-        yield from show.next_step(f"cd {printable(result.directory)}; dvlite pull [PATH]")
+        yield from show.next_step(f"cd {word(result.directory)}; dvlite pull [PATH]")
     else:
         yield "It does not use dvlite: there was nothing to pull."

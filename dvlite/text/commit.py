@@ -22,7 +22,7 @@ def text(result: CommitResult, show: Show) -> Iterator[str]:
         if run.state == "not run":
             yield f"Left out {printable(run.stage)}: {run.problem}."
     if accepted:
-        yield f"Recorded as asserted: nothing was run. To check: dvlite verify --rerun {word(accepted[0].stage)}"
+        yield f"Recorded as asserted: nothing was run. To check: git commit; dvlite verify --rerun {word(accepted[0].stage)}"
     else:
         settled = sum(run.state != "not run" for run in stages)
         yield f"Nothing to accept: {count(settled, 'stage')} up to date." if settled else "Nothing to accept."

@@ -111,6 +111,23 @@ def test_what_was_never_tracked_is_an_error(versions):
     assert "not a commit" in versions.dvlite("log", "data", "--rev", "nope", code=2).stderr
 
 
+def test_a_path_of_another_branch_has_the_versions_there(versions):
+    first = versions.git("rev-list", "--max-parents=0", "HEAD").strip()
+    versions.git("branch", "other")
+    versions.git("reset", "-q", "--soft", first)
+    versions.git("rm", "-q", "--cached", "data.dvlite", "dvlite.lock", "dvlite.yaml")
+    versions.git("commit", "-q", "--no-verify", "-m", "No data")
+    versions.git("checkout", "-q", "--force", "other")
+    versions.dvlite("checkout")
+    versions.git("checkout", "-q", "main")
+    gone = versions.dvlite("checkout").stdout
+    assert "No longer tracked: data" in gone
+    assert "dvlite log data" in gone
+    done = versions.dvlite("log", "data")
+    assert (done.stdout.count("Version"), "no commit of this branch" in done.stderr) == (3, True)
+    assert "was never tracked" in versions.dvlite("log", "data", "--rev", "HEAD", code=2).stderr
+
+
 def test_what_is_not_committed_has_no_version_yet(project):
     project.write("a.bin", "a")
     project.dvlite("add", "a.bin")

@@ -25,7 +25,7 @@ def test_a_file_that_both_changed_is_a_conflict_settled_with_one_command(started
     code, said = started.try_git("merge", "other")
     assert code == 1
     assert (
-        "error: cannot merge 'data': changed on both sides: b\nhint: dvlite resolve data --ours|--theirs|--union"
+        "error: cannot merge 'data': changed on both sides: b\nhint: dvlite resolve data --ours or --theirs or --union"
         in said
     )
     assert b"<<<<<<< ours\noid: " in started.read("data.dvlite")
@@ -359,8 +359,8 @@ def test_the_driver_offers_what_works_for_a_single_file(started):
         started.dvlite("add", "model.pt")
         started.commit(branch)
     told = started.try_git("merge", "other")[1]
-    assert "hint: dvlite resolve model.pt --ours|--theirs\n" in told
-    assert "hint: dvlite resolve model.pt --ours|--theirs\n" in started.dvlite("checkout", "model.pt", code=1).stderr
+    assert "hint: dvlite resolve model.pt --ours or --theirs\n" in told
+    assert "hint: dvlite resolve model.pt --ours or --theirs\n" in started.dvlite("checkout", "model.pt", code=1).stderr
 
 
 def test_the_way_on_after_a_removal_works(started):
@@ -482,12 +482,12 @@ def test_a_stage_that_both_ran_is_a_conflict_around_its_entry(stages):
     code, said = stages.try_git("merge", "other")
     assert code == 1
     assert "cannot merge 'dvlite.lock': changed on both sides: stage left" in said
-    assert "hint: dvlite resolve dvlite.lock --ours|--theirs\n" in said
+    assert "hint: dvlite resolve dvlite.lock --ours or --theirs\n" in said
     text = stages.read("dvlite.lock").decode()
     assert text.count("<<<<<<< ours\n  left:\n") == text.count("=======\n  left:\n") == 1
     assert text.index(">>>>>>> theirs\n") < text.index("  right:\n")
     done = stages.dvlite("repro", code=1)
-    assert "dvlite resolve dvlite.lock --ours|--theirs" in done.stderr
+    assert "dvlite resolve dvlite.lock --ours or --theirs" in done.stderr
     assert "a stage has one entry" in stages.dvlite("resolve", "dvlite.lock", "--union", code=2).stderr
     done = stages.dvlite("resolve", "dvlite.lock", "--theirs")
     assert "Resolved dvlite.lock: 1 stage from theirs; theirs taken where both changed: stage left" in done.stdout

@@ -69,7 +69,7 @@ def test_commands_name_resolve_where_a_pointer_is_in_conflict(started):
     started.branch("other", {"b": "other"})
     started.main({"b": "main"})
     started.try_git("merge", "other")
-    assert "dvlite resolve data --ours|--theirs|--union" in started.dvlite("checkout", "data", code=1).stderr
+    assert "dvlite resolve data --ours or --theirs or --union" in started.dvlite("checkout", "data", code=1).stderr
 
 
 def test_resolve_does_not_write_behind_a_link(started, tmp_path):
@@ -146,7 +146,7 @@ def test_a_conflict_in_meta_is_called_one(started):
     )
     told = started.dvlite("checkout", "data", code=1).stderr
     assert "there is an unresolved merge conflict" in told
-    assert "dvlite resolve data --ours|--theirs|--union" in told
+    assert "dvlite resolve data --ours or --theirs or --union" in told
 
 
 def test_resolve_neither_writes_nor_removes_behind_a_link(started, tmp_path):

@@ -45,7 +45,7 @@ def test_a_byte_that_is_not_in_the_cache_stops_everything(project):
     before = tree(project.root / "data")
     done = project.dvlite("rm", "model.pt", "data", code=1)
     assert "'data/sub/new.txt'" in done.stderr
-    assert "dvlite rm --cached" in done.stderr
+    assert "dvlite rm --cached data\n" in done.stderr
     assert project.has("model.pt")
     assert tree(project.root / "data") == before
     assert project.git("status", "--porcelain") == ""

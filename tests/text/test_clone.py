@@ -10,5 +10,5 @@ def said(result, show=None):
 
 
 def test_clone():
-    result = CloneResult(url="u", directory="birds", hooks=("pre-push",), elapsed_seconds=3.2)
-    assert said(result) == ["Cloned into birds, hooks installed  3.2 s", "next: cd birds; dvlite pull [PATH]"]
+    result = CloneResult(url="u", directory="my birds", hooks=("pre-push",), elapsed_seconds=3.2)
+    assert said(result) == ["Cloned into my birds, hooks installed  3.2 s", "next: cd 'my birds'; dvlite pull [PATH]"]
