@@ -1,8 +1,10 @@
 """Which commands the walk of the hints (tests/hints.py) finds in what dvlite prints; the walk itself is `make hints`."""
 
+import json
+
 import pytest
 
-from tests.hints import commands
+from tests.hints import commands, main
 
 
 @pytest.mark.parametrize(
@@ -29,3 +31,16 @@ from tests.hints import commands
 )
 def test_commands_are_read_from_what_is_printed(said, named):
     assert commands(said) == named
+
+
+def test_counts_are_printed_and_one_that_failed_fails_the_whole(tmp_path, capsys):
+    rows = [
+        {"argv": ["dvlite", "x"], "error": f"error: no {n}", "command": "dvlite x", "problem": n, "said": ""}
+        for n in ("", "exit 2")
+    ]
+    (tmp_path / "good").write_text(json.dumps(rows[0]) + "\n")
+    (tmp_path / "bad").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    codes = [main(str(tmp_path / name)) for name in ("good", "bad", "none")]
+    assert codes == [0, 1, 1]
+    counts = [line for line in capsys.readouterr().out.splitlines() if line.endswith(" failed")]
+    assert counts == [f"{n} hints of {n} kinds walked, {bad} failed" for n, bad in ((1, 0), (2, 1), (0, 0))]

@@ -66,7 +66,7 @@ class PushResult:
         """Returns what was not pushed, to some of several remotes or at all."""
         failed = [other for other in self.others if other.problem is not None]
         where = f"neither in the cache nor on {printable(self.remote)}"
-        hint = "push from the clone that added it, or put the data back and run dvlite add"
+        hint = "push from the clone that added it, or put the data back and run dvlite add PATH"
         if failed:
             return _not_pushed([(each.remote, each.problem or "", each.hint, each.code) for each in failed])
         return not_moved(self.paths, where, "push", hint, show)

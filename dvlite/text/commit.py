@@ -22,8 +22,9 @@ def text(result: CommitResult, show: Show) -> Iterator[str]:
         if run.state == "not run":
             yield f"Left out {printable(run.stage)}: {run.problem}."
     if accepted:
-        yield f"Recorded as asserted: nothing was run. To check: git commit; dvlite verify --rerun {word(accepted[0].stage)}"
+        yield "Recorded as asserted: nothing was run."
     else:
         settled = sum(run.state != "not run" for run in stages)
         yield f"Nothing to accept: {count(settled, 'stage')} up to date." if settled else "Nothing to accept."
-    yield from next_lines(result.outcome, show)
+    then = f"; dvlite verify --rerun {word(accepted[0].stage)}" if accepted else ""
+    yield from next_lines(result.outcome, show, then=then)

@@ -52,14 +52,13 @@ def added_text(paths: Sequence[AddedPath], show: Show) -> Iterator[str]:
         yield f"Added what had changed: {added}"
 
 
-def next_lines(outcome: Outcome, show: Show, *, is_done: bool = True) -> Iterator[str]:
-    """Yields what was staged, and the command that commits all that belongs to it."""
-    yield from show.staged(outcome.staged, outcome.unstaged)
+def next_lines(outcome: Outcome, show: Show, *, is_done: bool = True, then: str = "") -> Iterator[str]:
+    """Yields what was staged, and the command that commits all that belongs to it, with what follows that."""
+    yield from show.staged(outcome.staged, () if is_done else outcome.unstaged)
     if (outcome.lockfiles or outcome.staged or outcome.unstaged) and is_done:
-        names = " ".join(map(show.word, sorted({*outcome.untracked, *outcome.modified})))
+        names = " ".join(map(show.word, sorted({*outcome.untracked, *outcome.modified, *outcome.unstaged})))
         add = f"git add {names} && " if names else ""
-        commit = "git commit" if outcome.staged or not outcome.unstaged else "git add, git commit"
-        yield from show.next_step(f"{add}{commit}")
+        yield from show.next_step(f"{add}git commit{then}")
 
 
 def _row(run: StageRun, result: ReproResult, show: Show) -> tuple[str, ...]:

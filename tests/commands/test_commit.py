@@ -37,7 +37,7 @@ def test_accepted_outputs_are_locked_without_a_run_and_shown_as_asserted(line):
 
 
 def test_rerun_says_that_different_outputs_were_accepted(line):
-    line.dvlite("commit", "train")
+    assert line.dvlite("commit", "train").stdout.endswith("git commit; dvlite verify --rerun train\n")
     line.dvlite("repro")
     line.commit("Take the model")
     checks = {check["stage"]: check for check in line.json("verify", "--rerun", "train", code=1)["stages"]}

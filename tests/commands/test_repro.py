@@ -353,6 +353,8 @@ def test_lockfile_and_git_files_are_staged(line):
     line.git("reset", "-q")
     line.edit("params.yaml", "2", "3")
     assert line.json("repro", "--no-stage")["unstaged"] == ["dvlite.lock"]
+    line.edit("params.yaml", "3", "4")
+    assert "next: git add dvlite.lock params.yaml && git commit\n" in line.dvlite("repro", "--no-stage").stdout
     assert line.git("diff", "--cached", "--name-only") == ""
 
 
