@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import os
 import sys
-from pathlib import Path
 from typing import Any
 
 import click
@@ -66,6 +65,8 @@ def add(paths: tuple[str, ...], *, update: bool, force: bool, output: str | None
 
 def _add_from(paths: tuple[str, ...], output: str | None, *, update: bool, allow_purged: bool) -> int:
     """Adds one file or folder from elsewhere, or standard input."""
+    from pathlib import Path
+
     from dvlite.commands.add import add as verb
 
     if output is None:
