@@ -79,7 +79,7 @@ def name_lost(
         author = (known[commit].author,) if commit in known else ()
         fix = verb
         if stage is not None:
-            fix = f"dvlite repro {word(stage)}"
+            fix = f"dvlite repro --pull {word(stage)}"
         yield LostVersion(
             path=version.path,
             oid=format_oid(*version.id),

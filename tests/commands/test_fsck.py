@@ -312,17 +312,20 @@ def test_what_is_lost_is_named_with_who_may_have_it_and_how_it_is_made_again(sto
         shutil.move(store, tmp_path / f"{store.name} away")
     shutil.rmtree(stored.cache / "files")
     (stored.project.root / "big.bin").unlink()
-    (stored.project.root / "data" / "large").unlink()
+    large = (stored.project.root / "data" / "large").rename(tmp_path / "large")
     found = stored.fsck("--repair", code=13)
     lost = {each["path"]: each for each in found["lost"]}
-    assert lost["big.bin"]["fix"] == "dvlite repro train"
+    assert lost["big.bin"]["fix"] == "dvlite repro --pull train"
     assert lost["big.bin"]["stage"] == "train"
     assert lost["data"]["files"] == ["large"]
     assert lost["data"]["commit"]
     assert lost["data"]["who"] == ["Test User"]
     shown = stored.dvlite("fsck", code=13).stdout
     assert "who may still have it: Test User" in shown
-    assert "dvlite repro train" in shown
+    assert "dvlite repro --pull train" in shown
+    large.rename(stored.project.root / "data" / "large")
+    stored.dvlite("repro", "--pull", "train")
+    assert (stored.project.root / "big.bin").exists()
 
 
 def test_a_damaged_log_is_brought_back_wherever_it_was(stored, tmp_path):
