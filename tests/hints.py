@@ -23,7 +23,7 @@ import click
 
 REPORT = os.environ.get("WALK_HINTS", "")  # not DVLITE_: the tests forget these, and their workers would walk nothing
 _EACH = 2  # times that a hint is walked: more of the same kind say no more
-_START = r"(?:^|(?<=[\s:(]))(?:(?:rm|mv|cd|curl) [^;|&()\n]+(?:&&|\|) )*(?:dvlite|git|(?:cd|rm)(?= \S+; )) [\w-]"
+_START = r"(?:^|(?<=[\s:(]))(?:[A-Z_]+=\S+ )*(?:(?:rm|mv|cd|curl) [^;|&()\n]+(?:&&|\|) )*(?:dvlite|git|(?:cd|rm)(?= \S+; )) [\w-]"
 _END = (
     r"   |, (?:or|and|then|with|where|which|if|to)\b|, |[.:](?:$|\s)| (?:again|and|or|if|in|there|where|brings|fetches|uploads|drops|reads|keeps|shows|names|writes) "
     r"|[;()\n]|$"
@@ -85,6 +85,7 @@ def commands(said: str) -> list[str]:
 
 
 def _is_command(command: str, *, is_labelled: bool) -> bool:
+    command = re.sub(r"^(?:[A-Z_]+=\S+ )+", "", command)  # variables
     words = command.split()
     if _PLACEHOLDER.search(command) or words[1] in _PROSE or words[0] == "curl":
         return False
