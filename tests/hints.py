@@ -30,7 +30,7 @@ _END = (
 )
 _COMMAND = re.compile(rf"{_START}(?>'[^']*'|\"[^\"]*\"|[^\n])*?(?={_END})")
 _FIELDS = ("hint", "fix", "fixes", "next")  # of JSON
-_PLACEHOLDER = re.compile(r"(?:^|[^a-z])[A-Z]{2,}| [A-Z]$|\.\.\.|\||<|=K|\[")
+_PLACEHOLDER = re.compile(r"(?:^|[^a-z])[A-Z]{2,}| [A-Z]$|\.\.\.|\||<|=K|^dvlite remote (?:to|at) |\[")
 _DETAIL = re.compile(r"'[^']*'|\"[^\"]*\"|\S*/\S*|\d[\w.:-]*|[0-9a-f]{6,}")
 _SHELL = (
     'mount -t overlay overlay -o "lowerdir=$1,upperdir=$2/upper,workdir=$2/work" "$1" && cd "$3" && exec bash -c "$4"'
@@ -45,7 +45,7 @@ _LEADS_ON = (
     "its sides are no longer in git",
 )  # what the repositories of tests lack
 _GIT_VERBS = frozenset(("add", "checkout", "commit", "fetch", "rm"))
-_PROSE = {"from", "they", "command", "what"}  # what follows the name of the program in a sentence
+_PROSE = {"from", "they", "command", "what", "and"}  # what follows the name of the program in a sentence
 # What goes on failing for a reason of the test: a command that edits its own input or fails again; a hard link, which an overlay cannot keep;
 # a hint for another clone.
 _GOES_ON = re.compile(

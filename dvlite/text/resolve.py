@@ -93,4 +93,6 @@ def _next(result: ResolveResult, show: Show) -> Iterator[str]:
         yield " ".join((f"dvlite {verb}", *targets))
     if result.readers or any(path.kind == "lockfile" for path in result.paths):
         yield "dvlite repro"
+    if result.unstaged:
+        yield f"git add {' '.join(map(show.word, result.unstaged))}"
     yield _CONTINUE.get(result.operation, f"git {result.operation} --continue")
