@@ -49,7 +49,7 @@ _PROSE = {"from", "they", "command", "what", "and"}  # what follows the name of 
 # What goes on failing for a reason of the test: a command that edits its own input or fails again; a hard link, which an overlay cannot keep;
 # a hint for another clone.
 _GOES_ON = re.compile(
-    r"changed while \S+ ran|in a clean clone|with changes that are not added: data, moved|this clone never saw it"
+    r"changed while \S+ ran|in a clean clone|with changes that are not added: data, moved|this clone never saw it|could not be repaired in"
 )
 
 _walked: dict[tuple[str, str], int] = {}

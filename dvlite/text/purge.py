@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 from dvlite.commands.purge import PurgedContent, PurgedStore, PurgeListResult, PurgeResult
-from dvlite.show import Show, count, one_line, printable, size_text
+from dvlite.show import NAMED, Show, count, one_line, printable, size_text
 from dvlite.text.style import table
 
 _LISTED = 20
@@ -35,7 +35,8 @@ def text(result: PurgeResult | PurgeListResult, show: Show) -> Iterator[str]:
             yield f"{store.shared_pieces:,} of {store.pieces:,} pieces on {printable(store.store)} are part of other files and stay."
     here = list(dict.fromkeys(content.path for content in result.contents if content.in_workspace))
     if here:
-        yield f"The files in the work tree are left alone: {show.paths(here)}. To remove them, and to track what is left: rm, then dvlite add -u."
+        those = " ".join(map(show.word, here)) if len(here) <= NAMED else "PATH..."
+        yield f"The files in the work tree are left alone: {show.paths(here)}. To remove them, and to track what is left: rm {those} && dvlite add -u"
     if not result.applied:
         yield from show.next_step("run it again with --yes")
 

@@ -39,7 +39,7 @@ def test_a_plan_says_what_goes_where_and_what_stays():
         "Not from away: it is not there.",
         "Nothing of it is on empty (/empty).",
         "3 of 120 pieces on origin are part of other files and stay.",
-        "The files in the work tree are left alone: data/x. To remove them, and to track what is left: rm, then dvlite add -u.",
+        "The files in the work tree are left alone: data/x. To remove them, and to track what is left: rm data/x && dvlite add -u",
         "next: run it again with --yes",
     ]
 
