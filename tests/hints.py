@@ -25,7 +25,7 @@ REPORT = os.environ.get("WALK_HINTS", "")  # not DVLITE_: the tests forget these
 _EACH = 2  # times that a hint is walked: more of the same kind say no more
 _START = r"(?:^|(?<=[\s:(]))(?:[A-Z_]+=\S+ )*(?:(?:rm|mv|cd|curl) [^;|&()\n]+(?:&&|\|) )*(?:dvlite|git|(?:cd|rm)(?= \S+; )) [\w-]"
 _END = (
-    r"   |, (?:or|and|then|with|where|which|if|to)\b|, |[.:](?:$|\s)| (?:again|and|or|if|in|there|where|brings|fetches|uploads|drops|reads|keeps|shows|names|writes) "
+    r"   |, (?:or|and|then|with|where|which|if|to)\b|, |(?<!\.)[.:](?:$|\s)| (?:again|and|or|if|in|there|where|brings|fetches|uploads|drops|reads|keeps|shows|names|writes) "
     r"|[;()\n]|$"
 )
 _COMMAND = re.compile(rf"{_START}(?>'[^']*'|\"[^\"]*\"|[^\n])*?(?={_END})")

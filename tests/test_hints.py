@@ -22,6 +22,7 @@ from tests.hints import commands, main
         ("hint: download it: curl -fL https://example.com/x | dvlite add - -o x", []),
         ("dvlite: if it is lost: DVLITE_ALLOW_MISSING=1 git push", ["DVLITE_ALLOW_MISSING=1 git push"]),
         ("hint: dvlite pull fetches a remote's copy", ["dvlite pull"]),
+        ("hint: dvlite stage add x ... -- python script.py", []),
         ("hint: dvlite wrnog", ["dvlite wrnog"]),
         ("next: cd clone; dvlite pull", ["cd clone; dvlite pull"]),
         ("1 finding in 1 stage, 1 s     fix: rm x && git checkout -- x", ["rm x && git checkout -- x"]),
