@@ -89,6 +89,11 @@ def printable(name: str) -> str:
     return "".join(_escape(character) for character in name)
 
 
+def printable_text(text: str) -> str:
+    """Returns text of a program for a line of its own: only what a terminal could misread is escaped, quotes stay."""
+    return "".join(character if character.isprintable() else _escape(character) for character in text)
+
+
 def _escape(character: str) -> str:
     if character in _C_ESCAPES:
         return _C_ESCAPES[character]

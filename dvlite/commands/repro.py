@@ -16,7 +16,7 @@ from dvlite.pipeline.run_record import author
 from dvlite.pipeline.stage_run import StageRun
 from dvlite.progress import Progress
 from dvlite.repo.repository import Repo
-from dvlite.show import NAMED, Show, printable, quote, word
+from dvlite.show import NAMED, Show, printable, printable_text, quote, word
 from dvlite.workspace import running_outputs
 
 
@@ -76,7 +76,7 @@ def _stage_failed(failed: Sequence[StageRun], show: Show) -> DvliteError:
     elif first.run:
         hints.append("its outputs are as they were before")
     if show.quiet:  # else it was shown as it came
-        hints += [f"| {printable(line)}" for line in first.log_tail]
+        hints += [f"| {printable_text(line)}" for line in first.log_tail]
     return StageFailed(f"{first.stage} failed: {first.problem}{others}", hint="\n".join(hints) or None)
 
 

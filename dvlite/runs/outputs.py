@@ -31,6 +31,7 @@ class At:
 def at_word(repo: Repo, text: str, progress: Progress, *, in_git: bool = False) -> At:
     """Returns what a revision or a run names; git's names come first. `in_git`: with outputs of the run that git keeps.
 
+    A tag of several runs names the outputs of all of them, unless two have the same path.
     Raises UsageError for neither, for one of several runs, and for one without outputs.
     """
     try:
@@ -39,10 +40,17 @@ def at_word(repo: Repo, text: str, progress: Progress, *, in_git: bool = False) 
         with open_index(open_records(repo, progress)) as index:
             if not is_run(index, text):
                 raise
-            run = index.run(find_run(index, text, repo.relative))
+            tagged = (
+                [] if index.named(text) else [run for oid in index.tagged(text) if (run := index.run(oid)) is not None]
+            )
+            outputs = sorted(
+                (item for run in tagged for item in _tracked(run, in_git=in_git)), key=lambda item: item.path
+            )
+            if not outputs or len({item.path for item in outputs}) < len(outputs):  # two versions of one path
+                run = index.run(find_run(index, text, repo.relative))
+                outputs = [] if run is None else list(_tracked(run, in_git=in_git))
     else:
         return At(at.commit or "", at.tracked())
-    outputs = [] if run is None else list(_tracked(run, in_git=in_git))
     if not outputs:
         raise UsageError(
             f"the run {quote(text)} has no outputs", hint="dvlite runs --status ok   lists those that have"

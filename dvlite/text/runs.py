@@ -9,7 +9,18 @@ from typing import Any
 from dvlite.commands.runs import RunsDiffResult, RunSide, RunsListResult, RunsNoteResult, RunsShowResult, RunsTagResult
 from dvlite.formats.record import Input, Output
 from dvlite.runs.compare import EDITS, RunValueChange
-from dvlite.show import Show, count, duration_text, pair_text, printable, short_oid, size_text, value_text, word
+from dvlite.show import (
+    Show,
+    count,
+    duration_text,
+    pair_text,
+    printable,
+    printable_text,
+    short_oid,
+    size_text,
+    value_text,
+    word,
+)
 from dvlite.text import run_table
 from dvlite.text.run_table import ago_text, when_text
 from dvlite.text.style import change_text, table
@@ -148,7 +159,7 @@ def _log(log: str, show: Show) -> Iterator[str]:
     """Yields a log as a terminal would show it at the end; only colours pass, no other escape sequences."""
     for line in log.split("\n")[:-1] if log.endswith("\n") else log.split("\n"):
         last = line.removesuffix("\r").rpartition("\r")[2].replace("\t", "    ")
-        pieces = [_plain(piece) for piece in _COLOURS.split(last)]
+        pieces = [printable_text(piece) for piece in _COLOURS.split(last)]
         colours = [*_COLOURS.findall(last), ""] if show.color else [""] * len(pieces)
         shown = "".join(piece + colour for piece, colour in zip(pieces, colours, strict=True))
         yield shown + ("\x1b[0m" if any(colours) else "")
@@ -158,14 +169,10 @@ def _edits(diff: str, show: Show) -> Iterator[str]:
     """Yields a diff as git prints it; control characters are escaped (`--json` has them exact)."""
     for line in diff.removesuffix("\n").split("\n"):
         end = "\r" if line.endswith("\r") else ""  # a line of a file with Windows line ends
-        shown = "\t".join(_plain(piece) for piece in line.removesuffix("\r").split("\t")) + end
+        shown = "\t".join(printable_text(piece) for piece in line.removesuffix("\r").split("\t")) + end
         colour = _EDITS.get(line[:1])
         is_file = line.startswith(("+++ ", "--- "))
         yield show.style(colour, shown) if colour and not is_file else shown
-
-
-def _plain(text: str) -> str:
-    return "".join(character if character.isprintable() else printable(character) for character in text)
 
 
 # --- diff ---

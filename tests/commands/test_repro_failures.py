@@ -104,6 +104,8 @@ def test_failed_run_is_recorded_with_its_log(made):
     assert (run.status, run.exit_code, run.outputs) == ("failed", 3, ())
     assert found["log"] == run.log
     assert found["log_tail"] == ["so far", "and no further"]
+    made.write("make.sh", 'echo "it\'s broken" >&2; exit 3')
+    assert "hint: | it's broken\n" in made.dvlite("repro", "-q", code=4).stderr
 
 
 def test_what_comes_after_a_failure_is_not_run(pipeline):

@@ -23,6 +23,22 @@ def tried(pipeline, tmp_path, monkeypatch):
     return pipeline
 
 
+def test_a_tag_of_two_stages_names_the_outputs_of_both(pipeline):
+    pipeline.write(
+        "dvlite.yaml",
+        'stages: {a: {cmd: "echo 1 >x", outs: [x]}, b: {cmd: "cp x y; echo 2 >>y", deps: [x], outs: [y]}}',
+    )
+    pipeline.dvlite("repro")
+    for stage in ("a", "b"):
+        pipeline.dvlite("runs", "tag", f"last:{stage}", "best")
+    assert pipeline.dvlite("cat", "best:x").stdout == "1\n"
+    assert pipeline.dvlite("cat", "best:y").stdout == "1\n2\n"
+    assert pipeline.dvlite("ls", "best:").stdout.split() == ["x", "y"]
+    pipeline.dvlite("repro", "--force", "a")
+    pipeline.dvlite("runs", "tag", "last:a", "best")  # two versions of x: a stage has to be named
+    assert "one of" in pipeline.dvlite("cat", "best:x", code=2).stderr
+
+
 def test_outputs_of_a_run_are_copied_out(tried, tmp_path):
     assert tried.dvlite("get", "best:one", "-o", "-").stdout == "lr: 2\n"
     assert tried.dvlite("get", ".", "m/x", "--rev", "best", "-o", "-").stdout == "lr: 2\n"
