@@ -151,13 +151,18 @@ GROUPS: dict[str, Callable[[Scene, int], Iterator[Measured]]] = {
 SIZES = {"files": (1_000, 10_000, 100_000), "paths": (100, 1_000, 4_000), "stages": (10, 100, 1_000)}
 
 
-def main() -> None:
-    """Measures and prints a Markdown table for each group."""
+def read_options(argv: Sequence[str] | None = None) -> argparse.Namespace:
+    """Reads the command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--only", action="append", choices=GROUPS, help="this group (repeatable)")
     parser.add_argument("--sizes", type=int, nargs="+", help="instead of those of the group")
     parser.add_argument("--folder", type=Path, help="work in a new folder below this one")
-    asked = parser.parse_args()
+    return parser.parse_args(argv)
+
+
+def main() -> None:
+    """Measures and prints a Markdown table for each group."""
+    asked = read_options()
     for group in asked.only or GROUPS:
         sizes = asked.sizes or SIZES[group]
         results = [measure_at(group, size, asked.folder) for size in sizes]

@@ -93,17 +93,18 @@ def test_a_record_is_in_one_of_the_places_at_every_moment_of_a_fold(records, mon
     """The fold is stopped before each of its system calls that change the folder; everything is there each time."""
     made = {records.put(run(number)): run(number) for number in range(6)}
     calls = 0
-    for operation in ("replace", "unlink"):
-        real = getattr(os, operation)
+    with monkeypatch.context() as patched:
+        for operation in ("replace", "unlink"):
+            real = getattr(os, operation)
 
-        def checked(*args, real=real):
-            nonlocal calls
-            calls += 1
-            assert everything(Records(records.folder)) == made
-            return real(*args)
+            def checked(*args, real=real):
+                nonlocal calls
+                calls += 1
+                assert everything(Records(records.folder)) == made
+                return real(*args)
 
-        monkeypatch.setattr(os, operation, checked)
-    records.fold()
+            patched.setattr(os, operation, checked)
+        records.fold()
     assert calls == 7
     assert records.loose() == set()
     assert everything(records) == made
