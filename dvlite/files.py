@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import functools
 import os
 import re
 import shutil
@@ -432,19 +433,27 @@ def file_system(path: Path) -> str:
 
     A btrfs subvolume has a device number of its own that mountinfo does not list: for it, the longest mount point counts.
     """
-    by_point = ("", "")
     with contextlib.suppress(OSError):
-        device = os.stat(path).st_dev
-        wanted, real = f"{os.major(device)}:{os.minor(device)}", os.path.realpath(path)
-        with open("/proc/self/mountinfo", encoding="utf-8", errors="surrogateescape") as lines:
-            for line in lines:
-                fields = line.split(" ")
-                kind, point = fields[fields.index("-") + 1], fields[4]
-                if fields[2] == wanted:
-                    return kind
-                if (real == point or real.startswith(point.rstrip("/") + "/")) and len(point) >= len(by_point[0]):
-                    by_point = point, kind
-    return by_point[1]
+        return _file_system_of(os.stat(path).st_dev) or _file_system_above(os.path.realpath(path))
+    return ""
+
+
+@functools.cache
+def _file_system_of(device: int) -> str:
+    numbers = f"{os.major(device)}:{os.minor(device)}"
+    return next((kind for listed, _, kind in _mounts() if listed == numbers), "")
+
+
+def _file_system_above(path: str) -> str:
+    above = [(point, kind) for _, point, kind in _mounts() if path == point or path.startswith(point.rstrip("/") + "/")]
+    return max(above, key=lambda mount: len(mount[0]), default=("", ""))[1]
+
+
+def _mounts() -> Iterator[tuple[str, str, str]]:
+    """Yields the device numbers, the mount point and the type of each mount, as they are now."""
+    with open("/proc/self/mountinfo", encoding="utf-8", errors="surrogateescape") as lines:
+        for fields in (line.split(" ") for line in lines):
+            yield fields[2], fields[4], fields[fields.index("-") + 1]
 
 
 def wait_out(change_ns: int, window_ns: int) -> None:

@@ -65,7 +65,7 @@ class Adder:
 
     def __init__(self, work: Workspace, progress: Progress, *, force: bool, allow_purged: bool = False) -> None:
         self._work, self._progress, self._force, self._allow_purged = work, progress, force, allow_purged
-        self._versions: list[tuple[str, Pointer, Pointer | None, Snapshot, bool]] = []  # path, new, old, content, whole
+        self._versions: dict[str, tuple[Pointer, Pointer | None, Snapshot, bool]] = {}  # path: new, old, content, whole
         self._partial: set[str] = set()  # directories of which only what was added is here
         self._elsewhere: set[str] = set()  # paths whose content is in the cache alone, as yet
         self._nodes: dict[Digest, bytes] = {}  # of the new manifests, which the cache shows only after the commit
@@ -142,7 +142,7 @@ class Adder:
         if work.cache.purged:
             self._refuse_purged(path, snapshot)
         new = self._pointer(target, snapshot, writer)
-        self._versions.append((path, new, old, snapshot, not target.inside))
+        self._versions[path] = new, old, snapshot, not target.inside
         if old is None or snapshot.read_files:
             is_file = snapshot.scan.paths == [b""]
             self.warnings.extend(portable_warnings([os.fsencode(path)] if is_file else snapshot.scan.paths))
@@ -288,23 +288,23 @@ class Adder:
 
     def version(self, path: str) -> Pointer:
         """Returns what a path was taken in as."""
-        return next(new for added, new, *_ in self._versions if added == path)
+        return self._versions[path][0]
 
     @property
     def new(self) -> set[str]:
         """The paths that were not tracked before."""
-        return {path for path, _, old, _, _ in self._versions if old is None}
+        return {path for path, (_, old, *_) in self._versions.items() if old is None}
 
     def write_pointers(self) -> list[str]:
         """Writes pointers and stat indexes; returns the files to stage. Unchanged pointers are not touched."""
         work = self._work
         written: list[str] = []
-        for path, new, old, _, _ in self._versions:
+        for path, (new, old, _, _) in self._versions.items():
             if old is None or not new.same_version(old) or new.size_bytes != old.size_bytes:
                 files.write_atomic(work.repo.root / (path + SUFFIX), pointer.dump(new))
                 unpushed.note(work.repo, new.oid)
                 written.append(path + SUFFIX)
-        for path, new, old, snapshot, whole in self._versions:
+        for path, (new, old, snapshot, whole) in self._versions.items():
             if path in self._elsewhere:  # on disk is what was there
                 continue
             if path in self._partial:  # the rows say what is here: no version is, and no note names one
