@@ -117,12 +117,14 @@ def copy_between(repo: Repo, items: Sequence[Tracked], options: SyncOptions, *, 
             [(old.oid_kind, old.digest) for those in earlier.values() for old in those],
         )
         todo = copy_protocol.plan(source, target, cache, wanted)
-        purged = _purged(cache, items)
         done, sent = SyncOutcome(lacking=todo.lacking), 0
+
+        def send_known_tombstones() -> None:
+            if cache.purged:
+                send_tombstones(target, repo.config.project or "", set(_purged(cache, items).values()))
+
         if not options.dry_run:
             stay_awake(source)
-            if cache.purged:
-                send_tombstones(target, repo.config.project or "", set(purged.values()))
             commit = commit_of(repo, items, {version.id: "" for version in todo.lacking})
             author = signature(repo, repo.git.config_get("user.email") or "", commit)
             records: list[int] = []
@@ -134,12 +136,14 @@ def copy_between(repo: Repo, items: Sequence[Tracked], options: SyncOptions, *, 
                 author,
                 progress,
                 todo,
+                send_tombstones=send_known_tombstones,
                 send_records=lambda damaged: records.append(
                     share.send(remote, runs, lacking=damaged) if runs is not None else 0
                 ),
             )
             sent = sum(records)
         copied = {version.id for version in todo.incomplete}
+        purged = _purged(cache, items)
         lost = _lost(repo, cache, done.lacking, options)
         traffic = remote.traffic
     return SyncResult(

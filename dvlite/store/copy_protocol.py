@@ -149,12 +149,14 @@ def run(
     progress: Progress,
     first: SyncPlan | None = None,
     *,
+    send_tombstones: Callable[[], object] = lambda: None,
     send_records: Callable[[Collection[Digest]], object] = lambda _: None,
 ) -> SyncOutcome:
     """Copies versions; returns only when they are complete on the target and the second look found nothing in the way.
 
     Those of which something is nowhere, or damaged on the source and not on the target, are left out, and named in the result. `first` is
-    the plan by the last looks, if there is one. `send_records`, called once, puts the records that need the files `also`, but for those that
+    the plan by the last looks, if there is one. `send_tombstones`, called for each plan, puts those of what the plan leaves out as purged: a
+    later look at the source may have found more of them. `send_records`, called once, puts the records that need the files `also`, but for those that
     need the ones it is given, which are damaged.
     """
     outcome = SyncOutcome()
@@ -162,6 +164,7 @@ def run(
     for _ in range(push_protocol.ROUNDS):
         todo = first or plan(source, target, cache, wanted)
         first = None
+        send_tombstones()
         outcome.lacking |= todo.lacking
         wanted = _without(wanted, todo.lacking, {})
         if outcome.lacking:

@@ -41,6 +41,13 @@ def test_nothing_is_lost_in_any_order(tmp_path, seeds):
     assert min(counts[name] for name in ("synced", "purged", "wiped", "fsck")) > 0
 
 
+# Three collections under three looks of a check; a purge that only the second look of a copy saw.
+@pytest.mark.parametrize("seed", [1025815, 3006492])
+def test_what_went_wrong_in_this_order_does_no_more(tmp_path, seed):
+    outcome = play(seed, tmp_path)
+    assert (*outcome.lost, *outcome.errors) == ()
+
+
 def with_roots_of_the_plan(monkeypatch):
     """The collector deletes what its plan says, without looking at roots after it condemned."""
 
