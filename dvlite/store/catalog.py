@@ -428,7 +428,16 @@ class Catalog:
         return self.remote.get(f"packs/{name.hex()}", end=self.packs[name])
 
     def read_footer(self, name: Digest, size: int, *, keep: bool = True) -> list[Record]:
-        """Returns the records of a pack, from its end as it is now; one request, or two. Raises ObjectAbsent, ObjectCorrupt, LaterVersion."""
+        """Returns the records of a pack, from its end as it is now; one request, or two. Raises ObjectAbsent, ObjectCorrupt, LaterVersion.
+
+        An end that is not right is read again: what goes bad on the way is no damage there.
+        """
+        try:
+            return self._read_footer(name, size, keep=keep)
+        except ObjectCorrupt:
+            return self._read_footer(name, size, keep=keep)
+
+    def _read_footer(self, name: Digest, size: int, *, keep: bool) -> list[Record]:
         text = name.hex()
         guess = min(size, max(4096, size // 256))
         tail = self.remote.get(f"packs/{text}", start=size - guess, end=size)

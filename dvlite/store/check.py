@@ -168,6 +168,12 @@ def check_pack(data: Buffer, name: Digest) -> CheckedPack:
     return checked
 
 
+def read_pack(catalog: Catalog, name: Digest) -> CheckedPack:
+    """Reads a whole pack of a remote, and again if it is not right: what goes bad on the way is no damage there. Raises RemoteError, LaterVersion."""
+    checked = check_pack(catalog.pack_bytes(name), name)
+    return check_pack(catalog.pack_bytes(name), name) if checked.problem else checked
+
+
 class PackReader:
     """The packs of a remote that were read last; the next is on its way while one is looked at."""
 
@@ -196,9 +202,9 @@ class PackReader:
         return self._here[name]
 
     def _read(self, name: Digest) -> CheckedPack:
-        data = self._catalog.pack_bytes(name)
-        self._progress.advance(size_bytes=len(data))
-        return check_pack(data, name)
+        checked = read_pack(self._catalog, name)
+        self._progress.advance(size_bytes=len(checked.data))
+        return checked
 
 
 def makes_file(

@@ -31,10 +31,10 @@ from dvlite.store.check import (
     PackReader,
     Read,
     ahead,
-    check_pack,
     compare,
     lost,
     makes_file,
+    read_pack,
 )
 from dvlite.store.index import Index, RecordLocation
 from dvlite.store.object_store import ObjectAbsent, ObjectEntry
@@ -209,10 +209,9 @@ def read_packs(check: RemoteState, names: Sequence[Digest], read: Read) -> None:
     check.progress.start(f"reading {remote.shown}", total_bytes=total)
 
     def look_at(name: Digest) -> tuple[str, Digest | None]:
-        data = catalog.pack_bytes(name)
-        checked = check_pack(data, name)
-        check.progress.advance(size_bytes=len(data))
-        return checked.problem, digest_bytes(data) if checked.problem else None
+        checked = read_pack(catalog, name)
+        check.progress.advance(size_bytes=len(checked.data))
+        return checked.problem, digest_bytes(checked.data) if checked.problem else None
 
     for name, future in ahead(remote.submit, look_at, names, AT_ONCE):
         try:

@@ -65,6 +65,25 @@ def test_a_look_without_bytes_costs_requests_by_packs_not_by_files(site, store):
     assert len(SMALL) == 300
 
 
+def test_a_pack_that_goes_bad_on_the_way_once_is_no_damage(site, store, monkeypatch):
+    real, reads, damaged = store.get, [], 0
+
+    def get(name, **part):
+        data = real(name, **part)
+        if not name.startswith("packs/"):
+            return data
+        reads.append(name)
+        return data[:-1] + bytes([data[-1] ^ 1]) if len(reads) == damaged else data
+
+    monkeypatch.setattr(store, "get", get)
+    assert is_sound(checked(site))
+    for damaged in range(1, len(reads) + 1):
+        reads.clear()
+        check = checked(site)
+        assert is_sound(check), damaged
+        assert not check.catalog.distrusted
+
+
 def test_a_push_that_was_interrupted_is_no_damage(site, store):
     pack_name = next(entry.name for entry in store.list("packs/").entries)
     other = os.urandom(100)
