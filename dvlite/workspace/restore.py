@@ -149,9 +149,7 @@ def restore(work: Workspace, path: str, wanted: Pointer, patterns: Sequence[str]
         if gone:
             how = replace(how, helper=None)  # which would write the whole version
     purged = tuple(gone.values())
-    if how.force:
-        _move_strangers(work, path)
-    scan = work.scan(path)
+    scan = _scan_without_strangers(work, path) if how.force else work.scan(path)
     work.clear_leftovers(path, scan)
     if scan is not None and scan.paths == [b""] and scan.flags[0] == SYMLINK and not how.force:
         raise StrangeFile(f"{quote(work.repo.display(path))} is a symbolic link, in the place of data")
@@ -295,26 +293,26 @@ def _lost(work: Workspace, want: Entries, todo: CheckoutPlan) -> list[int]:
     return [i for i in todo.write if want.flags[i] != EMPTY_DIR and not has(want.digest(i), want.sizes[i])]
 
 
-def _move_strangers(work: Workspace, path: str) -> None:
-    """Moves away what no version can hold and nothing can store: FIFOs, sockets, devices, and links in a directory that leave it."""
+def _scan_without_strangers(work: Workspace, path: str) -> Scan | None:
+    """Returns what is on disk at a path, once what no version can hold is moved away: FIFOs, sockets, devices, and links in a directory that leave it."""
     root = os.fsencode(work.location(path))
     while True:
         try:
             scan = work.scan(path)
             links = [] if scan is None else [inner for i, inner in enumerate(scan.paths) if scan.flags[i] == SYMLINK]
-            leaving = next((link for link in links if link and _leaves(root, link)), None)
-            if leaving is None:
-                return
-            place = work.location(path) / os.fsdecode(leaving)
+            strangers = [work.location(path) / os.fsdecode(link) for link in links if link and _leaves(root, link)]
+            if not strangers:
+                return scan
         except StrangeFile as error:
             if error.place is None:
                 raise
-            place = error.place
-        target = move_aside(work.repo, place)
-        shown = work.repo.display(place.relative_to(work.repo.root).as_posix())
-        work.progress.warn(
-            f"{quote(shown)}, which no version can hold, was moved away; to put it back: mv {word(str(target))} {word(shown)}"
-        )
+            strangers = [error.place]
+        for place in strangers:
+            target = move_aside(work.repo, place)
+            shown = work.repo.display(place.relative_to(work.repo.root).as_posix())
+            work.progress.warn(
+                f"{quote(shown)}, which no version can hold, was moved away; to put it back: mv {word(str(target))} {word(shown)}"
+            )
 
 
 def _leaves(root: bytes, link: bytes) -> bool:
