@@ -6,7 +6,6 @@ becomes text (dates, NaN), so that every value has one form in lockfiles and rec
 
 from __future__ import annotations
 
-import csv
 import enum
 import json
 import math
@@ -194,6 +193,8 @@ def _check_depth(tree: Tree, name: str, depth: int) -> None:
 
 def _last_row(data: bytes, name: str, delimiter: str) -> Tree:
     """Returns the last row of a table by the names in its first."""
+    import csv  # a millisecond that only a table pays
+
     if len(data) > LIMIT_BYTES:
         raise _wrong(name, None, f"it has {len(data)} bytes, more than {LIMIT_BYTES}")
     try:
