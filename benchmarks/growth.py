@@ -49,6 +49,20 @@ class Scene(Bench):
         self.do("git", "commit", "-qnm", message)
 
 
+def measure_everyday(scene: Scene, edited: Path) -> Iterator[Measured]:
+    """Measures commands with nothing to do, and with one file to edit, which is committed."""
+    yield scene.measure("status, clean", "dvlite", "status")
+    yield scene.measure("push, first", "dvlite", "push")
+    yield scene.measure("push, nothing new", "dvlite", "push")
+    yield scene.measure("status --remote", "dvlite", "status", "--remote")
+    yield scene.measure("pull, nothing new", "dvlite", "pull")
+    yield scene.measure("checkout, nothing to do", "dvlite", "checkout")
+    edited.write_bytes(b"edited")
+    yield scene.measure("status, one edit", "dvlite", "status")
+    yield scene.measure("add -u, one edit", "dvlite", "add", "-u")
+    yield scene.measure("git commit, one edit", "git", "commit", "-qam", "Edit")
+
+
 def measure_files(scene: Scene, size: int) -> Iterator[Measured]:
     """Measures commands on one directory of `size` files, from the first `add` to a merge."""
     folder = scene.repo / "data"
@@ -56,16 +70,7 @@ def measure_files(scene: Scene, size: int) -> Iterator[Measured]:
     paths = sorted(path for path in folder.rglob("*") if path.is_file())
     yield scene.measure("add, first", "dvlite", "add", "data")
     scene.save("Data")
-    yield scene.measure("status, clean", "dvlite", "status")
-    yield scene.measure("push, first", "dvlite", "push")
-    yield scene.measure("push, nothing new", "dvlite", "push")
-    yield scene.measure("status --remote", "dvlite", "status", "--remote")
-    yield scene.measure("pull, nothing new", "dvlite", "pull")
-    yield scene.measure("checkout, nothing to do", "dvlite", "checkout")
-    paths[0].write_bytes(b"edited")
-    yield scene.measure("status, one edit", "dvlite", "status")
-    yield scene.measure("add -u, one edit", "dvlite", "add", "-u")
-    yield scene.measure("git commit, one edit", "git", "commit", "-qam", "Edit")
+    yield from measure_everyday(scene, paths[0])
     yield scene.measure("push, one edit", "dvlite", "push")
     yield scene.measure("diff HEAD~1", "dvlite", "diff", "HEAD~1")
     yield scene.measure("git checkout, one edit", "git", "checkout", "-q", "HEAD~1")
@@ -101,16 +106,7 @@ def measure_paths(scene: Scene, size: int) -> Iterator[Measured]:
         (scene.repo / name).write_bytes(name.encode() * 100)
     yield scene.measure("add, first", "dvlite", "add", *names)
     scene.save("Data")
-    yield scene.measure("status, clean", "dvlite", "status")
-    yield scene.measure("push, first", "dvlite", "push")
-    yield scene.measure("push, nothing new", "dvlite", "push")
-    yield scene.measure("status --remote", "dvlite", "status", "--remote")
-    yield scene.measure("pull, nothing new", "dvlite", "pull")
-    yield scene.measure("checkout, nothing to do", "dvlite", "checkout")
-    (scene.repo / names[0]).write_bytes(b"edited")
-    yield scene.measure("status, one edit", "dvlite", "status")
-    yield scene.measure("add -u, one edit", "dvlite", "add", "-u")
-    yield scene.measure("git commit, one edit", "git", "commit", "-qam", "Edit")
+    yield from measure_everyday(scene, scene.repo / names[0])
     yield scene.measure("git push, one edit", "git", "push", "-q", "hub", "main")
     yield scene.measure("git checkout, one edit", "git", "checkout", "-q", "HEAD~1")
     yield scene.measure("verify", "dvlite", "verify")

@@ -463,7 +463,7 @@ def wait_out(change_ns: int, window_ns: int) -> None:
         time.sleep(left / 1e9)
 
 
-def disk_usage(folder: Path) -> int:
+def bytes_on_disk(folder: Path) -> int:
     """Returns the bytes on disk of all files below a folder (holes use none)."""
     total = 0
     for parent, _, names in os.walk(folder):

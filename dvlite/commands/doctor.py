@@ -17,7 +17,7 @@ from typing import ClassVar, Literal
 
 from dvlite import __version__
 from dvlite.errors import DvliteError
-from dvlite.files import disk_usage, existing_folder, file_system, share_blocks, temporary_name
+from dvlite.files import bytes_on_disk, existing_folder, file_system, share_blocks, temporary_name
 from dvlite.formats import store_config
 from dvlite.formats.config import LOCAL, is_secret
 from dvlite.git.program import program, program_version
@@ -202,7 +202,7 @@ def _cache(repo: Repo) -> Iterator[DoctorLine]:
     if not folder.exists():
         yield DoctorLine(topic="cache", text=f"{printable(str(folder))}: not created yet, {free} free")
         return
-    size_bytes = disk_usage(folder)
+    size_bytes = bytes_on_disk(folder)
     yield DoctorLine(topic="cache", text=f"{printable(str(folder))}: {size_text(size_bytes)}, {free} free")
     if (closed := open_cache(repo).unwritable()) is not None:
         text = f"this user may not write to {quote(str(closed))}"

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from dvlite.errors import ObjectCorrupt, ObjectMissing
-from dvlite.files import disk_usage
+from dvlite.files import bytes_on_disk
 from dvlite.formats.manifest import EMPTY_DIR
 from dvlite.oid import Digest
 from dvlite.progress import Progress
@@ -81,7 +81,7 @@ def du(repo: Repo, targets: Sequence[str], *, progress: Progress) -> DuResult:
         paths=tuple(sorted(rows, key=lambda row: (-row.cached_bytes, -row.all_bytes, row.path))),
         all_bytes=sum(everything.values()),
         cached_bytes=_stored(cache, everything),
-        cache_bytes=disk_usage(cache.folder),
+        cache_bytes=bytes_on_disk(cache.folder),
         is_part=bool(targets),
     )
 
