@@ -49,15 +49,12 @@ RANKS = {name: rank for rank, names in enumerate(LAYERS) for name in names}
 OWNERS = {
     "blake3": ("oid",),
     "click": ("cli",),
-    "aiobotocore": ("store.s3_client",),
-    "aiohttp": ("store.s3_errors",),
-    "fsspec": ("store.s3_client", "store.fsspec_store"),
+    "botocore": ("store.s3_aws",),
+    "fsspec": ("store.fsspec_store",),
     "importlib": ("cli.terminal",),
     "pathspec": ("repo.ignore",),
     "pyfastcdc": ("store.chunking",),
     "rich": ("cli.terminal",),
-    "s3fs": ("store.s3_client",),
-    "botocore": ("store.s3_errors",),  # the errors that s3fs lets through
     "sqlite3": ("runs.index",),
     "subprocess": ("git", "pipeline.process", "cli.pager"),
     "xxhash": ("oid",),
@@ -66,6 +63,7 @@ OWNERS = {
 }
 DISTRIBUTIONS = {
     "pyyaml": "yaml",
+    "s3fs": "botocore",  # which comes with it; s3fs is fsspec's way to S3, not ours
 }  # where the name to install is not the name to import
 LATE_IMPORTS = (
     "show",
@@ -73,6 +71,7 @@ LATE_IMPORTS = (
     "cli",
     "formats.parameters",
     "store.remote",
+    "store.s3_settings",
     "commands.checkout",
     "commands.status",
     "commands.hook_commit",
@@ -95,7 +94,8 @@ ENVIRONMENT = (
     "cli",
     "repo.repository",
     "git",
-)  # the rest is handed what it needs (git hands the user's environment on to git)
+    "store.s3_settings",
+)  # the rest is handed what it needs (git hands the user's environment on to git; the variables of the AWS tools are botocore's to read, too)
 
 # Who opens files plainly, and which: all others open without waiting, for a FIFO may stand where a file is expected.
 OPENERS = (
@@ -649,11 +649,7 @@ def test_every_dependency_has_an_owner_and_every_owner_is_needed():
     project = tomllib.loads((PROJECT / "pyproject.toml").read_text())["project"]
     names = {re.split(r"[<>=~! ]", line, maxsplit=1)[0].lower() for line in project["dependencies"]}
     imported = {DISTRIBUTIONS.get(name, name) for name in names}
-    assert imported == {name for name in OWNERS if name not in sys.stdlib_module_names} - {
-        "aiobotocore",
-        "aiohttp",
-        "botocore",
-    }  # they come with s3fs
+    assert imported == {name for name in OWNERS if name not in sys.stdlib_module_names}
 
 
 def test_the_command_line_loads_only_click_and_the_standard_library():
@@ -678,7 +674,7 @@ SOUND = {
     "store/__init__.py": "",
     "store/index.py": '"""Index."""\nimport dvlite.oid\n',
     "store/pack.py": '"""Packs."""\nfrom dvlite.store import index\nfrom dvlite.oid import Oid\n',
-    "store/s3_client.py": '"""Bucket."""\nimport s3fs\n',
+    "store/s3_aws.py": '"""Credentials."""\nimport botocore\n',
     "store/remote.py": '"""Remote."""\ndef connect():\n    from dvlite.store import s3, pack\n',
     "repo/__init__.py": "",
     "repo/repository.py": '"""Repo."""\nimport os\nfrom dvlite import __version__\nfrom dvlite.store.pack import Pack\nHOME = os.environ\n',

@@ -135,7 +135,7 @@ def note_checksum(clone: str, place: str, data: bytes) -> Digest:
 def open_store(location: Location, options: Mapping[str, str], *, budget: RetryBudget, connections: int) -> ObjectStore:
     """Returns the store at a location, for up to `connections` calls at a time; makes no request yet.
 
-    Backends load on demand: s3fs takes 0.25 s. The caller has checked that the user trusts the place (`url.host_of`). Raises UsageError for options that do not belong.
+    Backends load on demand: fsspec takes 0.2 s. The caller has checked that the user trusts the place (`url.host_of`). Raises UsageError for options that do not belong.
     """
     check_options(location.scheme, options)
     if location.scheme == FOLDER:

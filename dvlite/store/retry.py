@@ -1,4 +1,4 @@
-"""Tries again: the one retry budget of dvlite. The retries of botocore and s3fs are off, for budgets inside budgets multiply.
+"""Tries again: the one retry budget of dvlite. Those of botocore are off, for budgets inside budgets multiply.
 
 Backends decide what may pass (they raise Transient) and this module decides for how long to hope. Knows no backend.
 """

@@ -1,20 +1,19 @@
 """A remote in a bucket: one S3 request for each call, what it asks for, and what its answer means.
 
-What servers are known to lack is asked for in another way, once, and then no more. Measured against SeaweedFS on loopback, 32 MiB objects: the server is the limit from 4 threads on, whatever is checked or signed here;
-client time per GiB of uploads was 1.5 s with the payload signed by SHA-256 on the event loop, 0.9 s with CRC-32 in the caller's thread.
+What servers are known to lack is asked for in another way, once, and then no more. Why plain signed HTTP, with what was measured:
+docs/explanation/design.md.
 """
 
 from __future__ import annotations
 
-import asyncio
 import base64
 import email.utils
 import hashlib
-import io
 import time
 import zlib
-from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
-from typing import Any, TypeVar
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import TypeVar
 
 from dvlite.errors import RemoteError
 from dvlite.show import quote
@@ -28,9 +27,11 @@ from dvlite.store.object_store import (
     require_name,
     require_prefix,
 )
-from dvlite.store.s3_client import S3Client
+from dvlite.store.s3_client import S3Client, S3Request
 from dvlite.store.s3_errors import (
     Asked,
+    NotS3,
+    Refused,
     explain,
     explain_refusal,
     is_absent,
@@ -38,20 +39,30 @@ from dvlite.store.s3_errors import (
     is_not_offered,
     is_past_the_end,
 )
+from dvlite.store.s3_http import Answer
+from dvlite.store.s3_xml import (
+    PAGE_BYTES,
+    NotXml,
+    OtherXml,
+    Page,
+    delete_text,
+    read_fault,
+    read_page,
+    read_refusals,
+)
 from dvlite.store.url import Location, address_of
 
 T = TypeVar("T")
 
-_PIECE_BYTES = 1 << 18
+_LARGEST_BYTES = 5 << 30  # S3's limit of one upload
 _DELETE_AT_ONCE = 1000  # S3's limit
+_IDLE_PAGES = 1000  # of a listing: so many may bring nothing, where much was deleted in a bucket that keeps versions
 _UPLOAD_FIELDS = {
-    "sse": "ServerSideEncryption",
-    "sse_kms_key_id": "SSEKMSKeyId",
-    "storage_class": "StorageClass",
-    "acl": "ACL",
+    "sse": "x-amz-server-side-encryption",
+    "sse_kms_key_id": "x-amz-server-side-encryption-aws-kms-key-id",
+    "storage_class": "x-amz-storage-class",
+    "acl": "x-amz-acl",
 }
-_NOT_S3 = "what answers there is not an S3 server"
-_NOT_S3_HINT = "check endpoint_url, and whether this network wants you to sign in first"
 
 
 class S3Store:
@@ -65,8 +76,9 @@ class S3Store:
         self.label = location.text if address is None else f"{location.text} at {address}"
         self._bucket = location.bucket
         self._above = f"{location.prefix}/" if location.prefix else ""
-        self._client = S3Client(options, connections=connections)
-        self._every = {"RequestPayer": "requester"} if options.get("requester_pays") == "true" else {}
+        self._connections = connections
+        self._client = S3Client(location.bucket, options, connections=connections)
+        self._every = {"x-amz-request-payer": "requester"} if options.get("requester_pays") == "true" else {}
         self._upload = {field: options[name] for name, field in _UPLOAD_FIELDS.items() if name in options}
         self._checksums = [options["checksum"]] if "checksum" in options else ["crc32", "md5"]  # the best first
         self._deletes_at_once = True
@@ -76,31 +88,17 @@ class S3Store:
         first = start or 0
         if end is not None and end <= first:
             return b""
-        asked = {"Range": f"bytes={first}-{'' if end is None else end - 1}"} if first or end is not None else {}
-
-        async def fetch(client: Any) -> tuple[int, bytes]:
-            answer = await client.get_object(Bucket=self._bucket, Key=self._above + name, **asked, **self._every)
-            status = answer["ResponseMetadata"]["HTTPStatusCode"]
-            most = answer["ContentLength"] if end is None else end - (first if status == 206 else 0)
-            if not answer.get("ETag") or answer["ContentLength"] > most:  # never read more than the range
-                answer["Body"].close()
-                raise self._not_s3()
-            received = io.BytesIO()  # its bytes come out without a copy; `read()` of everything has it twice
-            async with answer["Body"] as body:
-                async for piece in body.iter_chunks(_PIECE_BYTES):
-                    received.write(piece)
-            data = received.getvalue()
-            if len(data) != answer["ContentLength"]:
-                raise Transient(f"cannot read {quote(name)} from {self.label}: the connection broke off")
-            return status, data
-
+        asked = {"range": f"bytes={first}-{'' if end is None else end - 1}"} if first or end is not None else {}
+        most = _LARGEST_BYTES if end is None else end
+        request = S3Request("GET", self._above + name, most, headers=asked | self._every, first=first)
         try:
-            status, data = self._call(fetch, "GetObject", name)
-        except Exception as error:
+            answer = self._call(request, "GetObject", name, _of_object)
+        except RemoteError as error:
             if asked and is_past_the_end(error.__cause__):
                 return b""
             raise
-        return data[first:end] if asked and status == 200 else data  # a server may answer a range with everything
+        is_whole = bool(asked) and answer.status == 200  # a server may answer a range with everything
+        return answer.body[first:end] if is_whole else answer.body
 
     def put(self, name: str, data: Buffer, *, only_if_absent: bool = False) -> bool:
         require_name(name)
@@ -117,13 +115,12 @@ class S3Store:
         require_prefix(prefix)
         entries: dict[str, ObjectEntry] = {}
         now = None
-        for page in self._pages(prefix):
-            if now is None:
-                now = _server_time(page)
-            for item in page.get("Contents", ()):
-                name = item["Key"].removeprefix(self._above)
-                if item["Key"].startswith(self._above + prefix) and is_name(name):
-                    entries[name] = ObjectEntry(name, item["Size"], item["LastModified"].timestamp())
+        for page, moment in self._pages(prefix):
+            now = moment if now is None else now
+            for item in page.keys:
+                name = item.key.removeprefix(self._above)
+                if item.key.startswith(self._above + prefix) and is_name(name):
+                    entries[name] = ObjectEntry(name, item.size_bytes, item.modified)
         assert now is not None
         return Listing(tuple(entries.values()), now)
 
@@ -137,22 +134,17 @@ class S3Store:
         self._client.close()
 
     def _put(self, name: str, data: Buffer, checksum: str, *, only_if_absent: bool) -> bool:
-        request = {"Body": _Body(data)} | _checksum(checksum, data) | self._upload | self._every
+        headers = _checksum(checksum, data) | self._upload | self._every
         if only_if_absent:
-            request["IfNoneMatch"] = "*"
-
-        async def send(client: Any) -> bool:
-            answer = await client.put_object(Bucket=self._bucket, Key=self._above + name, **request)
-            if not answer.get("ETag"):  # a captive portal says 200 to anything
-                raise self._not_s3()
-            return True
-
+            headers["if-none-match"] = "*"
         try:
-            return self._call(send, "PutObject", name)
+            request = S3Request("PUT", self._above + name, PAGE_BYTES, headers=headers, body=data)
+            self._call(request, "PutObject", name, _of_object)
         except RemoteError as error:
             if only_if_absent and is_name_taken(error.__cause__):
                 return self._holds(name, data)
             raise
+        return True
 
     def _delete(self, names: Sequence[str]) -> None:
         if self._deletes_at_once:
@@ -161,69 +153,72 @@ class S3Store:
             except RemoteError as error:
                 if not is_not_offered(error.__cause__, batch=True):
                     raise
-        self._call(lambda client: self._delete_one_by_one(client, names), "DeleteObject", "")
+        self._delete_one_by_one(names)
         self._deletes_at_once = False
         return None
 
     def _delete_at_once(self, names: Sequence[str]) -> None:
-        request = {"Objects": [{"Key": self._above + name} for name in names], "Quiet": True}
+        body = delete_text([self._above + name for name in names])
+        headers = _checksum(self._checksums[0], body) | self._every
+        request = S3Request("POST", "", PAGE_BYTES, query=[("delete", "")], headers=headers, body=body)
+        name = names[0] if len(names) == 1 else ""
+        for refused in self._call(request, "DeleteObjects", name, lambda answer: _parsed(answer, read_refusals)):
+            if refused.code != "NoSuchKey":
+                name = refused.key.removeprefix(self._above)
+                raise explain_refusal(refused.code, 200, self._asked("DeleteObjects", name))
 
-        async def remove(client: Any) -> Any:
-            return await client.delete_objects(Bucket=self._bucket, Delete=request, **self._every)
-
-        for refused in self._call(remove, "DeleteObjects", names[0] if len(names) == 1 else "").get("Errors", ()):
-            if refused.get("Code") != "NoSuchKey":
-                name = str(refused.get("Key", "")).removeprefix(self._above)
-                raise explain_refusal(refused.get("Code", ""), 200, self._asked("DeleteObjects", name))
-
-    async def _delete_one_by_one(self, client: Any, names: Sequence[str]) -> None:
+    def _delete_one_by_one(self, names: Sequence[str]) -> None:
         """Sends as many requests at a time as there are connections; raises the first error after all ended."""
 
-        async def remove(name: str) -> None:
-            await client.delete_object(Bucket=self._bucket, Key=self._above + name, **self._every)
+        def remove(name: str) -> None:
+            request = S3Request("DELETE", self._above + name, PAGE_BYTES, headers=self._every)
+            try:
+                self._call(request, "DeleteObject", name, lambda _: None)
+            except RemoteError as error:
+                if not is_absent(error.__cause__):
+                    raise
 
-        outcomes = await asyncio.gather(*map(remove, names), return_exceptions=True)
-        for name, outcome in zip(names, outcomes, strict=True):
-            if isinstance(outcome, Exception) and not is_absent(outcome):
-                raise explain(outcome, self._asked("DeleteObject", name)) or outcome from outcome
+        with ThreadPoolExecutor(self._connections) as pool:
+            outcomes = [pool.submit(remove, name) for name in names]
+        for outcome in outcomes:
+            outcome.result()
 
-    def _call(self, operation: Callable[[Any], Awaitable[T]], request: str, name: str) -> T:
-        """Runs an operation on the thread of s3fs and waits for it; its failure comes out as ours, caused by theirs."""
+    def _call(self, request: S3Request, operation: str, name: str, read: Callable[[Answer], T]) -> T:
+        """Returns what `read` makes of the answer; a failure comes out as ours, caused by what went wrong."""
         try:
-            return self._client.run(operation)
+            return read(self._client.send(request))
         except Exception as error:
-            explained = explain(error, self._asked(request, name))
+            explained = explain(error, self._asked(operation, name))
             if explained is None or explained is error:
                 raise
             raise explained from error
 
-    def _asked(self, request: str, name: str) -> Asked:
+    def _asked(self, operation: str, name: str) -> Asked:
         endpoint = self._client.endpoint_url
         is_named = " at " in self.label or not endpoint or "amazonaws.com" in endpoint
         label = self.label if is_named else f"{self.label} at {endpoint}"  # the environment or the AWS config chose it
-        return Asked(label, self._bucket, request, name)
+        return Asked(label, self._bucket, operation, name)
 
-    def _pages(self, prefix: str) -> Iterator[Any]:
-        token: dict[str, str] = {}
+    def _pages(self, prefix: str) -> Iterator[tuple[Page, float]]:
+        """Yields the pages of a listing, each with the time of the server; an error if it repeats itself or never ends."""
+        tokens, greatest, idle = {""}, "", 0
+        token = ""
         while True:
-
-            async def ask(client: Any, token: Mapping[str, str] = token) -> Any:
-                return await client.list_objects_v2(
-                    Bucket=self._bucket, Prefix=self._above + prefix, **token, **self._every
-                )
-
-            page = self._call(ask, "ListObjectsV2", prefix)
-            if "IsTruncated" not in page:
-                raise self._not_s3()
-            yield page
-            if not page["IsTruncated"]:
+            query = [("list-type", "2"), ("prefix", self._above + prefix), ("encoding-type", "url")]
+            query += [("continuation-token", token)] if token else []
+            request = S3Request("GET", "", PAGE_BYTES, query=query, headers=self._every)
+            page, moment = self._call(request, "ListObjectsV2", prefix, _page)
+            yield page, moment
+            if page.is_last:
                 return
-            following = {"ContinuationToken": page.get("NextContinuationToken", "")}
-            if following == token or not following["ContinuationToken"]:
-                raise RemoteError(
-                    f"cannot list {self.label}: the server's listing never ends (it repeats its continuation token)"
-                )
-            token = following
+            token = page.token
+            newest = max((item.key for item in page.keys), default="")
+            idle = 0 if newest > greatest else idle + 1
+            greatest = max(greatest, newest)
+            if token in tokens or idle > _IDLE_PAGES:
+                what = "repeats its continuation token" if token in tokens else "has nothing new"
+                raise RemoteError(f"cannot list {self.label}: the server's listing never ends (it {what})")
+            tokens.add(token)
 
     def _holds(self, name: str, data: Buffer) -> bool:
         try:
@@ -231,35 +226,39 @@ class S3Store:
         except ObjectAbsent:
             raise Transient(f"cannot write {quote(name)} to {self.label}: it was there and then was not") from None
 
-    def _not_s3(self) -> RemoteError:
-        return RemoteError(f"cannot use {self.label}: {_NOT_S3}", hint=_NOT_S3_HINT)
+
+def _of_object(answer: Answer) -> Answer:
+    if not answer.headers.get("etag"):  # a captive portal says 200 to anything
+        raise NotS3
+    return answer
 
 
-class _Body(io.BytesIO):
-    """What is sent: shares the memory of bytes, and goes out piece by piece. asyncio would copy bytes themselves.
+def _page(answer: Answer) -> tuple[Page, float]:
+    return _parsed(answer, read_page), _server_time(answer)
 
-    aiohttp asks for the buffer to learn its length, for which BytesIO makes a copy that it can change: 32 MiB for each pack on its way.
-    """
 
-    def __init__(self, data: Buffer) -> None:
-        super().__init__(data)
-        self._data = data
-
-    def getbuffer(self) -> memoryview:
-        return memoryview(self._data)
+def _parsed(answer: Answer, read: Callable[[bytes], T]) -> T:
+    """Returns what an XML answer says. S3 may say 200 and then fail: an error as the document, or half of it; no less may a captive portal."""
+    try:
+        return read(answer.body)
+    except NotXml:
+        raise (Refused(500) if answer.body else NotS3()) from None
+    except OtherXml:
+        fault = read_fault(answer.body)
+        raise (NotS3() if fault is None else Refused(500, fault.code)) from None
 
 
 def _checksum(kind: str, data: Buffer) -> dict[str, str]:
-    """Returns the field of an upload by which the server notices damage on the way."""
+    """Returns the header of an upload by which the server notices damage on the way."""
     if kind == "md5":
-        return {"ContentMD5": base64.b64encode(hashlib.md5(data, usedforsecurity=False).digest()).decode("ascii")}
-    return {"ChecksumCRC32": base64.b64encode(zlib.crc32(data).to_bytes(4, "big")).decode("ascii")}
+        return {"content-md5": base64.b64encode(hashlib.md5(data, usedforsecurity=False).digest()).decode("ascii")}
+    return {"x-amz-checksum-crc32": base64.b64encode(zlib.crc32(data).to_bytes(4, "big")).decode("ascii")}
 
 
-def _server_time(answer: Any) -> float:
+def _server_time(answer: Answer) -> float:
     """Returns when the server says it answered, in unix seconds; our own clock if it does not say."""
-    text = answer["ResponseMetadata"]["HTTPHeaders"].get("date", "")
+    parts = email.utils.parsedate_tz(answer.headers.get("date", ""))
     try:
-        return email.utils.parsedate_to_datetime(text).timestamp()
-    except ValueError:
+        return time.time() if parts is None else float(email.utils.mktime_tz(parts))
+    except (ValueError, OverflowError):
         return time.time()

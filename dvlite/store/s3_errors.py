@@ -5,24 +5,18 @@ Never quotes what a server says beyond its error code: a message may echo a sign
 
 from __future__ import annotations
 
-import asyncio
 import errno
 import os
 import re
 import socket
 import ssl
-from collections.abc import Iterator
 from dataclasses import dataclass
-from json import JSONDecodeError
-from urllib.parse import urlsplit
-
-import aiohttp
-from botocore import exceptions as boto
-from botocore.parsers import ResponseParserError
+from http.client import IncompleteRead
 
 from dvlite.errors import RemoteError
-from dvlite.show import printable, quote, word
+from dvlite.show import quote
 from dvlite.store.object_store import ObjectAbsent, Transient
+from dvlite.store.s3_http import Broken, TooLong, Unreached
 
 _PASSING_STATUS = {408, 425, 429, 500, 502, 503, 504}
 _PASSING_CODES = {
@@ -71,38 +65,45 @@ _RIGHTS = {
     "DeleteObject": "s3:DeleteObject",
     "DeleteObjects": "s3:DeleteObject",
 }
-_CONNECTION_ERRORS = (boto.HTTPClientError, boto.ConnectionError, aiohttp.ClientError, asyncio.TimeoutError, OSError)
-_LOGIN_ERRORS: tuple[type[Exception], ...] = (
-    (boto.LoginError,) if hasattr(boto, "LoginError") else ()
-)  # since botocore 1.41
+_NOT_S3 = "what answers there is not an S3 server"
+_NOT_S3_HINT = "check endpoint_url, and whether this network wants you to sign in first"
 _ENDPOINT_HINT = "check the network, and the endpoint_url of this remote"
 
 
-class Redirected(Exception):
-    """A server sent us elsewhere, and not to another region of S3."""
+_SETTINGS_HINT = "check the options of this remote, AWS_ variables, and your AWS config"
+
+
+class Refused(Exception):
+    """S3, or what answers in its place, refused a request: its status, and the error code if it sent one."""
+
+    def __init__(self, status: int, code: str = "") -> None:
+        super().__init__(status, code)
+        self.status = status
+        self.code = code
+
+
+class NotS3(Exception):
+    """What answered does not speak S3."""
 
 
 class SettingWrong(Exception):
     """An option, a variable or the AWS config cannot be used; no request was made."""
 
-    def __init__(self, message: str, *, hint: str) -> None:
+    def __init__(self, message: str, *, hint: str = _SETTINGS_HINT) -> None:
         super().__init__(message)
         self.message = message
         self.hint = hint
 
 
 class CredentialsFailed(Exception):
-    """There are no valid credentials; what went wrong is the cause, and there is none if no place has any.
+    """There are no valid credentials: `rest` is the end of the message, empty if no place has any."""
 
-    `way` is what the profile says to do for them (`SSO session`, `role`), `profile` its name, `source` that of the first in a chain of
-    roles; all may be empty.
-    """
-
-    def __init__(self, way: str = "", profile: str = "", source: str = "") -> None:
-        super().__init__(way)
-        self.way = way
-        self.profile = profile
-        self.source = source
+    def __init__(self, rest: str, *, hint: str, may_pass: bool = False, answered: bool = False) -> None:
+        super().__init__(rest)
+        self.rest = rest
+        self.hint = hint
+        self.may_pass = may_pass
+        self.answered = answered
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,30 +125,31 @@ def explain(error: Exception, asked: Asked) -> RemoteError | None:
     if isinstance(error, RemoteError):
         return error
     if isinstance(error, CredentialsFailed):
-        return _explain_credentials(error, asked.label)
+        message = f"cannot use {asked.label}: no credentials{error.rest}"
+        if error.may_pass:
+            return Transient(message, hint=error.hint, answered=error.answered)
+        return RemoteError(message, hint=error.hint)
     if isinstance(error, SettingWrong):
         return RemoteError(f"cannot use {asked.label}: {error.message}", hint=error.hint)
-    if isinstance(error, boto.ClientError):
-        code, status = _answer(error)
-        if code == "NoSuchKey" and asked.operation == "GetObject":
+    if isinstance(error, NotS3 | TooLong):
+        return RemoteError(f"cannot use {asked.label}: {_NOT_S3}", hint=_NOT_S3_HINT)
+    if isinstance(error, Refused):
+        if error.code == "NoSuchKey" and asked.operation == "GetObject":
             return ObjectAbsent(asked.name, asked.label)
-        if code == "NoSuchBucket":
+        if error.code == "NoSuchBucket":
             return RemoteError(
                 f"cannot use {asked.label}: there is no bucket '{asked.bucket}'",
                 hint="create it, or check the url of the remote",
             )
-        return explain_refusal(code, status, asked)
-    if any(isinstance(cause, Redirected) for cause in _causes(error)):
-        return explain_refusal("", 307, asked)
-    return _local_trouble(error, asked.label) or _broken_connection(error, asked)
+        return explain_refusal(error.code, error.status, asked)
+    return _explain_connection(error, asked) if isinstance(error, Unreached | Broken) else None
 
 
 def explain_refusal(code: str, status: int, asked: Asked) -> RemoteError:
     """Returns the user's form of an S3 error code, Transient if it may pass."""
-    shown = _printable_code(code)
+    shown = printable_code(code)
     answer = f"{asked.words}: {status} {shown}".rstrip()
-    if _may_pass(code, status):
-        # botocore also makes a 500 of a 200 that is not XML: a captive portal
+    if may_pass(code, status):
         reason = "the server is busy or failing" if shown else "the server is failing, or is not an S3 server"
         hint = "try again later, or check endpoint_url"
         return Transient(f"cannot reach {asked.label}: {reason} ({answer})", hint=hint, answered=bool(shown))
@@ -174,168 +176,72 @@ def explain_refusal(code: str, status: int, asked: Asked) -> RemoteError:
 
 def is_name_taken(error: BaseException | None) -> bool:
     """Returns whether a conditional put was refused because the object exists."""
-    return isinstance(error, boto.ClientError) and error.response["ResponseMetadata"]["HTTPStatusCode"] == 412
+    return isinstance(error, Refused) and error.status == 412
 
 
 def is_past_the_end(error: BaseException | None) -> bool:
     """Returns whether a ranged get was refused because the object is shorter."""
-    return isinstance(error, boto.ClientError) and error.response["ResponseMetadata"]["HTTPStatusCode"] == 416
+    return isinstance(error, Refused) and error.status == 416
 
 
 def is_not_offered(error: BaseException | None, *, batch: bool = False) -> bool:
     """Returns whether a server may have refused a header that it does not know, or (for a `batch`) the operation as such."""
-    if not isinstance(error, boto.ClientError):
+    if not isinstance(error, Refused):
         return False
-    code, status = _answer(error)
-    if batch and (status == 403 or code == "AccessDenied"):
+    if batch and (error.status == 403 or error.code == "AccessDenied"):
         return True
-    return status in (400, 404, 405, 411, 501) and (
-        code not in _REFUSALS or code in ("NotImplemented", "MethodNotAllowed")
+    return error.status in (400, 404, 405, 411, 501) and (
+        error.code not in _REFUSALS or error.code in ("NotImplemented", "MethodNotAllowed")
     )
 
 
 def is_absent(error: BaseException | None) -> bool:
     """Returns whether an object was not there."""
-    return isinstance(error, boto.ClientError) and _answer(error)[0] == "NoSuchKey"
+    return isinstance(error, Refused) and error.code == "NoSuchKey"
 
 
-def _answer(error: boto.ClientError) -> tuple[str, int]:
-    status: int = error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0)
-    return str(error.response.get("Error", {}).get("Code", "")), status
+def is_untrusted(error: Unreached | Broken) -> bool:
+    """Returns whether a server's certificate was refused."""
+    return isinstance(error.__cause__, ssl.SSLCertVerificationError)
 
 
-def _printable_code(code: str) -> str:
+def printable_code(code: str) -> str:
+    """Returns an error code that a server sent, nothing if it is not one."""
     return code if re.fullmatch(r"[A-Za-z][A-Za-z0-9.]{0,63}", code) else ""
 
 
-def _may_pass(code: str, status: int) -> bool:
+def may_pass(code: str, status: int) -> bool:
+    """Returns whether a new try may help."""
     return code in _PASSING_CODES or status in _PASSING_STATUS
 
 
-def _explain_credentials(error: CredentialsFailed, label: str) -> RemoteError:
-    """Names the way and the profile, and says what to do; what programs and servers say stays theirs."""
-    cause = error.__cause__
-    start = f"cannot use {label}: no credentials"
-    if cause is None or isinstance(cause, boto.NoCredentialsError):
-        return RemoteError(start, hint="set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or -o profile=NAME")
-    if isinstance(cause, boto.ProfileNotFound):
-        name = quote(str(cause.kwargs.get("profile", "")))
-        return RemoteError(f"{start}: your AWS config has no profile {name}", hint="aws configure list-profiles")
-    is_login = isinstance(cause, _LOGIN_ERRORS)
-    if is_login or isinstance(cause, boto.SSOError | boto.TokenRetrievalError):
-        kind, program = ("login", "aws login") if is_login else ("SSO", "aws sso login")
-        message = f"{start}: the {kind} session of profile {quote(error.source)} has expired, or never began"
-        return RemoteError(message, hint=program + _profile_choice(error.source))
-    if error.profile:
-        start += f" from the {error.way or 'AWS config'} of profile {quote(error.profile)}"
-    choice = _profile_choice(error.profile)
-    hint = f"aws sts get-caller-identity{choice}     shows more"
-    if isinstance(cause, boto.ClientError):
-        code, status = _answer(cause)
-        shown = f"{cause.operation_name}: {status} {_printable_code(code)}".rstrip()
-        if _may_pass(code, status):
-            return Transient(f"{start}: the server is busy or failing ({shown})", hint=hint, answered=True)
-        return RemoteError(f"{start}: refused ({shown})", hint=hint)
-    if isinstance(cause, boto.HTTPClientError | boto.ConnectionError):
-        host = urlsplit(str(cause.kwargs.get("endpoint_url", ""))).netloc
-        where = printable(host) or "the server"
-        if (trouble := _trust_trouble(cause)) is not None:
-            return RemoteError(f"{start}: cannot use {where}: {trouble}", hint="name your CA's file: AWS_CA_BUNDLE")
-        return Transient(f"{start}: cannot reach {where}: {_reason(cause)}", hint=hint)
-    return RemoteError(f"{start}: {_credentials_reason(cause)}", hint=hint)
-
-
-def _profile_choice(profile: str) -> str:
-    return "" if profile in ("", "default") else f" --profile {word(profile)}"
-
-
-def _credentials_reason(cause: BaseException) -> str:
-    if isinstance(cause, boto.CredentialRetrievalError):  # with what the program printed, which may be a secret
-        provider = str(cause.kwargs.get("provider"))
-        return {
-            "custom-process": "its program failed",
-            "container-role": "the container's server of credentials failed",
-        }.get(provider, f"{printable(provider)} failed")
-    if isinstance(cause, Warning | boto.RefreshWithMFAUnsupportedError):  # the warning is that of getpass
-        return "it asks for an MFA code, and there is no terminal to ask on"
-    if isinstance(cause, boto.BotoCoreError):  # what botocore says of the user's own config
-        return _one_line(cause)
-    if isinstance(cause, OSError):
-        return f"{quote(str(cause.filename))}: {(cause.strerror or '').lower()}" if cause.filename else _reason(cause)
-    if isinstance(cause, RuntimeError):  # botocore: "refreshed, but still expired"
-        return "those that it gave have expired"
-    if isinstance(cause, JSONDecodeError):
-        return "what it printed is no JSON"
-    return f"it cannot be used ({type(cause).__name__})"
-
-
-def _local_trouble(error: Exception, label: str) -> RemoteError | None:
-    """What no new try can help: settings of this computer, and servers that do not speak S3."""
-    if isinstance(error, boto.NoCredentialsError | boto.PartialCredentialsError | boto.ProfileNotFound):
-        failed = CredentialsFailed()
-        failed.__cause__ = error
-        return _explain_credentials(failed, label)
-    if isinstance(error, ResponseParserError):
-        return RemoteError(f"cannot use {label}: what answers there is not an S3 server", hint=_ENDPOINT_HINT)
-    if (trouble := _trust_trouble(error)) is not None:
-        return RemoteError(
-            f"cannot use {label}: {trouble}",
-            hint="check endpoint_url, or name your CA's file: AWS_CA_BUNDLE, or -o ca_bundle=FILE --local",
-        )
-    if any(isinstance(cause, ssl.SSLError | boto.SSLError) for cause in _causes(error)):
-        return RemoteError(
-            f"cannot use {label}: no TLS there", hint="check whether endpoint_url should be http or https"
-        )
-    is_setting = isinstance(error, boto.BotoCoreError) and not isinstance(error, _CONNECTION_ERRORS)
-    if is_setting or (isinstance(error, ValueError) and str(error).startswith("Invalid endpoint")):
-        return RemoteError(
-            f"cannot use {label}: {_one_line(error)}",
-            hint="check the options of this remote, AWS_ variables, and your AWS config",
-        )
-    return None
-
-
-def _one_line(error: BaseException) -> str:
-    """Returns what botocore says of a setting of the user, as the end of a message."""
-    text = "".join(filter(str.isprintable, " ".join(str(error).split())))[:200].rstrip(".")
-    return text[:1].lower() + text[1:]
-
-
-def _trust_trouble(error: BaseException) -> str | None:
-    causes = (ssl.SSLCertVerificationError, aiohttp.ClientConnectorCertificateError)
-    return "its certificate is not trusted" if any(isinstance(cause, causes) for cause in _causes(error)) else None
-
-
-def _broken_connection(error: Exception, asked: Asked) -> RemoteError | None:
-    if not isinstance(error, _CONNECTION_ERRORS):
-        return None
-    is_sent = isinstance(error, boto.ConnectionClosedError | boto.ReadTimeoutError | aiohttp.ClientPayloadError)
-    during = f" ({asked.words})" if is_sent else ""
-    return Transient(f"cannot reach {asked.label}: {_reason(error)}{during}", hint=_ENDPOINT_HINT)
-
-
-def _reason(error: BaseException) -> str:
-    for cause in _causes(error):
-        if isinstance(cause, Redirected):
-            return "it redirects elsewhere"
-        if isinstance(cause, socket.gaierror | aiohttp.ClientConnectorDNSError):
-            return "the host name is not known"
-        if isinstance(cause, asyncio.TimeoutError | boto.ConnectTimeoutError | boto.ReadTimeoutError):
-            return "no answer in time"
-        if isinstance(cause, boto.ProxyConnectionError):
-            return "the proxy does not answer"
-        if isinstance(cause, aiohttp.ClientPayloadError | aiohttp.ServerDisconnectedError | boto.ConnectionClosedError):
-            return "the connection broke off"
-        if isinstance(cause, OSError) and cause.errno in errno.errorcode:
-            return os.strerror(cause.errno or 0).lower()
+def reason(error: BaseException) -> str:
+    """Returns why a connection failed."""
+    if isinstance(error, Unreached) and error.proxied:
+        return f"the proxy refuses ({error.refused})" if error.refused else "the proxy does not answer"
+    cause = error.__cause__ if isinstance(error, Unreached | Broken) else error
+    if isinstance(cause, socket.gaierror):
+        return "the host name is not known"
+    if isinstance(cause, TimeoutError):
+        return "no answer in time"
+    if isinstance(cause, OSError) and cause.errno in errno.errorcode and not isinstance(cause, ssl.SSLError):
+        return os.strerror(cause.errno or 0).lower()
+    if isinstance(cause, OSError | IncompleteRead):
+        return "the connection broke off" if isinstance(error, Broken) else "the connection failed"
     return "the connection failed"
 
 
-def _causes(error: BaseException) -> Iterator[BaseException]:
-    """Yields an error and what it came from; botocore keeps the original among its keyword arguments."""
-    for _ in range(8):
-        yield error
-        inner = getattr(error, "kwargs", {}).get("error") or getattr(error, "os_error", None) or error.__cause__
-        if not isinstance(inner, BaseException):
-            return
-        error = inner
+def _explain_connection(error: Unreached | Broken, asked: Asked) -> RemoteError:
+    if is_untrusted(error):
+        return RemoteError(
+            f"cannot use {asked.label}: its certificate is not trusted",
+            hint="check endpoint_url, or name your CA's file: AWS_CA_BUNDLE, or -o ca_bundle=FILE --local",
+        )
+    cause = error.__cause__
+    is_end = isinstance(cause, ssl.SSLEOFError | ssl.SSLZeroReturnError)
+    if isinstance(error, Unreached) and isinstance(cause, ssl.SSLError) and not is_end:
+        return RemoteError(
+            f"cannot use {asked.label}: no TLS there", hint="check whether endpoint_url should be http or https"
+        )
+    during = f" ({asked.words})" if isinstance(error, Broken) else ""
+    return Transient(f"cannot reach {asked.label}: {reason(error)}{during}", hint=_ENDPOINT_HINT)

@@ -124,7 +124,7 @@ def test_loading_the_command_line_loads_no_verb_and_nothing_slow():
         "rich",
         "yaml",
         "fsspec",
-        "s3fs",
+        "botocore",
         "importlib.metadata",
         "json",
         "dvlite.cli.terminal",
@@ -570,7 +570,7 @@ def test_an_everyday_verb_loads_neither_the_remote_side_nor_what_a_pipeline_need
     (project / "data.txt").write_text("1")
     script = (
         "import sys; from dvlite.cli.main import main; code = main(sys.argv[1:]);"
-        "slow = {'dvlite.store.catalog', 'dvlite.store.fetch', 'dvlite.pipeline.content', 'dvlite.runs.index', 'yaml', 's3fs', 'rich'};"
+        "slow = {'dvlite.store.catalog', 'dvlite.store.fetch', 'dvlite.pipeline.content', 'dvlite.runs.index', 'yaml', 'botocore', 'rich'};"
         "print(code, *sorted(slow & set(sys.modules)), file=sys.stderr)"
     )
     done = subprocess.run(

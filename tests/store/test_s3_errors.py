@@ -1,6 +1,7 @@
 """What went wrong in S3: what may pass is tried again, all else has one line and a hint, and nothing that a server says is quoted."""
 
 import errno
+import http.client
 import socket
 import ssl
 
@@ -9,24 +10,21 @@ from botocore import exceptions as boto
 
 from dvlite.errors import RemoteError
 from dvlite.store.object_store import ObjectAbsent, Transient
+from dvlite.store.s3_aws import explain_failure
 from dvlite.store.s3_errors import (
     Asked,
-    CredentialsFailed,
-    Redirected,
+    NotS3,
+    Refused,
+    SettingWrong,
     explain,
     explain_refusal,
     is_name_taken,
     is_past_the_end,
 )
+from dvlite.store.s3_http import Broken, TooLong, Unreached
 
 LABEL = "s3://bucket"
 PUT, LIST = Asked(LABEL, "bucket", "PutObject", "packs/a"), Asked(LABEL, "bucket", "ListObjectsV2", "packs/")
-
-
-def answer(status, code="", message="hunter2\nsignature"):
-    """Returns botocore's error for an answer of a server."""
-    response = {"ResponseMetadata": {"HTTPStatusCode": status}, "Error": {"Code": code, "Message": message}}
-    return boto.ClientError(response, "PutObject")
 
 
 def caused(error, by):
@@ -34,9 +32,17 @@ def caused(error, by):
     return error
 
 
+def unreached(cause, **how):
+    return caused(Unreached("host.example", **how), cause)
+
+
+def broken(cause):
+    return caused(Broken("host.example"), cause)
+
+
 def failed(cause):
     """Returns the failure of a profile to give credentials."""
-    return caused(CredentialsFailed("SSO session", "p", "p"), cause)
+    return explain_failure(cause, "SSO session", "p", "p")
 
 
 @pytest.mark.parametrize(
@@ -51,7 +57,7 @@ def failed(cause):
     ],
 )
 def test_what_may_pass(status, code):
-    assert isinstance(explain(answer(status, code), PUT), Transient)
+    assert isinstance(explain(Refused(status, code), PUT), Transient)
 
 
 @pytest.mark.parametrize(
@@ -75,7 +81,7 @@ def test_what_may_pass(status, code):
     ],
 )
 def test_what_does_not_pass_has_a_reason_and_a_hint(status, code, words):
-    error = explain(answer(status, code), PUT)
+    error = explain(Refused(status, code), PUT)
     assert not isinstance(error, Transient)
     assert words in error.message
     assert error.hint
@@ -89,22 +95,22 @@ def test_what_does_not_pass_has_a_reason_and_a_hint(status, code, words):
      ("DeleteObject", "s3:DeleteObject"), ("DeleteObjects", "s3:DeleteObject")],
 )  # fmt: skip
 def test_what_is_denied_names_the_operation_the_object_and_the_right(operation, right):
-    denied = explain(answer(403, "AccessDenied"), Asked(LABEL, "bucket", operation, "packs/a"))
+    denied = explain(Refused(403, "AccessDenied"), Asked(LABEL, "bucket", operation, "packs/a"))
     assert denied.message == f"cannot use {LABEL}: access denied ({operation} 'packs/a': 403 AccessDenied)"
     assert right in denied.hint
 
 
 def test_only_an_answer_with_an_error_code_is_one_of_s3():
     """A gateway in front of nothing says 503 too; a wrong endpoint should fail soon."""
-    assert explain(answer(503, "SlowDown"), PUT).answered
-    assert not explain(answer(503, "503"), PUT).answered
-    assert not explain(OSError(errno.ECONNREFUSED, "x"), PUT).answered
+    assert explain(Refused(503, "SlowDown"), PUT).answered
+    assert not explain(Refused(503, "503"), PUT).answered
+    assert not explain(unreached(OSError(errno.ECONNREFUSED, "x")), PUT).answered
 
 
 def test_an_object_is_absent_only_where_one_was_asked_for():
     get = Asked(LABEL, "bucket", "GetObject", "packs/a")
-    assert isinstance(explain(answer(404, "NoSuchKey"), get), ObjectAbsent)
-    assert not isinstance(explain(answer(404, "NoSuchKey"), LIST), ObjectAbsent)
+    assert isinstance(explain(Refused(404, "NoSuchKey"), get), ObjectAbsent)
+    assert not isinstance(explain(Refused(404, "NoSuchKey"), LIST), ObjectAbsent)
 
 
 @pytest.mark.parametrize("code", ["<script>", "a\nb", "x" * 100, "\x1b[31m"])
@@ -116,42 +122,52 @@ def test_a_code_that_is_none_is_not_shown(code):
 @pytest.mark.parametrize(
     ("error", "words"),
     [
-        (OSError(errno.ECONNREFUSED, "x"), "connection refused"),
-        (caused(OSError(), socket.gaierror()), "the host name is not known"),
-        (TimeoutError(), "no answer in time"),
-        (
-            boto.EndpointConnectionError(endpoint_url="http://x", error=OSError(errno.ENETUNREACH, "x")),
-            "network is unreachable",
-        ),
-        (boto.ConnectionClosedError(endpoint_url="http://x"), "the connection broke off"),
-        (OSError(), "the connection failed"),
+        (unreached(OSError(errno.ECONNREFUSED, "x")), "connection refused"),
+        (unreached(socket.gaierror()), "the host name is not known"),
+        (unreached(TimeoutError()), "no answer in time"),
+        (unreached(OSError(errno.ENETUNREACH, "x")), "network is unreachable"),
+        (unreached(OSError(errno.ECONNREFUSED, "x"), proxied=True), "the proxy does not answer"),
+        (unreached(None, proxied=True, refused=407), "the proxy refuses (407)"),
+        (unreached(ssl.SSLEOFError()), "the connection failed"),
+        (broken(TimeoutError()), "no answer in time (ListObjectsV2 'packs/')"),
+        (broken(http.client.IncompleteRead(b"")), "the connection broke off (ListObjectsV2 'packs/')"),
+        (broken(ssl.SSLError(1, "bad record")), "the connection broke off (ListObjectsV2 'packs/')"),
+        (broken(http.client.BadStatusLine("hunter2")), "the connection failed (ListObjectsV2 'packs/')"),
     ],
 )
 def test_a_connection_that_fails_may_come_back(error, words):
     known = explain(error, LIST)
     assert isinstance(known, Transient)
-    assert words in known.message
+    assert known.message.endswith(words)
 
 
 @pytest.mark.parametrize(
     ("error", "words"),
     [
-        (boto.NoCredentialsError(), "no credentials"),
-        (boto.ProfileNotFound(profile="x"), "your AWS config has no profile 'x'"),
+        (failed(boto.NoCredentialsError()), "no credentials"),
+        (failed(boto.ProfileNotFound(profile="x")), "your AWS config has no profile 'x'"),
         (
             failed(boto.TokenRetrievalError(provider="x", error_msg="hunter2")),
             "the SSO session of profile 'p' has expired",
         ),
         (failed(boto.CredentialRetrievalError(provider="custom-process", error_msg="hunter2")), "its program failed"),
         (failed(RuntimeError("still expired")), "those that it gave have expired"),
-        (boto.HTTPClientError(error=ssl.SSLCertVerificationError("x")), "its certificate is not trusted"),
-        (boto.SSLError(endpoint_url="https://x", error=ssl.SSLError("x")), "no TLS there"),
-        (caused(boto.BotoCoreError(), Redirected()), "redirects elsewhere"),
+        (
+            failed(unreached(ssl.SSLCertVerificationError("x"))),
+            "cannot use host.example: its certificate is not trusted",
+        ),
+        (unreached(ssl.SSLCertVerificationError("x")), "its certificate is not trusted"),
+        (unreached(ssl.SSLError(1, "x")), "no TLS there"),
+        (Refused(307), "redirects elsewhere"),
+        (NotS3(), "what answers there is not an S3 server"),
+        (TooLong(), "what answers there is not an S3 server"),
+        (SettingWrong("the option is wrong"), "the option is wrong"),
     ],
 )
 def test_settings_that_are_wrong_are_not_tried_again(error, words):
     known = explain(error, LIST)
     assert words in known.message
+    assert known.hint
     assert not isinstance(known, Transient)
     assert "hunter2" not in known.message
 
@@ -163,8 +179,8 @@ def test_ours_stays_and_a_bug_is_none():
 
 
 def test_conditions_that_did_not_hold_are_recognised():
-    assert is_name_taken(answer(412, "PreconditionFailed"))
-    assert is_past_the_end(answer(416, "InvalidRange"))
-    for error in (None, ValueError(), answer(403)):
+    assert is_name_taken(Refused(412, "PreconditionFailed"))
+    assert is_past_the_end(Refused(416, "InvalidRange"))
+    for error in (None, ValueError(), Refused(403)):
         assert not is_name_taken(error)
         assert not is_past_the_end(error)
