@@ -106,7 +106,7 @@ def _fault(item: Element, space: str) -> Fault:
 
 
 def _parsed(body: bytes) -> Element:
-    if b"<!DOCTYPE" in body:
+    if b"<!DOCTYPE" in body or b"\0" in body:  # UTF-16 is known by its mark, whatever else is asked for
         raise NotXml
     # Whatever the document declares: else the line above would not see a DTD.
     parser = XMLParser(encoding="utf-8")  # noqa: S314  (without a DTD there are no entities)

@@ -5,6 +5,8 @@ import os
 import re
 import shutil
 import socket
+import subprocess
+import sys
 
 import pytest
 
@@ -210,6 +212,16 @@ def test_no_credentials(in_s3, monkeypatch):
 def test_a_missing_bucket(in_s3):
     said = refused(in_s3(url="s3://no-such-bucket/prefix"), 1, "push")
     assert "bucket" in said
+
+
+def test_nothing_new_in_a_bucket_is_pushed_without_loading_what_looks_for_credentials(in_s3):
+    here = in_s3()
+    here.commit()
+    here.dv("push")
+    slow = {"aiohttp", "asyncio", "botocore", "fsspec", "rich", "s3fs", "urllib.request"}
+    code = f"import sys; from dvlite.cli.main import main; print(main(['push']), {slow} & set(sys.modules))"
+    done = subprocess.run([sys.executable, "-c", code], cwd=here.path, capture_output=True, text=True, check=True)
+    assert done.stdout.splitlines()[-1] == "0 set()"
 
 
 def test_a_full_remote_disk_loses_nothing(tmp_path, invoke, tiny_disk):

@@ -2,9 +2,11 @@
 
 import contextlib
 import dataclasses
+import http.client
 import http.server
 import socket
 import threading
+import time
 import traceback
 import tracemalloc
 import urllib.parse
@@ -12,11 +14,14 @@ import urllib.parse
 import pytest
 
 from dvlite.errors import RemoteError
-from dvlite.store.object_store import ObjectAbsent
+from dvlite.store import s3
+from dvlite.store.object_store import ObjectAbsent, Transient
 from dvlite.store.remote import open_store
 from dvlite.store.retry import RetryBudget
+from dvlite.store.s3_http import Answer
 from dvlite.store.url import parse_url
-from tests.store.company import refuses, running_company, wants_header, without_header
+from tests.store import company
+from tests.store.company import refuses, running_company, wants_header, wants_region, without_header
 from tests.store.faultproxy import Fault, running_proxy
 
 pytestmark = pytest.mark.usefixtures("models_read_once")
@@ -322,9 +327,35 @@ def test_a_listing_is_asked_for_page_by_page(open_at):
         assert [entry.name for entry in open_at(url).list("index/").entries] == [f"index/{key}" for key in "abcd"]
 
 
-def test_an_endless_listing_is_an_error(open_at):
-    with listing_server({"": (["a"], "again"), "again": (["a"], "again")}) as url, pytest.raises(RemoteError):
+class Endless(dict):
+    """Pages that never end: each has a token of its own."""
+
+    def __missing__(self, token):
+        return [], f"{token}x"
+
+
+@pytest.mark.parametrize(
+    ("pages", "words"),
+    [
+        ({"": (["a"], "again"), "again": (["a"], "again")}, "repeats its continuation token"),
+        ({"": (["a"], "x"), "x": (["b"], "y"), "y": (["c"], "x")}, "repeats its continuation token"),
+        (Endless(), "has nothing new"),
+    ],
+    ids=["the same", "a circle", "nothing"],
+)
+def test_an_endless_listing_is_an_error(open_at, monkeypatch, pages, words):
+    monkeypatch.setattr(s3, "_IDLE_PAGES", 20)
+    with listing_server(pages) as url, pytest.raises(RemoteError, match=f"never ends .it {words}"):
         open_at(url).list("")
+
+
+@pytest.mark.parametrize("date", [None, "soon", "Mon, 30 Nov 99999 02:23:08 GMT", "Mon, 30 Nov 2026 02:23:08 GMT"])
+def test_the_clock_of_a_listing_is_that_of_the_server_and_of_this_computer_where_it_has_none(date):
+    headers = http.client.HTTPMessage()
+    if date is not None:
+        headers["Date"] = date
+    expected = 1796005388.0 if date and "2026" in date else time.time()
+    assert abs(s3._server_time(Answer(200, headers, b"")) - expected) < 60
 
 
 @pytest.fixture
@@ -375,6 +406,42 @@ def test_a_server_without_batch_delete_is_asked_for_one_object_at_a_time(company
     store.delete(["c"])
     assert server.objects == {}
     assert server.operations == ["DeleteObjects", *["DeleteObject"] * 4]
+
+
+def test_the_region_that_a_server_names_is_remembered(company_store):
+    server, open_with = company_store
+    server.rules = [wants_region("eu-central-9", redirects=True)]
+    store = open_with()
+    for _ in range(2):
+        store.list("")
+    assert [request.signed_by[1] for request in server.requests] == ["us-east-1", "eu-central-9", "eu-central-9"]
+
+
+@pytest.mark.parametrize("region", ["elsewhere.example/", "us-east-1", "", "a" * 99, "x@y"])
+def test_a_redirect_to_what_is_no_other_region_is_not_followed(company_store, region):
+    server, open_with = company_store
+    server.rules = [lambda _: company.error(301, "PermanentRedirect", x_amz_bucket_region=region)]
+    with pytest.raises(RemoteError, match="redirects elsewhere"):
+        open_with().list("")
+    assert len(server.requests) == 1
+
+
+def test_a_server_that_sends_to_another_region_each_time_is_asked_twice(company_store):
+    server, open_with = company_store
+    server.rules = [lambda _: company.error(307, "x", x_amz_bucket_region=f"region-{len(server.requests)}")]
+    with pytest.raises(RemoteError, match="redirects elsewhere"):
+        open_with().list("")
+    assert len(server.requests) == 2
+
+
+@pytest.mark.parametrize(("body", "passes"), [("<Error><Code>InternalError</Code></Error>", True), ("<html/>", False)])
+def test_a_success_that_holds_an_error_is_none(company_store, body, passes):
+    server, open_with = company_store
+    server.rules = [lambda _: company.Answer(200, body.encode())]
+    for operation in (lambda: open_with().list(""), lambda: open_with().delete(["a"])):
+        with pytest.raises(RemoteError) as caught:
+            operation()
+        assert isinstance(caught.value.__cause__, Transient) == passes
 
 
 def test_what_may_not_be_deleted_is_an_error_of_that_object(company_store):
