@@ -6,7 +6,7 @@ import signal
 import sys
 
 from dvlite.cli import main as command_line
-from dvlite.store import s3_client
+from dvlite.store import s3_http
 from tests import warm
 
 ANSWER_SECONDS = 1
@@ -14,8 +14,8 @@ HANGS_AFTER_SECONDS = 60  # then SIGALRM ends the child, and its client leaves w
 
 
 def main() -> None:
-    assert {"_ANSWER_SECONDS", "_CONNECT_SECONDS"} <= vars(s3_client).keys()
-    s3_client._ANSWER_SECONDS = s3_client._CONNECT_SECONDS = ANSWER_SECONDS
+    assert {"_SILENT_SECONDS", "_CONNECT_SECONDS"} <= vars(s3_http).keys()
+    s3_http._SILENT_SECONDS = s3_http._CONNECT_SECONDS = ANSWER_SECONDS
     whole = command_line.main
 
     def limited(*arguments):

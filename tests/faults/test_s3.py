@@ -18,7 +18,9 @@ def sweep(weed, tmp_path, monkeypatch):
     for name in ("program", "scene"):
         (tmp_path / name).mkdir()
     with running(tmp_path / "program", "tests.faults.impatient") as program, running_proxy(weed.endpoint_url) as proxy:
-        yield sweep_of(weed, proxy, tmp_path / "scene", runner(program))
+        made = sweep_of(weed, proxy, tmp_path / "scene", runner(program))
+        yield made
+        made.scene.place.close()
 
 
 def assert_sound(tallies):
