@@ -90,12 +90,13 @@ class Answer:
 
 @dataclass(slots=True)
 class Trust:
-    """Whose certificates are accepted: of a bundle, else of this machine, and of `others` (a file) where those do not do."""
+    """Whose certificates are accepted: of a bundle; else those that this machine accepts, and where these do not do, `others` (a file)."""
 
     verify: bool = True
     bundle: str | None = None
     others: Callable[[], str] | None = None
     _context: ssl.SSLContext | None = field(default=None, init=False)
+    _is_extended: bool = field(default=False, init=False)
     _lock: threading.Lock = field(default_factory=threading.Lock, init=False)
 
     def context(self) -> ssl.SSLContext:
@@ -116,12 +117,13 @@ class Trust:
             return self._context
 
     def extend(self) -> bool:
-        """Adds the other certificates; returns False if there are none, or they were added before."""
+        """Accepts the other certificates, too; returns False if there are none."""
         with self._lock:
-            if not self.verify or self.bundle is not None or self.others is None or self._context is None:
+            if not self.verify or self.others is None or self._context is None:
                 return False
-            more, self.others = self.others, None
-            self._context.load_verify_locations(cafile=more())
+            if not self._is_extended:
+                self._context.load_verify_locations(cafile=self.others())
+                self._is_extended = True
             return True
 
 
@@ -156,9 +158,8 @@ class Connections:
             idle, self._idle = self._idle, []
             for busy in self._busy:
                 with contextlib.suppress(OSError):
-                    socket.socket.shutdown(
-                        busy, socket.SHUT_RDWR
-                    )  # that of SSLSocket would disturb the thread that reads
+                    # That of SSLSocket would take from the thread that reads what it reads by.
+                    socket.socket.shutdown(busy, socket.SHUT_RDWR)
         for _, opened, _ in idle:
             opened.close()
 

@@ -121,6 +121,10 @@ def read_settings(bucket: str, options: Mapping[str, str]) -> S3Settings:
         bundle = bundle or profile.variable("ca_bundle")
         of_s3 = profile.of_s3()
         variants = {name: of_s3.get(name.removeprefix("s3_")) or profile.variable(name) for name in _VARIANTS}
+    if not endpoint and bucket.endswith("--x-s3"):
+        raise SettingWrong(
+            "directory buckets (S3 Express One Zone) are not supported", hint="use a general purpose bucket"
+        )
     style = options.get("addressing_style", "auto")
     verify = _may_verify(endpoint, options)
     return S3Settings(

@@ -126,3 +126,8 @@ def test_proxies_are_those_of_the_environment(monkeypatch):
     monkeypatch.setenv("https_proxy", "socks5://proxy.example")
     with pytest.raises(SettingWrong, match="not an http"):
         proxy_of(outside)
+
+
+def test_a_directory_bucket_is_refused():
+    with pytest.raises(SettingWrong, match="directory buckets"):
+        read_settings("birds--use1-az4--x-s3", GIVEN)
