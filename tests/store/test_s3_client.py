@@ -3,6 +3,7 @@
 import hashlib
 import json
 import os
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import botocore.credentials
@@ -174,6 +175,19 @@ def test_without_credentials_one_line_says_which_way_failed_and_no_store_is_aske
 def test_a_program_that_gives_nothing_of_use_is_no_bug_of_dvlite(home, server, monkeypatch, prints, words):
     (home / "program").write_text(f"echo '{prints}'")
     assert words in failure(server.url, profile="process").message
+
+
+def test_credentials_that_are_about_to_expire_are_renewed_for_the_next_request(home, server):
+    soon = (datetime.now(UTC) + timedelta(minutes=5)).strftime("%Y-%m-%dT%H:%M:%SZ")
+    count = f"echo x >>{home}/asked; n=$(wc -l <{home}/asked | tr -d ' ')\n"
+    (home / "program").write_text(count + f"echo '{PROCESS % soon}' | sed s/ProcessKey/Key$n/\n")
+    store = opened(server.url, profile="process")
+    for _ in range(2):
+        store.list("")
+    store.close()
+    first, second = (request.signed_by[0] for request in server.requests)
+    assert first.startswith("Key")
+    assert first != second
 
 
 def test_a_code_is_never_read_from_standard_input(home, server, monkeypatch):
