@@ -24,8 +24,6 @@ from tests.store import company
 from tests.store.company import refuses, running_company, wants_header, wants_region, without_header
 from tests.store.faultproxy import Fault, running_proxy
 
-pytestmark = pytest.mark.usefixtures("models_read_once")
-
 NONE = RetryBudget(seconds=0, unreached_seconds=0)
 PATIENT = RetryBudget(seconds=600, unreached_seconds=600, first_wait_seconds=0.02, longest_wait_seconds=0.2)
 TRIED = r"\(tried (once|\d+ times) in \d+ s\)"
