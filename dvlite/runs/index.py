@@ -182,16 +182,6 @@ class RunIndex:
         with self._lock:
             return list(map(_run_oid, index_update.not_in(self._connection, batches, project)))
 
-    def only_in(self, batches: Iterable[str]) -> int:
-        """Returns the number of records that only these batches have."""
-        with self._lock:
-            return index_update.only_in(self._connection, batches)
-
-    def redundant(self, batches: Iterable[str]) -> list[str]:
-        """Returns the other batches all of whose records these batches have."""
-        with self._lock:
-            return index_update.redundant(self._connection, batches)
-
     # --- notes ---
 
     def commits(self, runs: Sequence[Oid]) -> dict[Oid, list[str]]:

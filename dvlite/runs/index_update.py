@@ -86,7 +86,7 @@ def _update(connection: Connection, records: Records) -> bool:
             moved = True
             continue
         try:
-            writer.add(LOOSE, Line(data, 0, 0, 0))
+            writer.add(LOOSE, Line(data, digest_run(data), 0, 0, 0))
         except FormatError as error:
             records.progress.warn(f"{error.message}; skipped")
     writer.flush()
@@ -102,31 +102,11 @@ def not_in(connection: Connection, batches: Iterable[str], project: str) -> list
     """Returns the records of a project that none of these batches has, oldest first."""
     _list(connection, batches)
     sql = (
-        "SELECT digest FROM record WHERE project = ? AND NOT EXISTS"
+        "SELECT digest FROM record WHERE project = ?"
+        " AND id IN (SELECT record FROM place WHERE source IN (SELECT id FROM source WHERE id NOT IN listed)) AND NOT EXISTS"
         " (SELECT 1 FROM place WHERE place.record = record.id AND +source IN listed) ORDER BY id"  # +: not a probe for each batch
     )
     return [digest for (digest,) in connection.execute(sql, (project,))]
-
-
-def only_in(connection: Connection, batches: Iterable[str]) -> int:
-    """Returns the number of records that only these batches have."""
-    _list(connection, batches)
-    sql = (
-        "SELECT count(*) FROM record WHERE NOT EXISTS"
-        " (SELECT 1 FROM place WHERE place.record = record.id AND source NOT IN listed)"
-    )
-    return int(connection.execute(sql).fetchone()[0])
-
-
-def redundant(connection: Connection, batches: Iterable[str]) -> list[str]:
-    """Returns the other batches all of whose records these batches have."""
-    _list(connection, batches)
-    sql = (
-        "SELECT name FROM source WHERE name != '' AND NOT unread AND id NOT IN listed AND NOT EXISTS"
-        " (SELECT 1 FROM place WHERE place.source = source.id AND NOT EXISTS"
-        " (SELECT 1 FROM place other WHERE other.record = place.record AND +other.source IN listed))"
-    )
-    return [name for (name,) in connection.execute(sql)]
 
 
 def _list(connection: Connection, batches: Iterable[str]) -> None:
@@ -198,9 +178,8 @@ class _Writer:
 
     def add(self, source: int, line: Line) -> None:
         """Reads one record; raises FormatError for one of an unknown format."""
-        digest = digest_run(line.data)
-        row = self.connection.execute("SELECT id FROM record WHERE digest = ?", (digest,)).fetchone()
-        number = row[0] if row else self._new_record(digest, line.data)
+        row = self.connection.execute("SELECT id FROM record WHERE digest = ?", (line.digest,)).fetchone()
+        number = row[0] if row else self._new_record(line.digest, line.data)
         place = (number, source, line.frame, line.frame_bytes, line.start, len(line.data))
         self._later("INSERT OR IGNORE INTO place VALUES(?,?,?,?,?,?)", place)
 

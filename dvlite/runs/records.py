@@ -12,6 +12,7 @@ import contextlib
 import os
 import re
 from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Set as AbstractSet
 from pathlib import Path
 
 from dvlite import files
@@ -135,17 +136,53 @@ class Records:
         return _names(self._batches)
 
     def read(self, oid: Oid) -> Run | Note | None:
-        """Returns a record, or None if it is missing. Reads every batch if it is not loose: `RunIndex.run` does not."""
+        """Returns a record, or None if it is missing; it needs no index of runs."""
         data = self.read_bytes(oid)
         return None if data is None else self.parsed(data)
 
     def read_bytes(self, oid: Oid) -> bytes | None:
         """Does as `read`, and returns the bytes."""
-        name = hex_of(oid)
-        data = self.read_loose(name)
-        if data is not None:
-            return data
-        return next((line for line in self._each_line() if digest_run(line).hex() == name), None)
+        return next((data for _, data in self.find({bytes_of(oid)})), None)
+
+    def find(
+        self, wanted: AbstractSet[Digest], *, within: Collection[str] | None = None
+    ) -> Iterator[tuple[Digest, bytes]]:
+        """Yields those of the records that are here (or `within` these batches), verified, each once; needs no index of runs."""
+        left, read = set(wanted), set[str]()
+        for name in () if within is not None else self.loose().intersection(digest.hex() for digest in wanted):
+            if (data := self.read_loose(name)) is not None:
+                left.discard(digest := digest_run(data))
+                yield digest, data
+        while left and (new := self.batches() - read):  # those merged meanwhile too
+            for name in sorted(new if within is None else new.intersection(within)):
+                for line in self._found(name, frozenset(left)):
+                    left.discard(line.digest)
+                    yield line.digest, line.data
+            read |= new
+
+    def _found(self, name: str, wanted: AbstractSet[Digest]) -> Iterator[Line]:
+        data = self.read_batch(name) or b""
+        with contextlib.suppress(ObjectCorrupt):  # of a later dvlite, or gone
+            yield from batch.find(lambda start, end: data[start:end], len(data), wanted, name[:8])
+
+    def only_in(self, names: AbstractSet[str]) -> int:
+        """Returns how many records these batches have that nothing else here has, as their tables say."""
+        others = self._prefixes(self.batches() - names).union(bytes.fromhex(name)[:8] for name in self.loose())
+        return len(self._prefixes(names) - others)
+
+    def redundant(self, names: AbstractSet[str], within: Collection[str]) -> set[str]:
+        """Returns those of the batches `names` all of whose records the batches `within` have."""
+        digests = {name: {line.digest for line in self.lines(name)} for name in names}
+        known = {digest for digest, _ in self.find(set().union(*digests.values()), within=within)}
+        return {name for name, wanted in digests.items() if wanted and wanted <= known}
+
+    def _prefixes(self, names: Iterable[str]) -> set[bytes]:
+        found: set[bytes] = set()
+        for name in names:
+            data = self.read_batch(name)
+            with contextlib.suppress(ObjectCorrupt):
+                found.update(*(frame.prefixes for frame in batch.table(data or b"", len(data or b""), name[:8])))
+        return found
 
     def parsed(self, data: bytes) -> Run | Note | None:
         """Parses a record; returns None, with a warning, for one of an unknown format."""
@@ -164,10 +201,9 @@ class Records:
                 seen.add(bytes.fromhex(name))
                 yield format_oid(RUN, bytes.fromhex(name)), data
         for line in self._each_line():
-            digest = digest_run(line)
-            if digest not in seen:
-                seen.add(digest)
-                yield format_oid(RUN, digest), line
+            if line.digest not in seen:
+                seen.add(line.digest)
+                yield format_oid(RUN, line.digest), line.data
 
     def read_loose(self, name: str) -> bytes | None:
         """Returns the bytes of a loose record, verified; None if it is missing or damaged: then it is set aside."""
@@ -223,21 +259,20 @@ class Records:
             except (ObjectCorrupt, FormatError):  # `lines` reports it
                 continue
             for line in lines:
-                digest = digest_run(line.data)
-                if digest not in seen:
-                    seen.add(digest)
+                if line.digest not in seen:
+                    seen.add(line.digest)
                     yield line.data
             if lines:
                 covered.append(name)
 
     # --- the folder ---
 
-    def _each_line(self) -> Iterator[bytes]:
+    def _each_line(self) -> Iterator[Line]:
         """Yields the records of all batches, batches merged meanwhile included."""
         read: set[str] = set()
         while new := self.batches() - read:
             for name in sorted(new):
-                yield from (line.data for line in self.lines(name))
+                yield from self.lines(name)
             read |= new
 
     def _small(self) -> list[str]:
@@ -321,6 +356,11 @@ def hex_of(oid: Oid) -> str:
     if kind != RUN:
         raise DvliteError(f"{quote(oid)} is not the id of a run record")
     return digest.hex()
+
+
+def bytes_of(oid: Oid) -> Digest:
+    """Returns the digest of a record. Raises DvliteError for the id of anything else."""
+    return Digest(bytes.fromhex(hex_of(oid)))
 
 
 def nonces() -> Iterator[bytes]:

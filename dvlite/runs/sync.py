@@ -9,15 +9,16 @@ from __future__ import annotations
 
 import contextlib
 import re
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 
 from dvlite.errors import FormatError, ObjectCorrupt, RemoteError
-from dvlite.oid import RUN, Digest, Oid, digest_run, format_oid
+from dvlite.oid import RUN, Digest, Oid, format_oid
 from dvlite.runs.index import open_index
-from dvlite.runs.records import Records, hex_of, nonces
+from dvlite.runs.records import Records, bytes_of, hex_of, nonces
 from dvlite.store import batch
+from dvlite.store.batch import Line
 from dvlite.store.object_store import ObjectAbsent, ObjectEntry
 from dvlite.store.remote import Remote
 
@@ -45,16 +46,42 @@ class RemoteRuns:
 
 
 def receive(remote: Remote, records: Records, project: str | None) -> int:
-    """Fetches the missing batches of a project (None: of all); returns how many records are new. One LIST, and a GET each."""
+    """Fetches the missing batches of a project (None: of all); returns how many records are new. One LIST, and a GET each.
+
+    They are indexed by whoever asks the index first: who pulls for the data alone does not wait for that.
+    """
     before = records.batches()
     listed, _ = _fetched(remote, records, project)
     fetched = records.batches() - before
     if not fetched:
         return 0
-    with open_index(records) as index:
-        new = index.only_in(fetched)
+    new = records.only_in(fetched)
     _tidy(remote, records, project, listed)
     return new
+
+
+def receive_some(remote: Remote, records: Records, project: str, wanted: Iterable[Oid]) -> int:
+    """Fetches these records alone, those that the tables of batches there list, and keeps them as one batch; returns how many.
+
+    One LIST, and two GETs for each batch that is not here. What cannot be read is left for `receive` to report.
+    """
+    left = frozenset(map(bytes_of, wanted))
+
+    def lines_of(entry: ObjectEntry) -> list[Line]:
+        def read(start: int, end: int) -> bytes:
+            return remote.get(entry.name, start=start, end=end)
+
+        with contextlib.suppress(ObjectAbsent, ObjectCorrupt):
+            return list(batch.find(read, min(entry.size_bytes, batch.MAX_BYTES), left, entry.name))
+        return []
+
+    here = records.batches()
+    entries = {name: entry for name, entry in _listing(remote, project).items() if name not in here}
+    lines = remote.run_all(lambda name: lines_of(entries[name]), list(entries))
+    fetched = {line.digest: line.data for part in lines for line in part}
+    for new in batch.encode(fetched.values(), nonces()):
+        records.adopt(new.name, new.data)
+    return len(fetched)
 
 
 def compare(remote: Remote, records: Records, project: str) -> RemoteRuns:
@@ -122,24 +149,21 @@ def vanished(remote: Remote, records: Records, project: str, listing: Collection
     lost: set[Digest] = set()
     for name in gone:
         with contextlib.suppress(ObjectCorrupt, FormatError):  # of a later dvlite, or damaged here
-            lost.update(digest_run(line.data) for line in records.lines(name))
+            lost.update(line.digest for line in records.lines(name))
     for name in listing if lost else ():
         try:
             data = records.read_batch(name) or remote.get(f"{batch.FOLDER}{project}/{name}", end=batch.MAX_BYTES + 1)
         except ObjectAbsent:  # merged meanwhile: where its records are now, the next check sees
             return set()
         with contextlib.suppress(ObjectCorrupt, FormatError):
-            lost.difference_update([digest_run(line.data) for line in batch.decode(data, name)])
+            lost.difference_update([line.digest for line in batch.decode(data, name)])
     return {format_oid(RUN, digest) for digest in lost}
 
 
 def _note_listed(records: Records, place: str, listed: Collection[str]) -> None:
     """Keeps which batches a remote has; also those that went with records which no other batch there has, until a push sends these again."""
     gone = records.listed_by(place).difference(listed) & records.batches()
-    if gone:
-        with open_index(records) as index:
-            gone.difference_update(index.redundant(listed))
-    records.note_listed(place, gone.union(listed))
+    records.note_listed(place, (gone - records.redundant(gone, listed)).union(listed))
 
 
 def _tidy(remote: Remote, records: Records, project: str | None, listed: Collection[str]) -> None:
@@ -149,10 +173,8 @@ def _tidy(remote: Remote, records: Records, project: str | None, listed: Collect
     """
     place = _place(remote, project)
     _note_listed(records, place, listed)
-    if records.batches() <= set(listed):
-        return
-    with open_index(records) as index:
-        merged = set(index.redundant(listed)) - records.listed(but=place)
+    others = records.batches().difference(listed) - records.listed(but=place)
+    merged = records.redundant(others, listed)
     if merged:
         records.drop_batches(merged)
     records.merge_small()
@@ -183,12 +205,9 @@ def note_damaged(remote: Remote, name: str) -> None:
 
 def _fetched(remote: Remote, records: Records, project: str | None) -> tuple[dict[str, int], tuple[str, ...]]:
     """Fetches missing batches; returns the batches of a fresh listing that this clone has now, with their stored bytes, and damaged ones."""
-    prefix = batch.FOLDER if project is None else f"{batch.FOLDER}{project}/"
     unusable: dict[str, bool] = {}  # and whether the good records of it were saved
     for _ in range(_MOST_LOOKS):
-        listing = {
-            match[1]: entry for entry in remote.store.list(prefix).entries if (match := _NAME.fullmatch(entry.name))
-        }
+        listing = _listing(remote, project)
         batches = records.batches()
         missing = [name for name in listing if name not in batches and name not in unusable]
         if missing:
@@ -207,6 +226,12 @@ def _fetched(remote: Remote, records: Records, project: str | None) -> tuple[dic
     raise RemoteError(
         f"the run records on {remote.store.label} changed each time they were listed", hint="run the command again"
     )
+
+
+def _listing(remote: Remote, project: str | None) -> dict[str, ObjectEntry]:
+    """Lists the batches of a project (None: of all), by their short names."""
+    prefix = batch.FOLDER if project is None else f"{batch.FOLDER}{project}/"
+    return {match[1]: entry for entry in remote.store.list(prefix).entries if (match := _NAME.fullmatch(entry.name))}
 
 
 def _is_damaged(remote: Remote, records: Records, name: str, size_bytes: int) -> bool:

@@ -6,7 +6,7 @@ Offline, without a remote that the user trusts, or when it cannot be reached, it
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from types import TracebackType
 from typing import Self
 
@@ -14,13 +14,12 @@ from dvlite.errors import DvliteError, ObjectMissing
 from dvlite.formats.manifest import Entries
 from dvlite.formats.pointer import Pointer
 from dvlite.formats.record import Run
-from dvlite.oid import Oid
+from dvlite.oid import RUN, Oid, format_oid
 from dvlite.progress import Progress
 from dvlite.repo.open_stores import open_remote
 from dvlite.repo.repository import Repo
 from dvlite.runs import sync
-from dvlite.runs.index import RunIndex, open_index
-from dvlite.runs.records import Records, open_records
+from dvlite.runs.records import Records, bytes_of, open_records
 from dvlite.store import fetch
 from dvlite.store.cache import Cache
 from dvlite.store.catalog import Catalog
@@ -52,8 +51,7 @@ class ContentSource:
         self._stack = contextlib.ExitStack()
         self._remote: Remote | None = None
         self._catalog: Catalog | None = None
-        self._index: RunIndex | None = None
-        self._received = False
+        self._fetches = [self._fetch_some, self._fetch_all]  # ways to get run records that were not tried yet
         self.no_records: DvliteError | None = (
             None  # why records that are not here were not fetched, if they were wanted
         )
@@ -67,7 +65,6 @@ class ContentSource:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._close_index()
         self._stack.__exit__(kind, error, trace)
 
     @property
@@ -96,45 +93,46 @@ class ContentSource:
     # --- run records
 
     def runs(self, wanted: Iterable[Oid]) -> dict[Oid, Run | None]:
-        """Returns the records of runs, None for those that are nowhere; fetches if one is not here.
+        """Returns the records of runs, None for those that are nowhere; fetches those that are not here, and if that is not enough, all.
 
         If the remote could not be asked, or is empty, `no_records` says it.
         """
         oids = list(dict.fromkeys(wanted))
-        runs = {oid: self._run(oid) for oid in oids}
-        if all(run is not None for run in runs.values()):
-            return runs
-        if not self._received:
-            self._received = True
+        runs = self._here(oids)
+        while None in runs.values() and self._fetches:
             try:
-                self._receive()
-                runs = {oid: self._run(oid) if run is None else run for oid, run in runs.items()}
-                if None in runs.values() and self.catalog().is_empty:
+                self._receive(self._fetches.pop(0), [oid for oid, run in runs.items() if run is None])
+                runs |= self._here(oid for oid, run in runs.items() if run is None)
+                if None in runs.values() and not self._fetches and self.catalog().is_empty:
                     raise self.catalog().empty_error()
             except DvliteError as error:
                 self.progress.finish()
                 self.no_records = error
+                self._fetches.clear()
         return runs
 
-    def _run(self, oid: Oid) -> Run | None:
-        if self._index is None:
-            self._index = open_index(self.records)
-        return self._index.run(oid)
+    def _here(self, oids: Iterable[Oid]) -> dict[Oid, Run | None]:
+        runs: dict[Oid, Run | None] = dict.fromkeys(oids)
+        for digest, data in self.records.find(set(map(bytes_of, runs))):
+            run = self.records.parsed(data)
+            runs[format_oid(RUN, digest)] = run if isinstance(run, Run) else None
+        return runs
 
-    def _receive(self) -> None:
+    def _receive(self, fetch: Callable[[Remote, list[Oid]], int], absent: list[Oid]) -> None:
         remote = self.connected()
         before = remote.traffic.bytes_read
         self.progress.start(f"fetching run records from {remote.shown}")
-        self._close_index()  # it is brought up to date by what is fetched
-        count = sync.receive(remote, self.records, self.repo.config.project)
+        count = fetch(remote, absent)
         self.progress.finish()
         if remote.traffic.bytes_read != before:
             self.fetched[f"{count:,} run record{'s' * (count != 1)}"] = None
 
-    def _close_index(self) -> None:
-        if self._index is not None:
-            self._index.close()
-            self._index = None
+    def _fetch_some(self, remote: Remote, absent: list[Oid]) -> int:
+        project = self.repo.config.project
+        return 0 if project is None else sync.receive_some(remote, self.records, project, absent)
+
+    def _fetch_all(self, remote: Remote, _absent: list[Oid]) -> int:
+        return sync.receive(remote, self.records, self.repo.config.project)
 
     # --- listings and small files
 

@@ -13,6 +13,7 @@ import pytest
 from dvlite import files
 from dvlite.formats import record
 from dvlite.formats.record import Code, Input
+from dvlite.oid import digest_run
 from dvlite.runs import index_update, schema
 from dvlite.runs import records as records_module
 from dvlite.runs.filters import Filters, parse_condition
@@ -521,11 +522,12 @@ def test_which_records_batches_have(records):
         assert index.not_in([a], recorded.PROJECT) == [name(run(2)), name(run(3))]
         assert index.not_in([a, b], recorded.PROJECT) == [name(run(3))]
         assert index.not_in([], "cd" * 16) == [name(run(4, project="cd" * 16))]
-        assert set(index.redundant([c])) == {a, b}
-        assert index.redundant([a, b]) == [c]
-        assert index.redundant([a]) == []
-        assert index.only_in([a, b, c]) == 3
-        assert index.only_in([a, b]) == 0
+    assert records.redundant({a, b}, {c}) == {a, b}
+    assert records.redundant({c}, {a, b}) == {c}
+    assert records.redundant({b, c}, {a}) == set()
+    assert records.only_in({a, b, c}) == 3
+    assert records.only_in({a, b}) == 0
+    assert {data for _, data in records.find(set(map(digest_run, lines)), within={a})} == {lines[0], lines[1]}
 
 
 def test_records_whose_ids_begin_alike_are_indexed_in_few_looks(records):

@@ -7,7 +7,7 @@ import zstandard
 
 from dvlite.errors import RemoteError
 from dvlite.formats import record
-from dvlite.oid import digest_bytes
+from dvlite.oid import digest_bytes, digest_run
 from dvlite.runs import records as records_module
 from dvlite.runs import sync
 from dvlite.runs.index import open_index
@@ -122,6 +122,25 @@ def test_what_is_here_is_not_fetched_again(store, clone):
     assert mine.receive() == 0
     assert store.count("get") == 0
     assert store.count("list") == 2
+
+
+@pytest.mark.parametrize(("many", "gets"), [(100, 2), (1000, 4)])  # small batches are read with their tables
+def test_some_records_are_fetched_without_the_others_and_without_an_index(store, clone, many, gets):
+    lines = [record.dump(run(number)) for number in range(2 * many)]
+    for made in (
+        *batch.encode(lines[:many], records_module.nonces()),
+        *batch.encode(lines[many:], records_module.nonces()),
+    ):
+        store.put(f"runs/{PROJECT}/{made.name}", made.data)
+    store.forget()
+    yours = clone("yours")
+    wanted = [record.name(lines[1]), record.name(lines[many]), name(run(10**6))]
+    assert sync.receive_some(yours.remote, yours.records, PROJECT, wanted) == 2
+    assert yours.names() == set(wanted[:2])
+    assert (store.count("list"), store.count("get")) == (1, gets)
+    assert yours.receive() == 2 * many - 2
+    assert names_on(store) == yours.records.batches()  # the one of two records went
+    assert not (yours.records.folder / "index.sqlite").exists()
 
 
 def test_only_the_records_of_the_project_are_sent_and_all_can_be_fetched(store, clone):
@@ -323,7 +342,7 @@ def test_a_merge_keeps_records_that_this_dvlite_does_not_know(store, clone):
 def test_a_hostile_batch_is_named_left_alone_and_not_fatal(store, clone, damage):
     (made,) = batch.encode([record.dump(run(50))], records_module.nonces())
     data = {
-        "flipped": made.data[:-1] + bytes([made.data[-1] ^ 1]),
+        "flipped": made.data[:40] + bytes([made.data[40] ^ 1]) + made.data[41:],
         "not named so": zstandard.compress(b'{"dvlite_runs":1}\n'),
         "no batch": b"rubbish",
         "newer": zstandard.compress(b'{"dvlite_runs":2}\n'),
@@ -360,11 +379,12 @@ def damaged_in_the_middle(store):
     header, frames = b'{"dvlite_runs":1,"nonce":"' + b"0" * 32 + b'"}\n', []
     compressor = zstandard.ZstdCompressor(write_checksum=True)
     for i in range(3):
-        frames.append(compressor.compress((b"" if i else header) + b"".join(lines[3 * i : 3 * i + 3])))
-    sound = b"".join(frames)
-    middle = frames[1][:-1] + bytes([frames[1][-1] ^ 1])
+        three = lines[3 * i : 3 * i + 3]
+        frames.append((compressor.compress((b"" if i else header) + b"".join(three)), list(map(digest_run, three))))
+    sound = batch._finish(frames).data
+    at = len(frames[0][0]) + len(frames[1][0]) - 1
     kept = f"runs/{PROJECT}/{batch.name_of(sound)}"
-    store.put(kept, b"".join([frames[0], middle, frames[2]]))
+    store.put(kept, sound[:at] + bytes([sound[at] ^ 1]) + sound[at + 1 :])
     return kept, {record.name(line) for line in (*lines[:3], *lines[6:])}, sound
 
 

@@ -1,6 +1,7 @@
 """Batches of run records: what goes in comes out, one record alone too, and no bytes take more memory than a batch may."""
 
 import json
+import random
 import subprocess
 import sys
 
@@ -10,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from dvlite.errors import DvliteError, FormatError, ObjectCorrupt
-from dvlite.oid import digest_bytes
+from dvlite.oid import digest_bytes, digest_run
 from dvlite.store import batch
 
 HEADER = b'{"dvlite_runs":1,"nonce":"00"}\n'
@@ -32,6 +33,13 @@ def frame(data, **settings):
     return zstandard.ZstdCompressor(**settings).compress(data)
 
 
+def whole(*frames, counts=None):
+    """Returns frames as a batch: with a table that says how many records each has, of no certain digests."""
+    records = [0] * len(frames) if counts is None else counts
+    parts = [(data, [bytes(32)] * count) for data, count in zip(frames, records, strict=True)]
+    return batch._finish(parts).data
+
+
 LINES = [b'{"number":%d,"words":"%s"}\n' % (number, b"x" * (number % 900)) for number in range(5000)]
 
 
@@ -48,6 +56,28 @@ def test_one_record_is_read_from_its_frame_alone():
     for line in found[::97]:
         part = made.data[line.frame : line.frame + line.frame_bytes]
         assert batch.read_line(part, line.start, len(line.data), "x") == line.data
+
+
+def test_a_few_records_are_found_with_two_reads_and_without_the_others():
+    lines = [b'{"number":%d,"words":"%s"}\n' % (n, random.Random(n).randbytes(300).hex().encode()) for n in range(3000)]
+    made, reads = one(lines), []
+
+    def read(start, end):
+        reads.append(end - start)
+        return made.data[start:end]
+
+    wanted = {digest_run(lines[number]) for number in (2000, 2001)}
+    found = list(batch.find(read, len(made.data), wanted, "x"))
+    assert [line.data for line in found] == lines[2000:2002]
+    assert len(reads) == 2
+    assert sum(reads) < len(made.data) / 3
+    assert list(batch.find(read, len(made.data), {digest_run(b"another")}, "x")) == []
+    assert len(reads) == 3
+
+
+def test_any_zstd_program_prints_the_records():
+    printed = zstandard.ZstdDecompressor().stream_reader(one(LINES).data, read_across_frames=True).read()
+    assert printed.partition(b"\n")[2] == b"".join(LINES)
 
 
 def test_the_first_line_is_a_header_with_the_nonce():
@@ -82,7 +112,7 @@ def test_its_length_is_known_without_decompressing():
 
 def test_a_version_that_is_not_known_asks_for_an_upgrade():
     with pytest.raises(FormatError, match="was written by a later dvlite") as caught:
-        list(batch.decode(frame(b'{"dvlite_runs":2}\n'), "the batch"))
+        list(batch.decode(frame(b'{"dvlite_runs":2}\n') + b"something new", "the batch"))
     assert not isinstance(caught.value, ObjectCorrupt)
 
 
@@ -92,25 +122,31 @@ def with_size(data, size_bytes):
     return b"\x28\xb5\x2f\xfd" + b"\xe0" + size_bytes.to_bytes(8, "little") + block
 
 
-BOMB = frame(HEADER) + frame(b"\n" * (60 << 20))
-MANY_LINES = frame(HEADER) + b"".join(frame(b"{}\n" * 80_000) for _ in range(30))
-MANY_BYTES = frame(HEADER) + frame(b"x" * (4 << 20) + b"\n") * 17
+BOMB = whole(frame(HEADER), frame(b"\n" * (60 << 20)), counts=[0, 1])
+MANY_LINES = whole(frame(HEADER), *[frame(b"{}\n" * 80_000) for _ in range(30)], counts=[0, *[1] * 30])
+MANY_BYTES = whole(frame(HEADER), *[frame(b"x" * (4 << 20) + b"\n")] * 17, counts=[0, *[1] * 17])
 HOSTILE = {
     "nothing": b"",
     "no zstd": b"hello, this is no batch at all",
     "cut in a frame header": one(LINES).data[:5],
     "cut in a block": one(LINES).data[:-7],
     "rubbish at the end": one(LINES).data + b"rubbish",
-    "no header": frame(b'{"a":1}\n'),
-    "no line end": frame(HEADER + b'{"a":1}'),
-    "an empty frame": frame(HEADER) + frame(b""),
+    "no table": frame(HEADER + b'{"a":1}\n'),
+    "a table alone": one(LINES).data[-8 * len(LINES) - 200 :],
+    "a table of other records": whole(frame(HEADER + b'{"a":1}\n'), counts=[1]),
+    "a table of fewer records": whole(frame(HEADER + b'{"a":1}\n')),
+    "a table of a billion records": one(LINES).data[:-4] + b"\xff" * 4,
+    "a table of longer frames": whole(frame(HEADER))[:-16] + b"\xff" + whole(frame(HEADER))[-15:],
+    "no header": whole(frame(b'{"a":1}\n')),
+    "no line end": whole(frame(HEADER + b'{"a":1}')),
+    "an empty frame": whole(frame(HEADER), frame(b"")),
     "a frame of 60 MiB": BOMB,
     "two million lines": MANY_LINES,
     "68 MiB in frames that are small enough": MANY_BYTES,
-    "100,000 frames": frame(HEADER) + frame(b"\n") * 100_000,
-    "a length of an exabyte": with_size(HEADER, 1 << 60),
-    "a length that is not given": frame(HEADER, write_content_size=False),
-    "a length that is too short": with_size(HEADER, len(HEADER) - 1),
+    "100,000 frames": whole(frame(HEADER), *[frame(b"\n")] * 100_000),
+    "a length of an exabyte": whole(with_size(HEADER, 1 << 60)),
+    "a length that is not given": whole(frame(HEADER, write_content_size=False)),
+    "a length that is too short": whole(with_size(HEADER, len(HEADER) - 1)),
     "a skippable frame": b"\x50\x2a\x4d\x18\x04\x00\x00\x00abcd",
     "a reserved block": b"\x28\xb5\x2f\xfd\x20\x01\x07\x00\x00",
     "a window of 2 GiB": b"\x28\xb5\x2f\xfd" + bytes([0x80, 21 << 3]) + (31).to_bytes(4, "little") + b"\x01\x00\x00",
