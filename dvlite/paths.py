@@ -75,6 +75,8 @@ def check_paths(paths: Sequence[bytes]) -> None:
 
 def is_reserved(name: bytes) -> bool:
     """Returns whether some file system could take this name for `.git` or `.dvlite` (HFS+ and NTFS rules)."""
+    if name.isascii() and b"~" not in name and not name.startswith(b"."):
+        return False  # nearly all
     text = unicodedata.normalize("NFC", name.decode("utf-8", "surrogateescape").translate(_IGNORED_BY_HFS)).casefold()
     text = text.partition(":")[0].rstrip(". ")
     return text in (".git", ".dvlite") or _SHORT_NAME.fullmatch(text) is not None

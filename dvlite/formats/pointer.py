@@ -20,6 +20,11 @@ LIMIT_BYTES = 64 * 1024
 MAX_SIZE = 2**63 - 1
 _NUMBER = re.compile(r"0|[1-9][0-9]{0,18}")
 _LINE = re.compile(rb"([a-z]+): ([!-~]+)")
+_SIZE = _NUMBER.pattern.encode()
+_WRITTEN = re.compile(  # what `dump` writes, without `meta`
+    rb"dvlite: %d\nkind: (?:file\noid: blake3:([0-9a-f]{64})\nsize: (%b)\n(executable: true\n)?"
+    rb"|directory\noid: manifest:([0-9a-f]{64})\nsize: (%b)\nfiles: (%b)\n)" % (VERSION, _SIZE, _SIZE, _SIZE)
+)
 _VERSION = re.compile(rb"dvlite: ([0-9]{1,9})\n")
 _CONFLICT = (b"<<<<<<<", b"=======", b">>>>>>>", b"|||||||")
 _FIELDS = {
@@ -80,6 +85,14 @@ def parse(data: bytes, where: str) -> Pointer:
     """Reads a pointer file; `where` is its path, for errors. Raises FormatError naming the line that is wrong."""
     if len(data) > LIMIT_BYTES:
         raise _wrong(where, 1, f"a pointer file has at most {LIMIT_BYTES} bytes, this one has {len(data)}")
+    written = _WRITTEN.fullmatch(data)
+    if written is not None:  # nearly all: they take a fifth of the time of those that people edited
+        file, size, executable, folder, folder_size, files = written.groups()
+        if int(size or folder_size) <= MAX_SIZE and int(files or 0) <= MAX_SIZE:
+            digest = Digest(bytes.fromhex((file or folder).decode()))
+            if folder:
+                return Pointer("directory", digest, int(folder_size), int(files))
+            return Pointer("file", digest, int(size), 1, executable is not None)
     first = _VERSION.match(data)  # before the rest: a later version may have lines of another form
     if first is not None and first[1] != b"%d" % VERSION:
         raise later_format(where, 1, f"version {quote(first[1].decode())} of the format is not known")

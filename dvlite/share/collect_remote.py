@@ -29,6 +29,7 @@ from dvlite.store.catalog import COMPLETE, Catalog
 from dvlite.store.claims import ASLEEP_SECONDS, Claim, Claims, Owner
 from dvlite.store.collect import Collected, CollectPlan, RunNeeds
 from dvlite.store.object_store import ObjectAbsent
+from dvlite.store.push_plan import no_bases
 from dvlite.store.remote import Remote
 from dvlite.store.url import FOLDER, S3
 
@@ -124,7 +125,7 @@ def _collect(repo: Repo, options: CollectOptions, progress: Progress) -> Collect
                         catalog,
                         cache,
                         todo.own,
-                        {},
+                        no_bases,
                         lambda _: (),
                         signature(repo, repo.git.config_get("user.email") or "", ""),
                         progress,

@@ -20,7 +20,7 @@ from dvlite.repo.repository import Repo, open_cache
 from dvlite.repo.tracked_paths import Tracked
 from dvlite.runs import share
 from dvlite.share.needs import dropped_by
-from dvlite.share.publish import commit_of, earlier_versions, refuse_emptied, signature
+from dvlite.share.publish import PushedBefore, commit_of, refuse_emptied, signature
 from dvlite.show import Show, count, printable, quote, some, word
 from dvlite.store import copy_protocol
 from dvlite.store.cache import Cache
@@ -110,7 +110,7 @@ def copy_between(repo: Repo, items: Sequence[Tracked], options: SyncOptions, *, 
         refuse_emptied(target, options.target)
         cache.create()
         runs = None if options.dry_run else share.between(repo, source_remote, remote, progress)
-        earlier = earlier_versions(repo, remote, items)
+        earlier = PushedBefore(repo, remote, items).of(item.path for item in items)
         wanted = Wanted(
             list(dict.fromkeys(version_of(item.path, item.pointer) for item in items)),
             frozenset(digest for digest, _ in (runs.contents if runs is not None else ())),

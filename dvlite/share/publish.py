@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+import os
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -13,8 +14,8 @@ from dvlite.errors import Busy, DvliteError, ObjectCorrupt, ObjectMissing, Partl
 from dvlite.files import lock
 from dvlite.formats.pointer import Pointer, from_oid
 from dvlite.formats.snapshot import Version, VersionId, version_of
-from dvlite.oid import Digest, digest_bytes
-from dvlite.paths import is_inside
+from dvlite.oid import Digest, digest_bytes, format_oid
+from dvlite.paths import ancestors
 from dvlite.progress import Progress
 from dvlite.repo import committed_versions
 from dvlite.repo.open_stores import open_remote
@@ -134,17 +135,16 @@ def publish(repo: Repo, items: Sequence[Tracked], options: PushOptions, *, progr
     remote.folder.mkdir(parents=True, exist_ok=True)
     # Two pushes from one clone would upload the same data twice: the second waits, and has nothing left to upload.
     with remote, lock(remote.folder / "lock", wait=repo.waits, waiting=progress.warn):
-        earlier = earlier_versions(repo, remote, items)
+        earlier = PushedBefore(repo, remote, items)
         progress.start(f"looking at {remote.shown}")
         catalog = Catalog(remote, progress).look()
         refuse_emptied(catalog, name)
         user = repo.git.config_get("user.email") or ""
         runs = None if options.dry_run else share.outgoing(repo, remote, cache, user, progress)
         logs = runs.contents if runs is not None else ()
-        bases = {path: [(version.oid_kind, version.digest) for version in old] for path, old in earlier.items()}
         may_lack = (lambda ids: dict.fromkeys(ids, "")) if options.allow_missing else partial(dropped_by, repo)
         rescue = None if options.dry_run else partial(push_protocol.rescued, catalog, cache, progress=progress)
-        versions, todo, lost = _plan(catalog, cache, items, bases, logs, rescue=rescue, may_lack=may_lack)
+        versions, todo, lost = _plan(catalog, cache, items, earlier.bases, logs, rescue=rescue, may_lack=may_lack)
         if options.limit_bytes is not None and todo.size_bytes > options.limit_bytes:
             over = [version.path for version in versions if version.id in todo.sending]
             raise OverLimit(todo.size_bytes, options.limit_bytes, name, over)
@@ -158,8 +158,8 @@ def publish(repo: Repo, items: Sequence[Tracked], options: PushOptions, *, progr
                 catalog,
                 cache,
                 versions,
-                bases,
-                _chunk_bases(cache, earlier),
+                earlier.bases,
+                partial(earlier.chunk_bases, cache),
                 signer,
                 progress,
                 todo,
@@ -168,8 +168,9 @@ def publish(repo: Repo, items: Sequence[Tracked], options: PushOptions, *, progr
             )
             files, size_bytes, sending, todo.purged = done.files, done.size_bytes, done.sent, done.plan.purged
             complete = [item for item in items if (item.path, item.pointer.digest) not in lost]
-            for item in complete:
-                remote.remember("latest", _path_key(item.path), item.pointer.oid.encode())
+            for version in done.plan.incomplete:
+                oid = format_oid(version.kind, version.digest)
+                remote.remember("latest", _path_key(version.path), oid.encode())
             unpushed.drop(repo, (item.pointer.oid for item in complete))
         for sentence in advice(catalog, name):
             progress.warn(sentence)
@@ -317,34 +318,43 @@ def _identity(item: Tracked) -> tuple[str, str, bool]:
     return item.path, item.pointer.oid, item.pointer.executable
 
 
-def earlier_versions(repo: Repo, remote: Remote, items: Sequence[Tracked]) -> dict[str, list[Pointer]]:
-    """Returns for each path the versions that the remote may have: the one last pushed from this clone, and those in git's history."""
-    lockfiles = {item.path: item.lockfile for item in items}
-    histories = committed_versions.histories(repo.git, lockfiles, _EARLIER, lockfiles=lockfiles)
-    for item in items:
-        known = remote.recall("latest", _path_key(item.path))
-        pushed = None if known is None else from_oid(known.decode("ascii", "replace"))
-        if pushed is not None and all(pushed.digest != version.digest for version in histories[item.path]):
-            histories[item.path].insert(0, pushed)
-    return histories
+class PushedBefore:
+    """The versions that a remote may have of paths: the one last pushed from this clone, and those in git's history. Each is looked for once, when asked."""
+
+    def __init__(self, repo: Repo, remote: Remote, items: Sequence[Tracked]) -> None:
+        self._repo, self._remote = repo, remote
+        self._lockfiles = {item.path: item.lockfile for item in items}
+        self._known: dict[str, list[Pointer]] = {}
+
+    def of(self, paths: Iterable[str]) -> Mapping[str, list[Pointer]]:
+        """Returns the versions of paths, newest first, and those of others that were asked before."""
+        new = [path for path in dict.fromkeys(paths) if path not in self._known]
+        lockfiles = {path: self._lockfiles[path] for path in new}
+        self._known |= committed_versions.histories(self._repo.git, new, _EARLIER, lockfiles=lockfiles)
+        for path in new:
+            note = self._remote.recall("latest", _path_key(path))
+            pushed = None if note is None else from_oid(note.decode("ascii", "replace"))
+            if pushed is not None and all(pushed.digest != version.digest for version in self._known[path]):
+                self._known[path].insert(0, pushed)
+        return self._known
+
+    def bases(self, paths: Sequence[str]) -> dict[str, list[VersionId]]:
+        """Returns the versions of these paths for a plan."""
+        known = self.of(paths)
+        return {path: [(version.oid_kind, version.digest) for version in known[path]] for path in paths}
+
+    def chunk_bases(self, cache: Cache, path: str) -> list[Digest]:
+        """Returns the digests of the earlier contents of a large file, which is tracked or lies in what is."""
+        tracked = next((each for each in (path, *ancestors(path)) if each in self._lockfiles), None)
+        if tracked is None:
+            return []
+        inner = os.fsencode(path[len(tracked) + 1 :])
+        digests = [file_in(cache, version, inner) for version in self.of([tracked])[tracked]]
+        return list(dict.fromkeys(digest for digest in digests if digest is not None))
 
 
 def _path_key(path: str) -> str:
-    return digest_bytes(path.encode("utf-8", "surrogateescape")).hex()[:32]
-
-
-def _chunk_bases(cache: Cache, earlier: Mapping[str, Sequence[Pointer]]) -> Callable[[str], Sequence[Digest]]:
-    """Returns a function from the path of a large file to the digests of its earlier contents."""
-
-    def bases(path: str) -> Sequence[Digest]:
-        for tracked, versions in earlier.items():
-            if is_inside(path, tracked):
-                inner = path[len(tracked) + 1 :].encode("utf-8", "surrogateescape")
-                digests = [file_in(cache, version, inner) for version in versions]
-                return list(dict.fromkeys(digest for digest in digests if digest is not None))
-        return ()
-
-    return bases
+    return digest_bytes(os.fsencode(path)).hex()[:32]
 
 
 def _moved(item: Tracked, options: PushOptions, sending: set[VersionId], lost: Mapping[Key, object]) -> MovedPath:

@@ -67,6 +67,7 @@ class Catalog:
         self.unread = False  # a pack in no index could not be read just now
         self._indexes: dict[str, Index] | None = None
         self._lengths: dict[Digest, set[int]] | None = None  # of packs, as index objects say; 0 is not known
+        self._misfits: set[Digest] | None = None  # packs of another length than every index says
         self._footers: OrderedDict[Digest, list[Record]] = OrderedDict()  # the last ones: a large file may have 300,000
         self.recipes = Recipes(self, remote.store.label)
 
@@ -93,7 +94,7 @@ class Catalog:
         self._take_packs(packs.result())
         self.index_sizes = {entry.name: entry.size_bytes for entry in indexes.result() if _is_named(entry.name)}
         self.counts_unindexed |= search
-        self._indexes = self._lengths = self.unindexed = None
+        self._indexes = self._lengths = self._misfits = self.unindexed = None
         self.damaged = {name: data for name, data in self.damaged.items() if name in self.condemned_sizes}
         self.recipes = Recipes(self, self.remote.store.label)
         return self
@@ -260,7 +261,9 @@ class Catalog:
         self.indexes()  # may list the packs again
         noted = self.damage_notes()
         self.remote.forget(DAMAGED, {name.hex() for name in noted if name not in self.packs})
-        self.distrusted.update(noted, self.doubted, (name for name in self.packs if not self.is_whole(name)))
+        if self._misfits is None:
+            self._misfits = {name for name in self.packs if not self.is_whole(name)}
+        self.distrusted.update(noted, self.doubted, self._misfits)
 
     @contextlib.contextmanager
     def counting_condemned(self, *, damaged_too: bool = True) -> Iterator[None]:

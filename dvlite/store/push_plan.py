@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from dvlite.errors import FormatError, ObjectCorrupt, ObjectMissing
@@ -57,7 +57,12 @@ class PushPlan:
         return bool(self.small or self.large or self.nodes)
 
 
-Bases = Mapping[str, Sequence[VersionId]]  # tracked path -> earlier versions, newest first
+Bases = Callable[[Sequence[str]], Mapping[str, Sequence[VersionId]]]  # tracked paths -> earlier versions, newest first
+
+
+def no_bases(_paths: Sequence[str]) -> Mapping[str, Sequence[VersionId]]:
+    """Knows no earlier versions."""
+    return {}
 
 
 def plan(
@@ -71,6 +76,8 @@ def plan(
 ) -> PushPlan:
     """Compares versions with a fresh look at the remote. Reads listings only where they are new, from the cache if it has them.
 
+    `bases` is asked once, for the paths whose versions are not known to be complete.
+
     `also` are files without a version (digest, size), the logs of runs: sent if they are here and not there, never missed. What only
     condemned packs have is to be rescued, or, unless `may_rescue`, missing. Raises ObjectAbsent if gc deleted something that was just
     listed.
@@ -78,8 +85,10 @@ def plan(
     result = PushPlan()
     catalog.apply_damage_notes()
     planner = _Planner(catalog, cache, result, may_rescue=may_rescue)
-    for version in versions:
-        planner.version(version, bases.get(version.path, ()))
+    new = [version for version in versions if not planner.is_complete(version)]
+    earlier = bases([version.path for version in new]) if new else {}
+    for version in new:
+        planner.version(version, earlier.get(version.path, ()))
     for digest, size_bytes in also:
         planner.unnamed(digest, size_bytes)
     planner.settle()
@@ -95,14 +104,18 @@ class _Planner:
         self._large: dict[Digest, tuple[int, str, list[_Whole]]] = {}  # size, path, what it is a part of
         self._wholes: list[tuple[VersionId, _Whole]] = []
 
-    def version(self, version: Version, bases: Sequence[VersionId]) -> None:
-        catalog, result = self._catalog, self._plan
+    def is_complete(self, version: Version) -> bool:
+        """Notes what a version relies on if this clone knows it to be complete; returns whether it does."""
         if version.kind != MANIFEST:
             _refuse_wrong_size(self._cache, version)
-        complete = catalog.complete(version.kind, version.digest)
+        complete = self._catalog.complete(version.kind, version.digest)
         if complete is not None:
-            result.relies[version.id] = set(complete)
-            return
+            self._plan.relies[version.id] = set(complete)
+        return complete is not None
+
+    def version(self, version: Version, bases: Sequence[VersionId]) -> None:
+        """Plans a version that is not known to be complete."""
+        result = self._plan
         whole = _Whole(version.path, result.relies.setdefault(version.id, set()))
         self._wholes.append((version.id, whole))
         if version.kind == MANIFEST:

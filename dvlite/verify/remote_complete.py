@@ -20,7 +20,7 @@ from dvlite.share.needs import dropped_by
 from dvlite.show import printable, some, word
 from dvlite.store.catalog import Catalog
 from dvlite.store.object_store import ObjectAbsent
-from dvlite.store.push_plan import PushPlan, plan
+from dvlite.store.push_plan import PushPlan, no_bases, plan
 from dvlite.store.remote import Remote
 from dvlite.store.snapshots import claimed_together
 from dvlite.verify.findings import Finding, Unchecked
@@ -170,7 +170,7 @@ def _one(
     path, remote = printable(requirement.path), printable(source.name or "the remote")
     known = set(catalog.damage)
     try:
-        push = plan(catalog, source.cache, [requirement.version], {}, may_rescue=False)
+        push = plan(catalog, source.cache, [requirement.version], no_bases, may_rescue=False)
     except ObjectCorrupt as error:
         return [
             corrupt(f"{path} cannot be read from {remote}: {error.message}", requirement.place, requirement.path)

@@ -12,7 +12,7 @@ from dvlite.repo.repository import Repo
 from dvlite.repo.tracked_paths import Tracked
 from dvlite.store.cache import Cache
 from dvlite.store.catalog import Catalog
-from dvlite.store.push_plan import plan
+from dvlite.store.push_plan import no_bases, plan
 from dvlite.store.snapshots import claimed_together
 from dvlite.store.upkeep import advice
 from dvlite.workspace.path_status import AbsentPath
@@ -56,9 +56,13 @@ def _missing_on(
         absent = []
         pushed = [(item, version_of(item.path, item.pointer)) for item in chosen if item.push]
         claimed = claimed_together(catalog, [version for _, version in pushed])
+        together = plan(catalog, cache, [version for _, version in pushed], no_bases)
+        unsure = {version.id for version in together.incomplete}
         for item, version in pushed:
+            if version.id not in unsure and version.id in claimed:
+                continue
             wanted = item.pointer
-            todo = plan(catalog, cache, [version], {})
+            todo = plan(catalog, cache, [version], no_bases)
             lost = [path for names in todo.missing.values() for path in names]
             files, size_bytes = todo.files + len(lost), todo.size_bytes + todo.missing_bytes
             if wanted.kind == "directory" and item.path in lost:  # its tree is: nothing says what of it is there

@@ -14,8 +14,10 @@ from dvlite.commands.push import push
 from dvlite.formats import condemned
 from dvlite.oid import Digest, digest_bytes
 from dvlite.repo.repository import open_repo
+from dvlite.share import publish
 from dvlite.store import pack
 from dvlite.store.folder import FolderStore
+from dvlite.store.remote import Remote
 from tests.clones import contents, flip, objects, refused, start, total, trusting_clone
 from tests.recording import RecordingProgress
 from tests.trees import noise, put
@@ -160,6 +162,37 @@ def test_a_push_names_what_it_sent_and_sends_equal_files_once(pushed, colleague)
         "y": "pushed",
     }
     assert done["files"] == 1
+
+
+@pytest.mark.parametrize("paths", [2, 12])
+def test_history_is_searched_and_notes_are_written_for_the_paths_that_are_new_only(shared, monkeypatch, paths):
+    for number in range(paths):
+        shared.write(f"{number}.bin", str(number))
+    shared.dvlite("add", *[f"{number}.bin" for number in range(paths)])
+    shared.commit()
+    asked, written, histories, remember = [], [], publish.committed_versions.histories, Remote.remember
+
+    def searched(git, wanted, *rest, **how):
+        asked.append(sorted(wanted))
+        return histories(git, wanted, *rest, **how)
+
+    def noted(remote, kind, *rest):
+        written.append(kind)
+        remember(remote, kind, *rest)
+
+    monkeypatch.setattr(publish.committed_versions, "histories", searched)
+    monkeypatch.setattr(Remote, "remember", noted)
+    shared.dvlite("push")
+    assert asked == [sorted(f"{number}.bin" for number in range(paths))]
+    assert written.count("latest") == paths
+    asked.clear(), written.clear()
+    shared.dvlite("push")
+    assert (asked, written) == ([], [])
+    shared.write("1.bin", "edited")
+    shared.dvlite("add", "-u")
+    shared.dvlite("push")
+    assert asked == [["1.bin"]]
+    assert written.count("latest") == written.count("complete") == 1
 
 
 def test_a_folder_that_is_not_mounted(tmp_path, invoke):

@@ -125,7 +125,7 @@ SETTINGS = (
     (copy_versions, "open_cache", lambda repo: repo.site.cache),
     (copy_versions, "open_remote", _open_remote),
     (copy_versions, "lock", lambda *_, **__: contextlib.nullcontext()),
-    (copy_versions, "earlier_versions", lambda *_: {}),
+    (copy_versions, "PushedBefore", lambda *_: SimpleNamespace(of=lambda _: {})),
     (copy_versions, "commit_of", lambda *_: ""),
     (copy_versions, "dropped_by", lambda *_: {}),
     (copy_versions.share, "between", _nothing),
@@ -145,7 +145,10 @@ def push(repo: GitLess, version: Version, where: str) -> None:
     """As share.publish does: look, plan, tombstones, then the protocol."""
     site, known = repo.site, [(each.kind, each.digest) for each in repo.site.versions["data"] if each != version]
     catalog = Catalog(repo.remotes[where]).look()
-    bases = {version.path: known}
+
+    def bases(_paths):
+        return {version.path: known}
+
     first = push_protocol.plan(catalog, site.cache, [version], bases)
     if site.cache.purged:
         push_protocol.send_tombstones(catalog, SIGNER.project, set(first.purged.values()))

@@ -13,6 +13,7 @@ from dvlite.store.catalog import Catalog
 from dvlite.store.claims import Claims, Owner
 from dvlite.store.collect import RunNeeds
 from dvlite.store.pack import KIND_MANIFEST
+from dvlite.store.push_plan import no_bases
 from tests.store.memory import MemoryStore
 from tests.store.pushed import EDITED, LARGE, SMALL, assert_complete
 from tests.store.world import QUIET, SIGNER, HookStore, Interrupted, World, noise
@@ -46,7 +47,7 @@ def gc(site, kept: list[Version] = (), *, named: list[Version] = (), grace: floa
     if not apply:
         return todo, None
     if todo.own:
-        push_protocol.run(catalog, site.cache, todo.own, {}, lambda _: (), SIGNER, QUIET)
+        push_protocol.run(catalog, site.cache, todo.own, no_bases, lambda _: (), SIGNER, QUIET)
         collect.look(catalog)
     return todo, collect.run(catalog, site.cache, todo, lambda: runs, QUIET, young_seconds=grace)
 

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from dvlite.formats import manifest, store_config
 from dvlite.formats.manifest import FILE, Entry
-from dvlite.formats.snapshot import Version
+from dvlite.formats.snapshot import Version, VersionId
 from dvlite.formats.store_config import StoreConfig
 from dvlite.oid import FILE as FILE_OID
 from dvlite.oid import MANIFEST, Digest, digest_bytes
@@ -84,12 +84,15 @@ class Site:
 
     def push(self, *versions: Version, **how) -> push_protocol.PushOutcome:
         """Pushes by the protocol, with what this site pushed before as earlier versions."""
-        bases = {
-            version.path: [
-                (known.kind, known.digest) for known in self.versions.get(version.path, ()) if known != version
-            ]
-            for version in versions
-        }
+
+        def bases(_paths: Sequence[str]) -> dict[str, list[VersionId]]:
+            return {
+                version.path: [
+                    (known.kind, known.digest) for known in self.versions.get(version.path, ()) if known != version
+                ]
+                for version in versions
+            }
+
         return push_protocol.run(
             Catalog(self.remote).look(), self.cache, versions, bases, self._chunk_bases, SIGNER, QUIET, **how
         )
