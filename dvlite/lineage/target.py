@@ -100,7 +100,7 @@ def _on_disk(text: str, context: LineageContext) -> Target:
         in_workspace = workspace.scan(inside)
         if in_workspace is not None and in_workspace.flags[:1] != bytes([SYMLINK]):
             return _hashed(text, inside, identify(in_workspace, workspace.stat_rows(inside), context.progress))
-    scanned = scan(Path(path), text, lambda _inner, _folder: False, ignore.BUILT_IN, context.progress)
+    scanned = scan(Path(path), text, None, ignore.BUILT_IN, context.progress)
     if scanned is None:
         raise UsageError(f"{quote(text)} does not exist any more", hint="give a path that exists")
     return _hashed(text, inside or "", identify(scanned, None, context.progress))

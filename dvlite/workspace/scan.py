@@ -8,6 +8,7 @@ from array import array
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from operator import attrgetter
 from pathlib import Path
 
 from dvlite.errors import DvliteError, StrangeFile, UsageError
@@ -17,9 +18,14 @@ from dvlite.oid import signature
 from dvlite.progress import Progress
 from dvlite.show import quote
 
-IgnoreRule = Callable[[bytes, bool], bool]  # (path relative to the tracked directory, is a folder) -> leave out?
+# (path relative to the tracked directory, is a folder) -> leave out? None: no rule but names
+IgnoreRule = Callable[[bytes, bool], bool] | None
 _TEMPORARY = TEMP_PREFIX.encode()
 _EXECUTE = stat.S_IXUSR
+_KIND = 0o170000  # the part of a mode that says what kind of file it is
+_START = b"\0" + _TEMPORARY
+_TOGETHER = 1000  # files of a folder whose states are in memory at a time
+_name = attrgetter("name")
 _SPECIAL = {stat.S_IFIFO: "a FIFO", stat.S_IFSOCK: "a socket", stat.S_IFBLK: "a device", stat.S_IFCHR: "a device"}
 
 
@@ -141,14 +147,48 @@ class _Scan:
         before = len(result.paths)
         try:
             with os.scandir(self._root + b"/" + prefix) as listing:
-                entries = [(e.name + b"/" if e.is_dir(follow_symlinks=False) else e.name, e) for e in listing]
+                entries = list(listing)
         except OSError as error:
             raise os_error(error, "read", self._name(prefix)) from error
-        entries.sort()  # names are unique, so this is the order of whole paths
+        folders = {e.name for e in entries if e.is_dir(follow_symlinks=False)}
+        if folders:
+            entries.sort(key=lambda e: e.name + b"/" if e.name in folders else e.name)  # the order of whole paths
+            self._one_by_one(prefix, depth, entries, folders)
+        else:
+            entries.sort(key=_name)
+            for at in range(0, len(entries), _TOGETHER):
+                part = entries[at : at + _TOGETHER]
+                if not self._together(prefix, part):
+                    self._one_by_one(prefix, depth, part, folders)
+        return len(result.paths) > before
+
+    def _together(self, prefix: bytes, entries: list[os.DirEntry[bytes]]) -> bool:
+        """Appends files of one folder, unless one of them needs a look of its own: an eighth less time than one by one."""
+        names, result = [e.name for e in entries], self._result
+        if self._ignore is not None or not self._names.isdisjoint(names) or _START in b"\0" + b"\0".join(names):
+            return False
+        try:
+            states = [e.stat(follow_symlinks=False) for e in entries]
+        except FileNotFoundError:
+            return False
+        modes = [state.st_mode for state in states]
+        if any(mode & _KIND != stat.S_IFREG for mode in modes):
+            return False
+        result.paths += [prefix + name for name in names]
+        result.flags += bytes([FILE | EXECUTABLE if mode & _EXECUTE else FILE for mode in modes])
+        result.sizes.extend([state.st_size for state in states])
+        result.mtimes.extend([state.st_mtime_ns for state in states])
+        result.ctimes.extend([state.st_ctime_ns for state in states])
+        result.inodes.extend([state.st_ino for state in states])
+        return True
+
+    def _one_by_one(self, prefix: bytes, depth: int, entries: list[os.DirEntry[bytes]], folders: set[bytes]) -> None:
+        """Appends entries of one folder, and all below those that are folders."""
+        result = self._result
         add = result.append
-        for key, entry in entries:
+        for entry in entries:
             name = entry.name
-            if name in self._names or self._ignore(prefix + name, key is not name):
+            if name in self._names or (self._ignore is not None and self._ignore(prefix + name, name in folders)):
                 result.left_out[os.fsdecode(name)] += 1
                 continue
             if name.startswith(_TEMPORARY) and is_temporary_name(name):
@@ -172,7 +212,6 @@ class _Scan:
                 add(prefix + name, SYMLINK, status)
             else:
                 raise special_file(self._name(prefix + name), mode, result.root / os.fsdecode(prefix + name))
-        return len(result.paths) > before
 
     def _name(self, path: bytes) -> str:
         return f"{self._shown}/{os.fsdecode(path)}".rstrip("/")
