@@ -20,11 +20,11 @@ PROJECT = Path(__file__).parent.parent
 # command: (functions, files, frames of the deepest call, frames of the first write of a tracked file's bytes; 0: it writes none)
 BOUNDS = {
     "add": (192, 33, 12, 9),
-    "status": (119, 29, 12, 0),
+    "status": (120, 29, 12, 0),
     "push": (395, 56, 20, 0),
     "repro": (498, 65, 20, 0),
     "checkout": (208, 35, 17, 13),
-    "pull": (423, 58, 18, 3),
+    "pull": (425, 58, 18, 3),
 }
 COLUMNS = ("functions", "files", "frames", "frames of the first write")
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 import struct
 import sys
 from array import array
-from bisect import bisect_left
+from bisect import bisect_left, bisect_right
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import islice
@@ -112,6 +112,7 @@ class Tree:
 
 
 ReadNode = Callable[[Digest], bytes]  # returns the verified bytes of a node
+MayHold = Callable[[bytes, bytes], bool]  # (a, b) -> may a path after a, and no later than b, be one that counts?
 
 
 def from_entries(entries: Iterable[Entry]) -> Entries:
@@ -326,6 +327,41 @@ def compare(old: Digest | None, new: Digest | None, read: ReadNode) -> Iterator[
             if (a.flags, a.size_bytes, a.digest) != (b.flags, b.size_bytes, b.digest):
                 yield a, b
             a, b = next(left, None), next(right, None)
+
+
+def differences(
+    root: Digest, entries: Entries, read: ReadNode, may_hold: MayHold | None = None
+) -> Iterator[tuple[int, int, Entries]]:
+    """Yields `(start, stop, leaf)` where these entries, `start` to `stop`, are not what a leaf of the listing holds.
+
+    Leaves that the entries amount to are neither read nor expanded: their name says it. Without a look too go nodes in whose range there is
+    no entry if `may_hold` (after this path, up to that one) says that nothing in them counts.
+    """
+    at, last = 0, b""
+    stack: list[tuple[Digest, int, bytes | None]] = [(root, MAX_LEVEL + 1, None)]
+    while stack:
+        digest, below, end = stack.pop()
+        stop = len(entries) if end is None else bisect_right(entries.paths, end, at)
+        if end is not None and stop == at and may_hold is not None and not may_hold(last, end):
+            last = end
+            continue
+        if stop - at <= MAX_ENTRIES and digest_manifest(encode_leaf(entries, at, stop)) == digest:
+            at, last = stop, end or b""
+            continue
+        node = decode(read(digest), digest)
+        paths = node.last_paths if isinstance(node, Branch) else node.paths
+        if (end is not None and (not paths or paths[-1] != end)) or (paths and last and paths[0] <= last):
+            raise _corrupt(digest, "its paths are not in order")
+        if isinstance(node, Branch):
+            if node.level >= below:
+                raise _corrupt(digest, "its level is wrong")
+            children = zip(node.digests, node.last_paths, strict=True)
+            stack.extend((child, node.level, path) for child, path in reversed(list(children)))
+            continue
+        yield at, stop, node
+        at, last = stop, end or b""
+    if at < len(entries):
+        yield at, len(entries), from_entries(())
 
 
 def _only(mine: Digest | None, theirs: Digest | None, read: ReadNode) -> Iterator[Entry]:

@@ -188,7 +188,7 @@ class Outputs:
                 work.cache, writer, files.existing_folder(work.location(path).parent), work.repo.display(path)
             )
             rows = None if reread else work.stat_rows(path)
-            have = identify(scan, rows, work.progress, reader, must_have=writer.has_file, patient=False)
+            have = identify(scan, rows, work.progress, reader, lacking=writer.lacking, patient=False)
             version = _stored(have, writer, shown)
             writer.commit()
         if tracked:

@@ -11,6 +11,7 @@ import contextlib
 import mmap
 import os
 import stat
+import struct
 from collections import OrderedDict
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
@@ -20,7 +21,7 @@ from dvlite.errors import Busy, DvliteError, LaterVersion, ObjectCorrupt, Object
 from dvlite.formats import tombstone
 from dvlite.formats.manifest import EMPTY_DIR, Entries
 from dvlite.formats.tombstone import Tombstone
-from dvlite.oid import Digest, digest_bytes, digest_file
+from dvlite.oid import DIGEST_BYTES, Buffer, Digest, digest_bytes, digest_file
 from dvlite.show import quote, word
 from dvlite.store import index, pack
 from dvlite.store.index import Index, RecordLocation
@@ -28,6 +29,8 @@ from dvlite.store.pack import KIND_FILE, KIND_MANIFEST
 
 PACK_BELOW_BYTES = 64 * 1024
 _FILE_KINDS = (KIND_FILE,)
+_DIGEST = struct.Struct(f"{DIGEST_BYTES}s")
+_TOGETHER = 4096  # files looked up at a time
 _MAX_MAPS = 16  # packs mapped at a time: a map holds a file descriptor
 _LOCK = "lock"
 _FOLDERS = ("files", "packs", "index", "partial", "tmp", "quarantine")
@@ -207,11 +210,23 @@ class Cache:
     def missing(self, entries: Entries, chooses: Callable[[bytes], bool] | None = None) -> Iterator[int]:
         """Yields the positions of the files of a listing that are not here, of those that `chooses` takes by their path; purged ones are not missed."""
         purged = self.purged
-        for i, flags in enumerate(entries.flags):
-            if flags == EMPTY_DIR or (chooses is not None and not chooses(entries.paths[i])):
+        for i in self.lacking(entries.digests, entries.sizes):
+            if entries.flags[i] == EMPTY_DIR or (chooses is not None and not chooses(entries.paths[i])):
                 continue
-            if not self.has_file(entries.digest(i), entries.sizes[i]) and entries.digest(i) not in purged:
+            if not purged or entries.digest(i) not in purged:
                 yield i
+
+    def lacking(self, digests: Buffer, sizes: Sequence[int]) -> Iterator[int]:
+        """Yields the positions of those of many files that `has_file` denies; looked up a few thousand at a time."""
+        purged = self.purged
+        for start in range(0, len(sizes), _TOGETHER):
+            part = memoryview(digests)[start * DIGEST_BYTES : (start + _TOGETHER) * DIGEST_BYTES]
+            wanted = list(enumerate((digest for (digest,) in _DIGEST.iter_unpack(part)), start))
+            left = wanted
+            for segment in self.segments().values():
+                left = segment.absent(left, KIND_FILE) if left else left
+            lacks = [i for i, digest in left if not self.has_large(Digest(digest), sizes[i])]
+            yield from sorted({*lacks, *(i for i, digest in wanted if digest in purged)}) if purged else lacks
 
     def has_all(self, entries: Entries, chooses: Callable[[bytes], bool] | None = None) -> bool:
         """Returns whether every file of a listing is here that was not purged, of those that `chooses` takes."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from operator import attrgetter
 from pathlib import Path
@@ -12,7 +12,7 @@ from typing import BinaryIO, Self
 
 from dvlite import files
 from dvlite.errors import Busy, FileChanged, ObjectCorrupt, ObjectMissing
-from dvlite.oid import Digest, digest_bytes, digest_file
+from dvlite.oid import DIGEST_BYTES, Buffer, Digest, digest_bytes, digest_file
 from dvlite.progress import Progress
 from dvlite.show import quote
 from dvlite.store import index, pack
@@ -182,11 +182,16 @@ class Writer:
         self._relied |= renewed
         return not packs.isdisjoint(self._relied)
 
-    def has_file(self, digest: Digest, size_bytes: int) -> bool:
-        """Returns whether a file's bytes are here, as `Cache.has_file`, and renews their times."""
-        if self.cache.has_packed(digest, (KIND_FILE,)):
-            return self._relies(digest, KIND_FILE)
-        return self.cache.has_large(digest, size_bytes) and _renewed(self.cache.large_path(digest))
+    def lacking(self, digests: Buffer, sizes: Sequence[int]) -> Iterator[int]:
+        """Yields the positions of those of many files that are not here, as `Cache.lacking`, and renews the times of the others."""
+        for i, size_bytes in enumerate(sizes):
+            digest = Digest(bytes(digests[i * DIGEST_BYTES : (i + 1) * DIGEST_BYTES]))
+            if self.cache.has_packed(digest, (KIND_FILE,)):
+                is_here = self._relies(digest, KIND_FILE)
+            else:
+                is_here = self.cache.has_large(digest, size_bytes) and _renewed(self.cache.large_path(digest))
+            if not is_here:
+                yield i
 
     def _is_sound(self, target: Path, digest: Digest, size_bytes: int) -> bool:
         """Returns whether a good copy is there already; a damaged one is set aside, so that adding the file again heals it."""

@@ -40,7 +40,8 @@ _ROW = struct.Struct("<32sBBHIIII")  # oid, kind, codec, 0, pack number, offset,
 _PACK_NUMBER_AT = 36  # in a row
 _LARGE_ROWS = 1 << 17
 GAP_BYTES = 64 * 1024  # two ranges of a pack closer than this are requested as one
-_FAN_OUT_FROM = 1000  # look-ups after which a table of prefixes (50 ms) pays for itself
+_FAN_OUT_FROM = 1000  # look-ups after which a table of prefixes pays for itself
+_WIDE_FROM = 20_000  # look-ups after which one of two bytes (10 ms) does
 
 
 class RecordLocation(NamedTuple):
@@ -60,7 +61,7 @@ class PackEntry(NamedTuple):
 class Index:
     """One index object, read from bytes or a memory map; look-ups are by binary search."""
 
-    __slots__ = ("_data", "_fan_out", "_first", "_lookups", "_names", "packs", "rows", "size_bytes")
+    __slots__ = ("_data", "_fan_out", "_first", "_lookups", "_names", "_starts", "packs", "rows", "size_bytes")
 
     def __init__(self, data: Buffer, where: str) -> None:
         if len(data) < _HEADER.size or len(data) > MAX_BYTES:
@@ -85,6 +86,7 @@ class Index:
         self._names = tuple(self.packs)
         self.size_bytes = len(data)
         self._fan_out: array[int] | None = None
+        self._starts: list[int] | None = None  # where in the data, for a table of two bytes
         self._lookups = 0
 
     def find(self, digest: bytes, kinds: Sequence[int]) -> Iterator[RecordLocation]:
@@ -111,6 +113,27 @@ class Index:
                 return True
             i += 1
         return False
+
+    def absent(self, wanted: Sequence[tuple[int, bytes]], kind: int) -> list[tuple[int, bytes]]:
+        """Returns those numbered oids that have no row of this kind: a third of the time of `has` for each, where they are many."""
+        self._lookups += len(wanted)
+        if self._lookups > _WIDE_FROM and self.rows and (self._fan_out is None or len(self._fan_out) == 257):
+            self._fan_out = self._count_prefixes(wide=True)
+        if self._fan_out is None or len(self._fan_out) == 257:
+            return [one for one in wanted if not self.has(one[1], (kind,))]
+        if self._starts is None:
+            self._starts = [self._first + row * _ROW.size for row in self._fan_out]
+        data, width, starts = self._data, _ROW.size, self._starts
+        left = []
+        for one in wanted:
+            digest = one[1]
+            prefix = digest[0] << 8 | digest[1]
+            rows = bytes(data[starts[prefix] : starts[prefix + 1]])
+            at = rows.find(digest)
+            is_row = at >= 0 and at % width == 0 and rows[at + DIGEST_BYTES] == kind
+            if not is_row and (at < 0 or not self.has(digest, (kind,))):
+                left.append(one)
+        return left
 
     def by_pack(self) -> dict[Digest, array[int]]:
         """Returns the numbers of the rows of each pack, for `row`: 4 bytes a row. A row that points outside of every pack has none."""
@@ -147,7 +170,7 @@ class Index:
         """Returns the first row whose oid is not below `digest`; binary search between two entries of the fan-out."""
         self._lookups += 1
         if self._fan_out is None and self._lookups > _FAN_OUT_FROM:
-            self._fan_out = self._count_prefixes()
+            self._fan_out = self._count_prefixes(wide=self.rows >= _LARGE_ROWS)
         data, first, width = self._data, self._first, _ROW.size
         low, high = 0, self.rows
         if self._fan_out is not None:
@@ -162,14 +185,14 @@ class Index:
                 high = middle
         return low
 
-    def _count_prefixes(self) -> array[int]:
-        """Returns, for each value of an oid's first byte (first two in a large index), the first row that has it or a larger one.
+    def _count_prefixes(self, *, wide: bool) -> array[int]:
+        """Returns, for each value of an oid's first byte (`wide`: first two), the first row that has it or a larger one.
 
         At most 256 KiB, where a hash table would take 170 bytes a row.
         """
         view, width = memoryview(self._data), _ROW.size
         high = view[self._first :: width]
-        if self.rows < _LARGE_ROWS:
+        if not wide:
             column = high.tobytes()
             return array("I", [*(bisect_left(column, value) for value in range(1 << 8)), self.rows])
         prefixes, both = array("H"), bytearray(2 * self.rows)

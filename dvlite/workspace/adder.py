@@ -98,7 +98,7 @@ class Adder:
         reader = CachingReader(work.cache, writer, (work.repo.root / path).parent, work.repo.display(path))
         before = writer.stored_bytes
         rows = work.stat_rows(path)
-        snapshot = identify(scan, rows, work.progress, reader, must_have=work.cache.has_file)
+        snapshot = identify(scan, rows, work.progress, reader, lacking=work.cache.lacking)
         added = self._take(target, snapshot, reader, writer)
         return None if update and added.unchanged else replace(added, stored_bytes=writer.stored_bytes - before)
 

@@ -7,7 +7,7 @@ import os
 import stat
 import time
 from array import array
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from operator import attrgetter
 from pathlib import Path
@@ -17,7 +17,7 @@ from dvlite import files
 from dvlite.errors import FileChanged, StrangeFile
 from dvlite.files import os_error, wait_out
 from dvlite.formats.manifest import EMPTY_DIR, KIND_MASK, SYMLINK, Entries
-from dvlite.oid import DIGEST_BYTES, Digest, digest_bytes, digest_file
+from dvlite.oid import DIGEST_BYTES, Buffer, Digest, digest_bytes, digest_file
 from dvlite.paths import is_reserved
 from dvlite.progress import Progress
 from dvlite.show import quote
@@ -25,11 +25,14 @@ from dvlite.workspace.scan import Scan, special_file
 from dvlite.workspace.statindex import StatRows
 
 _TRIES = 3
+_TOGETHER = 512  # rows compared at a time
 _OPEN = os.O_RDONLY | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_CLOEXEC", 0)
 SMALL_BYTES = 1 << 20  # read in one piece below this
 _state = attrgetter("st_size", "st_mtime_ns", "st_ctime_ns")
 
-IsCached = Callable[[Digest, int], bool]  # (digest, size in bytes) -> are these bytes in the cache?
+Lacking = Callable[
+    [Buffer, Sequence[int]], Iterable[int]
+]  # (digests, sizes in bytes) -> positions of those not in the cache
 Advance = Callable[[int], None]  # called with the bytes read since the last call
 
 
@@ -91,19 +94,19 @@ def identify(
     progress: Progress,
     reader: Reader | None = None,
     *,
-    must_have: IsCached | None = None,
+    lacking: Lacking | None = None,
     patient: bool = True,
 ) -> Snapshot:
     """Returns the content of every entry of a scan; a file whose row in `rows` is trusted is not opened, the others go to `reader`.
 
-    `must_have`: a file is read again unless its bytes are there. A file that changed this very moment is waited for, so that its row can
+    `lacking`: of those, files are read again whose bytes are not in the cache. A file that changed this very moment is waited for, so that its row can
     be trusted later; not `patient`: it is read at once, and again at the next look. Raises FileChanged for a file that keeps changing,
     UsageError for a symlink that leaves the tracked directory.
     """
     reader = reader or HashOnly()
     count = len(scan.paths)
     digests, racy = bytearray(count * DIGEST_BYTES), bytearray(count)
-    unknown = array("Q", _unknown(scan, rows, digests, must_have))
+    unknown = array("Q", _unknown(scan, rows, digests, lacking))
     sizes = array("q", (scan.sizes[i] for i in unknown))
     reader.expect(sizes)
     progress.start(f"{reader.doing} {scan.shown}", total_bytes=sum(sizes), total_files=len(unknown))
@@ -136,31 +139,71 @@ def reread(have: Snapshot, chosen: Sequence[int], progress: Progress) -> bool:
     return is_same
 
 
-def _unknown(scan: Scan, rows: StatRows | None, digests: bytearray, must_have: IsCached | None) -> Iterator[int]:
+def _unknown(scan: Scan, rows: StatRows | None, digests: bytearray, lacking: Lacking | None) -> Iterator[int]:
     """Fills in the digests of rows that can be trusted; yields the entries that must be read."""
-    if rows is None:
-        yield from (i for i, flags in enumerate(scan.flags) if flags != EMPTY_DIR)
-        return
+    width, at, flags = DIGEST_BYTES, 0, scan.flags
+    for start, stop, j in _trusted(scan, rows) if rows is not None else ():
+        yield from (i for i in range(at, start) if flags[i] != EMPTY_DIR)
+        known = memoryview(rows.digests if rows is not None else b"")[j * width : (j + stop - start) * width]
+        digests[start * width : stop * width] = known
+        if lacking is not None:
+            yield from (start + i for i in lacking(known, scan.sizes[start:stop]) if flags[start + i] != EMPTY_DIR)
+        at = stop
+    yield from (i for i in range(at, len(flags)) if flags[i] != EMPTY_DIR)
+
+
+def _trusted(scan: Scan, rows: StatRows) -> Iterator[tuple[int, int, int]]:
+    """Yields `(start, stop, j)` for entries whose rows, from j on, can be trusted; equal rows are compared many at a time."""
     old = rows.scan
-    j, old_count, old_paths = 0, len(old.paths), old.paths
-    racy, width = rows.racy, DIGEST_BYTES
-    for i, path in enumerate(scan.paths):
-        while j < old_count and old_paths[j] < path:
-            j += 1
-        if (
-            j < old_count
-            and old_paths[j] == path
-            and not racy[j]
-            and scan.ctimes[i] == old.ctimes[j]
-            and scan.mtimes[i] == old.mtimes[j]
-            and scan.sizes[i] == old.sizes[j]
-            and scan.inodes[i] == old.inodes[j]
-            and (scan.flags[i] & KIND_MASK) == (old.flags[j] & KIND_MASK)
-            and (must_have is None or must_have(rows.digest(j), old.sizes[j]))
-        ):
-            digests[i * width : (i + 1) * width] = rows.digests[j * width : (j + 1) * width]
-        elif scan.flags[i] != EMPTY_DIR:
-            yield i
+    i = j = begun = 0  # the entries since `begun` are trusted, and yielded together
+    count, old_count, old_paths = len(scan.paths), len(old.paths), old.paths
+    while i < count:
+        stop = min(i + _TOGETHER, count)
+        if stop - i <= old_count - j and _are_trusted(scan, rows, slice(i, stop), slice(j, j + stop - i)):
+            i, j = stop, j + stop - i
+            continue
+        for k in range(i, stop):
+            path = scan.paths[k]
+            skipped = j
+            while j < old_count and old_paths[j] < path:
+                j += 1
+            is_known = j < old_count and old_paths[j] == path
+            is_trusted = is_known and _is_trusted(scan, k, rows, j)
+            if begun < k and (j > skipped or not is_trusted):
+                yield begun, k, skipped - (k - begun)
+                begun = k
+            begun += not is_trusted
+            j += is_known
+        i = stop
+    if begun < count:
+        yield begun, count, j - (count - begun)
+
+
+def _are_trusted(scan: Scan, rows: StatRows, these: slice, those: slice) -> bool:
+    """Returns whether entries and rows are equal throughout, and no row is racy."""
+    old = rows.scan
+    return (
+        rows.racy.find(1, those.start, those.stop) < 0
+        and scan.ctimes[these] == old.ctimes[those]
+        and scan.mtimes[these] == old.mtimes[those]
+        and scan.sizes[these] == old.sizes[those]
+        and scan.inodes[these] == old.inodes[those]
+        and scan.flags[these] == old.flags[those]
+        and scan.paths[these] == old.paths[those]
+    )
+
+
+def _is_trusted(scan: Scan, i: int, rows: StatRows, j: int) -> bool:
+    """Returns whether what row j knows of an entry of that path holds still."""
+    old = rows.scan
+    return (
+        not rows.racy[j]
+        and scan.ctimes[i] == old.ctimes[j]
+        and scan.mtimes[i] == old.mtimes[j]
+        and scan.sizes[i] == old.sizes[j]
+        and scan.inodes[i] == old.inodes[j]
+        and (scan.flags[i] & KIND_MASK) == (old.flags[j] & KIND_MASK)
+    )
 
 
 class _EntryReader:

@@ -61,7 +61,6 @@ def is_exactly(work: Workspace, version: Pointer, have: Entries) -> bool:
     if version.kind == "file":
         return have.paths == [b""] and have.digest(0) == version.digest
     try:
-        entries = entries_of(version, work.cache)
+        return next(manifest.differences(version.digest, have, work.cache.read_node), None) is None
     except (ObjectMissing, ObjectCorrupt):
         return manifest.build(have).root == version.digest
-    return (entries.paths, entries.flags, entries.digests) == (have.paths, have.flags, have.digests)

@@ -4,21 +4,21 @@ from __future__ import annotations
 
 import contextlib
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
 from dvlite.errors import DvliteError, ObjectCorrupt, ObjectMissing
 from dvlite.formats import manifest
-from dvlite.formats.manifest import EMPTY_DIR, FILE, KIND_MASK, SYMLINK, Entries
+from dvlite.formats.manifest import EMPTY_DIR, FILE, SYMLINK, Entries, Entry
 from dvlite.formats.pointer import Pointer, from_oid
 from dvlite.oid import FILE as FILE_OID
 from dvlite.oid import Digest, format_oid
 from dvlite.repo.tracked_paths import Tracked
 from dvlite.workspace import sparse, unpushed
-from dvlite.workspace.changes import Counts, FileChange, Kind, changes, counts_of
+from dvlite.workspace.changes import Counts, FileChange, Kind, Pair, changes, counts_of
 from dvlite.workspace.hashing import Reader, Snapshot, identify
 from dvlite.workspace.overwrite_safety import is_exactly
-from dvlite.workspace.purged import PurgedFile, purged_in, without
+from dvlite.workspace.purged import PurgedFile, purged_in
 from dvlite.workspace.scan import Scan
 from dvlite.workspace.sparse import Selects
 from dvlite.workspace.workspace import NO_VERSION, Workspace
@@ -91,38 +91,38 @@ class PathStatus:
         scan = work.scan(self._path)
         if scan is not None and work.is_vouched(self._path, scan, wanted):
             self._check_root_in_cache()
-            if self._path in work.sparse and (known := self._entries()) is not None:  # perhaps without what was nowhere
-                self._note_never_here(known, scan.paths)
+            if self._path in work.sparse:
+                self._note_lost(scan)
             return
-        entries = self._entries()
         vouched = None if scan is None else work.vouched(self._path, scan)
         if vouched is not None:  # of another version, as it was checked out: the pointer moved on, the user did nothing
             kind = "file" if scan is not None and scan.paths == [b""] else "directory"
             self._note_earlier(Pointer(kind, vouched, 0))
             return
         if scan is None:
-            if self.purged and entries is not None and len(self.purged) == len(entries):
-                return  # there is nothing that could be here
-            if entries is None or len(entries) or wanted.kind == "directory":
-                chosen = (
-                    [i for i, path in enumerate(entries.paths) if self._part(path)] if entries and self._part else ()
-                )
-                self.missing = self._absent(entries, chosen)
+            self._note_nothing_here()
             return
         earlier = self._earlier_version()
-        if entries is None and earlier is None and sum(scan.sizes) != wanted.size_bytes:
+        is_certain = earlier is not None or sum(scan.sizes) == wanted.size_bytes  # that reading may be worth its while
+        if not is_certain and wanted.kind == "directory" and not work.cache.has_node(wanted.digest):
+            self.not_in_cache = self._absent()
             self._without_listing(scan)
             return
         have = identify(scan, work.stat_rows(self._path), work.progress, self._reader)
         if earlier is not None and is_exactly(work, earlier, have.entries()):
             self._remember(have, earlier.digest)
             self._note_earlier(earlier)
-        elif entries is None and is_exactly(work, wanted, have.entries()):
-            self._remember(have, wanted.digest)
-        elif entries is None:
-            self._without_listing(scan)
+            return
+        try:
+            parts = list(self._parts(have.entries()))
+        except (ObjectMissing, ObjectCorrupt):
+            self.not_in_cache = self._absent()
+            if is_exactly(work, wanted, have.entries()):
+                self._remember(have, wanted.digest)
+            else:
+                self._without_listing(scan)
         else:
-            self._compare(entries, have)
+            self._compare(parts, have)
 
     def _purged_in(self, entries: Entries) -> dict[int, PurgedFile]:
         return purged_in(self._work.cache, self._path, entries, self._selects())
@@ -135,6 +135,23 @@ class PathStatus:
             return belongs or part
         return lambda path: belongs(path) and part(path)
 
+    def _parts(self, have: Entries) -> Iterator[tuple[int, int, Entries]]:
+        """Yields where, from one entry to another, what is on disk is not what the pointer names, and what that is there."""
+        work, wanted = self._work, self._pointer
+        if wanted.kind == "file":
+            yield 0, len(have), work.wanted(wanted)
+        else:
+            yield from manifest.differences(wanted.digest, have, work.cache.read_node, work.reach(self._path))
+
+    def _note_nothing_here(self) -> None:
+        entries = self._entries()
+        if self.purged and entries is not None and len(self.purged) == len(entries):
+            return  # there is nothing that could be here
+        if entries is None or len(entries) or self._pointer.kind == "directory":
+            part = self._part
+            chosen = (i for i, path in enumerate(entries.paths) if part(path)) if entries and part else ()
+            self.missing = self._some(entries[i] for i in chosen if entries) or self._absent()
+
     def _note_earlier(self, present: Pointer) -> None:
         self.is_earlier = True
         earlier = self._to_come(present)
@@ -144,11 +161,14 @@ class PathStatus:
     def _to_come(self, present: Pointer) -> Counts | None:
         """Returns how the version of the pointer differs from another one, as far as their listings are in the cache; None: not in this part."""
         if present.kind != "directory" or self._pointer.kind != "directory":
+            self._entries()
             return Counts(modified=1)
         try:
             pairs = list(manifest.compare(present.digest, self._pointer.digest, self._work.cache.read_node))
         except (ObjectMissing, ObjectCorrupt):
+            self._entries()
             return Counts()
+        self._note_lacking(manifest.from_entries(new for _, new in pairs if new is not None))
         if self._part is not None:
             pairs = [pair for pair in pairs if self._part(next(filter(None, pair)).path)]
         return counts_of(changes(self._path, pairs)) if pairs else None
@@ -173,20 +193,27 @@ class PathStatus:
         repo = self._work.repo
         return self._pushed and bool(repo.config.remote_names) and not unpushed.among(repo, [self._pointer.oid])
 
-    def _absent(self, entries: Entries | None = None, gone: Sequence[int] = ()) -> AbsentPath:
-        """Returns all of the path, or some of its entries, as what is not where it should be."""
+    def _absent(self) -> AbsentPath:
+        """Returns all of the path as what is not where it should be."""
         wanted = self._pointer
-        some = AbsentPath(
+        return AbsentPath(
             path=self._path,
             kind="directory" if wanted.kind == "directory" else "file",
             files=wanted.files,
             size_bytes=wanted.size_bytes,
             stage=self._stage,
         )
-        if entries is None or not gone:
-            return some
-        size, first = sum(entries.sizes[i] for i in gone), self._shown(entries.paths[gone[0]])
-        return replace(some, files=len(gone), size_bytes=size, whole=len(gone) == len(entries), example=first)
+
+    def _some(self, gone: Iterable[Entry]) -> AbsentPath | None:
+        """Returns entries of the path as what is not where it should be, None if there are none."""
+        first, number, files, size_bytes = None, 0, 0, 0
+        for entry in gone:
+            first = first or entry.path
+            number, files, size_bytes = number + 1, files + (entry.kind != EMPTY_DIR), size_bytes + entry.size_bytes
+        if first is None:
+            return None
+        whole = files == self._pointer.files
+        return replace(self._absent(), files=number, size_bytes=size_bytes, whole=whole, example=self._shown(first))
 
     def _entries(self) -> Entries | None:
         """Returns what the pointer stands for; None, and a note, if its listing is not in the cache."""
@@ -195,15 +222,18 @@ class PathStatus:
         except (ObjectMissing, ObjectCorrupt):
             self.not_in_cache = self._absent()
             return None
+        self._note_lacking(entries)
+        return entries
+
+    def _note_lacking(self, *wanted: Entries) -> None:
+        """Notes what the cache lacks of entries of the version."""
         cache = self._work.cache
         if self._pointer.kind == "file":
             if not self.purged and not cache.has_file(self._pointer.digest, self._pointer.size_bytes):
                 self.not_in_cache = self._absent()
-            return entries
-        gone = list(cache.missing(entries, self._selects()))
-        if gone:
-            self.not_in_cache = self._absent(entries, gone)
-        return entries
+            return
+        selects = self._selects()
+        self.not_in_cache = self._some(entries[i] for entries in wanted for i in cache.missing(entries, selects))
 
     def _without_listing(self, scan: Scan) -> None:
         """Says no more than the totals: the listing to compare with is not here."""
@@ -214,18 +244,29 @@ class PathStatus:
             counts = Counts()
         self.changed = ChangedPath(path=self._path, kind="directory", counts=counts, stage=self._stage)
 
-    def _compare(self, entries: Entries, have: Snapshot) -> None:
-        if self.purged:  # what is not there cannot come back; what is there is compared
-            present = frozenset(have.scan.paths)
-            entries = without(entries, [i for i in self._purged_in(entries) if entries.paths[i] not in present])
-        differing = list(_changes(entries, have, self._work.removable(self._path)))
-        never_here = self._never_here(entries, have.scan.paths)
-        if not (never_here and self._work.is_new_here(self._path)):  # else the rows must go on saying what was here
+    def _compare(self, parts: Sequence[tuple[int, int, Entries]], have: Snapshot) -> None:
+        work, now, purged = self._work, have.entries(), self._work.cache.purged
+        self._note_lacking(*(leaf for _, _, leaf in parts))
+        is_new, chooses, lost = work.is_new_here(self._path), work.removable(self._path), self._lost()
+        differing: list[Pair] = []
+        never_here: list[Entry] = []  # what no version that was here could have lost
+        for start, stop, leaf in parts:
+            for i, j in _changes(leaf, now, start, stop):
+                if i is not None and j is None:
+                    if purged and leaf.digest(i) in purged:
+                        continue  # it cannot come back
+                    path = leaf.paths[i]
+                    is_chosen = chooses is None or chooses(path)
+                    if path in lost or (is_new and not is_chosen):
+                        never_here.append(leaf[i])
+                    if not is_chosen:
+                        continue  # what was never checked out here is not missing
+                differing.append((None if i is None else leaf[i], None if j is None else now[j]))
+        if not (never_here and is_new):  # else the rows must go on saying what was here
             self._remember(have, NO_VERSION if differing else self._pointer.digest)
         if self._part is not None:
-            paths = (entries.paths[old] if old is not None else have.scan.paths[new or 0] for old, new in differing)
-            differing = [pair for pair, path in zip(differing, paths, strict=True) if self._part(path)]
-        self._note_never_here(entries, have.scan.paths)
+            differing = [pair for pair in differing if self._part(next(filter(None, pair)).path)]
+        self._note_never_here(never_here)
         if not differing:
             if self.missing is None and self._was_pushed():
                 self.not_in_cache = None  # as where the times vouch for it: `cache prune` took what is safe
@@ -233,38 +274,43 @@ class PathStatus:
         self.changed = ChangedPath(
             path=self._path,
             kind="file" if self._pointer.kind == "file" else "directory",
-            counts=_counts(self._path, entries, have, differing),
-            examples=tuple(self._example(entries, have, old, new) for old, new in differing[:_EXAMPLES]),
+            counts=_counts(self._path, differing),
+            examples=tuple(self._example(old, new) for old, new in differing[:_EXAMPLES]),
             stage=self._stage,
         )
 
-    def _note_never_here(self, entries: Entries, on_disk: Sequence[bytes]) -> None:
-        gone = [i for i in self._never_here(entries, on_disk) if self._part is None or self._part(entries.paths[i])]
-        if gone:
-            self.missing = self._absent(entries, gone)
+    def _lost(self) -> set[bytes]:
+        """Returns the paths of files that were nowhere when they were wanted here."""
+        patterns = self._work.part(self._path) if self._pointer.kind == "directory" else ()
+        return {os.fsencode(name[len(sparse.LOST) :]) for name in patterns if name.startswith(sparse.LOST)}
 
-    def _never_here(self, entries: Entries, on_disk: Sequence[bytes]) -> list[int]:
-        """Returns the entries that no version which was here could have lost: they were nowhere, or nothing of the directory was checked out."""
-        work, present = self._work, frozenset(on_disk)
-        if self._pointer.kind != "directory":
-            return []
-        if work.is_new_here(self._path):
-            present |= work.were_here(self._path)
-            return [i for i, path in enumerate(entries.paths) if path not in present]
-        lost = {os.fsencode(name[len(sparse.LOST) :]) for name in work.part(self._path) if name.startswith(sparse.LOST)}
-        return [i for i, path in enumerate(entries.paths) if path in lost and path not in present]
+    def _note_lost(self, scan: Scan) -> None:
+        """Notes the files that were nowhere, of a path that is else as it should be."""
+        absent = sorted(self._lost().difference(scan.paths))
+        root, read = self._pointer.digest, self._work.cache.read_node
+        try:
+            known = [entry for path in absent if (entry := manifest.find(root, path, read)) is not None]
+        except (ObjectMissing, ObjectCorrupt):
+            self.not_in_cache = self._absent()
+            return
+        self._note_lacking(manifest.from_entries(known))
+        self._note_never_here(known)
 
-    def _example(self, entries: Entries, have: Snapshot, old: int | None, new: int | None) -> FileChange:
-        inner = entries.paths[old] if old is not None else have.scan.paths[new or 0]
-        flags = have.scan.flags[new] if new is not None else entries.flags[old or 0]
+    def _note_never_here(self, gone: Iterable[Entry]) -> None:
+        some = self._some(entry for entry in gone if self._part is None or self._part(entry.path))
+        self.missing = some or self.missing
+
+    def _example(self, old: Entry | None, new: Entry | None) -> FileChange:
+        now = new or old
+        assert now is not None
         return FileChange(
             change="added" if old is None else "removed" if new is None else "modified",
-            path=self._shown(inner),
-            kind=_KINDS[flags & KIND_MASK],
-            old_size_bytes=None if old is None else entries.sizes[old],
-            size_bytes=None if new is None else have.scan.sizes[new],
-            old_oid=None if old is None else format_oid(FILE_OID, entries.digest(old)),
-            oid=None if new is None else format_oid(FILE_OID, have.digest(new)),
+            path=self._shown(now.path),
+            kind=_KINDS[now.kind],
+            old_size_bytes=None if old is None else old.size_bytes,
+            size_bytes=None if new is None else new.size_bytes,
+            old_oid=None if old is None else format_oid(FILE_OID, old.digest),
+            oid=None if new is None else format_oid(FILE_OID, new.digest),
         )
 
     def _shown(self, inner: bytes) -> str:
@@ -279,32 +325,29 @@ class PathStatus:
             work.remember(self._path, root, have.scan, have.digests, have.racy)
 
 
-def _changes(entries: Entries, have: Snapshot, selects: Selects | None) -> Iterator[tuple[int | None, int | None]]:
-    """Yields `(position in the pointer's version, position on disk)` of what differs."""
-    i = j = 0
-    paths, on_disk = entries.paths, have.scan.paths
-    while i < len(paths) or j < len(on_disk):
-        if j >= len(on_disk) or (i < len(paths) and paths[i] < on_disk[j]):
-            if selects is None or selects(paths[i]):  # what was never checked out here is not missing
-                yield i, None
+def _changes(leaf: Entries, now: Entries, start: int, stop: int) -> Iterator[tuple[int | None, int | None]]:
+    """Yields `(position in the pointer's version, position on disk)` of what differs, of one leaf and what is on disk in its place."""
+    i, j = 0, start
+    paths, on_disk = leaf.paths, now.paths
+    while i < len(paths) or j < stop:
+        if j >= stop or (i < len(paths) and paths[i] < on_disk[j]):
+            yield i, None
             i += 1
         elif i >= len(paths) or on_disk[j] < paths[i]:
             yield None, j
             j += 1
         else:
-            if entries.flags[i] != have.scan.flags[j] or entries.digest(i) != have.digest(j):
+            if leaf.flags[i] != now.flags[j] or leaf.digest(i) != now.digest(j):
                 yield i, j
             i, j = i + 1, j + 1
 
 
-def _counts(path: str, entries: Entries, have: Snapshot, differing: Sequence[tuple[int | None, int | None]]) -> Counts:
+def _counts(path: str, differing: Sequence[Pair]) -> Counts:
     """Counts differences, those that are renames as that."""
     added = sum(old is None for old, _ in differing)
     removed = sum(new is None for _, new in differing)
     if added and removed:
-        now = have.entries()
-        pairs = [(None if old is None else entries[old], None if new is None else now[new]) for old, new in differing]
-        return counts_of(changes(path, pairs))
-    delta = sum(have.scan.sizes[new] for _, new in differing if new is not None)
-    delta -= sum(entries.sizes[old] for old, _ in differing if old is not None)
+        return counts_of(changes(path, differing))
+    delta = sum(new.size_bytes for _, new in differing if new is not None)
+    delta -= sum(old.size_bytes for old, _ in differing if old is not None)
     return Counts(added=added, removed=removed, modified=len(differing) - added - removed, delta_bytes=delta)

@@ -125,6 +125,15 @@ def selector(patterns: Iterable[str]) -> Selects:
     return lambda path: next((chosen for chosen, matches in tests if matches(path)), otherwise)
 
 
+def reach(patterns: Sequence[str]) -> Callable[[bytes, bytes], bool] | None:
+    """Returns a test whether a pattern may name a path after one and up to another; None: any may be chosen."""
+    if not patterns or _mark(patterns[0]):
+        return None
+    named = [pattern[len(_mark(pattern)) :] for pattern in patterns if _mark(pattern) != OUT]
+    starts = [os.fsencode(_GLOB.split(text, maxsplit=1)[0]) for text in named]
+    return lambda after, last: any(start <= last and (after <= start or after.startswith(start)) for start in starts)
+
+
 def _mark(pattern: str) -> str:
     return pattern[:2] if pattern.startswith((OUT, LOST)) else ""
 

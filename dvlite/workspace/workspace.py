@@ -26,7 +26,7 @@ from dvlite.show import quote
 from dvlite.store.cache import Cache
 from dvlite.store.pack import KIND_MANIFEST
 from dvlite.workspace import dirfd, sparse, statindex
-from dvlite.workspace.scan import Scan, scan
+from dvlite.workspace.scan import IgnoreRule, Scan, scan
 from dvlite.workspace.statindex import StatRows
 
 _NOTE = ".path"  # beside the stat index: the versions that were here, a line each, then the path
@@ -64,11 +64,9 @@ class Workspace:
         self.require_real_folder(path)
         prefix = os.fsencode(path) + b"/"
         rules = self._ignore
-        matches = (
-            (lambda inner, folder: rules.match(prefix + inner, is_dir=folder))
-            if rules.matches is not None
-            else lambda *_: False
-        )
+        matches: IgnoreRule = None
+        if rules.matches is not None:
+            matches = lambda inner, folder: rules.match(prefix + inner, is_dir=folder)  # noqa: E731
         place, shown = self.repo.root / path, self.repo.display(path)
         if source is not None:
             place, shown = source, str(source)
@@ -211,6 +209,10 @@ class Workspace:
         """Returns which entries of a directory are to be on disk, or None for all."""
         patterns = self.part(path)
         return sparse.selector(patterns) if patterns else None
+
+    def reach(self, path: str) -> manifest.MayHold | None:
+        """Returns a test for ranges of a directory's listing: may something in them belong here, or have been lost? None: anywhere."""
+        return None if self.is_new_here(path) else sparse.reach(self.part(path))
 
     def is_left_out(self, path: str) -> bool:
         """Returns whether a tracked path was left out as a whole, and is not on disk."""

@@ -74,6 +74,15 @@ def test_a_plain_path_chooses_itself(text):
     assert sparse.selector([text])(os.fsencode(text))
 
 
+@given(
+    st.lists(st.text("ab/*[]?!", max_size=6), min_size=1, max_size=3), *(st.text("abc/[", max_size=5) for _ in range(3))
+)
+def test_what_a_pattern_chooses_is_within_its_reach(patterns, path, after, last):
+    reach = sparse.reach(patterns)
+    if after < path <= last and sparse.selector(patterns)(path.encode()):
+        assert reach is None or reach(after.encode(), last.encode())
+
+
 @given(st.text("ab/*", max_size=8), st.text("ab/", max_size=8))
 def test_repeated_stars_mean_what_one_means(start, path):
     for many, one in (("**/**/**/", "**/"), ("**/**", "**")):
