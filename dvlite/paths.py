@@ -10,11 +10,12 @@ import re
 import unicodedata
 from bisect import bisect_left
 from collections.abc import Iterable, Iterator, Sequence
-from typing import AnyStr
+from typing import AnyStr, Generic, TypeVar
 
 from dvlite.errors import FormatError
 from dvlite.show import quote
 
+T = TypeVar("T")
 MAX_PATH_BYTES, MAX_NAME_BYTES, MAX_DEPTH = 4096, 255, 255
 _EMPTY_OR_DOTS = re.compile(rb"(?:^|[\0/])\.{0,2}(?=[\0/]|$)")
 _LONG_NAME = re.compile(rb"[^\0/]{%d}" % (MAX_NAME_BYTES + 1))
@@ -53,6 +54,33 @@ class PathSet:
     def overlaps(self, path: str) -> bool:
         """Returns whether one of them is `path`, lies inside it or has it inside."""
         return path in self._paths or path in self._above or not self._paths.isdisjoint(ancestors(path))
+
+
+class PathMap(Generic[T]):
+    """Values by relative path, of which those in and around a path are dropped together, at the cost of these alone."""
+
+    __slots__ = ("_inside", "_values")
+
+    def __init__(self) -> None:
+        self._values: dict[str, T] = {}
+        self._inside: dict[str, set[str]] = {}  # by folder; some may be dropped already
+
+    def __contains__(self, path: str) -> bool:
+        return path in self._values
+
+    def __getitem__(self, path: str) -> T:
+        return self._values[path]
+
+    def __setitem__(self, path: str, value: T) -> None:
+        self._values[path] = value
+        for folder in ancestors(path):
+            self._inside.setdefault(folder, set()).add(path)
+
+    def drop(self, path: str) -> None:
+        """Drops the values of a path, of the folders above it, and of what lies inside it."""
+        gone = (path, *ancestors(path), "", *self._inside.pop(path, ())) if path else list(self._values)
+        for each in gone:
+            self._values.pop(each, None)
 
 
 def check_paths(paths: Sequence[bytes]) -> None:

@@ -21,6 +21,7 @@ from dvlite.formats.manifest import EMPTY_DIR, EXECUTABLE, SYMLINK, Entries, Ent
 from dvlite.formats.manifest import FILE as FILE_ENTRY
 from dvlite.formats.pointer import Pointer
 from dvlite.oid import FILE, MANIFEST, Digest, digest_bytes, digest_file, format_oid, signature
+from dvlite.paths import PathMap
 from dvlite.pipeline.globs import names_on_disk
 from dvlite.pipeline.known_data import KnownData, as_output
 from dvlite.repo.tracked_paths import Tracked
@@ -51,17 +52,19 @@ class Contents:
         items = {item.path: item for item in tracked}
         self.known = KnownData({path: item.pointer for path, item in items.items()}, self._listing)
         self._fetches = fetches  # listings that the cache lacks, from the default remote
-        self._seen: dict[str, Locked | None] = {}
+        self._seen: PathMap[Locked | None] = PathMap()
         self._added = frozenset(path for path, item in items.items() if not item.lockfile)
         self._nodes: dict[Digest, bytes] = {}  # of listings of changed data, which the cache does not have
         self._assumed: dict[str, Locked] = {}
         self._in_git = in_git or self._names_in_git  # the files below a folder that git has or would take
-        self._visible: dict[str, frozenset[bytes]] = {}
+        self._visible: PathMap[frozenset[bytes]] = PathMap()
 
     def know_outputs(self, folder: str, outs: Iterable[Locked]) -> None:
         """Learns from a lockfile in `folder` of outputs that git keeps: they count as data too, whatever git ignores in them."""
         for out in outs:
-            self.known.pointers.setdefault(posixpath.normpath(posixpath.join(folder, out.path)), out.pointer())
+            path = posixpath.normpath(posixpath.join(folder, out.path))
+            if path not in self.known.pointers:
+                self.known.know(path, out.pointer())
 
     def drop_outputs(self, paths: Iterable[str]) -> None:
         """Forgets outputs that their stage did not make again."""
@@ -72,7 +75,7 @@ class Contents:
     def note_output(self, path: str, version: Locked) -> None:
         """Records what an output is, as the stage that made it left it."""
         self._assumed.pop(path, None)
-        self.known.pointers[path] = version.pointer()
+        self.known.know(path, version.pointer())
         self.forget([path])
 
     def assume(self, path: str, version: Locked) -> None:
@@ -85,12 +88,9 @@ class Contents:
 
     def forget(self, paths: Iterable[str]) -> None:
         """Looks again at these paths, and at what is inside or around them, when asked next."""
-        gone = set(paths)
-        above = {path[:end] for path in gone for end, letter in enumerate(path) if letter == "/"}
-        below = tuple(f"{path}/" if path else "" for path in gone)
-        for known in (self._seen, self._visible):
-            for path in [path for path in known if path in gone or path in above or not path or path.startswith(below)]:
-                del known[path]
+        for path in set(paths):
+            self._seen.drop(path)
+            self._visible.drop(path)
 
     def has(self, path: str) -> bool:
         """Returns whether something is on disk."""
@@ -155,7 +155,7 @@ class Contents:
 
     def parts(self, path: str) -> list[str]:
         """Returns what a dependency on a path is recorded as: the path and, if it is a folder of git's, all data inside."""
-        return [path] if self.known.is_data(path) else [path, *self._data_inside(path)]
+        return [path] if self.known.is_data(path) else [path, *self.known.inside(path)]
 
     # -- on disk
 
@@ -259,7 +259,7 @@ class Contents:
             prefix = len(os.fsencode(path)) + 1 if path else 0
             self._visible[path] = frozenset(name[prefix:] for name in self._in_git(path) if name)
         visible = self._visible[path]
-        data = frozenset(os.fsencode(name)[len(path) + 1 if path else 0 :] for name in self._data_inside(path))
+        data = frozenset(os.fsencode(name)[len(path) + 1 if path else 0 :] for name in self.known.inside(path))
         folders = tuple(name + b"/" for name in data)
         in_git = [name in visible for name in scan.paths]
         every = not any(in_git)  # git ignores the folder itself: the stage is given it all the same
@@ -273,10 +273,6 @@ class Contents:
         """Returns what git has, or would take, of a folder."""
         wanted = f":(literal){path}" if path else "."
         return map(os.fsencode, self._work.repo.git.list_files(wanted, untracked=True))
-
-    def _data_inside(self, path: str) -> list[str]:
-        start = f"{path}/" if path else ""
-        return sorted(name for name in self.known.pointers if name.startswith(start))
 
     # -- as pointers and lockfiles have it
 

@@ -113,13 +113,14 @@ class Execution:
         return tuple(self._done[stage.address] for stage in chosen)
 
     def _settle_what_can_be(self, waiting: dict[str, Stage]) -> None:
-        for address, stage in list(waiting.items()):
-            needed = [other for other in self._tools.graph.before[address] if other in waiting or other in self._open]
-            if needed or len(self._open) >= self._options.jobs:
+        for address in list(waiting):
+            if len(self._open) >= self._options.jobs:
+                return
+            if any(other in waiting or other in self._open for other in self._tools.graph.before[address]):
                 continue
             if self._failed and not self._options.keep_going:
                 return
-            del waiting[address]
+            stage = waiting.pop(address)
             before = [self._done[other] for other in self._tools.graph.before[address] if other in self._done]
             if any(other.state not in _DONE for other in before):
                 self._done[address] = StageRun(stage=address, state="not run")

@@ -258,7 +258,10 @@ class Invocation:
         how = ExecuteOptions(jobs=options.jobs, force=self._forced, keep_going=options.keep_going, refused=refused)
         execution = Execution(tools, how, progress)
         self._require(outlooks, execution, reuse, refused)
+        outs = [out for outlook in outlooks if outlook.runs for out in outlook.stage.outs]
         try:
+            with repo.lock(progress):
+                ledger.expect([out.path for out in outs if out.spec.cache and not is_glob(out.path)])
             with interruptible():
                 done = execution.run(self._stages, sum(outlook.runs for outlook in outlooks))
         finally:

@@ -6,6 +6,7 @@ files: a stage whose entry was not written yet is found by its run record.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import posixpath
 import time
@@ -13,6 +14,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Self
 
+from dvlite.errors import DvliteError
 from dvlite.files import write_atomic
 from dvlite.formats import lockfile
 from dvlite.formats.lockfile import Locked, LockedStage, Lockfile
@@ -42,6 +44,8 @@ class Ledger:
         self._progress = progress
         self._repo, self._locks, self._evaluator = repo, locks, evaluator
         self.ignored: set[str] = set()  # .gitignore files that changed
+        self._has_lines: set[str] = set()  # paths whose ignore lines are written
+        self._expected: set[str] = set()  # those of them that had none before, and may not be made
         self._index: RunIndex | None = None
 
     def __enter__(self) -> Self:
@@ -77,9 +81,7 @@ class Ledger:
 
     def _put(self, stage: Stage, entry: LockedStage) -> None:
         before = self._evaluator.locked_stage(stage)
-        self._locks.put(stage, entry)
-        known = self._locks.current[stage.lockfile].stage(stage.name)
-        assert known is not None
+        known = self._locks.put(stage, entry)
         self._evaluator.locked[stage.lockfile, stage.name] = known
         self.ignore([stage.placed(out.path) for out in known.outs if out.cache])
         cached_before = {out.path for out in before.outs if out.cache} if before is not None else set()
@@ -107,11 +109,32 @@ class Ledger:
 
     def forget(self, paths: Sequence[str]) -> None:
         """Removes the ignore lines of paths that are not cached outputs."""
+        self._has_lines.difference_update(paths)
         self.ignored.update(self._repo.forget_ignored(paths))
 
     def ignore(self, paths: Sequence[str]) -> None:
         """Adds ignore lines for cached outputs, as for tracked data."""
-        self.ignored.update(self._repo.ensure_ignored(paths))
+        new = [path for path in paths if path not in self._has_lines]
+        if new:
+            self.ignored.update(self._repo.ensure_ignored(new))
+            self._has_lines.update(new)
+
+    def expect(self, paths: Sequence[str]) -> None:
+        """Adds the ignore lines of outputs that are probably going to be made, with one change of each file; what cannot be changed is left to `ignore`."""
+        with contextlib.suppress(DvliteError):
+            self._expected.update(set(paths) - self._repo.git.ignored(paths))
+            self.ignore(paths)
+
+    def _settle_lines(self) -> None:
+        """Takes out the lines of outputs that were expected and not made, and adds those that a command took out meanwhile."""
+        made = {
+            posixpath.normpath(posixpath.join(posixpath.dirname(file), out.path))
+            for (file, _), entry in self._evaluator.locked.items()
+            for out in entry.outs
+        }
+        unmade = self._expected.intersection(self._has_lines) - made
+        self.forget([path for path in sorted(unmade) if not self._evaluator.contents.has(path)])
+        self.ignored.update(self._repo.ensure_ignored(sorted(self._has_lines)))
 
     def write(self, *, only_if_due: bool = False) -> None:
         """Writes records and lockfiles; a record is durable before a lockfile names it."""
@@ -121,6 +144,7 @@ class Ledger:
 
     def finish(self) -> tuple[str, ...]:
         """Makes everything durable; returns the lockfiles that changed."""
+        self._settle_lines()
         self.records.sync()
         return self._locks.finish()
 
@@ -157,19 +181,25 @@ class Locks:
         self._unwritten: set[str] = set()
         self._written: set[str] = set()
         self._next_write = 0.0
-        self.current: dict[str, Lockfile] = {}
+        self._current: dict[str, dict[str, LockedStage]] = {}  # by lockfile and name
         for file in self._order:
             self._seen[file] = repo.work_tree.read(file)
-            self.current[file] = self._parsed(file, self._seen[file])
+            self._current[file] = self._parsed(file, self._seen[file])
 
-    def put(self, stage: Stage, entry: LockedStage) -> None:
-        """Enters what a stage ran with and its outputs; a run that repeats the entry changes nothing."""
-        known = self.current[stage.lockfile].stage(stage.name)
+    @property
+    def current(self) -> dict[str, Lockfile]:
+        """The lockfiles as they are, or are going to be written."""
+        return {file: Lockfile(tuple(entries.values())) for file, entries in self._current.items()}
+
+    def put(self, stage: Stage, entry: LockedStage) -> LockedStage:
+        """Enters what a stage ran with and its outputs, and returns what is entered: a run that repeats the entry changes nothing."""
+        known = self._current[stage.lockfile].get(stage.name)
         if known is not None and known.run is not None and _said(known) == _said(entry):
-            return
+            return known
         self._changed.setdefault(stage.lockfile, {})[stage.name] = entry
-        self.current[stage.lockfile] = self._merged(stage.lockfile, self.current[stage.lockfile])
+        self._current[stage.lockfile][stage.name] = entry
         self._unwritten.add(stage.lockfile)
+        return entry
 
     @property
     def is_due(self) -> bool:
@@ -186,8 +216,8 @@ class Locks:
 
     def finish(self) -> tuple[str, ...]:
         """Drops the entries of stages that are gone, writes what changed, and returns the lockfiles that did."""
-        for file, lock in self.current.items():
-            if any(entry.name not in self._order[file] for entry in lock.stages):
+        for file, entries in self._current.items():
+            if not entries.keys() <= set(self._order[file]):
                 self._unwritten.add(file)
         for file in sorted(self._unwritten | self._written):
             self._write(file)
@@ -197,22 +227,20 @@ class Locks:
     def _write(self, file: str) -> None:
         on_disk = self._repo.work_tree.read(file)
         if on_disk != self._seen[file]:  # git, or the user, changed it meanwhile
-            self.current[file] = self._merged(file, self._parsed(file, on_disk))  # raises before anything is forgotten
+            self._current[file] = self._parsed(file, on_disk) | self._changed.get(
+                file, {}
+            )  # raises before anything is forgotten
             self._seen[file] = on_disk
-        entries = [entry for entry in self.current[file].stages if entry.name in self._order[file]]
-        data = lockfile.dump(Lockfile(tuple(entries)))
+        entries = self._current[file]
+        data = lockfile.dump(Lockfile(tuple(entries[name] for name in self._order[file] if name in entries)))
         if data != on_disk:
             write_atomic(self._repo.root / file, data)
             self._written.add(file)
         self._seen[file] = data
 
-    def _merged(self, file: str, lock: Lockfile) -> Lockfile:
-        entries = {entry.name: entry for entry in lock.stages} | self._changed.get(file, {})
-        place = {name: number for number, name in enumerate(self._order[file])}
-        return Lockfile(tuple(sorted(entries.values(), key=lambda entry: place.get(entry.name, len(place)))))
-
-    def _parsed(self, file: str, data: bytes | None) -> Lockfile:
-        return Lockfile() if data is None else lockfile.parse(data, self._repo.display(file))
+    def _parsed(self, file: str, data: bytes | None) -> dict[str, LockedStage]:
+        known = Lockfile() if data is None else lockfile.parse(data, self._repo.display(file))
+        return {entry.name: entry for entry in known.stages}
 
 
 def _said(entry: LockedStage) -> tuple[object, ...]:

@@ -18,10 +18,23 @@ from dvlite.pipeline.globs import expression, may_go_into
 
 
 class KnownData:
-    """Versions of data by path; `listing` returns the entries of a directory. `pointers` may change as stages run."""
+    """Versions of data by path; `listing` returns the entries of a directory. `pointers` change as stages run: see `know`."""
 
     def __init__(self, pointers: dict[str, Pointer], listing: Callable[[str, Pointer], Entries]) -> None:
         self.pointers, self._listing = pointers, listing
+        self._above = {folder for path in pointers for folder in ancestors(path)}  # and those of what was forgotten
+
+    def know(self, path: str, pointer: Pointer) -> None:
+        """Enters the version of data."""
+        self.pointers[path] = pointer
+        self._above.update(ancestors(path))
+
+    def inside(self, path: str) -> list[str]:
+        """Returns the data that lies inside a path, sorted."""
+        if path and path not in self._above:  # nearly all that stages depend on
+            return []
+        start = f"{path}/" if path else ""
+        return sorted(name for name in self.pointers if name.startswith(start))
 
     def holder(self, path: str) -> str | None:
         """Returns the data that a path lies inside, or None."""

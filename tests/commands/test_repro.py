@@ -2,6 +2,9 @@
 
 import pytest
 
+from dvlite.git.program import Git
+from dvlite.repo import ignore
+
 LETTERS = "stages:\n  one:\n    cmd: cat a > out; echo one >> $RAN\n    deps: [a]\n    outs: [out]\n"
 
 
@@ -31,6 +34,27 @@ def test_first_run_runs_every_stage_in_order_and_says_what_it_made(pipeline):
     assert done["train"]["metrics"] == [{"name": "metrics.json:acc", "value": 0.1, "old": None, "better": None}]
     assert pipeline.read("report.txt").strip() == b"12"
     assert "/model.pt" in pipeline.read(".gitignore").decode()
+
+
+@pytest.mark.parametrize("stages", [2, 12])
+def test_git_is_asked_once_for_all_outputs_and_gitignore_changes_once(pipeline, monkeypatch, stages):
+    text = "".join(f"  s{n}: {{cmd: 'echo {n} > o{n}', outs: [o{n}]}}\n" for n in range(stages))
+    pipeline.write("dvlite.yaml", f"stages:\n{text}")
+    asked, written, ignored, write = [], [], Git.ignored, ignore.write_atomic
+    monkeypatch.setattr(Git, "ignored", lambda git, paths: (paths and asked.append(paths), ignored(git, paths))[1])
+    monkeypatch.setattr(ignore, "write_atomic", lambda path, data: (written.append(path.name), write(path, data)))
+    pipeline.repro()
+    assert written == [".gitignore", "exclude"]
+    assert len(asked) == 4
+    assert pipeline.read(".gitignore").decode().splitlines() == sorted(f"/o{n}" for n in range(stages))
+
+
+def test_lines_of_outputs_that_no_stage_made_go_again(pipeline):
+    pipeline.line()
+    pipeline.edit("train.sh", "lr=", "exit 3; lr=")
+    pipeline.write(".gitignore", "/report.txt\n")
+    pipeline.repro(code=4)
+    assert pipeline.read(".gitignore").decode().splitlines() == ["/report.txt", "/clean.txt"]
 
 
 def test_second_run_does_nothing_and_changes_no_file(line):
