@@ -11,12 +11,13 @@ import struct
 import sys
 from array import array
 from bisect import bisect_left, bisect_right
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from itertools import islice
 from operator import le, lt
 
-from dvlite.errors import LaterVersion, ObjectCorrupt
+from dvlite.errors import FormatError, LaterVersion, ObjectCorrupt
 from dvlite.oid import DIGEST_BYTES, Digest, digest_manifest, short, split_hash
 from dvlite.paths import check_paths, refuse_files_used_as_folders
 
@@ -29,6 +30,7 @@ MIN_ENTRIES, MAX_ENTRIES, SPLIT = 128, 2048, 384
 MAX_LEVEL = 8
 MAX_SIZE = 2**63 - 1  # bytes of one file
 NO_DIGEST = bytes(DIGEST_BYTES)  # of an empty directory
+_KEPT_NODES = 64  # of one listing, in memory
 _HEADER = struct.Struct("<4sBBHII")  # magic, version, level, 0, entries, bytes of paths
 
 
@@ -127,22 +129,47 @@ def build(entries: Entries, form: Form = LISTING) -> Tree:
     """Cuts sorted entries into nodes, level by level, until one node is left; refuses what `load` would refuse."""
     if not form.repeats:
         refuse_files_used_as_folders(entries.paths)
-    nodes: list[tuple[Digest, bytes]] = []
-    digests: list[Digest] = []
-    files, sizes, last_paths = array("Q"), array("Q"), []
+    columns = _Columns()
     for start, stop in _cuts(entries.paths, 0):
+        columns.add_leaf(entries, start, stop, form)
+    return columns.tree(form)
+
+
+class _Columns:
+    """The leaves of a listing that grows, with what the node above says of each; `nodes` are those that are not there yet."""
+
+    __slots__ = ("digests", "files", "last_paths", "nodes", "sizes")
+
+    def __init__(self) -> None:
+        self.nodes: list[tuple[Digest, bytes]] = []
+        self.digests: list[Digest] = []
+        self.files, self.sizes = array("Q"), list[int]()
+        self.last_paths: list[bytes] = []
+
+    def add(self, digest: Digest, files: int, size_bytes: int, last_path: bytes) -> None:
+        self.digests.append(digest)
+        self.files.append(files)
+        self.sizes.append(size_bytes)
+        self.last_paths.append(last_path)
+
+    def add_leaf(self, entries: Entries, start: int, stop: int, form: Form) -> None:
         data = encode_leaf(entries, start, stop, form)
-        digests.append(form.digest(data))
-        nodes.append((digests[-1], data))
-        files.append(stop - start - entries.flags.count(EMPTY_DIR, start, stop))
-        sizes.append(sum(entries.sizes[start:stop]))
-        last_paths.append(entries.paths[stop - 1] if stop else b"")
-    level = 0
-    while len(digests) > 1:
-        level += 1
-        whole = Branch(level, tuple(digests), files, sizes, last_paths)
-        digests, files, sizes, last_paths = _build_level(whole, nodes, form)
-    return Tree(digests[0], sizes[0], files[0], tuple(nodes))
+        digest = form.digest(data)
+        self.nodes.append((digest, data))
+        number = stop - start - entries.flags.count(EMPTY_DIR, start, stop)
+        self.add(digest, number, sum(entries.sizes[start:stop]), entries.paths[stop - 1] if stop else b"")
+
+    def tree(self, form: Form = LISTING) -> Tree:
+        """Builds the levels above, until one node is left. Raises FormatError if the files have more bytes than a size can say."""
+        if sum(self.sizes) > MAX_SIZE:
+            raise FormatError("the directory has an impossible size", hint="a version that it is made of is not sound")
+        digests, files, sizes, last_paths = self.digests, self.files, array("Q", self.sizes), self.last_paths
+        level = 0
+        while len(digests) > 1:
+            level += 1
+            whole = Branch(level, tuple(digests), files, sizes, last_paths)
+            digests, files, sizes, last_paths = _build_level(whole, self.nodes, form)
+        return Tree(digests[0], sizes[0], files[0], tuple(self.nodes))
 
 
 def _build_level(
@@ -167,18 +194,20 @@ def _build_level(
 def _cuts(paths: Sequence[bytes], level: int) -> Iterator[tuple[int, int]]:
     """Yields `(start, stop)` of each node; one empty node for an empty listing."""
     start = 0
-    count = len(paths)
-    while count - start > MIN_ENTRIES:
-        latest = min(start + MAX_ENTRIES, count)
-        stop = latest
-        for i in range(start + MIN_ENTRIES - 1, latest):
-            if split_hash(paths[i], level) % SPLIT == 0:
-                stop = i + 1
-                break
+    while (stop := _cut(paths, start, level)) is not None:
         yield start, stop
         start = stop
-    if start < count or not count:
-        yield start, count
+    if start < len(paths) or not paths:
+        yield start, len(paths)
+
+
+def _cut(paths: Sequence[bytes], start: int, level: int) -> int | None:
+    """Returns where a node that begins at `start` ends whatever follows, None if that depends on more paths."""
+    latest = min(start + MAX_ENTRIES, len(paths))
+    for i in range(start + MIN_ENTRIES - 1, latest):
+        if split_hash(paths[i], level) % SPLIT == 0:
+            return i + 1
+    return latest if latest - start == MAX_ENTRIES else None
 
 
 def encode_leaf(entries: Entries, start: int, stop: int, form: Form = LISTING) -> bytes:
@@ -272,15 +301,7 @@ def leaves(root: Digest, read: ReadNode, form: Form = LISTING) -> Iterator[Entri
 
 def load(root: Digest, read: ReadNode) -> Entries:
     """Returns the whole listing; also refuses a path that is both a file and a folder."""
-    parts = list(leaves(root, read))
-    if len(parts) == 1:
-        whole = parts[0]
-    else:
-        sizes = array("Q")
-        for part in parts:
-            sizes.extend(part.sizes)
-        paths = [path for part in parts for path in part.paths]
-        whole = Entries(paths, b"".join(part.flags for part in parts), sizes, b"".join(part.digests for part in parts))
+    whole = _joined(list(leaves(root, read)))
     refuse_files_used_as_folders(whole.paths)
     return whole
 
@@ -307,6 +328,39 @@ def find(root: Digest, path: bytes, read: ReadNode) -> Entry | None:
             return None
         node = decode(read(node.digests[i]), node.digests[i])
     return node.find(path)
+
+
+class LazyListing:
+    """A listing of which only the nodes are read, and kept for a while, that are asked for."""
+
+    def __init__(self, root: Digest, read: ReadNode) -> None:
+        self._root = root
+        self._node = lru_cache(_KEPT_NODES)(lambda digest: decode(read(digest), digest))
+
+    def find(self, path: bytes) -> Entry | None:
+        """Returns the entry of exactly this path."""
+        leaf = self._leaf(path)
+        return None if leaf is None else leaf.find(path)
+
+    def below(self, folder: bytes) -> Iterator[bytes]:
+        """Yields the paths below a folder."""
+        start, end = folder + b"/", folder + b"0"  # "0" follows "/"
+        while (leaf := self._leaf(start)) is not None:
+            first, stop = bisect_left(leaf.paths, start), bisect_left(leaf.paths, end)
+            yield from leaf.paths[first:stop]
+            if stop < len(leaf):
+                return
+            start = leaf.paths[-1] + b"\0"
+
+    def _leaf(self, path: bytes) -> Entries | None:
+        """Returns the leaf that holds the first entry at or after a path."""
+        node = self._node(self._root)
+        while isinstance(node, Branch):
+            i = bisect_left(node.last_paths, path)
+            if i == len(node.last_paths):
+                return None
+            node = self._node(node.digests[i])
+        return node if node.paths and node.paths[-1] >= path else None
 
 
 def compare(old: Digest | None, new: Digest | None, read: ReadNode) -> Iterator[tuple[Entry | None, Entry | None]]:
@@ -362,6 +416,94 @@ def differences(
         at, last = stop, end or b""
     if at < len(entries):
         yield at, len(entries), from_entries(())
+
+
+def edit(root: Digest, edits: Mapping[bytes, Entry | None], read: ReadNode) -> Tree:
+    """Returns a listing with entries replaced, added and (None) removed; its nodes are those that the old one may lack.
+
+    Costs the branches, and the leaves that change. The result is that of `build`, but only in leaves that change is a path refused that is
+    both a file and a folder: for others, the caller sees to it.
+    """
+    columns, paths, at = _Columns(), sorted(edits), 0
+    rest = from_entries(())  # entries of leaves that changed, whose end is not known yet
+    refs = list(_leaf_refs(root, read))
+    for number, (digest, files, size_bytes, end) in enumerate(refs):
+        is_last = number == len(refs) - 1
+        stop = len(paths) if is_last else bisect_right(paths, end, at)
+        if stop == at and not rest.paths and len(refs) > 1:
+            columns.add(digest, files, size_bytes, end)
+            continue
+        leaf = decode(read(digest), digest)
+        if isinstance(leaf, Branch):
+            raise _corrupt(digest, "its level is wrong")
+        rest = _joined([rest, edited(leaf, {path: edits[path] for path in paths[at:stop]})])
+        refuse_files_used_as_folders(rest.paths)
+        at, start = stop, 0
+        while (cut := _cut(rest.paths, start, 0)) is not None:
+            columns.add_leaf(rest, start, cut, LISTING)
+            start = cut
+        rest = _slice(rest, start, len(rest))
+    if rest.paths or not columns.digests:
+        columns.add_leaf(rest, 0, len(rest), LISTING)
+    return columns.tree()
+
+
+def edited(entries: Entries, edits: Mapping[bytes, Entry | None]) -> Entries:
+    """Returns entries with some replaced, added, and (None) removed; costs copies of the columns, not of the rows."""
+    paths: list[bytes] = []
+    flags, digests, sizes = bytearray(), bytearray(), entries.sizes[:0]
+    at = 0
+    for path in [*sorted(edits), None]:
+        stop = len(entries) if path is None else bisect_left(entries.paths, path, at)
+        paths.extend(entries.paths[at:stop])
+        flags.extend(entries.flags[at:stop])
+        sizes.extend(entries.sizes[at:stop])
+        digests.extend(entries.digests[at * DIGEST_BYTES : stop * DIGEST_BYTES])
+        if path is None:
+            break
+        at = stop + (entries.paths[stop : stop + 1] == [path])
+        entry = edits[path]
+        if entry is not None:
+            paths.append(path)
+            flags.append(entry.flags)
+            sizes.append(entry.size_bytes)
+            digests.extend(entry.digest)
+    return Entries(paths, bytes(flags), sizes, bytes(digests))
+
+
+def _leaf_refs(root: Digest, read: ReadNode) -> Iterator[tuple[Digest, int, int, bytes]]:
+    """Yields the digest of each leaf, its files, their bytes and its last path, as the nodes above say; for a listing of one leaf, no more than its digest."""
+    stack: list[tuple[Digest, int, bytes | None]] = [(root, MAX_LEVEL + 1, None)]
+    while stack:
+        digest, below, end = stack.pop()
+        node = decode(read(digest), digest)
+        if not isinstance(node, Branch):
+            if end is not None:
+                raise _corrupt(digest, "its level is wrong")
+            yield digest, 0, 0, b""
+        elif node.level >= below or (end is not None and node.last_paths[-1] != end):
+            raise _corrupt(digest, "its level or its end is wrong")
+        elif node.level == 1:
+            yield from zip(node.digests, node.files, node.sizes, node.last_paths, strict=True)
+        else:
+            children = zip(node.digests, node.last_paths, strict=True)
+            stack.extend((child, node.level, path) for child, path in reversed(list(children)))
+
+
+def _slice(entries: Entries, start: int, stop: int) -> Entries:
+    digests = entries.digests[start * DIGEST_BYTES : stop * DIGEST_BYTES]
+    return Entries(entries.paths[start:stop], entries.flags[start:stop], entries.sizes[start:stop], digests)
+
+
+def _joined(parts: Sequence[Entries]) -> Entries:
+    """Returns runs of entries, each of which follows the one before, as one."""
+    if len(parts) == 1:
+        return parts[0]
+    sizes = array("Q")
+    for part in parts:
+        sizes.extend(part.sizes)
+    paths = [path for part in parts for path in part.paths]
+    return Entries(paths, b"".join(part.flags for part in parts), sizes, b"".join(part.digests for part in parts))
 
 
 def _only(mine: Digest | None, theirs: Digest | None, read: ReadNode) -> Iterator[Entry]:

@@ -7,16 +7,14 @@ common ancestor are not compared; the merged listing is that of `ours` with the 
 from __future__ import annotations
 
 import os
-from bisect import bisect_left
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import Literal
 
-from dvlite.errors import FormatError
 from dvlite.formats import manifest
-from dvlite.formats.manifest import EMPTY_DIR, EXECUTABLE, FILE, MAX_SIZE, Entries, Entry, ReadNode
+from dvlite.formats.manifest import EMPTY_DIR, EXECUTABLE, FILE, Entry, ReadNode
 from dvlite.formats.pointer import Pointer
-from dvlite.oid import DIGEST_BYTES, Digest
+from dvlite.oid import Digest
 from dvlite.paths import MAX_NAME_BYTES, check_paths
 
 # How a conflict is settled: not at all, one side is taken, both are kept, or (between ancestors, as git does) neither.
@@ -124,7 +122,8 @@ class _DirectoryMerge:
         self._beside: list[Entry] = []  # entries of theirs to be kept under another name
         self._renamed: dict[bytes, bytes] = {}
         self._conflicts: dict[bytes, Reason] = {}
-        self._mine = manifest.load(ours.digest, read)
+        self._mine = manifest.LazyListing(ours.digest, read)
+        self._ours = ours
         self._take_changes(base.digest if base is not None and base.kind == "directory" else None, ours, theirs)
         self._part_files_from_folders()
         for entry in self._beside:
@@ -135,12 +134,7 @@ class _DirectoryMerge:
         if conflicts and not self._choice:
             return Merged(None, conflicts)
         check_paths([path for path, entry in self._edits.items() if entry is not None])
-        entries = edited(self._mine, self._edits)
-        if sum(entries.sizes) > MAX_SIZE:
-            raise FormatError(
-                "the merged directory has an impossible size", hint="one of the two versions is not sound"
-            )
-        tree = manifest.build(entries)
+        tree = manifest.edit(self._ours.digest, self._edits, self._read)
         pointer = Pointer("directory", tree.root, tree.size_bytes, tree.files)
         return Merged(pointer, conflicts, tree.nodes, taken=len(self._edits))
 
@@ -233,13 +227,9 @@ class _DirectoryMerge:
 
     def _below(self, folder: bytes) -> Iterator[bytes]:
         """Yields the paths that ours keeps below a folder."""
-        paths = self._mine.paths
-        start = folder + b"/"
-        i = bisect_left(paths, start)
-        while i < len(paths) and paths[i].startswith(start):
-            if paths[i] not in self._edits or self._edits[paths[i]] is not None:
-                yield paths[i]
-            i += 1
+        for path in self._mine.below(folder):
+            if path not in self._edits or self._edits[path] is not None:
+                yield path
 
 
 def _reason(base: Entry | None, ours: Entry | None, theirs: Entry | None) -> Reason:
@@ -271,29 +261,3 @@ def named_theirs(path: bytes, number: int) -> bytes:
         stem, ending = name, b""
     mark = b".theirs" + (b"%d" % number if number > 1 else b"") + ending
     return folder + slash + stem[: MAX_NAME_BYTES - len(mark)] + mark
-
-
-def edited(entries: Entries, edits: Mapping[bytes, Entry | None]) -> Entries:
-    """Returns a listing with entries replaced, added, and (None) removed; costs copies of its columns, not of its rows."""
-    paths: list[bytes] = []
-    flags, digests, sizes = bytearray(), bytearray(), entries.sizes[:0]
-
-    def keep(start: int, stop: int) -> None:
-        paths.extend(entries.paths[start:stop])
-        flags.extend(entries.flags[start:stop])
-        sizes.extend(entries.sizes[start:stop])
-        digests.extend(entries.digests[start * DIGEST_BYTES : stop * DIGEST_BYTES])
-
-    at = 0
-    for path in sorted(edits):
-        found = bisect_left(entries.paths, path, at)
-        keep(at, found)
-        at = found + (entries.paths[found : found + 1] == [path])
-        entry = edits[path]
-        if entry is not None:
-            paths.append(path)
-            flags.append(entry.flags)
-            sizes.append(entry.size_bytes)
-            digests.extend(entry.digest)
-    keep(at, len(entries))
-    return Entries(paths, bytes(flags), sizes, bytes(digests))

@@ -78,7 +78,7 @@ class Writer:
             except (ObjectCorrupt, ObjectMissing):  # the good bytes are in our hands
                 self.cache.discard(digest, (kind,))
             else:
-                if self._relies(digest, kind):
+                if self.relies_on(kind, digest):
                     return False
         self._new.add((kind, digest))
         writer = self._writer(kind)
@@ -91,7 +91,7 @@ class Writer:
         """Adds a verified record as another pack stored it."""
         if (record.kind, record.digest) in self._new:
             return
-        if self.cache.has_packed(record.digest, (record.kind,)) and self._relies(record.digest, record.kind):
+        if self.cache.has_packed(record.digest, (record.kind,)) and self.relies_on(record.kind, record.digest):
             return
         self._new.add((record.kind, record.digest))
         writer = self._writer(record.kind)
@@ -175,8 +175,8 @@ class Writer:
         self._folders.add(target.parent)
         self.stored_bytes += size_bytes
 
-    def _relies(self, digest: Digest, kind: int) -> bool:
-        """Takes note of the packs that hold an object and renews their times; returns whether any could be renewed."""
+    def relies_on(self, kind: int, digest: Digest) -> bool:
+        """Takes note of the packs that hold an object and renews their times; returns whether any could be renewed, and so whether it is here."""
         packs = {place.pack for place in self.cache.locations(digest, (kind,))}
         renewed = {name for name in packs - self._relied if _renewed(self.cache.folder / "packs" / name.hex())}
         self._relied |= renewed
@@ -187,7 +187,7 @@ class Writer:
         for i, size_bytes in enumerate(sizes):
             digest = Digest(bytes(digests[i * DIGEST_BYTES : (i + 1) * DIGEST_BYTES]))
             if self.cache.has_packed(digest, (KIND_FILE,)):
-                is_here = self._relies(digest, KIND_FILE)
+                is_here = self.relies_on(KIND_FILE, digest)
             else:
                 is_here = self.cache.has_large(digest, size_bytes) and _renewed(self.cache.large_path(digest))
             if not is_here:

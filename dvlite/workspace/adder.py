@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import os
 from array import array
+from bisect import bisect_left
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
@@ -15,7 +17,7 @@ from typing import BinaryIO
 from dvlite import files
 from dvlite.errors import DvliteError, ObjectCorrupt, ObjectMissing, UsageError
 from dvlite.formats import manifest, pointer
-from dvlite.formats.manifest import SYMLINK, Entries
+from dvlite.formats.manifest import SYMLINK, Entries, Entry
 from dvlite.formats.pointer import SUFFIX, Pointer
 from dvlite.oid import Digest
 from dvlite.paths import ancestors, check_paths
@@ -25,7 +27,7 @@ from dvlite.store.cache_writer import Writer
 from dvlite.store.pack import KIND_MANIFEST
 from dvlite.workspace import sparse, unpushed
 from dvlite.workspace.add_checks import portable_warnings
-from dvlite.workspace.changes import Counts, Kind, changes, counts_of
+from dvlite.workspace.changes import Counts, Kind, changed, changes, counts_of
 from dvlite.workspace.hashing import Snapshot, identify
 from dvlite.workspace.ingest import STAND_INS, CachingReader
 from dvlite.workspace.outdated import bringing, find_outdated, refusal
@@ -143,13 +145,13 @@ class Adder:
             self._refuse_purged(path, snapshot)
         new = self._pointer(target, snapshot, writer)
         self._versions[path] = new, old, snapshot, not target.inside
-        if old is None or snapshot.read_files:
-            is_file = snapshot.scan.paths == [b""]
-            self.warnings.extend(portable_warnings([os.fsencode(path)] if is_file else snapshot.scan.paths))
         if old is not None and new.same_version(old):
             return _unchanged(path, old)
         added = self._added(target, new, snapshot, reader)
         self._nodes.clear()
+        if old is None or added.counts.added or added.counts.renamed:
+            is_file = snapshot.scan.paths == [b""]
+            self.warnings.extend(portable_warnings([os.fsencode(path)] if is_file else snapshot.scan.paths))
         return added
 
     def _refuse_purged(self, path: str, snapshot: Snapshot) -> None:
@@ -217,45 +219,70 @@ class Adder:
                 )
             executable = bool(snapshot.scan.flags[0] & manifest.EXECUTABLE)
             return Pointer("file", snapshot.digest(0), snapshot.scan.sizes[0], executable=executable, meta=meta)
-        entries = self._entries(target, snapshot)
-        try:
-            check_paths(entries.paths)
-        except DvliteError as error:
-            raise UsageError(
-                f"cannot track {quote(self._work.repo.display(target.path))}: {error.message}",
-                hint="rename it, move it away, or name it in .dvliteignore",
-            ) from None
-        tree = manifest.build(entries)
+        tree = self._tree(target, snapshot, writer)
         for digest, data in tree.nodes:
             if writer.put(KIND_MANIFEST, digest, data):
                 self._nodes[digest] = data
         return Pointer("directory", tree.root, tree.size_bytes, tree.files, meta=meta)
 
-    def _entries(self, target: AddTarget, snapshot: Snapshot) -> Entries:
-        """Returns the new manifest: what is on disk and, of a partly checked out directory, the entries that are not."""
-        on_disk = snapshot.entries()
-        if target.old is None or target.old.kind != "directory":
-            return on_disk
-        work, old = self._work, target.old
+    def _tree(self, target: AddTarget, snapshot: Snapshot, writer: Writer) -> manifest.Tree:
+        """Returns the new listing: what is on disk and, of a partly checked out directory, the entries that are not. Costs what changed."""
+        work, old, on_disk = self._work, target.old, snapshot.entries()
+        if old is None or old.kind != "directory":
+            return self._built(target, on_disk)
         chooses = sparse.selector(target.inside) if target.inside else work.removable(target.path)
-        if chooses is None:
-            return on_disk
-        from dvlite.workspace.fetch import with_listings  # the remote side: slow to load
+        edit = partial(self._edited, target, old.digest, on_disk, chooses)
+        if chooses is not None:
+            from dvlite.workspace.fetch import with_listings  # the remote side: slow to load
 
-        base = with_listings(
-            work.repo, work.cache, target.path, [old], partial(entries_of, old, work.cache), work.progress
-        )
-        present = set(on_disk.paths)  # what is on disk counts; what is absent because it was never checked out stays
-        folders = {above for path in present for above in ancestors(path)}
-        stays = [
-            base[i]
-            for i, path in enumerate(base.paths)
-            if not chooses(path) and path not in present and not _is_replaced(path, present, folders)
-        ]
+            return with_listings(work.repo, work.cache, target.path, [old], edit, work.progress)
+        try:
+            tree = edit()
+        except (ObjectMissing, ObjectCorrupt):
+            return self._built(target, on_disk)
+        new = dict(tree.nodes)
+        kept = manifest.node_names(tree.root, lambda digest: new.get(digest) or work.cache.read_node(digest))
+        is_whole = all(writer.relies_on(KIND_MANIFEST, digest) for digest in kept.difference(new))
+        return tree if is_whole else self._built(target, on_disk)
+
+    def _built(self, target: AddTarget, on_disk: Entries) -> manifest.Tree:
+        self._check(target, on_disk.paths)
+        return manifest.build(on_disk)
+
+    def _edited(
+        self, target: AddTarget, old: Digest, on_disk: Entries, chooses: sparse.Selects | None
+    ) -> manifest.Tree:
+        """Returns the old listing with what differs on disk; what `chooses` leaves out is kept unless something stands in its place."""
+        work, paths, stays = self._work, on_disk.paths, False
+        reach = None if chooses is None else sparse.reach(target.inside) if target.inside else work.reach(target.path)
+        edits: dict[bytes, Entry | None] = {}
+
+        def may_hold(after: bytes, last: bytes) -> bool:
+            return reach is None or reach(after, last) or _may_be_replaced(after, last, paths)
+
+        for start, stop, leaf in manifest.differences(old, on_disk, work.cache.read_node, may_hold):
+            for i, j in changed(leaf, on_disk, start, stop):
+                if j is not None:
+                    edits[paths[j]] = on_disk[j]
+                elif i is not None and (
+                    chooses is None or chooses(leaf.paths[i]) or _is_replaced(leaf.paths[i], paths)
+                ):
+                    edits[leaf.paths[i]] = None
+                else:
+                    stays = True
+        self._check(target, [path for path, entry in edits.items() if entry is not None])
         if stays and work.is_new_here(target.path):
             self._partial.add(target.path)
-        rows = [*stays, *(on_disk[i] for i in range(len(on_disk)))]
-        return manifest.from_entries(sorted(rows, key=lambda row: row.path))
+        return manifest.edit(old, edits, work.cache.read_node)
+
+    def _check(self, target: AddTarget, paths: Sequence[bytes]) -> None:
+        try:
+            check_paths(paths)
+        except DvliteError as error:
+            raise UsageError(
+                f"cannot track {quote(self._work.repo.display(target.path))}: {error.message}",
+                hint="rename it, move it away, or name it in .dvliteignore",
+            ) from None
 
     def _added(self, target: AddTarget, new: Pointer, snapshot: Snapshot, reader: CachingReader) -> AddedPath:
         old = target.old
@@ -322,9 +349,32 @@ class Adder:
         return written
 
 
-def _is_replaced(path: bytes, present: set[bytes], folders: set[bytes]) -> bool:
-    """Returns whether what is on disk now has a folder where this file was, or a file where its folder was."""
-    return path in folders or any(above in present for above in ancestors(path))
+def _is_replaced(path: bytes, present: Sequence[bytes]) -> bool:
+    """Returns whether what is on disk now, in order, has a folder where this file was, or a file where its folder was."""
+    return _is_folder(path, present) or any(_is_entry(above, present) for above in ancestors(path))
+
+
+def _may_be_replaced(after: bytes, last: bytes, present: Sequence[bytes]) -> bool:
+    """Returns whether a path after one and up to another could be replaced, if nothing on disk lies between these two.
+
+    A file on disk whose folder begins there comes before, and `after` begins with its name; of a folder in the place of a file, all comes
+    later, and `last` begins with the name of the file.
+    """
+    files = (after[:length] for length in range(1, len(after) + 1))
+    folders = (last[:length] for length in range(1, len(last) + 1))
+    return any(_is_entry(file, present) for file in files) or any(
+        folder > after and _is_folder(folder, present) for folder in folders
+    )
+
+
+def _is_entry(path: bytes, present: Sequence[bytes]) -> bool:
+    i = bisect_left(present, path)
+    return present[i : i + 1] == [path]
+
+
+def _is_folder(path: bytes, present: Sequence[bytes]) -> bool:
+    i = bisect_left(present, path + b"/")
+    return i < len(present) and present[i].startswith(path + b"/")
 
 
 def _unchanged(path: str, pointer: Pointer) -> AddedPath:

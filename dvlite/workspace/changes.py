@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import os
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
 
-from dvlite.formats.manifest import EMPTY_DIR, EXECUTABLE, FILE, SYMLINK, Entry
+from dvlite.formats.manifest import EMPTY_DIR, EXECUTABLE, FILE, SYMLINK, Entries, Entry
 from dvlite.oid import FILE as FILE_OID
 from dvlite.oid import Digest, format_oid
 from dvlite.show import count
@@ -48,6 +48,23 @@ Kind = Literal["file", "directory"]
 
 
 ChangeKind = Literal["added", "removed", "modified", "renamed"]
+
+
+def changed(leaf: Entries, now: Entries, start: int, stop: int) -> Iterator[tuple[int | None, int | None]]:
+    """Yields `(position in the leaf, position on disk)` of what differs, of a leaf and what is on disk in its place, from `start` to `stop`."""
+    i, j = 0, start
+    paths, on_disk = leaf.paths, now.paths
+    while i < len(paths) or j < stop:
+        if j >= stop or (i < len(paths) and paths[i] < on_disk[j]):
+            yield i, None
+            i += 1
+        elif i >= len(paths) or on_disk[j] < paths[i]:
+            yield None, j
+            j += 1
+        else:
+            if leaf.flags[i] != now.flags[j] or leaf.digest(i) != now.digest(j):
+                yield i, j
+            i, j = i + 1, j + 1
 
 
 def changes(path: str, pairs: Sequence[Pair]) -> tuple[FileChange, ...]:

@@ -15,7 +15,7 @@ from dvlite.oid import FILE as FILE_OID
 from dvlite.oid import Digest, format_oid
 from dvlite.repo.tracked_paths import Tracked
 from dvlite.workspace import sparse, unpushed
-from dvlite.workspace.changes import Counts, FileChange, Kind, Pair, changes, counts_of
+from dvlite.workspace.changes import Counts, FileChange, Kind, Pair, changed, changes, counts_of
 from dvlite.workspace.hashing import Reader, Snapshot, identify
 from dvlite.workspace.overwrite_safety import is_exactly
 from dvlite.workspace.purged import PurgedFile, purged_in
@@ -251,7 +251,7 @@ class PathStatus:
         differing: list[Pair] = []
         never_here: list[Entry] = []  # what no version that was here could have lost
         for start, stop, leaf in parts:
-            for i, j in _changes(leaf, now, start, stop):
+            for i, j in changed(leaf, now, start, stop):
                 if i is not None and j is None:
                     if purged and leaf.digest(i) in purged:
                         continue  # it cannot come back
@@ -323,23 +323,6 @@ class PathStatus:
         work = self._work
         with contextlib.suppress(DvliteError, OSError), work.repo.lock(work.progress, wait=False):
             work.remember(self._path, root, have.scan, have.digests, have.racy)
-
-
-def _changes(leaf: Entries, now: Entries, start: int, stop: int) -> Iterator[tuple[int | None, int | None]]:
-    """Yields `(position in the pointer's version, position on disk)` of what differs, of one leaf and what is on disk in its place."""
-    i, j = 0, start
-    paths, on_disk = leaf.paths, now.paths
-    while i < len(paths) or j < stop:
-        if j >= stop or (i < len(paths) and paths[i] < on_disk[j]):
-            yield i, None
-            i += 1
-        elif i >= len(paths) or on_disk[j] < paths[i]:
-            yield None, j
-            j += 1
-        else:
-            if leaf.flags[i] != now.flags[j] or leaf.digest(i) != now.digest(j):
-                yield i, j
-            i, j = i + 1, j + 1
 
 
 def _counts(path: str, differing: Sequence[Pair]) -> Counts:

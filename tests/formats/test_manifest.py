@@ -147,6 +147,26 @@ def test_comparing_finds_what_brute_force_finds(seed, edits):
     assert found == expected
 
 
+@settings(max_examples=25)
+@given(st.integers(0, 2**32), st.integers(0, 60), st.sampled_from([0, 1, 100, 3000]))
+def test_an_edited_listing_is_the_one_that_is_built_and_costs_what_changed(seed, edits, size):
+    start = dict(list(START.items())[:size])
+    target = edited(start, seed, edits)
+    (old, nodes), (new, more) = listing(start), listing(target)
+    changes = {
+        path: entry(path, target[path]) if path in target else None
+        for path in start.keys() | target.keys()
+        if start.get(path) != target.get(path)
+    }
+    read: list[Digest] = []
+    tree = manifest.edit(old.root, changes, lambda digest: (read.append(digest), nodes[digest])[1])
+    assert (tree.root, tree.files, tree.size_bytes) == (new.root, new.files, new.size_bytes)
+    assert more.items() <= (nodes | dict(tree.nodes)).items()
+    assert len(read) <= 1 + 2 * max(len(changes), 1)
+    look = manifest.LazyListing(new.root, more.__getitem__)
+    assert [look.find(path) for path in sorted(changes)] == [changes[path] for path in sorted(changes)]
+
+
 @settings(max_examples=15)
 @given(st.integers(0, 2**32), st.integers(0, 60), st.booleans())
 def test_entries_and_a_listing_differ_in_the_leaves_that_brute_force_finds(seed, edits, in_part):
@@ -398,6 +418,14 @@ def test_a_branch_that_misnames_its_children_is_refused():
     nodes = {digest_manifest(data): data for data in (leaf, top)}
     with pytest.raises(ObjectCorrupt):
         manifest.load(digest_manifest(top), nodes.__getitem__)
+
+
+def test_what_lies_below_a_folder_is_found_without_the_rest():
+    names = [f"{folder}/{number:04d}".encode() for folder in ("a", "b", "b-c", "c") for number in range(1500)]
+    tree, nodes = build([entry(name) for name in sorted([*names, b"b.txt"])])
+    look = manifest.LazyListing(tree.root, nodes.__getitem__)
+    assert list(look.below(b"b")) == [name for name in sorted(names) if name.startswith(b"b/")]
+    assert list(look.below(b"b.txt")) == list(look.below(b"d")) == []
 
 
 def test_a_subtree_has_the_entries_below_a_folder_relative_to_it():
