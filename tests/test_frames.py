@@ -21,7 +21,7 @@ PROJECT = Path(__file__).parent.parent
 BOUNDS = {
     "add": (192, 33, 12, 9),
     "status": (120, 29, 12, 0),
-    "push": (399, 56, 20, 0),
+    "push": (404, 56, 20, 0),
     "repro": (505, 65, 20, 0),
     "checkout": (208, 35, 17, 13),
     "pull": (425, 58, 18, 3),

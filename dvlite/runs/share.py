@@ -50,7 +50,7 @@ class Outgoing:
 def outgoing(repo: Repo, remote: Remote, cache: Cache, user: str, progress: Progress) -> Outgoing | None:
     """Returns what a push uploads of runs; None if nothing was ever run. Costs one LIST, and a GET for each missing batch."""
     records, project = open_records(repo, progress), repo.config.project
-    if project is None or not (records.loose() or records.batches()):
+    if project is None or not _has_any(records):
         return None
     _note_commits(repo, records, user, project)
     remote_runs = sync.compare(remote, records, project)
@@ -89,11 +89,25 @@ def send(remote: Remote, outgoing: Outgoing, *, lacking: Collection[Digest] = ()
 def receive(repo: Repo, remote: Remote, progress: Progress) -> int:
     """Fetches the project's missing records, if it has a pipeline; returns how many."""
     records = open_records(repo, progress)
-    if repo.config.project is None or not (
-        repo.work_tree.lockfiles(as_seen=True) or repo.work_tree.pipeline_files(as_seen=True) or records.folder.is_dir()
-    ):
+    if repo.config.project is None or not _may_have_any(repo, records):
         return 0
     return sync.receive(remote, records, repo.config.project)
+
+
+def ask_ahead(repo: Repo, remote: Remote, progress: Progress, *, to_send: bool) -> None:
+    """Starts the listing that `outgoing`, or `receive`, is going to need."""
+    records, project = open_records(repo, progress), repo.config.project
+    if project is not None and (_has_any(records) if to_send else _may_have_any(repo, records)):
+        remote.list_ahead(sync.folder_of(project))
+
+
+def _has_any(records: Records) -> bool:
+    return bool(records.loose() or records.batches())
+
+
+def _may_have_any(repo: Repo, records: Records) -> bool:
+    work_tree = repo.work_tree
+    return bool(work_tree.lockfiles(as_seen=True) or work_tree.pipeline_files(as_seen=True) or records.folder.is_dir())
 
 
 def left_by_others(remote: Remote, project: str | None) -> frozenset[Digest]:

@@ -45,6 +45,11 @@ class RemoteRuns:
     damaged: tuple[str, ...] = ()
 
 
+def folder_of(project: str | None) -> str:
+    """Returns where the batches of a project (None: of all) stand on a remote."""
+    return batch.FOLDER if project is None else f"{batch.FOLDER}{project}/"
+
+
 def receive(remote: Remote, records: Records, project: str | None) -> int:
     """Fetches the missing batches of a project (None: of all); returns how many records are new. One LIST, and a GET each.
 
@@ -230,8 +235,8 @@ def _fetched(remote: Remote, records: Records, project: str | None) -> tuple[dic
 
 def _listing(remote: Remote, project: str | None) -> dict[str, ObjectEntry]:
     """Lists the batches of a project (None: of all), by their short names."""
-    prefix = batch.FOLDER if project is None else f"{batch.FOLDER}{project}/"
-    return {match[1]: entry for entry in remote.store.list(prefix).entries if (match := _NAME.fullmatch(entry.name))}
+    prefix = folder_of(project)
+    return {match[1]: entry for entry in remote.listing(prefix).entries if (match := _NAME.fullmatch(entry.name))}
 
 
 def _is_damaged(remote: Remote, records: Records, name: str, size_bytes: int) -> bool:

@@ -16,6 +16,7 @@ from dvlite.repo import committed_versions
 from dvlite.repo.open_stores import open_remote
 from dvlite.repo.repository import Repo
 from dvlite.repo.revisions import Scope
+from dvlite.runs import share
 from dvlite.share.needs import dropped_by
 from dvlite.show import Show, is_or_are, printable, quote, some
 from dvlite.store.cache import Cache
@@ -118,7 +119,11 @@ def parts_of(
         chosen = [(item, work.wanted_part(item.path)) for item, _ in chosen]
     if options.exclude:
         chosen = without(repo, versions, chosen, options.exclude)
-    named_by = {item.path: item.lockfile for item, _ in chosen}
+    named_by = {
+        item.path: item.lockfile
+        for item, _ in chosen
+        if item.pointer.kind == "directory" or not cache.has_file(item.pointer.digest, item.pointer.size_bytes)
+    }
     histories = (
         committed_versions.histories(repo.git, named_by, _EARLIER, lockfiles=named_by) if cache.folder.exists() else {}
     )
@@ -159,6 +164,8 @@ def fetch_from_first(
             name, remote = open_remote(repo, cache, wanted, options.jobs)
             stack.enter_context(remote)
             progress.start(f"looking at {remote.shown}")
+            if not options.dry_run:
+                share.ask_ahead(repo, remote, progress, to_send=False)
             catalog = Catalog(remote, progress, to_read=True).look()
             if len(names) > 1 and catalog.is_empty:
                 raise catalog.empty_error()

@@ -137,6 +137,9 @@ def publish(repo: Repo, items: Sequence[Tracked], options: PushOptions, *, progr
     with remote, lock(remote.folder / "lock", wait=repo.waits, waiting=progress.warn):
         earlier = PushedBefore(repo, remote, items)
         progress.start(f"looking at {remote.shown}")
+        if not options.dry_run:
+            share.ask_ahead(repo, remote, progress, to_send=True)
+            push_protocol.ask_ahead(remote, [version_of(item.path, item.pointer) for item in items])
         catalog = Catalog(remote, progress).look()
         refuse_emptied(catalog, name)
         user = repo.git.config_get("user.email") or ""

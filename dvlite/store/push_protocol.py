@@ -104,6 +104,13 @@ def run(
     raise disturbed(catalog)
 
 
+def ask_ahead(remote: Remote, versions: Sequence[Version]) -> None:
+    """Starts the listing with this clone's root of what a push is about, if that is what it pushed last: it counts if nothing is written until then."""
+    newest, digest = newest_claim(remote), snapshot.build(versions).root
+    if newest is not None and newest[1] == digest:
+        remote.list_ahead(root.prefix(digest, remote.clone))
+
+
 def rescued(catalog: Catalog, cache: Cache, todo: PushPlan, progress: Progress) -> bool:
     """Brings into the cache what only condemned packs have of a plan; returns whether there was any: then what could not be read is missing in a new plan."""
     contents = [Need(digest, size, "") for digest, size in todo.rescue]
@@ -189,7 +196,7 @@ def _publish(catalog: Catalog, tree: Tree, signer: RootAuthor) -> None:
     The older one stays: a listing of many pages that a gc is reading could show neither of the two.
     """
     remote = catalog.remote
-    listing = remote.store.list(root.prefix(tree.root, remote.clone))
+    listing = remote.listing(root.prefix(tree.root, remote.clone))
     ages = [listing.now - entry.modified for entry in listing.entries if root.parse_name(entry.name) is not None]
     if ages and min(ages) < _ROOT_YOUNG_SECONDS:
         return

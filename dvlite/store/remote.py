@@ -16,7 +16,7 @@ from dvlite.errors import DvliteError, ObjectCorrupt
 from dvlite.oid import DIGEST_BYTES, Digest, digest_bytes
 from dvlite.store import index
 from dvlite.store.cache import Cache
-from dvlite.store.object_store import ObjectStore
+from dvlite.store.object_store import Listing, ObjectStore
 from dvlite.store.retry import RetryBudget, RetryingStore
 from dvlite.store.url import FOLDER, S3, Location, check_options
 
@@ -54,6 +54,7 @@ class Remote:
         self.traffic = Traffic()
         self._lock = threading.Lock()
         self._pool = ThreadPoolExecutor(jobs)
+        self._ahead: dict[str, Future[Listing]] = {}
 
     def __enter__(self) -> Self:
         return self
@@ -66,6 +67,15 @@ class Remote:
 
     def submit(self, work: Callable[[], T]) -> Future[T]:
         return self._pool.submit(work)
+
+    def list_ahead(self, prefix: str) -> None:
+        """Starts a listing that a command is going to need, beside others; the next `listing` of this prefix returns it."""
+        self._ahead[prefix] = self._pool.submit(self.store.list, prefix)
+
+    def listing(self, prefix: str) -> Listing:
+        """Lists names, or returns what was started ahead, once: not if this client wrote anything since."""
+        ahead = self._ahead.pop(prefix, None)
+        return self.store.list(prefix) if ahead is None else ahead.result()
 
     def run_all(self, work: Callable[[str], T], names: Sequence[str]) -> list[T]:
         """Runs requests at the same time; raises the first error after all ended."""
@@ -87,6 +97,7 @@ class Remote:
         return data
 
     def put(self, name: str, data: bytes | bytearray) -> None:
+        self._ahead.clear()
         self.store.put(name, data)
         with self._lock:
             self.traffic.objects_written += 1
