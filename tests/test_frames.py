@@ -23,8 +23,8 @@ BOUNDS = {
     "status": (120, 29, 12, 0),
     "push": (404, 56, 20, 0),
     "repro": (505, 65, 20, 0),
-    "checkout": (208, 35, 17, 13),
-    "pull": (425, 58, 18, 3),
+    "checkout": (208, 36, 18, 13),
+    "pull": (429, 59, 18, 3),
 }
 COLUMNS = ("functions", "files", "frames", "frames of the first write")
 

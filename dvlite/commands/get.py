@@ -37,11 +37,11 @@ from dvlite.store.cache import Cache
 from dvlite.store.cache_writer import Writer
 from dvlite.store.catalog import Catalog
 from dvlite.store.pack import KIND_FILE
-from dvlite.workspace import export, sparse
+from dvlite.workspace import export
 from dvlite.workspace.fetch import FetchRequest, fetch_versions
 from dvlite.workspace.path_args import guess
 from dvlite.workspace.purged import PurgedFile, failure_of, purged_in, without
-from dvlite.workspace.workspace import entries_of
+from dvlite.workspace.workspace import chosen_of, entries_of, lacking
 
 _GIT_LIMIT_BYTES = 1 << 30
 _MOST_LINKS = 40  # followed from a symlink to a file, as the kernel does
@@ -294,7 +294,7 @@ def _inside(opened: Opened, item: Tracked, inner: str, jobs: int | None, progres
     for _ in range(_MOST_LINKS if item.pointer.kind == "directory" else 0):
         part = FetchRequest(item.path, item.pointer, (_GLOB.sub(r"[\1]", inner),), commit=opened.commit)
         _fetch(opened, [part], jobs, progress)
-        entries = entries_of(item.pointer, opened.cache)
+        entries = chosen_of(item.pointer, opened.cache, part.patterns)
         name = os.fsencode(inner)
         entry = entries.find(name)
         if entry is None:
@@ -354,7 +354,6 @@ def _refuse_dropped(repo: Repo, parts: Sequence[FetchRequest]) -> None:
 
 def _is_cached(cache: Cache, part: FetchRequest) -> bool:
     try:
-        entries = entries_of(part.pointer, cache)
+        return next(lacking(part.pointer, cache, part.patterns), None) is None
     except (ObjectMissing, ObjectCorrupt):
         return False
-    return cache.has_all(entries, sparse.selector(part.patterns) if part.patterns else None)

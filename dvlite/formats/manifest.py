@@ -13,7 +13,6 @@ from array import array
 from bisect import bisect_left, bisect_right
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from functools import lru_cache
 from itertools import islice
 from operator import le, lt
 
@@ -30,7 +29,6 @@ MIN_ENTRIES, MAX_ENTRIES, SPLIT = 128, 2048, 384
 MAX_LEVEL = 8
 MAX_SIZE = 2**63 - 1  # bytes of one file
 NO_DIGEST = bytes(DIGEST_BYTES)  # of an empty directory
-_KEPT_NODES = 64  # of one listing, in memory
 _HEADER = struct.Struct("<4sBBHII")  # magic, version, level, 0, entries, bytes of paths
 
 
@@ -114,6 +112,7 @@ class Tree:
 
 
 ReadNode = Callable[[Digest], bytes]  # returns the verified bytes of a node
+IsSettled = Callable[[bytes, Sequence[int]], bool]  # (digests, sizes): is there nothing to do about these files?
 MayHold = Callable[[bytes, bytes], bool]  # (a, b) -> may a path after a, and no later than b, be one that counts?
 
 
@@ -231,21 +230,21 @@ def decode(data: bytes, digest: Digest, form: Form = LISTING) -> Entries | Branc
     Raises ObjectCorrupt if it is not well formed and FormatError if it holds a path that is refused.
     """
     if len(data) < _HEADER.size or len(data) > NODE_LIMIT_BYTES:
-        raise _corrupt(digest, "its length is impossible")
+        raise corrupt_listing(digest, "its length is impossible")
     magic, version, level, zero, count, paths_bytes = _HEADER.unpack_from(data)
     if magic != form.magic:
-        raise _corrupt(digest, "it is not a list of files")
+        raise corrupt_listing(digest, "it is not a list of files")
     if version != VERSION or zero:
         raise LaterVersion(f"list of files {short(digest)}")
     row_bytes = 8 + 8 + DIGEST_BYTES if level else 1 + 8 + DIGEST_BYTES
     if level > MAX_LEVEL or count > MAX_ENTRIES or len(data) != _HEADER.size + count * row_bytes + paths_bytes:
-        raise _corrupt(digest, "its lengths do not add up")
+        raise corrupt_listing(digest, "its lengths do not add up")
     paths = data[len(data) - paths_bytes :].split(b"\0") if paths_bytes else []
     if len(paths) != count:
-        raise _corrupt(digest, "its count of paths is wrong")
+        raise corrupt_listing(digest, "its count of paths is wrong")
     check_paths(paths)
     if not all(map(le if form.repeats else lt, paths, islice(paths, 1, None))):
-        raise _corrupt(digest, "its paths are not in order")
+        raise corrupt_listing(digest, "its paths are not in order")
     return _decode_branch(data, digest, level, paths) if level else _decode_leaf(data, digest, paths, form)
 
 
@@ -257,7 +256,7 @@ def _decode_leaf(data: bytes, digest: Digest, paths: list[bytes], form: Form) ->
     at = _HEADER.size + count
     sizes = _array(data[at : at + 8 * count])
     if count and max(sizes) > MAX_SIZE:
-        raise _corrupt(digest, "an entry has an impossible size")
+        raise corrupt_listing(digest, "an entry has an impossible size")
     at += 8 * count
     return Entries(paths, flags, sizes, data[at : at + DIGEST_BYTES * count])
 
@@ -265,7 +264,7 @@ def _decode_leaf(data: bytes, digest: Digest, paths: list[bytes], form: Form) ->
 def _decode_branch(data: bytes, digest: Digest, level: int, paths: list[bytes]) -> Branch:
     count = len(paths)
     if count < 1:
-        raise _corrupt(digest, "a branch has no children")
+        raise corrupt_listing(digest, "a branch has no children")
     at = _HEADER.size
     files, sizes = _array(data[at : at + 8 * count]), _array(data[at + 8 * count : at + 16 * count])
     at += 16 * count
@@ -273,35 +272,62 @@ def _decode_branch(data: bytes, digest: Digest, level: int, paths: list[bytes]) 
     return Branch(level, digests, files, sizes, paths)
 
 
-def leaves(root: Digest, read: ReadNode, form: Form = LISTING) -> Iterator[Entries]:
+def leaves(
+    root: Digest,
+    read: ReadNode,
+    form: Form = LISTING,
+    *,
+    may_hold: MayHold | None = None,
+    is_settled: IsSettled | None = None,
+) -> Iterator[Entries]:
     """Yields the leaves of a listing in path order, each checked to follow the one before.
 
     Every node must end where its parent says: so no node can stand in a listing twice, and a few bytes cannot list a billion entries.
+    Nodes are left out in which nothing counts by `may_hold`, and leaves whose content `is_settled`, before their paths are read.
     """
     last = b""
     stack: list[tuple[Digest, int, bytes | None]] = [(root, MAX_LEVEL + 1, None)]
     while stack:
         digest, below, end = stack.pop()
-        node = decode(read(digest), digest, form)
+        if may_hold is not None and end is not None and not may_hold(last, end):
+            last = end
+            continue
+        data = read(digest)
+        if is_settled is not None and end is not None and (content := _content(data)) and is_settled(*content):
+            last = end
+            continue
+        node = decode(data, digest, form)
         paths = node.last_paths if isinstance(node, Branch) else node.paths
         if end is not None and (not paths or paths[-1] != end):
-            raise _corrupt(digest, "it does not end where the node above says")
+            raise corrupt_listing(digest, "it does not end where the node above says")
         if isinstance(node, Branch):
             if node.level >= below:
-                raise _corrupt(digest, "its level is wrong")
+                raise corrupt_listing(digest, "its level is wrong")
             children = zip(node.digests, node.last_paths, strict=True)
             stack.extend((child, node.level, path) for child, path in reversed(list(children)))
             continue
         if node.paths:
             if last and (node.paths[0] < last or (node.paths[0] == last and not form.repeats)):
-                raise _corrupt(digest, "its paths are not in order")
+                raise corrupt_listing(digest, "its paths are not in order")
             last = node.paths[-1]
         yield node
 
 
+def _content(data: bytes) -> tuple[bytes, array[int]] | None:
+    """Returns the digests and sizes that a leaf holds, without a look at its paths; None for what is none."""
+    if len(data) < _HEADER.size:
+        return None
+    magic, version, level, zero, count, paths_bytes = _HEADER.unpack_from(data)
+    start = _HEADER.size + count
+    end = start + (8 + DIGEST_BYTES) * count
+    if (magic, version, level, zero, len(data)) != (LISTING.magic, VERSION, 0, 0, end + paths_bytes):
+        return None
+    return data[start + 8 * count : end], _array(data[start : start + 8 * count])
+
+
 def load(root: Digest, read: ReadNode) -> Entries:
     """Returns the whole listing; also refuses a path that is both a file and a folder."""
-    whole = _joined(list(leaves(root, read)))
+    whole = joined(list(leaves(root, read)))
     refuse_files_used_as_folders(whole.paths)
     return whole
 
@@ -330,39 +356,6 @@ def find(root: Digest, path: bytes, read: ReadNode) -> Entry | None:
     return node.find(path)
 
 
-class LazyListing:
-    """A listing of which only the nodes are read, and kept for a while, that are asked for."""
-
-    def __init__(self, root: Digest, read: ReadNode) -> None:
-        self._root = root
-        self._node = lru_cache(_KEPT_NODES)(lambda digest: decode(read(digest), digest))
-
-    def find(self, path: bytes) -> Entry | None:
-        """Returns the entry of exactly this path."""
-        leaf = self._leaf(path)
-        return None if leaf is None else leaf.find(path)
-
-    def below(self, folder: bytes) -> Iterator[bytes]:
-        """Yields the paths below a folder."""
-        start, end = folder + b"/", folder + b"0"  # "0" follows "/"
-        while (leaf := self._leaf(start)) is not None:
-            first, stop = bisect_left(leaf.paths, start), bisect_left(leaf.paths, end)
-            yield from leaf.paths[first:stop]
-            if stop < len(leaf):
-                return
-            start = leaf.paths[-1] + b"\0"
-
-    def _leaf(self, path: bytes) -> Entries | None:
-        """Returns the leaf that holds the first entry at or after a path."""
-        node = self._node(self._root)
-        while isinstance(node, Branch):
-            i = bisect_left(node.last_paths, path)
-            if i == len(node.last_paths):
-                return None
-            node = self._node(node.digests[i])
-        return node if node.paths and node.paths[-1] >= path else None
-
-
 def compare(old: Digest | None, new: Digest | None, read: ReadNode) -> Iterator[tuple[Entry | None, Entry | None]]:
     """Yields `(old entry, new entry)` of every path that differs, in path order; nodes that both have are never read.
 
@@ -383,41 +376,6 @@ def compare(old: Digest | None, new: Digest | None, read: ReadNode) -> Iterator[
             a, b = next(left, None), next(right, None)
 
 
-def differences(
-    root: Digest, entries: Entries, read: ReadNode, may_hold: MayHold | None = None
-) -> Iterator[tuple[int, int, Entries]]:
-    """Yields `(start, stop, leaf)` where these entries, `start` to `stop`, are not what a leaf of the listing holds.
-
-    Leaves that the entries amount to are neither read nor expanded: their name says it. Without a look too go nodes in whose range there is
-    no entry if `may_hold` (after this path, up to that one) says that nothing in them counts.
-    """
-    at, last = 0, b""
-    stack: list[tuple[Digest, int, bytes | None]] = [(root, MAX_LEVEL + 1, None)]
-    while stack:
-        digest, below, end = stack.pop()
-        stop = len(entries) if end is None else bisect_right(entries.paths, end, at)
-        if end is not None and stop == at and may_hold is not None and not may_hold(last, end):
-            last = end
-            continue
-        if stop - at <= MAX_ENTRIES and digest_manifest(encode_leaf(entries, at, stop)) == digest:
-            at, last = stop, end or b""
-            continue
-        node = decode(read(digest), digest)
-        paths = node.last_paths if isinstance(node, Branch) else node.paths
-        if (end is not None and (not paths or paths[-1] != end)) or (paths and last and paths[0] <= last):
-            raise _corrupt(digest, "its paths are not in order")
-        if isinstance(node, Branch):
-            if node.level >= below:
-                raise _corrupt(digest, "its level is wrong")
-            children = zip(node.digests, node.last_paths, strict=True)
-            stack.extend((child, node.level, path) for child, path in reversed(list(children)))
-            continue
-        yield at, stop, node
-        at, last = stop, end or b""
-    if at < len(entries):
-        yield at, len(entries), from_entries(())
-
-
 def edit(root: Digest, edits: Mapping[bytes, Entry | None], read: ReadNode) -> Tree:
     """Returns a listing with entries replaced, added and (None) removed; its nodes are those that the old one may lack.
 
@@ -435,8 +393,8 @@ def edit(root: Digest, edits: Mapping[bytes, Entry | None], read: ReadNode) -> T
             continue
         leaf = decode(read(digest), digest)
         if isinstance(leaf, Branch):
-            raise _corrupt(digest, "its level is wrong")
-        rest = _joined([rest, edited(leaf, {path: edits[path] for path in paths[at:stop]})])
+            raise corrupt_listing(digest, "its level is wrong")
+        rest = joined([rest, edited(leaf, {path: edits[path] for path in paths[at:stop]})])
         refuse_files_used_as_folders(rest.paths)
         at, start = stop, 0
         while (cut := _cut(rest.paths, start, 0)) is not None:
@@ -479,10 +437,10 @@ def _leaf_refs(root: Digest, read: ReadNode) -> Iterator[tuple[Digest, int, int,
         node = decode(read(digest), digest)
         if not isinstance(node, Branch):
             if end is not None:
-                raise _corrupt(digest, "its level is wrong")
+                raise corrupt_listing(digest, "its level is wrong")
             yield digest, 0, 0, b""
         elif node.level >= below or (end is not None and node.last_paths[-1] != end):
-            raise _corrupt(digest, "its level or its end is wrong")
+            raise corrupt_listing(digest, "its level or its end is wrong")
         elif node.level == 1:
             yield from zip(node.digests, node.files, node.sizes, node.last_paths, strict=True)
         else:
@@ -495,7 +453,7 @@ def _slice(entries: Entries, start: int, stop: int) -> Entries:
     return Entries(entries.paths[start:stop], entries.flags[start:stop], entries.sizes[start:stop], digests)
 
 
-def _joined(parts: Sequence[Entries]) -> Entries:
+def joined(parts: Sequence[Entries]) -> Entries:
     """Returns runs of entries, each of which follows the one before, as one."""
     if len(parts) == 1:
         return parts[0]
@@ -511,7 +469,7 @@ def _only(mine: Digest | None, theirs: Digest | None, read: ReadNode) -> Iterato
     for digest in _leaf_digests_only_in(mine, theirs, read):
         node = decode(read(digest), digest)
         if isinstance(node, Branch):
-            raise _corrupt(digest, "its level is wrong")
+            raise corrupt_listing(digest, "its level is wrong")
         for i in range(len(node)):
             yield node[i]
 
@@ -550,11 +508,12 @@ def _below(digests: Sequence[Digest], read: ReadNode) -> list[Digest]:
 def _children(digest: Digest, read: ReadNode) -> tuple[Digest, ...]:
     node = decode(read(digest), digest)
     if not isinstance(node, Branch):
-        raise _corrupt(digest, "its level is wrong")
+        raise corrupt_listing(digest, "its level is wrong")
     return node.digests
 
 
-def _corrupt(digest: Digest, reason: str) -> ObjectCorrupt:
+def corrupt_listing(digest: Digest, reason: str) -> ObjectCorrupt:
+    """Returns the error for a node that is not what it should be."""
     return ObjectCorrupt(
         f"the list of files {digest.hex()} is damaged: {reason}",
         hint="to see what is damaged: dvlite fsck --remote; to mend it from a clone that has it: dvlite fsck --remote --repair",

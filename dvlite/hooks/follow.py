@@ -5,12 +5,14 @@ Data that the cache lacks is downloaded if it is below `hooks.fetch_limit`, and 
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from dvlite import files
-from dvlite.errors import DvliteError, FormatError
-from dvlite.formats import lockfile
+from dvlite.errors import DvliteError, FormatError, ObjectCorrupt, ObjectMissing
+from dvlite.formats import lockfile, manifest
+from dvlite.formats.manifest import Entries
 from dvlite.formats.pointer import SUFFIX, Pointer
 from dvlite.git.output import FileDifference, is_lockfile
 from dvlite.progress import Progress
@@ -194,12 +196,25 @@ def _too_large(size_bytes: int, limit_bytes: int) -> str:
 
 
 def _missing_bytes(work: Workspace, part: FetchRequest) -> int | None:
-    """Returns how many bytes of a version the cache lacks, or None if its manifest is missing too."""
+    """Returns how many bytes of a version the cache lacks, or None if its manifest is missing too.
+
+    Looked for where it differs from the one before: what they share is on disk, else `restore` says so.
+    """
     try:
-        entries = work.wanted(part.pointer)
+        entries = _to_come(work, part)
     except DvliteError:
         return None
     return sum(max(entries.sizes[i], 1) for i in work.cache.missing(entries, work.selector(part.path)))
+
+
+def _to_come(work: Workspace, part: FetchRequest) -> Entries:
+    """Returns the entries of a version that the one before does not have."""
+    before = [base for base in part.bases if base.kind == "directory"]
+    if part.pointer.kind == "directory" and before and files.is_there(work.location(part.path)):
+        with contextlib.suppress(ObjectMissing, ObjectCorrupt):
+            pairs = manifest.compare(before[0].digest, part.pointer.digest, work.cache.read_node)
+            return manifest.from_entries(new for _, new in pairs if new is not None)
+    return work.wanted(part.pointer)
 
 
 # -- the workspace

@@ -13,6 +13,7 @@ from typing import Literal
 
 from dvlite.formats import manifest
 from dvlite.formats.manifest import EMPTY_DIR, EXECUTABLE, FILE, Entry, ReadNode
+from dvlite.formats.manifest_parts import LazyListing
 from dvlite.formats.pointer import Pointer
 from dvlite.oid import Digest
 from dvlite.paths import MAX_NAME_BYTES, check_paths
@@ -122,7 +123,7 @@ class _DirectoryMerge:
         self._beside: list[Entry] = []  # entries of theirs to be kept under another name
         self._renamed: dict[bytes, bytes] = {}
         self._conflicts: dict[bytes, Reason] = {}
-        self._mine = manifest.LazyListing(ours.digest, read)
+        self._mine = LazyListing(ours.digest, read)
         self._ours = ours
         self._take_changes(base.digest if base is not None and base.kind == "directory" else None, ours, theirs)
         self._part_files_from_folders()

@@ -18,6 +18,7 @@ from dvlite import files
 from dvlite.errors import DvliteError, ObjectCorrupt, ObjectMissing, UsageError
 from dvlite.formats import manifest, pointer
 from dvlite.formats.manifest import SYMLINK, Entries, Entry
+from dvlite.formats.manifest_parts import differences
 from dvlite.formats.pointer import SUFFIX, Pointer
 from dvlite.oid import Digest
 from dvlite.paths import ancestors, check_paths
@@ -260,7 +261,7 @@ class Adder:
         def may_hold(after: bytes, last: bytes) -> bool:
             return reach is None or reach(after, last) or _may_be_replaced(after, last, paths)
 
-        for start, stop, leaf in manifest.differences(old, on_disk, work.cache.read_node, may_hold):
+        for start, stop, leaf in differences(old, on_disk, work.cache.read_node, may_hold):
             for i, j in changed(leaf, on_disk, start, stop):
                 if j is not None:
                     edits[paths[j]] = on_disk[j]

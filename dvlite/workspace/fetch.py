@@ -24,7 +24,7 @@ from dvlite.store.catalog import Catalog
 from dvlite.store.fetch import Need
 from dvlite.workspace import purged, sparse
 from dvlite.workspace.purged import PurgedFile
-from dvlite.workspace.workspace import entries_of
+from dvlite.workspace.workspace import chosen_of, entries_of, lacking
 
 T = TypeVar("T")
 
@@ -136,28 +136,28 @@ def fetch_versions(
 
 def _require_matches(cache: Cache, parts: Sequence[FetchRequest]) -> None:
     """Raises UsageError for a pattern that matches nothing in any of the versions; a glob may reach into several paths."""
-    paths: dict[tuple[str, str], list[bytes]] = {}
     keys = [
         (part, pattern, ("" if sparse.is_glob(pattern) else part.path, pattern))
         for part in parts
         for pattern in part.patterns
     ]
-    for part, _, key in keys:
-        paths.setdefault(key, []).extend(entries_of(part.pointer, cache).paths)
+    matched: set[tuple[str, str]] = set()
     for part, pattern, key in keys:
-        sparse.require_matches(part.path, [pattern], paths[key])
+        if key not in matched and chosen_of(part.pointer, cache, [pattern]).paths:
+            matched.add(key)
+    for part, pattern, key in keys:
+        if key not in matched:
+            sparse.require_matches(part.path, [pattern], [])
 
 
 def _needs(cache: Cache, part: FetchRequest) -> list[Need]:
     """Returns the files of a part that the cache lacks."""
-    entries = entries_of(part.pointer, cache)
-    chooses = sparse.selector(part.patterns) if part.patterns else None
     needs = []
-    for i in cache.missing(entries, chooses):
-        inner, size = entries.paths[i], entries.sizes[i]
+    for entry in lacking(part.pointer, cache, part.patterns):
+        inner, size = entry.path, entry.size_bytes
         bases = _bases(cache, part, inner) if size > cache.pack_below_bytes else ()
         path = f"{part.path}/{os.fsdecode(inner)}" if inner else part.path
-        needs.append(Need(entries.digest(i), size, path, bases))
+        needs.append(Need(entry.digest, size, path, bases))
     return needs
 
 

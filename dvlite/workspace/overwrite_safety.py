@@ -9,7 +9,9 @@ from __future__ import annotations
 from dvlite.errors import ObjectCorrupt, ObjectMissing
 from dvlite.formats import manifest
 from dvlite.formats.manifest import EMPTY_DIR, Entries
+from dvlite.formats.manifest_parts import LazyListing, differences
 from dvlite.formats.pointer import Pointer, from_oid
+from dvlite.oid import Digest
 from dvlite.repo import committed_versions
 from dvlite.workspace.hashing import Snapshot
 from dvlite.workspace.workspace import Workspace, entries_of
@@ -22,20 +24,21 @@ class EarlierVersions:
 
     def __init__(self, work: Workspace, path: str, have: Snapshot) -> None:
         self._work, self._path, self._have = work, path, have
-        self._versions: list[Entries] | None = None
+        self._versions: list[Entries | LazyListing] | None = None
 
     def has(self, j: int) -> bool:
         have = self._have
         digest = have.digest(j)
         if self._versions is None:
             self._versions = [
-                entries for pointer in self._pointers() if (entries := self._entries(pointer)) is not None
+                LazyListing(pointer.digest, self._work.cache.read_node)
+                if pointer.kind == "directory"
+                else entries_of(pointer, self._work.cache)
+                for pointer in self._pointers()
             ]
         path = have.scan.paths[j]
-        pointer = any(
-            (entry := version.find(path)) is not None and entry.digest == digest for version in self._versions
-        )
-        return pointer and self._work.cache.is_sound(digest, have.scan.sizes[j])
+        is_known = any(_has(version, path, digest) for version in self._versions)
+        return is_known and self._work.cache.is_sound(digest, have.scan.sizes[j])
 
     def _pointers(self) -> list[Pointer]:
         pointers = [from_oid(text) for text in self._work.versions_here(self._path)]
@@ -43,11 +46,13 @@ class EarlierVersions:
             self._work.repo.git, self._path, _HISTORY
         )
 
-    def _entries(self, pointer: Pointer) -> Entries | None:
-        try:
-            return entries_of(pointer, self._work.cache)
-        except (ObjectMissing, ObjectCorrupt):
-            return None
+
+def _has(version: Entries | LazyListing, path: bytes, digest: Digest) -> bool:
+    try:
+        entry = version.find(path)
+    except (ObjectMissing, ObjectCorrupt):
+        return False
+    return entry is not None and entry.digest == digest
 
 
 def is_earlier_version(work: Workspace, path: str, have: Snapshot) -> bool:
@@ -61,6 +66,6 @@ def is_exactly(work: Workspace, version: Pointer, have: Entries) -> bool:
     if version.kind == "file":
         return have.paths == [b""] and have.digest(0) == version.digest
     try:
-        return next(manifest.differences(version.digest, have, work.cache.read_node), None) is None
+        return next(differences(version.digest, have, work.cache.read_node), None) is None
     except (ObjectMissing, ObjectCorrupt):
         return manifest.build(have).root == version.digest

@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 from dvlite.errors import DvliteError, ObjectCorrupt, ObjectMissing
 from dvlite.formats import manifest
 from dvlite.formats.manifest import EMPTY_DIR, FILE, SYMLINK, Entries, Entry
+from dvlite.formats.manifest_parts import differences
 from dvlite.formats.pointer import Pointer, from_oid
 from dvlite.oid import FILE as FILE_OID
 from dvlite.oid import Digest, format_oid
@@ -123,6 +124,8 @@ class PathStatus:
                 self._without_listing(scan)
         else:
             self._compare(parts, have)
+            if self.not_in_cache is None and wanted.kind == "directory":
+                self._check_root_in_cache()
 
     def _purged_in(self, entries: Entries) -> dict[int, PurgedFile]:
         return purged_in(self._work.cache, self._path, entries, self._selects())
@@ -141,7 +144,7 @@ class PathStatus:
         if wanted.kind == "file":
             yield 0, len(have), work.wanted(wanted)
         else:
-            yield from manifest.differences(wanted.digest, have, work.cache.read_node, work.reach(self._path))
+            yield from differences(wanted.digest, have, work.cache.read_node, work.reach(self._path))
 
     def _note_nothing_here(self) -> None:
         entries = self._entries()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+from bisect import bisect_left
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import ClassVar
@@ -12,9 +13,10 @@ from dvlite import files
 from dvlite.errors import Dropped, DvliteError, FileChanged, ObjectMissing, PartlyDone, StrangeFile
 from dvlite.formats import manifest
 from dvlite.formats.manifest import EMPTY_DIR, EXECUTABLE, FILE, KIND_MASK, SYMLINK, Entries
+from dvlite.formats.manifest_parts import differences
 from dvlite.formats.pointer import SUFFIX, Pointer, from_oid
-from dvlite.oid import MANIFEST, Digest, format_oid
-from dvlite.paths import PathSet
+from dvlite.oid import DIGEST_BYTES, MANIFEST, Digest, format_oid
+from dvlite.paths import PathSet, refuse_files_used_as_folders
 from dvlite.repo import committed_versions
 from dvlite.repo.repository import Repo
 from dvlite.show import NAMED, Show, count, quote, some, word
@@ -30,7 +32,7 @@ from dvlite.workspace.ingest import CachingReader
 from dvlite.workspace.overwrite_safety import EarlierVersions, is_earlier_version, is_exactly
 from dvlite.workspace.purged import PurgedFile, failure_of, purged_in, without
 from dvlite.workspace.scan import Scan
-from dvlite.workspace.workspace import NO_VERSION, Workspace
+from dvlite.workspace.workspace import NO_VERSION, Workspace, chosen_of
 from dvlite.workspace.writer_process import WriterOptions, WriterProcess
 
 _EXAMPLES = 1000  # paths named in a result
@@ -158,20 +160,21 @@ def restore(work: Workspace, path: str, wanted: Pointer, patterns: Sequence[str]
     is_settled = scan is not None and asked == patterns_here and not how.force and not how.relink
     if is_settled and scan is not None and work.is_vouched(path, scan, wanted):
         return Restored(CheckedOutPath(path=path, kept=len(scan.paths), purged=purged))
-    whole = work.wanted(wanted)
-    if work.cache.purged:
-        whole = without(whole, purged_in(work.cache, path, whole))
     chooses = sparse.selector(asked) if asked else None
-    want = whole if chooses is None else selected(whole, chooses)
+    now = None if scan is None else identify(scan, work.stat_rows(path), work.progress)
+    want, have, ranges = _differing(work, wanted, now, asked, all_of_it=how.relink)
+    if work.cache.purged:
+        want = without(want, purged_in(work.cache, path, want))
+    want = want if chooses is None else selected(want, chooses)
+    same = [] if now is None else _outside(now.scan.paths, ranges)
     if patterns:
-        sparse.require_matches(path, patterns, want.paths)
-    have = None if scan is None else identify(scan, work.stat_rows(path), work.progress)
+        sparse.require_matches(path, patterns, [*want.paths, *same])
     outside = None
     if have is not None and chooses is not None:
         have, outside = _split(have, chooses)
     is_safe = (lambda _: True) if how.force or have is None else EarlierVersions(work, path, have).has
     todo = plan(want, have, is_safe)
-    if (todo.conflicts or todo.extra) and have is not None and outside is None and _put_back(work, path, have):
+    if (todo.conflicts or todo.extra) and have is not None and outside is None and _put_back(work, path, now or have):
         todo = plan(want, have, EarlierVersions(work, path, have).has)
     if have is not None and how.relink:
         _relink(work, want, have, todo, link=how.link)
@@ -185,10 +188,11 @@ def restore(work: Workspace, path: str, wanted: Pointer, patterns: Sequence[str]
         names = [os.fsdecode(want.paths[i]) for i in lost]
         want, how = without(want, lost), replace(how, helper=None)  # which would write the whole version
         todo = plan(want, have, is_safe)
-        if not want:
+        if not want and not same:
             return Restored(CheckedOutPath(path=path, missing=lost_paths))
     shown = work.repo.display(path)
-    if scan is None and len(want) + len(lost) < len(whole) and tuple(work.sparse.get(path, ())) != asked:
+    files_here = sum(flags != EMPTY_DIR for flags in want.flags) + len(lost) + len(purged)
+    if scan is None and files_here < wanted.files and tuple(work.sparse.get(path, ())) != asked:
         work.progress.warn(f"only a part of {quote(shown)} is here from now on; all of it: dvlite pull {word(shown)}")
     _settle_patterns(work, path, asked, [sparse.LOST + name for name in names] if lost else (), absent=scan is None)
     _require_space(work, path, want, todo, link=how.link)
@@ -198,8 +202,10 @@ def restore(work: Workspace, path: str, wanted: Pointer, patterns: Sequence[str]
         todo, want, have, work.repo.root, os.fsencode(path), work.cache, progress=work.progress, options=options
     )
     if not outcome.abandoned:
-        _remember(work, path, wanted, outcome, todo, whole=outside is None)
+        is_all = outside is None and (now is None or asked in ((), work.wanted_part(path)))
+        _remember(work, path, wanted, _spliced(now, ranges, outcome), todo, whole=is_all)
     result = replace(_result(path, want, have, todo, outcome, saved), purged=purged)
+    result = replace(result, kept=result.kept + (len(same) if chooses is None else sum(map(chooses, same))))
     result = replace(result, missing=(*lost_paths, *result.missing)[:_EXAMPLES])
     return Restored(result, tuple(outcome.damaged))
 
@@ -268,6 +274,46 @@ def _settle_patterns(work: Workspace, path: str, asked: tuple[str, ...], lost: S
         before = [name for name in here if name not in chosen and not chooses(os.fsencode(name[len(sparse.LOST) :]))]
         asked = sparse.added(chosen, asked) if chosen else ()
     work.set_sparse(path, (*asked, *before, *lost))
+
+
+def _differing(
+    work: Workspace, wanted: Pointer, now: Snapshot | None, asked: Sequence[str], *, all_of_it: bool
+) -> tuple[Entries, Snapshot | None, list[tuple[int, int]]]:
+    """Returns the leaves of a version that are not on disk as they are, what is on disk in their place, and where that is in `now`."""
+    if now is None or wanted.kind == "file" or all_of_it:
+        return chosen_of(wanted, work.cache, asked), now, [] if now is None else [(0, len(now.scan.paths))]
+    parts = list(differences(wanted.digest, now.entries(), work.cache.read_node, sparse.reach(asked)))
+    want = manifest.joined([leaf for _, _, leaf in parts])
+    refuse_files_used_as_folders(want.paths)
+    ranges = [(start, stop) for start, stop, _ in parts]
+    return want, _part(now, [i for start, stop in ranges for i in range(start, stop)]), ranges
+
+
+def _outside(paths: list[bytes], ranges: Sequence[tuple[int, int]]) -> list[bytes]:
+    starts, ends = [0, *(stop for _, stop in ranges)], [*(start for start, _ in ranges), len(paths)]
+    return [path for start, end in zip(starts, ends, strict=True) for path in paths[start:end]]
+
+
+def _spliced(now: Snapshot | None, ranges: Sequence[tuple[int, int]], outcome: CheckoutOutcome) -> CheckoutOutcome:
+    """Returns what is on disk after all: an outcome in the place of some ranges of what was there before."""
+    if now is None or ranges == [(0, len(now.scan.paths))]:
+        return outcome
+    scan, digests, racy = Scan(), bytearray(), bytearray()
+    after = outcome.scan.paths
+
+    def take(rows: Snapshot | CheckoutOutcome, start: int, stop: int) -> None:
+        scan.extend(rows.scan, start, stop)
+        digests.extend(memoryview(rows.digests)[start * DIGEST_BYTES : stop * DIGEST_BYTES])
+        racy.extend(rows.racy[start:stop])
+
+    at = done = 0
+    for start, stop in ranges:
+        take(now, at, start)
+        end = bisect_left(after, now.scan.paths[stop]) if stop < len(now.scan.paths) else len(after)
+        take(outcome, done, end)
+        at, done = stop, end
+    take(now, at, len(now.scan.paths))
+    return replace(outcome, scan=scan, digests=digests, racy=racy)
 
 
 def _split(have: Snapshot, chooses: sparse.Selects) -> tuple[Snapshot, Snapshot | None]:

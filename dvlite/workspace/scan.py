@@ -62,6 +62,15 @@ class Scan:
         self.ctimes.append(other.ctimes[i])
         self.inodes.append(other.inodes[i])
 
+    def extend(self, other: Scan, start: int, stop: int) -> None:
+        """Appends entries of another scan."""
+        self.paths += other.paths[start:stop]
+        self.flags += other.flags[start:stop]
+        self.sizes += other.sizes[start:stop]
+        self.mtimes += other.mtimes[start:stop]
+        self.ctimes += other.ctimes[start:stop]
+        self.inodes += other.inodes[start:stop]
+
     def replace(self, i: int, status: os.stat_result) -> None:
         """Records the state of a regular file when it was opened."""
         if self.trusts_modes:

@@ -8,14 +8,14 @@ from __future__ import annotations
 import contextlib
 import os
 import shutil
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from functools import cached_property
 from pathlib import Path
 
 from dvlite import files
 from dvlite.errors import DvliteError, ObjectCorrupt, ObjectMissing, UsageError
 from dvlite.formats import manifest
-from dvlite.formats.manifest import EXECUTABLE, FILE, Branch, Entries
+from dvlite.formats.manifest import EXECUTABLE, FILE, Branch, Entries, Entry
 from dvlite.formats.pointer import Pointer
 from dvlite.oid import Digest, Oid, digest_bytes
 from dvlite.paths import ancestors
@@ -26,6 +26,7 @@ from dvlite.show import quote
 from dvlite.store.cache import Cache
 from dvlite.store.pack import KIND_MANIFEST
 from dvlite.workspace import dirfd, sparse, statindex
+from dvlite.workspace.checkout_plan import selected
 from dvlite.workspace.scan import IgnoreRule, Scan, scan
 from dvlite.workspace.statindex import StatRows
 
@@ -245,6 +246,31 @@ def entries_of(pointer: Pointer, cache: Cache) -> Entries:
         return manifest.load(pointer.digest, cache.read_node)
     flags = FILE | EXECUTABLE if pointer.executable else FILE
     return manifest.from_entries([manifest.Entry(b"", flags, pointer.size_bytes, pointer.digest)])
+
+
+def chosen_of(pointer: Pointer, cache: Cache, patterns: Sequence[str]) -> Entries:
+    """Returns the entries of a version that patterns choose (none: all), reading no more of its listing than may hold them."""
+    if pointer.kind != "directory" or not patterns:
+        return entries_of(pointer, cache)
+    reach, chooses = sparse.reach(patterns), sparse.selector(patterns)
+    leaves = manifest.leaves(pointer.digest, cache.read_node, may_hold=reach)
+    return manifest.joined([selected(leaf, chooses) for leaf in leaves])
+
+
+def lacking(pointer: Pointer, cache: Cache, patterns: Sequence[str]) -> Iterator[Entry]:
+    """Yields the entries of a version, of those that patterns choose (none: all), whose bytes are not in the cache; parts that are there are not expanded."""
+    chooses = sparse.selector(patterns) if patterns else None
+
+    def is_settled(digests: bytes, sizes: Sequence[int]) -> bool:
+        return next(cache.lacking(digests, sizes), None) is None
+
+    leaves: Iterable[Entries] = (
+        [entries_of(pointer, cache)]
+        if pointer.kind != "directory"
+        else manifest.leaves(pointer.digest, cache.read_node, may_hold=sparse.reach(patterns), is_settled=is_settled)
+    )
+    for leaf in leaves:
+        yield from (leaf[i] for i in cache.missing(leaf, chooses))
 
 
 def behind_link(shown: str) -> UsageError:

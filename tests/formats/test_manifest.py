@@ -23,6 +23,7 @@ from dvlite.formats.manifest import (
     Branch,
     Entry,
 )
+from dvlite.formats.manifest_parts import LazyListing, differences
 from dvlite.oid import Digest, digest_bytes, digest_manifest
 from dvlite.paths import is_reserved
 
@@ -163,7 +164,7 @@ def test_an_edited_listing_is_the_one_that_is_built_and_costs_what_changed(seed,
     assert (tree.root, tree.files, tree.size_bytes) == (new.root, new.files, new.size_bytes)
     assert more.items() <= (nodes | dict(tree.nodes)).items()
     assert len(read) <= 1 + 2 * max(len(changes), 1)
-    look = manifest.LazyListing(new.root, more.__getitem__)
+    look = LazyListing(new.root, more.__getitem__)
     assert [look.find(path) for path in sorted(changes)] == [changes[path] for path in sorted(changes)]
 
 
@@ -179,7 +180,7 @@ def test_entries_and_a_listing_differ_in_the_leaves_that_brute_force_finds(seed,
     entries = manifest.from_entries(entry(path, content) for path, content in sorted(target.items()))
     read: list[Digest] = []
     at, told = 0, {}
-    for start, stop, leaf in manifest.differences(
+    for start, stop, leaf in differences(
         old.root, entries, lambda digest: (read.append(digest), nodes[digest])[1], may_hold
     ):
         assert start >= at
@@ -423,7 +424,7 @@ def test_a_branch_that_misnames_its_children_is_refused():
 def test_what_lies_below_a_folder_is_found_without_the_rest():
     names = [f"{folder}/{number:04d}".encode() for folder in ("a", "b", "b-c", "c") for number in range(1500)]
     tree, nodes = build([entry(name) for name in sorted([*names, b"b.txt"])])
-    look = manifest.LazyListing(tree.root, nodes.__getitem__)
+    look = LazyListing(tree.root, nodes.__getitem__)
     assert list(look.below(b"b")) == [name for name in sorted(names) if name.startswith(b"b/")]
     assert list(look.below(b"b.txt")) == list(look.below(b"d")) == []
 
