@@ -24,7 +24,7 @@ BOUNDS = {
     "push": (404, 56, 20, 0),
     "repro": (505, 65, 20, 0),
     "checkout": (208, 36, 18, 13),
-    "pull": (431, 59, 18, 3),
+    "pull": (431, 59, 19, 3),
 }
 COLUMNS = ("functions", "files", "frames", "frames of the first write")
 
