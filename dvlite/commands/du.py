@@ -8,13 +8,14 @@ from typing import ClassVar
 
 from dvlite.errors import ObjectCorrupt, ObjectMissing
 from dvlite.files import bytes_on_disk
+from dvlite.formats import manifest
 from dvlite.formats.manifest import EMPTY_DIR
+from dvlite.formats.pointer import Pointer
 from dvlite.oid import Digest
 from dvlite.progress import Progress
 from dvlite.repo import committed_versions
 from dvlite.repo.repository import Repo, open_cache
 from dvlite.repo.revisions import Scope
-from dvlite.repo.tracked_paths import Tracked
 from dvlite.store.cache import Cache
 from dvlite.workspace import sparse
 from dvlite.workspace.path_args import Parts, cached_listing, select, usable
@@ -62,17 +63,17 @@ def du(repo: Repo, targets: Sequence[str], *, progress: Progress) -> DuResult:
     parts_of = dict.fromkeys(versions, Parts()) if not targets else {item.path: parts for item, parts in chosen}
     rows, everything = [], dict[Digest, int]()
     for path, parts in parts_of.items():
-        contents: dict[Digest, int] = {}
-        listed = [_take(cache, item, parts, contents) for item in versions[path].values()]
+        contents, unlisted = _contents(cache, [item.pointer for item in versions[path].values()], parts)
+        size_bytes = None if path not in now else now[path].pointer.size_bytes
         rows.append(
             DuPath(
                 path=path,
                 is_tracked=path in now,
-                size_bytes=None if path not in now else listed[0] if parts else now[path].pointer.size_bytes,
-                versions=len(listed),
+                size_bytes=_part_bytes(cache, now[path].pointer, parts) if parts and path in now else size_bytes,
+                versions=len(versions[path]),
                 all_bytes=sum(contents.values()),
                 cached_bytes=_stored(cache, contents),
-                unlisted=listed.count(None),
+                unlisted=unlisted,
             )
         )
         everything |= contents
@@ -86,19 +87,39 @@ def du(repo: Repo, targets: Sequence[str], *, progress: Progress) -> DuResult:
     )
 
 
-def _take(cache: Cache, item: Tracked, parts: Parts, contents: dict[Digest, int]) -> int | None:
-    """Adds the files of a version to `contents`; returns their size, None if its list of files is not here."""
+def _contents(cache: Cache, versions: Sequence[Pointer], parts: Parts) -> tuple[dict[Digest, int], int]:
+    """Returns the files of versions with their sizes, and how many have their lists of files elsewhere.
+
+    Of each list only what the one before it has not is looked at.
+    """
+    chooses = sparse.selector(parts) if parts else None
+    contents, unlisted = dict[Digest, int](), 0
+    before: Digest | None = None
+    for pointer in versions:
+        if pointer.kind != "directory":
+            contents[pointer.digest] = pointer.size_bytes
+            continue
+        try:
+            new = [entry for _, entry in manifest.compare(before, pointer.digest, cache.read_node) if entry is not None]
+        except (ObjectMissing, ObjectCorrupt):
+            unlisted += 1
+            continue
+        before = pointer.digest
+        for entry in new:
+            if entry.flags != EMPTY_DIR and (chooses is None or chooses(entry.path)):
+                contents[entry.digest] = entry.size_bytes
+    return contents, unlisted
+
+
+def _part_bytes(cache: Cache, pointer: Pointer, parts: Parts) -> int | None:
+    """Returns the size of some files of a version, None if its list of files is not here."""
     try:
-        entries = entries_of(item.pointer, cache)
+        entries, chooses = entries_of(pointer, cache), sparse.selector(parts)
     except (ObjectMissing, ObjectCorrupt):
         return None
-    chooses = sparse.selector(parts) if parts else None
-    size_bytes = 0
-    for i, flags in enumerate(entries.flags):
-        if flags != EMPTY_DIR and (chooses is None or chooses(entries.paths[i])):
-            contents[entries.digest(i)] = entries.sizes[i]
-            size_bytes += entries.sizes[i]
-    return size_bytes
+    return sum(
+        entries.sizes[i] for i, flags in enumerate(entries.flags) if flags != EMPTY_DIR and chooses(entries.paths[i])
+    )
 
 
 def _stored(cache: Cache, contents: Iterable[Digest]) -> int:

@@ -1,6 +1,11 @@
 """`du`: what takes space, by tracked path, from what this clone knows."""
 
 import shutil
+from collections import Counter
+
+import pytest
+
+from dvlite.store.cache import Cache
 
 
 def test_versions_of_a_path_count_what_they_share_once(tracked):
@@ -25,6 +30,25 @@ def test_versions_of_a_path_count_what_they_share_once(tracked):
     said = tracked.dvlite("du").stdout.splitlines()
     assert said[0].split() == ["SIZE", "VERSIONS", "ALL", "VERSIONS", "IN", "CACHE", "PATH"]
     assert said[-3].endswith("gone  (no longer tracked)")
+
+
+@pytest.mark.parametrize("versions", [3, 12])
+def test_a_list_of_files_is_read_where_it_differs_from_the_version_before(project, monkeypatch, versions):
+    for number in range(3000):
+        project.write(f"data/{number:04}", str(number % 7))
+    project.dvlite("add", "data")
+    for version in range(versions):
+        project.commit(f"Version {version}")
+        project.write("data/0000", f"version {version:02}")
+        project.dvlite("add", "-u")
+    read, reads = Cache.read_node, []
+    monkeypatch.setattr(Cache, "read_node", lambda cache, digest: (reads.append(digest), read(cache, digest))[1])
+    (row,) = project.json("du")["paths"]
+    assert (row["versions"], row["all_bytes"]) == (versions + 1, 7 + 10 * versions)
+    assert (
+        len(set(reads)) > 4 + 2 * versions
+    )  # the leaves of the first version; of each other one, a leaf and what is above it
+    assert max(Counter(reads).values()) <= 8  # as the new and as the old one, however many versions have it
 
 
 def test_a_clone_without_the_data_knows_sizes_and_says_what_it_cannot_add_up(tracked):
