@@ -50,6 +50,12 @@ class Show:
         """Returns the first few names and how many more there are; with `-v` all of them."""
         return some(names, len(names) if self.verbose else NAMED)
 
+    def next_commit(self, staged: Sequence[str], unstaged: Sequence[str] = (), then: str = "") -> Iterable[str]:
+        """Yields what was staged, and the command that commits all of it, with what follows that."""
+        yield from self.staged(staged)
+        add = f"git add {' '.join(map(self.word, unstaged))} && " if unstaged else ""
+        yield from self.next_step(f"{add}git commit{then}")
+
     def staged(self, staged: Sequence[str], unstaged: Sequence[str] = ()) -> Iterable[str]:
         """Yields what was staged in git, and what is left to stage."""
         if staged and not self.quiet:
@@ -69,10 +75,10 @@ def quote(name: str) -> str:
 
 
 def word(name: str) -> str:
-    """Returns a path as a shell takes it, in a command that people may copy; one that a terminal could misread, as `quote` has it."""
+    """Returns a path as a shell takes it, in a command that people may copy; one that a terminal could misread in bash's `$'...'`."""
     if name.startswith("-"):
         name = f"./{name}"  # no option
-    return shlex.quote(name) if name.isprintable() else quote(name)
+    return shlex.quote(name) if name.isprintable() else f"${quote(name)}"
 
 
 def closest(word: str, known: Iterable[str], *, cutoff: float = 0.5) -> str:
@@ -102,7 +108,7 @@ def _escape(character: str) -> str:
     code = ord(character)
     if 0xDC80 <= code <= 0xDCFF:  # an undecodable byte, as os.fsdecode keeps it
         return f"\\x{code - 0xDC00:02x}"
-    return f"\\x{code:02x}" if code < 0x100 else f"\\u{code:04x}" if code < 0x10000 else f"\\U{code:08x}"
+    return f"\\x{code:02x}" if code < 0x80 else f"\\u{code:04x}" if code < 0x10000 else f"\\U{code:08x}"
 
 
 def size_text(size_bytes: int) -> str:

@@ -25,7 +25,7 @@ REPORT = os.environ.get("WALK_HINTS", "")  # not DVLITE_: the tests forget these
 _EACH = 2  # times that a hint is walked: more of the same kind say no more
 _START = r"(?:^|(?<=[\s:(]))(?:[A-Z_]+=\S+ )*(?:(?:rm|mv|cd|curl) [^;|&()\n]+(?:&&|\|) )*(?:dvlite|git|(?:cd|rm)(?= \S+; )) [\w-]"
 _END = (
-    r"   |, (?:or|and|then|with|where|which|if|to)\b|, |(?<!\.)[.:](?:$|\s)| (?:again|and|or|if|in|there|where|brings|fetches|uploads|drops|reads|keeps|shows|names|writes) "
+    r"   |, (?:or|and|then|with|where|which|if|to)\b|, |(?<!\.)[.:](?:$|\s)| (?:again|and|or|if|in|there|where|brings|fetches|uploads|drops|reads|keeps|shows|names|writes|runs|here) "
     r"|[;()\n]|$"
 )
 _COMMAND = re.compile(rf"{_START}(?>'[^']*'|\"[^\"]*\"|[^\n])*?(?={_END})")
@@ -43,9 +43,21 @@ _LEADS_ON = (
     "has no upstream branch",
     "it is a symbolic link",
     "its sides are no longer in git",
+    "Could not resolve host",
+    "does not appear to be a git repository",
 )  # what the repositories of tests lack
 _GIT_VERBS = frozenset(("add", "checkout", "commit", "fetch", "rm"))
-_PROSE = {"from", "they", "command", "what", "and"}  # what follows the name of the program in a sentence
+_PROSE = {
+    "from",
+    "they",
+    "command",
+    "what",
+    "and",
+    "keep",
+    "takes",
+    "tracks",
+    "would",
+}  # what follows the name of the program in a sentence
 # What goes on failing for a reason of the test: a command that edits its own input or fails again; a hard link, which an overlay cannot keep;
 # a hint for another clone.
 _GOES_ON = re.compile(
@@ -87,7 +99,7 @@ def commands(said: str) -> list[str]:
 def _is_command(command: str, *, is_labelled: bool) -> bool:
     command = re.sub(r"^(?:[A-Z_]+=\S+ )+", "", command)  # variables
     words = command.split()
-    if _PLACEHOLDER.search(command) or words[1] in _PROSE or words[0] == "curl":
+    if _PLACEHOLDER.search(command) or words[1] in _PROSE or words[0] == "curl" or words[2:] == ["failed"]:
         return False
     return is_labelled or words[1].startswith("-") or words[1] in (_verbs() if words[0] == "dvlite" else _GIT_VERBS)
 

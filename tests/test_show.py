@@ -1,8 +1,11 @@
 """Names, numbers and times in a sentence."""
 
+import os
+import subprocess
+
 import pytest
 
-from dvlite.show import Show, count, duration_text, is_or_are
+from dvlite.show import Show, count, duration_text, is_or_are, word
 from dvlite.text.style import delta_text
 from tests.text.samples import MIB
 
@@ -30,9 +33,19 @@ def test_the_verb_fits_the_names(names, verb):
     assert is_or_are(names) == verb
 
 
+def test_a_command_has_every_name_as_a_shell_takes_it():
+    for name in ("plain", "my file", "it's", "-x", "a\n\t\x1b]0;x\x07'\\", "caf\udce9", "\x85\u200b"):
+        written = subprocess.run(
+            ["bash", "-c", f"printf %s {word(name)}"], capture_output=True, env={"LC_ALL": "C.UTF-8"}
+        )
+        assert os.fsdecode(written.stdout).removeprefix("./") == name
+        assert word(name).isprintable()
+
+
 def test_what_is_left_to_stage_is_a_command():
     show = Show(folder="sub")
     assert list(show.staged(["sub/my file"], ["sub/my file", "it's"])) == [
         "staged in git: my file",
         "not staged: git add 'my file' '../it'\"'\"'s'",
     ]
+    assert list(show.next_commit([], ["sub/my file"])) == ["next: git add 'my file' && git commit"]

@@ -37,6 +37,7 @@ class ConfigResult:
     in_force: ConfigValue | None = None  # what holds for the key after a change; None: nothing
     config_path: str | None = None  # the file that was changed
     staged: tuple[str, ...] = ()
+    unstaged: tuple[str, ...] = ()
 
 
 def config(
@@ -71,6 +72,7 @@ def config(
     if unset and key not in config_files.read(layer, root, environ):
         raise UsageError(f"{quote(key)} is not set in the {layer} config", hint="see where it is: dvlite config")
     changed = None if value is None else from_text(key, value, layer)
+    names: tuple[str, ...] = ()
     staged: tuple[str, ...] = ()
     if repo is None:
         path = config_files.change(layer, {key: changed}, None, environ)
@@ -80,7 +82,8 @@ def config(
         with repo.lock(progress):
             path = repo.change_config(layer, {key: changed})
             if layer == COMMITTED:
-                staged = repo.stage([path.relative_to(repo.root).as_posix()], enabled=None if stage else False)
+                names = (path.relative_to(repo.root).as_posix(),)
+                staged = repo.stage(names, enabled=None if stage else False)
     row = ConfigValue(key=key, value=None if changed is None else _shown(key, changed), source=str(path))
     return ConfigResult(
         action="unset" if unset else "set",
@@ -88,6 +91,7 @@ def config(
         in_force=next((now for now in _listed(repo, None, environ) if now.key == key), None),
         config_path=str(path),
         staged=staged,
+        unstaged=() if staged else names,
     )
 
 

@@ -177,7 +177,7 @@ def _refuse_unreadable(repo: Repo, files: Sequence[FileDifference], found: _Find
         shown, number = repo.display(file.path), marker_line(data)
         if number is not None:
             message = f"{shown}:{number}: there is an unresolved merge conflict"
-            found.blocked.append(Blocked(message=message, fixes=("edit the file, then git add it again",)))
+            found.blocked.append(Blocked(message=message, fixes=(f"edit the file, then: git add {word(shown)}",)))
             continue
         try:
             pipeline.parse(data, shown)

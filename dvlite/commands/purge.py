@@ -80,6 +80,7 @@ class PurgeResult:
     schema: ClassVar[str] = "dvlite.purge/1"
     reason: str
     applied: bool = False  # False: a plan
+    command: str = ""  # does it, and completes it where it was cut short
     contents: tuple[PurgedContent, ...] = ()
     stores: tuple[PurgedStore, ...] = ()
     warnings: tuple[str, ...] = ()
@@ -93,11 +94,11 @@ class PurgeResult:
         if failed[0].store == CACHE:
             return PartlyDone(
                 f"the content may still stand in the cache: {failed[0].problem}",
-                hint="dvlite fsck --deep --repair, then run the same command again",
+                hint=f"dvlite fsck --deep --repair, then: {self.command}",
             )
         return PartlyDone(
             f"the content still stands on {names}: {failed[0].problem}",
-            hint=f"run the same command again, or later: dvlite gc --remote {word(failed[0].store)} --yes",
+            hint=f"{self.command}, or later: dvlite gc --remote {word(failed[0].store)} --yes",
         )
 
 
@@ -165,10 +166,20 @@ def purge(repo: Repo, paths: Sequence[str], options: PurgeOptions, *, progress: 
     return PurgeResult(
         reason=options.reason,
         applied=options.apply,
+        command=_command(paths, options),
         contents=tuple(mentions.rows(repo)),
         stores=(here, *stores),
         warnings=tuple(_warnings(cache)),
     )
+
+
+def _command(paths: Sequence[str], options: PurgeOptions) -> str:
+    words = ["dvlite purge", *map(word, paths)]
+    words += ["--rev", word(options.revision)] if options.revision is not None else []
+    words += ["--all-versions"] if options.all_versions else []
+    words += ["-r", word(options.remote)] if options.remote is not None else []
+    words += [f"--grace {options.grace_seconds:.0f}s"] if options.grace_seconds is not None else []
+    return " ".join((*words, "--reason", word(options.reason), "--yes"))
 
 
 # --- what is meant ---

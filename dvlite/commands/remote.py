@@ -80,6 +80,7 @@ class RemoteAddResult:
     problem: str | None = None  # why it is unreachable or cannot be used
     config_path: str = ""
     staged: tuple[str, ...] = ()
+    unstaged: tuple[str, ...] = ()
     warnings: tuple[str, ...] = ()
 
 
@@ -103,6 +104,7 @@ class RemoteChangeResult:
     default_changed: bool = False
     config_path: str = ""
     staged: tuple[str, ...] = ()
+    unstaged: tuple[str, ...] = ()
     warnings: tuple[str, ...] = ()
 
 
@@ -249,7 +251,7 @@ def remote_rename(
                     changes["core.remote"] = after if len(after) > 1 else after[0]
             if changes:
                 paths.append(repo.change_config(layer, changes))
-        staged = tuple(file for path in paths for file in _stage(repo, path, enabled=stage))
+        staged, unstaged = _stage(repo, paths, enabled=stage)
     return RemoteChangeResult(
         action="renamed",
         name=new_name,
@@ -257,6 +259,7 @@ def remote_rename(
         defaults=repo.config.default_remotes,
         config_path=str(paths[0]) if paths else "",
         staged=staged,
+        unstaged=unstaged,
     )
 
 
@@ -274,9 +277,10 @@ def _written(
     with repo.lock(progress):
         path = repo.change_config(layer, changes)
         warnings = (*inside, *_consent(repo, name))
-        staged = _stage(repo, path, enabled=stage)
+        staged, unstaged = _stage(repo, [path], enabled=stage)
     row = _row(repo, configured(repo.config, name))
-    return _with_state(repo, RemoteAddResult(remote=row, config_path=str(path), staged=staged, warnings=warnings))
+    added = RemoteAddResult(remote=row, config_path=str(path), staged=staged, unstaged=unstaged, warnings=warnings)
+    return _with_state(repo, added)
 
 
 def remote_list(repo: Repo, *, progress: Progress) -> RemoteListResult:
@@ -309,7 +313,7 @@ def remote_remove(repo: Repo, name: str, *, stage: bool = True, progress: Progre
                     changes["core.remote"] = (left if len(left) > 1 else left[0]) if left else None
             if changes:
                 paths.append(repo.change_config(layer, changes))
-        staged = tuple(file for path in paths for file in _stage(repo, path, enabled=stage))
+        staged, unstaged = _stage(repo, paths, enabled=stage)
     where = str(paths[0]) if paths else ""
     return RemoteChangeResult(
         action="removed",
@@ -319,6 +323,7 @@ def remote_remove(repo: Repo, name: str, *, stage: bool = True, progress: Progre
         default_changed=repo.config.default_remotes != defaults,
         config_path=where,
         staged=staged,
+        unstaged=unstaged,
     )
 
 
@@ -338,7 +343,7 @@ def remote_default(repo: Repo, names: Sequence[str], *, stage: bool = True, prog
     layer = COMMITTED if layers == {COMMITTED} else LOCAL
     with repo.lock(progress):
         path = repo.change_config(layer, {"core.remote": names if len(names) > 1 else names[0]})
-        staged = _stage(repo, path, enabled=stage)
+        staged, unstaged = _stage(repo, [path], enabled=stage)
     return RemoteChangeResult(
         action="default",
         name=names[0],
@@ -346,6 +351,7 @@ def remote_default(repo: Repo, names: Sequence[str], *, stage: bool = True, prog
         defaults=repo.config.default_remotes,
         config_path=str(path),
         staged=staged,
+        unstaged=unstaged,
     )
 
 
@@ -553,10 +559,11 @@ def _row(repo: Repo, remote: RemoteConfig) -> RemoteRow:
     )
 
 
-def _stage(repo: Repo, path: Path, *, enabled: bool) -> tuple[str, ...]:
-    """Stages a config file if it is the committed one."""
-    committed = repo.root / config_files.COMMITTED_FILE
-    return repo.stage([config_files.COMMITTED_FILE], enabled=None if enabled else False) if path == committed else ()
+def _stage(repo: Repo, paths: Sequence[Path], *, enabled: bool) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """Stages the committed one of the config files; returns what was staged, and what is left to stage."""
+    names = (config_files.COMMITTED_FILE,) if repo.root / config_files.COMMITTED_FILE in paths else ()
+    staged = repo.stage(names, enabled=None if enabled else False)
+    return staged, () if staged else names
 
 
 def _open(remote: RemoteSettings, seconds: float) -> ObjectStore:

@@ -238,9 +238,9 @@ def _unreadable(name: str, sides: Sides, error: UnreadableSide) -> ResolvedPath:
 
 def _no_union(repo: Repo, path: str, merged: MergedFile) -> UsageError:
     what = "a stage has one entry" if merged.kind == "lockfile" else "it is one file, or not a directory on both sides"
-    shown = quote(repo.display(path))
+    shown = repo.display(path)
     return UsageError(
-        f"cannot keep both sides of {shown}: {what}", hint=f"dvlite resolve {word(shown)} --ours or --theirs"
+        f"cannot keep both sides of {quote(shown)}: {what}", hint=f"dvlite resolve {word(shown)} --ours or --theirs"
     )
 
 

@@ -371,7 +371,7 @@ class _LockfileReader:
 
     def _refuse_conflict(self, line: str, number: int) -> None:
         if line.startswith(_CONFLICT):
-            hint = f"dvlite resolve {word(self._where)} --ours or --theirs\nthen run what is out of date: dvlite repro"
+            hint = f"dvlite resolve {word(self._where)} --ours or --theirs, then: dvlite repro"
             raise merge_conflict(self._where, number, hint)
 
     def _wrong(self, number: int, reason: str) -> FormatError:
@@ -393,5 +393,7 @@ def why_not_a_path(path: str) -> str | None:
 
 
 def _wrong(where: str, line: int, reason: str) -> FormatError:
-    usual = f"restore it from git, or recreate it: git checkout HEAD -- {word(where)}, or rm it and dvlite repro"
+    usual = (
+        f"restore it from git, or recreate it: git checkout HEAD -- {word(where)}, or: rm {word(where)} && dvlite repro"
+    )
     return format_error(where, line, reason, hint=None, usual=usual)

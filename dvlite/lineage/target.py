@@ -218,7 +218,7 @@ def _at_revision(text: str, repo: Repo, provenance: Provenance) -> Target | None
     content = at.read(path, _FILE_LIMIT_BYTES)
     if content is None:
         raise UsageError(
-            f"{quote(path)} is not tracked at {quote(revision)}", hint=f"list paths: dvlite ls {word(revision)}:"
+            f"{quote(path)} is not tracked at {quote(revision)}", hint=f"list paths: dvlite ls --rev {word(revision)}"
         )
     return Target(text, format_oid(FILE, digest_bytes(content)), path, len(content), 1)
 
@@ -226,8 +226,12 @@ def _at_revision(text: str, repo: Repo, provenance: Provenance) -> Target | None
 def _at_run(text: str, repo: Repo, provenance: Provenance) -> Target | None:
     """Returns the run that `TAG:STAGE` means, else what `RUN:PATH` does. Raises UsageError if the first part names nothing."""
     context = provenance.context
-    with contextlib.suppress(UsageError):
+    try:
         return Target(text, find_run(context.index, text, context.relative))
+    except UsageError:
+        tag, _, stage = text.partition(":")
+        if context.index.find(Filters(tags=(tag,), stage=stage, limit=1)):
+            raise  # several runs of that stage
     found = at_start(repo, text, context.progress, in_git=True)
     return None if found is None else _tracked_at(text, repo.relative(found[1] or "."), found[0].tracked, provenance)
 

@@ -116,7 +116,13 @@ def _near(folder: Path, path: str, revision: str | None, environ: Mapping[str, s
         revision = path[: len(path) - len(inner) - 1]
     inside = repo.relative(inner or ".")
     return Opened(
-        repo, open_cache(repo), at.tracked, inside, at.commit, place=f"{here} {word(revision)}:", of_run=not at.commit
+        repo,
+        open_cache(repo),
+        at.tracked,
+        inside,
+        at.commit,
+        place=f"{here} --rev {word(revision)}",
+        of_run=not at.commit,
     )
 
 

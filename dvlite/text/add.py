@@ -44,9 +44,12 @@ def text(result: AddResult, show: Show) -> Iterator[str]:
         yield f"cache +{size_text(result.cache_grew_bytes)}{shared}, {size_text(result.cache_free_bytes)} free"
     if result.suggest_folder is not None:
         yield f"{count(len(changed))} single files: a folder is tracked as one, dvlite add {show.word(result.suggest_folder)}"
-    yield from show.staged(result.staged, result.unstaged)
+    if result.readers:
+        yield from show.staged(result.staged, result.unstaged)
+        yield from show.next_step("dvlite repro")
+        return
     then = "dvlite push" if result.has_remote else "dvlite remote add s3://BUCKET/PREFIX"
-    yield from show.next_step("dvlite repro" if result.readers else f"git commit; {then}")
+    yield from show.next_commit(result.staged, result.unstaged, f"; {then}")
 
 
 def _what(path: AddedPath) -> str:

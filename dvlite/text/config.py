@@ -29,7 +29,7 @@ def text(result: ConfigResult, show: Show) -> Iterator[str]:
             is_set = result.action == "set"
             yield f"{value.key} = {_value(value)}  in {file}" if is_set else f"Removed {value.key} from {file}"
             yield from _in_force(value, result.in_force)
-        yield from show.staged(result.staged)
+        yield from show.staged(result.staged, result.unstaged)
 
 
 def _in_force(changed: ConfigValue, now: ConfigValue | None) -> Iterator[str]:

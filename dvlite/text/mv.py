@@ -13,7 +13,9 @@ def text(result: MvResult, show: Show) -> Iterator[str]:
     if show.quiet:
         return
     yield f"Moved {show.path(result.source)} -> {show.path(result.target)}"
+    if not result.readers:
+        yield from show.next_commit(result.staged, result.unstaged)
+        return
     yield from show.staged(result.staged, result.unstaged)
-    if result.readers:
-        yield f"read by {show.some(result.readers)}: see that dvlite.yaml names the new path"
-    yield from show.next_step("dvlite repro" if result.readers else "git commit")
+    yield f"read by {show.some(result.readers)}: see that dvlite.yaml names the new path"
+    yield from show.next_step("dvlite repro")

@@ -38,7 +38,7 @@ def text(result: PurgeResult | PurgeListResult, show: Show) -> Iterator[str]:
         those = " ".join(map(show.word, here)) if len(here) <= NAMED else "PATH..."
         yield f"The files in the work tree are left alone: {show.paths(here)}. To remove them, and to track what is left: rm {those} && dvlite add -u"
     if not result.applied:
-        yield from show.next_step("run it again with --yes")
+        yield from show.next_step(result.command)
 
 
 def _contents(contents: Sequence[PurgedContent], show: Show) -> Iterator[str]:

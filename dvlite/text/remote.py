@@ -50,12 +50,14 @@ def _add(result: RemoteAddResult, show: Show) -> Iterator[str]:
     if result.state != "unreachable" and result.problem:
         facts.append(result.problem)
     yield _named(result.remote) + (": " + ", ".join(facts) if facts else "")
-    yield from show.staged(result.staged)
-    name = "" if result.remote.default else f" -r {printable(result.remote.name)}"
+    name = "" if result.remote.default else f" -r {word(result.remote.name)}"
     if result.state == "unreachable":
+        yield from show.staged(result.staged, result.unstaged)
         yield from show.next_step(f"dvlite remote test {word(result.remote.name)}")
-    else:
-        yield from show.next_step(f"git commit; dvlite push{name}")
+    elif result.staged or result.unstaged:
+        yield from show.next_commit(result.staged, result.unstaged, f"; dvlite push{name}")
+    else:  # in a file that is not git's
+        yield from show.next_step(f"dvlite push{name}")
 
 
 def _list(result: RemoteListResult, show: Show) -> Iterator[str]:
@@ -86,7 +88,7 @@ def _change(result: RemoteChangeResult, show: Show) -> Iterator[str]:
         yield f"Removed remote {name} (its data is untouched)" + (
             f"; default is now {default}" if default and result.default_changed else ""
         )
-    yield from show.staged(result.staged)
+    yield from show.staged(result.staged, result.unstaged)
 
 
 def _test(result: RemoteTestResult, show: Show) -> Iterator[str]:

@@ -54,11 +54,11 @@ def added_text(paths: Sequence[AddedPath], show: Show) -> Iterator[str]:
 
 def next_lines(outcome: Outcome, show: Show, *, is_done: bool = True, then: str = "") -> Iterator[str]:
     """Yields what was staged, and the command that commits all that belongs to it, with what follows that."""
-    yield from show.staged(outcome.staged, () if is_done else outcome.unstaged)
-    if (outcome.lockfiles or outcome.staged or outcome.unstaged) and is_done:
-        names = " ".join(map(show.word, sorted({*outcome.untracked, *outcome.modified, *outcome.unstaged})))
-        add = f"git add {names} && " if names else ""
-        yield from show.next_step(f"{add}git commit{then}")
+    if not is_done:
+        yield from show.staged(outcome.staged, outcome.unstaged)
+    elif outcome.lockfiles or outcome.staged or outcome.unstaged:
+        names = sorted({*outcome.untracked, *outcome.modified, *outcome.unstaged})
+        yield from show.next_commit(outcome.staged, names, then)
 
 
 def _row(run: StageRun, result: ReproResult, show: Show) -> tuple[str, ...]:

@@ -17,7 +17,9 @@ def text(result: RmResult, show: Show) -> Iterator[str]:
         return
     how = "No longer tracked, data left in place" if result.kept else "Removed"
     yield f"{how}: {show.paths(result.paths)}"
+    if not result.readers:
+        yield from show.next_commit(result.staged, result.unstaged)
+        return
     yield from show.staged(result.staged, result.unstaged)
-    if result.readers:
-        yield f"read by {show.some(result.readers)}: see that dvlite.yaml no longer names it"
-    yield from show.next_step("dvlite repro" if result.readers else "git commit")
+    yield f"read by {show.some(result.readers)}: see that dvlite.yaml no longer names it"
+    yield from show.next_step("dvlite repro")

@@ -35,8 +35,8 @@ def _edit(result: StageEditResult, show: Show) -> Iterator[str]:
         yield f"{', '.join(map(printable, result.unchanged))}: nothing to change"
     if result.freed:
         yield f"still on disk, and no longer ignored by git: {show.paths(result.freed)}"
-    yield from show.staged(result.staged, result.unstaged)
-    yield from show.next_step("git commit") if result.staged else ()
+    if result.staged or result.unstaged:
+        yield from show.next_commit(result.staged, result.unstaged)
 
 
 def _list(result: StageListResult, show: Show) -> Iterator[str]:

@@ -37,6 +37,7 @@ def test_a_tag_of_two_stages_names_the_outputs_of_both(pipeline):
     pipeline.dvlite("repro", "--force", "a")
     pipeline.dvlite("runs", "tag", "last:a", "best")  # two versions of x: a stage has to be named
     assert "one of" in pipeline.dvlite("cat", "best:x", code=2).stderr
+    assert "'best:a' may be any of 2 runs" in pipeline.dvlite("lineage", "diff", "best:a", "last", code=2).stderr
 
 
 def test_outputs_of_a_run_are_copied_out(tried, tmp_path):
@@ -58,7 +59,7 @@ def test_a_run_is_a_revision_to_cat_ls_diff_and_lineage(tried):
     assert tried.json("diff", "HEAD", "last:train")["paths"] == []
     assert "no data differs" in tried.dvlite("diff", "last").stdout.lower()
     assert "is not a commit" in tried.dvlite("diff", "worst", code=2).stderr
-    assert "what is there: dvlite ls . best:" in tried.dvlite("cat", "best:dvlite.yaml", code=2).stderr
+    assert "what is there: dvlite ls . --rev best" in tried.dvlite("cat", "best:dvlite.yaml", code=2).stderr
     assert tried.json("lineage", "best:train:one")["subject"]["path"] == "one"
     assert tried.json("lineage", "diff", "best:train", "last")["params"]
 

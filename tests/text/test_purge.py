@@ -18,6 +18,7 @@ def content(path, *, asked=True):
 
 RESULT = PurgeResult(
     reason="law",
+    command="dvlite purge data/x --all-versions --reason law --yes",
     contents=(content("data/x"), content("copy", asked=False)),
     stores=(
         PurgedStore(store="cache", url="/cache", size_bytes=MIB),
@@ -40,7 +41,7 @@ def test_a_plan_says_what_goes_where_and_what_stays():
         "Nothing of it is on empty (/empty).",
         "3 of 120 pieces on origin are part of other files and stay.",
         "The files in the work tree are left alone: data/x. To remove them, and to track what is left: rm data/x && dvlite add -u",
-        "next: run it again with --yes",
+        "next: dvlite purge data/x --all-versions --reason law --yes",
     ]
 
 

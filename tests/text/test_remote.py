@@ -24,8 +24,10 @@ def test_remotes():
         RemoteAddResult(remote=ORIGIN, state="empty", writable=True, region="eu-west-1", latency_seconds=0.041)
     ) == [
         "origin = s3://acme-data/birds (default): reachable, empty, writable, region eu-west-1, 41 ms",
-        "next: git commit; dvlite push",
+        "next: dvlite push",
     ]
+    left = RemoteAddResult(remote=ORIGIN, unstaged=("dvlite.toml",))
+    assert said(left)[-1] == "next: git add dvlite.toml && git commit; dvlite push"
     assert said(RemoteAddResult(remote=ORIGIN, state="unreachable", problem="no such bucket")) == [
         "origin = s3://acme-data/birds (default): unreachable (no such bucket)",
         "next: dvlite remote test origin",
