@@ -20,7 +20,7 @@ MOST = (
 )
 
 STORY = r"""
-import contextlib, io, json, os, subprocess, sys, threading
+import contextlib, io, json, os, subprocess, sys, threading, time
 from dvlite.cli.main import main
 
 base, answer, *sizes = sys.argv[1:]
@@ -50,6 +50,36 @@ def dv(title, *words):
 def commit():
     subprocess.run(["git", "add", "-A"], check=True)
     subprocess.run(["git", "commit", "-qnm", "Step"], check=True)
+
+def folder(size):
+    # one tracked directory: what one edit adds to a look at all files
+    subprocess.run(["git", "init", "-q"], check=True)
+    dv("", "init", "-q", "--no-hooks")
+    for number in range(1000 + size):  # the first are alike, and end in a leaf of their own
+        inside = f"data/{max(0, number // 100 - 9)}"
+        os.makedirs(inside, exist_ok=True)
+        with open(f"{inside}/{number}.txt", "w") as file:
+            file.write(str(number))
+    dv("", "add", "-q", "data")
+    dv("", "remote", "add", "-q", "origin", os.path.join(base, f"files{size}"))
+    commit()
+    dv("", "push", "-q")
+    time.sleep(0.05)
+    dv("", "status", "-q")
+    dv("folder: status", "status", "-q")
+    dv("folder: pull, nothing new", "pull", "-q")
+    with open("data/0/0.txt", "w") as file:
+        file.write("edited")
+    dv("folder: status, one edit", "status", "-q")
+    dv("folder: add -u, one edit", "add", "-q", "-u")
+    commit()
+    subprocess.run(["git", "checkout", "-q", "HEAD~1"], check=True)
+    dv("folder: checkout of another version", "checkout", "-q")
+    os.environ["DVLITE_TRUST"] = "*"
+    subprocess.run(["git", "clone", "-q", ".", "clone"], check=True)
+    os.chdir("clone")
+    dv("", "pull", "-q", "data/0")
+    dv("folder: status of a part", "status", "-q")
 
 def story(size):
     subprocess.run(["git", "init", "-q"], check=True)
@@ -92,6 +122,10 @@ for number, size in enumerate([4, *map(int, sizes)]):  # the first loads what is
     story(size)
     if not number:
         counts.clear()
+for size in (500, 2500):
+    os.mkdir(os.path.join(base, f"folder{size}"))
+    os.chdir(os.path.join(base, f"folder{size}"))
+    folder(size)
 with open(answer, "w") as file:
     json.dump(counts, file)
 """
@@ -118,7 +152,17 @@ def test_the_work_of_a_command_grows_no_faster_than_the_paths_and_stages(counts)
     few, some, many = SIZES
     grown = {
         title: (last - middle) / (many - some) / max((middle - first) / (some - few), 20)
-        for title, (first, middle, last) in counts.items()
+        for title, (first, middle, last) in ((title, calls) for title, calls in counts.items() if len(calls) == 3)
     }
     too_fast = {title: round(times, 2) for title, times in grown.items() if times > MOST}
     assert too_fast == {}
+
+
+def test_one_edit_in_a_directory_costs_no_work_for_each_of_its_files(counts):
+    each = {title: (calls[1] - calls[0]) / 2000 for title, calls in counts.items() if title.startswith("folder: ")}
+    look = each.pop("folder: status")  # names and times of all files
+    assert each.pop("folder: status of a part") < 0.2
+    more = {title: calls - look for title, calls in each.items()}
+    in_cache = 5  # calls to see that the cache has a file
+    most = {"folder: pull, nothing new": in_cache, "folder: add -u, one edit": in_cache}
+    assert {title: calls for title, calls in more.items() if calls > 0.5 + most.get(title, 0)} == {}
