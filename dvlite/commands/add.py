@@ -150,7 +150,7 @@ def add(
             skipped=tuple(skipped),
             staged=staged,
             readers=repo.work_tree.readers_of(changed),
-            unstaged=() if staged else tuple(written),
+            unstaged=repo.left_to_stage(written, staged),
             cache_grew_bytes=writer.stored_bytes,
             cache_free_bytes=shutil.disk_usage(cache.folder).free,
             shares_blocks=adder.shares_blocks,

@@ -41,7 +41,7 @@ class CachePruneResult:
     kept_objects: int = 0  # not on the remote, or on fewer than `copies`
     kept_bytes: int = 0
     kept: tuple[GcPart, ...] = ()  # why
-    fixes: tuple[str, ...] = ()  # commands after which less is kept
+    fixes: tuple[str, ...] = ()  # commands after which less is kept; of a plan, the one that does it
     free_bytes: int = 0  # on the disk of the cache, now
     dry_run: bool = False
     warnings: tuple[str, ...] = ()
@@ -110,15 +110,17 @@ def cache_prune(
         kept_objects=sum(part.objects for part in kept),
         kept_bytes=sum(part.size_bytes for part in kept),
         kept=kept,
-        fixes=_fixes(repo, first, set(sweep.kept)),
+        fixes=_fixes(repo, first, None if dry_run and sweep.gone else set(sweep.kept)),
         free_bytes=shutil.disk_usage(cache.folder).free,
         dry_run=dry_run,
     )
 
 
-def _fixes(repo: Repo, name: str, reasons: set[str]) -> tuple[str, ...]:
-    """Returns the commands after which less is kept for these reasons."""
+def _fixes(repo: Repo, name: str, reasons: set[str] | None) -> tuple[str, ...]:
+    """Returns the commands after which less is kept for these reasons; None: for a plan that was not carried out."""
     to = "" if name in repo.config.default_remotes else f" -r {word(name)}"
+    if reasons is None:
+        return (f"dvlite cache prune --pushed{to}",)
     by_push = reasons - {
         UNNAMED,
         cache_sweep.PURGED,

@@ -90,7 +90,7 @@ def _moved(repo: Repo, move: tuple[str, str], changed: Sequence[str], staged: tu
         target=move[1],
         staged=staged,
         readers=repo.work_tree.readers_of(dict.fromkeys(move, "")),
-        unstaged=() if staged else tuple(changed),
+        unstaged=repo.left_to_stage(changed, staged),
     )
 
 

@@ -73,6 +73,7 @@ class ResolveResult:
     paths: tuple[ResolvedPath, ...] = ()
     has_remote: bool = False
     behind: bool = False  # data on disk does not match pointers that git updated
+    in_conflict: tuple[str, ...] = ()  # what is still to settle, also files of git alone
     staged: tuple[str, ...] = ()
     readers: tuple[str, ...] = ()  # stages whose lockfile entry is out of date by this
     unstaged: tuple[str, ...] = ()
@@ -133,6 +134,7 @@ def resolve(
         names = [outcome.name for outcome in done]
         staged = repo.stage(names, enabled=None if stage else False)
         is_behind = len(done) == len(outcomes) > 0 and _is_behind(repo, names, progress)
+        others = [name for name in repo.git.in_conflict() if name not in names]
     operation, ours, theirs = _who(repo)
     return ResolveResult(
         choice=choice if choice in ("ours", "theirs", "union") else None,
@@ -142,9 +144,10 @@ def resolve(
         paths=tuple(outcome.path for outcome in outcomes),
         has_remote=bool(repo.config.remote_names),
         behind=is_behind,
+        in_conflict=tuple(others),
         staged=staged,
         readers=_readers(repo, done),
-        unstaged=() if staged else tuple(names),
+        unstaged=repo.left_to_stage(names, staged),
     )
 
 

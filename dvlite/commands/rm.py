@@ -79,7 +79,7 @@ def rm(repo: Repo, paths: Sequence[str], *, cached: bool = False, stage: bool = 
             kept=cached,
             staged=staged,
             readers=repo.work_tree.readers_of(dict.fromkeys(removed, "")),
-            unstaged=() if staged else tuple(changed),
+            unstaged=repo.left_to_stage(changed, staged),
             warnings=tuple(warnings),
         )
 

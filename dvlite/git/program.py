@@ -510,15 +510,8 @@ class Git:
     def remove_cached(self, paths: Sequence[str]) -> None:
         """Takes files out of the index and leaves the work tree alone; files that are not in it are passed over."""
         if paths:
-            self.run(
-                "rm",
-                "--cached",
-                "--quiet",
-                "--force",
-                "--ignore-unmatch",
-                *_PATHS_ON_STDIN,
-                stdin=git_output.join(paths, _LITERAL),
-            )
+            flags = ("--cached", "--quiet", "--force", "--ignore-unmatch", *_PATHS_ON_STDIN)
+            self.run("rm", *flags, stdin=git_output.join(paths, _LITERAL))
 
     def unstaged(self, names: Sequence[str]) -> list[str]:
         """Returns the files among `names` whose content in the work tree is not in the index."""
@@ -552,6 +545,10 @@ class Git:
     def unmerged(self) -> dict[str, dict[int, str]]:
         """Returns the pointer files and lockfiles with a merge conflict: the blobs of their stages (1 ancestor, 2 ours, 3 theirs) that are there."""
         return self._stages("--unmerged")
+
+    def in_conflict(self) -> list[str]:
+        """Returns all files with a merge conflict, also those of git alone."""
+        return git_output.split(self.run("diff", "--name-only", "--diff-filter=U", "-z"))
 
     def settled(self) -> dict[str, dict[int, str]]:
         """Returns the same of those whose conflict `git add` ended: git remembers until the next merge or checkout of a branch."""

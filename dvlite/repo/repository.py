@@ -191,6 +191,14 @@ class Repo:
             self.git.remove_cached([path for path in paths if path not in there])
         return tuple(paths)
 
+    def left_to_stage(self, paths: Sequence[str], staged: Sequence[str]) -> tuple[str, ...]:
+        """Returns what `git add` has to be given after `stage` staged nothing: git refuses a name that is neither on disk nor in its index."""
+        if staged:
+            return ()
+        there = [path for path in paths if files.is_there(self.root / path)]
+        left = {*self.git.unstaged(there), *self.git.tracked_under([path for path in paths if path not in there])}
+        return tuple(path for path in paths if path in left)
+
     def ensure_ignored(
         self, paths: Sequence[str], *, write: bool = True, edit: Callable[..., bool] = ignore.add_lines
     ) -> list[str]:

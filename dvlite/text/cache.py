@@ -29,7 +29,5 @@ def text(result: CachePruneResult, show: Show) -> Iterator[str]:
         yield f"Kept {size_text(result.kept_bytes)} that {lack}{', ' + printable(parts[0].reason) + '.' if len(parts) == 1 else ':'}"
         if len(parts) > 1:
             yield from part_rows(tuple(parts))
-    if result.dry_run and result.objects:
-        yield from show.next_step("dvlite cache prune --pushed")
-    elif result.fixes:
+    if result.fixes:
         yield from show.next_step("; ".join(result.fixes))

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 from dvlite.commands.resolve import ResolvedPath, ResolveResult
+from dvlite.git.output import is_pointer
 from dvlite.merge.files import MergeConflict, name_inside, reason_text
 from dvlite.show import Show, count, printable
 from dvlite.text.style import table
@@ -32,8 +33,11 @@ def text(result: ResolveResult, show: Show) -> Iterator[str]:
         return
     if any(path.conflicts for path in result.paths):
         yield from _who(result)
-    yield from show.staged(result.staged, result.unstaged)
-    if all(path.resolved for path in result.paths):
+    is_settled = all(path.resolved for path in result.paths)
+    yield from show.staged(result.staged, () if is_settled else result.unstaged)
+    if is_settled:
+        if result.in_conflict:
+            yield f"still in conflict: {show.paths(result.in_conflict)}; settle {'it' if len(result.in_conflict) == 1 else 'them'} first"
         yield from show.next_step("; ".join(_next(result, show)))
 
 
@@ -83,7 +87,12 @@ def _who(result: ResolveResult) -> Iterator[str]:
 
 
 def _next(result: ResolveResult, show: Show) -> Iterator[str]:
-    """Yields what follows: the work tree first, then git."""
+    """Yields what follows: the other conflicts, the work tree, then git."""
+    if any(map(is_pointer, result.in_conflict)):
+        yield "dvlite resolve"
+        return
+    if result.in_conflict:
+        yield f"git add {' '.join(map(show.word, result.in_conflict))}"
     pointers = [path for path in result.paths if path.kind != "lockfile"]
     if pointers or result.behind:
         brings = result.behind or any(path.taken and not path.removed for path in pointers)

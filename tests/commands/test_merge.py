@@ -491,7 +491,8 @@ def test_a_stage_that_both_ran_is_a_conflict_around_its_entry(stages):
     assert "a stage has one entry" in stages.dvlite("resolve", "dvlite.lock", "--union", code=2).stderr
     done = stages.dvlite("resolve", "dvlite.lock", "--theirs")
     assert "Resolved dvlite.lock: 1 stage from theirs; theirs taken where both changed: stage left" in done.stdout
-    assert "next: dvlite checkout; dvlite repro; git commit" in done.stdout
+    assert "still in conflict: l.txt; settle it first\n" in done.stdout
+    assert "next: git add l.txt; dvlite checkout; dvlite repro; git commit" in done.stdout
     stages.write("l.txt", "main and other")
     stages.dvlite("repro")
     assert stages.read("left.out") == b"main and other"
