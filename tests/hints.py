@@ -28,7 +28,7 @@ _END = (
     r"   |, (?:or|and|then|with|where|which|if|to)\b|, |(?<!\.)[.:](?:$|\s)| (?:again|and|or|if|in|there|where|brings|fetches|uploads|drops|reads|keeps|shows|names|writes|runs|here) "
     r"|[;()\n]|$"
 )
-_COMMAND = re.compile(rf"{_START}(?>'[^']*'|\"[^\"]*\"|[^\n])*?(?={_END})")
+_COMMAND = re.compile(rf"{_START}(?>\$'(?:[^'\\]|\\.)*'|'[^']*'|\"[^\"]*\"|[^\n])*?(?={_END})")
 _FIELDS = ("hint", "fix", "fixes", "next")  # of JSON
 _PLACEHOLDER = re.compile(r"(?:^|[^a-z])[A-Z]{2,}| [A-Z]$|\.\.\.|\||<|=K|^dvlite remote (?:to|at) |\[")
 _DETAIL = re.compile(r"'[^']*'|\"[^\"]*\"|\S*/\S*|\d[\w.:-]*|[0-9a-f]{6,}")
@@ -99,7 +99,7 @@ def commands(said: str) -> list[str]:
 def _is_command(command: str, *, is_labelled: bool) -> bool:
     command = re.sub(r"^(?:[A-Z_]+=\S+ )+", "", command)  # variables
     words = command.split()
-    if _PLACEHOLDER.search(command) or words[1] in _PROSE or words[0] == "curl" or words[2:] == ["failed"]:
+    if _PLACEHOLDER.search(command) or words[1] in _PROSE or words[0] == "curl" or words[2:] in (["failed"], ["takes"]):
         return False
     return is_labelled or words[1].startswith("-") or words[1] in (_verbs() if words[0] == "dvlite" else _GIT_VERBS)
 
@@ -128,6 +128,8 @@ def walk(argv: list[str], cwd: os.PathLike[str] | str | None, stdout: str, stder
     top = next((above for above in folder.parents if above.name.startswith("pytest-")), None)
     if top is None or "--help" in argv or "completion" in argv:
         return
+    if "verify" in argv and "--rev" in argv:
+        return  # its fixes are for a work tree of that revision
     error = next((line for line in stderr.splitlines() if line.startswith("error: ")), "")
     for command in commands(f"{stderr}\n{stdout}"):
         kind = (_DETAIL.sub("*", error), _DETAIL.sub("*", command))

@@ -281,7 +281,7 @@ def driver(repo: Repo, sides: Sequence[str], *, progress: Progress) -> DiffResul
     name = sides[7] if len(sides) == 9 else sides[0]
     path = name.removesuffix(SUFFIX)
     if len(sides) == 1:
-        unmerged = "the pointer has a merge conflict; choose a side: git checkout --ours, or --theirs"
+        unmerged = "the pointer has a merge conflict; dvlite resolve"
         return DiffResult(
             old="", new="", paths=(PathDiff(path=path, kind="file", counts=_NO_COUNTS, incomplete=unmerged),)
         )

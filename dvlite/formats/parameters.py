@@ -20,7 +20,7 @@ from dvlite.formats import strict_yaml, yaml_edit
 from dvlite.formats.strict_yaml import MAX_DEPTH, Path, Tree
 from dvlite.show import closest, quote, some
 
-LIMIT_BYTES = 4 << 20
+LIMIT_BYTES = strict_yaml.VALUES_LIMIT_BYTES
 TABLE_SUFFIXES = (".csv", ".tsv")
 PLAIN_SUFFIXES = ("", ".txt")  # of metrics: one number, or YAML
 _MAX_DIGITS = 4000  # Python converts no longer number

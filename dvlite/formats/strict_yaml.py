@@ -26,6 +26,7 @@ Tree = Scalar | list["Tree"] | dict[str, "Tree"]
 Path = tuple[str, ...]
 
 LIMIT_BYTES = 1 << 20
+VALUES_LIMIT_BYTES = 4 << 20  # of a file of values, in any format (formats.parameters)
 MAX_DEPTH = 50
 _CORRECT = "correct the line, or restore the file from git"
 _TOO_DEEP = f"it is nested deeper than {MAX_DEPTH} levels"

@@ -18,7 +18,7 @@ from typing import NamedTuple
 
 from dvlite.errors import DvliteError, FormatError
 from dvlite.files import read_regular, refused
-from dvlite.formats import lockfile, parameters, pointer, strict_yaml
+from dvlite.formats import lockfile, pointer, strict_yaml
 from dvlite.formats.lockfile import Lockfile
 from dvlite.formats.pointer import SUFFIX
 from dvlite.git.blobs import BlobReader
@@ -449,7 +449,7 @@ def limit_of(name: str) -> int:
         return lockfile.LIMIT_BYTES
     if is_pointer(name):
         return pointer.LIMIT_BYTES
-    return strict_yaml.LIMIT_BYTES if is_pipeline_file(name) else parameters.LIMIT_BYTES
+    return strict_yaml.LIMIT_BYTES if is_pipeline_file(name) else strict_yaml.VALUES_LIMIT_BYTES
 
 
 def _is_other(path: str, oid: str, versions: Mapping[str, str]) -> bool:
