@@ -69,6 +69,21 @@ def test_text_is_compressed_and_noise_is_not():
     assert pack.compress(noise(5000, 3))[0] == RAW
 
 
+def test_in_a_run_of_noise_one_record_in_eight_is_tried_and_what_compresses_ends_the_run(monkeypatch):
+    tried = []
+    compress = pack.compress
+    monkeypatch.setattr(pack, "compress", lambda raw: (tried.append(raw), compress(raw))[1])
+    writer = pack.PackWriter(pack.CHUNKS, bytes(16))
+    for number in range(400):
+        raw = noise(2000, number)
+        assert writer.add(pack.KIND_CHUNK, digest_bytes(raw), raw).codec == RAW
+    assert len(tried) == 16 + (400 - 16) // 8
+    text = b"one of eight " * 200
+    codecs = [writer.add(pack.KIND_CHUNK, digest_bytes(text), text).codec for _ in range(20)]
+    assert codecs.index(pack.ZSTD) < 8
+    assert set(codecs[codecs.index(pack.ZSTD) :]) == {pack.ZSTD}
+
+
 def test_the_footer_is_rebuilt_from_the_records():
     made = written()
     data = bytearray(made.data)
