@@ -85,6 +85,10 @@ class RevisionContent:
         """Returns whether something is on disk that git ignores."""
         return self._at.is_ignored(path)
 
+    def to_add(self, path: str, *, by_git: bool) -> str:
+        """Returns what git or dvlite has to add so that clones have a path that is ignored."""
+        return self._at.to_add(path, by_git=by_git)
+
     def filter_of(self, path: str) -> str | None:
         """Returns the filter of git that changes a file on commit."""
         return self._at.filter_of(path)

@@ -289,6 +289,13 @@ class Revision:
         is_here = self.commit is None and os.path.lexists(self._root / path)
         return is_here and not self.is_cloned(path) and not at(self.names, path)
 
+    def to_add(self, path: str, *, by_git: bool) -> str:
+        """Returns what to add so that clones have an ignored path: for git, the link on the way; for dvlite, the highest ignored folder."""
+        parts = path.split("/")
+        above = ("/".join(parts[:count]) for count in range(1, len(parts)))
+        ignored = (folder for folder in above if self.is_ignored(folder))
+        return next((folder for folder in ignored if not by_git or os.path.islink(self._root / folder)), path)
+
     def _is_real_folder(self, path: str) -> bool:
         folder = os.path.dirname(self._root / path)
         if folder not in self._real_folders:

@@ -110,7 +110,8 @@ class Freshness:
             yield self._unchecked(f"the parameters in {path}", gap.error, stage.file, place.line, stage)
         elif self._content.is_ignored(path):
             what, kind = ("the file of parameters", "param-missing") if is_param else ("the dependency", "dep-missing")
-            fix = f"git add -f {word(path)}" if is_param else f"dvlite add {word(path)}"
+            top = self._content.to_add(path, by_git=is_param)
+            fix = f"git add -f {word(top)}" if is_param else f"dvlite add {word(top)}"
             message = f"{what} {value_text(path)} {_NOT_CLONED}"
             yield replace(self._wrong(stage, kind, message, place.line, path), fix=fix)
         elif is_param:
@@ -161,7 +162,7 @@ class Freshness:
         if reason.kind != "dep-removed" or path is None or not self._content.is_ignored(path):
             return finding
         message = f"{stage.address}: the dependency {value_text(path)} of the recorded run {_NOT_CLONED}"
-        return replace(finding, message=message, fix=f"dvlite add {word(path)}")
+        return replace(finding, message=message, fix=f"dvlite add {word(self._content.to_add(path, by_git=False))}")
 
     def _sizes(self, now: StageNow, entry: LockedStage, lock: Lock) -> Iterator[Finding]:
         """Yields dependencies with the right content and a wrong size: one of two files was edited."""

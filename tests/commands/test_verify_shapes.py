@@ -119,6 +119,9 @@ def test_what_git_ignores_is_not_there_for_anybody_else(shared):
     assert sorted((each["kind"], each["path"]) for each in here) == sorted(told)
     assert sorted((each["kind"], each["path"]) for each in at_head) == sorted(told)
     assert all("git ignores it" in each["message"] for each in here if each["kind"] != "output-missing")
+    fixes = {each["path"]: each["fix"] for each in here}
+    assert (fixes["in.log"], fixes["raw/1.csv"]) == ("dvlite add in.log", "dvlite add raw")  # git ignores all of raw/
+    assert fixes["my.yaml"] == "git add -f my.yaml"
     shared.git("add", "-f", "my.yaml", "report.txt")
     for path in ("in.log", "raw"):
         shared.dvlite("add", path)
