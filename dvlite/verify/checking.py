@@ -18,7 +18,7 @@ from dvlite.formats.record import Run
 from dvlite.oid import Oid
 from dvlite.pipeline.params import Params
 from dvlite.pipeline.revision_content import Digests, GitContent, RevisionContent
-from dvlite.pipeline.stages import Stage
+from dvlite.pipeline.stages import Stage, left_out
 from dvlite.repo.repository import Repo
 from dvlite.repo.revisions import Revision
 from dvlite.repo.stage_names import address
@@ -125,7 +125,11 @@ class _Check:
             if stage is not None:
                 self._wrong.add(stage.address)
             if stage is None or key not in self._seen:
-                self._checked.findings.append(replace(report, commit=commit))
+                absent = left_out(self._at, [stage]) if stage is not None and report.fix == _again(stage) else {}
+                first = "".join(
+                    f"git sparse-checkout add {word(posixpath.dirname(file) or file)} && " for file in absent.values()
+                )
+                self._checked.findings.append(replace(report, commit=commit, fix=report.fix and first + report.fix))
             self._seen.add(key)
 
     def _stage(
@@ -314,8 +318,12 @@ def _not_locked(stage: Stage) -> Finding:
         file=stage.file,
         line=stage.spec.line,
         stage=stage.address,
-        fix=f"dvlite repro {word(stage.address)}",
+        fix=_again(stage),
     )
+
+
+def _again(stage: Stage) -> str:
+    return f"dvlite repro {word(stage.address)}"
 
 
 def _parsed(data: bytes, file: str) -> Lockfile:

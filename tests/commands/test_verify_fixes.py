@@ -255,7 +255,7 @@ def test_status_tells_of_a_conflict_in_a_lockfile_once_and_in_a_line(trained):
     trained.write("dvlite.lock", b"<<<<<<< ours\n" + trained.read("dvlite.lock"))
     warnings = [line for line in trained.dvlite("status").stderr.splitlines() if "dvlite.lock" in line]
     assert len(warnings) == 1
-    assert warnings[0].endswith("; then run what is out of date: dvlite repro)")
+    assert warnings[0].endswith("(dvlite resolve dvlite.lock --ours or --theirs, then: dvlite repro)")
     assert "\\n" not in warnings[0]
 
 

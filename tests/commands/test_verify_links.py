@@ -210,7 +210,11 @@ def test_a_sparse_checkout_of_what_is_sound_is_sound(shared, patterns):
         assert at(shared, *args) == ([], set())
     if shared.has("src/b.py"):
         shared.write("src/b.py", "edited\n")
-        assert {each["path"] for each in at(shared)[0]} == {"src", "src/b.py"}
+        found = at(shared)[0]
+        assert {each["path"] for each in found} == {"src", "src/b.py"}
+        again = "dvlite repro one"
+        fixes = (again, f"git sparse-checkout add src && {again}", f"git sparse-checkout add l.py && {again}")
+        assert {each["fix"] for each in found} <= set(fixes[1:] if "/src/a.py" in patterns else fixes)
 
 
 def test_parameters_below_a_linked_folder_are_read_and_told_of(linked):

@@ -222,9 +222,8 @@ def test_what_a_writer_finds_there_is_as_young_as_what_it_stores(cache, tmp_path
     assert only.stat().st_mtime > 10**9 < path.stat().st_mtime
     aged(cache)
     with Writer(cache) as writer:
-        assert writer.has_file(digest_bytes(SMALL[3]), 300)
-        assert writer.has_file(digest_bytes(large), 5000)
-        assert not writer.has_file(digest_bytes(b"?"), 1)
+        digests = digest_bytes(SMALL[3]) + digest_bytes(large) + digest_bytes(b"?")
+        assert list(writer.lacking(digests, [300, 5000, 1])) == [2]
     assert only.stat().st_mtime > 10**9 < path.stat().st_mtime
 
 
